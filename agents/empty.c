@@ -1,0 +1,1 @@
+/* keeps the room's library non-empty until its first file lands */ typedef int agents_empty;

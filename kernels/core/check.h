@@ -1,0 +1,15 @@
+/*
+ * check: for our own bugs, never for the world's. CHECK stays in release builds; its expression
+ * must have no side effect. Files, configs, datasets, prompts and devices get an error (err.h).
+ */
+#ifndef MAS_CHECK_H
+#define MAS_CHECK_H
+
+/* Prints file, line and expression to stderr and aborts. */
+_Noreturn void check_failed(const char *expr, const char *file, int line, const char *why);
+
+#define CHECK(expr) ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__, ""))
+#define CHECK_MSG(expr, why) ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__, (why)))
+#define UNREACHABLE(why) check_failed("unreachable", __FILE__, __LINE__, (why))
+
+#endif

@@ -1,0 +1,20 @@
+/* embed: files that travel inside the program (CMakeLists.txt, embed_files.S): prompts, catalogue,
+ * configs, demo questions by their path in the source tree, and the demo model. Read-only, immortal. */
+#ifndef MAS_EMBED_H
+#define MAS_EMBED_H
+
+#include <stddef.h>
+
+struct embed_file {
+    const char *path; /* "configs/specialties.yaml"; NULL ends the table */
+    const char *data; /* size bytes and one NUL after them */
+    size_t size;
+};
+
+extern const struct embed_file embed_table[];
+extern const unsigned char embed_demo[]; /* a GGUF file, 64-byte aligned; embed_demo_size 0 = none */
+extern const size_t embed_demo_size;
+
+const struct embed_file *embed_find(const char *path); /* NULL if there is none */
+
+#endif

@@ -1,0 +1,187 @@
+#define _GNU_SOURCE
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "mem.h"
+
+#define POOL_MAX 256
+#define POOL_SPIN 2000 /* about 20 us of pause: longer than the gap between two ops of a step */
+
+struct pool {
+    int n;
+    pthread_t thread[POOL_MAX];
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    atomic_uint job;    /* increases by one per job; workers wait for it to change */
+    atomic_int pending; /* workers that have not finished the current job */
+    atomic_int parked;
+    atomic_bool stop;
+    pool_fn fn;
+    void *arg;
+    int64_t items, grain;
+};
+
+struct pool_start {
+    struct pool *p;
+    int worker;
+};
+
+static inline void pool_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static void pool_part(struct pool *p, int worker)
+{
+    int64_t units = (p->items + p->grain - 1) / p->grain;
+    int64_t begin = units * worker / p->n * p->grain;
+    int64_t end = units * (worker + 1) / p->n * p->grain;
+    if (end > p->items)
+        end = p->items;
+    if (begin < end)
+        p->fn(p->arg, begin, end, worker);
+}
+
+static void pool_wait_job(struct pool *p, unsigned seen)
+{
+    for (int i = 0; i < POOL_SPIN; i++) {
+        if (atomic_load_explicit(&p->job, memory_order_acquire) != seen)
+            return;
+        pool_pause();
+    }
+    pthread_mutex_lock(&p->lock);
+    atomic_fetch_add(&p->parked, 1);
+    while (atomic_load(&p->job) == seen)
+        pthread_cond_wait(&p->wake, &p->lock);
+    atomic_fetch_sub(&p->parked, 1);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void *pool_main(void *arg)
+{
+    struct pool_start start = *(struct pool_start *)arg;
+    mem_free(arg);
+    struct pool *p = start.p;
+    for (unsigned seen = 0;; seen++) {
+        pool_wait_job(p, seen);
+        if (atomic_load(&p->stop))
+            return NULL;
+        pool_part(p, start.worker);
+        atomic_fetch_sub_explicit(&p->pending, 1, memory_order_acq_rel);
+    }
+}
+
+static void pool_post(struct pool *p)
+{
+    atomic_fetch_add(&p->job, 1);
+    if (atomic_load(&p->parked) > 0) { /* a worker that parks after this load sees the new job */
+        pthread_mutex_lock(&p->lock);
+        pthread_cond_broadcast(&p->wake);
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
+void pool_run_grain(struct pool *p, int64_t n, int64_t grain, pool_fn fn, void *arg)
+{
+    if (n <= 0)
+        return;
+    CHECK(grain > 0);
+    if (p->n == 1 || n <= grain) {
+        fn(arg, 0, n, 0);
+        return;
+    }
+    p->fn = fn;
+    p->arg = arg;
+    p->items = n;
+    p->grain = grain;
+    atomic_store(&p->pending, p->n - 1);
+    pool_post(p);
+    pool_part(p, 0);
+    for (int i = 0; atomic_load_explicit(&p->pending, memory_order_acquire) > 0; i++) {
+        if (i < POOL_SPIN)
+            pool_pause();
+        else
+            sched_yield(); /* the worker may need this very core */
+    }
+}
+
+void pool_run(struct pool *p, int64_t n, pool_fn fn, void *arg)
+{
+    pool_run_grain(p, n, 1, fn, arg);
+}
+
+/* cgroup v2 quota of this process in whole cores, or a large number when there is none. */
+static int pool_cgroup_cores(void)
+{
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (!f)
+        return POOL_MAX;
+    long long quota, period;
+    int got = fscanf(f, "%lld %lld", &quota, &period); /* "max 100000" does not match */
+    fclose(f);
+    if (got != 2 || quota <= 0 || period <= 0)
+        return POOL_MAX;
+    long long cores = (quota + period - 1) / period;
+    return cores < POOL_MAX ? (int)cores : POOL_MAX;
+}
+
+int pool_cores(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int quota = pool_cgroup_cores();
+    if (quota < n)
+        n = quota;
+    return n < 1 ? 1 : n > POOL_MAX ? POOL_MAX : n;
+}
+
+int pool_open(int n_threads, struct pool **out, struct err *e)
+{
+    if (n_threads < 0 || n_threads > POOL_MAX)
+        FAIL(e, ERR_USAGE, "bad thread count %d: must be 0 (all cores) to %d", n_threads, POOL_MAX);
+    struct pool *p = mem_zalloc(1, sizeof *p);
+    if (!p)
+        return NOMEM(e, sizeof *p, "thread pool");
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    int want = n_threads ? n_threads : pool_cores();
+    for (p->n = 1; p->n < want; p->n++) {
+        struct pool_start *start = mem_zalloc(1, sizeof *start);
+        if (start)
+            *start = (struct pool_start){p, p->n};
+        if (!start || pthread_create(&p->thread[p->n], NULL, pool_main, start)) {
+            mem_free(start);
+            pool_close(p);
+            FAIL(e, ERR_AGAIN, "cannot start thread %d of %d; lower --threads", p->n + 1, want);
+        }
+    }
+    *out = p;
+    return 0;
+}
+
+void pool_close(struct pool *p)
+{
+    if (!p)
+        return;
+    atomic_store(&p->stop, true);
+    pool_post(p);
+    for (int i = 1; i < p->n; i++)
+        pthread_join(p->thread[i], NULL);
+    pthread_cond_destroy(&p->wake);
+    pthread_mutex_destroy(&p->lock);
+    mem_free(p);
+}
+
+int pool_threads(const struct pool *p)
+{
+    return p->n;
+}

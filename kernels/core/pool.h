@@ -1,0 +1,29 @@
+/*
+ * pool: a fixed set of threads that split one job statically.
+ *
+ * pool_run(p, n, fn, arg) calls fn(arg, begin, end, worker) so that the union of the ranges is [0, n):
+ * worker w of W gets [n*w/W, n*(w+1)/W). The split depends only on n and W; a reduction must never
+ * cross ranges, so results do not depend on W. The caller is worker 0. One job at a time, from one
+ * thread (the engine's). Workers spin briefly between jobs, then park.
+ */
+#ifndef MAS_POOL_H
+#define MAS_POOL_H
+
+#include <stdint.h>
+
+#include "err.h"
+
+struct pool;
+typedef void (*pool_fn)(void *arg, int64_t begin, int64_t end, int worker);
+
+/* n_threads 0 = the cores this process may use (affinity mask and cgroup cpu quota, at least 1). */
+int pool_open(int n_threads, struct pool **out, struct err *e);
+void pool_close(struct pool *p); /* accepts NULL */
+int pool_threads(const struct pool *p);
+void pool_run(struct pool *p, int64_t n, pool_fn fn, void *arg);
+/* As above, with ranges that begin and end on multiples of `grain` (the last one excepted). */
+void pool_run_grain(struct pool *p, int64_t n, int64_t grain, pool_fn fn, void *arg);
+
+int pool_cores(void); /* what n_threads 0 means here */
+
+#endif

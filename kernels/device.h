@@ -1,0 +1,56 @@
+/*
+ * device: memory spaces, buffers, streams and events, the same words for a CPU and for a GPU.
+ *
+ * A device is reached only through the function table `struct dev_api`, so that a test can fail the
+ * n-th call without a GPU. On the CPU a stream is a formality: every op and copy has finished when
+ * its call returns. On a GPU ops and copies are queued; only dev->api->sync and event_sync wait.
+ */
+#ifndef MAS_DEVICE_H
+#define MAS_DEVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+enum mem_space {
+    MEM_HOST,   /* pageable */
+    MEM_PINNED, /* host memory that the device copies from at the link's speed */
+    MEM_DEVICE, /* where the ops' pointers must point; the same as MEM_HOST on a CPU */
+};
+
+struct buf { /* made by alloc, owned by whoever asked; plain data */
+    void *ptr;
+    size_t bytes;
+    enum mem_space space;
+};
+
+struct device;
+struct stream; /* an order of execution; NULL = the device's default stream */
+struct event;  /* a point in a stream */
+
+struct dev_api {
+    int (*alloc)(struct device *d, enum mem_space space, size_t bytes, struct buf *out, struct err *e);
+    void (*free)(struct device *d, struct buf *b); /* accepts a zeroed buf; leaves it zeroed */
+    /* Any direction; both pointers must stay valid until the stream has passed this point. */
+    int (*copy)(struct device *d, struct stream *s, void *dst, const void *src, size_t bytes,
+                struct err *e);
+    int (*fill)(struct device *d, struct stream *s, void *dst, int byte, size_t bytes, struct err *e);
+    int (*stream_open)(struct device *d, struct stream **out, struct err *e);
+    void (*stream_close)(struct device *d, struct stream *s);
+    int (*event_open)(struct device *d, struct event **out, struct err *e);
+    void (*event_close)(struct device *d, struct event *ev);
+    int (*event_record)(struct device *d, struct event *ev, struct stream *s, struct err *e);
+    int (*stream_wait)(struct device *d, struct stream *s, struct event *ev, struct err *e);
+    int (*event_sync)(struct device *d, struct event *ev, struct err *e);
+    int (*sync)(struct device *d, struct stream *s, struct err *e); /* waits for all of s */
+    int (*memory)(struct device *d, size_t *free_bytes, size_t *total_bytes, struct err *e);
+};
+
+struct device {
+    const struct dev_api *api;
+    const char *kind;  /* "cpu", "cuda", "cudahost" */
+    char name[128];    /* "AMD EPYC, 2 threads, AVX-512 VNNI", for headers of results */
+};
+
+#endif

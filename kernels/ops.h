@@ -1,0 +1,263 @@
+/*
+ * ops: every operation of the forward pass, as a table that a backend fills. This is the one seam
+ * between the model and the hardware: `ref` (the oracle, double accumulation), `cpu` (fast, threaded)
+ * and `cuda` implement it, and tests and benchmarks iterate over the same list.
+ *
+ * Rules for all ops
+ * - Every pointer in an args struct lies in MEM_DEVICE of the backend's device, `const struct tensor *`
+ *   descriptors and the args struct itself on the host. Args are read before the call returns.
+ * - A call queues work on stream `s` (NULL = default) and returns; no allocation, no synchronisation.
+ *   Scratch comes from the memory bound with ops_bind_scratch.
+ * - Rows are independent: row i of an output depends only on row i of the inputs (and on its own
+ *   sequence's KV), and is bit for bit the same whatever other rows are in the call. That is the
+ *   batch-invariance contract of the project; n_row therefore may be anything from 1 up.
+ * - y never overlaps an input unless the op says "in place allowed".
+ * - Shapes are slowest first. f32 activations are dense: row stride = row length, unless an ld is given.
+ * - Impossible shapes are ERR_BUG with op, value and limit; a format or variant that the backend
+ *   lacks is ERR_BUG naming both. Never a silent no-op. NULL pointers for n_row > 0 are ERR_BUG.
+ *
+ * Symbols: n_embd (width of the residual stream), n_head, n_kv_head (n_head is a multiple of it),
+ * head_dim, n_vocab; a *row* is one token's activation.
+ */
+#ifndef MAS_OPS_H
+#define MAS_OPS_H
+
+#include "device.h"
+#include "tensor.h"
+
+/* y[r] = decode(table[id[r]]). ids are trusted (checked by forward). */
+struct embed_args {
+    const struct tensor *table; /* (n_vocab, n_embd) any format */
+    const int32_t *id;          /* (n_row) */
+    float *y;                   /* (n_row, n_embd) */
+    int n_row;
+};
+
+/* y[r][i] = x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i]. In place allowed. (Zhang & Sennrich 2019) */
+struct rmsnorm_args {
+    const float *x; /* (n_row, n) */
+    const float *w; /* (n) */
+    float *y;       /* (n_row, n) */
+    int n_row;
+    int64_t n;
+    float eps;
+};
+
+/*
+ * y_i[r] = x[r] * W_i^T (+ bias_i), for up to three matrices that share x, so that x is read (and
+ * quantised) once: q/k/v, or gate/up.
+ *   EPI_STORE   y_i  = result
+ *   EPI_ADD     y_i += result                     (residual)
+ *   EPI_SWIGLU  y_0  = silu(result_0) * result_1  (n_out = 2; out[1].y unused)
+ * A backend may quantise x to 8 bits per row (blocks of 32 or 256) when W is quantised; the oracle
+ * does not. A row's result is added up in one fixed order that does not depend on n_row.
+ */
+enum matmul_epilogue { EPI_STORE, EPI_ADD, EPI_SWIGLU };
+
+struct matmul_out {
+    const struct tensor *w; /* (n_out_i, n_in) any format */
+    const float *bias;      /* (n_out_i) f32 or NULL */
+    float *y;               /* (n_row, n_out_i) */
+};
+
+struct matmul_args {
+    const float *x; /* (n_row, n_in) */
+    int n_row;
+    int64_t n_in;
+    enum matmul_epilogue epilogue;
+    int n_out; /* 1..3 */
+    struct matmul_out out[3];
+};
+
+/*
+ * Rotary position embedding, in place. Pair i of n_rot/2 of each head is turned by the angle
+ * pos[r] * inv_freq[i]; dimensions from n_rot on stay. (Su et al. 2021)
+ *   ROPE_ADJACENT  pair (2i, 2i+1)         Llama in GGUF files
+ *   ROPE_HALVES    pair (i, i + n_rot/2)   NeoX order: Qwen
+ */
+enum rope_pairs { ROPE_ADJACENT, ROPE_HALVES };
+
+struct rope_args {
+    float *q;              /* (n_row, n_head, head_dim) */
+    float *k;              /* (n_row, n_kv_head, head_dim) */
+    const int32_t *pos;    /* (n_row) >= 0 */
+    const float *inv_freq; /* (n_rot / 2): theta^(-2i/n_rot), frequency factors already divided in */
+    int n_row, n_head, n_kv_head, head_dim, n_rot;
+    enum rope_pairs pairs;
+};
+
+/*
+ * One layer's paged KV cache. Position t of a sequence lies in page table[t / page_tokens], at offset
+ * t % page_tokens. A row of head_dim elements is stored in fmt (F16, Q8_0, ...).
+ */
+struct kv_view {
+    enum fmt fmt;
+    void *k, *v; /* each (n_page, n_kv_head, page_tokens, head_dim) */
+    int32_t n_page;
+    int page_tokens; /* power of two, 16..256 */
+    int n_kv_head, head_dim;
+};
+
+/* Stores k[r] and v[r] at slot[r] = page * page_tokens + offset. Slots of one call are distinct. */
+struct kv_write_args {
+    const float *k, *v;  /* (n_row, n_kv_head, head_dim) */
+    const int32_t *slot; /* (n_row) */
+    const struct kv_view *kv;
+    int n_row;
+};
+
+/* Copies the first n_token tokens of page src to page dst (copy-on-write of a shared partial page). */
+struct kv_copy_args {
+    const struct kv_view *kv;
+    int32_t src, dst;
+    int n_token;
+};
+
+/*
+ * Causal attention over paged KV for a ragged batch: sequence s owns query rows q_start[s] ..
+ * q_start[s+1]-1, which are the last ones of its kv_len[s] positions (their k and v are already
+ * written). Query row r of s sees positions 0 .. kv_len[s] - q_start[s+1] + r inclusive.
+ *   y[r][h] = sum_t softmax_t(scale * q[r][h].k[t][h/g]) v[t][h/g],  g = n_head / n_kv_head
+ * One op for prefill (many rows a sequence) and decode (one row); positions are added up in blocks of
+ * a fixed size from 0, whatever the page size or the chunking of the prefill.
+ */
+struct attention_args {
+    const float *q;         /* (n_row, n_head, head_dim) */
+    float *y;               /* (n_row, n_head, head_dim) */
+    const struct kv_view *kv;
+    const int32_t *q_start; /* (n_seq + 1), q_start[n_seq] = n_row */
+    const int32_t *kv_len;  /* (n_seq) >= rows of s */
+    const int32_t *page;    /* (n_seq, max_pages) */
+    int n_seq, n_row, max_pages;
+    int max_kv_len; /* >= every kv_len, for geometry and scratch */
+    int n_head;
+    float scale; /* 1 / sqrt(head_dim) */
+};
+
+/* y[i] = silu(gate[i]) * up[i]. In place (y == gate or up) allowed. */
+struct swiglu_args {
+    const float *gate, *up; /* (n_row, n) */
+    float *y;               /* (n_row, n) */
+    int n_row;
+    int64_t n;
+};
+
+/* y[i] += x[i]. */
+struct add_args {
+    const float *x; /* (n_row, n) */
+    float *y;       /* (n_row, n) */
+    int n_row;
+    int64_t n;
+};
+
+/* y[i] = x[row[i]]: the rows that want logits. */
+struct gather_args {
+    const float *x;     /* (.., n) */
+    const int32_t *row; /* (n_row) */
+    float *y;           /* (n_row, n) */
+    int n_row;
+    int64_t n;
+};
+
+/* lp[i] = logits[row[i]][id[i]] - log sum_j exp(logits[row[i]][j]): natural log, full distribution. */
+struct logprob_args {
+    const float *logits; /* (n_row, n_vocab) */
+    int n_row;
+    int64_t n_vocab;
+    const int32_t *row, *id; /* (n_pair); pairs of one row stand together */
+    float *lp;               /* (n_pair) */
+    int n_pair;
+};
+
+/*
+ * Chooses one token per row.
+ *   allowed = the mask's set bits, or all; T = temperature
+ *   T == 0: the allowed token with the largest logit, lowest id on ties.
+ *   else, on the distribution p = softmax(logit / T) over the allowed tokens, keep:
+ *     top_k > 0: the k most probable (all that tie with the k-th);
+ *     top_p < 1: the smallest set of most probable ones with sum >= top_p (ties with the last kept);
+ *     min_p > 0: those with p >= min_p * max p;
+ *   each filter on the survivors of the one before, renormalised; then draw by the Gumbel-max rule:
+ *   argmax over survivors of logit / T - log(-log u(key, id)), u = rng_uniform. The draw depends only
+ *   on (key, survivors), never on the order of summation, so a verified draft gives the same tokens.
+ * lp is the chosen token's log-probability at T = 1 over the full, unmasked distribution.
+ * A row without an allowed token, or with a NaN logit, gives id -1 and lp NaN.
+ */
+struct sample_row {
+    float temperature; /* >= 0 */
+    float top_p;       /* (0, 1]; 1 = off */
+    float min_p;       /* [0, 1); 0 = off */
+    int32_t top_k;     /* 0 = off */
+    int32_t mask;      /* row of mask_bits, -1 = everything allowed */
+    uint64_t key;      /* rng_key(seed, request, step) */
+};
+
+struct sample_args {
+    const float *logits; /* (n_row, n_vocab) */
+    int n_row;
+    int64_t n_vocab;
+    const struct sample_row *p; /* (n_row) */
+    const uint32_t *mask_bits;  /* (n_mask, ceil(n_vocab / 32)), bit id%32 of word id/32; may be NULL */
+    int n_mask;
+    int32_t *id; /* (n_row) */
+    float *lp;   /* (n_row) */
+};
+
+/* The list of ops: the table below, the case registry and the profiler's names come from it. */
+#define OP_LIST(X)                                                                                \
+    X(embed)                                                                                      \
+    X(rmsnorm)                                                                                    \
+    X(matmul)                                                                                     \
+    X(rope)                                                                                       \
+    X(kv_write)                                                                                   \
+    X(kv_copy)                                                                                    \
+    X(attention)                                                                                  \
+    X(swiglu)                                                                                     \
+    X(add)                                                                                        \
+    X(gather)                                                                                     \
+    X(logprob)                                                                                    \
+    X(sample)
+
+enum op {
+#define X(name) OP_##name,
+    OP_LIST(X)
+#undef X
+    OP_COUNT
+};
+
+/* The largest shapes a caller will ever pass, so that a backend can state its scratch once. */
+struct ops_limits {
+    int max_rows;         /* rows of any call */
+    int max_logit_rows;   /* rows of logprob and sample */
+    int64_t max_in;       /* longest n_in of a matmul */
+    int64_t max_out;      /* largest n_out_i */
+    int64_t n_vocab;
+    int max_kv_len;
+    int n_head, head_dim;
+};
+
+struct ops { /* a backend; opened by ops_open, used by one thread at a time */
+    const char *name;   /* "ref", "cpu", "cuda", "cudahost" */
+    struct device *dev; /* owned by the backend */
+#define X(op) int (*op)(struct ops *, struct stream *, const struct op##_args *, struct err *);
+    OP_LIST(X)
+#undef X
+    size_t (*scratch_bytes)(const struct ops *, const struct ops_limits *);
+    void (*bind_scratch)(struct ops *, void *ptr, size_t bytes); /* lent; MEM_DEVICE, 256-aligned */
+    void (*close)(struct ops *);
+};
+
+struct ops_options {
+    int n_threads;   /* CPU: 0 = all cores this process may use */
+    const char *isa; /* CPU: "auto", "scalar", "avx2", "avx512vnni"; asking for what is missing fails */
+    int device;      /* GPU number */
+};
+
+/* The one chooser. kind: "auto" (the fastest that works here), "ref", "cpu", "cuda", "cudahost".
+ * ERR_NODEV with the reason and the alternatives when the kind is not in this build or machine;
+ * ERR_BUG naming the op when the backend lacks one. */
+int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, struct err *e);
+void ops_close(struct ops *ops); /* accepts NULL */
+const char *ops_op_name(enum op op);
+
+#endif

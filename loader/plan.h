@@ -1,0 +1,47 @@
+/*
+ * plan: where every layer lies, as plain data made by a pure function of sizes and budgets. Today
+ * there is one place (the host, read in place from the mapping); VRAM, streaming and CPU layers come
+ * behind the same struct.
+ */
+#ifndef MAS_PLAN_H
+#define MAS_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "str.h"
+
+enum plan_place {
+    PLAN_HOST,   /* computed by the CPU backend from host memory */
+    PLAN_VRAM,   /* resident on the device */
+    PLAN_STREAM, /* copied to the device for every step */
+};
+
+struct plan_input {
+    int n_layer;
+    const uint64_t *layer_bytes; /* (n_layer) */
+    uint64_t shared_bytes;       /* embedding, output, final norm */
+    uint64_t kv_bytes_per_token; /* all layers */
+    uint64_t kv_bytes;           /* asked for; 0 = for n_seq sequences of n_ctx tokens */
+    int n_ctx, n_seq;
+    uint64_t workspace_bytes;
+    uint64_t ram_bytes;          /* memory the process may use; 0 = unknown, not checked */
+    bool weights_mapped;         /* weights are read from the page cache and cost no anonymous memory */
+};
+
+struct plan {
+    int n_layer;
+    enum plan_place *layer; /* (n_layer), owned */
+    uint64_t weight_bytes, kv_bytes, workspace_bytes, total_bytes;
+    int64_t kv_tokens; /* capacity of the KV pool */
+};
+
+/* ERR_USAGE with needed, available and the knob (lower --ctx, --sequences or --kv-type q8_0) when KV
+ * and workspace do not fit. */
+int plan_make(const struct plan_input *in, struct plan *out, struct err *e);
+void plan_free(struct plan *p);
+void plan_describe(const struct plan *p, struct str *out); /* a small table for humans */
+
+#endif

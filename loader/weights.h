@@ -1,0 +1,35 @@
+/*
+ * weights: binds tensor names of a GGUF file to numbered slots. The loader knows no architecture: the
+ * caller (runtime/model.c, from arch.def) says which slots there are and what shape each must have.
+ * Owns only its table; the tensors are views into the gguf.
+ */
+#ifndef MAS_WEIGHTS_H
+#define MAS_WEIGHTS_H
+
+#include "gguf.h"
+
+struct weight_slot { /* one row: a tensor, or one tensor per layer when `name` contains %d */
+    const char *name;  /* "output_norm.weight", "blk.%d.attn_q.weight" */
+    bool optional;     /* absent is fine: data == NULL */
+    bool f32_only;     /* norms, biases, rope_freqs: must be F32 (F16/BF16 are an error naming it) */
+    int n_dim;         /* exact shape, slowest first */
+    int64_t dim[4];
+};
+
+struct weights {
+    const struct gguf *file; /* borrowed */
+    int n_slot, n_layer;
+    struct tensor *t;     /* (n_slot, n_layer or 1 -> stored as n_slot * max(n_layer, 1)) */
+    uint64_t layer_bytes; /* bytes of the largest layer */
+};
+
+/* Looks up every slot for every layer and checks format and shape; on failure ALL misses are listed in
+ * one ERR_DATA message (cut with a count when too many to fit). */
+int weights_bind(const struct gguf *g, const struct weight_slot *slots, int n_slot, int n_layer,
+                 struct weights *out, struct err *e);
+void weights_free(struct weights *w);
+
+/* layer 0 for a slot without %d. data == NULL when optional and absent. */
+const struct tensor *weights_get(const struct weights *w, int slot, int layer);
+
+#endif

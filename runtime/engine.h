@@ -1,0 +1,117 @@
+/*
+ * engine: a loaded model that serves many generations at once. The façade of the runtime.
+ *
+ * One thread inside owns device, model, KV pool and scheduler. Others submit requests through one queue
+ * and hear back through the request's callback, which runs on the engine thread and must only hand the
+ * news on (it must not block and may call engine_submit). All calls are thread-safe.
+ *
+ * What a request gets depends only on (model file, backend, prompt, its parameters, seed, id): never on
+ * what else runs, on arrival order, thread count, page size, prefix cache or restarts.
+ */
+#ifndef MAS_ENGINE_H
+#define MAS_ENGINE_H
+
+#include "chat.h"
+#include "grammar.h"
+#include "ops.h"
+#include "tokenizer.h"
+
+struct engine;
+
+struct engine_options {
+    const char *model;   /* path, or "demo" */
+    const char *backend; /* ops_open kind; NULL = "auto" */
+    struct ops_options ops;
+    int n_ctx;           /* longest prompt + reply, tokens; 0 = the model's own limit up to 4,096 */
+    int n_seq;           /* sequences computed together; 0 = 16 */
+    int batch_tokens;    /* rows of one step, prefill chunks included; 0 = 512 */
+    int page_tokens;     /* KV page; 0 = 32 */
+    enum fmt kv_fmt;     /* FMT_F16 or FMT_Q8_0 */
+    uint64_t kv_bytes;   /* size of the pool; 0 = n_seq contexts of n_ctx (at most half of memory) */
+    bool no_prefix_cache;
+    bool check_tensors;  /* reads every weight once at load and refuses NaN and infinity */
+    void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */
+    void *user;
+};
+
+/* ERR_NOINPUT, ERR_DATA (model file), ERR_NODEV, ERR_NOMEM, ERR_USAGE (does not fit: the knob). */
+int engine_open(const struct engine_options *opt, struct engine **out, struct err *e);
+void engine_close(struct engine *en); /* cancels what runs, waits, frees; accepts NULL */
+
+struct engine_info {
+    const char *arch, *name; /* general.architecture, general.name ("" if absent) */
+    const char *backend, *device;
+    char model_sha256[65];   /* "" until engine_hash */
+    uint64_t model_bytes, n_params;
+    int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, n_ctx_train;
+    int n_ctx, n_seq, batch_tokens, page_tokens, n_page;
+    enum fmt kv_fmt;
+    enum chat_kind chat;
+    int threads;
+};
+const struct engine_info *engine_info(const struct engine *en); /* immutable, lives as long as en */
+const struct tokenizer *engine_tokenizer(const struct engine *en);
+int engine_hash(struct engine *en, char hex[65], struct err *e); /* sha256 of the file; slow, once */
+
+enum finish {
+    FINISH_NONE,   /* still running */
+    FINISH_STOP,   /* end-of-turn token or the grammar's end */
+    FINISH_LENGTH, /* max_new reached: the reply is cut */
+    FINISH_CLOSED, /* max_new came near under a grammar: the reply was closed validly by the shortest text */
+    FINISH_CANCEL,
+    FINISH_ERROR,  /* see request.err */
+};
+const char *finish_name(enum finish f);
+
+/* One generation, or one scoring. Owned by the caller, lent to the engine from submit to done. */
+struct request {
+    /* in */
+    uint64_t id;           /* names the random stream together with seed */
+    uint64_t seed;
+    const int32_t *prompt; /* (n_prompt) >= 1 */
+    int n_prompt;
+    int max_new;           /* 0 = scoring only */
+    float temperature, top_p, min_p;
+    int top_k;
+    bool ignore_eos;       /* benchmarks */
+    const struct grammar *grammar; /* NULL = free text */
+    /* Scoring: log-probability of each continuation after the prompt, sum over its tokens. The prompt
+     * is computed once for all. n_cont > 0 needs max_new == 0. */
+    const int32_t *const *cont;
+    const int *cont_len;   /* each >= 1 */
+    int n_cont;
+    /* Raw logits, for perplexity and comparisons: called on the engine thread for every prompt position
+     * >= logits_from with the row (n_vocab) f32, in order. NULL = none. */
+    void (*on_logits)(struct request *r, int pos, const float *logits);
+    int logits_from;
+    /* Every sampled token, in order, on the engine thread. May be NULL. */
+    void (*on_token)(struct request *r, int32_t id, float logprob);
+    /* Exactly once after a successful submit, last access by the engine. */
+    void (*done)(struct request *r);
+    void *user;
+    /* out */
+    int32_t *out;      /* (max_new) caller's buffer */
+    float *out_lp;     /* (max_new) or NULL: log-probability of each token at T = 1, unmasked */
+    int n_out;
+    double *cont_lp;   /* (n_cont) caller's buffer */
+    enum finish finish;
+    struct err err;    /* for FINISH_ERROR */
+    int n_cached;      /* prompt tokens taken from the prefix cache */
+    int64_t t_submit_ns, t_first_ns, t_done_ns; /* clock_ns; t_first: first token or score */
+    void *engine_slot; /* the engine's */
+};
+
+/* ERR_DATA naming both numbers when the prompt (+ max_new, + longest continuation) exceeds n_ctx or a
+ * token id is out of range; ERR_CANCEL when the engine is closing. On failure done is not called. */
+int engine_submit(struct engine *en, struct request *r, struct err *e);
+void engine_cancel(struct engine *en, struct request *r); /* done follows, FINISH_CANCEL or earlier */
+
+struct engine_stats { /* totals since open */
+    uint64_t prompt_tokens, cached_tokens, new_tokens, steps, rows;
+    double busy_seconds; /* inside steps */
+    int running, waiting, pages_used, pages_cached, pages_free;
+    uint64_t preempted;
+};
+void engine_stats(struct engine *en, struct engine_stats *out);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * tokenizer: text to token ids and back, for the two vocabularies of Llama files.
+ *   tokenizer.ggml.model "gpt2"  + pre "llama-bpe": byte-level BPE with Llama 3's pre-tokeniser
+ *   tokenizer.ggml.model "llama": SentencePiece (Llama 2), merges by score, byte fallback
+ * Any bytes are accepted as text. Ordinary text never becomes a control token: special pieces are
+ * recognised only when asked for. Immutable after open; any thread may use it (scratch is the caller's
+ * or local). Lengths are size_t throughout.
+ */
+#ifndef MAS_TOKENIZER_H
+#define MAS_TOKENIZER_H
+
+#include "gguf.h"
+#include "str.h"
+
+struct tokenizer;
+
+/* ERR_DATA names the key: missing arrays, unequal lengths, a merge of unknown tokens, ids out of range,
+ * an unknown model or pre-tokeniser (which is named; nothing is guessed). */
+int tokenizer_open(const struct gguf *g, struct tokenizer **out, struct err *e);
+void tokenizer_close(struct tokenizer *t);
+
+struct token_list { /* growing; free with token_list_free */
+    int32_t *id;
+    size_t n, cap;
+};
+void token_list_free(struct token_list *l);
+int token_list_push(struct token_list *l, int32_t id, struct err *e);
+
+enum tokenizer_flags {
+    TOK_BOS = 1,     /* put BOS first if the file says so (add_bos_token) */
+    TOK_SPECIAL = 2, /* the text of control tokens becomes these tokens: for trusted templates only */
+};
+
+/* Appends the tokens of text[0..n) to out. */
+int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
+                     struct token_list *out, struct err *e);
+
+/* Bytes of one token, appended to out; control tokens give their text only with TOK_SPECIAL, else
+ * nothing. May end inside a UTF-8 character: use a tokenizer_stream for text that people see. */
+void tokenizer_piece(const struct tokenizer *t, int32_t id, unsigned flags, struct str *out);
+int tokenizer_decode(const struct tokenizer *t, const int32_t *id, size_t n, unsigned flags,
+                     struct str *out, struct err *e);
+
+/* Holds back the bytes of an incomplete UTF-8 character until the next token completes it. */
+struct tokenizer_stream {
+    char held[4];
+    size_t n_held;
+    bool started; /* SentencePiece: the leading space of the first piece has been dealt with */
+};
+void tokenizer_stream_push(const struct tokenizer *t, struct tokenizer_stream *st, int32_t id,
+                           struct str *out); /* appends what is complete */
+void tokenizer_stream_end(struct tokenizer_stream *st, struct str *out); /* the rest, as it is */
+
+int32_t tokenizer_n_vocab(const struct tokenizer *t);
+int32_t tokenizer_bos(const struct tokenizer *t);  /* -1 = none */
+int32_t tokenizer_eos(const struct tokenizer *t);
+int32_t tokenizer_eot(const struct tokenizer *t);  /* end of turn: <|eot_id|>, -1 = none */
+bool tokenizer_is_end(const struct tokenizer *t, int32_t id);     /* EOS, EOT, EOM */
+bool tokenizer_is_control(const struct tokenizer *t, int32_t id); /* control, unused or unknown */
+int32_t tokenizer_find(const struct tokenizer *t, const char *piece, size_t n); /* exact text, -1 */
+
+/* The vocabulary as bytes, for constrained decoding: *s points to the token's raw bytes (len 0 for
+ * control tokens: a grammar never allows them). Valid while the tokenizer lives. */
+void tokenizer_bytes(const struct tokenizer *t, int32_t id, const char **s, size_t *len);
+
+#endif

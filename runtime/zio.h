@@ -1,0 +1,20 @@
+/* zio: whole files in and out, plain or gzip (by content, not by name), with caps. zlib's only home. */
+#ifndef MAS_ZIO_H
+#define MAS_ZIO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "str.h"
+
+/* Reads path (plain or .gz, several members allowed) into out; more than max_bytes after inflation is
+ * ERR_DATA naming the cap, a truncated or corrupt member ERR_DATA with its byte offset. "-" = stdin. */
+int zio_read(const char *path, size_t max_bytes, struct str *out, struct err *e);
+/* One gzip member of data appended to out. */
+int zio_gzip(const void *data, size_t n, struct str *out, struct err *e);
+uint32_t zio_crc32(uint32_t crc, const void *data, size_t n); /* start with 0 */
+/* Writes the whole buffer to fd: EINTR and short writes handled, ERR_IO names path and free bytes. */
+int zio_write_all(int fd, const char *path, const void *data, size_t n, struct err *e);
+
+#endif
