@@ -1,7 +1,4 @@
-/*
- * Everything on the host. The table `slot` has one row of n_slot tensors a layer, so that place_layer
- * hands out a pointer and nothing more.
- */
+/* Everything on the host. The table `slot` has one row of n_slot tensors a layer, made once. */
 #include "place.h"
 
 #include <inttypes.h>
@@ -213,7 +210,9 @@ int place_layer(struct place *p, int layer, struct stream *s, const struct tenso
         FAIL(e, ERR_BUG, "place: layer %d of %d", layer, p->w->n_layer);
     if (layer == 0 && p->mapped) /* once a step: two system calls */
         TRY(gguf_check_unchanged(p->w->file, e));
-    *slots = &p->slot[(size_t)layer * (size_t)p->w->n_slot];
+    const struct tensor *row = &p->slot[(size_t)layer * (size_t)p->w->n_slot];
+    for (int i = 0; i < p->w->n_slot; i++)
+        slots[i] = &row[i];
     return 0;
 }
 

@@ -23,8 +23,9 @@ int place_run(const struct plan *plan, const struct weights *w, struct ops *ops,
               struct err *e);
 void place_free(struct place *p); /* accepts NULL */
 
-/* Slot tensors of one layer (index = weight slot; layer 0 also serves slots without %d): views in the
- * memory space of ops, ready for use in stream s. ERR_IO when the model file has changed. */
+/* Fills slots[0..n_slot) with the tensors of one layer (index = weight slot; each layer's also has the
+ * slots without %d; data == NULL when optional and absent): views in the memory space of ops, ready for
+ * use in stream s. ERR_IO when the model file has changed, looked at with layer 0: once a step. */
 int place_layer(struct place *p, int layer, struct stream *s, const struct tensor **slots,
                 struct err *e);
 void place_release(struct place *p, int layer, struct stream *s);

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "escape.h"
-#include "log.h"
 #include "mem.h"
 
 enum { NAME_MAX_BYTES = 65 };
@@ -86,33 +84,6 @@ static void bind_one(const struct gguf *g, const struct weight_slot *slot, int l
     *out = gt->t;
 }
 
-static bool is_bound(const struct weights *w, const struct gguf_tensor *gt)
-{
-    int n = w->n_slot * (w->n_layer ? w->n_layer : 1);
-    for (int i = 0; i < n; i++)
-        if (w->t[i].data == gt->t.data)
-            return true;
-    return false;
-}
-
-/* A tensor nobody asked for may belong to a part of the model that would be left out: say so. */
-static void warn_unused(const struct weights *w)
-{
-    size_t unused = 0;
-    const struct gguf_tensor *first = NULL;
-    char text[ESCAPE_NAME];
-    for (size_t i = 0; i < gguf_n_tensors(w->file); i++) {
-        const struct gguf_tensor *gt = gguf_tensor_at(w->file, i);
-        if (is_bound(w, gt))
-            continue;
-        unused++;
-        first = first ? first : gt;
-    }
-    if (first)
-        log_warn("%s: %zu tensors are not used by this architecture, the first is '%s'",
-                 gguf_path(w->file), unused, escape_name(text, first->name.s, first->name.len));
-}
-
 static int weights_alloc(struct weights *w, struct err *e)
 {
     size_t n;
@@ -150,7 +121,6 @@ int weights_bind(const struct gguf *g, const struct weight_slot *slots, int n_sl
     for (int l = 0; l < n_layer; l++)
         if (weights_layer_bytes(&w, l) > w.layer_bytes)
             w.layer_bytes = weights_layer_bytes(&w, l);
-    warn_unused(&w);
     *out = w;
     return 0;
 done:
