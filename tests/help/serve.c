@@ -61,16 +61,24 @@ void jobs_free(struct jobs *js)
     free(js);
 }
 
-void jobs_submit(struct engine *en, struct jobs *js, int from, int to)
+int jobs_try(struct engine *en, struct jobs *js, int i, struct err *e)
 {
     struct jobs_sync *s = js->sync;
+    pthread_mutex_lock(&s->lock);
+    js->left++;
+    pthread_mutex_unlock(&s->lock);
+    int rc = engine_submit(en, &js->job[i].r, e);
+    pthread_mutex_lock(&s->lock);
+    js->left -= rc < 0; /* refused: done will not be called */
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+void jobs_submit(struct engine *en, struct jobs *js, int from, int to)
+{
     struct err e = {0};
-    for (int i = from; i < to; i++) {
-        pthread_mutex_lock(&s->lock);
-        js->left++;
-        pthread_mutex_unlock(&s->lock);
-        ok(engine_submit(en, &js->job[i].r, &e));
-    }
+    for (int i = from; i < to; i++)
+        ok(jobs_try(en, js, i, &e));
 }
 
 void jobs_wait(struct jobs *js)

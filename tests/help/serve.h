@@ -20,6 +20,7 @@ struct jobs {
 /* n requests with seeded random prompts of lo..hi tokens and max_new tokens to generate each. */
 struct jobs *jobs_make(int n, int lo, int hi, int max_new, uint64_t seed, int n_vocab);
 void jobs_free(struct jobs *js);
+int jobs_try(struct engine *en, struct jobs *js, int i, struct err *e); /* submits one */
 void jobs_submit(struct engine *en, struct jobs *js, int from, int to); /* fails the test on refusal */
 void jobs_wait(struct jobs *js);
 void jobs_run(struct engine *en, struct jobs *js); /* submit all, wait for all */
