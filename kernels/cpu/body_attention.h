@@ -30,10 +30,13 @@ static void kernel_gather_kv(const struct attn_item *it, const void *base, int a
 {
     const struct attention_args *a = it->a;
     const int32_t *page = a->page + (int64_t)it->seq * a->max_pages;
-    for (int t = at; t < at + n; t++, y += dim) {
-        size_t off = kv_row_at(a->kv, page[t / a->kv->page_tokens], it->kv_head,
-                               t % a->kv->page_tokens);
-        kernel_decode_kv(a->kv, (const char *)base + off, y);
+    const int size = a->kv->page_tokens, head = it->kv_head;
+    const size_t bytes = kv_row_bytes(a->kv);
+    for (int end = at + n; at < end;) { /* page by page: rows of a page and head are neighbours */
+        const char *row = (const char *)base + kv_row_at(a->kv, page[at / size], head, at % size);
+        int stop = at - at % size + size < end ? at - at % size + size : end;
+        for (; at < stop; at++, row += bytes, y += dim)
+            kernel_decode_kv(a->kv, row, y);
     }
 }
 
@@ -41,18 +44,24 @@ struct attn_state { /* of one query: running maximum and sum of weights */
     float max, sum;
 };
 
-/* s[t] = scale * q . k[t] for t < n, -inf for the rest of the block; returns the largest. */
+/* s[t] = scale * q . k[t] for t < n, -inf for the rest of the block; returns the largest. k has rows for
+ * the whole block, whatever n. */
 static float kernel_scores(const float *q, const float *k, int n, int64_t dim, float scale, float *s)
 {
     float top = -INFINITY;
+    for (int t = 0; t < n; t += 4, k += 4 * dim) {
+        struct v16 a = v16_zero(), b = a, c = a, d = a;
+        for (int64_t i = 0; i < dim; i += V16) {
+            struct v16 x = v16_load(q + i);
+            a = v16_fma(x, v16_load(k + i), a);
+            b = v16_fma(x, v16_load(k + dim + i), b);
+            c = v16_fma(x, v16_load(k + 2 * dim + i), c);
+            d = v16_fma(x, v16_load(k + 3 * dim + i), d);
+        }
+        v16_sum4(a, b, c, d, s + t);
+    }
     for (int t = 0; t < ATTN_BLOCK; t++) {
-        s[t] = -INFINITY;
-        if (t >= n)
-            continue;
-        struct v16 dot = v16_zero();
-        for (int64_t i = 0; i < dim; i += V16)
-            dot = v16_fma(v16_load(q + i), v16_load(k + t * dim + i), dot);
-        s[t] = v16_sum(dot) * scale;
+        s[t] = t < n ? s[t] * scale : -INFINITY;
         top = s[t] > top ? s[t] : top;
     }
     return top;

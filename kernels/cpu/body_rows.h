@@ -45,3 +45,16 @@ static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, 
     struct v16 t = v16_mul(v16_load_n(x + i, n - i), scale);
     v16_store_n(y + i, v16_mul(t, v16_load_n(w + i, n - i)), n - i);
 }
+
+/* Turns pair i of each head by the angle with cosine c[i] and sine s[i]; the pairs are `step` apart, the
+ * two of a pair `apart`. */
+static void kernel_rope(float *x, int n_head, int head_dim, int n_pair, int step, int apart,
+                        const float *c, const float *s)
+{
+    for (int h = 0; h < n_head; h++, x += head_dim)
+        for (int i = 0; i < n_pair; i++) {
+            float u = x[step * i], v = x[step * i + apart];
+            x[step * i] = fmaf(u, c[i], -(v * s[i]));
+            x[step * i + apart] = fmaf(u, s[i], v * c[i]);
+        }
+}

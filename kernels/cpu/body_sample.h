@@ -127,50 +127,96 @@ static uint32_t kernel_select(struct pick *c, int64_t n, double need)
     return key;
 }
 
-/* All allowed tokens with a logit >= low and a weight >= least as candidates; returns how many, and
- * their weight in total. */
-static int64_t kernel_collect(const struct sample_job *s, float max, float low, float least,
-                              bool weigh, struct pick *c, double *total)
+struct scale { /* of the filters: logit, weight, and how a threshold is looked for */
+    const struct sample_job *s;
+    float max;  /* largest allowed logit: weight 1 */
+    float low;  /* what earlier filters left: logits from here on */
+    float *w;   /* (n rounded up to 16) weights, 0 for tokens that are out */
+    struct pick *pick; /* (n) */
+};
+
+/* Weights of all tokens, for top_k plainly 1; returns their sum. */
+static double kernel_weights(const struct scale *c, bool count)
 {
-    int64_t n = 0;
-    double sum = 0;
-    struct v16 m = v16_set1(max), t = v16_set1(s->p->temperature), lo = v16_set1(low);
-    for (int64_t at = 0; at < s->n; at += V16) {
-        struct v16 x = kernel_logits(s, at);
-        uint32_t bits = kernel_allowed(s, at) & ~v16_lt_bits(x, lo);
-        if (!bits)
-            continue;
-        float w[V16], f[V16];
-        struct v16 e = weigh ? v16_exp(v16_div(v16_sub(x, m), t)) : v16_set1(1);
-        e = v16_if_bit(bits, e, v16_zero());
-        v16_store(w, e);
-        v16_store(f, x);
-        sum += (double)v16_sum(e);
-        for (bits &= ~v16_lt_bits(e, v16_set1(least)); bits; bits &= bits - 1) {
-            int i = __builtin_ctz(bits);
-            c[n++] = (struct pick){kernel_key(f[i]), w[i]};
+    const struct sample_job *s = c->s;
+    struct v16 m = v16_set1(c->max), t = v16_set1(s->p->temperature), lo = v16_set1(c->low);
+    double total = 0;
+    for (int64_t part = 0; part < s->n; part += 1024) {
+        struct v16 sum = v16_zero();
+        for (int64_t at = part; at < s->n && at < part + 1024; at += V16) {
+            struct v16 x = kernel_logits(s, at);
+            uint32_t in = kernel_allowed(s, at) & ~v16_lt_bits(x, lo);
+            struct v16 e = count ? v16_set1(1) : v16_exp(v16_div(v16_sub(x, m), t));
+            e = v16_if_bit(in, e, v16_zero());
+            v16_store(c->w + at, e);
+            sum = v16_add(sum, e);
+        }
+        total += (double)v16_sum(sum);
+    }
+    return total;
+}
+
+/* Weight of the tokens with a logit >= from. */
+static double kernel_weight_above(const struct scale *c, float from)
+{
+    const struct sample_job *s = c->s;
+    struct v16 lo = v16_set1(from), zero = v16_zero();
+    double total = 0;
+    for (int64_t part = 0; part < s->n; part += 1024) {
+        struct v16 sum = zero;
+        for (int64_t at = part; at < s->n && at < part + 1024; at += V16)
+            sum = v16_add(sum, v16_if_lt(kernel_logits(s, at), lo, zero, v16_load(c->w + at)));
+        total += (double)v16_sum(sum);
+    }
+    return total;
+}
+
+/*
+ * The largest logit such that the tokens from there on weigh `need` or more. First the place is narrowed
+ * by halving an interval of logits (a vector pass each), then the few tokens inside are selected exactly.
+ * Invariant: the tokens from `hi` on weigh `above` < need; those from `lo` on need or more.
+ */
+static float kernel_cut(const struct scale *c, double need)
+{
+    const struct sample_job *s = c->s;
+    float lo = -INFINITY, hi = INFINITY, step = 64 * s->p->temperature;
+    double above = 0;
+    for (int i = 0; i < 12; i++, step /= 2) { /* to 1/32 of a temperature, or e^(1/32) in weight */
+        float mid = (i == 0 ? c->max : hi > c->max ? c->max : hi) - step;
+        double sum = kernel_weight_above(c, mid);
+        if (sum >= need) {
+            lo = mid;
+        } else {
+            hi = mid;
+            above = sum;
         }
     }
-    *total = sum;
-    return n;
+    int64_t n = 0;
+    struct v16 low = v16_set1(lo), high = v16_set1(hi);
+    for (int64_t at = 0; at < s->n; at += V16) {
+        struct v16 x = kernel_logits(s, at), w = v16_load(c->w + at);
+        uint32_t in = v16_lt_bits(x, high) & ~v16_lt_bits(x, low) & v16_lt_bits(v16_zero(), w);
+        for (; in; in &= in - 1) {
+            int64_t i = at + __builtin_ctz(in);
+            c->pick[n++] = (struct pick){kernel_key(s->x[i]), c->w[i]};
+        }
+    }
+    return n ? kernel_unkey(kernel_select(c->pick, n, need - above)) : lo;
 }
 
 /* The smallest logit that top_k and top_p leave. */
 static float kernel_threshold(const struct sample_job *s, float max)
 {
-    struct pick *c = (struct pick *)(void *)s->scratch;
-    float low = -INFINITY;
-    double total;
-    if (s->p->top_k > 0) {
-        int64_t n = kernel_collect(s, max, low, 0, false, c, &total);
-        if (n > s->p->top_k)
-            low = kernel_unkey(kernel_select(c, n, s->p->top_k));
-    }
+    size_t n = (size_t)(s->n + V16 - 1) / V16 * V16;
+    struct scale c = {s, max, -INFINITY, (float *)(void *)s->scratch, NULL};
+    c.pick = (struct pick *)(void *)(c.w + n);
+    if (s->p->top_k > 0 && kernel_weights(&c, true) > (double)s->p->top_k)
+        c.low = kernel_cut(&c, (double)s->p->top_k);
     if (s->p->top_p < 1) {
-        int64_t n = kernel_collect(s, max, low, 0, true, c, &total);
-        low = kernel_unkey(kernel_select(c, n, (double)s->p->top_p * total));
+        double total = kernel_weights(&c, false);
+        c.low = kernel_cut(&c, (double)s->p->top_p * total);
     }
-    return low;
+    return c.low;
 }
 
 /* ---- the draw ---------------------------------------------------------------------------------------- */

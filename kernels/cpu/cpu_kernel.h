@@ -61,12 +61,13 @@ struct attn_item {
 #define ATTN_QUERIES 32 /* query rows x heads of an item */
 
 /* One row of sample. */
+#define SAMPLE_SCRATCH 12
 struct sample_job {
     const float *x; /* (n_vocab) logits */
     int64_t n;
     const uint32_t *mask; /* NULL = all allowed */
     const struct sample_row *p;
-    uint64_t *scratch; /* (n_vocab) */
+    void *scratch; /* SAMPLE_SCRATCH bytes for each token of n_vocab rounded up to 16 */
 };
 
 struct cpu_kernels {
@@ -85,6 +86,8 @@ struct cpu_kernels {
     void (*swiglu)(const float *gate, const float *up, float *y, int64_t n);
     void (*add)(const float *x, float *y, int64_t n);
     void (*f16)(const float *x, uint16_t *y, int64_t n);
+    void (*rope)(float *x, int n_head, int head_dim, int n_pair, int step, int apart, const float *c,
+                 const float *s);
     void (*attention)(const struct attn_item *item);
     /* max + ln sum e^(x - max); NaN when x holds NaN or an infinite maximum */
     double (*log_sum_exp)(const float *x, int64_t n);

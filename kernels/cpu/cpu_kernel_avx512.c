@@ -31,6 +31,7 @@ const struct cpu_kernels cpu_kernels_avx512 = {
     .swiglu = kernel_swiglu,
     .add = kernel_add,
     .f16 = kernel_f16,
+    .rope = kernel_rope,
     .attention = kernel_attention,
     .log_sum_exp = kernel_log_sum_exp,
     .sample = kernel_sample,

@@ -7,7 +7,7 @@
 
 size_t cpu_sample_scratch(int n_threads, int64_t n_vocab)
 {
-    return (size_t)n_threads * size_align((size_t)n_vocab * sizeof(uint64_t), 256);
+    return (size_t)n_threads * size_align(size_align((size_t)n_vocab, 16) * SAMPLE_SCRATCH, 256);
 }
 
 struct sample_rows {

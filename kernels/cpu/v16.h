@@ -15,8 +15,22 @@
 
 #define V16 16
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
+
+/* The last three steps of v16_sum for four vectors at once. */
+static inline void v16_fold4(__m256 a, __m256 b, __m256 c, __m256 d, float out[4])
+{
+    __m128 r0 = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    __m128 r1 = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    __m128 r2 = _mm_add_ps(_mm256_castps256_ps128(c), _mm256_extractf128_ps(c, 1));
+    __m128 r3 = _mm_add_ps(_mm256_castps256_ps128(d), _mm256_extractf128_ps(d, 1));
+    _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+    _mm_storeu_ps(out, _mm_add_ps(_mm_add_ps(r0, r2), _mm_add_ps(r1, r3)));
+}
+#endif
+
+#if defined(__AVX512F__)
 
 struct v16 {
     __m512 v;
@@ -122,14 +136,10 @@ static inline void v16_store_i8(int8_t *p, struct v16 a)
     __m128i b = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v));
     _mm_storeu_si128((__m128i *)(void *)p, b);
 }
-/* p * 2^k, where t = 1.5 * 2^23 + k with an integer k in -254..254: two exact factors */
+/* p * 2^k, where t = 1.5 * 2^23 + k with an integer k in -254..254: one rounding */
 static inline struct v16 v16_scale2(struct v16 p, struct v16 t)
 {
-    __m512i k = _mm512_sub_epi32(_mm512_castps_si512(t.v), _mm512_set1_epi32(0x4b400000));
-    __m512i half = _mm512_srai_epi32(k, 1), bias = _mm512_set1_epi32(127);
-    __m512i a = _mm512_slli_epi32(_mm512_add_epi32(half, bias), 23);
-    __m512i b = _mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(k, half), bias), 23);
-    return V16_MAKE(_mm512_mul_ps(_mm512_mul_ps(p.v, _mm512_castsi512_ps(a)), _mm512_castsi512_ps(b)));
+    return V16_MAKE(_mm512_scalef_ps(p.v, _mm512_sub_ps(t.v, _mm512_set1_ps(0x1.8p23f))));
 }
 /* x = m * 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal x */
 static inline struct v16 v16_split2(struct v16 x, struct v16 *e)
@@ -148,9 +158,15 @@ static inline float v16_sum(struct v16 a)
     c = _mm_add_ps(c, _mm_movehl_ps(c, c));
     return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
 }
+/* out[i] = v16_sum of the i-th */
+static inline void v16_sum4(struct v16 a, struct v16 b, struct v16 c, struct v16 d, float out[4])
+{
+#define V16_FOLD(x) _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1))
+    v16_fold4(V16_FOLD(a), V16_FOLD(b), V16_FOLD(c), V16_FOLD(d), out);
+#undef V16_FOLD
+}
 
 #elif defined(__AVX2__)
-#include <immintrin.h>
 
 struct v16 {
     __m256 a, b;
@@ -301,6 +317,11 @@ static inline float v16_sum(struct v16 a)
     c = _mm_add_ps(c, _mm_movehl_ps(c, c));
     return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
 }
+static inline void v16_sum4(struct v16 a, struct v16 b, struct v16 c, struct v16 d, float out[4])
+{
+    v16_fold4(_mm256_add_ps(a.a, a.b), _mm256_add_ps(b.a, b.b), _mm256_add_ps(c.a, c.b),
+              _mm256_add_ps(d.a, d.b), out);
+}
 
 #else
 
@@ -438,6 +459,13 @@ static inline float v16_sum(struct v16 a)
         for (int i = 0; i < step; i++)
             a.f[i] += a.f[i + step];
     return a.f[0];
+}
+static inline void v16_sum4(struct v16 a, struct v16 b, struct v16 c, struct v16 d, float out[4])
+{
+    out[0] = v16_sum(a);
+    out[1] = v16_sum(b);
+    out[2] = v16_sum(c);
+    out[3] = v16_sum(d);
 }
 #undef V16_EACH
 #endif
