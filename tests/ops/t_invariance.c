@@ -62,7 +62,7 @@ static void for_each_isa(void (*test)(struct world *w))
 static void matmul_rows(struct world *w, enum fmt fmt)
 {
     struct err e = {0};
-    const int64_t n_in = fmt_info(fmt)->block_elems == 1 ? 301 : 768, n_out = 37;
+    const int64_t n_in = fmt_info(fmt)->block_elems == 1 ? 301 : 2816, n_out = 37;
     size_t row;
     assert_true(fmt_row_bytes(fmt, n_in, &row));
     struct tensor t = {.fmt = fmt, .n_dim = 2, .dim = {n_out, n_in, 1, 1}, .row_bytes = row,

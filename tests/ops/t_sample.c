@@ -161,6 +161,22 @@ static void draws_follow_the_filtered_distribution(void **state)
         }
 }
 
+/* The cut falls among logits that differ by less than any coarse search resolves. */
+static void filters_cut_exactly_between_close_neighbours(void **state)
+{
+    static const float x[SMALL] = {0.004f, 3, 0.001f, 0, 0.007f, 2.5f, 0.002f, 0.009f, 0.003f, 0.005f,
+                                   0.008f, 0.006f};
+    static const struct sample_row rows[] = {
+        {.temperature = 1, .top_p = 0.85f}, /* the two large ones and four of ten */
+        {.temperature = 1, .top_p = 1, .top_k = 5},
+        {.temperature = 1, .top_p = 0.9f, .top_k = 9},
+    };
+    struct backend *all = *state;
+    for (int i = 0; i < BACKENDS; i++)
+        for (size_t r = 0; all[i].ops && r < sizeof rows / sizeof *rows; r++)
+            chi_square(&all[i], x, rows[r], 0xfff);
+}
+
 /* ---- single rows ----------------------------------------------------------------------------------- */
 
 static void greedy_takes_the_lowest_id_of_a_tie(void **state)
@@ -307,6 +323,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(draws_follow_the_filtered_distribution),
+        cmocka_unit_test(filters_cut_exactly_between_close_neighbours),
         cmocka_unit_test(greedy_takes_the_lowest_id_of_a_tie),
         cmocka_unit_test(rows_that_cannot_be_drawn_from_say_so),
         cmocka_unit_test(the_draw_depends_on_key_and_survivors_only),
