@@ -11,6 +11,7 @@ usage: tools/golden/tokenizer.py [OUT]                      (default tests/golde
   vocab_spm.gguf    SentencePiece form: scores, byte tokens, U+2581
   vocab_spm.jsonl   text and ids
   chat_llama3.jsonl messages and the ids of the rendered template
+  ../fuzz/corpus/tokenizer/*.gguf  the least vocabularies, for the fuzzer to spoil
 
 Expected values come from the Python packages tokenizers (Hugging Face) and jinja2. --real compares the
 program MAS on a real Llama 3 vocabulary with the tokenizers package built from the same file, over the
@@ -223,14 +224,13 @@ def train_spm():
     return list(dict.fromkeys(joined)), letters
 
 
-def make_spm(out):
-    joined, letters = train_spm()
+def write_spm(path, joined, letters):
     head = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
     tokens = head + joined + letters
     scores = [0.0] * len(head) + [-float(i) for i in range(len(joined) + len(letters))]
     types = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
     types += [gguf.TokenType.BYTE] * 256 + [gguf.TokenType.NORMAL] * (len(joined) + len(letters))
-    w = gguf.GGUFWriter(out / "vocab_spm.gguf", "llama")
+    w = gguf.GGUFWriter(path, "llama")
     w.add_tokenizer_model("llama")
     w.add_token_list(tokens)
     w.add_token_scores(scores)
@@ -242,6 +242,12 @@ def make_spm(out):
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.close()
+    return tokens
+
+
+def make_spm(out):
+    joined, letters = train_spm()
+    tokens = write_spm(out / "vocab_spm.gguf", joined, letters)
     # Any two neighbours whose join is a token may merge, in the order of the joins' scores.
     known = set(joined) | set(letters)
     merges = [(t[:i], t[i:]) for t in joined for i in range(1, len(t)) if t[:i] in known and t[i:] in known]
@@ -251,6 +257,14 @@ def make_spm(out):
     rows = [{"text": s, "ids": tok.encode(s, add_special_tokens=False).ids} for s in nasty()]
     dump(out / "vocab_spm.jsonl", rows)
     return len(rows)
+
+
+def make_corpus(out):
+    out.mkdir(parents=True, exist_ok=True)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {t: i for i, t in enumerate(alphabet + ["Th", "The", "Ġa", "pat"])}
+    write_bpe(out / "bpe.gguf", vocab, [("T", "h"), ("Th", "e"), ("Ġ", "a")], CONTROL[:5], USER[:1])
+    write_spm(out / "spm.gguf", ["Th", "The", "\u2581a"], ["T", "h", "e", "a", "\u2581"])
 
 
 def from_gguf(path):
@@ -311,6 +325,7 @@ def main():
     if len(sys.argv) == 5 and sys.argv[1] == "--real":
         return real(*sys.argv[2:])
     out = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[2] / "tests" / "golden")
+    make_corpus(out.parent / "fuzz" / "corpus" / "tokenizer")
     print(f"{make_bpe(out)} strings for BPE, {make_spm(out)} for SentencePiece")
 
 
