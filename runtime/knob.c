@@ -217,7 +217,7 @@ void knob_rule(const struct config_knob *k, struct str *out)
         str_addf(out, "one of %s", k->choices);
         return;
     case CONFIG_STRING:
-        str_addf(out, "text of %.0f to %.0f bytes", k->lo, k->hi);
+        str_addf(out, "UTF-8 text of %.0f to %.0f bytes", k->lo, k->hi);
         break;
     case CONFIG_LIST:
         str_addf(out, "a list of at most %.0f", k->hi);
@@ -254,6 +254,20 @@ static bool is_choice(const char *choices, const char *text)
         s += len + (s[len] == '|');
     }
     return false;
+}
+
+/* Strings go into traces, which are JSON: what is no UTF-8 could not be written there. */
+static bool is_text(const char *s)
+{
+    uint32_t cp;
+    for (size_t left = strlen(s); left;) {
+        int k = utf8_decode(s, left, &cp);
+        if (!k)
+            return false;
+        s += k;
+        left -= (size_t)k;
+    }
+    return true;
 }
 
 static int set_string(struct config *c, const struct config_knob *k, const char *text, struct err *e)
@@ -293,7 +307,7 @@ static bool list_fits(const struct config_knob *k, const struct knob_value *v)
     if (!v->is_list || v->n < 0 || v->n > (int)k->hi || v->n > CONFIG_LIST_MAX)
         return false;
     for (int i = 0; i < v->n; i++)
-        if (!*v->item[i] || strlen(v->item[i]) > 63)
+        if (!*v->item[i] || strlen(v->item[i]) > 63 || !is_text(v->item[i]))
             return false;
     return true;
 }
@@ -334,7 +348,7 @@ int knob_set(struct config *c, const struct config_knob *k, const struct knob_va
     size_t n = strlen(v->item[0]);
     switch (k->type) {
     case CONFIG_STRING:
-        if ((double)n < k->lo || (double)n > k->hi)
+        if ((double)n < k->lo || (double)n > k->hi || !is_text(v->item[0]))
             return refuse(k, v, e);
         return set_string(c, k, v->item[0], e);
     case CONFIG_ENUM:

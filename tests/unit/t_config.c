@@ -238,7 +238,7 @@ static void every_knob_refuses_the_wrong_type_and_says_what_it_takes(void **stat
     refused("seed: 0x10\n", "a whole number");
     refused("seed: 4.0\n", "a whole number");
     refused("engine.prefix_cache: yes\n", "true or false");
-    refused("model: ''\n", "text of 1 to 4096 bytes");
+    refused("model: ''\n", "UTF-8 text of 1 to 4096 bytes");
     refused("planner: 5\n", "'planner' is a group of keys");
     refused("planner: [5]\n", "'planner' is a group of keys");
 }
@@ -440,6 +440,8 @@ static void set_reads_every_type(void **state)
           "--set temprature=1: unknown key 'temprature'; nearest is 'temperature'");
     fails(config_set(&c, "planner=1", &e), ERR_CONFIG, "group of keys");
     fails(config_set(&c, "temperature", &e), ERR_CONFIG, "no assignment");
+    fails(config_set(&c, "model=\xff", &e), ERR_CONFIG, "UTF-8 text");
+    fails(config_set(&c, "planner.fixed=a,\xff", &e), ERR_CONFIG, "1 to 63 bytes each");
     fails(config_set(&c, "=1", &e), ERR_CONFIG, "no assignment");
     fails(config_set(&c, "temperature=", &e), ERR_CONFIG, "a number from 0 to 5");
     fails(config_set(&c, "temperature= 1", &e), ERR_CONFIG, "a number from 0 to 5");
