@@ -82,5 +82,10 @@ void config_value(const struct config *c, const struct config_knob *k, struct st
 void config_json(const struct config *c, bool only_result_knobs, struct str *out);
 /* Every knob as a commented YAML file: the reference for users. */
 void config_reference(struct str *out);
+/* A YAML document that is no configuration (the catalogue of specialties) as JSON text appended to
+ * json: mappings, sequences, and every scalar as a string. The bounds and refusals of config files
+ * hold; ERR_CONFIG "name:line: ...", ERR_NOMEM. */
+int config_yaml_to_json(const char *text, size_t n, const char *name, struct str *json,
+                        struct err *e);
 
 #endif

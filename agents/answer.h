@@ -1,0 +1,90 @@
+/*
+ * answer: reads what a model replied, strictly. A reply either has exactly the agreed form or is an error
+ * that says what is wrong: nothing is searched for in prose, no letter is ever assumed.
+ *
+ * Strings and arrays live in the arena that the caller gives. The model's text is untrusted: depth, counts
+ * and lengths are capped by the same limits that the schemas state.
+ */
+#ifndef MAS_ANSWER_H
+#define MAS_ANSWER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "catalog.h"
+#include "err.h"
+#include "mem.h"
+#include "str.h"
+
+#define ANSWER_BYTES ((size_t)256 << 10) /* longest reply that is looked at */
+#define ANSWER_DX 3       /* diagnoses in one report */
+#define ANSWER_EVIDENCE 4 /* items in each evidence list */
+#define ANSWER_LIST 5     /* diagnoses and warnings in a decision */
+
+struct answer_score { /* how the planner rates one specialty, all in 0..1 */
+    bool present;
+    double relevance, coverage_gain, urgency_alignment, procedural_signal;
+    const char *reason;
+};
+
+struct answer_plan { /* PlannerResult */
+    int triage; /* catalogue index of a generalist; -1 = the selection has no triage */
+    int selected[CATALOG_MAX], n_selected; /* catalogue indices, in the planner's order, no repeats */
+    struct answer_score score[CATALOG_MAX]; /* by catalogue index; selection "full" only */
+    int scored_twice; /* repeats in the scored list; as many ids have no score */
+    double log_p[CATALOG_MAX]; /* natural log, selection "logit" only */
+    bool has_scores, has_log_p;
+    const char *rationale;
+};
+
+struct answer_dx {
+    const char *dx;
+    double p;
+    const char *evidence_for[ANSWER_EVIDENCE], *evidence_against[ANSWER_EVIDENCE];
+    const char *discriminators[ANSWER_EVIDENCE];
+    int n_for, n_against, n_discriminators;
+};
+
+struct answer_report { /* SpecialistReport */
+    int specialty; /* catalogue index */
+    struct answer_dx dx[ANSWER_DX];
+    int n_dx;
+    bool rescaled; /* the probabilities summed to more than 1 and were divided by their sum */
+    const char *notes;
+};
+
+struct answer_decision { /* FinalDecision */
+    int letter;       /* option as shown to the model; -1 for an open question */
+    const char *text; /* the letter, or the diagnosis of an open question */
+    const char *differential[ANSWER_LIST], *warnings[ANSWER_LIST];
+    int n_differential, n_warnings;
+    const char *justification;
+};
+
+/* full: the form with scored_catalog. k: how many specialties must be selected, all different.
+ * ERR_DATA, ERR_NOMEM. */
+int answer_plan(const char *s, size_t n, const struct catalog *cat, int k, bool full,
+                struct arena *a, struct answer_plan *out, struct err *e);
+/* specialty: the one that was asked; a report in another's name is an error. */
+int answer_report(const char *s, size_t n, const struct catalog *cat, int specialty,
+                  struct arena *a, struct answer_report *out, struct err *e);
+/* n_options 0: final_answer is a diagnosis. */
+int answer_decision(const char *s, size_t n, int n_options, struct arena *a,
+                    struct answer_decision *out, struct err *e);
+/* {reasoning, final_answer}: the justification of out is the reasoning. */
+int answer_reasoned(const char *s, size_t n, int n_options, struct arena *a,
+                    struct answer_decision *out, struct err *e);
+
+/* The letter of a free-text reply: the whole reply is "B", "B.", "B)" or "(B)", or exactly one of its
+ * lines is "Answer: B" or "Final answer: B" in one of those forms. ERR_DATA otherwise. */
+int answer_letter(const char *s, size_t n, int n_options, int *out, struct err *e);
+
+/* Share of pairs of reports whose first diagnoses are the same text (letters and digits compared, case
+ * ignored); NaN with fewer than two. */
+double answer_agreement(const struct answer_report *r, int n);
+
+/* The report as the aggregator reads it. */
+void answer_report_text(const struct answer_report *r, const struct catalog *cat,
+                        struct str *out);
+
+#endif

@@ -1,0 +1,684 @@
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <yaml.h>
+
+#include "check.h"
+#include "embed.h"
+#include "knob.h"
+#include "mem.h"
+#include "zio.h"
+
+#define CONFIG_FILE_MAX ((size_t)1 << 20) /* bytes; a config is a page or two */
+#define CONFIG_NODES_MAX 2000             /* keys and values of one file */
+#define CONFIG_BASES_MAX 8                /* files in one chain of _base */
+#define CONFIG_PATH_MAX 4096
+
+/* ---- YAML events, strictly ------------------------------------------------------------------------ */
+
+/* A document on its way through libyaml. What both readers below refuse is refused here. */
+struct doc {
+    const char *name; /* as messages show it */
+    int line;         /* of the event at hand, from 1 */
+    int nodes;        /* scalars so far */
+    bool ended;       /* the first document of the file is over */
+};
+
+#define DOC_FAIL(d, e, ...) return doc_fail(d, err_set((e), ERR_CONFIG, __VA_ARGS__), e)
+
+static int doc_fail(const struct doc *d, int rc, struct err *e)
+{
+    return err_wrap(e, rc, "%s:%d", d->name, d->line);
+}
+
+static bool is_null(const yaml_event_t *ev)
+{
+    const char *s = (const char *)ev->data.scalar.value;
+    return ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+           (!*s || !strcmp(s, "~") || !strcmp(s, "null"));
+}
+
+/* The anchor and the tag of an event, NULL where there is none. */
+static void event_marks(const yaml_event_t *ev, const unsigned char **anchor,
+                        const unsigned char **tag)
+{
+    *anchor = *tag = NULL;
+    if (ev->type == YAML_SCALAR_EVENT) {
+        *anchor = ev->data.scalar.anchor;
+        *tag = ev->data.scalar.tag;
+    } else if (ev->type == YAML_SEQUENCE_START_EVENT) {
+        *anchor = ev->data.sequence_start.anchor;
+        *tag = ev->data.sequence_start.tag;
+    } else if (ev->type == YAML_MAPPING_START_EVENT) {
+        *anchor = ev->data.mapping_start.anchor;
+        *tag = ev->data.mapping_start.tag;
+    }
+}
+
+static int doc_check(struct doc *d, const yaml_event_t *ev, struct err *e)
+{
+    const unsigned char *anchor, *tag;
+    event_marks(ev, &anchor, &tag);
+    if (anchor || ev->type == YAML_ALIAS_EVENT)
+        DOC_FAIL(d, e, "anchors and aliases are not allowed; write the value out");
+    if (tag)
+        DOC_FAIL(d, e, "tag '%.*s' is not allowed; remove it", KNOB_DISPLAY, (const char *)tag);
+    if (ev->type == YAML_SCALAR_EVENT) {
+        if (memchr(ev->data.scalar.value, 0, ev->data.scalar.length))
+            DOC_FAIL(d, e, "a NUL byte in '%.*s..'; remove it", KNOB_DISPLAY,
+                     (const char *)ev->data.scalar.value);
+        if (++d->nodes > CONFIG_NODES_MAX)
+            DOC_FAIL(d, e, "more than %d keys and values; shorten the file", CONFIG_NODES_MAX);
+    } else if (ev->type == YAML_DOCUMENT_START_EVENT) {
+        if (d->ended)
+            DOC_FAIL(d, e, "a second YAML document; one file is one document");
+        if (ev->data.document_start.tag_directives.start !=
+            ev->data.document_start.tag_directives.end)
+            DOC_FAIL(d, e, "a %%TAG directive is not allowed; remove it");
+    } else if (ev->type == YAML_DOCUMENT_END_EVENT) {
+        d->ended = true;
+    }
+    return 0;
+}
+
+static int doc_problem(const struct doc *d, const yaml_parser_t *p, struct err *e)
+{
+    const char *what = p->problem ? p->problem : "unknown problem";
+    if (p->error == YAML_MEMORY_ERROR)
+        FAIL(e, ERR_NOMEM, "out of memory while reading %s", d->name);
+    if (p->error == YAML_READER_ERROR)
+        FAIL(e, ERR_CONFIG, "%s: not valid UTF-8 text at byte %zu: %s", d->name, p->problem_offset,
+             what);
+    FAIL(e, ERR_CONFIG, "%s:%zu: not valid YAML: %s", d->name, p->problem_mark.line + 1, what);
+}
+
+/* Hands each event to on_event(reader, event). */
+static int doc_read(struct doc *d, const char *text, size_t n,
+                    int (*on_event)(void *reader, const yaml_event_t *ev, struct err *e),
+                    void *reader, struct err *e)
+{
+    yaml_parser_t p;
+    bool more = true;
+    int rc = 0;
+    if (!yaml_parser_initialize(&p))
+        FAIL(e, ERR_NOMEM, "out of memory while reading %s", d->name);
+    yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
+    while (more && rc == 0) {
+        yaml_event_t ev;
+        if (!yaml_parser_parse(&p, &ev)) {
+            rc = doc_problem(d, &p, e);
+            break;
+        }
+        d->line = (int)ev.start_mark.line + 1;
+        more = ev.type != YAML_STREAM_END_EVENT;
+        rc = doc_check(d, &ev, e);
+        if (rc == 0)
+            rc = on_event(reader, &ev, e);
+        yaml_event_delete(&ev);
+    }
+    yaml_parser_delete(&p);
+    return rc;
+}
+
+/* ---- a configuration as a flat list of entries ---------------------------------------------------- */
+
+struct entry {
+    const char *key;   /* "planner.top_k", dotted also when it was written nested */
+    const char **item; /* (n) */
+    int n;
+    size_t cap;
+    int line;     /* of the key, from 1 */
+    bool is_list;
+    bool is_group; /* the key holds a mapping; its keys follow as entries of their own */
+    bool quoted;
+};
+
+struct file {
+    const char *name;                 /* as messages show it */
+    const struct embed_file *builtin; /* NULL: a file on disk */
+    dev_t dev;                        /* with ino: which file it is, for cycles */
+    ino_t ino;
+    struct entry *entry; /* (n), in the order of the file */
+    size_t n, cap;
+};
+
+/* Where the reader stands: in the root mapping, in the mapping of `group`, or in a list. */
+struct reader {
+    struct doc doc;
+    struct file *file;
+    struct arena *arena;
+    int depth;         /* open mappings: 0 before the root, 1 in it, 2 in a group */
+    bool in_list;
+    const char *group; /* NULL in the root mapping */
+    const char *key;   /* waits for its value; NULL: a key comes next */
+    int key_line;
+};
+
+static int reader_add(struct reader *r, struct entry **out, struct err *e)
+{
+    struct file *f = r->file;
+    for (size_t i = 0; i < f->n; i++)
+        if (!strcmp(f->entry[i].key, r->key)) {
+            r->doc.line = r->key_line;
+            DOC_FAIL(&r->doc, e, "duplicate key '%.*s', first on line %d; keep one", KNOB_DISPLAY,
+                     r->key, f->entry[i].line);
+        }
+    TRY(mem_grow(&f->entry, &f->cap, f->n + 1, sizeof *f->entry, "configuration entries", e));
+    f->entry[f->n] = (struct entry){.key = r->key, .line = r->key_line};
+    *out = &f->entry[f->n++];
+    r->key = NULL;
+    return 0;
+}
+
+static int reader_item(struct reader *r, const char *text, size_t n, struct err *e)
+{
+    struct entry *en = &r->file->entry[r->file->n - 1];
+    TRY(mem_grow(&en->item, &en->cap, (size_t)en->n + 1, sizeof *en->item, "a list", e));
+    char *copy = arena_strndup(r->arena, text, n);
+    if (!copy)
+        return NOMEM(e, n, "a configuration value");
+    en->item[en->n++] = copy;
+    return 0;
+}
+
+static int reader_key(struct reader *r, const char *text, size_t n, struct err *e)
+{
+    if (n == 0 || n > 128)
+        DOC_FAIL(&r->doc, e, "a key of %zu bytes is none of ours; keys have 1 to 63", n);
+    r->key = r->group ? arena_printf(r->arena, "%s.%s", r->group, text)
+                      : arena_strndup(r->arena, text, n);
+    r->key_line = r->doc.line;
+    return r->key ? 0 : NOMEM(e, n, "a configuration key");
+}
+
+static int reader_scalar(struct reader *r, const yaml_event_t *ev, struct err *e)
+{
+    const char *text = (const char *)ev->data.scalar.value;
+    size_t n = ev->data.scalar.length;
+    if (!r->depth)
+        DOC_FAIL(&r->doc, e, "expected 'key: value' lines, got '%.*s'", KNOB_DISPLAY, text);
+    if (!r->in_list && !r->key)
+        return reader_key(r, text, n, e);
+    if (is_null(ev))
+        DOC_FAIL(&r->doc, e, "'%s' has no value; write one or remove the key",
+                 r->in_list ? r->file->entry[r->file->n - 1].key : r->key);
+    if (!r->in_list) {
+        struct entry *en;
+        TRY(reader_add(r, &en, e));
+        en->quoted = ev->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    }
+    return reader_item(r, text, n, e);
+}
+
+static int reader_list(struct reader *r, struct err *e)
+{
+    struct entry *en;
+    if (!r->key || r->in_list)
+        DOC_FAIL(&r->doc, e, "a list is not allowed here; only 'key: [a, b]' is");
+    TRY(reader_add(r, &en, e));
+    en->is_list = true;
+    r->in_list = true;
+    return 0;
+}
+
+static int reader_mapping(struct reader *r, struct err *e)
+{
+    struct entry *en;
+    if (r->depth == 0) {
+        r->depth = 1;
+        return 0;
+    }
+    if (!r->key || r->in_list || r->depth > 1)
+        DOC_FAIL(&r->doc, e, "a mapping is not allowed here; keys are nested at most 2 deep");
+    r->group = r->key;
+    TRY(reader_add(r, &en, e));
+    en->is_group = true;
+    r->depth = 2;
+    return 0;
+}
+
+static int reader_event(void *reader, const yaml_event_t *ev, struct err *e)
+{
+    struct reader *r = reader;
+    switch (ev->type) {
+    case YAML_SCALAR_EVENT:
+        return reader_scalar(r, ev, e);
+    case YAML_SEQUENCE_START_EVENT:
+        return reader_list(r, e);
+    case YAML_SEQUENCE_END_EVENT:
+        r->in_list = false;
+        return 0;
+    case YAML_MAPPING_START_EVENT:
+        return reader_mapping(r, e);
+    case YAML_MAPPING_END_EVENT:
+        r->depth--;
+        r->group = NULL;
+        return 0;
+    default: /* begin and end of stream and document */
+        return 0;
+    }
+}
+
+/* Reads text into f->entry. */
+static int file_parse(struct file *f, const char *text, size_t n, struct arena *a, struct err *e)
+{
+    struct reader r = {.doc = {.name = f->name}, .file = f, .arena = a};
+    TRY(doc_read(&r.doc, text, n, reader_event, &r, e));
+    if (f->n == 0)
+        FAIL(e, ERR_CONFIG, "%s: holds no key; write at least 'model: PATH' or '_base: NAME'",
+             f->name);
+    return 0;
+}
+
+static void file_free(struct file *f)
+{
+    for (size_t i = 0; i < f->n; i++)
+        mem_free(f->entry[i].item);
+    mem_free(f->entry);
+}
+
+/* ---- any document as JSON ------------------------------------------------------------------------- */
+
+#define JSON_DEPTH_MAX 16
+
+struct json_key { /* a key that an open mapping has already had */
+    const char *name;
+    struct json_key *next;
+};
+
+struct json_level {
+    bool is_list;
+    bool has_key; /* mapping: its key is written, the value comes next */
+    int n;        /* keys or items so far */
+    struct json_key *keys;
+};
+
+struct json_writer {
+    struct doc doc;
+    struct str *out;
+    struct arena arena;
+    int depth;
+    struct json_level level[JSON_DEPTH_MAX];
+};
+
+static int json_key(struct json_writer *w, struct json_level *at, const char *name, size_t n,
+                    struct err *e)
+{
+    struct json_key *k = arena_alloc(&w->arena, 1, sizeof *k);
+    char *copy = arena_strndup(&w->arena, name, n);
+    if (!k || !copy)
+        return NOMEM(e, n, "a key");
+    for (const struct json_key *old = at->keys; old; old = old->next)
+        if (!strcmp(old->name, name))
+            DOC_FAIL(&w->doc, e, "duplicate key '%.*s'; keep one", KNOB_DISPLAY, name);
+    *k = (struct json_key){copy, at->keys};
+    at->keys = k;
+    str_adds(w->out, at->n++ ? ", " : "");
+    str_add_json(w->out, name, n);
+    str_adds(w->out, ": ");
+    at->has_key = true;
+    return 0;
+}
+
+/* A value is about to be written: the comma of a list, the key of a mapping used up. */
+static int json_value(struct json_writer *w, struct err *e)
+{
+    struct json_level *at = w->depth ? &w->level[w->depth - 1] : NULL;
+    if (at && !at->is_list && !at->has_key)
+        DOC_FAIL(&w->doc, e, "a list or mapping cannot be a key");
+    if (at && at->is_list)
+        str_adds(w->out, at->n++ ? ", " : "");
+    if (at)
+        at->has_key = false;
+    return 0;
+}
+
+static int json_scalar(struct json_writer *w, const yaml_event_t *ev, struct err *e)
+{
+    const char *text = (const char *)ev->data.scalar.value;
+    struct json_level *at = w->depth ? &w->level[w->depth - 1] : NULL;
+    if (at && !at->is_list && !at->has_key)
+        return json_key(w, at, text, ev->data.scalar.length, e);
+    if (is_null(ev))
+        DOC_FAIL(&w->doc, e, "a value is missing; write one or remove the key");
+    TRY(json_value(w, e));
+    str_add_json(w->out, text, ev->data.scalar.length);
+    return 0;
+}
+
+static int json_open(struct json_writer *w, bool is_list, struct err *e)
+{
+    TRY(json_value(w, e));
+    if (w->depth == JSON_DEPTH_MAX)
+        DOC_FAIL(&w->doc, e, "nested more than %d deep", JSON_DEPTH_MAX);
+    w->level[w->depth++] = (struct json_level){.is_list = is_list};
+    str_addc(w->out, is_list ? '[' : '{');
+    return 0;
+}
+
+static int json_event(void *writer, const yaml_event_t *ev, struct err *e)
+{
+    struct json_writer *w = writer;
+    switch (ev->type) {
+    case YAML_SCALAR_EVENT:
+        return json_scalar(w, ev, e);
+    case YAML_SEQUENCE_START_EVENT:
+    case YAML_MAPPING_START_EVENT:
+        return json_open(w, ev->type == YAML_SEQUENCE_START_EVENT, e);
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT:
+        str_addc(w->out, ev->type == YAML_SEQUENCE_END_EVENT ? ']' : '}');
+        w->depth--;
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+int config_yaml_to_json(const char *text, size_t n, const char *name, struct str *json,
+                        struct err *e)
+{
+    struct str out = STR_INIT;
+    struct json_writer w = {.doc = {.name = name}, .out = &out, .arena = {.limit = 16 * CONFIG_FILE_MAX}};
+    int rc = 0;
+    if (n > CONFIG_FILE_MAX)
+        FAIL(e, ERR_CONFIG, "%s: %zu bytes; the limit is %zu", name, n, CONFIG_FILE_MAX);
+    TRY_DONE(doc_read(&w.doc, text, n, json_event, &w, e));
+    if (!out.len && !out.failed) {
+        rc = err_set(e, ERR_CONFIG, "%s: holds no document", name);
+        goto done;
+    }
+    TRY_DONE(str_ok(&out, name, e));
+    size_t before = json->len;
+    str_add(json, out.s, out.len);
+    rc = str_ok(json, name, e);
+    if (rc < 0 && json->cap)
+        json->len = before;
+done:
+    str_free(&out);
+    arena_free(&w.arena);
+    return rc;
+}
+
+/* ---- finding files -------------------------------------------------------------------------------- */
+
+/* The built-in config of that name: configs/NAME.yaml. NULL for names that are paths. */
+static const struct embed_file *builtin_find(const char *name)
+{
+    char path[128];
+    if (strpbrk(name, "/.") || strlen(name) > 64)
+        return NULL;
+    snprintf(path, sizeof path, "configs/%s.yaml", name);
+    return embed_find(path);
+}
+
+/* Where `name`, written in the file `from` (NULL: on the command line), leads. */
+static int file_locate(struct file *f, const char *name, const struct file *from, struct arena *a,
+                       struct err *e)
+{
+    struct stat st;
+    const char *slash = from && !from->builtin && *name != '/' ? strrchr(from->name, '/') : NULL;
+    if (strlen(name) > CONFIG_PATH_MAX)
+        FAIL(e, ERR_NOINPUT, "cannot open a config file with a name of %zu bytes; the limit is %d",
+             strlen(name), CONFIG_PATH_MAX);
+    *f = (struct file){.name = slash ? arena_printf(a, "%.*s%s", (int)(slash - from->name + 1),
+                                                    from->name, name)
+                                     : arena_strndup(a, name, strlen(name))};
+    if (!f->name)
+        return NOMEM(e, strlen(name), "a path");
+    if (from && from->builtin) { /* siblings of a built-in file are built in */
+        const char *path = arena_printf(a, "configs/%s", name);
+        if (!path)
+            return NOMEM(e, strlen(name), "a path");
+        if ((f->builtin = embed_find(path)))
+            return 0;
+    } else if (stat(f->name, &st) == 0) {
+        f->dev = st.st_dev;
+        f->ino = st.st_ino;
+        return 0;
+    }
+    int why = errno;
+    if ((f->builtin = builtin_find(name)))
+        return 0;
+    if (strpbrk(name, "/."))
+        FAIL(e, ERR_NOINPUT, "cannot open config file '%s': %s; a built-in one is named without '/' "
+             "and '.', as in -c demo", f->name, from && from->builtin ? "not built in" : strerror(why));
+    FAIL(e, ERR_NOINPUT, "no config file '%s' here and none of that name is built in; give a path "
+         "or a built-in name such as demo", name);
+}
+
+static int file_read(struct file *f, struct arena *a, struct err *e)
+{
+    struct str text = STR_INIT;
+    if (f->builtin)
+        return file_parse(f, f->builtin->data, f->builtin->size, a, e);
+    int rc = zio_read(f->name, CONFIG_FILE_MAX, &text, e);
+    if (rc == 0)
+        rc = file_parse(f, text.s, text.len, a, e);
+    str_free(&text);
+    return rc;
+}
+
+static bool file_same(const struct file *a, const struct file *b)
+{
+    return a->builtin || b->builtin ? a->builtin == b->builtin
+                                    : a->dev == b->dev && a->ino == b->ino;
+}
+
+/* The chain "a.yaml -> b.yaml -> a.yaml" for messages. */
+static void chain_names(const struct file *chain, int n, const char *last, struct str *out)
+{
+    for (int i = 0; i < n; i++)
+        str_addf(out, "%s -> ", chain[i].name);
+    str_adds(out, last);
+}
+
+/* The value of _base, NULL when there is none. */
+static int file_base(const struct file *f, const char **base, struct err *e)
+{
+    *base = NULL;
+    for (size_t i = 0; i < f->n; i++) {
+        const struct entry *en = &f->entry[i];
+        if (strcmp(en->key, "_base"))
+            continue;
+        if (en->is_list || en->is_group || !*en->item[0])
+            FAIL(e, ERR_CONFIG, "%s:%d: _base takes one file name", f->name, en->line);
+        *base = en->item[0];
+    }
+    return 0;
+}
+
+/* Reads name and everything below it; chain[0] is name, chain[*n - 1] the lowest base. */
+static int chain_read(struct file chain[CONFIG_BASES_MAX], int *n, const char *name, struct arena *a,
+                      struct err *e)
+{
+    struct str path = STR_INIT;
+    int rc = 0;
+    while (name) {
+        struct file f, *from = *n ? &chain[*n - 1] : NULL;
+        rc = file_locate(&f, name, from, a, e);
+        if (rc < 0 && from)
+            err_wrap(e, rc, "%s: _base", from->name);
+        TRY_DONE(rc);
+        bool cycle = false;
+        for (int i = 0; i < *n; i++)
+            cycle |= file_same(&chain[i], &f);
+        if (cycle || *n == CONFIG_BASES_MAX) {
+            chain_names(chain, *n, f.name, &path);
+            TRY_DONE(str_ok(&path, "a message", e));
+            rc = cycle ? err_set(e, ERR_CONFIG, "%s: _base leads back to itself: %s", chain[0].name,
+                                 path.s)
+                       : err_set(e, ERR_CONFIG, "%s: more than %d files inherit from each other: %s",
+                                 chain[0].name, CONFIG_BASES_MAX, path.s);
+            goto done;
+        }
+        struct file *top = &chain[(*n)++];
+        *top = f;
+        TRY_DONE(file_read(top, a, e));
+        TRY_DONE(file_base(top, &name, e));
+    }
+done:
+    str_free(&path);
+    return rc;
+}
+
+/* ---- applying ------------------------------------------------------------------------------------- */
+
+static int unknown_key(const char *key, struct err *e)
+{
+    struct str near = STR_INIT;
+    if (knob_is_group(key))
+        FAIL(e, ERR_CONFIG, "'%s' is a group of keys and takes no value; set one of %s.*", key, key);
+    knob_nearest(key, &near);
+    int rc = str_ok(&near, "a message", e);
+    if (rc == 0 && near.len)
+        rc = err_set(e, ERR_CONFIG, "unknown key '%.*s'; nearest is %s", KNOB_DISPLAY, key, near.s);
+    else if (rc == 0)
+        rc = err_set(e, ERR_CONFIG, "unknown key '%.*s'; configs/llama3_70b.yaml lists all keys",
+                     KNOB_DISPLAY, key);
+    str_free(&near);
+    return rc;
+}
+
+static int entry_apply(struct config *c, const struct entry *en, struct err *e)
+{
+    const struct config_knob *k = knob_find(en->key);
+    if (!strcmp(en->key, "_base") || (en->is_group && knob_is_group(en->key)))
+        return 0;
+    if (k && en->is_group)
+        FAIL(e, ERR_CONFIG, "%s takes a value, not keys below it", k->key);
+    if (!k)
+        return unknown_key(en->key, e);
+    struct knob_value v = {en->item, en->n, en->is_list, en->quoted};
+    return knob_set(c, k, &v, e);
+}
+
+static int file_apply(struct config *c, const struct file *f, struct err *e)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        int rc = entry_apply(c, &f->entry[i], e);
+        if (rc < 0)
+            return err_wrap(e, rc, "%s:%d", f->name, f->entry[i].line);
+    }
+    return 0;
+}
+
+static int config_copy(struct config *to, const struct config *from, struct err *e)
+{
+    size_t n;
+    const struct config_knob *k = config_knobs(&n);
+    memset(to, 0, sizeof *to);
+    for (size_t i = 0; i < n; i++) {
+        int rc = knob_copy(to, from, &k[i], e);
+        if (rc < 0) {
+            config_free(to);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int config_load(struct config *c, const char *path, struct err *e)
+{
+    struct arena a = {.limit = 16 * CONFIG_FILE_MAX};
+    struct file chain[CONFIG_BASES_MAX];
+    struct config next = {0};
+    int n = 0, rc;
+    TRY_DONE(chain_read(chain, &n, path, &a, e));
+    TRY_DONE(config_copy(&next, c, e));
+    for (int i = n - 1; i >= 0; i--)
+        TRY_DONE(file_apply(&next, &chain[i], e));
+    config_free(c);
+    *c = next;
+    memset(&next, 0, sizeof next);
+done:
+    config_free(&next);
+    while (n > 0)
+        file_free(&chain[--n]);
+    arena_free(&a);
+    return rc;
+}
+
+/* "[a, b]" or "a,b", cut up in place. More than CONFIG_LIST_MAX items: one too many are returned. */
+static int split_list(char *text, const char *item[CONFIG_LIST_MAX + 1])
+{
+    int n = 0;
+    size_t len = strlen(text);
+    if (len >= 2 && *text == '[' && text[len - 1] == ']') {
+        text[len - 1] = 0;
+        text++;
+    }
+    text += strspn(text, " ");
+    while (*text && n <= CONFIG_LIST_MAX) {
+        char *end = text + strcspn(text, ","), *stop = end;
+        bool last = !*end;
+        while (stop > text && stop[-1] == ' ')
+            stop--;
+        item[n++] = text;
+        text = last ? end : end + 1 + strspn(end + 1, " ");
+        *stop = 0;
+    }
+    return n;
+}
+
+static int assign(struct config *c, char *key, char *value, struct err *e)
+{
+    const char *item[CONFIG_LIST_MAX + 1] = {value};
+    struct knob_value v = {item, 1, false, false};
+    const struct config_knob *k = knob_find(key);
+    if (!k)
+        return unknown_key(key, e);
+    if (k->type == CONFIG_LIST) {
+        v.n = split_list(value, item);
+        v.is_list = true;
+    }
+    return knob_set(c, k, &v, e);
+}
+
+int config_set(struct config *c, const char *assignment, struct err *e)
+{
+    const char *eq = strchr(assignment, '=');
+    if (!eq || eq == assignment)
+        FAIL(e, ERR_CONFIG, "--set '%.*s' is no assignment; write --set key=value", KNOB_DISPLAY,
+             assignment);
+    char *copy = mem_strdup(assignment);
+    if (!copy)
+        return NOMEM(e, strlen(assignment) + 1, "a setting");
+    copy[eq - assignment] = 0;
+    int rc = assign(c, copy, copy + (eq - assignment) + 1, e);
+    if (rc < 0)
+        err_wrap(e, rc, "--set %.*s", KNOB_DISPLAY, assignment);
+    mem_free(copy);
+    return rc;
+}
+
+int config_init(struct config *c, struct err *e)
+{
+    size_t n;
+    const struct config_knob *k = config_knobs(&n);
+    memset(c, 0, sizeof *c);
+    for (size_t i = 0; i < n; i++) {
+        struct knob_value v = {&k[i].dflt, k[i].type == CONFIG_LIST ? 0 : 1,
+                               k[i].type == CONFIG_LIST, false};
+        int rc = knob_set(c, &k[i], &v, e);
+        CHECK_MSG(rc == 0 || rc == ERR_NOMEM, "a default breaks its own rule");
+        if (rc < 0) {
+            config_free(c);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void config_free(struct config *c)
+{
+    size_t n;
+    const struct config_knob *k = config_knobs(&n);
+    for (size_t i = 0; i < n; i++)
+        knob_clear(c, &k[i]);
+}
