@@ -1,4 +1,4 @@
-#include "grammar_vocabulary.h"
+#include "vocabulary.h"
 
 #include "rng.h"
 #include "test.h"
