@@ -652,3 +652,142 @@ void config_reference(struct str *out)
         str_addf(out, ".\n%s%s: %s\n", indent, k[i].key + group, dflt);
     }
 }
+
+/* ---- YAML as JSON --------------------------------------------------------------------------------- */
+
+#define YAML_DEPTH_MAX 8 /* open mappings and lists */
+
+/* What has been written so far: one flag and one key list a level. */
+struct rewrite {
+    struct str *out;
+    struct arena arena;
+    int depth, nodes;
+    struct rewrite_level {
+        bool is_list, has_key; /* has_key: a key stands, its value comes next */
+        const char **key;      /* (n) keys of this mapping */
+        size_t n, cap;
+    } level[YAML_DEPTH_MAX + 1];
+};
+
+static int rewrite_key(struct rewrite *w, struct rewrite_level *v, const yaml_event_t *ev,
+                       struct err *e)
+{
+    const char *text = (const char *)ev->data.scalar.value;
+    size_t n = ev->data.scalar.length;
+    for (size_t i = 0; i < v->n; i++)
+        if (!strcmp(v->key[i], text))
+            FAIL(e, ERR_CONFIG, "duplicate key '%.*s'; keep one", KNOB_DISPLAY, text);
+    TRY(mem_grow(&v->key, &v->cap, v->n + 1, sizeof *v->key, "keys", e));
+    char *copy = arena_strndup(&w->arena, text, n);
+    if (!copy)
+        return NOMEM(e, n, "a key");
+    str_adds(w->out, v->n ? ", " : "");
+    str_add_json(w->out, text, n);
+    str_adds(w->out, ": ");
+    v->key[v->n++] = copy;
+    v->has_key = true;
+    return 0;
+}
+
+/* Called before a value: the comma of a list, and what a mapping allows. */
+static int rewrite_value(struct rewrite *w, struct err *e)
+{
+    struct rewrite_level *v = &w->level[w->depth];
+    if (v->is_list || !w->depth)
+        str_adds(w->out, v->n++ ? ", " : "");
+    else if (!v->has_key)
+        FAIL(e, ERR_CONFIG, "a key must be plain text");
+    v->has_key = false;
+    return 0;
+}
+
+static int rewrite_scalar(struct rewrite *w, const yaml_event_t *ev, struct err *e)
+{
+    struct rewrite_level *v = &w->level[w->depth];
+    const char *text = (const char *)ev->data.scalar.value;
+    if (memchr(text, 0, ev->data.scalar.length))
+        FAIL(e, ERR_CONFIG, "a NUL byte; remove it");
+    if (w->depth && !v->is_list && !v->has_key)
+        return rewrite_key(w, v, ev, e);
+    if (is_null(ev))
+        FAIL(e, ERR_CONFIG, "a key or list item has no value");
+    TRY(rewrite_value(w, e));
+    str_add_json(w->out, text, ev->data.scalar.length);
+    return 0;
+}
+
+static int rewrite_open(struct rewrite *w, bool is_list, struct err *e)
+{
+    TRY(rewrite_value(w, e));
+    if (w->depth == YAML_DEPTH_MAX)
+        FAIL(e, ERR_CONFIG, "nested more than %d deep", YAML_DEPTH_MAX);
+    struct rewrite_level *v = &w->level[++w->depth];
+    v->is_list = is_list;
+    v->has_key = false;
+    v->n = 0;
+    str_addc(w->out, is_list ? '[' : '{');
+    return 0;
+}
+
+static int rewrite_event(struct rewrite *w, const yaml_event_t *ev, struct err *e)
+{
+    const unsigned char *anchor, *tag;
+    event_marks(ev, &anchor, &tag);
+    if (anchor || ev->type == YAML_ALIAS_EVENT)
+        FAIL(e, ERR_CONFIG, "anchors and aliases are not allowed; write the value out");
+    if (tag)
+        FAIL(e, ERR_CONFIG, "tag '%.*s' is not allowed; remove it", KNOB_DISPLAY, (const char *)tag);
+    if (++w->nodes > CONFIG_NODES_MAX)
+        FAIL(e, ERR_CONFIG, "more than %d keys and values", CONFIG_NODES_MAX);
+    switch (ev->type) {
+    case YAML_SCALAR_EVENT:
+        return rewrite_scalar(w, ev, e);
+    case YAML_SEQUENCE_START_EVENT:
+    case YAML_MAPPING_START_EVENT:
+        return rewrite_open(w, ev->type == YAML_SEQUENCE_START_EVENT, e);
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT:
+        str_addc(w->out, ev->type == YAML_SEQUENCE_END_EVENT ? ']' : '}');
+        w->depth--;
+        return 0;
+    case YAML_DOCUMENT_START_EVENT:
+        if (w->level[0].n)
+            FAIL(e, ERR_CONFIG, "a second YAML document; one file holds one");
+        return 0;
+    default: /* stream start and end, end of the document */
+        return 0;
+    }
+}
+
+int config_yaml_to_json(const char *text, size_t n, const char *name, struct str *json,
+                        struct err *e)
+{
+    struct rewrite w = {.out = json};
+    yaml_parser_t p;
+    int rc = 0;
+    if (!yaml_parser_initialize(&p))
+        return err_set(e, ERR_NOMEM, "out of memory while reading %s", name);
+    yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
+    for (bool more = true; more && rc == 0;) {
+        yaml_event_t ev;
+        if (!yaml_parser_parse(&p, &ev)) {
+            rc = yaml_problem(&p, name, e);
+            break;
+        }
+        more = ev.type != YAML_STREAM_END_EVENT;
+        rc = rewrite_event(&w, &ev, e);
+        if (rc < 0)
+            err_wrap(e, rc, "%s:%zu", name, ev.start_mark.line + 1);
+        yaml_event_delete(&ev);
+    }
+    yaml_parser_delete(&p);
+    if (rc == 0 && !w.level[0].n)
+        rc = err_set(e, ERR_CONFIG, "%s: is empty", name);
+    if (rc == 0)
+        rc = str_ok(json, name, e);
+    for (int i = 0; i <= YAML_DEPTH_MAX; i++)
+        mem_free(w.level[i].key);
+    arena_free(&w.arena);
+    return rc;
+}
