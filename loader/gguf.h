@@ -80,6 +80,15 @@ int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type elem,
  * mtime, inode); 0 for memory. Call before touching pages after a pause. */
 int gguf_check_unchanged(const struct gguf *g, struct err *e);
 
+/* Copies bytes [at, at + n) of the file to dst without touching the mapping: a file that became shorter
+ * is ERR_IO, never a fault. Bytes outside the file as it was at open are ERR_BUG. Any thread. */
+int gguf_read(const struct gguf *g, uint64_t at, void *dst, size_t n, struct err *e);
+/* Brings bytes [at, at + n) of the mapping into memory at the disk's rate; ERR_IO as above. */
+int gguf_populate(const struct gguf *g, uint64_t at, uint64_t n, struct err *e);
+/* True when p points into the bytes of the file (a tensor's data); *at = its byte offset there. */
+bool gguf_offset(const struct gguf *g, const void *p, uint64_t *at);
+
 const char *gguf_type_name(enum gguf_type t); /* "u32", never NULL */
+size_t gguf_type_bytes(enum gguf_type t);     /* of one value; 0 for strings and arrays */
 
 #endif

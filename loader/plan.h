@@ -36,9 +36,12 @@ struct plan {
     enum plan_place *layer; /* (n_layer), owned */
     uint64_t weight_bytes, kv_bytes, workspace_bytes, total_bytes;
     int64_t kv_tokens; /* capacity of the KV pool */
+    bool weights_mapped; /* as asked for: place reads them from the mapping, or copies them */
 };
 
-/* ERR_USAGE with needed, available and the knob (lower --ctx, --sequences or --kv-type q8_0) when KV
+/* kv_bytes 0 with ram_bytes known: at most half of ram_bytes, but at least one context of n_ctx.
+ * total_bytes is memory of our own: KV, workspace, and the weights unless they are mapped.
+ * ERR_USAGE with needed, available and the knob (lower --ctx, --sequences or --kv-type q8_0) when KV
  * and workspace do not fit. */
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e);
 void plan_free(struct plan *p);

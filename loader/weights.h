@@ -19,7 +19,8 @@ struct weight_slot { /* one row: a tensor, or one tensor per layer when `name` c
 struct weights {
     const struct gguf *file; /* borrowed */
     int n_slot, n_layer;
-    struct tensor *t;     /* (n_slot, n_layer or 1 -> stored as n_slot * max(n_layer, 1)) */
+    struct tensor *t;     /* (n_slot, max(n_layer, 1)); slots without %d use layer 0 */
+    bool *per_layer;      /* (n_slot) the slot's name has %d */
     uint64_t layer_bytes; /* bytes of the largest layer */
 };
 
@@ -31,5 +32,9 @@ void weights_free(struct weights *w);
 
 /* layer 0 for a slot without %d. data == NULL when optional and absent. */
 const struct tensor *weights_get(const struct weights *w, int slot, int layer);
+
+/* What plan_make wants to know: bytes of the per-layer slots of one layer, and of all other slots. */
+uint64_t weights_layer_bytes(const struct weights *w, int layer);
+uint64_t weights_shared_bytes(const struct weights *w);
 
 #endif

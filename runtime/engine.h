@@ -26,7 +26,7 @@ struct engine_options {
     int n_seq;           /* sequences computed together; 0 = 16 */
     int batch_tokens;    /* rows of one step, prefill chunks included; 0 = 512 */
     int page_tokens;     /* KV page; 0 = 32 */
-    enum fmt kv_fmt;     /* FMT_F16 or FMT_Q8_0 */
+    enum fmt kv_fmt;     /* FMT_F16, FMT_Q8_0; FMT_F32 (= 0) for comparisons with float32 oracles */
     uint64_t kv_bytes;   /* size of the pool; 0 = n_seq contexts of n_ctx (at most half of memory) */
     bool no_prefix_cache;
     bool check_tensors;  /* reads every weight once at load and refuses NaN and infinity */
@@ -39,6 +39,7 @@ int engine_open(const struct engine_options *opt, struct engine **out, struct er
 void engine_close(struct engine *en); /* cancels what runs, waits, frees; accepts NULL */
 
 struct engine_info {
+    const char *path;        /* of the model file */
     const char *arch, *name; /* general.architecture, general.name ("" if absent) */
     const char *backend, *device;
     char model_sha256[65];   /* "" until engine_hash */
@@ -47,11 +48,12 @@ struct engine_info {
     int n_ctx, n_seq, batch_tokens, page_tokens, n_page;
     enum fmt kv_fmt;
     enum chat_kind chat;
-    int threads;
 };
-const struct engine_info *engine_info(const struct engine *en); /* immutable, lives as long as en */
+const struct engine_info *engine_info(const struct engine *en); /* lives as long as en; constant but
+                                                                   for model_sha256 */
 const struct tokenizer *engine_tokenizer(const struct engine *en);
-int engine_hash(struct engine *en, char hex[65], struct err *e); /* sha256 of the file; slow, once */
+/* sha256 of the model file; reads it all the first time. Before other threads use en. */
+int engine_hash(struct engine *en, char hex[65], struct err *e);
 
 enum finish {
     FINISH_NONE,   /* still running */

@@ -297,8 +297,8 @@ static void forms_beyond_plain_keys_and_values_are_refused(void **state)
     refused("just words\n", "expected 'key: value' lines");
     refused("", "holds no key");
     refused("# nothing\n", "holds no key");
-    refused("model: \"a\\0b\"\n", "NUL byte in the value of 'model'");
-    refused("\"a\\0b\": 1\n", "none of ours");
+    refused("model: \"a\\0b\"\n", "bad.yaml:1: a NUL byte in 'a..'");
+    refused("\"a\\0b\": 1\n", "a NUL byte");
     refused("'': 1\n", "none of ours");
     refused("model: [a\n", "not valid YAML");
     refused("model: a\n  seed: 1\n", "bad.yaml:2: not valid YAML");
@@ -620,6 +620,54 @@ static void every_config_of_the_project_loads(void **state)
     }
 }
 
+static void as_json(const char *yaml, const char *want)
+{
+    struct str json = STR_INIT;
+    struct err e;
+    ok(config_yaml_to_json(yaml, strlen(yaml), "x.yaml", &json, &e));
+    assert_string_equal(json.s, want);
+    str_free(&json);
+}
+
+static void other_yaml_documents_become_json(void **state)
+{
+    (void)state;
+    as_json("list:\n- id: a\n  n: 1\n- {id: 'b \"q\"', n: [x, [y], {}]}\nempty: []\n",
+            "{\"list\": [{\"id\": \"a\", \"n\": \"1\"}, {\"id\": \"b \\\"q\\\"\", "
+            "\"n\": [\"x\", [\"y\"], {}]}], \"empty\": []}");
+    as_json("[true, 'null', \"\"]", "[\"true\", \"null\", \"\"]");
+    as_json("word", "\"word\"");
+    as_json("{a: {x: 1}, b: {x: 1}}", "{\"a\": {\"x\": \"1\"}, \"b\": {\"x\": \"1\"}}");
+    as_json("[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]", "[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]"); /* 16 deep */
+    struct str json = STR_INIT;
+    struct err e;
+    str_adds(&json, "kept");
+    static const struct {
+        const char *yaml, *want;
+    } bad[] = {
+        {"a: 1\nb: 2\na: 3\n", "x.yaml:3: duplicate key 'a'"},
+        {"- {a: 1}\n- {b: 1, b: 2}\n", "x.yaml:2: duplicate key 'b'"},
+        {"a: &x 1\n", "x.yaml:1: anchors"},
+        {"a: !x 1\n", "tag '!x'"},
+        {"a: ~\n", "a value is missing"},
+        {"? [a]\n: b\n", "cannot be a key"},
+        {"a: 1\n---\nb: 1\n", "second YAML document"},
+        {"a: [\n", "not valid YAML"},
+        {"# only words\n", "x.yaml: holds no document"},
+        {"[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]", "nested more than 16 deep"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        fails(config_yaml_to_json(bad[i].yaml, strlen(bad[i].yaml), "x.yaml", &json, &e), ERR_CONFIG,
+              bad[i].want);
+        assert_string_equal(json.s, "kept");
+    }
+    char *big = calloc(1, (1 << 20) + 1);
+    assert_non_null(big);
+    fails(config_yaml_to_json(big, (1 << 20) + 1, "x.yaml", &json, &e), ERR_CONFIG, "1048576");
+    free(big);
+    str_free(&json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -640,6 +688,7 @@ int main(void)
         cmocka_unit_test(every_field_has_a_row_and_every_row_a_field_of_its_own),
         cmocka_unit_test(the_reference_file_documents_every_knob),
         cmocka_unit_test(every_config_of_the_project_loads),
+        cmocka_unit_test(other_yaml_documents_become_json),
     };
     return cmocka_run_group_tests(tests, open_dir, close_dir);
 }

@@ -1,0 +1,305 @@
+/*
+ * llm_local: the agents' door onto an engine in this process. Completions come from the engine thread
+ * through a list and an eventfd, so that waiting can be cut short by a signal.
+ */
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "engine.h"
+#include "llm.h"
+#include "mem.h"
+
+struct llm_schema { /* linked in its llm */
+    struct llm_schema *next;
+    struct grammar *grammar;
+};
+
+struct local_call { /* one call inside the engine */
+    struct local_call *next; /* in the list of finished ones */
+    struct llm_local *owner;
+    struct llm_call *call;
+    struct request r;
+    struct token_list prompt;
+    struct token_list conts; /* all options' tokens, one after another */
+    const int32_t **cont;
+    int *cont_len;
+};
+
+struct llm_local {
+    struct llm llm;
+    struct engine *en;
+    struct llm_info info;
+    struct llm_schema *schemas;
+    int event; /* eventfd: counts completions not yet taken */
+    int in_flight;
+    pthread_mutex_t lock;
+    struct local_call *done_head, *done_tail;
+};
+
+static void local_call_free(struct local_call *lc)
+{
+    if (!lc)
+        return;
+    token_list_free(&lc->prompt);
+    token_list_free(&lc->conts);
+    mem_free(lc->cont);
+    mem_free(lc->cont_len);
+    mem_free(lc->r.out);
+    mem_free(lc->r.out_lp);
+    mem_free(lc);
+}
+
+/* On the engine thread. */
+static void local_done(struct request *r)
+{
+    struct local_call *lc = r->user;
+    struct llm_local *l = lc->owner;
+    uint64_t one = 1;
+    pthread_mutex_lock(&l->lock);
+    lc->next = NULL;
+    *(l->done_tail ? &l->done_tail->next : &l->done_head) = lc;
+    l->done_tail = lc;
+    /* inside the lock: once the last call has been taken, l may be closed at once */
+    ssize_t put = write(l->event, &one, sizeof one);
+    (void)put; /* fails only when 2^64 - 2 completions are pending */
+    pthread_mutex_unlock(&l->lock);
+}
+
+static int local_schema(struct llm *llm, const char *json, size_t n, const char *name,
+                        const struct llm_schema **out, struct err *e)
+{
+    struct llm_local *l = (struct llm_local *)llm;
+    struct llm_schema *s = mem_zalloc(1, sizeof *s);
+    if (!s)
+        return NOMEM(e, sizeof *s, "schema");
+    int rc = grammar_compile(json, n, name, &s->grammar, e);
+    if (rc < 0) {
+        mem_free(s);
+        return rc;
+    }
+    s->next = l->schemas;
+    l->schemas = s;
+    *out = s;
+    return 0;
+}
+
+static int local_render(struct llm_local *l, const struct llm_call *c, struct token_list *out,
+                        struct err *e)
+{
+    struct chat_message m[3];
+    int n = 0;
+    if (c->system_len)
+        m[n++] = (struct chat_message){"system", c->system, c->system_len};
+    m[n++] = (struct chat_message){"user", c->user, c->user_len};
+    if (c->reply_prefix)
+        m[n++] = (struct chat_message){"assistant", c->reply_prefix, strlen(c->reply_prefix)};
+    return chat_render(engine_info(l->en)->chat, engine_tokenizer(l->en), m, n, out, e);
+}
+
+static int local_options(struct llm_local *l, struct local_call *lc, struct err *e)
+{
+    struct llm_call *c = lc->call;
+    size_t n = (size_t)c->n_options, at = 0;
+    lc->cont = mem_zalloc(n, sizeof *lc->cont);
+    lc->cont_len = mem_zalloc(n, sizeof *lc->cont_len);
+    c->option_lp = mem_zalloc(n, sizeof *c->option_lp);
+    c->option_tokens = mem_zalloc(n, sizeof *c->option_tokens);
+    if (!lc->cont || !lc->cont_len || !c->option_lp || !c->option_tokens)
+        return NOMEM(e, n * sizeof *c->option_lp, "options to score");
+    for (size_t i = 0; i < n; i++) {
+        TRY(tokenizer_encode(engine_tokenizer(l->en), c->options[i].s, c->options[i].n, 0, &lc->conts, e));
+        lc->cont_len[i] = c->option_tokens[i] = (int)(lc->conts.n - at);
+        at = lc->conts.n;
+    }
+    at = 0;
+    for (size_t i = 0; i < n; i++) { /* only now: the list may have moved while it grew */
+        lc->cont[i] = lc->conts.id + at;
+        at += (size_t)lc->cont_len[i];
+    }
+    lc->r.cont = lc->cont;
+    lc->r.cont_len = lc->cont_len;
+    lc->r.n_cont = c->n_options;
+    lc->r.cont_lp = c->option_lp;
+    return 0;
+}
+
+static int local_fill(struct llm_local *l, struct local_call *lc, struct err *e)
+{
+    struct llm_call *c = lc->call;
+    TRY(local_render(l, c, &lc->prompt, e));
+    lc->r = (struct request){.id = c->id, .seed = c->seed, .prompt = lc->prompt.id,
+                             .n_prompt = (int)lc->prompt.n, .max_new = c->max_tokens,
+                             .temperature = c->temperature, .top_p = c->top_p, .min_p = c->min_p,
+                             .top_k = c->top_k, .grammar = c->schema ? c->schema->grammar : NULL,
+                             .done = local_done, .user = lc};
+    if (c->max_tokens <= 0)
+        return local_options(l, lc, e);
+    lc->r.out = mem_zalloc((size_t)c->max_tokens, sizeof *lc->r.out);
+    lc->r.out_lp = mem_zalloc((size_t)c->max_tokens, sizeof *lc->r.out_lp);
+    if (!lc->r.out || !lc->r.out_lp)
+        return NOMEM(e, (size_t)c->max_tokens * sizeof *lc->r.out, "reply");
+    return 0;
+}
+
+static int local_submit(struct llm *llm, struct llm_call *c, struct err *e)
+{
+    struct llm_local *l = (struct llm_local *)llm;
+    struct local_call *lc = mem_zalloc(1, sizeof *lc);
+    if (!lc)
+        return NOMEM(e, sizeof *lc, "call");
+    lc->owner = l;
+    lc->call = c;
+    c->llm_slot = lc;
+    int rc = local_fill(l, lc, e);
+    if (rc == 0)
+        rc = engine_submit(l->en, &lc->r, e);
+    if (rc < 0) {
+        c->llm_slot = NULL;
+        local_call_free(lc);
+        return rc;
+    }
+    l->in_flight++;
+    return 0;
+}
+
+static enum llm_finish local_finish(enum finish f)
+{
+    switch (f) {
+    case FINISH_STOP:
+        return LLM_STOP;
+    case FINISH_LENGTH:
+        return LLM_CUT;
+    case FINISH_CLOSED:
+        return LLM_CLOSED;
+    case FINISH_CANCEL:
+        return LLM_CANCEL;
+    case FINISH_NONE:
+    case FINISH_ERROR:
+        break;
+    }
+    return LLM_ERROR;
+}
+
+/* Moves the results of lc into its call and frees lc. */
+static struct llm_call *local_take(struct llm_local *l, struct local_call *lc)
+{
+    struct llm_call *c = lc->call;
+    struct request *r = &lc->r;
+    c->finish = local_finish(r->finish);
+    c->err = r->err;
+    c->n_prompt = r->n_prompt;
+    c->n_cached = r->n_cached;
+    c->n_new = r->n_out;
+    c->seconds = (double)(r->t_done_ns - r->t_submit_ns) / 1e9;
+    c->first_seconds = r->t_first_ns ? (double)(r->t_first_ns - r->t_submit_ns) / 1e9 : NAN;
+    double sum = 0;
+    int counted = 0;
+    for (int i = 0; i < r->n_out; i++)
+        if (!isnan(r->out_lp[i])) {
+            sum += (double)r->out_lp[i];
+            counted++;
+        }
+    c->mean_lp = counted ? sum / counted : NAN;
+    struct err why = {0};
+    if (r->n_out && tokenizer_decode(engine_tokenizer(l->en), r->out, (size_t)r->n_out, 0, &c->reply, &why) < 0) {
+        c->finish = LLM_ERROR;
+        c->err = why;
+    }
+    c->llm_slot = NULL;
+    local_call_free(lc);
+    l->in_flight--;
+    return c;
+}
+
+static struct llm_call *local_next(struct llm *llm, int timeout_ms)
+{
+    struct llm_local *l = (struct llm_local *)llm;
+    if (!l->in_flight)
+        return NULL;
+    struct pollfd p = {.fd = l->event, .events = POLLIN};
+    if (poll(&p, 1, timeout_ms) <= 0) /* time is up, or a signal */
+        return NULL;
+    uint64_t one;
+    if (read(l->event, &one, sizeof one) != sizeof one)
+        return NULL;
+    pthread_mutex_lock(&l->lock);
+    struct local_call *lc = l->done_head;
+    l->done_head = lc->next;
+    if (!l->done_head)
+        l->done_tail = NULL;
+    pthread_mutex_unlock(&l->lock);
+    return local_take(l, lc);
+}
+
+static void local_cancel(struct llm *llm, struct llm_call *c)
+{
+    struct llm_local *l = (struct llm_local *)llm;
+    if (c->llm_slot)
+        engine_cancel(l->en, &((struct local_call *)c->llm_slot)->r);
+}
+
+static int local_count(struct llm *llm, const struct llm_call *c, int *out, struct err *e)
+{
+    struct token_list t = {0};
+    int rc = local_render((struct llm_local *)llm, c, &t, e);
+    if (rc == 0)
+        *out = (int)t.n;
+    token_list_free(&t);
+    return rc;
+}
+
+static const struct llm_info *local_info(struct llm *llm)
+{
+    return &((struct llm_local *)llm)->info;
+}
+
+static void local_close(struct llm *llm)
+{
+    struct llm_local *l = (struct llm_local *)llm;
+    while (l->in_flight) /* calls still lent to the engine point into l */
+        local_next(llm, -1);
+    pthread_mutex_lock(&l->lock); /* the last local_done has left */
+    pthread_mutex_unlock(&l->lock);
+    for (struct llm_schema *s = l->schemas, *next; s; s = next) {
+        next = s->next;
+        grammar_free(s->grammar);
+        mem_free(s);
+    }
+    pthread_mutex_destroy(&l->lock);
+    close(l->event);
+    mem_free(l);
+}
+
+int llm_local_open(struct engine *en, struct llm **out, struct err *e)
+{
+    static const struct llm_api api = {local_schema, local_submit, local_next, local_cancel,
+                                       local_count, local_info, local_close};
+    struct llm_local *l = mem_zalloc(1, sizeof *l);
+    if (!l)
+        return NOMEM(e, sizeof *l, "llm");
+    l->llm.api = &api;
+    l->en = en;
+    l->event = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+    if (l->event < 0) {
+        mem_free(l);
+        FAIL(e, ERR_AGAIN, "cannot make an event descriptor: %s", strerror(errno));
+    }
+    pthread_mutex_init(&l->lock, NULL);
+    const struct engine_info *in = engine_info(en);
+    snprintf(l->info.model, sizeof l->info.model, "%s", in->path);
+    memcpy(l->info.model_sha256, in->model_sha256, sizeof l->info.model_sha256);
+    snprintf(l->info.backend, sizeof l->info.backend, "%s", in->backend);
+    snprintf(l->info.device, sizeof l->info.device, "%s", in->device);
+    snprintf(l->info.chat, sizeof l->info.chat, "%s", chat_name(in->chat));
+    l->info.n_ctx = in->n_ctx;
+    l->info.slots = in->n_seq;
+    *out = &l->llm;
+    return 0;
+}

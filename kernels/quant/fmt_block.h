@@ -1,0 +1,54 @@
+/*
+ * fmt_block: what the block structs of the formats share. Everything here and in fmt_<x>.h is plain
+ * data and integer arithmetic, so the same text serves the host and a device: FMT_FN marks a
+ * function for both.
+ *
+ * Two facts the kernels lean on. A block lies at any even address (210 and 34 bytes are no
+ * multiples of 4). And products of an f16 scale (11 significant bits), a group scale (6 to 8) and a
+ * quant (4 to 8) have at most 24 significant bits: they are exact in f32, in any order, fused or
+ * not. The only rounding of a decode is the subtraction of the minimum in Q4_K and Q5_K.
+ */
+#ifndef MAS_FMT_BLOCK_H
+#define MAS_FMT_BLOCK_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#ifdef __CUDACC__
+#define FMT_FN static inline __host__ __device__
+#else
+#define FMT_FN static inline
+#endif
+
+enum { FMT_K = 256 }; /* elements of a super-block of the K formats */
+
+#define FMT_F16_MAX 65504.0f
+
+/*
+ * Eight 6-bit scales s0..s7 and eight 6-bit minimums m0..m7 in 12 bytes (Q4_K, Q5_K); bit 7 on the
+ * left:
+ *
+ *   byte 0..3    s[j+4] bits 5,4 | s[j] bits 5..0         j = byte
+ *   byte 4..7    m[j+4] bits 5,4 | m[j] bits 5..0         j = byte - 4
+ *   byte 8..11   m[j+4] bits 3..0 | s[j+4] bits 3..0      j = byte - 8
+ */
+FMT_FN int fmt_k_scale(const uint8_t p[12], int group) /* 0..63 */
+{
+    return group < 4 ? p[group] & 63 : (p[group + 4] & 15) | (p[group - 4] >> 6) << 4;
+}
+
+FMT_FN int fmt_k_min(const uint8_t p[12], int group) /* 0..63 */
+{
+    return group < 4 ? p[group + 4] & 63 : p[group + 4] >> 4 | (p[group] >> 6) << 4;
+}
+
+FMT_FN void fmt_k_pack(const uint8_t scale[8], const uint8_t min[8], uint8_t p[12])
+{
+    for (int j = 0; j < 4; j++) {
+        p[j] = (uint8_t)(scale[j] | (scale[j + 4] >> 4) << 6);
+        p[j + 4] = (uint8_t)(min[j] | (min[j + 4] >> 4) << 6);
+        p[j + 8] = (uint8_t)((scale[j + 4] & 15) | (min[j + 4] & 15) << 4);
+    }
+}
+
+#endif

@@ -1,0 +1,43 @@
+#include "fmt_q5_k.h"
+
+#include "f16.h"
+#include "fmt.h"
+#include "quant_fit.h"
+
+void fmt_q5_k_decode(const void *x, float *y, int64_t n)
+{
+    const struct fmt_q5_k *b = x;
+    for (int64_t k = 0; k < n / FMT_K; k++, b++) {
+        float d = f16_to_f32(b->d), dmin = f16_to_f32(b->dmin);
+        for (int g = 0; g < 8; g++, y += 32) {
+            float step = d * (float)fmt_k_scale(b->scale, g),
+                  low = dmin * (float)fmt_k_min(b->scale, g);
+            const uint8_t *q = b->low + g / 2 * 32;
+            int shift = g % 2 * 4;
+            for (int i = 0; i < 32; i++)
+                y[i] = step * (float)((q[i] >> shift & 15) | (b->high[i] >> g & 1) << 4) - low;
+        }
+    }
+}
+
+void fmt_q5_k_encode(const float *x, void *y, int64_t n)
+{
+    struct fmt_q5_k *b = y;
+    for (int64_t k = 0; k < n / FMT_K; k++, b++, x += FMT_K) {
+        struct quant_fit_k f;
+        quant_fit_k(x, 31, &f);
+        b->d = f.d;
+        b->dmin = f.dmin;
+        fmt_k_pack(f.scale, f.min, b->scale);
+        for (int i = 0; i < 128; i++) {
+            const uint8_t *q = f.q + i / 32 * 64 + i % 32;
+            b->low[i] = (uint8_t)((q[0] & 15) | (q[32] & 15) << 4);
+        }
+        for (int i = 0; i < 32; i++) {
+            int bits = 0;
+            for (int g = 0; g < 8; g++)
+                bits |= (f.q[32 * g + i] >> 4) << g;
+            b->high[i] = (uint8_t)bits;
+        }
+    }
+}

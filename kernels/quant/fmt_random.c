@@ -1,0 +1,155 @@
+#include "fmt_random.h"
+
+#include <string.h>
+
+#include "check.h"
+#include "f16.h"
+#include "fmt_q4_0.h"
+#include "fmt_q4_k.h"
+#include "fmt_q5_k.h"
+#include "fmt_q6_k.h"
+#include "fmt_q8_0.h"
+#include "rng.h"
+
+enum { WORDS = 32 }; /* 8-byte draws a block may take; Q6_K takes 26 */
+
+/* Root mean squares of what the draws below give. */
+#define RMS_UNIT 0.57735027f   /* uniform in (-1, 1): 1 / sqrt 3 */
+#define RMS_Q4_0 4.6368092f    /* integers -8..7 */
+#define RMS_Q8_0 73.467675f    /* integers -128..127 with 0 for -128 */
+#define RMS_Q4 4.6097722f      /* integers 0..15 less 7.5 */
+#define RMS_Q5 9.2330927f      /* integers 0..31 less 15.5 */
+#define RMS_Q6 18.479719f      /* integers -32..31 */
+#define RMS_SCALE 23.947860f   /* integers 16..31 */
+
+static void random_bytes(uint64_t key, int64_t block, int word, void *out, size_t n)
+{
+    unsigned char *p = out;
+    for (; n >= 8; n -= 8, p += 8, word++) {
+        uint64_t u = rng_u64(key, (uint64_t)block * WORDS + (uint64_t)word);
+        memcpy(p, &u, 8);
+    }
+    if (n) {
+        uint64_t u = rng_u64(key, (uint64_t)block * WORDS + (uint64_t)word);
+        memcpy(p, &u, n);
+    }
+}
+
+/* Element i of a one-element format: 16 of its own bits, uniform in (-1, 1). */
+static float random_unit(uint64_t key, int64_t i)
+{
+    uint32_t bits = (uint32_t)(rng_u64(key, (uint64_t)i / 4) >> 16 * (i % 4)) & 0xffff;
+    return ((float)bits - 32767.5f) * 0x1p-15f;
+}
+
+static void random_f32(uint64_t key, int64_t first, int64_t n, float std, void *out)
+{
+    float *y = out;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = random_unit(key, first + i) * (std / RMS_UNIT);
+}
+
+static void random_f16(uint64_t key, int64_t first, int64_t n, float std, void *out)
+{
+    uint16_t *y = out;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = f32_to_f16(random_unit(key, first + i) * (std / RMS_UNIT));
+}
+
+static void random_bf16(uint64_t key, int64_t first, int64_t n, float std, void *out)
+{
+    uint16_t *y = out;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = f32_to_bf16(random_unit(key, first + i) * (std / RMS_UNIT));
+}
+
+static void random_q4_0(uint64_t key, int64_t first, int64_t n, float std, void *out)
+{
+    struct fmt_q4_0 *b = out;
+    uint16_t d = f32_to_f16(std / RMS_Q4_0);
+    for (int64_t k = 0; k < n; k++, b++) {
+        uint8_t sign;
+        random_bytes(key, first + k, 0, b->q, sizeof b->q);
+        random_bytes(key, first + k, 2, &sign, 1);
+        b->d = (uint16_t)(d | (sign & 1) << 15);
+    }
+}
+
+static void random_q8_0(uint64_t key, int64_t first, int64_t n, float std, void *out)
+{
+    struct fmt_q8_0 *b = out;
+    uint16_t d = f32_to_f16(std / RMS_Q8_0);
+    for (int64_t k = 0; k < n; k++, b++) {
+        b->d = d;
+        random_bytes(key, first + k, 0, b->q, sizeof b->q);
+        for (int i = 0; i < 32; i++)
+            b->q[i] = b->q[i] == -128 ? 0 : b->q[i];
+    }
+}
+
+/* Scales 16..31, and minimums equal to them: with dmin = middle * d every group has mean zero. */
+static void random_k_scales(uint64_t key, int64_t block, uint8_t p[12])
+{
+    uint8_t scale[8];
+    random_bytes(key, block, 0, scale, sizeof scale);
+    for (int g = 0; g < 8; g++)
+        scale[g] = (uint8_t)(16 + (scale[g] & 15));
+    fmt_k_pack(scale, scale, p);
+}
+
+static void random_q4_k(uint64_t key, int64_t first, int64_t n, float std, void *out)
+{
+    struct fmt_q4_k *b = out;
+    uint16_t d = f32_to_f16(std / (RMS_Q4 * RMS_SCALE)), dmin = f32_to_f16(7.5f * f16_to_f32(d));
+    for (int64_t k = 0; k < n; k++, b++) {
+        b->d = d;
+        b->dmin = dmin;
+        random_k_scales(key, first + k, b->scale);
+        random_bytes(key, first + k, 1, b->q, sizeof b->q);
+    }
+}
+
+static void random_q5_k(uint64_t key, int64_t first, int64_t n, float std, void *out)
+{
+    struct fmt_q5_k *b = out;
+    uint16_t d = f32_to_f16(std / (RMS_Q5 * RMS_SCALE)), dmin = f32_to_f16(15.5f * f16_to_f32(d));
+    for (int64_t k = 0; k < n; k++, b++) {
+        b->d = d;
+        b->dmin = dmin;
+        random_k_scales(key, first + k, b->scale);
+        random_bytes(key, first + k, 1, b->high, sizeof b->high);
+        random_bytes(key, first + k, 5, b->low, sizeof b->low);
+    }
+}
+
+static void random_q6_k(uint64_t key, int64_t first, int64_t n, float std, void *out)
+{
+    struct fmt_q6_k *b = out;
+    uint16_t d = f32_to_f16(std / (RMS_Q6 * RMS_SCALE));
+    for (int64_t k = 0; k < n; k++, b++) {
+        b->d = d;
+        random_bytes(key, first + k, 0, b->scale, sizeof b->scale);
+        for (int g = 0; g < 16; g++) {
+            int size = 16 + (b->scale[g] & 15);
+            b->scale[g] = (int8_t)(b->scale[g] < 0 ? -size : size);
+        }
+        random_bytes(key, first + k, 2, b->low, sizeof b->low);
+        random_bytes(key, first + k, 18, b->high, sizeof b->high);
+    }
+}
+
+void fmt_random(enum fmt f, uint64_t key, int64_t first, int64_t n, float std, void *out)
+{
+    CHECK(first >= 0 && n >= 0);
+    switch (f) {
+#define X(NAME, lower, id, elems, bytes)                                                          \
+    case FMT_##NAME:                                                                              \
+        random_##lower(key, first, n, std, out);                                                  \
+        return;
+#include "formats.def"
+#undef X
+    case FMT_COUNT:
+        break;
+    }
+    UNREACHABLE("no such format");
+}

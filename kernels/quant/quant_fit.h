@@ -1,0 +1,53 @@
+/*
+ * quant_fit: the least-squares searches behind the encoders.
+ *
+ * Groups of a weight row are fitted eight at a time, one per lane: an array (n, QUANT_FIT_LANES)
+ * holds element i of eight groups side by side, so every sum runs down a lane, no sum crosses
+ * lanes, and a vectorising compiler needs no leave to reorder additions. The result of a group does
+ * not depend on its neighbours in the other lanes.
+ *
+ * The search. For a trial scale, the quants are q = round(t), t the scaled element; the best line
+ * through (q, t) follows from sums of the rounding residual p = q - t, which is small, so that the
+ * error comes out of f32 sums without cancellation. Trials lie on a grid around the scale that
+ * spans the group; the best one is then polished by requantising with the fitted line and fitting
+ * again. The weight of an element is 1 + |x| / rms: a large weight of a matrix is more likely to
+ * matter.
+ */
+#ifndef MAS_QUANT_FIT_H
+#define MAS_QUANT_FIT_H
+
+#include <stdint.h>
+
+enum { QUANT_FIT_LANES = 8, QUANT_FIT_GROUP = 32 };
+
+/* Nearest integer (ties to even) of t clamped to [low, high]; |low|, |high| < 2^22. No libm call,
+ * so a loop over it vectorises. */
+static inline float quant_fit_round(float t, float low, float high)
+{
+    const float shift = 0x1.8p23f;
+    t = t < low ? low : t;
+    t = t > high ? high : t;
+    return (t + shift) - shift;
+}
+
+/* The f16 next to most / steps; one f16 larger where rounding down would clip more than half a step
+ * (tiny, subnormal scales). 0 when everything rounds to zero; never infinite: capped at 65504. */
+uint16_t quant_fit_scale(float most, int steps);
+
+/* Fits x ~ step * q with q in [-bottom, bottom - 1] in every lane. step may be negative (the
+ * largest element then is positive and takes the extra level). Step 0 for a lane of zeros. n <= 32
+ * rows; |x| < 1e12, and below 2^-26 counts as zero. */
+void quant_fit_symmetric(const float (*x)[QUANT_FIT_LANES], int n, int bottom,
+                         float step[QUANT_FIT_LANES]);
+
+/* One super-block of Q4_K (top = 15) or Q5_K (top = 31), before packing. */
+struct quant_fit_k {
+    uint16_t d, dmin;
+    uint8_t scale[8], min[8]; /* 0..63 */
+    uint8_t q[256];           /* 0..top, in the order of the elements */
+};
+
+/* Fits x ~ d * scale * q - dmin * min. x (256), finite. */
+void quant_fit_k(const float *x, int top, struct quant_fit_k *out);
+
+#endif

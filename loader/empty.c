@@ -1,1 +1,0 @@
-/* keeps the room's library non-empty until its first file lands */ typedef int loader_empty;

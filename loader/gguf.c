@@ -1,0 +1,315 @@
+#include "gguf.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "escape.h"
+#include "gguf_parse.h"
+#include "mem.h"
+
+static const struct {
+    const char *name;
+    size_t bytes;
+} gguf_types[GGUF_TYPE_COUNT] = {
+    [GGUF_U8] = {"u8", 1},         [GGUF_I8] = {"i8", 1},       [GGUF_U16] = {"u16", 2},
+    [GGUF_I16] = {"i16", 2},       [GGUF_U32] = {"u32", 4},     [GGUF_I32] = {"i32", 4},
+    [GGUF_F32] = {"f32", 4},       [GGUF_BOOL] = {"bool", 1},   [GGUF_STRING] = {"string", 0},
+    [GGUF_ARRAY] = {"array", 0},   [GGUF_U64] = {"u64", 8},     [GGUF_I64] = {"i64", 8},
+    [GGUF_F64] = {"f64", 8},
+};
+
+const char *gguf_type_name(enum gguf_type t)
+{
+    return t >= 0 && t < GGUF_TYPE_COUNT ? gguf_types[t].name : "unknown";
+}
+
+size_t gguf_type_bytes(enum gguf_type t)
+{
+    return t >= 0 && t < GGUF_TYPE_COUNT ? gguf_types[t].bytes : 0;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+/* Parses what g->bytes holds; takes g. */
+static int gguf_index(struct gguf *g, struct gguf **out, struct err *e)
+{
+    int rc;
+    const char *path = g->bytes.path;
+    size_t len = strlen(path), keep = 200;
+    snprintf(g->shown, sizeof g->shown, "%s%s", len > keep ? "..." : "",
+             len > keep ? path + len - keep : path);
+    if (g->bytes.size == 0)
+        TRY_DONE(err_set(e, ERR_DATA, "%s is empty: download incomplete", g->shown));
+    TRY_DONE(gguf_parse(g, e));
+    TRY_DONE(gguf_bytes_map(&g->bytes, e));
+    for (size_t i = 0; i < g->n_tensor; i++)
+        g->tensor[i].t.data = (void *)(uintptr_t)(g->bytes.map + g->tensor[i].at);
+    *out = g;
+    return 0;
+done:
+    gguf_close(g);
+    return rc;
+}
+
+int gguf_open(const char *path, struct gguf **out, struct err *e)
+{
+    struct gguf *g = mem_zalloc(1, sizeof *g);
+    if (!g)
+        return NOMEM(e, sizeof *g, "a model file");
+    int rc = gguf_bytes_open(path, &g->bytes, e);
+    if (rc < 0) {
+        mem_free(g);
+        return rc;
+    }
+    return gguf_index(g, out, e);
+}
+
+int gguf_open_memory(const void *data, size_t size, const char *name, struct gguf **out,
+                     struct err *e)
+{
+    struct gguf *g = mem_zalloc(1, sizeof *g);
+    if (!g)
+        return NOMEM(e, sizeof *g, "a model");
+    int rc = gguf_bytes_memory(data, size, name, &g->bytes, e);
+    if (rc < 0) {
+        mem_free(g);
+        return rc;
+    }
+    return gguf_index(g, out, e);
+}
+
+void gguf_close(struct gguf *g)
+{
+    if (!g)
+        return;
+    for (size_t i = 0; i < g->n_kv; i++)
+        mem_free(g->kv[i].strings);
+    mem_free(g->kv);
+    mem_free(g->tensor);
+    names_free(&g->kv_names);
+    names_free(&g->tensor_names);
+    gguf_bytes_close(&g->bytes);
+    mem_free(g);
+}
+
+/* ---- views --------------------------------------------------------------------------------------- */
+
+const char *gguf_path(const struct gguf *g)
+{
+    return g->bytes.path;
+}
+
+uint64_t gguf_file_bytes(const struct gguf *g)
+{
+    return g->bytes.size;
+}
+
+uint32_t gguf_version(const struct gguf *g)
+{
+    return g->version;
+}
+
+size_t gguf_n_kv(const struct gguf *g)
+{
+    return g->n_kv;
+}
+
+const struct gguf_kv *gguf_kv_at(const struct gguf *g, size_t i)
+{
+    return &g->kv[i];
+}
+
+const struct gguf_kv *gguf_find(const struct gguf *g, const char *key)
+{
+    uint32_t i;
+    return names_find(&g->kv_names, key, strlen(key), &i) ? &g->kv[i] : NULL;
+}
+
+size_t gguf_n_tensors(const struct gguf *g)
+{
+    return g->n_tensor;
+}
+
+const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i)
+{
+    return &g->tensor[i];
+}
+
+const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name)
+{
+    uint32_t i;
+    return names_find(&g->tensor_names, name, strlen(name), &i) ? &g->tensor[i] : NULL;
+}
+
+/* ---- the bytes ------------------------------------------------------------------------------------ */
+
+static int gguf_range(const struct gguf *g, uint64_t at, uint64_t n, struct err *e)
+{
+    if (at > g->bytes.size || n > g->bytes.size - at)
+        FAIL(e, ERR_BUG, "%s: bytes %" PRIu64 " + %" PRIu64 " of %" PRIu64 " were asked for",
+             g->shown, at, n, g->bytes.size);
+    return 0;
+}
+
+int gguf_read(const struct gguf *g, uint64_t at, void *dst, size_t n, struct err *e)
+{
+    TRY(gguf_range(g, at, n, e));
+    return gguf_bytes_read(&g->bytes, at, dst, n, e);
+}
+
+int gguf_populate(const struct gguf *g, uint64_t at, uint64_t n, struct err *e)
+{
+    TRY(gguf_range(g, at, n, e));
+    return gguf_bytes_populate(&g->bytes, at, n, e);
+}
+
+bool gguf_offset(const struct gguf *g, const void *p, uint64_t *at)
+{
+    uintptr_t begin = (uintptr_t)g->bytes.map, here = (uintptr_t)p;
+    if (here < begin || here - begin >= g->bytes.size)
+        return false;
+    *at = here - begin;
+    return true;
+}
+
+int gguf_check_unchanged(const struct gguf *g, struct err *e)
+{
+    return gguf_bytes_unchanged(&g->bytes, e);
+}
+
+/* ---- typed getters -------------------------------------------------------------------------------- */
+
+static int gguf_need(const struct gguf *g, const char *key, const struct gguf_kv **out, struct err *e)
+{
+    *out = gguf_find(g, key);
+    if (!*out)
+        FAIL(e, ERR_DATA, "%s: key '%s' is missing", g->shown, key);
+    return 0;
+}
+
+static int gguf_wrong_type(const struct gguf *g, const struct gguf_kv *kv, const char *want,
+                           struct err *e)
+{
+    char text[ESCAPE_NAME];
+    FAIL(e, ERR_DATA, "%s: key '%s' at byte %" PRIu64 " is %s%s, must be %s", g->shown,
+         escape_name(text, kv->key.s, kv->key.len), kv->at,
+         kv->type == GGUF_ARRAY ? "an array of " : "", gguf_type_name(kv->elem), want);
+}
+
+/* The value of any integer type; false when it is another type. *big: above INT64_MAX. */
+static bool kv_int(const struct gguf_kv *kv, int64_t *out, bool *big)
+{
+    uint64_t u = 0;
+    int shift = 64 - 8 * (int)gguf_type_bytes(kv->type);
+    *big = false;
+    switch (kv->type) {
+    case GGUF_U8: case GGUF_U16: case GGUF_U32: case GGUF_U64:
+        memcpy(&u, kv->raw, gguf_type_bytes(kv->type));
+        *big = u > INT64_MAX;
+        *out = *big ? INT64_MAX : (int64_t)u;
+        return true;
+    case GGUF_I8: case GGUF_I16: case GGUF_I32: case GGUF_I64:
+        memcpy(&u, kv->raw, gguf_type_bytes(kv->type));
+        *out = (int64_t)(u << shift) >> shift; /* sign extension */
+        return true;
+    case GGUF_F32: case GGUF_BOOL: case GGUF_STRING: case GGUF_ARRAY: case GGUF_F64:
+    case GGUF_TYPE_COUNT:
+        break;
+    }
+    return false;
+}
+
+static int kv_get_int(const struct gguf *g, const struct gguf_kv *kv, int64_t lo, int64_t hi,
+                      int64_t *out, struct err *e)
+{
+    int64_t v;
+    bool big;
+    char text[ESCAPE_NAME];
+    if (!kv_int(kv, &v, &big))
+        return gguf_wrong_type(g, kv, "an integer", e);
+    if (big || v < lo || v > hi)
+        FAIL(e, ERR_DATA,
+             "%s: key '%s' at byte %" PRIu64 " is %s%" PRId64 ", must be %" PRId64 " to %" PRId64,
+             g->shown, escape_name(text, kv->key.s, kv->key.len), kv->at, big ? "above " : "", v, lo,
+             hi);
+    *out = v;
+    return 0;
+}
+
+int gguf_get_int(const struct gguf *g, const char *key, int64_t lo, int64_t hi, int64_t *out,
+                 struct err *e)
+{
+    const struct gguf_kv *kv;
+    TRY(gguf_need(g, key, &kv, e));
+    return kv_get_int(g, kv, lo, hi, out, e);
+}
+
+int gguf_get_int_or(const struct gguf *g, const char *key, int64_t lo, int64_t hi, int64_t dflt,
+                    int64_t *out, struct err *e)
+{
+    const struct gguf_kv *kv = gguf_find(g, key);
+    if (kv)
+        return kv_get_int(g, kv, lo, hi, out, e);
+    *out = dflt;
+    return 0;
+}
+
+int gguf_get_f32_or(const struct gguf *g, const char *key, double lo, double hi, float dflt,
+                    float *out, struct err *e)
+{
+    const struct gguf_kv *kv = gguf_find(g, key);
+    float f = dflt;
+    double v;
+    if (!kv) {
+        *out = dflt;
+        return 0;
+    }
+    if (kv->type == GGUF_F64) {
+        memcpy(&v, kv->raw, sizeof v);
+    } else if (kv->type == GGUF_F32) {
+        memcpy(&f, kv->raw, sizeof f);
+        v = (double)f;
+    } else {
+        return gguf_wrong_type(g, kv, "f32 or f64", e);
+    }
+    if (!(v >= lo && v <= hi)) /* false for NaN too */
+        FAIL(e, ERR_DATA, "%s: key '%s' at byte %" PRIu64 " is %g, must be %g to %g", g->shown, key,
+             kv->at, v, lo, hi);
+    *out = (float)v;
+    return 0;
+}
+
+int gguf_get_bool_or(const struct gguf *g, const char *key, bool dflt, bool *out, struct err *e)
+{
+    const struct gguf_kv *kv = gguf_find(g, key);
+    if (kv && kv->type != GGUF_BOOL)
+        return gguf_wrong_type(g, kv, "bool", e);
+    *out = kv ? kv->raw[0] != 0 : dflt;
+    return 0;
+}
+
+int gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *out, struct err *e)
+{
+    const struct gguf_kv *kv;
+    TRY(gguf_need(g, key, &kv, e));
+    if (kv->type != GGUF_STRING)
+        return gguf_wrong_type(g, kv, "a string", e);
+    uint64_t len;
+    memcpy(&len, kv->raw, sizeof len);
+    *out = (struct gguf_str){.s = (const char *)kv->raw + sizeof len, .len = (size_t)len};
+    return 0;
+}
+
+int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type elem,
+                   const struct gguf_kv **out, struct err *e)
+{
+    const struct gguf_kv *kv;
+    char want[32];
+    TRY(gguf_need(g, key, &kv, e));
+    snprintf(want, sizeof want, "an array of %s", gguf_type_name(elem));
+    if (kv->type != GGUF_ARRAY || kv->elem != elem)
+        return gguf_wrong_type(g, kv, want, e);
+    *out = kv;
+    return 0;
+}

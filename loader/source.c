@@ -1,0 +1,172 @@
+#include "source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "embed.h"
+#include "mem.h"
+#include "sha256.h"
+
+enum { SNIFF = 512 }; /* bytes that tell what a file is */
+
+#define FORMS "give the path of a .gguf file, or 'demo' for the model in the program"
+
+/* ---- what a file is that is no GGUF --------------------------------------------------------------- */
+
+struct head { /* the first bytes of a file */
+    unsigned char b[SNIFF + 1]; /* a NUL follows */
+    size_t n;
+};
+
+static bool begins(const struct head *h, const char *magic, size_t n)
+{
+    return h->n >= n && memcmp(h->b, magic, n) == 0;
+}
+
+/* Text after white space and a byte order mark, whatever its case. */
+static bool begins_text(const struct head *h, const char *text)
+{
+    size_t at = begins(h, "\xef\xbb\xbf", 3) ? 3 : 0;
+    while (at < h->n && strchr(" \t\r\n", h->b[at]) && h->b[at])
+        at++;
+    return strncasecmp((const char *)h->b + at, text, strlen(text)) == 0;
+}
+
+/* 8 bytes of header length, then JSON (huggingface.co/docs/safetensors). */
+static bool is_safetensors(const struct head *h)
+{
+    uint64_t n;
+    if (h->n < 9)
+        return false;
+    memcpy(&n, h->b, sizeof n);
+    return n > 1 && n < (uint64_t)100 << 20 && h->b[8] == '{';
+}
+
+/* A sentence's end about the file, "it is ..."; NULL when nothing is known. */
+static const char *source_sniff(const struct head *h)
+{
+    if (h->n == 0)
+        return "it is empty: download incomplete";
+    if (begins_text(h, "<!doctype html") || begins_text(h, "<html") || begins_text(h, "<?xml"))
+        return "it is a web page, not a model: the download needs another address or a login";
+    if (begins_text(h, "version https://git-lfs"))
+        return "it is a git-lfs pointer, not the model itself: run 'git lfs pull' there";
+    if (begins(h, "PK\3\4", 4) || begins(h, "\x80\x02", 2))
+        return "it is a PyTorch checkpoint: convert it to GGUF first";
+    if (begins(h, "lmgg", 4) || begins(h, "fmgg", 4) || begins(h, "tjgg", 4) || begins(h, "algg", 4))
+        return "it is a GGML file from before GGUF: take a GGUF file of this model";
+    if (begins(h, "FUGG", 4))
+        return "it is a big-endian GGUF file: take the little-endian one";
+    if (begins(h, "\x1f\x8b", 2) || begins(h, "\xfd" "7zXZ", 5) || begins(h, "BZh", 3) ||
+        begins(h, "\x28\xb5\x2f\xfd", 4))
+        return "it is compressed: unpack it first";
+    if (is_safetensors(h))
+        return "it is a safetensors file: convert it to GGUF first";
+    if (begins_text(h, "{") || begins_text(h, "["))
+        return "it is a JSON file, not a model";
+    return NULL;
+}
+
+/* Reads the first bytes; *kind is what stands in the way, NULL when the GGUF reader shall judge. */
+static int source_look(const char *path, const char **kind, struct err *e)
+{
+    struct head h = {.n = 0};
+    struct stat st;
+    *kind = NULL;
+    if (stat(path, &st) != 0)
+        FAIL(e, ERR_NOINPUT, "cannot open model '%s': %s; " FORMS, path, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        FAIL(e, ERR_NOINPUT, "cannot open model '%s': it is a directory; " FORMS, path);
+    if (!S_ISREG(st.st_mode))
+        FAIL(e, ERR_NOINPUT, "cannot open model '%s': it is no regular file; " FORMS, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        FAIL(e, ERR_NOINPUT, "cannot open model '%s': %s", path, strerror(errno));
+    ssize_t n = pread(fd, h.b, SNIFF, 0);
+    int error = errno;
+    close(fd);
+    if (n < 0)
+        FAIL(e, ERR_IO, "cannot read model '%s': %s", path, strerror(error));
+    h.n = (size_t)n;
+    if (!begins(&h, "GGUF", 4))
+        *kind = source_sniff(&h);
+    return 0;
+}
+
+/* ---- open ---------------------------------------------------------------------------------------- */
+
+/* A large model may come in several files; one of them alone is not usable. */
+static int source_whole(const struct gguf *g, struct err *e)
+{
+    int64_t n, i;
+    TRY(gguf_get_int_or(g, "split.count", 0, UINT16_MAX, 0, &n, e));
+    TRY(gguf_get_int_or(g, "split.no", 0, UINT16_MAX, 0, &i, e));
+    if (n > 1)
+        FAIL(e, ERR_DATA,
+             "%.300s is part %" PRId64 " of %" PRId64
+             " of a model: merge the parts into one file first (llama-gguf-split --merge)",
+             gguf_path(g), i + 1, n);
+    return 0;
+}
+
+static int source_demo(struct gguf **out, struct err *e)
+{
+    if (embed_demo_size == 0)
+        FAIL(e, ERR_NOINPUT, "this program was built without a demo model; " FORMS);
+    return gguf_open_memory(embed_demo, embed_demo_size, "demo", out, e);
+}
+
+int source_open(const char *name, struct gguf **out, struct err *e)
+{
+    struct gguf *g;
+    const char *kind;
+    if (!strcmp(name, "demo"))
+        return source_demo(out, e);
+    TRY(source_look(name, &kind, e));
+    if (kind)
+        FAIL(e, ERR_DATA, "cannot use model '%s': %s", name, kind);
+    TRY(gguf_open(name, &g, e));
+    int rc = source_whole(g, e);
+    if (rc < 0) {
+        gguf_close(g);
+        return rc;
+    }
+    *out = g;
+    return 0;
+}
+
+/* ---- identity ------------------------------------------------------------------------------------ */
+
+int source_sha256(const struct gguf *g, void (*progress)(uint64_t, uint64_t, void *), void *user,
+                  char hex[65], struct err *e)
+{
+    const size_t piece = (size_t)4 << 20;
+    uint64_t size = gguf_file_bytes(g);
+    struct sha256 *h = NULL;
+    char text[65];
+    int rc = 0;
+    unsigned char *buf = mem_aligned(piece);
+    if (!buf)
+        TRY_DONE(NOMEM(e, piece, "reading a model"));
+    TRY_DONE(sha256_open(&h, e));
+    for (uint64_t at = 0; at < size; at += piece) {
+        size_t n = size - at < piece ? (size_t)(size - at) : piece;
+        TRY_DONE(gguf_read(g, at, buf, n, e));
+        TRY_DONE(sha256_add(h, buf, n, e));
+        if (progress)
+            progress(at + n, size, user);
+    }
+    TRY_DONE(sha256_finish(h, text, e));
+    TRY_DONE(gguf_check_unchanged(g, e)); /* or it would be the hash of two versions */
+    memcpy(hex, text, sizeof text);
+done:
+    sha256_close(h);
+    mem_free(buf);
+    return rc;
+}

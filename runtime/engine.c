@@ -1,0 +1,356 @@
+#include "engine.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "clock.h"
+#include "forward.h"
+#include "mem.h"
+#include "sched.h"
+#include "source.h"
+
+struct inbox { /* what other threads have said and the engine thread has not read yet */
+    struct request **item;
+    size_t n, cap;
+};
+
+struct engine {
+    struct engine_info info;
+    char arch[64], name[128];
+    struct gguf *file;
+    struct tokenizer *tok;
+    struct model model;
+    struct ops *ops;
+    struct plan plan;
+    struct place *place;
+    struct kv *kv;
+    struct forward *fw;
+    struct grammar_vocab *gv;
+    struct sched *sched;
+    pthread_t thread;
+    bool has_thread;
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    struct inbox added, cancelled;
+    struct engine_stats stats;
+    bool stopping;
+    struct err dead; /* code != 0: a device error ended the engine */
+};
+
+/* ---- the engine thread --------------------------------------------------------------------------- */
+
+static void engine_finished(struct seq *q, void *user)
+{
+    struct engine *en = user;
+    struct request *r = seq_request(q);
+    pthread_mutex_lock(&en->lock);
+    r->engine_slot = NULL;
+    pthread_mutex_unlock(&en->lock);
+    seq_free(en->kv, q);
+    r->done(r);
+}
+
+/* Hands the news to the scheduler; waits for some when there is nothing to do. False: stop. */
+static bool engine_take_news(struct engine *en)
+{
+    pthread_mutex_lock(&en->lock);
+    sched_stats(en->sched, &en->stats);
+    while (!en->stopping && !en->added.n && !en->cancelled.n && sched_idle(en->sched))
+        pthread_cond_wait(&en->news, &en->lock);
+    for (size_t i = 0; i < en->added.n; i++)
+        sched_add(en->sched, en->added.item[i]->engine_slot);
+    for (size_t i = 0; i < en->cancelled.n; i++)
+        if (en->cancelled.item[i]->engine_slot)
+            sched_cancel(en->sched, en->cancelled.item[i]->engine_slot);
+    en->added.n = en->cancelled.n = 0;
+    bool go = !en->stopping;
+    pthread_mutex_unlock(&en->lock);
+    return go;
+}
+
+static void *engine_main(void *arg)
+{
+    struct engine *en = arg;
+    while (engine_take_news(en)) {
+        struct err why = {0};
+        if (en->dead.code) {
+            sched_abort(en->sched, FINISH_ERROR, &en->dead, engine_finished, en);
+        } else if (sched_step(en->sched, engine_finished, en, &why) < 0) {
+            pthread_mutex_lock(&en->lock);
+            en->dead = why;
+            pthread_mutex_unlock(&en->lock);
+        }
+    }
+    sched_abort(en->sched, FINISH_CANCEL, NULL, engine_finished, en);
+    return NULL;
+}
+
+/* ---- calls from other threads --------------------------------------------------------------------- */
+
+static int inbox_put(struct inbox *in, struct request *r, struct err *e)
+{
+    TRY(mem_grow(&in->item, &in->cap, in->n + 1, sizeof(struct request *), "submission queue", e));
+    in->item[in->n++] = r;
+    return 0;
+}
+
+int engine_submit(struct engine *en, struct request *r, struct err *e)
+{
+    struct seq *q;
+    r->n_out = r->n_cached = 0;
+    r->finish = FINISH_NONE;
+    r->err = (struct err){0};
+    r->t_submit_ns = clock_ns();
+    r->t_first_ns = r->t_done_ns = 0;
+    TRY(seq_new(r, en->kv, en->tok, en->info.n_ctx, &q, e));
+    pthread_mutex_lock(&en->lock);
+    int rc = 0;
+    if (en->stopping)
+        rc = err_set(e, ERR_CANCEL, "the engine is closing");
+    else if (en->dead.code)
+        rc = err_set(e, en->dead.code, "the engine stopped after an error: %s", en->dead.msg);
+    else
+        rc = inbox_put(&en->added, r, e);
+    if (rc == 0) {
+        r->engine_slot = q;
+        pthread_cond_signal(&en->news);
+    }
+    pthread_mutex_unlock(&en->lock);
+    if (rc < 0)
+        seq_free(NULL, q);
+    return rc;
+}
+
+void engine_cancel(struct engine *en, struct request *r)
+{
+    pthread_mutex_lock(&en->lock);
+    if (r->engine_slot && inbox_put(&en->cancelled, r, NULL) == 0)
+        pthread_cond_signal(&en->news);
+    pthread_mutex_unlock(&en->lock);
+}
+
+void engine_stats(struct engine *en, struct engine_stats *out)
+{
+    pthread_mutex_lock(&en->lock);
+    *out = en->stats;
+    pthread_mutex_unlock(&en->lock);
+}
+
+const struct engine_info *engine_info(const struct engine *en)
+{
+    return &en->info;
+}
+
+const struct tokenizer *engine_tokenizer(const struct engine *en)
+{
+    return en->tok;
+}
+
+int engine_hash(struct engine *en, char hex[65], struct err *e)
+{
+    if (!en->info.model_sha256[0])
+        TRY(source_sha256(en->file, NULL, NULL, en->info.model_sha256, e));
+    memcpy(hex, en->info.model_sha256, sizeof en->info.model_sha256);
+    return 0;
+}
+
+const char *finish_name(enum finish f)
+{
+    static const char *const names[] = {"running", "stop", "length", "closed", "cancelled", "error"};
+    return names[f];
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------ */
+
+static void engine_copy_str(const struct gguf *g, const char *key, char *out, size_t cap)
+{
+    struct gguf_str s;
+    out[0] = 0;
+    if (gguf_find(g, key) && gguf_get_str(g, key, &s, NULL) == 0)
+        snprintf(out, cap, "%.*s", (int)(s.len < cap ? s.len : cap - 1), s.s);
+}
+
+static int engine_limits(struct engine *en, const struct engine_options *opt, struct err *e)
+{
+    const struct hparams *hp = &en->model.hp;
+    struct engine_info *in = &en->info;
+    in->n_ctx = opt->n_ctx ? opt->n_ctx : hp->n_ctx_train < 4096 ? hp->n_ctx_train : 4096;
+    in->n_seq = opt->n_seq ? opt->n_seq : 16;
+    in->batch_tokens = opt->batch_tokens ? opt->batch_tokens : 512;
+    in->page_tokens = opt->page_tokens ? opt->page_tokens : 32;
+    in->kv_fmt = opt->kv_fmt;
+    if (in->n_ctx < 1 || in->n_ctx > hp->n_ctx_train)
+        FAIL(e, ERR_USAGE, "context of %d tokens: must be 1 to %d, the model's own limit; set "
+             "max_context_length", in->n_ctx, hp->n_ctx_train);
+    if (in->n_seq < 1 || in->n_seq > 4096)
+        FAIL(e, ERR_USAGE, "%d sequences at once: must be 1 to 4096", in->n_seq);
+    if (in->batch_tokens < in->n_seq)
+        in->batch_tokens = in->n_seq; /* every running sequence must fit into a step */
+    if (in->batch_tokens > 65536)
+        FAIL(e, ERR_USAGE, "%d tokens in a step: must be at most 65536", in->batch_tokens);
+    return 0;
+}
+
+/* Sizes of workspace and KV pool by the plan; fails with the knob to turn when they do not fit. */
+static int engine_plan(struct engine *en, const struct engine_options *opt,
+                       const struct forward_limits *lim, struct kv_config *kc, struct err *e)
+{
+    const struct hparams *hp = &en->model.hp;
+    int rc = 0;
+    size_t free_bytes, total_bytes;
+    TRY(en->ops->dev->api->memory(en->ops->dev, &free_bytes, &total_bytes, e));
+    size_t page = kv_page_bytes(kc);
+    if (!page)
+        FAIL(e, ERR_USAGE, "kv type %s cannot hold heads of %d elements: must be a multiple of %d; "
+             "use --kv-type f16", fmt_info(kc->fmt)->name, kc->head_dim,
+             (int)fmt_info(kc->fmt)->block_elems);
+    uint64_t *layer = mem_zalloc((size_t)hp->n_layer, sizeof *layer), shared = 0;
+    if (!layer)
+        return NOMEM(e, (size_t)hp->n_layer * sizeof *layer, "plan");
+    for (int s = 0; s < SLOT_COUNT; s++)
+        for (int l = 0; l < hp->n_layer; l++) {
+            const struct tensor *t = weights_get(&en->model.w, s, l);
+            if (t->data && s < (int)SLOT_ATTN_NORM && l == 0)
+                shared += tensor_bytes(t);
+            else if (t->data && s >= (int)SLOT_ATTN_NORM)
+                layer[l] += tensor_bytes(t);
+        }
+    struct plan_input pi = {.n_layer = hp->n_layer, .layer_bytes = layer, .shared_bytes = shared,
+                            .kv_bytes_per_token = page / (size_t)kc->page_tokens,
+                            .n_ctx = en->info.n_ctx, .n_seq = en->info.n_seq,
+                            .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
+                            .ram_bytes = free_bytes, .weights_mapped = true};
+    int64_t ctx_pages = (en->info.n_ctx + kc->page_tokens - 1) / kc->page_tokens;
+    uint64_t least = (uint64_t)ctx_pages * page, want = least * (uint64_t)en->info.n_seq;
+    uint64_t half = free_bytes / 2;
+    pi.kv_bytes = opt->kv_bytes ? opt->kv_bytes : want < half ? want : half < least ? least : half;
+    if (pi.kv_bytes < least)
+        rc = err_set(e, ERR_USAGE, "kv pool of %llu bytes cannot hold one context of %d tokens: needs "
+                     "%llu; raise kv.bytes or lower max_context_length",
+                     (unsigned long long)pi.kv_bytes, en->info.n_ctx, (unsigned long long)least);
+    else
+        rc = plan_make(&pi, &en->plan, e);
+    mem_free(layer);
+    if (rc == 0) {
+        uint64_t pages = pi.kv_bytes / page, most = (uint64_t)((1 << 30) / kc->page_tokens);
+        kc->n_page = (int32_t)(pages < most ? pages : most);
+    }
+    return rc;
+}
+
+static int engine_build(struct engine *en, const struct engine_options *opt, struct err *e)
+{
+    const struct hparams *hp = &en->model.hp;
+    TRY(engine_limits(en, opt, e));
+    struct engine_info *in = &en->info;
+    struct kv_config kc = {.fmt = in->kv_fmt, .page_tokens = in->page_tokens, .n_layer = hp->n_layer,
+                           .n_kv_head = hp->n_kv_head, .head_dim = hp->head_dim,
+                           .prefix_cache = !opt->no_prefix_cache};
+    int pages = (in->n_ctx + in->page_tokens - 1) / in->page_tokens;
+    int logit_rows = in->n_seq > 64 ? in->n_seq : 64;
+    struct forward_limits lim = {.max_rows = in->batch_tokens > 64 ? in->batch_tokens : 64,
+                                 .max_seqs = in->n_seq,
+                                 .max_logit_rows = logit_rows, .max_pages = pages,
+                                 .max_kv_len = in->n_ctx, .max_pairs = 4096};
+    TRY(engine_plan(en, opt, &lim, &kc, e));
+    TRY(place_run(&en->plan, &en->model.w, en->ops, opt->progress, opt->user, &en->place, e));
+    TRY(kv_open(&kc, en->ops, &en->kv, e));
+    in->n_page = kc.n_page;
+    TRY(forward_open(&en->model, en->place, en->kv, en->ops, &lim, &en->fw, e));
+    TRY(grammar_vocab_open(en->tok, &en->gv, e));
+    struct sched_config sc = {.n_seq = in->n_seq, .batch_tokens = in->batch_tokens, .n_ctx = in->n_ctx};
+    return sched_open(&sc, en->fw, en->kv, en->tok, en->gv, &en->sched, e);
+}
+
+static int engine_load(struct engine *en, const struct engine_options *opt, struct err *e)
+{
+    TRY(source_open(opt->model, &en->file, e));
+    if (!gguf_n_tensors(en->file))
+        FAIL(e, ERR_DATA, "%s: holds a vocabulary but no tensors; a model is needed",
+             gguf_path(en->file));
+    TRY(tokenizer_open(en->file, &en->tok, e));
+    TRY(model_init(en->file, tokenizer_n_vocab(en->tok), &en->model, e));
+    TRY(chat_detect(en->file, en->tok, &en->info.chat, e));
+    return ops_open(opt->backend ? opt->backend : "auto", &opt->ops, &en->ops, e);
+}
+
+static void engine_describe(struct engine *en)
+{
+    struct engine_info *in = &en->info;
+    const struct hparams *hp = &en->model.hp;
+    engine_copy_str(en->file, "general.architecture", en->arch, sizeof en->arch);
+    engine_copy_str(en->file, "general.name", en->name, sizeof en->name);
+    in->path = gguf_path(en->file);
+    in->arch = en->arch;
+    in->name = en->name;
+    in->backend = en->ops->name;
+    in->device = en->ops->dev->name;
+    in->model_bytes = gguf_file_bytes(en->file);
+    in->n_params = en->model.n_params;
+    in->n_layer = hp->n_layer;
+    in->n_embd = hp->n_embd;
+    in->n_head = hp->n_head;
+    in->n_kv_head = hp->n_kv_head;
+    in->head_dim = hp->head_dim;
+    in->n_ff = hp->n_ff;
+    in->n_vocab = hp->n_vocab;
+    in->n_ctx_train = hp->n_ctx_train;
+}
+
+static void engine_free(struct engine *en)
+{
+    sched_close(en->sched);
+    grammar_vocab_close(en->gv);
+    forward_close(en->fw);
+    kv_close(en->kv);
+    place_free(en->place);
+    plan_free(&en->plan);
+    ops_close(en->ops);
+    model_free(&en->model);
+    tokenizer_close(en->tok);
+    gguf_close(en->file);
+    mem_free(en->added.item);
+    mem_free(en->cancelled.item);
+    pthread_cond_destroy(&en->news);
+    pthread_mutex_destroy(&en->lock);
+    mem_free(en);
+}
+
+int engine_open(const struct engine_options *opt, struct engine **out, struct err *e)
+{
+    struct engine *en = mem_zalloc(1, sizeof *en);
+    if (!en)
+        return NOMEM(e, sizeof *en, "engine");
+    int rc = 0;
+    pthread_mutex_init(&en->lock, NULL);
+    pthread_cond_init(&en->news, NULL);
+    TRY_DONE(engine_load(en, opt, e));
+    engine_describe(en);
+    TRY_DONE(engine_build(en, opt, e));
+    if (pthread_create(&en->thread, NULL, engine_main, en)) {
+        rc = err_set(e, ERR_AGAIN, "cannot start the engine thread");
+        goto done;
+    }
+    en->has_thread = true;
+    *out = en;
+    return 0;
+done:
+    engine_free(en);
+    return rc;
+}
+
+void engine_close(struct engine *en)
+{
+    if (!en)
+        return;
+    pthread_mutex_lock(&en->lock);
+    en->stopping = true;
+    pthread_cond_signal(&en->news);
+    pthread_mutex_unlock(&en->lock);
+    if (en->has_thread)
+        pthread_join(en->thread, NULL);
+    engine_free(en);
+}

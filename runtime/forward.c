@@ -1,0 +1,316 @@
+#include "forward.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "check.h"
+#include "clock.h"
+#include "mem.h"
+
+/* All memory of a step, drawn once: f32 activations and the batch's integers, on the device. */
+struct workspace {
+    float *x;     /* (max_rows, n_embd) residual stream */
+    float *norm;  /* (max_rows, n_embd) */
+    float *q;     /* (max_rows, n_head * head_dim) */
+    float *k, *v; /* (max_rows, n_kv_head * head_dim) */
+    float *att;   /* (max_rows, n_head * head_dim) */
+    float *ffn;   /* (max_rows, n_ff) */
+    float *last;  /* (max_logit_rows, n_embd) rows that want logits */
+    float *logits; /* (max_logit_rows, n_vocab) */
+    float *inv_freq; /* (n_rot / 2) */
+    int32_t *ints; /* the batch, as one block */
+    struct sample_row *sample;
+    uint32_t *mask;
+    int32_t *id, *pair_row, *pair_id;
+    float *lp;
+    void *scratch;
+};
+
+struct forward {
+    const struct model *m;
+    struct place *place;
+    struct kv *kv;
+    struct ops *ops;
+    struct forward_limits lim;
+    struct buf buf;
+    struct workspace w;
+    struct batch host;      /* what the scheduler fills */
+    int32_t *host_ints;     /* its block, same layout as w.ints */
+    size_t n_ints;
+    size_t mask_words;
+    struct prof prof;
+};
+
+/* Calls an op, timed when the profiler is on. */
+#define RUN(f, op, ...)                                                                           \
+    do {                                                                                          \
+        struct op##_args run_args_ = {__VA_ARGS__};                                               \
+        int64_t run_t0_ = (f)->prof.on ? clock_ns() : 0;                                          \
+        TRY((f)->ops->op((f)->ops, NULL, &run_args_, e));                                         \
+        if ((f)->prof.on) {                                                                       \
+            (f)->prof.ns[OP_##op] += clock_ns() - run_t0_;                                        \
+            (f)->prof.calls[OP_##op]++;                                                           \
+        }                                                                                         \
+    } while (0)
+
+static struct ops_limits forward_ops_limits(const struct model *m, const struct forward_limits *lim)
+{
+    const struct hparams *hp = &m->hp;
+    int64_t heads = (int64_t)hp->n_head * hp->head_dim, in = hp->n_embd;
+    in = hp->n_ff > in ? hp->n_ff : in;
+    in = heads > in ? heads : in;
+    return (struct ops_limits){.max_rows = lim->max_rows,
+                               .max_logit_rows = lim->max_logit_rows,
+                               .max_in = in,
+                               .max_out = in > hp->n_vocab ? in : hp->n_vocab,
+                               .n_vocab = hp->n_vocab,
+                               .max_kv_len = lim->max_kv_len,
+                               .n_head = hp->n_head,
+                               .head_dim = hp->head_dim};
+}
+
+/* One walk over the workspace: counting when l->base is NULL, handing out pointers otherwise. */
+static void forward_layout(const struct model *m, const struct ops *ops,
+                           const struct forward_limits *lim, struct layout *l, struct workspace *w)
+{
+    const struct hparams *hp = &m->hp;
+    size_t rows = (size_t)lim->max_rows, lrows = (size_t)lim->max_logit_rows, f = sizeof(float);
+    size_t q = (size_t)hp->n_head * (size_t)hp->head_dim;
+    size_t kv = (size_t)hp->n_kv_head * (size_t)hp->head_dim;
+    size_t embd = (size_t)hp->n_embd, vocab = (size_t)hp->n_vocab;
+    struct ops_limits ol = forward_ops_limits(m, lim);
+    w->x = layout_take(l, rows * embd, f);
+    w->norm = layout_take(l, rows * embd, f);
+    w->q = layout_take(l, rows * q, f);
+    w->k = layout_take(l, rows * kv, f);
+    w->v = layout_take(l, rows * kv, f);
+    w->att = layout_take(l, rows * q, f);
+    w->ffn = layout_take(l, rows * (size_t)hp->n_ff, f);
+    w->last = layout_take(l, lrows * embd, f);
+    w->logits = layout_take(l, lrows * vocab, f);
+    w->inv_freq = layout_take(l, (size_t)hp->n_rot / 2, f);
+    w->ints = layout_take(l, 3 * rows + lrows + (size_t)lim->max_seqs * (2 + (size_t)lim->max_pages) + 1,
+                          sizeof(int32_t));
+    w->sample = layout_take(l, lrows, sizeof *w->sample);
+    w->mask = layout_take(l, lrows * ((vocab + 31) / 32), sizeof *w->mask);
+    w->id = layout_take(l, lrows, sizeof *w->id);
+    w->pair_row = layout_take(l, (size_t)lim->max_pairs, sizeof *w->pair_row);
+    w->pair_id = layout_take(l, (size_t)lim->max_pairs, sizeof *w->pair_id);
+    w->lp = layout_take(l, lrows + (size_t)lim->max_pairs, f);
+    w->scratch = layout_take(l, ops->scratch_bytes(ops, &ol), 1);
+}
+
+size_t forward_workspace(const struct model *m, const struct ops *ops, const struct forward_limits *lim)
+{
+    struct layout l = {0};
+    struct workspace w;
+    forward_layout(m, ops, lim, &l, &w);
+    return l.size;
+}
+
+/* The batch's arrays inside one block, in the order in which they are copied to the device. */
+static void forward_split(const struct forward_limits *lim, int32_t *block, struct batch *b)
+{
+    size_t rows = (size_t)lim->max_rows, seqs = (size_t)lim->max_seqs;
+    b->tok = block;
+    b->pos = b->tok + rows;
+    b->slot = b->pos + rows;
+    b->logit_row = b->slot + rows;
+    b->q_start = b->logit_row + lim->max_logit_rows;
+    b->kv_len = b->q_start + seqs + 1;
+    b->page = b->kv_len + seqs;
+}
+
+int forward_open(const struct model *m, struct place *place, struct kv *kv, struct ops *ops,
+                 const struct forward_limits *lim, struct forward **out, struct err *e)
+{
+    int rc = 0;
+    struct forward *f = mem_zalloc(1, sizeof *f);
+    if (!f)
+        return NOMEM(e, sizeof *f, "forward pass");
+    *f = (struct forward){.m = m, .place = place, .kv = kv, .ops = ops, .lim = *lim};
+    f->mask_words = ((size_t)m->hp.n_vocab + 31) / 32;
+    const struct dev_api *api = ops->dev->api;
+    TRY_DONE(api->alloc(ops->dev, MEM_DEVICE, forward_workspace(m, ops, lim), &f->buf, e));
+    struct layout l = {.base = f->buf.ptr};
+    forward_layout(m, ops, lim, &l, &f->w);
+    struct ops_limits ol = forward_ops_limits(m, lim);
+    ops->bind_scratch(ops, f->w.scratch, ops->scratch_bytes(ops, &ol));
+    f->n_ints = 3 * (size_t)lim->max_rows + (size_t)lim->max_logit_rows +
+                (size_t)lim->max_seqs * (2 + (size_t)lim->max_pages) + 1;
+    f->host_ints = mem_zalloc(f->n_ints, sizeof *f->host_ints);
+    if (!f->host_ints) {
+        rc = NOMEM(e, f->n_ints * sizeof *f->host_ints, "batch of a step");
+        goto done;
+    }
+    forward_split(lim, f->host_ints, &f->host);
+    TRY_DONE(api->copy(ops->dev, NULL, f->w.inv_freq, m->inv_freq,
+                       (size_t)m->hp.n_rot / 2 * sizeof *m->inv_freq, e));
+    TRY_DONE(api->sync(ops->dev, NULL, e));
+    *out = f;
+    return 0;
+done:
+    forward_close(f);
+    return rc;
+}
+
+void forward_close(struct forward *f)
+{
+    if (!f)
+        return;
+    f->ops->dev->api->free(f->ops->dev, &f->buf);
+    mem_free(f->host_ints);
+    mem_free(f);
+}
+
+struct batch *forward_batch(struct forward *f)
+{
+    struct batch *b = &f->host;
+    b->n_row = b->n_seq = b->n_logit = b->max_kv_len = 0;
+    b->q_start[0] = 0;
+    return b;
+}
+
+static int forward_attention(struct forward *f, const struct batch *d, int layer,
+                             const struct tensor **t, struct err *e)
+{
+    const struct hparams *hp = &f->m->hp;
+    struct workspace *w = &f->w;
+    int n = d->n_row;
+    RUN(f, rmsnorm, .x = w->x, .w = t[SLOT_ATTN_NORM]->data, .y = w->norm, .n_row = n,
+        .n = hp->n_embd, .eps = hp->eps);
+    RUN(f, matmul, .x = w->norm, .n_row = n, .n_in = hp->n_embd, .epilogue = EPI_STORE, .n_out = 3,
+        .out = {{t[SLOT_ATTN_Q], t[SLOT_ATTN_Q_BIAS]->data, w->q},
+                {t[SLOT_ATTN_K], t[SLOT_ATTN_K_BIAS]->data, w->k},
+                {t[SLOT_ATTN_V], t[SLOT_ATTN_V_BIAS]->data, w->v}});
+    if (t[SLOT_ATTN_Q_NORM]->data)
+        RUN(f, rmsnorm, .x = w->q, .w = t[SLOT_ATTN_Q_NORM]->data, .y = w->q,
+            .n_row = n * hp->n_head, .n = hp->head_dim, .eps = hp->eps);
+    if (t[SLOT_ATTN_K_NORM]->data)
+        RUN(f, rmsnorm, .x = w->k, .w = t[SLOT_ATTN_K_NORM]->data, .y = w->k,
+            .n_row = n * hp->n_kv_head, .n = hp->head_dim, .eps = hp->eps);
+    RUN(f, rope, .q = w->q, .k = w->k, .pos = d->pos, .inv_freq = w->inv_freq, .n_row = n,
+        .n_head = hp->n_head, .n_kv_head = hp->n_kv_head, .head_dim = hp->head_dim,
+        .n_rot = hp->n_rot, .pairs = f->m->arch->rope);
+    RUN(f, kv_write, .k = w->k, .v = w->v, .slot = d->slot, .kv = kv_layer(f->kv, layer), .n_row = n);
+    RUN(f, attention, .q = w->q, .y = w->att, .kv = kv_layer(f->kv, layer), .q_start = d->q_start,
+        .kv_len = d->kv_len, .page = d->page, .n_seq = d->n_seq, .n_row = n,
+        .max_pages = f->lim.max_pages, .max_kv_len = d->max_kv_len, .n_head = hp->n_head,
+        .scale = 1.0f / sqrtf((float)hp->head_dim));
+    RUN(f, matmul, .x = w->att, .n_row = n, .n_in = (int64_t)hp->n_head * hp->head_dim,
+        .epilogue = EPI_ADD, .n_out = 1, .out = {{t[SLOT_ATTN_OUT], NULL, w->x}});
+    return 0;
+}
+
+static int forward_ffn(struct forward *f, int n, const struct tensor **t, struct err *e)
+{
+    const struct hparams *hp = &f->m->hp;
+    struct workspace *w = &f->w;
+    RUN(f, rmsnorm, .x = w->x, .w = t[SLOT_FFN_NORM]->data, .y = w->norm, .n_row = n,
+        .n = hp->n_embd, .eps = hp->eps);
+    RUN(f, matmul, .x = w->norm, .n_row = n, .n_in = hp->n_embd, .epilogue = EPI_SWIGLU, .n_out = 2,
+        .out = {{t[SLOT_FFN_GATE], NULL, w->ffn}, {t[SLOT_FFN_UP], NULL, NULL}});
+    RUN(f, matmul, .x = w->ffn, .n_row = n, .n_in = hp->n_ff, .epilogue = EPI_ADD, .n_out = 1,
+        .out = {{t[SLOT_FFN_DOWN], NULL, w->x}});
+    return 0;
+}
+
+static int forward_output(struct forward *f, const struct batch *d, const struct tensor **t,
+                          struct err *e)
+{
+    const struct hparams *hp = &f->m->hp;
+    struct workspace *w = &f->w;
+    if (!d->n_logit)
+        return 0;
+    RUN(f, gather, .x = w->x, .row = d->logit_row, .y = w->last, .n_row = d->n_logit,
+        .n = hp->n_embd);
+    RUN(f, rmsnorm, .x = w->last, .w = t[SLOT_OUTPUT_NORM]->data, .y = w->last,
+        .n_row = d->n_logit, .n = hp->n_embd, .eps = hp->eps);
+    RUN(f, matmul, .x = w->last, .n_row = d->n_logit, .n_in = hp->n_embd, .epilogue = EPI_STORE,
+        .n_out = 1, .out = {{t[model_output_slot(f->m)], NULL, w->logits}});
+    return 0;
+}
+
+static void forward_check(const struct forward *f)
+{
+    const struct batch *b = &f->host;
+    CHECK(b->n_row > 0 && b->n_row <= f->lim.max_rows && b->n_seq > 0 && b->n_seq <= f->lim.max_seqs);
+    CHECK(b->n_logit <= f->lim.max_logit_rows && b->max_kv_len <= f->lim.max_kv_len);
+    CHECK(b->q_start[b->n_seq] == b->n_row);
+    for (int i = 0; i < b->n_row; i++)
+        CHECK(b->tok[i] >= 0 && b->tok[i] < f->m->hp.n_vocab);
+}
+
+int forward_step(struct forward *f, struct err *e)
+{
+    forward_check(f);
+    const struct dev_api *api = f->ops->dev->api;
+    TRY(api->copy(f->ops->dev, NULL, f->w.ints, f->host_ints, f->n_ints * sizeof(int32_t), e));
+    struct batch d = f->host; /* the same counts, with the device's arrays */
+    forward_split(&f->lim, f->w.ints, &d);
+    const struct tensor *t[SLOT_COUNT];
+    for (int l = 0; l < f->m->hp.n_layer; l++) {
+        TRY(place_layer(f->place, l, NULL, t, e));
+        if (l == 0)
+            RUN(f, embed, .table = t[SLOT_TOKEN_EMBD], .id = d.tok, .y = f->w.x, .n_row = d.n_row);
+        TRY(forward_attention(f, &d, l, t, e));
+        TRY(forward_ffn(f, d.n_row, t, e));
+        place_release(f->place, l, NULL);
+    }
+    TRY(place_layer(f->place, 0, NULL, t, e)); /* the slots outside the layers */
+    TRY(forward_output(f, &d, t, e));
+    place_release(f->place, 0, NULL);
+    return 0;
+}
+
+int forward_sample(struct forward *f, int first, int n, const struct sample_row *rows,
+                   const uint32_t *const *masks, int n_mask, int32_t *id, float *lp, struct err *e)
+{
+    struct device *dev = f->ops->dev;
+    struct workspace *w = &f->w;
+    CHECK(n > 0 && first + n <= f->lim.max_logit_rows && n_mask <= f->lim.max_logit_rows);
+    TRY(dev->api->copy(dev, NULL, w->sample, rows, (size_t)n * sizeof *rows, e));
+    for (int i = 0; i < n_mask; i++)
+        TRY(dev->api->copy(dev, NULL, w->mask + (size_t)i * f->mask_words, masks[i],
+                           f->mask_words * sizeof(uint32_t), e));
+    RUN(f, sample, .logits = w->logits + (size_t)first * (size_t)f->m->hp.n_vocab, .n_row = n,
+        .n_vocab = f->m->hp.n_vocab, .p = w->sample, .mask_bits = w->mask, .n_mask = n_mask,
+        .id = w->id, .lp = w->lp);
+    TRY(dev->api->copy(dev, NULL, id, w->id, (size_t)n * sizeof *id, e));
+    TRY(dev->api->copy(dev, NULL, lp, w->lp, (size_t)n * sizeof *lp, e));
+    return dev->api->sync(dev, NULL, e);
+}
+
+int forward_logprob(struct forward *f, const int32_t *row, const int32_t *id, int n, float *lp,
+                    struct err *e)
+{
+    struct device *dev = f->ops->dev;
+    struct workspace *w = &f->w;
+    CHECK(n > 0 && n <= f->lim.max_pairs);
+    TRY(dev->api->copy(dev, NULL, w->pair_row, row, (size_t)n * sizeof *row, e));
+    TRY(dev->api->copy(dev, NULL, w->pair_id, id, (size_t)n * sizeof *id, e));
+    RUN(f, logprob, .logits = w->logits, .n_row = f->host.n_logit, .n_vocab = f->m->hp.n_vocab,
+        .row = w->pair_row, .id = w->pair_id, .lp = w->lp, .n_pair = n);
+    TRY(dev->api->copy(dev, NULL, lp, w->lp, (size_t)n * sizeof *lp, e));
+    return dev->api->sync(dev, NULL, e);
+}
+
+int forward_logits(struct forward *f, int first, int n, float *out, struct err *e)
+{
+    struct device *dev = f->ops->dev;
+    size_t vocab = (size_t)f->m->hp.n_vocab;
+    CHECK(n > 0 && first + n <= f->lim.max_logit_rows);
+    TRY(dev->api->copy(dev, NULL, out, f->w.logits + (size_t)first * vocab,
+                       (size_t)n * vocab * sizeof *out, e));
+    return dev->api->sync(dev, NULL, e);
+}
+
+const struct forward_limits *forward_limits(const struct forward *f)
+{
+    return &f->lim;
+}
+
+struct prof *forward_prof(struct forward *f)
+{
+    return &f->prof;
+}

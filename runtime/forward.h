@@ -1,0 +1,63 @@
+/*
+ * forward: the pass of a ragged batch through the model: the only caller of ops for the network.
+ *
+ * A batch is rows (tokens) of several sequences, each sequence's rows together and in order. The rows
+ * write their K and V into their slots and attend to all earlier positions of their sequence. Chosen
+ * rows get logits. The workspace is measured once for the limits and is one allocation; a step allocates
+ * nothing.
+ */
+#ifndef MAS_FORWARD_H
+#define MAS_FORWARD_H
+
+#include "kv.h"
+#include "model.h"
+#include "place.h"
+#include "prof.h"
+
+struct forward_limits {
+    int max_rows;       /* rows of a step */
+    int max_seqs;       /* sequences of a step */
+    int max_logit_rows; /* rows that may ask for logits */
+    int max_pages;      /* page table entries of one sequence */
+    int max_kv_len;
+    int max_pairs;      /* (row, token) pairs of forward_logprob */
+};
+
+/* Filled by the scheduler between forward_clear and forward_step; arrays have the limits' sizes. */
+struct batch {
+    int n_row, n_seq, n_logit;
+    int max_kv_len;
+    int32_t *tok, *pos, *slot;  /* (n_row) */
+    int32_t *q_start, *kv_len;  /* (n_seq + 1), (n_seq) */
+    int32_t *page;              /* (n_seq, max_pages) */
+    int32_t *logit_row;         /* (n_logit) row of the batch */
+};
+
+struct forward;
+
+/* Borrows all its parts. ERR_NOMEM / the device's error with the bytes asked for. */
+int forward_open(const struct model *m, struct place *place, struct kv *kv, struct ops *ops,
+                 const struct forward_limits *lim, struct forward **out, struct err *e);
+void forward_close(struct forward *f); /* accepts NULL */
+/* Bytes of activations and scratch for these limits, without making anything. */
+size_t forward_workspace(const struct model *m, const struct ops *ops, const struct forward_limits *lim);
+
+struct batch *forward_batch(struct forward *f); /* the one batch, emptied */
+/* Computes the batch; logits of row i of batch.logit_row are then row i of forward's logits. */
+int forward_step(struct forward *f, struct err *e);
+
+/* Chooses a token for logits rows: id and lp (n) on the host. rows[i].mask indexes masks (n_mask host
+ * pointers of ceil(n_vocab/32) words, -1 = none); sample row i uses logits row logit[i]. n rows of
+ * consecutive logits: logit rows first .. first + n - 1. */
+int forward_sample(struct forward *f, int first, int n, const struct sample_row *rows,
+                   const uint32_t *const *masks, int n_mask, int32_t *id, float *lp, struct err *e);
+/* Log-probabilities of (logits row, token) pairs, sorted by row. */
+int forward_logprob(struct forward *f, const int32_t *row, const int32_t *id, int n, float *lp,
+                    struct err *e);
+/* Copies logits rows to the host: out (n, n_vocab). */
+int forward_logits(struct forward *f, int first, int n, float *out, struct err *e);
+
+const struct forward_limits *forward_limits(const struct forward *f);
+struct prof *forward_prof(struct forward *f);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * model: what a GGUF file says the network is: hyperparameters, the weight slots bound to its tensors,
+ * and the RoPE frequencies. Views into the gguf, except for the few floats it computes.
+ */
+#ifndef MAS_MODEL_H
+#define MAS_MODEL_H
+
+#include "ops.h"
+#include "weights.h"
+
+enum arch_flags { ARCH_QKV_BIAS = 1, ARCH_QK_NORM = 2 };
+
+struct arch { /* one row of arch.def */
+    const char *name;
+    enum rope_pairs rope;
+    unsigned flags;
+};
+
+enum slot {
+#define X(NAME, name, when, opt, f32, nd, d0, d1) SLOT_##NAME,
+#include "slots.def"
+#undef X
+    SLOT_COUNT
+};
+
+struct hparams {
+    int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, n_ctx_train, n_rot;
+    float eps;        /* of RMSNorm */
+    float rope_theta; /* base of the rotary frequencies */
+    float rope_scale; /* linear scaling: positions are divided by it; 1 = none */
+};
+
+struct model {
+    const struct arch *arch;
+    struct hparams hp;
+    struct weights w;
+    float *inv_freq; /* (n_rot / 2), on the host; frequency factors and linear scaling divided in */
+    uint64_t n_params;
+};
+
+/* n_vocab is that of the tokenizer; tensors must agree. ERR_DATA names what is missing, out of range or
+ * of the wrong shape, all tensors at once; an unknown architecture is named with those known. */
+int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e);
+void model_free(struct model *m);
+
+/* The output matrix: output.weight, or token_embd when the file ties them. */
+enum slot model_output_slot(const struct model *m);
+
+#endif

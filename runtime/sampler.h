@@ -1,0 +1,12 @@
+/* sampler: a request's sampling parameters, checked once and turned into the row that the op takes. */
+#ifndef MAS_SAMPLER_H
+#define MAS_SAMPLER_H
+
+#include "engine.h"
+
+/* ERR_USAGE names the parameter, its value and range. */
+int sampler_check(const struct request *r, struct err *e);
+/* The row of the request's step-th token (0 = first); mask = row of the masks, -1 = none. */
+struct sample_row sampler_row(const struct request *r, int step, int mask);
+
+#endif

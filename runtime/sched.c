@@ -1,0 +1,784 @@
+#include "sched.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "check.h"
+#include "clock.h"
+#include "mem.h"
+#include "sampler.h"
+
+enum seq_kind {
+    SEQ_GENERATE, /* prompt, then sampled tokens */
+    SEQ_SCORE,    /* prompt; its last row scores the first token of every continuation */
+    SEQ_CONT,     /* prompt + one continuation: scores the tokens after its first */
+};
+
+enum seq_where { SEQ_WAITING, SEQ_RUNNING, SEQ_PARKED /* score prompt, kept for its continuations */ };
+
+struct seq {
+    struct seq *prev, *next; /* in the list that `where` names */
+    enum seq_where where;
+    enum seq_kind kind;
+    struct request *r;
+    struct seq *owner;   /* of a SEQ_CONT: the SEQ_SCORE */
+    struct seq **cont;   /* of a SEQ_SCORE: one per continuation of two or more tokens */
+    int n_cont, cont_left;
+    int cont_index;
+    uint64_t arrival;
+    int32_t *tok;        /* (cap) prompt, then what follows */
+    int n_tok, cap;
+    struct kv_seq kv;
+    struct grammar_state grammar;
+    bool started;        /* admitted once: grammar set up, counters running */
+    bool cancelled, failed;
+    bool preempted;      /* at least once: figures of the first pass stand */
+    int raw_next;        /* next position whose logits are scored or go to on_logits */
+    int rows;            /* rows in the step being put together */
+    int first_row;       /* its first row in the batch */
+    int logit;           /* first logits row of this step, -1 = none */
+    int n_logit;
+};
+
+struct seq_list {
+    struct seq *head, *tail;
+    int n;
+};
+
+struct sched {
+    struct sched_config c;
+    struct forward *fw;
+    struct kv *kv;
+    const struct tokenizer *tok;
+    struct grammar_vocab *gv;
+    struct seq_list waiting, running, parked;
+    uint64_t arrivals;
+    size_t mask_words;
+    uint32_t *mask;              /* (n_logit, mask_words) this step's grammar masks */
+    const uint32_t **mask_row;   /* (n_logit) */
+    struct sample_row *sample;   /* (n_logit) */
+    struct seq **sampled;        /* (n_logit) */
+    int32_t *id, *pair_row;      /* (n_logit), (n_pair) */
+    int32_t *pair_id;            /* (n_pair) */
+    float *lp;                   /* (max of both) */
+    float *logits;               /* (n_vocab) a row for on_logits */
+    struct token_list closing;
+    struct engine_stats stats;
+};
+
+/* ---- lists ---------------------------------------------------------------------------------- */
+
+static struct seq_list *list_of(struct sched *s, enum seq_where where)
+{
+    return where == SEQ_WAITING ? &s->waiting : where == SEQ_RUNNING ? &s->running : &s->parked;
+}
+
+static void list_remove(struct sched *s, struct seq *q)
+{
+    struct seq_list *l = list_of(s, q->where);
+    *(q->prev ? &q->prev->next : &l->head) = q->next;
+    *(q->next ? &q->next->prev : &l->tail) = q->prev;
+    q->prev = q->next = NULL;
+    l->n--;
+}
+
+/* Inserts in order of arrival: every list is sorted, so the tail is the youngest. */
+static void list_insert(struct sched *s, struct seq *q, enum seq_where where)
+{
+    struct seq_list *l = list_of(s, where);
+    struct seq *after = l->tail;
+    while (after && after->arrival > q->arrival)
+        after = after->prev;
+    q->where = where;
+    q->prev = after;
+    q->next = after ? after->next : l->head;
+    *(q->prev ? &q->prev->next : &l->head) = q;
+    *(q->next ? &q->next->prev : &l->tail) = q;
+    l->n++;
+}
+
+static void seq_move(struct sched *s, struct seq *q, enum seq_where where)
+{
+    list_remove(s, q);
+    list_insert(s, q, where);
+}
+
+/* ---- sequences ------------------------------------------------------------------------------ */
+
+static int seq_check_tokens(const int32_t *id, int n, int32_t n_vocab, const char *what,
+                            struct err *e)
+{
+    for (int i = 0; i < n; i++)
+        if (id[i] < 0 || id[i] >= n_vocab)
+            FAIL(e, ERR_DATA, "bad token id %d at position %d of the %s: must be 0 to %d", id[i], i,
+                 what, n_vocab - 1);
+    return 0;
+}
+
+static int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, struct err *e)
+{
+    int32_t n_vocab = tokenizer_n_vocab(tok);
+    int longest = 0;
+    if (r->n_prompt < 1)
+        FAIL(e, ERR_DATA, "empty prompt: a request needs at least one token");
+    if (r->max_new < 0 || (r->max_new > 0) + (r->n_cont > 0) + (r->on_logits != NULL) != 1)
+        FAIL(e, ERR_BUG, "a request either generates (max_new %d), or scores (%d continuations), or "
+             "asks for logits", r->max_new, r->n_cont);
+    if (r->n_cont < 0 || r->n_cont > 4096)
+        FAIL(e, ERR_DATA, "%d continuations to score; at most 4096 in a request", r->n_cont);
+    TRY(seq_check_tokens(r->prompt, r->n_prompt, n_vocab, "prompt", e));
+    for (int i = 0; i < r->n_cont; i++) {
+        if (r->cont_len[i] < 1)
+            FAIL(e, ERR_DATA, "continuation %d is empty", i);
+        TRY(seq_check_tokens(r->cont[i], r->cont_len[i], n_vocab, "continuation", e));
+        longest = r->cont_len[i] > longest ? r->cont_len[i] : longest;
+    }
+    int64_t need = (int64_t)r->n_prompt + r->max_new + longest;
+    if (need > n_ctx)
+        FAIL(e, ERR_DATA, "prompt of %d tokens + %d to come = %lld exceeds the context of %d; shorten "
+             "the prompt, lower the output limit or raise max_context_length", r->n_prompt,
+             r->max_new + longest, (long long)need, n_ctx);
+    return sampler_check(r, e);
+}
+
+static int seq_make(struct request *r, enum seq_kind kind, const int32_t *more, int n_more, int cap,
+                    const struct kv *kv, struct seq **out, struct err *e)
+{
+    struct seq *q = mem_zalloc(1, sizeof *q);
+    int32_t *tok = mem_zalloc((size_t)cap, sizeof *tok);
+    struct kv_seq pages = {0};
+    if (!q || !tok || kv_seq_init(kv, cap, &pages, NULL) < 0) {
+        mem_free(q);
+        mem_free(tok);
+        return NOMEM(e, (size_t)cap * sizeof *tok, "request");
+    }
+    memcpy(tok, r->prompt, (size_t)r->n_prompt * sizeof *tok);
+    if (n_more)
+        memcpy(tok + r->n_prompt, more, (size_t)n_more * sizeof *tok);
+    *q = (struct seq){.kind = kind, .r = r, .tok = tok, .n_tok = r->n_prompt + n_more, .cap = cap,
+                      .kv = pages, .logit = -1, .raw_next = r->logits_from};
+    *out = q;
+    return 0;
+}
+
+static int seq_make_conts(struct seq *q, const struct kv *kv, struct err *e)
+{
+    struct request *r = q->r;
+    q->cont = mem_zalloc((size_t)r->n_cont, sizeof(struct seq *));
+    if (!q->cont)
+        return NOMEM(e, (size_t)r->n_cont * sizeof(struct seq *), "continuations");
+    for (int i = 0; i < r->n_cont; i++) {
+        int more = r->cont_len[i] - 1; /* the last token is only scored, never computed */
+        if (!more)
+            continue;
+        TRY(seq_make(r, SEQ_CONT, r->cont[i], more, r->n_prompt + more, kv, &q->cont[q->n_cont], e));
+        q->cont[q->n_cont]->owner = q;
+        q->cont[q->n_cont]->cont_index = i;
+        q->cont[q->n_cont]->raw_next = r->n_prompt; /* the row of its first token */
+        q->n_cont++;
+    }
+    q->cont_left = q->n_cont;
+    return 0;
+}
+
+int seq_new(struct request *r, const struct kv *kv, const struct tokenizer *tok, int n_ctx,
+            struct seq **out, struct err *e)
+{
+    TRY(seq_check(r, tok, n_ctx, e));
+    struct seq *q;
+    enum seq_kind kind = r->max_new ? SEQ_GENERATE : SEQ_SCORE;
+    TRY(seq_make(r, kind, NULL, 0, r->n_prompt + r->max_new, kv, &q, e));
+    int rc = kind == SEQ_SCORE ? seq_make_conts(q, kv, e) : 0;
+    if (rc < 0) {
+        seq_free(NULL, q);
+        return rc;
+    }
+    *out = q;
+    return 0;
+}
+
+/* kv may be NULL for a sequence that never got pages. */
+void seq_free(struct kv *kv, struct seq *q)
+{
+    if (!q)
+        return;
+    for (int i = 0; i < q->n_cont; i++)
+        seq_free(kv, q->cont[i]);
+    mem_free(q->cont);
+    if (kv)
+        kv_seq_drop(kv, &q->kv);
+    mem_free(q->kv.page);
+    mem_free(q->tok);
+    mem_free(q);
+}
+
+struct request *seq_request(struct seq *q)
+{
+    return q->r;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,
+               const struct tokenizer *tok, struct grammar_vocab *gv, struct sched **out,
+               struct err *e)
+{
+    const struct forward_limits *lim = forward_limits(fw);
+    size_t n = (size_t)lim->max_logit_rows, pairs = (size_t)lim->max_pairs;
+    size_t vocab = (size_t)tokenizer_n_vocab(tok);
+    struct sched *s = mem_zalloc(1, sizeof *s);
+    if (!s)
+        return NOMEM(e, sizeof *s, "scheduler");
+    *s = (struct sched){.c = *c, .fw = fw, .kv = kv, .tok = tok, .gv = gv};
+    s->mask_words = (vocab + 31) / 32;
+    s->mask = mem_zalloc(n * s->mask_words, sizeof *s->mask);
+    s->mask_row = mem_zalloc(n, sizeof *s->mask_row);
+    s->sample = mem_zalloc(n, sizeof *s->sample);
+    s->sampled = mem_zalloc(n, sizeof(struct seq *));
+    s->id = mem_zalloc(n, sizeof *s->id);
+    s->pair_row = mem_zalloc(pairs, sizeof *s->pair_row);
+    s->pair_id = mem_zalloc(pairs, sizeof *s->pair_id);
+    s->lp = mem_zalloc(n > pairs ? n : pairs, sizeof *s->lp);
+    s->logits = mem_zalloc(vocab, sizeof *s->logits);
+    if (!s->mask || !s->mask_row || !s->sample || !s->sampled || !s->id || !s->pair_row ||
+        !s->pair_id || !s->lp || !s->logits) {
+        int rc = NOMEM(e, n * s->mask_words * sizeof *s->mask, "scheduler");
+        sched_close(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+void sched_close(struct sched *s)
+{
+    if (!s)
+        return;
+    mem_free(s->mask);
+    mem_free(s->mask_row);
+    mem_free(s->sample);
+    mem_free(s->sampled);
+    mem_free(s->id);
+    mem_free(s->pair_row);
+    mem_free(s->pair_id);
+    mem_free(s->lp);
+    mem_free(s->logits);
+    token_list_free(&s->closing);
+    mem_free(s);
+}
+
+void sched_add(struct sched *s, struct seq *q)
+{
+    q->arrival = ++s->arrivals;
+    for (int i = 0; i < q->n_cont; i++)
+        q->cont[i]->arrival = q->arrival;
+    list_insert(s, q, SEQ_WAITING);
+}
+
+void sched_cancel(struct sched *s, struct seq *q)
+{
+    (void)s;
+    q->cancelled = true;
+}
+
+bool sched_idle(const struct sched *s)
+{
+    return s->waiting.n + s->running.n + s->parked.n == 0;
+}
+
+/* ---- putting a step together ------------------------------------------------------------------ */
+
+static void sched_preempt(struct sched *s, struct seq *q)
+{
+    kv_seq_drop(s->kv, &q->kv);
+    q->preempted = true;
+    if (q->where == SEQ_RUNNING) {
+        seq_move(s, q, SEQ_WAITING);
+        s->stats.preempted++;
+    }
+}
+
+/* The youngest running sequence that is not in this step's batch and younger than q. */
+static struct seq *sched_victim(struct sched *s, const struct seq *q)
+{
+    for (struct seq *v = s->running.tail; v; v = v->prev)
+        if (v != q && !v->rows && v->arrival > q->arrival && v->kv.n_page)
+            return v;
+    for (struct seq *v = s->parked.tail; v; v = v->prev)
+        if (v->kv.n_page && v != q->owner)
+            return v; /* its continuations will find or recompute the prompt themselves */
+    return NULL;
+}
+
+static bool sched_reserve(struct sched *s, struct seq *q, int n)
+{
+    while (kv_seq_reserve(s->kv, &q->kv, n, NULL) < 0) {
+        struct seq *v = sched_victim(s, q);
+        if (!v)
+            return false;
+        sched_preempt(s, v);
+    }
+    return true;
+}
+
+static int sched_pages(const struct sched *s, int tokens)
+{
+    int pt = kv_page_tokens(s->kv);
+    return (tokens + pt - 1) / pt;
+}
+
+/* First admission, or again after a preemption. */
+static void sched_start(struct sched *s, struct seq *q)
+{
+    if (q->kind == SEQ_CONT && q->owner->kv.len >= q->r->n_prompt && q->kv.len == 0)
+        kv_seq_fork(s->kv, &q->owner->kv, q->r->n_prompt, &q->kv);
+    if (!q->started && q->r->grammar)
+        grammar_start(q->r->grammar, &q->grammar);
+    q->started = true;
+    seq_move(s, q, SEQ_RUNNING);
+}
+
+static void sched_admit(struct sched *s)
+{
+    int promised = 0; /* pages that this round's newcomers will ask for */
+    for (struct seq *q = s->waiting.head, *next; q && s->running.n < s->c.n_seq; q = next) {
+        next = q->next;
+        int need = sched_pages(s, q->n_tok + 1);
+        if (s->running.n && promised + need > kv_available(s->kv))
+            return; /* first come, first served: nobody overtakes */
+        promised += need;
+        sched_start(s, q);
+    }
+}
+
+/* How many of q's rows in this step want logits, if it takes n rows. */
+static int sched_logit_rows(const struct seq *q, int n)
+{
+    int from = q->kv.len, to = from + n;
+    if (q->kind == SEQ_CONT || q->r->on_logits) { /* every row from raw_next on */
+        int lo = q->raw_next > from ? q->raw_next : from;
+        return to > lo ? to - lo : 0;
+    }
+    return to == q->n_tok ? 1 : 0;
+}
+
+/* Takes what the prefix cache has; KV_WAIT means q sits this step out. The last token of a sequence is
+ * always computed, since its logits are wanted, and so is everything on_logits asks for. */
+static enum kv_lookup sched_lookup(struct sched *s, struct seq *q)
+{
+    int pt = kv_page_tokens(s->kv);
+    int last = q->kind == SEQ_CONT ? q->r->n_prompt : q->n_tok - 1;
+    if (q->r->on_logits && q->raw_next < last)
+        last = q->raw_next;
+    while (q->kv.len % pt == 0 && q->kv.len + pt <= last) {
+        enum kv_lookup got = kv_seq_lookup(s->kv, &q->kv, q->tok + q->kv.len);
+        if (got != KV_HIT)
+            return got;
+        if (q->kv.len <= q->r->n_prompt && q->kind != SEQ_CONT && !q->preempted) {
+            q->r->n_cached += pt;
+            s->stats.cached_tokens += (uint64_t)pt;
+        }
+    }
+    return KV_MISS;
+}
+
+/* Rows that q gets out of `room`, a prefill chunk ending on a page boundary where that is possible. */
+static int sched_chunk(const struct sched *s, const struct seq *q, int room, int logit_room)
+{
+    int pt = kv_page_tokens(s->kv), left = q->n_tok - q->kv.len, n = left < room ? left : room;
+    if (n < left) {
+        int end = (q->kv.len + n) / pt * pt;
+        if (end > q->kv.len)
+            n = end - q->kv.len;
+    }
+    while (n > 0 && sched_logit_rows(q, n) > logit_room)
+        n--;
+    return n;
+}
+
+static void sched_put(struct sched *s, struct batch *b, struct seq *q, int n)
+{
+    int max_pages = forward_limits(s->fw)->max_pages, at = b->n_row, from = q->kv.len;
+    q->rows = n;
+    q->first_row = at;
+    q->n_logit = sched_logit_rows(q, n);
+    for (int i = 0; i < n; i++) {
+        b->tok[at + i] = q->tok[from + i];
+        b->pos[at + i] = from + i;
+        b->slot[at + i] = kv_slot(s->kv, &q->kv, from + i);
+        s->stats.prompt_tokens += from + i < q->r->n_prompt;
+    }
+    memcpy(b->page + (size_t)b->n_seq * (size_t)max_pages, q->kv.page,
+           (size_t)q->kv.n_page * sizeof *b->page);
+    b->kv_len[b->n_seq] = from + n;
+    b->n_row += n;
+    b->n_seq++;
+    b->q_start[b->n_seq] = b->n_row;
+    if (from + n > b->max_kv_len)
+        b->max_kv_len = from + n;
+    q->kv.len += n;
+    kv_seq_register(s->kv, &q->kv, q->tok);
+}
+
+/* Pass 0: sequences with one row to go; pass 1: prefill. Logits rows are counted as they are promised. */
+static void sched_fill(struct sched *s, struct batch *b, int pass, int *logit_room)
+{
+    for (struct seq *q = s->running.head, *next; q; q = next) {
+        next = q->next;
+        bool decode = q->n_tok - q->kv.len == 1;
+        if (q->rows || q->cancelled || decode != (pass == 0) || b->n_row >= s->c.batch_tokens ||
+            b->n_seq >= s->c.n_seq)
+            continue;
+        if (pass == 1 && sched_lookup(s, q) == KV_WAIT)
+            continue;
+        int n = sched_chunk(s, q, s->c.batch_tokens - b->n_row, *logit_room);
+        bool room = n > 0 && sched_reserve(s, q, n);
+        next = q->next; /* a victim may have been the next one */
+        if (!room)
+            continue;
+        sched_put(s, b, q, n);
+        *logit_room -= q->n_logit;
+    }
+}
+
+/* Logits rows in the order: those to sample, then the others, so that sampling is one call. */
+static int sched_logits(struct sched *s, struct batch *b)
+{
+    int n_sample = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (struct seq *q = s->running.head; q; q = q->next) {
+            bool sample = q->kind == SEQ_GENERATE;
+            if (!q->rows || !q->n_logit || sample != (pass == 0))
+                continue;
+            q->logit = b->n_logit;
+            for (int i = 0; i < q->n_logit; i++)
+                b->logit_row[b->n_logit++] = q->first_row + q->rows - q->n_logit + i;
+            if (sample)
+                s->sampled[n_sample++] = q;
+        }
+    return n_sample;
+}
+
+/* ---- results of a step -------------------------------------------------------------------------- */
+
+static void seq_fail(struct seq *q, const struct err *why)
+{
+    struct seq *top = q->owner ? q->owner : q;
+    if (!top->failed) {
+        top->failed = true;
+        top->r->err = *why;
+    }
+}
+
+static void seq_push_out(struct seq *q, int32_t id, float lp)
+{
+    struct request *r = q->r;
+    if (r->n_out == 0)
+        r->t_first_ns = clock_ns();
+    if (r->out_lp)
+        r->out_lp[r->n_out] = lp;
+    r->out[r->n_out++] = id;
+    if (r->on_token)
+        r->on_token(r, id, lp);
+}
+
+/* The limit is near: ends the reply with the shortest valid text. */
+static int seq_close_reply(struct sched *s, struct seq *q, struct err *e)
+{
+    s->closing.n = 0;
+    TRY(grammar_close(s->gv, q->r->grammar, &q->grammar, &s->closing, e));
+    if (s->closing.n > (size_t)(q->r->max_new - q->r->n_out))
+        FAIL(e, ERR_DATA, "the schema needs %zu more tokens but only %d of the limit of %d are left; "
+             "raise the role's token limit", s->closing.n, q->r->max_new - q->r->n_out, q->r->max_new);
+    for (size_t i = 0; i < s->closing.n; i++)
+        seq_push_out(q, s->closing.id[i], NAN);
+    q->r->finish = FINISH_CLOSED;
+    return 0;
+}
+
+/* Takes a token under a grammar; sets finish when the reply is complete or had to be closed. */
+static int seq_take_constrained(struct sched *s, struct seq *q, int32_t id, float lp, struct err *e)
+{
+    struct request *r = q->r;
+    struct grammar_state was = q->grammar;
+    if (!grammar_accept(s->gv, r->grammar, &q->grammar, id))
+        FAIL(e, ERR_BUG, "the grammar refused token %d, which its mask allowed", id);
+    if (!q->grammar.done && grammar_close_tokens(s->gv, r->grammar, &q->grammar) > r->max_new - r->n_out - 1) {
+        q->grammar = was;
+        return seq_close_reply(s, q, e);
+    }
+    seq_push_out(q, id, lp);
+    if (q->grammar.done)
+        r->finish = FINISH_STOP;
+    return 0;
+}
+
+static int seq_take(struct sched *s, struct seq *q, int32_t id, float lp, struct err *e)
+{
+    struct request *r = q->r;
+    if (id < 0)
+        FAIL(e, ERR_DATA, "no token can be chosen at position %d: the logits are not numbers; the "
+             "model file may be damaged", q->n_tok);
+    if (r->grammar) {
+        TRY(seq_take_constrained(s, q, id, lp, e));
+    } else if (!r->ignore_eos && tokenizer_is_end(s->tok, id)) {
+        r->finish = FINISH_STOP;
+    } else {
+        seq_push_out(q, id, lp);
+    }
+    if (r->finish == FINISH_NONE && r->n_out == r->max_new)
+        r->finish = FINISH_LENGTH;
+    if (r->finish == FINISH_NONE)
+        q->tok[q->n_tok++] = id;
+    s->stats.new_tokens++;
+    return 0;
+}
+
+/* The mask of q's next token as row n_mask of this step's masks. */
+static int sched_mask(struct sched *s, struct seq *q, int n_mask, struct err *e)
+{
+    const uint32_t *mask;
+    if (q->r->n_out == 0 &&
+        grammar_close_tokens(s->gv, q->r->grammar, &q->grammar) > q->r->max_new)
+        FAIL(e, ERR_DATA, "the shortest reply under this schema takes %d tokens, the limit is %d; "
+             "raise the role's token limit",
+             grammar_close_tokens(s->gv, q->r->grammar, &q->grammar), q->r->max_new);
+    TRY(grammar_mask(s->gv, q->r->grammar, &q->grammar, &mask, e));
+    uint32_t *to = s->mask + (size_t)n_mask * s->mask_words;
+    memcpy(to, mask, s->mask_words * sizeof *mask);
+    s->mask_row[n_mask] = to;
+    return 0;
+}
+
+static int sched_sample(struct sched *s, int n, struct err *e)
+{
+    if (!n)
+        return 0;
+    int n_mask = 0;
+    struct err why = {0};
+    for (int i = 0; i < n; i++) {
+        struct seq *q = s->sampled[i];
+        int mask = -1;
+        if (q->r->grammar) {
+            if (sched_mask(s, q, n_mask, &why) < 0)
+                seq_fail(q, &why);
+            else
+                mask = n_mask++;
+        }
+        s->sample[i] = sampler_row(q->r, q->r->n_out, mask);
+    }
+    TRY(forward_sample(s->fw, 0, n, s->sample, s->mask_row, n_mask, s->id, s->lp, e));
+    for (int i = 0; i < n; i++) {
+        struct seq *q = s->sampled[i];
+        if (!q->failed && seq_take(s, q, s->id[i], s->lp[i], &why) < 0)
+            seq_fail(q, &why);
+    }
+    return 0;
+}
+
+/* A score prompt is computed: its last row scores every continuation's first token. */
+static int sched_score_prompt(struct sched *s, struct seq *q, struct err *e)
+{
+    struct request *r = q->r;
+    int step = forward_limits(s->fw)->max_pairs;
+    for (int at = 0; at < r->n_cont; at += step) {
+        int n = r->n_cont - at < step ? r->n_cont - at : step;
+        for (int i = 0; i < n; i++) {
+            s->pair_row[i] = q->logit + q->n_logit - 1;
+            s->pair_id[i] = r->cont[at + i][0];
+        }
+        TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, n, s->lp, e));
+        for (int i = 0; i < n; i++)
+            r->cont_lp[at + i] = (double)s->lp[i];
+    }
+    r->t_first_ns = clock_ns();
+    for (int i = 0; i < q->n_cont; i++)
+        list_insert(s, q->cont[i], SEQ_WAITING);
+    return 0;
+}
+
+/* Rows of a continuation: row of position p scores the token at p + 1. */
+static int sched_score_cont(struct sched *s, struct seq *q, struct err *e)
+{
+    struct request *r = q->r;
+    const int32_t *cont = r->cont[q->cont_index];
+    int first = q->kv.len - q->n_logit; /* position of the first of these rows */
+    for (int i = 0; i < q->n_logit; i++) {
+        s->pair_row[i] = q->logit + i;
+        s->pair_id[i] = cont[first + i - r->n_prompt + 1];
+    }
+    TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, q->n_logit, s->lp, e));
+    for (int i = 0; i < q->n_logit; i++)
+        r->cont_lp[q->cont_index] += (double)s->lp[i];
+    q->raw_next = q->kv.len;
+    return 0;
+}
+
+static int sched_raw_logits(struct sched *s, struct seq *q, struct err *e)
+{
+    for (int i = 0; i < q->n_logit; i++) {
+        TRY(forward_logits(s->fw, q->logit + i, 1, s->logits, e));
+        q->r->on_logits(q->r, q->kv.len - q->n_logit + i, s->logits);
+    }
+    q->raw_next = q->kv.len;
+    return 0;
+}
+
+static int sched_results(struct sched *s, int n_sample, struct err *e)
+{
+    TRY(sched_sample(s, n_sample, e));
+    for (struct seq *q = s->running.head, *next; q; q = next) {
+        next = q->next;
+        if (!q->n_logit || q->kind == SEQ_GENERATE)
+            continue;
+        if (q->kind == SEQ_CONT)
+            TRY(sched_score_cont(s, q, e));
+        else if (q->r->on_logits)
+            TRY(sched_raw_logits(s, q, e));
+        else
+            TRY(sched_score_prompt(s, q, e));
+    }
+    return 0;
+}
+
+/* ---- endings ---------------------------------------------------------------------------------- */
+
+/* Takes q and its continuations out of all lists and gives their pages back. */
+static void sched_remove(struct sched *s, struct seq *q)
+{
+    for (int i = 0; i < q->n_cont; i++) {
+        struct seq *c = q->cont[i];
+        if (c->prev || c->next || list_of(s, c->where)->head == c)
+            list_remove(s, c);
+        kv_seq_drop(s->kv, &c->kv);
+    }
+    list_remove(s, q);
+    kv_seq_drop(s->kv, &q->kv);
+}
+
+static void sched_finish(struct sched *s, struct seq *q, enum finish finish,
+                         void (*finished)(struct seq *, void *), void *user)
+{
+    sched_remove(s, q);
+    q->r->finish = finish;
+    q->r->t_done_ns = clock_ns();
+    finished(q, user);
+}
+
+/* What q's state asks for after a step; true when it was ended. */
+static bool sched_settle(struct sched *s, struct seq *q, void (*finished)(struct seq *, void *),
+                         void *user)
+{
+    struct request *r = q->r;
+    if (q->failed || q->cancelled) {
+        sched_finish(s, q, q->failed ? FINISH_ERROR : FINISH_CANCEL, finished, user);
+        return true;
+    }
+    if (q->kind == SEQ_GENERATE && r->finish != FINISH_NONE) {
+        sched_finish(s, q, r->finish, finished, user);
+        return true;
+    }
+    if (q->kind == SEQ_SCORE && q->where != SEQ_WAITING && q->started && q->cont_left == 0 &&
+        (q->where == SEQ_PARKED || q->kv.len == q->n_tok)) {
+        sched_finish(s, q, FINISH_STOP, finished, user);
+        return true;
+    }
+    if (q->kind == SEQ_SCORE && q->where == SEQ_RUNNING && q->kv.len == q->n_tok)
+        seq_move(s, q, SEQ_PARKED);
+    return false;
+}
+
+/* A continuation whose rows are all computed goes; its owner counts it. */
+static void sched_settle_conts(struct sched *s)
+{
+    for (struct seq *q = s->running.head, *next; q; q = next) {
+        next = q->next;
+        if (q->kind != SEQ_CONT || q->kv.len != q->n_tok)
+            continue;
+        list_remove(s, q);
+        q->where = SEQ_PARKED; /* in no list: prev and next are NULL and it is no head */
+        kv_seq_drop(s->kv, &q->kv);
+        q->owner->cont_left--;
+    }
+}
+
+static void sched_settle_all(struct sched *s, void (*finished)(struct seq *, void *), void *user)
+{
+    sched_settle_conts(s);
+    enum seq_where lists[] = {SEQ_WAITING, SEQ_RUNNING, SEQ_PARKED};
+    for (size_t i = 0; i < 3; i++) {
+        bool again = true;
+        while (again) { /* ending one may take others of the list along: start over */
+            again = false;
+            for (struct seq *q = list_of(s, lists[i])->head; q && !again; q = q->next)
+                again = q->kind != SEQ_CONT && sched_settle(s, q, finished, user);
+        }
+    }
+}
+
+void sched_abort(struct sched *s, enum finish finish, const struct err *why,
+                 void (*finished)(struct seq *q, void *user), void *user)
+{
+    enum seq_where lists[] = {SEQ_PARKED, SEQ_RUNNING, SEQ_WAITING};
+    for (size_t i = 0; i < 3; i++)
+        for (struct seq *q; (q = list_of(s, lists[i])->head);) {
+            struct seq *top = q->owner ? q->owner : q;
+            if (why)
+                top->r->err = *why;
+            sched_finish(s, top, finish, finished, user);
+        }
+}
+
+/* Nothing fits although something runs: let the youngest wait, so that the oldest gets through. */
+static void sched_unblock(struct sched *s)
+{
+    if (s->parked.tail && s->parked.tail->kv.n_page)
+        sched_preempt(s, s->parked.tail);
+    else if (s->running.n > 1)
+        sched_preempt(s, s->running.tail);
+}
+
+int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), void *user, struct err *e)
+{
+    int64_t t0 = clock_ns();
+    sched_settle_all(s, finished, user); /* cancellations */
+    sched_admit(s);
+    for (struct seq *q = s->running.head; q; q = q->next) {
+        q->rows = q->n_logit = 0;
+        q->logit = -1;
+    }
+    struct batch *b = forward_batch(s->fw);
+    int logit_room = forward_limits(s->fw)->max_logit_rows;
+    sched_fill(s, b, 0, &logit_room);
+    sched_fill(s, b, 1, &logit_room);
+    if (!b->n_row) {
+        sched_unblock(s);
+        return 0;
+    }
+    int n_sample = sched_logits(s, b);
+    int rc = forward_step(s->fw, e);
+    if (rc == 0)
+        rc = sched_results(s, n_sample, e);
+    kv_step_done(s->kv, rc == 0);
+    if (rc < 0) {
+        sched_abort(s, FINISH_ERROR, e, finished, user);
+        return rc;
+    }
+    s->stats.steps++;
+    s->stats.rows += (uint64_t)b->n_row;
+    sched_settle_all(s, finished, user);
+    s->stats.busy_seconds += (double)(clock_ns() - t0) / 1e9;
+    return 0;
+}
+
+void sched_stats(const struct sched *s, struct engine_stats *out)
+{
+    struct kv_counts c;
+    kv_count(s->kv, &c);
+    *out = s->stats;
+    out->running = s->running.n;
+    out->waiting = s->waiting.n + s->parked.n;
+    out->pages_used = c.used;
+    out->pages_cached = c.cached;
+    out->pages_free = c.free;
+}

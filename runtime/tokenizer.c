@@ -1,0 +1,313 @@
+#include "tokenizer.h"
+
+#include <string.h>
+
+#include "bpe.h"
+#include "check.h"
+#include "mem.h"
+#include "spm.h"
+#include "vocab.h"
+
+#define KEY "tokenizer.ggml."
+
+struct tokenizer {
+    enum vocab_form form; /* VOCAB_BYTE_LEVEL: bpe is set; VOCAB_SENTENCE: spm */
+    struct vocab vocab;
+    struct bpe bpe;
+    struct spm spm;
+    int32_t bos, eos, eot, eom, unknown; /* -1 = none */
+    int32_t end_of_text; /* Llama 3's <|end_of_text|>, an end beside eos = <|eot_id|>; -1 = none */
+    bool add_bos;
+    bool space_prefix; /* SentencePiece: text gets a space in front, and decoding takes it away */
+};
+
+/* ---- lists --------------------------------------------------------------------------------------- */
+
+void token_list_free(struct token_list *l)
+{
+    mem_free(l->id);
+    *l = (struct token_list){0};
+}
+
+int token_list_push(struct token_list *l, int32_t id, struct err *e)
+{
+    if (l->n == l->cap)
+        TRY(mem_grow(&l->id, &l->cap, l->n + 1, sizeof *l->id, "tokens", e));
+    l->id[l->n++] = id;
+    return 0;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------- */
+
+static bool is_text(struct gguf_str s, const char *text)
+{
+    return s.len == strlen(text) && !memcmp(s.s, text, s.len);
+}
+
+static int shown(struct gguf_str s)
+{
+    return s.len > 80 ? 80 : (int)s.len;
+}
+
+static int form_of(const struct gguf *g, enum vocab_form *out, struct err *e)
+{
+    struct gguf_str model, pre;
+    TRY(gguf_get_str(g, KEY "model", &model, e));
+    if (is_text(model, "llama")) {
+        *out = VOCAB_SENTENCE;
+        return 0;
+    }
+    if (!is_text(model, "gpt2"))
+        FAIL(e, ERR_DATA, "%s: " KEY "model is '%.*s'; known are 'gpt2' (byte-level BPE) and 'llama' "
+             "(SentencePiece)", gguf_path(g), shown(model), model.s);
+    TRY(gguf_get_str(g, KEY "pre", &pre, e));
+    if (!is_text(pre, "llama-bpe") && !is_text(pre, "llama3") && !is_text(pre, "llama-v3"))
+        FAIL(e, ERR_DATA, "%s: " KEY "pre is '%.*s'; the only known pre-tokenizer is 'llama-bpe', also "
+             "called 'llama3' and 'llama-v3'", gguf_path(g), shown(pre), pre.s);
+    *out = VOCAB_BYTE_LEVEL;
+    return 0;
+}
+
+/* A special id; -1 when the key is absent or holds 2^32 - 1, which converters write for "none". */
+static int id_of(const struct gguf *g, const char *key, uint64_t n_vocab, int32_t *out, struct err *e)
+{
+    int64_t id;
+    TRY(gguf_get_int_or(g, key, 0, UINT32_MAX, UINT32_MAX, &id, e));
+    if (id == UINT32_MAX) {
+        *out = -1;
+        return 0;
+    }
+    if ((uint64_t)id >= n_vocab || id > INT32_MAX)
+        FAIL(e, ERR_DATA, "%s: %s is %lld, but there are %llu tokens", gguf_path(g), key,
+             (long long)id, (unsigned long long)n_vocab);
+    *out = (int32_t)id;
+    return 0;
+}
+
+static int ids_read(struct tokenizer *t, const struct gguf *g, struct err *e)
+{
+    const struct gguf_kv *tokens;
+    TRY(gguf_get_array(g, KEY "tokens", GGUF_STRING, &tokens, e));
+    TRY(id_of(g, KEY "bos_token_id", tokens->count, &t->bos, e));
+    TRY(id_of(g, KEY "eos_token_id", tokens->count, &t->eos, e));
+    TRY(id_of(g, KEY "eot_token_id", tokens->count, &t->eot, e));
+    TRY(id_of(g, KEY "eom_token_id", tokens->count, &t->eom, e));
+    return id_of(g, KEY "unknown_token_id", tokens->count, &t->unknown, e);
+}
+
+static int32_t named(const struct tokenizer *t, const char *name)
+{
+    return vocab_marked(&t->vocab, name, strlen(name));
+}
+
+static int tokenizer_read(struct tokenizer *t, const struct gguf *g, struct err *e)
+{
+    TRY(form_of(g, &t->form, e));
+    TRY(ids_read(t, g, e));
+    /* Absent keys mean yes: so do llama.cpp's defaults for both kinds of Llama vocabulary. */
+    TRY(gguf_get_bool_or(g, KEY "add_bos_token", true, &t->add_bos, e));
+    if (t->form == VOCAB_SENTENCE)
+        TRY(gguf_get_bool_or(g, KEY "add_space_prefix", true, &t->space_prefix, e));
+    const int32_t control[] = {t->bos, t->eos, t->eot, t->eom};
+    TRY(vocab_init(&t->vocab, g, t->form, control, sizeof control / sizeof control[0], e));
+    if (t->eot < 0)
+        t->eot = named(t, "<|eot_id|>");
+    if (t->eom < 0)
+        t->eom = named(t, "<|eom_id|>");
+    t->end_of_text = named(t, "<|end_of_text|>");
+    for (int32_t i = 0; i < t->vocab.n && t->unknown < 0; i++)
+        if (t->vocab.type[i] == VOCAB_UNKNOWN)
+            t->unknown = i;
+    if (t->form == VOCAB_SENTENCE)
+        return spm_init(&t->spm, &t->vocab, g, t->unknown, e);
+    return bpe_init(&t->bpe, &t->vocab, g, e);
+}
+
+int tokenizer_open(const struct gguf *g, struct tokenizer **out, struct err *e)
+{
+    struct tokenizer *t = mem_zalloc(1, sizeof *t);
+    if (!t)
+        return NOMEM(e, sizeof *t, "the tokenizer");
+    int rc = tokenizer_read(t, g, e);
+    if (rc < 0) {
+        tokenizer_close(t);
+        return rc;
+    }
+    *out = t;
+    return 0;
+}
+
+void tokenizer_close(struct tokenizer *t)
+{
+    if (!t)
+        return;
+    bpe_free(&t->bpe);
+    spm_free(&t->spm);
+    vocab_free(&t->vocab);
+    mem_free(t);
+}
+
+/* ---- text to tokens ------------------------------------------------------------------------------ */
+
+static int encode_text(const struct tokenizer *t, const char *s, size_t n, struct token_list *out,
+                       struct err *e)
+{
+    if (n == 0)
+        return 0;
+    if (t->form == VOCAB_SENTENCE)
+        return spm_encode(&t->spm, &t->vocab, s, n, t->space_prefix, out, e);
+    return bpe_encode(&t->bpe, &t->vocab, s, n, out, e);
+}
+
+static int encode_all(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
+                      struct token_list *out, struct err *e)
+{
+    size_t begin = 0, at = 0; /* text[begin..at) holds no token that is spotted as a whole */
+    if ((flags & TOK_BOS) && t->add_bos && t->bos >= 0)
+        TRY(token_list_push(out, t->bos, e));
+    while (at < n) {
+        int32_t id = vocab_spot(&t->vocab, text + at, n - at, flags & TOK_SPECIAL);
+        if (id < 0) {
+            at++;
+            continue;
+        }
+        size_t len;
+        vocab_text(&t->vocab, id, &len);
+        TRY(encode_text(t, text + begin, at - begin, out, e));
+        TRY(token_list_push(out, id, e));
+        begin = at += len;
+    }
+    return encode_text(t, text + begin, n - begin, out, e);
+}
+
+int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
+                     struct token_list *out, struct err *e)
+{
+    size_t before = out->n;
+    int rc = encode_all(t, text, n, flags, out, e);
+    if (rc < 0)
+        out->n = before;
+    return rc;
+}
+
+/* ---- tokens to text ------------------------------------------------------------------------------ */
+
+void tokenizer_bytes(const struct tokenizer *t, int32_t id, const char **s, size_t *len)
+{
+    *s = vocab_text(&t->vocab, id, len);
+    if (tokenizer_is_control(t, id))
+        *len = 0;
+}
+
+void tokenizer_piece(const struct tokenizer *t, int32_t id, unsigned flags, struct str *out)
+{
+    const char *s;
+    size_t len;
+    if (flags & TOK_SPECIAL)
+        s = vocab_text(&t->vocab, id, &len);
+    else
+        tokenizer_bytes(t, id, &s, &len);
+    str_add(out, s, len);
+}
+
+/* The bytes of id in running text: without the space that encoding put in front of a stretch of text
+ * that begins the whole or follows a token spotted as a whole. */
+static void running_bytes(const struct tokenizer *t, int32_t id, bool *started, const char **s,
+                          size_t *len)
+{
+    tokenizer_bytes(t, id, s, len);
+    unsigned char type = t->vocab.type[id];
+    if (type != VOCAB_NORMAL && type != VOCAB_BYTE) {
+        *started = false;
+    } else if (*len) {
+        if (t->space_prefix && !*started && **s == ' ') {
+            (*s)++;
+            (*len)--;
+        }
+        *started = true;
+    }
+}
+
+int tokenizer_decode(const struct tokenizer *t, const int32_t *id, size_t n, unsigned flags,
+                     struct str *out, struct err *e)
+{
+    bool started = false;
+    for (size_t i = 0; i < n; i++)
+        if (id[i] < 0 || id[i] >= t->vocab.n)
+            FAIL(e, ERR_DATA, "token %zu is %d, but the vocabulary has ids 0 to %d", i, id[i],
+                 t->vocab.n - 1);
+    for (size_t i = 0; i < n; i++) {
+        const char *s;
+        size_t len;
+        running_bytes(t, id[i], &started, &s, &len);
+        if ((flags & TOK_SPECIAL) && tokenizer_is_control(t, id[i]))
+            s = vocab_text(&t->vocab, id[i], &len);
+        str_add(out, s, len);
+    }
+    return str_ok(out, "decoded text", e);
+}
+
+void tokenizer_stream_push(const struct tokenizer *t, struct tokenizer_stream *st, int32_t id,
+                           struct str *out)
+{
+    const char *s;
+    size_t len, before = out->len;
+    running_bytes(t, id, &st->started, &s, &len);
+    str_add(out, st->held, st->n_held);
+    str_add(out, s, len);
+    if (out->failed)
+        return;
+    size_t ready = utf8_complete(out->s + before, out->len - before);
+    st->n_held = out->len - before - ready;
+    if (st->n_held) {
+        memcpy(st->held, out->s + before + ready, st->n_held);
+        out->len = before + ready;
+        out->s[out->len] = 0;
+    }
+}
+
+void tokenizer_stream_end(struct tokenizer_stream *st, struct str *out)
+{
+    str_add(out, st->held, st->n_held);
+    *st = (struct tokenizer_stream){0};
+}
+
+/* ---- questions ----------------------------------------------------------------------------------- */
+
+int32_t tokenizer_n_vocab(const struct tokenizer *t)
+{
+    return t->vocab.n;
+}
+
+int32_t tokenizer_bos(const struct tokenizer *t)
+{
+    return t->bos;
+}
+
+int32_t tokenizer_eos(const struct tokenizer *t)
+{
+    return t->eos;
+}
+
+int32_t tokenizer_eot(const struct tokenizer *t)
+{
+    return t->eot;
+}
+
+bool tokenizer_is_end(const struct tokenizer *t, int32_t id)
+{
+    return id >= 0 && (id == t->eos || id == t->eot || id == t->eom || id == t->end_of_text);
+}
+
+bool tokenizer_is_control(const struct tokenizer *t, int32_t id)
+{
+    CHECK(id >= 0 && id < t->vocab.n);
+    unsigned char type = t->vocab.type[id];
+    return type == VOCAB_CONTROL || type == VOCAB_UNKNOWN || type == VOCAB_UNUSED;
+}
+
+int32_t tokenizer_find(const struct tokenizer *t, const char *piece, size_t n)
+{
+    int32_t id = vocab_marked(&t->vocab, piece, n);
+    return id >= 0 ? id : vocab_plain(&t->vocab, piece, n);
+}

@@ -1,0 +1,310 @@
+/* The engine as a whole on a tiny model: what a request gets depends on nothing but itself. */
+#include <math.h>
+
+#include "rng.h"
+#include "serve.h"
+#include "test.h"
+
+static struct engine *open_engine(const struct engine_options *o)
+{
+    struct engine *en = NULL;
+    struct err e;
+    ok(engine_open(o, &en, &e));
+    return en;
+}
+
+/* 24 requests of 1..100 prompt tokens and 40 new ones, each alone: the reference for all variants. */
+static struct jobs *some_jobs(const struct engine *en)
+{
+    return jobs_make(24, 1, 100, 40, 5, engine_info(en)->n_vocab);
+}
+
+static struct jobs *run_alone(const struct engine_options *o)
+{
+    struct engine *en = open_engine(o);
+    struct jobs *js = some_jobs(en);
+    for (int i = 0; i < js->n; i++) {
+        jobs_submit(en, js, i, i + 1);
+        jobs_wait(js);
+    }
+    engine_close(en);
+    return js;
+}
+
+static void compare(const struct jobs *want, const struct engine_options *o, const char *what)
+{
+    struct engine *en = open_engine(o);
+    struct jobs *js = some_jobs(en);
+    jobs_run(en, js);
+    jobs_equal(want, js, what);
+    engine_close(en);
+    jobs_free(js);
+}
+
+static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **state)
+{
+    (void)state;
+    struct engine_options o = serve_options();
+    struct jobs *want = run_alone(&o);
+    int distinct = 0;
+    for (int i = 1; i < want->n; i++)
+        distinct += want->job[i].out[39] != want->job[0].out[39];
+    assert_true(distinct > 3); /* the model says different things, so equality means something */
+    compare(want, &o, "16 together");
+    o.n_seq = 3;
+    compare(want, &o, "3 together");
+    o.n_seq = 24;
+    o.batch_tokens = 24;
+    compare(want, &o, "chunks of at most 24 tokens");
+    o.batch_tokens = 512;
+    o.page_tokens = 64;
+    compare(want, &o, "pages of 64");
+    o.no_prefix_cache = true;
+    compare(want, &o, "no prefix cache");
+    for (int t = 1; t <= 4; t += 3) {
+        o.ops.n_threads = t;
+        compare(want, &o, "other thread count");
+    }
+    o = serve_options();
+    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* about one context: sequences push each other out */
+    struct engine *en = open_engine(&o);
+    struct jobs *js = some_jobs(en);
+    jobs_run(en, js);
+    struct engine_stats st;
+    engine_stats(en, &st);
+    jobs_equal(want, js, "preempted and recomputed");
+    assert_true(st.preempted > 0);
+    engine_close(en);
+    jobs_free(js);
+    jobs_free(want);
+}
+
+static void the_oracle_and_the_fast_backend_agree_on_greedy_text(void **state)
+{
+    (void)state;
+    struct engine_options o = serve_options();
+    struct engine *cpu = open_engine(&o);
+    o.backend = "ref";
+    struct engine *ref = open_engine(&o);
+    int n_vocab = engine_info(cpu)->n_vocab;
+    struct jobs *a = jobs_make(6, 5, 30, 20, 3, n_vocab), *b = jobs_make(6, 5, 30, 20, 3, n_vocab);
+    jobs_run(cpu, a);
+    jobs_run(ref, b);
+    for (int i = 0; i < a->n; i += 3) { /* the greedy ones */
+        assert_memory_equal(a->job[i].out, b->job[i].out, 20 * sizeof(int32_t));
+        for (int k = 0; k < 20; k++)
+            assert_true(fabsf(a->job[i].lp[k] - b->job[i].lp[k]) < 1e-3f);
+    }
+    jobs_free(a);
+    jobs_free(b);
+    engine_close(cpu);
+    engine_close(ref);
+}
+
+/* A prompt seen before costs only its last page; the reply is the same, bit for bit. */
+static void a_shared_prefix_is_computed_once(void **state)
+{
+    (void)state;
+    struct engine_options o = serve_options();
+    struct engine *en = open_engine(&o);
+    int n_vocab = engine_info(en)->n_vocab;
+    struct jobs *first = jobs_make(1, 100, 100, 10, 8, n_vocab), *many = jobs_make(8, 100, 100, 10, 8, n_vocab);
+    for (int i = 0; i < 8; i++) { /* eight times the same prompt but for its last 4 tokens, at once */
+        memcpy(many->job[i].prompt, first->job[0].prompt, 96 * sizeof(int32_t));
+        many->job[i].r.temperature = 0;
+    }
+    jobs_run(en, many);
+    int cached = 0;
+    for (int i = 0; i < 8; i++)
+        cached += many->job[i].r.n_cached;
+    assert_int_equal(cached, 7 * 96);
+    o.no_prefix_cache = true;
+    struct engine *plain = open_engine(&o);
+    struct jobs *again = jobs_make(8, 100, 100, 10, 8, n_vocab);
+    for (int i = 0; i < 8; i++) {
+        memcpy(again->job[i].prompt, many->job[i].prompt, 100 * sizeof(int32_t));
+        again->job[i].r.temperature = 0;
+    }
+    jobs_run(plain, again);
+    assert_int_equal(again->job[3].r.n_cached, 0);
+    jobs_equal(again, many, "with a shared prefix");
+    jobs_free(first);
+    jobs_free(many);
+    jobs_free(again);
+    engine_close(en);
+    engine_close(plain);
+}
+
+/* Scores of continuations equal those read off the raw logits of prompt + continuation. */
+struct raw {
+    struct job *j;
+    int n_vocab, n_prompt;
+    const int32_t *tok;
+    double sum;
+    int rows;
+};
+
+static void read_logits(struct request *r, int pos, const float *logits)
+{
+    struct raw *w = r->user;
+    assert_int_equal(pos, w->n_prompt - 1 + w->rows++);
+    if (pos + 1 >= r->n_prompt)
+        return;
+    double max = -INFINITY, sum = 0;
+    for (int i = 0; i < w->n_vocab; i++)
+        max = fmax(max, (double)logits[i]);
+    for (int i = 0; i < w->n_vocab; i++)
+        sum += exp((double)logits[i] - max);
+    w->sum += (double)logits[w->tok[pos + 1]] - max - log(sum);
+}
+
+static void scores_of_continuations_equal_the_raw_logits(void **state)
+{
+    (void)state;
+    struct engine_options o = serve_options();
+    for (int tight = 0; tight < 2; tight++) {
+        if (tight)
+            o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2;
+        struct engine *en = open_engine(&o);
+        int n_vocab = engine_info(en)->n_vocab;
+        struct jobs *score = jobs_make(3, 37, 90, 0, 21, n_vocab);
+        int32_t tok[3][5][6];
+        const int32_t *cont[3][5];
+        int len[5] = {1, 2, 6, 3, 1};
+        double lp[3][5];
+        for (int i = 0; i < 3; i++) {
+            for (int k = 0; k < 5; k++) {
+                cont[i][k] = tok[i][k];
+                for (int t = 0; t < 6; t++)
+                    tok[i][k][t] = (int32_t)rng_below(77, (uint64_t)(i * 100 + k * 10 + t), (uint32_t)n_vocab);
+            }
+            struct request *r = &score->job[i].r;
+            r->max_new = 0;
+            r->cont = cont[i];
+            r->cont_len = len;
+            r->n_cont = 5;
+            r->cont_lp = lp[i];
+        }
+        jobs_run(en, score);
+        for (int i = 0; i < 3; i++)
+            for (int k = 0; k < 5; k++) {
+                assert_int_equal(score->job[i].r.finish, FINISH_STOP);
+                struct jobs *one = jobs_make(1, 1, 1, 0, 1, n_vocab);
+                int32_t full[128];
+                int n = score->job[i].r.n_prompt;
+                memcpy(full, score->job[i].prompt, (size_t)n * sizeof *full);
+                memcpy(full + n, tok[i][k], (size_t)len[k] * sizeof *full);
+                struct raw w = {.j = one->job, .n_vocab = n_vocab, .n_prompt = n, .tok = full};
+                struct request *r = &one->job[0].r;
+                r->prompt = full;
+                r->n_prompt = n + len[k];
+                r->max_new = 0;
+                r->on_logits = read_logits;
+                r->logits_from = n - 1;
+                r->user = &w;
+                jobs_run(en, one);
+                assert_int_equal(w.rows, len[k] + 1);
+                if (!(fabs(w.sum - lp[i][k]) <= 1e-4))
+                    fail_msg("prompt %d continuation %d: %.7f, from the logits %.7f", i, k, lp[i][k], w.sum);
+                jobs_free(one);
+            }
+        jobs_free(score);
+        engine_close(en);
+    }
+}
+
+static void a_constrained_reply_parses_even_when_the_limit_is_near(void **state)
+{
+    (void)state;
+    static const char schema[] =
+        "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\", \"maxLength\": 40}, "
+        "\"b\": {\"type\": \"array\", \"minItems\": 1, \"maxItems\": 3, \"items\": {\"enum\": "
+        "[\"x\", \"yy\", \"yz\"]}}, \"p\": {\"type\": \"number\", \"minimum\": 0, \"maximum\": 1}}, "
+        "\"required\": [\"a\", \"b\", \"p\"]}";
+    struct err e;
+    struct engine_options o = serve_options();
+    struct engine *en = open_engine(&o);
+    struct grammar *g = NULL;
+    ok(grammar_compile(schema, strlen(schema), "test", &g, &e));
+    int closed = 0, stopped = 0;
+    for (int limit = 30; limit <= 110; limit += 16) {
+        struct jobs *js = jobs_make(12, 5, 20, limit, (uint64_t)limit, engine_info(en)->n_vocab);
+        for (int i = 0; i < js->n; i++) {
+            js->job[i].r.grammar = g;
+            js->job[i].r.temperature = 1.5f;
+        }
+        jobs_run(en, js);
+        for (int i = 0; i < js->n; i++) {
+            struct request *r = &js->job[i].r;
+            struct str text = STR_INIT;
+            ok(tokenizer_decode(engine_tokenizer(en), r->out, (size_t)r->n_out, 0, &text, &e));
+            struct grammar_state s;
+            grammar_start(g, &s);
+            if (!grammar_feed(g, &s, text.s, text.len) || !s.done)
+                fail_msg("limit %d: not a complete reply: %s", limit, text.s);
+            closed += r->finish == FINISH_CLOSED;
+            stopped += r->finish == FINISH_STOP;
+            str_free(&text);
+        }
+        jobs_free(js);
+    }
+    assert_true(closed > 0 && stopped > 0);
+    struct jobs *tiny = jobs_make(1, 5, 5, 4, 1, engine_info(en)->n_vocab);
+    tiny->job[0].r.grammar = g;
+    jobs_run(en, tiny);
+    assert_int_equal(tiny->job[0].r.finish, FINISH_ERROR);
+    assert_non_null(strstr(tiny->job[0].r.err.msg, "limit is 4"));
+    jobs_free(tiny);
+    grammar_free(g);
+    engine_close(en);
+}
+
+static void bad_requests_are_refused_with_the_numbers(void **state)
+{
+    (void)state;
+    struct err e;
+    struct engine_options o = serve_options();
+    struct engine *en = open_engine(&o);
+    struct jobs *js = jobs_make(1, 200, 200, 57, 1, engine_info(en)->n_vocab);
+    struct request *r = &js->job[0].r;
+    fails(engine_submit(en, r, &e), ERR_DATA, "prompt of 200 tokens + 57 to come = 257 exceeds the context of 256");
+    r->max_new = 56;
+    jobs_run(en, js);
+    assert_int_equal(r->n_out, 56);
+    r->max_new = 55;
+    jobs_run(en, js);
+    assert_int_equal(r->n_out, 55);
+    js->job[0].prompt[7] = engine_info(en)->n_vocab;
+    fails(engine_submit(en, r, &e), ERR_DATA, "at position 7");
+    js->job[0].prompt[7] = 0;
+    r->temperature = NAN;
+    fails(engine_submit(en, r, &e), ERR_USAGE, "temperature");
+    r->temperature = 0;
+    r->n_prompt = 0;
+    fails(engine_submit(en, r, &e), ERR_DATA, "empty prompt");
+    jobs_free(js);
+    engine_close(en);
+    o.n_ctx = 1 << 20;
+    fails(engine_open(&o, &en, &e), ERR_USAGE, "1048576");
+    o = serve_options();
+    o.kv_bytes = 100;
+    fails(engine_open(&o, &en, &e), ERR_USAGE, "cannot hold one context");
+    o = serve_options();
+    o.backend = "cuda";
+    fails(engine_open(&o, &en, &e), ERR_NODEV, "CUDA backend");
+    o.model = "/no/such/model.gguf";
+    fails(engine_open(&o, &en, &e), ERR_NOINPUT, "/no/such/model.gguf");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_threads_or_cache),
+        cmocka_unit_test(the_oracle_and_the_fast_backend_agree_on_greedy_text),
+        cmocka_unit_test(a_shared_prefix_is_computed_once),
+        cmocka_unit_test(scores_of_continuations_equal_the_raw_logits),
+        cmocka_unit_test(a_constrained_reply_parses_even_when_the_limit_is_near),
+        cmocka_unit_test(bad_requests_are_refused_with_the_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

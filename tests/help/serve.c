@@ -1,0 +1,119 @@
+#include "serve.h"
+
+#include <pthread.h>
+
+#include "rng.h"
+#include "test.h"
+
+struct jobs_sync {
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+};
+
+static void job_done(struct request *r)
+{
+    struct jobs *js = ((struct job *)r)->all;
+    struct jobs_sync *s = js->sync;
+    pthread_mutex_lock(&s->lock);
+    js->left--;
+    pthread_cond_signal(&s->news);
+    pthread_mutex_unlock(&s->lock);
+}
+
+struct jobs *jobs_make(int n, int lo, int hi, int max_new, uint64_t seed, int n_vocab)
+{
+    struct jobs *js = calloc(1, sizeof *js);
+    js->job = calloc((size_t)n, sizeof *js->job);
+    js->n = n;
+    struct jobs_sync *s = calloc(1, sizeof *s);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->news, NULL);
+    js->sync = s;
+    for (int i = 0; i < n; i++) {
+        struct job *j = &js->job[i];
+        int len = lo + (int)rng_below(seed, (uint64_t)i, (uint32_t)(hi - lo + 1));
+        j->all = js;
+        j->prompt = calloc((size_t)len, sizeof *j->prompt);
+        j->out = calloc((size_t)max_new + 1, sizeof *j->out);
+        j->lp = calloc((size_t)max_new + 1, sizeof *j->lp);
+        for (int k = 0; k < len; k++)
+            j->prompt[k] = (int32_t)rng_below(rng_mix(seed + (uint64_t)i), (uint64_t)k, (uint32_t)n_vocab);
+        j->r = (struct request){.id = (uint64_t)i, .seed = seed, .prompt = j->prompt, .n_prompt = len,
+                                .max_new = max_new, .temperature = i % 3 ? 0.8f : 0.0f, .top_p = 1,
+                                .top_k = i % 2 ? 20 : 0, .ignore_eos = true, .out = j->out,
+                                .out_lp = j->lp, .done = job_done};
+    }
+    return js;
+}
+
+void jobs_free(struct jobs *js)
+{
+    for (int i = 0; i < js->n; i++) {
+        free(js->job[i].prompt);
+        free(js->job[i].out);
+        free(js->job[i].lp);
+    }
+    struct jobs_sync *s = js->sync;
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->news);
+    free(s);
+    free(js->job);
+    free(js);
+}
+
+int jobs_try(struct engine *en, struct jobs *js, int i, struct err *e)
+{
+    struct jobs_sync *s = js->sync;
+    pthread_mutex_lock(&s->lock);
+    js->left++;
+    pthread_mutex_unlock(&s->lock);
+    int rc = engine_submit(en, &js->job[i].r, e);
+    pthread_mutex_lock(&s->lock);
+    js->left -= rc < 0; /* refused: done will not be called */
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+void jobs_submit(struct engine *en, struct jobs *js, int from, int to)
+{
+    struct err e = {0};
+    for (int i = from; i < to; i++)
+        ok(jobs_try(en, js, i, &e));
+}
+
+void jobs_wait(struct jobs *js)
+{
+    struct jobs_sync *s = js->sync;
+    pthread_mutex_lock(&s->lock);
+    while (js->left)
+        pthread_cond_wait(&s->news, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void jobs_run(struct engine *en, struct jobs *js)
+{
+    jobs_submit(en, js, 0, js->n);
+    jobs_wait(js);
+}
+
+void jobs_equal(const struct jobs *a, const struct jobs *b, const char *what)
+{
+    assert_int_equal(a->n, b->n);
+    for (int i = 0; i < a->n; i++) {
+        const struct request *x = &a->job[i].r, *y = &b->job[i].r;
+        if (x->finish != y->finish || x->n_out != y->n_out)
+            fail_msg("%s: request %d ended %s with %d tokens (%s), reference %s with %d", what, i,
+                     finish_name(y->finish), y->n_out, y->err.msg, finish_name(x->finish), x->n_out);
+        for (int k = 0; k < x->n_out; k++)
+            if (x->out[k] != y->out[k] || memcmp(&x->out_lp[k], &y->out_lp[k], sizeof(float)))
+                fail_msg("%s: request %d token %d: %d (%.9g), reference %d (%.9g)", what, i, k,
+                         y->out[k], (double)y->out_lp[k], x->out[k], (double)x->out_lp[k]);
+    }
+}
+
+struct engine_options serve_options(void)
+{
+    return (struct engine_options){.model = TEST_GOLDEN "/logits_llama_gqa.gguf", .backend = "cpu",
+                                   .ops = {.n_threads = 2}, .n_ctx = 256, .n_seq = 16,
+                                   .batch_tokens = 128, .page_tokens = 16, .kv_fmt = FMT_F16};
+}

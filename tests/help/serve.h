@@ -1,0 +1,33 @@
+/* serve: an engine on a committed tiny model, and requests that are waited for, for tests. */
+#ifndef MAS_SERVE_H
+#define MAS_SERVE_H
+
+#include "engine.h"
+
+struct job { /* a request with its buffers; r is the first member */
+    struct request r;
+    int32_t *prompt, *out;
+    float *lp;
+    struct jobs *all;
+};
+
+struct jobs {
+    struct job *job;
+    int n, left;
+    void *sync;
+};
+
+/* n requests with seeded random prompts of lo..hi tokens and max_new tokens to generate each. */
+struct jobs *jobs_make(int n, int lo, int hi, int max_new, uint64_t seed, int n_vocab);
+void jobs_free(struct jobs *js);
+int jobs_try(struct engine *en, struct jobs *js, int i, struct err *e); /* submits one */
+void jobs_submit(struct engine *en, struct jobs *js, int from, int to); /* fails the test on refusal */
+void jobs_wait(struct jobs *js);
+void jobs_run(struct engine *en, struct jobs *js); /* submit all, wait for all */
+/* Both generated the same tokens with the same log-probabilities, bit for bit. */
+void jobs_equal(const struct jobs *a, const struct jobs *b, const char *what);
+
+/* Options for the committed tiny model (GQA, 2 layers); backend "cpu", 2 threads. */
+struct engine_options serve_options(void);
+
+#endif

@@ -1,0 +1,387 @@
+/* Every number format: decoding against golden files, encoding by its errors and its edges. */
+#include "f16.h"
+#include "fmt.h"
+#include "fmt_q4_0.h"
+#include "fmt_q4_k.h"
+#include "fmt_q5_k.h"
+#include "fmt_q6_k.h"
+#include "fmt_q8_0.h"
+#include "quant_fit.h"
+#include "rng.h"
+#include "test.h"
+
+#include <float.h>
+#include <math.h>
+
+enum { ROW = 4096 };
+
+static float gaussian(uint64_t key, uint64_t i)
+{
+    double u = rng_uniform(key, 2 * i), v = rng_uniform(key, 2 * i + 1);
+    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
+}
+
+/* Student's t with 4 degrees of freedom: what rows with outliers look like */
+static float heavy(uint64_t key, uint64_t i)
+{
+    double square = 0;
+    for (uint64_t k = 1; k <= 4; k++) {
+        double g = gaussian(rng_mix(key + k), i);
+        square += g * g;
+    }
+    return (float)(gaussian(key, i) / sqrt(square / 4));
+}
+
+static void round_trip(enum fmt f, const float *x, float *y, int64_t n)
+{
+    struct err e;
+    size_t bytes;
+    assert_true(fmt_row_bytes(f, n, &bytes));
+    unsigned char *block = malloc(bytes); /* exact, so that ASan sees a byte too many */
+    assert_non_null(block);
+    ok(fmt_encode_row(f, x, block, n, &e));
+    for (int64_t i = 0; i < n; i++)
+        y[i] = NAN;
+    fmt_info(f)->decode(block, y, n);
+    free(block);
+}
+
+/* rms of the difference over rms of x */
+static double relative(const float *x, const float *y, int64_t n)
+{
+    double err = 0, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        err += ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
+        sum += (double)x[i] * x[i];
+    }
+    return sqrt(err / sum);
+}
+
+static void decoding_is_bit_exact_with_the_gguf_package(void **state)
+{
+    (void)state;
+    for (int f = 0; f < FMT_COUNT; f++) {
+        const struct fmt_info *info = fmt_info((enum fmt)f);
+        char path[1024], lower[16] = {0};
+        for (size_t i = 0; i < strlen(info->name); i++)
+            lower[i] =
+                (char)(info->name[i] | (info->name[i] >= 'A' && info->name[i] <= 'Z' ? 32 : 0));
+        snprintf(path, sizeof path, "%s/quant_%s.bin", TEST_GOLDEN, lower);
+        size_t size;
+        char *file = test_read(path, &size);
+        uint32_t blocks;
+        memcpy(&blocks, file, 4);
+        size_t n = blocks * (size_t)info->block_elems;
+        assert_true(blocks >= 32);
+        assert_int_equal(size, 4 + blocks * info->block_bytes + n * 4);
+        unsigned char *raw = malloc(blocks * info->block_bytes);
+        float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got);
+        assert_true(raw && want && got);
+        memcpy(raw, file + 4, blocks * info->block_bytes);
+        memcpy(want, file + 4 + blocks * info->block_bytes, n * 4);
+        memset(got, 0xff, n * sizeof *got);
+        info->decode(raw, got, (int64_t)n);
+        for (size_t i = 0; i < n; i++)
+            if (f32_bits(got[i]) != f32_bits(want[i]))
+                fail_msg("%s element %zu: got %a, want %a", info->name, i, got[i], want[i]);
+        free(raw);
+        free(want);
+        free(got);
+        free(file);
+    }
+}
+
+/* The one-element readers of the headers agree with the row decoders. */
+static void single_quants_agree_with_the_row_decoders(void **state)
+{
+    (void)state;
+    union {
+        unsigned char raw[210];
+        struct fmt_q4_0 q4_0;
+        struct fmt_q8_0 q8_0;
+        struct fmt_q4_k q4_k;
+        struct fmt_q5_k q5_k;
+        struct fmt_q6_k q6_k;
+    } b;
+    float y[256];
+    for (size_t i = 0; i < sizeof b.raw; i++)
+        b.raw[i] = (unsigned char)rng_u64(11, i);
+    b.q4_0.d = 0x3c00;
+    fmt_q4_0_decode(&b, y, 32);
+    for (int i = 0; i < 32; i++)
+        assert_true(y[i] == (float)fmt_q4_0_quant(&b.q4_0, i));
+    b.q6_k.d = 0x3c00;
+    fmt_q6_k_decode(&b, y, 256);
+    for (int i = 0; i < 256; i++)
+        assert_true(y[i] == (float)(b.q6_k.scale[i / 16] * fmt_q6_k_quant(&b.q6_k, i)));
+    b.q4_k.d = b.q4_k.dmin = 0x3c00;
+    fmt_q4_k_decode(&b, y, 256);
+    for (int i = 0; i < 256; i++)
+        assert_true(y[i] == (float)(fmt_k_scale(b.q4_k.scale, i / 32) * fmt_q4_k_quant(&b.q4_k, i) -
+                                    fmt_k_min(b.q4_k.scale, i / 32)));
+    fmt_q5_k_decode(&b, y, 256);
+    for (int i = 0; i < 256; i++)
+        assert_true(y[i] == (float)(fmt_k_scale(b.q5_k.scale, i / 32) * fmt_q5_k_quant(&b.q5_k, i) -
+                                    fmt_k_min(b.q5_k.scale, i / 32)));
+}
+
+static void packed_scales_come_back(void **state)
+{
+    (void)state;
+    for (uint64_t t = 0; t < 500; t++) {
+        uint8_t s[8], m[8], p[12];
+        for (unsigned g = 0; g < 8; g++) {
+            s[g] = (uint8_t)rng_below(t, g, 64);
+            m[g] = (uint8_t)rng_below(t, 8 + g, 64);
+        }
+        fmt_k_pack(s, m, p);
+        for (int g = 0; g < 8; g++) {
+            assert_int_equal(fmt_k_scale(p, g), s[g]);
+            assert_int_equal(fmt_k_min(p, g), m[g]);
+        }
+    }
+}
+
+/* Relative rms error: what the encoders reach, plus 0.2 %. Of a quantiser without the least-squares
+ * search Q4_0 has 0.086 / 0.116, and the search of the common files 0.0714 / 0.0868 for Q4_K,
+ * 0.0361 / 0.0439 for Q5_K, 0.0178 / 0.0229 for Q6_K. */
+static const struct {
+    enum fmt f;
+    double gaussian, heavy;
+} quality[] = {
+    {FMT_F32, 0, 0},
+    {FMT_F16, 2.08e-4, 2.09e-4},
+    {FMT_BF16, 1.662e-3, 1.665e-3},
+    {FMT_Q8_0, 5.365e-3, 7.305e-3},
+    {FMT_Q6_K, 1.7335e-2, 2.2385e-2},
+    {FMT_Q5_K, 3.495e-2, 4.227e-2},
+    {FMT_Q4_K, 7.070e-2, 8.555e-2},
+    {FMT_Q4_0, 8.180e-2, 1.1260e-1},
+};
+
+static void errors_of_a_round_trip_stay_small(void **state)
+{
+    (void)state;
+    enum { N = 64 * ROW };
+    float *x = malloc(N * sizeof *x), *y = malloc(N * sizeof *y);
+    assert_true(x && y);
+    assert_int_equal(sizeof quality / sizeof *quality, FMT_COUNT);
+    for (int kind = 0; kind < 2; kind++) {
+        for (uint64_t i = 0; i < N; i++)
+            x[i] = 0.02f * (kind ? heavy(3, i) : gaussian(3, i));
+        for (int k = 0; k < FMT_COUNT; k++) {
+            double limit = kind ? quality[k].heavy : quality[k].gaussian;
+            round_trip(quality[k].f, x, y, N);
+            double got = relative(x, y, N);
+            print_message("%-5s %s %.6f (limit %.6f)\n", fmt_info(quality[k].f)->name,
+                          kind ? "heavy tails" : "gaussian   ", got, limit);
+            assert_true(got <= limit);
+        }
+    }
+    free(x);
+    free(y);
+}
+
+static void q8_0_is_never_off_by_more_than_half_a_step(void **state)
+{
+    (void)state;
+    for (int exponent = -30; exponent <= 20; exponent++) { /* subnormal scales too */
+        float x[32], y[32];
+        struct fmt_q8_0 b;
+        for (uint64_t i = 0; i < 32; i++)
+            x[i] = ldexpf(gaussian(5, i + 64 * (uint64_t)(exponent + 40)), exponent);
+        fmt_q8_0_encode(x, &b, 32);
+        fmt_q8_0_decode(&b, y, 32);
+        float half = f16_to_f32(b.d) * 0.50001f;
+        for (int i = 0; i < 32; i++) {
+            assert_true(fabsf(x[i] - y[i]) <= fmaxf(half, 0x1p-25f));
+            assert_true(b.q[i] >= -127);
+        }
+    }
+}
+
+/* What was decoded from a block encodes to nearly the same numbers: exactly where the format has
+ * one scale for what it holds, within a fraction of the first error elsewhere. */
+static void encoding_twice_changes_little(void **state)
+{
+    (void)state;
+    static float x[ROW], y[ROW], z[ROW];
+    for (uint64_t i = 0; i < ROW; i++)
+        x[i] = gaussian(7, i);
+    for (int f = 0; f < FMT_COUNT; f++) {
+        round_trip((enum fmt)f, x, y, ROW);
+        round_trip((enum fmt)f, y, z, ROW);
+        double first = relative(x, y, ROW), second = relative(y, z, ROW);
+        print_message("%-5s first %.6f second %.6f\n", fmt_info((enum fmt)f)->name, first, second);
+        if (f == FMT_F32 || f == FMT_F16 || f == FMT_BF16 || f == FMT_Q8_0)
+            assert_memory_equal(y, z, sizeof y);
+        else
+            assert_true(second <= 0.5 * first);
+    }
+}
+
+static void a_block_of_zeros_decodes_to_zeros(void **state)
+{
+    (void)state;
+    static float x[ROW], y[ROW];
+    for (int f = 0; f < FMT_COUNT; f++) {
+        memset(x, 0, sizeof x);
+        round_trip((enum fmt)f, x, y, ROW);
+        for (int i = 0; i < ROW; i++)
+            assert_true(y[i] == 0);
+        for (int i = 0; i < ROW; i++) /* a group of zeros between others, one negative zero */
+            x[i] = i / 32 % 3 == 1 ? (i % 5 ? 0.0f : -0.0f) : gaussian(9, (uint64_t)i);
+        round_trip((enum fmt)f, x, y, ROW);
+        for (int i = 0; i < ROW; i++)
+            assert_true(i / 32 % 3 != 1 || y[i] == 0);
+    }
+}
+
+static void equal_numbers_survive(void **state)
+{
+    (void)state;
+    static float x[ROW], y[ROW];
+    const float value[] = {1, -1, 0.3f, -0.3f, 1e-3f, -12345};
+    for (size_t v = 0; v < sizeof value / sizeof *value; v++)
+        for (int f = 0; f < FMT_COUNT; f++) {
+            for (int i = 0; i < ROW; i++)
+                x[i] = value[v];
+            round_trip((enum fmt)f, x, y, ROW);
+            assert_true(relative(x, y, ROW) < 4.1e-3);
+        }
+}
+
+/* Whatever the magnitudes, a valid block comes out: every decoded number is finite, and big ones
+ * keep their sign. */
+static void any_finite_input_gives_a_valid_block(void **state)
+{
+    (void)state;
+    static float x[ROW], y[ROW];
+    for (uint64_t kind = 0; kind < 40; kind++) {
+        for (uint64_t i = 0; i < ROW; i++) {
+            uint32_t bits = (uint32_t)rng_u64(kind, i);
+            if (kind % 4 == 1)
+                bits = (bits & 0x807fffff) | 0x7f000000; /* huge */
+            else if (kind % 4 == 2)
+                bits &= 0x807fffff; /* subnormal */
+            else if (kind % 4 == 3)
+                bits = (bits & 0x81ffffff) | 0x33000000; /* around the smallest f16 */
+            if ((bits & 0x7f800000) == 0x7f800000)
+                bits ^= 0x40000000;
+            x[i] = f32_from_bits(bits);
+        }
+        for (int f = 0; f < FMT_COUNT; f++) {
+            round_trip((enum fmt)f, x, y, ROW);
+            for (int i = 0; i < ROW; i++) {
+                assert_true(isfinite(y[i]));
+                if (kind % 4 == 1)
+                    assert_true(x[i] * y[i] > 0);
+            }
+        }
+    }
+    x[0] = FLT_MAX;
+    x[1] = -FLT_MAX;
+    round_trip(FMT_F16, x, y, 2);
+    assert_true(y[0] == 65504 && y[1] == -65504);
+    round_trip(FMT_BF16, x, y, 2);
+    assert_true(isfinite(y[0]) && y[0] > 3.38e38f && y[1] == -y[0]);
+}
+
+static void a_block_does_not_depend_on_its_neighbours(void **state)
+{
+    (void)state;
+    static float x[ROW];
+    static unsigned char row[ROW * 4], one[1024];
+    for (uint64_t i = 0; i < ROW; i++)
+        x[i] = heavy(13, i) * (i / 256 % 2 ? 100 : 1);
+    for (int f = 0; f < FMT_COUNT; f++) {
+        const struct fmt_info *info = fmt_info((enum fmt)f);
+        info->encode(x, row, ROW);
+        for (int64_t k = 0; k < ROW / info->block_elems; k++) {
+            info->encode(x + k * info->block_elems, one, info->block_elems);
+            assert_memory_equal(one, row + (size_t)k * info->block_bytes, info->block_bytes);
+        }
+    }
+}
+
+static void nan_and_infinity_are_refused_by_index(void **state)
+{
+    (void)state;
+    struct err e;
+    static float x[ROW];
+    static unsigned char y[ROW * 4];
+    for (int f = 0; f < FMT_COUNT; f++) {
+        x[777] = NAN;
+        x[800] = INFINITY;
+        fails(fmt_encode_row((enum fmt)f, x, y, ROW, &e), ERR_DATA,
+              "element 777 of the row is NaN");
+        x[777] = -INFINITY;
+        fails(fmt_encode_row((enum fmt)f, x, y, ROW, &e), ERR_DATA, "777 of the row is infinite");
+        x[777] = x[800] = 0;
+        ok(fmt_encode_row((enum fmt)f, x, y, ROW, &e));
+        x[ROW - 1] = NAN;
+        fails(fmt_encode_row((enum fmt)f, x, y, ROW, &e), ERR_DATA, "element 4095");
+        x[ROW - 1] = 0;
+    }
+}
+
+static void names_ids_and_sizes_are_the_table_of_the_format(void **state)
+{
+    (void)state;
+    enum fmt f;
+    size_t bytes = 42;
+    for (int k = 0; k < FMT_COUNT; k++) {
+        const struct fmt_info *info = fmt_info((enum fmt)k);
+        assert_true(fmt_from_gguf(info->gguf_id, &f) && (int)f == k);
+        assert_true(fmt_from_name(info->name, &f) && (int)f == k);
+        assert_true(fmt_row_bytes((enum fmt)k, 0, &bytes) && bytes == 0);
+        assert_true(fmt_row_bytes((enum fmt)k, 512, &bytes));
+        assert_int_equal(bytes, 512 / (size_t)info->block_elems * info->block_bytes);
+        assert_false(fmt_row_bytes((enum fmt)k, -info->block_elems, &bytes));
+        assert_false(info->block_elems > 1 && fmt_row_bytes((enum fmt)k, 513, &bytes));
+        assert_false(info->block_elems > 1 && fmt_row_bytes((enum fmt)k, 256 + 31, &bytes));
+    }
+    assert_true(fmt_from_name("q4_k", &f) && f == FMT_Q4_K);
+    assert_true(fmt_from_name("bF16", &f) && f == FMT_BF16);
+    assert_false(fmt_from_name("Q4_K_M", &f));
+    assert_false(fmt_from_name("", &f));
+    assert_false(fmt_from_gguf(3, &f)); /* Q4_1: known to GGUF, not to us */
+    assert_false(fmt_from_gguf(UINT32_MAX, &f));
+    assert_false(fmt_row_bytes(FMT_Q4_K, 256 + 32, &bytes));
+    assert_true(fmt_row_bytes(FMT_Q6_K, 4096, &bytes) && bytes == 3360);
+}
+
+static void scales_are_rounded_so_that_nothing_is_clipped(void **state)
+{
+    (void)state;
+    for (int exponent = -40; exponent < 30; exponent++)
+        for (uint64_t i = 0; i < 50; i++) {
+            float most = ldexpf(1 + rng_uniform(17, i), exponent);
+            float d = f16_to_f32(quant_fit_scale(most, 63));
+            assert_true(isfinite(d));
+            if (most >= 0x1p-26f && most <= 65504.0f * 63)
+                assert_true(d * 63.5f >= most);
+            else
+                assert_true(most < 1 ? d == 0 : d == 65504);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decoding_is_bit_exact_with_the_gguf_package),
+        cmocka_unit_test(single_quants_agree_with_the_row_decoders),
+        cmocka_unit_test(packed_scales_come_back),
+        cmocka_unit_test(errors_of_a_round_trip_stay_small),
+        cmocka_unit_test(q8_0_is_never_off_by_more_than_half_a_step),
+        cmocka_unit_test(encoding_twice_changes_little),
+        cmocka_unit_test(a_block_of_zeros_decodes_to_zeros),
+        cmocka_unit_test(equal_numbers_survive),
+        cmocka_unit_test(any_finite_input_gives_a_valid_block),
+        cmocka_unit_test(a_block_does_not_depend_on_its_neighbours),
+        cmocka_unit_test(nan_and_infinity_are_refused_by_index),
+        cmocka_unit_test(names_ids_and_sizes_are_the_table_of_the_format),
+        cmocka_unit_test(scales_are_rounded_so_that_nothing_is_clipped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

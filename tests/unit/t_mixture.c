@@ -1,0 +1,196 @@
+/* The complete lists of formats of the common files, tensor by tensor, and their sizes. */
+#include "mixture.h"
+#include "test.h"
+
+struct shape {
+    int64_t n_embd, n_ff, n_vocab;
+    struct mixture_model m;
+};
+static const struct shape llama_8b = {4096, 14336, 128256, {32, 32, 8, false}};
+static const struct shape llama_70b = {8192, 28672, 128256, {80, 64, 8, false}};
+
+struct expect { /* for every layer, the format of the two tensors that vary */
+    char v[80 + 1], down[80 + 1];
+};
+
+static enum fmt choose(enum mixture m, const struct shape *s, const char *name, int64_t rows,
+                       int64_t cols)
+{
+    bool fell_back = true;
+    int64_t dim[2] = {rows, cols};
+    enum fmt f = rows ? mixture_choose(m, &s->m, name, 2, dim, &fell_back)
+                      : mixture_choose(m, &s->m, name, 1, &cols, &fell_back);
+    assert_false(fell_back);
+    return f;
+}
+
+static uint64_t bytes_of(enum fmt f, int64_t rows, int64_t cols)
+{
+    size_t row;
+    assert_true(fmt_row_bytes(f, cols, &row));
+    return (uint64_t)(rows ? rows : 1) * row;
+}
+
+/* Sums the file; 4, 5, 6 in `want` stand for Q4_K, Q5_K, Q6_K. */
+static uint64_t walk(enum mixture m, const struct shape *s, enum fmt most,
+                     const struct expect *want)
+{
+    const struct {
+        const char *name;
+        int64_t rows, cols;
+    } part[] = {
+        {"attn_norm.weight", 0, s->n_embd},
+        {"attn_q.weight", s->n_embd, s->n_embd},
+        {"attn_k.weight", s->n_embd * s->m.n_kv_head / s->m.n_head, s->n_embd},
+        {"attn_v.weight", s->n_embd * s->m.n_kv_head / s->m.n_head, s->n_embd},
+        {"attn_output.weight", s->n_embd, s->n_embd},
+        {"ffn_norm.weight", 0, s->n_embd},
+        {"ffn_gate.weight", s->n_ff, s->n_embd},
+        {"ffn_up.weight", s->n_ff, s->n_embd},
+        {"ffn_down.weight", s->n_embd, s->n_ff},
+    };
+    enum fmt embd = choose(m, s, "token_embd.weight", s->n_vocab, s->n_embd);
+    enum fmt out = choose(m, s, "output.weight", s->n_vocab, s->n_embd);
+    assert_int_equal(embd, most);
+    assert_int_equal(out, m == MIX_Q8_0 || fmt_info(most)->block_elems == 1 ? most : FMT_Q6_K);
+    assert_int_equal(choose(m, s, "output_norm.weight", 0, s->n_embd), FMT_F32);
+    assert_int_equal(choose(m, s, "rope_freqs.weight", 0, 64), FMT_F32);
+    uint64_t sum = bytes_of(embd, s->n_vocab, s->n_embd) + bytes_of(out, s->n_vocab, s->n_embd) +
+                   bytes_of(FMT_F32, 0, s->n_embd);
+    for (int l = 0; l < s->m.n_layer; l++)
+        for (size_t k = 0; k < sizeof part / sizeof *part; k++) {
+            char name[64];
+            snprintf(name, sizeof name, "blk.%d.%s", l, part[k].name);
+            enum fmt f = choose(m, s, name, part[k].rows, part[k].cols), w = most;
+            if (!part[k].rows)
+                w = FMT_F32;
+            else if (want && (k == 3 || k == 8)) {
+                char c = k == 3 ? want->v[l] : want->down[l];
+                w = c == '4' ? FMT_Q4_K : c == '5' ? FMT_Q5_K : FMT_Q6_K;
+            }
+            if (f != w)
+                fail_msg("%s: got %s, want %s", name, fmt_info(f)->name, fmt_info(w)->name);
+            sum += bytes_of(f, part[k].rows, part[k].cols);
+        }
+    return sum;
+}
+
+static void the_8b_list_is_that_of_the_common_files(void **state)
+{
+    (void)state;
+    static const struct expect q4 = {"66664464464464464464464464466666",
+                                     "66664464464464464464464464466666"};
+    static const struct expect q5 = {"66665565565565565565565565566666",
+                                     "66665565565565565565565565566666"};
+    uint64_t sum = walk(MIX_Q4_K_M, &llama_8b, FMT_Q4_K, &q4);
+    assert_int_equal(sum, 4912898048); /* the published file has 4.92 GB, 8 MB of it tokens */
+    assert_int_equal(walk(MIX_Q5_K_M, &llama_8b, FMT_Q5_K, &q5) / 10000000, 572); /* 5.73 GB */
+    assert_int_equal(walk(MIX_Q4_0, &llama_8b, FMT_Q4_0, NULL) / 10000000, 465);  /* 4.66 GB */
+    assert_int_equal(walk(MIX_Q8_0, &llama_8b, FMT_Q8_0, NULL) / 10000000, 853);  /* 8.54 GB */
+    assert_int_equal(walk(MIX_Q6_K, &llama_8b, FMT_Q6_K, NULL) / 10000000, 658);  /* 6.60 GB */
+    assert_int_equal(walk(MIX_F16, &llama_8b, FMT_F16, NULL) / 10000000, 1606);   /* 16.07 GB */
+    assert_int_equal(walk(MIX_BF16, &llama_8b, FMT_BF16, NULL) / 10000000, 1606);
+    walk(MIX_F32, &llama_8b, FMT_F32, NULL);
+}
+
+static void the_70b_list_is_that_of_the_common_files(void **state)
+{
+    (void)state;
+    struct expect w4 = {{0}, {0}}, w5 = {{0}, {0}};
+    for (int l = 0; l < 80; l++) { /* layers 0-9, 12, 15 .. 69, 70-79 */
+        bool more = l < 10 || l >= 70 || (l >= 12 && l % 3 == 0);
+        w4.v[l] = w5.v[l] = w5.down[l] = more ? '6' : '5';
+        w4.down[l] = more ? '6' : '4';
+    }
+    uint64_t sum = walk(MIX_Q4_K_M, &llama_70b, FMT_Q4_K, &w4);
+    assert_int_equal(sum, 42512531456); /* 42.52 GB with the tokens */
+    walk(MIX_Q5_K_M, &llama_70b, FMT_Q5_K, &w5);
+}
+
+static void attn_v_is_finer_only_where_heads_share_it(void **state)
+{
+    (void)state;
+    struct shape mha = llama_70b;
+    mha.m.n_kv_head = 64; /* the first 65B */
+    assert_int_equal(choose(MIX_Q4_K_M, &mha, "blk.10.attn_v.weight", 8192, 8192), FMT_Q4_K);
+    assert_int_equal(choose(MIX_Q4_K_M, &llama_70b, "blk.10.attn_v.weight", 1024, 8192), FMT_Q5_K);
+    assert_int_equal(choose(MIX_Q4_K_M, &llama_70b, "blk.10.attn_k.weight", 1024, 8192), FMT_Q4_K);
+}
+
+static void a_tied_embedding_is_stored_as_an_output(void **state)
+{
+    (void)state;
+    struct shape tied = {2048, 8192, 128256, {16, 32, 8, true}}; /* 3.2 1B */
+    assert_int_equal(choose(MIX_Q4_K_M, &tied, "token_embd.weight", 128256, 2048), FMT_Q6_K);
+    assert_int_equal(choose(MIX_Q4_0, &tied, "token_embd.weight", 128256, 2048), FMT_Q6_K);
+    assert_int_equal(choose(MIX_Q8_0, &tied, "token_embd.weight", 128256, 2048), FMT_Q8_0);
+    assert_int_equal(choose(MIX_F16, &tied, "token_embd.weight", 128256, 2048), FMT_F16);
+}
+
+static void rows_that_do_not_fit_fall_back_and_say_so(void **state)
+{
+    (void)state;
+    struct mixture_model m = {5, 8, 4, false};
+    bool back = false;
+    int64_t dim[2] = {100, 288}; /* 32 * 9 */
+    assert_int_equal(mixture_choose(MIX_Q4_K_M, &m, "blk.1.attn_q.weight", 2, dim, &back),
+                     FMT_Q8_0);
+    assert_true(back);
+    assert_int_equal(mixture_choose(MIX_Q4_0, &m, "blk.1.attn_q.weight", 2, dim, &back), FMT_Q4_0);
+    assert_false(back);
+    assert_int_equal(mixture_choose(MIX_Q4_0, &m, "output.weight", 2, dim, &back), FMT_Q8_0);
+    assert_true(back);
+    dim[1] = 172;
+    assert_int_equal(mixture_choose(MIX_Q8_0, &m, "blk.1.attn_q.weight", 2, dim, &back), FMT_F16);
+    assert_true(back);
+    assert_int_equal(mixture_choose(MIX_BF16, &m, "blk.1.attn_q.weight", 2, dim, &back), FMT_BF16);
+    assert_false(back);
+}
+
+static void what_is_no_matrix_stays_f32(void **state)
+{
+    (void)state;
+    struct mixture_model m = {5, 8, 4, false};
+    const char *names[] = {"blk.0.attn_norm.weight",    "blk.0.attn_q.bias",       "weight", "",
+                           "blk.0.ffn_gate_inp.weight", "blk.0.attn_q_norm.weight"};
+    int64_t dim[2] = {256, 256};
+    bool back = true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_int_equal(mixture_choose(MIX_Q4_K_M, &m, names[i], 2, dim, &back), FMT_F32);
+        assert_false(back);
+    }
+    assert_int_equal(mixture_choose(MIX_Q4_K_M, &m, "blk.0.attn_q.weight", 1, dim, &back), FMT_F32);
+    /* a layer number no model has is no error here and no overflow */
+    mixture_choose(MIX_Q4_K_M, &m, "blk.99999999999999999999.attn_v.weight", 2, dim, &back);
+    mixture_choose(MIX_Q4_K_M, &m, "blk..attn_v.weight", 2, dim, &back);
+}
+
+static void names_and_file_types(void **state)
+{
+    (void)state;
+    const uint32_t id[MIX_COUNT] = {
+        [MIX_F32] = 0,  [MIX_F16] = 1,   [MIX_BF16] = 32,   [MIX_Q8_0] = 7,
+        [MIX_Q4_0] = 2, [MIX_Q6_K] = 18, [MIX_Q4_K_M] = 15, [MIX_Q5_K_M] = 17};
+    enum mixture m;
+    for (int k = 0; k < MIX_COUNT; k++) {
+        assert_true(mixture_from_name(mixture_name((enum mixture)k), &m) && (int)m == k);
+        assert_int_equal(mixture_file_type((enum mixture)k), id[k]);
+    }
+    assert_true(mixture_from_name("q4_k_m", &m) && m == MIX_Q4_K_M);
+    assert_false(mixture_from_name("Q4_K", &m));
+    assert_false(mixture_from_name("", &m));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_8b_list_is_that_of_the_common_files),
+        cmocka_unit_test(the_70b_list_is_that_of_the_common_files),
+        cmocka_unit_test(attn_v_is_finer_only_where_heads_share_it),
+        cmocka_unit_test(a_tied_embedding_is_stored_as_an_output),
+        cmocka_unit_test(rows_that_do_not_fit_fall_back_and_say_so),
+        cmocka_unit_test(what_is_no_matrix_stays_f32),
+        cmocka_unit_test(names_and_file_types),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,194 @@
+#include "cli.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "zio.h"
+
+enum { OPT_BACKEND = 0x1000, OPT_ISA, OPT_CTX, OPT_KV_TYPE, OPT_SEQUENCES, OPT_BATCH, OPT_PAGE,
+       OPT_KV_BYTES, OPT_NO_PREFIX, OPT_QUIET };
+
+error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
+                int *out)
+{
+    int64_t v;
+    if (!str_to_i64(arg, lo, hi, &v)) {
+        argp_error(st, "bad %s '%s': must be a whole number from %lld to %lld", name, arg,
+                   (long long)lo, (long long)hi);
+        return EINVAL;
+    }
+    *out = (int)v;
+    return 0;
+}
+
+error_t cli_float(struct argp_state *st, const char *name, const char *arg, double lo, double hi,
+                  float *out)
+{
+    double v;
+    if (!str_to_f64(arg, lo, hi, &v)) {
+        argp_error(st, "bad %s '%s': must be a number from %g to %g", name, arg, lo, hi);
+        return EINVAL;
+    }
+    *out = (float)v;
+    return 0;
+}
+
+error_t cli_bytes(struct argp_state *st, const char *name, const char *arg, uint64_t *out)
+{
+    if (!str_to_bytes(arg, out)) {
+        argp_error(st, "bad %s '%s': must be a size such as 4GiB, 512MB or 1073741824", name, arg);
+        return EINVAL;
+    }
+    return 0;
+}
+
+static error_t parse_engine(int key, char *arg, struct argp_state *st)
+{
+    struct cli_engine *ce = st->input;
+    struct engine_options *o = &ce->opt;
+    switch (key) {
+    case 'm':
+        o->model = arg;
+        return 0;
+    case 't':
+        return cli_int(st, "--threads", arg, 0, 256, &o->ops.n_threads);
+    case OPT_BACKEND:
+        o->backend = arg;
+        return 0;
+    case OPT_ISA:
+        o->ops.isa = arg;
+        return 0;
+    case OPT_CTX:
+        return cli_int(st, "--ctx", arg, 1, 1 << 26, &o->n_ctx);
+    case OPT_KV_TYPE:
+        if (!fmt_from_name(arg, &o->kv_fmt) || (o->kv_fmt != FMT_F16 && o->kv_fmt != FMT_Q8_0)) {
+            argp_error(st, "bad --kv-type '%s': must be f16 or q8_0", arg);
+            return EINVAL;
+        }
+        return 0;
+    case OPT_SEQUENCES:
+        return cli_int(st, "--sequences", arg, 1, 4096, &o->n_seq);
+    case OPT_BATCH:
+        return cli_int(st, "--batch-tokens", arg, 1, 65536, &o->batch_tokens);
+    case OPT_PAGE:
+        return cli_int(st, "--page-tokens", arg, 16, 256, &o->page_tokens);
+    case OPT_KV_BYTES:
+        return cli_bytes(st, "--kv-bytes", arg, &o->kv_bytes);
+    case OPT_NO_PREFIX:
+        o->no_prefix_cache = true;
+        return 0;
+    case OPT_QUIET:
+        ce->quiet = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option engine_options[] = {
+    {"model", 'm', "FILE", 0, "model file (GGUF), or 'demo' for the built-in one", 10},
+    {"backend", OPT_BACKEND, "KIND", 0, "auto, cpu, ref (slow oracle), cuda, cudahost", 10},
+    {"isa", OPT_ISA, "NAME", 0, "CPU instructions: auto, scalar, avx2, avx512vnni", 10},
+    {"threads", 't', "N", 0, "CPU threads, 0 = all cores (default)", 10},
+    {"ctx", OPT_CTX, "N", 0, "longest prompt + reply in tokens", 10},
+    {"kv-type", OPT_KV_TYPE, "TYPE", 0, "KV cache: f16 (default) or q8_0", 10},
+    {"sequences", OPT_SEQUENCES, "N", 0, "sequences computed together", 10},
+    {"batch-tokens", OPT_BATCH, "N", 0, "tokens of one step, prompt chunks included", 10},
+    {"page-tokens", OPT_PAGE, "N", 0, "positions of a KV page: 16 to 256, a power of two", 10},
+    {"kv-bytes", OPT_KV_BYTES, "SIZE", 0, "size of the KV pool, such as 4GiB", 10},
+    {"no-prefix-cache", OPT_NO_PREFIX, 0, 0, "compute shared prompt beginnings every time", 10},
+    {"quiet", OPT_QUIET, 0, 0, "no progress on the terminal", 10},
+    {0}};
+
+const struct argp cli_engine_argp = {engine_options, parse_engine, 0, 0, 0, 0, 0};
+
+int cli_parse(const struct argp *argp, int argc, char **argv, void *input)
+{
+    /* Without ARGP_NO_EXIT argp would call exit() itself, with EX_USAGE = 64 for errors; with it, help
+     * prints and parsing goes on. So look for the help options first. */
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-?")) {
+            argp_help(argp, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, argv[0]);
+            return 0;
+        }
+    error_t rc = argp_parse(argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, input);
+    return rc ? err_exit(ERR_USAGE) : -1;
+}
+
+int cli_text(const char *text, const char *file, struct str *out, struct err *e)
+{
+    if (!text == !file)
+        FAIL(e, ERR_USAGE, "%s; give the text with -p TEXT or -f FILE ('-' = standard input)",
+             text ? "both -p and -f" : "no text");
+    if (file)
+        return zio_read(file, (size_t)64 << 20, out, e);
+    str_adds(out, text);
+    return str_ok(out, "text", e);
+}
+
+static void show_progress(uint64_t done, uint64_t total, void *user)
+{
+    (void)user;
+    fprintf(stderr, "\rloading %5.1f of %.1f GB ", (double)done / 1e9, (double)total / 1e9);
+    if (done >= total)
+        fprintf(stderr, "\r%40s\r", "");
+    fflush(stderr);
+}
+
+int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e)
+{
+    if (!ce->opt.model)
+        FAIL(e, ERR_USAGE, "no model; give one with -m FILE, or -m demo for the built-in one");
+    if (!ce->quiet && isatty(STDERR_FILENO))
+        ce->opt.progress = show_progress;
+    return engine_open(&ce->opt, out, e);
+}
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    int left;
+};
+
+static void on_done(struct request *r)
+{
+    struct waiter *w = ((struct cli_job *)r)->waiter;
+    pthread_mutex_lock(&w->lock);
+    w->left--;
+    pthread_cond_signal(&w->news);
+    pthread_mutex_unlock(&w->lock);
+}
+
+int cli_run_all(struct engine *en, struct cli_job *j, int n, struct err *e)
+{
+    struct waiter w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+    int rc = 0;
+    for (int i = 0; i < n && rc == 0; i++) {
+        j[i].waiter = &w;
+        j[i].r.done = on_done;
+        pthread_mutex_lock(&w.lock);
+        w.left++;
+        pthread_mutex_unlock(&w.lock);
+        rc = engine_submit(en, &j[i].r, e);
+        if (rc < 0)
+            n = i + 1;
+    }
+    pthread_mutex_lock(&w.lock);
+    w.left -= rc < 0; /* the one that was refused */
+    while (w.left)
+        pthread_cond_wait(&w.news, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    for (int i = 0; i < n && rc == 0; i++)
+        if (j[i].r.finish == FINISH_ERROR) {
+            *e = j[i].r.err;
+            rc = e->code;
+        }
+    return rc;
+}
+
+int cli_run(struct engine *en, struct cli_job *j, struct err *e)
+{
+    return cli_run_all(en, j, 1, e);
+}

@@ -1,0 +1,48 @@
+/*
+ * cli: what the subcommands that open an engine share: its options, reading text arguments, running one
+ * request to its end, the progress bar of loading.
+ */
+#ifndef MAS_CLI_H
+#define MAS_CLI_H
+
+#include <argp.h>
+
+#include "engine.h"
+
+/* -m, --backend, --isa, -t/--threads, --ctx, --kv-type, --sequences, --batch-tokens, --page-tokens,
+ * --kv-bytes, --no-prefix-cache: child parser; its input is a struct cli_engine. */
+struct cli_engine {
+    struct engine_options opt;
+    bool quiet; /* no progress of loading */
+};
+extern const struct argp cli_engine_argp;
+
+/* Parses with ARGP_NO_EXIT. Returns -1 to go on, or the exit code to return at once (0 after --help). */
+int cli_parse(const struct argp *argp, int argc, char **argv, void *input);
+
+/* Option values: on a bad one prints the message (value, range) and returns EINVAL for argp. */
+error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
+                int *out);
+error_t cli_float(struct argp_state *st, const char *name, const char *arg, double lo, double hi,
+                  float *out);
+error_t cli_bytes(struct argp_state *st, const char *name, const char *arg, uint64_t *out);
+
+/* The text of -p TEXT or -f FILE ("-" = standard input), at most 64 MiB; exactly one must be given. */
+int cli_text(const char *text, const char *file, struct str *out, struct err *e);
+
+/* Opens with a progress bar on a terminal. */
+int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e);
+
+/* A request with someone waiting for it. The callbacks of r get r, which is the job's first member. */
+struct cli_job {
+    struct request r;
+    void *user;
+    void *waiter; /* cli_run's */
+};
+
+/* Submits, waits until it is done (r.done is cli's); the request's own error is returned. */
+int cli_run(struct engine *en, struct cli_job *j, struct err *e);
+/* Many at once: all are submitted, then waited for; the first error is returned after all are done. */
+int cli_run_all(struct engine *en, struct cli_job *j, int n, struct err *e);
+
+#endif

@@ -1,0 +1,269 @@
+/*
+ * mas bench model: prefill and decode speed of a model, with the flags, the table and the JSON names of
+ * llama-bench, so that both can be laid side by side. pp N: a prompt of N random tokens; tg N: N tokens
+ * generated one by one after one token of prompt. -b: prompt tokens of one step.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli.h"
+#include "clock.h"
+#include "cmd.h"
+#include "mem.h"
+#include "pool.h"
+#include "rng.h"
+#include "stat.h"
+
+#define BENCH_LIST 16
+
+struct bench {
+    struct cli_engine ce;
+    int p[BENCH_LIST], n_p, n[BENCH_LIST], n_n, parallel[BENCH_LIST], n_parallel;
+    int repeat;
+    const char *format;
+};
+
+struct bench_row {
+    int prompt, gen, parallel;
+    struct stat_summary s; /* tok/s */
+};
+
+enum { OPT_PARALLEL = 1 };
+
+static error_t parse_list(struct argp_state *st, const char *name, const char *arg, int lo, int hi,
+                          int *out, int *n)
+{
+    char buf[256];
+    snprintf(buf, sizeof buf, "%s", arg);
+    *n = 0;
+    for (char *at = buf, *end; at; at = end) {
+        end = strchr(at, ',');
+        if (end)
+            *end++ = 0;
+        if (*n == BENCH_LIST) {
+            argp_error(st, "%s takes at most %d values", name, BENCH_LIST);
+            return EINVAL;
+        }
+        error_t rc = cli_int(st, name, at, lo, hi, &out[(*n)++]);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *st)
+{
+    struct bench *b = st->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        st->child_inputs[0] = &b->ce;
+        return 0;
+    case 'p':
+        return parse_list(st, "-p", arg, 0, 1 << 24, b->p, &b->n_p);
+    case 'n':
+        return parse_list(st, "-n", arg, 0, 1 << 24, b->n, &b->n_n);
+    case 'b':
+        return cli_int(st, "-b", arg, 1, 65536, &b->ce.opt.batch_tokens);
+    case 'r':
+        return cli_int(st, "-r", arg, 1, 1000, &b->repeat);
+    case OPT_PARALLEL:
+        return parse_list(st, "--parallel", arg, 1, 4096, b->parallel, &b->n_parallel);
+    case 'o':
+        if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json")) {
+            argp_error(st, "bad -o '%s': must be md, csv or json", arg);
+            return EINVAL;
+        }
+        b->format = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (!strcmp(arg, "model"))
+            return 0;
+        argp_error(st, "unknown benchmark '%s'; there is: model", arg);
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option options[] = {
+    {"n-prompt", 'p', "N,..", 0, "prompt lengths to measure, 0 = none (default 512)", 1},
+    {"n-gen", 'n', "N,..", 0, "numbers of tokens to generate, 0 = none (default 128)", 1},
+    {"parallel", OPT_PARALLEL, "N,..", 0, "sequences generated together in tg (default 1)", 1},
+    {"batch-size", 'b', "N", 0, "prompt tokens of one step (default 512)", 1},
+    {"repetitions", 'r', "N", 0, "repeats of each test (default 5)", 1},
+    {"output", 'o', "FORMAT", 0, "md (default), csv or json", 1},
+    {0}};
+
+/* Seconds of one run: n_seq sequences of `prompt` tokens each, then gen tokens from each. */
+static int run_once(struct engine *en, const struct bench_row *t, uint64_t seed, double *seconds,
+                    struct err *e)
+{
+    int rc = 0, n = t->prompt ? t->prompt : 1, count = t->gen ? t->parallel : 1;
+    uint32_t vocab = (uint32_t)engine_info(en)->n_vocab;
+    struct cli_job *jobs = mem_zalloc((size_t)count, sizeof *jobs);
+    int32_t *tok = mem_zalloc((size_t)count * (size_t)n, sizeof *tok);
+    int32_t *out = mem_zalloc((size_t)count * (size_t)(t->gen + 1), sizeof *out);
+    if (!jobs || !tok || !out) {
+        rc = NOMEM(e, (size_t)count * (size_t)n * sizeof *tok, "benchmark");
+        goto done;
+    }
+    for (int i = 0; i < count * n; i++)
+        tok[i] = (int32_t)rng_below(seed, (uint64_t)i, vocab);
+    for (int i = 0; i < count; i++)
+        jobs[i].r = (struct request){.id = (uint64_t)i, .seed = seed, .prompt = tok + i * n,
+                                     .n_prompt = n, .max_new = t->gen ? t->gen : 1, .top_p = 1,
+                                     .ignore_eos = true, .out = out + (size_t)i * (size_t)(t->gen + 1)};
+    int64_t t0 = clock_ns();
+    TRY_DONE(cli_run_all(en, jobs, count, e));
+    *seconds = (double)(clock_ns() - t0) / 1e9;
+done:
+    mem_free(jobs);
+    mem_free(tok);
+    mem_free(out);
+    return rc;
+}
+
+static int measure(struct bench *b, struct engine *en, struct bench_row *t, struct err *e)
+{
+    double x[1000], seconds;
+    int tokens = t->gen ? t->gen * t->parallel : t->prompt;
+    struct bench_row warm = *t;
+    warm.gen = t->gen > 8 ? 8 : t->gen;
+    TRY(run_once(en, &warm, 999, &seconds, e));
+    for (int i = 0; i < b->repeat; i++) {
+        TRY(run_once(en, t, (uint64_t)i, &seconds, e));
+        x[i] = tokens / seconds;
+    }
+    t->s = stat_summarize(x, (size_t)b->repeat);
+    return 0;
+}
+
+static void model_label(const struct engine_info *in, char out[128])
+{
+    snprintf(out, 128, "%s %.2f B", in->name[0] ? in->name : in->arch, (double)in->n_params / 1e9);
+}
+
+static void print_md(const struct engine_info *in, const struct bench_row *t, bool head, int threads)
+{
+    if (head)
+        printf("| %-30s | %10s | %10s | %-10s | %7s | %15s | %20s |\n"
+               "| ------------------------------ | ---------: | ---------: | ---------- | ------: | "
+               "--------------: | -------------------: |\n",
+               "model", "size", "params", "backend", "threads", "test", "t/s");
+    char test[32], model[128], speed[48];
+    if (t->gen && t->parallel > 1)
+        snprintf(test, sizeof test, "tg%d x %d", t->gen, t->parallel);
+    else
+        snprintf(test, sizeof test, "%s%d", t->gen ? "tg" : "pp", t->gen ? t->gen : t->prompt);
+    snprintf(model, sizeof model, "%.30s", in->name[0] ? in->name : in->arch);
+    snprintf(speed, sizeof speed, "%.2f ± %.2f", t->s.mean, t->s.stddev);
+    printf("| %-30s | %6.2f GiB | %8.2f B | %-10s | %7d | %15s | %20s |\n", model,
+           (double)in->model_bytes / 1073741824.0, (double)in->n_params / 1e9, in->backend, threads,
+           test, speed);
+}
+
+static void print_json_row(const struct engine_info *in, const struct bench_row *t, bool first, int threads)
+{
+    char when[32], model[128];
+    time_t now = time(NULL);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    model_label(in, model);
+    struct str s = STR_INIT;
+    str_addf(&s, "%s\n  {\"build_commit\": \"%s\", \"cpu_info\": ", first ? "[" : ",", MAS_COMMIT);
+    str_add_json(&s, in->device, strlen(in->device));
+    str_adds(&s, ", \"model_filename\": ");
+    str_add_json(&s, in->path, strlen(in->path));
+    str_adds(&s, ", \"model_type\": ");
+    str_add_json(&s, model, strlen(model));
+    str_addf(&s, ", \"model_size\": %llu, \"model_n_params\": %llu, \"backends\": \"%s\", "
+             "\"n_threads\": %d, \"n_batch\": %d, \"n_prompt\": %d, \"n_gen\": %d, \"n_parallel\": %d, "
+             "\"test_time\": \"%s\", \"avg_ts\": %.6f, \"stddev_ts\": %.6f, \"median_ts\": %.6f, "
+             "\"p5_ts\": %.6f, \"p95_ts\": %.6f}",
+             (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend, threads,
+             in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, when, t->s.mean,
+             t->s.stddev, t->s.median, t->s.p5, t->s.p95);
+    fputs(s.s, stdout);
+    str_free(&s);
+}
+
+static void print_row(const struct bench *b, const struct engine_info *in, const struct bench_row *t, bool first)
+{
+    int threads = b->ce.opt.ops.n_threads ? b->ce.opt.ops.n_threads : pool_cores();
+    if (!strcmp(b->format, "md")) {
+        print_md(in, t, first, threads);
+    } else if (!strcmp(b->format, "json")) {
+        print_json_row(in, t, first, threads);
+    } else {
+        if (first)
+            printf("model_filename,model_size,model_n_params,backends,n_threads,n_batch,n_prompt,n_gen,"
+                   "n_parallel,avg_ts,stddev_ts,median_ts,p5_ts,p95_ts\n");
+        printf("%s,%llu,%llu,%s,%d,%d,%d,%d,%d,%.6f,%.6f,%.6f,%.6f,%.6f\n", in->path,
+               (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend,
+               threads, in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, t->s.mean,
+               t->s.stddev, t->s.median, t->s.p5, t->s.p95);
+    }
+    fflush(stdout);
+}
+
+static void longest(const int *v, int n, int *out)
+{
+    for (int i = 0; i < n; i++)
+        *out = v[i] > *out ? v[i] : *out;
+}
+
+static int bench(struct bench *b, struct err *e)
+{
+    int rc = 0, most_p = 1, most_n = 1, most_seq = 1;
+    longest(b->p, b->n_p, &most_p);
+    longest(b->n, b->n_n, &most_n);
+    longest(b->parallel, b->n_parallel, &most_seq);
+    struct engine *en = NULL;
+    b->ce.opt.n_ctx = most_p + 1 > most_n + 1 ? most_p + 1 : most_n + 1;
+    b->ce.opt.n_seq = most_seq;
+    TRY_DONE(cli_engine_open(&b->ce, &en, e));
+    bool first = true;
+    for (int i = 0; i < b->n_p + b->n_n * b->n_parallel; i++) {
+        struct bench_row t = {.parallel = 1};
+        if (i < b->n_p) {
+            t.prompt = b->p[i];
+        } else {
+            t.gen = b->n[(i - b->n_p) / b->n_parallel];
+            t.parallel = b->parallel[(i - b->n_p) % b->n_parallel];
+        }
+        if (!t.prompt && !t.gen)
+            continue;
+        TRY_DONE(measure(b, en, &t, e));
+        print_row(b, engine_info(en), &t, first);
+        first = false;
+    }
+    if (!strcmp(b->format, "json"))
+        printf("%s\n]\n", first ? "[" : "");
+done:
+    engine_close(en);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10}, {0}};
+    static const struct argp argp = {options, parse, "model",
+                                     "Measures the speed of a model: prompt processing and generation.",
+                                     children, NULL, NULL};
+    struct bench b = {.p = {512}, .n_p = 1, .n = {128}, .n_n = 1, .parallel = {1}, .n_parallel = 1,
+                      .repeat = 5, .format = "md",
+                      .ce = {.opt = {.kv_fmt = FMT_F16, .no_prefix_cache = true}}};
+    int done = cli_parse(&argp, argc, argv, &b);
+    if (done >= 0)
+        return done;
+    struct err e = {0};
+    return bench(&b, &e) < 0 ? cmd_fail(&e) : 0;
+}
+
+const struct cmd cmd_bench = {
+    "bench", "measure speed",
+    "mas bench model -m model.gguf -p 512 -n 128 -t 2\n"
+    "mas bench model -m model.gguf -p 0 -n 64 --parallel 1,4,8 -o json\n",
+    run};

@@ -1,0 +1,212 @@
+/* mas generate: continues a prompt and prints the text as it comes. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "cmd.h"
+#include "mem.h"
+#include "zio.h"
+
+struct generate {
+    struct cli_engine ce;
+    const char *prompt, *file, *schema;
+    int n, top_k;
+    float temperature, top_p, min_p;
+    int seed;
+    bool json, chat, ignore_eos;
+    /* while it runs */
+    const struct tokenizer *tok;
+    struct tokenizer_stream stream;
+    struct str text; /* complete characters so far */
+};
+
+enum { OPT_TEMP = 1, OPT_TOP_K, OPT_TOP_P, OPT_MIN_P, OPT_SEED, OPT_JSON, OPT_CHAT, OPT_SCHEMA,
+       OPT_IGNORE_EOS };
+
+static error_t parse(int key, char *arg, struct argp_state *st)
+{
+    struct generate *g = st->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        st->child_inputs[0] = &g->ce;
+        return 0;
+    case 'p':
+        g->prompt = arg;
+        return 0;
+    case 'f':
+        g->file = arg;
+        return 0;
+    case 'n':
+        return cli_int(st, "-n", arg, 1, 1 << 24, &g->n);
+    case OPT_TEMP:
+        return cli_float(st, "--temp", arg, 0, 100, &g->temperature);
+    case OPT_TOP_K:
+        return cli_int(st, "--top-k", arg, 0, 1 << 24, &g->top_k);
+    case OPT_TOP_P:
+        return cli_float(st, "--top-p", arg, 0, 1, &g->top_p);
+    case OPT_MIN_P:
+        return cli_float(st, "--min-p", arg, 0, 1, &g->min_p);
+    case OPT_SEED:
+        return cli_int(st, "--seed", arg, 0, INT32_MAX, &g->seed);
+    case OPT_JSON:
+        g->json = true;
+        return 0;
+    case OPT_CHAT:
+        g->chat = true;
+        return 0;
+    case OPT_SCHEMA:
+        g->schema = arg;
+        return 0;
+    case OPT_IGNORE_EOS:
+        g->ignore_eos = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(st, "unexpected argument '%s'; the prompt goes behind -p", arg);
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option options[] = {
+    {"prompt", 'p', "TEXT", 0, "text to continue", 1},
+    {"file", 'f', "FILE", 0, "read it from a file, '-' = standard input", 1},
+    {"tokens", 'n', "N", 0, "most tokens to generate (default 128)", 1},
+    {"chat", OPT_CHAT, 0, 0, "the text is a user's message: use the model's chat template", 1},
+    {"schema", OPT_SCHEMA, "FILE", 0, "constrain the reply to this JSON Schema", 1},
+    {"temp", OPT_TEMP, "T", 0, "temperature, 0 = greedy (default)", 2},
+    {"top-k", OPT_TOP_K, "K", 0, "keep the K most probable tokens, 0 = all (default)", 2},
+    {"top-p", OPT_TOP_P, "P", 0, "keep the most probable tokens up to a sum of P (default 1)", 2},
+    {"min-p", OPT_MIN_P, "P", 0, "keep tokens of at least P times the best (default 0)", 2},
+    {"seed", OPT_SEED, "N", 0, "of the random numbers (default 42)", 2},
+    {"ignore-eos", OPT_IGNORE_EOS, 0, 0, "go on after the end-of-text token", 2},
+    {"json", OPT_JSON, 0, 0, "print one JSON object with text, ids, log-probabilities, times", 3},
+    {0}};
+
+/* On the engine thread; nothing else touches g until the request is done. */
+static void on_token(struct request *r, int32_t id, float lp)
+{
+    struct generate *g = ((struct cli_job *)r)->user;
+    (void)lp;
+    size_t before = g->text.len;
+    tokenizer_stream_push(g->tok, &g->stream, id, &g->text);
+    if (!g->json) {
+        fwrite(g->text.s + before, 1, g->text.len - before, stdout);
+        fflush(stdout);
+    }
+}
+
+static void print_json(const struct generate *g, const struct request *r)
+{
+    struct str s = STR_INIT;
+    str_adds(&s, "{\"text\": ");
+    str_add_json(&s, g->text.s, g->text.len);
+    str_addf(&s, ", \"finish\": \"%s\", \"prompt_tokens\": %d, \"cached_tokens\": %d, \"tokens\": [",
+             finish_name(r->finish), r->n_prompt, r->n_cached);
+    for (int i = 0; i < r->n_out; i++)
+        str_addf(&s, "%s%d", i ? ", " : "", r->out[i]);
+    str_adds(&s, "], \"logprobs\": [");
+    for (int i = 0; i < r->n_out; i++)
+        if (isnan(r->out_lp[i]))
+            str_addf(&s, "%snull", i ? ", " : "");
+        else
+            str_addf(&s, "%s%.6g", i ? ", " : "", (double)r->out_lp[i]);
+    str_addf(&s, "], \"first_seconds\": %.6f, \"total_seconds\": %.6f}\n",
+             r->t_first_ns ? (double)(r->t_first_ns - r->t_submit_ns) / 1e9 : 0.0,
+             (double)(r->t_done_ns - r->t_submit_ns) / 1e9);
+    fwrite(s.s, 1, s.len, stdout);
+    str_free(&s);
+}
+
+static int encode_prompt(struct generate *g, struct engine *en, const struct str *text,
+                         struct token_list *out, struct err *e)
+{
+    if (!g->chat)
+        return tokenizer_encode(g->tok, text->s, text->len, TOK_BOS, out, e);
+    struct chat_message m = {"user", text->s, text->len};
+    return chat_render(engine_info(en)->chat, g->tok, &m, 1, out, e);
+}
+
+static int run_request(struct generate *g, struct engine *en, const struct token_list *prompt,
+                       const struct grammar *grammar, struct err *e)
+{
+    int rc = 0;
+    struct cli_job j = {.user = g};
+    struct request *r = &j.r;
+    *r = (struct request){.id = 1, .seed = (uint64_t)g->seed, .prompt = prompt->id,
+                          .n_prompt = (int)prompt->n, .max_new = g->n,
+                          .temperature = g->temperature, .top_p = g->top_p, .min_p = g->min_p,
+                          .top_k = g->top_k, .ignore_eos = g->ignore_eos, .grammar = grammar,
+                          .on_token = on_token};
+    r->out = mem_zalloc((size_t)g->n, sizeof *r->out);
+    r->out_lp = mem_zalloc((size_t)g->n, sizeof *r->out_lp);
+    if (!r->out || !r->out_lp) {
+        rc = NOMEM(e, (size_t)g->n * sizeof *r->out, "reply");
+        goto done;
+    }
+    TRY_DONE(cli_run(en, &j, e));
+    size_t before = g->text.len;
+    tokenizer_stream_end(&g->stream, &g->text);
+    TRY_DONE(str_ok(&g->text, "reply", e));
+    if (g->json)
+        print_json(g, r);
+    else
+        printf("%s\n", g->text.s + before);
+done:
+    mem_free(r->out);
+    mem_free(r->out_lp);
+    return rc;
+}
+
+static int generate(struct generate *g, struct err *e)
+{
+    int rc = 0;
+    struct str text = STR_INIT, schema = STR_INIT;
+    struct engine *en = NULL;
+    struct token_list prompt = {0};
+    struct grammar *grammar = NULL;
+    TRY_DONE(cli_text(g->prompt, g->file, &text, e));
+    if (g->schema) {
+        TRY_DONE(zio_read(g->schema, (size_t)1 << 20, &schema, e));
+        TRY_DONE(grammar_compile(schema.s, schema.len, g->schema, &grammar, e));
+    }
+    TRY_DONE(cli_engine_open(&g->ce, &en, e));
+    g->tok = engine_tokenizer(en);
+    TRY_DONE(encode_prompt(g, en, &text, &prompt, e));
+    if (!g->json && !g->chat && !g->schema) {
+        fwrite(text.s, 1, text.len, stdout);
+        fflush(stdout);
+    }
+    TRY_DONE(run_request(g, en, &prompt, grammar, e));
+done:
+    engine_close(en);
+    grammar_free(grammar);
+    token_list_free(&prompt);
+    str_free(&schema);
+    str_free(&text);
+    str_free(&g->text);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10}, {0}};
+    static const struct argp argp = {options, parse, NULL,
+                                     "Continues a text with a model and prints it as it comes.",
+                                     children, NULL, NULL};
+    struct generate g = {.n = 128, .top_p = 1, .seed = 42, .ce = {.opt = {.kv_fmt = FMT_F16, .n_seq = 1}},
+                         .text = STR_INIT};
+    int done = cli_parse(&argp, argc, argv, &g);
+    if (done >= 0)
+        return done;
+    struct err e = {0};
+    return generate(&g, &e) < 0 ? cmd_fail(&e) : 0;
+}
+
+const struct cmd cmd_generate = {
+    "generate", "continue a text",
+    "mas generate -m model.gguf -p 'Once upon a time' -n 60\n"
+    "mas generate -m model.gguf --chat -p 'What is a STEMI?' --temp 0.7 --seed 1\n"
+    "mas generate -m model.gguf --chat -f question.txt --schema answer.json --json\n",
+    run};

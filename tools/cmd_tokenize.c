@@ -1,0 +1,121 @@
+/* mas tokenize: prints the token ids of a text, separated by spaces, on one line. */
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd.h"
+#include "mem.h"
+#include "text.h"
+#include "tokenizer.h"
+
+struct options {
+    const char *model, *text, *file;
+    bool special, bos, count, help;
+};
+
+enum { KEY_HELP = '?', KEY_SPECIAL = 0x100, KEY_BOS, KEY_COUNT };
+
+static const struct argp_option rows[] = {
+    {"model", 'm', "MODEL", 0, "path of a GGUF file (one without tensors will do)", 0},
+    {"prompt", 'p', "TEXT", 0, "the text", 0},
+    {"file", 'f', "FILE", 0, "read the text from FILE; without -p and -f from standard input", 0},
+    {"special", KEY_SPECIAL, NULL, 0, "names of control tokens in the text become these tokens", 0},
+    {"bos", KEY_BOS, NULL, 0, "begin with the BOS token if the model does so", 0},
+    {"count", KEY_COUNT, NULL, 0, "print only the number of tokens", 0},
+    {"help", KEY_HELP, NULL, 0, "show this", 0},
+    {0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case 'm':
+        o->model = arg;
+        return 0;
+    case 'p':
+        o->text = arg;
+        return 0;
+    case 'f':
+        o->file = arg;
+        return 0;
+    case KEY_SPECIAL:
+        o->special = true;
+        return 0;
+    case KEY_BOS:
+        o->bos = true;
+        return 0;
+    case KEY_COUNT:
+        o->count = true;
+        return 0;
+    case KEY_HELP:
+        o->help = true;
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        state->next = state->argc;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    rows, parse, NULL,
+    "Prints the token ids of a text, separated by spaces, on one line. Bytes are taken as they are; "
+    "without --special no text becomes a control token.",
+    NULL, NULL, NULL};
+
+static int tokenize(const struct options *o, const char *text, size_t n, struct token_list *ids,
+                    struct err *e)
+{
+    struct gguf *g = NULL;
+    struct tokenizer *t = NULL;
+    unsigned flags = (o->special ? TOK_SPECIAL : 0) | (o->bos ? TOK_BOS : 0);
+    int rc;
+    TRY_DONE(gguf_open(o->model, &g, e));
+    TRY_DONE(tokenizer_open(g, &t, e));
+    TRY_DONE(tokenizer_encode(t, text, n, flags, ids, e));
+done:
+    tokenizer_close(t);
+    gguf_close(g);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    struct options o = {0};
+    struct err e = {0};
+    struct str text = STR_INIT;
+    struct token_list ids = {0};
+    if (argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, &o))
+        return err_exit(ERR_USAGE);
+    if (o.help)
+        return 0;
+    int rc;
+    if (!o.model || (o.text && o.file)) {
+        rc = err_set(&e, ERR_USAGE, "%s", o.model ? "give the text by -p or by -f, not both"
+                                                  : "no model; give one with -m MODEL");
+        goto done;
+    }
+    if (o.text)
+        str_adds(&text, o.text);
+    else
+        TRY_DONE(text_read(o.file, &text, &e));
+    TRY_DONE(str_ok(&text, "the text", &e));
+    TRY_DONE(tokenize(&o, text.s, text.len, &ids, &e));
+    if (o.count)
+        printf("%zu", ids.n);
+    for (size_t i = 0; !o.count && i < ids.n; i++)
+        printf(i ? " %d" : "%d", ids.id[i]);
+    putchar('\n');
+done:
+    str_free(&text);
+    token_list_free(&ids);
+    return rc < 0 ? cmd_fail(&e) : 0;
+}
+
+const struct cmd cmd_tokenize = {
+    "tokenize", "print the token ids of a text",
+    "mas tokenize -m llama3.gguf -p \"What is the diagnosis?\"\n"
+    "mas tokenize -m llama3.gguf -f question.txt --count\n"
+    "mas tokenize -m llama3.gguf --special -p \"<|eot_id|>\"\n",
+    run};
