@@ -43,11 +43,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp argp = {
-    rows, parse, "[ID...]",
-    "Prints the text of token ids, byte for byte and without a newline of its own. Control tokens give "
-    "nothing unless --special.",
-    NULL, NULL, NULL};
+static const struct argp argp = {rows,
+                                 parse,
+                                 "[ID...]",
+                                 "Prints the text of token ids, byte for byte and without a "
+                                 "newline of its own. Control tokens give "
+                                 "nothing unless --special.",
+                                 NULL,
+                                 NULL,
+                                 NULL};
 
 /* Reads numbers separated by white space; cuts up s. */
 static int read_ids(char *s, size_t n, struct token_list *ids, struct err *e)
@@ -61,8 +65,8 @@ static int read_ids(char *s, size_t n, struct token_list *ids, struct err *e)
         int64_t id;
         word[len] = 0;
         if (!str_to_i64(word, INT32_MIN, INT32_MAX, &id))
-            FAIL(e, ERR_DATA, "id %zu, '%.40s', is no token id; ids are whole numbers from 0", ids->n,
-                 word);
+            FAIL(e, ERR_DATA, "id %zu, '%.40s', is no token id; ids are whole numbers from 0",
+                 ids->n, word);
         TRY(token_list_push(ids, (int32_t)id, e));
         word = next;
     }
