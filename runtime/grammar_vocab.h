@@ -51,7 +51,7 @@ struct close_slot {
 
 #define MASK_CACHE_BYTES ((size_t)32 << 20) /* masks kept at most */
 #define MASK_WAYS 4                         /* places a mask may stand in */
-#define CLOSE_SLOTS 4096
+#define CLOSE_SLOTS 16384                   /* lengths of closing texts, 4.5 MB */
 
 struct walk_level {
     struct grammar_state state;
