@@ -1,5 +1,5 @@
-/* fuzz_grammar: any bytes as a schema; one that compiles is driven by its own bytes: random steps must
- * keep the mask, feeding and closing in agreement. */
+/* fuzz_grammar: any bytes as a schema; one that compiles is driven by its own bytes: random steps
+ * must keep the mask, feeding and closing in agreement. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,12 +9,14 @@
 #include "grammar.h"
 #include "rng.h"
 
-static const char *const extra[] = {"\", \"", "\": ", "\"}", "\"]", ", ", "{\"", "[\"", "\\n", "\\ud83d", "0.",
-                                    "10", "true", "null", "\xe2\x82", "\x80\"", "aaaa", "....", "a\", \"b"};
+static const char *const extra[] = {"\", \"", "\": ",     "\"}",     "\"]",  ", ",   "{\"",
+                                    "[\"",    "\\n",      "\\ud83d", "0.",   "10",   "true",
+                                    "null",   "\xe2\x82", "\x80\"",  "aaaa", "....", "a\", \"b"};
 #define N_EXTRA (sizeof extra / sizeof extra[0])
 #define N_TOKENS (256 + N_EXTRA + 1)
 
-static struct grammar_vocab *vocabulary(char byte[256], const char *bytes[N_TOKENS], size_t len[N_TOKENS])
+static struct grammar_vocab *vocabulary(char byte[256], const char *bytes[N_TOKENS],
+                                        size_t len[N_TOKENS])
 {
     bool is_end[N_TOKENS] = {false};
     for (size_t i = 0; i < N_TOKENS; i++) {

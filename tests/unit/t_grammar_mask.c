@@ -1,12 +1,12 @@
 #include "grammar.h"
 
-#include "vocabulary.h"
 #include "rng.h"
 #include "schema_check.h"
 #include "test.h"
+#include "vocabulary.h"
 
-static const char *const schemas[] = {"kinds.json",   "planner.json", "specialist.json",
-                                      "final.json",   "compact.json", "nested.json"};
+static const char *const schemas[] = {"kinds.json", "planner.json", "specialist.json",
+                                      "final.json", "compact.json", "nested.json"};
 enum { SCHEMAS = sizeof schemas / sizeof schemas[0] };
 
 static json_t *schema_json(const char *file)
@@ -28,7 +28,8 @@ static void must_be_valid(const json_t *schema, const struct str *text)
 }
 
 /* A vocabulary whose random pieces are cut out of replies to g. */
-static void vocabulary_for(struct vocabulary *x, const struct grammar *g, size_t random, uint64_t seed)
+static void vocabulary_for(struct vocabulary *x, const struct grammar *g, size_t random,
+                           uint64_t seed)
 {
     struct vocabulary bytes;
     struct str sample = STR_INIT;
@@ -71,10 +72,11 @@ static void compare_mask(const struct vocabulary *x, const struct grammar *g,
 {
     for (size_t id = 0; id < x->n; id++) {
         struct grammar_state copy = *s;
-        bool want = x->is_end[id] ? s->done : x->len[id] && grammar_feed(g, &copy, x->bytes[id], x->len[id]);
+        bool want = x->is_end[id] ? s->done
+                                  : x->len[id] && grammar_feed(g, &copy, x->bytes[id], x->len[id]);
         if (allowed(mask, id) != want)
-            fail_msg("token %zu '%.*s': mask says %d, feeding says %d", id, (int)x->len[id], x->bytes[id],
-                     !want, want);
+            fail_msg("token %zu '%.*s': mask says %d, feeding says %d", id, (int)x->len[id],
+                     x->bytes[id], !want, want);
         copy = *s;
         assert_int_equal(grammar_accept(x->v, g, &copy, (int32_t)id), want);
         if (!want || x->is_end[id])
@@ -119,7 +121,8 @@ static void a_mask_allows_exactly_what_can_be_fed(void **state)
                 compare_mask(&x, g, &s, mask);
                 if (s.done)
                     break;
-                assert_true(grammar_accept(x.v, g, &s, next_token(&x, g, &s, mask, rng_key(k, i, step))));
+                assert_true(
+                    grammar_accept(x.v, g, &s, next_token(&x, g, &s, mask, rng_key(k, i, step))));
             }
         }
         grammar_vocab_stats(x.v, &stats);
@@ -132,8 +135,8 @@ static void a_mask_allows_exactly_what_can_be_fed(void **state)
     assert_true(total.hits > 1000 && total.misses > 1000); /* both ways were compared */
 }
 
-/* From every state of a random reply: the closing text completes it validly, it is as long as said, the
- * closing text of each state on the way is its rest, and no token makes the promise wrong. */
+/* From every state of a random reply: the closing text completes it validly, it is as long as said,
+ * the closing text of each state on the way is its rest, and no token makes the promise wrong. */
 static void from_every_state_closing_is_valid_and_counted(void **state)
 {
     (void)state;
@@ -238,12 +241,13 @@ static struct grammar *grammar_of(const char *schema)
 }
 
 #define RULES                                                                                      \
-    "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\",\"minLength\":2,\"maxLength\":9},"  \
-    "\"e\":{\"enum\":[\"abc_d\",\"b\",\"a\"]},\"a\":{\"type\":\"array\",\"maxItems\":2,"                   \
+    "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\",\"minLength\":2,"             \
+    "\"maxLength\":9},"                                                                            \
+    "\"e\":{\"enum\":[\"abc_d\",\"b\",\"a\"]},\"a\":{\"type\":\"array\",\"maxItems\":2,"           \
     "\"uniqueItems\":true,\"items\":{\"enum\":[\"y\",\"x\"]}}}}"
 #define PAIR(lo, hi, decimals)                                                                     \
-    "{\"type\":\"array\",\"minItems\":2,\"maxItems\":3,\"items\":{\"type\":\"number\",\"minimum\":" #lo       \
-    ",\"maximum\":" #hi ",\"x-decimals\":" #decimals "}}"
+    "{\"type\":\"array\",\"minItems\":2,\"maxItems\":3,\"items\":{\"type\":\"number\","            \
+    "\"minimum\":" #lo ",\"maximum\":" #hi ",\"x-decimals\":" #decimals "}}"
 
 static void closing_follows_its_rules(void **state)
 {
@@ -323,7 +327,8 @@ static void a_vocabulary_that_cannot_go_on_is_said(void **state)
     static const char *const bytes[] = {"{", "\"", "a", "n", "nu", "l"};
     static const size_t len[] = {1, 1, 1, 1, 2, 1};
     static const bool is_end[6] = {false};
-    struct grammar *boolean = grammar_of("{\"type\":\"boolean\"}"), *null = grammar_of("{\"type\":\"null\"}");
+    struct grammar *boolean = grammar_of("{\"type\":\"boolean\"}"),
+                   *null = grammar_of("{\"type\":\"null\"}");
     struct grammar_vocab *v;
     struct err e;
     const uint32_t *mask;
@@ -332,8 +337,10 @@ static void a_vocabulary_that_cannot_go_on_is_said(void **state)
     fails(grammar_vocab_open_tokens(0, NULL, NULL, NULL, &v, &e), ERR_DATA, "0 tokens");
     ok(grammar_vocab_open_tokens(6, bytes, len, is_end, &v, &e));
     grammar_start(boolean, &s);
-    fails(grammar_mask(v, boolean, &s, &mask, &e), ERR_DATA, "no token that continues the reply at byte \"t\"");
-    fails(grammar_mask(v, boolean, &s, &mask, &e), ERR_DATA, "no token"); /* not from the cache either */
+    fails(grammar_mask(v, boolean, &s, &mask, &e), ERR_DATA,
+          "no token that continues the reply at byte \"t\"");
+    fails(grammar_mask(v, boolean, &s, &mask, &e), ERR_DATA,
+          "no token"); /* not from the cache either */
     fails(grammar_close(v, boolean, &s, &out, &e), ERR_DATA, "no token for byte 0x74");
     assert_int_equal(out.n, 0);
     assert_int_equal(grammar_close_tokens(v, boolean, &s), ERR_DATA);

@@ -4,7 +4,9 @@
 
 static const char schema[] =
     "{\"type\":\"object\",\"required\":[\"a/b\",\"c\",\"d\"],\"properties\":{"
-    "\"a/b\":{\"type\":\"array\",\"maxItems\":2,\"uniqueItems\":true,\"items\":{\"enum\":[\"x\",\"y\"]}},"
+    "\"a/"
+    "b\":{\"type\":\"array\",\"maxItems\":2,\"uniqueItems\":true,\"items\":{\"enum\":[\"x\",\"y\"]}"
+    "},"
     "\"c\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1},\"d\":{\"const\":\"z\"}}}";
 
 static int compile(void *arg)
@@ -16,10 +18,12 @@ static int compile(void *arg)
     return rc;
 }
 
-static int refuse(void *arg) /* a wrong schema stays wrong: either error is right, a crash or leak is not */
+static int
+refuse(void *arg) /* a wrong schema stays wrong: either error is right, a crash or leak is not */
 {
     (void)arg;
-    static const char bad[] = "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"maxLenght\":1}}}";
+    static const char bad[] =
+        "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"maxLenght\":1}}}";
     struct grammar *g = NULL;
     int rc = grammar_compile(bad, sizeof bad - 1, "s", &g, NULL);
     assert_null(g);
@@ -29,7 +33,8 @@ static int refuse(void *arg) /* a wrong schema stays wrong: either error is righ
 static int open_and_use(void *arg)
 {
     const struct grammar *g = arg;
-    static const char *const bytes[] = {"{", "\"", "\", \"", "a", "\\", "ab\"", "n\"}", "é", "{", "é", ""};
+    static const char *const bytes[] = {"{",    "\"", "\", \"", "a", "\\", "ab\"",
+                                        "n\"}", "é",  "{",      "é", ""};
     size_t len[11];
     bool is_end[11] = {false};
     for (size_t i = 0; i < 11; i++)

@@ -47,8 +47,8 @@ static void real_close(struct real *r)
     gguf_close(r->f);
 }
 
-/* A random token of the mask. One time in `close_every` the first token of the closing text, so that
- * strings end where replies of a model would. */
+/* A random token of the mask. One time in `close_every` the first token of the closing text, so
+ * that strings end where replies of a model would. */
 static int32_t draw(const struct real *r, const struct grammar *g, const struct grammar_state *s,
                     const uint32_t *mask, uint64_t key, uint32_t close_every)
 {
@@ -171,9 +171,10 @@ static void replies_over_the_real_vocabulary_are_valid(void **state)
     }
     struct grammar_vocab_stats st;
     grammar_vocab_stats(r.v, &st);
-    print_message("  open %.0f ms; masks: %llu hits, %llu misses; closings: %llu hits, %llu misses\n",
-                  (double)r.open_ns / 1e6, (unsigned long long)st.hits, (unsigned long long)st.misses,
-                  (unsigned long long)st.close_hits, (unsigned long long)st.close_misses);
+    print_message(
+        "  open %.0f ms; masks: %llu hits, %llu misses; closings: %llu hits, %llu misses\n",
+        (double)r.open_ns / 1e6, (unsigned long long)st.hits, (unsigned long long)st.misses,
+        (unsigned long long)st.close_hits, (unsigned long long)st.close_misses);
     times_print("grammar_mask", &masks);
     times_print("grammar_close_tokens", &closes);
     for (size_t k = 0; k < SCHEMAS; k++) {
@@ -192,7 +193,8 @@ static void compare(const struct real *r, const struct grammar *g, const struct 
         size_t len;
         tokenizer_bytes(r->t, id, &bytes, &len);
         bool want = tokenizer_is_end(r->t, id) ? s->done
-                    : !tokenizer_is_control(r->t, id) && len && grammar_feed(g, &copy, bytes, len);
+                                               : !tokenizer_is_control(r->t, id) && len &&
+                                                     grammar_feed(g, &copy, bytes, len);
         if ((mask[id / 32] >> (id % 32) & 1) != want)
             fail_msg("token %d '%.*s': mask says %d", id, (int)len, bytes, !want);
     }
