@@ -568,18 +568,14 @@ static int file_apply(struct config *c, const struct file *f, struct err *e)
     return 0;
 }
 
+/* On failure `to` holds what was copied so far. */
 static int config_copy(struct config *to, const struct config *from, struct err *e)
 {
     size_t n;
     const struct config_knob *k = config_knobs(&n);
     memset(to, 0, sizeof *to);
-    for (size_t i = 0; i < n; i++) {
-        int rc = knob_copy(to, from, &k[i], e);
-        if (rc < 0) {
-            config_free(to);
-            return rc;
-        }
-    }
+    for (size_t i = 0; i < n; i++)
+        TRY(knob_copy(to, from, &k[i], e));
     return 0;
 }
 

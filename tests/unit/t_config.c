@@ -506,6 +506,7 @@ static void json_reads_back_as_the_same_config(void **state)
     ok(config_load(&b, put("json.yaml", ja.s), &e)); /* this JSON is YAML */
     config_json(&b, false, &jb);
     assert_string_equal(ja.s, jb.s);
+    assert_true(b.temperature == 0.1 && b.top_p == 1.0 / 3);
     config_json(&a, true, &few);
     assert_non_null(strstr(few.s, "\"seed\""));
     assert_null(strstr(few.s, "\"threads\""));
