@@ -242,8 +242,9 @@ int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,
     s->logits = mem_zalloc(vocab, sizeof *s->logits);
     if (!s->mask || !s->mask_row || !s->sample || !s->sampled || !s->id || !s->pair_row ||
         !s->pair_id || !s->lp || !s->logits) {
+        int rc = NOMEM(e, n * s->mask_words * sizeof *s->mask, "scheduler");
         sched_close(s);
-        return NOMEM(e, n * s->mask_words * sizeof *s->mask, "scheduler");
+        return rc;
     }
     *out = s;
     return 0;

@@ -291,7 +291,7 @@ static void bad_requests_are_refused_with_the_numbers(void **state)
     fails(engine_open(&o, &en, &e), ERR_USAGE, "cannot hold one context");
     o = serve_options();
     o.backend = "cuda";
-    fails(engine_open(&o, &en, &e), ERR_NODEV, "cuda");
+    fails(engine_open(&o, &en, &e), ERR_NODEV, "CUDA backend");
     o.model = "/no/such/model.gguf";
     fails(engine_open(&o, &en, &e), ERR_NOINPUT, "/no/such/model.gguf");
 }

@@ -1,0 +1,141 @@
+/*
+ * body_attention: softmax(scale q k^T) v for one kv head and a few queries, online (Milakov &
+ * Gimelshein 2018), in steps of ATTN_BLOCK positions counted from position 0 of the sequence. A query
+ * passes over the same blocks in the same order whatever the pages, the batch or the chunk it came in,
+ * so its bits depend on nothing else. K and V rows are decoded to f32 once for all queries that share
+ * them; scores and sums are f32 with v16's fixed order. Included by cpu_kernel_*.c only.
+ */
+
+static void kernel_decode_kv(const struct kv_view *kv, const char *row, float *y)
+{
+    int64_t dim = kv->head_dim, i = 0;
+    if (kv->fmt == FMT_F16 && dim % V16 == 0) {
+        for (; i < dim; i += V16)
+            v16_store(y + i, v16_load_f16((const uint16_t *)(const void *)row + i));
+    } else if (kv->fmt == FMT_Q8_0) {
+        const struct fmt_q8_0 *b = (const struct fmt_q8_0 *)(const void *)row;
+        for (; i < dim; i += 32, b++) {
+            struct v16 d = v16_set1(f16_to_f32(b->d));
+            v16_store(y + i, v16_mul(d, v16_load_i8(b->q)));
+            v16_store(y + i + 16, v16_mul(d, v16_load_i8(b->q + 16)));
+        }
+    } else {
+        fmt_info(kv->fmt)->decode(row, y, dim);
+    }
+}
+
+/* Rows at .. at + n - 1 of the item's sequence and head, (n, dim) f32. */
+static void kernel_gather_kv(const struct attn_item *it, const void *base, int at, int n, int64_t dim,
+                             float *y)
+{
+    const struct attention_args *a = it->a;
+    const int32_t *page = a->page + (int64_t)it->seq * a->max_pages;
+    for (int t = at; t < at + n; t++, y += dim) {
+        size_t off = kv_row_at(a->kv, page[t / a->kv->page_tokens], it->kv_head,
+                               t % a->kv->page_tokens);
+        kernel_decode_kv(a->kv, (const char *)base + off, y);
+    }
+}
+
+struct attn_state { /* of one query: running maximum and sum of weights */
+    float max, sum;
+};
+
+/* s[t] = scale * q . k[t] for t < n, -inf for the rest of the block; returns the largest. */
+static float kernel_scores(const float *q, const float *k, int n, int64_t dim, float scale, float *s)
+{
+    float top = -INFINITY;
+    for (int t = 0; t < ATTN_BLOCK; t++) {
+        s[t] = -INFINITY;
+        if (t >= n)
+            continue;
+        struct v16 dot = v16_zero();
+        for (int64_t i = 0; i < dim; i += V16)
+            dot = v16_fma(v16_load(q + i), v16_load(k + t * dim + i), dot);
+        s[t] = v16_sum(dot) * scale;
+        top = s[t] > top ? s[t] : top;
+    }
+    return top;
+}
+
+/* out[i] = out[i] * keep + sum_t p[t] v[t][i], t ascending */
+static void kernel_weigh(const float *p, const float *v, int n, int64_t dim, float keep, float *out)
+{
+    struct v16 k = v16_set1(keep);
+    int64_t i = 0;
+    for (; i + 4 * V16 <= dim; i += 4 * V16) {
+        struct v16 a = v16_mul(v16_load(out + i), k), b = v16_mul(v16_load(out + i + 16), k);
+        struct v16 c = v16_mul(v16_load(out + i + 32), k), d = v16_mul(v16_load(out + i + 48), k);
+        for (int t = 0; t < n; t++) {
+            struct v16 w = v16_set1(p[t]);
+            const float *row = v + t * dim + i;
+            a = v16_fma(w, v16_load(row), a);
+            b = v16_fma(w, v16_load(row + 16), b);
+            c = v16_fma(w, v16_load(row + 32), c);
+            d = v16_fma(w, v16_load(row + 48), d);
+        }
+        v16_store(out + i, a);
+        v16_store(out + i + 16, b);
+        v16_store(out + i + 32, c);
+        v16_store(out + i + 48, d);
+    }
+    for (; i < dim; i += V16) {
+        struct v16 a = v16_mul(v16_load(out + i), k);
+        for (int t = 0; t < n; t++)
+            a = v16_fma(v16_set1(p[t]), v16_load(v + t * dim + i), a);
+        v16_store(out + i, a);
+    }
+}
+
+/* One query over one block of n visible positions. */
+static void kernel_attend(const float *q, const float *k, const float *v, int n, int64_t dim,
+                          float scale, struct attn_state *st, float *out)
+{
+    float s[ATTN_BLOCK];
+    float top = kernel_scores(q, k, n, dim, scale, s), old = st->max;
+    st->max = top > old ? top : old;
+    struct v16 m = v16_set1(st->max), corr = v16_exp(v16_set1(old - st->max));
+    struct v16 lo = v16_exp(v16_sub(v16_load(s), m)), hi = v16_exp(v16_sub(v16_load(s + V16), m));
+    float keep[V16];
+    v16_store(keep, corr);
+    v16_store(s, lo);
+    v16_store(s + V16, hi);
+    st->sum = fmaf(st->sum, keep[0], v16_sum(v16_add(lo, hi)));
+    kernel_weigh(s, v, n, dim, keep[0], out);
+}
+
+static void kernel_attention(const struct attn_item *it)
+{
+    const struct attention_args *a = it->a;
+    int group = a->n_head / a->kv->n_kv_head, n_query = it->n_row * it->n_head;
+    int head0 = it->kv_head * group + it->head;
+    int64_t head = a->kv->head_dim, dim = (head + V16 - 1) / V16 * V16;
+    float *k = it->scratch, *v = k + ATTN_BLOCK * dim, *q = v + ATTN_BLOCK * dim;
+    float *out = q + ATTN_QUERIES * dim;
+    struct attn_state st[ATTN_QUERIES];
+    memset(k, 0, (size_t)(2 * ATTN_BLOCK + 2 * ATTN_QUERIES) * (size_t)dim * sizeof *k);
+    for (int i = 0; i < n_query; i++) {
+        int64_t from = (int64_t)(it->row + i / it->n_head) * a->n_head + head0 + i % it->n_head;
+        memcpy(q + i * dim, a->q + from * head, (size_t)head * sizeof *q);
+        st[i] = (struct attn_state){-INFINITY, 0};
+    }
+    /* positions that the item's first row sees; each later row sees one more */
+    int first = a->kv_len[it->seq] - a->q_start[it->seq + 1] + it->row + 1;
+    int last = first + it->n_row - 1;
+    for (int at = 0; at < last; at += ATTN_BLOCK) {
+        int n = last - at < ATTN_BLOCK ? last - at : ATTN_BLOCK;
+        kernel_gather_kv(it, a->kv->k, at, n, dim, k);
+        kernel_gather_kv(it, a->kv->v, at, n, dim, v);
+        for (int i = 0; i < n_query; i++) {
+            int seen = first + i / it->n_head - at;
+            if (seen > 0)
+                kernel_attend(q + i * dim, k, v, seen < n ? seen : n, dim, a->scale, &st[i],
+                              out + i * dim);
+        }
+    }
+    for (int i = 0; i < n_query; i++) {
+        int64_t to = (int64_t)(it->row + i / it->n_head) * a->n_head + head0 + i % it->n_head;
+        for (int64_t j = 0; j < head; j++)
+            a->y[to * head + j] = out[i * dim + j] / st[i].sum;
+    }
+}

@@ -1,0 +1,47 @@
+/* body_rows: element-wise ops and rmsnorm of one row, in v16. Included by cpu_kernel_*.c only. */
+
+static void kernel_add(const float *x, float *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + V16 <= n; i += V16)
+        v16_store(y + i, v16_add(v16_load(y + i), v16_load(x + i)));
+    v16_store_n(y + i, v16_add(v16_load_n(y + i, n - i), v16_load_n(x + i, n - i)), n - i);
+}
+
+static void kernel_swiglu(const float *gate, const float *up, float *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + V16 <= n; i += V16)
+        v16_store(y + i, v16_mul(v16_silu(v16_load(gate + i)), v16_load(up + i)));
+    struct v16 g = v16_load_n(gate + i, n - i), u = v16_load_n(up + i, n - i);
+    v16_store_n(y + i, v16_mul(v16_silu(g), u), n - i);
+}
+
+static void kernel_f16(const float *x, uint16_t *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + V16 <= n; i += V16)
+        v16_store_f16(y + i, v16_load(x + i));
+    for (; i < n; i++)
+        y[i] = f32_to_f16(x[i]);
+}
+
+/* The squares are added in f32 lane by lane over 1024 elements, the parts in double. */
+static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, float eps)
+{
+    double sum = 0;
+    for (int64_t at = 0; at < n; at += 1024) {
+        int64_t end = at + 1024 < n ? at + 1024 : n, i = at;
+        struct v16 s = v16_zero();
+        for (; i + V16 <= end; i += V16)
+            s = v16_fma(v16_load(x + i), v16_load(x + i), s);
+        struct v16 t = v16_load_n(x + i, end - i);
+        sum += (double)v16_sum(v16_fma(t, t, s));
+    }
+    struct v16 scale = v16_set1((float)(1 / sqrt(sum / (double)n + (double)eps)));
+    int64_t i = 0;
+    for (; i + V16 <= n; i += V16)
+        v16_store(y + i, v16_mul(v16_mul(v16_load(x + i), scale), v16_load(w + i)));
+    struct v16 t = v16_mul(v16_load_n(x + i, n - i), scale);
+    v16_store_n(y + i, v16_mul(t, v16_load_n(w + i, n - i)), n - i);
+}

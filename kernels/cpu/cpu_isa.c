@@ -1,0 +1,73 @@
+#include "cpu_isa.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name, *title;
+} cpu_isa_table[CPU_ISA_COUNT] = {
+    [CPU_SCALAR] = {"scalar", "scalar"},
+    [CPU_AVX2] = {"avx2", "AVX2"},
+    [CPU_AVX512VNNI] = {"avx512vnni", "AVX-512 VNNI"},
+};
+
+const char *cpu_isa_name(enum cpu_isa isa)
+{
+    return cpu_isa_table[isa].name;
+}
+
+const char *cpu_isa_title(enum cpu_isa isa)
+{
+    return cpu_isa_table[isa].title;
+}
+
+int cpu_isa_has(enum cpu_isa isa)
+{
+    if (isa == CPU_SCALAR)
+        return 1;
+#if defined(__x86_64__) /* the builtin asks CPUID and XGETBV: also the system must save the registers */
+    __builtin_cpu_init();
+    if (isa == CPU_AVX2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+               __builtin_cpu_supports("f16c");
+    if (isa == CPU_AVX512VNNI)
+        return cpu_isa_has(CPU_AVX2) && __builtin_cpu_supports("avx512f") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+#endif
+    return 0;
+}
+
+/* "scalar, avx2": what can run here. */
+static void cpu_isa_list(char out[64])
+{
+    out[0] = 0;
+    for (int i = 0; i < CPU_ISA_COUNT; i++) {
+        size_t n = strlen(out);
+        if (cpu_isa_has((enum cpu_isa)i))
+            snprintf(out + n, 64 - n, "%s%s", n ? ", " : "", cpu_isa_table[i].name);
+    }
+}
+
+int cpu_isa_choose(const char *name, enum cpu_isa *out, struct err *e)
+{
+    char have[64];
+    cpu_isa_list(have);
+    if (!name || strcmp(name, "auto") == 0) {
+        int best = CPU_ISA_COUNT - 1;
+        while (!cpu_isa_has((enum cpu_isa)best))
+            best--;
+        *out = (enum cpu_isa)best;
+        return 0;
+    }
+    for (int i = 0; i < CPU_ISA_COUNT; i++) {
+        if (strcmp(name, cpu_isa_table[i].name) != 0)
+            continue;
+        if (!cpu_isa_has((enum cpu_isa)i))
+            FAIL(e, ERR_NODEV, "this processor lacks the instruction set '%s'; use auto, %s", name,
+                 have);
+        *out = (enum cpu_isa)i;
+        return 0;
+    }
+    FAIL(e, ERR_USAGE, "unknown instruction set '%s'; use auto, %s", name, have);
+}

@@ -1,0 +1,17 @@
+/* cpu_isa: which instruction sets this processor *and* operating system offer, and the one that the
+ * kernels shall use. */
+#ifndef MAS_CPU_ISA_H
+#define MAS_CPU_ISA_H
+
+#include "err.h"
+
+enum cpu_isa { CPU_SCALAR, CPU_AVX2, CPU_AVX512VNNI, CPU_ISA_COUNT };
+
+const char *cpu_isa_name(enum cpu_isa isa);  /* "avx2", as the option is written */
+const char *cpu_isa_title(enum cpu_isa isa); /* "AVX2", for people */
+int cpu_isa_has(enum cpu_isa isa);           /* 1 if it can run here */
+/* name: "auto" or NULL = the best; else that one. ERR_USAGE for an unknown name, ERR_NODEV when it
+ * is not to be had here; both list what is. */
+int cpu_isa_choose(const char *name, enum cpu_isa *out, struct err *e);
+
+#endif

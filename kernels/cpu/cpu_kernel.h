@@ -1,0 +1,82 @@
+/*
+ * cpu_kernel: the single-threaded inner parts of the fast CPU backend, one table per instruction set.
+ * cpu_kernel_scalar.c, _avx2.c and _avx512.c include the same bodies (body_*.h), written in v16, and
+ * add what is worth writing by hand; the bits of every result are the same in all of them. What
+ * threads do, and which rows, is decided in cpu_<op>.c.
+ */
+#ifndef MAS_CPU_KERNEL_H
+#define MAS_CPU_KERNEL_H
+
+#include "cpu_isa.h"
+#include "ops.h"
+
+#define MM_TILE 16 /* output columns (weight rows) of a tile: one v16 */
+#define MM_ROWS 8  /* activation rows of a tile: what a weight block is unpacked for once */
+
+/* Activation rows, and the same quantised to 8 bits in blocks of `block` elements (matmul numerics:
+ * cpu_matmul.c). Everything about row r lies at base + r * stride. */
+struct mm_x {
+    const float *f; /* (n_row, n_in) */
+    int64_t n_in;
+    char *base;    /* (n_row, stride) bytes; NULL when the weights are no quantised format */
+    size_t stride; /* multiple of 64 */
+    size_t sum_at, d_at; /* q at 0: int8 (n_in); int16 (n_in/16) sums of 16 q; f32 scale per block,
+                            padded with zeros to a multiple of 8 */
+};
+
+static inline const int8_t *mm_x_q(const struct mm_x *x, int64_t r)
+{
+    return (const int8_t *)(x->base + (size_t)r * x->stride);
+}
+static inline const int16_t *mm_x_sum(const struct mm_x *x, int64_t r)
+{
+    return (const int16_t *)(const void *)(x->base + (size_t)r * x->stride + x->sum_at);
+}
+static inline const float *mm_x_d(const struct mm_x *x, int64_t r)
+{
+    return (const float *)(const void *)(x->base + (size_t)r * x->stride + x->d_at);
+}
+
+/* One (sequence, kv head, few query rows): everything that shares K and V rows. */
+struct attn_item {
+    const struct attention_args *a;
+    int seq, kv_head;
+    int row, n_row;   /* query rows row .. row + n_row - 1 of the batch */
+    int head, n_head; /* query heads head .. head + n_head - 1 of the kv head's group */
+    float *scratch; /* attn_scratch_floats() */
+};
+#define ATTN_BLOCK 32 /* positions per step of the online softmax; part of the numerics */
+#define ATTN_QUERIES 32 /* query rows x heads of an item */
+
+/* One row of sample. */
+struct sample_job {
+    const float *x; /* (n_vocab) logits */
+    int64_t n;
+    const uint32_t *mask; /* NULL = all allowed */
+    const struct sample_row *p;
+    uint64_t *scratch; /* (n_vocab) */
+};
+
+struct cpu_kernels {
+    enum cpu_isa isa;
+    /* x (n_in) of row r -> the quantised form, blocks of 256 or 32 elements */
+    void (*quantise)(const struct mm_x *x, int64_t r, int block);
+    /* t[i][j] (i < nr <= MM_ROWS, stride MM_TILE) = row r0 + i of x . weight row j0 + j, j < nj */
+    void (*tile)(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0, int nr,
+                 float *t);
+    void (*rmsnorm)(const float *x, const float *w, float *y, int64_t n, float eps);
+    void (*swiglu)(const float *gate, const float *up, float *y, int64_t n);
+    void (*add)(const float *x, float *y, int64_t n);
+    void (*f16)(const float *x, uint16_t *y, int64_t n);
+    void (*attention)(const struct attn_item *item);
+    /* max + ln sum e^(x - max); NaN when x holds NaN or an infinite maximum */
+    double (*log_sum_exp)(const float *x, int64_t n);
+    int32_t (*sample)(const struct sample_job *job);
+};
+
+extern const struct cpu_kernels cpu_kernels_scalar;
+#if defined(__x86_64__)
+extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512;
+#endif
+
+#endif

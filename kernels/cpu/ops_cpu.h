@@ -1,0 +1,33 @@
+/* ops_cpu: the fast backend "cpu": threads, and the best instruction set that the machine has. */
+#ifndef MAS_OPS_CPU_H
+#define MAS_OPS_CPU_H
+
+#include "cpu_kernel.h"
+#include "pool.h"
+
+struct ops_cpu {
+    struct ops ops; /* first: a struct ops * is a struct ops_cpu * */
+    struct device dev;
+    struct pool *pool;
+    const struct cpu_kernels *k;
+    char *scratch; /* lent */
+    size_t scratch_bytes;
+};
+
+int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e);
+
+static inline struct ops_cpu *ops_cpu(struct ops *ops)
+{
+    return (struct ops_cpu *)ops;
+}
+
+#define X(op) int cpu_##op(struct ops *ops, struct stream *s, const struct op##_args *a, struct err *e);
+OP_LIST(X)
+#undef X
+
+/* Bytes of scratch that an op needs for its largest shapes, all threads together. */
+size_t cpu_matmul_scratch(int n_row, int64_t n_in);
+size_t cpu_attention_scratch(int n_threads, int head_dim);
+size_t cpu_sample_scratch(int n_threads, int64_t n_vocab);
+
+#endif

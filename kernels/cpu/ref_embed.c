@@ -1,0 +1,14 @@
+#include "ops_check.h"
+#include "ops_ref.h"
+
+int ref_embed(struct ops *ops, struct stream *s, const struct embed_args *a, struct err *e)
+{
+    (void)ops, (void)s;
+    TRY(ops_check_embed(a, e));
+    for (int r = 0; r < a->n_row; r++) {
+        int64_t n = tensor_cols(a->table);
+        const char *row = (const char *)a->table->data + (size_t)a->id[r] * a->table->row_bytes;
+        fmt_info(a->table->fmt)->decode(row, a->y + r * n, n);
+    }
+    return 0;
+}

@@ -1,0 +1,511 @@
+/*
+ * v16: sixteen f32 lanes, in one of three forms chosen by the flags of the file that includes it: an
+ * array (scalar), two AVX registers, one AVX-512 register. Every function is exact or correctly
+ * rounded per lane, and sums have one fixed shape, so a kernel written in v16 gives the same bits in
+ * all three forms. Comparisons take the second operand when one is NaN (the rule of maxps).
+ */
+#ifndef MAS_V16_H
+#define MAS_V16_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "f16.h"
+
+#define V16 16
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+
+struct v16 {
+    __m512 v;
+};
+#define V16_MAKE(x) ((struct v16){x})
+
+static inline struct v16 v16_set1(float x)
+{
+    return V16_MAKE(_mm512_set1_ps(x));
+}
+static inline struct v16 v16_load(const float *p)
+{
+    return V16_MAKE(_mm512_loadu_ps(p));
+}
+static inline void v16_store(float *p, struct v16 a)
+{
+    _mm512_storeu_ps(p, a.v);
+}
+static inline __mmask16 v16_mask(int64_t n)
+{
+    return (__mmask16)((1u << n) - 1);
+}
+/* n in 0..15; the other lanes are zero, the memory behind them is not touched */
+static inline struct v16 v16_load_n(const float *p, int64_t n)
+{
+    return V16_MAKE(_mm512_maskz_loadu_ps(v16_mask(n), p));
+}
+static inline void v16_store_n(float *p, struct v16 a, int64_t n)
+{
+    _mm512_mask_storeu_ps(p, v16_mask(n), a.v);
+}
+static inline struct v16 v16_add(struct v16 a, struct v16 b)
+{
+    return V16_MAKE(_mm512_add_ps(a.v, b.v));
+}
+static inline struct v16 v16_sub(struct v16 a, struct v16 b)
+{
+    return V16_MAKE(_mm512_sub_ps(a.v, b.v));
+}
+static inline struct v16 v16_mul(struct v16 a, struct v16 b)
+{
+    return V16_MAKE(_mm512_mul_ps(a.v, b.v));
+}
+static inline struct v16 v16_div(struct v16 a, struct v16 b)
+{
+    return V16_MAKE(_mm512_div_ps(a.v, b.v));
+}
+static inline struct v16 v16_fma(struct v16 a, struct v16 b, struct v16 c) /* a * b + c */
+{
+    return V16_MAKE(_mm512_fmadd_ps(a.v, b.v, c.v));
+}
+static inline struct v16 v16_max(struct v16 a, struct v16 b) /* a > b ? a : b */
+{
+    return V16_MAKE(_mm512_max_ps(a.v, b.v));
+}
+static inline struct v16 v16_min(struct v16 a, struct v16 b) /* a < b ? a : b */
+{
+    return V16_MAKE(_mm512_min_ps(a.v, b.v));
+}
+static inline struct v16 v16_abs(struct v16 a)
+{
+    return V16_MAKE(_mm512_abs_ps(a.v));
+}
+/* a < b ? x : y */
+static inline struct v16 v16_if_lt(struct v16 a, struct v16 b, struct v16 x, struct v16 y)
+{
+    return V16_MAKE(_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v));
+}
+/* lane i: bit i of bits ? x : y */
+static inline struct v16 v16_if_bit(uint32_t bits, struct v16 x, struct v16 y)
+{
+    return V16_MAKE(_mm512_mask_blend_ps((__mmask16)bits, y.v, x.v));
+}
+static inline uint32_t v16_lt_bits(struct v16 a, struct v16 b) /* bit i: a[i] < b[i] */
+{
+    return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ);
+}
+static inline uint32_t v16_nan_bits(struct v16 a)
+{
+    return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
+}
+static inline struct v16 v16_load_f16(const uint16_t *p)
+{
+    return V16_MAKE(_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)));
+}
+static inline void v16_store_f16(uint16_t *p, struct v16 a)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
+}
+static inline struct v16 v16_load_bf16(const uint16_t *p)
+{
+    __m256i h = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return V16_MAKE(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)));
+}
+static inline struct v16 v16_load_i8(const int8_t *p)
+{
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return V16_MAKE(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b)));
+}
+/* Nearest integer (ties to even) of lanes within +-127. */
+static inline void v16_store_i8(int8_t *p, struct v16 a)
+{
+    __m128i b = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v));
+    _mm_storeu_si128((__m128i *)(void *)p, b);
+}
+/* p * 2^k, where t = 1.5 * 2^23 + k with an integer k in -254..254: two exact factors */
+static inline struct v16 v16_scale2(struct v16 p, struct v16 t)
+{
+    __m512i k = _mm512_sub_epi32(_mm512_castps_si512(t.v), _mm512_set1_epi32(0x4b400000));
+    __m512i half = _mm512_srai_epi32(k, 1), bias = _mm512_set1_epi32(127);
+    __m512i a = _mm512_slli_epi32(_mm512_add_epi32(half, bias), 23);
+    __m512i b = _mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(k, half), bias), 23);
+    return V16_MAKE(_mm512_mul_ps(_mm512_mul_ps(p.v, _mm512_castsi512_ps(a)), _mm512_castsi512_ps(b)));
+}
+/* x = m * 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal x */
+static inline struct v16 v16_split2(struct v16 x, struct v16 *e)
+{
+    __m512i i = _mm512_sub_epi32(_mm512_castps_si512(x.v), _mm512_set1_epi32(0x3f3504f3));
+    __m512i k = _mm512_srai_epi32(i, 23);
+    e->v = _mm512_cvtepi32_ps(k);
+    i = _mm512_sub_epi32(_mm512_castps_si512(x.v), _mm512_slli_epi32(k, 23));
+    return V16_MAKE(_mm512_castsi512_ps(i));
+}
+/* lanes 0..7 + lanes 8..15, then halves again: ((0+8)+(4+12)) + ((2+10)+(6+14)) + the odd ones alike */
+static inline float v16_sum(struct v16 a)
+{
+    __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+    __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    c = _mm_add_ps(c, _mm_movehl_ps(c, c));
+    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+
+#elif defined(__AVX2__)
+#include <immintrin.h>
+
+struct v16 {
+    __m256 a, b;
+};
+#define V16_MAKE(x, y) ((struct v16){x, y})
+
+static inline struct v16 v16_set1(float x)
+{
+    return V16_MAKE(_mm256_set1_ps(x), _mm256_set1_ps(x));
+}
+static inline struct v16 v16_load(const float *p)
+{
+    return V16_MAKE(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8));
+}
+static inline void v16_store(float *p, struct v16 a)
+{
+    _mm256_storeu_ps(p, a.a);
+    _mm256_storeu_ps(p + 8, a.b);
+}
+static inline struct v16 v16_load_n(const float *p, int64_t n)
+{
+    float t[V16] = {0};
+    memcpy(t, p, (size_t)n * sizeof *t);
+    return v16_load(t);
+}
+static inline void v16_store_n(float *p, struct v16 a, int64_t n)
+{
+    float t[V16];
+    v16_store(t, a);
+    memcpy(p, t, (size_t)n * sizeof *t);
+}
+static inline struct v16 v16_add(struct v16 a, struct v16 b)
+{
+    return V16_MAKE(_mm256_add_ps(a.a, b.a), _mm256_add_ps(a.b, b.b));
+}
+static inline struct v16 v16_sub(struct v16 a, struct v16 b)
+{
+    return V16_MAKE(_mm256_sub_ps(a.a, b.a), _mm256_sub_ps(a.b, b.b));
+}
+static inline struct v16 v16_mul(struct v16 a, struct v16 b)
+{
+    return V16_MAKE(_mm256_mul_ps(a.a, b.a), _mm256_mul_ps(a.b, b.b));
+}
+static inline struct v16 v16_div(struct v16 a, struct v16 b)
+{
+    return V16_MAKE(_mm256_div_ps(a.a, b.a), _mm256_div_ps(a.b, b.b));
+}
+static inline struct v16 v16_fma(struct v16 a, struct v16 b, struct v16 c)
+{
+    return V16_MAKE(_mm256_fmadd_ps(a.a, b.a, c.a), _mm256_fmadd_ps(a.b, b.b, c.b));
+}
+static inline struct v16 v16_max(struct v16 a, struct v16 b)
+{
+    return V16_MAKE(_mm256_max_ps(a.a, b.a), _mm256_max_ps(a.b, b.b));
+}
+static inline struct v16 v16_min(struct v16 a, struct v16 b)
+{
+    return V16_MAKE(_mm256_min_ps(a.a, b.a), _mm256_min_ps(a.b, b.b));
+}
+static inline struct v16 v16_abs(struct v16 a)
+{
+    __m256 sign = _mm256_set1_ps(-0.0f);
+    return V16_MAKE(_mm256_andnot_ps(sign, a.a), _mm256_andnot_ps(sign, a.b));
+}
+static inline struct v16 v16_if_lt(struct v16 a, struct v16 b, struct v16 x, struct v16 y)
+{
+    return V16_MAKE(_mm256_blendv_ps(y.a, x.a, _mm256_cmp_ps(a.a, b.a, _CMP_LT_OQ)),
+                    _mm256_blendv_ps(y.b, x.b, _mm256_cmp_ps(a.b, b.b, _CMP_LT_OQ)));
+}
+static inline struct v16 v16_if_bit(uint32_t bits, struct v16 x, struct v16 y)
+{
+    __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    __m256i lo = _mm256_and_si256(_mm256_set1_epi32((int)bits), lane);
+    __m256i hi = _mm256_and_si256(_mm256_set1_epi32((int)(bits >> 8)), lane);
+    return V16_MAKE(_mm256_blendv_ps(y.a, x.a, _mm256_castsi256_ps(_mm256_cmpeq_epi32(lo, lane))),
+                    _mm256_blendv_ps(y.b, x.b, _mm256_castsi256_ps(_mm256_cmpeq_epi32(hi, lane))));
+}
+static inline uint32_t v16_lt_bits(struct v16 a, struct v16 b)
+{
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a.a, b.a, _CMP_LT_OQ)) |
+           (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a.b, b.b, _CMP_LT_OQ)) << 8;
+}
+static inline uint32_t v16_nan_bits(struct v16 a)
+{
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a.a, a.a, _CMP_UNORD_Q)) |
+           (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a.b, a.b, _CMP_UNORD_Q)) << 8;
+}
+static inline struct v16 v16_load_f16(const uint16_t *p)
+{
+    return V16_MAKE(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)),
+                    _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p + 8))));
+}
+static inline void v16_store_f16(uint16_t *p, struct v16 a)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(a.a, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((__m128i *)(void *)(p + 8), _mm256_cvtps_ph(a.b, _MM_FROUND_TO_NEAREST_INT));
+}
+static inline __m256 v16_half_bf16(const uint16_t *p)
+{
+    __m256i h = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(h, 16));
+}
+static inline struct v16 v16_load_bf16(const uint16_t *p)
+{
+    return V16_MAKE(v16_half_bf16(p), v16_half_bf16(p + 8));
+}
+static inline struct v16 v16_load_i8(const int8_t *p)
+{
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return V16_MAKE(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)),
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8))));
+}
+static inline void v16_store_i8(int8_t *p, struct v16 a)
+{
+    __m256i w = _mm256_packs_epi32(_mm256_cvtps_epi32(a.a), _mm256_cvtps_epi32(a.b));
+    w = _mm256_permute4x64_epi64(w, 0xd8); /* packs works in 128-bit halves */
+    __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
+    _mm_storeu_si128((__m128i *)(void *)p, b);
+}
+static inline __m256 v16_half_scale2(__m256 p, __m256 t)
+{
+    __m256i k = _mm256_sub_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(0x4b400000));
+    __m256i half = _mm256_srai_epi32(k, 1), bias = _mm256_set1_epi32(127);
+    __m256i a = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+    __m256i b = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(k, half), bias), 23);
+    return _mm256_mul_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(a)), _mm256_castsi256_ps(b));
+}
+static inline struct v16 v16_scale2(struct v16 p, struct v16 t)
+{
+    return V16_MAKE(v16_half_scale2(p.a, t.a), v16_half_scale2(p.b, t.b));
+}
+static inline __m256 v16_half_split2(__m256 x, __m256 *e)
+{
+    __m256i i = _mm256_sub_epi32(_mm256_castps_si256(x), _mm256_set1_epi32(0x3f3504f3));
+    __m256i k = _mm256_srai_epi32(i, 23);
+    *e = _mm256_cvtepi32_ps(k);
+    return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(k, 23)));
+}
+static inline struct v16 v16_split2(struct v16 x, struct v16 *e)
+{
+    __m256 a = v16_half_split2(x.a, &e->a);
+    return V16_MAKE(a, v16_half_split2(x.b, &e->b));
+}
+static inline float v16_sum(struct v16 a)
+{
+    __m256 b = _mm256_add_ps(a.a, a.b);
+    __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    c = _mm_add_ps(c, _mm_movehl_ps(c, c));
+    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+
+#else
+
+struct v16 {
+    float f[V16];
+};
+#define V16_EACH(expr)                                                                            \
+    struct v16 y;                                                                                 \
+    for (int i = 0; i < V16; i++)                                                                 \
+        y.f[i] = (expr);                                                                          \
+    return y
+
+static inline struct v16 v16_set1(float x)
+{
+    V16_EACH(x);
+}
+static inline struct v16 v16_load(const float *p)
+{
+    V16_EACH(p[i]);
+}
+static inline void v16_store(float *p, struct v16 a)
+{
+    memcpy(p, a.f, sizeof a.f);
+}
+static inline struct v16 v16_load_n(const float *p, int64_t n)
+{
+    V16_EACH(i < n ? p[i] : 0);
+}
+static inline void v16_store_n(float *p, struct v16 a, int64_t n)
+{
+    memcpy(p, a.f, (size_t)n * sizeof *p);
+}
+static inline struct v16 v16_add(struct v16 a, struct v16 b)
+{
+    V16_EACH(a.f[i] + b.f[i]);
+}
+static inline struct v16 v16_sub(struct v16 a, struct v16 b)
+{
+    V16_EACH(a.f[i] - b.f[i]);
+}
+static inline struct v16 v16_mul(struct v16 a, struct v16 b)
+{
+    V16_EACH(a.f[i] * b.f[i]);
+}
+static inline struct v16 v16_div(struct v16 a, struct v16 b)
+{
+    V16_EACH(a.f[i] / b.f[i]);
+}
+static inline struct v16 v16_fma(struct v16 a, struct v16 b, struct v16 c)
+{
+    V16_EACH(fmaf(a.f[i], b.f[i], c.f[i]));
+}
+static inline struct v16 v16_max(struct v16 a, struct v16 b)
+{
+    V16_EACH(a.f[i] > b.f[i] ? a.f[i] : b.f[i]);
+}
+static inline struct v16 v16_min(struct v16 a, struct v16 b)
+{
+    V16_EACH(a.f[i] < b.f[i] ? a.f[i] : b.f[i]);
+}
+static inline struct v16 v16_abs(struct v16 a)
+{
+    V16_EACH(fabsf(a.f[i]));
+}
+static inline struct v16 v16_if_lt(struct v16 a, struct v16 b, struct v16 x, struct v16 z)
+{
+    V16_EACH(a.f[i] < b.f[i] ? x.f[i] : z.f[i]);
+}
+static inline struct v16 v16_if_bit(uint32_t bits, struct v16 x, struct v16 z)
+{
+    V16_EACH(bits >> i & 1 ? x.f[i] : z.f[i]);
+}
+static inline uint32_t v16_lt_bits(struct v16 a, struct v16 b)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < V16; i++)
+        bits |= (uint32_t)(a.f[i] < b.f[i]) << i;
+    return bits;
+}
+static inline uint32_t v16_nan_bits(struct v16 a)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < V16; i++)
+        bits |= (uint32_t)(a.f[i] != a.f[i]) << i;
+    return bits;
+}
+static inline struct v16 v16_load_f16(const uint16_t *p)
+{
+    V16_EACH(f16_to_f32(p[i]));
+}
+static inline void v16_store_f16(uint16_t *p, struct v16 a)
+{
+    for (int i = 0; i < V16; i++)
+        p[i] = f32_to_f16(a.f[i]);
+}
+static inline struct v16 v16_load_bf16(const uint16_t *p)
+{
+    V16_EACH(bf16_to_f32(p[i]));
+}
+static inline struct v16 v16_load_i8(const int8_t *p)
+{
+    V16_EACH((float)p[i]);
+}
+static inline void v16_store_i8(int8_t *p, struct v16 a)
+{
+    for (int i = 0; i < V16; i++) /* adding 1.5 * 2^23 rounds to the nearest integer, ties to even */
+        p[i] = (int8_t)(int32_t)(f32_bits(a.f[i] + 0x1.8p23f) - 0x4b400000u);
+}
+static inline float v16_pow2(int32_t k)
+{
+    return f32_from_bits((uint32_t)(k + 127) << 23);
+}
+static inline float v16_lane_scale2(float p, float t)
+{
+    int32_t k = (int32_t)(f32_bits(t) - 0x4b400000u), half = k >> 1;
+    return p * v16_pow2(half) * v16_pow2(k - half);
+}
+static inline struct v16 v16_scale2(struct v16 p, struct v16 t)
+{
+    V16_EACH(v16_lane_scale2(p.f[i], t.f[i]));
+}
+static inline struct v16 v16_split2(struct v16 x, struct v16 *e)
+{
+    struct v16 m;
+    for (int i = 0; i < V16; i++) {
+        int32_t k = (int32_t)(f32_bits(x.f[i]) - 0x3f3504f3u) >> 23;
+        e->f[i] = (float)k;
+        m.f[i] = f32_from_bits(f32_bits(x.f[i]) - ((uint32_t)k << 23));
+    }
+    return m;
+}
+static inline float v16_sum(struct v16 a)
+{
+    for (int step = V16 / 2; step > 0; step /= 2)
+        for (int i = 0; i < step; i++)
+            a.f[i] += a.f[i + step];
+    return a.f[0];
+}
+#undef V16_EACH
+#endif
+
+static inline struct v16 v16_zero(void)
+{
+    return v16_set1(0);
+}
+
+/* The largest lane; no lane is NaN. */
+static inline float v16_top(struct v16 a)
+{
+    float t[V16];
+    v16_store(t, a);
+    for (int i = 1; i < V16; i++)
+        t[0] = t[i] > t[0] ? t[i] : t[0];
+    return t[0];
+}
+
+/*
+ * e^x. Argument reduction x = k ln 2 + r with ln 2 in two parts, then the polynomial of Cephes' expf
+ * (S. Moshier). 0 below -87.336 (where e^x would not be a normal number), infinity above 88.7228,
+ * NaN for NaN; else within 1 ulp (t_vmath goes through the floats).
+ */
+static inline struct v16 v16_exp(struct v16 x)
+{
+    const struct v16 lo = v16_set1(-87.336f), hi = v16_set1(88.722839f), magic = v16_set1(0x1.8p23f);
+    struct v16 c = v16_max(lo, v16_min(hi, x)); /* in this order a NaN stays */
+    struct v16 t = v16_fma(c, v16_set1(1.44269504f), magic), k = v16_sub(t, magic);
+    struct v16 r = v16_fma(k, v16_set1(-0.693359375f), c);
+    r = v16_fma(k, v16_set1(2.12194440e-4f), r);
+    struct v16 p = v16_set1(1.9875691500e-4f);
+    p = v16_fma(p, r, v16_set1(1.3981999507e-3f));
+    p = v16_fma(p, r, v16_set1(8.3334519073e-3f));
+    p = v16_fma(p, r, v16_set1(4.1665795894e-2f));
+    p = v16_fma(p, r, v16_set1(1.6666665459e-1f));
+    p = v16_fma(p, r, v16_set1(5.0000001201e-1f));
+    p = v16_fma(v16_mul(r, r), p, r);
+    p = v16_scale2(v16_add(p, v16_set1(1)), t);
+    p = v16_if_lt(x, lo, v16_zero(), p);
+    return v16_if_lt(hi, x, v16_set1(INFINITY), p);
+}
+
+/* ln x for positive normal x (not checked): m in [sqrt(1/2), sqrt(2)), then the polynomial of Cephes'
+ * logf. Within 1 ulp (t_vmath). */
+static inline struct v16 v16_log(struct v16 x)
+{
+    struct v16 e, f = v16_sub(v16_split2(x, &e), v16_set1(1)), z = v16_mul(f, f);
+    struct v16 p = v16_set1(7.0376836292e-2f);
+    p = v16_fma(p, f, v16_set1(-1.1514610310e-1f));
+    p = v16_fma(p, f, v16_set1(1.1676998740e-1f));
+    p = v16_fma(p, f, v16_set1(-1.2420140846e-1f));
+    p = v16_fma(p, f, v16_set1(1.4249322787e-1f));
+    p = v16_fma(p, f, v16_set1(-1.6668057665e-1f));
+    p = v16_fma(p, f, v16_set1(2.0000714765e-1f));
+    p = v16_fma(p, f, v16_set1(-2.4999993993e-1f));
+    p = v16_fma(p, f, v16_set1(3.3333331174e-1f));
+    p = v16_mul(v16_mul(p, f), z);
+    p = v16_fma(e, v16_set1(-2.12194440e-4f), p);
+    p = v16_fma(z, v16_set1(-0.5f), p);
+    return v16_fma(e, v16_set1(0.693359375f), v16_add(f, p));
+}
+
+/* x / (1 + e^-x) */
+static inline struct v16 v16_silu(struct v16 x)
+{
+    struct v16 e = v16_exp(v16_sub(v16_zero(), x));
+    return v16_div(x, v16_add(v16_set1(1), e));
+}
+
+#endif

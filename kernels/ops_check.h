@@ -1,0 +1,18 @@
+/* ops_check: what every op demands of its arguments, in one place for the backends whose memory the
+ * host can read (ref, cpu, cudahost): shapes, pointers, limits, and the ids, slots and pages
+ * themselves. 0 or ERR_BUG with op, value and limit. n_row 0 is allowed and needs no pointers. */
+#ifndef MAS_OPS_CHECK_H
+#define MAS_OPS_CHECK_H
+
+#include "ops.h"
+
+#define OPS_MAX_HEAD_DIM 512 /* rows of this length sit on the stacks of the kernels */
+
+#define X(op) int ops_check_##op(const struct op##_args *a, struct err *e);
+OP_LIST(X)
+#undef X
+
+/* The scratch that a call needs is bound; ERR_BUG names the op and both sizes. */
+int ops_check_scratch(const char *op, size_t need, const void *bound, size_t bytes, struct err *e);
+
+#endif
