@@ -8,7 +8,7 @@
 #include "err.h"
 #include "str.h"
 
-/* Reads path (plain or .gz, several members allowed) into out; more than max_bytes after inflation is
+/* Reads path (plain or .gz, several members allowed) into out, which gives up what it held; more than max_bytes after inflation is
  * ERR_DATA naming the cap, a truncated or corrupt member ERR_DATA with its byte offset. "-" = stdin. */
 int zio_read(const char *path, size_t max_bytes, struct str *out, struct err *e);
 /* One gzip member of data appended to out. */
