@@ -438,7 +438,7 @@ static int file_locate(struct file *f, const char *name, const struct file *from
             return NOMEM(e, strlen(name), "a path");
         if ((f->builtin = embed_find(path)))
             return 0;
-    } else if (stat(f->name, &st) == 0) {
+    } else if (stat(f->name, &st) == 0 && !(S_ISDIR(st.st_mode) && builtin_find(name))) {
         f->dev = st.st_dev;
         f->ino = st.st_ino;
         return 0;

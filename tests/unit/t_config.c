@@ -2,6 +2,7 @@
 #include "embed.h"
 #include "test.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char dir[256];
@@ -411,6 +412,17 @@ static void built_in_configs_go_by_a_plain_name(void **state)
     ok(config_load(&c, put("mine.yaml", "_base: llama3_70b\nseed: 5\n"), &e));
     assert_string_equal(c.kv.type, "q8_0");
     assert_int_equal(c.seed, 5);
+    char *here = getcwd(NULL, 0); /* a folder of that name does not hide it, a file does */
+    assert_non_null(here);
+    assert_int_equal(chdir(dir), 0);
+    assert_int_equal(mkdir("demo", 0700), 0);
+    ok(config_load(&c, "demo", &e));
+    assert_int_equal(rmdir("demo"), 0);
+    put("demo", "seed: 77\n");
+    ok(config_load(&c, "demo", &e));
+    assert_int_equal(c.seed, 77);
+    assert_int_equal(chdir(here), 0);
+    free(here);
     fails(config_load(&c, "demo_", &e), ERR_NOINPUT, "none of that name is built in");
     fails(config_load(&c, "./demo", &e), ERR_NOINPUT, "named without '/' and '.'");
     fails(config_load(&c, "configs/none.yaml", &e), ERR_NOINPUT, "configs/none.yaml");
