@@ -18,7 +18,8 @@
 struct mm_x {
     const float *f; /* (n_row, n_in) */
     int64_t n_in;
-    char *base;    /* (n_row, stride) bytes; NULL when the weights are no quantised format */
+    int block;     /* 256 or 32 */
+    char *base;    /* (n_row, stride) bytes */
     size_t stride; /* multiple of 64 */
     size_t sum_at, d_at; /* q at 0: int8 (n_in); int16 (n_in/16) sums of 16 q; f32 scale per block,
                             padded with zeros to a multiple of 8 */
@@ -59,8 +60,8 @@ struct sample_job {
 
 struct cpu_kernels {
     enum cpu_isa isa;
-    /* x (n_in) of row r -> the quantised form, blocks of 256 or 32 elements */
-    void (*quantise)(const struct mm_x *x, int64_t r, int block);
+    /* x->f of row r -> the quantised form */
+    void (*quantise)(const struct mm_x *x, int64_t r);
     /* t[i][j] (i < nr <= MM_ROWS, stride MM_TILE) = row r0 + i of x . weight row j0 + j, j < nj */
     void (*tile)(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0, int nr,
                  float *t);
