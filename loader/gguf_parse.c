@@ -126,8 +126,8 @@ static int take_count(struct reader *r, uint64_t smallest, const char *what, uin
     if (*out > left / smallest)
         FAIL(e, ERR_DATA,
              "%" PRIu64 " %s cannot fit into the %" PRIu64
-             " bytes left of the file: download incomplete or file damaged",
-             *out, what, left);
+             " bytes left of the file's %" PRIu64 ": download incomplete or file damaged",
+             *out, what, left, r->bytes->size);
     return 0;
 }
 

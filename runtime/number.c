@@ -112,8 +112,8 @@ int number_write(int64_t scaled, int decimals, char out[NUMBER_TEXT])
     const char *sign = scaled < 0 ? "-" : "";
     if (!decimals)
         return snprintf(out, NUMBER_TEXT, "%s%llu", sign, (unsigned long long)m);
-    return snprintf(out, NUMBER_TEXT, "%s%llu.%0*llu", sign, (unsigned long long)(m / unit), decimals,
-                    (unsigned long long)(m % unit));
+    return snprintf(out, NUMBER_TEXT, "%s%llu.%0*llu", sign, (unsigned long long)(m / unit),
+                    decimals, (unsigned long long)(m % unit));
 }
 
 /* The least magnitude in units of 10^-f with `more` further digits before the point that continues

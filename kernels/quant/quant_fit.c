@@ -100,8 +100,7 @@ void quant_fit_symmetric(const float (*x)[L], int n, int bottom, float step[L])
     memcpy(step, best.step, sizeof best.step);
 }
 
-/* ---- affine, super-blocks of Q4_K and Q5_K
- * --------------------------------------------------------- */
+/* ---- affine, super-blocks of Q4_K and Q5_K -------------------------------------------------- */
 
 struct fit_affine {
     float inv[L], from[L]; /* the trial: t = (x - from) * inv */

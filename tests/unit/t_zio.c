@@ -129,8 +129,9 @@ static void every_cut_of_a_packed_file_is_noticed_with_its_place(void **state)
         if (n == first + 1)
             snprintf(want, sizeof want, "no gzip member follow at byte %zu", first);
         else
-            snprintf(want, sizeof want, "ends at byte %zu inside the gzip member that begins at byte %zu",
-                     n, n > first ? first : (size_t)0);
+            snprintf(want, sizeof want,
+                     "ends at byte %zu inside the gzip member that begins at byte %zu", n,
+                     n > first ? first : (size_t)0);
         fails(zio_read(path, 3000, &got, &e), ERR_DATA, want);
     }
     str_free(&data);
