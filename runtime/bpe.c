@@ -39,9 +39,9 @@ static int merge_add(struct bpe *b, const struct vocab *v, struct gguf_str s, ui
     if (!merge_split(s, &at))
         FAIL(e, ERR_DATA, "is not two texts with a space between");
     size_t left = vocab_unescape(VOCAB_BYTE_LEVEL, s.s, at, buf);
-    size_t right = left == SIZE_MAX
-                       ? SIZE_MAX
-                       : vocab_unescape(VOCAB_BYTE_LEVEL, s.s + at + 1, s.len - at - 1, buf + left);
+    size_t right = SIZE_MAX;
+    if (left != SIZE_MAX)
+        right = vocab_unescape(VOCAB_BYTE_LEVEL, s.s + at + 1, s.len - at - 1, buf + left);
     if (right == SIZE_MAX)
         FAIL(e, ERR_DATA, "has a character outside the byte-level alphabet");
     struct bpe_merge m = {.left = vocab_plain(v, buf, left),
@@ -119,7 +119,7 @@ void bpe_free(struct bpe *b)
 
 #define NONE UINT32_MAX
 
-struct node {   /* one token of the piece so far; a doubly linked list in text order */
+struct node { /* one token of the piece so far; a doubly linked list in text order */
     int32_t id; /* -1: swallowed by the one before it */
     uint32_t prev, next;
 };
@@ -131,8 +131,7 @@ struct scratch { /* reused for all pieces of a text */
 };
 
 /* Puts the pair (left, its next) up as a candidate if the merges know it. Order: rank, then place.
- * The ids of the pair travel along, so that a candidate overtaken by another merge is recognised.
- */
+ * The ids of the pair travel along, so that a candidate overtaken by another merge is known. */
 static int offer(const struct bpe *b, struct scratch *w, uint32_t left, struct err *e)
 {
     uint32_t right = left == NONE ? NONE : w->node[left].next;

@@ -5,7 +5,7 @@
 #include "str.h"
 #include "unicode.h"
 
-struct mark {   /* one character of the text */
+struct mark { /* one character of the text */
     size_t len; /* bytes; 0 = the end */
     enum unicode_class class;
     uint32_t cp; /* 0xffffffff for an invalid byte */
@@ -41,8 +41,9 @@ static uint32_t lower(uint32_t cp)
 {
     if (cp >= 'A' && cp <= 'Z')
         return cp + 0x20;
-    return cp == 0x17f ? 's'
-                       : cp; /* LONG S: the one other character that folds to one of stremvld */
+    if (cp == 0x17f) /* LONG S: the only other character that folds to a letter of a contraction */
+        return 's';
+    return cp;
 }
 
 /* (?i:'s|'t|'re|'ve|'m|'ll|'d) after the apostrophe at s[0]: bytes of the whole match, or 0. */

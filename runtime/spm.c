@@ -67,7 +67,7 @@ void spm_free(struct spm *p)
     *p = (struct spm){0};
 }
 
-struct symbol {       /* a stretch of the text; a doubly linked list in text order */
+struct symbol { /* a stretch of the text; a doubly linked list in text order */
     uint32_t at, len; /* len 0: swallowed by the one before it */
     uint32_t prev, next;
 };
@@ -85,8 +85,7 @@ static int32_t normal_token(const struct vocab *v, const char *s, size_t n)
 }
 
 /* Puts the join of symbol `left` and its next up as a candidate if it is a token. Order: score,
- * then place. The length of the join travels along, so that an overtaken candidate is recognised.
- */
+ * then place. The length of the join travels along, so that an overtaken candidate is known. */
 static int offer(const struct spm *p, const struct vocab *v, struct scratch *w, uint32_t left,
                  struct err *e)
 {

@@ -4,9 +4,10 @@
  *   tokenizer.ggml.model "llama": SentencePiece (Llama 2), merges by score, byte fallback
  * Any bytes are accepted as text. Ordinary text never becomes a control token: special pieces are
  * recognised only when asked for (user-defined tokens, which are ordinary text, always). Decoding
- * gives the encoded bytes back exactly; SentencePiece has two exceptions: U+2581 is its space, and a
- * vocabulary without byte tokens loses what it lacks. Pieces are raw bytes everywhere: " the", not the notation of the file. Immutable after
- * open; any thread may use it (scratch is the caller's or local). Lengths are size_t throughout.
+ * gives the encoded bytes back exactly; SentencePiece has two exceptions: U+2581 is its space, and
+ * a vocabulary without byte tokens loses what it lacks. Pieces are raw bytes everywhere: " the",
+ * not the notation of the file. Immutable after open; any thread may use it (scratch is the
+ * caller's or local). Lengths are size_t throughout.
  */
 #ifndef MAS_TOKENIZER_H
 #define MAS_TOKENIZER_H
@@ -66,7 +67,7 @@ int32_t tokenizer_eos(const struct tokenizer *t);
 int32_t tokenizer_eot(const struct tokenizer *t); /* end of turn: <|eot_id|>, -1 = none */
 bool tokenizer_is_end(const struct tokenizer *t, int32_t id); /* EOS, EOT, EOM, <|end_of_text|> */
 bool tokenizer_is_control(const struct tokenizer *t, int32_t id); /* control, unused or unknown */
-/* The token of exactly these bytes, -1 = none; of several a control or user-defined one comes first. */
+/* The token of exactly these bytes, -1 = none; a control or user-defined one comes first. */
 int32_t tokenizer_find(const struct tokenizer *t, const char *piece, size_t n);
 
 /* The vocabulary as bytes, for constrained decoding: *s points to the token's raw bytes (len 0 for

@@ -43,15 +43,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp argp = {rows,
-                                 parse,
-                                 "[ID...]",
-                                 "Prints the text of token ids, byte for byte and without a "
-                                 "newline of its own. Control tokens give "
-                                 "nothing unless --special.",
-                                 NULL,
-                                 NULL,
-                                 NULL};
+static const char doc[] =
+    "Prints the text of token ids, byte for byte and without a newline of its own. Control tokens "
+    "give nothing unless --special.";
+
+static const struct argp argp = {
+    .options = rows, .parser = parse, .args_doc = "[ID...]", .doc = doc};
 
 /* Reads numbers separated by white space; cuts up s. */
 static int read_ids(char *s, size_t n, struct token_list *ids, struct err *e)

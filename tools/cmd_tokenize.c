@@ -52,15 +52,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp argp = {rows,
-                                 parse,
-                                 NULL,
-                                 "Prints the token ids of a text, separated by spaces, on one "
-                                 "line. Bytes are taken as they are; "
-                                 "without --special no text becomes a control token.",
-                                 NULL,
-                                 NULL,
-                                 NULL};
+static const char doc[] =
+    "Prints the token ids of a text, separated by spaces, on one line. Bytes are taken as they are; "
+    "without --special no text becomes a control token.";
+
+static const struct argp argp = {.options = rows, .parser = parse, .doc = doc};
 
 static int tokenize(const struct options *o, const char *text, size_t n, struct token_list *ids,
                     struct err *e)
@@ -102,8 +98,9 @@ done:
     return rc < 0 ? cmd_fail(&e) : 0;
 }
 
-const struct cmd cmd_tokenize = {"tokenize", "print the token ids of a text",
-                                 "mas tokenize -m llama3.gguf -p \"What is the diagnosis?\"\n"
-                                 "mas tokenize -m llama3.gguf -f question.txt --count\n"
-                                 "mas tokenize -m llama3.gguf --special -p \"<|eot_id|>\"\n",
-                                 run};
+const struct cmd cmd_tokenize = {
+    "tokenize", "print the token ids of a text",
+    "mas tokenize -m llama3.gguf -p \"What is the diagnosis?\"\n"
+    "mas tokenize -m llama3.gguf -f question.txt --count\n"
+    "mas tokenize -m llama3.gguf --special -p \"<|eot_id|>\"\n",
+    run};
