@@ -60,7 +60,7 @@ struct synth {
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_SEED, OPT_THREADS, OPT_QUIET };
+enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_SEED, OPT_QUIET };
 
 static const struct argp_option options[] = {
     {"shape", OPT_SHAPE, "NAME", 0, "llama3-8b, llama3-70b, tiny or demo", 1},
@@ -70,7 +70,7 @@ static const struct argp_option options[] = {
     {"vocab-from", OPT_VOCAB, "GGUF", 0,
      "take all tokenizer.* keys of this file; without it, a byte vocabulary", 1},
     {"seed", OPT_SEED, "N", 0, "of the random numbers (default 1)", 1},
-    {"threads", OPT_THREADS, "N", 0, "0 = all cores (default); the file does not depend on it", 2},
+    {"threads", 't', "N", 0, "0 = all cores (default); the file does not depend on it", 2},
     {"quiet", OPT_QUIET, NULL, 0, "print nothing", 2},
     {0},
 };
@@ -115,7 +115,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_SEED:
         return parse_number(state, "--seed", arg, 0, INT64_MAX, &s->seed);
-    case OPT_THREADS:
+    case 't':
         return cli_int(state, "--threads", arg, 0, 256, &s->threads);
     case OPT_QUIET:
         s->quiet = true;

@@ -24,8 +24,7 @@ uint16_t quant_fit_scale(float most, int steps)
     return h;
 }
 
-/* ---- symmetric ----------------------------------------------------------------------------------
- */
+/* ---- symmetric ------------------------------------------------------------------------------ */
 
 struct fit_symmetric {
     float inv[L], err[L]; /* the trial's 1 / step, its weighted error */

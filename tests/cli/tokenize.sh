@@ -28,13 +28,13 @@ expect 0 "1504" "" "$MAS" tokenize -m "$bpe" -p "<|eot_id|>" --special
 expect 0 "1500 1504" "" "$MAS" tokenize -m "$bpe" -p "<|eot_id|>" --special --bos
 expect 0 "2" "" "$MAS" tokenize -m "$bpe" -p "<|eot_id|>" --special --bos --count
 expect 64 "" "no model" "$MAS" tokenize -p x
-expect 64 "" "not both" "$MAS" tokenize -m "$bpe" -p x -f x
-expect 64 "" "Too many arguments" "$MAS" tokenize -m "$bpe" -p x stray
+expect 64 "" "both -p and -f" "$MAS" tokenize -m "$bpe" -p x -f x
+expect 64 "" "unexpected argument 'stray'" "$MAS" tokenize -m "$bpe" -p x stray
 expect 64 "" "no-such-option" "$MAS" tokenize --no-such-option
 expect 66 "" "$tmp/none" "$MAS" tokenize -m "$bpe" -f "$tmp/none"
 expect 66 "" "$tmp/none" "$MAS" tokenize -m "$tmp/none" -p x
 expect 65 "" "GGUF" "$MAS" tokenize -m "$MAS_SOURCE/CMakeLists.txt" -p x
-expect 74 "" "cannot read $tmp" "$MAS" tokenize -m "$bpe" -f "$tmp"
+expect 66 "" "it is a directory" "$MAS" tokenize -m "$bpe" -f "$tmp"
 expect 0 ANY "" "$MAS" tokenize --help
 expect 0 ANY "" "$MAS" help tokenize
 expect 0 ANY "" "$MAS" help detokenize

@@ -41,7 +41,7 @@ static void faults_name_the_file_and_what_is_wrong(void **state)
     static const struct {
         const char *text, *message;
     } bad[] = {
-        {"", "x.yaml: is empty"},
+        {"", "x.yaml: holds no document"},
         {"specialties: []\n", "0 items, expected 1 to 64"},
         {"specialties: text\n", "'specialties' is a string"},
         {"other: 1\n", "unknown key 'other'"},

@@ -34,9 +34,10 @@ static void close_file(struct opened o)
     gguf_close(o.g);
 }
 
-/* ---- golden strings on the small vocabularies (tools/golden/tokenizer.py) -------------------------- */
+/* ---- golden strings on the small vocabularies (tools/golden/tokenizer.py) ------------------ */
 
-static void check_ids(const char *what, const json_t *want, const struct token_list *got, const char *text)
+static void check_ids(const char *what, const json_t *want, const struct token_list *got,
+                      const char *text)
 {
     bool same = json_array_size(want) == got->n;
     for (size_t i = 0; same && i < got->n; i++)
@@ -141,40 +142,55 @@ static void unicode_classes_are_those_of_version_15(void **state)
         uint32_t cp;
         enum unicode_class want;
     } rows[] = {
-        {0, UNICODE_OTHER},       {9, UNICODE_SPACE},       {0xd, UNICODE_SPACE},
-        {0xe, UNICODE_OTHER},     {0x1c, UNICODE_OTHER},    {0x20, UNICODE_SPACE},
-        {'0', UNICODE_NUMBER},    {'9', UNICODE_NUMBER},    {':', UNICODE_OTHER},
-        {'@', UNICODE_OTHER},     {'A', UNICODE_LETTER},    {'z', UNICODE_LETTER},
-        {'{', UNICODE_OTHER},     {0x85, UNICODE_SPACE},    {0xa0, UNICODE_SPACE},
-        {0xaa, UNICODE_LETTER},   {0xb2, UNICODE_NUMBER},   {0xd7, UNICODE_OTHER},
-        {0x2b0, UNICODE_LETTER},  {0x301, UNICODE_OTHER},   {0x180e, UNICODE_OTHER},
-        {0x2009, UNICODE_SPACE},  {0x200b, UNICODE_OTHER},  {0x2028, UNICODE_SPACE},
-        {0x2160, UNICODE_NUMBER}, {0x24b6, UNICODE_OTHER},  {0x3000, UNICODE_SPACE},
-        {0x4e00, UNICODE_LETTER}, {0x9fff, UNICODE_LETTER}, {0xd7a3, UNICODE_LETTER},
-        {0xd800, UNICODE_OTHER},  {0xfeff, UNICODE_OTHER},  {0x1e4d0, UNICODE_LETTER},
-        {0x1f600, UNICODE_OTHER}, {0x31350, UNICODE_LETTER}, /* both new in 15.0 */
-        {0x2ebf0, UNICODE_OTHER}, /* new in 15.1 */         {0x10ffff, UNICODE_OTHER},
+        {0, UNICODE_OTHER},          {9, UNICODE_SPACE},
+        {0xd, UNICODE_SPACE},        {0xe, UNICODE_OTHER},
+        {0x1c, UNICODE_OTHER},       {0x20, UNICODE_SPACE},
+        {'0', UNICODE_NUMBER},       {'9', UNICODE_NUMBER},
+        {':', UNICODE_OTHER},        {'@', UNICODE_OTHER},
+        {'A', UNICODE_LETTER},       {'z', UNICODE_LETTER},
+        {'{', UNICODE_OTHER},        {0x85, UNICODE_SPACE},
+        {0xa0, UNICODE_SPACE},       {0xaa, UNICODE_LETTER},
+        {0xb2, UNICODE_NUMBER},      {0xd7, UNICODE_OTHER},
+        {0x2b0, UNICODE_LETTER},     {0x301, UNICODE_OTHER},
+        {0x180e, UNICODE_OTHER},     {0x2009, UNICODE_SPACE},
+        {0x200b, UNICODE_OTHER},     {0x2028, UNICODE_SPACE},
+        {0x2160, UNICODE_NUMBER},    {0x24b6, UNICODE_OTHER},
+        {0x3000, UNICODE_SPACE},     {0x4e00, UNICODE_LETTER},
+        {0x9fff, UNICODE_LETTER},    {0xd7a3, UNICODE_LETTER},
+        {0xd800, UNICODE_OTHER},     {0xfeff, UNICODE_OTHER},
+        {0x1e4d0, UNICODE_LETTER},   {0x1f600, UNICODE_OTHER},
+        {0x31350, UNICODE_LETTER}, /* both new in 15.0 */
+        {0x2ebf0, UNICODE_OTHER},    /* new in 15.1 */ {0x10ffff, UNICODE_OTHER},
         {0xffffffff, UNICODE_OTHER},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (unicode_class(rows[i].cp) != rows[i].want)
-            fail_msg("U+%04X has class %d, want %d", rows[i].cp, unicode_class(rows[i].cp), rows[i].want);
+            fail_msg("U+%04X has class %d, want %d", rows[i].cp, unicode_class(rows[i].cp),
+                     rows[i].want);
 }
 
-/* ---- properties ---------------------------------------------------------------------------------- */
+/* ---- properties ---------------------------------------------------------------------------- */
 
 /* Random bytes of several tempers: any bytes, text, white space, control names cut anywhere. */
 static size_t random_text(uint64_t key, char *buf, size_t cap)
 {
-    static const char *const bits[] = {"<|eot_id|>", "<|begin_of_text|>", "<note>", "<s>", "</s>", "'s", "'LL", "\r\n",
-                                       "  ", "\n\n", "\t", "123", "\xc3\xa9", "\xf0\x9f\x98\x80", "\xe2\x80\xa8",
-                                       "\xe2\x82", "\xff", " patient", "!?", "\xcc\x81"};
+    static const char *const bits[] = {"<|eot_id|>",   "<|begin_of_text|>",
+                                       "<note>",       "<s>",
+                                       "</s>",         "'s",
+                                       "'LL",          "\r\n",
+                                       "  ",           "\n\n",
+                                       "\t",           "123",
+                                       "\xc3\xa9",     "\xf0\x9f\x98\x80",
+                                       "\xe2\x80\xa8", "\xe2\x82",
+                                       "\xff",         " patient",
+                                       "!?",           "\xcc\x81"};
     size_t n = 0, parts = rng_below(key, 0, 40);
     for (size_t i = 0; i < parts && n + 64 < cap; i++) {
         uint64_t k = rng_u64(key, i + 1);
         if (rng_below(k, 0, 3)) {
             const char *s = bits[rng_below(k, 1, sizeof bits / sizeof bits[0])];
-            size_t len = strlen(s), cut = rng_below(k, 2, 4) ? len : rng_below(k, 3, (uint32_t)len + 1);
+            size_t len = strlen(s),
+                   cut = rng_below(k, 2, 4) ? len : rng_below(k, 3, (uint32_t)len + 1);
             memcpy(buf + n, s, cut);
             n += cut;
         } else {
@@ -290,8 +306,9 @@ static void names_of_control_tokens_in_text_stay_text(void **state)
 
 static void pathological(const char *vocab)
 {
-    static const char *const units[] = {"a", " ", "\xf0\x9f\x98\x80", "\xff", "<", "<|", "\n", " \n", "'", "1", "\xe2\x96", "ab ",
-                                        "\xcc\x81", "\xe4\xb8\x80", "<|eot_id|"};
+    static const char *const units[] = {
+        "a", " ", "\xf0\x9f\x98\x80", "\xff", "<",        "<|",           "\n",       " \n",
+        "'", "1", "\xe2\x96",         "ab ",  "\xcc\x81", "\xe4\xb8\x80", "<|eot_id|"};
     struct opened o = open_file(vocab);
     size_t n = (size_t)1 << 20;
     char *text = malloc(n);
@@ -303,7 +320,8 @@ static void pathological(const char *vocab)
         check_round_trip(o.t, text, n, 0);
         double s = (double)(clock() - begin) / CLOCKS_PER_SEC;
         if (s > SECONDS)
-            fail_msg("1 MiB of '%s' took %.2f s of processor time, at most %.0f", units[u], s, SECONDS);
+            fail_msg("1 MiB of '%s' took %.2f s of processor time, at most %.0f", units[u], s,
+                     SECONDS);
     }
     free(text);
     close_file(o);
@@ -319,7 +337,7 @@ static void a_megabyte_of_anything_is_quick(void **state)
         pathological(path);
 }
 
-/* ---- the rest of the interface -------------------------------------------------------------------- */
+/* ---- the rest of the interface ------------------------------------------------------------- */
 
 static void ids_of_the_small_vocabulary(void **state)
 {
@@ -358,7 +376,8 @@ static void pieces_show_control_tokens_only_when_asked(void **state)
     struct err e;
     struct opened o = open_file(SMALL_BPE);
     struct str s = STR_INIT;
-    int32_t eot = tokenizer_eot(o.t), ids[] = {tokenizer_find(o.t, "a", 1), eot, tokenizer_find(o.t, "b", 1)};
+    int32_t eot = tokenizer_eot(o.t),
+            ids[] = {tokenizer_find(o.t, "a", 1), eot, tokenizer_find(o.t, "b", 1)};
     tokenizer_piece(o.t, eot, 0, &s);
     assert_int_equal(s.len, 0);
     tokenizer_piece(o.t, eot, TOK_SPECIAL, &s);
@@ -379,7 +398,8 @@ static void pieces_show_control_tokens_only_when_asked(void **state)
     close_file(o);
 }
 
-static void push_bytes(const struct opened *o, struct tokenizer_stream *st, const char *bytes, struct str *out)
+static void push_bytes(const struct opened *o, struct tokenizer_stream *st, const char *bytes,
+                       struct str *out)
 {
     for (; *bytes; bytes++)
         tokenizer_stream_push(o->t, st, tokenizer_find(o->t, bytes, 1), out);
@@ -440,9 +460,10 @@ static void spm_takes_back_only_the_space_it_added(void **state)
     close_file(o);
 }
 
-/* ---- the published test strings of the two real vocabularies -------------------------------------- */
+/* ---- the published test strings of the two real vocabularies ------------------------------- */
 
-/* Strings lie between lines "__ggml_vocab_test__"; a string does not own the newline before that line. */
+/* Strings lie between lines "__ggml_vocab_test__"; a string does not own the newline before that
+ * line. */
 #define SEPARATOR "\n__ggml_vocab_test__\n"
 
 static void ids_text(const struct token_list *l, struct str *out)
@@ -504,7 +525,7 @@ static void llama2_strings_give_the_published_ids(void **state)
     assert_int_equal(check_strings(LLAMA2), 46);
 }
 
-/* ---- MedQA --------------------------------------------------------------------------------------- */
+/* ---- MedQA --------------------------------------------------------------------------------- */
 
 static void prompt_of(const char *line, struct str *out)
 {
@@ -512,8 +533,9 @@ static void prompt_of(const char *line, struct str *out)
     json_t *root = json_loads(line, 0, &je);
     assert_non_null(root);
     const char *q, *a, *b, *c, *d;
-    assert_int_equal(json_unpack(root, "{s:s, s:{s:s, s:s, s:s, s:s}}", "question", &q, "options", "A", &a,
-                                 "B", &b, "C", &c, "D", &d), 0);
+    assert_int_equal(json_unpack(root, "{s:s, s:{s:s, s:s, s:s, s:s}}", "question", &q, "options",
+                                 "A", &a, "B", &b, "C", &c, "D", &d),
+                     0);
     str_clear(out);
     str_addf(out, "Question: %s\nA. %s\nB. %s\nC. %s\nD. %s\nAnswer:", q, a, b, c, d);
     json_decref(root);
