@@ -191,6 +191,16 @@ static void limits_of_size_and_depth_hold(void **state)
     for (size_t i = 0; i <= SCHEMA_BYTES; i++)
         str_addc(&s, ' ');
     fails(compile(s.s, &g, &e), ERR_CONFIG, "1048577 bytes; the limit is 1048576");
+    str_clear(&s);
+    str_adds(&s, "{\"type\":\"object\",\"properties\":{");
+    for (int i = 0; i < 17; i++) {
+        str_addf(&s, "%s\"o%d\":{\"type\":\"object\",\"properties\":{", i ? "," : "", i);
+        for (int k = 0; k < 241; k++)
+            str_addf(&s, "%s\"p%d\":{\"type\":\"null\"}", k ? "," : "", k);
+        str_adds(&s, "}}");
+    }
+    str_adds(&s, "}}");
+    fails(compile(s.s, &g, &e), ERR_CONFIG, "#/properties/o16/properties: more than 4096 nodes");
     str_free(&s);
 }
 
@@ -208,6 +218,11 @@ static void objects_are_written_in_the_schemas_order(void **state)
                     "{\"const\":-2.50}"),
                 {'=', "{\"a\": {}, \"b\": null, \"c\": -2.5}"}, {'x', "{\"a\": {}, \"b\": nul}"},
                 {'x', "{\"a\": {}, \"b\": null, \"c\": -2.50"});
+    CHECK_LINES(
+        OBJ("\"a\":{\"const\":null},\"b\":{\"const\":false},\"c\":{\"type\":\"null\",\"const\":"
+            "null},"
+            "\"d\":{\"type\":\"boolean\",\"const\":true},\"e\":{\"type\":\"integer\",\"const\":7}"),
+        {'=', "{\"a\": null, \"b\": false, \"c\": null, \"d\": true, \"e\": 7}"});
     CHECK_LINES("{\"const\":\"x\\\"\\u00e9\"}", {'=', "\"x\\\"\xc3\xa9\""}, {'x', "\"x\\u00e9"},
                 {'>', "\"x\\\"\xc3"});
 }

@@ -1,5 +1,6 @@
 #include "grammar.h"
 
+#include "prompt.h"
 #include "rng.h"
 #include "schema_check.h"
 #include "test.h"
@@ -58,6 +59,49 @@ static void random_replies_under_masks_are_valid(void **state)
         vocabulary_free(&x);
         json_decref(schema);
         grammar_free(g);
+    }
+}
+
+/* The schemas that the program itself uses, with their slots filled. */
+static void replies_to_the_programs_own_schemas_are_valid(void **state)
+{
+    (void)state;
+    static const struct prompt_constant c[] = {
+        {"generalist_ids", "[\"emergency_medicine\", \"pediatrics\"]"},
+        {"specialty_ids", "[\"ent\", \"cardiology\", \"emergency_medicine\", \"obgyn\"]"},
+        {"k", "3"},
+        {"n_specialties", "4"},
+        {"specialty_id", "\"ent\""},
+        {"answer", "{\"type\": \"string\", \"enum\": [\"A\",\"B\",\"C\",\"D\"]}"},
+    };
+    static const struct {
+        const char *strategy, *file;
+        size_t first, n; /* constants */
+    } rows[] = {{"panel", "planner.json", 0, 3},
+                {"panel", "planner_full.json", 0, 4},
+                {"panel", "specialist.json", 4, 1},
+                {"panel", "aggregator.json", 5, 1},
+                {"cot", "answer.json", 5, 1}};
+    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+        struct prompt_source src = {.dir = "", .strategy = rows[k].strategy};
+        struct str schema = STR_INIT;
+        struct grammar *g;
+        struct vocabulary x;
+        struct err e;
+        ok(prompt_schema(&src, rows[k].file, c + rows[k].first, rows[k].n, &schema, &e));
+        ok(grammar_compile(schema.s, schema.len, rows[k].file, &g, &e));
+        json_t *json = json_loads(schema.s, 0, NULL);
+        vocabulary_for(&x, g, 200, 900 + k);
+        for (uint64_t i = 0; i < 10; i++) {
+            struct str text = STR_INIT;
+            vocabulary_reply(&x, g, i, &text);
+            must_be_valid(json, &text);
+            str_free(&text);
+        }
+        vocabulary_free(&x);
+        json_decref(json);
+        grammar_free(g);
+        str_free(&schema);
     }
 }
 
@@ -393,6 +437,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_replies_under_masks_are_valid),
+        cmocka_unit_test(replies_to_the_programs_own_schemas_are_valid),
         cmocka_unit_test(a_mask_allows_exactly_what_can_be_fed),
         cmocka_unit_test(from_every_state_closing_is_valid_and_counted),
         cmocka_unit_test(a_limited_reply_is_always_valid_and_within_its_limit),
