@@ -1,6 +1,7 @@
 #include "script.h"
 
 #include <math.h>
+#include <unistd.h>
 
 #include "rng.h"
 #include "test.h"
@@ -137,6 +138,13 @@ void bench_close(struct bench *b)
     llm_close(b->llm);
     catalog_free(&b->catalog);
     config_free(&b->config);
+}
+
+char *bench_mkdir(char buf[256])
+{
+    if (!getenv("TMPDIR") && access("/dev/shm", W_OK) == 0)
+        setenv("TMPDIR", "/dev/shm", 0);
+    return test_mkdir(buf);
 }
 
 void bench_questions(struct medqa *m, int n)

@@ -41,6 +41,9 @@ struct bench {
 void bench_open(struct bench *b, uint64_t order, const char *const *sets);
 void bench_close(struct bench *b);
 
+/* As test_mkdir, in memory where the machine has such a folder: thousands of fsyncs on a disk would only
+ * measure the disk. */
+char *bench_mkdir(char buf[256]);
 /* n made-up questions with 4 options; text differs by index. Free with medqa_free. */
 void bench_questions(struct medqa *m, int n);
 /* A clock that always says the same, so that results can be compared byte for byte. */

@@ -21,7 +21,7 @@ static int one(struct bench *b, const struct medqa *m, struct results *rs, struc
     char dir[256];
     struct trace *t = NULL;
     struct str run = STR_INIT, notes = STR_INIT;
-    struct trace_options to = {.dir = test_mkdir(dir), .identity = "{}", .about = "{}"};
+    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}"};
     int rc = trace_open(&to, &t, e);
     assert_int_equal(rc, 0);
     struct run_options o = {.env = &b->env, .question = m->question, .n = m->n, .trace = t,
