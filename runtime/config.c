@@ -284,7 +284,7 @@ static void file_free(struct file *f)
 
 /* ---- any document as JSON -------------------------------------------------------------------- */
 
-#define JSON_DEPTH_MAX 16
+#define JSON_DEPTH_MAX 8
 
 struct json_key { /* a key that an open mapping has already had */
     const char *name;
@@ -330,7 +330,7 @@ static int json_value(struct json_writer *w, struct err *e)
 {
     struct json_level *at = w->depth ? &w->level[w->depth - 1] : NULL;
     if (at && !at->is_list && !at->has_key)
-        DOC_FAIL(&w->doc, e, "a list or mapping cannot be a key");
+        DOC_FAIL(&w->doc, e, "a key must be plain text, not a list or mapping");
     if (at && at->is_list)
         str_adds(w->out, at->n++ ? ", " : "");
     if (at)
@@ -345,7 +345,7 @@ static int json_scalar(struct json_writer *w, const yaml_event_t *ev, struct err
     if (at && !at->is_list && !at->has_key)
         return json_key(w, at, text, ev->data.scalar.length, e);
     if (is_null(ev))
-        DOC_FAIL(&w->doc, e, "a value is missing; write one or remove the key");
+        DOC_FAIL(&w->doc, e, "a key or list item has no value; write one or remove it");
     TRY(json_value(w, e));
     str_add_json(w->out, text, ev->data.scalar.length);
     return 0;
