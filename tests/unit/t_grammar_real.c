@@ -115,9 +115,11 @@ static void times_add(struct times *t, int64_t ns)
 static void times_print(const char *what, struct times *t)
 {
     qsort(t->ns, t->n, sizeof *t->ns, by_value);
-    print_message("  %-22s n %8zu  p50 %7.2f  p99 %7.2f  max %8.2f us\n", what, t->n,
-                  (double)t->ns[t->n / 2] / 1e3, (double)t->ns[t->n * 99 / 100] / 1e3,
-                  (double)t->ns[t->n - 1] / 1e3);
+    static const double at[] = {0.5, 0.99, 0.9999, 1};
+    print_message("  %-22s n %zu; p50, p99, p99.99, max in us:", what, t->n);
+    for (size_t i = 0; i < 4; i++)
+        print_message(" %.2f", (double)t->ns[(size_t)((double)(t->n - 1) * at[i])] / 1e3);
+    print_message("\n");
     mem_free(t->ns);
 }
 
