@@ -1,7 +1,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,89 +14,25 @@
 #include "zio.h"
 
 #define CONFIG_FILE_MAX ((size_t)1 << 20) /* bytes; a config is a page or two */
-#define CONFIG_NODES_MAX 2000             /* keys and list items of one file */
+#define CONFIG_NODES_MAX 2000             /* keys and values of one file */
 #define CONFIG_BASES_MAX 8                /* files in one chain of _base */
 #define CONFIG_PATH_MAX 4096
 
-/* ---- one YAML file as a flat list of entries ------------------------------------------------------ */
+/* ---- YAML events, strictly ------------------------------------------------------------------- */
 
-struct entry {
-    const char *key;   /* "planner.top_k", dotted also when it was written nested */
-    const char **item; /* (n) */
-    int n;
-    size_t cap;
-    int line;     /* of the key, from 1 */
-    bool is_list;
-    bool is_group; /* the key holds a mapping; its keys follow as entries of their own */
-    bool quoted;
+/* A document on its way through libyaml. What both readers below refuse is refused here. */
+struct doc {
+    const char *name; /* as messages show it */
+    int line;         /* of the event at hand, from 1 */
+    int nodes;        /* scalars so far */
+    bool ended;       /* the first document of the file is over */
 };
 
-struct file {
-    const char *name;                 /* as messages show it */
-    const struct embed_file *builtin; /* NULL: a file on disk */
-    dev_t dev;                        /* with ino: which file it is, for cycles */
-    ino_t ino;
-    struct entry *entry; /* (n), in the order of the file */
-    size_t n, cap;
-    int nodes;
-};
+#define DOC_FAIL(d, e, ...) return doc_fail(d, err_set((e), ERR_CONFIG, __VA_ARGS__), e)
 
-/* Where the reader stands: in the root mapping, in the mapping of `group`, or in a list. */
-struct reader {
-    struct file *file;
-    struct arena *arena;
-    int depth;         /* open mappings: 0 before the root, 1 in it, 2 in a group */
-    bool in_list, ended;
-    const char *group; /* NULL in the root mapping */
-    const char *key;   /* waits for its value; NULL: a key comes next */
-    int line;          /* of the event at hand */
-    int key_line;
-};
-
-#define READER_FAIL(r, e, ...) return reader_fail(r, err_set((e), ERR_CONFIG, __VA_ARGS__), e)
-
-static int reader_fail(const struct reader *r, int rc, struct err *e)
+static int doc_fail(const struct doc *d, int rc, struct err *e)
 {
-    return err_wrap(e, rc, "%s:%d", r->file->name, r->line);
-}
-
-static int reader_add(struct reader *r, struct entry **out, struct err *e)
-{
-    struct file *f = r->file;
-    for (size_t i = 0; i < f->n; i++)
-        if (!strcmp(f->entry[i].key, r->key)) {
-            r->line = r->key_line;
-            READER_FAIL(r, e, "duplicate key '%.*s', first on line %d; keep one", KNOB_DISPLAY,
-                        r->key, f->entry[i].line);
-        }
-    TRY(mem_grow(&f->entry, &f->cap, f->n + 1, sizeof *f->entry, "configuration entries", e));
-    f->entry[f->n] = (struct entry){.key = r->key, .line = r->key_line};
-    *out = &f->entry[f->n++];
-    r->key = NULL;
-    return 0;
-}
-
-static int reader_item(struct reader *r, const char *text, size_t n, struct err *e)
-{
-    struct entry *en = &r->file->entry[r->file->n - 1];
-    if (memchr(text, 0, n))
-        READER_FAIL(r, e, "a NUL byte in the value of '%s'; remove it", en->key);
-    TRY(mem_grow(&en->item, &en->cap, (size_t)en->n + 1, sizeof *en->item, "a list", e));
-    char *copy = arena_strndup(r->arena, text, n);
-    if (!copy)
-        return NOMEM(e, n, "a configuration value");
-    en->item[en->n++] = copy;
-    return 0;
-}
-
-static int reader_key(struct reader *r, const char *text, size_t n, struct err *e)
-{
-    if (n == 0 || n > 128 || memchr(text, 0, n))
-        READER_FAIL(r, e, "a key of %zu bytes is none of ours; keys have 1 to 63", n);
-    r->key = r->group ? arena_printf(r->arena, "%s.%.*s", r->group, (int)n, text)
-                      : arena_strndup(r->arena, text, n);
-    r->key_line = r->line;
-    return r->key ? 0 : NOMEM(e, n, "a configuration key");
+    return err_wrap(e, rc, "%s:%d", d->name, d->line);
 }
 
 static bool is_null(const yaml_event_t *ev)
@@ -105,64 +40,6 @@ static bool is_null(const yaml_event_t *ev)
     const char *s = (const char *)ev->data.scalar.value;
     return ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
            (!*s || !strcmp(s, "~") || !strcmp(s, "null"));
-}
-
-static int reader_scalar(struct reader *r, const yaml_event_t *ev, struct err *e)
-{
-    const char *text = (const char *)ev->data.scalar.value;
-    size_t n = ev->data.scalar.length;
-    if (!r->depth)
-        READER_FAIL(r, e, "expected 'key: value' lines, got '%.*s'", KNOB_DISPLAY, text);
-    if (++r->file->nodes > CONFIG_NODES_MAX)
-        READER_FAIL(r, e, "more than %d keys and values; a configuration has about 50",
-                    CONFIG_NODES_MAX);
-    if (!r->in_list && !r->key)
-        return reader_key(r, text, n, e);
-    if (is_null(ev))
-        READER_FAIL(r, e, "'%s' has no value; write one or remove the key",
-                    r->in_list ? r->file->entry[r->file->n - 1].key : r->key);
-    if (!r->in_list) {
-        struct entry *en;
-        TRY(reader_add(r, &en, e));
-        en->quoted = ev->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-    }
-    return reader_item(r, text, n, e);
-}
-
-static int reader_list(struct reader *r, struct err *e)
-{
-    struct entry *en;
-    if (!r->key || r->in_list)
-        READER_FAIL(r, e, "a list is not allowed here; only 'key: [a, b]' is");
-    TRY(reader_add(r, &en, e));
-    en->is_list = true;
-    r->in_list = true;
-    return 0;
-}
-
-static int reader_mapping(struct reader *r, struct err *e)
-{
-    struct entry *en;
-    if (r->depth == 0) {
-        r->depth = 1;
-        return 0;
-    }
-    if (!r->key || r->in_list || r->depth > 1)
-        READER_FAIL(r, e, "a mapping is not allowed here; keys are nested at most 2 deep");
-    r->group = r->key;
-    TRY(reader_add(r, &en, e));
-    en->is_group = true;
-    r->depth = 2;
-    return 0;
-}
-
-static int reader_document(struct reader *r, const yaml_event_t *ev, struct err *e)
-{
-    if (r->ended)
-        READER_FAIL(r, e, "a second YAML document; one file is one configuration");
-    if (ev->data.document_start.tag_directives.start != ev->data.document_start.tag_directives.end)
-        READER_FAIL(r, e, "a %%TAG directive is not allowed; remove it");
-    return 0;
 }
 
 /* The anchor and the tag of an event, NULL where there is none. */
@@ -182,15 +59,192 @@ static void event_marks(const yaml_event_t *ev, const unsigned char **anchor,
     }
 }
 
-static int reader_event(struct reader *r, const yaml_event_t *ev, struct err *e)
+static int doc_check(struct doc *d, const yaml_event_t *ev, struct err *e)
 {
     const unsigned char *anchor, *tag;
     event_marks(ev, &anchor, &tag);
-    r->line = (int)ev->start_mark.line + 1;
     if (anchor || ev->type == YAML_ALIAS_EVENT)
-        READER_FAIL(r, e, "anchors and aliases are not allowed; write the value out");
+        DOC_FAIL(d, e, "anchors and aliases are not allowed; write the value out");
     if (tag)
-        READER_FAIL(r, e, "tag '%.*s' is not allowed; remove it", KNOB_DISPLAY, (const char *)tag);
+        DOC_FAIL(d, e, "tag '%.*s' is not allowed; remove it", KNOB_DISPLAY, (const char *)tag);
+    if (ev->type == YAML_SCALAR_EVENT) {
+        if (memchr(ev->data.scalar.value, 0, ev->data.scalar.length))
+            DOC_FAIL(d, e, "a NUL byte in '%.*s..'; remove it", KNOB_DISPLAY,
+                     (const char *)ev->data.scalar.value);
+        if (++d->nodes > CONFIG_NODES_MAX)
+            DOC_FAIL(d, e, "more than %d keys and values; shorten the file", CONFIG_NODES_MAX);
+    } else if (ev->type == YAML_DOCUMENT_START_EVENT) {
+        if (d->ended)
+            DOC_FAIL(d, e, "a second YAML document; one file is one document");
+        if (ev->data.document_start.tag_directives.start !=
+            ev->data.document_start.tag_directives.end)
+            DOC_FAIL(d, e, "a %%TAG directive is not allowed; remove it");
+    } else if (ev->type == YAML_DOCUMENT_END_EVENT) {
+        d->ended = true;
+    }
+    return 0;
+}
+
+static int doc_problem(const struct doc *d, const yaml_parser_t *p, struct err *e)
+{
+    const char *what = p->problem ? p->problem : "unknown problem";
+    if (p->error == YAML_MEMORY_ERROR)
+        FAIL(e, ERR_NOMEM, "out of memory while reading %s", d->name);
+    if (p->error == YAML_READER_ERROR)
+        FAIL(e, ERR_CONFIG, "%s: not valid UTF-8 text at byte %zu: %s", d->name, p->problem_offset,
+             what);
+    FAIL(e, ERR_CONFIG, "%s:%zu: not valid YAML: %s", d->name, p->problem_mark.line + 1, what);
+}
+
+/* Hands each event to on_event(reader, event). */
+static int doc_read(struct doc *d, const char *text, size_t n,
+                    int (*on_event)(void *reader, const yaml_event_t *ev, struct err *e),
+                    void *reader, struct err *e)
+{
+    yaml_parser_t p;
+    bool more = true;
+    int rc = 0;
+    if (!yaml_parser_initialize(&p))
+        FAIL(e, ERR_NOMEM, "out of memory while reading %s", d->name);
+    yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
+    while (more && rc == 0) {
+        yaml_event_t ev;
+        if (!yaml_parser_parse(&p, &ev)) {
+            rc = doc_problem(d, &p, e);
+            break;
+        }
+        d->line = (int)ev.start_mark.line + 1;
+        more = ev.type != YAML_STREAM_END_EVENT;
+        rc = doc_check(d, &ev, e);
+        if (rc == 0)
+            rc = on_event(reader, &ev, e);
+        yaml_event_delete(&ev);
+    }
+    yaml_parser_delete(&p);
+    return rc;
+}
+
+/* ---- a configuration as a flat list of entries ----------------------------------------------- */
+
+struct entry {
+    const char *key;   /* "planner.top_k", dotted also when it was written nested */
+    const char **item; /* (n) */
+    int n;
+    size_t cap;
+    int line; /* of the key, from 1 */
+    bool is_list;
+    bool is_group; /* the key holds a mapping; its keys follow as entries of their own */
+    bool quoted;
+};
+
+struct file {
+    const char *name;                 /* as messages show it */
+    const struct embed_file *builtin; /* NULL: a file on disk */
+    dev_t dev;                        /* with ino: which file it is, for cycles */
+    ino_t ino;
+    struct entry *entry; /* (n), in the order of the file */
+    size_t n, cap;
+};
+
+/* Where the reader stands: in the root mapping, in the mapping of `group`, or in a list. */
+struct reader {
+    struct doc doc;
+    struct file *file;
+    struct arena *arena;
+    int depth; /* open mappings: 0 before the root, 1 in it, 2 in a group */
+    bool in_list;
+    const char *group; /* NULL in the root mapping */
+    const char *key;   /* waits for its value; NULL: a key comes next */
+    int key_line;
+};
+
+static int reader_add(struct reader *r, struct entry **out, struct err *e)
+{
+    struct file *f = r->file;
+    for (size_t i = 0; i < f->n; i++)
+        if (!strcmp(f->entry[i].key, r->key)) {
+            r->doc.line = r->key_line;
+            DOC_FAIL(&r->doc, e, "duplicate key '%.*s', first on line %d; keep one", KNOB_DISPLAY,
+                     r->key, f->entry[i].line);
+        }
+    TRY(mem_grow(&f->entry, &f->cap, f->n + 1, sizeof *f->entry, "configuration entries", e));
+    f->entry[f->n] = (struct entry){.key = r->key, .line = r->key_line};
+    *out = &f->entry[f->n++];
+    r->key = NULL;
+    return 0;
+}
+
+static int reader_item(struct reader *r, const char *text, size_t n, struct err *e)
+{
+    struct entry *en = &r->file->entry[r->file->n - 1];
+    TRY(mem_grow(&en->item, &en->cap, (size_t)en->n + 1, sizeof *en->item, "a list", e));
+    char *copy = arena_strndup(r->arena, text, n);
+    if (!copy)
+        return NOMEM(e, n, "a configuration value");
+    en->item[en->n++] = copy;
+    return 0;
+}
+
+static int reader_key(struct reader *r, const char *text, size_t n, struct err *e)
+{
+    if (n == 0 || n > 128)
+        DOC_FAIL(&r->doc, e, "a key of %zu bytes is none of ours; keys have 1 to 63", n);
+    r->key = r->group ? arena_printf(r->arena, "%s.%s", r->group, text)
+                      : arena_strndup(r->arena, text, n);
+    r->key_line = r->doc.line;
+    return r->key ? 0 : NOMEM(e, n, "a configuration key");
+}
+
+static int reader_scalar(struct reader *r, const yaml_event_t *ev, struct err *e)
+{
+    const char *text = (const char *)ev->data.scalar.value;
+    size_t n = ev->data.scalar.length;
+    if (!r->depth)
+        DOC_FAIL(&r->doc, e, "expected 'key: value' lines, got '%.*s'", KNOB_DISPLAY, text);
+    if (!r->in_list && !r->key)
+        return reader_key(r, text, n, e);
+    if (is_null(ev))
+        DOC_FAIL(&r->doc, e, "'%s' has no value; write one or remove the key",
+                 r->in_list ? r->file->entry[r->file->n - 1].key : r->key);
+    if (!r->in_list) {
+        struct entry *en;
+        TRY(reader_add(r, &en, e));
+        en->quoted = ev->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    }
+    return reader_item(r, text, n, e);
+}
+
+static int reader_list(struct reader *r, struct err *e)
+{
+    struct entry *en;
+    if (!r->key || r->in_list)
+        DOC_FAIL(&r->doc, e, "a list is not allowed here; only 'key: [a, b]' is");
+    TRY(reader_add(r, &en, e));
+    en->is_list = true;
+    r->in_list = true;
+    return 0;
+}
+
+static int reader_mapping(struct reader *r, struct err *e)
+{
+    struct entry *en;
+    if (r->depth == 0) {
+        r->depth = 1;
+        return 0;
+    }
+    if (!r->key || r->in_list || r->depth > 1)
+        DOC_FAIL(&r->doc, e, "a mapping is not allowed here; keys are nested at most 2 deep");
+    r->group = r->key;
+    TRY(reader_add(r, &en, e));
+    en->is_group = true;
+    r->depth = 2;
+    return 0;
+}
+
+static int reader_event(void *reader, const yaml_event_t *ev, struct err *e)
+{
+    struct reader *r = reader;
     switch (ev->type) {
     case YAML_SCALAR_EVENT:
         return reader_scalar(r, ev, e);
@@ -205,53 +259,20 @@ static int reader_event(struct reader *r, const yaml_event_t *ev, struct err *e)
         r->depth--;
         r->group = NULL;
         return 0;
-    case YAML_DOCUMENT_START_EVENT:
-        return reader_document(r, ev, e);
-    case YAML_DOCUMENT_END_EVENT:
-        r->ended = true;
-        return 0;
-    default: /* stream start and end */
+    default: /* begin and end of stream and document */
         return 0;
     }
-}
-
-static int yaml_problem(const yaml_parser_t *p, const char *name, struct err *e)
-{
-    const char *what = p->problem ? p->problem : "unknown problem";
-    if (p->error == YAML_MEMORY_ERROR)
-        return err_set(e, ERR_NOMEM, "out of memory while reading %s", name);
-    if (p->error == YAML_READER_ERROR)
-        return err_set(e, ERR_CONFIG, "%s: not valid UTF-8 text at byte %zu: %s", name,
-                       p->problem_offset, what);
-    return err_set(e, ERR_CONFIG, "%s:%zu: not valid YAML: %s", name, p->problem_mark.line + 1, what);
 }
 
 /* Reads text into f->entry. */
 static int file_parse(struct file *f, const char *text, size_t n, struct arena *a, struct err *e)
 {
-    struct reader r = {.file = f, .arena = a};
-    yaml_parser_t p;
-    bool more = true;
-    int rc = 0;
-    if (!yaml_parser_initialize(&p))
-        return err_set(e, ERR_NOMEM, "out of memory while reading %s", f->name);
-    yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&p, (const unsigned char *)text, n);
-    while (more && rc == 0) {
-        yaml_event_t ev;
-        if (!yaml_parser_parse(&p, &ev)) {
-            rc = yaml_problem(&p, f->name, e);
-            break;
-        }
-        more = ev.type != YAML_STREAM_END_EVENT;
-        rc = reader_event(&r, &ev, e);
-        yaml_event_delete(&ev);
-    }
-    yaml_parser_delete(&p);
-    if (rc == 0 && f->n == 0)
-        rc = err_set(e, ERR_CONFIG, "%s: holds no key; write at least 'model: PATH' or '_base: NAME'",
-                     f->name);
-    return rc;
+    struct reader r = {.doc = {.name = f->name}, .file = f, .arena = a};
+    TRY(doc_read(&r.doc, text, n, reader_event, &r, e));
+    if (f->n == 0)
+        FAIL(e, ERR_CONFIG, "%s: holds no key; write at least 'model: PATH' or '_base: NAME'",
+             f->name);
+    return 0;
 }
 
 static void file_free(struct file *f)
@@ -261,7 +282,131 @@ static void file_free(struct file *f)
     mem_free(f->entry);
 }
 
-/* ---- finding files -------------------------------------------------------------------------------- */
+/* ---- any document as JSON -------------------------------------------------------------------- */
+
+#define JSON_DEPTH_MAX 8
+
+struct json_key { /* a key that an open mapping has already had */
+    const char *name;
+    struct json_key *next;
+};
+
+struct json_level {
+    bool is_list;
+    bool has_key; /* mapping: its key is written, the value comes next */
+    int n;        /* keys or items so far */
+    struct json_key *keys;
+};
+
+struct json_writer {
+    struct doc doc;
+    struct str *out;
+    struct arena arena;
+    int depth;
+    struct json_level level[JSON_DEPTH_MAX];
+};
+
+static int json_key(struct json_writer *w, struct json_level *at, const char *name, size_t n,
+                    struct err *e)
+{
+    struct json_key *k = arena_alloc(&w->arena, 1, sizeof *k);
+    char *copy = arena_strndup(&w->arena, name, n);
+    if (!k || !copy)
+        return NOMEM(e, n, "a key");
+    for (const struct json_key *old = at->keys; old; old = old->next)
+        if (!strcmp(old->name, name))
+            DOC_FAIL(&w->doc, e, "duplicate key '%.*s'; keep one", KNOB_DISPLAY, name);
+    *k = (struct json_key){copy, at->keys};
+    at->keys = k;
+    str_adds(w->out, at->n++ ? ", " : "");
+    str_add_json(w->out, name, n);
+    str_adds(w->out, ": ");
+    at->has_key = true;
+    return 0;
+}
+
+/* A value is about to be written: the comma of a list, the key of a mapping used up. */
+static int json_value(struct json_writer *w, struct err *e)
+{
+    struct json_level *at = w->depth ? &w->level[w->depth - 1] : NULL;
+    if (at && !at->is_list && !at->has_key)
+        DOC_FAIL(&w->doc, e, "a key must be plain text, not a list or mapping");
+    if (at && at->is_list)
+        str_adds(w->out, at->n++ ? ", " : "");
+    if (at)
+        at->has_key = false;
+    return 0;
+}
+
+static int json_scalar(struct json_writer *w, const yaml_event_t *ev, struct err *e)
+{
+    const char *text = (const char *)ev->data.scalar.value;
+    struct json_level *at = w->depth ? &w->level[w->depth - 1] : NULL;
+    if (at && !at->is_list && !at->has_key)
+        return json_key(w, at, text, ev->data.scalar.length, e);
+    if (is_null(ev))
+        DOC_FAIL(&w->doc, e, "a key or list item has no value; write one or remove it");
+    TRY(json_value(w, e));
+    str_add_json(w->out, text, ev->data.scalar.length);
+    return 0;
+}
+
+static int json_open(struct json_writer *w, bool is_list, struct err *e)
+{
+    TRY(json_value(w, e));
+    if (w->depth == JSON_DEPTH_MAX)
+        DOC_FAIL(&w->doc, e, "nested more than %d deep", JSON_DEPTH_MAX);
+    w->level[w->depth++] = (struct json_level){.is_list = is_list};
+    str_addc(w->out, is_list ? '[' : '{');
+    return 0;
+}
+
+static int json_event(void *writer, const yaml_event_t *ev, struct err *e)
+{
+    struct json_writer *w = writer;
+    switch (ev->type) {
+    case YAML_SCALAR_EVENT:
+        return json_scalar(w, ev, e);
+    case YAML_SEQUENCE_START_EVENT:
+    case YAML_MAPPING_START_EVENT:
+        return json_open(w, ev->type == YAML_SEQUENCE_START_EVENT, e);
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT:
+        str_addc(w->out, ev->type == YAML_SEQUENCE_END_EVENT ? ']' : '}');
+        w->depth--;
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+int config_yaml_to_json(const char *text, size_t n, const char *name, struct str *json,
+                        struct err *e)
+{
+    struct str out = STR_INIT;
+    struct json_writer w = {
+        .doc = {.name = name}, .out = &out, .arena = {.limit = 16 * CONFIG_FILE_MAX}};
+    int rc = 0;
+    if (n > CONFIG_FILE_MAX)
+        FAIL(e, ERR_CONFIG, "%s: %zu bytes; the limit is %zu", name, n, CONFIG_FILE_MAX);
+    TRY_DONE(doc_read(&w.doc, text, n, json_event, &w, e));
+    if (!out.len && !out.failed) {
+        rc = err_set(e, ERR_CONFIG, "%s: holds no document", name);
+        goto done;
+    }
+    TRY_DONE(str_ok(&out, name, e));
+    size_t before = json->len;
+    str_add(json, out.s, out.len);
+    rc = str_ok(json, name, e);
+    if (rc < 0 && json->cap)
+        json->len = before;
+done:
+    str_free(&out);
+    arena_free(&w.arena);
+    return rc;
+}
+
+/* ---- finding files --------------------------------------------------------------------------- */
 
 /* The built-in config of that name: configs/NAME.yaml. NULL for names that are paths. */
 static const struct embed_file *builtin_find(const char *name)
@@ -282,9 +427,9 @@ static int file_locate(struct file *f, const char *name, const struct file *from
     if (strlen(name) > CONFIG_PATH_MAX)
         FAIL(e, ERR_NOINPUT, "cannot open a config file with a name of %zu bytes; the limit is %d",
              strlen(name), CONFIG_PATH_MAX);
-    *f = (struct file){.name = slash ? arena_printf(a, "%.*s%s", (int)(slash - from->name + 1),
-                                                    from->name, name)
-                                     : arena_strndup(a, name, strlen(name))};
+    *f = (struct file){
+        .name = slash ? arena_printf(a, "%.*s%s", (int)(slash - from->name + 1), from->name, name)
+                      : arena_strndup(a, name, strlen(name))};
     if (!f->name)
         return NOMEM(e, strlen(name), "a path");
     if (from && from->builtin) { /* siblings of a built-in file are built in */
@@ -293,7 +438,7 @@ static int file_locate(struct file *f, const char *name, const struct file *from
             return NOMEM(e, strlen(name), "a path");
         if ((f->builtin = embed_find(path)))
             return 0;
-    } else if (stat(f->name, &st) == 0) {
+    } else if (stat(f->name, &st) == 0 && !(S_ISDIR(st.st_mode) && builtin_find(name))) {
         f->dev = st.st_dev;
         f->ino = st.st_ino;
         return 0;
@@ -302,10 +447,14 @@ static int file_locate(struct file *f, const char *name, const struct file *from
     if ((f->builtin = builtin_find(name)))
         return 0;
     if (strpbrk(name, "/."))
-        FAIL(e, ERR_NOINPUT, "cannot open config file '%s': %s; a built-in one is named without '/' "
-             "and '.', as in -c demo", f->name, from && from->builtin ? "not built in" : strerror(why));
-    FAIL(e, ERR_NOINPUT, "no config file '%s' here and none of that name is built in; give a path "
-         "or a built-in name such as demo", name);
+        FAIL(e, ERR_NOINPUT,
+             "cannot open config file '%s': %s; a built-in one is named without '/' "
+             "and '.', as in -c demo",
+             f->name, from && from->builtin ? "not built in" : strerror(why));
+    FAIL(e, ERR_NOINPUT,
+         "no config file '%s' here and none of that name is built in; give a path "
+         "or a built-in name such as demo",
+         name);
 }
 
 static int file_read(struct file *f, struct arena *a, struct err *e)
@@ -350,8 +499,8 @@ static int file_base(const struct file *f, const char **base, struct err *e)
 }
 
 /* Reads name and everything below it; chain[0] is name, chain[*n - 1] the lowest base. */
-static int chain_read(struct file chain[CONFIG_BASES_MAX], int *n, const char *name, struct arena *a,
-                      struct err *e)
+static int chain_read(struct file chain[CONFIG_BASES_MAX], int *n, const char *name,
+                      struct arena *a, struct err *e)
 {
     struct str path = STR_INIT;
     int rc = 0;
@@ -367,10 +516,11 @@ static int chain_read(struct file chain[CONFIG_BASES_MAX], int *n, const char *n
         if (cycle || *n == CONFIG_BASES_MAX) {
             chain_names(chain, *n, f.name, &path);
             TRY_DONE(str_ok(&path, "a message", e));
-            rc = cycle ? err_set(e, ERR_CONFIG, "%s: _base leads back to itself: %s", chain[0].name,
-                                 path.s)
-                       : err_set(e, ERR_CONFIG, "%s: more than %d files inherit from each other: %s",
-                                 chain[0].name, CONFIG_BASES_MAX, path.s);
+            rc = cycle
+                     ? err_set(e, ERR_CONFIG, "%s: _base leads back to itself: %s", chain[0].name,
+                               path.s)
+                     : err_set(e, ERR_CONFIG, "%s: more than %d files inherit from each other: %s",
+                               chain[0].name, CONFIG_BASES_MAX, path.s);
             goto done;
         }
         struct file *top = &chain[(*n)++];
@@ -383,13 +533,14 @@ done:
     return rc;
 }
 
-/* ---- applying ------------------------------------------------------------------------------------- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 static int unknown_key(const char *key, struct err *e)
 {
     struct str near = STR_INIT;
     if (knob_is_group(key))
-        FAIL(e, ERR_CONFIG, "'%s' is a group of keys and takes no value; set one of %s.*", key, key);
+        FAIL(e, ERR_CONFIG, "'%s' is a group of keys and takes no value; set one of %s.*", key,
+             key);
     knob_nearest(key, &near);
     int rc = str_ok(&near, "a message", e);
     if (rc == 0 && near.len)
@@ -424,18 +575,14 @@ static int file_apply(struct config *c, const struct file *f, struct err *e)
     return 0;
 }
 
+/* On failure `to` holds what was copied so far. */
 static int config_copy(struct config *to, const struct config *from, struct err *e)
 {
     size_t n;
     const struct config_knob *k = config_knobs(&n);
     memset(to, 0, sizeof *to);
-    for (size_t i = 0; i < n; i++) {
-        int rc = knob_copy(to, from, &k[i], e);
-        if (rc < 0) {
-            config_free(to);
-            return rc;
-        }
-    }
+    for (size_t i = 0; i < n; i++)
+        TRY(knob_copy(to, from, &k[i], e));
     return 0;
 }
 
@@ -460,7 +607,8 @@ done:
     return rc;
 }
 
-/* "[a, b]" or "a,b", cut up in place. More than CONFIG_LIST_MAX items: one too many are returned. */
+/* "[a, b]" or "a,b", cut up in place. More than CONFIG_LIST_MAX items: one too many are returned.
+ */
 static int split_list(char *text, const char *item[CONFIG_LIST_MAX + 1])
 {
     int n = 0;
@@ -537,118 +685,4 @@ void config_free(struct config *c)
     const struct config_knob *k = config_knobs(&n);
     for (size_t i = 0; i < n; i++)
         knob_clear(c, &k[i]);
-}
-
-/* ---- checks across values ------------------------------------------------------------------------- */
-
-/* Knobs whose machinery this version lacks: refused rather than ignored. */
-static int check_lacking(const struct config *c, struct err *e)
-{
-    if (*c->speculative.draft_model)
-        FAIL(e, ERR_CONFIG, "speculative.draft_model is '%s', but this version cannot speculate; "
-             "remove the key", c->speculative.draft_model);
-    if (c->placement.vram || c->placement.cpu_layers >= 0 || strcmp(c->placement.mode, "auto"))
-        FAIL(e, ERR_CONFIG, "placement.vram, placement.mode or placement.cpu_layers is set, but this "
-             "version places everything in main memory; remove the key");
-    return 0;
-}
-
-static int check_planner(const struct config *c, struct err *e)
-{
-    bool fixed = !strcmp(c->planner.selection, "fixed");
-    if (fixed && !c->planner.n_fixed)
-        FAIL(e, ERR_CONFIG, "planner.selection is fixed, but planner.fixed names no specialty; "
-             "add planner.fixed: [id, ..]");
-    if (!fixed && c->planner.n_fixed)
-        FAIL(e, ERR_CONFIG, "planner.fixed has %d specialties, but planner.selection is %s; set "
-             "planner.selection: fixed or remove planner.fixed", c->planner.n_fixed,
-             c->planner.selection);
-    for (int i = 0; i < c->planner.n_fixed; i++)
-        for (int j = 0; j < i; j++)
-            if (!strcmp(c->planner.fixed[i], c->planner.fixed[j]))
-                FAIL(e, ERR_CONFIG, "planner.fixed names '%s' twice; remove one",
-                     c->planner.fixed[i]);
-    return 0;
-}
-
-int config_check(const struct config *c, struct err *e)
-{
-    const struct {
-        const char *key;
-        int64_t tokens;
-    } limits[] = {
-        {"max_output_tokens", c->max_output_tokens},
-        {"role_tokens.planner", c->role_tokens.planner},
-        {"role_tokens.specialist", c->role_tokens.specialist},
-        {"role_tokens.aggregator", c->role_tokens.aggregator},
-        {"role_tokens.cot", c->role_tokens.cot},
-    };
-    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
-        if (limits[i].tokens >= c->max_context_length)
-            FAIL(e, ERR_CONFIG, "%s is %lld tokens, but max_context_length is %lld and must also hold "
-                 "the prompt; lower the one or raise the other", limits[i].key,
-                 (long long)limits[i].tokens, (long long)c->max_context_length);
-    const double own[] = {c->agent_temperatures.planner, c->agent_temperatures.specialist,
-                          c->agent_temperatures.aggregator};
-    for (size_t i = 0; i < 3; i++)
-        if (own[i] < 0 && fabs(own[i] + 1) > 0)
-            FAIL(e, ERR_CONFIG, "agent_temperatures has %g; it takes -1 (as temperature) or 0 to 5",
-                 own[i]);
-    TRY(check_planner(c, e));
-    return check_lacking(c, e);
-}
-
-/* ---- output --------------------------------------------------------------------------------------- */
-
-void config_value(const struct config *c, const struct config_knob *k, struct str *out)
-{
-    if (k->type == CONFIG_STRING || k->type == CONFIG_ENUM) {
-        str_adds(out, *(char *const *)(const void *)((const char *)c + k->offset));
-    } else if (k->type == CONFIG_LIST) {
-        int n;
-        char *const *items = knob_items(c, k, &n);
-        str_addc(out, '[');
-        for (int i = 0; i < n; i++)
-            str_addf(out, "%s%s", i ? ", " : "", items[i]);
-        str_addc(out, ']');
-    } else {
-        knob_json(c, k, out);
-    }
-}
-
-void config_json(const struct config *c, bool only_result_knobs, struct str *out)
-{
-    size_t n;
-    const struct config_knob *k = config_knobs(&n);
-    const char *comma = "";
-    str_addc(out, '{');
-    for (size_t i = 0; i < n; i++) {
-        if (only_result_knobs && !k[i].affects_result)
-            continue;
-        str_addf(out, "%s\"%s\": ", comma, k[i].key);
-        knob_json(c, &k[i], out);
-        comma = ", ";
-    }
-    str_addc(out, '}');
-}
-
-void config_reference(struct str *out)
-{
-    size_t n;
-    const struct config_knob *k = config_knobs(&n);
-    str_adds(out, "# Every key of a configuration with its default.\n"
-                  "# '_base: other.yaml' reads another file first; --set key=value has the last word.\n");
-    for (size_t i = 0; i < n; i++) {
-        const char *dot = strchr(k[i].key, '.'), *indent = dot ? "  " : "";
-        size_t group = dot ? (size_t)(dot - k[i].key) + 1 : 0;
-        if (!group || !i || strncmp(k[i].key, k[i - 1].key, group)) {
-            str_addc(out, '\n');
-            if (group)
-                str_addf(out, "%.*s:\n", (int)group - 1, k[i].key);
-        }
-        str_addf(out, "%s# %s\n%s# Takes ", indent, k[i].doc, indent);
-        knob_rule(&k[i], out);
-        const char *dflt = k[i].type == CONFIG_LIST ? "[]" : *k[i].dflt ? k[i].dflt : "\"\"";
-        str_addf(out, ".\n%s%s: %s\n", indent, k[i].key + group, dflt);
-    }
 }

@@ -26,7 +26,7 @@ struct engine_options {
     int n_seq;           /* sequences computed together; 0 = 16 */
     int batch_tokens;    /* rows of one step, prefill chunks included; 0 = 512 */
     int page_tokens;     /* KV page; 0 = 32 */
-    enum fmt kv_fmt;     /* FMT_F16 or FMT_Q8_0 */
+    enum fmt kv_fmt;     /* FMT_F16, FMT_Q8_0; FMT_F32 (= 0) for comparisons with float32 oracles */
     uint64_t kv_bytes;   /* size of the pool; 0 = n_seq contexts of n_ctx (at most half of memory) */
     bool no_prefix_cache;
     bool check_tensors;  /* reads every weight once at load and refuses NaN and infinity */

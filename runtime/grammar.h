@@ -2,19 +2,26 @@
  * grammar: constrained decoding from a JSON Schema.
  *
  * A schema is compiled once into a grammar (immutable, shared by threads); each reply has a small
- * grammar_state (plain data, copy = fork) that advances by tokens. Output is canonical JSON: keys in the
- * schema's order, ": " and ", " as separators, no other white space, \" \\ \n \t \r \uXXXX as the only escapes.
+ * grammar_state (plain data, copy = fork) that advances by tokens. Output is canonical JSON: keys
+ * in the schema's order, ": " and ", " as separators, no other white space, \" \\ \n \t \r \uXXXX
+ * as the only escapes.
  *
- * Supported: type object (properties in order, all of them required unless additionalProperties
- * is given as true, which is an error), array (items, minItems, maxItems, uniqueItems for enums), string
- * (enum, const, minLength, maxLength in characters), integer and number (minimum, maximum, and
- * x-decimals = most digits after the point, default 2), boolean, null, const, enum of strings. An
- * unknown keyword or an unbounded form is an error with its JSON path: nothing is ignored silently
- * ($schema, $id, title, description and $comment excepted).
+ * Supported: type object (properties, all of them written, in the schema's order; required absent
+ * or complete; additionalProperties absent or false), array (items, minItems, maxItems, uniqueItems
+ * over an enum), string (enum, const, or minLength and maxLength in characters), integer and number
+ * (minimum, maximum, x-decimals = most digits after the point, default 2; no exponent, no "-0"),
+ * boolean, null, const. maxItems, maxLength, minimum and maximum are needed: every reply is
+ * bounded. An unknown keyword or an unbounded form is an error with its JSON path: nothing is
+ * ignored silently ($schema, $id, title, description and $comment excepted). The root is no bare
+ * number. Limits: schema.h.
  *
- * Speed: a token mask is found in a cache by state class; computing a new one walks a trie of the
- * vocabulary. After warm-up < 1 ms for 128 K tokens. Not thread-safe: one vocab_trie + mask cache per
- * engine thread.
+ * Strings hold valid UTF-8; control characters and NUL do not occur (as escapes: all but NUL); one
+ * code point, escape or escaped surrogate pair is one character. Every prefix that grammar_feed
+ * accepts can be completed.
+ *
+ * Speed: masks of strings are put together from bitsets made at open, other states walk the few
+ * tokens that fit; both land in a cache of 32 MiB keyed by what can still matter (grammar_mask.c).
+ * Not thread-safe: one grammar_vocab per engine thread; grammars are immutable and shared.
  */
 #ifndef MAS_GRAMMAR_H
 #define MAS_GRAMMAR_H
@@ -22,41 +29,53 @@
 #include "str.h"
 #include "tokenizer.h"
 
-struct grammar;      /* compiled schema */
+struct grammar;       /* compiled schema */
 struct grammar_vocab; /* trie of a vocabulary and the cache of masks */
 
-int grammar_compile(const char *schema, size_t n, const char *name, struct grammar **out, struct err *e);
-void grammar_free(struct grammar *g);
+/* name is for messages. ERR_CONFIG with the JSON path of what is not supported; ERR_NOMEM. */
+int grammar_compile(const char *schema, size_t n, const char *name, struct grammar **out,
+                    struct err *e);
+void grammar_free(struct grammar *g);         /* accepts NULL */
 uint64_t grammar_id(const struct grammar *g); /* hash of the schema's meaning: key of caches */
 
+/* Borrows the bytes of t's tokens. ERR_NOMEM. About 50 MB for 128 K tokens, caches included. */
 int grammar_vocab_open(const struct tokenizer *t, struct grammar_vocab **out, struct err *e);
-void grammar_vocab_close(struct grammar_vocab *v);
+/* The same from arrays (n): bytes[i][0..len[i]) are borrowed; len 0 = never allowed; end tokens'
+ * bytes do not matter. ERR_NOMEM, ERR_DATA (n out of range). */
+int grammar_vocab_open_tokens(size_t n, const char *const *bytes, const size_t *len,
+                              const bool *is_end, struct grammar_vocab **out, struct err *e);
+void grammar_vocab_close(struct grammar_vocab *v); /* accepts NULL */
+
+struct grammar_vocab_stats {           /* totals since open */
+    uint64_t hits, misses;             /* grammar_mask */
+    uint64_t close_hits, close_misses; /* grammar_close_tokens */
+};
+void grammar_vocab_stats(const struct grammar_vocab *v, struct grammar_vocab_stats *out);
 
 #define GRAMMAR_DEPTH 16 /* nesting of a schema; deeper is refused at compile time */
 
-struct grammar_frame {
-    uint16_t node;  /* schema node */
-    uint16_t index; /* property or item number, character count of a string */
-    uint16_t at;    /* byte position inside literal text, enum candidate range, escape progress .. */
-    uint16_t sub;
-    uint64_t used;  /* enum values already taken (uniqueItems); still-possible alternatives */
+struct grammar_frame { /* one schema node being written; a field's meaning depends on its kind */
+    uint16_t node;     /* schema node */
+    uint16_t index;    /* property or item number; characters written; first possible enum value */
+    uint16_t at;   /* byte of literal text; phase of an array or a string; digits of a fraction */
+    uint16_t sub;  /* end of the possible enum values; sign and point of a number */
+    uint64_t used; /* array: values taken (uniqueItems); number: its digits as an integer */
 };
 
 struct grammar_state { /* plain data: assignment forks it */
-    int depth; /* frames in use; 0 = complete */
-    bool done; /* the JSON value is complete: only end-of-turn may follow */
-    char num[24]; /* text of the number being written */
-    uint8_t n_num;
-    struct grammar_frame f[GRAMMAR_DEPTH];
+    int depth;                 /* frames in use; 0 = complete */
+    bool done;                 /* the JSON value is complete: only end-of-turn may follow */
+    struct grammar_frame f[GRAMMAR_DEPTH]; /* outermost first */
 };
 
 void grammar_start(const struct grammar *g, struct grammar_state *s);
 /* Feeds bytes; false (state unchanged) if they cannot be continued to a valid reply. */
 bool grammar_feed(const struct grammar *g, struct grammar_state *s, const char *bytes, size_t n);
 
-/* Bitmask of the tokens allowed next: ceil(n_vocab/32) words; the end tokens are allowed exactly when
- * s->done. *mask stays valid until the next call. ERR_NOMEM only. A state without any allowed token
- * cannot be reached by feeding allowed tokens of a vocabulary with all 256 bytes; otherwise ERR_DATA. */
+/* Bitmask of the tokens allowed next: ceil(n_vocab/32) words; the end tokens are allowed exactly
+ * when s->done. *mask stays valid until the next call; nothing is allocated. A state without any
+ * allowed token cannot be reached by feeding allowed tokens of a vocabulary with all 256 bytes and
+ * an end token; otherwise ERR_DATA. */
 int grammar_mask(struct grammar_vocab *v, const struct grammar *g, const struct grammar_state *s,
                  const uint32_t **mask, struct err *e);
 /* Advances by one token that the mask allowed (an end token leaves the state as it is). */
@@ -64,11 +83,15 @@ bool grammar_accept(const struct grammar_vocab *v, const struct grammar *g, stru
                     int32_t token);
 
 /* The shortest-by-rule text that completes the reply from s (closes strings, fills what is required
- * with the least values), and its tokens by longest match. Used when the token limit comes near: as
- * long as grammar_close(..)'s length <= tokens left, a reply can always be closed validly. */
+ * with the least values: machine.h), cut into tokens by longest match and appended to out
+ * (unchanged on failure). Rule for callers: after sampling a token, if grammar_close_tokens of the
+ * new state exceeds the tokens left, drop the token and emit grammar_close of the old state
+ * instead. From a start state that fits, this always ends in a valid reply. What it fills in was
+ * not said by the model: such a reply must be reported as closed. ERR_NOMEM; ERR_DATA when the
+ * vocabulary lacks a byte. */
 int grammar_close(const struct grammar_vocab *v, const struct grammar *g,
                   const struct grammar_state *s, struct token_list *out, struct err *e);
-/* Only the length of the above, cached: cheap enough for every step. */
+/* How many tokens that is, cached: cheap enough for every step. 0 when done; ERR_DATA. */
 int grammar_close_tokens(struct grammar_vocab *v, const struct grammar *g,
                          const struct grammar_state *s);
 

@@ -1,13 +1,15 @@
-/* Any bytes as a configuration file, or behind --set: an error or a config that its own rules accept. */
+/* Any bytes as a configuration file or behind --set: an error, or a config that reads back as
+ * itself. Any bytes as another YAML document: an error, or JSON. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "check.h"
 #include "config.h"
 #include "mem.h"
-#include "zio.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,6 +43,19 @@ static void check_round_trip(const struct config *c)
     str_free(&two);
 }
 
+static void check_json(const uint8_t *data, size_t size)
+{
+    struct str json = STR_INIT;
+    struct err e = {0};
+    json_error_t je;
+    if (config_yaml_to_json((const char *)data, size, "input", &json, &e) == 0) {
+        json_t *j = json_loadb(json.s, json.len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &je);
+        CHECK_MSG(j, je.text);
+        json_decref(j);
+    }
+    str_free(&json);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct config c;
@@ -49,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int rc = load(&c, data, size, &e);
     CHECK(rc == 0 || (e.code == rc && *e.msg));
     check_round_trip(&c);
+    check_json(data, size);
     char *line = mem_strndup((const char *)data, size);
     CHECK(line);
     if (config_set(&c, line, &e) == 0)

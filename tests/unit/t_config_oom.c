@@ -20,7 +20,8 @@ static int open_dir(void **state)
     char base[512];
     test_mkdir(dir);
     put(base, "base.yaml", "model: base\nplanner:\n  fixed: [ent, neurology]\n");
-    put(leaf, "leaf.yaml", "_base: base.yaml\nseed: 7\nplanner.selection: fixed\nkv: {bytes: 1GiB}\n");
+    put(leaf, "leaf.yaml",
+        "_base: base.yaml\nseed: 7\nplanner.selection: fixed\nkv: {bytes: 1GiB}\n");
     put(typo, "typo.yaml", "sed: 7\n");
     put(cycle, "cycle.yaml", "_base: cycle.yaml\n");
     return 0;
@@ -91,6 +92,19 @@ static int write_out(void *arg)
     return rc;
 }
 
+static int make_json(void *arg)
+{
+    static const char yaml[] = "a: [b, {c: d, e: f}]\ng: a long text that needs more room than the "
+                               "first few keys of this document, and then some more of it\n";
+    struct str json = STR_INIT;
+    struct err e = {0};
+    (void)arg;
+    int rc = config_yaml_to_json(yaml, strlen(yaml), "x.yaml", &json, &e);
+    assert_int_equal(rc == 0, json.len > 0);
+    str_free(&json);
+    return rc;
+}
+
 static void lack_of_memory_is_an_error_and_leaves_the_config_as_it_was(void **state)
 {
     (void)state;
@@ -99,6 +113,7 @@ static void lack_of_memory_is_an_error_and_leaves_the_config_as_it_was(void **st
         assert_true(oom_loop(init_and_load, typo, from_then_on) > 10);
         assert_true(oom_loop(init_and_load, cycle, from_then_on) > 10);
         assert_true(oom_loop(set_values, NULL, from_then_on) > 15);
+        assert_true(oom_loop(make_json, NULL, from_then_on) > 3);
         assert_true(oom_loop(write_out, NULL, from_then_on) > 15);
     }
 }

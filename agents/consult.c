@@ -1,0 +1,233 @@
+#include "consult.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "config.h"
+#include "rng.h"
+#include "strategy.h"
+
+const char *consult_state_name(enum consult_state s)
+{
+    static const char *const names[] = {"open", "answered", "unparsed", "failed", "planned"};
+    return names[s];
+}
+
+static uint64_t consult_fold(uint64_t h, const char *s)
+{
+    for (; *s; s++)
+        h = rng_mix(h ^ (unsigned char)*s);
+    return rng_mix(h ^ 0x100); /* an end, so that "ab","c" and "a","bc" differ */
+}
+
+uint64_t consult_id(const char *question, const char *role, int index)
+{
+    return rng_mix(consult_fold(consult_fold(0, question), role) ^ (uint64_t)index);
+}
+
+/* Fisher-Yates from the question's own random numbers. */
+static void consult_shuffle(struct consult *c)
+{
+    uint64_t key = rng_key((uint64_t)c->env->config->seed, consult_id(c->q->id, "options", 0), 0);
+    for (int i = c->q->n_options - 1; i > 0; i--) {
+        int j = (int)rng_below(key, (uint64_t)i, (uint32_t)i + 1), t = c->shown[i];
+        c->shown[i] = c->shown[j];
+        c->shown[j] = t;
+    }
+}
+
+static int consult_options(struct consult *c, struct err *e)
+{
+    struct str s = STR_INIT;
+    if (c->q->n_options)
+        str_adds(&s, "Options:");
+    else
+        str_adds(&s, "There are no options: answer in a few words.");
+    for (int i = 0; i < c->q->n_options; i++)
+        str_addf(&s, "\n%c. %s", 'A' + i, c->q->option[c->shown[i]]);
+    int rc = str_ok(&s, "options", e);
+    if (!rc) {
+        c->options = arena_strndup(&c->arena, s.s, s.len);
+        if (!c->options)
+            rc = NOMEM(e, s.len, "options");
+    }
+    str_free(&s);
+    return rc;
+}
+
+int consult_open(const struct strategy_env *env, const struct medqa_question *q,
+                 struct consult **out, struct err *e)
+{
+    struct consult *c = mem_zalloc(1, sizeof *c);
+    int rc;
+    if (!c)
+        return NOMEM(e, sizeof *c, "a case");
+    c->env = env;
+    c->q = q;
+    c->predicted = -1;
+    c->warnings = (struct str)STR_INIT;
+    for (int i = 0; i < q->n_options; i++)
+        c->shown[i] = i;
+    if (env->shuffle)
+        consult_shuffle(c);
+    TRY_DONE(consult_options(c, e));
+    *out = c;
+    c = NULL;
+done:
+    consult_close(c);
+    return rc;
+}
+
+void consult_close(struct consult *c)
+{
+    if (!c)
+        return;
+    CHECK_MSG(!c->n_open, "a call is still with the llm");
+    for (struct consult_call *k = c->first; k; k = k->next)
+        llm_call_clear(&k->llm);
+    str_free(&c->warnings);
+    arena_free(&c->arena);
+    mem_free(c);
+}
+
+int64_t consult_tokens(const struct consult *c)
+{
+    int64_t sum = 0;
+    for (const struct consult_call *k = c->first; k; k = k->next)
+        if (k->done)
+            sum += k->llm.n_prompt + k->llm.n_new;
+    return sum;
+}
+
+static int consult_budget(const struct consult *c, const char *role, struct err *e)
+{
+    int64_t most = c->env->config->budgets.max_tokens_per_case, used = consult_tokens(c);
+    if (most > 0 && used >= most)
+        FAIL(e, ERR_DATA,
+             "token budget spent before the %s: %lld used, budgets.max_tokens_per_case is %lld",
+             role, (long long)used, (long long)most);
+    return 0;
+}
+
+static int consult_prompt(struct consult *c, const struct consult_ask *ask,
+                          struct consult_call *k, struct err *e)
+{
+    struct str user = STR_INIT;
+    prompt_render(ask->prompt, ask->values, &user);
+    int rc = str_ok(&user, "a prompt", e);
+    if (!rc) {
+        k->llm.user = arena_strndup(&c->arena, user.s, user.len);
+        k->llm.user_len = user.len;
+        k->llm.system = prompt_system(ask->prompt, &k->llm.system_len);
+        if (!k->llm.user)
+            rc = NOMEM(e, user.len, "a prompt");
+    }
+    str_free(&user);
+    return rc;
+}
+
+int consult_submit(struct consult *c, const struct consult_ask *ask, struct err *e)
+{
+    const struct config *cfg = c->env->config;
+    TRY(consult_budget(c, ask->role, e));
+    struct consult_call *k = arena_alloc(&c->arena, 1, sizeof *k);
+    if (!k)
+        return NOMEM(e, sizeof *k, "a call");
+    k->of = c;
+    k->role = ask->role;
+    k->index = ask->index;
+    k->specialty = ask->specialty;
+    k->prompt = ask->prompt;
+    k->llm.reply = (struct str)STR_INIT;
+    TRY(consult_prompt(c, ask, k, e));
+    k->llm.id = consult_id(c->q->id, ask->role, ask->index);
+    k->llm.seed = (uint64_t)cfg->seed;
+    k->llm.reply_prefix = ask->reply_prefix;
+    k->llm.schema = ask->schema;
+    k->llm.max_tokens = ask->max_tokens;
+    k->llm.temperature = (float)ask->temperature;
+    k->llm.top_p = (float)cfg->top_p;
+    k->llm.min_p = (float)cfg->min_p;
+    k->llm.top_k = (int)cfg->top_k;
+    k->llm.options = ask->options;
+    k->llm.n_options = ask->n_options;
+    k->llm.user_data = k;
+    int rc = llm_submit(c->env->llm, &k->llm, e);
+    if (rc < 0) {
+        llm_call_clear(&k->llm); /* what a half-taken call may hold already */
+        return err_wrap(e, rc, "%s", ask->role);
+    }
+    if (c->last)
+        c->last->next = k;
+    else
+        c->first = k;
+    c->last = k;
+    c->n_calls++;
+    c->n_open++;
+    return 0;
+}
+
+void consult_bad(struct consult_call *call, const struct err *why)
+{
+    call->parsed = false;
+    snprintf(call->why, sizeof call->why, "%.*s", (int)sizeof call->why - 1, why->msg);
+}
+
+bool consult_usable(struct consult_call *call)
+{
+    if (call->llm.finish == LLM_STOP || call->llm.finish == LLM_CLOSED)
+        return true;
+    struct err why;
+    if (call->llm.finish == LLM_CUT)
+        err_set(&why, ERR_DATA, "the reply was cut at its limit of %d tokens",
+                call->llm.max_tokens);
+    else
+        err_set(&why, ERR_DATA, "%s: %s", llm_finish_name(call->llm.finish), call->llm.err.msg);
+    consult_bad(call, &why);
+    return false;
+}
+
+void consult_answer(struct consult *c, int letter, const char *text)
+{
+    c->state = CONSULT_ANSWERED;
+    c->predicted = letter >= 0 ? c->shown[letter] : -1;
+    c->answer = letter >= 0 ? NULL : text;
+}
+
+static void consult_end(struct consult *c, enum consult_state s, const char *fmt, va_list ap)
+{
+    char text[sizeof c->why];
+    vsnprintf(text, sizeof text, fmt, ap);
+    memcpy(c->why, text, sizeof text);
+    c->state = s;
+}
+
+void consult_unparsed(struct consult *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    consult_end(c, CONSULT_UNPARSED, fmt, ap);
+    va_end(ap);
+}
+
+void consult_fail(struct consult *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    consult_end(c, CONSULT_FAILED, fmt, ap);
+    va_end(ap);
+}
+
+void consult_warn(struct consult *c, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    for (char *p = text; *p; p++)
+        if (*p == '\n')
+            *p = ' ';
+    str_addf(&c->warnings, "%s\n", text);
+}

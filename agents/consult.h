@@ -1,0 +1,104 @@
+/*
+ * consult: one question on its way through a strategy. A state machine, not a thread: a strategy asks
+ * calls, hears of each one as it completes, and ends the consult with an answer, as unparsed, or as failed.
+ * Hundreds are in flight at once, which is what gives the scheduler its batch.
+ *
+ * Everything random in a consult (call ids, order of options) is derived from the configured seed and the
+ * question's id, so that neither resuming nor concurrency changes a result.
+ */
+#ifndef MAS_CONSULT_H
+#define MAS_CONSULT_H
+
+#include "answer.h"
+#include "llm.h"
+#include "medqa.h"
+#include "prompt.h"
+
+struct strategy_env;
+
+enum consult_state {
+    CONSULT_OPEN,
+    CONSULT_ANSWERED, /* predicted or answer is set */
+    CONSULT_UNPARSED, /* the model replied, but not in the agreed form: counts as wrong */
+    CONSULT_FAILED,   /* no usable reply (prompt too long, budget, error): counts as wrong */
+    CONSULT_PLANNED,  /* only the plan was wanted */
+};
+const char *consult_state_name(enum consult_state s); /* "answered", .. */
+
+struct consult_call {
+    struct llm_call llm; /* user_data points back here */
+    struct consult *of;
+    struct consult_call *next; /* in order of asking */
+    const char *role;          /* "planner", "specialist", .. */
+    int index;                 /* among the calls of this role */
+    int specialty;             /* catalogue index, -1 = none */
+    const struct prompt *prompt;
+    bool done, parsed;
+    char why[256]; /* parsed == false: what was wrong with the reply */
+};
+
+struct consult {
+    const struct strategy_env *env;
+    const struct medqa_question *q;
+    int shown[MEDQA_OPTIONS]; /* option shown at place i is q->option[shown[i]] */
+    const char *options;      /* the options as they stand in a prompt */
+    struct arena arena;       /* prompts, parsed replies; one lifetime */
+    struct consult_call *first, *last;
+    int n_calls, n_open;
+    void *data; /* the strategy's, in the arena */
+    /* what came out */
+    enum consult_state state;
+    int predicted;      /* index into q->option, -1 = none */
+    const char *answer; /* text of an open question's answer, or NULL */
+    char why[512];      /* unparsed, failed: the reason */
+    struct str warnings; /* one a line */
+    const struct answer_plan *plan;
+    const struct answer_report *reports;
+    int n_reports;
+    const struct answer_decision *decision;
+    double p_option[MEDQA_OPTIONS]; /* by original option, sums to 1; only if has_p */
+    bool has_p;
+    int64_t t_start, t_end; /* ns */
+};
+
+/* Texts last as long as the consult. */
+int consult_open(const struct strategy_env *env, const struct medqa_question *q,
+                 struct consult **out, struct err *e);
+void consult_close(struct consult *c); /* accepts NULL; no call may be open */
+
+struct consult_ask {
+    const char *role;
+    int index;
+    int specialty; /* -1 = none */
+    const struct prompt *prompt;
+    const char *const *values; /* of the prompt's slots */
+    const char *reply_prefix;  /* NULL = none */
+    const struct llm_schema *schema;
+    int max_tokens; /* 0 = scoring of options */
+    double temperature;
+    const struct llm_text *options;
+    int n_options;
+};
+
+/* Submits one call. ERR_DATA when the prompt does not fit the context or the case's token budget is
+ * spent: the case has failed, the run goes on. Other errors end the run. */
+int consult_submit(struct consult *c, const struct consult_ask *ask, struct err *e);
+
+/* The reply can be parsed: it was neither cut nor an error. Otherwise says why in the call. */
+bool consult_usable(struct consult_call *call);
+/* Marks the call as not parsed. */
+void consult_bad(struct consult_call *call, const struct err *why);
+
+/* How a consult ends. letter: as shown; mapped back to the question's own order here. */
+void consult_answer(struct consult *c, int letter, const char *text);
+void consult_unparsed(struct consult *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void consult_fail(struct consult *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void consult_warn(struct consult *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Tokens of the calls that are done: prompt (cached ones included) + new. */
+int64_t consult_tokens(const struct consult *c);
+/* A number that names (question, role, index) and nothing else. */
+uint64_t consult_id(const char *question, const char *role, int index);
+
+#endif

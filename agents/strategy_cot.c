@@ -1,0 +1,106 @@
+/* cot: one call that reasons first and answers last, decoded as {reasoning, final_answer}.
+ *
+ * The answer is the last thing written. If the reply had to be closed at its token limit, the letter may
+ * be the closer's and not the model's: such a reply counts as unparsed. */
+#include "mem.h"
+#include "strategy.h"
+
+#define COT_LEAST_TOKENS 64
+
+struct cot {
+    struct prompt *prompt;
+    const struct llm_schema *schema[MEDQA_OPTIONS + 1]; /* by number of options */
+};
+
+static void cot_close(void *state)
+{
+    struct cot *t = state;
+    if (!t)
+        return;
+    prompt_close(t->prompt);
+    mem_free(t);
+}
+
+static int cot_open(const struct strategy_env *env, struct str *describe, void **state,
+                    struct err *e)
+{
+    static const char *const slots[] = {"question", "options", NULL};
+    struct prompt_source src = {env->config->prompts_dir, "cot"};
+    int tokens = strategy_tokens(env->config, env->config->role_tokens.cot), rc;
+    if (tokens < COT_LEAST_TOKENS)
+        FAIL(e, ERR_CONFIG, "role_tokens.cot is %d, at least %d are needed", tokens,
+             COT_LEAST_TOKENS);
+    struct cot *t = mem_zalloc(1, sizeof *t);
+    if (!t)
+        return NOMEM(e, sizeof *t, "a strategy");
+    TRY_DONE(prompt_open(&src, "answer", NULL, 0, slots, &t->prompt, e));
+    strategy_describe(describe, prompt_name(t->prompt), prompt_hash(t->prompt));
+    for (int n = 0; n <= MEDQA_OPTIONS; n++) {
+        char form[96];
+        strategy_answer_form(n, form);
+        struct prompt_constant c = {"answer", form};
+        TRY_DONE(strategy_schema(env, &src, "answer.json", &c, 1, n == 4 ? describe : NULL,
+                                 &t->schema[n], e));
+    }
+    *state = t;
+    t = NULL;
+done:
+    cot_close(t);
+    return rc;
+}
+
+static int cot_start(const void *state, struct consult *c, struct err *e)
+{
+    const struct cot *t = state;
+    const struct config *cfg = c->env->config;
+    const char *values[] = {c->q->text, c->options};
+    struct consult_ask ask = {.role = "answer",
+                              .specialty = -1,
+                              .prompt = t->prompt,
+                              .values = values,
+                              .schema = t->schema[c->q->n_options],
+                              .max_tokens = strategy_tokens(cfg, cfg->role_tokens.cot),
+                              .temperature = cfg->temperature};
+    return consult_submit(c, &ask, e);
+}
+
+static int cot_step(const void *state, struct consult *c, struct consult_call *call,
+                    struct err *e)
+{
+    (void)state;
+    struct err why = {.code = 0};
+    struct answer_decision *d = arena_alloc(&c->arena, 1, sizeof *d);
+    if (!d)
+        return NOMEM(e, sizeof *d, "an answer");
+    if (!consult_usable(call)) {
+        consult_unparsed(c, "%s", call->why);
+        return 0;
+    }
+    int rc = answer_reasoned(call->llm.reply.s, call->llm.reply.len, c->q->n_options, &c->arena,
+                             d, &why);
+    if (rc == ERR_NOMEM)
+        FAIL(e, rc, "%s", why.msg);
+    if (!rc && call->llm.finish == LLM_CLOSED)
+        rc = err_set(&why, ERR_DATA,
+                     "the reasoning reached the limit of %d tokens before an answer; raise "
+                     "role_tokens.cot",
+                     call->llm.max_tokens);
+    if (rc < 0) {
+        consult_bad(call, &why);
+        consult_unparsed(c, "%s", call->why);
+        return 0;
+    }
+    call->parsed = true;
+    c->decision = d;
+    consult_answer(c, d->letter, d->text);
+    return 0;
+}
+
+const struct strategy strategy_cot = {
+    .name = "cot",
+    .doc = "reasons step by step, then answers: one call",
+    .open = cot_open,
+    .close = cot_close,
+    .start = cot_start,
+    .step = cot_step,
+};

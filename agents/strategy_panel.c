@@ -1,0 +1,509 @@
+/* panel: a planner chooses K specialists, they report side by side in one batch, an aggregator decides.
+ *
+ * Selections: compact and full ask the planner for JSON; logit ranks the catalogue by the model's own
+ * log-probability of each id (one scoring call); all, random and fixed ask nobody. K + 2 calls a case,
+ * K + 1 without a planner.
+ *
+ * A specialist whose reply cannot be used is left out with a warning; a case without any report, plan or
+ * decision is unparsed. The order in which specialists answer changes nothing: reports stand in the order of
+ * selection. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "rng.h"
+#include "strategy.h"
+
+#define PANEL_FULL_TOKENS 2400     /* a scored catalogue of 28 takes about 2,100 tokens with Llama 3 */
+#define PANEL_DECISION_TOKENS 64   /* room to close a decision after its letter */
+#define PANEL_REPORT_TOKENS 96
+
+enum panel_selection { PANEL_COMPACT, PANEL_FULL, PANEL_LOGIT, PANEL_ALL, PANEL_RANDOM, PANEL_FIXED };
+static const char *const panel_selections[] = {"compact", "full",   "logit",
+                                               "all",     "random", "fixed"};
+
+struct panel {
+    enum panel_selection selection;
+    int k;
+    int fixed[CATALOG_MAX];
+    struct prompt *planner, *specialist, *aggregator;
+    const struct llm_schema *planner_schema;
+    const struct llm_schema *specialist_schema[CATALOG_MAX]; /* by catalogue index */
+    const struct llm_schema *aggregator_schema[MEDQA_OPTIONS + 1]; /* by number of options */
+    char id_text[CATALOG_MAX][66]; /* " cardiology": continuations for logit */
+    struct llm_text id[CATALOG_MAX];
+};
+
+struct panel_case {
+    struct answer_plan plan;
+    struct answer_report report[CATALOG_MAX]; /* (plan.n_selected), in order of selection */
+    int n_back; /* specialists that have answered */
+};
+
+/* ---- start-up ------------------------------------------------------------------------------------ */
+
+static void panel_close(void *state)
+{
+    struct panel *p = state;
+    if (!p)
+        return;
+    prompt_close(p->planner);
+    prompt_close(p->specialist);
+    prompt_close(p->aggregator);
+    mem_free(p);
+}
+
+static int panel_fixed(struct panel *p, const struct strategy_env *env, struct err *e)
+{
+    const struct config *c = env->config;
+    if (!c->planner.n_fixed)
+        FAIL(e, ERR_CONFIG, "planner.selection fixed needs planner.fixed: [ids]");
+    for (int i = 0; i < c->planner.n_fixed; i++) {
+        int rc = catalog_need(env->catalog, c->planner.fixed[i], &p->fixed[i], e);
+        if (rc < 0)
+            return err_wrap(e, rc, "planner.fixed");
+        for (int j = 0; j < i; j++)
+            if (p->fixed[j] == p->fixed[i])
+                FAIL(e, ERR_CONFIG, "planner.fixed names '%s' twice", c->planner.fixed[i]);
+    }
+    p->k = c->planner.n_fixed;
+    return 0;
+}
+
+static int panel_choose(struct panel *p, const struct strategy_env *env, struct err *e)
+{
+    const char *want = env->config->planner.selection;
+    int s = 0;
+    while (s <= PANEL_FIXED && strcmp(panel_selections[s], want) != 0)
+        s++;
+    if (s > PANEL_FIXED)
+        FAIL(e, ERR_CONFIG, "planner.selection '%.40s' is not known", want);
+    p->selection = (enum panel_selection)s;
+    p->k = p->selection == PANEL_ALL ? env->catalog->n : (int)env->config->planner.top_k;
+    if (p->selection == PANEL_FIXED)
+        TRY(panel_fixed(p, env, e));
+    if (p->k < 1 || p->k > env->catalog->n)
+        FAIL(e, ERR_CONFIG, "planner.top_k is %d, the catalogue has %d specialties", p->k,
+             env->catalog->n);
+    if (env->plan_only && p->selection >= PANEL_ALL)
+        FAIL(e, ERR_CONFIG, "planner.selection %s asks no planner: there is no plan to show", want);
+    return 0;
+}
+
+static int panel_least(const char *role, int have, int need, struct err *e)
+{
+    if (have < need)
+        FAIL(e, ERR_CONFIG, "role_tokens.%s is %d, at least %d are needed here", role, have, need);
+    return 0;
+}
+
+/* Below these limits a reply would be closed before the model has said what counts. */
+static int panel_limits(const struct panel *p, const struct config *c, struct err *e)
+{
+    int planner = p->selection == PANEL_FULL ? PANEL_FULL_TOKENS : 32 + 12 * p->k;
+    if (p->selection <= PANEL_FULL)
+        TRY(panel_least("planner", strategy_tokens(c, c->role_tokens.planner), planner, e));
+    TRY(panel_least("specialist", strategy_tokens(c, c->role_tokens.specialist),
+                    PANEL_REPORT_TOKENS, e));
+    return panel_least("aggregator", strategy_tokens(c, c->role_tokens.aggregator),
+                       PANEL_DECISION_TOKENS, e);
+}
+
+/* "a","b",.. as JSON text for an enum; only generalists if so wanted. */
+static void panel_ids(const struct catalog *cat, bool generalists, struct str *out)
+{
+    str_addc(out, '[');
+    for (int i = 0; i < cat->n; i++)
+        if (!generalists || cat->entry[i].kind == CATALOG_GENERALIST)
+            str_addf(out, "%s\"%s\"", out->len > 1 ? ", " : "", cat->entry[i].id);
+    str_addc(out, ']');
+}
+
+static int panel_planner_schema(struct panel *p, const struct strategy_env *env,
+                                const struct prompt_source *src, struct str *describe,
+                                struct err *e)
+{
+    bool full = p->selection == PANEL_FULL;
+    struct str ids = STR_INIT, generalists = STR_INIT;
+    char k[16], n[16];
+    int rc;
+    panel_ids(env->catalog, false, &ids);
+    panel_ids(env->catalog, true, &generalists);
+    snprintf(k, sizeof k, "%d", p->k);
+    snprintf(n, sizeof n, "%d", env->catalog->n);
+    TRY_DONE(str_ok(&ids, "a schema", e));
+    TRY_DONE(str_ok(&generalists, "a schema", e));
+    struct prompt_constant c[] = {{"specialty_ids", ids.s},
+                                  {"generalist_ids", generalists.s},
+                                  {"k", k},
+                                  {"n_specialties", n}};
+    TRY_DONE(strategy_schema(env, src, full ? "planner_full.json" : "planner.json", c,
+                             full ? 4 : 3, describe, &p->planner_schema, e));
+done:
+    str_free(&ids);
+    str_free(&generalists);
+    return rc;
+}
+
+static int panel_planner_prompt(struct panel *p, const struct strategy_env *env,
+                                const struct prompt_source *src, const char *system,
+                                struct err *e)
+{
+    static const char *const slots[] = {"question", "options", NULL};
+    static const char *const files[] = {"planner", "planner_full", "planner_logit"};
+    struct str list = STR_INIT;
+    char k[16];
+    int rc;
+    snprintf(k, sizeof k, "%d", p->k);
+    for (int i = 0; i < env->catalog->n; i++)
+        str_addf(&list, "%s%s: %s", i ? "\n" : "", env->catalog->entry[i].id,
+                 env->catalog->entry[i].scope);
+    TRY_DONE(str_ok(&list, "the catalogue's text", e));
+    struct prompt_constant c[] = {{"catalogue", list.s}, {"system", system}, {"k", k}};
+    TRY_DONE(prompt_open(src, files[p->selection], c, p->selection == PANEL_LOGIT ? 1 : 3, slots,
+                         &p->planner, e));
+done:
+    str_free(&list);
+    return rc;
+}
+
+static int panel_prompts(struct panel *p, const struct strategy_env *env,
+                         const struct prompt_source *src, struct str *describe, struct err *e)
+{
+    static const char *const specialist[] = {"question",       "options",      "rationale",
+                                             "specialty_name", "specialty_id", "specialty_scope",
+                                             NULL};
+    static const char *const aggregator[] = {"question", "options", "rationale", "reports", NULL};
+    struct str system = STR_INIT;
+    int rc;
+    TRY_DONE(prompt_text(src, "system.txt", &system, e));
+    struct prompt_constant c = {"system", system.s};
+    if (p->selection < PANEL_ALL) {
+        TRY_DONE(panel_planner_prompt(p, env, src, system.s, e));
+        strategy_describe(describe, prompt_name(p->planner), prompt_hash(p->planner));
+    }
+    TRY_DONE(prompt_open(src, "specialist", &c, 1, specialist, &p->specialist, e));
+    strategy_describe(describe, prompt_name(p->specialist), prompt_hash(p->specialist));
+    TRY_DONE(prompt_open(src, "aggregator", &c, 1, aggregator, &p->aggregator, e));
+    strategy_describe(describe, prompt_name(p->aggregator), prompt_hash(p->aggregator));
+done:
+    str_free(&system);
+    return rc;
+}
+
+static int panel_schemas(struct panel *p, const struct strategy_env *env,
+                         const struct prompt_source *src, struct str *describe, struct err *e)
+{
+    if (p->selection <= PANEL_FULL)
+        TRY(panel_planner_schema(p, env, src, describe, e));
+    for (int i = 0; i < env->catalog->n; i++) {
+        char id[72];
+        snprintf(id, sizeof id, "\"%s\"", env->catalog->entry[i].id);
+        struct prompt_constant c = {"specialty_id", id};
+        TRY(strategy_schema(env, src, "specialist.json", &c, 1, i ? NULL : describe,
+                            &p->specialist_schema[i], e));
+    }
+    for (int n = 0; n <= MEDQA_OPTIONS; n++) {
+        char form[96];
+        strategy_answer_form(n, form);
+        struct prompt_constant c = {"answer", form};
+        TRY(strategy_schema(env, src, "aggregator.json", &c, 1, n == 4 ? describe : NULL,
+                            &p->aggregator_schema[n], e));
+    }
+    return 0;
+}
+
+static int panel_open(const struct strategy_env *env, struct str *describe, void **state,
+                      struct err *e)
+{
+    struct prompt_source src = {env->config->prompts_dir, "panel"};
+    struct panel *p = mem_zalloc(1, sizeof *p);
+    int rc;
+    if (!p)
+        return NOMEM(e, sizeof *p, "a strategy");
+    for (int i = 0; i < env->catalog->n; i++) {
+        int n = snprintf(p->id_text[i], sizeof p->id_text[i], " %s", env->catalog->entry[i].id);
+        p->id[i] = (struct llm_text){p->id_text[i], (size_t)n};
+    }
+    TRY_DONE(panel_choose(p, env, e));
+    TRY_DONE(panel_limits(p, env->config, e));
+    TRY_DONE(panel_prompts(p, env, &src, describe, e));
+    TRY_DONE(panel_schemas(p, env, &src, describe, e));
+    *state = p;
+    p = NULL;
+done:
+    panel_close(p);
+    return rc;
+}
+
+/* ---- the specialists ----------------------------------------------------------------------------- */
+
+static const char *panel_rationale(const struct panel_case *pc)
+{
+    return pc->plan.rationale && pc->plan.rationale[0] ? pc->plan.rationale : "none";
+}
+
+/* All K at once: the llm computes what they share one time and runs the rest as one batch. */
+static int panel_ask_specialists(const struct panel *p, struct consult *c, struct err *e)
+{
+    struct panel_case *pc = c->data;
+    const struct config *cfg = c->env->config;
+    c->plan = &pc->plan;
+    if (c->env->plan_only) {
+        c->state = CONSULT_PLANNED;
+        return 0;
+    }
+    for (int i = 0; i < pc->plan.n_selected; i++) {
+        const struct catalog_entry *s = &c->env->catalog->entry[pc->plan.selected[i]];
+        const char *values[] = {c->q->text, c->options, panel_rationale(pc),
+                                s->name,    s->id,      s->scope};
+        struct consult_ask ask = {
+            .role = "specialist",
+            .index = i,
+            .specialty = pc->plan.selected[i],
+            .prompt = p->specialist,
+            .values = values,
+            .schema = p->specialist_schema[pc->plan.selected[i]],
+            .max_tokens = strategy_tokens(cfg, cfg->role_tokens.specialist),
+            .temperature = strategy_temperature(cfg, cfg->agent_temperatures.specialist)};
+        TRY(consult_submit(c, &ask, e));
+    }
+    return 0;
+}
+
+static int panel_ask_aggregator(const struct panel *p, struct consult *c, struct err *e)
+{
+    struct panel_case *pc = c->data;
+    const struct config *cfg = c->env->config;
+    struct str reports = STR_INIT;
+    int rc;
+    for (int i = 0; i < c->n_reports; i++) {
+        if (i)
+            str_addc(&reports, '\n');
+        answer_report_text(&c->reports[i], c->env->catalog, &reports);
+    }
+    TRY_DONE(str_ok(&reports, "reports", e));
+    const char *values[] = {c->q->text, c->options, panel_rationale(pc), reports.s};
+    struct consult_ask ask = {
+        .role = "aggregator",
+        .specialty = -1,
+        .prompt = p->aggregator,
+        .values = values,
+        .schema = p->aggregator_schema[c->q->n_options],
+        .max_tokens = strategy_tokens(cfg, cfg->role_tokens.aggregator),
+        .temperature = strategy_temperature(cfg, cfg->agent_temperatures.aggregator)};
+    TRY_DONE(consult_submit(c, &ask, e));
+done:
+    str_free(&reports);
+    return rc;
+}
+
+/* ---- the plan ------------------------------------------------------------------------------------ */
+
+static int panel_ask_planner(const struct panel *p, struct consult *c, struct err *e)
+{
+    const struct config *cfg = c->env->config;
+    const char *values[] = {c->q->text, c->options};
+    struct consult_ask ask = {
+        .role = "planner",
+        .specialty = -1,
+        .prompt = p->planner,
+        .values = values,
+        .temperature = strategy_temperature(cfg, cfg->agent_temperatures.planner)};
+    if (p->selection == PANEL_LOGIT) {
+        ask.reply_prefix = "Specialty:";
+        ask.options = p->id;
+        ask.n_options = c->env->catalog->n;
+    } else {
+        ask.schema = p->planner_schema;
+        ask.max_tokens = strategy_tokens(cfg, cfg->role_tokens.planner);
+    }
+    return consult_submit(c, &ask, e);
+}
+
+/* K different ones, drawn from the question's own random numbers; in catalogue order. */
+static void panel_draw(const struct panel *p, const struct consult *c, struct answer_plan *plan)
+{
+    uint64_t key = rng_key((uint64_t)c->env->config->seed, consult_id(c->q->id, "plan", 0), 0);
+    int n = c->env->catalog->n, left = p->k;
+    for (int i = 0; i < n && left; i++)
+        if (rng_below(key, (uint64_t)i, (uint32_t)(n - i)) < (uint32_t)left) {
+            plan->selected[plan->n_selected++] = i;
+            left--;
+        }
+}
+
+static int panel_start(const void *state, struct consult *c, struct err *e)
+{
+    const struct panel *p = state;
+    struct panel_case *pc = arena_alloc(&c->arena, 1, sizeof *pc);
+    if (!pc)
+        return NOMEM(e, sizeof *pc, "a case");
+    c->data = pc;
+    pc->plan.triage = -1;
+    if (p->selection < PANEL_ALL)
+        return panel_ask_planner(p, c, e);
+    if (p->selection == PANEL_RANDOM)
+        panel_draw(p, c, &pc->plan);
+    else
+        for (int i = 0; i < p->k; i++)
+            pc->plan.selected[pc->plan.n_selected++] =
+                p->selection == PANEL_FIXED ? p->fixed[i] : i;
+    return panel_ask_specialists(p, c, e);
+}
+
+/* The K likeliest ids, and the likeliest generalist for triage. The first in the catalogue wins a tie. */
+static int panel_rank(const struct panel *p, const struct catalog *cat, const double *lp,
+                      struct answer_plan *plan, struct err *why)
+{
+    bool taken[CATALOG_MAX] = {false};
+    for (int i = 0; i < cat->n; i++)
+        if (!lp || !(lp[i] <= 0) || isinf(lp[i]))
+            FAIL(why, ERR_DATA, "'%s' has no log-probability", cat->entry[i].id);
+    for (int j = 0; j < p->k; j++) {
+        int best = -1;
+        for (int i = 0; i < cat->n; i++)
+            if (!taken[i] && (best < 0 || lp[i] > lp[best]))
+                best = i;
+        taken[best] = true;
+        plan->selected[plan->n_selected++] = best;
+    }
+    for (int i = 0; i < cat->n; i++) {
+        plan->log_p[i] = lp[i];
+        if (cat->entry[i].kind == CATALOG_GENERALIST &&
+            (plan->triage < 0 || lp[i] > lp[plan->triage]))
+            plan->triage = i;
+    }
+    plan->has_log_p = true;
+    return 0;
+}
+
+static int panel_planned(const struct panel *p, struct consult *c, struct consult_call *call,
+                         struct err *e)
+{
+    struct panel_case *pc = c->data;
+    struct err why = {.code = 0};
+    int rc = 0;
+    if (!consult_usable(call)) {
+        consult_unparsed(c, "planner: %s", call->why);
+        return 0;
+    }
+    if (p->selection == PANEL_LOGIT)
+        rc = panel_rank(p, c->env->catalog, call->llm.option_lp, &pc->plan, &why);
+    else
+        rc = answer_plan(call->llm.reply.s, call->llm.reply.len, c->env->catalog, p->k,
+                         p->selection == PANEL_FULL, &c->arena, &pc->plan, &why);
+    if (rc == ERR_NOMEM)
+        FAIL(e, rc, "%s", why.msg);
+    if (!rc && p->selection == PANEL_FULL && call->llm.finish == LLM_CLOSED)
+        rc = err_set(&why, ERR_DATA,
+                     "the scored catalogue reached the limit of %d tokens; raise "
+                     "role_tokens.planner",
+                     call->llm.max_tokens); /* what follows was the closer's choice */
+    if (rc < 0) {
+        consult_bad(call, &why);
+        consult_unparsed(c, "planner: %s", call->why);
+        return 0;
+    }
+    call->parsed = true;
+    if (pc->plan.scored_twice)
+        consult_warn(c, "planner: %d specialties scored twice, as many not at all",
+                     pc->plan.scored_twice);
+    return panel_ask_specialists(p, c, e);
+}
+
+/* ---- replies ------------------------------------------------------------------------------------- */
+
+/* Reports in order of selection; the others leave a warning. */
+static int panel_collect(struct consult *c, struct err *e)
+{
+    struct panel_case *pc = c->data;
+    struct answer_report *kept = arena_alloc(&c->arena, (size_t)pc->n_back, sizeof *kept);
+    if (!kept)
+        return NOMEM(e, (size_t)pc->n_back * sizeof *kept, "reports");
+    for (const struct consult_call *k = c->first; k; k = k->next) {
+        if (strcmp(k->role, "specialist") != 0)
+            continue;
+        const char *id = c->env->catalog->entry[k->specialty].id;
+        if (!k->parsed) {
+            consult_warn(c, "no report from %s: %s", id, k->why);
+            continue;
+        }
+        kept[c->n_reports++] = pc->report[k->index];
+        if (pc->report[k->index].rescaled)
+            consult_warn(c, "%s: probabilities summed to more than 1 and were rescaled", id);
+    }
+    c->reports = kept;
+    return 0;
+}
+
+static int panel_reported(const struct panel *p, struct consult *c, struct consult_call *call,
+                          struct err *e)
+{
+    struct panel_case *pc = c->data;
+    struct err why = {.code = 0};
+    if (consult_usable(call)) {
+        int rc = answer_report(call->llm.reply.s, call->llm.reply.len, c->env->catalog,
+                               call->specialty, &c->arena, &pc->report[call->index], &why);
+        if (rc == ERR_NOMEM)
+            FAIL(e, rc, "%s", why.msg);
+        if (rc < 0)
+            consult_bad(call, &why);
+        call->parsed = !rc;
+    }
+    if (++pc->n_back < pc->plan.n_selected)
+        return 0;
+    TRY(panel_collect(c, e));
+    if (!c->n_reports) {
+        consult_unparsed(c, "no specialist's report could be used: %s", c->last->why);
+        return 0;
+    }
+    return panel_ask_aggregator(p, c, e);
+}
+
+static int panel_decided(struct consult *c, struct consult_call *call, struct err *e)
+{
+    struct err why = {.code = 0};
+    struct answer_decision *d = arena_alloc(&c->arena, 1, sizeof *d);
+    if (!d)
+        return NOMEM(e, sizeof *d, "a decision");
+    if (!consult_usable(call)) {
+        consult_unparsed(c, "aggregator: %s", call->why);
+        return 0;
+    }
+    int rc = answer_decision(call->llm.reply.s, call->llm.reply.len, c->q->n_options, &c->arena,
+                             d, &why);
+    if (rc == ERR_NOMEM)
+        FAIL(e, rc, "%s", why.msg);
+    if (rc < 0) {
+        consult_bad(call, &why);
+        consult_unparsed(c, "aggregator: %s", call->why);
+        return 0;
+    }
+    call->parsed = true;
+    c->decision = d;
+    consult_answer(c, d->letter, d->text);
+    return 0;
+}
+
+static int panel_step(const void *state, struct consult *c, struct consult_call *call,
+                      struct err *e)
+{
+    const struct panel *p = state;
+    if (!strcmp(call->role, "planner"))
+        return panel_planned(p, c, call, e);
+    if (!strcmp(call->role, "specialist"))
+        return panel_reported(p, c, call, e);
+    CHECK(!strcmp(call->role, "aggregator"));
+    return panel_decided(c, call, e);
+}
+
+const struct strategy strategy_panel = {
+    .name = "panel",
+    .doc = "planner, K specialists side by side, aggregator: K + 2 calls",
+    .open = panel_open,
+    .close = panel_close,
+    .start = panel_start,
+    .step = panel_step,
+};

@@ -1,0 +1,151 @@
+#include <string.h>
+
+#include "grammar_vocab.h"
+
+/* Visits what the tree and the schema both allow from s and sets the bits of the pieces met. `same`
+ * chains further ids with equal bytes; NULL = none. */
+static void walk_tree(struct grammar_vocab *v, const struct schema *sc, const struct vocab_trie *t,
+                      const struct grammar_state *s, const int32_t *same, uint32_t *bits)
+{
+    struct walk_level *l = v->walk;
+    l->state = *s;
+    l->at = t->node[0].first;
+    l->end = l->at + t->node[0].n;
+    l->clean = false;
+    for (;;) {
+        if (l->at == l->end) {
+            if (l == v->walk)
+                return;
+            l--;
+            continue;
+        }
+        const struct vocab_trie_node *node = &t->node[l->at++];
+        if (!l->clean) {
+            memcpy(&l[1].state, &l->state, machine_class_size(&l->state));
+            l->clean = true;
+        }
+        if (!machine_step(sc, &l[1].state, node->byte))
+            continue;
+        l->clean = false;
+        if (node->id >= 0) {
+            grammar_bit(bits, (size_t)node->id);
+            for (int32_t id = same ? same[node->id] : -1; id >= 0; id = same[id])
+                grammar_bit(bits, (size_t)id);
+        }
+        if (node->n) {
+            l++;
+            l->at = node->first;
+            l->end = l->at + node->n;
+            l->clean = false;
+        }
+    }
+}
+
+/* Tokens that end inside the string. */
+static void mask_open(const struct grammar_vocab *v, const struct machine_string *in,
+                      uint32_t *bits)
+{
+    const struct string_list *l = &v->open[in->q];
+    if (in->q == QUOTED_BODY) {
+        size_t k = in->room < PLAIN_BITSETS ? in->room : PLAIN_BITSETS - 1;
+        memcpy(bits, v->plain + k * v->n_words, v->n_words * sizeof *bits);
+    }
+    for (size_t i = 0; i < l->n && l->t[i].chars <= in->room; i++)
+        grammar_bit(bits, (size_t)l->t[i].id);
+}
+
+/* Tokens that close the string. */
+static void mask_close(struct grammar_vocab *v, const struct schema *sc,
+                       const struct grammar_state *s, const struct machine_string *in,
+                       uint32_t *bits)
+{
+    const struct string_list *l = &v->close[in->q];
+    struct grammar_state after = *s;
+    machine_leave(sc, &after);
+    memset(v->suffix_ok, 0, grammar_words(v->n_suffix) * sizeof *v->suffix_ok);
+    v->suffix_ok[0] = 1; /* nothing after the quote */
+    walk_tree(v, sc, &v->suffix, &after, NULL, v->suffix_ok);
+    for (size_t i = 0; i < l->n; i++) {
+        const struct string_token *t = &l->t[i];
+        if (t->chars >= in->need && t->chars <= in->room &&
+            (v->suffix_ok[t->suffix / 32] >> (t->suffix % 32) & 1))
+            grammar_bit(bits, (size_t)t->id);
+    }
+}
+
+static bool mask_make(struct grammar_vocab *v, const struct schema *sc,
+                      const struct grammar_state *s, uint32_t *bits)
+{
+    struct machine_string in;
+    if (machine_in_string(sc, s, &in) && in.q == QUOTED_BODY) {
+        mask_open(v, &in, bits);
+        mask_close(v, sc, s, &in, bits);
+    } else {
+        memset(bits, 0, v->n_words * sizeof *bits);
+        if (machine_in_string(sc, s, &in)) {
+            mask_open(v, &in, bits);
+            mask_close(v, sc, s, &in, bits);
+        } else {
+            walk_tree(v, sc, &v->trie, s, v->same, bits);
+        }
+    }
+    for (size_t w = 0; w < v->n_words; w++)
+        if (bits[w])
+            return true;
+    return false;
+}
+
+/* The place of key in its set: the one that holds it, or else the one used longest ago. */
+static size_t mask_place(struct grammar_vocab *v, const struct cache_key *key, bool *hit)
+{
+    size_t first = grammar_key_hash(key) % v->n_sets * MASK_WAYS, oldest = first;
+    for (size_t i = first; i < first + MASK_WAYS; i++) {
+        *hit = v->slot[i].stamp && grammar_key_equal(&v->slot[i].key, key);
+        if (*hit)
+            return i;
+        if (v->slot[i].stamp < v->slot[oldest].stamp)
+            oldest = i;
+    }
+    return oldest;
+}
+
+int grammar_mask(struct grammar_vocab *v, const struct grammar *g, const struct grammar_state *s,
+                 const uint32_t **mask, struct err *e)
+{
+    if (s->done) {
+        if (!v->has_end)
+            FAIL(e, ERR_DATA, "the vocabulary has no end token to end a reply with");
+        *mask = v->end;
+        return 0;
+    }
+    struct cache_key key = {.grammar = g->sc.hash};
+    machine_class(&g->sc, s, v->trie.longest, &key.state);
+    bool hit;
+    size_t at = mask_place(v, &key, &hit);
+    struct mask_slot *slot = &v->slot[at];
+    uint32_t *bits = v->mask + at * v->n_words;
+    if (hit) {
+        v->stats.hits++;
+    } else {
+        v->stats.misses++;
+        slot->stamp = 0;
+        if (!mask_make(v, &g->sc, s, bits))
+            FAIL(e, ERR_DATA, "the vocabulary has no token that continues the reply at byte \"%c\"",
+                 machine_close_byte(&g->sc, s));
+        slot->key = key;
+    }
+    slot->stamp = ++v->clock;
+    *mask = bits;
+    return 0;
+}
+
+bool grammar_accept(const struct grammar_vocab *v, const struct grammar *g, struct grammar_state *s,
+                    int32_t token)
+{
+    if (token < 0 || token >= v->n_vocab)
+        return false;
+    if (v->end[token / 32] >> (token % 32) & 1)
+        return s->done;
+    const struct vocab_piece *p = &v->token[token];
+    return p->n && grammar_feed(g, s, (const char *)p->s, p->n);
+}

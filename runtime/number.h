@@ -1,0 +1,49 @@
+/*
+ * number: the texts of numbers in a range, decided byte by byte.
+ *
+ * A number is written as JSON's grammar has it, without exponent, without leading zeros, with at
+ * most `decimals` digits after the point, never "-0". Bounds are integers in units of 10^-decimals,
+ * so that "can this prefix still become a number of the range" is exact integer arithmetic.
+ */
+#ifndef MAS_NUMBER_H
+#define MAS_NUMBER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NUMBER_DECIMALS 9       /* most digits after the point */
+#define NUMBER_LIMIT 1000000000 /* largest magnitude of a bound: 10^9 * 10^9 < 2^63 */
+#define NUMBER_TEXT 24          /* bytes of the longest text and its NUL */
+
+struct number_range {
+    int64_t lo, hi; /* units of 10^-decimals, inclusive, lo <= hi */
+    uint8_t decimals;
+};
+
+struct number_prefix { /* what is written so far; all zero = nothing */
+    uint64_t digits;   /* all digits read as one integer */
+    uint8_t n_int, n_frac;
+    bool negative, point;
+};
+
+/* Advances by one byte; false (p unchanged) when no number of the range begins like that. */
+bool number_step(const struct number_range *r, struct number_prefix *p, unsigned char b);
+/* The prefix is itself a number of the range. */
+bool number_complete(const struct number_range *r, const struct number_prefix *p);
+/* The shortest number of the range that begins with p, the least magnitude among those,
+ * non-negative before negative: its length in bytes, NUL-terminated in out. p must be reachable by
+ * number_step. */
+int number_shortest(const struct number_range *r, const struct number_prefix *p,
+                    char out[NUMBER_TEXT]);
+/* Bytes of p. */
+int number_length(const struct number_prefix *p);
+
+/* The shortest decimal with at most NUMBER_DECIMALS digits after the point that reads back as v:
+ * v = *scaled / 10^*decimals. false when there is none or |v| > NUMBER_LIMIT (NaN included). */
+bool number_decimal(double v, int64_t *scaled, int *decimals);
+/* Rounds scaled / 10^from to units of 10^-to, up or down. from, to in 0..NUMBER_DECIMALS. */
+int64_t number_rescale(int64_t scaled, int from, int to, bool up);
+/* Text of scaled / 10^decimals with exactly that many digits after the point; its length. */
+int number_write(int64_t scaled, int decimals, char out[NUMBER_TEXT]);
+
+#endif

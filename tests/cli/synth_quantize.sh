@@ -1,0 +1,102 @@
+#!/bin/bash
+# mas synth and mas quantize: what they write, that it depends on nothing but the options, and that every
+# refusal has its exit code, names the cause and leaves no file behind.
+set -u
+dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
+trap 'rm -rf -- "$dir"' EXIT
+cd "$dir" || exit 1
+bad=0
+
+fault() {
+    echo "FAILED: $*"
+    bad=1
+}
+
+# expect CODE TEXT COMMAND..: exit code, and TEXT in what it says
+expect() {
+    local code=$1 text=$2 said got
+    shift 2
+    said=$("$@" 2>&1)
+    got=$?
+    [ "$got" = "$code" ] || fault "$*: exit code $got, want $code: $said"
+    case $said in
+    *"$text"*) ;;
+    *) fault "$*: no '$text' in: $said" ;;
+    esac
+}
+
+sum() {
+    sha256sum <"$1" | cut -c1-64
+}
+
+# ---- synth: the same options give the same file, other options another one
+expect 0 "random weights" "$MAS" synth --shape tiny --type F32 --seed 3 --threads 1 f32.gguf
+for threads in 2 3 5; do
+    expect 0 "" "$MAS" synth --shape tiny --type F32 --seed 3 --threads $threads --quiet again.gguf
+    cmp f32.gguf again.gguf || fault "synth depends on --threads $threads"
+done
+"$MAS" synth --shape tiny --type F32 --seed 4 --quiet other.gguf
+cmp -s f32.gguf other.gguf && fault "synth does not depend on --seed"
+[ "$("$MAS" synth --shape tiny --quiet quiet.gguf 2>&1)" = "" ] || fault "--quiet is not quiet"
+for type in F16 BF16 Q8_0 Q4_0 Q6_K Q4_K_M Q5_K_M; do
+    expect 0 "$type" "$MAS" synth --shape demo --type $type --layers 3 s_$type.gguf
+done
+grep -aq "<|start_header_id|>" f32.gguf || fault "no Llama 3 tokens"
+"$MAS" synth --shape tiny --vocab-from f32.gguf --type F32 --seed 3 --quiet copy.gguf
+cmp f32.gguf copy.gguf || fault "--vocab-from changes the vocabulary"
+
+# ---- quantize: every type, the same bytes whatever the threads
+for type in F16 BF16 Q8_0 Q4_0 Q6_K Q4_K_M Q5_K_M; do
+    expect 0 "$type" "$MAS" quantize --rmse -t 1 f32.gguf q_$type.gguf $type
+    "$MAS" quantize -t 3 --quiet f32.gguf again.gguf ${type,,}
+    cmp q_$type.gguf again.gguf || fault "quantize $type depends on the threads"
+done
+[ "$(stat -c %s q_Q8_0.gguf)" -lt "$(($(stat -c %s f32.gguf) * 27 / 100))" ] || fault "Q8_0 is large"
+table=$("$MAS" quantize f32.gguf again.gguf Q4_K_M)
+for row in "F32 *5 " "Q4_K *13 " "Q6_K *3 " "all *21 "; do
+    grep -q "^$row" <<<"$table" || fault "no row '$row' in the table: $table"
+done
+"$MAS" quantize --quiet f32.gguf same.gguf F32
+[ "$(tail -c 5000000 same.gguf | sha256sum)" = "$(tail -c 5000000 f32.gguf | sha256sum)" ] ||
+    fault "F32 to F32 changes the weights"
+"$MAS" quantize --quiet q_Q8_0.gguf same.gguf Q8_0 # nothing to convert: no need to allow anything
+[ "$(tail -c 1000000 same.gguf | sha256sum)" = "$(tail -c 1000000 q_Q8_0.gguf | sha256sum)" ] ||
+    fault "Q8_0 to Q8_0 changes the weights"
+
+# ---- what is refused
+before=$(sum q_Q8_0.gguf)
+ln -s q_Q8_0.gguf link.gguf
+cp f32.gguf out.gguf.part
+expect 65 "--allow-requantize" "$MAS" quantize q_Q8_0.gguf none.gguf Q4_0
+expect 0 "Q4_0" "$MAS" quantize --allow-requantize q_Q8_0.gguf some.gguf Q4_0
+expect 64 "is the input" "$MAS" quantize q_Q8_0.gguf ./q_Q8_0.gguf Q8_0
+expect 64 "is the input" "$MAS" quantize link.gguf q_Q8_0.gguf Q8_0
+expect 64 "which is the input" "$MAS" quantize out.gguf.part out.gguf Q8_0
+cmp f32.gguf out.gguf.part || fault "the input out.gguf.part was overwritten"
+[ "$before" = "$(sum q_Q8_0.gguf)" ] || fault "the input was changed"
+expect 64 "unknown type 'Q3_K'" "$MAS" quantize f32.gguf none.gguf Q3_K
+expect 64 "the type is missing" "$MAS" quantize f32.gguf none.gguf
+expect 64 "unexpected argument" "$MAS" quantize f32.gguf none.gguf Q8_0 more
+expect 64 "--threads" "$MAS" quantize -t 9999 f32.gguf none.gguf Q8_0
+expect 66 "absent.gguf" "$MAS" quantize absent.gguf none.gguf Q8_0
+expect 73 "no/dir" "$MAS" quantize f32.gguf no/dir/none.gguf Q8_0
+head -c 4000000 f32.gguf >cut.gguf
+expect 65 "cut.gguf" "$MAS" quantize cut.gguf none.gguf Q8_0
+cp f32.gguf nan.gguf # the last element of the last row of the last tensor
+printf '\0\0\300\177' | dd of=nan.gguf bs=1 seek=$(($(stat -c %s f32.gguf) - 4)) conv=notrunc status=none
+expect 65 "tensor output.weight, row 287: cannot encode as Q6_K: element 255" \
+    "$MAS" quantize -t 2 nan.gguf none.gguf Q4_K_M
+expect 64 "--shape is missing" "$MAS" synth none.gguf
+expect 64 "the output file is missing" "$MAS" synth --shape tiny
+expect 64 "unknown shape 'huge'" "$MAS" synth --shape huge none.gguf
+expect 64 "--layers" "$MAS" synth --shape tiny --layers 0 none.gguf
+expect 64 "--seed" "$MAS" synth --shape tiny --seed x none.gguf
+expect 64 "is the input" "$MAS" synth --shape tiny --vocab-from f32.gguf f32.gguf
+expect 66 "absent.gguf" "$MAS" synth --shape tiny --vocab-from absent.gguf none.gguf
+[ -e none.gguf ] && fault "a refused command left none.gguf"
+[ -e none.gguf.part ] && fault "a refused command left none.gguf.part"
+for command in synth quantize; do
+    expect 0 "Usage: mas $command" "$MAS" $command --help
+    expect 0 "Examples" "$MAS" help $command
+done
+exit $bad

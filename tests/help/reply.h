@@ -1,0 +1,29 @@
+/*
+ * reply: one request of an engine, run to its end from the test's own thread.
+ *
+ * Fill r (all but done) and call reply_run. r is the first member, so a callback may cast its
+ * request to its reply; r.user stays the test's. Callbacks run on the engine's thread: they must
+ * note what they see and leave every assertion to the test's thread.
+ */
+#ifndef MAS_REPLY_H
+#define MAS_REPLY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "engine.h"
+
+struct reply {
+    struct request r;
+    pthread_mutex_t lock;
+    pthread_cond_t told;
+    int ended; /* times done was called: 1 */
+};
+
+/* Submits and waits for done. The error of engine_submit, or r.err when the request failed. */
+int reply_run(struct engine *en, struct reply *p, struct err *e);
+
+/* ids of text with BOS, as a prompt; free with token_list_free. */
+int reply_prompt(const struct engine *en, const char *text, struct token_list *out, struct err *e);
+
+#endif

@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# Sourced by the lints. They look at the tree $1 (default: the one under test) and print one line
+# "file:line: what is wrong" for each violation; any violation makes them fail.
+set -euo pipefail
+export LC_ALL=C
+
+tree=${1:-${MAS_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}}
+build=$PWD
+found=0
+cd "$tree"
+
+bad() {
+    printf '%s\n' "$*"
+    found=$((found + 1))
+}
+
+# Reads violations from standard input.
+bad_lines() {
+    local line
+    while IFS= read -r line; do
+        bad "$line"
+    done
+}
+
+# sources FOLDER...: the C, C++ and CUDA files below the folders that exist. tools/golden holds programs
+# of other projects' libraries, which make golden files and are no part of mas.
+sources() {
+    local dir
+    for dir in "$@"; do
+        [ ! -d "$dir" ] || find "$dir" -type f ! -path 'tools/golden/*' \( -name '*.[ch]' -o -name '*.def' \
+            -o -name '*.cu' -o -name '*.cuh' -o -name '*.cc' -o -name '*.cpp' -o -name '*.hpp' \)
+    done | sort
+}
+
+# code FILE...: "file:line: text" of each line, comments and the insides of strings taken out, so that
+# a search finds code only. What an #include names is kept.
+code() {
+    [ $# -eq 0 ] || awk '
+        FNR == 1 { comment = 0 }
+        {
+            s = $0; out = ""
+            if (!comment && s ~ /^[ \t]*#[ \t]*include/) {
+                print FILENAME ":" FNR ": " s
+                next
+            }
+            while (s != "") {
+                if (comment) {
+                    at = index(s, "*/")
+                    if (!at) break
+                    s = substr(s, at + 2); comment = 0
+                } else if (match(s, /\/\*|\/\/|"([^"\\]|\\.)*"|\047([^\047\\]|\\.)+\047/)) {
+                    what = substr(s, RSTART, 2)
+                    out = out substr(s, 1, RSTART - 1)
+                    if (what == "//") { s = ""; break }
+                    s = substr(s, RSTART + (what == "/*" ? 2 : RLENGTH))
+                    if (what == "/*") comment = 1; else out = out "\"\""
+                } else { out = out s; s = "" }
+            }
+            print FILENAME ":" FNR ": " out
+        }' "$@"
+}
+
+finish() {
+    [ "$found" -eq 0 ] || {
+        printf '%d violations\n' "$found"
+        exit 1
+    }
+    printf 'clean\n'
+}

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# The lints are tested too: a small good tree passes, and one violation of each rule is found by name.
+# shellcheck disable=SC2016 # back quotes are Markdown here
+set -euo pipefail
+export LC_ALL=C
+
+here=$(cd "$(dirname "$0")" && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+count=0
+
+good_tree() {
+    rm -rf "$tmp/tree" "$tmp/build"
+    mkdir -p "$tmp/build" "$tmp/tree"/{kernels/core,kernels/cuda,loader,runtime,agents,tools,tests/unit,tests/cudahost,configs}
+    cd "$tmp/tree"
+    printf 'int err_exit(int);\n' >kernels/core/err.h
+    printf '#include <stdlib.h>\nvoid check(void) { abort(); } /* ours */\n' >kernels/core/check.c
+    printf '#include <stdlib.h>\nvoid *mem(void) { return malloc(1); }\n' >kernels/core/mem.c
+    printf 'struct ops;\n' >kernels/ops.h
+    printf '#include <cuda_runtime.h>\n#include <mma.h>\n' >kernels/cuda/ops_cuda.cu
+    printf 'asm("nop");\n' >kernels/cuda/ptx.cuh
+    printf '#include "err.h"\nint gguf(void); // exit(1), malloc(2), <<<1>>>, asm("x")\n' >loader/gguf.h
+    printf '#include <openssl/evp.h>\n' >loader/sha256.c
+    printf '#include "gguf.h"\n#include <yaml.h>\nstatic const char *s = "exit(1)";\n' >runtime/config.c
+    printf 'int config;\n' >runtime/config.h
+    printf '#include <zlib.h>\nint f(void) { return err_exit(1) + x->exit(2) + on_abort(); }\n' >runtime/zio.c
+    printf '#include "ops.h"\n' >runtime/engine.h
+    printf '#include "engine.h"\n' >agents/llm_local.c
+    printf '#include "config.h"\n#include "err.h"\n#include "llm.h"\n' >agents/run.c
+    printf 'int llm;\n' >agents/llm.h
+    printf '#include "llm.h"\n#include "engine.h"\n#include <stdlib.h>\nint main(void) { exit(!getenv("X")); }\n' >tools/mas.c
+    printf 'int cmd_run(void) { return FAIL(e, 1, "cannot run %%s: ..", "A b."); }\n' >tools/cmd_run.c
+    printf 'X(run)\n' >tools/commands.def
+    printf '#include "mas.h"\n#include <zlib.h>\nint main(void) { exit(1); }\n' >tests/unit/t_run.c
+    printf 'int mas;\n' >tools/mas.h
+    printf '# mas\n\n`mas run` runs, see `tools/mas.c`.\n\n```\n$ mas run -q x\nan answer\n```\n' >README.md
+}
+
+# expect LINT STATUS TEXT
+expect() {
+    local out rc=0
+    out=$(cd "$tmp/build" && bash "$here/$1.sh" "$tmp/tree" 2>&1) || rc=$?
+    count=$((count + 1))
+    if [ "$rc" -ne "$2" ] || [[ $out != *"$3"* ]]; then
+        printf '%s: want status %d with "%s", got %d:\n%s\n' "$1" "$2" "$3" "$rc" "$out"
+        failed=$((failed + 1))
+    fi
+}
+
+# red LINT FILE LINE TEXT: the line, appended to the file, makes the lint fail with the text.
+red() {
+    good_tree
+    mkdir -p "$(dirname "$2")"
+    printf '%s\n' "$3" >>"$2"
+    expect "$1" 1 "$4"
+}
+
+good_tree
+for lint in layers messages docs; do
+    expect "$lint" 0 'clean'
+done
+
+# 1: arrows
+red layers kernels/ops.h '#include "gguf.h"' 'kernels/ops.h:2: kernels includes loader/gguf.h'
+red layers loader/gguf.h '#include "config.h"' 'loader/gguf.h:3: loader includes runtime/config.h'
+red layers runtime/zio.c '# include "llm.h"' 'runtime/zio.c:3: runtime includes agents/llm.h'
+red layers agents/run.c '#include "mas.h"' 'agents/run.c:4: agents includes tools/mas.h'
+red layers agents/run.c '#include "nowhere.h"' '"nowhere.h", which is not in the tree'
+# 2: CUDA, C++
+red layers runtime/zio.c '#include <cuda.h>' 'runtime/zio.c:3: CUDA header'
+red layers kernels/ops.h '#include <cublas_v2.h>' 'kernels/ops.h:2: CUDA header'
+red layers loader/fast.cpp 'int x;' 'loader/fast.cpp:1: C++'
+red layers tests/unit/t_k.cu 'int x;' 'tests/unit/t_k.cu:1: C++'
+# 3: homes
+red layers runtime/zio.c '#include <yaml.h>' 'runtime/zio.c:3: library header <yaml'
+red layers agents/run.c '#include <zlib.h>' 'agents/run.c:4: library header <zlib'
+red layers agents/run.c '#include <openssl/sha.h>' 'agents/run.c:4: library header <openssl'
+good_tree
+printf '#include <curl/curl.h>\n' | tee tools/one.c >loader/two.c
+expect layers 1 'loader/two.c:1: library <curl/> has a second home: tools/one.c'
+# 4: agents and the model
+red layers agents/run.c '#include "engine.h"' 'agents/run.c:4: agents include runtime/engine.h'
+red layers agents/llm.h '#include "ops.h"' 'agents/llm.h:2: agents include kernels/ops.h'
+# 5: backends
+red layers runtime/engine.h 'int ops_cuda_open(void);' 'runtime/engine.h:2: names a backend'
+red layers loader/gguf.h 'extern struct ops ops_ref;' 'loader/gguf.h:3: names a backend'
+# 6: process, memory, variables
+red layers runtime/zio.c 'int g(void) { return !getenv("HOME"); }' 'runtime/zio.c:3: getenv, exit or abort'
+red layers agents/run.c 'void g(void) { /* bye */ exit (1); }' 'agents/run.c:4: getenv, exit or abort'
+red layers kernels/ops.h 'static void g(void) { abort(); }' 'kernels/ops.h:2: getenv, exit or abort'
+red layers loader/gguf.h 'void *g(void) { return malloc(1); }' 'loader/gguf.h:3: allocation outside'
+red layers runtime/zio.c 'char *g(void) { return strdup("x"); }' 'runtime/zio.c:3: allocation outside'
+for variable in 'static int counter = 1' 'int global' 'static _Thread_local int mine' 'char *const *table[4]'; do
+    good_tree
+    printf '%s;\nconst void *user(void) { return &%s; }\nstatic const char *const words[] = {"a", "b"};\nconst char *word(int i) { return words[i]; }\n' \
+        "$variable" "$(sed -E 's/.* \**//; s/ =.*//; s/\[.*//' <<<"${variable% = 1}")" >loader/state.c
+    gcc -std=c11 -O1 -fPIE -c loader/state.c -o "$tmp/build/state.c.o"
+    ar rcs "$tmp/build/libloader.a" "$tmp/build/state.c.o"
+    expect layers 1 'loader/state.c:1: writable variable'
+done
+good_tree
+printf 'static const char *const words[] = {"a", "b"};\nconst char *word(int i) { return words[i]; }\n' >loader/state.c
+gcc -std=c11 -O1 -fPIE -c loader/state.c -o "$tmp/build/state.c.o"
+ar rcs "$tmp/build/libloader.a" "$tmp/build/state.c.o"
+expect layers 0 'clean'
+# names, host shim
+red layers agents/gguf.h 'int x;' 'a second file named gguf.h'
+red layers kernels/cuda/ops_cuda.cu 'asm volatile("bar.sync 0;");' 'ops_cuda.cu:3: inline assembly'
+red layers kernels/core/mem.c '__asm__("nop");' 'kernels/core/mem.c:3: inline assembly'
+red layers kernels/cuda/ops_cuda.cu 'k<<<1, 2>>>(x);' 'ops_cuda.cu:3: a launch'
+# messages
+red messages loader/a.c 'FAIL(e, ERR_DATA, "Cannot open %s", x);' 'loader/a.c:1: message begins upper case'
+red messages tools/a.c $'    return err_set(e, f(x),\n                   "The end");' 'begins upper case: The end'
+red messages agents/a.c 'log_warn("Slow");' 'begins upper case: Slow'
+red messages agents/a.c 'log_warn("slow\n");' 'holds a line break'
+red messages agents/a.c 'FAIL(e, ERR_IO, "too " "slow.");' 'ends with a full stop'
+good_tree
+printf 'FAIL(e, ERR_IO, "GGUF %%s is cut ..");\nFAIL(e, x, "%%d A. b");\n' >loader/a.c
+expect messages 0 'clean'
+# docs
+red docs tools/commands.def 'X(eval)' 'README.md:1: no entry for `mas eval`'
+red docs README.md 'Use `mas fly` for more.' "README.md:9: there is no command 'mas fly'"
+red docs README.md $'```\nbuild/release/mas fly -x\n```' "there is no command 'mas fly'"
+red docs README.md 'See `tools/none.sh`.' 'README.md:9: there is no tools/none.sh'
+red docs configs/a.yaml "model: /hom""e/somebody/model.gguf" 'configs/a.yaml:1: a path of one machine'
+
+printf '%d expectations, %d failed\n' "$count" "$failed"
+[ "$failed" -eq 0 ]

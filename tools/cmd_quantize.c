@@ -1,0 +1,449 @@
+/*
+ * mas quantize: rewrites a GGUF model in another number format or mixture of formats (mixture.h).
+ * Streams: one tensor after the other, a few MiB of rows at a time, whatever the size of the model;
+ * the rows of a piece are shared out to the threads and every row's bytes depend only on the row.
+ * A tensor that already has the wanted format is copied as it is. All metadata is copied but
+ * general.file_type and general.quantization_version, which say the new truth.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "clock.h"
+#include "cmd.h"
+#include "escape.h"
+#include "gguf_write.h"
+#include "mem.h"
+#include "mixture.h"
+#include "modelfile.h"
+#include "pool.h"
+#include "str.h"
+
+#define CHUNK ((size_t)16 << 20) /* bytes of source or result held at a time, but at least a row   \
+                                  */
+
+struct quantize_total { /* of one format of the result */
+    int64_t tensors, elems;
+    uint64_t bytes;
+    double square, err; /* sums over the converted elements, with --rmse */
+};
+
+struct quantize {
+    const char *in, *out;
+    enum mixture mix;
+    bool has_type, requantize, rmse, quiet;
+    int threads;
+    /* while it runs */
+    struct gguf *g;
+    struct gguf_writer *w;
+    struct pool *pool;
+    struct mixture_model model;
+    struct quantize_total total[FMT_COUNT];
+    int n_fell_back;
+    struct modelfile_progress progress;
+    uint64_t done; /* bytes of the source behind us */
+};
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+enum { OPT_REQUANTIZE = 0x100, OPT_RMSE, OPT_QUIET };
+
+static const struct argp_option options[] = {
+    {"threads", 't', "N", 0, "0 = all cores (default); the file does not depend on it", 1},
+    {"allow-requantize", OPT_REQUANTIZE, NULL, 0,
+     "accept a source that is quantised already: its losses add to the new ones", 1},
+    {"rmse", OPT_RMSE, NULL, 0, "measure the error of each format as well", 1},
+    {"quiet", OPT_QUIET, NULL, 0, "no progress and no table", 1},
+    {0},
+};
+
+static error_t parse_argument(struct quantize *q, char *arg, struct argp_state *state)
+{
+    if (!q->in) {
+        q->in = arg;
+    } else if (!q->out) {
+        q->out = arg;
+    } else if (!q->has_type && mixture_from_name(arg, &q->mix)) {
+        q->has_type = true;
+    } else {
+        argp_error(state,
+                   q->has_type ? "unexpected argument '%s' after the type"
+                               : "unknown type '%s'; see --help",
+                   arg);
+        return EINVAL;
+    }
+    return 0;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct quantize *q = state->input;
+    switch (key) {
+    case 't':
+        return cli_int(state, "--threads", arg, 0, 256, &q->threads);
+    case OPT_REQUANTIZE:
+        q->requantize = true;
+        return 0;
+    case OPT_RMSE:
+        q->rmse = true;
+        return 0;
+    case OPT_QUIET:
+        q->quiet = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        return parse_argument(q, arg, state);
+    case ARGP_KEY_END:
+        if (!q->has_type) {
+            argp_error(state, "%s is missing",
+                       !q->in    ? "the model to read"
+                       : !q->out ? "the output "
+                                   "file"
+                                 : "the type");
+            return EINVAL;
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    options,
+    parse,
+    "IN.gguf OUT.gguf TYPE",
+    "Rewrites a model in another number format. TYPE: F32, F16, BF16, Q8_0, Q4_0, Q6_K, or the "
+    "mixtures "
+    "Q5_K_M and Q4_K_M, which choose each tensor's format as the common files do.",
+    NULL,
+    NULL,
+    NULL};
+
+/* ---- what is asked for ---------------------------------------------------------------------- */
+
+static int read_int(const struct quantize *q, const char *arch, const char *key, int64_t dflt,
+                    int *out, struct err *e)
+{
+    char full[160];
+    int64_t v;
+    snprintf(full, sizeof full, "%s.%s", arch, key);
+    if (dflt)
+        TRY(gguf_get_int_or(q->g, full, 1, 100000, dflt, &v, e));
+    else
+        TRY(gguf_get_int(q->g, full, 1, 100000, &v, e));
+    *out = (int)v;
+    return 0;
+}
+
+static int read_model(struct quantize *q, struct err *e)
+{
+    struct gguf_str arch;
+    char name[65] = {0};
+    int64_t parts;
+    TRY(gguf_get_str(q->g, "general.architecture", &arch, e));
+    if (arch.len < 1 || arch.len >= sizeof name || memchr(arch.s, 0, arch.len))
+        FAIL(e, ERR_DATA, "%s: general.architecture has %zu bytes; must be 1 to %zu of text", q->in,
+             arch.len, sizeof name - 1);
+    memcpy(name, arch.s, arch.len);
+    TRY(gguf_get_int_or(q->g, "split.count", 0, 65535, 1, &parts, e));
+    if (parts > 1)
+        FAIL(e, ERR_DATA, "%s is one of %" PRId64 " parts of a model; merge them first", q->in,
+             parts);
+    TRY(read_int(q, name, "block_count", 0, &q->model.n_layer, e));
+    TRY(read_int(q, name, "attention.head_count", 0, &q->model.n_head, e));
+    TRY(read_int(q, name, "attention.head_count_kv", q->model.n_head, &q->model.n_kv_head, e));
+    q->model.tied_output = !gguf_tensor_find(q->g, "output.weight");
+    return 0;
+}
+
+/* Name and new format of tensor i. */
+static int target_of(const struct quantize *q, size_t i, char name[65], enum fmt *f,
+                     bool *fell_back, struct err *e)
+{
+    const struct gguf_tensor *t = gguf_tensor_at(q->g, i);
+    if (t->name.len > 64 || memchr(t->name.s, 0, t->name.len)) {
+        char text[ESCAPE_NAME];
+        FAIL(e, ERR_DATA, "%s: tensor name '%s' contains a NUL", q->in,
+             escape_name(text, t->name.s, t->name.len));
+    }
+    memcpy(name, t->name.s, t->name.len);
+    name[t->name.len] = 0;
+    *f = mixture_choose(q->mix, &q->model, name, t->t.n_dim, t->t.dim, fell_back);
+    return 0;
+}
+
+static int declare_tensors(struct quantize *q, struct err *e)
+{
+    for (size_t i = 0; i < gguf_n_tensors(q->g); i++) {
+        const struct tensor *t = &gguf_tensor_at(q->g, i)->t;
+        char name[65];
+        enum fmt f;
+        bool fell_back;
+        TRY(target_of(q, i, name, &f, &fell_back, e));
+        if (fmt_info(t->fmt)->block_elems > 1 && f != t->fmt && !q->requantize)
+            FAIL(e, ERR_DATA,
+                 "tensor %s of %s is %s already: quantising it again adds to its error; start from "
+                 "an F16, BF16 or F32 file, or give --allow-requantize",
+                 name, q->in, fmt_info(t->fmt)->name);
+        q->n_fell_back += fell_back;
+        TRY(gguf_put_tensor(q->w, name, f, t->n_dim, t->dim, e));
+    }
+    return 0;
+}
+
+static bool key_is(const struct gguf_kv *kv, const char *key)
+{
+    return kv->key.len == strlen(key) && !memcmp(kv->key.s, key, kv->key.len);
+}
+
+static int copy_metadata(struct quantize *q, struct err *e)
+{
+    static const char type[] = "general.file_type", version[] = "general.quantization_version";
+    for (size_t i = 0; i < gguf_n_kv(q->g); i++) {
+        const struct gguf_kv *kv = gguf_kv_at(q->g, i);
+        if (!key_is(kv, type) && !key_is(kv, version))
+            TRY(gguf_put_kv(q->w, kv, e));
+    }
+    TRY(gguf_put_u32(q->w, version, 2, e)); /* 2: since May 2023, all formats known here */
+    return gguf_put_u32(q->w, type, mixture_file_type(q->mix), e);
+}
+
+/* ---- tensors -------------------------------------------------------------------------------- */
+
+struct worker { /* scratch of one thread, and the first row that failed there */
+    unsigned char *raw;
+    float *x, *back; /* (cols); back: only with --rmse */
+    int rc;
+    struct err err;
+};
+
+struct piece { /* rows [first, first + n) of a tensor */
+    const struct gguf *g;
+    const struct gguf_tensor *t;
+    int64_t first, cols;
+    enum fmt to;
+    size_t row_bytes;     /* of the result */
+    unsigned char *out;   /* (n, row_bytes) */
+    double *square, *err; /* (n) sums of a row; NULL without --rmse */
+    struct worker *worker;
+};
+
+static int convert_row(const struct piece *p, struct worker *w, int64_t i, struct err *e)
+{
+    const struct gguf_tensor *t = p->t;
+    int64_t row = p->first + i;
+    unsigned char *y = p->out + (size_t)i * p->row_bytes;
+    TRY(gguf_read(p->g, t->at + (uint64_t)row * t->t.row_bytes, w->raw, t->t.row_bytes, e));
+    fmt_info(t->t.fmt)->decode(w->raw, w->x, p->cols);
+    int rc = fmt_encode_row(p->to, w->x, y, p->cols, e);
+    if (rc < 0)
+        return err_wrap(e, rc, "tensor %.*s, row %" PRId64, (int)t->name.len, t->name.s, row);
+    if (!p->err)
+        return 0;
+    fmt_info(p->to)->decode(y, w->back, p->cols);
+    double square = 0, err = 0;
+    for (int64_t k = 0; k < p->cols; k++) {
+        double d = (double)w->back[k] - (double)w->x[k];
+        square += (double)w->x[k] * (double)w->x[k];
+        err += d * d;
+    }
+    p->square[i] = square;
+    p->err[i] = err;
+    return 0;
+}
+
+static void convert_part(void *arg, int64_t begin, int64_t end, int worker)
+{
+    const struct piece *p = arg;
+    struct worker *w = &p->worker[worker];
+    for (int64_t i = begin; i < end && w->rc == 0; i++)
+        w->rc = convert_row(p, w, i, &w->err);
+}
+
+/* Workers have rising ranges of rows, so the first of them that failed has the first bad row. */
+static int first_failure(const struct piece *p, int n_worker, struct err *e)
+{
+    for (int k = 0; k < n_worker; k++)
+        if (p->worker[k].rc < 0) {
+            *e = p->worker[k].err;
+            return p->worker[k].rc;
+        }
+    return 0;
+}
+
+static int convert_rows(struct quantize *q, struct piece *p, int64_t rows, int64_t at_once,
+                        struct err *e)
+{
+    struct quantize_total *sum = &q->total[p->to];
+    char name[65];
+    snprintf(name, sizeof name, "%.*s", (int)p->t->name.len, p->t->name.s);
+    for (p->first = 0; p->first < rows; p->first += at_once) {
+        int64_t n = rows - p->first < at_once ? rows - p->first : at_once;
+        pool_run(q->pool, n, convert_part, p);
+        TRY(first_failure(p, pool_threads(q->pool), e));
+        TRY(gguf_put_data(q->w, p->out, (size_t)n * p->row_bytes, e));
+        for (int64_t i = 0; p->err && i < n; i++) {
+            sum->square += p->square[i];
+            sum->err += p->err[i];
+        }
+        modelfile_progress_show(&q->progress,
+                                q->done + (uint64_t)(p->first + n) * p->t->t.row_bytes, name);
+    }
+    return 0;
+}
+
+/* How many rows make a piece: source and result stay within CHUNK each. */
+static int64_t rows_at_once(const struct piece *p, int64_t rows)
+{
+    size_t wide = p->row_bytes > p->t->t.row_bytes ? p->row_bytes : p->t->t.row_bytes;
+    int64_t n = (int64_t)(CHUNK / wide);
+    return n < 1 ? 1 : n < rows ? n : rows;
+}
+
+static int convert_tensor(struct quantize *q, const struct gguf_tensor *t, enum fmt to,
+                          struct err *e)
+{
+    int rc = 0, n_worker = pool_threads(q->pool);
+    int64_t cols = tensor_cols(&t->t), rows = tensor_rows(&t->t);
+    struct piece p = {.g = q->g, .t = t, .cols = cols, .to = to};
+    struct arena mem = {0};
+    if (!fmt_row_bytes(to, cols, &p.row_bytes))
+        FAIL(e, ERR_BUG, "a row of %" PRId64 " does not fit %s", cols, fmt_info(to)->name);
+    int64_t at_once = rows_at_once(&p, rows);
+    p.out = arena_alloc(&mem, (size_t)at_once, p.row_bytes);
+    p.worker = arena_alloc(&mem, (size_t)n_worker, sizeof *p.worker);
+    bool failed = !p.out || !p.worker;
+    for (int k = 0; k < n_worker && !failed; k++) {
+        struct worker *w = &p.worker[k];
+        w->raw = arena_alloc(&mem, t->t.row_bytes, 1);
+        w->x = arena_alloc(&mem, (size_t)cols, sizeof *w->x);
+        w->back = q->rmse ? arena_alloc(&mem, (size_t)cols, sizeof *w->back) : NULL;
+        failed = !w->raw || !w->x || (q->rmse && !w->back);
+    }
+    if (q->rmse && !failed) {
+        p.square = arena_alloc(&mem, (size_t)at_once, sizeof *p.square);
+        p.err = arena_alloc(&mem, (size_t)at_once, sizeof *p.err);
+        failed = !p.square || !p.err;
+    }
+    if (failed)
+        rc = NOMEM(e, (size_t)at_once * p.row_bytes + (size_t)cols * 12, "rows of a tensor");
+    else
+        rc = convert_rows(q, &p, rows, at_once, e);
+    arena_free(&mem);
+    return rc;
+}
+
+static int copy_tensor(struct quantize *q, const struct gguf_tensor *t, struct err *e)
+{
+    int rc = 0;
+    unsigned char *block = mem_aligned(CHUNK);
+    if (!block)
+        return NOMEM(e, CHUNK, "a block of a tensor");
+    for (uint64_t at = 0; at < t->bytes; at += CHUNK) {
+        size_t n = t->bytes - at < CHUNK ? (size_t)(t->bytes - at) : CHUNK;
+        TRY_DONE(gguf_read(q->g, t->at + at, block, n, e));
+        TRY_DONE(gguf_put_data(q->w, block, n, e));
+    }
+done:
+    mem_free(block);
+    return rc;
+}
+
+static int write_tensors(struct quantize *q, struct err *e)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < gguf_n_tensors(q->g); i++)
+        all += gguf_tensor_at(q->g, i)->bytes;
+    modelfile_progress_begin(&q->progress, "quantizing", all, q->quiet);
+    for (size_t i = 0; i < gguf_n_tensors(q->g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(q->g, i);
+        char name[65];
+        enum fmt to;
+        bool fell_back;
+        size_t row;
+        TRY(target_of(q, i, name, &to, &fell_back, e));
+        TRY(to == t->t.fmt ? copy_tensor(q, t, e) : convert_tensor(q, t, to, e));
+        struct quantize_total *sum = &q->total[to];
+        sum->tensors++;
+        sum->elems += tensor_rows(&t->t) * tensor_cols(&t->t);
+        sum->bytes +=
+            fmt_row_bytes(to, tensor_cols(&t->t), &row) ? (uint64_t)tensor_rows(&t->t) * row : 0;
+        q->done += t->bytes;
+    }
+    return 0;
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+static int quantize(struct quantize *q, struct err *e)
+{
+    int rc = 0;
+    TRY_DONE(modelfile_apart(q->in, q->out, e));
+    TRY_DONE(gguf_open(q->in, &q->g, e));
+    TRY_DONE(read_model(q, e));
+    TRY_DONE(pool_open(q->threads, &q->pool, e));
+    TRY_DONE(gguf_writer_open(q->out, &q->w, e));
+    TRY_DONE(copy_metadata(q, e));
+    TRY_DONE(declare_tensors(q, e));
+    TRY_DONE(write_tensors(q, e));
+    TRY_DONE(gguf_check_unchanged(q->g, e));
+    struct gguf_writer *w = q->w;
+    q->w = NULL; /* finish frees it, whatever happens */
+    rc = gguf_writer_finish(w, e);
+done:
+    modelfile_progress_end(&q->progress);
+    gguf_writer_abandon(q->w);
+    pool_close(q->pool);
+    gguf_close(q->g);
+    return rc;
+}
+
+static void print_table(const struct quantize *q, double seconds)
+{
+    uint64_t bytes = 0;
+    int64_t tensors = 0, elems = 0;
+    printf("%-8s %8s %16s %8s%s\n", "format", "tensors", "bytes", "bits",
+           q->rmse ? "   rel. rmse" : "");
+    for (int f = 0; f < FMT_COUNT; f++) {
+        const struct quantize_total *t = &q->total[f];
+        if (!t->tensors)
+            continue;
+        printf("%-8s %8" PRId64 " %16" PRIu64 " %8.2f", fmt_info((enum fmt)f)->name, t->tensors,
+               t->bytes, (double)t->bytes * 8 / (double)t->elems);
+        if (q->rmse && t->square > 0)
+            printf("   %9.6f", sqrt(t->err / t->square));
+        printf("\n");
+        bytes += t->bytes;
+        tensors += t->tensors;
+        elems += t->elems;
+    }
+    printf("%-8s %8" PRId64 " %16" PRIu64 " %8.2f\n", "all", tensors, bytes,
+           elems ? (double)bytes * 8 / (double)elems : 0.0);
+    if (q->n_fell_back)
+        printf("%d tensors have rows that do not fit the blocks of their format: stored as Q8_0 or "
+               "F16 instead\n",
+               q->n_fell_back);
+    printf("%s: %s, %.1f s, %.0f M weights/s\n", q->out, mixture_name(q->mix), seconds,
+           (double)elems / 1e6 / seconds);
+}
+
+static int run(int argc, char **argv)
+{
+    struct quantize q = {0};
+    struct err e = {0};
+    int code = cli_parse(&argp, argc, argv, &q);
+    if (code >= 0)
+        return code;
+    int64_t start = clock_ns();
+    if (quantize(&q, &e) < 0)
+        return cmd_fail(&e);
+    if (!q.quiet)
+        print_table(&q, (double)(clock_ns() - start) / 1e9);
+    return 0;
+}
+
+const struct cmd cmd_quantize = {"quantize", "rewrite a model in another number format",
+                                 "mas quantize llama-f16.gguf llama-q4km.gguf Q4_K_M\n"
+                                 "mas quantize --rmse llama-bf16.gguf llama-q8.gguf Q8_0\n",
+                                 run};

@@ -1,0 +1,32 @@
+/*
+ * modelfile: what the commands that write a model file share: refusing to write onto what they
+ * read, and saying how far they are.
+ */
+#ifndef MAS_MODELFILE_H
+#define MAS_MODELFILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/* ERR_USAGE when writing `out` would touch the file `in`: the same file by any name or link, or the
+ * part that the writer makes beside it (OUT.part). */
+int modelfile_apart(const char *in, const char *out, struct err *e);
+
+/* Progress on stderr: a bar drawn over itself on a terminal, a line every few seconds elsewhere. */
+struct modelfile_progress {
+    const char *verb; /* "quantizing" */
+    uint64_t total;   /* bytes */
+    bool quiet;
+    /* private */
+    bool terminal, drawn;
+    int64_t start_ns, last_ns;
+};
+
+void modelfile_progress_begin(struct modelfile_progress *p, const char *verb, uint64_t total,
+                              bool quiet);
+void modelfile_progress_show(struct modelfile_progress *p, uint64_t done, const char *what);
+void modelfile_progress_end(struct modelfile_progress *p); /* clears the bar */
+
+#endif

@@ -1,0 +1,129 @@
+#include "synth_vocab.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "mem.h"
+#include "str.h"
+
+int synth_vocab_copy(const char *path, struct gguf_writer *w, int64_t *n_vocab, struct err *e)
+{
+    static const char prefix[] = "tokenizer.";
+    struct gguf *g = NULL;
+    const struct gguf_kv *tokens;
+    int rc = 0;
+    TRY_DONE(gguf_open(path, &g, e));
+    TRY_DONE(gguf_get_array(g, "tokenizer.ggml.tokens", GGUF_STRING, &tokens, e));
+    if (tokens->count < 1 || tokens->count > (uint64_t)1 << 24)
+        TRY_DONE(err_set(e, ERR_DATA, "%s: tokenizer.ggml.tokens has %llu tokens; must be 1 to %d",
+                         path, (unsigned long long)tokens->count, 1 << 24));
+    for (size_t i = 0; i < gguf_n_kv(g); i++) {
+        const struct gguf_kv *kv = gguf_kv_at(g, i);
+        if (kv->key.len > strlen(prefix) && !memcmp(kv->key.s, prefix, strlen(prefix)))
+            TRY_DONE(gguf_put_kv(w, kv, e));
+    }
+    *n_vocab = (int64_t)tokens->count;
+done:
+    gguf_close(g);
+    return rc;
+}
+
+/* ---- the byte vocabulary -------------------------------------------------------------------- */
+
+enum {
+    TYPE_NORMAL = 1, /* tokenizer.ggml.token_type */
+    TYPE_CONTROL = 3,
+    TYPE_UNUSED = 5,
+    BYTES = 256,
+    MOST = 320
+};
+
+static const char *const controls[] = {
+    "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
+    "<|eot_id|>",        "<|eom_id|>",      "<|python_tag|>",      "<|finetune_right_pad_id|>",
+};
+enum { CONTROLS = sizeof controls / sizeof *controls, RESERVED = 8 };
+
+static const char chat_template[] =
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}"
+    "{{ message['content'] | trim + '<|eot_id|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}"
+    "{% endif %}";
+
+struct byte_vocab {
+    struct gguf_str text[MOST];
+    int32_t type[MOST];
+    size_t n;
+    char notation[BYTES][4];
+    char numbered[MOST][40];
+};
+
+static void vocab_add(struct byte_vocab *v, const char *s, size_t len, int32_t type)
+{
+    v->text[v->n] = (struct gguf_str){s, len};
+    v->type[v->n++] = type;
+}
+
+/* Printable bytes of Latin-1 stand for themselves and come first; the others, in order, are written
+ * as U+0100, U+0101, .. (encoder.py of openai/gpt-2). */
+static void vocab_add_bytes(struct byte_vocab *v)
+{
+    uint32_t next = 0x100;
+    for (int printable = 1; printable >= 0; printable--)
+        for (uint32_t b = 0; b < BYTES; b++) {
+            int shown = (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
+            if (shown != printable)
+                continue;
+            int len = utf8_encode(shown ? b : next++, v->notation[b]);
+            vocab_add(v, v->notation[b], (size_t)len, TYPE_NORMAL);
+        }
+}
+
+static void vocab_add_numbered(struct byte_vocab *v, const char *name, size_t number, int32_t type)
+{
+    char *s = v->numbered[v->n];
+    int len = snprintf(s, sizeof v->numbered[0], "<|%s_%zu|>", name, number);
+    vocab_add(v, s, (size_t)len, type);
+}
+
+static void vocab_fill(struct byte_vocab *v)
+{
+    vocab_add_bytes(v);
+    for (size_t i = 0; i < CONTROLS; i++)
+        vocab_add(v, controls[i], strlen(controls[i]), TYPE_CONTROL);
+    for (size_t i = 0; i < RESERVED; i++)
+        vocab_add_numbered(v, "reserved_special_token", i, TYPE_CONTROL);
+    for (size_t i = 0; v->n % 32; i++)
+        vocab_add_numbered(v, "unused", i, TYPE_UNUSED);
+}
+
+static int vocab_put(const struct byte_vocab *v, struct gguf_writer *w, struct err *e)
+{
+    static const struct gguf_str none = {"", 0};
+    TRY(gguf_put_str(w, "tokenizer.ggml.model", "gpt2", 4, e));
+    TRY(gguf_put_str(w, "tokenizer.ggml.pre", "llama-bpe", 9, e));
+    TRY(gguf_put_strings(w, "tokenizer.ggml.tokens", v->text, v->n, e));
+    TRY(gguf_put_array(w, "tokenizer.ggml.token_type", GGUF_I32, v->type, v->n, e));
+    TRY(gguf_put_strings(w, "tokenizer.ggml.merges", &none, 0, e));
+    TRY(gguf_put_u32(w, "tokenizer.ggml.bos_token_id", BYTES + 0, e));
+    TRY(gguf_put_u32(w, "tokenizer.ggml.eos_token_id", BYTES + 4, e)); /* <|eot_id|>, as Instruct */
+    TRY(gguf_put_u32(w, "tokenizer.ggml.padding_token_id", BYTES + 7, e));
+    return gguf_put_str(w, "tokenizer.chat_template", chat_template, strlen(chat_template), e);
+}
+
+int synth_vocab_bytes(struct gguf_writer *w, int64_t *n_vocab, struct err *e)
+{
+    struct byte_vocab *v = mem_zalloc(1, sizeof *v);
+    if (!v)
+        return NOMEM(e, sizeof *v, "a vocabulary");
+    vocab_fill(v);
+    int rc = vocab_put(v, w, e);
+    if (rc == 0)
+        *n_vocab = (int64_t)v->n;
+    mem_free(v);
+    return rc;
+}
