@@ -154,8 +154,10 @@ int consult_submit(struct consult *c, const struct consult_ask *ask, struct err 
     k->llm.n_options = ask->n_options;
     k->llm.user_data = k;
     int rc = llm_submit(c->env->llm, &k->llm, e);
-    if (rc < 0)
+    if (rc < 0) {
+        llm_call_clear(&k->llm); /* what a half-taken call may hold already */
         return err_wrap(e, rc, "%s", ask->role);
+    }
     if (c->last)
         c->last->next = k;
     else

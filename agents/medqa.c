@@ -87,7 +87,7 @@ static int medqa_official(struct medqa *m, const json_t *rec, struct medqa_quest
 static int medqa_hf(struct medqa *m, const json_t *rec, struct medqa_question *q, struct err *e)
 {
     size_t n = 0;
-    char key[16];
+    char key[32];
     json_int_t label = 0;
     for (;; n++) {
         snprintf(key, sizeof key, "ending%zu", n);

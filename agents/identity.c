@@ -1,0 +1,38 @@
+#include "identity.h"
+
+#include <string.h>
+
+static void identity_text(struct str *out, const char *key, const char *s)
+{
+    str_addf(out, ", \"%s\": ", key);
+    str_add_json(out, s, strlen(s));
+}
+
+void identity_json(const struct strategy_env *env, const char *data_sha256, struct str *out)
+{
+    const struct llm_info *info = llm_info(env->llm);
+    str_adds(out, "{\"config\": ");
+    config_json(env->config, true, out);
+    str_addf(out, ", \"prompts\": {%s}", env->prompts.s);
+    identity_text(out, "specialties_sha256", env->catalog->hash);
+    identity_text(out, "model_sha256", info->model_sha256);
+    identity_text(out, "chat", info->chat);
+    str_addf(out, ", \"context\": %d", info->n_ctx);
+    identity_text(out, "data_sha256", data_sha256);
+    str_addf(out, ", \"shuffle\": %s}", env->shuffle ? "true" : "false");
+}
+
+void identity_about(const struct strategy_env *env, const char *version, const char *data_path,
+                    size_t n, struct str *out)
+{
+    const struct llm_info *info = llm_info(env->llm);
+    str_addf(out, "{\"questions\": %zu", n);
+    identity_text(out, "version", version);
+    identity_text(out, "model", info->model);
+    identity_text(out, "backend", info->backend);
+    identity_text(out, "device", info->device);
+    identity_text(out, "data", data_path);
+    str_adds(out, ", \"config\": ");
+    config_json(env->config, false, out);
+    str_addc(out, '}');
+}

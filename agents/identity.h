@@ -1,0 +1,15 @@
+/* identity: what makes two runs the same run, and what is only worth knowing, as the JSON objects that
+ * trace_open compares and records. */
+#ifndef MAS_IDENTITY_H
+#define MAS_IDENTITY_H
+
+#include "strategy.h"
+
+/* Everything a result depends on: the knobs that affect results, hashes of prompts, catalogue, model and
+ * data, and whether options are shuffled. */
+void identity_json(const struct strategy_env *env, const char *data_sha256, struct str *out);
+/* Every knob, code version, device, data path, number of questions. */
+void identity_about(const struct strategy_env *env, const char *version, const char *data_path,
+                    size_t n, struct str *out);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * result: what a finished case left behind, as one line of a trace. A result is always read from its line,
+ * also by the run that wrote it, so that a resumed evaluation cannot differ from an uninterrupted one.
+ */
+#ifndef MAS_RESULT_H
+#define MAS_RESULT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "consult.h"
+
+struct result {
+    char id[24];   /* medqa_question.id */
+    int64_t index; /* record number in the data file */
+    enum consult_state state;
+    int n_options;
+    int predicted, key; /* index of the option in the data file's order; -1 = none */
+    bool correct;       /* false also when unparsed or failed */
+    const char *question; /* its beginning, at most 100 characters */
+    const char *answer;   /* of an open question; "" = none */
+    const char *why;      /* unparsed, failed: the reason; "" otherwise */
+    const char *step;     /* "step1", .. or "" */
+    const char *selected[CATALOG_MAX]; /* ids of the specialists asked */
+    int n_selected, n_reports;
+    double agreement; /* among the specialists, NaN = not measured */
+    double p;         /* probability of the predicted letter, NaN = not measured */
+    double seconds, joules; /* of the case; joules NaN = not measured */
+    int calls;
+    int64_t prompt_tokens, cached_tokens, new_tokens; /* prompt_tokens counts cached ones too */
+};
+
+struct results {
+    struct result *r; /* (n) */
+    size_t n, cap;
+    struct arena arena; /* their strings */
+};
+void results_free(struct results *rs); /* accepts a zeroed one */
+
+/* Appends the case as a JSON object without its last brace; trace.c adds the checksum. */
+void result_write(const struct consult *c, struct str *out);
+/* Appends one call likewise. */
+void result_write_call(const struct consult *c, const struct consult_call *k, struct str *out);
+
+/* Reads a whole case line (with brace and checksum) and appends it to rs. ERR_DATA, ERR_NOMEM. */
+int result_read(struct results *rs, const char *line, size_t n, struct err *e);
+/* Puts the results in the order of the data file. */
+void results_sort(struct results *rs);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * run: takes questions through a strategy, many at once, and records each one as it finishes.
+ *
+ * One loop: start cases while there is room, take a completed call, step its case, write the case when it
+ * is done. What a case results in does not depend on what else is in flight. Questions that the trace
+ * already has are not asked again.
+ */
+#ifndef MAS_RUN_H
+#define MAS_RUN_H
+
+#include <stdatomic.h>
+
+#include "medqa.h"
+#include "strategy.h"
+#include "trace.h"
+
+struct run_progress {
+    size_t done, total; /* cases, those of former runs included */
+    size_t correct, unparsed, failed;
+    size_t fresh;       /* cases finished by this run */
+    size_t in_flight;
+    int64_t new_tokens, prompt_tokens; /* of this run */
+    double seconds;                    /* since it began */
+};
+
+struct run_options {
+    const struct strategy_env *env; /* opened */
+    const struct medqa_question *question;
+    size_t n;
+    struct trace *trace;
+    int concurrency;        /* cases in flight; 0 = as many as the llm has slots */
+    const atomic_int *stop; /* becomes non-zero: start nothing more, give up what is in flight; or NULL */
+    int64_t (*clock)(void *user); /* ns; NULL = the monotonic clock */
+    /* Each may be NULL. progress: about twice a second and after every case. */
+    void (*progress)(const struct run_progress *p, void *user);
+    void (*finished)(const struct consult *c, const struct result *r, void *user);
+    void *user;
+};
+
+/* 0 when every question is in the trace. ERR_CANCEL when it was stopped: what was in flight is lost, the
+ * rest is written. Other errors (device, disk, memory) end the run likewise. ERR_CONFIG when the trace
+ * holds questions that are not among those given. */
+int run_questions(const struct run_options *o, struct run_progress *out, struct err *e);
+
+#endif

@@ -1,0 +1,726 @@
+#include "trace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "jdoc.h"
+#include "mem.h"
+#include "zio.h"
+
+#define TRACE_BYTES ((size_t)16 << 30)  /* largest trace that is read back */
+#define TRACE_MEMBER 32                 /* cases in one gzip member */
+#define TRACE_CRC 20                    /* length of `, "crc": "01234567"}` */
+#define TRACE_INDEX ((int64_t)1 << 26)  /* questions in one data file */
+#define TRACE_DIFFS 8                   /* differences named at most */
+
+struct trace {
+    char dir[1024];
+    int lock, fd; /* fd: traces.jsonl, -1 until something is appended */
+    off_t end;    /* last good end of traces.jsonl */
+    bool sealed;  /* only the .gz is there */
+    bool plain;   /* traces.jsonl is there */
+    struct results results;
+    unsigned char *has; /* (n_has) by question index */
+    size_t n_has;
+    struct str notes;
+};
+
+/* ---- files --------------------------------------------------------------------------------------- */
+
+static void trace_path(const struct trace *t, const char *name, char out[1100])
+{
+    snprintf(out, 1100, "%s/%s", t->dir, name);
+}
+
+static bool trace_exists(const struct trace *t, const char *name)
+{
+    char path[1100];
+    struct stat st;
+    trace_path(t, name, path);
+    return stat(path, &st) == 0;
+}
+
+static int trace_sync_dir(const struct trace *t, struct err *e)
+{
+    int fd = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad = fd < 0 || fsync(fd) != 0;
+    if (fd >= 0)
+        close(fd);
+    if (bad)
+        FAIL(e, ERR_IO, "cannot sync the folder %s: %s", t->dir, strerror(errno));
+    return 0;
+}
+
+/* Writes a whole file so that after a crash it is there completely or not at all. */
+static int trace_replace(const struct trace *t, const char *name, const void *data, size_t n,
+                         struct err *e)
+{
+    char path[1100], tmp[1110];
+    trace_path(t, name, path);
+    snprintf(tmp, sizeof tmp, "%s.tmp", path);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), rc;
+    if (fd < 0)
+        FAIL(e, ERR_CREATE, "cannot create %s: %s", tmp, strerror(errno));
+    rc = zio_write_all(fd, tmp, data, n, e);
+    if (!rc && fsync(fd) != 0)
+        rc = err_set(e, ERR_IO, "cannot sync %s: %s", tmp, strerror(errno));
+    close(fd);
+    if (!rc && rename(tmp, path) != 0)
+        rc = err_set(e, ERR_IO, "cannot rename %s: %s", tmp, strerror(errno));
+    if (rc < 0)
+        unlink(tmp);
+    return rc < 0 ? rc : trace_sync_dir(t, e);
+}
+
+static int trace_mkdir(struct trace *t, const char *dir, struct err *e)
+{
+    size_t n = strlen(dir);
+    if (!n || n >= sizeof t->dir)
+        FAIL(e, ERR_CREATE, "the name of the run's folder has %zu bytes, expected 1 to %zu", n,
+             sizeof t->dir - 1);
+    memcpy(t->dir, dir, n + 1);
+    while (n > 1 && t->dir[n - 1] == '/')
+        t->dir[--n] = 0;
+    for (size_t i = 1; i <= n; i++) {
+        if (t->dir[i] != '/' && t->dir[i] != 0)
+            continue;
+        t->dir[i] = 0;
+        int failed = mkdir(t->dir, 0777) != 0 && errno != EEXIST;
+        if (failed)
+            FAIL(e, ERR_CREATE, "cannot create the folder %s: %s", t->dir, strerror(errno));
+        if (i < n)
+            t->dir[i] = '/';
+    }
+    return 0;
+}
+
+static int trace_lock(struct trace *t, struct err *e)
+{
+    char path[1100], pid[32] = "";
+    trace_path(t, "lock", path);
+    t->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (t->lock < 0)
+        FAIL(e, ERR_CREATE, "cannot create %s: %s", path, strerror(errno));
+    if (flock(t->lock, LOCK_EX | LOCK_NB) != 0) {
+        ssize_t n = errno == EWOULDBLOCK ? pread(t->lock, pid, sizeof pid - 1, 0) : -1;
+        if (n < 0)
+            FAIL(e, ERR_CREATE, "cannot lock %s: %s", path, strerror(errno));
+        pid[strspn(pid, "0123456789")] = 0;
+        FAIL(e, ERR_CREATE, "%s is being written by process %s; wait for it or choose another --out",
+             t->dir, pid[0] ? pid : "(unknown)");
+    }
+    int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    if (ftruncate(t->lock, 0) != 0)
+        FAIL(e, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    return zio_write_all(t->lock, path, pid, (size_t)n, e);
+}
+
+/* ---- lines --------------------------------------------------------------------------------------- */
+
+/* Closes the JSON object that was appended from `begin` on with its checksum and a newline. */
+static void trace_end_line(struct str *s, size_t begin)
+{
+    if (!s->failed)
+        str_addf(s, ", \"crc\": \"%08x\"}\n",
+                 (unsigned)zio_crc32(0, s->s + begin, s->len - begin));
+}
+
+static bool trace_line_ok(const char *s, size_t n)
+{
+    char want[TRACE_CRC + 1];
+    if (n < TRACE_CRC)
+        return false;
+    snprintf(want, sizeof want, ", \"crc\": \"%08x\"}",
+             (unsigned)zio_crc32(0, s, n - TRACE_CRC));
+    return !memcmp(s + n - TRACE_CRC, want, TRACE_CRC);
+}
+
+/* The question's id in a line that begins {"call": "ID" or {"case": "ID"; false otherwise. */
+static bool trace_line_id(const char *s, size_t n, char id[24], bool *is_case)
+{
+    if (n < 12 || (memcmp(s, "{\"call\": \"", 10) != 0 && memcmp(s, "{\"case\": \"", 10) != 0))
+        return false;
+    size_t k = 0;
+    while (k < 23 && 10 + k < n && s[10 + k] != '"' && (unsigned char)s[10 + k] > ' ')
+        k++;
+    if (10 + k >= n || s[10 + k] != '"' || !k)
+        return false;
+    memcpy(id, s + 10, k);
+    id[k] = 0;
+    *is_case = s[3] == 'a' && s[4] == 's';
+    return true;
+}
+
+/* ---- reading back -------------------------------------------------------------------------------- */
+
+struct trace_scan {
+    struct results *results;
+    unsigned char **has;
+    size_t *n_has;
+    struct str *kept;  /* repair: the good cases; NULL otherwise */
+    size_t good_end;   /* just behind the last complete case */
+    int64_t line;      /* at hand, from 1 */
+    char group[24];    /* question whose calls are being read, "" = none */
+    size_t group_at;   /* where they begin */
+    int group_calls;
+    int64_t damaged;   /* lines or cases found wrong (repair) */
+    int64_t first_bad; /* line of the first */
+    char bad_id[24];
+    char bad_why[160];
+};
+
+static void trace_damage(struct trace_scan *s, const char *id, const char *why)
+{
+    if (!s->damaged++) {
+        s->first_bad = s->line;
+        snprintf(s->bad_id, sizeof s->bad_id, "%.23s", id);
+        snprintf(s->bad_why, sizeof s->bad_why, "%.150s", why);
+    }
+}
+
+static int trace_mark(unsigned char **has, size_t *n_has, int64_t index, bool *twice,
+                      struct err *e)
+{
+    if (index < 0 || index >= TRACE_INDEX)
+        FAIL(e, ERR_DATA, "question number %lld, the limit is %lld", (long long)index,
+             (long long)TRACE_INDEX);
+    size_t at = (size_t)index, cap = *n_has;
+    TRY(mem_grow(has, &cap, at + 1, 1, "finished questions", e));
+    memset(*has + *n_has, 0, cap - *n_has);
+    *n_has = cap;
+    *twice = (*has)[at] != 0;
+    (*has)[at] = 1;
+    return 0;
+}
+
+/* A case line with its calls before it. Damage is noted; only lack of memory is an error. */
+static int trace_scan_case(struct trace_scan *s, const char *text, size_t at, size_t end,
+                           const char *id, struct err *e)
+{
+    struct err why = {.code = 0};
+    bool twice = false;
+    size_t had = s->results->n;
+    int rc = result_read(s->results, text + at, end - at - 1, &why);
+    if (!rc && s->results->r[had].calls != s->group_calls)
+        rc = err_set(&why, ERR_DATA, "%d calls before the case, which says %d", s->group_calls,
+                     s->results->r[had].calls);
+    if (!rc)
+        rc = trace_mark(s->has, s->n_has, s->results->r[had].index, &twice, &why);
+    if (!rc && twice)
+        rc = err_set(&why, ERR_DATA, "the question was finished before");
+    if (rc == ERR_NOMEM)
+        FAIL(e, rc, "%s", why.msg);
+    if (rc < 0) {
+        s->results->n = had;
+        trace_damage(s, id, why.msg);
+    } else {
+        if (s->kept)
+            str_add(s->kept, text + s->group_at, end - s->group_at);
+        s->good_end = end;
+    }
+    s->group[0] = 0;
+    s->group_at = end;
+    s->group_calls = 0;
+    return 0;
+}
+
+/* One newline-terminated line text[at, end). */
+static int trace_scan_line(struct trace_scan *s, const char *text, size_t at, size_t end,
+                           struct err *e)
+{
+    char id[24] = "";
+    bool is_case = false, known = trace_line_id(text + at, end - at - 1, id, &is_case);
+    if (!trace_line_ok(text + at, end - at - 1) || !known) {
+        trace_damage(s, known ? id : s->group, "its checksum is wrong");
+        s->group[0] = 0;
+        s->group_at = end;
+        s->group_calls = 0;
+        return 0;
+    }
+    if (s->group[0] && strcmp(s->group, id) != 0) {
+        trace_damage(s, s->group, "calls without their case");
+        s->group_calls = 0;
+        s->group_at = at;
+    }
+    memcpy(s->group, id, sizeof id);
+    if (is_case)
+        return trace_scan_case(s, text, at, end, id, e);
+    s->group_calls++;
+    return 0;
+}
+
+static int trace_scan(struct trace_scan *s, const char *text, size_t n, struct err *e)
+{
+    for (size_t at = 0; at < n;) {
+        const char *nl = memchr(text + at, '\n', n - at);
+        if (!nl)
+            break;
+        size_t end = (size_t)(nl - text) + 1;
+        s->line++;
+        TRY(trace_scan_line(s, text, at, end, e));
+        at = end;
+    }
+    return 0;
+}
+
+static int trace_refuse(const struct trace_scan *s, const char *path, struct err *e)
+{
+    FAIL(e, ERR_DATA,
+         "%s:%lld: damaged%s%s: %s; --repair drops that case and asks it again", path,
+         (long long)s->first_bad, s->bad_id[0] ? " at question " : "", s->bad_id, s->bad_why);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------- */
+
+/* The next free name of the form stem.N or stem. */
+static void trace_free_name(const struct trace *t, const char *stem, char out[64])
+{
+    snprintf(out, 64, "%s", stem);
+    for (int i = 2; trace_exists(t, out) && i < 10000; i++)
+        snprintf(out, 64, "%s.%d", stem, i);
+}
+
+/* Cuts the unfinished tail off, after it has been written elsewhere. */
+static int trace_cut(struct trace *t, const char *tail, size_t n, struct err *e)
+{
+    char path[1100], name[64];
+    int rc = 0;
+    trace_free_name(t, "traces.jsonl.tail.bad", name);
+    TRY(trace_replace(t, name, tail, n, e));
+    trace_path(t, "traces.jsonl", path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, t->end) != 0 || fsync(fd) != 0)
+        rc = err_set(e, ERR_IO, "cannot cut %s back to %lld bytes: %s", path, (long long)t->end,
+                     strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    if (!rc)
+        str_addf(&t->notes,
+                 "the last case was being written when the run ended: %zu bytes cut off and kept "
+                 "as %s/%s\n",
+                 n, t->dir, name);
+    return rc;
+}
+
+/* Puts the good cases in place of the damaged file, which is kept. */
+static int trace_repair(struct trace *t, const struct trace_scan *s, const struct str *kept,
+                        struct err *e)
+{
+    char path[1100], bad[1100], name[64];
+    trace_free_name(t, "traces.jsonl.bad", name);
+    trace_path(t, "traces.jsonl", path);
+    trace_path(t, name, bad);
+    if (link(path, bad) != 0)
+        FAIL(e, ERR_IO, "cannot keep the damaged trace as %s: %s", bad, strerror(errno));
+    TRY(trace_replace(t, "traces.jsonl", kept->s, kept->len, e));
+    t->end = (off_t)kept->len;
+    str_addf(&t->notes,
+             "repaired: %lld damaged places from line %lld on, %zu cases kept; the damaged file "
+             "is %s\n",
+             (long long)s->damaged, (long long)s->first_bad, t->results.n, bad);
+    return 0;
+}
+
+static int trace_load_plain(struct trace *t, bool repair, struct err *e)
+{
+    char path[1100];
+    struct str text = STR_INIT, kept = STR_INIT;
+    struct trace_scan s = {.results = &t->results,
+                           .has = &t->has,
+                           .n_has = &t->n_has,
+                           .kept = repair ? &kept : NULL};
+    int rc;
+    trace_path(t, "traces.jsonl", path);
+    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
+    TRY_DONE(trace_scan(&s, text.s, text.len, e));
+    TRY_DONE(str_ok(&kept, "a repaired trace", e));
+    t->end = (off_t)s.good_end;
+    t->plain = true;
+    if (s.damaged && !repair)
+        rc = trace_refuse(&s, path, e);
+    else if (s.damaged)
+        rc = trace_repair(t, &s, &kept, e);
+    else if (s.good_end < text.len)
+        rc = trace_cut(t, text.s + s.good_end, text.len - s.good_end, e);
+done:
+    str_free(&text);
+    str_free(&kept);
+    return rc;
+}
+
+static int trace_load_sealed(struct trace *t, struct err *e)
+{
+    char path[1100];
+    struct str text = STR_INIT;
+    struct trace_scan s = {.results = &t->results, .has = &t->has, .n_has = &t->n_has};
+    int rc;
+    trace_path(t, "traces.jsonl.gz", path);
+    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
+    TRY_DONE(trace_scan(&s, text.s, text.len, e));
+    if (s.damaged)
+        rc = trace_refuse(&s, path, e);
+    else if (s.good_end < text.len)
+        rc = err_set(e, ERR_DATA, "%s: ends in the middle of a case", path);
+    t->sealed = !rc;
+done:
+    str_free(&text);
+    return rc;
+}
+
+/* ---- what the run is ------------------------------------------------------------------------------ */
+
+static void trace_diff_value(const json_t *v, char out[80])
+{
+    char *s = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    snprintf(out, 80, "%.72s", v ? (s ? s : "?") : "(absent)");
+    mem_free(s);
+}
+
+/* Paths name things whose contents are compared by hash. */
+static bool trace_is_path(const char *key)
+{
+    return !strcmp(key, "config.model") || !strcmp(key, "config.prompts_dir") ||
+           !strcmp(key, "config.specialties");
+}
+
+static int trace_diff(const json_t *was, const json_t *is, const char *key, int count,
+                      struct str *out)
+{
+    char a[80], b[80];
+    if ((was && is && json_equal(was, is)) || trace_is_path(key))
+        return count;
+    trace_diff_value(was, a);
+    trace_diff_value(is, b);
+    if (count < TRACE_DIFFS)
+        str_addf(out, "%s%s was %s, is %s", count ? "; " : "", key, a, b);
+    return count + 1;
+}
+
+/* All differences of two objects, one level of nesting deep. */
+static int trace_compare(const json_t *was, const json_t *is, const char *prefix, int count,
+                         struct str *out)
+{
+    json_t *all[2] = {(json_t *)(uintptr_t)is, (json_t *)(uintptr_t)was};
+    for (int side = 0; side < 2; side++) {
+        const char *key;
+        json_t *v;
+        json_object_foreach(all[side], key, v) {
+            char name[160];
+            const json_t *x = json_object_get(was, key), *y = json_object_get(is, key);
+            if (side == 1 && y) /* seen from the other side */
+                continue;
+            snprintf(name, sizeof name, "%s%s%s", prefix, prefix[0] ? "." : "", key);
+            if (json_is_object(x) && json_is_object(y) && !prefix[0])
+                count = trace_compare(x, y, name, count, out);
+            else
+                count = trace_diff(x, y, name, count, out);
+        }
+    }
+    return count;
+}
+
+static int trace_check_part(struct trace *t, const json_t *doc, const char *part,
+                            const char *now, bool refuse, struct err *e)
+{
+    struct str diff = STR_INIT;
+    json_t *was = NULL, *is = NULL;
+    int rc, n;
+    TRY_DONE(jdoc_get(doc, part, JSON_OBJECT, &was, e));
+    TRY_DONE(jdoc_load(now, strlen(now), &is, e));
+    n = trace_compare(was, is, "", 0, &diff);
+    if (n > TRACE_DIFFS)
+        str_addf(&diff, "; and %d more", n - TRACE_DIFFS);
+    TRY_DONE(str_ok(&diff, "differences", e));
+    if (n && refuse)
+        rc = err_set(e, ERR_CONFIG,
+                     "%s holds another run: %s; choose another --out, or --force-new to start again "
+                     "(the present results are kept in a subfolder)",
+                     t->dir, diff.s);
+    else if (n)
+        str_addf(&t->notes, "continued with: %s\n", diff.s);
+done:
+    json_decref(is);
+    str_free(&diff);
+    return rc;
+}
+
+static int trace_check(struct trace *t, const struct trace_options *o, struct err *e)
+{
+    char path[1100];
+    struct str text = STR_INIT;
+    json_t *doc = NULL;
+    int rc;
+    trace_path(t, "run.json", path);
+    TRY_DONE(zio_read(path, (size_t)16 << 20, &text, e));
+    rc = jdoc_load(text.s, text.len, &doc, e);
+    if (!rc)
+        rc = trace_check_part(t, doc, "identity", o->identity, true, e);
+    if (!rc)
+        rc = trace_check_part(t, doc, "about", o->about, false, e);
+    if (rc == ERR_DATA)
+        err_wrap(e, rc, "%s", path);
+done:
+    json_decref(doc);
+    str_free(&text);
+    return rc;
+}
+
+static int trace_write_run(struct trace *t, const struct trace_options *o, struct err *e)
+{
+    struct str s = STR_INIT;
+    int rc;
+    str_addf(&s, "{\"format\": 1,\n\"identity\": %s,\n\"about\": %s}\n", o->identity, o->about);
+    TRY_DONE(str_ok(&s, "run.json", e));
+    TRY_DONE(trace_replace(t, "run.json", s.s, s.len, e));
+done:
+    str_free(&s);
+    return rc;
+}
+
+/* Moves what a former run left into the first free old-N. */
+static int trace_set_aside(struct trace *t, struct err *e)
+{
+    static const char *const names[] = {"run.json",     "traces.jsonl", "traces.jsonl.gz",
+                                        "summary.json", "results.csv"};
+    char sub[64], from[1100], to[1200];
+    bool any = false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        any |= trace_exists(t, names[i]);
+    if (!any)
+        return 0;
+    for (int i = 1;; i++) {
+        snprintf(sub, sizeof sub, "old-%d", i);
+        trace_path(t, sub, to);
+        if (mkdir(to, 0777) == 0)
+            break;
+        if (errno != EEXIST || i > 10000)
+            FAIL(e, ERR_CREATE, "cannot create %s: %s", to, strerror(errno));
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        trace_path(t, names[i], from);
+        snprintf(to, sizeof to, "%s/%s/%s", t->dir, sub, names[i]);
+        if (rename(from, to) != 0 && errno != ENOENT)
+            FAIL(e, ERR_IO, "cannot move %s: %s", from, strerror(errno));
+    }
+    str_addf(&t->notes, "the former results are in %s/%s\n", t->dir, sub);
+    return trace_sync_dir(t, e);
+}
+
+static int trace_load(struct trace *t, const struct trace_options *o, struct err *e)
+{
+    if (o->fresh)
+        TRY(trace_set_aside(t, e));
+    if (trace_exists(t, "run.json"))
+        TRY(trace_check(t, o, e));
+    else if (trace_exists(t, "traces.jsonl") || trace_exists(t, "traces.jsonl.gz"))
+        FAIL(e, ERR_CONFIG, "%s holds traces but no run.json; choose another --out or --force-new",
+             t->dir);
+    else
+        TRY(trace_write_run(t, o, e));
+    if (trace_exists(t, "traces.jsonl"))
+        TRY(trace_load_plain(t, o->repair, e));
+    else if (trace_exists(t, "traces.jsonl.gz"))
+        TRY(trace_load_sealed(t, e));
+    return str_ok(&t->notes, "notes", e);
+}
+
+int trace_open(const struct trace_options *opt, struct trace **out, struct err *e)
+{
+    struct trace *t = mem_zalloc(1, sizeof *t);
+    int rc;
+    if (!t)
+        return NOMEM(e, sizeof *t, "a trace");
+    t->lock = t->fd = -1;
+    t->notes = (struct str)STR_INIT;
+    TRY_DONE(trace_mkdir(t, opt->dir, e));
+    TRY_DONE(trace_lock(t, e));
+    TRY_DONE(trace_load(t, opt, e));
+    *out = t;
+    t = NULL;
+done:
+    trace_close(t);
+    return rc;
+}
+
+void trace_close(struct trace *t)
+{
+    if (!t)
+        return;
+    if (t->fd >= 0)
+        close(t->fd);
+    if (t->lock >= 0)
+        close(t->lock); /* gives the lock back */
+    results_free(&t->results);
+    mem_free(t->has);
+    str_free(&t->notes);
+    mem_free(t);
+}
+
+const char *trace_notes(const struct trace *t)
+{
+    return t->notes.s;
+}
+
+const struct results *trace_results(const struct trace *t)
+{
+    return &t->results;
+}
+
+bool trace_has(const struct trace *t, int64_t index)
+{
+    return index >= 0 && (size_t)index < t->n_has && t->has[index];
+}
+
+/* ---- writing ------------------------------------------------------------------------------------- */
+
+/* A sealed run that goes on becomes a plain file again. */
+static int trace_unseal(struct trace *t, struct err *e)
+{
+    char path[1100];
+    struct str text = STR_INIT;
+    int rc;
+    trace_path(t, "traces.jsonl.gz", path);
+    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
+    TRY_DONE(trace_replace(t, "traces.jsonl", text.s, text.len, e));
+    t->end = (off_t)text.len;
+    t->sealed = false;
+    t->plain = true;
+    if (unlink(path) != 0)
+        rc = err_set(e, ERR_IO, "cannot remove %s: %s", path, strerror(errno));
+done:
+    str_free(&text);
+    return rc;
+}
+
+static int trace_writable(struct trace *t, struct err *e)
+{
+    char path[1100];
+    if (t->fd >= 0)
+        return 0;
+    if (t->sealed)
+        TRY(trace_unseal(t, e));
+    trace_path(t, "traces.jsonl", path);
+    t->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    if (t->fd < 0)
+        FAIL(e, ERR_CREATE, "cannot write %s: %s", path, strerror(errno));
+    t->plain = true;
+    return trace_sync_dir(t, e);
+}
+
+static int trace_write(struct trace *t, const struct str *s, struct err *e)
+{
+    char path[1100];
+    trace_path(t, "traces.jsonl", path);
+    int rc = zio_write_all(t->fd, path, s->s, s->len, e);
+    if (!rc && fdatasync(t->fd) != 0)
+        rc = err_set(e, ERR_IO, "cannot sync %s: %s", path, strerror(errno));
+    if (rc < 0) {
+        /* if even this fails, the next open finds the tail and cuts it */
+        int cut = ftruncate(t->fd, t->end);
+        return err_wrap(e, rc, "the last case could not be written and is not counted%s",
+                        cut == 0 ? "" : " (cutting it off failed too)");
+    }
+    t->end += (off_t)s->len;
+    return 0;
+}
+
+int trace_append(struct trace *t, const struct consult *c, struct err *e)
+{
+    struct str s = STR_INIT;
+    bool twice = false;
+    int rc;
+    size_t begin = 0;
+    for (const struct consult_call *k = c->first; k; k = k->next) {
+        begin = s.len;
+        result_write_call(c, k, &s);
+        trace_end_line(&s, begin);
+    }
+    begin = s.len;
+    result_write(c, &s);
+    trace_end_line(&s, begin);
+    TRY_DONE(str_ok(&s, "a trace line", e));
+    TRY_DONE(trace_writable(t, e));
+    TRY_DONE(result_read(&t->results, s.s + begin, s.len - begin - 1, e));
+    rc = trace_write(t, &s, e);
+    if (!rc)
+        rc = trace_mark(&t->has, &t->n_has, c->q->index, &twice, e);
+    if (rc < 0)
+        t->results.n--;
+done:
+    str_free(&s);
+    return rc;
+}
+
+int trace_seal(struct trace *t, struct err *e)
+{
+    char path[1100];
+    struct str text = STR_INIT, out = STR_INIT;
+    size_t begin = 0;
+    int rc, cases = 0;
+    if (t->sealed || !t->plain)
+        return 0;
+    trace_path(t, "traces.jsonl", path);
+    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
+    for (size_t at = 0; at < text.len;) {
+        const char *nl = memchr(text.s + at, '\n', text.len - at);
+        size_t end = nl ? (size_t)(nl - text.s) + 1 : text.len;
+        cases += end - at > 10 && !memcmp(text.s + at, "{\"case\": \"", 10);
+        at = end;
+        if (cases == TRACE_MEMBER || (at == text.len && at > begin)) {
+            TRY_DONE(zio_gzip(text.s + begin, at - begin, &out, e));
+            begin = at;
+            cases = 0;
+        }
+    }
+    TRY_DONE(trace_replace(t, "traces.jsonl.gz", out.s, out.len, e));
+    if (t->fd >= 0)
+        close(t->fd);
+    t->fd = -1;
+    t->sealed = true;
+    if (unlink(path) != 0)
+        rc = err_set(e, ERR_IO, "cannot remove %s: %s", path, strerror(errno));
+done:
+    str_free(&text);
+    str_free(&out);
+    return rc;
+}
+
+/* ---- reading only -------------------------------------------------------------------------------- */
+
+int trace_read(const char *dir, struct results *out, struct str *run_json, struct str *notes,
+               struct err *e)
+{
+    char path[1100];
+    struct trace t = {.lock = -1, .fd = -1};
+    struct results rs = {.n = 0};
+    struct str text = STR_INIT;
+    struct trace_scan s = {.results = &rs, .has = &t.has, .n_has = &t.n_has};
+    int rc;
+    if (strlen(dir) >= sizeof t.dir)
+        FAIL(e, ERR_NOINPUT, "the folder's name has %zu bytes", strlen(dir));
+    memcpy(t.dir, dir, strlen(dir) + 1);
+    trace_path(&t, "run.json", path);
+    TRY_DONE(zio_read(path, (size_t)16 << 20, run_json, e));
+    trace_path(&t, trace_exists(&t, "traces.jsonl") ? "traces.jsonl" : "traces.jsonl.gz", path);
+    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
+    TRY_DONE(trace_scan(&s, text.s, text.len, e));
+    if (s.damaged) {
+        rc = trace_refuse(&s, path, e);
+        goto done;
+    }
+    if (s.good_end < text.len)
+        str_addf(notes, "%s: %zu bytes of an unfinished case left out\n", path,
+                 text.len - s.good_end);
+    *out = rs;
+    rs = (struct results){.n = 0};
+done:
+    results_free(&rs);
+    mem_free(t.has);
+    str_free(&text);
+    return rc;
+}

@@ -1,0 +1,210 @@
+#include "script.h"
+
+#include <math.h>
+#include <unistd.h>
+
+#include "rng.h"
+#include "test.h"
+
+static uint64_t script_key(const struct llm_call *c)
+{
+    uint64_t h = rng_key(c->seed, c->id, 0);
+    for (size_t i = 0; i < c->user_len; i++)
+        h = rng_mix(h ^ (unsigned char)c->user[i]);
+    return h;
+}
+
+static void script_planner(struct llm_call *c, const struct consult *of, uint64_t key)
+{
+    const struct catalog *cat = of->env->catalog;
+    int k = (int)of->env->config->planner.top_k, at = (int)rng_below(key, 1, (uint32_t)cat->n);
+    str_addf(&c->reply, "{\"triage_generalist\": \"%s\"", cat->entry[rng_below(key, 0, 3)].id);
+    if (!strcmp(of->env->config->planner.selection, "full")) {
+        str_adds(&c->reply, ", \"scored_catalog\": [");
+        for (int i = 0; i < cat->n; i++)
+            str_addf(&c->reply,
+                     "%s{\"specialty_id\": \"%s\", \"relevance\": 0.%u, \"coverage_gain\": 0.5, "
+                     "\"urgency_alignment\": 1, \"procedural_signal\": 0, \"reason\": \"r%d\"}",
+                     i ? ", " : "", cat->entry[i].id, rng_below(key, 20 + (uint64_t)i, 100), i);
+        str_adds(&c->reply, "]");
+    }
+    str_adds(&c->reply, ", \"selected_specialties\": [");
+    for (int i = 0; i < k; i++)
+        str_addf(&c->reply, "%s\"%s\"", i ? ", " : "", cat->entry[(at + 3 * i) % cat->n].id);
+    str_addf(&c->reply, "], \"rationale\": \"because %u \\\"so\\\"\"}", rng_below(key, 2, 1000));
+}
+
+static void script_specialist(struct llm_call *c, const struct consult_call *k, uint64_t key)
+{
+    const struct catalog *cat = k->of->env->catalog;
+    str_addf(&c->reply, "{\"specialty_id\": \"%s\", \"differential\": [", cat->entry[k->specialty].id);
+    for (unsigned i = 0, n = 1 + rng_below(key, 0, 3); i < n; i++)
+        str_addf(&c->reply,
+                 "%s{\"dx\": \"Disease %u\", \"p\": 0.%02u, \"evidence_for\": [\"fever\"], "
+                 "\"evidence_against\": [], \"discriminators\": [\"a test\"]}",
+                 i ? ", " : "", rng_below(key, 1 + i, 3), rng_below(key, 10 + i, 60));
+    str_adds(&c->reply, "], \"notes\": \"seen\"}");
+}
+
+static void script_final(struct llm_call *c, const struct consult *of, uint64_t key, bool cot)
+{
+    char answer[64] = "Acute something";
+    if (of->q->n_options)
+        snprintf(answer, sizeof answer, "%c",
+                 'A' + (int)rng_below(key, 7, (uint32_t)of->q->n_options));
+    if (cot)
+        str_addf(&c->reply, "{\"reasoning\": \"step by step\", \"final_answer\": \"%s\"}", answer);
+    else
+        str_addf(&c->reply,
+                 "{\"final_answer\": \"%s\", \"ordered_differential\": [\"x\", \"y\"], "
+                 "\"justification\": \"weighed\", \"warnings\": []}",
+                 answer);
+}
+
+static void script_good(struct llm_call *c, const struct consult_call *k)
+{
+    uint64_t key = script_key(c);
+    for (int i = 0; i < c->n_options; i++)
+        c->option_lp[i] = -0.1 - (double)rng_uniform(key, (uint64_t)i);
+    if (c->n_options)
+        return;
+    if (!strcmp(k->role, "planner"))
+        script_planner(c, k->of, key);
+    else if (!strcmp(k->role, "specialist"))
+        script_specialist(c, k, key);
+    else
+        script_final(c, k->of, key, !strcmp(k->role, "answer"));
+}
+
+void script_answer(struct llm_call *c, void *user)
+{
+    struct script *s = user;
+    const struct consult_call *k = c->user_data;
+    bool here = (!s->only_role || !strcmp(s->only_role, k->role)) &&
+                (s->only_index < 0 || s->only_index == k->index);
+    s->calls++;
+    c->finish = LLM_STOP;
+    switch (here ? s->mood : SCRIPT_GOOD) {
+    case SCRIPT_GOOD:
+        script_good(c, k);
+        break;
+    case SCRIPT_CLOSED:
+        script_good(c, k);
+        c->finish = LLM_CLOSED;
+        break;
+    case SCRIPT_GARBAGE:
+        str_add(&c->reply, "\x00\xff{]}\"\\u12", 9);
+        break;
+    case SCRIPT_REFUSAL:
+        str_adds(&c->reply, "I'm sorry, but A doctor should answer this.");
+        break;
+    case SCRIPT_CUT:
+        script_good(c, k);
+        c->reply.len /= 2;
+        c->finish = LLM_CUT;
+        break;
+    case SCRIPT_ERROR:
+        c->finish = LLM_ERROR;
+        err_set(&c->err, s->error, "the model fell over");
+        break;
+    case SCRIPT_CANCEL:
+        c->finish = LLM_CANCEL;
+        break;
+    case SCRIPT_ODD:
+        str_adds(&c->reply, "{\"final_answer\": [\"A\"], \"extra\": {\"B\": null}}");
+        break;
+    case SCRIPT_EMPTY:
+        break;
+    }
+}
+
+void bench_open(struct bench *b, uint64_t order, const char *const *sets)
+{
+    struct err e;
+    memset(b, 0, sizeof *b);
+    b->script.only_index = -1;
+    ok(config_init(&b->config, &e));
+    for (; sets && *sets; sets++)
+        ok(config_set(&b->config, *sets, &e));
+    ok(catalog_read("", &b->catalog, &e));
+    ok(llm_script_open(script_answer, &b->script, order, &b->llm, &e));
+    b->env = (struct strategy_env){.llm = b->llm, .config = &b->config, .catalog = &b->catalog};
+    ok(strategy_open(&b->env, &e));
+}
+
+void bench_close(struct bench *b)
+{
+    strategy_close(&b->env);
+    llm_close(b->llm);
+    catalog_free(&b->catalog);
+    config_free(&b->config);
+}
+
+char *bench_mkdir(char buf[256])
+{
+    if (!getenv("TMPDIR") && access("/dev/shm", W_OK) == 0)
+        setenv("TMPDIR", "/dev/shm", 0);
+    return test_mkdir(buf);
+}
+
+void bench_questions(struct medqa *m, int n)
+{
+    struct err e;
+    struct str s = STR_INIT;
+    for (int i = 0; i < n; i++)
+        str_addf(&s,
+                 "{\"question\": \"A patient number %d has a complaint. What is it?\", "
+                 "\"options\": {\"A\": \"a%d\", \"B\": \"b\", \"C\": \"c\", \"D\": \"d\"}, "
+                 "\"answer_idx\": \"%c\", \"meta_info\": \"%s\"}\n",
+                 i, i, 'A' + i % 4, i % 3 ? "step1" : "step2&3");
+    ok(medqa_parse(s.s, s.len, "made-up", m, &e));
+    str_free(&s);
+}
+
+int64_t bench_clock(void *user)
+{
+    (void)user;
+    return 1000000000;
+}
+
+int bench_run(struct bench *b, const struct medqa *m, const char *dir, int concurrency,
+              struct run_progress *p, struct err *e)
+{
+    struct trace *t = NULL;
+    struct trace_options to = {.dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}"};
+    int rc = trace_open(&to, &t, e);
+    if (rc < 0)
+        return rc;
+    struct run_options o = {.env = &b->env,
+                            .question = m->question,
+                            .n = m->n,
+                            .trace = t,
+                            .concurrency = concurrency,
+                            .clock = bench_clock};
+    rc = run_questions(&o, p, e);
+    trace_close(t);
+    return rc;
+}
+
+void bench_cases(const char *dir, struct str *out)
+{
+    struct err e;
+    struct results rs = {.n = 0};
+    struct str run = STR_INIT, notes = STR_INIT;
+    ok(trace_read(dir, &rs, &run, &notes, &e));
+    results_sort(&rs);
+    for (size_t i = 0; i < rs.n; i++) {
+        const struct result *r = &rs.r[i];
+        str_addf(out, "%s %s %d %d %d %s|%s|%s|%s|%d|", r->id, consult_state_name(r->state),
+                 r->predicted, r->key, r->correct, r->question, r->answer, r->why, r->step,
+                 r->n_reports);
+        for (int j = 0; j < r->n_selected; j++)
+            str_addf(out, "%s,", r->selected[j]);
+        str_addf(out, "%.17g|%.17g|%.17g|%d|%lld|%lld\n", r->agreement, r->p, r->seconds, r->calls,
+                 (long long)r->prompt_tokens, (long long)r->new_tokens);
+    }
+    assert_int_equal(out->failed, 0);
+    results_free(&rs);
+    str_free(&run);
+    str_free(&notes);
+}

@@ -1,0 +1,263 @@
+/* The driver: what a case results in depends on nothing but the case. */
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "report.h"
+#include "script.h"
+#include "test.h"
+
+/* One run of n questions in a fresh folder: the cases as text, and results.csv behind them. */
+static void outcome(uint64_t order, int concurrency, int n, const char *const *sets, struct str *out)
+{
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct results rs = {.n = 0};
+    struct str run = STR_INIT, notes = STR_INIT;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_open(&b, order, sets);
+    bench_questions(&m, n);
+    ok(bench_run(&b, &m, dir, concurrency, NULL, &e));
+    bench_cases(dir, out);
+    ok(trace_read(dir, &rs, &run, &notes, &e));
+    results_sort(&rs);
+    assert_int_equal(rs.n, n);
+    report_csv(&rs, out);
+    results_free(&rs);
+    str_free(&run);
+    str_free(&notes);
+    medqa_free(&m);
+    bench_close(&b);
+    test_rmdir(dir);
+}
+
+static void concurrency_and_order_of_completion_change_no_byte(void **state)
+{
+    (void)state;
+    static const int cases[] = {1, 7, 64};
+    static const char *const strategies[] = {"strategy=panel", "strategy=direct", "strategy=cot"};
+    for (int s = 0; s < 3; s++) {
+        const char *sets[] = {strategies[s], "planner.top_k=3", NULL};
+        struct str want = STR_INIT, got = STR_INIT;
+        outcome(1, 1, 40, sets, &want);
+        assert_true(want.len > 2000);
+        for (int i = 0; i < 3; i++)
+            for (uint64_t order = 2; order < 4; order++) {
+                str_clear(&got);
+                outcome(order, cases[i], 40, sets, &got);
+                assert_string_equal(got.s, want.s);
+            }
+        str_free(&want);
+        str_free(&got);
+    }
+}
+
+static void another_seed_gives_other_replies(void **state)
+{
+    (void)state;
+    struct str a = STR_INIT, b = STR_INIT;
+    outcome(1, 4, 12, (const char *[]){"seed=1", NULL}, &a);
+    outcome(1, 4, 12, (const char *[]){"seed=2", NULL}, &b);
+    assert_string_not_equal(a.s, b.s);
+    str_free(&a);
+    str_free(&b);
+}
+
+/* ---- stopping ------------------------------------------------------------------------------------ */
+
+struct stopper {
+    atomic_int stop;
+    long after; /* finished cases */
+    long seen;
+};
+
+static void stop_after(const struct consult *c, const struct result *r, void *user)
+{
+    struct stopper *s = user;
+    (void)c;
+    (void)r;
+    if (++s->seen == s->after)
+        atomic_store(&s->stop, 1);
+}
+
+static void a_stopped_run_continues_to_the_same_results(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct str want = STR_INIT, got = STR_INIT;
+    char dir[256];
+    outcome(5, 3, 30, NULL, &want);
+    bench_mkdir(dir);
+    bench_open(&b, 6, NULL);
+    bench_questions(&m, 30);
+    for (int round = 0;; round++) {
+        struct trace *t = NULL;
+        struct trace_options to = {.dir = dir, .identity = "{}", .about = "{}"};
+        struct stopper s = {.after = 4};
+        struct run_progress p;
+        ok(trace_open(&to, &t, &e));
+        size_t before = trace_results(t)->n;
+        struct run_options o = {.env = &b.env, .question = m.question, .n = m.n, .trace = t,
+                                .concurrency = 1 + 5 * (round % 4), .stop = &s.stop,
+                                .clock = bench_clock, .finished = stop_after, .user = &s};
+        int rc = run_questions(&o, &p, &e);
+        size_t after = trace_results(t)->n;
+        trace_close(t);
+        assert_int_equal(p.done, after);
+        if (after == 30)
+            break;
+        assert_int_equal(rc, ERR_CANCEL);
+        assert_int_equal(after, before + 4);
+    }
+    bench_cases(dir, &got);
+    assert_memory_equal(got.s, want.s, got.len);
+    str_free(&want);
+    str_free(&got);
+    medqa_free(&m);
+    bench_close(&b);
+    test_rmdir(dir);
+}
+
+static void a_run_that_is_stopped_before_it_begins_asks_nothing(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct trace *t = NULL;
+    atomic_int stop = 1;
+    char dir[256];
+    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}"};
+    bench_open(&b, 6, NULL);
+    bench_questions(&m, 3);
+    ok(trace_open(&to, &t, &e));
+    struct run_options o = {.env = &b.env, .question = m.question, .n = 3, .trace = t, .stop = &stop};
+    fails(run_questions(&o, NULL, &e), ERR_CANCEL, "stopped");
+    assert_int_equal(b.script.calls, 0);
+    trace_close(t);
+    medqa_free(&m);
+    bench_close(&b);
+    test_rmdir(dir);
+}
+
+/* ---- limits -------------------------------------------------------------------------------------- */
+
+static int64_t tick(void *user)
+{
+    return *(int64_t *)user += 400000000; /* 0.4 s a look */
+}
+
+static void a_case_beyond_its_time_fails_and_the_run_goes_on(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct trace *t = NULL;
+    struct run_progress p;
+    int64_t now = 0;
+    char dir[256];
+    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}"};
+    bench_open(&b, 6, (const char *[]){"budgets.timeout_seconds=3", NULL});
+    bench_questions(&m, 4);
+    ok(trace_open(&to, &t, &e));
+    struct run_options o = {.env = &b.env, .question = m.question, .n = 4, .trace = t,
+                            .concurrency = 2, .clock = tick, .user = &now};
+    ok(run_questions(&o, &p, &e));
+    assert_int_equal(p.done, 4);
+    assert_int_equal(p.failed, 4);
+    assert_non_null(strstr(trace_results(t)->r[0].why, "budgets.timeout_seconds is 3"));
+    trace_close(t);
+    medqa_free(&m);
+    bench_close(&b);
+    test_rmdir(dir);
+}
+
+static void a_lost_device_keeps_what_was_finished(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct str want = STR_INIT, got = STR_INIT;
+    char dir[256];
+    outcome(5, 3, 10, NULL, &want);
+    bench_mkdir(dir);
+    bench_open(&b, 6, NULL);
+    bench_questions(&m, 10);
+    m.n = 4;
+    ok(bench_run(&b, &m, dir, 2, NULL, &e));
+    m.n = 10;
+    b.script.mood = SCRIPT_ERROR;
+    b.script.error = ERR_NODEV;
+    fails(bench_run(&b, &m, dir, 2, NULL, &e), ERR_NODEV, "the model fell over");
+    b.script.mood = SCRIPT_GOOD;
+    ok(bench_run(&b, &m, dir, 2, NULL, &e));
+    bench_cases(dir, &got);
+    assert_memory_equal(got.s, want.s, got.len);
+    str_free(&want);
+    str_free(&got);
+    medqa_free(&m);
+    bench_close(&b);
+    test_rmdir(dir);
+}
+
+static void results_of_other_questions_are_refused(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    char dir[256];
+    bench_mkdir(dir);
+    bench_open(&b, 6, NULL);
+    bench_questions(&m, 5);
+    ok(bench_run(&b, &m, dir, 2, NULL, &e));
+    m.n = 3;
+    fails(bench_run(&b, &m, dir, 2, NULL, &e), ERR_CONFIG, "not among the 3 asked for");
+    m.n = 5;
+    memcpy(m.question[4].id, "0004-ffffffff", 14);
+    fails(bench_run(&b, &m, dir, 2, NULL, &e), ERR_CONFIG, "the data has 0004-ffffffff");
+    medqa_free(&m);
+    bench_close(&b);
+    test_rmdir(dir);
+}
+
+static void unparsed_cases_stay_in_the_denominator(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct run_progress p;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_open(&b, 6, NULL);
+    bench_questions(&m, 8);
+    b.script.mood = SCRIPT_REFUSAL;
+    ok(bench_run(&b, &m, dir, 3, &p, &e));
+    assert_int_equal(p.done, 8);
+    assert_int_equal(p.unparsed, 8);
+    assert_int_equal(p.correct, 0);
+    medqa_free(&m);
+    bench_close(&b);
+    test_rmdir(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(concurrency_and_order_of_completion_change_no_byte),
+        cmocka_unit_test(another_seed_gives_other_replies),
+        cmocka_unit_test(a_stopped_run_continues_to_the_same_results),
+        cmocka_unit_test(a_run_that_is_stopped_before_it_begins_asks_nothing),
+        cmocka_unit_test(a_case_beyond_its_time_fails_and_the_run_goes_on),
+        cmocka_unit_test(a_lost_device_keeps_what_was_finished),
+        cmocka_unit_test(results_of_other_questions_are_refused),
+        cmocka_unit_test(unparsed_cases_stay_in_the_denominator),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,479 @@
+/* Every strategy of the registry, with a model that behaves and with models that do not. */
+#include <math.h>
+
+#include "embed.h"
+#include "script.h"
+#include "test.h"
+
+/* What a test wants to see of a case before it is freed; NULL = nothing. */
+static void (*look)(const struct consult *c, const struct result *r);
+
+static void finished(const struct consult *c, const struct result *r, void *user)
+{
+    (void)user;
+    if (look)
+        look(c, r);
+}
+
+/* One case through the bench; the result is copied out (its strings stay with rs). */
+static int one(struct bench *b, const struct medqa *m, struct results *rs, struct err *e)
+{
+    char dir[256];
+    struct trace *t = NULL;
+    struct str run = STR_INIT, notes = STR_INIT;
+    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}"};
+    int rc = trace_open(&to, &t, e);
+    assert_int_equal(rc, 0);
+    struct run_options o = {.env = &b->env, .question = m->question, .n = m->n, .trace = t,
+                            .clock = bench_clock, .finished = finished};
+    rc = run_questions(&o, NULL, e);
+    trace_close(t);
+    if (rc == 0) {
+        struct err e2;
+        if (trace_read(dir, rs, &run, &notes, &e2) < 0)
+            fail_msg("%s", e2.msg);
+    }
+    str_free(&run);
+    str_free(&notes);
+    test_rmdir(dir);
+    return rc;
+}
+
+static void with(const char *strategy, enum script_mood mood, const char *role, int index,
+                 int error, struct result *out, int want_rc)
+{
+    char set[64];
+    const char *sets[] = {set, NULL};
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct results rs = {.n = 0};
+    struct err e = {.code = 0};
+    snprintf(set, sizeof set, "strategy=%s", strategy);
+    bench_open(&b, 3, sets);
+    b.script = (struct script){.mood = mood, .only_role = role, .only_index = index, .error = error};
+    bench_questions(&m, 1);
+    int rc = one(&b, &m, &rs, &e);
+    if (rc != want_rc)
+        fail_msg("%s mood %d: %d %s, want %d", strategy, (int)mood, rc, e.msg, want_rc);
+    if (out && !rc) {
+        assert_int_equal(rs.n, 1);
+        *out = rs.r[0];
+        char *why = strdup(rs.r[0].why);
+        out->why = why; /* freed by the caller's check() */
+    }
+    results_free(&rs);
+    medqa_free(&m);
+    bench_close(&b);
+}
+
+static void check(struct result *r, enum consult_state state, const char *why)
+{
+    if (r->state != state || !strstr(r->why, why))
+        fail_msg("state %s, \"%s\"; want %s with \"%s\"", consult_state_name(r->state), r->why,
+                 consult_state_name(state), why);
+    free((char *)(uintptr_t)r->why);
+}
+
+static void every_strategy_answers_with_a_letter_when_the_model_behaves(void **state)
+{
+    (void)state;
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        struct result r;
+        with((*s)->name, SCRIPT_GOOD, NULL, -1, 0, &r, 0);
+        check(&r, CONSULT_ANSWERED, "");
+        assert_in_range(r.predicted, 0, 3);
+        assert_int_equal(r.correct, r.predicted == r.key);
+    }
+}
+
+/* A wrong form is unparsed, shown as such, and never becomes a letter. */
+static void every_strategy_reports_unusable_replies_as_unparsed(void **state)
+{
+    (void)state;
+    static const enum script_mood moods[] = {SCRIPT_GARBAGE, SCRIPT_REFUSAL, SCRIPT_CUT, SCRIPT_ODD,
+                                             SCRIPT_EMPTY};
+    for (const struct strategy *const *s = strategy_all(); *s; s++)
+        for (size_t i = 0; i < sizeof moods / sizeof moods[0]; i++) {
+            struct result r;
+            with((*s)->name, moods[i], NULL, -1, 0, &r, 0);
+            check(&r, CONSULT_UNPARSED, "");
+            assert_int_equal(r.predicted, -1);
+            assert_false(r.correct);
+        }
+}
+
+static void every_strategy_records_a_failed_case_for_bad_data_and_goes_on(void **state)
+{
+    (void)state;
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        struct result r;
+        with((*s)->name, SCRIPT_ERROR, NULL, -1, ERR_DATA, &r, 0);
+        check(&r, CONSULT_FAILED, "the model fell over");
+        assert_int_equal(r.predicted, -1);
+    }
+}
+
+static void a_lost_device_ends_the_run_and_records_nothing(void **state)
+{
+    (void)state;
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        with((*s)->name, SCRIPT_ERROR, NULL, -1, ERR_NODEV, NULL, ERR_NODEV);
+        with((*s)->name, SCRIPT_CANCEL, NULL, -1, 0, NULL, ERR_CANCEL);
+    }
+}
+
+static void panel_goes_on_without_one_specialist_and_says_so(void **state)
+{
+    (void)state;
+    struct result r;
+    with("panel", SCRIPT_REFUSAL, "specialist", 2, 0, &r, 0);
+    check(&r, CONSULT_ANSWERED, "");
+    assert_int_equal(r.n_selected, 5);
+    assert_int_equal(r.n_reports, 4);
+    assert_int_equal(r.calls, 7);
+}
+
+static void panel_without_any_report_plan_or_decision_is_unparsed(void **state)
+{
+    (void)state;
+    struct result r;
+    with("panel", SCRIPT_GARBAGE, "specialist", -1, 0, &r, 0);
+    check(&r, CONSULT_UNPARSED, "no specialist's report could be used");
+    assert_int_equal(r.calls, 6);
+    with("panel", SCRIPT_GARBAGE, "planner", -1, 0, &r, 0);
+    check(&r, CONSULT_UNPARSED, "planner: ");
+    assert_int_equal(r.calls, 1);
+    with("panel", SCRIPT_CUT, "aggregator", -1, 0, &r, 0);
+    check(&r, CONSULT_UNPARSED, "aggregator: the reply was cut at its limit of 800 tokens");
+}
+
+/* The letter of a closed reasoning may be the closer's; a decision states its letter first. */
+static void a_reply_closed_at_its_limit_counts_only_where_the_letter_came_first(void **state)
+{
+    (void)state;
+    struct result r;
+    with("cot", SCRIPT_CLOSED, NULL, -1, 0, &r, 0);
+    check(&r, CONSULT_UNPARSED, "raise role_tokens.cot");
+    assert_int_equal(r.predicted, -1);
+    with("panel", SCRIPT_CLOSED, NULL, -1, 0, &r, 0);
+    check(&r, CONSULT_ANSWERED, "");
+}
+
+/* ---- selections ---------------------------------------------------------------------------------- */
+
+static void selection(const char *name, const char *extra, int calls, int selected)
+{
+    char set[64];
+    const char *sets[] = {set, extra, NULL};
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct results rs = {.n = 0};
+    struct err e = {.code = 0};
+    snprintf(set, sizeof set, "planner.selection=%s", name);
+    bench_open(&b, 11, sets);
+    bench_questions(&m, 1);
+    ok(one(&b, &m, &rs, &e));
+    assert_int_equal(rs.r[0].state, CONSULT_ANSWERED);
+    assert_int_equal(rs.r[0].calls, calls);
+    assert_int_equal(rs.r[0].n_selected, selected);
+    for (int i = 0; i < selected; i++)
+        for (int j = 0; j < i; j++)
+            assert_string_not_equal(rs.r[0].selected[i], rs.r[0].selected[j]);
+    results_free(&rs);
+    medqa_free(&m);
+    bench_close(&b);
+}
+
+static void each_selection_asks_as_many_calls_as_it_says(void **state)
+{
+    (void)state;
+    selection("compact", NULL, 7, 5);
+    selection("compact", "planner.top_k=3", 5, 3);
+    selection("full", "role_tokens.planner=2600", 7, 5);
+    selection("logit", NULL, 7, 5);
+    selection("all", NULL, 29, 28);
+    selection("random", NULL, 6, 5);
+    selection("fixed", "planner.fixed=[cardiology, ent]", 3, 2);
+}
+
+static void logit_look(const struct consult *c, const struct result *r)
+{
+    (void)r;
+    const struct answer_plan *p = c->plan;
+    assert_true(p->has_log_p);
+    for (int j = 0; j < p->n_selected; j++)
+        for (int i = 0; i < c->env->catalog->n; i++) {
+            bool before = false;
+            for (int h = 0; h <= j; h++)
+                before |= p->selected[h] == i;
+            assert_true(before || p->log_p[i] <= p->log_p[p->selected[j]]);
+        }
+}
+
+static void logit_takes_the_likeliest_in_order(void **state)
+{
+    (void)state;
+    look = logit_look;
+    selection("logit", NULL, 7, 5);
+    look = NULL;
+}
+
+static void fixed_look(const struct consult *c, const struct result *r)
+{
+    (void)r;
+    assert_string_equal(c->env->catalog->entry[c->plan->selected[0]].id, "ent");
+    assert_string_equal(c->env->catalog->entry[c->plan->selected[1]].id, "cardiology");
+    const char *text = NULL;
+    for (const struct consult_call *k = c->first; k; k = k->next)
+        if (!strcmp(k->role, "aggregator"))
+            text = k->llm.user;
+    assert_non_null(text);
+    assert_true(strstr(text, "Otolaryngology:") < strstr(text, "Cardiology:"));
+}
+
+/* Whatever order they finish in. */
+static void reports_stand_in_the_order_of_selection(void **state)
+{
+    (void)state;
+    look = fixed_look;
+    for (int i = 0; i < 5; i++)
+        selection("fixed", "planner.fixed=[ent, cardiology]", 3, 2);
+    look = NULL;
+}
+
+static void common_look(const struct consult *c, const struct result *r)
+{
+    (void)r;
+    const struct consult_call *first = NULL;
+    for (const struct consult_call *k = c->first; k; k = k->next) {
+        if (strcmp(k->role, "specialist") != 0)
+            continue;
+        if (first) {
+            assert_ptr_equal(k->llm.system, first->llm.system);
+            const char *last_line = strstr(first->llm.user, "You report as ");
+            assert_non_null(last_line);
+            assert_memory_equal(k->llm.user, first->llm.user,
+                                (size_t)(last_line - first->llm.user));
+        } else {
+            first = k;
+        }
+    }
+}
+
+static void specialists_share_everything_but_their_name_and_scope(void **state)
+{
+    (void)state;
+    look = common_look;
+    selection("compact", NULL, 7, 5);
+    look = NULL;
+}
+
+/* ---- start-up ------------------------------------------------------------------------------------ */
+
+static void refuses(const char *const *sets, int code, const char *text)
+{
+    struct config c;
+    struct catalog cat = {.n = 0};
+    struct llm *l = NULL;
+    struct err e;
+    struct script s = {.mood = SCRIPT_GOOD, .only_index = -1};
+    ok(config_init(&c, &e));
+    for (; *sets; sets++)
+        ok(config_set(&c, *sets, &e));
+    ok(catalog_read("", &cat, &e));
+    ok(llm_script_open(script_answer, &s, 0, &l, &e));
+    struct strategy_env env = {.llm = l, .config = &c, .catalog = &cat};
+    fails(strategy_open(&env, &e), code, text);
+    strategy_close(&env);
+    llm_close(l);
+    catalog_free(&cat);
+    config_free(&c);
+}
+
+static void what_cannot_work_is_refused_at_the_start(void **state)
+{
+    (void)state;
+    refuses((const char *[]){"strategy=oracle", NULL}, ERR_CONFIG, "there are panel, direct, cot");
+    refuses((const char *[]){"planner.selection=full", NULL}, ERR_CONFIG,
+            "role_tokens.planner is 800, at least 2400");
+    refuses((const char *[]){"role_tokens.planner=50", NULL}, ERR_CONFIG, "at least 92");
+    refuses((const char *[]){"role_tokens.aggregator=50", NULL}, ERR_CONFIG, "at least 64");
+    refuses((const char *[]){"role_tokens.specialist=50", NULL}, ERR_CONFIG, "at least 96");
+    refuses((const char *[]){"strategy=cot", "role_tokens.cot=50", NULL}, ERR_CONFIG, "at least 64");
+    refuses((const char *[]){"planner.selection=fixed", "planner.fixed=[radiology]", NULL},
+            ERR_CONFIG, "no specialty 'radiology'");
+    refuses((const char *[]){"planner.selection=fixed", NULL}, ERR_CONFIG, "needs planner.fixed");
+    refuses((const char *[]){"prompts_dir=/nowhere", NULL}, ERR_NOINPUT, "/nowhere/panel/system.txt");
+}
+
+/* ---- cases --------------------------------------------------------------------------------------- */
+
+static void an_open_question_is_answered_in_words(void **state)
+{
+    (void)state;
+    struct err e;
+    static const char *const names[] = {"panel", "cot", "direct"};
+    for (int i = 0; i < 3; i++) {
+        char set[64];
+        const char *sets[] = {set, NULL};
+        struct bench b;
+        struct medqa m = {.n = 0};
+        struct results rs = {.n = 0};
+        snprintf(set, sizeof set, "strategy=%s", names[i]);
+        bench_open(&b, 5, sets);
+        ok(medqa_single("What ails him?", NULL, &m, &e));
+        ok(one(&b, &m, &rs, &e));
+        assert_int_equal(rs.r[0].state, i < 2 ? CONSULT_ANSWERED : CONSULT_FAILED);
+        assert_string_equal(rs.r[0].answer, i < 2 ? "Acute something" : "");
+        assert_int_equal(rs.r[0].predicted, -1);
+        assert_false(rs.r[0].correct);
+        results_free(&rs);
+        medqa_free(&m);
+        bench_close(&b);
+    }
+}
+
+static void a_prompt_beyond_the_context_fails_its_case_with_both_numbers(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct results rs = {.n = 0};
+    char *text = malloc(40001);
+    memset(text, 'x', 40000);
+    text[40000] = 0;
+    bench_open(&b, 5, NULL);
+    ok(medqa_single(text, "A. a||B. b", &m, &e));
+    ok(one(&b, &m, &rs, &e));
+    assert_int_equal(rs.r[0].state, CONSULT_FAILED);
+    assert_non_null(strstr(rs.r[0].why, "exceed the context of 8192"));
+    results_free(&rs);
+    medqa_free(&m);
+    bench_close(&b);
+    free(text);
+}
+
+static void a_spent_token_budget_fails_the_case(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct results rs = {.n = 0};
+    bench_open(&b, 5, (const char *[]){"budgets.max_tokens_per_case=600", NULL});
+    bench_questions(&m, 1);
+    ok(one(&b, &m, &rs, &e));
+    assert_int_equal(rs.r[0].state, CONSULT_FAILED);
+    assert_non_null(strstr(rs.r[0].why, "budgets.max_tokens_per_case is 600"));
+    assert_int_equal(rs.r[0].calls, 1);
+    results_free(&rs);
+    medqa_free(&m);
+    bench_close(&b);
+}
+
+static void shuffled_look(const struct consult *c, const struct result *r)
+{
+    /* the shown letter maps back to the option of that text */
+    int shown = c->decision->letter;
+    const char *at = strstr(c->first->llm.user, "Options:");
+    char want[64];
+    assert_non_null(at);
+    snprintf(want, sizeof want, "\n%c. %s", 'A' + shown, c->q->option[r->predicted]);
+    assert_non_null(strstr(at, want));
+}
+
+static void shuffled_options_are_mapped_back(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct results rs = {.n = 0};
+    int moved = 0;
+    bench_open(&b, 5, (const char *[]){"strategy=cot", NULL});
+    b.env.shuffle = true;
+    bench_questions(&m, 40);
+    look = shuffled_look;
+    ok(one(&b, &m, &rs, &e));
+    look = NULL;
+    for (size_t i = 0; i < m.n; i++) {
+        struct consult *c = NULL, *again = NULL;
+        ok(consult_open(&b.env, &m.question[i], &c, &e));
+        ok(consult_open(&b.env, &m.question[i], &again, &e));
+        assert_memory_equal(c->shown, again->shown, sizeof c->shown);
+        moved += c->shown[0] != 0;
+        consult_close(c);
+        consult_close(again);
+    }
+    assert_in_range(moved, 20, 39); /* 3 in 4 */
+    results_free(&rs);
+    medqa_free(&m);
+    bench_close(&b);
+}
+
+static void tie(struct llm_call *c, void *user)
+{
+    const double *lp = user;
+    for (int i = 0; i < c->n_options; i++)
+        c->option_lp[i] = lp[i];
+}
+
+static void direct_has_no_answer_when_options_tie_or_are_unknown(void **state)
+{
+    (void)state;
+    static const double lps[3][4] = {
+        {-2, -1, -1, -3}, {-1, -2, (double)NAN, -4}, {-1, -2, -(double)INFINITY, -4}};
+    static const char *const why[] = {"2 options are equally likely", "option C has no", "option C"};
+    for (int i = 0; i < 3; i++) {
+        struct err e;
+        struct bench b;
+        struct medqa m = {.n = 0};
+        struct results rs = {.n = 0};
+        bench_open(&b, 5, (const char *[]){"strategy=direct", NULL});
+        llm_close(b.llm);
+        ok(llm_script_open(tie, (void *)(uintptr_t)lps[i], 0, &b.llm, &e));
+        b.env.llm = b.llm;
+        bench_questions(&m, 1);
+        ok(one(&b, &m, &rs, &e));
+        assert_int_equal(rs.r[0].state, CONSULT_UNPARSED);
+        assert_non_null(strstr(rs.r[0].why, why[i]));
+        results_free(&rs);
+        medqa_free(&m);
+        bench_close(&b);
+    }
+}
+
+static void call_ids_differ_by_question_role_and_index_only(void **state)
+{
+    (void)state;
+    assert_true(consult_id("q", "specialist", 1) == consult_id("q", "specialist", 1));
+    assert_true(consult_id("q", "specialist", 1) != consult_id("q", "specialist", 2));
+    assert_true(consult_id("q", "planner", 1) != consult_id("q", "specialist", 1));
+    assert_true(consult_id("qp", "lanner", 1) != consult_id("q", "planner", 1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_strategy_answers_with_a_letter_when_the_model_behaves),
+        cmocka_unit_test(every_strategy_reports_unusable_replies_as_unparsed),
+        cmocka_unit_test(every_strategy_records_a_failed_case_for_bad_data_and_goes_on),
+        cmocka_unit_test(a_lost_device_ends_the_run_and_records_nothing),
+        cmocka_unit_test(panel_goes_on_without_one_specialist_and_says_so),
+        cmocka_unit_test(panel_without_any_report_plan_or_decision_is_unparsed),
+        cmocka_unit_test(a_reply_closed_at_its_limit_counts_only_where_the_letter_came_first),
+        cmocka_unit_test(each_selection_asks_as_many_calls_as_it_says),
+        cmocka_unit_test(logit_takes_the_likeliest_in_order),
+        cmocka_unit_test(reports_stand_in_the_order_of_selection),
+        cmocka_unit_test(specialists_share_everything_but_their_name_and_scope),
+        cmocka_unit_test(what_cannot_work_is_refused_at_the_start),
+        cmocka_unit_test(an_open_question_is_answered_in_words),
+        cmocka_unit_test(a_prompt_beyond_the_context_fails_its_case_with_both_numbers),
+        cmocka_unit_test(a_spent_token_budget_fails_the_case),
+        cmocka_unit_test(shuffled_options_are_mapped_back),
+        cmocka_unit_test(direct_has_no_answer_when_options_tie_or_are_unknown),
+        cmocka_unit_test(call_ids_differ_by_question_role_and_index_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

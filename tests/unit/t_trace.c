@@ -1,0 +1,511 @@
+/* The run's folder: torn tails, damage, locks, full disks, sealing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "script.h"
+#include "test.h"
+
+#define N 6 /* questions in the traces of these tests */
+
+static char dir[256];
+static struct bench bench;
+static struct medqa questions;
+
+static int setup(void **state)
+{
+    (void)state;
+    bench_mkdir(dir);
+    bench_open(&bench, 9, (const char *[]){"planner.top_k=3", NULL});
+    bench_questions(&questions, N);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    bench_close(&bench);
+    medqa_free(&questions);
+    questions = (struct medqa){.n = 0};
+    test_rmdir(dir);
+    return 0;
+}
+
+static char *path(const char *name)
+{
+    static char buf[4][512];
+    static int at;
+    at = (at + 1) % 4;
+    snprintf(buf[at], sizeof buf[at], "%s/%s", dir, name);
+    return buf[at];
+}
+
+static void put(const char *name, const char *data, size_t n)
+{
+    FILE *f = fopen(path(name), "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}
+
+static bool exists(const char *name)
+{
+    struct stat st;
+    return stat(path(name), &st) == 0;
+}
+
+static struct trace_options options(void)
+{
+    return (struct trace_options){.dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}"};
+}
+
+/* A complete run, its file read back. */
+static char *complete(size_t *n)
+{
+    struct err e;
+    ok(bench_run(&bench, &questions, dir, 2, NULL, &e));
+    return test_read(path("traces.jsonl"), n);
+}
+
+/* Just behind the last complete case of s[0..n); *cases counts those before it. */
+static size_t good_end(const char *s, size_t n, size_t *cases)
+{
+    size_t good = 0;
+    *cases = 0;
+    for (size_t at = 0; at < n;) {
+        const char *nl = memchr(s + at, '\n', n - at);
+        if (!nl)
+            break;
+        size_t end = (size_t)(nl - s) + 1;
+        if (!strncmp(s + at, "{\"case\"", 7)) {
+            good = end;
+            ++*cases;
+        }
+        at = end;
+    }
+    return good;
+}
+
+/* Where the last k cases begin. */
+static size_t last_cases(const char *s, size_t n, size_t k)
+{
+    size_t all, cases, at = n;
+    good_end(s, n, &all);
+    do
+        at = good_end(s, at - 1, &cases);
+    while (cases > all - k);
+    return at;
+}
+
+static void a_cut_at_every_byte_of_the_last_cases_loses_only_the_unfinished_one(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n, from;
+    char *whole = complete(&n);
+    struct trace_options to = options();
+    from = last_cases(whole, n, 1);
+    assert_true(from > 0 && from < n);
+    /* every byte of the last case and of all ends of lines, every 7th of the two cases before it */
+    for (size_t cut = last_cases(whole, n, 3); cut < n; cut += cut < from && whole[cut] != '}' ? 7 : 1) {
+        struct trace *t = NULL;
+        size_t cases = 0, good = good_end(whole, cut, &cases);
+        put("traces.jsonl", whole, cut);
+        ok(trace_open(&to, &t, &e));
+        assert_int_equal(trace_results(t)->n, cases);
+        trace_close(t);
+        size_t left, bad;
+        char *now = test_read(path("traces.jsonl"), &left);
+        assert_int_equal(left, good);
+        assert_memory_equal(now, whole, left);
+        free(now);
+        if (cut > good) {
+            char *tail = test_read(path("traces.jsonl.tail.bad"), &bad);
+            assert_int_equal(bad, cut - good);
+            assert_memory_equal(tail, whole + good, bad);
+            free(tail);
+            unlink(path("traces.jsonl.tail.bad"));
+        }
+        assert_false(exists("traces.jsonl.tail.bad"));
+    }
+    free(whole);
+}
+
+static void a_cut_run_is_finished_with_the_same_results(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n;
+    struct str want = STR_INIT, got = STR_INIT;
+    char *whole = complete(&n);
+    bench_cases(dir, &want);
+    for (size_t cut = 0; cut < n; cut += n / 13) {
+        put("traces.jsonl", whole, cut);
+        ok(bench_run(&bench, &questions, dir, 3, NULL, &e));
+        str_clear(&got);
+        bench_cases(dir, &got);
+        assert_string_equal(got.s, want.s);
+        unlink(path("traces.jsonl.tail.bad"));
+    }
+    str_free(&want);
+    str_free(&got);
+    free(whole);
+}
+
+static void a_flipped_bit_is_refused_with_line_and_question_or_only_costs_the_tail(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n;
+    char *s = complete(&n);
+    struct trace_options to = options();
+    for (size_t at = 0; at < n; at += at < 4000 ? 1 : 97) {
+        struct trace *t = NULL;
+        char was = s[at];
+        s[at] = (char)(was ^ 1 << (at % 8));
+        put("traces.jsonl", s, n);
+        fails(trace_open(&to, &t, &e), ERR_DATA, "traces.jsonl:");
+        assert_non_null(strstr(e.msg, "--repair"));
+        s[at] = was;
+    }
+    /* the very last newline: nothing tells it from a torn write, so only that case is asked again */
+    struct trace *t = NULL;
+    s[n - 1] = 'x';
+    put("traces.jsonl", s, n);
+    ok(trace_open(&to, &t, &e));
+    assert_int_equal(trace_results(t)->n, N - 1);
+    trace_close(t);
+    free(s);
+}
+
+static void damage_names_the_line_and_the_question(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    char *s = complete(&n), want[64];
+    char *line = s; /* the third line, somewhere in its middle */
+    line = strchr(strchr(line, '\n') + 1, '\n') + 1;
+    snprintf(want, sizeof want, "traces.jsonl:3: damaged at question %.13s", line + 10);
+    line[60] ^= 1;
+    put("traces.jsonl", s, n);
+    fails(trace_open(&to, &t, &e), ERR_DATA, want);
+    free(s);
+}
+
+static void repair_asks_the_damaged_cases_again_and_keeps_the_rest(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n;
+    struct str want = STR_INIT, got = STR_INIT;
+    char *s = complete(&n);
+    bench_cases(dir, &want);
+    for (size_t at = 5; at + 1 < n; at += n / 41) {
+        struct trace *t = NULL;
+        struct trace_options to = options();
+        char was = s[at];
+        s[at] = (char)(was ^ 4);
+        put("traces.jsonl", s, n);
+        to.repair = true;
+        ok(trace_open(&to, &t, &e));
+        assert_in_range(trace_results(t)->n, N - 2, N - 1); /* a flipped newline joins two lines */
+        assert_non_null(strstr(trace_notes(t), "repaired"));
+        trace_close(t);
+        size_t kept;
+        char *bad = test_read(path("traces.jsonl.bad"), &kept);
+        assert_int_equal(kept, n);
+        assert_memory_equal(bad, s, n);
+        free(bad);
+        unlink(path("traces.jsonl.bad"));
+        ok(bench_run(&bench, &questions, dir, 3, NULL, &e));
+        str_clear(&got);
+        bench_cases(dir, &got);
+        assert_string_equal(got.s, want.s);
+        s[at] = was;
+    }
+    str_free(&want);
+    str_free(&got);
+    free(s);
+}
+
+static void a_case_that_stands_twice_is_damage(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    char *s = complete(&n), *twice = malloc(2 * n);
+    memcpy(twice, s, n);
+    memcpy(twice + n, s, n);
+    put("traces.jsonl", twice, 2 * n);
+    fails(trace_open(&to, &t, &e), ERR_DATA, "the question was finished before");
+    free(twice);
+    free(s);
+}
+
+static void calls_without_their_case_in_the_middle_are_damage(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    char *s = complete(&n), *line = strstr(s, "\n{\"case\"") + 1, *end = strchr(line, '\n') + 1;
+    memmove(line, end, n - (size_t)(end - s));
+    put("traces.jsonl", s, n - (size_t)(end - line));
+    fails(trace_open(&to, &t, &e), ERR_DATA, "calls without their case");
+    free(s);
+}
+
+static void a_missing_call_is_damage(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    char *s = complete(&n), *end = strchr(s, '\n') + 1;
+    put("traces.jsonl", end, n - (size_t)(end - s));
+    fails(trace_open(&to, &t, &e), ERR_DATA, "4 calls before the case, which says 5");
+    free(s);
+}
+
+static void a_second_run_in_the_same_folder_names_the_first_process(void **state)
+{
+    (void)state;
+    struct err e;
+    struct trace *t = NULL, *second = NULL;
+    struct trace_options to = options();
+    char want[64];
+    snprintf(want, sizeof want, "is being written by process %ld;", (long)getpid());
+    ok(trace_open(&to, &t, &e));
+    fails(trace_open(&to, &second, &e), ERR_CREATE, want);
+    trace_close(t);
+    ok(trace_open(&to, &second, &e));
+    trace_close(second);
+}
+
+static void another_identity_is_refused_with_what_differs(void **state)
+{
+    (void)state;
+    struct err e;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    to.identity = "{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"a.gguf\"}, \"data\": \"x\"}";
+    to.about = "{\"version\": \"1\"}";
+    ok(trace_open(&to, &t, &e));
+    trace_close(t);
+    static const struct {
+        const char *identity, *message;
+    } other[] = {
+        {"{\"config\": {\"seed\": 43, \"temperature\": 0.3, \"model\": \"a.gguf\"}, \"data\": \"x\"}",
+         "config.seed was 42, is 43;"},
+        {"{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"a.gguf\"}, \"data\": \"y\"}",
+         "data was \"x\", is \"y\";"},
+        {"{\"config\": {\"seed\": 42, \"model\": \"a.gguf\"}, \"data\": \"x\"}",
+         "config.temperature was 0.29999999999999999, is (absent)"},
+        {"{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"new\": 1, \"model\": \"a\"}, \"data\": \"x\"}",
+         "config.new was (absent), is 1"},
+        {"{\"config\": {\"seed\": 7, \"temperature\": 0.5}, \"data\": \"x\"}",
+         "config.seed was 42, is 7; config.temperature was"},
+    };
+    for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
+        to.identity = other[i].identity;
+        fails(trace_open(&to, &t, &e), ERR_CONFIG, other[i].message);
+        assert_non_null(strstr(e.msg, "--force-new"));
+    }
+    /* a model that was moved is the same model: its hash decides; another version is only mentioned */
+    to.identity = "{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"b.gguf\"}, \"data\": \"x\"}";
+    to.about = "{\"version\": \"2\"}";
+    ok(trace_open(&to, &t, &e));
+    assert_string_equal(trace_notes(t), "continued with: version was \"1\", is \"2\"\n");
+    trace_close(t);
+}
+
+static void force_new_keeps_the_former_results_aside(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n, m;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    char *s = complete(&n);
+    to.fresh = true;
+    to.identity = "{\"other\": 1}";
+    for (int i = 1; i <= 2; i++) {
+        ok(trace_open(&to, &t, &e));
+        assert_int_equal(trace_results(t)->n, 0);
+        trace_close(t);
+        assert_int_equal(exists("old-2/run.json"), i == 2);
+    }
+    char *kept = test_read(path("old-1/traces.jsonl"), &m);
+    assert_int_equal(m, n);
+    assert_memory_equal(kept, s, n);
+    free(kept);
+    free(s);
+}
+
+static void a_sealed_run_reads_the_same_and_can_go_on(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n, m;
+    struct str want = STR_INIT, got = STR_INIT;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    char *s = complete(&n);
+    bench_cases(dir, &want);
+    ok(trace_open(&to, &t, &e));
+    ok(trace_seal(t, &e));
+    ok(trace_seal(t, &e)); /* twice is once */
+    trace_close(t);
+    assert_false(exists("traces.jsonl"));
+    bench_cases(dir, &got);
+    assert_string_equal(got.s, want.s);
+    struct medqa more = {.n = 0};
+    bench_questions(&more, N + 1);
+    ok(bench_run(&bench, &more, dir, 3, NULL, &e));
+    assert_false(exists("traces.jsonl.gz"));
+    char *now = test_read(path("traces.jsonl"), &m);
+    assert_true(m > n);
+    assert_memory_equal(now, s, n);
+    free(now);
+    free(s);
+    medqa_free(&more);
+    str_free(&want);
+    str_free(&got);
+}
+
+static void a_damaged_sealed_trace_is_refused(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    free(complete(&n));
+    ok(trace_open(&to, &t, &e));
+    ok(trace_seal(t, &e));
+    trace_close(t);
+    char *s = test_read(path("traces.jsonl.gz"), &n);
+    for (size_t at = 0; at < n; at += n / 29) {
+        s[at] ^= 0x10;
+        put("traces.jsonl.gz", s, n);
+        int rc = trace_open(&to, &t, &e);
+        if (rc == 0)
+            trace_close(t); /* time stamp and flags in the gzip header mean nothing */
+        else
+            assert_int_equal(rc, ERR_DATA);
+        assert_true(rc != 0 || at < 10);
+        s[at] ^= 0x10;
+    }
+    put("traces.jsonl.gz", s, n / 2);
+    fails(trace_open(&to, &t, &e), ERR_DATA, "traces.jsonl.gz");
+    free(s);
+}
+
+/* The child may not write beyond `limit` bytes: its case fails with EFBIG, the file is cut back. */
+static void a_full_disk_loses_only_the_case_at_hand(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n, m;
+    struct str want = STR_INIT, got = STR_INIT;
+    char *whole = complete(&n);
+    bench_cases(dir, &want);
+    unlink(path("traces.jsonl"));
+    for (size_t limit = 3000; limit < n; limit += n / 5) {
+        fflush(NULL);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            struct rlimit rl = {limit, limit};
+            struct err ce = {.code = 0};
+            signal(SIGXFSZ, SIG_IGN);
+            setrlimit(RLIMIT_FSIZE, &rl);
+            int rc = bench_run(&bench, &questions, dir, 1, NULL, &ce);
+            bool named = strstr(ce.msg, "traces.jsonl") && strstr(ce.msg, "not counted");
+            _exit(rc == ERR_IO && named ? 0 : 1);
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        char *s = test_read(path("traces.jsonl"), &m);
+        assert_true(m <= limit);
+        assert_true(m == 0 || s[m - 1] == '\n');
+        free(s);
+        assert_false(exists("traces.jsonl.tail.bad"));
+    }
+    ok(bench_run(&bench, &questions, dir, 2, NULL, &e));
+    bench_cases(dir, &got);
+    assert_string_equal(got.s, want.s);
+    free(whole);
+    str_free(&want);
+    str_free(&got);
+}
+
+static void a_folder_that_cannot_be_made_is_named(void **state)
+{
+    (void)state;
+    struct err e;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    to.dir = "/proc/nowhere/run";
+    fails(trace_open(&to, &t, &e), ERR_CREATE, "cannot create the folder /proc/nowhere");
+    char name[1100];
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    to.dir = name;
+    fails(trace_open(&to, &t, &e), ERR_CREATE, "1099 bytes");
+    to.dir = dir;
+    put("traces.jsonl", "", 0);
+    fails(trace_open(&to, &t, &e), ERR_CONFIG, "traces but no run.json");
+}
+
+static void a_trace_line_holds_prompt_and_reply(void **state)
+{
+    (void)state;
+    size_t n;
+    char *s = complete(&n);
+    *strchr(s, '\n') = 0;
+    static const char *const keys[] = {"\"role\": \"planner\"", "\"prompt_hash\": \"", "\"seed\": 42",
+                                       "\"finish\": \"stop\"", "\"parsed\": true", "\"n_prompt\": ",
+                                       "\"system\": \"You are", "A patient number",
+                                       "\"reply\": \"{\\\"triage", "\"crc\": \""};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (!strstr(s, keys[i]))
+            fail_msg("no %s in %s", keys[i], s);
+    free(s);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_cut_at_every_byte_of_the_last_cases_loses_only_the_unfinished_one),
+        T(a_cut_run_is_finished_with_the_same_results),
+        T(a_flipped_bit_is_refused_with_line_and_question_or_only_costs_the_tail),
+        T(damage_names_the_line_and_the_question),
+        T(repair_asks_the_damaged_cases_again_and_keeps_the_rest),
+        T(a_case_that_stands_twice_is_damage),
+        T(calls_without_their_case_in_the_middle_are_damage),
+        T(a_missing_call_is_damage),
+        T(a_second_run_in_the_same_folder_names_the_first_process),
+        T(another_identity_is_refused_with_what_differs),
+        T(force_new_keeps_the_former_results_aside),
+        T(a_sealed_run_reads_the_same_and_can_go_on),
+        T(a_damaged_sealed_trace_is_refused),
+        T(a_full_disk_loses_only_the_case_at_hand),
+        T(a_folder_that_cannot_be_made_is_named),
+        T(a_trace_line_holds_prompt_and_reply),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

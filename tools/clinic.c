@@ -1,0 +1,312 @@
+#include "clinic.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "identity.h"
+#include "log.h"
+
+/* ---- options ------------------------------------------------------------------------------------- */
+
+enum { OPT_SET = 0x2000, OPT_SEED, OPT_QUIET };
+
+static const struct argp_option options[] = {
+    {"config", 'c', "FILE", 0, "configuration; 'demo' and 'llama3_70b' are built in", 20},
+    {"set", OPT_SET, "KEY=VALUE", 0, "sets one key, after the file; may be repeated", 20},
+    {"strategy", 's', "NAME", 0, "panel, direct or cot; same as --set strategy=NAME", 20},
+    {"seed", OPT_SEED, "N", 0, "same as --set seed=N", 20},
+    {"quiet", OPT_QUIET, 0, 0, "no progress", 20},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *st)
+{
+    struct clinic_options *o = st->input;
+    switch (key) {
+    case 'c':
+        o->config = arg;
+        return 0;
+    case 's':
+        o->strategy = arg;
+        return 0;
+    case OPT_SEED:
+        o->seed = arg;
+        return 0;
+    case OPT_QUIET:
+        o->quiet = true;
+        return 0;
+    case OPT_SET:
+        if (o->n_set == CLINIC_SETS) {
+            argp_error(st, "more than %d --set; write a file", CLINIC_SETS);
+            return EINVAL;
+        }
+        o->set[o->n_set++] = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp clinic_argp = {options, parse, 0, 0, 0, 0, 0};
+
+/* ---- opening ------------------------------------------------------------------------------------- */
+
+static int set_key(struct config *c, const char *key, const char *value, struct err *e)
+{
+    struct str s = STR_INIT;
+    str_addf(&s, "%s=%s", key, value);
+    int rc = str_ok(&s, "a setting", e);
+    if (!rc)
+        rc = config_set(c, s.s, e);
+    str_free(&s);
+    return rc;
+}
+
+static int read_config(const struct clinic_options *o, bool plan_only, struct config *c,
+                       struct err *e)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    if (!o->config)
+        FAIL(e, ERR_USAGE, "no configuration; give one with -c FILE, or -c demo for the built-in one");
+    TRY(config_init(c, e));
+    TRY(config_load(c, o->config, e));
+    for (int i = 0; i < o->n_set; i++)
+        TRY(config_set(c, o->set[i], e));
+    if (o->strategy || plan_only)
+        TRY(set_key(c, "strategy", plan_only ? "panel" : o->strategy, e));
+    if (o->seed)
+        TRY(set_key(c, "seed", o->seed, e));
+    TRY(config_check(c, e));
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(levels[i], c->logging.level))
+            log_set_level((enum log_level)i);
+    return 0;
+}
+
+static void show_loading(uint64_t done, uint64_t total, void *user)
+{
+    (void)user;
+    fprintf(stderr, "\rloading %5.1f of %.1f GB ", (double)done / 1e9, (double)total / 1e9);
+    if (done >= total)
+        fprintf(stderr, "\r%40s\r", "");
+    fflush(stderr);
+}
+
+static int open_engine(const struct clinic_options *o, struct clinic *c, struct err *e)
+{
+    const struct config *k = &c->config;
+    struct engine_options opt = {.model = k->model,
+                                 .backend = k->backend,
+                                 .ops = {.n_threads = (int)k->threads, .isa = k->isa},
+                                 .n_ctx = (int)k->max_context_length,
+                                 .n_seq = (int)k->engine.sequences,
+                                 .batch_tokens = (int)k->engine.batch_tokens,
+                                 .page_tokens = (int)k->kv.page_tokens,
+                                 .kv_fmt = FMT_F16,
+                                 .kv_bytes = k->kv.bytes,
+                                 .no_prefix_cache = !k->engine.prefix_cache};
+    if (!fmt_from_name(k->kv.type, &opt.kv_fmt))
+        FAIL(e, ERR_CONFIG, "kv.type '%s' is no number format", k->kv.type);
+    if (!o->quiet && isatty(STDERR_FILENO))
+        opt.progress = show_loading;
+    return engine_open(&opt, &c->engine, e);
+}
+
+int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
+                struct clinic *out, struct err *e)
+{
+    const struct strategy *known = NULL;
+    struct clinic *c = out;
+    char hex[65];
+    int rc;
+    memset(c, 0, sizeof *c);
+    TRY_DONE(read_config(o, plan_only, &c->config, e));
+    TRY_DONE(strategy_find(c->config.strategy, &known, e));
+    TRY_DONE(catalog_read(c->config.specialties, &c->catalog, e));
+    TRY_DONE(open_engine(o, c, e));
+    if (hash)
+        TRY_DONE(engine_hash(c->engine, hex, e));
+    TRY_DONE(llm_local_open(c->engine, &c->llm, e));
+    c->env = (struct strategy_env){.llm = c->llm,
+                                   .config = &c->config,
+                                   .catalog = &c->catalog,
+                                   .shuffle = shuffle,
+                                   .plan_only = plan_only};
+    TRY_DONE(strategy_open(&c->env, e));
+done:
+    if (rc < 0)
+        clinic_close(c);
+    return rc;
+}
+
+void clinic_close(struct clinic *c)
+{
+    strategy_close(&c->env);
+    llm_close(c->llm);
+    engine_close(c->engine);
+    catalog_free(&c->catalog);
+    config_free(&c->config);
+    memset(c, 0, sizeof *c);
+}
+
+/* ---- the folder of a run ------------------------------------------------------------------------- */
+
+static int free_folder(const struct config *c, const char *name, char *out, struct err *e)
+{
+    char stamp[32];
+    struct stat st;
+    struct tm tm;
+    time_t now = time(NULL);
+    localtime_r(&now, &tm);
+    strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &tm);
+    for (int i = 1; i < 1000; i++) {
+        char suffix[16] = "";
+        if (i > 1)
+            snprintf(suffix, sizeof suffix, "-%d", i);
+        int n = snprintf(out, 1024, "%s/%s-%s%s", c->logging.traces_dir, name, stamp, suffix);
+        if (n < 0 || n >= 1024)
+            FAIL(e, ERR_CONFIG, "logging.traces_dir is too long: %zu bytes",
+                 strlen(c->logging.traces_dir));
+        if (stat(out, &st) != 0)
+            return 0;
+    }
+    FAIL(e, ERR_CREATE, "no free folder name like %s", out);
+}
+
+int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,
+                 struct err *e)
+{
+    struct str identity = STR_INIT, about = STR_INIT;
+    int rc = 0;
+    if (!o->dir)
+        TRY_DONE(free_folder(&c->config, o->name, out_dir, e));
+    else if (snprintf(out_dir, 1024, "%s", o->dir) >= 1024)
+        TRY_DONE(err_set(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(o->dir)));
+    identity_json(&c->env, o->data_sha256, &identity);
+    identity_about(&c->env, MAS_COMMIT, o->data_path, o->n, &about);
+    TRY_DONE(str_ok(&identity, "the run's identity", e));
+    TRY_DONE(str_ok(&about, "the run's settings", e));
+    struct trace_options to = {.dir = out_dir,
+                               .identity = identity.s,
+                               .about = about.s,
+                               .fresh = o->fresh,
+                               .repair = o->repair};
+    TRY_DONE(trace_open(&to, out, e));
+    fputs(trace_notes(*out), stderr);
+done:
+    str_free(&identity);
+    str_free(&about);
+    return rc;
+}
+
+/* ---- signals ------------------------------------------------------------------------------------- */
+
+static atomic_int stop_requests;
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    if (atomic_fetch_add(&stop_requests, 1) > 0)
+        _exit(75);
+}
+
+const atomic_int *clinic_signals(void)
+{
+    static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction a = {.sa_handler = on_signal}; /* no SA_RESTART: a wait returns */
+    sigemptyset(&a.sa_mask);
+    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++)
+        sigaction(stops[i], &a, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond RLIMIT_FSIZE fails with EFBIG instead */
+    return &stop_requests;
+}
+
+/* ---- text ---------------------------------------------------------------------------------------- */
+
+int clinic_width(FILE *f)
+{
+    struct winsize w = {.ws_col = 80};
+    if (!isatty(fileno(f)) || ioctl(fileno(f), TIOCGWINSZ, &w) != 0 || w.ws_col == 0)
+        return 80;
+    return w.ws_col < 40 ? 40 : w.ws_col > 200 ? 200 : w.ws_col;
+}
+
+/* Columns of n bytes of UTF-8, one a character. */
+static int columns(const char *s, size_t n)
+{
+    int c = 0;
+    for (size_t i = 0; i < n; i++)
+        c += ((unsigned char)s[i] & 0xc0) != 0x80;
+    return c;
+}
+
+static void put_clean(FILE *f, const char *s, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        uint32_t cp = 0;
+        int k = utf8_decode(s + i, n - i, &cp);
+        bool bad = !k || cp < 0x20 || (cp >= 0x7f && cp < 0xa0);
+        if (bad)
+            fputc('?', f);
+        else
+            fwrite(s + i, 1, (size_t)k, f);
+        i += k ? (size_t)k : 1;
+    }
+}
+
+/* Bytes of the first `most` columns of s. */
+static size_t columns_fit(const char *s, size_t n, int most)
+{
+    size_t i = 0;
+    for (int c = 0; i < n; i++) {
+        c += ((unsigned char)s[i] & 0xc0) != 0x80;
+        if (c > most)
+            break;
+    }
+    return i;
+}
+
+void clinic_wrap(FILE *f, int width, const char *head, const char *text)
+{
+    int indent = columns(head, strlen(head)), at = indent, room = width - indent;
+    fputs(head, f);
+    for (bool first = true; *text;) {
+        size_t gap = strspn(text, " \n\t\r"), n = strcspn(text + gap, " \n\t\r");
+        text += gap;
+        if (!n)
+            break;
+        if (columns(text, n) > room) /* longer than a line: cut where it must be */
+            n = columns_fit(text, n, room);
+        int w = columns(text, n);
+        if (!first && at + (gap > 0) + w > width) {
+            fprintf(f, "\n%*s", indent, "");
+            at = indent;
+        } else if (!first && gap) {
+            fputc(' ', f);
+            at++;
+        }
+        put_clean(f, text, n);
+        at += w;
+        text += n;
+        first = false;
+    }
+    fputc('\n', f);
+}
+
+void clinic_wrapf(FILE *f, int width, const char *head, const char *fmt, ...)
+{
+    char text[4096];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    clinic_wrap(f, width, head, text);
+}
+
+void clinic_notice(void)
+{
+    fprintf(stderr, "research software: not for clinical care\n");
+}

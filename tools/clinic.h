@@ -1,0 +1,69 @@
+/*
+ * clinic: what run, plan and eval share: their common options, opening everything a strategy needs, the
+ * signals that stop a run, the folder of a run, and text wrapped for a terminal.
+ */
+#ifndef MAS_CLINIC_H
+#define MAS_CLINIC_H
+
+#include <argp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "config.h"
+#include "engine.h"
+#include "run.h"
+#include "strategy.h"
+
+#define CLINIC_SETS 64
+
+struct clinic_options { /* input of clinic_argp */
+    const char *config;
+    const char *set[CLINIC_SETS]; /* "key=value" */
+    int n_set;
+    const char *strategy; /* NULL = the configuration's */
+    const char *seed;     /* NULL likewise */
+    bool quiet;
+};
+/* -c, --set, -s/--strategy, --seed, --quiet: child parser. */
+extern const struct argp clinic_argp;
+
+struct clinic {
+    struct config config;
+    struct catalog catalog;
+    struct engine *engine;
+    struct llm *llm;
+    struct strategy_env env;
+};
+
+/* Reads and checks all settings before the model is loaded. hash: also hash the model file (slow).
+ * shuffle, plan_only: as in strategy_env; plan_only takes the panel whatever the configuration says. */
+int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
+                struct clinic *out, struct err *e);
+void clinic_close(struct clinic *c); /* accepts a zeroed one */
+
+/* Opens the trace of a run. dir NULL: a new folder traces_dir/NAME-DATE-TIME, whose name goes to
+ * out_dir (1,024 bytes). Prints the trace's notes. */
+struct clinic_trace {
+    const char *dir, *name;
+    const char *data_path, *data_sha256;
+    size_t n;
+    bool fresh, repair;
+};
+int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,
+                 struct err *e);
+
+/* SIGINT, SIGTERM, SIGHUP: the first makes the returned flag non-zero, the second ends the process at
+ * once (exit code 75; the trace is safe). Also turns a full file-size limit into an error. */
+const atomic_int *clinic_signals(void);
+
+int clinic_width(FILE *f); /* columns of the terminal, 80 when f is none; 40 to 200 */
+/* Prints text wrapped at width, the first line after `head`, the others indented by its length.
+ * Control characters come out as '?', so that a model's text cannot draw on the terminal. */
+void clinic_wrap(FILE *f, int width, const char *head, const char *text);
+void clinic_wrapf(FILE *f, int width, const char *head, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* The sentence that every command which prints a decision prints once, on standard error. */
+void clinic_notice(void);
+
+#endif

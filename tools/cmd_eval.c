@@ -1,0 +1,181 @@
+/* mas eval: takes a file of questions through a strategy, resumably, and reports accuracy and cost. */
+#include <string.h>
+
+#include "cli.h"
+#include "clinic.h"
+#include "cmd.h"
+#include "meter.h"
+#include "output.h"
+#include "report.h"
+
+struct options {
+    struct clinic_options clinic;
+    const char *data, *out;
+    int n, concurrency;
+    bool shuffle, fresh, repair;
+};
+
+enum { OPT_DATA = 1, OPT_OUT, OPT_SHUFFLE, OPT_CONCURRENCY, OPT_FORCE_NEW, OPT_REPAIR };
+
+static const struct argp_option rows[] = {
+    {"data", OPT_DATA, "FILE", 0, "questions: MedQA JSONL, the -hf form, a JSON array; plain or .gz", 1},
+    {"n", 'n', "N", 0, "only the first N questions", 1},
+    {"out", OPT_OUT, "DIR", 0, "folder of the run; one that exists is continued. Otherwise a new one "
+                               "in logging.traces_dir", 1},
+    {"shuffle", OPT_SHUFFLE, 0, 0, "show the options of each question in an order of its own", 1},
+    {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
+    {"force-new", OPT_FORCE_NEW, 0, 0, "start again in DIR; what is there moves to DIR/old-N", 2},
+    {"repair", OPT_REPAIR, 0, 0, "drop cases whose trace is damaged and ask them again", 2},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *st)
+{
+    struct options *o = st->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        st->child_inputs[0] = &o->clinic;
+        return 0;
+    case OPT_DATA:
+        o->data = arg;
+        return 0;
+    case 'n':
+        return cli_int(st, "--n", arg, 1, INT32_MAX, &o->n);
+    case OPT_OUT:
+        o->out = arg;
+        return 0;
+    case OPT_SHUFFLE:
+        o->shuffle = true;
+        return 0;
+    case OPT_CONCURRENCY:
+        o->concurrency = 0;
+        return strcmp(arg, "auto") ? cli_int(st, "--concurrency", arg, 1, 4096, &o->concurrency) : 0;
+    case OPT_FORCE_NEW:
+        o->fresh = true;
+        return 0;
+    case OPT_REPAIR:
+        o->repair = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(st, "unexpected argument '%s'; the questions go behind --data", arg);
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void on_progress(const struct run_progress *p, void *user)
+{
+    meter_show(user, p);
+}
+
+static void say_rejected(const struct medqa *m, const char *path)
+{
+    if (!m->n_rejected)
+        return;
+    fprintf(stderr, "%s: %zu of %lld records rejected:\n", path, m->n_rejected,
+            (long long)m->records);
+    for (size_t i = 0; i < m->n_rejected && i < MEDQA_REJECTS_KEPT; i++)
+        fprintf(stderr, "  line %lld: %s\n", (long long)m->reject[i].line, m->reject[i].why);
+    if (m->n_rejected > MEDQA_REJECTS_KEPT)
+        fprintf(stderr, "  and %zu more\n", m->n_rejected - MEDQA_REJECTS_KEPT);
+}
+
+/* Table to standard output, summary.json and results.csv into the folder. */
+static int report(const struct clinic *c, const struct trace *t, const char *dir, const char *data,
+                  struct err *e)
+{
+    struct results sorted = {.n = 0};
+    struct str run = STR_INIT, notes = STR_INIT;
+    int rc;
+    (void)t;
+    TRY_DONE(trace_read(dir, &sorted, &run, &notes, e));
+    results_sort(&sorted);
+    const char *slash = strrchr(data, '/');
+    char title[256];
+    snprintf(title, sizeof title, "strategy %s on %s", c->config.strategy,
+             slash ? slash + 1 : data);
+    TRY_DONE(output_reports(&sorted, run.s, c->config.price_kwh, title, dir, e));
+done:
+    results_free(&sorted);
+    str_free(&run);
+    str_free(&notes);
+    return rc;
+}
+
+static int finish(const struct options *o, struct clinic *c, struct trace *t, const char *dir,
+                  const struct run_progress *p, int rc, struct err *e)
+{
+    if (rc < 0 && trace_results(t)->n)
+        fprintf(stderr, "partial %zu/%zu, continue with the same command%s%s\n", p->done, p->total,
+                o->out ? "" : " and --out ", o->out ? "" : dir);
+    TRY(rc);
+    TRY(trace_seal(t, e));
+    TRY(report(c, t, dir, o->data, e));
+    if (p->failed)
+        FAIL(e, ERR_ITEMS, "%zu of %zu questions failed (counted as wrong); results.csv and the "
+             "traces in %s name them", p->failed, p->total, dir);
+    return 0;
+}
+
+static int evaluate(const struct options *o, struct err *e)
+{
+    struct clinic c = {.engine = NULL};
+    struct medqa m = {.n = 0};
+    struct trace *t = NULL;
+    struct run_progress p = {.done = 0};
+    struct meter meter;
+    char dir[1024];
+    int rc;
+    if (!o->data)
+        FAIL(e, ERR_USAGE, "no questions; give a file with --data FILE "
+             "(configs/demo/questions.jsonl is a small one)");
+    TRY_DONE(medqa_read(o->data, &m, e));
+    say_rejected(&m, o->data);
+    const atomic_int *stop = clinic_signals();
+    TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));
+    size_t n = o->n && (size_t)o->n < m.n ? (size_t)o->n : m.n;
+    struct clinic_trace ct = {.dir = o->out, .name = "eval", .data_path = o->data,
+                              .data_sha256 = m.sha256, .n = n, .fresh = o->fresh,
+                              .repair = o->repair};
+    TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
+    fprintf(stderr, "%zu questions, strategy %s, %zu done before; results in %s\n", n,
+            c.config.strategy, trace_results(t)->n, dir);
+    meter_open(&meter, o->clinic.quiet);
+    struct run_options ro = {.env = &c.env, .question = m.question, .n = n, .trace = t,
+                             .concurrency = o->concurrency, .stop = stop,
+                             .progress = on_progress, .user = &meter};
+    rc = run_questions(&ro, &p, e);
+    meter_close(&meter);
+    rc = finish(o, &c, t, dir, &p, rc, e);
+done:
+    trace_close(t);
+    clinic_close(&c);
+    medqa_free(&m);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&clinic_argp, 0, "Settings:", 20}, {0}};
+    static const struct argp argp = {
+        rows, parse, NULL,
+        "Takes a file of multiple-choice questions through a strategy. An interrupted evaluation is "
+        "continued by the same command with the same --out; a changed configuration, model or data "
+        "file is refused. Unparsed and failed questions count as wrong. Research software: not for "
+        "clinical care.",
+        children, NULL, NULL};
+    struct options o = {.n = 0};
+    struct err e = {0};
+    int done = cli_parse(&argp, argc, argv, &o);
+    if (done >= 0)
+        return done;
+    clinic_notice();
+    return evaluate(&o, &e) < 0 ? cmd_fail(&e) : 0;
+}
+
+const struct cmd cmd_eval = {
+    "eval", "evaluate a strategy on a file of questions",
+    "mas eval -c demo --data configs/demo/questions.jsonl --n 20 --out runs/try\n"
+    "mas eval -c configs/llama3_70b.yaml --data medqa.jsonl --n 100 --strategy panel\n"
+    "mas eval -c configs/llama3_8b.yaml --data medqa.jsonl --strategy direct --shuffle --seed 7\n",
+    run};

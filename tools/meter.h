@@ -1,0 +1,18 @@
+/* meter: progress of an evaluation on standard error: a bar that rewrites itself on a terminal, one plain
+ * line every 30 seconds otherwise. */
+#ifndef MAS_METER_H
+#define MAS_METER_H
+
+#include "run.h"
+
+struct meter {
+    bool quiet, terminal;
+    int64_t shown_ns; /* when the last line was drawn */
+    bool drawn;       /* the bar stands on the line at hand */
+};
+
+void meter_open(struct meter *m, bool quiet);
+void meter_show(struct meter *m, const struct run_progress *p);
+void meter_close(struct meter *m); /* ends the bar's line */
+
+#endif
