@@ -384,6 +384,28 @@ static void files_that_cannot_be_opened_are_named(void **state)
     test_rmdir(dir);
 }
 
+/* A file may be terabytes; its metadata may not, and is refused before it is read. */
+static void endless_metadata_is_refused_unread(void **state)
+{
+    (void)state;
+    struct gguf_make m;
+    struct gguf *g;
+    struct err e;
+    char dir[256], path[300];
+    make_init(&m);
+    make_kv_array(&m, "huge", GGUF_U8, (uint64_t)1 << 30, "", 0);
+    test_mkdir(dir);
+    snprintf(path, sizeof path, "%s/huge.gguf", dir);
+    make_save(&m, path);
+    assert_int_equal(truncate(path, (off_t)1 << 31), 0); /* sparse */
+    int64_t t = clock_ns();
+    fails(gguf_open(path, &g, &e), ERR_DATA, "key 'huge' at byte");
+    assert_non_null(strstr(e.msg, "metadata goes beyond byte 1073741824"));
+    assert_true(clock_ns() - t < 1000000000);
+    make_free(&m);
+    test_rmdir(dir);
+}
+
 static void a_changed_file_is_a_message_not_a_fault(void **state)
 {
     (void)state;
@@ -557,6 +579,7 @@ int main(void)
         cmocka_unit_test(tensors_have_names_shapes_and_types),
         cmocka_unit_test(tensor_data_lies_inside_aligned_and_apart),
         cmocka_unit_test(files_that_cannot_be_opened_are_named),
+        cmocka_unit_test(endless_metadata_is_refused_unread),
         cmocka_unit_test(a_changed_file_is_a_message_not_a_fault),
         cmocka_unit_test(a_mapped_file_equals_the_same_bytes_in_memory),
         cmocka_unit_test(a_long_path_leaves_room_for_the_reason),
