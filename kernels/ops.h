@@ -181,7 +181,8 @@ struct logprob_args {
  *   argmax over survivors of logit / T - log(-log u(key, id)), u = rng_uniform. The draw depends only
  *   on (key, survivors), never on the order of summation, so a verified draft gives the same tokens.
  * lp is the chosen token's log-probability at T = 1 over the full, unmasked distribution.
- * A row without an allowed token, or with a NaN logit, gives id -1 and lp NaN.
+ * A row without an allowed token, with a NaN logit, or whose largest allowed logit is infinite, gives
+ * id -1 and lp NaN.
  */
 struct sample_row {
     float temperature; /* >= 0 */

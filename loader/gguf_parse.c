@@ -126,22 +126,21 @@ static int take_count(struct reader *r, uint64_t smallest, const char *what, uin
     if (*out > left / smallest)
         FAIL(e, ERR_DATA,
              "%" PRIu64 " %s cannot fit into the %" PRIu64
-             " bytes left of the file: download incomplete or file damaged",
-             *out, what, left);
+             " bytes left of the file's %" PRIu64 ": download incomplete or file damaged",
+             *out, what, left, r->bytes->size);
     return 0;
 }
 
 static int parse_header(struct gguf *g, struct reader *r, uint64_t *n_tensor, uint64_t *n_kv,
                         struct err *e)
 {
-    struct gguf_str none = {0};
     int rc = parse_magic(g, r, e);
     if (rc < 0)
         return rc;
     if ((rc = parse_version(g, r, e)) < 0 ||
         (rc = take_count(r, TENSOR_MIN_BYTES, "tensors", n_tensor, e)) < 0 ||
         (rc = take_count(r, KV_MIN_BYTES, "keys", n_kv, e)) < 0)
-        return gguf_blame(g, r, "header field", r->field / 8, none, rc, e);
+        return err_wrap(e, rc, "%s: header at byte %" PRIu64, g->shown, r->field);
     return 0;
 }
 

@@ -9,7 +9,7 @@
 
 #define KEY_MERGES "tokenizer.ggml.merges"
 
-/* ---- the table of merges ------------------------------------------------------------------------- */
+/* ---- the table of merges ------------------------------------------------------------------- */
 
 static struct bpe_merge *merge_slot(const struct bpe *b, int32_t left, int32_t right)
 {
@@ -39,9 +39,9 @@ static int merge_add(struct bpe *b, const struct vocab *v, struct gguf_str s, ui
     if (!merge_split(s, &at))
         FAIL(e, ERR_DATA, "is not two texts with a space between");
     size_t left = vocab_unescape(VOCAB_BYTE_LEVEL, s.s, at, buf);
-    size_t right = left == SIZE_MAX ? SIZE_MAX
-                                    : vocab_unescape(VOCAB_BYTE_LEVEL, s.s + at + 1,
-                                                     s.len - at - 1, buf + left);
+    size_t right = SIZE_MAX;
+    if (left != SIZE_MAX)
+        right = vocab_unescape(VOCAB_BYTE_LEVEL, s.s + at + 1, s.len - at - 1, buf + left);
     if (right == SIZE_MAX)
         FAIL(e, ERR_DATA, "has a character outside the byte-level alphabet");
     struct bpe_merge m = {.left = vocab_plain(v, buf, left),
@@ -50,7 +50,9 @@ static int merge_add(struct bpe *b, const struct vocab *v, struct gguf_str s, ui
                           .id = vocab_plain(v, buf, left + right)};
     if (m.left < 0 || m.right < 0 || m.id < 0)
         FAIL(e, ERR_DATA, "needs a token that the vocabulary lacks: the %s",
-             m.left < 0 ? "left one" : m.right < 0 ? "right one" : "joined one");
+             m.left < 0    ? "left one"
+             : m.right < 0 ? "right one"
+                           : "joined one");
     struct bpe_merge *slot = merge_slot(b, m.left, m.right);
     if (slot->left >= 0)
         FAIL(e, ERR_DATA, "repeats number %u", slot->rank);
@@ -113,7 +115,7 @@ void bpe_free(struct bpe *b)
     *b = (struct bpe){0};
 }
 
-/* ---- encoding ------------------------------------------------------------------------------------ */
+/* ---- encoding ------------------------------------------------------------------------------ */
 
 #define NONE UINT32_MAX
 
@@ -128,8 +130,8 @@ struct scratch { /* reused for all pieces of a text */
     struct heap heap;
 };
 
-/* Puts the pair (left, its next) up as a candidate if the merges know it. Order: rank, then place. The
- * ids of the pair travel along, so that a candidate overtaken by another merge is recognised. */
+/* Puts the pair (left, its next) up as a candidate if the merges know it. Order: rank, then place.
+ * The ids of the pair travel along, so that a candidate overtaken by another merge is known. */
 static int offer(const struct bpe *b, struct scratch *w, uint32_t left, struct err *e)
 {
     uint32_t right = left == NONE ? NONE : w->node[left].next;
@@ -165,8 +167,8 @@ static int merge_all(const struct bpe *b, struct scratch *w, struct err *e)
     return 0;
 }
 
-static int encode_piece(const struct bpe *b, const struct vocab *v, struct scratch *w, const char *s,
-                        size_t n, struct token_list *out, struct err *e)
+static int encode_piece(const struct bpe *b, const struct vocab *v, struct scratch *w,
+                        const char *s, size_t n, struct token_list *out, struct err *e)
 {
     int32_t whole = vocab_plain(v, s, n);
     if (whole >= 0)

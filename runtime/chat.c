@@ -4,7 +4,7 @@
 
 #include "unicode.h"
 
-/* ---- recognising the template -------------------------------------------------------------------- */
+/* ---- recognising the template -------------------------------------------------------------- */
 
 static bool contains(struct gguf_str hay, const char *needle)
 {
@@ -20,8 +20,8 @@ static int control(const struct tokenizer *t, const char *name, int32_t *out, st
 {
     int32_t id = tokenizer_find(t, name, strlen(name));
     if (id < 0 || !tokenizer_is_control(t, id))
-        FAIL(e, ERR_DATA, "the chat template needs the control token %s, which the vocabulary lacks",
-             name);
+        FAIL(e, ERR_DATA,
+             "the chat template needs the control token %s, which the vocabulary lacks", name);
     *out = id;
     return 0;
 }
@@ -41,8 +41,10 @@ static int llama3_find(const struct tokenizer *t, struct llama3 *out, struct err
 static int llama2_check(const struct tokenizer *t, struct err *e)
 {
     if (tokenizer_bos(t) < 0 || tokenizer_eos(t) < 0)
-        FAIL(e, ERR_DATA, "the chat template needs the tokens of begin and end of text, but the file "
-             "has no tokenizer.ggml.%s_token_id", tokenizer_bos(t) < 0 ? "bos" : "eos");
+        FAIL(e, ERR_DATA,
+             "the chat template needs the tokens of begin and end of text, but the file "
+             "has no tokenizer.ggml.%s_token_id",
+             tokenizer_bos(t) < 0 ? "bos" : "eos");
     return 0;
 }
 
@@ -84,7 +86,7 @@ const char *chat_name(enum chat_kind k)
     return "unknown";
 }
 
-/* ---- rendering ----------------------------------------------------------------------------------- */
+/* ---- rendering ----------------------------------------------------------------------------- */
 
 /* What Python's str.strip takes away: the templates say `| trim`. */
 static bool is_blank(uint32_t cp)
@@ -142,8 +144,10 @@ static int check_roles(enum chat_kind k, const struct chat_message *m, int n, st
         if (k != CHAT_LLAMA2 || (system && i == 0))
             continue;
         if (system || user != (turn % 2 == 0))
-            FAIL(e, ERR_DATA, "message %d has the role '%s', but the Llama 2 template takes one system "
-                 "message first and then user and assistant in turn", i, m[i].role);
+            FAIL(e, ERR_DATA,
+                 "message %d has the role '%s', but the Llama 2 template takes one system "
+                 "message first and then user and assistant in turn",
+                 i, m[i].role);
         turn++;
     }
     if (k == CHAT_LLAMA2 && turn == 0)
@@ -169,8 +173,8 @@ static int llama3_header(const struct tokenizer *t, const struct llama3 *ids, co
     return token_list_push(out, ids->header_end, e);
 }
 
-static int llama3_render(const struct tokenizer *t, const struct chat_message *m, int n, struct str *b,
-                         struct token_list *out, struct err *e)
+static int llama3_render(const struct tokenizer *t, const struct chat_message *m, int n,
+                         struct str *b, struct token_list *out, struct err *e)
 {
     struct llama3 ids;
     TRY(llama3_find(t, &ids, e));
@@ -209,8 +213,8 @@ static void llama2_user(struct str *b, const struct chat_message *user,
 }
 
 /* One exchange is one text: BOS "[INST] user [/INST] reply " EOS. */
-static int llama2_render(const struct tokenizer *t, const struct chat_message *m, int n, struct str *b,
-                         struct token_list *out, struct err *e)
+static int llama2_render(const struct tokenizer *t, const struct chat_message *m, int n,
+                         struct str *b, struct token_list *out, struct err *e)
 {
     TRY(llama2_check(t, e));
     bool system = is_role(&m[0], "system");
@@ -233,8 +237,8 @@ static int llama2_render(const struct tokenizer *t, const struct chat_message *m
     return flush(t, b, 0, out, e);
 }
 
-static int plain_render(const struct tokenizer *t, const struct chat_message *m, int n, struct str *b,
-                        struct token_list *out, struct err *e)
+static int plain_render(const struct tokenizer *t, const struct chat_message *m, int n,
+                        struct str *b, struct token_list *out, struct err *e)
 {
     for (int i = 0; i < n; i++) {
         if (i)

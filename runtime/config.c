@@ -18,7 +18,7 @@
 #define CONFIG_BASES_MAX 8                /* files in one chain of _base */
 #define CONFIG_PATH_MAX 4096
 
-/* ---- YAML events, strictly ------------------------------------------------------------------------ */
+/* ---- YAML events, strictly ------------------------------------------------------------------- */
 
 /* A document on its way through libyaml. What both readers below refuse is refused here. */
 struct doc {
@@ -125,14 +125,14 @@ static int doc_read(struct doc *d, const char *text, size_t n,
     return rc;
 }
 
-/* ---- a configuration as a flat list of entries ---------------------------------------------------- */
+/* ---- a configuration as a flat list of entries ----------------------------------------------- */
 
 struct entry {
     const char *key;   /* "planner.top_k", dotted also when it was written nested */
     const char **item; /* (n) */
     int n;
     size_t cap;
-    int line;     /* of the key, from 1 */
+    int line; /* of the key, from 1 */
     bool is_list;
     bool is_group; /* the key holds a mapping; its keys follow as entries of their own */
     bool quoted;
@@ -152,7 +152,7 @@ struct reader {
     struct doc doc;
     struct file *file;
     struct arena *arena;
-    int depth;         /* open mappings: 0 before the root, 1 in it, 2 in a group */
+    int depth; /* open mappings: 0 before the root, 1 in it, 2 in a group */
     bool in_list;
     const char *group; /* NULL in the root mapping */
     const char *key;   /* waits for its value; NULL: a key comes next */
@@ -282,9 +282,9 @@ static void file_free(struct file *f)
     mem_free(f->entry);
 }
 
-/* ---- any document as JSON ------------------------------------------------------------------------- */
+/* ---- any document as JSON -------------------------------------------------------------------- */
 
-#define JSON_DEPTH_MAX 16
+#define JSON_DEPTH_MAX 8
 
 struct json_key { /* a key that an open mapping has already had */
     const char *name;
@@ -330,7 +330,7 @@ static int json_value(struct json_writer *w, struct err *e)
 {
     struct json_level *at = w->depth ? &w->level[w->depth - 1] : NULL;
     if (at && !at->is_list && !at->has_key)
-        DOC_FAIL(&w->doc, e, "a list or mapping cannot be a key");
+        DOC_FAIL(&w->doc, e, "a key must be plain text, not a list or mapping");
     if (at && at->is_list)
         str_adds(w->out, at->n++ ? ", " : "");
     if (at)
@@ -345,7 +345,7 @@ static int json_scalar(struct json_writer *w, const yaml_event_t *ev, struct err
     if (at && !at->is_list && !at->has_key)
         return json_key(w, at, text, ev->data.scalar.length, e);
     if (is_null(ev))
-        DOC_FAIL(&w->doc, e, "a value is missing; write one or remove the key");
+        DOC_FAIL(&w->doc, e, "a key or list item has no value; write one or remove it");
     TRY(json_value(w, e));
     str_add_json(w->out, text, ev->data.scalar.length);
     return 0;
@@ -384,7 +384,8 @@ int config_yaml_to_json(const char *text, size_t n, const char *name, struct str
                         struct err *e)
 {
     struct str out = STR_INIT;
-    struct json_writer w = {.doc = {.name = name}, .out = &out, .arena = {.limit = 16 * CONFIG_FILE_MAX}};
+    struct json_writer w = {
+        .doc = {.name = name}, .out = &out, .arena = {.limit = 16 * CONFIG_FILE_MAX}};
     int rc = 0;
     if (n > CONFIG_FILE_MAX)
         FAIL(e, ERR_CONFIG, "%s: %zu bytes; the limit is %zu", name, n, CONFIG_FILE_MAX);
@@ -405,7 +406,7 @@ done:
     return rc;
 }
 
-/* ---- finding files -------------------------------------------------------------------------------- */
+/* ---- finding files --------------------------------------------------------------------------- */
 
 /* The built-in config of that name: configs/NAME.yaml. NULL for names that are paths. */
 static const struct embed_file *builtin_find(const char *name)
@@ -426,9 +427,9 @@ static int file_locate(struct file *f, const char *name, const struct file *from
     if (strlen(name) > CONFIG_PATH_MAX)
         FAIL(e, ERR_NOINPUT, "cannot open a config file with a name of %zu bytes; the limit is %d",
              strlen(name), CONFIG_PATH_MAX);
-    *f = (struct file){.name = slash ? arena_printf(a, "%.*s%s", (int)(slash - from->name + 1),
-                                                    from->name, name)
-                                     : arena_strndup(a, name, strlen(name))};
+    *f = (struct file){
+        .name = slash ? arena_printf(a, "%.*s%s", (int)(slash - from->name + 1), from->name, name)
+                      : arena_strndup(a, name, strlen(name))};
     if (!f->name)
         return NOMEM(e, strlen(name), "a path");
     if (from && from->builtin) { /* siblings of a built-in file are built in */
@@ -437,7 +438,7 @@ static int file_locate(struct file *f, const char *name, const struct file *from
             return NOMEM(e, strlen(name), "a path");
         if ((f->builtin = embed_find(path)))
             return 0;
-    } else if (stat(f->name, &st) == 0) {
+    } else if (stat(f->name, &st) == 0 && !(S_ISDIR(st.st_mode) && builtin_find(name))) {
         f->dev = st.st_dev;
         f->ino = st.st_ino;
         return 0;
@@ -446,10 +447,14 @@ static int file_locate(struct file *f, const char *name, const struct file *from
     if ((f->builtin = builtin_find(name)))
         return 0;
     if (strpbrk(name, "/."))
-        FAIL(e, ERR_NOINPUT, "cannot open config file '%s': %s; a built-in one is named without '/' "
-             "and '.', as in -c demo", f->name, from && from->builtin ? "not built in" : strerror(why));
-    FAIL(e, ERR_NOINPUT, "no config file '%s' here and none of that name is built in; give a path "
-         "or a built-in name such as demo", name);
+        FAIL(e, ERR_NOINPUT,
+             "cannot open config file '%s': %s; a built-in one is named without '/' "
+             "and '.', as in -c demo",
+             f->name, from && from->builtin ? "not built in" : strerror(why));
+    FAIL(e, ERR_NOINPUT,
+         "no config file '%s' here and none of that name is built in; give a path "
+         "or a built-in name such as demo",
+         name);
 }
 
 static int file_read(struct file *f, struct arena *a, struct err *e)
@@ -494,8 +499,8 @@ static int file_base(const struct file *f, const char **base, struct err *e)
 }
 
 /* Reads name and everything below it; chain[0] is name, chain[*n - 1] the lowest base. */
-static int chain_read(struct file chain[CONFIG_BASES_MAX], int *n, const char *name, struct arena *a,
-                      struct err *e)
+static int chain_read(struct file chain[CONFIG_BASES_MAX], int *n, const char *name,
+                      struct arena *a, struct err *e)
 {
     struct str path = STR_INIT;
     int rc = 0;
@@ -511,10 +516,11 @@ static int chain_read(struct file chain[CONFIG_BASES_MAX], int *n, const char *n
         if (cycle || *n == CONFIG_BASES_MAX) {
             chain_names(chain, *n, f.name, &path);
             TRY_DONE(str_ok(&path, "a message", e));
-            rc = cycle ? err_set(e, ERR_CONFIG, "%s: _base leads back to itself: %s", chain[0].name,
-                                 path.s)
-                       : err_set(e, ERR_CONFIG, "%s: more than %d files inherit from each other: %s",
-                                 chain[0].name, CONFIG_BASES_MAX, path.s);
+            rc = cycle
+                     ? err_set(e, ERR_CONFIG, "%s: _base leads back to itself: %s", chain[0].name,
+                               path.s)
+                     : err_set(e, ERR_CONFIG, "%s: more than %d files inherit from each other: %s",
+                               chain[0].name, CONFIG_BASES_MAX, path.s);
             goto done;
         }
         struct file *top = &chain[(*n)++];
@@ -527,13 +533,14 @@ done:
     return rc;
 }
 
-/* ---- applying ------------------------------------------------------------------------------------- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 static int unknown_key(const char *key, struct err *e)
 {
     struct str near = STR_INIT;
     if (knob_is_group(key))
-        FAIL(e, ERR_CONFIG, "'%s' is a group of keys and takes no value; set one of %s.*", key, key);
+        FAIL(e, ERR_CONFIG, "'%s' is a group of keys and takes no value; set one of %s.*", key,
+             key);
     knob_nearest(key, &near);
     int rc = str_ok(&near, "a message", e);
     if (rc == 0 && near.len)
@@ -568,18 +575,14 @@ static int file_apply(struct config *c, const struct file *f, struct err *e)
     return 0;
 }
 
+/* On failure `to` holds what was copied so far. */
 static int config_copy(struct config *to, const struct config *from, struct err *e)
 {
     size_t n;
     const struct config_knob *k = config_knobs(&n);
     memset(to, 0, sizeof *to);
-    for (size_t i = 0; i < n; i++) {
-        int rc = knob_copy(to, from, &k[i], e);
-        if (rc < 0) {
-            config_free(to);
-            return rc;
-        }
-    }
+    for (size_t i = 0; i < n; i++)
+        TRY(knob_copy(to, from, &k[i], e));
     return 0;
 }
 
@@ -604,7 +607,8 @@ done:
     return rc;
 }
 
-/* "[a, b]" or "a,b", cut up in place. More than CONFIG_LIST_MAX items: one too many are returned. */
+/* "[a, b]" or "a,b", cut up in place. More than CONFIG_LIST_MAX items: one too many are returned.
+ */
 static int split_list(char *text, const char *item[CONFIG_LIST_MAX + 1])
 {
     int n = 0;

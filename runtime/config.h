@@ -70,11 +70,13 @@ const struct config_knob *config_knobs(size_t *n);
 int config_init(struct config *c, struct err *e); /* the defaults */
 void config_free(struct config *c);
 /* Reads a file over the present values; `_base: other.yaml` (relative to the file) is read first,
- * at most 8 deep, a cycle is an error. ERR_NOINPUT, ERR_CONFIG "file:line: ...". */
+ * at most 8 deep, a cycle is an error. A name without '/' and '.' that is no file here means the
+ * built-in configs/NAME.yaml. On failure c is as it was. ERR_NOINPUT, ERR_CONFIG "file:line: ...". */
 int config_load(struct config *c, const char *path, struct err *e);
 /* "key=value", as given to --set. */
 int config_set(struct config *c, const char *assignment, struct err *e);
-/* Checks that need more than one value (top_k of planner <= 28, q4_0 KV only where allowed, ..). */
+/* Checks that need more than one value (a reply must leave room for the prompt, ..), and knobs whose
+ * machinery this version lacks. Call it when files and --set have been read. */
 int config_check(const struct config *c, struct err *e);
 /* The value of one knob as text ("0.3", "f16", "[a, b]"). */
 void config_value(const struct config *c, const struct config_knob *k, struct str *out);

@@ -7,10 +7,13 @@
 static int check_lacking(const struct config *c, struct err *e)
 {
     if (*c->speculative.draft_model)
-        FAIL(e, ERR_CONFIG, "speculative.draft_model is '%s', but this version cannot speculate; "
-             "remove the key", c->speculative.draft_model);
+        FAIL(e, ERR_CONFIG,
+             "speculative.draft_model is '%s', but this version cannot speculate; "
+             "remove the key",
+             c->speculative.draft_model);
     if (c->placement.vram || c->placement.cpu_layers >= 0 || strcmp(c->placement.mode, "auto"))
-        FAIL(e, ERR_CONFIG, "placement.vram, placement.mode or placement.cpu_layers is set, but this "
+        FAIL(e, ERR_CONFIG,
+             "placement.vram, placement.mode or placement.cpu_layers is set, but this "
              "version places everything in main memory; remove the key");
     return 0;
 }
@@ -19,12 +22,14 @@ static int check_planner(const struct config *c, struct err *e)
 {
     bool fixed = !strcmp(c->planner.selection, "fixed");
     if (fixed && !c->planner.n_fixed)
-        FAIL(e, ERR_CONFIG, "planner.selection is fixed, but planner.fixed names no specialty; "
+        FAIL(e, ERR_CONFIG,
+             "planner.selection is fixed, but planner.fixed names no specialty; "
              "add planner.fixed: [id, ..]");
     if (!fixed && c->planner.n_fixed)
-        FAIL(e, ERR_CONFIG, "planner.fixed has %d specialties, but planner.selection is %s; set "
-             "planner.selection: fixed or remove planner.fixed", c->planner.n_fixed,
-             c->planner.selection);
+        FAIL(e, ERR_CONFIG,
+             "planner.fixed has %d specialties, but planner.selection is %s; set "
+             "planner.selection: fixed or remove planner.fixed",
+             c->planner.n_fixed, c->planner.selection);
     for (int i = 0; i < c->planner.n_fixed; i++)
         for (int j = 0; j < i; j++)
             if (!strcmp(c->planner.fixed[i], c->planner.fixed[j]))
@@ -47,9 +52,10 @@ int config_check(const struct config *c, struct err *e)
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (limits[i].tokens >= c->max_context_length)
-            FAIL(e, ERR_CONFIG, "%s is %lld tokens, but max_context_length is %lld and must also hold "
-                 "the prompt; lower the one or raise the other", limits[i].key,
-                 (long long)limits[i].tokens, (long long)c->max_context_length);
+            FAIL(e, ERR_CONFIG,
+                 "%s is %lld tokens, but max_context_length is %lld and must also hold "
+                 "the prompt; lower the one or raise the other",
+                 limits[i].key, (long long)limits[i].tokens, (long long)c->max_context_length);
     const double own[] = {c->agent_temperatures.planner, c->agent_temperatures.specialist,
                           c->agent_temperatures.aggregator};
     for (size_t i = 0; i < 3; i++)

@@ -40,8 +40,10 @@ void config_reference(struct str *out)
 {
     size_t n;
     const struct config_knob *k = config_knobs(&n);
-    str_adds(out, "# Every key of a configuration with its default.\n"
-                  "# '_base: other.yaml' reads another file first; --set key=value has the last word.\n");
+    str_adds(
+        out,
+        "# Every key of a configuration with its default.\n"
+        "# '_base: other.yaml' reads another file first; --set key=value has the last word.\n");
     for (size_t i = 0; i < n; i++) {
         const char *dot = strchr(k[i].key, '.'), *indent = dot ? "  " : "";
         size_t group = dot ? (size_t)(dot - k[i].key) + 1 : 0;

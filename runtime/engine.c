@@ -8,7 +8,7 @@
 #include "clock.h"
 #include "forward.h"
 #include "mem.h"
-#include "sched.h"
+#include "scheduler.h"
 #include "source.h"
 
 struct inbox { /* what other threads have said and the engine thread has not read yet */
@@ -40,6 +40,22 @@ struct engine {
     struct err dead; /* code != 0: a device error ended the engine */
 };
 
+static int inbox_put(struct inbox *in, struct request *r, struct err *e)
+{
+    TRY(mem_grow(&in->item, &in->cap, in->n + 1, sizeof(struct request *), "submission queue", e));
+    in->item[in->n++] = r;
+    return 0;
+}
+
+static void inbox_forget(struct inbox *in, const struct request *r)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < in->n; i++)
+        if (in->item[i] != r)
+            in->item[kept++] = in->item[i];
+    in->n = kept;
+}
+
 /* ---- the engine thread --------------------------------------------------------------------------- */
 
 static void engine_finished(struct seq *q, void *user)
@@ -48,6 +64,7 @@ static void engine_finished(struct seq *q, void *user)
     struct request *r = seq_request(q);
     pthread_mutex_lock(&en->lock);
     r->engine_slot = NULL;
+    inbox_forget(&en->cancelled, r); /* after done() r may be gone */
     pthread_mutex_unlock(&en->lock);
     seq_free(en->kv, q);
     r->done(r);
@@ -89,13 +106,6 @@ static void *engine_main(void *arg)
 }
 
 /* ---- calls from other threads --------------------------------------------------------------------- */
-
-static int inbox_put(struct inbox *in, struct request *r, struct err *e)
-{
-    TRY(mem_grow(&in->item, &in->cap, in->n + 1, sizeof(struct request *), "submission queue", e));
-    in->item[in->n++] = r;
-    return 0;
-}
 
 int engine_submit(struct engine *en, struct request *r, struct err *e)
 {

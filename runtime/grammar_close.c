@@ -4,7 +4,8 @@
 #include "grammar_vocab.h"
 
 /* The closing text of s in text[0..SCHEMA_CLOSE); returns its length. */
-static size_t close_bytes(const struct schema *sc, const struct grammar_state *s, unsigned char *text)
+static size_t close_bytes(const struct schema *sc, const struct grammar_state *s,
+                          unsigned char *text)
 {
     struct grammar_state at = *s;
     size_t n = 0;
@@ -25,7 +26,8 @@ static int close_cut(const struct grammar_vocab *v, const unsigned char *text, s
     for (size_t i = 0, len = 0; i < n; i += len, count++) {
         int32_t id = vocab_trie_longest(&v->trie, text + i, n - i, &len);
         if (id < 0)
-            FAIL(e, ERR_DATA, "the vocabulary has no token for byte 0x%02x of a closing text", text[i]);
+            FAIL(e, ERR_DATA, "the vocabulary has no token for byte 0x%02x of a closing text",
+                 text[i]);
         if (out)
             TRY(token_list_push(out, id, e));
     }

@@ -42,7 +42,8 @@ static void walk_tree(struct grammar_vocab *v, const struct schema *sc, const st
 }
 
 /* Tokens that end inside the string. */
-static void mask_open(const struct grammar_vocab *v, const struct machine_string *in, uint32_t *bits)
+static void mask_open(const struct grammar_vocab *v, const struct machine_string *in,
+                      uint32_t *bits)
 {
     const struct string_list *l = &v->open[in->q];
     if (in->q == QUOTED_BODY) {
@@ -54,8 +55,9 @@ static void mask_open(const struct grammar_vocab *v, const struct machine_string
 }
 
 /* Tokens that close the string. */
-static void mask_close(struct grammar_vocab *v, const struct schema *sc, const struct grammar_state *s,
-                       const struct machine_string *in, uint32_t *bits)
+static void mask_close(struct grammar_vocab *v, const struct schema *sc,
+                       const struct grammar_state *s, const struct machine_string *in,
+                       uint32_t *bits)
 {
     const struct string_list *l = &v->close[in->q];
     struct grammar_state after = *s;
@@ -71,8 +73,8 @@ static void mask_close(struct grammar_vocab *v, const struct schema *sc, const s
     }
 }
 
-static bool mask_make(struct grammar_vocab *v, const struct schema *sc, const struct grammar_state *s,
-                      uint32_t *bits)
+static bool mask_make(struct grammar_vocab *v, const struct schema *sc,
+                      const struct grammar_state *s, uint32_t *bits)
 {
     struct machine_string in;
     if (machine_in_string(sc, s, &in) && in.q == QUOTED_BODY) {

@@ -191,7 +191,7 @@ static int vocab_build(struct grammar_vocab *v, struct grammar_vocab **out, stru
 int grammar_vocab_open_tokens(size_t n, const char *const *bytes, const size_t *len,
                               const bool *is_end, struct grammar_vocab **out, struct err *e)
 {
-    struct grammar_vocab *v;
+    struct grammar_vocab *v = NULL;
     TRY(vocab_alloc(n, &v, e));
     for (size_t i = 0; i < n; i++)
         vocab_token(v, (int32_t)i, bytes[i], len[i], is_end[i]);
@@ -200,7 +200,7 @@ int grammar_vocab_open_tokens(size_t n, const char *const *bytes, const size_t *
 
 int grammar_vocab_open(const struct tokenizer *t, struct grammar_vocab **out, struct err *e)
 {
-    struct grammar_vocab *v;
+    struct grammar_vocab *v = NULL;
     TRY(vocab_alloc((size_t)tokenizer_n_vocab(t), &v, e));
     for (int32_t id = 0; id < v->n_vocab; id++) {
         const char *s = "";

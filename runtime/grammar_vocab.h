@@ -1,14 +1,14 @@
 /*
- * grammar_vocab: a vocabulary prepared for masks; shared by grammar_vocab.c (making it), grammar_mask.c
- * and grammar_close.c. Private to the grammar.
+ * grammar_vocab: a vocabulary prepared for masks; shared by grammar_vocab.c (making it),
+ * grammar_mask.c and grammar_close.c. Private to the grammar.
  *
- * Inside a string almost every token is allowed, so those states are not walked. For each state of the
- * string automaton the tokens it accepts are listed once, at open, in two lists:
- *   open:  the token ends inside the string; allowed iff it begins at most `room` characters
- *   close: the token holds the closing quote after k characters; allowed iff need <= k <= room and the
- *          bytes after the quote (its suffix, one of a few hundred) can follow the string
- * For the state between characters the open list is a bitset for each number of characters. All other
- * states allow few tokens: the tree of the vocabulary is walked.
+ * Inside a string almost every token is allowed, so those states are not walked. For each state of
+ * the string automaton the tokens it accepts are listed once, at open, in two lists:
+ *   - open:  the token ends inside the string; allowed iff it begins at most `room` characters
+ *   - close: the token holds the closing quote after k characters; allowed iff need <= k <= room
+ *     and the bytes after the quote (its suffix, one of a few hundred) can follow the string
+ * For the state between characters the open list is a bitset for each number of characters. All
+ * other states allow few tokens: the tree of the vocabulary is walked.
  */
 #ifndef MAS_GRAMMAR_VOCAB_H
 #define MAS_GRAMMAR_VOCAB_H
@@ -35,7 +35,7 @@ struct string_list {
 #define PLAIN_BITSETS 33 /* tokens of at most 0..32 characters; the few longer ones stay a list */
 
 struct cache_key {
-    uint64_t grammar; /* grammar_id */
+    uint64_t grammar;           /* grammar_id */
     struct grammar_state state; /* a class; beyond the frames in use nothing counts */
 };
 
@@ -51,7 +51,7 @@ struct close_slot {
 
 #define MASK_CACHE_BYTES ((size_t)32 << 20) /* masks kept at most */
 #define MASK_WAYS 4                         /* places a mask may stand in */
-#define CLOSE_SLOTS 4096
+#define CLOSE_SLOTS 16384                   /* lengths of closing texts, 4.5 MB */
 
 struct walk_level {
     struct grammar_state state;
@@ -66,21 +66,21 @@ struct grammar_vocab {
     int32_t *same;             /* (n_vocab) the next token with equal bytes, -1 = none */
     uint32_t *end;             /* (n_words) bits of the end tokens */
     bool has_end;
-    struct vocab_trie trie;    /* of all tokens */
-    struct vocab_trie suffix;  /* what stands after a closing quote; the empty one is not in it */
-    size_t n_suffix;           /* the empty one included */
-    uint32_t *plain;           /* (PLAIN_BITSETS, n_words): open tokens between characters, cumulative */
+    struct vocab_trie trie;   /* of all tokens */
+    struct vocab_trie suffix; /* what stands after a closing quote; the empty one is not in it */
+    size_t n_suffix;          /* the empty one included */
+    uint32_t *plain;          /* (PLAIN_BITSETS, n_words): open tokens of BODY, cumulative */
     struct string_list open[QUOTED_END]; /* sorted by chars; BODY: only beyond the bitsets */
     struct string_list close[QUOTED_END];
     /* scratch of one thread */
-    struct walk_level *walk;     /* (longest + 1) */
-    uint32_t *suffix_ok;         /* (words of n_suffix) */
-    unsigned char *close_text;   /* (SCHEMA_CLOSE) */
+    struct walk_level *walk;   /* (longest + 1) */
+    uint32_t *suffix_ok;       /* (words of n_suffix) */
+    unsigned char *close_text; /* (SCHEMA_CLOSE) */
     /* caches */
     size_t n_sets;
-    struct mask_slot *slot;      /* (n_sets, MASK_WAYS) */
-    uint32_t *mask;              /* (n_sets, MASK_WAYS, n_words) */
-    struct close_slot *closing;  /* (CLOSE_SLOTS) */
+    struct mask_slot *slot;     /* (n_sets, MASK_WAYS) */
+    uint32_t *mask;             /* (n_sets, MASK_WAYS, n_words) */
+    struct close_slot *closing; /* (CLOSE_SLOTS) */
     uint64_t clock;
     struct grammar_vocab_stats stats;
 };

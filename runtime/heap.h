@@ -1,6 +1,7 @@
 /*
- * heap: the priority queue of merge candidates shared by both tokenizers: a binary min-heap of plain
- * items in a growing array. Items of equal key come out in any order. All zero is an empty heap.
+ * heap: the priority queue of merge candidates shared by both tokenizers: a binary min-heap of
+ * plain items in a growing array. Items of equal key come out in any order. All zero is an empty
+ * heap.
  */
 #ifndef MAS_HEAP_H
 #define MAS_HEAP_H

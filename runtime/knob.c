@@ -13,7 +13,8 @@
 /* THE table. Rows of one group stand together: config_reference prints them as a YAML mapping. */
 static const struct config_knob knobs[] = {
     {"model", CONFIG_STRING, AT(model), 1, 4096, "demo", NULL, "",
-     "Path of the GGUF model file, from the current folder; demo is the synthetic one inside.", true},
+     "Path of the GGUF model file, from the current folder; demo is the synthetic one inside.",
+     true},
     {"provider", CONFIG_ENUM, AT(provider), 0, 0, "local", "local", "",
      "Where the model runs; local is this program itself.", true},
     {"backend", CONFIG_ENUM, AT(backend), 0, 0, "auto", "auto|ref|cpu|cuda|cudahost", "",
@@ -68,8 +69,8 @@ static const struct config_knob knobs[] = {
     {"budgets.timeout_seconds", CONFIG_FLOAT, AT(budgets.timeout_seconds), 0, 1e7, "0", NULL,
      "seconds", "A case that takes longer is stopped and counts as failed; 0 is no limit.", true},
     {"budgets.max_tokens_per_case", CONFIG_INT, AT(budgets.max_tokens_per_case), 0, 1000000000, "0",
-     NULL, "tokens", "A case that would use more tokens is stopped and counts as failed; 0 is none.",
-     true},
+     NULL, "tokens",
+     "A case that would use more tokens is stopped and counts as failed; 0 is none.", true},
     {"kv.type", CONFIG_ENUM, AT(kv.type), 0, 0, "f16", "f16|q8_0", "",
      "Number format of the KV cache; q8_0 needs about half the memory of f16.", true},
     {"kv.page_tokens", CONFIG_INT, AT(kv.page_tokens), 1, 4096, "32", NULL, "tokens",
@@ -118,7 +119,7 @@ static const void *const_field(const struct config *c, const struct config_knob 
     return (const char *)c + k->offset;
 }
 
-/* ---- names --------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 const struct config_knob *knob_find(const char *key)
 {
@@ -144,8 +145,8 @@ static size_t group_length(const char *key)
     return dot ? (size_t)(dot - key) : 0;
 }
 
-/* The keys a user may have meant: whole keys, "_base", group names, and (one step further off, for who
- * forgot the group) the part behind the dot. */
+/* The keys a user may have meant: whole keys, "_base", group names, and (one step further off, for
+ * who forgot the group) the part behind the dot. */
 static int knob_distance(const char *key, const struct config_knob *k)
 {
     int whole = str_distance(key, k->key);
@@ -196,7 +197,7 @@ void knob_nearest(const char *key, struct str *out)
     }
 }
 
-/* ---- text to value -------------------------------------------------------------------------------- */
+/* ---- text to value --------------------------------------------------------------------------- */
 
 void knob_rule(const struct config_knob *k, struct str *out)
 {
@@ -270,7 +271,8 @@ static bool is_text(const char *s)
     return true;
 }
 
-static int set_string(struct config *c, const struct config_knob *k, const char *text, struct err *e)
+static int set_string(struct config *c, const struct config_knob *k, const char *text,
+                      struct err *e)
 {
     char *copy = mem_strdup(text);
     if (!copy)
@@ -352,13 +354,14 @@ int knob_set(struct config *c, const struct config_knob *k, const struct knob_va
             return refuse(k, v, e);
         return set_string(c, k, v->item[0], e);
     case CONFIG_ENUM:
-        return is_choice(k->choices, v->item[0]) ? set_string(c, k, v->item[0], e) : refuse(k, v, e);
+        return is_choice(k->choices, v->item[0]) ? set_string(c, k, v->item[0], e)
+                                                 : refuse(k, v, e);
     default:
         return set_number(c, k, v, e);
     }
 }
 
-/* ---- value to text -------------------------------------------------------------------------------- */
+/* ---- value to text --------------------------------------------------------------------------- */
 
 char *const *knob_items(const struct config *c, const struct config_knob *k, int *n)
 {

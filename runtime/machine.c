@@ -69,7 +69,7 @@ void machine_leave(const struct schema *sc, struct grammar_state *s)
     pop(sc, s);
 }
 
-/* ---- one step of each kind ---------------------------------------------------------------------- */
+/* ---- one step of each kind ------------------------------------------------------------------ */
 
 static bool object_step(const struct schema *sc, struct grammar_state *s, unsigned char b)
 {
@@ -242,7 +242,7 @@ bool machine_step(const struct schema *sc, struct grammar_state *s, unsigned cha
     return s->depth > 0 && leaf_step(sc, s, b);
 }
 
-/* ---- completion --------------------------------------------------------------------------------- */
+/* ---- completion ----------------------------------------------------------------------------- */
 
 static int choice_close(const struct schema *sc, const struct grammar_state *s)
 {
@@ -297,7 +297,7 @@ int machine_close_byte(const struct schema *sc, const struct grammar_state *s)
     UNREACHABLE("unknown kind of node");
 }
 
-/* ---- classes ------------------------------------------------------------------------------------ */
+/* ---- classes -------------------------------------------------------------------------------- */
 
 bool machine_in_string(const struct schema *sc, const struct grammar_state *s,
                        struct machine_string *out)

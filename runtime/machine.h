@@ -13,14 +13,14 @@
 void machine_start(const struct schema *sc, struct grammar_state *s);
 /* Advances by one byte; false (s unchanged) when no reply continues so. */
 bool machine_step(const struct schema *sc, struct grammar_state *s, unsigned char b);
-/* The next byte of the shortest-by-rule completion: -1 when s is done. Following these bytes ends in
- * at most SCHEMA_CLOSE of them. Rules: an array stops at minItems, a string at minLength (filled with
- * '.'), an enum takes its shortest value still possible (of equals the first by bytes), a number the
- * shortest text, then the least magnitude. */
+/* The next byte of the shortest-by-rule completion: -1 when s is done. Following these bytes ends
+ * in at most SCHEMA_CLOSE of them. Rules: an array stops at minItems, a string at minLength (filled
+ * with '.'), an enum takes its shortest value still possible (of equals the first by bytes), a
+ * number the shortest text, then the least magnitude. */
 int machine_close_byte(const struct schema *sc, const struct grammar_state *s);
 
-/* Inside a free string, after its opening quote: where, how many characters may still begin (the one
- * that has begun not counted as room: room is for completed ones), how many must still come. */
+/* Inside a free string, after its opening quote. A character that has begun is not completed yet:
+ * it still takes one of `room`. */
 struct machine_string {
     enum quoted q;
     size_t room; /* maxLength - characters completed */
@@ -31,8 +31,8 @@ bool machine_in_string(const struct schema *sc, const struct grammar_state *s,
 /* Leaves the string of the last frame as its closing quote would. */
 void machine_leave(const struct schema *sc, struct grammar_state *s);
 
-/* What of s can still matter for texts of at most `reach` bytes, every other detail made equal, unused
- * frames and padding zeroed: two states with equal bytes here allow the same texts. */
+/* What of s can still matter for texts of at most `reach` bytes, every other detail made equal,
+ * unused frames and padding zeroed: two states with equal bytes here allow the same texts. */
 void machine_class(const struct schema *sc, const struct grammar_state *s, size_t reach,
                    struct grammar_state *key);
 /* The same for the completion: states with equal bytes here have the same closing text. */

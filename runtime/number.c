@@ -76,9 +76,7 @@ bool number_step(const struct number_range *r, struct number_prefix *p, unsigned
     } else if (b >= '0' && b <= '9') {
         if (p->point ? p->n_frac == r->decimals : p->n_int == 1 && !p->digits)
             return false;
-        if (p->digits >= (uint64_t)CAP / 10) /* would pass every bound */
-            return false;
-        q.digits = p->digits * 10 + (uint64_t)(b - '0');
+        q.digits = p->digits * 10 + (uint64_t)(b - '0'); /* p is feasible: digits <= 10^17 */
         if (p->point)
             q.n_frac++;
         else
@@ -112,8 +110,8 @@ int number_write(int64_t scaled, int decimals, char out[NUMBER_TEXT])
     const char *sign = scaled < 0 ? "-" : "";
     if (!decimals)
         return snprintf(out, NUMBER_TEXT, "%s%llu", sign, (unsigned long long)m);
-    return snprintf(out, NUMBER_TEXT, "%s%llu.%0*llu", sign, (unsigned long long)(m / unit), decimals,
-                    (unsigned long long)(m % unit));
+    return snprintf(out, NUMBER_TEXT, "%s%llu.%0*llu", sign, (unsigned long long)(m / unit),
+                    decimals, (unsigned long long)(m % unit));
 }
 
 /* The least magnitude in units of 10^-f with `more` further digits before the point that continues

@@ -1,9 +1,9 @@
 /*
  * number: the texts of numbers in a range, decided byte by byte.
  *
- * A number is written as JSON's grammar has it, without exponent, without leading zeros, with at most
- * `decimals` digits after the point, never "-0". Bounds are integers in units of 10^-decimals, so that
- * "can this prefix still become a number of the range" is exact integer arithmetic.
+ * A number is written as JSON's grammar has it, without exponent, without leading zeros, with at
+ * most `decimals` digits after the point, never "-0". Bounds are integers in units of 10^-decimals,
+ * so that "can this prefix still become a number of the range" is exact integer arithmetic.
  */
 #ifndef MAS_NUMBER_H
 #define MAS_NUMBER_H
@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NUMBER_DECIMALS 9          /* most digits after the point */
-#define NUMBER_LIMIT 1000000000    /* largest magnitude of a bound: 10^9 * 10^9 < 2^63 */
-#define NUMBER_TEXT 24             /* bytes of the longest text and its NUL */
+#define NUMBER_DECIMALS 9       /* most digits after the point */
+#define NUMBER_LIMIT 1000000000 /* largest magnitude of a bound: 10^9 * 10^9 < 2^63 */
+#define NUMBER_TEXT 24          /* bytes of the longest text and its NUL */
 
 struct number_range {
     int64_t lo, hi; /* units of 10^-decimals, inclusive, lo <= hi */
@@ -30,8 +30,9 @@ struct number_prefix { /* what is written so far; all zero = nothing */
 bool number_step(const struct number_range *r, struct number_prefix *p, unsigned char b);
 /* The prefix is itself a number of the range. */
 bool number_complete(const struct number_range *r, const struct number_prefix *p);
-/* The shortest number of the range that begins with p, the least magnitude among those, non-negative
- * before negative: its length in bytes, NUL-terminated in out. p must be reachable by number_step. */
+/* The shortest number of the range that begins with p, the least magnitude among those,
+ * non-negative before negative: its length in bytes, NUL-terminated in out. p must be reachable by
+ * number_step. */
 int number_shortest(const struct number_range *r, const struct number_prefix *p,
                     char out[NUMBER_TEXT]);
 /* Bytes of p. */
@@ -42,7 +43,7 @@ int number_length(const struct number_prefix *p);
 bool number_decimal(double v, int64_t *scaled, int *decimals);
 /* Rounds scaled / 10^from to units of 10^-to, up or down. from, to in 0..NUMBER_DECIMALS. */
 int64_t number_rescale(int64_t scaled, int from, int to, bool up);
-/* Text of scaled / 10^decimals with exactly that many digits after the point; returns its length. */
+/* Text of scaled / 10^decimals with exactly that many digits after the point; its length. */
 int number_write(int64_t scaled, int decimals, char out[NUMBER_TEXT]);
 
 #endif

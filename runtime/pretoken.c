@@ -41,7 +41,9 @@ static uint32_t lower(uint32_t cp)
 {
     if (cp >= 'A' && cp <= 'Z')
         return cp + 0x20;
-    return cp == 0x17f ? 's' : cp; /* LONG S: the one other character that folds to one of stremvld */
+    if (cp == 0x17f) /* LONG S: the only other character that folds to a letter of a contraction */
+        return 's';
+    return cp;
 }
 
 /* (?i:'s|'t|'re|'ve|'m|'ll|'d) after the apostrophe at s[0]: bytes of the whole match, or 0. */

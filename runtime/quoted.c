@@ -5,8 +5,10 @@
 static enum quoted body(unsigned char b)
 {
     if (b < 0x80)
-        return b == '"' ? QUOTED_END : b == '\\' ? QUOTED_ESCAPE
-               : b < 0x20 || b == 0x7f ? QUOTED_BAD : QUOTED_BODY;
+        return b == '"'                ? QUOTED_END
+               : b == '\\'             ? QUOTED_ESCAPE
+               : b < 0x20 || b == 0x7f ? QUOTED_BAD
+                                       : QUOTED_BODY;
     if (b < 0xe0)
         return b >= 0xc2 ? QUOTED_C1 : QUOTED_BAD;
     if (b < 0xf0)

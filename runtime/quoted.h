@@ -1,10 +1,10 @@
 /*
  * quoted: the bytes of one JSON string as a small automaton.
  *
- * Only what parses everywhere can be written: valid UTF-8 without control characters (below 0x20, and
- * DEL), the escapes \" \\ \n \t \r \uXXXX, surrogates only as a pair, never \u0000 (C strings and
- * jansson refuse it). A character is one code point; an escape sequence, or a pair of them for a
- * surrogate pair, is one character. UTF-8 ranges: Unicode 15, table 3-7.
+ * Only what parses everywhere can be written: valid UTF-8 without control characters (below 0x20,
+ * and DEL), the escapes \" \\ \n \t \r \uXXXX, surrogates only as a pair, never \u0000 (C strings
+ * and jansson refuse it). A character is one code point; an escape sequence, or a pair of them for
+ * a surrogate pair, is one character. UTF-8 ranges: The Unicode Standard 15, table 3-7.
  */
 #ifndef MAS_QUOTED_H
 #define MAS_QUOTED_H

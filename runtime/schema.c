@@ -105,7 +105,7 @@ static int add_work(struct build *b, json_t *json, const char *path, const char 
     return 0;
 }
 
-/* ---- keywords ---------------------------------------------------------------------------------- */
+/* ---- keywords ------------------------------------------------------------------------------- */
 
 static int find_form(struct build *b, const struct work *w, enum form *out)
 {
@@ -116,7 +116,8 @@ static int find_form(struct build *b, const struct work *w, enum form *out)
     if (is_enum && is_const)
         BAD(b, w->path, "enum and const together; keep one");
     if (!type && !is_enum && !is_const)
-        BAD(b, w->path, "has no type; add one of object, array, string, integer, number, boolean, null");
+        BAD(b, w->path,
+            "has no type; add one of object, array, string, integer, number, boolean, null");
     *out = is_enum ? ENUM : CONST;
     if (!type)
         return 0;
@@ -125,7 +126,8 @@ static int find_form(struct build *b, const struct work *w, enum form *out)
     while (said < ENUM && (!name || strcmp(name, form_name[said])))
         said++;
     if (said == ENUM)
-        BAD(b, w->path, "type must be one of object, array, string, integer, number, boolean, null");
+        BAD(b, w->path,
+            "type must be one of object, array, string, integer, number, boolean, null");
     if (is_enum && said != STRING)
         BAD(b, w->path, "enum is supported for type string only, not for %s", name);
     if (!is_enum && !is_const)
@@ -164,8 +166,8 @@ static int check_keywords(struct build *b, const struct work *w, enum form form)
 }
 
 /* An integer keyword in [lo, hi]; absent: dflt, or an error when dflt < 0. */
-static int get_count(struct build *b, const struct work *w, const char *key, int lo, int hi, int dflt,
-                     uint16_t *out)
+static int get_count(struct build *b, const struct work *w, const char *key, int lo, int hi,
+                     int dflt, uint16_t *out)
 {
     json_t *v = json_object_get(w->json, key);
     if (!v && dflt < 0)
@@ -194,7 +196,7 @@ static int get_bool(struct build *b, const struct work *w, const char *key, bool
     return 0;
 }
 
-/* ---- objects ----------------------------------------------------------------------------------- */
+/* ---- objects -------------------------------------------------------------------------------- */
 
 static int check_required(struct build *b, const struct work *w, json_t *properties)
 {
@@ -223,7 +225,8 @@ static int check_required(struct build *b, const struct work *w, json_t *propert
             json_array_foreach(required, i, item)
                 listed = listed || !strcmp(key, json_string_value(item));
             if (!listed)
-                BAD(b, path, "does not list %s; every property is written, so list all or none", key);
+                BAD(b, path, "does not list %s; every property is written, so list all or none",
+                    key);
         }
     return 0;
 }
@@ -275,7 +278,7 @@ static int set_object(struct build *b, size_t at, struct schema_node *node)
     return 0;
 }
 
-/* ---- arrays, strings, numbers ------------------------------------------------------------------- */
+/* ---- arrays, strings, numbers --------------------------------------------------------------- */
 
 static int set_array(struct build *b, size_t at, struct schema_node *node)
 {
@@ -346,7 +349,7 @@ static int set_number(struct build *b, size_t at, struct schema_node *node, bool
     return 0;
 }
 
-/* ---- choices ----------------------------------------------------------------------------------- */
+/* ---- choices -------------------------------------------------------------------------------- */
 
 static int text_order(const void *pa, const void *pb)
 {
@@ -370,7 +373,8 @@ static int add_value(struct build *b, const char *path, json_t *value, struct sc
         number_write(scaled, decimals, number);
         str_adds(&s, number);
     } else {
-        BAD(b, path, "must be a string of at most %d bytes, a number from -%d to %d, a boolean or null",
+        BAD(b, path,
+            "must be a string of at most %d bytes, a number from -%d to %d, a boolean or null",
             SCHEMA_TEXT, NUMBER_LIMIT, NUMBER_LIMIT);
     }
     return keep_text(b, &s, out);
@@ -435,7 +439,7 @@ static void set_words(struct schema_node *node, enum form form)
     node->n = form == BOOLEAN ? 2 : 1;
 }
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------ */
 
 static int set_node(struct build *b, size_t at)
 {
@@ -559,7 +563,8 @@ static int build_all(struct build *b, json_t *root)
     for (size_t i = sc->n; i-- > 0;)
         set_sizes(sc, &sc->node[i]);
     if (sc->node[0].most > SCHEMA_CLOSE)
-        BAD(b, "#", "the shortest reply may need %zu bytes; the limit is %u: lower minItems or minLength",
+        BAD(b, "#",
+            "the shortest reply may need %zu bytes; the limit is %u: lower minItems or minLength",
             sc->node[0].most, SCHEMA_CLOSE);
     for (size_t i = 0; i < sc->n; i++)
         sc->hash = hash_node(sc->hash, &sc->node[i]);
@@ -575,7 +580,8 @@ int schema_compile(const char *text, size_t n, const char *name, struct schema *
     if (!root && json_error_code(&why) == json_error_out_of_memory)
         return NOMEM(e, n, "a schema's JSON");
     if (!root)
-        FAIL(e, ERR_CONFIG, "schema %s: line %d column %d: %s", name, why.line, why.column, why.text);
+        FAIL(e, ERR_CONFIG, "schema %s: line %d column %d: %s", name, why.line, why.column,
+             why.text);
     struct schema sc = {.arena = {.limit = ARENA_LIMIT}};
     struct build b = {.sc = &sc, .name = name, .e = e};
     int rc = build_all(&b, root);

@@ -26,8 +26,10 @@ static int bytes_init(struct spm *p, const struct vocab *v, const struct gguf *g
             p->byte[(unsigned char)v->bytes[v->at[id]]] = id;
     for (int i = 0; i < 256; i++)
         if (p->byte[i] < 0)
-            FAIL(e, ERR_DATA, "%s: tokenizer.ggml.tokens has no token <0x%02X> and there is no "
-                 "tokenizer.ggml.unknown_token_id", gguf_path(g), (unsigned)i);
+            FAIL(e, ERR_DATA,
+                 "%s: tokenizer.ggml.tokens has no token <0x%02X> and there is no "
+                 "tokenizer.ggml.unknown_token_id",
+                 gguf_path(g), (unsigned)i);
     return 0;
 }
 
@@ -82,8 +84,8 @@ static int32_t normal_token(const struct vocab *v, const char *s, size_t n)
     return id >= 0 && v->type[id] == VOCAB_NORMAL ? id : -1;
 }
 
-/* Puts the join of symbol `left` and its next up as a candidate if it is a token. Order: score, then
- * place. The length of the join travels along, so that an overtaken candidate is recognised. */
+/* Puts the join of symbol `left` and its next up as a candidate if it is a token. Order: score,
+ * then place. The length of the join travels along, so that an overtaken candidate is known. */
 static int offer(const struct spm *p, const struct vocab *v, struct scratch *w, uint32_t left,
                  struct err *e)
 {
@@ -129,8 +131,10 @@ static uint32_t split(struct scratch *w, uint32_t n)
         uint32_t cp;
         int k = utf8_decode(w->text + at, n - at, &cp);
         struct symbol *s = &w->symbol[count];
-        *s = (struct symbol){.at = at, .len = k ? (uint32_t)k : 1,
-                             .prev = count ? count - 1 : NONE, .next = count + 1};
+        *s = (struct symbol){.at = at,
+                             .len = k ? (uint32_t)k : 1,
+                             .prev = count ? count - 1 : NONE,
+                             .next = count + 1};
         at += s->len;
         count++;
     }

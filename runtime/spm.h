@@ -1,10 +1,10 @@
 /*
- * spm: SentencePiece's BPE as Llama 2 uses it (Kudo, Richardson 2018; github.com/google/sentencepiece).
- * Text starts as single characters; again and again the neighbouring pair whose join is the token with
- * the highest score (the leftmost of equal ones) becomes one symbol. A symbol that is no token falls
- * back to its bytes, or to the unknown token where the vocabulary has no byte tokens. U+2581 is the
- * notation of a space in the vocabulary; in text, too, the two are the same. Unused tokens never come
- * out. Immutable after spm_init.
+ * spm: SentencePiece's BPE as Llama 2 uses it (Kudo, Richardson 2018;
+ * github.com/google/sentencepiece). Text starts as single characters; again and again the
+ * neighbouring pair whose join is the token with the highest score (the leftmost of equal ones)
+ * becomes one symbol. A symbol that is no token falls back to its bytes, or to the unknown token
+ * where the vocabulary has no byte tokens. U+2581 is the notation of a space in the vocabulary; in
+ * text, too, the two are the same. Unused tokens never come out. Immutable after spm_init.
  */
 #ifndef MAS_SPM_H
 #define MAS_SPM_H
@@ -19,14 +19,15 @@ struct spm {
     int32_t unknown;   /* -1 = none */
 };
 
-/* Reads tokenizer.ggml.scores. unknown: the id that stands for what the vocabulary lacks, -1 = none.
- * ERR_DATA: scores that are missing, of another count or not finite; a byte without any token. */
+/* Reads tokenizer.ggml.scores. unknown: the id that stands for what the vocabulary lacks, -1 =
+ * none. ERR_DATA: scores that are missing, of another count or not finite; a byte without any
+ * token. */
 int spm_init(struct spm *p, const struct vocab *v, const struct gguf *g, int32_t unknown,
              struct err *e);
 void spm_free(struct spm *p);
 
-/* Appends the tokens of s[0..n), with a space put in front if `prefix`; O(n log n). ERR_NOMEM; ERR_DATA
- * for a text of 4 GiB. On failure out may have grown. */
+/* Appends the tokens of s[0..n), with a space put in front if `prefix`; O(n log n). ERR_NOMEM;
+ * ERR_DATA for a text of 4 GiB. On failure out may have grown. */
 int spm_encode(const struct spm *p, const struct vocab *v, const char *s, size_t n, bool prefix,
                struct token_list *out, struct err *e);
 

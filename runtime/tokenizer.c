@@ -21,7 +21,7 @@ struct tokenizer {
     bool space_prefix; /* SentencePiece: text gets a space in front, and decoding takes it away */
 };
 
-/* ---- lists --------------------------------------------------------------------------------------- */
+/* ---- lists --------------------------------------------------------------------------------- */
 
 void token_list_free(struct token_list *l)
 {
@@ -37,7 +37,7 @@ int token_list_push(struct token_list *l, int32_t id, struct err *e)
     return 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------- */
 
 static bool is_text(struct gguf_str s, const char *text)
 {
@@ -58,18 +58,23 @@ static int form_of(const struct gguf *g, enum vocab_form *out, struct err *e)
         return 0;
     }
     if (!is_text(model, "gpt2"))
-        FAIL(e, ERR_DATA, "%s: " KEY "model is '%.*s'; known are 'gpt2' (byte-level BPE) and 'llama' "
-             "(SentencePiece)", gguf_path(g), shown(model), model.s);
+        FAIL(e, ERR_DATA,
+             "%s: " KEY "model is '%.*s'; known are 'gpt2' (byte-level BPE) and 'llama' "
+             "(SentencePiece)",
+             gguf_path(g), shown(model), model.s);
     TRY(gguf_get_str(g, KEY "pre", &pre, e));
     if (!is_text(pre, "llama-bpe") && !is_text(pre, "llama3") && !is_text(pre, "llama-v3"))
-        FAIL(e, ERR_DATA, "%s: " KEY "pre is '%.*s'; the only known pre-tokenizer is 'llama-bpe', also "
-             "called 'llama3' and 'llama-v3'", gguf_path(g), shown(pre), pre.s);
+        FAIL(e, ERR_DATA,
+             "%s: " KEY "pre is '%.*s'; the only known pre-tokenizer is 'llama-bpe', also "
+             "called 'llama3' and 'llama-v3'",
+             gguf_path(g), shown(pre), pre.s);
     *out = VOCAB_BYTE_LEVEL;
     return 0;
 }
 
 /* A special id; -1 when the key is absent or holds 2^32 - 1, which converters write for "none". */
-static int id_of(const struct gguf *g, const char *key, uint64_t n_vocab, int32_t *out, struct err *e)
+static int id_of(const struct gguf *g, const char *key, uint64_t n_vocab, int32_t *out,
+                 struct err *e)
 {
     int64_t id;
     TRY(gguf_get_int_or(g, key, 0, UINT32_MAX, UINT32_MAX, &id, e));
@@ -147,7 +152,7 @@ void tokenizer_close(struct tokenizer *t)
     mem_free(t);
 }
 
-/* ---- text to tokens ------------------------------------------------------------------------------ */
+/* ---- text to tokens ------------------------------------------------------------------------ */
 
 static int encode_text(const struct tokenizer *t, const char *s, size_t n, struct token_list *out,
                        struct err *e)
@@ -190,7 +195,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsi
     return rc;
 }
 
-/* ---- tokens to text ------------------------------------------------------------------------------ */
+/* ---- tokens to text ------------------------------------------------------------------------ */
 
 void tokenizer_bytes(const struct tokenizer *t, int32_t id, const char **s, size_t *len)
 {
@@ -210,8 +215,8 @@ void tokenizer_piece(const struct tokenizer *t, int32_t id, unsigned flags, stru
     str_add(out, s, len);
 }
 
-/* The bytes of id in running text: without the space that encoding put in front of a stretch of text
- * that begins the whole or follows a token spotted as a whole. */
+/* The bytes of id in running text: without the space that encoding put in front of a stretch of
+ * text that begins the whole or follows a token spotted as a whole. */
 static void running_bytes(const struct tokenizer *t, int32_t id, bool *started, const char **s,
                           size_t *len)
 {
@@ -272,7 +277,7 @@ void tokenizer_stream_end(struct tokenizer_stream *st, struct str *out)
     *st = (struct tokenizer_stream){0};
 }
 
-/* ---- questions ----------------------------------------------------------------------------------- */
+/* ---- questions ----------------------------------------------------------------------------- */
 
 int32_t tokenizer_n_vocab(const struct tokenizer *t)
 {

@@ -17,7 +17,7 @@ static const char *const control_names[] = {
     "<|eot_id|>",        "<|eom_id|>",      "<|python_tag|>",
 };
 
-/* ---- notation ------------------------------------------------------------------------------------ */
+/* ---- notation ------------------------------------------------------------------------------ */
 
 /* GPT-2's table backwards: printable Latin-1 characters mean themselves, the other 68 bytes are
  * written as U+0100 + k in ascending order. -1 = no such character. */
@@ -72,7 +72,7 @@ static int byte_token(struct gguf_str s) /* "<0xAB>", -1 when it is not */
     return hi < 0 || lo < 0 ? -1 : hi << 4 | lo;
 }
 
-/* ---- maps ---------------------------------------------------------------------------------------- */
+/* ---- maps ---------------------------------------------------------------------------------- */
 
 static uint32_t map_hash(const char *s, size_t n)
 {
@@ -150,7 +150,7 @@ const char *vocab_text(const struct vocab *v, int32_t id, size_t *len)
     return v->bytes + v->at[id];
 }
 
-/* ---- spotting whole tokens in text --------------------------------------------------------------- */
+/* ---- spotting whole tokens in text --------------------------------------------------------- */
 
 static bool is_spotted(const struct vocab *v, int32_t id)
 {
@@ -224,7 +224,7 @@ int32_t vocab_spot(const struct vocab *v, const char *s, size_t n, bool control)
     return best;
 }
 
-/* ---- reading the file ---------------------------------------------------------------------------- */
+/* ---- reading the file ---------------------------------------------------------------------- */
 
 static int read_types(struct vocab *v, const struct gguf *g, const struct gguf_kv *tokens,
                       struct err *e)
@@ -271,7 +271,8 @@ static int read_token(struct vocab *v, const struct gguf *g, enum vocab_form for
     if (v->type[i] == VOCAB_BYTE) {
         int byte = byte_token(s);
         if (byte < 0)
-            FAIL(e, ERR_DATA, "%s: " KEY_TOKENS "[%d] '%.*s' has type byte, but is not <0x00> .. <0xFF>",
+            FAIL(e, ERR_DATA,
+                 "%s: " KEY_TOKENS "[%d] '%.*s' has type byte, but is not <0x00> .. <0xFF>",
                  gguf_path(g), i, shown, s.s);
         out[0] = (char)byte;
         len = 1;

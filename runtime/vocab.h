@@ -1,24 +1,28 @@
 /*
- * vocab: the token table of a model file: each token's bytes and type, and the way back from bytes to
- * token. Text in the file is written in a notation of its own; here every token is the raw bytes that
- * it stands for:
- *   VOCAB_BYTE_LEVEL  each byte of an ordinary token is written as one printable character (GPT-2's
- *                     table: encoder.py of openai/gpt-2), space as U+0120
- *   VOCAB_SENTENCE    U+2581 stands for a space
- * Tokens of type byte are written "<0xAB>". Control, unknown, unused and user-defined tokens are
- * written as themselves. Texts may be empty and may repeat: empty ones are never found, of equal ones
- * the least id is. Immutable after vocab_init.
+ * vocab: the token table of a model file: each token's bytes and type, and the way back from bytes
+ * to token. The file writes text in a notation of its own; here every token is the raw bytes that
+ * it stands for.
+ *
+ *   VOCAB_BYTE_LEVEL  each byte of a normal token is one printable character (the table of
+ *                     encoder.py in openai/gpt-2); a space is U+0120
+ *   VOCAB_SENTENCE    U+2581 is a space
+ *
+ * Tokens of type byte are written "<0xAB>"; control, unknown, unused and user-defined ones as they
+ * are. Texts may be empty and may repeat: empty ones are never found, of equal ones the least id
+ * is. Immutable after vocab_init.
  */
 #ifndef MAS_VOCAB_H
 #define MAS_VOCAB_H
 
 #include "gguf.h"
 
-enum vocab_type { /* tokenizer.ggml.token_type */
+/* Values of tokenizer.ggml.token_type. A user-defined token is no control token: it is ordinary
+ * text that is matched as a whole. */
+enum vocab_type {
     VOCAB_NORMAL = 1,
     VOCAB_UNKNOWN,
     VOCAB_CONTROL,
-    VOCAB_USER, /* added by a user: matched as a whole in any text, not a control token */
+    VOCAB_USER,
     VOCAB_UNUSED,
     VOCAB_BYTE,
 };
@@ -42,34 +46,35 @@ struct vocab_spotted {
 };
 
 struct vocab {
-    int32_t n;           /* tokens, >= 1 */
-    unsigned char *type; /* (n) enum vocab_type */
-    char *bytes;         /* all tokens, one after the other */
-    size_t *at;          /* (n + 1) token i is bytes[at[i] .. at[i+1]) */
+    int32_t n;               /* tokens, >= 1 */
+    unsigned char *type;     /* (n) enum vocab_type */
+    char *bytes;             /* all tokens, one after the other */
+    size_t *at;              /* (n + 1) token i is bytes[at[i] .. at[i+1]) */
     struct vocab_map plain;  /* normal tokens; byte tokens where no normal one says the same */
     struct vocab_map marked; /* control, unknown, unused and user-defined tokens */
-    struct vocab_spotted *spotted; /* control, unknown, user-defined; by text, then id; none empty */
+    /* (n_spotted) control, unknown and user-defined tokens by their text, then id; none empty */
+    struct vocab_spotted *spotted;
     size_t n_spotted;
     bool starts[256]; /* first bytes of the spotted tokens */
 };
 
 /* Reads tokenizer.ggml.tokens and .token_type of g. control[0..n_control) are ids that are control
- * tokens (end of text and the like; -1 = none) even when the file calls them normal or user-defined;
- * so are the tokens with the names of Llama 3's control tokens: no text may ever become one of them.
- * ERR_DATA names key and token; ERR_NOMEM. */
+ * tokens (end of text and the like; -1 = none) even when the file calls them normal or
+ * user-defined; so are the tokens with the names of Llama 3's control tokens: no text may ever
+ * become one of them. ERR_DATA names key and token; ERR_NOMEM. */
 int vocab_init(struct vocab *v, const struct gguf *g, enum vocab_form form, const int32_t *control,
                size_t n_control, struct err *e);
 void vocab_free(struct vocab *v); /* accepts all zero */
 
 const char *vocab_text(const struct vocab *v, int32_t id, size_t *len); /* 0 <= id < n */
-int32_t vocab_plain(const struct vocab *v, const char *s, size_t n);  /* -1 = none */
-int32_t vocab_marked(const struct vocab *v, const char *s, size_t n); /* -1 = none */
+int32_t vocab_plain(const struct vocab *v, const char *s, size_t n);    /* -1 = none */
+int32_t vocab_marked(const struct vocab *v, const char *s, size_t n);   /* -1 = none */
 
 /* The longest control, unknown or user-defined token that s[0..n) begins with, -1 = none; without
  * `control` only user-defined ones. */
 int32_t vocab_spot(const struct vocab *v, const char *s, size_t n, bool control);
 
-/* Appends the bytes that an ordinary token's notation stands for to out (room for len bytes); returns
+/* Writes the bytes that a normal token's notation stands for to out (room for len bytes); returns
  * their number, or SIZE_MAX when a character has no meaning in that notation. */
 size_t vocab_unescape(enum vocab_form form, const char *s, size_t len, char *out);
 

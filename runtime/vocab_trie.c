@@ -61,7 +61,8 @@ int vocab_trie_build(struct vocab_piece *piece, size_t n, struct vocab_trie *out
         qsort(piece, n, sizeof *piece, piece_order);
     t.n = count_nodes(piece, n);
     if (t.n > UINT32_MAX)
-        FAIL(e, ERR_DATA, "vocabulary: its tokens need %zu tree nodes; the limit is %u", t.n, UINT32_MAX);
+        FAIL(e, ERR_DATA, "vocabulary: its tokens need %zu tree nodes; the limit is %u", t.n,
+             UINT32_MAX);
     t.node = mem_zalloc(t.n, sizeof *t.node);
     struct range *range = mem_zalloc(t.n, sizeof *range);
     if (!t.node || !range) {
@@ -100,7 +101,8 @@ static const struct vocab_trie_node *child_of(const struct vocab_trie *t,
     return lo < (size_t)node->first + node->n && t->node[lo].byte == b ? &t->node[lo] : NULL;
 }
 
-int32_t vocab_trie_longest(const struct vocab_trie *t, const unsigned char *s, size_t n, size_t *len)
+int32_t vocab_trie_longest(const struct vocab_trie *t, const unsigned char *s, size_t n,
+                           size_t *len)
 {
     int32_t best = -1;
     const struct vocab_trie_node *node = &t->node[0];

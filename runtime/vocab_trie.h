@@ -26,10 +26,12 @@ struct vocab_trie {
     size_t longest; /* bytes of the longest piece */
 };
 
-/* Builds from n pieces, which it sorts by bytes, then id. ERR_NOMEM, ERR_DATA (more than 2^32 nodes). */
+/* Builds from n pieces, which it sorts by bytes, then id. ERR_NOMEM, ERR_DATA (more than 2^32
+ * nodes). */
 int vocab_trie_build(struct vocab_piece *piece, size_t n, struct vocab_trie *out, struct err *e);
 void vocab_trie_free(struct vocab_trie *t);
 /* The longest piece that s[0..n) begins with: its id and *len, or -1. */
-int32_t vocab_trie_longest(const struct vocab_trie *t, const unsigned char *s, size_t n, size_t *len);
+int32_t vocab_trie_longest(const struct vocab_trie *t, const unsigned char *s, size_t n,
+                           size_t *len);
 
 #endif

@@ -27,7 +27,7 @@ static void zio_release(void *opaque, void *p)
     mem_free(p);
 }
 
-/* ---- reading -------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* An open file with the bytes that were read ahead of the decoder. */
 struct zio_in {
@@ -119,9 +119,10 @@ static int read_member(struct zio_in *in, size_t max_bytes, struct str *out, str
     do {
         TRY_DONE(in_fill(in, 1, e));
         if (in->at == in->n) {
-            rc = err_set(e, ERR_DATA, "cannot read '%s': it ends at byte %llu inside the gzip member "
-                         "that begins at byte %llu; get the file again", in->path,
-                         (unsigned long long)in->offset, (unsigned long long)begin);
+            rc = err_set(e, ERR_DATA,
+                         "cannot read '%s': it ends at byte %llu inside the gzip member "
+                         "that begins at byte %llu; get the file again",
+                         in->path, (unsigned long long)in->offset, (unsigned long long)begin);
             goto done;
         }
         zs.next_in = in->buf + in->at;
@@ -150,8 +151,10 @@ static int read_all(struct zio_in *in, size_t max_bytes, struct str *out, struct
         return read_plain(in, max_bytes, out, e);
     while (in->at < in->n) {
         if (!in_is_gzip(in))
-            FAIL(e, ERR_DATA, "cannot read '%s': bytes that are no gzip member follow at byte %llu; "
-                 "get the file again", in->path, (unsigned long long)in->offset);
+            FAIL(e, ERR_DATA,
+                 "cannot read '%s': bytes that are no gzip member follow at byte %llu; "
+                 "get the file again",
+                 in->path, (unsigned long long)in->offset);
         TRY(read_member(in, max_bytes, out, e));
         TRY(in_fill(in, 2, e));
     }
@@ -184,7 +187,7 @@ done:
     return rc;
 }
 
-/* ---- writing -------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Compresses data[0..n) to the end of the member. */
 static int deflate_all(z_stream *zs, const unsigned char *data, size_t n, struct str *out)
@@ -239,9 +242,10 @@ static int write_error(int fd, const char *path, size_t done, size_t n, struct e
     struct statvfs fs;
     int why = errno;
     if (fstatvfs(fd, &fs) == 0 && fs.f_frsize)
-        FAIL(e, ERR_IO, "cannot write '%s': %s after %zu of %zu bytes; %llu bytes are free there; make "
-             "room and start again", path, strerror(why), done, n,
-             (unsigned long long)fs.f_bavail * fs.f_frsize);
+        FAIL(e, ERR_IO,
+             "cannot write '%s': %s after %zu of %zu bytes; %llu bytes are free there; make "
+             "room and start again",
+             path, strerror(why), done, n, (unsigned long long)fs.f_bavail * fs.f_frsize);
     FAIL(e, ERR_IO, "cannot write '%s': %s after %zu of %zu bytes", path, strerror(why), done, n);
 }
 

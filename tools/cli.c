@@ -128,7 +128,7 @@ int cli_text(const char *text, const char *file, struct str *out, struct err *e)
     return str_ok(out, "text", e);
 }
 
-static void show_progress(uint64_t done, uint64_t total, void *user)
+void cli_show_loading(uint64_t done, uint64_t total, void *user)
 {
     (void)user;
     fprintf(stderr, "\rloading %5.1f of %.1f GB ", (double)done / 1e9, (double)total / 1e9);
@@ -142,7 +142,7 @@ int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e)
     if (!ce->opt.model)
         FAIL(e, ERR_USAGE, "no model; give one with -m FILE, or -m demo for the built-in one");
     if (!ce->quiet && isatty(STDERR_FILENO))
-        ce->opt.progress = show_progress;
+        ce->opt.progress = cli_show_loading;
     return engine_open(&ce->opt, out, e);
 }
 

@@ -30,6 +30,9 @@ error_t cli_bytes(struct argp_state *st, const char *name, const char *arg, uint
 /* The text of -p TEXT or -f FILE ("-" = standard input), at most 64 MiB; exactly one must be given. */
 int cli_text(const char *text, const char *file, struct str *out, struct err *e);
 
+/* engine_options.progress: a line on stderr that is overwritten, and cleared at the end. */
+void cli_show_loading(uint64_t done, uint64_t total, void *user);
+
 /* Opens with a progress bar on a terminal. */
 int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e);
 

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli.h"
 #include "identity.h"
 #include "log.h"
 
@@ -69,10 +70,15 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
                        struct err *e)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"};
-    if (!o->config)
+    const char *file = o->config;
+    if (!file && !o->or_demo)
         FAIL(e, ERR_USAGE, "no configuration; give one with -c FILE, or -c demo for the built-in one");
+    if (!file) {
+        file = "demo";
+        fprintf(stderr, "no -c FILE: the model inside the program; its answers mean nothing\n");
+    }
     TRY(config_init(c, e));
-    TRY(config_load(c, o->config, e));
+    TRY(config_load(c, file, e));
     for (int i = 0; i < o->n_set; i++)
         TRY(config_set(c, o->set[i], e));
     if (o->strategy || plan_only)
@@ -84,15 +90,6 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
         if (!strcmp(levels[i], c->logging.level))
             log_set_level((enum log_level)i);
     return 0;
-}
-
-static void show_loading(uint64_t done, uint64_t total, void *user)
-{
-    (void)user;
-    fprintf(stderr, "\rloading %5.1f of %.1f GB ", (double)done / 1e9, (double)total / 1e9);
-    if (done >= total)
-        fprintf(stderr, "\r%40s\r", "");
-    fflush(stderr);
 }
 
 static int open_engine(const struct clinic_options *o, struct clinic *c, struct err *e)
@@ -111,7 +108,7 @@ static int open_engine(const struct clinic_options *o, struct clinic *c, struct 
     if (!fmt_from_name(k->kv.type, &opt.kv_fmt))
         FAIL(e, ERR_CONFIG, "kv.type '%s' is no number format", k->kv.type);
     if (!o->quiet && isatty(STDERR_FILENO))
-        opt.progress = show_loading;
+        opt.progress = cli_show_loading;
     return engine_open(&opt, &c->engine, e);
 }
 

@@ -23,6 +23,7 @@ struct clinic_options { /* input of clinic_argp */
     const char *strategy; /* NULL = the configuration's */
     const char *seed;     /* NULL likewise */
     bool quiet;
+    bool or_demo; /* no -c: the built-in demo configuration, saying so (one case; never an evaluation) */
 };
 /* -c, --set, -s/--strategy, --seed, --quiet: child parser. */
 extern const struct argp clinic_argp;

@@ -1,26 +1,23 @@
 /* mas detokenize: prints the text of token ids, byte for byte. */
-#include <argp.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cli.h"
 #include "cmd.h"
-#include "mem.h"
-#include "text.h"
-#include "tokenizer.h"
+#include "source.h"
 
 struct options {
     const char *model, *file;
     struct str ids; /* arguments, separated by spaces */
-    bool special, help;
+    bool special;
 };
 
-enum { KEY_HELP = '?', KEY_SPECIAL = 0x100 };
+enum { OPT_SPECIAL = 1 };
 
 static const struct argp_option rows[] = {
-    {"model", 'm', "MODEL", 0, "path of a GGUF file (one without tensors will do)", 0},
+    {"model", 'm', "MODEL", 0, "a GGUF file (one without tensors will do), or demo", 0},
     {"file", 'f', "FILE", 0, "read the ids from FILE, - is standard input", 0},
-    {"special", KEY_SPECIAL, NULL, 0, "show control tokens by their names", 0},
-    {"help", KEY_HELP, NULL, 0, "show this", 0},
+    {"special", OPT_SPECIAL, NULL, 0, "show control tokens by their names", 0},
     {0},
 };
 
@@ -34,13 +31,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'f':
         o->file = arg;
         return 0;
-    case KEY_SPECIAL:
+    case OPT_SPECIAL:
         o->special = true;
-        return 0;
-    case KEY_HELP:
-        o->help = true;
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        state->next = state->argc;
         return 0;
     case ARGP_KEY_ARG:
         str_adds(&o->ids, arg);
@@ -51,11 +43,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
+static const char doc[] =
+    "Prints the text of token ids, byte for byte and without a newline of its own. Control tokens "
+    "give nothing unless --special.";
+
 static const struct argp argp = {
-    rows, parse, "[ID...]",
-    "Prints the text of token ids, byte for byte and without a newline of its own. Control tokens give "
-    "nothing unless --special.",
-    NULL, NULL, NULL};
+    .options = rows, .parser = parse, .args_doc = "[ID...]", .doc = doc};
 
 /* Reads numbers separated by white space; cuts up s. */
 static int read_ids(char *s, size_t n, struct token_list *ids, struct err *e)
@@ -69,8 +62,8 @@ static int read_ids(char *s, size_t n, struct token_list *ids, struct err *e)
         int64_t id;
         word[len] = 0;
         if (!str_to_i64(word, INT32_MIN, INT32_MAX, &id))
-            FAIL(e, ERR_DATA, "id %zu, '%.40s', is no token id; ids are whole numbers from 0", ids->n,
-                 word);
+            FAIL(e, ERR_DATA, "id %zu, '%.40s', is no token id; ids are whole numbers from 0",
+                 ids->n, word);
         TRY(token_list_push(ids, (int32_t)id, e));
         word = next;
     }
@@ -84,10 +77,10 @@ static int detokenize(struct options *o, struct str *text, struct err *e)
     struct token_list ids = {0};
     int rc;
     if (o->file)
-        TRY_DONE(text_read(o->file, &o->ids, e));
+        TRY_DONE(cli_text(NULL, o->file, &o->ids, e));
     TRY_DONE(str_ok(&o->ids, "the ids", e));
     TRY_DONE(o->ids.len ? read_ids(o->ids.s, o->ids.len, &ids, e) : 0);
-    TRY_DONE(gguf_open(o->model, &g, e));
+    TRY_DONE(source_open(o->model, &g, e));
     TRY_DONE(tokenizer_open(g, &t, e));
     TRY_DONE(tokenizer_decode(t, ids.id, ids.n, o->special ? TOK_SPECIAL : 0, text, e));
 done:
@@ -102,12 +95,10 @@ static int run(int argc, char **argv)
     struct options o = {.ids = STR_INIT};
     struct err e = {0};
     struct str text = STR_INIT;
-    int rc = 0;
-    if (argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, &o))
-        rc = ERR_USAGE; /* said by argp */
-    if (rc < 0 || o.help) {
+    int rc = cli_parse(&argp, argc, argv, &o);
+    if (rc >= 0) {
         str_free(&o.ids);
-        return err_exit(rc);
+        return rc;
     }
     if (!o.model)
         rc = err_set(&e, ERR_USAGE, "no model; give one with -m MODEL");

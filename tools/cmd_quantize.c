@@ -5,12 +5,12 @@
  * A tensor that already has the wanted format is copied as it is. All metadata is copied but
  * general.file_type and general.quantization_version, which say the new truth.
  */
-#include <argp.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cli.h"
 #include "clock.h"
 #include "cmd.h"
 #include "escape.h"
@@ -33,7 +33,7 @@ struct quantize_total { /* of one format of the result */
 struct quantize {
     const char *in, *out;
     enum mixture mix;
-    bool has_type, requantize, rmse, quiet, help;
+    bool has_type, requantize, rmse, quiet;
     int threads;
     /* while it runs */
     struct gguf *g;
@@ -46,8 +46,7 @@ struct quantize {
     uint64_t done; /* bytes of the source behind us */
 };
 
-/* ---- options
- * ------------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------------- */
 
 enum { OPT_REQUANTIZE = 0x100, OPT_RMSE, OPT_QUIET };
 
@@ -57,7 +56,6 @@ static const struct argp_option options[] = {
      "accept a source that is quantised already: its losses add to the new ones", 1},
     {"rmse", OPT_RMSE, NULL, 0, "measure the error of each format as well", 1},
     {"quiet", OPT_QUIET, NULL, 0, "no progress and no table", 1},
-    {"help", '?', NULL, 0, "show this", 1},
     {0},
 };
 
@@ -82,15 +80,9 @@ static error_t parse_argument(struct quantize *q, char *arg, struct argp_state *
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct quantize *q = state->input;
-    int64_t n;
     switch (key) {
     case 't':
-        if (!str_to_i64(arg, 0, 256, &n)) {
-            argp_error(state, "bad --threads '%s': must be a whole number from 0 to 256", arg);
-            return EINVAL;
-        }
-        q->threads = (int)n;
-        return 0;
+        return cli_int(state, "--threads", arg, 0, 256, &q->threads);
     case OPT_REQUANTIZE:
         q->requantize = true;
         return 0;
@@ -100,15 +92,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_QUIET:
         q->quiet = true;
         return 0;
-    case '?':
-        q->help = true;
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        state->next = state->argc;
-        return 0;
     case ARGP_KEY_ARG:
         return parse_argument(q, arg, state);
     case ARGP_KEY_END:
-        if (!q->help && !q->has_type) {
+        if (!q->has_type) {
             argp_error(state, "%s is missing",
                        !q->in    ? "the model to read"
                        : !q->out ? "the output "
@@ -133,8 +120,7 @@ static const struct argp argp = {
     NULL,
     NULL};
 
-/* ---- what is asked for
- * --------------------------------------------------------------------------- */
+/* ---- what is asked for ---------------------------------------------------------------------- */
 
 static int read_int(const struct quantize *q, const char *arch, const char *key, int64_t dflt,
                     int *out, struct err *e)
@@ -223,8 +209,7 @@ static int copy_metadata(struct quantize *q, struct err *e)
     return gguf_put_u32(q->w, type, mixture_file_type(q->mix), e);
 }
 
-/* ---- tensors
- * ------------------------------------------------------------------------------------- */
+/* ---- tensors -------------------------------------------------------------------------------- */
 
 struct worker { /* scratch of one thread, and the first row that failed there */
     unsigned char *raw;
@@ -389,8 +374,7 @@ static int write_tensors(struct quantize *q, struct err *e)
     return 0;
 }
 
-/* ---- the command
- * --------------------------------------------------------------------------------- */
+/* ---- the command ---------------------------------------------------------------------------- */
 
 static int quantize(struct quantize *q, struct err *e)
 {
@@ -448,10 +432,9 @@ static int run(int argc, char **argv)
 {
     struct quantize q = {0};
     struct err e = {0};
-    if (argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, &q))
-        return err_exit(ERR_USAGE);
-    if (q.help)
-        return 0;
+    int code = cli_parse(&argp, argc, argv, &q);
+    if (code >= 0)
+        return code;
     int64_t start = clock_ns();
     if (quantize(&q, &e) < 0)
         return cmd_fail(&e);

@@ -110,7 +110,7 @@ static int run(int argc, char **argv)
                                      "configuration says otherwise) and prints the decision. "
                                      "Research software: not for clinical care.",
                                      children, NULL, NULL};
-    struct options o = {.json = false};
+    struct options o = {.clinic = {.or_demo = true}};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)

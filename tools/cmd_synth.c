@@ -9,13 +9,13 @@
  * ffn_gate, ffn_up 1 / sqrt n; attn_output, ffn_down 1 / sqrt (2 L n); output 3 / sqrt n, so that
  * logits have a deviation of 3 and the best token a few per cent. Norms are 1.
  */
-#include <argp.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "check.h"
+#include "cli.h"
 #include "clock.h"
 #include "cmd.h"
 #include "fmt_random.h"
@@ -45,7 +45,7 @@ static const struct synth_shape shapes[] = {
 struct synth {
     const char *out, *vocab_from;
     struct synth_shape shape;
-    bool has_shape, quiet, help;
+    bool has_shape, quiet;
     enum mixture mix;
     int64_t n_layer, seed; /* n_layer 0: the shape's own */
     int threads;
@@ -58,10 +58,9 @@ struct synth {
     struct modelfile_progress progress;
 };
 
-/* ---- options
- * ------------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------------- */
 
-enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_SEED, OPT_THREADS, OPT_QUIET };
+enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_SEED, OPT_QUIET };
 
 static const struct argp_option options[] = {
     {"shape", OPT_SHAPE, "NAME", 0, "llama3-8b, llama3-70b, tiny or demo", 1},
@@ -71,9 +70,8 @@ static const struct argp_option options[] = {
     {"vocab-from", OPT_VOCAB, "GGUF", 0,
      "take all tokenizer.* keys of this file; without it, a byte vocabulary", 1},
     {"seed", OPT_SEED, "N", 0, "of the random numbers (default 1)", 1},
-    {"threads", OPT_THREADS, "N", 0, "0 = all cores (default); the file does not depend on it", 2},
+    {"threads", 't', "N", 0, "0 = all cores (default); the file does not depend on it", 2},
     {"quiet", OPT_QUIET, NULL, 0, "print nothing", 2},
-    {"help", '?', NULL, 0, "show this", 2},
     {0},
 };
 
@@ -102,8 +100,6 @@ static error_t parse_number(struct argp_state *state, const char *name, const ch
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct synth *s = state->input;
-    int64_t n = 0;
-    error_t rc;
     switch (key) {
     case OPT_SHAPE:
         return parse_shape(s, arg, state);
@@ -119,17 +115,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_SEED:
         return parse_number(state, "--seed", arg, 0, INT64_MAX, &s->seed);
-    case OPT_THREADS:
-        rc = parse_number(state, "--threads", arg, 0, 256, &n);
-        s->threads = (int)n;
-        return rc;
+    case 't':
+        return cli_int(state, "--threads", arg, 0, 256, &s->threads);
     case OPT_QUIET:
         s->quiet = true;
-        return 0;
-    case '?':
-        s->help = true;
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        state->next = state->argc;
         return 0;
     case ARGP_KEY_ARG:
         if (s->out) {
@@ -139,7 +128,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         s->out = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!s->help && (!s->has_shape || !s->out)) {
+        if (!s->has_shape || !s->out) {
             argp_error(state, "%s is missing", s->has_shape ? "the output file" : "--shape");
             return EINVAL;
         }
@@ -158,8 +147,7 @@ static const struct argp argp = {options,
                                  NULL,
                                  NULL};
 
-/* ---- metadata
- * ------------------------------------------------------------------------------------ */
+/* ---- metadata ------------------------------------------------------------------------------- */
 
 static int put_general(struct synth *s, struct err *e)
 {
@@ -196,8 +184,7 @@ static int put_shape(struct synth *s, struct err *e)
     return gguf_put_f32(s->w, "llama.attention.layer_norm_rms_epsilon", 1e-5f, e);
 }
 
-/* ---- tensors
- * ------------------------------------------------------------------------------------- */
+/* ---- tensors -------------------------------------------------------------------------------- */
 
 struct synth_row {
     const char *name;
@@ -324,8 +311,7 @@ static int put_tensors(struct synth *s, struct err *e)
     return 0;
 }
 
-/* ---- the command
- * --------------------------------------------------------------------------------- */
+/* ---- the command ---------------------------------------------------------------------------- */
 
 static int write_model(struct synth *s, struct err *e)
 {
@@ -359,10 +345,9 @@ static int run(int argc, char **argv)
 {
     struct synth s = {.mix = MIX_Q4_K_M, .seed = 1};
     struct err e = {0};
-    if (argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, &s))
-        return err_exit(ERR_USAGE);
-    if (s.help)
-        return 0;
+    int code = cli_parse(&argp, argc, argv, &s);
+    if (code >= 0)
+        return code;
     if (s.n_layer)
         s.shape.n_layer = s.n_layer;
     int64_t start = clock_ns();

@@ -1,28 +1,24 @@
 /* mas tokenize: prints the token ids of a text, separated by spaces, on one line. */
-#include <argp.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "cli.h"
 #include "cmd.h"
-#include "mem.h"
-#include "text.h"
-#include "tokenizer.h"
+#include "source.h"
 
 struct options {
     const char *model, *text, *file;
-    bool special, bos, count, help;
+    bool special, bos, count;
 };
 
-enum { KEY_HELP = '?', KEY_SPECIAL = 0x100, KEY_BOS, KEY_COUNT };
+enum { OPT_SPECIAL = 1, OPT_BOS, OPT_COUNT };
 
 static const struct argp_option rows[] = {
-    {"model", 'm', "MODEL", 0, "path of a GGUF file (one without tensors will do)", 0},
+    {"model", 'm', "MODEL", 0, "a GGUF file (one without tensors will do), or demo", 0},
     {"prompt", 'p', "TEXT", 0, "the text", 0},
-    {"file", 'f', "FILE", 0, "read the text from FILE; without -p and -f from standard input", 0},
-    {"special", KEY_SPECIAL, NULL, 0, "names of control tokens in the text become these tokens", 0},
-    {"bos", KEY_BOS, NULL, 0, "begin with the BOS token if the model does so", 0},
-    {"count", KEY_COUNT, NULL, 0, "print only the number of tokens", 0},
-    {"help", KEY_HELP, NULL, 0, "show this", 0},
+    {"file", 'f', "FILE", 0, "read it from FILE; without -p and -f from standard input", 0},
+    {"special", OPT_SPECIAL, NULL, 0, "names of control tokens in the text become these tokens", 0},
+    {"bos", OPT_BOS, NULL, 0, "begin with the BOS token if the model does so", 0},
+    {"count", OPT_COUNT, NULL, 0, "print only the number of tokens", 0},
     {0},
 };
 
@@ -39,30 +35,28 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'f':
         o->file = arg;
         return 0;
-    case KEY_SPECIAL:
+    case OPT_SPECIAL:
         o->special = true;
         return 0;
-    case KEY_BOS:
+    case OPT_BOS:
         o->bos = true;
         return 0;
-    case KEY_COUNT:
+    case OPT_COUNT:
         o->count = true;
         return 0;
-    case KEY_HELP:
-        o->help = true;
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        state->next = state->argc;
-        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument '%s'; the text goes behind -p", arg);
+        return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp argp = {
-    rows, parse, NULL,
+static const char doc[] =
     "Prints the token ids of a text, separated by spaces, on one line. Bytes are taken as they are; "
-    "without --special no text becomes a control token.",
-    NULL, NULL, NULL};
+    "without --special no text becomes a control token.";
+
+static const struct argp argp = {.options = rows, .parser = parse, .doc = doc};
 
 static int tokenize(const struct options *o, const char *text, size_t n, struct token_list *ids,
                     struct err *e)
@@ -71,7 +65,7 @@ static int tokenize(const struct options *o, const char *text, size_t n, struct 
     struct tokenizer *t = NULL;
     unsigned flags = (o->special ? TOK_SPECIAL : 0) | (o->bos ? TOK_BOS : 0);
     int rc;
-    TRY_DONE(gguf_open(o->model, &g, e));
+    TRY_DONE(source_open(o->model, &g, e));
     TRY_DONE(tokenizer_open(g, &t, e));
     TRY_DONE(tokenizer_encode(t, text, n, flags, ids, e));
 done:
@@ -86,21 +80,12 @@ static int run(int argc, char **argv)
     struct err e = {0};
     struct str text = STR_INIT;
     struct token_list ids = {0};
-    if (argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, &o))
-        return err_exit(ERR_USAGE);
-    if (o.help)
-        return 0;
-    int rc;
-    if (!o.model || (o.text && o.file)) {
-        rc = err_set(&e, ERR_USAGE, "%s", o.model ? "give the text by -p or by -f, not both"
-                                                  : "no model; give one with -m MODEL");
-        goto done;
-    }
-    if (o.text)
-        str_adds(&text, o.text);
-    else
-        TRY_DONE(text_read(o.file, &text, &e));
-    TRY_DONE(str_ok(&text, "the text", &e));
+    int rc = cli_parse(&argp, argc, argv, &o);
+    if (rc >= 0)
+        return rc;
+    if (!o.model)
+        TRY_DONE(err_set(&e, ERR_USAGE, "no model; give one with -m MODEL"));
+    TRY_DONE(cli_text(o.text, o.text || o.file ? o.file : "-", &text, &e));
     TRY_DONE(tokenize(&o, text.s, text.len, &ids, &e));
     if (o.count)
         printf("%zu", ids.n);

@@ -57,7 +57,7 @@ cmake_check() {
     local version
     version=$(cmake --version | sed -n 's/^cmake version //p')
     [ "$(printf '%s\n' 3.25 "$version" | sort -V | head -n 1)" = 3.25 ] ||
-        die "cmake $version is too old: 3.25 or newer is needed (Debian 12, Ubuntu 24.04, or kitware.com)"
+        die "cmake $version is too old: 3.25 or newer is needed (Debian 12, Ubuntu 24.04 have it)"
 }
 
 # packages_install PACKAGE...: the named packages, as root or through sudo.

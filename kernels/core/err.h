@@ -52,8 +52,13 @@ const char *err_text(int code);
 /* The process exit code that reports code: 0 for 0, 70 for an unknown one. */
 int err_exit(int code);
 
-/* return err_set(...) with less noise. */
-#define FAIL(e, code, ...) return err_set((e), (code), __VA_ARGS__)
+/* Sets the error and returns its code. Returning the constant (not err_set's result) lets the compiler
+ * see that out values are never read after a failure. */
+#define FAIL(e, code, ...)                                                                        \
+    do {                                                                                          \
+        err_set((e), (code), __VA_ARGS__);                                                        \
+        return (code);                                                                            \
+    } while (0)
 
 /* Passes a failure up. */
 #define TRY(call)                                                                                 \

@@ -159,9 +159,12 @@ int pool_open(int n_threads, struct pool **out, struct err *e)
         if (start)
             *start = (struct pool_start){p, p->n};
         if (!start || pthread_create(&p->thread[p->n], NULL, pool_main, start)) {
+            int rc = start ? err_set(e, ERR_AGAIN, "cannot start thread %d of %d; lower --threads",
+                                     p->n + 1, want)
+                           : NOMEM(e, sizeof *start, "a thread of the pool");
             mem_free(start);
             pool_close(p);
-            FAIL(e, ERR_AGAIN, "cannot start thread %d of %d; lower --threads", p->n + 1, want);
+            return rc;
         }
     }
     *out = p;

@@ -27,10 +27,11 @@ static inline uint64_t rng_u64(uint64_t key, uint64_t index)
     return rng_mix(key ^ rng_mix(index));
 }
 
-/* Uniform in (0, 1), never 0 or 1: (k + 0.5) / 2^24 for a 24-bit k, exact in f32. */
+/* Uniform in (0, 1), never 0 or 1: (k + 0.5) / 2^23 for a 23-bit k, exact in f32 (with 24 bits k + 0.5
+ * would be rounded, the largest one to 1). */
 static inline float rng_uniform(uint64_t key, uint64_t index)
 {
-    return ((float)(rng_u64(key, index) >> 40) + 0.5f) * 0x1p-24f;
+    return ((float)(rng_u64(key, index) >> 41) + 0.5f) * 0x1p-23f;
 }
 
 /* Uniform integer in [0, n), n > 0 (multiply-shift; bias below 2^-32). */

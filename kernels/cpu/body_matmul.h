@@ -29,8 +29,9 @@ static float kernel_quantise_block(const float *x, int m, int8_t *q, int16_t *su
     return amax / 127;
 }
 
-static void kernel_quantise(const struct mm_x *x, int64_t r, int block)
+static void kernel_quantise(const struct mm_x *x, int64_t r)
 {
+    const int block = x->block;
     char *row = x->base + (size_t)r * x->stride;
     int8_t *q = (int8_t *)row;
     int16_t *sum = (int16_t *)(void *)(row + x->sum_at);

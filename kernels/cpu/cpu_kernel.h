@@ -18,7 +18,8 @@
 struct mm_x {
     const float *f; /* (n_row, n_in) */
     int64_t n_in;
-    char *base;    /* (n_row, stride) bytes; NULL when the weights are no quantised format */
+    int block;     /* 256 or 32 */
+    char *base;    /* (n_row, stride) bytes */
     size_t stride; /* multiple of 64 */
     size_t sum_at, d_at; /* q at 0: int8 (n_in); int16 (n_in/16) sums of 16 q; f32 scale per block,
                             padded with zeros to a multiple of 8 */
@@ -36,6 +37,17 @@ static inline const float *mm_x_d(const struct mm_x *x, int64_t r)
 {
     return (const float *)(const void *)(x->base + (size_t)r * x->stride + x->d_at);
 }
+
+/* 256 columns of a strip of MM_TILE weight rows, unpacked for many rows of x (body_strip512.h). */
+struct mm_panel {
+    _Alignas(64) uint8_t q[64][MM_TILE][4];
+    union {
+        int32_t scale[16][MM_TILE]; /* K formats */
+        float d32[8][MM_TILE];      /* formats of 32 elements: d of each block */
+    };
+    int32_t min[8][MM_TILE]; /* two int16: the factors of two neighbouring sums of x */
+    float d[MM_TILE], dmin[MM_TILE];
+};
 
 /* One (sequence, kv head, few query rows): everything that shares K and V rows. */
 struct attn_item {
@@ -59,11 +71,16 @@ struct sample_job {
 
 struct cpu_kernels {
     enum cpu_isa isa;
-    /* x (n_in) of row r -> the quantised form, blocks of 256 or 32 elements */
-    void (*quantise)(const struct mm_x *x, int64_t r, int block);
+    /* x->f of row r -> the quantised form */
+    void (*quantise)(const struct mm_x *x, int64_t r);
     /* t[i][j] (i < nr <= MM_ROWS, stride MM_TILE) = row r0 + i of x . weight row j0 + j, j < nj */
     void (*tile)(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0, int nr,
                  float *t);
+    /* The same for quantised weights and many rows: weight rows j0 .. j0 + nj - 1 are packed once into
+     * ceil(n_in / 256) panels, which then meet rows r0 .. r0 + nr - 1 of x. NULL: there is no such. */
+    void (*pack)(const struct tensor *w, int64_t j0, int nj, struct mm_panel *p);
+    void (*strip)(const struct mm_x *x, enum fmt fmt, const struct mm_panel *p, int64_t r0, int nr,
+                  float *t);
     void (*rmsnorm)(const float *x, const float *w, float *y, int64_t n, float eps);
     void (*swiglu)(const float *gate, const float *up, float *y, int64_t n);
     void (*add)(const float *x, float *y, int64_t n);

@@ -14,7 +14,8 @@
  * - then bias, then the epilogue; silu as in v16.
  *
  * Work: threads share the output columns. A strip of MM_TILE weight rows stays in the core's cache
- * while all activation rows pass, MM_ROWS at a time.
+ * while all activation rows pass, MM_ROWS at a time; for many rows it is unpacked first, where the
+ * instruction set has a kernel for that.
  */
 #include <string.h>
 
@@ -22,20 +23,30 @@
 #include "ops_check.h"
 #include "ops_cpu.h"
 
-static size_t cpu_x_layout(struct mm_x *x, int64_t n_in)
+/* The place of one quantised row of x and its parts; returns the bytes from row to row. */
+static size_t cpu_x_layout(struct mm_x *x, int64_t n_in, int block)
 {
-    /* room for both block sizes: scales of 32 elements are the larger half */
     x->n_in = n_in;
+    x->block = block;
     x->sum_at = size_align((size_t)n_in, 64);
     x->d_at = x->sum_at + size_align((size_t)(n_in / 16) * sizeof(int16_t), 64);
-    x->stride = x->d_at + size_align(((size_t)(n_in / 32) + 8) * sizeof(float), 64);
+    x->stride = x->d_at + size_align(((size_t)(n_in / block) + 8) * sizeof(float), 64);
     return x->stride;
 }
 
-size_t cpu_matmul_scratch(int n_row, int64_t n_in)
+/* Panels of one strip. */
+static size_t cpu_panels(int64_t n_in)
+{
+    return (size_t)(n_in + 255) / 256;
+}
+
+/* Both forms of x side by side (the weights of one call may want one each), then two strips for each
+ * thread (gate and up). */
+size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in)
 {
     struct mm_x x;
-    return (size_t)n_row * cpu_x_layout(&x, n_in);
+    size_t rows = (size_t)n_row * (cpu_x_layout(&x, n_in, 256) + cpu_x_layout(&x, n_in, 32));
+    return rows + (size_t)n_threads * 2 * cpu_panels(n_in) * sizeof(struct mm_panel);
 }
 
 /* Elements per block of the quantised x that weights of this format meet; 0: x itself. */
@@ -58,20 +69,33 @@ static int cpu_x_block(enum fmt fmt)
     }
 }
 
+#define MM_PACK_ROWS 4 /* from here on packing a strip costs less than it saves */
+
+struct mm_quantise {
+    const struct mm_x *x;
+    const struct cpu_kernels *k;
+};
+
 struct matmul_job {
     const struct matmul_args *a;
     const struct cpu_kernels *k;
-    struct mm_x x;
-    int block;
+    struct mm_x x[2]; /* in blocks of 256, of 32; float weights take f of either */
+    bool ready[2];
+    struct mm_panel *panels; /* (n_threads, 2, cpu_panels) */
     const struct matmul_out *out;
 };
+
+static int cpu_x_form(enum fmt fmt)
+{
+    return cpu_x_block(fmt) == 32;
+}
 
 static void cpu_quantise_rows(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
-    const struct matmul_job *j = arg;
+    const struct mm_quantise *q = arg;
     for (int64_t r = begin; r < end; r++)
-        j->k->quantise(&j->x, r, j->block);
+        q->k->quantise(q->x, r);
 }
 
 static void cpu_add_bias(const float *bias, int64_t j0, int nj, int nr, float *t)
@@ -81,49 +105,72 @@ static void cpu_add_bias(const float *bias, int64_t j0, int nj, int nr, float *t
             t[r * MM_TILE + j] += bias[j0 + j];
 }
 
-/* One tile: rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1, with bias and epilogue, into y. */
-static void cpu_matmul_tile(const struct matmul_job *job, int64_t j0, int nj, int64_t r0, int nr)
+/* A strip of one of the matrices: packed, or NULL when its weights are used as they lie. */
+static const struct mm_panel *cpu_matmul_pack(const struct matmul_job *job, const struct tensor *w,
+                                              int64_t j0, int nj, int worker, int second)
 {
-    float t[MM_ROWS * MM_TILE], up[MM_ROWS * MM_TILE];
-    const struct matmul_out *o = job->out;
-    int64_t n_out = tensor_rows(o->w);
-    job->k->tile(&job->x, o->w, j0, nj, r0, nr, t);
+    if (!job->k->pack || job->a->n_row < MM_PACK_ROWS || cpu_x_block(w->fmt) == 0)
+        return NULL;
+    struct mm_panel *p = job->panels + (size_t)(2 * worker + second) * cpu_panels(job->a->n_in);
+    job->k->pack(w, j0, nj, p);
+    return p;
+}
+
+/* t = rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of one product, with bias */
+static void cpu_matmul_product(const struct matmul_job *job, const struct matmul_out *o,
+                               const struct mm_panel *strip, int64_t j0, int nj, int64_t r0, int nr,
+                               float *t)
+{
+    const struct mm_x *x = &job->x[cpu_x_form(o->w->fmt)];
+    if (strip)
+        job->k->strip(x, o->w->fmt, strip, r0, nr, t);
+    else
+        job->k->tile(x, o->w, j0, nj, r0, nr, t);
     cpu_add_bias(o->bias, j0, nj, nr, t);
-    if (job->a->epilogue == EPI_SWIGLU) {
-        job->k->tile(&job->x, o[1].w, j0, nj, r0, nr, up);
-        cpu_add_bias(o[1].bias, j0, nj, nr, up);
-    }
-    for (int r = 0; r < nr; r++) {
-        float *y = o->y + (r0 + r) * n_out + j0, *from = t + r * MM_TILE;
-        if (job->a->epilogue == EPI_SWIGLU)
-            job->k->swiglu(from, up + r * MM_TILE, y, nj);
-        else if (job->a->epilogue == EPI_ADD)
-            job->k->add(from, y, nj);
-        else
-            memcpy(y, from, (size_t)nj * sizeof *y);
+}
+
+/* Columns j0 .. j0 + nj - 1 of all rows, through the epilogue into y. */
+static void cpu_matmul_strip(const struct matmul_job *job, int64_t j0, int nj, int worker)
+{
+    _Alignas(64) float t[MM_ROWS * MM_TILE], up[MM_ROWS * MM_TILE];
+    const struct matmul_out *o = job->out;
+    const bool swiglu = job->a->epilogue == EPI_SWIGLU;
+    const struct mm_panel *strip = cpu_matmul_pack(job, o->w, j0, nj, worker, 0), *strip_up = NULL;
+    if (swiglu)
+        strip_up = cpu_matmul_pack(job, o[1].w, j0, nj, worker, 1);
+    for (int64_t r0 = 0; r0 < job->a->n_row; r0 += MM_ROWS) {
+        int nr = job->a->n_row - r0 < MM_ROWS ? (int)(job->a->n_row - r0) : MM_ROWS;
+        cpu_matmul_product(job, o, strip, j0, nj, r0, nr, t);
+        if (swiglu)
+            cpu_matmul_product(job, o + 1, strip_up, j0, nj, r0, nr, up);
+        for (int r = 0; r < nr; r++) {
+            float *y = o->y + (r0 + r) * tensor_rows(o->w) + j0, *from = t + r * MM_TILE;
+            if (swiglu)
+                job->k->swiglu(from, up + r * MM_TILE, y, nj);
+            else if (job->a->epilogue == EPI_ADD)
+                job->k->add(from, y, nj);
+            else
+                memcpy(y, from, (size_t)nj * sizeof *y);
+        }
     }
 }
 
 static void cpu_matmul_columns(void *arg, int64_t begin, int64_t end, int worker)
 {
-    (void)worker;
     const struct matmul_job *job = arg;
     for (int64_t j = begin; j < end; j += MM_TILE)
-        for (int64_t r = 0; r < job->a->n_row; r += MM_ROWS) {
-            int64_t nj = end - j < MM_TILE ? end - j : MM_TILE;
-            int64_t nr = job->a->n_row - r < MM_ROWS ? job->a->n_row - r : MM_ROWS;
-            cpu_matmul_tile(job, j, (int)nj, r, (int)nr);
-        }
+        cpu_matmul_strip(job, j, end - j < MM_TILE ? (int)(end - j) : MM_TILE, worker);
 }
 
-/* Makes x ready for weights of this block size; does nothing when it is already. */
-static void cpu_matmul_prepare(struct ops_cpu *c, struct matmul_job *job, int block)
+/* Quantises x for weights of this format, unless it has been done. */
+static void cpu_matmul_prepare(struct ops_cpu *c, struct matmul_job *job, enum fmt fmt)
 {
-    if (block == job->block)
+    int form = cpu_x_form(fmt);
+    if (cpu_x_block(fmt) == 0 || job->ready[form])
         return;
-    job->block = block;
-    if (block)
-        pool_run(c->pool, job->a->n_row, cpu_quantise_rows, job);
+    struct mm_quantise q = {&job->x[form], c->k};
+    pool_run(c->pool, job->a->n_row, cpu_quantise_rows, &q);
+    job->ready[form] = true;
 }
 
 int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, struct err *e)
@@ -134,25 +181,21 @@ int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
     if (a->n_row == 0)
         return 0;
     struct matmul_job job = {.a = a, .k = c->k};
-    bool quantised = false;
-    for (int i = 0; i < a->n_out; i++) {
-        int block = cpu_x_block(a->out[i].w->fmt);
-        if (block < 0)
+    for (int i = 0; i < a->n_out; i++)
+        if (cpu_x_block(a->out[i].w->fmt) < 0)
             FAIL(e, ERR_BUG, "matmul: the cpu backend has no kernel for %s",
                  fmt_info(a->out[i].w->fmt)->name);
-        quantised = quantised || block;
-    }
-    size_t need = quantised ? cpu_matmul_scratch(a->n_row, a->n_in) : 0;
+    size_t need = cpu_matmul_scratch(pool_threads(c->pool), a->n_row, a->n_in);
     TRY(ops_check_scratch("matmul", need, c->scratch, c->scratch_bytes, e));
-    cpu_x_layout(&job.x, a->n_in);
-    job.x.f = a->x;
-    job.x.base = c->scratch;
-    if (a->epilogue == EPI_SWIGLU && cpu_x_block(a->out[0].w->fmt) != cpu_x_block(a->out[1].w->fmt))
-        FAIL(e, ERR_BUG, "matmul: swiglu of %s and %s weights, which want x in different blocks",
-             fmt_info(a->out[0].w->fmt)->name, fmt_info(a->out[1].w->fmt)->name);
-    int n = a->epilogue == EPI_SWIGLU ? 1 : a->n_out;
-    for (int i = 0; i < n; i++) {
-        cpu_matmul_prepare(c, &job, cpu_x_block(a->out[i].w->fmt));
+    size_t first = (size_t)a->n_row * cpu_x_layout(&job.x[0], a->n_in, 256);
+    size_t both = first + (size_t)a->n_row * cpu_x_layout(&job.x[1], a->n_in, 32);
+    job.x[0].f = job.x[1].f = a->x;
+    job.x[0].base = c->scratch;
+    job.x[1].base = c->scratch + first;
+    job.panels = (struct mm_panel *)(void *)(c->scratch + both);
+    for (int i = 0; i < a->n_out; i++)
+        cpu_matmul_prepare(c, &job, a->out[i].w->fmt);
+    for (int i = 0; i < (a->epilogue == EPI_SWIGLU ? 1 : a->n_out); i++) {
         job.out = &a->out[i];
         pool_run_grain(c->pool, tensor_rows(job.out->w), MM_TILE, cpu_matmul_columns, &job);
     }

@@ -26,7 +26,7 @@ OP_LIST(X)
 #undef X
 
 /* Bytes of scratch that an op needs for its largest shapes, all threads together. */
-size_t cpu_matmul_scratch(int n_row, int64_t n_in);
+size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in);
 size_t cpu_attention_scratch(int n_threads, int head_dim);
 size_t cpu_sample_scratch(int n_threads, int64_t n_vocab);
 

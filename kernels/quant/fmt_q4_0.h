@@ -25,4 +25,10 @@ FMT_FN int fmt_q4_0_quant(const struct fmt_q4_0 *b, int i) /* -8..7 */
     return (i < 16 ? b->q[i] & 15 : b->q[i - 16] >> 4) - 8;
 }
 
+/* Element i; d = b->d as f32. */
+FMT_FN float fmt_q4_0_value(const struct fmt_q4_0 *b, float d, int i)
+{
+    return d * (float)fmt_q4_0_quant(b, i);
+}
+
 #endif

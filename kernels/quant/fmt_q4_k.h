@@ -31,4 +31,12 @@ FMT_FN int fmt_q4_k_quant(const struct fmt_q4_k *b, int i) /* 0..15 */
     return i & 32 ? byte >> 4 : byte & 15;
 }
 
+/* Element i; d and dmin = those of b as f32. */
+FMT_FN float fmt_q4_k_value(const struct fmt_q4_k *b, float d, float dmin, int i)
+{
+    float step = d * (float)fmt_k_scale(b->scale, i / 32),
+          low = dmin * (float)fmt_k_min(b->scale, i / 32);
+    return step * (float)fmt_q4_k_quant(b, i) - low;
+}
+
 #endif

@@ -13,14 +13,15 @@ void fmt_q6_k_decode(const void *x, float *y, int64_t n)
     const struct fmt_q6_k *b = x;
     for (int64_t k = 0; k < n / FMT_K; k++, b++) {
         float d = f16_to_f32(b->d);
-        for (int part = 0; part < 8; part++, y += 32) {
-            const uint8_t *low = b->low + part / 4 * 64 + part % 2 * 32,
-                          *high = b->high + part / 4 * 32;
-            int low_shift = part % 4 / 2 * 4, high_shift = part % 4 * 2;
-            float step[2] = {d * (float)b->scale[2 * part], d * (float)b->scale[2 * part + 1]};
-            for (int i = 0; i < 32; i++) {
+        for (int g = 0; g < GROUPS; g++, y += GROUP) { /* quarters of a half are two groups long */
+            int quarter = g / 2 % 4, at = g % 2 * GROUP;
+            const uint8_t *low = b->low + g / 8 * 64 + quarter % 2 * 32 + at;
+            const uint8_t *high = b->high + g / 8 * 32 + at;
+            int low_shift = quarter / 2 * 4, high_shift = quarter * 2;
+            float step = d * (float)b->scale[g];
+            for (int i = 0; i < GROUP; i++) {
                 int q = (low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4;
-                y[i] = step[i / 16] * (float)(q - 32);
+                y[i] = step * (float)(q - 32);
             }
         }
     }

@@ -37,4 +37,10 @@ FMT_FN int fmt_q6_k_quant(const struct fmt_q6_k *b, int i) /* -32..31 */
     return (low | (b->high[32 * half + j] >> 2 * quarter & 3) << 4) - 32;
 }
 
+/* Element i; d = b->d as f32. */
+FMT_FN float fmt_q6_k_value(const struct fmt_q6_k *b, float d, int i)
+{
+    return d * (float)b->scale[i / 16] * (float)fmt_q6_k_quant(b, i);
+}
+
 #endif

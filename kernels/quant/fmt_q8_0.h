@@ -20,4 +20,10 @@ struct fmt_q8_0 {
 };
 static_assert(sizeof(struct fmt_q8_0) == 34, "Q8_0 block");
 
+/* Element i; d = b->d as f32. */
+FMT_FN float fmt_q8_0_value(const struct fmt_q8_0 *b, float d, int i)
+{
+    return d * (float)b->q[i];
+}
+
 #endif

@@ -24,8 +24,7 @@ uint16_t quant_fit_scale(float most, int steps)
     return h;
 }
 
-/* ---- symmetric ----------------------------------------------------------------------------------
- */
+/* ---- symmetric ------------------------------------------------------------------------------ */
 
 struct fit_symmetric {
     float inv[L], err[L]; /* the trial's 1 / step, its weighted error */
@@ -100,8 +99,7 @@ void quant_fit_symmetric(const float (*x)[L], int n, int bottom, float step[L])
     memcpy(step, best.step, sizeof best.step);
 }
 
-/* ---- affine, super-blocks of Q4_K and Q5_K
- * --------------------------------------------------------- */
+/* ---- affine, super-blocks of Q4_K and Q5_K -------------------------------------------------- */
 
 struct fit_affine {
     float inv[L], from[L]; /* the trial: t = (x - from) * inv */

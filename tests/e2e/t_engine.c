@@ -79,6 +79,34 @@ static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **
     jobs_free(want);
 }
 
+/* The same with quantised keys and values and quantised weights (the program's demo model). */
+static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
+{
+    (void)state;
+    struct engine_options o = serve_options();
+    o.model = "demo";
+    o.kv_fmt = FMT_Q8_0;
+    struct jobs *want = run_alone(&o);
+    compare(want, &o, "16 together");
+    o.page_tokens = 128;
+    o.batch_tokens = 40;
+    o.n_seq = 7;
+    o.ops.n_threads = 3;
+    compare(want, &o, "7 together, chunks of 40, pages of 128, 3 threads");
+    static const char *const isa[] = {"scalar", "avx2", "avx512vnni"};
+    for (size_t i = 0; i < 3; i++) {
+        struct engine *en = NULL;
+        o.ops.isa = isa[i];
+        if (engine_open(&o, &en, NULL) == ERR_NODEV) {
+            print_message("skipped: this machine has no %s\n", isa[i]);
+            continue;
+        }
+        engine_close(en);
+        compare(want, &o, isa[i]);
+    }
+    jobs_free(want);
+}
+
 static void the_oracle_and_the_fast_backend_agree_on_greedy_text(void **state)
 {
     (void)state;
@@ -300,6 +328,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_threads_or_cache),
+        cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
         cmocka_unit_test(the_oracle_and_the_fast_backend_agree_on_greedy_text),
         cmocka_unit_test(a_shared_prefix_is_computed_once),
         cmocka_unit_test(scores_of_continuations_equal_the_raw_logits),

@@ -1,5 +1,5 @@
-/* Any bytes as a configuration file or behind --set: an error, or a config that reads back as itself. Any
- * bytes as another YAML document: an error, or JSON. */
+/* Any bytes as a configuration file or behind --set: an error, or a config that reads back as
+ * itself. Any bytes as another YAML document: an error, or JSON. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -28,7 +28,8 @@ static bool check_object(const json_t *schema, const json_t *v, char why[256])
     if (!json_is_object(v) || json_object_size(v) != json_object_size(properties))
         NO("no object of %zu properties", json_object_size(properties));
     void *is = json_object_iter((json_t *)v), *want = json_object_iter(properties);
-    for (; want; want = json_object_iter_next(properties, want), is = json_object_iter_next((json_t *)v, is)) {
+    for (; want; want = json_object_iter_next(properties, want),
+                 is = json_object_iter_next((json_t *)v, is)) {
         if (strcmp(json_object_iter_key(is), json_object_iter_key(want)))
             NO("key %s where %s belongs", json_object_iter_key(is), json_object_iter_key(want));
         if (!check(json_object_iter_value(want), json_object_iter_value(is), why))
@@ -40,7 +41,8 @@ static bool check_object(const json_t *schema, const json_t *v, char why[256])
 static bool check_array(const json_t *schema, const json_t *v, char why[256])
 {
     long n = (long)json_array_size(v);
-    if (!json_is_array(v) || n < number_or(schema, "minItems", 0) || n > number_or(schema, "maxItems", 0))
+    if (!json_is_array(v) || n < number_or(schema, "minItems", 0) ||
+        n > number_or(schema, "maxItems", 0))
         NO("an array of %ld items", n);
     for (size_t i = 0; i < (size_t)n; i++) {
         json_t *item = json_array_get(v, i);

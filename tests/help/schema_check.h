@@ -1,5 +1,5 @@
-/* schema_check: is this text a canonical JSON reply to that schema? Written on jansson's values alone,
- * sharing nothing with the grammar, so that the two can disagree. */
+/* schema_check: is this text a canonical JSON reply to that schema? Written on jansson's values
+ * alone, sharing nothing with the grammar, so that the two can disagree. */
 #ifndef MAS_SCHEMA_CHECK_H
 #define MAS_SCHEMA_CHECK_H
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 export LC_ALL=C
 
-tree=${1:-$MAS_SOURCE}
+tree=${1:-${MAS_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}}
 build=$PWD
 found=0
 cd "$tree"

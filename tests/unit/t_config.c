@@ -2,6 +2,7 @@
 #include "embed.h"
 #include "test.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char dir[256];
@@ -88,7 +89,8 @@ static void defaults_are_the_documented_ones(void **state)
     config_free(&c);
 }
 
-/* Writes "key: value", nested when the key has a dot, after three lines; the key stands on *line. */
+/* Writes "key: value", nested when the key has a dot, after three lines; the key stands on *line.
+ */
 static void write_key(struct str *out, const char *key, const char *value, int *line)
 {
     const char *dot = strchr(key, '.');
@@ -228,8 +230,9 @@ static void every_knob_refuses_the_wrong_type_and_says_what_it_takes(void **stat
         refused(text.s, "takes a value, not keys below it");
         str_free(&text);
     }
-    refused("planner:\n  top_k: 50\n",
-            "bad.yaml:2: planner.top_k is '50'; it takes a whole number from 1 to 28 (specialties)");
+    refused(
+        "planner:\n  top_k: 50\n",
+        "bad.yaml:2: planner.top_k is '50'; it takes a whole number from 1 to 28 (specialties)");
     refused("kv.type: q4_0\n", "kv.type is 'q4_0'; it takes one of f16|q8_0");
     refused("kv.type: f1\n", "one of");
     refused("kv.type: ''\n", "one of");
@@ -251,10 +254,14 @@ static void nested_and_dotted_keys_mean_the_same(void **state)
     struct str ja = STR_INIT, jb = STR_INIT;
     ok(config_init(&a, &e));
     ok(config_init(&b, &e));
-    ok(config_load(&a, put("a.yaml", "planner: {top_k: 7, selection: fixed, fixed: [neurology, ent]}\n"
-                                     "kv:\n  bytes: 1.5GiB\nmodel: 'x: y'\n"), &e));
-    ok(config_load(&b, put("b.yaml", "planner.fixed:\n- neurology\n- 'ent'\nplanner.selection: fixed\n"
-                                     "planner.top_k: 7\nmodel: \"x: y\"\nkv.bytes: 1536MiB\n"), &e));
+    ok(config_load(&a,
+                   put("a.yaml", "planner: {top_k: 7, selection: fixed, fixed: [neurology, ent]}\n"
+                                 "kv:\n  bytes: 1.5GiB\nmodel: 'x: y'\n"),
+                   &e));
+    ok(config_load(&b,
+                   put("b.yaml", "planner.fixed:\n- neurology\n- 'ent'\nplanner.selection: fixed\n"
+                                 "planner.top_k: 7\nmodel: \"x: y\"\nkv.bytes: 1536MiB\n"),
+                   &e));
     config_json(&a, false, &ja);
     config_json(&b, false, &jb);
     assert_string_equal(ja.s, jb.s);
@@ -372,7 +379,8 @@ static void chains_of_bases_end(void **state)
     put("c.yaml", "_base: ../nowhere/../b.yaml\n");
     snprintf(text, sizeof text, "_base: %s/a.yaml\n", "."); /* a.yaml by another name */
     put("c.yaml", text);
-    fails(config_load(&c, put("a.yaml", "_base: b.yaml\n"), &e), ERR_CONFIG, "leads back to itself");
+    fails(config_load(&c, put("a.yaml", "_base: b.yaml\n"), &e), ERR_CONFIG,
+          "leads back to itself");
     assert_non_null(strstr(e.msg, "b.yaml -> "));
     assert_non_null(strstr(e.msg, "./a.yaml"));
     fails(config_load(&c, put("me.yaml", "_base: me.yaml\n"), &e), ERR_CONFIG, "back to itself");
@@ -404,6 +412,17 @@ static void built_in_configs_go_by_a_plain_name(void **state)
     ok(config_load(&c, put("mine.yaml", "_base: llama3_70b\nseed: 5\n"), &e));
     assert_string_equal(c.kv.type, "q8_0");
     assert_int_equal(c.seed, 5);
+    char *here = getcwd(NULL, 0); /* a folder of that name does not hide it, a file does */
+    assert_non_null(here);
+    assert_int_equal(chdir(dir), 0);
+    assert_int_equal(mkdir("demo", 0700), 0);
+    ok(config_load(&c, "demo", &e));
+    assert_int_equal(rmdir("demo"), 0);
+    put("demo", "seed: 77\n");
+    ok(config_load(&c, "demo", &e));
+    assert_int_equal(c.seed, 77);
+    assert_int_equal(chdir(here), 0);
+    free(here);
     fails(config_load(&c, "demo_", &e), ERR_NOINPUT, "none of that name is built in");
     fails(config_load(&c, "./demo", &e), ERR_NOINPUT, "named without '/' and '.'");
     fails(config_load(&c, "configs/none.yaml", &e), ERR_NOINPUT, "configs/none.yaml");
@@ -466,7 +485,8 @@ static void values_that_do_not_go_together_are_refused(void **state)
     static const struct {
         const char *set[2], *want;
     } bad[] = {
-        {{"max_output_tokens=4096", NULL}, "max_output_tokens is 4096 tokens, but max_context_length"},
+        {{"max_output_tokens=4096", NULL},
+         "max_output_tokens is 4096 tokens, but max_context_length"},
         {{"role_tokens.cot=5000", NULL}, "role_tokens.cot is 5000"},
         {{"planner.selection=fixed", NULL}, "planner.fixed names no specialty"},
         {{"planner.fixed=ent", NULL}, "planner.selection is compact"},
@@ -506,6 +526,7 @@ static void json_reads_back_as_the_same_config(void **state)
     ok(config_load(&b, put("json.yaml", ja.s), &e)); /* this JSON is YAML */
     config_json(&b, false, &jb);
     assert_string_equal(ja.s, jb.s);
+    assert_true(b.temperature == 0.1 && b.top_p == 1.0 / 3);
     config_json(&a, true, &few);
     assert_non_null(strstr(few.s, "\"seed\""));
     assert_null(strstr(few.s, "\"threads\""));
@@ -521,13 +542,35 @@ static void json_reads_back_as_the_same_config(void **state)
 static void the_knobs_that_change_results_are_marked(void **state)
 {
     (void)state;
-    static const char *const must[] = {"model", "backend", "seed", "temperature", "top_p", "min_p",
-        "top_k", "agent_temperatures.planner", "max_output_tokens", "role_tokens.cot",
-        "max_context_length", "strategy", "prompts_dir", "specialties", "planner.top_k",
-        "planner.selection", "planner.fixed", "budgets.max_tokens_per_case", "kv.type"};
-    static const char *const free_to_change[] = {"threads", "kv.page_tokens", "kv.bytes",
-        "placement.ram", "engine.sequences", "engine.batch_tokens", "engine.prefix_cache",
-        "logging.traces_dir", "logging.level", "price_kwh"};
+    static const char *const must[] = {"model",
+                                       "backend",
+                                       "seed",
+                                       "temperature",
+                                       "top_p",
+                                       "min_p",
+                                       "top_k",
+                                       "agent_temperatures.planner",
+                                       "max_output_tokens",
+                                       "role_tokens.cot",
+                                       "max_context_length",
+                                       "strategy",
+                                       "prompts_dir",
+                                       "specialties",
+                                       "planner.top_k",
+                                       "planner.selection",
+                                       "planner.fixed",
+                                       "budgets.max_tokens_per_case",
+                                       "kv.type"};
+    static const char *const free_to_change[] = {"threads",
+                                                 "kv.page_tokens",
+                                                 "kv.bytes",
+                                                 "placement.ram",
+                                                 "engine.sequences",
+                                                 "engine.batch_tokens",
+                                                 "engine.prefix_cache",
+                                                 "logging.traces_dir",
+                                                 "logging.level",
+                                                 "price_kwh"};
     for (size_t i = 0; i < sizeof must / sizeof must[0]; i++)
         assert_true(knob(must[i])->affects_result);
     for (size_t i = 0; i < sizeof free_to_change / sizeof free_to_change[0]; i++)
@@ -541,8 +584,9 @@ static void every_field_has_a_row_and_every_row_a_field_of_its_own(void **state)
     const struct config_knob *k = config_knobs(&n);
     unsigned char used[sizeof(struct config)] = {0};
     for (size_t i = 0; i < n; i++) {
-        size_t size = k[i].type == CONFIG_BOOL ? sizeof(bool)
-                      : k[i].type == CONFIG_LIST ? CONFIG_LIST_MAX * sizeof(char *) : 8;
+        size_t size = k[i].type == CONFIG_BOOL   ? sizeof(bool)
+                      : k[i].type == CONFIG_LIST ? CONFIG_LIST_MAX * sizeof(char *)
+                                                 : 8;
         for (size_t j = 0; j < size; j++)
             assert_int_equal(used[k[i].offset + j]++, 0);
         bytes += size;
@@ -556,8 +600,8 @@ static void every_field_has_a_row_and_every_row_a_field_of_its_own(void **state)
     assert_int_equal(bytes + 11, sizeof(struct config));
 }
 
-/* configs/llama3_70b.yaml is the reference for users: the keys of config_reference(), in that order,
- * each under the same explanation. Values differ. */
+/* configs/llama3_70b.yaml is the reference for users: the keys of config_reference(), in that
+ * order, each under the same explanation. Values differ. */
 static void the_reference_file_documents_every_knob(void **state)
 {
     (void)state;
@@ -638,7 +682,7 @@ static void other_yaml_documents_become_json(void **state)
     as_json("[true, 'null', \"\"]", "[\"true\", \"null\", \"\"]");
     as_json("word", "\"word\"");
     as_json("{a: {x: 1}, b: {x: 1}}", "{\"a\": {\"x\": \"1\"}, \"b\": {\"x\": \"1\"}}");
-    as_json("[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]", "[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]"); /* 16 deep */
+    as_json("[[[[[[[[]]]]]]]]", "[[[[[[[[]]]]]]]]"); /* 8 deep */
     struct str json = STR_INIT;
     struct err e;
     str_adds(&json, "kept");
@@ -649,16 +693,16 @@ static void other_yaml_documents_become_json(void **state)
         {"- {a: 1}\n- {b: 1, b: 2}\n", "x.yaml:2: duplicate key 'b'"},
         {"a: &x 1\n", "x.yaml:1: anchors"},
         {"a: !x 1\n", "tag '!x'"},
-        {"a: ~\n", "a value is missing"},
-        {"? [a]\n: b\n", "cannot be a key"},
+        {"a: ~\n", "a key or list item has no value"},
+        {"? [a]\n: b\n", "a key must be plain text"},
         {"a: 1\n---\nb: 1\n", "second YAML document"},
         {"a: [\n", "not valid YAML"},
         {"# only words\n", "x.yaml: holds no document"},
-        {"[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]", "nested more than 16 deep"},
+        {"[[[[[[[[[]]]]]]]]]", "nested more than 8 deep"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        fails(config_yaml_to_json(bad[i].yaml, strlen(bad[i].yaml), "x.yaml", &json, &e), ERR_CONFIG,
-              bad[i].want);
+        fails(config_yaml_to_json(bad[i].yaml, strlen(bad[i].yaml), "x.yaml", &json, &e),
+              ERR_CONFIG, bad[i].want);
         assert_string_equal(json.s, "kept");
     }
     char *big = calloc(1, (1 << 20) + 1);

@@ -20,7 +20,8 @@ static int open_dir(void **state)
     char base[512];
     test_mkdir(dir);
     put(base, "base.yaml", "model: base\nplanner:\n  fixed: [ent, neurology]\n");
-    put(leaf, "leaf.yaml", "_base: base.yaml\nseed: 7\nplanner.selection: fixed\nkv: {bytes: 1GiB}\n");
+    put(leaf, "leaf.yaml",
+        "_base: base.yaml\nseed: 7\nplanner.selection: fixed\nkv: {bytes: 1GiB}\n");
     put(typo, "typo.yaml", "sed: 7\n");
     put(cycle, "cycle.yaml", "_base: cycle.yaml\n");
     return 0;

@@ -173,6 +173,9 @@ static void summaries_interpolate(void **state)
         u += v;
     }
     assert_true(fabs(u / 100000 - 0.5) < 0.005);
+    /* the draw at this index has its 24 uppermost bits set: the largest value there is */
+    assert_int_equal(rng_u64(rng_key(1, 2, 3), 12284191) >> 40, 0xffffff);
+    assert_true(rng_uniform(rng_key(1, 2, 3), 12284191) < 1);
 }
 
 int main(void)

@@ -91,8 +91,8 @@ static void decoding_is_bit_exact_with_the_gguf_package(void **state)
     }
 }
 
-/* The one-element readers of the headers agree with the row decoders. */
-static void single_quants_agree_with_the_row_decoders(void **state)
+/* The one-element decoders of the headers give the bits of the row decoders. */
+static void single_elements_agree_with_the_row_decoders(void **state)
 {
     (void)state;
     union {
@@ -103,26 +103,31 @@ static void single_quants_agree_with_the_row_decoders(void **state)
         struct fmt_q5_k q5_k;
         struct fmt_q6_k q6_k;
     } b;
+    const uint16_t scale = 0x3a01, min = 0x1234; /* full mantissas */
+    const float d = f16_to_f32(scale), dmin = f16_to_f32(min);
     float y[256];
-    for (size_t i = 0; i < sizeof b.raw; i++)
-        b.raw[i] = (unsigned char)rng_u64(11, i);
-    b.q4_0.d = 0x3c00;
-    fmt_q4_0_decode(&b, y, 32);
-    for (int i = 0; i < 32; i++)
-        assert_true(y[i] == (float)fmt_q4_0_quant(&b.q4_0, i));
-    b.q6_k.d = 0x3c00;
-    fmt_q6_k_decode(&b, y, 256);
-    for (int i = 0; i < 256; i++)
-        assert_true(y[i] == (float)(b.q6_k.scale[i / 16] * fmt_q6_k_quant(&b.q6_k, i)));
-    b.q4_k.d = b.q4_k.dmin = 0x3c00;
-    fmt_q4_k_decode(&b, y, 256);
-    for (int i = 0; i < 256; i++)
-        assert_true(y[i] == (float)(fmt_k_scale(b.q4_k.scale, i / 32) * fmt_q4_k_quant(&b.q4_k, i) -
-                                    fmt_k_min(b.q4_k.scale, i / 32)));
-    fmt_q5_k_decode(&b, y, 256);
-    for (int i = 0; i < 256; i++)
-        assert_true(y[i] == (float)(fmt_k_scale(b.q5_k.scale, i / 32) * fmt_q5_k_quant(&b.q5_k, i) -
-                                    fmt_k_min(b.q5_k.scale, i / 32)));
+    for (uint64_t trial = 0; trial < 20; trial++) {
+        for (size_t i = 0; i < sizeof b.raw; i++)
+            b.raw[i] = (unsigned char)rng_u64(trial, i);
+        b.q6_k.d = scale;
+        fmt_q6_k_decode(&b, y, 256);
+        for (int i = 0; i < 256; i++)
+            assert_int_equal(f32_bits(y[i]), f32_bits(fmt_q6_k_value(&b.q6_k, d, i)));
+        b.q4_k.d = scale;
+        b.q4_k.dmin = min;
+        fmt_q4_0_decode(&b, y, 32);
+        for (int i = 0; i < 32; i++)
+            assert_int_equal(f32_bits(y[i]), f32_bits(fmt_q4_0_value(&b.q4_0, d, i)));
+        fmt_q8_0_decode(&b, y, 32);
+        for (int i = 0; i < 32; i++)
+            assert_int_equal(f32_bits(y[i]), f32_bits(fmt_q8_0_value(&b.q8_0, d, i)));
+        fmt_q4_k_decode(&b, y, 256);
+        for (int i = 0; i < 256; i++)
+            assert_int_equal(f32_bits(y[i]), f32_bits(fmt_q4_k_value(&b.q4_k, d, dmin, i)));
+        fmt_q5_k_decode(&b, y, 256);
+        for (int i = 0; i < 256; i++)
+            assert_int_equal(f32_bits(y[i]), f32_bits(fmt_q5_k_value(&b.q5_k, d, dmin, i)));
+    }
 }
 
 static void packed_scales_come_back(void **state)
@@ -370,7 +375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decoding_is_bit_exact_with_the_gguf_package),
-        cmocka_unit_test(single_quants_agree_with_the_row_decoders),
+        cmocka_unit_test(single_elements_agree_with_the_row_decoders),
         cmocka_unit_test(packed_scales_come_back),
         cmocka_unit_test(errors_of_a_round_trip_stay_small),
         cmocka_unit_test(q8_0_is_never_off_by_more_than_half_a_step),

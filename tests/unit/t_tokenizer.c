@@ -34,9 +34,10 @@ static void close_file(struct opened o)
     gguf_close(o.g);
 }
 
-/* ---- golden strings on the small vocabularies (tools/golden/tokenizer.py) -------------------------- */
+/* ---- golden strings on the small vocabularies (tools/golden/tokenizer.py) ------------------ */
 
-static void check_ids(const char *what, const json_t *want, const struct token_list *got, const char *text)
+static void check_ids(const char *what, const json_t *want, const struct token_list *got,
+                      const char *text)
 {
     bool same = json_array_size(want) == got->n;
     for (size_t i = 0; same && i < got->n; i++)
@@ -141,40 +142,55 @@ static void unicode_classes_are_those_of_version_15(void **state)
         uint32_t cp;
         enum unicode_class want;
     } rows[] = {
-        {0, UNICODE_OTHER},       {9, UNICODE_SPACE},       {0xd, UNICODE_SPACE},
-        {0xe, UNICODE_OTHER},     {0x1c, UNICODE_OTHER},    {0x20, UNICODE_SPACE},
-        {'0', UNICODE_NUMBER},    {'9', UNICODE_NUMBER},    {':', UNICODE_OTHER},
-        {'@', UNICODE_OTHER},     {'A', UNICODE_LETTER},    {'z', UNICODE_LETTER},
-        {'{', UNICODE_OTHER},     {0x85, UNICODE_SPACE},    {0xa0, UNICODE_SPACE},
-        {0xaa, UNICODE_LETTER},   {0xb2, UNICODE_NUMBER},   {0xd7, UNICODE_OTHER},
-        {0x2b0, UNICODE_LETTER},  {0x301, UNICODE_OTHER},   {0x180e, UNICODE_OTHER},
-        {0x2009, UNICODE_SPACE},  {0x200b, UNICODE_OTHER},  {0x2028, UNICODE_SPACE},
-        {0x2160, UNICODE_NUMBER}, {0x24b6, UNICODE_OTHER},  {0x3000, UNICODE_SPACE},
-        {0x4e00, UNICODE_LETTER}, {0x9fff, UNICODE_LETTER}, {0xd7a3, UNICODE_LETTER},
-        {0xd800, UNICODE_OTHER},  {0xfeff, UNICODE_OTHER},  {0x1e4d0, UNICODE_LETTER},
-        {0x1f600, UNICODE_OTHER}, {0x31350, UNICODE_LETTER}, /* both new in 15.0 */
-        {0x2ebf0, UNICODE_OTHER}, /* new in 15.1 */         {0x10ffff, UNICODE_OTHER},
+        {0, UNICODE_OTHER},          {9, UNICODE_SPACE},
+        {0xd, UNICODE_SPACE},        {0xe, UNICODE_OTHER},
+        {0x1c, UNICODE_OTHER},       {0x20, UNICODE_SPACE},
+        {'0', UNICODE_NUMBER},       {'9', UNICODE_NUMBER},
+        {':', UNICODE_OTHER},        {'@', UNICODE_OTHER},
+        {'A', UNICODE_LETTER},       {'z', UNICODE_LETTER},
+        {'{', UNICODE_OTHER},        {0x85, UNICODE_SPACE},
+        {0xa0, UNICODE_SPACE},       {0xaa, UNICODE_LETTER},
+        {0xb2, UNICODE_NUMBER},      {0xd7, UNICODE_OTHER},
+        {0x2b0, UNICODE_LETTER},     {0x301, UNICODE_OTHER},
+        {0x180e, UNICODE_OTHER},     {0x2009, UNICODE_SPACE},
+        {0x200b, UNICODE_OTHER},     {0x2028, UNICODE_SPACE},
+        {0x2160, UNICODE_NUMBER},    {0x24b6, UNICODE_OTHER},
+        {0x3000, UNICODE_SPACE},     {0x4e00, UNICODE_LETTER},
+        {0x9fff, UNICODE_LETTER},    {0xd7a3, UNICODE_LETTER},
+        {0xd800, UNICODE_OTHER},     {0xfeff, UNICODE_OTHER},
+        {0x1e4d0, UNICODE_LETTER},   {0x1f600, UNICODE_OTHER},
+        {0x31350, UNICODE_LETTER}, /* both new in 15.0 */
+        {0x2ebf0, UNICODE_OTHER},    /* new in 15.1 */ {0x10ffff, UNICODE_OTHER},
         {0xffffffff, UNICODE_OTHER},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (unicode_class(rows[i].cp) != rows[i].want)
-            fail_msg("U+%04X has class %d, want %d", rows[i].cp, unicode_class(rows[i].cp), rows[i].want);
+            fail_msg("U+%04X has class %d, want %d", rows[i].cp, unicode_class(rows[i].cp),
+                     rows[i].want);
 }
 
-/* ---- properties ---------------------------------------------------------------------------------- */
+/* ---- properties ---------------------------------------------------------------------------- */
 
 /* Random bytes of several tempers: any bytes, text, white space, control names cut anywhere. */
 static size_t random_text(uint64_t key, char *buf, size_t cap)
 {
-    static const char *const bits[] = {"<|eot_id|>", "<|begin_of_text|>", "<note>", "<s>", "</s>", "'s", "'LL", "\r\n",
-                                       "  ", "\n\n", "\t", "123", "\xc3\xa9", "\xf0\x9f\x98\x80", "\xe2\x80\xa8",
-                                       "\xe2\x82", "\xff", " patient", "!?", "\xcc\x81"};
+    static const char *const bits[] = {"<|eot_id|>",   "<|begin_of_text|>",
+                                       "<note>",       "<s>",
+                                       "</s>",         "'s",
+                                       "'LL",          "\r\n",
+                                       "  ",           "\n\n",
+                                       "\t",           "123",
+                                       "\xc3\xa9",     "\xf0\x9f\x98\x80",
+                                       "\xe2\x80\xa8", "\xe2\x82",
+                                       "\xff",         " patient",
+                                       "!?",           "\xcc\x81"};
     size_t n = 0, parts = rng_below(key, 0, 40);
     for (size_t i = 0; i < parts && n + 64 < cap; i++) {
         uint64_t k = rng_u64(key, i + 1);
         if (rng_below(k, 0, 3)) {
             const char *s = bits[rng_below(k, 1, sizeof bits / sizeof bits[0])];
-            size_t len = strlen(s), cut = rng_below(k, 2, 4) ? len : rng_below(k, 3, (uint32_t)len + 1);
+            size_t len = strlen(s),
+                   cut = rng_below(k, 2, 4) ? len : rng_below(k, 3, (uint32_t)len + 1);
             memcpy(buf + n, s, cut);
             n += cut;
         } else {
@@ -283,27 +299,46 @@ static void names_of_control_tokens_in_text_stay_text(void **state)
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
-#define SECONDS 30.0
+#define SECONDS 10.0
+#define BYTES ((size_t)1 << 17)
 #else
 #define SECONDS 1.0
+#define BYTES ((size_t)1 << 20)
 #endif
+
+/* Processor seconds of one encoding, the best of three: other processes share the caches. */
+static double encode_seconds(const struct tokenizer *t, const char *s, size_t n)
+{
+    struct err e;
+    double best = 1e9;
+    for (int i = 0; i < 3 && best > SECONDS / 2; i++) {
+        struct token_list l = {0};
+        clock_t begin = clock();
+        ok(tokenizer_encode(t, s, n, 0, &l, &e));
+        double took = (double)(clock() - begin) / CLOCKS_PER_SEC;
+        best = took < best ? took : best;
+        token_list_free(&l);
+    }
+    return best;
+}
 
 static void pathological(const char *vocab)
 {
-    static const char *const units[] = {"a", " ", "\xf0\x9f\x98\x80", "\xff", "<", "<|", "\n", " \n", "'", "1", "\xe2\x96", "ab ",
-                                        "\xcc\x81", "\xe4\xb8\x80", "<|eot_id|"};
+    static const char *const units[] = {
+        "a", " ", "\xf0\x9f\x98\x80", "\xff", "<",        "<|",           "\n",       " \n",
+        "'", "1", "\xe2\x96",         "ab ",  "\xcc\x81", "\xe4\xb8\x80", "<|eot_id|"};
     struct opened o = open_file(vocab);
-    size_t n = (size_t)1 << 20;
+    size_t n = BYTES;
     char *text = malloc(n);
     for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
         size_t len = strlen(units[u]);
         for (size_t i = 0; i < n; i++)
             text[i] = units[u][i % len];
-        clock_t begin = clock();
-        check_round_trip(o.t, text, n, 0);
-        double s = (double)(clock() - begin) / CLOCKS_PER_SEC;
-        if (s > SECONDS)
-            fail_msg("1 MiB of '%s' took %.2f s of processor time, at most %.0f", units[u], s, SECONDS);
+        double took = encode_seconds(o.t, text, n);
+        if (!(took <= SECONDS))
+            fail_msg("%zu bytes of '%s' took %.2f s of processor time, at most %.0f", n, units[u],
+                     took, SECONDS);
+        check_round_trip(o.t, text, n / 16, 0);
     }
     free(text);
     close_file(o);
@@ -319,7 +354,7 @@ static void a_megabyte_of_anything_is_quick(void **state)
         pathological(path);
 }
 
-/* ---- the rest of the interface -------------------------------------------------------------------- */
+/* ---- the rest of the interface ------------------------------------------------------------- */
 
 static void ids_of_the_small_vocabulary(void **state)
 {
@@ -358,7 +393,8 @@ static void pieces_show_control_tokens_only_when_asked(void **state)
     struct err e;
     struct opened o = open_file(SMALL_BPE);
     struct str s = STR_INIT;
-    int32_t eot = tokenizer_eot(o.t), ids[] = {tokenizer_find(o.t, "a", 1), eot, tokenizer_find(o.t, "b", 1)};
+    int32_t eot = tokenizer_eot(o.t),
+            ids[] = {tokenizer_find(o.t, "a", 1), eot, tokenizer_find(o.t, "b", 1)};
     tokenizer_piece(o.t, eot, 0, &s);
     assert_int_equal(s.len, 0);
     tokenizer_piece(o.t, eot, TOK_SPECIAL, &s);
@@ -379,7 +415,8 @@ static void pieces_show_control_tokens_only_when_asked(void **state)
     close_file(o);
 }
 
-static void push_bytes(const struct opened *o, struct tokenizer_stream *st, const char *bytes, struct str *out)
+static void push_bytes(const struct opened *o, struct tokenizer_stream *st, const char *bytes,
+                       struct str *out)
 {
     for (; *bytes; bytes++)
         tokenizer_stream_push(o->t, st, tokenizer_find(o->t, bytes, 1), out);
@@ -440,9 +477,10 @@ static void spm_takes_back_only_the_space_it_added(void **state)
     close_file(o);
 }
 
-/* ---- the published test strings of the two real vocabularies -------------------------------------- */
+/* ---- the published test strings of the two real vocabularies ------------------------------- */
 
-/* Strings lie between lines "__ggml_vocab_test__"; a string does not own the newline before that line. */
+/* Strings lie between lines "__ggml_vocab_test__"; a string does not own the newline before that
+ * line. */
 #define SEPARATOR "\n__ggml_vocab_test__\n"
 
 static void ids_text(const struct token_list *l, struct str *out)
@@ -504,7 +542,7 @@ static void llama2_strings_give_the_published_ids(void **state)
     assert_int_equal(check_strings(LLAMA2), 46);
 }
 
-/* ---- MedQA --------------------------------------------------------------------------------------- */
+/* ---- MedQA --------------------------------------------------------------------------------- */
 
 static void prompt_of(const char *line, struct str *out)
 {
@@ -512,8 +550,9 @@ static void prompt_of(const char *line, struct str *out)
     json_t *root = json_loads(line, 0, &je);
     assert_non_null(root);
     const char *q, *a, *b, *c, *d;
-    assert_int_equal(json_unpack(root, "{s:s, s:{s:s, s:s, s:s, s:s}}", "question", &q, "options", "A", &a,
-                                 "B", &b, "C", &c, "D", &d), 0);
+    assert_int_equal(json_unpack(root, "{s:s, s:{s:s, s:s, s:s, s:s}}", "question", &q, "options",
+                                 "A", &a, "B", &b, "C", &c, "D", &d),
+                     0);
     str_clear(out);
     str_addf(out, "Question: %s\nA. %s\nB. %s\nC. %s\nD. %s\nAnswer:", q, a, b, c, d);
     json_decref(root);

@@ -3,10 +3,12 @@
 #include "test.h"
 #include "tokenizer.h"
 
-/* Opens, encodes a text with every kind of piece, renders a chat, decodes, streams; all from scratch. */
+/* Opens, encodes a text with every kind of piece, renders a chat, decodes, streams; all from
+ * scratch. */
 static int whole_life(void *arg)
 {
-    static const char text[] = "<note>The patient's\n\n  x1234 \xf0\x9f\x98\x80 <|eot_id|> aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char text[] = "<note>The patient's\n\n  x1234 \xf0\x9f\x98\x80 <|eot_id|> "
+                               "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const struct gguf *g = arg;
     const struct chat_message m[] = {{"system", "be brief", 8}, {"user", "Hello", 5}};
     struct tokenizer *t = NULL;
@@ -42,7 +44,8 @@ done:
 static void running_out_of_memory_is_reported_and_leaks_nothing(void **state)
 {
     (void)state;
-    static const char *const files[] = {TEST_GOLDEN "/vocab_bpe.gguf", TEST_GOLDEN "/vocab_spm.gguf"};
+    static const char *const files[] = {TEST_GOLDEN "/vocab_bpe.gguf",
+                                        TEST_GOLDEN "/vocab_spm.gguf"};
     for (size_t i = 0; i < 2; i++) {
         struct err e;
         struct gguf *g;

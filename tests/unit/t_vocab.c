@@ -1,9 +1,10 @@
-/* Vocabularies that a file must not or may have: each rule of the token tables with a file that breaks it. */
+/* Vocabularies that a file must not or may have: each rule of the token tables with a file that
+ * breaks it. */
 #include "mem.h"
 #include "test.h"
 #include "tokenizer.h"
 
-/* ---- a GGUF file of metadata in memory ------------------------------------------------------------ */
+/* ---- a GGUF file of metadata in memory ----------------------------------------------------- */
 
 #define ABSENT (-1)
 #define MAX_TOKENS 320
@@ -139,13 +140,20 @@ static void unbuild(struct built b)
     mem_free(b.bytes);
 }
 
-/* ---- two right ones ------------------------------------------------------------------------------- */
+/* ---- two right ones ------------------------------------------------------------------------ */
 
 /* Ids 0..255 are the bytes in ascending order. */
 static struct file right_bpe(void)
 {
-    struct file f = {.model = "gpt2", .pre = "llama-bpe", .n_scores = ABSENT, .bos = 260, .eos = 261,
-                     .unknown = ABSENT, .add_bos = ABSENT, .add_prefix = ABSENT, .type_elem = GGUF_I32};
+    struct file f = {.model = "gpt2",
+                     .pre = "llama-bpe",
+                     .n_scores = ABSENT,
+                     .bos = 260,
+                     .eos = 261,
+                     .unknown = ABSENT,
+                     .add_bos = ABSENT,
+                     .add_prefix = ABSENT,
+                     .type_elem = GGUF_I32};
     uint32_t next = 256;
     for (int i = 0; i < 256; i++) {
         bool self = (i >= 33 && i <= 126) || (i >= 161 && i <= 172) || i >= 174;
@@ -153,7 +161,14 @@ static struct file right_bpe(void)
         f.token[i] = letters[i];
         f.type[i] = 1;
     }
-    static const char *const more[] = {"ab", "abc", "\xc4\xa0" "a", "\xc4\xa0" "ab", "<|begin_of_text|>", "<|eot_id|>"};
+    static const char *const more[] = {"ab",
+                                       "abc",
+                                       "\xc4\xa0"
+                                       "a",
+                                       "\xc4\xa0"
+                                       "ab",
+                                       "<|begin_of_text|>",
+                                       "<|eot_id|>"};
     for (int i = 0; i < 6; i++) {
         f.token[256 + i] = more[i];
         f.type[256 + i] = i < 4 ? 1 : 3;
@@ -169,10 +184,18 @@ static struct file right_bpe(void)
 /* 0 <unk>, 1 <s>, 2 </s>, 3..258 bytes, then "a", "b", "ab", " ", " a". */
 static struct file right_spm(void)
 {
-    struct file f = {.model = "llama", .n_merges = ABSENT, .bos = 1, .eos = 2, .unknown = 0,
-                     .add_bos = ABSENT, .add_prefix = ABSENT, .type_elem = GGUF_I32};
+    struct file f = {.model = "llama",
+                     .n_merges = ABSENT,
+                     .bos = 1,
+                     .eos = 2,
+                     .unknown = 0,
+                     .add_bos = ABSENT,
+                     .add_prefix = ABSENT,
+                     .type_elem = GGUF_I32};
     static const char *const head[] = {"<unk>", "<s>", "</s>"};
-    static const char *const tail[] = {"a", "b", "ab", "\xe2\x96\x81", "\xe2\x96\x81" "a"};
+    static const char *const tail[] = {"a", "b", "ab", "\xe2\x96\x81",
+                                       "\xe2\x96\x81"
+                                       "a"};
     for (int i = 0; i < 3; i++) {
         f.token[i] = head[i];
         f.type[i] = i ? 3 : 2;
@@ -219,7 +242,7 @@ static void expect_refused(const struct file *f, const char *text)
     unbuild(b);
 }
 
-/* ---- tests ---------------------------------------------------------------------------------------- */
+/* ---- tests --------------------------------------------------------------------------------- */
 
 static void the_smallest_vocabularies_encode(void **state)
 {
@@ -325,7 +348,8 @@ static void special_ids_outside_the_vocabulary_are_refused(void **state)
 static void tokens_that_cannot_be_read_are_refused(void **state)
 {
     (void)state;
-    static const char *const bytes[] = {"<0x4>", "<0x411>", "0x41", "<0xG1>", "<0x1G>", "<1x41>", "<0x41)", "", "A"};
+    static const char *const bytes[] = {"<0x4>",  "<0x411>", "0x41", "<0xG1>", "<0x1G>",
+                                        "<1x41>", "<0x41)",  "",     "A"};
     for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
         struct file f = right_spm();
         f.token[3 + 0x41] = bytes[i];
@@ -365,7 +389,10 @@ static void a_vocabulary_without_byte_tokens_says_unknown_once_a_character(void 
         f.token[3 + i] = "";
         f.type[3 + i] = 5;
     }
-    expect_ids(&f, "\xc3\xa9" "ab\xff\xf0\x9f\x98\x80", 0, "262 0 261 0 0");
+    expect_ids(&f,
+               "\xc3\xa9"
+               "ab\xff\xf0\x9f\x98\x80",
+               0, "262 0 261 0 0");
 }
 
 static void merges_must_be_two_known_tokens_and_their_join(void **state)
@@ -374,12 +401,12 @@ static void merges_must_be_two_known_tokens_and_their_join(void **state)
     static const struct {
         const char *merge, *want;
     } rows[] = {
-        {"ab", "is not two texts"},         {"", "is not two texts"},
-        {" ab", "is not two texts"},        {"ab ", "is not two texts"},
-        {"a b c", "is not two texts"},      {"a  b", "is not two texts"},
-        {"aa b", "lacks: the left one"},    {"a bb", "lacks: the right one"},
-        {"a c", "lacks: the joined one"},   {"a b", "repeats number 0"},
-        {"\xff b", "byte-level alphabet"},  {"a \xc2\xad", "byte-level alphabet"},
+        {"ab", "is not two texts"},        {"", "is not two texts"},
+        {" ab", "is not two texts"},       {"ab ", "is not two texts"},
+        {"a b c", "is not two texts"},     {"a  b", "is not two texts"},
+        {"aa b", "lacks: the left one"},   {"a bb", "lacks: the right one"},
+        {"a c", "lacks: the joined one"},  {"a b", "repeats number 0"},
+        {"\xff b", "byte-level alphabet"}, {"a \xc2\xad", "byte-level alphabet"},
         {"a <|eot_id|>", "the right one"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -1,18 +1,25 @@
-#include "grammar_vocabulary.h"
+#include "vocabulary.h"
 
 #include "rng.h"
 #include "test.h"
 
 static const char *const pieces[] = {
-    "{\"", "\": \"", "\", \"", "\"}", "\"]", "\"},", "\"}, {\"", "\"], \"", "\"]}", "\"}]", "}]}", "]]}",
-    ": ", ", ", "\":", "\": ", " \"", ", \"", ": [", ": [{", ": {", ": [\"", "[]", "[[", "]]", "{}", "}}",
-    "\\n", "\\\"", "\\\\", "\\u", "\\u00", "\\ud83d", "\\ude00", "\\ud83d\\ude00", "\\u0041b", "\\u0000",
+    "{\"", "\": \"", "\", \"", "\"}", "\"]", "\"},", "\"}, {\"", "\"], \"", "\"]}",
+    "\"}]", "}]}", "]]}",
+    ": ", ", ", "\":", "\": ", " \"", ", \"", ": [", ": [{", ": {", ": [\"", "[]", "[[", "]]",
+    "{}", "}}",
+    "\\n", "\\\"", "\\\\", "\\u", "\\u00", "\\ud83d", "\\ude00", "\\ud83d\\ude00",
+    "\\u0041b", "\\u0000",
     "d83d\\ud", "00e9", "n", "na\"", "u0020\"", "a\\", "abc\\", "\\\", \"", "\"\"", "\"\\", "x\"]",
-    "\xc3", "\xa9", "\xe2\x82", "\xac", "\xf0\x9f", "\x98\x80", "\xf0\x9f\x98\x80", "\x80\xc3", "\xa9\"",
+    "\xc3", "\xa9", "\xe2\x82", "\xac", "\xf0\x9f", "\x98\x80", "\xf0\x9f\x98\x80",
+    "\x80\xc3", "\xa9\"",
     "\xed\xa0", "\xc0\x80", "a\xe2", "\xac, ", "e\xcc\x81", "\x01", "\x7f", "a\nb",
-    "0.", "0.5", "00", "10", "1, ", "1}", "1]", "-", "-1", ".5", ".25", "5, 6", "5], [", "0]]", "99",
-    "true", "false", "true, \"", "null", "nul", "l, ", "ent", "ent_", "ent\"", "ent_x\", \"", "_xyz\"",
-    "a\", \"b", "ab\"", "abc\", \"", "b\"]", "....", "...\"", "..........................................",
+    "0.", "0.5", "00", "10", "1, ", "1}", "1]", "-", "-1", ".5", ".25", "5, 6",
+    "5], [", "0]]", "99",
+    "true", "false", "true, \"", "null", "nul", "l, ", "ent", "ent_", "ent\"",
+    "ent_x\", \"", "_xyz\"",
+    "a\", \"b", "ab\"", "abc\", \"", "b\"]", "....", "...\"",
+    "..........................................",
     "a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h i j", "cardi", "ology\"",
     "cardiology", "{\"triage_", " the", " of", "The", "chest pain",
 };
@@ -42,7 +49,7 @@ void vocabulary_init(struct vocabulary *out, const char *sample, size_t n_sample
     set(&x, i++, "", 0);
     set(&x, i++, "", 0);
     for (size_t k = 0; k < 2 * N_PIECES; k++)
-        set(&x, i++, pieces[k / 2], k % 2 && k % 6 ? strlen(pieces[k / 2]) - 1 : strlen(pieces[k / 2]));
+        set(&x, i++, pieces[k / 2], strlen(pieces[k / 2]) - (k % 2 && k % 6));
     for (size_t k = 0; k < random; k++) {
         size_t n = 1 + rng_below(seed, 2 * k, 12);
         size_t at = n_sample > n ? rng_below(seed, 2 * k + 1, (uint32_t)(n_sample - n)) : 0;

@@ -1,5 +1,5 @@
 /*
- * sched: which rows go into the next step, and what becomes of its results. Runs on the engine thread.
+ * scheduler: which rows go into the next step, and what becomes of its results. Runs on the engine thread.
  *
  * A sequence is a list of tokens of which the first kv.len have been computed; whatever its history
  * (waiting, prefilling, decoding, preempted, a fork for scoring), the next step computes some of the
@@ -13,8 +13,8 @@
  * the rest of batch_tokens in order of arrival; admission is first come, first served. So a request
  * waits at most for those that came before it.
  */
-#ifndef MAS_SCHED_H
-#define MAS_SCHED_H
+#ifndef MAS_SCHEDULER_H
+#define MAS_SCHEDULER_H
 
 #include "engine.h"
 #include "forward.h"

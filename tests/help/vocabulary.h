@@ -1,6 +1,6 @@
-/* grammar_vocabulary: made-up vocabularies for tests of constrained decoding. */
-#ifndef MAS_GRAMMAR_VOCABULARY_H
-#define MAS_GRAMMAR_VOCABULARY_H
+/* vocabulary: made-up vocabularies for tests of constrained decoding. */
+#ifndef MAS_VOCABULARY_H
+#define MAS_VOCABULARY_H
 
 #include "grammar.h"
 

@@ -1,0 +1,145 @@
+#include "case.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "fmt_random.h"
+#include "rng.h"
+
+#define X(op) extern const struct case_set case_##op;
+OP_LIST(X)
+#undef X
+
+const struct case_set *const case_registry[OP_COUNT] = {
+#define X(op) [OP_##op] = &case_##op,
+    OP_LIST(X)
+#undef X
+};
+
+void case_free(struct op_case *c)
+{
+    arena_free(&c->arena);
+}
+
+void *case_buf(struct op_case *c, const char *name, enum case_role role, enum case_type type,
+               size_t n, size_t size)
+{
+    size_t bytes;
+    struct case_buf *b = &c->buf[c->n_buf++];
+    void *host = size_mul(n, size, &bytes) ? arena_alloc(&c->arena, bytes, 1) : NULL;
+    *b = (struct case_buf){name, role, type, host, bytes, 0, 0};
+    return host;
+}
+
+float *case_floats(struct op_case *c, const char *name, enum case_role role, int64_t n, uint64_t key,
+                   float std)
+{
+    float *x = case_buf(c, name, role, CASE_F32, (size_t)n, sizeof *x);
+    for (int64_t i = 0; x && i < n; i++) /* uniform: deviation 1 / sqrt 12 */
+        x[i] = (rng_uniform(key, (uint64_t)i) - 0.5f) * 3.4641016f * std;
+    return x;
+}
+
+void *case_weights(struct op_case *c, int i, const char *name, enum fmt fmt, int64_t rows,
+                   int64_t cols, uint64_t key, float std)
+{
+    size_t row;
+    if (!fmt_row_bytes(fmt, cols, &row)) {
+        c->buf[c->n_buf++] = (struct case_buf){.name = name};
+        return NULL;
+    }
+    void *data = case_buf(c, name, CASE_IN, CASE_BYTES, (size_t)rows, row);
+    if (data)
+        fmt_random(fmt, key, 0, rows * (cols / fmt_info(fmt)->block_elems), std, data);
+    c->w[i] = (struct tensor){.fmt = fmt, .n_dim = 2, .dim = {rows, cols, 1, 1}, .row_bytes = row};
+    return data;
+}
+
+void case_tolerance(struct op_case *c, double abs, double rel)
+{
+    c->buf[c->n_buf - 1].abs = abs;
+    c->buf[c->n_buf - 1].rel = rel;
+}
+
+int case_done(const struct op_case *c, struct err *e)
+{
+    for (int i = 0; i < c->n_buf; i++)
+        if (!c->buf[i].host)
+            return NOMEM(e, c->buf[i].bytes, "case");
+    return 0;
+}
+
+int case_upload(const struct op_case *c, struct ops *ops, struct case_device *d, struct err *e)
+{
+    const struct dev_api *api = ops->dev->api;
+    *d = (struct case_device){.ops = ops};
+    for (int i = 0; i < c->n_buf; i++) {
+        const struct case_buf *b = &c->buf[i];
+        TRY(api->alloc(ops->dev, MEM_DEVICE, b->bytes, &d->buf[i], e));
+        d->dev[i] = d->buf[i].ptr;
+        if (b->role == CASE_OUT)
+            TRY(api->fill(ops->dev, NULL, d->dev[i], 0xff, b->bytes, e));
+        else
+            TRY(api->copy(ops->dev, NULL, d->dev[i], b->host, b->bytes, e));
+    }
+    size_t scratch = ops->scratch_bytes(ops, &c->limits);
+    TRY(api->alloc(ops->dev, MEM_DEVICE, scratch, &d->scratch, e));
+    TRY(api->fill(ops->dev, NULL, d->scratch.ptr, 0xff, scratch, e));
+    ops->bind_scratch(ops, d->scratch.ptr, scratch);
+    return api->sync(ops->dev, NULL, e);
+}
+
+int case_run(const struct op_case *c, struct case_device *d, struct err *e)
+{
+    TRY(c->run(c, d->dev, d->ops, NULL, e));
+    return d->ops->dev->api->sync(d->ops->dev, NULL, e);
+}
+
+int case_download(const struct op_case *c, struct case_device *d, int i, void *host, struct err *e)
+{
+    struct device *dev = d->ops->dev;
+    TRY(dev->api->copy(dev, NULL, host, d->dev[i], c->buf[i].bytes, e));
+    return dev->api->sync(dev, NULL, e);
+}
+
+void case_release(struct case_device *d)
+{
+    d->ops->bind_scratch(d->ops, NULL, 0);
+    for (int i = 0; i < CASE_BUFS; i++)
+        d->ops->dev->api->free(d->ops->dev, &d->buf[i]);
+    d->ops->dev->api->free(d->ops->dev, &d->scratch);
+}
+
+/* How much of its tolerance one number uses; equal numbers, and NaN against NaN, use none. */
+static double case_used(double got, double want, double allowed)
+{
+    if (got == want || (isnan(got) && isnan(want)))
+        return 0;
+    double error = fabs(got - want);
+    if (!(error <= allowed)) /* NaN fails this */
+        return error > allowed && allowed > 0 ? error / allowed : INFINITY;
+    return error / allowed;
+}
+
+struct case_diff case_compare(const struct case_buf *b, const void *got, const void *want)
+{
+    struct case_diff worst = {.worst = -1};
+    size_t size = b->type == CASE_BYTES ? 1 : 4;
+    for (size_t i = 0; i < b->bytes / size; i++) {
+        double x, y;
+        if (b->type == CASE_F32) {
+            x = (double)((const float *)got)[i];
+            y = (double)((const float *)want)[i];
+        } else if (b->type == CASE_I32) {
+            x = ((const int32_t *)got)[i];
+            y = ((const int32_t *)want)[i];
+        } else {
+            x = ((const unsigned char *)got)[i];
+            y = ((const unsigned char *)want)[i];
+        }
+        double used = case_used(x, y, b->abs + b->rel * fabs(y));
+        if (worst.worst < 0 || used > worst.used)
+            worst = (struct case_diff){(int64_t)i, x, y, used};
+    }
+    return worst;
+}

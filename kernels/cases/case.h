@@ -1,0 +1,90 @@
+/*
+ * case: the shapes and inputs on which every backend is tested and timed, per op. A case knows its
+ * seeded inputs, how to call the op, how far a result may be from the oracle's, and how many bytes and
+ * operations it moves; tests and benchmarks iterate over the registry and contain no code per op.
+ *
+ * The registry is made from OP_LIST: an op without its case_<op>.c does not link.
+ */
+#ifndef MAS_CASE_H
+#define MAS_CASE_H
+
+#include "mem.h"
+#include "ops.h"
+
+enum case_role { CASE_IN, CASE_OUT, CASE_INOUT };
+enum case_type { CASE_F32, CASE_I32, CASE_BYTES }; /* how results are compared: the last two exactly */
+
+struct case_buf {
+    const char *name; /* "y" */
+    enum case_role role;
+    enum case_type type;
+    void *host; /* bytes, in the case's arena; NULL for a pure output */
+    size_t bytes;
+    double abs, rel; /* allowed: |got - want| <= abs + rel * |want| */
+};
+
+#define CASE_BUFS 12
+
+struct op_case {
+    char name[96];
+    bool bench; /* a real model's shape: timed, too large for the oracle */
+    struct arena arena;
+    struct case_buf buf[CASE_BUFS];
+    int n_buf;
+    double bytes; /* that must move between memory and the processor at least once */
+    double flops;
+    struct ops_limits limits;
+    /* Calls the op; dev[i] is where buf[i] lies on the device. */
+    int (*run)(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
+               struct err *e);
+    union { /* the op's arguments; run puts the pointers in */
+#define X(op) struct op##_args op;
+        OP_LIST(X)
+#undef X
+    } args;
+    struct tensor w[3];
+    struct kv_view kv;
+};
+
+struct case_set {
+    int n;
+    int (*make)(int i, struct op_case *c, struct err *e); /* fills a zeroed c; case_free in any case */
+};
+
+extern const struct case_set *const case_registry[OP_COUNT];
+
+void case_free(struct op_case *c);
+
+/* Adds a buffer of zeroed host memory (NULL when memory is out) and returns its memory. */
+void *case_buf(struct op_case *c, const char *name, enum case_role role, enum case_type type,
+               size_t n, size_t size);
+/* The same, with seeded numbers of mean 0 and the given deviation. */
+float *case_floats(struct op_case *c, const char *name, enum case_role role, int64_t n, uint64_t key,
+                   float std);
+/* A matrix of random blocks in buf[c->n_buf] and its descriptor w[i] (data is put in by run). */
+void *case_weights(struct op_case *c, int i, const char *name, enum fmt fmt, int64_t rows,
+                   int64_t cols, uint64_t key, float std);
+void case_tolerance(struct op_case *c, double abs, double rel); /* of the last buffer */
+int case_done(const struct op_case *c, struct err *e);          /* ERR_NOMEM if a buffer failed */
+
+/* A case on a device: buffers uploaded, pure outputs poisoned with 0xff bytes, scratch bound. */
+struct case_device {
+    struct ops *ops;
+    struct buf buf[CASE_BUFS], scratch;
+    void *dev[CASE_BUFS];
+};
+int case_upload(const struct op_case *c, struct ops *ops, struct case_device *d, struct err *e);
+int case_run(const struct op_case *c, struct case_device *d, struct err *e); /* runs and waits */
+/* Copies buffer i back into host memory of buf[i].bytes. */
+int case_download(const struct op_case *c, struct case_device *d, int i, void *host, struct err *e);
+void case_release(struct case_device *d); /* also after a failed upload */
+
+/* The comparison of one buffer. */
+struct case_diff {
+    int64_t worst;    /* index of the element that uses most of its tolerance; -1: nothing to say */
+    double got, want; /* there */
+    double used;      /* share of the tolerance: <= 1 is right; infinite for NaN against a number */
+};
+struct case_diff case_compare(const struct case_buf *b, const void *got, const void *want);
+
+#endif

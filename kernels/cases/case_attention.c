@@ -1,0 +1,113 @@
+/* case_attention: ragged batches over scrambled pages. Pages that no sequence owns are filled with 0xff
+ * bytes (NaN in the float formats): reading one shows. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "case.h"
+#include "fmt_random.h"
+
+#define ATTN_SEQS 4
+
+static const struct attn_shape {
+    enum fmt fmt;
+    int page_tokens, n_head, n_kv_head, head_dim;
+    int rows[ATTN_SEQS], len[ATTN_SEQS]; /* of each sequence; length 0 ends the list */
+    bool bench;
+} attn_shapes[] = {
+    {FMT_F16, 16, 1, 1, 8, {1}, {1}, false},
+    {FMT_F16, 16, 4, 2, 64, {1, 3, 0, 5}, {33, 3, 40, 100}, false},
+    {FMT_Q8_0, 32, 8, 1, 128, {2, 1, 40}, {65, 31, 40}, false},
+    {FMT_F32, 64, 6, 3, 20, {7, 1}, {130, 64}, false},
+    {FMT_BF16, 16, 2, 2, 48, {1, 1, 1}, {32, 96, 7}, false},
+    {FMT_Q4_0, 32, 40, 1, 32, {3, 1}, {70, 2}, false}, /* more query heads than an item takes */
+    {FMT_F16, 256, 4, 4, 256, {33}, {300}, false},
+    {FMT_F16, 64, 32, 8, 128, {1}, {8192}, true},
+    {FMT_Q8_0, 64, 32, 8, 128, {1}, {8192}, true},
+    {FMT_F16, 64, 32, 8, 128, {512}, {512}, true},
+};
+
+static int attention_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
+                         struct err *e)
+{
+    struct kv_view kv = c->kv;
+    kv.k = dev[1];
+    kv.v = dev[2];
+    struct attention_args a = c->args.attention;
+    a.q = dev[0];
+    a.kv = &kv;
+    a.q_start = dev[3];
+    a.kv_len = dev[4];
+    a.page = dev[5];
+    a.y = dev[6];
+    return ops->attention(ops, s, &a, e);
+}
+
+/* q_start, kv_len and the page table: sequences take their pages in turns, from the last page down. */
+static void attention_tables(const struct attn_shape *s, const struct attention_args *a, int n_page,
+                             int32_t *q_start, int32_t *kv_len, int32_t *page)
+{
+    for (int i = 0; i < a->n_seq; i++) {
+        q_start[i + 1] = q_start[i] + s->rows[i];
+        kv_len[i] = s->len[i];
+    }
+    int next = n_page - 1;
+    for (int p = 0; p < a->max_pages; p++)
+        for (int i = 0; i < a->n_seq; i++)
+            page[i * a->max_pages + p] = p * s->page_tokens < s->len[i] ? next-- : -1;
+}
+
+/* Random K or V in the pages that are used, 0xff in the one that is not (page 0). */
+static void attention_pages(const struct attn_shape *s, int n_page, uint64_t key, float std, void *data)
+{
+    const struct fmt_info *f = fmt_info(s->fmt);
+    int64_t blocks = (int64_t)s->n_kv_head * s->page_tokens * (s->head_dim / f->block_elems);
+    memset(data, 0xff, (size_t)blocks * f->block_bytes);
+    fmt_random(s->fmt, key, 0, (n_page - 1) * blocks, std,
+               (char *)data + (size_t)blocks * f->block_bytes);
+}
+
+static int attention_make(int i, struct op_case *c, struct err *e)
+{
+    const struct attn_shape *s = &attn_shapes[i];
+    struct attention_args a = {.n_head = s->n_head, .scale = 1 / sqrtf((float)s->head_dim)};
+    int n_page = 1;
+    for (; a.n_seq < ATTN_SEQS && s->len[a.n_seq]; a.n_seq++) {
+        int len = s->len[a.n_seq], pages = (len + s->page_tokens - 1) / s->page_tokens;
+        a.n_row += s->rows[a.n_seq];
+        a.max_kv_len = len > a.max_kv_len ? len : a.max_kv_len;
+        a.max_pages = pages > a.max_pages ? pages : a.max_pages;
+        n_page += pages;
+        c->flops += 4.0 * s->rows[a.n_seq] * len * s->n_head * s->head_dim;
+    }
+    size_t row = 0;
+    fmt_row_bytes(s->fmt, (int64_t)s->n_kv_head * s->head_dim, &row);
+    c->bench = s->bench;
+    snprintf(c->name, sizeof c->name, "%s %d sequences %d rows, up to %d tokens, %d/%d heads of %d",
+             fmt_info(s->fmt)->name, a.n_seq, a.n_row, a.max_kv_len, s->n_head, s->n_kv_head,
+             s->head_dim);
+    int64_t n = (int64_t)a.n_row * s->n_head * s->head_dim;
+    size_t slots = (size_t)n_page * (size_t)s->page_tokens;
+    case_floats(c, "q", CASE_IN, n, 10, 2);
+    void *k = case_buf(c, "kv.k", CASE_IN, CASE_BYTES, slots, row);
+    void *v = case_buf(c, "kv.v", CASE_IN, CASE_BYTES, slots, row);
+    int32_t *q_start = case_buf(c, "q_start", CASE_IN, CASE_I32, (size_t)a.n_seq + 1, sizeof *q_start);
+    int32_t *kv_len = case_buf(c, "kv_len", CASE_IN, CASE_I32, (size_t)a.n_seq, sizeof *kv_len);
+    int32_t *page = case_buf(c, "page", CASE_IN, CASE_I32, (size_t)(a.n_seq * a.max_pages), sizeof *page);
+    case_buf(c, "y", CASE_OUT, CASE_F32, (size_t)n, sizeof(float));
+    case_tolerance(c, 1e-5, 0);
+    TRY(case_done(c, e));
+    attention_tables(s, &a, n_page, q_start, kv_len, page);
+    attention_pages(s, n_page, 11, 1, k);
+    attention_pages(s, n_page, 12, 1, v);
+    c->kv = (struct kv_view){.fmt = s->fmt, .n_page = n_page, .page_tokens = s->page_tokens,
+                             .n_kv_head = s->n_kv_head, .head_dim = s->head_dim};
+    c->limits = (struct ops_limits){.max_rows = a.n_row, .max_kv_len = a.max_kv_len,
+                                    .n_head = s->n_head, .head_dim = s->head_dim};
+    c->args.attention = a;
+    c->bytes = 2.0 * (double)slots * (double)row;
+    c->run = attention_run;
+    return 0;
+}
+
+const struct case_set case_attention = {sizeof attn_shapes / sizeof *attn_shapes, attention_make};

@@ -1,0 +1,50 @@
+#include <stdio.h>
+
+#include "case.h"
+
+static const struct {
+    int n_row, n_pair;
+    int64_t n_vocab;
+    float std;
+    bool bench;
+} logprob_table[] = {
+    {1, 1, 1, 1, false},      {3, 7, 17, 3, false},          {2, 5, 1025, 200, false},
+    {4, 4, 32000, 4, false},  {8, 8, 128256, 3, true},
+};
+
+static int logprob_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
+                       struct err *e)
+{
+    struct logprob_args a = c->args.logprob;
+    a.logits = dev[0];
+    a.row = dev[1];
+    a.id = dev[2];
+    a.lp = dev[3];
+    return ops->logprob(ops, s, &a, e);
+}
+
+static int logprob_make(int i, struct op_case *c, struct err *e)
+{
+    int n_row = logprob_table[i].n_row, n_pair = logprob_table[i].n_pair;
+    int64_t n = logprob_table[i].n_vocab;
+    c->bench = logprob_table[i].bench;
+    snprintf(c->name, sizeof c->name, "%d rows of %lld, %d pairs, std %g", n_row, (long long)n, n_pair,
+             (double)logprob_table[i].std);
+    case_floats(c, "logits", CASE_IN, n_row * n, 18, logprob_table[i].std);
+    int32_t *row = case_buf(c, "row", CASE_IN, CASE_I32, (size_t)n_pair, sizeof *row);
+    int32_t *id = case_buf(c, "id", CASE_IN, CASE_I32, (size_t)n_pair, sizeof *id);
+    case_buf(c, "lp", CASE_OUT, CASE_F32, (size_t)n_pair, sizeof(float));
+    case_tolerance(c, 2e-6, 2e-7);
+    TRY(case_done(c, e));
+    for (int p = 0; p < n_pair; p++) {
+        row[p] = (n_row - 1) - p * n_row / n_pair; /* pairs of one row stand together */
+        id[p] = (int32_t)((n - 1 + 31 * (int64_t)p) % n);
+    }
+    c->args.logprob = (struct logprob_args){.n_row = n_row, .n_vocab = n, .n_pair = n_pair};
+    c->limits = (struct ops_limits){.max_logit_rows = n_row, .n_vocab = n};
+    c->bytes = 4.0 * n_row * (double)n;
+    c->run = logprob_run;
+    return 0;
+}
+
+const struct case_set case_logprob = {sizeof logprob_table / sizeof *logprob_table, logprob_make};

@@ -1,0 +1,149 @@
+/*
+ * case_matmul: every format alone in a set of shapes, then calls of several matrices with mixed formats.
+ * The weights have the deviation 1 / sqrt(n_in), so results have about that of x, 1, whatever n_in.
+ *
+ * Tolerance: x in 8 bits has a relative error of about 0.4 % in the result's deviation; 3 % is seven
+ * deviations of it. Float weights: f32 sums of n_in terms.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "case.h"
+
+struct matmul_shape {
+    int n_row;
+    int64_t n_in; /* in units of 256; tail is added to formats without blocks */
+    int tail;
+    int64_t n_out;
+    enum matmul_epilogue epilogue;
+    bool bias, zeros, bench;
+};
+
+static const struct matmul_shape matmul_shapes[] = {
+    {1, 1, 0, 1, EPI_STORE, false, false, false},
+    {1, 9, 13, 17, EPI_STORE, true, false, false},   /* 9 blocks: one more than a group of 8 */
+    {3, 2, 1, 3, EPI_ADD, false, false, false},
+    {9, 3, 15, 40, EPI_SWIGLU, true, false, false},
+    {33, 8, 0, 50, EPI_STORE, false, false, false},
+    {5, 2, 0, 16, EPI_ADD, true, true, false},       /* a block of zeros in x, one in w */
+    {70, 1, 7, 35, EPI_STORE, false, false, false},
+    {1, 16, 0, 4096, EPI_STORE, false, false, true},
+    {8, 16, 0, 4096, EPI_STORE, false, false, true},
+    {512, 16, 0, 4096, EPI_STORE, false, false, true},
+    {1, 16, 0, 14336, EPI_SWIGLU, false, false, true},
+    {1, 56, 0, 4096, EPI_ADD, false, false, true},
+};
+enum { N_SHAPES = sizeof matmul_shapes / sizeof *matmul_shapes };
+
+static const struct matmul_mix {
+    int n_row, n_out;
+    enum matmul_epilogue epilogue;
+    enum fmt fmt[3];
+    int64_t rows[3];
+} matmul_mixes[] = {
+    {4, 3, EPI_STORE, {FMT_Q4_K, FMT_Q4_K, FMT_Q6_K}, {64, 16, 16}},
+    {2, 3, EPI_ADD, {FMT_Q8_0, FMT_Q5_K, FMT_F16}, {20, 5, 1}},
+    {11, 2, EPI_SWIGLU, {FMT_Q4_K, FMT_Q8_0}, {24, 24}},
+    {1, 2, EPI_STORE, {FMT_F32, FMT_Q4_0}, {7, 33}},
+};
+enum { N_MIXES = sizeof matmul_mixes / sizeof *matmul_mixes };
+
+/* Buffers: x, then w, bias, y of each matrix. */
+static int matmul_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
+                      struct err *e)
+{
+    struct tensor w[3];
+    struct matmul_args a = c->args.matmul;
+    a.x = dev[0];
+    for (int i = 0; i < a.n_out; i++) {
+        w[i] = c->w[i];
+        w[i].data = dev[1 + 3 * i];
+        bool second = a.epilogue == EPI_SWIGLU && i == 1;
+        a.out[i] = (struct matmul_out){&w[i], c->buf[2 + 3 * i].bytes > 4 ? dev[2 + 3 * i] : NULL,
+                                       second ? NULL : dev[3 + 3 * i]};
+    }
+    return ops->matmul(ops, s, &a, e);
+}
+
+static const char *matmul_epilogue_name(enum matmul_epilogue epilogue)
+{
+    return epilogue == EPI_STORE ? "store" : epilogue == EPI_ADD ? "add" : "swiglu";
+}
+
+/* The i-th matrix with its bias (one number: none) and result. */
+static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, bool bias)
+{
+    static const char *const names[3][3] = {{"w0", "bias0", "y0"}, {"w1", "bias1", "y1"},
+                                            {"w2", "bias2", "y2"}};
+    const struct matmul_args *a = &c->args.matmul;
+    uint64_t key = 100 + (uint64_t)i;
+    case_weights(c, i, names[i][0], fmt, rows, a->n_in, key, 1 / sqrtf((float)a->n_in));
+    case_floats(c, names[i][1], CASE_IN, bias ? rows + 1 : 1, key + 10, 1);
+    enum case_role role = a->epilogue == EPI_ADD ? CASE_INOUT : CASE_OUT;
+    if (a->epilogue == EPI_SWIGLU && i == 1) { /* has no result of its own */
+        case_floats(c, names[i][2], CASE_IN, 1, key, 1);
+        return;
+    }
+    case_floats(c, names[i][2], role, a->n_row * rows, key + 20, 1);
+    bool exact = fmt == FMT_F32 || fmt == FMT_F16 || fmt == FMT_BF16;
+    double abs = exact ? 1e-5 : 0.03;
+    case_tolerance(c, a->epilogue == EPI_SWIGLU ? 5 * abs : abs, exact ? 1e-5 : 1e-3);
+    c->bytes += (double)rows * (double)c->w[i].row_bytes;
+    c->flops += 2.0 * (double)rows * (double)a->n_in * a->n_row;
+}
+
+static void matmul_limits(struct op_case *c)
+{
+    c->limits = (struct ops_limits){.max_rows = c->args.matmul.n_row,
+                                    .max_in = c->args.matmul.n_in,
+                                    .max_out = 1 << 20};
+    c->run = matmul_run;
+}
+
+static int matmul_make_mix(int i, struct op_case *c, struct err *e)
+{
+    const struct matmul_mix *m = &matmul_mixes[i];
+    c->args.matmul = (struct matmul_args){.n_row = m->n_row, .n_in = 512, .epilogue = m->epilogue,
+                                          .n_out = m->n_out};
+    snprintf(c->name, sizeof c->name, "%s+%s%s%s %dx512 %s", fmt_info(m->fmt[0])->name,
+             fmt_info(m->fmt[1])->name, m->n_out > 2 ? "+" : "",
+             m->n_out > 2 ? fmt_info(m->fmt[2])->name : "", m->n_row,
+             matmul_epilogue_name(m->epilogue));
+    case_floats(c, "x", CASE_IN, m->n_row * 512, 5, 1);
+    for (int k = 0; k < m->n_out; k++)
+        matmul_add(c, k, m->fmt[k], m->rows[k], k == 0);
+    matmul_limits(c);
+    return case_done(c, e);
+}
+
+static int matmul_make(int i, struct op_case *c, struct err *e)
+{
+    if (i >= FMT_COUNT * N_SHAPES)
+        return matmul_make_mix(i - FMT_COUNT * N_SHAPES, c, e);
+    const struct matmul_shape *s = &matmul_shapes[i % N_SHAPES];
+    enum fmt fmt = (enum fmt)(i / N_SHAPES);
+    const struct fmt_info *f = fmt_info(fmt);
+    int64_t n_in = s->n_in * 256 + (f->block_elems == 1 ? s->tail : 0);
+    if (f->block_elems == 32 && s->tail)
+        n_in += 96; /* three blocks of 32: a group of 8 that is not full */
+    c->bench = s->bench;
+    snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s%s%s", f->name, s->n_row, (long long)n_in,
+             (long long)s->n_out, matmul_epilogue_name(s->epilogue), s->bias ? " bias" : "",
+             s->zeros ? " zero blocks" : "");
+    int n_out = s->epilogue == EPI_SWIGLU ? 2 : 1;
+    c->args.matmul = (struct matmul_args){.n_row = s->n_row, .n_in = n_in, .epilogue = s->epilogue,
+                                          .n_out = n_out};
+    float *x = case_floats(c, "x", CASE_IN, s->n_row * n_in, 5, 1);
+    for (int k = 0; k < n_out; k++)
+        matmul_add(c, k, fmt, s->n_out, s->bias);
+    TRY(case_done(c, e));
+    if (s->zeros) {
+        memset(x, 0, 256 * sizeof *x);
+        memset(c->buf[1].host, 0, f->block_bytes);
+    }
+    matmul_limits(c);
+    return 0;
+}
+
+const struct case_set case_matmul = {FMT_COUNT * N_SHAPES + N_MIXES, matmul_make};

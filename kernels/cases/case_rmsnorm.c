@@ -1,0 +1,45 @@
+#include <stdio.h>
+
+#include "case.h"
+
+static const struct {
+    int n_row;
+    int64_t n;
+    float std;
+    bool bench;
+} rmsnorm_table[] = {
+    {1, 1, 1, false},      {3, 17, 1, false},        {33, 64, 1e-4f, false}, {2, 4101, 30, false},
+    {5, 2048, 0, false}, /* zeros: eps alone decides */
+    {1, 8192, 1e3f, false}, {1, 4096, 1, true},      {512, 4096, 1, true},
+};
+
+static int rmsnorm_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
+                       struct err *e)
+{
+    struct rmsnorm_args a = c->args.rmsnorm;
+    a.x = dev[0];
+    a.w = dev[1];
+    a.y = dev[2];
+    return ops->rmsnorm(ops, s, &a, e);
+}
+
+static int rmsnorm_make(int i, struct op_case *c, struct err *e)
+{
+    int n_row = rmsnorm_table[i].n_row;
+    int64_t n = rmsnorm_table[i].n;
+    c->bench = rmsnorm_table[i].bench;
+    snprintf(c->name, sizeof c->name, "%dx%lld std %g", n_row, (long long)n,
+             (double)rmsnorm_table[i].std);
+    case_floats(c, "x", CASE_IN, n_row * n, 2, rmsnorm_table[i].std);
+    case_floats(c, "w", CASE_IN, n, 3, 1);
+    case_buf(c, "y", CASE_OUT, CASE_F32, (size_t)(n_row * n), sizeof(float));
+    case_tolerance(c, 0, 2e-6);
+    TRY(case_done(c, e));
+    c->args.rmsnorm = (struct rmsnorm_args){.n_row = n_row, .n = n, .eps = 1e-5f};
+    c->bytes = 8.0 * n_row * (double)n;
+    c->flops = 4.0 * n_row * (double)n;
+    c->run = rmsnorm_run;
+    return 0;
+}
+
+const struct case_set case_rmsnorm = {sizeof rmsnorm_table / sizeof *rmsnorm_table, rmsnorm_make};

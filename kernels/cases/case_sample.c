@@ -1,0 +1,79 @@
+/* case_sample: the chosen ids are compared exactly. A backend in f32 and the oracle in double agree
+ * because the best score of these seeds is ahead of the second by far more than f32 resolves, and no
+ * token sits on the edge of top_p. */
+#include <math.h>
+#include <stdio.h>
+
+#include "case.h"
+#include "rng.h"
+
+#define SAMPLE_MASKS 3 /* every third token; the last token only; none at all */
+
+static const struct sample_shape {
+    int n_row;
+    int64_t n_vocab;
+    float std;
+    struct sample_row p; /* key and mask are set per row */
+    bool mask, bench;
+} sample_shapes[] = {
+    {1, 1, 1, {.temperature = 1, .top_p = 1}, false, false},
+    {9, 17, 3, {.temperature = 0, .top_p = 1}, true, false},
+    {33, 1000, 3, {.temperature = 1, .top_p = 1}, true, false},
+    {33, 1003, 3, {.temperature = 0.7f, .top_p = 1, .top_k = 5}, true, false},
+    {33, 999, 3, {.temperature = 1.5f, .top_p = 0.8f}, true, false},
+    {33, 515, 3, {.temperature = 0.9f, .top_p = 1, .min_p = 0.05f}, false, false},
+    {33, 2000, 2, {.temperature = 1, .top_p = 0.9f, .min_p = 0.02f, .top_k = 40}, true, false},
+    {5, 300, 1, {.temperature = 1, .top_p = 1e-6f, .top_k = 1000000}, true, false},
+    {1, 128256, 3, {.temperature = 0, .top_p = 1}, false, true},
+    {1, 128256, 3, {.temperature = 1, .top_p = 1}, false, true},
+    {1, 128256, 3, {.temperature = 1, .top_p = 0.9f}, false, true},
+    {1, 128256, 3, {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.05f, .top_k = 40}, false, true},
+    {32, 128256, 3, {.temperature = 0.7f, .top_p = 0.9f}, false, true},
+};
+
+static int sample_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
+                      struct err *e)
+{
+    struct sample_args a = c->args.sample;
+    a.logits = dev[0];
+    a.p = dev[1];
+    a.mask_bits = dev[2];
+    a.id = dev[3];
+    a.lp = dev[4];
+    return ops->sample(ops, s, &a, e);
+}
+
+static int sample_make(int i, struct op_case *c, struct err *e)
+{
+    const struct sample_shape *s = &sample_shapes[i];
+    size_t words = ((size_t)s->n_vocab + 31) / 32;
+    c->bench = s->bench;
+    snprintf(c->name, sizeof c->name, "%dx%lld t %g k %d p %g min %g%s", s->n_row,
+             (long long)s->n_vocab, (double)s->p.temperature, (int)s->p.top_k, (double)s->p.top_p,
+             (double)s->p.min_p, s->mask ? " masked" : "");
+    float *x = case_floats(c, "logits", CASE_IN, s->n_row * s->n_vocab, 19, s->std);
+    struct sample_row *p = case_buf(c, "p", CASE_IN, CASE_BYTES, (size_t)s->n_row, sizeof *p);
+    uint32_t *mask = case_buf(c, "mask_bits", CASE_IN, CASE_BYTES, SAMPLE_MASKS, words * sizeof *mask);
+    case_buf(c, "id", CASE_OUT, CASE_I32, (size_t)s->n_row, sizeof(int32_t));
+    case_buf(c, "lp", CASE_OUT, CASE_F32, (size_t)s->n_row, sizeof(float));
+    case_tolerance(c, 2e-6, 2e-7);
+    TRY(case_done(c, e));
+    for (int64_t j = 0; j < s->n_vocab; j += 3)
+        mask[j / 32] |= 1u << j % 32;
+    mask[words + (size_t)(s->n_vocab - 1) / 32] |= 1u << (s->n_vocab - 1) % 32;
+    for (int r = 0; r < s->n_row; r++) {
+        p[r] = s->p;
+        p[r].key = rng_key(20, (uint64_t)i, (uint64_t)r);
+        p[r].mask = s->mask ? r % (SAMPLE_MASKS + 1) - 1 : -1;
+    }
+    if (s->n_row > 8) /* one row that nothing can be drawn from */
+        x[8 * s->n_vocab + s->n_vocab / 2] = NAN;
+    c->args.sample = (struct sample_args){.n_row = s->n_row, .n_vocab = s->n_vocab,
+                                          .n_mask = SAMPLE_MASKS};
+    c->limits = (struct ops_limits){.max_logit_rows = s->n_row, .n_vocab = s->n_vocab};
+    c->bytes = 4.0 * s->n_row * (double)s->n_vocab;
+    c->run = sample_run;
+    return 0;
+}
+
+const struct case_set case_sample = {sizeof sample_shapes / sizeof *sample_shapes, sample_make};

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# generate, perplexity, bench, help: exit codes, messages and forms of output, on the demo model.
+set -u
+: "${MAS:?path of the program}"
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+failed=0
+
+# expect CODE TEXT COMMAND..: exit code and a text in stdout or stderr
+expect() {
+    local want=$1 text=$2 out code
+    shift 2
+    out=$("$@" 2>&1 </dev/null)
+    code=$?
+    if [ $code != "$want" ] || ! grep -qF -- "$text" <<<"$out"; then
+        echo "FAILED: $* : exit $code, wanted $want with '$text'; got: ${out:0:300}"
+        failed=1
+    fi
+}
+
+expect 0 'usage: mas COMMAND' "$MAS"
+expect 0 'usage: mas COMMAND' "$MAS" --help
+expect 64 "unknown command 'generat', did you mean 'generate'" "$MAS" generat
+for c in $("$MAS" help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do
+    expect 0 'Examples:' "$MAS" help "$c"
+    [ "$c" = version ] || [ "$c" = help ] || expect 0 '--' "$MAS" "$c" --help
+done
+
+gen=("$MAS" generate -m demo --quiet -t 1)
+expect 64 'no text' "${gen[@]}"
+expect 64 'both -p and -f' "${gen[@]}" -p x -f y
+expect 64 "bad -n '0'" "${gen[@]}" -p x -n 0
+expect 64 "bad --temp 'hot'" "${gen[@]}" -p x --temp hot
+expect 64 "bad --kv-type 'q4'" "${gen[@]}" -p x --kv-type q4
+expect 64 'unexpected argument' "${gen[@]}" x
+expect 66 '/no/such/file' "${gen[@]}" -f /no/such/file
+expect 66 '/no/such.gguf' "$MAS" generate -m /no/such.gguf -p x
+expect 69 'CUDA' "${gen[@]}" -p x --backend cuda
+expect 64 "unknown instruction set 'neon'" "${gen[@]}" -p x --isa neon
+expect 65 'exceeds the context of 64' "${gen[@]}" -p hello -n 60 --ctx 64
+expect 0 '' "${gen[@]}" -p '' -n 1 # BOS alone is a prompt
+
+"${gen[@]}" -p hello -n 12 --json >"$dir/a" || failed=1
+"${gen[@]}" -p hello -n 12 --json -t 2 --page-tokens 64 >"$dir/b" || failed=1
+strip() { sed 's/"first_seconds.*//' "$1"; }
+if [ "$(strip "$dir/a")" != "$(strip "$dir/b")" ]; then
+    echo "FAILED: the reply depends on threads or pages"
+    failed=1
+fi
+grep -q '"finish": "length", "prompt_tokens": 6' "$dir/a" || { echo "FAILED: $(cat "$dir/a")"; failed=1; }
+
+cat >"$dir/schema.json" <<'JSON'
+{"type": "object", "properties": {"answer": {"enum": ["A", "B"]}}, "required": ["answer"]}
+JSON
+expect 0 '{"answer": "' "${gen[@]}" -p hello --chat --schema "$dir/schema.json" -n 40
+echo '{"type": "objekt"}' >"$dir/bad.json"
+expect 78 'type must be one of' "${gen[@]}" -p hello --schema "$dir/bad.json"
+
+head -c 2000 "$0" >"$dir/text"
+expect 0 'perplexity' "$MAS" perplexity -m demo --quiet -f "$dir/text" --ctx 128 --chunks 3
+expect 65 'at least 4' "$MAS" perplexity -m demo --quiet -p a
+"$MAS" perplexity -m demo --quiet -p 'some text here' --logits-out "$dir/logits" >/dev/null || failed=1
+tokens=15 # BOS and 14 bytes
+vocab=$("$MAS" inspect -m demo --json | tr -d ' \n' | sed -n 's/.*"llama.vocab_size":\([0-9]*\).*/\1/p')
+[ "$(stat -c %s "$dir/logits")" = $((tokens * vocab * 4)) ] ||
+    { echo "FAILED: logits file has $(stat -c %s "$dir/logits") bytes, vocabulary $vocab"; failed=1; }
+expect 73 '/no/such/dir' "$MAS" perplexity -m demo -p 'some text' --logits-out /no/such/dir/x
+
+bench=("$MAS" bench model -m demo --quiet -r 2 -p 8 -n 4)
+expect 0 'pp8 |' "${bench[@]}"
+expect 0 'tg4 x 3 |' "${bench[@]}" --parallel 1,3
+expect 0 'model_filename,model_size' "${bench[@]}" -o csv
+expect 64 "bad -o 'xml'" "${bench[@]}" -o xml
+"${bench[@]}" -o json | grep -q '"avg_ts": [0-9]' || { echo "FAILED: bench json"; failed=1; }
+"$MAS" generate -m demo -p x -n 3 --quiet >/dev/full 2>"$dir/full"
+[ $? = 74 ] || { echo "FAILED: a full device is not noticed: $(cat "$dir/full")"; failed=1; }
+exit $failed

@@ -1,0 +1,164 @@
+/* Every case of every op, every CPU backend that this machine can run, against the oracle. No op is named
+ * here: a new one is tested as soon as it has cases. */
+#include "case.h"
+#include "cpu_isa.h"
+#include "test.h"
+
+struct result { /* of one case: a copy of each output buffer */
+    void *out[CASE_BUFS];
+};
+
+static void result_free(struct result *r)
+{
+    for (int i = 0; i < CASE_BUFS; i++)
+        free(r->out[i]);
+}
+
+static struct result run_case(const struct op_case *c, const char *kind, const char *isa, int threads)
+{
+    struct err e = {0};
+    struct ops *ops = NULL;
+    struct case_device d;
+    struct result r = {{0}};
+    const struct ops_options opt = {.n_threads = threads, .isa = isa};
+    ok(ops_open(kind, &opt, &ops, &e));
+    ok(case_upload(c, ops, &d, &e));
+    ok(case_run(c, &d, &e));
+    for (int i = 0; i < c->n_buf; i++) {
+        if (c->buf[i].role == CASE_IN)
+            continue;
+        r.out[i] = malloc(c->buf[i].bytes + 1);
+        assert_non_null(r.out[i]);
+        ok(case_download(c, &d, i, r.out[i], &e));
+    }
+    case_release(&d);
+    ops_close(ops);
+    return r;
+}
+
+static void compare(const char *op, const struct op_case *c, const char *isa, const struct result *got,
+                    const struct result *want, double *most)
+{
+    for (int i = 0; i < c->n_buf; i++) {
+        if (c->buf[i].role == CASE_IN)
+            continue;
+        struct case_diff d = case_compare(&c->buf[i], got->out[i], want->out[i]);
+        if (!(d.used <= 1))
+            fail_msg("%s [%s] %s: %s[%lld] is %.9g, the oracle has %.9g: %.0f %% of the tolerance", op,
+                     c->name, isa, c->buf[i].name, (long long)d.worst, d.got, d.want, 100 * d.used);
+        *most = d.used > *most ? d.used : *most;
+    }
+}
+
+static void every_op_agrees_with_the_oracle(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    for (int op = 0; op < OP_COUNT; op++) {
+        double most = 0;
+        int n = 0;
+        for (int i = 0; i < case_registry[op]->n; i++) {
+            struct op_case c = {0};
+            ok(case_registry[op]->make(i, &c, &e));
+            if (!c.bench) {
+                struct result want = run_case(&c, "ref", NULL, 1);
+                for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
+                    if (!cpu_isa_has((enum cpu_isa)isa))
+                        continue;
+                    const char *name = cpu_isa_name((enum cpu_isa)isa);
+                    struct result got = run_case(&c, "cpu", name, 2);
+                    compare(ops_op_name((enum op)op), &c, name, &got, &want, &most);
+                    result_free(&got);
+                    n++;
+                }
+                result_free(&want);
+            }
+            case_free(&c);
+        }
+        assert_true(n > 0);
+        print_message("%-10s %3d runs, at most %5.1f %% of the tolerance\n", ops_op_name((enum op)op), n,
+                      100 * most);
+    }
+}
+
+/* All bits of every output, in every instruction set and with 1 to 4 threads. */
+static void bits_do_not_depend_on_isa_or_threads(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    for (int op = 0; op < OP_COUNT; op++)
+        for (int i = 0; i < case_registry[op]->n; i++) {
+            struct op_case c = {0};
+            ok(case_registry[op]->make(i, &c, &e));
+            struct result want = {{0}};
+            if (!c.bench)
+                want = run_case(&c, "cpu", "scalar", 1);
+            for (int k = 1; k < 2 * CPU_ISA_COUNT && !c.bench; k++) {
+                enum cpu_isa isa = (enum cpu_isa)(k / 2);
+                int threads = k % 2 ? 2 + (i + k / 2) % 3 : 1; /* 1, and one of 2, 3, 4 */
+                if (!cpu_isa_has(isa))
+                    continue;
+                struct result got = run_case(&c, "cpu", cpu_isa_name(isa), threads);
+                for (int b = 0; b < c.n_buf; b++)
+                    if (want.out[b] && memcmp(want.out[b], got.out[b], c.buf[b].bytes) != 0)
+                        fail_msg("%s [%s]: %s differs between scalar, 1 thread and %s, %d threads",
+                                 ops_op_name((enum op)op), c.name, c.buf[b].name, cpu_isa_name(isa),
+                                 threads);
+                result_free(&got);
+            }
+            result_free(&want);
+            case_free(&c);
+        }
+}
+
+static void a_comparison_sees_nan_and_names_the_worst(void **state)
+{
+    (void)state;
+    const float want[4] = {1, 2, 3, 4};
+    float got[4] = {1, 2.05f, 3, 4};
+    struct case_buf b = {.type = CASE_F32, .bytes = sizeof want, .abs = 0.1};
+    struct case_diff d = case_compare(&b, got, want);
+    assert_true(d.worst == 1 && d.used > 0.49 && d.used < 0.51);
+    got[2] = (float)(0.0 / (double)(got[0] - 1)); /* NaN */
+    d = case_compare(&b, got, want);
+    assert_true(d.worst == 2 && !(d.used <= 1));
+    b = (struct case_buf){.type = CASE_F32, .bytes = sizeof want}; /* exact */
+    got[2] = 3;
+    assert_false(case_compare(&b, got, want).used <= 1);
+    assert_true(case_compare(&b, want, want).used == 0);
+}
+
+static void backends_are_chosen_by_name(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct ops *ops = NULL;
+    fails(ops_open("tpu", NULL, &ops, &e), ERR_NODEV, "unknown backend 'tpu'; use auto, cpu or ref");
+    fails(ops_open("cuda", NULL, &ops, &e), ERR_NODEV, "use auto, cpu or ref");
+    const struct ops_options bad = {.isa = "mmx"};
+    fails(ops_open("cpu", &bad, &ops, &e), ERR_USAGE, "unknown instruction set 'mmx'; use auto, scalar");
+    for (int isa = 0; isa < CPU_ISA_COUNT; isa++)
+        if (!cpu_isa_has((enum cpu_isa)isa)) {
+            const struct ops_options lacking = {.isa = cpu_isa_name((enum cpu_isa)isa)};
+            fails(ops_open("cpu", &lacking, &ops, &e), ERR_NODEV, cpu_isa_name((enum cpu_isa)isa));
+        }
+    assert_null(ops);
+    ok(ops_open("auto", NULL, &ops, &e));
+    assert_string_equal(ops->name, "cpu");
+    assert_string_equal(ops->dev->kind, "cpu");
+    assert_non_null(strstr(ops->dev->name, "thread"));
+    assert_string_equal(ops_op_name(OP_kv_write), "kv_write");
+    ops_close(ops);
+    ops_close(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_comparison_sees_nan_and_names_the_worst),
+        cmocka_unit_test(backends_are_chosen_by_name),
+        cmocka_unit_test(every_op_agrees_with_the_oracle),
+        cmocka_unit_test(bits_do_not_depend_on_isa_or_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,185 @@
+/* What a model file may say about its network: each rule broken once, in a copy of a committed model. */
+#include <math.h>
+
+#include "gguf_write.h"
+#include "model.h"
+#include "test.h"
+
+#define MODEL TEST_GOLDEN "/logits_llama_rope31.gguf"
+
+struct change {            /* what the copy does differently; NULL / 0 = nothing */
+    const char *drop_key;  /* leave out */
+    const char *set_u32;   /* replace by this number (or add) */
+    uint32_t u32;
+    const char *set_f32;
+    float f32;
+    const char *set_str, *str;
+    const char *drop_tensor, *add_tensor, *reshape_tensor;
+    bool poison_freqs; /* rope_freqs gets a zero */
+};
+
+static char dir[256], path[300];
+
+static bool is(struct gguf_str s, const char *name)
+{
+    return name && strlen(name) == s.len && !memcmp(name, s.s, s.len);
+}
+
+static void copy_keys(const struct gguf *g, struct gguf_writer *w, const struct change *c)
+{
+    struct err e;
+    for (size_t i = 0; i < gguf_n_kv(g); i++) {
+        const struct gguf_kv *kv = gguf_kv_at(g, i);
+        if (!is(kv->key, c->drop_key) && !is(kv->key, c->set_u32) && !is(kv->key, c->set_f32) &&
+            !is(kv->key, c->set_str))
+            ok(gguf_put_kv(w, kv, &e));
+    }
+    if (c->set_u32)
+        ok(gguf_put_u32(w, c->set_u32, c->u32, &e));
+    if (c->set_f32)
+        ok(gguf_put_f32(w, c->set_f32, c->f32, &e));
+    if (c->set_str)
+        ok(gguf_put_str(w, c->set_str, c->str, strlen(c->str), &e));
+}
+
+static void copy_tensors(const struct gguf *g, struct gguf_writer *w, const struct change *c)
+{
+    struct err e;
+    int64_t odd[2] = {2, 3};
+    static const float data[6] = {1, 2, 3, 4, 5, 6};
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+            const struct gguf_tensor *t = gguf_tensor_at(g, i);
+            char name[65];
+            snprintf(name, sizeof name, "%.*s", (int)t->name.len, t->name.s);
+            bool reshape = is(t->name, c->reshape_tensor);
+            if (is(t->name, c->drop_tensor))
+                continue;
+            if (pass == 0 && reshape)
+                ok(gguf_put_tensor(w, name, FMT_F32, 2, odd, &e));
+            else if (pass == 0)
+                ok(gguf_put_tensor(w, name, t->t.fmt, t->t.n_dim, t->t.dim, &e));
+            else if (reshape)
+                ok(gguf_put_data(w, data, sizeof data, &e));
+            else if (c->poison_freqs && is(t->name, "rope_freqs.weight")) {
+                float freqs[64] = {1, 0};
+                ok(gguf_put_data(w, freqs, t->bytes, &e));
+            } else {
+                ok(gguf_put_data(w, t->t.data, t->bytes, &e));
+            }
+        }
+        if (c->add_tensor && pass == 0)
+            ok(gguf_put_tensor(w, c->add_tensor, FMT_F32, 2, odd, &e));
+        else if (c->add_tensor)
+            ok(gguf_put_data(w, data, sizeof data, &e));
+    }
+}
+
+/* Opens a copy with this change; *m is to be freed when 0 is returned. */
+static int open_changed(const struct change *c, struct model *m, struct err *e)
+{
+    struct gguf *g = NULL, *copy = NULL;
+    struct gguf_writer *w = NULL;
+    struct err own;
+    if (gguf_open(MODEL, &g, &own) < 0 || gguf_writer_open(path, &w, &own) < 0)
+        fail_msg("%s", own.msg);
+    copy_keys(g, w, c);
+    copy_tensors(g, w, c);
+    const struct gguf_kv *tokens = gguf_find(g, "tokenizer.ggml.tokens");
+    int n_vocab = (int)tokens->count;
+    if (gguf_writer_finish(w, &own) < 0 || gguf_open(path, &copy, &own) < 0)
+        fail_msg("%s", own.msg);
+    int rc = model_init(copy, n_vocab, m, e);
+    if (rc == 0) /* its views die with the file: keep only what is the model's own */
+        weights_free(&m->w);
+    gguf_close(copy);
+    gguf_close(g);
+    return rc;
+}
+
+static void refuse(struct change c, const char *text)
+{
+    struct err e;
+    struct model m;
+    fails(open_changed(&c, &m, &e), ERR_DATA, text);
+}
+
+static void an_unchanged_copy_is_understood(void **state)
+{
+    (void)state;
+    struct err e;
+    struct model m;
+    struct change none = {0};
+    ok(open_changed(&none, &m, &e));
+    assert_string_equal(m.arch->name, "llama");
+    assert_int_equal(m.hp.n_layer, 2);
+    assert_int_equal(m.hp.n_head % m.hp.n_kv_head, 0);
+    assert_true(m.n_params > 10000);
+    model_free(&m);
+}
+
+static void hyperparameters_are_needed_and_in_range(void **state)
+{
+    (void)state;
+    refuse((struct change){.set_str = "general.architecture", .str = "mamba"}, "architecture 'mamba' is not supported; supported: llama");
+    refuse((struct change){.drop_key = "general.architecture"}, "general.architecture");
+    static const char *const needed[] = {"llama.block_count", "llama.embedding_length",
+                                         "llama.feed_forward_length", "llama.context_length",
+                                         "llama.attention.head_count"};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        refuse((struct change){.drop_key = needed[i]}, needed[i]);
+        refuse((struct change){.set_u32 = needed[i], .u32 = 0}, needed[i]);
+        refuse((struct change){.set_u32 = needed[i], .u32 = 0xffffffff}, needed[i]);
+        refuse((struct change){.set_str = needed[i], .str = "8"}, needed[i]);
+    }
+    refuse((struct change){.set_u32 = "llama.attention.head_count_kv", .u32 = 2}, "must divide evenly");
+    refuse((struct change){.set_u32 = "llama.rope.dimension_count", .u32 = 3}, "must be even");
+    refuse((struct change){.set_u32 = "llama.attention.value_length", .u32 = 6}, "differ");
+    refuse((struct change){.set_f32 = "llama.rope.freq_base", .f32 = NAN}, "llama.rope.freq_base");
+    refuse((struct change){.set_f32 = "llama.attention.layer_norm_rms_epsilon", .f32 = -1}, "epsilon");
+    refuse((struct change){.set_str = "llama.rope.scaling.type", .str = "yarn"}, "'yarn'; supported: none, linear");
+    refuse((struct change){.poison_freqs = true}, "rope_freqs.weight element 1 is 0");
+}
+
+static void tensors_must_all_be_there_fit_and_be_used(void **state)
+{
+    (void)state;
+    refuse((struct change){.drop_tensor = "blk.1.ffn_down.weight"}, "blk.1.ffn_down.weight");
+    refuse((struct change){.drop_tensor = "token_embd.weight"}, "token_embd.weight");
+    refuse((struct change){.reshape_tensor = "blk.0.attn_q.weight"}, "blk.0.attn_q.weight");
+    refuse((struct change){.add_tensor = "blk.0.ffn_gate_exps.weight"},
+           "'blk.0.ffn_gate_exps.weight' has no place");
+    refuse((struct change){.set_u32 = "llama.block_count", .u32 = 1}, "has no place");
+    refuse((struct change){.set_u32 = "llama.block_count", .u32 = 3}, "blk.2.attn_norm.weight");
+}
+
+static void linear_scaling_divides_the_frequencies(void **state)
+{
+    (void)state;
+    struct err e;
+    struct model plain, scaled;
+    struct change none = {0};
+    struct change scale = {.set_str = "llama.rope.scaling.type", .str = "linear",
+                           .set_f32 = "llama.rope.scaling.factor", .f32 = 4};
+    ok(open_changed(&none, &plain, &e));
+    ok(open_changed(&scale, &scaled, &e));
+    for (int i = 0; i < plain.hp.n_rot / 2; i++)
+        assert_true(fabsf(plain.inv_freq[i] / scaled.inv_freq[i] - 4) < 1e-5f);
+    model_free(&plain);
+    model_free(&scaled);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_unchanged_copy_is_understood),
+        cmocka_unit_test(hyperparameters_are_needed_and_in_range),
+        cmocka_unit_test(tensors_must_all_be_there_fit_and_be_used),
+        cmocka_unit_test(linear_scaling_divides_the_frequencies),
+    };
+    test_mkdir(dir);
+    snprintf(path, sizeof path, "%s/changed.gguf", dir);
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    test_rmdir(dir);
+    return rc;
+}

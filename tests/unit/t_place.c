@@ -1,0 +1,199 @@
+/* Carrying out a plan on the host: views of the mapping, or a copy that outlives the file. */
+#include "place.h"
+
+#include <unistd.h>
+
+#include "gguf_make.h"
+#include "test.h"
+
+enum { EMBD, UP, BIAS, SLOTS };
+static const struct weight_slot slots[SLOTS] = {
+    [EMBD] = {.name = "embd", .n_dim = 2, .dim = {64, 256}},
+    [UP] = {.name = "blk.%d.up", .n_dim = 2, .dim = {3, 64}},
+    [BIAS] = {.name = "blk.%d.bias", .optional = true, .n_dim = 1, .dim = {3}},
+};
+
+static struct scene {
+    char dir[256], path[300];
+    struct gguf *g;
+    struct weights w;
+    struct plan plan;
+    struct ops *ops;
+    uint64_t done, total;
+    int calls;
+} sc;
+
+static int set_up(void **state)
+{
+    struct gguf_make m;
+    struct err e;
+    const uint64_t layer[2] = {204, 204};
+    struct plan_input in = {.n_layer = 2, .layer_bytes = layer, .kv_bytes_per_token = 1, .n_ctx = 1,
+                            .n_seq = 1, .weights_mapped = true};
+    (void)state;
+    memset(&sc, 0, sizeof sc);
+    test_mkdir(sc.dir);
+    snprintf(sc.path, sizeof sc.path, "%s/m.gguf", sc.dir);
+    make_init(&m);
+    make_tensor(&m, "embd", 2, (uint64_t[]){256, 64}, FMT_F32); /* 64 KiB */
+    make_tensor(&m, "blk.1.up", 2, (uint64_t[]){64, 3}, FMT_Q8_0);
+    make_tensor(&m, "blk.0.up", 2, (uint64_t[]){64, 3}, FMT_Q8_0);
+    make_tensor(&m, "blk.1.bias", 1, (uint64_t[]){3}, FMT_F32);
+    make_save(&m, sc.path);
+    make_free(&m);
+    ok(gguf_open(sc.path, &sc.g, &e));
+    ok(weights_bind(sc.g, slots, SLOTS, 2, &sc.w, &e));
+    ok(plan_make(&in, &sc.plan, &e));
+    ok(ops_open("ref", &(struct ops_options){.n_threads = 1}, &sc.ops, &e));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    ops_close(sc.ops);
+    plan_free(&sc.plan);
+    weights_free(&sc.w);
+    gguf_close(sc.g);
+    test_rmdir(sc.dir);
+    return 0;
+}
+
+static void progress(uint64_t done, uint64_t total, void *user)
+{
+    struct scene *s = user;
+    assert_true(done >= s->done && done <= total);
+    s->done = done;
+    s->total = total;
+    s->calls++;
+}
+
+static void mapped_weights_are_views_of_the_file(void **state)
+{
+    (void)state;
+    struct err e;
+    struct place *p;
+    const struct tensor *t[SLOTS];
+    ok(place_run(&sc.plan, &sc.w, sc.ops, progress, &sc, &p, &e));
+    assert_true(sc.calls >= 4);
+    assert_int_equal(sc.done, sc.total);
+    ok(place_layer(p, 1, NULL, t, &e));
+    assert_ptr_equal(t[UP]->data, gguf_tensor_find(sc.g, "blk.1.up")->t.data);
+    assert_ptr_equal(t[EMBD]->data, gguf_tensor_find(sc.g, "embd")->t.data);
+    assert_non_null(t[BIAS]->data);
+    place_release(p, 1, NULL);
+    ok(place_layer(p, 0, NULL, t, &e));
+    assert_ptr_equal(t[UP]->data, gguf_tensor_find(sc.g, "blk.0.up")->t.data);
+    assert_null(t[BIAS]->data);
+    fails(place_layer(p, 2, NULL, t, &e), ERR_BUG, "layer 2 of 2");
+    assert_int_equal(truncate(sc.path, 64), 0);
+    fails(place_layer(p, 0, NULL, t, &e), ERR_IO, "model file changed");
+    place_free(p);
+    place_free(NULL);
+}
+
+static void copied_weights_outlive_the_file(void **state)
+{
+    (void)state;
+    struct err e;
+    struct place *p;
+    const struct tensor *t[SLOTS];
+    sc.plan.weights_mapped = false;
+    ok(place_run(&sc.plan, &sc.w, sc.ops, progress, &sc, &p, &e));
+    assert_int_equal(sc.done, sc.total);
+    assert_int_equal(truncate(sc.path, 0), 0);
+    for (int l = 0; l < 2; l++) {
+        ok(place_layer(p, l, NULL, t, &e));
+        const unsigned char *up = t[UP]->data, *embd = t[EMBD]->data;
+        assert_int_equal((uintptr_t)up % 64, 0);
+        for (size_t i = 0; i < tensor_bytes(t[UP]); i++)
+            assert_int_equal(up[i], (unsigned char)(i + 1));
+        for (size_t i = 0; i < tensor_bytes(t[EMBD]); i++)
+            assert_int_equal(embd[i], (unsigned char)(i + 1));
+    }
+    place_free(p);
+}
+
+static void a_file_cut_before_the_load_is_a_message(void **state)
+{
+    (void)state;
+    struct err e;
+    struct place *p;
+    assert_int_equal(truncate(sc.path, 4096), 0);
+    fails(place_run(&sc.plan, &sc.w, sc.ops, NULL, NULL, &p, &e), ERR_IO, "model file changed");
+    sc.plan.weights_mapped = false;
+    fails(place_run(&sc.plan, &sc.w, sc.ops, NULL, NULL, &p, &e), ERR_IO, "model file changed");
+}
+
+static void cut_file(uint64_t done, uint64_t total, void *user)
+{
+    (void)done, (void)total;
+    assert_int_equal(truncate(user, 4096), 0);
+}
+
+static void a_file_cut_during_the_load_is_a_message(void **state)
+{
+    (void)state;
+    struct err e;
+    struct place *p;
+    for (int mapped = 0; mapped <= 1; mapped++) {
+        sc.plan.weights_mapped = mapped;
+        fails(place_run(&sc.plan, &sc.w, sc.ops, cut_file, sc.path, &p, &e), ERR_IO,
+              "model file changed");
+        tear_down(state);
+        set_up(state);
+    }
+}
+
+static void other_places_than_the_host_are_refused(void **state)
+{
+    (void)state;
+    struct err e;
+    struct place *p;
+    struct device gpu = *sc.ops->dev;
+    struct ops fake = *sc.ops;
+    gpu.kind = "cuda";
+    fake.dev = &gpu;
+    fails(place_run(&sc.plan, &sc.w, &fake, NULL, NULL, &p, &e), ERR_NODEV, "device kind 'cuda'");
+    sc.plan.layer[1] = PLAN_STREAM;
+    fails(place_run(&sc.plan, &sc.w, sc.ops, NULL, NULL, &p, &e), ERR_NODEV, "cannot place layer 1");
+    sc.plan.n_layer = 1;
+    fails(place_run(&sc.plan, &sc.w, sc.ops, NULL, NULL, &p, &e), ERR_BUG, "1 layers");
+}
+
+static int no_memory(struct device *d, enum mem_space space, size_t bytes, struct buf *out,
+                     struct err *e)
+{
+    (void)d, (void)space, (void)out;
+    FAIL(e, ERR_NOMEM, "out of memory: %zu bytes", bytes);
+}
+
+static void a_failing_device_allocation_is_passed_up(void **state)
+{
+    (void)state;
+    struct err e;
+    struct place *p;
+    struct dev_api api = *sc.ops->dev->api;
+    struct device dev = *sc.ops->dev;
+    struct ops fake = *sc.ops;
+    api.alloc = no_memory;
+    dev.api = &api;
+    fake.dev = &dev;
+    sc.plan.weights_mapped = false;
+    fails(place_run(&sc.plan, &sc.w, &fake, NULL, NULL, &p, &e), ERR_NOMEM, "out of memory");
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(mapped_weights_are_views_of_the_file),
+        T(copied_weights_outlive_the_file),
+        T(a_file_cut_before_the_load_is_a_message),
+        T(a_file_cut_during_the_load_is_a_message),
+        T(other_places_than_the_host_are_refused),
+        T(a_failing_device_allocation_is_passed_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
