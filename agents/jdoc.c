@@ -28,6 +28,19 @@ static size_t jdoc_depth(const char *s, size_t n)
     return most;
 }
 
+/* Did parsing fail for lack of memory? The library reports that by no text at all, or as a syntax error at
+ * the string that it could not copy; the same text read again then ends otherwise. */
+static bool jdoc_starved(const char *s, size_t n, const json_error_t *first)
+{
+    json_error_t again = {.position = 0};
+    if (!first->text[0])
+        return true;
+    json_t *doc = json_loadb(s, n, JSON_REJECT_DUPLICATES, &again);
+    bool differs = doc || strcmp(again.text, first->text) != 0;
+    json_decref(doc);
+    return differs;
+}
+
 int jdoc_load(const char *s, size_t n, json_t **out, struct err *e)
 {
     size_t depth = jdoc_depth(s, n);
@@ -35,12 +48,10 @@ int jdoc_load(const char *s, size_t n, json_t **out, struct err *e)
         FAIL(e, ERR_DATA, "JSON nested %zu deep, the limit is %d", depth, JDOC_DEPTH);
     json_error_t je = {.position = 0};
     json_t *doc = json_loadb(s, n, JSON_REJECT_DUPLICATES, &je);
-    if (!doc) {
-        /* out of memory is not always told apart by the library: then it gives no text at all */
-        if (json_error_code(&je) == json_error_out_of_memory || !je.text[0])
-            return NOMEM(e, n, "a JSON document");
+    if (!doc && jdoc_starved(s, n, &je))
+        return NOMEM(e, n, "a JSON document");
+    if (!doc)
         FAIL(e, ERR_DATA, "bad JSON at column %d: %s", je.position, je.text);
-    }
     *out = doc;
     return 0;
 }

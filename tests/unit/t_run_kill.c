@@ -2,6 +2,7 @@
  * complete: each question exactly once, results as if nothing had happened. */
 #include <errno.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,6 +34,47 @@ static void wait_ns(long ns)
     nanosleep(&t, NULL);
 }
 
+static off_t trace_size(const char *dir)
+{
+    char path[300];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/traces.jsonl", dir);
+    return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
+/* Kills the child once it has written 0 to 11 cases more (6 KB each), and a moment of up to 0.5 ms later: anywhere
+ * from its start to the middle of a write. Gives up when it has ended by itself. */
+static void kill_later(pid_t pid, const char *dir, uint64_t key)
+{
+    off_t until = trace_size(dir) + (off_t)rng_below(key, 0, 12) * 6000;
+    siginfo_t ended = {.si_pid = 0};
+    while (trace_size(dir) < until && ended.si_pid == 0) {
+        wait_ns(50000);
+        assert_int_equal(waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT), 0);
+    }
+    wait_ns((long)rng_below(key, 1, 500000));
+    kill(pid, SIGKILL);
+}
+
+static size_t finished(const char *dir)
+{
+    struct str s = STR_INIT;
+    test_run(&s, "grep -c '^{\"case\"' '%s/traces.jsonl'", dir);
+    size_t n = (size_t)atol(s.s);
+    str_free(&s);
+    return n;
+}
+
+/* Tails that were found and set aside. */
+static size_t torn(const char *dir)
+{
+    struct str s = STR_INIT;
+    test_run(&s, "ls '%s' | grep -c tail.bad", dir);
+    size_t n = (size_t)atol(s.s);
+    str_free(&s);
+    return n;
+}
+
 static void a_run_killed_200_times_ends_as_an_uninterrupted_one(void **state)
 {
     (void)state;
@@ -54,14 +96,14 @@ static void a_run_killed_200_times_ends_as_an_uninterrupted_one(void **state)
         assert_true(pid >= 0);
         if (pid == 0)
             child(&m, dir, round);
-        /* 1 to 9 ms while kills are due: long enough for some cases, too short for many */
-        if (kills < KILLS) {
-            wait_ns(1000000 + (long)rng_below(rng_key(7, round, 0), 0, 8000000));
-            kill(pid, SIGKILL);
-        }
+        if (kills < KILLS)
+            kill_later(pid, dir, rng_key(7, round, 0));
         while (waitpid(pid, &status, 0) < 0)
             assert_int_equal(errno, EINTR);
         kills += WIFSIGNALED(status);
+        if (kills == KILLS && WIFSIGNALED(status))
+            print_message("after %d kills %zu of %d questions are finished\n", kills, finished(dir),
+                          QUESTIONS);
         if (!WIFSIGNALED(status)) { /* finished, perhaps before all kills: then start once more */
             assert_int_equal(WEXITSTATUS(status), 0);
             if (kills >= KILLS)
@@ -73,7 +115,7 @@ static void a_run_killed_200_times_ends_as_an_uninterrupted_one(void **state)
     bench_cases(dir, &got);
     assert_int_equal(got.len, want.len);
     assert_string_equal(got.s, want.s);
-    print_message("%d kills\n", kills);
+    print_message("%d kills, %zu of them cut a case in its writing\n", kills, torn(dir));
     str_free(&want);
     str_free(&got);
     medqa_free(&m);

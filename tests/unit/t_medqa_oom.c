@@ -1,0 +1,118 @@
+/* The readers of the agents when memory runs out: an error, no leak, no crash. */
+#include "oom.h"
+
+#include <jansson.h>
+
+#include "answer.h"
+#include "catalog.h"
+#include "medqa.h"
+#include "prompt.h"
+#include "result.h"
+#include "test.h"
+
+static int read_questions(void *arg)
+{
+    static const char text[] =
+        "{\"question\": \"Q?\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": \"d\"}, "
+        "\"answer_idx\": \"C\", \"meta_info\": \"step1\"}\n{}\n"
+        "{\"sent1\": \"S\", \"sent2\": \"T\", \"ending0\": \"a\", \"ending1\": \"b\", \"ending2\": \"c\", "
+        "\"ending3\": \"d\", \"label\": 1}\n";
+    struct medqa m = {.n = 0};
+    struct err e;
+    (void)arg;
+    int rc = medqa_parse(text, strlen(text), "x", &m, &e);
+    medqa_free(&m);
+    return rc;
+}
+
+static int read_catalogue(void *arg)
+{
+    static const char text[] = "specialties:\n  - {id: a, name: A, kind: generalist, scope: all}\n"
+                               "  - {id: b, name: B, kind: medical, scope: some}\n";
+    struct catalog c = {.n = 0};
+    struct err e;
+    (void)arg;
+    int rc = catalog_parse(text, strlen(text), "x", &c, &e);
+    catalog_free(&c);
+    return rc;
+}
+
+static int read_decision(void *arg)
+{
+    static const char text[] = "{\"final_answer\": \"A\", \"ordered_differential\": [\"x\", \"y\"], "
+                               "\"justification\": \"j\", \"warnings\": [\"w\"]}";
+    struct answer_decision d;
+    struct arena a = {.head = NULL};
+    struct err e;
+    (void)arg;
+    int rc = answer_decision(text, strlen(text), 4, &a, &d, &e);
+    arena_free(&a);
+    return rc;
+}
+
+static int read_result(void *arg)
+{
+    static const char text[] =
+        "{\"case\": \"0000-00000000\", \"n\": 0, \"calls\": 1, \"state\": \"answered\", \"n_options\": 4, "
+        "\"predicted\": \"A\", \"key\": \"A\", \"correct\": true, \"answer\": \"\", \"why\": \"\", "
+        "\"step\": \"\", \"p\": null, \"selected\": [\"ent\"], \"reports\": 1, \"agreement\": null, "
+        "\"prompt_tokens\": 1, \"cached_tokens\": 0, \"new_tokens\": 1, \"seconds\": 1, \"joules\": null, "
+        "\"question\": \"q\"}";
+    struct results rs = {.n = 0};
+    struct err e;
+    (void)arg;
+    int rc = result_read(&rs, text, strlen(text), &e);
+    results_free(&rs);
+    return rc;
+}
+
+static int read_prompt(void *arg)
+{
+    static const char *const slots[] = {"question", "options", NULL};
+    struct prompt_source src = {"", "direct"};
+    struct prompt *p = NULL;
+    struct err e;
+    (void)arg;
+    int rc = prompt_open(&src, "answer", NULL, 0, slots, &p, &e);
+    prompt_close(p);
+    return rc;
+}
+
+/* From this object, so that the linker's wrap reaches the library's allocations too. */
+static void *json_malloc(size_t n)
+{
+    return malloc(n);
+}
+
+static void each_of_our_allocations_can_fail(void **state)
+{
+    (void)state;
+    static int (*const readers[])(void *) = {read_questions, read_catalogue, read_decision,
+                                             read_result, read_prompt};
+    for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
+        assert_true(oom_loop(readers[i], NULL, false) > 0);
+        assert_true(oom_loop(readers[i], NULL, true) > 0);
+    }
+}
+
+/* A question must not be rejected as bad JSON when it is memory that is short. (jansson 2.14 drops a
+ * character without a sign when its buffer for a string of more than 15 bytes cannot grow; these texts
+ * have none.) */
+static void the_parsers_allocations_can_fail_too(void **state)
+{
+    (void)state;
+    json_set_alloc_funcs(json_malloc, free);
+    assert_true(oom_loop(read_questions, NULL, false) > 20);
+    assert_true(oom_loop(read_questions, NULL, true) > 20);
+    assert_true(oom_loop(read_catalogue, NULL, false) > 20);
+    assert_true(oom_loop(read_catalogue, NULL, true) > 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_of_our_allocations_can_fail),
+        cmocka_unit_test(the_parsers_allocations_can_fail_too),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
