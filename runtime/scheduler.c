@@ -538,11 +538,12 @@ static int seq_take(struct sched *s, struct seq *q, int32_t id, float lp, struct
 static int sched_mask(struct sched *s, struct seq *q, int n_mask, struct err *e)
 {
     const uint32_t *mask;
-    if (q->r->n_out == 0 &&
-        grammar_close_tokens(s->gv, q->r->grammar, &q->grammar) > q->r->max_new)
+    int least = grammar_close_tokens(s->gv, q->r->grammar, &q->grammar);
+    if (least < 0)
+        FAIL(e, ERR_DATA, "the vocabulary lacks bytes that a reply under this schema needs");
+    if (q->r->n_out == 0 && least > q->r->max_new)
         FAIL(e, ERR_DATA, "the shortest reply under this schema takes %d tokens, the limit is %d; "
-             "raise the role's token limit",
-             grammar_close_tokens(s->gv, q->r->grammar, &q->grammar), q->r->max_new);
+             "raise the role's token limit", least, q->r->max_new);
     TRY(grammar_mask(s->gv, q->r->grammar, &q->grammar, &mask, e));
     uint32_t *to = s->mask + (size_t)n_mask * s->mask_words;
     memcpy(to, mask, s->mask_words * sizeof *mask);
