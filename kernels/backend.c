@@ -16,16 +16,14 @@ static const struct backend {
     int (*open)(const struct ops_options *opt, struct ops **out, struct err *e);
 } backend_table[] = {
     {"auto", ops_cpu_open}, /* the fastest that works here: today there is one */
-    {"cpu", ops_cpu_open},
-    {"ref", ops_ref_open},
-    {"cuda", backend_absent},
-    {"cudahost", backend_absent},
+    {"cpu", ops_cpu_open},    {"ref", ops_ref_open},
+    {"cuda", backend_absent}, {"cudahost", backend_absent},
 };
 
 static int backend_complete(const struct ops *ops, struct err *e)
 {
-#define X(op)                                                                                     \
-    if (!ops->op)                                                                                 \
+#define X(op)                                                                                      \
+    if (!ops->op)                                                                                  \
         FAIL(e, ERR_BUG, "backend %s lacks the op %s", ops->name, #op);
     OP_LIST(X)
 #undef X

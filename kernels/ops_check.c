@@ -2,31 +2,31 @@
 
 #include <math.h>
 
-#define NEED(p)                                                                                   \
-    do {                                                                                          \
-        if (!(p))                                                                                 \
-            FAIL(e, ERR_BUG, "%s: %s is NULL", op, #p + 3); /* without "a->" */                   \
+#define NEED(p)                                                                                    \
+    do {                                                                                           \
+        if (!(p))                                                                                  \
+            FAIL(e, ERR_BUG, "%s: %s is NULL", op, #p + 3); /* without "a->" */                    \
     } while (0)
 
-#define AT_LEAST(value, limit)                                                                    \
-    do {                                                                                          \
-        if ((value) < (limit))                                                                    \
-            FAIL(e, ERR_BUG, "%s: %s is %lld, must be at least %lld", op, #value + 3,             \
-                 (long long)(value), (long long)(limit));                                         \
+#define AT_LEAST(value, limit)                                                                     \
+    do {                                                                                           \
+        if ((value) < (limit))                                                                     \
+            FAIL(e, ERR_BUG, "%s: %s is %lld, must be at least %lld", op, #value + 3,              \
+                 (long long)(value), (long long)(limit));                                          \
     } while (0)
 
-#define AT_MOST(value, limit)                                                                     \
-    do {                                                                                          \
-        if ((value) > (limit))                                                                    \
-            FAIL(e, ERR_BUG, "%s: %s is %lld, limit %lld", op, #value + 3, (long long)(value),    \
-                 (long long)(limit));                                                             \
+#define AT_MOST(value, limit)                                                                      \
+    do {                                                                                           \
+        if ((value) > (limit))                                                                     \
+            FAIL(e, ERR_BUG, "%s: %s is %lld, limit %lld", op, #value + 3, (long long)(value),     \
+                 (long long)(limit));                                                              \
     } while (0)
 
-#define MULTIPLE(value, of)                                                                       \
-    do {                                                                                          \
-        if ((value) % (of))                                                                       \
-            FAIL(e, ERR_BUG, "%s: %s is %lld, not a multiple of %lld", op, #value + 3,            \
-                 (long long)(value), (long long)(of));                                            \
+#define MULTIPLE(value, of)                                                                        \
+    do {                                                                                           \
+        if ((value) % (of))                                                                        \
+            FAIL(e, ERR_BUG, "%s: %s is %lld, not a multiple of %lld", op, #value + 3,             \
+                 (long long)(value), (long long)(of));                                             \
     } while (0)
 
 /* what[r] is a number in [0, n) for every r */

@@ -31,8 +31,8 @@ void *case_buf(struct op_case *c, const char *name, enum case_role role, enum ca
     return host;
 }
 
-float *case_floats(struct op_case *c, const char *name, enum case_role role, int64_t n, uint64_t key,
-                   float std)
+float *case_floats(struct op_case *c, const char *name, enum case_role role, int64_t n,
+                   uint64_t key, float std)
 {
     float *x = case_buf(c, name, role, CASE_F32, (size_t)n, sizeof *x);
     for (int64_t i = 0; x && i < n; i++) /* uniform: deviation 1 / sqrt 12 */

@@ -1,7 +1,8 @@
 /*
  * case: the shapes and inputs on which every backend is tested and timed, per op. A case knows its
- * seeded inputs, how to call the op, how far a result may be from the oracle's, and how many bytes and
- * operations it moves; tests and benchmarks iterate over the registry and contain no code per op.
+ * seeded inputs, how to call the op, how far a result may be from the oracle's, and how many bytes
+ * and operations it moves; tests and benchmarks iterate over the registry and contain no code per
+ * op.
  *
  * The registry is made from OP_LIST: an op without its case_<op>.c does not link.
  */
@@ -12,7 +13,11 @@
 #include "ops.h"
 
 enum case_role { CASE_IN, CASE_OUT, CASE_INOUT };
-enum case_type { CASE_F32, CASE_I32, CASE_BYTES }; /* how results are compared: the last two exactly */
+enum case_type {
+    CASE_F32,
+    CASE_I32,
+    CASE_BYTES
+}; /* how results are compared: the last two exactly */
 
 struct case_buf {
     const char *name; /* "y" */
@@ -48,7 +53,8 @@ struct op_case {
 
 struct case_set {
     int n;
-    int (*make)(int i, struct op_case *c, struct err *e); /* fills a zeroed c; case_free in any case */
+    int (*make)(int i, struct op_case *c,
+                struct err *e); /* fills a zeroed c; case_free in any case */
 };
 
 extern const struct case_set *const case_registry[OP_COUNT];
@@ -59,8 +65,8 @@ void case_free(struct op_case *c);
 void *case_buf(struct op_case *c, const char *name, enum case_role role, enum case_type type,
                size_t n, size_t size);
 /* The same, with seeded numbers of mean 0 and the given deviation. */
-float *case_floats(struct op_case *c, const char *name, enum case_role role, int64_t n, uint64_t key,
-                   float std);
+float *case_floats(struct op_case *c, const char *name, enum case_role role, int64_t n,
+                   uint64_t key, float std);
 /* A matrix of random blocks in buf[c->n_buf] and its descriptor w[i] (data is put in by run). */
 void *case_weights(struct op_case *c, int i, const char *name, enum fmt fmt, int64_t rows,
                    int64_t cols, uint64_t key, float std);

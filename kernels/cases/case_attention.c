@@ -1,5 +1,5 @@
-/* case_attention: ragged batches over scrambled pages. Pages that no sequence owns are filled with 0xff
- * bytes (NaN in the float formats): reading one shows. */
+/* case_attention: ragged batches over scrambled pages. Pages that no sequence owns are filled with
+ * 0xff bytes (NaN in the float formats): reading one shows. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,8 +27,8 @@ static const struct attn_shape {
     {FMT_F16, 64, 32, 8, 128, {512}, {512}, true},
 };
 
-static int attention_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
-                         struct err *e)
+static int attention_run(const struct op_case *c, void *const *dev, struct ops *ops,
+                         struct stream *s, struct err *e)
 {
     struct kv_view kv = c->kv;
     kv.k = dev[1];
@@ -43,7 +43,8 @@ static int attention_run(const struct op_case *c, void *const *dev, struct ops *
     return ops->attention(ops, s, &a, e);
 }
 
-/* q_start, kv_len and the page table: sequences take their pages in turns, from the last page down. */
+/* q_start, kv_len and the page table: sequences take their pages in turns, from the last page down.
+ */
 static void attention_tables(const struct attn_shape *s, const struct attention_args *a, int n_page,
                              int32_t *q_start, int32_t *kv_len, int32_t *page)
 {
@@ -58,7 +59,8 @@ static void attention_tables(const struct attn_shape *s, const struct attention_
 }
 
 /* Random K or V in the pages that are used, 0xff in the one that is not (page 0). */
-static void attention_pages(const struct attn_shape *s, int n_page, uint64_t key, float std, void *data)
+static void attention_pages(const struct attn_shape *s, int n_page, uint64_t key, float std,
+                            void *data)
 {
     const struct fmt_info *f = fmt_info(s->fmt);
     int64_t blocks = (int64_t)s->n_kv_head * s->page_tokens * (s->head_dim / f->block_elems);
@@ -91,19 +93,26 @@ static int attention_make(int i, struct op_case *c, struct err *e)
     case_floats(c, "q", CASE_IN, n, 10, 2);
     void *k = case_buf(c, "kv.k", CASE_IN, CASE_BYTES, slots, row);
     void *v = case_buf(c, "kv.v", CASE_IN, CASE_BYTES, slots, row);
-    int32_t *q_start = case_buf(c, "q_start", CASE_IN, CASE_I32, (size_t)a.n_seq + 1, sizeof *q_start);
+    int32_t *q_start =
+        case_buf(c, "q_start", CASE_IN, CASE_I32, (size_t)a.n_seq + 1, sizeof *q_start);
     int32_t *kv_len = case_buf(c, "kv_len", CASE_IN, CASE_I32, (size_t)a.n_seq, sizeof *kv_len);
-    int32_t *page = case_buf(c, "page", CASE_IN, CASE_I32, (size_t)(a.n_seq * a.max_pages), sizeof *page);
+    int32_t *page =
+        case_buf(c, "page", CASE_IN, CASE_I32, (size_t)(a.n_seq * a.max_pages), sizeof *page);
     case_buf(c, "y", CASE_OUT, CASE_F32, (size_t)n, sizeof(float));
     case_tolerance(c, 1e-5, 0);
     TRY(case_done(c, e));
     attention_tables(s, &a, n_page, q_start, kv_len, page);
     attention_pages(s, n_page, 11, 1, k);
     attention_pages(s, n_page, 12, 1, v);
-    c->kv = (struct kv_view){.fmt = s->fmt, .n_page = n_page, .page_tokens = s->page_tokens,
-                             .n_kv_head = s->n_kv_head, .head_dim = s->head_dim};
-    c->limits = (struct ops_limits){.max_rows = a.n_row, .max_kv_len = a.max_kv_len,
-                                    .n_head = s->n_head, .head_dim = s->head_dim};
+    c->kv = (struct kv_view){.fmt = s->fmt,
+                             .n_page = n_page,
+                             .page_tokens = s->page_tokens,
+                             .n_kv_head = s->n_kv_head,
+                             .head_dim = s->head_dim};
+    c->limits = (struct ops_limits){.max_rows = a.n_row,
+                                    .max_kv_len = a.max_kv_len,
+                                    .n_head = s->n_head,
+                                    .head_dim = s->head_dim};
     c->args.attention = a;
     c->bytes = 2.0 * (double)slots * (double)row;
     c->run = attention_run;

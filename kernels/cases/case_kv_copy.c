@@ -9,8 +9,9 @@ static const struct {
     int n_token, page_tokens, n_kv_head, head_dim;
     bool bench;
 } copy_table[] = {
-    {FMT_F16, 0, 16, 1, 8, false},    {FMT_F16, 5, 16, 3, 8, false},   {FMT_Q8_0, 32, 32, 2, 64, false},
-    {FMT_F32, 1, 256, 2, 5, false},   {FMT_F16, 64, 64, 8, 128, true},
+    {FMT_F16, 0, 16, 1, 8, false},    {FMT_F16, 5, 16, 3, 8, false},
+    {FMT_Q8_0, 32, 32, 2, 64, false}, {FMT_F32, 1, 256, 2, 5, false},
+    {FMT_F16, 64, 64, 8, 128, true},
 };
 
 static int kv_copy_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
@@ -40,8 +41,11 @@ static int kv_copy_make(int i, struct op_case *c, struct err *e)
         k[b] = (unsigned char)(b * 131 >> 3);
         v[b] = (unsigned char)(b * 57 >> 2);
     }
-    c->kv = (struct kv_view){.fmt = copy_table[i].fmt, .n_page = COPY_PAGES, .page_tokens = page,
-                             .n_kv_head = heads, .head_dim = dim};
+    c->kv = (struct kv_view){.fmt = copy_table[i].fmt,
+                             .n_page = COPY_PAGES,
+                             .page_tokens = page,
+                             .n_kv_head = heads,
+                             .head_dim = dim};
     c->args.kv_copy = (struct kv_copy_args){.src = 3, .dst = 1, .n_token = copy_table[i].n_token};
     c->bytes = 4.0 * (double)bytes * copy_table[i].n_token / page;
     c->run = kv_copy_run;

@@ -16,8 +16,8 @@ static const struct kv_shape {
     {FMT_Q8_0, 448, 64, 8, 128, true},
 };
 
-static int kv_write_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
-                        struct err *e)
+static int kv_write_run(const struct op_case *c, void *const *dev, struct ops *ops,
+                        struct stream *s, struct err *e)
 {
     struct kv_view kv = c->kv;
     kv.k = dev[3];
@@ -48,8 +48,11 @@ static int kv_write_make(int i, struct op_case *c, struct err *e)
     TRY(case_done(c, e));
     for (int r = 0; r < s->n_row; r++) /* scattered and distinct: 5 has no factor in 7 * 2^n */
         slot[r] = (int32_t)(((int64_t)r * 5 + 3) % slots);
-    c->kv = (struct kv_view){.fmt = s->fmt, .n_page = KV_PAGES, .page_tokens = s->page_tokens,
-                             .n_kv_head = s->n_kv_head, .head_dim = s->head_dim};
+    c->kv = (struct kv_view){.fmt = s->fmt,
+                             .n_page = KV_PAGES,
+                             .page_tokens = s->page_tokens,
+                             .n_kv_head = s->n_kv_head,
+                             .head_dim = s->head_dim};
     c->args.kv_write = (struct kv_write_args){.n_row = s->n_row};
     c->bytes = 2.0 * s->n_row * ((double)bytes + 4.0 * (double)row);
     c->run = kv_write_run;

@@ -8,8 +8,8 @@ static const struct {
     float std;
     bool bench;
 } logprob_table[] = {
-    {1, 1, 1, 1, false},      {3, 7, 17, 3, false},          {2, 5, 1025, 200, false},
-    {4, 4, 32000, 4, false},  {8, 8, 128256, 3, true},
+    {1, 1, 1, 1, false},     {3, 7, 17, 3, false},    {2, 5, 1025, 200, false},
+    {4, 4, 32000, 4, false}, {8, 8, 128256, 3, true},
 };
 
 static int logprob_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
@@ -28,8 +28,8 @@ static int logprob_make(int i, struct op_case *c, struct err *e)
     int n_row = logprob_table[i].n_row, n_pair = logprob_table[i].n_pair;
     int64_t n = logprob_table[i].n_vocab;
     c->bench = logprob_table[i].bench;
-    snprintf(c->name, sizeof c->name, "%d rows of %lld, %d pairs, std %g", n_row, (long long)n, n_pair,
-             (double)logprob_table[i].std);
+    snprintf(c->name, sizeof c->name, "%d rows of %lld, %d pairs, std %g", n_row, (long long)n,
+             n_pair, (double)logprob_table[i].std);
     case_floats(c, "logits", CASE_IN, n_row * n, 18, logprob_table[i].std);
     int32_t *row = case_buf(c, "row", CASE_IN, CASE_I32, (size_t)n_pair, sizeof *row);
     int32_t *id = case_buf(c, "id", CASE_IN, CASE_I32, (size_t)n_pair, sizeof *id);

@@ -1,9 +1,10 @@
 /*
- * case_matmul: every format alone in a set of shapes, then calls of several matrices with mixed formats.
- * The weights have the deviation 1 / sqrt(n_in), so results have about that of x, 1, whatever n_in.
+ * case_matmul: every format alone in a set of shapes, then calls of several matrices with mixed
+ * formats. The weights have the deviation 1 / sqrt(n_in), so results have about that of x, 1,
+ * whatever n_in.
  *
- * Tolerance: x in 8 bits has a relative error of about 0.4 % in the result's deviation; 3 % is seven
- * deviations of it. Float weights: f32 sums of n_in terms.
+ * Tolerance: x in 8 bits has a relative error of about 0.4 % in the result's deviation; 3 % is
+ * seven deviations of it. Float weights: f32 sums of n_in terms.
  */
 #include <math.h>
 #include <stdio.h>
@@ -22,11 +23,11 @@ struct matmul_shape {
 
 static const struct matmul_shape matmul_shapes[] = {
     {1, 1, 0, 1, EPI_STORE, false, false, false},
-    {1, 9, 13, 17, EPI_STORE, true, false, false},   /* 9 blocks: one more than a group of 8 */
+    {1, 9, 13, 17, EPI_STORE, true, false, false}, /* 9 blocks: one more than a group of 8 */
     {3, 2, 1, 3, EPI_ADD, false, false, false},
     {9, 3, 15, 40, EPI_SWIGLU, true, false, false},
     {33, 8, 0, 50, EPI_STORE, false, false, false},
-    {5, 2, 0, 16, EPI_ADD, true, true, false},       /* a block of zeros in x, one in w */
+    {5, 2, 0, 16, EPI_ADD, true, true, false}, /* a block of zeros in x, one in w */
     {70, 1, 7, 35, EPI_STORE, false, false, false},
     {1, 16, 0, 4096, EPI_STORE, false, false, true},
     {8, 16, 0, 4096, EPI_STORE, false, false, true},
@@ -74,8 +75,8 @@ static const char *matmul_epilogue_name(enum matmul_epilogue epilogue)
 /* The i-th matrix with its bias (one number: none) and result. */
 static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, bool bias)
 {
-    static const char *const names[3][3] = {{"w0", "bias0", "y0"}, {"w1", "bias1", "y1"},
-                                            {"w2", "bias2", "y2"}};
+    static const char *const names[3][3] = {
+        {"w0", "bias0", "y0"}, {"w1", "bias1", "y1"}, {"w2", "bias2", "y2"}};
     const struct matmul_args *a = &c->args.matmul;
     uint64_t key = 100 + (uint64_t)i;
     case_weights(c, i, names[i][0], fmt, rows, a->n_in, key, 1 / sqrtf((float)a->n_in));
@@ -95,17 +96,16 @@ static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, boo
 
 static void matmul_limits(struct op_case *c)
 {
-    c->limits = (struct ops_limits){.max_rows = c->args.matmul.n_row,
-                                    .max_in = c->args.matmul.n_in,
-                                    .max_out = 1 << 20};
+    c->limits = (struct ops_limits){
+        .max_rows = c->args.matmul.n_row, .max_in = c->args.matmul.n_in, .max_out = 1 << 20};
     c->run = matmul_run;
 }
 
 static int matmul_make_mix(int i, struct op_case *c, struct err *e)
 {
     const struct matmul_mix *m = &matmul_mixes[i];
-    c->args.matmul = (struct matmul_args){.n_row = m->n_row, .n_in = 512, .epilogue = m->epilogue,
-                                          .n_out = m->n_out};
+    c->args.matmul = (struct matmul_args){
+        .n_row = m->n_row, .n_in = 512, .epilogue = m->epilogue, .n_out = m->n_out};
     snprintf(c->name, sizeof c->name, "%s+%s%s%s %dx512 %s", fmt_info(m->fmt[0])->name,
              fmt_info(m->fmt[1])->name, m->n_out > 2 ? "+" : "",
              m->n_out > 2 ? fmt_info(m->fmt[2])->name : "", m->n_row,
@@ -132,8 +132,8 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
              (long long)s->n_out, matmul_epilogue_name(s->epilogue), s->bias ? " bias" : "",
              s->zeros ? " zero blocks" : "");
     int n_out = s->epilogue == EPI_SWIGLU ? 2 : 1;
-    c->args.matmul = (struct matmul_args){.n_row = s->n_row, .n_in = n_in, .epilogue = s->epilogue,
-                                          .n_out = n_out};
+    c->args.matmul = (struct matmul_args){
+        .n_row = s->n_row, .n_in = n_in, .epilogue = s->epilogue, .n_out = n_out};
     float *x = case_floats(c, "x", CASE_IN, s->n_row * n_in, 5, 1);
     for (int k = 0; k < n_out; k++)
         matmul_add(c, k, fmt, s->n_out, s->bias);

@@ -8,9 +8,9 @@ static const struct {
     enum rope_pairs pairs;
     bool bench;
 } rope_table[] = {
-    {1, 1, 1, 2, 2, ROPE_ADJACENT, false},    {5, 4, 2, 64, 64, ROPE_ADJACENT, false},
-    {5, 4, 1, 80, 32, ROPE_HALVES, false},    {33, 8, 8, 128, 128, ROPE_HALVES, false},
-    {7, 3, 1, 10, 6, ROPE_ADJACENT, false},   {512, 32, 8, 128, 128, ROPE_ADJACENT, true},
+    {1, 1, 1, 2, 2, ROPE_ADJACENT, false},  {5, 4, 2, 64, 64, ROPE_ADJACENT, false},
+    {5, 4, 1, 80, 32, ROPE_HALVES, false},  {33, 8, 8, 128, 128, ROPE_HALVES, false},
+    {7, 3, 1, 10, 6, ROPE_ADJACENT, false}, {512, 32, 8, 128, 128, ROPE_ADJACENT, true},
 };
 
 static int rope_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
@@ -27,12 +27,15 @@ static int rope_run(const struct op_case *c, void *const *dev, struct ops *ops, 
 static int rope_make(int i, struct op_case *c, struct err *e)
 {
     int n_row = rope_table[i].n_row, dim = rope_table[i].head_dim, n_rot = rope_table[i].n_rot;
-    struct rope_args a = {.n_row = n_row, .n_head = rope_table[i].n_head,
-                          .n_kv_head = rope_table[i].n_kv_head, .head_dim = dim, .n_rot = n_rot,
+    struct rope_args a = {.n_row = n_row,
+                          .n_head = rope_table[i].n_head,
+                          .n_kv_head = rope_table[i].n_kv_head,
+                          .head_dim = dim,
+                          .n_rot = n_rot,
                           .pairs = rope_table[i].pairs};
     c->bench = rope_table[i].bench;
-    snprintf(c->name, sizeof c->name, "%d rows %d+%d heads of %d/%d %s", n_row, a.n_head, a.n_kv_head,
-             n_rot, dim, a.pairs == ROPE_ADJACENT ? "adjacent" : "halves");
+    snprintf(c->name, sizeof c->name, "%d rows %d+%d heads of %d/%d %s", n_row, a.n_head,
+             a.n_kv_head, n_rot, dim, a.pairs == ROPE_ADJACENT ? "adjacent" : "halves");
     case_floats(c, "q", CASE_INOUT, (int64_t)n_row * a.n_head * dim, 6, 1);
     case_tolerance(c, 6e-7, 0);
     case_floats(c, "k", CASE_INOUT, (int64_t)n_row * a.n_kv_head * dim, 7, 1);

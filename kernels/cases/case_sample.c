@@ -1,6 +1,6 @@
 /* case_sample: the chosen ids are compared exactly. A backend in f32 and the oracle in double agree
- * because the best score of these seeds is ahead of the second by far more than f32 resolves, and no
- * token sits on the edge of top_p. */
+ * because the best score of these seeds is ahead of the second by far more than f32 resolves, and
+ * no token sits on the edge of top_p. */
 #include <math.h>
 #include <stdio.h>
 
@@ -53,7 +53,8 @@ static int sample_make(int i, struct op_case *c, struct err *e)
              (double)s->p.min_p, s->mask ? " masked" : "");
     float *x = case_floats(c, "logits", CASE_IN, s->n_row * s->n_vocab, 19, s->std);
     struct sample_row *p = case_buf(c, "p", CASE_IN, CASE_BYTES, (size_t)s->n_row, sizeof *p);
-    uint32_t *mask = case_buf(c, "mask_bits", CASE_IN, CASE_BYTES, SAMPLE_MASKS, words * sizeof *mask);
+    uint32_t *mask =
+        case_buf(c, "mask_bits", CASE_IN, CASE_BYTES, SAMPLE_MASKS, words * sizeof *mask);
     case_buf(c, "id", CASE_OUT, CASE_I32, (size_t)s->n_row, sizeof(int32_t));
     case_buf(c, "lp", CASE_OUT, CASE_F32, (size_t)s->n_row, sizeof(float));
     case_tolerance(c, 2e-6, 2e-7);
@@ -68,8 +69,8 @@ static int sample_make(int i, struct op_case *c, struct err *e)
     }
     if (s->n_row > 8) /* one row that nothing can be drawn from */
         x[8 * s->n_vocab + s->n_vocab / 2] = NAN;
-    c->args.sample = (struct sample_args){.n_row = s->n_row, .n_vocab = s->n_vocab,
-                                          .n_mask = SAMPLE_MASKS};
+    c->args.sample =
+        (struct sample_args){.n_row = s->n_row, .n_vocab = s->n_vocab, .n_mask = SAMPLE_MASKS};
     c->limits = (struct ops_limits){.max_logit_rows = s->n_row, .n_vocab = s->n_vocab};
     c->bytes = 4.0 * s->n_row * (double)s->n_vocab;
     c->run = sample_run;

@@ -8,8 +8,8 @@ static const struct {
     float std;
     bool bench;
 } swiglu_table[] = {
-    {1, 1, 1, false}, {3, 17, 3, false}, {7, 1000, 60, false}, {2, 4096, 0, false},
-    {512, 14336, 1, true},
+    {1, 1, 1, false},    {3, 17, 3, false},     {7, 1000, 60, false},
+    {2, 4096, 0, false}, {512, 14336, 1, true},
 };
 
 static int swiglu_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,

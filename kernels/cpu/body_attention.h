@@ -1,9 +1,9 @@
 /*
  * body_attention: softmax(scale q k^T) v for one kv head and a few queries, online (Milakov &
- * Gimelshein 2018), in steps of ATTN_BLOCK positions counted from position 0 of the sequence. A query
- * passes over the same blocks in the same order whatever the pages, the batch or the chunk it came in,
- * so its bits depend on nothing else. K and V rows are decoded to f32 once for all queries that share
- * them; scores and sums are f32 with v16's fixed order. Included by cpu_kernel_*.c only.
+ * Gimelshein 2018), in steps of ATTN_BLOCK positions counted from position 0 of the sequence. A
+ * query passes over the same blocks in the same order whatever the pages, the batch or the chunk it
+ * came in, so its bits depend on nothing else. K and V rows are decoded to f32 once for all queries
+ * that share them; scores and sums are f32 with v16's fixed order. Included by cpu_kernel_*.c only.
  */
 
 static void kernel_decode_kv(const struct kv_view *kv, const char *row, float *y)
@@ -25,8 +25,8 @@ static void kernel_decode_kv(const struct kv_view *kv, const char *row, float *y
 }
 
 /* Rows at .. at + n - 1 of the item's sequence and head, (n, dim) f32. */
-static void kernel_gather_kv(const struct attn_item *it, const void *base, int at, int n, int64_t dim,
-                             float *y)
+static void kernel_gather_kv(const struct attn_item *it, const void *base, int at, int n,
+                             int64_t dim, float *y)
 {
     const struct attention_args *a = it->a;
     const int32_t *page = a->page + (int64_t)it->seq * a->max_pages;
@@ -44,9 +44,10 @@ struct attn_state { /* of one query: running maximum and sum of weights */
     float max, sum;
 };
 
-/* s[t] = scale * q . k[t] for t < n, -inf for the rest of the block; returns the largest. k has rows for
- * the whole block, whatever n. */
-static float kernel_scores(const float *q, const float *k, int n, int64_t dim, float scale, float *s)
+/* s[t] = scale * q . k[t] for t < n, -inf for the rest of the block; returns the largest. k has
+ * rows for the whole block, whatever n. */
+static float kernel_scores(const float *q, const float *k, int n, int64_t dim, float scale,
+                           float *s)
 {
     float top = -INFINITY;
     for (int t = 0; t < n; t += 4, k += 4 * dim) {

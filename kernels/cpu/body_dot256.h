@@ -1,8 +1,9 @@
 /*
  * body_dot256: integer dot products in 256-bit registers, for AVX2 and (with VNNI's one-instruction
- * multiply-add) AVX-512. A weight block is unpacked once and meets up to MM_ROWS activation rows; eight
- * blocks are reduced together, so that their float contributions are one fmaf in eight lanes: block b
- * adds to accumulator b % 8, as in the scalar text. Included by cpu_kernel_avx2.c and _avx512.c only.
+ * multiply-add) AVX-512. A weight block is unpacked once and meets up to MM_ROWS activation rows;
+ * eight blocks are reduced together, so that their float contributions are one fmaf in eight lanes:
+ * block b adds to accumulator b % 8, as in the scalar text. Included by cpu_kernel_avx2.c and
+ * _avx512.c only.
  */
 
 static inline __m256i dot_load(const void *p)
@@ -36,12 +37,13 @@ static inline float dot_sum8(__m256 acc)
     return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
 }
 
-/* ---- K formats ------------------------------------------------------------------------------------- */
+/* ---- K formats
+ * ------------------------------------------------------------------------------------- */
 
-struct dot_k {          /* a weight block, unpacked */
-    __m256i q[8];       /* 32 unsigned quants each */
-    __m256i scale[8];   /* int16, for the pairs of q[i] */
-    __m256i min[1];     /* int16 for each 16 elements; Q6_K: 32 * scale, for the offset of its quants */
+struct dot_k {        /* a weight block, unpacked */
+    __m256i q[8];     /* 32 unsigned quants each */
+    __m256i scale[8]; /* int16, for the pairs of q[i] */
+    __m256i min[1]; /* int16 for each 16 elements; Q6_K: 32 * scale, for the offset of its quants */
 };
 
 /* Eight scales or minimums (one per 32 elements) as bytes, from the 12 packed ones. */
@@ -63,7 +65,7 @@ static inline void dot_k_spread(struct dot_k *k, uint64_t scale, uint64_t min)
     __m128i s = _mm_cvtepi8_epi16(_mm_cvtsi64_si128((long long)scale));
     __m128i m = _mm_cvtepi8_epi16(_mm_cvtsi64_si128((long long)min));
     __m256i both = _mm256_broadcastsi128_si256(s);
-#define SPREAD(i)                                                                                 \
+#define SPREAD(i)                                                                                  \
     k->scale[i] = _mm256_shuffle_epi8(both, _mm256_set1_epi16((2 * (i) + 1) << 8 | 2 * (i)))
     SPREAD(0);
     SPREAD(1);
@@ -129,7 +131,8 @@ static inline void dot_unpack_q6_k(const struct fmt_q6_k *b, struct dot_k *k)
     for (int i = 0; i < 8; i++) { /* two scales per 32 quants: one for each half of the register */
         int s = 2 * i % 8;
         __m256i lo = _mm256_set1_epi16((int16_t)((2 * s + 1) << 8 | 2 * s));
-        __m256i which = _mm256_add_epi8(lo, _mm256_set_m128i(_mm_set1_epi8(2), _mm_setzero_si128()));
+        __m256i which =
+            _mm256_add_epi8(lo, _mm256_set_m128i(_mm_set1_epi8(2), _mm_setzero_si128()));
         k->scale[i] = _mm256_shuffle_epi8(pick[i / 4], which);
     }
     k->min[0] = _mm256_slli_epi16(scale, 5);
@@ -147,10 +150,10 @@ static inline __m256i dot_block(const struct dot_k *k, const int8_t *x)
     return _mm256_add_epi32(a, b);
 }
 
-/* One weight row against rows r0 .. r0 + nr - 1; fmt and, for one row, nr are constants after inlining. */
-static inline __attribute__((always_inline)) void dot_row_k(const struct mm_x *x, enum fmt fmt,
-                                                             const char *w, int64_t r0, int nr,
-                                                             float *t)
+/* One weight row against rows r0 .. r0 + nr - 1; fmt and, for one row, nr are constants after
+ * inlining. */
+static inline __attribute__((always_inline)) void
+dot_row_k(const struct mm_x *x, enum fmt fmt, const char *w, int64_t r0, int nr, float *t)
 {
     const size_t bytes = fmt == FMT_Q4_K   ? sizeof(struct fmt_q4_k)
                          : fmt == FMT_Q5_K ? sizeof(struct fmt_q5_k)
@@ -204,7 +207,8 @@ static inline __attribute__((always_inline)) void dot_row_k(const struct mm_x *x
         t[r * MM_TILE] = dot_sum8(acc[r]);
 }
 
-/* ---- formats of 32 elements -------------------------------------------------------------------------- */
+/* ---- formats of 32 elements
+ * -------------------------------------------------------------------------- */
 
 static inline __m256i dot_unpack_q4_0(const struct fmt_q4_0 *b) /* -8..7 */
 {
@@ -214,9 +218,8 @@ static inline __m256i dot_unpack_q4_0(const struct fmt_q4_0 *b) /* -8..7 */
     return _mm256_sub_epi8(both, _mm256_set1_epi8(8));
 }
 
-static inline __attribute__((always_inline)) void dot_row_32(const struct mm_x *x, enum fmt fmt,
-                                                              const char *w, int64_t r0, int nr,
-                                                              float *t)
+static inline __attribute__((always_inline)) void
+dot_row_32(const struct mm_x *x, enum fmt fmt, const char *w, int64_t r0, int nr, float *t)
 {
     const size_t bytes = fmt == FMT_Q4_0 ? sizeof(struct fmt_q4_0) : sizeof(struct fmt_q8_0);
     const int64_t n = x->n_in / 32;
@@ -237,7 +240,8 @@ static inline __attribute__((always_inline)) void dot_row_32(const struct mm_x *
             uint16_t half;
             memcpy(&half, p, sizeof half); /* both formats begin with d */
             d[b] = _cvtsh_ss(half);
-            __m256i q = fmt == FMT_Q4_0 ? dot_unpack_q4_0((const void *)p) : dot_load(p + sizeof half);
+            __m256i q =
+                fmt == FMT_Q4_0 ? dot_unpack_q4_0((const void *)p) : dot_load(p + sizeof half);
             __m256i mag = _mm256_abs_epi8(q); /* 0..128 as unsigned: 2 * 128 * 127 fits 16 bits */
             for (int r = 0; r < nr; r++) {
                 __m256i v = dot_load(mm_x_q(x, r0 + r) + (at + b) * 32);
@@ -256,8 +260,9 @@ static inline __attribute__((always_inline)) void dot_row_32(const struct mm_x *
 }
 
 /* One row (decode) has its own copy of the text, in which the loops over rows vanish. */
-#define DOT_ROWS(kind, FMT)                                                                       \
-    (nr == 1 ? dot_row_##kind(x, FMT, row, r0, 1, t + j) : dot_row_##kind(x, FMT, row, r0, nr, t + j))
+#define DOT_ROWS(kind, FMT)                                                                        \
+    (nr == 1 ? dot_row_##kind(x, FMT, row, r0, 1, t + j)                                           \
+             : dot_row_##kind(x, FMT, row, r0, nr, t + j))
 
 static void dot_tile(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0,
                      int nr, float *t)

@@ -1,9 +1,9 @@
-/* body_matmul: quantisation of activations and the generic tiles of matmul; the numerics are stated in
- * cpu_matmul.c. Included by cpu_kernel_*.c only. */
+/* body_matmul: quantisation of activations and the generic tiles of matmul; the numerics are stated
+ * in cpu_matmul.c. Included by cpu_kernel_*.c only. */
 
-/* q, sums and scale of m elements (16 .. 256, a multiple of 16). A block with a NaN or an infinity gets
- * the scale NaN, so that it shows in the result; one below 1e-30 counts as zero (127 / amax would
- * overflow). */
+/* q, sums and scale of m elements (16 .. 256, a multiple of 16). A block with a NaN or an infinity
+ * gets the scale NaN, so that it shows in the result; one below 1e-30 counts as zero (127 / amax
+ * would overflow). */
 static float kernel_quantise_block(const float *x, int m, int8_t *q, int16_t *sum)
 {
     struct v16 top = v16_zero(), bad = v16_zero();
@@ -44,7 +44,8 @@ static void kernel_quantise(const struct mm_x *x, int64_t r)
         d[n] = 0;
 }
 
-/* ---- float weights: 16 interleaved fmaf accumulators, element i in lane i % 16 -------------------- */
+/* ---- float weights: 16 interleaved fmaf accumulators, element i in lane i % 16
+ * -------------------- */
 
 static struct v16 kernel_load_weights(enum fmt fmt, const char *p, int64_t i)
 {
@@ -54,10 +55,10 @@ static struct v16 kernel_load_weights(enum fmt fmt, const char *p, int64_t i)
     return fmt == FMT_F16 ? v16_load_f16(h) : v16_load_bf16(h);
 }
 
-/* rows r0 .. r0 + nr - 1 (nr 1..4) against one weight row; fmt is a constant where this is inlined */
-static inline __attribute__((always_inline)) void kernel_float_row(enum fmt fmt,
-                                                                    const struct mm_x *x, int64_t r0,
-                                                                    int nr, const char *w, float *t)
+/* rows r0 .. r0 + nr - 1 (nr 1..4) against one weight row; fmt is a constant where this is inlined
+ */
+static inline __attribute__((always_inline)) void
+kernel_float_row(enum fmt fmt, const struct mm_x *x, int64_t r0, int nr, const char *w, float *t)
 {
     int64_t n = x->n_in, i = 0;
     const float *a = x->f + r0 * n;

@@ -46,8 +46,8 @@ static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, 
     v16_store_n(y + i, v16_mul(t, v16_load_n(w + i, n - i)), n - i);
 }
 
-/* Turns pair i of each head by the angle with cosine c[i] and sine s[i]; the pairs are `step` apart, the
- * two of a pair `apart`. */
+/* Turns pair i of each head by the angle with cosine c[i] and sine s[i]; the pairs are `step`
+ * apart, the two of a pair `apart`. */
 static void kernel_rope(float *x, int n_head, int head_dim, int n_pair, int step, int apart,
                         const float *c, const float *s)
 {

@@ -1,8 +1,8 @@
 /*
- * body_sample: the choice of one token and the log of the sum of exponentials, in v16. Every filter of
- * sample keeps the tokens above a threshold of the logit, so nothing is sorted: the threshold is found
- * by selection on 32-bit keys that order like the floats. Sums over the vocabulary are f32 lane by lane
- * over 1024 elements, the parts added in double. Included by cpu_kernel_*.c only.
+ * body_sample: the choice of one token and the log of the sum of exponentials, in v16. Every filter
+ * of sample keeps the tokens above a threshold of the logit, so nothing is sorted: the threshold is
+ * found by selection on 32-bit keys that order like the floats. Sums over the vocabulary are f32
+ * lane by lane over 1024 elements, the parts added in double. Included by cpu_kernel_*.c only.
  */
 
 static double kernel_log_sum_exp(const float *x, int64_t n)
@@ -35,7 +35,8 @@ static double kernel_log_sum_exp(const float *x, int64_t n)
     return (double)max + log(sum);
 }
 
-/* ---- the allowed tokens, sixteen at a time --------------------------------------------------------- */
+/* ---- the allowed tokens, sixteen at a time
+ * --------------------------------------------------------- */
 
 /* Bit i: token at + i exists and is allowed. at is a multiple of 16. */
 static uint32_t kernel_allowed(const struct sample_job *s, int64_t at)
@@ -49,8 +50,8 @@ static struct v16 kernel_logits(const struct sample_job *s, int64_t at)
     return s->n - at < V16 ? v16_load_n(s->x + at, s->n - at) : v16_load(s->x + at);
 }
 
-/* The allowed token with the largest logit, lowest id first; -1 when there is none, when a logit is NaN
- * or when the largest is infinite. */
+/* The allowed token with the largest logit, lowest id first; -1 when there is none, when a logit is
+ * NaN or when the largest is infinite. */
 static int32_t kernel_greedy(const struct sample_job *s)
 {
     float best = -INFINITY;
@@ -71,7 +72,8 @@ static int32_t kernel_greedy(const struct sample_job *s)
     return nan || isinf(best) ? -1 : id;
 }
 
-/* ---- thresholds -------------------------------------------------------------------------------------- */
+/* ---- thresholds
+ * -------------------------------------------------------------------------------------- */
 
 /* Keys order like the floats; -0 and +0 have the same one. */
 static uint32_t kernel_key(float x)
@@ -91,9 +93,10 @@ struct pick { /* a candidate: logit key and weight e^((logit - max) / T) */
 };
 
 /*
- * The largest key such that the candidates with at least this key weigh `need` or more (all of them, if
- * they weigh less): 8 bits of the key at a time, the candidates of the chosen digit moved to the front.
- * Equal weights of 1 make it the selection of the k-th largest. Sums are double in candidate order.
+ * The largest key such that the candidates with at least this key weigh `need` or more (all of
+ * them, if they weigh less): 8 bits of the key at a time, the candidates of the chosen digit moved
+ * to the front. Equal weights of 1 make it the selection of the k-th largest. Sums are double in
+ * candidate order.
  */
 static uint32_t kernel_select(struct pick *c, int64_t n, double need)
 {
@@ -129,9 +132,9 @@ static uint32_t kernel_select(struct pick *c, int64_t n, double need)
 
 struct scale { /* of the filters: logit, weight, and how a threshold is looked for */
     const struct sample_job *s;
-    float max;  /* largest allowed logit: weight 1 */
-    float low;  /* what earlier filters left: logits from here on */
-    float *w;   /* (n rounded up to 16) weights, 0 for tokens that are out */
+    float max;         /* largest allowed logit: weight 1 */
+    float low;         /* what earlier filters left: logits from here on */
+    float *w;          /* (n rounded up to 16) weights, 0 for tokens that are out */
     struct pick *pick; /* (n) */
 };
 
@@ -172,9 +175,10 @@ static double kernel_weight_above(const struct scale *c, float from)
 }
 
 /*
- * The largest logit such that the tokens from there on weigh `need` or more. First the place is narrowed
- * by halving an interval of logits (a vector pass each), then the few tokens inside are selected exactly.
- * Invariant: the tokens from `hi` on weigh `above` < need; those from `lo` on need or more.
+ * The largest logit such that the tokens from there on weigh `need` or more. First the place is
+ * narrowed by halving an interval of logits (a vector pass each), then the few tokens inside are
+ * selected exactly. Invariant: the tokens from `hi` on weigh `above` < need; those from `lo` on
+ * need or more.
  */
 static float kernel_cut(const struct scale *c, double need)
 {
@@ -219,7 +223,8 @@ static float kernel_threshold(const struct sample_job *s, float max)
     return c.low;
 }
 
-/* ---- the draw ---------------------------------------------------------------------------------------- */
+/* ---- the draw
+ * ---------------------------------------------------------------------------------------- */
 
 /* -ln(-ln u(key, id)) of sixteen tokens. */
 static struct v16 kernel_gumbel(uint64_t key, int64_t at)

@@ -1,17 +1,17 @@
 /*
- * body_strip512: matmul of many rows with AVX-512 VNNI. Sixteen weight rows are unpacked once into panels
- * of 256 columns in which a 32-bit lane belongs to one weight row:
+ * body_strip512: matmul of many rows with AVX-512 VNNI. Sixteen weight rows are unpacked once into
+ * panels of 256 columns in which a 32-bit lane belongs to one weight row:
  *
  *   q[k][j][0..3]   quants 4k .. 4k+3 of weight row j, unsigned    one register per k
  *   scale, min, d   one lane per weight row too
  *
- * so that four products of sixteen weight rows are one vpdpbusd with four broadcast bytes of x, sums
- * need no shuffles, and a result is sixteen neighbouring columns. A strip (16 weight rows) of 4096
- * columns has 90 KiB and stays in L2 while all rows of x pass, MM_ROWS at a time.
+ * so that four products of sixteen weight rows are one vpdpbusd with four broadcast bytes of x,
+ * sums need no shuffles, and a result is sixteen neighbouring columns. A strip (16 weight rows) of
+ * 4096 columns has 90 KiB and stays in L2 while all rows of x pass, MM_ROWS at a time.
  *
- * vpdpbusd wants unsigned weights: Q6_K, Q8_0 and Q4_0 are stored with an offset (32, 128, 8), taken
- * back exactly with the sums of x. The integers are those of cpu_matmul.c, and so are the bits.
- * Included by cpu_kernel_avx512.c only.
+ * vpdpbusd wants unsigned weights: Q6_K, Q8_0 and Q4_0 are stored with an offset (32, 128, 8),
+ * taken back exactly with the sums of x. The integers are those of cpu_matmul.c, and so are the
+ * bits. Included by cpu_kernel_avx512.c only.
  */
 
 static inline __m512i strip_load(const void *p)
@@ -27,7 +27,8 @@ static inline __m512i strip_spread(const void *p)
     return _mm512_set1_epi32(v);
 }
 
-/* ---- packing ------------------------------------------------------------------------------------- */
+/* ---- packing
+ * ------------------------------------------------------------------------------------- */
 
 /* out[k] lane j = in[j] lane k */
 static inline void strip_transpose(const __m512i in[16], __m512i out[16])
@@ -44,7 +45,8 @@ static inline void strip_transpose(const __m512i in[16], __m512i out[16])
         }
     /* b[4g + c] holds columns c, c+4, c+8, c+12 of rows 4g .. 4g+3, 128 bits each */
     for (int c = 0; c < 4; c++) {
-        __m512i p = _mm512_shuffle_i32x4(b[c], b[4 + c], 0x44), q = _mm512_shuffle_i32x4(b[c], b[4 + c], 0xee);
+        __m512i p = _mm512_shuffle_i32x4(b[c], b[4 + c], 0x44),
+                q = _mm512_shuffle_i32x4(b[c], b[4 + c], 0xee);
         __m512i r = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x44);
         __m512i s = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0xee);
         out[c] = _mm512_shuffle_i32x4(p, r, 0x88);
@@ -157,7 +159,8 @@ static void strip_pack(const struct tensor *w, int64_t j0, int nj, struct mm_pan
         strip_pack_32(w, row, b, n_in / 32 - b < 8 ? (int)(n_in / 32 - b) : 8, p + b / 8);
 }
 
-/* ---- multiplying --------------------------------------------------------------------------------- */
+/* ---- multiplying
+ * --------------------------------------------------------------------------------- */
 
 static inline __m512 strip_sum8(const __m512 a[8])
 {
@@ -167,9 +170,9 @@ static inline __m512 strip_sum8(const __m512 a[8])
 
 /* n is MM_ROWS or half of it, groups 8 or 16 scales per 256: constants after inlining. */
 static inline __attribute__((always_inline)) void strip_k(const struct mm_x *x, enum fmt fmt,
-                                                           const struct mm_panel *p,
-                                                           const int64_t r[MM_ROWS], const int n,
-                                                           float *t)
+                                                          const struct mm_panel *p,
+                                                          const int64_t r[MM_ROWS], const int n,
+                                                          float *t)
 {
     const int groups = fmt == FMT_Q6_K ? 16 : 8, steps = 64 / groups;
     __m512 acc[MM_ROWS][8];
@@ -205,7 +208,8 @@ static inline __attribute__((always_inline)) void strip_k(const struct mm_x *x, 
             __m512i m = strip_load(p->min[g]);
 #pragma GCC unroll 8
             for (int i = 0; i < n; i++)
-                min[i] = _mm512_dpwssd_epi32(min[i], m, strip_spread(mm_x_sum(x, r[i]) + 16 * b + 2 * g));
+                min[i] = _mm512_dpwssd_epi32(min[i], m,
+                                             strip_spread(mm_x_sum(x, r[i]) + 16 * b + 2 * g));
         }
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++) {
@@ -224,9 +228,9 @@ static inline __attribute__((always_inline)) void strip_k(const struct mm_x *x, 
 }
 
 static inline __attribute__((always_inline)) void strip_32(const struct mm_x *x, int offset,
-                                                            const struct mm_panel *p,
-                                                            const int64_t r[MM_ROWS], const int n,
-                                                            float *t)
+                                                           const struct mm_panel *p,
+                                                           const int64_t r[MM_ROWS], const int n,
+                                                           float *t)
 {
     __m512 acc[MM_ROWS][8];
     for (int i = 0; i < n; i++)
@@ -258,13 +262,13 @@ static inline __attribute__((always_inline)) void strip_32(const struct mm_x *x,
         _mm512_storeu_ps(t + i * MM_TILE, strip_sum8(acc[i]));
 }
 
-static void strip_tile(const struct mm_x *x, enum fmt fmt, const struct mm_panel *p, int64_t r0, int nr,
-                       float *t)
+static void strip_tile(const struct mm_x *x, enum fmt fmt, const struct mm_panel *p, int64_t r0,
+                       int nr, float *t)
 {
     int64_t r[MM_ROWS]; /* rows beyond nr repeat the last one */
     for (int i = 0; i < MM_ROWS; i++)
         r[i] = r0 + (i < nr ? i : nr - 1);
-#define STRIP(kind, arg)                                                                          \
+#define STRIP(kind, arg)                                                                           \
     (nr > MM_ROWS / 2 ? strip_##kind(x, arg, p, r, MM_ROWS, t)                                     \
                       : strip_##kind(x, arg, p, r, MM_ROWS / 2, t))
     switch (fmt) {

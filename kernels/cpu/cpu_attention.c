@@ -1,8 +1,8 @@
 /*
- * cpu_attention: the work is cut into items of one kv head of one sequence and a few query rows, which
- * share the decoded K and V rows (body_attention.h has the arithmetic). Items are counted kv head by kv
- * head, so that threads get whole heads where they can, and with them equal shares of long and short
- * rows.
+ * cpu_attention: the work is cut into items of one kv head of one sequence and a few query rows,
+ * which share the decoded K and V rows (body_attention.h has the arithmetic). Items are counted kv
+ * head by kv head, so that threads get whole heads where they can, and with them equal shares of
+ * long and short rows.
  */
 #include "ops_check.h"
 #include "ops_cpu.h"

@@ -25,7 +25,8 @@ int cpu_isa_has(enum cpu_isa isa)
 {
     if (isa == CPU_SCALAR)
         return 1;
-#if defined(__x86_64__) /* the builtin asks CPUID and XGETBV: also the system must save the registers */
+#if defined(__x86_64__) /* the builtin asks CPUID and XGETBV: also the system must save the        \
+                           registers */
     __builtin_cpu_init();
     if (isa == CPU_AVX2)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&

@@ -1,8 +1,8 @@
 /*
- * cpu_kernel: the single-threaded inner parts of the fast CPU backend, one table per instruction set.
- * cpu_kernel_scalar.c, _avx2.c and _avx512.c include the same bodies (body_*.h), written in v16, and
- * add what is worth writing by hand; the bits of every result are the same in all of them. What
- * threads do, and which rows, is decided in cpu_<op>.c.
+ * cpu_kernel: the single-threaded inner parts of the fast CPU backend, one table per instruction
+ * set. cpu_kernel_scalar.c, _avx2.c and _avx512.c include the same bodies (body_*.h), written in
+ * v16, and add what is worth writing by hand; the bits of every result are the same in all of them.
+ * What threads do, and which rows, is decided in cpu_<op>.c.
  */
 #ifndef MAS_CPU_KERNEL_H
 #define MAS_CPU_KERNEL_H
@@ -18,9 +18,9 @@
 struct mm_x {
     const float *f; /* (n_row, n_in) */
     int64_t n_in;
-    int block;     /* 256 or 32 */
-    char *base;    /* (n_row, stride) bytes */
-    size_t stride; /* multiple of 64 */
+    int block;           /* 256 or 32 */
+    char *base;          /* (n_row, stride) bytes */
+    size_t stride;       /* multiple of 64 */
     size_t sum_at, d_at; /* q at 0: int8 (n_in); int16 (n_in/16) sums of 16 q; f32 scale per block,
                             padded with zeros to a multiple of 8 */
 };
@@ -55,9 +55,9 @@ struct attn_item {
     int seq, kv_head;
     int row, n_row;   /* query rows row .. row + n_row - 1 of the batch */
     int head, n_head; /* query heads head .. head + n_head - 1 of the kv head's group */
-    float *scratch; /* attn_scratch_floats() */
+    float *scratch;   /* attn_scratch_floats() */
 };
-#define ATTN_BLOCK 32 /* positions per step of the online softmax; part of the numerics */
+#define ATTN_BLOCK 32   /* positions per step of the online softmax; part of the numerics */
 #define ATTN_QUERIES 32 /* query rows x heads of an item */
 
 /* One row of sample. */
@@ -75,10 +75,11 @@ struct cpu_kernels {
     /* x->f of row r -> the quantised form */
     void (*quantise)(const struct mm_x *x, int64_t r);
     /* t[i][j] (i < nr <= MM_ROWS, stride MM_TILE) = row r0 + i of x . weight row j0 + j, j < nj */
-    void (*tile)(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0, int nr,
-                 float *t);
-    /* The same for quantised weights and many rows: weight rows j0 .. j0 + nj - 1 are packed once into
-     * ceil(n_in / 256) panels, which then meet rows r0 .. r0 + nr - 1 of x. NULL: there is no such. */
+    void (*tile)(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0,
+                 int nr, float *t);
+    /* The same for quantised weights and many rows: weight rows j0 .. j0 + nj - 1 are packed once
+     * into ceil(n_in / 256) panels, which then meet rows r0 .. r0 + nr - 1 of x. NULL: there is no
+     * such. */
     void (*pack)(const struct tensor *w, int64_t j0, int nj, struct mm_panel *p);
     void (*strip)(const struct mm_x *x, enum fmt fmt, const struct mm_panel *p, int64_t r0, int nr,
                   float *t);
@@ -86,8 +87,8 @@ struct cpu_kernels {
     void (*swiglu)(const float *gate, const float *up, float *y, int64_t n);
     void (*add)(const float *x, float *y, int64_t n);
     void (*f16)(const float *x, uint16_t *y, int64_t n);
-    void (*rope)(float *x, int n_head, int head_dim, int n_pair, int step, int apart, const float *c,
-                 const float *s);
+    void (*rope)(float *x, int n_head, int head_dim, int n_pair, int step, int apart,
+                 const float *c, const float *s);
     void (*attention)(const struct attn_item *item);
     /* max + ln sum e^(x - max); NaN when x holds NaN or an infinite maximum */
     double (*log_sum_exp)(const float *x, int64_t n);

@@ -1,5 +1,5 @@
-/* cpu_kernel_scalar: the kernels without any instruction set extension: what runs everywhere, and the
- * plainest text of the integer dot products. */
+/* cpu_kernel_scalar: the kernels without any instruction set extension: what runs everywhere, and
+ * the plainest text of the integer dot products. */
 #include "cpu_kernel.h"
 
 #include "check.h"
@@ -18,7 +18,8 @@
 #include "body_rows.h"
 #include "body_sample.h"
 
-/* A weight block of a K format in plain integers: w = d * scale * q - dmin * min, per 16 elements. */
+/* A weight block of a K format in plain integers: w = d * scale * q - dmin * min, per 16 elements.
+ */
 struct kblock {
     int8_t q[256]; /* 0..31; Q6_K: -32..31 */
     int16_t scale[16], min[16];
@@ -105,8 +106,8 @@ static void scalar_row_32(const struct mm_x *x, enum fmt fmt, const char *w, int
         t[r * MM_TILE] = scalar_sum8(acc[r]);
 }
 
-static void scalar_tile(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0,
-                        int nr, float *t)
+static void scalar_tile(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj,
+                        int64_t r0, int nr, float *t)
 {
     for (int j = 0; j < nj; j++) {
         const char *row = (const char *)w->data + (size_t)(j0 + j) * w->row_bytes;

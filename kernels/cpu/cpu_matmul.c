@@ -2,14 +2,15 @@
  * cpu_matmul: y_i[r] = x[r] W_i^T.
  *
  * Numerics (binding: every instruction set, thread count and n_row gives the same bits)
- * - K formats: a row of x is quantised in blocks of 256, Q4_0 and Q8_0 in blocks of 32, to int8 with
- *   the f32 scale d_x = amax / 127, q = nearest integer (ties to even) of x * (127 / amax), and the
- *   sums of q over 16 elements. A block with NaN or infinity has d_x = NaN.
- * - Per block, exact in int32:  dot = sum_g scale[g] (q_w . q_x)_g  and  min = sum_g min[g] sum_g(q_x),
- *   with w = d_w scale[g] q_w - dmin_w min[g] as the format has it (Q4_0, Q8_0: scale 1, no min).
+ * - K formats: a row of x is quantised in blocks of 256, Q4_0 and Q8_0 in blocks of 32, to int8
+ * with the f32 scale d_x = amax / 127, q = nearest integer (ties to even) of x * (127 / amax), and
+ * the sums of q over 16 elements. A block with NaN or infinity has d_x = NaN.
+ * - Per block, exact in int32:  dot = sum_g scale[g] (q_w . q_x)_g  and  min = sum_g min[g]
+ * sum_g(q_x), with w = d_w scale[g] q_w - dmin_w min[g] as the format has it (Q4_0, Q8_0: scale 1,
+ * no min).
  * - In f32, block b into accumulator b % 8, in block order:
- *     acc = fmaf(d_w * d_x, (float)dot, acc);   Q4_K, Q5_K then  acc = fmaf(-(dmin_w * d_x), (float)min, acc)
- *   and at the end ((0+4)+(2+6)) + ((1+5)+(3+7)).
+ *     acc = fmaf(d_w * d_x, (float)dot, acc);   Q4_K, Q5_K then  acc = fmaf(-(dmin_w * d_x),
+ * (float)min, acc) and at the end ((0+4)+(2+6)) + ((1+5)+(3+7)).
  * - F32, F16, BF16: element i is added to accumulator i % 16 by fmaf; then v16_sum.
  * - then bias, then the epilogue; silu as in v16.
  *
@@ -40,8 +41,8 @@ static size_t cpu_panels(int64_t n_in)
     return (size_t)(n_in + 255) / 256;
 }
 
-/* Both forms of x side by side (the weights of one call may want one each), then two strips for each
- * thread (gate and up). */
+/* Both forms of x side by side (the weights of one call may want one each), then two strips for
+ * each thread (gate and up). */
 size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in)
 {
     struct mm_x x;

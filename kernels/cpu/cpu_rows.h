@@ -1,10 +1,12 @@
-/* cpu_rows: row-wise ops over the pool, cut finely enough that one long row also uses all threads. */
+/* cpu_rows: row-wise ops over the pool, cut finely enough that one long row also uses all threads.
+ */
 #ifndef MAS_CPU_ROWS_H
 #define MAS_CPU_ROWS_H
 
 #include "ops_cpu.h"
 
-#define CPU_GRAIN 4096 /* elements: below this the wake-up of a thread costs more than it brings */
+#define CPU_GRAIN 4096 /* elements: below this the wake-up of a thread costs more than it brings   \
+                        */
 
 /* fn over the n_row * n elements of dense rows as one line. */
 static inline void cpu_rows_run(struct ops *ops, int64_t n_row, int64_t n, pool_fn fn, void *arg)

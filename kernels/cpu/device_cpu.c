@@ -6,8 +6,9 @@
 
 #include "mem.h"
 
-#define BUF_ALIGN ((size_t)256)     /* layout_take and cudaMalloc promise the same */
-#define BUF_HUGE ((size_t)2 << 20) /* from here on a buffer starts on a huge page and asks for them */
+#define BUF_ALIGN ((size_t)256) /* layout_take and cudaMalloc promise the same */
+#define BUF_HUGE                                                                                   \
+    ((size_t)2 << 20) /* from here on a buffer starts on a huge page and asks for them */
 
 /* mem_aligned gives 64 bytes: the block is found again through a pointer stored just below ptr. */
 static int device_cpu_alloc(struct device *d, enum mem_space space, size_t bytes, struct buf *out,

@@ -58,7 +58,7 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
 #define X(op) .op = cpu_##op,
         OP_LIST(X)
 #undef X
-        .scratch_bytes = ops_cpu_scratch_bytes,
+            .scratch_bytes = ops_cpu_scratch_bytes,
         .bind_scratch = ops_cpu_bind_scratch,
         .close = ops_cpu_close,
     };

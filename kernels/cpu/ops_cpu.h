@@ -21,7 +21,8 @@ static inline struct ops_cpu *ops_cpu(struct ops *ops)
     return (struct ops_cpu *)ops;
 }
 
-#define X(op) int cpu_##op(struct ops *ops, struct stream *s, const struct op##_args *a, struct err *e);
+#define X(op)                                                                                      \
+    int cpu_##op(struct ops *ops, struct stream *s, const struct op##_args *a, struct err *e);
 OP_LIST(X)
 #undef X
 

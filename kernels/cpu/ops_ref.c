@@ -11,7 +11,8 @@ struct ops_ref {
     size_t scratch_bytes;
 };
 
-/* One op's need at a time: two decoded weight rows, or the scores of one head, or one row's order. */
+/* One op's need at a time: two decoded weight rows, or the scores of one head, or one row's order.
+ */
 static size_t ops_ref_scratch_bytes(const struct ops *ops, const struct ops_limits *l)
 {
     (void)ops;
@@ -55,7 +56,7 @@ int ops_ref_open(const struct ops_options *opt, struct ops **out, struct err *e)
 #define X(op) .op = ref_##op,
         OP_LIST(X)
 #undef X
-        .scratch_bytes = ops_ref_scratch_bytes,
+            .scratch_bytes = ops_ref_scratch_bytes,
         .bind_scratch = ops_ref_bind_scratch,
         .close = ops_ref_close,
     };

@@ -10,7 +10,8 @@ int ops_ref_open(const struct ops_options *opt, struct ops **out, struct err *e)
 /* The bound scratch, at least `need` bytes; ERR_BUG naming op otherwise. */
 int ops_ref_scratch(struct ops *ops, const char *op, size_t need, void **out, struct err *e);
 
-#define X(op) int ref_##op(struct ops *ops, struct stream *s, const struct op##_args *a, struct err *e);
+#define X(op)                                                                                      \
+    int ref_##op(struct ops *ops, struct stream *s, const struct op##_args *a, struct err *e);
 OP_LIST(X)
 #undef X
 

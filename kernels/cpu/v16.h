@@ -1,8 +1,8 @@
 /*
- * v16: sixteen f32 lanes, in one of three forms chosen by the flags of the file that includes it: an
- * array (scalar), two AVX registers, one AVX-512 register. Every function is exact or correctly
- * rounded per lane, and sums have one fixed shape, so a kernel written in v16 gives the same bits in
- * all three forms. Comparisons take the second operand when one is NaN (the rule of maxps).
+ * v16: sixteen f32 lanes, in one of three forms chosen by the flags of the file that includes it:
+ * an array (scalar), two AVX registers, one AVX-512 register. Every function is exact or correctly
+ * rounded per lane, and sums have one fixed shape, so a kernel written in v16 gives the same bits
+ * in all three forms. Comparisons take the second operand when one is NaN (the rule of maxps).
  */
 #ifndef MAS_V16_H
 #define MAS_V16_H
@@ -150,7 +150,8 @@ static inline struct v16 v16_split2(struct v16 x, struct v16 *e)
     i = _mm512_sub_epi32(_mm512_castps_si512(x.v), _mm512_slli_epi32(k, 23));
     return V16_MAKE(_mm512_castsi512_ps(i));
 }
-/* lanes 0..7 + lanes 8..15, then halves again: ((0+8)+(4+12)) + ((2+10)+(6+14)) + the odd ones alike */
+/* lanes 0..7 + lanes 8..15, then halves again: ((0+8)+(4+12)) + ((2+10)+(6+14)) + the odd ones
+ * alike */
 static inline float v16_sum(struct v16 a)
 {
     __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
@@ -328,10 +329,10 @@ static inline void v16_sum4(struct v16 a, struct v16 b, struct v16 c, struct v16
 struct v16 {
     float f[V16];
 };
-#define V16_EACH(expr)                                                                            \
-    struct v16 y;                                                                                 \
-    for (int i = 0; i < V16; i++)                                                                 \
-        y.f[i] = (expr);                                                                          \
+#define V16_EACH(expr)                                                                             \
+    struct v16 y;                                                                                  \
+    for (int i = 0; i < V16; i++)                                                                  \
+        y.f[i] = (expr);                                                                           \
     return y
 
 static inline struct v16 v16_set1(float x)
@@ -427,7 +428,8 @@ static inline struct v16 v16_load_i8(const int8_t *p)
 }
 static inline void v16_store_i8(int8_t *p, struct v16 a)
 {
-    for (int i = 0; i < V16; i++) /* adding 1.5 * 2^23 rounds to the nearest integer, ties to even */
+    for (int i = 0; i < V16;
+         i++) /* adding 1.5 * 2^23 rounds to the nearest integer, ties to even */
         p[i] = (int8_t)(int32_t)(f32_bits(a.f[i] + 0x1.8p23f) - 0x4b400000u);
 }
 static inline float v16_pow2(int32_t k)
@@ -486,13 +488,14 @@ static inline float v16_top(struct v16 a)
 }
 
 /*
- * e^x. Argument reduction x = k ln 2 + r with ln 2 in two parts, then the polynomial of Cephes' expf
- * (S. Moshier). 0 below -87.336 (where e^x would not be a normal number), infinity above 88.7228,
- * NaN for NaN; else within 1 ulp (t_vmath goes through the floats).
+ * e^x. Argument reduction x = k ln 2 + r with ln 2 in two parts, then the polynomial of Cephes'
+ * expf (S. Moshier). 0 below -87.336 (where e^x would not be a normal number), infinity
+ * above 88.7228, NaN for NaN; else within 1 ulp (t_vmath goes through the floats).
  */
 static inline struct v16 v16_exp(struct v16 x)
 {
-    const struct v16 lo = v16_set1(-87.336f), hi = v16_set1(88.722839f), magic = v16_set1(0x1.8p23f);
+    const struct v16 lo = v16_set1(-87.336f), hi = v16_set1(88.722839f),
+                     magic = v16_set1(0x1.8p23f);
     struct v16 c = v16_max(lo, v16_min(hi, x)); /* in this order a NaN stays */
     struct v16 t = v16_fma(c, v16_set1(1.44269504f), magic), k = v16_sub(t, magic);
     struct v16 r = v16_fma(k, v16_set1(-0.693359375f), c);
@@ -509,8 +512,8 @@ static inline struct v16 v16_exp(struct v16 x)
     return v16_if_lt(hi, x, v16_set1(INFINITY), p);
 }
 
-/* ln x for positive normal x (not checked): m in [sqrt(1/2), sqrt(2)), then the polynomial of Cephes'
- * logf. Within 1 ulp (t_vmath). */
+/* ln x for positive normal x (not checked): m in [sqrt(1/2), sqrt(2)), then the polynomial of
+ * Cephes' logf. Within 1 ulp (t_vmath). */
 static inline struct v16 v16_log(struct v16 x)
 {
     struct v16 e, f = v16_sub(v16_split2(x, &e), v16_set1(1)), z = v16_mul(f, f);

@@ -1,6 +1,6 @@
-/* The contract of batch invariance, bit for bit, in every instruction set: a row alone or among others,
- * any page size and order, whole or chunked attention, a copied page. (Threads and equality between
- * instruction sets: t_ops.) */
+/* The contract of batch invariance, bit for bit, in every instruction set: a row alone or among
+ * others, any page size and order, whole or chunked attention, a copied page. (Threads and equality
+ * between instruction sets: t_ops.) */
 #include <math.h>
 
 #include "cpu_isa.h"
@@ -19,9 +19,14 @@ static struct world world_open(const char *isa, int threads)
     struct err e = {0};
     struct world w = {0};
     const struct ops_options opt = {.n_threads = threads, .isa = isa};
-    const struct ops_limits limits = {.max_rows = 64, .max_logit_rows = 64, .max_in = 4096,
-                                      .max_out = 4096, .n_vocab = 4096, .max_kv_len = 512,
-                                      .n_head = 32, .head_dim = 128};
+    const struct ops_limits limits = {.max_rows = 64,
+                                      .max_logit_rows = 64,
+                                      .max_in = 4096,
+                                      .max_out = 4096,
+                                      .n_vocab = 4096,
+                                      .max_kv_len = 512,
+                                      .n_head = 32,
+                                      .head_dim = 128};
     ok(ops_open("cpu", &opt, &w.ops, &e));
     size_t bytes = w.ops->scratch_bytes(w.ops, &limits);
     ok(w.ops->dev->api->alloc(w.ops->dev, MEM_DEVICE, bytes, &w.scratch, &e));
@@ -55,7 +60,8 @@ static void for_each_isa(void (*test)(struct world *w))
     }
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------ */
+/* ---- rows
+ * ------------------------------------------------------------------------------------------ */
 
 #define ROWS 19 /* two tiles and a part of one */
 
@@ -65,11 +71,16 @@ static void matmul_rows(struct world *w, enum fmt fmt)
     const int64_t n_in = fmt_info(fmt)->block_elems == 1 ? 301 : 2816, n_out = 37;
     size_t row;
     assert_true(fmt_row_bytes(fmt, n_in, &row));
-    struct tensor t = {.fmt = fmt, .n_dim = 2, .dim = {n_out, n_in, 1, 1}, .row_bytes = row,
+    struct tensor t = {.fmt = fmt,
+                       .n_dim = 2,
+                       .dim = {n_out, n_in, 1, 1},
+                       .row_bytes = row,
                        .data = malloc((size_t)n_out * row)};
     fmt_random(fmt, 1, 0, n_out * (n_in / fmt_info(fmt)->block_elems), 0.1f, t.data);
-    float *x = floats(ROWS * n_in, 2, 1), *all = floats(ROWS * n_out, 3, 1), *some = floats(n_out * ROWS, 4, 1);
-    struct matmul_args a = {.x = x, .n_row = ROWS, .n_in = n_in, .n_out = 1, .out = {{&t, NULL, all}}};
+    float *x = floats(ROWS * n_in, 2, 1), *all = floats(ROWS * n_out, 3, 1),
+          *some = floats(n_out * ROWS, 4, 1);
+    struct matmul_args a = {
+        .x = x, .n_row = ROWS, .n_in = n_in, .n_out = 1, .out = {{&t, NULL, all}}};
     ok(w->ops->matmul(w->ops, NULL, &a, &e));
     static const int parts[] = {1, 2, 3, 5, 8}; /* the last call of each may be shorter */
     for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
@@ -81,9 +92,10 @@ static void matmul_rows(struct world *w, enum fmt fmt)
         }
         for (int64_t i = 0; i < ROWS * n_out; i++)
             if (memcmp(&some[i], &all[i], sizeof *all) != 0)
-                fail_msg("%s on %s: row %d column %d is %.9g in calls of %d rows, %.9g in one of %d",
-                         fmt_info(fmt)->name, w->ops->dev->name, (int)(i / n_out), (int)(i % n_out),
-                         (double)some[i], parts[p], (double)all[i], ROWS);
+                fail_msg(
+                    "%s on %s: row %d column %d is %.9g in calls of %d rows, %.9g in one of %d",
+                    fmt_info(fmt)->name, w->ops->dev->name, (int)(i / n_out), (int)(i % n_out),
+                    (double)some[i], parts[p], (double)all[i], ROWS);
     }
     free(t.data);
     free(x);
@@ -111,20 +123,28 @@ static void vocabulary_rows(struct world *w)
     struct sample_row p[ROWS];
     int32_t id[ROWS], one;
     for (int r = 0; r < ROWS; r++)
-        p[r] = (struct sample_row){.temperature = (float)(r % 3) * 0.6f, .top_p = r % 2 ? 0.9f : 1,
-                                   .top_k = r % 4 * 10, .mask = -1, .key = rng_key(6, (uint64_t)r, 0)};
+        p[r] = (struct sample_row){.temperature = (float)(r % 3) * 0.6f,
+                                   .top_p = r % 2 ? 0.9f : 1,
+                                   .top_k = r % 4 * 10,
+                                   .mask = -1,
+                                   .key = rng_key(6, (uint64_t)r, 0)};
     struct sample_args a = {.logits = x, .n_row = ROWS, .n_vocab = N, .p = p, .id = id, .lp = lp};
     ok(w->ops->sample(w->ops, NULL, &a, &e));
     for (int r = 0; r < ROWS; r++) {
-        a = (struct sample_args){.logits = x + r * N, .n_row = 1, .n_vocab = N, .p = p + r, .id = &one,
-                                 .lp = &one_lp};
+        a = (struct sample_args){
+            .logits = x + r * N, .n_row = 1, .n_vocab = N, .p = p + r, .id = &one, .lp = &one_lp};
         ok(w->ops->sample(w->ops, NULL, &a, &e));
         assert_int_equal(one, id[r]);
         assert_memory_equal(&one_lp, &lp[r], sizeof one_lp);
         const int32_t zero = 0;
         float again;
-        const struct logprob_args l = {.logits = x + r * N, .n_row = 1, .n_vocab = N, .row = &zero,
-                                       .id = &one, .lp = &again, .n_pair = 1};
+        const struct logprob_args l = {.logits = x + r * N,
+                                       .n_row = 1,
+                                       .n_vocab = N,
+                                       .row = &zero,
+                                       .id = &one,
+                                       .lp = &again,
+                                       .n_pair = 1};
         ok(w->ops->logprob(w->ops, NULL, &l, &e));
         assert_memory_equal(&again, &lp[r], sizeof again); /* sample and logprob agree to the bit */
     }
@@ -137,11 +157,12 @@ static void sampling_a_row_is_the_same_alone_and_in_a_batch(void **state)
     for_each_isa(vocabulary_rows);
 }
 
-/* ---- attention ------------------------------------------------------------------------------------- */
+/* ---- attention
+ * ------------------------------------------------------------------------------------- */
 
 enum { HEADS = 4, KV_HEADS = 2, DIM = 64, LEN = 150 };
 
-struct paging { /* how one sequence is laid out and fed */
+struct paging {             /* how one sequence is laid out and fed */
     int page_tokens, chunk; /* chunk: query rows per call */
     bool reverse, beside;   /* pages from the end; a second sequence in the same calls */
 };
@@ -153,9 +174,15 @@ static void attend(struct world *w, enum fmt fmt, struct paging pg, const float 
     struct err e = {0};
     const int pages = (LEN + pg.page_tokens - 1) / pg.page_tokens, row = KV_HEADS * DIM;
     const struct fmt_info *f = fmt_info(fmt);
-    size_t bytes = (size_t)(2 * pages * pg.page_tokens * row) / (size_t)f->block_elems * f->block_bytes;
-    struct kv_view kv = {.fmt = fmt, .k = malloc(bytes), .v = malloc(bytes), .n_page = 2 * pages,
-                         .page_tokens = pg.page_tokens, .n_kv_head = KV_HEADS, .head_dim = DIM};
+    size_t bytes =
+        (size_t)(2 * pages * pg.page_tokens * row) / (size_t)f->block_elems * f->block_bytes;
+    struct kv_view kv = {.fmt = fmt,
+                         .k = malloc(bytes),
+                         .v = malloc(bytes),
+                         .n_page = 2 * pages,
+                         .page_tokens = pg.page_tokens,
+                         .n_kv_head = KV_HEADS,
+                         .head_dim = DIM};
     memset(kv.k, 0xff, bytes);
     memset(kv.v, 0xff, bytes);
     int32_t page[2 * LEN], slot[LEN];
@@ -171,16 +198,27 @@ static void attend(struct world *w, enum fmt fmt, struct paging pg, const float 
                 slot[i] = page[s * pages + (at + i) / pg.page_tokens] * pg.page_tokens +
                           (at + i) % pg.page_tokens;
             /* the neighbour has other numbers: v for k and k for v */
-            const struct kv_write_args write = {.k = (s ? v : k) + at * row, .v = (s ? k : v) + at * row,
-                                                .slot = slot, .kv = &kv, .n_row = n};
+            const struct kv_write_args write = {.k = (s ? v : k) + at * row,
+                                                .v = (s ? k : v) + at * row,
+                                                .slot = slot,
+                                                .kv = &kv,
+                                                .n_row = n};
             ok(w->ops->kv_write(w->ops, NULL, &write, &e));
         }
         memcpy(qs, q + at * wide, (size_t)(n * wide) * sizeof *q);
         const int32_t q_start[3] = {0, n, 2 * n}, kv_len[2] = {at + n, at + n};
-        const struct attention_args a = {.q = qs, .y = ys, .kv = &kv, .q_start = q_start,
-                                         .kv_len = kv_len, .page = page, .n_seq = 1 + pg.beside,
-                                         .n_row = n * (1 + pg.beside), .max_pages = pages,
-                                         .max_kv_len = LEN, .n_head = HEADS, .scale = 0.125f};
+        const struct attention_args a = {.q = qs,
+                                         .y = ys,
+                                         .kv = &kv,
+                                         .q_start = q_start,
+                                         .kv_len = kv_len,
+                                         .page = page,
+                                         .n_seq = 1 + pg.beside,
+                                         .n_row = n * (1 + pg.beside),
+                                         .max_pages = pages,
+                                         .max_kv_len = LEN,
+                                         .n_head = HEADS,
+                                         .scale = 0.125f};
         ok(w->ops->attention(w->ops, NULL, &a, &e));
         memcpy(y + at * wide, ys, (size_t)(n * wide) * sizeof *y);
     }
@@ -194,12 +232,14 @@ static void attention_layouts(struct world *w)
 {
     static const enum fmt fmts[] = {FMT_F16, FMT_Q8_0, FMT_F32};
     static const struct paging layouts[] = {
-        {32, LEN, true, false}, {64, LEN, false, false}, {16, 1, false, false}, {16, 7, true, false},
-        {64, 33, false, true},  {16, 32, true, true},    {32, 1, true, true},   {16, LEN, false, true},
+        {32, LEN, true, false}, {64, LEN, false, false}, {16, 1, false, false},
+        {16, 7, true, false},   {64, 33, false, true},   {16, 32, true, true},
+        {32, 1, true, true},    {16, LEN, false, true},
     };
     enum { N = LEN * HEADS * DIM };
     float *q = floats(N, 7, 2), *k = floats(LEN * KV_HEADS * DIM, 8, 1);
-    float *v = floats(LEN * KV_HEADS * DIM, 9, 1), *want = floats(N, 10, 1), *got = floats(N, 11, 1);
+    float *v = floats(LEN * KV_HEADS * DIM, 9, 1), *want = floats(N, 10, 1),
+          *got = floats(N, 11, 1);
     for (size_t f = 0; f < sizeof fmts / sizeof *fmts; f++) {
         attend(w, fmts[f], (struct paging){16, LEN, false, false}, q, k, v, want);
         for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++) {
@@ -233,8 +273,13 @@ static void copied_page(struct world *w)
     struct err e = {0};
     const int row = KV_HEADS * DIM;
     size_t bytes = (size_t)(PAGES * PAGE * row) * 2;
-    struct kv_view kv = {.fmt = FMT_F16, .k = malloc(bytes), .v = malloc(bytes), .n_page = PAGES,
-                         .page_tokens = PAGE, .n_kv_head = KV_HEADS, .head_dim = DIM};
+    struct kv_view kv = {.fmt = FMT_F16,
+                         .k = malloc(bytes),
+                         .v = malloc(bytes),
+                         .n_page = PAGES,
+                         .page_tokens = PAGE,
+                         .n_kv_head = KV_HEADS,
+                         .head_dim = DIM};
     memset(kv.k, 0xff, bytes);
     memset(kv.v, 0xff, bytes);
     float *k = floats(N * row, 12, 1), *v = floats(N * row, 13, 1), *q = floats(HEADS * DIM, 14, 1);
@@ -248,9 +293,17 @@ static void copied_page(struct world *w)
     ok(w->ops->kv_copy(w->ops, NULL, &copy, &e));
     const int32_t q_start[2] = {0, 1}, len = N, page[2] = {2, 0};
     for (int i = 0; i < 2; i++) {
-        const struct attention_args a = {.q = q, .y = y[i], .kv = &kv, .q_start = q_start,
-                                         .kv_len = &len, .page = &page[i], .n_seq = 1, .n_row = 1,
-                                         .max_pages = 1, .max_kv_len = N, .n_head = HEADS,
+        const struct attention_args a = {.q = q,
+                                         .y = y[i],
+                                         .kv = &kv,
+                                         .q_start = q_start,
+                                         .kv_len = &len,
+                                         .page = &page[i],
+                                         .n_seq = 1,
+                                         .n_row = 1,
+                                         .max_pages = 1,
+                                         .max_kv_len = N,
+                                         .n_head = HEADS,
                                          .scale = 0.125f};
         ok(w->ops->attention(w->ops, NULL, &a, &e));
     }

@@ -1,5 +1,5 @@
-/* Every case of every op, every CPU backend that this machine can run, against the oracle. No op is named
- * here: a new one is tested as soon as it has cases. */
+/* Every case of every op, every CPU backend that this machine can run, against the oracle. No op is
+ * named here: a new one is tested as soon as it has cases. */
 #include "case.h"
 #include "cpu_isa.h"
 #include "test.h"
@@ -14,7 +14,8 @@ static void result_free(struct result *r)
         free(r->out[i]);
 }
 
-static struct result run_case(const struct op_case *c, const char *kind, const char *isa, int threads)
+static struct result run_case(const struct op_case *c, const char *kind, const char *isa,
+                              int threads)
 {
     struct err e = {0};
     struct ops *ops = NULL;
@@ -36,16 +37,17 @@ static struct result run_case(const struct op_case *c, const char *kind, const c
     return r;
 }
 
-static void compare(const char *op, const struct op_case *c, const char *isa, const struct result *got,
-                    const struct result *want, double *most)
+static void compare(const char *op, const struct op_case *c, const char *isa,
+                    const struct result *got, const struct result *want, double *most)
 {
     for (int i = 0; i < c->n_buf; i++) {
         if (c->buf[i].role == CASE_IN)
             continue;
         struct case_diff d = case_compare(&c->buf[i], got->out[i], want->out[i]);
         if (!(d.used <= 1))
-            fail_msg("%s [%s] %s: %s[%lld] is %.9g, the oracle has %.9g: %.0f %% of the tolerance", op,
-                     c->name, isa, c->buf[i].name, (long long)d.worst, d.got, d.want, 100 * d.used);
+            fail_msg("%s [%s] %s: %s[%lld] is %.9g, the oracle has %.9g: %.0f %% of the tolerance",
+                     op, c->name, isa, c->buf[i].name, (long long)d.worst, d.got, d.want,
+                     100 * d.used);
         *most = d.used > *most ? d.used : *most;
     }
 }
@@ -76,8 +78,8 @@ static void every_op_agrees_with_the_oracle(void **state)
             case_free(&c);
         }
         assert_true(n > 0);
-        print_message("%-10s %3d runs, at most %5.1f %% of the tolerance\n", ops_op_name((enum op)op), n,
-                      100 * most);
+        print_message("%-10s %3d runs, at most %5.1f %% of the tolerance\n",
+                      ops_op_name((enum op)op), n, 100 * most);
     }
 }
 
@@ -133,10 +135,12 @@ static void backends_are_chosen_by_name(void **state)
     (void)state;
     struct err e = {0};
     struct ops *ops = NULL;
-    fails(ops_open("tpu", NULL, &ops, &e), ERR_NODEV, "unknown backend 'tpu'; use auto, cpu or ref");
+    fails(ops_open("tpu", NULL, &ops, &e), ERR_NODEV,
+          "unknown backend 'tpu'; use auto, cpu or ref");
     fails(ops_open("cuda", NULL, &ops, &e), ERR_NODEV, "use auto, cpu or ref");
     const struct ops_options bad = {.isa = "mmx"};
-    fails(ops_open("cpu", &bad, &ops, &e), ERR_USAGE, "unknown instruction set 'mmx'; use auto, scalar");
+    fails(ops_open("cpu", &bad, &ops, &e), ERR_USAGE,
+          "unknown instruction set 'mmx'; use auto, scalar");
     for (int isa = 0; isa < CPU_ISA_COUNT; isa++)
         if (!cpu_isa_has((enum cpu_isa)isa)) {
             const struct ops_options lacking = {.isa = cpu_isa_name((enum cpu_isa)isa)};

@@ -27,10 +27,10 @@ static int close_both(void **state)
 static float x[4096], y[4096];
 static int32_t ids[64];
 
-#define BOTH(op, args, text)                                                                      \
-    do {                                                                                          \
-        for (int b_ = 0; b_ < 2; b_++)                                                            \
-            fails(backend[b_]->op(backend[b_], NULL, (args), &e), ERR_BUG, text);                 \
+#define BOTH(op, args, text)                                                                       \
+    do {                                                                                           \
+        for (int b_ = 0; b_ < 2; b_++)                                                             \
+            fails(backend[b_]->op(backend[b_], NULL, (args), &e), ERR_BUG, text);                  \
     } while (0)
 
 static void no_rows_are_no_work(void **state)
@@ -58,7 +58,8 @@ static void row_ops_name_what_is_wrong(void **state)
 {
     (void)state;
     struct err e = {0};
-    const struct tensor t = {.fmt = FMT_F32, .n_dim = 2, .dim = {4, 8, 1, 1}, .row_bytes = 32, .data = x};
+    const struct tensor t = {
+        .fmt = FMT_F32, .n_dim = 2, .dim = {4, 8, 1, 1}, .row_bytes = 32, .data = x};
     struct embed_args embed = {.table = &t, .id = ids, .y = y, .n_row = 2};
     ids[1] = 4;
     BOTH(embed, &embed, "embed: id[1] is 4, must be 0 to 3");
@@ -71,13 +72,21 @@ static void row_ops_name_what_is_wrong(void **state)
     BOTH(rmsnorm, &((struct rmsnorm_args){.x = x, .w = x, .y = y, .n_row = 1}), "rmsnorm: n is 0");
     BOTH(rmsnorm, &((struct rmsnorm_args){.x = x, .w = x, .y = y, .n_row = 1, .n = 4, .eps = NAN}),
          "rmsnorm: eps is");
-    BOTH(swiglu, &((struct swiglu_args){.gate = x, .y = y, .n_row = 1, .n = 4}), "swiglu: up is NULL");
+    BOTH(swiglu, &((struct swiglu_args){.gate = x, .y = y, .n_row = 1, .n = 4}),
+         "swiglu: up is NULL");
     ids[0] = -3;
     BOTH(gather, &((struct gather_args){.x = x, .row = ids, .y = y, .n_row = 1, .n = 4}),
          "gather: row[0] is -3");
     ids[0] = 0;
-    struct rope_args rope = {.q = x, .k = y, .pos = ids, .inv_freq = x, .n_row = 1, .n_head = 1,
-                             .n_kv_head = 1, .head_dim = 8, .n_rot = 10};
+    struct rope_args rope = {.q = x,
+                             .k = y,
+                             .pos = ids,
+                             .inv_freq = x,
+                             .n_row = 1,
+                             .n_head = 1,
+                             .n_kv_head = 1,
+                             .head_dim = 8,
+                             .n_rot = 10};
     BOTH(rope, &rope, "rope: n_rot is 10, limit 8");
     rope.n_rot = 7;
     BOTH(rope, &rope, "rope: n_rot is 7, not a multiple of 2");
@@ -118,7 +127,12 @@ static void cache_ops_name_what_is_wrong(void **state)
 {
     (void)state;
     struct err e = {0};
-    struct kv_view kv = {.fmt = FMT_F16, .k = x, .v = y, .n_page = 2, .page_tokens = 16, .n_kv_head = 2,
+    struct kv_view kv = {.fmt = FMT_F16,
+                         .k = x,
+                         .v = y,
+                         .n_page = 2,
+                         .page_tokens = 16,
+                         .n_kv_head = 2,
                          .head_dim = 8};
     struct kv_write_args write = {.k = x, .v = x, .slot = ids, .kv = &kv, .n_row = 1};
     ids[0] = 32;
@@ -130,13 +144,23 @@ static void cache_ops_name_what_is_wrong(void **state)
     kv.fmt = FMT_Q8_0;
     BOTH(kv_write, &write, "head_dim 8 is no multiple of a Q8_0 block (32)");
     kv.fmt = FMT_F16;
-    BOTH(kv_copy, &((struct kv_copy_args){.kv = &kv, .src = 1, .dst = 1}), "src and dst are both page 1");
+    BOTH(kv_copy, &((struct kv_copy_args){.kv = &kv, .src = 1, .dst = 1}),
+         "src and dst are both page 1");
     BOTH(kv_copy, &((struct kv_copy_args){.kv = &kv, .src = 1, .dst = 0, .n_token = 17}),
          "kv_copy: n_token is 17, limit 16");
     const int32_t q_start[2] = {0, 3};
     int32_t len = 2, page[2] = {0, 7};
-    struct attention_args a = {.q = x, .y = y, .kv = &kv, .q_start = q_start, .kv_len = &len, .page = page,
-                               .n_seq = 1, .n_row = 3, .max_pages = 2, .max_kv_len = 40, .n_head = 4,
+    struct attention_args a = {.q = x,
+                               .y = y,
+                               .kv = &kv,
+                               .q_start = q_start,
+                               .kv_len = &len,
+                               .page = page,
+                               .n_seq = 1,
+                               .n_row = 3,
+                               .max_pages = 2,
+                               .max_kv_len = 40,
+                               .n_head = 4,
                                .scale = 1};
     BOTH(attention, &a, "attention: kv_len[0] is 2, must be 3 (its rows) to 40");
     len = 33;
@@ -166,8 +190,8 @@ static void sampling_names_what_is_wrong(void **state)
     p.temperature = 1;
     p.mask = 0;
     BOTH(sample, &a, "row 0: mask is 0, must be -1 to -1");
-    const struct logprob_args lp = {.logits = x, .n_row = 1, .n_vocab = 100, .row = ids, .id = &ids[1],
-                                    .lp = y, .n_pair = 1};
+    const struct logprob_args lp = {
+        .logits = x, .n_row = 1, .n_vocab = 100, .row = ids, .id = &ids[1], .lp = y, .n_pair = 1};
     ids[0] = 0;
     ids[1] = 100;
     BOTH(logprob, &lp, "logprob: id[0] is 100, must be 0 to 99");

@@ -49,8 +49,13 @@ static void an_op_allocates_nothing(void **state)
     struct ops *ops = NULL;
     struct buf scratch;
     const struct ops_options opt = {.n_threads = 2};
-    const struct ops_limits limits = {.max_rows = 9, .max_in = 256, .max_out = 32, .n_vocab = 300,
-                                      .max_kv_len = 1, .n_head = 1, .head_dim = 1};
+    const struct ops_limits limits = {.max_rows = 9,
+                                      .max_in = 256,
+                                      .max_out = 32,
+                                      .n_vocab = 300,
+                                      .max_kv_len = 1,
+                                      .n_head = 1,
+                                      .head_dim = 1};
     static const float x[9 * 256] = {1}, w[32 * 256] = {1};
     static float y[9 * 32];
     int32_t id[7];
@@ -58,10 +63,15 @@ static void an_op_allocates_nothing(void **state)
     struct sample_row p[7];
     for (int r = 0; r < 7; r++)
         p[r] = (struct sample_row){.temperature = 1, .top_p = 0.5f, .top_k = 9, .mask = -1};
-    const struct tensor t = {.fmt = FMT_F32, .n_dim = 2, .dim = {32, 256, 1, 1}, .row_bytes = 1024,
+    const struct tensor t = {.fmt = FMT_F32,
+                             .n_dim = 2,
+                             .dim = {32, 256, 1, 1},
+                             .row_bytes = 1024,
                              .data = (void *)(uintptr_t)w};
-    const struct matmul_args a = {.x = x, .n_row = 9, .n_in = 256, .n_out = 1, .out = {{&t, NULL, y}}};
-    const struct sample_args s = {.logits = x, .n_row = 7, .n_vocab = 300, .p = p, .id = id, .lp = lp};
+    const struct matmul_args a = {
+        .x = x, .n_row = 9, .n_in = 256, .n_out = 1, .out = {{&t, NULL, y}}};
+    const struct sample_args s = {
+        .logits = x, .n_row = 7, .n_vocab = 300, .p = p, .id = id, .lp = lp};
     ok(ops_open("cpu", &opt, &ops, &e));
     size_t bytes = ops->scratch_bytes(ops, &limits);
     ok(ops->dev->api->alloc(ops->dev, MEM_DEVICE, bytes, &scratch, &e));

@@ -53,14 +53,21 @@ static int32_t draw(struct backend *b, const float *x, int64_t n, struct sample_
     struct err e = {0};
     int32_t id = 12345;
     float ignored;
-    const struct sample_args a = {.logits = x, .n_row = 1, .n_vocab = n, .p = &p, .mask_bits = mask,
-                                  .n_mask = mask ? 1 : 0, .id = &id, .lp = lp ? lp : &ignored};
+    const struct sample_args a = {.logits = x,
+                                  .n_row = 1,
+                                  .n_vocab = n,
+                                  .p = &p,
+                                  .mask_bits = mask,
+                                  .n_mask = mask ? 1 : 0,
+                                  .id = &id,
+                                  .lp = lp ? lp : &ignored};
     p.mask = mask ? 0 : -1;
     ok(b->ops->sample(b->ops, NULL, &a, &e));
     return id;
 }
 
-/* ---- the distribution ------------------------------------------------------------------------------ */
+/* ---- the distribution
+ * ------------------------------------------------------------------------------ */
 
 enum { SMALL = 12, DRAWS = 4000, BATCHES = 5 };
 
@@ -120,8 +127,14 @@ static void chi_square(struct backend *b, const float *x, struct sample_row p, u
             rows[r].mask = 0;
             rows[r].key = rng_key(77, (uint64_t)batch, (uint64_t)r);
         }
-        const struct sample_args a = {.logits = logits, .n_row = DRAWS, .n_vocab = SMALL, .p = rows,
-                                      .mask_bits = &mask, .n_mask = 1, .id = id, .lp = lp};
+        const struct sample_args a = {.logits = logits,
+                                      .n_row = DRAWS,
+                                      .n_vocab = SMALL,
+                                      .p = rows,
+                                      .mask_bits = &mask,
+                                      .n_mask = 1,
+                                      .id = id,
+                                      .lp = lp};
         ok(b->ops->sample(b->ops, NULL, &a, &e));
         for (int r = 0; r < DRAWS; r++) {
             assert_in_range(id[r], 0, SMALL - 1);
@@ -164,8 +177,8 @@ static void draws_follow_the_filtered_distribution(void **state)
 /* The cut falls among logits that differ by less than any coarse search resolves. */
 static void filters_cut_exactly_between_close_neighbours(void **state)
 {
-    static const float x[SMALL] = {0.004f, 3, 0.001f, 0, 0.007f, 2.5f, 0.002f, 0.009f, 0.003f, 0.005f,
-                                   0.008f, 0.006f};
+    static const float x[SMALL] = {0.004f, 3,      0.001f, 0,      0.007f, 2.5f,
+                                   0.002f, 0.009f, 0.003f, 0.005f, 0.008f, 0.006f};
     static const struct sample_row rows[] = {
         {.temperature = 1, .top_p = 0.85f}, /* the two large ones and four of ten */
         {.temperature = 1, .top_p = 1, .top_k = 5},
@@ -177,7 +190,8 @@ static void filters_cut_exactly_between_close_neighbours(void **state)
             chi_square(&all[i], x, rows[r], 0xfff);
 }
 
-/* ---- single rows ----------------------------------------------------------------------------------- */
+/* ---- single rows
+ * ----------------------------------------------------------------------------------- */
 
 static void greedy_takes_the_lowest_id_of_a_tie(void **state)
 {
@@ -269,9 +283,12 @@ static void thresholds_are_exact_on_a_large_vocabulary(void **state)
     for (int64_t i = 0; i < n; i++) /* rare high values, each some 60 times */
         x[i] = floorf(-4 * logf(rng_uniform(41, (uint64_t)i)) * 8) / 8 - 20;
     static const struct sample_row rows[] = {
-        {.temperature = 1, .top_p = 1, .top_k = 1},     {.temperature = 2, .top_p = 1, .top_k = 50},
-        {.temperature = 1, .top_p = 0.3f},              {.temperature = 1.5f, .top_p = 0.95f},
-        {.temperature = 1, .top_p = 0.9f, .top_k = 300}, {.temperature = 1, .top_p = 1},
+        {.temperature = 1, .top_p = 1, .top_k = 1},
+        {.temperature = 2, .top_p = 1, .top_k = 50},
+        {.temperature = 1, .top_p = 0.3f},
+        {.temperature = 1.5f, .top_p = 0.95f},
+        {.temperature = 1, .top_p = 0.9f, .top_k = 300},
+        {.temperature = 1, .top_p = 1},
         {.temperature = 0.5f, .top_p = 0.99f, .min_p = 0.01f, .top_k = 5000},
     };
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
@@ -304,8 +321,8 @@ static void log_probabilities_of_a_row_sum_to_one(void **state)
     for (int i = 0; i < BACKENDS; i++) {
         struct err e = {0};
         double sum = 0;
-        const struct logprob_args a = {.logits = x, .n_row = 1, .n_vocab = N, .row = row, .id = id,
-                                       .lp = lp, .n_pair = N};
+        const struct logprob_args a = {
+            .logits = x, .n_row = 1, .n_vocab = N, .row = row, .id = id, .lp = lp, .n_pair = N};
         if (!all[i].ops)
             continue;
         ok(all[i].ops->logprob(all[i].ops, NULL, &a, &e));

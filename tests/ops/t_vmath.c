@@ -1,5 +1,5 @@
-/* v16's exp and log against the C library in double, over all magnitudes of float. The scalar form is
- * measured; t_ops shows that the vector forms have the same bits. */
+/* v16's exp and log against the C library in double, over all magnitudes of float. The scalar form
+ * is measured; t_ops shows that the vector forms have the same bits. */
 #include <math.h>
 
 #include "test.h"
@@ -58,7 +58,8 @@ static void log_is_within_an_ulp(void **state)
     (void)state;
     struct sweep s = sweep(v16_log, log, 1.17549435e-38f, 3.4e38f, 971);
     struct sweep near = sweep(v16_log, log, 0.9f, 1.1f, 7);
-    print_message("log: %.3f ulp at %g, near 1 %.3f ulp at %g\n", s.worst, s.at, near.worst, near.at);
+    print_message("log: %.3f ulp at %g, near 1 %.3f ulp at %g\n", s.worst, s.at, near.worst,
+                  near.at);
     assert_true(s.worst <= 1 && near.worst <= 1);
 }
 
