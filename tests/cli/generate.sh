@@ -61,7 +61,7 @@ expect 0 'perplexity' "$MAS" perplexity -m demo --quiet -f "$dir/text" --ctx 128
 expect 65 'at least 4' "$MAS" perplexity -m demo --quiet -p a
 "$MAS" perplexity -m demo --quiet -p 'some text here' --logits-out "$dir/logits" >/dev/null || failed=1
 tokens=15 # BOS and 14 bytes
-vocab=$("$MAS" inspect -m demo --json | tr -d ' \n' | sed -n 's/.*"llama.vocab_size":\([0-9]*\).*/\1/p')
+vocab=$("$MAS" inspect -m demo --json | sed -n 's|.*"llama.vocab_size".*"value": \([0-9]*\).*|\1|p')
 [ "$(stat -c %s "$dir/logits")" = $((tokens * vocab * 4)) ] ||
     { echo "FAILED: logits file has $(stat -c %s "$dir/logits") bytes, vocabulary $vocab"; failed=1; }
 expect 73 '/no/such/dir' "$MAS" perplexity -m demo -p 'some text' --logits-out /no/such/dir/x
