@@ -65,6 +65,7 @@ static void engine_finished(struct seq *q, void *user)
     pthread_mutex_lock(&en->lock);
     r->engine_slot = NULL;
     inbox_forget(&en->cancelled, r); /* after done() r may be gone */
+    sched_stats(en->sched, &en->stats); /* who hears of this ending sees it counted */
     pthread_mutex_unlock(&en->lock);
     seq_free(en->kv, q);
     r->done(r);
