@@ -143,6 +143,15 @@ void engine_cancel(struct engine *en, struct request *r)
     pthread_mutex_unlock(&en->lock);
 }
 
+void engine_profile(struct engine *en, struct str *out)
+{
+    struct prof *p = forward_prof(en->fw);
+    pthread_mutex_lock(&en->lock);
+    prof_table(p, out);
+    *p = (struct prof){.on = p->on};
+    pthread_mutex_unlock(&en->lock);
+}
+
 void engine_stats(struct engine *en, struct engine_stats *out)
 {
     pthread_mutex_lock(&en->lock);
@@ -210,7 +219,6 @@ static int engine_plan(struct engine *en, const struct engine_options *opt,
                        const struct forward_limits *lim, struct kv_config *kc, struct err *e)
 {
     const struct hparams *hp = &en->model.hp;
-    int rc = 0;
     size_t free_bytes, total_bytes;
     TRY(en->ops->dev->api->memory(en->ops->dev, &free_bytes, &total_bytes, e));
     size_t page = kv_page_bytes(kc);
@@ -218,36 +226,24 @@ static int engine_plan(struct engine *en, const struct engine_options *opt,
         FAIL(e, ERR_USAGE, "kv type %s cannot hold heads of %d elements: must be a multiple of %d; "
              "use --kv-type f16", fmt_info(kc->fmt)->name, kc->head_dim,
              (int)fmt_info(kc->fmt)->block_elems);
-    uint64_t *layer = mem_zalloc((size_t)hp->n_layer, sizeof *layer), shared = 0;
+    uint64_t *layer = mem_zalloc((size_t)hp->n_layer, sizeof *layer);
     if (!layer)
         return NOMEM(e, (size_t)hp->n_layer * sizeof *layer, "plan");
-    for (int s = 0; s < SLOT_COUNT; s++)
-        for (int l = 0; l < hp->n_layer; l++) {
-            const struct tensor *t = weights_get(&en->model.w, s, l);
-            if (t->data && s < (int)SLOT_ATTN_NORM && l == 0)
-                shared += tensor_bytes(t);
-            else if (t->data && s >= (int)SLOT_ATTN_NORM)
-                layer[l] += tensor_bytes(t);
-        }
-    struct plan_input pi = {.n_layer = hp->n_layer, .layer_bytes = layer, .shared_bytes = shared,
+    for (int l = 0; l < hp->n_layer; l++)
+        layer[l] = weights_layer_bytes(&en->model.w, l);
+    int pages = (en->info.n_ctx + kc->page_tokens - 1) / kc->page_tokens; /* of one context */
+    struct plan_input pi = {.n_layer = hp->n_layer, .layer_bytes = layer,
+                            .shared_bytes = weights_shared_bytes(&en->model.w),
                             .kv_bytes_per_token = page / (size_t)kc->page_tokens,
-                            .n_ctx = en->info.n_ctx, .n_seq = en->info.n_seq,
+                            .kv_bytes = opt->kv_bytes,
+                            .n_ctx = pages * kc->page_tokens, .n_seq = en->info.n_seq,
                             .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
                             .ram_bytes = free_bytes, .weights_mapped = true};
-    int64_t ctx_pages = (en->info.n_ctx + kc->page_tokens - 1) / kc->page_tokens;
-    uint64_t least = (uint64_t)ctx_pages * page, want = least * (uint64_t)en->info.n_seq;
-    uint64_t half = free_bytes / 2;
-    pi.kv_bytes = opt->kv_bytes ? opt->kv_bytes : want < half ? want : half < least ? least : half;
-    if (pi.kv_bytes < least)
-        rc = err_set(e, ERR_USAGE, "kv pool of %llu bytes cannot hold one context of %d tokens: needs "
-                     "%llu; raise kv.bytes or lower max_context_length",
-                     (unsigned long long)pi.kv_bytes, en->info.n_ctx, (unsigned long long)least);
-    else
-        rc = plan_make(&pi, &en->plan, e);
+    int rc = plan_make(&pi, &en->plan, e);
     mem_free(layer);
     if (rc == 0) {
-        uint64_t pages = pi.kv_bytes / page, most = (uint64_t)((1 << 30) / kc->page_tokens);
-        kc->n_page = (int32_t)(pages < most ? pages : most);
+        uint64_t n = en->plan.kv_bytes / page, most = (uint64_t)((1 << 30) / kc->page_tokens);
+        kc->n_page = (int32_t)(n < most ? n : most);
     }
     return rc;
 }
@@ -271,6 +267,7 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
     TRY(kv_open(&kc, en->ops, &en->kv, e));
     in->n_page = kc.n_page;
     TRY(forward_open(&en->model, en->place, en->kv, en->ops, &lim, &en->fw, e));
+    forward_prof(en->fw)->on = opt->profile;
     TRY(grammar_vocab_open(en->tok, &en->gv, e));
     struct sched_config sc = {.n_seq = in->n_seq, .batch_tokens = in->batch_tokens, .n_ctx = in->n_ctx};
     return sched_open(&sc, en->fw, en->kv, en->tok, en->gv, &en->sched, e);

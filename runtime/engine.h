@@ -29,7 +29,7 @@ struct engine_options {
     enum fmt kv_fmt;     /* FMT_F16, FMT_Q8_0; FMT_F32 (= 0) for comparisons with float32 oracles */
     uint64_t kv_bytes;   /* size of the pool; 0 = n_seq contexts of n_ctx (at most half of memory) */
     bool no_prefix_cache;
-    bool check_tensors;  /* reads every weight once at load and refuses NaN and infinity */
+    bool profile;        /* measure the time of every op (engine_profile) */
     void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */
     void *user;
 };
@@ -107,6 +107,10 @@ struct request {
  * token id is out of range; ERR_CANCEL when the engine is closing. On failure done is not called. */
 int engine_submit(struct engine *en, struct request *r, struct err *e);
 void engine_cancel(struct engine *en, struct request *r); /* done follows, FINISH_CANCEL or earlier */
+
+/* Table of time by op since the last call, for an engine opened with `profile` that is idle: every
+ * request submitted so far has had its done(). */
+void engine_profile(struct engine *en, struct str *out);
 
 struct engine_stats { /* totals since open */
     uint64_t prompt_tokens, cached_tokens, new_tokens, steps, rows;

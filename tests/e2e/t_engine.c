@@ -316,7 +316,7 @@ static void bad_requests_are_refused_with_the_numbers(void **state)
     fails(engine_open(&o, &en, &e), ERR_USAGE, "1048576");
     o = serve_options();
     o.kv_bytes = 100;
-    fails(engine_open(&o, &en, &e), ERR_USAGE, "cannot hold one context");
+    fails(engine_open(&o, &en, &e), ERR_USAGE, "cannot place the KV cache: one sequence of 256 tokens");
     o = serve_options();
     o.backend = "cuda";
     fails(engine_open(&o, &en, &e), ERR_NODEV, "CUDA backend");
