@@ -9,6 +9,7 @@
 #include "forward.h"
 #include "mem.h"
 #include "scheduler.h"
+#include "seq.h"
 #include "source.h"
 
 struct inbox { /* what other threads have said and the engine thread has not read yet */

@@ -7,43 +7,7 @@
 #include "clock.h"
 #include "mem.h"
 #include "sampler.h"
-
-enum seq_kind {
-    SEQ_GENERATE, /* prompt, then sampled tokens */
-    SEQ_SCORE,    /* prompt; its last row scores the first token of every continuation */
-    SEQ_CONT,     /* prompt + one continuation: scores the tokens after its first */
-};
-
-enum seq_where { SEQ_WAITING, SEQ_RUNNING, SEQ_PARKED /* score prompt, kept for its continuations */ };
-
-struct seq {
-    struct seq *prev, *next; /* in the list that `where` names */
-    enum seq_where where;
-    enum seq_kind kind;
-    struct request *r;
-    struct seq *owner;   /* of a SEQ_CONT: the SEQ_SCORE */
-    struct seq **cont;   /* of a SEQ_SCORE: one per continuation of two or more tokens */
-    int n_cont, cont_left;
-    int cont_index;
-    uint64_t arrival;
-    int32_t *tok;        /* (cap) prompt, then what follows */
-    int n_tok, cap;
-    struct kv_seq kv;
-    struct grammar_state grammar;
-    bool started;        /* admitted once: grammar set up, counters running */
-    bool cancelled, failed;
-    bool preempted;      /* at least once: figures of the first pass stand */
-    int raw_next;        /* next position whose logits are scored or go to on_logits */
-    int rows;            /* rows in the step being put together */
-    int first_row;       /* its first row in the batch */
-    int logit;           /* first logits row of this step, -1 = none */
-    int n_logit;
-};
-
-struct seq_list {
-    struct seq *head, *tail;
-    int n;
-};
+#include "seq.h"
 
 struct sched {
     struct sched_config c;
@@ -66,155 +30,26 @@ struct sched {
     struct engine_stats stats;
 };
 
-/* ---- lists ---------------------------------------------------------------------------------- */
-
 static struct seq_list *list_of(struct sched *s, enum seq_where where)
 {
     return where == SEQ_WAITING ? &s->waiting : where == SEQ_RUNNING ? &s->running : &s->parked;
 }
 
-static void list_remove(struct sched *s, struct seq *q)
+static void seq_enter(struct sched *s, struct seq *q, enum seq_where where)
 {
-    struct seq_list *l = list_of(s, q->where);
-    *(q->prev ? &q->prev->next : &l->head) = q->next;
-    *(q->next ? &q->next->prev : &l->tail) = q->prev;
-    q->prev = q->next = NULL;
-    l->n--;
+    q->where = where;
+    seq_list_insert(list_of(s, where), q);
 }
 
-/* Inserts in order of arrival: every list is sorted, so the tail is the youngest. */
-static void list_insert(struct sched *s, struct seq *q, enum seq_where where)
+static void seq_leave(struct sched *s, struct seq *q)
 {
-    struct seq_list *l = list_of(s, where);
-    struct seq *after = l->tail;
-    while (after && after->arrival > q->arrival)
-        after = after->prev;
-    q->where = where;
-    q->prev = after;
-    q->next = after ? after->next : l->head;
-    *(q->prev ? &q->prev->next : &l->head) = q;
-    *(q->next ? &q->next->prev : &l->tail) = q;
-    l->n++;
+    seq_list_remove(list_of(s, q->where), q);
 }
 
 static void seq_move(struct sched *s, struct seq *q, enum seq_where where)
 {
-    list_remove(s, q);
-    list_insert(s, q, where);
-}
-
-/* ---- sequences ------------------------------------------------------------------------------ */
-
-static int seq_check_tokens(const int32_t *id, int n, int32_t n_vocab, const char *what,
-                            struct err *e)
-{
-    for (int i = 0; i < n; i++)
-        if (id[i] < 0 || id[i] >= n_vocab)
-            FAIL(e, ERR_DATA, "bad token id %d at position %d of the %s: must be 0 to %d", id[i], i,
-                 what, n_vocab - 1);
-    return 0;
-}
-
-static int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, struct err *e)
-{
-    int32_t n_vocab = tokenizer_n_vocab(tok);
-    int longest = 0;
-    if (r->n_prompt < 1)
-        FAIL(e, ERR_DATA, "empty prompt: a request needs at least one token");
-    if (r->max_new < 0 || (r->max_new > 0) + (r->n_cont > 0) + (r->on_logits != NULL) != 1)
-        FAIL(e, ERR_BUG, "a request either generates (max_new %d), or scores (%d continuations), or "
-             "asks for logits", r->max_new, r->n_cont);
-    if (r->n_cont < 0 || r->n_cont > 4096)
-        FAIL(e, ERR_DATA, "%d continuations to score; at most 4096 in a request", r->n_cont);
-    TRY(seq_check_tokens(r->prompt, r->n_prompt, n_vocab, "prompt", e));
-    for (int i = 0; i < r->n_cont; i++) {
-        if (r->cont_len[i] < 1)
-            FAIL(e, ERR_DATA, "continuation %d is empty", i);
-        TRY(seq_check_tokens(r->cont[i], r->cont_len[i], n_vocab, "continuation", e));
-        longest = r->cont_len[i] > longest ? r->cont_len[i] : longest;
-    }
-    int64_t need = (int64_t)r->n_prompt + r->max_new + longest;
-    if (need > n_ctx)
-        FAIL(e, ERR_DATA, "prompt of %d tokens + %d to come = %lld exceeds the context of %d; shorten "
-             "the prompt, lower the output limit or raise max_context_length", r->n_prompt,
-             r->max_new + longest, (long long)need, n_ctx);
-    return sampler_check(r, e);
-}
-
-static int seq_make(struct request *r, enum seq_kind kind, const int32_t *more, int n_more, int cap,
-                    const struct kv *kv, struct seq **out, struct err *e)
-{
-    struct seq *q = mem_zalloc(1, sizeof *q);
-    int32_t *tok = mem_zalloc((size_t)cap, sizeof *tok);
-    struct kv_seq pages = {0};
-    if (!q || !tok || kv_seq_init(kv, cap, &pages, NULL) < 0) {
-        mem_free(q);
-        mem_free(tok);
-        return NOMEM(e, (size_t)cap * sizeof *tok, "request");
-    }
-    memcpy(tok, r->prompt, (size_t)r->n_prompt * sizeof *tok);
-    if (n_more)
-        memcpy(tok + r->n_prompt, more, (size_t)n_more * sizeof *tok);
-    *q = (struct seq){.kind = kind, .r = r, .tok = tok, .n_tok = r->n_prompt + n_more, .cap = cap,
-                      .kv = pages, .logit = -1, .raw_next = r->logits_from};
-    *out = q;
-    return 0;
-}
-
-static int seq_make_conts(struct seq *q, const struct kv *kv, struct err *e)
-{
-    struct request *r = q->r;
-    q->cont = mem_zalloc((size_t)r->n_cont, sizeof(struct seq *));
-    if (!q->cont)
-        return NOMEM(e, (size_t)r->n_cont * sizeof(struct seq *), "continuations");
-    for (int i = 0; i < r->n_cont; i++) {
-        int more = r->cont_len[i] - 1; /* the last token is only scored, never computed */
-        if (!more)
-            continue;
-        TRY(seq_make(r, SEQ_CONT, r->cont[i], more, r->n_prompt + more, kv, &q->cont[q->n_cont], e));
-        q->cont[q->n_cont]->owner = q;
-        q->cont[q->n_cont]->cont_index = i;
-        q->cont[q->n_cont]->raw_next = r->n_prompt; /* the row of its first token */
-        q->n_cont++;
-    }
-    q->cont_left = q->n_cont;
-    return 0;
-}
-
-int seq_new(struct request *r, const struct kv *kv, const struct tokenizer *tok, int n_ctx,
-            struct seq **out, struct err *e)
-{
-    TRY(seq_check(r, tok, n_ctx, e));
-    struct seq *q;
-    enum seq_kind kind = r->max_new ? SEQ_GENERATE : SEQ_SCORE;
-    TRY(seq_make(r, kind, NULL, 0, r->n_prompt + r->max_new, kv, &q, e));
-    int rc = kind == SEQ_SCORE ? seq_make_conts(q, kv, e) : 0;
-    if (rc < 0) {
-        seq_free(NULL, q);
-        return rc;
-    }
-    *out = q;
-    return 0;
-}
-
-/* kv may be NULL for a sequence that never got pages. */
-void seq_free(struct kv *kv, struct seq *q)
-{
-    if (!q)
-        return;
-    for (int i = 0; i < q->n_cont; i++)
-        seq_free(kv, q->cont[i]);
-    mem_free(q->cont);
-    if (kv)
-        kv_seq_drop(kv, &q->kv);
-    mem_free(q->kv.page);
-    mem_free(q->tok);
-    mem_free(q);
-}
-
-struct request *seq_request(struct seq *q)
-{
-    return q->r;
+    seq_leave(s, q);
+    seq_enter(s, q, where);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -272,7 +107,7 @@ void sched_add(struct sched *s, struct seq *q)
     q->arrival = ++s->arrivals;
     for (int i = 0; i < q->n_cont; i++)
         q->cont[i]->arrival = q->arrival;
-    list_insert(s, q, SEQ_WAITING);
+    seq_enter(s, q, SEQ_WAITING);
 }
 
 void sched_cancel(struct sched *s, struct seq *q)
@@ -594,7 +429,7 @@ static int sched_score_prompt(struct sched *s, struct seq *q, struct err *e)
     }
     r->t_first_ns = clock_ns();
     for (int i = 0; i < q->n_cont; i++)
-        list_insert(s, q->cont[i], SEQ_WAITING);
+        seq_enter(s, q->cont[i], SEQ_WAITING);
     return 0;
 }
 
@@ -649,11 +484,11 @@ static void sched_remove(struct sched *s, struct seq *q)
 {
     for (int i = 0; i < q->n_cont; i++) {
         struct seq *c = q->cont[i];
-        if (c->prev || c->next || list_of(s, c->where)->head == c)
-            list_remove(s, c);
+        if (seq_listed(list_of(s, c->where), c))
+            seq_leave(s, c);
         kv_seq_drop(s->kv, &c->kv);
     }
-    list_remove(s, q);
+    seq_leave(s, q);
     kv_seq_drop(s->kv, &q->kv);
 }
 
@@ -696,7 +531,7 @@ static void sched_settle_conts(struct sched *s)
         next = q->next;
         if (q->kind != SEQ_CONT || q->kv.len != q->n_tok)
             continue;
-        list_remove(s, q);
+        seq_leave(s, q);
         q->where = SEQ_PARKED; /* in no list: prev and next are NULL and it is no head */
         kv_seq_drop(s->kv, &q->kv);
         q->owner->cont_left--;

@@ -19,7 +19,7 @@
 #include "engine.h"
 #include "forward.h"
 
-struct seq;
+struct seq; /* seq.h */
 struct sched;
 
 struct sched_config {
@@ -30,13 +30,6 @@ int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,
                const struct tokenizer *tok, struct grammar_vocab *gv, struct sched **out,
                struct err *e);
 void sched_close(struct sched *s); /* nothing may be in it; accepts NULL */
-
-/* Memory of a request's life in the engine; made on the submitting thread so that lack of memory is
- * that caller's error. Checks everything that can be checked without the engine thread. */
-int seq_new(struct request *r, const struct kv *kv, const struct tokenizer *tok, int n_ctx,
-            struct seq **out, struct err *e);
-void seq_free(struct kv *kv, struct seq *q);
-struct request *seq_request(struct seq *q);
 
 void sched_add(struct sched *s, struct seq *q); /* takes ownership until finished() */
 void sched_cancel(struct sched *s, struct seq *q);
