@@ -376,7 +376,7 @@ done:
 
 static void trace_diff_value(const json_t *v, char out[80])
 {
-    char *s = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *s = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     snprintf(out, 80, "%.72s", v ? (s ? s : "?") : "(absent)");
     mem_free(s);
 }
