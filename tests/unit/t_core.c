@@ -1,6 +1,5 @@
 #include "f16.h"
 #include "mem.h"
-#include "pool.h"
 #include "rng.h"
 #include "stat.h"
 #include "test.h"
@@ -105,42 +104,6 @@ static void numbers_are_read_strictly(void **state)
     assert_int_equal(str_distance("temprature", "temperature"), 1);
 }
 
-struct cover {
-    unsigned char *seen;
-    int64_t grain;
-};
-
-static void mark(void *arg, int64_t begin, int64_t end, int worker)
-{
-    struct cover *c = arg;
-    (void)worker;
-    assert_true(begin % c->grain == 0);
-    for (int64_t i = begin; i < end; i++)
-        c->seen[i]++;
-}
-
-static void pool_covers_every_item_once(void **state)
-{
-    (void)state;
-    struct err e;
-    unsigned char seen[1000];
-    for (int threads = 1; threads <= 5; threads++) {
-        struct pool *p;
-        ok(pool_open(threads, &p, &e));
-        for (int64_t n = 0; n < 1000; n = n * 3 / 2 + 1)
-            for (int64_t grain = 1; grain <= 32; grain *= 4) {
-                struct cover c = {seen, grain};
-                memset(seen, 0, sizeof seen);
-                pool_run_grain(p, n, grain, mark, &c);
-                for (int64_t i = 0; i < 1000; i++)
-                    assert_int_equal(seen[i], i < n);
-            }
-        pool_close(p);
-    }
-    struct pool *none = NULL;
-    fails(pool_open(-1, &none, &e), ERR_USAGE, "-1");
-}
-
 static void arena_and_layout(void **state)
 {
     (void)state;
@@ -185,7 +148,6 @@ int main(void)
         cmocka_unit_test(f16_is_exact_and_rounds_to_nearest_even),
         cmocka_unit_test(utf8_accepts_exactly_the_standard),
         cmocka_unit_test(numbers_are_read_strictly),
-        cmocka_unit_test(pool_covers_every_item_once),
         cmocka_unit_test(arena_and_layout),
         cmocka_unit_test(summaries_interpolate),
     };

@@ -1,0 +1,83 @@
+/* The thread pool: every item once, whatever the split; also run under TSan. */
+#include "pool.h"
+#include "test.h"
+
+struct cover {
+    unsigned char *seen;
+    int64_t grain;
+};
+
+static void mark(void *arg, int64_t begin, int64_t end, int worker)
+{
+    struct cover *c = arg;
+    (void)worker;
+    assert_true(begin % c->grain == 0);
+    for (int64_t i = begin; i < end; i++)
+        c->seen[i]++;
+}
+
+static void pool_covers_every_item_once(void **state)
+{
+    (void)state;
+    struct err e;
+    unsigned char seen[1000];
+    for (int threads = 1; threads <= 5; threads++) {
+        struct pool *p;
+        ok(pool_open(threads, &p, &e));
+        for (int64_t n = 0; n < 1000; n = n * 3 / 2 + 1)
+            for (int64_t grain = 1; grain <= 32; grain *= 4) {
+                struct cover c = {seen, grain};
+                memset(seen, 0, sizeof seen);
+                pool_run_grain(p, n, grain, mark, &c);
+                for (int64_t i = 0; i < 1000; i++)
+                    assert_int_equal(seen[i], i < n);
+            }
+        pool_close(p);
+    }
+    struct pool *none = NULL;
+    fails(pool_open(-1, &none, &e), ERR_USAGE, "-1");
+}
+
+struct sums {
+    const int64_t *x;
+    int64_t *y;
+};
+
+static void square(void *arg, int64_t begin, int64_t end, int worker)
+{
+    struct sums *s = arg;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++)
+        s->y[i] += s->x[i] * s->x[i];
+}
+
+/* Jobs in quick succession, and with pauses in which the workers park: each sees the results of the one
+ * before. */
+static void jobs_follow_each_other(void **state)
+{
+    (void)state;
+    struct err e;
+    struct pool *p;
+    int64_t x[257], y[257] = {0};
+    struct sums s = {x, y};
+    ok(pool_open(4, &p, &e));
+    for (int64_t i = 0; i < 257; i++)
+        x[i] = i;
+    for (int round = 0; round < 500; round++) {
+        pool_run(p, 257, square, &s);
+        for (volatile int spin = 0; round % 50 == 0 && spin < 2000000; spin++)
+            ; /* longer than the workers' spin */
+    }
+    for (int64_t i = 0; i < 257; i++)
+        assert_int_equal(y[i], 500 * i * i);
+    pool_close(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pool_covers_every_item_once),
+        cmocka_unit_test(jobs_follow_each_other),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
