@@ -81,13 +81,11 @@ static void say_rejected(const struct medqa *m, const char *path)
 }
 
 /* Table to standard output, summary.json and results.csv into the folder. */
-static int report(const struct clinic *c, const struct trace *t, const char *dir, const char *data,
-                  struct err *e)
+static int report(const struct clinic *c, const char *dir, const char *data, struct err *e)
 {
     struct results sorted = {.n = 0};
     struct str run = STR_INIT, notes = STR_INIT;
     int rc;
-    (void)t;
     TRY_DONE(trace_read(dir, &sorted, &run, &notes, e));
     results_sort(&sorted);
     const char *slash = strrchr(data, '/');
@@ -110,7 +108,7 @@ static int finish(const struct options *o, struct clinic *c, struct trace *t, co
                 o->out ? "" : " and --out ", o->out ? "" : dir);
     TRY(rc);
     TRY(trace_seal(t, e));
-    TRY(report(c, t, dir, o->data, e));
+    TRY(report(c, dir, o->data, e));
     if (p->failed)
         FAIL(e, ERR_ITEMS, "%zu of %zu questions failed (counted as wrong); results.csv and the "
              "traces in %s name them", p->failed, p->total, dir);
