@@ -311,7 +311,7 @@ static void another_identity_is_refused_with_what_differs(void **state)
         {"{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"a.gguf\"}, \"data\": \"y\"}",
          "data was \"x\", is \"y\";"},
         {"{\"config\": {\"seed\": 42, \"model\": \"a.gguf\"}, \"data\": \"x\"}",
-         "config.temperature was 0.29999999999999999, is (absent)"},
+         "config.temperature was 0.3, is (absent)"},
         {"{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"new\": 1, \"model\": \"a\"}, \"data\": \"x\"}",
          "config.new was (absent), is 1"},
         {"{\"config\": {\"seed\": 7, \"temperature\": 0.5}, \"data\": \"x\"}",
