@@ -6,13 +6,15 @@ Toy questions in, toy text out, made for testing software: no medical meaning, n
     python3 tools/demo_model/vignettes.py --split train --n 1000 --seed 1 > train.jsonl
     python3 tools/demo_model/chat.py train.jsonl --k 5 --seed 1 > chat.jsonl
 
-One JSON object a line: id ("number/role"), role (direct, cot, logit, planner, specialist, aggregator),
-text (the whole chat in Llama 3's form) and reply_at: the offset of the reply in text (characters are
-bytes: all is ASCII); what stands before it is given, what follows is to be learnt. --roles picks some.
+One JSON object a line: id ("number/role"), role (direct, cot, logit, planner, specialist,
+aggregator), text (the whole chat in Llama 3's form) and reply_at: the offset of the reply in text
+(characters are bytes: all is ASCII); what stands before it is given, what follows is to be learnt.
+--roles picks some.
 
-Replies are canonical JSON and fit the schemas, checked for every line. They are short, and all they say
-of a case stands in the case. In a share of the panels (--noise, 0.15) one specialist from outside the
-condition's field leads with a mimic, so that the aggregator has to weigh evidence, not count votes.
+Replies are canonical JSON and fit the schemas, checked for every line. They are short, and all they
+say of a case stands in the case. In a share of the panels (--noise, 0.15) one specialist from
+outside the condition's field leads with a mimic, so that the aggregator has to weigh evidence, not
+count votes.
 """
 
 import argparse
@@ -26,7 +28,7 @@ ROLES = ("direct", "cot", "logit", "planner", "specialist", "aggregator")
 ADULT = 18
 
 
-# ---- what is known of a question --------------------------------------------------------------------
+# ---- what is known of a question -----------------------------------------------------------------
 
 
 class Case:
@@ -37,7 +39,7 @@ class Case:
         shown = {f for f, _ in record["findings"]}
         mimics = [m for m in record["choices"] if m != self.c.id]
         p = posterior(world, mimics, self.years, record["male"], shown)
-        self.mimics = sorted(mimics, key=lambda m: (-p[m], m))  # the closest first
+        self.mimics = sorted(mimics, key=lambda m: (-round(p[m], 6), m))  # the closest first
 
     def name(self, ident):
         return self.world.conditions[ident].name
@@ -68,7 +70,7 @@ class Case:
         return self.told(self.c.id, 2) or ["the course"]
 
 
-# ---- replies ----------------------------------------------------------------------------------------
+# ---- replies -------------------------------------------------------------------------------------
 
 
 def triage(case):
@@ -78,7 +80,7 @@ def triage(case):
 
 
 def plan(case, prompts):
-    """The owner, those of the mimics, who would triage, then generalists and the rest of the list."""
+    """The owner, those of the mimics, who would triage, the generalists, the rest of the list."""
     ids = [case.c.specialty] + [case.world.conditions[m].specialty for m in case.mimics]
     generalists = [s["id"] for s in prompts.catalogue if s["kind"] == "generalist"]
     ids += [triage(case)] + generalists + [s["id"] for s in prompts.catalogue]
@@ -152,7 +154,7 @@ def reasoned(case):
     return {"reasoning": " ".join(steps), "final_answer": case.letter(c.id)}
 
 
-# ---- chats ------------------------------------------------------------------------------------------
+# ---- chats ---------------------------------------------------------------------------------------
 
 
 def llama3(system, user, reply):
@@ -218,7 +220,8 @@ def main():
             for role, (system, user), reply in chats.of(record):
                 if role in roles:
                     text, at = llama3(system, user, reply)
-                    out = {"id": f"{record['number']}/{role}", "role": role, "text": text, "reply_at": at}
+                    ident = f"{record['number']}/{role}"
+                    out = {"id": ident, "role": role, "text": text, "reply_at": at}
                     sys.stdout.write(json.dumps(out) + "\n")
 
 

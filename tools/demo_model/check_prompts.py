@@ -3,11 +3,11 @@
 
     python3 tools/demo_model/check_prompts.py [MAS]
 
-MAS (default build/release/mas) evaluates a few toy test questions with its embedded model by direct,
-cot, panel and panel with the logit planner; system and user text of every call in the traces are
-compared with prompts.py. What a prompt quotes from earlier replies (rationale, reports) is taken from
-the traces too. Needs every role at least once. Status 1 and the place of the first difference
-otherwise. Takes about half a minute on one core.
+MAS (default build/release/mas) evaluates a few toy test questions with its embedded model by
+direct, cot, panel and panel with the logit planner; system and user text of every call in the
+traces are compared with prompts.py. What a prompt quotes from earlier replies (rationale, reports)
+is taken from the traces too. Needs every role at least once. Status 1 and the place of the first
+difference otherwise. Takes about half a minute on one core.
 """
 
 import gzip
@@ -53,7 +53,8 @@ def expected(prompts, record, call, before):
             rationale = reply["rationale"]
     if name == "panel/specialist":
         return prompts.specialist(record, rationale, call["specialty"])
-    reports = [(c["index"], reply) for c, reply in before if c["role"] == "specialist" and c["parsed"]]
+    asked = [x for x in before if x[0]["role"] == "specialist" and x[0]["parsed"]]
+    reports = [(c["index"], reply) for c, reply in asked]
     reports.sort(key=lambda x: x[0])
     return prompts.aggregator(record, rationale, [r for _, r in reports])
 
@@ -63,7 +64,8 @@ def compare(what, want, have):
         return
     at = next((i for i, (a, b) in enumerate(zip(want, have)) if a != b), min(len(want), len(have)))
     lo = max(0, at - 30)
-    sys.exit(f"{what} differs at {at}:\n  ours    {want[lo:at + 40]!r}\n  theirs  {have[lo:at + 40]!r}")
+    ours, theirs = want[lo : at + 40], have[lo : at + 40]
+    sys.exit(f"{what} differs at {at}:\n  ours    {ours!r}\n  theirs  {theirs!r}")
 
 
 def parsed(call):

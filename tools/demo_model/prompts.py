@@ -13,11 +13,11 @@ from world import ROOT, catalogue
 PROMPTS = ROOT / "configs" / "prompts"
 
 
-# ---- prompt files -----------------------------------------------------------------------------------
+# ---- prompt files --------------------------------------------------------------------------------
 
 
 def fill(text, values):
-    """{slot} and {{ }} as prompt_next reads them; values are not searched again. All must be used."""
+    """{slot} and {{ }} as prompt_next reads them; values are taken as they are, all must be used."""
     used = set()
 
     def one(m):
@@ -67,7 +67,8 @@ class Prompts:
 
     def render(self, name, record, **slots):
         """(system, user) of one call."""
-        values = {"question": record["question"], "options": options_text(record["options"]), **slots}
+        options = options_text(record["options"])
+        values = {"question": record["question"], "options": options, **slots}
         return self.system[name], fill(self.user[name], values)
 
     def specialist(self, record, rationale, ident):
@@ -91,7 +92,7 @@ def options_text(options):
 
 
 def report_text(report, name):
-    """A specialist's report as the aggregator reads it; probabilities beyond a sum of 1 are rescaled."""
+    """A report as the aggregator reads it; probabilities beyond a sum of 1 are rescaled."""
     total = 0.0
     for d in report["differential"]:
         total += d["p"]
@@ -108,7 +109,7 @@ def report_text(report, name):
     return "".join(out)
 
 
-# ---- replies ----------------------------------------------------------------------------------------
+# ---- replies -------------------------------------------------------------------------------------
 
 
 def schema(name, **constants):

@@ -6,9 +6,9 @@ A TOY WORLD, made for testing software: no medical meaning, no medical use.
     python3 tools/demo_model/vignettes.py --split test --n 1000 --seed 1 > test.jsonl
     python3 tools/demo_model/vignettes.py --stats
 
-One JSON object a line, in the form of MedQA (question, answer, options, answer_idx, meta_info) with what
-a test may ask about: condition, specialty, form, choices (condition of each letter), age, male,
-findings ([id, wording] as told), discriminators (told ones), split, seed, number.
+One JSON object a line, in the form of MedQA (question, answer, options, answer_idx, meta_info) with
+what a test may ask about: condition, specialty, form, choices (condition of each letter), age,
+male, findings ([id, wording] as told), discriminators (told ones), split, seed, number.
 
 Splits differ by wording and by vignette. The last wording of every finding and of every closing
 question is reserved: train never has one, dev and test have at least one in every vignette (half of
@@ -50,7 +50,7 @@ CLOSING = {  # the last one is reserved for dev and test
 }
 ARRIVAL = ("comes to the clinic", "is brought to the hospital", "sees a physician", "is seen")
 LEAD = {
-    "history": ("{His} history includes {x}.", "There is a history of {x}.", "The record notes {x}."),
+    "history": ("{His} history includes {x}.", "A history of {x} is known.", "The record notes {x}."),
     "symptom": ("{He} also reports {x}.", "There is also {x}.", "Further complaints are {x}."),
     "sign": ("Examination shows {x}.", "On examination there is {x}.", "The physician notes {x}."),
     "lab": ("Testing shows {x}.", "Tests reveal {x}.", "The results include {x}."),
@@ -58,7 +58,7 @@ LEAD = {
 }
 
 
-# ---- one case ---------------------------------------------------------------------------------------
+# ---- one case ------------------------------------------------------------------------------------
 
 
 def draw_findings(rng, c):
@@ -71,7 +71,7 @@ def draw_findings(rng, c):
 
 
 def draw_wordings(rng, world, c, shown, split):
-    """[id, wording] of each finding; dev and test: one that is no mark always has its reserved one."""
+    """[id, wording] of each finding; dev, test: one that is no mark always has its reserved one."""
     sure = next(f for f in shown if f not in c.marks)
     told = []
     for f in shown:
@@ -93,7 +93,7 @@ def draw_case(rng, world, c, form, split):
     return case
 
 
-# ---- its text ---------------------------------------------------------------------------------------
+# ---- its text ------------------------------------------------------------------------------------
 
 
 def listed(items):
@@ -124,7 +124,7 @@ def question_text(world, case, marks=True):
     return " ".join(text + [case["closing"]])
 
 
-# ---- questions --------------------------------------------------------------------------------------
+# ---- questions -----------------------------------------------------------------------------------
 
 
 def turns(seed, name, items, i):
@@ -194,7 +194,7 @@ def check_split(world, case, split):
         assert reserved
 
 
-# ---- statistics -------------------------------------------------------------------------------------
+# ---- statistics ----------------------------------------------------------------------------------
 
 
 def bayes_accuracy(world, records, marks):

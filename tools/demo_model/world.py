@@ -1,9 +1,9 @@
 """world: the conditions and findings of a toy world, read from conditions.txt and findings.txt.
 
-A TOY WORLD, made for testing software: no medical meaning, no medical use. The forms of both files are
-described at their heads; whatever does not fit is an error with file and line. Also here: random
-numbers (a function of seed, names and a counter: the same with every Python) and naive Bayes over the
-true tables, which says how much of a question can be known at all.
+A TOY WORLD, made for testing software: no medical meaning, no medical use. The forms of both files
+are described at their heads; whatever does not fit is an error with file and line. Also here:
+random numbers (a function of seed, names and a counter: the same with every Python) and naive Bayes
+over the true tables, which says how much of a question can be known at all.
 """
 
 import math
@@ -27,7 +27,7 @@ class Finding:
 
 
 class Condition:
-    """marks, finds, flags: {finding: frequency} as written; common: finds and flags, blurred (blur)."""
+    """marks, finds, flags: {finding: frequency} as written; common: finds and flags after blur."""
 
     def __init__(self, ident, name):
         self.id, self.name = ident, name
@@ -56,8 +56,8 @@ class World:
 def blur(world):
     """Moves the frequencies of shared findings toward those of the mimics.
 
-    Textbook tables separate conditions too well: with them half a dozen everyday findings already tell
-    the answer. Findings of a mimic that one sex alone can have do not reach a condition of both.
+    Textbook tables separate conditions too well: with them half a dozen everyday findings already
+    tell the answer. Findings of a mimic of one sex do not reach a condition of both.
     """
     for c in world.conditions.values():
         own = {**c.finds, **c.flags}
@@ -66,10 +66,11 @@ def blur(world):
         near = [{**m.finds, **m.flags} for m in mimics if m.male not in (0, 1) or m.male == c.male]
         for f in sorted(set(own) | set().union(*near) - barred):
             mean = sum(t.get(f, 0) for t in near) / len(near)
-            c.common[f] = (1 - BLUR) * own.get(f, 0) + BLUR * mean
+            mixed = (1 - BLUR) * own.get(f, 0) + BLUR * mean
+            c.common[f] = round(mixed, 6)  # the last bit of a sum depends on the Python
 
 
-# ---- random numbers ---------------------------------------------------------------------------------
+# ---- random numbers ------------------------------------------------------------------------------
 
 
 class Rng:
@@ -108,7 +109,7 @@ class Rng:
         return items
 
 
-# ---- files ------------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 
 
 def lines(path):
@@ -143,13 +144,15 @@ def read_frequencies(where, text):
     table = {}
     for item in text.split(","):
         words = item.split()
-        need(len(words) == 2 and words[0] not in table, where, f"expected 'finding frequency': {item}")
+        need(len(words) == 2 and words[0] not in table, where, f"no 'finding frequency': {item}")
         table[words[0]] = float(words[1])
         need(0 < table[words[0]] <= 1, where, f"frequency of {words[0]} is not in (0, 1]")
     return table
 
 
-HEAD = re.compile(r"specialty (\w+)( urgent)?; age (\d+)-(\d+) (years|months|weeks); male ([0-9.]+)$")
+HEAD = re.compile(
+    r"specialty (\w+)( urgent)?; age (\d+)-(\d+) (years|months|weeks); male ([0-9.]+)$"
+)
 
 
 def read_head(where, c, text):
@@ -195,7 +198,7 @@ def catalogue():
     return entries
 
 
-# ---- what must hold ---------------------------------------------------------------------------------
+# ---- what must hold ------------------------------------------------------------------------------
 
 
 def check_condition(world, c):
@@ -203,12 +206,12 @@ def check_condition(world, c):
     need(c.specialty in {s["id"] for s in catalogue()}, where, f"no specialty {c.specialty}")
     need(1 <= len(c.marks) <= 2, where, "one or two discriminating findings are needed")
     need(max(c.marks.values()) >= 0.7, where, "no mark is frequent enough")
-    need(c.mechanism and c.next and len(c.name) <= 80, where, "mechanism, next or a short name lacks")
+    need(c.mechanism and c.next and len(c.name) <= 80, where, "no mechanism, next or short name")
     findings = [*c.marks, *c.finds, *c.flags]
     need(len(set(findings)) == len(findings), where, "a finding is there twice")
     for f in findings:
         need(f in world.findings, where, f"no finding {f}")
-    need(len(set(c.mimics)) >= LEAST["mimics"] and c.id not in c.mimics, where, "3 mimics are needed")
+    need(len(set(c.mimics)) >= LEAST["mimics"] and c.id not in c.mimics, where, "3 mimics needed")
     for m in c.mimics:
         need(m in world.conditions, where, f"no condition {m}")
     shared = set().union(*(world.conditions[m].finds for m in c.mimics)) & set(c.finds)
@@ -220,11 +223,13 @@ def check(world):
     for c in world.conditions.values():
         check_condition(world, c)
         for text in (c.name, c.mechanism, c.next):
-            need(text not in texts, f"condition {c.id}", f"'{text}' is also a text of {texts.get(text)}")
+            of = texts.get(text)
+            need(not of, f"condition {c.id}", f"'{text}' is also a text of {of}")
             texts[text] = c.id
     for f in world.findings.values():
         for w in f.wordings:
-            need(w not in wordings, f"finding {f.id}", f"'{w}' is also a wording of {wordings.get(w)}")
+            of = wordings.get(w)
+            need(not of, f"finding {f.id}", f"'{w}' is also a wording of {of}")
             wordings[w] = f.id
     used = set()
     for c in world.conditions.values():
@@ -235,7 +240,7 @@ def check(world):
     need(n >= LEAST["specialties"], "conditions.txt", "16 specialties are needed")
 
 
-# ---- how much can be known --------------------------------------------------------------------------
+# ---- how much can be known -----------------------------------------------------------------------
 
 
 def log_likelihood(c, years, male, shown, marks):
