@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """check_prompts: are the prompts of prompts.py those of the program, byte for byte?
 
+Part of a toy world, made for testing software: no medical meaning, no medical use.
+
     python3 tools/demo_model/check_prompts.py [MAS]
 
 MAS (default build/release/mas) evaluates a few toy test questions with its embedded model by

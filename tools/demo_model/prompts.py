@@ -2,7 +2,8 @@
 
 A second implementation of agents/prompt.c (sections, slots), agents/consult.c (options) and
 agents/answer.c (reports), so that a model can be trained on the very prompts it will get;
-check_prompts.py compares the two. Part of a toy for testing software.
+check_prompts.py compares the two. Part of a toy world, made for testing software: no medical
+meaning, no medical use.
 """
 
 import json
@@ -17,7 +18,7 @@ PROMPTS = ROOT / "configs" / "prompts"
 
 
 def fill(text, values):
-    """{slot} and {{ }} as prompt_next reads them; values are taken as they are, all must be used."""
+    """{slot} and {{ }} as prompt_next reads them; values are taken as they are; all are used."""
     used = set()
 
     def one(m):
