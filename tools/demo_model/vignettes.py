@@ -51,9 +51,9 @@ CLOSING = {  # the last one is reserved for dev and test
 }
 ARRIVAL = ("comes to the clinic", "is brought to the hospital", "sees a physician", "is seen")
 LEAD = {
-    "history": ("{His} history includes {x}.", "There is a history of {x}.", "On record: {x}."),
-    "symptom": ("{He} also reports {x}.", "There is also {x}.", "Further complaints are {x}."),
-    "sign": ("Examination shows {x}.", "On examination there is {x}.", "The physician notes {x}."),
+    "history": ("{His} history includes {x}.", "Known from before: {x}.", "On record: {x}."),
+    "symptom": ("{He} also reports {x}.", "Also reported: {x}.", "Further complaints are {x}."),
+    "sign": ("Examination shows {x}.", "On examination: {x}.", "The physician notes {x}."),
     "lab": ("Testing shows {x}.", "Tests reveal {x}.", "The results include {x}."),
     "imaging": ("Further studies show {x}.", "The study shows {x}.", "Work-up shows {x}."),
 }
