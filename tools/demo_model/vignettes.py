@@ -239,20 +239,22 @@ def reachable(world):
     )
 
 
-def assert_no_overlap(world, n, seed):
+def overlap(world, n, seed):
+    """Questions that two splits share; stops if train has a reserved closing question."""
     texts = {s: {r["question"] for r in generate(world, s, n, seed)} for s in SPLITS}
-    for a, b in (("train", "dev"), ("train", "test"), ("dev", "test")):
-        assert not texts[a] & texts[b], f"{a} and {b} share vignettes"
     for text in texts["train"]:
         for form in FORMS:
             assert CLOSING[form][-1] not in text
+    a, b, c = texts.values()
+    return len(a & b | a & c | b & c)
 
 
 def print_stats(world, n, seed):
     plain = list(generate(world, "test", n, seed))
     without = list(generate(world, "test", n, seed, marks=False))
     shuffled = list(generate(world, "test", n, seed, shuffle=True))
-    assert_no_overlap(world, n, seed)
+    shared = overlap(world, n, seed)
+    assert not shared, f"{shared} vignettes are in two splits"
     learnt = list(generate(world, "train", 4 * n, seed))
     letters = {x: sum(r["answer_idx"] == x for r in plain) for x in "ABCD"}
     told = sum(len(r["findings"]) for r in plain) / n
@@ -273,7 +275,7 @@ def print_stats(world, n, seed):
         ("naive Bayes, no discriminator", f"{100 * bayes_accuracy(world, without, False):.2f} %"),
         (f"words of {4 * n} of train", f"{100 * words_accuracy(world, learnt, plain):.2f} %"),
         ("the same, no discriminator", f"{100 * words_accuracy(world, learnt, without):.2f} %"),
-        ("vignettes shared by train, dev, test", 0),
+        ("vignettes shared by train, dev, test", shared),
     ]
     for name, value in rows:
         print(f"{name:62} {value}")
