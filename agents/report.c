@@ -87,6 +87,55 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
     report_groups("by specialist asked", s->specialty, s->n_specialty, width, out);
 }
 
+/* One number in a column; "-" when it was not measured. */
+static void report_cell(double v, int width, int decimals, struct str *out)
+{
+    if (isfinite(v))
+        str_addf(out, "%*.*f", width, decimals, v);
+    else
+        str_addf(out, "%*s", width, "-");
+}
+
+static void report_run_row(const struct report_run *run, int name, bool joules, bool first,
+                           struct str *out)
+{
+    const struct stats_summary *s = &run->summary;
+    const struct stats_rate *a = &s->accuracy;
+    str_addf(out, "%-*s", name, run->name);
+    report_cell(100 * a->rate, 7, 1, out);
+    report_cell(100 * a->lo, 6, 1, out);
+    str_addf(out, "-%-5.1f%5zu%6.1f", 100 * a->hi, s->unparsed + s->failed, s->calls);
+    report_cell(s->prompt_tokens - s->cached_tokens, 9, 0, out);
+    report_cell(s->new_tokens, 6, 0, out);
+    report_cell(s->seconds.n ? s->seconds.median : (double)NAN, 8, 2, out);
+    if (joules)
+        report_cell(s->joules, 8, 1, out);
+    if (first)
+        str_addc(out, '\n');
+    else
+        str_addf(out, "%+7.1f%8.2g\n", -100 * run->paired.difference, run->paired.p);
+}
+
+void report_runs(const struct report_run *run, int n, struct str *out)
+{
+    int name = (int)strlen("run");
+    bool joules = false;
+    for (int i = 0; i < n; i++) {
+        int length = (int)strlen(run[i].name);
+        name = length > name ? length : name;
+        joules = joules || isfinite(run[i].summary.joules);
+    }
+    str_addf(out, "%-*s  acc.%%  95 %% int.  none calls computed   new seconds%s   diff       p\n",
+             name, "run", joules ? "  joules" : "");
+    for (int i = 0; i < n; i++)
+        report_run_row(&run[i], name, joules, i == 0, out);
+    str_adds(out, "\nnone: without an answer, counted as wrong; calls, computed (prompt tokens not "
+                  "from the\ncache), new (tokens generated)");
+    str_adds(out, joules ? ", joules" : "");
+    str_adds(out, ": a question; seconds: median of a question, others\nbeing in flight; diff, p: "
+                  "against the first run on common questions, exact McNemar\n");
+}
+
 void report_paired(const struct stats_paired *p, const char *a, const char *b, struct str *out)
 {
     str_addf(out, "%s against %s, %zu common questions\n\n", a, b, p->n);

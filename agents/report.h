@@ -7,6 +7,14 @@
 
 /* A table of at most `width` columns (80 or more). title: what was run, one line. */
 void report_table(const struct stats_summary *s, const char *title, int width, struct str *out);
+/* Runs side by side, the first one being what the others are compared with: accuracy with its interval,
+ * what is missing, and what a question cost. */
+struct report_run {
+    const char *name;
+    struct stats_summary summary;
+    struct stats_paired paired; /* the first run against this one; unused in the first */
+};
+void report_runs(const struct report_run *run, int n, struct str *out);
 void report_paired(const struct stats_paired *p, const char *a, const char *b, struct str *out);
 /* One JSON object; numbers that were not measured are null. run_json: the trace's run.json, included as
  * "run" when not empty. */

@@ -63,8 +63,9 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
     case OPT_CTX:
         return cli_int(st, "--ctx", arg, 1, 1 << 26, &o->n_ctx);
     case OPT_KV_TYPE:
-        if (!fmt_from_name(arg, &o->kv_fmt) || (o->kv_fmt != FMT_F16 && o->kv_fmt != FMT_Q8_0)) {
-            argp_error(st, "bad --kv-type '%s': must be f16 or q8_0", arg);
+        if (!fmt_from_name(arg, &o->kv_fmt) ||
+            (o->kv_fmt != FMT_F16 && o->kv_fmt != FMT_Q8_0 && o->kv_fmt != FMT_F32)) {
+            argp_error(st, "bad --kv-type '%s': must be f16, q8_0 or f32", arg);
             return EINVAL;
         }
         return 0;
@@ -93,7 +94,7 @@ static const struct argp_option engine_options[] = {
     {"isa", OPT_ISA, "NAME", 0, "CPU instructions: auto, scalar, avx2, avx512vnni", 10},
     {"threads", 't', "N", 0, "CPU threads, 0 = all cores (default)", 10},
     {"ctx", OPT_CTX, "N", 0, "longest prompt + reply in tokens", 10},
-    {"kv-type", OPT_KV_TYPE, "TYPE", 0, "KV cache: f16 (default) or q8_0", 10},
+    {"kv-type", OPT_KV_TYPE, "TYPE", 0, "KV cache: f16 (default), q8_0, or f32 for comparisons with float32 programs", 10},
     {"sequences", OPT_SEQUENCES, "N", 0, "sequences computed together", 10},
     {"batch-tokens", OPT_BATCH, "N", 0, "tokens of one step, prompt chunks included", 10},
     {"page-tokens", OPT_PAGE, "N", 0, "positions of a KV page: 16 to 256, a power of two", 10},

@@ -9,9 +9,12 @@
 #include "trace.h"
 
 #define BOOTSTRAP_DRAWS 10000
+#define MAX_RUNS 16 /* compared at once */
 
 struct options {
-    const char *dir, *csv, *summary, *against;
+    const char *dir, *csv, *summary;
+    const char *against[MAX_RUNS - 1];
+    int n_against;
     float price;
 };
 
@@ -20,8 +23,9 @@ enum { OPT_CSV = 1, OPT_SUMMARY, OPT_AGAINST, OPT_PRICE };
 static const struct argp_option rows[] = {
     {"csv", OPT_CSV, "FILE", 0, "one row a question; '-' = standard output", 1},
     {"summary", OPT_SUMMARY, "FILE", 0, "the statistics as JSON; '-' = standard output", 1},
-    {"against", OPT_AGAINST, "DIR", 0, "compare with another run on the questions both have: exact "
-                                       "McNemar test and bootstrap interval", 1},
+    {"against", OPT_AGAINST, "DIR", 0, "compare with another run on the questions both have: a table of "
+                                       "results and costs, exact McNemar test, bootstrap interval; may "
+                                       "be repeated", 1},
     {"price-kwh", OPT_PRICE, "USD", 0, "price of a kilowatt-hour (default 0.12)", 1},
     {0}};
 
@@ -36,7 +40,11 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->summary = arg;
         return 0;
     case OPT_AGAINST:
-        o->against = arg;
+        if (o->n_against == MAX_RUNS - 1) {
+            argp_error(st, "more than %d runs to compare with", MAX_RUNS - 1);
+            return EINVAL;
+        }
+        o->against[o->n_against++] = arg;
         return 0;
     case OPT_PRICE:
         return cli_float(st, "--price-kwh", arg, 0, 100, &o->price);
@@ -90,20 +98,40 @@ done:
     return rc;
 }
 
-static int compare(const struct options *o, const struct loaded *a, struct err *e)
+/* The last part of a path, which names the run. */
+static const char *run_name(const char *dir)
 {
-    struct loaded b = {.run = STR_INIT};
-    struct stats_paired p;
-    struct str s = STR_INIT;
+    const char *slash = strrchr(dir, '/');
+    return slash && slash[1] ? slash + 1 : dir;
+}
+
+static int compare(const struct options *o, const struct loaded *first, struct err *e)
+{
+    struct report_run run[MAX_RUNS] = {{.name = run_name(o->dir)}};
+    struct str table = STR_INIT, pairs = STR_INIT;
     int rc;
-    TRY_DONE(load(o->against, &b, e));
-    TRY_DONE(stats_pair(&a->results, &b.results, BOOTSTRAP_DRAWS, 42, &p, e));
-    report_paired(&p, o->dir, o->against, &s);
-    TRY_DONE(output_file("-", &s, e));
+    TRY_DONE(stats_summarize(&first->results, (double)o->price, &run[0].summary, e));
+    for (int i = 0; i < o->n_against; i++) {
+        struct loaded other = {.run = STR_INIT};
+        struct report_run *r = &run[1 + i];
+        r->name = run_name(o->against[i]);
+        rc = load(o->against[i], &other, e);
+        if (rc == 0)
+            rc = stats_summarize(&other.results, (double)o->price, &r->summary, e);
+        if (rc == 0)
+            rc = stats_pair(&first->results, &other.results, BOOTSTRAP_DRAWS, 42, &r->paired, e);
+        results_free(&other.results); /* the table needs no group's name, which belongs to them */
+        str_free(&other.run);
+        TRY_DONE(rc);
+        str_addc(&pairs, '\n');
+        report_paired(&r->paired, o->dir, o->against[i], &pairs);
+    }
+    report_runs(run, 1 + o->n_against, &table);
+    str_adds(&table, pairs.s);
+    TRY_DONE(output_file("-", &table, e));
 done:
-    results_free(&b.results);
-    str_free(&b.run);
-    str_free(&s);
+    str_free(&table);
+    str_free(&pairs);
     return rc;
 }
 
@@ -118,9 +146,9 @@ static int export(const struct options *o, struct err *e)
         TRY_DONE(write_csv(o, &l, e));
     if (o->summary)
         TRY_DONE(write_summary(o, &l, e));
-    if (o->against)
+    if (o->n_against)
         TRY_DONE(compare(o, &l, e));
-    if (!o->csv && !o->summary && !o->against)
+    if (!o->csv && !o->summary && !o->n_against)
         TRY_DONE(output_reports(&l.results, l.run.s, (double)o->price, o->dir, NULL, e));
 done:
     results_free(&l.results);
@@ -145,5 +173,5 @@ static int run(int argc, char **argv)
 const struct cmd cmd_export = {
     "export", "write the results of a run as CSV or JSON, compare two runs",
     "mas export runs/try --csv results.csv --summary summary.json\n"
-    "mas export runs/panel --against runs/cot\n",
+    "mas export runs/panel --against runs/cot --against runs/direct\n",
     run};

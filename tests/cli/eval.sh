@@ -95,4 +95,5 @@ expect 0 '"state": "answered"' "$MAS" run -c demo -s direct -q "Chest pain?" -o 
     python3 -c 'import json, sys; json.load(sys.stdin)' || fault "--json is no JSON"
 expect 0 'asked' "$MAS" plan -c demo --set planner.selection=logit -q "Chest pain?"
 expect 0 'exact McNemar' "$MAS" export whole --against whole/old-1
+expect 0 'parts ' "$MAS" export whole --against parts --against whole/old-1
 exit $bad

@@ -219,6 +219,38 @@ static void tables_fit_their_width_and_name_what_is_missing(void **state)
     str_free(&t);
 }
 
+static void runs_stand_side_by_side(void **state)
+{
+    (void)state;
+    struct report_run run[2] = {{.name = "direct"}, {.name = "panel"}};
+    struct stats_summary *s = &run[0].summary;
+    s->accuracy = stats_wilson(47, 100);
+    s->unparsed = 2, s->failed = 1;
+    s->calls = 1, s->prompt_tokens = 250, s->cached_tokens = 100, s->new_tokens = 3;
+    s->seconds = (struct stat_summary){.n = 100, .median = 0.25};
+    s->joules = (double)NAN;
+    run[1].summary = *s;
+    run[1].summary.calls = 7;
+    run[1].paired = (struct stats_paired){.n = 100, .difference = -0.125, .p = 0.03125};
+    struct str t = STR_INIT;
+    report_runs(run, 2, &t);
+    const char *rows = strchr(t.s, '\n');
+    assert_non_null(rows);
+    assert_memory_equal(t.s, "run     acc.%  95 % int.  none calls computed   new seconds   diff", 66);
+    const char want[] = "\n"
+                        "direct   47.0  37.5-56.7     3   1.0      150     3    0.25\n"
+                        "panel    47.0  37.5-56.7     3   7.0      150     3    0.25  +12.5   0.031\n";
+    if (strncmp(rows, want, strlen(want)) != 0)
+        fail_msg("the table is\n%s", t.s);
+    str_free(&t);
+    run[1].summary.joules = 12.34;
+    report_runs(run, 2, &t);
+    assert_non_null(strstr(t.s, "seconds  joules   diff"));
+    assert_non_null(strstr(t.s, "    0.25       -"));
+    assert_non_null(strstr(t.s, "    0.25    12.3  +12.5"));
+    str_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +262,7 @@ int main(void)
         cmocka_unit_test(a_summary_keeps_every_question_in_the_denominator),
         cmocka_unit_test(csv_has_the_agreed_columns_and_quotes),
         cmocka_unit_test(tables_fit_their_width_and_name_what_is_missing),
+        cmocka_unit_test(runs_stand_side_by_side),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
