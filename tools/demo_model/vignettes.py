@@ -17,6 +17,7 @@ Within a split all vignettes differ. Conditions, forms and answer letters take t
 
     --without-discriminator  the same vignettes without their discriminating findings
     --shuffle-options        the same vignettes with the options in another order
+    --plain                  only MedQA's own fields, as for the file in configs/demo
 """
 
 import argparse
@@ -288,6 +289,7 @@ def main():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--without-discriminator", action="store_true")
     p.add_argument("--shuffle-options", action="store_true")
+    p.add_argument("--plain", action="store_true", help="only the fields that MedQA has")
     p.add_argument("--stats", action="store_true", help="print what the world holds, and stop")
     a = p.parse_args()
     world = World()
@@ -296,6 +298,8 @@ def main():
         return
     marks, shuffle = not a.without_discriminator, a.shuffle_options
     for r in generate(world, a.split, a.n or 1000, a.seed, marks, shuffle):
+        if a.plain:
+            r = {k: r[k] for k in ("question", "answer", "options", "meta_info", "answer_idx")}
         sys.stdout.write(json.dumps(r) + "\n")
 
 
