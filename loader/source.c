@@ -117,8 +117,6 @@ static int source_whole(const struct gguf *g, struct err *e)
 
 static int source_demo(struct gguf **out, struct err *e)
 {
-    if (embed_demo_size == 0)
-        FAIL(e, ERR_NOINPUT, "this program was built without a demo model; " FORMS);
     return gguf_open_memory(embed_demo, embed_demo_size, "demo", out, e);
 }
 

@@ -13,7 +13,7 @@
 /* THE table. Rows of one group stand together: config_reference prints them as a YAML mapping. */
 static const struct config_knob knobs[] = {
     {"model", CONFIG_STRING, AT(model), 1, 4096, "demo", NULL, "",
-     "Path of the GGUF model file, from the current folder; demo is the synthetic one inside.",
+     "Path of the GGUF model file, from the current folder; demo is the toy one inside.",
      true},
     {"provider", CONFIG_ENUM, AT(provider), 0, 0, "local", "local", "",
      "Where the model runs; local is this program itself.", true},

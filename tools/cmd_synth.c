@@ -1,8 +1,8 @@
 /*
- * mas synth: writes a GGUF file with random weights of the right shape, for measurements and for
- * the embedded demo. The file is complete (metadata, tokenizer, every tensor of its architecture),
- * depends only on its options, and is made straight in the blocks of its formats (fmt_random.h), so
- * the disk is the limit. Its answers mean nothing.
+ * mas synth: writes a GGUF file with random weights of the right shape, for measurements. The file is
+ * complete (metadata, tokenizer, every tensor of its architecture), depends only on its options, and is
+ * made straight in the blocks of its formats (fmt_random.h), so the disk is the limit. Its answers mean
+ * nothing.
  *
  * Deviations of the weights, so that activations keep their size through any depth (n = inputs of a
  * row, L = layers; residual branches are damped as in GPT-2): token_embd 1; attn_q, attn_k, attn_v,
@@ -39,7 +39,6 @@ static const struct synth_shape shapes[] = {
     {"llama3-8b", 32, 4096, 14336, 32, 8, 8192},
     {"llama3-70b", 80, 8192, 28672, 64, 8, 8192},
     {"tiny", 2, 256, 512, 4, 2, 8192},
-    {"demo", 2, 256, 512, 4, 2, 16384},
 };
 
 struct synth {
@@ -63,7 +62,7 @@ struct synth {
 enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_SEED, OPT_QUIET };
 
 static const struct argp_option options[] = {
-    {"shape", OPT_SHAPE, "NAME", 0, "llama3-8b, llama3-70b, tiny or demo", 1},
+    {"shape", OPT_SHAPE, "NAME", 0, "llama3-8b, llama3-70b or tiny", 1},
     {"layers", OPT_LAYERS, "N", 0, "another number of layers, 1 to 1000", 1},
     {"type", OPT_TYPE, "TYPE", 0, "F32, F16, BF16, Q8_0, Q4_0, Q6_K, Q5_K_M or Q4_K_M (default)",
      1},
@@ -83,7 +82,7 @@ static error_t parse_shape(struct synth *s, const char *arg, struct argp_state *
             s->has_shape = true;
             return 0;
         }
-    argp_error(state, "unknown shape '%s'; known: llama3-8b, llama3-70b, tiny, demo", arg);
+    argp_error(state, "unknown shape '%s'; known: llama3-8b, llama3-70b, tiny", arg);
     return EINVAL;
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and shows the program at work: one case through the panel, then an
-# evaluation of 20 questions, both with the tiny synthetic model inside the program. No GPU, no network
-# beyond the packages, no data but what is in this repository. usage: tools/demo.sh
+# Installs what is missing, builds, and shows the program at work with the toy model inside: one case through
+# the panel, then 60 questions by three strategies, side by side. No GPU, no network beyond the packages, no
+# data but what is in this repository. usage: tools/demo.sh
 . "$(dirname "$0")/setup.sh"
 
 prepare
@@ -9,25 +9,36 @@ configure release
 step "building release" cmake --build --preset release --target mas
 
 mas=build/release/mas
-# Status 1 says that some cases have no answer, which may happen to a model without sense.
+# Status 1 says that some cases have no answer, which is a result too.
 show() { "$@" || [ $? -eq 1 ]; }
 out=runs/demo-$(date +%Y%m%d-%H%M%S)
 questions=configs/demo/questions.jsonl
 
 say
-say "The model inside the program is synthetic: random weights. Its answers mean nothing; what you see"
-say "is that the machinery works. Research software, not for clinical care."
+say "The model inside the program is a toy: 4 million parameters, trained on an invented world of 88 conditions"
+say "(configs/demo/README.md). It answers questions of that world, and those below are from its test split."
+say "Anything else, real examination questions included, runs through just the same, but the answers mean"
+say "nothing. Research software, not for clinical care."
 say
 say "== one case through the panel: planner, specialists side by side, aggregator"
-show "$mas" run -c configs/demo.yaml \
-    -q "A 63-year-old woman has had crushing chest pain for two hours that spreads to her left arm. She \
-sweats and is nauseated. The ECG shows ST elevation in leads II, III and aVF. What is the diagnosis?" \
-    -o "A. Acute pericarditis||B. Inferior myocardial infarction||C. Pulmonary embolism||D. Oesophageal spasm"
+show "$mas" run -c demo \
+    -q "A 46-year-old woman sees a physician with strong pain in the chest and sudden sweating. Examination \
+shows a rub heard on leaning forward. The results include widespread ST elevation with PR depression. What is \
+the underlying mechanism?" \
+    -o "A. Venous thrombus lodged in a pulmonary artery||B. Viral inflammation of the pericardial layers||C. Tear \
+of the intima with blood between the layers of the aorta||D. Rupture of a coronary plaque with an occluding thrombus" \
+    --out "$out/case"
+for strategy in direct cot panel; do
+    say
+    say "== 60 questions, strategy $strategy"
+    show "$mas" eval -c demo --data "$questions" --n 60 --strategy "$strategy" --out "$out/$strategy"
+done
 say
-say "== evaluation of 20 questions with strategy panel"
-show "$mas" eval -c configs/demo.yaml --data "$questions" --n 20 --strategy panel --out "$out"
+say "== side by side"
+"$mas" export "$out/direct" --against "$out/cot" --against "$out/panel" | sed '/^$/q'
 say
-say "traces:   $out/traces.jsonl* (one line a call, one line a case), $out/run.json (the settings)"
-say "as CSV:   $mas export $out --csv results.csv"
+say "traces:   $out/panel/traces.jsonl.gz (one line a call, one line a case), $out/panel/run.json (the settings)"
+say "as CSV:   $mas export $out/panel --csv results.csv"
+say "tests:    $mas export $out/direct --against $out/panel (McNemar, bootstrap)"
 say "continue: $mas eval with the same --out picks up where an interrupted one stopped"
 say "next:     $mas help; README.md; a real model goes into configs/llama3_8b.yaml"

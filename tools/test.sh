@@ -20,11 +20,10 @@ tests() { # PRESET ARGUMENT...
     "${fixed_addresses[@]}" ctest --test-dir "build/$preset" --output-on-failure -j "$MAS_JOBS" "$@"
 }
 
-# The build itself runs a sanitized program: the one that makes the demo model.
-step "building asan" "${fixed_addresses[@]}" cmake --build --preset asan
+step "building asan" cmake --build --preset asan
 mapfile -t threaded < <(ctest --test-dir build/tsan -N -L threads | sed -n 's/^ *Test *#[0-9]*: //p')
 if [ ${#threaded[@]} -gt 0 ]; then
-    step "building tsan" "${fixed_addresses[@]}" cmake --build --preset tsan --target "${threaded[@]}"
+    step "building tsan" cmake --build --preset tsan --target "${threaded[@]}"
     step "threaded tests under ThreadSanitizer (${#threaded[@]})" tests tsan -L threads
 else
     say "== no threaded tests"

@@ -1,5 +1,6 @@
 /* embed: files that travel inside the program (CMakeLists.txt, embed_files.S): prompts, catalogue,
- * configs, demo questions by their path in the source tree, and the demo model. Read-only, immortal. */
+ * configs, demo questions by their path in the source tree, and the demo model
+ * (configs/demo/toy_clinic.gguf). Read-only, immortal. */
 #ifndef MAS_EMBED_H
 #define MAS_EMBED_H
 
@@ -12,7 +13,7 @@ struct embed_file {
 };
 
 extern const struct embed_file embed_table[];
-extern const unsigned char embed_demo[]; /* a GGUF file, 64-byte aligned; embed_demo_size 0 = none */
+extern const unsigned char embed_demo[]; /* a GGUF file, 64-byte aligned */
 extern const size_t embed_demo_size;
 
 const struct embed_file *embed_find(const char *path); /* NULL if there is none */

@@ -39,7 +39,7 @@ done
 cmp -s f32.gguf other.gguf && fault "synth does not depend on --seed"
 [ "$("$MAS" synth --shape tiny --quiet quiet.gguf 2>&1)" = "" ] || fault "--quiet is not quiet"
 for type in F16 BF16 Q8_0 Q4_0 Q6_K Q4_K_M Q5_K_M; do
-    expect 0 "$type" "$MAS" synth --shape demo --type $type --layers 3 s_$type.gguf
+    expect 0 "$type" "$MAS" synth --shape tiny --type $type --layers 3 s_$type.gguf
 done
 grep -aq "<|start_header_id|>" f32.gguf || fault "no Llama 3 tokens"
 "$MAS" synth --shape tiny --vocab-from f32.gguf --type F32 --seed 3 --quiet copy.gguf

@@ -197,17 +197,24 @@ static void the_official_test_file_is_read_completely(void **state)
 static void the_demo_questions_are_sound(void **state)
 {
     (void)state;
-    struct err e;
-    struct medqa m = {.n = 0};
-    int keys[5] = {0};
-    ok(medqa_read(TEST_SOURCE "/configs/demo/questions.jsonl", &m, &e));
-    assert_int_equal(m.n_rejected, 0);
-    assert_true(m.n >= 20);
-    for (size_t i = 0; i < m.n; i++)
-        keys[m.question[i].key]++;
-    for (int i = 0; i < 4; i++)
-        assert_int_equal(keys[i], m.n / 4);
-    medqa_free(&m);
+    static const struct {
+        const char *path;
+        size_t n;
+    } files[] = {{TEST_SOURCE "/configs/demo/questions.jsonl", 200},
+                 {TEST_SOURCE "/configs/demo/handwritten.jsonl", 24}};
+    for (size_t f = 0; f < 2; f++) {
+        struct err e;
+        struct medqa m = {.n = 0};
+        size_t keys[5] = {0};
+        ok(medqa_read(files[f].path, &m, &e));
+        assert_int_equal(m.n_rejected, 0);
+        assert_int_equal(m.n, files[f].n);
+        for (size_t i = 0; i < m.n; i++)
+            keys[m.question[i].key]++;
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(keys[i], m.n / 4);
+        medqa_free(&m);
+    }
 }
 
 static void options_of_the_command_line_are_checked(void **state)

@@ -61,7 +61,7 @@ def cases(out):
 def planner_share(out, data):
     """Cases whose panel holds the specialty of the condition."""
     own = [json.loads(line)["specialty"] for line in data.open()]
-    found = [own[c["index"]] in c["selected"] for c in cases(out)]
+    found = [own[c["n"]] in c["selected"] for c in cases(out)]
     return sum(found) / len(found)
 
 

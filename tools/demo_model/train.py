@@ -32,7 +32,7 @@ from world import Rng, World
 
 # Calls of a batch, and the share of batches, by role.
 SIZE = {"direct": 20, "cot": 12, "logit": 20, "planner": 13, "specialist": 8, "aggregator": 4}
-SHARE = {"direct": 24, "cot": 16, "logit": 4, "planner": 16, "specialist": 28, "aggregator": 12}
+SHARE = {"direct": 12, "cot": 18, "logit": 4, "planner": 18, "specialist": 30, "aggregator": 18}
 MUON, ADAM = 0.02, 2e-3  # learning rates: matrices of the blocks; embedding, norms, heads
 # The first steps are for short calls, from which the conditions are learnt with the least computing.
 FIRST = {"direct": 60, "cot": 25, "logit": 5, "planner": 10}
