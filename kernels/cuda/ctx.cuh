@@ -15,6 +15,12 @@
 
 #include "cu.cuh"
 
+#ifdef __CUDACC__
+#define CU_KIND "cuda"
+#else
+#define CU_KIND "cudahost"
+#endif
+
 namespace CU_NS
 {
 
