@@ -36,18 +36,19 @@ static void result_free(struct result *r)
 }
 
 /* Runs the case; ERR_NODEV when the forced kernel cannot do it. */
-static int run_case(const struct op_case *c, struct ops *ops, struct result *r, struct err *e)
+static int run_case(const struct op_case *c, struct ops *ops, struct result *r, struct err *why)
 {
     struct case_device d;
+    struct err e;
     *r = (struct result){{0}};
-    ok(case_upload(c, ops, &d, e));
-    int rc = case_run(c, &d, e);
+    ok(case_upload(c, ops, &d, &e));
+    int rc = case_run(c, &d, why);
     for (int i = 0; i < c->n_buf && rc == 0; i++) {
         if (c->buf[i].role == CASE_IN)
             continue;
         r->out[i] = malloc(c->buf[i].bytes + 1);
         assert_non_null(r->out[i]);
-        ok(case_download(c, &d, i, r->out[i], e));
+        ok(case_download(c, &d, i, r->out[i], &e));
     }
     case_release(&d);
     return rc;
@@ -115,7 +116,8 @@ static void check_case(enum op op, const struct op_case *c, struct ops *ref, str
     struct result want;
     struct err e = {0};
     int n = ops->variants(ops, op), accepted = 0;
-    ok(run_case(c, ref, &want, &e));
+    if (run_case(c, ref, &want, &e) < 0)
+        fail_msg("%s [%s]: %s", ops_op_name(op), c->name, e.msg);
     for (int i = 0; i < n; i++) {
         if (!check_variant(op, i, c, ops, &want, &most[i]))
             continue;

@@ -191,7 +191,7 @@ static void the_recording_unused_longest_is_forgotten(void **state)
     (void)state;
     struct err e;
     struct buf x = {0};
-    struct cushim_live live;
+    struct cushim_objects live;
     ok(api->alloc(dev, MEM_DEVICE, 64, &x, &e));
     ok(api->fill(dev, NULL, x.ptr, 0, 64, &e));
     const struct add_args add = {.x = x.ptr, .y = (float *)x.ptr + 8, .n_row = 1, .n = 4};

@@ -123,7 +123,7 @@ static void decode_steps_are_recorded_and_replayed(void **state)
     struct engine_options o = cudahost_options();
     struct engine *en = open_engine(&o);
     struct jobs *js = jobs_make(2, 5, 5, 12, 3, engine_info(en)->n_vocab);
-    struct cushim_live live;
+    struct cushim_objects live;
     jobs_run(en, js);
     cushim_live(&live);
     assert_true(live.graphs >= 1);
