@@ -73,8 +73,10 @@ struct warp {
     uint64_t v[WARP];                            /* operands and results of a collective */
     uint8_t src[WARP];
     struct thread *t; /* its first thread */
-    /* race checker: vector clock of the block's warps, number of warp-wide orderings so far */
-    uint32_t clock[MAX_WARPS], epoch;
+#ifdef CUSHIM_RACE
+    uint32_t clock[MAX_WARPS];        /* how far the warp has seen each warp of its block */
+    uint32_t lane_clock[WARP][WARP]; /* [l][k]: how far lane l has seen lane k */
+#endif
 };
 
 struct barrier {
@@ -166,6 +168,7 @@ void *race_alloc(size_t bytes, size_t align, bool shared_mem);
 void race_free(void *p);
 void race_host_wrote(const void *p, size_t n);
 void race_host_reads(const void *p, size_t n);
+void race_device_copied(void *dst, const void *src, size_t n);
 void race_fresh(void *p, size_t n);             /* a shared array starts over */
 void race_async(void *p, unsigned n, bool start);
 void race_note(const void *p, unsigned n, bool write, struct site at);
@@ -175,12 +178,16 @@ void race_block(struct block *b);
 void race_barrier(struct block *b, unsigned warps);
 void race_grid_barrier(void);
 void race_fence(void);
-void race_warp_order(struct warp *w); /* the warp's lanes have met */
+/* The lanes have met; memory: and see each other's accesses (__syncwarp). */
+void race_warp_order(struct warp *w, unsigned lanes, bool memory);
 #else
 inline void race_host_wrote(const void *, size_t)
 {
 }
 inline void race_host_reads(const void *, size_t)
+{
+}
+inline void race_device_copied(void *, const void *, size_t)
 {
 }
 inline void race_fresh(void *, size_t)
@@ -210,7 +217,7 @@ inline void race_grid_barrier(void)
 inline void race_fence(void)
 {
 }
-inline void race_warp_order(struct warp *)
+inline void race_warp_order(struct warp *, unsigned, bool)
 {
 }
 #endif

@@ -260,9 +260,7 @@ static void collective_check(struct warp *w, struct thread *t)
     w->run |= part;
     if (!w->wait)
         w->mixed = false;
-    if (op.kind == SYNCWARP && part == (w->lanes & ~w->exited))
-        w->epoch++;
-    race_warp_order(w);
+    race_warp_order(w, part, op.kind == SYNCWARP);
 }
 
 uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint64_t v, unsigned src,
@@ -303,7 +301,7 @@ static void thread_exit(struct thread *t)
     b->live--;
     G.stats.threads++;
     if (w->exited == w->lanes)
-        race_warp_order(w);
+        race_warp_order(w, 0, false);
     for (unsigned m = w->wait; m; m &= m - 1) {
         unsigned lane = (unsigned)__builtin_ctz(m);
         if (w->wait >> lane & 1)
