@@ -15,6 +15,10 @@
 
 #include "cu.cuh"
 
+extern "C" {
+#include "ops_check.h"
+}
+
 #ifdef __CUDACC__
 #define CU_KIND "cuda"
 #else

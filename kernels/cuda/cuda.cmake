@@ -88,6 +88,8 @@ function(mas_cudahost target)
   add_library(${target} STATIC ${cu} ${shim} ${ARGN})
   target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR}/tests/cudahost PRIVATE ${CMAKE_SOURCE_DIR}/kernels/cuda)
   target_include_directories(${target} SYSTEM PRIVATE ${MAS_CUDA_INCLUDE})
+  # names of CUDA's and ours that shadow each other on purpose (struct fmt_info and fmt_info()), pragmas for nvcc
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-shadow -Wno-unknown-pragmas>)
   target_link_libraries(${target} PUBLIC kernels Threads::Threads)
 endfunction()
 

@@ -21,6 +21,15 @@ int device_cuda_use(const struct device_cuda *d, struct err *e)
 
 /* ---- memory ------------------------------------------------------------------------------------- */
 
+/* The result of a call whose failures are not all alike. */
+static int device_result(cudaError_t rc, const char *call, struct err *e)
+{
+    if (rc == cudaSuccess)
+        return 0;
+    (void)cudaGetLastError(); /* reported here, not by the next launch */
+    FAIL(e, cu_err_code(rc), "cuda: %s failed: %s", call, cudaGetErrorString(rc));
+}
+
 /* What the device could still give: the driver's answer, lowered to what the cap leaves. */
 static int device_left(struct device_cuda *d, size_t *left, size_t *total, struct err *e)
 {
@@ -52,7 +61,7 @@ static int device_malloc(struct device_cuda *d, size_t bytes, void **out, struct
         (void)cudaGetLastError(); /* not sticky: the next call must not see it */
         return no_room(d, bytes, e);
     }
-    CU_TRY(e, rc);
+    TRY(device_result(rc, "cudaMalloc", e));
     d->used += bytes;
     return 0;
 }
@@ -65,8 +74,7 @@ static int device_pinned(size_t bytes, void **out, struct err *e)
         FAIL(e, ERR_NOMEM, "cannot pin %.1f MiB of host memory for copies to the GPU; free some or "
              "raise the limit of locked memory", (double)bytes / MIB);
     }
-    CU_TRY(e, rc);
-    return 0;
+    return device_result(rc, "cudaHostAlloc", e);
 }
 
 static int cuda_alloc(struct device *dev, enum mem_space space, size_t bytes, struct buf *out,

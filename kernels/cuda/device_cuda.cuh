@@ -11,6 +11,11 @@
 
 #include "ctx.cuh"
 
+extern "C" {
+#include "log.h"
+#include "mem.h"
+}
+
 namespace CU_NS
 {
 

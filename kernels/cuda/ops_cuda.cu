@@ -262,9 +262,9 @@ static int ops_cuda_record_end(struct ops *ops, struct stream *s, uint64_t key, 
     c->recording = false;
     TRY(device_cuda_use(&c->dev, e));
     CU_TRY(e, cudaStreamEndCapture(device_cuda_stream(&c->dev, s), &graph));
-    cudaError_t rc = key ? cudaGraphInstantiate(&exec, graph, 0) : cudaSuccess;
+    cudaError_t instantiate = key ? cudaGraphInstantiate(&exec, graph, 0) : cudaSuccess;
     (void)cudaGraphDestroy(graph);
-    CU_TRY(e, rc);
+    CU_TRY(e, instantiate);
     if (!key)
         return 0;
     struct recording *r = recording_place(c, key);
