@@ -18,6 +18,17 @@
 
 #include <string>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#define CUSHIM_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#define CUSHIM_TSAN 1
+#endif
+
+extern "C" void cushim_switch(void **save_sp, void *to_sp); /* shim_switch.S */
+
 namespace cushim {
 
 enum { WARP = 32, MAX_THREADS = 1024, MAX_WARPS = 32, MAX_BARRIERS = 16, MAX_PIECES = 64 };
@@ -35,7 +46,6 @@ struct fiber {
 struct fiber *fiber_take(void);        /* one whose first switch, or next one, goes on in fiber_main's loop */
 void fiber_give(struct fiber *f);      /* parked in its loop: may be taken again */
 void fiber_abandon_all(void);          /* every fiber starts anew: a kernel was given up */
-void fiber_switch(struct fiber *from, struct fiber *to);
 void fiber_main(void); /* the loop every fiber runs; defined by the scheduler */
 
 /* ---- the machine -------------------------------------------------------------------------------- */
@@ -130,6 +140,26 @@ struct machine {
     struct cushim_counts stats = {};
 };
 extern struct machine G;
+
+/* Leaves `from` until somebody switches to it. Inlined: a return behind a switch is mispredicted, so the
+ * fewer frames lie between a kernel and the switch the better. */
+inline __attribute__((always_inline)) void fiber_switch(struct fiber *from, struct fiber *to)
+{
+    G.stats.switches++;
+#ifdef CUSHIM_ASAN
+    G.prev = from;
+    __sanitizer_start_switch_fiber(&from->fake, to->stack, to->size);
+#endif
+#ifdef CUSHIM_TSAN
+    if (!from->stack)
+        from->tsan = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(to->tsan, 0);
+#endif
+    cushim_switch(&from->sp, to->sp);
+#ifdef CUSHIM_ASAN
+    __sanitizer_finish_switch_fiber(from->fake, nullptr, nullptr);
+#endif
+}
 
 inline struct thread *current(void)
 {

@@ -92,21 +92,29 @@ static unsigned pick_bit(unsigned m)
     return (unsigned)__builtin_ctz(m);
 }
 
-static struct thread *pick(struct block *b, struct warp *w)
+static struct thread *pick_warp(struct block *b)
 {
-    if (w && w->run && G.order != CUSHIM_RANDOM)
-        return w->t + pick_bit(w->run);
     unsigned ready = 0;
     for (unsigned i = 0; i < b->n_warp; i++)
         ready |= (unsigned)(b->warp[i].run != 0) << i;
     if (!ready)
         return nullptr;
-    w = &b->warp[pick_bit(ready)];
+    struct warp *w = &b->warp[pick_bit(ready)];
     return w->t + pick_bit(w->run);
 }
 
+/* The next thread of warp w, or of another warp when it has none; at random: of any. */
+static inline struct thread *pick(struct block *b, struct warp *w)
+{
+    if (w->run && G.order == CUSHIM_FORWARD)
+        return w->t + __builtin_ctz(w->run);
+    if (w->run && G.order == CUSHIM_REVERSE)
+        return w->t + (31 - __builtin_clz(w->run));
+    return pick_warp(b);
+}
+
 /* The fiber on which t goes on. */
-static struct fiber *resume(struct thread *t)
+static inline struct fiber *resume(struct thread *t)
 {
     if (!t->fiber)
         t->fiber = fiber_take();
@@ -116,7 +124,7 @@ static struct fiber *resume(struct thread *t)
 
 /* The current thread has said what it waits for (or may go on at once): lets the next one run. Comes
  * back when the current one is picked again. */
-static void reschedule(void)
+static inline __attribute__((always_inline)) void reschedule(void)
 {
     struct thread *me = current();
     struct thread *next = G.failed ? nullptr : pick(me->block, me->warp);
@@ -426,7 +434,7 @@ static void report_deadlock(const struct block *b)
 /* Runs the block's threads until none can go on. True: some have run. */
 static bool block_run(struct block *b)
 {
-    struct thread *t = pick(b, nullptr);
+    struct thread *t = pick_warp(b);
     if (!t)
         return false;
     G.block = b;
