@@ -15,6 +15,16 @@
 
 #include "cu.cuh"
 
+extern "C" {
+#include "ops_check.h"
+}
+
+#ifdef __CUDACC__
+#define CU_KIND "cuda"
+#else
+#define CU_KIND "cudahost"
+#endif
+
 namespace CU_NS
 {
 
