@@ -44,11 +44,11 @@ if(MAS_HAVE_CUDA)
   list(GET MAS_CUDA_ARCHS 0 oldest)
   list(TRANSFORM MAS_CUDA_ARCHS PREPEND sm_ OUTPUT_VARIABLE code)
   string(REPLACE ";" "," code "${code}")
-  set(nvcc_flags -std=c++17 -O3 -lineinfo -gencode=arch=compute_${oldest},code=[${code},compute_${oldest}]
+  set(MAS_NVCC_FLAGS -std=c++17 -O3 -lineinfo -gencode=arch=compute_${oldest},code=[${code},compute_${oldest}]
     -Xcompiler=-Wall,-ffp-contract=off,-fno-omit-frame-pointer
     -Xptxas=-warn-spills,-warn-lmem-usage,-Werror --Werror=all-warnings)
   foreach(dir kernels kernels/core kernels/quant kernels/cuda)
-    list(APPEND nvcc_flags -I${CMAKE_SOURCE_DIR}/${dir})
+    list(APPEND MAS_NVCC_FLAGS -I${CMAKE_SOURCE_DIR}/${dir})
   endforeach()
   file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
   set(cuda_objects)
@@ -56,7 +56,7 @@ if(MAS_HAVE_CUDA)
     get_filename_component(name ${src} NAME_WE)
     set(object ${CMAKE_BINARY_DIR}/cuda/${name}.cu.o)
     add_custom_command(OUTPUT ${object} DEPENDS ${src} DEPFILE ${object}.d VERBATIM
-      COMMAND ${MAS_NVCC} ${nvcc_flags} -MD -MF ${object}.d -c ${src} -o ${object}
+      COMMAND ${MAS_NVCC} ${MAS_NVCC_FLAGS} -MD -MF ${object}.d -c ${src} -o ${object}
       COMMENT "nvcc ${name}.cu")
     list(APPEND cuda_objects ${object})
   endforeach()
