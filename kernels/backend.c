@@ -1,23 +1,51 @@
-/* backend: the one place that knows which backends there are. */
+/* backend: the one place that knows which backends there are. MAS_HAVE_CUDA and MAS_HAVE_CUDAHOST say
+ * what the build found: nvcc for the one, CUDA's headers for the other. */
 #include <string.h>
 
+#include "log.h"
 #include "ops.h"
 #include "ops_cpu.h"
 #include "ops_ref.h"
 
-static int backend_absent(const struct ops_options *opt, struct ops **out, struct err *e)
+#if MAS_HAVE_CUDA
+int ops_open_cuda(const struct ops_options *opt, struct ops **out, struct err *e);
+#else
+static int ops_open_cuda(const struct ops_options *opt, struct ops **out, struct err *e)
 {
     (void)opt, (void)out;
-    FAIL(e, ERR_NODEV, "this build has no CUDA backend; use auto, cpu or ref");
+    FAIL(e, ERR_NODEV, "this build has no CUDA backend: nvcc was not found, or MAS_CUDA is OFF");
+}
+#endif
+
+#if MAS_HAVE_CUDAHOST
+int ops_open_cudahost(const struct ops_options *opt, struct ops **out, struct err *e);
+#else
+static int ops_open_cudahost(const struct ops_options *opt, struct ops **out, struct err *e)
+{
+    (void)opt, (void)out;
+    FAIL(e, ERR_NODEV, "this build cannot run CUDA kernels on the host: CUDA's headers were not found");
+}
+#endif
+
+/* CUDA where a GPU can be used, else the CPU. Who names a GPU or its memory wants no other device. */
+static int ops_open_auto(const struct ops_options *opt, struct ops **out, struct err *e)
+{
+    struct err why = {0};
+    int rc = ops_open_cuda(opt, out, &why);
+    if (rc == 0)
+        return 0;
+    if (rc != ERR_NODEV || opt->device || opt->vram_bytes)
+        FAIL(e, rc, "%s", why.msg);
+    log_line(MAS_HAVE_CUDA ? LOG_WARN : LOG_INFO, "using the CPU: %s", why.msg);
+    return ops_cpu_open(opt, out, e);
 }
 
 static const struct backend {
     const char *kind;
     int (*open)(const struct ops_options *opt, struct ops **out, struct err *e);
 } backend_table[] = {
-    {"auto", ops_cpu_open}, /* the fastest that works here: today there is one */
-    {"cpu", ops_cpu_open},    {"ref", ops_ref_open},
-    {"cuda", backend_absent}, {"cudahost", backend_absent},
+    {"auto", ops_open_auto}, {"cpu", ops_cpu_open},           {"ref", ops_ref_open},
+    {"cuda", ops_open_cuda}, {"cudahost", ops_open_cudahost},
 };
 
 static int backend_complete(const struct ops *ops, struct err *e)
@@ -37,8 +65,11 @@ int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, 
         if (strcmp(kind, backend_table[i].kind) != 0)
             continue;
         struct ops *ops = NULL;
-        TRY(backend_table[i].open(opt ? opt : &plain, &ops, e));
-        int rc = backend_complete(ops, e);
+        int rc = backend_table[i].open(opt ? opt : &plain, &ops, e);
+        if (rc == ERR_NODEV && strncmp(kind, "cuda", 4) == 0)
+            return err_wrap(e, rc, "cannot use backend %s (use auto, cpu or ref)", kind);
+        TRY(rc);
+        rc = backend_complete(ops, e);
         if (rc < 0) {
             ops_close(ops);
             return rc;

@@ -3,11 +3,13 @@
  *
  * A device is reached only through the function table `struct dev_api`, so that a test can fail the
  * n-th call without a GPU. On the CPU a stream is a formality: every op and copy has finished when
- * its call returns. On a GPU ops and copies are queued; only dev->api->sync and event_sync wait.
+ * its call returns. On a GPU ops and copies are queued; only dev->api->sync and event_sync wait, and an error
+ * of queued work shows at the latest there. After such an error the device is not to be trusted: close it.
  */
 #ifndef MAS_DEVICE_H
 #define MAS_DEVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +53,7 @@ struct device {
     const struct dev_api *api;
     const char *kind;  /* "cpu", "cuda", "cudahost" */
     char name[128];    /* "AMD EPYC, 2 threads, AVX-512 VNNI", for headers of results */
+    bool is_host;      /* MEM_DEVICE is the host's own memory: the ops take pointers into a mapped file */
 };
 
 #endif

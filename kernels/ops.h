@@ -246,15 +246,35 @@ struct ops { /* a backend; opened by ops_open, used by one thread at a time */
     size_t (*scratch_bytes)(const struct ops *, const struct ops_limits *);
     void (*bind_scratch)(struct ops *, void *ptr, size_t bytes); /* lent; MEM_DEVICE, 256-aligned */
     void (*close)(struct ops *);
+
+    /*
+     * Recording, NULL where the backend has none: op calls on stream s between record_begin and
+     * record_end are kept under the caller's key (not 0) instead of being run; replay runs them again
+     * with the same arguments on what the pointers' memory then holds. The caller's key says everything
+     * that the arguments depend on. Nothing but ops may be queued on s in between.
+     */
+    int (*record_begin)(struct ops *, struct stream *s, struct err *e);
+    /* key 0: throws the recording away. A full memory of recordings forgets the one unused longest. */
+    int (*record_end)(struct ops *, struct stream *s, uint64_t key, struct err *e);
+    /* 1: queued. 0: nothing is kept under this key. */
+    int (*replay)(struct ops *, struct stream *s, uint64_t key, struct err *e);
+
+    /* The kernels of an op, best first, NULL where the backend has one way to compute it. A call takes
+     * the first that can do it, or the forced one: then ERR_NODEV when that one cannot. i = -1 ends it. */
+    int (*variants)(const struct ops *, enum op op);
+    const char *(*variant_name)(const struct ops *, enum op op, int i);
+    void (*variant_force)(struct ops *, enum op op, int i);
 };
 
 struct ops_options {
     int n_threads;   /* CPU: 0 = all cores this process may use */
     const char *isa; /* CPU: "auto", "scalar", "avx2", "avx512vnni"; asking for what is missing fails */
-    int device;      /* GPU number */
+    int device;      /* GPU: its number */
+    uint64_t vram_bytes; /* GPU: most memory to take of it; 0 = what is free */
 };
 
-/* The one chooser. kind: "auto" (the fastest that works here), "ref", "cpu", "cuda", "cudahost".
+/* The one chooser. kind: "auto" (CUDA where it is built in and a GPU can be used, else the CPU with a line
+ * in the log that says why), "ref", "cpu", "cuda", "cudahost" (the CUDA kernels run by the host, for tests).
  * ERR_NODEV with the reason and the alternatives when the kind is not in this build or machine;
  * ERR_BUG naming the op when the backend lacks one. */
 int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, struct err *e);

@@ -62,7 +62,7 @@ static int ops_check_tensor(const char *op, const struct tensor *t, struct err *
     return 0;
 }
 
-int ops_check_embed(const struct embed_args *a, struct err *e)
+int ops_shape_embed(const struct embed_args *a, struct err *e)
 {
     const char *op = "embed";
     AT_LEAST(a->n_row, 0);
@@ -71,11 +71,16 @@ int ops_check_embed(const struct embed_args *a, struct err *e)
     NEED(a->table);
     NEED(a->id);
     NEED(a->y);
-    TRY(ops_check_tensor(op, a->table, e));
-    return ops_check_ids(op, "id", a->id, a->n_row, tensor_rows(a->table), e);
+    return ops_check_tensor(op, a->table, e);
 }
 
-int ops_check_rmsnorm(const struct rmsnorm_args *a, struct err *e)
+int ops_check_embed(const struct embed_args *a, struct err *e)
+{
+    TRY(ops_shape_embed(a, e));
+    return a->n_row ? ops_check_ids("embed", "id", a->id, a->n_row, tensor_rows(a->table), e) : 0;
+}
+
+int ops_shape_rmsnorm(const struct rmsnorm_args *a, struct err *e)
 {
     const char *op = "rmsnorm";
     AT_LEAST(a->n_row, 0);
@@ -90,7 +95,7 @@ int ops_check_rmsnorm(const struct rmsnorm_args *a, struct err *e)
     return 0;
 }
 
-int ops_check_matmul(const struct matmul_args *a, struct err *e)
+int ops_shape_matmul(const struct matmul_args *a, struct err *e)
 {
     const char *op = "matmul";
     AT_LEAST(a->n_row, 0);
@@ -119,7 +124,7 @@ int ops_check_matmul(const struct matmul_args *a, struct err *e)
     return 0;
 }
 
-int ops_check_rope(const struct rope_args *a, struct err *e)
+int ops_shape_rope(const struct rope_args *a, struct err *e)
 {
     const char *op = "rope";
     AT_LEAST(a->n_row, 0);
@@ -138,7 +143,13 @@ int ops_check_rope(const struct rope_args *a, struct err *e)
     NEED(a->k);
     NEED(a->pos);
     NEED(a->inv_freq);
-    return ops_check_ids(op, "pos", a->pos, a->n_row, INT32_MAX, e);
+    return 0;
+}
+
+int ops_check_rope(const struct rope_args *a, struct err *e)
+{
+    TRY(ops_shape_rope(a, e));
+    return ops_check_ids("rope", "pos", a->pos, a->n_row, INT32_MAX, e);
 }
 
 static int ops_check_kv(const char *op, const struct kv_view *kv, struct err *e)
@@ -162,7 +173,7 @@ static int ops_check_kv(const char *op, const struct kv_view *kv, struct err *e)
     return 0;
 }
 
-int ops_check_kv_write(const struct kv_write_args *a, struct err *e)
+int ops_shape_kv_write(const struct kv_write_args *a, struct err *e)
 {
     const char *op = "kv_write";
     AT_LEAST(a->n_row, 0);
@@ -171,12 +182,19 @@ int ops_check_kv_write(const struct kv_write_args *a, struct err *e)
     NEED(a->k);
     NEED(a->v);
     NEED(a->slot);
-    TRY(ops_check_kv(op, a->kv, e));
-    return ops_check_ids(op, "slot", a->slot, a->n_row, (int64_t)a->kv->n_page * a->kv->page_tokens,
-                         e);
+    return ops_check_kv(op, a->kv, e);
 }
 
-int ops_check_kv_copy(const struct kv_copy_args *a, struct err *e)
+int ops_check_kv_write(const struct kv_write_args *a, struct err *e)
+{
+    TRY(ops_shape_kv_write(a, e));
+    if (a->n_row == 0)
+        return 0;
+    return ops_check_ids("kv_write", "slot", a->slot, a->n_row,
+                         (int64_t)a->kv->n_page * a->kv->page_tokens, e);
+}
+
+int ops_shape_kv_copy(const struct kv_copy_args *a, struct err *e)
 {
     const char *op = "kv_copy";
     TRY(ops_check_kv(op, a->kv, e));
@@ -206,7 +224,7 @@ static int ops_check_sequence(const struct attention_args *a, int s, struct err 
     return ops_check_ids(op, "page", a->page + (int64_t)s * a->max_pages, pages, a->kv->n_page, e);
 }
 
-int ops_check_attention(const struct attention_args *a, struct err *e)
+int ops_shape_attention(const struct attention_args *a, struct err *e)
 {
     const char *op = "attention";
     AT_LEAST(a->n_row, 0);
@@ -224,6 +242,15 @@ int ops_check_attention(const struct attention_args *a, struct err *e)
     MULTIPLE(a->n_head, a->kv->n_kv_head);
     if (!isfinite(a->scale))
         FAIL(e, ERR_BUG, "%s: scale is %g, must be finite", op, (double)a->scale);
+    return 0;
+}
+
+int ops_check_attention(const struct attention_args *a, struct err *e)
+{
+    const char *op = "attention";
+    TRY(ops_shape_attention(a, e));
+    if (a->n_row == 0)
+        return 0;
     if (a->q_start[0] != 0 || a->q_start[a->n_seq] != a->n_row)
         FAIL(e, ERR_BUG, "%s: q_start runs from %d to %d, must be 0 to %d", op, a->q_start[0],
              a->q_start[a->n_seq], a->n_row);
@@ -232,7 +259,7 @@ int ops_check_attention(const struct attention_args *a, struct err *e)
     return 0;
 }
 
-int ops_check_swiglu(const struct swiglu_args *a, struct err *e)
+int ops_shape_swiglu(const struct swiglu_args *a, struct err *e)
 {
     const char *op = "swiglu";
     AT_LEAST(a->n_row, 0);
@@ -245,7 +272,7 @@ int ops_check_swiglu(const struct swiglu_args *a, struct err *e)
     return 0;
 }
 
-int ops_check_add(const struct add_args *a, struct err *e)
+int ops_shape_add(const struct add_args *a, struct err *e)
 {
     const char *op = "add";
     AT_LEAST(a->n_row, 0);
@@ -257,7 +284,7 @@ int ops_check_add(const struct add_args *a, struct err *e)
     return 0;
 }
 
-int ops_check_gather(const struct gather_args *a, struct err *e)
+int ops_shape_gather(const struct gather_args *a, struct err *e)
 {
     const char *op = "gather";
     AT_LEAST(a->n_row, 0);
@@ -267,10 +294,16 @@ int ops_check_gather(const struct gather_args *a, struct err *e)
     NEED(a->x);
     NEED(a->row);
     NEED(a->y);
-    return ops_check_ids(op, "row", a->row, a->n_row, INT32_MAX, e);
+    return 0;
 }
 
-int ops_check_logprob(const struct logprob_args *a, struct err *e)
+int ops_check_gather(const struct gather_args *a, struct err *e)
+{
+    TRY(ops_shape_gather(a, e));
+    return ops_check_ids("gather", "row", a->row, a->n_row, INT32_MAX, e);
+}
+
+int ops_shape_logprob(const struct logprob_args *a, struct err *e)
 {
     const char *op = "logprob";
     AT_LEAST(a->n_row, 0);
@@ -283,8 +316,14 @@ int ops_check_logprob(const struct logprob_args *a, struct err *e)
     NEED(a->row);
     NEED(a->id);
     NEED(a->lp);
-    TRY(ops_check_ids(op, "row", a->row, a->n_pair, a->n_row, e));
-    return ops_check_ids(op, "id", a->id, a->n_pair, a->n_vocab, e);
+    return 0;
+}
+
+int ops_check_logprob(const struct logprob_args *a, struct err *e)
+{
+    TRY(ops_shape_logprob(a, e));
+    TRY(ops_check_ids("logprob", "row", a->row, a->n_pair, a->n_row, e));
+    return ops_check_ids("logprob", "id", a->id, a->n_pair, a->n_vocab, e);
 }
 
 static int ops_check_sample_row(const struct sample_args *a, int r, struct err *e)
@@ -307,7 +346,7 @@ static int ops_check_sample_row(const struct sample_args *a, int r, struct err *
     return 0;
 }
 
-int ops_check_sample(const struct sample_args *a, struct err *e)
+int ops_shape_sample(const struct sample_args *a, struct err *e)
 {
     const char *op = "sample";
     AT_LEAST(a->n_row, 0);
@@ -322,10 +361,28 @@ int ops_check_sample(const struct sample_args *a, struct err *e)
     NEED(a->lp);
     if (a->n_mask > 0)
         NEED(a->mask_bits);
+    return 0;
+}
+
+int ops_check_sample(const struct sample_args *a, struct err *e)
+{
+    TRY(ops_shape_sample(a, e));
     for (int r = 0; r < a->n_row; r++)
         TRY(ops_check_sample_row(a, r, e));
     return 0;
 }
+
+/* Ops without ids: nothing to look at but the shapes. */
+#define SHAPE_ONLY(op)                                                                             \
+    int ops_check_##op(const struct op##_args *a, struct err *e)                                   \
+    {                                                                                              \
+        return ops_shape_##op(a, e);                                                               \
+    }
+SHAPE_ONLY(rmsnorm)
+SHAPE_ONLY(matmul)
+SHAPE_ONLY(kv_copy)
+SHAPE_ONLY(swiglu)
+SHAPE_ONLY(add)
 
 int ops_check_scratch(const char *op, size_t need, const void *bound, size_t bytes, struct err *e)
 {

@@ -1,6 +1,7 @@
-/* ops_check: what every op demands of its arguments, in one place for the backends whose memory the
- * host can read (ref, cpu, cudahost): shapes, pointers, limits, and the ids, slots and pages
- * themselves. 0 or ERR_BUG with op, value and limit. n_row 0 is allowed and needs no pointers. */
+/* ops_check: what every op demands of its arguments, in one place for all backends: ops_shape_<op>
+ * looks at shapes, pointers and limits; ops_check_<op>, for backends whose memory the host can read
+ * (ref, cpu, cudahost), also at the ids, slots and pages themselves. 0 or ERR_BUG with op, value and
+ * limit. n_row 0 is allowed and needs no pointers. */
 #ifndef MAS_OPS_CHECK_H
 #define MAS_OPS_CHECK_H
 
@@ -8,7 +9,9 @@
 
 #define OPS_MAX_HEAD_DIM 512 /* rows of this length sit on the stacks of the kernels */
 
-#define X(op) int ops_check_##op(const struct op##_args *a, struct err *e);
+#define X(op)                                                                                      \
+    int ops_shape_##op(const struct op##_args *a, struct err *e);                                  \
+    int ops_check_##op(const struct op##_args *a, struct err *e);
 OP_LIST(X)
 #undef X
 

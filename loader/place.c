@@ -1,4 +1,5 @@
-/* Everything on the host. The table `slot` has one row of n_slot tensors a layer, made once. */
+/* Everything in one place: the host's memory, or the device's. The table `slot` has one row of n_slot
+ * tensors a layer, made once. */
 #include "place.h"
 
 #include <inttypes.h>
@@ -10,6 +11,9 @@
 #include "mem.h"
 
 #define PIECE ((uint64_t)64 << 20) /* between two calls of progress: about 20 ms of a fast disk */
+#define STAGE ((uint64_t)16 << 20) /* a staging buffer: its copy takes as long as a launch is short */
+#define N_STAGE 2                  /* one is read into while the other is copied from */
+#define COPY_ALIGN ((uint64_t)256) /* what kernels may expect of a matrix */
 
 struct place {
     const struct weights *w;
@@ -36,17 +40,16 @@ struct place_load { /* progress of one load */
 static int place_check(const struct plan *plan, const struct weights *w, const struct ops *ops,
                        struct err *e)
 {
-    if (strcmp(ops->dev->kind, "cpu") != 0 && strcmp(ops->dev->kind, "ref") != 0)
-        FAIL(e, ERR_NODEV,
-             "cannot place weights on device kind '%s' (%s): only the host is supported; choose "
-             "--backend cpu",
-             ops->dev->kind, ops->dev->name);
+    enum plan_place want = ops->dev->is_host ? PLAN_HOST : PLAN_VRAM;
+    if (plan->weights_mapped && !ops->dev->is_host)
+        FAIL(e, ERR_BUG, "place: %s cannot compute from a mapped file", ops->dev->name);
     if (plan->n_layer != w->n_layer)
         FAIL(e, ERR_BUG, "place: the plan has %d layers, the weights have %d", plan->n_layer,
              w->n_layer);
     for (int i = 0; i < plan->n_layer; i++)
-        if (plan->layer[i] != PLAN_HOST)
-            FAIL(e, ERR_NODEV, "cannot place layer %d: only the host is supported", i);
+        if (plan->layer[i] != want)
+            FAIL(e, ERR_NODEV, "cannot place layer %d: all weights must be in the memory of %s", i,
+                 ops->dev->name);
     return 0;
 }
 
@@ -93,7 +96,7 @@ static int place_ranges(struct place *p, struct place_load *load, struct err *e)
         r->t = &p->slot[i];
         r->bytes = tensor_bytes(&p->slot[i]);
         r->copy_at = load->total;
-        load->total += (r->bytes + 63) & ~(uint64_t)63;
+        load->total += (r->bytes + COPY_ALIGN - 1) & ~(COPY_ALIGN - 1);
         load->n_range++;
     }
     if (load->n_range)
@@ -140,7 +143,7 @@ static int load_mapped(struct place_load *load, struct err *e)
     return 0;
 }
 
-/* The device is the host, so MEM_DEVICE can be read into; other devices stop at place_check. */
+/* The device is the host: what MEM_DEVICE gives can be read into. */
 static int load_copied(struct place *p, struct place_load *load, struct err *e)
 {
     TRY(p->dev->api->alloc(p->dev, MEM_DEVICE, (size_t)load->total, &p->copy, e));
@@ -151,6 +154,79 @@ static int load_copied(struct place *p, struct place_load *load, struct err *e)
         r->t->data = base + r->copy_at;
     }
     return 0;
+}
+
+/* Pinned buffers between the file and a device, used in turn; each with the event that says that the
+ * copy from it has been made. */
+struct place_stage {
+    struct device *dev;
+    struct buf buf[N_STAGE];
+    struct event *copied[N_STAGE];
+    bool used[N_STAGE];
+    int next;
+};
+
+static void stage_close(struct place_stage *st)
+{
+    const struct dev_api *api = st->dev->api;
+    (void)api->sync(st->dev, NULL, NULL); /* a failed load may have left a copy under way */
+    for (int i = 0; i < N_STAGE; i++) {
+        api->free(st->dev, &st->buf[i]);
+        if (st->copied[i])
+            api->event_close(st->dev, st->copied[i]);
+    }
+}
+
+static int stage_open(struct place_stage *st, struct device *dev, struct err *e)
+{
+    st->dev = dev;
+    for (int i = 0; i < N_STAGE; i++) {
+        TRY(dev->api->alloc(dev, MEM_PINNED, (size_t)STAGE, &st->buf[i], e));
+        TRY(dev->api->event_open(dev, &st->copied[i], e));
+    }
+    return 0;
+}
+
+/* n <= STAGE bytes of the file at `at` to the device. */
+static int stage_copy(struct place_stage *st, const struct gguf *g, uint64_t at, size_t n, void *to,
+                      struct err *e)
+{
+    const struct dev_api *api = st->dev->api;
+    int i = st->next;
+    st->next = (i + 1) % N_STAGE;
+    if (st->used[i])
+        TRY(api->event_sync(st->dev, st->copied[i], e));
+    TRY(gguf_read(g, at, st->buf[i].ptr, n, e));
+    TRY(api->copy(st->dev, NULL, to, st->buf[i].ptr, n, e));
+    TRY(api->event_record(st->dev, st->copied[i], NULL, e));
+    st->used[i] = true;
+    return 0;
+}
+
+static int load_staged_ranges(struct place *p, struct place_load *load, struct place_stage *st,
+                              struct err *e)
+{
+    TRY(stage_open(st, p->dev, e));
+    TRY(p->dev->api->alloc(p->dev, MEM_DEVICE, (size_t)load->total, &p->copy, e));
+    unsigned char *base = p->copy.ptr;
+    for (size_t i = 0; i < load->n_range; i++) {
+        struct place_range *r = &load->range[i];
+        for (uint64_t at = 0; at < r->bytes; at += STAGE) {
+            size_t n = (size_t)(r->bytes - at < STAGE ? r->bytes - at : STAGE);
+            TRY(stage_copy(st, load->g, r->at + at, n, base + r->copy_at + at, e));
+            load_step(load, n);
+        }
+        r->t->data = base + r->copy_at;
+    }
+    return p->dev->api->sync(p->dev, NULL, e);
+}
+
+static int load_staged(struct place *p, struct place_load *load, struct err *e)
+{
+    struct place_stage st = {.dev = p->dev};
+    int rc = load_staged_ranges(p, load, &st, e);
+    stage_close(&st);
+    return rc;
 }
 
 /* Slots without %d stand in every row of the table: the others follow the first. */
@@ -179,7 +255,9 @@ int place_run(const struct plan *plan, const struct weights *w, struct ops *ops,
     TRY_DONE(place_table(p, e));
     TRY_DONE(place_ranges(p, &load, e));
     TRY_DONE(gguf_check_unchanged(w->file, e));
-    TRY_DONE(p->mapped ? load_mapped(&load, e) : load_copied(p, &load, e));
+    TRY_DONE(p->mapped         ? load_mapped(&load, e)
+             : p->dev->is_host ? load_copied(p, &load, e)
+                               : load_staged(p, &load, e));
     TRY_DONE(gguf_check_unchanged(w->file, e)); /* all of the copy is from one version of the file */
     load_step(&load, load.total - load.done);   /* what alignment added */
     share_slots(p);
@@ -205,7 +283,7 @@ void place_free(struct place *p)
 int place_layer(struct place *p, int layer, struct stream *s, const struct tensor **slots,
                 struct err *e)
 {
-    (void)s; /* the host has no order of execution but ours */
+    (void)s; /* everything lies where it is computed: there is nothing to wait for */
     if (layer < 0 || (size_t)layer >= place_rows(p->w))
         FAIL(e, ERR_BUG, "place: layer %d of %d", layer, p->w->n_layer);
     if (layer == 0 && p->mapped) /* once a step: two system calls */

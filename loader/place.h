@@ -15,9 +15,10 @@
 struct place;
 
 /* Loads at the disk's rate: mapped weights are brought into memory in file order (with a warning
- * instead when they are larger than the machine's memory), others are copied to MEM_DEVICE.
- * progress(bytes done, bytes in all, user) may be NULL; it comes at least at the end. Borrows everything
- * for its lifetime. ERR_NODEV for a plan or a device other than the host. */
+ * instead when they are larger than the machine's memory), others are copied to MEM_DEVICE, through pinned
+ * buffers where that is not the host's. progress(bytes done, bytes in all, user) may be NULL; it comes at
+ * least at the end. Borrows everything for its lifetime. ERR_NODEV for a plan that does not put all layers
+ * into the memory of the device (PLAN_HOST where that is the host, else PLAN_VRAM). */
 int place_run(const struct plan *plan, const struct weights *w, struct ops *ops,
               void (*progress)(uint64_t, uint64_t, void *), void *user, struct place **out,
               struct err *e);

@@ -13,10 +13,26 @@ static bool add_product(uint64_t a, uint64_t b, uint64_t c, uint64_t *out)
 
 static int plan_check(const struct plan_input *in, struct err *e)
 {
+    if (in->on_device && in->weights_mapped)
+        FAIL(e, ERR_BUG, "plan_make: weights on a device cannot be mapped");
     if (in->n_layer < 0 || in->n_ctx < 1 || in->n_seq < 1 || in->kv_bytes_per_token < 1)
         FAIL(e, ERR_BUG, "plan_make: %d layers, %d tokens, %d sequences, %" PRIu64 " bytes a token",
              in->n_layer, in->n_ctx, in->n_seq, in->kv_bytes_per_token);
     return 0;
+}
+
+/* What the KV pool may take unasked. On the host half of the memory, which others use too; on a device
+ * what the rest of the model leaves, less a part for what the driver takes as it goes. */
+static uint64_t plan_kv_most(const struct plan_input *in)
+{
+    if (!in->on_device)
+        return in->ram_bytes / 2;
+    uint64_t rest = in->shared_bytes;
+    bool ok = add_product(rest, in->workspace_bytes, 1, &rest);
+    for (int i = 0; i < in->n_layer; i++)
+        ok = ok && add_product(rest, in->layer_bytes[i], 1, &rest);
+    uint64_t left = ok && in->ram_bytes > rest ? in->ram_bytes - rest : 0;
+    return left - left / 16;
 }
 
 /* Bytes of the KV pool, a whole number of tokens. */
@@ -29,8 +45,9 @@ static int plan_kv(const struct plan_input *in, struct plan *p, struct err *e)
              "cannot plan: the size of %d sequences of %d tokens overflows; lower --ctx or --sequences",
              in->n_seq, in->n_ctx);
     uint64_t want = in->kv_bytes ? in->kv_bytes : all;
-    if (in->kv_bytes == 0 && in->ram_bytes && want > in->ram_bytes / 2)
-        want = in->ram_bytes / 2 > one ? in->ram_bytes / 2 : one;
+    uint64_t most = plan_kv_most(in);
+    if (in->kv_bytes == 0 && in->ram_bytes && want > most)
+        want = most > one ? most : one;
     if (want < one)
         FAIL(e, ERR_USAGE,
              "cannot place the KV cache: one sequence of %d tokens needs %" PRIu64 " bytes, %" PRIu64
@@ -57,9 +74,10 @@ static int plan_sum(const struct plan_input *in, struct plan *p, struct err *e)
         FAIL(e, ERR_USAGE,
              "cannot place the model: needs %" PRIu64 " MiB (%sKV cache %" PRIu64
              " MiB, workspace %" PRIu64 " MiB), %" PRIu64
-             " MiB available; lower --ctx, --sequences or --kv-type q8_0",
+             " MiB available%s; lower --ctx, --sequences or --kv-type q8_0%s",
              (total >> 20) + 1, in->weights_mapped ? "" : "weights copied, ", p->kv_bytes >> 20,
-             in->workspace_bytes >> 20, in->ram_bytes >> 20);
+             in->workspace_bytes >> 20, in->ram_bytes >> 20, in->on_device ? " on the device" : "",
+             in->on_device ? ", raise --vram where it is set, or choose --backend cpu" : "");
     p->weight_bytes = weights;
     p->total_bytes = total;
     return 0;
@@ -76,7 +94,7 @@ int plan_make(const struct plan_input *in, struct plan *out, struct err *e)
     if (!p.layer)
         return NOMEM(e, (size_t)in->n_layer * sizeof *p.layer, "a plan");
     for (int i = 0; i < in->n_layer; i++)
-        p.layer[i] = PLAN_HOST;
+        p.layer[i] = in->on_device ? PLAN_VRAM : PLAN_HOST;
     *out = p;
     return 0;
 }

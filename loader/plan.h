@@ -1,7 +1,7 @@
 /*
  * plan: where every layer lies, as plain data made by a pure function of sizes and budgets. Today
- * there is one place (the host, read in place from the mapping); VRAM, streaming and CPU layers come
- * behind the same struct.
+ * there is one place for all of a model: the host, read in place from the mapping, or the memory of a
+ * device. Streaming and layers on the CPU beside a device come behind the same struct.
  */
 #ifndef MAS_PLAN_H
 #define MAS_PLAN_H
@@ -27,8 +27,10 @@ struct plan_input {
     uint64_t kv_bytes;           /* asked for; 0 = for n_seq sequences of n_ctx tokens */
     int n_ctx, n_seq;
     uint64_t workspace_bytes;
-    uint64_t ram_bytes;          /* memory the process may use; 0 = unknown, not checked */
+    uint64_t ram_bytes;          /* memory that may be used, the device's where there is one; 0 = unknown,
+                                    not checked */
     bool weights_mapped;         /* weights are read from the page cache and cost no anonymous memory */
+    bool on_device;              /* everything goes into a device's own memory; weights are not mapped */
 };
 
 struct plan {
@@ -39,7 +41,8 @@ struct plan {
     bool weights_mapped; /* as asked for: place reads them from the mapping, or copies them */
 };
 
-/* kv_bytes 0 with ram_bytes known: at most half of ram_bytes, but at least one context of n_ctx.
+/* kv_bytes 0 with ram_bytes known: at most half of ram_bytes (on a device: nearly all that weights and
+ * workspace leave), but at least one context of n_ctx.
  * total_bytes is memory of our own: KV, workspace, and the weights unless they are mapped.
  * ERR_USAGE with needed, available and the knob (lower --ctx, --sequences or --kv-type q8_0) when KV
  * and workspace do not fit. */

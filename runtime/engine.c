@@ -239,7 +239,9 @@ static int engine_plan(struct engine *en, const struct engine_options *opt,
                             .kv_bytes = opt->kv_bytes,
                             .n_ctx = pages * kc->page_tokens, .n_seq = en->info.n_seq,
                             .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
-                            .ram_bytes = free_bytes, .weights_mapped = true};
+                            .ram_bytes = free_bytes,
+                            .weights_mapped = en->ops->dev->is_host,
+                            .on_device = !en->ops->dev->is_host};
     int rc = plan_make(&pi, &en->plan, e);
     mem_free(layer);
     if (rc == 0) {
@@ -262,7 +264,8 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
     struct forward_limits lim = {.max_rows = in->batch_tokens > 64 ? in->batch_tokens : 64,
                                  .max_seqs = in->n_seq,
                                  .max_logit_rows = logit_rows, .max_pages = pages,
-                                 .max_kv_len = in->n_ctx, .max_pairs = 4096};
+                                 .max_kv_len = in->n_ctx, .max_pairs = 4096,
+                                 .no_record = opt->no_record};
     TRY(engine_plan(en, opt, &lim, &kc, e));
     TRY(place_run(&en->plan, &en->model.w, en->ops, opt->progress, opt->user, &en->place, e));
     TRY(kv_open(&kc, en->ops, &en->kv, e));

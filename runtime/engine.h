@@ -29,6 +29,7 @@ struct engine_options {
     enum fmt kv_fmt;     /* FMT_F16, FMT_Q8_0; FMT_F32 (= 0) for comparisons with float32 oracles */
     uint64_t kv_bytes;   /* size of the pool; 0 = n_seq contexts of n_ctx (at most half of memory) */
     bool no_prefix_cache;
+    bool no_record;      /* run decode steps op by op also where the backend can record and replay them */
     bool profile;        /* measure the time of every op (engine_profile) */
     void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */
     void *user;

@@ -7,6 +7,9 @@
 #include "clock.h"
 #include "mem.h"
 
+#define RECORD_ROWS 64 /* decode steps of up to so many sequences are recorded; larger ones hide the launches */
+#define RECORD_KEYS 64 /* keys remembered as having been run */
+
 /* All memory of a step, drawn once: f32 activations and the batch's integers, on the device. */
 struct workspace {
     float *x;     /* (max_rows, n_embd) residual stream */
@@ -26,28 +29,40 @@ struct workspace {
     void *scratch;
 };
 
+/* The host's side of what a step sends and fetches, pinned so that copies are queued like everything else. */
+struct staging {
+    int32_t *ints;
+    struct sample_row *sample;
+    uint32_t *mask;
+    int32_t *id, *pair_row, *pair_id;
+    float *lp;
+};
+
 struct forward {
     const struct model *m;
     struct place *place;
     struct kv *kv;
     struct ops *ops;
     struct forward_limits lim;
-    struct buf buf;
+    struct buf buf, pinned;
     struct workspace w;
-    struct batch host;      /* what the scheduler fills */
-    int32_t *host_ints;     /* its block, same layout as w.ints */
+    struct staging st;
+    struct batch host; /* what the scheduler fills: st.ints, laid out as w.ints */
     size_t n_ints;
     size_t mask_words;
+    uint64_t seen[RECORD_KEYS]; /* keys of steps that have run once, in a ring */
+    unsigned n_seen;
     struct prof prof;
 };
 
-/* Calls an op, timed when the profiler is on. */
+/* Calls an op, timed until it is done when the profiler is on. */
 #define RUN(f, op, ...)                                                                           \
     do {                                                                                          \
         struct op##_args run_args_ = {__VA_ARGS__};                                               \
         int64_t run_t0_ = (f)->prof.on ? clock_ns() : 0;                                          \
         TRY((f)->ops->op((f)->ops, NULL, &run_args_, e));                                         \
         if ((f)->prof.on) {                                                                       \
+            TRY((f)->ops->dev->api->sync((f)->ops->dev, NULL, e));                                \
             (f)->prof.ns[OP_##op] += clock_ns() - run_t0_;                                        \
             (f)->prof.calls[OP_##op]++;                                                           \
         }                                                                                         \
@@ -69,6 +84,34 @@ static struct ops_limits forward_ops_limits(const struct model *m, const struct 
                                .head_dim = hp->head_dim};
 }
 
+static size_t forward_scratch(const struct model *m, const struct ops *ops,
+                              const struct forward_limits *lim)
+{
+    struct ops_limits ol = forward_ops_limits(m, lim);
+    return ops->scratch_bytes(ops, &ol);
+}
+
+/* Integers of a batch, all arrays together. */
+static size_t forward_n_ints(const struct forward_limits *lim)
+{
+    return 3 * (size_t)lim->max_rows + (size_t)lim->max_logit_rows +
+           (size_t)lim->max_seqs * (2 + (size_t)lim->max_pages) + 1;
+}
+
+/* The same for the host's side. */
+static void forward_stage(const struct model *m, const struct forward_limits *lim, struct layout *l,
+                          struct staging *st)
+{
+    size_t lrows = (size_t)lim->max_logit_rows, pairs = (size_t)lim->max_pairs;
+    st->ints = layout_take(l, forward_n_ints(lim), sizeof *st->ints);
+    st->sample = layout_take(l, lrows, sizeof *st->sample);
+    st->mask = layout_take(l, lrows * (((size_t)m->hp.n_vocab + 31) / 32), sizeof *st->mask);
+    st->id = layout_take(l, lrows, sizeof *st->id);
+    st->pair_row = layout_take(l, pairs, sizeof *st->pair_row);
+    st->pair_id = layout_take(l, pairs, sizeof *st->pair_id);
+    st->lp = layout_take(l, lrows + pairs, sizeof *st->lp);
+}
+
 /* One walk over the workspace: counting when l->base is NULL, handing out pointers otherwise. */
 static void forward_layout(const struct model *m, const struct ops *ops,
                            const struct forward_limits *lim, struct layout *l, struct workspace *w)
@@ -78,7 +121,6 @@ static void forward_layout(const struct model *m, const struct ops *ops,
     size_t q = (size_t)hp->n_head * (size_t)hp->head_dim;
     size_t kv = (size_t)hp->n_kv_head * (size_t)hp->head_dim;
     size_t embd = (size_t)hp->n_embd, vocab = (size_t)hp->n_vocab;
-    struct ops_limits ol = forward_ops_limits(m, lim);
     w->x = layout_take(l, rows * embd, f);
     w->norm = layout_take(l, rows * embd, f);
     w->q = layout_take(l, rows * q, f);
@@ -89,15 +131,14 @@ static void forward_layout(const struct model *m, const struct ops *ops,
     w->last = layout_take(l, lrows * embd, f);
     w->logits = layout_take(l, lrows * vocab, f);
     w->inv_freq = layout_take(l, (size_t)hp->n_rot / 2, f);
-    w->ints = layout_take(l, 3 * rows + lrows + (size_t)lim->max_seqs * (2 + (size_t)lim->max_pages) + 1,
-                          sizeof(int32_t));
+    w->ints = layout_take(l, forward_n_ints(lim), sizeof(int32_t));
     w->sample = layout_take(l, lrows, sizeof *w->sample);
     w->mask = layout_take(l, lrows * ((vocab + 31) / 32), sizeof *w->mask);
     w->id = layout_take(l, lrows, sizeof *w->id);
     w->pair_row = layout_take(l, (size_t)lim->max_pairs, sizeof *w->pair_row);
     w->pair_id = layout_take(l, (size_t)lim->max_pairs, sizeof *w->pair_id);
     w->lp = layout_take(l, lrows + (size_t)lim->max_pairs, f);
-    w->scratch = layout_take(l, ops->scratch_bytes(ops, &ol), 1);
+    w->scratch = layout_take(l, forward_scratch(m, ops, lim), 1);
 }
 
 size_t forward_workspace(const struct model *m, const struct ops *ops, const struct forward_limits *lim)
@@ -121,6 +162,23 @@ static void forward_split(const struct forward_limits *lim, int32_t *block, stru
     b->page = b->kv_len + seqs;
 }
 
+static int forward_alloc(struct forward *f, struct err *e)
+{
+    struct device *dev = f->ops->dev;
+    size_t scratch_bytes = forward_scratch(f->m, f->ops, &f->lim);
+    struct layout l = {0}, at;
+    TRY(dev->api->alloc(dev, MEM_DEVICE, forward_workspace(f->m, f->ops, &f->lim), &f->buf, e));
+    at = (struct layout){.base = f->buf.ptr};
+    forward_layout(f->m, f->ops, &f->lim, &at, &f->w);
+    f->ops->bind_scratch(f->ops, f->w.scratch, scratch_bytes);
+    forward_stage(f->m, &f->lim, &l, &f->st);
+    TRY(dev->api->alloc(dev, MEM_PINNED, l.size, &f->pinned, e));
+    at = (struct layout){.base = f->pinned.ptr};
+    forward_stage(f->m, &f->lim, &at, &f->st);
+    memset(f->pinned.ptr, 0, l.size); /* a batch is sent whole, also what no step has filled yet */
+    return 0;
+}
+
 int forward_open(const struct model *m, struct place *place, struct kv *kv, struct ops *ops,
                  const struct forward_limits *lim, struct forward **out, struct err *e)
 {
@@ -131,19 +189,9 @@ int forward_open(const struct model *m, struct place *place, struct kv *kv, stru
     *f = (struct forward){.m = m, .place = place, .kv = kv, .ops = ops, .lim = *lim};
     f->mask_words = ((size_t)m->hp.n_vocab + 31) / 32;
     const struct dev_api *api = ops->dev->api;
-    TRY_DONE(api->alloc(ops->dev, MEM_DEVICE, forward_workspace(m, ops, lim), &f->buf, e));
-    struct layout l = {.base = f->buf.ptr};
-    forward_layout(m, ops, lim, &l, &f->w);
-    struct ops_limits ol = forward_ops_limits(m, lim);
-    ops->bind_scratch(ops, f->w.scratch, ops->scratch_bytes(ops, &ol));
-    f->n_ints = 3 * (size_t)lim->max_rows + (size_t)lim->max_logit_rows +
-                (size_t)lim->max_seqs * (2 + (size_t)lim->max_pages) + 1;
-    f->host_ints = mem_zalloc(f->n_ints, sizeof *f->host_ints);
-    if (!f->host_ints) {
-        rc = NOMEM(e, f->n_ints * sizeof *f->host_ints, "batch of a step");
-        goto done;
-    }
-    forward_split(lim, f->host_ints, &f->host);
+    f->n_ints = forward_n_ints(lim);
+    TRY_DONE(forward_alloc(f, e));
+    forward_split(lim, f->st.ints, &f->host);
     TRY_DONE(api->copy(ops->dev, NULL, f->w.inv_freq, m->inv_freq,
                        (size_t)m->hp.n_rot / 2 * sizeof *m->inv_freq, e));
     TRY_DONE(api->sync(ops->dev, NULL, e));
@@ -158,8 +206,11 @@ void forward_close(struct forward *f)
 {
     if (!f)
         return;
-    f->ops->dev->api->free(f->ops->dev, &f->buf);
-    mem_free(f->host_ints);
+    struct device *dev = f->ops->dev;
+    (void)dev->api->sync(dev, NULL, NULL); /* after a failed step work may still be queued */
+    f->ops->bind_scratch(f->ops, NULL, 0);
+    dev->api->free(dev, &f->buf);
+    dev->api->free(dev, &f->pinned);
     mem_free(f);
 }
 
@@ -241,26 +292,92 @@ static void forward_check(const struct forward *f)
         CHECK(b->tok[i] >= 0 && b->tok[i] < f->m->hp.n_vocab);
 }
 
-int forward_step(struct forward *f, struct err *e)
+/* d has the device's arrays. */
+static int forward_network(struct forward *f, const struct batch *d, struct err *e)
 {
-    forward_check(f);
-    const struct dev_api *api = f->ops->dev->api;
-    TRY(api->copy(f->ops->dev, NULL, f->w.ints, f->host_ints, f->n_ints * sizeof(int32_t), e));
-    struct batch d = f->host; /* the same counts, with the device's arrays */
-    forward_split(&f->lim, f->w.ints, &d);
     const struct tensor *t[SLOT_COUNT];
     for (int l = 0; l < f->m->hp.n_layer; l++) {
         TRY(place_layer(f->place, l, NULL, t, e));
         if (l == 0)
-            RUN(f, embed, .table = t[SLOT_TOKEN_EMBD], .id = d.tok, .y = f->w.x, .n_row = d.n_row);
-        TRY(forward_attention(f, &d, l, t, e));
-        TRY(forward_ffn(f, d.n_row, t, e));
+            RUN(f, embed, .table = t[SLOT_TOKEN_EMBD], .id = d->tok, .y = f->w.x, .n_row = d->n_row);
+        TRY(forward_attention(f, d, l, t, e));
+        TRY(forward_ffn(f, d->n_row, t, e));
         place_release(f->place, l, NULL);
     }
     TRY(place_layer(f->place, 0, NULL, t, e)); /* the slots outside the layers */
-    TRY(forward_output(f, &d, t, e));
+    TRY(forward_output(f, d, t, e));
     place_release(f->place, 0, NULL);
     return 0;
+}
+
+/* ---- recorded steps --------------------------------------------------------------------------------
+ * A decode step (one row a sequence, each wanting logits) launches hundreds of small kernels whose
+ * arguments depend on nothing but the number of sequences and, through max_kv_len, the geometry of
+ * attention. With max_kv_len rounded up to a power of two they are the same for many steps, and the whole
+ * network is recorded once for each pair and replayed. A pair's first step runs plainly: pairs that come
+ * only once cost no recording, and kernels are loaded before one is made. Results do not change:
+ * max_kv_len is only a bound. */
+
+/* The key of a recordable step, 0 for any other; *bound = its rounded max_kv_len. */
+static uint64_t forward_key(const struct forward *f, int *bound)
+{
+    const struct batch *b = &f->host;
+    if (!f->ops->replay || f->lim.no_record || f->prof.on || b->n_row > RECORD_ROWS ||
+        b->n_row != b->n_seq || b->n_row != b->n_logit)
+        return 0;
+    int top = f->lim.max_kv_len;
+    for (*bound = 256; *bound < b->max_kv_len;)
+        *bound = *bound > top / 2 ? top : *bound * 2;
+    *bound = *bound < top ? *bound : top;
+    return (uint64_t)*bound << 32 | (uint64_t)b->n_row;
+}
+
+/* Was there a step with this key before? There is now. */
+static bool forward_seen(struct forward *f, uint64_t key)
+{
+    for (unsigned i = 0; i < RECORD_KEYS; i++)
+        if (f->seen[i] == key)
+            return true;
+    f->seen[f->n_seen++ % RECORD_KEYS] = key;
+    return false;
+}
+
+static int forward_record(struct forward *f, const struct batch *d, uint64_t key, struct err *e)
+{
+    struct ops *ops = f->ops;
+    TRY(ops->record_begin(ops, NULL, e));
+    int rc = forward_network(f, d, e);
+    if (rc < 0) {
+        (void)ops->record_end(ops, NULL, 0, NULL);
+        return rc;
+    }
+    TRY(ops->record_end(ops, NULL, key, e));
+    rc = ops->replay(ops, NULL, key, e);
+    CHECK(rc != 0);
+    return rc < 0 ? rc : 0;
+}
+
+static int forward_run(struct forward *f, struct batch *d, struct err *e)
+{
+    uint64_t key = forward_key(f, &d->max_kv_len);
+    if (!key)
+        return forward_network(f, d, e);
+    int rc = f->ops->replay(f->ops, NULL, key, e);
+    if (rc)
+        return rc < 0 ? rc : 0;
+    return forward_seen(f, key) ? forward_record(f, d, key, e) : forward_network(f, d, e);
+}
+
+int forward_step(struct forward *f, struct err *e)
+{
+    forward_check(f);
+    struct device *dev = f->ops->dev;
+    TRY(dev->api->copy(dev, NULL, f->w.ints, f->st.ints, f->n_ints * sizeof(int32_t), e));
+    struct batch d = f->host; /* the same counts, with the device's arrays */
+    forward_split(&f->lim, f->w.ints, &d);
+    TRY(forward_run(f, &d, e));
+    /* One wait a step: where its results are fetched, or here, since the next batch takes st.ints. */
+    return d.n_logit ? 0 : dev->api->sync(dev, NULL, e);
 }
 
 int forward_sample(struct forward *f, int first, int n, const struct sample_row *rows,
@@ -269,16 +386,22 @@ int forward_sample(struct forward *f, int first, int n, const struct sample_row 
     struct device *dev = f->ops->dev;
     struct workspace *w = &f->w;
     CHECK(n > 0 && first + n <= f->lim.max_logit_rows && n_mask <= f->lim.max_logit_rows);
-    TRY(dev->api->copy(dev, NULL, w->sample, rows, (size_t)n * sizeof *rows, e));
+    struct staging *st = &f->st;
+    memcpy(st->sample, rows, (size_t)n * sizeof *rows);
     for (int i = 0; i < n_mask; i++)
-        TRY(dev->api->copy(dev, NULL, w->mask + (size_t)i * f->mask_words, masks[i],
-                           f->mask_words * sizeof(uint32_t), e));
+        memcpy(st->mask + (size_t)i * f->mask_words, masks[i], f->mask_words * sizeof *st->mask);
+    TRY(dev->api->copy(dev, NULL, w->sample, st->sample, (size_t)n * sizeof *rows, e));
+    TRY(dev->api->copy(dev, NULL, w->mask, st->mask,
+                       (size_t)n_mask * f->mask_words * sizeof *st->mask, e));
     RUN(f, sample, .logits = w->logits + (size_t)first * (size_t)f->m->hp.n_vocab, .n_row = n,
         .n_vocab = f->m->hp.n_vocab, .p = w->sample, .mask_bits = w->mask, .n_mask = n_mask,
         .id = w->id, .lp = w->lp);
-    TRY(dev->api->copy(dev, NULL, id, w->id, (size_t)n * sizeof *id, e));
-    TRY(dev->api->copy(dev, NULL, lp, w->lp, (size_t)n * sizeof *lp, e));
-    return dev->api->sync(dev, NULL, e);
+    TRY(dev->api->copy(dev, NULL, st->id, w->id, (size_t)n * sizeof *id, e));
+    TRY(dev->api->copy(dev, NULL, st->lp, w->lp, (size_t)n * sizeof *lp, e));
+    TRY(dev->api->sync(dev, NULL, e));
+    memcpy(id, st->id, (size_t)n * sizeof *id);
+    memcpy(lp, st->lp, (size_t)n * sizeof *lp);
+    return 0;
 }
 
 int forward_logprob(struct forward *f, const int32_t *row, const int32_t *id, int n, float *lp,
@@ -287,12 +410,17 @@ int forward_logprob(struct forward *f, const int32_t *row, const int32_t *id, in
     struct device *dev = f->ops->dev;
     struct workspace *w = &f->w;
     CHECK(n > 0 && n <= f->lim.max_pairs);
-    TRY(dev->api->copy(dev, NULL, w->pair_row, row, (size_t)n * sizeof *row, e));
-    TRY(dev->api->copy(dev, NULL, w->pair_id, id, (size_t)n * sizeof *id, e));
+    struct staging *st = &f->st;
+    memcpy(st->pair_row, row, (size_t)n * sizeof *row);
+    memcpy(st->pair_id, id, (size_t)n * sizeof *id);
+    TRY(dev->api->copy(dev, NULL, w->pair_row, st->pair_row, (size_t)n * sizeof *row, e));
+    TRY(dev->api->copy(dev, NULL, w->pair_id, st->pair_id, (size_t)n * sizeof *id, e));
     RUN(f, logprob, .logits = w->logits, .n_row = f->host.n_logit, .n_vocab = f->m->hp.n_vocab,
         .row = w->pair_row, .id = w->pair_id, .lp = w->lp, .n_pair = n);
-    TRY(dev->api->copy(dev, NULL, lp, w->lp, (size_t)n * sizeof *lp, e));
-    return dev->api->sync(dev, NULL, e);
+    TRY(dev->api->copy(dev, NULL, st->lp, w->lp, (size_t)n * sizeof *lp, e));
+    TRY(dev->api->sync(dev, NULL, e));
+    memcpy(lp, st->lp, (size_t)n * sizeof *lp);
+    return 0;
 }
 
 int forward_logits(struct forward *f, int first, int n, float *out, struct err *e)

@@ -21,6 +21,7 @@ struct forward_limits {
     int max_pages;      /* page table entries of one sequence */
     int max_kv_len;
     int max_pairs;      /* (row, token) pairs of forward_logprob */
+    bool no_record;     /* never record and replay decode steps (ops.h) */
 };
 
 /* Filled by the scheduler between forward_clear and forward_step; arrays have the limits' sizes. */

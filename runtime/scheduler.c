@@ -145,15 +145,18 @@ static struct seq *sched_victim(struct sched *s, const struct seq *q)
     return NULL;
 }
 
-static bool sched_reserve(struct sched *s, struct seq *q, int n)
+/* *room = q has pages for n more positions. Fails only when the device does. */
+static int sched_reserve(struct sched *s, struct seq *q, int n, bool *room, struct err *e)
 {
-    while (kv_seq_reserve(s->kv, &q->kv, n, NULL) < 0) {
+    int rc;
+    while ((rc = kv_seq_reserve(s->kv, &q->kv, n, e)) == ERR_AGAIN) {
         struct seq *v = sched_victim(s, q);
         if (!v)
-            return false;
+            break;
         sched_preempt(s, v);
     }
-    return true;
+    *room = rc == 0;
+    return rc == ERR_AGAIN ? 0 : rc;
 }
 
 static int sched_pages(const struct sched *s, int tokens)
@@ -256,7 +259,7 @@ static void sched_put(struct sched *s, struct batch *b, struct seq *q, int n)
 }
 
 /* Pass 0: sequences with one row to go; pass 1: prefill. Logits rows are counted as they are promised. */
-static void sched_fill(struct sched *s, struct batch *b, int pass, int *logit_room)
+static int sched_fill(struct sched *s, struct batch *b, int pass, int *logit_room, struct err *e)
 {
     for (struct seq *q = s->running.head, *next; q; q = next) {
         next = q->next;
@@ -267,13 +270,16 @@ static void sched_fill(struct sched *s, struct batch *b, int pass, int *logit_ro
         if (pass == 1 && sched_lookup(s, q) == KV_WAIT)
             continue;
         int n = sched_chunk(s, q, s->c.batch_tokens - b->n_row, *logit_room);
-        bool room = n > 0 && sched_reserve(s, q, n);
+        bool room = false;
+        if (n > 0)
+            TRY(sched_reserve(s, q, n, &room, e));
         next = q->next; /* a victim may have been the next one */
         if (!room)
             continue;
         sched_put(s, b, q, n);
         *logit_room -= q->n_logit;
     }
+    return 0;
 }
 
 /* Logits rows in the order: those to sample, then the others, so that sampling is one call. */
@@ -565,6 +571,15 @@ void sched_abort(struct sched *s, enum finish finish, const struct err *why,
         }
 }
 
+/* A device error: nothing of this step counts, and everything ends with it. */
+static int sched_broken(struct sched *s, int rc, void (*finished)(struct seq *q, void *user), void *user,
+                        const struct err *why)
+{
+    kv_step_done(s->kv, false);
+    sched_abort(s, FINISH_ERROR, why, finished, user);
+    return rc;
+}
+
 /* Nothing fits although something runs: let the youngest wait, so that the oldest gets through. */
 static void sched_unblock(struct sched *s)
 {
@@ -585,21 +600,22 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     }
     struct batch *b = forward_batch(s->fw);
     int logit_room = forward_limits(s->fw)->max_logit_rows;
-    sched_fill(s, b, 0, &logit_room);
-    sched_fill(s, b, 1, &logit_room);
+    int rc = sched_fill(s, b, 0, &logit_room, e);
+    if (rc == 0)
+        rc = sched_fill(s, b, 1, &logit_room, e);
+    if (rc < 0)
+        return sched_broken(s, rc, finished, user, e);
     if (!b->n_row) {
         sched_unblock(s);
         return 0;
     }
     int n_sample = sched_logits(s, b);
-    int rc = forward_step(s->fw, e);
+    rc = forward_step(s->fw, e);
     if (rc == 0)
         rc = sched_results(s, n_sample, e);
-    kv_step_done(s->kv, rc == 0);
-    if (rc < 0) {
-        sched_abort(s, FINISH_ERROR, e, finished, user);
-        return rc;
-    }
+    if (rc < 0)
+        return sched_broken(s, rc, finished, user, e);
+    kv_step_done(s->kv, true);
     s->stats.steps++;
     s->stats.rows += (uint64_t)b->n_row;
     sched_settle_all(s, finished, user);

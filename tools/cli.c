@@ -8,7 +8,7 @@
 #include "zio.h"
 
 enum { OPT_BACKEND = 0x1000, OPT_ISA, OPT_CTX, OPT_KV_TYPE, OPT_SEQUENCES, OPT_BATCH, OPT_PAGE,
-       OPT_KV_BYTES, OPT_NO_PREFIX, OPT_QUIET };
+       OPT_KV_BYTES, OPT_NO_PREFIX, OPT_QUIET, OPT_DEVICE, OPT_VRAM, OPT_NO_RECORD };
 
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
                 int *out)
@@ -60,6 +60,13 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
     case OPT_ISA:
         o->ops.isa = arg;
         return 0;
+    case OPT_DEVICE:
+        return cli_int(st, "--device", arg, 0, 63, &o->ops.device);
+    case OPT_VRAM:
+        return cli_bytes(st, "--vram", arg, &o->ops.vram_bytes);
+    case OPT_NO_RECORD:
+        o->no_record = true;
+        return 0;
     case OPT_CTX:
         return cli_int(st, "--ctx", arg, 1, 1 << 26, &o->n_ctx);
     case OPT_KV_TYPE:
@@ -90,9 +97,13 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
 
 static const struct argp_option engine_options[] = {
     {"model", 'm', "FILE", 0, "model file (GGUF), or 'demo' for the built-in one", 10},
-    {"backend", OPT_BACKEND, "KIND", 0, "auto, cpu, ref (slow oracle), cuda, cudahost", 10},
+    {"backend", OPT_BACKEND, "KIND", 0, "auto, cpu, cuda, ref (slow oracle), cudahost (CUDA kernels run by "
+     "the CPU, for tests)", 10},
     {"isa", OPT_ISA, "NAME", 0, "CPU instructions: auto, scalar, avx2, avx512vnni", 10},
     {"threads", 't', "N", 0, "CPU threads, 0 = all cores (default)", 10},
+    {"device", OPT_DEVICE, "N", 0, "number of the GPU, from 0", 10},
+    {"vram", OPT_VRAM, "SIZE", 0, "most GPU memory to take, such as 22GiB", 10},
+    {"no-graphs", OPT_NO_RECORD, 0, 0, "launch decode steps op by op, not as recorded CUDA graphs", 10},
     {"ctx", OPT_CTX, "N", 0, "longest prompt + reply in tokens", 10},
     {"kv-type", OPT_KV_TYPE, "TYPE", 0, "KV cache: f16 (default), q8_0, or f32 for comparisons with float32 programs", 10},
     {"sequences", OPT_SEQUENCES, "N", 0, "sequences computed together", 10},

@@ -9,7 +9,7 @@
 
 #include "engine.h"
 
-/* -m, --backend, --isa, -t/--threads, --ctx, --kv-type, --sequences, --batch-tokens, --page-tokens,
+/* -m, --backend, --isa, -t/--threads, --device, --vram, --no-graphs, --ctx, --kv-type, --sequences, --batch-tokens, --page-tokens,
  * --kv-bytes, --no-prefix-cache: child parser; its input is a struct cli_engine. */
 struct cli_engine {
     struct engine_options opt;

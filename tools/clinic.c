@@ -97,7 +97,8 @@ static int open_engine(const struct clinic_options *o, struct clinic *c, struct 
     const struct config *k = &c->config;
     struct engine_options opt = {.model = k->model,
                                  .backend = k->backend,
-                                 .ops = {.n_threads = (int)k->threads, .isa = k->isa},
+                                 .ops = {.n_threads = (int)k->threads, .isa = k->isa,
+                                         .vram_bytes = k->placement.vram},
                                  .n_ctx = (int)k->max_context_length,
                                  .n_seq = (int)k->engine.sequences,
                                  .batch_tokens = (int)k->engine.batch_tokens,

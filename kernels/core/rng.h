@@ -8,7 +8,13 @@
 
 #include <stdint.h>
 
-static inline uint64_t rng_mix(uint64_t x)
+#ifdef __CUDACC__
+#define RNG_FN static inline __host__ __device__ /* the draws of a kernel are those of the host */
+#else
+#define RNG_FN static inline
+#endif
+
+RNG_FN uint64_t rng_mix(uint64_t x)
 {
     x += 0x9e3779b97f4a7c15u;
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
@@ -17,25 +23,25 @@ static inline uint64_t rng_mix(uint64_t x)
 }
 
 /* The key of one sampling step. */
-static inline uint64_t rng_key(uint64_t seed, uint64_t request, uint64_t step)
+RNG_FN uint64_t rng_key(uint64_t seed, uint64_t request, uint64_t step)
 {
     return rng_mix(rng_mix(rng_mix(seed) ^ request) ^ step);
 }
 
-static inline uint64_t rng_u64(uint64_t key, uint64_t index)
+RNG_FN uint64_t rng_u64(uint64_t key, uint64_t index)
 {
     return rng_mix(key ^ rng_mix(index));
 }
 
 /* Uniform in (0, 1), never 0 or 1: (k + 0.5) / 2^23 for a 23-bit k, exact in f32 (with 24 bits k + 0.5
  * would be rounded, the largest one to 1). */
-static inline float rng_uniform(uint64_t key, uint64_t index)
+RNG_FN float rng_uniform(uint64_t key, uint64_t index)
 {
     return ((float)(rng_u64(key, index) >> 41) + 0.5f) * 0x1p-23f;
 }
 
 /* Uniform integer in [0, n), n > 0 (multiply-shift; bias below 2^-32). */
-static inline uint32_t rng_below(uint64_t key, uint64_t index, uint32_t n)
+RNG_FN uint32_t rng_below(uint64_t key, uint64_t index, uint32_t n)
 {
     return (uint32_t)((rng_u64(key, index) >> 32) * (uint64_t)n >> 32);
 }

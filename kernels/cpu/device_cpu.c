@@ -207,7 +207,7 @@ void device_cpu_init(struct device *d, int n_threads, const char *isa)
 {
     char model[80];
     device_cpu_model(model);
-    *d = (struct device){.api = &device_cpu_api, .kind = "cpu"};
+    *d = (struct device){.api = &device_cpu_api, .kind = "cpu", .is_host = true};
     snprintf(d->name, sizeof d->name, "%s, %d thread%s, %s", model, n_threads,
              n_threads == 1 ? "" : "s", isa);
 }

@@ -40,6 +40,10 @@ static const struct setup {
     {"cpu", FMT_F32, 0, 1e-4},
     {"ref", FMT_F16, 1, 3e-4},
     {"cpu", FMT_F16, 1, 3e-4},
+    {"cudahost", FMT_F32, 0, 1e-4},
+    {"cudahost", FMT_F16, 1, 3e-4},
+    {"cuda", FMT_F32, 0, 1e-4},
+    {"cuda", FMT_F16, 1, 3e-4},
 };
 
 static uint32_t take_u32(const char **at, const char *end)
@@ -203,7 +207,8 @@ static void model_check(const char *name)
     snprintf(model, sizeof model, "%s/logits_%s.gguf", TEST_GOLDEN, name);
     golden_read(path, &g);
     for (size_t i = 0; i < sizeof setups / sizeof *setups; i++)
-        setup_check(name, model, &g, &setups[i]);
+        if (test_backend(setups[i].backend))
+            setup_check(name, model, &g, &setups[i]);
     free(g.bytes);
 }
 

@@ -181,7 +181,7 @@ static void same_choices(struct engine *en, const char *what, const struct story
     assert_true(n_lead > n / 2);
 }
 
-static const char *const backends[] = {"ref", "cpu"};
+static const char *const backends[] = {"ref", "cpu", "cudahost", "cuda"};
 
 static void stories260k_tells_llama_cpps_story(void **state)
 {
@@ -193,6 +193,8 @@ static void stories260k_tells_llama_cpps_story(void **state)
     for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
         int32_t out[N_NEW];
         char dir[256];
+        if (!test_backend(backends[i]))
+            continue;
         struct engine *en = open_longer(path, backends[i], dir);
         tell(en, &s, N_NEW, out);
         same_ids(backends[i], &s, out, N_NEW);
@@ -204,8 +206,8 @@ static void stories260k_tells_llama_cpps_story(void **state)
 }
 
 /* K-quants. ref does not round activations: it must agree with exact arithmetic but for rounding of
- * k and v. It is slow, so it tells the story only as far as that is compared. cpu tells all of it;
- * it may move a margin by about as much as llama.cpp does, twice that is allowed. */
+ * k and v. It is slow, so it tells the story only as far as that is compared, and so is cudahost. cpu and
+ * cuda tell all of it; they may move a margin by about as much as llama.cpp does, twice that is allowed. */
 static void quantised_story(const char *file, const char *name)
 {
     struct story s;
@@ -216,10 +218,15 @@ static void quantised_story(const char *file, const char *name)
         const char *backend;
         int n_new, n_score;
         float slack;
-    } runs[] = {{"ref", n, 100, 0.02f}, {"cpu", N_NEW, N_NEW, 0.8f}};
+    } runs[] = {{"ref", n, 100, 0.02f},
+                {"cpu", N_NEW, N_NEW, 0.8f},
+                {"cudahost", n, 100, 0.8f},
+                {"cuda", N_NEW, N_NEW, 0.8f}};
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         int32_t out[N_NEW];
         char dir[256];
+        if (!test_backend(runs[i].backend))
+            continue;
         struct engine *en = open_longer(file, runs[i].backend, dir);
         tell(en, &s, runs[i].n_new, out);
         same_ids(runs[i].backend, &s, out, n);

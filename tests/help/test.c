@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include "ops.h"
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -7,6 +8,18 @@ const char *test_data(const char *name, char buf[1024])
 {
     snprintf(buf, 1024, "%s/%s", TEST_DATA, name);
     return access(buf, R_OK) == 0 ? buf : NULL;
+}
+
+bool test_backend(const char *kind)
+{
+    struct ops *ops = NULL;
+    struct err e = {0};
+    if (ops_open(kind, NULL, &ops, &e) < 0) {
+        print_message("skipped: %s\n", e.msg);
+        return false;
+    }
+    ops_close(ops);
+    return true;
 }
 
 char *test_read(const char *path, size_t *n)

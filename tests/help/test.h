@@ -45,6 +45,9 @@ const char *test_data(const char *name, char buf[1024]);
         }                                                                                         \
     } while (0)
 
+/* This build has the backend and the machine what it needs; else says that its runs are skipped. */
+bool test_backend(const char *kind);
+
 /* Whole file; fails the test when it cannot be read. NUL-terminated; free(). */
 char *test_read(const char *path, size_t *n);
 /* A fresh directory under $TMPDIR, removed by test_rmdir. */

@@ -137,7 +137,10 @@ static void backends_are_chosen_by_name(void **state)
     struct ops *ops = NULL;
     fails(ops_open("tpu", NULL, &ops, &e), ERR_NODEV,
           "unknown backend 'tpu'; use auto, cpu or ref");
-    fails(ops_open("cuda", NULL, &ops, &e), ERR_NODEV, "use auto, cpu or ref");
+    const struct ops_options nowhere = {.device = 63};
+    fails(ops_open("cuda", &nowhere, &ops, &e), ERR_NODEV, "use auto, cpu or ref");
+    if (!strstr(e.msg, "no CUDA backend")) /* who names a GPU gets no other device */
+        fails(ops_open("auto", &nowhere, &ops, &e), ERR_NODEV, "");
     const struct ops_options bad = {.isa = "mmx"};
     fails(ops_open("cpu", &bad, &ops, &e), ERR_USAGE,
           "unknown instruction set 'mmx'; use auto, scalar");
@@ -148,8 +151,12 @@ static void backends_are_chosen_by_name(void **state)
         }
     assert_null(ops);
     ok(ops_open("auto", NULL, &ops, &e));
-    assert_string_equal(ops->name, "cpu");
+    assert_string_equal(ops->dev->kind, ops->name); /* cuda where there is a GPU */
+    assert_true(!strcmp(ops->name, "cpu") || !strcmp(ops->name, "cuda"));
+    ops_close(ops);
+    ok(ops_open("cpu", NULL, &ops, &e));
     assert_string_equal(ops->dev->kind, "cpu");
+    assert_true(ops->dev->is_host);
     assert_non_null(strstr(ops->dev->name, "thread"));
     assert_string_equal(ops_op_name(OP_kv_write), "kv_write");
     ops_close(ops);

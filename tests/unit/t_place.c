@@ -1,4 +1,5 @@
-/* Carrying out a plan on the host: views of the mapping, or a copy that outlives the file. */
+/* Carrying out a plan: views of the mapping, or a copy that outlives the file, in the host's memory or a
+ * device's. */
 #include "place.h"
 
 #include <unistd.h>
@@ -145,20 +146,134 @@ static void a_file_cut_during_the_load_is_a_message(void **state)
     }
 }
 
-static void other_places_than_the_host_are_refused(void **state)
+static void plans_for_another_place_are_refused(void **state)
 {
     (void)state;
     struct err e;
     struct place *p;
     struct device gpu = *sc.ops->dev;
     struct ops fake = *sc.ops;
-    gpu.kind = "cuda";
+    gpu.is_host = false;
     fake.dev = &gpu;
-    fails(place_run(&sc.plan, &sc.w, &fake, NULL, NULL, &p, &e), ERR_NODEV, "device kind 'cuda'");
+    fails(place_run(&sc.plan, &sc.w, &fake, NULL, NULL, &p, &e), ERR_BUG, "from a mapped file");
+    sc.plan.weights_mapped = false;
+    fails(place_run(&sc.plan, &sc.w, &fake, NULL, NULL, &p, &e), ERR_NODEV, "cannot place layer 0");
     sc.plan.layer[1] = PLAN_STREAM;
     fails(place_run(&sc.plan, &sc.w, sc.ops, NULL, NULL, &p, &e), ERR_NODEV, "cannot place layer 1");
     sc.plan.n_layer = 1;
     fails(place_run(&sc.plan, &sc.w, sc.ops, NULL, NULL, &p, &e), ERR_BUG, "1 layers");
+}
+
+/* A device whose copies happen as late as they may: when their event is waited for, or all at a sync. */
+enum { LATE = 8 };
+static struct late {
+    struct {
+        void *dst;
+        const void *src;
+        size_t bytes;
+    } copy[LATE];
+    int made, queued;       /* copies */
+    int recorded[4], n_event; /* copies queued when event i was recorded */
+    int pinned, open_events;
+} late;
+
+static void late_run(int to)
+{
+    for (; late.made < to; late.made++)
+        memcpy(late.copy[late.made % LATE].dst, late.copy[late.made % LATE].src,
+               late.copy[late.made % LATE].bytes);
+}
+
+static int late_copy(struct device *d, struct stream *s, void *dst, const void *src, size_t bytes,
+                     struct err *e)
+{
+    (void)d, (void)s, (void)e;
+    assert_true(late.queued - late.made < LATE);
+    late.copy[late.queued % LATE].dst = dst;
+    late.copy[late.queued % LATE].src = src;
+    late.copy[late.queued % LATE].bytes = bytes;
+    late.queued++;
+    return 0;
+}
+
+static int late_event_open(struct device *d, struct event **out, struct err *e)
+{
+    (void)d, (void)e;
+    assert_true(late.n_event < 4);
+    *out = (struct event *)(void *)&late.recorded[late.n_event++];
+    late.open_events++;
+    return 0;
+}
+
+static void late_event_close(struct device *d, struct event *ev)
+{
+    (void)d, (void)ev;
+    late.open_events--;
+}
+
+static int late_event_record(struct device *d, struct event *ev, struct stream *s, struct err *e)
+{
+    (void)d, (void)s, (void)e;
+    *(int *)(void *)ev = late.queued;
+    return 0;
+}
+
+static int late_event_sync(struct device *d, struct event *ev, struct err *e)
+{
+    (void)d, (void)e;
+    late_run(*(int *)(void *)ev);
+    return 0;
+}
+
+static int late_sync(struct device *d, struct stream *s, struct err *e)
+{
+    (void)d, (void)s, (void)e;
+    late_run(late.queued);
+    return 0;
+}
+
+static int late_alloc(struct device *d, enum mem_space space, size_t bytes, struct buf *out,
+                      struct err *e)
+{
+    late.pinned += space == MEM_PINNED;
+    return sc.ops->dev->api->alloc(d, space, bytes, out, e);
+}
+
+static void weights_reach_a_device_through_pinned_buffers(void **state)
+{
+    (void)state;
+    struct err e;
+    struct place *p;
+    const struct tensor *t[SLOTS];
+    struct dev_api api = *sc.ops->dev->api;
+    struct device gpu = *sc.ops->dev;
+    struct ops fake = *sc.ops;
+    memset(&late, 0, sizeof late);
+    api.copy = late_copy;
+    api.alloc = late_alloc;
+    api.event_open = late_event_open;
+    api.event_close = late_event_close;
+    api.event_record = late_event_record;
+    api.event_sync = late_event_sync;
+    api.sync = late_sync;
+    gpu.api = &api;
+    gpu.is_host = false;
+    fake.dev = &gpu;
+    sc.plan.weights_mapped = false;
+    sc.plan.layer[0] = sc.plan.layer[1] = PLAN_VRAM;
+    ok(place_run(&sc.plan, &sc.w, &fake, progress, &sc, &p, &e));
+    assert_int_equal(sc.done, sc.total);
+    assert_true(late.pinned == 2 && late.open_events == 0 && late.queued == 4);
+    for (int l = 0; l < 2; l++) {
+        ok(place_layer(p, l, NULL, t, &e));
+        const unsigned char *up = t[UP]->data, *embd = t[EMBD]->data;
+        assert_int_equal((uintptr_t)up % 256, 0);
+        for (size_t i = 0; i < tensor_bytes(t[UP]); i++)
+            assert_int_equal(up[i], (unsigned char)(i + 1));
+        for (size_t i = 0; i < tensor_bytes(t[EMBD]); i++)
+            assert_int_equal(embd[i], (unsigned char)(i + 1));
+    }
+    place_free(p);
 }
 
 static int no_memory(struct device *d, enum mem_space space, size_t bytes, struct buf *out,
@@ -192,7 +307,8 @@ int main(void)
         T(copied_weights_outlive_the_file),
         T(a_file_cut_before_the_load_is_a_message),
         T(a_file_cut_during_the_load_is_a_message),
-        T(other_places_than_the_host_are_refused),
+        T(plans_for_another_place_are_refused),
+        T(weights_reach_a_device_through_pinned_buffers),
         T(a_failing_device_allocation_is_passed_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

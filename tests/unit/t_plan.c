@@ -56,6 +56,28 @@ static void the_kv_pool_is_as_asked_or_at_most_half_of_memory(void **state)
     plan_free(&p);
 }
 
+/* A device holds the weights as well, and the pool may take nearly all that they leave. */
+static void on_a_device_the_pool_takes_what_the_model_leaves(void **state)
+{
+    (void)state;
+    struct err e;
+    struct plan p;
+    struct plan_input in = sizes();
+    in.on_device = true;
+    fails(plan_make(&in, &p, &e), ERR_BUG, "cannot be mapped");
+    in.weights_mapped = false;
+    in.ram_bytes = 1600 + 70 + 1600; /* 2,000 wanted, 1,600 left, 1,500 of them for the pool */
+    ok(plan_make(&in, &p, &e));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(p.layer[i], PLAN_VRAM);
+    assert_int_equal(p.kv_tokens, 150);
+    assert_int_equal(p.total_bytes, 1600 + 70 + 1500);
+    plan_free(&p);
+    in.ram_bytes = 1600 + 70 + 499; /* not one context */
+    fails(plan_make(&in, &p, &e), ERR_USAGE, "available on the device; lower --ctx");
+    assert_non_null(strstr(e.msg, "raise --vram"));
+}
+
 static void what_does_not_fit_names_need_limit_and_knob(void **state)
 {
     (void)state;
@@ -121,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_lies_on_the_host),
         cmocka_unit_test(the_kv_pool_is_as_asked_or_at_most_half_of_memory),
+        cmocka_unit_test(on_a_device_the_pool_takes_what_the_model_leaves),
         cmocka_unit_test(what_does_not_fit_names_need_limit_and_knob),
         cmocka_unit_test(overflowing_sizes_are_refused),
         cmocka_unit_test(a_plan_reads_like_a_table),

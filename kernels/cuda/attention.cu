@@ -1,0 +1,620 @@
+/*
+ * attention: causal softmax(scale q k^T) v over a paged cache, for a ragged batch.
+ *
+ *   q, y (n_row, n_head, head_dim) f32; k, v (n_page, n_kv_head, page_tokens, head_dim) in F32, F16, BF16,
+ *   Q8_0 or Q4_0; g = n_head / n_kv_head query heads share a kv head
+ *
+ * Bytes: the rows of K and V that a sequence has, once for each tile of query rows: 2 * kv_len * n_kv_head *
+ * row_bytes. Decode at 8192 tokens, 8 kv heads of 128 f16: 33.6 MB, 10 us at 3.3 TB/s. Flops: 4 * n_head *
+ * head_dim for each visible position of a row; prefill of 512 of those heads is 2.1 GFLOP (half masked).
+ *
+ * How it is cut. A *column* is one query head of one row. A block has a kv head and a tile of columns: the
+ * query heads of that kv head in some rows of one sequence, so every K and V row that is read serves all
+ * of them. Positions are counted from 0 in tiles of 32 and splits of 128:
+ *
+ *     0        32        64        96       128       160 ..
+ *     | tile 0 | tile 1  | tile 2  | tile 3  | tile 4  | ..
+ *     |              split 0                 |  split 1 ..
+ *
+ * Per tile K and V are decoded to f32 in shared memory: F16, BF16 and F32 rows are read 16 bytes a thread
+ * where a row is a multiple of 16 bytes. Q8_0 and Q4_0 blocks (34, 18 bytes) lie at even addresses only,
+ * so a thread reads eight quants in 2-byte pieces that its neighbours complete to whole sectors. A warp has R columns: for the scores a lane has one
+ * position and all of head_dim, for the weighted sum a lane has some of head_dim and all positions.
+ *
+ * Variants: one kernel, which walks a range of splits
+ *   split  a block has one split; the states (max, sum, out) go to scratch and a second kernel merges them
+ *          in ascending order. For few rows, whose tiles alone would not fill the device.
+ *   walk   a block walks all splits of its tile and merges the states as it goes.
+ * Not measured. Nothing is copied ahead of use: what hides latency is several blocks an SM.
+ *
+ * Numerics: q.k is added up element by element in f32, the softmax is online (Milakov & Gimelshein 2018)
+ * within a split, states of splits are merged in ascending order. A column's bits depend on its own q and on
+ * its own positions alone: not on pages, on the rows beside it, on R or on the variant. Keys behind a
+ * row's last position are not used even as factors of zero. Tolerance of the cases: 1e-5.
+ */
+#include "fmt_q4_0.h"
+#include "fmt_q8_0.h"
+#include "kv_page.cuh"
+#include "real.cuh"
+
+namespace CU_NS
+{
+
+static const int ATTN_TILE = 32; /* positions of a tile: one a lane */
+static const int ATTN_SPLIT = 4; /* tiles of a split */
+static const int ATTN_SPAN = ATTN_TILE * ATTN_SPLIT;
+static const int ATTN_WARPS = 4;
+static const int ATTN_THREADS = 32 * ATTN_WARPS;
+static const size_t ATTN_SCRATCH = (size_t)64 << 20; /* bytes of states: more rows than fit are walked */
+
+struct attn_call {
+    const float *q;
+    float *y;
+    kv_page kv;
+    const int32_t *q_start, *kv_len, *page;
+    int n_seq, max_pages, n_head, group;
+    float scale;
+    int rows, heads, parts; /* of a tile of columns: rows, query heads; tiles that a group is cut into */
+    int dim4;               /* head_dim rounded up to 4: what lies behind it in shared memory is zero */
+    bool wide;              /* cache rows are multiples of 16 bytes */
+    int splits;             /* of the longest sequence */
+    float2 *state;          /* (n_row, n_head, splits): max and sum; NULL: walk all splits */
+    float *state_out;       /* (n_row, n_head, splits, head_dim) */
+};
+
+/* ---- which rows ------------------------------------------------------------------------------- */
+
+/* The first tile of sequence s, counted so that the host knows a bound without reading q_start:
+ * floor((a + b) / n) - floor(a / n) + 1 >= ceil(b / n). Some tiles are empty; for one row a tile none is. */
+__device__ static int attn_first_tile(const attn_call &a, int s)
+{
+    return a.q_start[s] / a.rows + (a.rows > 1 ? s : 0);
+}
+
+struct attn_rows {
+    int seq, row, n; /* rows row .. row + n - 1 of the batch; n <= 0: an empty tile */
+    int seen;        /* positions that the first of them sees; each later one sees one more */
+};
+
+__device__ static attn_rows attn_find(const attn_call &a, int tile)
+{
+    int low = 0, high = a.n_seq; /* first_tile(low) <= tile < first_tile(high) */
+    while (high - low > 1) {
+        int mid = (low + high) / 2;
+        if (attn_first_tile(a, mid) <= tile)
+            low = mid;
+        else
+            high = mid;
+    }
+    const int end = a.q_start[low + 1];
+    attn_rows t;
+    t.seq = low;
+    t.row = a.q_start[low] + (tile - attn_first_tile(a, low)) * a.rows;
+    t.n = min(a.rows, end - t.row);
+    t.seen = a.kv_len[low] - end + t.row + 1;
+    return t;
+}
+
+/* ---- a tile of K or V, decoded to f32 in shared memory -------------------------------------------- */
+
+struct attn_source { /* 32 positions of one head */
+    const unsigned char *base; /* k or v */
+    int page0, page1;          /* of the first and of the last 16 */
+    int head, at;              /* at: the first position */
+};
+
+__device__ __forceinline__ const unsigned char *attn_row(const kv_page &kv, const attn_source &s, int r)
+{
+    return s.base + kv_page_row(kv, r < 16 ? s.page0 : s.page1, s.head, (s.at + r) & ((1 << kv.shift) - 1));
+}
+
+__device__ __forceinline__ float attn_element(const kv_page &kv, const unsigned char *row, int i)
+{
+    if (kv.fmt == FMT_F32)
+        return reinterpret_cast<const float *>(row)[i];
+    if (kv.fmt == FMT_F16)
+        return __half2float(reinterpret_cast<const __half *>(row)[i]);
+    return __bfloat162float(reinterpret_cast<const __nv_bfloat16 *>(row)[i]);
+}
+
+/* Two neighbouring f16 or bf16 of a word. */
+__device__ __forceinline__ float2 attn_pair(bool f16, uint32_t u)
+{
+    return f16 ? vec_half2(u) : make_float2(vec_bf16((uint16_t)u), vec_bf16((uint16_t)(u >> 16)));
+}
+
+/* Elements 8 i .. 8 i + 7 of a row of blocks. Q4_0 has quant j beside quant j + 16. */
+__device__ __forceinline__ void attn_eight(const kv_page &kv, const unsigned char *row, int i, float4 (&y)[2])
+{
+    int q[8];
+    float d;
+    if (kv.fmt == FMT_Q8_0) {
+        const fmt_q8_0 *b = reinterpret_cast<const fmt_q8_0 *>(row) + i / 4;
+        const uint16_t *u = reinterpret_cast<const uint16_t *>(b->q) + i % 4 * 4;
+        d = vec_half(b->d);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            q[2 * j] = (int8_t)(u[j] & 0xff);
+            q[2 * j + 1] = (int8_t)(u[j] >> 8);
+        }
+    } else {
+        const fmt_q4_0 *b = reinterpret_cast<const fmt_q4_0 *>(row) + i / 4;
+        const uint16_t *u = reinterpret_cast<const uint16_t *>(b->q) + i % 2 * 4;
+        const int high = i % 4 >= 2 ? 4 : 0; /* the upper nibbles */
+        d = vec_half(b->d);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            q[2 * j] = (int)(u[j] >> high & 15) - 8;
+            q[2 * j + 1] = (int)(u[j] >> (8 + high) & 15) - 8;
+        }
+    }
+    y[0] = make_float4(d * (float)q[0], d * (float)q[1], d * (float)q[2], d * (float)q[3]);
+    y[1] = make_float4(d * (float)q[4], d * (float)q[5], d * (float)q[6], d * (float)q[7]);
+}
+
+/* Rows 0 .. n - 1 to t, `stride` floats apart (a multiple of 4). */
+__device__ __forceinline__ void attn_load(const attn_call &a, const attn_source &s, int n, int stride, float *t)
+{
+    const kv_page &kv = a.kv;
+    if (kv.fmt == FMT_Q8_0 || kv.fmt == FMT_Q4_0) {
+        const int per_row = kv.head_dim / 8;
+        for (int i = (int)threadIdx.x; i < n * per_row; i += ATTN_THREADS) {
+            float4 y[2];
+            attn_eight(kv, attn_row(kv, s, i / per_row), i % per_row, y);
+            float4 *to = reinterpret_cast<float4 *>(t + i / per_row * stride + i % per_row * 8);
+            to[0] = y[0];
+            to[1] = y[1];
+        }
+    } else if (a.wide) {
+        const int per_row = kv.row_bytes / 16;
+        for (int i = (int)threadIdx.x; i < n * per_row; i += ATTN_THREADS) {
+            const uint4 u = ld_stream16(attn_row(kv, s, i / per_row) + i % per_row * 16);
+            float *to = t + i / per_row * stride;
+            if (kv.fmt == FMT_F32) {
+                to += i % per_row * 4;
+                *reinterpret_cast<float4 *>(to) = make_float4(__uint_as_float(u.x), __uint_as_float(u.y),
+                                                              __uint_as_float(u.z), __uint_as_float(u.w));
+            } else {
+                const bool f16 = kv.fmt == FMT_F16;
+                const float2 x = attn_pair(f16, u.x), y = attn_pair(f16, u.y);
+                const float2 z = attn_pair(f16, u.z), w = attn_pair(f16, u.w);
+                to += i % per_row * 8;
+                reinterpret_cast<float4 *>(to)[0] = make_float4(x.x, x.y, y.x, y.y);
+                reinterpret_cast<float4 *>(to)[1] = make_float4(z.x, z.y, w.x, w.y);
+            }
+        }
+    } else {
+        for (int i = (int)threadIdx.x; i < n * a.dim4; i += ATTN_THREADS) {
+            const int r = i / a.dim4, c = i % a.dim4;
+            t[r * stride + c] = c < kv.head_dim ? attn_element(kv, attn_row(kv, s, r), c) : 0;
+        }
+    }
+}
+
+/* ---- states ------------------------------------------------------------------------------------- */
+
+/* Softmax over some positions: the largest score, the sum of e^(score - max), and with it the weighted
+ * sum of V; this lane's share of that. */
+template <int N> struct attn_state {
+    float max, sum, out[N];
+};
+
+template <int N> __device__ __forceinline__ void attn_clear(attn_state<N> &s)
+{
+    s.max = -REAL_INF;
+    s.sum = 0;
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        s.out[i] = 0;
+}
+
+/* What e^ is taken relative to: e^(-inf - -inf) is to be 0, not NaN. */
+__device__ __forceinline__ float attn_base(float max)
+{
+    return max == -REAL_INF ? 0 : max;
+}
+
+struct attn_factors {
+    float max, keep, take;
+};
+
+__device__ __forceinline__ attn_factors attn_weigh(float old_max, float new_max)
+{
+    attn_factors f;
+    f.max = fmaxf(old_max, new_max);
+    f.keep = real_exp(old_max - attn_base(f.max));
+    f.take = real_exp(new_max - attn_base(f.max));
+    return f;
+}
+
+__device__ __forceinline__ float attn_mix(const attn_factors &f, float old_value, float new_value)
+{
+    return fmaf(old_value, f.keep, f_mul(new_value, f.take));
+}
+
+/* s and then t */
+template <int N> __device__ __forceinline__ void attn_merge(attn_state<N> &s, const attn_state<N> &t)
+{
+    const attn_factors f = attn_weigh(s.max, t.max);
+    s.max = f.max;
+    s.sum = attn_mix(f, s.sum, t.sum);
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        s.out[i] = attn_mix(f, s.out[i], t.out[i]);
+}
+
+/* ---- the kernel ----------------------------------------------------------------------------------- */
+
+/* A lane's part of a row of up to D elements: PIECES pieces of WIDTH neighbours, piece k from element
+ * (32 k + lane) * WIDTH on. */
+template <int D> struct attn_lane {
+    static const int WIDTH = D / 32 < 4 ? D / 32 : 4, PIECES = D / 32 / WIDTH, N = D / 32;
+};
+
+/* This lane's elements of a row in shared memory; zero behind the end. */
+template <int D> __device__ __forceinline__ void attn_take(const float *row, int lane, int dim4, float (&v)[D / 32])
+{
+    typedef attn_lane<D> L;
+#pragma unroll
+    for (int k = 0; k < L::PIECES; k++) {
+        const int i = (32 * k + lane) * L::WIDTH;
+        if constexpr (L::WIDTH == 4) {
+            const float4 x = i < dim4 ? *reinterpret_cast<const float4 *>(row + i) : make_float4(0, 0, 0, 0);
+            v[4 * k] = x.x;
+            v[4 * k + 1] = x.y;
+            v[4 * k + 2] = x.z;
+            v[4 * k + 3] = x.w;
+        } else {
+            const float2 x = i < dim4 ? *reinterpret_cast<const float2 *>(row + i) : make_float2(0, 0);
+            v[2 * k] = x.x;
+            v[2 * k + 1] = x.y;
+        }
+    }
+}
+
+/* The element of the row that v[i] of attn_take is. */
+template <int D> __device__ __forceinline__ int attn_where(int lane, int i)
+{
+    typedef attn_lane<D> L;
+    return (32 * (i / L::WIDTH) + lane) * L::WIDTH + i % L::WIDTH;
+}
+
+/* Scores of the warp's columns at this lane's position: q of its first column, k: the lane's row. */
+template <int R>
+__device__ __forceinline__ void attn_scores(const float *q, const float *k, int dim4, float (&s)[R])
+{
+#pragma unroll 4
+    for (int i = 0; i < dim4; i += 4) {
+        const float4 x = *reinterpret_cast<const float4 *>(k + i);
+#pragma unroll
+        for (int j = 0; j < R; j++) {
+            const float4 w = *reinterpret_cast<const float4 *>(q + j * ATTN_WARPS * dim4 + i);
+            s[j] = fmaf(w.x, x.x, s[j]);
+            s[j] = fmaf(w.y, x.y, s[j]);
+            s[j] = fmaf(w.z, x.z, s[j]);
+            s[j] = fmaf(w.w, x.w, s[j]);
+        }
+    }
+}
+
+/* Goes on with a column's state over a tile of which it sees `seen` > 0 positions: the maximum and the
+ * sum; the weights go to p (32), the lane's is given the score s. */
+template <int N>
+__device__ __forceinline__ void attn_softmax(attn_state<N> &b, float s, float scale, int seen, int lane, float *p)
+{
+    const float score = lane < seen ? f_mul(s, scale) : -REAL_INF;
+    const float top = fmaxf(b.max, warp_max(score)), base = attn_base(top);
+    const float keep = real_exp(b.max - base), weight = real_exp(score - base);
+    b.max = top;
+    b.sum = fmaf(b.sum, keep, warp_sum(weight));
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        b.out[i] = f_mul(b.out[i], keep);
+    p[lane] = weight;
+}
+
+/* out += sum of p[t] v[t], t ascending to what each column sees. p of the warp's first column. */
+template <int D, int R>
+__device__ __forceinline__ void attn_weighted(attn_state<D / 32> (&b)[R], const float *p, const float *v, int dim4,
+                                              const int (&seen)[R], int lane)
+{
+    int most = 0;
+#pragma unroll
+    for (int j = 0; j < R; j++)
+        most = max(most, min(seen[j], ATTN_TILE));
+    for (int t0 = 0; t0 < most; t0 += 4) {
+        float w[R][4];
+#pragma unroll
+        for (int j = 0; j < R; j++) {
+            const float4 x = t0 < seen[j] ? *reinterpret_cast<const float4 *>(p + j * ATTN_WARPS * 32 + t0)
+                                          : make_float4(0, 0, 0, 0);
+            w[j][0] = x.x;
+            w[j][1] = x.y;
+            w[j][2] = x.z;
+            w[j][3] = x.w;
+        }
+#pragma unroll
+        for (int u = 0; u < 4; u++) {
+            if (t0 + u >= most)
+                continue;
+            float x[D / 32];
+            attn_take<D>(v + (t0 + u) * dim4, lane, dim4, x);
+#pragma unroll
+            for (int j = 0; j < R; j++)
+                if (t0 + u < seen[j])
+#pragma unroll
+                    for (int i = 0; i < D / 32; i++)
+                        b[j].out[i] = fmaf(w[j][u], x[i], b[j].out[i]);
+        }
+    }
+}
+
+/*
+ * Grid: tiles of rows, kv heads times parts, splits (1 when walking). D: head_dim at most; R: columns of
+ * a warp, so 4 R of a block: column c is head c % heads of the tile's row c / heads.
+ * At least 4 or 2 blocks an SM: up to 128 or 255 registers, so that nothing is spilled.
+ * Shared memory, in floats: K 32 * (dim4 + 4), so that 8 lanes of a 16-byte access fall on all banks;
+ * V 32 * dim4 (up to D = 256: beyond, V takes the place of K); q 4 R * dim4; p 4 R * 32.
+ */
+template <int D, int R>
+__global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2) k_attention(const attn_call a)
+{
+    const bool one_buffer = D > 256;
+    const int columns = ATTN_WARPS * R;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, dim4 = a.dim4;
+    SmemCarve carve;
+    float *k = carve.take<float>(ATTN_TILE * (dim4 + 4));
+    float *v = one_buffer ? k : carve.take<float>(ATTN_TILE * dim4);
+    float *q = carve.take<float>(columns * dim4), *p = carve.take<float>(columns * 32);
+    const attn_rows t = attn_find(a, (int)blockIdx.x);
+    if (t.n <= 0)
+        return;
+    const int kv_head = (int)blockIdx.y / a.parts, head0 = (int)blockIdx.y % a.parts * a.heads;
+    const int heads = min(a.heads, a.group - head0), last = t.seen + t.n - 1; /* positions of the last row */
+    int split = a.state ? (int)blockIdx.z : 0;
+    const int end = a.state ? split + 1 : (last + ATTN_SPAN - 1) / ATTN_SPAN;
+    if (split * ATTN_SPAN >= last)
+        return;
+
+    for (int i = (int)threadIdx.x; i < columns * dim4; i += ATTN_THREADS) {
+        const int c = i / dim4, x = i % dim4, row = c / a.heads, head = c % a.heads;
+        const int64_t from = (int64_t)(t.row + row) * a.n_head + kv_head * a.group + head0 + head;
+        q[i] = row < t.n && head < heads && x < a.kv.head_dim ? a.q[from * a.kv.head_dim + x] : 0;
+    }
+    attn_state<D / 32> total[R], part[R];
+    int seen[R]; /* of this warp's columns; 0: there is no such column */
+#pragma unroll
+    for (int j = 0; j < R; j++) {
+        const int c = j * ATTN_WARPS + warp, row = c / a.heads;
+        seen[j] = row < t.n && c % a.heads < heads ? t.seen + row : 0;
+        attn_clear(total[j]);
+    }
+    const int32_t *page = a.page + (int64_t)t.seq * a.max_pages;
+    for (; split < end; split++) {
+#pragma unroll
+        for (int j = 0; j < R; j++)
+            attn_clear(part[j]);
+        const int stop = min(last, (split + 1) * ATTN_SPAN);
+        for (int at = split * ATTN_SPAN; at < stop; at += ATTN_TILE) {
+            const int n = min(ATTN_TILE, stop - at);
+            attn_source s;
+            s.page0 = page[at >> a.kv.shift];
+            s.page1 = n > 16 ? page[(at + 16) >> a.kv.shift] : s.page0;
+            s.head = kv_head;
+            s.at = at;
+            __syncthreads(); /* the tile before has been used */
+#pragma unroll 1
+            for (int which = 0; which < (one_buffer ? 1 : 2); which++) {
+                s.base = which ? a.kv.v : a.kv.k;
+                attn_load(a, s, n, which ? dim4 : dim4 + 4, which ? v : k);
+            }
+            __syncthreads(); /* K (and V, and at first q) are there */
+            float score[R] = {};
+            int see[R]; /* of this tile */
+            if (lane < n)
+                attn_scores<R>(q + warp * dim4, k + lane * (dim4 + 4), dim4, score);
+#pragma unroll
+            for (int j = 0; j < R; j++) {
+                see[j] = seen[j] - at;
+                if (see[j] > 0)
+                    attn_softmax(part[j], score[j], a.scale, see[j], lane, p + (j * ATTN_WARPS + warp) * 32);
+            }
+            if (one_buffer) {
+                __syncthreads(); /* K has been used */
+                s.base = a.kv.v;
+                attn_load(a, s, n, dim4, v);
+                __syncthreads(); /* V is there */
+            } else {
+                __syncwarp(); /* the warp's own weights are there */
+            }
+            attn_weighted<D, R>(part, p + warp * 32, v, dim4, see, lane);
+        }
+#pragma unroll
+        for (int j = 0; j < R; j++)
+            if (split * ATTN_SPAN < seen[j])
+                attn_merge(total[j], part[j]);
+    }
+#pragma unroll
+    for (int j = 0; j < R; j++) {
+        const int c = j * ATTN_WARPS + warp;
+        if (seen[j] <= (a.state ? (int)blockIdx.z * ATTN_SPAN : 0))
+            continue;
+        const int64_t to = (int64_t)(t.row + c / a.heads) * a.n_head + kv_head * a.group + head0 + c % a.heads;
+        const int64_t st = to * a.splits + blockIdx.z;
+        if (a.state && lane == 0)
+            a.state[st] = make_float2(total[j].max, total[j].sum);
+#pragma unroll
+        for (int i = 0; i < D / 32; i++) {
+            const int x = attn_where<D>(lane, i);
+            if (x >= a.kv.head_dim)
+                continue;
+            if (a.state)
+                a.state_out[st * a.kv.head_dim + x] = total[j].out[i];
+            else
+                a.y[to * a.kv.head_dim + x] = total[j].out[i] / total[j].sum;
+        }
+    }
+}
+
+/* A block has one row and head; a thread every 128th element. States are merged in ascending order. */
+__global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_call a)
+{
+    const int row = (int)blockIdx.x;
+    const int64_t to = (int64_t)row * a.n_head + blockIdx.y;
+    int low = 0, high = a.n_seq; /* q_start[low] <= row < q_start[high] */
+    while (high - low > 1) {
+        int mid = (low + high) / 2;
+        if (a.q_start[mid] <= row)
+            low = mid;
+        else
+            high = mid;
+    }
+    const int seen = a.kv_len[low] - a.q_start[low + 1] + row + 1;
+    for (int x = (int)threadIdx.x; x < a.kv.head_dim; x += ATTN_THREADS) {
+        attn_state<1> total, part;
+        attn_clear(total);
+        for (int split = 0; split * ATTN_SPAN < seen; split++) {
+            const float2 s = a.state[to * a.splits + split];
+            part.max = s.x;
+            part.sum = s.y;
+            part.out[0] = a.state_out[(to * a.splits + split) * a.kv.head_dim + x];
+            attn_merge(total, part);
+        }
+        a.y[to * a.kv.head_dim + x] = total.out[0] / total.sum;
+    }
+}
+
+/* ---- launchers -------------------------------------------------------------------------------------- */
+
+static int attn_splits(int max_kv_len)
+{
+    return (max_kv_len + ATTN_SPAN - 1) / ATTN_SPAN;
+}
+
+static size_t attn_states(int64_t n_row, int n_head, int head_dim, int max_kv_len)
+{
+    return (size_t)n_row * (size_t)n_head * (size_t)attn_splits(max_kv_len) *
+           (sizeof(float2) + (size_t)head_dim * sizeof(float));
+}
+
+size_t cuda_attention_scratch(const struct ops_limits *l)
+{
+    size_t one = attn_states(1, l->n_head, l->head_dim, l->max_kv_len);
+    size_t all = one * (size_t)l->max_rows;
+    return all < ATTN_SCRATCH ? all : one > ATTN_SCRATCH ? one : ATTN_SCRATCH;
+}
+
+/* Columns of a warp: as few as hold the heads that share a kv head, but four where rows share it too. */
+static int attn_width(const struct attention_args *a)
+{
+    const int group = a->n_head / a->kv->n_kv_head;
+    if (a->kv->head_dim > 256)
+        return 1;
+    return a->n_row > a->n_seq || group > 2 * ATTN_WARPS ? 4 : group > ATTN_WARPS ? 2 : 1;
+}
+
+static int attn_prepare(const struct attention_args *a, attn_call *c, struct err *e)
+{
+    TRY(kv_page_of("attention", a->kv, &c->kv, e));
+    const int columns = ATTN_WARPS * attn_width(a);
+    c->q = a->q;
+    c->y = a->y;
+    c->q_start = a->q_start;
+    c->kv_len = a->kv_len;
+    c->page = a->page;
+    c->n_seq = a->n_seq;
+    c->max_pages = a->max_pages;
+    c->n_head = a->n_head;
+    c->group = a->n_head / a->kv->n_kv_head;
+    c->scale = a->scale;
+    c->heads = c->group < columns ? c->group : columns;
+    c->rows = columns / c->heads;
+    c->parts = (c->group + c->heads - 1) / c->heads;
+    c->dim4 = (a->kv->head_dim + 3) / 4 * 4;
+    c->wide = c->kv.row_bytes % 16 == 0;
+    c->splits = attn_splits(a->max_kv_len);
+    c->state = NULL;
+    c->state_out = NULL;
+    return 0;
+}
+
+static int64_t attn_tiles(const attn_call &c, const struct attention_args *a)
+{
+    return a->n_row / c.rows + (c.rows > 1 ? a->n_seq : 0);
+}
+
+template <int D, int R>
+static int attn_launch(const attn_call &c, dim3 grid, cudaStream_t s, struct err *e)
+{
+    const int columns = ATTN_WARPS * R, tiles = D > 256 ? 1 : 2; /* K alone, or K and V */
+    const size_t floats = (size_t)ATTN_TILE * 4 + (size_t)c.dim4 * (size_t)(ATTN_TILE * tiles + columns) +
+                          (size_t)columns * 32;
+    TRY(cu_smem_limit(k_attention<D, R>, floats * sizeof(float), e));
+    LAUNCH((k_attention<D, R>), grid, dim3(ATTN_THREADS), floats * sizeof(float), s, c);
+    CU_LAUNCHED(e, "attention");
+    return 0;
+}
+
+template <int D>
+static int attn_launch_width(const attn_call &c, int width, dim3 grid, cudaStream_t s, struct err *e)
+{
+    if (width == 1)
+        return attn_launch<D, 1>(c, grid, s, e);
+    if (width == 2)
+        return attn_launch<D, 2>(c, grid, s, e);
+    return attn_launch<D, 4>(c, grid, s, e);
+}
+
+static int attn_run(const struct attention_args *a, const attn_call &c, int splits, cudaStream_t s, struct err *e)
+{
+    const int dim = a->kv->head_dim, width = attn_width(a);
+    const dim3 grid((unsigned)attn_tiles(c, a), (unsigned)(a->kv->n_kv_head * c.parts), (unsigned)splits);
+    if (dim <= 64)
+        return attn_launch_width<64>(c, width, grid, s, e);
+    if (dim <= 128)
+        return attn_launch_width<128>(c, width, grid, s, e);
+    if (dim <= 256)
+        return attn_launch_width<256>(c, width, grid, s, e);
+    if (dim <= 512)
+        return attn_launch<512, 1>(c, grid, s, e);
+    FAIL(e, ERR_BUG, "attention: head_dim is %d, limit 512", dim);
+}
+
+bool attention_reads(const struct attention_args *a, const struct cuda_ctx *)
+{
+    return kv_page_known(a->kv->fmt);
+}
+
+/* More than one split, few tiles, and room for the states. */
+bool attention_splits(const struct attention_args *a, const struct cuda_ctx *cx)
+{
+    const int width = attn_width(a), group = a->n_head / a->kv->n_kv_head, splits = attn_splits(a->max_kv_len);
+    const int heads = group < ATTN_WARPS * width ? group : ATTN_WARPS * width;
+    const int64_t tiles = a->n_row / (ATTN_WARPS * width / heads) + a->n_seq;
+    return attention_reads(a, cx) && splits > 1 && splits <= 65535 && tiles * a->kv->n_kv_head < 4 * (int64_t)cx->sm_count &&
+           attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len) <= cx->scratch_bytes;
+}
+
+int cuda_attention_split(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a, struct err *e)
+{
+    attn_call c;
+    void *scratch;
+    TRY(attn_prepare(a, &c, e));
+    TRY(cuda_ctx_scratch(cx, "attention", attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len),
+                         &scratch, e));
+    c.state = static_cast<float2 *>(scratch);
+    c.state_out = reinterpret_cast<float *>(c.state + (size_t)a->n_row * (size_t)a->n_head * (size_t)c.splits);
+    TRY(attn_run(a, c, c.splits, s, e));
+    LAUNCH(k_attention_merge, dim3((unsigned)a->n_row, (unsigned)a->n_head), dim3(ATTN_THREADS), 0, s, c);
+    CU_LAUNCHED(e, "attention_merge");
+    return 0;
+}
+
+int cuda_attention_walk(struct cuda_ctx *, cudaStream_t s, const struct attention_args *a, struct err *e)
+{
+    attn_call c;
+    TRY(attn_prepare(a, &c, e));
+    return attn_run(a, c, 1, s, e);
+}
+
+} // namespace CU_NS

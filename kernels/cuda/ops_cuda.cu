@@ -1,0 +1,381 @@
+/*
+ * ops_cuda: the backends "cuda" (compiled by nvcc) and "cudahost" (the same text compiled for the host,
+ * see tests/cudahost): the table of ops over the kernels of variants.def, and recordings as CUDA graphs.
+ */
+#include "device_cuda.cuh"
+
+#include <stdio.h>
+
+namespace CU_NS
+{
+
+/* ---- the kernels ---------------------------------------------------------------------------------- */
+
+#define X(op, variant, accepts)                                                                    \
+    int cuda_##op##_##variant(struct cuda_ctx *cx, cudaStream_t s, const struct op##_args *a,      \
+                              struct err *e);                                                      \
+    bool accepts(const struct op##_args *a, const struct cuda_ctx *cx);
+#define S(op) size_t cuda_##op##_scratch(const struct ops_limits *l);
+#include "variants.def"
+
+#define X(op)                                                                                      \
+    bool cuda_any(const struct op##_args *, const struct cuda_ctx *)                               \
+    {                                                                                              \
+        return true;                                                                               \
+    }
+OP_LIST(X)
+#undef X
+
+struct kernel_row {
+    enum op op;
+    const char *variant;
+    int (*launch)(struct cuda_ctx *cx, cudaStream_t s, const void *args, struct err *e);
+    bool (*accepts)(const void *args, const struct cuda_ctx *cx);
+};
+
+static const struct kernel_row kernel_table[] = {
+#define X(op, variant, accepts)                                                                    \
+    {OP_##op, #variant,                                                                            \
+     [](struct cuda_ctx *cx, cudaStream_t s, const void *a, struct err *e) {                       \
+         return cuda_##op##_##variant(cx, s, static_cast<const struct op##_args *>(a), e);         \
+     },                                                                                            \
+     [](const void *a, const struct cuda_ctx *cx) {                                                \
+         return accepts(static_cast<const struct op##_args *>(a), cx);                             \
+     }},
+#include "variants.def"
+};
+static const int KERNELS = (int)(sizeof kernel_table / sizeof *kernel_table);
+
+/* Row of the i-th variant of op, -1 when there are fewer. */
+static int kernel_find(enum op op, int i)
+{
+    for (int k = 0; k < KERNELS; k++)
+        if (kernel_table[k].op == op && i-- == 0)
+            return k;
+    return -1;
+}
+
+/* ---- the shape of a call, for messages; is there anything to do? ------------------------------------ */
+
+static int shape_text(const struct embed_args *a, char *t, size_t n)
+{
+    return snprintf(t, n, "%d rows of %lld, %s", a->n_row, (long long)tensor_cols(a->table),
+                    fmt_info(a->table->fmt)->name);
+}
+static int shape_text(const struct rmsnorm_args *a, char *t, size_t n)
+{
+    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n);
+}
+static int shape_text(const struct matmul_args *a, char *t, size_t n)
+{
+    int at = snprintf(t, n, "%d rows of %lld, epilogue %d", a->n_row, (long long)a->n_in, a->epilogue);
+    for (int i = 0; i < a->n_out; i++)
+        at += snprintf(t + at, n - (size_t)at, ", %lld x %s", (long long)tensor_rows(a->out[i].w),
+                       fmt_info(a->out[i].w->fmt)->name);
+    return at;
+}
+static int shape_text(const struct rope_args *a, char *t, size_t n)
+{
+    return snprintf(t, n, "%d rows, %d and %d heads of %d, %d turned", a->n_row, a->n_head,
+                    a->n_kv_head, a->head_dim, a->n_rot);
+}
+static int shape_text(const struct kv_view *kv, char *t, size_t n)
+{
+    return snprintf(t, n, "%s cache of %d heads of %d, pages of %d", fmt_info(kv->fmt)->name,
+                    kv->n_kv_head, kv->head_dim, kv->page_tokens);
+}
+static int shape_text(const struct kv_write_args *a, char *t, size_t n)
+{
+    return shape_text(a->kv, t, n);
+}
+static int shape_text(const struct kv_copy_args *a, char *t, size_t n)
+{
+    return shape_text(a->kv, t, n);
+}
+static int shape_text(const struct attention_args *a, char *t, size_t n)
+{
+    int at = snprintf(t, n, "%d rows of %d sequences, %d heads, ", a->n_row, a->n_seq, a->n_head);
+    return at + shape_text(a->kv, t + at, n - (size_t)at);
+}
+static int shape_text(const struct swiglu_args *a, char *t, size_t n)
+{
+    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n);
+}
+static int shape_text(const struct add_args *a, char *t, size_t n)
+{
+    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n);
+}
+static int shape_text(const struct gather_args *a, char *t, size_t n)
+{
+    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n);
+}
+static int shape_text(const struct logprob_args *a, char *t, size_t n)
+{
+    return snprintf(t, n, "%d pairs, %d rows of %lld", a->n_pair, a->n_row, (long long)a->n_vocab);
+}
+static int shape_text(const struct sample_args *a, char *t, size_t n)
+{
+    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n_vocab);
+}
+
+template <class A> static bool is_empty(const A *a)
+{
+    return a->n_row == 0;
+}
+static bool is_empty(const struct kv_copy_args *a)
+{
+    return a->n_token == 0;
+}
+static bool is_empty(const struct logprob_args *a)
+{
+    return a->n_pair == 0;
+}
+
+/* ---- the backend ------------------------------------------------------------------------------------ */
+
+static const int RECORDINGS = 64; /* kept at once: batch sizes times lengths that are alive together */
+
+struct recording {
+    uint64_t key; /* 0 = empty */
+    cudaGraphExec_t exec;
+    uint64_t used; /* by count of replays and recordings, for the one unused longest */
+};
+
+struct ops_cuda {
+    struct ops ops; /* first: a struct ops * is a struct ops_cuda * */
+    struct device_cuda dev;
+    struct cuda_ctx cx;
+    int forced[OP_COUNT]; /* 1 + index of the variant; 0 = none */
+    bool recording;
+    struct recording kept[RECORDINGS];
+    uint64_t clock;
+};
+
+static struct ops_cuda *self(struct ops *ops)
+{
+    return reinterpret_cast<struct ops_cuda *>(ops);
+}
+
+/* Ids, slots and pages are looked at where the host can read them and they are already there: not on a
+ * GPU, not while the call is only recorded, not while their upload may still be queued. */
+template <class A>
+static int call_check(const struct ops_cuda *c, struct stream *s, const A *a,
+                      int (*shape)(const A *, struct err *), int (*all)(const A *, struct err *),
+                      struct err *e)
+{
+#ifdef __CUDACC__
+    (void)c, (void)s, (void)all;
+    return shape(a, e);
+#else
+    bool there = !c->recording && cudaStreamQuery(device_cuda_stream(&c->dev, s)) == cudaSuccess;
+    return there ? all(a, e) : shape(a, e);
+#endif
+}
+
+template <class A>
+static int call(struct ops_cuda *c, enum op op, struct stream *s, const A *a, struct err *e)
+{
+    char shape[192];
+    int k = -1, forced = c->forced[op];
+    if (forced)
+        k = kernel_find(op, forced - 1);
+    for (int i = 0; !forced && i < KERNELS && k < 0; i++)
+        if (kernel_table[i].op == op && kernel_table[i].accepts(a, &c->cx))
+            k = i;
+    if (k < 0 || !kernel_table[k].accepts(a, &c->cx)) {
+        shape_text(a, shape, sizeof shape);
+        FAIL(e, forced ? ERR_NODEV : ERR_BUG, "%s: %s of backend %s can compute %s", ops_op_name(op),
+             forced ? "the forced kernel is not one that" : "no kernel", c->ops.name, shape);
+    }
+    TRY(device_cuda_use(&c->dev, e));
+    int rc = kernel_table[k].launch(&c->cx, device_cuda_stream(&c->dev, s), a, e);
+    if (rc < 0)
+        err_wrap(e, rc, "%s_%s", ops_op_name(op), kernel_table[k].variant);
+    return rc;
+}
+
+#define X(op)                                                                                      \
+    static int ops_cuda_##op(struct ops *ops, struct stream *s, const struct op##_args *a,         \
+                             struct err *e)                                                        \
+    {                                                                                              \
+        TRY(call_check(self(ops), s, a, ops_shape_##op, ops_check_##op, e));                          \
+        return is_empty(a) ? 0 : call(self(ops), OP_##op, s, a, e);                                \
+    }
+OP_LIST(X)
+#undef X
+
+static size_t ops_cuda_scratch_bytes(const struct ops *, const struct ops_limits *l)
+{
+    size_t most = 0;
+    (void)l;
+#define S(op) most = cuda_##op##_scratch(l) > most ? cuda_##op##_scratch(l) : most;
+#include "variants.def"
+    return size_align(most, 256);
+}
+
+static void ops_cuda_bind_scratch(struct ops *ops, void *ptr, size_t bytes)
+{
+    self(ops)->cx.scratch = ptr;
+    self(ops)->cx.scratch_bytes = bytes;
+}
+
+/* ---- recordings ------------------------------------------------------------------------------------- */
+
+static int ops_cuda_record_begin(struct ops *ops, struct stream *s, struct err *e)
+{
+    struct ops_cuda *c = self(ops);
+    if (c->recording)
+        FAIL(e, ERR_BUG, "record_begin: a recording is under way");
+    TRY(device_cuda_use(&c->dev, e));
+    CU_TRY(e, cudaStreamBeginCapture(device_cuda_stream(&c->dev, s), cudaStreamCaptureModeThreadLocal));
+    c->recording = true;
+    return 0;
+}
+
+static void recording_drop(struct recording *r)
+{
+    if (r->exec)
+        (void)cudaGraphExecDestroy(r->exec);
+    *r = recording{};
+}
+
+/* The place for a new recording: the same key's, a free one, or that of the one unused longest. */
+static struct recording *recording_place(struct ops_cuda *c, uint64_t key)
+{
+    struct recording *best = &c->kept[0];
+    for (struct recording &r : c->kept) {
+        if (r.key == key)
+            return &r;
+        if (r.used < best->used)
+            best = &r;
+    }
+    return best;
+}
+
+static int ops_cuda_record_end(struct ops *ops, struct stream *s, uint64_t key, struct err *e)
+{
+    struct ops_cuda *c = self(ops);
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t exec = NULL;
+    if (!c->recording)
+        FAIL(e, ERR_BUG, "record_end: no recording is under way");
+    c->recording = false;
+    (void)cudaSetDevice(c->dev.index); /* whatever happens, the stream leaves its capture */
+    CU_TRY(e, cudaStreamEndCapture(device_cuda_stream(&c->dev, s), &graph));
+    cudaError_t instantiate = key ? cudaGraphInstantiate(&exec, graph, 0) : cudaSuccess;
+    (void)cudaGraphDestroy(graph);
+    CU_TRY(e, instantiate);
+    if (!key)
+        return 0;
+    struct recording *r = recording_place(c, key);
+    recording_drop(r);
+    r->key = key;
+    r->exec = exec;
+    r->used = ++c->clock;
+    return 0;
+}
+
+static int ops_cuda_replay(struct ops *ops, struct stream *s, uint64_t key, struct err *e)
+{
+    struct ops_cuda *c = self(ops);
+    for (struct recording &r : c->kept) {
+        if (r.key != key || !key)
+            continue;
+        TRY(device_cuda_use(&c->dev, e));
+        CU_TRY(e, cudaGraphLaunch(r.exec, device_cuda_stream(&c->dev, s)));
+        r.used = ++c->clock;
+        return 1;
+    }
+    return 0;
+}
+
+/* ---- variants --------------------------------------------------------------------------------------- */
+
+static int ops_cuda_variants(const struct ops *, enum op op)
+{
+    int n = 0;
+    while (kernel_find(op, n) >= 0)
+        n++;
+    return n;
+}
+
+static const char *ops_cuda_variant_name(const struct ops *, enum op op, int i)
+{
+    int k = kernel_find(op, i);
+    return k < 0 ? "none" : kernel_table[k].variant;
+}
+
+static void ops_cuda_variant_force(struct ops *ops, enum op op, int i)
+{
+    self(ops)->forced[op] = i < 0 ? 0 : i + 1;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+static void ops_cuda_close(struct ops *ops)
+{
+    struct ops_cuda *c = self(ops);
+    (void)cudaSetDevice(c->dev.index);
+    for (struct recording &r : c->kept)
+        recording_drop(&r);
+    device_cuda_free(&c->dev);
+    mem_free(c);
+}
+
+static int ops_cuda_context(struct ops_cuda *c, struct err *e)
+{
+    int smem, sms, major, minor, index = c->dev.index;
+    CU_TRY(e, cudaDeviceGetAttribute(&smem, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
+    CU_TRY(e, cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, index));
+    CU_TRY(e, cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+    CU_TRY(e, cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
+    c->cx.smem_optin = (size_t)smem;
+    c->cx.sm_count = sms;
+    c->cx.cc = 10 * major + minor;
+    return 0;
+}
+
+static void ops_cuda_fill(struct ops *o, struct device *dev)
+{
+    o->name = CU_KIND;
+    o->dev = dev;
+#define X(op) o->op = ops_cuda_##op;
+    OP_LIST(X)
+#undef X
+    o->scratch_bytes = ops_cuda_scratch_bytes;
+    o->bind_scratch = ops_cuda_bind_scratch;
+    o->close = ops_cuda_close;
+    o->record_begin = ops_cuda_record_begin;
+    o->record_end = ops_cuda_record_end;
+    o->replay = ops_cuda_replay;
+    o->variants = ops_cuda_variants;
+    o->variant_name = ops_cuda_variant_name;
+    o->variant_force = ops_cuda_variant_force;
+}
+
+static int ops_cuda_open(const struct ops_options *opt, struct ops **out, struct err *e)
+{
+    struct ops_cuda *c = static_cast<struct ops_cuda *>(mem_zalloc(1, sizeof *c));
+    if (!c)
+        return NOMEM(e, sizeof *c, "CUDA backend");
+    int rc = device_cuda_init(&c->dev, opt->device, opt->vram_bytes, e);
+    if (rc == 0)
+        rc = ops_cuda_context(c, e);
+    if (rc < 0) {
+        device_cuda_free(&c->dev);
+        mem_free(c);
+        return rc;
+    }
+    ops_cuda_fill(&c->ops, &c->dev.dev);
+    *out = &c->ops;
+    return 0;
+}
+
+} // namespace CU_NS
+
+extern "C" int CU_C(ops_open)(const struct ops_options *opt, struct ops **out, struct err *e);
+
+extern "C" int CU_C(ops_open)(const struct ops_options *opt, struct ops **out, struct err *e)
+{
+    return CU_NS::ops_cuda_open(opt, out, e);
+}

@@ -1,0 +1,73 @@
+/*
+ * cushim_test: what a test does with the shim: the order of execution, the architecture, failures of
+ * the n-th call, findings, leaks. C and C++. All of it may be called from any thread; settings hold
+ * from the next launch on.
+ */
+#ifndef CUSHIM_TEST_H
+#define CUSHIM_TEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Which of the runnable blocks, warps and lanes goes first. FORWARD and REVERSE together run every pair
+ * of accesses that nothing orders both ways. */
+enum cushim_order { CUSHIM_FORWARD, CUSHIM_REVERSE, CUSHIM_RANDOM };
+void cushim_order(enum cushim_order order, uint64_t seed);
+
+/* 75, 80, 86, 89, 90 (the default), 100 or 120: decides the limits of shared memory. */
+void cushim_arch(int sm);
+
+/* Total bytes of the device's memory (8 GiB by default). */
+void cushim_memory(size_t bytes);
+
+/* 0: work runs when it is queued on a stream. 1: as late as the stream's order allows, which shows a
+ * missing wait. Both are orders that a GPU may take. */
+void cushim_lazy(int on);
+
+/* 1 (the default): a thread that has returned before a barrier of its block is a finding. */
+void cushim_strict_exit(int on);
+
+/* A finding is printed to stderr and makes every later call fail with cudaErrorLaunchFailure, as a
+ * crashed kernel does. 1: abort there. quiet: not printed. */
+void cushim_abort_on_finding(int on);
+void cushim_quiet(int on);
+
+/* What was found since the last reset, one finding a line; "" when nothing. The text stays valid until
+ * the next launch or reset. */
+const char *cushim_findings(void);
+/* Forgets findings, errors and failures asked for; keeps memory, streams and settings. */
+void cushim_reset(void);
+
+/* The n-th runtime call or launch from now on fails (1 = the next), once or from then on; n <= 0: none.
+ * Calls that give something back (free, destroy) and questions about errors don't count. */
+void cushim_fail_at(long n, int once);
+long cushim_calls(void); /* counted since the last cushim_fail_at */
+
+struct cushim_objects {
+    size_t device_buffers, device_bytes, pinned_buffers, streams, events, graphs; /* graphs: and execs */
+};
+/* What was made and not yet given back; returns the number of objects. out may be NULL. */
+size_t cushim_live(struct cushim_objects *out);
+
+struct cushim_counts {
+    uint64_t launches, blocks, threads, switches;
+};
+struct cushim_counts cushim_stats(void);
+
+/* Race build: prints per source line the sectors and bank conflicts of the launches since the last
+ * call to FILE-like fd; other builds: nothing is known, returns -1. */
+int cushim_shapes(int on);
+int cushim_print_shapes(int fd);
+
+/* "plain", "asan" or "race": what this copy of the shim was built as. */
+const char *cushim_flavour(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,1427 @@
+/*
+ * shim_cudart: the CUDA runtime on a host. A stream is a queue of work; work runs when it is queued
+ * (eager) or when somebody waits for it (lazy, see cushim_lazy), on the thread that waits.
+ *
+ *   queued: number of works ever put into the stream; done: number of those that ran.
+ *   An event is a place (stream, queued at the record). Waiting for an event = running its stream until
+ *   done reaches the place; a wait in a stream is a work that does the same. Places are always in the
+ *   past of the wait, so this ends.
+ *
+ * A stream under capture keeps its work in a list of nodes instead. All of this is behind one lock.
+ */
+#include "shim_rt.h"
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#define API extern "C" __attribute__((visibility("default")))
+
+namespace cushim {
+
+/* ---- objects ------------------------------------------------------------------------------------ */
+
+struct stream;
+struct event;
+struct capture;
+
+enum work_kind { WORK_KERNEL, WORK_COPY, WORK_FILL, WORK_HOST, WORK_RECORD, WORK_WAIT, WORK_GRAPH };
+
+struct work {
+    explicit work(enum work_kind k) : kind(k)
+    {
+    }
+    enum work_kind kind;
+    /* kernel */
+    struct kernel_call call = {};
+    size_t shared_limit = 0;
+    std::shared_ptr<void> args; /* what call.args points to */
+    /* copy, fill */
+    void *dst = nullptr;
+    const void *src = nullptr;
+    size_t bytes = 0;
+    int byte = 0;
+    enum cudaMemcpyKind dir = cudaMemcpyDefault;
+    std::shared_ptr<void> staged; /* a pageable source as it was at the call */
+    /* host function */
+    cudaHostFn_t fn = nullptr;
+    void *data = nullptr;
+    /* record, wait */
+    std::shared_ptr<struct event> ev;
+    std::shared_ptr<struct stream> of;
+    uint64_t place = 0;
+    /* graph */
+    std::shared_ptr<const std::vector<struct work>> nodes;
+};
+
+struct stream {
+    bool blocking = true; /* waits for the default stream and it for this one */
+    uint64_t queued = 0, done = 0;
+    std::deque<struct work> queue;
+    std::shared_ptr<struct capture> cap;
+};
+
+struct event {
+    std::shared_ptr<struct stream> of; /* NULL: never recorded */
+    uint64_t place = 0;
+    bool timed = true;
+    double ms = 0; /* when the record ran */
+    std::shared_ptr<struct capture> cap;
+    std::map<struct stream *, size_t> known; /* in a capture: nodes of each stream that are before this */
+};
+
+struct capture {
+    std::shared_ptr<struct stream> origin;
+    enum cudaStreamCaptureMode mode;
+    std::thread::id by;
+    bool broken = false;
+    std::vector<struct work> nodes;
+    struct member {
+        size_t n_node = 0;
+        std::map<struct stream *, size_t> known;
+    };
+    std::map<struct stream *, struct member> members;
+};
+
+struct graph {
+    std::vector<struct work> nodes;
+};
+
+struct graph_exec {
+    std::shared_ptr<const std::vector<struct work>> nodes;
+};
+
+struct memory {
+    char *base; /* what was allocated; guards lie around the caller's bytes */
+    size_t bytes;
+};
+
+static const size_t GUARD = 256;
+
+struct runtime {
+    std::mutex lock;
+    std::map<char *, struct memory> device, pinned; /* by the caller's pointer */
+    std::map<char *, size_t> registered;
+    std::map<void *, std::shared_ptr<struct stream>> streams;
+    std::map<void *, std::shared_ptr<struct event>> events;
+    std::map<void *, std::unique_ptr<struct graph>> graphs;
+    std::map<void *, std::unique_ptr<struct graph_exec>> execs;
+    std::vector<std::shared_ptr<struct capture>> captures;
+    std::shared_ptr<struct stream> null_stream = std::make_shared<struct stream>();
+    std::map<const void *, size_t> dynamic_limit; /* per kernel: cudaFuncSetAttribute */
+    size_t total = (size_t)8 << 30, used = 0;
+    bool lazy = false;
+    long calls = 0, fail_at = 0;
+    bool fail_once = false;
+    std::string detail; /* says more about the last bad call */
+};
+/* Never destroyed: a program's other static objects may still use the device. */
+static struct runtime &R = *new struct runtime;
+static thread_local cudaError_t last_error;
+
+typedef std::lock_guard<std::mutex> locked;
+
+/* ---- errors ------------------------------------------------------------------------------------- */
+
+static cudaError_t ret(cudaError_t e)
+{
+    if (G.sticky)
+        e = cudaErrorLaunchFailure;
+    if (e != cudaSuccess)
+        last_error = e;
+    return e;
+}
+
+static cudaError_t bad(cudaError_t e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static cudaError_t bad(cudaError_t e, const char *fmt, ...)
+{
+    char m[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(m, sizeof m, fmt, ap);
+    va_end(ap);
+    R.detail = m;
+    if (!G.quiet)
+        fprintf(stderr, "cushim: %s\n", m);
+    return ret(e);
+}
+
+/* The start of every call that can fail: is it its turn to? */
+static bool refused(void)
+{
+    if (G.sticky)
+        return true;
+    long n = ++R.calls;
+    return R.fail_at > 0 && (R.fail_once ? n == R.fail_at : n >= R.fail_at);
+}
+
+/* Calls that a capture in progress forbids break it. */
+static bool capture_forbids(void)
+{
+    bool any = false;
+    for (auto &c : R.captures)
+        if (c->mode == cudaStreamCaptureModeGlobal ||
+            (c->mode == cudaStreamCaptureModeThreadLocal && c->by == std::this_thread::get_id()))
+            any = c->broken = true;
+    return any;
+}
+
+#define ENTER(injected)                                                                           \
+    locked hold(R.lock);                                                                          \
+    if (refused())                                                                                \
+    return ret(injected)
+#define ENTER_UNCAPTURED(injected, what)                                                          \
+    ENTER(injected);                                                                              \
+    if (capture_forbids())                                                                        \
+    return bad(cudaErrorStreamCaptureUnsupported, what " while a stream is captured")
+
+/* ---- memory ------------------------------------------------------------------------------------- */
+
+static char *memory_new(size_t bytes)
+{
+#if defined(CUSHIM_RACE)
+    return static_cast<char *>(race_alloc(bytes, 256, false));
+#elif defined(__SANITIZE_ADDRESS__)
+    void *p;
+    return posix_memalign(&p, 256, bytes) ? nullptr : static_cast<char *>(p);
+#else
+    void *p;
+    return posix_memalign(&p, 256, bytes + 2 * GUARD) ? nullptr : static_cast<char *>(p) + GUARD;
+#endif
+}
+
+static void memory_delete(char *p)
+{
+#if defined(CUSHIM_RACE)
+    race_free(p);
+#elif defined(__SANITIZE_ADDRESS__)
+    free(p);
+#else
+    free(p - GUARD);
+#endif
+}
+
+#if !defined(CUSHIM_RACE) && !defined(__SANITIZE_ADDRESS__)
+static bool whole(const char *p, size_t n)
+{
+    static const uint64_t all = ~(uint64_t)0;
+    for (size_t i = 0; i < n; i += 8)
+        if (memcmp(p + i, &all, 8) != 0)
+            return false;
+    return true;
+}
+#endif
+
+/* After a launch: has it written beside a buffer? (The sanitized builds see that at the access.) */
+void memory_check(void)
+{
+#if !defined(CUSHIM_RACE) && !defined(__SANITIZE_ADDRESS__)
+    for (auto &a : R.device) {
+        size_t pad = (8 - a.second.bytes % 8) % 8; /* the guard begins at the next multiple of 8 */
+        char *end = a.first + a.second.bytes + pad;
+        bool before = whole(a.first - GUARD, GUARD), after = whole(end, GUARD - 8);
+        if (before && after)
+            continue;
+        kernel_note("device memory was written out of bounds, %s a buffer of %zu bytes",
+                    before ? "after" : "before", a.second.bytes);
+        memset(a.first - GUARD, 0xff, GUARD);
+        memset(end, 0xff, GUARD - 8);
+    }
+#endif
+}
+
+template <class M> static bool in_range(const std::map<char *, M> &m, const void *p, size_t n)
+{
+    char *c = static_cast<char *>(const_cast<void *>(p));
+    auto it = m.upper_bound(c);
+    if (it == m.begin())
+        return false;
+    --it;
+    size_t bytes;
+    if constexpr (std::is_same_v<M, struct memory>)
+        bytes = it->second.bytes;
+    else
+        bytes = it->second;
+    return c + n <= it->first + bytes;
+}
+static bool on_device(const void *p, size_t n)
+{
+    return in_range(R.device, p, n);
+}
+static bool is_pinned(const void *p, size_t n)
+{
+    return in_range(R.pinned, p, n) || in_range(R.registered, p, n);
+}
+
+/* ---- running work ------------------------------------------------------------------------------- */
+
+static void run_until(const std::shared_ptr<struct stream> &s, uint64_t place);
+
+static void run_work(const struct work &w)
+{
+    if (G.sticky)
+        return; /* the device is dead */
+    switch (w.kind) {
+    case WORK_KERNEL: {
+        struct kernel_call call = w.call;
+        call.args = w.args.get();
+        run_grid(&call, w.shared_limit);
+        break;
+    }
+    case WORK_COPY: {
+        const void *src = w.staged ? w.staged.get() : w.src;
+        if (w.dir == cudaMemcpyDeviceToHost)
+            race_host_reads(src, w.bytes);
+        memmove(w.dst, src, w.bytes);
+        if (w.dir == cudaMemcpyDeviceToDevice)
+            race_device_copied(w.dst, src, w.bytes);
+        else if (w.dir == cudaMemcpyHostToDevice)
+            race_host_wrote(w.dst, w.bytes);
+        break;
+    }
+    case WORK_FILL:
+        memset(w.dst, w.byte, w.bytes);
+        race_host_wrote(w.dst, w.bytes);
+        break;
+    case WORK_HOST:
+        w.fn(w.data);
+        break;
+    case WORK_RECORD: {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        w.ev->ms = (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+        break;
+    }
+    case WORK_WAIT:
+        run_until(w.of, w.place);
+        break;
+    case WORK_GRAPH:
+        for (const struct work &n : *w.nodes)
+            run_work(n);
+        break;
+    }
+}
+
+static void run_until(const std::shared_ptr<struct stream> &s, uint64_t place)
+{
+    while (s->done < place && !s->queue.empty()) {
+        struct work w = std::move(s->queue.front());
+        s->queue.pop_front();
+        run_work(w);
+        s->done++;
+    }
+}
+
+static void drain(const std::shared_ptr<struct stream> &s)
+{
+    run_until(s, s->queued);
+}
+
+static void drain_all(void)
+{
+    std::vector<std::shared_ptr<struct stream>> all = {R.null_stream};
+    for (auto &s : R.streams)
+        all.push_back(s.second);
+    for (size_t i = 0; i < all.size(); i++)
+        drain(all[G.order == CUSHIM_REVERSE ? all.size() - 1 - i : i]);
+}
+
+/* ---- queues and captures ------------------------------------------------------------------------ */
+
+static std::shared_ptr<struct stream> find(cudaStream_t s)
+{
+    if (!s || s == cudaStreamLegacy)
+        return R.null_stream;
+    auto it = R.streams.find(s);
+    return it == R.streams.end() ? nullptr : it->second;
+}
+
+static void push(const std::shared_ptr<struct stream> &s, struct work w)
+{
+    s->queue.push_back(std::move(w));
+    s->queued++;
+}
+
+static void push_wait(const std::shared_ptr<struct stream> &s, const std::shared_ptr<struct stream> &of,
+                      uint64_t place)
+{
+    if (of->done >= place)
+        return;
+    struct work w{WORK_WAIT};
+    w.of = of;
+    w.place = place;
+    push(s, std::move(w));
+}
+
+/* Order between the default stream and the blocking ones. */
+static void push_legacy(const std::shared_ptr<struct stream> &s)
+{
+    if (s == R.null_stream) {
+        for (auto &o : R.streams)
+            if (o.second->blocking)
+                push_wait(s, o.second, o.second->queued);
+    } else if (s->blocking) {
+        push_wait(s, R.null_stream, R.null_stream->queued);
+    }
+}
+
+static bool forbidden_null(const std::shared_ptr<struct stream> &s)
+{
+    if (s != R.null_stream)
+        return false;
+    bool any = false;
+    for (auto &c : R.captures)
+        if (c->origin->blocking)
+            any = c->broken = true;
+    return any;
+}
+
+static cudaError_t enqueue(const std::shared_ptr<struct stream> &s, struct work w)
+{
+    if (s->cap) {
+        struct capture::member &m = s->cap->members[s.get()];
+        m.known[s.get()] = ++m.n_node;
+        s->cap->nodes.push_back(std::move(w));
+        return ret(cudaSuccess);
+    }
+    if (forbidden_null(s))
+        return bad(cudaErrorStreamCaptureImplicit, "the default stream is used while a blocking stream is captured");
+    push_legacy(s);
+    push(s, std::move(w));
+    if (!R.lazy)
+        drain(s);
+    return ret(cudaSuccess);
+}
+
+static cudaError_t bad_stream(void)
+{
+    return bad(cudaErrorInvalidResourceHandle, "no such stream");
+}
+
+/* ---- launches ----------------------------------------------------------------------------------- */
+
+static int sm_threads(void)
+{
+    return G.sm == 75 ? 1024 : G.sm == 86 || G.sm == 89 || G.sm == 120 ? 1536 : 2048;
+}
+enum { SM_COUNT = 8, RESERVED_SHARED = 1024 };
+
+static size_t sm_shared(void)
+{
+    return shared_optin(G.sm) + RESERVED_SHARED;
+}
+
+static int resident(size_t threads, size_t smem)
+{
+    size_t by_threads = (size_t)sm_threads() / ((threads + 31) / 32 * 32);
+    size_t by_shared = sm_shared() / (smem + RESERVED_SHARED);
+    size_t by_blocks = G.sm == 75 || G.sm == 86 ? 16 : G.sm == 89 || G.sm == 120 ? 24 : 32;
+    size_t n = by_threads < by_shared ? by_threads : by_shared;
+    return (int)(n < by_blocks ? n : by_blocks);
+}
+
+static cudaError_t check_launch(const struct kernel_call *c, size_t *limit)
+{
+    dim3 g = c->grid, b = c->block;
+    uint64_t threads = (uint64_t)b.x * b.y * b.z;
+    if (!threads || threads > MAX_THREADS || b.z > 64 || !g.x || !g.y || !g.z || g.x > 2147483647u ||
+        g.y > 65535 || g.z > 65535)
+        return bad(cudaErrorInvalidConfiguration, "launch of %s: grid (%u,%u,%u), block (%u,%u,%u)",
+                   c->name, g.x, g.y, g.z, b.x, b.y, b.z);
+    auto it = R.dynamic_limit.find(c->func);
+    size_t allowed = it == R.dynamic_limit.end() ? 48 * 1024 : it->second;
+    if (c->smem > allowed || c->smem > shared_optin(G.sm))
+        return bad(cudaErrorInvalidValue,
+                   "launch of %s: %zu bytes of dynamic shared memory; the kernel's attribute allows %zu, "
+                   "sm_%d %zu", c->name, c->smem, allowed, G.sm, shared_optin(G.sm));
+    uint64_t blocks = (uint64_t)g.x * g.y * g.z;
+    uint64_t fit = (uint64_t)resident(threads, c->smem) * SM_COUNT;
+    if (c->cooperative && blocks > fit)
+        return bad(cudaErrorCooperativeLaunchTooLarge, "launch of %s: %llu blocks together, %llu fit", c->name,
+                   (unsigned long long)blocks, (unsigned long long)fit);
+    *limit = it == R.dynamic_limit.end() ? 48 * 1024 : shared_optin(G.sm);
+    return cudaSuccess;
+}
+
+void launch(const struct kernel_call *call, cudaStream_t stream)
+{
+    locked hold(R.lock);
+    size_t limit = 0;
+    if (refused()) {
+        ret(cudaErrorLaunchOutOfResources);
+        return;
+    }
+    std::shared_ptr<struct stream> s = find(stream);
+    if (!s) {
+        bad_stream();
+        return;
+    }
+    if (check_launch(call, &limit) != cudaSuccess)
+        return;
+    if (!R.lazy && !s->cap && R.captures.empty()) { /* nothing is queued anywhere */
+        run_grid(call, limit);
+        ret(cudaSuccess);
+        return;
+    }
+    struct work w{WORK_KERNEL};
+    w.call = *call;
+    w.shared_limit = limit;
+    void *args = aligned_alloc(64, (call->args_bytes + 63) / 64 * 64);
+    call->copy(args, call->args);
+    w.args = std::shared_ptr<void>(args, free);
+    enqueue(s, std::move(w));
+}
+
+static struct graph_exec *find_exec(cudaGraphExec_t x)
+{
+    auto it = R.execs.find(x);
+    return it == R.execs.end() ? nullptr : it->second.get();
+}
+
+} /* namespace cushim */
+
+using namespace cushim;
+
+/* ---- errors, device ------------------------------------------------------------------------------- */
+
+API cudaError_t cudaGetLastError(void)
+{
+    locked hold(R.lock);
+    cudaError_t e = G.sticky ? cudaErrorLaunchFailure : last_error;
+    last_error = cudaSuccess;
+    return e;
+}
+
+API cudaError_t cudaPeekAtLastError(void)
+{
+    locked hold(R.lock);
+    return G.sticky ? cudaErrorLaunchFailure : last_error;
+}
+
+API const char *cudaGetErrorName(cudaError_t e)
+{
+    switch (e) {
+#define NAME(x)                                                                                   \
+    case x:                                                                                       \
+        return #x;
+        NAME(cudaSuccess)
+        NAME(cudaErrorInvalidValue)
+        NAME(cudaErrorMemoryAllocation)
+        NAME(cudaErrorInvalidConfiguration)
+        NAME(cudaErrorInvalidDevice)
+        NAME(cudaErrorInvalidResourceHandle)
+        NAME(cudaErrorNotReady)
+        NAME(cudaErrorLaunchFailure)
+        NAME(cudaErrorLaunchOutOfResources)
+        NAME(cudaErrorCooperativeLaunchTooLarge)
+        NAME(cudaErrorHostMemoryAlreadyRegistered)
+        NAME(cudaErrorHostMemoryNotRegistered)
+        NAME(cudaErrorStreamCaptureUnsupported)
+        NAME(cudaErrorStreamCaptureInvalidated)
+        NAME(cudaErrorStreamCaptureUnmatched)
+        NAME(cudaErrorStreamCaptureUnjoined)
+        NAME(cudaErrorStreamCaptureIsolation)
+        NAME(cudaErrorStreamCaptureImplicit)
+        NAME(cudaErrorCapturedEvent)
+        NAME(cudaErrorGraphExecUpdateFailure)
+        NAME(cudaErrorUnknown)
+#undef NAME
+    default:
+        return "cudaErrorOther";
+    }
+}
+
+API const char *cudaGetErrorString(cudaError_t e)
+{
+    static thread_local std::string text;
+    locked hold(R.lock);
+    if (e == cudaErrorLaunchFailure && !G.findings.empty())
+        text = G.findings.substr(0, G.findings.find('\n'));
+    else
+        text = cudaGetErrorName(e);
+    return text.c_str();
+}
+
+API cudaError_t cudaDriverGetVersion(int *v)
+{
+    ENTER(cudaErrorUnknown);
+    *v = 13000;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaRuntimeGetVersion(int *v)
+{
+    return cudaDriverGetVersion(v);
+}
+
+API cudaError_t cudaGetDeviceCount(int *n)
+{
+    ENTER(cudaErrorUnknown);
+    *n = 1;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaGetDevice(int *device)
+{
+    ENTER(cudaErrorUnknown);
+    *device = 0;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaSetDevice(int device)
+{
+    ENTER(cudaErrorUnknown);
+    if (device != 0)
+        return bad(cudaErrorInvalidDevice, "device %d of 1", device);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaInitDevice(int device, unsigned, unsigned)
+{
+    return cudaSetDevice(device);
+}
+
+API cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
+{
+    ENTER(cudaErrorUnknown);
+    if (device != 0)
+        return bad(cudaErrorInvalidDevice, "device %d of 1", device);
+    memset(p, 0, sizeof *p);
+    snprintf(p->name, sizeof p->name, "host execution as sm_%d", G.sm);
+    p->totalGlobalMem = R.total;
+    p->sharedMemPerBlock = 48 * 1024;
+    p->sharedMemPerBlockOptin = shared_optin(G.sm);
+    p->sharedMemPerMultiprocessor = sm_shared();
+    p->reservedSharedMemPerBlock = RESERVED_SHARED;
+    p->regsPerBlock = p->regsPerMultiprocessor = 65536;
+    p->warpSize = 32;
+    p->maxThreadsPerBlock = p->maxThreadsDim[0] = p->maxThreadsDim[1] = 1024;
+    p->maxThreadsDim[2] = 64;
+    p->maxGridSize[0] = 2147483647;
+    p->maxGridSize[1] = p->maxGridSize[2] = 65535;
+    p->maxThreadsPerMultiProcessor = sm_threads();
+    p->maxBlocksPerMultiProcessor = 16;
+    p->multiProcessorCount = SM_COUNT;
+    p->major = G.sm / 10;
+    p->minor = G.sm % 10;
+    p->concurrentKernels = p->cooperativeLaunch = p->unifiedAddressing = 1;
+    p->asyncEngineCount = 2;
+    p->l2CacheSize = 4 << 20;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr attr, int device)
+{
+    ENTER(cudaErrorUnknown);
+    if (device != 0)
+        return bad(cudaErrorInvalidDevice, "device %d of 1", device);
+    switch (attr) {
+    case cudaDevAttrMultiProcessorCount:
+        *v = SM_COUNT;
+        break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+        *v = (int)shared_optin(G.sm);
+        break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+        *v = (int)sm_shared();
+        break;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+        *v = 48 * 1024;
+        break;
+    case cudaDevAttrComputeCapabilityMajor:
+        *v = G.sm / 10;
+        break;
+    case cudaDevAttrComputeCapabilityMinor:
+        *v = G.sm % 10;
+        break;
+    case cudaDevAttrMaxThreadsPerBlock:
+        *v = 1024;
+        break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+        *v = sm_threads();
+        break;
+    case cudaDevAttrWarpSize:
+        *v = 32;
+        break;
+    case cudaDevAttrCooperativeLaunch:
+        *v = 1;
+        break;
+    default:
+        return bad(cudaErrorInvalidValue, "device attribute %d is not known to the shim", (int)attr);
+    }
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaDeviceSynchronize(void)
+{
+    ENTER_UNCAPTURED(cudaErrorUnknown, "cudaDeviceSynchronize");
+    drain_all();
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaDeviceReset(void)
+{
+    return cudaDeviceSynchronize();
+}
+
+/* ---- memory --------------------------------------------------------------------------------------- */
+
+API cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
+{
+    ENTER(cudaErrorUnknown);
+    *total_bytes = R.total;
+    *free_bytes = R.used < R.total ? R.total - R.used : 0;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    ENTER_UNCAPTURED(cudaErrorMemoryAllocation, "cudaMalloc");
+    *p = nullptr;
+    if (!bytes)
+        return ret(cudaSuccess);
+    char *m = bytes <= R.total - R.used ? memory_new(bytes) : nullptr;
+    if (!m)
+        return ret(cudaErrorMemoryAllocation);
+#if defined(CUSHIM_RACE)
+#elif defined(__SANITIZE_ADDRESS__)
+    memset(m, 0xff, bytes);
+#else
+    memset(m - GUARD, 0xff, bytes + 2 * GUARD);
+#endif
+    R.device[m] = {m, bytes};
+    R.used += bytes;
+    *p = m;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaFree(void *p)
+{
+    locked hold(R.lock);
+    if (!p)
+        return ret(cudaSuccess);
+    auto it = R.device.find(static_cast<char *>(p));
+    if (it == R.device.end())
+        return bad(cudaErrorInvalidValue, "cudaFree of %p, which was not allocated", p);
+    if (capture_forbids())
+        return bad(cudaErrorStreamCaptureUnsupported, "cudaFree while a stream is captured");
+    drain_all();
+    R.used -= it->second.bytes;
+    memory_delete(it->first);
+    R.device.erase(it);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
+{
+    ENTER_UNCAPTURED(cudaErrorMemoryAllocation, "cudaHostAlloc");
+    *p = nullptr;
+    if (!bytes)
+        return ret(cudaSuccess);
+    void *m;
+    if (posix_memalign(&m, 4096, bytes))
+        return ret(cudaErrorMemoryAllocation);
+    memset(m, 0xff, bytes);
+    R.pinned[static_cast<char *>(m)] = {static_cast<char *>(m), bytes};
+    *p = m;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaMallocHost(void **p, size_t bytes)
+{
+    return cudaHostAlloc(p, bytes, 0);
+}
+
+API cudaError_t cudaFreeHost(void *p)
+{
+    locked hold(R.lock);
+    if (!p)
+        return ret(cudaSuccess);
+    auto it = R.pinned.find(static_cast<char *>(p));
+    if (it == R.pinned.end())
+        return bad(cudaErrorInvalidValue, "cudaFreeHost of %p, which was not allocated", p);
+    if (capture_forbids())
+        return bad(cudaErrorStreamCaptureUnsupported, "cudaFreeHost while a stream is captured");
+    drain_all();
+    free(p);
+    R.pinned.erase(it);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaHostRegister(void *p, size_t bytes, unsigned)
+{
+    ENTER_UNCAPTURED(cudaErrorMemoryAllocation, "cudaHostRegister");
+    if (!p || !bytes)
+        return bad(cudaErrorInvalidValue, "cudaHostRegister of nothing");
+    if (is_pinned(p, 1))
+        return bad(cudaErrorHostMemoryAlreadyRegistered, "%p is pinned already", p);
+    R.registered[static_cast<char *>(p)] = bytes;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaHostUnregister(void *p)
+{
+    locked hold(R.lock);
+    drain_all();
+    if (!R.registered.erase(static_cast<char *>(p)))
+        return bad(cudaErrorHostMemoryNotRegistered, "%p is not registered", p);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *a, const void *p)
+{
+    ENTER(cudaErrorUnknown);
+    memset(a, 0, sizeof *a);
+    if (on_device(p, 1)) {
+        a->type = cudaMemoryTypeDevice;
+        a->devicePointer = const_cast<void *>(p);
+    } else {
+        a->type = is_pinned(p, 1) ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered;
+        a->hostPointer = const_cast<void *>(p);
+    }
+    return ret(cudaSuccess);
+}
+
+/* The direction of a copy, checked against where the pointers point. False: it is impossible. */
+static bool copy_direction(void *dst, const void *src, size_t n, enum cudaMemcpyKind *kind)
+{
+    bool to = on_device(dst, n), from = on_device(src, n);
+    enum cudaMemcpyKind is = to ? (from ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice)
+                                : (from ? cudaMemcpyDeviceToHost : cudaMemcpyHostToHost);
+    if (*kind != cudaMemcpyDefault && *kind != is)
+        return false;
+    if ((!to && on_device(dst, 1)) || (!from && on_device(src, 1)))
+        return false; /* begins in a buffer and ends outside */
+    *kind = is;
+    return true;
+}
+
+static cudaError_t copy(void *dst, const void *src, size_t n, enum cudaMemcpyKind kind, cudaStream_t stream,
+                        bool wait)
+{
+    std::shared_ptr<struct stream> s = find(stream);
+    if (!s)
+        return bad_stream();
+    if (!n)
+        return ret(cudaSuccess);
+    enum cudaMemcpyKind dir = kind;
+    if (!copy_direction(dst, src, n, &dir))
+        return bad(cudaErrorInvalidValue, "copy of %zu bytes, %p <- %p: a pointer is not where kind %d says", n,
+                   dst, src, (int)kind);
+    struct work w{WORK_COPY};
+    w.dst = dst;
+    w.src = src;
+    w.bytes = n;
+    w.dir = dir;
+    bool pageable = (dir == cudaMemcpyHostToDevice && !is_pinned(src, n)) ||
+                    (dir == cudaMemcpyDeviceToHost && !is_pinned(dst, n)) || dir == cudaMemcpyHostToHost;
+    if (pageable && s->cap) {
+        s->cap->broken = true;
+        return bad(cudaErrorStreamCaptureUnsupported, "a captured copy from or to pageable memory");
+    }
+    if (pageable && R.lazy && !wait && dir == cudaMemcpyHostToDevice) {
+        void *m = malloc(n);
+        memcpy(m, src, n);
+        w.staged = std::shared_ptr<void>(m, free);
+    }
+    cudaError_t e = enqueue(s, std::move(w));
+    if (e == cudaSuccess && (wait || (pageable && dir != cudaMemcpyHostToDevice)))
+        drain(s);
+    return ret(e);
+}
+
+API cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind)
+{
+    ENTER_UNCAPTURED(cudaErrorUnknown, "cudaMemcpy");
+    return copy(dst, src, bytes, kind, nullptr, true);
+}
+
+API cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
+{
+    ENTER(cudaErrorUnknown);
+    return copy(dst, src, bytes, kind, s, false);
+}
+
+static cudaError_t fill(void *dst, int byte, size_t bytes, cudaStream_t stream)
+{
+    std::shared_ptr<struct stream> s = find(stream);
+    if (!s)
+        return bad_stream();
+    if (!bytes)
+        return ret(cudaSuccess);
+    if (!on_device(dst, bytes))
+        return bad(cudaErrorInvalidValue, "fill of %zu bytes at %p, which is not in a device buffer", bytes, dst);
+    struct work w{WORK_FILL};
+    w.dst = dst;
+    w.byte = byte;
+    w.bytes = bytes;
+    return enqueue(s, std::move(w));
+}
+
+API cudaError_t cudaMemset(void *dst, int byte, size_t bytes)
+{
+    ENTER_UNCAPTURED(cudaErrorUnknown, "cudaMemset");
+    return fill(dst, byte, bytes, nullptr);
+}
+
+API cudaError_t cudaMemsetAsync(void *dst, int byte, size_t bytes, cudaStream_t s)
+{
+    ENTER(cudaErrorUnknown);
+    return fill(dst, byte, bytes, s);
+}
+
+/* ---- streams and events --------------------------------------------------------------------------- */
+
+API cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
+{
+    ENTER(cudaErrorMemoryAllocation);
+    auto made = std::make_shared<struct stream>();
+    made->blocking = !(flags & cudaStreamNonBlocking);
+    *s = reinterpret_cast<cudaStream_t>(made.get());
+    R.streams[made.get()] = made;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaStreamCreate(cudaStream_t *s)
+{
+    return cudaStreamCreateWithFlags(s, cudaStreamDefault);
+}
+
+API cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
+{
+    return cudaStreamCreateWithFlags(s, flags);
+}
+
+API cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+    ENTER(cudaErrorUnknown);
+    *least = 0;
+    *greatest = -5;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+    locked hold(R.lock);
+    auto it = R.streams.find(s);
+    if (it == R.streams.end())
+        return bad_stream();
+    drain(it->second);
+    R.streams.erase(it);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct stream> s = find(stream);
+    if (!s)
+        return bad_stream();
+    if (s->cap) {
+        s->cap->broken = true;
+        return bad(cudaErrorStreamCaptureUnsupported, "cudaStreamSynchronize of a stream under capture");
+    }
+    if (s == R.null_stream)
+        push_legacy(s); /* waits for the blocking streams too */
+    drain(s);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct stream> s = find(stream);
+    if (!s)
+        return bad_stream();
+    if (s->cap) {
+        s->cap->broken = true;
+        return bad(cudaErrorStreamCaptureUnsupported, "cudaStreamQuery of a stream under capture");
+    }
+    if (s->done == s->queued)
+        return ret(cudaSuccess);
+    run_until(s, s->done + 1); /* who asks often enough sees it finish */
+    return G.sticky ? ret(cudaSuccess) : cudaErrorNotReady;
+}
+
+static std::shared_ptr<struct event> find_event(cudaEvent_t e)
+{
+    auto it = R.events.find(e);
+    return it == R.events.end() ? nullptr : it->second;
+}
+
+static cudaError_t bad_event(void)
+{
+    return bad(cudaErrorInvalidResourceHandle, "no such event");
+}
+
+API cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct stream> s = find(stream);
+    std::shared_ptr<struct event> ev = find_event(event);
+    if (!s || !ev)
+        return s ? bad_event() : bad_stream();
+    if (ev->cap) { /* the stream joins the capture */
+        if (s->cap && s->cap != ev->cap)
+            return bad(cudaErrorStreamCaptureIsolation, "a stream under capture waits for another capture");
+        if (!s->cap && s == R.null_stream)
+            return bad(cudaErrorStreamCaptureImplicit, "the default stream waits for a captured event");
+        s->cap = ev->cap;
+        struct capture::member &m = s->cap->members[s.get()];
+        for (auto &k : ev->known)
+            if (m.known[k.first] < k.second)
+                m.known[k.first] = k.second;
+        return ret(cudaSuccess);
+    }
+    if (s->cap) {
+        s->cap->broken = true;
+        return bad(cudaErrorStreamCaptureIsolation, "a stream under capture waits for an event outside of it");
+    }
+    if (!ev->of)
+        return ret(cudaSuccess); /* never recorded: nothing to wait for */
+    push_legacy(s);
+    push_wait(s, ev->of, ev->place);
+    if (!R.lazy)
+        drain(s);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *data)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct stream> s = find(stream);
+    if (!s)
+        return bad_stream();
+    struct work w{WORK_HOST};
+    w.fn = fn;
+    w.data = data;
+    return enqueue(s, std::move(w));
+}
+
+API cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
+{
+    ENTER(cudaErrorMemoryAllocation);
+    auto made = std::make_shared<struct event>();
+    made->timed = !(flags & cudaEventDisableTiming);
+    *e = reinterpret_cast<cudaEvent_t>(made.get());
+    R.events[made.get()] = made;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+    return cudaEventCreateWithFlags(e, cudaEventDefault);
+}
+
+API cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    locked hold(R.lock);
+    return R.events.erase(e) ? ret(cudaSuccess) : bad_event();
+}
+
+API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct stream> s = find(stream);
+    std::shared_ptr<struct event> ev = find_event(event);
+    if (!s || !ev)
+        return s ? bad_event() : bad_stream();
+    if (s->cap) {
+        ev->cap = s->cap;
+        ev->known = s->cap->members[s.get()].known;
+        return ret(cudaSuccess);
+    }
+    ev->cap = nullptr;
+    struct work w{WORK_RECORD};
+    w.ev = ev;
+    cudaError_t e = enqueue(s, std::move(w));
+    if (e == cudaSuccess) {
+        ev->of = s;
+        ev->place = s->queued;
+    }
+    return e;
+}
+
+API cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct event> ev = find_event(event);
+    if (!ev)
+        return bad_event();
+    if (ev->cap) {
+        ev->cap->broken = true;
+        return bad(cudaErrorCapturedEvent, "cudaEventSynchronize of a captured event");
+    }
+    if (ev->of)
+        run_until(ev->of, ev->place);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct event> ev = find_event(event);
+    if (!ev)
+        return bad_event();
+    if (ev->cap) {
+        ev->cap->broken = true;
+        return bad(cudaErrorCapturedEvent, "cudaEventQuery of a captured event");
+    }
+    if (!ev->of || ev->of->done >= ev->place)
+        return ret(cudaSuccess);
+    run_until(ev->of, ev->of->done + 1);
+    return G.sticky ? ret(cudaSuccess) : cudaErrorNotReady;
+}
+
+API cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct event> a = find_event(start), b = find_event(end);
+    if (!a || !b)
+        return bad_event();
+    if (!a->of || !b->of || !a->timed || !b->timed)
+        return bad(cudaErrorInvalidResourceHandle, "elapsed time between events that were not timed");
+    if (a->of->done < a->place || b->of->done < b->place)
+        return cudaErrorNotReady;
+    *ms = (float)(b->ms - a->ms);
+    return ret(cudaSuccess);
+}
+
+/* ---- graphs --------------------------------------------------------------------------------------- */
+
+API cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct stream> s = find(stream);
+    if (!s)
+        return bad_stream();
+    if (s == R.null_stream)
+        return bad(cudaErrorStreamCaptureUnsupported, "the default stream cannot be captured");
+    if (s->cap)
+        return bad(cudaErrorIllegalState, "the stream is under capture already");
+    auto c = std::make_shared<struct capture>();
+    c->origin = s;
+    c->mode = mode;
+    c->by = std::this_thread::get_id();
+    c->members[s.get()];
+    s->cap = c;
+    R.captures.push_back(c);
+    return ret(cudaSuccess);
+}
+
+static void capture_close(const std::shared_ptr<struct capture> &c)
+{
+    for (auto &s : R.streams)
+        if (s.second->cap == c)
+            s.second->cap = nullptr;
+    for (size_t i = 0; i < R.captures.size(); i++)
+        if (R.captures[i] == c) {
+            R.captures.erase(R.captures.begin() + (long)i);
+            break;
+        }
+    c->origin = nullptr;
+}
+
+API cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *g)
+{
+    locked hold(R.lock);
+    bool fails = refused();
+    *g = nullptr;
+    std::shared_ptr<struct stream> s = find(stream);
+    if (!s)
+        return bad_stream();
+    std::shared_ptr<struct capture> c = s->cap;
+    if (!c)
+        return bad(cudaErrorIllegalState, "the stream is not under capture");
+    if (c->origin != s)
+        return bad(cudaErrorStreamCaptureUnmatched, "the capture began on another stream");
+    bool joined = true;
+    std::map<struct stream *, size_t> &known = c->members[s.get()].known;
+    for (auto &m : c->members)
+        joined = joined && known[m.first] >= m.second.n_node;
+    capture_close(c);
+    if (fails)
+        return ret(cudaErrorUnknown);
+    if (c->broken)
+        return bad(cudaErrorStreamCaptureInvalidated, "the capture was broken by an earlier call");
+    if (!joined)
+        return bad(cudaErrorStreamCaptureUnjoined, "a stream of the capture was not joined to its origin");
+    auto made = std::make_unique<struct graph>();
+    made->nodes = std::move(c->nodes);
+    *g = reinterpret_cast<cudaGraph_t>(made.get());
+    R.graphs[made.get()] = std::move(made);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct stream> s = find(stream);
+    if (!s)
+        return bad_stream();
+    *status = !s->cap             ? cudaStreamCaptureStatusNone
+              : s->cap->broken ? cudaStreamCaptureStatusInvalidated
+                               : cudaStreamCaptureStatusActive;
+    return ret(cudaSuccess);
+}
+
+static struct graph *find_graph(cudaGraph_t g)
+{
+    auto it = R.graphs.find(g);
+    return it == R.graphs.end() ? nullptr : it->second.get();
+}
+
+static cudaError_t bad_graph(void)
+{
+    return bad(cudaErrorInvalidResourceHandle, "no such graph");
+}
+
+API cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t graph, unsigned long long)
+{
+    ENTER_UNCAPTURED(cudaErrorMemoryAllocation, "cudaGraphInstantiate");
+    *x = nullptr;
+    struct graph *g = find_graph(graph);
+    if (!g)
+        return bad_graph();
+    auto made = std::make_unique<struct graph_exec>();
+    made->nodes = std::make_shared<const std::vector<struct work>>(g->nodes);
+    *x = reinterpret_cast<cudaGraphExec_t>(made.get());
+    R.execs[made.get()] = std::move(made);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    ENTER(cudaErrorUnknown);
+    std::shared_ptr<struct stream> s = find(stream);
+    struct graph_exec *x = find_exec(exec);
+    if (!s || !x)
+        return s ? bad_graph() : bad_stream();
+    struct work w{WORK_GRAPH};
+    w.nodes = x->nodes; /* an update later does not change this launch */
+    return enqueue(s, std::move(w));
+}
+
+API cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    ENTER(cudaErrorUnknown);
+    if (!find(stream))
+        return bad_stream();
+    return find_exec(exec) ? ret(cudaSuccess) : bad_graph();
+}
+
+API cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo *info)
+{
+    ENTER(cudaErrorGraphExecUpdateFailure);
+    struct graph_exec *x = find_exec(exec);
+    struct graph *g = find_graph(graph);
+    if (!x || !g)
+        return bad_graph();
+    memset(info, 0, sizeof *info);
+    if (g->nodes.size() != x->nodes->size())
+        info->result = cudaGraphExecUpdateErrorTopologyChanged;
+    for (size_t i = 0; i < g->nodes.size() && info->result == cudaGraphExecUpdateSuccess; i++) {
+        const struct work &a = (*x->nodes)[i], &b = g->nodes[i];
+        if (a.kind != b.kind)
+            info->result = cudaGraphExecUpdateErrorNodeTypeChanged;
+        else if (a.kind == WORK_KERNEL && a.call.func != b.call.func)
+            info->result = cudaGraphExecUpdateErrorFunctionChanged;
+        else if (a.kind == WORK_COPY && a.dir != b.dir)
+            info->result = cudaGraphExecUpdateErrorParametersChanged;
+    }
+    if (info->result != cudaGraphExecUpdateSuccess)
+        return bad(cudaErrorGraphExecUpdateFailure, "the new graph is not like the old one (%d)",
+                   (int)info->result);
+    x->nodes = std::make_shared<const std::vector<struct work>>(g->nodes);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *n)
+{
+    ENTER(cudaErrorUnknown);
+    struct graph *g = find_graph(graph);
+    if (!g)
+        return bad_graph();
+    if (nodes)
+        return bad(cudaErrorInvalidValue, "the shim can only count nodes");
+    *n = g->nodes.size();
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaGraphDestroy(cudaGraph_t g)
+{
+    locked hold(R.lock);
+    return R.graphs.erase(g) ? ret(cudaSuccess) : bad_graph();
+}
+
+API cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x)
+{
+    locked hold(R.lock);
+    return R.execs.erase(x) ? ret(cudaSuccess) : bad_graph();
+}
+
+/* ---- kernels -------------------------------------------------------------------------------------- */
+
+API cudaError_t cudaFuncSetAttribute(const void *func, enum cudaFuncAttribute attr, int value)
+{
+    ENTER(cudaErrorUnknown);
+    if (attr == cudaFuncAttributePreferredSharedMemoryCarveout)
+        return ret(cudaSuccess);
+    if (attr != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || (size_t)value > shared_optin(G.sm))
+        return bad(cudaErrorInvalidValue, "kernel attribute %d = %d; sm_%d allows %zu bytes of shared memory",
+                   (int)attr, value, G.sm, shared_optin(G.sm));
+    R.dynamic_limit[func] = (size_t)value;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *func)
+{
+    ENTER(cudaErrorUnknown);
+    memset(a, 0, sizeof *a);
+    auto it = R.dynamic_limit.find(func);
+    a->maxThreadsPerBlock = MAX_THREADS;
+    a->maxDynamicSharedSizeBytes = it == R.dynamic_limit.end() ? 48 * 1024 : (int)it->second;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, const void *, int block, size_t smem)
+{
+    ENTER(cudaErrorUnknown);
+    if (block <= 0 || block > MAX_THREADS)
+        return bad(cudaErrorInvalidValue, "occupancy of a block of %d threads", block);
+    *n = resident((size_t)block, smem);
+    return ret(cudaSuccess);
+}
+
+/* ---- what tests ask -------------------------------------------------------------------------------- */
+
+API void cushim_order(enum cushim_order order, uint64_t seed)
+{
+    locked hold(R.lock);
+    G.order = order;
+    G.seed = seed;
+}
+
+API void cushim_arch(int sm)
+{
+    locked hold(R.lock);
+    G.sm = sm;
+}
+
+API void cushim_memory(size_t bytes)
+{
+    locked hold(R.lock);
+    R.total = bytes;
+}
+
+API void cushim_lazy(int on)
+{
+    locked hold(R.lock);
+    if (!on)
+        drain_all();
+    R.lazy = on != 0;
+}
+
+API void cushim_strict_exit(int on)
+{
+    locked hold(R.lock);
+    G.strict_exit = on != 0;
+}
+
+API void cushim_abort_on_finding(int on)
+{
+    locked hold(R.lock);
+    G.abort_on_finding = on != 0;
+}
+
+API void cushim_quiet(int on)
+{
+    locked hold(R.lock);
+    G.quiet = on != 0;
+}
+
+API const char *cushim_findings(void)
+{
+    locked hold(R.lock);
+    return G.findings.c_str();
+}
+
+API void cushim_reset(void)
+{
+    locked hold(R.lock);
+    std::vector<std::shared_ptr<struct stream>> all = {R.null_stream};
+    for (auto &s : R.streams)
+        all.push_back(s.second);
+    for (auto &s : all) { /* what a dead device left undone is dropped */
+        s->queue.clear();
+        s->done = s->queued;
+    }
+    G.findings.clear();
+    G.sticky = false;
+    last_error = cudaSuccess;
+    R.fail_at = 0;
+}
+
+API void cushim_fail_at(long n, int once)
+{
+    locked hold(R.lock);
+    R.calls = 0;
+    R.fail_at = n;
+    R.fail_once = once != 0;
+}
+
+API long cushim_calls(void)
+{
+    locked hold(R.lock);
+    return R.calls;
+}
+
+API size_t cushim_live(struct cushim_objects *out)
+{
+    locked hold(R.lock);
+    struct cushim_objects l = {};
+    l.device_buffers = R.device.size();
+    l.device_bytes = R.used;
+    l.pinned_buffers = R.pinned.size() + R.registered.size();
+    l.streams = R.streams.size();
+    l.events = R.events.size();
+    l.graphs = R.graphs.size() + R.execs.size();
+    if (out)
+        *out = l;
+    return l.device_buffers + l.pinned_buffers + l.streams + l.events + l.graphs;
+}
+
+API struct cushim_counts cushim_stats(void)
+{
+    locked hold(R.lock);
+    return G.stats;
+}
+
+#ifndef CUSHIM_RACE
+API int cushim_shapes(int)
+{
+    return -1;
+}
+API int cushim_print_shapes(int)
+{
+    return -1;
+}
+#endif
+
+API const char *cushim_flavour(void)
+{
+#if defined(CUSHIM_RACE)
+    return "race";
+#elif defined(__SANITIZE_ADDRESS__)
+    return "asan";
+#else
+    return "plain";
+#endif
+}

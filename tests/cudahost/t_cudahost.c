@@ -1,0 +1,201 @@
+/*
+ * Every case of every op, every kernel of the CUDA backend that can do it, run by the host in three orders
+ * of execution, against the oracle; and the same bits in each order and from each kernel. No op is named here: a new kernel is
+ * tested as soon as it stands in variants.def. The same file is built with sanitizers and with the race
+ * checker. usage: t_cudahost [OP..]
+ */
+#include "case.h"
+#include "cushim_test.h"
+#include "test.h"
+
+static const struct {
+    const char *name;
+    enum cushim_order order;
+} orders[] = {{"forward", CUSHIM_FORWARD}, {"reverse", CUSHIM_REVERSE}, {"random", CUSHIM_RANDOM}};
+
+enum { N_ORDER = sizeof orders / sizeof orders[0] };
+
+static char **only; /* ops named on the command line, NULL-terminated; all when empty */
+
+static bool wanted(enum op op)
+{
+    bool all = !*only;
+    for (char **name = only; *name; name++)
+        all = all || !strcmp(*name, ops_op_name(op));
+    return all;
+}
+
+struct result { /* of one case: a copy of each output buffer */
+    void *out[CASE_BUFS];
+};
+
+static void result_free(struct result *r)
+{
+    for (int i = 0; i < CASE_BUFS; i++)
+        free(r->out[i]);
+}
+
+/* Runs the case; ERR_NODEV when the forced kernel cannot do it. */
+static int run_case(const struct op_case *c, struct ops *ops, struct result *r, struct err *why)
+{
+    struct case_device d;
+    struct err e;
+    *r = (struct result){{0}};
+    ok(case_upload(c, ops, &d, &e));
+    int rc = case_run(c, &d, why);
+    for (int i = 0; i < c->n_buf && rc == 0; i++) {
+        if (c->buf[i].role == CASE_IN)
+            continue;
+        r->out[i] = malloc(c->buf[i].bytes + 1);
+        assert_non_null(r->out[i]);
+        ok(case_download(c, &d, i, r->out[i], &e));
+    }
+    case_release(&d);
+    return rc;
+}
+
+static double compare(const char *what, const struct op_case *c, const struct result *got,
+                      const struct result *want)
+{
+    double most = 0;
+    for (int i = 0; i < c->n_buf; i++) {
+        if (c->buf[i].role == CASE_IN)
+            continue;
+        struct case_diff d = case_compare(&c->buf[i], got->out[i], want->out[i]);
+        if (!(d.used <= 1))
+            fail_msg("%s: %s[%lld] is %.9g, the oracle has %.9g: %.0f %% of the tolerance", what,
+                     c->buf[i].name, (long long)d.worst, d.got, d.want, 100 * d.used);
+        most = d.used > most ? d.used : most;
+    }
+    return most;
+}
+
+static void same_bits(const char *what, const struct op_case *c, const char *than,
+                      const struct result *a, const struct result *b)
+{
+    for (int i = 0; i < c->n_buf; i++)
+        if (a->out[i] && memcmp(a->out[i], b->out[i], c->buf[i].bytes) != 0)
+            fail_msg("%s: %s has other bits than %s", what, c->buf[i].name, than);
+}
+
+/* One kernel on one case in all orders, left in *first in the first; false when it cannot do it. */
+static bool check_variant(enum op op, int variant, const struct op_case *c, struct ops *ops,
+                          const struct result *want, struct result *first, double *most)
+{
+    struct result got;
+    struct err e;
+    char what[256];
+    ops->variant_force(ops, op, variant);
+    for (int i = 0; i < N_ORDER; i++) {
+        snprintf(what, sizeof what, "%s_%s [%s] %s", ops_op_name(op),
+                 ops->variant_name(ops, op, variant), c->name, orders[i].name);
+        cushim_order(orders[i].order, 7 + (uint64_t)variant);
+        e = (struct err){0};
+        int rc = run_case(c, ops, i ? &got : first, &e);
+        if (rc == ERR_NODEV && i == 0) {
+            ops->variant_force(ops, op, -1);
+            return false;
+        }
+        if (rc < 0 || *cushim_findings())
+            fail_msg("%s: %s\n%s", what, e.msg, cushim_findings());
+        double used = compare(what, c, i ? &got : first, want);
+        *most = used > *most ? used : *most;
+        if (i) {
+            same_bits(what, c, "in forward order", first, &got);
+            result_free(&got);
+        }
+    }
+    ops->variant_force(ops, op, -1);
+    return true;
+}
+
+static void check_case(enum op op, const struct op_case *c, struct ops *ref, struct ops *ops, int *runs,
+                       double *most)
+{
+    struct result want, best, other;
+    struct err e = {0};
+    int n = ops->variants(ops, op), accepted = 0;
+    if (run_case(c, ref, &want, &e) < 0)
+        fail_msg("%s [%s]: %s", ops_op_name(op), c->name, e.msg);
+    for (int i = 0; i < n; i++) {
+        if (!check_variant(op, i, c, ops, &want, accepted ? &other : &best, &most[i]))
+            continue;
+        runs[i]++;
+        if (accepted++) { /* which kernel is taken depends on the batch: it must not show */
+            same_bits(c->name, c, "with the preferred kernel", &best, &other);
+            result_free(&other);
+        }
+    }
+    if (!accepted)
+        fail_msg("%s [%s]: no kernel can do it", ops_op_name(op), c->name);
+    else
+        result_free(&best);
+    result_free(&want);
+}
+
+static void check_op(enum op op, struct ops *ref, struct ops *ops)
+{
+    enum { MOST = 32 };
+    int runs[MOST] = {0}, n = ops->variants(ops, op);
+    double most[MOST] = {0};
+    struct err e;
+    assert_in_range(n, 1, MOST);
+    for (int i = 0; i < case_registry[op]->n; i++) {
+        struct op_case c = {0};
+        ok(case_registry[op]->make(i, &c, &e));
+        if (!c.bench)
+            check_case(op, &c, ref, ops, runs, most);
+        case_free(&c);
+    }
+    for (int i = 0; i < n; i++) {
+        print_message("%-10s %-20s %3d cases, at most %5.1f %% of the tolerance\n", ops_op_name(op),
+                      ops->variant_name(ops, op, i), runs[i], 100 * most[i]);
+        if (!runs[i])
+            fail_msg("%s_%s: no case reaches it", ops_op_name(op), ops->variant_name(ops, op, i));
+    }
+}
+
+static void every_kernel_agrees_with_the_oracle_in_every_order(void **state)
+{
+    (void)state;
+    struct ops *ops, *ref;
+    struct err e;
+    ok(ops_open("ref", NULL, &ref, &e));
+    ok(ops_open("cudahost", NULL, &ops, &e));
+    print_message("%s; shim built as %s\n", ops->dev->name, cushim_flavour());
+    assert_string_equal(strrchr(ops->dev->name, ' ') + 1, cushim_flavour()); /* the kernels too */
+    for (int op = 0; op < OP_COUNT; op++)
+        if (wanted((enum op)op))
+            check_op((enum op)op, ref, ops);
+    ops_close(ops);
+    ops_close(ref);
+    assert_int_equal(cushim_live(NULL), 0);
+}
+
+static void a_kernel_that_cannot_do_a_call_says_so(void **state)
+{
+    (void)state;
+    struct ops *ops;
+    struct err e;
+    float x[4] = {0};
+    const struct add_args none = {.n_row = 0, .n = 4}, bad = {.x = x, .n_row = 1, .n = 4};
+    ok(ops_open("cudahost", NULL, &ops, &e));
+    ok(ops->add(ops, NULL, &none, &e));
+    fails(ops->add(ops, NULL, &bad, &e), ERR_BUG, "add: y is NULL");
+    ops->variant_force(ops, OP_add, 99);
+    const struct add_args good = {.x = x, .y = x, .n_row = 1, .n = 4};
+    fails(ops->add(ops, NULL, &good, &e), ERR_NODEV, "add: the forced kernel is not one that");
+    assert_string_equal(ops->variant_name(ops, OP_add, 99), "none");
+    ops_close(ops);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_kernel_that_cannot_do_a_call_says_so),
+        cmocka_unit_test(every_kernel_agrees_with_the_oracle_in_every_order),
+    };
+    (void)argc;
+    only = argv + 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,205 @@
+/*
+ * The whole engine on the CUDA kernels, run by the host: what a request gets depends on nothing but itself,
+ * with recorded steps and without, on quantised weights and caches too; and it is what the CPU says.
+ * (Against other programs: t_logits and t_stories, which have a row for this backend.)
+ */
+#include <math.h>
+
+#include "cushim_test.h"
+#include "serve.h"
+#include "test.h"
+
+enum { N_JOB = 8, N_NEW = 10 };
+
+static struct engine *open_engine(const struct engine_options *o)
+{
+    struct engine *en = NULL;
+    struct err e;
+    ok(engine_open(o, &en, &e));
+    return en;
+}
+
+static struct jobs *some_jobs(const struct engine *en)
+{
+    return jobs_make(N_JOB, 1, 60, N_NEW, 5, engine_info(en)->n_vocab);
+}
+
+static struct jobs *run_alone(const struct engine_options *o)
+{
+    struct engine *en = open_engine(o);
+    struct jobs *js = some_jobs(en);
+    for (int i = 0; i < js->n; i++) {
+        jobs_submit(en, js, i, i + 1);
+        jobs_wait(js);
+    }
+    engine_close(en);
+    return js;
+}
+
+static void compare(const struct jobs *want, const struct engine_options *o, const char *what)
+{
+    struct engine *en = open_engine(o);
+    struct jobs *js = some_jobs(en);
+    jobs_run(en, js);
+    jobs_equal(want, js, what);
+    engine_close(en);
+    jobs_free(js);
+    if (*cushim_findings())
+        fail_msg("%s: %s", what, cushim_findings());
+    assert_int_equal(cushim_live(NULL), 0);
+}
+
+static struct engine_options cudahost_options(void)
+{
+    struct engine_options o = serve_options();
+    o.backend = "cudahost";
+    return o;
+}
+
+static void results_do_not_depend_on_batch_pages_chunks_cache_or_recording(void **state)
+{
+    (void)state;
+    struct engine_options o = cudahost_options();
+    struct jobs *want = run_alone(&o);
+    compare(want, &o, "all together");
+    o.no_record = true;
+    compare(want, &o, "all together, no step recorded");
+    o.no_record = false;
+    cushim_lazy(1);
+    compare(want, &o, "queued work run late");
+    cushim_lazy(0);
+    cushim_order(CUSHIM_REVERSE, 1);
+    o.n_seq = 3;
+    compare(want, &o, "3 together, reverse order");
+    cushim_order(CUSHIM_RANDOM, 1);
+    o.n_seq = N_JOB;
+    o.batch_tokens = 24;
+    o.page_tokens = 64;
+    compare(want, &o, "chunks of at most 24 tokens, pages of 64, random order");
+    cushim_order(CUSHIM_FORWARD, 1);
+    o.no_prefix_cache = true;
+    o.batch_tokens = 512;
+    o.page_tokens = 32;
+    compare(want, &o, "no prefix cache, pages of 32");
+    jobs_free(want);
+}
+
+static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
+{
+    (void)state;
+    struct engine_options o = cudahost_options();
+    o.model = "demo";
+    o.kv_fmt = FMT_Q8_0;
+    struct jobs *want = run_alone(&o);
+    o.page_tokens = 128;
+    o.batch_tokens = 40;
+    o.n_seq = 7;
+    compare(want, &o, "7 together, chunks of 40, pages of 128");
+    jobs_free(want);
+}
+
+/* K-quants, whose kernel depends on how many rows a step has. */
+static void results_hold_with_k_quants(void **state)
+{
+    (void)state;
+    char path[1024];
+    need_data("models/stories260K-pad1024-Q4_K_M.gguf", path);
+    struct engine_options o = cudahost_options();
+    o.model = path;
+    o.n_ctx = 128;
+    struct jobs *want = run_alone(&o);
+    compare(want, &o, "all together");
+    o.batch_tokens = 9;
+    compare(want, &o, "chunks of at most 9 tokens");
+    jobs_free(want);
+}
+
+static void sequences_that_push_each_other_out_get_the_same(void **state)
+{
+    (void)state;
+    struct engine_options o = cudahost_options();
+    struct jobs *want = run_alone(&o);
+    o.kv_bytes = 8 * 16 * 2 * 2 * 16 * 2 * 2; /* 8 pages: one context */
+    o.n_ctx = 128;
+    struct engine *en = open_engine(&o);
+    struct jobs *js = some_jobs(en);
+    struct engine_stats st;
+    jobs_run(en, js);
+    engine_stats(en, &st);
+    jobs_equal(want, js, "preempted and recomputed");
+    assert_true(st.preempted > 0);
+    engine_close(en);
+    jobs_free(js);
+    jobs_free(want);
+}
+
+static void decode_steps_are_recorded_and_replayed(void **state)
+{
+    (void)state;
+    struct engine_options o = cudahost_options();
+    struct engine *en = open_engine(&o);
+    struct jobs *js = jobs_make(2, 5, 5, 12, 3, engine_info(en)->n_vocab);
+    struct cushim_objects live;
+    jobs_run(en, js);
+    cushim_live(&live);
+    assert_true(live.graphs >= 1);
+    engine_close(en);
+    jobs_free(js);
+    o.no_record = true;
+    en = open_engine(&o);
+    js = jobs_make(2, 5, 5, 12, 3, engine_info(en)->n_vocab);
+    jobs_run(en, js);
+    cushim_live(&live);
+    assert_int_equal(live.graphs, 0);
+    engine_close(en);
+    jobs_free(js);
+}
+
+/* F32 weights: both backends differ from exact arithmetic by rounding only. */
+static void the_cpu_and_the_kernels_agree_on_greedy_text(void **state)
+{
+    (void)state;
+    struct engine_options o = cudahost_options();
+    struct engine *gpu = open_engine(&o);
+    o.backend = "cpu";
+    struct engine *cpu = open_engine(&o);
+    int n_vocab = engine_info(cpu)->n_vocab;
+    struct jobs *a = jobs_make(6, 5, 30, 20, 3, n_vocab), *b = jobs_make(6, 5, 30, 20, 3, n_vocab);
+    jobs_run(cpu, a);
+    jobs_run(gpu, b);
+    for (int i = 0; i < a->n; i += 3) { /* the greedy ones */
+        assert_memory_equal(a->job[i].out, b->job[i].out, 20 * sizeof(int32_t));
+        for (int k = 0; k < 20; k++)
+            assert_true(fabsf(a->job[i].lp[k] - b->job[i].lp[k]) < 1e-3f);
+    }
+    jobs_free(a);
+    jobs_free(b);
+    engine_close(cpu);
+    engine_close(gpu);
+}
+
+static void a_model_that_does_not_fit_names_the_knobs(void **state)
+{
+    (void)state;
+    struct engine_options o = cudahost_options();
+    struct engine *en = NULL;
+    struct err e;
+    o.ops.vram_bytes = 1 << 20;
+    fails(engine_open(&o, &en, &e), ERR_USAGE, "available on the device; lower --ctx");
+    assert_non_null(strstr(e.msg, "raise --vram"));
+    assert_int_equal(cushim_live(NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_model_that_does_not_fit_names_the_knobs),
+        cmocka_unit_test(decode_steps_are_recorded_and_replayed),
+        cmocka_unit_test(the_cpu_and_the_kernels_agree_on_greedy_text),
+        cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_cache_or_recording),
+        cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
+        cmocka_unit_test(results_hold_with_k_quants),
+        cmocka_unit_test(sequences_that_push_each_other_out_get_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,101 @@
+/*
+ * The n-th device call fails, once and from then on, for every n: opening says why and leaves nothing
+ * behind; a request ends with the error, and the engine refuses what follows with the same error.
+ */
+#include "cushim_test.h"
+#include "serve.h"
+#include "test.h"
+
+/* Failures after which everything went well: questions whose answer is not needed (is the stream idle?). */
+static long swallowed;
+
+static struct engine_options small(void)
+{
+    struct engine_options o = serve_options();
+    o.backend = "cudahost";
+    o.n_seq = 2;
+    o.n_ctx = 64;
+    return o;
+}
+
+/* One job that forks nothing, 5 tokens in, 5 out: prefill, plain, recorded and replayed decode steps. */
+static int serve(struct engine *en, struct err *e)
+{
+    struct jobs *js = jobs_make(1, 5, 5, 5, 3, engine_info(en)->n_vocab);
+    struct request *r = &js->job[0].r;
+    int rc = jobs_try(en, js, 0, e);
+    if (rc == 0) {
+        jobs_wait(js);
+        if (r->finish == FINISH_ERROR) {
+            *e = r->err;
+            rc = r->err.code;
+        }
+    }
+    jobs_free(js);
+    return rc;
+}
+
+/* The n-th call of opening, serving and closing fails. False when there were fewer calls. */
+static bool open_serve_close(long n, bool once)
+{
+    struct engine_options o = small();
+    struct engine *en = NULL;
+    struct err e = {0};
+    cushim_fail_at(n, once);
+    int rc = engine_open(&o, &en, &e);
+    if (rc == 0) {
+        rc = serve(en, &e);
+        if (rc < 0) { /* dead: the same error for everyone who comes later */
+            struct err again = {0};
+            int rc2 = serve(en, &again);
+            if (rc2 >= 0 || !strstr(again.msg, e.msg))
+                fail_msg("call %ld %s: the engine goes on after \"%s\" with %d \"%s\"", n,
+                         once ? "once" : "and later", e.msg, rc2, again.msg);
+        }
+        engine_close(en);
+    }
+    if (rc < 0 && !e.msg[0])
+        fail_msg("call %ld: failed without a word", n);
+    bool reached = cushim_calls() >= n;
+    cushim_fail_at(0, 1);
+    if (cushim_live(NULL) != 0)
+        fail_msg("call %ld %s: %zu objects are left after \"%s\"", n, once ? "once" : "and later",
+                 cushim_live(NULL), e.msg);
+    cushim_reset();
+    if (rc < 0 && !reached)
+        fail_msg("failed with \"%s\" although no call did", e.msg);
+    swallowed += reached && rc == 0;
+    return reached;
+}
+
+static void every_failure_is_clean(bool once)
+{
+    long n = 1;
+    swallowed = 0;
+    while (open_serve_close(n, once))
+        n++;
+    print_message("%ld calls failed, %s; %ld of them did not matter\n", n - 1,
+                  once ? "one at a time" : "each with all after it", swallowed);
+    assert_true(n > 300);
+}
+
+static void a_call_that_fails_once(void **state)
+{
+    (void)state;
+    every_failure_is_clean(true);
+}
+
+static void calls_that_fail_from_then_on(void **state)
+{
+    (void)state;
+    every_failure_is_clean(false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_call_that_fails_once),
+        cmocka_unit_test(calls_that_fail_from_then_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
