@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change goes in: installs what is missing, builds with sanitizers,
-# runs the threaded tests under ThreadSanitizer, then all tests under AddressSanitizer and
-# UndefinedBehaviorSanitizer. The last thing printed is ctest's summary. usage: tools/test.sh
+# runs the threaded tests under ThreadSanitizer and the CUDA kernels, on the host, under the race checker,
+# then all tests under AddressSanitizer and UndefinedBehaviorSanitizer. The last thing printed is ctest's summary. usage: tools/test.sh
 . "$(dirname "$0")/setup.sh"
 
 prepare
 configure asan
 configure tsan
+configure race
 
 # Sanitizers of older compilers do not stand the address randomisation of newer kernels.
 fixed_addresses=()
@@ -28,6 +29,13 @@ if [ ${#threaded[@]} -gt 0 ]; then
     step "threaded tests under ThreadSanitizer (${#threaded[@]})" tests tsan -L threads
 else
     say "== no threaded tests"
+fi
+mapfile -t raced < <(ctest --test-dir build/race -N -L race | sed -n 's/^ *Test *#[0-9]*: //p')
+if [ ${#raced[@]} -gt 0 ]; then
+    step "building race" cmake --build --preset race --target "${raced[@]}"
+    step "CUDA kernels under the race checker (${#raced[@]})" tests race -L race
+else
+    say "== no CUDA headers: CUDA kernels are not run"
 fi
 say "== all tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 tests asan

@@ -1,25 +1,19 @@
-# The kernels, compiled twice from the same text; included at the top, since it may enable C++:
+# The kernels, compiled twice from the same text:
 #   kernels_cuda      by nvcc for GPUs: backend "cuda". Needs nvcc; MAS_CUDA=OFF leaves it out.
 #   kernels_cudahost  by the C++ compiler with the shim of tests/cudahost: backend "cudahost". Needs CUDA's
-#                     headers. Other builds of it (sanitizers, races) are made by mas_cudahost where they are
-#                     tested.
+#                     headers; MAS_CUDAHOST=OFF leaves it out.
+# Included at the top after the library `kernels` and the shim.
 set(MAS_CUDA "AUTO" CACHE STRING "build the CUDA backend: AUTO (if nvcc is found), ON, OFF")
 set(MAS_CUDAHOST "AUTO" CACHE STRING "run CUDA kernels on the host: AUTO (if CUDA's headers are found), ON, OFF")
-set(MAS_CUDA_ARCHS "80;86;89;90" CACHE STRING "compute capabilities with machine code; the last one gets PTX too")
-set(MAS_HAVE_CUDA 0)
-set(MAS_HAVE_CUDAHOST 0)
-
-include(CheckLanguage)
+set(MAS_CUDA_ARCHS "80;86;89;90" CACHE STRING "compute capabilities with machine code; the first one gets PTX too")
 find_program(MAS_NVCC nvcc HINTS /usr/local/cuda/bin)
 get_filename_component(cuda_root "${MAS_NVCC}" REALPATH)
 get_filename_component(cuda_root "${cuda_root}" DIRECTORY)
 get_filename_component(cuda_root "${cuda_root}" DIRECTORY)
-find_path(MAS_CUDA_INCLUDE cuda_fp16.h HINTS ${cuda_root}/include /usr/local/cuda/include)
 find_library(MAS_CUDART cudart_static HINTS ${cuda_root}/lib64 ${cuda_root}/lib)
-check_language(CXX)
 
-# mas_cuda_ready(out SWITCH what needs...): out = 1 when the switch is on and each need was found.
-function(mas_cuda_ready out switch)
+# mas_ready(OUT SWITCH NEED...): OUT = 1 when the switch is not OFF and every need was found.
+function(mas_ready out switch)
   set(missing)
   foreach(need ${ARGN})
     if(NOT ${need})
@@ -27,6 +21,7 @@ function(mas_cuda_ready out switch)
     endif()
   endforeach()
   string(REPLACE ";" ", " missing "${missing}")
+  set(${out} 0 PARENT_SCOPE)
   if(${switch} STREQUAL "OFF")
     set(${out}_SUMMARY "off (${switch}=OFF)" PARENT_SCOPE)
   elseif(missing AND ${switch} STREQUAL "ON")
@@ -35,39 +30,33 @@ function(mas_cuda_ready out switch)
     set(${out}_SUMMARY "off (not found: ${missing})" PARENT_SCOPE)
   else()
     set(${out} 1 PARENT_SCOPE)
+    set(${out}_SUMMARY "on" PARENT_SCOPE)
   endif()
 endfunction()
-mas_cuda_ready(MAS_HAVE_CUDA MAS_CUDA MAS_NVCC MAS_CUDART CMAKE_CXX_COMPILER)
-mas_cuda_ready(MAS_HAVE_CUDAHOST MAS_CUDAHOST MAS_CUDA_INCLUDE CMAKE_CXX_COMPILER)
-if(MAS_HAVE_CUDA OR MAS_HAVE_CUDAHOST)
-  set(CMAKE_CXX_STANDARD 17)
-  set(CMAKE_CXX_STANDARD_REQUIRED ON)
-  set(CMAKE_CXX_EXTENSIONS OFF)
-  set(CMAKE_CXX_FLAGS_RELEASE "-O3 -g1")
-  enable_language(CXX)
-endif()
+mas_ready(MAS_HAVE_CUDA MAS_CUDA MAS_NVCC MAS_CUDART)
+mas_ready(MAS_HAVE_CUDAHOST MAS_CUDAHOST MAS_CUDA_INCLUDE)
+target_compile_definitions(kernels PRIVATE MAS_HAVE_CUDA=${MAS_HAVE_CUDA} MAS_HAVE_CUDAHOST=${MAS_HAVE_CUDAHOST})
+mas_sources(cuda_src kernels/cuda/*.cu)
 
-# ---- for GPUs -------------------------------------------------------------------------------------
 if(MAS_HAVE_CUDA)
-  # Warnings, spilled registers and local memory are errors; the figures are tools/nvcc_gate.sh's.
-  set(nvcc_flags -std=c++17 -O3 -lineinfo -Xcompiler=-Wall,-ffp-contract=off,-fno-omit-frame-pointer
+  # Warnings, spilled registers and local memory are errors; the figures are tools/nvcc_gate.sh's. Machine code
+  # for every architecture comes from one PTX, that of the oldest.
+  list(GET MAS_CUDA_ARCHS 0 oldest)
+  list(TRANSFORM MAS_CUDA_ARCHS PREPEND sm_ OUTPUT_VARIABLE code)
+  string(REPLACE ";" "," code "${code}")
+  set(MAS_NVCC_FLAGS -std=c++17 -O3 -lineinfo -gencode=arch=compute_${oldest},code=[${code},compute_${oldest}]
+    -Xcompiler=-Wall,-ffp-contract=off,-fno-omit-frame-pointer
     -Xptxas=-warn-spills,-warn-lmem-usage,-Werror --Werror=all-warnings)
   foreach(dir kernels kernels/core kernels/quant kernels/cuda)
-    list(APPEND nvcc_flags -I${CMAKE_SOURCE_DIR}/${dir})
+    list(APPEND MAS_NVCC_FLAGS -I${CMAKE_SOURCE_DIR}/${dir})
   endforeach()
-  foreach(arch ${MAS_CUDA_ARCHS})
-    list(APPEND nvcc_flags -gencode=arch=compute_${arch},code=sm_${arch})
-    set(newest ${arch})
-  endforeach()
-  list(APPEND nvcc_flags -gencode=arch=compute_${newest},code=compute_${newest})
-  set(cuda_objects)
-  mas_sources(cuda_src kernels/cuda/*.cu)
   file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
+  set(cuda_objects)
   foreach(src ${cuda_src})
     get_filename_component(name ${src} NAME_WE)
     set(object ${CMAKE_BINARY_DIR}/cuda/${name}.cu.o)
     add_custom_command(OUTPUT ${object} DEPENDS ${src} DEPFILE ${object}.d VERBATIM
-      COMMAND ${MAS_NVCC} ${nvcc_flags} -MD -MF ${object}.d -c ${src} -o ${object}
+      COMMAND ${MAS_NVCC} ${MAS_NVCC_FLAGS} -MD -MF ${object}.d -c ${src} -o ${object}
       COMMENT "nvcc ${name}.cu")
     list(APPEND cuda_objects ${object})
   endforeach()
@@ -75,25 +64,11 @@ if(MAS_HAVE_CUDA)
   set_target_properties(kernels_cuda PROPERTIES LINKER_LANGUAGE CXX)
   # The static runtime looks for the driver when it is first called: the program starts without one.
   target_link_libraries(kernels_cuda PUBLIC kernels ${MAS_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
-  string(REPLACE ";" " " archs "${MAS_CUDA_ARCHS}")
-  set(MAS_HAVE_CUDA_SUMMARY "sm ${archs}, PTX ${newest}")
+  target_link_libraries(kernels PUBLIC kernels_cuda) # static and mutual: each calls the other
+  set(MAS_HAVE_CUDA_SUMMARY "on (${code})")
 endif()
 
-# ---- for the host ---------------------------------------------------------------------------------
-# A library `target` with the kernels and the shim; further arguments are compiled and linked with it.
-function(mas_cudahost target)
-  mas_sources(cu kernels/cuda/*.cu)
-  mas_sources(shim tests/cudahost/shim_*.cpp tests/cudahost/shim_*.S)
-  set_source_files_properties(${cu} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
-  add_library(${target} STATIC ${cu} ${shim} ${ARGN})
-  target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR}/tests/cudahost PRIVATE ${CMAKE_SOURCE_DIR}/kernels/cuda)
-  target_include_directories(${target} SYSTEM PRIVATE ${MAS_CUDA_INCLUDE})
-  # names of CUDA's and ours that shadow each other on purpose (struct fmt_info and fmt_info()), pragmas for nvcc
-  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-shadow -Wno-unknown-pragmas>)
-  target_link_libraries(${target} PUBLIC kernels Threads::Threads)
-endfunction()
-
 if(MAS_HAVE_CUDAHOST)
-  mas_cudahost(kernels_cudahost)
-  set(MAS_HAVE_CUDAHOST_SUMMARY "on")
+  cushim_library(kernels_cudahost plain ${cuda_src})
+  target_link_libraries(kernels PUBLIC kernels_cudahost)
 endif()

@@ -8,6 +8,17 @@ namespace CU_NS
 static const int OLDEST_CC = 80; /* cp.async, mma.m16n8k16, bf16 */
 static const double MIB = 1048576.0;
 
+/* How the kernels of a host build were compiled, so that a test knows what it runs. */
+#if defined(__CUDACC__)
+#define FLAVOUR ""
+#elif defined(CUSHIM_RACE)
+#define FLAVOUR ", race"
+#elif defined(__SANITIZE_ADDRESS__)
+#define FLAVOUR ", asan"
+#else
+#define FLAVOUR ", plain"
+#endif
+
 static struct device_cuda *self(struct device *d)
 {
     return reinterpret_cast<struct device_cuda *>(d);
@@ -253,8 +264,8 @@ static int device_describe(struct device_cuda *d, struct err *e)
     if (cc < OLDEST_CC)
         FAIL(e, ERR_NODEV, "GPU %d (%.80s) is sm_%d; the kernels need sm_%d", d->index, p.name, cc,
              OLDEST_CC);
-    snprintf(d->dev.name, sizeof d->dev.name, "%.72s, %d SMs, %.1f GiB, sm_%d", p.name,
-             p.multiProcessorCount, (double)p.totalGlobalMem / (1024 * MIB), cc);
+    snprintf(d->dev.name, sizeof d->dev.name, "%.72s, %d SMs, %.1f GiB, sm_%d%s", p.name,
+             p.multiProcessorCount, (double)p.totalGlobalMem / (1024 * MIB), cc, FLAVOUR);
     return 0;
 }
 

@@ -260,7 +260,7 @@ static int ops_cuda_record_end(struct ops *ops, struct stream *s, uint64_t key, 
     if (!c->recording)
         FAIL(e, ERR_BUG, "record_end: no recording is under way");
     c->recording = false;
-    TRY(device_cuda_use(&c->dev, e));
+    (void)cudaSetDevice(c->dev.index); /* whatever happens, the stream leaves its capture */
     CU_TRY(e, cudaStreamEndCapture(device_cuda_stream(&c->dev, s), &graph));
     cudaError_t instantiate = key ? cudaGraphInstantiate(&exec, graph, 0) : cudaSuccess;
     (void)cudaGraphDestroy(graph);

@@ -136,6 +136,24 @@ __device__ __forceinline__ void grid_sync()
     cooperative_groups::this_grid().sync();
 }
 
+/* As cp_async16_zfill, for the first n of the 16 bytes, 0 <= n <= 16; g is aligned all the same.
+ * [cp.async] */
+__device__ __forceinline__ void cp_async16_part(void *s, const void *g, int n)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(ptx_shared(s)), "l"(g), "r"(n)
+                 : "memory");
+}
+
+/* As mma_m16n8k32_s8 with k = 16: a[i] = rows g + 8 i, columns 4 t .. + 3; b = rows 4 t .. + 3,
+ * column g. [mma.m16n8k16] */
+__device__ __forceinline__ void mma_m16n8k16_s8(int (&d)[4], const uint32_t (&a)[2], uint32_t b)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+                 "{%0,%1,%2,%3};"
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(b));
+}
+
 } /* namespace CU_NS */
 #endif
 

@@ -12,6 +12,7 @@ namespace CU_NS {
 enum { WARP_SIZE = 32 };
 static const unsigned WARP_ALL = 0xffffffffu;
 
+#if defined(__CUDACC__)
 __device__ __forceinline__ float warp_sum(float v)
 {
 #pragma unroll
@@ -33,6 +34,10 @@ __device__ __forceinline__ float warp_max(float v)
         v = fmaxf(v, __shfl_xor_sync(WARP_ALL, v, o));
     return v;
 }
+#else
+using cushim::warp_max;
+using cushim::warp_sum;
+#endif
 
 /*
  * Over a block of THREADS threads (a multiple of 32), for all threads. `part` is shared memory for

@@ -35,7 +35,17 @@ expect 64 "bad --kv-type 'q4'" "${gen[@]}" -p x --kv-type q4
 expect 64 'unexpected argument' "${gen[@]}" x
 expect 66 '/no/such/file' "${gen[@]}" -f /no/such/file
 expect 66 '/no/such.gguf' "$MAS" generate -m /no/such.gguf -p x
-expect 69 'CUDA' "${gen[@]}" -p x --backend cuda
+expect 69 'cannot use backend cuda (use auto, cpu or ref)' "${gen[@]}" -p x --backend cuda --device 63
+expect 64 "bad --device '-1'" "${gen[@]}" -p x --device -1
+expect 64 "bad --vram 'much'" "${gen[@]}" -p x --vram much
+# The CUDA kernels run by the CPU, where the build has them.
+if "${gen[@]}" -p hello -n 4 --backend cudahost >"$dir/host" 2>"$dir/why"; then
+    [ -s "$dir/host" ] || { echo "FAILED: cudahost says nothing"; failed=1; }
+    expect 64 'on the device; lower --ctx' "${gen[@]}" -p x --backend cudahost --vram 1MiB
+    expect 69 'no GPU 3' "${gen[@]}" -p x --backend cudahost --device 3
+else
+    grep -q "CUDA's headers were not found" "$dir/why" || { echo "FAILED: $(cat "$dir/why")"; failed=1; }
+fi
 expect 64 "unknown instruction set 'neon'" "${gen[@]}" -p x --isa neon
 expect 65 'exceeds the context of 64' "${gen[@]}" -p hello -n 60 --ctx 64
 expect 0 '' "${gen[@]}" -p '' -n 1 # BOS alone is a prompt

@@ -97,6 +97,7 @@ void launch_kernel(const char *name, bool cooperative, void (*kernel)(P...), dim
                    size_t smem, cudaStream_t stream, A &&...a)
 {
     static_assert((std::is_trivially_copyable<P>::value && ...), "kernel parameters are plain data");
+    static_assert((sizeof(P) + ... + 0) <= 4096, "kernel parameters take at most 4 KiB");
     using Args = call_args<std::remove_const_t<P>...>;
     Args args{kernel, std::tuple<std::remove_const_t<P>...>(static_cast<P>(a)...)};
     struct kernel_call call = {};
@@ -282,7 +283,9 @@ template <class T> unsigned __match_all_sync(unsigned mask, T v, int *pred, CUSH
 }
 
 namespace cushim {
-enum reduction { RED_ADD, RED_MAX_S, RED_MIN_S, RED_MAX_U, RED_MIN_U, RED_OR, RED_AND, RED_XOR };
+enum reduction {
+    RED_ADD, RED_MAX_S, RED_MIN_S, RED_MAX_U, RED_MIN_U, RED_OR, RED_AND, RED_XOR, RED_SUM_F, RED_MAX_F
+};
 }
 #define CUSHIM_REDUCE(name, T, op)                                                                \
     inline T __reduce_##name##_sync(unsigned mask, T v, CUSHIM_SITE)                              \
@@ -300,6 +303,22 @@ CUSHIM_REDUCE(or, unsigned, RED_OR)
 CUSHIM_REDUCE(and, unsigned, RED_AND)
 CUSHIM_REDUCE(xor, unsigned, RED_XOR)
 #undef CUSHIM_REDUCE
+
+/* Twins of warp.cuh: the same xor tree 16, 8, 4, 2, 1, in one wait instead of five. */
+namespace cushim {
+inline float warp_sum(float v, CUSHIM_SITE)
+{
+    return from_bits<float>(warp_collective(REDUCE, RED_SUM_F, 0xffffffffu, to_bits(v), 0, CUSHIM_AT));
+}
+inline float warp_max(float v, CUSHIM_SITE)
+{
+    return from_bits<float>(warp_collective(REDUCE, RED_MAX_F, 0xffffffffu, to_bits(v), 0, CUSHIM_AT));
+}
+inline int warp_sum(int v, CUSHIM_SITE)
+{
+    return __reduce_add_sync(0xffffffffu, v, file_, line_);
+}
+} /* namespace cushim */
 
 /* ---- atomics: threads change only at synchronising operations, so plain code is atomic ---------- */
 

@@ -94,4 +94,17 @@ inline void grid_sync(CUSHIM_SITE)
     cushim::grid_barrier(CUSHIM_AT);
 }
 
+inline void cp_async16_part(void *s, const void *g, int n, CUSHIM_SITE)
+{
+    if (n < 0 || n > 16)
+        cushim::kernel_trap("cp.async of less than 0 or more than 16 bytes", CUSHIM_AT);
+    cushim::cp_async(s, g, (unsigned)n, CUSHIM_AT);
+}
+/* The other half of k is zero. */
+inline void mma_m16n8k16_s8(int (&d)[4], const uint32_t (&a)[2], uint32_t b, CUSHIM_SITE)
+{
+    const uint32_t a4[4] = {a[0], a[1], 0, 0}, b2[2] = {b, 0};
+    cushim::mma(cushim::MMA_S8, a4, b2, d, CUSHIM_AT);
+}
+
 #endif

@@ -280,7 +280,9 @@ static void run_work(const struct work &w)
         if (w.dir == cudaMemcpyDeviceToHost)
             race_host_reads(src, w.bytes);
         memmove(w.dst, src, w.bytes);
-        if (w.dir != cudaMemcpyDeviceToHost)
+        if (w.dir == cudaMemcpyDeviceToDevice)
+            race_device_copied(w.dst, src, w.bytes);
+        else if (w.dir == cudaMemcpyHostToDevice)
             race_host_wrote(w.dst, w.bytes);
         break;
     }

@@ -8,21 +8,13 @@
 #include <cstdlib>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef CUSHIM_ASAN
 #include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#define WITH_ASAN 1
 #endif
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#define WITH_TSAN 1
-#endif
-
-extern "C" void cushim_switch(void **save_sp, void *to_sp);
 
 namespace cushim {
 
-#ifdef WITH_ASAN
+#ifdef CUSHIM_ASAN
 static const size_t STACK = 256 * 1024; /* redzones around every local */
 #else
 static const size_t STACK = 128 * 1024; /* a CUDA thread's own default is 1 KiB of local memory */
@@ -33,7 +25,7 @@ static struct fiber *fibers, *free_fibers; /* all, and those parked */
 
 static void fiber_entry(void)
 {
-#ifdef WITH_ASAN
+#ifdef CUSHIM_ASAN
     const void *bottom;
     size_t size;
     __sanitizer_finish_switch_fiber(nullptr, &bottom, &size);
@@ -78,7 +70,7 @@ static struct fiber *fiber_new(void)
     }
     f->stack = static_cast<char *>(m) + GUARD;
     f->size = STACK;
-#ifdef WITH_TSAN
+#ifdef CUSHIM_TSAN
     f->tsan = __tsan_create_fiber(0);
 #endif
     fiber_prepare(f, made++);
@@ -107,30 +99,12 @@ void fiber_abandon_all(void)
     free_fibers = nullptr;
     unsigned i = 0;
     for (struct fiber *f = fibers; f; f = f->next) {
-#ifdef WITH_ASAN
+#ifdef CUSHIM_ASAN
         __asan_unpoison_memory_region(f->stack, f->size);
 #endif
         fiber_prepare(f, i++);
         fiber_give(f);
     }
-}
-
-void fiber_switch(struct fiber *from, struct fiber *to)
-{
-    G.stats.switches++;
-    G.prev = from;
-#ifdef WITH_ASAN
-    __sanitizer_start_switch_fiber(&from->fake, to->stack, to->size);
-#endif
-#ifdef WITH_TSAN
-    if (!from->stack)
-        from->tsan = __tsan_get_current_fiber();
-    __tsan_switch_to_fiber(to->tsan, 0);
-#endif
-    cushim_switch(&from->sp, to->sp);
-#ifdef WITH_ASAN
-    __sanitizer_finish_switch_fiber(from->fake, nullptr, nullptr);
-#endif
 }
 
 } /* namespace cushim */

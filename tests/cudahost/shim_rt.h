@@ -18,6 +18,17 @@
 
 #include <string>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#define CUSHIM_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#define CUSHIM_TSAN 1
+#endif
+
+extern "C" void cushim_switch(void **save_sp, void *to_sp); /* shim_switch.S */
+
 namespace cushim {
 
 enum { WARP = 32, MAX_THREADS = 1024, MAX_WARPS = 32, MAX_BARRIERS = 16, MAX_PIECES = 64 };
@@ -35,7 +46,6 @@ struct fiber {
 struct fiber *fiber_take(void);        /* one whose first switch, or next one, goes on in fiber_main's loop */
 void fiber_give(struct fiber *f);      /* parked in its loop: may be taken again */
 void fiber_abandon_all(void);          /* every fiber starts anew: a kernel was given up */
-void fiber_switch(struct fiber *from, struct fiber *to);
 void fiber_main(void); /* the loop every fiber runs; defined by the scheduler */
 
 /* ---- the machine -------------------------------------------------------------------------------- */
@@ -73,8 +83,10 @@ struct warp {
     uint64_t v[WARP];                            /* operands and results of a collective */
     uint8_t src[WARP];
     struct thread *t; /* its first thread */
-    /* race checker: vector clock of the block's warps, number of warp-wide orderings so far */
-    uint32_t clock[MAX_WARPS], epoch;
+#ifdef CUSHIM_RACE
+    uint32_t clock[MAX_WARPS];        /* how far the warp has seen each warp of its block */
+    uint32_t lane_clock[WARP][WARP]; /* [l][k]: how far lane l has seen lane k */
+#endif
 };
 
 struct barrier {
@@ -129,6 +141,26 @@ struct machine {
 };
 extern struct machine G;
 
+/* Leaves `from` until somebody switches to it. Inlined: a return behind a switch is mispredicted, so the
+ * fewer frames lie between a kernel and the switch the better. */
+inline __attribute__((always_inline)) void fiber_switch(struct fiber *from, struct fiber *to)
+{
+    G.stats.switches++;
+#ifdef CUSHIM_ASAN
+    G.prev = from;
+    __sanitizer_start_switch_fiber(&from->fake, to->stack, to->size);
+#endif
+#ifdef CUSHIM_TSAN
+    if (!from->stack)
+        from->tsan = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(to->tsan, 0);
+#endif
+    cushim_switch(&from->sp, to->sp);
+#ifdef CUSHIM_ASAN
+    __sanitizer_finish_switch_fiber(from->fake, nullptr, nullptr);
+#endif
+}
+
 inline struct thread *current(void)
 {
     return static_cast<struct thread *>(cur);
@@ -166,6 +198,7 @@ void *race_alloc(size_t bytes, size_t align, bool shared_mem);
 void race_free(void *p);
 void race_host_wrote(const void *p, size_t n);
 void race_host_reads(const void *p, size_t n);
+void race_device_copied(void *dst, const void *src, size_t n);
 void race_fresh(void *p, size_t n);             /* a shared array starts over */
 void race_async(void *p, unsigned n, bool start);
 void race_note(const void *p, unsigned n, bool write, struct site at);
@@ -175,12 +208,16 @@ void race_block(struct block *b);
 void race_barrier(struct block *b, unsigned warps);
 void race_grid_barrier(void);
 void race_fence(void);
-void race_warp_order(struct warp *w); /* the warp's lanes have met */
+/* The lanes have met; memory: and see each other's accesses (__syncwarp). */
+void race_warp_order(struct warp *w, unsigned lanes, bool memory);
 #else
 inline void race_host_wrote(const void *, size_t)
 {
 }
 inline void race_host_reads(const void *, size_t)
+{
+}
+inline void race_device_copied(void *, const void *, size_t)
 {
 }
 inline void race_fresh(void *, size_t)
@@ -210,7 +247,7 @@ inline void race_grid_barrier(void)
 inline void race_fence(void)
 {
 }
-inline void race_warp_order(struct warp *)
+inline void race_warp_order(struct warp *, unsigned, bool)
 {
 }
 #endif

@@ -92,21 +92,29 @@ static unsigned pick_bit(unsigned m)
     return (unsigned)__builtin_ctz(m);
 }
 
-static struct thread *pick(struct block *b, struct warp *w)
+static struct thread *pick_warp(struct block *b)
 {
-    if (w && w->run && G.order != CUSHIM_RANDOM)
-        return w->t + pick_bit(w->run);
     unsigned ready = 0;
     for (unsigned i = 0; i < b->n_warp; i++)
         ready |= (unsigned)(b->warp[i].run != 0) << i;
     if (!ready)
         return nullptr;
-    w = &b->warp[pick_bit(ready)];
+    struct warp *w = &b->warp[pick_bit(ready)];
     return w->t + pick_bit(w->run);
 }
 
+/* The next thread of warp w, or of another warp when it has none; at random: of any. */
+static inline struct thread *pick(struct block *b, struct warp *w)
+{
+    if (w->run && G.order == CUSHIM_FORWARD)
+        return w->t + __builtin_ctz(w->run);
+    if (w->run && G.order == CUSHIM_REVERSE)
+        return w->t + (31 - __builtin_clz(w->run));
+    return pick_warp(b);
+}
+
 /* The fiber on which t goes on. */
-static struct fiber *resume(struct thread *t)
+static inline struct fiber *resume(struct thread *t)
 {
     if (!t->fiber)
         t->fiber = fiber_take();
@@ -116,7 +124,7 @@ static struct fiber *resume(struct thread *t)
 
 /* The current thread has said what it waits for (or may go on at once): lets the next one run. Comes
  * back when the current one is picked again. */
-static void reschedule(void)
+static inline __attribute__((always_inline)) void reschedule(void)
 {
     struct thread *me = current();
     struct thread *next = G.failed ? nullptr : pick(me->block, me->warp);
@@ -260,9 +268,7 @@ static void collective_check(struct warp *w, struct thread *t)
     w->run |= part;
     if (!w->wait)
         w->mixed = false;
-    if (op.kind == SYNCWARP && part == (w->lanes & ~w->exited))
-        w->epoch++;
-    race_warp_order(w);
+    race_warp_order(w, part, op.kind == SYNCWARP);
 }
 
 uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint64_t v, unsigned src,
@@ -303,7 +309,7 @@ static void thread_exit(struct thread *t)
     b->live--;
     G.stats.threads++;
     if (w->exited == w->lanes)
-        race_warp_order(w);
+        race_warp_order(w, 0, false);
     for (unsigned m = w->wait; m; m &= m - 1) {
         unsigned lane = (unsigned)__builtin_ctz(m);
         if (w->wait >> lane & 1)
@@ -428,7 +434,7 @@ static void report_deadlock(const struct block *b)
 /* Runs the block's threads until none can go on. True: some have run. */
 static bool block_run(struct block *b)
 {
-    struct thread *t = pick(b, nullptr);
+    struct thread *t = pick_warp(b);
     if (!t)
         return false;
     G.block = b;

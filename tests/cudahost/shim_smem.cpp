@@ -185,7 +185,7 @@ void cp_async(void *dst, const void *src, unsigned bytes, struct site at)
     if (!shared_holds(t->block, dst, 16))
         kernel_fail("cp.async at %s:%d: destination %p is not inside shared memory", file_name(at.file),
                     at.line, dst);
-    if (bytes && shared_holds(t->block, src, 16))
+    if (bytes && shared_holds(t->block, src, bytes))
         kernel_fail("cp.async at %s:%d: the source is in shared memory", file_name(at.file), at.line);
     if (t->n_copy == t->cap_copy) {
         t->cap_copy = t->cap_copy ? 2 * t->cap_copy : 16;
@@ -217,12 +217,10 @@ void cp_wait(unsigned groups_left)
             continue;
         }
         race_async(c.dst, 16, false);
-        if (c.bytes) {
-            race_note(c.src, 16, false, c.at);
-            memcpy(c.dst, c.src, 16);
-        } else {
-            memset(c.dst, 0, 16);
-        }
+        if (c.bytes)
+            race_note(c.src, c.bytes, false, c.at);
+        memcpy(c.dst, c.src, c.bytes);
+        memset(static_cast<char *>(c.dst) + c.bytes, 0, 16 - c.bytes);
         race_note(c.dst, 16, true, c.at);
     }
     t->n_copy = keep;

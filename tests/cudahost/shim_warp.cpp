@@ -55,8 +55,29 @@ static void match(struct warp *w, const struct lane_op *op, unsigned part)
     w->v[l] = r[l];
 }
 
+/* The xor tree over all 32 lanes, as warp.cuh's shuffles make it: every lane gets the same bits. */
+template <class F> static void reduce_tree(struct warp *w, F f)
+{
+    float v[WARP];
+    for (unsigned l = 0; l < WARP; l++)
+        v[l] = from_bits<float>(w->v[l]);
+    for (unsigned o = WARP / 2; o; o >>= 1)
+        for (unsigned l = 0; l < o; l++)
+            v[l] = f(v[l], v[l + o]);
+    for (unsigned l = 0; l < WARP; l++)
+        w->v[l] = to_bits(v[0]);
+}
+
 static void reduce(struct warp *w, const struct lane_op *op, unsigned part)
 {
+    if (op->tag >= RED_SUM_F) {
+        if (part != 0xffffffffu)
+            return kernel_fail("reduction at %s:%d by an incomplete warp (live lanes %08x)",
+                               file_name(op->at.file), op->at.line, part);
+        if (op->tag == RED_SUM_F)
+            return reduce_tree(w, [](float a, float b) { return a + b; });
+        return reduce_tree(w, [](float a, float b) { return fmaxf(a, b); });
+    }
     uint32_t r = (uint32_t)w->v[__builtin_ctz(part)];
     FOR_LANES(l, part & (part - 1))
     {
@@ -123,13 +144,46 @@ static void load_tiles(struct warp *w, const struct lane_op *op)
 
 /* ---- mma: D (16, 8) += A (16, K) B (K, 8) --------------------------------------------------------- */
 
+typedef float row_f32 __attribute__((vector_size(32)));
+
+struct tiles { /* all in f32: exact for the element types, and so are the sums of int8 products (< 2^24) */
+    float a[16][32];
+    row_f32 b[32], d[16];
+};
+
+/* Adds in ascending k; the hardware's order within an mma is not defined. */
+__attribute__((always_inline)) static inline void multiply_tiles(struct tiles *x, int k_end)
+{
+    for (int i = 0; i < 16; i++) {
+        row_f32 sum = x->d[i];
+        for (int k = 0; k < k_end; k++)
+            sum += x->a[i][k] * x->b[k];
+        x->d[i] = sum;
+    }
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void multiply_avx2(struct tiles *x, int k_end)
+{
+    multiply_tiles(x, k_end);
+}
+#endif
+
+static void multiply(struct tiles *x, int k_end)
+{
+#if defined(__x86_64__)
+    static const bool avx2 = __builtin_cpu_supports("avx2");
+    if (avx2)
+        return multiply_avx2(x, k_end); /* the same operations, eight at a time */
+#endif
+    multiply_tiles(x, k_end);
+}
+
 static float of_f16(uint32_t h)
 {
-    static float table[65536];
-    if (table[0x3c00] == 0.0f)
-        for (unsigned i = 0; i < 65536; i++)
-            table[i] = __half2float(__ushort_as_half((unsigned short)i));
-    return table[h & 0xffff];
+    float f = __uint_as_float((h & 0x7fff) << 13) * 0x1p112f; /* rebias; exact for subnormals too */
+    uint32_t u = __float_as_uint(f) | ((h & 0x7c00) == 0x7c00 ? 0x7f800000u : 0);
+    return __uint_as_float(u | (h & 0x8000) << 16);
 }
 
 static float of_bf16(uint32_t h)
@@ -137,54 +191,49 @@ static float of_bf16(uint32_t h)
     return __uint_as_float(h << 16);
 }
 
-/* The products are exact in f32; they are added in ascending k (the hardware's order is not defined). */
 template <float (*CONVERT)(uint32_t)> static void mma_k16(struct warp *w)
 {
-    float a[16][16], b[16][8], d[16][8];
+    struct tiles x;
     for (unsigned l = 0; l < WARP; l++) {
         const struct mma_lane *in = reinterpret_cast<const struct mma_lane *>(w->v[l]);
         const float *c = static_cast<const float *>(in->d);
         unsigned g = l / 4, t = l % 4;
-        for (unsigned i = 0; i < 8; i++)
-            a[g + 8 * (i / 2 % 2)][t * 2 + i % 2 + 8 * (i / 4)] = CONVERT(in->a[i / 2] >> 16 * (i % 2));
-        for (unsigned i = 0; i < 4; i++)
-            b[t * 2 + i % 2 + 8 * (i / 2)][g] = CONVERT(in->b[i / 2] >> 16 * (i % 2));
-        for (unsigned i = 0; i < 4; i++)
-            d[g + 8 * (i / 2)][t * 2 + i % 2] = c[i];
+        for (unsigned i = 0; i < 4; i++) {
+            float *at = &x.a[g + 8 * (i % 2)][t * 2 + 8 * (i / 2)];
+            at[0] = CONVERT(in->a[i]);
+            at[1] = CONVERT(in->a[i] >> 16);
+            x.d[g + 8 * (i / 2)][t * 2 + i % 2] = c[i];
+        }
+        for (unsigned i = 0; i < 2; i++) {
+            x.b[t * 2 + 8 * i][g] = CONVERT(in->b[i]);
+            x.b[t * 2 + 8 * i + 1][g] = CONVERT(in->b[i] >> 16);
+        }
     }
-    for (int i = 0; i < 16; i++)
-        for (int k = 0; k < 16; k++)
-            for (int j = 0; j < 8; j++)
-                d[i][j] += a[i][k] * b[k][j];
+    multiply(&x, 16);
     for (unsigned l = 0; l < WARP; l++) {
         float *out = static_cast<float *>(reinterpret_cast<const struct mma_lane *>(w->v[l])->d);
         for (unsigned i = 0; i < 4; i++)
-            out[i] = d[l / 4 + 8 * (i / 2)][l % 4 * 2 + i % 2];
+            out[i] = x.d[l / 4 + 8 * (i / 2)][l % 4 * 2 + i % 2];
     }
 }
 
 static void mma_s8_k32(struct warp *w)
 {
-    int32_t a[16][32], b[32][8], d[16][8];
+    struct tiles x;
+    memset(x.d, 0, sizeof x.d);
     for (unsigned l = 0; l < WARP; l++) {
         const struct mma_lane *in = reinterpret_cast<const struct mma_lane *>(w->v[l]);
-        const int *c = static_cast<const int *>(in->d);
         unsigned g = l / 4, t = l % 4;
         for (unsigned i = 0; i < 16; i++)
-            a[g + 8 * (i / 4 % 2)][t * 4 + i % 4 + 16 * (i / 8)] = (int8_t)(in->a[i / 4] >> 8 * (i % 4));
+            x.a[g + 8 * (i / 4 % 2)][t * 4 + i % 4 + 16 * (i / 8)] = (int8_t)(in->a[i / 4] >> 8 * (i % 4));
         for (unsigned i = 0; i < 8; i++)
-            b[t * 4 + i % 4 + 16 * (i / 4)][g] = (int8_t)(in->b[i / 4] >> 8 * (i % 4));
-        for (unsigned i = 0; i < 4; i++)
-            d[g + 8 * (i / 2)][t * 2 + i % 2] = c[i];
+            x.b[t * 4 + i % 4 + 16 * (i / 4)][g] = (int8_t)(in->b[i / 4] >> 8 * (i % 4));
     }
-    for (int i = 0; i < 16; i++)
-        for (int k = 0; k < 32; k++)
-            for (int j = 0; j < 8; j++)
-                d[i][j] = (int32_t)((uint32_t)d[i][j] + (uint32_t)(a[i][k] * b[k][j]));
+    multiply(&x, 32);
     for (unsigned l = 0; l < WARP; l++) {
         int *out = static_cast<int *>(reinterpret_cast<const struct mma_lane *>(w->v[l])->d);
-        for (unsigned i = 0; i < 4; i++)
-            out[i] = d[l / 4 + 8 * (i / 2)][l % 4 * 2 + i % 2];
+        for (unsigned i = 0; i < 4; i++) /* wraps */
+            out[i] = (int)((unsigned)out[i] + (unsigned)(int)x.d[l / 4 + 8 * (i / 2)][l % 4 * 2 + i % 2]);
     }
 }
 

@@ -6,6 +6,9 @@
 #include "serve.h"
 #include "test.h"
 
+/* Failures after which everything went well: questions whose answer is not needed (is the stream idle?). */
+static long swallowed;
+
 static struct engine_options small(void)
 {
     struct engine_options o = serve_options();
@@ -32,8 +35,8 @@ static int serve(struct engine *en, struct err *e)
     return rc;
 }
 
-/* 0: nothing failed. Otherwise the failure was clean. */
-static int open_serve_close(long n, bool once)
+/* The n-th call of opening, serving and closing fails. False when there were fewer calls. */
+static bool open_serve_close(long n, bool once)
 {
     struct engine_options o = small();
     struct engine *en = NULL;
@@ -45,7 +48,7 @@ static int open_serve_close(long n, bool once)
         if (rc < 0) { /* dead: the same error for everyone who comes later */
             struct err again = {0};
             int rc2 = serve(en, &again);
-            if (rc2 >= 0 || !strstr(again.msg, "the engine stopped after an error"))
+            if (rc2 >= 0 || !strstr(again.msg, e.msg))
                 fail_msg("call %ld %s: the engine goes on after \"%s\" with %d \"%s\"", n,
                          once ? "once" : "and later", e.msg, rc2, again.msg);
         }
@@ -53,22 +56,27 @@ static int open_serve_close(long n, bool once)
     }
     if (rc < 0 && !e.msg[0])
         fail_msg("call %ld: failed without a word", n);
+    bool reached = cushim_calls() >= n;
     cushim_fail_at(0, 1);
     if (cushim_live(NULL) != 0)
         fail_msg("call %ld %s: %zu objects are left after \"%s\"", n, once ? "once" : "and later",
                  cushim_live(NULL), e.msg);
     cushim_reset();
-    return rc;
+    if (rc < 0 && !reached)
+        fail_msg("failed with \"%s\" although no call did", e.msg);
+    swallowed += reached && rc == 0;
+    return reached;
 }
 
 static void every_failure_is_clean(bool once)
 {
     long n = 1;
-    while (open_serve_close(n, once) < 0)
+    swallowed = 0;
+    while (open_serve_close(n, once))
         n++;
-    print_message("%ld calls failed, %s\n", n - 1, once ? "one at a time" : "each with all after it");
-    assert_true(n > 100);
-    assert_int_equal(open_serve_close(0, true), 0); /* and without failures it works */
+    print_message("%ld calls failed, %s; %ld of them did not matter\n", n - 1,
+                  once ? "one at a time" : "each with all after it", swallowed);
+    assert_true(n > 300);
 }
 
 static void a_call_that_fails_once(void **state)

@@ -1,0 +1,122 @@
+/*
+ * embed: y[r] = decode(table[id[r]])
+ *
+ * Shapes: table (n_vocab, n_embd) in any format, id (n_row), y (n_row, n_embd) f32.
+ * Moves n_row * (row_bytes + 4 n_embd) bytes: 512 rows of 4096 Q4_K 9.6 MB, a decode step 19 KB; bound
+ * by the launch for all but long prompts. Floor: the stores, at the card's bandwidth.
+ *
+ * One variant, `gather`: a thread decodes 8 neighbouring elements with the scalar decoder of
+ * kernels/quant, so that there is one decode per format and the numbers are its bits; it stores 16
+ * bytes at a time. The loads are bytes and not 16 at once: neighbouring threads take neighbouring
+ * bytes, a block of weights is one or two lines of L1, and the stores are 4 to 7 times the loads.
+ * Not measured: there was no GPU. Numerics: exact, bit for bit fmt_<x>_decode.
+ */
+#include "ctx.cuh"
+
+extern "C" {
+#include "fmt_q4_0.h"
+#include "fmt_q4_k.h"
+#include "fmt_q5_k.h"
+#include "fmt_q6_k.h"
+#include "fmt_q8_0.h"
+}
+
+namespace CU_NS
+{
+
+static constexpr int EMBED_THREADS = 128, EMBED_RUN = 8;
+
+struct embed_job {
+    const uint8_t *table;
+    const int32_t *id;
+    float *y;
+    size_t row_bytes;
+    int64_t n;
+    int wide; /* rows of y begin at multiples of 16 bytes and are whole runs long */
+};
+
+/* Element i of a row. */
+template <enum fmt F> __device__ __forceinline__ float embed_value(const uint8_t *row, int64_t i)
+{
+    const int k = (int)(i % 256), k32 = (int)(i % 32);
+    if constexpr (F == FMT_F32) {
+        return reinterpret_cast<const float *>(row)[i];
+    } else if constexpr (F == FMT_F16) {
+        return vec_half(reinterpret_cast<const uint16_t *>(row)[i]);
+    } else if constexpr (F == FMT_BF16) {
+        return vec_bf16(reinterpret_cast<const uint16_t *>(row)[i]);
+    } else if constexpr (F == FMT_Q4_0) {
+        const struct fmt_q4_0 *b = reinterpret_cast<const struct fmt_q4_0 *>(row) + i / 32;
+        return fmt_q4_0_value(b, vec_half(b->d), k32);
+    } else if constexpr (F == FMT_Q8_0) {
+        const struct fmt_q8_0 *b = reinterpret_cast<const struct fmt_q8_0 *>(row) + i / 32;
+        return fmt_q8_0_value(b, vec_half(b->d), k32);
+    } else if constexpr (F == FMT_Q4_K) {
+        const struct fmt_q4_k *b = reinterpret_cast<const struct fmt_q4_k *>(row) + i / 256;
+        return fmt_q4_k_value(b, vec_half(b->d), vec_half(b->dmin), k);
+    } else if constexpr (F == FMT_Q5_K) {
+        const struct fmt_q5_k *b = reinterpret_cast<const struct fmt_q5_k *>(row) + i / 256;
+        return fmt_q5_k_value(b, vec_half(b->d), vec_half(b->dmin), k);
+    } else {
+        static_assert(F == FMT_Q6_K, "a format without a case");
+        const struct fmt_q6_k *b = reinterpret_cast<const struct fmt_q6_k *>(row) + i / 256;
+        return fmt_q6_k_value(b, vec_half(b->d), k);
+    }
+}
+
+template <enum fmt F>
+__global__ void __launch_bounds__(EMBED_THREADS) k_embed_gather(const struct embed_job a)
+{
+    const int64_t i = ((int64_t)blockIdx.y * EMBED_THREADS + threadIdx.x) * EMBED_RUN;
+    if (i >= a.n)
+        return;
+    const uint8_t *row = a.table + (size_t)a.id[blockIdx.x] * a.row_bytes;
+    float *y = a.y + (size_t)blockIdx.x * (size_t)a.n + i;
+    if (a.wide) {
+        float v[EMBED_RUN];
+#pragma unroll
+        for (int k = 0; k < EMBED_RUN; k++)
+            v[k] = embed_value<F>(row, i + k);
+        reinterpret_cast<float4 *>(y)[0] = make_float4(v[0], v[1], v[2], v[3]);
+        reinterpret_cast<float4 *>(y)[1] = make_float4(v[4], v[5], v[6], v[7]);
+        return;
+    }
+    for (int k = 0; k < EMBED_RUN && i + k < a.n; k++)
+        y[k] = embed_value<F>(row, i + k);
+}
+
+int cuda_embed_gather(struct cuda_ctx *, cudaStream_t s, const struct embed_args *a, struct err *e)
+{
+    const struct tensor *t = a->table;
+    const int64_t n = tensor_cols(t),
+                  parts = (n + EMBED_THREADS * EMBED_RUN - 1) / (EMBED_THREADS * EMBED_RUN);
+    const size_t unit = t->fmt == FMT_F32 ? 4 : 2;
+    if (parts > 65535)
+        FAIL(e, ERR_BUG, "embed: a row has %lld elements, limit %d", (long long)n,
+             65535 * EMBED_THREADS * EMBED_RUN);
+    if ((uintptr_t)t->data % unit || t->row_bytes % unit)
+        FAIL(e, ERR_BUG, "embed: table at %p with rows %zu bytes apart; must be multiples of %zu",
+             t->data, t->row_bytes, unit);
+    struct embed_job j = {};
+    j.table = static_cast<const uint8_t *>(t->data);
+    j.id = a->id;
+    j.y = a->y;
+    j.row_bytes = t->row_bytes;
+    j.n = n;
+    j.wide = n % EMBED_RUN == 0 && (uintptr_t)a->y % 16 == 0;
+    const dim3 grid((unsigned)a->n_row, (unsigned)parts);
+    switch (t->fmt) {
+#define X(NAME, lower, id, elems, bytes)                                                           \
+    case FMT_##NAME:                                                                               \
+        LAUNCH((k_embed_gather<FMT_##NAME>), grid, EMBED_THREADS, 0, s, j);                        \
+        break;
+#include "formats.def"
+#undef X
+    default:
+        FAIL(e, ERR_BUG, "embed: no kernel for format %d", (int)t->fmt);
+    }
+    CU_LAUNCHED(e, "embed_gather");
+    return 0;
+}
+
+} // namespace CU_NS

@@ -1,0 +1,216 @@
+/*
+ * matmul: what one call becomes: x is quantised once in each form that its matrices want, then each
+ * format present is one launch over all its matrices. The kernels, with their floors and ladders:
+ *
+ *   matmul_quantise.cu  x in 8 bits
+ *   matmul_matvec.cu    quantised weights, dp4a: few rows, or all
+ *   matmul_mma.cu       quantised weights, tensor cores: more than 8 rows
+ *   matmul_float.cu     F32, F16, BF16 weights
+ *
+ * Variants of a call (variants.def): `matvec` and `mma`, which say what quantised matrices take; they
+ * agree bit for bit (matmul.cuh), so where one gives way to the other is a question of speed only.
+ */
+#include "matmul.cuh"
+
+namespace CU_NS
+{
+
+/* Elements per block of the quantised x that weights of this format meet, 0: x itself, -1: unknown */
+static int mm_x_block(enum fmt fmt)
+{
+    switch (fmt) {
+    case FMT_F32:
+    case FMT_F16:
+    case FMT_BF16:
+        return 0;
+    case FMT_Q4_0:
+    case FMT_Q8_0:
+        return 32;
+    case FMT_Q4_K:
+    case FMT_Q5_K:
+    case FMT_Q6_K:
+        return 256;
+    default:
+        return -1;
+    }
+}
+
+/* What a block's address and a row's length must be multiples of (matmul_block.cuh). */
+static size_t mm_alignment(enum fmt fmt)
+{
+    switch (fmt) {
+    case FMT_Q4_K:
+    case FMT_Q5_K:
+        return 16;
+    case FMT_F32:
+        return 4;
+    default:
+        return 2;
+    }
+}
+
+static int mm_check(const struct matmul_args *a, struct err *e)
+{
+    for (int i = 0; i < a->n_out; i++) {
+        const struct tensor *w = a->out[i].w;
+        const size_t unit = mm_alignment(w->fmt);
+        if (mm_x_block(w->fmt) < 0)
+            FAIL(e, ERR_BUG, "matmul: no kernel for %s", fmt_info(w->fmt)->name);
+        if (tensor_rows(w) > INT32_MAX / 4)
+            FAIL(e, ERR_BUG, "matmul: out[%d] has %lld rows, limit %d", i,
+                 (long long)tensor_rows(w), INT32_MAX / 4);
+        if ((uintptr_t)w->data % 16 || w->row_bytes % unit)
+            FAIL(e, ERR_BUG,
+                 "matmul: out[%d].w at %p with rows %zu bytes apart; must be multiples of 16 "
+                 "and %zu",
+                 i, w->data, w->row_bytes, unit);
+    }
+    if ((uintptr_t)a->x % 16)
+        FAIL(e, ERR_BUG, "matmul: x at %p must be a multiple of 16", (const void *)a->x);
+    if (a->n_in > INT32_MAX / 8) /* offsets within 8 rows of x are int */
+        FAIL(e, ERR_BUG, "matmul: n_in is %lld, limit %d", (long long)a->n_in, INT32_MAX / 8);
+    return 0;
+}
+
+static int64_t mm_chunks(int64_t n_in)
+{
+    return (n_in + MM_CHUNK - 1) / MM_CHUNK;
+}
+
+/* Both forms of x: the matrices of one call may want one each. */
+size_t cuda_matmul_scratch(const struct ops_limits *l)
+{
+    return 2 * (size_t)l->max_rows * (size_t)mm_chunks(l->max_in) * sizeof(struct mm_x);
+}
+
+static bool mm_wants(const struct matmul_args *a, int block)
+{
+    for (int i = 0; i < a->n_out; i++)
+        if (mm_x_block(a->out[i].w->fmt) == block)
+            return true;
+    return false;
+}
+
+/* Quantises x in the forms wanted; form[0] in blocks of 256, form[1] of 32. */
+static int mm_prepare(const struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
+                      struct mm_x *form[2], struct err *e)
+{
+    const size_t chunks = (size_t)a->n_row * (size_t)mm_chunks(a->n_in);
+    const bool wide = mm_wants(a, 256), narrow = mm_wants(a, 32);
+    void *scratch = NULL;
+    form[0] = form[1] = NULL;
+    if (wide || narrow)
+        TRY(cuda_ctx_scratch(cx, "matmul", ((size_t)wide + narrow) * chunks * sizeof(struct mm_x),
+                             &scratch, e));
+    form[0] = static_cast<struct mm_x *>(scratch);
+    form[1] = form[0] + (wide ? chunks : 0);
+    if (wide)
+        TRY(mm_launch_quantise(s, a->x, a->n_row, a->n_in, 256, form[0], e));
+    if (narrow)
+        TRY(mm_launch_quantise(s, a->x, a->n_row, a->n_in, 32, form[1], e));
+    return 0;
+}
+
+static struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_out *second)
+{
+    struct mm_matrix m = {};
+    m.w[0] = static_cast<const uint8_t *>(o->w->data);
+    m.row_bytes[0] = o->w->row_bytes;
+    m.bias[0] = o->bias;
+    if (second) {
+        m.w[1] = static_cast<const uint8_t *>(second->w->data);
+        m.row_bytes[1] = second->w->row_bytes;
+        m.bias[1] = second->bias;
+    }
+    m.y = o->y;
+    m.n_out = (int)tensor_rows(o->w);
+    return m;
+}
+
+struct mm_plan { /* of a call */
+    cudaStream_t s;
+    const struct matmul_args *a;
+    struct mm_x *form[2];
+    bool tensor_cores;
+};
+
+static int mm_launch(const struct mm_plan *p, enum fmt fmt, enum mm_epilogue epilogue,
+                     const struct mm_matrix *m, int n, struct err *e)
+{
+    const int block = mm_x_block(fmt);
+    struct mm_call c = {};
+    c.x = p->form[block == 32];
+    c.xf = p->a->x;
+    for (int i = 0; i < 3; i++)
+        c.m[i] = m[i < n ? i : 0];
+    c.n_row = p->a->n_row;
+    c.n_in = p->a->n_in;
+    c.n_chunk = (int)mm_chunks(c.n_in);
+    c.epilogue = epilogue;
+    if (!fmt_row_bytes(fmt, c.n_in, &c.row_used))
+        FAIL(e, ERR_BUG, "matmul: %lld elements are no row of %s", (long long)c.n_in,
+             fmt_info(fmt)->name);
+    if (block == 0)
+        return mm_launch_float(p->s, fmt, &c, n, e);
+    return p->tensor_cores ? mm_launch_mma(p->s, fmt, &c, n, e)
+                           : mm_launch_matvec(p->s, fmt, &c, n, e);
+}
+
+/* gate and up: as pairs of rows when they are alike, else one after the other. */
+static int mm_swiglu(const struct mm_plan *p, struct err *e)
+{
+    const struct matmul_out *gate = &p->a->out[0];
+    struct matmul_out up = p->a->out[1];
+    if (gate->w->fmt == up.w->fmt) {
+        const struct mm_matrix both = mm_matrix_of(gate, &up);
+        return mm_launch(p, gate->w->fmt, MM_SWIGLU, &both, 1, e);
+    }
+    up.y = gate->y;
+    const struct mm_matrix first = mm_matrix_of(gate, NULL), second = mm_matrix_of(&up, NULL);
+    TRY(mm_launch(p, gate->w->fmt, MM_STORE, &first, 1, e));
+    return mm_launch(p, up.w->fmt, MM_GATE, &second, 1, e);
+}
+
+static int mm_run(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
+                  bool tensor_cores, struct err *e)
+{
+    struct mm_plan p = {s, a, {NULL, NULL}, tensor_cores};
+    TRY(mm_check(a, e));
+    TRY(mm_prepare(cx, s, a, p.form, e));
+    if (a->epilogue == EPI_SWIGLU)
+        return mm_swiglu(&p, e);
+    const enum mm_epilogue epilogue = a->epilogue == EPI_ADD ? MM_ADD : MM_STORE;
+    bool done[3] = {false, false, false};
+    for (int i = 0; i < a->n_out; i++) {
+        struct mm_matrix m[3];
+        int n = 0;
+        for (int k = i; k < a->n_out; k++) {
+            if (done[k] || a->out[k].w->fmt != a->out[i].w->fmt)
+                continue;
+            m[n++] = mm_matrix_of(&a->out[k], NULL);
+            done[k] = true;
+        }
+        if (n)
+            TRY(mm_launch(&p, a->out[i].w->fmt, epilogue, m, n, e));
+    }
+    return 0;
+}
+
+int cuda_matmul_matvec(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
+                       struct err *e)
+{
+    return mm_run(cx, s, a, false, e);
+}
+
+int cuda_matmul_mma(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, struct err *e)
+{
+    return mm_run(cx, s, a, true, e);
+}
+
+/* Above the widest matvec, when there is anything for tensor cores. */
+bool cuda_matmul_wide(const struct matmul_args *a, const struct cuda_ctx *)
+{
+    return a->n_row > 8 && (mm_wants(a, 256) || mm_wants(a, 32));
+}
+
+} // namespace CU_NS

@@ -1,0 +1,188 @@
+/*
+ * matmul: what the kernels of y_i[r] = x[r] W_i^T share: the quantised form of x, the arguments, the
+ * epilogue, and above all the order of summation.
+ *
+ * Numerics (binding: every variant, geometry and n_row gives the same bits)
+ * - x is cut into chunks of 256. For K formats a chunk is quantised as one block, for Q4_0 and Q8_0 as
+ *   eight blocks of 32: d_x = amax / 127, q = nearest integer (ties to even) of x * (127 / amax). A
+ *   block with a NaN or an infinity has d_x = NaN and q = 0, one with amax < 1e-30 has d_x = 0. These
+ *   are the numbers of the CPU backend, so the two differ only in the order of f32 additions.
+ * - Chunk k of a weight row against chunk k of x, exact in int32:
+ *     K formats   dot = sum_g scale[g] (q_w . q_x)_g,  min = sum_g min[g] sum(q_x)_g
+ *     others      dot_b = q_w . q_x of block b = 0..7
+ * - In f32, into the sum s of the segment, chunk after chunk:
+ *     K formats   s = fmaf(d_w d_x, dot, s); Q4_K, Q5_K then s = fmaf(-(dmin_w d_x), min, s)
+ *     others      p_b = (d_w d_x)_b dot_b;  s = s + (((p0+p4) + (p2+p6)) + ((p1+p5) + (p3+p7)))
+ *   Blocks past the end of the row count as zeros.
+ * - A segment is MM_SEGMENT chunks. total = 0 + s_0 + s_1 + .. in order: segments can be computed
+ *   anywhere, by different warps or blocks, and the bits stay.
+ * - F32, F16, BF16 weights: element i is added by fmaf to the sum of lane i / 8 % 32, in order; then
+ *   the lanes by a butterfly over 16, 8, 4, 2, 1.
+ * - then + bias, then the epilogue.
+ * Products that are added later are made by __fmul_rn, which no compiler fuses.
+ */
+#ifndef MAS_MATMUL_CUH
+#define MAS_MATMUL_CUH
+
+#include "ctx.cuh"
+
+namespace CU_NS
+{
+
+static constexpr int MM_CHUNK = 256;   /* elements; the block of the K formats, 8 of the others */
+static constexpr int MM_SEGMENT = 8;   /* chunks: 2048 elements: rows of 4096 give two warps work */
+static constexpr int MM_X_BYTES = 288; /* of a quantised chunk of x */
+
+/* A chunk of a row of x in 8 bits. The sums of 32 q each are split, so that two bytes hold them and
+ * dp4a can multiply them: sum = 64 hi + lo, -32 <= lo < 32. */
+struct mm_x {
+    int8_t q[MM_CHUNK];
+    union {
+        struct {
+            int8_t hi[8], lo[8];
+            float d, pad[3];
+        } k;
+        float d32[8];
+    };
+};
+static_assert(sizeof(struct mm_x) == MM_X_BYTES && MM_X_BYTES % 16 == 0, "a quantised chunk of x");
+
+/* What happens to the result: ops.h, and MM_GATE for a swiglu whose matrices differ in format: the
+ * gate has been stored in y, the up projection finishes it. */
+enum mm_epilogue { MM_STORE, MM_ADD, MM_SWIGLU, MM_GATE };
+
+/* One matrix, or for MM_SWIGLU the pair of gate and up. */
+struct mm_matrix {
+    const uint8_t *w[2]; /* (n_out, row_bytes) */
+    size_t row_bytes[2];
+    const float *bias[2]; /* (n_out) or NULL */
+    float *y;             /* (n_row, n_out) */
+    int n_out;
+    int first_tile; /* of the launch */
+};
+
+/* A launch: matrices of one format, side by side. */
+struct mm_call {
+    const struct mm_x *x; /* (n_row, n_chunk), quantised weights */
+    const float *xf;      /* (n_row, n_in), float weights */
+    struct mm_matrix m[3];
+    int n_row, n_chunk;
+    int64_t n_in;
+    size_t row_used; /* bytes of a weight row that hold weights */
+    enum mm_epilogue epilogue;
+};
+
+/* The matrix that tile belongs to; tile becomes the number within it. */
+__device__ __forceinline__ struct mm_matrix mm_find(const struct mm_call &a, int &tile)
+{
+    struct mm_matrix m = a.m[0];
+    if (tile >= a.m[1].first_tile)
+        m = a.m[1];
+    if (tile >= a.m[2].first_tile)
+        m = a.m[2];
+    tile -= m.first_tile;
+    return m;
+}
+
+/* ---- the order of summation -------------------------------------------------------------------- */
+
+__device__ __forceinline__ float mm_add_dot(float s, float d_w, float d_x, int dot)
+{
+    return fmaf(__fmul_rn(d_w, d_x), (float)dot, s);
+}
+
+__device__ __forceinline__ float mm_add_min(float s, float dmin_w, float d_x, int min)
+{
+    return fmaf(-__fmul_rn(dmin_w, d_x), (float)min, s);
+}
+
+__device__ __forceinline__ float mm_product(float d_w, float d_x, int dot)
+{
+    return __fmul_rn(__fmul_rn(d_w, d_x), (float)dot);
+}
+
+/* sum_g min[g] sum_g(q_x): eight minimums and eight split sums, a byte each */
+__device__ __forceinline__ int mm_min(uint2 min, uint4 sums)
+{
+    int hi = __dp4a((int)min.x, (int)sums.x, __dp4a((int)min.y, (int)sums.y, 0));
+    int lo = __dp4a((int)min.x, (int)sums.z, __dp4a((int)min.y, (int)sums.w, 0));
+    return 64 * hi + lo;
+}
+
+/*
+ * N values of each lane are summed over LANES neighbouring lanes; when N > 1 each step halves the
+ * values a lane is concerned with, so that lane l ends with the sum of value l * N / LANES. The tree
+ * is the same for every N: lanes that differ in the highest bit first.
+ */
+template <int LANES, int N, class T> __device__ __forceinline__ T mm_reduce(T (&v)[N], int lane)
+{
+    int n = N;
+#pragma unroll
+    for (int bit = LANES / 2; bit; bit /= 2) {
+        const bool upper = lane & bit;
+        if (n == 1) {
+            v[0] += __shfl_xor_sync(0xffffffffu, v[0], bit);
+            continue;
+        }
+        n /= 2;
+#pragma unroll
+        for (int i = 0; i < n; i++) {
+            const T give = upper ? v[i] : v[i + n], keep = upper ? v[i + n] : v[i];
+            v[i] = keep + __shfl_xor_sync(0xffffffffu, give, bit);
+        }
+    }
+    return v[0];
+}
+
+/* ---- the end of a result ----------------------------------------------------------------------- */
+
+__device__ __forceinline__ float mm_silu(float v)
+{
+    return v / (1.0f + expf(-v));
+}
+
+/* result: of matrix row j and x row r; up: of the second matrix, MM_SWIGLU only. */
+__device__ __forceinline__ void mm_store(const struct mm_matrix &m, enum mm_epilogue epilogue,
+                                         int j, int r, float result, float up)
+{
+    float *y = m.y + (size_t)r * (size_t)m.n_out + j;
+    if (m.bias[0])
+        result += m.bias[0][j];
+    if (epilogue == MM_STORE) {
+        *y = result;
+    } else if (epilogue == MM_ADD) {
+        *y += result;
+    } else if (epilogue == MM_GATE) {
+        *y = mm_silu(*y) * result;
+    } else {
+        if (m.bias[1])
+            up += m.bias[1][j];
+        *y = mm_silu(result) * up;
+    }
+}
+
+/* ---- launches of one format -------------------------------------------------------------------- */
+
+/* Geometry, launch, check; a->m[i].first_tile is theirs to fill for the n matrices. */
+int mm_launch_quantise(cudaStream_t s, const float *x, int n_row, int64_t n_in, int block,
+                       struct mm_x *out, struct err *e);
+int mm_launch_matvec(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
+int mm_launch_mma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
+int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
+
+/* Gives the matrices tiles of `rows` rows of W and returns how many there are. */
+static inline int mm_tiles(struct mm_call *a, int n, int rows)
+{
+    int64_t tiles = 0;
+    const int64_t per_row = a->epilogue == MM_SWIGLU ? 2 : 1;
+    for (int i = 0; i < 3; i++) {
+        a->m[i].first_tile = i < n ? (int)tiles : INT32_MAX;
+        if (i < n)
+            tiles += (per_row * a->m[i].n_out + rows - 1) / rows;
+    }
+    return (int)tiles;
+}
+
+} // namespace CU_NS
+
+#endif

@@ -1,0 +1,373 @@
+/*
+ * matmul_block: a chunk of 256 weights, from shared memory to the words that dp4a and mma.sync take:
+ * four signed 8-bit quants in a word, plus scales. The layouts are those of kernels/quant/fmt_<x>.h,
+ * whose scalar decode these are tested against, quant by quant (tests/cudahost).
+ *
+ * A chunk is copied to shared memory in pieces of 16 bytes, from the aligned address at or below its
+ * first byte on, so every global access is 16 bytes and aligned whatever the block size:
+ *
+ *   format  bytes of a chunk  pieces  apart  chunk begins
+ *   Q4_K    144               9       144    at a piece, always (9 x 16)
+ *   Q5_K    176               11      176    at a piece, always (11 x 16)
+ *   Q6_K    210               14      240    at any even byte of the first piece
+ *   Q8_0    272 = 8 x 34      18      304    the same; at a piece when the row is a multiple of 16
+ *   Q4_0    144 = 8 x 18      10      176    the same
+ *
+ * "apart" is from row to row in shared memory: 4, 12, 28, 12, 12 words modulo 32, so that 8 rows x 4
+ * words lie in different banks. Words at an even address are put together from two aligned ones.
+ *
+ * lane():  lane s of 8 takes 32 of the 256 weights, in two runs of 16, x0(s) and x1(s) their places.
+ * words(): for mma.sync: words t and t + 4 of each group of 32, in the order of k.
+ */
+#ifndef MAS_MATMUL_BLOCK_CUH
+#define MAS_MATMUL_BLOCK_CUH
+
+#include "matmul.cuh"
+
+namespace CU_NS
+{
+
+/* Words at an even address in shared memory. */
+struct mm_even {
+    const uint32_t *w;
+    unsigned shift; /* 0 or 16 bits */
+};
+
+__device__ __forceinline__ struct mm_even mm_even_at(const uint8_t *p)
+{
+    const unsigned odd = (unsigned)(uintptr_t)p & 2;
+    return {reinterpret_cast<const uint32_t *>(p - odd), odd * 8};
+}
+
+/* Word i. The second word is read only when it holds a part: it may lie behind the last piece. */
+__device__ __forceinline__ uint32_t mm_even_word(struct mm_even at, int i)
+{
+    const uint32_t low = at.w[i], high = at.shift ? at.w[i + 1] : 0;
+    return __funnelshift_r(low, high, at.shift);
+}
+
+__device__ __forceinline__ uint32_t mm_u32(const uint8_t *p) /* 4-byte aligned */
+{
+    return *reinterpret_cast<const uint32_t *>(p);
+}
+
+__device__ __forceinline__ uint16_t mm_u16(const uint8_t *p) /* 2-byte aligned */
+{
+    return *reinterpret_cast<const uint16_t *>(p);
+}
+
+__device__ __forceinline__ uint32_t mm_low4(uint32_t v)
+{
+    return v & 0x0f0f0f0fu;
+}
+
+__device__ __forceinline__ uint32_t mm_high4(uint32_t v)
+{
+    return v >> 4 & 0x0f0f0f0fu;
+}
+
+/* Four bytes 0..127 less n <= 127 each, signed: no borrow crosses a byte while its bit 7 is set. */
+template <int N> __device__ __forceinline__ uint32_t mm_minus(uint32_t v)
+{
+    return ((v | 0x80808080u) - 0x01010101u * N) ^ 0x80808080u;
+}
+
+/* What a lane of 8 holds of a chunk. */
+struct mm_lane {
+    uint32_t run0[4], run1[4]; /* weights x0(s) .. + 15, x1(s) .. + 15 */
+    int scale0, scale1;        /* K formats: of the two runs */
+    float d;                   /* K formats: of the chunk; others: of block s */
+};
+
+/* What belongs to a chunk of a K format as a whole. */
+struct mm_factors {
+    float d, dmin;
+    uint32_t scale[4]; /* bytes: eight, Q6_K sixteen signed ones */
+    uint2 min;         /* eight bytes */
+};
+
+template <enum fmt F> struct mm_format;
+
+/* ---- Q4_K, Q5_K: the first 16 bytes ------------------------------------------------------------ */
+
+/* fmt_block.h: groups 0..3 have their scale in bytes 0..3 and minimum in 4..7; groups 4..7 have
+ * their low 4 bits in bytes 8..11 and the high 2 on top of the former. */
+__device__ __forceinline__ struct mm_factors mm_k_factors(const uint8_t *p)
+{
+    const uint4 h = vec_load16(p);
+    struct mm_factors f = {};
+    f.d = vec_half((uint16_t)(h.x & 0xffff));
+    f.dmin = vec_half((uint16_t)(h.x >> 16));
+    f.scale[0] = h.y & 0x3f3f3f3fu;
+    f.scale[1] = (h.w & 0x0f0f0f0fu) | (h.y >> 2 & 0x30303030u);
+    f.min.x = h.z & 0x3f3f3f3fu;
+    f.min.y = (h.w >> 4 & 0x0f0f0f0fu) | (h.z >> 2 & 0x30303030u);
+    return f;
+}
+
+/* Scale of group g of eight. */
+__device__ __forceinline__ int mm_k_scale(const struct mm_factors &f, int g)
+{
+    return (int)((g < 4 ? f.scale[0] : f.scale[1]) >> 8 * (g & 3) & 255);
+}
+
+template <> struct mm_format<FMT_Q4_K> {
+    static constexpr int BYTES = 144, PIECES = 9, APART = 144, BLOCK = 256, GROUP = 32, MIN = 1;
+
+    static __device__ __forceinline__ int x0(int s)
+    {
+        return 64 * (s / 2) + 16 * (s & 1);
+    }
+    static __device__ __forceinline__ int x1(int s)
+    {
+        return x0(s) + 32;
+    }
+    static __device__ __forceinline__ void lane(const uint8_t *p, int s, struct mm_lane &l)
+    {
+        const uint4 q = vec_load16(p + 16 + 16 * s);
+        const uint32_t v[4] = {q.x, q.y, q.z, q.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            l.run0[i] = mm_low4(v[i]);
+            l.run1[i] = mm_high4(v[i]);
+        }
+        const struct mm_factors f = mm_k_factors(p);
+        l.scale0 = mm_k_scale(f, s & ~1);
+        l.scale1 = mm_k_scale(f, s | 1);
+    }
+    static __device__ __forceinline__ void words(const uint8_t *p, int t, uint32_t (&w)[8][2])
+    {
+#pragma unroll
+        for (int g = 0; g < 8; g += 2)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const uint32_t v = mm_u32(p + 16 + 16 * g + 4 * (t + 4 * i));
+                w[g][i] = mm_low4(v);
+                w[g + 1][i] = mm_high4(v);
+            }
+    }
+    static __device__ __forceinline__ struct mm_factors factors(const uint8_t *p)
+    {
+        return mm_k_factors(p);
+    }
+    static __device__ __forceinline__ int scale(const struct mm_factors &f, int g)
+    {
+        return mm_k_scale(f, g);
+    }
+};
+
+template <> struct mm_format<FMT_Q5_K> {
+    static constexpr int BYTES = 176, PIECES = 11, APART = 176, BLOCK = 256, GROUP = 32, MIN = 1;
+
+    static __device__ __forceinline__ int x0(int s)
+    {
+        return 64 * (s / 2) + 16 * (s & 1);
+    }
+    static __device__ __forceinline__ int x1(int s)
+    {
+        return x0(s) + 32;
+    }
+    /* bit g of each byte of h, as bit 4 */
+    static __device__ __forceinline__ uint32_t high(uint32_t h, int g)
+    {
+        return (h >> g & 0x01010101u) << 4;
+    }
+    static __device__ __forceinline__ void lane(const uint8_t *p, int s, struct mm_lane &l)
+    {
+        const uint4 h4 = vec_load16(p + 16 + 16 * (s & 1));
+        const uint4 q4 = vec_load16(p + 48 + 16 * s);
+        const uint32_t h[4] = {h4.x, h4.y, h4.z, h4.w}, q[4] = {q4.x, q4.y, q4.z, q4.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            l.run0[i] = mm_low4(q[i]) | high(h[i], s & ~1);
+            l.run1[i] = mm_high4(q[i]) | high(h[i], s | 1);
+        }
+        const struct mm_factors f = mm_k_factors(p);
+        l.scale0 = mm_k_scale(f, s & ~1);
+        l.scale1 = mm_k_scale(f, s | 1);
+    }
+    static __device__ __forceinline__ void words(const uint8_t *p, int t, uint32_t (&w)[8][2])
+    {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const uint32_t h = mm_u32(p + 16 + 4 * (t + 4 * i));
+#pragma unroll
+            for (int g = 0; g < 8; g += 2) {
+                const uint32_t v = mm_u32(p + 48 + 16 * g + 4 * (t + 4 * i));
+                w[g][i] = mm_low4(v) | high(h, g);
+                w[g + 1][i] = mm_high4(v) | high(h, g + 1);
+            }
+        }
+    }
+    static __device__ __forceinline__ struct mm_factors factors(const uint8_t *p)
+    {
+        return mm_k_factors(p);
+    }
+    static __device__ __forceinline__ int scale(const struct mm_factors &f, int g)
+    {
+        return mm_k_scale(f, g);
+    }
+};
+
+/* ---- Q6_K: half h = s / 4 or g / 4; bytes low, high, scale, d ------------------------------------ */
+
+template <> struct mm_format<FMT_Q6_K> {
+    static constexpr int BYTES = 210, PIECES = 14, APART = 240, BLOCK = 256, GROUP = 16, MIN = 0;
+
+    /* lane s: 16 bytes of low, hence 16 weights of quarter q = s / 2 % 2 and 16 of quarter q + 2 */
+    static __device__ __forceinline__ int x0(int s)
+    {
+        return 128 * (s / 4) + 16 * (s & 3);
+    }
+    static __device__ __forceinline__ int x1(int s)
+    {
+        return x0(s) + 64;
+    }
+    /* bits 2q and 2q + 1 of each byte of h, as bits 4 and 5 */
+    static __device__ __forceinline__ uint32_t high(uint32_t h, int q)
+    {
+        return (h >> 2 * q & 0x03030303u) << 4;
+    }
+    static __device__ __forceinline__ void lane(const uint8_t *p, int s, struct mm_lane &l)
+    {
+        const int half = s / 4, q = s / 2 & 1;
+        const struct mm_even low = mm_even_at(p + 16 * s);
+        const struct mm_even top = mm_even_at(p + 128 + 32 * half + 16 * (s & 1));
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const uint32_t v = mm_even_word(low, i), h = mm_even_word(top, i);
+            l.run0[i] = mm_minus<32>(mm_low4(v) | high(h, q));
+            l.run1[i] = mm_minus<32>(mm_high4(v) | high(h, q + 2));
+        }
+        l.scale0 = (int8_t)p[192 + 8 * half + (s & 3)];
+        l.scale1 = (int8_t)p[192 + 8 * half + (s & 3) + 4];
+    }
+    static __device__ __forceinline__ void words(const uint8_t *p, int t, uint32_t (&w)[8][2])
+    {
+        const struct mm_even low = mm_even_at(p + 4 * t), top = mm_even_at(p + 128 + 4 * t);
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const uint32_t h = mm_even_word(top, 8 * half + 4 * i);
+#pragma unroll
+                for (int q = 0; q < 2; q++) {
+                    const uint32_t v = mm_even_word(low, 16 * half + 8 * q + 4 * i);
+                    w[4 * half + q][i] = mm_minus<32>(mm_low4(v) | high(h, q));
+                    w[4 * half + q + 2][i] = mm_minus<32>(mm_high4(v) | high(h, q + 2));
+                }
+            }
+    }
+    static __device__ __forceinline__ struct mm_factors factors(const uint8_t *p)
+    {
+        const struct mm_even at = mm_even_at(p + 192);
+        struct mm_factors f = {};
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            f.scale[i] = mm_even_word(at, i);
+        f.d = vec_half(mm_u16(p + 208));
+        return f;
+    }
+    static __device__ __forceinline__ int scale(const struct mm_factors &f, int g)
+    {
+        return (int8_t)(f.scale[g / 4] >> 8 * (g % 4));
+    }
+};
+
+/* ---- Q8_0, Q4_0: lane s takes block s ------------------------------------------------------------ */
+
+template <> struct mm_format<FMT_Q8_0> {
+    static constexpr int BYTES = 272, PIECES = 18, APART = 304, BLOCK = 32, GROUP = 32, MIN = 0;
+
+    static __device__ __forceinline__ int x0(int s)
+    {
+        return 32 * s;
+    }
+    static __device__ __forceinline__ int x1(int s)
+    {
+        return 32 * s + 16;
+    }
+    static __device__ __forceinline__ void lane(const uint8_t *p, int s, struct mm_lane &l)
+    {
+        const struct mm_even q = mm_even_at(p + 34 * s + 2);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            l.run0[i] = mm_even_word(q, i);
+            l.run1[i] = mm_even_word(q, i + 4);
+        }
+        l.d = d32(p, s);
+    }
+    static __device__ __forceinline__ void words(const uint8_t *p, int t, uint32_t (&w)[8][2])
+    {
+#pragma unroll
+        for (int b = 0; b < 8; b++) {
+            const struct mm_even q = mm_even_at(p + 34 * b + 2 + 4 * t);
+            w[b][0] = mm_even_word(q, 0);
+            w[b][1] = mm_even_word(q, 4);
+        }
+    }
+    static __device__ __forceinline__ float d32(const uint8_t *p, int b)
+    {
+        return vec_half(mm_u16(p + 34 * b));
+    }
+};
+
+template <> struct mm_format<FMT_Q4_0> {
+    static constexpr int BYTES = 144, PIECES = 10, APART = 176, BLOCK = 32, GROUP = 32, MIN = 0;
+
+    static __device__ __forceinline__ int x0(int s)
+    {
+        return 32 * s;
+    }
+    static __device__ __forceinline__ int x1(int s)
+    {
+        return 32 * s + 16;
+    }
+    static __device__ __forceinline__ void lane(const uint8_t *p, int s, struct mm_lane &l)
+    {
+        const struct mm_even q = mm_even_at(p + 18 * s + 2);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const uint32_t v = mm_even_word(q, i);
+            l.run0[i] = mm_minus<8>(mm_low4(v));
+            l.run1[i] = mm_minus<8>(mm_high4(v));
+        }
+        l.d = d32(p, s);
+    }
+    static __device__ __forceinline__ void words(const uint8_t *p, int t, uint32_t (&w)[8][2])
+    {
+#pragma unroll
+        for (int b = 0; b < 8; b++) {
+            const uint32_t v = mm_even_word(mm_even_at(p + 18 * b + 2 + 4 * t), 0);
+            w[b][0] = mm_minus<8>(mm_low4(v));
+            w[b][1] = mm_minus<8>(mm_high4(v));
+        }
+    }
+    static __device__ __forceinline__ float d32(const uint8_t *p, int b)
+    {
+        return vec_half(mm_u16(p + 18 * b));
+    }
+};
+
+/* ---- from global to shared memory ------------------------------------------------------------------ */
+
+/* Piece i of the chunk that begins at p, whose row ends at end; p as it lies in shared memory then is
+ * to + mm_offset(p). Behind the end come zeros: nothing outside the row is read, but for the bytes
+ * below p in its first piece, which belong to the row before (the matrix begins at a multiple of 16). */
+__device__ __forceinline__ void mm_copy_piece(uint8_t *to, const uint8_t *p, const uint8_t *end,
+                                              int i)
+{
+    const uint8_t *from = p - ((uintptr_t)p & 15);
+    const ptrdiff_t left = end - (from + 16 * i);
+    const int n = left < 0 ? 0 : left > 16 ? 16 : (int)left;
+    cp_async16_part(to + 16 * i, n ? from + 16 * i : from, n);
+}
+
+__device__ __forceinline__ int mm_offset(const uint8_t *p)
+{
+    return (int)((uintptr_t)p & 15);
+}
+
+} // namespace CU_NS
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * matmul, its activations in 8 bits:  q = round(x * 127 / amax), d = amax / 127 per block
+ *
+ * Shapes: x (n_row, n_in) f32, out (n_row, ceil(n_in / 256)) mm_x; blocks of 256 or 32.
+ * Moves n_row * (4 n_in + 288 ceil(n_in / 256)) bytes: 5.1 a number; one row of 4096 is 21 KB, so a
+ * decode step is bound by the launch.
+ *
+ * One variant: a warp makes a chunk, 8 elements a lane, two 16-byte loads, one 8-byte store; chunks of
+ * a short last block are filled up with zeros, so that no reader needs to know.
+ * Numerics: matmul.cuh; exact but for d and the products x * (127 / amax), both rounded once.
+ */
+#include "matmul.cuh"
+
+namespace CU_NS
+{
+
+static constexpr int MQ_WARPS = 8;
+
+struct mq_args {
+    const float *x;   /* (n_row, n_in) */
+    struct mm_x *out; /* (n_row, n_chunk) */
+    int64_t n_in;
+    int n_row, n_chunk;
+};
+
+static constexpr float MQ_TINY = 1e-30f; /* below it 127 / amax would overflow: counts as zero */
+
+/* Eight bytes of one word pair: the lane's quants. */
+__device__ __forceinline__ uint2 mq_pack(const float (&v)[8], float scale)
+{
+    uint32_t w[2] = {0, 0};
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        w[i / 4] |= ((uint32_t)__float2int_rn(__fmul_rn(v[i], scale)) & 255u) << 8 * (i % 4);
+    return make_uint2(w[0], w[1]);
+}
+
+template <int BLOCK>
+__global__ void __launch_bounds__(MQ_WARPS * 32) k_matmul_quantise(const struct mq_args a)
+{
+    const int lane = (int)threadIdx.x % 32;
+    const int64_t at = (int64_t)blockIdx.x * MQ_WARPS + threadIdx.x / 32;
+    if (at >= (int64_t)a.n_row * a.n_chunk)
+        return; /* the whole warp */
+    const int64_t row = at / a.n_chunk, i = at % a.n_chunk * MM_CHUNK + 8 * lane;
+    float v[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    if (i < a.n_in) { /* n_in is a multiple of 32: all eight or none */
+        const float4 *p = reinterpret_cast<const float4 *>(a.x + row * a.n_in + i);
+        const float4 v0 = p[0], v1 = p[1];
+        v[0] = v0.x, v[1] = v0.y, v[2] = v0.z, v[3] = v0.w;
+        v[4] = v1.x, v[5] = v1.y, v[6] = v1.z, v[7] = v1.w;
+    }
+
+    /* The largest magnitude, on the bits: above every number come infinity and the NaNs. */
+    uint32_t top = 0;
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        top = max(top, __float_as_uint(v[k]) & 0x7fffffffu);
+#pragma unroll
+    for (int bit = 1; bit < BLOCK / 8; bit *= 2)
+        top = max(top, __shfl_xor_sync(0xffffffffu, top, bit));
+    const bool bad = top >= 0x7f800000u;
+    const float amax = bad ? 0.0f : __uint_as_float(top);
+    const bool zero = !(amax >= MQ_TINY);
+    const uint2 q = zero ? make_uint2(0, 0) : mq_pack(v, 127.0f / amax);
+    const float d = bad ? __uint_as_float(0x7fc00000u) : zero ? 0.0f : amax / 127.0f;
+
+    struct mm_x *out = a.out + at;
+    *reinterpret_cast<uint2 *>(out->q + 8 * lane) = q;
+    if constexpr (BLOCK == 32) {
+        if (lane % 4 == 0)
+            out->d32[lane / 4] = d;
+    } else {
+        int sum = __dp4a((int)q.x, 0x01010101, __dp4a((int)q.y, 0x01010101, 0));
+        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        if (lane % 4 == 0) {
+            const int lo = ((sum + 32) & 63) - 32;
+            out->k.lo[lane / 4] = (int8_t)lo;
+            out->k.hi[lane / 4] = (int8_t)((sum - lo) / 64);
+        }
+        if (lane == 0)
+            *reinterpret_cast<float4 *>(&out->k.d) = make_float4(d, 0, 0, 0);
+    }
+}
+
+int mm_launch_quantise(cudaStream_t s, const float *x, int n_row, int64_t n_in, int block,
+                       struct mm_x *out, struct err *e)
+{
+    const struct mq_args a = {x, out, n_in, n_row, (int)((n_in + MM_CHUNK - 1) / MM_CHUNK)};
+    const int64_t blocks = ((int64_t)n_row * a.n_chunk + MQ_WARPS - 1) / MQ_WARPS;
+    if (blocks > INT32_MAX)
+        FAIL(e, ERR_BUG, "matmul: quantise needs %lld blocks, limit %d", (long long)blocks,
+             INT32_MAX);
+    if (block == 32)
+        LAUNCH((k_matmul_quantise<32>), (unsigned)blocks, MQ_WARPS * 32, 0, s, a);
+    else
+        LAUNCH((k_matmul_quantise<256>), (unsigned)blocks, MQ_WARPS * 32, 0, s, a);
+    CU_LAUNCHED(e, "matmul_quantise");
+    return 0;
+}
+
+} // namespace CU_NS

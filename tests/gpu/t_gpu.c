@@ -1,0 +1,340 @@
+/*
+ * t_gpu: what tests/gpu/run.sh runs on a GPU, besides programs that exist anyway. No op is named here.
+ *
+ *   t_gpu check KIND [OP..]     every small case, every kernel that can do it, against the oracle
+ *   t_gpu time KIND [OP..]      every large case, every kernel: median time, GB/s, share of the rate of a copy
+ *                               measured just before; one JSON object a line on standard output
+ *   t_gpu logits KIND MODEL N   logits of a seeded prompt of N tokens: KIND against the CPU
+ *
+ * KIND is a backend with a device of its own: cuda, or cudahost to try this program without a GPU (its
+ * times say nothing). Exit 0 right, 1 wrong, 69 no device.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "case.h"
+#include "clock.h"
+#include "reply.h"
+#include "rng.h"
+#include "stat.h"
+
+enum { MOST_VARIANTS = 32, MOST_COPIES = 32 };
+
+static int die(const char *what, const struct err *e)
+{
+    fprintf(stderr, "t_gpu: %s: %s\n", what, e->msg);
+    return e->code == ERR_NODEV ? 69 : 1;
+}
+
+static bool wanted(enum op op, char **only)
+{
+    bool all = !*only;
+    for (; *only; only++)
+        all = all || !strcmp(*only, ops_op_name(op));
+    return all;
+}
+
+/* ---- check ----------------------------------------------------------------------------------------- */
+
+/* Runs the case on ops and leaves each output in out[i] (malloc). */
+static int run_case(const struct op_case *c, struct ops *ops, void *out[CASE_BUFS], struct err *e)
+{
+    struct case_device d;
+    int rc = case_upload(c, ops, &d, e);
+    if (rc == 0)
+        rc = case_run(c, &d, e);
+    for (int i = 0; i < c->n_buf && rc == 0; i++) {
+        if (c->buf[i].role == CASE_IN)
+            continue;
+        free(out[i]);
+        out[i] = malloc(c->buf[i].bytes + 1);
+        rc = out[i] ? case_download(c, &d, i, out[i], e) : NOMEM(e, c->buf[i].bytes, "result");
+    }
+    case_release(&d);
+    return rc;
+}
+
+/* 1 right, 0 the kernel cannot do it, -1 wrong. */
+static int check_one(const struct op_case *c, struct ops *ops, enum op op, int variant,
+                     void *const want[CASE_BUFS])
+{
+    void *got[CASE_BUFS] = {0};
+    struct err e = {0};
+    const char *name = ops->variant_name(ops, op, variant);
+    ops->variant_force(ops, op, variant);
+    int rc = run_case(c, ops, got, &e), verdict = rc == ERR_NODEV ? 0 : rc < 0 ? -1 : 1;
+    ops->variant_force(ops, op, -1);
+    if (verdict < 0)
+        printf("FAIL %s_%s [%s]: %s\n", ops_op_name(op), name, c->name, e.msg);
+    for (int i = 0; i < c->n_buf && verdict > 0; i++) {
+        if (c->buf[i].role == CASE_IN)
+            continue;
+        struct case_diff d = case_compare(&c->buf[i], got[i], want[i]);
+        if (d.used <= 1)
+            continue;
+        printf("FAIL %s_%s [%s]: %s[%lld] is %.9g, the oracle has %.9g: %.0f %% of the tolerance\n",
+               ops_op_name(op), name, c->name, c->buf[i].name, (long long)d.worst, d.got, d.want,
+               100 * d.used);
+        verdict = -1;
+    }
+    for (int i = 0; i < CASE_BUFS; i++)
+        free(got[i]);
+    return verdict;
+}
+
+static int check_op(enum op op, struct ops *ref, struct ops *ops)
+{
+    int failed = 0, runs = 0, n = ops->variants(ops, op);
+    for (int i = 0; i < case_registry[op]->n; i++) {
+        struct op_case c = {0};
+        void *want[CASE_BUFS] = {0};
+        struct err e = {0};
+        int accepted = 0;
+        if (case_registry[op]->make(i, &c, &e) < 0)
+            exit(die(ops_op_name(op), &e));
+        if (!c.bench) {
+            if (run_case(&c, ref, want, &e) < 0)
+                exit(die(c.name, &e));
+            for (int v = 0; v < n; v++) {
+                int verdict = check_one(&c, ops, op, v, want);
+                failed += verdict < 0;
+                accepted += verdict != 0;
+            }
+            if (!accepted) {
+                printf("FAIL %s [%s]: no kernel can do it\n", ops_op_name(op), c.name);
+                failed++;
+            }
+            runs += accepted;
+        }
+        for (int k = 0; k < CASE_BUFS; k++)
+            free(want[k]);
+        case_free(&c);
+    }
+    printf("%-10s %d kernels, %3d runs, %d failed\n", ops_op_name(op), n, runs, failed);
+    return failed;
+}
+
+static int check(struct ops *ops, char **only)
+{
+    struct ops *ref;
+    struct err e = {0};
+    int failed = 0;
+    if (ops_open("ref", NULL, &ref, &e) < 0)
+        return die("ref", &e);
+    for (int op = 0; op < OP_COUNT; op++)
+        if (wanted((enum op)op, only))
+            failed += check_op((enum op)op, ref, ops);
+    ops_close(ref);
+    return failed ? 1 : 0;
+}
+
+/* ---- time ------------------------------------------------------------------------------------------ */
+
+/* Bytes a second, read and written, of a copy inside the device. */
+static int copy_rate(struct device *dev, size_t bytes, double *rate, struct err *e)
+{
+    struct buf a = {0}, b = {0};
+    double s[9];
+    int rc = 0;
+    TRY_DONE(dev->api->alloc(dev, MEM_DEVICE, bytes, &a, e));
+    TRY_DONE(dev->api->alloc(dev, MEM_DEVICE, bytes, &b, e));
+    TRY_DONE(dev->api->fill(dev, NULL, a.ptr, 0x5a, bytes, e));
+    for (int i = -1; i < 9; i++) { /* the first one warms up */
+        TRY_DONE(dev->api->sync(dev, NULL, e));
+        int64_t t0 = clock_ns();
+        for (int k = 0; k < 8; k++)
+            TRY_DONE(dev->api->copy(dev, NULL, k % 2 ? a.ptr : b.ptr, k % 2 ? b.ptr : a.ptr, bytes, e));
+        TRY_DONE(dev->api->sync(dev, NULL, e));
+        if (i >= 0)
+            s[i] = (double)(clock_ns() - t0) / 8e9;
+    }
+    *rate = 2 * (double)bytes / stat_summarize(s, 9).median;
+done:
+    dev->api->free(dev, &a);
+    dev->api->free(dev, &b);
+    return rc;
+}
+
+/* One call on each copy of the case, as a recording, so that launches cost nothing. */
+static int time_record(const struct op_case *c, struct case_device *d, int n, struct ops *ops, uint64_t key,
+                       struct err *e)
+{
+    int rc = 0;
+    TRY(ops->record_begin(ops, NULL, e));
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = c->run(c, d[i].dev, ops, NULL, e);
+    if (rc < 0) {
+        (void)ops->record_end(ops, NULL, 0, NULL);
+        return rc;
+    }
+    return ops->record_end(ops, NULL, key, e);
+}
+
+/* Seconds of a call, over one replay. */
+static int time_pass(int n, struct ops *ops, uint64_t key, double *seconds, struct err *e)
+{
+    struct device *dev = ops->dev;
+    TRY(dev->api->sync(dev, NULL, e));
+    int64_t t0 = clock_ns();
+    TRY(ops->replay(ops, NULL, key, e));
+    TRY(dev->api->sync(dev, NULL, e));
+    *seconds = (double)(clock_ns() - t0) / 1e9 / n;
+    return 0;
+}
+
+static int time_variant(const struct op_case *c, struct case_device *d, int n, struct ops *ops, enum op op,
+                        int variant, double rate, int repeats, struct err *e)
+{
+    static uint64_t key; /* every recording of this program is another one */
+    double s[64];
+    key++;
+    TRY(c->run(c, d[0].dev, ops, NULL, e)); /* plainly first: loads the kernel, or ERR_NODEV */
+    TRY(ops->dev->api->sync(ops->dev, NULL, e));
+    TRY(time_record(c, d, n, ops, key, e));
+    TRY(time_pass(n, ops, key, &s[0], e)); /* warms up */
+    for (int i = 0; i < repeats; i++)
+        TRY(time_pass(n, ops, key, &s[i], e));
+    struct stat_summary sum = stat_summarize(s, (size_t)repeats);
+    printf("{\"op\": \"%s\", \"kernel\": \"%s\", \"case\": \"%s\", \"us\": %.2f, \"us_p5\": %.2f, \"us_p95\": %.2f, "
+           "\"gb_s\": %.1f, \"gflop_s\": %.0f, \"share_of_copy\": %.3f}\n",
+           ops_op_name(op), ops->variant_name(ops, op, variant), c->name, sum.median * 1e6, sum.p5 * 1e6,
+           sum.p95 * 1e6, c->bytes / sum.median / 1e9, c->flops / sum.median / 1e9,
+           c->bytes / sum.median / rate);
+    fflush(stdout);
+    return 0;
+}
+
+static size_t case_bytes(const struct op_case *c)
+{
+    size_t sum = 1;
+    for (int i = 0; i < c->n_buf; i++)
+        sum += c->buf[i].bytes;
+    return sum;
+}
+
+/* As many copies of the case as do not fit into any cache together, so that none is read twice in a row
+ * from there. */
+static int time_case(const struct op_case *c, struct ops *ops, enum op op, double rate, size_t spread,
+                     int repeats, struct err *e)
+{
+    struct case_device d[MOST_COPIES] = {{0}};
+    size_t want = spread / case_bytes(c) + 1;
+    int n = want > MOST_COPIES ? MOST_COPIES : (int)want, rc = 0, made = 0;
+    while (made < n && rc == 0)
+        rc = case_upload(c, ops, &d[made++], e);
+    for (int v = 0; v < ops->variants(ops, op) && rc == 0; v++) {
+        ops->variant_force(ops, op, v);
+        rc = time_variant(c, d, n, ops, op, v, rate, repeats, e);
+        ops->variant_force(ops, op, -1);
+        rc = rc == ERR_NODEV ? 0 : rc;
+    }
+    while (made > 0)
+        case_release(&d[--made]);
+    return rc;
+}
+
+static int time_all(struct ops *ops, const char *kind, char **only)
+{
+    bool real = !strcmp(kind, "cuda"); /* elsewhere a small case each, only to see that it works */
+    struct err e = {0};
+    double rate;
+    if (copy_rate(ops->dev, real ? (size_t)1 << 30 : 1 << 20, &rate, &e) < 0)
+        return die("copy", &e);
+    printf("{\"copy_gb_s\": %.1f, \"device\": \"%s\"}\n", rate / 1e9, ops->dev->name);
+    for (int op = 0; op < OP_COUNT; op++)
+        for (int i = 0; i < case_registry[op]->n && wanted((enum op)op, only); i++) {
+            struct op_case c = {0};
+            int rc = case_registry[op]->make(i, &c, &e);
+            if (rc == 0 && (real ? c.bench : i == 0))
+                rc = time_case(&c, ops, (enum op)op, rate, real ? (size_t)256 << 20 : 0, real ? 15 : 1, &e);
+            if (rc < 0)
+                return die(c.name, &e);
+            case_free(&c);
+        }
+    return 0;
+}
+
+/* ---- logits ---------------------------------------------------------------------------------------- */
+
+struct rows { /* request.user */
+    float *at;
+    int n_vocab, n;
+};
+
+static void keep(struct request *r, int pos, const float *logits)
+{
+    struct rows *k = r->user;
+    memcpy(k->at + (size_t)pos * (size_t)k->n_vocab, logits, (size_t)k->n_vocab * sizeof *logits);
+    k->n++;
+}
+
+static int logits_of(const char *kind, const char *model, int n, struct rows *k, struct err *e)
+{
+    struct engine *en;
+    struct engine_options opt = {.model = model, .backend = kind, .kv_fmt = FMT_F16, .n_seq = 1, .n_ctx = n + 8};
+    TRY(engine_open(&opt, &en, e));
+    int32_t *prompt = calloc((size_t)n, sizeof *prompt);
+    k->n_vocab = engine_info(en)->n_vocab;
+    k->at = calloc((size_t)n * (size_t)k->n_vocab, sizeof *k->at);
+    for (int i = 0; i < n; i++)
+        prompt[i] = (int32_t)rng_below(11, (uint64_t)i, (uint32_t)k->n_vocab);
+    struct reply r = {.r = {.prompt = prompt, .n_prompt = n, .top_p = 1, .on_logits = keep, .user = k}};
+    int rc = reply_run(en, &r, e);
+    free(prompt);
+    engine_close(en);
+    return rc;
+}
+
+/* Both round activations to 8 bits in their own way: logits may differ by a part of the largest; the best
+ * token is the same wherever the CPU's leads by more than both may be off. */
+static int logits(const char *kind, const char *model, int n)
+{
+    struct rows a = {0}, b = {0};
+    struct err e = {0};
+    double worst = 0;
+    int other = 0, wrong = 0;
+    if (logits_of("cpu", model, n, &a, &e) < 0 || logits_of(kind, model, n, &b, &e) < 0)
+        return die(model, &e);
+    for (int r = 0; r < n; r++) {
+        const float *x = a.at + (size_t)r * (size_t)a.n_vocab, *y = b.at + (size_t)r * (size_t)a.n_vocab;
+        int best = 0, best_y = 0;
+        double scale = 0, diff = 0, second = -INFINITY;
+        for (int i = 0; i < a.n_vocab; i++) {
+            double d = fabs((double)x[i] - (double)y[i]);
+            diff = d <= diff ? diff : d; /* a NaN stays */
+            scale = fmax(scale, fabs((double)x[i]));
+            best = x[i] > x[best] ? i : best;
+            best_y = y[i] > y[best_y] ? i : best_y;
+        }
+        for (int i = 0; i < a.n_vocab; i++)
+            second = i != best && (double)x[i] > second ? (double)x[i] : second;
+        worst = diff / scale <= worst ? worst : diff / scale;
+        other += best != best_y;
+        wrong += best != best_y && (double)x[best] - second > 2 * diff;
+    }
+    bool right = worst <= 0.05 && wrong == 0 && a.n == n && b.n == n;
+    printf("{\"model\": \"%s\", \"rows\": %d, \"largest_difference\": %.5f, \"other_best\": %d, \"wrong_best\": %d, "
+           "\"pass\": %s}\n", model, n, worst, other, wrong, right ? "true" : "false");
+    free(a.at);
+    free(b.at);
+    return right ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct ops *ops;
+    struct err e = {0};
+    if (argc < 3) {
+        fprintf(stderr, "usage: t_gpu check|time KIND [OP..] | logits KIND MODEL N\n");
+        return 64;
+    }
+    if (!strcmp(argv[1], "logits") && argc == 5)
+        return logits(argv[2], argv[3], atoi(argv[4]));
+    if (ops_open(argv[2], NULL, &ops, &e) < 0)
+        return die(argv[2], &e);
+    int rc = !strcmp(argv[1], "check") ? check(ops, argv + 3) : time_all(ops, argv[2], argv + 3);
+    ops_close(ops);
+    return rc;
+}
