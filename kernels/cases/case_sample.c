@@ -15,20 +15,46 @@ static const struct sample_shape {
     float std;
     struct sample_row p; /* key and mask are set per row */
     bool mask, bench;
+    bool coarse; /* logits are multiples of 1/2: many are equal */
 } sample_shapes[] = {
-    {1, 1, 1, {.temperature = 1, .top_p = 1}, false, false},
-    {9, 17, 3, {.temperature = 0, .top_p = 1}, true, false},
-    {33, 1000, 3, {.temperature = 1, .top_p = 1}, true, false},
-    {33, 1003, 3, {.temperature = 0.7f, .top_p = 1, .top_k = 5}, true, false},
-    {33, 999, 3, {.temperature = 1.5f, .top_p = 0.8f}, true, false},
-    {33, 515, 3, {.temperature = 0.9f, .top_p = 1, .min_p = 0.05f}, false, false},
-    {33, 2000, 2, {.temperature = 1, .top_p = 0.9f, .min_p = 0.02f, .top_k = 40}, true, false},
-    {5, 300, 1, {.temperature = 1, .top_p = 1e-6f, .top_k = 1000000}, true, false},
-    {1, 128256, 3, {.temperature = 0, .top_p = 1}, false, true},
-    {1, 128256, 3, {.temperature = 1, .top_p = 1}, false, true},
-    {1, 128256, 3, {.temperature = 1, .top_p = 0.9f}, false, true},
-    {1, 128256, 3, {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.05f, .top_k = 40}, false, true},
-    {32, 128256, 3, {.temperature = 0.7f, .top_p = 0.9f}, false, true},
+    {1, 1, 1, {.temperature = 1, .top_p = 1}, false, false, false},
+    {9, 17, 3, {.temperature = 0, .top_p = 1}, true, false, false},
+    {33, 1000, 3, {.temperature = 1, .top_p = 1}, true, false, false},
+    {33, 1003, 3, {.temperature = 0.7f, .top_p = 1, .top_k = 5}, true, false, false},
+    {33, 999, 3, {.temperature = 1.5f, .top_p = 0.8f}, true, false, false},
+    {33, 515, 3, {.temperature = 0.9f, .top_p = 1, .min_p = 0.05f}, false, false, false},
+    {33,
+     2000,
+     2,
+     {.temperature = 1, .top_p = 0.9f, .min_p = 0.02f, .top_k = 40},
+     true,
+     false,
+     false},
+    {5, 300, 1, {.temperature = 1, .top_p = 1e-6f, .top_k = 1000000}, true, false, false},
+    /* rows of several thousand tokens, which a backend may cut; equal logits at the filters' edges
+     */
+    {4, 9001, 3, {.temperature = 0, .top_p = 1}, true, false, true},
+    {4, 9001, 3, {.temperature = 0.8f, .top_p = 1, .top_k = 40}, true, false, true},
+    {4,
+     12288,
+     3,
+     {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.01f, .top_k = 300},
+     true,
+     false,
+     false},
+    {4, 9001, 3, {.temperature = 1, .top_p = 0.7f}, true, false, true},
+    {70, 40, 3, {.temperature = 1, .top_p = 0.9f, .top_k = 7}, true, false, true},
+    {1, 128256, 3, {.temperature = 0, .top_p = 1}, false, true, false},
+    {1, 128256, 3, {.temperature = 1, .top_p = 1}, false, true, false},
+    {1, 128256, 3, {.temperature = 1, .top_p = 0.9f}, false, true, false},
+    {1,
+     128256,
+     3,
+     {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.05f, .top_k = 40},
+     false,
+     true,
+     false},
+    {32, 128256, 3, {.temperature = 0.7f, .top_p = 0.9f}, false, true, false},
 };
 
 static int sample_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
@@ -48,10 +74,12 @@ static int sample_make(int i, struct op_case *c, struct err *e)
     const struct sample_shape *s = &sample_shapes[i];
     size_t words = ((size_t)s->n_vocab + 31) / 32;
     c->bench = s->bench;
-    snprintf(c->name, sizeof c->name, "%dx%lld t %g k %d p %g min %g%s", s->n_row,
+    snprintf(c->name, sizeof c->name, "%dx%lld t %g k %d p %g min %g%s%s", s->n_row,
              (long long)s->n_vocab, (double)s->p.temperature, (int)s->p.top_k, (double)s->p.top_p,
-             (double)s->p.min_p, s->mask ? " masked" : "");
+             (double)s->p.min_p, s->mask ? " masked" : "", s->coarse ? " coarse" : "");
     float *x = case_floats(c, "logits", CASE_IN, s->n_row * s->n_vocab, 19, s->std);
+    for (int64_t j = 0; x && s->coarse && j < s->n_row * s->n_vocab; j++)
+        x[j] = rintf(2 * x[j]) / 2;
     struct sample_row *p = case_buf(c, "p", CASE_IN, CASE_BYTES, (size_t)s->n_row, sizeof *p);
     uint32_t *mask =
         case_buf(c, "mask_bits", CASE_IN, CASE_BYTES, SAMPLE_MASKS, words * sizeof *mask);
