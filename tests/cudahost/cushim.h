@@ -97,6 +97,7 @@ void launch_kernel(const char *name, bool cooperative, void (*kernel)(P...), dim
                    size_t smem, cudaStream_t stream, A &&...a)
 {
     static_assert((std::is_trivially_copyable<P>::value && ...), "kernel parameters are plain data");
+    static_assert((sizeof(P) + ... + 0) <= 4096, "kernel parameters take at most 4 KiB");
     using Args = call_args<std::remove_const_t<P>...>;
     Args args{kernel, std::tuple<std::remove_const_t<P>...>(static_cast<P>(a)...)};
     struct kernel_call call = {};

@@ -241,7 +241,7 @@ inline float __saturatef(float x)
     return x > 1.0f ? 1.0f : x > 0.0f ? x : 0.0f;
 }
 
-/* The sum of two exact products fits a double: one rounding, as the device's fma. */
+/* The product is exact in a double, the sum nearly always: one rounding, as the device's fma. */
 inline __half __hfma(__half a, __half b, __half c)
 {
     return __double2half((double)__half2float(a) * (double)__half2float(b) + (double)__half2float(c));
