@@ -3,8 +3,8 @@
  *
  *   x, y (n_row, n) f32, taken as one run of n_row * n elements
  *
- * Bytes: 12 an element; 512 rows of 4096 are 25 MB, 8 us at 3.3 TB/s. The matmul's epilogue does the same
- * without the round trip.
+ * Bytes: 12 an element; 512 rows of 4096 are 25 MB, 8 us at 3.3 TB/s. The matmul's epilogue does
+ * the same without the round trip.
  *
  * Variants
  *   flat   four neighbouring elements a thread: 16-byte accesses, coalesced. Not measured.

@@ -1,36 +1,39 @@
 /*
  * attention: causal softmax(scale q k^T) v over a paged cache, for a ragged batch.
  *
- *   q, y (n_row, n_head, head_dim) f32; k, v (n_page, n_kv_head, page_tokens, head_dim) in F32, F16, BF16,
- *   Q8_0 or Q4_0; g = n_head / n_kv_head query heads share a kv head
+ *   q, y (n_row, n_head, head_dim) f32; k, v (n_page, n_kv_head, page_tokens, head_dim) in F32,
+ * F16, BF16, Q8_0 or Q4_0; g = n_head / n_kv_head query heads share a kv head
  *
- * Bytes: the rows of K and V that a sequence has, once for each tile of query rows: 2 * kv_len * n_kv_head *
- * row_bytes. Decode at 8192 tokens, 8 kv heads of 128 f16: 33.6 MB, 10 us at 3.3 TB/s. Flops: 4 * n_head *
- * head_dim for each visible position of a row; prefill of 512 of those heads is 2.1 GFLOP (half masked).
+ * Bytes: the rows of K and V that a sequence has, once for each tile of query rows: 2 * kv_len *
+ * n_kv_head * row_bytes. Decode at 8192 tokens, 8 kv heads of 128 f16: 33.6 MB, 10 us at 3.3 TB/s.
+ * Flops: 4 * n_head * head_dim for each visible position of a row; prefill of 512 of those heads
+ * is 2.1 GFLOP (half masked).
  *
- * How it is cut. A *column* is one query head of one row. A block has a kv head and a tile of columns: the
- * query heads of that kv head in some rows of one sequence, so every K and V row that is read serves all
- * of them. Positions are counted from 0 in tiles of 32 and splits of 128:
+ * How it is cut. A *column* is one query head of one row. A block has a kv head and a tile of
+ * columns: the query heads of that kv head in some rows of one sequence, so every K and V row that
+ * is read serves all of them. Positions are counted from 0 in tiles of 32 and splits of 128:
  *
  *     0        32        64        96       128       160 ..
  *     | tile 0 | tile 1  | tile 2  | tile 3  | tile 4  | ..
  *     |              split 0                 |  split 1 ..
  *
- * Per tile K and V are decoded to f32 in shared memory: F16, BF16 and F32 rows are read 16 bytes a thread
- * where a row is a multiple of 16 bytes. Q8_0 and Q4_0 blocks (34, 18 bytes) lie at even addresses only,
- * so a thread reads eight quants in 2-byte pieces that its neighbours complete to whole sectors. A warp has R columns: for the scores a lane has one
- * position and all of head_dim, for the weighted sum a lane has some of head_dim and all positions.
+ * Per tile K and V are decoded to f32 in shared memory: F16, BF16 and F32 rows are read 16 bytes a
+ * thread where a row is a multiple of 16 bytes. Q8_0 and Q4_0 blocks (34, 18 bytes) lie at even
+ * addresses only, so a thread reads eight quants in 2-byte pieces that its neighbours complete to
+ * whole sectors. A warp has R columns: for the scores a lane has one position and all of head_dim,
+ * for the weighted sum a lane has some of head_dim and all positions.
  *
  * Variants: one kernel, which walks a range of splits
- *   split  a block has one split; the states (max, sum, out) go to scratch and a second kernel merges them
- *          in ascending order. For few rows, whose tiles alone would not fill the device.
- *   walk   a block walks all splits of its tile and merges the states as it goes.
- * Not measured. Nothing is copied ahead of use: what hides latency is several blocks an SM.
+ *   split  a block has one split; the states (max, sum, out) go to scratch and a second kernel
+ * merges them in ascending order. For few rows, whose tiles alone would not fill the device. walk
+ * a block walks all splits of its tile and merges the states as it goes. Not measured. Nothing is
+ * copied ahead of use: what hides latency is several blocks an SM.
  *
- * Numerics: q.k is added up element by element in f32, the softmax is online (Milakov & Gimelshein 2018)
- * within a split, states of splits are merged in ascending order. A column's bits depend on its own q and on
- * its own positions alone: not on pages, on the rows beside it, on R or on the variant. Keys behind a
- * row's last position are not used even as factors of zero. Tolerance of the cases: 1e-5.
+ * Numerics: q.k is added up element by element in f32, the softmax is online (Milakov & Gimelshein
+ * 2018) within a split, states of splits are merged in ascending order. A column's bits depend on
+ * its own q and on its own positions alone: not on pages, on the rows beside it, on R or on the
+ * variant. Keys behind a row's last position are not used even as factors of zero. Tolerance of the
+ * cases: 1e-5.
  */
 #include "fmt_q4_0.h"
 #include "fmt_q8_0.h"
@@ -45,7 +48,8 @@ static const int ATTN_SPLIT = 4; /* tiles of a split */
 static const int ATTN_SPAN = ATTN_TILE * ATTN_SPLIT;
 static const int ATTN_WARPS = 4;
 static const int ATTN_THREADS = 32 * ATTN_WARPS;
-static const size_t ATTN_SCRATCH = (size_t)64 << 20; /* bytes of states: more rows than fit are walked */
+static const size_t ATTN_SCRATCH = (size_t)64
+                                   << 20; /* bytes of states: more rows than fit are walked */
 
 struct attn_call {
     const float *q;
@@ -54,18 +58,21 @@ struct attn_call {
     const int32_t *q_start, *kv_len, *page;
     int n_seq, max_pages, n_head, group;
     float scale;
-    int rows, heads, parts; /* of a tile of columns: rows, query heads; tiles that a group is cut into */
-    int dim4;               /* head_dim rounded up to 4: what lies behind it in shared memory is zero */
-    bool wide;              /* cache rows are multiples of 16 bytes */
-    int splits;             /* of the longest sequence */
-    float2 *state;          /* (n_row, n_head, splits): max and sum; NULL: walk all splits */
-    float *state_out;       /* (n_row, n_head, splits, head_dim) */
+    int rows, heads,
+        parts;        /* of a tile of columns: rows, query heads; tiles that a group is cut into */
+    int dim4;         /* head_dim rounded up to 4: what lies behind it in shared memory is zero */
+    bool wide;        /* cache rows are multiples of 16 bytes */
+    int splits;       /* of the longest sequence */
+    float2 *state;    /* (n_row, n_head, splits): max and sum; NULL: walk all splits */
+    float *state_out; /* (n_row, n_head, splits, head_dim) */
 };
 
-/* ---- which rows ------------------------------------------------------------------------------- */
+/* ---- which rows -------------------------------------------------------------------------------
+ */
 
 /* The first tile of sequence s, counted so that the host knows a bound without reading q_start:
- * floor((a + b) / n) - floor(a / n) + 1 >= ceil(b / n). Some tiles are empty; for one row a tile none is. */
+ * floor((a + b) / n) - floor(a / n) + 1 >= ceil(b / n). Some tiles are empty; for one row a tile
+ * none is. */
 __device__ static int attn_first_tile(const attn_call &a, int s)
 {
     return a.q_start[s] / a.rows + (a.rows > 1 ? s : 0);
@@ -95,17 +102,20 @@ __device__ static attn_rows attn_find(const attn_call &a, int tile)
     return t;
 }
 
-/* ---- a tile of K or V, decoded to f32 in shared memory -------------------------------------------- */
+/* ---- a tile of K or V, decoded to f32 in shared memory
+ * -------------------------------------------- */
 
-struct attn_source { /* 32 positions of one head */
+struct attn_source {           /* 32 positions of one head */
     const unsigned char *base; /* k or v */
     int page0, page1;          /* of the first and of the last 16 */
     int head, at;              /* at: the first position */
 };
 
-__device__ __forceinline__ const unsigned char *attn_row(const kv_page &kv, const attn_source &s, int r)
+__device__ __forceinline__ const unsigned char *attn_row(const kv_page &kv, const attn_source &s,
+                                                         int r)
 {
-    return s.base + kv_page_row(kv, r < 16 ? s.page0 : s.page1, s.head, (s.at + r) & ((1 << kv.shift) - 1));
+    return s.base +
+           kv_page_row(kv, r < 16 ? s.page0 : s.page1, s.head, (s.at + r) & ((1 << kv.shift) - 1));
 }
 
 __device__ __forceinline__ float attn_element(const kv_page &kv, const unsigned char *row, int i)
@@ -124,7 +134,8 @@ __device__ __forceinline__ float2 attn_pair(bool f16, uint32_t u)
 }
 
 /* Elements 8 i .. 8 i + 7 of a row of blocks. Q4_0 has quant j beside quant j + 16. */
-__device__ __forceinline__ void attn_eight(const kv_page &kv, const unsigned char *row, int i, float4 (&y)[2])
+__device__ __forceinline__ void attn_eight(const kv_page &kv, const unsigned char *row, int i,
+                                           float4 (&y)[2])
 {
     int q[8];
     float d;
@@ -153,7 +164,8 @@ __device__ __forceinline__ void attn_eight(const kv_page &kv, const unsigned cha
 }
 
 /* Rows 0 .. n - 1 to t, `stride` floats apart (a multiple of 4). */
-__device__ __forceinline__ void attn_load(const attn_call &a, const attn_source &s, int n, int stride, float *t)
+__device__ __forceinline__ void attn_load(const attn_call &a, const attn_source &s, int n,
+                                          int stride, float *t)
 {
     const kv_page &kv = a.kv;
     if (kv.fmt == FMT_Q8_0 || kv.fmt == FMT_Q4_0) {
@@ -172,8 +184,9 @@ __device__ __forceinline__ void attn_load(const attn_call &a, const attn_source 
             float *to = t + i / per_row * stride;
             if (kv.fmt == FMT_F32) {
                 to += i % per_row * 4;
-                *reinterpret_cast<float4 *>(to) = make_float4(__uint_as_float(u.x), __uint_as_float(u.y),
-                                                              __uint_as_float(u.z), __uint_as_float(u.w));
+                *reinterpret_cast<float4 *>(to) =
+                    make_float4(__uint_as_float(u.x), __uint_as_float(u.y), __uint_as_float(u.z),
+                                __uint_as_float(u.w));
             } else {
                 const bool f16 = kv.fmt == FMT_F16;
                 const float2 x = attn_pair(f16, u.x), y = attn_pair(f16, u.y);
@@ -191,10 +204,11 @@ __device__ __forceinline__ void attn_load(const attn_call &a, const attn_source 
     }
 }
 
-/* ---- states ------------------------------------------------------------------------------------- */
+/* ---- states -------------------------------------------------------------------------------------
+ */
 
-/* Softmax over some positions: the largest score, the sum of e^(score - max), and with it the weighted
- * sum of V; this lane's share of that. */
+/* Softmax over some positions: the largest score, the sum of e^(score - max), and with it the
+ * weighted sum of V; this lane's share of that. */
 template <int N> struct attn_state {
     float max, sum, out[N];
 };
@@ -233,7 +247,8 @@ __device__ __forceinline__ float attn_mix(const attn_factors &f, float old_value
 }
 
 /* s and then t */
-template <int N> __device__ __forceinline__ void attn_merge(attn_state<N> &s, const attn_state<N> &t)
+template <int N>
+__device__ __forceinline__ void attn_merge(attn_state<N> &s, const attn_state<N> &t)
 {
     const attn_factors f = attn_weigh(s.max, t.max);
     s.max = f.max;
@@ -243,29 +258,33 @@ template <int N> __device__ __forceinline__ void attn_merge(attn_state<N> &s, co
         s.out[i] = attn_mix(f, s.out[i], t.out[i]);
 }
 
-/* ---- the kernel ----------------------------------------------------------------------------------- */
+/* ---- the kernel
+ * ----------------------------------------------------------------------------------- */
 
-/* A lane's part of a row of up to D elements: PIECES pieces of WIDTH neighbours, piece k from element
- * (32 k + lane) * WIDTH on. */
+/* A lane's part of a row of up to D elements: PIECES pieces of WIDTH neighbours, piece k from
+ * element (32 k + lane) * WIDTH on. */
 template <int D> struct attn_lane {
     static const int WIDTH = D / 32 < 4 ? D / 32 : 4, PIECES = D / 32 / WIDTH, N = D / 32;
 };
 
 /* This lane's elements of a row in shared memory; zero behind the end. */
-template <int D> __device__ __forceinline__ void attn_take(const float *row, int lane, int dim4, float (&v)[D / 32])
+template <int D>
+__device__ __forceinline__ void attn_take(const float *row, int lane, int dim4, float (&v)[D / 32])
 {
     typedef attn_lane<D> L;
 #pragma unroll
     for (int k = 0; k < L::PIECES; k++) {
         const int i = (32 * k + lane) * L::WIDTH;
         if constexpr (L::WIDTH == 4) {
-            const float4 x = i < dim4 ? *reinterpret_cast<const float4 *>(row + i) : make_float4(0, 0, 0, 0);
+            const float4 x =
+                i < dim4 ? *reinterpret_cast<const float4 *>(row + i) : make_float4(0, 0, 0, 0);
             v[4 * k] = x.x;
             v[4 * k + 1] = x.y;
             v[4 * k + 2] = x.z;
             v[4 * k + 3] = x.w;
         } else {
-            const float2 x = i < dim4 ? *reinterpret_cast<const float2 *>(row + i) : make_float2(0, 0);
+            const float2 x =
+                i < dim4 ? *reinterpret_cast<const float2 *>(row + i) : make_float2(0, 0);
             v[2 * k] = x.x;
             v[2 * k + 1] = x.y;
         }
@@ -279,7 +298,8 @@ template <int D> __device__ __forceinline__ int attn_where(int lane, int i)
     return (32 * (i / L::WIDTH) + lane) * L::WIDTH + i % L::WIDTH;
 }
 
-/* Scores of the warp's columns at this lane's position: q of its first column, k: the lane's row. */
+/* Scores of the warp's columns at this lane's position: q of its first column, k: the lane's row.
+ */
 template <int R>
 __device__ __forceinline__ void attn_scores(const float *q, const float *k, int dim4, float (&s)[R])
 {
@@ -297,10 +317,11 @@ __device__ __forceinline__ void attn_scores(const float *q, const float *k, int 
     }
 }
 
-/* Goes on with a column's state over a tile of which it sees `seen` > 0 positions: the maximum and the
- * sum; the weights go to p (32), the lane's is given the score s. */
+/* Goes on with a column's state over a tile of which it sees `seen` > 0 positions: the maximum and
+ * the sum; the weights go to p (32), the lane's is given the score s. */
 template <int N>
-__device__ __forceinline__ void attn_softmax(attn_state<N> &b, float s, float scale, int seen, int lane, float *p)
+__device__ __forceinline__ void attn_softmax(attn_state<N> &b, float s, float scale, int seen,
+                                             int lane, float *p)
 {
     const float score = lane < seen ? f_mul(s, scale) : -REAL_INF;
     const float top = fmaxf(b.max, warp_max(score)), base = attn_base(top);
@@ -315,8 +336,9 @@ __device__ __forceinline__ void attn_softmax(attn_state<N> &b, float s, float sc
 
 /* out += sum of p[t] v[t], t ascending to what each column sees. p of the warp's first column. */
 template <int D, int R>
-__device__ __forceinline__ void attn_weighted(attn_state<D / 32> (&b)[R], const float *p, const float *v, int dim4,
-                                              const int (&seen)[R], int lane)
+__device__ __forceinline__ void attn_weighted(attn_state<D / 32> (&b)[R], const float *p,
+                                              const float *v, int dim4, const int (&seen)[R],
+                                              int lane)
 {
     int most = 0;
 #pragma unroll
@@ -326,8 +348,9 @@ __device__ __forceinline__ void attn_weighted(attn_state<D / 32> (&b)[R], const 
         float w[R][4];
 #pragma unroll
         for (int j = 0; j < R; j++) {
-            const float4 x = t0 < seen[j] ? *reinterpret_cast<const float4 *>(p + j * ATTN_WARPS * 32 + t0)
-                                          : make_float4(0, 0, 0, 0);
+            const float4 x = t0 < seen[j]
+                                 ? *reinterpret_cast<const float4 *>(p + j * ATTN_WARPS * 32 + t0)
+                                 : make_float4(0, 0, 0, 0);
             w[j][0] = x.x;
             w[j][1] = x.y;
             w[j][2] = x.z;
@@ -350,14 +373,15 @@ __device__ __forceinline__ void attn_weighted(attn_state<D / 32> (&b)[R], const 
 }
 
 /*
- * Grid: tiles of rows, kv heads times parts, splits (1 when walking). D: head_dim at most; R: columns of
- * a warp, so 4 R of a block: column c is head c % heads of the tile's row c / heads.
- * At least 4 or 2 blocks an SM: up to 128 or 255 registers, so that nothing is spilled.
- * Shared memory, in floats: K 32 * (dim4 + 4), so that 8 lanes of a 16-byte access fall on all banks;
- * V 32 * dim4 (up to D = 256: beyond, V takes the place of K); q 4 R * dim4; p 4 R * 32.
+ * Grid: tiles of rows, kv heads times parts, splits (1 when walking). D: head_dim at most; R:
+ * columns of a warp, so 4 R of a block: column c is head c % heads of the tile's row c / heads. At
+ * least 4 or 2 blocks an SM: up to 128 or 255 registers, so that nothing is spilled. Shared memory,
+ * in floats: K 32 * (dim4 + 4), so that 8 lanes of a 16-byte access fall on all banks; V 32 * dim4
+ * (up to D = 256: beyond, V takes the place of K); q 4 R * dim4; p 4 R * 32.
  */
 template <int D, int R>
-__global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2) k_attention(const attn_call a)
+__global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
+    k_attention(const attn_call a)
 {
     const bool one_buffer = D > 256;
     const int columns = ATTN_WARPS * R;
@@ -370,7 +394,8 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2) k_
     if (t.n <= 0)
         return;
     const int kv_head = (int)blockIdx.y / a.parts, head0 = (int)blockIdx.y % a.parts * a.heads;
-    const int heads = min(a.heads, a.group - head0), last = t.seen + t.n - 1; /* positions of the last row */
+    const int heads = min(a.heads, a.group - head0),
+              last = t.seen + t.n - 1; /* positions of the last row */
     int split = a.state ? (int)blockIdx.z : 0;
     const int end = a.state ? split + 1 : (last + ATTN_SPAN - 1) / ATTN_SPAN;
     if (split * ATTN_SPAN >= last)
@@ -417,7 +442,8 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2) k_
             for (int j = 0; j < R; j++) {
                 see[j] = seen[j] - at;
                 if (see[j] > 0)
-                    attn_softmax(part[j], score[j], a.scale, see[j], lane, p + (j * ATTN_WARPS + warp) * 32);
+                    attn_softmax(part[j], score[j], a.scale, see[j], lane,
+                                 p + (j * ATTN_WARPS + warp) * 32);
             }
             if (one_buffer) {
                 __syncthreads(); /* K has been used */
@@ -439,7 +465,8 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2) k_
         const int c = j * ATTN_WARPS + warp;
         if (seen[j] <= (a.state ? (int)blockIdx.z * ATTN_SPAN : 0))
             continue;
-        const int64_t to = (int64_t)(t.row + c / a.heads) * a.n_head + kv_head * a.group + head0 + c % a.heads;
+        const int64_t to =
+            (int64_t)(t.row + c / a.heads) * a.n_head + kv_head * a.group + head0 + c % a.heads;
         const int64_t st = to * a.splits + blockIdx.z;
         if (a.state && lane == 0)
             a.state[st] = make_float2(total[j].max, total[j].sum);
@@ -456,7 +483,8 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2) k_
     }
 }
 
-/* A block has one row and head; a thread every 128th element. States are merged in ascending order. */
+/* A block has one row and head; a thread every 128th element. States are merged in ascending order.
+ */
 __global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_call a)
 {
     const int row = (int)blockIdx.x;
@@ -484,7 +512,8 @@ __global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_cal
     }
 }
 
-/* ---- launchers -------------------------------------------------------------------------------------- */
+/* ---- launchers
+ * -------------------------------------------------------------------------------------- */
 
 static int attn_splits(int max_kv_len)
 {
@@ -504,7 +533,8 @@ size_t cuda_attention_scratch(const struct ops_limits *l)
     return all < ATTN_SCRATCH ? all : one > ATTN_SCRATCH ? one : ATTN_SCRATCH;
 }
 
-/* Columns of a warp: as few as hold the heads that share a kv head, but four where rows share it too. */
+/* Columns of a warp: as few as hold the heads that share a kv head, but four where rows share it
+ * too. */
 static int attn_width(const struct attention_args *a)
 {
     const int group = a->n_head / a->kv->n_kv_head;
@@ -547,7 +577,8 @@ template <int D, int R>
 static int attn_launch(const attn_call &c, dim3 grid, cudaStream_t s, struct err *e)
 {
     const int columns = ATTN_WARPS * R, tiles = D > 256 ? 1 : 2; /* K alone, or K and V */
-    const size_t floats = (size_t)ATTN_TILE * 4 + (size_t)c.dim4 * (size_t)(ATTN_TILE * tiles + columns) +
+    const size_t floats = (size_t)ATTN_TILE * 4 +
+                          (size_t)c.dim4 * (size_t)(ATTN_TILE * tiles + columns) +
                           (size_t)columns * 32;
     TRY(cu_smem_limit(k_attention<D, R>, floats * sizeof(float), e));
     LAUNCH((k_attention<D, R>), grid, dim3(ATTN_THREADS), floats * sizeof(float), s, c);
@@ -556,7 +587,8 @@ static int attn_launch(const attn_call &c, dim3 grid, cudaStream_t s, struct err
 }
 
 template <int D>
-static int attn_launch_width(const attn_call &c, int width, dim3 grid, cudaStream_t s, struct err *e)
+static int attn_launch_width(const attn_call &c, int width, dim3 grid, cudaStream_t s,
+                             struct err *e)
 {
     if (width == 1)
         return attn_launch<D, 1>(c, grid, s, e);
@@ -565,10 +597,12 @@ static int attn_launch_width(const attn_call &c, int width, dim3 grid, cudaStrea
     return attn_launch<D, 4>(c, grid, s, e);
 }
 
-static int attn_run(const struct attention_args *a, const attn_call &c, int splits, cudaStream_t s, struct err *e)
+static int attn_run(const struct attention_args *a, const attn_call &c, int splits, cudaStream_t s,
+                    struct err *e)
 {
     const int dim = a->kv->head_dim, width = attn_width(a);
-    const dim3 grid((unsigned)attn_tiles(c, a), (unsigned)(a->kv->n_kv_head * c.parts), (unsigned)splits);
+    const dim3 grid((unsigned)attn_tiles(c, a), (unsigned)(a->kv->n_kv_head * c.parts),
+                    (unsigned)splits);
     if (dim <= 64)
         return attn_launch_width<64>(c, width, grid, s, e);
     if (dim <= 128)
@@ -588,29 +622,36 @@ bool attention_reads(const struct attention_args *a, const struct cuda_ctx *)
 /* More than one split, few tiles, and room for the states. */
 bool attention_splits(const struct attention_args *a, const struct cuda_ctx *cx)
 {
-    const int width = attn_width(a), group = a->n_head / a->kv->n_kv_head, splits = attn_splits(a->max_kv_len);
+    const int width = attn_width(a), group = a->n_head / a->kv->n_kv_head,
+              splits = attn_splits(a->max_kv_len);
     const int heads = group < ATTN_WARPS * width ? group : ATTN_WARPS * width;
     const int64_t tiles = a->n_row / (ATTN_WARPS * width / heads) + a->n_seq;
-    return attention_reads(a, cx) && splits > 1 && splits <= 65535 && tiles * a->kv->n_kv_head < 4 * (int64_t)cx->sm_count &&
+    return attention_reads(a, cx) && splits > 1 && splits <= 65535 &&
+           tiles * a->kv->n_kv_head < 4 * (int64_t)cx->sm_count &&
            attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len) <= cx->scratch_bytes;
 }
 
-int cuda_attention_split(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a, struct err *e)
+int cuda_attention_split(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a,
+                         struct err *e)
 {
     attn_call c;
     void *scratch;
     TRY(attn_prepare(a, &c, e));
-    TRY(cuda_ctx_scratch(cx, "attention", attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len),
-                         &scratch, e));
+    TRY(cuda_ctx_scratch(cx, "attention",
+                         attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len), &scratch,
+                         e));
     c.state = static_cast<float2 *>(scratch);
-    c.state_out = reinterpret_cast<float *>(c.state + (size_t)a->n_row * (size_t)a->n_head * (size_t)c.splits);
+    c.state_out = reinterpret_cast<float *>(c.state + (size_t)a->n_row * (size_t)a->n_head *
+                                                          (size_t)c.splits);
     TRY(attn_run(a, c, c.splits, s, e));
-    LAUNCH(k_attention_merge, dim3((unsigned)a->n_row, (unsigned)a->n_head), dim3(ATTN_THREADS), 0, s, c);
+    LAUNCH(k_attention_merge, dim3((unsigned)a->n_row, (unsigned)a->n_head), dim3(ATTN_THREADS), 0,
+           s, c);
     CU_LAUNCHED(e, "attention_merge");
     return 0;
 }
 
-int cuda_attention_walk(struct cuda_ctx *, cudaStream_t s, const struct attention_args *a, struct err *e)
+int cuda_attention_walk(struct cuda_ctx *, cudaStream_t s, const struct attention_args *a,
+                        struct err *e)
 {
     attn_call c;
     TRY(attn_prepare(a, &c, e));

@@ -1,10 +1,10 @@
 /*
- * kv_page: where things lie in a paged KV cache, for the host's launchers and for kernels: the view of
- * ops.h with what follows from it worked out.
+ * kv_page: where things lie in a paged KV cache, for the host's launchers and for kernels: the view
+ * of ops.h with what follows from it worked out.
  *
- * The rows of one page and head are neighbours, and a page has a multiple of 16 of them: so 16 rows that
- * start at a multiple of 16 are one run of bytes that begins at a multiple of 16 bytes, whatever the
- * format. Kernels that read quantised rows in 16-byte pieces lean on it.
+ * The rows of one page and head are neighbours, and a page has a multiple of 16 of them: so 16 rows
+ * that start at a multiple of 16 are one run of bytes that begins at a multiple of 16 bytes,
+ * whatever the format. Kernels that read quantised rows in 16-byte pieces lean on it.
  */
 #ifndef MAS_KV_PAGE_CUH
 #define MAS_KV_PAGE_CUH
@@ -17,7 +17,7 @@ namespace CU_NS
 struct kv_page {
     unsigned char *k, *v;
     enum fmt fmt;
-    int shift;     /* page_tokens = 1 << shift */
+    int shift; /* page_tokens = 1 << shift */
     int n_kv_head;
     int head_dim;
     int row_bytes; /* of head_dim elements */
@@ -29,11 +29,13 @@ static inline bool kv_page_known(enum fmt f)
     return f == FMT_F32 || f == FMT_F16 || f == FMT_BF16 || f == FMT_Q8_0 || f == FMT_Q4_0;
 }
 
-static inline int kv_page_of(const char *op, const struct kv_view *kv, struct kv_page *out, struct err *e)
+static inline int kv_page_of(const char *op, const struct kv_view *kv, struct kv_page *out,
+                             struct err *e)
 {
     const struct fmt_info *f = fmt_info(kv->fmt);
     if ((reinterpret_cast<uintptr_t>(kv->k) | reinterpret_cast<uintptr_t>(kv->v)) % 16)
-        FAIL(e, ERR_BUG, "%s: the cache lies at %p and %p, both must be multiples of 16", op, kv->k, kv->v);
+        FAIL(e, ERR_BUG, "%s: the cache lies at %p and %p, both must be multiples of 16", op, kv->k,
+             kv->v);
     out->k = static_cast<unsigned char *>(kv->k);
     out->v = static_cast<unsigned char *>(kv->v);
     out->fmt = kv->fmt;
@@ -49,7 +51,8 @@ static inline int kv_page_of(const char *op, const struct kv_view *kv, struct kv
 /* Bytes from k (or v) to the row at an offset in a page. */
 __device__ __forceinline__ size_t kv_page_row(const kv_page &p, int page, int head, int offset)
 {
-    size_t row = (((size_t)page * (unsigned)p.n_kv_head + (unsigned)head) << p.shift) + (unsigned)offset;
+    size_t row =
+        (((size_t)page * (unsigned)p.n_kv_head + (unsigned)head) << p.shift) + (unsigned)offset;
     return row * (unsigned)p.row_bytes;
 }
 

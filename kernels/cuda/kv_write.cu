@@ -3,16 +3,16 @@
  *
  *   k, v (n_row, n_kv_head, head_dim) f32; slot (n_row) = page * page_tokens + offset
  *
- * Bytes: 8 read and 2 * bytes-per-element written an element: a decode row of 8 heads of 128 is 8 KiB read,
- * 4 KiB of f16 written. The launch costs more; 448 rows are 5.5 MB, 2 us at 3.3 TB/s.
+ * Bytes: 8 read and 2 * bytes-per-element written an element: a decode row of 8 heads of 128 is 8
+ * KiB read, 4 KiB of f16 written. The launch costs more; 448 rows are 5.5 MB, 2 us at 3.3 TB/s.
  *
  * Variants (one kernel a format, all bit for bit what fmt_<x>_encode writes)
  *   float    F32, F16, BF16: two neighbouring elements a thread, one where head_dim is odd
- *   q8_0     a warp takes a block of 32: its largest magnitude by shuffles, then a quant a lane. A block is
- *            34 bytes at an even address: the bytes of a warp are neighbours, no wider store is aligned.
- *   q4_0     a thread takes a block: the least-squares search of quant_fit.c adds up one element after
- *            another, and its bits are the contract. Elements and weights stay in registers.
- * Not measured. Q4_K, Q5_K and Q6_K need blocks of 256 and a search that belongs to the quantiser: not
+ *   q8_0     a warp takes a block of 32: its largest magnitude by shuffles, then a quant a lane. A
+ * block is 34 bytes at an even address: the bytes of a warp are neighbours, no wider store is
+ * aligned. q4_0     a thread takes a block: the least-squares search of quant_fit.c adds up one
+ * element after another, and its bits are the contract. Elements and weights stay in registers. Not
+ * measured. Q4_K, Q5_K and Q6_K need blocks of 256 and a search that belongs to the quantiser: not
  * offered as a cache.
  *
  * Numerics: roundings as in kernels/quant, none fused. NaN is the caller's error.
@@ -26,7 +26,8 @@ namespace CU_NS
 {
 
 static const int KV_WRITE_THREADS = 128;
-static const float KV_TINY = 0x1p-26f; /* a quarter of the smallest f16: rounds to a scale of zero */
+static const float KV_TINY =
+    0x1p-26f; /* a quarter of the smallest f16: rounds to a scale of zero */
 
 struct kv_write_call {
     const float *k, *v;
@@ -89,7 +90,8 @@ __device__ static void kv_write_elements(unsigned char *y, const float *x, int i
         if constexpr (FMT == FMT_F32)
             reinterpret_cast<float2 *>(y)[i] = v;
         else if constexpr (FMT == FMT_F16)
-            reinterpret_cast<__half2 *>(y)[i] = __halves2half2(kv_write_f16(v.x), kv_write_f16(v.y));
+            reinterpret_cast<__half2 *>(y)[i] =
+                __halves2half2(kv_write_f16(v.x), kv_write_f16(v.y));
         else
             reinterpret_cast<__nv_bfloat162 *>(y)[i] =
                 __halves2bfloat162(kv_write_bf16(v.x), kv_write_bf16(v.y));
@@ -106,7 +108,8 @@ __global__ void __launch_bounds__(KV_WRITE_THREADS) k_kv_write_float(const kv_wr
     kv_write_elements<FMT, N>(t.y, t.x, t.at);
 }
 
-/* ---- what the block formats share (quant_fit.h) ------------------------------------------------ */
+/* ---- what the block formats share (quant_fit.h) ------------------------------------------------
+ */
 
 /* Nearest integer (ties to even) of t clamped to [low, high]: as a float, and as an integer. */
 __device__ static float kv_fit_round(float t, float low, float high)
@@ -154,7 +157,8 @@ __global__ void __launch_bounds__(KV_WRITE_THREADS) k_kv_write_q8_0(const kv_wri
         b->d = scale;
 }
 
-/* ---- Q4_0: quant_fit_symmetric for one block, sum by sum ------------------------------------------ */
+/* ---- Q4_0: quant_fit_symmetric for one block, sum by sum
+ * ------------------------------------------ */
 
 struct kv_fit {
     float inv, err, step;
@@ -227,7 +231,8 @@ __global__ void __launch_bounds__(KV_WRITE_THREADS) k_kv_write_q4_0(const kv_wri
     }
 }
 
-/* ---- launchers -------------------------------------------------------------------------------- */
+/* ---- launchers --------------------------------------------------------------------------------
+ */
 
 bool kv_write_floats(const struct kv_write_args *a, const struct cuda_ctx *)
 {
@@ -245,7 +250,8 @@ bool kv_write_blocks_q4_0(const struct kv_write_args *a, const struct cuda_ctx *
 }
 
 /* size: elements of an item */
-static int kv_write_prepare(const struct kv_write_args *a, int size, kv_write_call *c, struct err *e)
+static int kv_write_prepare(const struct kv_write_args *a, int size, kv_write_call *c,
+                            struct err *e)
 {
     TRY(kv_page_of("kv_write", a->kv, &c->kv, e));
     c->k = a->k;
@@ -263,7 +269,8 @@ static dim3 kv_write_grid(const kv_write_call &c, int threads_per_item)
     return dim3((unsigned)((threads + KV_WRITE_THREADS - 1) / KV_WRITE_THREADS), 2);
 }
 
-template <int N> static int kv_write_float(cudaStream_t s, const struct kv_write_args *a, struct err *e)
+template <int N>
+static int kv_write_float(cudaStream_t s, const struct kv_write_args *a, struct err *e)
 {
     kv_write_call c;
     TRY(kv_write_prepare(a, N, &c, e));
@@ -278,7 +285,8 @@ template <int N> static int kv_write_float(cudaStream_t s, const struct kv_write
     return 0;
 }
 
-int cuda_kv_write_float(struct cuda_ctx *, cudaStream_t s, const struct kv_write_args *a, struct err *e)
+int cuda_kv_write_float(struct cuda_ctx *, cudaStream_t s, const struct kv_write_args *a,
+                        struct err *e)
 {
     const uintptr_t at = reinterpret_cast<uintptr_t>(a->k) | reinterpret_cast<uintptr_t>(a->v);
     if (a->kv->head_dim % 2 == 0 && at % sizeof(float2) == 0)
@@ -286,7 +294,8 @@ int cuda_kv_write_float(struct cuda_ctx *, cudaStream_t s, const struct kv_write
     return kv_write_float<1>(s, a, e);
 }
 
-int cuda_kv_write_q8_0(struct cuda_ctx *, cudaStream_t s, const struct kv_write_args *a, struct err *e)
+int cuda_kv_write_q8_0(struct cuda_ctx *, cudaStream_t s, const struct kv_write_args *a,
+                       struct err *e)
 {
     kv_write_call c;
     TRY(kv_write_prepare(a, 32, &c, e));
@@ -295,7 +304,8 @@ int cuda_kv_write_q8_0(struct cuda_ctx *, cudaStream_t s, const struct kv_write_
     return 0;
 }
 
-int cuda_kv_write_q4_0(struct cuda_ctx *, cudaStream_t s, const struct kv_write_args *a, struct err *e)
+int cuda_kv_write_q4_0(struct cuda_ctx *, cudaStream_t s, const struct kv_write_args *a,
+                       struct err *e)
 {
     kv_write_call c;
     TRY(kv_write_prepare(a, 32, &c, e));

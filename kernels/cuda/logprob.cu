@@ -3,17 +3,17 @@
  *
  *   logits (n_row, n_vocab) f32; row, id, lp (n_pair)
  *
- * Bytes: 4 n_row * n_vocab, read once: 8 rows of 128256 are 4.1 MB, 1.3 us at 3.3 TB/s. One exponential an
- * element.
+ * Bytes: 4 n_row * n_vocab, read once: 8 rows of 128256 are 4.1 MB, 1.3 us at 3.3 TB/s. One
+ * exponential an element.
  *
  * Variants
- *   chunk  a block takes 4096 logits of a row: largest, then sum of exponentials, both from registers; a
- *          second kernel gives each pair a warp, which adds up the row's chunks. Not measured.
+ *   chunk  a block takes 4096 logits of a row: largest, then sum of exponentials, both from
+ * registers; a second kernel gives each pair a warp, which adds up the row's chunks. Not measured.
  *
- * Numerics: f32. A thread adds 16 terms, threads are added in a tree, chunks in a fixed order: a row's
- * bits depend on nothing else. The relative error of the sum is a few 1e-7, so that lp is within 1e-6 for
- * |lp| below 16; the difference to the largest logit is exact. NaN in the row or an infinite largest logit
- * give NaN, a logit of -inf gives -inf.
+ * Numerics: f32. A thread adds 16 terms, threads are added in a tree, chunks in a fixed order: a
+ * row's bits depend on nothing else. The relative error of the sum is a few 1e-7, so that lp is
+ * within 1e-6 for |lp| below 16; the difference to the largest logit is exact. NaN in the row or an
+ * infinite largest logit give NaN, a logit of -inf gives -inf.
  */
 #include "vocab.cuh"
 
@@ -61,15 +61,21 @@ size_t cuda_logprob_scratch(const struct ops_limits *l)
     return (size_t)l->max_logit_rows * (size_t)vocab_chunks(l->n_vocab) * sizeof(vocab_part);
 }
 
-int cuda_logprob_chunk(struct cuda_ctx *cx, cudaStream_t s, const struct logprob_args *a, struct err *e)
+int cuda_logprob_chunk(struct cuda_ctx *cx, cudaStream_t s, const struct logprob_args *a,
+                       struct err *e)
 {
     void *scratch;
     const int chunks = vocab_chunks(a->n_vocab);
-    TRY(cuda_ctx_scratch(cx, "logprob", (size_t)a->n_row * (size_t)chunks * sizeof(vocab_part), &scratch, e));
-    const logprob_call call = {a->logits, a->n_vocab,
-                               a->row,    a->id,
-                               a->lp,     a->n_pair,
-                               (unsigned)chunks, static_cast<vocab_part *>(scratch),
+    TRY(cuda_ctx_scratch(cx, "logprob", (size_t)a->n_row * (size_t)chunks * sizeof(vocab_part),
+                         &scratch, e));
+    const logprob_call call = {a->logits,
+                               a->n_vocab,
+                               a->row,
+                               a->id,
+                               a->lp,
+                               a->n_pair,
+                               (unsigned)chunks,
+                               static_cast<vocab_part *>(scratch),
                                row4_wide(a->logits, a->n_vocab)};
     LAUNCH(k_logprob_chunk, dim3((unsigned)(chunks * a->n_row)), dim3(VOCAB_THREADS), 0, s, call);
     CU_LAUNCHED(e, "logprob_chunk");

@@ -1,8 +1,8 @@
 /*
  * real: f32 arithmetic that rounds the same on a GPU and on the host, operation by operation. The
  * elementary functions are those of kernels/cpu/v16.h, step by step, so that a weight, a gate or a
- * score has the bits of the CPU backend. A compiler may fuse a product into a sum that uses it; where
- * that would change a result the code says f_mul (never fused) or fmaf (always fused).
+ * score has the bits of the CPU backend. A compiler may fuse a product into a sum that uses it;
+ * where that would change a result the code says f_mul (never fused) or fmaf (always fused).
  */
 #ifndef MAS_REAL_CUH
 #define MAS_REAL_CUH
@@ -47,7 +47,8 @@ __device__ __forceinline__ float real_exp(float x)
 /* ln x within 1 ulp, for positive normal x (not checked). */
 __device__ __forceinline__ float real_log(float x)
 {
-    int k = (int)(__float_as_uint(x) - 0x3f3504f3u) >> 23; /* x = 2^k m, m in [sqrt(1/2), sqrt(2)) */
+    int k =
+        (int)(__float_as_uint(x) - 0x3f3504f3u) >> 23; /* x = 2^k m, m in [sqrt(1/2), sqrt(2)) */
     float e = (float)k, f = __uint_as_float(__float_as_uint(x) - ((unsigned)k << 23)) - 1;
     float z = f_mul(f, f), p = 7.0376836292e-2f;
     p = fmaf(p, f, -1.1514610310e-1f);

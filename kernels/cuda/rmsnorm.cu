@@ -7,11 +7,12 @@
  * 32 KiB: the launch costs more than the copy. 512 rows are 17 MB, 5 us at 3.3 TB/s.
  *
  * Variants
- *   block  one block a row, 16 bytes a thread and access where rows are 16-byte aligned. Not measured.
+ *   block  one block a row, 16 bytes a thread and access where rows are 16-byte aligned. Not
+ * measured.
  *
- * Numerics: squares are added in f32: a thread adds elements 4t .. 4t + 3, then the four that lie 4 *
- * threads further on; the threads' sums are added in a tree. The order depends on n alone. Root and
- * division are correctly rounded.
+ * Numerics: squares are added in f32: a thread adds elements 4t .. 4t + 3, then the four that lie 4
+ * * threads further on; the threads' sums are added in a tree. The order depends on n alone. Root
+ * and division are correctly rounded.
  */
 #include "ctx.cuh"
 #include "real.cuh"
@@ -54,7 +55,8 @@ __global__ void __launch_bounds__(RMSNORM_THREADS) k_rmsnorm_block(const rmsnorm
     }
 }
 
-int cuda_rmsnorm_block(struct cuda_ctx *, cudaStream_t s, const struct rmsnorm_args *a, struct err *e)
+int cuda_rmsnorm_block(struct cuda_ctx *, cudaStream_t s, const struct rmsnorm_args *a,
+                       struct err *e)
 {
     const bool wide = row4_wide(a->x, a->n) && row4_wide(a->w, a->n) && row4_wide(a->y, a->n);
     const rmsnorm_call call = {a->x, a->w, a->y, a->n, a->eps, wide};

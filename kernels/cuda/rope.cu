@@ -1,20 +1,22 @@
 /*
  * rope: turns pair i of every head of q and k by the angle pos * inv_freq[i], in place.
  *
- *   q (n_row, n_head, head_dim), k (n_row, n_kv_head, head_dim) f32; pos (n_row); inv_freq (n_rot / 2)
+ *   q (n_row, n_head, head_dim), k (n_row, n_kv_head, head_dim) f32; pos (n_row); inv_freq (n_rot /
+ * 2)
  *
  * Bytes: 8 per element of q and k that is turned, read and written once; the floor is that over the
  * memory bandwidth: 512 rows of 32 + 8 heads of 128 are 21 MB, 6 us at 3.3 TB/s. A few kFLOP a row.
  *
  * Variants
- *   row    a block has one row and a run of heads; a thread takes one pair, finds its sine and cosine
- *          once and turns the pair in every head of the run. Neighbouring threads have neighbouring
- *          pairs: 8-byte accesses for adjacent pairs, two 4-byte ones a warp wide for halves. Not measured.
+ *   row    a block has one row and a run of heads; a thread takes one pair, finds its sine and
+ * cosine once and turns the pair in every head of the run. Neighbouring threads have neighbouring
+ *          pairs: 8-byte accesses for adjacent pairs, two 4-byte ones a warp wide for halves. Not
+ * measured.
  *
- * Numerics: an f32 product pos * inv_freq would be off by 0.004 rad at position 100,000, and doubles are
- * slow on most GPUs. The angle is counted in turns instead, as a 64-bit fraction: step = inv_freq / 2 pi
- * mod 1, and pos * step mod 2^64 is exact, so the angle is right to 2 pi 2^-31 rad at any position. Sine and
- * cosine are within 1e-7. An inv_freq that is no number gives NaN.
+ * Numerics: an f32 product pos * inv_freq would be off by 0.004 rad at position 100,000, and
+ * doubles are slow on most GPUs. The angle is counted in turns instead, as a 64-bit fraction: step
+ * = inv_freq / 2 pi mod 1, and pos * step mod 2^64 is exact, so the angle is right to 2 pi 2^-31
+ * rad at any position. Sine and cosine are within 1e-7. An inv_freq that is no number gives NaN.
  */
 #include "ctx.cuh"
 #include "real.cuh"
@@ -74,9 +76,9 @@ __global__ void __launch_bounds__(ROPE_PAIRS *ROPE_WARPS) k_rope_row(const rope_
 
 int cuda_rope_row(struct cuda_ctx *, cudaStream_t s, const struct rope_args *a, struct err *e)
 {
-    const rope_call call = {a->q,         a->k,           a->pos,         a->inv_freq,
-                            a->n_head,    a->n_kv_head,   a->head_dim,    a->n_rot / 2,
-                            a->pairs == ROPE_ADJACENT};
+    const rope_call call = {a->q,        a->k,         a->pos,
+                            a->inv_freq, a->n_head,    a->n_kv_head,
+                            a->head_dim, a->n_rot / 2, a->pairs == ROPE_ADJACENT};
     const int heads = a->n_head + a->n_kv_head;
     const dim3 grid((unsigned)a->n_row, (unsigned)((call.half + ROPE_PAIRS - 1) / ROPE_PAIRS),
                     (unsigned)((heads + ROPE_HEADS - 1) / ROPE_HEADS));

@@ -1,6 +1,7 @@
 /*
- * row4: a row of f32 taken four elements at a time: 16-byte accesses where every row is 16-byte aligned,
- * single elements where not. Which element a thread gets is the same either way, so results are too.
+ * row4: a row of f32 taken four elements at a time: 16-byte accesses where every row is 16-byte
+ * aligned, single elements where not. Which element a thread gets is the same either way, so
+ * results are too.
  */
 #ifndef MAS_ROW4_CUH
 #define MAS_ROW4_CUH
@@ -23,7 +24,8 @@ static inline unsigned row4_blocks(int64_t n, int n_thread)
 }
 
 /* Elements i .. i + 3 of a row of n, i a multiple of 4; `rest` for those behind the end. */
-__device__ __forceinline__ float4 row4_load(const float *x, int64_t i, int64_t n, bool wide, float rest)
+__device__ __forceinline__ float4 row4_load(const float *x, int64_t i, int64_t n, bool wide,
+                                            float rest)
 {
     if (wide)
         return *reinterpret_cast<const float4 *>(x + i);

@@ -1,31 +1,31 @@
 /*
- * sample: one token a row: greedy, or by the Gumbel-max rule on what top_k, top_p and min_p leave of the
- * allowed tokens; and its log-probability. Definition in ops.h.
+ * sample: one token a row: greedy, or by the Gumbel-max rule on what top_k, top_p and min_p leave
+ * of the allowed tokens; and its log-probability. Definition in ops.h.
  *
  *   logits (n_row, n_vocab) f32; p (n_row); mask_bits (n_mask, n_vocab / 32); id, lp (n_row)
  *
- * Bytes: 4 n_vocab a row and pass: greedy one pass, filters three each, the draw one. A row of 128256 is
- * 513 KB; what one pass read lies in L2 for the next. Only id and lp go back.
+ * Bytes: 4 n_vocab a row and pass: greedy one pass, filters three each, the draw one. A row of
+ * 128256 is 513 KB; what one pass read lies in L2 for the next. Only id and lp go back.
  *
- * Nothing is sorted. Every filter keeps the tokens from some logit on, so a threshold is looked for: the
- * largest key (32 bits that order like the floats) such that the tokens from it on count, or weigh, what
- * the filter asks. It is found in three digits of 11, 11 and 10 bits: a pass adds up the tokens that agree
- * with the digits so far by their next digit, and the pass after it picks, from the top, the digit in which
- * the sum reaches what is asked.
+ * Nothing is sorted. Every filter keeps the tokens from some logit on, so a threshold is looked
+ * for: the largest key (32 bits that order like the floats) such that the tokens from it on count,
+ * or weigh, what the filter asks. It is found in three digits of 11, 11 and 10 bits: a pass adds up
+ * the tokens that agree with the digits so far by their next digit, and the pass after it picks,
+ * from the top, the digit in which the sum reaches what is asked.
  *
  *   k_sample_chunk   largest allowed logit, sum of exponentials, NaNs of a chunk of 4096
- *   k_sample_begin   a warp a row: the row's from its chunks; greedy and impossible rows are done here
- *   k_sample_digit   six times: three for top_k, three for top_p; rows without the filter return at once
- *   k_sample_draw    the best score of a chunk among the survivors
- *   k_sample_end     a warp a row: the best of the chunks; its log-probability
+ *   k_sample_begin   a warp a row: the row's from its chunks; greedy and impossible rows are done
+ * here k_sample_digit   six times: three for top_k, three for top_p; rows without the filter return
+ * at once k_sample_draw    the best score of a chunk among the survivors k_sample_end     a warp a
+ * row: the best of the chunks; its log-probability
  *
  * Variants
  *   radix  the above, ten launches for up to 64 rows. Not measured.
  *
- * Numerics: weights e^((x - max) / T) have the bits of the CPU backend. They are added up as integers, in
- * units of 2^-39: the sum does not depend on the order, so that atomics may add, and a token errs by at
- * most 2^-40 of the largest. top_p asks for an exact product. Scores as on the CPU; log-probabilities as in
- * logprob, to the bit.
+ * Numerics: weights e^((x - max) / T) have the bits of the CPU backend. They are added up as
+ * integers, in units of 2^-39: the sum does not depend on the order, so that atomics may add, and a
+ * token errs by at most 2^-40 of the largest. top_p asks for an exact product. Scores as on the
+ * CPU; log-probabilities as in logprob, to the bit.
  */
 #include "rng.h"
 #include "vocab.cuh"
@@ -37,14 +37,15 @@ static const int SAMPLE_ROWS = 64; /* whose scratch there is; more rows take tur
 static const int SAMPLE_DIGIT = 11, SAMPLE_BINS = 1 << SAMPLE_DIGIT;
 static const int SAMPLE_DIGITS = 3; /* 11 + 11 + 10 bits */
 static const int SAMPLE_LEVELS = 2 * SAMPLE_DIGITS;
-static const int SAMPLE_HALF = 20; /* bits of a weight's lower part: 4096 of them fit into 32 bits */
+static const int SAMPLE_HALF =
+    20; /* bits of a weight's lower part: 4096 of them fit into 32 bits */
 static const int64_t SAMPLE_VOCAB = 1 << 24; /* whose weights fit into 64 bits */
 
 typedef unsigned long long sample_sum;
 
 struct sample_pick { /* of a chunk, a warp, a row */
-    float value; /* largest allowed logit, or best score; -inf when there is none */
-    int32_t id;  /* the lowest that has it */
+    float value;     /* largest allowed logit, or best score; -inf when there is none */
+    int32_t id;      /* the lowest that has it */
 };
 
 struct sample_state {
@@ -75,7 +76,8 @@ struct sample_call {
     int *nan;            /* (SAMPLE_ROWS, chunks): is there a NaN? */
 };
 
-/* ---- tokens ------------------------------------------------------------------------------------- */
+/* ---- tokens -------------------------------------------------------------------------------------
+ */
 
 /* Bit i: token at + i exists and is allowed; at is a multiple of 4. */
 __device__ static unsigned sample_allowed(const sample_call &a, const uint32_t *mask, int64_t at)
@@ -129,13 +131,15 @@ __device__ static sample_pick sample_block_best(sample_pick p, sample_pick *shar
     return p;
 }
 
-/* ---- the row as a whole -------------------------------------------------------------------------- */
+/* ---- the row as a whole
+ * -------------------------------------------------------------------------- */
 
 /* Zeroes the row's sums of a level; the chunks share the work. */
 __device__ static void sample_zero(const sample_call &a, int64_t row, unsigned chunk, int level)
 {
     sample_sum *to = a.sum + (row * 3 + level % 3) * SAMPLE_BINS;
-    for (unsigned i = chunk * VOCAB_THREADS + threadIdx.x; i < SAMPLE_BINS; i += a.chunks * VOCAB_THREADS)
+    for (unsigned i = chunk * VOCAB_THREADS + threadIdx.x; i < SAMPLE_BINS;
+         i += a.chunks * VOCAB_THREADS)
         to[i] = 0;
 }
 
@@ -206,7 +210,8 @@ __global__ void __launch_bounds__(32) k_sample_begin(const sample_call a)
     }
 }
 
-/* ---- filters --------------------------------------------------------------------------------------- */
+/* ---- filters
+ * --------------------------------------------------------------------------------------- */
 
 __device__ static bool sample_filters(const sample_row &p)
 {
@@ -226,7 +231,8 @@ struct sample_shared {
 };
 
 /* Sums of the row's bins, from the largest digit down: this thread's eight bins end at *after. */
-__device__ static sample_sum sample_scan(const sample_sum *bins, sample_shared &t, sample_sum *total)
+__device__ static sample_sum sample_scan(const sample_sum *bins, sample_shared &t,
+                                         sample_sum *total)
 {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, each = SAMPLE_BINS / VOCAB_THREADS;
     sample_sum own = 0;
@@ -250,10 +256,10 @@ __device__ static sample_sum sample_scan(const sample_sum *bins, sample_shared &
     return before + after;
 }
 
-/* The state before `level`: from the one before level - 1 (the first, for level 0) and the sums of that
- * level its digit is chosen. Called by the whole block. */
-__device__ static sample_state sample_resolve(const sample_call &a, int64_t row, const sample_row &p, int level,
-                                              sample_shared &t)
+/* The state before `level`: from the one before level - 1 (the first, for level 0) and the sums of
+ * that level its digit is chosen. Called by the whole block. */
+__device__ static sample_state sample_resolve(const sample_call &a, int64_t row,
+                                              const sample_row &p, int level, sample_shared &t)
 {
     const int last = level - 1;
     sample_state s = a.state[row * (1 + SAMPLE_LEVELS) + level];
@@ -286,7 +292,8 @@ __device__ static sample_state sample_resolve(const sample_call &a, int64_t row,
         after = before;
     }
     __syncthreads(); /* the one thread that found the digit has said so */
-    const int bits = last % SAMPLE_DIGITS == SAMPLE_DIGITS - 1 ? 32 - 2 * SAMPLE_DIGIT : SAMPLE_DIGIT;
+    const int bits =
+        last % SAMPLE_DIGITS == SAMPLE_DIGITS - 1 ? 32 - 2 * SAMPLE_DIGIT : SAMPLE_DIGIT;
     s.prefix = s.prefix << bits | (uint32_t)t.digit;
     s.need = t.need;
     if (last % SAMPLE_DIGITS == SAMPLE_DIGITS - 1) {
@@ -356,7 +363,8 @@ __global__ void __launch_bounds__(VOCAB_THREADS) k_sample_digit(const sample_cal
     }
 }
 
-/* ---- the draw -------------------------------------------------------------------------------------- */
+/* ---- the draw
+ * -------------------------------------------------------------------------------------- */
 
 /* (x - top) / T - ln(-ln u(key, id)) */
 __device__ static float sample_score(float z, uint64_t key, int64_t id)
@@ -416,12 +424,14 @@ __global__ void __launch_bounds__(32) k_sample_end(const sample_call a)
     }
 }
 
-/* ---- launchers -------------------------------------------------------------------------------------- */
+/* ---- launchers
+ * -------------------------------------------------------------------------------------- */
 
 /* Bytes of one row's scratch: sums, states, and of each chunk its part, pick and NaN. */
 static size_t sample_row_bytes(int64_t n_vocab)
 {
-    return 3 * (size_t)SAMPLE_BINS * sizeof(sample_sum) + (1 + (size_t)SAMPLE_LEVELS) * sizeof(sample_state) +
+    return 3 * (size_t)SAMPLE_BINS * sizeof(sample_sum) +
+           (1 + (size_t)SAMPLE_LEVELS) * sizeof(sample_state) +
            (size_t)vocab_chunks(n_vocab) * (sizeof(vocab_part) + sizeof(sample_pick) + sizeof(int));
 }
 
@@ -464,7 +474,8 @@ bool sample_fits(const struct sample_args *a, const struct cuda_ctx *)
     return a->n_vocab <= SAMPLE_VOCAB;
 }
 
-int cuda_sample_radix(struct cuda_ctx *cx, cudaStream_t s, const struct sample_args *a, struct err *e)
+int cuda_sample_radix(struct cuda_ctx *cx, cudaStream_t s, const struct sample_args *a,
+                      struct err *e)
 {
     const int most = a->n_row < SAMPLE_ROWS ? a->n_row : SAMPLE_ROWS;
     void *scratch;

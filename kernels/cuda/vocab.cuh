@@ -1,7 +1,7 @@
 /*
- * vocab: a row of logits, cut into chunks of 4096 counted from 0 that blocks of 256 threads take: the
- * largest logit and the sum of exponentials of a chunk, and the log of the sum over the row from those.
- * The cut, and with it every bit, depends on n_vocab alone. Used by logprob and sample.
+ * vocab: a row of logits, cut into chunks of 4096 counted from 0 that blocks of 256 threads take:
+ * the largest logit and the sum of exponentials of a chunk, and the log of the sum over the row
+ * from those. The cut, and with it every bit, depends on n_vocab alone. Used by logprob and sample.
  */
 #ifndef MAS_VOCAB_CUH
 #define MAS_VOCAB_CUH
@@ -34,7 +34,8 @@ __device__ __forceinline__ int64_t vocab_at(int chunk, int k)
 }
 
 /* This thread's elements of a chunk of x (n); -inf behind the end. */
-__device__ __forceinline__ void vocab_load(const float *x, int64_t n, bool wide, int chunk, float4 (&v)[VOCAB_QUADS])
+__device__ __forceinline__ void vocab_load(const float *x, int64_t n, bool wide, int chunk,
+                                           float4 (&v)[VOCAB_QUADS])
 {
 #pragma unroll
     for (int k = 0; k < VOCAB_QUADS; k++) {
@@ -67,8 +68,8 @@ __device__ __forceinline__ vocab_part vocab_reduce(const float4 (&v)[VOCAB_QUADS
     return r;
 }
 
-/* The row's largest logit and the log of the sum of e^(x - max) over it, from its parts (n), in every
- * lane of the warp that calls: both NaN when a logit is NaN or the largest is infinite. */
+/* The row's largest logit and the log of the sum of e^(x - max) over it, from its parts (n), in
+ * every lane of the warp that calls: both NaN when a logit is NaN or the largest is infinite. */
 __device__ __forceinline__ float2 vocab_log_sum(const vocab_part *part, int n)
 {
     const int lane = (int)threadIdx.x % 32;

@@ -1,0 +1,270 @@
+/* matmul of the CUDA backend, beyond its cases: every weight reaches its place in every kernel, variants and
+ * company of other rows do not change a bit, NaN and infinity stay in their row, and what cannot be computed
+ * is said. */
+#include <math.h>
+
+#include "cushim_test.h"
+#include "fmt_random.h"
+#include "ops.h"
+#include "rng.h"
+#include "test.h"
+
+static struct ops *ops;
+static struct device *dev;
+static const struct dev_api *api;
+
+static int set_up(void **state)
+{
+    struct err e;
+    (void)state;
+    ok(ops_open("cudahost", NULL, &ops, &e));
+    dev = ops->dev;
+    api = dev->api;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    ops_close(ops);
+    assert_int_equal(cushim_live(NULL), 0);
+    assert_string_equal(cushim_findings(), "");
+    return 0;
+}
+
+/* ---- one call: y = x W^T, W of random blocks ------------------------------------------------------------ */
+
+struct call {
+    enum fmt fmt;
+    int n_row;
+    int64_t n_in, n_out;
+    float *x; /* (n_row, n_in) */
+    char *w;  /* (n_out, row_bytes) */
+    float *y; /* (n_row, n_out) */
+    size_t row_bytes;
+};
+
+static void call_init(struct call *c, enum fmt fmt, int n_row, int64_t n_in, int64_t n_out)
+{
+    *c = (struct call){.fmt = fmt, .n_row = n_row, .n_in = n_in, .n_out = n_out};
+    assert_true(fmt_row_bytes(fmt, n_in, &c->row_bytes));
+    c->x = calloc((size_t)(n_row * n_in), sizeof *c->x);
+    c->y = calloc((size_t)(n_row * n_out), sizeof *c->y);
+    c->w = malloc((size_t)n_out * c->row_bytes);
+    assert_true(c->x && c->y && c->w);
+    fmt_random(fmt, 3, 0, n_out * (n_in / fmt_info(fmt)->block_elems), 1, c->w);
+    for (int64_t i = 0; i < n_row * n_in; i++)
+        c->x[i] = rng_uniform(5, (uint64_t)i) - 0.5f;
+}
+
+static void call_free(struct call *c)
+{
+    free(c->x);
+    free(c->y);
+    free(c->w);
+}
+
+static int variant(const char *name)
+{
+    for (int i = 0; i < ops->variants(ops, OP_matmul); i++)
+        if (!strcmp(ops->variant_name(ops, OP_matmul, i), name))
+            return i;
+    fail_msg("no kernel named %s", name);
+    return -1;
+}
+
+/* Rows first .. first + n_row - 1 of x by the kernel of this name (NULL: whatever is chosen), into y. */
+static void call_run(struct call *c, const char *name, int first, int n_row)
+{
+    struct err e;
+    struct buf x = {0}, w = {0}, y = {0}, scratch = {0};
+    const size_t x_bytes = (size_t)(n_row * c->n_in) * sizeof(float);
+    const size_t y_bytes = (size_t)(n_row * c->n_out) * sizeof(float);
+    const size_t w_bytes = (size_t)c->n_out * c->row_bytes;
+    const struct ops_limits limits = {.max_rows = n_row, .max_in = c->n_in, .max_out = c->n_out};
+    ok(api->alloc(dev, MEM_DEVICE, x_bytes, &x, &e));
+    ok(api->alloc(dev, MEM_DEVICE, w_bytes, &w, &e));
+    ok(api->alloc(dev, MEM_DEVICE, y_bytes, &y, &e));
+    ok(api->alloc(dev, MEM_DEVICE, ops->scratch_bytes(ops, &limits), &scratch, &e));
+    ok(api->copy(dev, NULL, x.ptr, c->x + first * c->n_in, x_bytes, &e));
+    ok(api->copy(dev, NULL, w.ptr, c->w, w_bytes, &e));
+    ops->bind_scratch(ops, scratch.ptr, scratch.bytes);
+    ops->variant_force(ops, OP_matmul, name ? variant(name) : -1);
+    const struct tensor t = {.fmt = c->fmt,
+                             .n_dim = 2,
+                             .dim = {c->n_out, c->n_in, 1, 1},
+                             .row_bytes = c->row_bytes,
+                             .data = w.ptr};
+    const struct matmul_args a = {
+        .x = x.ptr, .n_row = n_row, .n_in = c->n_in, .n_out = 1, .out = {{.w = &t, .y = y.ptr}}};
+    ok(ops->matmul(ops, NULL, &a, &e));
+    ok(api->copy(dev, NULL, c->y + first * c->n_out, y.ptr, y_bytes, &e));
+    ok(api->sync(dev, NULL, &e));
+    ops->variant_force(ops, OP_matmul, -1);
+    ops->bind_scratch(ops, NULL, 0);
+    api->free(dev, &x);
+    api->free(dev, &w);
+    api->free(dev, &y);
+    api->free(dev, &scratch);
+}
+
+static bool is_quantised(enum fmt fmt)
+{
+    return fmt_info(fmt)->block_elems > 1;
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------ */
+
+/* A row of x that is 1 in one place picks a column of W: the kernels' own decoders, quant by quant, against
+ * fmt_<x>_decode. 3 rows of W so that blocks stand at all their alignments. */
+static void every_weight_is_decoded_as_by_the_format(void **state)
+{
+    (void)state;
+    const int64_t n = 512;
+    float *w = malloc((size_t)n * sizeof *w);
+    assert_non_null(w);
+    for (int f = 0; f < FMT_COUNT; f++)
+        for (int k = 0; k < (is_quantised((enum fmt)f) ? 2 : 1); k++) {
+            const char *name = k ? "mma" : "matvec";
+            struct call c;
+            call_init(&c, (enum fmt)f, (int)n, n, 3);
+            memset(c.x, 0, (size_t)(n * n) * sizeof *c.x);
+            for (int64_t i = 0; i < n; i++)
+                c.x[i * n + i] = 1;
+            call_run(&c, name, 0, c.n_row);
+            for (int64_t j = 0; j < c.n_out; j++) {
+                float most = 0;
+                fmt_info(c.fmt)->decode(c.w + (size_t)j * c.row_bytes, w, n);
+                for (int64_t i = 0; i < n; i++)
+                    most = fmaxf(most, fabsf(w[i]));
+                for (int64_t i = 0; i < n; i++)
+                    if (!(fabsf(c.y[i * c.n_out + j] - w[i]) <= 1e-6f * most))
+                        fail_msg("%s, %s: weight %lld of row %lld is %.9g, decoded %.9g",
+                                 fmt_info(c.fmt)->name, name, (long long)i, (long long)j,
+                                 (double)c.y[i * c.n_out + j], (double)w[i]);
+            }
+            call_free(&c);
+        }
+    free(w);
+}
+
+/* Nothing but the row itself decides its bits: not the kernel, not the rows beside it, not their number. The
+ * rows of W cross segments (2048) and leave tiles of every kernel partly filled. */
+static void a_row_has_the_same_bits_in_any_kernel_and_company(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int first, n_row;
+    } parts[] = {{"matvec", 0, 1}, {"matvec", 1, 2}, {"matvec", 3, 3},  {"matvec", 6, 5},
+                 {"mma", 11, 9},   {"mma", 20, 17},  {"mma", 37, 33},   {NULL, 70, 1},
+                 {NULL, 0, 71},    {NULL, 3, 64},    {"matvec", 0, 71}, {"mma", 0, 71}};
+    for (int f = 0; f < FMT_COUNT; f++) {
+        struct call c;
+        call_init(&c, (enum fmt)f, 71, 4352, 37);
+        const size_t bytes = (size_t)(c.n_row * c.n_out) * sizeof(float);
+        float *want = malloc(bytes);
+        assert_non_null(want);
+        for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
+            const char *name = parts[p].name;
+            call_run(&c, name && !is_quantised(c.fmt) ? "matvec" : name, parts[p].first,
+                     parts[p].n_row);
+            if (p < 7)
+                continue;
+            if (p == 7)
+                memcpy(want, c.y, bytes);
+            if (memcmp(want, c.y, bytes) != 0)
+                fail_msg("%s: other bits in %d rows at once (%s)", fmt_info(c.fmt)->name,
+                         parts[p].n_row, name ? name : "the kernel chosen");
+        }
+        free(want);
+        call_free(&c);
+    }
+}
+
+static void what_is_not_finite_stays_in_its_row(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"matvec", "mma"};
+    for (int f = 0; f < FMT_COUNT; f++)
+        for (int k = 0; k < 2; k++) {
+            struct call c;
+            call_init(&c, (enum fmt)f, 11, 512, 5);
+            const char *name = is_quantised(c.fmt) ? names[k] : "matvec";
+            const size_t bytes = (size_t)(c.n_row * c.n_out) * sizeof(float);
+            float *want = malloc(bytes);
+            assert_non_null(want);
+            call_run(&c, name, 0, c.n_row);
+            memcpy(want, c.y, bytes);
+            c.x[2 * c.n_in + 300] = NAN;
+            c.x[9 * c.n_in + 7] = -INFINITY;
+            call_run(&c, name, 0, c.n_row);
+            for (int r = 0; r < c.n_row; r++)
+                for (int64_t j = 0; j < c.n_out; j++) {
+                    float got = c.y[r * c.n_out + j];
+                    bool good = r == 2   ? isnan(got)
+                                : r == 9 ? !isfinite(got)
+                                         : got == want[r * c.n_out + j];
+                    if (!good)
+                        fail_msg("%s, %s: row %d is %g", fmt_info(c.fmt)->name, name, r,
+                                 (double)got);
+                }
+            free(want);
+            call_free(&c);
+        }
+}
+
+/* Rows too small to be divided by, and rows of zeros, give zeros. */
+static void nothing_is_divided_by_zero(void **state)
+{
+    (void)state;
+    for (int f = 0; f < FMT_COUNT; f++) {
+        struct call c;
+        call_init(&c, (enum fmt)f, 2, 512, 5);
+        for (int64_t i = 0; i < c.n_in; i++) {
+            c.x[i] = 0;
+            c.x[c.n_in + i] = 1e-38f;
+        }
+        call_run(&c, NULL, 0, 2);
+        for (int64_t i = 0; i < 2 * c.n_out; i++)
+            assert_true(fabsf(c.y[i]) < 1e-30f);
+        call_free(&c);
+    }
+}
+
+static void what_no_kernel_can_read_is_said(void **state)
+{
+    (void)state;
+    struct err e;
+    struct buf b = {0};
+    ok(api->alloc(dev, MEM_DEVICE, 4096, &b, &e));
+    struct tensor t = {
+        .fmt = FMT_Q4_K, .n_dim = 2, .dim = {2, 256, 1, 1}, .row_bytes = 152, .data = b.ptr};
+    struct matmul_args a = {
+        .x = b.ptr, .n_row = 1, .n_in = 256, .n_out = 1, .out = {{.w = &t, .y = b.ptr}}};
+    fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG, "rows 152 bytes apart");
+    t.row_bytes = 144;
+    t.data = (char *)b.ptr + 8;
+    fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG, "must be multiples of 16");
+    t.data = b.ptr;
+    a.x = (const float *)b.ptr + 1;
+    fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG, "matmul: x at");
+    a.x = b.ptr;
+    fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG,
+          "matmul: needs 288 bytes of scratch, 0 are bound");
+    api->free(dev, &b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(every_weight_is_decoded_as_by_the_format, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_row_has_the_same_bits_in_any_kernel_and_company, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_finite_stays_in_its_row, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nothing_is_divided_by_zero, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_no_kernel_can_read_is_said, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
