@@ -70,11 +70,16 @@ __global__ void k_mma(const layout_args x)
     for (int i = 0; i < 2; i++)
         fb[i] = pack4(x.b8 + (t * 4 + i * 16) * 8 + g, 8);
     mma_m16n8k32_s8(c, fa, fb);
+    /* the first half of k alone */
+    int half[4] = {g + t * 2, g + t * 2 + 1, g + 8 + t * 2, g + 8 + t * 2 + 1};
+    const uint32_t two[2] = {fa[0], fa[1]};
+    mma_m16n8k16_s8(half, two, fb[0]);
     for (int i = 0; i < 4; i++) {
         const int at = (g + i / 2 * 8) * 8 + t * 2 + i % 2;
         x.out[at] = __float_as_uint(d[i]);
         x.out[128 + at] = __float_as_uint(e[i]);
         x.out[256 + at] = (uint32_t)c[i];
+        x.out[384 + at] = (uint32_t)half[i];
     }
 }
 
@@ -117,6 +122,13 @@ __global__ void k_async(const layout_args x) /* 16 lanes copy, 16 fill with zero
     const uint4 v = ld_stream16(from);
     x.out[256 + threadIdx.x] = v.x + 3 * v.y + 5 * v.z + 7 * v.w;
     x.out[288 + threadIdx.x] = ld_stream4(x.word + threadIdx.x);
+    __syncwarp();
+    cp_async16_part(a + threadIdx.x * 4, from, threadIdx.x % 17);
+    cp_async_commit();
+    cp_async_wait<0>();
+    __syncwarp();
+    for (int i = threadIdx.x; i < 128; i += 32)
+        x.out[320 + i] = a[127 - i];
 }
 
 __global__ void k_named(const layout_args x) /* 128 threads; pairs of warps exchange */
@@ -306,8 +318,8 @@ static void check_mma(void)
 {
     LAUNCH(k_mma, dim3(1), dim3(32), 0, nullptr, args);
     std::vector<uint32_t> out = results();
-    auto product = [](size_t i, bool s) {
-        int r = (int)(i / 8), c = (int)(i % 8), sum = r + c, n = s ? 32 : 16;
+    auto product = [](size_t i, bool s, int half = 0) {
+        int r = (int)(i / 8), c = (int)(i % 8), sum = r + c, n = s && !half ? 32 : 16;
         for (int k = 0; k < n; k++)
             sum += s ? s8((uint32_t)(r * 32 + k)) * s8((uint32_t)(600 + k * 8 + c))
                      : small((uint32_t)(r * 16 + k)) * small((uint32_t)(300 + k * 8 + c));
@@ -316,6 +328,7 @@ static void check_mma(void)
     compare("mma_m16n8k16_f16", out, 0, 128, [&](size_t i) { return bits((float)product(i, false)); });
     compare("mma_m16n8k16_bf16", out, 128, 128, [&](size_t i) { return bits((float)product(i, false)); });
     compare("mma_m16n8k32_s8", out, 256, 128, [&](size_t i) { return (uint32_t)product(i, true); });
+    compare("mma_m16n8k16_s8", out, 384, 128, [&](size_t i) { return (uint32_t)product(i, true, 1); });
 }
 
 static void check_ldmatrix(void)
@@ -349,6 +362,11 @@ static void check_async(void)
         return word(at) + 3 * word(at + 1) + 5 * word(at + 2) + 7 * word(at + 3);
     });
     compare("ld_stream4", out, 288, 32, word);
+    compare("cp_async16_part", out, 320, 128, [](size_t i) { /* byte k of thread l's 16 when k < l % 17 */
+        const size_t at = 127 - i, lane = at / 4, n = lane % 17, first = at % 4 * 4;
+        const uint32_t w = word(lane % 16 * 4 + at % 4);
+        return n >= first + 4 ? w : n <= first ? 0 : w & ((1u << 8 * (n - first)) - 1);
+    });
 }
 
 static void check_barriers(void)
