@@ -22,6 +22,12 @@ static const struct attn_shape {
     {FMT_BF16, 16, 2, 2, 48, {1, 1, 1}, {32, 96, 7}, false},
     {FMT_Q4_0, 32, 40, 1, 32, {3, 1}, {70, 2}, false}, /* more query heads than an item takes */
     {FMT_F16, 256, 4, 4, 256, {33}, {300}, false},
+    /* around the ends of a block of 128 positions, many pages, eight query heads on one kv head */
+    {FMT_F16, 16, 8, 1, 128, {1, 1, 1, 1}, {127, 128, 129, 257}, false},
+    {FMT_Q8_0, 16, 4, 1, 64, {1, 0, 3, 0}, {256, 16, 386, 5}, false}, /* sequences without rows */
+    {FMT_F16, 16, 3, 1, 5, {2, 1}, {17, 40}, false},                  /* rows of 10 bytes */
+    {FMT_F32, 16, 2, 2, 512, {2}, {33}, false},                       /* the longest heads */
+    {FMT_Q8_0, 32, 2, 1, 512, {1}, {140}, false},
     {FMT_F16, 64, 32, 8, 128, {1}, {8192}, true},
     {FMT_Q8_0, 64, 32, 8, 128, {1}, {8192}, true},
     {FMT_F16, 64, 32, 8, 128, {512}, {512}, true},

@@ -9,26 +9,40 @@
 
 #define SAMPLE_MASKS 3 /* every third token; the last token only; none at all */
 
+enum {
+    PLAIN = 0,
+    MASKED = 1,
+    COARSE = 2,
+    BENCH = 4
+}; /* COARSE: multiples of 1/2, many are equal */
+
 static const struct sample_shape {
     int n_row;
     int64_t n_vocab;
     float std;
     struct sample_row p; /* key and mask are set per row */
-    bool mask, bench;
+    int flags;
 } sample_shapes[] = {
-    {1, 1, 1, {.temperature = 1, .top_p = 1}, false, false},
-    {9, 17, 3, {.temperature = 0, .top_p = 1}, true, false},
-    {33, 1000, 3, {.temperature = 1, .top_p = 1}, true, false},
-    {33, 1003, 3, {.temperature = 0.7f, .top_p = 1, .top_k = 5}, true, false},
-    {33, 999, 3, {.temperature = 1.5f, .top_p = 0.8f}, true, false},
-    {33, 515, 3, {.temperature = 0.9f, .top_p = 1, .min_p = 0.05f}, false, false},
-    {33, 2000, 2, {.temperature = 1, .top_p = 0.9f, .min_p = 0.02f, .top_k = 40}, true, false},
-    {5, 300, 1, {.temperature = 1, .top_p = 1e-6f, .top_k = 1000000}, true, false},
-    {1, 128256, 3, {.temperature = 0, .top_p = 1}, false, true},
-    {1, 128256, 3, {.temperature = 1, .top_p = 1}, false, true},
-    {1, 128256, 3, {.temperature = 1, .top_p = 0.9f}, false, true},
-    {1, 128256, 3, {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.05f, .top_k = 40}, false, true},
-    {32, 128256, 3, {.temperature = 0.7f, .top_p = 0.9f}, false, true},
+    {1, 1, 1, {.temperature = 1, .top_p = 1}, PLAIN},
+    {9, 17, 3, {.temperature = 0, .top_p = 1}, MASKED},
+    {33, 1000, 3, {.temperature = 1, .top_p = 1}, MASKED},
+    {33, 1003, 3, {.temperature = 0.7f, .top_p = 1, .top_k = 5}, MASKED},
+    {33, 999, 3, {.temperature = 1.5f, .top_p = 0.8f}, MASKED},
+    {33, 515, 3, {.temperature = 0.9f, .top_p = 1, .min_p = 0.05f}, PLAIN},
+    {33, 2000, 2, {.temperature = 1, .top_p = 0.9f, .min_p = 0.02f, .top_k = 40}, MASKED},
+    {5, 300, 1, {.temperature = 1, .top_p = 1e-6f, .top_k = 1000000}, MASKED},
+    /* rows of several thousand tokens, which a backend may cut; equal logits at the filters' edges
+     */
+    {4, 9001, 3, {.temperature = 0, .top_p = 1}, MASKED | COARSE},
+    {4, 9001, 3, {.temperature = 0.8f, .top_p = 1, .top_k = 40}, MASKED | COARSE},
+    {4, 12288, 3, {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.01f, .top_k = 300}, MASKED},
+    {4, 9001, 3, {.temperature = 1, .top_p = 0.7f}, MASKED | COARSE},
+    {70, 40, 3, {.temperature = 1, .top_p = 0.9f, .top_k = 7}, MASKED | COARSE},
+    {1, 128256, 3, {.temperature = 0, .top_p = 1}, BENCH},
+    {1, 128256, 3, {.temperature = 1, .top_p = 1}, BENCH},
+    {1, 128256, 3, {.temperature = 1, .top_p = 0.9f}, BENCH},
+    {1, 128256, 3, {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.05f, .top_k = 40}, BENCH},
+    {32, 128256, 3, {.temperature = 0.7f, .top_p = 0.9f}, BENCH},
 };
 
 static int sample_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
@@ -47,11 +61,14 @@ static int sample_make(int i, struct op_case *c, struct err *e)
 {
     const struct sample_shape *s = &sample_shapes[i];
     size_t words = ((size_t)s->n_vocab + 31) / 32;
-    c->bench = s->bench;
-    snprintf(c->name, sizeof c->name, "%dx%lld t %g k %d p %g min %g%s", s->n_row,
+    c->bench = s->flags & BENCH;
+    snprintf(c->name, sizeof c->name, "%dx%lld t %g k %d p %g min %g%s%s", s->n_row,
              (long long)s->n_vocab, (double)s->p.temperature, (int)s->p.top_k, (double)s->p.top_p,
-             (double)s->p.min_p, s->mask ? " masked" : "");
+             (double)s->p.min_p, s->flags & MASKED ? " masked" : "",
+             s->flags & COARSE ? " coarse" : "");
     float *x = case_floats(c, "logits", CASE_IN, s->n_row * s->n_vocab, 19, s->std);
+    for (int64_t j = 0; x && s->flags & COARSE && j < s->n_row * s->n_vocab; j++)
+        x[j] = rintf(2 * x[j]) / 2;
     struct sample_row *p = case_buf(c, "p", CASE_IN, CASE_BYTES, (size_t)s->n_row, sizeof *p);
     uint32_t *mask =
         case_buf(c, "mask_bits", CASE_IN, CASE_BYTES, SAMPLE_MASKS, words * sizeof *mask);
@@ -65,7 +82,7 @@ static int sample_make(int i, struct op_case *c, struct err *e)
     for (int r = 0; r < s->n_row; r++) {
         p[r] = s->p;
         p[r].key = rng_key(20, (uint64_t)i, (uint64_t)r);
-        p[r].mask = s->mask ? r % (SAMPLE_MASKS + 1) - 1 : -1;
+        p[r].mask = s->flags & MASKED ? r % (SAMPLE_MASKS + 1) - 1 : -1;
     }
     if (s->n_row > 8) /* one row that nothing can be drawn from */
         x[8 * s->n_vocab + s->n_vocab / 2] = NAN;
