@@ -49,6 +49,13 @@
 /* __noinline__ stays undefined: libstdc++ writes __attribute__((__noinline__)). */
 #define __grid_constant__
 
+/* Kernels of one flavour with the machine of another would check nothing: such a program does not link. */
+#if defined(CUSHIM_RACE)
+#define cushim cushim_race
+#elif defined(__SANITIZE_ADDRESS__)
+#define cushim cushim_asan
+#endif
+
 namespace cushim {
 
 /* Where in the source something is called; the default argument of everything that synchronises. */
