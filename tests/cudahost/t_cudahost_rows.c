@@ -1,0 +1,295 @@
+/* Rows of the CUDA backend's attention, sample and logprob, beyond the cases: bit for bit the same
+ * on any pages, in any chunks, beside any neighbour, in any kernel; what a row may not see does not
+ * reach it. */
+#include <math.h>
+
+#include "cushim_test.h"
+#include "ops.h"
+#include "rng.h"
+#include "test.h"
+
+static struct ops *ops;
+static struct device *dev;
+static const struct dev_api *api;
+
+static int set_up(void **state)
+{
+    struct err e;
+    (void)state;
+    ok(ops_open("cudahost", NULL, &ops, &e));
+    dev = ops->dev;
+    api = dev->api;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    ops_close(ops);
+    assert_int_equal(cushim_live(NULL), 0);
+    assert_string_equal(cushim_findings(), "");
+    return 0;
+}
+
+static struct buf device_bytes(size_t bytes, const void *from)
+{
+    struct err e;
+    struct buf b = {0};
+    ok(api->alloc(dev, MEM_DEVICE, bytes, &b, &e));
+    if (from)
+        ok(api->copy(dev, NULL, b.ptr, from, bytes, &e));
+    else
+        ok(api->fill(dev, NULL, b.ptr, 0xff, bytes, &e));
+    ok(api->sync(dev, NULL, &e));
+    return b;
+}
+
+static void host_bytes(void *to, struct buf *b)
+{
+    struct err e;
+    ok(api->copy(dev, NULL, to, b->ptr, b->bytes, &e));
+    ok(api->sync(dev, NULL, &e));
+    api->free(dev, b);
+}
+
+static void fill(float *x, int n, uint64_t key, float scale)
+{
+    for (int i = 0; i < n; i++)
+        x[i] = (2 * rng_uniform(key, (uint64_t)i) - 1) * scale;
+}
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+enum { HEADS = 4, KV_HEADS = 2, DIM = 32, LEN = 150, Q = HEADS * DIM, KV = KV_HEADS * DIM };
+
+struct layout { /* how a sequence of LEN tokens is laid out and fed */
+    int page_tokens, chunk;
+    bool reverse, beside; /* pages from the end; a second sequence in the same calls */
+    const char *kernel;   /* NULL: whatever is chosen */
+};
+
+static void force(const char *kernel)
+{
+    int n = ops->variants(ops, OP_attention), i = 0;
+    while (kernel && i < n && strcmp(ops->variant_name(ops, OP_attention, i), kernel) != 0)
+        i++;
+    assert_true(i < n);
+    ops->variant_force(ops, OP_attention, kernel ? i : -1);
+}
+
+/* Rows at .. at + n - 1 of the first sequence, and of the second if there is one: k and v are
+ * exchanged there. y (n, Q) of the first. */
+static void step(const struct layout *l, const struct kv_view *kv, const int32_t *page, int pages,
+                 int at, int n, const float *q, const float *k, const float *v, float *y)
+{
+    struct err e;
+    const int n_seq = 1 + l->beside;
+    int32_t slot[LEN], q_start[3] = {0, n, 2 * n}, kv_len[2] = {at + n, at + n};
+    for (int s = 0; s < n_seq; s++) {
+        for (int i = 0; i < n; i++)
+            slot[i] = page[s * pages + (at + i) / l->page_tokens] * l->page_tokens +
+                      (at + i) % l->page_tokens;
+        struct buf dk = device_bytes((size_t)(n * KV) * sizeof *k, (s ? v : k) + at * KV);
+        struct buf dv = device_bytes((size_t)(n * KV) * sizeof *v, (s ? k : v) + at * KV);
+        struct buf ds = device_bytes((size_t)n * sizeof *slot, slot);
+        const struct kv_write_args w = {
+            .k = dk.ptr, .v = dv.ptr, .slot = ds.ptr, .kv = kv, .n_row = n};
+        ok(ops->kv_write(ops, NULL, &w, &e));
+        ok(api->sync(dev, NULL, &e));
+        api->free(dev, &dk);
+        api->free(dev, &dv);
+        api->free(dev, &ds);
+    }
+    float *qs = malloc((size_t)(2 * n * Q) * sizeof *qs),
+          *ys = malloc((size_t)(2 * n * Q) * sizeof *ys);
+    assert_true(qs && ys);
+    fill(qs, 2 * n * Q, 77, 1);
+    memcpy(qs, q + at * Q, (size_t)(n * Q) * sizeof *qs);
+    struct buf dq = device_bytes((size_t)(n_seq * n * Q) * sizeof *qs, qs);
+    struct buf dy = device_bytes((size_t)(n_seq * n * Q) * sizeof *ys, NULL);
+    struct buf dqs = device_bytes(sizeof q_start, q_start),
+               dl = device_bytes(sizeof kv_len, kv_len);
+    struct buf dp = device_bytes((size_t)(2 * pages) * sizeof *page, page);
+    const struct attention_args a = {.q = dq.ptr,
+                                     .y = dy.ptr,
+                                     .kv = kv,
+                                     .q_start = dqs.ptr,
+                                     .kv_len = dl.ptr,
+                                     .page = dp.ptr,
+                                     .n_seq = n_seq,
+                                     .n_row = n_seq * n,
+                                     .max_pages = pages,
+                                     .max_kv_len = LEN,
+                                     .n_head = HEADS,
+                                     .scale = 0.2f};
+    ok(ops->attention(ops, NULL, &a, &e));
+    host_bytes(ys, &dy);
+    memcpy(y + at * Q, ys, (size_t)(n * Q) * sizeof *y);
+    api->free(dev, &dq);
+    api->free(dev, &dqs);
+    api->free(dev, &dl);
+    api->free(dev, &dp);
+    free(qs);
+    free(ys);
+}
+
+static void attend(enum fmt fmt, struct layout l, const float *q, const float *k, const float *v,
+                   float *y)
+{
+    const struct ops_limits limits = {
+        .max_rows = 2 * LEN, .max_kv_len = LEN, .n_head = HEADS, .head_dim = DIM};
+    const int pages = (LEN + l.page_tokens - 1) / l.page_tokens;
+    size_t bytes;
+    assert_true(fmt_row_bytes(fmt, 2 * pages * l.page_tokens * KV, &bytes));
+    struct buf dk = device_bytes(bytes, NULL), dv = device_bytes(bytes, NULL);
+    struct buf scratch = device_bytes(ops->scratch_bytes(ops, &limits), NULL);
+    const struct kv_view kv = {fmt, dk.ptr, dv.ptr, 2 * pages, l.page_tokens, KV_HEADS, DIM};
+    int32_t page[2 * LEN];
+    for (int p = 0; p < pages; p++) { /* the sequences' pages lie between one another's */
+        page[p] = l.reverse ? 2 * (pages - 1 - p) : 2 * p + 1;
+        page[pages + p] = l.reverse ? 2 * p + 1 : 2 * p;
+    }
+    ops->bind_scratch(ops, scratch.ptr, scratch.bytes);
+    force(l.kernel);
+    for (int at = 0; at < LEN; at += l.chunk)
+        step(&l, &kv, page, pages, at, LEN - at < l.chunk ? LEN - at : l.chunk, q, k, v, y);
+    force(NULL);
+    ops->bind_scratch(ops, NULL, 0);
+    api->free(dev, &dk);
+    api->free(dev, &dv);
+    api->free(dev, &scratch);
+}
+
+static float q_rows[LEN * Q], k_rows[LEN * KV], v_rows[LEN * KV], want[LEN * Q], got[LEN * Q];
+
+static void an_attention_row_does_not_see_pages_chunks_neighbours_or_the_kernel(void **state)
+{
+    (void)state;
+    static const enum fmt fmts[] = {FMT_F16, FMT_Q8_0, FMT_F32};
+    static const struct layout layouts[] = {
+        {32, 16, true, false, "split"}, {64, LEN, false, false, "walk"},
+        {16, 7, true, false, NULL},     {64, 33, false, true, NULL},
+        {16, 32, true, true, "walk"},   {256, 129, false, true, NULL},
+        {32, 1, true, true, "split"},   {16, 5, false, true, "split"},
+    };
+    fill(q_rows, LEN * Q, 7, 2);
+    fill(k_rows, LEN * KV, 8, 1);
+    fill(v_rows, LEN * KV, 9, 1);
+    for (size_t f = 0; f < sizeof fmts / sizeof *fmts; f++) {
+        attend(fmts[f], (struct layout){16, LEN, false, false, "walk"}, q_rows, k_rows, v_rows,
+               want);
+        for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+            attend(fmts[f], layouts[i], q_rows, k_rows, v_rows, got);
+            for (int j = 0; j < LEN * Q; j++)
+                if (memcmp(&got[j], &want[j], sizeof *got) != 0)
+                    fail_msg("%s, layout %d: row %d differs: %.9g, %.9g", fmt_info(fmts[f])->name,
+                             (int)i, j / Q, (double)got[j], (double)want[j]);
+        }
+    }
+}
+
+/* V that a row does not see is not even multiplied by zero. */
+static void an_attention_row_is_not_touched_by_infinities_behind_it(void **state)
+{
+    (void)state;
+    const int at = 70;
+    attend(FMT_F32, (struct layout){16, LEN, false, false, "walk"}, q_rows, k_rows, v_rows, want);
+    for (int i = 0; i < KV; i++)
+        v_rows[at * KV + i] = i % 2 ? INFINITY : NAN;
+    attend(FMT_F32, (struct layout){16, LEN, false, false, "walk"}, q_rows, k_rows, v_rows, got);
+    assert_memory_equal(got, want, (size_t)(at * Q) * sizeof *got);
+    for (int i = at * Q; i < LEN * Q; i++)
+        assert_false(isfinite(got[i]));
+}
+
+/* ---- sample and logprob ------------------------------------------------------------------------
+ */
+
+enum { ROWS = 7, VOCAB = 4999 };
+
+static void draw(const float *x, const struct sample_row *p, int n_row, int32_t *id, float *lp)
+{
+    struct err e;
+    const struct ops_limits limits = {.max_logit_rows = n_row, .n_vocab = VOCAB};
+    struct buf scratch = device_bytes(ops->scratch_bytes(ops, &limits), NULL);
+    struct buf dx = device_bytes((size_t)(n_row * VOCAB) * sizeof *x, x);
+    struct buf dp = device_bytes((size_t)n_row * sizeof *p, p);
+    struct buf di = device_bytes((size_t)n_row * sizeof *id, NULL);
+    struct buf dl = device_bytes((size_t)n_row * sizeof *lp, NULL);
+    const struct sample_args a = {.logits = dx.ptr,
+                                  .n_row = n_row,
+                                  .n_vocab = VOCAB,
+                                  .p = dp.ptr,
+                                  .id = di.ptr,
+                                  .lp = dl.ptr};
+    ops->bind_scratch(ops, scratch.ptr, scratch.bytes);
+    ok(ops->sample(ops, NULL, &a, &e));
+    ops->bind_scratch(ops, NULL, 0);
+    host_bytes(id, &di);
+    host_bytes(lp, &dl);
+    api->free(dev, &dx);
+    api->free(dev, &dp);
+    api->free(dev, &scratch);
+}
+
+static float logprob(const float *x, int32_t id)
+{
+    struct err e;
+    const int32_t zero = 0;
+    float lp;
+    const struct ops_limits limits = {.max_logit_rows = 1, .n_vocab = VOCAB};
+    struct buf scratch = device_bytes(ops->scratch_bytes(ops, &limits), NULL);
+    struct buf dx = device_bytes(VOCAB * sizeof *x, x), di = device_bytes(sizeof id, &id);
+    struct buf dr = device_bytes(sizeof zero, &zero), dl = device_bytes(sizeof lp, NULL);
+    const struct logprob_args a = {.logits = dx.ptr,
+                                   .n_row = 1,
+                                   .n_vocab = VOCAB,
+                                   .row = dr.ptr,
+                                   .id = di.ptr,
+                                   .lp = dl.ptr,
+                                   .n_pair = 1};
+    ops->bind_scratch(ops, scratch.ptr, scratch.bytes);
+    ok(ops->logprob(ops, NULL, &a, &e));
+    ops->bind_scratch(ops, NULL, 0);
+    host_bytes(&lp, &dl);
+    api->free(dev, &dx);
+    api->free(dev, &di);
+    api->free(dev, &dr);
+    api->free(dev, &scratch);
+    return lp;
+}
+
+static void sampling_a_row_is_the_same_alone_and_in_a_batch(void **state)
+{
+    (void)state;
+    static float x[ROWS * VOCAB];
+    struct sample_row p[ROWS];
+    int32_t id[ROWS], one;
+    float lp[ROWS], one_lp;
+    fill(x, ROWS * VOCAB, 5, 8);
+    for (int r = 0; r < ROWS; r++)
+        p[r] = (struct sample_row){.temperature = (float)(r % 3) * 0.6f,
+                                   .top_p = r % 2 ? 0.9f : 1,
+                                   .top_k = r % 4 * 10,
+                                   .mask = -1,
+                                   .key = rng_key(6, (uint64_t)r, 0)};
+    draw(x, p, ROWS, id, lp);
+    for (int r = 0; r < ROWS; r++) {
+        draw(x + r * VOCAB, p + r, 1, &one, &one_lp);
+        assert_int_equal(one, id[r]);
+        assert_memory_equal(&one_lp, &lp[r], sizeof one_lp);
+        one_lp = logprob(x + r * VOCAB, one);
+        assert_memory_equal(&one_lp, &lp[r],
+                            sizeof one_lp); /* sample and logprob agree to the bit */
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_attention_row_does_not_see_pages_chunks_neighbours_or_the_kernel),
+        cmocka_unit_test(an_attention_row_is_not_touched_by_infinities_behind_it),
+        cmocka_unit_test(sampling_a_row_is_the_same_alone_and_in_a_batch),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
