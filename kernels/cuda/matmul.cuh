@@ -34,7 +34,7 @@ static constexpr int MM_SEGMENT = 8;   /* chunks: 2048 elements: rows of 4096 gi
 static constexpr int MM_X_BYTES = 288; /* of a quantised chunk of x */
 
 /* A chunk of a row of x in 8 bits. The sums of 32 q each are split, so that two bytes hold them and
- * dp4a can multiply them: sum = 64 hi + lo, -32 <= lo < 32. */
+ * dp4a can multiply them: sum = 64 hi + lo, 0 <= lo < 64. */
 struct mm_x {
     int8_t q[MM_CHUNK];
     union {

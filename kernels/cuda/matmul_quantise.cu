@@ -75,9 +75,8 @@ __global__ void __launch_bounds__(MQ_WARPS * 32) k_matmul_quantise(const struct 
         sum += __shfl_xor_sync(0xffffffffu, sum, 1);
         sum += __shfl_xor_sync(0xffffffffu, sum, 2);
         if (lane % 4 == 0) {
-            const int lo = ((sum + 32) & 63) - 32;
-            out->k.lo[lane / 4] = (int8_t)lo;
-            out->k.hi[lane / 4] = (int8_t)((sum - lo) / 64);
+            out->k.lo[lane / 4] = (int8_t)(sum & 63);
+            out->k.hi[lane / 4] = (int8_t)(sum >> 6); /* |sum| <= 32 * 127: -64 .. 63 */
         }
         if (lane == 0)
             *reinterpret_cast<float4 *>(&out->k.d) = make_float4(d, 0, 0, 0);

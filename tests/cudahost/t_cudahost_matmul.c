@@ -214,22 +214,60 @@ static void what_is_not_finite_stays_in_its_row(void **state)
         }
 }
 
-/* Rows too small to be divided by, and rows of zeros, give zeros. */
+/* Rows of zeros, and rows too small to divide 127 by, give zeros. */
 static void nothing_is_divided_by_zero(void **state)
 {
     (void)state;
     for (int f = 0; f < FMT_COUNT; f++) {
         struct call c;
-        call_init(&c, (enum fmt)f, 2, 512, 5);
+        call_init(&c, (enum fmt)f, 3, 512, 5);
         for (int64_t i = 0; i < c.n_in; i++) {
             c.x[i] = 0;
             c.x[c.n_in + i] = 1e-38f;
+            c.x[2 * c.n_in + i] = 1e-31f;
         }
-        call_run(&c, NULL, 0, 2);
-        for (int64_t i = 0; i < 2 * c.n_out; i++)
-            assert_true(fabsf(c.y[i]) < 1e-30f);
+        call_run(&c, NULL, 0, c.n_row);
+        for (int64_t i = 0; i < c.n_row * c.n_out; i++)
+            assert_true(is_quantised(c.fmt) ? c.y[i] == 0 : fabsf(c.y[i]) < 1e-27f);
         call_free(&c);
     }
+}
+
+/* Three matrices of one format are one launch; each result is added to y once. */
+static void matrices_of_one_format_are_added_once(void **state)
+{
+    (void)state;
+    struct err e;
+    struct call c;
+    struct buf x = {0}, w = {0}, y = {0}, scratch = {0};
+    float got[3 * 2 * 37];
+    const struct ops_limits limits = {.max_rows = 2, .max_in = 512, .max_out = 37};
+    call_init(&c, FMT_Q8_0, 2, 512, 37);
+    call_run(&c, NULL, 0, 2);
+    ok(api->alloc(dev, MEM_DEVICE, 2 * 512 * sizeof(float), &x, &e));
+    ok(api->alloc(dev, MEM_DEVICE, 37 * c.row_bytes, &w, &e));
+    ok(api->alloc(dev, MEM_DEVICE, sizeof got, &y, &e));
+    ok(api->alloc(dev, MEM_DEVICE, ops->scratch_bytes(ops, &limits), &scratch, &e));
+    ok(api->copy(dev, NULL, x.ptr, c.x, 2 * 512 * sizeof(float), &e));
+    ok(api->copy(dev, NULL, w.ptr, c.w, 37 * c.row_bytes, &e));
+    ok(api->fill(dev, NULL, y.ptr, 0, sizeof got, &e));
+    ops->bind_scratch(ops, scratch.ptr, scratch.bytes);
+    const struct tensor t = {
+        .fmt = c.fmt, .n_dim = 2, .dim = {37, 512, 1, 1}, .row_bytes = c.row_bytes, .data = w.ptr};
+    struct matmul_args a = {.x = x.ptr, .n_row = 2, .n_in = 512, .epilogue = EPI_ADD, .n_out = 3};
+    for (int i = 0; i < 3; i++)
+        a.out[i] = (struct matmul_out){.w = &t, .y = (float *)y.ptr + i * 2 * 37};
+    ok(ops->matmul(ops, NULL, &a, &e));
+    ok(api->copy(dev, NULL, got, y.ptr, sizeof got, &e));
+    ok(api->sync(dev, NULL, &e));
+    for (int i = 0; i < 3; i++)
+        assert_memory_equal(got + i * 2 * 37, c.y, 2 * 37 * sizeof(float));
+    ops->bind_scratch(ops, NULL, 0);
+    api->free(dev, &x);
+    api->free(dev, &w);
+    api->free(dev, &y);
+    api->free(dev, &scratch);
+    call_free(&c);
 }
 
 static void what_no_kernel_can_read_is_said(void **state)
@@ -252,6 +290,15 @@ static void what_no_kernel_can_read_is_said(void **state)
     a.x = b.ptr;
     fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG,
           "matmul: needs 288 bytes of scratch, 0 are bound");
+    struct tensor other = t; /* meets x in blocks of 32: both forms of x are needed */
+    other.fmt = FMT_Q8_0;
+    other.row_bytes = 272;
+    a.out[1] = (struct matmul_out){.w = &other, .y = b.ptr};
+    a.n_out = 2;
+    ops->bind_scratch(ops, b.ptr, 288);
+    fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG,
+          "matmul: needs 576 bytes of scratch, 288 are bound");
+    ops->bind_scratch(ops, NULL, 0);
     api->free(dev, &b);
 }
 
@@ -264,6 +311,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_finite_stays_in_its_row, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_is_divided_by_zero, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(matrices_of_one_format_are_added_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_no_kernel_can_read_is_said, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
