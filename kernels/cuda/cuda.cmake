@@ -64,11 +64,12 @@ if(MAS_HAVE_CUDA)
   set_target_properties(kernels_cuda PROPERTIES LINKER_LANGUAGE CXX)
   # The static runtime looks for the driver when it is first called: the program starts without one.
   target_link_libraries(kernels_cuda PUBLIC kernels ${MAS_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
-  target_link_libraries(kernels PUBLIC kernels_cuda) # static and mutual: each calls the other
+  # static and mutual, each calls the other; LINK_ONLY: nobody above sees CUDA's headers
+  target_link_libraries(kernels INTERFACE $<LINK_ONLY:kernels_cuda>)
   set(MAS_HAVE_CUDA_SUMMARY "on (${code})")
 endif()
 
 if(MAS_HAVE_CUDAHOST)
   cushim_library(kernels_cudahost plain ${cuda_src})
-  target_link_libraries(kernels PUBLIC kernels_cudahost)
+  target_link_libraries(kernels INTERFACE $<LINK_ONLY:kernels_cudahost>)
 endif()

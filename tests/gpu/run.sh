@@ -2,9 +2,11 @@
 # Everything that only a GPU can tell, in one command on a machine that has one: is what the kernels do there
 # what the host and the oracle say, and how fast. Needs a build made elsewhere (release preset with nvcc), no
 # compiler. Prints a short table last; everything goes into DIR/result.json and logs beside it.
-#   usage: tests/gpu/run.sh [-b BUILD] [-o DIR] [--dry-run] [--70b]
+#   usage: tests/gpu/run.sh [-b BUILD] [-o DIR] [--pack] [--dry-run] [--70b]
 #     -b BUILD     folder of the build (default build/release)
 #     -o DIR       folder for the results (default $OUT, else gpu-result)
+#     --pack       only copies the libraries that the programs need into BUILD/lib, where they were built:
+#                  BUILD/mas, BUILD/lib and BUILD/tests/t_* can then be carried to a bare machine
 #     --dry-run    the same steps with the kernels run by the CPU on a tiny model: tries this script
 #     --70b        also the 70B shape (42 GB on the disk and on the GPU)
 # Exit 0 all PASS, 1 something failed, 69 no GPU.
@@ -16,16 +18,25 @@ build=build/release
 out=${OUT:-gpu-result}
 kind=cuda
 big=no
+pack=no
 while [ $# -gt 0 ]; do
     case $1 in
     -b) build=$2; shift ;;
     -o) out=$2; shift ;;
     --dry-run) kind=cudahost ;;
     --70b) big=yes ;;
-    *) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 64 ;;
+    --pack) pack=yes ;;
+    *) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 64 ;;
     esac
     shift
 done
+if [ $pack = yes ]; then
+    mkdir -p "$build/lib"
+    ldd "$build/mas" "$build/tests/t_gpu" | awk '$3 ~ /^\// { print $3 }' | sort -u |
+        grep -vE '/lib(c|m|dl|rt|pthread)\.so' | xargs cp -Lt "$build/lib"
+    du -sh "$build/mas" "$build/tests/t_gpu" "$build/lib"
+    exit
+fi
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 build=$(cd "$build" && pwd) || exit 66

@@ -334,6 +334,11 @@ int main(int argc, char **argv)
         return logits(argv[2], argv[3], atoi(argv[4]));
     if (ops_open(argv[2], NULL, &ops, &e) < 0)
         return die(argv[2], &e);
+    if (!ops->variants || !ops->replay) {
+        fprintf(stderr, "t_gpu: backend %s has no kernels to choose from\n", argv[2]);
+        ops_close(ops);
+        return 64;
+    }
     int rc = !strcmp(argv[1], "check") ? check(ops, argv + 3) : time_all(ops, argv[2], argv + 3);
     ops_close(ops);
     return rc;

@@ -189,6 +189,8 @@ static int late_copy(struct device *d, struct stream *s, void *dst, const void *
 {
     (void)d, (void)s, (void)e;
     assert_true(late.queued - late.made < LATE);
+    for (int i = late.made; i < late.queued; i++) /* overwritten before it was copied from */
+        assert_ptr_not_equal(late.copy[i % LATE].src, src);
     late.copy[late.queued % LATE].dst = dst;
     late.copy[late.queued % LATE].src = src;
     late.copy[late.queued % LATE].bytes = bytes;
