@@ -18,7 +18,8 @@ say
 say "The model inside the program is a toy: 4 million parameters, trained on an invented world of 88 conditions"
 say "(configs/demo/README.md). It answers questions of that world, and those below are from its test split."
 say "Anything else, real examination questions included, runs through just the same, but the answers mean"
-say "nothing. Research software, not for clinical care."
+say "nothing. It chooses letters well and writes poor reports, which shows below. Research software, not for"
+say "clinical care."
 say
 say "== one case through the panel: planner, specialists side by side, aggregator"
 show "$mas" run -c demo \
@@ -35,7 +36,7 @@ for strategy in direct cot panel; do
 done
 say
 say "== side by side"
-"$mas" export "$out/direct" --against "$out/cot" --against "$out/panel" | sed '/^$/q'
+"$mas" export "$out/direct" --against "$out/cot" --against "$out/panel" | sed '/common questions$/,$d'
 say
 say "traces:   $out/panel/traces.jsonl.gz (one line a call, one line a case), $out/panel/run.json (the settings)"
 say "as CSV:   $mas export $out/panel --csv results.csv"
