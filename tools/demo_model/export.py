@@ -25,9 +25,7 @@ import torch
 from tokenizers import Tokenizer
 
 import vocabulary
-from network import Network, Shape
-
-SCALE = 16.0  # default of Network.states
+from network import SCALE, Network, Shape
 
 
 def load(path):

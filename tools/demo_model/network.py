@@ -12,6 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 
+SCALE = 16.0  # of the embedding; exported with it, and the last norm without
+
+
 @dataclasses.dataclass
 class Shape:
     n_vocab: int = 4096
@@ -88,7 +91,7 @@ class Network(nn.Module):
             nn.init.normal_(b.out.weight, std=(s.n_head * s.head_dim) ** -0.5 / math.sqrt(2 * s.n_layer))
             nn.init.normal_(b.down.weight, std=s.n_ff**-0.5 / math.sqrt(2 * s.n_layer))
 
-    def states(self, prefix, suffix, scale=16.0):
+    def states(self, prefix, suffix, scale=SCALE):
         """Residual streams after each block: a list of (batch, suffix tokens, n_embd).
 
         prefix (tokens), common to all of suffix (batch, tokens): its keys and values are computed once.

@@ -7,7 +7,8 @@ A TOY MODEL, made for testing software: no medical meaning, no medical use.
 
 Needs torch and tokenizers. Writes DIR/tokenizer.json, DIR/curve.tsv (a line every 20 steps) and
 DIR/model.pt (weights, optimiser and counters; every 50 steps and at the end). --resume goes on from
-there. The learning rate is constant, then falls to a tenth linearly over the last --decay steps;
+there, --begin FILE.gguf goes on from an exported model (of any number format) with a fresh optimiser and new
+auxiliary heads; its DIR needs the tokenizer.json of that model. The learning rate is constant, then falls to a tenth linearly over the last --decay steps;
 creating the file DIR/finish begins that fall at once (curve.tsv shows where it was).
 
 What is learnt: the tokens of the reply (decisions count twelve times), a sample of the case's own tokens,
@@ -26,7 +27,7 @@ from torch.nn import functional as F
 
 import corpus as corpus_
 import vocabulary
-from network import Network, Shape
+from network import SCALE, Network, Shape
 from vignettes import generate
 from world import Rng, World
 
@@ -222,6 +223,33 @@ def save(path, net, opts, step, steps, corpus):
     path.with_suffix(".tmp").replace(path)
 
 
+def begin(net, path, tokenizer):
+    """The weights of an exported model: export.py the other way round."""
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+
+    reader = GGUFReader(str(path))
+    field = reader.fields["tokenizer.ggml.tokens"]
+    tokens = [bytes(field.parts[i]).decode() for i in field.data]
+    if tokens != [tokenizer.id_to_token(i) for i in range(len(tokens))]:
+        raise SystemExit(f"{path} has another vocabulary than tokenizer.json")
+    t = {x.name: torch.tensor(dequantize(x.data, x.tensor_type)).float() for x in reader.tensors}
+
+    def stack(i, *names):
+        return torch.cat([t[f"blk.{i}.{n}.weight"] for n in names])
+
+    with torch.no_grad():
+        net.embd.weight.copy_(t["token_embd.weight"] / SCALE)
+        net.norm.copy_(t["output_norm.weight"] * SCALE)
+        for i, b in enumerate(net.blocks):
+            b.qkv.weight.copy_(stack(i, "attn_q", "attn_k", "attn_v"))
+            b.gate_up.weight.copy_(stack(i, "ffn_gate", "ffn_up"))
+            b.out.weight.copy_(stack(i, "attn_output"))
+            b.down.weight.copy_(stack(i, "ffn_down"))
+            b.attn_norm.copy_(stack(i, "attn_norm"))
+            b.ffn_norm.copy_(stack(i, "ffn_norm"))
+
+
 def arguments():
     p = argparse.ArgumentParser(description="Trains a toy model, made for testing software.")
     p.add_argument("--out", type=pathlib.Path, required=True)
@@ -235,6 +263,7 @@ def arguments():
     p.add_argument("--noise", type=float, default=0.5, help="share of findings whose words change")
     p.add_argument("--roles", default=",".join(corpus_.ROLES))
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--begin", type=pathlib.Path, help="an exported model to go on from")
     p.add_argument("--resume", action="store_true")
     return p.parse_args()
 
@@ -248,6 +277,8 @@ def main():
     tokenizer = get_tokenizer(world, a.out)
     roles = a.roles.split(",")
     net = Network(Shape(n_layer=a.layers, n_ff=a.ff), len(world.conditions))
+    if a.begin:
+        begin(net, a.begin, tokenizer)
     opts = optimisers(net, a.rate)
     step, steps, seed = 0, a.steps, a.seed
     if a.resume:
