@@ -56,8 +56,12 @@ class Case:
         """Findings of the case that speak for a condition, as told, discriminating ones first."""
         c = self.world.conditions[ident]
         own = {**c.finds, **c.flags, **c.marks}
-        told = [(f not in c.marks, -own[f], w) for f, w in self.record["findings"] if f in own]
+        told = [(f not in c.marks, i, w) for i, (f, w) in enumerate(self.in_order()) if f in own]
         return [w for _, _, w in sorted(told)[:most]]
+
+    def in_order(self):
+        """Findings ([id, wording]) in the order of the question."""
+        return sorted(self.record["findings"], key=lambda x: self.record["question"].find(x[1]))
 
     def against(self, ident):
         """Discriminating findings of the case that a mimic does not explain."""
@@ -85,11 +89,11 @@ def plan(case, prompts):
     generalists = [s["id"] for s in prompts.catalogue if s["kind"] == "generalist"]
     ids += [triage(case)] + generalists + [s["id"] for s in prompts.catalogue]
     first, second = case.name(case.c.id), case.name(case.mimics[0])
-    rationale = f"{' and '.join(case.evidence())}. To be settled: {first} or {second}."
+    rationale = f"Seen: {' and '.join(case.evidence())}. To be settled: {first} or {second}."
     return {
         "triage_generalist": triage(case),
         "selected_specialties": list(dict.fromkeys(ids))[: prompts.k],
-        "rationale": rationale[0].upper() + rationale[1:],
+        "rationale": rationale,
     }
 
 
@@ -131,14 +135,14 @@ def panel_reports(case, selected, noise, seed):
 def decision(case, misled):
     c, rival = case.c, case.mimics[0]
     letter, form = case.letter(c.id), case.record["form"]
-    why = f"{' and '.join(case.evidence())}: {c.name}. {case.name(rival)} lacks {case.mark(rival)}."
+    why = f"With {' and '.join(case.evidence())}: {c.name}. {case.name(rival)} lacks {case.mark(rival)}."
     if form != "diagnosis":
         why += f" The {form} is {c.text(form)}."
     warnings = [f"{case.entry[misled]['name']} disagrees."] if misled else []
     return {
         "final_answer": letter,
         "ordered_differential": [c.name, case.name(rival)],
-        "justification": why[0].upper() + why[1:],
+        "justification": why,
         "warnings": warnings,
     }
 
@@ -146,9 +150,9 @@ def decision(case, misled):
 def reasoned(case):
     """What is asked, what matters, the explanation, the competitors, the option."""
     c, form = case.c, case.record["form"]
-    steps = [f"Asked: {form}.", f"Findings: {'; '.join(w for _, w in case.record['findings'])}."]
+    steps = [f"Asked: {form}.", f"Findings: {'; '.join(w for _, w in case.in_order())}."]
     steps.append(f"{' and '.join(case.evidence())} mean {c.name}.")
-    for m in case.mimics:
+    for m in sorted(case.mimics, key=case.letter):
         steps.append(f"{case.name(m)} would show {case.mark(m)}.")
     steps.append(f"{case.letter(c.id)} fits: {c.text(form)}.")
     return {"reasoning": " ".join(steps), "final_answer": case.letter(c.id)}

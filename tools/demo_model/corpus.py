@@ -15,6 +15,9 @@ from vignettes import generate
 from world import Rng
 
 ROLES = ("direct", "cot", "logit", "planner", "specialist", "aggregator")
+NAMED = 4.0  # weight in the loss of the first token of a condition's name, and of what depends on the own field
+OWN = r'(?<="p": 0\.)\d|(?<="notes": ")[OF]'
+QUOTED = 2.0  # of the first token of a quotation
 NEUTRAL = {"a", "an", "the", "of", "in", "on", "with", "and", "for", "to", "at", "over", "after"}
 
 
@@ -76,11 +79,13 @@ class Example:
     suffix: token ids; reply_at: index of the reply's first token; weight: of each token in the loss;
     asked, options: indices of the last tokens of the question and of each option's text; decide: the
     one before the first letter of the reply (of the reply itself if it has none); condition, choices:
-    numbers of the case's condition and of the options'; right: index of the reply's first letter, or -1.
+    numbers of the case's condition and of the options'; right: index of the reply's first letter, or -1;
+    begins, goes_on: (token, [tokens]) of the reply's quotations: from where a quoted token is due to the
+    places where it can be found, for the first token of a quotation and for the others.
     """
 
     __slots__ = ("suffix", "reply_at", "weight", "asked", "options", "decide", "condition",
-                 "choices", "right")
+                 "choices", "right", "begins", "goes_on")
 
 
 class Corpus:
@@ -145,7 +150,36 @@ class Corpus:
         if letters:
             x.decide = letters[0] - 1
             x.right = "ABCD".index(enc.tokens[letters[0]][-1])
+        for name in {self.world.conditions[c].name for c in record["choices"]}:
+            for m in re.finditer(re.escape(name), reply):
+                t = self.token_at(enc, at - cut + m.start())
+                x.weight[t] = max(x.weight[t], NAMED)
+        for m in re.finditer(OWN, reply):
+            t = self.token_at(enc, at - cut + m.start())
+            x.weight[t] = max(x.weight[t], NAMED)
+        self.quotations(x, enc, record, user, reply, at - cut)
         return x
+
+    def quotations(self, x, enc, record, user, reply, reply_char):
+        """Where the reply quotes findings and the text of an option, and where these stand in the case."""
+        key = [t.lstrip("\u0120") for t in enc.tokens]  # a token without the space before it
+        texts = [w for _, w in record["findings"]] + list(record["options"].values())
+        x.begins, x.goes_on, done = [], [], set()
+        for text in sorted(texts, key=len, reverse=True):
+            source = self.token_at(enc, user.index(text)) if text in user else None
+            for m in re.finditer(r"(?<!\w)" + re.escape(text) + r"(?!\w)", reply):
+                first = self.token_at(enc, reply_char + m.start())
+                last = self.token_at(enc, reply_char + m.end() - 1)
+                if first in done or source is None:
+                    continue
+                done.update(range(first, last + 1))
+                if key[source] == key[first]:
+                    x.begins.append((first - 1, [source]))
+                    x.weight[first] = max(x.weight[first], QUOTED)
+                for t in range(first, last):
+                    after = (key[t], key[t + 1])
+                    x.goes_on.append((t, [s for s in range(1, t + 1) if (key[s - 1], key[s]) == after]))
+        x.goes_on = [(t, at) for t, at in x.goes_on if at]
 
     @staticmethod
     def token_ending(enc, char):

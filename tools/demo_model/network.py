@@ -17,7 +17,7 @@ SCALE = 16.0  # of the embedding; exported with it, and the last norm without
 
 @dataclasses.dataclass
 class Shape:
-    n_vocab: int = 4096
+    n_vocab: int = 5120
     n_embd: int = 256
     n_layer: int = 6
     n_head: int = 4
@@ -91,19 +91,22 @@ class Network(nn.Module):
             nn.init.normal_(b.out.weight, std=(s.n_head * s.head_dim) ** -0.5 / math.sqrt(2 * s.n_layer))
             nn.init.normal_(b.down.weight, std=s.n_ff**-0.5 / math.sqrt(2 * s.n_layer))
 
-    def states(self, prefix, suffix, scale=SCALE):
+    def states(self, prefix, suffix, scale=SCALE, frozen=False):
         """Residual streams after each block: a list of (batch, suffix tokens, n_embd).
 
-        prefix (tokens), common to all of suffix (batch, tokens): its keys and values are computed once.
+        prefix (tokens), common to all of suffix (batch, tokens): its keys and values are computed once;
+        frozen: and without gradients. Keeps in self.seen, for each block, queries of suffix, all keys, keys of suffix.
         """
         s, n, m = self.s, len(prefix), suffix.shape[1]
         group = s.n_head // s.n_kv_head
         p, x = self.embd(prefix)[None] * scale, self.embd(suffix) * scale
+        p = p.detach() if frozen else p
         before, after = (self.cos[:n], self.sin[:n]), (self.cos[n : n + m], self.sin[n : n + m])
         mask = torch.ones(m, n + m, dtype=torch.bool).tril(n)
-        out = []
+        out, self.seen = [], []
         for i, b in enumerate(self.blocks):
-            pq, pk, pv = b.heads(p, *before)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+                pq, pk, pv = b.heads(p, *before)
             q, k, v = b.heads(x, *after)
             own = k
             k = torch.cat((pk.expand(len(x), -1, -1, -1), k), 2)
@@ -111,10 +114,11 @@ class Network(nn.Module):
             wide = [t.repeat_interleave(group, 1) for t in (k, v)]
             x = b.rest(x, F.scaled_dot_product_attention(q, *wide, attn_mask=mask))
             if i + 1 < len(self.blocks):
-                wide = [t.repeat_interleave(group, 1) for t in (pk, pv)]
-                p = b.rest(p, F.scaled_dot_product_attention(pq, *wide, is_causal=True))
+                with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+                    wide = [t.repeat_interleave(group, 1) for t in (pk, pv)]
+                    p = b.rest(p, F.scaled_dot_product_attention(pq, *wide, is_causal=True))
             out.append(x)
-        self.last = (q, k, own)  # of the last block: queries, all keys, keys of suffix
+            self.seen.append((q, k, own))
         return out
 
     def logits(self, x):

@@ -33,14 +33,14 @@ from world import Rng, World
 
 # Calls of a batch, and the share of batches, by role.
 SIZE = {"direct": 20, "cot": 12, "logit": 20, "planner": 13, "specialist": 8, "aggregator": 4}
-SHARE = {"direct": 12, "cot": 18, "logit": 4, "planner": 18, "specialist": 30, "aggregator": 18}
+SHARE = {"direct": 8, "cot": 18, "logit": 4, "planner": 18, "specialist": 32, "aggregator": 20}
 MUON, ADAM = 0.02, 2e-3  # learning rates: matrices of the blocks; embedding, norms, heads
 # The first steps are for short calls, from which the conditions are learnt with the least computing.
 FIRST = {"direct": 60, "cot": 25, "logit": 5, "planner": 10}
 
 
-def get_tokenizer(world, out):
-    """The tokenizer of a run, trained the first time."""
+def get_tokenizer(world, out, size):
+    """The tokenizer of a run, of size entries, trained the first time."""
     from tokenizers import Tokenizer
 
     path = out / "tokenizer.json"
@@ -50,7 +50,8 @@ def get_tokenizer(world, out):
         for record in generate(world, "train", 3000, 1):
             for _, (system, user), reply in chats.of(record):
                 texts += [system, user, reply]
-        vocabulary.train(texts).save(str(path))
+        words = {w for f in world.findings.values() for text in f.train for w in text.split()}
+        vocabulary.train(texts, sorted(words), size).save(str(path))
     return Tokenizer.from_file(str(path))
 
 
@@ -169,7 +170,7 @@ def auxiliary(net, states, n_prefix, examples):
 def pointing(net, n_prefix, decide, options, choices, right):
     """Cross-entropy of the first head's attention in the last block, from where a letter is due to the last
     token of the option it names: among all tokens before, and among the options of the whole batch."""
-    q, k, own = net.last
+    q, k, own = net.seen[-1]
     n, rows = len(decide), torch.arange(len(decide))
     q = q[rows, 0, decide] / net.s.head_dim**0.5
     scores = torch.einsum("nd,ntd->nt", q, k[:, 0])
@@ -183,16 +184,49 @@ def pointing(net, n_prefix, decide, options, choices, right):
     return alone + F.cross_entropy((q @ others.T).masked_fill(same, -1e9), target)
 
 
+def found_among(net, block, head, n_prefix, pairs):
+    """Mean over pairs (example, token, [tokens]) of -log of the attention that a head pays from the token to those."""
+    q, k, _ = net.seen[block]
+    k = k[:, head * net.s.n_kv_head // net.s.n_head]
+    total = []
+    for r in {p[0] for p in pairs}:
+        own = [p for p in pairs if p[0] == r]
+        t = torch.tensor([p[1] for p in own])
+        scores = q[r, head, t] @ k[r].T / net.s.head_dim**0.5
+        scores = scores.masked_fill(torch.arange(k.shape[1]) > n_prefix + t[:, None], -1e9)
+        sought = torch.zeros_like(scores, dtype=torch.bool)
+        for i, p in enumerate(own):
+            sought[i, [n_prefix + s for s in p[2]]] = True
+        total.append(scores.logsumexp(1) - scores.masked_fill(~sought, -1e9).logsumexp(1))
+    return torch.cat(total).mean()
+
+
+def quoting(net, n_prefix, examples, rng):
+    """How well heads find what is quoted: one looks at the token before; in the block before the last one goes on
+    with a quotation that has begun, and one finds where a quotation starts."""
+    before, block = [], len(net.blocks) - 2
+    for r, x in enumerate(examples):
+        some = [1 + rng.below(len(x.suffix) - 1) for _ in range(32)]
+        before += [(r, t, [t - 1]) for t in some]
+    found = {"before": found_among(net, 1, 1, n_prefix, before)}
+    for name, head in (("goes_on", 0), ("begins", 2)):
+        pairs = [(r, *p) for r, x in enumerate(examples) for p in getattr(x, name)]
+        if pairs:
+            found[name] = found_among(net, block, head, n_prefix, pairs)
+    return found
+
+
 def loss_of(net, prefix, examples, rng):
     ids, where, target, weight = tensors(examples, rng)
-    states = net.states(prefix, ids)
+    states = net.states(prefix, ids, frozen=rng.chance(0.75))
     logits = net.logits(states[-1].flatten(0, 1)[where])
     each = F.cross_entropy(logits, target, reduction="none")
     reply = weight >= 1
-    decided = weight > 1
+    decided = weight > corpus_.NAMED
     hits = logits.argmax(1) == target
     token = (each * weight).sum() / (25 * len(examples))
     inner = auxiliary(net, states, len(prefix), examples)
+    inner.update(quoting(net, len(prefix), examples, rng))
     seen = {
         "reply": each[reply].mean(),
         "letter": hits[decided].float().mean() if decided.any() else torch.tensor(float("nan")),
@@ -224,28 +258,50 @@ def save(path, net, opts, step, steps, corpus):
 
 
 def begin(net, path, tokenizer):
-    """The weights of an exported model: export.py the other way round."""
+    """The weights of an exported model: export.py the other way round.
+
+    Tokens that it lacks begin as the word with the space before it, or as the mean of their pieces; blocks that it
+    lacks stand before its last one and add nothing at first; blocks that it has too many are left out there.
+    """
     from gguf import GGUFReader
     from gguf.quants import dequantize
 
     reader = GGUFReader(str(path))
     field = reader.fields["tokenizer.ggml.tokens"]
-    tokens = [bytes(field.parts[i]).decode() for i in field.data]
-    if tokens != [tokenizer.id_to_token(i) for i in range(len(tokens))]:
-        raise SystemExit(f"{path} has another vocabulary than tokenizer.json")
+    known = {bytes(field.parts[d]).decode(): i for i, d in enumerate(field.data)}
     t = {x.name: torch.tensor(dequantize(x.data, x.tensor_type)).float() for x in reader.tensors}
 
     def stack(i, *names):
         return torch.cat([t[f"blk.{i}.{n}.weight"] for n in names])
 
+    def row(i):
+        token = tokenizer.id_to_token(i)
+        if token in known:
+            return [known[token]]
+        if "\u0120" + token in known:
+            return [known["\u0120" + token]]
+        pieces, rest = [], token
+        while rest:
+            piece = next(p for p in (rest[:n] for n in range(len(rest), 0, -1)) if p in known)
+            pieces.append(known[piece])
+            rest = rest[len(piece) :]
+        return pieces
+
+    n_old = max(int(name.split(".")[1]) for name in t if name.startswith("blk.")) + 1
+    new = range(n_old - 1, len(net.blocks) - 1)
     with torch.no_grad():
-        net.embd.weight.copy_(t["token_embd.weight"] / SCALE)
+        for i in range(net.s.n_vocab):
+            net.embd.weight[i] = t["token_embd.weight"][row(i)].mean(0) / SCALE
         net.norm.copy_(t["output_norm.weight"] * SCALE)
-        for i, b in enumerate(net.blocks):
+        for i in new:
+            net.blocks[i].out.weight.zero_(), net.blocks[i].down.weight.zero_()
+        kept = [b for n, b in enumerate(net.blocks) if n not in new]
+        for i, b in enumerate(kept):
+            i = n_old - 1 if i == len(kept) - 1 else i
             b.qkv.weight.copy_(stack(i, "attn_q", "attn_k", "attn_v"))
-            b.gate_up.weight.copy_(stack(i, "ffn_gate", "ffn_up"))
+            b.gate_up.weight.copy_(torch.cat([t[f"blk.{i}.ffn_{n}.weight"][: net.s.n_ff] for n in ("gate", "up")]))
             b.out.weight.copy_(stack(i, "attn_output"))
-            b.down.weight.copy_(stack(i, "ffn_down"))
+            b.down.weight.copy_(t[f"blk.{i}.ffn_down.weight"][:, : net.s.n_ff])
             b.attn_norm.copy_(stack(i, "attn_norm"))
             b.ffn_norm.copy_(stack(i, "ffn_norm"))
 
@@ -259,6 +315,7 @@ def arguments():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--layers", type=int, default=5)
     p.add_argument("--ff", type=int, default=512)
+    p.add_argument("--vocab", type=int, default=vocabulary.SIZE)
     p.add_argument("--rate", type=float, default=1.0, help="learning rates, as a factor")
     p.add_argument("--noise", type=float, default=0.5, help="share of findings whose words change")
     p.add_argument("--roles", default=",".join(corpus_.ROLES))
@@ -274,9 +331,9 @@ def main():
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
     world = World()
-    tokenizer = get_tokenizer(world, a.out)
+    tokenizer = get_tokenizer(world, a.out, a.vocab)
     roles = a.roles.split(",")
-    net = Network(Shape(n_layer=a.layers, n_ff=a.ff), len(world.conditions))
+    net = Network(Shape(n_layer=a.layers, n_ff=a.ff, n_vocab=a.vocab), len(world.conditions))
     if a.begin:
         begin(net, a.begin, tokenizer)
     opts = optimisers(net, a.rate)

@@ -9,7 +9,7 @@ import re
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-SIZE = 4096  # tokens, special ones included
+SIZE = 5120  # entries unless told otherwise, special ones included
 SPECIAL = (
     "<|begin_of_text|>",
     "<|end_of_text|>",
@@ -37,9 +37,14 @@ TEMPLATE = (
 )
 
 
-def train(texts):
-    """A tokenizer learnt from chats; special tokens come last, as in Llama 3."""
+def train(texts, words=(), size=SIZE):
+    """A tokenizer of size entries learnt from chats; special tokens come last, as in Llama 3.
+
+    words: become tokens with and without a space before them, so that a word of the case and the same word
+    after a quotation mark are one token each.
+    """
     bare = {part for text in texts for part in re.split(r"<\|[a-z_]+\|>", text)}
+    bare |= {f'["{w}" {w} ' * 200 for w in words}
     tokenizer = Tokenizer(models.BPE(ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -48,15 +53,15 @@ def train(texts):
         ]
     )
     trainer = trainers.BpeTrainer(
-        vocab_size=SIZE - len(SPECIAL),
+        vocab_size=size - len(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(sorted(bare), trainer)
     tokenizer.add_special_tokens(list(SPECIAL))
     # Fewer words than room: the rest is filled with tokens that no text can contain.
-    room = SIZE - tokenizer.get_vocab_size()
+    room = size - tokenizer.get_vocab_size()
     if room < 0:
-        raise SystemExit(f"{-room} tokens more than {SIZE}")
+        raise SystemExit(f"{-room} tokens more than {size}")
     tokenizer.add_special_tokens([f"<|unused_{i}|>" for i in range(room)])
     return tokenizer

@@ -5,15 +5,17 @@
  *     llama_greedy MODEL.gguf PROMPT N auto|on|off
  *
  * Prints the prompt's ids (BOS first) on one line, then per token: id, tab, logit of the best minus
- * logit of the second. One CPU thread, context 256, cache of halves; the last argument is
- * llama.cpp's flash attention. The prompt is one batch, then tokens follow one by one, as
- * llama-completion does it.
+ * logit of the second. One CPU thread, context 4,096, cache of halves; control tokens may stand in
+ * the prompt; the last argument is llama.cpp's flash attention. The prompt is one batch, then tokens
+ * follow one by one, as llama-completion does it.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "llama.h"
+
+#define N_CTX 4096
 
 static void quiet(enum ggml_log_level level, const char *text, void *user)
 {
@@ -46,17 +48,17 @@ static int run(struct llama_model *model, const char *prompt, int n_new, int fla
 {
     const struct llama_vocab *vocab = llama_model_get_vocab(model);
     struct llama_context_params p = llama_context_default_params();
-    p.n_ctx = 256;
+    p.n_ctx = p.n_batch = N_CTX;
     p.n_threads = p.n_threads_batch = 1;
     p.type_k = p.type_v = GGML_TYPE_F16;
     p.flash_attn_type = (enum llama_flash_attn_type)flash;
     struct llama_context *ctx = llama_init_from_model(model, p);
     if (!ctx)
         return die("cannot make a context");
-    llama_token id[256];
-    int n = llama_tokenize(vocab, prompt, (int)strlen(prompt), id, 256, true, false);
-    if (n <= 0 || n + n_new > 256)
-        return die("prompt and reply must fit into 256 tokens");
+    static llama_token id[N_CTX];
+    int n = llama_tokenize(vocab, prompt, (int)strlen(prompt), id, N_CTX, true, true);
+    if (n <= 0 || n + n_new > N_CTX)
+        return die("prompt and reply must fit into 4096 tokens");
     for (int i = 0; i < n; i++)
         printf("%d%c", id[i], i + 1 < n ? ' ' : '\n');
     for (int i = 0; i < n_new; i++) {
