@@ -13,6 +13,14 @@
 #include "err.h"
 #include "str.h"
 
+/* What is placed as a whole. */
+enum plan_part {
+    PART_EMBED,  /* the token embedding */
+    PART_ATTN,   /* of each layer: the norm before attention, q, k, v with biases and norms, the output matrix */
+    PART_FFN,    /* of each layer: the norm before it, gate, up, down */
+    PART_OUTPUT, /* the last norm and the output matrix */
+};
+
 enum plan_place {
     PLAN_HOST,   /* computed by the CPU backend from host memory */
     PLAN_VRAM,   /* resident on the device */

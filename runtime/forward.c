@@ -278,7 +278,7 @@ static int forward_output(struct forward *f, const struct batch *d, const struct
     RUN(f, rmsnorm, .x = w->last, .w = t[SLOT_OUTPUT_NORM]->data, .y = w->last,
         .n_row = d->n_logit, .n = hp->n_embd, .eps = hp->eps);
     RUN(f, matmul, .x = w->last, .n_row = d->n_logit, .n_in = hp->n_embd, .epilogue = EPI_STORE,
-        .n_out = 1, .out = {{t[model_output_slot(f->m)], NULL, w->logits}});
+        .n_out = 1, .out = {{t[SLOT_OUTPUT], NULL, w->logits}});
     return 0;
 }
 
