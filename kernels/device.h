@@ -47,6 +47,12 @@ struct dev_api {
     int (*event_sync)(struct device *d, struct event *ev, struct err *e);
     int (*sync)(struct device *d, struct stream *s, struct err *e); /* waits for all of s */
     int (*memory)(struct device *d, size_t *free_bytes, size_t *total_bytes, struct err *e);
+    /* *done: has everything before the last record of ev been done? Never waits, and need not bring it about. */
+    int (*event_done)(struct device *d, struct event *ev, bool *done, struct err *e);
+    /* Calls fn(user) when the stream gets there, on a thread of the device's choice; what is queued behind it
+     * waits for its return. fn must not call the device. */
+    int (*host_call)(struct device *d, struct stream *s, void (*fn)(void *user), void *user,
+                     struct err *e);
 };
 
 struct device {

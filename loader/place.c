@@ -1,5 +1,5 @@
-/* Everything in one place: the host's memory, or the device's. The table `slot` has one row of n_slot
- * tensors a layer, made once. */
+/* Three places for the tensors of a model, one list of them for each. The table `slot` has one row of n_slot tensors
+ * a layer (slots outside the layers: row 0), made once; a streamed part's rows are written anew at each use. */
 #include "place.h"
 
 #include <inttypes.h>
@@ -9,51 +9,132 @@
 
 #include "log.h"
 #include "mem.h"
+#include "upload.h"
 
 #define PIECE ((uint64_t)64 << 20) /* between two calls of progress: about 20 ms of a fast disk */
-#define STAGE ((uint64_t)16 << 20) /* a staging buffer: its copy takes as long as a launch is short */
-#define N_STAGE 2                  /* one is read into while the other is copied from */
 #define COPY_ALIGN ((uint64_t)256) /* what kernels may expect of a matrix */
 
-struct place {
-    const struct weights *w;
-    struct device *dev;
-    bool mapped;
-    struct tensor *slot; /* (n_layer or 1, n_slot) */
-    struct buf copy;     /* the weights, unless mapped */
-};
-
-struct place_range { /* a tensor's bytes, in the file and in our table */
+struct place_range { /* a tensor's bytes, in the file and in our copy of its list (or item) */
     uint64_t at, bytes, copy_at;
     struct tensor *t;
 };
 
+struct place_list {
+    struct place_range *range;
+    int n;
+    uint64_t bytes; /* of the copy */
+};
+
+struct place_unit { /* a part of a layer; all units stand in the order of a step */
+    enum plan_place where;
+    struct place_list streamed; /* views into the list of all */
+    int item;                   /* of the stage */
+};
+
+struct place {
+    const struct weights *w;
+    struct device *dev;
+    bool mapped; /* PLAN_HOST: views of the file */
+    struct tensor *slot;     /* (n_layer or 1, n_slot) */
+    struct place_unit *unit; /* (n_unit) */
+    int n_unit, n_streamed, n_host;
+    struct place_range *streamed; /* ranges of streamed tensors, unit by unit */
+    struct buf vram, host;        /* copies of what is resident */
+    struct stage *stage;          /* NULL when nothing is streamed */
+};
+
 struct place_load { /* progress of one load */
     const struct gguf *g;
-    struct place_range *range;
-    size_t n_range;
     uint64_t done, total;
     void (*progress)(uint64_t, uint64_t, void *);
     void *user;
 };
 
-static int place_check(const struct plan *plan, const struct weights *w, const struct ops *ops,
-                       struct err *e)
+/* ---- units ---------------------------------------------------------------------------------------- */
+
+/* EMBED, ATTN 0, FFN 0, ATTN 1, .., OUTPUT: the order of a step. */
+static int unit_of(int n_layer, enum plan_part part, int layer)
 {
-    enum plan_place want = ops->dev->is_host ? PLAN_HOST : PLAN_VRAM;
-    if (plan->weights_mapped && !ops->dev->is_host)
-        FAIL(e, ERR_BUG, "place: %s cannot compute from a mapped file", ops->dev->name);
-    if (plan->n_layer != w->n_layer)
-        FAIL(e, ERR_BUG, "place: the plan has %d layers, the weights have %d", plan->n_layer,
-             w->n_layer);
-    for (int i = 0; i < plan->n_layer; i++)
-        if (plan->layer[i] != want)
-            FAIL(e, ERR_NODEV, "cannot place layer %d: all weights must be in the memory of %s", i,
-                 ops->dev->name);
+    switch (part) {
+    case PART_EMBED:
+        return 0;
+    case PART_ATTN:
+        return 1 + 2 * layer;
+    case PART_FFN:
+        return 2 + 2 * layer;
+    case PART_OUTPUT:
+        return 1 + 2 * n_layer;
+    }
+    return -1;
+}
+
+static enum plan_part unit_part(int n_layer, int unit)
+{
+    if (unit == 0)
+        return PART_EMBED;
+    if (unit == 1 + 2 * n_layer)
+        return PART_OUTPUT;
+    return unit % 2 ? PART_ATTN : PART_FFN;
+}
+
+static int unit_layer(int n_layer, int unit)
+{
+    return unit == 0 || unit == 1 + 2 * n_layer ? 0 : (unit - 1) / 2;
+}
+
+/* Which places a part may have beside a device; on a device that is the host there is only one. */
+static bool unit_allowed(const struct device *dev, enum plan_part part, enum plan_place where)
+{
+    if (dev->is_host)
+        return where == PLAN_HOST;
+    switch (part) {
+    case PART_EMBED:
+        return where != PLAN_STREAM;
+    case PART_FFN:
+        return true;
+    case PART_ATTN:
+    case PART_OUTPUT:
+        return where != PLAN_HOST;
+    }
+    return false;
+}
+
+static int unit_refused(const struct place *p, enum plan_part part, int layer, enum plan_place where,
+                        struct err *e)
+{
+    static const char *const what[] = {"the embedding", "attention", "the feed-forward matrices",
+                                       "the output matrix"};
+    static const char *const how[] = {[PLAN_HOST] = "on the CPU", [PLAN_VRAM] = "in the memory of a device",
+                                      [PLAN_STREAM] = "streamed"};
+    if (part == PART_ATTN || part == PART_FFN)
+        FAIL(e, ERR_NODEV, "cannot place layer %d: %s cannot be %s with %s", layer, what[part],
+             how[where], p->dev->name);
+    FAIL(e, ERR_NODEV, "cannot place %s: it cannot be %s with %s", what[part], how[where], p->dev->name);
+}
+
+static int place_units(struct place *p, const struct plan *plan, struct err *e)
+{
+    int n_layer = p->w->n_layer;
+    if (plan->n_layer != n_layer)
+        FAIL(e, ERR_BUG, "place: the plan has %d layers, the weights have %d", plan->n_layer, n_layer);
+    p->n_unit = 2 + 2 * n_layer;
+    p->unit = mem_zalloc((size_t)p->n_unit, sizeof *p->unit);
+    if (!p->unit)
+        return NOMEM(e, (size_t)p->n_unit * sizeof *p->unit, "placed weights");
+    for (int u = 0; u < p->n_unit; u++) {
+        enum plan_part part = unit_part(n_layer, u);
+        int layer = unit_layer(n_layer, u);
+        enum plan_place where = plan_at(plan, part, layer);
+        if (!unit_allowed(p->dev, part, where))
+            return unit_refused(p, part, layer, where, e);
+        p->unit[u].where = where;
+        p->n_streamed += where == PLAN_STREAM;
+        p->n_host += where == PLAN_HOST;
+    }
     return 0;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------ */
+/* ---- the table and its lists ---------------------------------------------------------------------- */
 
 static size_t place_rows(const struct weights *w)
 {
@@ -69,7 +150,7 @@ static int place_table(struct place *p, struct err *e)
         return NOMEM(e, rows * n_slot * sizeof *p->slot, "the table of placed weights");
     for (size_t l = 0; l < rows; l++)
         for (int s = 0; s < w->n_slot; s++)
-            if (w->n_layer || !w->per_layer[s])
+            if (w->per_layer[s] ? w->n_layer > 0 : l == 0)
                 p->slot[l * n_slot + (size_t)s] = *weights_get(w, s, (int)l);
     return 0;
 }
@@ -80,27 +161,54 @@ static int range_order(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
-/* Every bound tensor once, in file order: the order in which a disk is fast. */
-static int place_ranges(struct place *p, struct place_load *load, struct err *e)
+/* The tensors of one unit, appended. */
+static int list_unit(struct place *p, int unit, struct place_list *list, struct err *e)
 {
-    size_t n_slot = (size_t)p->w->n_slot, n = place_rows(p->w) * n_slot;
-    load->range = mem_zalloc(n, sizeof *load->range);
-    if (!load->range)
-        return NOMEM(e, n * sizeof *load->range, "the order of weights");
-    for (size_t i = 0; i < n; i++) {
-        struct place_range *r = &load->range[load->n_range];
-        if (!p->slot[i].data || (i >= n_slot && !p->w->per_layer[i % n_slot]))
+    int n_layer = p->w->n_layer, layer = unit_layer(n_layer, unit);
+    enum plan_part part = unit_part(n_layer, unit);
+    for (int s = 0; s < p->w->n_slot; s++) {
+        struct tensor *t = &p->slot[(size_t)layer * (size_t)p->w->n_slot + (size_t)s];
+        struct place_range *r = &list->range[list->n];
+        if (p->w->part[s] != part || !t->data)
             continue;
-        if (!gguf_offset(load->g, p->slot[i].data, &r->at))
-            FAIL(e, ERR_BUG, "place: slot %zu lies outside the model file", i % n_slot);
-        r->t = &p->slot[i];
-        r->bytes = tensor_bytes(&p->slot[i]);
-        r->copy_at = load->total;
-        load->total += (r->bytes + COPY_ALIGN - 1) & ~(COPY_ALIGN - 1);
-        load->n_range++;
+        if (!gguf_offset(p->w->file, t->data, &r->at))
+            FAIL(e, ERR_BUG, "place: slot %d lies outside the model file", s);
+        r->t = t;
+        r->bytes = tensor_bytes(t);
+        list->n++;
     }
-    if (load->n_range)
-        qsort(load->range, load->n_range, sizeof *load->range, range_order);
+    return 0;
+}
+
+/* Into file order, the order in which a disk is fast; places in a copy, a shared tensor once. */
+static void list_lay_out(struct place_list *list)
+{
+    if (list->n)
+        qsort(list->range, (size_t)list->n, sizeof *list->range, range_order);
+    for (int i = 0; i < list->n; i++) {
+        struct place_range *r = &list->range[i];
+        bool again = i && r[-1].at == r->at;
+        r->copy_at = again ? r[-1].copy_at : list->bytes;
+        if (!again)
+            list->bytes += (r->bytes + COPY_ALIGN - 1) & ~(COPY_ALIGN - 1);
+    }
+}
+
+static int list_alloc(const struct place *p, struct place_list *list, struct err *e)
+{
+    size_t n = place_rows(p->w) * (size_t)p->w->n_slot;
+    list->range = mem_zalloc(n, sizeof *list->range);
+    return list->range ? 0 : NOMEM(e, n * sizeof *list->range, "the order of weights");
+}
+
+/* Everything in one place. */
+static int list_make(struct place *p, enum plan_place where, struct place_list *list, struct err *e)
+{
+    TRY(list_alloc(p, list, e));
+    for (int u = 0; u < p->n_unit; u++)
+        if (p->unit[u].where == where)
+            TRY(list_unit(p, u, list, e));
+    list_lay_out(list);
     return 0;
 }
 
@@ -128,122 +236,149 @@ static int load_range(struct place_load *load, const struct place_range *r, unsi
     return 0;
 }
 
-static int load_mapped(struct place_load *load, struct err *e)
+static int load_mapped(struct place_load *load, const struct place_list *list, struct err *e)
 {
     uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    if (load->total > memory) {
+    if (list->bytes > memory) {
         log_warn("%s: weights of %" PRIu64 " MiB are larger than the memory of %" PRIu64
                  " MiB: every step reads from the disk",
-                 gguf_path(load->g), load->total >> 20, memory >> 20);
-        load_step(load, load->total);
+                 gguf_path(load->g), list->bytes >> 20, memory >> 20);
+        load_step(load, list->bytes);
         return 0;
     }
-    for (size_t i = 0; i < load->n_range; i++)
-        TRY(load_range(load, &load->range[i], NULL, e));
+    for (int i = 0; i < list->n; i++)
+        TRY(load_range(load, &list->range[i], NULL, e));
     return 0;
 }
 
-/* The device is the host: what MEM_DEVICE gives can be read into. */
-static int load_copied(struct place *p, struct place_load *load, struct err *e)
+/* To memory of the host that can be read into. */
+static int load_copied(struct place *p, struct place_load *load, struct place_list *list,
+                       struct err *e)
 {
-    TRY(p->dev->api->alloc(p->dev, MEM_DEVICE, (size_t)load->total, &p->copy, e));
-    unsigned char *base = p->copy.ptr;
-    for (size_t i = 0; i < load->n_range; i++) {
-        struct place_range *r = &load->range[i];
+    enum mem_space space = p->dev->is_host ? MEM_DEVICE : MEM_HOST;
+    TRY(p->dev->api->alloc(p->dev, space, (size_t)list->bytes, &p->host, e));
+    unsigned char *base = p->host.ptr;
+    for (int i = 0; i < list->n; i++) {
+        struct place_range *r = &list->range[i];
         TRY(load_range(load, r, base + r->copy_at, e));
         r->t->data = base + r->copy_at;
     }
     return 0;
 }
 
-/* Pinned buffers between the file and a device, used in turn; each with the event that says that the
- * copy from it has been made. */
-struct place_stage {
-    struct device *dev;
-    struct buf buf[N_STAGE];
-    struct event *copied[N_STAGE];
-    bool used[N_STAGE];
-    int next;
-};
-
-static void stage_close(struct place_stage *st)
+static int load_uploaded(struct place *p, struct place_load *load, struct place_list *list,
+                         struct upload *up, struct err *e)
 {
-    const struct dev_api *api = st->dev->api;
-    (void)api->sync(st->dev, NULL, NULL); /* a failed load may have left a copy under way */
-    for (int i = 0; i < N_STAGE; i++) {
-        api->free(st->dev, &st->buf[i]);
-        if (st->copied[i])
-            api->event_close(st->dev, st->copied[i]);
-    }
-}
-
-static int stage_open(struct place_stage *st, struct device *dev, struct err *e)
-{
-    st->dev = dev;
-    for (int i = 0; i < N_STAGE; i++) {
-        TRY(dev->api->alloc(dev, MEM_PINNED, (size_t)STAGE, &st->buf[i], e));
-        TRY(dev->api->event_open(dev, &st->copied[i], e));
-    }
-    return 0;
-}
-
-/* n <= STAGE bytes of the file at `at` to the device. */
-static int stage_copy(struct place_stage *st, const struct gguf *g, uint64_t at, size_t n, void *to,
-                      struct err *e)
-{
-    const struct dev_api *api = st->dev->api;
-    int i = st->next;
-    st->next = (i + 1) % N_STAGE;
-    if (st->used[i])
-        TRY(api->event_sync(st->dev, st->copied[i], e));
-    TRY(gguf_read(g, at, st->buf[i].ptr, n, e));
-    TRY(api->copy(st->dev, NULL, to, st->buf[i].ptr, n, e));
-    TRY(api->event_record(st->dev, st->copied[i], NULL, e));
-    st->used[i] = true;
-    return 0;
-}
-
-static int load_staged_ranges(struct place *p, struct place_load *load, struct place_stage *st,
-                              struct err *e)
-{
-    TRY(stage_open(st, p->dev, e));
-    TRY(p->dev->api->alloc(p->dev, MEM_DEVICE, (size_t)load->total, &p->copy, e));
-    unsigned char *base = p->copy.ptr;
-    for (size_t i = 0; i < load->n_range; i++) {
-        struct place_range *r = &load->range[i];
-        for (uint64_t at = 0; at < r->bytes; at += STAGE) {
-            size_t n = (size_t)(r->bytes - at < STAGE ? r->bytes - at : STAGE);
-            TRY(stage_copy(st, load->g, r->at + at, n, base + r->copy_at + at, e));
+    TRY(upload_init(up, e));
+    TRY(p->dev->api->alloc(p->dev, MEM_DEVICE, (size_t)list->bytes, &p->vram, e));
+    unsigned char *base = p->vram.ptr;
+    for (int i = 0; i < list->n; i++) {
+        struct place_range *r = &list->range[i];
+        r->t->data = base + r->copy_at;
+        if (i && r[-1].at == r->at)
+            continue; /* a shared tensor has been copied */
+        for (uint64_t at = 0; at < r->bytes; at += UPLOAD_PIECE) {
+            size_t n = (size_t)(r->bytes - at < UPLOAD_PIECE ? r->bytes - at : UPLOAD_PIECE);
+            TRY(upload_piece(up, load->g, r->at + at, n, base + r->copy_at + at, e));
             load_step(load, n);
         }
-        r->t->data = base + r->copy_at;
     }
     return p->dev->api->sync(p->dev, NULL, e);
 }
 
-static int load_staged(struct place *p, struct place_load *load, struct err *e)
+static int load_vram(struct place *p, struct place_load *load, struct place_list *list, struct err *e)
 {
-    struct place_stage st = {.dev = p->dev};
-    int rc = load_staged_ranges(p, load, &st, e);
-    stage_close(&st);
+    if (!list->n)
+        return 0;
+    struct upload up = {.dev = p->dev};
+    int rc = load_uploaded(p, load, list, &up, e);
+    upload_free(&up);
     return rc;
 }
 
-/* Slots without %d stand in every row of the table: the others follow the first. */
-static void share_slots(struct place *p)
+static int load_host(struct place *p, struct place_load *load, struct place_list *list, struct err *e)
 {
-    size_t n_slot = (size_t)p->w->n_slot;
-    for (size_t l = 1; l < place_rows(p->w); l++)
-        for (size_t s = 0; s < n_slot; s++)
-            if (!p->w->per_layer[s])
-                p->slot[l * n_slot + s] = p->slot[s];
+    if (!list->n)
+        return 0;
+    return p->mapped ? load_mapped(load, list, e) : load_copied(p, load, list, e);
 }
 
-int place_run(const struct plan *plan, const struct weights *w, struct ops *ops,
+/* What is resident, in one place after the other. */
+static int place_load(struct place *p, struct place_load *load, struct err *e)
+{
+    struct place_list vram = {0}, host = {0};
+    int rc = 0;
+    TRY_DONE(list_make(p, PLAN_VRAM, &vram, e));
+    TRY_DONE(list_make(p, PLAN_HOST, &host, e));
+    load->total = vram.bytes + host.bytes;
+    TRY_DONE(load_vram(p, load, &vram, e));
+    TRY_DONE(load_host(p, load, &host, e));
+done:
+    mem_free(vram.range);
+    mem_free(host.range);
+    return rc;
+}
+
+/* ---- streaming ------------------------------------------------------------------------------------ */
+
+static int place_read(void *user, uint64_t file_at, void *dst, size_t n, struct err *e)
+{
+    return gguf_read(user, file_at, dst, n, e);
+}
+
+/* The streamed units as items of a stage: *item (n_streamed), *range for each of p->streamed. */
+static int place_items(struct place *p, struct stage_item *item, struct stage_range *range,
+                       struct err *e)
+{
+    struct place_range *free_range = p->streamed;
+    int n_item = 0;
+    for (int u = 0; u < p->n_unit; u++) {
+        struct place_list *list = &p->unit[u].streamed;
+        if (p->unit[u].where != PLAN_STREAM)
+            continue;
+        list->range = free_range;
+        TRY(list_unit(p, u, list, e));
+        list_lay_out(list);
+        for (int i = 0; i < list->n; i++)
+            range[i] = (struct stage_range){.file_at = list->range[i].at, .bytes = list->range[i].bytes,
+                                            .at = list->range[i].copy_at};
+        item[n_item] = (struct stage_item){.bytes = list->bytes, .n_range = list->n, .range = range};
+        p->unit[u].item = n_item++;
+        free_range += list->n;
+        range += list->n;
+    }
+    return 0;
+}
+
+static int place_stage(struct place *p, const struct plan *plan, double link_limit, struct err *e)
+{
+    if (!p->n_streamed)
+        return 0;
+    size_t n = place_rows(p->w) * (size_t)p->w->n_slot;
+    struct stage_item *item = mem_zalloc((size_t)p->n_streamed, sizeof *item);
+    struct stage_range *range = mem_zalloc(n, sizeof *range);
+    p->streamed = mem_zalloc(n, sizeof *p->streamed);
+    int rc = 0;
+    if (!item || !range || !p->streamed)
+        TRY_DONE(NOMEM(e, n * sizeof *range, "streamed weights"));
+    TRY_DONE(place_items(p, item, range, e));
+    const struct stage_config c = {.dev = p->dev, .item = item, .n_item = p->n_streamed,
+                                   .ring_bytes = plan->ring_bytes, .pinned_bytes = plan->pinned_bytes,
+                                   .keep_pinned = plan->keep_pinned, .read = place_read,
+                                   .user = (void *)(uintptr_t)p->w->file, .link_limit = link_limit};
+    TRY_DONE(stage_open(&c, &p->stage, e));
+done:
+    mem_free(item);
+    mem_free(range);
+    return rc;
+}
+
+/* ---- calls ---------------------------------------------------------------------------------------- */
+
+int place_run(const struct plan *plan, const struct weights *w, struct ops *ops, double link_limit,
               void (*progress)(uint64_t, uint64_t, void *), void *user, struct place **out,
               struct err *e)
 {
-    TRY(place_check(plan, w, ops, e));
     struct place_load load = {.g = w->file, .progress = progress, .user = user};
     int rc = 0;
     struct place *p = mem_zalloc(1, sizeof *p);
@@ -252,20 +387,16 @@ int place_run(const struct plan *plan, const struct weights *w, struct ops *ops,
     p->w = w;
     p->dev = ops->dev;
     p->mapped = plan->weights_mapped;
+    TRY_DONE(place_units(p, plan, e));
     TRY_DONE(place_table(p, e));
-    TRY_DONE(place_ranges(p, &load, e));
     TRY_DONE(gguf_check_unchanged(w->file, e));
-    TRY_DONE(p->mapped         ? load_mapped(&load, e)
-             : p->dev->is_host ? load_copied(p, &load, e)
-                               : load_staged(p, &load, e));
+    TRY_DONE(place_stage(p, plan, link_limit, e)); /* first: what does not fit is known before the long load */
+    TRY_DONE(place_load(p, &load, e));
     TRY_DONE(gguf_check_unchanged(w->file, e)); /* all of the copy is from one version of the file */
     load_step(&load, load.total - load.done);   /* what alignment added */
-    share_slots(p);
-    mem_free(load.range);
     *out = p;
     return 0;
 done:
-    mem_free(load.range);
     place_free(p);
     return rc;
 }
@@ -274,29 +405,84 @@ void place_free(struct place *p)
 {
     if (!p)
         return;
-    if (p->copy.ptr)
-        p->dev->api->free(p->dev, &p->copy);
+    stage_close(p->stage);
+    p->dev->api->free(p->dev, &p->vram);
+    p->dev->api->free(p->dev, &p->host);
+    mem_free(p->streamed);
+    mem_free(p->unit);
     mem_free(p->slot);
     mem_free(p);
 }
 
-int place_layer(struct place *p, int layer, struct stream *s, const struct tensor **slots,
-                struct err *e)
+/* The unit of a caller's part and layer. */
+static int place_unit(const struct place *p, enum plan_part part, int layer, int *unit, struct err *e)
 {
-    (void)s; /* everything lies where it is computed: there is nothing to wait for */
-    if (layer < 0 || (size_t)layer >= place_rows(p->w))
+    bool in_layer = part == PART_ATTN || part == PART_FFN;
+    if (layer < 0 || layer >= (in_layer ? p->w->n_layer : 1))
         FAIL(e, ERR_BUG, "place: layer %d of %d", layer, p->w->n_layer);
-    if (layer == 0 && p->mapped) /* once a step: two system calls */
-        TRY(gguf_check_unchanged(p->w->file, e));
-    const struct tensor *row = &p->slot[(size_t)layer * (size_t)p->w->n_slot];
-    for (int i = 0; i < p->w->n_slot; i++)
-        slots[i] = &row[i];
+    *unit = unit_of(p->w->n_layer, part, layer);
     return 0;
 }
 
-void place_release(struct place *p, int layer, struct stream *s)
+enum plan_place place_of(const struct place *p, enum plan_part part, int layer)
 {
-    (void)p; /* nothing was brought in for this layer alone */
-    (void)layer;
-    (void)s;
+    return p->unit[unit_of(p->w->n_layer, part, layer)].where;
+}
+
+/* Once a step, two system calls: is the file that is still read from the one that was opened? */
+static int place_same_file(struct place *p, struct err *e)
+{
+    struct stage_stats st;
+    place_stats(p, &st);
+    return (p->n_host && p->mapped) || st.reading ? gguf_check_unchanged(p->w->file, e) : 0;
+}
+
+int place_part(struct place *p, enum plan_part part, int layer, struct stream *s,
+               const struct tensor **slots, struct err *e)
+{
+    int u;
+    TRY(place_unit(p, part, layer, &u, e));
+    if (part == PART_EMBED)
+        TRY(place_same_file(p, e));
+    struct place_unit *unit = &p->unit[u];
+    if (unit->where == PLAN_STREAM) {
+        void *base;
+        TRY(stage_acquire(p->stage, unit->item, s, &base, e));
+        for (int i = 0; i < unit->streamed.n; i++)
+            unit->streamed.range[i].t->data = (unsigned char *)base + unit->streamed.range[i].copy_at;
+    }
+    const struct tensor *row = &p->slot[(size_t)layer * (size_t)p->w->n_slot];
+    for (int i = 0; i < p->w->n_slot; i++)
+        if (p->w->part[i] == part)
+            slots[i] = &row[i];
+    return 0;
+}
+
+int place_release(struct place *p, enum plan_part part, int layer, struct stream *s, struct err *e)
+{
+    int u;
+    TRY(place_unit(p, part, layer, &u, e));
+    return p->unit[u].where == PLAN_STREAM ? stage_release(p->stage, p->unit[u].item, s, e) : 0;
+}
+
+int place_prefetch(struct place *p, struct err *e)
+{
+    return p->stage ? stage_prefetch(p->stage, e) : 0;
+}
+
+bool place_has_host(const struct place *p)
+{
+    return p->n_host && !p->dev->is_host;
+}
+
+bool place_recordable(const struct place *p)
+{
+    return !p->n_streamed && !place_has_host(p);
+}
+
+void place_stats(const struct place *p, struct stage_stats *out)
+{
+    *out = (struct stage_stats){0};
+    if (p->stage)
+        stage_stats(p->stage, out);
 }

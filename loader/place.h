@@ -1,34 +1,53 @@
 /*
- * place: carries a plan out and hands layers to the forward pass. place_layer gives views that are
- * valid until place_release of the same layer; between the two the weights may have been streamed in.
- * With everything on the host, the views are those of the mapping (plan.weights_mapped), which costs no
- * memory of our own, or of a copy. A copy survives whatever happens to the file; a mapping is checked
- * before every step, and only a file cut short in the middle of that step ends in SIGBUS.
+ * place: carries a plan out and hands parts of the model to the forward pass. place_part gives views that are
+ * valid until place_release of the same part; between the two a streamed part lies in the device's ring.
+ *
+ *   PLAN_VRAM    copied to the device once, through pinned buffers
+ *   PLAN_STREAM  copied to the device for every step (stage.h), always read with pread, never from the mapping
+ *   PLAN_HOST    read by the CPU's ops: views of the mapping (plan.weights_mapped), which cost no memory of our
+ *                own, or of a copy
+ * A copy survives whatever happens to the file; a mapping is checked before every step, and only a file cut
+ * short in the middle of that step ends in SIGBUS.
  */
 #ifndef MAS_PLACE_H
 #define MAS_PLACE_H
 
 #include "ops.h"
 #include "plan.h"
+#include "stage.h"
 #include "weights.h"
 
 struct place;
 
 /* Loads at the disk's rate: mapped weights are brought into memory in file order (with a warning
- * instead when they are larger than the machine's memory), others are copied to MEM_DEVICE, through pinned
- * buffers where that is not the host's. progress(bytes done, bytes in all, user) may be NULL; it comes at
- * least at the end. Borrows everything for its lifetime. ERR_NODEV for a plan that does not put all layers
- * into the memory of the device (PLAN_HOST where that is the host, else PLAN_VRAM). */
-int place_run(const struct plan *plan, const struct weights *w, struct ops *ops,
+ * instead when they are larger than the machine's memory), others are copied. progress(bytes done, bytes in
+ * all, user) may be NULL; it comes at least at the end, and counts what is resident: streamed parts are read
+ * during the first step. link_limit: stage.h. Borrows everything for its lifetime.
+ * ERR_NODEV for a plan that this device cannot carry out: where the device is the host, all parts must be
+ * PLAN_HOST; elsewhere attention is never there. */
+int place_run(const struct plan *plan, const struct weights *w, struct ops *ops, double link_limit,
               void (*progress)(uint64_t, uint64_t, void *), void *user, struct place **out,
               struct err *e);
 void place_free(struct place *p); /* accepts NULL */
 
-/* Fills slots[0..n_slot) with the tensors of one layer (index = weight slot; each layer's also has the
- * slots without %d; data == NULL when optional and absent): views in the memory space of ops, ready for
- * use in stream s. ERR_IO when the model file has changed, looked at with layer 0: once a step. */
-int place_layer(struct place *p, int layer, struct stream *s, const struct tensor **slots,
-                struct err *e);
-void place_release(struct place *p, int layer, struct stream *s);
+enum plan_place place_of(const struct place *p, enum plan_part part, int layer);
+
+/* Sets slots[i] for every weight slot i of this part (data == NULL when optional and absent): views in the
+ * memory of ops, or in the host's for PLAN_HOST, ready for use in stream s. Parts are asked for in the order
+ * of a step: PART_EMBED, then PART_ATTN and PART_FFN of each layer, PART_OUTPUT; each is released before the
+ * next. layer: 0 for the parts outside the layers. ERR_IO when the model file has changed and is still
+ * needed, looked at with PART_EMBED: once a step. After an error of a streamed part the place is dead. */
+int place_part(struct place *p, enum plan_part part, int layer, struct stream *s,
+               const struct tensor **slots, struct err *e);
+/* What uses the part has been queued on s. */
+int place_release(struct place *p, enum plan_part part, int layer, struct stream *s, struct err *e);
+/* Queues what copies can be queued now, without waiting: call before the host computes for long. */
+int place_prefetch(struct place *p, struct err *e);
+
+/* True when every part lies where it is computed: the same pointers in every step. */
+bool place_recordable(const struct place *p);
+bool place_has_host(const struct place *p); /* a part is PLAN_HOST though the device is not the host */
+/* What was streamed; all zero when nothing is. */
+void place_stats(const struct place *p, struct stage_stats *out);
 
 #endif

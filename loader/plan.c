@@ -90,19 +90,28 @@ int plan_make(const struct plan_input *in, struct plan *out, struct err *e)
     TRY(plan_check(in, e));
     TRY(plan_kv(in, &p, e));
     TRY(plan_sum(in, &p, e));
-    p.layer = mem_zalloc((size_t)in->n_layer, sizeof *p.layer);
-    if (!p.layer)
-        return NOMEM(e, (size_t)in->n_layer * sizeof *p.layer, "a plan");
-    for (int i = 0; i < in->n_layer; i++)
-        p.layer[i] = in->on_device ? PLAN_VRAM : PLAN_HOST;
+    p.attn = mem_zalloc(2 * (size_t)in->n_layer, sizeof *p.attn);
+    if (!p.attn)
+        return NOMEM(e, 2 * (size_t)in->n_layer * sizeof *p.attn, "a plan");
+    p.ffn = p.attn + in->n_layer;
+    p.embed = p.output = in->on_device ? PLAN_VRAM : PLAN_HOST;
+    for (int i = 0; i < 2 * in->n_layer; i++)
+        p.attn[i] = p.embed;
     *out = p;
     return 0;
 }
 
 void plan_free(struct plan *p)
 {
-    mem_free(p->layer);
+    mem_free(p->attn);
     *p = (struct plan){0};
+}
+
+enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer)
+{
+    if (part == PART_ATTN || part == PART_FFN)
+        return part == PART_ATTN ? p->attn[layer] : p->ffn[layer];
+    return part == PART_EMBED ? p->embed : p->output;
 }
 
 static const char *place_name(enum plan_place place)
@@ -128,9 +137,9 @@ void plan_describe(const struct plan *p, struct str *out)
     describe_row(out, "weights", p->weight_bytes,
                  p->weights_mapped ? "read from the page cache" : "copied to memory");
     for (int i = 0, k; i < p->n_layer; i = k) { /* one row for neighbours in the same place */
-        for (k = i + 1; k < p->n_layer && p->layer[k] == p->layer[i];)
+        for (k = i + 1; k < p->n_layer && p->attn[k] == p->attn[i];)
             k++;
-        str_addf(out, "  layers %d to %d: %s\n", i, k - 1, place_name(p->layer[i]));
+        str_addf(out, "  layers %d to %d: %s\n", i, k - 1, place_name(p->attn[i]));
     }
     describe_row(out, "KV cache", p->kv_bytes, "");
     str_addf(out, "  %" PRId64 " tokens\n", p->kv_tokens);

@@ -13,6 +13,14 @@
 #include "err.h"
 #include "str.h"
 
+/* What is placed as a whole. */
+enum plan_part {
+    PART_EMBED,  /* the token embedding */
+    PART_ATTN,   /* of each layer: the norm before attention, q, k, v with biases and norms, the output matrix */
+    PART_FFN,    /* of each layer: the norm before it, gate, up, down */
+    PART_OUTPUT, /* the last norm and the output matrix */
+};
+
 enum plan_place {
     PLAN_HOST,   /* computed by the CPU backend from host memory */
     PLAN_VRAM,   /* resident on the device */
@@ -35,7 +43,11 @@ struct plan_input {
 
 struct plan {
     int n_layer;
-    enum plan_place *layer; /* (n_layer), owned */
+    enum plan_place embed, output;
+    enum plan_place *attn, *ffn; /* (n_layer) each; owned by attn, one allocation */
+    uint64_t ring_bytes;   /* on the device for streamed parts */
+    uint64_t pinned_bytes; /* on the host: all streamed bytes (keep_pinned), or a ring of them */
+    bool keep_pinned;
     uint64_t weight_bytes, kv_bytes, workspace_bytes, total_bytes;
     int64_t kv_tokens; /* capacity of the KV pool */
     bool weights_mapped; /* as asked for: place reads them from the mapping, or copies them */
@@ -47,6 +59,7 @@ struct plan {
  * ERR_USAGE with needed, available and the knob (lower --ctx, --sequences or --kv-type q8_0) when KV
  * and workspace do not fit. */
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e);
+enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer); /* layer: of attn and ffn */
 void plan_free(struct plan *p);
 void plan_describe(const struct plan *p, struct str *out); /* a small table for humans */
 

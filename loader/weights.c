@@ -65,6 +65,11 @@ static void bind_one(const struct gguf *g, const struct weight_slot *slot, int l
 {
     char name[NAME_MAX_BYTES], why[256], have[96], want[96];
     const struct gguf_tensor *gt = slot_name(name, slot, layer) ? gguf_tensor_find(g, name) : NULL;
+    if (!gt && slot->or_name) {
+        gt = gguf_tensor_find(g, slot->or_name);
+        if (gt && !same_shape(slot, &gt->t))
+            return; /* its own slot says so */
+    }
     if (!gt) {
         if (!slot->optional)
             misses_add(m, name, "is missing");
@@ -91,7 +96,8 @@ static int weights_alloc(struct weights *w, struct err *e)
         n = SIZE_MAX;
     w->t = mem_zalloc(n, sizeof *w->t);
     w->per_layer = mem_zalloc((size_t)w->n_slot, sizeof *w->per_layer);
-    if (!w->t || !w->per_layer)
+    w->part = mem_zalloc((size_t)w->n_slot, sizeof *w->part);
+    if (!w->t || !w->per_layer || !w->part)
         return NOMEM(e, n, "the table of weights");
     return 0;
 }
@@ -107,6 +113,7 @@ int weights_bind(const struct gguf *g, const struct weight_slot *slots, int n_sl
     TRY_DONE(weights_alloc(&w, e));
     for (int s = 0; s < n_slot; s++) {
         w.per_layer[s] = strstr(slots[s].name, "%d") != NULL;
+        w.part[s] = slots[s].part;
         for (int l = 0; l < (w.per_layer[s] ? n_layer : 1); l++) {
             struct tensor *t = &w.t[(size_t)s * (size_t)(n_layer ? n_layer : 1) + (size_t)l];
             bind_one(g, &slots[s], l, t, &m);
@@ -132,6 +139,7 @@ void weights_free(struct weights *w)
 {
     mem_free(w->t);
     mem_free(w->per_layer);
+    mem_free(w->part);
     *w = (struct weights){0};
 }
 
@@ -152,13 +160,43 @@ uint64_t weights_layer_bytes(const struct weights *w, int layer)
     return sum;
 }
 
+/* Has a slot before this one the same tensor? */
+static bool weights_again(const struct weights *w, int slot)
+{
+    for (int s = 0; s < slot; s++)
+        if (!w->per_layer[s] && weights_get(w, s, 0)->data == weights_get(w, slot, 0)->data)
+            return true;
+    return false;
+}
+
 uint64_t weights_shared_bytes(const struct weights *w)
 {
     uint64_t sum = 0;
     for (int s = 0; s < w->n_slot; s++) {
         const struct tensor *t = weights_get(w, s, 0);
-        if (!w->per_layer[s] && t->data)
+        if (!w->per_layer[s] && t->data && !weights_again(w, s))
             sum += tensor_bytes(t);
     }
     return sum;
+}
+
+uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int layer)
+{
+    uint64_t sum = 0;
+    for (int s = 0; s < w->n_slot; s++) {
+        const struct tensor *t = weights_get(w, s, layer);
+        if (w->part[s] == part && t->data)
+            sum += tensor_bytes(t);
+    }
+    return sum;
+}
+
+bool weights_tied(const struct weights *w)
+{
+    for (int a = 0; a < w->n_slot; a++)
+        for (int b = 0; b < w->n_slot && w->part[a] == PART_OUTPUT; b++)
+            if (w->part[b] == PART_EMBED && weights_get(w, b, 0)->data &&
+                weights_get(w, a, 0)->data == weights_get(w, b, 0)->data)
+                return true;
+    return false;
 }

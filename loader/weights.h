@@ -7,10 +7,13 @@
 #define MAS_WEIGHTS_H
 
 #include "gguf.h"
+#include "plan.h"
 
 struct weight_slot { /* one row: a tensor, or one tensor per layer when `name` contains %d */
     const char *name;  /* "output_norm.weight", "blk.%d.attn_q.weight" */
+    enum plan_part part; /* what it is placed with; PART_ATTN and PART_FFN exactly when name has %d */
     bool optional;     /* absent is fine: data == NULL */
+    const char *or_name; /* when absent, the tensor of this name takes its place (tied output); NULL = none */
     bool f32_only;     /* norms, biases, rope_freqs: must be F32 (F16/BF16 are an error naming it) */
     int n_dim;         /* exact shape, slowest first */
     int64_t dim[4];
@@ -21,6 +24,7 @@ struct weights {
     int n_slot, n_layer;
     struct tensor *t;     /* (n_slot, max(n_layer, 1)); slots without %d use layer 0 */
     bool *per_layer;      /* (n_slot) the slot's name has %d */
+    enum plan_part *part; /* (n_slot) */
     uint64_t layer_bytes; /* bytes of the largest layer */
 };
 
@@ -33,8 +37,14 @@ void weights_free(struct weights *w);
 /* layer 0 for a slot without %d. data == NULL when optional and absent. */
 const struct tensor *weights_get(const struct weights *w, int slot, int layer);
 
-/* What plan_make wants to know: bytes of the per-layer slots of one layer, and of all other slots. */
+/* What plan_make wants to know: bytes of the per-layer slots of one layer, and of all other slots, a tensor
+ * that two slots share counted once. */
 uint64_t weights_layer_bytes(const struct weights *w, int layer);
 uint64_t weights_shared_bytes(const struct weights *w);
+/* Bytes of the slots of one part (of one layer for PART_ATTN and PART_FFN; else layer is not looked at). A
+ * tied tensor counts in each part that has it. */
+uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int layer);
+/* Does PART_OUTPUT use a tensor of PART_EMBED? */
+bool weights_tied(const struct weights *w);
 
 #endif

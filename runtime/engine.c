@@ -23,7 +23,7 @@ struct engine {
     struct gguf *file;
     struct tokenizer *tok;
     struct model model;
-    struct ops *ops;
+    struct ops *ops, *host; /* host: computes what is placed there beside a device, or NULL */
     struct plan plan;
     struct place *place;
     struct kv *kv;
@@ -267,10 +267,10 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
                                  .max_kv_len = in->n_ctx, .max_pairs = 4096,
                                  .no_record = opt->no_record};
     TRY(engine_plan(en, opt, &lim, &kc, e));
-    TRY(place_run(&en->plan, &en->model.w, en->ops, opt->progress, opt->user, &en->place, e));
+    TRY(place_run(&en->plan, &en->model.w, en->ops, 0, opt->progress, opt->user, &en->place, e));
     TRY(kv_open(&kc, en->ops, &en->kv, e));
     in->n_page = kc.n_page;
-    TRY(forward_open(&en->model, en->place, en->kv, en->ops, &lim, &en->fw, e));
+    TRY(forward_open(&en->model, en->place, en->kv, en->ops, en->host, &lim, &en->fw, e));
     forward_prof(en->fw)->on = opt->profile;
     TRY(grammar_vocab_open(en->tok, &en->gv, e));
     struct sched_config sc = {.n_seq = in->n_seq, .batch_tokens = in->batch_tokens, .n_ctx = in->n_ctx};
@@ -320,6 +320,7 @@ static void engine_free(struct engine *en)
     kv_close(en->kv);
     place_free(en->place);
     plan_free(&en->plan);
+    ops_close(en->host);
     ops_close(en->ops);
     model_free(&en->model);
     tokenizer_close(en->tok);

@@ -38,11 +38,22 @@ struct staging {
     float *lp;
 };
 
+/* What the host computes with beside a device, in its own memory but for x, which hops. */
+struct hostside {
+    struct ops *ops; /* NULL: nothing is computed there */
+    struct buf x_buf, buf;
+    float *x;        /* (max_rows, n_embd) pinned */
+    float *norm;     /* (max_rows, n_embd) */
+    float *ffn;      /* (max_rows, n_ff) */
+    void *scratch;
+};
+
 struct forward {
     const struct model *m;
     struct place *place;
     struct kv *kv;
     struct ops *ops;
+    struct hostside h;
     struct forward_limits lim;
     struct buf buf, pinned;
     struct workspace w;
@@ -55,18 +66,19 @@ struct forward {
     struct prof prof;
 };
 
-/* Calls an op, timed until it is done when the profiler is on. */
-#define RUN(f, op, ...)                                                                           \
+/* Calls an op of a backend, timed until it is done when the profiler is on. */
+#define RUN_ON(f, on, op, ...)                                                                    \
     do {                                                                                          \
         struct op##_args run_args_ = {__VA_ARGS__};                                               \
         int64_t run_t0_ = (f)->prof.on ? clock_ns() : 0;                                          \
-        TRY((f)->ops->op((f)->ops, NULL, &run_args_, e));                                         \
+        TRY((on)->op((on), NULL, &run_args_, e));                                                 \
         if ((f)->prof.on) {                                                                       \
-            TRY((f)->ops->dev->api->sync((f)->ops->dev, NULL, e));                                \
+            TRY((on)->dev->api->sync((on)->dev, NULL, e));                                        \
             (f)->prof.ns[OP_##op] += clock_ns() - run_t0_;                                        \
             (f)->prof.calls[OP_##op]++;                                                           \
         }                                                                                         \
     } while (0)
+#define RUN(f, op, ...) RUN_ON(f, (f)->ops, op, __VA_ARGS__)
 
 static struct ops_limits forward_ops_limits(const struct model *m, const struct forward_limits *lim)
 {
@@ -179,18 +191,50 @@ static int forward_alloc(struct forward *f, struct err *e)
     return 0;
 }
 
+static void host_layout(const struct forward *f, size_t scratch_bytes, struct layout *l,
+                        struct hostside *h)
+{
+    size_t rows = (size_t)f->lim.max_rows;
+    h->norm = layout_take(l, rows * (size_t)f->m->hp.n_embd, sizeof *h->norm);
+    h->ffn = layout_take(l, rows * (size_t)f->m->hp.n_ff, sizeof *h->ffn);
+    h->scratch = layout_take(l, scratch_bytes, 1);
+}
+
+static int host_alloc(struct forward *f, struct err *e)
+{
+    struct hostside *h = &f->h;
+    struct device *dev = f->ops->dev, *host = h->ops->dev;
+    size_t scratch_bytes = forward_scratch(f->m, h->ops, &f->lim);
+    size_t x_bytes = (size_t)f->lim.max_rows * (size_t)f->m->hp.n_embd * sizeof *h->x;
+    struct layout l = {0}, at;
+    host_layout(f, scratch_bytes, &l, h);
+    TRY(host->api->alloc(host, MEM_DEVICE, l.size, &h->buf, e));
+    at = (struct layout){.base = h->buf.ptr};
+    host_layout(f, scratch_bytes, &at, h);
+    h->ops->bind_scratch(h->ops, h->scratch, scratch_bytes);
+    TRY(dev->api->alloc(dev, MEM_PINNED, x_bytes, &h->x_buf, e));
+    h->x = h->x_buf.ptr;
+    return 0;
+}
+
 int forward_open(const struct model *m, struct place *place, struct kv *kv, struct ops *ops,
-                 const struct forward_limits *lim, struct forward **out, struct err *e)
+                 struct ops *host, const struct forward_limits *lim, struct forward **out,
+                 struct err *e)
 {
     int rc = 0;
     struct forward *f = mem_zalloc(1, sizeof *f);
     if (!f)
         return NOMEM(e, sizeof *f, "forward pass");
     *f = (struct forward){.m = m, .place = place, .kv = kv, .ops = ops, .lim = *lim};
+    CHECK(host ? host->dev->is_host : !place_has_host(place));
+    if (place_has_host(place))
+        f->h.ops = host;
     f->mask_words = ((size_t)m->hp.n_vocab + 31) / 32;
     const struct dev_api *api = ops->dev->api;
     f->n_ints = forward_n_ints(lim);
     TRY_DONE(forward_alloc(f, e));
+    if (f->h.ops)
+        TRY_DONE(host_alloc(f, e));
     forward_split(lim, f->st.ints, &f->host);
     TRY_DONE(api->copy(ops->dev, NULL, f->w.inv_freq, m->inv_freq,
                        (size_t)m->hp.n_rot / 2 * sizeof *m->inv_freq, e));
@@ -211,6 +255,11 @@ void forward_close(struct forward *f)
     f->ops->bind_scratch(f->ops, NULL, 0);
     dev->api->free(dev, &f->buf);
     dev->api->free(dev, &f->pinned);
+    if (f->h.ops) {
+        f->h.ops->bind_scratch(f->h.ops, NULL, 0);
+        f->h.ops->dev->api->free(f->h.ops->dev, &f->h.buf);
+        dev->api->free(dev, &f->h.x_buf);
+    }
     mem_free(f);
 }
 
@@ -253,17 +302,58 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
     return 0;
 }
 
-static int forward_ffn(struct forward *f, int n, const struct tensor **t, struct err *e)
+/* On the device or on the host. x, norm (n, n_embd), ffn (n, n_ff) in the memory of `on`. */
+static int forward_ffn(struct forward *f, struct ops *on, float *x, float *norm, float *ffn, int n,
+                       const struct tensor **t, struct err *e)
 {
     const struct hparams *hp = &f->m->hp;
-    struct workspace *w = &f->w;
-    RUN(f, rmsnorm, .x = w->x, .w = t[SLOT_FFN_NORM]->data, .y = w->norm, .n_row = n,
-        .n = hp->n_embd, .eps = hp->eps);
-    RUN(f, matmul, .x = w->norm, .n_row = n, .n_in = hp->n_embd, .epilogue = EPI_SWIGLU, .n_out = 2,
-        .out = {{t[SLOT_FFN_GATE], NULL, w->ffn}, {t[SLOT_FFN_UP], NULL, NULL}});
-    RUN(f, matmul, .x = w->ffn, .n_row = n, .n_in = hp->n_ff, .epilogue = EPI_ADD, .n_out = 1,
-        .out = {{t[SLOT_FFN_DOWN], NULL, w->x}});
+    RUN_ON(f, on, rmsnorm, .x = x, .w = t[SLOT_FFN_NORM]->data, .y = norm, .n_row = n,
+           .n = hp->n_embd, .eps = hp->eps);
+    RUN_ON(f, on, matmul, .x = norm, .n_row = n, .n_in = hp->n_embd, .epilogue = EPI_SWIGLU, .n_out = 2,
+           .out = {{t[SLOT_FFN_GATE], NULL, ffn}, {t[SLOT_FFN_UP], NULL, NULL}});
+    RUN_ON(f, on, matmul, .x = ffn, .n_row = n, .n_in = hp->n_ff, .epilogue = EPI_ADD, .n_out = 1,
+           .out = {{t[SLOT_FFN_DOWN], NULL, x}});
     return 0;
+}
+
+/* Rows up to the device. h.x may be written again after the next wait for the stream: the next hop down, or the
+ * fetching of the step's results. */
+static int hop_up(struct forward *f, int n, struct err *e)
+{
+    struct device *dev = f->ops->dev;
+    size_t bytes = (size_t)n * (size_t)f->m->hp.n_embd * sizeof *f->h.x;
+    return dev->api->copy(dev, NULL, f->w.x, f->h.x, bytes, e);
+}
+
+/* Rows down to the host, and what the link can do while the host computes. */
+static int hop_down(struct forward *f, int n, struct err *e)
+{
+    struct device *dev = f->ops->dev;
+    size_t bytes = (size_t)n * (size_t)f->m->hp.n_embd * sizeof *f->h.x;
+    TRY(dev->api->copy(dev, NULL, f->h.x, f->w.x, bytes, e));
+    TRY(place_prefetch(f->place, e));
+    return dev->api->sync(dev, NULL, e);
+}
+
+static int forward_ffn_host(struct forward *f, int n, const struct tensor **t, struct err *e)
+{
+    struct hostside *h = &f->h;
+    TRY(hop_down(f, n, e));
+    TRY(forward_ffn(f, h->ops, h->x, h->norm, h->ffn, n, t, e));
+    return hop_up(f, n, e);
+}
+
+/* Token embeddings into w.x. Those on the host are gathered there, by the ids that the scheduler has put down. */
+static int forward_embed(struct forward *f, const struct batch *d, const struct tensor **t,
+                         struct err *e)
+{
+    if (!f->h.ops || place_of(f->place, PART_EMBED, 0) != PLAN_HOST) {
+        RUN(f, embed, .table = t[SLOT_TOKEN_EMBD], .id = d->tok, .y = f->w.x, .n_row = d->n_row);
+        return 0;
+    }
+    RUN_ON(f, f->h.ops, embed, .table = t[SLOT_TOKEN_EMBD], .id = f->host.tok, .y = f->h.x,
+           .n_row = d->n_row);
+    return hop_up(f, d->n_row, e);
 }
 
 static int forward_output(struct forward *f, const struct batch *d, const struct tensor **t,
@@ -278,7 +368,7 @@ static int forward_output(struct forward *f, const struct batch *d, const struct
     RUN(f, rmsnorm, .x = w->last, .w = t[SLOT_OUTPUT_NORM]->data, .y = w->last,
         .n_row = d->n_logit, .n = hp->n_embd, .eps = hp->eps);
     RUN(f, matmul, .x = w->last, .n_row = d->n_logit, .n_in = hp->n_embd, .epilogue = EPI_STORE,
-        .n_out = 1, .out = {{t[model_output_slot(f->m)], NULL, w->logits}});
+        .n_out = 1, .out = {{t[SLOT_OUTPUT], NULL, w->logits}});
     return 0;
 }
 
@@ -292,22 +382,33 @@ static void forward_check(const struct forward *f)
         CHECK(b->tok[i] >= 0 && b->tok[i] < f->m->hp.n_vocab);
 }
 
+static int forward_layer(struct forward *f, const struct batch *d, int l, const struct tensor **t,
+                         struct err *e)
+{
+    struct workspace *w = &f->w;
+    TRY(place_part(f->place, PART_ATTN, l, NULL, t, e));
+    TRY(forward_attention(f, d, l, t, e));
+    TRY(place_release(f->place, PART_ATTN, l, NULL, e));
+    TRY(place_part(f->place, PART_FFN, l, NULL, t, e));
+    if (f->h.ops && place_of(f->place, PART_FFN, l) == PLAN_HOST)
+        TRY(forward_ffn_host(f, d->n_row, t, e));
+    else
+        TRY(forward_ffn(f, f->ops, w->x, w->norm, w->ffn, d->n_row, t, e));
+    return place_release(f->place, PART_FFN, l, NULL, e);
+}
+
 /* d has the device's arrays. */
 static int forward_network(struct forward *f, const struct batch *d, struct err *e)
 {
     const struct tensor *t[SLOT_COUNT];
-    for (int l = 0; l < f->m->hp.n_layer; l++) {
-        TRY(place_layer(f->place, l, NULL, t, e));
-        if (l == 0)
-            RUN(f, embed, .table = t[SLOT_TOKEN_EMBD], .id = d->tok, .y = f->w.x, .n_row = d->n_row);
-        TRY(forward_attention(f, d, l, t, e));
-        TRY(forward_ffn(f, d->n_row, t, e));
-        place_release(f->place, l, NULL);
-    }
-    TRY(place_layer(f->place, 0, NULL, t, e)); /* the slots outside the layers */
+    TRY(place_part(f->place, PART_EMBED, 0, NULL, t, e));
+    TRY(forward_embed(f, d, t, e));
+    TRY(place_release(f->place, PART_EMBED, 0, NULL, e));
+    for (int l = 0; l < f->m->hp.n_layer; l++)
+        TRY(forward_layer(f, d, l, t, e));
+    TRY(place_part(f->place, PART_OUTPUT, 0, NULL, t, e)); /* also in a step without logits: streams go in turn */
     TRY(forward_output(f, d, t, e));
-    place_release(f->place, 0, NULL);
-    return 0;
+    return place_release(f->place, PART_OUTPUT, 0, NULL, e);
 }
 
 /* ---- recorded steps --------------------------------------------------------------------------------
@@ -316,14 +417,14 @@ static int forward_network(struct forward *f, const struct batch *d, struct err 
  * attention. With max_kv_len rounded up to a power of two they are the same for many steps, and the whole
  * network is recorded once for each pair and replayed. A pair's first step runs plainly: pairs that come
  * only once cost no recording, and kernels are loaded before one is made. Results do not change:
- * max_kv_len is only a bound. */
+ * max_kv_len is only a bound. Where a part is streamed or on the host nothing is recorded. */
 
 /* The key of a recordable step, 0 for any other; *bound = its rounded max_kv_len. */
 static uint64_t forward_key(const struct forward *f, int *bound)
 {
     const struct batch *b = &f->host;
-    if (!f->ops->replay || f->lim.no_record || f->prof.on || b->n_row > RECORD_ROWS ||
-        b->n_row != b->n_seq || b->n_row != b->n_logit)
+    if (!f->ops->replay || f->lim.no_record || f->prof.on || !place_recordable(f->place) ||
+        b->n_row > RECORD_ROWS || b->n_row != b->n_seq || b->n_row != b->n_logit)
         return 0;
     int top = f->lim.max_kv_len;
     for (*bound = 256; *bound < b->max_kv_len;)

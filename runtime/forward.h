@@ -1,6 +1,9 @@
 /*
  * forward: the pass of a ragged batch through the model: the only caller of ops for the network.
  *
+ * Parts of the model are where place says: on the device, streamed to it, or on the host, where a second backend
+ * computes them: rows then hop down through pinned memory and up again.
+ *
  * A batch is rows (tokens) of several sequences, each sequence's rows together and in order. The rows
  * write their K and V into their slots and attend to all earlier positions of their sequence. Chosen
  * rows get logits. The workspace is measured once for the limits and is one allocation; a step allocates
@@ -36,9 +39,11 @@ struct batch {
 
 struct forward;
 
-/* Borrows all its parts. ERR_NOMEM / the device's error with the bytes asked for. */
+/* Borrows all its parts. host: a backend whose device is the host, for what is placed there beside a device;
+ * NULL when nothing is. ERR_NOMEM / the device's error with the bytes asked for. */
 int forward_open(const struct model *m, struct place *place, struct kv *kv, struct ops *ops,
-                 const struct forward_limits *lim, struct forward **out, struct err *e);
+                 struct ops *host, const struct forward_limits *lim, struct forward **out,
+                 struct err *e);
 void forward_close(struct forward *f); /* accepts NULL */
 /* Bytes of activations and scratch for these limits, without making anything. */
 size_t forward_workspace(const struct model *m, const struct ops *ops, const struct forward_limits *lim);

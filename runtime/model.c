@@ -114,8 +114,9 @@ static int model_bind(const struct gguf *g, struct model *m, struct err *e)
     const struct hparams *hp = &m->hp;
     unsigned flags = m->arch->flags;
     struct weight_slot slots[SLOT_COUNT] = {
-#define X(NAME, text, when, opt, f32, nd, d0, d1)                                                 \
+#define X(NAME, text, in, when, opt, f32, nd, d0, d1)                                             \
     [SLOT_##NAME] = {.name = (text),                                                              \
+                     .part = PART_##in,                                                           \
                      .optional = (opt) || ((when) && !(flags & (when))),                          \
                      .f32_only = (f32),                                                           \
                      .n_dim = (nd),                                                               \
@@ -123,6 +124,7 @@ static int model_bind(const struct gguf *g, struct model *m, struct err *e)
 #include "slots.def"
 #undef X
     };
+    slots[SLOT_OUTPUT].or_name = slots[SLOT_TOKEN_EMBD].name; /* tied */
     return weights_bind(g, slots, SLOT_COUNT, hp->n_layer, &m->w, e);
 }
 
@@ -168,7 +170,7 @@ static void model_count(struct model *m)
     for (int s = 0; s < SLOT_COUNT; s++)
         for (int l = 0; l < (s < (int)SLOT_ATTN_NORM ? 1 : m->hp.n_layer); l++) {
             const struct tensor *t = weights_get(&m->w, s, l);
-            if (t->data)
+            if (t->data && !(s == SLOT_OUTPUT && weights_tied(&m->w)))
                 m->n_params += (uint64_t)(tensor_rows(t) * tensor_cols(t));
         }
 }
@@ -195,9 +197,4 @@ void model_free(struct model *m)
     weights_free(&m->w);
     mem_free(m->inv_freq);
     *m = (struct model){0};
-}
-
-enum slot model_output_slot(const struct model *m)
-{
-    return weights_get(&m->w, SLOT_OUTPUT, 0)->data ? SLOT_OUTPUT : SLOT_TOKEN_EMBD;
 }

@@ -17,7 +17,7 @@ struct arch { /* one row of arch.def */
 };
 
 enum slot {
-#define X(NAME, name, when, opt, f32, nd, d0, d1) SLOT_##NAME,
+#define X(NAME, name, part, when, opt, f32, nd, d0, d1) SLOT_##NAME,
 #include "slots.def"
 #undef X
     SLOT_COUNT
@@ -42,8 +42,5 @@ struct model {
  * of the wrong shape, all tensors at once; an unknown architecture is named with those known. */
 int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e);
 void model_free(struct model *m);
-
-/* The output matrix: output.weight, or token_embd when the file ties them. */
-enum slot model_output_slot(const struct model *m);
 
 #endif

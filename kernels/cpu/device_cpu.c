@@ -122,6 +122,21 @@ static int device_cpu_event_sync(struct device *d, struct event *ev, struct err 
     return device_cpu_event_record(d, ev, NULL, e);
 }
 
+static int device_cpu_event_done(struct device *d, struct event *ev, bool *done, struct err *e)
+{
+    TRY(device_cpu_event_record(d, ev, NULL, e));
+    *done = true;
+    return 0;
+}
+
+static int device_cpu_host_call(struct device *d, struct stream *s, void (*fn)(void *), void *user,
+                                struct err *e)
+{
+    (void)d, (void)s, (void)e;
+    fn(user);
+    return 0;
+}
+
 static int device_cpu_sync(struct device *d, struct stream *s, struct err *e)
 {
     (void)d, (void)s, (void)e;
@@ -178,6 +193,8 @@ static const struct dev_api device_cpu_api = {
     .event_record = device_cpu_event_record,
     .stream_wait = device_cpu_stream_wait,
     .event_sync = device_cpu_event_sync,
+    .event_done = device_cpu_event_done,
+    .host_call = device_cpu_host_call,
     .sync = device_cpu_sync,
     .memory = device_cpu_memory,
 };

@@ -220,6 +220,28 @@ static int cuda_event_sync(struct device *dev, struct event *ev, struct err *e)
     return 0;
 }
 
+static int cuda_event_done(struct device *dev, struct event *ev, bool *done, struct err *e)
+{
+    if (!ev)
+        FAIL(e, ERR_BUG, "event_done: the event is NULL");
+    TRY(device_cuda_use(self(dev), e));
+    cudaError_t rc = cudaEventQuery(reinterpret_cast<cudaEvent_t>(ev));
+    if (rc == cudaErrorNotReady)
+        (void)cudaGetLastError(); /* an answer, not a failure: the next launch must not see it */
+    else
+        TRY(device_result(rc, "cudaEventQuery", e));
+    *done = rc == cudaSuccess;
+    return 0;
+}
+
+static int cuda_host_call(struct device *dev, struct stream *s, void (*fn)(void *), void *user,
+                          struct err *e)
+{
+    TRY(device_cuda_use(self(dev), e));
+    CU_TRY(e, cudaLaunchHostFunc(device_cuda_stream(self(dev), s), fn, user));
+    return 0;
+}
+
 static int cuda_sync(struct device *dev, struct stream *s, struct err *e)
 {
     TRY(device_cuda_use(self(dev), e));
@@ -234,7 +256,7 @@ static const struct dev_api *device_cuda_api(void)
     static const struct dev_api api = {
         cuda_alloc,        cuda_free,        cuda_copy,         cuda_fill,        cuda_stream_open,
         cuda_stream_close, cuda_event_open,  cuda_event_close,  cuda_event_record, cuda_stream_wait,
-        cuda_event_sync,   cuda_sync,        cuda_memory,
+        cuda_event_sync,   cuda_sync,        cuda_memory,       cuda_event_done,  cuda_host_call,
     }; /* in the order of struct dev_api */
     return &api;
 }

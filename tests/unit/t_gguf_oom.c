@@ -66,7 +66,7 @@ static int bind_and_place(void *arg)
     if (rc == 0)
         rc = plan_make(&in, &plan, &e);
     if (rc == 0)
-        rc = place_run(&plan, &w, ops, NULL, NULL, &p, &e);
+        rc = place_run(&plan, &w, ops, 0, NULL, NULL, &p, &e);
     place_free(p);
     plan_free(&plan);
     weights_free(&w);

@@ -10,8 +10,8 @@
 enum { EMBD, UP, BIAS, SLOTS };
 static const struct weight_slot slots[SLOTS] = {
     [EMBD] = {.name = "embd", .n_dim = 2, .dim = {64, 256}},
-    [UP] = {.name = "blk.%d.up", .n_dim = 2, .dim = {3, 64}},
-    [BIAS] = {.name = "blk.%d.bias", .optional = true, .n_dim = 1, .dim = {3}},
+    [UP] = {.name = "blk.%d.up", .part = PART_FFN, .n_dim = 2, .dim = {3, 64}},
+    [BIAS] = {.name = "blk.%d.bias", .part = PART_FFN, .optional = true, .n_dim = 1, .dim = {3}},
 };
 
 static struct scene {
@@ -75,20 +75,24 @@ static void mapped_weights_are_views_of_the_file(void **state)
     struct err e;
     struct place *p;
     const struct tensor *t[SLOTS];
-    ok(place_run(&sc.plan, &sc.w, sc.ops, progress, &sc, &p, &e));
+    ok(place_run(&sc.plan, &sc.w, sc.ops, 0, progress, &sc, &p, &e));
     assert_true(sc.calls >= 4);
     assert_int_equal(sc.done, sc.total);
-    ok(place_layer(p, 1, NULL, t, &e));
+    ok(place_part(p, PART_EMBED, 0, NULL, t, &e));
+    ok(place_part(p, PART_FFN, 1, NULL, t, &e));
     assert_ptr_equal(t[UP]->data, gguf_tensor_find(sc.g, "blk.1.up")->t.data);
     assert_ptr_equal(t[EMBD]->data, gguf_tensor_find(sc.g, "embd")->t.data);
     assert_non_null(t[BIAS]->data);
-    place_release(p, 1, NULL);
-    ok(place_layer(p, 0, NULL, t, &e));
+    ok(place_release(p, PART_FFN, 1, NULL, &e));
+    ok(place_part(p, PART_FFN, 0, NULL, t, &e));
     assert_ptr_equal(t[UP]->data, gguf_tensor_find(sc.g, "blk.0.up")->t.data);
     assert_null(t[BIAS]->data);
-    fails(place_layer(p, 2, NULL, t, &e), ERR_BUG, "layer 2 of 2");
+    fails(place_part(p, PART_FFN, 2, NULL, t, &e), ERR_BUG, "layer 2 of 2");
+    fails(place_part(p, PART_OUTPUT, 1, NULL, t, &e), ERR_BUG, "layer 1 of 2");
+    assert_int_equal(place_of(p, PART_FFN, 1), PLAN_HOST);
+    assert_true(place_recordable(p) && !place_has_host(p));
     assert_int_equal(truncate(sc.path, 64), 0);
-    fails(place_layer(p, 0, NULL, t, &e), ERR_IO, "model file changed");
+    fails(place_part(p, PART_EMBED, 0, NULL, t, &e), ERR_IO, "model file changed");
     place_free(p);
     place_free(NULL);
 }
@@ -100,11 +104,12 @@ static void copied_weights_outlive_the_file(void **state)
     struct place *p;
     const struct tensor *t[SLOTS];
     sc.plan.weights_mapped = false;
-    ok(place_run(&sc.plan, &sc.w, sc.ops, progress, &sc, &p, &e));
+    ok(place_run(&sc.plan, &sc.w, sc.ops, 0, progress, &sc, &p, &e));
     assert_int_equal(sc.done, sc.total);
     assert_int_equal(truncate(sc.path, 0), 0);
     for (int l = 0; l < 2; l++) {
-        ok(place_layer(p, l, NULL, t, &e));
+        ok(place_part(p, PART_EMBED, 0, NULL, t, &e));
+        ok(place_part(p, PART_FFN, l, NULL, t, &e));
         const unsigned char *up = t[UP]->data, *embd = t[EMBD]->data;
         assert_int_equal((uintptr_t)up % 64, 0);
         for (size_t i = 0; i < tensor_bytes(t[UP]); i++)
@@ -121,9 +126,9 @@ static void a_file_cut_before_the_load_is_a_message(void **state)
     struct err e;
     struct place *p;
     assert_int_equal(truncate(sc.path, 4096), 0);
-    fails(place_run(&sc.plan, &sc.w, sc.ops, NULL, NULL, &p, &e), ERR_IO, "model file changed");
+    fails(place_run(&sc.plan, &sc.w, sc.ops, 0, NULL, NULL, &p, &e), ERR_IO, "model file changed");
     sc.plan.weights_mapped = false;
-    fails(place_run(&sc.plan, &sc.w, sc.ops, NULL, NULL, &p, &e), ERR_IO, "model file changed");
+    fails(place_run(&sc.plan, &sc.w, sc.ops, 0, NULL, NULL, &p, &e), ERR_IO, "model file changed");
 }
 
 static void cut_file(uint64_t done, uint64_t total, void *user)
@@ -139,7 +144,7 @@ static void a_file_cut_during_the_load_is_a_message(void **state)
     struct place *p;
     for (int mapped = 0; mapped <= 1; mapped++) {
         sc.plan.weights_mapped = mapped;
-        fails(place_run(&sc.plan, &sc.w, sc.ops, cut_file, sc.path, &p, &e), ERR_IO,
+        fails(place_run(&sc.plan, &sc.w, sc.ops, 0, cut_file, sc.path, &p, &e), ERR_IO,
               "model file changed");
         tear_down(state);
         set_up(state);
@@ -155,13 +160,18 @@ static void plans_for_another_place_are_refused(void **state)
     struct ops fake = *sc.ops;
     gpu.is_host = false;
     fake.dev = &gpu;
-    fails(place_run(&sc.plan, &sc.w, &fake, NULL, NULL, &p, &e), ERR_BUG, "from a mapped file");
-    sc.plan.weights_mapped = false;
-    fails(place_run(&sc.plan, &sc.w, &fake, NULL, NULL, &p, &e), ERR_NODEV, "cannot place layer 0");
-    sc.plan.layer[1] = PLAN_STREAM;
-    fails(place_run(&sc.plan, &sc.w, sc.ops, NULL, NULL, &p, &e), ERR_NODEV, "cannot place layer 1");
+    fails(place_run(&sc.plan, &sc.w, &fake, 0, NULL, NULL, &p, &e), ERR_NODEV,
+          "cannot place layer 0: attention cannot be on the CPU with");
+    sc.plan.attn[0] = sc.plan.attn[1] = PLAN_STREAM;
+    sc.plan.embed = PLAN_STREAM;
+    fails(place_run(&sc.plan, &sc.w, &fake, 0, NULL, NULL, &p, &e), ERR_NODEV,
+          "cannot place the embedding: it cannot be streamed with");
+    sc.plan.embed = sc.plan.attn[0] = sc.plan.attn[1] = PLAN_HOST;
+    sc.plan.ffn[1] = PLAN_STREAM;
+    fails(place_run(&sc.plan, &sc.w, sc.ops, 0, NULL, NULL, &p, &e), ERR_NODEV,
+          "cannot place layer 1: the feed-forward matrices cannot be streamed");
     sc.plan.n_layer = 1;
-    fails(place_run(&sc.plan, &sc.w, sc.ops, NULL, NULL, &p, &e), ERR_BUG, "1 layers");
+    fails(place_run(&sc.plan, &sc.w, sc.ops, 0, NULL, NULL, &p, &e), ERR_BUG, "1 layers");
 }
 
 /* A device whose copies happen as late as they may: when their event is waited for, or all at a sync. */
@@ -241,6 +251,13 @@ static int late_alloc(struct device *d, enum mem_space space, size_t bytes, stru
     return sc.ops->dev->api->alloc(d, space, bytes, out, e);
 }
 
+static void all_in_vram(struct plan *p)
+{
+    p->embed = p->output = PLAN_VRAM;
+    for (int i = 0; i < p->n_layer; i++)
+        p->attn[i] = p->ffn[i] = PLAN_VRAM;
+}
+
 static void weights_reach_a_device_through_pinned_buffers(void **state)
 {
     (void)state;
@@ -262,12 +279,13 @@ static void weights_reach_a_device_through_pinned_buffers(void **state)
     gpu.is_host = false;
     fake.dev = &gpu;
     sc.plan.weights_mapped = false;
-    sc.plan.layer[0] = sc.plan.layer[1] = PLAN_VRAM;
-    ok(place_run(&sc.plan, &sc.w, &fake, progress, &sc, &p, &e));
+    all_in_vram(&sc.plan);
+    ok(place_run(&sc.plan, &sc.w, &fake, 0, progress, &sc, &p, &e));
     assert_int_equal(sc.done, sc.total);
     assert_true(late.pinned == 2 && late.open_events == 0 && late.queued == 4);
     for (int l = 0; l < 2; l++) {
-        ok(place_layer(p, l, NULL, t, &e));
+        ok(place_part(p, PART_EMBED, 0, NULL, t, &e));
+        ok(place_part(p, PART_FFN, l, NULL, t, &e));
         const unsigned char *up = t[UP]->data, *embd = t[EMBD]->data;
         assert_int_equal((uintptr_t)up % 256, 0);
         for (size_t i = 0; i < tensor_bytes(t[UP]); i++)
@@ -297,7 +315,7 @@ static void a_failing_device_allocation_is_passed_up(void **state)
     dev.api = &api;
     fake.dev = &dev;
     sc.plan.weights_mapped = false;
-    fails(place_run(&sc.plan, &sc.w, &fake, NULL, NULL, &p, &e), ERR_NOMEM, "out of memory");
+    fails(place_run(&sc.plan, &sc.w, &fake, 0, NULL, NULL, &p, &e), ERR_NOMEM, "out of memory");
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)

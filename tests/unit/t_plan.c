@@ -20,7 +20,7 @@ static void everything_lies_on_the_host(void **state)
     struct plan_input in = sizes();
     ok(plan_make(&in, &p, &e));
     for (int i = 0; i < 3; i++)
-        assert_int_equal(p.layer[i], PLAN_HOST);
+        assert_int_equal(p.attn[i], PLAN_HOST);
     assert_int_equal(p.weight_bytes, 1600);
     assert_int_equal(p.kv_tokens, 200);
     assert_int_equal(p.kv_bytes, 2000);
@@ -69,7 +69,7 @@ static void on_a_device_the_pool_takes_what_the_model_leaves(void **state)
     in.ram_bytes = 1600 + 70 + 1600; /* 2,000 wanted, 1,600 left, 1,500 of them for the pool */
     ok(plan_make(&in, &p, &e));
     for (int i = 0; i < 3; i++)
-        assert_int_equal(p.layer[i], PLAN_VRAM);
+        assert_int_equal(p.attn[i], PLAN_VRAM);
     assert_int_equal(p.kv_tokens, 150);
     assert_int_equal(p.total_bytes, 1600 + 70 + 1500);
     plan_free(&p);
@@ -130,7 +130,7 @@ static void a_plan_reads_like_a_table(void **state)
     assert_non_null(strstr(s.s, "layers 0 to 2: host\n"));
     assert_non_null(strstr(s.s, "200 tokens"));
     str_clear(&s);
-    p.layer[1] = PLAN_STREAM, p.layer[2] = PLAN_VRAM, p.weights_mapped = false;
+    p.attn[1] = PLAN_STREAM, p.layer[2] = PLAN_VRAM, p.weights_mapped = false;
     plan_describe(&p, &s);
     assert_non_null(strstr(s.s, "copied to memory"));
     assert_non_null(strstr(s.s, "layers 1 to 1: streamed\n  layers 2 to 2: VRAM\n"));

@@ -1,0 +1,47 @@
+#include "upload.h"
+
+#include "log.h"
+
+int upload_init(struct upload *u, struct err *e)
+{
+    const struct dev_api *api = u->dev->api;
+    enum mem_space space = MEM_PINNED;
+    for (int i = 0; i < UPLOAD_BUFS; i++) {
+        int rc = api->alloc(u->dev, space, (size_t)UPLOAD_PIECE, &u->buf[i], e);
+        if (rc == ERR_NOMEM && space == MEM_PINNED) {
+            log_warn("the system does not allow to pin %d MiB: weights are loaded through pageable memory, which "
+                     "is slower; raise the limit of locked memory (ulimit -l)", (int)(UPLOAD_PIECE >> 20));
+            space = MEM_HOST;
+            rc = api->alloc(u->dev, space, (size_t)UPLOAD_PIECE, &u->buf[i], e);
+        }
+        TRY(rc);
+        TRY(api->event_open(u->dev, &u->copied[i], e));
+    }
+    return 0;
+}
+
+int upload_piece(struct upload *u, const struct gguf *g, uint64_t at, size_t n, void *to,
+                 struct err *e)
+{
+    const struct dev_api *api = u->dev->api;
+    int i = u->next;
+    u->next = (i + 1) % UPLOAD_BUFS;
+    if (u->used[i])
+        TRY(api->event_sync(u->dev, u->copied[i], e));
+    TRY(gguf_read(g, at, u->buf[i].ptr, n, e));
+    TRY(api->copy(u->dev, NULL, to, u->buf[i].ptr, n, e));
+    TRY(api->event_record(u->dev, u->copied[i], NULL, e));
+    u->used[i] = true;
+    return 0;
+}
+
+void upload_free(struct upload *u)
+{
+    const struct dev_api *api = u->dev->api;
+    (void)api->sync(u->dev, NULL, NULL); /* a failed load may have left a copy under way */
+    for (int i = 0; i < UPLOAD_BUFS; i++) {
+        api->free(u->dev, &u->buf[i]);
+        if (u->copied[i])
+            api->event_close(u->dev, u->copied[i]);
+    }
+}
