@@ -1,8 +1,15 @@
 #include "plan.h"
 
 #include <inttypes.h>
+#include <string.h>
 
+#include "check.h"
 #include "mem.h"
+
+#define PINNED_PIECE ((uint64_t)16 << 20) /* of a ring on the host, as stage.h cuts copies */
+#define PINNED_RING ((uint64_t)1 << 30)   /* hides a disk's pauses of a few tenths of a second */
+enum { RING_FEWEST = 2, RING_MOST = 4 };  /* largest streamed parts that the ring on the device holds */
+enum { VRAM_SLACK = 128 };                /* 1 / so much stays free of what is filled part by part */
 
 /* a + b * c, false on overflow */
 static bool add_product(uint64_t a, uint64_t b, uint64_t c, uint64_t *out)
@@ -18,69 +25,420 @@ static int plan_check(const struct plan_input *in, struct err *e)
     if (in->n_layer < 0 || in->n_ctx < 1 || in->n_seq < 1 || in->kv_bytes_per_token < 1)
         FAIL(e, ERR_BUG, "plan_make: %d layers, %d tokens, %d sequences, %" PRIu64 " bytes a token",
              in->n_layer, in->n_ctx, in->n_seq, in->kv_bytes_per_token);
+    if (in->tied_bytes > in->embed_bytes || in->tied_bytes > in->output_bytes)
+        FAIL(e, ERR_BUG, "plan_make: more tied bytes than embed or output has");
+    if ((unsigned)in->mode >= PLAN_MODE_COUNT)
+        FAIL(e, ERR_BUG, "plan_make: mode %d", (int)in->mode);
+    if (in->on_device && in->n_host > in->n_layer)
+        FAIL(e, ERR_USAGE, "%d layers on the CPU were asked for, the model has %d; lower --cpu-layers", in->n_host,
+             in->n_layer);
     return 0;
 }
 
-/* What the KV pool may take unasked. On the host half of the memory, which others use too; on a device
- * what the rest of the model leaves, less a part for what the driver takes as it goes. */
-static uint64_t plan_kv_most(const struct plan_input *in)
+static int plan_weights(const struct plan_input *in, struct plan *p, struct err *e)
 {
-    if (!in->on_device)
-        return in->ram_bytes / 2;
-    uint64_t rest = in->shared_bytes;
-    bool ok = add_product(rest, in->workspace_bytes, 1, &rest);
+    uint64_t sum;
+    bool ok = add_product(in->embed_bytes, in->output_bytes - in->tied_bytes, 1, &sum);
     for (int i = 0; i < in->n_layer; i++)
-        ok = ok && add_product(rest, in->layer_bytes[i], 1, &rest);
-    uint64_t left = ok && in->ram_bytes > rest ? in->ram_bytes - rest : 0;
-    return left - left / 16;
+        ok = ok && add_product(sum, in->attn_bytes[i], 1, &sum) &&
+             add_product(sum, in->ffn_bytes[i], 1, &sum);
+    uint64_t whole;
+    if (!ok || !add_product(sum, in->workspace_bytes, 1, &whole))
+        FAIL(e, ERR_USAGE, "cannot plan: the sum of weights and workspace overflows");
+    p->weight_bytes = sum;
+    return 0;
 }
 
-/* Bytes of the KV pool, a whole number of tokens. */
-static int plan_kv(const struct plan_input *in, struct plan *p, struct err *e)
+/* ---- the KV pool ---------------------------------------------------------------------------------- */
+
+/* One context, and what was asked for. */
+static int plan_kv_need(const struct plan_input *in, uint64_t *one, uint64_t *want, struct err *e)
 {
-    uint64_t token = in->kv_bytes_per_token, one, all;
-    if (!add_product(0, token, (uint64_t)in->n_ctx, &one) ||
-        !add_product(0, one, (uint64_t)in->n_seq, &all))
+    uint64_t all;
+    if (!add_product(0, in->kv_bytes_per_token, (uint64_t)in->n_ctx, one) ||
+        !add_product(0, *one, (uint64_t)in->n_seq, &all))
         FAIL(e, ERR_USAGE,
              "cannot plan: the size of %d sequences of %d tokens overflows; lower --ctx or --sequences",
              in->n_seq, in->n_ctx);
-    uint64_t want = in->kv_bytes ? in->kv_bytes : all;
-    uint64_t most = plan_kv_most(in);
-    if (in->kv_bytes == 0 && in->ram_bytes && want > most)
-        want = most > one ? most : one;
-    if (want < one)
+    *want = in->kv_bytes ? in->kv_bytes : all;
+    if (*want < *one)
         FAIL(e, ERR_USAGE,
              "cannot place the KV cache: one sequence of %d tokens needs %" PRIu64 " bytes, %" PRIu64
              " were asked for; raise --kv-bytes, or lower --ctx or --kv-type q8_0",
-             in->n_ctx, one, want);
-    p->kv_tokens = (int64_t)(want / token > INT64_MAX ? INT64_MAX : want / token);
-    p->kv_bytes = (uint64_t)p->kv_tokens * token;
+             in->n_ctx, *one, *want);
     return 0;
 }
 
-/* Weights and the sum of all that needs memory of our own, against what there is. */
-static int plan_sum(const struct plan_input *in, struct plan *p, struct err *e)
+static void plan_kv_set(const struct plan_input *in, struct plan *p, uint64_t bytes)
 {
-    uint64_t weights = in->shared_bytes, total = p->kv_bytes;
-    bool ok = true;
-    for (int i = 0; i < in->n_layer; i++)
-        ok = ok && add_product(weights, in->layer_bytes[i], 1, &weights);
-    ok = ok && add_product(total, in->workspace_bytes, 1, &total);
-    if (!in->weights_mapped)
-        ok = ok && add_product(total, weights, 1, &total);
-    if (!ok)
+    uint64_t tokens = bytes / in->kv_bytes_per_token;
+    p->kv_tokens = (int64_t)(tokens > INT64_MAX ? INT64_MAX : tokens);
+    p->kv_bytes = (uint64_t)p->kv_tokens * in->kv_bytes_per_token;
+    int64_t n = p->kv_tokens / in->n_ctx;
+    p->n_seq = n < in->n_seq ? (int)n : in->n_seq;
+}
+
+/* What the pool may take unasked when all weights lie beside it. On the host half of the memory, which others use
+ * too; on a device what the rest of the model leaves, less a part for what the driver takes as it goes. */
+static uint64_t plan_kv_most(const struct plan_input *in, const struct plan *p)
+{
+    if (!in->on_device)
+        return in->ram_bytes / 2;
+    uint64_t rest = p->weight_bytes + in->workspace_bytes;
+    uint64_t left = in->vram_bytes > rest ? in->vram_bytes - rest : 0;
+    return left - left / 16;
+}
+
+/* ---- all in one place ----------------------------------------------------------------------------- */
+
+/* Everything where the backend computes; *total = memory of our own. ERR_USAGE on overflow. */
+static int plan_whole(const struct plan_input *in, struct plan *p, uint64_t *total, struct err *e)
+{
+    uint64_t one, want, budget = in->on_device ? in->vram_bytes : in->ram_bytes;
+    TRY(plan_kv_need(in, &one, &want, e));
+    uint64_t most = plan_kv_most(in, p);
+    if (in->kv_bytes == 0 && budget && want > most)
+        want = most > one ? most : one;
+    plan_kv_set(in, p, want);
+    if (!add_product(p->kv_bytes, in->workspace_bytes, 1, total) ||
+        (!in->weights_mapped && !add_product(*total, p->weight_bytes, 1, total)))
         FAIL(e, ERR_USAGE, "cannot plan: the sum of weights, KV cache and workspace overflows");
-    if (in->ram_bytes && total > in->ram_bytes)
-        FAIL(e, ERR_USAGE,
-             "cannot place the model: needs %" PRIu64 " MiB (%sKV cache %" PRIu64
-             " MiB, workspace %" PRIu64 " MiB), %" PRIu64
-             " MiB available%s; lower --ctx, --sequences or --kv-type q8_0%s",
-             (total >> 20) + 1, in->weights_mapped ? "" : "weights copied, ", p->kv_bytes >> 20,
-             in->workspace_bytes >> 20, in->ram_bytes >> 20, in->on_device ? " on the device" : "",
-             in->on_device ? ", raise --vram where it is set, or choose --backend cpu" : "");
-    p->weight_bytes = weights;
-    p->total_bytes = total;
+    enum plan_place place = in->on_device ? PLAN_VRAM : PLAN_HOST;
+    p->embed = p->output = place;
+    for (int i = 0; i < in->n_layer; i++)
+        p->attn[i] = p->ffn[i] = place;
+    p->n_resident = in->on_device ? 2 * in->n_layer + 2 : 0;
+    p->total_bytes = *total;
+    p->vram_weight_bytes = in->on_device ? p->weight_bytes : 0;
+    p->host_bytes = p->weight_bytes - p->vram_weight_bytes;
     return 0;
+}
+
+static int plan_too_big(const struct plan_input *in, const struct plan *p, uint64_t total, struct err *e)
+{
+    uint64_t budget = in->on_device ? in->vram_bytes : in->ram_bytes;
+    FAIL(e, ERR_USAGE,
+         "cannot place the model: needs %" PRIu64 " MiB (%sKV cache %" PRIu64 " MiB, workspace %" PRIu64
+         " MiB), %" PRIu64 " MiB available%s; lower --ctx, --sequences or --kv-type q8_0%s",
+         (total >> 20) + 1, in->weights_mapped ? "" : "weights copied, ", p->kv_bytes >> 20,
+         in->workspace_bytes >> 20, budget >> 20, in->on_device ? " on the device" : "",
+         in->on_device ? ", raise --vram where it is set, or choose --backend cpu" : "");
+}
+
+/* ---- some here, some there ------------------------------------------------------------------------ */
+
+struct search { /* a plan being made: `try` is laid out anew for every candidate, `best` is the best so far */
+    const struct plan_input *in;
+    struct cost_part *part; /* (2 n_layer + 2) */
+    struct plan try, best;
+    uint64_t largest;       /* streamed part of `try` */
+    double score;           /* of best: seconds a token; < 0 = none yet */
+};
+
+/* Is l among k of n numbers spread evenly? */
+static bool spread(int l, int k, int n)
+{
+    return (int64_t)(l + 1) * k / n > (int64_t)l * k / n;
+}
+
+/* The first n_resident parts of: output, attn, ffn, embed lie in VRAM, n_host of the other ffn on the host. */
+static void lay_out(struct plan *p, const struct plan_input *in, int n_resident, int n_host)
+{
+    int n = in->n_layer, left = n_resident > 0 ? n_resident - 1 : 0, other = 0;
+    int n_attn = left < n ? left : n, n_ffn = left - n_attn;
+    bool all = n_ffn > n;
+    if (n_ffn > n - n_host)
+        n_ffn = n - n_host;
+    p->output = n_resident > 0 ? PLAN_VRAM : PLAN_STREAM;
+    p->embed = all || (in->tied_bytes && n_resident > 0) ? PLAN_VRAM : PLAN_HOST;
+    for (int l = 0; l < n; l++) {
+        p->attn[l] = spread(l, n_attn, n) ? PLAN_VRAM : PLAN_STREAM;
+        if (spread(l, n_ffn, n))
+            p->ffn[l] = PLAN_VRAM;
+        else
+            p->ffn[l] = spread(other++, n_host, n - n_ffn) ? PLAN_HOST : PLAN_STREAM;
+    }
+    p->n_resident = n_resident;
+}
+
+static void add_up(struct search *s, enum plan_place place, uint64_t bytes)
+{
+    struct plan *p = &s->try;
+    if (place == PLAN_VRAM)
+        p->vram_weight_bytes += bytes;
+    else if (place == PLAN_HOST)
+        p->host_bytes += bytes;
+    else {
+        p->stream_bytes += bytes;
+        if (bytes > s->largest)
+            s->largest = bytes;
+    }
+}
+
+static void weigh(struct search *s)
+{
+    const struct plan_input *in = s->in;
+    struct plan *p = &s->try;
+    p->vram_weight_bytes = p->host_bytes = p->stream_bytes = s->largest = 0;
+    add_up(s, p->output, in->output_bytes);
+    add_up(s, p->embed, in->embed_bytes - (p->embed == PLAN_VRAM ? in->tied_bytes : 0));
+    for (int l = 0; l < in->n_layer; l++) {
+        add_up(s, p->attn[l], in->attn_bytes[l]);
+        add_up(s, p->ffn[l], in->ffn_bytes[l]);
+    }
+}
+
+/* Pinned memory and page cache of the host; false when parts computed there have no room. */
+static bool fits_host(struct plan *p, const struct plan_input *in)
+{
+    uint64_t whole;
+    if (!add_product(p->stream_bytes, p->host_bytes, 1, &whole))
+        return false;
+    p->keep_pinned = p->stream_bytes && (!in->ram_bytes || whole <= in->ram_bytes);
+    if (p->keep_pinned || !p->stream_bytes) {
+        p->pinned_bytes = p->stream_bytes;
+        return !in->ram_bytes || whole <= in->ram_bytes;
+    }
+    uint64_t most = in->ram_bytes / 2 < PINNED_RING ? in->ram_bytes / 2 : PINNED_RING;
+    p->pinned_bytes = most - most % PINNED_PIECE;
+    uint64_t computed = p->embed == PLAN_HOST ? p->host_bytes - in->embed_bytes : p->host_bytes;
+    return p->pinned_bytes >= 2 * PINNED_PIECE && (!computed || computed + p->pinned_bytes <= in->ram_bytes);
+}
+
+static int step_of(struct search *s, const struct plan *p, int n_seq, struct cost *out, struct err *e)
+{
+    const struct plan_input *in = s->in;
+    int n = 0;
+    struct plan_rates rates = in->rates;
+    if (!in->on_device) { /* the host is where everything is computed */
+        rates.vram = rates.host;
+        rates.device_ops = rates.host_ops;
+    }
+    if (!(rates.vram > 0))
+        return 0;
+    s->part[n++] = (struct cost_part){PART_EMBED, 0, p->embed, in->embed_bytes};
+    for (int l = 0; l < in->n_layer; l++) {
+        s->part[n++] = (struct cost_part){PART_ATTN, l, p->attn[l], in->attn_bytes[l]};
+        s->part[n++] = (struct cost_part){PART_FFN, l, p->ffn[l], in->ffn_bytes[l]};
+    }
+    s->part[n++] = (struct cost_part){PART_OUTPUT, 0, p->output, in->output_bytes};
+    for (int i = 0; !in->on_device && i < n; i++)
+        s->part[i].place = PLAN_VRAM;
+    struct cost_model m = {.part = s->part, .n_part = n, .rates = rates,
+                           .from_disk = p->stream_bytes && !p->keep_pinned, .ring_bytes = p->ring_bytes,
+                           .kv_bytes_per_token = in->kv_bytes_per_token, .n_layer = in->n_layer ? in->n_layer : 1,
+                           .row_bytes = in->row_bytes, .ops_per_byte = in->ops_per_byte};
+    struct cost_load load = {n_seq, n_seq, in->kv_len ? in->kv_len : (in->n_ctx + 1) / 2};
+    return cost_step(&m, &load, out, e);
+}
+
+static void copy_places(struct plan *to, const struct plan *from)
+{
+    enum plan_place *attn = to->attn, *ffn = to->ffn;
+    size_t bytes = (size_t)from->n_layer * sizeof *attn;
+    memcpy(attn, from->attn, bytes);
+    memcpy(ffn, from->ffn, bytes);
+    *to = *from;
+    to->attn = attn;
+    to->ffn = ffn;
+}
+
+/* The most parts that lie in VRAM beside a ring of `depth` largest parts, in `room` bytes; laid out in try. */
+static bool fill(struct search *s, int n_host, int depth, uint64_t room)
+{
+    const struct plan_input *in = s->in;
+    int most = 2 * in->n_layer + 2 - n_host;
+    if (in->n_resident_most >= 0 && in->n_resident_most < most)
+        most = in->n_resident_most;
+    for (int r = most; r >= 0; r--) {
+        lay_out(&s->try, in, r, n_host);
+        weigh(s);
+        if (s->try.stream_bytes && in->rates.link <= 0)
+            return false;
+        s->try.ring_bytes = 0;
+        if (s->try.stream_bytes && !add_product(0, (s->largest + 255) & ~(uint64_t)255, (uint64_t)depth,
+                                                &s->try.ring_bytes))
+            return false;
+        uint64_t need;
+        if (!add_product(s->try.ring_bytes, s->try.vram_weight_bytes, 1, &need))
+            return false;
+        if (need <= room)
+            return fits_host(&s->try, in);
+    }
+    return false;
+}
+
+/* Scores try: seconds a token of the sequences that the mode looks at. */
+static int consider(struct search *s, enum plan_mode mode, uint64_t want, uint64_t room, struct err *e)
+{
+    struct plan *p = &s->try;
+    uint64_t spare = room - p->ring_bytes - p->vram_weight_bytes;
+    uint64_t kv = p->kv_bytes;
+    if (!s->in->kv_bytes) /* what no further part fits into */
+        kv = want - kv < spare ? want : kv + spare;
+    plan_kv_set(s->in, p, kv);
+    p->mode = mode;
+    TRY(step_of(s, p, 1, &p->one, e));
+    TRY(step_of(s, p, p->n_seq, &p->all, e));
+    double score = mode == PLAN_LATENCY ? p->one.step_s : p->all.step_s / (double)p->n_seq;
+    if (s->score < 0 || score < s->score * (1 - 1e-9)) {
+        s->score = score;
+        p->total_bytes = p->kv_bytes + s->in->workspace_bytes + p->ring_bytes + p->vram_weight_bytes;
+        copy_places(&s->best, p);
+    }
+    return 0;
+}
+
+/* All candidates that keep KV for n_kv contexts (or as asked for). */
+static int search_kv(struct search *s, enum plan_mode mode, int n_kv, struct err *e)
+{
+    const struct plan_input *in = s->in;
+    uint64_t one, want, kv, room = in->vram_bytes - in->vram_bytes / VRAM_SLACK;
+    TRY(plan_kv_need(in, &one, &want, e));
+    kv = in->kv_bytes ? want : one * (uint64_t)n_kv;
+    if (room < in->workspace_bytes || room - in->workspace_bytes < kv)
+        return 0;
+    room -= in->workspace_bytes + kv;
+    int least = in->n_host >= 0 ? in->n_host : 0, most = least;
+    if (in->n_host < 0 && mode == PLAN_LATENCY && in->rates.host > 0)
+        most = in->n_layer;
+    for (int h = least; h <= most; h++)
+        for (int depth = RING_FEWEST; depth <= RING_MOST; depth++) {
+            if (!fill(s, h, depth, room))
+                continue;
+            plan_kv_set(in, &s->try, kv);
+            TRY(consider(s, mode, want, room, e));
+            if (!s->try.ring_bytes)
+                break; /* any depth is the same */
+        }
+    return 0;
+}
+
+/* Throughput: the pool that gives most tokens a second, from all contexts asked for down to one. */
+static int search_pools(struct search *s, struct err *e)
+{
+    int n = s->in->n_seq;
+    while (n >= 1) {
+        TRY(search_kv(s, PLAN_THROUGHPUT, n, e));
+        if (s->in->kv_bytes)
+            return 0; /* the pool is given */
+        n = n > 8 ? n - n / 8 : n - 1;
+    }
+    return 0;
+}
+
+/* The better of two plans for n_seq sequences goes to a; at equal speed a's. */
+static void keep_faster(struct search *a, const struct search *b)
+{
+    if (b->score < 0)
+        return;
+    double slow = a->best.all.step_s / (double)(a->best.n_seq ? a->best.n_seq : 1);
+    double other = b->best.all.step_s / (double)(b->best.n_seq ? b->best.n_seq : 1);
+    if (a->score < 0 || other < slow * (1 - 1e-9)) {
+        copy_places(&a->best, &b->best);
+        a->score = b->score;
+    }
+}
+
+static int search_open(struct search *s, const struct plan_input *in, const struct plan *like, struct err *e)
+{
+    size_t n = (size_t)in->n_layer;
+    *s = (struct search){.in = in, .score = -1};
+    s->part = mem_zalloc(2 * n + 2, sizeof *s->part);
+    enum plan_place *try = mem_zalloc(2 * n + 1, sizeof *try), *best = mem_zalloc(2 * n + 1, sizeof *best);
+    s->try = s->best = *like;
+    s->try.attn = try, s->try.ffn = try ? try + n : NULL;
+    s->best.attn = best, s->best.ffn = best ? best + n : NULL;
+    return s->part && try && best ? 0 : NOMEM(e, (2 * n + 2) * sizeof *s->part, "a plan");
+}
+
+static void search_close(struct search *s)
+{
+    mem_free(s->part);
+    mem_free(s->try.attn);
+    mem_free(s->best.attn);
+}
+
+/* Nothing was found: says what the least would need. */
+static int plan_hopeless(struct search *s, struct err *e)
+{
+    const struct plan_input *in = s->in;
+    uint64_t one, want, need;
+    TRY(plan_kv_need(in, &one, &want, e));
+    lay_out(&s->try, in, 0, 0);
+    weigh(s);
+    uint64_t ring = s->largest, kv = in->kv_bytes ? want : one, room = in->vram_bytes - in->vram_bytes / VRAM_SLACK;
+    if (!add_product(kv, in->workspace_bytes, 1, &need) || !add_product(need, ring, RING_FEWEST, &need))
+        FAIL(e, ERR_USAGE, "cannot plan: the sum of KV cache, workspace and ring overflows");
+    if (need > room)
+        FAIL(e, ERR_USAGE,
+             "cannot place the model: needs at least %" PRIu64 " MiB with all weights streamed (KV cache %" PRIu64
+             " MiB, workspace %" PRIu64 " MiB, ring %" PRIu64 " MiB), %" PRIu64
+             " MiB available on the device; lower --ctx, --batch-tokens or --kv-type q8_0, raise --vram where it is "
+             "set, or choose --backend cpu",
+             (need >> 20) + 1, kv >> 20, in->workspace_bytes >> 20, ring * RING_FEWEST >> 20, room >> 20);
+    FAIL(e, ERR_USAGE,
+         "cannot place the model: %" PRIu64 " MiB of weights, %" PRIu64 " MiB of memory on the device and %" PRIu64
+         " MiB on the host are available; raise --ram or --vram where they are set, or lower --ctx",
+         s->in->rates.link > 0 ? s->try.stream_bytes >> 20 : s->try.weight_bytes >> 20, room >> 20,
+         in->ram_bytes >> 20);
+}
+
+/* Parts in several places. whole: everything resident, with a smaller pool than asked for, or NULL. */
+static int plan_search(const struct plan_input *in, struct plan *p, const struct plan *whole, struct err *e)
+{
+    struct search fast = {.part = NULL}, wide = {.part = NULL};
+    int rc;
+    TRY_DONE(search_open(&fast, in, p, e));
+    TRY_DONE(search_open(&wide, in, p, e));
+    if (in->mode != PLAN_LATENCY)
+        TRY_DONE(search_pools(&wide, e));
+    if (in->mode != PLAN_THROUGHPUT && !whole)
+        TRY_DONE(search_kv(&fast, PLAN_LATENCY, 1, e));
+    if (whole) {
+        copy_places(&fast.best, whole);
+        fast.score = 0;
+    }
+    keep_faster(&wide, &fast);
+    if (wide.score < 0)
+        TRY_DONE(plan_hopeless(&wide, e));
+    copy_places(p, &wide.best);
+done:
+    search_close(&fast);
+    search_close(&wide);
+    return rc;
+}
+
+/* ---- the plan ------------------------------------------------------------------------------------- */
+
+static int plan_predict(const struct plan_input *in, struct plan *p, struct err *e)
+{
+    struct search s;
+    int rc;
+    TRY_DONE(search_open(&s, in, p, e));
+    TRY_DONE(step_of(&s, p, 1, &p->one, e));
+    TRY_DONE(step_of(&s, p, p->n_seq > 0 ? p->n_seq : 1, &p->all, e));
+done:
+    search_close(&s);
+    return rc;
+}
+
+static int plan_fill(const struct plan_input *in, struct plan *p, struct err *e)
+{
+    uint64_t total, budget = in->on_device ? in->vram_bytes : in->ram_bytes;
+    bool bound = in->on_device && (in->n_host > 0 || (in->n_resident_most >= 0 &&
+                                                      in->n_resident_most < 2 * in->n_layer + 2));
+    bool rates = in->on_device && in->rates.vram > 0 && (in->rates.link > 0 || in->rates.host > 0);
+    TRY(plan_weights(in, p, e));
+    TRY(plan_whole(in, p, &total, e));
+    bool fits = !bound && (!budget || total <= budget);
+    if (!fits && (!rates || !budget))
+        return plan_too_big(in, p, total, e);
+    if (fits)
+        TRY(plan_predict(in, p, e));
+    if (fits && (!rates || p->n_seq == in->n_seq || in->kv_bytes || in->mode == PLAN_LATENCY))
+        return 0;
+    return plan_search(in, p, fits ? p : NULL, e);
 }
 
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e)
@@ -88,15 +446,16 @@ int plan_make(const struct plan_input *in, struct plan *out, struct err *e)
     struct plan p = {.n_layer = in->n_layer, .workspace_bytes = in->workspace_bytes,
                      .weights_mapped = in->weights_mapped};
     TRY(plan_check(in, e));
-    TRY(plan_kv(in, &p, e));
-    TRY(plan_sum(in, &p, e));
-    p.attn = mem_zalloc(2 * (size_t)in->n_layer, sizeof *p.attn);
+    size_t n = (size_t)in->n_layer;
+    p.attn = mem_zalloc(2 * n + 1, sizeof *p.attn);
     if (!p.attn)
-        return NOMEM(e, 2 * (size_t)in->n_layer * sizeof *p.attn, "a plan");
-    p.ffn = p.attn + in->n_layer;
-    p.embed = p.output = in->on_device ? PLAN_VRAM : PLAN_HOST;
-    for (int i = 0; i < 2 * in->n_layer; i++)
-        p.attn[i] = p.embed;
+        return NOMEM(e, (2 * n + 1) * sizeof *p.attn, "a plan");
+    p.ffn = p.attn + n;
+    int rc = plan_fill(in, &p, e);
+    if (rc < 0) {
+        mem_free(p.attn);
+        return rc;
+    }
     *out = p;
     return 0;
 }
@@ -109,12 +468,31 @@ void plan_free(struct plan *p)
 
 enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer)
 {
-    if (part == PART_ATTN || part == PART_FFN)
-        return part == PART_ATTN ? p->attn[layer] : p->ffn[layer];
-    return part == PART_EMBED ? p->embed : p->output;
+    switch (part) {
+    case PART_EMBED:
+        return p->embed;
+    case PART_ATTN:
+        return p->attn[layer];
+    case PART_FFN:
+        return p->ffn[layer];
+    case PART_OUTPUT:
+        return p->output;
+    }
+    CHECK(!"part");
+    return PLAN_HOST;
 }
 
-static const char *place_name(enum plan_place place)
+bool plan_is_resident(const struct plan *p)
+{
+    bool same = p->embed == p->output && p->embed != PLAN_STREAM;
+    for (int l = 0; l < p->n_layer; l++)
+        same = same && p->attn[l] == p->embed && p->ffn[l] == p->embed;
+    return same;
+}
+
+/* ---- names and the table -------------------------------------------------------------------------- */
+
+const char *plan_place_name(enum plan_place place)
 {
     switch (place) {
     case PLAN_HOST:
@@ -127,22 +505,65 @@ static const char *place_name(enum plan_place place)
     return "nowhere";
 }
 
+static const char *const mode_names[PLAN_MODE_COUNT] = {"auto", "latency", "throughput"};
+
+const char *plan_mode_name(enum plan_mode mode)
+{
+    CHECK((unsigned)mode < PLAN_MODE_COUNT);
+    return mode_names[mode];
+}
+
+bool plan_mode_from_name(const char *name, enum plan_mode *out)
+{
+    for (int m = 0; m < PLAN_MODE_COUNT; m++)
+        if (!strcmp(mode_names[m], name)) {
+            *out = (enum plan_mode)m;
+            return true;
+        }
+    return false;
+}
+
 static void describe_row(struct str *out, const char *what, uint64_t bytes, const char *where)
 {
-    str_addf(out, "%-10s %10.1f MiB  %s\n", what, (double)bytes / 1048576.0, where);
+    str_addf(out, "%-10s %10.1f MiB%s%s\n", what, (double)bytes / 1048576.0, *where ? "  " : "", where);
+}
+
+/* "  ffn: 31 VRAM, 49 streamed" */
+static void describe_places(struct str *out, const char *what, const enum plan_place *place, int n)
+{
+    static const enum plan_place order[] = {PLAN_VRAM, PLAN_STREAM, PLAN_HOST};
+    const char *between = ": ";
+    str_addf(out, "  %s", what);
+    for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
+        int count = 0;
+        for (int l = 0; l < n; l++)
+            count += place[l] == order[k];
+        if (count)
+            str_addf(out, "%s%d %s", between, count, plan_place_name(order[k]));
+        between = count ? ", " : between;
+    }
+    str_addc(out, '\n');
 }
 
 void plan_describe(const struct plan *p, struct str *out)
 {
     describe_row(out, "weights", p->weight_bytes,
                  p->weights_mapped ? "read from the page cache" : "copied to memory");
-    for (int i = 0, k; i < p->n_layer; i = k) { /* one row for neighbours in the same place */
-        for (k = i + 1; k < p->n_layer && p->attn[k] == p->attn[i];)
-            k++;
-        str_addf(out, "  layers %d to %d: %s\n", i, k - 1, place_name(p->attn[i]));
+    str_addf(out, "  embed: %s\n", plan_place_name(p->embed));
+    describe_places(out, "attn", p->attn, p->n_layer);
+    describe_places(out, "ffn", p->ffn, p->n_layer);
+    str_addf(out, "  output: %s\n", plan_place_name(p->output));
+    if (p->ring_bytes) {
+        describe_row(out, "streamed", p->stream_bytes, "in every step");
+        describe_row(out, "ring", p->ring_bytes, "on the device");
+        describe_row(out, "pinned", p->pinned_bytes,
+                     p->keep_pinned ? "on the host, all streamed weights" : "on the host, filled from the disk");
     }
     describe_row(out, "KV cache", p->kv_bytes, "");
     str_addf(out, "  %" PRId64 " tokens\n", p->kv_tokens);
     describe_row(out, "workspace", p->workspace_bytes, "");
     describe_row(out, "our own", p->total_bytes, "");
+    if (p->one.step_s > 0)
+        str_addf(out, "predicted  %10.1f tokens/s for 1 sequence, %.1f for %d (%s)\n", 1 / p->one.step_s,
+                 (double)p->n_seq / p->all.step_s, p->n_seq, plan_mode_name(p->mode));
 }

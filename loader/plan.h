@@ -1,7 +1,17 @@
 /*
- * plan: where every layer lies, as plain data made by a pure function of sizes and budgets. Today
- * there is one place for all of a model: the host, read in place from the mapping, or the memory of a
- * device. Streaming and layers on the CPU beside a device come behind the same struct.
+ * plan: where every part of a model lies, as plain data made by a pure function of sizes, budgets and rates.
+ *
+ * Without a device everything is PLAN_HOST. With one:
+ *   embed   VRAM or HOST: rows are gathered on the host and sent
+ *   attn    VRAM or STREAM, so that the KV cache always lies in VRAM
+ *   ffn     VRAM, STREAM or HOST: activations go down to the CPU backend and come back
+ *   output  VRAM or STREAM; with embed in VRAM when the two share a matrix
+ *
+ * What fits is resident. What does not is decided by a mode: `latency` keeps KV for one context, fills VRAM with
+ * weights, and gives as many of the remaining ffn parts to the CPU as makes a step shortest; `throughput` keeps KV for all
+ * n_seq contexts first and streams what does not fit beside it. `auto` takes the one with more tokens a second
+ * for n_seq sequences (cost.h); at equal speed the one with more KV. Resident, streamed and host parts are spread
+ * evenly over the layers, so that link, CPU and GPU work at the same time.
  */
 #ifndef MAS_PLAN_H
 #define MAS_PLAN_H
@@ -10,57 +20,71 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cost.h"
 #include "err.h"
 #include "str.h"
 
-/* What is placed as a whole. */
-enum plan_part {
-    PART_EMBED,  /* the token embedding */
-    PART_ATTN,   /* of each layer: the norm before attention, q, k, v with biases and norms, the output matrix */
-    PART_FFN,    /* of each layer: the norm before it, gate, up, down */
-    PART_OUTPUT, /* the last norm and the output matrix */
-};
+enum plan_mode { PLAN_AUTO, PLAN_LATENCY, PLAN_THROUGHPUT, PLAN_MODE_COUNT };
 
-enum plan_place {
-    PLAN_HOST,   /* computed by the CPU backend from host memory */
-    PLAN_VRAM,   /* resident on the device */
-    PLAN_STREAM, /* copied to the device for every step */
-};
+#define PLAN_ANY (-1) /* no bound, and the mode decides */
 
 struct plan_input {
     int n_layer;
-    const uint64_t *layer_bytes; /* (n_layer) */
-    uint64_t shared_bytes;       /* embedding, output, final norm */
+    const uint64_t *attn_bytes, *ffn_bytes; /* (n_layer) of PART_ATTN and PART_FFN */
+    uint64_t embed_bytes, output_bytes;     /* of PART_EMBED and PART_OUTPUT */
+    uint64_t tied_bytes;         /* of a matrix counted in both, 0 = none */
     uint64_t kv_bytes_per_token; /* all layers */
     uint64_t kv_bytes;           /* asked for; 0 = for n_seq sequences of n_ctx tokens */
     int n_ctx, n_seq;
-    uint64_t workspace_bytes;
-    uint64_t ram_bytes;          /* memory that may be used, the device's where there is one; 0 = unknown,
-                                    not checked */
+    uint64_t workspace_bytes;    /* where the backend computes */
+    bool on_device;              /* it has memory of its own; then weights are not mapped */
     bool weights_mapped;         /* weights are read from the page cache and cost no anonymous memory */
-    bool on_device;              /* everything goes into a device's own memory; weights are not mapped */
+    uint64_t vram_bytes;         /* on_device: memory of the device that may be used; 0 = unknown, not checked */
+    uint64_t ram_bytes;          /* memory of the host that may be used; 0 = unknown, not checked */
+    /* what follows is not looked at without a device, and the rates only when not all is resident */
+    enum plan_mode mode;
+    int n_resident_most;         /* parts in VRAM at most (2 n_layer + 2 = all); PLAN_ANY = no bound */
+    int n_host;                  /* ffn parts on the host, exactly; PLAN_ANY = as the mode says */
+    struct plan_rates rates;
+    int kv_len;                  /* tokens of a sequence in predictions; 0 = n_ctx / 2 */
+    uint64_t row_bytes;          /* of one token's activations between parts, n_embd x 4 */
+    double ops_per_byte;         /* 2 x parameters / bytes of the weights */
 };
 
 struct plan {
     int n_layer;
     enum plan_place embed, output;
-    enum plan_place *attn, *ffn; /* (n_layer) each; owned by attn, one allocation */
-    uint64_t ring_bytes;   /* on the device for streamed parts */
-    uint64_t pinned_bytes; /* on the host: all streamed bytes (keep_pinned), or a ring of them */
+    enum plan_place *attn, *ffn;   /* (n_layer) each; owned by attn, one allocation */
+    enum plan_mode mode;           /* the one taken; PLAN_AUTO when there was nothing to choose: all resident, or no device */
+    int n_resident;                /* parts in VRAM: to plan again with less */
+    uint64_t weight_bytes;         /* all; a tied matrix once */
+    uint64_t vram_weight_bytes, stream_bytes, host_bytes; /* of it, by place; stream: copied in every step */
+    uint64_t ring_bytes;           /* on the device for streamed parts, 0 = nothing is streamed */
+    uint64_t pinned_bytes;         /* on the host: all streamed bytes (keep_pinned), or a ring of them */
     bool keep_pinned;
-    uint64_t weight_bytes, kv_bytes, workspace_bytes, total_bytes;
-    int64_t kv_tokens; /* capacity of the KV pool */
-    bool weights_mapped; /* as asked for: place reads them from the mapping, or copies them */
+    uint64_t kv_bytes, workspace_bytes;
+    uint64_t total_bytes;          /* memory of our own where the backend computes: KV, workspace, ring, and
+                                      the weights there unless they are mapped */
+    int64_t kv_tokens;             /* capacity of the KV pool */
+    bool weights_mapped;           /* as asked for: place reads them from the mapping, or copies them */
+    int n_seq;                     /* sequences of n_ctx that the pool holds, at most as asked for */
+    struct cost one, all;          /* predicted decode step of 1 and of n_seq sequences; step_s 0 = no rates */
 };
 
-/* kv_bytes 0 with ram_bytes known: at most half of ram_bytes (on a device: nearly all that weights and
- * workspace leave), but at least one context of n_ctx.
- * total_bytes is memory of our own: KV, workspace, and the weights unless they are mapped.
- * ERR_USAGE with needed, available and the knob (lower --ctx, --sequences or --kv-type q8_0) when KV
- * and workspace do not fit. */
+/* kv_bytes 0 and the budget known: without a device at most half of ram_bytes; with one, all resident, nearly all
+ * that weights and workspace leave; but at least one context of n_ctx. Deterministic.
+ * ERR_USAGE with needed, available and the knob (lower --ctx, --sequences or --kv-type q8_0) when KV, workspace and
+ * the smallest ring do not fit. ERR_BUG when weights must be streamed and the rates of vram and link are not given
+ * (rates.host 0: nothing is computed on the host). */
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e);
-enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer); /* layer: of attn and ffn */
 void plan_free(struct plan *p);
+enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer); /* layer: of attn and ffn */
+/* True when everything is in VRAM, or everything on the host. */
+bool plan_is_resident(const struct plan *p);
 void plan_describe(const struct plan *p, struct str *out); /* a small table for humans */
+
+const char *plan_place_name(enum plan_place place); /* "VRAM", "streamed", "host" */
+const char *plan_mode_name(enum plan_mode mode);    /* "auto", "latency", "throughput" */
+bool plan_mode_from_name(const char *name, enum plan_mode *out);
 
 #endif

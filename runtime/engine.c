@@ -7,7 +7,9 @@
 #include "check.h"
 #include "clock.h"
 #include "forward.h"
+#include "log.h"
 #include "mem.h"
+#include "probe.h"
 #include "scheduler.h"
 #include "seq.h"
 #include "source.h"
@@ -215,40 +217,142 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
     return 0;
 }
 
-/* Sizes of workspace and KV pool by the plan; fails with the knob to turn when they do not fit. */
-static int engine_plan(struct engine *en, const struct engine_options *opt,
-                       const struct forward_limits *lim, struct kv_config *kc, struct err *e)
+/* What is known of the model and asked for; layer: room for 2 n_layer numbers. */
+static void plan_sizes(const struct engine *en, const struct engine_options *opt, const struct kv_config *kc,
+                       const struct forward_limits *lim, uint64_t *layer, struct plan_input *in)
 {
     const struct hparams *hp = &en->model.hp;
-    size_t free_bytes, total_bytes;
-    TRY(en->ops->dev->api->memory(en->ops->dev, &free_bytes, &total_bytes, e));
-    size_t page = kv_page_bytes(kc);
+    const struct weights *w = &en->model.w;
+    int n = hp->n_layer, pages = (en->info.n_ctx + kc->page_tokens - 1) / kc->page_tokens; /* of one context */
+    for (int l = 0; l < n; l++) {
+        layer[l] = weights_part_bytes(w, PART_ATTN, l);
+        layer[n + l] = weights_part_bytes(w, PART_FFN, l);
+    }
+    bool device = !en->ops->dev->is_host;
+    *in = (struct plan_input){.n_layer = n, .attn_bytes = layer, .ffn_bytes = layer + n,
+                              .embed_bytes = weights_part_bytes(w, PART_EMBED, 0),
+                              .output_bytes = weights_part_bytes(w, PART_OUTPUT, 0),
+                              .kv_bytes_per_token = kv_page_bytes(kc) / (size_t)kc->page_tokens,
+                              .kv_bytes = opt->kv_bytes,
+                              .n_ctx = pages * kc->page_tokens, .n_seq = en->info.n_seq,
+                              .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
+                              .weights_mapped = !device, .on_device = device, .mode = opt->placement,
+                              .n_resident_most = PLAN_ANY,
+                              .n_host = opt->cpu_layers_set ? opt->cpu_layers : PLAN_ANY,
+                              .row_bytes = (uint64_t)hp->n_embd * sizeof(float)};
+    in->tied_bytes = in->embed_bytes + in->output_bytes - weights_shared_bytes(w);
+    in->ops_per_byte = 2 * (double)en->model.n_params / (double)gguf_file_bytes(en->file);
+}
+
+static int plan_budgets(struct engine *en, const struct engine_options *opt, struct plan_input *in, struct err *e)
+{
+    size_t free_bytes, total;
+    TRY(en->ops->dev->api->memory(en->ops->dev, &free_bytes, &total, e));
+    if (in->on_device) {
+        in->vram_bytes = free_bytes;
+        TRY(en->host->dev->api->memory(en->host->dev, &free_bytes, &total, e));
+    }
+    in->ram_bytes = opt->ram_bytes ? opt->ram_bytes : free_bytes;
+    return 0;
+}
+
+/* Can a model that is not all resident be computed faster in one way than in another? Then rates are needed. */
+static int plan_measure(struct engine *en, const struct engine_options *opt, struct plan_input *in, struct err *e)
+{
+    uint64_t least = weights_shared_bytes(&en->model.w) + in->workspace_bytes +
+                     (in->kv_bytes ? in->kv_bytes : in->kv_bytes_per_token * (uint64_t)in->n_ctx);
+    for (int l = 0; l < in->n_layer; l++)
+        least += in->attn_bytes[l] + in->ffn_bytes[l];
+    if (opt->rates) {
+        in->rates = *opt->rates;
+        return 0;
+    }
+    if (in->n_resident_most < 0 && in->n_host <= 0 && in->mode == PLAN_AUTO && least <= in->vram_bytes)
+        return 0;
+    const struct tensor *up = weights_get(&en->model.w, SLOT_FFN_UP, 0);
+    TRY(probe_rates(en->ops, en->host, up->data ? up->fmt : FMT_F16, &in->rates, e));
+    if (opt->link_limit > 0 && in->rates.link > opt->link_limit)
+        in->rates.link = opt->link_limit;
+    return 0;
+}
+
+/* Sizes of workspace and KV pool and places of the weights by the plan; fails with the knob to turn when they do
+ * not fit. most: parts that may be resident, or PLAN_ANY. */
+static int engine_plan(struct engine *en, const struct engine_options *opt,
+                       const struct forward_limits *lim, int most, struct kv_config *kc, struct err *e)
+{
+    struct plan_input in;
+    size_t page = kv_page_bytes(kc), n_layer = (size_t)en->model.hp.n_layer;
     if (!page)
         FAIL(e, ERR_USAGE, "kv type %s cannot hold heads of %d elements: must be a multiple of %d; "
              "use --kv-type f16", fmt_info(kc->fmt)->name, kc->head_dim,
              (int)fmt_info(kc->fmt)->block_elems);
-    uint64_t *layer = mem_zalloc((size_t)hp->n_layer, sizeof *layer);
+    uint64_t *layer = mem_zalloc(2 * n_layer, sizeof *layer);
     if (!layer)
-        return NOMEM(e, (size_t)hp->n_layer * sizeof *layer, "plan");
-    for (int l = 0; l < hp->n_layer; l++)
-        layer[l] = weights_layer_bytes(&en->model.w, l);
-    int pages = (en->info.n_ctx + kc->page_tokens - 1) / kc->page_tokens; /* of one context */
-    struct plan_input pi = {.n_layer = hp->n_layer, .layer_bytes = layer,
-                            .shared_bytes = weights_shared_bytes(&en->model.w),
-                            .kv_bytes_per_token = page / (size_t)kc->page_tokens,
-                            .kv_bytes = opt->kv_bytes,
-                            .n_ctx = pages * kc->page_tokens, .n_seq = en->info.n_seq,
-                            .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
-                            .ram_bytes = free_bytes,
-                            .weights_mapped = en->ops->dev->is_host,
-                            .on_device = !en->ops->dev->is_host};
-    int rc = plan_make(&pi, &en->plan, e);
+        return NOMEM(e, 2 * n_layer * sizeof *layer, "plan");
+    plan_sizes(en, opt, kc, lim, layer, &in);
+    in.n_resident_most = most;
+    int rc = plan_budgets(en, opt, &in, e);
+    if (rc == 0 && in.on_device)
+        rc = plan_measure(en, opt, &in, e);
+    if (rc == 0)
+        rc = plan_make(&in, &en->plan, e);
     mem_free(layer);
     if (rc == 0) {
-        uint64_t n = en->plan.kv_bytes / page, most = (uint64_t)((1 << 30) / kc->page_tokens);
-        kc->n_page = (int32_t)(n < most ? n : most);
+        uint64_t n = en->plan.kv_bytes / page, cap = (uint64_t)((1 << 30) / kc->page_tokens);
+        kc->n_page = (int32_t)(n < cap ? n : cap);
     }
     return rc;
+}
+
+static void engine_say_plan(const struct engine *en)
+{
+    struct str s = STR_INIT;
+    plan_describe(&en->plan, &s);
+    log_info("placement on %s:\n%s", en->ops->dev->name, s.s ? s.s : "");
+    str_free(&s);
+}
+
+/* Everything that takes the device's memory. */
+static int engine_place(struct engine *en, const struct engine_options *opt, const struct kv_config *kc,
+                        const struct forward_limits *lim, struct err *e)
+{
+    engine_say_plan(en);
+    TRY(place_run(&en->plan, &en->model.w, en->ops, opt->link_limit, opt->progress, opt->user, &en->place, e));
+    TRY(kv_open(kc, en->ops, &en->kv, e));
+    return forward_open(&en->model, en->place, en->kv, en->ops, en->host, lim, &en->fw, e);
+}
+
+static void engine_displace(struct engine *en)
+{
+    forward_close(en->fw);
+    kv_close(en->kv);
+    place_free(en->place);
+    plan_free(&en->plan);
+    en->fw = NULL;
+    en->kv = NULL;
+    en->place = NULL;
+}
+
+/* Places by the plan. Where the device has less room than it said and no budget was set, again with fewer resident
+ * parts: an eighth less each time, down to none. */
+static int engine_place_what_fits(struct engine *en, const struct engine_options *opt, struct kv_config *kc,
+                                  const struct forward_limits *lim, struct err *e)
+{
+    int most = PLAN_ANY;
+    for (;;) {
+        TRY(engine_plan(en, opt, lim, most, kc, e));
+        struct err why = {0};
+        int rc = engine_place(en, opt, kc, lim, &why), resident = en->plan.n_resident;
+        if (rc == 0)
+            return 0;
+        if (rc != ERR_NOMEM || en->ops->dev->is_host || opt->ops.vram_bytes || opt->kv_bytes || !resident)
+            FAIL(e, rc, "%s", why.msg);
+        most = resident - (resident + 7) / 8;
+        log_warn("%s; trying again with %d instead of %d parts of the model in the device's memory", why.msg, most,
+                 resident);
+        engine_displace(en);
+    }
 }
 
 static int engine_build(struct engine *en, const struct engine_options *opt, struct err *e)
@@ -266,11 +370,9 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
                                  .max_logit_rows = logit_rows, .max_pages = pages,
                                  .max_kv_len = in->n_ctx, .max_pairs = 4096,
                                  .no_record = opt->no_record};
-    TRY(engine_plan(en, opt, &lim, &kc, e));
-    TRY(place_run(&en->plan, &en->model.w, en->ops, 0, opt->progress, opt->user, &en->place, e));
-    TRY(kv_open(&kc, en->ops, &en->kv, e));
+    TRY(engine_place_what_fits(en, opt, &kc, &lim, e));
     in->n_page = kc.n_page;
-    TRY(forward_open(&en->model, en->place, en->kv, en->ops, en->host, &lim, &en->fw, e));
+    in->plan = &en->plan;
     forward_prof(en->fw)->on = opt->profile;
     TRY(grammar_vocab_open(en->tok, &en->gv, e));
     struct sched_config sc = {.n_seq = in->n_seq, .batch_tokens = in->batch_tokens, .n_ctx = in->n_ctx};
@@ -286,7 +388,11 @@ static int engine_load(struct engine *en, const struct engine_options *opt, stru
     TRY(tokenizer_open(en->file, &en->tok, e));
     TRY(model_init(en->file, tokenizer_n_vocab(en->tok), &en->model, e));
     TRY(chat_detect(en->file, en->tok, &en->info.chat, e));
-    return ops_open(opt->backend ? opt->backend : "auto", &opt->ops, &en->ops, e);
+    TRY(ops_open(opt->backend ? opt->backend : "auto", &opt->ops, &en->ops, e));
+    if (en->ops->dev->is_host)
+        return 0;
+    struct ops_options cpu = {.n_threads = opt->ops.n_threads, .isa = opt->ops.isa};
+    return ops_open("cpu", &cpu, &en->host, e);
 }
 
 static void engine_describe(struct engine *en)

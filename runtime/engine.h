@@ -14,6 +14,7 @@
 #include "chat.h"
 #include "grammar.h"
 #include "ops.h"
+#include "plan.h"
 #include "tokenizer.h"
 
 struct engine;
@@ -31,6 +32,13 @@ struct engine_options {
     bool no_prefix_cache;
     bool no_record;      /* run decode steps op by op also where the backend can record and replay them */
     bool profile;        /* measure the time of every op (engine_profile) */
+    /* Where weights lie when a device cannot hold all of them (plan.h); without a device not looked at. */
+    enum plan_mode placement;
+    bool cpu_layers_set;    /* cpu_layers is given; else the mode decides */
+    int cpu_layers;         /* layers whose feed-forward part the CPU computes */
+    uint64_t ram_bytes;     /* memory of the host that weights may take; 0 = what is available */
+    double link_limit;      /* bytes/s, 0 = none: emulates a slower link */
+    const struct plan_rates *rates; /* of the machine; NULL = measured when they are needed */
     void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */
     void *user;
 };
@@ -49,6 +57,7 @@ struct engine_info {
     int n_ctx, n_seq, batch_tokens, page_tokens, n_page;
     enum fmt kv_fmt;
     enum chat_kind chat;
+    const struct plan *plan; /* where everything lies */
 };
 const struct engine_info *engine_info(const struct engine *en); /* lives as long as en; constant but
                                                                    for model_sha256 */

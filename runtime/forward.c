@@ -67,13 +67,13 @@ struct forward {
 };
 
 /* Calls an op of a backend, timed until it is done when the profiler is on. */
-#define RUN_ON(f, on, op, ...)                                                                    \
+#define RUN_ON(f, be, op, ...)                                                                    \
     do {                                                                                          \
         struct op##_args run_args_ = {__VA_ARGS__};                                               \
         int64_t run_t0_ = (f)->prof.on ? clock_ns() : 0;                                          \
-        TRY((on)->op((on), NULL, &run_args_, e));                                                 \
+        TRY((be)->op((be), NULL, &run_args_, e));                                                 \
         if ((f)->prof.on) {                                                                       \
-            TRY((on)->dev->api->sync((on)->dev, NULL, e));                                        \
+            TRY((be)->dev->api->sync((be)->dev, NULL, e));                                        \
             (f)->prof.ns[OP_##op] += clock_ns() - run_t0_;                                        \
             (f)->prof.calls[OP_##op]++;                                                           \
         }                                                                                         \

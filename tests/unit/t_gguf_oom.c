@@ -59,9 +59,9 @@ static int bind_and_place(void *arg)
     struct weights w = {0};
     struct plan plan = {0};
     struct place *p = NULL;
-    uint64_t layer = 7;
-    struct plan_input in = {.n_layer = 1, .layer_bytes = &layer, .kv_bytes_per_token = 1, .n_ctx = 1,
-                            .n_seq = 1};
+    uint64_t bytes = 7;
+    struct plan_input in = {.n_layer = 1, .attn_bytes = &bytes, .ffn_bytes = &bytes,
+                            .kv_bytes_per_token = 1, .n_ctx = 1, .n_seq = 1};
     int rc = weights_bind(arg, slots, 2, 1, &w, &e);
     if (rc == 0)
         rc = plan_make(&in, &plan, &e);

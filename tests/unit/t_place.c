@@ -28,9 +28,9 @@ static int set_up(void **state)
 {
     struct gguf_make m;
     struct err e;
-    const uint64_t layer[2] = {204, 204};
-    struct plan_input in = {.n_layer = 2, .layer_bytes = layer, .kv_bytes_per_token = 1, .n_ctx = 1,
-                            .n_seq = 1, .weights_mapped = true};
+    const uint64_t attn[2] = {0}, ffn[2] = {204, 204};
+    struct plan_input in = {.n_layer = 2, .attn_bytes = attn, .ffn_bytes = ffn, .kv_bytes_per_token = 1,
+                            .n_ctx = 1, .n_seq = 1, .weights_mapped = true};
     (void)state;
     memset(&sc, 0, sizeof sc);
     test_mkdir(sc.dir);

@@ -3,13 +3,14 @@
 
 #include "test.h"
 
-static const uint64_t layers[3] = {100, 200, 300};
+static const uint64_t attn[3] = {40, 80, 120}, ffn[3] = {60, 120, 180};
 
 static struct plan_input sizes(void)
 {
-    return (struct plan_input){.n_layer = 3, .layer_bytes = layers, .shared_bytes = 1000,
-                               .kv_bytes_per_token = 10, .n_ctx = 50, .n_seq = 4,
-                               .workspace_bytes = 70, .weights_mapped = true};
+    return (struct plan_input){.n_layer = 3, .attn_bytes = attn, .ffn_bytes = ffn, .embed_bytes = 400,
+                               .output_bytes = 600, .kv_bytes_per_token = 10, .n_ctx = 50, .n_seq = 4,
+                               .workspace_bytes = 70, .weights_mapped = true, .n_resident_most = PLAN_ANY,
+                               .n_host = PLAN_ANY};
 }
 
 static void everything_lies_on_the_host(void **state)
@@ -20,14 +21,15 @@ static void everything_lies_on_the_host(void **state)
     struct plan_input in = sizes();
     ok(plan_make(&in, &p, &e));
     for (int i = 0; i < 3; i++)
-        assert_int_equal(p.attn[i], PLAN_HOST);
+        assert_true(p.attn[i] == PLAN_HOST && p.ffn[i] == PLAN_HOST);
+    assert_true(p.embed == PLAN_HOST && p.output == PLAN_HOST && plan_is_resident(&p));
     assert_int_equal(p.weight_bytes, 1600);
     assert_int_equal(p.kv_tokens, 200);
     assert_int_equal(p.kv_bytes, 2000);
     assert_int_equal(p.total_bytes, 2070); /* mapped weights are not memory of our own */
     assert_true(p.weights_mapped);
     plan_free(&p);
-    assert_null(p.layer);
+    assert_null(p.attn);
     in.weights_mapped = false;
     ok(plan_make(&in, &p, &e));
     assert_int_equal(p.total_bytes, 3670);
@@ -66,14 +68,15 @@ static void on_a_device_the_pool_takes_what_the_model_leaves(void **state)
     in.on_device = true;
     fails(plan_make(&in, &p, &e), ERR_BUG, "cannot be mapped");
     in.weights_mapped = false;
-    in.ram_bytes = 1600 + 70 + 1600; /* 2,000 wanted, 1,600 left, 1,500 of them for the pool */
+    in.vram_bytes = 1600 + 70 + 1600; /* 2,000 wanted, 1,600 left, 1,500 of them for the pool */
     ok(plan_make(&in, &p, &e));
     for (int i = 0; i < 3; i++)
-        assert_int_equal(p.attn[i], PLAN_VRAM);
+        assert_true(p.attn[i] == PLAN_VRAM && p.ffn[i] == PLAN_VRAM);
+    assert_true(p.embed == PLAN_VRAM && p.output == PLAN_VRAM && plan_is_resident(&p));
     assert_int_equal(p.kv_tokens, 150);
     assert_int_equal(p.total_bytes, 1600 + 70 + 1500);
     plan_free(&p);
-    in.ram_bytes = 1600 + 70 + 499; /* not one context */
+    in.vram_bytes = 1600 + 70 + 499; /* not one context */
     fails(plan_make(&in, &p, &e), ERR_USAGE, "available on the device; lower --ctx");
     assert_non_null(strstr(e.msg, "raise --vram"));
 }
@@ -111,7 +114,7 @@ static void overflowing_sizes_are_refused(void **state)
     fails(plan_make(&in, &p, &e), ERR_USAGE, "overflows");
     in = sizes(), in.workspace_bytes = UINT64_MAX;
     fails(plan_make(&in, &p, &e), ERR_USAGE, "overflows");
-    in = sizes(), in.shared_bytes = UINT64_MAX;
+    in = sizes(), in.embed_bytes = UINT64_MAX;
     fails(plan_make(&in, &p, &e), ERR_USAGE, "overflows");
     in = sizes(), in.n_seq = 0;
     fails(plan_make(&in, &p, &e), ERR_BUG, "0 sequences");
@@ -127,13 +130,13 @@ static void a_plan_reads_like_a_table(void **state)
     ok(plan_make(&in, &p, &e));
     plan_describe(&p, &s);
     assert_non_null(strstr(s.s, "read from the page cache"));
-    assert_non_null(strstr(s.s, "layers 0 to 2: host\n"));
+    assert_non_null(strstr(s.s, "attn: 3 host\n  ffn: 3 host\n"));
     assert_non_null(strstr(s.s, "200 tokens"));
     str_clear(&s);
-    p.attn[1] = PLAN_STREAM, p.layer[2] = PLAN_VRAM, p.weights_mapped = false;
+    p.attn[1] = PLAN_STREAM, p.attn[2] = PLAN_VRAM, p.weights_mapped = false;
     plan_describe(&p, &s);
     assert_non_null(strstr(s.s, "copied to memory"));
-    assert_non_null(strstr(s.s, "layers 1 to 1: streamed\n  layers 2 to 2: VRAM\n"));
+    assert_non_null(strstr(s.s, "attn: 1 VRAM, 1 streamed, 1 host\n"));
     str_free(&s);
     plan_free(&p);
 }

@@ -1,0 +1,298 @@
+/*
+ * A model on the CUDA kernels with its parts resident, streamed or on the CPU. Streamed weights give the very bits
+ * of resident ones, at every split and with every ring, however late the device works; parts on the CPU give the same
+ * bits at every run, near those of the device.
+ */
+#include <math.h>
+
+#include "cushim_test.h"
+#include "forward.h"
+#include "log.h"
+#include "mem.h"
+#include "source.h"
+#include "test.h"
+#include "tokenizer.h"
+
+enum { N_CTX = 64, PAGE = 16, PROMPT = 7, DECODE = 4, MAX_LAYERS = 8 };
+
+static struct scene { /* a model on a device, and a plan for the test to change */
+    struct gguf *g;
+    struct tokenizer *tok;
+    struct model m;
+    struct ops *gpu, *cpu;
+    struct plan plan;
+    enum plan_place place[2 * MAX_LAYERS];
+    uint64_t largest;
+    float *want; /* logits with everything resident */
+    size_t n_logits;
+} sc;
+
+/* ---- a few steps ---------------------------------------------------------------------------------- */
+
+struct run {
+    struct place *place;
+    struct kv *kv;
+    struct forward *fw;
+    struct kv_seq seq;
+};
+
+static int run_open(struct run *r, struct err *e)
+{
+    const struct hparams *hp = &sc.m.hp;
+    struct kv_config kc = {.fmt = FMT_F16, .page_tokens = PAGE, .n_page = N_CTX / PAGE,
+                           .n_layer = hp->n_layer, .n_kv_head = hp->n_kv_head, .head_dim = hp->head_dim};
+    struct forward_limits lim = {.max_rows = 16, .max_seqs = 2, .max_logit_rows = 4,
+                                 .max_pages = N_CTX / PAGE, .max_kv_len = N_CTX, .max_pairs = 4};
+    *r = (struct run){0};
+    TRY(place_run(&sc.plan, &sc.m.w, sc.gpu, 0, NULL, NULL, &r->place, e));
+    TRY(kv_open(&kc, sc.gpu, &r->kv, e));
+    TRY(forward_open(&sc.m, r->place, r->kv, sc.gpu, sc.cpu, &lim, &r->fw, e));
+    return kv_seq_init(r->kv, N_CTX, &r->seq, e);
+}
+
+static void run_close(struct run *r)
+{
+    if (r->seq.page)
+        kv_seq_free(r->kv, &r->seq);
+    forward_close(r->fw);
+    kv_close(r->kv);
+    place_free(r->place);
+}
+
+/* n tokens; their last one's logits to out, or none are asked for (NULL). */
+static int run_step(struct run *r, const int32_t *tok, int n, float *out, struct err *e)
+{
+    TRY(kv_seq_reserve(r->kv, &r->seq, n, e));
+    struct batch *b = forward_batch(r->fw);
+    for (int i = 0; i < n; i++) {
+        b->tok[i] = tok[i];
+        b->pos[i] = r->seq.len + i;
+        b->slot[i] = kv_slot(r->kv, &r->seq, b->pos[i]);
+    }
+    r->seq.len += n;
+    b->n_row = n;
+    b->n_seq = 1;
+    b->q_start[1] = n;
+    b->kv_len[0] = b->max_kv_len = r->seq.len;
+    for (int i = 0; i < r->seq.n_page; i++)
+        b->page[i] = r->seq.page[i];
+    b->n_logit = out != NULL;
+    b->logit_row[0] = n - 1;
+    TRY(forward_step(r->fw, e));
+    return out ? forward_logits(r->fw, 0, 1, out, e) : 0;
+}
+
+/* A prompt in two pieces, the first without logits, then greedy steps. out: (DECODE, n_vocab) */
+static int run_text(struct run *r, float *out, struct err *e)
+{
+    static const int32_t prompt[PROMPT] = {1, 17, 33, 5, 90, 64, 12};
+    int n_vocab = sc.m.hp.n_vocab;
+    TRY(run_step(r, prompt, 3, NULL, e));
+    TRY(run_step(r, prompt + 3, PROMPT - 3, out, e));
+    for (int i = 1; i < DECODE; i++) {
+        int32_t best = 0;
+        for (int32_t k = 1; k < n_vocab; k++)
+            if (out[k] > out[best])
+                best = k;
+        out += n_vocab;
+        TRY(run_step(r, &best, 1, out, e));
+    }
+    return 0;
+}
+
+static int run_plan(float *out, struct err *e)
+{
+    struct run r;
+    int rc = run_open(&r, e);
+    if (rc == 0)
+        rc = run_text(&r, out, e);
+    run_close(&r);
+    return rc;
+}
+
+/* ---- the scene ------------------------------------------------------------------------------------ */
+
+static void everything(enum plan_place where)
+{
+    int n = sc.m.hp.n_layer;
+    sc.plan = (struct plan){.n_layer = n, .embed = PLAN_VRAM, .output = where, .attn = sc.place,
+                            .ffn = sc.place + n, .ring_bytes = sc.largest, .keep_pinned = true,
+                            .weights_mapped = true};
+    for (int i = 0; i < 2 * n; i++)
+        sc.place[i] = where;
+}
+
+static void scene_open(const char *model)
+{
+    struct err e;
+    memset(&sc, 0, sizeof sc);
+    ok(source_open(model, &sc.g, &e));
+    ok(tokenizer_open(sc.g, &sc.tok, &e));
+    ok(model_init(sc.g, tokenizer_n_vocab(sc.tok), &sc.m, &e));
+    ok(ops_open("cudahost", NULL, &sc.gpu, &e));
+    ok(ops_open("cpu", &(struct ops_options){.n_threads = 2}, &sc.cpu, &e));
+    assert_true(sc.m.hp.n_layer <= MAX_LAYERS);
+    for (int p = 0; p < 3; p++)
+        for (int l = 0; l < sc.m.hp.n_layer; l++) {
+            static const enum plan_part part[] = {PART_ATTN, PART_FFN, PART_OUTPUT};
+            uint64_t n = weights_part_bytes(&sc.m.w, part[p], l) + 12 * 256; /* of each tensor's alignment */
+            sc.largest = n > sc.largest ? n : sc.largest;
+        }
+    sc.n_logits = (size_t)DECODE * (size_t)sc.m.hp.n_vocab;
+    sc.want = mem_zalloc(sc.n_logits, sizeof *sc.want);
+    everything(PLAN_VRAM);
+    ok(run_plan(sc.want, &e));
+}
+
+static void scene_close(void)
+{
+    mem_free(sc.want);
+    ops_close(sc.cpu);
+    ops_close(sc.gpu);
+    model_free(&sc.m);
+    tokenizer_close(sc.tok);
+    gguf_close(sc.g);
+    assert_string_equal(cushim_findings(), "");
+    assert_int_equal(cushim_live(NULL), 0);
+}
+
+static int small(void **state)
+{
+    (void)state;
+    scene_open(TEST_GOLDEN "/logits_llama_gqa.gguf");
+    return 0;
+}
+
+static int demo(void **state)
+{
+    (void)state;
+    scene_open("demo");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    cushim_lazy(0);
+    scene_close();
+    return 0;
+}
+
+static void same_bits(const char *what)
+{
+    struct err e;
+    float *got = mem_zalloc(sc.n_logits, sizeof *got);
+    ok(run_plan(got, &e));
+    if (memcmp(got, sc.want, sc.n_logits * sizeof *got) != 0)
+        fail_msg("%s: other logits than with resident weights", what);
+    mem_free(got);
+}
+
+/* Largest difference to the logits of resident weights, as a part of their spread. */
+static double distance(const float *got)
+{
+    double worst = 0, sum = 0;
+    for (size_t i = 0; i < sc.n_logits; i++) {
+        double d = fabs((double)got[i] - (double)sc.want[i]);
+        worst = d > worst || d != d ? d : worst;
+        sum += (double)sc.want[i] * (double)sc.want[i];
+    }
+    return worst / sqrt(sum / (double)sc.n_logits);
+}
+
+/* ---- tests ---------------------------------------------------------------------------------------- */
+
+static void streamed_is_resident_at_every_split(void **state)
+{
+    (void)state;
+    char what[64];
+    int n = sc.m.hp.n_layer;
+    for (int split = 0; split <= 2 * n + 1; split++) /* parts from here on are streamed */
+        for (int late = 0; late <= 1; late++) {
+            everything(PLAN_VRAM);
+            for (int i = split; i < 2 * n; i++)
+                *(i % 2 ? &sc.plan.ffn[i / 2] : &sc.plan.attn[i / 2]) = PLAN_STREAM;
+            sc.plan.output = split <= 2 * n ? PLAN_STREAM : PLAN_VRAM;
+            sc.plan.keep_pinned = split % 2;
+            cushim_lazy(late);
+            snprintf(what, sizeof what, "streamed from part %d on, %s", split, late ? "late" : "at once");
+            same_bits(what);
+        }
+}
+
+static void streamed_is_resident_with_every_ring(void **state)
+{
+    (void)state;
+    char what[64];
+    for (int parts = 1; parts <= 7; parts += 2)
+        for (int v = 0; v < 4; v++) {
+            everything(PLAN_STREAM);
+            sc.plan.ring_bytes = (uint64_t)parts * sc.largest - (parts > 1 ? 300 : 0);
+            sc.plan.keep_pinned = v % 2;
+            sc.plan.embed = v / 2 ? PLAN_HOST : PLAN_VRAM; /* a gathered row is the same row */
+            cushim_lazy(1);
+            snprintf(what, sizeof what, "a ring of %d parts, variant %d", parts, v);
+            same_bits(what);
+        }
+}
+
+static void parts_on_the_cpu_give_the_same_bits_near_the_device_s(void **state)
+{
+    (void)state;
+    struct err e;
+    float *first = mem_zalloc(sc.n_logits, sizeof *first), *got = mem_zalloc(sc.n_logits, sizeof *got);
+    int n = sc.m.hp.n_layer;
+    for (int from = 0; from < n; from++) {
+        for (int v = 0; v < 4; v++) {
+            everything(v % 2 ? PLAN_STREAM : PLAN_VRAM);
+            for (int l = from; l < n; l++)
+                sc.plan.ffn[l] = PLAN_HOST;
+            sc.plan.weights_mapped = v / 2;
+            cushim_lazy(v % 2);
+            ok(run_plan(v ? got : first, &e));
+            if (v && memcmp(first, got, sc.n_logits * sizeof *got) != 0)
+                fail_msg("layers from %d on the CPU, variant %d: other bits", from, v);
+        }
+        print_message("feed-forward of layers %d to %d on the CPU: logits within %.2g of their spread\n", from,
+                      n - 1, distance(first));
+        assert_true(distance(first) < 0.05);
+    }
+    mem_free(first);
+    mem_free(got);
+}
+
+static void what_is_placed_elsewhere_is_not_recorded(void **state)
+{
+    (void)state;
+    struct err e;
+    struct run r;
+    struct stage_stats st;
+    static const enum plan_place where[] = {PLAN_VRAM, PLAN_STREAM, PLAN_HOST};
+    for (int i = 0; i < 3; i++) {
+        everything(PLAN_VRAM);
+        sc.plan.ffn[0] = where[i];
+        ok(run_open(&r, &e));
+        assert_int_equal(place_recordable(r.place), where[i] == PLAN_VRAM);
+        assert_int_equal(place_has_host(r.place), where[i] == PLAN_HOST);
+        assert_int_equal(place_of(r.place, PART_FFN, 0), where[i]);
+        place_stats(r.place, &st);
+        assert_int_equal(st.ring_bytes != 0, where[i] == PLAN_STREAM);
+        run_close(&r);
+    }
+}
+
+#define T(f, model) cmocka_unit_test_setup_teardown(f, model, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(streamed_is_resident_at_every_split, small),
+        T(streamed_is_resident_with_every_ring, small),
+        T(streamed_is_resident_at_every_split, demo),
+        T(parts_on_the_cpu_give_the_same_bits_near_the_device_s, small),
+        T(parts_on_the_cpu_give_the_same_bits_near_the_device_s, demo),
+        T(what_is_placed_elsewhere_is_not_recorded, small),
+    };
+    log_set_level(LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
