@@ -42,7 +42,8 @@ static int run_open(struct run *r, struct err *e)
     struct kv_config kc = {.fmt = FMT_F16, .page_tokens = PAGE, .n_page = N_CTX / PAGE,
                            .n_layer = hp->n_layer, .n_kv_head = hp->n_kv_head, .head_dim = hp->head_dim};
     struct forward_limits lim = {.max_rows = 16, .max_seqs = 2, .max_logit_rows = 4,
-                                 .max_pages = N_CTX / PAGE, .max_kv_len = N_CTX, .max_pairs = 4};
+                                 .max_pages = N_CTX / PAGE, .max_kv_len = N_CTX, .max_pairs = 4,
+                                 .no_record = true}; /* recordings of sc.gpu would outlive the memory they use */
     *r = (struct run){0};
     TRY(place_run(&sc.plan, &sc.m.w, sc.gpu, 0, NULL, NULL, &r->place, e));
     TRY(kv_open(&kc, sc.gpu, &r->kv, e));
@@ -85,8 +86,10 @@ static int run_step(struct run *r, const int32_t *tok, int n, float *out, struct
 /* A prompt in two pieces, the first without logits, then greedy steps. out: (DECODE, n_vocab) */
 static int run_text(struct run *r, float *out, struct err *e)
 {
-    static const int32_t prompt[PROMPT] = {1, 17, 33, 5, 90, 64, 12};
+    int32_t prompt[PROMPT];
     int n_vocab = sc.m.hp.n_vocab;
+    for (int i = 0; i < PROMPT; i++)
+        prompt[i] = (1 + 16 * i) % n_vocab;
     TRY(run_step(r, prompt, 3, NULL, e));
     TRY(run_step(r, prompt + 3, PROMPT - 3, out, e));
     for (int i = 1; i < DECODE; i++) {
