@@ -11,10 +11,6 @@ static int check_lacking(const struct config *c, struct err *e)
              "speculative.draft_model is '%s', but this version cannot speculate; "
              "remove the key",
              c->speculative.draft_model);
-    if (c->placement.cpu_layers >= 0 || strcmp(c->placement.mode, "auto"))
-        FAIL(e, ERR_CONFIG,
-             "placement.mode or placement.cpu_layers is set, but this version places all layers in one "
-             "memory; remove the key");
     return 0;
 }
 

@@ -6,7 +6,8 @@
  *
  * A batch is rows (tokens) of several sequences, each sequence's rows together and in order. The rows
  * write their K and V into their slots and attend to all earlier positions of their sequence. Chosen
- * rows get logits. The workspace is measured once for the limits and is one allocation; a step allocates
+ * rows get logits. Steps that an ops has recorded use this object's memory: another one on the same ops needs
+ * no_record. The workspace is measured once for the limits and is one allocation; a step allocates
  * nothing.
  */
 #ifndef MAS_FORWARD_H

@@ -8,7 +8,8 @@
 #include "zio.h"
 
 enum { OPT_BACKEND = 0x1000, OPT_ISA, OPT_CTX, OPT_KV_TYPE, OPT_SEQUENCES, OPT_BATCH, OPT_PAGE,
-       OPT_KV_BYTES, OPT_NO_PREFIX, OPT_QUIET, OPT_DEVICE, OPT_VRAM, OPT_NO_RECORD };
+       OPT_KV_BYTES, OPT_NO_PREFIX, OPT_QUIET, OPT_DEVICE, OPT_VRAM, OPT_NO_RECORD, OPT_PLACEMENT,
+       OPT_CPU_LAYERS, OPT_RAM, OPT_LINK_LIMIT };
 
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
                 int *out)
@@ -44,6 +45,22 @@ error_t cli_bytes(struct argp_state *st, const char *name, const char *arg, uint
     return 0;
 }
 
+error_t cli_rate(struct argp_state *st, const char *name, const char *arg, double *out)
+{
+    char size[64];
+    uint64_t bytes;
+    int n = (int)strlen(arg) - 2;
+    if (n > 0 && n < (int)sizeof size && !strcmp(arg + n, "/s")) {
+        snprintf(size, sizeof size, "%.*s", n, arg);
+        if (str_to_bytes(size, &bytes) && bytes) {
+            *out = (double)bytes;
+            return 0;
+        }
+    }
+    argp_error(st, "bad %s '%s': must be a rate such as 25GB/s", name, arg);
+    return EINVAL;
+}
+
 static error_t parse_engine(int key, char *arg, struct argp_state *st)
 {
     struct cli_engine *ce = st->input;
@@ -64,6 +81,19 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
         return cli_int(st, "--device", arg, 0, 63, &o->ops.device);
     case OPT_VRAM:
         return cli_bytes(st, "--vram", arg, &o->ops.vram_bytes);
+    case OPT_PLACEMENT:
+        if (!plan_mode_from_name(arg, &o->placement)) {
+            argp_error(st, "bad --placement '%s': must be auto, latency or throughput", arg);
+            return EINVAL;
+        }
+        return 0;
+    case OPT_CPU_LAYERS:
+        o->cpu_layers_set = true;
+        return cli_int(st, "--cpu-layers", arg, 0, 1024, &o->cpu_layers);
+    case OPT_RAM:
+        return cli_bytes(st, "--ram", arg, &o->ram_bytes);
+    case OPT_LINK_LIMIT:
+        return cli_rate(st, "--link-limit", arg, &o->link_limit);
     case OPT_NO_RECORD:
         o->no_record = true;
         return 0;
@@ -103,6 +133,12 @@ static const struct argp_option engine_options[] = {
     {"threads", 't', "N", 0, "CPU threads, 0 = all cores (default)", 10},
     {"device", OPT_DEVICE, "N", 0, "number of the GPU, from 0", 10},
     {"vram", OPT_VRAM, "SIZE", 0, "most GPU memory to take, such as 22GiB", 10},
+    {"placement", OPT_PLACEMENT, "MODE", 0, "where a model lies that is larger than GPU memory: auto (default), "
+     "latency (weights first, the CPU computes layers), throughput (KV cache first, the rest streamed)", 10},
+    {"cpu-layers", OPT_CPU_LAYERS, "N", 0, "layers whose feed-forward part the CPU computes beside a GPU", 10},
+    {"ram", OPT_RAM, "SIZE", 0, "most main memory that weights may take beside a GPU", 10},
+    {"link-limit", OPT_LINK_LIMIT, "RATE", 0, "copy weights to the GPU no faster than this, such as 25GB/s: emulates "
+     "a slower machine", 10},
     {"no-graphs", OPT_NO_RECORD, 0, 0, "launch decode steps op by op, not as recorded CUDA graphs", 10},
     {"ctx", OPT_CTX, "N", 0, "longest prompt + reply in tokens", 10},
     {"kv-type", OPT_KV_TYPE, "TYPE", 0, "KV cache: f16 (default), q8_0, or f32 for comparisons with float32 programs", 10},
@@ -149,13 +185,27 @@ void cli_show_loading(uint64_t done, uint64_t total, void *user)
     fflush(stderr);
 }
 
+void cli_show_plan(const struct engine *en)
+{
+    const struct engine_info *in = engine_info(en);
+    struct str s = STR_INIT;
+    if (plan_is_resident(in->plan))
+        return;
+    plan_describe(in->plan, &s);
+    fprintf(stderr, "placement on %s:\n%s", in->device, s.s ? s.s : "");
+    str_free(&s);
+}
+
 int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e)
 {
     if (!ce->opt.model)
         FAIL(e, ERR_USAGE, "no model; give one with -m FILE, or -m demo for the built-in one");
     if (!ce->quiet && isatty(STDERR_FILENO))
         ce->opt.progress = cli_show_loading;
-    return engine_open(&ce->opt, out, e);
+    TRY(engine_open(&ce->opt, out, e));
+    if (!ce->quiet)
+        cli_show_plan(*out);
+    return 0;
 }
 
 struct waiter {

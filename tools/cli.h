@@ -26,10 +26,13 @@ error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_
 error_t cli_float(struct argp_state *st, const char *name, const char *arg, double lo, double hi,
                   float *out);
 error_t cli_bytes(struct argp_state *st, const char *name, const char *arg, uint64_t *out);
+error_t cli_rate(struct argp_state *st, const char *name, const char *arg, double *out); /* bytes/s */
 
 /* The text of -p TEXT or -f FILE ("-" = standard input), at most 64 MiB; exactly one must be given. */
 int cli_text(const char *text, const char *file, struct str *out, struct err *e);
 
+/* Where the weights lie, on standard error, when they do not all lie in one place. */
+void cli_show_plan(const struct engine *en);
 /* engine_options.progress: a line on stderr that is overwritten, and cleared at the end. */
 void cli_show_loading(uint64_t done, uint64_t total, void *user);
 

@@ -105,12 +105,21 @@ static int open_engine(const struct clinic_options *o, struct clinic *c, struct 
                                  .page_tokens = (int)k->kv.page_tokens,
                                  .kv_fmt = FMT_F16,
                                  .kv_bytes = k->kv.bytes,
-                                 .no_prefix_cache = !k->engine.prefix_cache};
+                                 .no_prefix_cache = !k->engine.prefix_cache,
+                                 .cpu_layers_set = k->placement.cpu_layers >= 0,
+                                 .cpu_layers = (int)k->placement.cpu_layers,
+                                 .ram_bytes = k->placement.ram,
+                                 .link_limit = (double)k->placement.link_limit};
+    if (!plan_mode_from_name(k->placement.mode, &opt.placement))
+        FAIL(e, ERR_CONFIG, "placement.mode '%s' is no mode", k->placement.mode);
     if (!fmt_from_name(k->kv.type, &opt.kv_fmt))
         FAIL(e, ERR_CONFIG, "kv.type '%s' is no number format", k->kv.type);
     if (!o->quiet && isatty(STDERR_FILENO))
         opt.progress = cli_show_loading;
-    return engine_open(&opt, &c->engine, e);
+    TRY(engine_open(&opt, &c->engine, e));
+    if (!o->quiet)
+        cli_show_plan(c->engine);
+    return 0;
 }
 
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
