@@ -7,7 +7,7 @@
 #include "log.h"
 #include "mem.h"
 
-enum { TRIES = 4, HOST_COLS = 4096, HOST_BATCH = 32, HOP_BYTES = 32 << 10 };
+enum { TRIES = 4, HOST_COLS = 4096, HOST_BATCH = 32, HOP_BYTES = 32 << 10, FEWEST = 64 << 10 };
 static const size_t copy_bytes = (size_t)64 << 20, host_bytes = (size_t)32 << 20;
 static const double step_s = 1e-4; /* sampling and scheduling between two steps */
 
@@ -61,13 +61,13 @@ static int probe_alloc(struct probe *p, struct err *e)
     const struct dev_api *api = dev->api;
     for (p->bytes = copy_bytes;; p->bytes /= 2) {
         int rc = api->alloc(dev, MEM_PINNED, p->bytes, &p->pinned, e);
-        if (rc == ERR_NOMEM && p->bytes / 2 < (1 << 20))
+        if (rc == ERR_NOMEM && p->bytes / 2 < FEWEST)
             rc = api->alloc(dev, MEM_HOST, p->bytes, &p->pinned, e);
         if (rc == 0)
             rc = api->alloc(dev, MEM_DEVICE, p->bytes, &p->from, e);
         if (rc == 0)
             rc = api->alloc(dev, MEM_DEVICE, p->bytes, &p->to, e);
-        if (rc != ERR_NOMEM || p->bytes / 2 < (1 << 20))
+        if (rc != ERR_NOMEM || p->bytes / 2 < FEWEST)
             return rc;
         api->free(dev, &p->to);
         api->free(dev, &p->from);

@@ -180,6 +180,83 @@ static void the_cpu_and_the_kernels_agree_on_greedy_text(void **state)
     engine_close(gpu);
 }
 
+/* A device that holds the cache and some of the weights; `vram` bytes of it may be used. */
+static struct engine_options too_small(uint64_t vram, enum plan_mode mode)
+{
+    static const struct plan_rates rates = {.vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12,
+                                            .hop_s = 1e-5, .step_s = 1e-4};
+    struct engine_options o = cudahost_options();
+    o.ops.vram_bytes = vram;
+    o.rates = &rates;
+    o.placement = mode;
+    return o;
+}
+
+/* Of the parts of the model: how many are in this place? */
+static int count_parts(const struct engine *en, enum plan_place place)
+{
+    const struct plan *p = engine_info(en)->plan;
+    int n = (p->embed == place) + (p->output == place);
+    for (int l = 0; l < p->n_layer; l++)
+        n += (p->attn[l] == place) + (p->ffn[l] == place);
+    return n;
+}
+
+/* From what all takes, less and less of the device may be used, until not even one context fits. */
+static void streamed_weights_give_what_resident_ones_give(void **state)
+{
+    (void)state;
+    char what[80];
+    struct engine_options o = cudahost_options();
+    o.n_seq = 3;
+    struct engine *en = open_engine(&o);
+    uint64_t all = engine_info(en)->plan->total_bytes, step = engine_info(en)->plan->vram_weight_bytes / 8;
+    assert_true(plan_is_resident(engine_info(en)->plan));
+    engine_close(en);
+    struct jobs *want = run_alone(&o);
+    int plans = 0, most = 0;
+    for (uint64_t vram = all + step;; vram -= step) {
+        struct engine_options few = too_small(vram, PLAN_THROUGHPUT);
+        struct err e;
+        few.n_seq = 3;
+        if (engine_open(&few, &en, &e) < 0) {
+            assert_int_equal(e.code, ERR_USAGE);
+            break;
+        }
+        int streamed = count_parts(en, PLAN_STREAM);
+        engine_close(en);
+        cushim_lazy(++plans % 2);
+        most = streamed > most ? streamed : most;
+        snprintf(what, sizeof what, "%d parts streamed in %llu bytes", streamed, (unsigned long long)vram);
+        compare(want, &few, what);
+    }
+    cushim_lazy(0);
+    print_message("%d budgets, up to %d parts streamed\n", plans, most);
+    assert_true(plans >= 4 && most >= 3);
+    jobs_free(want);
+}
+
+/* Same bits at every run, whatever the batch; near those of the kernels. */
+static void layers_on_the_cpu_give_the_same_at_every_run(void **state)
+{
+    (void)state;
+    struct engine_options o = cudahost_options();
+    o.cpu_layers_set = true;
+    o.cpu_layers = 1;
+    o.placement = PLAN_LATENCY;
+    struct engine_options few = too_small((uint64_t)1 << 30, PLAN_LATENCY);
+    o.rates = few.rates;
+    struct engine *en = open_engine(&o);
+    assert_true(count_parts(en, PLAN_HOST) >= 1 && engine_info(en)->plan->host_bytes > 0);
+    engine_close(en);
+    struct jobs *want = run_alone(&o);
+    compare(want, &o, "all together");
+    o.ops.n_threads = 1;
+    o.batch_tokens = 24;
+    compare(want, &o, "one thread, chunks of 24 tokens");
+    jobs_free(want);
+}
+
 static void a_model_that_does_not_fit_names_the_knobs(void **state)
 {
     (void)state;
@@ -201,6 +278,8 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_cache_or_recording),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
         cmocka_unit_test(results_hold_with_k_quants),
+        cmocka_unit_test(streamed_weights_give_what_resident_ones_give),
+        cmocka_unit_test(layers_on_the_cpu_give_the_same_at_every_run),
         cmocka_unit_test(sequences_that_push_each_other_out_get_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
