@@ -3,6 +3,7 @@
  * behind; a request ends with the error, and the engine refuses what follows with the same error.
  */
 #include "cushim_test.h"
+#include "log.h"
 #include "reply.h"
 #include "serve.h"
 #include "test.h"
@@ -16,6 +17,20 @@ static struct engine_options small(void)
     o.backend = "cudahost";
     o.n_seq = 2;
     o.n_ctx = 64;
+    return o;
+}
+
+/* The same on a device too small for the model: weights are streamed, an FFN is computed by the CPU, and a failed
+ * allocation may be answered by a smaller plan. */
+static struct engine_options streamed(void)
+{
+    static const struct plan_rates rates = {.vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12,
+                                            .hop_s = 1e-5, .step_s = 1e-4};
+    struct engine_options o = small();
+    o.rates = &rates;
+    o.placement = PLAN_THROUGHPUT;
+    o.cpu_layers_set = true;
+    o.cpu_layers = 1;
     return o;
 }
 
@@ -49,9 +64,8 @@ static int serve(struct engine *en, struct err *e)
 }
 
 /* The n-th call of opening, serving and closing fails. False when there were fewer calls. */
-static bool open_serve_close(long n, bool once)
+static bool open_serve_close(struct engine_options o, long n, bool once)
 {
-    struct engine_options o = small();
     struct engine *en = NULL;
     struct err e = {0};
     cushim_fail_at(n, once);
@@ -81,11 +95,11 @@ static bool open_serve_close(long n, bool once)
     return reached;
 }
 
-static void every_failure_is_clean(bool once)
+static void every_failure_is_clean(struct engine_options o, bool once)
 {
     long n = 1;
     swallowed = 0;
-    while (open_serve_close(n, once))
+    while (open_serve_close(o, n, once))
         n += once ? 1 : 3; /* what comes after the first failure is mostly giving back: every third will do */
     print_message("of %ld calls each failed, %s; %ld of them did not matter\n", n - 1,
                   once ? "one at a time" : "or every third, with all after it", swallowed);
@@ -95,13 +109,48 @@ static void every_failure_is_clean(bool once)
 static void a_call_that_fails_once(void **state)
 {
     (void)state;
-    every_failure_is_clean(true);
+    every_failure_is_clean(small(), true);
 }
 
 static void calls_that_fail_from_then_on(void **state)
 {
     (void)state;
-    every_failure_is_clean(false);
+    every_failure_is_clean(small(), false);
+}
+
+/* Makes the device just so small that the plan has everything: parts resident, streamed, and on the host. */
+static void fill_the_device(void)
+{
+    struct engine_options o = streamed();
+    uint64_t bytes = (uint64_t)1 << 30, resident = 1, stream = 0, host = 0;
+    while (!stream) {
+        struct engine *en = NULL;
+        struct err e;
+        cushim_memory((size_t)bytes);
+        ok(engine_open(&o, &en, &e));
+        const struct plan *p = engine_info(en)->plan;
+        resident = p->vram_weight_bytes, stream = p->stream_bytes, host = p->host_bytes;
+        bytes = (bytes < p->total_bytes ? bytes : p->total_bytes + p->total_bytes / 100) - (8 << 10);
+        engine_close(en);
+    }
+    print_message("%llu KiB of weights resident, %llu streamed, %llu on the host\n",
+                  (unsigned long long)resident >> 10, (unsigned long long)stream >> 10,
+                  (unsigned long long)host >> 10);
+    assert_true(resident && host);
+}
+
+static void a_call_that_fails_once_while_streaming(void **state)
+{
+    (void)state;
+    fill_the_device();
+    every_failure_is_clean(streamed(), true);
+}
+
+static void calls_that_fail_from_then_on_while_streaming(void **state)
+{
+    (void)state;
+    fill_the_device();
+    every_failure_is_clean(streamed(), false);
 }
 
 int main(void)
@@ -109,6 +158,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_that_fails_once),
         cmocka_unit_test(calls_that_fail_from_then_on),
+        cmocka_unit_test(a_call_that_fails_once_while_streaming),
+        cmocka_unit_test(calls_that_fail_from_then_on_while_streaming),
     };
+    log_set_level(LOG_ERROR); /* smaller plans say so */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
