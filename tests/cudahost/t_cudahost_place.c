@@ -4,6 +4,9 @@
  * bits at every run, near those of the device.
  */
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "cushim_test.h"
 #include "forward.h"
@@ -264,6 +267,38 @@ static void parts_on_the_cpu_give_the_same_bits_near_the_device_s(void **state)
     mem_free(got);
 }
 
+/* Streamed weights are read with pread in every step: a file that is cut meanwhile is a message. */
+static void a_file_cut_while_it_is_streamed_is_a_message(void **state)
+{
+    (void)state;
+    char dir[256], path[300];
+    const int32_t tok[2] = {1, 2};
+    struct err e;
+    struct run r;
+    size_t n;
+    scene_close();
+    char *bytes = test_read(TEST_GOLDEN "/logits_llama_gqa.gguf", &n);
+    test_mkdir(dir);
+    snprintf(path, sizeof path, "%s/m.gguf", dir);
+    FILE *f = fopen(path, "wb");
+    assert_true(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+    free(bytes);
+    scene_open(path);
+    everything(PLAN_STREAM);
+    sc.plan.keep_pinned = false;
+    sc.plan.weights_mapped = false;
+    ok(run_open(&r, &e));
+    ok(run_step(&r, tok, 2, NULL, &e));
+    assert_int_equal(truncate(path, 4096), 0);
+    int rc = 0;
+    for (int i = 0; i < 8 && rc == 0; i++) /* what lies in the rings already is used up first */
+        rc = run_step(&r, tok, 1, NULL, &e);
+    assert_int_equal(rc, ERR_IO);
+    assert_non_null(strstr(e.msg, path));
+    run_close(&r);
+    test_rmdir(dir);
+}
+
 static void what_is_placed_elsewhere_is_not_recorded(void **state)
 {
     (void)state;
@@ -294,6 +329,7 @@ int main(void)
         T(streamed_is_resident_at_every_split, demo),
         T(parts_on_the_cpu_give_the_same_bits_near_the_device_s, small),
         T(parts_on_the_cpu_give_the_same_bits_near_the_device_s, demo),
+        T(a_file_cut_while_it_is_streamed_is_a_message, small),
         T(what_is_placed_elsewhere_is_not_recorded, small),
     };
     log_set_level(LOG_ERROR);
