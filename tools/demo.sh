@@ -15,11 +15,10 @@ out=runs/demo-$(date +%Y%m%d-%H%M%S)
 questions=configs/demo/questions.jsonl
 
 say
-say "The model inside the program is a toy: 4 million parameters, trained on an invented world of 88 conditions"
+say "The model inside the program is a toy: 5 million parameters, trained on an invented world of 88 conditions"
 say "(configs/demo/README.md). It answers questions of that world, and those below are from its test split."
 say "Anything else, real examination questions included, runs through just the same, but the answers mean"
-say "nothing. It chooses letters well and writes poor reports, which shows below. Research software, not for"
-say "clinical care."
+say "nothing. Research software, not for clinical care."
 say
 say "== one case through the panel: planner, specialists side by side, aggregator"
 show "$mas" run -c demo \

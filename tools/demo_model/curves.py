@@ -78,7 +78,7 @@ def draw(rows):
             letters.line([(s, 100 * v) for s, v in series(rows, f"{role}.letter")], colour[role])
         if series(rows, f"{role}.reply"):
             replies.line(series(rows, f"{role}.reply"), colour[role])
-    key = legend(LEFT + 16, TOP + 14, [(r, colour[r]) for r in scored])
+    key = legend(LEFT + 16, HEIGHT - BOTTOM - 96, [(r, colour[r]) for r in scored])
     key += legend(WIDTH + LEFT + 16, HEIGHT - BOTTOM - 96, [(r, colour[r]) for r in ROLES if series(rows, f"{r}.reply")])
     style = (
         "text{font-family:sans-serif;fill:#222}.title{font-size:15px;font-weight:bold}.tick{font-size:12px}"
