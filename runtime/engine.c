@@ -309,7 +309,12 @@ static void engine_say_plan(const struct engine *en)
 {
     struct str s = STR_INIT;
     plan_describe(&en->plan, &s);
-    log_info("placement on %s:\n%s", en->ops->dev->name, s.s ? s.s : "");
+    for (char *line = s.s, *next; line && *line; line = next) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = 0;
+        log_info("%s: %s", en->ops->dev->name, line);
+    }
     str_free(&s);
 }
 

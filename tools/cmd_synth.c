@@ -35,10 +35,11 @@ struct synth_shape {
     int64_t n_layer, n_embd, n_ff, n_head, n_kv_head, n_ctx;
 };
 
-static const struct synth_shape shapes[] = {
-    {"llama3-8b", 32, 4096, 14336, 32, 8, 8192},
-    {"llama3-70b", 80, 8192, 28672, 64, 8, 8192},
-    {"tiny", 2, 256, 512, 4, 2, 8192},
+static const struct synth_shape shapes[] = { /* those with an output matrix of their own */
+#define X(name, layers, embd, ff, head, kv, ctx, vocab, tied)                                                          \
+    {(tied) ? "" : (name), layers, embd, ff, head, kv, ctx},
+#include "shapes.def"
+#undef X
 };
 
 struct synth {
@@ -77,7 +78,7 @@ static const struct argp_option options[] = {
 static error_t parse_shape(struct synth *s, const char *arg, struct argp_state *state)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        if (!strcmp(shapes[i].name, arg)) {
+        if (*arg && !strcmp(shapes[i].name, arg)) {
             s->shape = shapes[i];
             s->has_shape = true;
             return 0;

@@ -1,6 +1,8 @@
 /* The placement function: sizes in, a plan or the knob to turn out. */
 #include "plan.h"
 
+#include <math.h>
+
 #include "test.h"
 
 static const uint64_t attn[3] = {40, 80, 120}, ffn[3] = {60, 120, 180};
@@ -120,6 +122,120 @@ static void overflowing_sizes_are_refused(void **state)
     fails(plan_make(&in, &p, &e), ERR_BUG, "0 sequences");
 }
 
+/* ---- a model larger than the device: Llama-3-70B Q4_K_M on 24 GB ---------------------------------- */
+
+enum { L70 = 80 };
+static uint64_t attn70[L70], ffn70[L70];
+
+static struct plan_input large(uint64_t vram, int n_seq, enum plan_mode mode)
+{
+    for (int l = 0; l < L70; l++) {
+        attn70[l] = 98000000;
+        ffn70[l] = 415000000;
+    }
+    return (struct plan_input){.n_layer = L70, .attn_bytes = attn70, .ffn_bytes = ffn70, .embed_bytes = 590000000,
+                               .output_bytes = 860000000, .kv_bytes_per_token = 174080, .n_ctx = 900,
+                               .n_seq = n_seq, .workspace_bytes = 300000000, .on_device = true,
+                               .vram_bytes = vram, .ram_bytes = (uint64_t)64 << 30, .mode = mode,
+                               .n_resident_most = PLAN_ANY, .n_host = PLAN_ANY, .kv_len = 900,
+                               .row_bytes = 32768, .ops_per_byte = 3.3,
+                               .rates = {.vram = 1008e9, .link = 25e9, .host = 55e9, .dram = 65e9,
+                                         .device_ops = 3.3e14, .host_ops = 1e12, .hop_s = 3e-5, .step_s = 1e-3}};
+}
+
+/* No part is lost, nothing exceeds its budget, the cache holds what was promised. */
+static void check_sound(const struct plan_input *in, const struct plan *p)
+{
+    uint64_t sum = p->vram_weight_bytes + p->stream_bytes + p->host_bytes, largest = 0;
+    assert_int_equal(sum, p->weight_bytes);
+    assert_true(p->total_bytes <= in->vram_bytes);
+    assert_int_equal(p->total_bytes, p->vram_weight_bytes + p->ring_bytes + p->kv_bytes + p->workspace_bytes);
+    assert_true(p->kv_tokens >= in->n_ctx);
+    for (int l = 0; l < p->n_layer; l++) {
+        assert_true(p->attn[l] != PLAN_HOST);
+        if (p->ffn[l] == PLAN_STREAM && ffn70[l] > largest)
+            largest = ffn70[l];
+    }
+    assert_true(p->ring_bytes >= largest && (p->stream_bytes == 0) == (p->ring_bytes == 0));
+    assert_true(p->pinned_bytes + p->host_bytes <= in->ram_bytes);
+}
+
+static void a_larger_card_is_never_slower(void **state)
+{
+    (void)state;
+    struct err e;
+    struct plan p;
+    for (int mode = 0; mode < PLAN_MODE_COUNT; mode++)
+        for (int n = 1; n <= 64; n *= 8) {
+            double last = 1e9;
+            for (uint64_t gib = 6; gib <= 48; gib += 3) {
+                struct plan_input in = large(gib << 30, n, (enum plan_mode)mode);
+                ok(plan_make(&in, &p, &e));
+                check_sound(&in, &p);
+                double s = mode == PLAN_LATENCY ? p.one.step_s : p.all.step_s / p.n_seq;
+                if (s > last * 1.02) /* rings of whole parts, places of whole parts */
+                    fail_msg("%s, %d sequences: %.4f s a token with %d GiB, %.4f with 3 less", plan_mode_name((enum plan_mode)mode), n, s,
+                             (int)gib, last);
+                last = s;
+                plan_free(&p);
+            }
+        }
+}
+
+static void the_plan_of_a_70b_is_what_physics_says(void **state)
+{
+    (void)state;
+    struct err e;
+    struct plan p;
+    struct plan_input in = large((uint64_t)24 << 30, 143, PLAN_AUTO);
+    ok(plan_make(&in, &p, &e)); /* at least 143 x 25e9 / 42.5e9 tokens/s: all for the price of one pass */
+    assert_true(p.mode == PLAN_THROUGHPUT && p.n_seq == 143);
+    assert_true(fabs(p.all.step_s / ((double)p.stream_bytes / 25e9) - 1) < 0.03);
+    assert_true(p.n_seq / p.all.step_s > 84);
+    assert_true(p.all.link_s > 0.97 * p.all.step_s);
+    plan_free(&p);
+    in = large((uint64_t)24 << 30, 1, PLAN_AUTO);
+    ok(plan_make(&in, &p, &e)); /* CPU and link share 65 GB/s */
+    assert_true(p.mode == PLAN_LATENCY && p.host_bytes > in.embed_bytes && p.stream_bytes > 0);
+    double moved = (double)(p.host_bytes - in.embed_bytes + p.stream_bytes);
+    assert_true(p.one.step_s >= moved / 65e9 && p.one.step_s < 1.1 * moved / 65e9);
+    plan_free(&p);
+    in.n_host = 0;
+    ok(plan_make(&in, &p, &e));
+    double rest = (double)p.stream_bytes;
+    assert_true(fabs(p.one.step_s / (rest / 25e9) - 1) < 0.05);
+    plan_free(&p);
+    in.n_host = 60, in.mode = PLAN_LATENCY;
+    ok(plan_make(&in, &p, &e));
+    assert_int_equal(p.host_bytes, 60 * ffn70[0] + in.embed_bytes);
+    plan_free(&p);
+    in = large((uint64_t)24 << 30, 1, PLAN_THROUGHPUT);
+    in.ram_bytes = (uint64_t)8 << 30; /* less than what is streamed */
+    ok(plan_make(&in, &p, &e));
+    assert_true(!p.keep_pinned && p.pinned_bytes == (uint64_t)1 << 30);
+    plan_free(&p);
+}
+
+static void less_may_be_resident_than_fits(void **state)
+{
+    (void)state;
+    struct err e;
+    struct plan p;
+    for (int most = 0; most <= 2 * L70 + 2; most += 18) {
+        struct plan_input in = large((uint64_t)80 << 30, 4, PLAN_AUTO);
+        in.n_resident_most = most;
+        ok(plan_make(&in, &p, &e));
+        check_sound(&in, &p);
+        assert_true(p.n_resident <= most);
+        plan_free(&p);
+    }
+    struct plan_input in = large((uint64_t)1 << 30, 1, PLAN_AUTO);
+    fails(plan_make(&in, &p, &e), ERR_USAGE, "needs at least");
+    in = large((uint64_t)24 << 30, 1, PLAN_AUTO);
+    in.n_host = L70 + 1;
+    fails(plan_make(&in, &p, &e), ERR_USAGE, "lower --cpu-layers");
+}
+
 static void a_plan_reads_like_a_table(void **state)
 {
     (void)state;
@@ -149,6 +265,9 @@ int main(void)
         cmocka_unit_test(on_a_device_the_pool_takes_what_the_model_leaves),
         cmocka_unit_test(what_does_not_fit_names_need_limit_and_knob),
         cmocka_unit_test(overflowing_sizes_are_refused),
+        cmocka_unit_test(a_larger_card_is_never_slower),
+        cmocka_unit_test(the_plan_of_a_70b_is_what_physics_says),
+        cmocka_unit_test(less_may_be_resident_than_fits),
         cmocka_unit_test(a_plan_reads_like_a_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# mas fit: the 70B on a 24 GB card comes out as the closed forms say, in text and JSON; what cannot be is a message.
+set -u
+: "${MAS:?path of the program}"
+fail() { echo "fit: $*" && exit 1; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+
+# value KEY PART: a number of the JSON object, of the part named if one is
+value() { sed -E "s/.*\"$2\": \{[^}]*\"$1\": ([-0-9.e+]*).*/\1/" "$dir/json"; }
+near() { awk -v a="$1" -v b="$2" -v p="$3" 'BEGIN { d = a / b - 1; exit !(d < p && d > -p) }' || fail "$4: $1, not $2"; }
+
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 143 --json >"$dir/json" || fail "exit $?"
+grep -q '"predicted": true, "weight_bytes": 425' "$dir/json" || fail "the 70B is not 42.5 GB"
+# 143 sequences share a pass over the streamed weights: 143 x 25 GB/s / 42.5 GB = 84 tokens a second
+near "$(value tokens_per_second_batch throughput)" 84 0.05 "143 sequences"
+near "$(value hours_medqa_panel throughput)" 10.9 0.05 "hours"
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 1 --json >"$dir/json" || fail "exit $?"
+# 19.5 GB are left over: CPU and link together at 65 GB/s
+near "$(value tokens_per_second_1 latency)" 3.3 0.05 "one sequence"
+# nothing but the link: 19.5 GB at 25 GB/s
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 1 --cpu-layers 0 --json >"$dir/json" || fail "exit $?"
+near "$(value tokens_per_second_1 latency)" 1.27 0.05 "one sequence over the link"
+# all resident: 4.9 GB at 1,008 GB/s
+"$MAS" fit --shape llama3-8b --gpu rtx4090 --sequences 1 --ctx 16 --json >"$dir/json" || fail "exit $?"
+near "$(value tokens_per_second_1 throughput)" 195 0.1 "8B"
+
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --ram 64GiB >"$dir/text" || fail "exit $?"
+for text in "latency" "throughput  <-- best for a batch" "VRAM \[W" "what would help most" "a link twice as fast" \
+    "All figures are predictions"; do
+    grep -q "$text" "$dir/text" || fail "no '$text'"
+done
+awk 'length > 110 { exit 1 }' "$dir/text" || fail "a line is too wide"
+"$MAS" fit -m demo --gpu rtx3060 | grep -q "6 layers, 0.00 billion" || fail "a model file"
+
+# refused CODE TEXT ARGS..
+refused() {
+    local code=$1 text=$2
+    shift 2
+    "$MAS" fit "$@" >"$dir/out" 2>&1
+    [ $? -eq "$code" ] || fail "mas fit $*: wrong exit code"
+    grep -q -- "$text" "$dir/out" || fail "mas fit $*: no '$text' in $(cat "$dir/out")"
+}
+refused 64 "known: rtx3060, rtx3090" --gpu list
+refused 64 "give the model with -m" --gpu rtx4090
+refused 64 "known: llama3-8b" --shape gpt --gpu rtx4090
+refused 64 "needs at least" --shape llama3-70b --gpu rtx4090 --vram 1GiB
+refused 64 "must be a rate" --shape llama3-70b --gpu rtx4090 --link 25
+refused 64 "the model has 80" --shape llama3-70b --gpu rtx4090 --cpu-layers 81
+exit 0
