@@ -89,7 +89,7 @@ static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
 {
     (void)state;
     struct engine_options o = cudahost_options();
-    o.model = "demo";
+    o.model = TEST_SOURCE "/configs/demo/toy_mini.gguf";
     o.kv_fmt = FMT_Q8_0;
     struct jobs *want = run_alone(&o);
     o.page_tokens = 128;
