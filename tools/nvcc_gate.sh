@@ -4,18 +4,20 @@
 # instructions it must and must not have), and stands in it. 77 when there is no nvcc.
 #   usage: tools/nvcc_gate.sh [--table | FILE.cu..]
 #     --table   instead of only checking, writes the figures into the table of kernels/README.md
-#   environment: NVCC, MAS_CUDA_ARCHS (default "80 86 89 90")
+#   environment: NVCC, MAS_CUDA_ARCHS (default "80 86 89 90", and 120 where the toolkit has it)
 set -euo pipefail
 export LC_ALL=C
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 budget=$root/kernels/cuda/gate.tsv
 nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
-read -ra archs <<<"${MAS_CUDA_ARCHS:-80 86 89 90}"
 if ! [ -x "$nvcc" ]; then
     echo "skipped: no nvcc"
     exit 77
 fi
+default="80 86 89 90"
+"$nvcc" --list-gpu-arch | grep -qx compute_120 && default+=" 120"
+read -ra archs <<<"${MAS_CUDA_ARCHS:-$default}"
 ptxas=$(dirname "$(readlink -f "$nvcc")")/ptxas
 table=no
 if [ "${1:-}" = --table ]; then
