@@ -26,6 +26,7 @@ static const struct attn_shape {
     {FMT_F16, 16, 8, 1, 128, {1, 1, 1, 1}, {127, 128, 129, 257}, false},
     {FMT_Q8_0, 16, 4, 1, 64, {1, 0, 3, 0}, {256, 16, 386, 5}, false}, /* sequences without rows */
     {FMT_F16, 16, 3, 1, 5, {2, 1}, {17, 48}, false}, /* rows of 10 bytes; ends with half a tile */
+    {FMT_F16, 16, 2, 1, 20, {2, 1}, {33, 17}, false}, /* rows of 40 bytes */
     {FMT_F32, 16, 2, 2, 512, {2}, {33}, false},      /* the longest heads */
     {FMT_Q8_0, 32, 2, 1, 512, {1}, {140}, false},
     {FMT_F16, 64, 32, 8, 128, {1}, {8192}, true},

@@ -11,6 +11,7 @@ static const struct {
 } copy_table[] = {
     {FMT_F16, 0, 16, 1, 8, false},    {FMT_F16, 5, 16, 3, 8, false},
     {FMT_Q8_0, 32, 32, 2, 64, false}, {FMT_F32, 1, 256, 2, 5, false},
+    {FMT_Q8_0, 3, 32, 2, 32, false}, /* 102 bytes a head */
     {FMT_F16, 64, 64, 8, 128, true},
 };
 

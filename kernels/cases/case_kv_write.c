@@ -8,12 +8,22 @@ static const struct kv_shape {
     enum fmt fmt;
     int n_row, page_tokens, n_kv_head, head_dim;
     bool bench;
+    float std; /* of k */
 } kv_shapes[] = {
-    {FMT_F16, 1, 16, 1, 8, false},     {FMT_F16, 19, 32, 2, 40, false},
-    {FMT_F32, 5, 16, 1, 64, false},    {FMT_BF16, 5, 64, 3, 64, false},
-    {FMT_Q8_0, 33, 16, 2, 64, false},  {FMT_Q8_0, 3, 32, 8, 128, false},
-    {FMT_Q4_0, 4, 32, 1, 128, false},  {FMT_F16, 448, 64, 8, 128, true},
-    {FMT_Q8_0, 448, 64, 8, 128, true},
+    {FMT_F16, 1, 16, 1, 8, false, 2},
+    {FMT_F16, 19, 32, 2, 40, false, 2},
+    {FMT_F16, 3, 16, 2, 5, false, 2},
+    {FMT_F16, 4, 16, 1, 40, false, 1e6f}, /* beyond what a half holds */
+    {FMT_F32, 5, 16, 1, 64, false, 2},
+    {FMT_F32, 3, 16, 1, 7, false, 2},
+    {FMT_BF16, 5, 64, 3, 64, false, 2},
+    {FMT_Q8_0, 1, 16, 1, 32, false, 2}, /* one block */
+    {FMT_Q8_0, 33, 16, 2, 64, false, 2},
+    {FMT_Q8_0, 3, 32, 8, 128, false, 2},
+    {FMT_Q4_0, 4, 32, 1, 128, false, 2},
+    {FMT_Q4_0, 96, 32, 4, 64, false, 2}, /* enough blocks for a search to differ in its last step */
+    {FMT_F16, 448, 64, 8, 128, true, 2},
+    {FMT_Q8_0, 448, 64, 8, 128, true, 2},
 };
 
 static int kv_write_run(const struct op_case *c, void *const *dev, struct ops *ops,
@@ -39,7 +49,7 @@ static int kv_write_make(int i, struct op_case *c, struct err *e)
     c->bench = s->bench;
     snprintf(c->name, sizeof c->name, "%s %d rows %d heads of %d page %d", fmt_info(s->fmt)->name,
              s->n_row, s->n_kv_head, s->head_dim, s->page_tokens);
-    case_floats(c, "k", CASE_IN, s->n_row * row, 8, 2);
+    case_floats(c, "k", CASE_IN, s->n_row * row, 8, s->std);
     case_floats(c, "v", CASE_IN, s->n_row * row, 9, 0.1f);
     int32_t *slot = case_buf(c, "slot", CASE_IN, CASE_I32, (size_t)s->n_row, sizeof *slot);
     /* what lies in the other slots must stay: both are given and compared as bytes */

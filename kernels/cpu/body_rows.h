@@ -17,13 +17,15 @@ static void kernel_swiglu(const float *gate, const float *up, float *y, int64_t 
     v16_store_n(y + i, v16_mul(v16_silu(g), u), n - i);
 }
 
+/* The bits of fmt_f16_encode: magnitudes beyond what a half holds are clamped. */
 static void kernel_f16(const float *x, uint16_t *y, int64_t n)
 {
+    const struct v16 hi = v16_set1(FMT_F16_MAX), lo = v16_set1(-FMT_F16_MAX);
     int64_t i = 0;
-    for (; i + V16 <= n; i += V16)
-        v16_store_f16(y + i, v16_load(x + i));
+    for (; i + V16 <= n; i += V16) /* in this order a NaN stays */
+        v16_store_f16(y + i, v16_max(lo, v16_min(hi, v16_load(x + i))));
     for (; i < n; i++)
-        y[i] = f32_to_f16(x[i]);
+        y[i] = f32_to_f16(x[i] > FMT_F16_MAX ? FMT_F16_MAX : x[i] < -FMT_F16_MAX ? -FMT_F16_MAX : x[i]);
 }
 
 /* The squares are added in f32 lane by lane over 1024 elements, the parts in double. */

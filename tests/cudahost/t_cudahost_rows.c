@@ -284,12 +284,31 @@ static void sampling_a_row_is_the_same_alone_and_in_a_batch(void **state)
     }
 }
 
+/* Kernels read the cache 16 bytes at a time. */
+static void a_cache_that_is_not_aligned_is_refused(void **state)
+{
+    struct err e;
+    (void)state;
+    struct buf k = device_bytes(4096, NULL), v = device_bytes(4096, NULL);
+    for (int which = 0; which < 2; which++) {
+        struct kv_view kv = {.fmt = FMT_F16, .k = k.ptr, .v = v.ptr, .n_page = 2, .page_tokens = 16,
+                             .n_kv_head = 1, .head_dim = 16};
+        void **one = which ? &kv.v : &kv.k;
+        *one = (unsigned char *)*one + 8;
+        struct kv_copy_args a = {.kv = &kv, .src = 0, .dst = 1, .n_token = 3};
+        fails(ops->kv_copy(ops, NULL, &a, &e), ERR_BUG, "must be multiples of 16");
+    }
+    api->free(dev, &k);
+    api->free(dev, &v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_attention_row_does_not_see_pages_chunks_neighbours_or_the_kernel),
         cmocka_unit_test(an_attention_row_is_not_touched_by_infinities_behind_it),
         cmocka_unit_test(sampling_a_row_is_the_same_alone_and_in_a_batch),
+        cmocka_unit_test(a_cache_that_is_not_aligned_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
