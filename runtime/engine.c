@@ -305,10 +305,11 @@ static int engine_plan(struct engine *en, const struct engine_options *opt,
     return rc;
 }
 
-static void engine_say_plan(const struct engine *en)
+static int engine_say_plan(const struct engine *en, struct err *e)
 {
     struct str s = STR_INIT;
     plan_describe(&en->plan, &s);
+    int rc = str_ok(&s, "the plan's text", e);
     for (char *line = s.s, *next; line && *line; line = next) {
         next = strchr(line, '\n');
         if (next)
@@ -316,13 +317,14 @@ static void engine_say_plan(const struct engine *en)
         log_info("%s: %s", en->ops->dev->name, line);
     }
     str_free(&s);
+    return rc;
 }
 
 /* Everything that takes the device's memory. */
 static int engine_place(struct engine *en, const struct engine_options *opt, const struct kv_config *kc,
                         const struct forward_limits *lim, struct err *e)
 {
-    engine_say_plan(en);
+    TRY(engine_say_plan(en, e));
     TRY(place_run(&en->plan, &en->model.w, en->ops, opt->link_limit, opt->progress, opt->user, &en->place, e));
     TRY(kv_open(kc, en->ops, &en->kv, e));
     return forward_open(&en->model, en->place, en->kv, en->ops, en->host, lim, &en->fw, e);
