@@ -23,9 +23,11 @@ enum { N_SHAPE = sizeof shapes / sizeof *shapes };
 
 const char *const *sizes_shapes(void)
 {
-    static const char *names[N_SHAPE + 1];
-    for (int i = 0; i < N_SHAPE; i++)
-        names[i] = shapes[i].name;
+    static const char *const names[] = {
+#define X(name, layers, embd, ff, head, kv, ctx, vocab, tied) name,
+#include "shapes.def"
+#undef X
+        NULL};
     return names;
 }
 
