@@ -113,7 +113,7 @@ static void report_run_row(const struct report_run *run, int name, bool joules, 
     if (first)
         str_addc(out, '\n');
     else
-        str_addf(out, "%+7.1f%8.2g\n", -100 * run->paired.difference, run->paired.p);
+        str_addf(out, "%+7.1f%8.2g\n", 0 - 100 * run->paired.difference, run->paired.p); /* no -0 */
 }
 
 void report_runs(const struct report_run *run, int n, struct str *out)
