@@ -6,6 +6,8 @@
  * Rules for all ops
  * - Every pointer in an args struct lies in MEM_DEVICE of the backend's device, `const struct tensor *`
  *   descriptors and the args struct itself on the host. Args are read before the call returns.
+ * - Arrays lie at multiples of their element's size; matrices of weights, the KV cache and matmul's x at
+ *   multiples of 16 (ERR_BUG where a kernel needs it). Which address it is never shows in the result.
  * - A call queues work on stream `s` (NULL = default) and returns; no allocation, no synchronisation.
  *   Scratch comes from the memory bound with ops_bind_scratch.
  * - Rows are independent: row i of an output depends only on row i of the inputs (and on its own
@@ -61,7 +63,7 @@ struct matmul_out {
 };
 
 struct matmul_args {
-    const float *x; /* (n_row, n_in) */
+    const float *x; /* (n_row, n_in), at a multiple of 16 */
     int n_row;
     int64_t n_in;
     enum matmul_epilogue epilogue;

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # What can be known of the kernels without a GPU: every one compiles for each architecture without warnings,
 # spilled registers or local memory, keeps to the budget of kernels/cuda/gate.tsv (registers, shared memory,
-# instructions it must and must not have), and stands in it. 77 when there is no nvcc.
+# instructions it must and must not have), stands in it, and is run by a case of the tests (sectors.tsv). 77 when there is no nvcc.
 #   usage: tools/nvcc_gate.sh [--table | FILE.cu..]
-#     --table   instead of only checking, writes the figures into the table of kernels/README.md
+#     --table   instead of only checking, writes the figures into the table of kernels/README.md, beside those of
+#               kernels/cuda/sectors.tsv (tests/cudahost/sectors.sh)
 #   environment: NVCC, MAS_CUDA_ARCHS (default "80 86 89 90", and 120 where the toolkit has it)
 set -euo pipefail
 export LC_ALL=C
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 budget=$root/kernels/cuda/gate.tsv
+sectors=$root/kernels/cuda/sectors.tsv
 nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
 if ! [ -x "$nvcc" ]; then
     echo "skipped: no nvcc"
@@ -99,14 +101,26 @@ awk '
 
 # The name as written, without namespace, types and arguments: k_matvec<12,4>
 cut -f2 "$tmp/ptx" | sort -u >"$tmp/mangled"
-c++filt <"$tmp/mangled" | sed -E 's/\([^()]*\)//g; s/^void //; s/[A-Za-z_0-9]+:://g; s/ //g' |
+c++filt <"$tmp/mangled" | sed -E 's/\(([a-z]+ )?fmt\)/#/g; s/\([^()]*\)//g; s/^void //; s/[A-Za-z_0-9]+:://g; s/ //g' |
     paste "$tmp/mangled" - >"$tmp/names"
 
 # ---- the budget --------------------------------------------------------------------------------------------
 whole=$([ $# -eq 0 ] && echo 1 || echo 0)
 awk -F'\t' -v whole="$whole" -v rows="$tmp/rows" '
-    FILENAME ~ /names$/ { name[$1] = $2; next }
+    FILENAME ~ /formats.def$/ {
+        if (sub(/^X\(/, "")) { sub(/,.*/, ""); fmt[n_fmt++] = $0 }
+        next
+    }
+    FILENAME ~ /names$/ {
+        name[$1] = pretty[$1] = $2
+        gsub(/#/, "", name[$1])
+        while (match(pretty[$1], /#[0-9]+/)) # a format, by its number
+            pretty[$1] = substr(pretty[$1], 1, RSTART - 1) fmt[substr(pretty[$1], RSTART + 1, RLENGTH - 1)] \
+                substr(pretty[$1], RSTART + RLENGTH)
+        next
+    }
     FILENAME ~ /ptx$/ { if ($1 == "threads") threads[$2] = $3; else count[$2, ++n_op[$2]] = $3 "\t" $4; next }
+    FILENAME ~ /sectors.tsv$/ { gsub(/FMT_/, "", $1); run[$1] = 1; next }
     FILENAME ~ /gate.tsv$/ {
         if ($0 ~ /^#/ || $0 == "") next
         if (NF != 6) { print "gate.tsv: row " FNR " has " NF " columns, must be 6"; bad = 1; next }
@@ -125,6 +139,7 @@ awk -F'\t' -v whole="$whole" -v rows="$tmp/rows" '
         k = 0
         for (i = 1; i <= n_pat && !k; i++) if (name[$2] ~ "^" pat[i] "$") k = i
         if (!k) { complain("has no row in gate.tsv (" $3 " registers, " $4 " bytes of shared memory)"); next }
+        if (!(pretty[$2] in run)) complain("is run by no case of the tests: it is not in sectors.tsv")
         used[k] = 1
         if ($3 > regs[k] + 0) complain($3 " registers, budget " regs[k])
         if ($4 > smem[k] + 0) complain($4 " bytes of static shared memory, budget " smem[k])
@@ -139,7 +154,7 @@ awk -F'\t' -v whole="$whole" -v rows="$tmp/rows" '
         n = bans[k] == "-" ? 0 : split(bans[k], list, ",")
         for (i = 1; i <= n; i++)
             if (found($2, list[i])) complain("has " found($2, list[i]) " of the banned " list[i])
-        print $1 "\t" name[$2] "\t" $3 "\t" $4 "\t" dyn[k] "\t" threads[$2] > rows
+        print $1 "\t" pretty[$2] "\t" $3 "\t" $4 "\t" dyn[k] "\t" threads[$2] > rows
         checked++
     }
     END {
@@ -147,7 +162,7 @@ awk -F'\t' -v whole="$whole" -v rows="$tmp/rows" '
             if (!used[i]) { print "gate.tsv: no kernel matches " pat[i]; bad = 1 }
         printf "%d kernel builds checked against %d rows%s\n", checked, n_pat, bad ? "" : ": all within budget"
         exit bad
-    }' "$tmp/names" "$tmp/ptx" "$budget" "$tmp/figures"
+    }' "$root/kernels/quant/formats.def" "$tmp/names" "$tmp/ptx" "$sectors" "$budget" "$tmp/figures"
 
 # ---- the table ---------------------------------------------------------------------------------------------
 # Blocks per SM: the least of what registers (256 at a time for a warp), shared memory (1 KiB more a block) and
@@ -163,6 +178,14 @@ awk -F'\t' -v archs="${archs[*]}" '
         kib = arch == 80 ? 164 : arch == 90 || arch == 100 ? 228 : 100
         return least(n, int(kib * 1024 / (smem + 1024)))
     }
+    FILENAME ~ /sectors.tsv$/ {
+        if (/^#/ || $0 == "") next
+        gsub(/FMT_/, "", $1)
+        load[$1] = $2 == "-" ? "-" : $2 " (" $3 ")"
+        store[$1] = $4 == "-" ? "-" : $4 " (" $5 ")"
+        shared[$1] = $6 == "-" ? "-" : $6 " (" $7 ")"
+        next
+    }
     {
         if (!($2 in seen)) { seen[$2] = 1; order[++n] = $2 }
         regs[$2, $1] = $3; smem[$2] = $4; dyn[$2] = $5; threads[$2] = $6
@@ -170,18 +193,20 @@ awk -F'\t' -v archs="${archs[*]}" '
     }
     END {
         n_arch = split(archs, a, " ")
-        printf "| kernel | threads | shared memory: static + dynamic |"
+        printf "| kernel | threads | shared memory: static + dynamic | sectors a load | sectors a store | " \
+               "wavefronts a shared access |"
         for (i = 1; i <= n_arch; i++) printf " sm_%s: registers, blocks/SM |", a[i]
-        printf "\n|---|---|---|"
+        printf "\n|---|---|---|---|---|---|"
         for (i = 1; i <= n_arch; i++) printf "---|"
         printf "\n"
         for (k = 1; k <= n; k++) {
             m = order[k]
-            printf "| `%s` | %d | %d + %s |", m, threads[m], smem[m], dyn[m]
+            printf "| `%s` | %d | %d + %s | %s | %s | %s |", m, threads[m], smem[m], dyn[m],
+                   load[m], store[m], shared[m]
             for (i = 1; i <= n_arch; i++) printf " %d, %d |", regs[m, a[i]], fit[m, a[i]]
             printf "\n"
         }
-    }' <(sort -t"$(printf '\t')" -k2,2 -k1,1n "$tmp/rows") >"$tmp/table"
+    }' "$sectors" <(sort -t"$(printf '\t')" -k2,2 -k1,1n "$tmp/rows") >"$tmp/table"
 readme=$root/kernels/README.md
 awk -v table="$tmp/table" '
     /^<!-- table: tools\/nvcc_gate.sh --table -->/ {

@@ -27,7 +27,7 @@ void *case_buf(struct op_case *c, const char *name, enum case_role role, enum ca
     size_t bytes;
     struct case_buf *b = &c->buf[c->n_buf++];
     void *host = size_mul(n, size, &bytes) ? arena_alloc(&c->arena, bytes, 1) : NULL;
-    *b = (struct case_buf){name, role, type, host, bytes, 0, 0};
+    *b = (struct case_buf){name, role, type, host, bytes, 0, 0, false};
     return host;
 }
 
@@ -61,6 +61,11 @@ void case_tolerance(struct op_case *c, double abs, double rel)
     c->buf[c->n_buf - 1].rel = rel;
 }
 
+void case_aligned(struct op_case *c)
+{
+    c->buf[c->n_buf - 1].aligned = true;
+}
+
 int case_done(const struct op_case *c, struct err *e)
 {
     for (int i = 0; i < c->n_buf; i++)
@@ -69,14 +74,17 @@ int case_done(const struct op_case *c, struct err *e)
     return 0;
 }
 
-int case_upload(const struct op_case *c, struct ops *ops, struct case_device *d, struct err *e)
+int case_upload(const struct op_case *c, struct ops *ops, unsigned skew, struct case_device *d,
+                struct err *e)
 {
     const struct dev_api *api = ops->dev->api;
     *d = (struct case_device){.ops = ops};
     for (int i = 0; i < c->n_buf; i++) {
         const struct case_buf *b = &c->buf[i];
-        TRY(api->alloc(ops->dev, MEM_DEVICE, b->bytes, &d->buf[i], e));
-        d->dev[i] = d->buf[i].ptr;
+        const bool off = skew >> i & 1 && b->type == CASE_F32 && !b->aligned;
+        const size_t at = off ? sizeof(float) : 0;
+        TRY(api->alloc(ops->dev, MEM_DEVICE, at + b->bytes, &d->buf[i], e));
+        d->dev[i] = (unsigned char *)d->buf[i].ptr + at;
         if (b->role == CASE_OUT)
             TRY(api->fill(ops->dev, NULL, d->dev[i], 0xff, b->bytes, e));
         else
@@ -84,9 +92,14 @@ int case_upload(const struct op_case *c, struct ops *ops, struct case_device *d,
     }
     size_t scratch = ops->scratch_bytes(ops, &c->limits);
     TRY(api->alloc(ops->dev, MEM_DEVICE, scratch, &d->scratch, e));
-    TRY(api->fill(ops->dev, NULL, d->scratch.ptr, 0xff, scratch, e));
     ops->bind_scratch(ops, d->scratch.ptr, scratch);
     return api->sync(ops->dev, NULL, e);
+}
+
+int case_poison(struct case_device *d, struct err *e)
+{
+    struct device *dev = d->ops->dev;
+    return dev->api->fill(dev, NULL, d->scratch.ptr, 0xff, d->scratch.bytes, e);
 }
 
 int case_run(const struct op_case *c, struct case_device *d, struct err *e)

@@ -26,6 +26,7 @@ struct case_buf {
     void *host; /* bytes, in the case's arena; NULL for a pure output */
     size_t bytes;
     double abs, rel; /* allowed: |got - want| <= abs + rel * |want| */
+    bool aligned;    /* the op wants it at a multiple of 16 (ops.h): skew leaves it there */
 };
 
 #define CASE_BUFS 12
@@ -71,15 +72,20 @@ float *case_floats(struct op_case *c, const char *name, enum case_role role, int
 void *case_weights(struct op_case *c, int i, const char *name, enum fmt fmt, int64_t rows,
                    int64_t cols, uint64_t key, float std);
 void case_tolerance(struct op_case *c, double abs, double rel); /* of the last buffer */
+void case_aligned(struct op_case *c);                           /* the last buffer is */
 int case_done(const struct op_case *c, struct err *e);          /* ERR_NOMEM if a buffer failed */
 
-/* A case on a device: buffers uploaded, pure outputs poisoned with 0xff bytes, scratch bound. */
+/* A case on a device: buffers uploaded, pure outputs poisoned with 0xff bytes, scratch bound as it was
+ * allocated (host execution finds reads of what nobody wrote). Buffers begin at multiples of 256,
+ * arrays of f32 whose bit of skew is set 4 bytes behind one: the worst alignment that ops.h allows. */
 struct case_device {
     struct ops *ops;
     struct buf buf[CASE_BUFS], scratch;
-    void *dev[CASE_BUFS];
+    void *dev[CASE_BUFS]; /* inside buf */
 };
-int case_upload(const struct op_case *c, struct ops *ops, struct case_device *d, struct err *e);
+int case_upload(const struct op_case *c, struct ops *ops, unsigned skew, struct case_device *d,
+                struct err *e);
+int case_poison(struct case_device *d, struct err *e); /* scratch becomes NaN: for other devices */
 int case_run(const struct op_case *c, struct case_device *d, struct err *e); /* runs and waits */
 /* Copies buffer i back into host memory of buf[i].bytes. */
 int case_download(const struct op_case *c, struct case_device *d, int i, void *host, struct err *e);

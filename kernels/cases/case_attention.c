@@ -29,6 +29,11 @@ static const struct attn_shape {
     {FMT_F16, 16, 2, 1, 20, {2, 1}, {33, 17}, false}, /* rows of 40 bytes */
     {FMT_F32, 16, 2, 2, 512, {2}, {33}, false},      /* the longest heads */
     {FMT_Q8_0, 32, 2, 1, 512, {1}, {140}, false},
+    /* decode steps with few heads a kv head, in every width of heads that a kernel is made for */
+    {FMT_F16, 16, 8, 2, 128, {1, 1, 1}, {140, 33, 5}, false},
+    {FMT_Q8_0, 32, 4, 1, 256, {1, 1}, {200, 9}, false},
+    {FMT_F16, 16, 14, 2, 192, {1}, {150}, false},
+    {FMT_BF16, 16, 6, 1, 40, {1, 1}, {60, 131}, false},
     {FMT_F16, 64, 32, 8, 128, {1}, {8192}, true},
     {FMT_Q8_0, 64, 32, 8, 128, {1}, {8192}, true},
     {FMT_F16, 64, 32, 8, 128, {512}, {512}, true},

@@ -17,9 +17,11 @@ static const struct kv_shape {
     {FMT_F32, 5, 16, 1, 64, false, 2},
     {FMT_F32, 3, 16, 1, 7, false, 2},
     {FMT_BF16, 5, 64, 3, 64, false, 2},
+    {FMT_BF16, 4, 16, 2, 9, false, 2},
     {FMT_Q8_0, 1, 16, 1, 32, false, 2}, /* one block */
     {FMT_Q8_0, 33, 16, 2, 64, false, 2},
     {FMT_Q8_0, 3, 32, 8, 128, false, 2},
+    {FMT_Q8_0, 4, 16, 1, 64, false, 6e-6f}, /* scales of 1.3 times the smallest half */
     {FMT_Q4_0, 4, 32, 1, 128, false, 2},
     {FMT_Q4_0, 96, 32, 4, 64, false, 2}, /* enough blocks for a search to differ in its last step */
     {FMT_F16, 448, 64, 8, 128, true, 2},

@@ -29,6 +29,10 @@ static const struct matmul_shape matmul_shapes[] = {
     {33, 8, 0, 50, EPI_STORE, false, false, false},
     {5, 2, 0, 16, EPI_ADD, true, true, false}, /* a block of zeros in x, one in w */
     {70, 1, 7, 35, EPI_STORE, false, false, false},
+    {2, 2, 0, 21, EPI_STORE, false, false, false}, /* these: every number of columns a kernel is made for */
+    {2, 3, 5, 9, EPI_SWIGLU, false, false, false},
+    {3, 4, 0, 33, EPI_STORE, true, false, false},
+    {20, 3, 0, 37, EPI_ADD, false, false, false},
     {1, 16, 0, 4096, EPI_STORE, false, false, true},
     {8, 16, 0, 4096, EPI_STORE, false, false, true},
     {512, 16, 0, 4096, EPI_STORE, false, false, true},
@@ -111,6 +115,7 @@ static int matmul_make_mix(int i, struct op_case *c, struct err *e)
              m->n_out > 2 ? fmt_info(m->fmt[2])->name : "", m->n_row,
              matmul_epilogue_name(m->epilogue));
     case_floats(c, "x", CASE_IN, m->n_row * 512, 5, 1);
+    case_aligned(c);
     for (int k = 0; k < m->n_out; k++)
         matmul_add(c, k, m->fmt[k], m->rows[k], k == 0);
     matmul_limits(c);
@@ -135,6 +140,7 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
     c->args.matmul = (struct matmul_args){
         .n_row = s->n_row, .n_in = n_in, .epilogue = s->epilogue, .n_out = n_out};
     float *x = case_floats(c, "x", CASE_IN, s->n_row * n_in, 5, 1);
+    case_aligned(c);
     for (int k = 0; k < n_out; k++)
         matmul_add(c, k, fmt, s->n_out, s->bias);
     TRY(case_done(c, e));

@@ -7,10 +7,15 @@ static const struct {
     int n_row, n_head, n_kv_head, head_dim, n_rot;
     enum rope_pairs pairs;
     bool bench;
+    bool odd; /* frequencies that a model should not have: negative, NaN, infinite */
 } rope_table[] = {
-    {1, 1, 1, 2, 2, ROPE_ADJACENT, false},  {5, 4, 2, 64, 64, ROPE_ADJACENT, false},
-    {5, 4, 1, 80, 32, ROPE_HALVES, false},  {33, 8, 8, 128, 128, ROPE_HALVES, false},
-    {7, 3, 1, 10, 6, ROPE_ADJACENT, false}, {512, 32, 8, 128, 128, ROPE_ADJACENT, true},
+    {1, 1, 1, 2, 2, ROPE_ADJACENT, false, false},
+    {5, 4, 2, 64, 64, ROPE_ADJACENT, false, false},
+    {5, 4, 1, 80, 32, ROPE_HALVES, false, false},
+    {33, 8, 8, 128, 128, ROPE_HALVES, false, false},
+    {7, 3, 1, 10, 6, ROPE_ADJACENT, false, false},
+    {3, 2, 1, 16, 12, ROPE_ADJACENT, false, true},
+    {512, 32, 8, 128, 128, ROPE_ADJACENT, true, false},
 };
 
 static int rope_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
@@ -34,8 +39,9 @@ static int rope_make(int i, struct op_case *c, struct err *e)
                           .n_rot = n_rot,
                           .pairs = rope_table[i].pairs};
     c->bench = rope_table[i].bench;
-    snprintf(c->name, sizeof c->name, "%d rows %d+%d heads of %d/%d %s", n_row, a.n_head,
-             a.n_kv_head, n_rot, dim, a.pairs == ROPE_ADJACENT ? "adjacent" : "halves");
+    snprintf(c->name, sizeof c->name, "%d rows %d+%d heads of %d/%d %s%s", n_row, a.n_head,
+             a.n_kv_head, n_rot, dim, a.pairs == ROPE_ADJACENT ? "adjacent" : "halves",
+             rope_table[i].odd ? " odd frequencies" : "");
     case_floats(c, "q", CASE_INOUT, (int64_t)n_row * a.n_head * dim, 6, 1);
     case_tolerance(c, 6e-7, 0);
     case_floats(c, "k", CASE_INOUT, (int64_t)n_row * a.n_kv_head * dim, 7, 1);
@@ -47,6 +53,12 @@ static int rope_make(int i, struct op_case *c, struct err *e)
         pos[r] = r * 4001 % 131072; /* 0 and up to the end of a long context */
     for (int k = 0; k < n_rot / 2; k++)
         freq[k] = powf(500000, -2.0f * (float)k / (float)n_rot);
+    if (rope_table[i].odd) {
+        freq[1] = -0.7f;
+        freq[2] = NAN;
+        freq[3] = INFINITY;
+        freq[4] = -INFINITY;
+    }
     c->args.rope = a;
     c->bytes = 8.0 * n_row * (a.n_head + a.n_kv_head) * dim;
     c->flops = 3.0 * n_row * (a.n_head + a.n_kv_head) * n_rot;

@@ -12,9 +12,10 @@
 enum {
     PLAIN = 0,
     MASKED = 1,
-    COARSE = 2,
-    BENCH = 4
-}; /* COARSE: multiples of 1/2, many are equal */
+    COARSE = 2, /* multiples of 1/2, many are equal */
+    BENCH = 4,
+    ZEROS = 8 /* none is above zero, and zeros are of both signs */
+};
 
 static const struct sample_shape {
     int n_row;
@@ -38,6 +39,10 @@ static const struct sample_shape {
     {4, 12288, 3, {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.01f, .top_k = 300}, MASKED},
     {4, 9001, 3, {.temperature = 1, .top_p = 0.7f}, MASKED | COARSE},
     {70, 40, 3, {.temperature = 1, .top_p = 0.9f, .top_k = 7}, MASKED | COARSE},
+    {4, 41, 3, {.temperature = 1, .top_p = 1, .top_k = 42}, MASKED},
+    {4, 4103, 3, {.temperature = 2, .top_p = 1e-14f}, MASKED}, /* of which nothing is left in units */
+    {33, 600, 3, {.temperature = 1, .top_p = 1, .min_p = 0x1.152aaap-3f}, COARSE}, /* e^-2, rounded down */
+    {33, 77, 3, {.temperature = 1, .top_p = 1, .top_k = 1}, ZEROS},
     {1, 128256, 3, {.temperature = 0, .top_p = 1}, BENCH},
     {1, 128256, 3, {.temperature = 1, .top_p = 1}, BENCH},
     {1, 128256, 3, {.temperature = 1, .top_p = 0.9f}, BENCH},
@@ -65,10 +70,14 @@ static int sample_make(int i, struct op_case *c, struct err *e)
     snprintf(c->name, sizeof c->name, "%dx%lld t %g k %d p %g min %g%s%s", s->n_row,
              (long long)s->n_vocab, (double)s->p.temperature, (int)s->p.top_k, (double)s->p.top_p,
              (double)s->p.min_p, s->flags & MASKED ? " masked" : "",
-             s->flags & COARSE ? " coarse" : "");
+             s->flags & COARSE  ? " coarse"
+             : s->flags & ZEROS ? " zeros"
+                                : "");
     float *x = case_floats(c, "logits", CASE_IN, s->n_row * s->n_vocab, 19, s->std);
     for (int64_t j = 0; x && s->flags & COARSE && j < s->n_row * s->n_vocab; j++)
         x[j] = rintf(2 * x[j]) / 2;
+    for (int64_t j = 0; x && s->flags & ZEROS && j < s->n_row * s->n_vocab; j++)
+        x[j] = x[j] > 0 ? 0 : -fabsf(rintf(x[j] / 8));
     struct sample_row *p = case_buf(c, "p", CASE_IN, CASE_BYTES, (size_t)s->n_row, sizeof *p);
     uint32_t *mask =
         case_buf(c, "mask_bits", CASE_IN, CASE_BYTES, SAMPLE_MASKS, words * sizeof *mask);

@@ -82,6 +82,7 @@ extern dim3 launch_block, launch_grid;
 struct kernel_call {
     const void *func;  /* address of the kernel */
     const char *name;  /* as written in LAUNCH */
+    const char *full;  /* "... K = space::kernel<FMT_Q4_K, 4>]": which instance it is */
     dim3 grid, block;
     size_t smem;       /* dynamic bytes */
     bool cooperative;
@@ -99,8 +100,13 @@ template <class... P> struct call_args {
     std::tuple<P...> p;
 };
 
+template <auto K> const char *kernel_name(void)
+{
+    return __PRETTY_FUNCTION__;
+}
+
 template <class... P, class... A>
-void launch_kernel(const char *name, bool cooperative, void (*kernel)(P...), dim3 grid, dim3 block,
+void launch_kernel(const char *name, const char *full, bool cooperative, void (*kernel)(P...), dim3 grid, dim3 block,
                    size_t smem, cudaStream_t stream, A &&...a)
 {
     static_assert((std::is_trivially_copyable<P>::value && ...), "kernel parameters are plain data");
@@ -110,6 +116,7 @@ void launch_kernel(const char *name, bool cooperative, void (*kernel)(P...), dim
     struct kernel_call call = {};
     call.func = reinterpret_cast<const void *>(kernel);
     call.name = name;
+    call.full = full;
     call.grid = grid;
     call.block = block;
     call.smem = smem;
@@ -178,9 +185,11 @@ inline void note_atomic(const void *, unsigned, const void *)
 static const int warpSize = 32;
 
 #define CUSHIM_LAUNCH(kernel, grid, block, smem, stream, ...)                                     \
-    ::cushim::launch_kernel(#kernel, false, kernel, grid, block, smem, stream, ##__VA_ARGS__)
+    ::cushim::launch_kernel(#kernel, ::cushim::kernel_name<kernel>(), false, kernel, grid, block, \
+                            smem, stream, ##__VA_ARGS__)
 #define CUSHIM_LAUNCH_COOP(kernel, grid, block, smem, stream, ...)                                \
-    ::cushim::launch_kernel(#kernel, true, kernel, grid, block, smem, stream, ##__VA_ARGS__)
+    ::cushim::launch_kernel(#kernel, ::cushim::kernel_name<kernel>(), true, kernel, grid, block,  \
+                            smem, stream, ##__VA_ARGS__)
 
 #define CUSHIM_SHARED_ARRAY(T, name, dims)                                                        \
     static const char name##_key_ = 0;                                                            \

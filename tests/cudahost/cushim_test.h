@@ -63,6 +63,19 @@ struct cushim_counts cushim_stats(void);
 int cushim_shapes(int on);
 int cushim_print_shapes(int fd);
 
+/* The same added up over a kernel: requests of warps, and what they took. A sector is 32 bytes of global
+ * memory; a wavefront serves 32 lanes of 4 bytes, 16 of 8 or 8 of 16 from 32 banks. ideal: what the bytes
+ * asked for would take side by side, or without conflicts. */
+struct cushim_traffic {
+    uint64_t requests, units, ideal;
+};
+struct cushim_kernel {
+    const char *name; /* k_matmul_matvec<FMT_Q4_K,4> */
+    struct cushim_traffic load, store, shared;
+};
+/* Calls each for the kernels since cushim_shapes(1), by name; other builds: -1. */
+int cushim_kernels(void (*each)(const struct cushim_kernel *k, void *arg), void *arg);
+
 /* "plain", "asan" or "race": what this copy of the shim was built as. */
 const char *cushim_flavour(void);
 

@@ -364,6 +364,7 @@ struct request {
 };
 static bool want_shapes;
 static std::map<std::string, struct shape> shapes;
+static std::map<std::string, struct cushim_kernel> kernels; /* by kernel_call.full */
 static std::vector<struct request> requests[MAX_WARPS];
 static std::unordered_map<uint64_t, uint32_t> counts[MAX_WARPS];
 
@@ -423,11 +424,17 @@ static void shapes_flush(struct warp *w)
         s->shared = shared;
         s->write = write;
         s->size = v[i].size;
+        const struct shape before = *s;
         s->requests++;
         if (shared)
             shape_shared(s, &v[i], j - i);
         else
             shape_global(s, &v[i], j - i);
+        struct cushim_kernel *k = &kernels[G.call->full];
+        struct cushim_traffic *t = shared ? &k->shared : write ? &k->store : &k->load;
+        t->requests++;
+        t->units += s->units - before.units;
+        t->ideal += s->ideal - before.ideal;
     }
     v.clear();
     counts[w->index].clear();
@@ -567,6 +574,14 @@ void race_note(const void *p, unsigned n, bool write, struct site at)
     check(p, n, write, false, true, place_of(at), false);
 }
 
+void race_shape(const void *p, unsigned n, bool write, struct site at)
+{
+    if (!active || !cur || !want_shapes || !inside(p))
+        return;
+    const struct area *a = area_of(offset(p));
+    shapes_note(p, n, write, a && a->shared, place_of(at), current());
+}
+
 } /* namespace cushim */
 
 /* ---- what gcc calls -------------------------------------------------------------------------------- */
@@ -655,6 +670,36 @@ int cushim_shapes(int on)
 {
     cushim::want_shapes = on != 0;
     cushim::shapes.clear();
+    cushim::kernels.clear();
+    return 0;
+}
+
+/* "const char* .. [with auto K = space::kernel<FMT_Q4_K, 4>]" -> "kernel<FMT_Q4_K,4>" */
+static std::string kernel_of(const std::string &full)
+{
+    std::string name = full.substr(full.find(" = ") + 3), out;
+    name.resize(name.rfind(']'));
+    for (size_t i = 0, word = 0; i < name.size(); i++) {
+        if (name.compare(i, 2, "::") == 0) {
+            out.resize(word);
+            i++;
+        } else if (name[i] != ' ') {
+            out += name[i];
+            word = isalnum((unsigned char)name[i]) || name[i] == '_' ? word : out.size();
+        }
+    }
+    return out;
+}
+
+int cushim_kernels(void (*each)(const struct cushim_kernel *k, void *arg), void *arg)
+{
+    std::map<std::string, struct cushim_kernel> named;
+    for (auto &k : cushim::kernels)
+        named[kernel_of(k.first)] = k.second;
+    for (auto &k : named) {
+        k.second.name = k.first.c_str();
+        each(&k.second, arg);
+    }
     return 0;
 }
 

@@ -202,6 +202,7 @@ void race_device_copied(void *dst, const void *src, size_t n);
 void race_fresh(void *p, size_t n);             /* a shared array starts over */
 void race_async(void *p, unsigned n, bool start);
 void race_note(const void *p, unsigned n, bool write, struct site at);
+void race_shape(const void *p, unsigned n, bool write, struct site at); /* counts, does not check */
 void race_launch(const struct kernel_call *call);
 void race_launch_end(void);
 void race_block(struct block *b);
@@ -224,6 +225,9 @@ inline void race_fresh(void *, size_t)
 {
 }
 inline void race_async(void *, unsigned, bool)
+{
+}
+inline void race_shape(const void *, unsigned, bool, struct site)
 {
 }
 inline void race_note(const void *, unsigned, bool, struct site)

@@ -196,6 +196,9 @@ void cp_async(void *dst, const void *src, unsigned bytes, struct site at)
         }
     }
     race_note(dst, 16, true, at);
+    race_shape(dst, 16, true, at);
+    if (bytes)
+        race_shape(src, bytes, false, at);
     memset(dst, 0xff, 16);
     race_async(dst, 16, true);
     t->copy[t->n_copy++] = {dst, src, bytes, t->group, at};

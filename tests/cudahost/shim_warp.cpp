@@ -129,6 +129,7 @@ static void load_tiles(struct warp *w, const struct lane_op *op)
                                file_name(op->at.file), op->at.line, l, in->row);
         cur = w->t + l;
         race_note(in->row, 16, false, op->at);
+        race_shape(in->row, 16, false, op->at);
         memcpy(tile[l / 8][l % 8], in->row, 16);
     }
     for (unsigned l = 0; l < WARP; l++) {

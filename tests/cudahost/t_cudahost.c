@@ -2,7 +2,8 @@
  * Every case of every op, every kernel of the CUDA backend that can do it, run by the host in three orders
  * of execution, against the oracle; and the same bits in each order and from each kernel. No op is named here: a new kernel is
  * tested as soon as it stands in variants.def. The same file is built with sanitizers and with the race
- * checker. usage: t_cudahost [OP..]
+ * checker. usage: t_cudahost [-s] [OP..]
+ *   -s   (race build) one order only, and how the kernels' warps met memory, as kernels/cuda/sectors.tsv
  */
 #include "case.h"
 #include "cushim_test.h"
@@ -11,10 +12,14 @@
 static const struct {
     const char *name;
     enum cushim_order order;
-} orders[] = {{"forward", CUSHIM_FORWARD}, {"reverse", CUSHIM_REVERSE}, {"random", CUSHIM_RANDOM}};
+    unsigned skew; /* of buffers: case_upload */
+} orders[] = {{"forward", CUSHIM_FORWARD, 0},
+              {"reverse, every second array not aligned", CUSHIM_REVERSE, 0xaaaaaaaa},
+              {"random, the others not aligned", CUSHIM_RANDOM, 0x55555555}};
 
 enum { N_ORDER = sizeof orders / sizeof orders[0] };
 
+static int n_order = N_ORDER;
 static char **only; /* ops named on the command line, NULL-terminated; all when empty */
 
 static bool wanted(enum op op)
@@ -35,13 +40,14 @@ static void result_free(struct result *r)
         free(r->out[i]);
 }
 
-/* Runs the case; ERR_NODEV when the forced kernel cannot do it. */
-static int run_case(const struct op_case *c, struct ops *ops, struct result *r, struct err *why)
+/* Runs the case, some arrays not aligned; ERR_NODEV when the forced kernel cannot do it. */
+static int run_case(const struct op_case *c, struct ops *ops, unsigned skew, struct result *r,
+                    struct err *why)
 {
     struct case_device d;
     struct err e;
     *r = (struct result){{0}};
-    ok(case_upload(c, ops, &d, &e));
+    ok(case_upload(c, ops, skew, &d, &e));
     int rc = case_run(c, &d, why);
     for (int i = 0; i < c->n_buf && rc == 0; i++) {
         if (c->buf[i].role == CASE_IN)
@@ -86,12 +92,12 @@ static bool check_variant(enum op op, int variant, const struct op_case *c, stru
     struct err e;
     char what[256];
     ops->variant_force(ops, op, variant);
-    for (int i = 0; i < N_ORDER; i++) {
+    for (int i = 0; i < n_order; i++) {
         snprintf(what, sizeof what, "%s_%s [%s] %s", ops_op_name(op),
                  ops->variant_name(ops, op, variant), c->name, orders[i].name);
         cushim_order(orders[i].order, 7 + (uint64_t)variant);
         e = (struct err){0};
-        int rc = run_case(c, ops, i ? &got : first, &e);
+        int rc = run_case(c, ops, orders[i].skew, i ? &got : first, &e);
         if (rc == ERR_NODEV && i == 0) {
             ops->variant_force(ops, op, -1);
             return false;
@@ -115,7 +121,7 @@ static void check_case(enum op op, const struct op_case *c, struct ops *ref, str
     struct result want, best, other;
     struct err e = {0};
     int n = ops->variants(ops, op), accepted = 0;
-    if (run_case(c, ref, &want, &e) < 0)
+    if (run_case(c, ref, 0, &want, &e) < 0)
         fail_msg("%s [%s]: %s", ops_op_name(op), c->name, e.msg);
     for (int i = 0; i < n; i++) {
         if (!check_variant(op, i, c, ops, &want, accepted ? &other : &best, &most[i]))
@@ -189,13 +195,43 @@ static void a_kernel_that_cannot_do_a_call_says_so(void **state)
     ops_close(ops);
 }
 
+/* Sectors a request and what they would be side by side; "-": there are none. */
+static void print_traffic(const struct cushim_traffic *t)
+{
+    if (t->requests)
+        printf("\t%.2f\t%.2f", (double)t->units / (double)t->requests,
+               (double)t->ideal / (double)t->requests);
+    else
+        printf("\t-\t-");
+}
+
+static void print_kernel(const struct cushim_kernel *k, void *arg)
+{
+    (void)arg;
+    printf("%s", k->name);
+    print_traffic(&k->load);
+    print_traffic(&k->store);
+    print_traffic(&k->shared);
+    printf("\n");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kernel_that_cannot_do_a_call_says_so),
         cmocka_unit_test(every_kernel_agrees_with_the_oracle_in_every_order),
     };
-    (void)argc;
-    only = argv + 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const bool shapes = argc > 1 && !strcmp(argv[1], "-s");
+    only = argv + 1 + shapes;
+    if (!shapes)
+        return cmocka_run_group_tests(tests, NULL, NULL);
+    if (cushim_shapes(1) < 0) {
+        fprintf(stderr, "t_cudahost: only the race build knows sectors\n");
+        return 2;
+    }
+    n_order = 1;
+    const struct CMUnitTest run[] = {tests[1]};
+    int rc = cmocka_run_group_tests(run, NULL, NULL);
+    cushim_kernels(print_kernel, NULL);
+    return rc;
 }

@@ -284,6 +284,54 @@ static void sampling_a_row_is_the_same_alone_and_in_a_batch(void **state)
     }
 }
 
+/* The weights of a digit are added up in two halves, whose carry decides here: a token of weight 1, 2000
+ * of 1.5 x 2^-19 and as many of 0.75 x 2^-19, and a top_p that just closes before the last. One draw in 350
+ * would show a filter that lets them in, and more rows than scratch is kept for take turns. */
+static void weights_add_up_exactly_and_rows_take_turns(void **state)
+{
+    (void)state;
+    enum { N = 2000, SAME = 2000, OTHER = 10 };
+    struct err e;
+    struct ops *ref;
+    float *x = malloc((size_t)N * VOCAB * sizeof *x);
+    struct sample_row *p = malloc(N * sizeof *p);
+    int32_t *id = malloc(N * sizeof *id), *want_id = malloc(N * sizeof *want_id);
+    float *lp = malloc(N * sizeof *lp), *want_lp = malloc(N * sizeof *want_lp);
+    assert_true(x && p && id && want_id && lp && want_lp);
+    const float some = logf(1.5f * 0x1p-19f), less = logf(0.75f * 0x1p-19f);
+    for (int r = 0; r < N; r++) {
+        for (int i = 0; i < VOCAB; i++)
+            x[r * VOCAB + i] = i == 0 ? 0 : i <= SAME ? some : i <= 2 * SAME ? less : -INFINITY;
+        const double all = 0x1p20 + SAME * (1.5 + 0.75) * 2, kept = 0x1p20 + SAME * 1.5 * 2;
+        p[r] = (struct sample_row){.temperature = 1, .mask = -1, .key = rng_key(8, (uint64_t)r, 0)};
+        p[r].top_p = r % OTHER ? (float)((kept - 2.7) / all) : 1;
+    }
+    ok(ops_open("ref", NULL, &ref, &e));
+    const struct sample_args a = {
+        .logits = x, .n_row = N, .n_vocab = VOCAB, .p = p, .id = want_id, .lp = want_lp};
+    const struct ops_limits limits = {.max_logit_rows = N, .n_vocab = VOCAB};
+    struct buf scratch = {0};
+    ok(ref->dev->api->alloc(ref->dev, MEM_DEVICE, ref->scratch_bytes(ref, &limits), &scratch, &e));
+    ref->bind_scratch(ref, scratch.ptr, scratch.bytes);
+    ok(ref->sample(ref, NULL, &a, &e));
+    ref->dev->api->free(ref->dev, &scratch);
+    draw(x, p, N, id, lp);
+    int least = 0;
+    for (int r = 0; r < N; r++) {
+        if (id[r] != want_id[r])
+            fail_msg("row %d: %d, the oracle has %d", r, (int)id[r], (int)want_id[r]);
+        least += id[r] > SAME;
+    }
+    assert_in_range(least, 1, N / OTHER); /* without the filter they are drawn */
+    ops_close(ref);
+    free(x);
+    free(p);
+    free(id);
+    free(want_id);
+    free(lp);
+    free(want_lp);
+}
+
 /* Kernels read the cache 16 bytes at a time. */
 static void a_cache_that_is_not_aligned_is_refused(void **state)
 {
@@ -308,6 +356,7 @@ int main(void)
         cmocka_unit_test(an_attention_row_does_not_see_pages_chunks_neighbours_or_the_kernel),
         cmocka_unit_test(an_attention_row_is_not_touched_by_infinities_behind_it),
         cmocka_unit_test(sampling_a_row_is_the_same_alone_and_in_a_batch),
+        cmocka_unit_test(weights_add_up_exactly_and_rows_take_turns),
         cmocka_unit_test(a_cache_that_is_not_aligned_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

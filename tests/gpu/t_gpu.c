@@ -42,7 +42,9 @@ static bool wanted(enum op op, char **only)
 static int run_case(const struct op_case *c, struct ops *ops, void *out[CASE_BUFS], struct err *e)
 {
     struct case_device d;
-    int rc = case_upload(c, ops, &d, e);
+    int rc = case_upload(c, ops, 0, &d, e);
+    if (rc == 0)
+        rc = case_poison(&d, e);
     if (rc == 0)
         rc = case_run(c, &d, e);
     for (int i = 0; i < c->n_buf && rc == 0; i++) {
@@ -223,7 +225,7 @@ static int time_case(const struct op_case *c, struct ops *ops, enum op op, doubl
     size_t want = spread / case_bytes(c) + 1;
     int n = want > MOST_COPIES ? MOST_COPIES : (int)want, rc = 0, made = 0;
     while (made < n && rc == 0)
-        rc = case_upload(c, ops, &d[made++], e);
+        rc = case_upload(c, ops, 0, &d[made++], e);
     for (int v = 0; v < ops->variants(ops, op) && rc == 0; v++) {
         ops->variant_force(ops, op, v);
         rc = time_variant(c, d, n, ops, op, v, rate, repeats, e);

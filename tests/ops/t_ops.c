@@ -23,7 +23,8 @@ static struct result run_case(const struct op_case *c, const char *kind, const c
     struct result r = {{0}};
     const struct ops_options opt = {.n_threads = threads, .isa = isa};
     ok(ops_open(kind, &opt, &ops, &e));
-    ok(case_upload(c, ops, &d, &e));
+    ok(case_upload(c, ops, 0, &d, &e));
+    ok(case_poison(&d, &e));
     ok(case_run(c, &d, &e));
     for (int i = 0; i < c->n_buf; i++) {
         if (c->buf[i].role == CASE_IN)
