@@ -6,6 +6,7 @@
 #include "ops.h"
 #include "ops_cpu.h"
 #include "ops_ref.h"
+#include "ops_sim.h"
 
 #if MAS_HAVE_CUDA
 int ops_open_cuda(const struct ops_options *opt, struct ops **out, struct err *e);
@@ -45,7 +46,8 @@ static const struct backend {
     int (*open)(const struct ops_options *opt, struct ops **out, struct err *e);
 } backend_table[] = {
     {"auto", ops_open_auto}, {"cpu", ops_cpu_open},           {"ref", ops_ref_open},
-    {"cuda", ops_open_cuda}, {"cudahost", ops_open_cudahost},
+    {"cuda", ops_open_cuda}, {"cudahost", ops_open_cudahost}, {"sim", ops_sim_open},
+    {"sim-cpu", ops_sim_host_open},
 };
 
 static int backend_complete(const struct ops *ops, struct err *e)
@@ -78,6 +80,12 @@ int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, 
         return 0;
     }
     FAIL(e, ERR_NODEV, "unknown backend '%s'; use auto, cpu or ref", kind);
+}
+
+int ops_open_beside(const struct ops *ops, const struct ops_options *opt, struct ops **out, struct err *e)
+{
+    const struct ops_options cpu = {.n_threads = opt->n_threads, .isa = opt->isa, .sim = opt->sim};
+    return ops_open(strcmp(ops->name, "sim") ? "cpu" : "sim-cpu", &cpu, out, e);
 }
 
 void ops_close(struct ops *ops)

@@ -57,9 +57,10 @@ struct dev_api {
 
 struct device {
     const struct dev_api *api;
-    const char *kind;  /* "cpu", "cuda", "cudahost" */
+    const char *kind;  /* "cpu", "cuda", "cudahost", "sim" */
     char name[128];    /* "AMD EPYC, 2 threads, AVX-512 VNNI", for headers of results */
     bool is_host;      /* MEM_DEVICE is the host's own memory: the ops take pointers into a mapped file */
+    bool hollow;       /* buffers have no contents: nothing need be read into them (sim.h) */
 };
 
 #endif

@@ -240,7 +240,7 @@ struct ops_limits {
 };
 
 struct ops { /* a backend; opened by ops_open, used by one thread at a time */
-    const char *name;   /* "ref", "cpu", "cuda", "cudahost" */
+    const char *name;   /* "ref", "cpu", "cuda", "cudahost", "sim", "sim-cpu" */
     struct device *dev; /* owned by the backend */
 #define X(op) int (*op)(struct ops *, struct stream *, const struct op##_args *, struct err *);
     OP_LIST(X)
@@ -273,13 +273,17 @@ struct ops_options {
     const char *isa; /* CPU: "auto", "scalar", "avx2", "avx512vnni"; asking for what is missing fails */
     int device;      /* GPU: its number */
     uint64_t vram_bytes; /* GPU: most memory to take of it; 0 = what is free */
+    struct sim *sim; /* "sim": its clock (sim.h), which outlives the backend */
 };
 
 /* The one chooser. kind: "auto" (CUDA where it is built in and a GPU can be used, else the CPU with a line
- * in the log that says why), "ref", "cpu", "cuda", "cudahost" (the CUDA kernels run by the host, for tests).
+ * in the log that says why), "ref", "cpu", "cuda", "cudahost" (the CUDA kernels run by the host, for tests),
+ * "sim" (computes nothing: sim.h).
  * ERR_NODEV with the reason and the alternatives when the kind is not in this build or machine;
  * ERR_BUG naming the op when the backend lacks one. */
 int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, struct err *e);
+/* The backend that computes on the host beside `ops`: "cpu", or the CPU of the same simulation. */
+int ops_open_beside(const struct ops *ops, const struct ops_options *opt, struct ops **out, struct err *e);
 void ops_close(struct ops *ops); /* accepts NULL */
 const char *ops_op_name(enum op op);
 

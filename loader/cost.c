@@ -7,17 +7,20 @@ enum { WARM_UP = 2, MEASURED = 4 }; /* steps: the ring fills in the first ones, 
 
 struct use { /* of the ring by a streamed part; positions only grow, at % ring is the place */
     uint64_t at, bytes;
-    double released;
+    double copied; /* when its last byte had arrived */
 };
 
+/* Uses of the ring are numbered; use n is of streamed part n % n_item. released <= acquired <= copying. */
 struct clock_run {
     const struct cost_model *m;
     const struct cost_load *load;
-    double link;       /* bytes/s of streamed parts */
-    double now;        /* the chain of computations has come so far */
-    double link_free;  /* the link has copied all that was asked for */
-    struct use *use;   /* (n_item) use n at n % n_item */
-    uint64_t n_item, n_use, next_at;
+    double now;            /* the chain of computations has come so far */
+    /* the link: it has come to link_t, and copies use `copying`, of which it has done so much */
+    double link;           /* bytes/s */
+    double link_t, done;
+    uint64_t n_item, released, acquired, copying, next_at;
+    uint64_t *bytes;       /* (n_item) */
+    struct use *use;       /* (n_item) use n at n % n_item */
     struct cost sum;
 };
 
@@ -47,36 +50,99 @@ static double work(double bytes, double rate, double ops, double ops_rate)
     return larger(bytes / rate, ops_rate > 0 ? ops / ops_rate : 0);
 }
 
-/* Copies one streamed part as early as link and ring allow; returns when its last byte has arrived. Its
- * bytes lie on those of older uses one ring before, each of which must have been released. */
-static double copy_part(struct clock_run *r, uint64_t bytes)
+/* ---- the link ------------------------------------------------------------------------------------- */
+
+/* Gives the use that comes next its place. */
+static void link_place(struct clock_run *r)
 {
-    uint64_t ring = r->m->ring_bytes, at = r->next_at, end;
+    uint64_t ring = r->m->ring_bytes, at = r->next_at, bytes = r->bytes[r->copying % r->n_item];
     if (at % ring + bytes > ring)
         at += ring - at % ring;
-    end = at + bytes;
-    uint64_t done = at, first = r->n_use > r->n_item ? r->n_use - r->n_item : 0;
-    double t = r->link_free;
-    for (uint64_t n = first; n < r->n_use; n++) {
-        const struct use *old = &r->use[n % r->n_item];
-        uint64_t begin = old->at + ring;
-        if (begin + old->bytes <= at || begin >= end)
-            continue;
-        if (begin > done) {
-            t += (double)(begin - done) / r->link;
-            done = begin;
-        }
-        t = larger(t, old->released);
-    }
-    t += (double)(end - done) / r->link;
-    if (r->n_use >= r->n_item) /* the use of the same part in the step before */
-        t = larger(t, r->use[r->n_use % r->n_item].released + (double)bytes / r->link);
-    r->next_at = end;
-    r->link_free = t;
-    r->sum.link_s += (double)bytes / r->link;
-    r->use[r->n_use % r->n_item] = (struct use){at, bytes, 0};
-    return t;
+    r->use[r->copying % r->n_item] = (struct use){at, bytes, 0};
+    r->next_at = at + bytes;
 }
+
+/* Bytes of the current use that can be copied now: up to those that lie on an older use that is not released, and
+ * none while that is of the same part. */
+static double link_room(const struct clock_run *r)
+{
+    if (!r->n_item || r->copying - r->released >= r->n_item)
+        return 0;
+    const struct use *u = &r->use[r->copying % r->n_item];
+    uint64_t end = u->at + u->bytes;
+    if (r->released < r->copying) {
+        uint64_t limit = r->use[r->released % r->n_item].at + r->m->ring_bytes;
+        end = limit < end ? limit : end;
+    }
+    double room = (double)(end > u->at ? end - u->at : 0) - r->done;
+    return room >= 0.5 ? room : 0; /* less is rounding */
+}
+
+/* Copies so many bytes, at most what there is room for. */
+static void link_copy(struct clock_run *r, double bytes)
+{
+    r->done += bytes;
+    r->link_t += bytes / r->link;
+    r->sum.link_s += bytes / r->link;
+    if (r->done < (double)r->use[r->copying % r->n_item].bytes - 0.5)
+        return;
+    r->use[r->copying % r->n_item].copied = r->link_t;
+    r->copying++;
+    r->done = 0;
+    if (r->copying - r->released < r->n_item)
+        link_place(r);
+}
+
+/* Lets the link work until t. */
+static void link_advance(struct clock_run *r, double t)
+{
+    while (r->link_t < t) {
+        double room = link_room(r), most = (t - r->link_t) * r->link;
+        if (room > 0)
+            link_copy(r, room < most ? room : most);
+        if (room <= 0 || most <= room)
+            r->link_t = t;
+    }
+}
+
+/* Waits for the use that is computed next. */
+static void link_acquire(struct clock_run *r)
+{
+    while (r->copying <= r->acquired)
+        link_copy(r, link_room(r)); /* all older uses have been released: there is room */
+    r->now = larger(r->now, r->use[r->acquired % r->n_item].copied);
+    r->acquired++;
+}
+
+static void link_release(struct clock_run *r)
+{
+    link_advance(r, r->now); /* up to here it has not known of the room */
+    bool waits = r->copying - r->released >= r->n_item;
+    r->released++;
+    if (waits)
+        link_place(r);
+}
+
+/* The CPU computes; while the link copies it has less of the memory that both read. */
+static void host_compute(struct clock_run *r, double bytes, double ops)
+{
+    const struct plan_rates *rates = &r->m->rates;
+    double beside = rates->host;
+    if (rates->dram > 0 && rates->dram - r->link < beside)
+        beside = larger(rates->dram - r->link, rates->host / 10);
+    double begin = r->now;
+    link_advance(r, r->now);
+    for (double left = 1; left > 0;) {
+        double room = link_room(r) / r->link, whole = work(bytes, room > 0 ? beside : rates->host, ops, rates->host_ops);
+        double t = room > 0 && room < left * whole ? room : left * whole;
+        left = t < left * whole ? left - t / whole : 0;
+        r->now += t;
+        link_advance(r, r->now);
+    }
+    r->sum.host_s += r->now - begin;
+}
+
+/* ---- the chain ------------------------------------------------------------------------------------ */
 
 static void cross(struct clock_run *r)
 {
@@ -97,15 +163,13 @@ static void run_part(struct clock_run *r, const struct cost_part *p)
         return;
     }
     if (p->place == PLAN_HOST) {
-        double t = work(bytes, rates->host, ops, rates->host_ops);
         cross(r);
-        r->now += t;
-        r->sum.host_s += t;
+        host_compute(r, bytes, ops);
         cross(r);
         return;
     }
     if (p->place == PLAN_STREAM)
-        r->now = larger(r->now, copy_part(r, p->bytes));
+        link_acquire(r);
     double t = work(bytes, rates->vram, ops, rates->device_ops);
     if (p->part == PART_ATTN)
         t += (double)r->load->n_seq * (double)r->load->kv_len * (double)r->m->kv_bytes_per_token /
@@ -113,7 +177,7 @@ static void run_part(struct clock_run *r, const struct cost_part *p)
     r->now += t;
     r->sum.device_s += t;
     if (p->place == PLAN_STREAM)
-        r->use[r->n_use++ % r->n_item].released = r->now;
+        link_release(r);
 }
 
 static double dram_floor(const struct cost_model *m)
@@ -132,9 +196,18 @@ int cost_step(const struct cost_model *m, const struct cost_load *load, struct c
     TRY(cost_check(m, &r.n_item, e));
     if (m->from_disk && m->rates.disk > 0 && m->rates.disk < r.link)
         r.link = m->rates.disk;
-    r.use = mem_zalloc((size_t)r.n_item, sizeof *r.use);
-    if (r.n_item && !r.use)
+    r.use = mem_zalloc((size_t)r.n_item + 1, sizeof *r.use);
+    r.bytes = mem_zalloc((size_t)r.n_item + 1, sizeof *r.bytes);
+    if (!r.use || !r.bytes) {
+        mem_free(r.use);
+        mem_free(r.bytes);
         return NOMEM(e, (size_t)r.n_item * sizeof *r.use, "a prediction");
+    }
+    for (int i = 0, n = 0; i < m->n_part; i++)
+        if (m->part[i].place == PLAN_STREAM)
+            r.bytes[n++] = m->part[i].bytes;
+    if (r.n_item)
+        link_place(&r);
     double begin = 0;
     for (int step = 0; step < WARM_UP + MEASURED; step++) {
         if (step == WARM_UP) {
@@ -146,6 +219,7 @@ int cost_step(const struct cost_model *m, const struct cost_load *load, struct c
         r.now += m->rates.step_s;
     }
     mem_free(r.use);
+    mem_free(r.bytes);
     *out = (struct cost){.step_s = larger((r.now - begin) / MEASURED, dram_floor(m)),
                          .link_s = r.sum.link_s / MEASURED, .device_s = r.sum.device_s / MEASURED,
                          .host_s = r.sum.host_s / MEASURED, .hop_s = r.sum.hop_s / MEASURED};

@@ -12,7 +12,8 @@
  * Device and host take turns along the layers, with hop_s + activations / link at each crossing. A part's room in
  * the ring is free when its computation has ended. Steps follow each other, step_s (sampling, scheduling) after the
  * last part; the link goes on meanwhile. cost_step runs this clock until it repeats and returns the length of one step.
- * Links and CPU read the same memory, so a step is never shorter than (streamed + host bytes) / dram.
+ * Link and CPU read the same memory: beside a link that streams the CPU has dram - link, a tenth of its rate at least,
+ * and a step is never shorter than (streamed + host bytes) / dram.
  *
  * Closed forms that follow, W weights, V of them resident, n sequences of L tokens, k bytes of KV a token:
  *   all resident       step = (W + n L k) / vram

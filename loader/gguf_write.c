@@ -372,7 +372,7 @@ int gguf_put_tensor(struct gguf_writer *w, const char *name, enum fmt fmt, int n
 }
 
 /* Lays the data out, and looks whether the disk has room before hours of work go into the file. */
-static int writer_begin(struct gguf_writer *w, struct err *e)
+static int writer_begin(struct gguf_writer *w, bool hollow, struct err *e)
 {
     uint64_t offset = 0, head = 24 + w->kv.len + w->table.len, align = w->align;
     struct statvfs v;
@@ -382,7 +382,7 @@ static int writer_begin(struct gguf_writer *w, struct err *e)
         offset += (w->tensor[i].bytes + align - 1) / align * align;
     }
     w->total = (head + align - 1) / align * align + offset;
-    if (fstatvfs(w->fd, &v) == 0 && v.f_blocks && w->total / v.f_frsize > v.f_bavail)
+    if (!hollow && fstatvfs(w->fd, &v) == 0 && v.f_blocks && w->total / v.f_frsize > v.f_bavail)
         return writer_io(w, ERR_IO, "write", ENOSPC, e);
     uint32_t version = 3;
     TRY(writer_add(w, "GGUF", 4, e));
@@ -398,7 +398,7 @@ int gguf_put_data(struct gguf_writer *w, const void *data, size_t bytes, struct 
 {
     const unsigned char *p = data;
     if (!w->begun)
-        TRY(writer_begin(w, e));
+        TRY(writer_begin(w, false, e));
     if (bytes == 0)
         return 0;
     if (w->current >= w->n_tensor)
@@ -435,11 +435,27 @@ static int writer_sync_dir(const struct gguf_writer *w, struct err *e)
     return rc;
 }
 
+int gguf_writer_finish_hollow(struct gguf_writer *w, struct err *e)
+{
+    int rc = 0;
+    if (w->begun)
+        TRY_DONE(err_set(e, ERR_BUG, "%s has data and cannot be hollow", w->path));
+    TRY_DONE(writer_begin(w, true, e));
+    TRY_DONE(writer_flush(w, e));
+    if (ftruncate(w->fd, (off_t)w->total) != 0)
+        TRY_DONE(writer_io(w, ERR_IO, "extend", errno, e));
+    w->current = w->n_tensor;
+    return gguf_writer_finish(w, e);
+done:
+    gguf_writer_abandon(w);
+    return rc;
+}
+
 int gguf_writer_finish(struct gguf_writer *w, struct err *e)
 {
     int rc = 0;
     if (!w->begun)
-        TRY_DONE(writer_begin(w, e));
+        TRY_DONE(writer_begin(w, false, e));
     if (w->current < w->n_tensor)
         TRY_DONE(err_set(e, ERR_BUG, "tensor '%s' of %s has %" PRIu64 " of its %" PRIu64 " bytes",
                          w->tensor[w->current].name, w->path, w->current_at,

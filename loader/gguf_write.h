@@ -31,5 +31,7 @@ int gguf_put_tensor(struct gguf_writer *w, const char *name, enum fmt fmt, int n
 int gguf_put_data(struct gguf_writer *w, const void *data, size_t bytes, struct err *e);
 /* Checks that every tensor got all its bytes, syncs, renames, frees w (also on failure). */
 int gguf_writer_finish(struct gguf_writer *w, struct err *e);
+/* The same for a file whose data is zeros and takes no room on the disk; no data may have been put. */
+int gguf_writer_finish_hollow(struct gguf_writer *w, struct err *e);
 
 #endif

@@ -45,6 +45,7 @@ struct place {
 
 struct place_load { /* progress of one load */
     const struct gguf *g;
+    bool hollow; /* nothing is read: device.h */
     uint64_t done, total;
     void (*progress)(uint64_t, uint64_t, void *);
     void *user;
@@ -227,9 +228,9 @@ static int load_range(struct place_load *load, const struct place_range *r, unsi
 {
     for (uint64_t at = 0; at < r->bytes; at += PIECE) {
         uint64_t n = r->bytes - at < PIECE ? r->bytes - at : PIECE;
-        if (dst)
+        if (dst && !load->hollow)
             TRY(gguf_read(load->g, r->at + at, dst + at, (size_t)n, e));
-        else
+        else if (!dst)
             TRY(gguf_populate(load->g, r->at + at, n, e));
         load_step(load, n);
     }
@@ -323,7 +324,8 @@ done:
 
 static int place_read(void *user, uint64_t file_at, void *dst, size_t n, struct err *e)
 {
-    return gguf_read(user, file_at, dst, n, e);
+    const struct place *p = user;
+    return p->dev->hollow ? 0 : gguf_read(p->w->file, file_at, dst, n, e);
 }
 
 /* The streamed units as items of a stage: *item (n_streamed), *range for each of p->streamed. */
@@ -365,7 +367,7 @@ static int place_stage(struct place *p, const struct plan *plan, double link_lim
     const struct stage_config c = {.dev = p->dev, .item = item, .n_item = p->n_streamed,
                                    .ring_bytes = plan->ring_bytes, .pinned_bytes = plan->pinned_bytes,
                                    .keep_pinned = plan->keep_pinned, .read = place_read,
-                                   .user = (void *)(uintptr_t)p->w->file, .link_limit = link_limit};
+                                   .user = p, .link_limit = link_limit};
     TRY_DONE(stage_open(&c, &p->stage, e));
 done:
     mem_free(item);
@@ -379,7 +381,7 @@ int place_run(const struct plan *plan, const struct weights *w, struct ops *ops,
               void (*progress)(uint64_t, uint64_t, void *), void *user, struct place **out,
               struct err *e)
 {
-    struct place_load load = {.g = w->file, .progress = progress, .user = user};
+    struct place_load load = {.g = w->file, .hollow = ops->dev->hollow, .progress = progress, .user = user};
     int rc = 0;
     struct place *p = mem_zalloc(1, sizeof *p);
     if (!p)

@@ -6,7 +6,7 @@
 #include "check.h"
 #include "mem.h"
 
-#define PINNED_PIECE ((uint64_t)16 << 20) /* of a ring on the host, as stage.h cuts copies */
+#define PINNED_PIECE ((uint64_t)4 << 20) /* of a ring on the host, as stage.h cuts copies */
 #define PINNED_RING ((uint64_t)1 << 30)   /* hides a disk's pauses of a few tenths of a second */
 enum { RING_FEWEST = 2, RING_MOST = 4 };  /* largest streamed parts that the ring on the device holds */
 enum { VRAM_SLACK = 128 };                /* 1 / so much stays free of what is filled part by part */

@@ -32,7 +32,7 @@
 #include "reader.h"
 
 #define ALIGN ((uint64_t)256) /* where an item may begin: what kernels may expect of a matrix */
-#define RING_PIECES 64        /* a ring on the host instead of a copy of everything: 1 GiB */
+#define RING_PIECES 256       /* a ring on the host instead of a copy of everything: 1 GiB */
 
 struct piece {
     struct stage *st;

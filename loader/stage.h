@@ -20,7 +20,7 @@
 
 #include "device.h"
 
-#define STAGE_PIECE ((uint64_t)16 << 20) /* bytes of a copy, at most: other traffic waits for one at most */
+#define STAGE_PIECE ((uint64_t)4 << 20) /* bytes of a copy, at most: other copies wait for one at most */
 
 struct stage_range { /* bytes [file_at, file_at + bytes) of the file lie at `at` of the item */
     uint64_t file_at, bytes, at;

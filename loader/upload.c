@@ -28,7 +28,8 @@ int upload_piece(struct upload *u, const struct gguf *g, uint64_t at, size_t n, 
     u->next = (i + 1) % UPLOAD_BUFS;
     if (u->used[i])
         TRY(api->event_sync(u->dev, u->copied[i], e));
-    TRY(gguf_read(g, at, u->buf[i].ptr, n, e));
+    if (!u->dev->hollow)
+        TRY(gguf_read(g, at, u->buf[i].ptr, n, e));
     TRY(api->copy(u->dev, NULL, to, u->buf[i].ptr, n, e));
     TRY(api->event_record(u->dev, u->copied[i], NULL, e));
     u->used[i] = true;

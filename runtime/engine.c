@@ -398,8 +398,7 @@ static int engine_load(struct engine *en, const struct engine_options *opt, stru
     TRY(ops_open(opt->backend ? opt->backend : "auto", &opt->ops, &en->ops, e));
     if (en->ops->dev->is_host)
         return 0;
-    struct ops_options cpu = {.n_threads = opt->ops.n_threads, .isa = opt->ops.isa};
-    return ops_open("cpu", &cpu, &en->host, e);
+    return ops_open_beside(en->ops, &opt->ops, &en->host, e);
 }
 
 static void engine_describe(struct engine *en)

@@ -26,18 +26,19 @@
 #include "pool.h"
 #include "rng.h"
 #include "str.h"
+#include "synth.h"
 #include "synth_vocab.h"
 
 #define CHUNK ((size_t)16 << 20) /* bytes made at a time */
 
 struct synth_shape {
     const char *name;
-    int64_t n_layer, n_embd, n_ff, n_head, n_kv_head, n_ctx;
+    int64_t n_layer, n_embd, n_ff, n_head, n_kv_head, n_ctx, n_vocab;
+    bool tied; /* the output is the embedding */
 };
 
-static const struct synth_shape shapes[] = { /* those with an output matrix of their own */
-#define X(name, layers, embd, ff, head, kv, ctx, vocab, tied)                                                          \
-    {(tied) ? "" : (name), layers, embd, ff, head, kv, ctx},
+static const struct synth_shape shapes[] = {
+#define X(name, layers, embd, ff, head, kv, ctx, vocab, tied) {name, layers, embd, ff, head, kv, ctx, vocab, tied},
 #include "shapes.def"
 #undef X
 };
@@ -45,7 +46,7 @@ static const struct synth_shape shapes[] = { /* those with an output matrix of t
 struct synth {
     const char *out, *vocab_from;
     struct synth_shape shape;
-    bool has_shape, quiet;
+    bool has_shape, hollow, quiet;
     enum mixture mix;
     int64_t n_layer, seed; /* n_layer 0: the shape's own */
     int threads;
@@ -60,30 +61,39 @@ struct synth {
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_SEED, OPT_QUIET };
+enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_SEED, OPT_HOLLOW, OPT_QUIET };
 
 static const struct argp_option options[] = {
-    {"shape", OPT_SHAPE, "NAME", 0, "llama3-8b, llama3-70b or tiny", 1},
+    {"shape", OPT_SHAPE, "NAME", 0, "llama3-8b, llama3-70b, llama3.2-1b, llama3.2-3b or tiny", 1},
     {"layers", OPT_LAYERS, "N", 0, "another number of layers, 1 to 1000", 1},
     {"type", OPT_TYPE, "TYPE", 0, "F32, F16, BF16, Q8_0, Q4_0, Q6_K, Q5_K_M or Q4_K_M (default)",
      1},
     {"vocab-from", OPT_VOCAB, "GGUF", 0,
      "take all tokenizer.* keys of this file; without it, a byte vocabulary", 1},
     {"seed", OPT_SEED, "N", 0, "of the random numbers (default 1)", 1},
+    {"hollow", OPT_HOLLOW, NULL, 0,
+     "all weights are zero, and the file takes no room on the disk; the vocabulary has the shape's size", 1},
     {"threads", 't', "N", 0, "0 = all cores (default); the file does not depend on it", 2},
     {"quiet", OPT_QUIET, NULL, 0, "print nothing", 2},
     {0},
 };
 
-static error_t parse_shape(struct synth *s, const char *arg, struct argp_state *state)
+static bool synth_shape_find(const char *name, struct synth_shape *out)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        if (*arg && !strcmp(shapes[i].name, arg)) {
-            s->shape = shapes[i];
-            s->has_shape = true;
-            return 0;
+        if (!strcmp(shapes[i].name, name)) {
+            *out = shapes[i];
+            return true;
         }
-    argp_error(state, "unknown shape '%s'; known: llama3-8b, llama3-70b, tiny", arg);
+    return false;
+}
+
+static error_t parse_shape(struct synth *s, const char *arg, struct argp_state *state)
+{
+    s->has_shape = synth_shape_find(arg, &s->shape);
+    if (s->has_shape)
+        return 0;
+    argp_error(state, "unknown shape '%s'; known: llama3-8b, llama3-70b, llama3.2-1b, llama3.2-3b, tiny", arg);
     return EINVAL;
 }
 
@@ -117,6 +127,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return parse_number(state, "--seed", arg, 0, INT64_MAX, &s->seed);
     case 't':
         return cli_int(state, "--threads", arg, 0, 256, &s->threads);
+    case OPT_HOLLOW:
+        s->hollow = true;
+        return 0;
     case OPT_QUIET:
         s->quiet = true;
         return 0;
@@ -224,22 +237,22 @@ static struct synth_row row_in_layer(const struct synth_shape *h, int64_t k)
 
 static int64_t tensor_count(const struct synth *s)
 {
-    return s->shape.n_layer * PER_LAYER + 3;
+    return s->shape.n_layer * PER_LAYER + (s->shape.tied ? 2 : 3);
 }
 
-/* Tensor i of the file: token_embd, the layers, output_norm, output. */
+/* Tensor i of the file: token_embd, the layers, output_norm, output unless it is tied. */
 static struct synth_tensor tensor_at(const struct synth *s, int64_t i)
 {
     const struct synth_shape *h = &s->shape;
-    const struct mixture_model mm = {(int)h->n_layer, (int)h->n_head, (int)h->n_kv_head, false};
-    int64_t layer = (i - 1) / PER_LAYER, last = tensor_count(s) - 1;
-    bool inside = i > 0 && i < last - 1, fell_back;
+    const struct mixture_model mm = {(int)h->n_layer, (int)h->n_head, (int)h->n_kv_head, h->tied};
+    int64_t layer = (i - 1) / PER_LAYER, norm = 1 + h->n_layer * PER_LAYER;
+    bool inside = i > 0 && i < norm, fell_back;
     struct synth_row r = {"output", s->n_vocab, h->n_embd, 3 / sqrtf((float)h->n_embd)};
     if (inside)
         r = row_in_layer(h, (i - 1) % PER_LAYER);
     else if (i == 0)
         r = (struct synth_row){"token_embd", s->n_vocab, h->n_embd, 1};
-    else if (i == last - 1)
+    else if (i == norm)
         r = (struct synth_row){"output_norm", 0, h->n_embd, 0};
     struct synth_tensor t = {.n_dim = r.rows ? 2 : 1};
     if (inside)
@@ -303,6 +316,8 @@ static int put_tensors(struct synth *s, struct err *e)
         TRY(gguf_put_tensor(s->w, t.name, t.fmt, t.n_dim, t.dim, e));
         s->bytes += t.bytes;
     }
+    if (s->hollow)
+        return 0;
     modelfile_progress_begin(&s->progress, "writing", s->bytes, s->quiet);
     for (int64_t i = 0; i < n; i++) {
         struct synth_tensor t = tensor_at(s, i);
@@ -327,18 +342,26 @@ static int write_model(struct synth *s, struct err *e)
     if (s->vocab_from)
         TRY_DONE(synth_vocab_copy(s->vocab_from, s->w, &s->n_vocab, e));
     else
-        TRY_DONE(synth_vocab_bytes(s->w, &s->n_vocab, e));
+        TRY_DONE(synth_vocab_bytes(s->w, s->hollow ? s->shape.n_vocab : 0, &s->n_vocab, e));
     TRY_DONE(put_shape(s, e));
     TRY_DONE(put_tensors(s, e));
     struct gguf_writer *w = s->w;
     s->w = NULL; /* finish frees it, whatever happens */
-    rc = gguf_writer_finish(w, e);
+    rc = s->hollow ? gguf_writer_finish_hollow(w, e) : gguf_writer_finish(w, e);
 done:
     modelfile_progress_end(&s->progress);
     gguf_writer_abandon(s->w);
     pool_close(s->pool);
     mem_free(s->chunk);
     return rc;
+}
+
+int synth_hollow(const char *shape, enum mixture mix, const char *path, struct err *e)
+{
+    struct synth s = {.out = path, .mix = mix, .seed = 1, .hollow = true, .quiet = true, .threads = 1};
+    if (!synth_shape_find(shape, &s.shape))
+        FAIL(e, ERR_USAGE, "unknown shape '%s'", shape);
+    return write_model(&s, e);
 }
 
 static int run(int argc, char **argv)
@@ -354,7 +377,10 @@ static int run(int argc, char **argv)
     if (write_model(&s, &e) < 0)
         return cmd_fail(&e);
     double seconds = (double)(clock_ns() - start) / 1e9, gigabytes = (double)s.bytes / 1e9;
-    if (!s.quiet)
+    if (!s.quiet && s.hollow)
+        printf("%s: nothing but zeros, %s, %" PRId64 " layers, %s, %.2f GB that take no room\n", s.out, s.shape.name,
+               s.shape.n_layer, mixture_name(s.mix), gigabytes);
+    else if (!s.quiet)
         printf("%s: random weights, %s, %" PRId64 " layers, %s, %.2f GB in %.1f s (%.2f GB/s)\n",
                s.out, s.shape.name, s.shape.n_layer, mixture_name(s.mix), gigabytes, seconds,
                gigabytes / seconds);

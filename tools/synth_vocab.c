@@ -35,7 +35,7 @@ enum {
     TYPE_CONTROL = 3,
     TYPE_UNUSED = 5,
     BYTES = 256,
-    MOST = 320
+    FEWEST = 320
 };
 
 static const char *const controls[] = {
@@ -55,11 +55,11 @@ static const char chat_template[] =
     "{% endif %}";
 
 struct byte_vocab {
-    struct gguf_str text[MOST];
-    int32_t type[MOST];
+    struct gguf_str *text; /* (most) */
+    int32_t *type;         /* (most) */
+    char (*numbered)[40];  /* (most) */
     size_t n;
     char notation[BYTES][4];
-    char numbered[MOST][40];
 };
 
 static void vocab_add(struct byte_vocab *v, const char *s, size_t len, int32_t type)
@@ -86,18 +86,18 @@ static void vocab_add_bytes(struct byte_vocab *v)
 static void vocab_add_numbered(struct byte_vocab *v, const char *name, size_t number, int32_t type)
 {
     char *s = v->numbered[v->n];
-    int len = snprintf(s, sizeof v->numbered[0], "<|%s_%zu|>", name, number);
+    int len = snprintf(s, sizeof *v->numbered, "<|%s_%zu|>", name, number);
     vocab_add(v, s, (size_t)len, type);
 }
 
-static void vocab_fill(struct byte_vocab *v)
+static void vocab_fill(struct byte_vocab *v, size_t least)
 {
     vocab_add_bytes(v);
     for (size_t i = 0; i < CONTROLS; i++)
         vocab_add(v, controls[i], strlen(controls[i]), TYPE_CONTROL);
     for (size_t i = 0; i < RESERVED; i++)
         vocab_add_numbered(v, "reserved_special_token", i, TYPE_CONTROL);
-    for (size_t i = 0; v->n % 32; i++)
+    for (size_t i = 0; v->n < least || v->n % 32; i++)
         vocab_add_numbered(v, "unused", i, TYPE_UNUSED);
 }
 
@@ -115,15 +115,22 @@ static int vocab_put(const struct byte_vocab *v, struct gguf_writer *w, struct e
     return gguf_put_str(w, "tokenizer.chat_template", chat_template, strlen(chat_template), e);
 }
 
-int synth_vocab_bytes(struct gguf_writer *w, int64_t *n_vocab, struct err *e)
+int synth_vocab_bytes(struct gguf_writer *w, int64_t least, int64_t *n_vocab, struct err *e)
 {
-    struct byte_vocab *v = mem_zalloc(1, sizeof *v);
-    if (!v)
-        return NOMEM(e, sizeof *v, "a vocabulary");
-    vocab_fill(v);
-    int rc = vocab_put(v, w, e);
-    if (rc == 0)
-        *n_vocab = (int64_t)v->n;
-    mem_free(v);
+    struct byte_vocab v = {0};
+    size_t most = (size_t)least + FEWEST;
+    v.text = mem_zalloc(most, sizeof *v.text);
+    v.type = mem_zalloc(most, sizeof *v.type);
+    v.numbered = mem_zalloc(most, sizeof *v.numbered);
+    int rc = 0;
+    if (!v.text || !v.type || !v.numbered)
+        TRY_DONE(NOMEM(e, most * sizeof *v.numbered, "a vocabulary"));
+    vocab_fill(&v, (size_t)least);
+    TRY_DONE(vocab_put(&v, w, e));
+    *n_vocab = (int64_t)v.n;
+done:
+    mem_free(v.text);
+    mem_free(v.type);
+    mem_free(v.numbered);
     return rc;
 }

@@ -8,8 +8,8 @@
 int synth_vocab_copy(const char *path, struct gguf_writer *w, int64_t *n_vocab, struct err *e);
 
 /* A vocabulary in the form of Llama 3's with nothing but single bytes: 256 byte tokens in the order
- * and notation of GPT-2, no merges, Llama 3's control tokens, then unused ones up to a multiple of
- * 32; and a chat template with Llama 3's markers. */
-int synth_vocab_bytes(struct gguf_writer *w, int64_t *n_vocab, struct err *e);
+ * and notation of GPT-2, no merges, Llama 3's control tokens, then unused ones up to `least` and a
+ * multiple of 32; and a chat template with Llama 3's markers. */
+int synth_vocab_bytes(struct gguf_writer *w, int64_t least, int64_t *n_vocab, struct err *e);
 
 #endif

@@ -66,6 +66,12 @@ void case_aligned(struct op_case *c)
     c->buf[c->n_buf - 1].aligned = true;
 }
 
+void case_traffic(struct op_case *c, struct traffic t)
+{
+    c->bytes = t.bytes;
+    c->flops = t.ops;
+}
+
 int case_done(const struct op_case *c, struct err *e)
 {
     for (int i = 0; i < c->n_buf; i++)

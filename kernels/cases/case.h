@@ -11,6 +11,7 @@
 
 #include "mem.h"
 #include "ops.h"
+#include "traffic.h"
 
 enum case_role { CASE_IN, CASE_OUT, CASE_INOUT };
 enum case_type {
@@ -73,6 +74,7 @@ void *case_weights(struct op_case *c, int i, const char *name, enum fmt fmt, int
                    int64_t cols, uint64_t key, float std);
 void case_tolerance(struct op_case *c, double abs, double rel); /* of the last buffer */
 void case_aligned(struct op_case *c);                           /* the last buffer is */
+void case_traffic(struct op_case *c, struct traffic t);         /* sets bytes and flops */
 int case_done(const struct op_case *c, struct err *e);          /* ERR_NOMEM if a buffer failed */
 
 /* A case on a device: buffers uploaded, pure outputs poisoned with 0xff bytes, scratch bound as it was

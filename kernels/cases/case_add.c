@@ -28,8 +28,7 @@ static int add_make(int i, struct op_case *c, struct err *e)
     case_floats(c, "y", CASE_INOUT, n_row * n, 16, 100); /* exact: one rounding */
     TRY(case_done(c, e));
     c->args.add = (struct add_args){.n_row = n_row, .n = n};
-    c->bytes = 12.0 * n_row * (double)n;
-    c->flops = n_row * (double)n;
+    case_traffic(c, traffic_add(&c->args.add));
     c->run = add_run;
     return 0;
 }

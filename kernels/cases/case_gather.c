@@ -31,7 +31,7 @@ static int gather_make(int i, struct op_case *c, struct err *e)
     for (int r = 0; r < n_row; r++)
         row[r] = (from - 1 + 3 * r) % from;
     c->args.gather = (struct gather_args){.n_row = n_row, .n = n};
-    c->bytes = 8.0 * n_row * (double)n;
+    case_traffic(c, traffic_gather(&c->args.gather));
     c->run = gather_run;
     return 0;
 }

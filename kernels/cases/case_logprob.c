@@ -51,7 +51,7 @@ static int logprob_make(int i, struct op_case *c, struct err *e)
     }
     c->args.logprob = (struct logprob_args){.n_row = n_row, .n_vocab = n, .n_pair = n_pair};
     c->limits = (struct ops_limits){.max_logit_rows = n_row, .n_vocab = n};
-    c->bytes = 4.0 * n_row * (double)n;
+    case_traffic(c, traffic_logprob(&c->args.logprob));
     c->run = logprob_run;
     return 0;
 }

@@ -36,8 +36,7 @@ static int rmsnorm_make(int i, struct op_case *c, struct err *e)
     case_tolerance(c, 0, 2e-6);
     TRY(case_done(c, e));
     c->args.rmsnorm = (struct rmsnorm_args){.n_row = n_row, .n = n, .eps = 1e-5f};
-    c->bytes = 8.0 * n_row * (double)n;
-    c->flops = 4.0 * n_row * (double)n;
+    case_traffic(c, traffic_rmsnorm(&c->args.rmsnorm));
     c->run = rmsnorm_run;
     return 0;
 }

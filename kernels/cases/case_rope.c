@@ -60,8 +60,7 @@ static int rope_make(int i, struct op_case *c, struct err *e)
         freq[4] = -INFINITY;
     }
     c->args.rope = a;
-    c->bytes = 8.0 * n_row * (a.n_head + a.n_kv_head) * dim;
-    c->flops = 3.0 * n_row * (a.n_head + a.n_kv_head) * n_rot;
+    case_traffic(c, traffic_rope(&c->args.rope));
     c->run = rope_run;
     return 0;
 }

@@ -98,7 +98,7 @@ static int sample_make(int i, struct op_case *c, struct err *e)
     c->args.sample =
         (struct sample_args){.n_row = s->n_row, .n_vocab = s->n_vocab, .n_mask = SAMPLE_MASKS};
     c->limits = (struct ops_limits){.max_logit_rows = s->n_row, .n_vocab = s->n_vocab};
-    c->bytes = 4.0 * s->n_row * (double)s->n_vocab;
+    case_traffic(c, traffic_sample(&c->args.sample));
     c->run = sample_run;
     return 0;
 }

@@ -35,8 +35,7 @@ static int swiglu_make(int i, struct op_case *c, struct err *e)
     case_tolerance(c, 1e-36, 1e-6); /* silu of a gate below -88.7 is no normal number */
     TRY(case_done(c, e));
     c->args.swiglu = (struct swiglu_args){.n_row = n_row, .n = n};
-    c->bytes = 12.0 * n_row * (double)n;
-    c->flops = 20.0 * n_row * (double)n;
+    case_traffic(c, traffic_swiglu(&c->args.swiglu));
     c->run = swiglu_run;
     return 0;
 }

@@ -55,7 +55,10 @@ reason() {
 }
 
 mkdir -p "$work/tree"
-git ls-files -z | tar --null -cf - -T - | tar -xf - -C "$work/tree" || exit 2
+while IFS= read -r -d '' f; do # only what differs, with the time of now: it is newer than what was built
+    cmp -s "$f" "$work/tree/$f" && continue
+    mkdir -p "$work/tree/$(dirname "$f")" && cp "$f" "$work/tree/$f" || exit 2
+done < <(git ls-files -z)
 if [ ! -e "$work/tree/build/release/build.ninja" ]; then
     # no nvcc: only what the host runs is of interest
     (cd "$work/tree" && cmake --preset release -DMAS_CUDA=OFF >"$work/build.log" 2>&1) ||

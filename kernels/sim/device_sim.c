@@ -1,0 +1,245 @@
+#include "device_sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mem.h"
+
+#define ALIGN ((uint64_t)256)
+
+static struct sim *sim_of(struct device *d)
+{
+    return ((struct device_sim *)d)->sim;
+}
+
+/* Each call that looks at the clock, with the sim locked: int locked_<name>(sim, ..) does the work. */
+#define LOCKED(d, call)                                                                           \
+    do {                                                                                          \
+        struct sim *s = sim_of(d);                                                                \
+        pthread_mutex_lock(&s->lock);                                                             \
+        int locked_rc_ = (call);                                                                  \
+        pthread_mutex_unlock(&s->lock);                                                           \
+        return locked_rc_;                                                                        \
+    } while (0)
+
+static struct stream *stream_of(struct sim *s, struct stream *k)
+{
+    return k ? k : &s->main;
+}
+
+/* ---- memory --------------------------------------------------------------------------------------- */
+
+static bool on_device(const struct sim *s, const void *p)
+{
+    uintptr_t at = (uintptr_t)p, first = (uintptr_t)s->space;
+    return at >= first && at - first < s->space_bytes;
+}
+
+static int take(struct sim *s, size_t bytes, struct buf *out, struct err *e)
+{
+    uint64_t size = ((uint64_t)bytes + ALIGN - 1) & ~(ALIGN - 1);
+    if (bytes > s->c.vram_bytes - s->vram_used || size > s->space_bytes - s->space_used)
+        FAIL(e, ERR_NOMEM, "the simulated device has no %zu bytes left: %" PRIu64 " of %" PRIu64 " are taken", bytes,
+             s->vram_used, s->c.vram_bytes);
+    *out = (struct buf){.ptr = s->space + s->space_used, .bytes = bytes, .space = MEM_DEVICE};
+    s->space_used += size;
+    s->vram_used += bytes;
+    return 0;
+}
+
+static int device_sim_alloc(struct device *d, enum mem_space space, size_t bytes, struct buf *out, struct err *e)
+{
+    if (space == MEM_DEVICE)
+        LOCKED(d, take(s, bytes, out, e));
+    /* pages come into being when they are touched */
+    void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NOMEM(e, bytes, "memory of the host");
+    *out = (struct buf){.ptr = p, .bytes = bytes, .space = space};
+    return 0;
+}
+
+static void device_sim_free(struct device *d, struct buf *b)
+{
+    struct sim *s = sim_of(d);
+    if (b->ptr && b->space != MEM_DEVICE)
+        munmap(b->ptr, b->bytes ? b->bytes : 1);
+    if (b->ptr && b->space == MEM_DEVICE) {
+        pthread_mutex_lock(&s->lock);
+        s->vram_used -= b->bytes;
+        pthread_mutex_unlock(&s->lock);
+    }
+    *b = (struct buf){0};
+}
+
+static int device_sim_memory(struct device *d, size_t *free_bytes, size_t *total_bytes, struct err *e)
+{
+    (void)e;
+    struct sim *s = sim_of(d);
+    pthread_mutex_lock(&s->lock);
+    *total_bytes = (size_t)s->c.vram_bytes;
+    *free_bytes = (size_t)(s->c.vram_bytes - s->vram_used);
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+/* ---- copies --------------------------------------------------------------------------------------- */
+
+static int copy(struct sim *s, struct stream *k, void *dst, const void *src, size_t bytes, struct err *e)
+{
+    bool to = on_device(s, dst), from = on_device(s, src);
+    if (bytes && (!dst || !src))
+        FAIL(e, ERR_BUG, "copy: %s is NULL for %zu bytes", dst ? "src" : "dst", bytes);
+    if (!to && bytes) /* what comes from the device is zeros */
+        memset(dst, 0, bytes);
+    if (!bytes || (!to && !from))
+        return 0;
+    enum sim_engine engine = to && from ? SIM_DEVICE : to ? SIM_UP : SIM_DOWN;
+    double n = (double)bytes, rate = engine == SIM_DEVICE ? s->c.vram / 2 : s->c.link; /* read and written */
+    return sim_work(s, stream_of(s, k), engine, "copy", n, n / rate, e);
+}
+
+static int device_sim_copy(struct device *d, struct stream *k, void *dst, const void *src, size_t bytes, struct err *e)
+{
+    LOCKED(d, copy(s, k, dst, src, bytes, e));
+}
+
+static int device_sim_fill(struct device *d, struct stream *k, void *dst, int byte, size_t bytes, struct err *e)
+{
+    (void)dst, (void)byte;
+    double n = (double)bytes;
+    LOCKED(d, sim_work(s, stream_of(s, k), SIM_DEVICE, "fill", n, n / s->c.vram, e));
+}
+
+/* ---- streams and events --------------------------------------------------------------------------- */
+
+static int device_sim_stream_open(struct device *d, struct stream **out, struct err *e)
+{
+    struct sim *s = sim_of(d);
+    struct stream *k = mem_zalloc(1, sizeof *k);
+    if (!k)
+        return NOMEM(e, sizeof *k, "stream");
+    k->last = &k->first;
+    pthread_mutex_lock(&s->lock);
+    k->next = s->streams;
+    s->streams = k;
+    pthread_mutex_unlock(&s->lock);
+    *out = k;
+    return 0;
+}
+
+static void device_sim_stream_close(struct device *d, struct stream *k)
+{
+    struct sim *s = sim_of(d);
+    pthread_mutex_lock(&s->lock);
+    (void)sim_wait_stream(s, k, NULL);
+    struct stream **at = &s->streams;
+    while (*at != k)
+        at = &(*at)->next;
+    *at = k->next;
+    pthread_mutex_unlock(&s->lock);
+    stream_clear(k);
+    mem_free(k);
+}
+
+static int device_sim_event_open(struct device *d, struct event **out, struct err *e)
+{
+    (void)d;
+    struct event *ev = mem_zalloc(1, sizeof *ev);
+    if (!ev)
+        return NOMEM(e, sizeof *ev, "event");
+    *out = ev;
+    return 0;
+}
+
+static void device_sim_event_close(struct device *d, struct event *ev)
+{
+    struct sim *s = sim_of(d);
+    pthread_mutex_lock(&s->lock);
+    mark_drop(ev->mark);
+    pthread_mutex_unlock(&s->lock);
+    mem_free(ev);
+}
+
+static int record(struct sim *s, struct event *ev, struct stream *k, struct err *e)
+{
+    struct mark *m = mem_zalloc(1, sizeof *m);
+    if (!m)
+        return NOMEM(e, sizeof *m, "a simulated event");
+    m->refs = 1;
+    const struct command c = {.kind = COMMAND_RECORD, .mark = m};
+    int rc = sim_queue(s, stream_of(s, k), &c, e);
+    if (rc < 0) {
+        mark_drop(m);
+        return rc;
+    }
+    mark_drop(ev->mark);
+    ev->mark = m;
+    return 0;
+}
+
+static int device_sim_event_record(struct device *d, struct event *ev, struct stream *k, struct err *e)
+{
+    LOCKED(d, record(s, ev, k, e));
+}
+
+static int device_sim_stream_wait(struct device *d, struct stream *k, struct event *ev, struct err *e)
+{
+    const struct command c = {.kind = COMMAND_WAIT, .mark = ev->mark};
+    LOCKED(d, sim_queue(s, stream_of(s, k), &c, e));
+}
+
+static int device_sim_event_sync(struct device *d, struct event *ev, struct err *e)
+{
+    LOCKED(d, sim_wait_mark(s, ev->mark, e));
+}
+
+static int device_sim_event_done(struct device *d, struct event *ev, bool *done, struct err *e)
+{
+    (void)e;
+    struct sim *s = sim_of(d);
+    pthread_mutex_lock(&s->lock);
+    sim_catch_up(s);
+    *done = !ev->mark || (ev->mark->done && ev->mark->at <= s->now);
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+static int device_sim_host_call(struct device *d, struct stream *k, void (*fn)(void *), void *user, struct err *e)
+{
+    const struct command c = {.kind = COMMAND_CALL, .fn = fn, .user = user};
+    LOCKED(d, sim_queue(s, stream_of(s, k), &c, e));
+}
+
+static int device_sim_sync(struct device *d, struct stream *k, struct err *e)
+{
+    LOCKED(d, sim_wait_stream(s, stream_of(s, k), e));
+}
+
+static const struct dev_api device_sim_api = {
+    .alloc = device_sim_alloc,
+    .free = device_sim_free,
+    .copy = device_sim_copy,
+    .fill = device_sim_fill,
+    .stream_open = device_sim_stream_open,
+    .stream_close = device_sim_stream_close,
+    .event_open = device_sim_event_open,
+    .event_close = device_sim_event_close,
+    .event_record = device_sim_event_record,
+    .stream_wait = device_sim_stream_wait,
+    .event_sync = device_sim_event_sync,
+    .event_done = device_sim_event_done,
+    .host_call = device_sim_host_call,
+    .sync = device_sim_sync,
+    .memory = device_sim_memory,
+};
+
+void device_sim_init(struct device_sim *d, struct sim *s)
+{
+    *d = (struct device_sim){.sim = s};
+    d->dev = (struct device){.api = &device_sim_api, .kind = "sim", .hollow = true};
+    snprintf(d->dev.name, sizeof d->dev.name, "simulated GPU, %.1f GiB at %.0f GB/s, link %.1f GB/s",
+             (double)s->c.vram_bytes / 1073741824, s->c.vram * 1e-9, s->c.link * 1e-9);
+}

@@ -1,0 +1,92 @@
+#include "ops_sim.h"
+
+#include <stdio.h>
+
+#include "device_cpu.h"
+#include "device_sim.h"
+#include "mem.h"
+
+#define SCRATCH ((size_t)64 << 20) /* of the same size as what CUDA's kernels take for large models */
+
+struct ops_sim {
+    struct ops ops;
+    struct device_sim on;
+    struct device host; /* of "sim-cpu" */
+    struct sim *sim;
+    bool is_host;
+};
+
+static int spend(struct ops *ops, struct stream *k, const char *name, struct traffic t, struct err *e)
+{
+    struct ops_sim *o = (struct ops_sim *)ops;
+    struct sim *s = o->sim;
+    int rc = 0;
+    pthread_mutex_lock(&s->lock);
+    if (o->is_host)
+        sim_compute(s, name, &t);
+    else
+        rc = sim_work(s, k ? k : &s->main, SIM_DEVICE, name, t.kept, sim_seconds(&t, s->c.vram, s->c.device_ops),
+                      e);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+#define X(op)                                                                                     \
+    static int sim_##op(struct ops *ops, struct stream *k, const struct op##_args *a, struct err *e) \
+    {                                                                                             \
+        return spend(ops, k, #op, traffic_##op(a), e);                                            \
+    }
+OP_LIST(X)
+#undef X
+
+static size_t ops_sim_scratch_bytes(const struct ops *ops, const struct ops_limits *l)
+{
+    (void)l;
+    return ((const struct ops_sim *)ops)->is_host ? 0 : SCRATCH;
+}
+
+static void ops_sim_bind_scratch(struct ops *ops, void *ptr, size_t bytes)
+{
+    (void)ops, (void)ptr, (void)bytes;
+}
+
+static void ops_sim_close(struct ops *ops)
+{
+    mem_free(ops);
+}
+
+static int ops_sim_make(const struct ops_options *opt, bool is_host, struct ops **out, struct err *e)
+{
+    if (!opt->sim)
+        FAIL(e, ERR_NODEV, "a simulated device is made by the program alone: see mas fit --simulate");
+    struct ops_sim *o = mem_zalloc(1, sizeof *o);
+    if (!o)
+        return NOMEM(e, sizeof *o, "simulated backend");
+    o->sim = opt->sim;
+    o->is_host = is_host;
+    device_sim_init(&o->on, opt->sim);
+    device_cpu_init(&o->host, 1, "simulated");
+    o->host.hollow = true;
+    o->ops = (struct ops){
+        .name = is_host ? "sim-cpu" : "sim",
+        .dev = is_host ? &o->host : &o->on.dev,
+#define X(op) .op = sim_##op,
+        OP_LIST(X)
+#undef X
+            .scratch_bytes = ops_sim_scratch_bytes,
+        .bind_scratch = ops_sim_bind_scratch,
+        .close = ops_sim_close,
+    };
+    *out = &o->ops;
+    return 0;
+}
+
+int ops_sim_open(const struct ops_options *opt, struct ops **out, struct err *e)
+{
+    return ops_sim_make(opt, false, out, e);
+}
+
+int ops_sim_host_open(const struct ops_options *opt, struct ops **out, struct err *e)
+{
+    return ops_sim_make(opt, true, out, e);
+}

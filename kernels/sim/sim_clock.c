@@ -1,0 +1,283 @@
+#include "sim_clock.h"
+
+#include <math.h>
+#include <sys/mman.h>
+
+#include "mem.h"
+
+#define SPACE_TIMES 64 /* addresses for so many times the device's memory, as none is given out again */
+
+static double later(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+void mark_drop(struct mark *m)
+{
+    if (m && --m->refs == 0)
+        mem_free(m);
+}
+
+/* ---- commands ------------------------------------------------------------------------------------- */
+
+static void stream_pop(struct stream *s)
+{
+    struct command *c = s->first;
+    s->first = c->next;
+    if (!s->first)
+        s->last = &s->first;
+    mark_drop(c->mark);
+    mem_free(c);
+}
+
+void stream_clear(struct stream *k)
+{
+    while (k->first)
+        stream_pop(k);
+}
+
+int sim_queue(struct sim *s, struct stream *to, const struct command *c, struct err *e)
+{
+    struct command *copy = mem_zalloc(1, sizeof *copy);
+    if (!copy)
+        return NOMEM(e, sizeof *copy, "a simulated command");
+    *copy = *c;
+    copy->issued = s->now;
+    if (copy->mark)
+        copy->mark->refs++;
+    *to->last = copy;
+    to->last = &copy->next;
+    return 0;
+}
+
+int sim_work(struct sim *s, struct stream *to, enum sim_engine engine, const char *name, double bytes,
+             double seconds, struct err *e)
+{
+    const struct command c = {.kind = COMMAND_WORK,
+                              .span = {.engine = engine, .name = name, .bytes = bytes, .end = seconds}};
+    return sim_queue(s, to, &c, e);
+}
+
+static void sim_note(struct sim *s, const struct sim_span *span)
+{
+    s->busy[span->engine] += span->end - span->start;
+    if (s->n_span < s->c.n_span)
+        s->span[s->n_span++] = *span;
+}
+
+/* ---- the clock ------------------------------------------------------------------------------------ */
+
+/* Executes what takes no time, up to the next work. False: it is empty, or waits for a record that has not been
+ * made yet. */
+static bool stream_settle(struct stream *s)
+{
+    for (struct command *c = s->first; c; c = s->first) {
+        switch (c->kind) {
+        case COMMAND_WORK:
+            return true;
+        case COMMAND_RECORD:
+            c->mark->at = s->at = later(s->at, c->issued);
+            c->mark->done = true;
+            break;
+        case COMMAND_WAIT:
+            if (c->mark && !c->mark->done)
+                return false;
+            s->at = later(s->at, c->mark ? c->mark->at : 0);
+            break;
+        case COMMAND_CALL:
+            c->fn(c->user);
+            break;
+        }
+        stream_pop(s);
+    }
+    return false;
+}
+
+/* Whether anything changed: one stream's record may be what another one waits for. */
+static bool settle_all(struct sim *s)
+{
+    bool changed = false;
+    for (struct stream *k = s->streams; k; k = k->next) {
+        struct command *before = k->first;
+        (void)stream_settle(k);
+        changed = changed || k->first != before;
+    }
+    return changed;
+}
+
+/* The work that can start first, and when; of those that can at the same time, the one that was ready first. */
+static struct stream *sim_next(struct sim *s, double *start)
+{
+    struct stream *best = NULL;
+    double best_ready = INFINITY;
+    *start = INFINITY;
+    while (settle_all(s))
+        ;
+    for (struct stream *k = s->streams; k; k = k->next) {
+        const struct command *c = k->first;
+        if (!c || c->kind != COMMAND_WORK)
+            continue;
+        double ready = later(k->at, c->issued + s->c.hop_s), t = later(ready, s->free_at[c->span.engine]);
+        if (t < *start || (t == *start && ready < best_ready)) {
+            best = k;
+            best_ready = ready;
+            *start = t;
+        }
+    }
+    return best;
+}
+
+static void sim_execute(struct sim *s, struct stream *k, double start)
+{
+    struct sim_span span = k->first->span;
+    span.start = start;
+    span.end += start;
+    s->free_at[span.engine] = k->at = span.end;
+    sim_note(s, &span);
+    stream_pop(k);
+}
+
+int sim_wait_stream(struct sim *s, struct stream *of, struct err *e)
+{
+    double start;
+    bool idle = !of->first && of->at <= s->now;
+    for (;;) {
+        struct stream *k = sim_next(s, &start);
+        if (!of->first)
+            break;
+        if (!k)
+            FAIL(e, ERR_BUG, "sim: a stream waits for an event that nothing records");
+        sim_execute(s, k, start);
+    }
+    if (!idle)
+        s->now = later(s->now, of->at + s->c.hop_s);
+    return 0;
+}
+
+int sim_wait_mark(struct sim *s, struct mark *m, struct err *e)
+{
+    double start;
+    if (!m || (m->done && m->at <= s->now))
+        return 0;
+    for (;;) {
+        struct stream *k = sim_next(s, &start);
+        if (m->done)
+            break;
+        if (!k)
+            FAIL(e, ERR_BUG, "sim: the host waits for an event that nothing records");
+        sim_execute(s, k, start);
+    }
+    s->now = later(s->now, m->at + s->c.hop_s);
+    return 0;
+}
+
+void sim_catch_up(struct sim *s)
+{
+    double start;
+    for (struct stream *k = sim_next(s, &start); k && start <= s->now; k = sim_next(s, &start))
+        sim_execute(s, k, start);
+}
+
+double sim_seconds(const struct traffic *t, double rate, double ops_rate)
+{
+    return later(t->kept / rate, ops_rate > 0 ? t->ops / ops_rate : 0);
+}
+
+/* In pieces, as the link goes on and off. */
+void sim_compute(struct sim *s, const char *name, const struct traffic *t)
+{
+    const double alone = s->c.host, rest = later(s->c.dram - s->c.link, alone / 10);
+    const double beside = s->c.dram > 0 && rest < alone ? rest : alone;
+    struct sim_span span = {.engine = SIM_CPU, .name = name, .start = s->now, .bytes = t->kept};
+    for (double left = 1; left > 0;) { /* share of the work */
+        double next, up = s->free_at[SIM_UP];
+        struct stream *k = sim_next(s, &next);
+        if (k && next <= s->now) {
+            sim_execute(s, k, next);
+            continue;
+        }
+        double whole = sim_seconds(t, up > s->now ? beside : alone, s->c.host_ops);
+        double until = s->now + left * whole;
+        if (up > s->now && up < next)
+            next = up;
+        if (until <= next) {
+            s->now = until;
+            break;
+        }
+        left -= (next - s->now) / whole;
+        s->now = next;
+    }
+    span.end = s->now;
+    sim_note(s, &span);
+}
+
+/* ---- for those who look on ------------------------------------------------------------------------ */
+
+int sim_open(const struct sim_config *c, struct sim **out, struct err *e)
+{
+    if (!(c->vram > 0) || !(c->link > 0) || !(c->host > 0))
+        FAIL(e, ERR_BUG, "sim: rates of %g, %g and %g bytes/s", c->vram, c->link, c->host);
+    struct sim *s = mem_zalloc(1, sizeof *s);
+    if (!s)
+        return NOMEM(e, sizeof *s, "simulation");
+    s->c = *c;
+    s->space_bytes = SPACE_TIMES * c->vram_bytes + 4096;
+    s->span = mem_zalloc(c->n_span + 1, sizeof *s->span);
+    void *space = mmap(NULL, s->space_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!s->span || space == MAP_FAILED) {
+        if (space != MAP_FAILED)
+            munmap(space, s->space_bytes);
+        mem_free(s->span);
+        mem_free(s);
+        return NOMEM(e, c->n_span * sizeof *s->span, "a simulation");
+    }
+    s->space = space;
+    pthread_mutex_init(&s->lock, NULL);
+    s->main.last = &s->main.first;
+    s->streams = &s->main;
+    *out = s;
+    return 0;
+}
+
+void sim_close(struct sim *s)
+{
+    if (!s)
+        return;
+    stream_clear(&s->main);
+    pthread_mutex_destroy(&s->lock);
+    munmap(s->space, s->space_bytes);
+    mem_free(s->span);
+    mem_free(s);
+}
+
+double sim_now(struct sim *s)
+{
+    pthread_mutex_lock(&s->lock);
+    double now = s->now;
+    pthread_mutex_unlock(&s->lock);
+    return now;
+}
+
+double sim_busy(struct sim *s, enum sim_engine engine)
+{
+    pthread_mutex_lock(&s->lock);
+    double busy = s->busy[engine];
+    pthread_mutex_unlock(&s->lock);
+    return busy;
+}
+
+size_t sim_trace(struct sim *s, const struct sim_span **out)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->n_span;
+    *out = s->span;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+void sim_trace_clear(struct sim *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->n_span = 0;
+    pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,203 @@
+/*
+ * The whole engine on a simulated card (kernels/sim.h): its clock against closed forms of physics, and the plan's
+ * predictions against the clock. Weights are zeros that nobody reads, so a 70B takes a fraction of a second.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "simulate.h"
+#include "stage.h"
+#include "test.h"
+
+static char model_8b[64], model_70b[64];
+
+static int make_models(void **state)
+{
+    (void)state;
+    const char *mas = getenv("MAS");
+    char command[512];
+    if (!mas)
+        return 0;
+    snprintf(model_8b, sizeof model_8b, "/tmp/t_sim.%d.8b.gguf", (int)getpid());
+    snprintf(model_70b, sizeof model_70b, "/tmp/t_sim.%d.70b.gguf", (int)getpid());
+    snprintf(command, sizeof command, "%s synth --shape llama3-8b --hollow --quiet %s && "
+             "%s synth --shape llama3-70b --hollow --quiet %s", mas, model_8b, mas, model_70b);
+    return system(command);
+}
+
+static int remove_models(void **state)
+{
+    (void)state;
+    unlink(model_8b);
+    unlink(model_70b);
+    return 0;
+}
+
+/* An RTX 4090 as design documents count it: 1,008 GB/s, 25 GB/s; of 24 GiB all but one. */
+static struct simulate rtx4090(const char *model, int n_seq)
+{
+    if (!getenv("MAS"))
+        skip();
+    return (struct simulate){
+        .model = model, .vram_bytes = (uint64_t)23 << 30, .ram_bytes = (uint64_t)64 << 30,
+        .rates = {.vram = 1008e9, .link = 25e9, .host = 55e9, .dram = 65e9, .device_ops = 330e12, .host_ops = 1e12, .hop_s = 3e-5},
+        .cpu_layers = PLAN_ANY, .n_ctx = 896, .n_seq = n_seq, .kv_fmt = FMT_Q8_0,
+        .n_prompt = 440 - n_seq / 2, .n_step = 4, .n_warm = 3};
+}
+
+static void near(const char *what, double got, double want, double share)
+{
+    if (!(fabs(got / want - 1) <= share))
+        fail_msg("%s: %.4g, closed form %.4g: %.1f %% off", what, got, want, 100 * (got / want - 1));
+}
+
+static void a_resident_model_takes_its_bytes_over_the_bandwidth(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated r;
+    for (int n_seq = 1; n_seq <= 16; n_seq *= 16) {
+        struct simulate in = rtx4090(model_8b, n_seq);
+        ok(simulate_run(&in, &r, &e));
+        assert_true(plan_is_resident(&r.plan));
+        assert_int_equal(r.plan.n_seq, n_seq);
+        /* 4.92 GB without the embedding's 0.3, and 68 KiB of KV a token */
+        const double bytes = 4.92e9 - 0.3e9 + n_seq * (double)r.kv_len * 69632;
+        near("8B", r.step_s, bytes / 1008e9, 0.05);
+        assert_true(r.busy[SIM_DEVICE] > 0.97);
+        simulated_free(&r);
+    }
+}
+
+/* N x B / (W - V + N x kv): 42.5 GB of weights, V the card's memory less ring and workspace, 156 MB of cache a
+ * sequence. */
+static void a_70b_streams_at_the_rate_of_the_link(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated r;
+    static const int many[] = {1, 32, 143};
+    for (int i = 0; i < 3; i++) {
+        struct simulate in = rtx4090(model_70b, many[i]);
+        in.mode = PLAN_THROUGHPUT;
+        ok(simulate_run(&in, &r, &e));
+        assert_int_equal(r.plan.mode, PLAN_THROUGHPUT);
+        assert_int_equal(r.plan.n_seq, many[i]);
+        const double v = (double)(in.vram_bytes - r.plan.ring_bytes - r.plan.workspace_bytes);
+        const double n = many[i], form = n * 25e9 / (42.5e9 - v + n * 0.156e9);
+        print_message("70B, %3d sequences: %.2f tok/s, closed form %.2f, plan %.2f; link busy %.1f %%, device %.1f %%\n",
+                      many[i], n / r.step_s, form, n / r.plan.all.step_s, 100 * r.busy[SIM_UP],
+                      100 * r.busy[SIM_DEVICE]);
+        near("70B", n / r.step_s, form, 0.05);
+        assert_true(r.busy[SIM_UP] >= 0.97);
+        simulated_free(&r);
+    }
+}
+
+/* What does not fit is computed on the CPU: (W - V) / host + V / vram. */
+static void layers_on_the_cpu_take_its_memorys_rate(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated r;
+    struct simulate in = rtx4090(model_70b, 1);
+    in.mode = PLAN_LATENCY;
+    in.cpu_layers = 80;
+    ok(simulate_run(&in, &r, &e));
+    assert_int_equal(r.plan.stream_bytes, 0);
+    const double host = (double)(r.plan.host_bytes) - 0.59e9, vram = (double)r.plan.vram_weight_bytes;
+    near("all ffn on the CPU", r.step_s, host / 55e9 + vram / 1008e9, 0.05);
+    simulated_free(&r);
+}
+
+/* The split that latency mode chooses: the CPU and the link work at the same time, each most of the step. */
+static void in_latency_mode_cpu_and_link_work_together(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated r, alone;
+    struct simulate in = rtx4090(model_70b, 1);
+    in.mode = PLAN_LATENCY;
+    ok(simulate_run(&in, &r, &e));
+    /* What is neither resident nor the embedding comes at 65 GB/s, which both read, but at 25 while the card works. */
+    const double rest = 42.5e9 - 0.59e9 - (double)r.plan.vram_weight_bytes, card = r.busy[SIM_DEVICE] * r.step_s;
+    near("CPU and link", r.step_s, (rest + 40e9 * card) / 65e9, 0.05);
+    print_message("70B, one sequence, CPU and link: %.2f tok/s, plan %.2f; link busy %.1f %%, CPU %.1f %%\n",
+                  1 / r.step_s, 1 / r.plan.one.step_s, 100 * r.busy[SIM_UP], 100 * r.busy[SIM_CPU]);
+    in.cpu_layers = 0;
+    ok(simulate_run(&in, &alone, &e));
+    assert_true(r.step_s < 0.45 * alone.step_s);
+    assert_true(r.busy[SIM_UP] > 0.8 && r.busy[SIM_CPU] > 0.8);
+    simulated_free(&alone);
+    simulated_free(&r);
+}
+
+/* Weights go up in pieces, so that what else goes up waits for one at most. */
+static void other_copies_wait_for_one_piece_at_most(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated r;
+    struct simulate in = rtx4090(model_70b, 32);
+    in.mode = PLAN_THROUGHPUT;
+    ok(simulate_run(&in, &r, &e));
+    int small = 0;
+    for (size_t i = 0; i < r.n_span; i++) {
+        assert_true(r.span[i].engine != SIM_UP || r.span[i].bytes <= (double)STAGE_PIECE);
+        small += r.span[i].engine == SIM_UP && r.span[i].bytes < 1e6;
+    }
+    assert_true(small >= 2 * in.n_step); /* the batch's numbers, the samplers' settings */
+    /* in each step the device works from the first layer on, long before the last one has come */
+    assert_true(r.busy[SIM_UP] >= 0.97);
+    simulated_free(&r);
+}
+
+/* Cards, links, loads and placements: the plan is right about each within 5 %. */
+static void predictions_are_right_within_five_per_cent(void **state)
+{
+    (void)state;
+    static const double gib[] = {10, 16, 22.5, 30, 46}, link[] = {12e9, 25e9, 50e9};
+    static const struct {
+        enum plan_mode mode;
+        int cpu_layers, n_seq;
+    } how[] = {{PLAN_THROUGHPUT, PLAN_ANY, 8}, {PLAN_THROUGHPUT, PLAN_ANY, 48}, {PLAN_LATENCY, PLAN_ANY, 1},
+               {PLAN_LATENCY, 25, 4}, {PLAN_AUTO, PLAN_ANY, 16}};
+    struct err e;
+    int n = 0;
+    double worst = 0;
+    for (size_t g = 0; g < sizeof gib / sizeof *gib; g++)
+        for (size_t l = 0; l < sizeof link / sizeof *link; l++)
+            for (size_t h = 0; h < sizeof how / sizeof *how; h++) {
+                struct simulated r;
+                struct simulate in = rtx4090(model_70b, how[h].n_seq);
+                in.vram_bytes = (uint64_t)(gib[g] * 1073741824);
+                in.rates.link = link[l];
+                in.mode = how[h].mode;
+                in.cpu_layers = how[h].cpu_layers;
+                ok(simulate_run(&in, &r, &e));
+                const double off = r.step_s / r.plan.all.step_s - 1;
+                if (fabs(off) > 0.05)
+                    fail_msg("%.1f GiB, %.0f GB/s, %s, %d sequences, %d layers on the CPU: %.4f s, predicted %.4f s: "
+                             "%.1f %% off", gib[g], link[l] * 1e-9, plan_mode_name(in.mode), r.plan.n_seq,
+                             in.cpu_layers, r.step_s, r.plan.all.step_s, 100 * off);
+                worst = fabs(off) > worst ? fabs(off) : worst;
+                n++;
+                simulated_free(&r);
+            }
+    print_message("%d configurations, at most %.1f %% off\n", n, 100 * worst);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_resident_model_takes_its_bytes_over_the_bandwidth),
+        cmocka_unit_test(a_70b_streams_at_the_rate_of_the_link),
+        cmocka_unit_test(layers_on_the_cpu_take_its_memorys_rate),
+        cmocka_unit_test(in_latency_mode_cpu_and_link_work_together),
+        cmocka_unit_test(other_copies_wait_for_one_piece_at_most),
+        cmocka_unit_test(predictions_are_right_within_five_per_cent),
+    };
+    return cmocka_run_group_tests(tests, make_models, remove_models);
+}

@@ -1,0 +1,188 @@
+/* The clock of a simulated device (kernels/sim.h): engines beside one another, streams in order, events, memory. */
+#include "sim.h"
+#include "test.h"
+
+static struct sim *sim;
+static struct ops *ops, *cpu;
+static struct device *dev;
+static const struct dev_api *api;
+static struct buf on_card, pinned;
+
+/* A card of 1,000 bytes/s, a link of 100, a CPU of 10, a tenth of a second for a hop. */
+static int set_up(void **state)
+{
+    struct err e;
+    (void)state;
+    const struct sim_config c = {.vram_bytes = 1 << 20, .vram = 1000, .link = 100, .host = 10, .hop_s = 0.1, .n_span = 64};
+    ok(sim_open(&c, &sim, &e));
+    const struct ops_options opt = {.sim = sim};
+    ok(ops_open("sim", &opt, &ops, &e));
+    ok(ops_open_beside(ops, &opt, &cpu, &e));
+    dev = ops->dev;
+    api = dev->api;
+    ok(api->alloc(dev, MEM_DEVICE, 1000, &on_card, &e));
+    ok(api->alloc(dev, MEM_PINNED, 1000, &pinned, &e));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    size_t free_bytes, total;
+    struct err e;
+    (void)state;
+    api->free(dev, &on_card);
+    api->free(dev, &pinned);
+    ok(api->memory(dev, &free_bytes, &total, &e));
+    assert_int_equal(free_bytes, total);
+    ops_close(cpu);
+    ops_close(ops);
+    sim_close(sim);
+    return 0;
+}
+
+static void at(double seconds)
+{
+    assert_float_equal(sim_now(sim), seconds, 1e-9);
+}
+
+static void up(struct stream *s, size_t bytes)
+{
+    struct err e;
+    ok(api->copy(dev, s, on_card.ptr, pinned.ptr, bytes, &e));
+}
+
+static void down(struct stream *s, size_t bytes)
+{
+    struct err e;
+    ok(api->copy(dev, s, pinned.ptr, on_card.ptr, bytes, &e));
+}
+
+static void fill(struct stream *s, size_t bytes)
+{
+    struct err e;
+    ok(api->fill(dev, s, on_card.ptr, 0, bytes, &e));
+}
+
+static void calls_return_at_once_and_waiting_takes_the_time(void **state)
+{
+    struct err e;
+    (void)state;
+    at(0);
+    up(NULL, 100);
+    at(0);
+    ok(api->sync(dev, NULL, &e)); /* a hop, a second, and a hop until it is heard of */
+    at(1.2);
+    ok(api->sync(dev, NULL, &e));
+    at(1.2);
+}
+
+static void a_stream_keeps_its_order_and_engines_work_together(void **state)
+{
+    struct err e;
+    struct stream *other;
+    (void)state;
+    ok(api->stream_open(dev, &other, &e));
+    up(NULL, 100);
+    fill(NULL, 500); /* after the copy: 1.1 to 1.6 */
+    down(other, 100); /* beside it: 0.1 to 1.1 */
+    fill(other, 500); /* the device is free at 1.1: to 1.6, then the other one to 2.1 */
+    ok(api->sync(dev, NULL, &e));
+    ok(api->sync(dev, other, &e));
+    at(2.2);
+    assert_float_equal(sim_busy(sim, SIM_DEVICE), 1, 1e-9);
+    assert_float_equal(sim_busy(sim, SIM_UP), 1, 1e-9);
+    assert_float_equal(sim_busy(sim, SIM_DOWN), 1, 1e-9);
+    api->stream_close(dev, other);
+}
+
+static void what_is_ready_first_comes_first_on_an_engine(void **state)
+{
+    struct err e;
+    struct stream *other;
+    const struct sim_span *span;
+    (void)state;
+    ok(api->stream_open(dev, &other, &e));
+    for (int i = 0; i < 5; i++)
+        up(other, 100);
+    up(NULL, 10); /* waits for one of the five, not for all */
+    ok(api->sync(dev, NULL, &e));
+    assert_int_equal(sim_trace(sim, &span), 2);
+    assert_float_equal(span[1].bytes, 10, 0);
+    at(1.3);
+    ok(api->sync(dev, other, &e));
+    at(5.3);
+    api->stream_close(dev, other);
+}
+
+static void events_order_streams(void **state)
+{
+    struct err e;
+    struct stream *other;
+    struct event *ev;
+    bool is_done;
+    (void)state;
+    ok(api->stream_open(dev, &other, &e));
+    ok(api->event_open(dev, &ev, &e));
+    ok(api->stream_wait(dev, NULL, ev, &e)); /* nothing recorded: does not wait */
+    ok(api->event_done(dev, ev, &is_done, &e));
+    assert_true(is_done);
+    up(other, 100);
+    ok(api->event_record(dev, ev, other, &e)); /* at 1.1 */
+    ok(api->event_done(dev, ev, &is_done, &e));
+    assert_false(is_done);
+    fill(NULL, 100); /* 0.1 to 0.2 */
+    ok(api->stream_wait(dev, NULL, ev, &e));
+    fill(NULL, 100); /* 1.1 to 1.2 */
+    up(other, 300);  /* 1.1 to 4.1 */
+    ok(api->event_record(dev, ev, other, &e)); /* a later record is not what was waited for */
+    ok(api->sync(dev, NULL, &e));
+    at(1.3);
+    ok(api->event_sync(dev, ev, &e));
+    at(4.2);
+    ok(api->event_done(dev, ev, &is_done, &e));
+    assert_true(is_done);
+    api->event_close(dev, ev);
+    api->stream_close(dev, other);
+}
+
+static void the_cpu_holds_up_its_caller(void **state)
+{
+    struct err e;
+    (void)state;
+    const struct tensor table = {.fmt = FMT_F32, .n_dim = 2, .dim = {4, 5, 1, 1}, .row_bytes = 20};
+    const struct embed_args a = {.table = &table, .n_row = 1};
+    up(NULL, 100);
+    ok(cpu->embed(cpu, NULL, &a, &e)); /* a row of 20 bytes at 10 bytes/s */
+    at(2);
+    ok(api->sync(dev, NULL, &e)); /* has long been done, and is heard of */
+    at(2);
+    assert_float_equal(sim_busy(sim, SIM_CPU), 2, 1e-9);
+}
+
+static void memory_is_counted_and_what_comes_back_is_zero(void **state)
+{
+    struct err e;
+    struct buf b = {0};
+    (void)state;
+    fails(api->alloc(dev, MEM_DEVICE, 1 << 20, &b, &e), ERR_NOMEM, "no 1048576 bytes left: 1000 of 1048576 are taken");
+    ok(api->alloc(dev, MEM_DEVICE, (1 << 20) - 1000, &b, &e));
+    api->free(dev, &b);
+    memset(pinned.ptr, 7, 1000);
+    down(NULL, 999);
+    assert_int_equal(((unsigned char *)pinned.ptr)[998], 0);
+    assert_int_equal(((unsigned char *)pinned.ptr)[999], 7);
+    fails(ops_open("sim", NULL, &ops, &e), ERR_NODEV, "made by the program alone");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(calls_return_at_once_and_waiting_takes_the_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stream_keeps_its_order_and_engines_work_together, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_ready_first_comes_first_on_an_engine, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(events_order_streams, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_cpu_holds_up_its_caller, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(memory_is_counted_and_what_comes_back_is_zero, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

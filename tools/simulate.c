@@ -1,0 +1,201 @@
+#include "simulate.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "mem.h"
+
+enum { BATCH_TOKENS = 512 };
+#define SPANS ((size_t)1 << 20) /* of one step of the largest models a few thousand */
+
+struct run { /* shared with the engine's thread until every request is done */
+    const struct simulate *in;
+    struct sim *sim;
+    struct request *r; /* (n) */
+    int32_t *prompt;   /* (n, n_prompt) */
+    int32_t *out;      /* (n, max_new) */
+    int *n_token;      /* (n) tokens that each has given */
+    int n, n_prompt, max_new;
+    int n_first;       /* requests that have given their first token */
+    int step;          /* of those that all of them take part in */
+    double begin, end;
+    double busy[SIM_ENGINES];
+    int kv_len;
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    int n_done;
+};
+
+static void run_mark(struct run *run)
+{
+    const struct simulate *in = run->in;
+    if (run->step == in->n_warm) {
+        run->begin = sim_now(run->sim);
+        for (int i = 0; i < SIM_ENGINES; i++)
+            run->busy[i] = sim_busy(run->sim, (enum sim_engine)i);
+        sim_trace_clear(run->sim);
+    }
+    if (run->step == in->n_warm + in->n_step) {
+        run->end = sim_now(run->sim);
+        for (int i = 0; i < SIM_ENGINES; i++)
+            run->busy[i] = sim_busy(run->sim, (enum sim_engine)i) - run->busy[i];
+        run->kv_len = run->n_prompt + run->n_token[0] - in->n_step / 2;
+    }
+    run->step++;
+}
+
+/* A step is over when the last request to have begun hears of its token: it stands behind all others. */
+static void on_token(struct request *r, int32_t id, float logprob)
+{
+    (void)id, (void)logprob;
+    struct run *run = r->user;
+    int i = (int)(r - run->r);
+    if (run->n_token[i]++ == 0)
+        run->n_first++;
+    if (run->n_first == run->n && i == run->n - 1)
+        run_mark(run);
+}
+
+static void done(struct request *r)
+{
+    struct run *run = r->user;
+    pthread_mutex_lock(&run->lock);
+    run->n_done++;
+    pthread_cond_signal(&run->news);
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void run_free(struct run *run)
+{
+    mem_free(run->r);
+    mem_free(run->prompt);
+    mem_free(run->out);
+    mem_free(run->n_token);
+    pthread_cond_destroy(&run->news);
+    pthread_mutex_destroy(&run->lock);
+}
+
+/* Tokens that the first sequence gives until the last one has begun. */
+static int ramp(int n, int n_prompt)
+{
+    int64_t rows = BATCH_TOKENS > 2 * n ? BATCH_TOKENS - n : BATCH_TOKENS / 2;
+    return (int)((int64_t)n * n_prompt / rows) + n / 8 + 4;
+}
+
+static int run_length(struct run *run, const struct simulate *in, int n, struct err *e)
+{
+    const int steps = in->n_warm + in->n_step + 2;
+    run->n_prompt = in->n_prompt ? in->n_prompt : in->n_ctx;
+    while (!in->n_prompt && run->n_prompt > 1 && run->n_prompt + ramp(n, run->n_prompt) + steps > in->n_ctx)
+        run->n_prompt--;
+    run->max_new = ramp(n, run->n_prompt) + steps;
+    if (run->n_prompt + run->max_new > in->n_ctx)
+        FAIL(e, ERR_USAGE, "cannot simulate %d sequences of %d tokens: they are too short to run together; raise --ctx "
+             "or lower --sequences", n, in->n_ctx);
+    return 0;
+}
+
+static int run_init(struct run *run, const struct simulate *in, int n, struct sim *sim, struct err *e)
+{
+    size_t all = (size_t)n;
+    *run = (struct run){.in = in, .sim = sim, .n = n};
+    TRY(run_length(run, in, n, e));
+    size_t len = (size_t)run->n_prompt;
+    pthread_mutex_init(&run->lock, NULL);
+    pthread_cond_init(&run->news, NULL);
+    run->r = mem_zalloc(all, sizeof *run->r);
+    run->prompt = mem_zalloc(all * len, sizeof *run->prompt);
+    run->out = mem_zalloc(all * (size_t)run->max_new, sizeof *run->out);
+    run->n_token = mem_zalloc(all, sizeof *run->n_token);
+    if (!run->r || !run->prompt || !run->out || !run->n_token) {
+        run_free(run);
+        return NOMEM(e, all * sizeof *run->r, "simulated requests");
+    }
+    for (int i = 0; i < n; i++) {
+        run->prompt[(size_t)i * len] = i % 200; /* beginnings differ: nothing is shared */
+        run->r[i] = (struct request){.id = (uint64_t)i, .prompt = run->prompt + (size_t)i * len,
+                                     .n_prompt = run->n_prompt, .max_new = run->max_new, .top_p = 1, .ignore_eos = true,
+                                     .on_token = on_token, .done = done, .user = run,
+                                     .out = run->out + (size_t)i * (size_t)run->max_new};
+    }
+    return 0;
+}
+
+static int run_all(struct run *run, struct engine *en, struct err *e)
+{
+    int rc = 0, n = 0;
+    while (n < run->n && rc == 0) {
+        rc = engine_submit(en, &run->r[n], e);
+        n += rc == 0;
+    }
+    pthread_mutex_lock(&run->lock);
+    while (run->n_done < n)
+        pthread_cond_wait(&run->news, &run->lock);
+    pthread_mutex_unlock(&run->lock);
+    TRY(rc);
+    for (int i = 0; i < n; i++)
+        if (run->r[i].finish == FINISH_ERROR)
+            FAIL(e, run->r[i].err.code, "%s", run->r[i].err.msg);
+    if (!(run->end > run->begin))
+        FAIL(e, ERR_BUG, "simulate: %d sequences never took a step together", run->n);
+    return 0;
+}
+
+/* What a caller may keep when the engine is gone. */
+static int keep(const struct run *run, const struct plan *plan, struct simulated *out, struct err *e)
+{
+    const struct sim_span *span;
+    size_t n = sim_trace(run->sim, &span), places = 2 * (size_t)plan->n_layer;
+    double seconds = run->end - run->begin;
+    *out = (struct simulated){.step_s = seconds / run->in->n_step, .begin = run->begin, .kv_len = run->kv_len};
+    for (int i = 0; i < SIM_ENGINES; i++)
+        out->busy[i] = run->busy[i] / seconds;
+    out->plan = *plan;
+    out->plan.attn = mem_zalloc(places + 1, sizeof *plan->attn);
+    out->plan.ffn = out->plan.attn ? out->plan.attn + plan->n_layer : NULL;
+    out->span = mem_zalloc(n + 1, sizeof *out->span);
+    if (!out->plan.attn || !out->span)
+        return NOMEM(e, n * sizeof *out->span, "the result of a simulation");
+    memcpy(out->plan.attn, plan->attn, places * sizeof *plan->attn);
+    for (size_t i = 0; i < n; i++)
+        if (span[i].start < run->end)
+            out->span[out->n_span++] = span[i];
+    return 0;
+}
+
+int simulate_run(const struct simulate *in, struct simulated *out, struct err *e)
+{
+    const struct plan_rates *r = &in->rates;
+    const struct sim_config c = {.vram_bytes = in->vram_bytes, .vram = r->vram, .link = r->link, .host = r->host, .dram = r->dram,
+                                 .device_ops = r->device_ops, .host_ops = r->host_ops, .hop_s = r->hop_s,
+                                 .n_span = SPANS};
+    struct sim *sim = NULL;
+    struct engine *en = NULL;
+    struct run run = {.n = 0};
+    int rc = 0;
+    *out = (struct simulated){0};
+    TRY(sim_open(&c, &sim, e));
+    const struct engine_options opt = {
+        .model = in->model, .backend = "sim", .ops = {.sim = sim, .n_threads = 1}, .n_ctx = in->n_ctx,
+        .n_seq = in->n_seq, .batch_tokens = in->n_seq > BATCH_TOKENS / 2 ? 2 * in->n_seq : BATCH_TOKENS, .kv_fmt = in->kv_fmt, .no_prefix_cache = true, .placement = in->mode,
+        .cpu_layers_set = in->cpu_layers != PLAN_ANY, .cpu_layers = in->cpu_layers, .ram_bytes = in->ram_bytes,
+        .rates = r};
+    TRY_DONE(engine_open(&opt, &en, e));
+    const struct plan *plan = engine_info(en)->plan;
+    TRY_DONE(run_init(&run, in, plan->n_seq > 0 ? plan->n_seq : 1, sim, e));
+    rc = run_all(&run, en, e);
+    if (rc == 0)
+        rc = keep(&run, plan, out, e);
+    run_free(&run);
+done:
+    engine_close(en);
+    sim_close(sim);
+    return rc;
+}
+
+void simulated_free(struct simulated *r)
+{
+    plan_free(&r->plan);
+    mem_free(r->span);
+    *r = (struct simulated){0};
+}

@@ -1,0 +1,38 @@
+/*
+ * simulate: decode steps of a model on a device that is not there (kernels/sim.h), by the whole engine: its plan,
+ * its scheduler, its stage. Needs a file, which may be hollow (synth.h); weights are not read.
+ */
+#ifndef MAS_SIMULATE_H
+#define MAS_SIMULATE_H
+
+#include "engine.h"
+#include "sim.h"
+
+struct simulate {
+    const char *model;
+    uint64_t vram_bytes, ram_bytes;
+    struct plan_rates rates; /* of the plan; disk and step_s are not simulated */
+    enum plan_mode mode;
+    int cpu_layers;          /* PLAN_ANY = as the mode says */
+    int n_ctx, n_seq;
+    enum fmt kv_fmt;
+    int n_prompt;            /* tokens of each prompt; 0 = as many as leave room for all sequences to begin */
+    int n_step;              /* measured, after n_warm that are not */
+    int n_warm;
+};
+
+struct simulated {
+    double step_s;               /* mean of the measured steps */
+    double busy[SIM_ENGINES];    /* share of that time */
+    int kv_len;                  /* longest sequence in the middle of them */
+    double begin;                /* of the measured steps, on the clock of the spans */
+    struct plan plan;            /* what the engine planned; plan_free by simulated_free */
+    struct sim_span *span;       /* (n_span) of the measured steps */
+    size_t n_span;
+};
+
+/* Errors as engine_open; ERR_USAGE when n_ctx is too short for n_seq sequences to meet. */
+int simulate_run(const struct simulate *in, struct simulated *out, struct err *e);
+void simulated_free(struct simulated *r);
+
+#endif

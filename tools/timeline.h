@@ -1,0 +1,17 @@
+/* timeline: what the engines of a simulated card do in a few steps, as a picture. */
+#ifndef MAS_TIMELINE_H
+#define MAS_TIMELINE_H
+
+#include "simulate.h"
+#include "str.h"
+
+struct timeline {
+    char title[160], note[160];
+    const struct simulated *run;
+    double seconds; /* shown, from run->begin */
+};
+
+/* An SVG of n timelines, one below the other. */
+void timeline_svg(const struct timeline *t, int n, struct str *out);
+
+#endif
