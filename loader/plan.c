@@ -314,15 +314,29 @@ static int search_kv(struct search *s, enum plan_mode mode, int n_kv, struct err
     return 0;
 }
 
-/* Throughput: the pool that gives most tokens a second, from all contexts asked for down to one. */
+/* Throughput: the pool that gives most tokens a second, from all contexts asked for down to one in steps of an
+ * eighth, then between the best of those and the next larger one. */
 static int search_pools(struct search *s, struct err *e)
 {
-    int n = s->in->n_seq;
-    while (n >= 1) {
+    int n = s->in->n_seq, before = n + 1, low = 0, high = 0;
+    for (; n >= 1; before = n, n = n > 8 ? n - n / 8 : n - 1) {
+        double score = s->score;
         TRY(search_kv(s, PLAN_THROUGHPUT, n, e));
         if (s->in->kv_bytes)
             return 0; /* the pool is given */
-        n = n > 8 ? n - n / 8 : n - 1;
+        if (s->score != score) {
+            low = n;
+            high = before;
+        }
+    }
+    while (high - low > 1) {
+        double score = s->score;
+        int mid = low + (high - low) / 2;
+        TRY(search_kv(s, PLAN_THROUGHPUT, mid, e));
+        if (s->score != score)
+            low = mid;
+        else
+            high = mid;
     }
     return 0;
 }

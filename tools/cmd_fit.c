@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "cmd.h"
+#include "fit_simulate.h"
 #include "mem.h"
 #include "plan.h"
 #include "sizes.h"
@@ -20,7 +21,7 @@ static const double ops_share = 0.5;    /* of a card's int8 peak that long promp
 static const double host_rate = 55e9;   /* bytes/s of two channels of DDR5 */
 static const double dram_share = 65.0 / 55; /* of that rate: what CPU and link together get of the same memory */
 static const double host_ops = 1e12;    /* int8 operations/s of a desktop CPU */
-enum { BATCH_ROWS = 512, ADVICE = 6, BAR = 64 };
+enum { BATCH_ROWS = 512, PAGE = 32, ADVICE = 6, BAR = 64 };
 
 struct card {
     const char *name;
@@ -35,7 +36,7 @@ static const struct card cards[] = {
 };
 
 struct fit {
-    const char *model, *shape, *gpu;
+    const char *model, *shape, *gpu, *simulate;
     enum mixture mix;
     enum fmt kv;
     enum plan_mode mode;
@@ -51,7 +52,7 @@ struct fit {
 /* ---- options -------------------------------------------------------------------------------------- */
 
 enum { KEY_SHAPE = 0x100, KEY_TYPE, KEY_GPU, KEY_VRAM, KEY_RAM, KEY_LINK, KEY_HOST, KEY_CTX, KEY_KV, KEY_SEQ,
-       KEY_PLACEMENT, KEY_CPU, KEY_JSON, KEY_HELP = '?' };
+       KEY_PLACEMENT, KEY_CPU, KEY_SIMULATE, KEY_JSON, KEY_HELP = '?' };
 
 static const struct argp_option options[] = {
     {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are looked at", 1},
@@ -67,6 +68,8 @@ static const struct argp_option options[] = {
     {"sequences", KEY_SEQ, "N", 0, "computed together (default: as many as make it fastest, up to 256)", 3},
     {"placement", KEY_PLACEMENT, "MODE", 0, "auto (default), latency or throughput", 3},
     {"cpu-layers", KEY_CPU, "N", 0, "layers whose feed-forward part the CPU computes", 3},
+    {"simulate", KEY_SIMULATE, "FILE.svg", 0,
+     "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
     {"json", KEY_JSON, NULL, 0, "print one JSON object", 4},
     {"help", KEY_HELP, NULL, 0, "show this", 4},
     {0},
@@ -130,6 +133,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
             return 0;
         argp_error(st, "bad --placement '%s': must be auto, latency or throughput", arg);
         return EINVAL;
+    case KEY_SIMULATE:
+        f->simulate = arg;
+        return 0;
     case KEY_JSON:
         f->json = true;
         return 0;
@@ -210,7 +216,7 @@ static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct 
     uint64_t per_token = 2 * (uint64_t)(f->m.kv_row / f->m.head_dim) * kv_row * (uint64_t)f->m.n_layer;
     struct plan_input in = {.n_layer = f->m.n_layer, .attn_bytes = f->m.attn, .ffn_bytes = f->m.ffn,
                             .embed_bytes = f->m.embed, .output_bytes = f->m.output, .tied_bytes = f->m.tied,
-                            .kv_bytes_per_token = per_token, .n_ctx = f->n_ctx, .n_seq = n_seq,
+                            .kv_bytes_per_token = per_token, .n_ctx = (f->n_ctx + PAGE - 1) / PAGE * PAGE, .n_seq = n_seq,
                             .workspace_bytes = workspace(f, n_seq), .on_device = true, .vram_bytes = f->vram,
                             .ram_bytes = f->ram, .mode = mode, .n_resident_most = PLAN_ANY,
                             .n_host = f->cpu_layers, .rates = f->rates, .kv_len = f->n_ctx,
@@ -440,6 +446,31 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
     str_free(&s);
 }
 
+/* Both modes, or the one asked for; latency for one sequence, unless a number was given. */
+static int simulate(const struct fit *f, const struct plan *p, const bool *ok, struct err *e)
+{
+    struct scene s[SCENES];
+    struct str report = STR_INIT;
+    int n = 0;
+    for (int i = 0; i < 2; i++) {
+        if (!ok[i] || (i == 0 && ok[1] && plan_is_resident(&p[0]) && plan_is_resident(&p[1])))
+            continue;
+        int n_seq = i ? p[i].n_seq : f->n_seq ? f->n_seq : 1;
+        s[n] = (struct scene){.run = {.vram_bytes = f->vram, .ram_bytes = f->ram, .rates = f->rates,
+                                      .mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY, .cpu_layers = f->cpu_layers,
+                                      .n_ctx = f->n_ctx, .n_seq = n_seq, .kv_fmt = f->kv, .n_warm = 2, .n_step = 2}};
+        s[n].run.rates.step_s = 0; /* nor does the simulation take time for sampling and scheduling */
+        snprintf(s[n].machine, sizeof s[n].machine, "%s, %.1f GiB, link %.3g GB/s, CPU %.3g GB/s", f->gpu,
+                 (double)f->vram / 1073741824, f->rates.link * 1e-9, f->rates.host * 1e-9);
+        n++;
+    }
+    int rc = fit_simulate(s, n, f->model, f->shape, f->mix, f->simulate, &report, e);
+    if (rc == 0 && !f->json)
+        fputs(report.s ? report.s : "", stdout);
+    str_free(&report);
+    return rc;
+}
+
 static int fit(struct fit *f, struct err *e)
 {
     struct plan p[2];
@@ -459,6 +490,8 @@ static int fit(struct fit *f, struct err *e)
         print_json(f, p, ok);
     else
         print_text(f, p, ok, why);
+    if (rc == 0 && f->simulate)
+        rc = simulate(f, p, ok, e);
     for (int i = 0; i < 2; i++)
         if (ok[i])
             plan_free(&p[i]);
@@ -480,5 +513,6 @@ static int run(int argc, char **argv)
 
 const struct cmd cmd_fit = {"fit", "predict where a model lies on a card, and how fast it is",
                             "mas fit --shape llama3-70b --gpu rtx4090\n"
+                            "mas fit --shape llama3-70b --gpu rtx4090 --simulate steps.svg\n"
                             "mas fit -m model.gguf --gpu rtx3090 --vram 22GiB --ram 32GiB --json",
                             run};

@@ -61,7 +61,7 @@ static void lane(struct str *out, const struct timeline *t, enum sim_engine engi
     str_addf(out, "<rect x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" fill=\"#f1f3f5\"/>\n", LEFT, y, room, LANE);
     for (size_t i = 0; i < r->n_span; i++) {
         const struct sim_span *s = &r->span[i];
-        if (s->engine != engine || s->end <= r->begin || s->start >= r->begin + t->seconds)
+        if (s->engine != engine || s->end <= s->start || s->end <= r->begin || s->start >= r->begin + t->seconds)
             continue;
         double from = fmax(0, (s->start - r->begin) * scale), to = fmin(room, (s->end - r->begin) * scale);
         struct bar *b = &bar[kind_of(s)];

@@ -6,7 +6,7 @@
 #include "str.h"
 
 struct timeline {
-    char title[160], note[160];
+    char title[200], note[280];
     const struct simulated *run;
     double seconds; /* shown, from run->begin */
 };

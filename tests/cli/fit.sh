@@ -33,6 +33,14 @@ done
 awk 'length > 110 { exit 1 }' "$dir/text" || fail "a line is too wide"
 "$MAS" fit -m demo --gpu rtx3060 | grep -q "6 layers, 0.00 billion" || fail "a model file"
 
+# the engine on a simulated card says the same, and is drawn
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 64 --simulate "$dir/steps.svg" >"$dir/text" || fail "exit $?"
+awk '/^  (latency|throughput) +[0-9]+ / { n++; if ($3 / $4 > 1.05 || $3 / $4 < 0.95 || ($1 == "throughput" && $7 < 97)) bad = 1 }
+    END { exit bad || n != 2 }' "$dir/text" || fail "simulated and predicted: $(tail -n 4 "$dir/text")"
+grep -q "</svg>" "$dir/steps.svg" && grep -q "llama3-70b Q4_K_M, throughput: " "$dir/steps.svg" || fail "no picture"
+"$MAS" fit -m demo --gpu rtx3060 --ctx 200 --simulate "$dir/demo.svg" | grep -q "^  resident " || fail "a model file, simulated"
+[ -z "$(ls /tmp/mas-fit-* 2>/dev/null)" ] || fail "a file was left behind"
+
 # refused CODE TEXT ARGS..
 refused() {
     local code=$1 text=$2
@@ -46,5 +54,6 @@ refused 64 "give the model with -m" --gpu rtx4090
 refused 64 "known: llama3-8b" --shape gpt --gpu rtx4090
 refused 64 "needs at least" --shape llama3-70b --gpu rtx4090 --vram 1GiB
 refused 64 "must be a rate" --shape llama3-70b --gpu rtx4090 --link 25
+refused 73 "cannot create" --shape llama3-8b --gpu rtx4090 --simulate "$dir/none/x.svg"
 refused 64 "the model has 80" --shape llama3-70b --gpu rtx4090 --cpu-layers 81
 exit 0

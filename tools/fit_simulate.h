@@ -1,0 +1,21 @@
+/* fit_simulate: the decode steps that mas fit predicts, run by the engine on a simulated card and drawn. */
+#ifndef MAS_FIT_SIMULATE_H
+#define MAS_FIT_SIMULATE_H
+
+#include "mixture.h"
+#include "simulate.h"
+#include "str.h"
+
+enum { SCENES = 2 };
+
+struct scene { /* one placement */
+    struct simulate run; /* its model is filled in */
+    char machine[96];    /* "rtx4090, 23.0 GiB, link 25 GB/s" */
+};
+
+/* Runs n scenes, writes their timelines (two steps each) to path as SVG, adds a table to report. model: a GGUF file,
+ * or NULL for a shape of shapes.def in formats of mix, made as a hollow file for the time of the run. */
+int fit_simulate(struct scene *s, int n, const char *model, const char *shape, enum mixture mix, const char *path,
+                 struct str *report, struct err *e);
+
+#endif
