@@ -25,6 +25,7 @@
 
 struct sim_config {
     uint64_t vram_bytes;
+    uint64_t lost_bytes;         /* of it: said to be free and refused all the same */
     double vram, link, host;     /* bytes/s */
     double dram;                 /* bytes/s that CPU and link share; 0 = no limit */
     double device_ops, host_ops; /* operations/s; 0 = not a limit */

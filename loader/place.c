@@ -12,7 +12,6 @@
 #include "upload.h"
 
 #define PIECE ((uint64_t)64 << 20) /* between two calls of progress: about 20 ms of a fast disk */
-#define COPY_ALIGN ((uint64_t)256) /* what kernels may expect of a matrix */
 
 struct place_range { /* a tensor's bytes, in the file and in our copy of its list (or item) */
     uint64_t at, bytes, copy_at;
@@ -39,7 +38,8 @@ struct place {
     struct place_unit *unit; /* (n_unit) */
     int n_unit, n_streamed, n_host;
     struct place_range *streamed; /* ranges of streamed tensors, unit by unit */
-    struct buf vram, host;        /* copies of what is resident */
+    struct place_list in_vram, on_host;
+    struct buf vram, host; /* copies of them; host: unless mapped */
     struct stage *stage;          /* NULL when nothing is streamed */
 };
 
@@ -191,7 +191,7 @@ static void list_lay_out(struct place_list *list)
         bool again = i && r[-1].at == r->at;
         r->copy_at = again ? r[-1].copy_at : list->bytes;
         if (!again)
-            list->bytes += (r->bytes + COPY_ALIGN - 1) & ~(COPY_ALIGN - 1);
+            list->bytes += (r->bytes + WEIGHTS_ALIGN - 1) & ~(WEIGHTS_ALIGN - 1);
     }
 }
 
@@ -252,30 +252,40 @@ static int load_mapped(struct place_load *load, const struct place_list *list, s
     return 0;
 }
 
-/* To memory of the host that can be read into. */
-static int load_copied(struct place *p, struct place_load *load, struct place_list *list,
-                       struct err *e)
+/* A copy's memory, and where its tensors will lie in it. */
+static int list_take(struct place *p, struct place_list *list, enum mem_space space, struct buf *to, struct err *e)
 {
-    enum mem_space space = p->dev->is_host ? MEM_DEVICE : MEM_HOST;
-    TRY(p->dev->api->alloc(p->dev, space, (size_t)list->bytes, &p->host, e));
-    unsigned char *base = p->host.ptr;
-    for (int i = 0; i < list->n; i++) {
-        struct place_range *r = &list->range[i];
-        TRY(load_range(load, r, base + r->copy_at, e));
-        r->t->data = base + r->copy_at;
+    if (!list->n)
+        return 0;
+    TRY(p->dev->api->alloc(p->dev, space, (size_t)list->bytes, to, e));
+    for (int i = 0; i < list->n; i++)
+        list->range[i].t->data = (unsigned char *)to->ptr + list->range[i].copy_at;
+    return 0;
+}
+
+static int place_take(struct place *p, struct err *e)
+{
+    TRY(list_make(p, PLAN_VRAM, &p->in_vram, e));
+    TRY(list_make(p, PLAN_HOST, &p->on_host, e));
+    TRY(list_take(p, &p->in_vram, MEM_DEVICE, &p->vram, e));
+    return p->mapped ? 0 : list_take(p, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST, &p->host, e);
+}
+
+static int load_copied(struct place *p, struct place_load *load, struct err *e)
+{
+    for (int i = 0; i < p->on_host.n; i++) {
+        const struct place_range *r = &p->on_host.range[i];
+        TRY(load_range(load, r, (unsigned char *)p->host.ptr + r->copy_at, e));
     }
     return 0;
 }
 
-static int load_uploaded(struct place *p, struct place_load *load, struct place_list *list,
-                         struct upload *up, struct err *e)
+static int load_uploaded(struct place *p, struct place_load *load, struct upload *up, struct err *e)
 {
     TRY(upload_init(up, e));
-    TRY(p->dev->api->alloc(p->dev, MEM_DEVICE, (size_t)list->bytes, &p->vram, e));
     unsigned char *base = p->vram.ptr;
-    for (int i = 0; i < list->n; i++) {
-        struct place_range *r = &list->range[i];
-        r->t->data = base + r->copy_at;
+    for (int i = 0; i < p->in_vram.n; i++) {
+        const struct place_range *r = &p->in_vram.range[i];
         if (i && r[-1].at == r->at)
             continue; /* a shared tensor has been copied */
         for (uint64_t at = 0; at < r->bytes; at += UPLOAD_PIECE) {
@@ -287,37 +297,28 @@ static int load_uploaded(struct place *p, struct place_load *load, struct place_
     return p->dev->api->sync(p->dev, NULL, e);
 }
 
-static int load_vram(struct place *p, struct place_load *load, struct place_list *list, struct err *e)
+static int load_vram(struct place *p, struct place_load *load, struct err *e)
 {
-    if (!list->n)
+    if (!p->in_vram.n)
         return 0;
     struct upload up = {.dev = p->dev};
-    int rc = load_uploaded(p, load, list, &up, e);
+    int rc = load_uploaded(p, load, &up, e);
     upload_free(&up);
     return rc;
 }
 
-static int load_host(struct place *p, struct place_load *load, struct place_list *list, struct err *e)
-{
-    if (!list->n)
-        return 0;
-    return p->mapped ? load_mapped(load, list, e) : load_copied(p, load, list, e);
-}
-
 /* What is resident, in one place after the other. */
-static int place_load(struct place *p, struct place_load *load, struct err *e)
+int place_load(struct place *p, void (*progress)(uint64_t, uint64_t, void *), void *user, struct err *e)
 {
-    struct place_list vram = {0}, host = {0};
-    int rc = 0;
-    TRY_DONE(list_make(p, PLAN_VRAM, &vram, e));
-    TRY_DONE(list_make(p, PLAN_HOST, &host, e));
-    load->total = vram.bytes + host.bytes;
-    TRY_DONE(load_vram(p, load, &vram, e));
-    TRY_DONE(load_host(p, load, &host, e));
-done:
-    mem_free(vram.range);
-    mem_free(host.range);
-    return rc;
+    struct place_load load = {.g = p->w->file, .hollow = p->dev->hollow, .progress = progress, .user = user,
+                              .total = p->in_vram.bytes + p->on_host.bytes};
+    TRY(gguf_check_unchanged(p->w->file, e));
+    TRY(load_vram(p, &load, e));
+    if (p->on_host.n)
+        TRY(p->mapped ? load_mapped(&load, &p->on_host, e) : load_copied(p, &load, e));
+    TRY(gguf_check_unchanged(p->w->file, e));  /* all of the copy is from one version of the file */
+    load_step(&load, load.total - load.done); /* what alignment added */
+    return 0;
 }
 
 /* ---- streaming ------------------------------------------------------------------------------------ */
@@ -377,11 +378,9 @@ done:
 
 /* ---- calls ---------------------------------------------------------------------------------------- */
 
-int place_run(const struct plan *plan, const struct weights *w, struct ops *ops, double link_limit,
-              void (*progress)(uint64_t, uint64_t, void *), void *user, struct place **out,
-              struct err *e)
+int place_open(const struct plan *plan, const struct weights *w, struct ops *ops, double link_limit,
+               struct place **out, struct err *e)
 {
-    struct place_load load = {.g = w->file, .hollow = ops->dev->hollow, .progress = progress, .user = user};
     int rc = 0;
     struct place *p = mem_zalloc(1, sizeof *p);
     if (!p)
@@ -392,15 +391,28 @@ int place_run(const struct plan *plan, const struct weights *w, struct ops *ops,
     TRY_DONE(place_units(p, plan, e));
     TRY_DONE(place_table(p, e));
     TRY_DONE(gguf_check_unchanged(w->file, e));
-    TRY_DONE(place_stage(p, plan, link_limit, e)); /* first: what does not fit is known before the long load */
-    TRY_DONE(place_load(p, &load, e));
-    TRY_DONE(gguf_check_unchanged(w->file, e)); /* all of the copy is from one version of the file */
-    load_step(&load, load.total - load.done);   /* what alignment added */
+    TRY_DONE(place_take(p, e));
+    TRY_DONE(place_stage(p, plan, link_limit, e));
     *out = p;
     return 0;
 done:
     place_free(p);
     return rc;
+}
+
+int place_run(const struct plan *plan, const struct weights *w, struct ops *ops, double link_limit,
+              void (*progress)(uint64_t, uint64_t, void *), void *user, struct place **out,
+              struct err *e)
+{
+    struct place *p;
+    TRY(place_open(plan, w, ops, link_limit, &p, e));
+    int rc = place_load(p, progress, user, e);
+    if (rc < 0) {
+        place_free(p);
+        return rc;
+    }
+    *out = p;
+    return 0;
 }
 
 void place_free(struct place *p)
@@ -411,6 +423,8 @@ void place_free(struct place *p)
     p->dev->api->free(p->dev, &p->vram);
     p->dev->api->free(p->dev, &p->host);
     mem_free(p->streamed);
+    mem_free(p->in_vram.range);
+    mem_free(p->on_host.range);
     mem_free(p->unit);
     mem_free(p->slot);
     mem_free(p);

@@ -248,8 +248,6 @@ static bool fill(struct search *s, int n_host, int depth, uint64_t room)
 {
     const struct plan_input *in = s->in;
     int most = 2 * in->n_layer + 2 - n_host;
-    if (in->n_resident_most >= 0 && in->n_resident_most < most)
-        most = in->n_resident_most;
     for (int r = most; r >= 0; r--) {
         lay_out(&s->try, in, r, n_host);
         weigh(s);
@@ -440,8 +438,7 @@ done:
 static int plan_fill(const struct plan_input *in, struct plan *p, struct err *e)
 {
     uint64_t total, budget = in->on_device ? in->vram_bytes : in->ram_bytes;
-    bool bound = in->on_device && (in->n_host > 0 || (in->n_resident_most >= 0 &&
-                                                      in->n_resident_most < 2 * in->n_layer + 2));
+    bool bound = in->on_device && in->n_host > 0;
     bool rates = in->on_device && in->rates.vram > 0 && (in->rates.link > 0 || in->rates.host > 0);
     TRY(plan_weights(in, p, e));
     TRY(plan_whole(in, p, &total, e));

@@ -43,7 +43,6 @@ struct plan_input {
     uint64_t ram_bytes;          /* memory of the host that may be used; 0 = unknown, not checked */
     /* what follows is not looked at without a device, and the rates only when not all is resident */
     enum plan_mode mode;
-    int n_resident_most;         /* parts in VRAM at most (2 n_layer + 2 = all); PLAN_ANY = no bound */
     int n_host;                  /* ffn parts on the host, exactly; PLAN_ANY = as the mode says */
     struct plan_rates rates;
     int kv_len;                  /* tokens of a sequence in predictions; 0 = n_ctx / 2 */
@@ -56,7 +55,7 @@ struct plan {
     enum plan_place embed, output;
     enum plan_place *attn, *ffn;   /* (n_layer) each; owned by attn, one allocation */
     enum plan_mode mode;           /* the one taken; PLAN_AUTO when there was nothing to choose: all resident, or no device */
-    int n_resident;                /* parts in VRAM: to plan again with less */
+    int n_resident;                /* parts in VRAM */
     uint64_t weight_bytes;         /* all; a tied matrix once */
     uint64_t vram_weight_bytes, stream_bytes, host_bytes; /* of it, by place; stream: copied in every step */
     uint64_t ring_bytes;           /* on the device for streamed parts, 0 = nothing is streamed */

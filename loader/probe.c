@@ -7,7 +7,7 @@
 #include "log.h"
 #include "mem.h"
 
-enum { TRIES = 4, HOST_COLS = 4096, HOST_BATCH = 32, HOP_BYTES = 32 << 10, FEWEST = 64 << 10 };
+enum { TRIES = 4, COPIES = 64, HOST_COLS = 4096, HOST_BATCH = 32, HOP_BYTES = 32 << 10, FEWEST = 64 << 10 };
 static const size_t copy_bytes = (size_t)64 << 20, host_bytes = (size_t)32 << 20;
 static const double step_s = 1e-4; /* sampling and scheduling between two steps */
 
@@ -109,6 +109,18 @@ static int probe_matmul(struct probe *p, enum fmt fmt, int rows, double *seconds
     return 0;
 }
 
+/* The matrix again, while copies go up the link: how much of the memory is left for the CPU. */
+static int probe_beside(struct probe *p, enum fmt fmt, double alone, const struct plan_rates *r, double *seconds,
+                        struct err *e)
+{
+    struct device *dev = p->ops->dev;
+    int n = (int)(2 * (TRIES + 1) * alone * r->link / (double)p->bytes) + 1;
+    for (int i = 0; i < n && i < COPIES; i++)
+        TRY(copy_up(p, e));
+    TRY(probe_matmul(p, fmt, 1, seconds, e));
+    return dev->api->sync(dev, NULL, e);
+}
+
 static int probe_cpu(struct probe *p, enum fmt fmt, struct plan_rates *r, struct err *e)
 {
     struct device *dev = p->host->dev;
@@ -130,8 +142,11 @@ static int probe_cpu(struct probe *p, enum fmt fmt, struct plan_rates *r, struct
     p->host->bind_scratch(p->host, p->scratch.ptr, scratch);
     TRY(probe_matmul(p, fmt, 1, &one, e));
     TRY(probe_matmul(p, fmt, HOST_BATCH, &many, e));
-    r->host = rounded((double)n_out * (double)row_bytes / one);
+    const double bytes = (double)n_out * (double)row_bytes;
+    r->host = rounded(bytes / one);
     r->host_ops = rounded(2.0 * HOST_BATCH * HOST_COLS * (double)n_out / many);
+    TRY(probe_beside(p, fmt, one, r, &one, e));
+    r->dram = r->link + rounded(bytes / one);
     return 0;
 }
 

@@ -1,20 +1,12 @@
 #include "upload.h"
 
-#include "log.h"
+#include "pinned.h"
 
 int upload_init(struct upload *u, struct err *e)
 {
     const struct dev_api *api = u->dev->api;
-    enum mem_space space = MEM_PINNED;
     for (int i = 0; i < UPLOAD_BUFS; i++) {
-        int rc = api->alloc(u->dev, space, (size_t)UPLOAD_PIECE, &u->buf[i], e);
-        if (rc == ERR_NOMEM && space == MEM_PINNED) {
-            log_warn("the system does not allow to pin %d MiB: weights are loaded through pageable memory, which "
-                     "is slower; raise the limit of locked memory (ulimit -l)", (int)(UPLOAD_PIECE >> 20));
-            space = MEM_HOST;
-            rc = api->alloc(u->dev, space, (size_t)UPLOAD_PIECE, &u->buf[i], e);
-        }
-        TRY(rc);
+        TRY(pinned_alloc(u->dev, (size_t)UPLOAD_PIECE, "weights are loaded", &u->buf[i], e));
         TRY(api->event_open(u->dev, &u->copied[i], e));
     }
     return 0;

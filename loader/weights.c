@@ -169,13 +169,19 @@ static bool weights_again(const struct weights *w, int slot)
     return false;
 }
 
+/* Of a copy. */
+static uint64_t weights_room(const struct tensor *t)
+{
+    return (tensor_bytes(t) + WEIGHTS_ALIGN - 1) & ~(WEIGHTS_ALIGN - 1);
+}
+
 uint64_t weights_shared_bytes(const struct weights *w)
 {
     uint64_t sum = 0;
     for (int s = 0; s < w->n_slot; s++) {
         const struct tensor *t = weights_get(w, s, 0);
         if (!w->per_layer[s] && t->data && !weights_again(w, s))
-            sum += tensor_bytes(t);
+            sum += weights_room(t);
     }
     return sum;
 }
@@ -186,7 +192,7 @@ uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int la
     for (int s = 0; s < w->n_slot; s++) {
         const struct tensor *t = weights_get(w, s, layer);
         if (w->part[s] == part && t->data)
-            sum += tensor_bytes(t);
+            sum += weights_room(t);
     }
     return sum;
 }

@@ -37,7 +37,9 @@ void weights_free(struct weights *w);
 /* layer 0 for a slot without %d. data == NULL when optional and absent. */
 const struct tensor *weights_get(const struct weights *w, int slot, int layer);
 
-/* What plan_make wants to know: bytes of the per-layer slots of one layer, and of all other slots, a tensor
+#define WEIGHTS_ALIGN ((uint64_t)256) /* where each tensor of a copy begins: what kernels may expect of a matrix */
+
+/* What plan_make wants to know, of tensors in a copy (each at a multiple of WEIGHTS_ALIGN): bytes of the per-layer slots of one layer, and of all other slots, a tensor
  * that two slots share counted once. */
 uint64_t weights_layer_bytes(const struct weights *w, int layer);
 uint64_t weights_shared_bytes(const struct weights *w);

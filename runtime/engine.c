@@ -1,5 +1,6 @@
 #include "engine.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,9 @@
 #include "seq.h"
 #include "source.h"
 
+#define ROOM_STEP ((uint64_t)64 << 20) /* how well is known what a device gives */
+enum { ROOM_TRIES = 4 };               /* plans until one fits: others may take memory meanwhile */
+
 struct inbox { /* what other threads have said and the engine thread has not read yet */
     struct request **item;
     size_t n, cap;
@@ -26,6 +30,7 @@ struct engine {
     struct tokenizer *tok;
     struct model model;
     struct ops *ops, *host; /* host: computes what is placed there beside a device, or NULL */
+    struct plan_rates rates; /* of the machine, measured when they are first needed; vram 0 = not yet */
     struct plan plan;
     struct place *place;
     struct kv *kv;
@@ -237,7 +242,6 @@ static void plan_sizes(const struct engine *en, const struct engine_options *opt
                               .n_ctx = pages * kc->page_tokens, .n_seq = en->info.n_seq,
                               .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
                               .weights_mapped = !device, .on_device = device, .mode = opt->placement,
-                              .n_resident_most = PLAN_ANY,
                               .n_host = opt->cpu_layers_set ? opt->cpu_layers : PLAN_ANY,
                               .row_bytes = (uint64_t)hp->n_embd * sizeof(float)};
     in->tied_bytes = in->embed_bytes + in->output_bytes - weights_shared_bytes(w);
@@ -263,23 +267,24 @@ static int plan_measure(struct engine *en, const struct engine_options *opt, str
                      (in->kv_bytes ? in->kv_bytes : in->kv_bytes_per_token * (uint64_t)in->n_ctx);
     for (int l = 0; l < in->n_layer; l++)
         least += in->attn_bytes[l] + in->ffn_bytes[l];
-    if (opt->rates) {
-        in->rates = *opt->rates;
+    if (opt->rates)
+        en->rates = *opt->rates;
+    else if (in->n_host <= 0 && in->mode != PLAN_THROUGHPUT && least <= in->vram_bytes)
         return 0;
+    if (!(en->rates.vram > 0)) {
+        const struct tensor *up = weights_get(&en->model.w, SLOT_FFN_UP, 0);
+        TRY(probe_rates(en->ops, en->host, up->data ? up->fmt : FMT_F16, &en->rates, e));
+        if (opt->link_limit > 0 && en->rates.link > opt->link_limit)
+            en->rates.link = opt->link_limit;
     }
-    if (in->n_resident_most < 0 && in->n_host <= 0 && in->mode == PLAN_AUTO && least <= in->vram_bytes)
-        return 0;
-    const struct tensor *up = weights_get(&en->model.w, SLOT_FFN_UP, 0);
-    TRY(probe_rates(en->ops, en->host, up->data ? up->fmt : FMT_F16, &in->rates, e));
-    if (opt->link_limit > 0 && in->rates.link > opt->link_limit)
-        in->rates.link = opt->link_limit;
+    in->rates = en->rates;
     return 0;
 }
 
 /* Sizes of workspace and KV pool and places of the weights by the plan; fails with the knob to turn when they do
- * not fit. most: parts that may be resident, or PLAN_ANY. */
+ * not fit. limit: of the device's memory; 0 = what it says is free. */
 static int engine_plan(struct engine *en, const struct engine_options *opt,
-                       const struct forward_limits *lim, int most, struct kv_config *kc, struct err *e)
+                       const struct forward_limits *lim, uint64_t limit, struct kv_config *kc, struct err *e)
 {
     struct plan_input in;
     size_t page = kv_page_bytes(kc), n_layer = (size_t)en->model.hp.n_layer;
@@ -291,8 +296,9 @@ static int engine_plan(struct engine *en, const struct engine_options *opt,
     if (!layer)
         return NOMEM(e, 2 * n_layer * sizeof *layer, "plan");
     plan_sizes(en, opt, kc, lim, layer, &in);
-    in.n_resident_most = most;
     int rc = plan_budgets(en, opt, &in, e);
+    if (rc == 0 && limit && in.vram_bytes > limit)
+        in.vram_bytes = limit;
     if (rc == 0 && in.on_device)
         rc = plan_measure(en, opt, &in, e);
     if (rc == 0)
@@ -320,46 +326,59 @@ static int engine_say_plan(const struct engine *en, struct err *e)
     return rc;
 }
 
-/* Everything that takes the device's memory. */
-static int engine_place(struct engine *en, const struct engine_options *opt, const struct kv_config *kc,
+/* Does the device give what the plan takes of it? Asked before anything is read or pinned. *room: so many bytes, or
+ * nearly as many as it does give. */
+static int engine_room(struct engine *en, uint64_t *room, struct err *e)
+{
+    struct device *dev = en->ops->dev;
+    uint64_t given = 0, refused = 0, want = en->plan.total_bytes;
+    for (*room = want; !dev->is_host && *room && *room != given; *room = given + (refused - given) / 2) {
+        struct buf b = {0};
+        int rc = dev->api->alloc(dev, MEM_DEVICE, (size_t)*room, &b, e);
+        if (rc < 0 && rc != ERR_NOMEM)
+            return rc;
+        dev->api->free(dev, &b);
+        *(rc == 0 ? &given : &refused) = *room;
+        if (given == want || refused - given < ROOM_STEP)
+            break;
+    }
+    *room = dev->is_host ? want : given;
+    return 0;
+}
+
+/* A plan that the device has room for: where it gives less than it said and no budget was set, one for that. */
+static int engine_plan_what_fits(struct engine *en, const struct engine_options *opt, struct kv_config *kc,
+                                 const struct forward_limits *lim, struct err *e)
+{
+    uint64_t room = 0, limit = 0, want = 0;
+    for (int i = 0; i < ROOM_TRIES; i++) {
+        TRY(engine_plan(en, opt, lim, limit, kc, e));
+        TRY(engine_say_plan(en, e));
+        TRY(engine_room(en, &room, e));
+        if (room >= en->plan.total_bytes)
+            return 0;
+        want = en->plan.total_bytes;
+        if (opt->ops.vram_bytes || opt->kv_bytes)
+            break;
+        log_warn("%s gives %" PRIu64 " MiB of its memory, less than the %" PRIu64 " MiB that were planned by what it said "
+                 "is free: planning again", en->ops->dev->name, room >> 20, en->plan.total_bytes >> 20);
+        limit = room;
+        plan_free(&en->plan);
+    }
+    FAIL(e, ERR_NOMEM, "cannot place the model: the plan takes %" PRIu64 " MiB of the memory of %s, which gives %" PRIu64
+         " MiB; set --vram to that or less, or lower --ctx or --sequences", want >> 20, en->ops->dev->name,
+         room >> 20);
+}
+
+/* What takes memory, and the load last. */
+static int engine_place(struct engine *en, const struct engine_options *opt, struct kv_config *kc,
                         const struct forward_limits *lim, struct err *e)
 {
-    TRY(engine_say_plan(en, e));
-    TRY(place_run(&en->plan, &en->model.w, en->ops, opt->link_limit, opt->progress, opt->user, &en->place, e));
+    TRY(engine_plan_what_fits(en, opt, kc, lim, e));
     TRY(kv_open(kc, en->ops, &en->kv, e));
-    return forward_open(&en->model, en->place, en->kv, en->ops, en->host, lim, &en->fw, e);
-}
-
-static void engine_displace(struct engine *en)
-{
-    forward_close(en->fw);
-    kv_close(en->kv);
-    place_free(en->place);
-    plan_free(&en->plan);
-    en->fw = NULL;
-    en->kv = NULL;
-    en->place = NULL;
-}
-
-/* Places by the plan. Where the device has less room than it said and no budget was set, again with fewer resident
- * parts: an eighth less each time, down to none. */
-static int engine_place_what_fits(struct engine *en, const struct engine_options *opt, struct kv_config *kc,
-                                  const struct forward_limits *lim, struct err *e)
-{
-    int most = PLAN_ANY;
-    for (;;) {
-        TRY(engine_plan(en, opt, lim, most, kc, e));
-        struct err why = {0};
-        int rc = engine_place(en, opt, kc, lim, &why), resident = en->plan.n_resident;
-        if (rc == 0)
-            return 0;
-        if (rc != ERR_NOMEM || en->ops->dev->is_host || opt->ops.vram_bytes || opt->kv_bytes || !resident)
-            FAIL(e, rc, "%s", why.msg);
-        most = resident - (resident + 7) / 8;
-        log_warn("%s; trying again with %d instead of %d parts of the model in the device's memory", why.msg, most,
-                 resident);
-        engine_displace(en);
-    }
+    TRY(place_open(&en->plan, &en->model.w, en->ops, opt->link_limit, &en->place, e));
+    TRY(forward_open(&en->model, en->place, en->kv, en->ops, en->host, lim, &en->fw, e));
+    return place_load(en->place, opt->progress, opt->user, e);
 }
 
 static int engine_build(struct engine *en, const struct engine_options *opt, struct err *e)
@@ -377,7 +396,7 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
                                  .max_logit_rows = logit_rows, .max_pages = pages,
                                  .max_kv_len = in->n_ctx, .max_pairs = 4096,
                                  .no_record = opt->no_record};
-    TRY(engine_place_what_fits(en, opt, &kc, &lim, e));
+    TRY(engine_place(en, opt, &kc, &lim, e));
     in->n_page = kc.n_page;
     in->plan = &en->plan;
     forward_prof(en->fw)->on = opt->profile;

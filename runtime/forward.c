@@ -6,6 +6,7 @@
 #include "check.h"
 #include "clock.h"
 #include "mem.h"
+#include "pinned.h"
 
 #define RECORD_ROWS 64 /* decode steps of up to so many sequences are recorded; larger ones hide the launches */
 #define RECORD_KEYS 64 /* keys remembered as having been run */
@@ -184,7 +185,7 @@ static int forward_alloc(struct forward *f, struct err *e)
     forward_layout(f->m, f->ops, &f->lim, &at, &f->w);
     f->ops->bind_scratch(f->ops, f->w.scratch, scratch_bytes);
     forward_stage(f->m, &f->lim, &l, &f->st);
-    TRY(dev->api->alloc(dev, MEM_PINNED, l.size, &f->pinned, e));
+    TRY(pinned_alloc(dev, l.size, "batches and results pass", &f->pinned, e));
     at = (struct layout){.base = f->pinned.ptr};
     forward_stage(f->m, &f->lim, &at, &f->st);
     memset(f->pinned.ptr, 0, l.size); /* a batch is sent whole, also what no step has filled yet */
@@ -212,7 +213,7 @@ static int host_alloc(struct forward *f, struct err *e)
     at = (struct layout){.base = h->buf.ptr};
     host_layout(f, scratch_bytes, &at, h);
     h->ops->bind_scratch(h->ops, h->scratch, scratch_bytes);
-    TRY(dev->api->alloc(dev, MEM_PINNED, x_bytes, &h->x_buf, e));
+    TRY(pinned_alloc(dev, x_bytes, "activations of layers on the CPU pass", &h->x_buf, e));
     h->x = h->x_buf.ptr;
     return 0;
 }

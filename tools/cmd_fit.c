@@ -218,7 +218,7 @@ static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct 
                             .embed_bytes = f->m.embed, .output_bytes = f->m.output, .tied_bytes = f->m.tied,
                             .kv_bytes_per_token = per_token, .n_ctx = (f->n_ctx + PAGE - 1) / PAGE * PAGE, .n_seq = n_seq,
                             .workspace_bytes = workspace(f, n_seq), .on_device = true, .vram_bytes = f->vram,
-                            .ram_bytes = f->ram, .mode = mode, .n_resident_most = PLAN_ANY,
+                            .ram_bytes = f->ram, .mode = mode,
                             .n_host = f->cpu_layers, .rates = f->rates, .kv_len = f->n_ctx,
                             .row_bytes = (uint64_t)f->m.n_embd * 4,
                             .ops_per_byte = 2 * (double)f->m.n_params / (double)f->m.total};

@@ -166,7 +166,7 @@ static int keep(const struct run *run, const struct plan *plan, struct simulated
 int simulate_run(const struct simulate *in, struct simulated *out, struct err *e)
 {
     const struct plan_rates *r = &in->rates;
-    const struct sim_config c = {.vram_bytes = in->vram_bytes, .vram = r->vram, .link = r->link, .host = r->host, .dram = r->dram,
+    const struct sim_config c = {.vram_bytes = in->vram_bytes, .lost_bytes = in->lost_bytes, .vram = r->vram, .link = r->link, .host = r->host, .dram = r->dram,
                                  .device_ops = r->device_ops, .host_ops = r->host_ops, .hop_s = r->hop_s,
                                  .n_span = SPANS};
     struct sim *sim = NULL;

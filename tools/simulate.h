@@ -10,7 +10,7 @@
 
 struct simulate {
     const char *model;
-    uint64_t vram_bytes, ram_bytes;
+    uint64_t vram_bytes, ram_bytes, lost_bytes; /* lost: sim.h */
     struct plan_rates rates; /* of the plan; disk and step_s are not simulated */
     enum plan_mode mode;
     int cpu_layers;          /* PLAN_ANY = as the mode says */

@@ -267,19 +267,15 @@ static void parts_on_the_cpu_give_the_same_bits_near_the_device_s(void **state)
     mem_free(got);
 }
 
-/* Streamed weights are read with pread in every step: a file that is cut meanwhile is a message. */
-static void a_file_cut_while_it_is_streamed_is_a_message(void **state)
+/* A copy of the small model that can be cut, everything streamed through the smallest rings, one step done. */
+static void open_streamed_copy(const char *dir, char path[300], struct run *r)
 {
-    (void)state;
-    char dir[256], path[300];
     const int32_t tok[2] = {1, 2};
     struct err e;
-    struct run r;
     size_t n;
     scene_close();
     char *bytes = test_read(TEST_GOLDEN "/logits_llama_gqa.gguf", &n);
-    test_mkdir(dir);
-    snprintf(path, sizeof path, "%s/m.gguf", dir);
+    snprintf(path, 300, "%s/m.gguf", dir);
     FILE *f = fopen(path, "wb");
     assert_true(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
     free(bytes);
@@ -287,14 +283,56 @@ static void a_file_cut_while_it_is_streamed_is_a_message(void **state)
     everything(PLAN_STREAM);
     sc.plan.keep_pinned = false;
     sc.plan.weights_mapped = false;
-    ok(run_open(&r, &e));
-    ok(run_step(&r, tok, 2, NULL, &e));
+    ok(run_open(r, &e));
+    ok(run_step(r, tok, 2, NULL, &e));
+}
+
+/* Streamed weights are read with pread in every step: a file that is cut meanwhile is a message. */
+static void a_file_cut_while_it_is_streamed_is_a_message(void **state)
+{
+    (void)state;
+    char dir[256], path[300];
+    const int32_t tok = 1;
+    struct err e;
+    struct run r;
+    test_mkdir(dir);
+    open_streamed_copy(dir, path, &r);
+    assert_int_equal(truncate(path, 4096), 0);
+    fails(run_step(&r, &tok, 1, NULL, &e), ERR_IO, "changed");
+    assert_non_null(strstr(e.msg, path));
+    run_close(&r);
+    test_rmdir(dir);
+}
+
+/* Cut behind the look at the beginning of a step: the read that comes too short is the message. */
+static void a_file_cut_in_the_middle_of_a_step_is_a_message(void **state)
+{
+    (void)state;
+    char dir[256], path[300];
+    const struct tensor *t[SLOT_COUNT];
+    struct err e;
+    struct run r;
+    test_mkdir(dir);
+    open_streamed_copy(dir, path, &r);
+    ok(place_part(r.place, PART_EMBED, 0, NULL, t, &e));
+    ok(place_release(r.place, PART_EMBED, 0, NULL, &e));
     assert_int_equal(truncate(path, 4096), 0);
     int rc = 0;
-    for (int i = 0; i < 8 && rc == 0; i++) /* what lies in the rings already is used up first */
-        rc = run_step(&r, tok, 1, NULL, &e);
+    for (int i = 0; i < 8 * 2 * sc.m.hp.n_layer && rc == 0; i++) { /* what lies in the rings is used up first */
+        int l = i / 2 % sc.m.hp.n_layer;
+        enum plan_part part = i % 2 ? PART_FFN : PART_ATTN;
+        rc = place_part(r.place, part, l, NULL, t, &e);
+        if (rc == 0)
+            rc = place_release(r.place, part, l, NULL, &e);
+        if (rc == 0 && l == sc.m.hp.n_layer - 1 && part == PART_FFN)
+            rc = place_part(r.place, PART_OUTPUT, 0, NULL, t, &e);
+        if (rc == 0 && l == sc.m.hp.n_layer - 1 && part == PART_FFN)
+            rc = place_release(r.place, PART_OUTPUT, 0, NULL, &e);
+    }
     assert_int_equal(rc, ERR_IO);
     assert_non_null(strstr(e.msg, path));
+    assert_non_null(strstr(e.msg, "shorter"));
+    fails(place_part(r.place, PART_ATTN, 0, NULL, t, &e), ERR_IO, path); /* dead from then on */
     run_close(&r);
     test_rmdir(dir);
 }
@@ -330,6 +368,7 @@ int main(void)
         T(parts_on_the_cpu_give_the_same_bits_near_the_device_s, small),
         T(parts_on_the_cpu_give_the_same_bits_near_the_device_s, demo),
         T(a_file_cut_while_it_is_streamed_is_a_message, small),
+        T(a_file_cut_in_the_middle_of_a_step_is_a_message, small),
         T(what_is_placed_elsewhere_is_not_recorded, small),
     };
     log_set_level(LOG_ERROR);

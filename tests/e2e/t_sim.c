@@ -154,6 +154,27 @@ static void other_copies_wait_for_one_piece_at_most(void **state)
     simulated_free(&r);
 }
 
+/* Others took 3 GiB of the card between the question and the answer: a smaller plan is found before anything is
+ * loaded; where less is left than the smallest plan takes, the message says so. */
+static void a_card_with_less_than_it_says_gets_a_smaller_plan(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated whole, r;
+    struct simulate in = rtx4090(model_70b, 1);
+    in.mode = PLAN_LATENCY;
+    ok(simulate_run(&in, &whole, &e));
+    in.lost_bytes = (uint64_t)3 << 30;
+    ok(simulate_run(&in, &r, &e));
+    assert_true(r.plan.n_resident < whole.plan.n_resident);
+    assert_true(r.plan.total_bytes <= in.vram_bytes - in.lost_bytes);
+    assert_true(r.plan.total_bytes > (in.vram_bytes - in.lost_bytes) * 9 / 10);
+    simulated_free(&whole);
+    simulated_free(&r);
+    in.lost_bytes = in.vram_bytes - ((uint64_t)1 << 30);
+    fails(simulate_run(&in, &r, &e), ERR_USAGE, "needs at least");
+}
+
 /* Cards, links, loads and placements: the plan is right about each within 5 %. */
 static void predictions_are_right_within_five_per_cent(void **state)
 {
@@ -197,6 +218,7 @@ int main(void)
         cmocka_unit_test(layers_on_the_cpu_take_its_memorys_rate),
         cmocka_unit_test(in_latency_mode_cpu_and_link_work_together),
         cmocka_unit_test(other_copies_wait_for_one_piece_at_most),
+        cmocka_unit_test(a_card_with_less_than_it_says_gets_a_smaller_plan),
         cmocka_unit_test(predictions_are_right_within_five_per_cent),
     };
     return cmocka_run_group_tests(tests, make_models, remove_models);

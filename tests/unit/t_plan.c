@@ -11,7 +11,7 @@ static struct plan_input sizes(void)
 {
     return (struct plan_input){.n_layer = 3, .attn_bytes = attn, .ffn_bytes = ffn, .embed_bytes = 400,
                                .output_bytes = 600, .kv_bytes_per_token = 10, .n_ctx = 50, .n_seq = 4,
-                               .workspace_bytes = 70, .weights_mapped = true, .n_resident_most = PLAN_ANY,
+                               .workspace_bytes = 70, .weights_mapped = true,
                                .n_host = PLAN_ANY};
 }
 
@@ -137,7 +137,7 @@ static struct plan_input large(uint64_t vram, int n_seq, enum plan_mode mode)
                                .output_bytes = 860000000, .kv_bytes_per_token = 174080, .n_ctx = 900,
                                .n_seq = n_seq, .workspace_bytes = 300000000, .on_device = true,
                                .vram_bytes = vram, .ram_bytes = (uint64_t)64 << 30, .mode = mode,
-                               .n_resident_most = PLAN_ANY, .n_host = PLAN_ANY, .kv_len = 900,
+                               .n_host = PLAN_ANY, .kv_len = 900,
                                .row_bytes = 32768, .ops_per_byte = 3.3,
                                .rates = {.vram = 1008e9, .link = 25e9, .host = 55e9, .dram = 65e9,
                                          .device_ops = 3.3e14, .host_ops = 1e12, .hop_s = 3e-5, .step_s = 1e-3}};
@@ -216,19 +216,11 @@ static void the_plan_of_a_70b_is_what_physics_says(void **state)
     plan_free(&p);
 }
 
-static void less_may_be_resident_than_fits(void **state)
+static void what_cannot_be_planned_names_the_knob(void **state)
 {
     (void)state;
     struct err e;
     struct plan p;
-    for (int most = 0; most <= 2 * L70 + 2; most += 18) {
-        struct plan_input in = large((uint64_t)80 << 30, 4, PLAN_AUTO);
-        in.n_resident_most = most;
-        ok(plan_make(&in, &p, &e));
-        check_sound(&in, &p);
-        assert_true(p.n_resident <= most);
-        plan_free(&p);
-    }
     struct plan_input in = large((uint64_t)1 << 30, 1, PLAN_AUTO);
     fails(plan_make(&in, &p, &e), ERR_USAGE, "needs at least");
     in = large((uint64_t)24 << 30, 1, PLAN_AUTO);
@@ -267,7 +259,7 @@ int main(void)
         cmocka_unit_test(overflowing_sizes_are_refused),
         cmocka_unit_test(a_larger_card_is_never_slower),
         cmocka_unit_test(the_plan_of_a_70b_is_what_physics_says),
-        cmocka_unit_test(less_may_be_resident_than_fits),
+        cmocka_unit_test(what_cannot_be_planned_names_the_knob),
         cmocka_unit_test(a_plan_reads_like_a_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
