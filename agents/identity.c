@@ -31,6 +31,7 @@ void identity_about(const struct strategy_env *env, const char *version, const c
     identity_text(out, "model", info->model);
     identity_text(out, "backend", info->backend);
     identity_text(out, "device", info->device);
+    identity_text(out, "placement", info->placement);
     identity_text(out, "data", data_path);
     str_adds(out, ", \"config\": ");
     config_json(env->config, false, out);

@@ -67,6 +67,7 @@ struct llm_info { /* for the trace header */
     char model[512];
     char model_sha256[65];
     char backend[64], device[128];
+    char placement[200]; /* where the weights lie; "" when it is not ours to know */
     char chat[32];
     int n_ctx;
     int slots; /* calls that make progress together: a hint for how many to submit */

@@ -15,6 +15,7 @@
 #include "engine.h"
 #include "llm.h"
 #include "mem.h"
+#include "str.h"
 
 struct llm_schema { /* linked in its llm */
     struct llm_schema *next;
@@ -298,6 +299,13 @@ int llm_local_open(struct engine *en, struct llm **out, struct err *e)
     snprintf(l->info.backend, sizeof l->info.backend, "%s", in->backend);
     snprintf(l->info.device, sizeof l->info.device, "%s", in->device);
     snprintf(l->info.chat, sizeof l->info.chat, "%s", chat_name(in->chat));
+    struct str placement = STR_INIT;
+    plan_line(in->plan, &placement);
+    if (in->link_limit > 0)
+        str_addf(&placement, "; emulated: link limited to %.4g GB/s", in->link_limit * 1e-9);
+    if (placement.s) /* without memory for the line there is none */
+        snprintf(l->info.placement, sizeof l->info.placement, "%s", placement.s);
+    str_free(&placement);
     l->info.n_ctx = in->n_ctx;
     l->info.slots = in->n_seq;
     *out = &l->llm;

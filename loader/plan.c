@@ -578,3 +578,29 @@ void plan_describe(const struct plan *p, struct str *out)
         str_addf(out, "predicted  %10.1f tokens/s for 1 sequence, %.1f for %d (%s)\n", 1 / p->one.step_s,
                  (double)p->n_seq / p->all.step_s, p->n_seq, plan_mode_name(p->mode));
 }
+
+static void line_places(struct str *out, const char *name, const enum plan_place *place, int n)
+{
+    static const enum plan_place order[] = {PLAN_VRAM, PLAN_STREAM, PLAN_HOST};
+    str_addf(out, ", %s", name);
+    for (int k = 0; k < 3; k++) {
+        int count = 0;
+        for (int l = 0; l < n; l++)
+            count += place[l] == order[k];
+        if (count)
+            str_addf(out, " %d %s", count, plan_place_name(order[k]));
+    }
+}
+
+void plan_line(const struct plan *p, struct str *out)
+{
+    if (plan_is_resident(p)) {
+        str_adds(out, "all resident");
+    } else {
+        str_addf(out, "%s: embed %s", plan_mode_name(p->mode), plan_place_name(p->embed));
+        line_places(out, "attention", p->attn, p->n_layer);
+        line_places(out, "ffn", p->ffn, p->n_layer);
+        str_addf(out, ", output %s", plan_place_name(p->output));
+    }
+    str_addf(out, ", KV cache of %" PRId64 " tokens", p->kv_tokens);
+}

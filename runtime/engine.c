@@ -399,6 +399,7 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
     TRY(engine_place(en, opt, &kc, &lim, e));
     in->n_page = kc.n_page;
     in->plan = &en->plan;
+    in->link_limit = opt->link_limit;
     forward_prof(en->fw)->on = opt->profile;
     TRY(grammar_vocab_open(en->tok, &en->gv, e));
     struct sched_config sc = {.n_seq = in->n_seq, .batch_tokens = in->batch_tokens, .n_ctx = in->n_ctx};

@@ -59,6 +59,7 @@ struct engine_info {
     enum fmt kv_fmt;
     enum chat_kind chat;
     const struct plan *plan; /* where everything lies */
+    double link_limit;       /* bytes/s, as asked for: figures are emulated; 0 = none */
 };
 const struct engine_info *engine_info(const struct engine *en); /* lives as long as en; constant but
                                                                    for model_sha256 */
