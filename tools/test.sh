@@ -29,7 +29,7 @@ if [ ${#threaded[@]} -gt 0 ]; then
 else
     say "== no threaded tests"
 fi
-mapfile -t raced < <(ctest --test-dir build/race -N -L race | sed -n 's/^ *Test *#[0-9]*: //p')
+mapfile -t raced < <(ctest --test-dir build/race -N -L race | sed -n 's/^ *Test *#[0-9]*: \(t_.*\)/\1/p') # programs; the rest are scripts
 if [ ${#raced[@]} -gt 0 ]; then
     step "building race" cmake --build --preset race --target "${raced[@]}"
     step "CUDA kernels under the race checker (${#raced[@]})" tests race -L race
