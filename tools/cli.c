@@ -24,6 +24,27 @@ error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_
     return 0;
 }
 
+error_t cli_list(struct argp_state *st, const char *name, const char *arg, int lo, int hi, int most, int *out,
+                 int *n)
+{
+    char buf[256];
+    snprintf(buf, sizeof buf, "%s", arg);
+    *n = 0;
+    for (char *at = buf, *end; at; at = end) {
+        end = strchr(at, ',');
+        if (end)
+            *end++ = 0;
+        if (*n == most) {
+            argp_error(st, "%s takes at most %d values", name, most);
+            return EINVAL;
+        }
+        error_t rc = cli_int(st, name, at, lo, hi, &out[(*n)++]);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
 error_t cli_float(struct argp_state *st, const char *name, const char *arg, double lo, double hi,
                   float *out)
 {

@@ -23,6 +23,9 @@ int cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 /* Option values: on a bad one prints the message (value, range) and returns EINVAL for argp. */
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
                 int *out);
+/* "1,2,8": at most `most` numbers to out. */
+error_t cli_list(struct argp_state *st, const char *name, const char *arg, int lo, int hi, int most, int *out,
+                 int *n);
 error_t cli_float(struct argp_state *st, const char *name, const char *arg, double lo, double hi,
                   float *out);
 error_t cli_bytes(struct argp_state *st, const char *name, const char *arg, uint64_t *out);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench.h"
 #include "cli.h"
 #include "clock.h"
 #include "cmd.h"
@@ -31,27 +32,6 @@ struct bench_row {
 
 enum { OPT_PARALLEL = 1, OPT_PROFILE };
 
-static error_t parse_list(struct argp_state *st, const char *name, const char *arg, int lo, int hi,
-                          int *out, int *n)
-{
-    char buf[256];
-    snprintf(buf, sizeof buf, "%s", arg);
-    *n = 0;
-    for (char *at = buf, *end; at; at = end) {
-        end = strchr(at, ',');
-        if (end)
-            *end++ = 0;
-        if (*n == BENCH_LIST) {
-            argp_error(st, "%s takes at most %d values", name, BENCH_LIST);
-            return EINVAL;
-        }
-        error_t rc = cli_int(st, name, at, lo, hi, &out[(*n)++]);
-        if (rc)
-            return rc;
-    }
-    return 0;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
     struct bench *b = st->input;
@@ -60,15 +40,15 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         st->child_inputs[0] = &b->ce;
         return 0;
     case 'p':
-        return parse_list(st, "-p", arg, 0, 1 << 24, b->p, &b->n_p);
+        return cli_list(st, "-p", arg, 0, 1 << 24, BENCH_LIST, b->p, &b->n_p);
     case 'n':
-        return parse_list(st, "-n", arg, 0, 1 << 24, b->n, &b->n_n);
+        return cli_list(st, "-n", arg, 0, 1 << 24, BENCH_LIST, b->n, &b->n_n);
     case 'b':
         return cli_int(st, "-b", arg, 1, 65536, &b->ce.opt.batch_tokens);
     case 'r':
         return cli_int(st, "-r", arg, 1, 1000, &b->repeat);
     case OPT_PARALLEL:
-        return parse_list(st, "--parallel", arg, 1, 4096, b->parallel, &b->n_parallel);
+        return cli_list(st, "--parallel", arg, 1, 4096, BENCH_LIST, b->parallel, &b->n_parallel);
     case OPT_PROFILE:
         b->ce.opt.profile = true;
         return 0;
@@ -82,7 +62,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case ARGP_KEY_ARG:
         if (!strcmp(arg, "model"))
             return 0;
-        argp_error(st, "unknown benchmark '%s'; there is: model", arg);
+        argp_error(st, "unknown benchmark '%s'; there are: model, kernels, ceiling, compare", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -264,9 +244,21 @@ done:
 
 static int run(int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } modes[] = {{"kernels", bench_kernels}, {"ceiling", bench_ceiling}, {"compare", bench_compare}};
+    char title[64]; /* how argp calls the program */
+    for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
+        if (!strcmp(argv[1], modes[i].name)) {
+            snprintf(title, sizeof title, "%s %s", argv[0], modes[i].name);
+            argv[1] = title;
+            return modes[i].run(argc - 1, argv + 1);
+        }
     static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10}, {0}};
     static const struct argp argp = {options, parse, "model",
-                                     "Measures the speed of a model: prompt processing and generation.",
+                                     "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
+                                     "mas bench kernels, mas bench ceiling, mas bench compare; each has its own --help.",
                                      children, NULL, NULL};
     struct bench b = {.p = {512}, .n_p = 1, .n = {128}, .n_n = 1, .parallel = {1}, .n_parallel = 1,
                       .repeat = 5, .format = "md",
@@ -281,5 +273,8 @@ static int run(int argc, char **argv)
 const struct cmd cmd_bench = {
     "bench", "measure speed",
     "mas bench model -m model.gguf -p 512 -n 128 -t 2\n"
-    "mas bench model -m model.gguf -p 0 -n 64 --parallel 1,4,8 -o json\n",
+    "mas bench model -m model.gguf -p 0 -n 64 --parallel 1,4,8 -o json\n"
+    "mas bench kernels --op matmul --shape 8b --fmt Q4_K --columns 1,8,64 -o json >a.json\n"
+    "mas bench ceiling\n"
+    "mas bench compare a.json b.json\n",
     run};

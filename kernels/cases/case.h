@@ -93,6 +93,11 @@ int case_run(const struct op_case *c, struct case_device *d, struct err *e); /* 
 int case_download(const struct op_case *c, struct case_device *d, int i, void *host, struct err *e);
 void case_release(struct case_device *d); /* also after a failed upload */
 
+/* A matmul of a shape that is in no list, for benchmarks: n_row x n_in -> n_out, EPI_SWIGLU with two such matrices.
+ * Fills a zeroed c; ERR_USAGE when the format cannot hold rows of n_in. */
+int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, int64_t n_out,
+                      enum matmul_epilogue epilogue, struct err *e);
+
 /* The comparison of one buffer. */
 struct case_diff {
     int64_t worst;    /* index of the element that uses most of its tolerance; -1: nothing to say */

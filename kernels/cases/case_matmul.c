@@ -94,12 +94,15 @@ static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, boo
     bool exact = fmt == FMT_F32 || fmt == FMT_F16 || fmt == FMT_BF16;
     double abs = exact ? 1e-5 : 0.03;
     case_tolerance(c, a->epilogue == EPI_SWIGLU ? 5 * abs : abs, exact ? 1e-5 : 1e-3);
-    c->bytes += (double)rows * (double)c->w[i].row_bytes;
-    c->flops += 2.0 * (double)rows * (double)a->n_in * a->n_row;
 }
 
+/* When all matrices are there. */
 static void matmul_limits(struct op_case *c)
 {
+    struct matmul_args a = c->args.matmul;
+    for (int i = 0; i < a.n_out; i++)
+        a.out[i].w = &c->w[i];
+    case_traffic(c, traffic_matmul(&a));
     c->limits = (struct ops_limits){
         .max_rows = c->args.matmul.n_row, .max_in = c->args.matmul.n_in, .max_out = 1 << 20};
     c->run = matmul_run;
@@ -119,6 +122,27 @@ static int matmul_make_mix(int i, struct op_case *c, struct err *e)
     for (int k = 0; k < m->n_out; k++)
         matmul_add(c, k, m->fmt[k], m->rows[k], k == 0);
     matmul_limits(c);
+    return case_done(c, e);
+}
+
+int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, int64_t n_out,
+                      enum matmul_epilogue epilogue, struct err *e)
+{
+    const struct fmt_info *f = fmt_info(fmt);
+    if (n_in % f->block_elems)
+        FAIL(e, ERR_USAGE, "%s has no rows of %lld elements: must be a multiple of %d", f->name, (long long)n_in,
+             (int)f->block_elems);
+    snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s", f->name, n_row, (long long)n_in, (long long)n_out,
+             matmul_epilogue_name(epilogue));
+    int n = epilogue == EPI_SWIGLU ? 2 : 1;
+    c->bench = true;
+    c->args.matmul = (struct matmul_args){.n_row = n_row, .n_in = n_in, .epilogue = epilogue, .n_out = n};
+    case_floats(c, "x", CASE_IN, n_row * n_in, 5, 1);
+    case_aligned(c);
+    for (int i = 0; i < n; i++)
+        matmul_add(c, i, fmt, n_out, false);
+    matmul_limits(c);
+    c->limits.max_out = n_out;
     return case_done(c, e);
 }
 

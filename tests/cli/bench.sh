@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# mas bench kernels, ceiling, compare: their tables and JSON are whole, kernels agree with the oracle, what is slower is
+# found, bad input is a message. Nothing is said about speed.
+set -u
+: "${MAS:?path of the program}"
+fail() { echo "bench: $*" && exit 1; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+kernels=("$MAS" bench kernels -r 2 -t 1)
+
+"${kernels[@]}" --shape 3x512x64 --refcheck -o json >"$dir/a.json" || fail "exit $?"
+python3 - "$dir/a.json" <<'PY' || fail "a row of the JSON is not right"
+import json, sys
+d = json.load(open(sys.argv[1]))
+assert d["bench"] == "kernels" and d["format"] == 1 and not d["emulated"] and d["ceiling"]["read_gb_s"] > 0
+rows = d["rows"]
+assert {"scalar"} <= {r["kernel"] for r in rows} and all(r["case"] == "Q4_K 3x512->64 store" for r in rows)
+assert sum(r["best"] for r in rows) == 1 and sum(r["picked"] for r in rows) == 1
+for r in rows:
+    assert 0 <= r["error"] <= 1 and 0 < r["us_p5"] <= r["us"] <= r["us_p95"] and r["warm_us"] > 0
+    assert r["bytes"] == 64 * 2 * 144 + 3 * 4 * (512 + 64) and r["ops"] == 2 * 3 * 512 * 64
+    assert abs(r["gb_s"] - r["bytes"] / r["us"] / 1e3) < 0.01 * r["gb_s"] + 0.001
+PY
+"${kernels[@]}" --shape 1x256x32 --fmt Q8_0 --variant scalar >"$dir/md" || fail "exit $?"
+grep -q '^| matmul    | Q8_0 1x256->32 store  ' "$dir/md" || fail "no row in $(cat "$dir/md")"
+[ "$(grep -c '^| matmul' "$dir/md")" = 1 ] || fail "--variant is not one kernel"
+[ "$("${kernels[@]}" --shape 1x256x32 -o csv | head -n 1 | tr , '\n' | wc -l)" = 14 ] || fail "the CSV's head"
+if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then
+    "${kernels[@]}" --backend cudahost --op add --refcheck >"$dir/host" || fail "exit $?"
+    grep -q 'say nothing about a GPU' "$dir/host" && grep -q '^| add .*| flat ' "$dir/host" || fail "cudahost"
+fi
+
+# the same against itself; against itself made slower; with a row of its own
+"$MAS" bench compare "$dir/a.json" "$dir/a.json" >"$dir/same" || fail "a file differs from itself"
+grep -q '^0 faster, 0 slower' "$dir/same" || fail "$(tail -n 1 "$dir/same")"
+python3 - "$dir" <<'PY'
+import json, sys
+d = json.load(open(sys.argv[1] + "/a.json"))
+for r in d["rows"]:
+    for k in ("us", "us_p5", "us_p95"):
+        r[k] *= 30
+d["rows"][0]["kernel"] = "other"
+json.dump(d, open(sys.argv[1] + "/b.json", "w"))
+d["rows"] = d["rows"][:1]
+d["rows"][0]["kernel"] = "scalar"
+json.dump(d, open(sys.argv[1] + "/c.json", "w"))
+PY
+"$MAS" bench compare "$dir/c.json" "$dir/a.json" >"$dir/fast" || fail "faster is no failure"
+grep -q '^1 faster, 0 slower' "$dir/fast" || fail "$(tail -n 1 "$dir/fast")"
+"$MAS" bench compare "$dir/a.json" "$dir/c.json" >"$dir/slow" 2>&1
+[ $? = 1 ] && grep -q 'less than 0.95 of the speed' "$dir/slow" || fail "slower is not found: $(cat "$dir/slow")"
+"$MAS" bench compare "$dir/a.json" "$dir/b.json" 2>&1 | grep -q 'only in' || fail "a row of one file"
+
+"$MAS" bench ceiling -t 1 -o json | grep -q '"bench": "ceiling".*"read_gb_s": [0-9.]*[1-9]' || fail "ceiling"
+
+# refused CODE TEXT ARGS..
+refused() {
+    local code=$1 text=$2
+    shift 2
+    "$MAS" bench "$@" >"$dir/out" 2>&1
+    [ $? -eq "$code" ] || fail "mas bench $*: wrong exit code: $(cat "$dir/out")"
+    grep -q -- "$text" "$dir/out" || fail "mas bench $*: no '$text' in $(cat "$dir/out")"
+}
+refused 64 "must be 8b, 70b or" kernels --shape 9b
+refused 64 "must be a multiple of 256" kernels --shape 1x100x10
+refused 64 "unknown --op 'foo'" kernels --op foo
+refused 64 "no case and kernel" kernels --variant none --shape 1x256x1
+refused 64 "two files are needed" compare "$dir/a.json"
+refused 66 "cannot read" compare "$dir/a.json" "$dir/none"
+refused 65 "is not a result" compare "$dir/a.json" <(echo '{}')
+refused 64 "there are: model, kernels" nothing
+exit 0

@@ -1,0 +1,35 @@
+/*
+ * bench: what the modes of mas bench share. `mas bench kernels -o json` prints one object
+ *
+ *   {"bench": "kernels", "format": 1, "commit", "time", "backend", "device", "threads", "emulated": a GPU's kernels were run
+ *    by the host, "ceiling": {"copy_gb_s", "read_gb_s"}, "rows": [{"op", "case", "kernel", "us": median of cold calls,
+ *    "us_p5", "us_p95", "warm_us", "bytes", "ops": least that a call moves and computes, "gb_s", "gop_s", "share" of the
+ *    read ceiling, "noisy", "best": fastest of its case, "picked": what a call takes when nothing is forced, "error":
+ *    used share of the oracle's tolerance, or null}]}
+ *
+ * and mas bench compare reads two of them.
+ */
+#ifndef MAS_BENCH_H
+#define MAS_BENCH_H
+
+#include "ops.h"
+#include "str.h"
+
+struct ceiling { /* bytes/s; 0 = not measured */
+    double copy, read, triad; /* copy counts what is read and what is written; triad: a = b + s c, three arrays */
+    double read_one;          /* of one thread */
+    double up, down;          /* from pinned memory to a device, and back */
+};
+
+/* threads: of the host; 0 = all. A device's memory (copy, up, down), or the host's (all but up and down). */
+int ceiling_measure(struct ops *ops, int threads, struct ceiling *out, struct err *e);
+
+/* The modes; argv[0] is the mode's name. Return an exit code. */
+int bench_kernels(int argc, char **argv);
+int bench_ceiling(int argc, char **argv);
+int bench_compare(int argc, char **argv);
+
+/* "2026-11-25T17:00:00Z" */
+void bench_time(char out[32]);
+
+#endif

@@ -1,0 +1,537 @@
+/*
+ * mas bench kernels: every kernel on every case or on the matrices of a model, timed cold (copies of the operands that no
+ * cache holds together take turns) and warm (the same operands again and again), beside what the machine's memory gives
+ * in the same run. On the CPU a kernel is an instruction set. No op is named here but matmul, whose shapes can be given.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench.h"
+#include "case.h"
+#include "cli.h"
+#include "clock.h"
+#include "cmd.h"
+#include "mem.h"
+#include "pool.h"
+#include "stat.h"
+
+enum { MOST_COPIES = 64, MOST_KERNELS = 16, MOST_COLUMNS = 16, MOST_REPEATS = 1000 };
+#define SPREAD ((size_t)256 << 20)   /* bytes that no cache holds */
+#define ROOM ((size_t)2 << 30)       /* of all copies together */
+static const double sample_s = 1e-3; /* a warm sample is at least so long: a clock's resolution does not show */
+static const double noise = 1.15;    /* p95 / p5 from which a row is called noisy */
+
+struct bench {
+    const char *backend, *op, *shape, *variant, *format;
+    int fmt; /* enum fmt, or -1 = all of the case's */
+    int columns[MOST_COLUMNS], n_columns;
+    int repeats;
+    bool refcheck;
+    struct ops_options ops;
+    /* while it runs */
+    struct ops *open[MOST_KERNELS];      /* one for each instruction set of the CPU, else one */
+    const char *open_name[MOST_KERNELS];
+    int n_open;
+    struct ops *ref;
+    struct ceiling ceiling;
+    bool emulated; /* a GPU's kernels, run by the host */
+    int n_row;
+    uint64_t key;  /* of recordings */
+};
+
+struct row { /* one kernel on one case */
+    struct ops *ops;
+    int variant;  /* -1: the backend has one way */
+    char kernel[64];
+    struct stat_summary cold;
+    double warm, error; /* error: share of the tolerance, NaN = not checked */
+    bool picked, best;
+};
+
+/* ---- one kernel ------------------------------------------------------------------------------------ */
+
+static int call_all(const struct op_case *c, struct case_device *d, int n, struct ops *ops, struct err *e)
+{
+    for (int i = 0; i < n; i++)
+        TRY(c->run(c, d[i].dev, ops, NULL, e));
+    return 0;
+}
+
+/* Makes the calls a recording where the backend can: launches cost nothing then. key 0: it cannot. */
+static int record(struct bench *b, const struct op_case *c, struct case_device *d, int n, struct ops *ops,
+                  uint64_t *key, struct err *e)
+{
+    *key = 0;
+    if (!ops->record_begin)
+        return 0;
+    TRY(ops->record_begin(ops, NULL, e));
+    int rc = call_all(c, d, n, ops, e);
+    if (rc == 0)
+        *key = ++b->key;
+    int end = ops->record_end(ops, NULL, *key, rc ? NULL : e);
+    return rc < 0 ? rc : end;
+}
+
+/* Seconds of n calls. */
+static int pass(const struct op_case *c, struct case_device *d, int n, struct ops *ops, uint64_t key, double *seconds,
+                struct err *e)
+{
+    struct device *dev = ops->dev;
+    TRY(dev->api->sync(dev, NULL, e));
+    int64_t t0 = clock_ns();
+    if (key) {
+        int rc = ops->replay(ops, NULL, key, e);
+        if (rc <= 0)
+            return rc < 0 ? rc : err_set(e, ERR_BUG, "a recording of %s is lost", c->name);
+    } else {
+        TRY(call_all(c, d, n, ops, e));
+    }
+    TRY(dev->api->sync(dev, NULL, e));
+    *seconds = (double)(clock_ns() - t0) * 1e-9;
+    return 0;
+}
+
+static int time_cold(struct bench *b, const struct op_case *c, struct case_device *d, int n, struct row *r,
+                     struct err *e)
+{
+    double s[MOST_REPEATS], first;
+    uint64_t key;
+    TRY(record(b, c, d, n, r->ops, &key, e));
+    TRY(pass(c, d, n, r->ops, key, &first, e)); /* warms up what is not memory */
+    for (int i = 0; i < b->repeats; i++) {
+        TRY(pass(c, d, n, r->ops, key, &s[i], e));
+        s[i] /= n;
+    }
+    r->cold = stat_summarize(s, (size_t)b->repeats);
+    return 0;
+}
+
+static int time_warm(struct bench *b, const struct op_case *c, struct case_device *d, struct row *r, struct err *e)
+{
+    double s[MOST_REPEATS], one;
+    uint64_t key;
+    TRY(record(b, c, d, 1, r->ops, &key, e));
+    TRY(pass(c, d, 1, r->ops, key, &one, e));
+    int calls = one < sample_s ? (int)(sample_s / (one + 1e-9)) + 1 : 1;
+    for (int i = 0; i < b->repeats; i++) {
+        double sum = 0, t;
+        for (int k = 0; k < calls; k++) {
+            TRY(pass(c, d, 1, r->ops, key, &t, e));
+            sum += t;
+        }
+        s[i] = sum / calls;
+    }
+    r->warm = stat_summarize(s, (size_t)b->repeats).median;
+    return 0;
+}
+
+/* ---- against the oracle ---------------------------------------------------------------------------- */
+
+static int results(const struct op_case *c, struct ops *ops, void *out[CASE_BUFS], struct err *e)
+{
+    struct case_device d;
+    int rc = case_upload(c, ops, 0, &d, e);
+    if (rc == 0)
+        rc = case_poison(&d, e);
+    if (rc == 0)
+        rc = case_run(c, &d, e);
+    for (int i = 0; i < c->n_buf && rc == 0; i++)
+        if (c->buf[i].role != CASE_IN) {
+            out[i] = mem_zalloc(c->buf[i].bytes + 1, 1);
+            rc = out[i] ? case_download(c, &d, i, out[i], e) : NOMEM(e, c->buf[i].bytes, "a result");
+        }
+    case_release(&d);
+    return rc;
+}
+
+static int check(const struct op_case *c, struct row *r, void *want[CASE_BUFS], struct err *e)
+{
+    void *got[CASE_BUFS] = {NULL};
+    int rc = results(c, r->ops, got, e);
+    r->error = 0;
+    for (int i = 0; i < c->n_buf && rc == 0; i++)
+        if (c->buf[i].role != CASE_IN)
+            r->error = fmax(r->error, case_compare(&c->buf[i], got[i], want[i]).used);
+    for (int i = 0; i < CASE_BUFS; i++)
+        mem_free(got[i]);
+    return rc;
+}
+
+/* ---- one case -------------------------------------------------------------------------------------- */
+
+static size_t case_bytes(const struct op_case *c)
+{
+    size_t sum = 1;
+    for (int i = 0; i < c->n_buf; i++)
+        sum += c->buf[i].bytes;
+    return sum;
+}
+
+static int copies_of(const struct op_case *c)
+{
+    size_t bytes = case_bytes(c), n = SPREAD / bytes + 1;
+    n = n < MOST_COPIES ? n : MOST_COPIES;
+    while (n > 1 && n * bytes > ROOM)
+        n--;
+    return (int)n;
+}
+
+static int measure_with(struct bench *b, const struct op_case *c, enum op op, struct row *r, void *want[CASE_BUFS],
+                        struct err *e)
+{
+    struct case_device d[MOST_COPIES] = {{0}};
+    int n = b->emulated ? 1 : copies_of(c), made = 0, rc = 0;
+    if (r->variant >= 0)
+        r->ops->variant_force(r->ops, op, r->variant);
+    while (made < n && rc == 0)
+        rc = case_upload(c, r->ops, 0, &d[made++], e);
+    if (rc == 0) /* plainly first: ERR_NODEV when this kernel cannot do it */
+        rc = c->run(c, d[made - 1].dev, r->ops, NULL, e);
+    if (rc == 0)
+        rc = time_cold(b, c, d, n, r, e);
+    if (rc == 0)
+        rc = time_warm(b, c, d, r, e);
+    while (made > 0)
+        case_release(&d[--made]);
+    r->error = NAN;
+    if (rc == 0 && b->refcheck)
+        rc = check(c, r, want, e);
+    if (r->variant >= 0)
+        r->ops->variant_force(r->ops, op, -1);
+    return rc;
+}
+
+/* All kernels that can do the case, into row; *n of them. */
+static int measure_all(struct bench *b, const struct op_case *c, enum op op, struct row *row, int *n, void *want[CASE_BUFS],
+                       struct err *e)
+{
+    *n = 0;
+    for (int o = 0; o < b->n_open; o++) {
+        struct ops *ops = b->open[o];
+        int variants = ops->variants ? ops->variants(ops, op) : 0;
+        for (int v = variants ? 0 : -1; v < variants && *n < MOST_KERNELS; v++) {
+            struct row *r = &row[*n];
+            *r = (struct row){.ops = ops, .variant = v};
+            snprintf(r->kernel, sizeof r->kernel, "%s",
+                     v >= 0 ? ops->variant_name(ops, op, v) : b->open_name[o]);
+            if (b->variant && strcmp(b->variant, r->kernel))
+                continue;
+            struct err why = {0};
+            int rc = measure_with(b, c, op, r, want, &why);
+            if (rc == ERR_NODEV)
+                continue;
+            if (rc < 0)
+                FAIL(e, rc, "%s: %s", c->name, why.msg);
+            ++*n;
+        }
+    }
+    return 0;
+}
+
+/* ---- output ---------------------------------------------------------------------------------------- */
+
+static double gb_s(const struct op_case *c, const struct row *r)
+{
+    return c->bytes / r->cold.median * 1e-9;
+}
+
+static bool noisy(const struct row *r)
+{
+    return r->cold.p95 > noise * r->cold.p5;
+}
+
+static void print_head(const struct bench *b)
+{
+    const struct ops *ops = b->open[b->n_open - 1];
+    char when[32];
+    bench_time(when);
+    if (!strcmp(b->format, "csv")) {
+        printf("op,case,kernel,us,us_p5,us_p95,warm_us,gb_s,gop_s,share,noisy,best,picked,error\n");
+    } else if (!strcmp(b->format, "json")) {
+        struct str s = STR_INIT;
+        str_addf(&s, "{\"bench\": \"kernels\", \"format\": 1, \"commit\": \"%s\", \"time\": \"%s\", \"backend\": \"%s\", "
+                 "\"device\": ", MAS_COMMIT, when, ops->name);
+        str_add_json(&s, ops->dev->name, strlen(ops->dev->name));
+        str_addf(&s, ", \"threads\": %d, \"emulated\": %s,\n \"ceiling\": {\"copy_gb_s\": %.2f, \"read_gb_s\": %.2f},\n "
+                 "\"rows\": [", b->ops.n_threads ? b->ops.n_threads : pool_cores(), b->emulated ? "true" : "false",
+                 b->ceiling.copy * 1e-9, b->ceiling.read * 1e-9);
+        fputs(s.s ? s.s : "", stdout);
+        str_free(&s);
+    } else {
+        printf("%s; %d threads; %s; mas %s\nread %.1f GB/s, copy %.1f GB/s (read and written), measured in this run%s\n\n"
+               "| %-9s | %-34s | %-10s | %10s | %23s | %10s | %7s | %8s | %6s | %6s | %-6s |\n"
+               "| --------- | ---------------------------------- | ---------- | ---------: | ----------------------: | "
+               "---------: | ------: | -------: | -----: | -----: | ------ |\n",
+               ops->dev->name, b->ops.n_threads ? b->ops.n_threads : pool_cores(), when, MAS_COMMIT,
+               b->ceiling.read * 1e-9, b->ceiling.copy * 1e-9,
+               b->emulated ? "; a GPU's kernels run by the host: these times say nothing about a GPU" : "", "op", "case",
+               "kernel", "us, cold", "p5 .. p95", "us, warm", "GB/s", "GOP/s", "% read", "error", "");
+    }
+    fflush(stdout);
+}
+
+static void print_md(const struct bench *b, enum op op, const struct op_case *c, const struct row *r)
+{
+    char spread[32], error[16] = "", mark[16];
+    snprintf(spread, sizeof spread, "%.1f .. %.1f%s", r->cold.p5 * 1e6, r->cold.p95 * 1e6, noisy(r) ? " ~" : "");
+    if (!isnan(r->error))
+        snprintf(error, sizeof error, "%.1f %%", 100 * r->error);
+    snprintf(mark, sizeof mark, "%s%s", r->best ? "best" : "", r->picked ? r->best ? ", *" : "*" : "");
+    printf("| %-9s | %-34s | %-10s | %10.1f | %23s | %10.1f | %7.2f | %8.1f | %6.1f | %6s | %-6s |\n", ops_op_name(op),
+           c->name, r->kernel, r->cold.median * 1e6, spread, r->warm * 1e6, gb_s(c, r), c->flops / r->cold.median * 1e-9,
+           100 * c->bytes / r->cold.median / b->ceiling.read, error, mark);
+}
+
+static void print_row(struct bench *b, enum op op, const struct op_case *c, const struct row *r)
+{
+    const double share = c->bytes / r->cold.median / b->ceiling.read, gop = c->flops / r->cold.median * 1e-9;
+    char error[24] = "null";
+    if (!b->n_row)
+        print_head(b);
+    if (!isnan(r->error))
+        snprintf(error, sizeof error, "%.4f", r->error);
+    if (!strcmp(b->format, "csv"))
+        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s\n", ops_op_name(op), c->name, r->kernel,
+               r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6, r->warm * 1e6, gb_s(c, r), gop, share, noisy(r),
+               r->best, r->picked, isnan(r->error) ? "" : error);
+    else if (!strcmp(b->format, "json"))
+        printf("%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"us\": %.3f, \"us_p5\": %.3f, \"us_p95\": %.3f, "
+               "\"warm_us\": %.3f, \"bytes\": %.0f, \"ops\": %.0f, \"gb_s\": %.3f, \"gop_s\": %.3f, \"share\": %.4f, "
+               "\"noisy\": %s, \"best\": %s, \"picked\": %s, \"error\": %s}", b->n_row ? "," : "", ops_op_name(op), c->name,
+               r->kernel, r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6, r->warm * 1e6, c->bytes, c->flops,
+               gb_s(c, r), gop, share, noisy(r) ? "true" : "false", r->best ? "true" : "false",
+               r->picked ? "true" : "false", error);
+    else
+        print_md(b, op, c, r);
+    b->n_row++;
+    fflush(stdout);
+}
+
+/* The fastest, and what a call takes unforced: of a GPU's kernels the first that can, of the CPU's the last. */
+static void judge(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n)
+{
+    int best = 0, picked = b->n_open > 1 ? n - 1 : 0;
+    for (int i = 1; i < n; i++)
+        best = r[i].cold.median < r[best].cold.median ? i : best;
+    r[best].best = true;
+    r[picked].picked = !b->variant;
+    for (int i = 0; i < n; i++)
+        print_row(b, op, c, &r[i]);
+    if (!b->emulated && !b->variant && r[picked].cold.p5 > r[best].cold.p95)
+        fprintf(stderr, "mas: %s [%s]: %s is picked and %.2f times as slow as %s\n", ops_op_name(op), c->name,
+                r[picked].kernel, r[picked].cold.median / r[best].cold.median, r[best].kernel);
+}
+
+static int bench_case(struct bench *b, enum op op, const struct op_case *c, struct err *e)
+{
+    struct row row[MOST_KERNELS];
+    void *want[CASE_BUFS] = {NULL};
+    int n = 0, rc = b->refcheck ? results(c, b->ref, want, e) : 0;
+    if (rc == 0)
+        rc = measure_all(b, c, op, row, &n, want, e);
+    for (int i = 0; i < CASE_BUFS; i++)
+        mem_free(want[i]);
+    if (rc == 0 && n)
+        judge(b, op, c, row, n);
+    return rc;
+}
+
+/* ---- which cases ------------------------------------------------------------------------------------ */
+
+static const struct model_shape { /* the matrices of a decode step */
+    const char *model;
+    int64_t n_in, n_out;
+    enum matmul_epilogue epilogue;
+} model_shapes[] = {
+    {"8b", 4096, 4096, EPI_STORE},    {"8b", 4096, 1024, EPI_STORE},    {"8b", 4096, 4096, EPI_ADD},
+    {"8b", 4096, 14336, EPI_SWIGLU},  {"8b", 14336, 4096, EPI_ADD},     {"8b", 4096, 128256, EPI_STORE},
+    {"70b", 8192, 8192, EPI_STORE},   {"70b", 8192, 1024, EPI_STORE},   {"70b", 8192, 8192, EPI_ADD},
+    {"70b", 8192, 28672, EPI_SWIGLU}, {"70b", 28672, 8192, EPI_ADD},    {"70b", 8192, 128256, EPI_STORE},
+};
+
+static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out, enum matmul_epilogue epilogue,
+                       struct err *e)
+{
+    struct op_case c = {0};
+    int rc = case_matmul_shape(&c, b->fmt < 0 ? FMT_Q4_K : (enum fmt)b->fmt, columns, n_in, n_out, epilogue, e);
+    if (rc == 0)
+        rc = bench_case(b, OP_matmul, &c, e);
+    case_free(&c);
+    return rc;
+}
+
+/* 8b, 70b, or COLUMNSxN_INxN_OUT. */
+static int bench_shapes(struct bench *b, struct err *e)
+{
+    long long m, n, k;
+    char rest;
+    if (sscanf(b->shape, "%lldx%lldx%lld%c", &m, &n, &k, &rest) == 3) {
+        if (m < 1 || m > 65536 || n < 1 || n > 1 << 24 || k < 1 || k > 1 << 24)
+            FAIL(e, ERR_USAGE, "bad --shape '%s': 1 to 65536 columns, 1 to 16777216 inputs and outputs", b->shape);
+        return bench_shape(b, (int)m, n, k, EPI_STORE, e);
+    }
+    bool found = false;
+    for (size_t i = 0; i < sizeof model_shapes / sizeof *model_shapes; i++) {
+        const struct model_shape *s = &model_shapes[i];
+        if (strcmp(s->model, b->shape))
+            continue;
+        found = true;
+        for (int k2 = 0; k2 < b->n_columns; k2++)
+            TRY(bench_shape(b, b->columns[k2], s->n_in, s->n_out, s->epilogue, e));
+    }
+    if (!found)
+        FAIL(e, ERR_USAGE, "bad --shape '%s': must be 8b, 70b or COLUMNSxINPUTSxOUTPUTS, such as 8x4096x14336", b->shape);
+    return 0;
+}
+
+/* The cases of the tests: large ones; where a GPU's kernels are run by the host, small ones. */
+static int bench_registry(struct bench *b, struct err *e)
+{
+    for (int op = 0; op < OP_COUNT; op++) {
+        if (b->op && strcmp(b->op, ops_op_name((enum op)op)))
+            continue;
+        for (int i = 0; i < case_registry[op]->n; i++) {
+            struct op_case c = {0};
+            int rc = case_registry[op]->make(i, &c, e);
+            const char *fmt = b->fmt < 0 ? "" : fmt_info((enum fmt)b->fmt)->name;
+            if (rc == 0 && c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
+                rc = bench_case(b, (enum op)op, &c, e);
+            case_free(&c);
+            TRY(rc);
+        }
+    }
+    return 0;
+}
+
+/* ---- the mode --------------------------------------------------------------------------------------- */
+
+static int open_cpu(struct bench *b, struct err *e)
+{
+    static const char *const isa[] = {"scalar", "avx2", "avx512vnni"};
+    for (int i = 0; i < 3; i++) {
+        struct ops_options o = b->ops;
+        o.isa = isa[i];
+        int rc = ops_open("cpu", &o, &b->open[b->n_open], e);
+        if (rc == ERR_NODEV)
+            continue;
+        TRY(rc);
+        b->open_name[b->n_open++] = isa[i];
+    }
+    return 0;
+}
+
+static int bench_open(struct bench *b, struct err *e)
+{
+    if (b->refcheck)
+        TRY(ops_open("ref", NULL, &b->ref, e));
+    if (!strcmp(b->backend, "cpu")) {
+        TRY(open_cpu(b, e));
+    } else {
+        TRY(ops_open(b->backend, &b->ops, &b->open[0], e));
+        b->open_name[b->n_open++] = b->backend;
+    }
+    b->emulated = !strcmp(b->open[0]->dev->kind, "cudahost");
+    return ceiling_measure(b->open[b->n_open - 1], b->ops.n_threads, &b->ceiling, e);
+}
+
+static int bench_run(struct bench *b, struct err *e)
+{
+    TRY(bench_open(b, e));
+    int rc = b->shape ? bench_shapes(b, e) : bench_registry(b, e);
+    if (!strcmp(b->format, "json") && b->n_row)
+        printf("\n ]}\n");
+    TRY(rc);
+    if (!b->n_row)
+        FAIL(e, ERR_USAGE, "no case and kernel of that description; see --help");
+    if (!strcmp(b->format, "md"))
+        printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle allows.\n", noise);
+    return 0;
+}
+
+static error_t parse_op(struct bench *b, const char *arg, struct argp_state *st)
+{
+    for (int op = 0; op < OP_COUNT; op++)
+        if (!strcmp(arg, ops_op_name((enum op)op))) {
+            b->op = arg;
+            return 0;
+        }
+    argp_error(st, "unknown --op '%s'; see kernels/ops.h: embed, rmsnorm, matmul, ..", arg);
+    return EINVAL;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *st)
+{
+    struct bench *b = st->input;
+    enum fmt fmt;
+    switch (key) {
+    case 'B':
+        b->backend = arg;
+        return 0;
+    case 'p':
+        return parse_op(b, arg, st);
+    case 'f':
+        if (!fmt_from_name(arg, &fmt)) {
+            argp_error(st, "unknown --fmt '%s'", arg);
+            return EINVAL;
+        }
+        b->fmt = (int)fmt;
+        return 0;
+    case 's':
+        b->shape = arg;
+        return 0;
+    case 'c':
+        return cli_list(st, "--columns", arg, 1, 65536, MOST_COLUMNS, b->columns, &b->n_columns);
+    case 'v':
+        b->variant = strcmp(arg, "all") ? arg : NULL;
+        return 0;
+    case 'R':
+        b->refcheck = true;
+        return 0;
+    case 'r':
+        return cli_int(st, "-r", arg, 1, MOST_REPEATS, &b->repeats);
+    case 't':
+        return cli_int(st, "--threads", arg, 0, 256, &b->ops.n_threads);
+    case 'd':
+        return cli_int(st, "--device", arg, 0, 63, &b->ops.device);
+    case 'o':
+        if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json")) {
+            argp_error(st, "bad -o '%s': must be md, csv or json", arg);
+            return EINVAL;
+        }
+        b->format = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int bench_kernels(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"backend", 'B', "KIND", 0, "cpu (default: one row for each instruction set), ref, cuda or cudahost", 1},
+        {"op", 'p', "OP", 0, "only this operation (default all)", 1},
+        {"fmt", 'f', "FORMAT", 0, "only this number format; with --shape the matrices' (default Q4_K)", 1},
+        {"shape", 's', "SHAPE", 0, "matmul with the matrices of 8b or 70b, or COLUMNSxINPUTSxOUTPUTS", 1},
+        {"columns", 'c', "N,..", 0, "rows of activations that share a matrix, for 8b and 70b (default 1)", 1},
+        {"variant", 'v', "NAME", 0, "only this kernel (default all)", 1},
+        {"refcheck", 'R', NULL, 0, "compare each result with the oracle first", 1},
+        {"repetitions", 'r', "N", 0, "samples of each time (default 15)", 1},
+        {"threads", 't', "N", 0, "of the CPU, 0 = all cores (default)", 2},
+        {"device", 'd', "N", 0, "GPU (default 0)", 2},
+        {"output", 'o', "FORMAT", 0, "md (default), csv or json", 2},
+        {0}};
+    static const struct argp argp = {options, parse, NULL,
+                                     "Times every kernel, cold and warm, beside what the memory gives in the same run.",
+                                     NULL, NULL, NULL};
+    struct bench b = {.backend = "cpu", .fmt = -1, .columns = {1}, .n_columns = 1, .repeats = 15, .format = "md"};
+    struct err e = {0};
+    int done = cli_parse(&argp, argc, argv, &b);
+    if (done >= 0)
+        return done;
+    int rc = bench_run(&b, &e);
+    for (int i = 0; i < b.n_open; i++)
+        ops_close(b.open[i]);
+    ops_close(b.ref);
+    return rc < 0 ? cmd_fail(&e) : 0;
+}
