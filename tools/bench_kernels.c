@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench.h"
+#include "bench_html.h"
 #include "case.h"
 #include "cli.h"
 #include "clock.h"
@@ -38,6 +38,9 @@ struct bench {
     bool emulated; /* a GPU's kernels, run by the host */
     int n_row;
     uint64_t key;  /* of recordings */
+    int n_times;   /* of the model's matrix being measured: uses in a decode step */
+    struct bench_result *result; /* (n_result), for a page */
+    size_t n_result, cap_result;
 };
 
 struct row { /* one kernel on one case */
@@ -308,8 +311,25 @@ static void print_row(struct bench *b, enum op op, const struct op_case *c, cons
     fflush(stdout);
 }
 
+/* For the page at the end. */
+static int keep(struct bench *b, enum op op, const struct op_case *c, const struct row *r, struct err *e)
+{
+    TRY(mem_grow(&b->result, &b->cap_result, b->n_result + 1, sizeof *b->result, "the results of a benchmark", e));
+    struct bench_result *k = &b->result[b->n_result++];
+    *k = (struct bench_result){.us = r->cold.median * 1e6, .us_p5 = r->cold.p5 * 1e6, .us_p95 = r->cold.p95 * 1e6,
+                               .warm_us = r->warm * 1e6, .bytes = c->bytes, .ops = c->flops, .error = r->error,
+                               .share = c->bytes / r->cold.median / b->ceiling.read, .noisy = noisy(r), .best = r->best,
+                               .picked = r->picked, .columns = op == OP_matmul ? c->args.matmul.n_row : 0,
+                               .times = b->n_times};
+    snprintf(k->op, sizeof k->op, "%s", ops_op_name(op));
+    snprintf(k->name, sizeof k->name, "%s", c->name);
+    snprintf(k->kernel, sizeof k->kernel, "%s", r->kernel);
+    b->n_row++;
+    return 0;
+}
+
 /* The fastest, and what a call takes unforced: of a GPU's kernels the first that can, of the CPU's the last. */
-static void judge(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n)
+static int judge(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n, struct err *e)
 {
     int best = 0, picked = b->n_open > 1 ? n - 1 : 0;
     for (int i = 1; i < n; i++)
@@ -317,10 +337,14 @@ static void judge(struct bench *b, enum op op, const struct op_case *c, struct r
     r[best].best = true;
     r[picked].picked = !b->variant;
     for (int i = 0; i < n; i++)
-        print_row(b, op, c, &r[i]);
+        if (!strcmp(b->format, "html"))
+            TRY(keep(b, op, c, &r[i], e));
+        else
+            print_row(b, op, c, &r[i]);
     if (!b->emulated && !b->variant && r[picked].cold.p5 > r[best].cold.p95)
         fprintf(stderr, "mas: %s [%s]: %s is picked and %.2f times as slow as %s\n", ops_op_name(op), c->name,
                 r[picked].kernel, r[picked].cold.median / r[best].cold.median, r[best].kernel);
+    return 0;
 }
 
 static int bench_case(struct bench *b, enum op op, const struct op_case *c, struct err *e)
@@ -332,8 +356,23 @@ static int bench_case(struct bench *b, enum op op, const struct op_case *c, stru
         rc = measure_all(b, c, op, row, &n, want, e);
     for (int i = 0; i < CASE_BUFS; i++)
         mem_free(want[i]);
-    if (rc == 0 && n)
-        judge(b, op, c, row, n);
+    return rc == 0 && n ? judge(b, op, c, row, n, e) : rc;
+}
+
+static int print_page(const struct bench *b, struct err *e)
+{
+    struct str s = STR_INIT;
+    char title[96];
+    snprintf(title, sizeof title, "mas bench kernels%s%s", b->shape ? ", matrices of " : "", b->shape ? b->shape : "");
+    const struct bench_page p = {
+        .title = title, .device = b->open[b->n_open - 1]->dev->name, .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
+        .note = b->emulated ? "A GPU's kernels, run by the host: these times say nothing about a GPU." : "",
+        .ceiling = b->ceiling, .row = b->result, .n_row = b->n_result};
+    bench_html(&p, &s);
+    int rc = str_ok(&s, "a page", e);
+    if (rc == 0)
+        fwrite(s.s, 1, s.len, stdout);
+    str_free(&s);
     return rc;
 }
 
@@ -343,11 +382,12 @@ static const struct model_shape { /* the matrices of a decode step */
     const char *model;
     int64_t n_in, n_out;
     enum matmul_epilogue epilogue;
+    int times;
 } model_shapes[] = {
-    {"8b", 4096, 4096, EPI_STORE},    {"8b", 4096, 1024, EPI_STORE},    {"8b", 4096, 4096, EPI_ADD},
-    {"8b", 4096, 14336, EPI_SWIGLU},  {"8b", 14336, 4096, EPI_ADD},     {"8b", 4096, 128256, EPI_STORE},
-    {"70b", 8192, 8192, EPI_STORE},   {"70b", 8192, 1024, EPI_STORE},   {"70b", 8192, 8192, EPI_ADD},
-    {"70b", 8192, 28672, EPI_SWIGLU}, {"70b", 28672, 8192, EPI_ADD},    {"70b", 8192, 128256, EPI_STORE},
+    {"8b", 4096, 4096, EPI_STORE, 32},    {"8b", 4096, 1024, EPI_STORE, 64},  {"8b", 4096, 4096, EPI_ADD, 32},
+    {"8b", 4096, 14336, EPI_SWIGLU, 32},  {"8b", 14336, 4096, EPI_ADD, 32},   {"8b", 4096, 128256, EPI_STORE, 1},
+    {"70b", 8192, 8192, EPI_STORE, 80},   {"70b", 8192, 1024, EPI_STORE, 160}, {"70b", 8192, 8192, EPI_ADD, 80},
+    {"70b", 8192, 28672, EPI_SWIGLU, 80}, {"70b", 28672, 8192, EPI_ADD, 80},  {"70b", 8192, 128256, EPI_STORE, 1},
 };
 
 static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out, enum matmul_epilogue epilogue,
@@ -377,6 +417,7 @@ static int bench_shapes(struct bench *b, struct err *e)
         if (strcmp(s->model, b->shape))
             continue;
         found = true;
+        b->n_times = s->times;
         for (int k2 = 0; k2 < b->n_columns; k2++)
             TRY(bench_shape(b, b->columns[k2], s->n_in, s->n_out, s->epilogue, e));
     }
@@ -442,6 +483,8 @@ static int bench_run(struct bench *b, struct err *e)
     if (!strcmp(b->format, "json") && b->n_row)
         printf("\n ]}\n");
     TRY(rc);
+    if (!strcmp(b->format, "html") && b->n_row)
+        TRY(print_page(b, e));
     if (!b->n_row)
         FAIL(e, ERR_USAGE, "no case and kernel of that description; see --help");
     if (!strcmp(b->format, "md"))
@@ -495,8 +538,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case 'd':
         return cli_int(st, "--device", arg, 0, 63, &b->ops.device);
     case 'o':
-        if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json")) {
-            argp_error(st, "bad -o '%s': must be md, csv or json", arg);
+        if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json") && strcmp(arg, "html")) {
+            argp_error(st, "bad -o '%s': must be md, csv, json or html", arg);
             return EINVAL;
         }
         b->format = arg;
@@ -519,7 +562,7 @@ int bench_kernels(int argc, char **argv)
         {"repetitions", 'r', "N", 0, "samples of each time (default 15)", 1},
         {"threads", 't', "N", 0, "of the CPU, 0 = all cores (default)", 2},
         {"device", 'd', "N", 0, "GPU (default 0)", 2},
-        {"output", 'o', "FORMAT", 0, "md (default), csv or json", 2},
+        {"output", 'o', "FORMAT", 0, "md (default), csv, json or html: a page with roofline and curves", 2},
         {0}};
     static const struct argp argp = {options, parse, NULL,
                                      "Times every kernel, cold and warm, beside what the memory gives in the same run.",
@@ -533,5 +576,6 @@ int bench_kernels(int argc, char **argv)
     for (int i = 0; i < b.n_open; i++)
         ops_close(b.open[i]);
     ops_close(b.ref);
+    mem_free(b.result);
     return rc < 0 ? cmd_fail(&e) : 0;
 }

@@ -21,7 +21,7 @@ static const double ops_share = 0.5;    /* of a card's int8 peak that long promp
 static const double host_rate = 55e9;   /* bytes/s of two channels of DDR5 */
 static const double dram_share = 65.0 / 55; /* of that rate: what CPU and link together get of the same memory */
 static const double host_ops = 1e12;    /* int8 operations/s of a desktop CPU */
-enum { BATCH_ROWS = 512, PAGE = 32, ADVICE = 6, BAR = 64 };
+enum { BATCH_ROWS = 512, PAGE = 32, PROPOSED = 8, ADVICE = 6, BAR = 64 };
 
 struct card {
     const char *name;
@@ -36,7 +36,8 @@ static const struct card cards[] = {
 };
 
 struct fit {
-    const char *model, *shape, *gpu, *simulate;
+    const char *model, *shape, *gpu, *simulate, *draft;
+    int accepted; /* tokens of the draft that a pass accepts, on average */
     enum mixture mix;
     enum fmt kv;
     enum plan_mode mode;
@@ -52,7 +53,7 @@ struct fit {
 /* ---- options -------------------------------------------------------------------------------------- */
 
 enum { KEY_SHAPE = 0x100, KEY_TYPE, KEY_GPU, KEY_VRAM, KEY_RAM, KEY_LINK, KEY_HOST, KEY_CTX, KEY_KV, KEY_SEQ,
-       KEY_PLACEMENT, KEY_CPU, KEY_SIMULATE, KEY_JSON, KEY_HELP = '?' };
+       KEY_PLACEMENT, KEY_CPU, KEY_SIMULATE, KEY_DRAFT, KEY_ACCEPTED, KEY_JSON, KEY_HELP = '?' };
 
 static const struct argp_option options[] = {
     {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are looked at", 1},
@@ -70,6 +71,9 @@ static const struct argp_option options[] = {
     {"cpu-layers", KEY_CPU, "N", 0, "layers whose feed-forward part the CPU computes", 3},
     {"simulate", KEY_SIMULATE, "FILE.svg", 0,
      "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
+    {"draft", KEY_DRAFT, "MODEL", 0, "a small model, as a shape's name or a file, that proposes tokens: predicts one "
+     "sequence with speculation, which the program itself does not do yet", 3},
+    {"accepted", KEY_ACCEPTED, "N", 0, "proposed tokens that a pass accepts on average (default 4 of 8)", 3},
     {"json", KEY_JSON, NULL, 0, "print one JSON object", 4},
     {"help", KEY_HELP, NULL, 0, "show this", 4},
     {0},
@@ -133,6 +137,11 @@ static error_t parse(int key, char *arg, struct argp_state *st)
             return 0;
         argp_error(st, "bad --placement '%s': must be auto, latency or throughput", arg);
         return EINVAL;
+    case KEY_DRAFT:
+        f->draft = arg;
+        return 0;
+    case KEY_ACCEPTED:
+        return cli_int(st, "--accepted", arg, 1, PROPOSED, &f->accepted);
     case KEY_SIMULATE:
         f->simulate = arg;
         return 0;
@@ -223,6 +232,48 @@ static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct 
                             .row_bytes = (uint64_t)f->m.n_embd * 4,
                             .ops_per_byte = 2 * (double)f->m.n_params / (double)f->m.total};
     return plan_make(&in, out, e);
+}
+
+/* Sizes of a draft: a shape, or a file. */
+static int draft_sizes(const struct fit *f, struct model_sizes *m, struct err *e)
+{
+    struct gguf *g;
+    int rc;
+    if (sizes_of_shape(f->draft, f->mix, m, &rc, e))
+        return rc;
+    TRY(source_open(f->draft, &g, e));
+    rc = sizes_of_file(g, m, e);
+    gguf_close(g);
+    return rc;
+}
+
+struct speculation {
+    uint64_t draft_bytes;
+    double pass_s, draft_s, rate; /* rate: tokens/s */
+};
+
+/* One sequence: the draft, resident, proposes tokens one by one; a pass of the model over all of them and the one
+ * before accepts some and adds one. */
+static int speculate(const struct fit *f, struct speculation *out, struct err *e)
+{
+    struct model_sizes m = {0};
+    struct plan p;
+    struct fit with = *f;
+    TRY(draft_sizes(f, &m, e));
+    uint64_t kv = 4 * (uint64_t)(m.n_layer * m.kv_row) * (uint64_t)f->n_ctx; /* f16 */
+    *out = (struct speculation){.draft_bytes = m.total + kv};
+    out->draft_s = PROPOSED * ((double)(m.total - (m.tied ? 0 : m.embed)) + (double)kv / 2) / f->rates.vram;
+    sizes_free(&m);
+    if (out->draft_bytes >= f->vram)
+        FAIL(e, ERR_USAGE, "the draft needs %.1f GB of the card, which has %.1f", (double)out->draft_bytes * 1e-9,
+             (double)f->vram * 1e-9);
+    with.vram -= out->draft_bytes;
+    with.n_ctx = f->n_ctx / (PROPOSED + 1) + 1; /* all rows together hold one sequence */
+    TRY(plan_for(&with, PROPOSED + 1, PLAN_LATENCY, &p, e));
+    out->pass_s = p.all.step_s;
+    plan_free(&p);
+    out->rate = (f->accepted + 1) / (out->pass_s + out->draft_s);
+    return 0;
 }
 
 static double batch_rate(const struct plan *p)
@@ -388,6 +439,20 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
         str_adds(s, "  main memory is too small for what is streamed: it would be read from the disk for every step\n");
 }
 
+static void print_draft(struct str *s, const struct fit *f)
+{
+    struct speculation d;
+    struct err why = {0};
+    if (!f->draft)
+        return;
+    if (speculate(f, &d, &why) < 0)
+        str_addf(s, "\nwith draft %s\n  %s\n", f->draft, why.msg);
+    else
+        str_addf(s, "\nwith draft %s: %.1f GB in VRAM; %d tokens proposed a pass in %.3f s, verified in %.3f s, %d accepted "
+                 "(assumed)\n  predicted: %.2f tok/s for 1 sequence; mas itself does not speculate yet\n", f->draft,
+                 gb(d.draft_bytes), PROPOSED, d.draft_s, d.pass_s, f->accepted, d.rate);
+}
+
 static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why)
 {
     struct str s = STR_INIT;
@@ -406,6 +471,7 @@ static void print_text(const struct fit *f, struct plan *p, const bool *ok, cons
         else if (why[i].msg[0])
             str_addf(&s, "\n%s\n  %s\n", plan_mode_name(mode), why[i].msg);
     }
+    print_draft(&s, f);
     str_adds(&s, "\nW weights  r ring for streamed ones  k KV cache  a activations  s pinned, streamed  C computed by the CPU\n");
     if (ok[best]) {
         str_adds(&s, "\nwhat would help most, by predicted tok/s of the batch\n");
@@ -441,6 +507,10 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
             str_adds(&s, ", ");
             json_plan(&s, f, &p[i], i ? PLAN_THROUGHPUT : PLAN_LATENCY);
         }
+    struct speculation d;
+    if (f->draft && speculate(f, &d, NULL) == 0)
+        str_addf(&s, ", \"draft\": {\"bytes\": %" PRIu64 ", \"proposed\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
+                 "%.6g}", d.draft_bytes, PROPOSED, f->accepted, d.rate);
     str_adds(&s, "}\n");
     fputs(s.s ? s.s : "", stdout);
     str_free(&s);
@@ -500,7 +570,7 @@ static int fit(struct fit *f, struct err *e)
 
 static int run(int argc, char **argv)
 {
-    struct fit f = {.mix = MIX_Q4_K_M, .kv = FMT_Q8_0, .n_ctx = 900, .cpu_layers = PLAN_ANY};
+    struct fit f = {.mix = MIX_Q4_K_M, .kv = FMT_Q8_0, .n_ctx = 900, .cpu_layers = PLAN_ANY, .accepted = 4};
     struct err e = {0};
     if (argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, &f))
         return err_exit(ERR_USAGE);

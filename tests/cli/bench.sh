@@ -25,6 +25,8 @@ PY
 grep -q '^| matmul    | Q8_0 1x256->32 store  ' "$dir/md" || fail "no row in $(cat "$dir/md")"
 [ "$(grep -c '^| matmul' "$dir/md")" = 1 ] || fail "--variant is not one kernel"
 [ "$("${kernels[@]}" --shape 1x256x32 -o csv | head -n 1 | tr , '\n' | wc -l)" = 14 ] || fail "the CSV's head"
+"${kernels[@]}" --shape 2x256x32 -o html >"$dir/page" || fail "exit $?"
+grep -q '</html>' "$dir/page" && [ "$(grep -c '<svg' "$dir/page")" = 1 ] && ! grep -q 'http' "$dir/page" || fail "the page"
 if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then
     "${kernels[@]}" --backend cudahost --op add --refcheck >"$dir/host" || fail "exit $?"
     grep -q 'say nothing about a GPU' "$dir/host" && grep -q '^| add .*| flat ' "$dir/host" || fail "cudahost"

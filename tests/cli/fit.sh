@@ -33,6 +33,12 @@ done
 awk 'length > 110 { exit 1 }' "$dir/text" || fail "a line is too wide"
 "$MAS" fit -m demo --gpu rtx3060 | grep -q "6 layers, 0.00 billion" || fail "a model file"
 
+# one sequence with a draft of 1B that is right four times of eight: five tokens a pass of about 0.39 s
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 1 --draft llama3.2-1b --json >"$dir/json" || fail "exit $?"
+near "$(value tokens_per_second_1 draft)" 12.7 0.1 "with a draft"
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --draft llama3-70b | grep -q "the draft needs 4" || fail "a draft that does not fit"
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --draft none.gguf | grep -q "none.gguf" || fail "a draft that is not there"
+
 # the engine on a simulated card says the same, and is drawn
 "$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 64 --simulate "$dir/steps.svg" >"$dir/text" || fail "exit $?"
 awk '/^  (latency|throughput) +[0-9]+ / { n++; if ($3 / $4 > 1.05 || $3 / $4 < 0.95 || ($1 == "throughput" && $7 < 97)) bad = 1 }
