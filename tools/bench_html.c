@@ -143,7 +143,7 @@ static void roof(struct str *out, const struct scale *x, const struct scale *y, 
              at(x, high), at(y, high * to));
     char label[64];
     snprintf(label, sizeof label, "%s %.3g GB/s", name, to);
-    svg_label(out, at(x, high) - 14, at(y, high * to) + 4, "end", label);
+    svg_label(out, at(x, high) - 24, at(y, high * to) + 16, "end", label);
 }
 
 static void roofline(const struct bench_page *p, struct str *out)
