@@ -539,12 +539,12 @@ static void describe_row(struct str *out, const char *what, uint64_t bytes, cons
     str_addf(out, "%-10s %10.1f MiB%s%s\n", what, (double)bytes / 1048576.0, *where ? "  " : "", where);
 }
 
-/* "  ffn: 31 VRAM, 49 streamed" */
+/* "ffn: 31 VRAM, 49 streamed" */
 static void describe_places(struct str *out, const char *what, const enum plan_place *place, int n)
 {
     static const enum plan_place order[] = {PLAN_VRAM, PLAN_STREAM, PLAN_HOST};
     const char *between = ": ";
-    str_addf(out, "  %s", what);
+    str_adds(out, what);
     for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
         int count = 0;
         for (int l = 0; l < n; l++)
@@ -553,17 +553,17 @@ static void describe_places(struct str *out, const char *what, const enum plan_p
             str_addf(out, "%s%d %s", between, count, plan_place_name(order[k]));
         between = count ? ", " : between;
     }
-    str_addc(out, '\n');
 }
 
 void plan_describe(const struct plan *p, struct str *out)
 {
     describe_row(out, "weights", p->weight_bytes,
                  p->weights_mapped ? "read from the page cache" : "copied to memory");
-    str_addf(out, "  embed: %s\n", plan_place_name(p->embed));
+    str_addf(out, "  embed: %s\n  ", plan_place_name(p->embed));
     describe_places(out, "attn", p->attn, p->n_layer);
+    str_adds(out, "\n  ");
     describe_places(out, "ffn", p->ffn, p->n_layer);
-    str_addf(out, "  output: %s\n", plan_place_name(p->output));
+    str_addf(out, "\n  output: %s\n", plan_place_name(p->output));
     if (p->ring_bytes) {
         describe_row(out, "streamed", p->stream_bytes, "in every step");
         describe_row(out, "ring", p->ring_bytes, "on the device");
@@ -579,28 +579,16 @@ void plan_describe(const struct plan *p, struct str *out)
                  (double)p->n_seq / p->all.step_s, p->n_seq, plan_mode_name(p->mode));
 }
 
-static void line_places(struct str *out, const char *name, const enum plan_place *place, int n)
-{
-    static const enum plan_place order[] = {PLAN_VRAM, PLAN_STREAM, PLAN_HOST};
-    str_addf(out, ", %s", name);
-    for (int k = 0; k < 3; k++) {
-        int count = 0;
-        for (int l = 0; l < n; l++)
-            count += place[l] == order[k];
-        if (count)
-            str_addf(out, " %d %s", count, plan_place_name(order[k]));
-    }
-}
-
 void plan_line(const struct plan *p, struct str *out)
 {
     if (plan_is_resident(p)) {
         str_adds(out, "all resident");
     } else {
-        str_addf(out, "%s: embed %s", plan_mode_name(p->mode), plan_place_name(p->embed));
-        line_places(out, "attention", p->attn, p->n_layer);
-        line_places(out, "ffn", p->ffn, p->n_layer);
-        str_addf(out, ", output %s", plan_place_name(p->output));
+        str_addf(out, "%s; embed: %s; ", plan_mode_name(p->mode), plan_place_name(p->embed));
+        describe_places(out, "attn", p->attn, p->n_layer);
+        str_adds(out, "; ");
+        describe_places(out, "ffn", p->ffn, p->n_layer);
+        str_addf(out, "; output: %s", plan_place_name(p->output));
     }
-    str_addf(out, ", KV cache of %" PRId64 " tokens", p->kv_tokens);
+    str_addf(out, "; KV cache of %" PRId64 " tokens", p->kv_tokens);
 }

@@ -81,7 +81,7 @@ enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer); /
 /* True when everything is in VRAM, or everything on the host. */
 bool plan_is_resident(const struct plan *p);
 void plan_describe(const struct plan *p, struct str *out); /* a small table for humans */
-/* One line: "all resident", or "latency: attention 80 VRAM, ffn 35 VRAM 18 streamed 27 host, .." */
+/* One line: "all resident; ..", or "latency; embed: host; attn: 80 VRAM; ffn: 35 VRAM, 18 streamed, 27 host; .." */
 void plan_line(const struct plan *p, struct str *out);
 
 const char *plan_place_name(enum plan_place place); /* "VRAM", "streamed", "host" */

@@ -39,8 +39,8 @@ const struct tensor *weights_get(const struct weights *w, int slot, int layer);
 
 #define WEIGHTS_ALIGN ((uint64_t)256) /* where each tensor of a copy begins: what kernels may expect of a matrix */
 
-/* What plan_make wants to know, of tensors in a copy (each at a multiple of WEIGHTS_ALIGN): bytes of the per-layer slots of one layer, and of all other slots, a tensor
- * that two slots share counted once. */
+/* What plan_make wants to know: bytes of the per-layer slots of one layer, and of all other slots, a tensor
+ * that two slots share counted once. All but the first as they lie in a copy, each at a multiple of WEIGHTS_ALIGN. */
 uint64_t weights_layer_bytes(const struct weights *w, int layer);
 uint64_t weights_shared_bytes(const struct weights *w);
 /* Bytes of the slots of one part (of one layer for PART_ATTN and PART_FFN; else layer is not looked at). A

@@ -32,20 +32,21 @@ static void svg_open(struct str *out, int height)
     str_addf(out, "<svg viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n", WIDTH, height, WIDTH, height);
 }
 
+/* Has no row before i this kernel? */
+static bool first_of_kernel(const struct bench_page *p, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (!strcmp(p->row[k].kernel, p->row[i].kernel))
+            return false;
+    return true;
+}
+
 /* Colours by kernel, in the order in which they first come. */
 static int kernel_index(const struct bench_page *p, const char *kernel)
 {
     int n = 0;
-    for (size_t i = 0; i < p->n_row; i++) {
-        size_t first = 0;
-        while (strcmp(p->row[first].kernel, p->row[i].kernel))
-            first++;
-        if (first != i)
-            continue;
-        if (!strcmp(p->row[i].kernel, kernel))
-            return n;
-        n++;
-    }
+    for (size_t i = 0; i < p->n_row && strcmp(p->row[i].kernel, kernel); i++)
+        n += first_of_kernel(p, i);
     return n;
 }
 
@@ -53,10 +54,7 @@ static void key(const struct bench_page *p, struct str *out)
 {
     str_adds(out, "<p class=\"key\">");
     for (size_t i = 0; i < p->n_row; i++) {
-        size_t first = 0;
-        while (strcmp(p->row[first].kernel, p->row[i].kernel))
-            first++;
-        if (first != i)
+        if (!first_of_kernel(p, i))
             continue;
         str_addf(out, "<span><i style=\"background:%s\"></i>", colour[kernel_index(p, p->row[i].kernel) % COLOURS]);
         add_text(out, p->row[i].kernel);

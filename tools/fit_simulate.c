@@ -57,7 +57,9 @@ static int draw(struct scene *s, int n, const char *name, const char *path, stru
 /* A file that is removed again. */
 static int make_model(const char *shape, enum mixture mix, char path[], size_t cap, struct err *e)
 {
-    snprintf(path, cap, "%s/mas-fit-XXXXXX", P_tmpdir);
+    const char *dir = getenv("TMPDIR");
+    if (snprintf(path, cap, "%s/mas-fit-XXXXXX", dir && *dir ? dir : P_tmpdir) >= (int)cap)
+        FAIL(e, ERR_USAGE, "TMPDIR has %zu characters: must be shorter than %zu", strlen(dir), cap - 16);
     int fd = mkstemp(path);
     if (fd < 0)
         FAIL(e, ERR_CREATE, "cannot create %s: the simulation needs room for a file of a few MiB there", path);
@@ -69,7 +71,7 @@ int fit_simulate(struct scene *s, int n, const char *model, const char *shape, e
                  struct str *report, struct err *e)
 {
     struct simulated r[SCENES] = {{0}};
-    char made[64] = "", name[96];
+    char made[512] = "", name[96];
     int rc = 0;
     if (model)
         snprintf(name, sizeof name, "%s", strrchr(model, '/') ? strrchr(model, '/') + 1 : model);

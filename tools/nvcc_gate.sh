@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What can be known of the kernels without a GPU: every one compiles for each architecture without warnings,
 # spilled registers or local memory, keeps to the budget of kernels/cuda/gate.tsv (registers, shared memory,
-# instructions it must and must not have), stands in it, and is run by a case of the tests (sectors.tsv). 77 when there is no nvcc.
+# instructions it must and must not have), stands in it, and is run by a case of the tests (sectors.tsv).
+# 77 when there is no nvcc.
 #   usage: tools/nvcc_gate.sh [--table | FILE.cu..]
 #     --table   instead of only checking, writes the figures into the table of kernels/README.md, beside those of
 #               kernels/cuda/sectors.tsv (tests/cudahost/sectors.sh)

@@ -177,7 +177,8 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
     TRY(sim_open(&c, &sim, e));
     const struct engine_options opt = {
         .model = in->model, .backend = "sim", .ops = {.sim = sim, .n_threads = 1}, .n_ctx = in->n_ctx,
-        .n_seq = in->n_seq, .batch_tokens = in->n_seq > BATCH_TOKENS / 2 ? 2 * in->n_seq : BATCH_TOKENS, .kv_fmt = in->kv_fmt, .no_prefix_cache = true, .placement = in->mode,
+        .n_seq = in->n_seq, .batch_tokens = in->n_seq > BATCH_TOKENS / 2 ? 2 * in->n_seq : BATCH_TOKENS,
+        .kv_fmt = in->kv_fmt, .no_prefix_cache = true, .placement = in->mode,
         .cpu_layers_set = in->cpu_layers != PLAN_ANY, .cpu_layers = in->cpu_layers, .ram_bytes = in->ram_bytes,
         .rates = r};
     TRY_DONE(engine_open(&opt, &en, e));

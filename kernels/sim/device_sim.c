@@ -14,7 +14,7 @@ static struct sim *sim_of(struct device *d)
     return ((struct device_sim *)d)->sim;
 }
 
-/* Each call that looks at the clock, with the sim locked: int locked_<name>(sim, ..) does the work. */
+/* Returns what the call gives that is made with the sim, named s, locked. */
 #define LOCKED(d, call)                                                                           \
     do {                                                                                          \
         struct sim *s = sim_of(d);                                                                \
@@ -40,7 +40,8 @@ static bool on_device(const struct sim *s, const void *p)
 static int take(struct sim *s, size_t bytes, struct buf *out, struct err *e)
 {
     uint64_t size = ((uint64_t)bytes + ALIGN - 1) & ~(ALIGN - 1);
-    if (bytes > s->c.vram_bytes - s->vram_used || s->c.lost_bytes > s->c.vram_bytes - s->vram_used - bytes || size > s->space_bytes - s->space_used)
+    uint64_t left = s->c.vram_bytes - s->vram_used;
+    if (bytes > left || s->c.lost_bytes > left - bytes || size > s->space_bytes - s->space_used)
         FAIL(e, ERR_NOMEM, "the simulated device has no %zu bytes left: %" PRIu64 " of %" PRIu64 " are taken", bytes,
              s->vram_used, s->c.vram_bytes);
     *out = (struct buf){.ptr = s->space + s->space_used, .bytes = bytes, .space = MEM_DEVICE};

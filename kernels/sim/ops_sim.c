@@ -6,7 +6,7 @@
 #include "device_sim.h"
 #include "mem.h"
 
-#define SCRATCH ((size_t)64 << 20) /* of the same size as what CUDA's kernels take for large models */
+#define SCRATCH ((size_t)64 << 20) /* an estimate of what CUDA's kernels take; tools/cmd_fit.c has the same */
 
 struct ops_sim {
     struct ops ops;

@@ -44,7 +44,7 @@ done
 expect 0 "10 done before" evaluate --out whole
 python3 -c 'import json; json.load(open("whole/summary.json")); json.load(open("whole/run.json"))' ||
     fault "summary.json or run.json is no JSON"
-grep -q '"placement": "all resident, KV cache of' whole/run.json || fault "run.json does not say where the weights lay"
+grep -q '"placement": "all resident; KV cache of' whole/run.json || fault "run.json does not say where the weights lay"
 
 # ---- killed at five moments, then stopped by a signal, then continued
 for i in 1 2 3 4 5; do

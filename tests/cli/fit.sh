@@ -45,7 +45,9 @@ awk '/^  (latency|throughput) +[0-9]+ / { n++; if ($3 / $4 > 1.05 || $3 / $4 < 0
     END { exit bad || n != 2 }' "$dir/text" || fail "simulated and predicted: $(tail -n 4 "$dir/text")"
 grep -q "</svg>" "$dir/steps.svg" && grep -q "llama3-70b Q4_K_M, throughput: " "$dir/steps.svg" || fail "no picture"
 "$MAS" fit -m demo --gpu rtx3060 --ctx 200 --simulate "$dir/demo.svg" | grep -q "^  resident " || fail "a model file, simulated"
-[ -z "$(ls /tmp/mas-fit-* 2>/dev/null)" ] || fail "a file was left behind"
+mkdir "$dir/tmp"
+TMPDIR=$dir/tmp "$MAS" fit --shape llama3-8b --gpu rtx4090 --simulate "$dir/8b.svg" >/dev/null || fail "exit $?"
+[ -z "$(ls "$dir/tmp")" ] || fail "a file was left behind"
 
 # refused CODE TEXT ARGS..
 refused() {

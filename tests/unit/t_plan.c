@@ -242,7 +242,7 @@ static void a_plan_reads_like_a_table(void **state)
     assert_non_null(strstr(s.s, "200 tokens"));
     str_clear(&s);
     plan_line(&p, &s);
-    assert_string_equal(s.s, "all resident, KV cache of 200 tokens");
+    assert_string_equal(s.s, "all resident; KV cache of 200 tokens");
     str_clear(&s);
     p.attn[1] = PLAN_STREAM, p.attn[2] = PLAN_VRAM, p.weights_mapped = false;
     plan_describe(&p, &s);
@@ -250,7 +250,7 @@ static void a_plan_reads_like_a_table(void **state)
     assert_non_null(strstr(s.s, "attn: 1 VRAM, 1 streamed, 1 host\n"));
     str_clear(&s);
     plan_line(&p, &s);
-    assert_non_null(strstr(s.s, ", attention 1 VRAM 1 streamed 1 host, ffn "));
+    assert_non_null(strstr(s.s, "; attn: 1 VRAM, 1 streamed, 1 host; ffn: "));
     str_free(&s);
     plan_free(&p);
 }
