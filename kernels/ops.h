@@ -265,6 +265,8 @@ struct ops { /* a backend; opened by ops_open, used by one thread at a time */
      * the first that can do it, or the forced one: then ERR_NODEV when that one cannot. i = -1 ends it. */
     int (*variants)(const struct ops *, enum op op);
     const char *(*variant_name)(const struct ops *, enum op op, int i);
+    /* Kernels of an op with the same word here give the same bits. */
+    const char *(*variant_bits)(const struct ops *, enum op op, int i);
     void (*variant_force)(struct ops *, enum op op, int i);
 };
 

@@ -9,14 +9,6 @@
  * Flops: 4 * n_head * head_dim for each visible position of a row; prefill of 512 of those heads
  * is 2.1 GFLOP (half masked).
  *
- * How it is cut. A *column* is one query head of one row. A block has a kv head and a tile of
- * columns: the query heads of that kv head in some rows of one sequence, so every K and V row that
- * is read serves all of them. Positions are counted from 0 in tiles of 32 and splits of 128:
- *
- *     0        32        64        96       128       160 ..
- *     | tile 0 | tile 1  | tile 2  | tile 3  | tile 4  | ..
- *     |              split 0                 |  split 1 ..
- *
  * Per tile K and V are decoded to f32 in shared memory: F16, BF16 and F32 rows are read 16 bytes a
  * thread where a row is a multiple of 16 bytes. Q8_0 and Q4_0 blocks (34, 18 bytes) lie at even
  * addresses only, so a thread reads eight quants in 2-byte pieces that its neighbours complete to
@@ -35,72 +27,15 @@
  * variant. Keys behind a row's last position are not used even as factors of zero. Tolerance of the
  * cases: 1e-5.
  */
+#include "attention.cuh"
 #include "fmt_q4_0.h"
 #include "fmt_q8_0.h"
-#include "kv_page.cuh"
-#include "real.cuh"
 
 namespace CU_NS
 {
 
-static const int ATTN_TILE = 32; /* positions of a tile: one a lane */
-static const int ATTN_SPLIT = 4; /* tiles of a split */
-static const int ATTN_SPAN = ATTN_TILE * ATTN_SPLIT;
-static const int ATTN_WARPS = 4;
-static const int ATTN_THREADS = 32 * ATTN_WARPS;
-static const size_t ATTN_SCRATCH = (size_t)64
-                                   << 20; /* bytes of states: more rows than fit are walked */
-
-struct attn_call {
-    const float *q;
-    float *y;
-    kv_page kv;
-    const int32_t *q_start, *kv_len, *page;
-    int n_seq, max_pages, n_head, group;
-    float scale;
-    int rows, heads,
-        parts;        /* of a tile of columns: rows, query heads; tiles that a group is cut into */
-    int dim4;         /* head_dim rounded up to 4: what lies behind it in shared memory is zero */
-    bool wide;        /* cache rows are multiples of 16 bytes */
-    int splits;       /* of the longest sequence */
-    float2 *state;    /* (n_row, n_head, splits): max and sum; NULL: walk all splits */
-    float *state_out; /* (n_row, n_head, splits, head_dim) */
-};
-
-/* ---- which rows -------------------------------------------------------------------------------
- */
-
-/* The first tile of sequence s, counted so that the host knows a bound without reading q_start:
- * floor((a + b) / n) - floor(a / n) + 1 >= ceil(b / n). Some tiles are empty; for one row a tile
- * none is. */
-__device__ static int attn_first_tile(const attn_call &a, int s)
-{
-    return a.q_start[s] / a.rows + (a.rows > 1 ? s : 0);
-}
-
-struct attn_rows {
-    int seq, row, n; /* rows row .. row + n - 1 of the batch; n <= 0: an empty tile */
-    int seen;        /* positions that the first of them sees; each later one sees one more */
-};
-
-__device__ static attn_rows attn_find(const attn_call &a, int tile)
-{
-    int low = 0, high = a.n_seq; /* first_tile(low) <= tile < first_tile(high) */
-    while (high - low > 1) {
-        int mid = (low + high) / 2;
-        if (attn_first_tile(a, mid) <= tile)
-            low = mid;
-        else
-            high = mid;
-    }
-    const int end = a.q_start[low + 1];
-    attn_rows t;
-    t.seq = low;
-    t.row = a.q_start[low] + (tile - attn_first_tile(a, low)) * a.rows;
-    t.n = min(a.rows, end - t.row);
-    t.seen = a.kv_len[low] - end + t.row + 1;
-    return t;
-}
+static constexpr int ATTN_WARPS = 4;
+static constexpr int ATTN_THREADS = 32 * ATTN_WARPS;
 
 /* ---- a tile of K or V, decoded to f32 in shared memory
  * -------------------------------------------- */
@@ -202,60 +137,6 @@ __device__ __forceinline__ void attn_load(const attn_call &a, const attn_source 
             t[r * stride + c] = c < kv.head_dim ? attn_element(kv, attn_row(kv, s, r), c) : 0;
         }
     }
-}
-
-/* ---- states -------------------------------------------------------------------------------------
- */
-
-/* Softmax over some positions: the largest score, the sum of e^(score - max), and with it the
- * weighted sum of V; this lane's share of that. */
-template <int N> struct attn_state {
-    float max, sum, out[N];
-};
-
-template <int N> __device__ __forceinline__ void attn_clear(attn_state<N> &s)
-{
-    s.max = -REAL_INF;
-    s.sum = 0;
-#pragma unroll
-    for (int i = 0; i < N; i++)
-        s.out[i] = 0;
-}
-
-/* What e^ is taken relative to: e^(-inf - -inf) is to be 0, not NaN. */
-__device__ __forceinline__ float attn_base(float max)
-{
-    return max == -REAL_INF ? 0 : max;
-}
-
-struct attn_factors {
-    float max, keep, take;
-};
-
-__device__ __forceinline__ attn_factors attn_weigh(float old_max, float new_max)
-{
-    attn_factors f;
-    f.max = fmaxf(old_max, new_max);
-    f.keep = real_exp(old_max - attn_base(f.max));
-    f.take = real_exp(new_max - attn_base(f.max));
-    return f;
-}
-
-__device__ __forceinline__ float attn_mix(const attn_factors &f, float old_value, float new_value)
-{
-    return fmaf(old_value, f.keep, f_mul(new_value, f.take));
-}
-
-/* s and then t */
-template <int N>
-__device__ __forceinline__ void attn_merge(attn_state<N> &s, const attn_state<N> &t)
-{
-    const attn_factors f = attn_weigh(s.max, t.max);
-    s.max = f.max;
-    s.sum = attn_mix(f, s.sum, t.sum);
-#pragma unroll
-    for (int i = 0; i < N; i++)
-        s.out[i] = attn_mix(f, s.out[i], t.out[i]);
 }
 
 /* ---- the kernel
@@ -458,7 +339,7 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
 #pragma unroll
         for (int j = 0; j < R; j++)
             if (split * ATTN_SPAN < seen[j])
-                attn_merge(total[j], part[j]);
+                attn_merge<attn_base_e>(total[j], part[j]);
     }
 #pragma unroll
     for (int j = 0; j < R; j++) {
@@ -485,7 +366,7 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
 
 /* A block has one row and head; a thread every 128th element. States are merged in ascending order.
  */
-__global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_call a)
+template <class B> __global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_call a)
 {
     const int row = (int)blockIdx.x;
     const int64_t to = (int64_t)row * a.n_head + blockIdx.y;
@@ -506,25 +387,14 @@ __global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_cal
             part.max = s.x;
             part.sum = s.y;
             part.out[0] = a.state_out[(to * a.splits + split) * a.kv.head_dim + x];
-            attn_merge(total, part);
+            attn_merge<B>(total, part);
         }
-        a.y[to * a.kv.head_dim + x] = total.out[0] / total.sum;
+        a.y[to * a.kv.head_dim + x] = B::divide(total.out[0], total.sum);
     }
 }
 
 /* ---- launchers
  * -------------------------------------------------------------------------------------- */
-
-static int attn_splits(int max_kv_len)
-{
-    return (max_kv_len + ATTN_SPAN - 1) / ATTN_SPAN;
-}
-
-static size_t attn_states(int64_t n_row, int n_head, int head_dim, int max_kv_len)
-{
-    return (size_t)n_row * (size_t)n_head * (size_t)attn_splits(max_kv_len) *
-           (sizeof(float2) + (size_t)head_dim * sizeof(float));
-}
 
 size_t cuda_attention_scratch(const struct ops_limits *l)
 {
@@ -543,10 +413,9 @@ static int attn_width(const struct attention_args *a)
     return a->n_row > a->n_seq || group > 2 * ATTN_WARPS ? 4 : group > ATTN_WARPS ? 2 : 1;
 }
 
-static int attn_prepare(const struct attention_args *a, attn_call *c, struct err *e)
+int attn_prepare(const struct attention_args *a, int columns, attn_call *c, struct err *e)
 {
     TRY(kv_page_of("attention", a->kv, &c->kv, e));
-    const int columns = ATTN_WARPS * attn_width(a);
     c->q = a->q;
     c->y = a->y;
     c->q_start = a->q_start;
@@ -568,9 +437,28 @@ static int attn_prepare(const struct attention_args *a, attn_call *c, struct err
     return 0;
 }
 
-static int64_t attn_tiles(const attn_call &c, const struct attention_args *a)
+int attn_lend_states(struct cuda_ctx *cx, const struct attention_args *a, attn_call *c, struct err *e)
 {
-    return a->n_row / c.rows + (c.rows > 1 ? a->n_seq : 0);
+    void *scratch;
+    TRY(cuda_ctx_scratch(cx, "attention",
+                         attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len), &scratch,
+                         e));
+    c->state = static_cast<float2 *>(scratch);
+    c->state_out = reinterpret_cast<float *>(c->state + (size_t)a->n_row * (size_t)a->n_head *
+                                                            (size_t)c->splits);
+    return 0;
+}
+
+int attn_merge_states(const attn_call &c, const struct attention_args *a, bool base2, cudaStream_t s,
+                      struct err *e)
+{
+    const dim3 grid((unsigned)a->n_row, (unsigned)a->n_head);
+    if (base2)
+        LAUNCH(k_attention_merge<attn_base_2>, grid, dim3(ATTN_THREADS), 0, s, c);
+    else
+        LAUNCH(k_attention_merge<attn_base_e>, grid, dim3(ATTN_THREADS), 0, s, c);
+    CU_LAUNCHED(e, "attention_merge");
+    return 0;
 }
 
 template <int D, int R>
@@ -619,42 +507,27 @@ bool attention_reads(const struct attention_args *a, const struct cuda_ctx *)
     return kv_page_known(a->kv->fmt);
 }
 
-/* More than one split, few tiles, and room for the states. */
 bool attention_splits(const struct attention_args *a, const struct cuda_ctx *cx)
 {
-    const int width = attn_width(a), group = a->n_head / a->kv->n_kv_head,
-              splits = attn_splits(a->max_kv_len);
-    const int heads = group < ATTN_WARPS * width ? group : ATTN_WARPS * width;
-    const int64_t tiles = a->n_row / (ATTN_WARPS * width / heads) + a->n_seq;
-    return attention_reads(a, cx) && splits > 1 && splits <= 65535 &&
-           tiles * a->kv->n_kv_head < 4 * (int64_t)cx->sm_count &&
-           attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len) <= cx->scratch_bytes;
+    return attention_reads(a, cx) &&
+           attn_wants_splits(a, cx, ATTN_WARPS * attn_width(a), 4 * (int64_t)cx->sm_count);
 }
 
 int cuda_attention_split(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a,
                          struct err *e)
 {
     attn_call c;
-    void *scratch;
-    TRY(attn_prepare(a, &c, e));
-    TRY(cuda_ctx_scratch(cx, "attention",
-                         attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len), &scratch,
-                         e));
-    c.state = static_cast<float2 *>(scratch);
-    c.state_out = reinterpret_cast<float *>(c.state + (size_t)a->n_row * (size_t)a->n_head *
-                                                          (size_t)c.splits);
+    TRY(attn_prepare(a, ATTN_WARPS * attn_width(a), &c, e));
+    TRY(attn_lend_states(cx, a, &c, e));
     TRY(attn_run(a, c, c.splits, s, e));
-    LAUNCH(k_attention_merge, dim3((unsigned)a->n_row, (unsigned)a->n_head), dim3(ATTN_THREADS), 0,
-           s, c);
-    CU_LAUNCHED(e, "attention_merge");
-    return 0;
+    return attn_merge_states(c, a, false, s, e);
 }
 
 int cuda_attention_walk(struct cuda_ctx *, cudaStream_t s, const struct attention_args *a,
                         struct err *e)
 {
     attn_call c;
-    TRY(attn_prepare(a, &c, e));
+    TRY(attn_prepare(a, ATTN_WARPS * attn_width(a), &c, e));
     return attn_run(a, c, 1, s, e);
 }
 

@@ -11,7 +11,7 @@ namespace CU_NS
 
 /* ---- the kernels ---------------------------------------------------------------------------------- */
 
-#define X(op, variant, accepts)                                                                    \
+#define X(op, variant, accepts, bits)                                                                 \
     int cuda_##op##_##variant(struct cuda_ctx *cx, cudaStream_t s, const struct op##_args *a,      \
                               struct err *e);                                                      \
     bool accepts(const struct op##_args *a, const struct cuda_ctx *cx);
@@ -28,14 +28,14 @@ OP_LIST(X)
 
 struct kernel_row {
     enum op op;
-    const char *variant;
+    const char *variant, *bits;
     int (*launch)(struct cuda_ctx *cx, cudaStream_t s, const void *args, struct err *e);
     bool (*accepts)(const void *args, const struct cuda_ctx *cx);
 };
 
 static const struct kernel_row kernel_table[] = {
-#define X(op, variant, accepts)                                                                    \
-    {OP_##op, #variant,                                                                            \
+#define X(op, variant, accepts, bits)                                                              \
+    {OP_##op, #variant, #bits,                                                                     \
      [](struct cuda_ctx *cx, cudaStream_t s, const void *a, struct err *e) {                       \
          return cuda_##op##_##variant(cx, s, static_cast<const struct op##_args *>(a), e);         \
      },                                                                                            \
@@ -305,6 +305,12 @@ static const char *ops_cuda_variant_name(const struct ops *, enum op op, int i)
     return k < 0 ? "none" : kernel_table[k].variant;
 }
 
+static const char *ops_cuda_variant_bits(const struct ops *, enum op op, int i)
+{
+    int k = kernel_find(op, i);
+    return k < 0 ? "none" : kernel_table[k].bits;
+}
+
 static void ops_cuda_variant_force(struct ops *ops, enum op op, int i)
 {
     self(ops)->forced[op] = i < 0 ? 0 : i + 1;
@@ -350,6 +356,7 @@ static void ops_cuda_fill(struct ops *o, struct device *dev)
     o->replay = ops_cuda_replay;
     o->variants = ops_cuda_variants;
     o->variant_name = ops_cuda_variant_name;
+    o->variant_bits = ops_cuda_variant_bits;
     o->variant_force = ops_cuda_variant_force;
 }
 

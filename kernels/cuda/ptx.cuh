@@ -154,6 +154,14 @@ __device__ __forceinline__ void mma_m16n8k16_s8(int (&d)[4], const uint32_t (&a)
                  : "r"(a[0]), "r"(a[1]), "r"(b));
 }
 
+/* 2^x within 2 ulp: 0 for results below 2^-126. [ex2.approx.ftz] */
+__device__ __forceinline__ float ex2_approx(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 } /* namespace CU_NS */
 #endif
 

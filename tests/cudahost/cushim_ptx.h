@@ -107,4 +107,10 @@ inline void mma_m16n8k16_s8(int (&d)[4], const uint32_t (&a)[2], uint32_t b, CUS
     cushim::mma(cushim::MMA_S8, a4, b2, d, CUSHIM_AT);
 }
 
+inline float ex2_approx(float x)
+{
+    const float y = exp2f(x);
+    return y < 0x1p-126f ? 0 : y;
+}
+
 #endif

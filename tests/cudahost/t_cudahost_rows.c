@@ -60,7 +60,16 @@ static void fill(float *x, int n, uint64_t key, float scale)
 
 /* ---- attention ------------------------------------------------------------------------------- */
 
-enum { HEADS = 4, KV_HEADS = 2, DIM = 32, LEN = 150, Q = HEADS * DIM, KV = KV_HEADS * DIM };
+enum { HEADS = 4, KV_HEADS = 2, MOST_DIM = 64, LEN = 150 };
+
+static int DIM, Q, KV; /* head_dim; numbers of a row of q and of k */
+
+static void set_dim(int dim)
+{
+    DIM = dim;
+    Q = HEADS * dim;
+    KV = KV_HEADS * dim;
+}
 
 struct layout { /* how a sequence of LEN tokens is laid out and fed */
     int page_tokens, chunk;
@@ -160,31 +169,43 @@ static void attend(enum fmt fmt, struct layout l, const float *q, const float *k
     api->free(dev, &scratch);
 }
 
-static float q_rows[LEN * Q], k_rows[LEN * KV], v_rows[LEN * KV], want[LEN * Q], got[LEN * Q];
+enum { MOST_Q = LEN * HEADS * MOST_DIM, MOST_KV = LEN * KV_HEADS * MOST_DIM };
+
+static float q_rows[MOST_Q], k_rows[MOST_KV], v_rows[MOST_KV], want[MOST_Q], got[MOST_Q];
+
+static void same_in_all_layouts(enum fmt fmt, const char *split, const char *walk)
+{
+    const struct layout layouts[] = {
+        {32, 16, true, false, split}, {64, LEN, false, false, walk}, {16, 7, true, false, NULL},
+        {64, 33, false, true, NULL},  {16, 32, true, true, walk},    {256, 129, false, true, NULL},
+        {32, 1, true, true, split},   {16, 5, false, true, split},
+    };
+    attend(fmt, (struct layout){16, LEN, false, false, walk}, q_rows, k_rows, v_rows, want);
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        attend(fmt, layouts[i], q_rows, k_rows, v_rows, got);
+        for (int j = 0; j < LEN * Q; j++)
+            if (memcmp(&got[j], &want[j], sizeof *got) != 0)
+                fail_msg("%s, layout %d: row %d differs: %.9g, %.9g", fmt_info(fmt)->name, (int)i,
+                         j / Q, (double)got[j], (double)want[j]);
+    }
+}
 
 static void an_attention_row_does_not_see_pages_chunks_neighbours_or_the_kernel(void **state)
 {
     (void)state;
-    static const enum fmt fmts[] = {FMT_F16, FMT_Q8_0, FMT_F32};
-    static const struct layout layouts[] = {
-        {32, 16, true, false, "split"}, {64, LEN, false, false, "walk"},
-        {16, 7, true, false, NULL},     {64, 33, false, true, NULL},
-        {16, 32, true, true, "walk"},   {256, 129, false, true, NULL},
-        {32, 1, true, true, "split"},   {16, 5, false, true, "split"},
-    };
-    fill(q_rows, LEN * Q, 7, 2);
-    fill(k_rows, LEN * KV, 8, 1);
-    fill(v_rows, LEN * KV, 9, 1);
-    for (size_t f = 0; f < sizeof fmts / sizeof *fmts; f++) {
-        attend(fmts[f], (struct layout){16, LEN, false, false, "walk"}, q_rows, k_rows, v_rows,
-               want);
-        for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
-            attend(fmts[f], layouts[i], q_rows, k_rows, v_rows, got);
-            for (int j = 0; j < LEN * Q; j++)
-                if (memcmp(&got[j], &want[j], sizeof *got) != 0)
-                    fail_msg("%s, layout %d: row %d differs: %.9g, %.9g", fmt_info(fmts[f])->name,
-                             (int)i, j / Q, (double)got[j], (double)want[j]);
-        }
+    static const struct {
+        enum fmt fmt;
+        int dim;
+        const char *split, *walk; /* the kernels that are chosen by themselves there */
+    } kinds[] = {{FMT_F16, 32, "split", "walk"},         {FMT_Q8_0, 32, "split", "walk"},
+                 {FMT_F32, 32, "split", "walk"},         {FMT_F16, 64, "mma_split", "mma_walk"},
+                 {FMT_Q8_0, 64, "mma_split", "mma_walk"}, {FMT_Q4_0, 64, "mma_split", "mma_walk"}};
+    fill(q_rows, MOST_Q, 7, 2);
+    fill(k_rows, MOST_KV, 8, 1);
+    fill(v_rows, MOST_KV, 9, 1);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        set_dim(kinds[i].dim);
+        same_in_all_layouts(kinds[i].fmt, kinds[i].split, kinds[i].walk);
     }
 }
 
@@ -193,6 +214,7 @@ static void an_attention_row_is_not_touched_by_infinities_behind_it(void **state
 {
     (void)state;
     const int at = 70;
+    set_dim(32);
     attend(FMT_F32, (struct layout){16, LEN, false, false, "walk"}, q_rows, k_rows, v_rows, want);
     for (int i = 0; i < KV; i++)
         v_rows[at * KV + i] = i % 2 ? INFINITY : NAN;

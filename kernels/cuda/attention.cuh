@@ -1,0 +1,206 @@
+/*
+ * attention: what its kernels share: the call, which rows a block has, states of the softmax and how
+ * they are merged.
+ *
+ * A *column* is one query head of one row. A tile of columns: the query heads of one kv head in some
+ * rows of one sequence, so every row of K and V that is read serves all of them. Positions are counted
+ * from 0 in tiles of 32 and splits of 128:
+ *
+ *     0        32        64        96       128       160 ..
+ *     | tile 0 | tile 1  | tile 2  | tile 3  | tile 4  | ..
+ *     |              split 0                 |  split 1 ..
+ *
+ * Two families of kernels, which differ in their bits; which of them a call takes follows from the cache
+ * alone (format and head_dim), never from the batch:
+ *   attention.cu      f32 throughout, every format and head_dim to 512
+ *   attention_mma.cu  tensor cores: F16, Q8_0, Q4_0 with head_dim 64 or 128
+ * Within each a column's bits depend on its own q and on its own positions alone: the softmax is online
+ * (Milakov & Gimelshein 2018) within a split, states of splits are merged in ascending order.
+ */
+#ifndef MAS_ATTENTION_CUH
+#define MAS_ATTENTION_CUH
+
+#include "kv_page.cuh"
+#include "real.cuh"
+
+namespace CU_NS
+{
+
+static constexpr int ATTN_TILE = 32;  /* positions of a tile: one a lane */
+static constexpr int ATTN_SPLIT = 4;  /* tiles of a split */
+static constexpr int ATTN_SPAN = ATTN_TILE * ATTN_SPLIT;
+static constexpr size_t ATTN_SCRATCH = (size_t)64 << 20; /* bytes of states: more rows are walked */
+
+struct attn_call {
+    const float *q;
+    float *y;
+    kv_page kv;
+    const int32_t *q_start, *kv_len, *page;
+    int n_seq, max_pages, n_head, group;
+    float scale;
+    int rows, heads, parts; /* of a tile of columns: rows, query heads; tiles that a group is cut into */
+    int dim4;               /* head_dim rounded up to 4: what lies behind it in shared memory is zero */
+    bool wide;              /* cache rows are multiples of 16 bytes */
+    int splits;             /* of the longest sequence */
+    float2 *state;          /* (n_row, n_head, splits): max and sum; NULL: walk all splits */
+    float *state_out;       /* (n_row, n_head, splits, head_dim) */
+};
+
+/* ---- which rows --------------------------------------------------------------------------------- */
+
+/* The first tile of sequence s, counted so that the host knows a bound without reading q_start:
+ * floor((a + b) / n) - floor(a / n) + 1 >= ceil(b / n). Some tiles are empty; for one row a tile
+ * none is. */
+__device__ __forceinline__ int attn_first_tile(const attn_call &a, int s)
+{
+    return a.q_start[s] / a.rows + (a.rows > 1 ? s : 0);
+}
+
+struct attn_rows {
+    int seq, row, n; /* rows row .. row + n - 1 of the batch; n <= 0: an empty tile */
+    int seen;        /* positions that the first of them sees; each later one sees one more */
+};
+
+__device__ __forceinline__ attn_rows attn_find(const attn_call &a, int tile)
+{
+    int low = 0, high = a.n_seq; /* first_tile(low) <= tile < first_tile(high) */
+    while (high - low > 1) {
+        int mid = (low + high) / 2;
+        if (attn_first_tile(a, mid) <= tile)
+            low = mid;
+        else
+            high = mid;
+    }
+    const int end = a.q_start[low + 1];
+    attn_rows t;
+    t.seq = low;
+    t.row = a.q_start[low] + (tile - attn_first_tile(a, low)) * a.rows;
+    t.n = min(a.rows, end - t.row);
+    t.seen = a.kv_len[low] - end + t.row + 1;
+    return t;
+}
+
+/* ---- states ------------------------------------------------------------------------------------- */
+
+/* Softmax over some positions: the largest score, the sum of b^(score - max), and with it the
+ * weighted sum of V; this lane's share of that. The base b is that of the family: */
+struct attn_base_e {
+    static __device__ __forceinline__ float power(float x)
+    {
+        return real_exp(x);
+    }
+    static __device__ __forceinline__ float divide(float out, float sum)
+    {
+        return out / sum;
+    }
+};
+struct attn_base_2 { /* scores come in units of ln 2 */
+    static __device__ __forceinline__ float power(float x)
+    {
+        return ex2_approx(x);
+    }
+    static __device__ __forceinline__ float per(float sum)
+    {
+        return 1.0f / sum;
+    }
+    static __device__ __forceinline__ float times(float out, float by)
+    {
+        return f_mul(out, by) + 0.0f; /* -0 becomes 0: states that add nothing leave their mark on it */
+    }
+    static __device__ __forceinline__ float divide(float out, float sum)
+    {
+        return times(out, per(sum)); /* a column's numbers have one sum */
+    }
+};
+
+template <int N> struct attn_state {
+    float max, sum, out[N];
+};
+
+template <int N> __device__ __forceinline__ void attn_clear(attn_state<N> &s)
+{
+    s.max = -REAL_INF;
+    s.sum = 0;
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        s.out[i] = 0;
+}
+
+/* What b^ is taken relative to: b^(-inf - -inf) is to be 0, not NaN. */
+__device__ __forceinline__ float attn_base(float max)
+{
+    return max == -REAL_INF ? 0 : max;
+}
+
+struct attn_factors {
+    float max, keep, take;
+};
+
+template <class B>
+__device__ __forceinline__ attn_factors attn_weigh(float old_max, float new_max)
+{
+    attn_factors f;
+    f.max = fmaxf(old_max, new_max);
+    f.keep = B::power(old_max - attn_base(f.max));
+    f.take = B::power(new_max - attn_base(f.max));
+    return f;
+}
+
+__device__ __forceinline__ float attn_mix(const attn_factors &f, float old_value, float new_value)
+{
+    return fmaf(old_value, f.keep, f_mul(new_value, f.take));
+}
+
+/* s and then t */
+template <class B, int N>
+__device__ __forceinline__ void attn_merge(attn_state<N> &s, const attn_state<N> &t)
+{
+    const attn_factors f = attn_weigh<B>(s.max, t.max);
+    s.max = f.max;
+    s.sum = attn_mix(f, s.sum, t.sum);
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        s.out[i] = attn_mix(f, s.out[i], t.out[i]);
+}
+
+/* ---- on the host -------------------------------------------------------------------------------- */
+
+static inline int attn_splits(int max_kv_len)
+{
+    return (max_kv_len + ATTN_SPAN - 1) / ATTN_SPAN;
+}
+
+static inline size_t attn_states(int64_t n_row, int n_head, int head_dim, int max_kv_len)
+{
+    return (size_t)n_row * (size_t)n_head * (size_t)attn_splits(max_kv_len) *
+           (sizeof(float2) + (size_t)head_dim * sizeof(float));
+}
+
+/* Fills c for tiles of `columns` columns; no states. */
+int attn_prepare(const struct attention_args *a, int columns, attn_call *c, struct err *e);
+/* Lends c scratch for the states of all splits. */
+int attn_lend_states(struct cuda_ctx *cx, const struct attention_args *a, attn_call *c, struct err *e);
+/* Merges the states that c has into y; BASE 2 or e. */
+int attn_merge_states(const attn_call &c, const struct attention_args *a, bool base2, cudaStream_t s,
+                      struct err *e);
+
+/* Tiles of the batch, empty ones among them. */
+static inline int64_t attn_tiles(const attn_call &c, const struct attention_args *a)
+{
+    return a->n_row / c.rows + (c.rows > 1 ? a->n_seq : 0);
+}
+
+/* More than one split, fewer than `few` tiles times kv heads, and room for the states. */
+static inline bool attn_wants_splits(const struct attention_args *a, const struct cuda_ctx *cx, int columns,
+                                     int64_t few)
+{
+    const int group = a->n_head / a->kv->n_kv_head, splits = attn_splits(a->max_kv_len);
+    const int heads = group < columns ? group : columns;
+    const int64_t tiles = a->n_row / (columns / heads) + a->n_seq;
+    return splits > 1 && splits <= 65535 && tiles * a->kv->n_kv_head < few &&
+           attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len) <= cx->scratch_bytes;
+}
+
+} // namespace CU_NS
+
+#endif
