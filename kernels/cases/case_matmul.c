@@ -33,6 +33,9 @@ static const struct matmul_shape matmul_shapes[] = {
     {2, 3, 5, 9, EPI_SWIGLU, false, false, false},
     {3, 4, 0, 33, EPI_STORE, true, false, false},
     {20, 3, 0, 37, EPI_ADD, false, false, false},
+    {17, 35, 0, 40, EPI_SWIGLU, false, false, false}, /* these: rows of several segments, the last one short */
+    {1, 21, 0, 70, EPI_STORE, true, false, false},
+    {12, 16, 0, 64, EPI_STORE, false, false, false},
     {1, 16, 0, 4096, EPI_STORE, false, false, true},
     {8, 16, 0, 4096, EPI_STORE, false, false, true},
     {512, 16, 0, 4096, EPI_STORE, false, false, true},

@@ -366,7 +366,8 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
 
 /* A block has one row and head; a thread every 128th element. States are merged in ascending order.
  */
-template <class B> __global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_call a)
+template <class B>
+__global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_call a)
 {
     const int row = (int)blockIdx.x;
     const int64_t to = (int64_t)row * a.n_head + blockIdx.y;
@@ -437,7 +438,8 @@ int attn_prepare(const struct attention_args *a, int columns, attn_call *c, stru
     return 0;
 }
 
-int attn_lend_states(struct cuda_ctx *cx, const struct attention_args *a, attn_call *c, struct err *e)
+int attn_lend_states(struct cuda_ctx *cx, const struct attention_args *a, attn_call *c,
+                     struct err *e)
 {
     void *scratch;
     TRY(cuda_ctx_scratch(cx, "attention",
@@ -449,8 +451,8 @@ int attn_lend_states(struct cuda_ctx *cx, const struct attention_args *a, attn_c
     return 0;
 }
 
-int attn_merge_states(const attn_call &c, const struct attention_args *a, bool base2, cudaStream_t s,
-                      struct err *e)
+int attn_merge_states(const attn_call &c, const struct attention_args *a, bool base2,
+                      cudaStream_t s, struct err *e)
 {
     const dim3 grid((unsigned)a->n_row, (unsigned)a->n_head);
     if (base2)
@@ -507,10 +509,14 @@ bool attention_reads(const struct attention_args *a, const struct cuda_ctx *)
     return kv_page_known(a->kv->fmt);
 }
 
-bool attention_splits(const struct attention_args *a, const struct cuda_ctx *cx)
+bool attention_states(const struct attention_args *a, const struct cuda_ctx *cx)
 {
-    return attention_reads(a, cx) &&
-           attn_wants_splits(a, cx, ATTN_WARPS * attn_width(a), 4 * (int64_t)cx->sm_count);
+    return attention_reads(a, cx) && attn_has_room(a, cx);
+}
+
+bool attention_few(const struct attention_args *a, const struct cuda_ctx *cx)
+{
+    return attn_is_few(a, ATTN_WARPS * attn_width(a), 4 * (int64_t)cx->sm_count);
 }
 
 int cuda_attention_split(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a,

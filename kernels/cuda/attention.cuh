@@ -1,21 +1,21 @@
 /*
- * attention: what its kernels share: the call, which rows a block has, states of the softmax and how
- * they are merged.
+ * attention: what its kernels share: the call, which rows a block has, states of the softmax and
+ * how they are merged.
  *
- * A *column* is one query head of one row. A tile of columns: the query heads of one kv head in some
- * rows of one sequence, so every row of K and V that is read serves all of them. Positions are counted
- * from 0 in tiles of 32 and splits of 128:
+ * A *column* is one query head of one row. A tile of columns: the query heads of one kv head in
+ * some rows of one sequence, so every row of K and V that is read serves all of them. Positions are
+ * counted from 0 in tiles of 32 and splits of 128:
  *
  *     0        32        64        96       128       160 ..
  *     | tile 0 | tile 1  | tile 2  | tile 3  | tile 4  | ..
  *     |              split 0                 |  split 1 ..
  *
- * Two families of kernels, which differ in their bits; which of them a call takes follows from the cache
- * alone (format and head_dim), never from the batch:
- *   attention.cu      f32 throughout, every format and head_dim to 512
- *   attention_mma.cu  tensor cores: F16, Q8_0, Q4_0 with head_dim 64 or 128
- * Within each a column's bits depend on its own q and on its own positions alone: the softmax is online
- * (Milakov & Gimelshein 2018) within a split, states of splits are merged in ascending order.
+ * Two families of kernels, which differ in their bits; which of them a call takes follows from the
+ * cache alone (format and head_dim), never from the batch: attention.cu      f32 throughout, every
+ * format and head_dim to 512 attention_mma.cu  tensor cores: F16, Q8_0, Q4_0 with head_dim 64 or
+ * 128 Within each a column's bits depend on its own q and on its own positions alone: the softmax
+ * is online (Milakov & Gimelshein 2018) within a split, states of splits are merged in ascending
+ * order.
  */
 #ifndef MAS_ATTENTION_CUH
 #define MAS_ATTENTION_CUH
@@ -26,8 +26,8 @@
 namespace CU_NS
 {
 
-static constexpr int ATTN_TILE = 32;  /* positions of a tile: one a lane */
-static constexpr int ATTN_SPLIT = 4;  /* tiles of a split */
+static constexpr int ATTN_TILE = 32; /* positions of a tile: one a lane */
+static constexpr int ATTN_SPLIT = 4; /* tiles of a split */
 static constexpr int ATTN_SPAN = ATTN_TILE * ATTN_SPLIT;
 static constexpr size_t ATTN_SCRATCH = (size_t)64 << 20; /* bytes of states: more rows are walked */
 
@@ -38,15 +38,17 @@ struct attn_call {
     const int32_t *q_start, *kv_len, *page;
     int n_seq, max_pages, n_head, group;
     float scale;
-    int rows, heads, parts; /* of a tile of columns: rows, query heads; tiles that a group is cut into */
-    int dim4;               /* head_dim rounded up to 4: what lies behind it in shared memory is zero */
-    bool wide;              /* cache rows are multiples of 16 bytes */
-    int splits;             /* of the longest sequence */
-    float2 *state;          /* (n_row, n_head, splits): max and sum; NULL: walk all splits */
-    float *state_out;       /* (n_row, n_head, splits, head_dim) */
+    int rows, heads,
+        parts;        /* of a tile of columns: rows, query heads; tiles that a group is cut into */
+    int dim4;         /* head_dim rounded up to 4: what lies behind it in shared memory is zero */
+    bool wide;        /* cache rows are multiples of 16 bytes */
+    int splits;       /* of the longest sequence */
+    float2 *state;    /* (n_row, n_head, splits): max and sum; NULL: walk all splits */
+    float *state_out; /* (n_row, n_head, splits, head_dim) */
 };
 
-/* ---- which rows --------------------------------------------------------------------------------- */
+/* ---- which rows ---------------------------------------------------------------------------------
+ */
 
 /* The first tile of sequence s, counted so that the host knows a bound without reading q_start:
  * floor((a + b) / n) - floor(a / n) + 1 >= ceil(b / n). Some tiles are empty; for one row a tile
@@ -80,7 +82,8 @@ __device__ __forceinline__ attn_rows attn_find(const attn_call &a, int tile)
     return t;
 }
 
-/* ---- states ------------------------------------------------------------------------------------- */
+/* ---- states -------------------------------------------------------------------------------------
+ */
 
 /* Softmax over some positions: the largest score, the sum of b^(score - max), and with it the
  * weighted sum of V; this lane's share of that. The base b is that of the family: */
@@ -105,7 +108,8 @@ struct attn_base_2 { /* scores come in units of ln 2 */
     }
     static __device__ __forceinline__ float times(float out, float by)
     {
-        return f_mul(out, by) + 0.0f; /* -0 becomes 0: states that add nothing leave their mark on it */
+        return f_mul(out, by) +
+               0.0f; /* -0 becomes 0: states that add nothing leave their mark on it */
     }
     static __device__ __forceinline__ float divide(float out, float sum)
     {
@@ -136,8 +140,7 @@ struct attn_factors {
     float max, keep, take;
 };
 
-template <class B>
-__device__ __forceinline__ attn_factors attn_weigh(float old_max, float new_max)
+template <class B> __device__ __forceinline__ attn_factors attn_weigh(float old_max, float new_max)
 {
     attn_factors f;
     f.max = fmaxf(old_max, new_max);
@@ -163,7 +166,8 @@ __device__ __forceinline__ void attn_merge(attn_state<N> &s, const attn_state<N>
         s.out[i] = attn_mix(f, s.out[i], t.out[i]);
 }
 
-/* ---- on the host -------------------------------------------------------------------------------- */
+/* ---- on the host --------------------------------------------------------------------------------
+ */
 
 static inline int attn_splits(int max_kv_len)
 {
@@ -179,10 +183,11 @@ static inline size_t attn_states(int64_t n_row, int n_head, int head_dim, int ma
 /* Fills c for tiles of `columns` columns; no states. */
 int attn_prepare(const struct attention_args *a, int columns, attn_call *c, struct err *e);
 /* Lends c scratch for the states of all splits. */
-int attn_lend_states(struct cuda_ctx *cx, const struct attention_args *a, attn_call *c, struct err *e);
+int attn_lend_states(struct cuda_ctx *cx, const struct attention_args *a, attn_call *c,
+                     struct err *e);
 /* Merges the states that c has into y; BASE 2 or e. */
-int attn_merge_states(const attn_call &c, const struct attention_args *a, bool base2, cudaStream_t s,
-                      struct err *e);
+int attn_merge_states(const attn_call &c, const struct attention_args *a, bool base2,
+                      cudaStream_t s, struct err *e);
 
 /* Tiles of the batch, empty ones among them. */
 static inline int64_t attn_tiles(const attn_call &c, const struct attention_args *a)
@@ -190,15 +195,19 @@ static inline int64_t attn_tiles(const attn_call &c, const struct attention_args
     return a->n_row / c.rows + (c.rows > 1 ? a->n_seq : 0);
 }
 
-/* More than one split, fewer than `few` tiles times kv heads, and room for the states. */
-static inline bool attn_wants_splits(const struct attention_args *a, const struct cuda_ctx *cx, int columns,
-                                     int64_t few)
+/* There is room for the states. */
+static inline bool attn_has_room(const struct attention_args *a, const struct cuda_ctx *cx)
 {
-    const int group = a->n_head / a->kv->n_kv_head, splits = attn_splits(a->max_kv_len);
-    const int heads = group < columns ? group : columns;
-    const int64_t tiles = a->n_row / (columns / heads) + a->n_seq;
-    return splits > 1 && splits <= 65535 && tiles * a->kv->n_kv_head < few &&
+    return attn_splits(a->max_kv_len) <= 65535 &&
            attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len) <= cx->scratch_bytes;
+}
+
+/* More than one split, and fewer than `few` tiles times kv heads. */
+static inline bool attn_is_few(const struct attention_args *a, int columns, int64_t few)
+{
+    const int group = a->n_head / a->kv->n_kv_head, heads = group < columns ? group : columns;
+    const int64_t tiles = a->n_row / (columns / heads) + a->n_seq;
+    return attn_splits(a->max_kv_len) > 1 && tiles * a->kv->n_kv_head < few;
 }
 
 } // namespace CU_NS

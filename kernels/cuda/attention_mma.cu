@@ -1,38 +1,39 @@
 /*
  * attention on tensor cores, for caches in F16, Q8_0 or Q4_0 with head_dim 64 or 128.
  *
- * Shapes, columns, tiles and splits: attention.cuh. Bytes: the rows of K and V of a sequence, once for
- * each tile of columns. Floor: those bytes at the card's bandwidth (decode of 8192 tokens, 8 kv heads of
- * 128 f16: 33.6 MB, 33 us at 1,008 GB/s, 7 us at 4.8 TB/s), or 8 head_dim operations for each visible
- * position of a column at the f16 rate of mma.sync, since each product is made twice (below).
+ * Shapes, columns, tiles and splits: attention.cuh. Bytes: the rows of K and V of a sequence, once
+ * for each tile of columns. Floor: those bytes at the card's bandwidth (decode of 8192 tokens, 8 kv
+ * heads of 128 f16: 33.6 MB, 33 us at 1,008 GB/s, 7 us at 4.8 TB/s), or 8 head_dim operations for
+ * each visible position of a column at the f16 rate of mma.sync, since each product is made twice
+ * (below).
  *
- * A warp has 16 columns, the rows of an mma; the positions of a tile are n for the scores and k for the
- * weighted sum. The scores' accumulators are, packed, the weights' A operands: nothing goes through
- * shared memory but K and V as the cache has them.
+ * A warp has 16 columns, the rows of an mma; the positions of a tile are n for the scores and k for
+ * the weighted sum. The scores' accumulators are, packed, the weights' A operands: nothing goes
+ * through shared memory but K and V as the cache has them.
  *
  *        K (32 positions)                      V (32 positions)
  *   q    s = q K^T   [mma 16x8x16]   softmax   out = keep * out + p V    [mma 16x8x16]
  *   16   4 tiles of 8 positions      of rows   head_dim / 8 tiles of 8 elements
  *
- * K and V have one buffer each, filled by cp.async: V of a tile and K of the next are under way while
- * the scores and the weighted sum of this one are made (16 KB a block for f16 and 128). q lies beside them as A operands.
- *   F16         piece c of 16 bytes of row r lies at c ^ (r % 8), so that the 8 rows of an ldmatrix lie
- *               in different banks
- *   Q8_0, Q4_0  raw blocks, read two bytes at a time; a quant becomes an f16 exactly, by putting it into
- *               the mantissa of 1024. K's scales are applied to the scores of a block, V's to the weights.
+ * K and V have one buffer each, filled by cp.async: V of a tile and K of the next are under way
+ * while the scores and the weighted sum of this one are made (16 KB a block for f16 and 128). q
+ * lies beside them as A operands. F16         piece c of 16 bytes of row r lies at c ^ (r % 8), so
+ * that the 8 rows of an ldmatrix lie in different banks Q8_0, Q4_0  raw blocks, read two bytes at a
+ * time; a quant becomes an f16 exactly, by putting it into the mantissa of 1024. K's scales are
+ * applied to the scores of a block, V's to the weights.
  *
  * Variants: a block is
- *   mma_split  one warp, 16 columns, one split; states go to scratch and k_attention_merge merges them:
- *              for few rows, whose tiles alone would not fill the device
- *   mma_walk   one warp with 16 columns (decode), or four with 64 that share K and V (prefill), and all
- *              splits, whose states it merges as it goes.
- * Not measured: there was no GPU.
+ *   mma_split  one warp, 16 columns, one split; states go to scratch and k_attention_merge merges
+ * them: for few rows, whose tiles alone would not fill the device mma_walk   one warp with 16
+ * columns (decode), or four with 64 that share K and V (prefill), and all splits, whose states it
+ * merges as it goes. Not measured: there was no GPU.
  *
- * Numerics: q (times a power of two that makes its largest element 1 to 2) and the weights are split
- * into two f16, high and low, 22 bits together; products are exact, sums f32 as the tensor cores make
- * them. 2^x is ex2.approx. Tolerance of the cases: 1e-5, that of f32. Blocks of V with a scale above 1023
- * (elements beyond 129,000 in Q8_0, 8,100 in Q4_0; F16 ends at 65,504) become infinite. A number of K or V
- * that is infinite or NaN spoils the columns whose tile it is in, also those that do not see its position.
+ * Numerics: q (times a power of two that makes its largest element 1 to 2) and the weights are
+ * split into two f16, high and low, 22 bits together; products are exact, sums f32 as the tensor
+ * cores make them. 2^x is ex2.approx. Tolerance of the cases: 1e-5, that of f32. Blocks of V with a
+ * scale above 1023 (elements beyond 129,000 in Q8_0, 8,100 in Q4_0; F16 ends at 65,504) become
+ * infinite. A number of K or V that is infinite or NaN spoils the columns whose tile it is in, also
+ * those that do not see its position.
  */
 #include "attention.cuh"
 
@@ -41,11 +42,12 @@ namespace CU_NS
 
 static constexpr int AM_COLUMNS = 16; /* of a warp */
 static constexpr float AM_LOG2_E = 1.44269504f;
-/* V's scales in the weights: with it f16 reaches from 2^-30 to 1023. Not taken from the scales that a tile
- * has, since a column's bits must not depend on positions that it does not see. */
+/* V's scales in the weights: with it f16 reaches from 2^-30 to 1023. Not taken from the scales that
+ * a tile has, since a column's bits must not depend on positions that it does not see. */
 static constexpr float AM_V_UNIT = 64;
 
-/* ---- K and V in shared memory ------------------------------------------------------------------- */
+/* ---- K and V in shared memory -------------------------------------------------------------------
+ */
 
 template <enum fmt F> struct am_format {
     static constexpr bool BLOCKS = F != FMT_F16;
@@ -68,7 +70,8 @@ __device__ __forceinline__ am_pages am_find_pages(const attn_call &a, const int3
     return p;
 }
 
-/* Positions at .. at + n - 1 of K or V (base); the rest of the tile becomes zero. Not waited for. */
+/* Positions at .. at + n - 1 of K or V (base); the rest of the tile becomes zero. Not waited for.
+ */
 template <enum fmt F, int D, int THREADS>
 __device__ __forceinline__ void am_load(const attn_call &a, const unsigned char *base, am_pages p,
                                         int kv_head, int at, int n, uint8_t *to)
@@ -113,8 +116,8 @@ __device__ __forceinline__ uint32_t am_u16(const uint8_t *p)
     return *reinterpret_cast<const uint16_t *>(p);
 }
 
-/* Elements of block b of a row: quants 16 half + x and x + 1 (x even), each as a byte from 0 on, for
- * which am_halves has the bias. */
+/* Elements of block b of a row: quants 16 half + x and x + 1 (x even), each as a byte from 0 on,
+ * for which am_halves has the bias. */
 template <enum fmt F>
 __device__ __forceinline__ uint32_t am_quants(const uint8_t *row, int b, int half, int x)
 {
@@ -126,10 +129,11 @@ __device__ __forceinline__ uint32_t am_quants(const uint8_t *row, int b, int hal
 
 template <enum fmt F> __device__ __forceinline__ uint32_t am_pair(uint32_t v, unsigned select)
 {
-    return am_halves<F == FMT_Q8_0 ? 128 : 8>(v, select);
+    return am_halves < F == FMT_Q8_0 ? 128 : 8 > (v, select);
 }
 
-/* ---- f16 in two parts --------------------------------------------------------------------------- */
+/* ---- f16 in two parts ---------------------------------------------------------------------------
+ */
 
 __device__ __forceinline__ void am_parts(float x, float y, uint32_t &high, uint32_t &low)
 {
@@ -148,7 +152,8 @@ __device__ __forceinline__ float2 am_power(float x)
     return make_float2(__uint_as_float(c << 23), __uint_as_float((254 - c) << 23));
 }
 
-/* ---- a warp's columns --------------------------------------------------------------------------- */
+/* ---- a warp's columns ---------------------------------------------------------------------------
+ */
 
 /* What is rarely wanted of a column, in shared memory. */
 struct am_column {
@@ -164,13 +169,13 @@ template <enum fmt F, int D> struct am_warp {
 
     static constexpr int PITCH = 2 * D, Q_BYTES = 2 * AM_COLUMNS * PITCH;
 
-    uint8_t *qs;  /* (2, 16, D) f16: q's high and low parts; piece c of
-                      16 bytes of row r lies at c ^ (r % 8): ldmatrix has no conflicts */
-    am_column *column; /* (16) */
-    float unit[2];     /* what a score is multiplied by, in units of ln 2 */
-    float max[2], sum[2], out[TILES][4];                   /* the state of this split */
-    float all_out[TILES][4];                               /* of all splits so far */
-    float s[4][4];                                         /* scores, then weights, of a tile */
+    uint8_t *qs;                         /* (2, 16, D) f16: q's high and low parts; piece c of
+                                             16 bytes of row r lies at c ^ (r % 8): ldmatrix has no conflicts */
+    am_column *column;                   /* (16) */
+    float unit[2];                       /* what a score is multiplied by, in units of ln 2 */
+    float max[2], sum[2], out[TILES][4]; /* the state of this split */
+    float all_out[TILES][4];             /* of all splits so far */
+    float s[4][4];                       /* scores, then weights, of a tile */
 
     __device__ __forceinline__ void clear()
     {
@@ -202,7 +207,8 @@ template <enum fmt F, int D> struct am_warp {
         const int g = lane / 4, t = lane % 4;
         float most = 0;
 #pragma unroll 8
-        for (int x = 2 * t; x < D; x += 8) /* twice, the second time from L1: registers are scarce */
+        for (int x = 2 * t; x < D;
+             x += 8) /* twice, the second time from L1: registers are scarce */
             if (q)
                 most = fmaxf(most, fmaxf(fabsf(q[x]), fabsf(q[x + 1])));
         most = fmaxf(most, __shfl_xor_sync(WARP_ALL, most, 1));
@@ -323,7 +329,8 @@ template <enum fmt F, int D> struct am_warp {
         }
     }
 
-    __device__ __forceinline__ void weighted_f16(const uint8_t *vs, int lane, const float (&keep)[2])
+    __device__ __forceinline__ void weighted_f16(const uint8_t *vs, int lane,
+                                                 const float (&keep)[2])
     {
         const float one[4] = {1, 1, 1, 1};
         const int mine = lane % 16 * ROW + (((lane / 16) ^ (lane % 8)) << 4); /* tile 0 */
@@ -387,7 +394,8 @@ template <enum fmt F, int D> struct am_warp {
 #pragma unroll
                     for (int j = 0; j < 2; j++) {
                         const unsigned select = j ? 0x4341 : 0x4240;
-                        const uint32_t bits[2] = {am_pair<F>(q[0], select), am_pair<F>(q[1], select)};
+                        const uint32_t bits[2] = {am_pair<F>(q[0], select),
+                                                  am_pair<F>(q[1], select)};
                         mma_m16n8k16_f16(o[j], h[k], bits);
                         mma_m16n8k16_f16(o[j], l[k], bits);
                     }
@@ -467,7 +475,8 @@ template <enum fmt F, int D> struct am_warp {
     }
 };
 
-/* ---- the kernel --------------------------------------------------------------------------------- */
+/* ---- the kernel ---------------------------------------------------------------------------------
+ */
 
 template <int WARPS> __device__ __forceinline__ void am_sync()
 {
@@ -580,13 +589,15 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
     }
 }
 
-/* ---- launchers ---------------------------------------------------------------------------------- */
+/* ---- launchers ----------------------------------------------------------------------------------
+ */
 
 template <enum fmt F, int D, int WARPS>
 static int am_launch(const attn_call &c, dim3 grid, cudaStream_t s, struct err *e)
 {
     typedef am_warp<F, D> W;
-    const size_t bytes = 2 * (size_t)ATTN_TILE * W::ROW + WARPS * (W::Q_BYTES + AM_COLUMNS * sizeof(am_column));
+    const size_t bytes =
+        2 * (size_t)ATTN_TILE * W::ROW + WARPS * (W::Q_BYTES + AM_COLUMNS * sizeof(am_column));
     TRY(cu_smem_limit(k_attention_mma<F, D, WARPS>, bytes, e));
     LAUNCH((k_attention_mma<F, D, WARPS>), grid, dim3(32 * WARPS), bytes, s, c);
     CU_LAUNCHED(e, "attention_mma");
@@ -621,10 +632,15 @@ bool attention_mma_reads(const struct attention_args *a, const struct cuda_ctx *
            (a->kv->head_dim == 64 || a->kv->head_dim == 128);
 }
 
-/* Fewer warps than eight an SM, without splits */
-bool attention_mma_splits(const struct attention_args *a, const struct cuda_ctx *cx)
+bool attention_mma_states(const struct attention_args *a, const struct cuda_ctx *cx)
 {
-    return attention_mma_reads(a, cx) && attn_wants_splits(a, cx, AM_COLUMNS, 8 * (int64_t)cx->sm_count);
+    return attention_mma_reads(a, cx) && attn_has_room(a, cx);
+}
+
+/* Fewer warps than eight an SM, without splits */
+bool attention_mma_few(const struct attention_args *a, const struct cuda_ctx *cx)
+{
+    return attn_is_few(a, AM_COLUMNS, 8 * (int64_t)cx->sm_count);
 }
 
 int cuda_attention_mma_split(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a,

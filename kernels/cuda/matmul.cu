@@ -3,19 +3,20 @@
  * format present is one launch over all its matrices. The kernels, with their floors and ladders:
  *
  *   matmul_quantise.cu  x in 8 bits
- *   matmul_matvec.cu    quantised weights, dp4a: few rows, or all
+ *   matmul_matvec.cu    quantised weights, dp4a: few rows
  *   matmul_mma.cu       quantised weights, tensor cores: more than 8 rows
  *   matmul_float.cu     F32, F16, BF16 weights
  *
- * Variants of a call (variants.def): `matvec` and `mma`, which say what quantised matrices take; they
- * agree bit for bit (matmul.cuh), so where one gives way to the other is a question of speed only.
+ * Variants of a call (variants.def) say what quantised matrices take; they agree bit for bit
+ * (matmul.cuh), so which one it is is a question of speed only.
  */
 #include "matmul.cuh"
 
 namespace CU_NS
 {
 
-/* Elements per block of the quantised x that weights of this format meet, 0: x itself, -1: unknown */
+/* Elements per block of the quantised x that weights of this format meet, 0: x itself, -1: unknown
+ */
 static int mm_x_block(enum fmt fmt)
 {
     switch (fmt) {
@@ -127,11 +128,13 @@ static struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct ma
     return m;
 }
 
+enum mm_kernel { MM_MATVEC, MM_MATVEC_ROWS, MM_MMA, MM_MMA_SPLIT }; /* for quantised weights */
+
 struct mm_plan { /* of a call */
     cudaStream_t s;
     const struct matmul_args *a;
     struct mm_x *form[2];
-    bool tensor_cores;
+    enum mm_kernel kernel;
 };
 
 static int mm_launch(const struct mm_plan *p, enum fmt fmt, enum mm_epilogue epilogue,
@@ -152,8 +155,9 @@ static int mm_launch(const struct mm_plan *p, enum fmt fmt, enum mm_epilogue epi
              fmt_info(fmt)->name);
     if (block == 0)
         return mm_launch_float(p->s, fmt, &c, n, e);
-    return p->tensor_cores ? mm_launch_mma(p->s, fmt, &c, n, e)
-                           : mm_launch_matvec(p->s, fmt, &c, n, e);
+    if (p->kernel == MM_MMA || p->kernel == MM_MMA_SPLIT)
+        return mm_launch_mma(p->s, p->kernel == MM_MMA_SPLIT, fmt, &c, n, e);
+    return mm_launch_matvec(p->s, p->kernel == MM_MATVEC_ROWS, fmt, &c, n, e);
 }
 
 /* gate and up: as pairs of rows when they are alike, else one after the other. */
@@ -172,9 +176,9 @@ static int mm_swiglu(const struct mm_plan *p, struct err *e)
 }
 
 static int mm_run(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
-                  bool tensor_cores, struct err *e)
+                  enum mm_kernel kernel, struct err *e)
 {
-    struct mm_plan p = {s, a, {NULL, NULL}, tensor_cores};
+    struct mm_plan p = {s, a, {NULL, NULL}, kernel};
     TRY(mm_check(a, e));
     TRY(mm_prepare(cx, s, a, p.form, e));
     if (a->epilogue == EPI_SWIGLU)
@@ -199,18 +203,67 @@ static int mm_run(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args 
 int cuda_matmul_matvec(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
                        struct err *e)
 {
-    return mm_run(cx, s, a, false, e);
+    return mm_run(cx, s, a, MM_MATVEC, e);
+}
+
+int cuda_matmul_matvec_rows(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
+                            struct err *e)
+{
+    return mm_run(cx, s, a, MM_MATVEC_ROWS, e);
 }
 
 int cuda_matmul_mma(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, struct err *e)
 {
-    return mm_run(cx, s, a, true, e);
+    return mm_run(cx, s, a, MM_MMA, e);
 }
 
-/* Above the widest matvec, when there is anything for tensor cores. */
+int cuda_matmul_mma_split(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
+                          struct err *e)
+{
+    return mm_run(cx, s, a, MM_MMA_SPLIT, e);
+}
+
+/* ---- which: what a variant is for, and when it is the one to take
+ * --------------------------------- */
+
+/* Rows of all matrices together. */
+static int64_t mm_rows(const struct matmul_args *a)
+{
+    int64_t rows = 0;
+    for (int i = 0; i < a->n_out; i++)
+        rows += tensor_rows(a->out[i].w);
+    return rows;
+}
+
+/* There is anything for tensor cores. */
+bool cuda_matmul_quants(const struct matmul_args *a, const struct cuda_ctx *)
+{
+    return mm_wants(a, 256) || mm_wants(a, 32);
+}
+
+bool cuda_matmul_quants_narrow(const struct matmul_args *a, const struct cuda_ctx *cx)
+{
+    return a->n_row <= 2 && cuda_matmul_quants(a, cx);
+}
+
+/* Above the widest matvec */
 bool cuda_matmul_wide(const struct matmul_args *a, const struct cuda_ctx *)
 {
-    return a->n_row > 8 && (mm_wants(a, 256) || mm_wants(a, 32));
+    return a->n_row > 8;
+}
+
+/* and two blocks of 64 rows would not come to every SM. */
+bool cuda_matmul_small(const struct matmul_args *a, const struct cuda_ctx *cx)
+{
+    return a->n_row > 8 && a->n_row <= 32 && mm_rows(a) < (int64_t)2 * 64 * cx->sm_count;
+}
+
+/* Sixteen warps with 16 (of 2 rows of x: 8) rows of W and a segment come to every SM. */
+bool cuda_matmul_large(const struct matmul_args *a, const struct cuda_ctx *cx)
+{
+    const int64_t segments = (mm_chunks(a->n_in) + MM_SEGMENT - 1) / MM_SEGMENT;
+    const int64_t warps = mm_rows(a) * segments / (a->n_row == 1 ? 16 : 8);
+    return warps >= (int64_t)16 * cx->sm_count;
 }
 
 } // namespace CU_NS

@@ -166,8 +166,10 @@ __device__ __forceinline__ void mm_store(const struct mm_matrix &m, enum mm_epil
 /* Geometry, launch, check; a->m[i].first_tile is theirs to fill for the n matrices. */
 int mm_launch_quantise(cudaStream_t s, const float *x, int n_row, int64_t n_in, int block,
                        struct mm_x *out, struct err *e);
-int mm_launch_matvec(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
-int mm_launch_mma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
+/* rows: many rows of W a warp; for at most 2 rows of x, beyond which it makes no difference */
+int mm_launch_matvec(cudaStream_t s, bool rows, enum fmt fmt, struct mm_call *a, int n, struct err *e);
+/* split: segments over groups of warps */
+int mm_launch_mma(cudaStream_t s, bool split, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 
 /* Gives the matrices tiles of `rows` rows of W and returns how many there are. */

@@ -2,48 +2,62 @@
  * matmul, quantised weights, many rows of x, on tensor cores:  y[r][j] = sum_i x[r][i] W[j][i]
  *
  * Shapes: W (n_out, n_in) in blocks, x (n_row, ceil(n_in / 256)) mm_x, y (n_row, n_out) f32.
- * Reads W once for each 8 NT rows of x (from L2 after the first), x once for each 64 rows of W; floor:
- * 2 n_row n_in n_out operations at the int8 rate of mma.sync, or the weights' bytes for few rows.
+ * Reads W once for each 8 NT rows of x (from L2 after the first), x once for each 64 rows of W;
+ * floor: 2 n_row n_in n_out operations at the int8 rate of mma.sync, or the weights' bytes for few
+ * rows.
  *
- * A block of 4 warps makes 64 rows of W x 8 NT rows of x. A chunk of 256 of both lies raw in shared
- * memory, two stages by cp.async. A warp turns its 16 rows of W into the A operands of the whole
- * chunk, once, in registers, without a shuffle: the nibbles of one word are the k's of two groups.
- * x, in its bytes already the B operand, comes by ldmatrix.
+ * A block of 4 warps makes 16 MW rows of W x 8 NT rows of x, in G groups of warps, which take turns
+ * at the segments of a row. A chunk of 256 of both lies raw in shared memory, S stages by cp.async.
+ * A warp turns its 16 rows of W into the A operands of the whole chunk, once, in registers, without
+ * a shuffle: the nibbles of one word are the k's of two groups. x, in its bytes already the B
+ * operand, comes by ldmatrix.
  *
  *          x rows ->  8 NT
- *   W  16 | warp 0  mma mma mma ..       mma = m16n8k32, 8 of them a chunk (Q6_K: m16n8k16, 16, since
- *   |  16 | warp 1                       its scales hold for 16 weights); scales are applied in int32
- *   v  16 | warp 2                       behind each, so a chunk costs one conversion and one fma per
- *      16 | warp 3                       result (formats of 32: 8 products)
+ *   W  16 | warp 0  mma mma mma ..       mma = m16n8k32, 8 of them a chunk (Q6_K: m16n8k16, 16,
+ * since |  16 | warp 1                       its scales hold for 16 weights); scales are applied in
+ * int32 v  16 | warp 2                       behind each, so a chunk costs one conversion and one
+ * fma per 16 | warp 3                       result (formats of 32: 8 products)
  *
- * For MM_SWIGLU the 16 rows of a warp are 8 of gate and the same 8 of up, which one thread then holds.
+ * For MM_SWIGLU the 16 rows of a warp are 8 of gate and the same 8 of up, which one thread then
+ * holds.
  *
- * Variants: NT = 2, 4, 8. Small n_out leaves SMs idle: splitting the segments over blocks would keep
- * the bits and is left for when it can be measured. Nothing here is measured: there was no GPU.
- * Numerics: matmul.cuh; bit for bit those of matvec.
+ * Variants, NT = 2, 4, 8:
+ *   mma        MW = 4, G = 1: 64 rows of W
+ *   mma_split  MW = 2, G = 2: 32 rows, two segments at a time; twice the blocks and twice the bytes
+ * in flight for a matrix of few rows, twice the reading of x; for NT = 2, 4 Not measured: there was
+ * no GPU. Numerics: matmul.cuh; bit for bit those of matvec.
  */
 #include "matmul_block.cuh"
 
 namespace CU_NS
 {
 
-static constexpr int MMA_WARPS = 4, MMA_THREADS = 32 * MMA_WARPS, MMA_STAGES = 2;
-static constexpr int MMA_ROWS = 16 * MMA_WARPS; /* of W */
-static constexpr int MMA_X =
-    304; /* bytes from row to row of x: 12 words modulo 32, so that the 8 rows
-                                     of an ldmatrix lie in different banks */
+static constexpr int MMA_WARPS = 4, MMA_THREADS = 32 * MMA_WARPS;
+static constexpr int MMA_X = 304; /* bytes from row to row of x: 12 words modulo 32, so that the 8
+                                     rows of an ldmatrix lie in different banks */
 static_assert(MMA_X >= MM_X_BYTES, "a row of x fits");
+
+/* The geometry of a kernel. S: two chunks ahead or three where that is all a small matrix has in
+ * flight, as far as the 99 KB of a small card's SM go. */
+template <int NT, int G> struct mma_shape {
+    static constexpr int MW = MMA_WARPS / G, ROWS = 16 * MW,
+                         S = NT == 2             ? 4
+                             : NT == 4 && G == 1 ? 3
+                                                 : 2;
+    static constexpr int THREADS = 32 * MW; /* of a group */
+};
 
 /* Where row i of the tile of W lies. */
 struct mma_row {
     const uint8_t *w, *end;
 };
 
+template <int ROWS>
 __device__ __forceinline__ struct mma_row mma_find_row(const struct mm_call &a,
                                                        const struct mm_matrix &m, int tile, int i)
 {
     const bool pair = a.epilogue == MM_SWIGLU, second = pair && (i & 8);
-    int j = pair ? tile * (MMA_ROWS / 2) + i / 16 * 8 + i % 8 : tile * MMA_ROWS + i;
+    int j = pair ? tile * (ROWS / 2) + i / 16 * 8 + i % 8 : tile * ROWS + i;
     j = min(j, m.n_out - 1); /* rows past the end repeat the last and are not stored */
     struct mma_row r;
     r.w = (second ? m.w[1] : m.w[0]) + (size_t)j * (second ? m.row_bytes[1] : m.row_bytes[0]);
@@ -160,9 +174,9 @@ template <enum fmt F, int NT> struct mma_chunk {
             sum[i] += even[i] + (odd[i] + next[i]);
     }
 
-    /* x: (8 NT, MMA_X); sums: this thread's (NT, 4), THREADS apart. The tiles of x one after the other,
+    /* x: (8 NT, MMA_X); sums: this thread's (NT, 4), `apart`. The tiles of x one after the other,
      * not unrolled: their sums in registers, and all scales held for all tiles, would spill. */
-    __device__ __forceinline__ void add(const uint8_t *x, int lane, float *sums)
+    __device__ __forceinline__ void add(const uint8_t *x, int lane, float *sums, int apart)
     {
         const int t = lane % 4;
         load(t);
@@ -178,35 +192,39 @@ template <enum fmt F, int NT> struct mma_chunk {
                     d[i][b] = W::d32(p[i], b);
         }
 #pragma unroll 1
-        for (int n = 0; n < NT; n++, x += 8 * MMA_X, sums += 4 * MMA_THREADS) {
+        for (int n = 0; n < NT; n++, x += 8 * MMA_X, sums += 4 * apart) {
             uint32_t b[8][2];
             operands(x, lane, b);
             float sum[4];
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                sum[i] = sums[i * MMA_THREADS];
+                sum[i] = sums[i * apart];
             if constexpr (W::BLOCK == 256)
                 add_k(x, b, f, t, sum);
             else
                 add_32(x, b, d, t, sum);
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                sums[i * MMA_THREADS] = sum[i];
+                sums[i * apart] = sum[i];
         }
     }
 };
 
 /* 3 blocks on an SM: see matvec; up to 168 registers. */
-template <enum fmt F, int NT>
+template <enum fmt F, int NT, int G>
 __global__ void __launch_bounds__(MMA_THREADS, 3) k_matmul_mma(const struct mm_call a)
 {
     using W = mm_format<F>;
+    using H = mma_shape<NT, G>;
     SmemCarve carve;
-    uint8_t *ws = carve.take<uint8_t>(MMA_STAGES * MMA_ROWS * W::APART, 128);
-    uint8_t *xs = carve.take<uint8_t>(MMA_STAGES * 8 * NT * MMA_X, 128);
-    /* (NT, 4, THREADS): the segment under way; a thread touches only its own column. */
-    float *sums = carve.take<float>(NT * 4 * MMA_THREADS) + threadIdx.x;
-    const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
+    uint8_t *ws = carve.take<uint8_t>(G * H::S * H::ROWS * W::APART, 128);
+    uint8_t *xs = carve.take<uint8_t>(G * H::S * 8 * NT * MMA_X, 128);
+    /* (G, NT, 4, THREADS): the segments under way; a thread changes only its own column. */
+    float *meet = carve.take<float>(NT * 4 * MMA_THREADS);
+    const int group = (int)threadIdx.x / H::THREADS, tid = (int)threadIdx.x % H::THREADS;
+    const int warp = tid / 32, lane = tid % 32;
+    ws += group * H::S * H::ROWS * W::APART;
+    xs += group * H::S * 8 * NT * MMA_X;
     /* neighbours in the grid share their rows of W */
     const int x_tiles = (a.n_row + 8 * NT - 1) / (8 * NT);
     const int row0 = (int)blockIdx.x % x_tiles * (8 * NT);
@@ -214,105 +232,131 @@ __global__ void __launch_bounds__(MMA_THREADS, 3) k_matmul_mma(const struct mm_c
     const struct mm_matrix m = mm_find(a, tile);
 
     /* Who copies what: W_LANES neighbours a row of W, X_LANES a row of x. */
-    constexpr int W_LANES = MMA_THREADS / MMA_ROWS, X_LANES = MMA_THREADS / (8 * NT);
-    const int w_row = (int)threadIdx.x / W_LANES, x_row = (int)threadIdx.x / X_LANES;
-    const struct mma_row w_from = mma_find_row(a, m, tile, w_row);
+    constexpr int W_LANES = H::THREADS / H::ROWS, X_LANES = H::THREADS / (8 * NT);
+    const int w_row = tid / W_LANES, x_row = tid / X_LANES;
+    const struct mma_row w_from = mma_find_row<H::ROWS>(a, m, tile, w_row);
     const struct mm_x *x_from = /* rows past the end repeat the last and are not stored */
         a.x + (size_t)min(row0 + x_row, a.n_row - 1) * (size_t)a.n_chunk;
-    auto fetch = [&](int k) {
+    /* the group's j-th chunk */
+    auto chunk = [&](int j) { return (j / MM_SEGMENT * G + group) * MM_SEGMENT + j % MM_SEGMENT; };
+    auto fetch = [&](int j) {
+        const int k = chunk(j);
         if (k < a.n_chunk) {
-            uint8_t *w_to = ws + (k % MMA_STAGES * MMA_ROWS + w_row) * W::APART;
-            for (int i = (int)threadIdx.x % W_LANES; i < W::PIECES; i += W_LANES)
+            uint8_t *w_to = ws + (j % H::S * H::ROWS + w_row) * W::APART;
+            for (int i = tid % W_LANES; i < W::PIECES; i += W_LANES)
                 mm_copy_piece(w_to, w_from.w + (size_t)k * W::BYTES, w_from.end, i);
-            uint8_t *x_to = xs + (k % MMA_STAGES * 8 * NT + x_row) * MMA_X;
+            uint8_t *x_to = xs + (j % H::S * 8 * NT + x_row) * MMA_X;
             const uint8_t *x = reinterpret_cast<const uint8_t *>(x_from + k);
-            for (int i = (int)threadIdx.x % X_LANES; i < MM_X_BYTES / 16; i += X_LANES)
+            for (int i = tid % X_LANES; i < MM_X_BYTES / 16; i += X_LANES)
                 cp_async16(x_to + 16 * i, x + 16 * i);
         }
         cp_async_commit();
     };
 
-    const struct mma_row mine[2] = {mma_find_row(a, m, tile, warp * 16 + lane / 4),
-                                    mma_find_row(a, m, tile, warp * 16 + lane / 4 + 8)};
-    float total[NT * 4];
+    const struct mma_row mine[2] = {mma_find_row<H::ROWS>(a, m, tile, warp * 16 + lane / 4),
+                                    mma_find_row<H::ROWS>(a, m, tile, warp * 16 + lane / 4 + 8)};
+    float *sums = meet + group * NT * 4 * H::THREADS + tid;
+    float total[NT / G][4]; /* of tiles group, group + G .. of x, whose results this group ends */
 #pragma unroll
     for (int i = 0; i < NT * 4; i++)
-        total[i] = sums[i * MMA_THREADS] = 0;
-    fetch(0);
+        sums[i * H::THREADS] = total[i / 4 / G][i % 4] = 0;
+    const int rounds = (a.n_chunk + G * MM_SEGMENT - 1) / (G * MM_SEGMENT);
+    const int steps = G == 1 ? a.n_chunk : rounds * MM_SEGMENT;
+    for (int j = 0; j < H::S - 1; j++)
+        fetch(j);
 #pragma unroll 1
-    for (int k = 0; k < a.n_chunk; k++) {
-        fetch(k + 1);
-        cp_async_wait<MMA_STAGES - 1>();
-        __syncthreads(); /* chunk k has been copied by all threads */
-        struct mma_chunk<F, NT> c;
+    for (int j = 0; j < steps; j++) {
+        const int k = chunk(j);
+        cp_async_wait<H::S - 2>();
+        if constexpr (G == 1) /* the chunk is there for the group, and all have done with the one
+                                 before, */
+            __syncthreads();  /* whose place the next takes */
+        else
+            named_barrier(1 + group, H::THREADS);
+        fetch(j + H::S - 1);
+        if (k < a.n_chunk) {
+            struct mma_chunk<F, NT> c;
 #pragma unroll
-        for (int i = 0; i < 2; i++)
-            c.p[i] = ws + (k % MMA_STAGES * MMA_ROWS + warp * 16 + lane / 4 + 8 * i) * W::APART +
-                     mm_offset(mine[i].w + (size_t)k * W::BYTES);
-        c.add(xs + k % MMA_STAGES * 8 * NT * MMA_X, lane, sums);
-        if (k % MM_SEGMENT == MM_SEGMENT - 1 || k == a.n_chunk - 1)
+            for (int i = 0; i < 2; i++)
+                c.p[i] = ws + (j % H::S * H::ROWS + warp * 16 + lane / 4 + 8 * i) * W::APART +
+                         mm_offset(mine[i].w + (size_t)k * W::BYTES);
+            c.add(xs + j % H::S * 8 * NT * MMA_X, lane, sums, H::THREADS);
+        }
+        if (j % MM_SEGMENT != MM_SEGMENT - 1 && j != steps - 1)
+            continue;
+        const int before = j / MM_SEGMENT * G * MM_SEGMENT; /* chunks */
+        if (G > 1)
+            __syncthreads(); /* the sums of G segments are there */
 #pragma unroll
-            for (int i = 0; i < NT * 4; i++) {
-                total[i] += sums[i * MMA_THREADS];
-                sums[i * MMA_THREADS] = 0;
-            }
-        __syncthreads(); /* all have read chunk k, whose place chunk k + 2 takes */
+        for (int n = 0; n < NT / G; n++)
+            for (int g = 0; g < G && before + g * MM_SEGMENT < a.n_chunk; g++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    total[n][i] += meet[((g * NT + group + n * G) * 4 + i) * H::THREADS + tid];
+        if (G > 1)
+            __syncthreads(); /* and have been added */
+#pragma unroll
+        for (int i = 0; i < NT * 4; i++)
+            sums[i * H::THREADS] = 0;
     }
 
     const bool pair = a.epilogue == MM_SWIGLU;
     const int j0 =
-        pair ? tile * (MMA_ROWS / 2) + warp * 8 + lane / 4 : tile * MMA_ROWS + warp * 16 + lane / 4;
+        pair ? tile * (H::ROWS / 2) + warp * 8 + lane / 4 : tile * H::ROWS + warp * 16 + lane / 4;
 #pragma unroll
-    for (int n = 0; n < NT; n++)
+    for (int n = 0; n < NT / G; n++) {
+        const int at = group + n * G; /* tile of 8 rows of x */
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            const int j = j0 + i / 2 * 8, r = row0 + 8 * n + lane % 4 * 2 + i % 2;
+            const int j = j0 + i / 2 * 8, r = row0 + 8 * at + lane % 4 * 2 + i % 2;
             if (pair && i >= 2)
                 continue;
             if (j < m.n_out && r < a.n_row)
-                mm_store(m, a.epilogue, j, r, total[4 * n + i], total[4 * n + (i ^ 2)]);
+                mm_store(m, a.epilogue, j, r, total[n][i], total[n][i ^ 2]);
         }
+    }
 }
 
-template <enum fmt F, int NT>
-static int mma_launch(cudaStream_t s, const struct mm_call &a, int tiles, struct err *e)
+template <enum fmt F, int NT, int G>
+static int mma_launch(cudaStream_t s, struct mm_call *a, int n, struct err *e)
 {
-    const size_t bytes = (size_t)MMA_STAGES * (MMA_ROWS * mm_format<F>::APART + 8 * NT * MMA_X) +
+    using H = mma_shape<NT, G>;
+    const int tiles = mm_tiles(a, n, H::ROWS);
+    const size_t bytes = (size_t)G * H::S * (H::ROWS * mm_format<F>::APART + 8 * NT * MMA_X) +
                          sizeof(float) * NT * 4 * MMA_THREADS;
-    const int64_t x_tiles = (a.n_row + 8 * NT - 1) / (8 * NT);
+    const int64_t x_tiles = (a->n_row + 8 * NT - 1) / (8 * NT);
     if (x_tiles * tiles > INT32_MAX)
         FAIL(e, ERR_BUG, "matmul: mma needs %lld blocks, limit %d", (long long)(x_tiles * tiles),
              INT32_MAX);
-    TRY(cu_smem_limit(k_matmul_mma<F, NT>, bytes, e));
-    LAUNCH((k_matmul_mma<F, NT>), (unsigned)(x_tiles * tiles), MMA_THREADS, bytes, s, a);
+    TRY(cu_smem_limit(k_matmul_mma<F, NT, G>, bytes, e));
+    LAUNCH((k_matmul_mma<F, NT, G>), (unsigned)(x_tiles * tiles), MMA_THREADS, bytes, s, *a);
     CU_LAUNCHED(e, "matmul_mma");
     return 0;
 }
 
 template <enum fmt F>
-static int mma_launch_rows(cudaStream_t s, const struct mm_call &a, int tiles, struct err *e)
+static int mma_launch_rows(cudaStream_t s, struct mm_call *a, int n, bool split, struct err *e)
 {
-    if (a.n_row <= 16)
-        return mma_launch<F, 2>(s, a, tiles, e);
-    if (a.n_row <= 32)
-        return mma_launch<F, 4>(s, a, tiles, e);
-    return mma_launch<F, 8>(s, a, tiles, e);
+    if (a->n_row <= 16)
+        return split ? mma_launch<F, 2, 2>(s, a, n, e) : mma_launch<F, 2, 1>(s, a, n, e);
+    if (a->n_row <= 32 || split)
+        return split ? mma_launch<F, 4, 2>(s, a, n, e) : mma_launch<F, 4, 1>(s, a, n, e);
+    return mma_launch<F, 8, 1>(s, a, n, e);
 }
 
-int mm_launch_mma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e)
+int mm_launch_mma(cudaStream_t s, bool split, enum fmt fmt, struct mm_call *a, int n, struct err *e)
 {
-    const int tiles = mm_tiles(a, n, MMA_ROWS);
     switch (fmt) {
     case FMT_Q4_0:
-        return mma_launch_rows<FMT_Q4_0>(s, *a, tiles, e);
+        return mma_launch_rows<FMT_Q4_0>(s, a, n, split, e);
     case FMT_Q8_0:
-        return mma_launch_rows<FMT_Q8_0>(s, *a, tiles, e);
+        return mma_launch_rows<FMT_Q8_0>(s, a, n, split, e);
     case FMT_Q4_K:
-        return mma_launch_rows<FMT_Q4_K>(s, *a, tiles, e);
+        return mma_launch_rows<FMT_Q4_K>(s, a, n, split, e);
     case FMT_Q5_K:
-        return mma_launch_rows<FMT_Q5_K>(s, *a, tiles, e);
+        return mma_launch_rows<FMT_Q5_K>(s, a, n, split, e);
     case FMT_Q6_K:
-        return mma_launch_rows<FMT_Q6_K>(s, *a, tiles, e);
+        return mma_launch_rows<FMT_Q6_K>(s, a, n, split, e);
     default:
         FAIL(e, ERR_BUG, "matmul: mma has no kernel for %s", fmt_info(fmt)->name);
     }

@@ -11,10 +11,11 @@ namespace CU_NS
 
 /* ---- the kernels ---------------------------------------------------------------------------------- */
 
-#define X(op, variant, accepts, bits)                                                                 \
+#define X(op, variant, accepts, prefers, bits)                                                     \
     int cuda_##op##_##variant(struct cuda_ctx *cx, cudaStream_t s, const struct op##_args *a,      \
                               struct err *e);                                                      \
-    bool accepts(const struct op##_args *a, const struct cuda_ctx *cx);
+    bool accepts(const struct op##_args *a, const struct cuda_ctx *cx);                            \
+    bool prefers(const struct op##_args *a, const struct cuda_ctx *cx);
 #define S(op) size_t cuda_##op##_scratch(const struct ops_limits *l);
 #include "variants.def"
 
@@ -31,16 +32,20 @@ struct kernel_row {
     const char *variant, *bits;
     int (*launch)(struct cuda_ctx *cx, cudaStream_t s, const void *args, struct err *e);
     bool (*accepts)(const void *args, const struct cuda_ctx *cx);
+    bool (*prefers)(const void *args, const struct cuda_ctx *cx);
 };
 
 static const struct kernel_row kernel_table[] = {
-#define X(op, variant, accepts, bits)                                                              \
+#define X(op, variant, accepts, prefers, bits)                                                     \
     {OP_##op, #variant, #bits,                                                                     \
      [](struct cuda_ctx *cx, cudaStream_t s, const void *a, struct err *e) {                       \
          return cuda_##op##_##variant(cx, s, static_cast<const struct op##_args *>(a), e);         \
      },                                                                                            \
      [](const void *a, const struct cuda_ctx *cx) {                                                \
          return accepts(static_cast<const struct op##_args *>(a), cx);                             \
+     },                                                                                            \
+     [](const void *a, const struct cuda_ctx *cx) {                                                \
+         return prefers(static_cast<const struct op##_args *>(a), cx);                             \
      }},
 #include "variants.def"
 };
@@ -180,7 +185,8 @@ static int call(struct ops_cuda *c, enum op op, struct stream *s, const A *a, st
     if (forced)
         k = kernel_find(op, forced - 1);
     for (int i = 0; !forced && i < KERNELS && k < 0; i++)
-        if (kernel_table[i].op == op && kernel_table[i].accepts(a, &c->cx))
+        if (kernel_table[i].op == op && kernel_table[i].accepts(a, &c->cx) &&
+            kernel_table[i].prefers(a, &c->cx))
             k = i;
     if (k < 0 || !kernel_table[k].accepts(a, &c->cx)) {
         shape_text(a, shape, sizeof shape);

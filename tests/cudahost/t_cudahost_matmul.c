@@ -1,6 +1,6 @@
-/* matmul of the CUDA backend, beyond its cases: every weight reaches its place in every kernel, variants and
- * company of other rows do not change a bit, NaN and infinity stay in their row, and what cannot be computed
- * is said. */
+/* matmul of the CUDA backend, beyond its cases: every weight reaches its place in every kernel,
+ * variants and company of other rows do not change a bit, NaN and infinity stay in their row, and
+ * what cannot be computed is said. */
 #include <math.h>
 
 #include "cushim_test.h"
@@ -32,7 +32,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- one call: y = x W^T, W of random blocks ------------------------------------------------------------ */
+/* ---- one call: y = x W^T, W of random blocks
+ * ------------------------------------------------------------ */
 
 struct call {
     enum fmt fmt;
@@ -73,7 +74,8 @@ static int variant(const char *name)
     return -1;
 }
 
-/* Rows first .. first + n_row - 1 of x by the kernel of this name (NULL: whatever is chosen), into y. */
+/* Rows first .. first + n_row - 1 of x by the kernel of this name (NULL: whatever is chosen), into
+ * y. */
 static void call_run(struct call *c, const char *name, int first, int n_row)
 {
     struct err e;
@@ -113,10 +115,12 @@ static bool is_quantised(enum fmt fmt)
     return fmt_info(fmt)->block_elems > 1;
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------ */
+/* ---- tests
+ * ------------------------------------------------------------------------------------------------
+ */
 
-/* A row of x that is 1 in one place picks a column of W: the kernels' own decoders, quant by quant, against
- * fmt_<x>_decode. 3 rows of W so that blocks stand at all their alignments. */
+/* A row of x that is 1 in one place picks a column of W: the kernels' own decoders, quant by quant,
+ * against fmt_<x>_decode. 3 rows of W so that blocks stand at all their alignments. */
 static void every_weight_is_decoded_as_by_the_format(void **state)
 {
     (void)state;
@@ -148,20 +152,22 @@ static void every_weight_is_decoded_as_by_the_format(void **state)
     free(w);
 }
 
-/* Nothing but the row itself decides its bits: not the kernel, not the rows beside it, not their number. The
- * rows of W cross segments (2048) and leave tiles of every kernel partly filled. */
+/* Nothing but the row itself decides its bits: not the kernel, not the rows beside it, not their
+ * number. The rows of W cross segments (2048) and leave tiles of every kernel partly filled. */
 static void a_row_has_the_same_bits_in_any_kernel_and_company(void **state)
 {
     (void)state;
     static const struct {
         const char *name;
         int first, n_row;
-    } parts[] = {{"matvec", 0, 1}, {"matvec", 1, 2}, {"matvec", 3, 3},  {"matvec", 6, 5},
-                 {"mma", 11, 9},   {"mma", 20, 17},  {"mma", 37, 33},   {NULL, 70, 1},
-                 {NULL, 0, 71},    {NULL, 3, 64},    {"matvec", 0, 71}, {"mma", 0, 71}};
+    } parts[] = {
+        {"matvec", 0, 1},     {"matvec_rows", 1, 2}, {"matvec", 3, 3},  {"matvec", 6, 5},
+        {"mma_split", 11, 9}, {"mma", 20, 17},       {"mma", 37, 33},   {"matvec_rows", 70, 1},
+        {NULL, 0, 71},        {NULL, 3, 64},         {"matvec", 0, 71}, {"mma", 0, 71},
+        {"mma_split", 0, 71}, {NULL, 5, 1}};
     for (int f = 0; f < FMT_COUNT; f++) {
         struct call c;
-        call_init(&c, (enum fmt)f, 71, 4352, 37);
+        call_init(&c, (enum fmt)f, 71, 4352, 37); /* two segments and a chunk */
         const size_t bytes = (size_t)(c.n_row * c.n_out) * sizeof(float);
         float *want = malloc(bytes);
         assert_non_null(want);
@@ -185,9 +191,9 @@ static void a_row_has_the_same_bits_in_any_kernel_and_company(void **state)
 static void what_is_not_finite_stays_in_its_row(void **state)
 {
     (void)state;
-    static const char *const names[] = {"matvec", "mma"};
+    static const char *const names[] = {"matvec", "mma", "mma_split"};
     for (int f = 0; f < FMT_COUNT; f++)
-        for (int k = 0; k < 2; k++) {
+        for (int k = 0; k < 3; k++) {
             struct call c;
             call_init(&c, (enum fmt)f, 11, 512, 5);
             const char *name = is_quantised(c.fmt) ? names[k] : "matvec";
