@@ -87,18 +87,24 @@ for arch in "${archs[@]}"; do
 done >"$tmp/figures"
 
 # ---- what the PTX says: kernel, threads of a block, instructions with their counts ------------------------
+# A kernel ends where the next function begins: "}" alone on a line also ends blocks of inline assembly.
 awk '
-    /\.entry / { name = $0; sub(/.*\.entry /, "", name); sub(/[^A-Za-z0-9_].*/, "", name); threads = 0; next }
-    /^\.maxntid/ { split($0, n, /[ ,]+/); threads = n[2] * n[3] * n[4]; next }
-    /^}/ && name != "" {
+    function flush(   o) {
         for (o in count) print "op\t" name "\t" o "\t" count[o]
-        print "threads\t" name "\t" threads
-        split("", count); name = ""; next
+        if (name != "") print "threads\t" name "\t" threads
+        split("", count); name = ""
     }
-    name != "" && /^[\t ]+(@!?%p[0-9]+ )?[a-z]/ {
+    FNR == 1 || /\.func / { flush() }
+    /\.entry / {
+        flush()
+        name = $0; sub(/.*\.entry /, "", name); sub(/[^A-Za-z0-9_].*/, "", name); threads = 0; next
+    }
+    /^\.maxntid/ { split($0, n, /[ ,]+/); threads = n[2] * n[3] * n[4]; next }
+    name != "" && /^[\t {]+(@!?%p[0-9]+ )?[a-z]/ {
         o = $1; if (o ~ /^@/) o = $2
-        sub(/;$/, "", o); count[o]++
-    }' "$tmp"/*.ptx >"$tmp/ptx"
+        sub(/^{/, "", o); sub(/;.*/, "", o); if (o != "") count[o]++
+    }
+    END { flush() }' "$tmp"/*.ptx >"$tmp/ptx"
 
 # The name as written, without namespace, types and arguments: k_matvec<12,4>
 cut -f2 "$tmp/ptx" | sort -u >"$tmp/mangled"

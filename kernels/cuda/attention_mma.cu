@@ -598,6 +598,7 @@ static int am_launch(const attn_call &c, dim3 grid, cudaStream_t s, struct err *
     typedef am_warp<F, D> W;
     const size_t bytes =
         2 * (size_t)ATTN_TILE * W::ROW + WARPS * (W::Q_BYTES + AM_COLUMNS * sizeof(am_column));
+    static_assert(bytes <= CU_SMEM_LEAST, "runs on the smallest card");
     TRY(cu_smem_limit(k_attention_mma<F, D, WARPS>, bytes, e));
     LAUNCH((k_attention_mma<F, D, WARPS>), grid, dim3(32 * WARPS), bytes, s, c);
     CU_LAUNCHED(e, "attention_mma");

@@ -38,10 +38,10 @@ namespace CU_NS
 static constexpr int MV_WARPS = 8;
 static constexpr int MV_GROUPS = 4; /* of 8 lanes in a warp, whose 32 weights are 16-byte runs */
 
-/* Chunks of the ring: two ahead are 4.6 KB of a warp with 16 rows. */
-template <int R> __device__ __host__ constexpr int mv_stages()
+/* Chunks of the ring: with 16 rows two are 4.6 KB of a warp ahead, as many as 99 KB hold. */
+template <enum fmt F, int R> __device__ __host__ constexpr int mv_stages()
 {
-    return R == 4 ? 3 : 4;
+    return R < 4 ? 4 : mm_format<F>::APART > 240 ? 2 : 3;
 }
 
 struct mv_args {
@@ -54,7 +54,7 @@ struct mv_args {
  * group of lanes makes, which count rows of x within rows of W. */
 template <enum fmt F, int R, int C> struct mv_segment {
     using W = mm_format<F>;
-    static constexpr int STAGES = mv_stages<R>(), ROWS = MV_GROUPS * R, N = R * C;
+    static constexpr int STAGES = mv_stages<F, R>(), ROWS = MV_GROUPS * R, N = R * C;
 
     uint8_t *ring; /* (STAGES, ROWS, APART), from this group's first row on */
     const uint8_t *w[R],
@@ -261,9 +261,11 @@ static int mv_launch(cudaStream_t s, struct mm_call *c, int n, struct err *e)
         a.groups *= 2;
     const int tiles = mm_tiles(c, n, a.groups * ROWS);
     a.c = *c;
-    const size_t ring = (size_t)MV_WARPS * mv_stages<R>() * ROWS * mm_format<F>::APART;
+    const size_t ring = (size_t)MV_WARPS * mv_stages<F, R>() * ROWS * mm_format<F>::APART;
     const size_t part = sizeof(float) * (size_t)a.groups * (size_t)a.segments * ROWS * C;
     const dim3 grid((unsigned)tiles, (unsigned)((a.c.n_row + C - 1) / C));
+    static_assert(MV_WARPS * mv_stages<F, R>() * ROWS * mm_format<F>::APART <= CU_SMEM_LEAST - 4096,
+                  "runs on the smallest card");
     TRY(cu_smem_limit(k_matmul_matvec<F, R, C>, ring + part, e));
     LAUNCH((k_matmul_matvec<F, R, C>), grid, MV_WARPS * 32, ring + part, s, a);
     CU_LAUNCHED(e, "matmul_matvec");

@@ -37,14 +37,11 @@ static constexpr int MMA_X = 304; /* bytes from row to row of x: 12 words modulo
                                      rows of an ldmatrix lie in different banks */
 static_assert(MMA_X >= MM_X_BYTES, "a row of x fits");
 
-/* The geometry of a kernel. S: two chunks ahead or three where that is all a small matrix has in
- * flight, as far as the 99 KB of a small card's SM go. */
+/* The geometry of a kernel. S: as many chunks as 99 KB hold where few rows of x leave W's bytes in
+ * flight as the bound. */
 template <int NT, int G> struct mma_shape {
-    static constexpr int MW = MMA_WARPS / G, ROWS = 16 * MW,
-                         S = NT == 2             ? 4
-                             : NT == 4 && G == 1 ? 3
-                                                 : 2;
-    static constexpr int THREADS = 32 * MW; /* of a group */
+    static constexpr int MW = MMA_WARPS / G, ROWS = 16 * MW, THREADS = 32 * MW; /* of a group */
+    static constexpr int S = NT == 2 ? 5 - G : NT == 4 && G == 1 ? 3 : 2;
 };
 
 /* Where row i of the tile of W lies. */
@@ -322,8 +319,9 @@ static int mma_launch(cudaStream_t s, struct mm_call *a, int n, struct err *e)
 {
     using H = mma_shape<NT, G>;
     const int tiles = mm_tiles(a, n, H::ROWS);
-    const size_t bytes = (size_t)G * H::S * (H::ROWS * mm_format<F>::APART + 8 * NT * MMA_X) +
-                         sizeof(float) * NT * 4 * MMA_THREADS;
+    constexpr size_t bytes = (size_t)G * H::S * (H::ROWS * mm_format<F>::APART + 8 * NT * MMA_X) +
+                             sizeof(float) * NT * 4 * MMA_THREADS;
+    static_assert(bytes <= CU_SMEM_LEAST, "runs on the smallest card");
     const int64_t x_tiles = (a->n_row + 8 * NT - 1) / (8 * NT);
     if (x_tiles * tiles > INT32_MAX)
         FAIL(e, ERR_BUG, "matmul: mma needs %lld blocks, limit %d", (long long)(x_tiles * tiles),
