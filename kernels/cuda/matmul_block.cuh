@@ -1,10 +1,11 @@
 /*
- * matmul_block: a chunk of 256 weights, from shared memory to the words that dp4a and mma.sync take:
- * four signed 8-bit quants in a word, plus scales. The layouts are those of kernels/quant/fmt_<x>.h,
- * whose scalar decode these are tested against, quant by quant (tests/cudahost).
+ * matmul_block: a chunk of 256 weights, from shared memory to the words that dp4a and mma.sync
+ * take: four signed 8-bit quants in a word, plus scales. The layouts are those of
+ * kernels/quant/fmt_<x>.h, whose scalar decode these are tested against, quant by quant
+ * (tests/cudahost).
  *
- * A chunk is copied to shared memory in pieces of 16 bytes, from the aligned address at or below its
- * first byte on, so every global access is 16 bytes and aligned whatever the block size:
+ * A chunk is copied to shared memory in pieces of 16 bytes, from the aligned address at or below
+ * its first byte on, so every global access is 16 bytes and aligned whatever the block size:
  *
  *   format  bytes of a chunk  pieces  apart  chunk begins
  *   Q4_K    144               9       144    at a piece, always (9 x 16)
@@ -13,11 +14,12 @@
  *   Q8_0    272 = 8 x 34      18      304    the same; at a piece when the row is a multiple of 16
  *   Q4_0    144 = 8 x 18      10      176    the same
  *
- * "apart" is from row to row in shared memory: 4, 12, 28, 12, 12 words modulo 32, so that 8 rows x 4
- * words lie in different banks. Words at an even address are put together from two aligned ones.
+ * WHOLE: no piece lies across the end of a row, every one is aligned.
+ * "apart" is from row to row in shared memory: 4, 12, 28, 12, 12 words modulo 32, so that 8 rows x
+ * 4 words lie in different banks. Words at an even address are put together from two aligned ones.
  *
- * lane():  lane s of 8 takes 32 of the 256 weights, in two runs of 16, x0(s) and x1(s) their places.
- * words(): for mma.sync: words t and t + 4 of each group of 32, in the order of k.
+ * lane():  lane s of 8 takes 32 of the 256 weights, in two runs of 16, x0(s) and x1(s) their
+ * places. words(): for mma.sync: words t and t + 4 of each group of 32, in the order of k.
  */
 #ifndef MAS_MATMUL_BLOCK_CUH
 #define MAS_MATMUL_BLOCK_CUH
@@ -88,7 +90,8 @@ struct mm_factors {
 
 template <enum fmt F> struct mm_format;
 
-/* ---- Q4_K, Q5_K: the first 16 bytes ------------------------------------------------------------ */
+/* ---- Q4_K, Q5_K: the first 16 bytes ------------------------------------------------------------
+ */
 
 /* fmt_block.h: groups 0..3 have their scale in bytes 0..3 and minimum in 4..7; groups 4..7 have
  * their low 4 bits in bytes 8..11 and the high 2 on top of the former. */
@@ -113,6 +116,7 @@ __device__ __forceinline__ int mm_k_scale(const struct mm_factors &f, int g)
 
 template <> struct mm_format<FMT_Q4_K> {
     static constexpr int BYTES = 144, PIECES = 9, APART = 144, BLOCK = 256, GROUP = 32, MIN = 1;
+    static constexpr bool WHOLE = true;
 
     static __device__ __forceinline__ int x0(int s)
     {
@@ -158,6 +162,7 @@ template <> struct mm_format<FMT_Q4_K> {
 
 template <> struct mm_format<FMT_Q5_K> {
     static constexpr int BYTES = 176, PIECES = 11, APART = 176, BLOCK = 256, GROUP = 32, MIN = 1;
+    static constexpr bool WHOLE = true;
 
     static __device__ __forceinline__ int x0(int s)
     {
@@ -209,10 +214,12 @@ template <> struct mm_format<FMT_Q5_K> {
     }
 };
 
-/* ---- Q6_K: half h = s / 4 or g / 4; bytes low, high, scale, d ------------------------------------ */
+/* ---- Q6_K: half h = s / 4 or g / 4; bytes low, high, scale, d
+ * ------------------------------------ */
 
 template <> struct mm_format<FMT_Q6_K> {
     static constexpr int BYTES = 210, PIECES = 14, APART = 240, BLOCK = 256, GROUP = 16, MIN = 0;
+    static constexpr bool WHOLE = false;
 
     /* lane s: 16 bytes of low, hence 16 weights of quarter q = s / 2 % 2 and 16 of quarter q + 2 */
     static __device__ __forceinline__ int x0(int s)
@@ -274,10 +281,12 @@ template <> struct mm_format<FMT_Q6_K> {
     }
 };
 
-/* ---- Q8_0, Q4_0: lane s takes block s ------------------------------------------------------------ */
+/* ---- Q8_0, Q4_0: lane s takes block s
+ * ------------------------------------------------------------ */
 
 template <> struct mm_format<FMT_Q8_0> {
     static constexpr int BYTES = 272, PIECES = 18, APART = 304, BLOCK = 32, GROUP = 32, MIN = 0;
+    static constexpr bool WHOLE = false;
 
     static __device__ __forceinline__ int x0(int s)
     {
@@ -314,6 +323,7 @@ template <> struct mm_format<FMT_Q8_0> {
 
 template <> struct mm_format<FMT_Q4_0> {
     static constexpr int BYTES = 144, PIECES = 10, APART = 176, BLOCK = 32, GROUP = 32, MIN = 0;
+    static constexpr bool WHOLE = false;
 
     static __device__ __forceinline__ int x0(int s)
     {
@@ -349,23 +359,27 @@ template <> struct mm_format<FMT_Q4_0> {
     }
 };
 
-/* ---- from global to shared memory ------------------------------------------------------------------ */
+/* ---- from global to shared memory
+ * ------------------------------------------------------------------ */
 
-/* Piece i of the chunk that begins at p, whose row ends at end; p as it lies in shared memory then is
- * to + mm_offset(p). Behind the end come zeros: nothing outside the row is read, but for the bytes
- * below p in its first piece, which belong to the row before (the matrix begins at a multiple of 16). */
-__device__ __forceinline__ void mm_copy_piece(uint8_t *to, const uint8_t *p, const uint8_t *end,
-                                              int i)
+/* The 16 bytes at p to `to`, of which `left` bytes on the row ends, and, when p is not aligned,
+ * from the aligned address below on: a chunk that begins at p lies at to + mm_offset<F>(p) then.
+ * Behind the end come zeros: nothing outside the row is read, but for the bytes below p in its
+ * first piece, which belong to the row before (the matrix begins at a multiple of 16). */
+template <enum fmt F>
+__device__ __forceinline__ void mm_copy_piece(uint8_t *to, const uint8_t *p, int left)
 {
-    const uint8_t *from = p - ((uintptr_t)p & 15);
-    const ptrdiff_t left = end - (from + 16 * i);
-    const int n = left < 0 ? 0 : left > 16 ? 16 : (int)left;
-    cp_async16_part(to + 16 * i, n ? from + 16 * i : from, n);
+    if constexpr (mm_format<F>::WHOLE) {
+        cp_async16(to, p);
+    } else {
+        const int low = (int)((uintptr_t)p & 15);
+        cp_async16_part(to, p - low, min(max(left + low, 0), 16));
+    }
 }
 
-__device__ __forceinline__ int mm_offset(const uint8_t *p)
+template <enum fmt F> __device__ __forceinline__ int mm_offset(const uint8_t *p)
 {
-    return (int)((uintptr_t)p & 15);
+    return mm_format<F>::WHOLE ? 0 : (int)((uintptr_t)p & 15);
 }
 
 } // namespace CU_NS

@@ -55,65 +55,89 @@ struct mv_args {
 template <enum fmt F, int R, int C> struct mv_segment {
     using W = mm_format<F>;
     static constexpr int STAGES = mv_stages<F, R>(), ROWS = MV_GROUPS * R, N = R * C;
+    static constexpr int STAGE = ROWS * W::APART, NEXT_ROW = MV_GROUPS * W::APART; /* bytes */
+    static constexpr int PIECES = R * W::PIECES, MINE = (PIECES + 7) / 8; /* lane s: s, s + 8 .. */
 
-    uint8_t *ring; /* (STAGES, ROWS, APART), from this group's first row on */
-    const uint8_t *w[R],
-        *end[R];          /* the group's rows of W: chunk 0 of the segment, end of the row */
-    const struct mm_x *x; /* chunk 0 of the segment, first row of x */
-    int at[C];            /* from there to each of the rows */
-    int own_w, own_x;     /* of the result: which of w, and from x to the row */
+    uint8_t *ring;             /* (STAGES, ROWS, APART), from this group's first row on */
+    int read, write;           /* where the chunk in use and the next to ask for lie in it */
+    const uint8_t *from[MINE]; /* this lane's pieces of the next chunk */
+    int left[MINE];            /* and how much of the row there is from them on */
+    unsigned low[R], own_low;  /* low 4 bits of the address of the chunk in use, of each row */
+    const struct mm_x *x;      /* the chunk in use of the first row of x */
+    int at[C];                 /* from there to each of the rows */
+    int own_w, own_x;          /* of the result: which row of W, and from x to the row */
     int s;
 
-    __device__ __forceinline__ uint8_t *place(int k, int r)
+    /* The group's r-th row begins at w, its segment `skip` bytes behind, and has `used` bytes. */
+    __device__ __forceinline__ void set_row(int r, const uint8_t *w, int skip, int used)
     {
-        return ring + (k % STAGES * ROWS + r * MV_GROUPS) * W::APART;
+        low[r] = (unsigned)((uintptr_t)w + (unsigned)skip) & 15;
+        own_low = r == own_w ? low[r] : own_low;
+#pragma unroll
+        for (int j = 0; j < MINE; j++) {
+            const int e = s + 8 * j - r * W::PIECES; /* piece of this row, if it is one */
+            if (e < 0 || e >= W::PIECES)
+                continue;
+            from[j] = w + skip + 16 * e;
+            left[j] = used - skip - 16 * e;
+        }
     }
 
-    __device__ __forceinline__ void fetch(int k, int n)
+    __device__ __forceinline__ static int advance(int stage)
     {
-        if (k < n)
+        return stage == (STAGES - 1) * STAGE ? 0 : stage + STAGE;
+    }
+
+    /* Asks for the next chunk if there is one. */
+    __device__ __forceinline__ void fetch(bool more)
+    {
+        if (more)
 #pragma unroll
-            for (int r = 0; r < R; r++)
-                for (int i = s; i < W::PIECES; i += 8)
-                    mm_copy_piece(place(k, r), w[r] + (size_t)k * W::BYTES, end[r], i);
+            for (int j = 0; j < MINE; j++) {
+                const int e = s + 8 * j;
+                if (8 * j + 8 > PIECES && e >= PIECES)
+                    continue;
+                mm_copy_piece<F>(ring + write + e / W::PIECES * NEXT_ROW + e % W::PIECES * 16,
+                                 from[j], left[j]);
+                from[j] += W::BYTES;
+                left[j] -= W::BYTES;
+            }
+        write = advance(write);
         cp_async_commit();
     }
 
-    /* Chunk k of row r of the group, in shared memory. */
-    __device__ __forceinline__ const uint8_t *chunk_at(int k, int r)
+    /* The chunk in use of row r of the group. */
+    __device__ __forceinline__ const uint8_t *chunk_at(int r) const
     {
-        const uint8_t *from = w[0];
-#pragma unroll
-        for (int i = 1; i < R; i++)
-            from = r == i ? w[i] : from;
-        return place(k, r) + mm_offset(from + (size_t)k * W::BYTES);
+        return ring + read + r * NEXT_ROW + (W::WHOLE ? 0 : low[r]);
     }
 
-    __device__ __forceinline__ float chunk(int k, float sum)
+    __device__ __forceinline__ float chunk(float sum)
     {
         uint4 q[C][2];
         if constexpr (R > 1) /* x stays, W passes; else x passes */
 #pragma unroll
             for (int c = 0; c < C; c++)
-                load(x + at[c] + k, q[c]);
+                load(x + at[c], q[c]);
         if constexpr (W::BLOCK == 256) {
             int dot[N];
 #pragma unroll
             for (int r = 0; r < R; r++) {
                 struct mm_lane l;
-                W::lane(chunk_at(k, r), s, l);
+                W::lane(chunk_at(r), s, l);
 #pragma unroll
                 for (int c = 0; c < C; c++) {
                     int d0 = 0, d1 = 0;
                     if constexpr (R == 1)
-                        load(x + at[c] + k, q[c]);
+                        load(x + at[c], q[c]);
                     run(q[c], l, d0, d1);
                     dot[r * C + c] = l.scale0 * d0 + l.scale1 * d1;
                 }
             }
             const int all = mm_reduce<8>(dot, s);
-            const struct mm_factors f = W::factors(chunk_at(k, own_w));
-            const struct mm_x *mine = x + own_x + k;
+            const struct mm_factors f =
+                W::factors(ring + read + own_w * NEXT_ROW + (W::WHOLE ? 0 : own_low));
+            const struct mm_x *mine = x + own_x;
             const float d_x = mine->k.d;
             sum = mm_add_dot(sum, f.d, d_x, all);
             if constexpr (W::MIN)
@@ -124,17 +148,17 @@ template <enum fmt F, int R, int C> struct mv_segment {
             if constexpr (R > 1)
 #pragma unroll
                 for (int c = 0; c < C; c++)
-                    d_x[c] = x[at[c] + k].d32[s];
+                    d_x[c] = x[at[c]].d32[s];
 #pragma unroll
             for (int r = 0; r < R; r++) {
                 struct mm_lane l;
-                W::lane(chunk_at(k, r), s, l);
+                W::lane(chunk_at(r), s, l);
 #pragma unroll
                 for (int c = 0; c < C; c++) {
                     int dot = 0;
                     if constexpr (R == 1) {
-                        load(x + at[c] + k, q[c]);
-                        d_x[c] = x[at[c] + k].d32[s];
+                        load(x + at[c], q[c]);
+                        d_x[c] = x[at[c]].d32[s];
                     }
                     run(q[c], l, dot, dot);
                     product[r * C + c] = mm_product(l.d, d_x[c], dot);
@@ -165,22 +189,31 @@ template <enum fmt F, int R, int C> struct mv_segment {
         b = __dp4a((int)l.run1[3], (int)q1.w, b);
     }
 
+    /* n chunks */
     __device__ __forceinline__ float all(int n)
     {
         float sum = 0;
+        read = write = 0;
+#pragma unroll
         for (int k = 0; k < STAGES - 1; k++)
-            fetch(k, n);
+            fetch(k < n);
 #pragma unroll 1
-        for (int k = 0; k < n; k++) {
+        for (int more = n - STAGES + 1; more > 1 - STAGES; more--) {
             cp_async_wait<STAGES - 2>();
-            __syncwarp(); /* chunk k is there for all lanes, and all have done with k - 1, whose
-                             place k + STAGES - 1 takes */
-            fetch(k + STAGES - 1, n);
-            sum = chunk(k, sum);
+            __syncwarp(); /* the chunk is there for all lanes, and all have done with the one
+                             before, whose place the next takes */
+            fetch(more > 0);
+            sum = chunk(sum);
+            x++;
+            read = advance(read);
+            if constexpr (W::BYTES % 16 != 0) {
+#pragma unroll
+                for (int r = 0; r < R; r++)
+                    low[r] = (low[r] + W::BYTES) & 15;
+                own_low = (own_low + W::BYTES) & 15;
+            }
         }
-        __syncwarp(); /* all have read the last chunk before the next task fills the ring; of
-                         today's sizes the fill would miss its place, which nothing here relies on
-                       */
+        __syncwarp(); /* all have read the last chunk before the next task fills its place */
         return sum;
     }
 };
@@ -224,8 +257,7 @@ __global__ void __launch_bounds__(MV_WARPS * 32, R *C == 1 ? 3 : 2)
             const int second = v & pair;
             const uint8_t *w = (second ? m.w[1] : m.w[0]) +
                                (size_t)(v >> pair) * (second ? m.row_bytes[1] : m.row_bytes[0]);
-            g.end[r] = w + a.c.row_used;
-            g.w[r] = w + (size_t)first * W::BYTES;
+            g.set_row(r, w, first * W::BYTES, (int)a.c.row_used);
         }
         g.x = a.c.x + (size_t)row0 * (size_t)a.c.n_chunk + first;
         const float sum = g.all(n);

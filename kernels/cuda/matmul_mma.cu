@@ -45,21 +45,14 @@ template <int NT, int G> struct mma_shape {
 };
 
 /* Where row i of the tile of W lies. */
-struct mma_row {
-    const uint8_t *w, *end;
-};
-
 template <int ROWS>
-__device__ __forceinline__ struct mma_row mma_find_row(const struct mm_call &a,
+__device__ __forceinline__ const uint8_t *mma_find_row(const struct mm_call &a,
                                                        const struct mm_matrix &m, int tile, int i)
 {
     const bool pair = a.epilogue == MM_SWIGLU, second = pair && (i & 8);
     int j = pair ? tile * (ROWS / 2) + i / 16 * 8 + i % 8 : tile * ROWS + i;
     j = min(j, m.n_out - 1); /* rows past the end repeat the last and are not stored */
-    struct mma_row r;
-    r.w = (second ? m.w[1] : m.w[0]) + (size_t)j * (second ? m.row_bytes[1] : m.row_bytes[0]);
-    r.end = r.w + a.row_used;
-    return r;
+    return (second ? m.w[1] : m.w[0]) + (size_t)j * (second ? m.row_bytes[1] : m.row_bytes[0]);
 }
 
 /* What a thread adds up: results (row lane / 4, x 2t and 2t + 1), (row lane / 4 + 8, the same) of
@@ -231,7 +224,8 @@ __global__ void __launch_bounds__(MMA_THREADS, 3) k_matmul_mma(const struct mm_c
     /* Who copies what: W_LANES neighbours a row of W, X_LANES a row of x. */
     constexpr int W_LANES = H::THREADS / H::ROWS, X_LANES = H::THREADS / (8 * NT);
     const int w_row = tid / W_LANES, x_row = tid / X_LANES;
-    const struct mma_row w_from = mma_find_row<H::ROWS>(a, m, tile, w_row);
+    const uint8_t *w_from = mma_find_row<H::ROWS>(a, m, tile, w_row) + 16 * (tid % W_LANES);
+    const int w_left = (int)a.row_used - 16 * (tid % W_LANES);
     const struct mm_x *x_from = /* rows past the end repeat the last and are not stored */
         a.x + (size_t)min(row0 + x_row, a.n_row - 1) * (size_t)a.n_chunk;
     /* the group's j-th chunk */
@@ -239,19 +233,24 @@ __global__ void __launch_bounds__(MMA_THREADS, 3) k_matmul_mma(const struct mm_c
     auto fetch = [&](int j) {
         const int k = chunk(j);
         if (k < a.n_chunk) {
-            uint8_t *w_to = ws + (j % H::S * H::ROWS + w_row) * W::APART;
-            for (int i = tid % W_LANES; i < W::PIECES; i += W_LANES)
-                mm_copy_piece(w_to, w_from.w + (size_t)k * W::BYTES, w_from.end, i);
-            uint8_t *x_to = xs + (j % H::S * 8 * NT + x_row) * MMA_X;
-            const uint8_t *x = reinterpret_cast<const uint8_t *>(x_from + k);
-            for (int i = tid % X_LANES; i < MM_X_BYTES / 16; i += X_LANES)
-                cp_async16(x_to + 16 * i, x + 16 * i);
+            uint8_t *w_to = ws + (j % H::S * H::ROWS + w_row) * W::APART + 16 * (tid % W_LANES);
+            const uint8_t *w = w_from + (size_t)k * W::BYTES;
+#pragma unroll
+            for (int i = 0; i < W::PIECES; i += W_LANES)
+                if (i + W_LANES <= W::PIECES || i + tid % W_LANES < W::PIECES)
+                    mm_copy_piece<F>(w_to + 16 * i, w + 16 * i, w_left - k * W::BYTES - 16 * i);
+            uint8_t *x_to = xs + (j % H::S * 8 * NT + x_row) * MMA_X + 16 * (tid % X_LANES);
+            const uint8_t *x = reinterpret_cast<const uint8_t *>(x_from + k) + 16 * (tid % X_LANES);
+#pragma unroll
+            for (int i = 0; i < MM_X_BYTES / 16; i += X_LANES)
+                if (i + X_LANES <= MM_X_BYTES / 16 || i + tid % X_LANES < MM_X_BYTES / 16)
+                    cp_async16(x_to + 16 * i, x + 16 * i);
         }
         cp_async_commit();
     };
 
-    const struct mma_row mine[2] = {mma_find_row<H::ROWS>(a, m, tile, warp * 16 + lane / 4),
-                                    mma_find_row<H::ROWS>(a, m, tile, warp * 16 + lane / 4 + 8)};
+    const uint8_t *mine[2] = {mma_find_row<H::ROWS>(a, m, tile, warp * 16 + lane / 4),
+                              mma_find_row<H::ROWS>(a, m, tile, warp * 16 + lane / 4 + 8)};
     float *sums = meet + group * NT * 4 * H::THREADS + tid;
     float total[NT / G][4]; /* of tiles group, group + G .. of x, whose results this group ends */
 #pragma unroll
@@ -276,7 +275,7 @@ __global__ void __launch_bounds__(MMA_THREADS, 3) k_matmul_mma(const struct mm_c
 #pragma unroll
             for (int i = 0; i < 2; i++)
                 c.p[i] = ws + (j % H::S * H::ROWS + warp * 16 + lane / 4 + 8 * i) * W::APART +
-                         mm_offset(mine[i].w + (size_t)k * W::BYTES);
+                         mm_offset<F>(mine[i] + (size_t)k * W::BYTES);
             c.add(xs + j % H::S * 8 * NT * MMA_X, lane, sums, H::THREADS);
         }
         if (j % MM_SEGMENT != MM_SEGMENT - 1 && j != steps - 1)

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# What a byte costs: the instructions of the main loop of the kernels in kernels/cuda/mix.tsv, from machine code, and
+# what follows of them for a card: the share of its issue slots that its bandwidth would take, and the bytes in flight
+# against bandwidth times latency. Predictions, from counts: nothing is run. 77 when nvcc or nvdisasm is missing.
+#   usage: tools/kernel_mix.sh [--table]     --table: into kernels/README.md
+#   environment: NVCC, NVDISASM
+set -euo pipefail
+export LC_ALL=C
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+rows=$root/kernels/cuda/mix.tsv
+nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
+nvdisasm=${NVDISASM:-$(command -v nvdisasm || echo /usr/local/cuda/bin/nvdisasm)}
+for tool in "$nvcc" "$nvdisasm"; do
+    if ! [ -x "$tool" ]; then
+        echo "skipped: no $(basename "$tool")"
+        exit 77
+    fi
+done
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+# name, cc, SMs, GHz (boost), memory GB/s, registers and KiB of shared memory of an SM, warps, blocks; NVIDIA's data
+# sheets of the RTX 4090 and the H200 SXM, CUDA C++ programming guide. Latency under load: 600 and 800 ns.
+cards="RTX-4090:89:128:2.52:1008:100:48:24:600 H200:90:132:1.755:4800:228:64:32:800"
+
+for cc in 89 90; do
+    for file in matmul_matvec matmul_mma attention_mma; do
+        "$nvcc" -std=c++17 -O3 -arch=sm_$cc -I"$root/kernels" -I"$root/kernels/core" -I"$root/kernels/quant" \
+            -I"$root/kernels/cuda" -Xptxas=-v -cubin "$root/kernels/cuda/$file.cu" -o "$tmp/$file.cubin" \
+            2>"$tmp/$file.ptxas"
+        awk '/Compiling entry/ { split($0, q, "\047"); name = q[2] }
+            /Used [0-9]+ registers/ { regs = $0; sub(/.*Used /, "", regs); sub(/ .*/, "", regs); print name "\t" regs }' \
+            "$tmp/$file.ptxas" >>"$tmp/regs.$cc"
+        "$nvdisasm" -c "$tmp/$file.cubin" >>"$tmp/sass.$cc"
+    done
+done
+cut -f1 "$tmp/regs.90" | sort -u >"$tmp/mangled"
+c++filt <"$tmp/mangled" | sed -E 's/\(([a-z]+ )?fmt\)/#/g; s/\([^()]*\)//g; s/^void //; s/[A-Za-z_0-9]+:://g; s/ //g' |
+    paste "$tmp/mangled" - >"$tmp/names"
+
+# ---- the loops: kernel, cc, turns' instructions by class ---------------------------------------------------
+# A loop is what lies between a label and a branch back to it. The main loop: the smallest that multiplies and
+# copies; what lies in loops inside it counts as often as mix.tsv says.
+for cc in 89 90; do
+    awk -F'\t' -v cc=$cc '
+        FILENAME ~ /formats.def$/ {
+            if (sub(/^X\(/, "")) { sub(/,.*/, ""); fmt[n_fmt++] = $0 }
+            next
+        }
+        FILENAME ~ /names$/ {
+            pretty[$1] = $2
+            while (match(pretty[$1], /#[0-9]+/))
+                pretty[$1] = substr(pretty[$1], 1, RSTART - 1) fmt[substr(pretty[$1], RSTART + 1, RLENGTH - 1)] \
+                    substr(pretty[$1], RSTART + RLENGTH)
+            next
+        }
+        FILENAME ~ /mix.tsv$/ { if ($0 !~ /^#/) { wanted[$1] = 1; inner[$1] = $5; copy[$1] = $6 } next }
+        function class(o) {
+            if (o ~ /^(LDS|LDSM|STS)/) return "shared"
+            if (o ~ /^(LD|ST)/) return "global"
+            if (o ~ /^(IDP|IMMA|HMMA)/) return "product"
+            if (o ~ /^(SHFL|REDUX)/) return "shuffle"
+            if (o ~ /^(FADD|FFMA|FMUL|FMNMX|FSEL|FSETP|I2F|F2F|F2FP|HADD2|HFMA2|HMUL2|MUFU)/) return "float"
+            if (o ~ /^(BRA|BAR|BSYNC|BSSY|WARPSYNC|DEPBAR|NOP|EXIT|BREAK|YIELD|ERRBAR|MEMBAR|CCTL)/) return "control"
+            return "integer"
+        }
+        function finish(   i, j, a, b, best, size, k, c, n, times) {
+            if (!(name in wanted)) return
+            best = 0; size = 1e9
+            for (i = 1; i <= n_loop; i++) {
+                a = from[i]; b = to[i]; k = 0; c = 0
+                for (j = a; j <= b; j++) { if (op[j] ~ /^(IDP|IMMA|HMMA)/) k++; if (op[j] ~ /^LDGSTS/) c++ }
+                if (k && c && b - a < size) { best = i; size = b - a }
+            }
+            if (!best) { print "no loop found in " name > "/dev/stderr"; exit 1 }
+            split("", sum)
+            for (j = from[best]; j <= to[best]; j++) {
+                times = 1
+                for (i = 1; i <= n_loop; i++)
+                    if (i != best && from[i] >= from[best] && to[i] <= to[best] && j >= from[i] && j <= to[i])
+                        times = kind[i] == "p" ? inner[name] : kind[i] == "c" ? copy[name] : times
+                sum[class(op[j])] += times; sum["all"] += times
+            }
+            printf "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, cc, sum["all"], sum["product"], sum["shared"], \
+                sum["global"], sum["integer"], sum["float"], sum["shuffle"] + 0, sum["control"]
+        }
+        function loops(   i, j) {
+            for (i = 1; i <= n_loop; i++) {
+                kind[i] = "o"
+                for (j = from[i]; j <= to[i]; j++) {
+                    if (op[j] ~ /^LDGSTS/) kind[i] = "c"
+                }
+                for (j = from[i]; j <= to[i]; j++) if (op[j] ~ /^(IDP|IMMA|HMMA)/) kind[i] = "p"
+            }
+        }
+        /^\.text\./ {
+            if (name != "") { loops(); finish() }
+            name = $0; sub(/^\.text\./, "", name); sub(/:.*/, "", name); name = pretty[name]
+            n = 0; n_loop = 0; split("", at); split("", from); split("", to); split("", op); next
+        }
+        /^\.L_/ { l = $0; sub(/:.*/, "", l); at[l] = n + 1; next }
+        name != "" && match($0, /\/\*[0-9a-f]+\*\/ +/) {
+            t = substr($0, RSTART + RLENGTH); sub(/^@!?U?P[T0-9]+ +/, "", t)
+            if (index($0, "@!PT ")) next # never runs
+            o = t; sub(/[ .;].*/, "", o); op[++n] = o
+            if (o == "BRA" && match(t, /\.L_[A-Za-z0-9_]+/)) {
+                l = substr(t, RSTART, RLENGTH)
+                if (l in at) { n_loop++; from[n_loop] = at[l]; to[n_loop] = n }
+            }
+        }
+        END { loops(); finish() }' "$root/kernels/quant/formats.def" "$tmp/names" "$rows" "$tmp/sass.$cc"
+done >"$tmp/loops"
+cat "$tmp/loops"
