@@ -75,15 +75,29 @@ for cc in 89 90; do
             }
             if (!best) { print "no loop found in " name > "/dev/stderr"; exit 1 }
             split("", sum)
+            ends_of_rows(best)
             for (j = from[best]; j <= to[best]; j++) {
-                times = 1
-                for (i = 1; i <= n_loop; i++)
+                times = rare[j] ? 0 : 1
+                for (i = 1; times && i <= n_loop; i++)
                     if (i != best && from[i] >= from[best] && to[i] <= to[best] && j >= from[i] && j <= to[i])
                         times = kind[i] == "p" ? inner[name] : kind[i] == "c" ? copy[name] : times
                 sum[class(op[j])] += times; sum["all"] += times
             }
             printf "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, cc, sum["all"], sum["product"], sum["shared"], \
                 sum["global"], sum["integer"], sum["float"], sum["shuffle"] + 0, sum["control"]
+        }
+        # Blocks of instructions that do nothing but copy with zero fill are run at the end of a row only.
+        function ends_of_rows(best,   a, b, j, fill, other) {
+            split("", rare)
+            for (a = from[best]; a <= to[best]; a = b + 1) {
+                fill = other = 0
+                for (b = a; ; b++) {
+                    if (op[b] ~ /ZFILL/) fill++
+                    else if (op[b] ~ /^(LDGSTS|IDP|IMMA|HMMA)/) other++
+                    if (op[b] ~ /^BRA/ || (b + 1) in start || b == to[best]) break
+                }
+                for (j = a; fill && !other && j <= b; j++) rare[j] = 1
+            }
         }
         function loops(   i, j) {
             for (i = 1; i <= n_loop; i++) {
@@ -97,9 +111,9 @@ for cc in 89 90; do
         /^\.text\./ {
             if (name != "") { loops(); finish() }
             name = $0; sub(/^\.text\./, "", name); sub(/:.*/, "", name); name = pretty[name]
-            n = 0; n_loop = 0; split("", at); split("", from); split("", to); split("", op); next
+            n = 0; n_loop = 0; split("", at); split("", start); split("", from); split("", to); split("", op); next
         }
-        /^\.L_/ { l = $0; sub(/:.*/, "", l); at[l] = n + 1; next }
+        /^\.L_/ { l = $0; sub(/:.*/, "", l); at[l] = n + 1; start[n + 1] = 1; next }
         name != "" && match($0, /\/\*[0-9a-f]+\*\/ +/) {
             t = substr($0, RSTART + RLENGTH); sub(/^@!?U?P[T0-9]+ +/, "", t)
             if (index($0, "@!PT ")) next # never runs
@@ -111,4 +125,72 @@ for cc in 89 90; do
         }
         END { loops(); finish() }' "$root/kernels/quant/formats.def" "$tmp/names" "$rows" "$tmp/sass.$cc"
 done >"$tmp/loops"
-cat "$tmp/loops"
+
+# ---- the table -------------------------------------------------------------------------------------------------
+# A scheduler issues one instruction a clock, an SM has four. In flight: blocks that fit (registers, shared memory of
+# gate.tsv, warps, blocks) x warps x what each has asked for.
+awk -F'\t' -v cards="$cards" '
+    function least(a, b) { return a < b ? a : b }
+    function blocks(cc, regs, smem, threads, kib, warps, most,   n) {
+        n = least(int(warps / (threads / 32)), most)
+        n = least(n, int(65536 / (int((regs * 32 + 255) / 256) * 256 * (threads / 32))))
+        return least(n, int(kib * 1024 / (smem + 1024)))
+    }
+    FILENAME ~ /formats.def$/ {
+        if (sub(/^X\(/, "")) { sub(/,.*/, ""); number[$0] = n_fmt++; fmt[n_fmt - 1] = $0 }
+        next
+    }
+    FILENAME ~ /names$/ {
+        pretty[$1] = $2
+        while (match(pretty[$1], /#[0-9]+/))
+            pretty[$1] = substr(pretty[$1], 1, RSTART - 1) fmt[substr(pretty[$1], RSTART + 1, RLENGTH - 1)] \
+                substr(pretty[$1], RSTART + RLENGTH)
+        next
+    }
+    FILENAME ~ /regs\.[0-9]+$/ { cc = FILENAME; sub(/.*\./, "", cc); regs[pretty[$1], cc] = $2; next }
+    FILENAME ~ /gate.tsv$/ { if ($0 !~ /^#/) { pat[++n_pat] = "^" $1 "$"; dyn[n_pat] = $4 } next }
+    FILENAME ~ /mix.tsv$/ { if ($0 !~ /^#/) { order[++n_row] = $1; bytes[$1] = $2; macs[$1] = $3 * 1000; ahead[$1] = $4 } next }
+    { total[$1, $2] = $3; product[$1, $2] = $4; shared[$1, $2] = $5 }
+    function plain(kernel,   k, f) { # formats by number, as gate.tsv has them
+        k = kernel
+        for (f in number) gsub("<" f ",", "<" number[f] ",", k)
+        return k
+    }
+    END {
+        n_card = split(cards, card, " ")
+        printf "| kernel | bytes a turn | instructions a turn: multiplying + shared + other | instructions a byte |"
+        for (c = 1; c <= n_card; c++) {
+            split(card[c], f, ":"); gsub(/-/, " ", f[1])
+            printf " %s: bandwidth within reach | in flight on an SM (wanted) | 10^12 ops/s within reach |", f[1]
+        }
+        printf "\n|---|---|---|---|"
+        for (c = 1; c <= n_card; c++) printf "---|---|---|"
+        printf "\n"
+        for (i = 1; i <= n_row; i++) {
+            k = order[i]
+            for (p = 1; p <= n_pat; p++) if (plain(k) ~ pat[p]) break
+            threads = k ~ /matvec/ ? 256 : k ~ /mma<.*,1>$/ && k ~ /attention/ ? 32 : 128
+            printf "| `%s` | %d | %d + %d + %d | %.3f |", k, bytes[k], product[k, 90], shared[k, 90],
+                total[k, 90] - product[k, 90] - shared[k, 90], total[k, 90] / bytes[k]
+            for (c = 1; c <= n_card; c++) {
+                split(card[c], f, ":") # name cc sms ghz gbs kib warps blocks ns
+                issue = f[3] * 4 * f[4] * 1e9
+                reach = issue / (total[k, f[2]] / bytes[k]) / (f[5] * 1e9) * 100
+                n = blocks(f[2], regs[k, f[2]], dyn[p], threads, f[6], f[7], f[8])
+                printf " %s %% | %.1f KB (%.1f) | %.0f |", (reach > 100 ? "100" : sprintf("%.0f", reach)),
+                    n * threads / 32 * ahead[k] / 1024, f[5] * f[9] / f[3] / 1024, 2e-12 * macs[k] / total[k, f[2]] * issue
+            }
+            printf "\n"
+        }
+    }' "$root/kernels/quant/formats.def" "$tmp/names" "$tmp/regs.89" "$tmp/regs.90" "$root/kernels/cuda/gate.tsv" "$rows" \
+    "$tmp/loops" >"$tmp/table"
+if [ "${1:-}" != --table ]; then
+    cat "$tmp/table"
+    exit
+fi
+awk -v table="$tmp/table" '
+    /^<!-- table: tools\/kernel_mix.sh/ { print; print ""; while ((getline line < table) > 0) print line; print ""; skip = 1; next }
+    /^<!-- end of table -->/ { skip = 0 }
+    !skip { print }' "$root/kernels/README.md" >"$tmp/readme"
+cp "$tmp/readme" "$root/kernels/README.md"
+echo "kernels/README.md: $(($(wc -l <"$tmp/table") - 2)) kernels"

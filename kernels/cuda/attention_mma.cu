@@ -60,15 +60,40 @@ struct am_pages {
     int low, high; /* page of positions 0..15 and of 16..31 */
 };
 
-__device__ __forceinline__ am_pages am_find_pages(const attn_call &a, const int32_t *page, int at,
-                                                  int stop)
+/* Of the sequence whose row of the page table begins at `table`. */
+__device__ __forceinline__ am_pages am_find_pages(const attn_call &a, int table, int at, int stop)
 {
     am_pages p = {0, 0};
     if (at < stop)
-        p.low = page[at >> a.kv.shift];
-    p.high = at + 16 < stop ? page[(at + 16) >> a.kv.shift] : p.low;
+        p.low = a.page[table + (at >> a.kv.shift)];
+    p.high = at + 16 < stop ? a.page[table + ((at + 16) >> a.kv.shift)] : p.low;
     return p;
 }
+
+/* Piece i of this thread of a tile: where it lies in the cache, from the thread's first piece of
+ * its run on, and in shared memory, likewise. A whole tile needs no more than this: all offsets are
+ * constants. */
+template <enum fmt F, int D, int THREADS> struct am_pieces {
+    static constexpr int ROW = D / am_format<F>::ELEMS * am_format<F>::BYTES;
+    static constexpr int RUN = ROW;                            /* pieces of 16 rows */
+    static constexpr int EACH = (RUN + THREADS - 1) / THREADS; /* of a thread, of a run */
+    static constexpr int STEP = 16 * THREADS;                  /* bytes from piece to piece */
+
+    /* F16: piece c of row r lies at c ^ (r % 8), which changes only bits that a step changes too */
+    __device__ __forceinline__ static int place(int thread)
+    {
+        if constexpr (am_format<F>::BLOCKS)
+            return 16 * thread;
+        const int r = thread / (ROW / 16), c = thread % (ROW / 16);
+        return r * ROW + ((c ^ (r & 7)) << 4);
+    }
+    __device__ __forceinline__ static int step(int place, int i)
+    {
+        if constexpr (am_format<F>::BLOCKS)
+            return place + i * STEP;
+        return (place ^ (i * (STEP / ROW) & 7) << 4) + i * STEP;
+    }
+};
 
 /* Positions at .. at + n - 1 of K or V (base); the rest of the tile becomes zero. Not waited for.
  */
@@ -76,25 +101,30 @@ template <enum fmt F, int D, int THREADS>
 __device__ __forceinline__ void am_load(const attn_call &a, const unsigned char *base, am_pages p,
                                         int kv_head, int at, int n, uint8_t *to)
 {
-    constexpr int ROW = D / am_format<F>::ELEMS * am_format<F>::BYTES, PIECES = ROW / 16;
-    const int mask = (1 << a.kv.shift) - 1;
-    const unsigned char *low = base + kv_page_row(a.kv, p.low, kv_head, at & mask);
-    const unsigned char *high = base + kv_page_row(a.kv, p.high, kv_head, (at + 16) & mask);
-    if constexpr (am_format<F>::BLOCKS) {
+    using P = am_pieces<F, D, THREADS>;
+    const int mask = (1 << a.kv.shift) - 1, thread = (int)threadIdx.x;
+    const unsigned char *low = base + kv_page_row(a.kv, p.low, kv_head, at & mask) + 16 * thread;
+    const unsigned char *high =
+        base + kv_page_row(a.kv, p.high, kv_head, (at + 16) & mask) + 16 * thread;
+    const int place = P::place(thread);
+    if (n == ATTN_TILE) {
+#pragma unroll 2
+        for (int i = 0; i < P::EACH; i++)
+            if ((i + 1) * THREADS <= P::RUN || thread + i * THREADS < P::RUN) {
+                cp_async16(to + P::step(place, i), low + i * P::STEP);
+                cp_async16(to + P::step(place, i) + 16 * P::ROW, high + i * P::STEP);
+            }
+        return;
+    }
 #pragma unroll 1
-        for (int i = (int)threadIdx.x; i < 2 * ROW; i += THREADS) {
-            const bool second = i >= ROW;
-            const int at16 = 16 * (second ? i - ROW : i);
-            const int left = min(max((second ? n - 16 : n) * ROW - at16, 0), 16);
-            cp_async16_part(to + 16 * i, (second ? high : low) + (left ? at16 : 0), left);
-        }
-    } else {
-#pragma unroll 1
-        for (int i = (int)threadIdx.x; i < ATTN_TILE * PIECES; i += THREADS) {
-            const int r = i / PIECES, c = i % PIECES;
-            const unsigned char *from = (r < 16 ? low : high) + (r < n ? r % 16 * ROW + c * 16 : 0);
-            cp_async16_zfill(to + r * ROW + ((c ^ (r & 7)) << 4), from, r < n);
-        }
+    for (int i = 0; i < 2 * P::EACH; i++) {
+        const bool second = i >= P::EACH;
+        const int k = second ? i - P::EACH : i, byte = 16 * (thread + k * THREADS);
+        if (byte >= 16 * P::RUN)
+            continue;
+        const int left = min(max((second ? n - 16 : n) * P::ROW - byte, 0), 16);
+        cp_async16_part(to + P::step(place, k) + (second ? 16 * P::ROW : 0),
+                        (second ? high : low) + k * P::STEP, left);
     }
 }
 
@@ -168,14 +198,21 @@ template <enum fmt F, int D> struct am_warp {
     static constexpr int TILES = D / 8;
 
     static constexpr int PITCH = 2 * D, Q_BYTES = 2 * AM_COLUMNS * PITCH;
+    static constexpr int BYTES =
+        Q_BYTES + AM_COLUMNS * (int)sizeof(am_column); /* of shared memory */
 
-    uint8_t *qs;                         /* (2, 16, D) f16: q's high and low parts; piece c of
-                                             16 bytes of row r lies at c ^ (r % 8): ldmatrix has no conflicts */
-    am_column *column;                   /* (16) */
+    /* (2, 16, D) f16: q's high and low parts; piece c of 16 bytes of row r lies at c ^ (r % 8), so
+     * that ldmatrix has no conflicts. Behind them am_column (16). */
+    uint8_t *qs;
     float unit[2];                       /* what a score is multiplied by, in units of ln 2 */
     float max[2], sum[2], out[TILES][4]; /* the state of this split */
     float all_out[TILES][4];             /* of all splits so far */
     float s[4][4];                       /* scores, then weights, of a tile */
+
+    __device__ __forceinline__ am_column *column(int c) const
+    {
+        return reinterpret_cast<am_column *>(qs + Q_BYTES) + c;
+    }
 
     __device__ __forceinline__ void clear()
     {
@@ -225,10 +262,16 @@ template <enum fmt F, int D> struct am_warp {
         }
     }
 
+    /* ldmatrix of 16 rows of f16 (q, V) and their first 16 elements: the lane's row. */
+    __device__ __forceinline__ static int sixteen(int lane)
+    {
+        return lane % 16 * PITCH + (((lane / 16) ^ (lane % 8)) << 4);
+    }
+
     /* The A operands of elements 16 k .. 16 k + 15: high and low parts. */
     __device__ __forceinline__ void operands(int k, int lane, uint32_t (&q)[2][4])
     {
-        const uint8_t *at = qs + lane % 16 * PITCH + (((2 * k + lane / 16) ^ (lane % 8)) << 4);
+        const uint8_t *at = qs + (sixteen(lane) ^ (k << 5));
         ldmatrix_x4(q[0], at);
         ldmatrix_x4(q[1], at + AM_COLUMNS * PITCH);
     }
@@ -288,7 +331,7 @@ template <enum fmt F, int D> struct am_warp {
         const int t = lane % 4;
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            const int seen = column[lane / 4 + 8 * h].seen;
+            const int seen = column(lane / 4 + 8 * h)->seen;
             float top = -REAL_INF, add = 0;
 #pragma unroll
             for (int n = 0; n < 4; n++)
@@ -333,7 +376,6 @@ template <enum fmt F, int D> struct am_warp {
                                                  const float (&keep)[2])
     {
         const float one[4] = {1, 1, 1, 1};
-        const int mine = lane % 16 * ROW + (((lane / 16) ^ (lane % 8)) << 4); /* tile 0 */
         uint32_t h[2][4], l[2][4];
 #pragma unroll
         for (int k = 0; k < 2; k++)
@@ -341,10 +383,13 @@ template <enum fmt F, int D> struct am_warp {
 #pragma unroll
         for (int n = 0; n < TILES; n += 2) {
             float o[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
+            if (n == TILES / 2)
+                __syncwarp(); /* keeps ptxas from loading all of V at once, for which registers are
+                                 short */
 #pragma unroll
             for (int k = 0; k < 2; k++) {
                 uint32_t r[4];
-                ldmatrix_x4_trans(r, vs + 16 * k * ROW + (mine ^ (n << 4)));
+                ldmatrix_x4_trans(r, vs + 16 * k * ROW + (sixteen(lane) ^ (n << 4)));
 #pragma unroll
                 for (int j = 0; j < 2; j++) {
                     const uint32_t b[2] = {r[2 * j], r[2 * j + 1]};
@@ -425,7 +470,7 @@ template <enum fmt F, int D> struct am_warp {
     {
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            am_column *c = column + lane / 4 + 8 * h;
+            am_column *c = column(lane / 4 + 8 * h);
             const attn_factors f = attn_weigh<attn_base_2>(c->max, max[h]);
             const float add = attn_mix(f, c->sum, sum[h]);
             __syncwarp(); /* the quad has read it */
@@ -495,8 +540,7 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
     SmemCarve carve;
     uint8_t *ks = carve.take<uint8_t>(TILE_BYTES, 128);
     uint8_t *vs = carve.take<uint8_t>(TILE_BYTES, 128);
-    uint8_t *qs = carve.take<uint8_t>(WARPS * W::Q_BYTES, 128);
-    am_column *columns = carve.take<am_column>(WARPS * AM_COLUMNS);
+    uint8_t *qs = carve.take<uint8_t>(WARPS * W::BYTES, 128);
     const attn_rows rows = attn_find(a, (int)blockIdx.x);
     if (rows.n <= 0)
         return;
@@ -507,8 +551,8 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
     if (first >= stop)
         return;
 
-    const int32_t *page = a.page + (int64_t)rows.seq * a.max_pages;
-    am_pages pages = am_find_pages(a, page, first, stop);
+    const int table = rows.seq * a.max_pages;
+    am_pages pages = am_find_pages(a, table, first, stop);
     am_load<F, D, THREADS>(a, a.kv.k, pages, kv_head, first, min(ATTN_TILE, stop - first), ks);
     cp_async_commit();
     am_load<F, D, THREADS>(a, a.kv.v, pages, kv_head, first, min(ATTN_TILE, stop - first), vs);
@@ -516,34 +560,31 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
 
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, t = lane % 4;
     W w;
-    w.qs = qs + warp * W::Q_BYTES;
-    w.column = columns + warp * AM_COLUMNS;
-    int reach = 0; /* positions that the warp's columns see */
+    w.qs = qs + warp * W::BYTES;
     if (lane < AM_COLUMNS) {
         const int c = warp * AM_COLUMNS + lane, row = c / a.heads, head = c % a.heads;
-        reach = row < rows.n && head < heads ? rows.seen + row : 0;
-        w.column[lane] = {-REAL_INF, 0,
-                          (rows.row + row) * a.n_head + kv_head * a.group + head0 + head, reach};
+        *w.column(lane) = {-REAL_INF, 0,
+                           (rows.row + row) * a.n_head + kv_head * a.group + head0 + head,
+                           row < rows.n && head < heads ? rows.seen + row : 0};
     }
-    reach = __reduce_max_sync(WARP_ALL, reach);
     __syncwarp(); /* the columns are there */
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        const am_column *c = w.column + lane / 4 + 8 * h;
+        const am_column *c = w.column(lane / 4 + 8 * h);
         w.query(h, c->seen ? a.q + (int64_t)c->at * D : NULL, lane, a.scale);
     }
     w.start();
-    pages = am_find_pages(a, page, first + ATTN_TILE, stop);
 
 #pragma unroll 1
     for (int at = first; at < stop; at += ATTN_TILE) {
-        const bool busy = at < reach; /* the same for the whole warp */
+        const bool busy = __any_sync(WARP_ALL, at < w.column(lane % AM_COLUMNS)->seen);
         const int next = at + ATTN_TILE, more = min(ATTN_TILE, stop - next);
         float keep[2];
+        pages = am_find_pages(a, table, next, stop);
         cp_async_wait<1>();
         am_sync<WARPS>(); /* K of this tile is there for all */
         if (busy)
-            w.scores(ks, lane);
+            w.scores(ks, lane_again());
         am_sync<WARPS>(); /* and has been used by all */
         if (more > 0)
             am_load<F, D, THREADS>(a, a.kv.k, pages, kv_head, next, more, ks);
@@ -553,12 +594,11 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
         cp_async_wait<1>();
         am_sync<WARPS>(); /* V is there */
         if (busy)
-            w.weighted(vs, lane, keep);
+            w.weighted(vs, lane_again(), keep);
         am_sync<WARPS>(); /* and has been used */
         if (more > 0)
             am_load<F, D, THREADS>(a, a.kv.v, pages, kv_head, next, more, vs);
         cp_async_commit();
-        pages = am_find_pages(a, page, next + ATTN_TILE, stop);
         if (!a.state && (next % ATTN_SPAN == 0 || more <= 0)) {
             w.merge(lane);
             w.clear();
@@ -567,7 +607,7 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
 
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        const am_column *c = w.column + lane / 4 + 8 * h;
+        const am_column *c = w.column(lane / 4 + 8 * h);
         if (c->seen <= first)
             continue;
         float v[2 * W::TILES];
@@ -596,8 +636,7 @@ template <enum fmt F, int D, int WARPS>
 static int am_launch(const attn_call &c, dim3 grid, cudaStream_t s, struct err *e)
 {
     typedef am_warp<F, D> W;
-    const size_t bytes =
-        2 * (size_t)ATTN_TILE * W::ROW + WARPS * (W::Q_BYTES + AM_COLUMNS * sizeof(am_column));
+    const size_t bytes = 2 * (size_t)ATTN_TILE * W::ROW + WARPS * W::BYTES;
     static_assert(bytes <= CU_SMEM_LEAST, "runs on the smallest card");
     TRY(cu_smem_limit(k_attention_mma<F, D, WARPS>, bytes, e));
     LAUNCH((k_attention_mma<F, D, WARPS>), grid, dim3(32 * WARPS), bytes, s, c);

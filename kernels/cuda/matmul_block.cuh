@@ -48,6 +48,19 @@ __device__ __forceinline__ uint32_t mm_even_word(struct mm_even at, int i)
     return __funnelshift_r(low, high, at.shift);
 }
 
+/* N words from there on. The word behind them is read too: callers know that it is there. */
+template <int N> __device__ __forceinline__ void mm_even_words(const uint8_t *p, uint32_t (&v)[N])
+{
+    const struct mm_even at = mm_even_at(p);
+    uint32_t w[N + 1];
+#pragma unroll
+    for (int i = 0; i <= N; i++)
+        w[i] = at.w[i];
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        v[i] = __funnelshift_r(w[i], w[i + 1], at.shift);
+}
+
 __device__ __forceinline__ uint32_t mm_u32(const uint8_t *p) /* 4-byte aligned */
 {
     return *reinterpret_cast<const uint32_t *>(p);
@@ -76,7 +89,7 @@ template <int N> __device__ __forceinline__ uint32_t mm_minus(uint32_t v)
 
 /* What a lane of 8 holds of a chunk. */
 struct mm_lane {
-    uint32_t run0[4], run1[4]; /* weights x0(s) .. + 15, x1(s) .. + 15 */
+    uint32_t run0[4], run1[4]; /* weights x0(s) .. + 15, x1(s) .. + 15, plus BIAS each */
     int scale0, scale1;        /* K formats: of the two runs */
     float d;                   /* K formats: of the chunk; others: of block s */
 };
@@ -108,6 +121,17 @@ __device__ __forceinline__ struct mm_factors mm_k_factors(const uint8_t *p)
     return f;
 }
 
+/* The scales of lane s, of groups s & ~1 and s | 1: two bytes. */
+__device__ __forceinline__ void mm_k_lane_scales(const uint8_t *p, int s, struct mm_lane &l)
+{
+    const uint4 h = vec_load16(p);
+    const unsigned at = 8u * (s & 2);
+    const uint32_t y = h.y >> at, w = h.w >> at;
+    const uint32_t scale = s < 4 ? y & 0x3f3fu : (w & 0x0f0fu) | (y >> 2 & 0x3030u);
+    l.scale0 = (int)(scale & 255);
+    l.scale1 = (int)(scale >> 8);
+}
+
 /* Scale of group g of eight. */
 __device__ __forceinline__ int mm_k_scale(const struct mm_factors &f, int g)
 {
@@ -116,6 +140,7 @@ __device__ __forceinline__ int mm_k_scale(const struct mm_factors &f, int g)
 
 template <> struct mm_format<FMT_Q4_K> {
     static constexpr int BYTES = 144, PIECES = 9, APART = 144, BLOCK = 256, GROUP = 32, MIN = 1;
+    static constexpr int BIAS = 0;
     static constexpr bool WHOLE = true;
 
     static __device__ __forceinline__ int x0(int s)
@@ -135,9 +160,7 @@ template <> struct mm_format<FMT_Q4_K> {
             l.run0[i] = mm_low4(v[i]);
             l.run1[i] = mm_high4(v[i]);
         }
-        const struct mm_factors f = mm_k_factors(p);
-        l.scale0 = mm_k_scale(f, s & ~1);
-        l.scale1 = mm_k_scale(f, s | 1);
+        mm_k_lane_scales(p, s, l);
     }
     static __device__ __forceinline__ void words(const uint8_t *p, int t, uint32_t (&w)[8][2])
     {
@@ -162,6 +185,7 @@ template <> struct mm_format<FMT_Q4_K> {
 
 template <> struct mm_format<FMT_Q5_K> {
     static constexpr int BYTES = 176, PIECES = 11, APART = 176, BLOCK = 256, GROUP = 32, MIN = 1;
+    static constexpr int BIAS = 0;
     static constexpr bool WHOLE = true;
 
     static __device__ __forceinline__ int x0(int s)
@@ -187,9 +211,7 @@ template <> struct mm_format<FMT_Q5_K> {
             l.run0[i] = mm_low4(q[i]) | high(h[i], s & ~1);
             l.run1[i] = mm_high4(q[i]) | high(h[i], s | 1);
         }
-        const struct mm_factors f = mm_k_factors(p);
-        l.scale0 = mm_k_scale(f, s & ~1);
-        l.scale1 = mm_k_scale(f, s | 1);
+        mm_k_lane_scales(p, s, l);
     }
     static __device__ __forceinline__ void words(const uint8_t *p, int t, uint32_t (&w)[8][2])
     {
@@ -219,6 +241,7 @@ template <> struct mm_format<FMT_Q5_K> {
 
 template <> struct mm_format<FMT_Q6_K> {
     static constexpr int BYTES = 210, PIECES = 14, APART = 240, BLOCK = 256, GROUP = 16, MIN = 0;
+    static constexpr int BIAS = 32;
     static constexpr bool WHOLE = false;
 
     /* lane s: 16 bytes of low, hence 16 weights of quarter q = s / 2 % 2 and 16 of quarter q + 2 */
@@ -238,13 +261,14 @@ template <> struct mm_format<FMT_Q6_K> {
     static __device__ __forceinline__ void lane(const uint8_t *p, int s, struct mm_lane &l)
     {
         const int half = s / 4, q = s / 2 & 1;
-        const struct mm_even low = mm_even_at(p + 16 * s);
-        const struct mm_even top = mm_even_at(p + 128 + 32 * half + 16 * (s & 1));
+        uint32_t low[4], top[4];
+        mm_even_words(p + 16 * s, low); /* behind them: top; behind that: scales */
+        mm_even_words(p + 128 + 32 * half + 16 * (s & 1), top);
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const uint32_t v = mm_even_word(low, i), h = mm_even_word(top, i);
-            l.run0[i] = mm_minus<32>(mm_low4(v) | high(h, q));
-            l.run1[i] = mm_minus<32>(mm_high4(v) | high(h, q + 2));
+        for (int i = 0; i < 4;
+             i++) { /* bits 2q and 2q + 1, then 2q + 4 and 2q + 5, as bits 4 and 5 */
+            l.run0[i] = mm_low4(low[i]) | (top[i] << (4 - 2 * q) & 0x30303030u);
+            l.run1[i] = mm_high4(low[i]) | (top[i] >> 2 * q & 0x30303030u);
         }
         l.scale0 = (int8_t)p[192 + 8 * half + (s & 3)];
         l.scale1 = (int8_t)p[192 + 8 * half + (s & 3) + 4];
@@ -286,6 +310,7 @@ template <> struct mm_format<FMT_Q6_K> {
 
 template <> struct mm_format<FMT_Q8_0> {
     static constexpr int BYTES = 272, PIECES = 18, APART = 304, BLOCK = 32, GROUP = 32, MIN = 0;
+    static constexpr int BIAS = 0;
     static constexpr bool WHOLE = false;
 
     static __device__ __forceinline__ int x0(int s)
@@ -298,11 +323,12 @@ template <> struct mm_format<FMT_Q8_0> {
     }
     static __device__ __forceinline__ void lane(const uint8_t *p, int s, struct mm_lane &l)
     {
-        const struct mm_even q = mm_even_at(p + 34 * s + 2);
+        uint32_t q[8];
+        mm_even_words(p + 34 * s + 2, q); /* behind the last block: zeros of the last piece */
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            l.run0[i] = mm_even_word(q, i);
-            l.run1[i] = mm_even_word(q, i + 4);
+            l.run0[i] = q[i];
+            l.run1[i] = q[i + 4];
         }
         l.d = d32(p, s);
     }
@@ -323,6 +349,7 @@ template <> struct mm_format<FMT_Q8_0> {
 
 template <> struct mm_format<FMT_Q4_0> {
     static constexpr int BYTES = 144, PIECES = 10, APART = 176, BLOCK = 32, GROUP = 32, MIN = 0;
+    static constexpr int BIAS = 8;
     static constexpr bool WHOLE = false;
 
     static __device__ __forceinline__ int x0(int s)
@@ -335,12 +362,12 @@ template <> struct mm_format<FMT_Q4_0> {
     }
     static __device__ __forceinline__ void lane(const uint8_t *p, int s, struct mm_lane &l)
     {
-        const struct mm_even q = mm_even_at(p + 18 * s + 2);
+        uint32_t q[4];
+        mm_even_words(p + 18 * s + 2, q); /* behind the last block: the last piece */
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            const uint32_t v = mm_even_word(q, i);
-            l.run0[i] = mm_minus<8>(mm_low4(v));
-            l.run1[i] = mm_minus<8>(mm_high4(v));
+            l.run0[i] = mm_low4(q[i]);
+            l.run1[i] = mm_high4(q[i]);
         }
         l.d = d32(p, s);
     }
@@ -362,19 +389,27 @@ template <> struct mm_format<FMT_Q4_0> {
 /* ---- from global to shared memory
  * ------------------------------------------------------------------ */
 
-/* The 16 bytes at p to `to`, of which `left` bytes on the row ends, and, when p is not aligned,
- * from the aligned address below on: a chunk that begins at p lies at to + mm_offset<F>(p) then.
- * Behind the end come zeros: nothing outside the row is read, but for the bytes below p in its
- * first piece, which belong to the row before (the matrix begins at a multiple of 16). */
-template <enum fmt F>
-__device__ __forceinline__ void mm_copy_piece(uint8_t *to, const uint8_t *p, int left)
+/* The 16 bytes at p to `to`; when p is not aligned, those from the aligned address below on: a
+ * chunk that begins at p lies at to + mm_offset<F>(p) then. */
+template <enum fmt F> __device__ __forceinline__ void mm_copy_piece(uint8_t *to, const uint8_t *p)
 {
-    if constexpr (mm_format<F>::WHOLE) {
-        cp_async16(to, p);
-    } else {
-        const int low = (int)((uintptr_t)p & 15);
-        cp_async16_part(to, p - low, min(max(left + low, 0), 16));
-    }
+    cp_async16(to, mm_format<F>::WHOLE ? p : p - ((uintptr_t)p & 15));
+}
+
+/* Whether a chunk with `left` bytes before the end of its row can be copied so. */
+template <enum fmt F> __device__ __forceinline__ bool mm_is_inside(int left)
+{
+    return mm_format<F>::WHOLE || left >= 16 * mm_format<F>::PIECES;
+}
+
+/* Else: the same when the row ends `left` bytes behind p. Behind the end come zeros: nothing
+ * outside the row is read, but for the bytes below p in its first piece, which belong to the row
+ * before (the matrix begins at a multiple of 16). */
+template <enum fmt F>
+__device__ __forceinline__ void mm_copy_last(uint8_t *to, const uint8_t *p, int left)
+{
+    const int low = (int)((uintptr_t)p & 15);
+    cp_async16_part(to, p - low, min(max(left + low, 0), 16));
 }
 
 template <enum fmt F> __device__ __forceinline__ int mm_offset(const uint8_t *p)

@@ -24,11 +24,11 @@
  *
  * Variants: C = 1, 2, 4, 8 rows of x at once; for C = 1, 2
  *   matvec       4 rows of W a warp (R = 1)
- *   matvec_rows  16 or 8 (R = 4, 2): x is read once for all of them and fewer lanes repeat the f32
- * part, so a byte costs half the instructions (kernels/README.md), which is what bounds a card with
- *                more than 2 TB/s; taken when the matrix still gives every SM 16 warps
- * Not measured: there was no GPU.
- * Numerics: matmul.cuh; bit for bit those of mma.
+ *   matvec_rows  16 (R = 4, of Q4_K, Q5_K, Q4_0 and one row of x) or 8 (R = 2): x is read once for
+ * all of them and fewer lanes repeat the f32 part, so a byte costs half the instructions
+ * (kernels/README.md), which is what bounds a card with more than 2 TB/s; taken when the matrix
+ * still gives every SM 16 warps Not measured: there was no GPU. Numerics: matmul.cuh; bit for bit
+ * those of mma.
  */
 #include "matmul_block.cuh"
 
@@ -38,10 +38,16 @@ namespace CU_NS
 static constexpr int MV_WARPS = 8;
 static constexpr int MV_GROUPS = 4; /* of 8 lanes in a warp, whose 32 weights are 16-byte runs */
 
-/* Chunks of the ring: with 16 rows two are 4.6 KB of a warp ahead, as many as 99 KB hold. */
-template <enum fmt F, int R> __device__ __host__ constexpr int mv_stages()
+/* R of matvec_rows for C rows of x: what registers hold. */
+template <enum fmt F, int C> __device__ __host__ constexpr int mv_rows()
 {
-    return R < 4 ? 4 : mm_format<F>::APART > 240 ? 2 : 3;
+    return C == 1 && mm_format<F>::APART < 200 ? 4 : 2;
+}
+
+/* Chunks of the ring: with 16 rows two are 4.6 KB of a warp ahead, as many as 99 KB hold. */
+template <int R> __device__ __host__ constexpr int mv_stages()
+{
+    return R == 4 ? 3 : 4;
 }
 
 struct mv_args {
@@ -54,32 +60,30 @@ struct mv_args {
  * group of lanes makes, which count rows of x within rows of W. */
 template <enum fmt F, int R, int C> struct mv_segment {
     using W = mm_format<F>;
-    static constexpr int STAGES = mv_stages<F, R>(), ROWS = MV_GROUPS * R, N = R * C;
+    static constexpr int STAGES = mv_stages<R>(), ROWS = MV_GROUPS * R, N = R * C;
     static constexpr int STAGE = ROWS * W::APART, NEXT_ROW = MV_GROUPS * W::APART; /* bytes */
     static constexpr int PIECES = R * W::PIECES, MINE = (PIECES + 7) / 8; /* lane s: s, s + 8 .. */
 
     uint8_t *ring;             /* (STAGES, ROWS, APART), from this group's first row on */
     int read, write;           /* where the chunk in use and the next to ask for lie in it */
     const uint8_t *from[MINE]; /* this lane's pieces of the next chunk */
-    int left[MINE];            /* and how much of the row there is from them on */
+    int left;                  /* bytes of the row from the next chunk on */
     unsigned low[R], own_low;  /* low 4 bits of the address of the chunk in use, of each row */
     const struct mm_x *x;      /* the chunk in use of the first row of x */
     int at[C];                 /* from there to each of the rows */
     int own_w, own_x;          /* of the result: which row of W, and from x to the row */
     int s;
 
-    /* The group's r-th row begins at w, its segment `skip` bytes behind, and has `used` bytes. */
-    __device__ __forceinline__ void set_row(int r, const uint8_t *w, int skip, int used)
+    /* The group's r-th row: its segment begins at w. */
+    __device__ __forceinline__ void set_row(int r, const uint8_t *w)
     {
-        low[r] = (unsigned)((uintptr_t)w + (unsigned)skip) & 15;
+        low[r] = (unsigned)(uintptr_t)w & 15;
         own_low = r == own_w ? low[r] : own_low;
 #pragma unroll
         for (int j = 0; j < MINE; j++) {
             const int e = s + 8 * j - r * W::PIECES; /* piece of this row, if it is one */
-            if (e < 0 || e >= W::PIECES)
-                continue;
-            from[j] = w + skip + 16 * e;
-            left[j] = used - skip - 16 * e;
+            if (e >= 0 && e < W::PIECES)
+                from[j] = w + 16 * e;
         }
     }
 
@@ -91,17 +95,21 @@ template <enum fmt F, int R, int C> struct mv_segment {
     /* Asks for the next chunk if there is one. */
     __device__ __forceinline__ void fetch(bool more)
     {
+        const bool inside = mm_is_inside<F>(left);
         if (more)
 #pragma unroll
             for (int j = 0; j < MINE; j++) {
                 const int e = s + 8 * j;
                 if (8 * j + 8 > PIECES && e >= PIECES)
                     continue;
-                mm_copy_piece<F>(ring + write + e / W::PIECES * NEXT_ROW + e % W::PIECES * 16,
-                                 from[j], left[j]);
+                uint8_t *to = ring + write + e / W::PIECES * NEXT_ROW + e % W::PIECES * 16;
+                if (inside)
+                    mm_copy_piece<F>(to, from[j]);
+                else
+                    mm_copy_last<F>(to, from[j], left - e % W::PIECES * 16);
                 from[j] += W::BYTES;
-                left[j] -= W::BYTES;
             }
+        left -= W::BYTES;
         write = advance(write);
         cp_async_commit();
     }
@@ -115,10 +123,11 @@ template <enum fmt F, int R, int C> struct mv_segment {
     __device__ __forceinline__ float chunk(float sum)
     {
         uint4 q[C][2];
+        int less[C][2];
         if constexpr (R > 1) /* x stays, W passes; else x passes */
 #pragma unroll
             for (int c = 0; c < C; c++)
-                load(x + at[c], q[c]);
+                load(x + at[c], q[c], less[c]);
         if constexpr (W::BLOCK == 256) {
             int dot[N];
 #pragma unroll
@@ -127,9 +136,9 @@ template <enum fmt F, int R, int C> struct mv_segment {
                 W::lane(chunk_at(r), s, l);
 #pragma unroll
                 for (int c = 0; c < C; c++) {
-                    int d0 = 0, d1 = 0;
                     if constexpr (R == 1)
-                        load(x + at[c], q[c]);
+                        load(x + at[c], q[c], less[c]);
+                    int d0 = less[c][0], d1 = less[c][1];
                     run(q[c], l, d0, d1);
                     dot[r * C + c] = l.scale0 * d0 + l.scale1 * d1;
                 }
@@ -155,11 +164,11 @@ template <enum fmt F, int R, int C> struct mv_segment {
                 W::lane(chunk_at(r), s, l);
 #pragma unroll
                 for (int c = 0; c < C; c++) {
-                    int dot = 0;
                     if constexpr (R == 1) {
-                        load(x + at[c], q[c]);
+                        load(x + at[c], q[c], less[c]);
                         d_x[c] = x[at[c]].d32[s];
                     }
+                    int dot = less[c][0] + less[c][1];
                     run(q[c], l, dot, dot);
                     product[r * C + c] = mm_product(l.d, d_x[c], dot);
                 }
@@ -168,10 +177,22 @@ template <enum fmt F, int R, int C> struct mv_segment {
         }
     }
 
-    __device__ __forceinline__ void load(const struct mm_x *at, uint4 (&q)[2])
+    /* x for this lane's two runs, and what the weights' bias adds to each, with a minus. */
+    __device__ __forceinline__ void load(const struct mm_x *at, uint4 (&q)[2], int (&less)[2])
     {
         q[0] = vec_load16(at->q + W::x0(s));
         q[1] = vec_load16(at->q + W::x1(s));
+        less[0] = less[1] = 0;
+        if constexpr (W::BIAS != 0) {
+            const uint32_t minus = (uint8_t)-W::BIAS * 0x01010101u;
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                less[i] = __dp4a((int)q[i].x, (int)minus, less[i]);
+                less[i] = __dp4a((int)q[i].y, (int)minus, less[i]);
+                less[i] = __dp4a((int)q[i].z, (int)minus, less[i]);
+                less[i] = __dp4a((int)q[i].w, (int)minus, less[i]);
+            }
+        }
     }
 
     /* this lane's 32 products: the first run into a, the second into b */
@@ -221,7 +242,9 @@ template <enum fmt F, int R, int C> struct mv_segment {
 /* Blocks on an SM: asked for, ptxas uses what registers that leaves (80, 128); not asked, it spills
  * a few to arrive at a rounder number. */
 template <enum fmt F, int R, int C>
-__global__ void __launch_bounds__(MV_WARPS * 32, R *C == 1 ? 3 : 2)
+__global__ void __launch_bounds__(MV_WARPS * 32, R *C == 1                 ? 3
+                                                 : F == FMT_Q5_K && C == 8 ? 1
+                                                                           : 2)
     k_matmul_matvec(const struct mv_args a)
 {
     using S = mv_segment<F, R, C>;
@@ -257,8 +280,9 @@ __global__ void __launch_bounds__(MV_WARPS * 32, R *C == 1 ? 3 : 2)
             const int second = v & pair;
             const uint8_t *w = (second ? m.w[1] : m.w[0]) +
                                (size_t)(v >> pair) * (second ? m.row_bytes[1] : m.row_bytes[0]);
-            g.set_row(r, w, first * W::BYTES, (int)a.c.row_used);
+            g.set_row(r, w + (size_t)first * W::BYTES);
         }
+        g.left = (int)a.c.row_used - first * W::BYTES;
         g.x = a.c.x + (size_t)row0 * (size_t)a.c.n_chunk + first;
         const float sum = g.all(n);
         if (g.s % (8 / S::N) == 0)
@@ -293,10 +317,10 @@ static int mv_launch(cudaStream_t s, struct mm_call *c, int n, struct err *e)
         a.groups *= 2;
     const int tiles = mm_tiles(c, n, a.groups * ROWS);
     a.c = *c;
-    const size_t ring = (size_t)MV_WARPS * mv_stages<F, R>() * ROWS * mm_format<F>::APART;
+    const size_t ring = (size_t)MV_WARPS * mv_stages<R>() * ROWS * mm_format<F>::APART;
     const size_t part = sizeof(float) * (size_t)a.groups * (size_t)a.segments * ROWS * C;
     const dim3 grid((unsigned)tiles, (unsigned)((a.c.n_row + C - 1) / C));
-    static_assert(MV_WARPS * mv_stages<F, R>() * ROWS * mm_format<F>::APART <= CU_SMEM_LEAST - 4096,
+    static_assert(MV_WARPS * mv_stages<R>() * ROWS * mm_format<F>::APART <= CU_SMEM_LEAST - 4096,
                   "runs on the smallest card");
     TRY(cu_smem_limit(k_matmul_matvec<F, R, C>, ring + part, e));
     LAUNCH((k_matmul_matvec<F, R, C>), grid, MV_WARPS * 32, ring + part, s, a);
@@ -308,9 +332,9 @@ template <enum fmt F>
 static int mv_launch_rows(cudaStream_t s, struct mm_call *c, int n, bool rows, struct err *e)
 {
     if (c->n_row == 1)
-        return rows ? mv_launch<F, 4, 1>(s, c, n, e) : mv_launch<F, 1, 1>(s, c, n, e);
+        return rows ? mv_launch<F, mv_rows<F, 1>(), 1>(s, c, n, e) : mv_launch<F, 1, 1>(s, c, n, e);
     if (c->n_row == 2)
-        return rows ? mv_launch<F, 2, 2>(s, c, n, e) : mv_launch<F, 1, 2>(s, c, n, e);
+        return rows ? mv_launch<F, mv_rows<F, 2>(), 2>(s, c, n, e) : mv_launch<F, 1, 2>(s, c, n, e);
     if (c->n_row <= 4)
         return mv_launch<F, 1, 4>(s, c, n, e);
     return mv_launch<F, 1, 8>(s, c, n, e);

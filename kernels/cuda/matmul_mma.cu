@@ -202,7 +202,8 @@ template <enum fmt F, int NT> struct mma_chunk {
 
 /* 3 blocks on an SM: see matvec; up to 168 registers. */
 template <enum fmt F, int NT, int G>
-__global__ void __launch_bounds__(MMA_THREADS, 3) k_matmul_mma(const struct mm_call a)
+__global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
+    k_matmul_mma(const struct mm_call a)
 {
     using W = mm_format<F>;
     using H = mma_shape<NT, G>;
@@ -225,7 +226,6 @@ __global__ void __launch_bounds__(MMA_THREADS, 3) k_matmul_mma(const struct mm_c
     constexpr int W_LANES = H::THREADS / H::ROWS, X_LANES = H::THREADS / (8 * NT);
     const int w_row = tid / W_LANES, x_row = tid / X_LANES;
     const uint8_t *w_from = mma_find_row<H::ROWS>(a, m, tile, w_row) + 16 * (tid % W_LANES);
-    const int w_left = (int)a.row_used - 16 * (tid % W_LANES);
     const struct mm_x *x_from = /* rows past the end repeat the last and are not stored */
         a.x + (size_t)min(row0 + x_row, a.n_row - 1) * (size_t)a.n_chunk;
     /* the group's j-th chunk */
@@ -235,10 +235,16 @@ __global__ void __launch_bounds__(MMA_THREADS, 3) k_matmul_mma(const struct mm_c
         if (k < a.n_chunk) {
             uint8_t *w_to = ws + (j % H::S * H::ROWS + w_row) * W::APART + 16 * (tid % W_LANES);
             const uint8_t *w = w_from + (size_t)k * W::BYTES;
+            const int left = (int)a.row_used - k * W::BYTES;
+            const bool inside = mm_is_inside<F>(left);
 #pragma unroll
             for (int i = 0; i < W::PIECES; i += W_LANES)
-                if (i + W_LANES <= W::PIECES || i + tid % W_LANES < W::PIECES)
-                    mm_copy_piece<F>(w_to + 16 * i, w + 16 * i, w_left - k * W::BYTES - 16 * i);
+                if (i + W_LANES <= W::PIECES || i + tid % W_LANES < W::PIECES) {
+                    if (inside)
+                        mm_copy_piece<F>(w_to + 16 * i, w + 16 * i);
+                    else
+                        mm_copy_last<F>(w_to + 16 * i, w + 16 * i, left - 16 * (i + tid % W_LANES));
+                }
             uint8_t *x_to = xs + (j % H::S * 8 * NT + x_row) * MMA_X + 16 * (tid % X_LANES);
             const uint8_t *x = reinterpret_cast<const uint8_t *>(x_from + k) + 16 * (tid % X_LANES);
 #pragma unroll

@@ -162,6 +162,15 @@ __device__ __forceinline__ float ex2_approx(float x)
     return y;
 }
 
+/* threadIdx.x % 32 of a one-dimensional block, anew: what follows from it is not kept in registers over a
+ * loop that asks for it in each turn. [%laneid] */
+__device__ __forceinline__ int lane_again()
+{
+    int lane;
+    asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+    return lane;
+}
+
 } /* namespace CU_NS */
 #endif
 

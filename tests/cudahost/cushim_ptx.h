@@ -113,4 +113,9 @@ inline float ex2_approx(float x)
     return y < 0x1p-126f ? 0 : y;
 }
 
+inline int lane_again(void)
+{
+    return (int)threadIdx.x % 32;
+}
+
 #endif

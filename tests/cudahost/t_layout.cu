@@ -149,6 +149,20 @@ __global__ void k_grid(const layout_args x)
     x.out[128 + blockIdx.x * 32 + threadIdx.x] = x.out[(blockIdx.x + 1) % gridDim.x * 32 + threadIdx.x];
 }
 
+/* 2^x: first where it must be exact, then a ramp from -140 to 130 */
+__host__ __device__ static float power_at(int i)
+{
+    const float exact[] = {0.0f, 1.0f, -1.0f, 10.0f, -126.0f, 127.0f, -INFINITY, INFINITY};
+    return i < 8 ? exact[i] : -140.0f + 0.3f * (float)i;
+}
+
+__global__ void k_power(const layout_args x)
+{
+    for (int i = threadIdx.x; i < 904; i += 32)
+        x.out[i] = __float_as_uint(ex2_approx(power_at(i)));
+    x.out[904 + threadIdx.x] = (uint32_t)lane_again();
+}
+
 enum { N_WARP = 21 };
 
 __global__ void k_warp(const layout_args x)
@@ -381,6 +395,24 @@ static void check_barriers(void)
     compare("grid_sync", out, 128, 128, [](size_t i) { return (uint32_t)((i / 32 + 1) % 4 + 1); });
 }
 
+static void check_power(void)
+{
+    LAUNCH(k_power, dim3(1), dim3(32), 0, nullptr, args);
+    std::vector<uint32_t> out = results();
+    compare("ex2_approx, exact", out, 0, 8, [](size_t i) { return bits((float)exp2((double)power_at((int)i))); });
+    compare("ex2_approx", out, 8, 896, [&](size_t i) { /* its own answer when that is within 2 ulp */
+        const double want = exp2((double)power_at((int)i + 8));
+        float got;
+        memcpy(&got, &out[8 + i], sizeof got);
+        if (want < 0x1p-126)
+            return got <= 0x1p-126f && got >= 0 ? out[8 + i] : 0u;
+        if (want > 3.4e38)
+            return bits(INFINITY);
+        return fabs(got - want) <= want * 0x1p-22 ? out[8 + i] : bits((float)want);
+    });
+    compare("lane_again", out, 904, 32, [](size_t i) { return (uint32_t)i; });
+}
+
 static void check_warp(void)
 {
     LAUNCH(k_warp, dim3(1), dim3(32), 0, nullptr, args);
@@ -575,6 +607,7 @@ int main(void)
     check_ldmatrix();
     check_async();
     check_barriers();
+    check_power();
     check_warp();
     check_intrinsics();
     const void *all[] = {args.a16, args.b16, args.abf, args.bbf, args.a8, args.b8, args.tile, args.word, args.out};
