@@ -237,6 +237,15 @@ struct ops_limits {
     int64_t n_vocab;
     int max_kv_len;
     int n_head, head_dim;
+    bool all_variants; /* also those that no call takes by itself (benchmarks, tests) */
+};
+
+enum ops_peak {
+    PEAK_F32,         /* fused multiply-add */
+    PEAK_INT8,        /* products of 8 bits summed in 32: vpdpbusd, vpmaddubsw + vpmaddwd, dp4a */
+    PEAK_TENSOR_F16,  /* mma.sync with f32 sums */
+    PEAK_TENSOR_INT8, /* mma.sync with s32 sums */
+    PEAK_COUNT
 };
 
 struct ops { /* a backend; opened by ops_open, used by one thread at a time */
@@ -268,6 +277,11 @@ struct ops { /* a backend; opened by ops_open, used by one thread at a time */
     /* Kernels of an op with the same word here give the same bits. */
     const char *(*variant_bits)(const struct ops *, enum op op, int i);
     void (*variant_force)(struct ops *, enum op op, int i);
+    int (*variant_taken)(const struct ops *, enum op op); /* by the last call; -1: there was none */
+
+    /* Measures what the processors can compute when no memory is in the way, in operations a second (a
+     * multiplication and an addition are two); 0: there is no such unit. Takes some 100 ms. NULL: unknown. */
+    int (*peak)(struct ops *, enum ops_peak what, double *out, struct err *e);
 };
 
 struct ops_options {

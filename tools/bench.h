@@ -2,7 +2,8 @@
  * bench: what the modes of mas bench share. `mas bench kernels -o json` prints one object
  *
  *   {"bench": "kernels", "format": 1, "commit", "time", "backend", "device", "threads", "emulated": a GPU's kernels were run
- *    by the host, "ceiling": {"copy_gb_s", "read_gb_s"}, "rows": [{"op", "case", "kernel", "us": median of cold calls,
+ *    by the host, "ceiling": {"copy_gb_s", "read_gb_s", "f32_gop_s", "int8_gop_s",
+ *    "tensor_f16_gop_s", "tensor_int8_gop_s": 0 = no such unit}, "rows": [{"op", "case", "kernel", "us": median of cold calls,
  *    "us_p5", "us_p95", "warm_us", "bytes", "ops": least that a call moves and computes, "gb_s", "gop_s", "share" of the
  *    read ceiling, "noisy", "best": fastest of its case, "picked": what a call takes when nothing is forced, "error":
  *    used share of the oracle's tolerance, or null}]}
@@ -19,10 +20,14 @@ struct ceiling { /* bytes/s; 0 = not measured */
     double copy, read, triad; /* copy counts what is read and what is written; triad: a = b + s c, three arrays */
     double read_one;          /* of one thread */
     double up, down;          /* from pinned memory to a device, and back */
+    double peak[PEAK_COUNT];  /* operations/s; 0: there is no such unit, or it was not measured */
 };
 
 /* threads: of the host; 0 = all. A device's memory (copy, up, down), or the host's (all but up and down). */
 int ceiling_measure(struct ops *ops, int threads, struct ceiling *out, struct err *e);
+
+extern const char *const ceiling_peak_name[PEAK_COUNT];  /* "f32 multiply-add" */
+extern const char *const ceiling_peak_field[PEAK_COUNT]; /* "f32_gop_s" */
 
 /* The modes; argv[0] is the mode's name. Return an exit code. */
 int bench_kernels(int argc, char **argv);

@@ -1,4 +1,4 @@
-/* mas bench ceiling: how fast this machine moves bytes when it does nothing else. What other figures are measured
+/* mas bench ceiling: how fast this machine moves bytes, and multiplies, when it does nothing else. What other figures are measured
  * against. */
 #include <stdio.h>
 #include <string.h>
@@ -145,8 +145,16 @@ done:
 int ceiling_measure(struct ops *ops, int threads, struct ceiling *out, struct err *e)
 {
     *out = (struct ceiling){0};
-    return ops->dev->is_host ? host_ceiling(threads, out, e) : device_ceiling(ops->dev, out, e);
+    TRY(ops->dev->is_host ? host_ceiling(threads, out, e) : device_ceiling(ops->dev, out, e));
+    for (int i = 0; ops->peak && i < PEAK_COUNT; i++)
+        TRY(ops->peak(ops, (enum ops_peak)i, &out->peak[i], e));
+    return 0;
 }
+
+const char *const ceiling_peak_name[PEAK_COUNT] = {"f32 multiply-add", "int8 products", "tensor cores, f16",
+                                                   "tensor cores, int8"};
+const char *const ceiling_peak_field[PEAK_COUNT] = {"f32_gop_s", "int8_gop_s", "tensor_f16_gop_s",
+                                                    "tensor_int8_gop_s"};
 
 /* ---- the mode ------------------------------------------------------------------------------------- */
 
@@ -198,6 +206,9 @@ static void print_md(const struct ops *ops, const struct ceiling *c)
     line("triad, two read and one written", c->triad);
     line("pinned memory to device", c->up);
     line("device to pinned memory", c->down);
+    printf("\n| %-44s | %8s |\n| %-44s | %8s |\n", "", "GOP/s", "--------------------------------------------", "-------:");
+    for (int i = 0; i < PEAK_COUNT; i++)
+        line(ceiling_peak_name[i], c->peak[i]);
 }
 
 static void print_json(const struct ops *ops, const struct ceiling *c)
@@ -209,8 +220,11 @@ static void print_json(const struct ops *ops, const struct ceiling *c)
              MAS_COMMIT, when, ops->name);
     str_add_json(&s, ops->dev->name, strlen(ops->dev->name));
     str_addf(&s, ", \"read_gb_s\": %.2f, \"read_one_gb_s\": %.2f, \"copy_gb_s\": %.2f, \"triad_gb_s\": %.2f, "
-             "\"up_gb_s\": %.2f, \"down_gb_s\": %.2f}\n", c->read * 1e-9, c->read_one * 1e-9, c->copy * 1e-9,
+             "\"up_gb_s\": %.2f, \"down_gb_s\": %.2f", c->read * 1e-9, c->read_one * 1e-9, c->copy * 1e-9,
              c->triad * 1e-9, c->up * 1e-9, c->down * 1e-9);
+    for (int i = 0; i < PEAK_COUNT; i++)
+        str_addf(&s, ", \"%s\": %.1f", ceiling_peak_field[i], c->peak[i] * 1e-9);
+    str_adds(&s, "}\n");
     fputs(s.s ? s.s : "", stdout);
     str_free(&s);
 }
@@ -224,7 +238,8 @@ int bench_ceiling(int argc, char **argv)
         {"output", 'o', "FORMAT", 0, "md (default) or json", 1},
         {0}};
     static const struct argp argp = {options, parse, NULL,
-                                     "Measures how fast memory is read and copied, in arrays larger than any cache.",
+                                     "Measures how fast memory is read and copied, in arrays larger than any cache, and how fast the "
+                                     "processors multiply when no memory is in the way.",
                                      NULL, NULL, NULL};
     struct options o = {.backend = "cpu"};
     struct ceiling c;

@@ -144,6 +144,20 @@ static void roof(struct str *out, const struct scale *x, const struct scale *y, 
     svg_label(out, at(x, high) - 24, at(y, high * to) + 16, "end", label);
 }
 
+/* What the processors can compute at most. */
+static void ceiling_line(struct str *out, const struct scale *x, const struct scale *y, double ops_per_second,
+                         const char *name)
+{
+    const double gop = ops_per_second * 1e-9;
+    char label[64];
+    if (!(gop > y->low && gop < y->high))
+        return;
+    str_addf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"roof\"/>\n", at(x, x->low), at(y, gop),
+             at(x, x->high), at(y, gop));
+    snprintf(label, sizeof label, "%s %.3g GOP/s", name, gop);
+    svg_label(out, at(x, x->low) + 8, at(y, gop) - 5, "start", label);
+}
+
 static void roofline(const struct bench_page *p, struct str *out)
 {
     struct scale x = {0, 0, LEFT, WIDTH - RIGHT}, y = {0, 0, HEIGHT - BOTTOM, TOP};
@@ -157,13 +171,17 @@ static void roofline(const struct bench_page *p, struct str *out)
         return;
     settle(&x, 10);
     widen(&y, x.low * p->ceiling.read * 1e-9);
+    for (int i = 0; i < PEAK_COUNT; i++)
+        widen(&y, p->ceiling.peak[i] * 1.01e-9);
     settle(&y, 10);
     str_adds(out, "<h2>Roofline</h2>\n<p>Each point is a kernel on a case: operations a second over operations for each byte that "
-             "must move. On the line the memory is the limit.</p>\n");
+             "must move. On the sloping line the memory is the limit, on a level one the processors.</p>\n");
     svg_open(out, HEIGHT);
     axes(out, &x, &y, 10, "operations a byte", "GOP/s");
     roof(out, &x, &y, p->ceiling.read, "memory, read");
     roof(out, &x, &y, p->ceiling.up, "link");
+    for (int i = 0; i < PEAK_COUNT; i++)
+        ceiling_line(out, &x, &y, p->ceiling.peak[i], ceiling_peak_name[i]);
     for (size_t i = 0; i < p->n_row; i++) {
         const struct bench_result *r = &p->row[i];
         double gop = r->ops / r->us * 1e-3;

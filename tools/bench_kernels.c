@@ -195,6 +195,13 @@ static int measure_with(struct bench *b, const struct op_case *c, enum op op, st
         rc = time_cold(b, c, d, n, r, e);
     if (rc == 0)
         rc = time_warm(b, c, d, r, e);
+    if (r->variant >= 0) { /* which one is taken when none is forced? */
+        r->ops->variant_force(r->ops, op, -1);
+        if (rc == 0)
+            rc = case_run(c, &d[made - 1], e);
+        r->picked = rc == 0 && r->ops->variant_taken(r->ops, op) == r->variant;
+        r->ops->variant_force(r->ops, op, r->variant);
+    }
     while (made > 0)
         case_release(&d[--made]);
     r->error = NAN;
@@ -256,15 +263,17 @@ static void print_head(const struct bench *b)
         str_addf(&s, "{\"bench\": \"kernels\", \"format\": 1, \"commit\": \"%s\", \"time\": \"%s\", \"backend\": \"%s\", "
                  "\"device\": ", MAS_COMMIT, when, ops->name);
         str_add_json(&s, ops->dev->name, strlen(ops->dev->name));
-        str_addf(&s, ", \"threads\": %d, \"emulated\": %s,\n \"ceiling\": {\"copy_gb_s\": %.2f, \"read_gb_s\": %.2f},\n "
-                 "\"rows\": [", b->ops.n_threads ? b->ops.n_threads : pool_cores(), b->emulated ? "true" : "false",
+        str_addf(&s, ", \"threads\": %d, \"emulated\": %s,\n \"ceiling\": {\"copy_gb_s\": %.2f, \"read_gb_s\": %.2f", b->ops.n_threads ? b->ops.n_threads : pool_cores(), b->emulated ? "true" : "false",
                  b->ceiling.copy * 1e-9, b->ceiling.read * 1e-9);
+        for (int i = 0; i < PEAK_COUNT; i++)
+            str_addf(&s, ", \"%s\": %.1f", ceiling_peak_field[i], b->ceiling.peak[i] * 1e-9);
+        str_adds(&s, "},\n \"rows\": [");
         fputs(s.s ? s.s : "", stdout);
         str_free(&s);
     } else {
         printf("%s; %d threads; %s; mas %s\nread %.1f GB/s, copy %.1f GB/s (read and written), measured in this run%s\n\n"
-               "| %-9s | %-34s | %-10s | %10s | %23s | %10s | %7s | %8s | %6s | %6s | %-6s |\n"
-               "| --------- | ---------------------------------- | ---------- | ---------: | ----------------------: | "
+               "| %-9s | %-34s | %-11s | %10s | %23s | %10s | %7s | %8s | %6s | %6s | %-6s |\n"
+               "| --------- | ---------------------------------- | ----------- | ---------: | ----------------------: | "
                "---------: | ------: | -------: | -----: | -----: | ------ |\n",
                ops->dev->name, b->ops.n_threads ? b->ops.n_threads : pool_cores(), when, MAS_COMMIT,
                b->ceiling.read * 1e-9, b->ceiling.copy * 1e-9,
@@ -281,7 +290,7 @@ static void print_md(const struct bench *b, enum op op, const struct op_case *c,
     if (!isnan(r->error))
         snprintf(error, sizeof error, "%.1f %%", 100 * r->error);
     snprintf(mark, sizeof mark, "%s%s", r->best ? "best" : "", r->picked ? r->best ? ", *" : "*" : "");
-    printf("| %-9s | %-34s | %-10s | %10.1f | %23s | %10.1f | %7.2f | %8.1f | %6.1f | %6s | %-6s |\n", ops_op_name(op),
+    printf("| %-9s | %-34s | %-11s | %10.1f | %23s | %10.1f | %7.2f | %8.1f | %6.1f | %6s | %-6s |\n", ops_op_name(op),
            c->name, r->kernel, r->cold.median * 1e6, spread, r->warm * 1e6, gb_s(c, r), c->flops / r->cold.median * 1e-9,
            100 * c->bytes / r->cold.median / b->ceiling.read, error, mark);
 }
@@ -328,14 +337,17 @@ static int keep(struct bench *b, enum op op, const struct op_case *c, const stru
     return 0;
 }
 
-/* The fastest, and what a call takes unforced: of a GPU's kernels the first that can, of the CPU's the last. */
+/* The fastest, and what a call takes unforced: of the CPU's instruction sets the last. */
 static int judge(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n, struct err *e)
 {
-    int best = 0, picked = b->n_open > 1 ? n - 1 : 0;
-    for (int i = 1; i < n; i++)
+    int best = 0, picked = n - 1;
+    for (int i = 0; i < n; i++) {
         best = r[i].cold.median < r[best].cold.median ? i : best;
+        picked = r[i].picked ? i : picked;
+    }
     r[best].best = true;
-    r[picked].picked = !b->variant;
+    for (int i = 0; i < n; i++)
+        r[i].picked = i == picked && !b->variant;
     for (int i = 0; i < n; i++)
         if (!strcmp(b->format, "html"))
             TRY(keep(b, op, c, &r[i], e));

@@ -103,11 +103,14 @@ static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, boo
 static void matmul_limits(struct op_case *c)
 {
     struct matmul_args a = c->args.matmul;
-    for (int i = 0; i < a.n_out; i++)
+    int64_t most = 0;
+    for (int i = 0; i < a.n_out; i++) {
         a.out[i].w = &c->w[i];
+        most = tensor_rows(&c->w[i]) > most ? tensor_rows(&c->w[i]) : most;
+    }
     case_traffic(c, traffic_matmul(&a));
     c->limits = (struct ops_limits){
-        .max_rows = c->args.matmul.n_row, .max_in = c->args.matmul.n_in, .max_out = 1 << 20};
+        .max_rows = c->args.matmul.n_row, .max_in = c->args.matmul.n_in, .max_out = most, .all_variants = true};
     c->run = matmul_run;
 }
 

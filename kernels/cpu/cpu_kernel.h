@@ -93,6 +93,7 @@ struct cpu_kernels {
     /* max + ln sum e^(x - max); NaN when x holds NaN or an infinite maximum */
     double (*log_sum_exp)(const float *x, int64_t n);
     int32_t (*sample)(const struct sample_job *job);
+    double (*peak)(bool int8, int64_t turns, float *sink); /* body_peak.h */
 };
 
 extern const struct cpu_kernels cpu_kernels_scalar;

@@ -15,6 +15,7 @@
 
 #include "body_attention.h"
 #include "body_matmul.h"
+#include "body_peak.h"
 #include "body_rows.h"
 #include "body_sample.h"
 
@@ -32,5 +33,6 @@ const struct cpu_kernels cpu_kernels_avx2 = {
     .attention = kernel_attention,
     .log_sum_exp = kernel_log_sum_exp,
     .sample = kernel_sample,
+    .peak = kernel_peak,
 };
 #endif

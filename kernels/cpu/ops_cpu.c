@@ -1,7 +1,9 @@
 #include "ops_cpu.h"
 
+#include "clock.h"
 #include "device_cpu.h"
 #include "mem.h"
+#include "stat.h"
 
 static const struct cpu_kernels *ops_cpu_kernels(enum cpu_isa isa)
 {
@@ -32,6 +34,58 @@ static void ops_cpu_bind_scratch(struct ops *ops, void *ptr, size_t bytes)
     ops_cpu(ops)->scratch_bytes = bytes;
 }
 
+/* ---- peak ---------------------------------------------------------------------------------------- */
+
+struct peak_job {
+    const struct cpu_kernels *k;
+    bool int8;
+    int64_t turns;
+    double *done; /* operations of each worker, a cache line apart */
+};
+
+static void peak_part(void *arg, int64_t begin, int64_t end, int worker)
+{
+    struct peak_job *j = arg;
+    volatile float start = 1; /* what the compiler cannot know */
+    for (int64_t i = begin; i < end; i++) {
+        float sink = start;
+        j->done[8 * worker] += j->k->peak(j->int8, j->turns, &sink);
+        start = sink > 0 ? 1.0f : 0.5f;
+    }
+}
+
+static int ops_cpu_peak(struct ops *ops, enum ops_peak what, double *out, struct err *e)
+{
+    enum { REPEATS = 5, TURNS = 2000000 };
+    struct ops_cpu *c = ops_cpu(ops);
+    const int threads = pool_threads(c->pool);
+    double rate[REPEATS];
+    struct peak_job j = {c->k, what == PEAK_INT8, TURNS, NULL};
+    *out = 0;
+    if (what != PEAK_F32 && what != PEAK_INT8)
+        return 0;
+    j.done = mem_zalloc(8 * (size_t)threads, sizeof *j.done);
+    if (!j.done)
+        return NOMEM(e, 8 * (size_t)threads * sizeof *j.done, "a measurement");
+    for (int i = -1; i < REPEATS; i++) { /* the first one warms up */
+        double sum = 0;
+        for (int k = 0; k < threads; k++)
+            j.done[8 * k] = 0;
+        const int64_t t0 = clock_ns();
+        pool_run(c->pool, threads, peak_part, &j);
+        const double s = (double)(clock_ns() - t0) * 1e-9;
+        for (int k = 0; k < threads; k++)
+            sum += j.done[8 * k];
+        if (i >= 0)
+            rate[i] = sum / s;
+    }
+    mem_free(j.done);
+    *out = stat_summarize(rate, REPEATS).median;
+    return 0;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
 static void ops_cpu_close(struct ops *ops)
 {
     pool_close(ops_cpu(ops)->pool);
@@ -61,6 +115,7 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
             .scratch_bytes = ops_cpu_scratch_bytes,
         .bind_scratch = ops_cpu_bind_scratch,
         .close = ops_cpu_close,
+        .peak = ops_cpu_peak,
     };
     *out = &c->ops;
     return 0;

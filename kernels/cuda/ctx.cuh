@@ -34,6 +34,7 @@ struct cuda_ctx {
     int cc;               /* compute capability, 10 * major + minor */
     void *scratch;        /* MEM_DEVICE, 256-aligned, lent by ops.bind_scratch; content is lost between calls */
     size_t scratch_bytes;
+    struct cuda_blas *blas; /* matmul_blas.cu; NULL until it is first wanted */
 };
 
 /* Scratch of a call: ERR_BUG with op and both sizes when less is bound. */
@@ -44,6 +45,12 @@ static inline int cuda_ctx_scratch(const struct cuda_ctx *cx, const char *op, si
     *out = cx->scratch;
     return 0;
 }
+
+void cuda_blas_close(struct cuda_ctx *cx);
+
+/* Operations a second that the device computes in `turns` turns of k_peak; waits. */
+int cuda_peak(const struct cuda_ctx *cx, cudaStream_t stream, enum ops_peak what, int turns, double *out,
+              struct err *e);
 
 } // namespace CU_NS
 

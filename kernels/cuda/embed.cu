@@ -11,15 +11,7 @@
  * bytes, a block of weights is one or two lines of L1, and the stores are 4 to 7 times the loads.
  * Not measured: there was no GPU. Numerics: exact, bit for bit fmt_<x>_decode.
  */
-#include "ctx.cuh"
-
-extern "C" {
-#include "fmt_q4_0.h"
-#include "fmt_q4_k.h"
-#include "fmt_q5_k.h"
-#include "fmt_q6_k.h"
-#include "fmt_q8_0.h"
-}
+#include "element.cuh"
 
 namespace CU_NS
 {
@@ -35,35 +27,6 @@ struct embed_job {
     int wide; /* rows of y begin at multiples of 16 bytes and are whole runs long */
 };
 
-/* Element i of a row. */
-template <enum fmt F> __device__ __forceinline__ float embed_value(const uint8_t *row, int64_t i)
-{
-    const int k = (int)(i % 256), k32 = (int)(i % 32);
-    if constexpr (F == FMT_F32) {
-        return reinterpret_cast<const float *>(row)[i];
-    } else if constexpr (F == FMT_F16) {
-        return vec_half(reinterpret_cast<const uint16_t *>(row)[i]);
-    } else if constexpr (F == FMT_BF16) {
-        return vec_bf16(reinterpret_cast<const uint16_t *>(row)[i]);
-    } else if constexpr (F == FMT_Q4_0) {
-        const struct fmt_q4_0 *b = reinterpret_cast<const struct fmt_q4_0 *>(row) + i / 32;
-        return fmt_q4_0_value(b, vec_half(b->d), k32);
-    } else if constexpr (F == FMT_Q8_0) {
-        const struct fmt_q8_0 *b = reinterpret_cast<const struct fmt_q8_0 *>(row) + i / 32;
-        return fmt_q8_0_value(b, vec_half(b->d), k32);
-    } else if constexpr (F == FMT_Q4_K) {
-        const struct fmt_q4_k *b = reinterpret_cast<const struct fmt_q4_k *>(row) + i / 256;
-        return fmt_q4_k_value(b, vec_half(b->d), vec_half(b->dmin), k);
-    } else if constexpr (F == FMT_Q5_K) {
-        const struct fmt_q5_k *b = reinterpret_cast<const struct fmt_q5_k *>(row) + i / 256;
-        return fmt_q5_k_value(b, vec_half(b->d), vec_half(b->dmin), k);
-    } else {
-        static_assert(F == FMT_Q6_K, "a format without a case");
-        const struct fmt_q6_k *b = reinterpret_cast<const struct fmt_q6_k *>(row) + i / 256;
-        return fmt_q6_k_value(b, vec_half(b->d), k);
-    }
-}
-
 template <enum fmt F>
 __global__ void __launch_bounds__(EMBED_THREADS) k_embed_gather(const struct embed_job a)
 {
@@ -76,13 +39,13 @@ __global__ void __launch_bounds__(EMBED_THREADS) k_embed_gather(const struct emb
         float v[EMBED_RUN];
 #pragma unroll
         for (int k = 0; k < EMBED_RUN; k++)
-            v[k] = embed_value<F>(row, i + k);
+            v[k] = fmt_element<F>(row, i + k);
         reinterpret_cast<float4 *>(y)[0] = make_float4(v[0], v[1], v[2], v[3]);
         reinterpret_cast<float4 *>(y)[1] = make_float4(v[4], v[5], v[6], v[7]);
         return;
     }
     for (int k = 0; k < EMBED_RUN && i + k < a.n; k++)
-        y[k] = embed_value<F>(row, i + k);
+        y[k] = fmt_element<F>(row, i + k);
 }
 
 int cuda_embed_gather(struct cuda_ctx *, cudaStream_t s, const struct embed_args *a, struct err *e)

@@ -6,8 +6,9 @@
  *   matmul_matvec.cu    quantised weights, dp4a: few rows
  *   matmul_mma.cu       quantised weights, tensor cores: more than 8 rows
  *   matmul_float.cu     F32, F16, BF16 weights
+ *   matmul_blas.cu      quantised weights through f16 and cuBLAS: what the others are compared with
  *
- * Variants of a call (variants.def) say what quantised matrices take; they agree bit for bit
+ * Variants of a call (variants.def) say what quantised matrices take; all but the last agree bit for bit
  * (matmul.cuh), so which one it is is a question of speed only.
  */
 #include "matmul.cuh"
@@ -50,7 +51,7 @@ static size_t mm_alignment(enum fmt fmt)
     }
 }
 
-static int mm_check(const struct matmul_args *a, struct err *e)
+int mm_check(const struct matmul_args *a, struct err *e)
 {
     for (int i = 0; i < a->n_out; i++) {
         const struct tensor *w = a->out[i].w;
@@ -81,7 +82,9 @@ static int64_t mm_chunks(int64_t n_in)
 /* Both forms of x: the matrices of one call may want one each. */
 size_t cuda_matmul_scratch(const struct ops_limits *l)
 {
-    return 2 * (size_t)l->max_rows * (size_t)mm_chunks(l->max_in) * sizeof(struct mm_x);
+    const size_t forms = 2 * (size_t)l->max_rows * (size_t)mm_chunks(l->max_in) * sizeof(struct mm_x);
+    const size_t blas = l->all_variants ? mm_blas_scratch(l->max_rows, l->max_in, l->max_out) : 0;
+    return forms > blas ? forms : blas;
 }
 
 static bool mm_wants(const struct matmul_args *a, int block)
@@ -112,7 +115,7 @@ static int mm_prepare(const struct cuda_ctx *cx, cudaStream_t s, const struct ma
     return 0;
 }
 
-static struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_out *second)
+struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_out *second)
 {
     struct mm_matrix m = {};
     m.w[0] = static_cast<const uint8_t *>(o->w->data);

@@ -163,6 +163,12 @@ __device__ __forceinline__ void mm_store(const struct mm_matrix &m, enum mm_epil
 
 /* ---- launches of one format -------------------------------------------------------------------- */
 
+/* The checks of a call that kernels rely on. */
+int mm_check(const struct matmul_args *a, struct err *e);
+struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_out *second);
+/* Scratch of the variant blas. */
+size_t mm_blas_scratch(int64_t n_row, int64_t n_in, int64_t n_out);
+
 /* Geometry, launch, check; a->m[i].first_tile is theirs to fill for the n matrices. */
 int mm_launch_quantise(cudaStream_t s, const float *x, int n_row, int64_t n_in, int block,
                        struct mm_x *out, struct err *e);

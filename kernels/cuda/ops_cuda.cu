@@ -20,6 +20,10 @@ namespace CU_NS
 #include "variants.def"
 
 #define X(op)                                                                                      \
+    bool cuda_never(const struct op##_args *, const struct cuda_ctx *)                             \
+    {                                                                                              \
+        return false;                                                                              \
+    }                                                                                              \
     bool cuda_any(const struct op##_args *, const struct cuda_ctx *)                               \
     {                                                                                              \
         return true;                                                                               \
@@ -151,6 +155,7 @@ struct ops_cuda {
     struct device_cuda dev;
     struct cuda_ctx cx;
     int forced[OP_COUNT]; /* 1 + index of the variant; 0 = none */
+    int taken[OP_COUNT];  /* by the last call: 1 + row of kernel_table; 0 = there was none */
     bool recording;
     struct recording kept[RECORDINGS];
     uint64_t clock;
@@ -193,6 +198,7 @@ static int call(struct ops_cuda *c, enum op op, struct stream *s, const A *a, st
         FAIL(e, forced ? ERR_NODEV : ERR_BUG, "%s: %s of backend %s can compute %s", ops_op_name(op),
              forced ? "the forced kernel is not one that" : "no kernel", c->ops.name, shape);
     }
+    c->taken[op] = 1 + k;
     TRY(device_cuda_use(&c->dev, e));
     int rc = kernel_table[k].launch(&c->cx, device_cuda_stream(&c->dev, s), a, e);
     if (rc < 0)
@@ -311,6 +317,15 @@ static const char *ops_cuda_variant_name(const struct ops *, enum op op, int i)
     return k < 0 ? "none" : kernel_table[k].variant;
 }
 
+static int ops_cuda_variant_taken(const struct ops *ops, enum op op)
+{
+    const struct ops_cuda *c = reinterpret_cast<const struct ops_cuda *>(ops);
+    int i = c->taken[op] ? 0 : -1;
+    while (i >= 0 && kernel_find(op, i) != c->taken[op] - 1)
+        i++;
+    return i;
+}
+
 static const char *ops_cuda_variant_bits(const struct ops *, enum op op, int i)
 {
     int k = kernel_find(op, i);
@@ -330,6 +345,7 @@ static void ops_cuda_close(struct ops *ops)
     (void)cudaSetDevice(c->dev.index);
     for (struct recording &r : c->kept)
         recording_drop(&r);
+    cuda_blas_close(&c->cx);
     device_cuda_free(&c->dev);
     mem_free(c);
 }
@@ -345,6 +361,17 @@ static int ops_cuda_context(struct ops_cuda *c, struct err *e)
     c->cx.sm_count = sms;
     c->cx.cc = 10 * major + minor;
     return 0;
+}
+
+static int ops_cuda_peak(struct ops *ops, enum ops_peak what, double *out, struct err *e)
+{
+#ifdef __CUDACC__
+    const int turns = 20000; /* some milliseconds */
+#else
+    const int turns = 1; /* shows that it works; the figure means nothing */
+#endif
+    TRY(device_cuda_use(&self(ops)->dev, e));
+    return cuda_peak(&self(ops)->cx, self(ops)->dev.main, what, turns, out, e);
 }
 
 static void ops_cuda_fill(struct ops *o, struct device *dev)
@@ -364,6 +391,8 @@ static void ops_cuda_fill(struct ops *o, struct device *dev)
     o->variant_name = ops_cuda_variant_name;
     o->variant_bits = ops_cuda_variant_bits;
     o->variant_force = ops_cuda_variant_force;
+    o->variant_taken = ops_cuda_variant_taken;
+    o->peak = ops_cuda_peak;
 }
 
 static int ops_cuda_open(const struct ops_options *opt, struct ops **out, struct err *e)

@@ -182,6 +182,11 @@ static void every_kernel_agrees_with_the_oracle_in_every_order(void **state)
     for (int op = 0; op < OP_COUNT; op++)
         if (wanted((enum op)op))
             check_op((enum op)op, ref, ops);
+    for (int i = 0; i < PEAK_COUNT; i++) { /* no op: the kernels that measure */
+        double rate = 0;
+        ok(ops->peak(ops, (enum ops_peak)i, &rate, &e));
+        assert_true(rate > 0);
+    }
     ops_close(ops);
     ops_close(ref);
     assert_int_equal(cushim_live(NULL), 0);

@@ -1,0 +1,346 @@
+/*
+ * matmul by a library: quantised weights become f16, x becomes f16, cuBLAS multiplies. The baseline
+ * that the kernels of this room are compared with, and what a program without them would do.
+ *
+ * Moves, beside the weights' bytes, 2 bytes of each weight out and in again: 4.6 times what Q4_K
+ * has. Floor for many rows: 2 n_row n_in n_out operations at the tensor cores' f16 rate.
+ *
+ * One variant, `blas`. W is decoded MB_TILE bytes of f16 at a time, so that they are still in L2
+ * when they are multiplied. Numerics: weights and x rounded to f16, sums in f32 in the library's
+ * order: other bits than the variants of matmul.cuh, which also may change with the number of rows.
+ * No call takes it by itself.
+ *
+ * The library is loaded when it is first wanted (libcublas.so of the toolkit's version, else any),
+ * so that the program starts without it. Where the kernels are run by the host a plain kernel
+ * multiplies instead.
+ */
+#include "element.cuh"
+#include "matmul.cuh"
+
+#if defined(__CUDACC__) && __has_include(<cublas_v2.h>)
+#include <cublas_v2.h>
+#include <dlfcn.h>
+#define MB_LIBRARY 1
+#else
+#define MB_LIBRARY 0
+#endif
+
+extern "C" {
+#include "mem.h"
+}
+
+namespace CU_NS
+{
+
+static constexpr int MB_THREADS = 256, MB_RUN = 8;
+static constexpr size_t MB_TILE = (size_t)32 << 20; /* bytes of decoded weights at a time */
+
+static size_t mb_align(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+static int64_t mb_tile_rows(int64_t n_in, int64_t n_out)
+{
+    const int64_t rows = (int64_t)(MB_TILE / sizeof(__half)) / n_in;
+    return rows < 1 ? 1 : rows < n_out ? rows : n_out;
+}
+
+/* x, a tile of W, two results */
+size_t mm_blas_scratch(int64_t n_row, int64_t n_in, int64_t n_out)
+{
+    return mb_align((size_t)(n_row * n_in) * sizeof(__half)) +
+           mb_align((size_t)(mb_tile_rows(n_in, n_out) * n_in) * sizeof(__half)) +
+           2 * mb_align((size_t)(n_row * n_out) * sizeof(float));
+}
+
+/* ---- kernels ------------------------------------------------------------------------------------
+ */
+
+struct mb_decode {
+    const uint8_t *w; /* (n_row, row_bytes) */
+    size_t row_bytes;
+    int64_t n; /* elements of a row */
+    int64_t n_row;
+    uint16_t *y; /* (n_row, n) f16 */
+};
+
+/* Eight elements a thread, which are in one row: rows of quants are multiples of 32. */
+template <enum fmt F>
+__global__ void __launch_bounds__(MB_THREADS) k_matmul_decode(const struct mb_decode a)
+{
+    const int64_t at = ((int64_t)blockIdx.x * MB_THREADS + threadIdx.x) * MB_RUN;
+    if (at >= a.n_row * a.n)
+        return;
+    const uint8_t *row = a.w + (size_t)(at / a.n) * a.row_bytes;
+    uint32_t v[MB_RUN / 2];
+#pragma unroll
+    for (int i = 0; i < MB_RUN / 2; i++)
+        v[i] = vec_pack_half2(fmt_element<F>(row, at % a.n + 2 * i),
+                              fmt_element<F>(row, at % a.n + 2 * i + 1));
+    vec_store16(a.y + at, make_uint4(v[0], v[1], v[2], v[3]));
+}
+
+__global__ void __launch_bounds__(MB_THREADS) k_matmul_half(const float *x, uint16_t *y, int64_t n)
+{
+    const int64_t i = (int64_t)blockIdx.x * MB_THREADS + threadIdx.x;
+    if (i < n)
+        y[i] = vec_pack_half(x[i]);
+}
+
+struct mb_finish {
+    struct mm_matrix m;
+    const float *first, *second; /* (n_row, n_out) */
+    int n_row;
+    enum mm_epilogue epilogue;
+};
+
+__global__ void __launch_bounds__(MB_THREADS) k_matmul_finish(const struct mb_finish a)
+{
+    const int64_t i = (int64_t)blockIdx.x * MB_THREADS + threadIdx.x;
+    if (i < (int64_t)a.n_row * a.m.n_out)
+        mm_store(a.m, a.epilogue, (int)(i % a.m.n_out), (int)(i / a.m.n_out), a.first[i],
+                 a.epilogue == MM_SWIGLU ? a.second[i] : 0);
+}
+
+/* ---- the library --------------------------------------------------------------------------------
+ */
+
+struct mb_product {        /* y[r][j] = x[r] . w[j] */
+    const uint16_t *x, *w; /* (n_row, n_in), (n_out, n_in) f16 */
+    float *y;              /* (n_row, stride) */
+    int n_row, n_out, stride;
+    int64_t n_in;
+};
+
+#if MB_LIBRARY
+/* cublasGemmEx, which the header overloads */
+typedef cublasStatus_t (*mb_gemm)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int,
+                                  int, const void *, const void *, cudaDataType, int, const void *,
+                                  cudaDataType, int, const void *, void *, cudaDataType, int,
+                                  cublasComputeType_t, cublasGemmAlgo_t);
+
+struct cuda_blas {
+    void *library;
+    cublasHandle_t handle;
+    decltype(&cublasDestroy) destroy;
+    decltype(&cublasSetStream) set_stream;
+    mb_gemm gemm;
+};
+
+#define MB_TEXT(x) MB_TEXT2(x)
+#define MB_TEXT2(x) #x
+
+template <class F> static bool mb_symbol(void *library, const char *name, F *out)
+{
+    void *p = dlsym(library, name);
+    memcpy(out, &p, sizeof p);
+    return p != NULL;
+}
+
+static int mb_load(struct cuda_blas *b, struct err *e)
+{
+    decltype(&cublasCreate) create;
+    b->library = dlopen("libcublas.so." MB_TEXT(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
+    if (!b->library)
+        b->library = dlopen("libcublas.so", RTLD_NOW | RTLD_LOCAL);
+    if (!b->library)
+        FAIL(e, ERR_NODEV, "matmul: the kernel blas needs libcublas.so: %s", dlerror());
+    if (!mb_symbol(b->library, MB_TEXT(cublasCreate), &create) ||
+        !mb_symbol(b->library, MB_TEXT(cublasDestroy), &b->destroy) ||
+        !mb_symbol(b->library, MB_TEXT(cublasSetStream), &b->set_stream) ||
+        !mb_symbol(b->library, MB_TEXT(cublasGemmEx), &b->gemm))
+        FAIL(e, ERR_NODEV, "matmul: libcublas.so lacks a function: %s", dlerror());
+    const cublasStatus_t rc = create(&b->handle);
+    if (rc != CUBLAS_STATUS_SUCCESS)
+        FAIL(e, ERR_NODEV, "matmul: cublasCreate failed with status %d", (int)rc);
+    return 0;
+}
+
+static int mb_open(struct cuda_ctx *cx, struct err *e)
+{
+    if (cx->blas)
+        return 0;
+    struct cuda_blas *b = static_cast<struct cuda_blas *>(mem_zalloc(1, sizeof *b));
+    if (!b)
+        return NOMEM(e, sizeof *b, "cuBLAS");
+    cx->blas = b;
+    const int rc = mb_load(b, e);
+    if (rc < 0)
+        cuda_blas_close(cx);
+    return rc;
+}
+
+void cuda_blas_close(struct cuda_ctx *cx)
+{
+    struct cuda_blas *b = cx->blas;
+    cx->blas = NULL;
+    if (b && b->handle)
+        (void)b->destroy(b->handle);
+    if (b && b->library)
+        (void)dlclose(b->library);
+    mem_free(b);
+}
+
+/* The library counts by columns: its matrices are the transposes of ours. */
+static int mb_multiply(struct cuda_ctx *cx, cudaStream_t s, const struct mb_product &p,
+                       struct err *e)
+{
+    const float one = 1, zero = 0;
+    cublasStatus_t rc = cx->blas->set_stream(cx->blas->handle, s);
+    if (rc == CUBLAS_STATUS_SUCCESS)
+        rc = cx->blas->gemm(cx->blas->handle, CUBLAS_OP_T, CUBLAS_OP_N, p.n_out, p.n_row,
+                            (int)p.n_in, &one, p.w, CUDA_R_16F, (int)p.n_in, p.x, CUDA_R_16F,
+                            (int)p.n_in, &zero, p.y, CUDA_R_32F, p.stride, CUBLAS_COMPUTE_32F,
+                            CUBLAS_GEMM_DEFAULT);
+    if (rc != CUBLAS_STATUS_SUCCESS)
+        FAIL(e, ERR_IO, "matmul: cublasGemmEx failed with status %d", (int)rc);
+    return 0;
+}
+#elif defined(__CUDACC__)
+static int mb_open(struct cuda_ctx *, struct err *e)
+{
+    FAIL(e, ERR_NODEV,
+         "matmul: this program was built without cuBLAS, which the kernel blas needs");
+}
+void cuda_blas_close(struct cuda_ctx *)
+{
+}
+static int mb_multiply(struct cuda_ctx *, cudaStream_t, const struct mb_product &, struct err *)
+{
+    return 0; /* mb_open has failed */
+}
+#else
+static int mb_open(struct cuda_ctx *, struct err *)
+{
+    return 0;
+}
+void cuda_blas_close(struct cuda_ctx *)
+{
+}
+
+/* What stands in for the library where there is none: a thread a result. */
+__global__ void __launch_bounds__(MB_THREADS) k_matmul_plain(const struct mb_product p)
+{
+    const int64_t i = (int64_t)blockIdx.x * MB_THREADS + threadIdx.x;
+    if (i >= (int64_t)p.n_row * p.n_out)
+        return;
+    const uint16_t *x = p.x + i / p.n_out * p.n_in, *w = p.w + i % p.n_out * p.n_in;
+    float sum = 0;
+    for (int64_t k = 0; k < p.n_in; k++)
+        sum = fmaf(vec_half(x[k]), vec_half(w[k]), sum);
+    p.y[i / p.n_out * p.stride + i % p.n_out] = sum;
+}
+
+static int mb_multiply(struct cuda_ctx *, cudaStream_t s, const struct mb_product &p, struct err *e)
+{
+    const int64_t blocks = ((int64_t)p.n_row * p.n_out + MB_THREADS - 1) / MB_THREADS;
+    LAUNCH(k_matmul_plain, dim3((unsigned)blocks), dim3(MB_THREADS), 0, s, p);
+    CU_LAUNCHED(e, "matmul_plain");
+    return 0;
+}
+#endif
+
+/* ---- a call -------------------------------------------------------------------------------------
+ */
+
+static dim3 mb_grid(int64_t threads)
+{
+    return dim3((unsigned)((threads + MB_THREADS - 1) / MB_THREADS));
+}
+
+static int mb_decode_rows(cudaStream_t s, enum fmt fmt, const struct mb_decode &a, struct err *e)
+{
+    const dim3 grid = mb_grid(a.n_row * a.n / MB_RUN), block(MB_THREADS);
+    switch (fmt) {
+    case FMT_Q4_0:
+        LAUNCH(k_matmul_decode<FMT_Q4_0>, grid, block, 0, s, a);
+        break;
+    case FMT_Q8_0:
+        LAUNCH(k_matmul_decode<FMT_Q8_0>, grid, block, 0, s, a);
+        break;
+    case FMT_Q4_K:
+        LAUNCH(k_matmul_decode<FMT_Q4_K>, grid, block, 0, s, a);
+        break;
+    case FMT_Q5_K:
+        LAUNCH(k_matmul_decode<FMT_Q5_K>, grid, block, 0, s, a);
+        break;
+    case FMT_Q6_K:
+        LAUNCH(k_matmul_decode<FMT_Q6_K>, grid, block, 0, s, a);
+        break;
+    default:
+        FAIL(e, ERR_BUG, "matmul: blas has no kernel for %s", fmt_info(fmt)->name);
+    }
+    CU_LAUNCHED(e, "matmul_decode");
+    return 0;
+}
+
+struct mb_space { /* of the scratch */
+    uint16_t *x, *w;
+    float *y[2];
+};
+
+static int mb_matrix(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
+                     const struct tensor *w, const struct mb_space &m, float *y, struct err *e)
+{
+    const int64_t n_out = tensor_rows(w), tile = mb_tile_rows(a->n_in, n_out);
+    for (int64_t j = 0; j < n_out; j += tile) {
+        const int64_t n = n_out - j < tile ? n_out - j : tile;
+        const struct mb_decode d = {static_cast<const uint8_t *>(w->data) +
+                                        (size_t)j * w->row_bytes,
+                                    w->row_bytes, a->n_in, n, m.w};
+        TRY(mb_decode_rows(s, w->fmt, d, e));
+        TRY(mb_multiply(cx, s, {m.x, m.w, y + j, a->n_row, (int)n, (int)n_out, a->n_in}, e));
+    }
+    return 0;
+}
+
+bool cuda_matmul_blas_fits(const struct matmul_args *a, const struct cuda_ctx *cx)
+{
+    int64_t most = 0;
+    for (int i = 0; i < a->n_out; i++) {
+        if (fmt_info(a->out[i].w->fmt)->block_elems == 1)
+            return false;
+        most = tensor_rows(a->out[i].w) > most ? tensor_rows(a->out[i].w) : most;
+    }
+    return mm_blas_scratch(a->n_row, a->n_in, most) <= cx->scratch_bytes;
+}
+
+int cuda_matmul_blas(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
+                     struct err *e)
+{
+    int64_t most = 0;
+    void *scratch;
+    TRY(mm_check(a, e));
+    TRY(mb_open(cx, e));
+    for (int i = 0; i < a->n_out; i++)
+        most = tensor_rows(a->out[i].w) > most ? tensor_rows(a->out[i].w) : most;
+    TRY(cuda_ctx_scratch(cx, "matmul", mm_blas_scratch(a->n_row, a->n_in, most), &scratch, e));
+    unsigned char *at = static_cast<unsigned char *>(scratch);
+    struct mb_space m;
+    m.x = reinterpret_cast<uint16_t *>(at);
+    at += mb_align((size_t)(a->n_row * a->n_in) * sizeof *m.x);
+    m.w = reinterpret_cast<uint16_t *>(at);
+    at += mb_align((size_t)(mb_tile_rows(a->n_in, most) * a->n_in) * sizeof *m.w);
+    m.y[0] = reinterpret_cast<float *>(at);
+    m.y[1] = m.y[0] + mb_align((size_t)(a->n_row * most) * sizeof(float)) / sizeof(float);
+    LAUNCH(k_matmul_half, mb_grid(a->n_row * a->n_in), dim3(MB_THREADS), 0, s, a->x, m.x,
+           a->n_row * a->n_in);
+    CU_LAUNCHED(e, "matmul_half");
+    const bool pair = a->epilogue == EPI_SWIGLU;
+    for (int i = 0; i < a->n_out; i += 1 + pair) {
+        const struct mb_finish f = {mm_matrix_of(&a->out[i], pair ? &a->out[i + 1] : NULL), m.y[0],
+                                    m.y[1], a->n_row,
+                                    pair                     ? MM_SWIGLU
+                                    : a->epilogue == EPI_ADD ? MM_ADD
+                                                             : MM_STORE};
+        TRY(mb_matrix(cx, s, a, a->out[i].w, m, m.y[0], e));
+        if (pair)
+            TRY(mb_matrix(cx, s, a, a->out[i + 1].w, m, m.y[1], e));
+        LAUNCH(k_matmul_finish, mb_grid((int64_t)a->n_row * f.m.n_out), dim3(MB_THREADS), 0, s, f);
+        CU_LAUNCHED(e, "matmul_finish");
+    }
+    return 0;
+}
+
+} // namespace CU_NS
