@@ -17,6 +17,7 @@
 #include "stat.h"
 
 enum { MOST_COPIES = 64, MOST_KERNELS = 16, MOST_COLUMNS = 16, MOST_REPEATS = 1000 };
+enum { RECORDED = 64 }; /* calls of a recording, at least */ 
 #define SPREAD ((size_t)256 << 20)   /* bytes that no cache holds */
 #define ROOM ((size_t)2 << 30)       /* of all copies together */
 static const double sample_s = 1e-3; /* a warm sample is at least so long: a clock's resolution does not show */
@@ -54,31 +55,40 @@ struct row { /* one kernel on one case */
 
 /* ---- one kernel ------------------------------------------------------------------------------------ */
 
-static int call_all(const struct op_case *c, struct case_device *d, int n, struct ops *ops, struct err *e)
+/* Calls of one sample: on n copies of the case in turn, so often. */
+struct calls {
+    const struct op_case *c;
+    struct case_device *d;
+    int n, rounds;
+};
+
+static int call_all(const struct calls *l, struct ops *ops, struct err *e)
 {
-    for (int i = 0; i < n; i++)
-        TRY(c->run(c, d[i].dev, ops, NULL, e));
+    for (int i = 0; i < l->n * l->rounds; i++)
+        TRY(l->c->run(l->c, l->d[i % l->n].dev, ops, NULL, e));
     return 0;
 }
 
-/* Makes the calls a recording where the backend can: launches cost nothing then. key 0: it cannot. */
-static int record(struct bench *b, const struct op_case *c, struct case_device *d, int n, struct ops *ops,
-                  uint64_t *key, struct err *e)
+/* Makes the calls a recording where the backend can: launches cost nothing then, and so many of them that neither
+ * does the wait for their end. key 0: it cannot, and there is one round. */
+static int record(struct bench *b, struct calls *l, struct ops *ops, uint64_t *key, struct err *e)
 {
     *key = 0;
+    l->rounds = 1;
     if (!ops->record_begin)
         return 0;
+    if (!b->emulated && l->n < RECORDED)
+        l->rounds = (RECORDED + l->n - 1) / l->n;
     TRY(ops->record_begin(ops, NULL, e));
-    int rc = call_all(c, d, n, ops, e);
+    int rc = call_all(l, ops, e);
     if (rc == 0)
         *key = ++b->key;
     int end = ops->record_end(ops, NULL, *key, rc ? NULL : e);
     return rc < 0 ? rc : end;
 }
 
-/* Seconds of n calls. */
-static int pass(const struct op_case *c, struct case_device *d, int n, struct ops *ops, uint64_t key, double *seconds,
-                struct err *e)
+/* Seconds of a call. */
+static int pass(const struct calls *l, struct ops *ops, uint64_t key, double *seconds, struct err *e)
 {
     struct device *dev = ops->dev;
     TRY(dev->api->sync(dev, NULL, e));
@@ -86,41 +96,42 @@ static int pass(const struct op_case *c, struct case_device *d, int n, struct op
     if (key) {
         int rc = ops->replay(ops, NULL, key, e);
         if (rc <= 0)
-            return rc < 0 ? rc : err_set(e, ERR_BUG, "a recording of %s is lost", c->name);
+            return rc < 0 ? rc : err_set(e, ERR_BUG, "a recording of %s is lost", l->c->name);
     } else {
-        TRY(call_all(c, d, n, ops, e));
+        TRY(call_all(l, ops, e));
     }
     TRY(dev->api->sync(dev, NULL, e));
-    *seconds = (double)(clock_ns() - t0) * 1e-9;
+    *seconds = (double)(clock_ns() - t0) * 1e-9 / (l->n * l->rounds);
     return 0;
 }
 
 static int time_cold(struct bench *b, const struct op_case *c, struct case_device *d, int n, struct row *r,
                      struct err *e)
 {
+    struct calls l = {c, d, n, 1};
     double s[MOST_REPEATS], first;
     uint64_t key;
-    TRY(record(b, c, d, n, r->ops, &key, e));
-    TRY(pass(c, d, n, r->ops, key, &first, e)); /* warms up what is not memory */
-    for (int i = 0; i < b->repeats; i++) {
-        TRY(pass(c, d, n, r->ops, key, &s[i], e));
-        s[i] /= n;
-    }
+    TRY(record(b, &l, r->ops, &key, e));
+    TRY(pass(&l, r->ops, key, &first, e)); /* warms up what is not memory */
+    for (int i = 0; i < b->repeats; i++)
+        TRY(pass(&l, r->ops, key, &s[i], e));
     r->cold = stat_summarize(s, (size_t)b->repeats);
     return 0;
 }
 
 static int time_warm(struct bench *b, const struct op_case *c, struct case_device *d, struct row *r, struct err *e)
 {
+    struct calls l = {c, d, 1, 1};
     double s[MOST_REPEATS], one;
     uint64_t key;
-    TRY(record(b, c, d, 1, r->ops, &key, e));
-    TRY(pass(c, d, 1, r->ops, key, &one, e));
+    TRY(record(b, &l, r->ops, &key, e));
+    TRY(pass(&l, r->ops, key, &one, e));
+    one *= l.rounds;
     int calls = one < sample_s ? (int)(sample_s / (one + 1e-9)) + 1 : 1;
     for (int i = 0; i < b->repeats; i++) {
         double sum = 0, t;
         for (int k = 0; k < calls; k++) {
-            TRY(pass(c, d, 1, r->ops, key, &t, e));
+            TRY(pass(&l, r->ops, key, &t, e));
             sum += t;
         }
         s[i] = sum / calls;
@@ -272,9 +283,9 @@ static void print_head(const struct bench *b)
         str_free(&s);
     } else {
         printf("%s; %d threads; %s; mas %s\nread %.1f GB/s, copy %.1f GB/s (read and written), measured in this run%s\n\n"
-               "| %-9s | %-34s | %-11s | %10s | %23s | %10s | %7s | %8s | %6s | %6s | %-6s |\n"
+               "| %-9s | %-34s | %-11s | %10s | %23s | %10s | %7s | %8s | %6s | %6s | %-7s |\n"
                "| --------- | ---------------------------------- | ----------- | ---------: | ----------------------: | "
-               "---------: | ------: | -------: | -----: | -----: | ------ |\n",
+               "---------: | ------: | -------: | -----: | -----: | ------- |\n",
                ops->dev->name, b->ops.n_threads ? b->ops.n_threads : pool_cores(), when, MAS_COMMIT,
                b->ceiling.read * 1e-9, b->ceiling.copy * 1e-9,
                b->emulated ? "; a GPU's kernels run by the host: these times say nothing about a GPU" : "", "op", "case",
@@ -290,7 +301,7 @@ static void print_md(const struct bench *b, enum op op, const struct op_case *c,
     if (!isnan(r->error))
         snprintf(error, sizeof error, "%.1f %%", 100 * r->error);
     snprintf(mark, sizeof mark, "%s%s", r->best ? "best" : "", r->picked ? r->best ? ", *" : "*" : "");
-    printf("| %-9s | %-34s | %-11s | %10.1f | %23s | %10.1f | %7.2f | %8.1f | %6.1f | %6s | %-6s |\n", ops_op_name(op),
+    printf("| %-9s | %-34s | %-11s | %10.1f | %23s | %10.1f | %7.2f | %8.1f | %6.1f | %6s | %-7s |\n", ops_op_name(op),
            c->name, r->kernel, r->cold.median * 1e6, spread, r->warm * 1e6, gb_s(c, r), c->flops / r->cold.median * 1e-9,
            100 * c->bytes / r->cold.median / b->ceiling.read, error, mark);
 }

@@ -4,12 +4,12 @@
  *
  *   matmul_quantise.cu  x in 8 bits
  *   matmul_matvec.cu    quantised weights, dp4a: few rows
- *   matmul_mma.cu       quantised weights, tensor cores: more than 8 rows
+ *   matmul_mma.cu       quantised weights, tensor cores: more rows
  *   matmul_float.cu     F32, F16, BF16 weights
  *   matmul_blas.cu      quantised weights through f16 and cuBLAS: what the others are compared with
  *
- * Variants of a call (variants.def) say what quantised matrices take; all but the last agree bit for bit
- * (matmul.cuh), so which one it is is a question of speed only.
+ * Variants of a call (variants.def) say what quantised matrices take; all but the last agree bit
+ * for bit (matmul.cuh), so which one it is is a question of speed only.
  */
 #include "matmul.cuh"
 
@@ -82,7 +82,8 @@ static int64_t mm_chunks(int64_t n_in)
 /* Both forms of x: the matrices of one call may want one each. */
 size_t cuda_matmul_scratch(const struct ops_limits *l)
 {
-    const size_t forms = 2 * (size_t)l->max_rows * (size_t)mm_chunks(l->max_in) * sizeof(struct mm_x);
+    const size_t forms =
+        2 * (size_t)l->max_rows * (size_t)mm_chunks(l->max_in) * sizeof(struct mm_x);
     const size_t blas = l->all_variants ? mm_blas_scratch(l->max_rows, l->max_in, l->max_out) : 0;
     return forms > blas ? forms : blas;
 }
@@ -249,16 +250,33 @@ bool cuda_matmul_quants_narrow(const struct matmul_args *a, const struct cuda_ct
     return a->n_row <= 2 && cuda_matmul_quants(a, cx);
 }
 
-/* Above the widest matvec */
-bool cuda_matmul_wide(const struct matmul_args *a, const struct cuda_ctx *)
+/*
+ * The most rows of x for which matvec is taken, by architecture. Not measured but argued, from
+ * instructions a byte (kernels/README.md, "What a byte costs"): matvec needs 0.11 to 0.18 for one
+ * row, 0.43 for eight; mma 0.19 for up to 16. On cards with HBM (sm_80, sm_90) four rows of matvec
+ * already take more issue slots than there are at full bandwidth; on the others eight leave two
+ * thirds of them free.
+ */
+static int mm_matvec_most(const struct cuda_ctx *cx)
 {
-    return a->n_row > 8;
+    static const struct {
+        int cc, most;
+    } table[] = {{80, 2}, {86, 8}, {89, 8}, {90, 2}, {120, 8}};
+    int most = table[0].most; /* the newest architecture that is not newer than the card */
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        most = table[i].cc <= cx->cc ? table[i].most : most;
+    return most;
 }
 
-/* and two blocks of 64 rows would not come to every SM. */
+bool cuda_matmul_wide(const struct matmul_args *a, const struct cuda_ctx *cx)
+{
+    return a->n_row > mm_matvec_most(cx);
+}
+
+/* Such a call, and two blocks of 64 rows would not come to every SM. */
 bool cuda_matmul_small(const struct matmul_args *a, const struct cuda_ctx *cx)
 {
-    return a->n_row > 8 && a->n_row <= 32 && mm_rows(a) < (int64_t)2 * 64 * cx->sm_count;
+    return cuda_matmul_wide(a, cx) && a->n_row <= 32 && mm_rows(a) < (int64_t)2 * 64 * cx->sm_count;
 }
 
 /* Sixteen warps with 16 (of 2 rows of x: 8) rows of W and a segment come to every SM. */
