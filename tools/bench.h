@@ -1,12 +1,14 @@
 /*
  * bench: what the modes of mas bench share. `mas bench kernels -o json` prints one object
  *
- *   {"bench": "kernels", "format": 1, "commit", "time", "backend", "device", "threads", "emulated": a GPU's kernels were run
- *    by the host, "ceiling": {"copy_gb_s", "read_gb_s", "f32_gop_s", "int8_gop_s",
- *    "tensor_f16_gop_s", "tensor_int8_gop_s": 0 = no such unit}, "rows": [{"op", "case", "kernel", "us": median of cold calls,
- *    "us_p5", "us_p95", "warm_us", "bytes", "ops": least that a call moves and computes, "gb_s", "gop_s", "share" of the
- *    read ceiling, "noisy", "best": fastest of its case, "picked": what a call takes when nothing is forced, "error":
- *    used share of the oracle's tolerance, or null}]}
+ *   {"bench": "kernels", "format": 1, "commit", "time", "backend", "device", "threads",
+ *    "emulated": a GPU's kernels were run by the host,
+ *    "ceiling": {"copy_gb_s", "read_gb_s",
+ *                "f32_gop_s", "int8_gop_s", "tensor_f16_gop_s", "tensor_int8_gop_s": 0 = no such unit},
+ *    "rows": [{"op", "case", "kernel", "us": median of cold calls, "us_p5", "us_p95", "warm_us",
+ *              "bytes", "ops": least that a call moves and computes, "gb_s", "gop_s", "share" of the read ceiling,
+ *              "noisy", "best": fastest of its case, "picked": what a call takes when nothing is forced,
+ *              "error": used share of the oracle's tolerance, or null}]}
  *
  * and mas bench compare reads two of them.
  */

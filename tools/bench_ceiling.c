@@ -1,5 +1,5 @@
-/* mas bench ceiling: how fast this machine moves bytes, and multiplies, when it does nothing else. What other figures are measured
- * against. */
+/* mas bench ceiling: how fast this machine moves bytes, and multiplies, when it does nothing else. What other
+ * figures are measured against. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

@@ -141,7 +141,9 @@ static void roof(struct str *out, const struct scale *x, const struct scale *y, 
              at(x, high), at(y, high * to));
     char label[64];
     snprintf(label, sizeof label, "%s %.3g GB/s", name, to);
-    svg_label(out, at(x, high) - 24, at(y, high * to) + 16, "end", label);
+    /* below the line along its whole length, at 6.5 a letter */
+    const double slope = (at(y, low * to) - at(y, high * to)) / (at(x, high) - at(x, low));
+    svg_label(out, at(x, high) - 24, at(y, high * to) + 20 + slope * 6.5 * (double)strlen(label), "end", label);
 }
 
 /* What the processors can compute at most. */
@@ -155,7 +157,7 @@ static void ceiling_line(struct str *out, const struct scale *x, const struct sc
     str_addf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"roof\"/>\n", at(x, x->low), at(y, gop),
              at(x, x->high), at(y, gop));
     snprintf(label, sizeof label, "%s %.3g GOP/s", name, gop);
-    svg_label(out, at(x, x->low) + 8, at(y, gop) - 5, "start", label);
+    svg_label(out, at(x, x->high) - 8, at(y, gop) - 5, "end", label);
 }
 
 static void roofline(const struct bench_page *p, struct str *out)

@@ -274,7 +274,8 @@ static void print_head(const struct bench *b)
         str_addf(&s, "{\"bench\": \"kernels\", \"format\": 1, \"commit\": \"%s\", \"time\": \"%s\", \"backend\": \"%s\", "
                  "\"device\": ", MAS_COMMIT, when, ops->name);
         str_add_json(&s, ops->dev->name, strlen(ops->dev->name));
-        str_addf(&s, ", \"threads\": %d, \"emulated\": %s,\n \"ceiling\": {\"copy_gb_s\": %.2f, \"read_gb_s\": %.2f", b->ops.n_threads ? b->ops.n_threads : pool_cores(), b->emulated ? "true" : "false",
+        str_addf(&s, ", \"threads\": %d, \"emulated\": %s,\n \"ceiling\": {\"copy_gb_s\": %.2f, \"read_gb_s\": %.2f",
+                 b->ops.n_threads ? b->ops.n_threads : pool_cores(), b->emulated ? "true" : "false",
                  b->ceiling.copy * 1e-9, b->ceiling.read * 1e-9);
         for (int i = 0; i < PEAK_COUNT; i++)
             str_addf(&s, ", \"%s\": %.1f", ceiling_peak_field[i], b->ceiling.peak[i] * 1e-9);

@@ -35,26 +35,26 @@ for cc in 89 90; do
         "$nvdisasm" -c "$tmp/$file.cubin" >>"$tmp/sass.$cc"
     done
 done
+# Mangled name, the name as in kernels/README.md, the name as in gate.tsv (formats by number)
 cut -f1 "$tmp/regs.90" | sort -u >"$tmp/mangled"
 c++filt <"$tmp/mangled" | sed -E 's/\(([a-z]+ )?fmt\)/#/g; s/\([^()]*\)//g; s/^void //; s/[A-Za-z_0-9]+:://g; s/ //g' |
-    paste "$tmp/mangled" - >"$tmp/names"
+    paste "$tmp/mangled" - |
+    awk -F'\t' '
+        NR == FNR { if (sub(/^X\(/, "")) { sub(/,.*/, ""); fmt[n++] = $0 } next }
+        {
+            plain = pretty = $2; gsub(/#/, "", plain)
+            while (match(pretty, /#[0-9]+/))
+                pretty = substr(pretty, 1, RSTART - 1) fmt[substr(pretty, RSTART + 1, RLENGTH - 1)] \
+                    substr(pretty, RSTART + RLENGTH)
+            print $1 "\t" pretty "\t" plain
+        }' "$root/kernels/quant/formats.def" - >"$tmp/names"
 
 # ---- the loops: kernel, cc, turns' instructions by class ---------------------------------------------------
 # A loop is what lies between a label and a branch back to it. The main loop: the smallest that multiplies and
 # copies; what lies in loops inside it counts as often as mix.tsv says.
 for cc in 89 90; do
     awk -F'\t' -v cc=$cc '
-        FILENAME ~ /formats.def$/ {
-            if (sub(/^X\(/, "")) { sub(/,.*/, ""); fmt[n_fmt++] = $0 }
-            next
-        }
-        FILENAME ~ /names$/ {
-            pretty[$1] = $2
-            while (match(pretty[$1], /#[0-9]+/))
-                pretty[$1] = substr(pretty[$1], 1, RSTART - 1) fmt[substr(pretty[$1], RSTART + 1, RLENGTH - 1)] \
-                    substr(pretty[$1], RSTART + RLENGTH)
-            next
-        }
+        FILENAME ~ /names$/ { pretty[$1] = $2; next }
         FILENAME ~ /mix.tsv$/ { if ($0 !~ /^#/) { wanted[$1] = 1; inner[$1] = $5; copy[$1] = $6 } next }
         function class(o) {
             if (o ~ /^(LDS|LDSM|STS)/) return "shared"
@@ -123,7 +123,7 @@ for cc in 89 90; do
                 if (l in at) { n_loop++; from[n_loop] = at[l]; to[n_loop] = n }
             }
         }
-        END { loops(); finish() }' "$root/kernels/quant/formats.def" "$tmp/names" "$rows" "$tmp/sass.$cc"
+        END { loops(); finish() }' "$tmp/names" "$rows" "$tmp/sass.$cc"
 done >"$tmp/loops"
 
 # ---- the table -------------------------------------------------------------------------------------------------
@@ -136,26 +136,11 @@ awk -F'\t' -v cards="$cards" '
         n = least(n, int(65536 / (int((regs * 32 + 255) / 256) * 256 * (threads / 32))))
         return least(n, int(kib * 1024 / (smem + 1024)))
     }
-    FILENAME ~ /formats.def$/ {
-        if (sub(/^X\(/, "")) { sub(/,.*/, ""); number[$0] = n_fmt++; fmt[n_fmt - 1] = $0 }
-        next
-    }
-    FILENAME ~ /names$/ {
-        pretty[$1] = $2
-        while (match(pretty[$1], /#[0-9]+/))
-            pretty[$1] = substr(pretty[$1], 1, RSTART - 1) fmt[substr(pretty[$1], RSTART + 1, RLENGTH - 1)] \
-                substr(pretty[$1], RSTART + RLENGTH)
-        next
-    }
+    FILENAME ~ /names$/ { pretty[$1] = $2; plain[$2] = $3; next }
     FILENAME ~ /regs\.[0-9]+$/ { cc = FILENAME; sub(/.*\./, "", cc); regs[pretty[$1], cc] = $2; next }
     FILENAME ~ /gate.tsv$/ { if ($0 !~ /^#/) { pat[++n_pat] = "^" $1 "$"; dyn[n_pat] = $4 } next }
     FILENAME ~ /mix.tsv$/ { if ($0 !~ /^#/) { order[++n_row] = $1; bytes[$1] = $2; macs[$1] = $3 * 1000; ahead[$1] = $4 } next }
     { total[$1, $2] = $3; product[$1, $2] = $4; shared[$1, $2] = $5 }
-    function plain(kernel,   k, f) { # formats by number, as gate.tsv has them
-        k = kernel
-        for (f in number) gsub("<" f ",", "<" number[f] ",", k)
-        return k
-    }
     END {
         n_card = split(cards, card, " ")
         printf "| kernel | bytes a turn | instructions a turn: multiplying + shared + other | instructions a byte |"
@@ -168,7 +153,7 @@ awk -F'\t' -v cards="$cards" '
         printf "\n"
         for (i = 1; i <= n_row; i++) {
             k = order[i]
-            for (p = 1; p <= n_pat; p++) if (plain(k) ~ pat[p]) break
+            for (p = 1; p <= n_pat; p++) if (plain[k] ~ pat[p]) break
             threads = k ~ /matvec/ ? 256 : k ~ /mma<.*,1>$/ && k ~ /attention/ ? 32 : 128
             printf "| `%s` | %d | %d + %d + %d | %.3f |", k, bytes[k], product[k, 90], shared[k, 90],
                 total[k, 90] - product[k, 90] - shared[k, 90], total[k, 90] / bytes[k]
@@ -182,7 +167,7 @@ awk -F'\t' -v cards="$cards" '
             }
             printf "\n"
         }
-    }' "$root/kernels/quant/formats.def" "$tmp/names" "$tmp/regs.89" "$tmp/regs.90" "$root/kernels/cuda/gate.tsv" "$rows" \
+    }' "$tmp/names" "$tmp/regs.89" "$tmp/regs.90" "$root/kernels/cuda/gate.tsv" "$rows" \
     "$tmp/loops" >"$tmp/table"
 if [ "${1:-}" != --table ]; then
     cat "$tmp/table"

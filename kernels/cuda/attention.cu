@@ -1,8 +1,8 @@
 /*
- * attention: causal softmax(scale q k^T) v over a paged cache, for a ragged batch.
+ * attention: causal softmax(scale q k^T) v over a paged cache, for a ragged batch, in f32.
  *
  *   q, y (n_row, n_head, head_dim) f32; k, v (n_page, n_kv_head, page_tokens, head_dim) in F32,
- * F16, BF16, Q8_0 or Q4_0; g = n_head / n_kv_head query heads share a kv head
+ *   F16, BF16, Q8_0 or Q4_0; g = n_head / n_kv_head query heads share a kv head
  *
  * Bytes: the rows of K and V that a sequence has, once for each tile of query rows: 2 * kv_len *
  * n_kv_head * row_bytes. Decode at 8192 tokens, 8 kv heads of 128 f16: 33.6 MB, 10 us at 3.3 TB/s.
@@ -16,16 +16,17 @@
  * for the weighted sum a lane has some of head_dim and all positions.
  *
  * Variants: one kernel, which walks a range of splits
- *   split  a block has one split; the states (max, sum, out) go to scratch and a second kernel
- * merges them in ascending order. For few rows, whose tiles alone would not fill the device. walk
- * a block walks all splits of its tile and merges the states as it goes. Not measured. Nothing is
- * copied ahead of use: what hides latency is several blocks an SM.
  *
- * Numerics: q.k is added up element by element in f32, the softmax is online (Milakov & Gimelshein
- * 2018) within a split, states of splits are merged in ascending order. A column's bits depend on
- * its own q and on its own positions alone: not on pages, on the rows beside it, on R or on the
- * variant. Keys behind a row's last position are not used even as factors of zero. Tolerance of the
- * cases: 1e-5.
+ *   split  a block has one split; the states (max, sum, out) go to scratch and a second kernel
+ *          merges them in ascending order: for few rows, whose tiles alone do not fill the device
+ *   walk   a block walks all splits of its tile and merges the states as it goes
+ *
+ * Taken for what attention_mma.cu does not read. Not measured. Nothing is copied ahead of use: what
+ * hides latency is several blocks an SM.
+ *
+ * Numerics: q.k is added up element by element in f32; the rest is that of attention.cuh. A
+ * column's bits depend neither on R nor on the variant. Keys behind a row's last position are not
+ * used even as factors of zero. Tolerance of the cases: 1e-5.
  */
 #include "attention.cuh"
 #include "fmt_q4_0.h"
@@ -37,8 +38,7 @@ namespace CU_NS
 static constexpr int ATTN_WARPS = 4;
 static constexpr int ATTN_THREADS = 32 * ATTN_WARPS;
 
-/* ---- a tile of K or V, decoded to f32 in shared memory
- * -------------------------------------------- */
+/* ---- a tile of K or V, decoded to f32 in shared memory ----------------------------------- */
 
 struct attn_source {           /* 32 positions of one head */
     const unsigned char *base; /* k or v */
@@ -139,8 +139,7 @@ __device__ __forceinline__ void attn_load(const attn_call &a, const attn_source 
     }
 }
 
-/* ---- the kernel
- * ----------------------------------------------------------------------------------- */
+/* ---- the kernel -------------------------------------------------------------------------- */
 
 /* A lane's part of a row of up to D elements: PIECES pieces of WIDTH neighbours, piece k from
  * element (32 k + lane) * WIDTH on. */
@@ -394,8 +393,7 @@ __global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_cal
     }
 }
 
-/* ---- launchers
- * -------------------------------------------------------------------------------------- */
+/* ---- launchers --------------------------------------------------------------------------- */
 
 size_t cuda_attention_scratch(const struct ops_limits *l)
 {

@@ -47,8 +47,7 @@ struct attn_call {
     float *state_out; /* (n_row, n_head, splits, head_dim) */
 };
 
-/* ---- which rows ---------------------------------------------------------------------------------
- */
+/* ---- which rows -------------------------------------------------------------------------- */
 
 /* The first tile of sequence s, counted so that the host knows a bound without reading q_start:
  * floor((a + b) / n) - floor(a / n) + 1 >= ceil(b / n). Some tiles are empty; for one row a tile
@@ -82,8 +81,7 @@ __device__ __forceinline__ attn_rows attn_find(const attn_call &a, int tile)
     return t;
 }
 
-/* ---- states -------------------------------------------------------------------------------------
- */
+/* ---- states ------------------------------------------------------------------------------ */
 
 /* Softmax over some positions: the largest score, the sum of b^(score - max), and with it the
  * weighted sum of V; this lane's share of that. The base b is that of the family: */
@@ -166,8 +164,7 @@ __device__ __forceinline__ void attn_merge(attn_state<N> &s, const attn_state<N>
         s.out[i] = attn_mix(f, s.out[i], t.out[i]);
 }
 
-/* ---- on the host --------------------------------------------------------------------------------
- */
+/* ---- on the host ------------------------------------------------------------------------- */
 
 static inline int attn_splits(int max_kv_len)
 {

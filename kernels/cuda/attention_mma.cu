@@ -9,24 +9,29 @@
  *
  * A warp has 16 columns, the rows of an mma; the positions of a tile are n for the scores and k for
  * the weighted sum. The scores' accumulators are, packed, the weights' A operands: nothing goes
- * through shared memory but K and V as the cache has them.
+ * through shared memory but q, and K and V as the cache has them.
  *
  *        K (32 positions)                      V (32 positions)
  *   q    s = q K^T   [mma 16x8x16]   softmax   out = keep * out + p V    [mma 16x8x16]
  *   16   4 tiles of 8 positions      of rows   head_dim / 8 tiles of 8 elements
  *
  * K and V have one buffer each, filled by cp.async: V of a tile and K of the next are under way
- * while the scores and the weighted sum of this one are made (16 KB a block for f16 and 128). q
- * lies beside them as A operands. F16         piece c of 16 bytes of row r lies at c ^ (r % 8), so
- * that the 8 rows of an ldmatrix lie in different banks Q8_0, Q4_0  raw blocks, read two bytes at a
- * time; a quant becomes an f16 exactly, by putting it into the mantissa of 1024. K's scales are
- * applied to the scores of a block, V's to the weights.
+ * while the scores and the weighted sum of this one are made (16 KB a block for f16 and 128).
+ *
+ *   F16         piece c of 16 bytes of row r lies at c ^ (r % 8), so that the 8 rows of an ldmatrix
+ *               lie in different banks
+ *   Q8_0, Q4_0  raw blocks, read two bytes at a time; a quant becomes an f16 exactly, by putting it
+ *               into the mantissa of 1024. K's scales are applied to the scores of a block, V's to
+ *               the weights
  *
  * Variants: a block is
+ *
  *   mma_split  one warp, 16 columns, one split; states go to scratch and k_attention_merge merges
- * them: for few rows, whose tiles alone would not fill the device mma_walk   one warp with 16
- * columns (decode), or four with 64 that share K and V (prefill), and all splits, whose states it
- * merges as it goes. Not measured: there was no GPU.
+ *              them: for few rows, whose tiles alone would not fill the device
+ *   mma_walk   one warp with 16 columns (decode), or four with 64 that share K and V (prefill), and
+ *              all splits, whose states it merges as it goes
+ *
+ * Not measured: there was no GPU.
  *
  * Numerics: q (times a power of two that makes its largest element 1 to 2) and the weights are
  * split into two f16, high and low, 22 bits together; products are exact, sums f32 as the tensor
@@ -46,13 +51,13 @@ static constexpr float AM_LOG2_E = 1.44269504f;
  * a tile has, since a column's bits must not depend on positions that it does not see. */
 static constexpr float AM_V_UNIT = 64;
 
-/* ---- K and V in shared memory -------------------------------------------------------------------
- */
+/* ---- K and V in shared memory ------------------------------------------------------------ */
 
 template <enum fmt F> struct am_format {
     static constexpr bool BLOCKS = F != FMT_F16;
     static constexpr int ELEMS = BLOCKS ? 32 : 1;
     static constexpr int BYTES = F == FMT_Q8_0 ? 34 : F == FMT_Q4_0 ? 18 : 2; /* of ELEMS */
+    static constexpr int BIAS = F == FMT_Q8_0 ? 128 : 8; /* what am_quants adds to a quant */
 };
 
 /* 32 positions of a head: two runs of 16 rows, each within a page and a multiple of 16 bytes. */
@@ -159,11 +164,10 @@ __device__ __forceinline__ uint32_t am_quants(const uint8_t *row, int b, int hal
 
 template <enum fmt F> __device__ __forceinline__ uint32_t am_pair(uint32_t v, unsigned select)
 {
-    return am_halves < F == FMT_Q8_0 ? 128 : 8 > (v, select);
+    return am_halves<am_format<F>::BIAS>(v, select);
 }
 
-/* ---- f16 in two parts ---------------------------------------------------------------------------
- */
+/* ---- f16 in two parts -------------------------------------------------------------------- */
 
 __device__ __forceinline__ void am_parts(float x, float y, uint32_t &high, uint32_t &low)
 {
@@ -182,8 +186,7 @@ __device__ __forceinline__ float2 am_power(float x)
     return make_float2(__uint_as_float(c << 23), __uint_as_float((254 - c) << 23));
 }
 
-/* ---- a warp's columns ---------------------------------------------------------------------------
- */
+/* ---- a warp's columns -------------------------------------------------------------------- */
 
 /* What is rarely wanted of a column, in shared memory. */
 struct am_column {
@@ -244,9 +247,8 @@ template <enum fmt F, int D> struct am_warp {
         const int g = lane / 4, t = lane % 4;
         float most = 0;
 #pragma unroll 8
-        for (int x = 2 * t; x < D;
-             x += 8) /* twice, the second time from L1: registers are scarce */
-            if (q)
+        for (int x = 2 * t; x < D; x += 8)
+            if (q) /* read twice, the second time from L1: registers are scarce */
                 most = fmaxf(most, fmaxf(fabsf(q[x]), fabsf(q[x + 1])));
         most = fmaxf(most, __shfl_xor_sync(WARP_ALL, most, 1));
         most = fmaxf(most, __shfl_xor_sync(WARP_ALL, most, 2));
@@ -361,7 +363,7 @@ template <enum fmt F, int D> struct am_warp {
         }
     }
 
-    /* The weights of 16 positions as an A operand, those of K's position i times d[i]. */
+    /* The weights of 16 positions as an A operand; d: factors of the lane's four positions. */
     __device__ __forceinline__ void weights(int k, const float (&d)[4], uint32_t (&h)[4],
                                             uint32_t (&l)[4])
     {
@@ -384,8 +386,7 @@ template <enum fmt F, int D> struct am_warp {
         for (int n = 0; n < TILES; n += 2) {
             float o[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
             if (n == TILES / 2)
-                __syncwarp(); /* keeps ptxas from loading all of V at once, for which registers are
-                                 short */
+                __syncwarp(); /* else ptxas loads all of V at once, and runs out of registers */
 #pragma unroll
             for (int k = 0; k < 2; k++) {
                 uint32_t r[4];
@@ -520,8 +521,7 @@ template <enum fmt F, int D> struct am_warp {
     }
 };
 
-/* ---- the kernel ---------------------------------------------------------------------------------
- */
+/* ---- the kernel -------------------------------------------------------------------------- */
 
 template <int WARPS> __device__ __forceinline__ void am_sync()
 {
@@ -629,8 +629,7 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
     }
 }
 
-/* ---- launchers ----------------------------------------------------------------------------------
- */
+/* ---- launchers --------------------------------------------------------------------------- */
 
 template <enum fmt F, int D, int WARPS>
 static int am_launch(const attn_call &c, dim3 grid, cudaStream_t s, struct err *e)

@@ -2,7 +2,7 @@
  * matmul by a library: quantised weights become f16, x becomes f16, cuBLAS multiplies. The baseline
  * that the kernels of this room are compared with, and what a program without them would do.
  *
- * Moves, beside the weights' bytes, 2 bytes of each weight out and in again: 4.6 times what Q4_K
+ * Moves, beside the weights' bytes, 2 bytes of each weight out and in again: 7 times what Q4_K
  * has. Floor for many rows: 2 n_row n_in n_out operations at the tensor cores' f16 rate.
  *
  * One variant, `blas`. W is decoded MB_TILE bytes of f16 at a time, so that they are still in L2
@@ -10,8 +10,8 @@
  * order: other bits than the variants of matmul.cuh, which also may change with the number of rows.
  * No call takes it by itself.
  *
- * The library is loaded when it is first wanted (libcublas.so of the toolkit's version, else any),
- * so that the program starts without it. Where the kernels are run by the host a plain kernel
+ * The library is loaded when it is first wanted (libcublas.so of the version that this was compiled
+ * for), so that the program starts without it. Where the kernels are run by the host a plain kernel
  * multiplies instead.
  */
 #include "element.cuh"
@@ -54,8 +54,7 @@ size_t mm_blas_scratch(int64_t n_row, int64_t n_in, int64_t n_out)
            2 * mb_align((size_t)(n_row * n_out) * sizeof(float));
 }
 
-/* ---- kernels ------------------------------------------------------------------------------------
- */
+/* ---- kernels ----------------------------------------------------------------------------- */
 
 struct mb_decode {
     const uint8_t *w; /* (n_row, row_bytes) */
@@ -103,8 +102,7 @@ __global__ void __launch_bounds__(MB_THREADS) k_matmul_finish(const struct mb_fi
                  a.epilogue == MM_SWIGLU ? a.second[i] : 0);
 }
 
-/* ---- the library --------------------------------------------------------------------------------
- */
+/* ---- the library ------------------------------------------------------------------------- */
 
 struct mb_product {        /* y[r][j] = x[r] . w[j] */
     const uint16_t *x, *w; /* (n_row, n_in), (n_out, n_in) f16 */
@@ -142,8 +140,6 @@ static int mb_load(struct cuda_blas *b, struct err *e)
 {
     decltype(&cublasCreate) create;
     b->library = dlopen("libcublas.so." MB_TEXT(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
-    if (!b->library)
-        b->library = dlopen("libcublas.so", RTLD_NOW | RTLD_LOCAL);
     if (!b->library)
         FAIL(e, ERR_NODEV, "matmul: the kernel blas needs libcublas.so: %s", dlerror());
     if (!mb_symbol(b->library, MB_TEXT(cublasCreate), &create) ||
@@ -241,8 +237,7 @@ static int mb_multiply(struct cuda_ctx *, cudaStream_t s, const struct mb_produc
 }
 #endif
 
-/* ---- a call -------------------------------------------------------------------------------------
- */
+/* ---- a call ------------------------------------------------------------------------------ */
 
 static dim3 mb_grid(int64_t threads)
 {

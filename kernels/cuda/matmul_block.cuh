@@ -103,8 +103,7 @@ struct mm_factors {
 
 template <enum fmt F> struct mm_format;
 
-/* ---- Q4_K, Q5_K: the first 16 bytes ------------------------------------------------------------
- */
+/* ---- Q4_K, Q5_K: the first 16 bytes ------------------------------------------------------ */
 
 /* fmt_block.h: groups 0..3 have their scale in bytes 0..3 and minimum in 4..7; groups 4..7 have
  * their low 4 bits in bytes 8..11 and the high 2 on top of the former. */
@@ -236,8 +235,7 @@ template <> struct mm_format<FMT_Q5_K> {
     }
 };
 
-/* ---- Q6_K: half h = s / 4 or g / 4; bytes low, high, scale, d
- * ------------------------------------ */
+/* ---- Q6_K: half h = s / 4 or g / 4; bytes low, high, scale, d ---------------------------- */
 
 template <> struct mm_format<FMT_Q6_K> {
     static constexpr int BYTES = 210, PIECES = 14, APART = 240, BLOCK = 256, GROUP = 16, MIN = 0;
@@ -265,8 +263,7 @@ template <> struct mm_format<FMT_Q6_K> {
         mm_even_words(p + 16 * s, low); /* behind them: top; behind that: scales */
         mm_even_words(p + 128 + 32 * half + 16 * (s & 1), top);
 #pragma unroll
-        for (int i = 0; i < 4;
-             i++) { /* bits 2q and 2q + 1, then 2q + 4 and 2q + 5, as bits 4 and 5 */
+        for (int i = 0; i < 4; i++) { /* bits 2q, 2q + 1, then 2q + 4, 2q + 5, as bits 4 and 5 */
             l.run0[i] = mm_low4(low[i]) | (top[i] << (4 - 2 * q) & 0x30303030u);
             l.run1[i] = mm_high4(low[i]) | (top[i] >> 2 * q & 0x30303030u);
         }
@@ -305,8 +302,7 @@ template <> struct mm_format<FMT_Q6_K> {
     }
 };
 
-/* ---- Q8_0, Q4_0: lane s takes block s
- * ------------------------------------------------------------ */
+/* ---- Q8_0, Q4_0: lane s takes block s ---------------------------------------------------- */
 
 template <> struct mm_format<FMT_Q8_0> {
     static constexpr int BYTES = 272, PIECES = 18, APART = 304, BLOCK = 32, GROUP = 32, MIN = 0;
@@ -386,8 +382,7 @@ template <> struct mm_format<FMT_Q4_0> {
     }
 };
 
-/* ---- from global to shared memory
- * ------------------------------------------------------------------ */
+/* ---- from global to shared memory -------------------------------------------------------- */
 
 /* The 16 bytes at p to `to`; when p is not aligned, those from the aligned address below on: a
  * chunk that begins at p lies at to + mm_offset<F>(p) then. */

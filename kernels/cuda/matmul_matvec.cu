@@ -11,11 +11,11 @@
  * other; mm_reduce leaves each lane the total of one of the R C results, so the f32 part is done
  * once per result, not once per lane.
  *
- *        chunk      k                k + 1
- *   rows 0, 4 ..   lanes  0..7 | 32 weights each ...   warps of a block: `groups` groups of 4 R
- * rows x rows 1, 5 ..   lanes  8..15                        all segments; their sums meet in shared
- * memory rows 2, 6 ..   lanes 16..23                        and are added in the order of segments
- *   rows 3, 7 ..   lanes 24..31
+ *             chunk      k              k + 1
+ *   rows 0, 4 ..   lanes  0..7 | 32 weights each ..   warps of a block: `groups` groups of 4 R rows
+ *   rows 1, 5 ..   lanes  8..15                       x all segments; their sums meet in shared
+ *   rows 2, 6 ..   lanes 16..23                       memory and are added in the order of
+ *   rows 3, 7 ..   lanes 24..31                       segments
  *
  * Weights come by cp.async, 16 bytes each, into a ring of `stages` chunks that belongs to the warp:
  * stages - 1 chunks x 4 R rows are in flight. Where blocks are no multiple of 16 bytes the piece
@@ -23,12 +23,14 @@
  * the warp, and most warps of the block, want the same.
  *
  * Variants: C = 1, 2, 4, 8 rows of x at once; for C = 1, 2
+ *
  *   matvec       4 rows of W a warp (R = 1)
  *   matvec_rows  16 (R = 4, of Q4_K, Q5_K, Q4_0 and one row of x) or 8 (R = 2): x is read once for
- * all of them and fewer lanes repeat the f32 part, so a byte costs half the instructions
- * (kernels/README.md), which is what bounds a card with more than 2 TB/s; taken when the matrix
- * still gives every SM 16 warps Not measured: there was no GPU. Numerics: matmul.cuh; bit for bit
- * those of mma.
+ *                all of them and fewer lanes repeat the f32 part: fewer instructions a byte
+ *                (kernels/README.md); taken when the matrix still gives every SM 16 warps
+ *
+ * Not measured: there was no GPU.
+ * Numerics: matmul.cuh; bit for bit those of mma.
  */
 #include "matmul_block.cuh"
 

@@ -2,7 +2,7 @@
  * matmul, quantised weights, many rows of x, on tensor cores:  y[r][j] = sum_i x[r][i] W[j][i]
  *
  * Shapes: W (n_out, n_in) in blocks, x (n_row, ceil(n_in / 256)) mm_x, y (n_row, n_out) f32.
- * Reads W once for each 8 NT rows of x (from L2 after the first), x once for each 64 rows of W;
+ * Reads W once for each 8 NT rows of x (from L2 after the first), x once for each 16 MW rows of W;
  * floor: 2 n_row n_in n_out operations at the int8 rate of mma.sync, or the weights' bytes for few
  * rows.
  *
@@ -13,19 +13,22 @@
  * operand, comes by ldmatrix.
  *
  *          x rows ->  8 NT
- *   W  16 | warp 0  mma mma mma ..       mma = m16n8k32, 8 of them a chunk (Q6_K: m16n8k16, 16,
- * since |  16 | warp 1                       its scales hold for 16 weights); scales are applied in
- * int32 v  16 | warp 2                       behind each, so a chunk costs one conversion and one
- * fma per 16 | warp 3                       result (formats of 32: 8 products)
+ *   W  16 | warp 0  mma mma mma ..   mma = m16n8k32, 8 of them a chunk (Q6_K: m16n8k16, 16, since
+ *   |  16 | warp 1                   its scales hold for 16 weights); scales are applied in int32
+ *   v  16 | warp 2                   behind each, so a chunk costs one conversion and one fma per
+ *      16 | warp 3                   result (formats of 32: 8 products)
  *
  * For MM_SWIGLU the 16 rows of a warp are 8 of gate and the same 8 of up, which one thread then
  * holds.
  *
  * Variants, NT = 2, 4, 8:
+ *
  *   mma        MW = 4, G = 1: 64 rows of W
- *   mma_split  MW = 2, G = 2: 32 rows, two segments at a time; twice the blocks and twice the bytes
- * in flight for a matrix of few rows, twice the reading of x; for NT = 2, 4 Not measured: there was
- * no GPU. Numerics: matmul.cuh; bit for bit those of matvec.
+ *   mma_split  MW = 2, G = 2: 32 rows, two segments at a time: twice the blocks for a matrix of few
+ *              rows, and twice the reading of x; for NT = 2, 4
+ *
+ * Not measured: there was no GPU.
+ * Numerics: matmul.cuh; bit for bit those of matvec.
  */
 #include "matmul_block.cuh"
 
@@ -270,9 +273,9 @@ __global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
     for (int j = 0; j < steps; j++) {
         const int k = chunk(j);
         cp_async_wait<H::S - 2>();
-        if constexpr (G == 1) /* the chunk is there for the group, and all have done with the one
-                                 before, */
-            __syncthreads();  /* whose place the next takes */
+        /* the chunk is there for the group, and all have done with the one whose place is next */
+        if constexpr (G == 1)
+            __syncthreads();
         else
             named_barrier(1 + group, H::THREADS);
         fetch(j + H::S - 1);

@@ -19,6 +19,7 @@ fi
 ops_of() {
     case $1 in
     matmul*) echo matmul ;;
+    attention*) echo attention ;;
     warp.cuh) echo rmsnorm logprob sample ;;
     row4.cuh) echo add swiglu gather rmsnorm logprob sample ;;
     vocab.cuh) echo logprob sample ;;
