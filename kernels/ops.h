@@ -279,6 +279,13 @@ struct ops { /* a backend; opened by ops_open, used by one thread at a time */
     void (*variant_force)(struct ops *, enum op op, int i);
     int (*variant_taken)(const struct ops *, enum op op); /* by the last call; -1: there was none */
 
+    /* Weights in the order that matmul reads fastest (lanes.h), NULL where that is the files' order. packs: is there
+     * such an order for w, a matrix as files have it? pack: brings its rows first .. first + n - 1 into it, in place,
+     * where first is a multiple of 16; what is left over of 16 rows stays. When all rows have been packed the caller
+     * sets w->lanes; matmul and embed take either order and give the same bits. */
+    bool (*packs)(const struct ops *, const struct tensor *w);
+    int (*pack)(struct ops *, const struct tensor *w, int64_t first, int64_t n, struct err *e);
+
     /* Measures what the processors can compute when no memory is in the way, in operations a second (a
      * multiplication and an addition are two); 0: there is no such unit. Takes some 100 ms. NULL: unknown. */
     int (*peak)(struct ops *, enum ops_peak what, double *out, struct err *e);

@@ -7,11 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lanes.h"
 #include "log.h"
 #include "mem.h"
 #include "upload.h"
 
 #define PIECE ((uint64_t)64 << 20) /* between two calls of progress: about 20 ms of a fast disk */
+#define PACK_PIECE ((size_t)4 << 20) /* read and packed at a time: a part of the last cache */
 
 struct place_range { /* a tensor's bytes, in the file and in our copy of its list (or item) */
     uint64_t at, bytes, copy_at;
@@ -33,13 +35,14 @@ struct place_unit { /* a part of a layer; all units stand in the order of a step
 struct place {
     const struct weights *w;
     struct device *dev;
-    bool mapped; /* PLAN_HOST: views of the file */
+    struct ops *host; /* computes what is PLAN_HOST */
+    bool mapped;      /* PLAN_HOST: views of the file */
     struct tensor *slot;     /* (n_layer or 1, n_slot) */
     struct place_unit *unit; /* (n_unit) */
     int n_unit, n_streamed, n_host;
     struct place_range *streamed; /* ranges of streamed tensors, unit by unit */
     struct place_list in_vram, on_host;
-    struct buf vram, host; /* copies of them; host: unless mapped */
+    struct buf vram, host_copy; /* of them; host: unless mapped */
     struct stage *stage;          /* NULL when nothing is streamed */
 };
 
@@ -268,14 +271,49 @@ static int place_take(struct place *p, struct err *e)
     TRY(list_make(p, PLAN_VRAM, &p->in_vram, e));
     TRY(list_make(p, PLAN_HOST, &p->on_host, e));
     TRY(list_take(p, &p->in_vram, MEM_DEVICE, &p->vram, e));
-    return p->mapped ? 0 : list_take(p, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST, &p->host, e);
+    return p->mapped ? 0 : list_take(p, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST, &p->host_copy, e);
+}
+
+/* Is a matrix of the CPU's own copy multiplied, in an order that its backend likes better? A table that is only
+ * gathered from is not. Equal ranges, of a tied matrix, stand together. */
+static bool range_packs(const struct place *p, int i)
+{
+    const struct place_range *r = p->on_host.range;
+    if (!p->host->packs || p->dev->hollow || !p->host->packs(p->host, r[i].t))
+        return false;
+    for (int k = i; k < p->on_host.n && r[k].at == r[i].at; k++)
+        if (p->w->part[(r[k].t - p->slot) % p->w->n_slot] != PART_EMBED)
+            return true;
+    return false;
+}
+
+/* A matrix, read and packed some strips at a time while these are in the cache. */
+static int load_packed(struct place *p, struct place_load *load, const struct place_range *r, unsigned char *dst,
+                       struct err *e)
+{
+    const size_t row = r->t->row_bytes;
+    const int64_t rows = tensor_rows(r->t), step = (int64_t)(PACK_PIECE / (LANES * row) + 1) * LANES;
+    for (int64_t at = 0; at < rows; at += step) {
+        const int64_t n = rows - at < step ? rows - at : step;
+        TRY(gguf_read(load->g, r->at + (uint64_t)at * row, dst + (size_t)at * row, (size_t)n * row, e));
+        TRY(p->host->pack(p->host, r->t, at, n, e));
+        load_step(load, (uint64_t)n * row);
+    }
+    return 0;
 }
 
 static int load_copied(struct place *p, struct place_load *load, struct err *e)
 {
+    const struct place_range *r = p->on_host.range;
     for (int i = 0; i < p->on_host.n; i++) {
-        const struct place_range *r = &p->on_host.range[i];
-        TRY(load_range(load, r, (unsigned char *)p->host.ptr + r->copy_at, e));
+        unsigned char *dst = (unsigned char *)p->host_copy.ptr + r[i].copy_at;
+        if (i && r[i].at == r[i - 1].at) { /* shared, and loaded */
+            r[i].t->lanes = r[i - 1].t->lanes;
+            continue;
+        }
+        const bool pack = range_packs(p, i);
+        TRY(pack ? load_packed(p, load, &r[i], dst, e) : load_range(load, &r[i], dst, e));
+        r[i].t->lanes = pack;
     }
     return 0;
 }
@@ -378,8 +416,8 @@ done:
 
 /* ---- calls ---------------------------------------------------------------------------------------- */
 
-int place_open(const struct plan *plan, const struct weights *w, struct ops *ops, double link_limit,
-               struct place **out, struct err *e)
+int place_open(const struct plan *plan, const struct weights *w, struct ops *ops, struct ops *host,
+               double link_limit, struct place **out, struct err *e)
 {
     int rc = 0;
     struct place *p = mem_zalloc(1, sizeof *p);
@@ -387,6 +425,7 @@ int place_open(const struct plan *plan, const struct weights *w, struct ops *ops
         return NOMEM(e, sizeof *p, "placed weights");
     p->w = w;
     p->dev = ops->dev;
+    p->host = host ? host : ops;
     p->mapped = plan->weights_mapped;
     TRY_DONE(place_units(p, plan, e));
     TRY_DONE(place_table(p, e));
@@ -405,7 +444,7 @@ int place_run(const struct plan *plan, const struct weights *w, struct ops *ops,
               struct err *e)
 {
     struct place *p;
-    TRY(place_open(plan, w, ops, link_limit, &p, e));
+    TRY(place_open(plan, w, ops, NULL, link_limit, &p, e));
     int rc = place_load(p, progress, user, e);
     if (rc < 0) {
         place_free(p);
@@ -421,7 +460,7 @@ void place_free(struct place *p)
         return;
     stage_close(p->stage);
     p->dev->api->free(p->dev, &p->vram);
-    p->dev->api->free(p->dev, &p->host);
+    p->dev->api->free(p->dev, &p->host_copy);
     mem_free(p->streamed);
     mem_free(p->in_vram.range);
     mem_free(p->on_host.range);

@@ -19,11 +19,12 @@
 
 struct place;
 
-/* Takes all memory that the plan says, of device and host, and starts to read what is streamed. link_limit: stage.h.
+/* Takes all memory that the plan says, of device and host, and starts to read what is streamed. host: the backend of
+ * PLAN_HOST, NULL = ops; what it has a copy of is brought into the order that it likes (ops.h: pack). link_limit: stage.h.
  * Borrows everything for its lifetime. ERR_NODEV for a plan that this device cannot carry out: where the device is
  * the host, all parts must be PLAN_HOST; elsewhere attention is never there. */
-int place_open(const struct plan *plan, const struct weights *w, struct ops *ops, double link_limit,
-               struct place **out, struct err *e);
+int place_open(const struct plan *plan, const struct weights *w, struct ops *ops, struct ops *host,
+               double link_limit, struct place **out, struct err *e);
 /* Loads what is resident, at the disk's rate: mapped weights are brought into memory in file order (with a
  * warning instead when they are larger than the machine's memory), others are copied. Once, before the first part is
  * asked for. progress(bytes done, bytes in all, user) may be NULL; it comes at least at the end, and counts what is

@@ -91,6 +91,14 @@ static uint64_t plan_kv_most(const struct plan_input *in, const struct plan *p)
 
 /* ---- all in one place ----------------------------------------------------------------------------- */
 
+/* Is there memory for a copy of the weights beside everything else? A sixteenth is left to others. */
+static bool plan_pack_fits(const struct plan_input *in, const struct plan *p)
+{
+    uint64_t total;
+    return add_product(p->kv_bytes, in->workspace_bytes, 1, &total) && add_product(total, p->weight_bytes, 1, &total) &&
+           total <= in->ram_bytes - in->ram_bytes / 16;
+}
+
 /* Everything where the backend computes; *total = memory of our own. ERR_USAGE on overflow. */
 static int plan_whole(const struct plan_input *in, struct plan *p, uint64_t *total, struct err *e)
 {
@@ -100,8 +108,10 @@ static int plan_whole(const struct plan_input *in, struct plan *p, uint64_t *tot
     if (in->kv_bytes == 0 && budget && want > most)
         want = most > one ? most : one;
     plan_kv_set(in, p, want);
+    if (in->weights_packed && plan_pack_fits(in, p))
+        p->weights_mapped = false;
     if (!add_product(p->kv_bytes, in->workspace_bytes, 1, total) ||
-        (!in->weights_mapped && !add_product(*total, p->weight_bytes, 1, total)))
+        (!p->weights_mapped && !add_product(*total, p->weight_bytes, 1, total)))
         FAIL(e, ERR_USAGE, "cannot plan: the sum of weights, KV cache and workspace overflows");
     enum plan_place place = in->on_device ? PLAN_VRAM : PLAN_HOST;
     p->embed = p->output = place;
@@ -120,7 +130,7 @@ static int plan_too_big(const struct plan_input *in, const struct plan *p, uint6
     FAIL(e, ERR_USAGE,
          "cannot place the model: needs %" PRIu64 " MiB (%sKV cache %" PRIu64 " MiB, workspace %" PRIu64
          " MiB), %" PRIu64 " MiB available%s; lower --ctx, --sequences or --kv-type q8_0%s",
-         (total >> 20) + 1, in->weights_mapped ? "" : "weights copied, ", p->kv_bytes >> 20,
+         (total >> 20) + 1, p->weights_mapped ? "" : "weights copied, ", p->kv_bytes >> 20,
          in->workspace_bytes >> 20, budget >> 20, in->on_device ? " on the device" : "",
          in->on_device ? ", raise --vram where it is set, or choose --backend cpu" : "");
 }

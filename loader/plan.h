@@ -39,6 +39,8 @@ struct plan_input {
     uint64_t workspace_bytes;    /* where the backend computes */
     bool on_device;              /* it has memory of its own; then weights are not mapped */
     bool weights_mapped;         /* weights are read from the page cache and cost no anonymous memory */
+    bool weights_packed;         /* not on_device: but where ram_bytes has room for a copy beside KV and workspace they are
+                                    copied, into an order that is faster to read */
     uint64_t vram_bytes;         /* on_device: memory of the device that may be used; 0 = unknown, not checked */
     uint64_t ram_bytes;          /* memory of the host that may be used; 0 = unknown, not checked */
     /* what follows is not looked at without a device, and the rates only when not all is resident */
@@ -65,7 +67,7 @@ struct plan {
     uint64_t total_bytes;          /* memory of our own where the backend computes: KV, workspace, ring, and
                                       the weights there unless they are mapped */
     int64_t kv_tokens;             /* capacity of the KV pool */
-    bool weights_mapped;           /* as asked for: place reads them from the mapping, or copies them */
+    bool weights_mapped;           /* place reads them from the mapping, or copies them */
     int n_seq;                     /* sequences of n_ctx that the pool holds, at most as asked for */
     struct cost one, all;          /* predicted decode step of 1 and of n_seq sequences; step_s 0 = no rates */
 };

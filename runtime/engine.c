@@ -241,7 +241,8 @@ static void plan_sizes(const struct engine *en, const struct engine_options *opt
                               .kv_bytes = opt->kv_bytes,
                               .n_ctx = pages * kc->page_tokens, .n_seq = en->info.n_seq,
                               .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
-                              .weights_mapped = !device, .on_device = device, .mode = opt->placement,
+                              .weights_mapped = !device,
+                              .weights_packed = !device && en->ops->packs && !opt->map_weights, .on_device = device, .mode = opt->placement,
                               .n_host = opt->cpu_layers_set ? opt->cpu_layers : PLAN_ANY,
                               .row_bytes = (uint64_t)hp->n_embd * sizeof(float)};
     in->tied_bytes = in->embed_bytes + in->output_bytes - weights_shared_bytes(w);
@@ -376,7 +377,7 @@ static int engine_place(struct engine *en, const struct engine_options *opt, str
 {
     TRY(engine_plan_what_fits(en, opt, kc, lim, e));
     TRY(kv_open(kc, en->ops, &en->kv, e));
-    TRY(place_open(&en->plan, &en->model.w, en->ops, opt->link_limit, &en->place, e));
+    TRY(place_open(&en->plan, &en->model.w, en->ops, en->host, opt->link_limit, &en->place, e));
     TRY(forward_open(&en->model, en->place, en->kv, en->ops, en->host, lim, &en->fw, e));
     return place_load(en->place, opt->progress, opt->user, e);
 }

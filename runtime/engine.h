@@ -38,6 +38,7 @@ struct engine_options {
     bool cpu_layers_set;    /* cpu_layers is given; else the mode decides */
     int cpu_layers;         /* layers whose feed-forward part the CPU computes */
     uint64_t ram_bytes;     /* memory of the host that weights may take; 0 = what is available */
+    bool map_weights;       /* without a device: use weights as they lie in the page cache, never copy (plan.h) */
     double link_limit;      /* bytes/s, 0 = none: emulates a slower link */
     const struct plan_rates *rates; /* of the machine; NULL = measured when they are needed */
     void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */

@@ -87,6 +87,8 @@ static const struct config_knob knobs[] = {
      "Layers whose feed-forward part the CPU computes beside a GPU; -1 lets the program choose.", true},
     {"placement.link_limit", CONFIG_BYTES, AT(placement.link_limit), 0, SIZE_LIMIT, "0", NULL, "bytes a second",
      "Copies weights to the GPU no faster: emulates a slower machine; 0 is no limit.", false},
+    {"placement.map_weights", CONFIG_BOOL, AT(placement.map_weights), 0, 0, "false", NULL, "",
+     "The CPU reads weights from the mapped file: no copy of them in memory, and slower steps.", false},
     {"engine.sequences", CONFIG_INT, AT(engine.sequences), 0, 4096, "0", NULL, "sequences",
      "Generations computed together; 0 lets the program choose.", false},
     {"engine.batch_tokens", CONFIG_INT, AT(engine.batch_tokens), 1, 65536, "512", NULL, "tokens",

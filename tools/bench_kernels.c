@@ -142,10 +142,13 @@ static int time_warm(struct bench *b, const struct op_case *c, struct case_devic
 
 /* ---- against the oracle ---------------------------------------------------------------------------- */
 
-static int results(const struct op_case *c, struct ops *ops, void *out[CASE_BUFS], struct err *e)
+static int results(const struct op_case *plain, struct ops *ops, void *out[CASE_BUFS], struct err *e)
 {
+    struct op_case mine = *plain, *c = &mine;
     struct case_device d;
     int rc = case_upload(c, ops, 0, &d, e);
+    if (rc == 0)
+        rc = case_pack(c, &d, e);
     if (rc == 0)
         rc = case_poison(&d, e);
     if (rc == 0)
@@ -191,15 +194,19 @@ static int copies_of(const struct op_case *c)
     return (int)n;
 }
 
-static int measure_with(struct bench *b, const struct op_case *c, enum op op, struct row *r, void *want[CASE_BUFS],
+static int measure_with(struct bench *b, const struct op_case *plain, enum op op, struct row *r, void *want[CASE_BUFS],
                         struct err *e)
 {
+    struct op_case packed = *plain, *c = &packed; /* weights as the engine places them */
     struct case_device d[MOST_COPIES] = {{0}};
     int n = b->emulated ? 1 : copies_of(c), made = 0, rc = 0;
     if (r->variant >= 0)
         r->ops->variant_force(r->ops, op, r->variant);
-    while (made < n && rc == 0)
+    while (made < n && rc == 0) {
         rc = case_upload(c, r->ops, 0, &d[made++], e);
+        if (rc == 0)
+            rc = case_pack(c, &d[made - 1], e);
+    }
     if (rc == 0) /* plainly first: ERR_NODEV when this kernel cannot do it */
         rc = c->run(c, d[made - 1].dev, r->ops, NULL, e);
     if (rc == 0)

@@ -9,7 +9,7 @@
 
 enum { OPT_BACKEND = 0x1000, OPT_ISA, OPT_CTX, OPT_KV_TYPE, OPT_SEQUENCES, OPT_BATCH, OPT_PAGE,
        OPT_KV_BYTES, OPT_NO_PREFIX, OPT_QUIET, OPT_DEVICE, OPT_VRAM, OPT_NO_RECORD, OPT_PLACEMENT,
-       OPT_CPU_LAYERS, OPT_RAM, OPT_LINK_LIMIT };
+       OPT_CPU_LAYERS, OPT_RAM, OPT_LINK_LIMIT, OPT_MAP_WEIGHTS };
 
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
                 int *out)
@@ -113,6 +113,9 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
         return cli_int(st, "--cpu-layers", arg, 0, 1024, &o->cpu_layers);
     case OPT_RAM:
         return cli_bytes(st, "--ram", arg, &o->ram_bytes);
+    case OPT_MAP_WEIGHTS:
+        o->map_weights = true;
+        return 0;
     case OPT_LINK_LIMIT:
         return cli_rate(st, "--link-limit", arg, &o->link_limit);
     case OPT_NO_RECORD:
@@ -160,6 +163,8 @@ static const struct argp_option engine_options[] = {
     {"ram", OPT_RAM, "SIZE", 0, "most main memory that weights may take beside a GPU", 10},
     {"link-limit", OPT_LINK_LIMIT, "RATE", 0, "copy weights to the GPU no faster than this, such as 25GB/s: emulates "
      "a slower machine", 10},
+    {"map-weights", OPT_MAP_WEIGHTS, 0, 0, "the CPU reads weights from the mapped file: no copy of them in memory, and "
+     "slower steps", 10},
     {"no-graphs", OPT_NO_RECORD, 0, 0, "launch decode steps op by op, not as recorded CUDA graphs", 10},
     {"ctx", OPT_CTX, "N", 0, "longest prompt + reply in tokens", 10},
     {"kv-type", OPT_KV_TYPE, "TYPE", 0, "KV cache: f16 (default), q8_0, or f32 for comparisons with float32 programs", 10},

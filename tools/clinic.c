@@ -109,6 +109,7 @@ static int open_engine(const struct clinic_options *o, struct clinic *c, struct 
                                  .cpu_layers_set = k->placement.cpu_layers >= 0,
                                  .cpu_layers = (int)k->placement.cpu_layers,
                                  .ram_bytes = k->placement.ram,
+                                 .map_weights = k->placement.map_weights,
                                  .link_limit = (double)k->placement.link_limit};
     if (!plan_mode_from_name(k->placement.mode, &opt.placement))
         FAIL(e, ERR_CONFIG, "placement.mode '%s' is no mode", k->placement.mode);

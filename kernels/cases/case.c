@@ -48,6 +48,7 @@ void *case_weights(struct op_case *c, int i, const char *name, enum fmt fmt, int
         c->buf[c->n_buf++] = (struct case_buf){.name = name};
         return NULL;
     }
+    c->w_at[i] = c->n_buf;
     void *data = case_buf(c, name, CASE_IN, CASE_BYTES, (size_t)rows, row);
     if (data)
         fmt_random(fmt, key, 0, rows * (cols / fmt_info(fmt)->block_elems), std, data);
@@ -100,6 +101,20 @@ int case_upload(const struct op_case *c, struct ops *ops, unsigned skew, struct 
     TRY(api->alloc(ops->dev, MEM_DEVICE, scratch, &d->scratch, e));
     ops->bind_scratch(ops, d->scratch.ptr, scratch);
     return api->sync(ops->dev, NULL, e);
+}
+
+int case_pack(struct op_case *c, struct case_device *d, struct err *e)
+{
+    for (int i = 0; i < 3; i++) {
+        struct tensor w = c->w[i];
+        w.data = d->dev[c->w_at[i]];
+        w.lanes = false;
+        if (!w.n_dim || !d->ops->packs || !d->ops->packs(d->ops, &w))
+            continue;
+        TRY(d->ops->pack(d->ops, &w, 0, tensor_rows(&w), e));
+        c->w[i].lanes = true;
+    }
+    return 0;
 }
 
 int case_poison(struct case_device *d, struct err *e)

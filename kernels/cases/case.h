@@ -50,6 +50,7 @@ struct op_case {
 #undef X
     } args;
     struct tensor w[3];
+    int w_at[3]; /* the buffers that w[i] lie in */
     struct kv_view kv;
 };
 
@@ -87,6 +88,9 @@ struct case_device {
 };
 int case_upload(const struct op_case *c, struct ops *ops, unsigned skew, struct case_device *d,
                 struct err *e);
+/* Brings the uploaded matrices into the order that the backend likes, where it has one, and says so in c->w: then
+ * every upload that c is run with must have been packed. */
+int case_pack(struct op_case *c, struct case_device *d, struct err *e);
 int case_poison(struct case_device *d, struct err *e); /* scratch becomes NaN: for other devices */
 int case_run(const struct op_case *c, struct case_device *d, struct err *e); /* runs and waits */
 /* Copies buffer i back into host memory of buf[i].bytes. */

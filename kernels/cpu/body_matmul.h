@@ -19,14 +19,25 @@ static float kernel_quantise_block(const float *x, int m, int8_t *q, int16_t *su
         return poison;
     }
     struct v16 scale = v16_set1(127 / amax);
-    for (int i = 0; i < m; i += V16) {
-        v16_store_i8(q + i, v16_mul(v16_load(x + i), scale));
-        int s = 0;
-        for (int j = 0; j < 16; j++)
-            s += q[i + j];
-        sum[i / 16] = (int16_t)s;
-    }
+    for (int i = 0; i < m; i += V16)
+        sum[i / 16] = (int16_t)v16_store_i8(q + i, v16_mul(v16_load(x + i), scale));
     return amax / 127;
+}
+
+/* The sums as the kernels of strips want them (struct mm_x). */
+static void kernel_quantise_sums(const struct mm_x *x, const int16_t *sum, int16_t *pair, int32_t *off)
+{
+    static const uint8_t order[8] = {0, 2, 1, 3, 4, 6, 5, 7};
+    if (x->block == 32) {
+        for (int64_t b = 0; b < x->n_in / 32; b++)
+            off[b] = -8 * (sum[2 * b] + sum[2 * b + 1]);
+        return;
+    }
+    for (int64_t i = 0; i < x->n_in / 16; i++)
+        off[i] = -32 * sum[i];
+    for (int64_t b = 0; b < x->n_in / 256; b++, sum += 16)
+        for (int g = 0; g < 8; g++)
+            *pair++ = (int16_t)(sum[2 * order[g]] + sum[2 * order[g] + 1]);
 }
 
 static void kernel_quantise(const struct mm_x *x, int64_t r)
@@ -42,6 +53,7 @@ static void kernel_quantise(const struct mm_x *x, int64_t r)
                                      sum + b * block / 16);
     for (; n % 8; n++)
         d[n] = 0;
+    kernel_quantise_sums(x, sum, (int16_t *)(void *)(row + x->pair_at), (int32_t *)(void *)(row + x->off_at));
 }
 
 /* ---- float weights: 16 interleaved fmaf accumulators, element i in lane i % 16

@@ -8,6 +8,7 @@
 #define MAS_CPU_KERNEL_H
 
 #include "cpu_isa.h"
+#include "lanes.h"
 #include "ops.h"
 
 #define MM_TILE 16 /* output columns (weight rows) of a tile: one v16 */
@@ -20,9 +21,13 @@ struct mm_x {
     int64_t n_in;
     int block;           /* 256 or 32 */
     char *base;          /* (n_row, stride) bytes */
-    size_t stride;       /* multiple of 64 */
-    size_t sum_at, d_at; /* q at 0: int8 (n_in); int16 (n_in/16) sums of 16 q; f32 scale per block,
-                            padded with zeros to a multiple of 8 */
+    size_t stride;       /* multiple of 64, and not of 1024: rows would share their lines of the cache */
+    size_t sum_at, pair_at, off_at, d_at;
+    /* q at 0: int8 (n_in)
+     * sum:  int16 (n_in/16), of 16 q
+     * pair: int16 (n_in/32), of 32 q, blocks of 256 only: those of groups 0 2 1 3 4 6 5 7
+     * off:  int32, of blocks of 256: -32 times each sum (n_in/16); of 32: -8 times that of 32 q (n_in/32)
+     * d:    f32 scale per block, padded with zeros to a multiple of 8 */
 };
 
 static inline const int8_t *mm_x_q(const struct mm_x *x, int64_t r)
@@ -33,21 +38,18 @@ static inline const int16_t *mm_x_sum(const struct mm_x *x, int64_t r)
 {
     return (const int16_t *)(const void *)(x->base + (size_t)r * x->stride + x->sum_at);
 }
+static inline const int16_t *mm_x_pair(const struct mm_x *x, int64_t r)
+{
+    return (const int16_t *)(const void *)(x->base + (size_t)r * x->stride + x->pair_at);
+}
+static inline const int32_t *mm_x_off(const struct mm_x *x, int64_t r)
+{
+    return (const int32_t *)(const void *)(x->base + (size_t)r * x->stride + x->off_at);
+}
 static inline const float *mm_x_d(const struct mm_x *x, int64_t r)
 {
     return (const float *)(const void *)(x->base + (size_t)r * x->stride + x->d_at);
 }
-
-/* 256 columns of a strip of MM_TILE weight rows, unpacked for many rows of x (body_strip512.h). */
-struct mm_panel {
-    _Alignas(64) uint8_t q[64][MM_TILE][4];
-    union {
-        int32_t scale[16][MM_TILE]; /* K formats */
-        float d32[8][MM_TILE];      /* formats of 32 elements: d of each block */
-    };
-    int32_t min[8][MM_TILE]; /* two int16: the factors of two neighbouring sums of x */
-    float d[MM_TILE], dmin[MM_TILE];
-};
 
 /* One (sequence, kv head, few query rows): everything that shares K and V rows. */
 struct attn_item {
@@ -77,12 +79,11 @@ struct cpu_kernels {
     /* t[i][j] (i < nr <= MM_ROWS, stride MM_TILE) = row r0 + i of x . weight row j0 + j, j < nj */
     void (*tile)(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0,
                  int nr, float *t);
-    /* The same for quantised weights and many rows: weight rows j0 .. j0 + nj - 1 are packed once
-     * into ceil(n_in / 256) panels, which then meet rows r0 .. r0 + nr - 1 of x. NULL: there is no
-     * such. */
-    void (*pack)(const struct tensor *w, int64_t j0, int nj, struct mm_panel *p);
-    void (*strip)(const struct mm_x *x, enum fmt fmt, const struct mm_panel *p, int64_t r0, int nr,
-                  float *t);
+    /* Rows r0 .. r0 + nr - 1 of x . the sixteen weight rows of a strip (lanes.h). NULL: there is no such kernel,
+     * and no weights are packed. */
+    void (*strip)(const struct mm_x *x, enum fmt fmt, const char *strip, int64_t r0, int nr, float *t);
+    /* lanes_pack */
+    void (*pack)(const struct lanes *l, const char *const row[LANES], int64_t n, void *strip);
     void (*rmsnorm)(const float *x, const float *w, float *y, int64_t n, float eps);
     void (*swiglu)(const float *gate, const float *up, float *y, int64_t n);
     void (*add)(const float *x, float *y, int64_t n);

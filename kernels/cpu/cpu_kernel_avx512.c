@@ -20,14 +20,14 @@
 #include "body_sample.h"
 
 #include "body_dot256.h"
-#include "body_strip512.h"
+#include "body_lanes512.h"
 
 const struct cpu_kernels cpu_kernels_avx512 = {
     .isa = CPU_AVX512VNNI,
     .quantise = kernel_quantise,
     .tile = dot_tile,
-    .pack = strip_pack,
-    .strip = strip_tile,
+    .strip = lanes_strip,
+    .pack = lanes_pack512,
     .rmsnorm = kernel_rmsnorm,
     .swiglu = kernel_swiglu,
     .add = kernel_add,

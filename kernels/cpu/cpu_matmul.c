@@ -14,9 +14,10 @@
  * - F32, F16, BF16: element i is added to accumulator i % 16 by fmaf; then v16_sum.
  * - then bias, then the epilogue; silu as in v16.
  *
- * Work: threads share the output columns. A strip of MM_TILE weight rows stays in the core's cache
- * while all activation rows pass, MM_ROWS at a time; for many rows it is unpacked first, where the
- * instruction set has a kernel for that.
+ * Work: threads share the output columns, in strips of MM_TILE weight rows. All rows of x pass, MM_ROWS
+ * at a time, while a few strips lie in the core's cache. Weights in strips (lanes.h) are multiplied as
+ * they lie; other ones are brought into that order first where there are rows enough to pay for it, and
+ * where the instruction set has a kernel for it.
  */
 #include <string.h>
 
@@ -30,15 +31,19 @@ static size_t cpu_x_layout(struct mm_x *x, int64_t n_in, int block)
     x->n_in = n_in;
     x->block = block;
     x->sum_at = size_align((size_t)n_in, 64);
-    x->d_at = x->sum_at + size_align((size_t)(n_in / 16) * sizeof(int16_t), 64);
+    x->pair_at = x->sum_at + size_align((size_t)(n_in / 16) * sizeof(int16_t), 64);
+    x->off_at = x->pair_at + size_align((size_t)(n_in / 32) * sizeof(int16_t), 64);
+    x->d_at = x->off_at + size_align((size_t)(n_in / 16) * sizeof(int32_t), 64);
     x->stride = x->d_at + size_align(((size_t)(n_in / block) + 8) * sizeof(float), 64);
+    if (x->stride % 1024 == 0)
+        x->stride += 64;
     return x->stride;
 }
 
-/* Panels of one strip. */
-static size_t cpu_panels(int64_t n_in)
+/* Sixteen weight rows of any packed format. */
+static size_t cpu_strip_bytes(int64_t n_in)
 {
-    return (size_t)(n_in + 255) / 256;
+    return size_align((size_t)n_in * LANES + (size_t)n_in, 64); /* Q8_0: 34 bytes for 32 elements */
 }
 
 /* Both forms of x side by side (the weights of one call may want one each), then two strips for
@@ -47,7 +52,7 @@ size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in)
 {
     struct mm_x x;
     size_t rows = (size_t)n_row * (cpu_x_layout(&x, n_in, 256) + cpu_x_layout(&x, n_in, 32));
-    return rows + (size_t)n_threads * 2 * cpu_panels(n_in) * sizeof(struct mm_panel);
+    return rows + (size_t)n_threads * 2 * cpu_strip_bytes(n_in);
 }
 
 /* Elements per block of the quantised x that weights of this format meet; 0: x itself. */
@@ -71,6 +76,7 @@ static int cpu_x_block(enum fmt fmt)
 }
 
 #define MM_PACK_ROWS 4 /* from here on packing a strip costs less than it saves */
+#define MM_CACHE ((size_t)512 << 10) /* of strips that stay in a core's cache while the rows of x pass */
 
 struct mm_quantise {
     const struct mm_x *x;
@@ -82,7 +88,7 @@ struct matmul_job {
     const struct cpu_kernels *k;
     struct mm_x x[2]; /* in blocks of 256, of 32; float weights take f of either */
     bool ready[2];
-    struct mm_panel *panels; /* (n_threads, 2, cpu_panels) */
+    char *strips; /* (n_threads, 2, cpu_strip_bytes) */
     const struct matmul_out *out;
 };
 
@@ -106,21 +112,27 @@ static void cpu_add_bias(const float *bias, int64_t j0, int nj, int nr, float *t
             t[r * MM_TILE + j] += bias[j0 + j];
 }
 
-/* A strip of one of the matrices: packed, or NULL when its weights are used as they lie. */
-static const struct mm_panel *cpu_matmul_pack(const struct matmul_job *job, const struct tensor *w,
-                                              int64_t j0, int nj, int worker, int second)
+/* Columns j0 .. j0 + nj - 1 of a matrix as a strip: where it lies, or packed into the worker's memory; NULL when
+ * they are used as rows. */
+static const char *cpu_matmul_pack(const struct matmul_job *job, const struct tensor *w, int64_t j0,
+                                   int nj, int worker, int second)
 {
-    if (!job->k->pack || job->a->n_row < MM_PACK_ROWS || cpu_x_block(w->fmt) == 0)
+    struct lanes l;
+    const char *rows = (const char *)w->data + (size_t)j0 * w->row_bytes, *row[LANES];
+    if (w->lanes && nj == LANES)
+        return rows;
+    if (!job->k->pack || job->a->n_row < MM_PACK_ROWS || !lanes_of(w->fmt, &l))
         return NULL;
-    struct mm_panel *p = job->panels + (size_t)(2 * worker + second) * cpu_panels(job->a->n_in);
-    job->k->pack(w, j0, nj, p);
-    return p;
+    char *strip = job->strips + (size_t)(2 * worker + second) * cpu_strip_bytes(job->a->n_in);
+    for (int j = 0; j < LANES; j++) /* lanes beyond nj repeat the last row and are not used */
+        row[j] = rows + (size_t)(j < nj ? j : nj - 1) * w->row_bytes;
+    job->k->pack(&l, row, job->a->n_in, strip);
+    return strip;
 }
 
 /* t = rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of one product, with bias */
 static void cpu_matmul_product(const struct matmul_job *job, const struct matmul_out *o,
-                               const struct mm_panel *strip, int64_t j0, int nj, int64_t r0, int nr,
-                               float *t)
+                               const char *strip, int64_t j0, int nj, int64_t r0, int nr, float *t)
 {
     const struct mm_x *x = &job->x[cpu_x_form(o->w->fmt)];
     if (strip)
@@ -130,37 +142,66 @@ static void cpu_matmul_product(const struct matmul_job *job, const struct matmul
     cpu_add_bias(o->bias, j0, nj, nr, t);
 }
 
-/* Columns j0 .. j0 + nj - 1 of all rows, through the epilogue into y. */
-static void cpu_matmul_strip(const struct matmul_job *job, int64_t j0, int nj, int worker)
+/* Rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1, through the epilogue into y. */
+static void cpu_matmul_tile(const struct matmul_job *job, const char *const strip[2], int64_t j0, int nj,
+                            int64_t r0, int nr)
 {
     _Alignas(64) float t[MM_ROWS * MM_TILE], up[MM_ROWS * MM_TILE];
     const struct matmul_out *o = job->out;
     const bool swiglu = job->a->epilogue == EPI_SWIGLU;
-    const struct mm_panel *strip = cpu_matmul_pack(job, o->w, j0, nj, worker, 0), *strip_up = NULL;
+    cpu_matmul_product(job, o, strip[0], j0, nj, r0, nr, t);
     if (swiglu)
-        strip_up = cpu_matmul_pack(job, o[1].w, j0, nj, worker, 1);
-    for (int64_t r0 = 0; r0 < job->a->n_row; r0 += MM_ROWS) {
-        int nr = job->a->n_row - r0 < MM_ROWS ? (int)(job->a->n_row - r0) : MM_ROWS;
-        cpu_matmul_product(job, o, strip, j0, nj, r0, nr, t);
+        cpu_matmul_product(job, o + 1, strip[1], j0, nj, r0, nr, up);
+    for (int r = 0; r < nr; r++) {
+        float *y = o->y + (r0 + r) * tensor_rows(o->w) + j0, *from = t + r * MM_TILE;
         if (swiglu)
-            cpu_matmul_product(job, o + 1, strip_up, j0, nj, r0, nr, up);
-        for (int r = 0; r < nr; r++) {
-            float *y = o->y + (r0 + r) * tensor_rows(o->w) + j0, *from = t + r * MM_TILE;
-            if (swiglu)
-                job->k->swiglu(from, up + r * MM_TILE, y, nj);
-            else if (job->a->epilogue == EPI_ADD)
-                job->k->add(from, y, nj);
-            else
-                memcpy(y, from, (size_t)nj * sizeof *y);
+            job->k->swiglu(from, up + r * MM_TILE, y, nj);
+        else if (job->a->epilogue == EPI_ADD)
+            job->k->add(from, y, nj);
+        else
+            memcpy(y, from, (size_t)nj * sizeof *y);
+    }
+}
+
+/* Columns j0 .. end - 1 of all rows: one strip, or several that lie as strips already. */
+static void cpu_matmul_strips(const struct matmul_job *job, int64_t j0, int64_t end, int worker)
+{
+    const bool swiglu = job->a->epilogue == EPI_SWIGLU;
+    const char *strip[2] = {NULL, NULL};
+    for (int64_t r0 = 0; r0 < job->a->n_row; r0 += MM_ROWS) {
+        const int nr = job->a->n_row - r0 < MM_ROWS ? (int)(job->a->n_row - r0) : MM_ROWS;
+        for (int64_t j = j0; j < end; j += MM_TILE) {
+            const int nj = end - j < MM_TILE ? (int)(end - j) : MM_TILE;
+            for (int i = 0; i <= swiglu && (r0 == 0 || end - j0 > MM_TILE); i++)
+                strip[i] = cpu_matmul_pack(job, job->out[i].w, j, nj, worker, i);
+            cpu_matmul_tile(job, strip, j, nj, r0, nr);
         }
     }
+}
+
+/* Columns whose strips are held in the cache together. */
+static int64_t cpu_matmul_group(const struct matmul_job *job)
+{
+    size_t bytes = 0;
+    for (int i = 0; i <= (job->a->epilogue == EPI_SWIGLU); i++) {
+        if (!job->out[i].w->lanes)
+            return MM_TILE;
+        bytes += MM_TILE * job->out[i].w->row_bytes;
+    }
+    const int64_t n = (int64_t)(MM_CACHE / bytes);
+    return MM_TILE * (n > 1 ? n : 1);
 }
 
 static void cpu_matmul_columns(void *arg, int64_t begin, int64_t end, int worker)
 {
     const struct matmul_job *job = arg;
-    for (int64_t j = begin; j < end; j += MM_TILE)
-        cpu_matmul_strip(job, j, end - j < MM_TILE ? (int)(end - j) : MM_TILE, worker);
+    const int64_t group = cpu_matmul_group(job);
+    const int64_t whole = job->out->w->lanes ? tensor_rows(job->out->w) / MM_TILE * MM_TILE : end;
+    for (int64_t j = begin; j < end;) {
+        const int64_t stop = j < whole && j + group > whole ? whole : j + group;
+        cpu_matmul_strips(job, j, stop < end ? stop : end, worker);
+        j = stop;
+    }
 }
 
 /* Quantises x for weights of this format, unless it has been done. */
@@ -193,7 +234,7 @@ int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
     job.x[0].f = job.x[1].f = a->x;
     job.x[0].base = c->scratch;
     job.x[1].base = c->scratch + first;
-    job.panels = (struct mm_panel *)(void *)(c->scratch + both);
+    job.strips = c->scratch + both;
     for (int i = 0; i < a->n_out; i++)
         cpu_matmul_prepare(c, &job, a->out[i].w->fmt);
     for (int i = 0; i < (a->epilogue == EPI_SWIGLU ? 1 : a->n_out); i++) {

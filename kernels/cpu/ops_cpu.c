@@ -116,6 +116,8 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
         .bind_scratch = ops_cpu_bind_scratch,
         .close = ops_cpu_close,
         .peak = ops_cpu_peak,
+        .packs = cpu_packs,
+        .pack = cpu_pack,
     };
     *out = &c->ops;
     return 0;

@@ -28,6 +28,13 @@ static inline void v16_fold4(__m256 a, __m256 b, __m256 c, __m256 d, float out[4
     _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
     _mm_storeu_ps(out, _mm_add_ps(_mm_add_ps(r0, r2), _mm_add_ps(r1, r3)));
 }
+
+/* The sum of sixteen int8. */
+static inline int v16_sum_i8(__m128i v)
+{
+    __m128i u = _mm_sad_epu8(_mm_xor_si128(v, _mm_set1_epi8(-128)), _mm_setzero_si128()); /* each + 128 */
+    return _mm_cvtsi128_si32(_mm_add_epi32(u, _mm_srli_si128(u, 8))) - 16 * 128;
+}
 #endif
 
 #if defined(__AVX512F__)
@@ -131,10 +138,11 @@ static inline struct v16 v16_load_i8(const int8_t *p)
     return V16_MAKE(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b)));
 }
 /* Nearest integer (ties to even) of lanes within +-127. */
-static inline void v16_store_i8(int8_t *p, struct v16 a)
+static inline int v16_store_i8(int8_t *p, struct v16 a)
 {
     __m128i b = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v));
     _mm_storeu_si128((__m128i *)(void *)p, b);
+    return v16_sum_i8(b);
 }
 /* p * 2^k, where t = 1.5 * 2^23 + k with an integer k in -254..254: one rounding */
 static inline struct v16 v16_scale2(struct v16 p, struct v16 t)
@@ -280,12 +288,13 @@ static inline struct v16 v16_load_i8(const int8_t *p)
     return V16_MAKE(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)),
                     _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8))));
 }
-static inline void v16_store_i8(int8_t *p, struct v16 a)
+static inline int v16_store_i8(int8_t *p, struct v16 a)
 {
     __m256i w = _mm256_packs_epi32(_mm256_cvtps_epi32(a.a), _mm256_cvtps_epi32(a.b));
     w = _mm256_permute4x64_epi64(w, 0xd8); /* packs works in 128-bit halves */
     __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
     _mm_storeu_si128((__m128i *)(void *)p, b);
+    return v16_sum_i8(b);
 }
 static inline __m256 v16_half_scale2(__m256 p, __m256 t)
 {
@@ -426,11 +435,14 @@ static inline struct v16 v16_load_i8(const int8_t *p)
 {
     V16_EACH((float)p[i]);
 }
-static inline void v16_store_i8(int8_t *p, struct v16 a)
+static inline int v16_store_i8(int8_t *p, struct v16 a)
 {
-    for (int i = 0; i < V16;
-         i++) /* adding 1.5 * 2^23 rounds to the nearest integer, ties to even */
+    int sum = 0;
+    for (int i = 0; i < V16; i++) { /* adding 1.5 * 2^23 rounds to the nearest integer, ties to even */
         p[i] = (int8_t)(int32_t)(f32_bits(a.f[i] + 0x1.8p23f) - 0x4b400000u);
+        sum += p[i];
+    }
+    return sum;
 }
 static inline float v16_pow2(int32_t k)
 {

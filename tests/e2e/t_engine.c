@@ -41,6 +41,31 @@ static void compare(const struct jobs *want, const struct engine_options *o, con
     jobs_free(js);
 }
 
+/* Weights that the CPU has copied into the order it likes, or reads as the file has them. */
+static void results_do_not_depend_on_the_order_of_weights(void **state)
+{
+    (void)state;
+    struct engine_options o = serve_options();
+    o.model = TEST_SOURCE "/configs/demo/toy_clinic.gguf"; /* Q4_K, Q6_K; 5,120 tokens */
+    struct engine *en = open_engine(&o);
+    struct jobs *want = jobs_make(12, 1, 60, 20, 5, engine_info(en)->n_vocab);
+    const bool packs = !engine_info(en)->plan->weights_mapped;
+    jobs_run(en, want);
+    engine_close(en);
+    o.map_weights = true;
+    for (int n_seq = 1; n_seq <= 12; n_seq += 11) {
+        o.n_seq = n_seq;
+        en = open_engine(&o);
+        assert_true(engine_info(en)->plan->weights_mapped);
+        struct jobs *js = jobs_make(12, 1, 60, 20, 5, engine_info(en)->n_vocab);
+        jobs_run(en, js);
+        jobs_equal(want, js, packs ? "weights packed or mapped" : "weights mapped twice");
+        engine_close(en);
+        jobs_free(js);
+    }
+    jobs_free(want);
+}
+
 static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **state)
 {
     (void)state;
@@ -327,6 +352,7 @@ static void bad_requests_are_refused_with_the_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(results_do_not_depend_on_the_order_of_weights),
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_threads_or_cache),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
         cmocka_unit_test(the_oracle_and_the_fast_backend_agree_on_greedy_text),

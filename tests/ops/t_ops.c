@@ -14,8 +14,8 @@ static void result_free(struct result *r)
         free(r->out[i]);
 }
 
-static struct result run_case(const struct op_case *c, const char *kind, const char *isa,
-                              int threads)
+static struct result run_case_as(struct op_case *c, const char *kind, const char *isa, int threads,
+                                 bool pack)
 {
     struct err e = {0};
     struct ops *ops = NULL;
@@ -24,6 +24,8 @@ static struct result run_case(const struct op_case *c, const char *kind, const c
     const struct ops_options opt = {.n_threads = threads, .isa = isa};
     ok(ops_open(kind, &opt, &ops, &e));
     ok(case_upload(c, ops, 0, &d, &e));
+    if (pack)
+        ok(case_pack(c, &d, &e));
     ok(case_poison(&d, &e));
     ok(case_run(c, &d, &e));
     for (int i = 0; i < c->n_buf; i++) {
@@ -36,6 +38,12 @@ static struct result run_case(const struct op_case *c, const char *kind, const c
     case_release(&d);
     ops_close(ops);
     return r;
+}
+
+static struct result run_case(const struct op_case *c, const char *kind, const char *isa, int threads)
+{
+    struct op_case mine = *c;
+    return run_case_as(&mine, kind, isa, threads, false);
 }
 
 static void compare(const char *op, const struct op_case *c, const char *isa,
@@ -114,6 +122,42 @@ static void bits_do_not_depend_on_isa_or_threads(void **state)
         }
 }
 
+/* Weights as files have them, and in the order that the backend packs them into. */
+static void bits_do_not_depend_on_the_order_of_weights(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    int n_packed = 0, n_isa = 0;
+    for (int k = 0; k < CPU_ISA_COUNT; k++) {
+        struct ops *ops = NULL;
+        if (!cpu_isa_has((enum cpu_isa)k))
+            continue;
+        ok(ops_open("cpu", &(struct ops_options){.isa = cpu_isa_name((enum cpu_isa)k)}, &ops, &e));
+        const struct tensor w = {.fmt = FMT_Q4_K, .n_dim = 2, .dim = {16, 256, 1, 1}, .row_bytes = 144};
+        n_isa += ops->packs(ops, &w);
+        ops_close(ops);
+        for (int op = 0; op < OP_COUNT; op++)
+            for (int i = 0; i < case_registry[op]->n; i++) {
+                struct op_case c = {0};
+                ok(case_registry[op]->make(i, &c, &e));
+                if (!c.bench && c.w[0].n_dim) {
+                    struct result want = run_case(&c, "cpu", cpu_isa_name((enum cpu_isa)k), 1);
+                    struct result got = run_case_as(&c, "cpu", cpu_isa_name((enum cpu_isa)k), 3, true);
+                    n_packed += c.w[0].lanes;
+                    for (int b = 0; b < c.n_buf; b++)
+                        if (want.out[b] && memcmp(want.out[b], got.out[b], c.buf[b].bytes) != 0)
+                            fail_msg("%s [%s], %s: %s differs when the weights are packed",
+                                     ops_op_name((enum op)op), c.name, cpu_isa_name((enum cpu_isa)k), c.buf[b].name);
+                    result_free(&want);
+                    result_free(&got);
+                }
+                case_free(&c);
+            }
+    }
+    print_message("%d packed cases, %d instruction sets that pack\n", n_packed, n_isa);
+    assert_true(n_packed >= 40 * n_isa);
+}
+
 static void a_comparison_sees_nan_and_names_the_worst(void **state)
 {
     (void)state;
@@ -171,6 +215,7 @@ int main(void)
         cmocka_unit_test(backends_are_chosen_by_name),
         cmocka_unit_test(every_op_agrees_with_the_oracle),
         cmocka_unit_test(bits_do_not_depend_on_isa_or_threads),
+        cmocka_unit_test(bits_do_not_depend_on_the_order_of_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

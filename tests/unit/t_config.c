@@ -562,6 +562,7 @@ static void the_knobs_that_change_results_are_marked(void **state)
                                                  "kv.page_tokens",
                                                  "kv.bytes",
                                                  "placement.ram",
+                                                 "placement.map_weights",
                                                  "engine.sequences",
                                                  "engine.batch_tokens",
                                                  "engine.prefix_cache",
@@ -593,8 +594,8 @@ static void every_field_has_a_row_and_every_row_a_field_of_its_own(void **state)
         size_t len = strlen(k[i].doc);
         assert_true(len > 20 && k[i].doc[len - 1] == '.');
     }
-    /* the rest is padding: 4 bytes behind n_fixed, 7 behind prefix_cache */
-    assert_int_equal(bytes + 11, sizeof(struct config));
+    /* the rest is padding: 4 bytes behind n_fixed, 7 behind map_weights and prefix_cache */
+    assert_int_equal(bytes + 18, sizeof(struct config));
 }
 
 /* configs/llama3_70b.yaml is the reference for users: the keys of config_reference(), in that

@@ -120,6 +120,52 @@ static void copied_weights_outlive_the_file(void **state)
     place_free(p);
 }
 
+/* What a backend multiplies is packed once, what is only gathered from is not, and what a matrix and the table share is. */
+static int fake_packed;
+static bool fake_packs(const struct ops *ops, const struct tensor *w)
+{
+    (void)ops;
+    return w->n_dim == 2 && !w->lanes;
+}
+static int fake_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, struct err *e)
+{
+    (void)ops, (void)e;
+    assert_int_equal(first % 16, 0);
+    unsigned char *p = (unsigned char *)w->data + (size_t)first * w->row_bytes;
+    for (size_t i = 0; i < (size_t)n * w->row_bytes; i++)
+        p[i] ^= 0xff;
+    fake_packed++;
+    return 0;
+}
+
+static void copied_weights_are_packed(void **state)
+{
+    (void)state;
+    struct err e;
+    struct place *p;
+    const struct tensor *t[SLOTS];
+    struct ops fake = *sc.ops;
+    fake.packs = fake_packs;
+    fake.pack = fake_pack;
+    fake_packed = 0;
+    sc.plan.weights_mapped = false;
+    ok(place_run(&sc.plan, &sc.w, &fake, 0, progress, &sc, &p, &e));
+    assert_int_equal(sc.done, sc.total);
+    assert_int_equal(fake_packed, 2); /* both layers' matrix */
+    ok(place_part(p, PART_EMBED, 0, NULL, t, &e));
+    ok(place_part(p, PART_FFN, 1, NULL, t, &e));
+    assert_true(t[UP]->lanes);
+    assert_false(t[EMBD]->lanes || t[BIAS]->lanes);
+    assert_int_equal(((unsigned char *)t[UP]->data)[5], 0xff ^ 6);
+    assert_int_equal(((unsigned char *)t[EMBD]->data)[5], 6);
+    place_free(p);
+    sc.plan.weights_mapped = true;
+    sc.done = 0;
+    ok(place_run(&sc.plan, &sc.w, &fake, 0, progress, &sc, &p, &e));
+    assert_int_equal(fake_packed, 2);
+    place_free(p);
+}
+
 static void a_file_cut_before_the_load_is_a_message(void **state)
 {
     (void)state;
@@ -325,6 +371,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(mapped_weights_are_views_of_the_file),
         T(copied_weights_outlive_the_file),
+        T(copied_weights_are_packed),
         T(a_file_cut_before_the_load_is_a_message),
         T(a_file_cut_during_the_load_is_a_message),
         T(plans_for_another_place_are_refused),

@@ -1,0 +1,397 @@
+/*
+ * body_lanes512: matmul with AVX-512 VNNI on strips of sixteen weight rows (lanes.h). A 32-bit lane
+ * belongs to one weight row, so that four products of sixteen weight rows are one vpdpbusd with four
+ * broadcast bytes of x, nothing is summed across lanes, and a result is sixteen neighbouring columns.
+ * Quants are unpacked in registers for up to MM_ROWS rows of x: the shifts and masks go to other ports
+ * than the products, so that a second, unpacked copy of the weights would gain nothing.
+ *
+ * vpdpbusd wants unsigned weights: Q6_K, Q8_0 and Q4_0 have an offset (32, 128, 8), taken back exactly
+ * by the sums of x, with which the sums of products start. The integers are those of cpu_matmul.c, and
+ * so are the bits. Included by cpu_kernel_avx512.c only.
+ */
+
+static inline __m512i lanes_load(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+/* The four bytes at p in every lane. */
+static inline __m512i lanes_spread(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+/* sum + the products of four unsigned bytes of w with the four signed ones at p, in each lane. As one instruction with
+ * a broadcast operand, which the compiler does not form: apart they take a register for each product, and the sums no
+ * longer fit. */
+static inline __attribute__((always_inline)) __m512i lanes_dot(__m512i sum, __m512i w, const void *p)
+{
+#if defined(__SANITIZE_ADDRESS__) /* which does not look into assembly */
+    return _mm512_dpbusd_epi32(sum, w, lanes_spread(p));
+#else
+    const char(*four)[4] = p;
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*four));
+    return sum;
+#endif
+}
+
+/* sum + the products of two int16 of w with those at p, in each lane. */
+static inline __attribute__((always_inline)) __m512i lanes_dot2(__m512i sum, __m512i w, const void *p)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return _mm512_dpwssd_epi32(sum, w, lanes_spread(p));
+#else
+    const char(*four)[4] = p;
+    __asm__("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*four));
+    return sum;
+#endif
+}
+
+static inline __m512 lanes_sum8(const __m512 a[8])
+{
+    return _mm512_add_ps(_mm512_add_ps(_mm512_add_ps(a[0], a[4]), _mm512_add_ps(a[2], a[6])),
+                         _mm512_add_ps(_mm512_add_ps(a[1], a[5]), _mm512_add_ps(a[3], a[7])));
+}
+
+/* Byte i of each lane, 0..255. */
+static inline __attribute__((always_inline)) __m512i lanes_byte(__m512i v, const int i)
+{
+    return i == 3 ? _mm512_srli_epi32(v, 24)
+                  : _mm512_and_si512(_mm512_srli_epi32(v, (unsigned)(8 * i)), _mm512_set1_epi32(255));
+}
+
+/* Byte i of each lane, -128..127. */
+static inline __attribute__((always_inline)) __m512i lanes_signed_byte(__m512i v, const int i)
+{
+    return _mm512_srai_epi32(i == 3 ? v : _mm512_slli_epi32(v, (unsigned)(24 - 8 * i)), 24);
+}
+
+/* Asks for what comes LANES_AHEAD bytes later to be brought into L2. Without it a core computes or waits, in turn: its
+ * window of instructions is shorter than memory's latency. Measured with one thread on AMD EPYC (Zen 4), 2026-11-27, 8
+ * rows of x, GB/s of weights from memory, without / with (from L1): Q4_K 7.7 / 11.5 (12.0), Q5_K 7.8 / 13.2 (14.2), Q6_K
+ * 6.7 / 13.8 (14.7), Q4_0 6.9 / 11.8 (12.3), Q8_0 9.6 / 21.6 (23.6). Into L1 instead, or 2 KiB ahead, gains half of that. */
+#define LANES_AHEAD 8192
+static inline __attribute__((always_inline)) void lanes_ahead(const char *p, const int lines)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < lines; i++)
+        _mm_prefetch(p + LANES_AHEAD + 64 * i, _MM_HINT_T1);
+}
+
+/* The nibbles of word k of a group of 32: its low ones, or its high ones. */
+static inline __attribute__((always_inline)) __m512i lanes_nibble(__m512i v, const int high)
+{
+    return _mm512_and_si512(high ? _mm512_srli_epi16(v, 4) : v, _mm512_set1_epi8(15));
+}
+
+/* Bits at `at` (0..7) of each byte moved to bit `to`, masked; bits that cross into a neighbour are not in the mask. */
+static inline __attribute__((always_inline)) __m512i lanes_bits(__m512i v, const int at, const int to,
+                                                                const int mask)
+{
+    v = at > to ? _mm512_srli_epi16(v, (unsigned)(at - to)) : _mm512_slli_epi16(v, (unsigned)(to - at));
+    return _mm512_and_si512(v, _mm512_set1_epi8((char)mask));
+}
+
+/* What a row of x is to these kernels, from block b on. */
+struct lanes_x {
+    const int8_t *q;
+    const int16_t *pair;
+    const int32_t *off;
+    const float *d;
+};
+
+static inline __attribute__((always_inline)) void lanes_rows(const struct mm_x *x, int64_t r0, int nr, const int n,
+                                                             struct lanes_x *out)
+{
+    for (int i = 0; i < n; i++) { /* rows beyond nr repeat the last one */
+        const int64_t r = r0 + (i < nr ? i : nr - 1);
+        out[i] = (struct lanes_x){mm_x_q(x, r), mm_x_pair(x, r), mm_x_off(x, r), mm_x_d(x, r)};
+    }
+}
+
+/* One group of 32 quants, of Q4_K or Q5_K, against n rows: s[i] = its sums. word: the first of its 8 of low nibbles,
+ * high: of the 8 of high bits. */
+static inline __attribute__((always_inline)) void lanes_group_k(enum fmt fmt, const char *word, const char *high,
+                                                                const int group, const struct lanes_x *x,
+                                                                int64_t at, const int n, __m512i *s)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+        s[i] = _mm512_setzero_si512();
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k++) {
+        __m512i w = lanes_nibble(lanes_load(word + 64 * k), group % 2);
+        if (fmt == FMT_Q5_K)
+            w = _mm512_or_si512(w, lanes_bits(lanes_load(high + 64 * k), group, 4, 16));
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++)
+            s[i] = lanes_dot(s[i], w, x[i].q + at + 4 * k);
+    }
+}
+
+/* The left-over f16s of block b, whose words are at `strip`. */
+static inline __attribute__((always_inline)) __m512 lanes_left(const char *strip, const int words, int64_t b, int64_t n)
+{
+    const int64_t at = b % 2 ? 64 * words + 32 : b + 1 == n ? 64 * words : 2 * 64 * words;
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(strip + at)));
+}
+
+/* Adds block b's part to accumulator b % 8 of a row. */
+static inline __attribute__((always_inline)) void lanes_add(__m512 *acc, __m512 d, __m512i dot)
+{
+    *acc = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(dot), *acc);
+}
+
+static inline __attribute__((always_inline)) void lanes_store(__m512 (*acc)[8], int nr, float *t)
+{
+    for (int i = 0; i < nr; i++)
+        _mm512_storeu_ps(t + i * MM_TILE, lanes_sum8(acc[i]));
+}
+
+/* Q4_K, Q5_K. n rows are computed (1, 2, 3, 4, 6 or 8: a constant after inlining), nr <= n are stored. */
+static inline __attribute__((always_inline)) void lanes_k(const struct mm_x *x, const enum fmt fmt, const char *strip,
+                                                          int64_t r0, int nr, const int n, float *t)
+{
+    const int words = fmt == FMT_Q4_K ? 36 : 44, low = words - 32;
+    const __m512i six = _mm512_set1_epi8(63), four = _mm512_set1_epi8(15), top = _mm512_set1_epi8(48);
+    __m512 acc[MM_ROWS][8];
+    struct lanes_x row[MM_ROWS];
+    lanes_rows(x, r0, nr, n, row);
+    for (int i = 0; i < n; i++)
+        for (int b = 0; b < 8; b++)
+            acc[i][b] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < x->n_in / 256; b++, strip += 64 * words) {
+        const __m512i p = lanes_load(strip + 64), q = lanes_load(strip + 128), r = lanes_load(strip + 192);
+        const __m512i scale[2] = {
+            _mm512_and_si512(p, six),
+            _mm512_or_si512(_mm512_and_si512(r, four), _mm512_and_si512(_mm512_srli_epi16(p, 2), top))};
+        __m512i dot[MM_ROWS], s[MM_ROWS];
+#pragma GCC unroll 8
+        for (int g = 0; g < 8; g++) {
+            if (g % 2 == 0)
+                lanes_ahead(strip + 16 * words * g / 2, words / 4);
+            lanes_group_k(fmt, strip + 64 * (low + 8 * (g / 2)), strip + 64 * 4, g, row, 256 * b + 32 * g, n, s);
+            const __m512i factor = lanes_byte(scale[g / 4], g % 4);
+#pragma GCC unroll 8
+            for (int i = 0; i < n; i++) {
+                s[i] = _mm512_mullo_epi32(s[i], factor);
+                dot[i] = g ? _mm512_add_epi32(dot[i], s[i]) : s[i];
+            }
+        }
+        const __m512i even = _mm512_set1_epi32(0x00ff00ff);
+        const __m512i min0 = _mm512_and_si512(q, six),
+                      min1 = _mm512_or_si512(lanes_nibble(r, 1), _mm512_and_si512(_mm512_srli_epi16(q, 2), top));
+        const __m512i pair[4] = {_mm512_and_si512(min0, even), _mm512_srli_epi16(min0, 8),
+                                 _mm512_and_si512(min1, even), _mm512_srli_epi16(min1, 8)};
+        const __m512i ds = lanes_load(strip);
+        const __m512 d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(ds)),
+                     dmin = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(ds, 16)));
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) {
+            __m512i min = _mm512_setzero_si512();
+            for (int k = 0; k < 4; k++)
+                min = lanes_dot2(min, pair[k], row[i].pair + 8 * b + 2 * k);
+            const __m512 dx = _mm512_set1_ps(row[i].d[b]);
+            lanes_add(&acc[i][b % 8], _mm512_mul_ps(d, dx), dot[i]);
+            acc[i][b % 8] = _mm512_fnmadd_ps(_mm512_mul_ps(dmin, dx), _mm512_cvtepi32_ps(min), acc[i][b % 8]);
+        }
+    }
+    lanes_store(acc, nr, t);
+}
+
+/* Quarters q0, q0 + 2 ... of a Q6_K block's sixteen words from `word` on (high and two of low, four times), groups of
+ * 16 quants: s[q][i] = sums of quarter q0 + step q. */
+static inline __attribute__((always_inline)) void lanes_group_q6(const char *word, const int quarter, const int group,
+                                                                 const struct lanes_x *x, int64_t b, const int n,
+                                                                 __m512i *s)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++)
+        s[i] = _mm512_set1_epi32(x[i].off[16 * b + group]);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+        const __m512i low = lanes_load(word + 64 * (3 * k + 1 + quarter % 2)), high = lanes_load(word + 64 * 3 * k);
+        const __m512i w =
+            _mm512_or_si512(lanes_nibble(low, quarter / 2), lanes_bits(high, 2 * quarter, 4, 48));
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++)
+            s[i] = lanes_dot(s[i], w, x[i].q + 256 * b + 16 * group + 4 * k);
+    }
+}
+
+static inline __attribute__((always_inline)) void lanes_q6(const struct mm_x *x, const char *strip, int64_t r0, int nr,
+                                                           const int n, float *t)
+{
+    __m512 acc[MM_ROWS][8];
+    struct lanes_x row[MM_ROWS];
+    const int64_t blocks = x->n_in / 256;
+    lanes_rows(x, r0, nr, n, row);
+    for (int i = 0; i < n; i++)
+        for (int b = 0; b < 8; b++)
+            acc[i][b] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < blocks; b++, strip += 64 * 52 + (b % 2 ? 0 : 64)) {
+        __m512i dot[MM_ROWS], s[MM_ROWS];
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++)
+            dot[i] = _mm512_setzero_si512();
+#pragma GCC unroll 4
+        for (int part = 0; part < 4; part++) /* half 0 with its two 16 of each quarter, half 1 */
+#pragma GCC unroll 4
+            for (int quarter = 0; quarter < 4; quarter++) {
+                lanes_ahead(strip + 64 * (13 * part + 3 * quarter), quarter == 3 ? 4 + (part == 3) : 3);
+                const int group = part / 2 * 8 + 2 * quarter + part % 2;
+                lanes_group_q6(strip + 64 * (4 + 12 * part), quarter, group, row, b, n, s);
+                const __m512i factor = lanes_signed_byte(lanes_load(strip + 64 * (group / 4)), group % 4);
+#pragma GCC unroll 8
+                for (int i = 0; i < n; i++)
+                    dot[i] = _mm512_add_epi32(dot[i], _mm512_mullo_epi32(s[i], factor));
+            }
+        const __m512 d = lanes_left(strip, 52, b, blocks);
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++)
+            lanes_add(&acc[i][b % 8], _mm512_mul_ps(d, _mm512_set1_ps(row[i].d[b])), dot[i]);
+    }
+    lanes_store(acc, nr, t);
+}
+
+/* Q4_0, Q8_0: blocks of 32, each with a scale. */
+static inline __attribute__((always_inline)) void lanes_32(const struct mm_x *x, const enum fmt fmt, const char *strip,
+                                                           int64_t r0, int nr, const int n, float *t)
+{
+    const int words = fmt == FMT_Q4_0 ? 4 : 8;
+    __m512 acc[MM_ROWS][8];
+    struct lanes_x row[MM_ROWS];
+    const int64_t blocks = x->n_in / 32;
+    lanes_rows(x, r0, nr, n, row);
+    for (int i = 0; i < n; i++)
+        for (int b = 0; b < 8; b++)
+            acc[i][b] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < blocks; b++, strip += 64 * words + (b % 2 ? 0 : 64)) {
+        __m512i s[MM_ROWS];
+        lanes_ahead(strip, words + 1);
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) { /* -8 sums, or -128 */
+            s[i] = _mm512_set1_epi32(row[i].off[b]);
+            if (fmt == FMT_Q8_0)
+                s[i] = _mm512_slli_epi32(s[i], 4);
+        }
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++) {
+            const __m512i v = lanes_load(strip + 64 * (k % words));
+            const __m512i w = fmt == FMT_Q4_0 ? lanes_nibble(v, k / 4)
+                                              : _mm512_xor_si512(v, _mm512_set1_epi8((char)0x80));
+#pragma GCC unroll 8
+            for (int i = 0; i < n; i++)
+                s[i] = lanes_dot(s[i], w, row[i].q + 32 * b + 4 * k);
+        }
+        const __m512 d = lanes_left(strip, words, b, blocks);
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++)
+            lanes_add(&acc[i][b % 8], _mm512_mul_ps(d, _mm512_set1_ps(row[i].d[b])), s[i]);
+    }
+    lanes_store(acc, nr, t);
+}
+
+#define LANES_CASE(n, call)                                                                        \
+    case n:                                                                                        \
+        call;                                                                                      \
+        break
+/* A function for each format, so that the compiler has one text at a time before it. */
+#define LANES_TILE(name, call)                                                                     \
+    static void name(const struct mm_x *x, const char *strip, int64_t r0, int nr, float *t)        \
+    {                                                                                              \
+        switch (nr <= 4 ? nr : nr <= 6 ? 6 : 8) {                                                  \
+            LANES_CASE(1, call(1));                                                                \
+            LANES_CASE(2, call(2));                                                                \
+            LANES_CASE(3, call(3));                                                                \
+            LANES_CASE(4, call(4));                                                                \
+            LANES_CASE(6, call(6));                                                                \
+        default:                                                                                   \
+            call(8);                                                                               \
+        }                                                                                          \
+    }
+#define LANES_Q4_K(n) lanes_k(x, FMT_Q4_K, strip, r0, nr, n, t)
+#define LANES_Q5_K(n) lanes_k(x, FMT_Q5_K, strip, r0, nr, n, t)
+#define LANES_Q6_K(n) lanes_q6(x, strip, r0, nr, n, t)
+#define LANES_Q4_0(n) lanes_32(x, FMT_Q4_0, strip, r0, nr, n, t)
+#define LANES_Q8_0(n) lanes_32(x, FMT_Q8_0, strip, r0, nr, n, t)
+LANES_TILE(lanes_tile_q4_k, LANES_Q4_K)
+LANES_TILE(lanes_tile_q5_k, LANES_Q5_K)
+LANES_TILE(lanes_tile_q6_k, LANES_Q6_K)
+LANES_TILE(lanes_tile_q4_0, LANES_Q4_0)
+LANES_TILE(lanes_tile_q8_0, LANES_Q8_0)
+
+static void lanes_strip(const struct mm_x *x, enum fmt fmt, const char *strip, int64_t r0, int nr, float *t)
+{
+    switch (fmt) {
+    case FMT_Q4_K:
+        lanes_tile_q4_k(x, strip, r0, nr, t);
+        break;
+    case FMT_Q5_K:
+        lanes_tile_q5_k(x, strip, r0, nr, t);
+        break;
+    case FMT_Q6_K:
+        lanes_tile_q6_k(x, strip, r0, nr, t);
+        break;
+    case FMT_Q4_0:
+        lanes_tile_q4_0(x, strip, r0, nr, t);
+        break;
+    case FMT_Q8_0:
+        lanes_tile_q8_0(x, strip, r0, nr, t);
+        break;
+    default:
+        UNREACHABLE("only quantised weights are packed");
+    }
+}
+
+/* ---- packing ---------------------------------------------------------------------------------- */
+
+/* out[k] lane j = in[j] lane k */
+static inline void lanes_transpose(const __m512i in[16], __m512i out[16])
+{
+    __m512i a[16], b[16];
+    for (int i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_epi32(in[i], in[i + 1]);
+        a[i + 1] = _mm512_unpackhi_epi32(in[i], in[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int h = 0; h < 2; h++) {
+            b[i + 2 * h] = _mm512_unpacklo_epi64(a[i + h], a[i + h + 2]);
+            b[i + 2 * h + 1] = _mm512_unpackhi_epi64(a[i + h], a[i + h + 2]);
+        }
+    /* b[4g + c] holds columns c, c+4, c+8, c+12 of rows 4g .. 4g+3, 128 bits each */
+    for (int c = 0; c < 4; c++) {
+        __m512i p = _mm512_shuffle_i32x4(b[c], b[4 + c], 0x44),
+                q = _mm512_shuffle_i32x4(b[c], b[4 + c], 0xee);
+        __m512i r = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x44);
+        __m512i s = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0xee);
+        out[c] = _mm512_shuffle_i32x4(p, r, 0x88);
+        out[4 + c] = _mm512_shuffle_i32x4(p, r, 0xdd);
+        out[8 + c] = _mm512_shuffle_i32x4(q, s, 0x88);
+        out[12 + c] = _mm512_shuffle_i32x4(q, s, 0xdd);
+    }
+}
+
+/* lanes_pack, up to sixteen words of sixteen rows at a time. */
+static void lanes_pack512(const struct lanes *l, const char *const row[LANES], int64_t n, void *strip)
+{
+    const int64_t blocks = n / l->elems;
+    for (int64_t b = 0; b < blocks; b++) {
+        const size_t at = (size_t)b * l->bytes;
+        char *word = (char *)strip + lanes_words_at(l, b), *left = (char *)strip + lanes_left_at(l, b, blocks);
+        for (int w = 0; w < l->words; w += 16) {
+            const int m = l->words - w < 16 ? l->words - w : 16;
+            const __mmask16 some = (__mmask16)((1u << m) - 1);
+            __m512i in[16], out[16];
+            for (int j = 0; j < LANES; j++)
+                in[j] = _mm512_maskz_loadu_epi32(some, row[j] + at + l->word_at + 4 * (size_t)w);
+            lanes_transpose(in, out);
+            for (int k = 0; k < m; k++)
+                _mm512_storeu_si512(word + 4 * LANES * lanes_place(l, w + k), out[k]);
+        }
+        for (int j = 0; l->left && j < LANES; j++)
+            memcpy(left + 2 * j, row[j] + at + l->left_at, 2);
+    }
+}

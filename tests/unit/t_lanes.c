@@ -1,0 +1,131 @@
+/* The order of packed weights: nothing is lost, and each word stands where lanes.h says. */
+#include "lanes.h"
+
+#include "fmt_random.h"
+#include "ops.h"
+#include "test.h"
+
+enum { ROWS = 16 * 3 + 5, BLOCKS = 3 }; /* a last block without a second one, rows behind the last strip */
+
+struct matrix {
+    struct lanes l;
+    int64_t n;
+    size_t row_bytes;
+    char *data;
+};
+
+static struct matrix matrix_make(enum fmt f)
+{
+    struct matrix m = {0};
+    assert_true(lanes_of(f, &m.l));
+    assert_int_equal(m.l.elems, fmt_info(f)->block_elems);
+    assert_int_equal(m.l.bytes, fmt_info(f)->block_bytes);
+    m.n = BLOCKS * m.l.elems;
+    m.row_bytes = BLOCKS * m.l.bytes;
+    m.data = malloc(ROWS * m.row_bytes);
+    assert_non_null(m.data);
+    fmt_random(f, 7, 0, ROWS * BLOCKS, 1, m.data);
+    return m;
+}
+
+static void pack_strip(const struct matrix *m, int strip, char *out)
+{
+    const char *row[LANES];
+    for (int j = 0; j < LANES; j++)
+        row[j] = m->data + (size_t)(LANES * strip + j) * m->row_bytes;
+    lanes_pack(&m->l, row, m->n, out);
+}
+
+static void each_block_comes_back(void **state)
+{
+    (void)state;
+    int formats = 0;
+    for (int f = 0; f < FMT_COUNT; f++) {
+        struct lanes l;
+        if (!lanes_of((enum fmt)f, &l))
+            continue;
+        struct matrix m = matrix_make((enum fmt)f);
+        char *strip = malloc(LANES * m.row_bytes), block[256];
+        assert_non_null(strip);
+        for (int s = 0; s < ROWS / LANES; s++) {
+            pack_strip(&m, s, strip); /* AddressSanitizer sees what would be written behind it */
+            for (int j = 0; j < LANES; j++)
+                for (int b = 0; b < BLOCKS; b++) {
+                    lanes_block(&m.l, strip, j, m.n, b, block);
+                    assert_memory_equal(block, m.data + (size_t)(LANES * s + j) * m.row_bytes + (size_t)b * m.l.bytes,
+                                        m.l.bytes);
+                }
+        }
+        free(strip);
+        free(m.data);
+        formats++;
+    }
+    assert_int_equal(formats, 5);
+}
+
+static void words_stand_side_by_side(void **state)
+{
+    (void)state;
+    struct matrix m = matrix_make(FMT_Q6_K);
+    char *strip = malloc(LANES * m.row_bytes);
+    assert_non_null(strip);
+    pack_strip(&m, 1, strip);
+    const char *row = m.data + 19 * m.row_bytes; /* lane 3 */
+    assert_memory_equal(strip + 4 * 3, row + 192, 4);             /* scales first */
+    assert_memory_equal(strip + 64 * 4 + 4 * 3, row + 128, 4);    /* then high */
+    assert_memory_equal(strip + 64 * 5 + 4 * 3, row, 4);          /* and low, the half's first 32 */
+    assert_memory_equal(strip + 64 * 6 + 4 * 3, row + 32, 4);     /* its second 32 */
+    assert_memory_equal(strip + 64 * 51 + 4 * 3, row + 124, 4);   /* the last word of low */
+    assert_memory_equal(strip + 2 * 64 * 52 + 2 * 3, row + 208, 2);                     /* d of block 0 */
+    assert_memory_equal(strip + 2 * 64 * 52 + 32 + 2 * 3, row + 210 + 208, 2);          /* of block 1 */
+    assert_memory_equal(strip + 3 * 64 * 52 + 64 + 2 * 3, row + 2 * 210 + 208, 2);      /* of the last, alone */
+    free(strip);
+    free(m.data);
+}
+
+static void backends_pack_alike(void **state)
+{
+    (void)state;
+    struct err e;
+    struct ops *ops = NULL;
+    ok(ops_open("cpu", NULL, &ops, &e));
+    for (int f = 0; f < FMT_COUNT; f++) {
+        struct lanes l;
+        if (!lanes_of((enum fmt)f, &l))
+            continue;
+        struct matrix m = matrix_make((enum fmt)f);
+        struct tensor w = {.fmt = (enum fmt)f, .n_dim = 2, .dim = {ROWS, m.n, 1, 1}, .row_bytes = m.row_bytes};
+        char *want = malloc(LANES * m.row_bytes), *was = malloc(ROWS * m.row_bytes);
+        assert_true(want && was);
+        memcpy(was, m.data, ROWS * m.row_bytes);
+        pack_strip(&m, 2, want);
+        w.data = m.data;
+        if (ops->packs(ops, &w)) {
+            fails(ops->pack(ops, &w, 8, 16, &e), ERR_BUG, "must begin on a multiple of 16");
+            fails(ops->pack(ops, &w, 48, 6, &e), ERR_BUG, "rows 48 .. 54 of 53");
+            ok(ops->pack(ops, &w, 32, ROWS - 32, &e));
+            assert_memory_equal(m.data, was, 32 * m.row_bytes);
+            assert_memory_equal(m.data + 32 * m.row_bytes, want, LANES * m.row_bytes);
+            assert_memory_equal(m.data + 48 * m.row_bytes, was + 48 * m.row_bytes, 5 * m.row_bytes);
+            w.lanes = true;
+            fails(ops->pack(ops, &w, 0, 16, &e), ERR_BUG, "has no other order");
+        }
+        free(want);
+        free(was);
+        free(m.data);
+    }
+    const struct tensor few = {.fmt = FMT_Q8_0, .n_dim = 2, .dim = {15, 32, 1, 1}, .row_bytes = 34};
+    const struct tensor plain = {.fmt = FMT_F16, .n_dim = 2, .dim = {64, 32, 1, 1}, .row_bytes = 64};
+    assert_false(ops->packs(ops, &few) || ops->packs(ops, &plain));
+    ops_close(ops);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_block_comes_back),
+        cmocka_unit_test(words_stand_side_by_side),
+        cmocka_unit_test(backends_pack_alike),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
