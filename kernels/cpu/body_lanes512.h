@@ -15,40 +15,6 @@ static inline __m512i lanes_load(const void *p)
     return _mm512_loadu_si512(p);
 }
 
-/* The four bytes at p in every lane. */
-static inline __m512i lanes_spread(const void *p)
-{
-    int32_t v;
-    memcpy(&v, p, sizeof v);
-    return _mm512_set1_epi32(v);
-}
-
-/* sum + the products of four unsigned bytes of w with the four signed ones at p, in each lane. As one instruction with
- * a broadcast operand, which the compiler does not form: apart they take a register for each product, and the sums no
- * longer fit. */
-static inline __attribute__((always_inline)) __m512i lanes_dot(__m512i sum, __m512i w, const void *p)
-{
-#if defined(__SANITIZE_ADDRESS__) /* which does not look into assembly */
-    return _mm512_dpbusd_epi32(sum, w, lanes_spread(p));
-#else
-    const char(*four)[4] = p;
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*four));
-    return sum;
-#endif
-}
-
-/* sum + the products of two int16 of w with those at p, in each lane. */
-static inline __attribute__((always_inline)) __m512i lanes_dot2(__m512i sum, __m512i w, const void *p)
-{
-#if defined(__SANITIZE_ADDRESS__)
-    return _mm512_dpwssd_epi32(sum, w, lanes_spread(p));
-#else
-    const char(*four)[4] = p;
-    __asm__("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*four));
-    return sum;
-#endif
-}
-
 static inline __m512 lanes_sum8(const __m512 a[8])
 {
     return _mm512_add_ps(_mm512_add_ps(_mm512_add_ps(a[0], a[4]), _mm512_add_ps(a[2], a[6])),
@@ -127,7 +93,7 @@ static inline __attribute__((always_inline)) void lanes_group_k(enum fmt fmt, co
             w = _mm512_or_si512(w, lanes_bits(lanes_load(high + 64 * k), group, 4, 16));
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++)
-            s[i] = lanes_dot(s[i], w, x[i].q + at + 4 * k);
+            s[i] = vnni_dot4(s[i], w, x[i].q + at + 4 * k);
     }
 }
 
@@ -192,7 +158,7 @@ static inline __attribute__((always_inline)) void lanes_k(const struct mm_x *x, 
         for (int i = 0; i < n; i++) {
             __m512i min = _mm512_setzero_si512();
             for (int k = 0; k < 4; k++)
-                min = lanes_dot2(min, pair[k], row[i].pair + 8 * b + 2 * k);
+                min = vnni_dot2(min, pair[k], row[i].pair + 8 * b + 2 * k);
             const __m512 dx = _mm512_set1_ps(row[i].d[b]);
             lanes_add(&acc[i][b % 8], _mm512_mul_ps(d, dx), dot[i]);
             acc[i][b % 8] = _mm512_fnmadd_ps(_mm512_mul_ps(dmin, dx), _mm512_cvtepi32_ps(min), acc[i][b % 8]);
@@ -217,7 +183,7 @@ static inline __attribute__((always_inline)) void lanes_group_q6(const char *wor
             _mm512_or_si512(lanes_nibble(low, quarter / 2), lanes_bits(high, 2 * quarter, 4, 48));
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++)
-            s[i] = lanes_dot(s[i], w, x[i].q + 256 * b + 16 * group + 4 * k);
+            s[i] = vnni_dot4(s[i], w, x[i].q + 256 * b + 16 * group + 4 * k);
     }
 }
 
@@ -284,7 +250,7 @@ static inline __attribute__((always_inline)) void lanes_32(const struct mm_x *x,
                                               : _mm512_xor_si512(v, _mm512_set1_epi8((char)0x80));
 #pragma GCC unroll 8
             for (int i = 0; i < n; i++)
-                s[i] = lanes_dot(s[i], w, row[i].q + 32 * b + 4 * k);
+                s[i] = vnni_dot4(s[i], w, row[i].q + 32 * b + 4 * k);
         }
         const __m512 d = lanes_left(strip, words, b, blocks);
 #pragma GCC unroll 8

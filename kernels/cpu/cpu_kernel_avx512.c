@@ -12,6 +12,7 @@
 #include "ops_check.h"
 #include "rng.h"
 #include "v16.h"
+#include "vnni512.h"
 
 #include "body_attention.h"
 #include "body_matmul.h"

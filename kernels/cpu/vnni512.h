@@ -1,0 +1,45 @@
+/*
+ * vnni512: the two products of AVX-512 VNNI with a factor from memory that is the same in all lanes. The only assembly
+ * for this processor, each with its twin in plain C, which AddressSanitizer can look into. One instruction with a
+ * broadcast operand, which the compiler does not form of the intrinsics: apart, each product takes a register for its
+ * factor, and the sums of eight rows no longer fit. Included by body_lanes512.h only.
+ */
+#ifndef MAS_VNNI512_H
+#define MAS_VNNI512_H
+
+#include <immintrin.h>
+#include <string.h>
+
+/* The four bytes at p in every lane. */
+static inline __m512i vnni_spread(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+/* sum + the products of four unsigned bytes of w with the four signed ones at p, in each lane. */
+static inline __attribute__((always_inline)) __m512i vnni_dot4(__m512i sum, __m512i w, const void *p)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return _mm512_dpbusd_epi32(sum, w, vnni_spread(p));
+#else
+    const char(*four)[4] = p;
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*four));
+    return sum;
+#endif
+}
+
+/* sum + the products of two int16 of w with those at p, in each lane. */
+static inline __attribute__((always_inline)) __m512i vnni_dot2(__m512i sum, __m512i w, const void *p)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return _mm512_dpwssd_epi32(sum, w, vnni_spread(p));
+#else
+    const char(*four)[4] = p;
+    __asm__("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*four));
+    return sum;
+#endif
+}
+
+#endif
