@@ -134,10 +134,48 @@ static int pool_cgroup_cores(void)
     return cores < POOL_MAX ? (int)cores : POOL_MAX;
 }
 
+/* Is a processor below cpu in this list ("0-1,64"), and allowed? */
+static bool pool_has_below(FILE *list, int cpu, const bool *allowed)
+{
+    int from, to;
+    while (fscanf(list, "%d", &from) == 1) {
+        to = from;
+        int c = fgetc(list);
+        if (c == '-' && fscanf(list, "%d", &to) == 1)
+            c = fgetc(list);
+        for (int i = from < 0 ? 0 : from; i <= to && i < cpu; i++)
+            if (allowed[i])
+                return true;
+        if (c != ',')
+            break;
+    }
+    return false;
+}
+
+int pool_cores_of(const char *sys, const bool *allowed, int n)
+{
+    int cores = 0;
+    for (int i = 0; i < n; i++) {
+        char path[256];
+        if (!allowed[i])
+            continue;
+        snprintf(path, sizeof path, "%s/cpu%d/topology/thread_siblings_list", sys, i);
+        FILE *f = fopen(path, "r");
+        cores += !f || !pool_has_below(f, i, allowed);
+        if (f)
+            fclose(f);
+    }
+    return cores;
+}
+
 int pool_cores(void)
 {
     cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    bool allowed[CPU_SETSIZE] = {false};
+    const bool known = sched_getaffinity(0, sizeof set, &set) == 0;
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        allowed[i] = known && CPU_ISSET((size_t)i, &set);
+    int n = pool_cores_of("/sys/devices/system/cpu", allowed, CPU_SETSIZE);
     int quota = pool_cgroup_cores();
     if (quota < n)
         n = quota;

@@ -9,6 +9,7 @@
 #ifndef MAS_POOL_H
 #define MAS_POOL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "err.h"
@@ -16,7 +17,8 @@
 struct pool;
 typedef void (*pool_fn)(void *arg, int64_t begin, int64_t end, int worker);
 
-/* n_threads 0 = the cores this process may use (affinity mask and cgroup cpu quota, at least 1). */
+/* n_threads 0 = the cores this process may use (affinity mask and cgroup cpu quota, at least 1): of processors that
+ * share a core, one. */
 int pool_open(int n_threads, struct pool **out, struct err *e);
 void pool_close(struct pool *p); /* accepts NULL */
 int pool_threads(const struct pool *p);
@@ -25,5 +27,8 @@ void pool_run(struct pool *p, int64_t n, pool_fn fn, void *arg);
 void pool_run_grain(struct pool *p, int64_t n, int64_t grain, pool_fn fn, void *arg);
 
 int pool_cores(void); /* what n_threads 0 means here */
+/* Cores of the processors i < n with allowed[i], by the files <sys>/cpu<i>/topology/thread_siblings_list ("0,64" or
+ * "0-1"); one that does not say with whom it shares a core has its own. */
+int pool_cores_of(const char *sys, const bool *allowed, int n);
 
 #endif

@@ -82,7 +82,8 @@ struct cpu_kernels {
     /* Rows r0 .. r0 + nr - 1 of x . the sixteen weight rows of a strip (lanes.h). NULL: there is no such kernel,
      * and no weights are packed. */
     void (*strip)(const struct mm_x *x, enum fmt fmt, const char *strip, int64_t r0, int nr, float *t);
-    /* lanes_pack */
+    /* lanes_pack, and how many rows of x pay for packing a strip on the way */
+    int pack_rows;
     void (*pack)(const struct lanes *l, const char *const row[LANES], int64_t n, void *strip);
     void (*rmsnorm)(const float *x, const float *w, float *y, int64_t n, float eps);
     void (*swiglu)(const float *gate, const float *up, float *y, int64_t n);

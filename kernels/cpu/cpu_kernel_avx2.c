@@ -20,11 +20,15 @@
 #include "body_sample.h"
 
 #include "body_dot256.h"
+#include "body_lanes256.h"
 
 const struct cpu_kernels cpu_kernels_avx2 = {
     .isa = CPU_AVX2,
     .quantise = kernel_quantise,
     .tile = dot_tile,
+    .strip = half_strip,
+    .pack_rows = 32,
+    .pack = lanes_pack,
     .rmsnorm = kernel_rmsnorm,
     .swiglu = kernel_swiglu,
     .add = kernel_add,

@@ -28,6 +28,7 @@ const struct cpu_kernels cpu_kernels_avx512 = {
     .quantise = kernel_quantise,
     .tile = dot_tile,
     .strip = lanes_strip,
+    .pack_rows = 4,
     .pack = lanes_pack512,
     .rmsnorm = kernel_rmsnorm,
     .swiglu = kernel_swiglu,

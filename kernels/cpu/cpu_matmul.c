@@ -75,7 +75,6 @@ static int cpu_x_block(enum fmt fmt)
     }
 }
 
-#define MM_PACK_ROWS 4 /* from here on packing a strip costs less than it saves */
 #define MM_CACHE ((size_t)512 << 10) /* of strips that stay in a core's cache while the rows of x pass */
 
 struct mm_quantise {
@@ -89,7 +88,7 @@ struct matmul_job {
     struct mm_x x[2]; /* in blocks of 256, of 32; float weights take f of either */
     bool ready[2];
     char *strips; /* (n_threads, 2, cpu_strip_bytes) */
-    const struct matmul_out *out;
+    int n_product; /* calls of the epilogue: 1 for EPI_SWIGLU */
 };
 
 static int cpu_x_form(enum fmt fmt)
@@ -121,7 +120,7 @@ static const char *cpu_matmul_pack(const struct matmul_job *job, const struct te
     const char *rows = (const char *)w->data + (size_t)j0 * w->row_bytes, *row[LANES];
     if (w->lanes && nj == LANES)
         return rows;
-    if (!job->k->pack || job->a->n_row < MM_PACK_ROWS || !lanes_of(w->fmt, &l))
+    if (!job->k->pack || job->a->n_row < job->k->pack_rows || !lanes_of(w->fmt, &l))
         return NULL;
     char *strip = job->strips + (size_t)(2 * worker + second) * cpu_strip_bytes(job->a->n_in);
     for (int j = 0; j < LANES; j++) /* lanes beyond nj repeat the last row and are not used */
@@ -142,12 +141,12 @@ static void cpu_matmul_product(const struct matmul_job *job, const struct matmul
     cpu_add_bias(o->bias, j0, nj, nr, t);
 }
 
-/* Rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1, through the epilogue into y. */
-static void cpu_matmul_tile(const struct matmul_job *job, const char *const strip[2], int64_t j0, int nj,
-                            int64_t r0, int nr)
+/* Rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of product o (and the next one, EPI_SWIGLU), through the
+ * epilogue into y. */
+static void cpu_matmul_tile(const struct matmul_job *job, const struct matmul_out *o,
+                            const char *const strip[2], int64_t j0, int nj, int64_t r0, int nr)
 {
     _Alignas(64) float t[MM_ROWS * MM_TILE], up[MM_ROWS * MM_TILE];
-    const struct matmul_out *o = job->out;
     const bool swiglu = job->a->epilogue == EPI_SWIGLU;
     cpu_matmul_product(job, o, strip[0], j0, nj, r0, nr, t);
     if (swiglu)
@@ -164,7 +163,8 @@ static void cpu_matmul_tile(const struct matmul_job *job, const char *const stri
 }
 
 /* Columns j0 .. end - 1 of all rows: one strip, or several that lie as strips already. */
-static void cpu_matmul_strips(const struct matmul_job *job, int64_t j0, int64_t end, int worker)
+static void cpu_matmul_strips(const struct matmul_job *job, const struct matmul_out *o, int64_t j0,
+                              int64_t end, int worker)
 {
     const bool swiglu = job->a->epilogue == EPI_SWIGLU;
     const char *strip[2] = {NULL, NULL};
@@ -173,34 +173,50 @@ static void cpu_matmul_strips(const struct matmul_job *job, int64_t j0, int64_t 
         for (int64_t j = j0; j < end; j += MM_TILE) {
             const int nj = end - j < MM_TILE ? (int)(end - j) : MM_TILE;
             for (int i = 0; i <= swiglu && (r0 == 0 || end - j0 > MM_TILE); i++)
-                strip[i] = cpu_matmul_pack(job, job->out[i].w, j, nj, worker, i);
-            cpu_matmul_tile(job, strip, j, nj, r0, nr);
+                strip[i] = cpu_matmul_pack(job, o[i].w, j, nj, worker, i);
+            cpu_matmul_tile(job, o, strip, j, nj, r0, nr);
         }
     }
 }
 
 /* Columns whose strips are held in the cache together. */
-static int64_t cpu_matmul_group(const struct matmul_job *job)
+static int64_t cpu_matmul_group(const struct matmul_job *job, const struct matmul_out *o)
 {
     size_t bytes = 0;
     for (int i = 0; i <= (job->a->epilogue == EPI_SWIGLU); i++) {
-        if (!job->out[i].w->lanes)
+        if (!o[i].w->lanes)
             return MM_TILE;
-        bytes += MM_TILE * job->out[i].w->row_bytes;
+        bytes += MM_TILE * o[i].w->row_bytes;
     }
     const int64_t n = (int64_t)(MM_CACHE / bytes);
     return MM_TILE * (n > 1 ? n : 1);
 }
 
+/* Columns begin .. end - 1 of one product, in strips and groups of strips. */
+static void cpu_matmul_range(const struct matmul_job *job, const struct matmul_out *o, int64_t begin,
+                             int64_t end, int worker)
+{
+    const int64_t group = cpu_matmul_group(job, o);
+    const int64_t whole = o->w->lanes ? tensor_rows(o->w) / MM_TILE * MM_TILE : end;
+    for (int64_t j = begin; j < end;) {
+        const int64_t stop = j < whole && j + group > whole ? whole : j + group;
+        cpu_matmul_strips(job, o, j, stop < end ? stop : end, worker);
+        j = stop;
+    }
+}
+
+/* Strips begin .. end - 1 of all products, one after the other. */
 static void cpu_matmul_columns(void *arg, int64_t begin, int64_t end, int worker)
 {
     const struct matmul_job *job = arg;
-    const int64_t group = cpu_matmul_group(job);
-    const int64_t whole = job->out->w->lanes ? tensor_rows(job->out->w) / MM_TILE * MM_TILE : end;
-    for (int64_t j = begin; j < end;) {
-        const int64_t stop = j < whole && j + group > whole ? whole : j + group;
-        cpu_matmul_strips(job, j, stop < end ? stop : end, worker);
-        j = stop;
+    int64_t at = 0; /* number of the product's first strip */
+    for (int i = 0; i < job->n_product && at < end; i++) {
+        const int64_t rows = tensor_rows(job->a->out[i].w), n = (rows + MM_TILE - 1) / MM_TILE;
+        const int64_t from = begin > at ? begin - at : 0, to = end - at < n ? end - at : n;
+        if (from < to)
+            cpu_matmul_range(job, &job->a->out[i], MM_TILE * from, MM_TILE * to < rows ? MM_TILE * to : rows,
+                             worker);
+        at += n;
     }
 }
 
@@ -237,9 +253,10 @@ int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
     job.strips = c->scratch + both;
     for (int i = 0; i < a->n_out; i++)
         cpu_matmul_prepare(c, &job, a->out[i].w->fmt);
-    for (int i = 0; i < (a->epilogue == EPI_SWIGLU ? 1 : a->n_out); i++) {
-        job.out = &a->out[i];
-        pool_run_grain(c->pool, tensor_rows(job.out->w), MM_TILE, cpu_matmul_columns, &job);
-    }
+    int64_t strips = 0;
+    job.n_product = a->epilogue == EPI_SWIGLU ? 1 : a->n_out;
+    for (int i = 0; i < job.n_product; i++)
+        strips += (tensor_rows(a->out[i].w) + MM_TILE - 1) / MM_TILE;
+    pool_run(c->pool, strips, cpu_matmul_columns, &job);
     return 0;
 }

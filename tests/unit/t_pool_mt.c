@@ -2,6 +2,8 @@
 #include "pool.h"
 #include "test.h"
 
+#include <sys/stat.h>
+
 struct cover {
     unsigned char *seen;
     int64_t grain;
@@ -36,6 +38,43 @@ static void pool_covers_every_item_once(void **state)
     }
     struct pool *none = NULL;
     fails(pool_open(-1, &none, &e), ERR_USAGE, "-1");
+}
+
+static void siblings(const char *dir, int cpu, const char *list)
+{
+    char path[512];
+    const char *const parts[] = {"", "/topology"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/cpu%d%s", dir, cpu, parts[i]);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    snprintf(path, sizeof path, "%s/cpu%d/topology/thread_siblings_list", dir, cpu);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(list, f);
+    fclose(f);
+}
+
+/* Two processors of a core count once; where only the second may be used, that one. */
+static void a_core_counts_once(void **state)
+{
+    (void)state;
+    char dir[256];
+    test_mkdir(dir);
+    siblings(dir, 0, "0,4\n");
+    siblings(dir, 4, "0,4\n");
+    siblings(dir, 1, "1,5\n");
+    siblings(dir, 5, "1,5\n");
+    siblings(dir, 2, "2-3\n");
+    siblings(dir, 3, "2-3\n");
+    siblings(dir, 6, "6\n");
+    bool allowed[8] = {true, true, true, true, true, true, true, true}; /* 7 says nothing */
+    assert_int_equal(pool_cores_of(dir, allowed, 8), 5);
+    allowed[0] = allowed[2] = allowed[7] = false;
+    assert_int_equal(pool_cores_of(dir, allowed, 8), 4);
+    assert_int_equal(pool_cores_of(dir, allowed, 1), 0);
+    assert_true(pool_cores() >= 1);
+    test_rmdir(dir);
 }
 
 struct sums {
@@ -77,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_covers_every_item_once),
+        cmocka_unit_test(a_core_counts_once),
         cmocka_unit_test(jobs_follow_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
