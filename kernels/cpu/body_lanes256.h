@@ -64,6 +64,13 @@ static inline __m256 half_sum8(const __m256 a[8])
                          _mm256_add_ps(_mm256_add_ps(a[1], a[5]), _mm256_add_ps(a[3], a[7])));
 }
 
+/* What comes a page or two later, into L2 (lanes_ahead of body_lanes512.h). */
+static inline __attribute__((always_inline)) void half_ahead(const char *p, const int lines)
+{
+    for (int i = 0; i < lines; i++)
+        _mm_prefetch(p + 8192 + 64 * i, _MM_HINT_T1);
+}
+
 struct half_x {
     const int8_t *q;
     const int16_t *sum, *pair;
@@ -95,7 +102,7 @@ static inline __attribute__((always_inline)) void half_store(__m256 (*acc)[8], i
 
 /* Q4_K, Q5_K: one half of a strip (`strip` points at it) against n rows, 1, 2 or 4: a constant after inlining. */
 static inline __attribute__((always_inline)) void half_k(const struct mm_x *x, const enum fmt fmt, const char *strip,
-                                                         int64_t r0, int nr, const int n, float *t)
+                                                         int64_t r0, int nr, bool ahead, const int n, float *t)
 {
     const int words = fmt == FMT_Q4_K ? 36 : 44, low = words - 32, fit = fmt == FMT_Q4_K ? 8 : 4;
     const __m256i six = _mm256_set1_epi8(63), top = _mm256_set1_epi8(48), even = _mm256_set1_epi32(0x00ff00ff);
@@ -112,6 +119,8 @@ static inline __attribute__((always_inline)) void half_k(const struct mm_x *x, c
             dot[i] = _mm256_setzero_si256();
 #pragma GCC unroll 8
         for (int g = 0; g < 8; g++) {
+            if (ahead && g % 2 == 0)
+                half_ahead(strip + 16 * words * g / 2, words / 4);
             const __m256i factor = half_byte(scale[g / 4], g % 4);
 #pragma GCC unroll 8
             for (int k = 0; k < 8; k++) {
@@ -156,7 +165,7 @@ static inline __attribute__((always_inline)) __m256 half_left(const char *strip,
 }
 
 static inline __attribute__((always_inline)) void half_q6(const struct mm_x *x, const char *strip, const int half,
-                                                          int64_t r0, int nr, const int n, float *t)
+                                                          int64_t r0, int nr, bool ahead, const int n, float *t)
 {
     const int64_t blocks = x->n_in / 256;
     __m256 acc[HALF_ROWS][8];
@@ -172,6 +181,8 @@ static inline __attribute__((always_inline)) void half_q6(const struct mm_x *x, 
 #pragma GCC unroll 4
             for (int quarter = 0; quarter < 4; quarter++) {
                 const int group = part / 2 * 8 + 2 * quarter + part % 2;
+                if (ahead)
+                    half_ahead(strip + 64 * (13 * part + 3 * quarter), quarter == 3 ? 4 + (part == 3) : 3);
                 const __m256i factor = half_signed_byte(half_load(strip + 64 * (group / 4)), group % 4);
 #pragma GCC unroll 4
                 for (int k = 0; k < 4; k++) {
@@ -208,7 +219,7 @@ static inline __attribute__((always_inline)) void half_q6(const struct mm_x *x, 
 }
 
 static inline __attribute__((always_inline)) void half_32(const struct mm_x *x, const enum fmt fmt, const char *strip,
-                                                          const int half, int64_t r0, int nr, const int n, float *t)
+                                                          const int half, int64_t r0, int nr, bool ahead, const int n, float *t)
 {
     const int words = fmt == FMT_Q4_0 ? 4 : 8;
     const int64_t blocks = x->n_in / 32;
@@ -219,6 +230,8 @@ static inline __attribute__((always_inline)) void half_32(const struct mm_x *x, 
     half_clear(acc, n);
     for (int64_t b = 0; b < blocks; b++, strip += 64 * words + (b % 2 ? 0 : 64)) {
         __m256i s[HALF_ROWS], dot[HALF_ROWS];
+        if (ahead)
+            half_ahead(strip, words + 1);
         for (int i = 0; i < n; i++)
             dot[i] = fmt == FMT_Q4_0 ? _mm256_set1_epi32(row[i].off[b]) : _mm256_setzero_si256();
 #pragma GCC unroll 8
@@ -261,11 +274,11 @@ static inline __attribute__((always_inline)) void half_32(const struct mm_x *x, 
                     call(4);                                                                       \
             }                                                                                      \
     }
-#define HALF_Q4_K(n) half_k(x, FMT_Q4_K, strip + 32 * half, r0, m, n, t + 8 * half)
-#define HALF_Q5_K(n) half_k(x, FMT_Q5_K, strip + 32 * half, r0, m, n, t + 8 * half)
-#define HALF_Q6_K(n) half_q6(x, strip + 32 * half, half, r0, m, n, t + 8 * half)
-#define HALF_Q4_0(n) half_32(x, FMT_Q4_0, strip + 32 * half, half, r0, m, n, t + 8 * half)
-#define HALF_Q8_0(n) half_32(x, FMT_Q8_0, strip + 32 * half, half, r0, m, n, t + 8 * half)
+#define HALF_Q4_K(n) half_k(x, FMT_Q4_K, strip + 32 * half, r0, m, at + half == 0, n, t + 8 * half)
+#define HALF_Q5_K(n) half_k(x, FMT_Q5_K, strip + 32 * half, r0, m, at + half == 0, n, t + 8 * half)
+#define HALF_Q6_K(n) half_q6(x, strip + 32 * half, half, r0, m, at + half == 0, n, t + 8 * half)
+#define HALF_Q4_0(n) half_32(x, FMT_Q4_0, strip + 32 * half, half, r0, m, at + half == 0, n, t + 8 * half)
+#define HALF_Q8_0(n) half_32(x, FMT_Q8_0, strip + 32 * half, half, r0, m, at + half == 0, n, t + 8 * half)
 HALF_TILE(half_tile_q4_k, HALF_Q4_K)
 HALF_TILE(half_tile_q5_k, HALF_Q5_K)
 HALF_TILE(half_tile_q6_k, HALF_Q6_K)
