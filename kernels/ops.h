@@ -248,6 +248,9 @@ enum ops_peak {
     PEAK_COUNT
 };
 
+/* Writes rows row .. row + n - 1 of a matrix, as files have them, to dst. */
+typedef int (*ops_read)(void *user, int64_t row, int64_t n, void *dst, struct err *e);
+
 struct ops { /* a backend; opened by ops_open, used by one thread at a time */
     const char *name;   /* "ref", "cpu", "cuda", "cudahost", "sim", "sim-cpu" */
     struct device *dev; /* owned by the backend */
@@ -280,11 +283,13 @@ struct ops { /* a backend; opened by ops_open, used by one thread at a time */
     int (*variant_taken)(const struct ops *, enum op op); /* by the last call; -1: there was none */
 
     /* Weights in the order that matmul reads fastest (lanes.h), NULL where that is the files' order. packs: is there
-     * such an order for w, a matrix as files have it? pack: brings its rows first .. first + n - 1 into it, in place,
-     * where first is a multiple of 16; what is left over of 16 rows stays. When all rows have been packed the caller
-     * sets w->lanes; matmul and embed take either order and give the same bits. */
+     * such an order for w, a matrix as files have it? pack: brings its rows first .. first + n - 1 into it, where first
+     * is a multiple of 16; what is left over of 16 rows stays. The rows are in w->data already (read NULL), or come
+     * from `read`, which is called from several threads at once and whose error is passed on. When all rows have been
+     * packed the caller sets w->lanes; matmul and embed take either order and give the same bits. */
     bool (*packs)(const struct ops *, const struct tensor *w);
-    int (*pack)(struct ops *, const struct tensor *w, int64_t first, int64_t n, struct err *e);
+    int (*pack)(struct ops *, const struct tensor *w, int64_t first, int64_t n, ops_read read, void *user,
+                struct err *e);
 
     /* Measures what the processors can compute when no memory is in the way, in operations a second (a
      * multiplication and an addition are two); 0: there is no such unit. Takes some 100 ms. NULL: unknown. */

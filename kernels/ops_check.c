@@ -59,6 +59,15 @@ static int ops_check_tensor(const char *op, const struct tensor *t, struct err *
              (long long)fmt_info(t->fmt)->block_elems);
     if (t->row_bytes < row)
         FAIL(e, ERR_BUG, "%s: rows are %zu bytes apart, a row has %zu", op, t->row_bytes, row);
+    if (t->lanes && t->row_bytes != row)
+        FAIL(e, ERR_BUG, "%s: packed rows are %zu bytes apart, must be %zu", op, t->row_bytes, row);
+    return 0;
+}
+
+int ops_check_unpacked(const char *op, const struct tensor *t, struct err *e)
+{
+    if (t->lanes)
+        FAIL(e, ERR_BUG, "%s: the weights are packed for the cpu backend (lanes.h), this one reads rows", op);
     return 0;
 }
 

@@ -16,6 +16,8 @@ OP_LIST(X)
 #undef X
 
 /* The scratch that a call needs is bound; ERR_BUG names the op and both sizes. */
+/* For backends without ops.pack: a matrix that another one has packed is refused. */
+int ops_check_unpacked(const char *op, const struct tensor *t, struct err *e);
 int ops_check_scratch(const char *op, size_t need, const void *bound, size_t bytes, struct err *e);
 
 #endif

@@ -13,7 +13,6 @@
 #include "upload.h"
 
 #define PIECE ((uint64_t)64 << 20) /* between two calls of progress: about 20 ms of a fast disk */
-#define PACK_PIECE ((size_t)4 << 20) /* read and packed at a time: a part of the last cache */
 
 struct place_range { /* a tensor's bytes, in the file and in our copy of its list (or item) */
     uint64_t at, bytes, copy_at;
@@ -287,16 +286,27 @@ static bool range_packs(const struct place *p, int i)
     return false;
 }
 
-/* A matrix, read and packed some strips at a time while these are in the cache. */
-static int load_packed(struct place *p, struct place_load *load, const struct place_range *r, unsigned char *dst,
-                       struct err *e)
+struct load_matrix {
+    const struct gguf *g;
+    const struct place_range *r;
+};
+
+static int load_rows(void *user, int64_t row, int64_t n, void *dst, struct err *e)
 {
+    const struct load_matrix *m = user;
+    const uint64_t bytes = m->r->t->row_bytes;
+    return gguf_read(m->g, m->r->at + (uint64_t)row * bytes, dst, (size_t)((uint64_t)n * bytes), e);
+}
+
+/* A matrix, read and packed by the backend's threads. */
+static int load_packed(struct place *p, struct place_load *load, const struct place_range *r, struct err *e)
+{
+    struct load_matrix m = {load->g, r};
     const size_t row = r->t->row_bytes;
-    const int64_t rows = tensor_rows(r->t), step = (int64_t)(PACK_PIECE / (LANES * row) + 1) * LANES;
+    const int64_t rows = tensor_rows(r->t), step = (int64_t)(PIECE / (LANES * row) + 1) * LANES;
     for (int64_t at = 0; at < rows; at += step) {
         const int64_t n = rows - at < step ? rows - at : step;
-        TRY(gguf_read(load->g, r->at + (uint64_t)at * row, dst + (size_t)at * row, (size_t)n * row, e));
-        TRY(p->host->pack(p->host, r->t, at, n, e));
+        TRY(p->host->pack(p->host, r->t, at, n, load_rows, &m, e));
         load_step(load, (uint64_t)n * row);
     }
     return 0;
@@ -312,7 +322,7 @@ static int load_copied(struct place *p, struct place_load *load, struct err *e)
             continue;
         }
         const bool pack = range_packs(p, i);
-        TRY(pack ? load_packed(p, load, &r[i], dst, e) : load_range(load, &r[i], dst, e));
+        TRY(pack ? load_packed(p, load, &r[i], e) : load_range(load, &r[i], dst, e));
         r[i].t->lanes = pack;
     }
     return 0;

@@ -111,7 +111,7 @@ int case_pack(struct op_case *c, struct case_device *d, struct err *e)
         w.lanes = false;
         if (!w.n_dim || !d->ops->packs || !d->ops->packs(d->ops, &w))
             continue;
-        TRY(d->ops->pack(d->ops, &w, 0, tensor_rows(&w), e));
+        TRY(d->ops->pack(d->ops, &w, 0, tensor_rows(&w), NULL, NULL, e));
         c->w[i].lanes = true;
     }
     return 0;

@@ -1,29 +1,43 @@
-/* cpu_pack: weights into the order in which cpu_matmul reads them (lanes.h), in place, strip by strip. */
+/* cpu_pack: weights into the order in which cpu_matmul reads them (lanes.h), strip by strip. */
 #include <string.h>
 
 #include "mem.h"
 #include "ops_cpu.h"
+
+struct pack_worker {
+    int rc;
+    struct err e;
+};
 
 struct pack_job {
     const struct cpu_kernels *k;
     const struct tensor *w;
     struct lanes lanes;
     int64_t first; /* row */
-    char *rows;    /* (n_threads, bytes): sixteen rows as they were */
+    ops_read read;
+    void *user;
+    char *rows;                 /* (n_threads, bytes): sixteen rows as files have them */
     size_t bytes;
+    struct pack_worker *worker; /* (n_threads) */
 };
 
 static void cpu_pack_strips(void *arg, int64_t begin, int64_t end, int worker)
 {
     const struct pack_job *j = arg;
+    struct pack_worker *me = &j->worker[worker];
     const char *row[LANES];
     char *from = j->rows + (size_t)worker * j->bytes;
     for (int i = 0; i < LANES; i++)
         row[i] = from + (size_t)i * j->w->row_bytes;
-    for (int64_t s = begin; s < end; s++) {
-        char *strip = (char *)j->w->data + (size_t)(j->first + LANES * s) * j->w->row_bytes;
-        memcpy(from, strip, LANES * j->w->row_bytes);
-        j->k->pack(&j->lanes, row, tensor_cols(j->w), strip);
+    for (int64_t s = begin; s < end && me->rc == 0; s++) {
+        const int64_t at = j->first + LANES * s;
+        char *strip = (char *)j->w->data + (size_t)at * j->w->row_bytes;
+        if (j->read)
+            me->rc = j->read(j->user, at, LANES, from, &me->e);
+        else
+            memcpy(from, strip, LANES * j->w->row_bytes);
+        if (me->rc == 0)
+            j->k->pack(&j->lanes, row, tensor_cols(j->w), strip);
     }
 }
 
@@ -34,10 +48,28 @@ bool cpu_packs(const struct ops *ops, const struct tensor *w)
            lanes_of(w->fmt, &l);
 }
 
-int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, struct err *e)
+static int cpu_pack_run(struct ops_cpu *c, struct pack_job *j, int64_t n, struct err *e)
+{
+    const int64_t rest = n % LANES, at = j->first + n - rest;
+    const int threads = pool_threads(c->pool);
+    pool_run(c->pool, n / LANES, cpu_pack_strips, j);
+    for (int i = 0; i < threads; i++)
+        if (j->worker[i].rc < 0) {
+            *e = j->worker[i].e;
+            return j->worker[i].rc;
+        }
+    if (rest && j->read)
+        return j->read(j->user, at, rest, (char *)j->w->data + (size_t)at * j->w->row_bytes, e);
+    return 0;
+}
+
+int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, ops_read read, void *user,
+             struct err *e)
 {
     struct ops_cpu *c = ops_cpu(ops);
-    struct pack_job job = {.k = c->k, .w = w, .first = first, .bytes = size_align(LANES * w->row_bytes, 64)};
+    const size_t threads = (size_t)pool_threads(c->pool);
+    struct pack_job job = {.k = c->k, .w = w, .first = first, .read = read, .user = user,
+                           .bytes = size_align(LANES * w->row_bytes, 64)};
     if (!cpu_packs(ops, w))
         FAIL(e, ERR_BUG, "pack: %s of %lld rows has no other order", fmt_info(w->fmt)->name,
              (long long)tensor_rows(w));
@@ -45,10 +77,11 @@ int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, 
         FAIL(e, ERR_BUG, "pack: rows %lld .. %lld of %lld; must begin on a multiple of %d", (long long)first,
              (long long)(first + n), (long long)tensor_rows(w), LANES);
     lanes_of(w->fmt, &job.lanes);
-    size_t total = (size_t)pool_threads(c->pool) * job.bytes;
-    if (!(job.rows = mem_aligned(total)))
-        return NOMEM(e, total, "the order of weights");
-    pool_run(c->pool, n / LANES, cpu_pack_strips, &job);
+    job.rows = mem_aligned(threads * job.bytes);
+    job.worker = mem_zalloc(threads, sizeof *job.worker);
+    int rc = job.rows && job.worker ? cpu_pack_run(c, &job, n, e)
+                                    : NOMEM(e, threads * job.bytes, "the order of weights");
+    mem_free(job.worker);
     mem_free(job.rows);
-    return 0;
+    return rc;
 }

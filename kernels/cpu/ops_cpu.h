@@ -27,7 +27,8 @@ OP_LIST(X)
 #undef X
 
 bool cpu_packs(const struct ops *ops, const struct tensor *w);
-int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, struct err *e);
+int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, ops_read read, void *user,
+             struct err *e);
 
 /* Bytes of scratch that an op needs for its largest shapes, all threads together. */
 size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in);

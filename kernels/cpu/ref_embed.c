@@ -5,6 +5,8 @@ int ref_embed(struct ops *ops, struct stream *s, const struct embed_args *a, str
 {
     (void)ops, (void)s;
     TRY(ops_check_embed(a, e));
+    if (a->n_row)
+        TRY(ops_check_unpacked("embed", a->table, e));
     for (int r = 0; r < a->n_row; r++) {
         int64_t n = tensor_cols(a->table);
         const char *row = (const char *)a->table->data + (size_t)a->id[r] * a->table->row_bytes;

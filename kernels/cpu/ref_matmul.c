@@ -51,6 +51,8 @@ int ref_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
     TRY(ops_check_matmul(a, e));
     if (a->n_row == 0)
         return 0;
+    for (int i = 0; i < a->n_out; i++)
+        TRY(ops_check_unpacked("matmul", a->out[i].w, e));
     void *scratch;
     TRY(ops_ref_scratch(ops, "matmul", 2 * (size_t)a->n_in * sizeof(float), &scratch, e));
     float *w = scratch;

@@ -206,12 +206,31 @@ static int call(struct ops_cuda *c, enum op op, struct stream *s, const A *a, st
     return rc;
 }
 
+/* Strips of the CPU's order are refused. */
+static int check_order(const void *, struct err *)
+{
+    return 0;
+}
+static int check_order(const struct embed_args *a, struct err *e)
+{
+    return ops_check_unpacked("embed", a->table, e);
+}
+static int check_order(const struct matmul_args *a, struct err *e)
+{
+    for (int i = 0; i < a->n_out; i++)
+        TRY(ops_check_unpacked("matmul", a->out[i].w, e));
+    return 0;
+}
+
 #define X(op)                                                                                      \
     static int ops_cuda_##op(struct ops *ops, struct stream *s, const struct op##_args *a,         \
                              struct err *e)                                                        \
     {                                                                                              \
         TRY(call_check(self(ops), s, a, ops_shape_##op, ops_check_##op, e));                          \
-        return is_empty(a) ? 0 : call(self(ops), OP_##op, s, a, e);                                \
+        if (is_empty(a))                                                                           \
+            return 0;                                                                              \
+        TRY(check_order(a, e));                                                                    \
+        return call(self(ops), OP_##op, s, a, e);                                                  \
     }
 OP_LIST(X)
 #undef X

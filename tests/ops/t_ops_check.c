@@ -121,6 +121,11 @@ static void matmul_names_what_is_wrong(void **state)
     t.fmt = FMT_F32;
     t.row_bytes = 31;
     BOTH(matmul, &a, "rows are 31 bytes apart, a row has 32");
+    t.row_bytes = 33;
+    t.lanes = true;
+    BOTH(matmul, &a, "packed rows are 33 bytes apart, must be 32");
+    t.row_bytes = 32;
+    fails(backend[0]->matmul(backend[0], NULL, &a, &e), ERR_BUG, "packed for the cpu backend");
 }
 
 static void cache_ops_name_what_is_wrong(void **state)

@@ -83,6 +83,21 @@ static void words_stand_side_by_side(void **state)
     free(m.data);
 }
 
+struct source {
+    const char *data;
+    size_t row_bytes;
+    int64_t rows;
+};
+
+static int read_rows(void *user, int64_t row, int64_t n, void *dst, struct err *e)
+{
+    const struct source *s = user;
+    if (row + n > s->rows)
+        FAIL(e, ERR_IO, "rows %d .. %d are not there", (int)row, (int)(row + n));
+    memcpy(dst, s->data + (size_t)row * s->row_bytes, (size_t)n * s->row_bytes);
+    return 0;
+}
+
 static void backends_pack_alike(void **state)
 {
     (void)state;
@@ -101,14 +116,22 @@ static void backends_pack_alike(void **state)
         pack_strip(&m, 2, want);
         w.data = m.data;
         if (ops->packs(ops, &w)) {
-            fails(ops->pack(ops, &w, 8, 16, &e), ERR_BUG, "must begin on a multiple of 16");
-            fails(ops->pack(ops, &w, 48, 6, &e), ERR_BUG, "rows 48 .. 54 of 53");
-            ok(ops->pack(ops, &w, 32, ROWS - 32, &e));
+            fails(ops->pack(ops, &w, 8, 16, NULL, NULL, &e), ERR_BUG, "must begin on a multiple of 16");
+            fails(ops->pack(ops, &w, 48, 6, NULL, NULL, &e), ERR_BUG, "rows 48 .. 54 of 53");
+            ok(ops->pack(ops, &w, 32, ROWS - 32, NULL, NULL, &e));
             assert_memory_equal(m.data, was, 32 * m.row_bytes);
             assert_memory_equal(m.data + 32 * m.row_bytes, want, LANES * m.row_bytes);
             assert_memory_equal(m.data + 48 * m.row_bytes, was + 48 * m.row_bytes, 5 * m.row_bytes);
+            struct source from = {was, m.row_bytes, ROWS};
+            memset(m.data, 0, ROWS * m.row_bytes); /* once more, read on the way */
+            ok(ops->pack(ops, &w, 0, 32, read_rows, &from, &e));
+            ok(ops->pack(ops, &w, 32, ROWS - 32, read_rows, &from, &e));
+            assert_memory_equal(m.data + 32 * m.row_bytes, want, LANES * m.row_bytes);
+            assert_memory_equal(m.data + 48 * m.row_bytes, was + 48 * m.row_bytes, 5 * m.row_bytes);
+            from.rows = 20;
+            fails(ops->pack(ops, &w, 0, 48, read_rows, &from, &e), ERR_IO, "rows 16 .. 32 are not there");
             w.lanes = true;
-            fails(ops->pack(ops, &w, 0, 16, &e), ERR_BUG, "has no other order");
+            fails(ops->pack(ops, &w, 0, 16, NULL, NULL, &e), ERR_BUG, "has no other order");
         }
         free(want);
         free(was);
