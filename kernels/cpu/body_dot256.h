@@ -267,14 +267,13 @@ dot_row_32(const struct mm_x *x, enum fmt fmt, const char *w, int64_t r0, int nr
 static void dot_tile(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0,
                      int nr, float *t)
 {
+    if (w->fmt == FMT_F32 || w->fmt == FMT_F16 || w->fmt == FMT_BF16) {
+        kernel_float_tile(x, w, j0, nj, r0, nr, t);
+        return;
+    }
     for (int j = 0; j < nj; j++) {
         const char *row = (const char *)w->data + (size_t)(j0 + j) * w->row_bytes;
         switch (w->fmt) {
-        case FMT_F32:
-        case FMT_F16:
-        case FMT_BF16:
-            kernel_float_tile(x, w, j0 + j, 1, r0, nr, t + j);
-            break;
         case FMT_Q4_K:
             DOT_ROWS(k, FMT_Q4_K);
             break;

@@ -67,56 +67,94 @@ static struct v16 kernel_load_weights(enum fmt fmt, const char *p, int64_t i)
     return fmt == FMT_F16 ? v16_load_f16(h) : v16_load_bf16(h);
 }
 
-/* rows r0 .. r0 + nr - 1 (nr 1..4) against one weight row; fmt is a constant where this is inlined
- */
-static inline __attribute__((always_inline)) void
-kernel_float_row(enum fmt fmt, const struct mm_x *x, int64_t r0, int nr, const char *w, float *t)
+/* Weight rows and rows of x that meet in registers: each loaded number is used so often. */
+#if defined(__AVX512F__)
+enum { FLOAT_W = 4, FLOAT_X = 4 };
+#else
+enum { FLOAT_W = 1, FLOAT_X = 4 }; /* a v16 takes two of sixteen registers, or an array */
+#endif
+
+/* The last n_in % 16 elements of weight row w. */
+static struct v16 kernel_float_tail(enum fmt fmt, const char *w, int64_t i, int64_t n)
 {
-    int64_t n = x->n_in, i = 0;
-    const float *a = x->f + r0 * n;
-    const float *b = nr > 1 ? a + n : a, *c = nr > 2 ? a + 2 * n : a, *d = nr > 3 ? a + 3 * n : a;
-    struct v16 sa = v16_zero(), sb = sa, sc = sa, sd = sa;
-    if (nr == 1) {
-        for (; i + V16 <= n; i += V16)
-            sa = v16_fma(kernel_load_weights(fmt, w, i), v16_load(a + i), sa);
-    } else {
-        for (; i + V16 <= n; i += V16) {
-            struct v16 v = kernel_load_weights(fmt, w, i);
-            sa = v16_fma(v, v16_load(a + i), sa);
-            sb = v16_fma(v, v16_load(b + i), sb);
-            sc = v16_fma(v, v16_load(c + i), sc);
-            sd = v16_fma(v, v16_load(d + i), sd);
+    float tail[V16] = {0};
+    fmt_info(fmt)->decode(w + (size_t)i * fmt_info(fmt)->block_bytes, tail, n - i);
+    return v16_load(tail);
+}
+
+/* nw weight rows against rows r0 .. r0 + nr - 1, of which nx >= nr are computed (the last one repeated); fmt, nw and
+ * nx are constants where this is inlined. */
+static inline __attribute__((always_inline)) void kernel_float_rows(enum fmt fmt, const struct mm_x *x, int64_t r0,
+                                                                    int nr, const int nx, const char *w,
+                                                                    size_t row_bytes, const int nw, float *t)
+{
+    const int64_t n = x->n_in;
+    const float *a[FLOAT_X];
+    struct v16 s[FLOAT_W][FLOAT_X], v[FLOAT_W];
+    int64_t i = 0;
+    for (int k = 0; k < nx; k++)
+        a[k] = x->f + (r0 + (k < nr ? k : nr - 1)) * n;
+    for (int j = 0; j < nw; j++)
+        for (int k = 0; k < nx; k++)
+            s[j][k] = v16_zero();
+    for (; i + V16 <= n; i += V16) {
+#pragma GCC unroll 4
+        for (int j = 0; j < nw; j++)
+            v[j] = kernel_load_weights(fmt, w + (size_t)j * row_bytes, i);
+#pragma GCC unroll 4
+        for (int k = 0; k < nx; k++) {
+            const struct v16 y = v16_load(a[k] + i);
+#pragma GCC unroll 4
+            for (int j = 0; j < nw; j++)
+                s[j][k] = v16_fma(v[j], y, s[j][k]);
         }
     }
-    if (i < n) {
-        float tail[V16] = {0};
-        size_t bytes = fmt_info(fmt)->block_bytes;
-        fmt_info(fmt)->decode(w + (size_t)i * bytes, tail, n - i);
-        struct v16 v = v16_load(tail);
-        sa = v16_fma(v, v16_load_n(a + i, n - i), sa);
-        sb = v16_fma(v, v16_load_n(b + i, n - i), sb);
-        sc = v16_fma(v, v16_load_n(c + i, n - i), sc);
-        sd = v16_fma(v, v16_load_n(d + i, n - i), sd);
+    for (int j = 0; j < nw && i < n; j++) {
+        const struct v16 rest = kernel_float_tail(fmt, w + (size_t)j * row_bytes, i, n);
+        for (int k = 0; k < nx; k++)
+            s[j][k] = v16_fma(rest, v16_load_n(a[k] + i, n - i), s[j][k]);
     }
-    const struct v16 s[4] = {sa, sb, sc, sd};
-    for (int k = 0; k < nr; k++)
-        t[k * MM_TILE] = v16_sum(s[k]);
+    for (int j = 0; j < nw; j++)
+        for (int k = 0; k < nr; k++)
+            t[k * MM_TILE + j] = v16_sum(s[j][k]);
+}
+
+static inline __attribute__((always_inline)) void kernel_float_part(enum fmt fmt, const struct mm_x *x, int64_t r0,
+                                                                    int nr, const char *w, size_t row_bytes,
+                                                                    const int nw, float *t)
+{
+    if (nr == 1)
+        kernel_float_rows(fmt, x, r0, 1, 1, w, row_bytes, nw, t);
+    else if (nr == 2)
+        kernel_float_rows(fmt, x, r0, 2, 2, w, row_bytes, nw, t);
+    else
+        kernel_float_rows(fmt, x, r0, nr, FLOAT_X, w, row_bytes, nw, t);
+}
+
+static inline __attribute__((always_inline)) void kernel_float_format(enum fmt fmt, const struct mm_x *x,
+                                                                      const struct tensor *w, int64_t j0, int nj,
+                                                                      int64_t r0, int nr, float *t)
+{
+    for (int r = 0; r < nr; r += FLOAT_X) {
+        const int m = nr - r < FLOAT_X ? nr - r : FLOAT_X;
+        const char *row = (const char *)w->data + (size_t)j0 * w->row_bytes;
+        int j = 0;
+        for (; FLOAT_W > 1 && j + FLOAT_W <= nj; j += FLOAT_W)
+            kernel_float_part(fmt, x, r0 + r, m, row + (size_t)j * w->row_bytes, w->row_bytes, FLOAT_W,
+                              t + r * MM_TILE + j);
+        for (; j < nj; j++)
+            kernel_float_part(fmt, x, r0 + r, m, row + (size_t)j * w->row_bytes, w->row_bytes, 1,
+                              t + r * MM_TILE + j);
+    }
 }
 
 static void kernel_float_tile(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj,
                               int64_t r0, int nr, float *t)
 {
-    for (int j = 0; j < nj; j++) {
-        const char *row = (const char *)w->data + (size_t)(j0 + j) * w->row_bytes;
-        for (int r = 0; r < nr; r += 4) {
-            int m = nr - r < 4 ? nr - r : 4;
-            float *to = t + r * MM_TILE + j;
-            if (w->fmt == FMT_F32)
-                kernel_float_row(FMT_F32, x, r0 + r, m, row, to);
-            else if (w->fmt == FMT_F16)
-                kernel_float_row(FMT_F16, x, r0 + r, m, row, to);
-            else
-                kernel_float_row(FMT_BF16, x, r0 + r, m, row, to);
-        }
-    }
+    if (w->fmt == FMT_F32)
+        kernel_float_format(FMT_F32, x, w, j0, nj, r0, nr, t);
+    else if (w->fmt == FMT_F16)
+        kernel_float_format(FMT_F16, x, w, j0, nj, r0, nr, t);
+    else
+        kernel_float_format(FMT_BF16, x, w, j0, nj, r0, nr, t);
 }
