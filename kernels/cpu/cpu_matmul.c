@@ -75,7 +75,7 @@ static int cpu_x_block(enum fmt fmt)
     }
 }
 
-#define MM_CACHE ((size_t)512 << 10) /* of strips that stay in a core's cache while the rows of x pass */
+#define MM_CACHE ((size_t)256 << 10) /* of strips that stay in a core's cache while the rows of x pass */
 
 struct mm_quantise {
     const struct mm_x *x;
