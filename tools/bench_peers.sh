@@ -27,6 +27,10 @@ if [ -z "$model" ]; then
     exit 64
 fi
 [ "$threads" -gt 0 ] || threads=$(nproc)
+model=$(realpath "$model") mas=$(realpath "$mas") tree=$PWD
+work=$(mktemp -d) # some programs leave a log where they are started
+trap 'rm -rf "$work"' EXIT
+cd "$work"
 
 # "test<TAB>tokens a second" for each row of a llama-bench table
 rows() {
@@ -45,16 +49,17 @@ run() {
     rows <<<"$out" | sed "s/^/$name\t/"
 }
 
-seen=$(mktemp)
-trap 'rm -f "$seen"' EXIT
+seen=$work/seen
 for ((i = 1; i <= rounds; i++)); do
     echo "round $i of $rounds" >&2
     "$mas" bench ceiling -t "$threads" | awk -F'|' '/read, all/ { print "machine\tread GB/s\t" $3 + 0 }
         /int8/ { print "machine\tint8 GOP/s\t" $3 + 0 }' >>"$seen"
     run mas "$mas" bench model >>"$seen"
     for peer in "$@"; do
+        command=${peer#*=}
+        [[ $command == /* ]] || command=$tree/$command
         # shellcheck disable=SC2086 # the program's flags are words
-        run "${peer%%=*}" ${peer#*=} >>"$seen"
+        run "${peer%%=*}" $command >>"$seen"
     done
 done
 
