@@ -2,8 +2,8 @@
  * body_lanes512: matmul with AVX-512 VNNI on strips of sixteen weight rows (lanes.h). A 32-bit lane
  * belongs to one weight row, so that four products of sixteen weight rows are one vpdpbusd with four
  * broadcast bytes of x, nothing is summed across lanes, and a result is sixteen neighbouring columns.
- * Quants are unpacked in registers for up to MM_ROWS rows of x: the shifts and masks go to other ports
- * than the products, so that a second, unpacked copy of the weights would gain nothing.
+ * Quants are unpacked in registers for up to MM_ROWS rows of x: the shifts and masks can go to other
+ * ports than the products.
  *
  * vpdpbusd wants unsigned weights: Q6_K, Q8_0 and Q4_0 have an offset (32, 128, 8), taken back exactly
  * by the sums of x, with which the sums of products start. The integers are those of cpu_matmul.c, and
@@ -35,9 +35,10 @@ static inline __attribute__((always_inline)) __m512i lanes_signed_byte(__m512i v
 }
 
 /* Asks for what comes LANES_AHEAD bytes later to be brought into L2. Without it a core computes or waits, in turn: its
- * window of instructions is shorter than memory's latency. Measured with one thread on AMD EPYC (Zen 4), 2026-11-27, 8
- * rows of x, GB/s of weights from memory, without / with (from L1): Q4_K 7.7 / 11.5 (12.0), Q5_K 7.8 / 13.2 (14.2), Q6_K
- * 6.7 / 13.8 (14.7), Q4_0 6.9 / 11.8 (12.3), Q8_0 9.6 / 21.6 (23.6). Into L1 instead, or 2 KiB ahead, gains half of that. */
+ * window of instructions is shorter than memory's latency. Measured by lanes_strip alone in a loop over 4,096 strips of
+ * 4,096 columns, one thread on AMD EPYC (Zen 4), 2026-11-27, 8 rows of x, GB/s of weights, without / 6 KiB ahead (one
+ * strip again and again, without memory): Q4_K 7.7 / 11.5 (12.0), Q5_K 7.8 / 13.2 (14.2), Q6_K 6.7 / 13.8 (14.7), Q4_0
+ * 6.9 / 11.8 (12.3), Q8_0 9.6 / 21.6 (23.6). 12 KiB ahead is as good; into L1 instead gains a tenth to three quarters. */
 #define LANES_AHEAD 8192
 static inline __attribute__((always_inline)) void lanes_ahead(const char *p, const int lines)
 {
@@ -60,7 +61,7 @@ static inline __attribute__((always_inline)) __m512i lanes_bits(__m512i v, const
     return _mm512_and_si512(v, _mm512_set1_epi8((char)mask));
 }
 
-/* What a row of x is to these kernels, from block b on. */
+/* What a row of x is to these kernels. */
 struct lanes_x {
     const int8_t *q;
     const int16_t *pair;
@@ -167,8 +168,8 @@ static inline __attribute__((always_inline)) void lanes_k(const struct mm_x *x, 
     lanes_store(acc, nr, t);
 }
 
-/* Quarters q0, q0 + 2 ... of a Q6_K block's sixteen words from `word` on (high and two of low, four times), groups of
- * 16 quants: s[q][i] = sums of quarter q0 + step q. */
+/* One group of 16 quants of Q6_K against n rows, s[i] = its sums, offset taken off. word: the first of twelve, one of
+ * high and two of low four times, that hold this half of each quarter. */
 static inline __attribute__((always_inline)) void lanes_group_q6(const char *word, const int quarter, const int group,
                                                                  const struct lanes_x *x, int64_t b, const int n,
                                                                  __m512i *s)
