@@ -19,7 +19,7 @@ void llm_call_clear(struct llm_call *c)
     c->option_tokens = NULL;
     c->finish = LLM_STOP;
     c->err = (struct err){.code = 0};
-    c->n_prompt = c->n_cached = c->n_new = 0;
+    c->n_prompt = c->n_cached = c->n_new = c->n_pass = c->n_drafted = c->n_accepted = 0;
     c->mean_lp = c->seconds = c->first_seconds = 0;
     c->llm_slot = NULL;
 }

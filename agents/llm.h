@@ -55,6 +55,7 @@ struct llm_call {
     enum llm_finish finish;
     struct err err;
     int n_prompt, n_cached, n_new;
+    int n_pass, n_drafted, n_accepted; /* steps that gave new tokens; tokens guessed ahead, and those that came true */
     double mean_lp;      /* mean log-probability of the new tokens, NaN if none */
     double seconds;      /* submit to done */
     double first_seconds; /* submit to first token */

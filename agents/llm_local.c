@@ -198,6 +198,9 @@ static struct llm_call *local_take(struct llm_local *l, struct local_call *lc)
     c->n_prompt = r->n_prompt;
     c->n_cached = r->n_cached;
     c->n_new = r->n_out;
+    c->n_pass = r->n_pass;
+    c->n_drafted = r->n_drafted;
+    c->n_accepted = r->n_accepted;
     c->seconds = (double)(r->t_done_ns - r->t_submit_ns) / 1e9;
     c->first_seconds = r->t_first_ns ? (double)(r->t_first_ns - r->t_submit_ns) / 1e9 : NAN;
     double sum = 0;

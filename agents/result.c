@@ -74,6 +74,8 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
         result_text(out, "why", k->done ? k->why : "not waited for");
     str_addf(out, ", \"n_prompt\": %d, \"n_cached\": %d, \"n_new\": %d", l->n_prompt, l->n_cached,
              l->n_new);
+    if (l->n_pass)
+        str_addf(out, ", \"n_pass\": %d, \"n_drafted\": %d, \"n_accepted\": %d", l->n_pass, l->n_drafted, l->n_accepted);
     result_number(out, "seconds", l->seconds);
     result_number(out, "first_seconds", l->first_seconds);
     result_number(out, "mean_lp", l->mean_lp);

@@ -53,6 +53,7 @@ struct dev_api {
      * waits for its return. fn must not call the device. */
     int (*host_call)(struct device *d, struct stream *s, void (*fn)(void *user), void *user,
                      struct err *e);
+    double (*now)(struct device *d); /* seconds on the device's own clock; NULL: it is the host's (clock.h) */
 };
 
 struct device {

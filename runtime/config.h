@@ -47,7 +47,7 @@ struct config {
     struct { char *type; int64_t page_tokens; uint64_t bytes; } kv; /* bytes 0 = from sequences x context */
     struct { uint64_t vram, ram, link_limit; char *mode; int64_t cpu_layers; bool map_weights; } placement;
     struct { int64_t sequences, batch_tokens; bool prefix_cache; } engine; /* sequences 0 = auto */
-    struct { char *draft_model; int64_t max_draft; } speculative;
+    struct { char *draft_model; bool lookup; int64_t max_draft; } speculative;
     struct { char *traces_dir; char *level; } logging;
     double price_kwh; /* USD, for cost per question */
 };
@@ -75,8 +75,7 @@ void config_free(struct config *c);
 int config_load(struct config *c, const char *path, struct err *e);
 /* "key=value", as given to --set. */
 int config_set(struct config *c, const char *assignment, struct err *e);
-/* Checks that need more than one value (a reply must leave room for the prompt, ..), and knobs whose
- * machinery this version lacks. Call it when files and --set have been read. */
+/* Checks that need more than one value (a reply must leave room for the prompt, ..). Call it when files and --set have been read. */
 int config_check(const struct config *c, struct err *e);
 /* The value of one knob as text ("0.3", "f16", "[a, b]"). */
 void config_value(const struct config *c, const struct config_knob *k, struct str *out);

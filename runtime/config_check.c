@@ -3,17 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Knobs whose machinery this version lacks: refused rather than ignored. */
-static int check_lacking(const struct config *c, struct err *e)
-{
-    if (*c->speculative.draft_model)
-        FAIL(e, ERR_CONFIG,
-             "speculative.draft_model is '%s', but this version cannot speculate; "
-             "remove the key",
-             c->speculative.draft_model);
-    return 0;
-}
-
 static int check_planner(const struct config *c, struct err *e)
 {
     bool fixed = !strcmp(c->planner.selection, "fixed");
@@ -58,6 +47,5 @@ int config_check(const struct config *c, struct err *e)
         if (own[i] < 0 && fabs(own[i] + 1) > 0)
             FAIL(e, ERR_CONFIG, "agent_temperatures has %g; it takes -1 (as temperature) or 0 to 5",
                  own[i]);
-    TRY(check_planner(c, e));
-    return check_lacking(c, e);
+    return check_planner(c, e);
 }

@@ -14,7 +14,9 @@
 #include "scheduler.h"
 #include "seq.h"
 #include "source.h"
+#include "speculate.h"
 
+#define VERIFY_ROWS 256 /* rows of logits, at most, where guesses are verified: 131 MB for 128 K tokens */
 #define ROOM_STEP ((uint64_t)64 << 20) /* how well is known what a device gives */
 enum { ROOM_TRIES = 4 };               /* plans until one fits: others may take memory meanwhile */
 
@@ -36,6 +38,8 @@ struct engine {
     struct kv *kv;
     struct forward *fw;
     struct grammar_vocab *gv;
+    struct drafter *drafter;
+    struct speculate *speculate;
     struct sched *sched;
     pthread_t thread;
     bool has_thread;
@@ -119,7 +123,7 @@ static void *engine_main(void *arg)
 int engine_submit(struct engine *en, struct request *r, struct err *e)
 {
     struct seq *q;
-    r->n_out = r->n_cached = 0;
+    r->n_out = r->n_cached = r->n_pass = r->n_drafted = r->n_accepted = 0;
     r->finish = FINISH_NONE;
     r->err = (struct err){0};
     r->t_submit_ns = clock_ns();
@@ -219,6 +223,8 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
         in->batch_tokens = in->n_seq; /* every running sequence must fit into a step */
     if (in->batch_tokens > 65536)
         FAIL(e, ERR_USAGE, "%d tokens in a step: must be at most 65536", in->batch_tokens);
+    if (opt->max_draft < 0 || opt->max_draft > DRAFT_MOST)
+        FAIL(e, ERR_USAGE, "%d tokens guessed ahead: must be 0 (none) to %d", opt->max_draft, DRAFT_MOST);
     return 0;
 }
 
@@ -382,6 +388,27 @@ static int engine_place(struct engine *en, const struct engine_options *opt, str
     return place_load(en->place, opt->progress, opt->user, e);
 }
 
+static int engine_draft(struct engine *en, const struct engine_options *opt, const struct forward_limits *lim, struct err *e)
+{
+    const struct engine_info *in = &en->info;
+    const struct drafter_options o = {.model = opt->draft_model, .lim = *lim, .n_ctx = in->n_ctx,
+                                      .page_tokens = in->page_tokens, .kv_fmt = in->kv_fmt,
+                                      .no_prefix_cache = opt->no_prefix_cache, .map_weights = opt->map_weights,
+                                      .memory = en->ops->dev->is_host ? opt->ram_bytes : 0};
+    TRY(drafter_open(&o, en->tok, en->ops, &en->drafter, e));
+    log_info("draft model %s: %" PRIu64 " MiB", opt->draft_model, drafter_bytes(en->drafter) >> 20);
+    return 0;
+}
+
+static int engine_speculate(struct engine *en, const struct engine_options *opt, struct err *e)
+{
+    const struct speculate_options o = {.max_draft = opt->max_draft, .lookup = opt->lookup, .n_seq = en->info.n_seq,
+                                        .always = opt->always_draft, .spoil = opt->spoil_drafts};
+    if (!opt->max_draft || (!opt->lookup && !en->drafter))
+        return 0;
+    return speculate_open(&o, en->tok, en->gv, en->drafter, &en->speculate, e);
+}
+
 static int engine_build(struct engine *en, const struct engine_options *opt, struct err *e)
 {
     const struct hparams *hp = &en->model.hp;
@@ -397,14 +424,21 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
                                  .max_logit_rows = logit_rows, .max_pages = pages,
                                  .max_kv_len = in->n_ctx, .max_pairs = 4096,
                                  .no_record = opt->no_record};
+    if (opt->max_draft && lim.max_logit_rows < VERIFY_ROWS) { /* every guess wants a row of logits */
+        int most = in->n_seq * (1 + opt->max_draft);
+        lim.max_logit_rows = most > VERIFY_ROWS ? VERIFY_ROWS : most > logit_rows ? most : logit_rows;
+    }
+    if (opt->max_draft && opt->draft_model && *opt->draft_model)
+        TRY(engine_draft(en, opt, &lim, e)); /* first: the plan has what it leaves */
     TRY(engine_place(en, opt, &kc, &lim, e));
     in->n_page = kc.n_page;
     in->plan = &en->plan;
     in->link_limit = opt->link_limit;
     forward_prof(en->fw)->on = opt->profile;
     TRY(grammar_vocab_open(en->tok, &en->gv, e));
+    TRY(engine_speculate(en, opt, e));
     struct sched_config sc = {.n_seq = in->n_seq, .batch_tokens = in->batch_tokens, .n_ctx = in->n_ctx};
-    return sched_open(&sc, en->fw, en->kv, en->tok, en->gv, &en->sched, e);
+    return sched_open(&sc, en->fw, en->kv, en->tok, en->gv, en->speculate, &en->sched, e);
 }
 
 static int engine_load(struct engine *en, const struct engine_options *opt, struct err *e)
@@ -448,6 +482,8 @@ static void engine_describe(struct engine *en)
 static void engine_free(struct engine *en)
 {
     sched_close(en->sched);
+    speculate_close(en->speculate);
+    drafter_close(en->drafter);
     grammar_vocab_close(en->gv);
     forward_close(en->fw);
     kv_close(en->kv);

@@ -31,6 +31,12 @@ struct engine_options {
     enum fmt kv_fmt;     /* FMT_F16, FMT_Q8_0; FMT_F32 (= 0) for comparisons with float32 oracles */
     uint64_t kv_bytes;   /* size of the pool; 0 = n_seq contexts of n_ctx (at most half of memory) */
     bool no_prefix_cache;
+    /* Guessing tokens ahead (speculate.h). Changes no result. */
+    int max_draft;           /* guesses of a sequence in one step, at most 64; 0 = none */
+    bool lookup;             /* guess from the prompt and from earlier replies */
+    const char *draft_model; /* and by this model, a path or "demo"; NULL or "" = by none */
+    bool always_draft;       /* also where guessing does not pay: for tests */
+    double spoil_drafts;     /* 0 to 1, share of guesses made wrong: for simulations */
     bool no_record;      /* run decode steps op by op also where the backend can record and replay them */
     bool profile;        /* measure the time of every op (engine_profile) */
     /* Where weights lie when a device cannot hold all of them (plan.h); without a device not looked at. */
@@ -112,6 +118,8 @@ struct request {
     enum finish finish;
     struct err err;    /* for FINISH_ERROR */
     int n_cached;      /* prompt tokens taken from the prefix cache */
+    int n_pass;        /* steps that gave tokens of the reply */
+    int n_drafted, n_accepted; /* guesses that steps verified, and those that came true */
     int64_t t_submit_ns, t_first_ns, t_done_ns; /* clock_ns; t_first: first token or score */
     void *engine_slot; /* the engine's */
 };
@@ -130,6 +138,7 @@ struct engine_stats { /* totals since open */
     double busy_seconds; /* inside steps */
     int running, waiting, pages_used, pages_cached, pages_free;
     uint64_t preempted;
+    uint64_t drafted, accepted; /* guesses verified, and come true */
 };
 void engine_stats(struct engine *en, struct engine_stats *out);
 

@@ -47,6 +47,7 @@ struct hostside {
     float *norm;     /* (max_rows, n_embd) */
     float *ffn;      /* (max_rows, n_ff) */
     void *scratch;
+    size_t scratch_bytes;
 };
 
 struct forward {
@@ -58,6 +59,7 @@ struct forward {
     struct forward_limits lim;
     struct buf buf, pinned;
     struct workspace w;
+    size_t scratch_bytes;
     struct staging st;
     struct batch host; /* what the scheduler fills: st.ints, laid out as w.ints */
     size_t n_ints;
@@ -183,7 +185,7 @@ static int forward_alloc(struct forward *f, struct err *e)
     TRY(dev->api->alloc(dev, MEM_DEVICE, forward_workspace(f->m, f->ops, &f->lim), &f->buf, e));
     at = (struct layout){.base = f->buf.ptr};
     forward_layout(f->m, f->ops, &f->lim, &at, &f->w);
-    f->ops->bind_scratch(f->ops, f->w.scratch, scratch_bytes);
+    f->scratch_bytes = scratch_bytes;
     forward_stage(f->m, &f->lim, &l, &f->st);
     TRY(pinned_alloc(dev, l.size, "batches and results pass", &f->pinned, e));
     at = (struct layout){.base = f->pinned.ptr};
@@ -212,7 +214,7 @@ static int host_alloc(struct forward *f, struct err *e)
     TRY(host->api->alloc(host, MEM_DEVICE, l.size, &h->buf, e));
     at = (struct layout){.base = h->buf.ptr};
     host_layout(f, scratch_bytes, &at, h);
-    h->ops->bind_scratch(h->ops, h->scratch, scratch_bytes);
+    h->scratch_bytes = scratch_bytes;
     TRY(pinned_alloc(dev, x_bytes, "activations of layers on the CPU pass", &h->x_buf, e));
     h->x = h->x_buf.ptr;
     return 0;
@@ -262,6 +264,14 @@ void forward_close(struct forward *f)
         dev->api->free(dev, &f->h.x_buf);
     }
     mem_free(f);
+}
+
+/* Another forward may have used the backends since. */
+static void forward_take_turn(struct forward *f)
+{
+    f->ops->bind_scratch(f->ops, f->w.scratch, f->scratch_bytes);
+    if (f->h.ops)
+        f->h.ops->bind_scratch(f->h.ops, f->h.scratch, f->h.scratch_bytes);
 }
 
 struct batch *forward_batch(struct forward *f)
@@ -413,10 +423,10 @@ static int forward_network(struct forward *f, const struct batch *d, struct err 
 }
 
 /* ---- recorded steps --------------------------------------------------------------------------------
- * A decode step (one row a sequence, each wanting logits) launches hundreds of small kernels whose
- * arguments depend on nothing but the number of sequences and, through max_kv_len, the geometry of
- * attention. With max_kv_len rounded up to a power of two they are the same for many steps, and the whole
- * network is recorded once for each pair and replayed. A pair's first step runs plainly: pairs that come
+ * A decode step (every row wants logits: one a sequence, more where drafts are verified) launches hundreds of
+ * small kernels whose arguments depend on nothing but the numbers of sequences and rows and, through max_kv_len,
+ * the geometry of attention. With max_kv_len rounded up to a power of two they are the same for many steps, and the
+ * whole network is recorded once for each such key and replayed. A key's first step runs plainly: keys that come
  * only once cost no recording, and kernels are loaded before one is made. Results do not change:
  * max_kv_len is only a bound. Where a part is streamed or on the host nothing is recorded. */
 
@@ -425,13 +435,13 @@ static uint64_t forward_key(const struct forward *f, int *bound)
 {
     const struct batch *b = &f->host;
     if (!f->ops->replay || f->lim.no_record || f->prof.on || !place_recordable(f->place) ||
-        b->n_row > RECORD_ROWS || b->n_row != b->n_seq || b->n_row != b->n_logit)
+        b->n_row > RECORD_ROWS || b->n_row != b->n_logit)
         return 0;
     int top = f->lim.max_kv_len;
     for (*bound = 256; *bound < b->max_kv_len;)
         *bound = *bound > top / 2 ? top : *bound * 2;
     *bound = *bound < top ? *bound : top;
-    return (uint64_t)*bound << 32 | (uint64_t)b->n_row;
+    return (uint64_t)*bound << 32 | (uint64_t)f->lim.record_key << 16 | (uint64_t)b->n_seq << 8 | (uint64_t)b->n_row;
 }
 
 /* Was there a step with this key before? There is now. */
@@ -473,6 +483,7 @@ static int forward_run(struct forward *f, struct batch *d, struct err *e)
 int forward_step(struct forward *f, struct err *e)
 {
     forward_check(f);
+    forward_take_turn(f);
     struct device *dev = f->ops->dev;
     TRY(dev->api->copy(dev, NULL, f->w.ints, f->st.ints, f->n_ints * sizeof(int32_t), e));
     struct batch d = f->host; /* the same counts, with the device's arrays */
@@ -538,6 +549,12 @@ int forward_logits(struct forward *f, int first, int n, float *out, struct err *
 const struct forward_limits *forward_limits(const struct forward *f)
 {
     return &f->lim;
+}
+
+double forward_now(const struct forward *f)
+{
+    struct device *dev = f->ops->dev;
+    return dev->api->now ? dev->api->now(dev) : (double)clock_ns() * 1e-9;
 }
 
 struct prof *forward_prof(struct forward *f)

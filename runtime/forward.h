@@ -6,9 +6,8 @@
  *
  * A batch is rows (tokens) of several sequences, each sequence's rows together and in order. The rows
  * write their K and V into their slots and attend to all earlier positions of their sequence. Chosen
- * rows get logits. Steps that an ops has recorded use this object's memory: another one on the same ops needs
- * no_record. The workspace is measured once for the limits and is one allocation; a step allocates
- * nothing.
+ * rows get logits. The workspace is measured once for the limits and is one allocation; a step allocates nothing.
+ * Several forwards may take turns on one ops: results of a step are fetched before another one's step begins.
  */
 #ifndef MAS_FORWARD_H
 #define MAS_FORWARD_H
@@ -26,6 +25,7 @@ struct forward_limits {
     int max_kv_len;
     int max_pairs;      /* (row, token) pairs of forward_logprob */
     bool no_record;     /* never record and replay decode steps (ops.h) */
+    unsigned record_key; /* 0..255: tells the recordings of forwards on one ops apart */
 };
 
 /* Filled by the scheduler between forward_clear and forward_step; arrays have the limits' sizes. */
@@ -66,5 +66,6 @@ int forward_logits(struct forward *f, int first, int n, float *out, struct err *
 
 const struct forward_limits *forward_limits(const struct forward *f);
 struct prof *forward_prof(struct forward *f);
+double forward_now(const struct forward *f); /* seconds, on the clock of the device */
 
 #endif

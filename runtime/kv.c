@@ -274,6 +274,15 @@ int kv_seq_reserve(struct kv *kv, struct kv_seq *s, int n, struct err *e)
     return 0;
 }
 
+void kv_seq_truncate(struct kv *kv, struct kv_seq *s, int len)
+{
+    int pt = kv->c.page_tokens, keep = (len + pt - 1) / pt;
+    CHECK(len >= 0 && len <= s->len && s->registered * pt <= len);
+    while (s->n_page > keep)
+        kv_unref(kv, s->page[--s->n_page]);
+    s->len = len;
+}
+
 int32_t kv_slot(const struct kv *kv, const struct kv_seq *s, int pos)
 {
     int pt = kv->c.page_tokens;
@@ -336,12 +345,13 @@ enum kv_lookup kv_seq_lookup(struct kv *kv, struct kv_seq *s, const int32_t *tok
     return KV_HIT;
 }
 
-void kv_seq_register(struct kv *kv, struct kv_seq *s, const int32_t *tok)
+void kv_seq_register(struct kv *kv, struct kv_seq *s, const int32_t *tok, int n_sure)
 {
     int pt = kv->c.page_tokens;
+    CHECK(n_sure <= s->len);
     if (!kv->c.prefix_cache)
         return;
-    for (; (s->registered + 1) * pt <= s->len; s->registered++) {
+    for (; (s->registered + 1) * pt <= n_sure; s->registered++) {
         const int32_t *t = tok + s->registered * pt;
         uint64_t hash = kv_hash(s->parent, t, pt);
         int32_t p = s->page[s->registered], same = kv_find(kv, s->parent, hash, t);

@@ -56,6 +56,9 @@ void kv_seq_free(struct kv *kv, struct kv_seq *s); /* the table too */
 /* Makes pages for positions len .. len + n - 1 and a private copy of a shared partial page.
  * ERR_AGAIN, nothing changed, when there are not enough pages. */
 int kv_seq_reserve(struct kv *kv, struct kv_seq *s, int n, struct err *e);
+/* Forgets the positions from len on and gives their pages back. No page that reaches beyond len may have gone through
+ * kv_seq_register. */
+void kv_seq_truncate(struct kv *kv, struct kv_seq *s, int len);
 /* Slot (page * page_tokens + offset) of a reserved position. */
 int32_t kv_slot(const struct kv *kv, const struct kv_seq *s, int pos);
 /* dst (empty, initialised) becomes a fork of src's first n_tokens positions. */
@@ -68,9 +71,9 @@ enum kv_lookup { KV_MISS, KV_HIT, KV_WAIT };
  * it in this very step; ask again in the next. KV_MISS otherwise.
  */
 enum kv_lookup kv_seq_lookup(struct kv *kv, struct kv_seq *s, const int32_t *tokens);
-/* Tells the cache that positions up to s->len hold these tokens (tok = the whole sequence from 0);
- * registers every page that has become full. Call once the step that computes them is put together. */
-void kv_seq_register(struct kv *kv, struct kv_seq *s, const int32_t *tok);
+/* Tells the cache that the first n_sure (<= s->len) positions hold these tokens (tok = the whole sequence from 0);
+ * registers every page that is full of them. Call once the step that computes them is put together. */
+void kv_seq_register(struct kv *kv, struct kv_seq *s, const int32_t *tok, int n_sure);
 /* The step has been computed (ok) or not: pages registered in it become usable or are forgotten. */
 void kv_step_done(struct kv *kv, bool computed);
 

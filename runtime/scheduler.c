@@ -8,6 +8,7 @@
 #include "mem.h"
 #include "sampler.h"
 #include "seq.h"
+#include "speculate.h"
 
 struct sched {
     struct sched_config c;
@@ -15,13 +16,15 @@ struct sched {
     struct kv *kv;
     const struct tokenizer *tok;
     struct grammar_vocab *gv;
+    struct speculate *sp; /* or NULL */
     struct seq_list waiting, running, parked;
     uint64_t arrivals;
     size_t mask_words;
     uint32_t *mask;              /* (n_logit, mask_words) this step's grammar masks */
     const uint32_t **mask_row;   /* (n_logit) */
     struct sample_row *sample;   /* (n_logit) */
-    struct seq **sampled;        /* (n_logit) */
+    struct seq **sampled;        /* (n_logit) whose row it is; the rows of one sequence stand together */
+    struct seq **ready;          /* (n_seq) those that guess ahead in this step */
     int32_t *id, *pair_row;      /* (n_logit), (n_pair) */
     int32_t *pair_id;            /* (n_pair) */
     float *lp;                   /* (max of both) */
@@ -55,7 +58,7 @@ static void seq_move(struct sched *s, struct seq *q, enum seq_where where)
 /* ---- life ----------------------------------------------------------------------------------- */
 
 int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,
-               const struct tokenizer *tok, struct grammar_vocab *gv, struct sched **out,
+               const struct tokenizer *tok, struct grammar_vocab *gv, struct speculate *sp, struct sched **out,
                struct err *e)
 {
     const struct forward_limits *lim = forward_limits(fw);
@@ -64,18 +67,19 @@ int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,
     struct sched *s = mem_zalloc(1, sizeof *s);
     if (!s)
         return NOMEM(e, sizeof *s, "scheduler");
-    *s = (struct sched){.c = *c, .fw = fw, .kv = kv, .tok = tok, .gv = gv};
+    *s = (struct sched){.c = *c, .fw = fw, .kv = kv, .tok = tok, .gv = gv, .sp = sp};
     s->mask_words = (vocab + 31) / 32;
     s->mask = mem_zalloc(n * s->mask_words, sizeof *s->mask);
     s->mask_row = mem_zalloc(n, sizeof *s->mask_row);
     s->sample = mem_zalloc(n, sizeof *s->sample);
     s->sampled = mem_zalloc(n, sizeof(struct seq *));
+    s->ready = mem_zalloc((size_t)c->n_seq, sizeof(struct seq *));
     s->id = mem_zalloc(n, sizeof *s->id);
     s->pair_row = mem_zalloc(pairs, sizeof *s->pair_row);
     s->pair_id = mem_zalloc(pairs, sizeof *s->pair_id);
     s->lp = mem_zalloc(n > pairs ? n : pairs, sizeof *s->lp);
     s->logits = mem_zalloc(vocab, sizeof *s->logits);
-    if (!s->mask || !s->mask_row || !s->sample || !s->sampled || !s->id || !s->pair_row ||
+    if (!s->mask || !s->mask_row || !s->sample || !s->sampled || !s->ready || !s->id || !s->pair_row ||
         !s->pair_id || !s->lp || !s->logits) {
         int rc = NOMEM(e, n * s->mask_words * sizeof *s->mask, "scheduler");
         sched_close(s);
@@ -93,6 +97,7 @@ void sched_close(struct sched *s)
     mem_free(s->mask_row);
     mem_free(s->sample);
     mem_free(s->sampled);
+    mem_free(s->ready);
     mem_free(s->id);
     mem_free(s->pair_row);
     mem_free(s->pair_id);
@@ -193,6 +198,8 @@ static void sched_admit(struct sched *s)
 static int sched_logit_rows(const struct seq *q, int n)
 {
     int from = q->kv.len, to = from + n;
+    if (q->n_draft)
+        return n;
     if (q->kind == SEQ_CONT || q->r->on_logits) { /* every row from raw_next on */
         int lo = q->raw_next > from ? q->raw_next : from;
         return to > lo ? to - lo : 0;
@@ -223,7 +230,9 @@ static enum kv_lookup sched_lookup(struct sched *s, struct seq *q)
 /* Rows that q gets out of `room`, a prefill chunk ending on a page boundary where that is possible. */
 static int sched_chunk(const struct sched *s, const struct seq *q, int room, int logit_room)
 {
-    int pt = kv_page_tokens(s->kv), left = q->n_tok - q->kv.len, n = left < room ? left : room;
+    int pt = kv_page_tokens(s->kv), left = q->n_tok + q->n_draft - q->kv.len, n = left < room ? left : room;
+    if (q->n_draft)
+        return n;
     if (n < left) {
         int end = (q->kv.len + n) / pt * pt;
         if (end > q->kv.len)
@@ -255,7 +264,34 @@ static void sched_put(struct sched *s, struct batch *b, struct seq *q, int n)
     if (from + n > b->max_kv_len)
         b->max_kv_len = from + n;
     q->kv.len += n;
-    kv_seq_register(s->kv, &q->kv, q->tok);
+    kv_seq_register(s->kv, &q->kv, q->tok, q->n_tok < q->kv.len ? q->n_tok : q->kv.len);
+}
+
+static bool sched_ready(const struct seq *q)
+{
+    return q->n_tok - q->kv.len == 1 && !q->cancelled;
+}
+
+/* Lets the sequences that have one token to compute guess ahead, as far as rows of the step and of its logits go that
+ * nobody else can want. */
+static int sched_guess(struct sched *s, struct err *e)
+{
+    int n = 0, prefill = 0, others = 0, logits = forward_limits(s->fw)->max_logit_rows;
+    for (struct seq *q = s->running.head; q && s->sp; q = q->next) {
+        bool ready = sched_ready(q);
+        if (ready && q->kind == SEQ_GENERATE)
+            s->ready[n++] = q;
+        else if (ready)
+            others++;
+        else
+            prefill += q->n_tok - q->kv.len;
+    }
+    if (!n)
+        return 0;
+    int rows = s->c.batch_tokens - n - others, room = logits - s->running.n;
+    prefill = prefill < rows ? prefill : rows;
+    rows -= prefill;
+    return speculate_guess(s->sp, s->ready, n, others + prefill, room < rows ? room : rows, e);
 }
 
 /* Pass 0: sequences with one row to go; pass 1: prefill. Logits rows are counted as they are promised. */
@@ -269,6 +305,9 @@ static int sched_fill(struct sched *s, struct batch *b, int pass, int *logit_roo
             continue;
         if (pass == 1 && sched_lookup(s, q) == KV_WAIT)
             continue;
+        if (q->n_draft && (b->n_row + 1 + q->n_draft > s->c.batch_tokens ||
+                           sched_pages(s, q->n_tok + q->n_draft) - q->kv.n_page > kv_available(s->kv)))
+            q->n_draft = 0; /* nobody is pushed out for guesses */
         int n = sched_chunk(s, q, s->c.batch_tokens - b->n_row, *logit_room);
         bool room = false;
         if (n > 0)
@@ -292,10 +331,11 @@ static int sched_logits(struct sched *s, struct batch *b)
             if (!q->rows || !q->n_logit || sample != (pass == 0))
                 continue;
             q->logit = b->n_logit;
-            for (int i = 0; i < q->n_logit; i++)
+            for (int i = 0; i < q->n_logit; i++) {
                 b->logit_row[b->n_logit++] = q->first_row + q->rows - q->n_logit + i;
-            if (sample)
-                s->sampled[n_sample++] = q;
+                if (sample)
+                    s->sampled[n_sample++] = q;
+            }
         }
     return n_sample;
 }
@@ -375,21 +415,71 @@ static int seq_take(struct sched *s, struct seq *q, int32_t id, float lp, struct
     return 0;
 }
 
-/* The mask of q's next token as row n_mask of this step's masks. */
-static int sched_mask(struct sched *s, struct seq *q, int n_mask, struct err *e)
+/* The mask in a state of q's grammar as row n_mask of this step's masks. */
+static int sched_mask(struct sched *s, struct seq *q, const struct grammar_state *g, int n_mask, struct err *e)
 {
     const uint32_t *mask;
-    int least = grammar_close_tokens(s->gv, q->r->grammar, &q->grammar);
+    int least = grammar_close_tokens(s->gv, q->r->grammar, g);
     if (least < 0)
         FAIL(e, ERR_DATA, "the vocabulary lacks bytes that a reply under this schema needs");
-    if (q->r->n_out == 0 && least > q->r->max_new)
+    if (q->r->n_out == 0 && g == &q->grammar && least > q->r->max_new)
         FAIL(e, ERR_DATA, "the shortest reply under this schema takes %d tokens, the limit is %d; "
              "raise the role's token limit", least, q->r->max_new);
-    TRY(grammar_mask(s->gv, q->r->grammar, &q->grammar, &mask, e));
+    TRY(grammar_mask(s->gv, q->r->grammar, g, &mask, e));
     uint32_t *to = s->mask + (size_t)n_mask * s->mask_words;
     memcpy(to, mask, s->mask_words * sizeof *mask);
     s->mask_row[n_mask] = to;
     return 0;
+}
+
+/* What q's rows of this step are sampled by, from row `at` on: that of its last token, then those of its guesses. */
+static void sched_sample_rows(struct sched *s, struct seq *q, int at, int *n_mask)
+{
+    struct err why = {0};
+    struct grammar_state ahead; /* behind the guesses so far */
+    const struct grammar_state *g = &q->grammar;
+    for (int i = 0; i < q->n_logit; i++) {
+        int mask = -1;
+        if (q->r->grammar && !q->failed) {
+            if (i == 1)
+                ahead = q->grammar;
+            if (i > 0)
+                g = &ahead;
+            if (i > 0 && !grammar_accept(s->gv, q->r->grammar, &ahead, q->tok[q->n_tok + i - 1]))
+                err_set(&why, ERR_BUG, "the grammar refused the guess %d, which it allowed", q->tok[q->n_tok + i - 1]);
+            if (why.code || sched_mask(s, q, g, *n_mask, &why) < 0)
+                seq_fail(q, &why);
+            else
+                mask = (*n_mask)++;
+        }
+        s->sample[at + i] = sampler_row(q->r, q->r->n_out + i, mask);
+    }
+}
+
+/* The tokens that q's rows of this step have drawn, as far as they are on the way that the guesses took. */
+static void sched_take(struct sched *s, struct seq *q, int at)
+{
+    struct request *r = q->r;
+    struct err why = {0};
+    int n_draft = q->n_draft, base = q->n_tok, n_true = 0;
+    bool go = !q->failed;
+    for (int i = 0; go; i++) {
+        int32_t guess = i < n_draft ? q->tok[base + i] : -1, id = s->id[at + i];
+        if (seq_take(s, q, id, s->lp[at + i], &why) < 0)
+            seq_fail(q, &why);
+        go = !q->failed && r->finish == FINISH_NONE && id == guess;
+        n_true += i < n_draft && id == guess;
+    }
+    r->n_pass++;
+    r->n_drafted += n_draft;
+    r->n_accepted += n_true;
+    s->stats.drafted += (uint64_t)n_draft;
+    s->stats.accepted += (uint64_t)n_true;
+    if (!n_draft)
+        return;
+    kv_seq_truncate(s->kv, &q->kv, base + n_true);
+    kv_seq_register(s->kv, &q->kv, q->tok, base + n_true);
+    speculate_verified(s->sp, q, base, n_true);
 }
 
 static int sched_sample(struct sched *s, int n, struct err *e)
@@ -397,24 +487,11 @@ static int sched_sample(struct sched *s, int n, struct err *e)
     if (!n)
         return 0;
     int n_mask = 0;
-    struct err why = {0};
-    for (int i = 0; i < n; i++) {
-        struct seq *q = s->sampled[i];
-        int mask = -1;
-        if (q->r->grammar) {
-            if (sched_mask(s, q, n_mask, &why) < 0)
-                seq_fail(q, &why);
-            else
-                mask = n_mask++;
-        }
-        s->sample[i] = sampler_row(q->r, q->r->n_out, mask);
-    }
+    for (int i = 0; i < n; i += s->sampled[i]->n_logit)
+        sched_sample_rows(s, s->sampled[i], i, &n_mask);
     TRY(forward_sample(s->fw, 0, n, s->sample, s->mask_row, n_mask, s->id, s->lp, e));
-    for (int i = 0; i < n; i++) {
-        struct seq *q = s->sampled[i];
-        if (!q->failed && seq_take(s, q, s->id[i], s->lp[i], &why) < 0)
-            seq_fail(q, &why);
-    }
+    for (int i = 0; i < n; i += s->sampled[i]->n_logit)
+        sched_take(s, s->sampled[i], i);
     return 0;
 }
 
@@ -496,6 +573,8 @@ static void sched_remove(struct sched *s, struct seq *q)
     }
     seq_leave(s, q);
     kv_seq_drop(s->kv, &q->kv);
+    if (s->sp)
+        speculate_ended(s->sp, q);
 }
 
 static void sched_finish(struct sched *s, struct seq *q, enum finish finish,
@@ -592,17 +671,18 @@ static void sched_unblock(struct sched *s)
 int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), void *user, struct err *e)
 {
     int64_t t0 = clock_ns();
+    double t1 = forward_now(s->fw);
     sched_settle_all(s, finished, user); /* cancellations */
     sched_admit(s);
     for (struct seq *q = s->running.head; q; q = q->next) {
-        q->rows = q->n_logit = 0;
+        q->rows = q->n_logit = q->n_draft = 0;
         q->logit = -1;
     }
     struct batch *b = forward_batch(s->fw);
     int logit_room = forward_limits(s->fw)->max_logit_rows;
-    int rc = sched_fill(s, b, 0, &logit_room, e);
-    if (rc == 0)
-        rc = sched_fill(s, b, 1, &logit_room, e);
+    int rc = sched_guess(s, e);
+    for (int pass = 0; pass < 2 && rc == 0; pass++)
+        rc = sched_fill(s, b, pass, &logit_room, e);
     if (rc < 0)
         return sched_broken(s, rc, finished, user, e);
     if (!b->n_row) {
@@ -618,6 +698,8 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     kv_step_done(s->kv, true);
     s->stats.steps++;
     s->stats.rows += (uint64_t)b->n_row;
+    if (s->sp)
+        speculate_took(s->sp, b->n_row, forward_now(s->fw) - t1);
     sched_settle_all(s, finished, user);
     s->stats.busy_seconds += (double)(clock_ns() - t0) / 1e9;
     return 0;

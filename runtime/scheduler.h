@@ -20,6 +20,7 @@
 #include "forward.h"
 
 struct seq; /* seq.h */
+struct speculate; /* speculate.h */
 struct sched;
 
 struct sched_config {
@@ -27,8 +28,8 @@ struct sched_config {
 };
 
 int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,
-               const struct tokenizer *tok, struct grammar_vocab *gv, struct sched **out,
-               struct err *e);
+               const struct tokenizer *tok, struct grammar_vocab *gv, struct speculate *sp, struct sched **out,
+               struct err *e); /* sp NULL: no guessing ahead */
 void sched_close(struct sched *s); /* nothing may be in it; accepts NULL */
 
 void sched_add(struct sched *s, struct seq *q); /* takes ownership until finished() */

@@ -71,8 +71,9 @@ static int seq_make(struct request *r, enum seq_kind kind, const int32_t *more, 
 {
     struct seq *q = mem_zalloc(1, sizeof *q);
     int32_t *tok = mem_zalloc((size_t)cap, sizeof *tok);
-    struct kv_seq pages = {0};
-    if (!q || !tok || kv_seq_init(kv, cap, &pages, NULL) < 0) {
+    struct kv_seq pages = {0}, draft = {0};
+    if (!q || !tok || kv_seq_init(kv, cap, &pages, NULL) < 0 || kv_seq_init(kv, cap, &draft, NULL) < 0) {
+        mem_free(pages.page);
         mem_free(q);
         mem_free(tok);
         return NOMEM(e, (size_t)cap * sizeof *tok, "request");
@@ -81,7 +82,7 @@ static int seq_make(struct request *r, enum seq_kind kind, const int32_t *more, 
     if (n_more)
         memcpy(tok + r->n_prompt, more, (size_t)n_more * sizeof *tok);
     *q = (struct seq){.kind = kind, .r = r, .tok = tok, .n_tok = r->n_prompt + n_more, .cap = cap,
-                      .kv = pages, .logit = -1, .raw_next = r->logits_from};
+                      .kv = pages, .draft_kv = draft, .logit = -1, .raw_next = r->logits_from};
     *out = q;
     return 0;
 }
@@ -133,6 +134,7 @@ void seq_free(struct kv *kv, struct seq *q)
     if (kv)
         kv_seq_drop(kv, &q->kv);
     mem_free(q->kv.page);
+    mem_free(q->draft_kv.page);
     mem_free(q->tok);
     mem_free(q);
 }

@@ -8,6 +8,8 @@
 #include "engine.h"
 #include "kv.h"
 
+#define DRAFT_MOST 64 /* guesses of a sequence in one step */
+
 enum seq_kind {
     SEQ_GENERATE, /* prompt, then sampled tokens */
     SEQ_SCORE,    /* prompt; its last row scores the first token of every continuation */
@@ -29,6 +31,7 @@ struct seq {
     int32_t *tok;        /* (cap) prompt, then what follows */
     int n_tok, cap;
     struct kv_seq kv;
+    struct kv_seq draft_kv; /* its pages of the draft model (drafter.h) */
     struct grammar_state grammar;
     bool started;        /* admitted once: grammar set up, counters running */
     bool cancelled, failed;
@@ -38,6 +41,8 @@ struct seq {
     int first_row;       /* its first row in the batch */
     int logit;           /* first logits row of this step, -1 = none */
     int n_logit;
+    int n_draft;         /* guesses behind the tokens, tok[n_tok ..], that this step verifies (speculate.h) */
+    uint8_t draft_class[DRAFT_MOST];
 };
 
 struct seq_list {

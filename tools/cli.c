@@ -9,7 +9,7 @@
 
 enum { OPT_BACKEND = 0x1000, OPT_ISA, OPT_CTX, OPT_KV_TYPE, OPT_SEQUENCES, OPT_BATCH, OPT_PAGE,
        OPT_KV_BYTES, OPT_NO_PREFIX, OPT_QUIET, OPT_DEVICE, OPT_VRAM, OPT_NO_RECORD, OPT_PLACEMENT,
-       OPT_CPU_LAYERS, OPT_RAM, OPT_LINK_LIMIT, OPT_MAP_WEIGHTS };
+       OPT_CPU_LAYERS, OPT_RAM, OPT_LINK_LIMIT, OPT_MAP_WEIGHTS, OPT_DRAFT_MODEL, OPT_MAX_DRAFT, OPT_LOOKUP };
 
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
                 int *out)
@@ -141,6 +141,18 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
     case OPT_NO_PREFIX:
         o->no_prefix_cache = true;
         return 0;
+    case OPT_DRAFT_MODEL:
+        o->draft_model = arg;
+        return 0;
+    case OPT_LOOKUP:
+        o->lookup = true;
+        return 0;
+    case OPT_MAX_DRAFT:
+        return cli_int(st, "--max-draft", arg, 1, 64, &o->max_draft);
+    case ARGP_KEY_SUCCESS:
+        if ((o->draft_model || o->lookup) && !o->max_draft)
+            o->max_draft = 8;
+        return 0;
     case OPT_QUIET:
         ce->quiet = true;
         return 0;
@@ -173,6 +185,10 @@ static const struct argp_option engine_options[] = {
     {"page-tokens", OPT_PAGE, "N", 0, "positions of a KV page: 16 to 256, a power of two", 10},
     {"kv-bytes", OPT_KV_BYTES, "SIZE", 0, "size of the KV pool, such as 4GiB", 10},
     {"no-prefix-cache", OPT_NO_PREFIX, 0, 0, "compute shared prompt beginnings every time", 10},
+    {"lookup", OPT_LOOKUP, 0, 0, "guess tokens ahead from the prompt and from earlier replies; changes no result", 10},
+    {"draft-model", OPT_DRAFT_MODEL, "FILE", 0, "guess tokens ahead by this small model of the same vocabulary; changes no "
+     "result", 10},
+    {"max-draft", OPT_MAX_DRAFT, "N", 0, "tokens guessed ahead at most (default 8)", 10},
     {"quiet", OPT_QUIET, 0, 0, "no progress on the terminal", 10},
     {0}};
 

@@ -102,8 +102,9 @@ static void print_json(const struct generate *g, const struct request *r)
     struct str s = STR_INIT;
     str_adds(&s, "{\"text\": ");
     str_add_json(&s, g->text.s, g->text.len);
-    str_addf(&s, ", \"finish\": \"%s\", \"prompt_tokens\": %d, \"cached_tokens\": %d, \"tokens\": [",
-             finish_name(r->finish), r->n_prompt, r->n_cached);
+    str_addf(&s, ", \"finish\": \"%s\", \"prompt_tokens\": %d, \"cached_tokens\": %d, \"passes\": %d, \"drafted\": %d, "
+             "\"accepted\": %d, \"tokens\": [",
+             finish_name(r->finish), r->n_prompt, r->n_cached, r->n_pass, r->n_drafted, r->n_accepted);
     for (int i = 0; i < r->n_out; i++)
         str_addf(&s, "%s%d", i ? ", " : "", r->out[i]);
     str_adds(&s, "], \"logprobs\": [");

@@ -208,6 +208,11 @@ static int device_sim_event_done(struct device *d, struct event *ev, bool *done,
     return 0;
 }
 
+static double device_sim_now(struct device *d)
+{
+    return sim_now(sim_of(d));
+}
+
 static int device_sim_host_call(struct device *d, struct stream *k, void (*fn)(void *), void *user, struct err *e)
 {
     const struct command c = {.kind = COMMAND_CALL, .fn = fn, .user = user};
@@ -233,6 +238,7 @@ static const struct dev_api device_sim_api = {
     .event_sync = device_sim_event_sync,
     .event_done = device_sim_event_done,
     .host_call = device_sim_host_call,
+    .now = device_sim_now,
     .sync = device_sim_sync,
     .memory = device_sim_memory,
 };

@@ -132,6 +132,66 @@ static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
     jobs_free(want);
 }
 
+/* Every kind of guess, right and wrong ones, also when pages run out and rows of a step are few. */
+static void compare_guessing(const struct jobs *want, struct engine_options o, const char *what, int n_drafted, int n_wrong)
+{
+    struct engine *en = open_engine(&o);
+    struct jobs *js = some_jobs(en);
+    jobs_run(en, js);
+    jobs_equal(want, js, what);
+    struct engine_stats st;
+    engine_stats(en, &st);
+    if (st.drafted < (uint64_t)n_drafted || st.drafted - st.accepted < (uint64_t)n_wrong)
+        fail_msg("%s: %llu guesses, %llu right: too few for a test", what, (unsigned long long)st.drafted,
+                 (unsigned long long)st.accepted);
+    uint64_t drafted = 0, accepted = 0, passes = 0, new = 0;
+    for (int i = 0; i < js->n; i++) {
+        const struct request *r = &js->job[i].r;
+        drafted += (uint64_t)r->n_drafted;
+        accepted += (uint64_t)r->n_accepted;
+        passes += (uint64_t)r->n_pass;
+        new += (uint64_t)r->n_out;
+    }
+    assert_true(drafted == st.drafted && accepted == st.accepted);
+    assert_true(passes + accepted == new); /* a pass gives one token more than guesses came true */
+    assert_int_equal(st.pages_used, 0);
+    engine_close(en);
+    jobs_free(js);
+}
+
+static void results_do_not_depend_on_guessing_ahead(void **state)
+{
+    (void)state;
+    struct engine_options o = serve_options();
+    struct jobs *want = run_alone(&o);
+    o.max_draft = 8;
+    o.always_draft = true;
+    o.lookup = true;
+    compare_guessing(want, o, "lookup", 100, 50);
+    o.draft_model = o.model;
+    compare_guessing(want, o, "lookup and the model itself as its draft", 400, 50);
+    o.lookup = false;
+    compare_guessing(want, o, "the model itself as its draft", 400, 0);
+    o.spoil_drafts = 0.3;
+    compare_guessing(want, o, "three of ten guesses spoilt", 400, 100);
+    o.n_seq = 5;
+    o.batch_tokens = 24;
+    o.page_tokens = 64;
+    compare_guessing(want, o, "5 together, 24 rows, pages of 64", 400, 100);
+    o.max_draft = 64;
+    o.no_prefix_cache = true;
+    o.ops.n_threads = 1;
+    compare_guessing(want, o, "64 ahead, no prefix cache, 1 thread", 200, 50);
+    o = serve_options();
+    o.max_draft = 5;
+    o.always_draft = o.lookup = true;
+    o.spoil_drafts = 0.3;
+    o.draft_model = o.model;
+    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* about one context: sequences push each other out */
+    compare_guessing(want, o, "preempted and recomputed", 100, 20);
+    jobs_free(want);
+}
+
 static void the_oracle_and_the_fast_backend_agree_on_greedy_text(void **state)
 {
     (void)state;
@@ -355,6 +415,7 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_the_order_of_weights),
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_threads_or_cache),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
+        cmocka_unit_test(results_do_not_depend_on_guessing_ahead),
         cmocka_unit_test(the_oracle_and_the_fast_backend_agree_on_greedy_text),
         cmocka_unit_test(a_shared_prefix_is_computed_once),
         cmocka_unit_test(scores_of_continuations_equal_the_raw_logits),

@@ -76,7 +76,7 @@ static int compute(struct kv *kv, struct kv_seq *s, const int32_t *tok, int n)
         hits++;
     ok(kv_seq_reserve(kv, s, n - s->len, &e));
     s->len = n;
-    kv_seq_register(kv, s, tok);
+    kv_seq_register(kv, s, tok, s->len);
     kv_step_done(kv, true);
     return hits;
 }
@@ -150,7 +150,7 @@ static void a_page_being_computed_makes_others_wait(void **state)
     ok(kv_seq_init(kv, 40, &b, &e));
     ok(kv_seq_reserve(kv, &a, 40, &e));
     a.len = 40;
-    kv_seq_register(kv, &a, tok);
+    kv_seq_register(kv, &a, tok, a.len);
     assert_int_equal(kv_seq_lookup(kv, &b, tok), KV_WAIT);
     kv_step_done(kv, true);
     assert_int_equal(kv_seq_lookup(kv, &b, tok), KV_HIT);
@@ -173,7 +173,7 @@ static void pages_of_a_failed_step_are_forgotten(void **state)
     ok(kv_seq_init(kv, 40, &b, &e));
     ok(kv_seq_reserve(kv, &a, 40, &e));
     a.len = 40;
-    kv_seq_register(kv, &a, tok);
+    kv_seq_register(kv, &a, tok, a.len);
     kv_step_done(kv, false);
     assert_int_equal(kv_seq_lookup(kv, &b, tok), KV_MISS);
     kv_seq_free(kv, &a);
@@ -283,7 +283,7 @@ static void random_life_loses_no_page(void **state)
                 ;
             if (s[i].len + n <= LEN && kv_seq_reserve(kv, &s[i], n, NULL) == 0) {
                 s[i].len += n;
-                kv_seq_register(kv, &s[i], tok[i]);
+                kv_seq_register(kv, &s[i], tok[i], s[i].len);
             }
         }
         }
