@@ -150,8 +150,10 @@ done:
 
 void drafter_close(struct drafter *d)
 {
+    const char *why = "";
     if (!d)
         return;
+    CHECK_MSG(!d->kv || kv_audit(d->kv, NULL, 0, &why), why);
     forward_close(d->fw);
     kv_close(d->kv);
     place_free(d->place);

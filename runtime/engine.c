@@ -16,7 +16,7 @@
 #include "source.h"
 #include "speculate.h"
 
-#define VERIFY_ROWS 256 /* rows of logits, at most, where guesses are verified: 131 MB for 128 K tokens */
+#define VERIFY_BYTES ((size_t)256 << 20) /* of logits, at most, where guesses are verified: 523 rows of 128 K tokens */
 #define ROOM_STEP ((uint64_t)64 << 20) /* how well is known what a device gives */
 enum { ROOM_TRIES = 4 };               /* plans until one fits: others may take memory meanwhile */
 
@@ -424,9 +424,11 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
                                  .max_logit_rows = logit_rows, .max_pages = pages,
                                  .max_kv_len = in->n_ctx, .max_pairs = 4096,
                                  .no_record = opt->no_record};
-    if (opt->max_draft && lim.max_logit_rows < VERIFY_ROWS) { /* every guess wants a row of logits */
-        int most = in->n_seq * (1 + opt->max_draft);
-        lim.max_logit_rows = most > VERIFY_ROWS ? VERIFY_ROWS : most > logit_rows ? most : logit_rows;
+    if (opt->max_draft) { /* every guess wants a row of logits */
+        int want = in->n_seq * (1 + opt->max_draft), most = (int)(VERIFY_BYTES / sizeof(float) / (size_t)hp->n_vocab);
+        want = want < most ? want : most;
+        lim.max_logit_rows = want > logit_rows ? want : logit_rows;
+        lim.max_rows = lim.max_logit_rows > lim.max_rows ? lim.max_logit_rows : lim.max_rows;
     }
     if (opt->max_draft && opt->draft_model && *opt->draft_model)
         TRY(engine_draft(en, opt, &lim, e)); /* first: the plan has what it leaves */
@@ -481,6 +483,8 @@ static void engine_describe(struct engine *en)
 
 static void engine_free(struct engine *en)
 {
+    const char *why = "";
+    CHECK_MSG(!en->kv || kv_audit(en->kv, NULL, 0, &why), why); /* all requests have given their pages back */
     sched_close(en->sched);
     speculate_close(en->speculate);
     drafter_close(en->drafter);

@@ -327,7 +327,8 @@ static int32_t kv_find(const struct kv *kv, uint64_t parent, uint64_t hash, cons
 enum kv_lookup kv_seq_lookup(struct kv *kv, struct kv_seq *s, const int32_t *tokens)
 {
     int pt = kv->c.page_tokens;
-    if (!kv->c.prefix_cache || s->len % pt || s->registered * pt != s->len || s->n_page >= s->cap)
+    if (!kv->c.prefix_cache || s->len % pt || s->registered * pt != s->len || s->n_page * pt != s->len ||
+        s->n_page >= s->cap)
         return KV_MISS;
     int32_t p = kv_find(kv, s->parent, kv_hash(s->parent, tokens, pt), tokens);
     if (p == KV_NONE) {

@@ -181,15 +181,32 @@ static void sched_start(struct sched *s, struct seq *q)
     seq_move(s, q, SEQ_RUNNING);
 }
 
+/* Has q a place among the running ones, and pages for what it will ask for? Who came after it makes room: that
+ * matters for continuations, which wait with the arrival of their request. */
+static bool sched_place(struct sched *s, struct seq *q, int promised)
+{
+    for (;;) {
+        bool place = s->running.n < s->c.n_seq;
+        bool pages = !s->running.n || promised + sched_pages(s, q->n_tok + 1) <= kv_available(s->kv);
+        struct seq *v = place && s->parked.n ? s->parked.tail : s->running.tail;
+        if (place && pages)
+            return true;
+        if (v && (v == q->owner || !v->kv.n_page))
+            v = s->running.tail;
+        if (!v || v->arrival <= q->arrival)
+            return false;
+        sched_preempt(s, v);
+    }
+}
+
 static void sched_admit(struct sched *s)
 {
     int promised = 0; /* pages that this round's newcomers will ask for */
-    for (struct seq *q = s->waiting.head, *next; q && s->running.n < s->c.n_seq; q = next) {
-        next = q->next;
-        int need = sched_pages(s, q->n_tok + 1);
-        if (s->running.n && promised + need > kv_available(s->kv))
+    for (struct seq *q = s->waiting.head, *next; q; q = next) {
+        if (!sched_place(s, q, promised))
             return; /* first come, first served: nobody overtakes */
-        promised += need;
+        next = q->next;
+        promised += sched_pages(s, q->n_tok + 1);
         sched_start(s, q);
     }
 }
@@ -294,21 +311,41 @@ static int sched_guess(struct sched *s, struct err *e)
     return speculate_guess(s->sp, s->ready, n, others + prefill, room < rows ? room : rows, e);
 }
 
-/* Pass 0: sequences with one row to go; pass 1: prefill. Logits rows are counted as they are promised. */
-static int sched_fill(struct sched *s, struct batch *b, int pass, int *logit_room, struct err *e)
+enum pass { PASS_OLDEST, PASS_DECODE, PASS_PREFILL, PASSES };
+
+/* Does q take part in this pass? Before all others the oldest sequence when it is prefilling: the younger ones have no
+ * rows yet and can be made to give their pages back to it. */
+static bool sched_in_pass(const struct sched *s, const struct seq *q, enum pass pass)
 {
+    if (q->rows || q->cancelled)
+        return false;
+    bool decode = q->n_tok - q->kv.len == 1;
+    return pass == PASS_OLDEST ? !decode && q == s->running.head : decode == (pass == PASS_DECODE);
+}
+
+/* Rows that the sequences of PASS_DECODE will take. */
+static int sched_decode_rows(const struct sched *s)
+{
+    int n = 0;
+    for (const struct seq *q = s->running.head; q; q = q->next)
+        n += sched_ready(q) ? 1 + q->n_draft : 0;
+    return n;
+}
+
+/* Logits rows are counted as they are promised. */
+static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *logit_room, struct err *e)
+{
+    int most = s->c.batch_tokens - (pass == PASS_OLDEST ? sched_decode_rows(s) : 0);
     for (struct seq *q = s->running.head, *next; q; q = next) {
         next = q->next;
-        bool decode = q->n_tok - q->kv.len == 1;
-        if (q->rows || q->cancelled || decode != (pass == 0) || b->n_row >= s->c.batch_tokens ||
-            b->n_seq >= s->c.n_seq)
+        if (!sched_in_pass(s, q, pass) || b->n_row >= most || b->n_seq >= s->c.n_seq)
             continue;
-        if (pass == 1 && sched_lookup(s, q) == KV_WAIT)
+        if (pass != PASS_DECODE && sched_lookup(s, q) == KV_WAIT)
             continue;
-        if (q->n_draft && (b->n_row + 1 + q->n_draft > s->c.batch_tokens ||
+        if (q->n_draft && (b->n_row + 1 + q->n_draft > most ||
                            sched_pages(s, q->n_tok + q->n_draft) - q->kv.n_page > kv_available(s->kv)))
             q->n_draft = 0; /* nobody is pushed out for guesses */
-        int n = sched_chunk(s, q, s->c.batch_tokens - b->n_row, *logit_room);
+        int n = sched_chunk(s, q, most - b->n_row, *logit_room);
         bool room = false;
         if (n > 0)
             TRY(sched_reserve(s, q, n, &room, e));
@@ -681,8 +718,8 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     struct batch *b = forward_batch(s->fw);
     int logit_room = forward_limits(s->fw)->max_logit_rows;
     int rc = sched_guess(s, e);
-    for (int pass = 0; pass < 2 && rc == 0; pass++)
-        rc = sched_fill(s, b, pass, &logit_room, e);
+    for (int pass = 0; pass < PASSES && rc == 0; pass++)
+        rc = sched_fill(s, b, (enum pass)pass, &logit_room, e);
     if (rc < 0)
         return sched_broken(s, rc, finished, user, e);
     if (!b->n_row) {

@@ -10,8 +10,10 @@
  *      +---- preempted ---+   pages ran out: the youngest gives its pages back and waits in front
  *
  * Fairness: every running sequence with one token left to compute is in every step; prefill chunks share
- * the rest of batch_tokens in order of arrival; admission is first come, first served. So a request
- * waits at most for those that came before it.
+ * the rest of batch_tokens in order of arrival; admission is first come, first served, and pages are taken from the
+ * youngest. The oldest request has a row in every step: a request waits at most for those that came before it, and
+ * is done after as many steps as it and they have tokens, prompts and replies together (t_soak tests that bound; what
+ * happens is some thousand times better, since a step takes a token of each and hundreds of a prompt).
  */
 #ifndef MAS_SCHEDULER_H
 #define MAS_SCHEDULER_H

@@ -72,7 +72,7 @@ static const struct argp_option options[] = {
     {"simulate", KEY_SIMULATE, "FILE.svg", 0,
      "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
     {"draft", KEY_DRAFT, "MODEL", 0, "a small model, as a shape's name or a file, that proposes tokens: predicts one "
-     "sequence with speculation, which the program itself does not do yet", 3},
+     "sequence with speculation", 3},
     {"accepted", KEY_ACCEPTED, "N", 0, "proposed tokens that a pass accepts on average (default 4 of 8)", 3},
     {"json", KEY_JSON, NULL, 0, "print one JSON object", 4},
     {"help", KEY_HELP, NULL, 0, "show this", 4},
@@ -449,7 +449,7 @@ static void print_draft(struct str *s, const struct fit *f)
         str_addf(s, "\nwith draft %s\n  %s\n", f->draft, why.msg);
     else
         str_addf(s, "\nwith draft %s: %.1f GB in VRAM; %d tokens proposed a pass in %.3f s, verified in %.3f s, %d accepted "
-                 "(assumed)\n  predicted: %.2f tok/s for 1 sequence; mas itself does not speculate yet\n", f->draft,
+                 "(assumed)\n  predicted: %.2f tok/s for 1 sequence; the same text as without\n", f->draft,
                  gb(d.draft_bytes), PROPOSED, d.draft_s, d.pass_s, f->accepted, d.rate);
 }
 

@@ -17,6 +17,8 @@ struct run { /* shared with the engine's thread until every request is done */
     int *n_token;      /* (n) tokens that each has given */
     int n, n_prompt, max_new;
     int n_first;       /* requests that have given their first token */
+    int64_t tokens;    /* of all since begin */
+    int64_t measured;  /* of them until end */
     int step;          /* of those that all of them take part in */
     double begin, end;
     double busy[SIM_ENGINES];
@@ -31,12 +33,14 @@ static void run_mark(struct run *run)
     const struct simulate *in = run->in;
     if (run->step == in->n_warm) {
         run->begin = sim_now(run->sim);
+        run->tokens = 0;
         for (int i = 0; i < SIM_ENGINES; i++)
             run->busy[i] = sim_busy(run->sim, (enum sim_engine)i);
         sim_trace_clear(run->sim);
     }
     if (run->step == in->n_warm + in->n_step) {
         run->end = sim_now(run->sim);
+        run->measured = run->tokens;
         for (int i = 0; i < SIM_ENGINES; i++)
             run->busy[i] = sim_busy(run->sim, (enum sim_engine)i) - run->busy[i];
         run->kv_len = run->n_prompt + run->n_token[0] - in->n_step / 2;
@@ -50,6 +54,7 @@ static void on_token(struct request *r, int32_t id, float logprob)
     (void)id, (void)logprob;
     struct run *run = r->user;
     int i = (int)(r - run->r);
+    run->tokens++;
     if (run->n_token[i]++ == 0)
         run->n_first++;
     if (run->n_first == run->n && i == run->n - 1)
@@ -76,19 +81,20 @@ static void run_free(struct run *run)
 }
 
 /* Tokens that the first sequence gives until the last one has begun. */
-static int ramp(int n, int n_prompt)
+static int ramp(const struct simulate *in, int n, int n_prompt)
 {
     int64_t rows = BATCH_TOKENS > 2 * n ? BATCH_TOKENS - n : BATCH_TOKENS / 2;
-    return (int)((int64_t)n * n_prompt / rows) + n / 8 + 4;
+    int steps = (int)((int64_t)n * n_prompt / rows) + n / 8 + 4;
+    return in->draft_model ? 4 * steps : steps; /* of up to so many tokens */
 }
 
 static int run_length(struct run *run, const struct simulate *in, int n, struct err *e)
 {
     const int steps = in->n_warm + in->n_step + 2;
     run->n_prompt = in->n_prompt ? in->n_prompt : in->n_ctx;
-    while (!in->n_prompt && run->n_prompt > 1 && run->n_prompt + ramp(n, run->n_prompt) + steps > in->n_ctx)
+    while (!in->n_prompt && run->n_prompt > 1 && run->n_prompt + ramp(in, n, run->n_prompt) + steps > in->n_ctx)
         run->n_prompt--;
-    run->max_new = ramp(n, run->n_prompt) + steps;
+    run->max_new = ramp(in, n, run->n_prompt) + steps;
     if (run->n_prompt + run->max_new > in->n_ctx)
         FAIL(e, ERR_USAGE, "cannot simulate %d sequences of %d tokens: they are too short to run together; raise --ctx "
              "or lower --sequences", n, in->n_ctx);
@@ -147,7 +153,13 @@ static int keep(const struct run *run, const struct plan *plan, struct simulated
     const struct sim_span *span;
     size_t n = sim_trace(run->sim, &span), places = 2 * (size_t)plan->n_layer;
     double seconds = run->end - run->begin;
-    *out = (struct simulated){.step_s = seconds / run->in->n_step, .begin = run->begin, .kv_len = run->kv_len};
+    int64_t passes = 0, new = 0;
+    for (int i = 0; i < run->n; i++) {
+        passes += run->r[i].n_pass;
+        new += run->r[i].n_out;
+    }
+    *out = (struct simulated){.step_s = seconds / run->in->n_step, .rate = (double)run->measured / seconds,
+                              .per_pass = (double)new / (double)passes, .begin = run->begin, .kv_len = run->kv_len};
     for (int i = 0; i < SIM_ENGINES; i++)
         out->busy[i] = run->busy[i] / seconds;
     out->plan = *plan;
@@ -178,7 +190,8 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
     const struct engine_options opt = {
         .model = in->model, .backend = "sim", .ops = {.sim = sim, .n_threads = 1}, .n_ctx = in->n_ctx,
         .n_seq = in->n_seq, .batch_tokens = in->n_seq > BATCH_TOKENS / 2 ? 2 * in->n_seq : BATCH_TOKENS,
-        .kv_fmt = in->kv_fmt, .no_prefix_cache = true, .placement = in->mode,
+        .kv_fmt = in->kv_fmt, .no_prefix_cache = true, .draft_model = in->draft_model, .max_draft = in->max_draft,
+        .spoil_drafts = in->spoil, .placement = in->mode,
         .cpu_layers_set = in->cpu_layers != PLAN_ANY, .cpu_layers = in->cpu_layers, .ram_bytes = in->ram_bytes,
         .rates = r};
     TRY_DONE(engine_open(&opt, &en, e));

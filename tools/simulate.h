@@ -16,13 +16,18 @@ struct simulate {
     int cpu_layers;          /* PLAN_ANY = as the mode says */
     int n_ctx, n_seq;
     enum fmt kv_fmt;
+    const char *draft_model; /* NULL = none */
+    int max_draft;
+    double spoil;            /* share of its guesses that are wrong: all others are right */
     int n_prompt;            /* tokens of each prompt; 0 = as many as leave room for all sequences to begin */
-    int n_step;              /* measured, after n_warm that are not */
+    int n_step;              /* measured, after n_warm that are not; with a draft: tokens of the last sequence */
     int n_warm;
 };
 
 struct simulated {
-    double step_s;               /* mean of the measured steps */
+    double step_s;               /* mean of the measured steps; with a draft: of the last sequence's tokens */
+    double rate;                 /* tokens a second, all sequences together */
+    double per_pass;             /* tokens that a sequence got out of a step, on average; of the whole run */
     double busy[SIM_ENGINES];    /* share of that time */
     int kv_len;                  /* longest sequence in the middle of them */
     double begin;                /* of the measured steps, on the clock of the spans */

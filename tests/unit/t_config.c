@@ -492,7 +492,6 @@ static void values_that_do_not_go_together_are_refused(void **state)
         {{"planner.fixed=ent", NULL}, "planner.selection is compact"},
         {{"planner.fixed=ent,urology,ent", "planner.selection=fixed"}, "'ent' twice"},
         {{"agent_temperatures.planner=-0.5", NULL}, "-0.5"},
-        {{"speculative.draft_model=d.gguf", NULL}, "cannot speculate"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct config c;
