@@ -379,10 +379,10 @@ static void cut(struct speculate *sp, struct seq **q, int n, int other_rows, int
             q[i]->n_draft--;
 }
 
-/* For simulations: tokens that no one will draw, in place of guesses. */
+/* For simulations: other tokens in place of guesses. Not under a grammar, which might not allow them. */
 static void spoil(struct speculate *sp, struct seq *q)
 {
-    for (int i = 0; i < q->n_draft; i++)
+    for (int i = 0; i < q->n_draft && !q->r->grammar; i++)
         if ((double)rng_uniform(sp->n_spoilt++, 0) < sp->o.spoil)
             q->tok[q->n_tok + i] = q->tok[q->n_tok + i] ? 0 : 1;
 }
