@@ -143,6 +143,7 @@ int consult_submit(struct consult *c, const struct consult_ask *ask, struct err 
     TRY(consult_prompt(c, ask, k, e));
     k->llm.id = consult_id(c->q->id, ask->role, ask->index);
     k->llm.seed = (uint64_t)cfg->seed;
+    k->llm.rank = (uint32_t)c->q->index; /* earlier cases first: they end one by one, not all at the end */
     k->llm.reply_prefix = ask->reply_prefix;
     k->llm.schema = ask->schema;
     k->llm.max_tokens = ask->max_tokens;

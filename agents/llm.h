@@ -37,6 +37,7 @@ struct llm_call {
     uint64_t id;   /* with seed: names the random stream. Derived from (question id, role, index), so
                       that a resumed run draws the same numbers */
     uint64_t seed;
+    uint32_t rank; /* lower ones are served first; changes no reply */
     const char *system; /* trusted text of the role */
     const char *user;   /* holds untrusted text; never becomes control tokens */
     size_t system_len, user_len;

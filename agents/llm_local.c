@@ -135,7 +135,7 @@ static int local_fill(struct llm_local *l, struct local_call *lc, struct err *e)
 {
     struct llm_call *c = lc->call;
     TRY(local_render(l, c, &lc->prompt, e));
-    lc->r = (struct request){.id = c->id, .seed = c->seed, .prompt = lc->prompt.id,
+    lc->r = (struct request){.id = c->id, .seed = c->seed, .rank = c->rank, .prompt = lc->prompt.id,
                              .n_prompt = (int)lc->prompt.n, .max_new = c->max_tokens,
                              .temperature = c->temperature, .top_p = c->top_p, .min_p = c->min_p,
                              .top_k = c->top_k, .grammar = c->schema ? c->schema->grammar : NULL,

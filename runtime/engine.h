@@ -28,7 +28,7 @@ struct engine_options {
     int n_seq;           /* sequences computed together; 0 = 16 */
     int batch_tokens;    /* rows of one step, prefill chunks included; 0 = 512 */
     int page_tokens;     /* KV page; 0 = 32 */
-    enum fmt kv_fmt;     /* FMT_F16, FMT_Q8_0; FMT_F32 (= 0) for comparisons with float32 oracles */
+    enum fmt kv_fmt;     /* FMT_F16, FMT_Q8_0, FMT_Q4_0; FMT_F32 (= 0) for comparisons with float32 oracles */
     uint64_t kv_bytes;   /* size of the pool; 0 = n_seq contexts of n_ctx (at most half of memory) */
     bool no_prefix_cache;
     /* Guessing tokens ahead (speculate.h). Changes no result. */
@@ -89,6 +89,7 @@ struct request {
     /* in */
     uint64_t id;           /* names the random stream together with seed */
     uint64_t seed;
+    uint32_t rank;         /* lower ones are served first, equal ones in order of their coming; changes no result */
     const int32_t *prompt; /* (n_prompt) >= 1 */
     int n_prompt;
     int max_new;           /* 0 = scoring only */
@@ -137,6 +138,8 @@ struct engine_stats { /* totals since open */
     uint64_t prompt_tokens, cached_tokens, new_tokens, steps, rows;
     double busy_seconds; /* inside steps */
     int running, waiting, pages_used, pages_cached, pages_free;
+    int most_pages_used;
+    uint64_t pages_found, pages_missed, pages_evicted; /* of the prefix cache: looked up, and forgotten for lack of room */
     uint64_t preempted;
     uint64_t drafted, accepted; /* guesses verified, and come true */
 };

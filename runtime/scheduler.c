@@ -109,7 +109,7 @@ void sched_close(struct sched *s)
 
 void sched_add(struct sched *s, struct seq *q)
 {
-    q->arrival = ++s->arrivals;
+    q->arrival = (uint64_t)q->r->rank << 40 | ++s->arrivals;
     for (int i = 0; i < q->n_cont; i++)
         q->cont[i]->arrival = q->arrival;
     seq_enter(s, q, SEQ_WAITING);
@@ -181,8 +181,8 @@ static void sched_start(struct sched *s, struct seq *q)
     seq_move(s, q, SEQ_RUNNING);
 }
 
-/* Has q a place among the running ones, and pages for what it will ask for? Who came after it makes room: that
- * matters for continuations, which wait with the arrival of their request. */
+/* Has q a place among the running ones, and pages for what it will ask for? For continuations, whose request has begun
+ * already, those make room that came after it. */
 static bool sched_place(struct sched *s, struct seq *q, int promised)
 {
     for (;;) {
@@ -193,7 +193,7 @@ static bool sched_place(struct sched *s, struct seq *q, int promised)
             return true;
         if (v && (v == q->owner || !v->kv.n_page))
             v = s->running.tail;
-        if (!v || v->arrival <= q->arrival)
+        if (!v || v->arrival <= q->arrival || q->kind != SEQ_CONT)
             return false;
         sched_preempt(s, v);
     }
@@ -733,6 +733,9 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     if (rc < 0)
         return sched_broken(s, rc, finished, user, e);
     kv_step_done(s->kv, true);
+    struct kv_counts pages;
+    kv_count(s->kv, &pages);
+    s->stats.most_pages_used = pages.used > s->stats.most_pages_used ? pages.used : s->stats.most_pages_used;
     s->stats.steps++;
     s->stats.rows += (uint64_t)b->n_row;
     if (s->sp)
@@ -752,4 +755,7 @@ void sched_stats(const struct sched *s, struct engine_stats *out)
     out->pages_used = c.used;
     out->pages_cached = c.cached;
     out->pages_free = c.free;
+    out->pages_found = c.hits;
+    out->pages_missed = c.misses;
+    out->pages_evicted = c.evicted;
 }

@@ -27,7 +27,7 @@ struct seq {
     struct seq **cont;   /* of a SEQ_SCORE: one per continuation of two or more tokens */
     int n_cont, cont_left;
     int cont_index;
-    uint64_t arrival;
+    uint64_t arrival;    /* who is served first: rank of the request, then order of coming */
     int32_t *tok;        /* (cap) prompt, then what follows */
     int n_tok, cap;
     struct kv_seq kv;

@@ -125,8 +125,8 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
         return cli_int(st, "--ctx", arg, 1, 1 << 26, &o->n_ctx);
     case OPT_KV_TYPE:
         if (!fmt_from_name(arg, &o->kv_fmt) ||
-            (o->kv_fmt != FMT_F16 && o->kv_fmt != FMT_Q8_0 && o->kv_fmt != FMT_F32)) {
-            argp_error(st, "bad --kv-type '%s': must be f16, q8_0 or f32", arg);
+            (o->kv_fmt != FMT_F16 && o->kv_fmt != FMT_Q8_0 && o->kv_fmt != FMT_Q4_0 && o->kv_fmt != FMT_F32)) {
+            argp_error(st, "bad --kv-type '%s': must be f16, q8_0, q4_0 or f32", arg);
             return EINVAL;
         }
         return 0;
@@ -179,7 +179,7 @@ static const struct argp_option engine_options[] = {
      "slower steps", 10},
     {"no-graphs", OPT_NO_RECORD, 0, 0, "launch decode steps op by op, not as recorded CUDA graphs", 10},
     {"ctx", OPT_CTX, "N", 0, "longest prompt + reply in tokens", 10},
-    {"kv-type", OPT_KV_TYPE, "TYPE", 0, "KV cache: f16 (default), q8_0, or f32 for comparisons with float32 programs", 10},
+    {"kv-type", OPT_KV_TYPE, "TYPE", 0, "KV cache: f16 (default), q8_0, q4_0, or f32 for comparisons with float32 programs", 10},
     {"sequences", OPT_SEQUENCES, "N", 0, "sequences computed together", 10},
     {"batch-tokens", OPT_BATCH, "N", 0, "tokens of one step, prompt chunks included", 10},
     {"page-tokens", OPT_PAGE, "N", 0, "positions of a KV page: 16 to 256, a power of two", 10},

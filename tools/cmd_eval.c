@@ -4,18 +4,19 @@
 #include "cli.h"
 #include "clinic.h"
 #include "cmd.h"
+#include "curve.h"
 #include "meter.h"
 #include "output.h"
 #include "report.h"
 
 struct options {
     struct clinic_options clinic;
-    const char *data, *out;
+    const char *data, *out, *curve;
     int n, concurrency;
     bool shuffle, fresh, repair;
 };
 
-enum { OPT_DATA = 1, OPT_OUT, OPT_SHUFFLE, OPT_CONCURRENCY, OPT_FORCE_NEW, OPT_REPAIR };
+enum { OPT_DATA = 1, OPT_OUT, OPT_SHUFFLE, OPT_CONCURRENCY, OPT_FORCE_NEW, OPT_REPAIR, OPT_CURVE };
 
 static const struct argp_option rows[] = {
     {"data", OPT_DATA, "FILE", 0, "questions: MedQA JSONL, the -hf form, a JSON array; plain or .gz", 1},
@@ -24,6 +25,7 @@ static const struct argp_option rows[] = {
                                "in logging.traces_dir", 1},
     {"shuffle", OPT_SHUFFLE, 0, 0, "show the options of each question in an order of its own", 1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
+    {"curve", OPT_CURVE, "FILE.svg", 0, "draw tokens a second and the use of the KV cache over time", 2},
     {"force-new", OPT_FORCE_NEW, 0, 0, "start again in DIR; what is there moves to DIR/old-N", 2},
     {"repair", OPT_REPAIR, 0, 0, "drop cases whose trace is damaged and ask them again", 2},
     {0}};
@@ -42,6 +44,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return cli_int(st, "--n", arg, 1, INT32_MAX, &o->n);
     case OPT_OUT:
         o->out = arg;
+        return 0;
+    case OPT_CURVE:
+        o->curve = arg;
         return 0;
     case OPT_SHUFFLE:
         o->shuffle = true;
@@ -63,9 +68,49 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
+struct watch { /* who looks on while the questions are asked */
+    struct meter meter;
+    struct curve curve;
+};
+
 static void on_progress(const struct run_progress *p, void *user)
 {
-    meter_show(user, p);
+    struct watch *w = user;
+    meter_show(&w->meter, p);
+    curve_add(&w->curve);
+}
+
+static int draw(const struct options *o, const struct curve *c, const struct clinic *k, size_t n, struct err *e)
+{
+    struct str svg = STR_INIT;
+    char title[256];
+    snprintf(title, sizeof title, "%zu questions, strategy %s, %d sequences, KV cache %s", n, k->config.strategy,
+             engine_info(k->engine)->n_seq, k->config.kv.type);
+    int rc = curve_svg(c, title, &svg, e);
+    if (rc == 0)
+        rc = output_file(o->curve, &svg, e);
+    str_free(&svg);
+    return rc;
+}
+
+/* What the engine did for it: the figures that say whether another setting would be faster. */
+static void say_engine(const struct clinic *c)
+{
+    struct engine_stats s;
+    engine_stats(c->engine, &s);
+    double asked = (double)(s.prompt_tokens + s.cached_tokens), pages = engine_info(c->engine)->n_page;
+    if (!s.steps)
+        return;
+    fprintf(stderr, "engine: %.0f tok/s generated, %.0f tokens in %.0f steps of %.1f rows; %.0f prompt tokens, %.1f %% of "
+            "them from the prefix cache (%.0f pages found, %.0f not, %.0f forgotten for lack of room); most pages in use "
+            "%.0f of %.0f; %.0f sequences pushed out and computed again",
+            s.busy_seconds > 0 ? (double)s.new_tokens / s.busy_seconds : 0, (double)s.new_tokens, (double)s.steps,
+            (double)s.rows / (double)s.steps, asked, asked > 0 ? 100 * (double)s.cached_tokens / asked : 0,
+            (double)s.pages_found, (double)s.pages_missed, (double)s.pages_evicted, (double)s.most_pages_used, pages,
+            (double)s.preempted);
+    if (s.drafted)
+        fprintf(stderr, "; %.0f of %.0f tokens guessed ahead were right", (double)s.accepted, (double)s.drafted);
+    fputc('\n', stderr);
 }
 
 static void say_rejected(const struct medqa *m, const char *path)
@@ -121,7 +166,7 @@ static int evaluate(const struct options *o, struct err *e)
     struct medqa m = {.n = 0};
     struct trace *t = NULL;
     struct run_progress p = {.done = 0};
-    struct meter meter;
+    struct watch watch = {.curve = {.en = NULL}};
     char dir[1024];
     int rc;
     if (!o->data)
@@ -138,14 +183,21 @@ static int evaluate(const struct options *o, struct err *e)
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
     fprintf(stderr, "%zu questions, strategy %s, %zu done before; results in %s\n", n,
             c.config.strategy, trace_results(t)->n, dir);
-    meter_open(&meter, o->clinic.quiet);
+    meter_open(&watch.meter, o->clinic.quiet);
+    if (o->curve)
+        curve_open(&watch.curve, c.engine);
     struct run_options ro = {.env = &c.env, .question = m.question, .n = n, .trace = t,
                              .concurrency = o->concurrency, .stop = stop,
-                             .progress = on_progress, .user = &meter};
+                             .progress = on_progress, .user = &watch};
     rc = run_questions(&ro, &p, e);
-    meter_close(&meter);
+    meter_close(&watch.meter);
+    if (!o->clinic.quiet)
+        say_engine(&c);
     rc = finish(o, &c, t, dir, &p, rc, e);
+    if (o->curve && rc == 0)
+        rc = draw(o, &watch.curve, &c, n, e);
 done:
+    curve_free(&watch.curve);
     trace_close(t);
     clinic_close(&c);
     medqa_free(&m);

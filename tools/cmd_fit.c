@@ -65,7 +65,7 @@ static const struct argp_option options[] = {
     {"link", KEY_LINK, "RATE", 0, "from main memory to the card, such as 25GB/s", 2},
     {"host", KEY_HOST, "RATE", 0, "at which the CPU reads weights (default 55GB/s)", 2},
     {"ctx", KEY_CTX, "N", 0, "tokens that a sequence holds, on average (default 900)", 3},
-    {"kv-type", KEY_KV, "TYPE", 0, "f16 or q8_0 (default)", 3},
+    {"kv-type", KEY_KV, "TYPE", 0, "f16, q8_0 (default) or q4_0", 3},
     {"sequences", KEY_SEQ, "N", 0, "computed together (default: as many as make it fastest, up to 256)", 3},
     {"placement", KEY_PLACEMENT, "MODE", 0, "auto (default), latency or throughput", 3},
     {"cpu-layers", KEY_CPU, "N", 0, "layers whose feed-forward part the CPU computes", 3},
@@ -124,9 +124,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case KEY_CTX:
         return cli_int(st, "--ctx", arg, 16, 1 << 26, &f->n_ctx);
     case KEY_KV:
-        if (fmt_from_name(arg, &f->kv) && (f->kv == FMT_F16 || f->kv == FMT_Q8_0))
+        if (fmt_from_name(arg, &f->kv) && (f->kv == FMT_F16 || f->kv == FMT_Q8_0 || f->kv == FMT_Q4_0))
             return 0;
-        argp_error(st, "bad --kv-type '%s': must be f16 or q8_0", arg);
+        argp_error(st, "bad --kv-type '%s': must be f16, q8_0 or q4_0", arg);
         return EINVAL;
     case KEY_SEQ:
         return cli_int(st, "--sequences", arg, 1, 4096, &f->n_seq);

@@ -192,6 +192,116 @@ static void results_do_not_depend_on_guessing_ahead(void **state)
     jobs_free(want);
 }
 
+enum { TOP = 4 };
+
+struct top { /* the TOP most probable next tokens after a prompt, their probabilities among themselves */
+    int n_vocab;
+    int32_t id[TOP];
+    double p[TOP];
+};
+
+static void keep_top(struct request *r, int pos, const float *logits)
+{
+    struct top *t = r->user;
+    double sum = 0;
+    (void)pos;
+    for (int k = 0; k < TOP; k++) {
+        int best = -1;
+        for (int i = 0; i < t->n_vocab; i++) {
+            bool taken = false;
+            for (int m = 0; m < k; m++)
+                taken = taken || t->id[m] == i;
+            if (!taken && (best < 0 || logits[i] > logits[best]))
+                best = i;
+        }
+        t->id[k] = best;
+        sum += t->p[k] = exp((double)logits[best] - (double)logits[t->id[0]]);
+    }
+    for (int k = 0; k < TOP; k++)
+        t->p[k] /= sum;
+}
+
+static struct top next_top(struct engine *en, const int32_t *prompt, int n)
+{
+    struct top t = {.n_vocab = engine_info(en)->n_vocab};
+    struct jobs *one = jobs_make(1, n, n, 0, 1, t.n_vocab);
+    struct request *r = &one->job[0].r;
+    memcpy(one->job[0].prompt, prompt, (size_t)n * sizeof *prompt);
+    r->max_new = 0;
+    r->on_logits = keep_top;
+    r->logits_from = n - 1;
+    r->user = &t;
+    jobs_run(en, one);
+    jobs_free(one);
+    return t;
+}
+
+static int place_in(const struct top *t, int32_t id)
+{
+    int k = 0;
+    while (k < TOP && t->id[k] != id)
+        k++;
+    assert_true(k < TOP);
+    return k;
+}
+
+/* 100,000 draws of three tokens among four: the second is guessed, the third drawn behind the guess where that was right.
+ * Not because equal bits would not say it all, but because this looks at the rule from another side. */
+static void guessed_tokens_have_the_distribution_of_the_model(void **state)
+{
+    (void)state;
+    enum { DRAWS = 100000, LOT = 500, PROMPT = 5, CELLS = TOP * TOP * TOP };
+    struct engine_options o = serve_options();
+    o.max_draft = 4;
+    o.always_draft = true;
+    o.draft_model = o.model;
+    o.spoil_drafts = 0.3;
+    o.n_seq = 64;
+    o.batch_tokens = 512;
+    o.ops.n_threads = 1;
+    struct engine *en = open_engine(&o);
+    int32_t prompt[PROMPT + 2] = {1, 7, 3, 9, 5};
+    struct top first = next_top(en, prompt, PROMPT), second[TOP], third[TOP][TOP];
+    for (int a = 0; a < TOP; a++) {
+        prompt[PROMPT] = first.id[a];
+        second[a] = next_top(en, prompt, PROMPT + 1);
+        for (int b = 0; b < TOP; b++) {
+            prompt[PROMPT + 1] = second[a].id[b];
+            third[a][b] = next_top(en, prompt, PROMPT + 2);
+        }
+    }
+    int seen[CELLS] = {0};
+    for (int lot = 0; lot < DRAWS / LOT; lot++) {
+        struct jobs *js = jobs_make(LOT, PROMPT, PROMPT, 3, (uint64_t)lot, first.n_vocab);
+        for (int i = 0; i < LOT; i++) {
+            memcpy(js->job[i].prompt, prompt, PROMPT * sizeof *prompt);
+            js->job[i].r.temperature = 1;
+            js->job[i].r.top_k = TOP;
+        }
+        jobs_run(en, js);
+        for (int i = 0; i < LOT; i++) {
+            const int32_t *out = js->job[i].out;
+            int a = place_in(&first, out[0]), b = place_in(&second[a], out[1]);
+            seen[(a * TOP + b) * TOP + place_in(&third[a][b], out[2])]++;
+        }
+        jobs_free(js);
+    }
+    struct engine_stats st;
+    engine_stats(en, &st);
+    print_message("%d guesses, %d right; ", (int)st.drafted, (int)st.accepted);
+    assert_true(st.accepted > DRAWS / 2 && st.drafted - st.accepted > DRAWS / 10);
+    double chi2 = 0;
+    for (int i = 0; i < CELLS; i++) {
+        int a = i / TOP / TOP, b = i / TOP % TOP;
+        double want = DRAWS * first.p[a] * second[a].p[b] * third[a][b].p[i % TOP];
+        assert_true(want > 10);
+        chi2 += (seen[i] - want) * (seen[i] - want) / want;
+    }
+    print_message("chi-square %.1f of %d cells\n", chi2, CELLS);
+    assert_true(chi2 < 119); /* P = 2e-5 for 63 degrees of freedom */
+    engine_close(en);
+}
+
 static void the_oracle_and_the_fast_backend_agree_on_greedy_text(void **state)
 {
     (void)state;
@@ -336,9 +446,13 @@ static void a_constrained_reply_parses_even_when_the_limit_is_near(void **state)
         "\"required\": [\"a\", \"b\", \"p\"]}";
     struct err e;
     struct engine_options o = serve_options();
-    struct engine *en = open_engine(&o);
+    struct engine *en = open_engine(&o), *ahead;
     struct grammar *g = NULL;
     ok(grammar_compile(schema, strlen(schema), "test", &g, &e));
+    o.max_draft = 12;
+    o.always_draft = o.lookup = true;
+    o.draft_model = o.model;
+    ahead = open_engine(&o); /* guesses, and says the same */
     int closed = 0, stopped = 0;
     for (int limit = 30; limit <= 110; limit += 16) {
         struct jobs *js = jobs_make(12, 5, 20, limit, (uint64_t)limit, engine_info(en)->n_vocab);
@@ -359,9 +473,21 @@ static void a_constrained_reply_parses_even_when_the_limit_is_near(void **state)
             stopped += r->finish == FINISH_STOP;
             str_free(&text);
         }
+        struct jobs *same = jobs_make(12, 5, 20, limit, (uint64_t)limit, engine_info(en)->n_vocab);
+        for (int i = 0; i < same->n; i++) {
+            same->job[i].r.grammar = g;
+            same->job[i].r.temperature = 1.5f;
+        }
+        jobs_run(ahead, same);
+        jobs_equal(js, same, "guessing ahead under a grammar");
+        jobs_free(same);
         jobs_free(js);
     }
     assert_true(closed > 0 && stopped > 0);
+    struct engine_stats st;
+    engine_stats(ahead, &st);
+    assert_true(st.accepted > 1000 && st.drafted > st.accepted);
+    engine_close(ahead);
     struct jobs *tiny = jobs_make(1, 5, 5, 4, 1, engine_info(en)->n_vocab);
     tiny->job[0].r.grammar = g;
     jobs_run(en, tiny);
@@ -416,6 +542,7 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_threads_or_cache),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
         cmocka_unit_test(results_do_not_depend_on_guessing_ahead),
+        cmocka_unit_test(guessed_tokens_have_the_distribution_of_the_model),
         cmocka_unit_test(the_oracle_and_the_fast_backend_agree_on_greedy_text),
         cmocka_unit_test(a_shared_prefix_is_computed_once),
         cmocka_unit_test(scores_of_continuations_equal_the_raw_logits),

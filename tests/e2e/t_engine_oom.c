@@ -22,6 +22,10 @@ static void opening_survives_every_failed_allocation(void **state)
     struct engine_options o = serve_options();
     assert_true(oom_loop(open_and_close, &o, false) > 20);
     assert_true(oom_loop(open_and_close, &o, true) > 20);
+    o.max_draft = 4;
+    o.lookup = true;
+    o.draft_model = o.model;
+    assert_true(oom_loop(open_and_close, &o, false) > 40);
 }
 
 struct serving {
@@ -66,13 +70,11 @@ static void count_allocations(struct request *r, int32_t id, float lp)
         *(long *)r->user = oom_count();
 }
 
-static void a_step_allocates_nothing(void **state)
+static void steps_allocate_nothing(const struct engine_options *o)
 {
-    (void)state;
     struct err e;
     struct engine *en = NULL;
-    struct engine_options o = serve_options();
-    ok(engine_open(&o, &en, &e));
+    ok(engine_open(o, &en, &e));
     struct jobs *js = jobs_make(8, 20, 60, 140, 3, engine_info(en)->n_vocab);
     long seen = -1;
     js->job[0].r.on_token = count_allocations;
@@ -81,6 +83,17 @@ static void a_step_allocates_nothing(void **state)
     assert_int_equal(seen, 0);
     jobs_free(js);
     engine_close(en);
+}
+
+static void a_step_allocates_nothing(void **state)
+{
+    (void)state;
+    struct engine_options o = serve_options();
+    steps_allocate_nothing(&o);
+    o.max_draft = 2; /* so that 20 and 120 tokens are many steps apart */
+    o.lookup = o.always_draft = true;
+    o.draft_model = o.model;
+    steps_allocate_nothing(&o);
 }
 
 int main(void)

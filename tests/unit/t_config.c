@@ -233,7 +233,7 @@ static void every_knob_refuses_the_wrong_type_and_says_what_it_takes(void **stat
     refused(
         "planner:\n  top_k: 50\n",
         "bad.yaml:2: planner.top_k is '50'; it takes a whole number from 1 to 28 (specialties)");
-    refused("kv.type: q4_0\n", "kv.type is 'q4_0'; it takes one of f16|q8_0");
+    refused("kv.type: q4_k\n", "kv.type is 'q4_k'; it takes one of f16|q8_0|q4_0");
     refused("kv.type: f1\n", "one of");
     refused("kv.type: ''\n", "one of");
     refused("temperature: nan\n", "a number from 0 to 5");
@@ -593,8 +593,8 @@ static void every_field_has_a_row_and_every_row_a_field_of_its_own(void **state)
         size_t len = strlen(k[i].doc);
         assert_true(len > 20 && k[i].doc[len - 1] == '.');
     }
-    /* the rest is padding: 4 bytes behind n_fixed, 7 behind map_weights and prefix_cache */
-    assert_int_equal(bytes + 18, sizeof(struct config));
+    /* the rest is padding: 4 bytes behind n_fixed, 7 behind map_weights, prefix_cache and lookup */
+    assert_int_equal(bytes + 25, sizeof(struct config));
 }
 
 /* configs/llama3_70b.yaml is the reference for users: the keys of config_reference(), in that

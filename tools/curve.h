@@ -1,0 +1,31 @@
+/*
+ * curve: what the engine did over the time of an evaluation, as a picture: tokens a second and pages of the KV cache.
+ */
+#ifndef MAS_CURVE_H
+#define MAS_CURVE_H
+
+#include "engine.h"
+#include "str.h"
+
+struct curve_point { /* totals since the beginning but for what is said to be of the moment */
+    double seconds;
+    double new_tokens, prompt_tokens; /* computed ones */
+    int used, cached, running, waiting; /* of the moment */
+};
+
+struct curve {
+    struct engine *en;
+    double begin;
+    struct curve_point *p; /* (n) */
+    size_t n, cap;
+    bool full; /* out of memory: the rest is not drawn */
+};
+
+/* Begins with the engine's figures of now. NULL: nothing is kept. */
+void curve_open(struct curve *c, struct engine *en);
+void curve_add(struct curve *c); /* a point, when the last one is a 20th of a second old */
+void curve_free(struct curve *c);
+/* title: one line, UTF-8. ERR_NOMEM. */
+int curve_svg(const struct curve *c, const char *title, struct str *out, struct err *e);
+
+#endif
