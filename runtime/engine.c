@@ -18,6 +18,7 @@
 
 #define VERIFY_BYTES ((size_t)256 << 20) /* of logits, at most, where guesses are verified: 523 rows of 128 K tokens */
 #define ROOM_STEP ((uint64_t)64 << 20) /* how well is known what a device gives */
+enum { MANY_HOST = 64, MANY_DEVICE = 128, MANY_CONTEXTS = 16 }; /* what n_seq 0 means */
 enum { ROOM_TRIES = 4 };               /* plans until one fits: others may take memory meanwhile */
 
 struct inbox { /* what other threads have said and the engine thread has not read yet */
@@ -210,7 +211,7 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
     const struct hparams *hp = &en->model.hp;
     struct engine_info *in = &en->info;
     in->n_ctx = opt->n_ctx ? opt->n_ctx : hp->n_ctx_train < 4096 ? hp->n_ctx_train : 4096;
-    in->n_seq = opt->n_seq ? opt->n_seq : 16;
+    in->n_seq = opt->n_seq ? opt->n_seq : en->ops->dev->is_host ? MANY_HOST : MANY_DEVICE;
     in->batch_tokens = opt->batch_tokens ? opt->batch_tokens : 512;
     in->page_tokens = opt->page_tokens ? opt->page_tokens : 32;
     in->kv_fmt = opt->kv_fmt;
@@ -245,7 +246,8 @@ static void plan_sizes(const struct engine *en, const struct engine_options *opt
                               .output_bytes = weights_part_bytes(w, PART_OUTPUT, 0),
                               .kv_bytes_per_token = kv_page_bytes(kc) / (size_t)kc->page_tokens,
                               .kv_bytes = opt->kv_bytes,
-                              .n_ctx = pages * kc->page_tokens, .n_seq = en->info.n_seq,
+                              .n_ctx = pages * kc->page_tokens,
+                              .n_seq = opt->n_seq || device ? en->info.n_seq : MANY_CONTEXTS,
                               .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
                               .weights_mapped = !device,
                               .weights_packed = !device && en->ops->packs && !opt->map_weights, .on_device = device, .mode = opt->placement,

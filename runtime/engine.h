@@ -25,11 +25,12 @@ struct engine_options {
     const char *backend; /* ops_open kind; NULL = "auto" */
     struct ops_options ops;
     int n_ctx;           /* longest prompt + reply, tokens; 0 = the model's own limit up to 4,096 */
-    int n_seq;           /* sequences computed together; 0 = 16 */
+    int n_seq;           /* sequences computed together; 0 = as many as make a batch fast: 64, or 128 on a device */
     int batch_tokens;    /* rows of one step, prefill chunks included; 0 = 512 */
     int page_tokens;     /* KV page; 0 = 32 */
     enum fmt kv_fmt;     /* FMT_F16, FMT_Q8_0, FMT_Q4_0; FMT_F32 (= 0) for comparisons with float32 oracles */
-    uint64_t kv_bytes;   /* size of the pool; 0 = n_seq contexts of n_ctx (at most half of memory) */
+    uint64_t kv_bytes;   /* size of the pool; 0 = n_seq contexts of n_ctx (at most half of memory), where n_seq is 0 and
+                            there is no device 16 of them: sequences are admitted by pages, and few fill their context */
     bool no_prefix_cache;
     /* Guessing tokens ahead (speculate.h). Changes no result. */
     int max_draft;           /* guesses of a sequence in one step, at most 64; 0 = none */

@@ -13,6 +13,8 @@
 
 /* ---- options ------------------------------------------------------------------------------------- */
 
+enum { ONE_CASE = 8 }; /* sequences of one case: its specialists together */
+
 enum { OPT_SET = 0x2000, OPT_SEED, OPT_QUIET };
 
 static const struct argp_option options[] = {
@@ -100,7 +102,7 @@ static int open_engine(const struct clinic_options *o, struct clinic *c, struct 
                                  .ops = {.n_threads = (int)k->threads, .isa = k->isa,
                                          .vram_bytes = k->placement.vram},
                                  .n_ctx = (int)k->max_context_length,
-                                 .n_seq = (int)k->engine.sequences,
+                                 .n_seq = k->engine.sequences || o->many ? (int)k->engine.sequences : ONE_CASE,
                                  .batch_tokens = (int)k->engine.batch_tokens,
                                  .page_tokens = (int)k->kv.page_tokens,
                                  .kv_fmt = FMT_F16,

@@ -23,6 +23,7 @@ struct clinic_options { /* input of clinic_argp */
     const char *strategy; /* NULL = the configuration's */
     const char *seed;     /* NULL likewise */
     bool quiet;
+    bool many;    /* many cases at once: engine.sequences 0 means as many as make a batch fast, not those of one case */
     bool or_demo; /* no -c: the built-in demo configuration, saying so (one case; never an evaluation) */
 };
 /* -c, --set, -s/--strategy, --seed, --quiet: child parser. */

@@ -214,7 +214,7 @@ static int run(int argc, char **argv)
         "file is refused. Unparsed and failed questions count as wrong. Research software: not for "
         "clinical care.",
         children, NULL, NULL};
-    struct options o = {.n = 0};
+    struct options o = {.clinic = {.many = true}};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)

@@ -14,37 +14,44 @@ static const struct attn_shape {
     int page_tokens, n_head, n_kv_head, head_dim;
     int rows[ATTN_SEQS], len[ATTN_SEQS]; /* of each sequence; length 0 ends the list */
     bool bench;
+    int shared; /* tokens at the beginning that all have in common, whole pages */
 } attn_shapes[] = {
-    {FMT_F16, 16, 1, 1, 8, {1}, {1}, false},
-    {FMT_F16, 16, 4, 2, 64, {1, 3, 0, 5}, {33, 3, 40, 100}, false},
-    {FMT_Q8_0, 32, 8, 1, 128, {2, 1, 40}, {65, 31, 40}, false},
-    {FMT_F32, 64, 6, 3, 20, {7, 1}, {130, 64}, false},
-    {FMT_BF16, 16, 2, 2, 48, {1, 1, 1}, {32, 96, 7}, false},
-    {FMT_Q4_0, 32, 40, 1, 32, {3, 1}, {70, 2}, false}, /* more query heads than an item takes */
-    {FMT_F16, 256, 4, 4, 256, {33}, {300}, false},
+    {FMT_F16, 16, 1, 1, 8, {1}, {1}, false, 0},
+    {FMT_F16, 16, 4, 2, 64, {1, 3, 0, 5}, {33, 3, 40, 100}, false, 0},
+    {FMT_Q8_0, 32, 8, 1, 128, {2, 1, 40}, {65, 31, 40}, false, 0},
+    {FMT_F32, 64, 6, 3, 20, {7, 1}, {130, 64}, false, 0},
+    {FMT_BF16, 16, 2, 2, 48, {1, 1, 1}, {32, 96, 7}, false, 0},
+    {FMT_Q4_0, 32, 40, 1, 32, {3, 1}, {70, 2}, false, 0}, /* more query heads than an item takes */
+    {FMT_F16, 256, 4, 4, 256, {33}, {300}, false, 0},
     /* around the ends of a block of 128 positions, many pages, eight query heads on one kv head */
-    {FMT_F16, 16, 8, 1, 128, {1, 1, 1, 1}, {127, 128, 129, 257}, false},
-    {FMT_Q8_0, 16, 4, 1, 64, {1, 0, 3, 0}, {256, 16, 386, 5}, false}, /* sequences without rows */
-    {FMT_F16, 16, 3, 1, 5, {2, 1}, {17, 48}, false}, /* rows of 10 bytes; ends with half a tile */
-    {FMT_F16, 16, 2, 1, 20, {2, 1}, {33, 17}, false}, /* rows of 40 bytes */
-    {FMT_F32, 16, 2, 2, 512, {2}, {33}, false},      /* the longest heads */
-    {FMT_Q8_0, 32, 2, 1, 512, {1}, {140}, false},
+    {FMT_F16, 16, 8, 1, 128, {1, 1, 1, 1}, {127, 128, 129, 257}, false, 0},
+    {FMT_Q8_0, 16, 4, 1, 64, {1, 0, 3, 0}, {256, 16, 386, 5}, false, 0}, /* sequences without rows */
+    {FMT_F16, 16, 3, 1, 5, {2, 1}, {17, 48}, false, 0}, /* rows of 10 bytes; ends with half a tile */
+    {FMT_F16, 16, 2, 1, 20, {2, 1}, {33, 17}, false, 0}, /* rows of 40 bytes */
+    {FMT_F32, 16, 2, 2, 512, {2}, {33}, false, 0},      /* the longest heads */
+    {FMT_Q8_0, 32, 2, 1, 512, {1}, {140}, false, 0},
     /* decode steps with few heads a kv head, in every width of heads that a kernel is made for */
-    {FMT_F16, 16, 8, 2, 128, {1, 1, 1}, {140, 33, 5}, false},
-    {FMT_Q8_0, 32, 4, 1, 256, {1, 1}, {200, 9}, false},
-    {FMT_F16, 16, 14, 2, 192, {1}, {150}, false},
-    {FMT_BF16, 16, 6, 1, 40, {1, 1}, {60, 131}, false},
+    {FMT_F16, 16, 8, 2, 128, {1, 1, 1}, {140, 33, 5}, false, 0},
+    {FMT_Q8_0, 32, 4, 1, 256, {1, 1}, {200, 9}, false, 0},
+    {FMT_F16, 16, 14, 2, 192, {1}, {150}, false, 0},
+    {FMT_BF16, 16, 6, 1, 40, {1, 1}, {60, 131}, false, 0},
     /* heads of 64 and 128, for tensor cores: many rows, several splits, more heads than a tile takes */
-    {FMT_F16, 16, 4, 1, 64, {40}, {150}, false},
-    {FMT_F16, 32, 8, 2, 128, {20, 1}, {300, 7}, false},
-    {FMT_Q8_0, 16, 4, 2, 64, {33}, {140}, false},
-    {FMT_Q4_0, 16, 4, 1, 64, {1, 2}, {131, 20}, false},
-    {FMT_Q4_0, 32, 2, 1, 64, {50}, {50}, false},
-    {FMT_Q4_0, 16, 20, 1, 128, {1, 1}, {129, 15}, false},
-    {FMT_Q4_0, 64, 8, 1, 128, {9}, {200}, false},
-    {FMT_F16, 64, 32, 8, 128, {1}, {8192}, true},
-    {FMT_Q8_0, 64, 32, 8, 128, {1}, {8192}, true},
-    {FMT_F16, 64, 32, 8, 128, {512}, {512}, true},
+    {FMT_F16, 16, 4, 1, 64, {40}, {150}, false, 0},
+    {FMT_F16, 32, 8, 2, 128, {20, 1}, {300, 7}, false, 0},
+    {FMT_Q8_0, 16, 4, 2, 64, {33}, {140}, false, 0},
+    {FMT_Q4_0, 16, 4, 1, 64, {1, 2}, {131, 20}, false, 0},
+    {FMT_Q4_0, 32, 2, 1, 64, {50}, {50}, false, 0},
+    {FMT_Q4_0, 16, 20, 1, 128, {1, 1}, {129, 15}, false, 0},
+    {FMT_Q4_0, 64, 8, 1, 128, {9}, {200}, false, 0},
+    /* sequences that begin with the same pages: alike to the end, of different lengths, more queries than go together,
+     * chunks of several rows */
+    {FMT_F16, 16, 4, 2, 64, {1, 1, 1, 1}, {161, 161, 161, 161}, false, 160},
+    {FMT_Q8_0, 32, 8, 2, 128, {1, 2, 1, 3}, {200, 131, 330, 140}, false, 96},
+    {FMT_F16, 16, 24, 1, 64, {1, 1, 1, 1}, {90, 97, 200, 81}, false, 80},
+    {FMT_F32, 64, 3, 3, 20, {5, 9, 1, 12}, {150, 138, 129, 270}, false, 128},
+    {FMT_F16, 64, 32, 8, 128, {1}, {8192}, true, 0},
+    {FMT_Q8_0, 64, 32, 8, 128, {1}, {8192}, true, 0},
+    {FMT_F16, 64, 32, 8, 128, {512}, {512}, true, 0},
 };
 
 static int attention_run(const struct op_case *c, void *const *dev, struct ops *ops,
@@ -75,7 +82,9 @@ static void attention_tables(const struct attn_shape *s, const struct attention_
     int next = n_page - 1;
     for (int p = 0; p < a->max_pages; p++)
         for (int i = 0; i < a->n_seq; i++)
-            page[i * a->max_pages + p] = p * s->page_tokens < s->len[i] ? next-- : -1;
+            page[i * a->max_pages + p] = p * s->page_tokens >= s->len[i]             ? -1
+                                         : i && p < s->shared / s->page_tokens ? page[p]
+                                                                               : next--;
 }
 
 /* Random K or V in the pages that are used, 0xff in the one that is not (page 0). */
@@ -99,7 +108,7 @@ static int attention_make(int i, struct op_case *c, struct err *e)
         a.n_row += s->rows[a.n_seq];
         a.max_kv_len = len > a.max_kv_len ? len : a.max_kv_len;
         a.max_pages = pages > a.max_pages ? pages : a.max_pages;
-        n_page += pages;
+        n_page += pages - (a.n_seq ? s->shared / s->page_tokens : 0);
         c->flops += 4.0 * s->rows[a.n_seq] * len * s->n_head * s->head_dim;
     }
     size_t row = 0;

@@ -24,12 +24,12 @@ static void kernel_decode_kv(const struct kv_view *kv, const char *row, float *y
     }
 }
 
-/* Rows at .. at + n - 1 of the item's sequence and head, (n, dim) f32. */
-static void kernel_gather_kv(const struct attn_item *it, const void *base, int at, int n,
+/* Rows at .. at + n - 1 of a sequence and the item's head, (n, dim) f32. */
+static void kernel_gather_kv(const struct attn_item *it, int seq, const void *base, int at, int n,
                              int64_t dim, float *y)
 {
     const struct attention_args *a = it->a;
-    const int32_t *page = a->page + (int64_t)it->seq * a->max_pages;
+    const int32_t *page = a->page + (int64_t)seq * a->max_pages;
     const int size = a->kv->page_tokens, head = it->kv_head;
     const size_t bytes = kv_row_bytes(a->kv);
     for (int end = at + n; at < end;) { /* page by page: rows of a page and head are neighbours */
@@ -114,38 +114,61 @@ static void kernel_attend(const float *q, const float *k, const float *v, int n,
     kernel_weigh(s, v, n, dim, keep[0], out);
 }
 
+struct attn_work { /* of one item, in its scratch */
+    float *k, *v, *q, *out; /* (ATTN_BLOCK, dim) twice, (ATTN_QUERIES, dim) twice */
+    int64_t dim;
+    struct attn_state st[ATTN_QUERIES];
+};
+
+/* Queries i .. end - 1, whose rows all belong to `seq`, over its positions from `from` on: the first row sees `first` of
+ * them, each later one one more, up to `last`. */
+static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, int seq, int i, int end, int from,
+                               int first, int last)
+{
+    const struct attention_args *a = it->a;
+    for (int at = from; at < last; at += ATTN_BLOCK) {
+        int n = last - at < ATTN_BLOCK ? last - at : ATTN_BLOCK;
+        kernel_gather_kv(it, seq, a->kv->k, at, n, w->dim, w->k);
+        kernel_gather_kv(it, seq, a->kv->v, at, n, w->dim, w->v);
+        for (int j = i; j < end; j++) {
+            int seen = first + (j - i) / it->n_head - at;
+            if (seen > 0)
+                kernel_attend(w->q + j * w->dim, w->k, w->v, seen < n ? seen : n, w->dim, a->scale, &w->st[j],
+                              w->out + j * w->dim);
+        }
+    }
+}
+
+/* The positions in common once for all, then those of each sequence alone: every query passes over its blocks in the
+ * same order as by itself. */
 static void kernel_attention(const struct attn_item *it)
 {
     const struct attention_args *a = it->a;
     int group = a->n_head / a->kv->n_kv_head, n_query = it->n_row * it->n_head;
     int head0 = it->kv_head * group + it->head;
     int64_t head = a->kv->head_dim, dim = (head + V16 - 1) / V16 * V16;
-    float *k = it->scratch, *v = k + ATTN_BLOCK * dim, *q = v + ATTN_BLOCK * dim;
-    float *out = q + ATTN_QUERIES * dim;
-    struct attn_state st[ATTN_QUERIES];
-    memset(k, 0, (size_t)(2 * ATTN_BLOCK + 2 * ATTN_QUERIES) * (size_t)dim * sizeof *k);
+    struct attn_work w = {.k = it->scratch, .dim = dim};
+    w.v = w.k + ATTN_BLOCK * dim;
+    w.q = w.v + ATTN_BLOCK * dim;
+    w.out = w.q + ATTN_QUERIES * dim;
+    memset(w.k, 0, (size_t)(2 * ATTN_BLOCK + 2 * ATTN_QUERIES) * (size_t)dim * sizeof *w.k);
     for (int i = 0; i < n_query; i++) {
         int64_t from = (int64_t)(it->row + i / it->n_head) * a->n_head + head0 + i % it->n_head;
-        memcpy(q + i * dim, a->q + from * head, (size_t)head * sizeof *q);
-        st[i] = (struct attn_state){-INFINITY, 0};
+        memcpy(w.q + i * dim, a->q + from * head, (size_t)head * sizeof *w.q);
+        w.st[i] = (struct attn_state){-INFINITY, 0};
     }
-    /* positions that the item's first row sees; each later row sees one more */
-    int first = a->kv_len[it->seq] - a->q_start[it->seq + 1] + it->row + 1;
-    int last = first + it->n_row - 1;
-    for (int at = 0; at < last; at += ATTN_BLOCK) {
-        int n = last - at < ATTN_BLOCK ? last - at : ATTN_BLOCK;
-        kernel_gather_kv(it, a->kv->k, at, n, dim, k);
-        kernel_gather_kv(it, a->kv->v, at, n, dim, v);
-        for (int i = 0; i < n_query; i++) {
-            int seen = first + i / it->n_head - at;
-            if (seen > 0)
-                kernel_attend(q + i * dim, k, v, seen < n ? seen : n, dim, a->scale, &st[i],
-                              out + i * dim);
-        }
+    /* for any number of rows: rows of shared positions see them all */
+    kernel_attend_from(it, &w, it->seq, 0, n_query, 0, it->shared, it->shared);
+    for (int s = it->seq; s < it->seq + it->n_seq; s++) {
+        int row = a->q_start[s] > it->row ? a->q_start[s] : it->row, stop = it->row + it->n_row;
+        stop = a->q_start[s + 1] < stop ? a->q_start[s + 1] : stop;
+        int first = a->kv_len[s] - a->q_start[s + 1] + row + 1; /* positions that this row sees */
+        kernel_attend_from(it, &w, s, (row - it->row) * it->n_head, (stop - it->row) * it->n_head, it->shared, first,
+                           first + stop - row - 1);
     }
     for (int i = 0; i < n_query; i++) {
         int64_t to = (int64_t)(it->row + i / it->n_head) * a->n_head + head0 + i % it->n_head;
         for (int64_t j = 0; j < head; j++)
-            a->y[to * head + j] = out[i * dim + j] / st[i].sum;
+            a->y[to * head + j] = w.out[i * dim + j] / w.st[i].sum;
     }
 }

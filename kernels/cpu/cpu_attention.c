@@ -1,6 +1,8 @@
 /*
  * cpu_attention: the work is cut into items of one kv head of one sequence and a few query rows,
- * which share the decoded K and V rows (body_attention.h has the arithmetic). Items are counted kv
+ * which share the decoded K and V rows (body_attention.h has the arithmetic). Sequences that stand side by side in the
+ * batch and begin with the same pages, as the specialists of a case do, are one item as long as their queries fit: what
+ * they have in common is decoded once. Items are counted kv
  * head by kv head, so that threads get whole heads where they can, and with them equal shares of
  * long and short rows.
  */
@@ -13,39 +15,109 @@ static size_t cpu_attention_floats(int head_dim)
     return (2 * ATTN_BLOCK + 2 * ATTN_QUERIES) * dim;
 }
 
-size_t cpu_attention_scratch(int n_threads, int head_dim)
+#define ALONE_LEAST (2 * ATTN_BLOCK) /* positions in common for which sequences are put together */
+
+struct attention_group { /* of the sequences from this one on; n_seq 0: it belongs to one before */
+    int32_t n_seq, shared;
+};
+
+size_t cpu_attention_scratch(int n_threads, int head_dim, int n_seq)
 {
-    return (size_t)n_threads * cpu_attention_floats(head_dim) * sizeof(float);
+    return (size_t)n_threads * cpu_attention_floats(head_dim) * sizeof(float) +
+           (size_t)n_seq * sizeof(struct attention_group);
 }
 
 struct attention_job {
     const struct attention_args *a;
     const struct cpu_kernels *k;
     float *scratch;
+    struct attention_group *group; /* (n_seq) */
     int heads; /* query heads of an item */
     int rows;  /* query rows of an item */
     int parts; /* items that a kv head's group of query heads is cut into */
 };
 
+static int attention_rows(const struct attention_args *a, int seq)
+{
+    return a->q_start[seq + 1] - a->q_start[seq];
+}
+
+/* Positions from 0 that the two have in common, in whole blocks, and that were there before this call. */
+static int attention_common(const struct attention_args *a, int s, int t)
+{
+    const int32_t *x = a->page + (int64_t)s * a->max_pages, *y = a->page + (int64_t)t * a->max_pages;
+    int old_s = a->kv_len[s] - attention_rows(a, s), old_t = a->kv_len[t] - attention_rows(a, t);
+    int most = old_s < old_t ? old_s : old_t, n = 0;
+    while (n < most && x[n / a->kv->page_tokens] == y[n / a->kv->page_tokens])
+        n += a->kv->page_tokens;
+    n = n < most ? n : most;
+    return n / ATTN_BLOCK * ATTN_BLOCK;
+}
+
+/* The sequences from s on that go together, and how many positions they share. */
+static struct attention_group attention_group_from(const struct attention_job *j, int s)
+{
+    const struct attention_args *a = j->a;
+    struct attention_group g = {1, 0};
+    int rows = attention_rows(a, s), shared = a->kv_len[s];
+    if (!rows)
+        return g;
+    for (int t = s + 1; t < a->n_seq; t++) {
+        int more = attention_rows(a, t), common = more ? attention_common(a, s, t) : 0;
+        common = common < shared ? common : shared;
+        if (!more || (rows + more) * j->heads > ATTN_QUERIES || common < ALONE_LEAST || (g.shared && common < g.shared / 2))
+            break;
+        rows += more;
+        shared = g.shared = common;
+        g.n_seq++;
+    }
+    return g;
+}
+
+/* Groups where that leaves enough items for all threads; which one it is does not show in the result. */
+static void attention_groups(struct attention_job *j, int n_threads)
+{
+    const struct attention_args *a = j->a;
+    int n = 0;
+    for (int s = 0; s < a->n_seq; n++) {
+        j->group[s] = attention_group_from(j, s);
+        for (int i = 1; i < j->group[s].n_seq; i++)
+            j->group[s + i] = (struct attention_group){0, 0};
+        s += j->group[s].n_seq;
+    }
+    if (n * a->kv->n_kv_head >= 2 * n_threads)
+        return;
+    for (int s = 0; s < a->n_seq; s++)
+        j->group[s] = (struct attention_group){1, 0};
+}
+
 static int64_t cpu_attention_items(const struct attention_job *j, int seq)
 {
-    int rows = j->a->q_start[seq + 1] - j->a->q_start[seq];
-    return (int64_t)((rows + j->rows - 1) / j->rows) * j->parts;
+    const struct attention_group *g = &j->group[seq];
+    if (g->n_seq != 1)
+        return g->n_seq ? j->parts : 0;
+    return (int64_t)((attention_rows(j->a, seq) + j->rows - 1) / j->rows) * j->parts;
 }
 
 static void cpu_attention_item(const struct attention_job *j, int kv_head, int seq, int64_t i,
                                float *scratch)
 {
     const struct attention_args *a = j->a;
-    int group = a->n_head / a->kv->n_kv_head;
-    int row = a->q_start[seq] + (int)(i / j->parts) * j->rows, left = a->q_start[seq + 1] - row;
-    int head = (int)(i % j->parts) * j->heads;
+    const struct attention_group *g = &j->group[seq];
+    int group = a->n_head / a->kv->n_kv_head, head = (int)(i % j->parts) * j->heads;
+    int row = a->q_start[seq], n_row = a->q_start[seq + g->n_seq] - row;
+    if (g->n_seq == 1) {
+        row += (int)(i / j->parts) * j->rows;
+        n_row = a->q_start[seq + 1] - row < j->rows ? a->q_start[seq + 1] - row : j->rows;
+    }
     const struct attn_item item = {
         .a = a,
         .seq = seq,
+        .n_seq = g->n_seq,
+        .shared = g->shared,
         .kv_head = kv_head,
         .row = row,
-        .n_row = left < j->rows ? left : j->rows,
+        .n_row = n_row,
         .head = head,
         .n_head = group - head < j->heads ? group - head : j->heads,
         .scratch = scratch,
@@ -74,7 +146,7 @@ int cpu_attention(struct ops *ops, struct stream *st, const struct attention_arg
     TRY(ops_check_attention(a, e));
     if (a->n_row == 0)
         return 0;
-    size_t need = cpu_attention_scratch(pool_threads(c->pool), a->kv->head_dim);
+    size_t need = cpu_attention_scratch(pool_threads(c->pool), a->kv->head_dim, a->n_seq);
     TRY(ops_check_scratch("attention", need, c->scratch, c->scratch_bytes, e));
     int group = a->n_head / a->kv->n_kv_head;
     int heads = group < ATTN_QUERIES ? group : ATTN_QUERIES;
@@ -86,6 +158,9 @@ int cpu_attention(struct ops *ops, struct stream *st, const struct attention_arg
         .rows = ATTN_QUERIES / heads,
         .parts = (group + heads - 1) / heads,
     };
+    job.group = (struct attention_group *)(void *)(job.scratch + (size_t)pool_threads(c->pool) *
+                                                   cpu_attention_floats(a->kv->head_dim));
+    attention_groups(&job, pool_threads(c->pool));
     int64_t items = 0;
     for (int s = 0; s < a->n_seq; s++)
         items += cpu_attention_items(&job, s);

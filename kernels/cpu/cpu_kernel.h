@@ -51,10 +51,13 @@ static inline const float *mm_x_d(const struct mm_x *x, int64_t r)
     return (const float *)(const void *)(x->base + (size_t)r * x->stride + x->d_at);
 }
 
-/* One (sequence, kv head, few query rows): everything that shares K and V rows. */
+/* Few query rows of one sequence, or all rows of neighbours in the batch whose first positions are the same, and a kv
+ * head: everything that shares K and V rows. */
 struct attn_item {
     const struct attention_args *a;
-    int seq, kv_head;
+    int seq, n_seq, kv_head;
+    int shared;       /* positions that all of them have in common and all of their rows see, a multiple of ATTN_BLOCK;
+                         0 where n_seq is 1 */
     int row, n_row;   /* query rows row .. row + n_row - 1 of the batch */
     int head, n_head; /* query heads head .. head + n_head - 1 of the kv head's group */
     float *scratch;   /* attn_scratch_floats() */

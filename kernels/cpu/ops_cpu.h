@@ -32,7 +32,7 @@ int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, 
 
 /* Bytes of scratch that an op needs for its largest shapes, all threads together. */
 size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in);
-size_t cpu_attention_scratch(int n_threads, int head_dim);
+size_t cpu_attention_scratch(int n_threads, int head_dim, int n_seq);
 size_t cpu_sample_scratch(int n_threads, int64_t n_vocab);
 
 #endif
