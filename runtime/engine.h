@@ -6,7 +6,7 @@
  * news on (it must not block and may call engine_submit). All calls are thread-safe.
  *
  * What a request gets depends only on (model file, backend, prompt, its parameters, seed, id): never on
- * what else runs, on arrival order, thread count, page size, prefix cache, streaming or restarts. (Where the CPU
+ * what else runs, on arrival order, thread count, page size, prefix cache, guesses ahead, streaming or restarts. (Where the CPU
  * computes layers beside a device it depends on which ones: cpu_layers fixes their number.)
  */
 #ifndef MAS_ENGINE_H

@@ -116,6 +116,36 @@ static void results_hold_with_k_quants(void **state)
     jobs_free(want);
 }
 
+static struct engine_options guessing(struct engine_options o)
+{
+    o.max_draft = 4;
+    o.always_draft = o.lookup = true;
+    o.draft_model = o.model;
+    o.spoil_drafts = 0.3;
+    return o;
+}
+
+/* Several rows of a sequence in one step, recorded ones too, by two models in turns; right and wrong guesses. */
+static void results_do_not_depend_on_guessing_ahead(void **state)
+{
+    (void)state;
+    struct engine_options o = cudahost_options();
+    struct jobs *want = run_alone(&o);
+    struct engine_options ahead = guessing(o);
+    compare(want, &ahead, "guessing");
+    ahead.no_record = true;
+    ahead.page_tokens = 64;
+    ahead.n_seq = 3;
+    compare(want, &ahead, "guessing, no step recorded, 3 together, pages of 64");
+    jobs_free(want);
+    o.model = TEST_SOURCE "/configs/demo/toy_mini.gguf";
+    o.kv_fmt = FMT_Q8_0;
+    want = run_alone(&o);
+    ahead = guessing(o);
+    compare(want, &ahead, "guessing with a q8_0 cache and quantised weights");
+    jobs_free(want);
+}
+
 static void sequences_that_push_each_other_out_get_the_same(void **state)
 {
     (void)state;
@@ -278,6 +308,7 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_cache_or_recording),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
         cmocka_unit_test(results_hold_with_k_quants),
+        cmocka_unit_test(results_do_not_depend_on_guessing_ahead),
         cmocka_unit_test(streamed_weights_give_what_resident_ones_give),
         cmocka_unit_test(layers_on_the_cpu_give_the_same_at_every_run),
         cmocka_unit_test(sequences_that_push_each_other_out_get_the_same),

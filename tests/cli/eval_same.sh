@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The same evaluation, one case at a time, seven, or 143; with other pages, chunks, numbers of sequences and threads; with
+# and without prefix cache and guesses; with so little KV cache that sequences push each other out: the same replies.
+# (Killed and continued: eval_kill.sh.)
+set -u
+: "${MAS:?path of the program}"
+n=${N:-3}
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+fail() {
+    echo "FAILED: $*"
+    exit 1
+}
+essence() { # of the traces in a folder: every call's question, role, index, end and reply; every case's answer
+    zcat "$1/traces.jsonl.gz" | sed -E -n \
+        -e 's/^\{("call": "[^"]*", "role": "[^"]*", "index": [0-9]+).*("finish": "[^"]*").*("mean_lp": [^,]*).*("reply": .*), "crc".*/\1 \2 \3 \4/p' \
+        -e 's/^\{("case": "[^"]*").*("state": "[^"]*").*("predicted": [^,]*).*/\1 \2 \3/p' | sort
+}
+# run NAME OPTION..
+run() {
+    local name=$1
+    shift
+    "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" --n "$n" --out "$out/$name" --set temperature=0.5 \
+        --set planner.top_k=3 --set role_tokens.planner=160 --set role_tokens.specialist=160 --set role_tokens.aggregator=120 \
+        "$@" >"$out/$name.log" 2>&1 </dev/null || fail "$name: $(tail -n 3 "$out/$name.log")"
+    essence "$out/$name" >"$out/$name.txt"
+    [ "$name" = alone ] || cmp "$out/alone.txt" "$out/$name.txt" || fail "$name ($*) differs from one case at a time"
+    grep '^engine' "$out/$name.log" | sed "s/^/$name: /"
+}
+
+run alone --concurrency 1 --set engine.sequences=1 --set engine.prefix_cache=false --set speculative.lookup=false
+[ "$(grep -c '"call"' "$out/alone.txt")" -eq $((5 * n)) ] || fail "nothing to compare: $(head -n 3 "$out/alone.txt")"
+run usual
+run seven --concurrency 7 --set kv.page_tokens=64 --set engine.batch_tokens=100 --set engine.sequences=7
+run crowd --concurrency 143 --set engine.sequences=143 --set kv.page_tokens=16 --set threads=1 --set kv.bytes=64MiB --set speculative.max_draft=30
+run scarce --set kv.bytes=7MiB --set max_context_length=2048 --set engine.batch_tokens=64
+grep -q ' 0 sequences pushed out' "$out/scarce.log" && fail "scarce: nobody was pushed out: $(grep '^engine' "$out/scarce.log")"
+echo "equal"
