@@ -19,6 +19,13 @@ static void kernel_decode_kv(const struct kv_view *kv, const char *row, float *y
             v16_store(y + i, v16_mul(d, v16_load_i8(b->q)));
             v16_store(y + i + 16, v16_mul(d, v16_load_i8(b->q + 16)));
         }
+    } else if (kv->fmt == FMT_Q4_0) {
+        const struct fmt_q4_0 *b = (const struct fmt_q4_0 *)(const void *)row;
+        for (; i < dim; i += 32, b++) {
+            struct v16 d = v16_set1(f16_to_f32(b->d));
+            v16_store(y + i, v16_mul(d, v16_load_q4(b->q, 0)));
+            v16_store(y + i + 16, v16_mul(d, v16_load_q4(b->q, 4)));
+        }
     } else {
         fmt_info(kv->fmt)->decode(row, y, dim);
     }
@@ -104,10 +111,11 @@ static void kernel_attend(const float *q, const float *k, const float *v, int n,
     float s[ATTN_BLOCK];
     float top = kernel_scores(q, k, n, dim, scale, s), old = st->max;
     st->max = top > old ? top : old;
-    struct v16 m = v16_set1(st->max), corr = v16_exp(v16_set1(old - st->max));
+    struct v16 m = v16_set1(st->max);
     struct v16 lo = v16_exp(v16_sub(v16_load(s), m)), hi = v16_exp(v16_sub(v16_load(s + V16), m));
-    float keep[V16];
-    v16_store(keep, corr);
+    float keep[V16] = {1};  /* e^0 */
+    if (st->max > old)
+        v16_store(keep, v16_exp(v16_set1(old - st->max)));
     v16_store(s, lo);
     v16_store(s + V16, hi);
     st->sum = fmaf(st->sum, keep[0], v16_sum(v16_add(lo, hi)));

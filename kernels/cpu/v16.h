@@ -132,6 +132,13 @@ static inline struct v16 v16_load_bf16(const uint16_t *p)
     __m256i h = _mm256_loadu_si256((const __m256i *)(const void *)p);
     return V16_MAKE(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)));
 }
+/* The lower (shift 0) or upper (shift 4) four bits of 16 bytes, less 8. */
+static inline struct v16 v16_load_q4(const uint8_t *p, int shift)
+{
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
+    b = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(b, shift), _mm_set1_epi8(15)), _mm_set1_epi8(8));
+    return V16_MAKE(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b)));
+}
 static inline struct v16 v16_load_i8(const int8_t *p)
 {
     __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
@@ -282,6 +289,13 @@ static inline struct v16 v16_load_bf16(const uint16_t *p)
 {
     return V16_MAKE(v16_half_bf16(p), v16_half_bf16(p + 8));
 }
+static inline struct v16 v16_load_q4(const uint8_t *p, int shift)
+{
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
+    b = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(b, shift), _mm_set1_epi8(15)), _mm_set1_epi8(8));
+    return V16_MAKE(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)),
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8))));
+}
 static inline struct v16 v16_load_i8(const int8_t *p)
 {
     __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
@@ -430,6 +444,10 @@ static inline void v16_store_f16(uint16_t *p, struct v16 a)
 static inline struct v16 v16_load_bf16(const uint16_t *p)
 {
     V16_EACH(bf16_to_f32(p[i]));
+}
+static inline struct v16 v16_load_q4(const uint8_t *p, int shift)
+{
+    V16_EACH((float)((p[i] >> shift & 15) - 8));
 }
 static inline struct v16 v16_load_i8(const int8_t *p)
 {
