@@ -516,7 +516,7 @@ static void sched_take(struct sched *s, struct seq *q, int at)
         return;
     kv_seq_truncate(s->kv, &q->kv, base + n_true);
     kv_seq_register(s->kv, &q->kv, q->tok, base + n_true);
-    speculate_verified(s->sp, q, base, n_true);
+    speculate_verified(s->sp, q, n_true);
 }
 
 static int sched_sample(struct sched *s, int n, struct err *e)
@@ -708,7 +708,6 @@ static void sched_unblock(struct sched *s)
 int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), void *user, struct err *e)
 {
     int64_t t0 = clock_ns();
-    double t1 = forward_now(s->fw);
     sched_settle_all(s, finished, user); /* cancellations */
     sched_admit(s);
     for (struct seq *q = s->running.head; q; q = q->next) {
@@ -718,6 +717,7 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     struct batch *b = forward_batch(s->fw);
     int logit_room = forward_limits(s->fw)->max_logit_rows;
     int rc = sched_guess(s, e);
+    double t1 = forward_now(s->fw); /* guessing is no part of what a row costs */
     for (int pass = 0; pass < PASSES && rc == 0; pass++)
         rc = sched_fill(s, b, (enum pass)pass, &logit_room, e);
     if (rc < 0)

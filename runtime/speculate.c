@@ -152,15 +152,13 @@ static double class_true(const struct speculate *sp, int class)
     return (t->came_true + prior * PRIOR_WEIGHT) / (t->tried + PRIOR_WEIGHT);
 }
 
-void speculate_verified(struct speculate *sp, struct seq *q, int n_tok, int n_true)
+void speculate_verified(struct speculate *sp, const struct seq *q, int n_true)
 {
     for (int i = 0; i < q->n_draft && i <= n_true; i++) { /* of those behind the first wrong one nothing is known */
         struct tally *t = &sp->tally[q->draft_class[i]];
         t->tried = t->tried * FORGET + 1;
         t->came_true = t->came_true * FORGET + (i < n_true);
     }
-    if (sp->drafter)
-        drafter_rewind(sp->drafter, &q->draft_kv, n_tok + n_true);
 }
 
 void speculate_took(struct speculate *sp, int rows, double seconds)
@@ -397,7 +395,7 @@ int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows,
         if (q[i]->r->grammar)
             sp->path[i].grammar = q[i]->grammar;
         q[i]->n_draft = 0;
-        if (sp->drafter) /* guesses that no step has verified */
+        if (sp->drafter) /* its last token, whatever was guessed there and behind it, is read again */
             drafter_rewind(sp->drafter, &q[i]->draft_kv, q[i]->n_tok - 1);
     }
     for (int depth = 0; any && depth < sp->o.max_draft; depth++)

@@ -42,8 +42,8 @@ void speculate_close(struct speculate *sp); /* accepts NULL */
  * error, of the draft model.
  */
 int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows, int room, struct err *e);
-/* A step verified the guesses behind q's first n_tok tokens: the first n_true of them came true. */
-void speculate_verified(struct speculate *sp, struct seq *q, int n_tok, int n_true);
+/* A step verified q's guesses: the first n_true of them came true. */
+void speculate_verified(struct speculate *sp, const struct seq *q, int n_true);
 /* A step of so many rows took so long. */
 void speculate_took(struct speculate *sp, int rows, double seconds);
 /* q has ended: its text is remembered, its pages go back. */

@@ -535,6 +535,24 @@ static void bad_requests_are_refused_with_the_numbers(void **state)
     fails(engine_open(&o, &en, &e), ERR_NOINPUT, "/no/such/model.gguf");
 }
 
+static void a_draft_model_that_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    struct err e;
+    struct engine *en = NULL;
+    struct engine_options o = serve_options();
+    o.max_draft = 4;
+    o.draft_model = "demo";
+    fails(engine_open(&o, &en, &e), ERR_DATA, "vocabulary of 5120 tokens");
+    o.draft_model = TEST_GOLDEN "/nothing.gguf";
+    fails(engine_open(&o, &en, &e), ERR_NOINPUT, "nothing.gguf");
+    o.draft_model = TEST_GOLDEN "/vocab_bpe.gguf";
+    fails(engine_open(&o, &en, &e), ERR_DATA, "no tensors");
+    o.draft_model = NULL;
+    o.max_draft = 65;
+    fails(engine_open(&o, &en, &e), ERR_USAGE, "65 tokens");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -547,6 +565,7 @@ int main(void)
         cmocka_unit_test(a_shared_prefix_is_computed_once),
         cmocka_unit_test(scores_of_continuations_equal_the_raw_logits),
         cmocka_unit_test(a_constrained_reply_parses_even_when_the_limit_is_near),
+        cmocka_unit_test(a_draft_model_that_does_not_fit_is_refused),
         cmocka_unit_test(bad_requests_are_refused_with_the_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
