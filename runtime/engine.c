@@ -266,6 +266,10 @@ static int plan_budgets(struct engine *en, const struct engine_options *opt, str
         TRY(en->host->dev->api->memory(en->host->dev, &free_bytes, &total, e));
     }
     in->ram_bytes = opt->ram_bytes ? opt->ram_bytes : free_bytes;
+    if (opt->ram_bytes && en->drafter && !in->on_device) { /* what is free has it taken off already */
+        uint64_t taken = drafter_bytes(en->drafter);
+        in->ram_bytes = taken < in->ram_bytes ? in->ram_bytes - taken : 1; /* 0 would be no budget */
+    }
     return 0;
 }
 

@@ -11,9 +11,10 @@
  *
  * Fairness: every running sequence with one token left to compute is in every step; prefill chunks share
  * the rest of batch_tokens in order of arrival; admission is first come, first served, and pages are taken from the
- * youngest (of requests of different rank the one of higher rank counts as younger). The oldest request has a row in every step: a request waits at most for those that came before it, and
- * is done after as many steps as it and they have tokens, prompts and replies together (t_soak tests that bound; what
- * happens is some thousand times better, since a step takes a token of each and hundreds of a prompt).
+ * youngest. The oldest request has rows in every step, but for a step in which another one computes a page that it
+ * wants too. So a request waits at most for those that came before it, and is done after as many steps as it and they
+ * have tokens, prompts and replies together (t_soak_mt holds a run to less). Of requests of different rank the lower one
+ * counts as older, but who runs already goes on: a newcomer of lower rank waits for a place and pages.
  */
 #ifndef MAS_SCHEDULER_H
 #define MAS_SCHEDULER_H

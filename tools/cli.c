@@ -150,6 +150,10 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
     case OPT_MAX_DRAFT:
         return cli_int(st, "--max-draft", arg, 1, 64, &o->max_draft);
     case ARGP_KEY_SUCCESS:
+        if (o->max_draft && !o->draft_model && !o->lookup) {
+            argp_error(st, "--max-draft without --lookup or --draft-model: nothing would guess");
+            return EINVAL;
+        }
         if ((o->draft_model || o->lookup) && !o->max_draft)
             o->max_draft = 8;
         return 0;

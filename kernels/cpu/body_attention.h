@@ -113,7 +113,7 @@ static void kernel_attend(const float *q, const float *k, const float *v, int n,
     st->max = top > old ? top : old;
     struct v16 m = v16_set1(st->max);
     struct v16 lo = v16_exp(v16_sub(v16_load(s), m)), hi = v16_exp(v16_sub(v16_load(s + V16), m));
-    float keep[V16] = {1};  /* e^0 */
+    float keep[V16] = {1}; /* e^0 */
     if (st->max > old)
         v16_store(keep, v16_exp(v16_set1(old - st->max)));
     v16_store(s, lo);

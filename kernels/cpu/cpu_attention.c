@@ -2,9 +2,8 @@
  * cpu_attention: the work is cut into items of one kv head of one sequence and a few query rows,
  * which share the decoded K and V rows (body_attention.h has the arithmetic). Sequences that stand side by side in the
  * batch and begin with the same pages, as the specialists of a case do, are one item as long as their queries fit: what
- * they have in common is decoded once. Items are counted kv
- * head by kv head, so that threads get whole heads where they can, and with them equal shares of
- * long and short rows.
+ * they have in common is decoded once. Items are counted kv head by kv head, so that threads get whole heads where
+ * they can, and with them equal shares of long and short rows.
  */
 #include "ops_check.h"
 #include "ops_cpu.h"
@@ -15,7 +14,7 @@ static size_t cpu_attention_floats(int head_dim)
     return (2 * ATTN_BLOCK + 2 * ATTN_QUERIES) * dim;
 }
 
-#define ALONE_LEAST (2 * ATTN_BLOCK) /* positions in common for which sequences are put together */
+#define SHARED_LEAST (2 * ATTN_BLOCK) /* positions in common for which sequences are put together */
 
 struct attention_group { /* of the sequences from this one on; n_seq 0: it belongs to one before */
     int32_t n_seq, shared;
@@ -65,7 +64,7 @@ static struct attention_group attention_group_from(const struct attention_job *j
     for (int t = s + 1; t < a->n_seq; t++) {
         int more = attention_rows(a, t), common = more ? attention_common(a, s, t) : 0;
         common = common < shared ? common : shared;
-        if (!more || (rows + more) * j->heads > ATTN_QUERIES || common < ALONE_LEAST || (g.shared && common < g.shared / 2))
+        if (!more || (rows + more) * j->heads > ATTN_QUERIES || common < SHARED_LEAST || (g.shared && common < g.shared / 2))
             break;
         rows += more;
         shared = g.shared = common;

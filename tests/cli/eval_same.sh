@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The same evaluation, one case at a time, seven, or 143; with other pages, chunks, numbers of sequences and threads; with
 # and without prefix cache and guesses; with so little KV cache that sequences push each other out: the same replies.
-# (Killed and continued: eval_kill.sh.)
+# (Killed and continued: eval_kill.sh.) 8 questions, so that seven at once are fewer than all; N=150 makes 143 so, too.
 set -u
 : "${MAS:?path of the program}"
-n=${N:-3}
+n=${N:-8}
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 fail() {
