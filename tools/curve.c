@@ -31,7 +31,7 @@ void curve_add(struct curve *c)
     engine_stats(c->en, &st);
     c->p[c->n++] = (struct curve_point){.seconds = now, .new_tokens = (double)st.new_tokens,
                                         .prompt_tokens = (double)st.prompt_tokens, .used = st.pages_used,
-                                        .cached = st.pages_cached, .running = st.running, .waiting = st.waiting};
+                                        .cached = st.pages_cached, .running = st.running};
 }
 
 void curve_free(struct curve *c)
@@ -158,7 +158,7 @@ static void draw_pages(struct str *out, const struct curve *c, struct panel p)
 {
     double most = 1;
     for (size_t i = 0; i < c->n; i++)
-        most = fmax(most, fmax(c->p[i].running, c->p[i].waiting));
+        most = fmax(most, c->p[i].running);
     p.top = engine_info(c->en)->n_page;
     frame(out, &p);
     area(out, c, &p, true, "#cfe3d4");

@@ -10,7 +10,7 @@
 struct curve_point { /* totals since the beginning but for what is said to be of the moment */
     double seconds;
     double new_tokens, prompt_tokens; /* computed ones */
-    int used, cached, running, waiting; /* of the moment */
+    int used, cached, running; /* of the moment */
 };
 
 struct curve {
