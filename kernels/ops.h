@@ -237,7 +237,8 @@ struct ops_limits {
     int64_t n_vocab;
     int max_kv_len;
     int n_head, head_dim;
-    bool all_variants; /* also those that no call takes by itself (benchmarks, tests) */
+    bool f16_weights, bf16_weights; /* a matmul has weights of this format */
+    bool all_variants;              /* also those that no call takes by itself (benchmarks, tests) */
 };
 
 enum ops_peak {

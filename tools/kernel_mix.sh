@@ -25,7 +25,7 @@ trap 'rm -rf "$tmp"' EXIT
 cards="RTX-4090:89:128:2.52:1008:100:48:24:600 H200:90:132:1.755:4800:228:64:32:800"
 
 for cc in 89 90; do
-    for file in matmul_matvec matmul_mma attention_mma; do
+    for file in matmul_matvec matmul_mma matmul_float_mma attention_mma; do
         "$nvcc" -std=c++17 -O3 -arch=sm_$cc -I"$root/kernels" -I"$root/kernels/core" -I"$root/kernels/quant" \
             -I"$root/kernels/cuda" -Xptxas=-v -cubin "$root/kernels/cuda/$file.cu" -o "$tmp/$file.cubin" \
             2>"$tmp/$file.ptxas"
@@ -153,6 +153,9 @@ awk -F'\t' -v cards="$cards" '
         printf "\n"
         for (i = 1; i <= n_row; i++) {
             k = order[i]
+            if (!((k, 89) in total) || !((k, 90) in total)) {
+                print "mix.tsv: " k " is in no file that was compiled" > "/dev/stderr"; exit 1
+            }
             for (p = 1; p <= n_pat; p++) if (plain[k] ~ pat[p]) break
             threads = k ~ /matvec/ ? 256 : k ~ /mma<.*,1>$/ && k ~ /attention/ ? 32 : 128
             printf "| `%s` | %d | %d + %d + %d | %.3f |", k, bytes[k], product[k, 90], shared[k, 90],

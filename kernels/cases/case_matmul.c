@@ -104,13 +104,20 @@ static void matmul_limits(struct op_case *c)
 {
     struct matmul_args a = c->args.matmul;
     int64_t most = 0;
+    bool f16 = false, bf16 = false;
     for (int i = 0; i < a.n_out; i++) {
         a.out[i].w = &c->w[i];
         most = tensor_rows(&c->w[i]) > most ? tensor_rows(&c->w[i]) : most;
+        f16 |= c->w[i].fmt == FMT_F16;
+        bf16 |= c->w[i].fmt == FMT_BF16;
     }
     case_traffic(c, traffic_matmul(&a));
-    c->limits = (struct ops_limits){
-        .max_rows = c->args.matmul.n_row, .max_in = c->args.matmul.n_in, .max_out = most, .all_variants = true};
+    c->limits = (struct ops_limits){.max_rows = c->args.matmul.n_row,
+                                    .max_in = c->args.matmul.n_in,
+                                    .max_out = most,
+                                    .f16_weights = f16,
+                                    .bf16_weights = bf16,
+                                    .all_variants = true};
     c->run = matmul_run;
 }
 

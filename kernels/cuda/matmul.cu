@@ -5,11 +5,13 @@
  *   matmul_quantise.cu  x in 8 bits
  *   matmul_matvec.cu    quantised weights, dp4a: few rows
  *   matmul_mma.cu       quantised weights, tensor cores: more rows
- *   matmul_float.cu     F32, F16, BF16 weights
+ *   matmul_float_mma.cu F16 or BF16 weights alone, tensor cores
+ *   matmul_float.cu     F32, F16, BF16 weights otherwise
  *   matmul_blas.cu      quantised weights through f16 and cuBLAS: what the others are compared with
  *
- * Variants of a call (variants.def) say what quantised matrices take; all but the last agree bit
- * for bit (matmul.cuh), so which one it is is a question of speed only.
+ * Variants of a call (variants.def): float_mma is for calls whose weights are all F16, or all BF16, by
+ * those weights alone. The others say what quantised matrices take; all but blas agree bit for bit
+ * (matmul.cuh), so which one it is is a question of speed only.
  */
 #include "matmul.cuh"
 
@@ -78,13 +80,17 @@ static int64_t mm_chunks(int64_t n_in)
     return (n_in + MM_CHUNK - 1) / MM_CHUNK;
 }
 
-/* Both forms of x: the matrices of one call may want one each. */
+/* Both forms of x in 8 bits: the matrices of one call may want one each. */
 size_t cuda_matmul_scratch(const struct ops_limits *l)
 {
     const size_t forms =
         2 * (size_t)l->max_rows * (size_t)mm_chunks(l->max_in) * sizeof(struct mm_x);
     const size_t blas = l->all_variants ? mm_blas_scratch(l->max_rows, l->max_in, l->max_out) : 0;
-    return forms > blas ? forms : blas;
+    const size_t f16 = l->f16_weights ? mm_parts_bytes(FMT_F16, l->max_rows, l->max_in) : 0;
+    const size_t bf16 = l->bf16_weights ? mm_parts_bytes(FMT_BF16, l->max_rows, l->max_in) : 0;
+    size_t most = forms > blas ? forms : blas;
+    most = f16 > most ? f16 : most;
+    return bf16 > most ? bf16 : most;
 }
 
 static bool mm_wants(const struct matmul_args *a, int block)
@@ -131,12 +137,13 @@ struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_ou
     return m;
 }
 
-enum mm_kernel { MM_MATVEC, MM_MATVEC_ROWS, MM_MMA, MM_MMA_SPLIT }; /* for quantised weights */
+enum mm_kernel { MM_MATVEC, MM_MATVEC_ROWS, MM_MMA, MM_MMA_SPLIT, MM_FLOAT_MMA };
 
 struct mm_plan { /* of a call */
     cudaStream_t s;
     const struct matmul_args *a;
     struct mm_x *form[2];
+    void *parts; /* MM_FLOAT_MMA */
     enum mm_kernel kernel;
 };
 
@@ -147,6 +154,7 @@ static int mm_launch(const struct mm_plan *p, enum fmt fmt, enum mm_epilogue epi
     struct mm_call c = {};
     c.x = p->form[block == 32];
     c.xf = p->a->x;
+    c.parts = p->parts;
     for (int i = 0; i < 3; i++)
         c.m[i] = m[i < n ? i : 0];
     c.n_row = p->a->n_row;
@@ -156,6 +164,8 @@ static int mm_launch(const struct mm_plan *p, enum fmt fmt, enum mm_epilogue epi
     if (!fmt_row_bytes(fmt, c.n_in, &c.row_used))
         FAIL(e, ERR_BUG, "matmul: %lld elements are no row of %s", (long long)c.n_in,
              fmt_info(fmt)->name);
+    if (p->kernel == MM_FLOAT_MMA)
+        return mm_launch_float_mma(p->s, fmt, &c, n, e);
     if (block == 0)
         return mm_launch_float(p->s, fmt, &c, n, e);
     if (p->kernel == MM_MMA || p->kernel == MM_MMA_SPLIT)
@@ -181,9 +191,15 @@ static int mm_swiglu(const struct mm_plan *p, struct err *e)
 static int mm_run(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
                   enum mm_kernel kernel, struct err *e)
 {
-    struct mm_plan p = {s, a, {NULL, NULL}, kernel};
+    struct mm_plan p = {s, a, {NULL, NULL}, NULL, kernel};
     TRY(mm_check(a, e));
-    TRY(mm_prepare(cx, s, a, p.form, e));
+    if (kernel == MM_FLOAT_MMA) {
+        const enum fmt fmt = a->out[0].w->fmt;
+        TRY(cuda_ctx_scratch(cx, "matmul", mm_parts_bytes(fmt, a->n_row, a->n_in), &p.parts, e));
+        TRY(mm_launch_split(s, fmt, a, p.parts, e));
+    } else {
+        TRY(mm_prepare(cx, s, a, p.form, e));
+    }
     if (a->epilogue == EPI_SWIGLU)
         return mm_swiglu(&p, e);
     const enum mm_epilogue epilogue = a->epilogue == EPI_ADD ? MM_ADD : MM_STORE;
@@ -226,6 +242,12 @@ int cuda_matmul_mma_split(struct cuda_ctx *cx, cudaStream_t s, const struct matm
     return mm_run(cx, s, a, MM_MMA_SPLIT, e);
 }
 
+int cuda_matmul_float_mma(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
+                          struct err *e)
+{
+    return mm_run(cx, s, a, MM_FLOAT_MMA, e);
+}
+
 /* ---- which: what a variant is for, and when it is the one to take ------------------------ */
 
 /* Rows of all matrices together. */
@@ -237,7 +259,19 @@ static int64_t mm_rows(const struct matmul_args *a)
     return rows;
 }
 
-/* There is anything for tensor cores. */
+/* All weights F16, or all BF16, in whole pieces of 16 bytes. */
+bool cuda_matmul_halves(const struct matmul_args *a, const struct cuda_ctx *)
+{
+    const enum fmt fmt = a->out[0].w->fmt;
+    if ((fmt != FMT_F16 && fmt != FMT_BF16) || a->n_in % 8)
+        return false;
+    for (int i = 0; i < a->n_out; i++)
+        if (a->out[i].w->fmt != fmt || a->out[i].w->row_bytes % 16)
+            return false;
+    return true;
+}
+
+/* There are quants for tensor cores. */
 bool cuda_matmul_quants(const struct matmul_args *a, const struct cuda_ctx *)
 {
     return mm_wants(a, 256) || mm_wants(a, 32);

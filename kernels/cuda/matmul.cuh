@@ -16,6 +16,7 @@
  *   Blocks past the end of the row count as zeros.
  * - A segment is MM_SEGMENT chunks. total = 0 + s_0 + s_1 + .. in order: segments can be computed
  *   anywhere, by different warps or blocks, and the bits stay.
+ * - F16 and BF16 weights on tensor cores: matmul_float_mma.cu, other bits than the next.
  * - F32, F16, BF16 weights: element i is added by fmaf to the sum of lane i / 8 % 32, in order; then
  *   the lanes by a butterfly over 16, 8, 4, 2, 1.
  * - then + bias, then the epilogue.
@@ -65,6 +66,7 @@ struct mm_matrix {
 struct mm_call {
     const struct mm_x *x; /* (n_row, n_chunk), quantised weights */
     const float *xf;      /* (n_row, n_in), float weights */
+    const void *parts;    /* of x: matmul_float_mma.cu */
     struct mm_matrix m[3];
     int n_row, n_chunk;
     int64_t n_in;
@@ -161,6 +163,38 @@ __device__ __forceinline__ void mm_store(const struct mm_matrix &m, enum mm_epil
     }
 }
 
+/* ---- tiles of tensor cores ---------------------------------------------------------------------- */
+
+/* Where row i of a tile of ROWS rows of W lies. For MM_SWIGLU 8 of every 16 are of gate, 8 of up. */
+template <int ROWS>
+__device__ __forceinline__ const uint8_t *mm_find_row(const struct mm_call &a,
+                                                      const struct mm_matrix &m, int tile, int i)
+{
+    const bool pair = a.epilogue == MM_SWIGLU, second = pair && (i & 8);
+    int j = pair ? tile * (ROWS / 2) + i / 16 * 8 + i % 8 : tile * ROWS + i;
+    j = min(j, m.n_out - 1); /* rows past the end repeat the last and are not stored */
+    return (second ? m.w[1] : m.w[0]) + (size_t)j * (second ? m.row_bytes[1] : m.row_bytes[0]);
+}
+
+/* What mma leaves of rows 16 warp .. + 15 of the tile and rows row0 .. + 7 of x: the thread has
+ * results (lane / 4, 2 (lane % 4)), (the same, + 1) and those 8 rows of W further. */
+template <int ROWS>
+__device__ __forceinline__ void mm_store_tile(const struct mm_call &a, const struct mm_matrix &m,
+                                              int tile, int warp, int lane, int row0,
+                                              const float (&result)[4])
+{
+    const bool pair = a.epilogue == MM_SWIGLU;
+    const int j0 = pair ? tile * (ROWS / 2) + warp * 8 + lane / 4 : tile * ROWS + warp * 16 + lane / 4;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const int j = j0 + i / 2 * 8, r = row0 + lane % 4 * 2 + i % 2;
+        if (pair && i >= 2)
+            continue;
+        if (j < m.n_out && r < a.n_row)
+            mm_store(m, a.epilogue, j, r, result[i], result[i ^ 2]);
+    }
+}
+
 /* ---- launches of one format -------------------------------------------------------------------- */
 
 /* The checks of a call that kernels rely on. */
@@ -176,6 +210,11 @@ int mm_launch_quantise(cudaStream_t s, const float *x, int n_row, int64_t n_in, 
 int mm_launch_matvec(cudaStream_t s, bool rows, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 /* split: segments over groups of warps */
 int mm_launch_mma(cudaStream_t s, bool split, enum fmt fmt, struct mm_call *a, int n, struct err *e);
+/* x in parts of the weights' format, F16 or BF16, and the products of the parts. */
+size_t mm_parts_bytes(enum fmt fmt, int64_t n_row, int64_t n_in);
+int mm_launch_split(cudaStream_t s, enum fmt fmt, const struct matmul_args *x, void *parts,
+                    struct err *e);
+int mm_launch_float_mma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 
 /* Gives the matrices tiles of `rows` rows of W and returns how many there are. */

@@ -9,8 +9,7 @@
  * one 16-byte load for F16 and BF16, two for F32, coalesced. A matrix whose rows do not all begin at
  * a multiple of 16 bytes, or whose n_in is no multiple of 8, is read element by element.
  *
- * Tensor cores are not used: they would round x to the weights' format, and add in an order of their
- * own. Variants: (R, C) = (2, 1), (2, 2), (2, 4), (4, 8). Not measured: there was no GPU.
+ * For F32 weights, and for rows of F16 and BF16 that matmul_float_mma.cu cannot take. Variants: (R, C) = (2, 1), (2, 2), (2, 4), (4, 8). Not measured: there was no GPU.
  * Numerics: matmul.cuh: f32 fmaf in one order; the tolerance is that of f32 sums of n_in terms.
  */
 #include "matmul.cuh"

@@ -47,17 +47,6 @@ template <int NT, int G> struct mma_shape {
     static constexpr int S = NT == 2 ? 5 - G : NT == 4 && G == 1 ? 3 : 2;
 };
 
-/* Where row i of the tile of W lies. */
-template <int ROWS>
-__device__ __forceinline__ const uint8_t *mma_find_row(const struct mm_call &a,
-                                                       const struct mm_matrix &m, int tile, int i)
-{
-    const bool pair = a.epilogue == MM_SWIGLU, second = pair && (i & 8);
-    int j = pair ? tile * (ROWS / 2) + i / 16 * 8 + i % 8 : tile * ROWS + i;
-    j = min(j, m.n_out - 1); /* rows past the end repeat the last and are not stored */
-    return (second ? m.w[1] : m.w[0]) + (size_t)j * (second ? m.row_bytes[1] : m.row_bytes[0]);
-}
-
 /* What a thread adds up: results (row lane / 4, x 2t and 2t + 1), (row lane / 4 + 8, the same) of
  * each tile of 8 rows of x. */
 template <enum fmt F, int NT> struct mma_chunk {
@@ -228,7 +217,7 @@ __global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
     /* Who copies what: W_LANES neighbours a row of W, X_LANES a row of x. */
     constexpr int W_LANES = H::THREADS / H::ROWS, X_LANES = H::THREADS / (8 * NT);
     const int w_row = tid / W_LANES, x_row = tid / X_LANES;
-    const uint8_t *w_from = mma_find_row<H::ROWS>(a, m, tile, w_row) + 16 * (tid % W_LANES);
+    const uint8_t *w_from = mm_find_row<H::ROWS>(a, m, tile, w_row) + 16 * (tid % W_LANES);
     const struct mm_x *x_from = /* rows past the end repeat the last and are not stored */
         a.x + (size_t)min(row0 + x_row, a.n_row - 1) * (size_t)a.n_chunk;
     /* the group's j-th chunk */
@@ -258,8 +247,8 @@ __global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
         cp_async_commit();
     };
 
-    const uint8_t *mine[2] = {mma_find_row<H::ROWS>(a, m, tile, warp * 16 + lane / 4),
-                              mma_find_row<H::ROWS>(a, m, tile, warp * 16 + lane / 4 + 8)};
+    const uint8_t *mine[2] = {mm_find_row<H::ROWS>(a, m, tile, warp * 16 + lane / 4),
+                              mm_find_row<H::ROWS>(a, m, tile, warp * 16 + lane / 4 + 8)};
     float *sums = meet + group * NT * 4 * H::THREADS + tid;
     float total[NT / G][4]; /* of tiles group, group + G .. of x, whose results this group ends */
 #pragma unroll
@@ -305,21 +294,9 @@ __global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
             sums[i * H::THREADS] = 0;
     }
 
-    const bool pair = a.epilogue == MM_SWIGLU;
-    const int j0 =
-        pair ? tile * (H::ROWS / 2) + warp * 8 + lane / 4 : tile * H::ROWS + warp * 16 + lane / 4;
 #pragma unroll
-    for (int n = 0; n < NT / G; n++) {
-        const int at = group + n * G; /* tile of 8 rows of x */
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const int j = j0 + i / 2 * 8, r = row0 + 8 * at + lane % 4 * 2 + i % 2;
-            if (pair && i >= 2)
-                continue;
-            if (j < m.n_out && r < a.n_row)
-                mm_store(m, a.epilogue, j, r, total[n][i], total[n][i ^ 2]);
-        }
-    }
+    for (int n = 0; n < NT / G; n++)
+        mm_store_tile<H::ROWS>(a, m, tile, warp, lane, row0 + 8 * (group + n * G), total[n]);
 }
 
 template <enum fmt F, int NT, int G>

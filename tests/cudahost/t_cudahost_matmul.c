@@ -83,7 +83,11 @@ static void call_run(struct call *c, const char *name, int first, int n_row)
     const size_t x_bytes = (size_t)(n_row * c->n_in) * sizeof(float);
     const size_t y_bytes = (size_t)(n_row * c->n_out) * sizeof(float);
     const size_t w_bytes = (size_t)c->n_out * c->row_bytes;
-    const struct ops_limits limits = {.max_rows = n_row, .max_in = c->n_in, .max_out = c->n_out};
+    const struct ops_limits limits = {.max_rows = n_row,
+                                      .max_in = c->n_in,
+                                      .max_out = c->n_out,
+                                      .f16_weights = c->fmt == FMT_F16,
+                                      .bf16_weights = c->fmt == FMT_BF16};
     ok(api->alloc(dev, MEM_DEVICE, x_bytes, &x, &e));
     ok(api->alloc(dev, MEM_DEVICE, w_bytes, &w, &e));
     ok(api->alloc(dev, MEM_DEVICE, y_bytes, &y, &e));
@@ -115,6 +119,12 @@ static bool is_quantised(enum fmt fmt)
     return fmt_info(fmt)->block_elems > 1;
 }
 
+/* The kernel for tensor cores and weights of this format. */
+static const char *on_tensor_cores(enum fmt fmt)
+{
+    return is_quantised(fmt) ? "mma" : fmt == FMT_F32 ? NULL : "float_mma";
+}
+
 /* ---- tests
  * ------------------------------------------------------------------------------------------------
  */
@@ -128,8 +138,8 @@ static void every_weight_is_decoded_as_by_the_format(void **state)
     float *w = malloc((size_t)n * sizeof *w);
     assert_non_null(w);
     for (int f = 0; f < FMT_COUNT; f++)
-        for (int k = 0; k < (is_quantised((enum fmt)f) ? 2 : 1); k++) {
-            const char *name = k ? "mma" : "matvec";
+        for (int k = 0; k < (on_tensor_cores((enum fmt)f) ? 2 : 1); k++) {
+            const char *name = k ? on_tensor_cores((enum fmt)f) : "matvec";
             struct call c;
             call_init(&c, (enum fmt)f, (int)n, n, 3);
             memset(c.x, 0, (size_t)(n * n) * sizeof *c.x);
@@ -173,8 +183,9 @@ static void a_row_has_the_same_bits_in_any_kernel_and_company(void **state)
         assert_non_null(want);
         for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
             const char *name = parts[p].name;
-            call_run(&c, name && !is_quantised(c.fmt) ? "matvec" : name, parts[p].first,
-                     parts[p].n_row);
+            if (!is_quantised(c.fmt)) /* F16 and BF16 have kernels of two families */
+                name = on_tensor_cores(c.fmt) ? on_tensor_cores(c.fmt) : "matvec";
+            call_run(&c, parts[p].name ? name : NULL, parts[p].first, parts[p].n_row);
             if (p < 7)
                 continue;
             if (p == 7)
@@ -192,11 +203,14 @@ static void what_is_not_finite_stays_in_its_row(void **state)
 {
     (void)state;
     static const char *const names[] = {"matvec", "mma", "mma_split"};
+    static const char *const floats[] = {"matvec", "float_mma", "matvec"};
     for (int f = 0; f < FMT_COUNT; f++)
         for (int k = 0; k < 3; k++) {
             struct call c;
             call_init(&c, (enum fmt)f, 11, 512, 5);
-            const char *name = is_quantised(c.fmt) ? names[k] : "matvec";
+            const char *name = is_quantised(c.fmt)   ? names[k]
+                               : c.fmt != FMT_F32 ? floats[k]
+                                                  : "matvec";
             const size_t bytes = (size_t)(c.n_row * c.n_out) * sizeof(float);
             float *want = malloc(bytes);
             assert_non_null(want);
