@@ -25,8 +25,13 @@ trap 'rm -rf "$tmp"' EXIT
 cards="RTX-4090:89:128:2.52:1008:100:48:24:600 H200:90:132:1.755:4800:228:64:32:800"
 
 for cc in 89 90; do
-    for file in matmul_matvec matmul_mma matmul_float_mma attention_mma; do
-        "$nvcc" -std=c++17 -O3 -arch=sm_$cc -I"$root/kernels" -I"$root/kernels/core" -I"$root/kernels/quant" \
+    for file in matmul_matvec matmul_mma matmul_float_mma attention_mma matmul_wgmma; do
+        arch=$cc define=()
+        if [[ $file == *_wgmma ]]; then # for Hopper alone
+            [ $cc = 90 ] || continue
+            arch=90a define=(-DMAS_SM90A)
+        fi
+        "$nvcc" -std=c++17 -O3 "${define[@]}" -arch=sm_$arch -I"$root/kernels" -I"$root/kernels/core" -I"$root/kernels/quant" \
             -I"$root/kernels/cuda" -Xptxas=-v -cubin "$root/kernels/cuda/$file.cu" -o "$tmp/$file.cubin" \
             2>"$tmp/$file.ptxas"
         awk '/Compiling entry/ { split($0, q, "\047"); name = q[2] }
@@ -59,10 +64,10 @@ for cc in 89 90; do
         function class(o) {
             if (o ~ /^(LDS|LDSM|STS)/) return "shared"
             if (o ~ /^(LD|ST)/) return "global"
-            if (o ~ /^(IDP|IMMA|HMMA)/) return "product"
+            if (o ~ /^(IDP|IMMA|HMMA|IGMMA)/) return "product"
             if (o ~ /^(SHFL|REDUX)/) return "shuffle"
             if (o ~ /^(FADD|FFMA|FMUL|FMNMX|FSEL|FSETP|I2F|F2F|F2FP|HADD2|HFMA2|HMUL2|MUFU)/) return "float"
-            if (o ~ /^(BRA|BAR|BSYNC|BSSY|WARPSYNC|DEPBAR|NOP|EXIT|BREAK|YIELD|ERRBAR|MEMBAR|CCTL)/) return "control"
+            if (o ~ /^(BRA|BAR|BSYNC|BSSY|WARPSYNC|DEPBAR|NOP|EXIT|BREAK|YIELD|ERRBAR|MEMBAR|CCTL|WARPGROUP|FENCE)/) return "control"
             return "integer"
         }
         function finish(   i, j, a, b, best, size, k, c, n, times) {
@@ -70,7 +75,7 @@ for cc in 89 90; do
             best = 0; size = 1e9
             for (i = 1; i <= n_loop; i++) {
                 a = from[i]; b = to[i]; k = 0; c = 0
-                for (j = a; j <= b; j++) { if (op[j] ~ /^(IDP|IMMA|HMMA)/) k++; if (op[j] ~ /^LDGSTS/) c++ }
+                for (j = a; j <= b; j++) { if (op[j] ~ /^(IDP|IMMA|HMMA|IGMMA)/) k++; if (op[j] ~ /^LDGSTS/) c++ }
                 if (k && c && b - a < size) { best = i; size = b - a }
             }
             if (!best) { print "no loop found in " name > "/dev/stderr"; exit 1 }
@@ -93,7 +98,7 @@ for cc in 89 90; do
                 fill = other = 0
                 for (b = a; ; b++) {
                     if (op[b] ~ /ZFILL/) fill++
-                    else if (op[b] ~ /^(LDGSTS|IDP|IMMA|HMMA)/) other++
+                    else if (op[b] ~ /^(LDGSTS|IDP|IMMA|HMMA|IGMMA)/) other++
                     if (op[b] ~ /^BRA/ || (b + 1) in start || b == to[best]) break
                 }
                 for (j = a; fill && !other && j <= b; j++) rare[j] = 1
@@ -105,7 +110,7 @@ for cc in 89 90; do
                 for (j = from[i]; j <= to[i]; j++) {
                     if (op[j] ~ /^LDGSTS/) kind[i] = "c"
                 }
-                for (j = from[i]; j <= to[i]; j++) if (op[j] ~ /^(IDP|IMMA|HMMA)/) kind[i] = "p"
+                for (j = from[i]; j <= to[i]; j++) if (op[j] ~ /^(IDP|IMMA|HMMA|IGMMA)/) kind[i] = "p"
             }
         }
         /^\.text\./ {
@@ -153,15 +158,16 @@ awk -F'\t' -v cards="$cards" '
         printf "\n"
         for (i = 1; i <= n_row; i++) {
             k = order[i]
-            if (!((k, 89) in total) || !((k, 90) in total)) {
+            if (!((k, 90) in total) || (!((k, 89) in total) && k !~ /wgmma/)) {
                 print "mix.tsv: " k " is in no file that was compiled" > "/dev/stderr"; exit 1
             }
             for (p = 1; p <= n_pat; p++) if (plain[k] ~ pat[p]) break
-            threads = k ~ /matvec/ ? 256 : k ~ /mma<.*,1>$/ && k ~ /attention/ ? 32 : 128
+            threads = k ~ /matvec|wgmma/ ? 256 : k ~ /mma<.*,1>$/ && k ~ /attention/ ? 32 : 128
             printf "| `%s` | %d | %d + %d + %d | %.3f |", k, bytes[k], product[k, 90], shared[k, 90],
                 total[k, 90] - product[k, 90] - shared[k, 90], total[k, 90] / bytes[k]
             for (c = 1; c <= n_card; c++) {
                 split(card[c], f, ":") # name cc sms ghz gbs kib warps blocks ns
+                if (!((k, f[2]) in total)) { printf " - | - | - |"; continue }
                 issue = f[3] * 4 * f[4] * 1e9
                 reach = issue / (total[k, f[2]] / bytes[k]) / (f[5] * 1e9) * 100
                 n = blocks(f[2], regs[k, f[2]], dyn[p], threads, f[6], f[7], f[8])

@@ -34,16 +34,20 @@ trap 'rm -rf "$tmp"' EXIT
 
 # ---- compile: one PTX a file, machine code from it for each architecture, two at a time ------------------
 one() { # FILE.cu
-    local name
+    local name archs=("${archs[@]}") define=()
     name=$(basename "$1" .cu)
-    "$nvcc" -std=c++17 -O3 --Werror=all-warnings -ptx -arch="compute_${archs[0]}" -I"$root/kernels" \
+    if [[ $name == *_wgmma ]]; then # for Hopper alone
+        [[ " ${archs[*]} " == *" 90 "* ]] || return 0
+        archs=(90a) define=(-DMAS_SM90A)
+    fi
+    "$nvcc" -std=c++17 -O3 --Werror=all-warnings "${define[@]}" -ptx -arch="compute_${archs[0]}" -I"$root/kernels" \
         -I"$root/kernels/core" -I"$root/kernels/quant" -I"$root/kernels/cuda" "$1" \
         -o "$tmp/$name.ptx" >"$tmp/$name.out" 2>&1 || return 1
     grep -q '\.entry' "$tmp/$name.ptx" || return 0
     for arch in "${archs[@]}"; do
         "$ptxas" -v -warn-spills -warn-lmem-usage -Werror -arch="sm_$arch" "$tmp/$name.ptx" -o /dev/null \
-            >"$tmp/$name.$arch.log" 2>&1 || {
-            cat "$tmp/$name.$arch.log" >>"$tmp/$name.out"
+            >"$tmp/$name.${arch%a}.log" 2>&1 || {
+            cat "$tmp/$name.${arch%a}.log" >>"$tmp/$name.out"
             return 1
         }
     done
@@ -210,7 +214,9 @@ awk -F'\t' -v archs="${archs[*]}" '
             m = order[k]
             printf "| `%s` | %d | %d + %s | %s | %s | %s |", m, threads[m], smem[m], dyn[m],
                    load[m], store[m], shared[m]
-            for (i = 1; i <= n_arch; i++) printf " %d, %d |", regs[m, a[i]], fit[m, a[i]]
+            for (i = 1; i <= n_arch; i++)
+                if ((m, a[i]) in regs) printf " %d, %d |", regs[m, a[i]], fit[m, a[i]]
+                else printf " - |"
             printf "\n"
         }
     }' "$sectors" <(sort -t"$(printf '\t')" -k2,2 -k1,1n "$tmp/rows") >"$tmp/table"

@@ -121,6 +121,7 @@ inline int cu_err_code(cudaError_t rc)
 
 /* What a block can have on every card from sm_80 on, in bytes: sm_86, 89 and 120 have the least. */
 static constexpr size_t CU_SMEM_LEAST = 99 * 1024;
+static constexpr size_t CU_SMEM_HOPPER = 227 * 1024;
 
 /* Lets the kernel use this many bytes of dynamic shared memory; call before a launch with more than
  * 48 KiB. Cheap enough for each launch, allowed under stream capture. */

@@ -54,16 +54,27 @@ if(MAS_HAVE_CUDA)
   set(MAS_NVCC_FLAGS -std=c++17 -O3 -lineinfo -gencode=arch=compute_${oldest},code=[${code},compute_${oldest}]
     -Xcompiler=-Wall,-ffp-contract=off,-fno-omit-frame-pointer
     -Xptxas=-warn-spills,-warn-lmem-usage,-Werror --Werror=all-warnings)
+  # Files of kernels for Hopper alone, *_wgmma.cu, need the features of sm_90a.
+  set(MAS_NVCC_HOPPER ${MAS_NVCC_FLAGS})
+  if("90" IN_LIST MAS_CUDA_ARCHS)
+    list(TRANSFORM MAS_NVCC_HOPPER REPLACE "^-gencode=.*" "-gencode=arch=compute_90a,code=sm_90a")
+    list(APPEND MAS_NVCC_HOPPER -DMAS_SM90A)
+  endif()
   foreach(dir kernels kernels/core kernels/quant kernels/cuda)
     list(APPEND MAS_NVCC_FLAGS -I${CMAKE_SOURCE_DIR}/${dir})
+    list(APPEND MAS_NVCC_HOPPER -I${CMAKE_SOURCE_DIR}/${dir})
   endforeach()
   file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
   set(cuda_objects)
   foreach(src ${cuda_src})
     get_filename_component(name ${src} NAME_WE)
     set(object ${CMAKE_BINARY_DIR}/cuda/${name}.cu.o)
+    set(flags ${MAS_NVCC_FLAGS})
+    if(name MATCHES "_wgmma$")
+      set(flags ${MAS_NVCC_HOPPER})
+    endif()
     add_custom_command(OUTPUT ${object} DEPENDS ${src} DEPFILE ${object}.d VERBATIM
-      COMMAND ${MAS_NVCC} ${MAS_NVCC_FLAGS} -MD -MF ${object}.d -c ${src} -o ${object}
+      COMMAND ${MAS_NVCC} ${flags} -MD -MF ${object}.d -c ${src} -o ${object}
       COMMENT "nvcc ${name}.cu")
     list(APPEND cuda_objects ${object})
   endforeach()

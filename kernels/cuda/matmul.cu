@@ -5,13 +5,14 @@
  *   matmul_quantise.cu  x in 8 bits
  *   matmul_matvec.cu    quantised weights, dp4a: few rows
  *   matmul_mma.cu       quantised weights, tensor cores: more rows
+ *   matmul_wgmma.cu     K formats, Hopper's tensor cores: many rows
  *   matmul_float_mma.cu F16 or BF16 weights alone, tensor cores
  *   matmul_float.cu     F32, F16, BF16 weights otherwise
  *   matmul_blas.cu      quantised weights through f16 and cuBLAS: what the others are compared with
  *
- * Variants of a call (variants.def): float_mma is for calls whose weights are all F16, or all BF16, by
- * those weights alone. The others say what quantised matrices take; all but blas agree bit for bit
- * (matmul.cuh), so which one it is is a question of speed only.
+ * Variants of a call (variants.def): float_mma is for calls whose weights are all F16, or all BF16,
+ * by those weights alone. The others say what quantised matrices take; all but blas agree bit for
+ * bit (matmul.cuh), so which one it is is a question of speed only.
  */
 #include "matmul.cuh"
 
@@ -137,7 +138,7 @@ struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_ou
     return m;
 }
 
-enum mm_kernel { MM_MATVEC, MM_MATVEC_ROWS, MM_MMA, MM_MMA_SPLIT, MM_FLOAT_MMA };
+enum mm_kernel { MM_MATVEC, MM_MATVEC_ROWS, MM_MMA, MM_MMA_SPLIT, MM_WGMMA, MM_FLOAT_MMA };
 
 struct mm_plan { /* of a call */
     cudaStream_t s;
@@ -168,7 +169,9 @@ static int mm_launch(const struct mm_plan *p, enum fmt fmt, enum mm_epilogue epi
         return mm_launch_float_mma(p->s, fmt, &c, n, e);
     if (block == 0)
         return mm_launch_float(p->s, fmt, &c, n, e);
-    if (p->kernel == MM_MMA || p->kernel == MM_MMA_SPLIT)
+    if (p->kernel == MM_WGMMA && block == 256)
+        return mm_launch_wgmma(p->s, fmt, &c, n, e);
+    if (p->kernel != MM_MATVEC && p->kernel != MM_MATVEC_ROWS)
         return mm_launch_mma(p->s, p->kernel == MM_MMA_SPLIT, fmt, &c, n, e);
     return mm_launch_matvec(p->s, p->kernel == MM_MATVEC_ROWS, fmt, &c, n, e);
 }
@@ -242,6 +245,12 @@ int cuda_matmul_mma_split(struct cuda_ctx *cx, cudaStream_t s, const struct matm
     return mm_run(cx, s, a, MM_MMA_SPLIT, e);
 }
 
+int cuda_matmul_wgmma(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
+                      struct err *e)
+{
+    return mm_run(cx, s, a, MM_WGMMA, e);
+}
+
 int cuda_matmul_float_mma(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
                           struct err *e)
 {
@@ -280,6 +289,12 @@ bool cuda_matmul_quants(const struct matmul_args *a, const struct cuda_ctx *)
 bool cuda_matmul_quants_narrow(const struct matmul_args *a, const struct cuda_ctx *cx)
 {
     return a->n_row <= 2 && cuda_matmul_quants(a, cx);
+}
+
+/* wgmma: sm_90a is for this one compute capability, not for those behind it. */
+bool cuda_matmul_hopper(const struct matmul_args *a, const struct cuda_ctx *cx)
+{
+    return cx->cc == 90 && mm_has_wgmma() && mm_wants(a, 256);
 }
 
 /*

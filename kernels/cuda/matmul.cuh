@@ -215,6 +215,9 @@ size_t mm_parts_bytes(enum fmt fmt, int64_t n_row, int64_t n_in);
 int mm_launch_split(cudaStream_t s, enum fmt fmt, const struct matmul_args *x, void *parts,
                     struct err *e);
 int mm_launch_float_mma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
+/* K formats on a card of compute capability 9.0, if the program has the kernels. */
+bool mm_has_wgmma(void);
+int mm_launch_wgmma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 
 /* Gives the matrices tiles of `rows` rows of W and returns how many there are. */

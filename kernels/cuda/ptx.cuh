@@ -171,6 +171,108 @@ __device__ __forceinline__ int lane_again()
     return lane;
 }
 
+/* ---- Hopper: asynchronous products of a warpgroup, four warps whose threads 128 i .. + 127 all call. Only in files
+ * compiled for sm_90a. [wgmma] */
+
+/* What a block wrote to shared memory by any other way than wgmma's own is ordered before the wgmma that read it; by
+ * each thread that wrote, before the barrier. [fence.proxy.async] */
+__device__ __forceinline__ void fence_proxy_async()
+{
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* Before the first wgmma behind other uses of its registers. [wgmma.fence] */
+__device__ __forceinline__ void wgmma_fence()
+{
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+__device__ __forceinline__ void wgmma_commit()
+{
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+/* What has led to these registers happens here, not between the products that read them. */
+__device__ __forceinline__ void make_now(uint32_t (&r)[4])
+{
+    asm volatile("" : "+r"(r[0]), "+r"(r[1]), "+r"(r[2]), "+r"(r[3]));
+}
+
+/* At most the N latest groups are under way; until then neither sums nor operands may be touched. */
+template <int N> __device__ __forceinline__ void wgmma_wait()
+{
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
+
+/* A matrix in shared memory: rows of 128 bytes, the 16-byte piece c of row r at place c ^ r % 8, in groups of eight
+ * rows 1024 bytes apart that begin at a multiple of 1024 of the shared window. [matrix descriptor, 128-byte swizzle] */
+struct wgmma_tile {
+    uint64_t bits;
+};
+
+/* Bytes from p to the next place where a tile can begin. */
+__device__ __forceinline__ unsigned wgmma_align(const void *p)
+{
+    return (0u - ptx_shared(p)) & 1023u;
+}
+
+__device__ __forceinline__ wgmma_tile wgmma_tile_128(const void *p)
+{
+    const uint64_t lead = 1, stride = 1024 / 16, swizzle = 1;
+    return {(uint64_t)(ptx_shared(p) & 0x3ffff) >> 4 | lead << 16 | stride << 32 | swizzle << 62};
+}
+
+/* The tile from column `bytes` on (a multiple of 16 below 128), or one that many bytes further (of 1024). */
+__device__ __forceinline__ wgmma_tile wgmma_tile_move(wgmma_tile t, int bytes)
+{
+    return {t.bits + (uint64_t)(bytes / 16)};
+}
+
+#define WGMMA_D(i)                                                                               \
+    "+r"(d[i]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3]), "+r"(d[i + 4]), "+r"(d[i + 5]),  \
+        "+r"(d[i + 6]), "+r"(d[i + 7])
+#define WGMMA_64(TYPE)                                                                               \
+    asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %37, 0;\n\t"                                  \
+                 "wgmma.mma_async.sync.aligned.m64n64k32.s32." TYPE ".s8 {"                          \
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
+                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, " \
+                 "{%32, %33, %34, %35}, %36, p;\n\t}"                                                \
+                 : WGMMA_D(0), WGMMA_D(8), WGMMA_D(16), WGMMA_D(24)                                  \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits), "r"((int)add)            \
+                 : "memory")
+#define WGMMA_128(TYPE)                                                                              \
+    asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %69, 0;\n\t"                                  \
+                 "wgmma.mma_async.sync.aligned.m64n128k32.s32." TYPE ".s8 {"                         \
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
+                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "  \
+                 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "  \
+                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, " \
+                 "{%64, %65, %66, %67}, %68, p;\n\t}"                                                \
+                 : WGMMA_D(0), WGMMA_D(8), WGMMA_D(16), WGMMA_D(24),                                 \
+                   WGMMA_D(32), WGMMA_D(40), WGMMA_D(48), WGMMA_D(56)                                \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits), "r"((int)add)            \
+                 : "memory")
+
+/* d (64, N) s32 = a (64, 32) b (32, N), + d when add; a of 8 bits, signed or not, in registers, b (N, 32) int8: a tile's
+ * 32 columns. Warp w has rows 16 w .. + 15, a and d as in mma_m16n8k32, d[4 i ..] of columns 8 i .. + 7. Exact.
+ * [wgmma.mma_async] */
+template <int N, bool SIGNED>
+__device__ __forceinline__ void wgmma_m64k32(int (&d)[N / 2], const uint32_t (&a)[4], wgmma_tile b, bool add)
+{
+    static_assert(N == 64 || N == 128, "others are not written down");
+    if constexpr (N == 128 && SIGNED)
+        WGMMA_128("s8");
+    else if constexpr (N == 128)
+        WGMMA_128("u8");
+    else if constexpr (SIGNED)
+        WGMMA_64("s8");
+    else
+        WGMMA_64("u8");
+}
+#undef WGMMA_D
+#undef WGMMA_64
+#undef WGMMA_128
+
 } /* namespace CU_NS */
 #endif
 

@@ -155,7 +155,7 @@ void grid_barrier(struct site at);
 void spin_yield(void);
 void fence(void);
 
-enum collective { SYNCWARP, SHUFFLE, VOTE, MATCH, REDUCE, LDMATRIX, MMA };
+enum collective { SYNCWARP, SHUFFLE, VOTE, MATCH, REDUCE, LDMATRIX, MMA, WGMMA_WAIT };
 /* The calling lane gives v (and src) and waits until every live lane of mask has called with the same
  * kind and tag from the same line; the last one computes for all. Gives the lane's result. */
 uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint64_t v, unsigned src,
@@ -166,6 +166,16 @@ uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint
 void cp_async(void *s, const void *g, unsigned copy_bytes, struct site at);
 void cp_commit(void);
 void cp_wait(unsigned groups_left);
+
+/* ---- products of warpgroups: b (n, 32) bytes of a swizzled tile in shared memory ------------------ */
+
+void proxy_dirty(void); /* the thread has written shared memory other than by wgmma */
+void proxy_fence(void);
+void wgmma_fence_regs(void);
+void wgmma_issue(int *d, const uint32_t *a, const void *b, unsigned n, bool a_signed, bool add, struct site at);
+void wgmma_commit_group(void);
+void wgmma_wait_groups(unsigned groups_left, struct site at);
+
 #ifdef CUSHIM_RACE
 void note_atomic(const void *p, unsigned bytes, const void *pc);
 #else

@@ -118,4 +118,44 @@ inline int lane_again(void)
     return (int)threadIdx.x % 32;
 }
 
+inline void fence_proxy_async(void)
+{
+    cushim::proxy_fence();
+}
+inline void wgmma_fence(void)
+{
+    cushim::wgmma_fence_regs();
+}
+inline void wgmma_commit(void)
+{
+    cushim::wgmma_commit_group();
+}
+inline void make_now(uint32_t (&)[4])
+{
+}
+template <int N> inline void wgmma_wait(CUSHIM_SITE)
+{
+    cushim::wgmma_wait_groups(N, CUSHIM_AT);
+}
+struct wgmma_tile {
+    const uint8_t *p;
+};
+inline unsigned wgmma_align(const void *p)
+{
+    return (unsigned)((0 - (uintptr_t)p) & 1023);
+}
+inline wgmma_tile wgmma_tile_128(const void *p)
+{
+    return {static_cast<const uint8_t *>(p)};
+}
+inline wgmma_tile wgmma_tile_move(wgmma_tile t, int bytes)
+{
+    return {t.p + bytes};
+}
+template <int N, bool SIGNED>
+inline void wgmma_m64k32(int (&d)[N / 2], const uint32_t (&a)[4], wgmma_tile b, bool add, CUSHIM_SITE)
+{
+    cushim::wgmma_issue(d, a, b.p, N, SIGNED, add, CUSHIM_AT);
+}
+
 #endif

@@ -5,6 +5,7 @@
  *   shim_sched   grid, blocks, warps, barriers: who runs next
  *   shim_warp    what a warp collective computes
  *   shim_smem    shared memory and cp.async
+ *   shim_wgmma   asynchronous products of warpgroups
  *   shim_fiber   stacks and switching
  *   shim_race    the checker behind the race build (CUSHIM_RACE), otherwise absent
  *
@@ -31,7 +32,7 @@ extern "C" void cushim_switch(void **save_sp, void *to_sp); /* shim_switch.S */
 
 namespace cushim {
 
-enum { WARP = 32, MAX_THREADS = 1024, MAX_WARPS = 32, MAX_BARRIERS = 16, MAX_PIECES = 64 };
+enum { WARP = 32, MAX_THREADS = 1024, MAX_WARPS = 32, MAX_BARRIERS = 16, MAX_PIECES = 64, MAX_PRODUCTS = 32 };
 
 /* ---- fibers ------------------------------------------------------------------------------------- */
 
@@ -60,6 +61,15 @@ struct async_copy { /* one cp.async in flight */
     struct site at;
 };
 
+struct product { /* one wgmma under way: a thread's part */
+    int *d;
+    const uint32_t *a;
+    const void *b;
+    unsigned n, group;
+    bool a_signed, add;
+    struct site at;
+};
+
 struct lane_op { /* what a waiting lane waits for */
     enum collective kind;
     unsigned tag, mask;
@@ -74,6 +84,9 @@ struct thread : thread_id {
     int barrier, barrier_result;
     struct async_copy *copy;
     unsigned n_copy, cap_copy, group; /* groups committed so far */
+    struct product product[MAX_PRODUCTS];
+    unsigned n_product, product_group;
+    bool unfenced, products_fenced; /* copied without fence.proxy.async; may issue wgmma */
 };
 
 struct warp {
@@ -83,6 +96,7 @@ struct warp {
     uint64_t v[WARP];                            /* operands and results of a collective */
     uint8_t src[WARP];
     struct thread *t; /* its first thread */
+    uint64_t products; /* wgmma finished in this block */
 #ifdef CUSHIM_RACE
     uint32_t clock[MAX_WARPS];        /* how far the warp has seen each warp of its block */
     uint32_t lane_clock[WARP][WARP]; /* [l][k]: how far lane l has seen lane k */
@@ -190,6 +204,11 @@ void shared_end(struct block *b);    /* it ended: redzones must be whole */
 void shared_free(struct block *b);   /* the launch ended */
 bool shared_holds(const struct block *b, const void *p, size_t n);
 void copies_end(struct thread *t);   /* a thread returns */
+
+/* shim_wgmma */
+void products_finish(struct warp *w, const struct lane_op *op); /* a warp waits: those in groups that are old enough */
+void products_end(struct thread *t);                            /* a thread returns */
+void products_block_end(struct block *b);
 
 /* ---- hooks of the race checker ------------------------------------------------------------------- */
 

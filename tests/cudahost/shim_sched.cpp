@@ -304,6 +304,7 @@ static void thread_exit(struct thread *t)
     struct warp *w = t->warp;
     struct block *b = t->block;
     copies_end(t);
+    products_end(t);
     w->run &= ~(1u << t->lane);
     w->exited |= 1u << t->lane;
     b->live--;
@@ -365,6 +366,8 @@ static void block_layout(struct block *b)
         t->warp = &b->warp[i / WARP];
         t->fiber = nullptr;
         t->n_copy = t->group = 0;
+        t->n_product = t->product_group = 0;
+        t->unfenced = t->products_fenced = false;
     }
     for (unsigned i = 0; i < b->n_warp; i++) {
         unsigned left = n - i * WARP, lanes = left < WARP ? left : (unsigned)WARP;
@@ -387,6 +390,7 @@ static void block_start(struct block *b, uint64_t lin)
         w->run = w->lanes;
         w->wait = w->bar = w->grid = w->spin = w->exited = 0;
         w->mixed = false;
+        w->products = 0;
     }
     G.stats.blocks++;
     shared_start(b);
@@ -494,8 +498,10 @@ static void run_blocks(uint64_t n_block)
             }
             report_deadlock(&one);
         }
-        if (!G.failed)
+        if (!G.failed) {
+            products_block_end(&one);
             shared_end(&one);
+        }
     }
     shared_free(&one);
 }
@@ -553,8 +559,10 @@ static void run_together(uint64_t n_block, unsigned n_thread)
                 }
     }
     for (struct block &b : blocks) {
-        if (!G.failed)
+        if (!G.failed) {
+            products_block_end(&b);
             shared_end(&b);
+        }
         shared_free(&b);
     }
     for (struct thread &t : threads)

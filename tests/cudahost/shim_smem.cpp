@@ -225,6 +225,7 @@ void cp_wait(unsigned groups_left)
         memcpy(c.dst, c.src, c.bytes);
         memset(static_cast<char *>(c.dst) + c.bytes, 0, 16 - c.bytes);
         race_note(c.dst, 16, true, c.at);
+        proxy_dirty();
     }
     t->n_copy = keep;
 }

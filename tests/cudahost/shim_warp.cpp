@@ -9,7 +9,8 @@ namespace cushim {
 
 const char *collective_name(enum collective kind)
 {
-    static const char *const name[] = {"__syncwarp", "shuffle", "vote", "match", "reduce", "ldmatrix", "mma"};
+    static const char *const name[] = {"__syncwarp", "shuffle", "vote", "match", "reduce", "ldmatrix", "mma",
+                                       "wait for wgmma"};
     return name[kind];
 }
 
@@ -269,6 +270,9 @@ void collective_compute(struct warp *w, const struct lane_op *op, unsigned part)
             mma_k16<of_bf16>(w);
         else
             mma_s8_k32(w);
+        break;
+    case WGMMA_WAIT:
+        products_finish(w, op);
         break;
     }
     cur = me;

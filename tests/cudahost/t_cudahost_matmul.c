@@ -119,10 +119,16 @@ static bool is_quantised(enum fmt fmt)
     return fmt_info(fmt)->block_elems > 1;
 }
 
-/* The kernel for tensor cores and weights of this format. */
-static const char *on_tensor_cores(enum fmt fmt)
+/* The i-th kernel for tensor cores and weights of this format, or NULL. */
+static const char *on_tensor_cores(enum fmt fmt, int i)
 {
-    return is_quantised(fmt) ? "mma" : fmt == FMT_F32 ? NULL : "float_mma";
+    if (fmt == FMT_F32 || (!is_quantised(fmt) && i > 0) || i > 2)
+        return NULL;
+    if (!is_quantised(fmt))
+        return "float_mma";
+    if (i == 2)
+        return fmt_info(fmt)->block_elems == 256 ? "wgmma" : NULL;
+    return i ? "mma_split" : "mma";
 }
 
 /* ---- tests
@@ -138,8 +144,8 @@ static void every_weight_is_decoded_as_by_the_format(void **state)
     float *w = malloc((size_t)n * sizeof *w);
     assert_non_null(w);
     for (int f = 0; f < FMT_COUNT; f++)
-        for (int k = 0; k < (on_tensor_cores((enum fmt)f) ? 2 : 1); k++) {
-            const char *name = k ? on_tensor_cores((enum fmt)f) : "matvec";
+        for (int k = -1; k < 0 || on_tensor_cores((enum fmt)f, k); k++) {
+            const char *name = k < 0 ? "matvec" : on_tensor_cores((enum fmt)f, k);
             struct call c;
             call_init(&c, (enum fmt)f, (int)n, n, 3);
             memset(c.x, 0, (size_t)(n * n) * sizeof *c.x);
@@ -174,7 +180,7 @@ static void a_row_has_the_same_bits_in_any_kernel_and_company(void **state)
         {"matvec", 0, 1},     {"matvec_rows", 1, 2}, {"matvec", 3, 3},  {"matvec", 6, 5},
         {"mma_split", 11, 9}, {"mma", 20, 17},       {"mma", 37, 33},   {"matvec_rows", 70, 1},
         {NULL, 0, 71},        {NULL, 3, 64},         {"matvec", 0, 71}, {"mma", 0, 71},
-        {"mma_split", 0, 71}, {NULL, 5, 1}};
+        {"mma_split", 0, 71}, {"wgmma", 0, 71},  {"wgmma", 9, 30},  {NULL, 5, 1}};
     for (int f = 0; f < FMT_COUNT; f++) {
         struct call c;
         call_init(&c, (enum fmt)f, 71, 4352, 37); /* two segments and a chunk */
@@ -184,7 +190,9 @@ static void a_row_has_the_same_bits_in_any_kernel_and_company(void **state)
         for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
             const char *name = parts[p].name;
             if (!is_quantised(c.fmt)) /* F16 and BF16 have kernels of two families */
-                name = on_tensor_cores(c.fmt) ? on_tensor_cores(c.fmt) : "matvec";
+                name = on_tensor_cores(c.fmt, 0) ? on_tensor_cores(c.fmt, 0) : "matvec";
+            else if (name && !strcmp(name, "wgmma") && !on_tensor_cores(c.fmt, 2))
+                name = "mma";
             call_run(&c, parts[p].name ? name : NULL, parts[p].first, parts[p].n_row);
             if (p < 7)
                 continue;
@@ -202,15 +210,11 @@ static void a_row_has_the_same_bits_in_any_kernel_and_company(void **state)
 static void what_is_not_finite_stays_in_its_row(void **state)
 {
     (void)state;
-    static const char *const names[] = {"matvec", "mma", "mma_split"};
-    static const char *const floats[] = {"matvec", "float_mma", "matvec"};
     for (int f = 0; f < FMT_COUNT; f++)
-        for (int k = 0; k < 3; k++) {
+        for (int k = -1; k < 0 || on_tensor_cores((enum fmt)f, k); k++) {
             struct call c;
             call_init(&c, (enum fmt)f, 11, 512, 5);
-            const char *name = is_quantised(c.fmt)   ? names[k]
-                               : c.fmt != FMT_F32 ? floats[k]
-                                                  : "matvec";
+            const char *name = k < 0 ? "matvec" : on_tensor_cores(c.fmt, k);
             const size_t bytes = (size_t)(c.n_row * c.n_out) * sizeof(float);
             float *want = malloc(bytes);
             assert_non_null(want);

@@ -312,7 +312,7 @@ template <class T> static T *upload(const std::vector<T> &h)
 }
 
 static layout_args args;
-static const size_t N_OUT = 1024;
+static const size_t N_OUT = 8192;
 
 static std::vector<uint32_t> results(void)
 {
@@ -344,6 +344,67 @@ static void check_mma(void)
     compare("mma_m16n8k32_s8", out, 256, 128, [&](size_t i) { return (uint32_t)product(i, true); });
     compare("mma_m16n8k16_s8", out, 384, 128, [&](size_t i) { return (uint32_t)product(i, true, 1); });
 }
+
+/* The products of Hopper's warpgroups are compiled for sm_90a alone: on a GPU the matmul cases check them. */
+#if !defined(__CUDACC__)
+static __device__ int tile_byte(int row, int k)
+{
+    return (int8_t)((row * 32 + k) * 89 % 253 - 126);
+}
+
+/* d (64, N) = 7 + a (64, 32) b (N, 32)^T, b in columns 64 .. 95 of a tile */
+template <int N, bool SIGNED> __global__ void k_wgmma(const layout_args x)
+{
+    SmemCarve smem;
+    uint8_t *b = smem.take<uint8_t>(1024 + N * 128, 128);
+    b += wgmma_align(b);
+    for (int i = threadIdx.x; i < N * 32; i += 128)
+        b[i / 32 * 128 + (((64 + i % 32) / 16) ^ i / 32 % 8) * 16 + i % 16] = (uint8_t)tile_byte(i / 32, i % 32);
+    fence_proxy_async();
+    __syncthreads();
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = threadIdx.x / 32 * 16;
+    int d[N / 2];
+    uint32_t a[4];
+    for (int i = 0; i < N / 2; i++)
+        d[i] = 7;
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++)
+            a[i] = (k ? a[i] : 0) |
+                   (uint32_t)(uint8_t)tile_byte(row + g + i % 2 * 8 + 100, t * 4 + i / 2 * 16 + k) << 8 * k;
+    wgmma_fence();
+    wgmma_m64k32<N, SIGNED>(d, a, wgmma_tile_move(wgmma_tile_128(b), 64), true);
+    wgmma_commit();
+    wgmma_wait<0>();
+    for (int i = 0; i < N / 2; i++)
+        x.out[(row + g + i / 2 % 2 * 8) * N + i / 4 * 8 + t * 2 + i % 2] = (uint32_t)d[i];
+}
+
+template <int N, bool SIGNED> static void check_wgmma_as(const char *name)
+{
+    LAUNCH((k_wgmma<N, SIGNED>), dim3(1), dim3(128), 1024 + N * 128, nullptr, args);
+    std::vector<uint32_t> out = results();
+    compare(name, out, 0, 64 * N, [&](size_t i) {
+        int sum = 7;
+        for (int k = 0; k < 32; k++) {
+            const int a = tile_byte((int)(i / N) + 100, k);
+            sum += (SIGNED ? a : a & 255) * tile_byte((int)(i % N), k);
+        }
+        return (uint32_t)sum;
+    });
+}
+
+static void check_wgmma(void)
+{
+    check_wgmma_as<64, false>("wgmma_m64k32<64, u8>");
+    check_wgmma_as<64, true>("wgmma_m64k32<64, s8>");
+    check_wgmma_as<128, false>("wgmma_m64k32<128, u8>");
+    check_wgmma_as<128, true>("wgmma_m64k32<128, s8>");
+}
+#else
+static void check_wgmma(void)
+{
+}
+#endif
 
 static void check_ldmatrix(void)
 {
@@ -604,6 +665,7 @@ int main(void)
     args.word = upload(words);
     args.out = upload(std::vector<uint32_t>(N_OUT));
     check_mma();
+    check_wgmma();
     check_ldmatrix();
     check_async();
     check_barriers();

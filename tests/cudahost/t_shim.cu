@@ -224,6 +224,57 @@ __global__ void k_named_count(float *y) /* three warps come, two are expected */
     y[threadIdx.x] = 1;
 }
 
+/* ---- products of a warpgroup ----------------------------------------------------------------------- */
+
+enum product_bug { P_NONE, P_EARLY, P_NO_PROXY, P_NO_FENCE, P_ALONE, P_ASKEW, P_LEFT, P_OPERAND, P_OVERWRITTEN };
+
+__host__ __device__ constexpr int product_weight(int row)
+{
+    return row % 5 - 2;
+}
+
+/* y (64, 64) = a (64, 32) b (64, 32)^T, a's rows all one number, b columns 32.. 63 of x (64, 128) */
+template <product_bug BUG> __global__ void k_product(const int8_t *x, int *y)
+{
+    SmemCarve smem;
+    uint8_t *b = smem.take<uint8_t>(1024 + 64 * 128 + 128, 128);
+    b += wgmma_align(b);
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    for (int i = threadIdx.x; i < 64 * 8; i += 128)
+        cp_async16(b + i / 8 * 128 + (i % 8 ^ i / 8 % 8) * 16, x + 16 * i);
+    cp_async_commit();
+    cp_async_wait<0>();
+    if (BUG != P_NO_PROXY)
+        fence_proxy_async();
+    __syncthreads();
+    int d[32];
+    uint32_t a[4];
+    for (int i = 0; i < 4; i++)
+        a[i] = (uint32_t)(product_weight(16 * warp + lane / 4 + 8 * (i % 2)) & 255) * 0x01010101u;
+    for (int i = 0; i < 32; i++)
+        d[i] = 1000;
+    if (BUG != P_NO_FENCE)
+        wgmma_fence();
+    const wgmma_tile at = wgmma_tile_move(wgmma_tile_128(b + (BUG == P_ASKEW ? 128 : 0)), 32);
+    if (BUG != P_ALONE || warp != 3)
+        wgmma_m64k32<64, true>(d, a, at, false);
+    wgmma_commit();
+    if (BUG == P_OPERAND)
+        a[0] = 0;
+    if (BUG == P_OVERWRITTEN) {
+        __syncthreads();
+        if (warp == 0)
+            b[lane * 128] = 77;
+    }
+    const int early = d[5];
+    if (BUG != P_LEFT)
+        wgmma_wait<0>();
+    if (BUG == P_EARLY)
+        d[5] = early;
+    for (int i = 0; i < 32; i++)
+        y[(16 * warp + lane / 4 + i / 2 % 2 * 8) * 64 + i / 4 * 8 + lane % 4 * 2 + i % 2] = d[i];
+}
+
 /* ---- memory --------------------------------------------------------------------------------------- */
 
 __global__ void k_oob_static(float *y)
@@ -566,6 +617,24 @@ static void mma_part()
     LAUNCH(k_mma_part, dim3(1), dim3(32), 0, nullptr, dev<float>(32, false));
 }
 
+template <product_bug BUG> static void product()
+{
+    std::vector<int8_t> h(64 * 128);
+    for (size_t i = 0; i < h.size(); i++)
+        h[i] = (int8_t)(i * 37 % 251 - 125);
+    int8_t *x;
+    MUST(cudaMalloc(&x, h.size()));
+    MUST(cudaMemcpy(x, h.data(), h.size(), cudaMemcpyHostToDevice));
+    int *y = dev<int>(64 * 64, false);
+    LAUNCH(k_product<BUG>, dim3(1), dim3(128), 1024 + 64 * 128 + 128, nullptr, x, y);
+    expect(y, 64 * 64, [&](size_t i) {
+        int sum = 0;
+        for (size_t k = 32; k < 64; k++)
+            sum += h[i % 64 * 128 + k];
+        return product_weight((int)(i / 64)) * sum;
+    });
+}
+
 static void ok_subwarps()
 {
     float *x = dev<float>(32, true), *y = dev<float>(32, false);
@@ -901,6 +970,14 @@ static const struct bug {
     {"shuffle_divergent", shuffle_divergent, "FRX", "FRX", "FRX"},
     {"shuffle_mask", shuffle_mask, "FRX", "FRX", "FRX"},
     {"mma_part", mma_part, "FRX", "FRX", "FRX"},
+    {"product_early", product<P_EARLY>, "FRX", "FRX", "FRX"},
+    {"product_no_proxy", product<P_NO_PROXY>, "FRX", "FRX", "FRX"},
+    {"product_no_fence", product<P_NO_FENCE>, "FRX", "FRX", "FRX"},
+    {"product_alone", product<P_ALONE>, "FRX", "FRX", "FRX"},
+    {"product_askew", product<P_ASKEW>, "FRX", "FRX", "FRX"},
+    {"product_left", product<P_LEFT>, "FRX", "FRX", "FRX"},
+    {"product_operand", product<P_OPERAND>, "FRX", "FRX", "FRX"},
+    {"product_overwritten", product<P_OVERWRITTEN>, "FR?", "FR?", "FRX"},
     {"named_wrong", named<false>, "FR?", "FR?", "FRX"},
     {"named_count", named_count, "FRX", "FRX", "FRX"},
     {"oob_static", oob_static, "FRX", "FRX", "FRX"},
@@ -938,6 +1015,7 @@ static const struct bug {
     {"ok_reverse_warp", reverse_warp<true>, "---", "---", "---"},
     {"ok_tiles", tiles<true>, "---", "---", "---"},
     {"ok_gemm", gemm<true>, "---", "---", "---"},
+    {"ok_product", product<P_NONE>, "---", "---", "---"},
     {"ok_subwarps", ok_subwarps, "---", "---", "---"},
     {"ok_votes", ok_votes, "---", "---", "---"},
     {"ok_return", ok_return, "---", "---", "---"},
