@@ -162,7 +162,7 @@ awk -F'\t' -v cards="$cards" '
                 print "mix.tsv: " k " is in no file that was compiled" > "/dev/stderr"; exit 1
             }
             for (p = 1; p <= n_pat; p++) if (plain[k] ~ pat[p]) break
-            threads = k ~ /matvec|wgmma/ ? 256 : k ~ /mma<.*,1>$/ && k ~ /attention/ ? 32 : 128
+            threads = k ~ /matvec|wgmma/ ? 256 : k ~ /attention_mma<.*,1,(true|false)>$/ ? 32 : 128
             printf "| `%s` | %d | %d + %d + %d | %.3f |", k, bytes[k], product[k, 90], shared[k, 90],
                 total[k, 90] - product[k, 90] - shared[k, 90], total[k, 90] / bytes[k]
             for (c = 1; c <= n_card; c++) {

@@ -28,6 +28,9 @@
  *
  *   mma_split  one warp, 16 columns, one split; states go to scratch and k_attention_merge merges
  *              them: for few rows, whose tiles alone would not fill the device
+ *   mma_cascade  the same, but a split that is the same pages for neighbouring sequences with one row
+ *              each is one block's for up to 16 columns of them: what agents of one case have in
+ *              common is read once, and the mma's rows are full
  *   mma_walk   one warp with 16 columns (decode), or four with 64 that share K and V (prefill), and
  *              all splits, whose states it merges as it goes
  *
@@ -531,8 +534,35 @@ template <int WARPS> __device__ __forceinline__ void am_sync()
         __syncthreads();
 }
 
+/* Sequences i - 1 and i have one row each, and the split that begins at `first` is the same pages for
+ * both. For a whole warp. */
+__device__ __forceinline__ bool am_joins(const attn_call &a, int i, int first)
+{
+    if (a.q_start[i] - a.q_start[i - 1] != 1 || a.q_start[i + 1] - a.q_start[i] != 1)
+        return false;
+    const int last = min(a.kv_len[i - 1], first + ATTN_SPAN) - 1;
+    const int mine = min(a.kv_len[i], first + ATTN_SPAN) - 1;
+    if (last < first || mine < first || last >> a.kv.shift != mine >> a.kv.shift)
+        return false;
+    bool same = true;
+    for (int p = (first >> a.kv.shift) + (int)threadIdx.x % 32; p <= last >> a.kv.shift; p += 32)
+        same &= a.page[(i - 1) * a.max_pages + p] == a.page[i * a.max_pages + p];
+    return __all_sync(WARP_ALL, same);
+}
+
+/* How many sequences from seq on this block takes together; 0: the block of an earlier one does. */
+__device__ __forceinline__ int am_members(const attn_call &a, int seq, int first)
+{
+    if (seq % a.rows && am_joins(a, seq, first))
+        return 0;
+    int n = 1;
+    while ((seq + n) % a.rows && seq + n < a.n_seq && am_joins(a, seq + n, first))
+        n++;
+    return n;
+}
+
 /* Grid: tiles of rows, kv heads times parts, splits (1 when walking). */
-template <enum fmt F, int D, int WARPS>
+template <enum fmt F, int D, int WARPS, bool SHARE>
 __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mma(const attn_call a)
 {
     typedef am_warp<F, D> W;
@@ -541,12 +571,23 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
     uint8_t *ks = carve.take<uint8_t>(TILE_BYTES, 128);
     uint8_t *vs = carve.take<uint8_t>(TILE_BYTES, 128);
     uint8_t *qs = carve.take<uint8_t>(WARPS * W::BYTES, 128);
-    const attn_rows rows = attn_find(a, (int)blockIdx.x);
+    attn_rows rows = attn_find(a, (int)blockIdx.x);
     if (rows.n <= 0)
         return;
     const int kv_head = (int)blockIdx.y / a.parts, head0 = (int)blockIdx.y % a.parts * a.heads;
-    const int heads = min(a.heads, a.group - head0), last = rows.seen + rows.n - 1;
+    const int heads = min(a.heads, a.group - head0);
     const int first = a.state ? (int)blockIdx.z * ATTN_SPAN : 0;
+    int last = rows.seen + rows.n - 1;
+    bool shared = false; /* the tile's rows are of as many sequences */
+    if constexpr (SHARE)
+        if (last > first && a.q_start[rows.seq + 1] - a.q_start[rows.seq] == 1) {
+            shared = true;
+            rows.n = am_members(a, rows.seq, first);
+            for (int i = 1; i < rows.n; i++)
+                last = max(last, a.kv_len[rows.seq + i]);
+        }
+    if (rows.n == 0)
+        return;
     const int stop = a.state ? min(last, first + ATTN_SPAN) : last;
     if (first >= stop)
         return;
@@ -565,7 +606,9 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
         const int c = warp * AM_COLUMNS + lane, row = c / a.heads, head = c % a.heads;
         *w.column(lane) = {-REAL_INF, 0,
                            (rows.row + row) * a.n_head + kv_head * a.group + head0 + head,
-                           row < rows.n && head < heads ? rows.seen + row : 0};
+                           row >= rows.n || head >= heads ? 0
+                           : shared                       ? a.kv_len[rows.seq + row]
+                                                          : rows.seen + row};
     }
     __syncwarp(); /* the columns are there */
 #pragma unroll
@@ -631,36 +674,48 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
 
 /* ---- launchers --------------------------------------------------------------------------- */
 
-template <enum fmt F, int D, int WARPS>
+template <enum fmt F, int D, int WARPS, bool SHARE>
 static int am_launch(const attn_call &c, dim3 grid, cudaStream_t s, struct err *e)
 {
     typedef am_warp<F, D> W;
     const size_t bytes = 2 * (size_t)ATTN_TILE * W::ROW + WARPS * W::BYTES;
     static_assert(bytes <= CU_SMEM_LEAST, "runs on the smallest card");
-    TRY(cu_smem_limit(k_attention_mma<F, D, WARPS>, bytes, e));
-    LAUNCH((k_attention_mma<F, D, WARPS>), grid, dim3(32 * WARPS), bytes, s, c);
+    TRY(cu_smem_limit(k_attention_mma<F, D, WARPS, SHARE>, bytes, e));
+    LAUNCH((k_attention_mma<F, D, WARPS, SHARE>), grid, dim3(32 * WARPS), bytes, s, c);
     CU_LAUNCHED(e, "attention_mma");
     return 0;
 }
 
-template <enum fmt F>
-static int am_launch_format(const attn_call &c, bool wide, dim3 grid, cudaStream_t s, struct err *e)
+enum am_block { AM_NARROW, AM_WIDE, AM_SHARED }; /* a warp, four, a warp for several sequences */
+
+template <enum fmt F, int D>
+static int am_launch_head(const attn_call &c, enum am_block block, dim3 grid, cudaStream_t s,
+                          struct err *e)
 {
-    if (c.kv.head_dim == 64)
-        return wide ? am_launch<F, 64, 4>(c, grid, s, e) : am_launch<F, 64, 1>(c, grid, s, e);
-    return wide ? am_launch<F, 128, 4>(c, grid, s, e) : am_launch<F, 128, 1>(c, grid, s, e);
+    if (block == AM_WIDE)
+        return am_launch<F, D, 4, false>(c, grid, s, e);
+    return block == AM_SHARED ? am_launch<F, D, 1, true>(c, grid, s, e)
+                              : am_launch<F, D, 1, false>(c, grid, s, e);
 }
 
-static int am_run(const struct attention_args *a, const attn_call &c, bool wide, cudaStream_t s,
-                  struct err *e)
+template <enum fmt F>
+static int am_launch_format(const attn_call &c, enum am_block block, dim3 grid, cudaStream_t s,
+                            struct err *e)
+{
+    return c.kv.head_dim == 64 ? am_launch_head<F, 64>(c, block, grid, s, e)
+                               : am_launch_head<F, 128>(c, block, grid, s, e);
+}
+
+static int am_run(const struct attention_args *a, const attn_call &c, enum am_block block,
+                  cudaStream_t s, struct err *e)
 {
     const dim3 grid((unsigned)attn_tiles(c, a), (unsigned)(a->kv->n_kv_head * c.parts),
                     (unsigned)(c.state ? c.splits : 1));
     if (c.kv.fmt == FMT_F16)
-        return am_launch_format<FMT_F16>(c, wide, grid, s, e);
+        return am_launch_format<FMT_F16>(c, block, grid, s, e);
     if (c.kv.fmt == FMT_Q8_0)
-        return am_launch_format<FMT_Q8_0>(c, wide, grid, s, e);
-    return am_launch_format<FMT_Q4_0>(c, wide, grid, s, e);
+        return am_launch_format<FMT_Q8_0>(c, block, grid, s, e);
+    return am_launch_format<FMT_Q4_0>(c, block, grid, s, e);
 }
 
 /* By the cache alone: the two families have other bits. */
@@ -676,6 +731,13 @@ bool attention_mma_states(const struct attention_args *a, const struct cuda_ctx 
     return attention_mma_reads(a, cx) && attn_has_room(a, cx);
 }
 
+/* Mostly sequences with one row, several of which fill a tile. */
+bool attention_mma_decode(const struct attention_args *a, const struct cuda_ctx *)
+{
+    return a->n_seq > 1 && a->n_row <= 2 * a->n_seq &&
+           2 * (a->n_head / a->kv->n_kv_head) <= AM_COLUMNS;
+}
+
 /* Fewer warps than eight an SM, without splits */
 bool attention_mma_few(const struct attention_args *a, const struct cuda_ctx *cx)
 {
@@ -688,7 +750,17 @@ int cuda_attention_mma_split(struct cuda_ctx *cx, cudaStream_t s, const struct a
     attn_call c;
     TRY(attn_prepare(a, AM_COLUMNS, &c, e));
     TRY(attn_lend_states(cx, a, &c, e));
-    TRY(am_run(a, c, false, s, e));
+    TRY(am_run(a, c, AM_NARROW, s, e));
+    return attn_merge_states(c, a, true, s, e);
+}
+
+int cuda_attention_mma_cascade(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a,
+                               struct err *e)
+{
+    attn_call c;
+    TRY(attn_prepare(a, AM_COLUMNS, &c, e));
+    TRY(attn_lend_states(cx, a, &c, e));
+    TRY(am_run(a, c, AM_SHARED, s, e));
     return attn_merge_states(c, a, true, s, e);
 }
 
@@ -700,7 +772,7 @@ int cuda_attention_mma_walk(struct cuda_ctx *, cudaStream_t s, const struct atte
     const bool wide = columns > 2 * (int64_t)AM_COLUMNS * a->n_seq;
     attn_call c;
     TRY(attn_prepare(a, wide ? 4 * AM_COLUMNS : AM_COLUMNS, &c, e));
-    return am_run(a, c, wide, s, e);
+    return am_run(a, c, wide ? AM_WIDE : AM_NARROW, s, e);
 }
 
 } // namespace CU_NS
