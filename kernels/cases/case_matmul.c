@@ -36,6 +36,8 @@ static const struct matmul_shape matmul_shapes[] = {
     {17, 35, 0, 40, EPI_SWIGLU, false, false, false}, /* these: rows of several segments, the last one short */
     {1, 21, 0, 70, EPI_STORE, true, false, false},
     {12, 16, 0, 64, EPI_STORE, false, false, false},
+    {6, 1, 40, 7, EPI_STORE, false, false, false}, /* rows in whole pieces of 16 bytes, not in whole chunks */
+    {40, 2, 72, 20, EPI_SWIGLU, true, false, false},
     {1, 16, 0, 4096, EPI_STORE, false, false, true},
     {8, 16, 0, 4096, EPI_STORE, false, false, true},
     {512, 16, 0, 4096, EPI_STORE, false, false, true},

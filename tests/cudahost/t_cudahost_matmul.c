@@ -238,6 +238,47 @@ static void what_is_not_finite_stays_in_its_row(void **state)
         }
 }
 
+/* x may differ by many powers of two from one part of a row to another: each keeps its accuracy. Row j of W has weights
+ * in the j-th 512 elements only, where x is about 2^(12 j - 30). */
+static void each_part_of_x_keeps_its_accuracy(void **state)
+{
+    (void)state;
+    enum { PARTS = 5, PART = 512 };
+    static const enum fmt formats[] = {FMT_F16, FMT_BF16};
+    for (int f = 0; f < 2; f++)
+        for (int rows = 3; rows <= 40; rows += 37) { /* kernels for few rows and for many */
+            struct call c;
+            call_init(&c, formats[f], rows, PARTS * PART, PARTS);
+            float *w = calloc(PARTS * PART, sizeof *w);
+            assert_non_null(w);
+            for (int64_t i = 0; i < rows * c.n_in; i++)
+                c.x[i] = ldexpf(c.x[i], (int)(i % c.n_in / PART) * 12 - 30);
+            for (int j = 0; j < PARTS; j++) {
+                char *row = c.w + (size_t)j * c.row_bytes;
+                memset(row, 0, (size_t)j * PART * 2);
+                memset(row + (size_t)(j + 1) * PART * 2, 0, (size_t)(PARTS - 1 - j) * PART * 2);
+            }
+            call_run(&c, "float_mma", 0, rows);
+            for (int j = 0; j < PARTS; j++) {
+                fmt_info(c.fmt)->decode(c.w + (size_t)j * c.row_bytes, w, c.n_in);
+                for (int r = 0; r < rows; r++) {
+                    double want = 0, size = 0;
+                    for (int64_t i = 0; i < c.n_in; i++) {
+                        double p = (double)w[i] * (double)c.x[r * c.n_in + i];
+                        want += p;
+                        size += fabs(p);
+                    }
+                    double got = (double)c.y[r * PARTS + j];
+                    if (!(fabs(got - want) <= 1e-6 * size))
+                        fail_msg("%s, %d rows: part %d of row %d is %.9g, must be %.9g", fmt_info(c.fmt)->name, rows,
+                                 j, r, got, want);
+                }
+            }
+            free(w);
+            call_free(&c);
+        }
+}
+
 /* Rows of zeros, and rows too small to divide 127 by, give zeros. */
 static void nothing_is_divided_by_zero(void **state)
 {
@@ -334,6 +375,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_row_has_the_same_bits_in_any_kernel_and_company, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_finite_stays_in_its_row, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(each_part_of_x_keeps_its_accuracy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_is_divided_by_zero, set_up, tear_down),
         cmocka_unit_test_setup_teardown(matrices_of_one_format_are_added_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_no_kernel_can_read_is_said, set_up, tear_down),
