@@ -141,9 +141,9 @@ static void roof(struct str *out, const struct scale *x, const struct scale *y, 
              at(x, high), at(y, high * to));
     char label[64];
     snprintf(label, sizeof label, "%s %.3g GB/s", name, to);
-    /* below the line along its whole length, at 6.5 a letter */
-    const double slope = (at(y, low * to) - at(y, high * to)) / (at(x, high) - at(x, low));
-    svg_label(out, at(x, high) - 24, at(y, high * to) + 20 + slope * 6.5 * (double)strlen(label), "end", label);
+    /* to the right of the line near its foot, where neither kernels nor the processors' ceilings are */
+    const double from = 0.06, px = at(x, low) + from * (at(x, high) - at(x, low));
+    svg_label(out, px + 10, at(y, low * to) + from * (at(y, high * to) - at(y, low * to)) + 8, "start", label);
 }
 
 /* What the processors can compute at most. */
@@ -323,11 +323,12 @@ void bench_html(const struct bench_page *p, struct str *out)
     add_text(out, p->title);
     str_adds(out, "</title>\n<style>body{font:14px/1.45 sans-serif;color:#212529;max-width:940px;margin:24px auto;padding:0 16px}"
              "h1{font-size:22px}h2{font-size:17px;margin-top:28px}svg{max-width:100%;height:auto}svg text{font:11px sans-serif;"
-             "fill:#495057}.grid{stroke:#e9ecef}.roof{stroke:#212529;stroke-width:1.5}table{border-collapse:collapse;font-size:12px;"
+             "fill:#495057;paint-order:stroke;stroke:#fff;stroke-width:3px}.grid{stroke:#e9ecef}.roof{stroke:#212529;stroke-width:1.5}table{border-collapse:collapse;font-size:12px;"
              "width:100%}th,td{padding:3px 6px;text-align:right;border-bottom:1px solid #e9ecef}th:nth-child(-n+3),"
-             "td:nth-child(-n+3){text-align:left}tr.best td{font-weight:600}.key span{margin-right:16px}.key i{display:inline-block;"
+             "td:nth-child(-n+3){text-align:left}tr.best td{font-weight:600}.key span{margin-right:16px;display:inline-block}.key i{display:inline-block;"
              "width:11px;height:11px;margin-right:6px}.note{background:#fff3cd;padding:8px 12px}@media print{body{margin:0;"
-             "max-width:none;font-size:11px}h2{break-after:avoid}svg{break-inside:avoid}tr{break-inside:avoid}}</style></head><body>\n<h1>");
+             "max-width:none;font-size:11px}table{font-size:8.5px}th,td{white-space:nowrap;padding:2px 4px}h2,h2+p{break-after:avoid}"
+             "svg,tr{break-inside:avoid}}</style></head><body>\n<h1>");
     add_text(out, p->title);
     str_adds(out, "</h1>\n<p>");
     add_text(out, p->device);
