@@ -345,9 +345,9 @@ static void check_mma(void)
     compare("mma_m16n8k16_s8", out, 384, 128, [&](size_t i) { return (uint32_t)product(i, true, 1); });
 }
 
-/* The products of Hopper's warpgroups are compiled for sm_90a alone: on a GPU the matmul cases check them. */
-#if !defined(__CUDACC__)
-static __device__ int tile_byte(int row, int k)
+/* The products of Hopper's warpgroups exist in code for sm_90a alone. */
+#if !defined(__CUDACC__) || defined(MAS_SM90A)
+static __host__ __device__ int tile_byte(int row, int k)
 {
     return (int8_t)((row * 32 + k) * 89 % 253 - 126);
 }
@@ -355,6 +355,7 @@ static __device__ int tile_byte(int row, int k)
 /* d (64, N) = 7 + a (64, 32) b (N, 32)^T, b in columns 64 .. 95 of a tile */
 template <int N, bool SIGNED> __global__ void k_wgmma(const layout_args x)
 {
+#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
     SmemCarve smem;
     uint8_t *b = smem.take<uint8_t>(1024 + N * 128, 128);
     b += wgmma_align(b);
@@ -377,6 +378,7 @@ template <int N, bool SIGNED> __global__ void k_wgmma(const layout_args x)
     wgmma_wait<0>();
     for (int i = 0; i < N / 2; i++)
         x.out[(row + g + i / 2 % 2 * 8) * N + i / 4 * 8 + t * 2 + i % 2] = (uint32_t)d[i];
+#endif
 }
 
 template <int N, bool SIGNED> static void check_wgmma_as(const char *name)
@@ -395,6 +397,13 @@ template <int N, bool SIGNED> static void check_wgmma_as(const char *name)
 
 static void check_wgmma(void)
 {
+    int major = 0, minor = 0;
+    must(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "cudaDeviceGetAttribute");
+    must(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0), "cudaDeviceGetAttribute");
+    if (major != 9 || minor != 0) {
+        printf("wgmma                    not on this device\n");
+        return;
+    }
     check_wgmma_as<64, false>("wgmma_m64k32<64, u8>");
     check_wgmma_as<64, true>("wgmma_m64k32<64, s8>");
     check_wgmma_as<128, false>("wgmma_m64k32<128, u8>");

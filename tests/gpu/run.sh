@@ -89,7 +89,7 @@ speed() { # NAME MODEL PREFILL NEW PARALLEL
 
 # ---- correctness ------------------------------------------------------------------------------------------------
 layout=$build/tests/t_layout_cuda
-[ $kind = cuda ] || layout=$build/tests/t_layout_plain
+[ $kind = cuda ] || layout=$build/tests/cudahost/t_layout_plain
 if [ -x "$layout" ]; then
     step layout 60 "$layout"
 else
@@ -99,8 +99,7 @@ step cases 120 "$gpu" check $kind
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 for tool in memcheck racecheck synccheck; do
     if [ -n "$sanitizer" ] && [ $kind = cuda ]; then
-        step "sanitizer-$tool" 40 "$sanitizer" --tool $tool --error-exitcode 1 "$gpu" check cuda \
-            embed rmsnorm rope kv_write kv_copy swiglu add gather logprob sample
+        step "sanitizer-$tool" 100 "$sanitizer" --tool $tool --error-exitcode 1 "$gpu" check cuda
     else
         note "sanitizer-$tool" SKIP 0
     fi
@@ -125,7 +124,23 @@ if [ $kind = cuda ]; then
 else
     model demo demo 24 32 4 1,2
 fi
-step times 120 "$gpu" time $kind
+
+# ---- every kernel beside the ceilings of the same run; pages with roofline and curves -----------------------------
+page() { # NAME SECONDS ARGUMENTS..: DIR/NAME.html
+    local name=$1
+    step "$@" -o html && mv "$out/$name.log" "$out/$name.html"
+}
+bench=("$mas" bench kernels --backend "$kind")
+if [ $kind = cuda ]; then
+    step ceiling 60 "$mas" bench ceiling --backend cuda -o json
+    step kernels 240 "${bench[@]}" -r 9 -o json
+    step kernels-8b 180 "${bench[@]}" --shape 8b --columns 1,4,8,16,32,64,128 -r 9 -o json
+    page page-8b 180 "${bench[@]}" --shape 8b --columns 1,4,8,16,32,64,128 -r 5
+else
+    step ceiling 60 "$mas" bench ceiling --backend $kind -o json
+    step kernels 60 "${bench[@]}" --op add -r 1 -o json
+    page page 60 "${bench[@]}" --shape 2x256x64 -r 1
+fi
 
 # ---- the result -----------------------------------------------------------------------------------------------
 quote() { # text as a JSON string
@@ -152,8 +167,9 @@ query() {
     done
     printf '],\n "logits": '
     lines "$out"/logits-*.log
-    printf ',\n "kernels": '
-    lines "$out/times.log"
+    for file in ceiling kernels kernels-8b; do
+        [ ! -s "$out/$file.log" ] || printf ',\n "%s": %s' $file "$(cat "$out/$file.log")"
+    done
     printf ',\n "speed": {'
     first=yes
     for file in "$out"/speed-*.log; do
@@ -168,8 +184,8 @@ query() {
 } >"$out/result.json"
 
 echo
-sed -n 's/.*"op": "\([^"]*\)", "kernel": "\([^"]*\)", "case": "\([^"]*\)", "us": \([0-9.]*\).*"gb_s": \([0-9.]*\).*"share_of_copy": \([0-9.]*\).*/\1_\2|\3|\4|\5|\6/p' \
-    "$out/times.log" | awk -F'|' '{ printf "%-20s %-44s %10.1f us %8.1f GB/s %5.1f %% of a copy\n", $1, $2, $3, $4, 100 * $5 }'
+sed -n 's/.*"op": "\([^"]*\)", "case": "\([^"]*\)", "kernel": "\([^"]*\)", "us": \([0-9.]*\).*"gb_s": \([0-9.]*\).*"share": \([0-9.]*\).*/\1_\3|\2|\4|\5|\6/p' \
+    "$out/kernels.log" | awk -F'|' '{ printf "%-20s %-44s %10.1f us %8.1f GB/s %5.1f %% of a copy\n", $1, $2, $3, $4, 100 * $5 }'
 echo
 if [ $failed = 0 ]; then
     echo "PASS in $((SECONDS - began)) s: $out/result.json"

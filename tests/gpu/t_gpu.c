@@ -2,12 +2,10 @@
  * t_gpu: what tests/gpu/run.sh runs on a GPU, besides programs that exist anyway. No op is named here.
  *
  *   t_gpu check KIND [OP..]     every small case, every kernel that can do it, against the oracle
- *   t_gpu time KIND [OP..]      every large case, every kernel: median time, GB/s, share of the rate of a copy
- *                               measured just before; one JSON object a line on standard output
  *   t_gpu logits KIND MODEL N   logits of a seeded prompt of N tokens: KIND against the CPU
  *
- * KIND is a backend with a device of its own: cuda, or cudahost to try this program without a GPU (its
- * times say nothing). Exit 0 right, 1 wrong, 69 no device.
+ * KIND is a backend with a device of its own: cuda, or cudahost to try this program without a GPU.
+ * Exit 0 right, 1 wrong, 69 no device.
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,12 +13,10 @@
 #include <string.h>
 
 #include "case.h"
-#include "clock.h"
 #include "reply.h"
 #include "rng.h"
-#include "stat.h"
 
-enum { MOST_VARIANTS = 32, MOST_COPIES = 32 };
+enum { MOST_VARIANTS = 32 };
 
 static int die(const char *what, const struct err *e)
 {
@@ -132,132 +128,6 @@ static int check(struct ops *ops, char **only)
     return failed ? 1 : 0;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------ */
-
-/* Bytes a second, read and written, of a copy inside the device. */
-static int copy_rate(struct device *dev, size_t bytes, double *rate, struct err *e)
-{
-    struct buf a = {0}, b = {0};
-    double s[9];
-    int rc = 0;
-    TRY_DONE(dev->api->alloc(dev, MEM_DEVICE, bytes, &a, e));
-    TRY_DONE(dev->api->alloc(dev, MEM_DEVICE, bytes, &b, e));
-    TRY_DONE(dev->api->fill(dev, NULL, a.ptr, 0x5a, bytes, e));
-    for (int i = -1; i < 9; i++) { /* the first one warms up */
-        TRY_DONE(dev->api->sync(dev, NULL, e));
-        int64_t t0 = clock_ns();
-        for (int k = 0; k < 8; k++)
-            TRY_DONE(dev->api->copy(dev, NULL, k % 2 ? a.ptr : b.ptr, k % 2 ? b.ptr : a.ptr, bytes, e));
-        TRY_DONE(dev->api->sync(dev, NULL, e));
-        if (i >= 0)
-            s[i] = (double)(clock_ns() - t0) / 8e9;
-    }
-    *rate = 2 * (double)bytes / stat_summarize(s, 9).median;
-done:
-    dev->api->free(dev, &a);
-    dev->api->free(dev, &b);
-    return rc;
-}
-
-/* One call on each copy of the case, as a recording, so that launches cost nothing. */
-static int time_record(const struct op_case *c, struct case_device *d, int n, struct ops *ops, uint64_t key,
-                       struct err *e)
-{
-    int rc = 0;
-    TRY(ops->record_begin(ops, NULL, e));
-    for (int i = 0; i < n && rc == 0; i++)
-        rc = c->run(c, d[i].dev, ops, NULL, e);
-    if (rc < 0) {
-        (void)ops->record_end(ops, NULL, 0, NULL);
-        return rc;
-    }
-    return ops->record_end(ops, NULL, key, e);
-}
-
-/* Seconds of a call, over one replay. */
-static int time_pass(int n, struct ops *ops, uint64_t key, double *seconds, struct err *e)
-{
-    struct device *dev = ops->dev;
-    TRY(dev->api->sync(dev, NULL, e));
-    int64_t t0 = clock_ns();
-    TRY(ops->replay(ops, NULL, key, e));
-    TRY(dev->api->sync(dev, NULL, e));
-    *seconds = (double)(clock_ns() - t0) / 1e9 / n;
-    return 0;
-}
-
-static int time_variant(const struct op_case *c, struct case_device *d, int n, struct ops *ops, enum op op,
-                        int variant, double rate, int repeats, struct err *e)
-{
-    static uint64_t key; /* every recording of this program is another one */
-    double s[64];
-    key++;
-    TRY(c->run(c, d[0].dev, ops, NULL, e)); /* plainly first: loads the kernel, or ERR_NODEV */
-    TRY(ops->dev->api->sync(ops->dev, NULL, e));
-    TRY(time_record(c, d, n, ops, key, e));
-    TRY(time_pass(n, ops, key, &s[0], e)); /* warms up */
-    for (int i = 0; i < repeats; i++)
-        TRY(time_pass(n, ops, key, &s[i], e));
-    struct stat_summary sum = stat_summarize(s, (size_t)repeats);
-    printf("{\"op\": \"%s\", \"kernel\": \"%s\", \"case\": \"%s\", \"us\": %.2f, \"us_p5\": %.2f, \"us_p95\": %.2f, "
-           "\"gb_s\": %.1f, \"gflop_s\": %.0f, \"share_of_copy\": %.3f}\n",
-           ops_op_name(op), ops->variant_name(ops, op, variant), c->name, sum.median * 1e6, sum.p5 * 1e6,
-           sum.p95 * 1e6, c->bytes / sum.median / 1e9, c->flops / sum.median / 1e9,
-           c->bytes / sum.median / rate);
-    fflush(stdout);
-    return 0;
-}
-
-static size_t case_bytes(const struct op_case *c)
-{
-    size_t sum = 1;
-    for (int i = 0; i < c->n_buf; i++)
-        sum += c->buf[i].bytes;
-    return sum;
-}
-
-/* As many copies of the case as do not fit into any cache together, so that none is read twice in a row
- * from there. */
-static int time_case(const struct op_case *c, struct ops *ops, enum op op, double rate, size_t spread,
-                     int repeats, struct err *e)
-{
-    struct case_device d[MOST_COPIES] = {{0}};
-    size_t want = spread / case_bytes(c) + 1;
-    int n = want > MOST_COPIES ? MOST_COPIES : (int)want, rc = 0, made = 0;
-    while (made < n && rc == 0)
-        rc = case_upload(c, ops, 0, &d[made++], e);
-    for (int v = 0; v < ops->variants(ops, op) && rc == 0; v++) {
-        ops->variant_force(ops, op, v);
-        rc = time_variant(c, d, n, ops, op, v, rate, repeats, e);
-        ops->variant_force(ops, op, -1);
-        rc = rc == ERR_NODEV ? 0 : rc;
-    }
-    while (made > 0)
-        case_release(&d[--made]);
-    return rc;
-}
-
-static int time_all(struct ops *ops, const char *kind, char **only)
-{
-    bool real = !strcmp(kind, "cuda"); /* elsewhere a small case each, only to see that it works */
-    struct err e = {0};
-    double rate;
-    if (copy_rate(ops->dev, real ? (size_t)1 << 30 : 1 << 20, &rate, &e) < 0)
-        return die("copy", &e);
-    printf("{\"copy_gb_s\": %.1f, \"device\": \"%s\"}\n", rate / 1e9, ops->dev->name);
-    for (int op = 0; op < OP_COUNT; op++)
-        for (int i = 0; i < case_registry[op]->n && wanted((enum op)op, only); i++) {
-            struct op_case c = {0};
-            int rc = case_registry[op]->make(i, &c, &e);
-            if (rc == 0 && (real ? c.bench : i == 0))
-                rc = time_case(&c, ops, (enum op)op, rate, real ? (size_t)256 << 20 : 0, real ? 15 : 1, &e);
-            if (rc < 0)
-                return die(c.name, &e);
-            case_free(&c);
-        }
-    return 0;
-}
-
 /* ---- logits ---------------------------------------------------------------------------------------- */
 
 struct rows { /* request.user */
@@ -328,11 +198,12 @@ int main(int argc, char **argv)
 {
     struct ops *ops;
     struct err e = {0};
-    if (argc < 3) {
-        fprintf(stderr, "usage: t_gpu check|time KIND [OP..] | logits KIND MODEL N\n");
+    bool compare = argc == 5 && !strcmp(argv[1], "logits");
+    if (argc < 3 || (!compare && strcmp(argv[1], "check") != 0)) {
+        fprintf(stderr, "usage: t_gpu check KIND [OP..] | logits KIND MODEL N\n");
         return 64;
     }
-    if (!strcmp(argv[1], "logits") && argc == 5)
+    if (compare)
         return logits(argv[2], argv[3], atoi(argv[4]));
     if (ops_open(argv[2], NULL, &ops, &e) < 0)
         return die(argv[2], &e);
@@ -341,7 +212,7 @@ int main(int argc, char **argv)
         ops_close(ops);
         return 64;
     }
-    int rc = !strcmp(argv[1], "check") ? check(ops, argv + 3) : time_all(ops, argv[2], argv + 3);
+    int rc = check(ops, argv + 3);
     ops_close(ops);
     return rc;
 }
