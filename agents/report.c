@@ -179,7 +179,8 @@ static void report_json_groups(struct str *out, const char *key, const struct st
     str_addc(out, '}');
 }
 
-void report_json(const struct stats_summary *s, const char *run_json, struct str *out)
+void report_json(const struct stats_summary *s, const char *run_json, const char *engine_json,
+                 struct str *out)
 {
     str_adds(out, "{\"accuracy\": ");
     report_json_rate(out, &s->accuracy);
@@ -200,6 +201,8 @@ void report_json(const struct stats_summary *s, const char *run_json, struct str
     report_number(out, "joules", s->joules);
     report_number(out, "cost_usd", s->cost);
     str_addc(out, '}');
+    if (engine_json[0])
+        str_addf(out, ",\n \"engine\": %s", engine_json);
     if (run_json[0])
         str_addf(out, ",\n \"run\": %s", run_json);
     str_adds(out, "}\n");

@@ -17,8 +17,8 @@ struct report_run {
 void report_runs(const struct report_run *run, int n, struct str *out);
 void report_paired(const struct stats_paired *p, const char *a, const char *b, struct str *out);
 /* One JSON object; numbers that were not measured are null. run_json: the trace's run.json, included as
- * "run" when not empty. */
-void report_json(const struct stats_summary *s, const char *run_json, struct str *out);
+ * "run" when not empty; engine_json likewise: what the engine of the process that ended the run has done. */
+void report_json(const struct stats_summary *s, const char *run_json, const char *engine_json, struct str *out);
 /* Header and one row a result, RFC 4180: trace_id, question (first 100 characters), predicted_answer,
  * correct_answer, is_correct, total_latency_seconds, total_tokens, n_specialists. No answer is an empty
  * field. */

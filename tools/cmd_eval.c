@@ -5,9 +5,11 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "curve.h"
+#include "jdoc.h"
 #include "meter.h"
 #include "output.h"
 #include "report.h"
+#include "zio.h"
 
 struct options {
     struct clinic_options clinic;
@@ -113,6 +115,43 @@ static void say_engine(const struct clinic *c)
     fputc('\n', stderr);
 }
 
+/* The "engine" of the summary that is there; nothing when there is none. */
+static void former_figures(const char *dir, struct str *out)
+{
+    struct str text = STR_INIT;
+    struct err e;
+    json_t *doc = NULL;
+    char path[1100], *former = NULL;
+    snprintf(path, sizeof path, "%s/summary.json", dir);
+    if (zio_read(path, (size_t)64 << 20, &text, &e) == 0 && jdoc_load(text.s, text.len, &doc, &e) == 0)
+        former = json_dumps(json_object_get(doc, "engine"), JSON_REAL_PRECISION(10));
+    str_adds(out, former ? former : "");
+    free(former);
+    json_decref(doc);
+    str_free(&text);
+}
+
+/* The same for summary.json: of the last start that computed anything. */
+static void engine_figures(const struct clinic *c, const char *dir, struct str *out)
+{
+    struct engine_stats s;
+    engine_stats(c->engine, &s);
+    if (!s.steps) {
+        former_figures(dir, out);
+        return;
+    }
+    str_addf(out, "{\"steps\": %llu, \"rows\": %llu, \"new_tokens\": %llu, \"busy_seconds\": %.3f, ",
+             (unsigned long long)s.steps, (unsigned long long)s.rows, (unsigned long long)s.new_tokens, s.busy_seconds);
+    str_addf(out, "\"prompt_tokens_computed\": %llu, \"prompt_tokens_cached\": %llu, ",
+             (unsigned long long)s.prompt_tokens, (unsigned long long)s.cached_tokens);
+    str_addf(out, "\"pages\": %d, \"most_pages_used\": %d, \"pages_found\": %llu, \"pages_missed\": %llu, ",
+             engine_info(c->engine)->n_page, s.most_pages_used, (unsigned long long)s.pages_found,
+             (unsigned long long)s.pages_missed);
+    str_addf(out, "\"pages_evicted\": %llu, \"preempted\": %llu, \"guessed\": %llu, \"guessed_right\": %llu}",
+             (unsigned long long)s.pages_evicted, (unsigned long long)s.preempted, (unsigned long long)s.drafted,
+             (unsigned long long)s.accepted);
+}
+
 static void say_rejected(const struct medqa *m, const char *path)
 {
     if (!m->n_rejected)
@@ -129,7 +168,7 @@ static void say_rejected(const struct medqa *m, const char *path)
 static int report(const struct clinic *c, const char *dir, const char *data, struct err *e)
 {
     struct results sorted = {.n = 0};
-    struct str run = STR_INIT, notes = STR_INIT;
+    struct str run = STR_INIT, notes = STR_INIT, engine = STR_INIT;
     int rc;
     TRY_DONE(trace_read(dir, &sorted, &run, &notes, e));
     results_sort(&sorted);
@@ -137,11 +176,14 @@ static int report(const struct clinic *c, const char *dir, const char *data, str
     char title[256];
     snprintf(title, sizeof title, "strategy %s on %s", c->config.strategy,
              slash ? slash + 1 : data);
-    TRY_DONE(output_reports(&sorted, run.s, c->config.price_kwh, title, dir, e));
+    engine_figures(c, dir, &engine);
+    TRY_DONE(str_ok(&engine, "summary.json", e));
+    TRY_DONE(output_reports(&sorted, run.s, engine.s, c->config.price_kwh, title, dir, e));
 done:
     results_free(&sorted);
     str_free(&run);
     str_free(&notes);
+    str_free(&engine);
     return rc;
 }
 

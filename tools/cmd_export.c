@@ -91,7 +91,7 @@ static int write_summary(const struct options *o, const struct loaded *l, struct
     struct stats_summary stats;
     int rc;
     TRY_DONE(stats_summarize(&l->results, (double)o->price, &stats, e));
-    report_json(&stats, l->run.s, &s);
+    report_json(&stats, l->run.s, "", &s);
     TRY_DONE(output_file(o->summary, &s, e));
 done:
     str_free(&s);
@@ -149,7 +149,7 @@ static int export(const struct options *o, struct err *e)
     if (o->n_against)
         TRY_DONE(compare(o, &l, e));
     if (!o->csv && !o->summary && !o->n_against)
-        TRY_DONE(output_reports(&l.results, l.run.s, (double)o->price, o->dir, NULL, e));
+        TRY_DONE(output_reports(&l.results, l.run.s, "", (double)o->price, o->dir, NULL, e));
 done:
     results_free(&l.results);
     str_free(&l.run);

@@ -42,8 +42,8 @@ static int output_in(const char *dir, const char *name, const struct str *text, 
     return output_file(path, text, e);
 }
 
-int output_reports(const struct results *rs, const char *run_json, double price_kwh,
-                   const char *title, const char *dir, struct err *e)
+int output_reports(const struct results *rs, const char *run_json, const char *engine_json,
+                   double price_kwh, const char *title, const char *dir, struct err *e)
 {
     struct stats_summary s;
     struct str table = STR_INIT, json = STR_INIT, csv = STR_INIT;
@@ -53,7 +53,7 @@ int output_reports(const struct results *rs, const char *run_json, double price_
     TRY_DONE(output_file("-", &table, e));
     if (!dir)
         goto done;
-    report_json(&s, run_json, &json);
+    report_json(&s, run_json, engine_json, &json);
     TRY_DONE(output_in(dir, "summary.json", &json, e));
     report_csv(rs, &csv);
     TRY_DONE(output_in(dir, "results.csv", &csv, e));

@@ -5,8 +5,8 @@
 #include "result.h"
 
 /* Table on standard output; summary.json and results.csv in dir (NULL = no files). */
-int output_reports(const struct results *rs, const char *run_json, double price_kwh,
-                   const char *title, const char *dir, struct err *e);
+int output_reports(const struct results *rs, const char *run_json, const char *engine_json,
+                   double price_kwh, const char *title, const char *dir, struct err *e);
 /* Writes text to path, "-" = standard output. ERR_CREATE, ERR_IO. */
 int output_file(const char *path, const struct str *text, struct err *e);
 

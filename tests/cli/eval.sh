@@ -41,7 +41,11 @@ for file in run.json traces.jsonl.gz summary.json results.csv; do
     [ -s "whole/$file" ] || fault "no whole/$file"
 done
 [ "$(answers whole | wc -l)" = 11 ] || fault "10 questions gave $(answers whole | wc -l) rows"
+figures() { sed -n 's/^ "engine": //p' "$1/summary.json"; }
+engine=$(figures whole)
+[[ $engine == *'"prompt_tokens_cached": '[1-9]* ]] || fault "summary.json does not say what the engine did: $engine"
 expect 0 "10 done before" evaluate --out whole
+[ "$(figures whole | tr -d ' ,')" = "$(tr -d ' ,' <<<"$engine")" ] || fault "engine's figures lost by a second look"
 python3 -c 'import json; json.load(open("whole/summary.json")); json.load(open("whole/run.json"))' ||
     fault "summary.json or run.json is no JSON"
 grep -q '"placement": "all resident; KV cache of' whole/run.json || fault "run.json does not say where the weights lay"
