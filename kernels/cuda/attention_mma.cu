@@ -28,11 +28,10 @@
  *
  *   mma_split  one warp, 16 columns, one split; states go to scratch and k_attention_merge merges
  *              them: for few rows, whose tiles alone would not fill the device
- *   mma_cascade  the same, but a split that is the same pages for neighbouring sequences with one row
- *              each is one block's for up to 16 columns of them: what agents of one case have in
- *              common is read once, and the mma's rows are full
- *   mma_walk   one warp with 16 columns (decode), or four with 64 that share K and V (prefill), and
- *              all splits, whose states it merges as it goes
+ *   mma_cascade  the same, but a split that is the same pages for neighbouring sequences with one
+ * row each is one block's for up to 16 columns of them: what agents of one case have in common is
+ * read once, and the mma's rows are full mma_walk   one warp with 16 columns (decode), or four with
+ * 64 that share K and V (prefill), and all splits, whose states it merges as it goes
  *
  * Not measured: there was no GPU.
  *
@@ -534,8 +533,8 @@ template <int WARPS> __device__ __forceinline__ void am_sync()
         __syncthreads();
 }
 
-/* Sequences i - 1 and i have one row each, and the split that begins at `first` is the same pages for
- * both. For a whole warp. */
+/* Sequences i - 1 and i have one row each, and the split that begins at `first` is the same pages
+ * for both. For a whole warp. */
 __device__ __forceinline__ bool am_joins(const attn_call &a, int i, int first)
 {
     if (a.q_start[i] - a.q_start[i - 1] != 1 || a.q_start[i + 1] - a.q_start[i] != 1)
@@ -744,24 +743,27 @@ bool attention_mma_few(const struct attention_args *a, const struct cuda_ctx *cx
     return attn_is_few(a, AM_COLUMNS, 8 * (int64_t)cx->sm_count);
 }
 
-int cuda_attention_mma_split(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a,
-                             struct err *e)
+/* States of all splits by blocks of a warp, then merged. */
+static int am_split(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a,
+                    enum am_block block, struct err *e)
 {
     attn_call c;
     TRY(attn_prepare(a, AM_COLUMNS, &c, e));
     TRY(attn_lend_states(cx, a, &c, e));
-    TRY(am_run(a, c, AM_NARROW, s, e));
+    TRY(am_run(a, c, block, s, e));
     return attn_merge_states(c, a, true, s, e);
+}
+
+int cuda_attention_mma_split(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a,
+                             struct err *e)
+{
+    return am_split(cx, s, a, AM_NARROW, e);
 }
 
 int cuda_attention_mma_cascade(struct cuda_ctx *cx, cudaStream_t s, const struct attention_args *a,
                                struct err *e)
 {
-    attn_call c;
-    TRY(attn_prepare(a, AM_COLUMNS, &c, e));
-    TRY(attn_lend_states(cx, a, &c, e));
-    TRY(am_run(a, c, AM_SHARED, s, e));
-    return attn_merge_states(c, a, true, s, e);
+    return am_split(cx, s, a, AM_SHARED, e);
 }
 
 /* Four warps where a sequence's rows fill more than two. */
