@@ -28,10 +28,13 @@
  *
  *   mma_split  one warp, 16 columns, one split; states go to scratch and k_attention_merge merges
  *              them: for few rows, whose tiles alone would not fill the device
+ *
  *   mma_cascade  the same, but a split that is the same pages for neighbouring sequences with one
- * row each is one block's for up to 16 columns of them: what agents of one case have in common is
- * read once, and the mma's rows are full mma_walk   one warp with 16 columns (decode), or four with
- * 64 that share K and V (prefill), and all splits, whose states it merges as it goes
+ *                row each is one block's for up to 16 columns of them: what agents of one case have
+ *                in common is read once, and the mma's rows are full
+ *
+ *   mma_walk   one warp with 16 columns (decode), or four with 64 that share K and V (prefill), and
+ *              all splits, whose states it merges as it goes
  *
  * Not measured: there was no GPU.
  *

@@ -9,11 +9,11 @@
  *
  * Tensor cores multiply f16 by f16 and bf16 by bf16, exactly, and add in f32. So x is cut into
  * parts of the weights' format whose sum it is, and each part is multiplied: weights are read once,
- * and nothing is rounded that f32 would not round:
+ * and x keeps (nearly) all its bits:
  *
  *   F16   P = 2: x s = high + low, 22 bits; s, a power of two for each segment, keeps the parts
- * clear of f16's small range (2^-40 of the segment's largest is what gets lost) and is taken back
- *         out of the segment's sum
+ *         clear of f16's small range (what gets lost is 2^-40 of the segment's largest) and is
+ *         taken back out of the segment's sum
  *   BF16  P = 3: x = p0 + p1 + p2, cut off after 8 bits each: exact
  *
  * A block of 4 warps makes 16 MW rows of W x 8 NT rows of x, in G = 4 / MW groups of warps which
@@ -45,6 +45,14 @@ __host__ __device__ static constexpr int mh_div(int64_t n, int by)
     return (int)((n + by - 1) / by);
 }
 
+/* Behind the parts: 1 / s of each segment, (n_row, n_segment). */
+static const float *mh_back(enum fmt fmt, const void *parts, int64_t n_row, int64_t n_in)
+{
+    return reinterpret_cast<const float *>(static_cast<const char *>(parts) +
+                                           mm_parts_bytes(fmt, n_row, n_in)) -
+           n_row * mh_div(n_in, MH_SEGMENT_ELEMS);
+}
+
 /* ---- x in parts ---------------------------------------------------------------------------- */
 
 struct mh_split {
@@ -67,7 +75,8 @@ __device__ __forceinline__ float mh_scale(uint32_t top, float *back)
 template <enum fmt F> __device__ __forceinline__ void mh_cut(float v, uint16_t (&p)[MH_PARTS<F>])
 {
     const uint32_t size = __float_as_uint(v) & 0x7fffffffu;
-    const bool finite = size<0x7f800000u, nan = size> 0x7f800000u;
+    const bool finite = size < 0x7f800000u;
+    const bool nan = size > 0x7f800000u;
     if constexpr (F == FMT_F16) {
         p[0] = vec_pack_half(v);
         p[1] = finite ? vec_pack_half(v - vec_half(p[0])) : (uint16_t)0;
@@ -351,9 +360,7 @@ int mm_launch_split(cudaStream_t s, enum fmt fmt, const struct matmul_args *x, v
     a.n_row = x->n_row;
     a.n_chunk = mh_div(a.n_in, MH_CHUNK);
     a.n_segment = mh_div(a.n_in, MH_SEGMENT_ELEMS);
-    a.back = reinterpret_cast<float *>(static_cast<char *>(parts) +
-                                       mm_parts_bytes(fmt, a.n_row, a.n_in)) -
-             (size_t)a.n_row * (size_t)a.n_segment;
+    a.back = const_cast<float *>(mh_back(fmt, parts, a.n_row, a.n_in));
     const int64_t blocks = ((int64_t)a.n_row * a.n_segment + MH_WARPS - 1) / MH_WARPS;
     if (blocks > INT32_MAX)
         FAIL(e, ERR_BUG, "matmul: split needs %lld blocks, limit %d", (long long)blocks, INT32_MAX);
@@ -372,9 +379,7 @@ int mm_launch_float_mma(cudaStream_t s, enum fmt fmt, struct mm_call *c, int n, 
     a.n_chunk = mh_div(c->n_in, MH_CHUNK);
     a.n_segment = mh_div(c->n_in, MH_SEGMENT_ELEMS);
     a.parts = static_cast<const uint16_t *>(c->parts);
-    a.back = reinterpret_cast<const float *>(static_cast<const char *>(c->parts) +
-                                             mm_parts_bytes(fmt, c->n_row, c->n_in)) -
-             (size_t)c->n_row * (size_t)a.n_segment;
+    a.back = mh_back(fmt, c->parts, c->n_row, c->n_in);
     return fmt == FMT_F16 ? mh_launch_rows<FMT_F16>(s, &a, n, e)
                           : mh_launch_rows<FMT_BF16>(s, &a, n, e);
 }

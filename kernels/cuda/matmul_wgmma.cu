@@ -4,7 +4,7 @@
  * Shapes and numbers as matmul_mma.cu; only for compute capability 9.0 (this file is compiled for
  * sm_90a alone). Floor: 2 P n_row n_in n_out operations at the int8 rate of wgmma, P = 2.
  *
- * mma.sync leaves more than a third of these tensor cores idle, and matmul_mma.cu multiplies every
+ * mma.sync does not reach the full rate of these tensor cores, and matmul_mma.cu multiplies every
  * result by a scale for each 16 or 32 weights: with 64 rows of x that takes more issue slots than
  * the products (kernels/README.md, "What a byte costs"). Here the scale goes into the weights
  * instead:
@@ -24,8 +24,10 @@
  * raw, as in matmul_mma.cu; two stages by cp.async. While one group unpacks or scales its sums, the
  * other one multiplies.
  *
- * Variants: N = 64 for up to 64 rows of x, else 128. Never run on a GPU, so no call takes it by
- * itself. Numerics: matmul.cuh; bit for bit those of matvec.
+ * Variants: N = 64 for up to 64 rows of x, else 128. Never run on a GPU, hence taken by no call
+ * that does not name it.
+ *
+ * Numerics: matmul.cuh; bit for bit those of matvec.
  */
 #include "matmul_block.cuh"
 
@@ -138,9 +140,8 @@ __global__ void __launch_bounds__(WG_THREADS, 1) k_matmul_wgmma(const struct mm_
     /* Who copies what: two neighbours a row of W, eight 128 bytes of a row of x. */
     const int w_row = tid / 2, x_piece = tid % 8;
     const uint8_t *w_from = mm_find_row<WG_ROWS>(a, m, tile, w_row) + 16 * (tid % 2);
-    auto x_at = [&](int r) { /* rows past the end repeat the last and are not stored */
-                             return a.x + (size_t)min(row0 + r, a.n_row - 1) * (size_t)a.n_chunk;
-    };
+    /* rows past the end repeat the last and are not stored */
+    auto x_at = [&](int r) { return a.x + (size_t)min(row0 + r, a.n_row - 1) * (size_t)a.n_chunk; };
     auto fetch = [&](int k) {
         if (k < a.n_chunk) {
             uint8_t *to = stages + k % 2 * H::STAGE;
