@@ -56,6 +56,12 @@ struct rmsnorm_args {
  */
 enum matmul_epilogue { EPI_STORE, EPI_ADD, EPI_SWIGLU };
 
+/* w not NULL: what is multiplied is rmsnorm(x[r]), bit for bit what that op makes of it. */
+struct matmul_norm {
+    const float *w; /* (n_in), at a multiple of 16 */
+    float eps;
+};
+
 struct matmul_out {
     const struct tensor *w; /* (n_out_i, n_in) any format */
     const float *bias;      /* (n_out_i) f32 or NULL */
@@ -64,6 +70,7 @@ struct matmul_out {
 
 struct matmul_args {
     const float *x; /* (n_row, n_in), at a multiple of 16 */
+    struct matmul_norm norm;
     int n_row;
     int64_t n_in;
     enum matmul_epilogue epilogue;
@@ -100,12 +107,23 @@ struct kv_view {
     int n_kv_head, head_dim;
 };
 
-/* Stores k[r] and v[r] at slot[r] = page * page_tokens + offset. Slots of one call are distinct. */
+/* As in rope_args; head_dim is the cache's. */
+struct kv_write_rope {
+    float *q;              /* (n_row, n_head, head_dim), turned in place; NULL: neither q nor k is turned */
+    const int32_t *pos;    /* (n_row) */
+    const float *inv_freq; /* (n_rot / 2) */
+    int n_head, n_rot;
+    enum rope_pairs pairs;
+};
+
+/* Stores k[r] and v[r] at slot[r] = page * page_tokens + offset. Slots of one call are distinct. With rope.q, q becomes
+ * and k is stored as what rope makes of them, bit for bit; k itself stays. */
 struct kv_write_args {
     const float *k, *v;  /* (n_row, n_kv_head, head_dim) */
     const int32_t *slot; /* (n_row) */
     const struct kv_view *kv;
     int n_row;
+    struct kv_write_rope rope;
 };
 
 /* Copies the first n_token tokens of page src to page dst (copy-on-write of a shared partial page). */
@@ -233,6 +251,7 @@ struct ops_limits {
     int max_rows;         /* rows of any call */
     int max_logit_rows;   /* rows of logprob and sample */
     int64_t max_in;       /* longest n_in of a matmul */
+    int64_t max_norm;     /* of one that norms x */
     int64_t max_out;      /* largest n_out_i */
     int64_t n_vocab;
     int max_kv_len;

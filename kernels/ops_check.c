@@ -118,6 +118,8 @@ int ops_shape_matmul(const struct matmul_args *a, struct err *e)
     if (a->n_row == 0)
         return 0;
     NEED(a->x);
+    if (a->norm.w && (!(a->norm.eps >= 0) || !isfinite(a->norm.eps)))
+        FAIL(e, ERR_BUG, "%s: norm.eps is %g, must be finite and at least 0", op, (double)a->norm.eps);
     for (int i = 0; i < a->n_out; i++) {
         const struct tensor *w = a->out[i].w;
         if (!w || (!a->out[i].y && !(a->epilogue == EPI_SWIGLU && i == 1)))
@@ -133,10 +135,9 @@ int ops_shape_matmul(const struct matmul_args *a, struct err *e)
     return 0;
 }
 
-int ops_shape_rope(const struct rope_args *a, struct err *e)
+/* What does not depend on there being rows. */
+static int ops_check_turns(const char *op, const struct rope_args *a, struct err *e)
 {
-    const char *op = "rope";
-    AT_LEAST(a->n_row, 0);
     AT_LEAST(a->n_head, 1);
     AT_LEAST(a->n_kv_head, 1);
     AT_LEAST(a->head_dim, 1);
@@ -146,6 +147,14 @@ int ops_shape_rope(const struct rope_args *a, struct err *e)
     MULTIPLE(a->n_rot, 2);
     if (a->pairs != ROPE_ADJACENT && a->pairs != ROPE_HALVES)
         FAIL(e, ERR_BUG, "%s: unknown pairing %d, limit %d", op, (int)a->pairs, ROPE_HALVES);
+    return 0;
+}
+
+int ops_shape_rope(const struct rope_args *a, struct err *e)
+{
+    const char *op = "rope";
+    AT_LEAST(a->n_row, 0);
+    TRY(ops_check_turns(op, a, e));
     if (a->n_row == 0)
         return 0;
     NEED(a->q);
@@ -191,7 +200,14 @@ int ops_shape_kv_write(const struct kv_write_args *a, struct err *e)
     NEED(a->k);
     NEED(a->v);
     NEED(a->slot);
-    return ops_check_kv(op, a->kv, e);
+    TRY(ops_check_kv(op, a->kv, e));
+    if (!a->rope.q)
+        return 0;
+    NEED(a->rope.pos);
+    NEED(a->rope.inv_freq);
+    const struct rope_args turn = {.n_head = a->rope.n_head, .n_kv_head = a->kv->n_kv_head, .n_rot = a->rope.n_rot,
+                                   .head_dim = a->kv->head_dim, .pairs = a->rope.pairs};
+    return ops_check_turns(op, &turn, e);
 }
 
 int ops_check_kv_write(const struct kv_write_args *a, struct err *e)
@@ -199,6 +215,8 @@ int ops_check_kv_write(const struct kv_write_args *a, struct err *e)
     TRY(ops_shape_kv_write(a, e));
     if (a->n_row == 0)
         return 0;
+    if (a->rope.q)
+        TRY(ops_check_ids("kv_write", "rope.pos", a->rope.pos, a->n_row, INT32_MAX, e));
     return ops_check_ids("kv_write", "slot", a->slot, a->n_row,
                          (int64_t)a->kv->n_page * a->kv->page_tokens, e);
 }

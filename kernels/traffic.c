@@ -27,6 +27,10 @@ struct traffic traffic_rmsnorm(const struct rmsnorm_args *a)
 struct traffic traffic_matmul(const struct matmul_args *a)
 {
     struct traffic t = {.bytes = values(a->n_row, (double)a->n_in)};
+    if (a->norm.w) {
+        t.bytes += values(1, (double)a->n_in);
+        t.ops += 4 * a->n_row * (double)a->n_in;
+    }
     for (int i = 0; i < a->n_out; i++) {
         double rows = (double)a->out[i].w->dim[0];
         t.kept += rows * (double)a->out[i].w->row_bytes + (a->out[i].bias ? values(1, rows) : 0);
@@ -47,7 +51,13 @@ struct traffic traffic_rope(const struct rope_args *a)
 struct traffic traffic_kv_write(const struct kv_write_args *a)
 {
     double n = (double)a->n_row * a->kv->n_kv_head * a->kv->head_dim;
-    return (struct traffic){.bytes = 2 * (values(1, n) + cached(a->kv, n)), .kept = 2 * cached(a->kv, n)};
+    struct traffic t = {.bytes = 2 * (values(1, n) + cached(a->kv, n)), .kept = 2 * cached(a->kv, n)};
+    if (a->rope.q) {
+        const double q = (double)a->n_row * a->rope.n_head, k = (double)a->n_row * a->kv->n_kv_head;
+        t.bytes += 2 * values(q, a->rope.n_rot);
+        t.ops += 3 * (q + k) * a->rope.n_rot;
+    }
+    return t;
 }
 
 struct traffic traffic_kv_copy(const struct kv_copy_args *a)

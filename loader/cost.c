@@ -160,6 +160,8 @@ static void run_part(struct clock_run *r, const struct cost_part *p)
     if (p->part == PART_EMBED) { /* rows are gathered, the matrix is not read */
         if (p->place == PLAN_HOST)
             cross(r);
+        else
+            r->now += COST_LAUNCHES_EMBED * rates->launch_s;
         return;
     }
     if (p->place == PLAN_HOST) {
@@ -170,7 +172,10 @@ static void run_part(struct clock_run *r, const struct cost_part *p)
     }
     if (p->place == PLAN_STREAM)
         link_acquire(r);
-    double t = work(bytes, rates->vram, ops, rates->device_ops);
+    const int launches = p->part == PART_ATTN  ? COST_LAUNCHES_ATTN
+                         : p->part == PART_FFN ? COST_LAUNCHES_FFN
+                                               : COST_LAUNCHES_OUTPUT;
+    double t = work(bytes, rates->vram, ops, rates->device_ops) + launches * rates->launch_s;
     if (p->part == PART_ATTN)
         t += (double)r->load->n_seq * (double)r->load->kv_len * (double)r->m->kv_bytes_per_token /
              (double)r->m->n_layer / rates->vram;

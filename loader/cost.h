@@ -6,7 +6,8 @@
  *
  *   link     copies streamed parts in order, one after the other, each as soon as it has room in the ring
  *   device   computes attn, VRAM and streamed ffn, output: max(bytes / vram, rows x ops / device_ops), a streamed
- *            part not before it has been copied; attention adds the bytes of KV / vram
+ *            part not before it has been copied; attention adds the bytes of KV / vram, and each part the
+ *            launches of its kernels (COST_LAUNCHES) x launch_s
  *   host     computes ffn parts placed there: max(bytes / host, rows x ops / host_ops)
  *
  * Device and host take turns along the layers, with hop_s + activations / link at each crossing. A part's room in
@@ -52,7 +53,14 @@ struct plan_rates {
     double host_ops;   /* likewise */
     double hop_s;      /* fixed cost of handing activations from device to host, or back */
     double step_s;     /* fixed cost of a step */
+    double launch_s;   /* what a kernel costs on the device beside its work: the gap before it, filling and draining */
 };
+
+/* Kernels of a decode step of one sequence (kernels/README.md), attention in parts that are merged. */
+#define COST_LAUNCHES_EMBED 1  /* embed */
+#define COST_LAUNCHES_ATTN 7   /* norm + quantise, q/k/v, rope + KV write, attention, its merge, quantise, out */
+#define COST_LAUNCHES_FFN 4    /* norm + quantise, gate/up, quantise, down */
+#define COST_LAUNCHES_OUTPUT 9 /* gather, norm + quantise, the matrix, sampling */
 
 struct cost_part {
     enum plan_part part;

@@ -9,7 +9,8 @@
 
 enum { TRIES = 4, COPIES = 64, HOST_COLS = 4096, HOST_BATCH = 32, HOP_BYTES = 32 << 10, FEWEST = 64 << 10 };
 static const size_t copy_bytes = (size_t)64 << 20, host_bytes = (size_t)32 << 20;
-static const double step_s = 1e-4; /* sampling and scheduling between two steps */
+static const double step_s = 1e-4;     /* scheduling between two steps */
+static const double launch_s = 1.5e-6; /* of a device; assumed, not measured */
 
 struct probe {
     struct ops *ops, *host;
@@ -155,7 +156,7 @@ int probe_rates(struct ops *ops, struct ops *host, enum fmt fmt, struct plan_rat
     struct probe p = {.ops = ops, .host = host};
     struct device *dev = ops->dev, *cpu = host->dev;
     int rc;
-    *out = (struct plan_rates){.step_s = step_s};
+    *out = (struct plan_rates){.step_s = step_s, .launch_s = dev->is_host ? 0 : launch_s};
     TRY_DONE(probe_copies(&p, out, e));
     TRY_DONE(probe_cpu(&p, fmt, out, e));
     log_info("measured: device memory %.0f GB/s, link %.1f GB/s, CPU %.1f GB/s and %.0f GOP/s, a hop %.0f us",

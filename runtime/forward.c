@@ -14,7 +14,6 @@
 /* All memory of a step, drawn once: f32 activations and the batch's integers, on the device. */
 struct workspace {
     float *x;     /* (max_rows, n_embd) residual stream */
-    float *norm;  /* (max_rows, n_embd) */
     float *q;     /* (max_rows, n_head * head_dim) */
     float *k, *v; /* (max_rows, n_kv_head * head_dim) */
     float *att;   /* (max_rows, n_head * head_dim) */
@@ -44,7 +43,6 @@ struct hostside {
     struct ops *ops; /* NULL: nothing is computed there */
     struct buf x_buf, buf;
     float *x;        /* (max_rows, n_embd) pinned */
-    float *norm;     /* (max_rows, n_embd) */
     float *ffn;      /* (max_rows, n_ff) */
     void *scratch;
     size_t scratch_bytes;
@@ -103,6 +101,7 @@ static struct ops_limits forward_ops_limits(const struct model *m, const struct 
     return (struct ops_limits){.max_rows = lim->max_rows,
                                .max_logit_rows = lim->max_logit_rows,
                                .max_in = in,
+                               .max_norm = hp->n_embd,
                                .max_out = in > hp->n_vocab ? in : hp->n_vocab,
                                .n_vocab = hp->n_vocab,
                                .max_kv_len = lim->max_kv_len,
@@ -150,7 +149,6 @@ static void forward_layout(const struct model *m, const struct ops *ops,
     size_t kv = (size_t)hp->n_kv_head * (size_t)hp->head_dim;
     size_t embd = (size_t)hp->n_embd, vocab = (size_t)hp->n_vocab;
     w->x = layout_take(l, rows * embd, f);
-    w->norm = layout_take(l, rows * embd, f);
     w->q = layout_take(l, rows * q, f);
     w->k = layout_take(l, rows * kv, f);
     w->v = layout_take(l, rows * kv, f);
@@ -211,7 +209,6 @@ static void host_layout(const struct forward *f, size_t scratch_bytes, struct la
                         struct hostside *h)
 {
     size_t rows = (size_t)f->lim.max_rows;
-    h->norm = layout_take(l, rows * (size_t)f->m->hp.n_embd, sizeof *h->norm);
     h->ffn = layout_take(l, rows * (size_t)f->m->hp.n_ff, sizeof *h->ffn);
     h->scratch = layout_take(l, scratch_bytes, 1);
 }
@@ -301,9 +298,9 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
     const struct hparams *hp = &f->m->hp;
     struct workspace *w = &f->w;
     int n = d->n_row;
-    RUN(f, rmsnorm, .x = w->x, .w = t[SLOT_ATTN_NORM]->data, .y = w->norm, .n_row = n,
-        .n = hp->n_embd, .eps = hp->eps);
-    RUN(f, matmul, .x = w->norm, .n_row = n, .n_in = hp->n_embd, .epilogue = EPI_STORE, .n_out = 3,
+    CHECK(t[SLOT_ATTN_NORM]->data);
+    RUN(f, matmul, .x = w->x, .norm = {t[SLOT_ATTN_NORM]->data, hp->eps}, .n_row = n, .n_in = hp->n_embd,
+        .epilogue = EPI_STORE, .n_out = 3,
         .out = {{t[SLOT_ATTN_Q], t[SLOT_ATTN_Q_BIAS]->data, w->q},
                 {t[SLOT_ATTN_K], t[SLOT_ATTN_K_BIAS]->data, w->k},
                 {t[SLOT_ATTN_V], t[SLOT_ATTN_V_BIAS]->data, w->v}});
@@ -313,10 +310,8 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
     if (t[SLOT_ATTN_K_NORM]->data)
         RUN(f, rmsnorm, .x = w->k, .w = t[SLOT_ATTN_K_NORM]->data, .y = w->k,
             .n_row = n * hp->n_kv_head, .n = hp->head_dim, .eps = hp->eps);
-    RUN(f, rope, .q = w->q, .k = w->k, .pos = d->pos, .inv_freq = w->inv_freq, .n_row = n,
-        .n_head = hp->n_head, .n_kv_head = hp->n_kv_head, .head_dim = hp->head_dim,
-        .n_rot = hp->n_rot, .pairs = f->m->arch->rope);
-    RUN(f, kv_write, .k = w->k, .v = w->v, .slot = d->slot, .kv = kv_layer(f->kv, layer), .n_row = n);
+    RUN(f, kv_write, .k = w->k, .v = w->v, .slot = d->slot, .kv = kv_layer(f->kv, layer), .n_row = n,
+        .rope = {w->q, d->pos, w->inv_freq, hp->n_head, hp->n_rot, f->m->arch->rope});
     RUN(f, attention, .q = w->q, .y = w->att, .kv = kv_layer(f->kv, layer), .q_start = d->q_start,
         .kv_len = d->kv_len, .page = d->page, .n_seq = d->n_seq, .n_row = n,
         .max_pages = f->lim.max_pages, .max_kv_len = d->max_kv_len, .n_head = hp->n_head,
@@ -326,14 +321,14 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
     return 0;
 }
 
-/* On the device or on the host. x, norm (n, n_embd), ffn (n, n_ff) in the memory of `on`. */
-static int forward_ffn(struct forward *f, struct ops *on, float *x, float *norm, float *ffn, int n,
-                       const struct tensor **t, struct err *e)
+/* On the device or on the host. x (n, n_embd), ffn (n, n_ff) in the memory of `on`. */
+static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, int n, const struct tensor **t,
+                       struct err *e)
 {
     const struct hparams *hp = &f->m->hp;
-    RUN_ON(f, on, rmsnorm, .x = x, .w = t[SLOT_FFN_NORM]->data, .y = norm, .n_row = n,
-           .n = hp->n_embd, .eps = hp->eps);
-    RUN_ON(f, on, matmul, .x = norm, .n_row = n, .n_in = hp->n_embd, .epilogue = EPI_SWIGLU, .n_out = 2,
+    CHECK(t[SLOT_FFN_NORM]->data);
+    RUN_ON(f, on, matmul, .x = x, .norm = {t[SLOT_FFN_NORM]->data, hp->eps}, .n_row = n, .n_in = hp->n_embd,
+           .epilogue = EPI_SWIGLU, .n_out = 2,
            .out = {{t[SLOT_FFN_GATE], NULL, ffn}, {t[SLOT_FFN_UP], NULL, NULL}});
     RUN_ON(f, on, matmul, .x = ffn, .n_row = n, .n_in = hp->n_ff, .epilogue = EPI_ADD, .n_out = 1,
            .out = {{t[SLOT_FFN_DOWN], NULL, x}});
@@ -363,7 +358,7 @@ static int forward_ffn_host(struct forward *f, int n, const struct tensor **t, s
 {
     struct hostside *h = &f->h;
     TRY(hop_down(f, n, e));
-    TRY(forward_ffn(f, h->ops, h->x, h->norm, h->ffn, n, t, e));
+    TRY(forward_ffn(f, h->ops, h->x, h->ffn, n, t, e));
     return hop_up(f, n, e);
 }
 
@@ -389,10 +384,10 @@ static int forward_output(struct forward *f, const struct batch *d, const struct
         return 0;
     RUN(f, gather, .x = w->x, .row = d->logit_row, .y = w->last, .n_row = d->n_logit,
         .n = hp->n_embd);
-    RUN(f, rmsnorm, .x = w->last, .w = t[SLOT_OUTPUT_NORM]->data, .y = w->last,
-        .n_row = d->n_logit, .n = hp->n_embd, .eps = hp->eps);
-    RUN(f, matmul, .x = w->last, .n_row = d->n_logit, .n_in = hp->n_embd, .epilogue = EPI_STORE,
-        .n_out = 1, .out = {{t[SLOT_OUTPUT], NULL, w->logits}});
+    CHECK(t[SLOT_OUTPUT_NORM]->data);
+    RUN(f, matmul, .x = w->last, .norm = {t[SLOT_OUTPUT_NORM]->data, hp->eps}, .n_row = d->n_logit,
+        .n_in = hp->n_embd, .epilogue = EPI_STORE, .n_out = 1,
+        .out = {{t[SLOT_OUTPUT], NULL, w->logits}});
     return 0;
 }
 
@@ -417,7 +412,7 @@ static int forward_layer(struct forward *f, const struct batch *d, int l, const 
     if (f->h.ops && place_of(f->place, PART_FFN, l) == PLAN_HOST)
         TRY(forward_ffn_host(f, d->n_row, t, e));
     else
-        TRY(forward_ffn(f, f->ops, w->x, w->norm, w->ffn, d->n_row, t, e));
+        TRY(forward_ffn(f, f->ops, w->x, w->ffn, d->n_row, t, e));
     return place_release(f->place, PART_FFN, l, NULL, e);
 }
 

@@ -18,6 +18,8 @@
 /* A MedQA panel evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
 static const double eval_prompt = 6.24e6, eval_output = 3.06e6;
 static const double ops_share = 0.5;    /* of a card's int8 peak that long prompts reach */
+static const double step_s = 1e-4;      /* scheduling between two steps */
+static const double launch_s = 1.5e-6;  /* cost.h */
 static const double host_rate = 55e9;   /* bytes/s of two channels of DDR5 */
 static const double dram_share = 65.0 / 55; /* of that rate: what CPU and link together get of the same memory */
 static const double host_ops = 1e12;    /* int8 operations/s of a desktop CPU */
@@ -204,7 +206,8 @@ static int read_machine(struct fit *f, struct err *e)
     f->rates = (struct plan_rates){.vram = c->gbs * 1e9, .link = f->link > 0 ? f->link : c->link * 1e9,
                                    .host = f->host > 0 ? f->host : host_rate, .host_ops = host_ops,
                                    .dram = (f->host > 0 ? f->host : host_rate) * dram_share,
-                                   .device_ops = c->tops * 1e12 * ops_share, .hop_s = 3e-5, .step_s = 1e-3};
+                                   .device_ops = c->tops * 1e12 * ops_share, .hop_s = 3e-5, .step_s = step_s,
+                                   .launch_s = launch_s};
     return 0;
 }
 
@@ -262,7 +265,9 @@ static int speculate(const struct fit *f, struct speculation *out, struct err *e
     TRY(draft_sizes(f, &m, e));
     uint64_t kv = 4 * (uint64_t)(m.n_layer * m.kv_row) * (uint64_t)f->n_ctx; /* f16 */
     *out = (struct speculation){.draft_bytes = m.total + kv};
-    out->draft_s = PROPOSED * ((double)(m.total - (m.tied ? 0 : m.embed)) + (double)kv / 2) / f->rates.vram;
+    const int launches = COST_LAUNCHES_EMBED + m.n_layer * (COST_LAUNCHES_ATTN + COST_LAUNCHES_FFN) + COST_LAUNCHES_OUTPUT;
+    out->draft_s = PROPOSED * (((double)(m.total - (m.tied ? 0 : m.embed)) + (double)kv / 2) / f->rates.vram +
+                               launches * f->rates.launch_s);
     sizes_free(&m);
     if (out->draft_bytes >= f->vram)
         FAIL(e, ERR_USAGE, "the draft needs %.1f GB of the card, which has %.1f", (double)out->draft_bytes * 1e-9,
@@ -529,7 +534,7 @@ static int simulate(const struct fit *f, const struct plan *p, const bool *ok, s
         s[n] = (struct scene){.run = {.vram_bytes = f->vram, .ram_bytes = f->ram, .rates = f->rates,
                                       .mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY, .cpu_layers = f->cpu_layers,
                                       .n_ctx = f->n_ctx, .n_seq = n_seq, .kv_fmt = f->kv, .n_warm = 2, .n_step = 2}};
-        s[n].run.rates.step_s = 0; /* nor does the simulation take time for sampling and scheduling */
+        s[n].run.rates.step_s = s[n].run.rates.launch_s = 0; /* the simulation takes no time for either */
         snprintf(s[n].machine, sizeof s[n].machine, "%s, %.1f GiB, link %.3g GB/s, CPU %.3g GB/s", f->gpu,
                  (double)f->vram / 1073741824, f->rates.link * 1e-9, f->rates.host * 1e-9);
         n++;

@@ -11,7 +11,7 @@
 struct simulate {
     const char *model;
     uint64_t vram_bytes, ram_bytes, lost_bytes; /* lost: sim.h */
-    struct plan_rates rates; /* of the plan; disk and step_s are not simulated */
+    struct plan_rates rates; /* of the plan; disk, step_s and launch_s are not simulated */
     enum plan_mode mode;
     int cpu_layers;          /* PLAN_ANY = as the mode says */
     int n_ctx, n_seq;

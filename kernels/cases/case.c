@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "check.h"
 #include "fmt_random.h"
 #include "rng.h"
 
@@ -27,7 +28,7 @@ void *case_buf(struct op_case *c, const char *name, enum case_role role, enum ca
     size_t bytes;
     struct case_buf *b = &c->buf[c->n_buf++];
     void *host = size_mul(n, size, &bytes) ? arena_alloc(&c->arena, bytes, 1) : NULL;
-    *b = (struct case_buf){name, role, type, host, bytes, 0, 0, false};
+    *b = (struct case_buf){name, role, type, host, bytes, 0, 0, FMT_F32, false};
     return host;
 }
 
@@ -60,6 +61,12 @@ void case_tolerance(struct op_case *c, double abs, double rel)
 {
     c->buf[c->n_buf - 1].abs = abs;
     c->buf[c->n_buf - 1].rel = rel;
+}
+
+void case_rows(struct op_case *c, enum fmt fmt)
+{
+    c->buf[c->n_buf - 1].type = CASE_ROWS;
+    c->buf[c->n_buf - 1].fmt = fmt;
 }
 
 void case_aligned(struct op_case *c)
@@ -155,10 +162,31 @@ static double case_used(double got, double want, double allowed)
     return error / allowed;
 }
 
+/* Block by block. */
+static struct case_diff case_compare_rows(const struct case_buf *b, const char *got, const char *want)
+{
+    const struct fmt_info *f = fmt_info(b->fmt);
+    struct case_diff worst = {.worst = -1};
+    float x[256], y[256];
+    CHECK(f->block_elems <= 256);
+    for (size_t at = 0, i = 0; at + f->block_bytes <= b->bytes; at += f->block_bytes) {
+        f->decode(got + at, x, f->block_elems);
+        f->decode(want + at, y, f->block_elems);
+        for (int k = 0; k < f->block_elems; k++, i++) {
+            double used = case_used((double)x[k], (double)y[k], b->abs + b->rel * fabs((double)y[k]));
+            if (worst.worst < 0 || used > worst.used)
+                worst = (struct case_diff){(int64_t)i, (double)x[k], (double)y[k], used};
+        }
+    }
+    return worst;
+}
+
 struct case_diff case_compare(const struct case_buf *b, const void *got, const void *want)
 {
     struct case_diff worst = {.worst = -1};
     size_t size = b->type == CASE_BYTES ? 1 : 4;
+    if (b->type == CASE_ROWS)
+        return case_compare_rows(b, got, want);
     for (size_t i = 0; i < b->bytes / size; i++) {
         double x, y;
         if (b->type == CASE_F32) {

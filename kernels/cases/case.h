@@ -16,6 +16,7 @@
 enum case_role { CASE_IN, CASE_OUT, CASE_INOUT };
 enum case_type {
     CASE_F32,
+    CASE_ROWS, /* encoded in the buffer's fmt, decoded for the comparison */
     CASE_I32,
     CASE_BYTES
 }; /* how results are compared: the last two exactly */
@@ -27,6 +28,7 @@ struct case_buf {
     void *host; /* bytes, in the case's arena; NULL for a pure output */
     size_t bytes;
     double abs, rel; /* allowed: |got - want| <= abs + rel * |want| */
+    enum fmt fmt;    /* CASE_ROWS */
     bool aligned;    /* the op wants it at a multiple of 16 (ops.h): skew leaves it there */
 };
 
@@ -74,6 +76,7 @@ float *case_floats(struct op_case *c, const char *name, enum case_role role, int
 void *case_weights(struct op_case *c, int i, const char *name, enum fmt fmt, int64_t rows,
                    int64_t cols, uint64_t key, float std);
 void case_tolerance(struct op_case *c, double abs, double rel); /* of the last buffer */
+void case_rows(struct op_case *c, enum fmt fmt);                /* the last buffer is CASE_ROWS */
 void case_aligned(struct op_case *c);                           /* the last buffer is */
 void case_traffic(struct op_case *c, struct traffic t);         /* sets bytes and flops */
 int case_done(const struct op_case *c, struct err *e);          /* ERR_NOMEM if a buffer failed */

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 
 #include "case.h"
@@ -9,23 +10,34 @@ static const struct kv_shape {
     int n_row, page_tokens, n_kv_head, head_dim;
     bool bench;
     float std; /* of k */
+    int n_head, n_rot; /* of q; 0: no rope */
+    enum rope_pairs pairs;
 } kv_shapes[] = {
-    {FMT_F16, 1, 16, 1, 8, false, 2},
-    {FMT_F16, 19, 32, 2, 40, false, 2},
-    {FMT_F16, 3, 16, 2, 5, false, 2},
-    {FMT_F16, 4, 16, 1, 40, false, 1e6f}, /* beyond what a half holds */
-    {FMT_F32, 5, 16, 1, 64, false, 2},
-    {FMT_F32, 3, 16, 1, 7, false, 2},
-    {FMT_BF16, 5, 64, 3, 64, false, 2},
-    {FMT_BF16, 4, 16, 2, 9, false, 2},
-    {FMT_Q8_0, 1, 16, 1, 32, false, 2}, /* one block */
-    {FMT_Q8_0, 33, 16, 2, 64, false, 2},
-    {FMT_Q8_0, 3, 32, 8, 128, false, 2},
-    {FMT_Q8_0, 4, 16, 1, 64, false, 6e-6f}, /* scales of 1.3 times the smallest half */
-    {FMT_Q4_0, 4, 32, 1, 128, false, 2},
-    {FMT_Q4_0, 96, 32, 4, 64, false, 2}, /* enough blocks for a search to differ in its last step */
-    {FMT_F16, 448, 64, 8, 128, true, 2},
-    {FMT_Q8_0, 448, 64, 8, 128, true, 2},
+    {FMT_F16, 1, 16, 1, 8, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_F16, 19, 32, 2, 40, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_F16, 3, 16, 2, 5, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_F16, 4, 16, 1, 40, false, 1e6f, 0, 0, ROPE_ADJACENT}, /* beyond what a half holds */
+    {FMT_F32, 5, 16, 1, 64, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_F32, 3, 16, 1, 7, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_BF16, 5, 64, 3, 64, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_BF16, 4, 16, 2, 9, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_Q8_0, 1, 16, 1, 32, false, 2, 0, 0, ROPE_ADJACENT}, /* one block */
+    {FMT_Q8_0, 33, 16, 2, 64, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_Q8_0, 3, 32, 8, 128, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_Q8_0, 4, 16, 1, 64, false, 6e-6f, 0, 0, ROPE_ADJACENT}, /* scales of 1.3 times the smallest half */
+    {FMT_Q4_0, 4, 32, 1, 128, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_Q4_0, 96, 32, 4, 64, false, 2, 0, 0, ROPE_ADJACENT}, /* enough blocks for a search to differ in its last step */
+    {FMT_F16, 19, 32, 2, 40, false, 2, 6, 40, ROPE_ADJACENT},
+    {FMT_F16, 3, 16, 2, 5, false, 2, 1, 4, ROPE_HALVES}, /* an odd length, not all of it turned */
+    {FMT_F32, 5, 16, 1, 300, false, 2, 9, 300, ROPE_ADJACENT}, /* more pairs than threads */
+    {FMT_BF16, 2, 64, 3, 64, false, 2, 3, 32, ROPE_HALVES},
+    {FMT_Q8_0, 5, 32, 8, 128, false, 2, 32, 128, ROPE_ADJACENT},
+    {FMT_Q8_0, 33, 16, 2, 64, false, 2, 8, 64, ROPE_HALVES},
+    {FMT_Q4_0, 7, 32, 3, 512, false, 2, 3, 512, ROPE_ADJACENT},
+    {FMT_F16, 448, 64, 8, 128, true, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_Q8_0, 448, 64, 8, 128, true, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_Q8_0, 1, 64, 8, 128, true, 2, 32, 128, ROPE_ADJACENT},
+    {FMT_Q8_0, 448, 64, 8, 128, true, 2, 32, 128, ROPE_ADJACENT},
 };
 
 static int kv_write_run(const struct op_case *c, void *const *dev, struct ops *ops,
@@ -39,7 +51,37 @@ static int kv_write_run(const struct op_case *c, void *const *dev, struct ops *o
     a.v = dev[1];
     a.slot = dev[2];
     a.kv = &kv;
+    if (a.rope.n_head) {
+        a.rope.q = dev[5];
+        a.rope.pos = dev[6];
+        a.rope.inv_freq = dev[7];
+    }
     return ops->kv_write(ops, s, &a, e);
+}
+
+/* A turned number of k next to a rounding may fall on either side of it: a step of the format, of numbers up to 5. */
+static void kv_write_tolerance(struct op_case *c, enum fmt fmt)
+{
+    const double step = fmt == FMT_F32 ? 3e-6 : fmt == FMT_F16 ? 4e-3 : fmt == FMT_BF16 ? 0.04 : 0.05;
+    case_rows(c, fmt);
+    case_tolerance(c, fmt == FMT_Q4_0 ? 0.7 : step, 0);
+}
+
+/* The last three buffers: q, pos, inv_freq. */
+static int kv_write_add_rope(struct op_case *c, const struct kv_shape *s, struct err *e)
+{
+    const int n_rot = s->n_rot;
+    case_floats(c, "q", CASE_INOUT, (int64_t)s->n_row * s->n_head * s->head_dim, 6, 1);
+    case_tolerance(c, 6e-7, 0);
+    int32_t *pos = case_buf(c, "pos", CASE_IN, CASE_I32, (size_t)s->n_row, sizeof *pos);
+    float *freq = case_buf(c, "inv_freq", CASE_IN, CASE_F32, (size_t)n_rot / 2, sizeof *freq);
+    TRY(case_done(c, e));
+    for (int r = 0; r < s->n_row; r++)
+        pos[r] = r * 4001 % 131072;
+    for (int k = 0; k < n_rot / 2; k++)
+        freq[k] = powf(500000, -2.0f * (float)k / (float)n_rot);
+    c->args.kv_write.rope = (struct kv_write_rope){.n_head = s->n_head, .n_rot = n_rot, .pairs = s->pairs};
+    return 0;
 }
 
 static int kv_write_make(int i, struct op_case *c, struct err *e)
@@ -49,13 +91,16 @@ static int kv_write_make(int i, struct op_case *c, struct err *e)
     size_t bytes = 0;
     fmt_row_bytes(s->fmt, row, &bytes);
     c->bench = s->bench;
-    snprintf(c->name, sizeof c->name, "%s %d rows %d heads of %d page %d", fmt_info(s->fmt)->name,
-             s->n_row, s->n_kv_head, s->head_dim, s->page_tokens);
+    snprintf(c->name, sizeof c->name, "%s %d rows %d heads of %d page %d%s", fmt_info(s->fmt)->name,
+             s->n_row, s->n_kv_head, s->head_dim, s->page_tokens,
+             !s->n_head ? "" : s->pairs == ROPE_ADJACENT ? " rope adjacent" : " rope halves");
     case_floats(c, "k", CASE_IN, s->n_row * row, 8, s->std);
     case_floats(c, "v", CASE_IN, s->n_row * row, 9, 0.1f);
     int32_t *slot = case_buf(c, "slot", CASE_IN, CASE_I32, (size_t)s->n_row, sizeof *slot);
     /* what lies in the other slots must stay: both are given and compared as bytes */
     case_buf(c, "kv.k", CASE_INOUT, CASE_BYTES, (size_t)slots, bytes);
+    if (s->n_head)
+        kv_write_tolerance(c, s->fmt);
     case_buf(c, "kv.v", CASE_INOUT, CASE_BYTES, (size_t)slots, bytes);
     TRY(case_done(c, e));
     for (int r = 0; r < s->n_row; r++) /* scattered and distinct: 5 has no factor in 7 * 2^n */
@@ -65,9 +110,13 @@ static int kv_write_make(int i, struct op_case *c, struct err *e)
                              .page_tokens = s->page_tokens,
                              .n_kv_head = s->n_kv_head,
                              .head_dim = s->head_dim};
-    c->args.kv_write = (struct kv_write_args){.n_row = s->n_row};
-    c->bytes = 2.0 * s->n_row * ((double)bytes + 4.0 * (double)row);
+    c->args.kv_write = (struct kv_write_args){.n_row = s->n_row, .kv = &c->kv};
     c->run = kv_write_run;
+    if (s->n_head)
+        TRY(kv_write_add_rope(c, s, e));
+    struct kv_write_args a = c->args.kv_write;
+    a.rope.q = s->n_head ? c->buf[5].host : NULL;
+    case_traffic(c, traffic_kv_write(&a));
     return 0;
 }
 

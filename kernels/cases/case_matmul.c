@@ -18,48 +18,49 @@ struct matmul_shape {
     int tail;
     int64_t n_out;
     enum matmul_epilogue epilogue;
-    bool bias, zeros, bench;
+    bool bias, zeros, norm, bench;
 };
 
 static const struct matmul_shape matmul_shapes[] = {
-    {1, 1, 0, 1, EPI_STORE, false, false, false},
-    {1, 9, 13, 17, EPI_STORE, true, false, false}, /* 9 blocks: one more than a group of 8 */
-    {3, 2, 1, 3, EPI_ADD, false, false, false},
-    {9, 3, 15, 40, EPI_SWIGLU, true, false, false},
-    {33, 8, 0, 50, EPI_STORE, false, false, false},
-    {5, 2, 0, 16, EPI_ADD, true, true, false}, /* a block of zeros in x, one in w */
-    {70, 1, 7, 35, EPI_STORE, false, false, false},
-    {2, 2, 0, 21, EPI_STORE, false, false, false}, /* these: every number of columns a kernel is made for */
-    {2, 3, 5, 9, EPI_SWIGLU, false, false, false},
-    {3, 4, 0, 33, EPI_STORE, true, false, false},
-    {20, 3, 0, 37, EPI_ADD, false, false, false},
-    {17, 35, 0, 40, EPI_SWIGLU, false, false, false}, /* these: rows of several segments, the last one short */
-    {1, 21, 0, 70, EPI_STORE, true, false, false},
-    {12, 16, 0, 64, EPI_STORE, false, false, false},
-    {6, 1, 40, 7, EPI_STORE, false, false, false}, /* rows in whole pieces of 16 bytes, not in whole chunks */
-    {40, 2, 72, 20, EPI_SWIGLU, true, false, false},
-    {1, 16, 0, 4096, EPI_STORE, false, false, true},
-    {8, 16, 0, 4096, EPI_STORE, false, false, true},
-    {512, 16, 0, 4096, EPI_STORE, false, false, true},
-    {1, 16, 0, 14336, EPI_SWIGLU, false, false, true},
-    {1, 56, 0, 4096, EPI_ADD, false, false, true},
+    {1, 1, 0, 1, EPI_STORE, false, false, false, false},
+    {1, 9, 13, 17, EPI_STORE, true, false, false, false}, /* 9 blocks: one more than a group of 8 */
+    {3, 2, 1, 3, EPI_ADD, false, false, true, false},
+    {9, 3, 15, 40, EPI_SWIGLU, true, false, true, false},
+    {33, 8, 0, 50, EPI_STORE, false, false, false, false},
+    {5, 2, 0, 16, EPI_ADD, true, true, true, false}, /* a block of zeros in x, one in w */
+    {70, 1, 7, 35, EPI_STORE, false, false, false, false},
+    {2, 2, 0, 21, EPI_STORE, false, false, false, false}, /* these: every number of columns a kernel is made for */
+    {2, 3, 5, 9, EPI_SWIGLU, false, false, true, false},
+    {3, 4, 0, 33, EPI_STORE, true, false, false, false},
+    {20, 3, 0, 37, EPI_ADD, false, false, true, false},
+    {17, 35, 0, 40, EPI_SWIGLU, false, false, true, false}, /* these: rows of several segments, the last one short */
+    {1, 21, 0, 70, EPI_STORE, true, false, true, false},
+    {12, 16, 0, 64, EPI_STORE, false, false, true, false},
+    {6, 1, 40, 7, EPI_STORE, false, false, true, false}, /* rows in whole pieces of 16 bytes, not in whole chunks */
+    {40, 2, 72, 20, EPI_SWIGLU, true, false, false, false},
+    {1, 16, 0, 4096, EPI_STORE, false, false, true, true},
+    {8, 16, 0, 4096, EPI_STORE, false, false, false, true},
+    {512, 16, 0, 4096, EPI_STORE, false, false, true, true},
+    {1, 16, 0, 14336, EPI_SWIGLU, false, false, true, true},
+    {1, 56, 0, 4096, EPI_ADD, false, false, false, true},
 };
 enum { N_SHAPES = sizeof matmul_shapes / sizeof *matmul_shapes };
 
 static const struct matmul_mix {
     int n_row, n_out;
     enum matmul_epilogue epilogue;
+    bool norm;
     enum fmt fmt[3];
     int64_t rows[3];
 } matmul_mixes[] = {
-    {4, 3, EPI_STORE, {FMT_Q4_K, FMT_Q4_K, FMT_Q6_K}, {64, 16, 16}},
-    {2, 3, EPI_ADD, {FMT_Q8_0, FMT_Q5_K, FMT_F16}, {20, 5, 1}},
-    {11, 2, EPI_SWIGLU, {FMT_Q4_K, FMT_Q8_0}, {24, 24}},
-    {1, 2, EPI_STORE, {FMT_F32, FMT_Q4_0}, {7, 33}},
+    {4, 3, EPI_STORE, true, {FMT_Q4_K, FMT_Q4_K, FMT_Q6_K}, {64, 16, 16}},
+    {2, 3, EPI_ADD, true, {FMT_Q8_0, FMT_Q5_K, FMT_F16}, {20, 5, 1}},
+    {11, 2, EPI_SWIGLU, true, {FMT_Q4_K, FMT_Q8_0}, {24, 24}},
+    {1, 2, EPI_STORE, false, {FMT_F32, FMT_Q4_0}, {7, 33}},
 };
 enum { N_MIXES = sizeof matmul_mixes / sizeof *matmul_mixes };
 
-/* Buffers: x, then w, bias, y of each matrix. */
+/* Buffers: x, then w, bias, y of each matrix, then the norm's w if there is one. */
 static int matmul_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
                       struct err *e)
 {
@@ -73,6 +74,8 @@ static int matmul_run(const struct op_case *c, void *const *dev, struct ops *ops
         a.out[i] = (struct matmul_out){&w[i], c->buf[2 + 3 * i].bytes > 4 ? dev[2 + 3 * i] : NULL,
                                        second ? NULL : dev[3 + 3 * i]};
     }
+    if (c->n_buf > 1 + 3 * a.n_out)
+        a.norm.w = dev[1 + 3 * a.n_out];
     return ops->matmul(ops, s, &a, e);
 }
 
@@ -101,10 +104,23 @@ static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, boo
     case_tolerance(c, a->epilogue == EPI_SWIGLU ? 5 * abs : abs, exact ? 1e-5 : 1e-3);
 }
 
+/* The last buffer: a norm of x, by numbers around 1 or, where they are negative, -1. */
+static void matmul_add_norm(struct op_case *c)
+{
+    c->args.matmul.norm.eps = 1e-5f;
+    const int64_t n = c->args.matmul.n_in;
+    float *w = case_floats(c, "norm", CASE_IN, n, 6, 0.5f);
+    case_aligned(c);
+    for (int64_t i = 0; w && i < n; i++)
+        w[i] += w[i] < 0 ? -0.5f : 0.5f;
+}
+
 /* When all matrices are there. */
 static void matmul_limits(struct op_case *c)
 {
     struct matmul_args a = c->args.matmul;
+    const bool norm = c->n_buf > 1 + 3 * a.n_out;
+    a.norm.w = norm ? c->buf[c->n_buf - 1].host : NULL;
     int64_t most = 0;
     bool f16 = false, bf16 = false;
     for (int i = 0; i < a.n_out; i++) {
@@ -116,6 +132,7 @@ static void matmul_limits(struct op_case *c)
     case_traffic(c, traffic_matmul(&a));
     c->limits = (struct ops_limits){.max_rows = c->args.matmul.n_row,
                                     .max_in = c->args.matmul.n_in,
+                                    .max_norm = norm ? c->args.matmul.n_in : 0,
                                     .max_out = most,
                                     .f16_weights = f16,
                                     .bf16_weights = bf16,
@@ -128,14 +145,16 @@ static int matmul_make_mix(int i, struct op_case *c, struct err *e)
     const struct matmul_mix *m = &matmul_mixes[i];
     c->args.matmul = (struct matmul_args){
         .n_row = m->n_row, .n_in = 512, .epilogue = m->epilogue, .n_out = m->n_out};
-    snprintf(c->name, sizeof c->name, "%s+%s%s%s %dx512 %s", fmt_info(m->fmt[0])->name,
+    snprintf(c->name, sizeof c->name, "%s+%s%s%s %dx512 %s%s", fmt_info(m->fmt[0])->name,
              fmt_info(m->fmt[1])->name, m->n_out > 2 ? "+" : "",
              m->n_out > 2 ? fmt_info(m->fmt[2])->name : "", m->n_row,
-             matmul_epilogue_name(m->epilogue));
+             matmul_epilogue_name(m->epilogue), m->norm ? " norm" : "");
     case_floats(c, "x", CASE_IN, m->n_row * 512, 5, 1);
     case_aligned(c);
     for (int k = 0; k < m->n_out; k++)
         matmul_add(c, k, m->fmt[k], m->rows[k], k == 0);
+    if (m->norm)
+        matmul_add_norm(c);
     matmul_limits(c);
     return case_done(c, e);
 }
@@ -172,9 +191,9 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
     if (f->block_elems == 32 && s->tail)
         n_in += 96; /* three blocks of 32: a group of 8 that is not full */
     c->bench = s->bench;
-    snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s%s%s", f->name, s->n_row, (long long)n_in,
+    snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s%s%s%s", f->name, s->n_row, (long long)n_in,
              (long long)s->n_out, matmul_epilogue_name(s->epilogue), s->bias ? " bias" : "",
-             s->zeros ? " zero blocks" : "");
+             s->zeros ? " zero blocks" : "", s->norm ? " norm" : "");
     int n_out = s->epilogue == EPI_SWIGLU ? 2 : 1;
     c->args.matmul = (struct matmul_args){
         .n_row = s->n_row, .n_in = n_in, .epilogue = s->epilogue, .n_out = n_out};
@@ -182,6 +201,8 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
     case_aligned(c);
     for (int k = 0; k < n_out; k++)
         matmul_add(c, k, fmt, s->n_out, s->bias);
+    if (s->norm)
+        matmul_add_norm(c);
     TRY(case_done(c, e));
     if (s->zeros) {
         memset(x, 0, 256 * sizeof *x);

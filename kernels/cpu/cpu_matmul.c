@@ -13,6 +13,7 @@
  * (float)min, acc) and at the end ((0+4)+(2+6)) + ((1+5)+(3+7)).
  * - F32, F16, BF16: element i is added to accumulator i % 16 by fmaf; then v16_sum.
  * - then bias, then the epilogue; silu as in v16.
+ * - norm: x is the result of the kernel of rmsnorm.
  *
  * Work: threads share the output columns, in strips of MM_TILE weight rows. All rows of x pass, MM_ROWS
  * at a time, while a few strips lie in the core's cache. Weights in strips (lanes.h) are multiplied as
@@ -47,12 +48,12 @@ static size_t cpu_strip_bytes(int64_t n_in)
 }
 
 /* Both forms of x side by side (the weights of one call may want one each), then two strips for
- * each thread (gate and up). */
-size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in)
+ * each thread (gate and up), then normed rows of n_norm. */
+size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in, int64_t n_norm)
 {
     struct mm_x x;
     size_t rows = (size_t)n_row * (cpu_x_layout(&x, n_in, 256) + cpu_x_layout(&x, n_in, 32));
-    return rows + (size_t)n_threads * 2 * cpu_strip_bytes(n_in);
+    return rows + (size_t)n_threads * 2 * cpu_strip_bytes(n_in) + (size_t)n_row * (size_t)n_norm * sizeof(float);
 }
 
 /* Elements per block of the quantised x that weights of this format meet; 0: x itself. */
@@ -77,16 +78,13 @@ static int cpu_x_block(enum fmt fmt)
 
 #define MM_CACHE ((size_t)256 << 10) /* of strips that stay in a core's cache while the rows of x pass */
 
-struct mm_quantise {
-    const struct mm_x *x;
-    const struct cpu_kernels *k;
-};
-
 struct matmul_job {
     const struct matmul_args *a;
     const struct cpu_kernels *k;
     struct mm_x x[2]; /* in blocks of 256, of 32; float weights take f of either */
     bool ready[2];
+    float *normed; /* (n_row, n_in), where a norms x */
+    bool normed_ready;
     char *strips; /* (n_threads, 2, cpu_strip_bytes) */
     int n_product; /* calls of the epilogue: 1 for EPI_SWIGLU */
 };
@@ -96,12 +94,23 @@ static int cpu_x_form(enum fmt fmt)
     return cpu_x_block(fmt) == 32;
 }
 
-static void cpu_quantise_rows(void *arg, int64_t begin, int64_t end, int worker)
+struct mm_prepare { /* of rows of x */
+    const struct matmul_job *job;
+    const struct mm_x *x; /* to quantise them, or NULL */
+    bool norm;
+};
+
+static void cpu_prepare_rows(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
-    const struct mm_quantise *q = arg;
-    for (int64_t r = begin; r < end; r++)
-        q->k->quantise(q->x, r);
+    const struct mm_prepare *p = arg;
+    const struct matmul_args *a = p->job->a;
+    for (int64_t r = begin; r < end; r++) {
+        if (p->norm)
+            p->job->k->rmsnorm(a->x + r * a->n_in, a->norm.w, p->job->normed + r * a->n_in, a->n_in, a->norm.eps);
+        if (p->x)
+            p->job->k->quantise(p->x, r);
+    }
 }
 
 static void cpu_add_bias(const float *bias, int64_t j0, int nj, int nr, float *t)
@@ -220,15 +229,17 @@ static void cpu_matmul_columns(void *arg, int64_t begin, int64_t end, int worker
     }
 }
 
-/* Quantises x for weights of this format, unless it has been done. */
+/* Norms x and quantises it for weights of this format, unless it has been done. */
 static void cpu_matmul_prepare(struct ops_cpu *c, struct matmul_job *job, enum fmt fmt)
 {
-    int form = cpu_x_form(fmt);
-    if (cpu_x_block(fmt) == 0 || job->ready[form])
+    const int form = cpu_x_form(fmt);
+    const bool quantise = cpu_x_block(fmt) && !job->ready[form];
+    struct mm_prepare p = {job, quantise ? &job->x[form] : NULL, job->a->norm.w && !job->normed_ready};
+    if (!p.x && !p.norm)
         return;
-    struct mm_quantise q = {&job->x[form], c->k};
-    pool_run(c->pool, job->a->n_row, cpu_quantise_rows, &q);
-    job->ready[form] = true;
+    pool_run(c->pool, job->a->n_row, cpu_prepare_rows, &p);
+    job->ready[form] |= quantise;
+    job->normed_ready = true;
 }
 
 int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, struct err *e)
@@ -243,11 +254,13 @@ int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
         if (cpu_x_block(a->out[i].w->fmt) < 0)
             FAIL(e, ERR_BUG, "matmul: the cpu backend has no kernel for %s",
                  fmt_info(a->out[i].w->fmt)->name);
-    size_t need = cpu_matmul_scratch(pool_threads(c->pool), a->n_row, a->n_in);
+    const size_t base = cpu_matmul_scratch(pool_threads(c->pool), a->n_row, a->n_in, 0);
+    const size_t need = cpu_matmul_scratch(pool_threads(c->pool), a->n_row, a->n_in, a->norm.w ? a->n_in : 0);
     TRY(ops_check_scratch("matmul", need, c->scratch, c->scratch_bytes, e));
     size_t first = (size_t)a->n_row * cpu_x_layout(&job.x[0], a->n_in, 256);
     size_t both = first + (size_t)a->n_row * cpu_x_layout(&job.x[1], a->n_in, 32);
-    job.x[0].f = job.x[1].f = a->x;
+    job.normed = (float *)(void *)(c->scratch + base);
+    job.x[0].f = job.x[1].f = a->norm.w ? job.normed : a->x;
     job.x[0].base = c->scratch;
     job.x[1].base = c->scratch + first;
     job.strips = c->scratch + both;

@@ -11,22 +11,29 @@ struct rope_job {
     const struct cpu_kernels *k;
 };
 
+void cpu_turn_of(int n_rot, enum rope_pairs pairs, const float *inv_freq, int32_t pos, struct cpu_turn *t)
+{
+    t->n_pair = n_rot / 2;
+    t->step = pairs == ROPE_ADJACENT ? 2 : 1;
+    t->apart = pairs == ROPE_ADJACENT ? 1 : t->n_pair;
+    for (int i = 0; i < t->n_pair; i++) {
+        double angle = (double)pos * (double)inv_freq[i];
+        t->c[i] = (float)cos(angle);
+        t->s[i] = (float)sin(angle);
+    }
+}
+
 static void cpu_rope_rows(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
     const struct rope_job *j = arg;
     const struct rope_args *a = j->a;
-    const int half = a->n_rot / 2, step = a->pairs == ROPE_ADJACENT ? 2 : 1;
-    const int apart = a->pairs == ROPE_ADJACENT ? 1 : half, dim = a->head_dim;
-    float c[OPS_MAX_HEAD_DIM / 2], s[OPS_MAX_HEAD_DIM / 2];
+    const int dim = a->head_dim;
+    struct cpu_turn t;
     for (int64_t r = begin; r < end; r++) {
-        for (int i = 0; i < half; i++) {
-            double angle = (double)a->pos[r] * (double)a->inv_freq[i];
-            c[i] = (float)cos(angle);
-            s[i] = (float)sin(angle);
-        }
-        j->k->rope(a->q + r * a->n_head * dim, a->n_head, dim, half, step, apart, c, s);
-        j->k->rope(a->k + r * a->n_kv_head * dim, a->n_kv_head, dim, half, step, apart, c, s);
+        cpu_turn_of(a->n_rot, a->pairs, a->inv_freq, a->pos[r], &t);
+        j->k->rope(a->q + r * a->n_head * dim, a->n_head, dim, t.n_pair, t.step, t.apart, t.c, t.s);
+        j->k->rope(a->k + r * a->n_kv_head * dim, a->n_kv_head, dim, t.n_pair, t.step, t.apart, t.c, t.s);
     }
 }
 

@@ -20,7 +20,7 @@ static const struct cpu_kernels *ops_cpu_kernels(enum cpu_isa isa)
 static size_t ops_cpu_scratch_bytes(const struct ops *ops, const struct ops_limits *l)
 {
     int threads = pool_threads(((const struct ops_cpu *)ops)->pool);
-    size_t most = cpu_matmul_scratch(threads, l->max_rows, l->max_in);
+    size_t most = cpu_matmul_scratch(threads, l->max_rows, l->max_in, l->max_norm);
     size_t attention = cpu_attention_scratch(threads, l->head_dim, l->max_rows); /* sequences have a row at least */
     size_t sample = cpu_sample_scratch(threads, l->n_vocab);
     most = attention > most ? attention : most;

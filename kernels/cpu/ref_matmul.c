@@ -47,20 +47,26 @@ static void ref_matmul_swiglu(const struct matmul_args *a, float *gate, float *u
 
 int ref_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, struct err *e)
 {
-    (void)s;
     TRY(ops_check_matmul(a, e));
     if (a->n_row == 0)
         return 0;
     for (int i = 0; i < a->n_out; i++)
         TRY(ops_check_unpacked("matmul", a->out[i].w, e));
     void *scratch;
-    TRY(ops_ref_scratch(ops, "matmul", 2 * (size_t)a->n_in * sizeof(float), &scratch, e));
-    float *w = scratch;
+    const size_t rows = 2 + (a->norm.w ? (size_t)a->n_row : 0);
+    TRY(ops_ref_scratch(ops, "matmul", rows * (size_t)a->n_in * sizeof(float), &scratch, e));
+    float *w = scratch, *normed = w + 2 * a->n_in;
+    struct matmul_args b = *a;
+    if (a->norm.w) {
+        const struct rmsnorm_args norm = {a->x, a->norm.w, normed, a->n_row, a->n_in, a->norm.eps};
+        TRY(ref_rmsnorm(ops, s, &norm, e));
+        b.x = normed;
+    }
     if (a->epilogue == EPI_SWIGLU) {
-        ref_matmul_swiglu(a, w, w + a->n_in);
+        ref_matmul_swiglu(&b, w, w + a->n_in);
         return 0;
     }
     for (int i = 0; i < a->n_out; i++)
-        ref_matmul_out(a, &a->out[i], w);
+        ref_matmul_out(&b, &b.out[i], w);
     return 0;
 }

@@ -3,8 +3,7 @@
 #include "ops_check.h"
 #include "ops_ref.h"
 
-/* x: (n_head, head_dim) of one row */
-static void ref_rope_heads(const struct rope_args *a, float *x, int n_head, double pos)
+void ref_rope_heads(const struct rope_args *a, float *x, int n_head, double pos)
 {
     int half = a->n_rot / 2;
     for (int h = 0; h < n_head; h++)

@@ -36,6 +36,7 @@
 extern "C" {
 #include "check.h"
 #include "err.h"
+#include "mem.h"
 #include "ops.h"
 }
 

@@ -13,7 +13,6 @@
 
 extern "C" {
 #include "log.h"
-#include "mem.h"
 }
 
 namespace CU_NS

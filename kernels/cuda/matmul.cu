@@ -1,6 +1,7 @@
 /*
- * matmul: what one call becomes: x is quantised once in each form that its matrices want, then each
- * format present is one launch over all its matrices. The kernels, with their floors and ladders:
+ * matmul: what one call becomes: x is normed and quantised once in each form that its matrices want, then
+ * each format present is one launch over all its matrices. (A norm is a launch of its own where a matrix
+ * takes x in f32.) The kernels, with their floors and ladders:
  *
  *   matmul_quantise.cu  x in 8 bits
  *   matmul_matvec.cu    quantised weights, dp4a: few rows
@@ -15,6 +16,7 @@
  * bit (matmul.cuh), so which one it is is a question of speed only.
  */
 #include "matmul.cuh"
+#include "norm.cuh"
 
 namespace CU_NS
 {
@@ -71,6 +73,8 @@ int mm_check(const struct matmul_args *a, struct err *e)
     }
     if ((uintptr_t)a->x % 16)
         FAIL(e, ERR_BUG, "matmul: x at %p must be a multiple of 16", (const void *)a->x);
+    if ((uintptr_t)a->norm.w % 16)
+        FAIL(e, ERR_BUG, "matmul: norm.w at %p must be a multiple of 16", (const void *)a->norm.w);
     if (a->n_in > INT32_MAX / 8) /* offsets within 8 rows of x are int */
         FAIL(e, ERR_BUG, "matmul: n_in is %lld, limit %d", (long long)a->n_in, INT32_MAX / 8);
     return 0;
@@ -81,7 +85,30 @@ static int64_t mm_chunks(int64_t n_in)
     return (n_in + MM_CHUNK - 1) / MM_CHUNK;
 }
 
-/* Both forms of x in 8 bits: the matrices of one call may want one each. */
+static size_t mm_normed_bytes(int64_t n_row, int64_t n_in)
+{
+    return size_align((size_t)(n_row * n_in) * sizeof(float), 256);
+}
+
+int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, size_t need, struct matmul_args *out,
+            struct err *e)
+{
+    void *scratch;
+    *out = *a;
+    if (!a->norm.w)
+        return 0;
+    need = size_align(need, 256);
+    TRY(cuda_ctx_scratch(cx, "matmul", need + mm_normed_bytes(a->n_row, a->n_in), &scratch, e));
+    float *x = reinterpret_cast<float *>(static_cast<char *>(scratch) + need);
+    const struct rmsnorm_args norm = {a->x, a->norm.w, x, a->n_row, a->n_in, a->norm.eps};
+    TRY(cuda_rmsnorm_block(cx, s, &norm, e));
+    out->x = x;
+    out->norm.w = NULL;
+    return 0;
+}
+
+/* Both forms of x in 8 bits, since the matrices of one call may want one each, or what takes their place; then x
+ * normed. */
 size_t cuda_matmul_scratch(const struct ops_limits *l)
 {
     const size_t forms =
@@ -91,7 +118,8 @@ size_t cuda_matmul_scratch(const struct ops_limits *l)
     const size_t bf16 = l->bf16_weights ? mm_parts_bytes(FMT_BF16, l->max_rows, l->max_in) : 0;
     size_t most = forms > blas ? forms : blas;
     most = f16 > most ? f16 : most;
-    return bf16 > most ? bf16 : most;
+    most = bf16 > most ? bf16 : most;
+    return size_align(most, 256) + mm_normed_bytes(l->max_rows, l->max_norm);
 }
 
 static bool mm_wants(const struct matmul_args *a, int block)
@@ -102,25 +130,6 @@ static bool mm_wants(const struct matmul_args *a, int block)
     return false;
 }
 
-/* Quantises x in the forms wanted; form[0] in blocks of 256, form[1] of 32. */
-static int mm_prepare(const struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
-                      struct mm_x *form[2], struct err *e)
-{
-    const size_t chunks = (size_t)a->n_row * (size_t)mm_chunks(a->n_in);
-    const bool wide = mm_wants(a, 256), narrow = mm_wants(a, 32);
-    void *scratch = NULL;
-    form[0] = form[1] = NULL;
-    if (wide || narrow)
-        TRY(cuda_ctx_scratch(cx, "matmul", ((size_t)wide + narrow) * chunks * sizeof(struct mm_x),
-                             &scratch, e));
-    form[0] = static_cast<struct mm_x *>(scratch);
-    form[1] = form[0] + (wide ? chunks : 0);
-    if (wide)
-        TRY(mm_launch_quantise(s, a->x, a->n_row, a->n_in, 256, form[0], e));
-    if (narrow)
-        TRY(mm_launch_quantise(s, a->x, a->n_row, a->n_in, 32, form[1], e));
-    return 0;
-}
 
 struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_out *second)
 {
@@ -142,7 +151,7 @@ enum mm_kernel { MM_MATVEC, MM_MATVEC_ROWS, MM_MMA, MM_MMA_SPLIT, MM_WGMMA, MM_F
 
 struct mm_plan { /* of a call */
     cudaStream_t s;
-    const struct matmul_args *a;
+    struct matmul_args a; /* without norm where x has been normed */
     struct mm_x *form[2];
     void *parts; /* MM_FLOAT_MMA */
     enum mm_kernel kernel;
@@ -154,12 +163,12 @@ static int mm_launch(const struct mm_plan *p, enum fmt fmt, enum mm_epilogue epi
     const int block = mm_x_block(fmt);
     struct mm_call c = {};
     c.x = p->form[block == 32];
-    c.xf = p->a->x;
+    c.xf = p->a.x;
     c.parts = p->parts;
     for (int i = 0; i < 3; i++)
         c.m[i] = m[i < n ? i : 0];
-    c.n_row = p->a->n_row;
-    c.n_in = p->a->n_in;
+    c.n_row = p->a.n_row;
+    c.n_in = p->a.n_in;
     c.n_chunk = (int)mm_chunks(c.n_in);
     c.epilogue = epilogue;
     if (!fmt_row_bytes(fmt, c.n_in, &c.row_used))
@@ -179,8 +188,8 @@ static int mm_launch(const struct mm_plan *p, enum fmt fmt, enum mm_epilogue epi
 /* gate and up: as pairs of rows when they are alike, else one after the other. */
 static int mm_swiglu(const struct mm_plan *p, struct err *e)
 {
-    const struct matmul_out *gate = &p->a->out[0];
-    struct matmul_out up = p->a->out[1];
+    const struct matmul_out *gate = &p->a.out[0];
+    struct matmul_out up = p->a.out[1];
     if (gate->w->fmt == up.w->fmt) {
         const struct mm_matrix both = mm_matrix_of(gate, &up);
         return mm_launch(p, gate->w->fmt, MM_SWIGLU, &both, 1, e);
@@ -191,18 +200,44 @@ static int mm_swiglu(const struct mm_plan *p, struct err *e)
     return mm_launch(p, up.w->fmt, MM_GATE, &second, 1, e);
 }
 
+/* x in 16-bit parts of the weights' format. */
+static int mm_prepare_parts(struct cuda_ctx *cx, struct mm_plan *p, struct err *e)
+{
+    const struct matmul_args a = p->a;
+    const enum fmt fmt = a.out[0].w->fmt;
+    const size_t need = mm_parts_bytes(fmt, a.n_row, a.n_in);
+    TRY(cuda_ctx_scratch(cx, "matmul", need, &p->parts, e));
+    TRY(mm_norm(cx, p->s, &a, need, &p->a, e));
+    return mm_launch_split(p->s, fmt, &p->a, p->parts, e);
+}
+
+/* x in the 8-bit forms wanted; form[0] in blocks of 256, form[1] of 32. */
+static int mm_prepare_forms(struct cuda_ctx *cx, struct mm_plan *p, struct err *e)
+{
+    const struct matmul_args a = p->a;
+    const size_t chunks = (size_t)a.n_row * (size_t)mm_chunks(a.n_in);
+    const bool wide = mm_wants(&a, 256), narrow = mm_wants(&a, 32);
+    const size_t need = ((size_t)wide + narrow) * chunks * sizeof(struct mm_x);
+    void *scratch = NULL;
+    if (need)
+        TRY(cuda_ctx_scratch(cx, "matmul", need, &scratch, e));
+    p->form[0] = static_cast<struct mm_x *>(scratch);
+    p->form[1] = p->form[0] + (wide ? chunks : 0);
+    if (mm_wants(&a, 0))
+        TRY(mm_norm(cx, p->s, &a, need, &p->a, e));
+    if (wide)
+        TRY(mm_launch_quantise(p->s, &p->a, 256, p->form[0], e));
+    if (narrow)
+        TRY(mm_launch_quantise(p->s, &p->a, 32, p->form[1], e));
+    return 0;
+}
+
 static int mm_run(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
                   enum mm_kernel kernel, struct err *e)
 {
-    struct mm_plan p = {s, a, {NULL, NULL}, NULL, kernel};
+    struct mm_plan p = {s, *a, {NULL, NULL}, NULL, kernel};
     TRY(mm_check(a, e));
-    if (kernel == MM_FLOAT_MMA) {
-        const enum fmt fmt = a->out[0].w->fmt;
-        TRY(cuda_ctx_scratch(cx, "matmul", mm_parts_bytes(fmt, a->n_row, a->n_in), &p.parts, e));
-        TRY(mm_launch_split(s, fmt, a, p.parts, e));
-    } else {
-        TRY(mm_prepare(cx, s, a, p.form, e));
-    }
+    TRY(kernel == MM_FLOAT_MMA ? mm_prepare_parts(cx, &p, e) : mm_prepare_forms(cx, &p, e));
     if (a->epilogue == EPI_SWIGLU)
         return mm_swiglu(&p, e);
     const enum mm_epilogue epilogue = a->epilogue == EPI_ADD ? MM_ADD : MM_STORE;

@@ -203,9 +203,14 @@ struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_ou
 /* Scratch of the variant blas. */
 size_t mm_blas_scratch(int64_t n_row, int64_t n_in, int64_t n_out);
 
+/* x normed by itself, for the kernels that take it in f32: behind `need` bytes of the scratch that the call uses
+ * otherwise, an error where all of it is not there. Returns the call that is left in *out: *a, or one without norm. */
+int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, size_t need, struct matmul_args *out,
+            struct err *e);
+
 /* Geometry, launch, check; a->m[i].first_tile is theirs to fill for the n matrices. */
-int mm_launch_quantise(cudaStream_t s, const float *x, int n_row, int64_t n_in, int block,
-                       struct mm_x *out, struct err *e);
+/* x, normed where a call says so, in blocks of 32 or 256: (n_row, n_chunk). */
+int mm_launch_quantise(cudaStream_t s, const struct matmul_args *a, int block, struct mm_x *out, struct err *e);
 /* rows: many rows of W a warp; for at most 2 rows of x, beyond which it makes no difference */
 int mm_launch_matvec(cudaStream_t s, bool rows, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 /* split: segments over groups of warps */

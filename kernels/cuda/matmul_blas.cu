@@ -25,10 +25,6 @@
 #define MB_LIBRARY 0
 #endif
 
-extern "C" {
-#include "mem.h"
-}
-
 namespace CU_NS
 {
 
@@ -298,19 +294,24 @@ bool cuda_matmul_blas_fits(const struct matmul_args *a, const struct cuda_ctx *c
             return false;
         most = tensor_rows(a->out[i].w) > most ? tensor_rows(a->out[i].w) : most;
     }
-    return mm_blas_scratch(a->n_row, a->n_in, most) <= cx->scratch_bytes;
+    const size_t normed = a->norm.w ? (size_t)(a->n_row * a->n_in) * sizeof(float) : 0;
+    return size_align(mm_blas_scratch(a->n_row, a->n_in, most), 256) + normed <= cx->scratch_bytes;
 }
 
-int cuda_matmul_blas(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
+int cuda_matmul_blas(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *call,
                      struct err *e)
 {
     int64_t most = 0;
     void *scratch;
-    TRY(mm_check(a, e));
+    TRY(mm_check(call, e));
     TRY(mb_open(cx, e));
-    for (int i = 0; i < a->n_out; i++)
-        most = tensor_rows(a->out[i].w) > most ? tensor_rows(a->out[i].w) : most;
-    TRY(cuda_ctx_scratch(cx, "matmul", mm_blas_scratch(a->n_row, a->n_in, most), &scratch, e));
+    for (int i = 0; i < call->n_out; i++)
+        most = tensor_rows(call->out[i].w) > most ? tensor_rows(call->out[i].w) : most;
+    const size_t need = mm_blas_scratch(call->n_row, call->n_in, most);
+    struct matmul_args left;
+    TRY(cuda_ctx_scratch(cx, "matmul", need, &scratch, e));
+    TRY(mm_norm(cx, s, call, need, &left, e));
+    const struct matmul_args *a = &left;
     unsigned char *at = static_cast<unsigned char *>(scratch);
     struct mb_space m;
     m.x = reinterpret_cast<uint16_t *>(at);

@@ -1,15 +1,21 @@
 /*
  * matmul, its activations in 8 bits:  q = round(x * 127 / amax), d = amax / 127 per block
  *
- * Shapes: x (n_row, n_in) f32, out (n_row, ceil(n_in / 256)) mm_x; blocks of 256 or 32.
+ * Shapes: x (n_row, n_in) f32, out (n_row, ceil(n_in / 256)) mm_x; blocks of 256 or 32; w (n_in) f32 of
+ * a norm before it.
  * Moves n_row * (4 n_in + 288 ceil(n_in / 256)) bytes: 5.1 a number; one row of 4096 is 21 KB, so a
  * decode step is bound by the launch.
  *
- * One variant: a warp makes a chunk, 8 elements a lane, two 16-byte loads, one 8-byte store; chunks of
- * a short last block are filled up with zeros, so that no reader needs to know.
- * Numerics: matmul.cuh; exact but for d and the products x * (127 / amax), both rounded once.
+ * Kernels
+ *   quantise       a warp makes a chunk, 8 elements a lane, two 16-byte loads, one 8-byte store; chunks
+ *                  of a short last block are filled up with zeros, so that no reader needs to know
+ *   norm_quantise  RMSNorm and the same in one launch instead of two: a block has a row, reads it once
+ *                  for its mean square and once more, from the cache, to quantise it
+ *
+ * Numerics: norm.cuh, matmul.cuh; exact but for d and the products x * (127 / amax), both rounded once.
  */
 #include "matmul.cuh"
+#include "norm.cuh"
 
 namespace CU_NS
 {
@@ -18,9 +24,11 @@ static constexpr int MQ_WARPS = 8;
 
 struct mq_args {
     const float *x;   /* (n_row, n_in) */
+    const float *w;   /* (n_in), norm_quantise only */
     struct mm_x *out; /* (n_row, n_chunk) */
     int64_t n_in;
     int n_row, n_chunk;
+    float eps;
 };
 
 static constexpr float MQ_TINY = 1e-30f; /* below it 127 / amax would overflow: counts as zero */
@@ -35,22 +43,22 @@ __device__ __forceinline__ uint2 mq_pack(const float (&v)[8], float scale)
     return make_uint2(w[0], w[1]);
 }
 
-template <int BLOCK>
-__global__ void __launch_bounds__(MQ_WARPS * 32) k_matmul_quantise(const struct mq_args a)
+/* Elements i .. i + 7 of a row, zeros behind its end: n_in is a multiple of 32, so all eight or none. */
+__device__ __forceinline__ void mq_load(const float *x, int64_t i, int64_t n_in, float (&v)[8])
 {
-    const int lane = (int)threadIdx.x % 32;
-    const int64_t at = (int64_t)blockIdx.x * MQ_WARPS + threadIdx.x / 32;
-    if (at >= (int64_t)a.n_row * a.n_chunk)
-        return; /* the whole warp */
-    const int64_t row = at / a.n_chunk, i = at % a.n_chunk * MM_CHUNK + 8 * lane;
-    float v[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-    if (i < a.n_in) { /* n_in is a multiple of 32: all eight or none */
-        const float4 *p = reinterpret_cast<const float4 *>(a.x + row * a.n_in + i);
-        const float4 v0 = p[0], v1 = p[1];
-        v[0] = v0.x, v[1] = v0.y, v[2] = v0.z, v[3] = v0.w;
-        v[4] = v1.x, v[5] = v1.y, v[6] = v1.z, v[7] = v1.w;
+    float4 v0 = make_float4(0, 0, 0, 0), v1 = v0;
+    if (i < n_in) {
+        const float4 *p = reinterpret_cast<const float4 *>(x + i);
+        v0 = p[0], v1 = p[1];
     }
+    v[0] = v0.x, v[1] = v0.y, v[2] = v0.z, v[3] = v0.w;
+    v[4] = v1.x, v[5] = v1.y, v[6] = v1.z, v[7] = v1.w;
+}
 
+/* A warp's chunk: v are elements 8 lane .. 8 lane + 7 of it. */
+template <int BLOCK>
+__device__ __forceinline__ void mq_chunk(const float (&v)[8], int lane, struct mm_x *out)
+{
     /* The largest magnitude, on the bits: above every number come infinity and the NaNs. */
     uint32_t top = 0;
 #pragma unroll
@@ -65,7 +73,6 @@ __global__ void __launch_bounds__(MQ_WARPS * 32) k_matmul_quantise(const struct 
     const uint2 q = zero ? make_uint2(0, 0) : mq_pack(v, 127.0f / amax);
     const float d = bad ? __uint_as_float(0x7fc00000u) : zero ? 0.0f : amax / 127.0f;
 
-    struct mm_x *out = a.out + at;
     *reinterpret_cast<uint2 *>(out->q + 8 * lane) = q;
     if constexpr (BLOCK == 32) {
         if (lane % 4 == 0)
@@ -83,18 +90,54 @@ __global__ void __launch_bounds__(MQ_WARPS * 32) k_matmul_quantise(const struct 
     }
 }
 
-int mm_launch_quantise(cudaStream_t s, const float *x, int n_row, int64_t n_in, int block,
-                       struct mm_x *out, struct err *e)
+template <int BLOCK>
+__global__ void __launch_bounds__(MQ_WARPS * 32) k_matmul_quantise(const struct mq_args a)
 {
-    const struct mq_args a = {x, out, n_in, n_row, (int)((n_in + MM_CHUNK - 1) / MM_CHUNK)};
-    const int64_t blocks = ((int64_t)n_row * a.n_chunk + MQ_WARPS - 1) / MQ_WARPS;
+    const int lane = (int)threadIdx.x % 32;
+    const int64_t at = (int64_t)blockIdx.x * MQ_WARPS + threadIdx.x / 32;
+    if (at >= (int64_t)a.n_row * a.n_chunk)
+        return; /* the whole warp */
+    float v[8];
+    mq_load(a.x + at / a.n_chunk * a.n_in, at % a.n_chunk * MM_CHUNK + 8 * lane, a.n_in, v);
+    mq_chunk<BLOCK>(v, lane, a.out + at);
+}
+
+template <int BLOCK>
+__global__ void __launch_bounds__(NORM_THREADS) k_matmul_norm_quantise(const struct mq_args a)
+{
+    SHARED_ARRAY(float, part, [NORM_THREADS / 32]);
+    const int lane = (int)threadIdx.x % 32;
+    const float *x = a.x + blockIdx.x * a.n_in;
+    const float factor = norm_factor(x, a.n_in, true, a.eps, part);
+    for (int c = (int)threadIdx.x / 32; c < a.n_chunk; c += NORM_THREADS / 32) {
+        const int64_t i = (int64_t)c * MM_CHUNK + 8 * lane;
+        float v[8], w[8];
+        mq_load(x, i, a.n_in, v);
+        mq_load(a.w, i, a.n_in, w);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v[k] = norm_apply(v[k], factor, w[k]);
+        mq_chunk<BLOCK>(v, lane, a.out + (int64_t)blockIdx.x * a.n_chunk + c);
+    }
+}
+
+int mm_launch_quantise(cudaStream_t s, const struct matmul_args *m, int block, struct mm_x *out, struct err *e)
+{
+    const int n_chunk = (int)((m->n_in + MM_CHUNK - 1) / MM_CHUNK);
+    const struct mq_args a = {m->x, m->norm.w, out, m->n_in, m->n_row, n_chunk, m->norm.eps};
+    const int64_t blocks = ((int64_t)m->n_row * n_chunk + MQ_WARPS - 1) / MQ_WARPS;
     if (blocks > INT32_MAX)
         FAIL(e, ERR_BUG, "matmul: quantise needs %lld blocks, limit %d", (long long)blocks,
              INT32_MAX);
-    if (block == 32)
-        LAUNCH((k_matmul_quantise<32>), (unsigned)blocks, MQ_WARPS * 32, 0, s, a);
+    const dim3 some((unsigned)blocks), rows((unsigned)m->n_row);
+    if (a.w && block == 32)
+        LAUNCH((k_matmul_norm_quantise<32>), rows, NORM_THREADS, 0, s, a);
+    else if (a.w)
+        LAUNCH((k_matmul_norm_quantise<256>), rows, NORM_THREADS, 0, s, a);
+    else if (block == 32)
+        LAUNCH((k_matmul_quantise<32>), some, MQ_WARPS * 32, 0, s, a);
     else
-        LAUNCH((k_matmul_quantise<256>), (unsigned)blocks, MQ_WARPS * 32, 0, s, a);
+        LAUNCH((k_matmul_quantise<256>), some, MQ_WARPS * 32, 0, s, a);
     CU_LAUNCHED(e, "matmul_quantise");
     return 0;
 }

@@ -10,18 +10,13 @@
  *   block  one block a row, 16 bytes a thread and access where rows are 16-byte aligned. Not
  * measured.
  *
- * Numerics: squares are added in f32: a thread adds elements 4t .. 4t + 3, then the four that lie 4
- * * threads further on; the threads' sums are added in a tree. The order depends on n alone. Root
- * and division are correctly rounded.
+ * Numerics: norm.cuh.
  */
 #include "ctx.cuh"
-#include "real.cuh"
-#include "row4.cuh"
+#include "norm.cuh"
 
 namespace CU_NS
 {
-
-static const int RMSNORM_THREADS = 256;
 
 struct rmsnorm_call {
     const float *x, *w;
@@ -31,26 +26,18 @@ struct rmsnorm_call {
     bool wide; /* rows of x, w and y are 16-byte aligned */
 };
 
-__global__ void __launch_bounds__(RMSNORM_THREADS) k_rmsnorm_block(const rmsnorm_call a)
+__global__ void __launch_bounds__(NORM_THREADS) k_rmsnorm_block(const rmsnorm_call a)
 {
-    SHARED_ARRAY(float, part, [RMSNORM_THREADS / 32]);
+    SHARED_ARRAY(float, part, [NORM_THREADS / 32]);
     const float *x = a.x + blockIdx.x * a.n;
-    float *y = a.y + blockIdx.x * a.n, sum = 0;
-    for (int64_t i = 4 * (int)threadIdx.x; i < a.n; i += 4 * RMSNORM_THREADS) {
-        float4 v = row4_load(x, i, a.n, a.wide, 0);
-        sum = fmaf(v.x, v.x, sum);
-        sum = fmaf(v.y, v.y, sum);
-        sum = fmaf(v.z, v.z, sum);
-        sum = fmaf(v.w, v.w, sum);
-    }
-    sum = block_sum<RMSNORM_THREADS>(sum, part);
-    const float scale = 1 / sqrtf(sum / (float)a.n + a.eps);
-    for (int64_t i = 4 * (int)threadIdx.x; i < a.n; i += 4 * RMSNORM_THREADS) {
+    float *y = a.y + blockIdx.x * a.n;
+    const float factor = norm_factor(x, a.n, a.wide, a.eps, part);
+    for (int64_t i = 4 * (int)threadIdx.x; i < a.n; i += 4 * NORM_THREADS) {
         float4 v = row4_load(x, i, a.n, a.wide, 0), w = row4_load(a.w, i, a.n, a.wide, 0);
-        v.x = f_mul(f_mul(v.x, scale), w.x);
-        v.y = f_mul(f_mul(v.y, scale), w.y);
-        v.z = f_mul(f_mul(v.z, scale), w.z);
-        v.w = f_mul(f_mul(v.w, scale), w.w);
+        v.x = norm_apply(v.x, factor, w.x);
+        v.y = norm_apply(v.y, factor, w.y);
+        v.z = norm_apply(v.z, factor, w.z);
+        v.w = norm_apply(v.w, factor, w.w);
         row4_store(y, i, a.n, a.wide, v);
     }
 }
@@ -60,7 +47,7 @@ int cuda_rmsnorm_block(struct cuda_ctx *, cudaStream_t s, const struct rmsnorm_a
 {
     const bool wide = row4_wide(a->x, a->n) && row4_wide(a->w, a->n) && row4_wide(a->y, a->n);
     const rmsnorm_call call = {a->x, a->w, a->y, a->n, a->eps, wide};
-    LAUNCH(k_rmsnorm_block, dim3((unsigned)a->n_row), dim3(RMSNORM_THREADS), 0, s, call);
+    LAUNCH(k_rmsnorm_block, dim3((unsigned)a->n_row), dim3(NORM_THREADS), 0, s, call);
     CU_LAUNCHED(e, "rmsnorm_block");
     return 0;
 }

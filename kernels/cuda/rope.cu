@@ -13,13 +13,10 @@
  *          pairs: 8-byte accesses for adjacent pairs, two 4-byte ones a warp wide for halves. Not
  * measured.
  *
- * Numerics: an f32 product pos * inv_freq would be off by 0.004 rad at position 100,000, and
- * doubles are slow on most GPUs. The angle is counted in turns instead, as a 64-bit fraction: step
- * = inv_freq / 2 pi mod 1, and pos * step mod 2^64 is exact, so the angle is right to 2 pi 2^-31
- * rad at any position. Sine and cosine are within 1e-7. An inv_freq that is no number gives NaN.
+ * Numerics: rope.cuh.
  */
 #include "ctx.cuh"
-#include "real.cuh"
+#include "rope.cuh"
 
 namespace CU_NS
 {
@@ -36,41 +33,19 @@ struct rope_call {
     int adjacent;
 };
 
-/* 1 / (2 pi) turns a radian, as a fraction of 2^64 */
-static const uint64_t ROPE_TURN = 0x28be60db9391054aull;
-
-/* inv_freq[i] in turns, as a fraction of 2^64, mod 1 */
-__device__ static uint64_t rope_step(float inv_freq)
-{
-    int shift;
-    uint32_t m = real_split(fabsf(inv_freq), &shift);
-    uint64_t step = real_mul_shift(ROPE_TURN, m, shift);
-    return inv_freq < 0 ? 0 - step : step;
-}
-
-__device__ static void rope_turn(float *p, float *q, float c, float s)
-{
-    float u = *p, v = *q;
-    *p = fmaf(u, c, -f_mul(v, s));
-    *q = fmaf(u, s, f_mul(v, c));
-}
-
 __global__ void __launch_bounds__(ROPE_PAIRS *ROPE_WARPS) k_rope_row(const rope_call a)
 {
     const int64_t row = blockIdx.x;
     const int i = blockIdx.y * ROPE_PAIRS + threadIdx.x, first = blockIdx.z * ROPE_HEADS;
     if (i >= a.half)
         return;
-    float c, s, freq = a.inv_freq[i];
-    real_sincos((uint64_t)(uint32_t)a.pos[row] * rope_step(freq), &s, &c);
-    if (!(fabsf(freq) < REAL_INF))
-        c = s = REAL_NAN;
+    const float2 turn = rope_angle(a.pos[row], a.inv_freq[i]);
     const int at = a.adjacent ? 2 * i : i, apart = a.adjacent ? 1 : a.half;
     const int n = min(a.n_head + a.n_kv_head, first + ROPE_HEADS);
     for (int h = first + threadIdx.y; h < n; h += ROPE_WARPS) {
         float *x = h < a.n_head ? a.q + (row * a.n_head + h) * a.head_dim
                                 : a.k + (row * a.n_kv_head + h - a.n_head) * a.head_dim;
-        rope_turn(x + at, x + at + apart, c, s);
+        rope_turn(x + at, x + at + apart, turn);
     }
 }
 

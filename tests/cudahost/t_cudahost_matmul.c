@@ -353,6 +353,9 @@ static void what_no_kernel_can_read_is_said(void **state)
     a.x = (const float *)b.ptr + 1;
     fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG, "matmul: x at");
     a.x = b.ptr;
+    a.norm = (struct matmul_norm){(const float *)b.ptr + 2, 1e-5f};
+    fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG, "matmul: norm.w at");
+    a.norm.w = NULL;
     fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG,
           "matmul: needs 288 bytes of scratch, 0 are bound");
     struct tensor other = t; /* meets x in blocks of 32: both forms of x are needed */
@@ -363,6 +366,11 @@ static void what_no_kernel_can_read_is_said(void **state)
     ops->bind_scratch(ops, b.ptr, 288);
     fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG,
           "matmul: needs 576 bytes of scratch, 288 are bound");
+    other.fmt = FMT_F16; /* wants x in f32, normed by itself behind the form of the other */
+    other.row_bytes = 512;
+    a.norm.w = b.ptr;
+    fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG,
+          "matmul: needs 1536 bytes of scratch, 288 are bound");
     ops->bind_scratch(ops, NULL, 0);
     api->free(dev, &b);
 }

@@ -158,6 +158,111 @@ static void bits_do_not_depend_on_the_order_of_weights(void **state)
     assert_true(n_packed >= 40 * n_isa);
 }
 
+/* Ops that do another op's work on the way: with() says whether a case asks for it, apart() has the other op do it and
+ * takes it out of the case, whose results in the buffers that go are left in host memory. */
+static bool with_norm(const struct op_case *c)
+{
+    return c->args.matmul.norm.eps > 0;
+}
+
+static void norm_apart(struct op_case *c, struct ops *ops)
+{
+    struct err e = {0};
+    struct case_device d;
+    const struct matmul_args *m = &c->args.matmul;
+    ok(case_upload(c, ops, 0, &d, &e));
+    const struct rmsnorm_args a = {d.dev[0], d.dev[c->n_buf - 1], d.dev[0], m->n_row, m->n_in, m->norm.eps};
+    ok(ops->rmsnorm(ops, NULL, &a, &e));
+    ok(case_download(c, &d, 0, c->buf[0].host, &e));
+    case_release(&d);
+    c->n_buf--;
+}
+
+static bool with_rope(const struct op_case *c)
+{
+    return c->args.kv_write.rope.n_head > 0;
+}
+
+static void rope_apart(struct op_case *c, struct ops *ops)
+{
+    struct err e = {0};
+    struct case_device d;
+    struct kv_write_rope *rope = &c->args.kv_write.rope;
+    ok(case_upload(c, ops, 0, &d, &e));
+    const struct rope_args a = {.q = d.dev[5], .k = d.dev[0], .pos = d.dev[6], .inv_freq = d.dev[7],
+                                .n_row = c->args.kv_write.n_row, .n_head = rope->n_head,
+                                .n_kv_head = c->kv.n_kv_head, .head_dim = c->kv.head_dim, .n_rot = rope->n_rot,
+                                .pairs = rope->pairs};
+    ok(ops->rope(ops, NULL, &a, &e));
+    ok(case_download(c, &d, 0, c->buf[0].host, &e));
+    ok(case_download(c, &d, 5, c->buf[5].host, &e));
+    case_release(&d);
+    c->n_buf -= 3;
+    *rope = (struct kv_write_rope){0};
+}
+
+static const struct fusion {
+    enum op op;
+    bool (*with)(const struct op_case *c);
+    void (*apart)(struct op_case *c, struct ops *ops);
+} fusions[] = {{OP_matmul, with_norm, norm_apart}, {OP_kv_write, with_rope, rope_apart}};
+
+static void case_apart_is_the_same(const struct fusion *f, struct op_case *c, struct ops *ops, const char *isa)
+{
+    struct result within = run_case(c, ops->name, isa, 2);
+    f->apart(c, ops);
+    struct result apart = run_case(c, ops->name, isa, 2);
+    for (int b = 0; b < CASE_BUFS; b++) {
+        const void *want = b < c->n_buf ? apart.out[b] : c->buf[b].host;
+        if (within.out[b] && memcmp(within.out[b], want, c->buf[b].bytes) != 0)
+            fail_msg("%s [%s] %s %s: %s is not that of two ops", ops_op_name(f->op), c->name, ops->name, isa,
+                     c->buf[b].name);
+    }
+    result_free(&within);
+    result_free(&apart);
+}
+
+static void ops_apart_are_the_same(const char *kind, const char *isa)
+{
+    struct err e = {0};
+    struct ops *ops = NULL;
+    ok(ops_open(kind, &(struct ops_options){.n_threads = 2, .isa = isa}, &ops, &e));
+    for (size_t k = 0; k < sizeof fusions / sizeof *fusions; k++) {
+        const struct case_set *set = case_registry[fusions[k].op];
+        int n = 0;
+        for (int i = 0; i < set->n; i++) {
+            struct op_case c = {0};
+            ok(set->make(i, &c, &e));
+            if (!c.bench && fusions[k].with(&c)) {
+                case_apart_is_the_same(&fusions[k], &c, ops, isa);
+                n++;
+            }
+            case_free(&c);
+        }
+        assert_true(n >= 5);
+        print_message("%s %s: %d cases of %s\n", kind, isa, n, ops_op_name(fusions[k].op));
+    }
+    ops_close(ops);
+}
+
+/* All bits, in every instruction set and by the CUDA kernels on the host. */
+static void what_an_op_does_on_the_way_has_the_bits_of_its_own_op(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct ops *ops = NULL;
+    ops_apart_are_the_same("ref", "auto");
+    for (int k = 0; k < CPU_ISA_COUNT; k++)
+        if (cpu_isa_has((enum cpu_isa)k))
+            ops_apart_are_the_same("cpu", cpu_isa_name((enum cpu_isa)k));
+    if (ops_open("cudahost", &(struct ops_options){0}, &ops, &e) < 0) {
+        print_message("cudahost: skipped, not in this build\n");
+        return;
+    }
+    ops_close(ops);
+    ops_apart_are_the_same("cudahost", "auto");
+}
+
 static void a_comparison_sees_nan_and_names_the_worst(void **state)
 {
     (void)state;
@@ -216,6 +321,7 @@ int main(void)
         cmocka_unit_test(every_op_agrees_with_the_oracle),
         cmocka_unit_test(bits_do_not_depend_on_isa_or_threads),
         cmocka_unit_test(bits_do_not_depend_on_the_order_of_weights),
+        cmocka_unit_test(what_an_op_does_on_the_way_has_the_bits_of_its_own_op),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

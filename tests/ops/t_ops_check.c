@@ -104,6 +104,9 @@ static void matmul_names_what_is_wrong(void **state)
     narrow.dim[1] = 6;
     struct matmul_args a = {.x = x, .n_row = 1, .n_in = 8, .n_out = 1, .out = {{&t, NULL, y}}};
     BOTH(matmul, &a, "matmul: needs "); /* no scratch is bound */
+    a.norm = (struct matmul_norm){x, -1};
+    BOTH(matmul, &a, "matmul: norm.eps is -1, must be finite and at least 0");
+    a.norm.w = NULL;
     a.n_out = 4;
     BOTH(matmul, &a, "matmul: n_out is 4, limit 3");
     a.n_out = 1;
@@ -143,6 +146,17 @@ static void cache_ops_name_what_is_wrong(void **state)
     ids[0] = 32;
     BOTH(kv_write, &write, "kv_write: slot[0] is 32, must be 0 to 31");
     ids[0] = 0;
+    const int32_t before = -1, pos = 0;
+    write.rope = (struct kv_write_rope){.q = y, .inv_freq = x, .n_head = 4, .n_rot = 10, .pairs = ROPE_HALVES};
+    BOTH(kv_write, &write, "kv_write: rope.pos is NULL");
+    write.rope.pos = &before;
+    BOTH(kv_write, &write, "kv_write: n_rot is 10, limit 8");
+    write.rope.n_rot = 8;
+    BOTH(kv_write, &write, "kv_write: rope.pos[0] is -1, must be 0");
+    write.rope.pos = &pos;
+    write.rope.n_head = 0;
+    BOTH(kv_write, &write, "kv_write: n_head is 0, must be at least 1");
+    write.rope.q = NULL;
     kv.page_tokens = 24;
     BOTH(kv_write, &write, "page_tokens is 24, must be a power of two, 16 to 256");
     kv.page_tokens = 16;
