@@ -20,6 +20,9 @@ ops_of() {
     case $1 in
     matmul*) echo matmul ;;
     attention*) echo attention ;;
+    norm.cuh) echo rmsnorm matmul ;;
+    rope.cuh) echo rope kv_write ;;
+    kv_write*) echo kv_write ;;
     warp.cuh) echo rmsnorm logprob sample ;;
     row4.cuh) echo add swiglu gather rmsnorm logprob sample ;;
     vocab.cuh) echo logprob sample ;;
