@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -14,18 +15,29 @@
 #define POOL_MAX 256
 #define POOL_SPIN 2000 /* about 20 us of pause: longer than the gap between two ops of a step */
 
+#define POOL_PARTS 4 /* of a worker's range: what is lost when it is taken from its processor amid one */
+
+/* The parts of a worker's range that nobody has taken: of job `job` mod 2^32, next .. end - 1. One word, so that a
+ * part of a job that is over cannot be taken; a cache line each. */
+struct pool_range {
+    _Alignas(64) _Atomic uint64_t word; /* job << 32 | next << 16 | end */
+};
+
 struct pool {
     int n;
     pthread_t thread[POOL_MAX];
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    atomic_uint job;    /* increases by one per job; workers wait for it to change */
-    atomic_int pending; /* workers that have not finished the current job */
+    atomic_uint job; /* increases by one per job; workers wait for it to change */
     atomic_int parked;
     atomic_bool stop;
+    /* Of the job: read only by who has taken a part, written only when all parts are done. */
     pool_fn fn;
     void *arg;
     int64_t items, grain;
+    int parts;
+    _Alignas(64) atomic_int done; /* parts */
+    struct pool_range range[POOL_MAX];
 };
 
 struct pool_start {
@@ -40,15 +52,40 @@ static inline void pool_pause(void)
 #endif
 }
 
-static void pool_part(struct pool *p, int worker)
+static int64_t pool_units(const struct pool *p)
 {
-    int64_t units = (p->items + p->grain - 1) / p->grain;
-    int64_t begin = units * worker / p->n * p->grain;
-    int64_t end = units * (worker + 1) / p->n * p->grain;
-    if (end > p->items)
-        end = p->items;
-    if (begin < end)
-        p->fn(p->arg, begin, end, worker);
+    return (p->items + p->grain - 1) / p->grain;
+}
+
+/* The next part of a range, -1 when there is none left or the job is over. */
+static int pool_take(struct pool_range *r, unsigned job)
+{
+    uint64_t word = atomic_load_explicit(&r->word, memory_order_relaxed);
+    for (;;) {
+        const unsigned next = (unsigned)(word >> 16) & 0xffff, end = (unsigned)word & 0xffff;
+        if ((unsigned)(word >> 32) != job || next == end)
+            return -1;
+        if (atomic_compare_exchange_weak_explicit(&r->word, &word, word + (1u << 16), memory_order_acquire,
+                                                  memory_order_relaxed))
+            return (int)next;
+    }
+}
+
+/* All that is left of the job: the worker's own range, then those of the others. */
+static void pool_work(struct pool *p, unsigned job, int worker)
+{
+    const int n = p->n;
+    int done = 0;
+    for (int k = 0; k < n; k++) {
+        struct pool_range *r = &p->range[(worker + k) % n];
+        for (int part; (part = pool_take(r, job)) >= 0; done++) {
+            const int64_t units = pool_units(p);
+            const int64_t begin = units * part / p->parts * p->grain, end = units * (part + 1) / p->parts * p->grain;
+            p->fn(p->arg, begin, end < p->items ? end : p->items, worker);
+        }
+    }
+    if (done)
+        atomic_fetch_add_explicit(&p->done, done, memory_order_release);
 }
 
 static void pool_wait_job(struct pool *p, unsigned seen)
@@ -71,12 +108,24 @@ static void *pool_main(void *arg)
     struct pool_start start = *(struct pool_start *)arg;
     mem_free(arg);
     struct pool *p = start.p;
-    for (unsigned seen = 0;; seen++) {
+    for (unsigned seen = 0;;) {
         pool_wait_job(p, seen);
+        seen = atomic_load_explicit(&p->job, memory_order_acquire);
         if (atomic_load(&p->stop))
             return NULL;
-        pool_part(p, start.worker);
-        atomic_fetch_sub_explicit(&p->pending, 1, memory_order_acq_rel);
+        pool_work(p, seen, start.worker);
+    }
+}
+
+/* The ranges hold the job's parts from here on. */
+static void pool_cut(struct pool *p, unsigned job)
+{
+    const int64_t units = pool_units(p);
+    p->parts = units < (int64_t)p->n * POOL_PARTS ? (int)units : p->n * POOL_PARTS;
+    atomic_store_explicit(&p->done, 0, memory_order_relaxed);
+    for (int w = 0; w < p->n; w++) {
+        const uint64_t begin = (uint64_t)(p->parts * w / p->n), end = (uint64_t)(p->parts * (w + 1) / p->n);
+        atomic_store_explicit(&p->range[w].word, (uint64_t)job << 32 | begin << 16 | end, memory_order_release);
     }
 }
 
@@ -103,10 +152,11 @@ void pool_run_grain(struct pool *p, int64_t n, int64_t grain, pool_fn fn, void *
     p->arg = arg;
     p->items = n;
     p->grain = grain;
-    atomic_store(&p->pending, p->n - 1);
+    const unsigned job = atomic_load_explicit(&p->job, memory_order_relaxed) + 1;
+    pool_cut(p, job);
     pool_post(p);
-    pool_part(p, 0);
-    for (int i = 0; atomic_load_explicit(&p->pending, memory_order_acquire) > 0; i++) {
+    pool_work(p, job, 0);
+    for (int i = 0; atomic_load_explicit(&p->done, memory_order_acquire) < p->parts; i++) {
         if (i < POOL_SPIN)
             pool_pause();
         else
@@ -186,9 +236,10 @@ int pool_open(int n_threads, struct pool **out, struct err *e)
 {
     if (n_threads < 0 || n_threads > POOL_MAX)
         FAIL(e, ERR_USAGE, "bad thread count %d: must be 0 (all cores) to %d", n_threads, POOL_MAX);
-    struct pool *p = mem_zalloc(1, sizeof *p);
+    struct pool *p = mem_aligned(sizeof *p);
     if (!p)
         return NOMEM(e, sizeof *p, "thread pool");
+    memset(p, 0, sizeof *p);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
     int want = n_threads ? n_threads : pool_cores();

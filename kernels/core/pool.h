@@ -1,10 +1,12 @@
 /*
- * pool: a fixed set of threads that split one job statically.
+ * pool: a fixed set of threads that share one job.
  *
- * pool_run(p, n, fn, arg) calls fn(arg, begin, end, worker) so that the union of the ranges is [0, n):
- * worker w of W gets [n*w/W, n*(w+1)/W). The split depends only on n and W; a reduction must never
- * cross ranges, so results do not depend on W. The caller is worker 0. One job at a time, from one
- * thread (the engine's). Workers spin briefly between jobs, then park.
+ * pool_run(p, n, fn, arg) calls fn(arg, begin, end, worker) so that the union of the ranges is [0, n). Worker w of W
+ * begins with [n*w/W, n*(w+1)/W), cut into a few parts that it takes one by one; when they are gone it takes parts of
+ * the others. So a worker that the system has given no processor to is not waited for, unless it is amid a part. The
+ * parts depend only on n and W, who takes them on chance: a reduction must never cross ranges, so that results depend
+ * on neither. What a worker has for itself (scratch) goes by its number. The caller is worker 0. One job at a time,
+ * from one thread (the engine's). Workers spin briefly between jobs, then park.
  */
 #ifndef MAS_POOL_H
 #define MAS_POOL_H

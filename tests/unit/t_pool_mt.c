@@ -1,7 +1,10 @@
 /* The thread pool: every item once, whatever the split; also run under TSan. */
+#include "clock.h"
 #include "pool.h"
 #include "test.h"
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 struct cover {
@@ -112,12 +115,51 @@ static void jobs_follow_each_other(void **state)
     pool_close(p);
 }
 
+struct late {
+    atomic_int rest; /* items done by the caller */
+    atomic_bool held; /* a worker has one item, and keeps it until all others are done */
+};
+
+static void hold_one(void *arg, int64_t begin, int64_t end, int worker)
+{
+    struct late *l = arg;
+    bool none = false;
+    const int64_t t0 = clock_ns();
+    if (worker == 0) {
+        while (!atomic_load(&l->held) && clock_ns() - t0 < 1000000000)
+            sched_yield();
+        atomic_fetch_add(&l->rest, (int)(end - begin));
+    } else if (atomic_compare_exchange_strong(&l->held, &none, true))
+        while (atomic_load(&l->rest) < 7 && clock_ns() - t0 < 20000000000)
+            sched_yield();
+}
+
+/* What a worker has not taken yet is done by the others while it is held up. */
+static void a_worker_that_is_late_keeps_what_it_has_and_no_more(void **state)
+{
+    (void)state;
+    struct err e;
+    struct pool *p;
+    bool held = false;
+    ok(pool_open(2, &p, &e));
+    for (int round = 0; round < 20 && !held; round++) {
+        struct late l = {0, false};
+        pool_run(p, 8, hold_one, &l);
+        held = atomic_load(&l.held);
+        if (held)
+            assert_int_equal(atomic_load(&l.rest), 7);
+    }
+    assert_true(held);
+    pool_close(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_covers_every_item_once),
         cmocka_unit_test(a_core_counts_once),
         cmocka_unit_test(jobs_follow_each_other),
+        cmocka_unit_test(a_worker_that_is_late_keeps_what_it_has_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
