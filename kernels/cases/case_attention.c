@@ -52,6 +52,7 @@ static const struct attn_shape {
     {FMT_Q8_0, 64, 4, 1, 128, {1, 1, 1, 1}, {185, 192, 190, 150}, false, 192}, /* alike, but for what each sees */
     {FMT_Q4_0, 16, 4, 2, 64, {1, 1, 3, 1}, {140, 133, 200, 258}, false, 128},
     {FMT_F32, 64, 3, 3, 20, {5, 9, 1, 12}, {150, 138, 129, 270}, false, 128},
+    {FMT_F16, 16, 4, 2, 64, {1, 1, 1, 1}, {140, 200, 131, 250}, false, 144}, /* ends within what the next one shares */
     {FMT_F16, 64, 32, 8, 128, {1}, {8192}, true, 0},
     {FMT_Q8_0, 64, 32, 8, 128, {1}, {8192}, true, 0},
     {FMT_F16, 64, 32, 8, 128, {512}, {512}, true, 0},
@@ -111,7 +112,8 @@ static int attention_make(int i, struct op_case *c, struct err *e)
         a.n_row += s->rows[a.n_seq];
         a.max_kv_len = len > a.max_kv_len ? len : a.max_kv_len;
         a.max_pages = pages > a.max_pages ? pages : a.max_pages;
-        n_page += pages - (a.n_seq ? s->shared / s->page_tokens : 0);
+        const int shared = s->shared / s->page_tokens;
+        n_page += pages - (a.n_seq == 0 ? 0 : shared < pages ? shared : pages);
         c->flops += 4.0 * s->rows[a.n_seq] * len * s->n_head * s->head_dim;
     }
     size_t row = 0;
