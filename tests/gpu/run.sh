@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that only a GPU can tell, in one command on a machine that has one: is what the kernels do there
 # what the host and the oracle say, and how fast. Needs a build made elsewhere (release preset with nvcc), no
-# compiler. Prints a short table last; everything goes into DIR/result.json and logs beside it.
+# compiler. Prints its tables last (DIR/table.md, by table.sh); everything goes into DIR/result.json and logs beside it.
 #   usage: tests/gpu/run.sh [-b BUILD] [-o DIR] [--pack] [--dry-run] [--70b]
 #     -b BUILD     folder of the build (default build/release)
 #     -o DIR       folder for the results (default $OUT, else gpu-result)
@@ -184,9 +184,9 @@ query() {
 } >"$out/result.json"
 
 echo
-sed -n 's/.*"op": "\([^"]*\)", "case": "\([^"]*\)", "kernel": "\([^"]*\)", "us": \([0-9.]*\).*"gb_s": \([0-9.]*\).*"share": \([0-9.]*\).*/\1_\3|\2|\4|\5|\6/p' \
-    "$out/kernels.log" | awk -F'|' '{ printf "%-20s %-44s %10.1f us %8.1f GB/s %5.1f %% of a copy\n", $1, $2, $3, $4, 100 * $5 }'
-echo
+if [ $failed = 0 ]; then
+    bash tests/gpu/table.sh "$out/result.json" | tee "$out/table.md" || failed=1
+fi
 if [ $failed = 0 ]; then
     echo "PASS in $((SECONDS - began)) s: $out/result.json"
 else
