@@ -3,7 +3,9 @@
  * Gimelshein 2018), in steps of ATTN_BLOCK positions counted from position 0 of the sequence. A
  * query passes over the same blocks in the same order whatever the pages, the batch or the chunk it
  * came in, so its bits depend on nothing else. K and V rows are decoded to f32 once for all queries
- * that share them; scores and sums are f32 with v16's fixed order. Included by cpu_kernel_*.c only.
+ * that share them (or, of few queries, as they are used); scores and sums are f32 with v16's fixed
+ * order. With many registers two queries go together, which halves the loads. Included by
+ * cpu_kernel_*.c only.
  */
 
 static void kernel_decode_kv(const struct kv_view *kv, const char *row, float *y)
@@ -51,12 +53,9 @@ struct attn_state { /* of one query: running maximum and sum of weights */
     float max, sum;
 };
 
-/* s[t] = scale * q . k[t] for t < n, -inf for the rest of the block; returns the largest. k has
- * rows for the whole block, whatever n. */
-static float kernel_scores(const float *q, const float *k, int n, int64_t dim, float scale,
-                           float *s)
+/* s[t] = q . k[t] for t < n, rounded up to 4: k has rows for the whole block, whatever n. */
+static inline void kernel_scores(const float *q, const float *k, int n, int64_t dim, float *s)
 {
-    float top = -INFINITY;
     for (int t = 0; t < n; t += 4, k += 4 * dim) {
         struct v16 a = v16_zero(), b = a, c = a, d = a;
         for (int64_t i = 0; i < dim; i += V16) {
@@ -68,15 +67,32 @@ static float kernel_scores(const float *q, const float *k, int n, int64_t dim, f
         }
         v16_sum4(a, b, c, d, s + t);
     }
-    for (int t = 0; t < ATTN_BLOCK; t++) {
-        s[t] = t < n ? s[t] * scale : -INFINITY;
-        top = s[t] > top ? s[t] : top;
-    }
-    return top;
+}
+
+/* Scores s of a block, of which n count, become weights: scaled, less the largest so far, e to that power. Returns what
+ * was summed up before is multiplied by. */
+static inline float kernel_soften(float *s, int n, float scale, struct attn_state *st)
+{
+    const struct v16 none = v16_set1(-INFINITY), f = v16_set1(scale);
+    const uint32_t seen = n < 32 ? (1u << n) - 1 : ~0u;
+    struct v16 lo = v16_if_bit(seen & 0xffff, v16_mul(v16_load(s), f), none);
+    struct v16 hi = v16_if_bit(seen >> 16, v16_mul(v16_load(s + V16), f), none);
+    const float top = v16_top(v16_max(hi, v16_max(lo, none))), old = st->max; /* a NaN is never the larger one */
+    st->max = top > old ? top : old;
+    const struct v16 m = v16_set1(st->max);
+    lo = v16_exp(v16_sub(lo, m));
+    hi = v16_exp(v16_sub(hi, m));
+    float keep[V16] = {1}; /* e^0 */
+    if (st->max > old)
+        v16_store(keep, v16_exp(v16_set1(old - st->max)));
+    v16_store(s, lo);
+    v16_store(s + V16, hi);
+    st->sum = fmaf(st->sum, keep[0], v16_sum(v16_add(lo, hi)));
+    return keep[0];
 }
 
 /* out[i] = out[i] * keep + sum_t p[t] v[t][i], t ascending */
-static void kernel_weigh(const float *p, const float *v, int n, int64_t dim, float keep, float *out)
+static inline void kernel_weigh(const float *p, const float *v, int n, int64_t dim, float keep, float *out)
 {
     struct v16 k = v16_set1(keep);
     int64_t i = 0;
@@ -108,19 +124,111 @@ static void kernel_weigh(const float *p, const float *v, int n, int64_t dim, flo
 static void kernel_attend(const float *q, const float *k, const float *v, int n, int64_t dim,
                           float scale, struct attn_state *st, float *out)
 {
-    float s[ATTN_BLOCK];
-    float top = kernel_scores(q, k, n, dim, scale, s), old = st->max;
-    st->max = top > old ? top : old;
-    struct v16 m = v16_set1(st->max);
-    struct v16 lo = v16_exp(v16_sub(v16_load(s), m)), hi = v16_exp(v16_sub(v16_load(s + V16), m));
-    float keep[V16] = {1}; /* e^0 */
-    if (st->max > old)
-        v16_store(keep, v16_exp(v16_set1(old - st->max)));
-    v16_store(s, lo);
-    v16_store(s + V16, hi);
-    st->sum = fmaf(st->sum, keep[0], v16_sum(v16_add(lo, hi)));
-    kernel_weigh(s, v, n, dim, keep[0], out);
+    float s[ATTN_BLOCK] = {0};
+    kernel_scores(q, k, n, dim, s);
+    kernel_weigh(s, v, n, dim, kernel_soften(s, n, scale, st), out);
 }
+
+#ifdef V16_MANY
+#define ATTN_PAIR 2
+#define ATTN_DIRECT 4 /* up to so many queries K and V are decoded as they are used, with more once for all */
+
+/* Elements i .. i + 15 of a row of this format. */
+static inline __attribute__((always_inline)) struct v16 kernel_load(enum fmt fmt, const char *row, int64_t i)
+{
+    if (fmt == FMT_F16)
+        return v16_load_f16((const uint16_t *)(const void *)row + i);
+    if (fmt == FMT_Q8_0) {
+        const struct fmt_q8_0 *b = (const struct fmt_q8_0 *)(const void *)row + i / 32;
+        return v16_mul(v16_set1(f16_to_f32(b->d)), v16_load_i8(b->q + i % 32));
+    }
+    return v16_load((const float *)(const void *)row + i);
+}
+
+/* The scores of two queries with eight rows of k: every row is loaded once for both. */
+static inline __attribute__((always_inline)) struct v16 kernel_scores_pair(enum fmt fmt, const float *q,
+                                                                           const char *const *k, int64_t dim)
+{
+    struct v16 a[V16];
+    for (int t = 0; t < V16; t++)
+        a[t] = v16_zero();
+    for (int64_t i = 0; i < dim; i += V16) {
+        const struct v16 x = v16_load(q + i), y = v16_load(q + dim + i);
+        for (int t = 0; t < 8; t++) {
+            const struct v16 row = kernel_load(fmt, k[t], i);
+            a[t] = v16_fma(x, row, a[t]);
+            a[8 + t] = v16_fma(y, row, a[8 + t]);
+        }
+    }
+    return v16_sum16(a);
+}
+
+/* 64 elements of two outputs, from i on; p (2, ATTN_BLOCK). */
+static inline __attribute__((always_inline)) void kernel_weigh_pair(enum fmt fmt, const float *p, const char *const *v,
+                                                                    int n, int64_t i, int64_t dim,
+                                                                    const float keep[2], float *out)
+{
+    struct v16 a[8];
+    for (int c = 0; c < 8; c++)
+        a[c] = v16_mul(v16_load(out + c / 4 * dim + i + c % 4 * V16), v16_set1(keep[c / 4]));
+    for (int t = 0; t < n; t++) {
+        const struct v16 x = v16_set1(p[t]), y = v16_set1(p[ATTN_BLOCK + t]);
+        for (int c = 0; c < 4; c++) {
+            const struct v16 row = kernel_load(fmt, v[t], i + c * V16);
+            a[c] = v16_fma(x, row, a[c]);
+            a[4 + c] = v16_fma(y, row, a[4 + c]);
+        }
+    }
+    for (int c = 0; c < 8; c++)
+        v16_store(out + c / 4 * dim + i + c % 4 * V16, a[c]);
+}
+
+/* Two neighbouring queries over one block of n visible positions, whose rows lie at k and v: the bits of each alone. dim
+ * is a multiple of 64. */
+static inline __attribute__((always_inline)) void kernel_attend_pair(enum fmt fmt, const float *q, const char *const *k,
+                                                                     const char *const *v, int n, int64_t dim,
+                                                                     float scale, struct attn_state *st, float *out)
+{
+    float s[2][ATTN_BLOCK] = {{0}}, keep[2], both[V16];
+    for (int t = 0; t < n; t += 8) {
+        v16_store(both, kernel_scores_pair(fmt, q, k + t, dim));
+        memcpy(s[0] + t, both, 8 * sizeof *both);
+        memcpy(s[1] + t, both + 8, 8 * sizeof *both);
+    }
+    for (int j = 0; j < 2; j++)
+        keep[j] = kernel_soften(s[j], n, scale, &st[j]);
+    for (int64_t i = 0; i < dim; i += 4 * V16)
+        kernel_weigh_pair(fmt, s[0], v, n, i, dim, keep, out);
+}
+
+#define ATTEND(name, fmt)                                                                                              \
+    static __attribute__((noinline)) void name(const float *q, const char *const *k, const char *const *v, int n,      \
+                                               int64_t dim, float scale, struct attn_state *st, float *out)            \
+    {                                                                                                                  \
+        kernel_attend_pair(fmt, q, k, v, n, dim, scale, st, out);                                                      \
+    }
+ATTEND(kernel_attend_f32, FMT_F32)
+ATTEND(kernel_attend_f16, FMT_F16)
+ATTEND(kernel_attend_q8, FMT_Q8_0)
+#undef ATTEND
+
+/* Where the rows of positions at .. at + n - 1 lie; the rest of the block repeats the last. */
+static void kernel_find_rows(const struct attn_item *it, int seq, const void *base, int at, int n,
+                             const char *row[ATTN_BLOCK])
+{
+    const struct attention_args *a = it->a;
+    const int32_t *page = a->page + (int64_t)seq * a->max_pages;
+    const int size = a->kv->page_tokens;
+    const size_t bytes = kv_row_bytes(a->kv);
+    for (int t = 0; t < n;) {
+        const char *first = (const char *)base + kv_row_at(a->kv, page[(at + t) / size], it->kv_head, (at + t) % size);
+        for (int stop = t - (at + t) % size + size; t < n && t < stop; t++, first += bytes)
+            row[t] = first;
+    }
+    for (int t = n; t < ATTN_BLOCK; t++)
+        row[t] = row[n - 1];
+}
+#endif
 
 struct attn_work { /* of one item, in its scratch */
     float *k, *v, *q, *out; /* (ATTN_BLOCK, dim) twice, (ATTN_QUERIES, dim) twice */
@@ -128,21 +236,67 @@ struct attn_work { /* of one item, in its scratch */
     struct attn_state st[ATTN_QUERIES];
 };
 
+/* Of n positions of a block from `at` on: what query j of those from i on sees, where the first row of queries sees
+ * `first` positions, each later one one more. */
+static inline int kernel_seen(const struct attn_item *it, int first, int i, int j, int at, int n)
+{
+    int seen = first + (j - i) / it->n_head - at;
+    return seen < n ? seen : n;
+}
+
+#ifdef ATTN_PAIR
+/* The block's K and V are decoded as they are used: for few queries. */
+static bool kernel_is_direct(const struct attn_item *it, const struct attn_work *w, int n_query)
+{
+    const struct kv_view *kv = it->a->kv;
+    return n_query <= ATTN_DIRECT && it->n_head % 2 == 0 && w->dim == kv->head_dim && w->dim % 64 == 0 &&
+           (kv->fmt == FMT_F16 || kv->fmt == FMT_Q8_0);
+}
+#endif
+
 /* Queries i .. end - 1, whose rows all belong to `seq`, over its positions from `from` on: the first row sees `first` of
  * them, each later one one more, up to `last`. */
 static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, int seq, int i, int end, int from,
                                int first, int last)
 {
     const struct attention_args *a = it->a;
+#ifdef ATTN_PAIR
+    const char *k[ATTN_BLOCK], *v[ATTN_BLOCK];
+    const bool direct = kernel_is_direct(it, w, end - i);
+    void (*const attend)(const float *, const char *const *, const char *const *, int, int64_t, float,
+                         struct attn_state *, float *) = !direct                 ? kernel_attend_f32
+                                                         : a->kv->fmt == FMT_F16 ? kernel_attend_f16
+                                                                                 : kernel_attend_q8;
+    for (int t = 0; t < ATTN_BLOCK && !direct; t++) {
+        k[t] = (const char *)(w->k + t * w->dim);
+        v[t] = (const char *)(w->v + t * w->dim);
+    }
+#endif
     for (int at = from; at < last; at += ATTN_BLOCK) {
-        int n = last - at < ATTN_BLOCK ? last - at : ATTN_BLOCK;
-        kernel_gather_kv(it, seq, a->kv->k, at, n, w->dim, w->k);
-        kernel_gather_kv(it, seq, a->kv->v, at, n, w->dim, w->v);
-        for (int j = i; j < end; j++) {
-            int seen = first + (j - i) / it->n_head - at;
-            if (seen > 0)
-                kernel_attend(w->q + j * w->dim, w->k, w->v, seen < n ? seen : n, w->dim, a->scale, &w->st[j],
-                              w->out + j * w->dim);
+        int n = last - at < ATTN_BLOCK ? last - at : ATTN_BLOCK, j = i;
+#ifdef ATTN_PAIR
+        if (direct) {
+            kernel_find_rows(it, seq, a->kv->k, at, n, k);
+            kernel_find_rows(it, seq, a->kv->v, at, n, v);
+        } else
+#endif
+        {
+            kernel_gather_kv(it, seq, a->kv->k, at, n, w->dim, w->k);
+            kernel_gather_kv(it, seq, a->kv->v, at, n, w->dim, w->v);
+        }
+        for (int step; j < end; j += step) {
+            const int seen = kernel_seen(it, first, i, j, at, n);
+            step = 1;
+            if (seen <= 0)
+                continue;
+#ifdef ATTN_PAIR
+            if (w->dim % 64 == 0 && j + 1 < end && kernel_seen(it, first, i, j + 1, at, n) == seen) {
+                step = ATTN_PAIR;
+                attend(w->q + j * w->dim, k, v, seen, w->dim, a->scale, &w->st[j], w->out + j * w->dim);
+                continue;
+            }
+#endif
+            kernel_attend(w->q + j * w->dim, w->k, w->v, seen, w->dim, a->scale, &w->st[j], w->out + j * w->dim);
         }
     }
 }

@@ -53,6 +53,14 @@ static int attention_common(const struct attention_args *a, int s, int t)
     return n / ATTN_BLOCK * ATTN_BLOCK;
 }
 
+/* Positions in common of t and the next one, which may belong together more than t and those before it; 0: nothing. */
+static int attention_next_common(const struct attention_args *a, int t)
+{
+    if (t + 1 >= a->n_seq || !attention_rows(a, t + 1))
+        return 0;
+    return attention_common(a, t, t + 1);
+}
+
 /* The sequences from s on that go together, and how many positions they share. */
 static struct attention_group attention_group_from(const struct attention_job *j, int s)
 {
@@ -64,7 +72,8 @@ static struct attention_group attention_group_from(const struct attention_job *j
     for (int t = s + 1; t < a->n_seq; t++) {
         int more = attention_rows(a, t), common = more ? attention_common(a, s, t) : 0;
         common = common < shared ? common : shared;
-        if (!more || (rows + more) * j->heads > ATTN_QUERIES || common < SHARED_LEAST || (g.shared && common < g.shared / 2))
+        if (!more || (rows + more) * j->heads > ATTN_QUERIES || common < SHARED_LEAST || (g.shared && common < g.shared / 2) ||
+            common < attention_next_common(a, t) / 2)
             break;
         rows += more;
         shared = g.shared = common;

@@ -29,6 +29,14 @@ static inline void v16_fold4(__m256 a, __m256 b, __m256 c, __m256 d, float out[4
     _mm_storeu_ps(out, _mm_add_ps(_mm_add_ps(r0, r2), _mm_add_ps(r1, r3)));
 }
 
+/* The largest lane; none is NaN. */
+static inline float v16_top256(__m256 a)
+{
+    __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_max_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
+}
+
 /* The sum of sixteen int8. */
 static inline int v16_sum_i8(__m128i v)
 {
@@ -181,6 +189,35 @@ static inline void v16_sum4(struct v16 a, struct v16 b, struct v16 c, struct v16
     v16_fold4(V16_FOLD(a), V16_FOLD(b), V16_FOLD(c), V16_FOLD(d), out);
 #undef V16_FOLD
 }
+static inline float v16_top(struct v16 a)
+{
+    return v16_top256(_mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1)));
+}
+
+/* There are registers for sixteen sums and what they are made of. */
+#define V16_MANY 1
+
+/* Two vectors become one: lanes that are to be added up stand side by side, those of x before those of y. */
+#define V16_MEET(shuffle, low, high, x, y) _mm512_add_ps(shuffle(x, y, low), shuffle(x, y, high))
+#define V16_PAIRS(x, y, high)                                                                      \
+    _mm512_castpd_ps(high ? _mm512_unpackhi_pd(_mm512_castps_pd(x), _mm512_castps_pd(y))           \
+                          : _mm512_unpacklo_pd(_mm512_castps_pd(x), _mm512_castps_pd(y)))
+/* Lane i: v16_sum of the i-th. */
+static inline struct v16 v16_sum16(const struct v16 a[V16])
+{
+    __m512 r[8];
+    for (int i = 0; i < 8; i++) { /* the vectors in the order in which their sums then stand side by side */
+        const __m512 x = a[i % 2 * 8 + i / 2].v, y = a[i % 2 * 8 + i / 2 + 4].v;
+        r[i] = V16_MEET(_mm512_shuffle_f32x4, 0x44, 0xee, x, y);
+    }
+    for (int i = 0; i < 4; i++)
+        r[i] = V16_MEET(_mm512_shuffle_f32x4, 0x88, 0xdd, r[2 * i], r[2 * i + 1]);
+    for (int i = 0; i < 2; i++)
+        r[i] = _mm512_add_ps(V16_PAIRS(r[2 * i], r[2 * i + 1], 0), V16_PAIRS(r[2 * i], r[2 * i + 1], 1));
+    return V16_MAKE(V16_MEET(_mm512_shuffle_ps, 0x88, 0xdd, r[0], r[1]));
+}
+#undef V16_MEET
+#undef V16_PAIRS
 
 #elif defined(__AVX2__)
 
@@ -346,6 +383,10 @@ static inline void v16_sum4(struct v16 a, struct v16 b, struct v16 c, struct v16
     v16_fold4(_mm256_add_ps(a.a, a.b), _mm256_add_ps(b.a, b.b), _mm256_add_ps(c.a, c.b),
               _mm256_add_ps(d.a, d.b), out);
 }
+static inline float v16_top(struct v16 a)
+{
+    return v16_top256(_mm256_max_ps(a.a, a.b));
+}
 
 #else
 
@@ -499,22 +540,19 @@ static inline void v16_sum4(struct v16 a, struct v16 b, struct v16 c, struct v16
     out[2] = v16_sum(c);
     out[3] = v16_sum(d);
 }
+static inline float v16_top(struct v16 a) /* the largest lane; none is NaN */
+{
+    float top = a.f[0];
+    for (int i = 1; i < V16; i++)
+        top = a.f[i] > top ? a.f[i] : top;
+    return top;
+}
 #undef V16_EACH
 #endif
 
 static inline struct v16 v16_zero(void)
 {
     return v16_set1(0);
-}
-
-/* The largest lane; no lane is NaN. */
-static inline float v16_top(struct v16 a)
-{
-    float t[V16];
-    v16_store(t, a);
-    for (int i = 1; i < V16; i++)
-        t[0] = t[i] > t[0] ? t[i] : t[0];
-    return t[0];
 }
 
 /*
