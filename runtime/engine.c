@@ -18,7 +18,9 @@
 
 #define VERIFY_BYTES ((size_t)256 << 20) /* of logits, at most, where guesses are verified: 523 rows of 128 K tokens */
 #define ROOM_STEP ((uint64_t)64 << 20) /* how well is known what a device gives */
-enum { MANY_HOST = 64, MANY_DEVICE = 128, MANY_CONTEXTS = 16 }; /* what n_seq 0 means */
+enum { MANY_HOST = 64, MANY_CONTEXTS = 16 }; /* what n_seq 0 means on the host */
+/* On a device: as many as its KV cache holds of typical length (prompt and reply of a call of the MedQA panel). */
+enum { MANY_DEVICE_LEAST = 16, MANY_DEVICE_MOST = 256, TYPICAL_TOKENS = 900 };
 enum { ROOM_TRIES = 4 };               /* plans until one fits: others may take memory meanwhile */
 
 struct inbox { /* what other threads have said and the engine thread has not read yet */
@@ -211,7 +213,7 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
     const struct hparams *hp = &en->model.hp;
     struct engine_info *in = &en->info;
     in->n_ctx = opt->n_ctx ? opt->n_ctx : hp->n_ctx_train < 4096 ? hp->n_ctx_train : 4096;
-    in->n_seq = opt->n_seq ? opt->n_seq : en->ops->dev->is_host ? MANY_HOST : MANY_DEVICE;
+    in->n_seq = opt->n_seq ? opt->n_seq : en->ops->dev->is_host ? MANY_HOST : MANY_DEVICE_MOST;
     in->batch_tokens = opt->batch_tokens ? opt->batch_tokens : 512;
     in->page_tokens = opt->page_tokens ? opt->page_tokens : 32;
     in->kv_fmt = opt->kv_fmt;
@@ -415,6 +417,14 @@ static int engine_speculate(struct engine *en, const struct engine_options *opt,
     return speculate_open(&o, en->tok, en->gv, en->drafter, &en->speculate, e);
 }
 
+/* Sequences at once for a device's KV cache. */
+static int engine_many(const struct engine_info *in)
+{
+    const int typical = in->n_ctx < TYPICAL_TOKENS ? in->n_ctx : TYPICAL_TOKENS;
+    const int64_t n = (int64_t)in->n_page * in->page_tokens / typical;
+    return n < MANY_DEVICE_LEAST ? MANY_DEVICE_LEAST : n > MANY_DEVICE_MOST ? MANY_DEVICE_MOST : (int)n;
+}
+
 static int engine_build(struct engine *en, const struct engine_options *opt, struct err *e)
 {
     const struct hparams *hp = &en->model.hp;
@@ -441,6 +451,8 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
     TRY(engine_place(en, opt, &kc, &lim, e));
     in->n_page = kc.n_page;
     in->plan = &en->plan;
+    if (!opt->n_seq && !en->ops->dev->is_host)
+        in->n_seq = engine_many(in);
     in->link_limit = opt->link_limit;
     forward_prof(en->fw)->on = opt->profile;
     TRY(grammar_vocab_open(en->tok, &en->gv, e));

@@ -25,7 +25,8 @@ struct engine_options {
     const char *backend; /* ops_open kind; NULL = "auto" */
     struct ops_options ops;
     int n_ctx;           /* longest prompt + reply, tokens; 0 = the model's own limit up to 4,096 */
-    int n_seq;           /* sequences computed together; 0 = as many as make a batch fast: 64, or 128 on a device */
+    int n_seq;           /* sequences computed together; 0 = as many as make a batch fast: 64, on a device as many as its
+                            KV cache holds of 900 tokens, 16 to 256 */
     int batch_tokens;    /* rows of one step, prefill chunks included; 0 = 512 */
     int page_tokens;     /* KV page; 0 = 32 */
     enum fmt kv_fmt;     /* FMT_F16, FMT_Q8_0, FMT_Q4_0; FMT_F32 (= 0) for comparisons with float32 oracles */

@@ -90,7 +90,7 @@ static const struct config_knob knobs[] = {
     {"placement.map_weights", CONFIG_BOOL, AT(placement.map_weights), 0, 0, "false", NULL, "",
      "The CPU reads weights from the mapped file: no copy of them in memory, and slower steps.", false},
     {"engine.sequences", CONFIG_INT, AT(engine.sequences), 0, 4096, "0", NULL, "sequences",
-     "Generations computed together; 0 lets the program choose: 8 for one case, 64 in an evaluation, 128 there with a GPU.", false},
+     "Generations computed together; 0 lets the program choose: 8 for one case, 64 in an evaluation, there with a GPU what its KV cache holds, 16 to 256.", false},
     {"engine.batch_tokens", CONFIG_INT, AT(engine.batch_tokens), 1, 65536, "512", NULL, "tokens",
      "Most tokens of one step, all sequences together.", false},
     {"engine.prefix_cache", CONFIG_BOOL, AT(engine.prefix_cache), 0, 0, "true", NULL, "",

@@ -299,11 +299,39 @@ static void a_model_that_does_not_fit_names_the_knobs(void **state)
     assert_int_equal(cushim_live(NULL), 0);
 }
 
+static int sequences_of(uint64_t kv_bytes, int64_t *tokens)
+{
+    struct engine_options o = cudahost_options();
+    o.n_seq = 0;
+    o.kv_bytes = kv_bytes;
+    struct engine *en = open_engine(&o);
+    const struct engine_info *in = engine_info(en);
+    const int n = in->n_seq;
+    *tokens = (int64_t)in->n_page * in->page_tokens / (in->n_ctx < 900 ? in->n_ctx : 900); /* of typical length */
+    engine_close(en);
+    return n;
+}
+
+/* Left to the program, a device computes as many sequences together as its cache holds, within bounds. */
+static void sequences_are_as_many_as_the_cache_holds(void **state)
+{
+    (void)state;
+    int64_t hold;
+    assert_int_equal(sequences_of(1 << 18, &hold), 16);
+    assert_true(hold < 16);
+    const int some = sequences_of(4 << 20, &hold);
+    assert_int_equal(some, hold);
+    assert_true(some > 16 && some < 256);
+    assert_int_equal(sequences_of(32 << 20, &hold), 256);
+    assert_true(hold > 256);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_that_does_not_fit_names_the_knobs),
         cmocka_unit_test(decode_steps_are_recorded_and_replayed),
+        cmocka_unit_test(sequences_are_as_many_as_the_cache_holds),
         cmocka_unit_test(the_cpu_and_the_kernels_agree_on_greedy_text),
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_cache_or_recording),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
