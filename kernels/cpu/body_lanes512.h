@@ -144,7 +144,7 @@ static inline __attribute__((always_inline)) void lanes_k(const struct mm_x *x, 
 #pragma GCC unroll 8
             for (int i = 0; i < n; i++) {
                 s[i] = _mm512_mullo_epi32(s[i], factor);
-                dot[i] = g ? _mm512_add_epi32(dot[i], s[i]) : s[i];
+                dot[i] = vnni_fence(g ? _mm512_add_epi32(dot[i], s[i]) : s[i]);
             }
         }
         const __m512i even = _mm512_set1_epi32(0x00ff00ff);
@@ -213,7 +213,7 @@ static inline __attribute__((always_inline)) void lanes_q6(const struct mm_x *x,
                 const __m512i factor = lanes_signed_byte(lanes_load(strip + 64 * (group / 4)), group % 4);
 #pragma GCC unroll 8
                 for (int i = 0; i < n; i++)
-                    dot[i] = _mm512_add_epi32(dot[i], _mm512_mullo_epi32(s[i], factor));
+                    dot[i] = vnni_fence(_mm512_add_epi32(dot[i], _mm512_mullo_epi32(s[i], factor)));
             }
         const __m512 d = lanes_left(strip, 52, b, blocks);
 #pragma GCC unroll 8

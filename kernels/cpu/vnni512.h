@@ -1,6 +1,6 @@
 /*
- * vnni512: the two products of AVX-512 VNNI with a factor from memory that is the same in all lanes. The only assembly
- * for this processor, each with its twin in plain C, which AddressSanitizer can look into. One instruction with a
+ * vnni512: the two products of AVX-512 VNNI with a factor from memory that is the same in all lanes, and a fence. The
+ * only assembly for this processor, each product with its twin in plain C, which AddressSanitizer can look into. One instruction with a
  * broadcast operand, which the compiler does not form of the intrinsics: apart, each product takes a register for its
  * factor, and the sums of eight rows no longer fit. Included by body_lanes512.h only.
  */
@@ -40,6 +40,14 @@ static inline __attribute__((always_inline)) __m512i vnni_dot2(__m512i sum, __m5
     __asm__("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*four));
     return sum;
 #endif
+}
+
+/* v, which the compiler cannot take apart: it makes the additions behind it after those before it. Sums that it may
+ * regroup it makes late, and keeps the terms in memory until then. */
+static inline __attribute__((always_inline)) __m512i vnni_fence(__m512i v)
+{
+    __asm__("" : "+v"(v));
+    return v;
 }
 
 #endif
