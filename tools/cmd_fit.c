@@ -23,7 +23,7 @@ static const double launch_s = 1.5e-6;  /* cost.h */
 static const double host_rate = 55e9;   /* bytes/s of two channels of DDR5 */
 static const double dram_share = 65.0 / 55; /* of that rate: what CPU and link together get of the same memory */
 static const double host_ops = 1e12;    /* int8 operations/s of a desktop CPU */
-enum { BATCH_ROWS = 512, PAGE = 32, PROPOSED = 8, ADVICE = 6, BAR = 64 };
+enum { BATCH_ROWS = 512, PAGE = 32, PROPOSED = 8, DRAFT_WARM = 400, DRAFT_TOKENS = 40, ADVICE = 6, BAR = 64 };
 
 struct card {
     const char *name;
@@ -521,14 +521,50 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
     str_free(&s);
 }
 
-/* Both modes, or the one asked for; latency for one sequence, unless a number was given. */
+/* The share of guesses that are right, so that of PROPOSED in a row `accepted` are, on average, before the first wrong. */
+static double share_of(int accepted)
+{
+    double low = 0, high = 1;
+    for (int i = 0; i < 50; i++) {
+        const double p = (low + high) / 2;
+        double sum = 0, right = p;
+        for (int k = 0; k < PROPOSED; k++, right *= p)
+            sum += right;
+        *(sum < accepted ? &low : &high) = p;
+    }
+    return high;
+}
+
+/* One sequence with the draft's guesses. */
+static int scene_with_draft(const struct fit *f, struct scene *s, struct err *e)
+{
+    struct speculation d;
+    struct model_sizes m = {0};
+    int rc = 0;
+    TRY(speculate(f, &d, e));
+    s->draft = f->draft;
+    s->draft_is_shape = sizes_of_shape(f->draft, f->mix, &m, &rc, e);
+    sizes_free(&m);
+    TRY(rc);
+    s->predicted = d.rate;
+    s->run.mode = PLAN_LATENCY;
+    s->run.n_seq = 1;
+    s->run.max_draft = PROPOSED;
+    s->run.spoil = 1 - share_of(f->accepted);
+    s->run.n_warm = DRAFT_WARM;
+    s->run.n_step = DRAFT_TOKENS;
+    return 0;
+}
+
+/* Both modes, or the one asked for; latency for one sequence, unless a number was given; one sequence with a draft. */
 static int simulate(const struct fit *f, const struct plan *p, const bool *ok, struct err *e)
 {
     struct scene s[SCENES];
     struct str report = STR_INIT;
     int n = 0;
-    for (int i = 0; i < 2; i++) {
-        if (!ok[i] || (i == 0 && ok[1] && plan_is_resident(&p[0]) && plan_is_resident(&p[1])))
+    for (int k = 0; k < 2 + (f->draft != NULL); k++) {
+        const int i = k % 2;
+        if (k < 2 && (!ok[i] || (i == 0 && ok[1] && plan_is_resident(&p[0]) && plan_is_resident(&p[1]))))
             continue;
         int n_seq = i ? p[i].n_seq : f->n_seq ? f->n_seq : 1;
         s[n] = (struct scene){.run = {.vram_bytes = f->vram, .ram_bytes = f->ram, .rates = f->rates,
@@ -537,6 +573,8 @@ static int simulate(const struct fit *f, const struct plan *p, const bool *ok, s
         s[n].run.rates.step_s = s[n].run.rates.launch_s = 0; /* the simulation takes no time for either */
         snprintf(s[n].machine, sizeof s[n].machine, "%s, %.1f GiB, link %.3g GB/s, CPU %.3g GB/s", f->gpu,
                  (double)f->vram / 1073741824, f->rates.link * 1e-9, f->rates.host * 1e-9);
+        if (k == 2)
+            TRY(scene_with_draft(f, &s[n], e));
         n++;
     }
     int rc = fit_simulate(s, n, f->model, f->shape, f->mix, f->simulate, &report, e);

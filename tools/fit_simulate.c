@@ -9,6 +9,16 @@
 #include "synth.h"
 #include "timeline.h"
 
+static double rate(const struct scene *s, const struct simulated *r)
+{
+    return s->draft ? r->rate : r->plan.n_seq / r->step_s;
+}
+
+static double predicted(const struct scene *s, const struct simulated *r)
+{
+    return s->draft ? s->predicted : r->plan.n_seq / r->plan.all.step_s;
+}
+
 static void describe(const struct scene *s, const struct simulated *r, const char *model, struct timeline *t)
 {
     const struct plan *p = &r->plan;
@@ -17,21 +27,26 @@ static void describe(const struct scene *s, const struct simulated *r, const cha
         cpu += p->ffn[l] == PLAN_HOST;
         streamed += (p->ffn[l] == PLAN_STREAM) + (p->attn[l] == PLAN_STREAM);
     }
-    *t = (struct timeline){.run = r, .seconds = s->run.n_step * r->step_s};
-    snprintf(t->title, sizeof t->title, "%s, %s: %.4g tok/s for %d sequence%s (predicted %.4g)", model,
-             plan_is_resident(p) ? "all resident" : plan_mode_name(p->mode), p->n_seq / r->step_s, p->n_seq,
-             p->n_seq == 1 ? "" : "s", p->n_seq / p->all.step_s);
+    *t = (struct timeline){.run = r, .seconds = s->run.n_step * r->step_s, .step = s->draft ? 0 : r->step_s};
+    snprintf(t->title, sizeof t->title, "%s, %s%s%s: %.4g tok/s for %d sequence%s (predicted %.4g)", model,
+             plan_is_resident(p) ? "all resident" : plan_mode_name(p->mode), s->draft ? ", draft " : "",
+             s->draft ? s->draft : "", rate(s, r), p->n_seq, p->n_seq == 1 ? "" : "s", predicted(s, r));
     snprintf(t->note, sizeof t->note, "simulated, %s; %.1f GB of weights resident, %d parts streamed (%.1f GB), %d layers' ffn "
              "on the CPU; sequences of %d tokens", s->machine, (double)p->vram_weight_bytes * 1e-9, streamed,
              (double)p->stream_bytes * 1e-9, cpu, r->kv_len);
 }
 
-static void report_add(struct str *report, const struct simulated *r)
+static void report_add(struct str *report, const struct scene *s, const struct simulated *r)
 {
     const struct plan *p = &r->plan;
     str_addf(report, "  %-11s %5d %10.2f %10.2f %9.1f %% %9.1f %% %9.1f %%\n",
-             plan_is_resident(p) ? "resident" : plan_mode_name(p->mode), p->n_seq, p->n_seq / r->step_s,
-             p->n_seq / p->all.step_s, 100 * r->busy[SIM_DEVICE], 100 * r->busy[SIM_UP], 100 * r->busy[SIM_CPU]);
+             s->draft              ? "with draft"
+             : plan_is_resident(p) ? "resident"
+                                   : plan_mode_name(p->mode),
+             p->n_seq, rate(s, r), predicted(s, r), 100 * r->busy[SIM_DEVICE], 100 * r->busy[SIM_UP],
+             100 * r->busy[SIM_CPU]);
+    if (s->draft)
+        str_addf(report, "  %.2f tokens a pass\n", r->per_pass);
 }
 
 static int draw(struct scene *s, int n, const char *name, const char *path, struct simulated *r, struct str *report,
@@ -44,7 +59,7 @@ static int draw(struct scene *s, int n, const char *name, const char *path, stru
     for (int i = 0; i < n; i++) {
         TRY(simulate_run(&s[i].run, &r[i], e));
         describe(&s[i], &r[i], name, &t[i]);
-        report_add(report, &r[i]);
+        report_add(report, &s[i], &r[i]);
     }
     timeline_svg(t, n, &svg);
     int rc = str_ok(&svg, "a picture", e);
@@ -71,7 +86,7 @@ int fit_simulate(struct scene *s, int n, const char *model, const char *shape, e
                  struct str *report, struct err *e)
 {
     struct simulated r[SCENES] = {{0}};
-    char made[512] = "", name[96];
+    char made[512] = "", made_draft[512] = "", name[96];
     int rc = 0;
     if (model)
         snprintf(name, sizeof name, "%s", strrchr(model, '/') ? strrchr(model, '/') + 1 : model);
@@ -79,13 +94,20 @@ int fit_simulate(struct scene *s, int n, const char *model, const char *shape, e
         snprintf(name, sizeof name, "%s %s", shape, mixture_name(mix));
     if (!model)
         TRY_DONE(make_model(shape, mix, made, sizeof made, e));
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         s[i].run.model = model ? model : made;
+        if (s[i].draft && s[i].draft_is_shape)
+            TRY_DONE(make_model(s[i].draft, mix, made_draft, sizeof made_draft, e));
+        if (s[i].draft)
+            s[i].run.draft_model = s[i].draft_is_shape ? made_draft : s[i].draft;
+    }
     rc = draw(s, n, name, path, r, report, e);
 done:
     for (int i = 0; i < n; i++)
         simulated_free(&r[i]);
     if (*made)
         unlink(made);
+    if (*made_draft)
+        unlink(made_draft);
     return rc;
 }

@@ -95,7 +95,7 @@ static void axis(struct str *out, const struct timeline *t, double top, double b
         svg_text(out, at, bottom + 19, "text-anchor=\"middle\" class=\"small\"", label);
     }
     svg_text(out, LEFT + room + 10, bottom + 19, "class=\"small\"", "ms");
-    for (double s = t->run->step_s; s < t->seconds * 0.9999; s += t->run->step_s) {
+    for (double s = t->step; s > 0 && s < t->seconds * 0.9999; s += t->step) {
         double at = LEFT + s / t->seconds * room;
         str_addf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#212529\" "
                  "stroke-dasharray=\"4 3\"/>\n", at, top, at, bottom);

@@ -9,6 +9,7 @@ struct timeline {
     char title[200], note[280];
     const struct simulated *run;
     double seconds; /* shown, from run->begin */
+    double step;    /* from one mark of a next step to another; 0 = no marks */
 };
 
 /* An SVG of n timelines, one below the other. */

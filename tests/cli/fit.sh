@@ -45,8 +45,13 @@ awk '/^  (latency|throughput) +[0-9]+ / { n++; if ($3 / $4 > 1.05 || $3 / $4 < 0
     END { exit bad || n != 2 }' "$dir/text" || fail "simulated and predicted: $(tail -n 4 "$dir/text")"
 grep -q "</svg>" "$dir/steps.svg" && grep -q "llama3-70b Q4_K_M, throughput: " "$dir/steps.svg" || fail "no picture"
 "$MAS" fit -m demo --gpu rtx3060 --ctx 200 --simulate "$dir/demo.svg" | grep -q "^  resident " || fail "a model file, simulated"
+# a draft that is right four times of eight: three to five tokens a pass, and a third timeline
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --draft llama3.2-1b --simulate "$dir/draft.svg" >"$dir/text" || fail "exit $?"
+awk '/^  with draft +1 / { n++; bad = $4 / $5 > 1.05 || $4 / $5 < 0.8 } / tokens a pass$/ { n++; bad += $1 < 3 || $1 > 5.2 }
+    END { exit bad || n != 2 }' "$dir/text" || fail "a simulated draft: $(tail -n 5 "$dir/text")"
+grep -q "latency, draft llama3.2-1b: " "$dir/draft.svg" || fail "no picture of the draft"
 mkdir "$dir/tmp"
-TMPDIR=$dir/tmp "$MAS" fit --shape llama3-8b --gpu rtx4090 --simulate "$dir/8b.svg" >/dev/null || fail "exit $?"
+TMPDIR=$dir/tmp "$MAS" fit --shape llama3-8b --gpu rtx4090 --draft llama3.2-1b --simulate "$dir/8b.svg" >/dev/null || fail "exit $?"
 [ -z "$(ls "$dir/tmp")" ] || fail "a file was left behind"
 
 # refused CODE TEXT ARGS..
