@@ -23,6 +23,7 @@ static const double launch_s = 1.5e-6;  /* cost.h */
 static const double host_rate = 55e9;   /* bytes/s of two channels of DDR5 */
 static const double dram_share = 65.0 / 55; /* of that rate: what CPU and link together get of the same memory */
 static const double host_ops = 1e12;    /* int8 operations/s of a desktop CPU */
+/* DRAFT_WARM: tokens until the engine knows how good the draft is; DRAFT_TOKENS: measured and drawn behind them. */
 enum { BATCH_ROWS = 512, PAGE = 32, PROPOSED = 8, DRAFT_WARM = 400, DRAFT_TOKENS = 40, ADVICE = 6, BAR = 64 };
 
 struct card {

@@ -85,7 +85,7 @@ static int64_t mm_chunks(int64_t n_in)
     return (n_in + MM_CHUNK - 1) / MM_CHUNK;
 }
 
-static size_t mm_normed_bytes(int64_t n_row, int64_t n_in)
+size_t mm_normed_bytes(int64_t n_row, int64_t n_in)
 {
     return size_align((size_t)(n_row * n_in) * sizeof(float), 256);
 }

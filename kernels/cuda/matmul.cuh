@@ -203,6 +203,8 @@ struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_ou
 /* Scratch of the variant blas. */
 size_t mm_blas_scratch(int64_t n_row, int64_t n_in, int64_t n_out);
 
+/* Scratch of mm_norm. */
+size_t mm_normed_bytes(int64_t n_row, int64_t n_in);
 /* x normed by itself, for the kernels that take it in f32: behind `need` bytes of the scratch that the call uses
  * otherwise, an error where all of it is not there. Returns the call that is left in *out: *a, or one without norm. */
 int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, size_t need, struct matmul_args *out,

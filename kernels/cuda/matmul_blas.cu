@@ -294,7 +294,7 @@ bool cuda_matmul_blas_fits(const struct matmul_args *a, const struct cuda_ctx *c
             return false;
         most = tensor_rows(a->out[i].w) > most ? tensor_rows(a->out[i].w) : most;
     }
-    const size_t normed = a->norm.w ? (size_t)(a->n_row * a->n_in) * sizeof(float) : 0;
+    const size_t normed = a->norm.w ? mm_normed_bytes(a->n_row, a->n_in) : 0;
     return size_align(mm_blas_scratch(a->n_row, a->n_in, most), 256) + normed <= cx->scratch_bytes;
 }
 
