@@ -9,6 +9,9 @@
 #define PINNED_PIECE ((uint64_t)4 << 20) /* of a ring on the host, as stage.h cuts copies */
 #define PINNED_RING ((uint64_t)1 << 30)   /* hides a disk's pauses of a few tenths of a second */
 enum { RING_FEWEST = 2, RING_MOST = 4 };  /* largest streamed parts that the ring on the device holds */
+#define SWAP_OPS_PER_BYTE 20000.0         /* operations of a device while its link moves a byte: 500e12 / 25e9 */
+#define SWAP_MOST ((uint64_t)4 << 30)     /* unasked: pinning takes a second for some GiB */
+enum { SWAP_RAM_SHARE = 4 };              /* 1 / so much of the host's memory, at most */
 enum { VRAM_SLACK = 128 };                /* 1 / so much stays free of what is filled part by part */
 
 /* a + b * c, false on overflow */
@@ -27,8 +30,8 @@ static int plan_check(const struct plan_input *in, struct err *e)
              in->n_layer, in->n_ctx, in->n_seq, in->kv_bytes_per_token);
     if (in->tied_bytes > in->embed_bytes || in->tied_bytes > in->output_bytes)
         FAIL(e, ERR_BUG, "plan_make: more tied bytes than embed or output has");
-    if ((unsigned)in->mode >= PLAN_MODE_COUNT)
-        FAIL(e, ERR_BUG, "plan_make: mode %d", (int)in->mode);
+    if ((unsigned)in->mode >= PLAN_MODE_COUNT || (unsigned)in->swap >= PLAN_SWAP_COUNT)
+        FAIL(e, ERR_BUG, "plan_make: mode %d, swap %d", (int)in->mode, (int)in->swap);
     if (in->on_device && in->n_host > in->n_layer)
         FAIL(e, ERR_USAGE, "%d layers on the CPU were asked for, the model has %d; lower --cpu-layers", in->n_host,
              in->n_layer);
@@ -431,6 +434,28 @@ done:
     return rc;
 }
 
+/* ---- pages on the host ---------------------------------------------------------------------------- */
+
+/* Is a token's K and V sooner copied out and back than computed? */
+static bool plan_swap_pays(const struct plan_input *in, const struct plan *p)
+{
+    double token = in->ops_per_byte * (double)p->weight_bytes, copied = 2 * (double)in->kv_bytes_per_token;
+    return in->on_device && plan_is_resident(p) && p->n_seq < in->n_seq && token > SWAP_OPS_PER_BYTE * copied;
+}
+
+static void plan_swap(const struct plan_input *in, struct plan *p)
+{
+    if (in->swap == PLAN_SWAP_OFF || (in->swap == PLAN_SWAP_AUTO && !in->swap_bytes && !plan_swap_pays(in, p)))
+        return;
+    uint64_t most = p->kv_bytes, taken = p->pinned_bytes + (in->on_device ? p->host_bytes : p->total_bytes);
+    uint64_t left = in->ram_bytes > taken ? (in->ram_bytes - taken) / SWAP_RAM_SHARE : 0;
+    if (in->ram_bytes && most > left)
+        most = left;
+    if (in->swap == PLAN_SWAP_AUTO && most > SWAP_MOST)
+        most = SWAP_MOST;
+    p->swap_bytes = in->swap_bytes ? in->swap_bytes : most;
+}
+
 /* ---- the plan ------------------------------------------------------------------------------------- */
 
 static int plan_predict(const struct plan_input *in, struct plan *p, struct err *e)
@@ -477,6 +502,7 @@ int plan_make(const struct plan_input *in, struct plan *out, struct err *e)
         mem_free(p.attn);
         return rc;
     }
+    plan_swap(in, &p);
     *out = p;
     return 0;
 }
@@ -544,6 +570,17 @@ bool plan_mode_from_name(const char *name, enum plan_mode *out)
     return false;
 }
 
+bool plan_swap_from_name(const char *name, enum plan_swap *out)
+{
+    static const char *const names[PLAN_SWAP_COUNT] = {"auto", "off", "on"};
+    for (int s = 0; s < PLAN_SWAP_COUNT; s++)
+        if (!strcmp(names[s], name)) {
+            *out = (enum plan_swap)s;
+            return true;
+        }
+    return false;
+}
+
 static void describe_row(struct str *out, const char *what, uint64_t bytes, const char *where)
 {
     str_addf(out, "%-10s %10.1f MiB%s%s\n", what, (double)bytes / 1048576.0, *where ? "  " : "", where);
@@ -582,6 +619,8 @@ void plan_describe(const struct plan *p, struct str *out)
     }
     describe_row(out, "KV cache", p->kv_bytes, "");
     str_addf(out, "  %" PRId64 " tokens\n", p->kv_tokens);
+    if (p->swap_bytes)
+        describe_row(out, "swap", p->swap_bytes, "on the host, for pages of the KV cache");
     describe_row(out, "workspace", p->workspace_bytes, "");
     describe_row(out, "our own", p->total_bytes, "");
     if (p->one.step_s > 0)

@@ -26,6 +26,11 @@
 
 enum plan_mode { PLAN_AUTO, PLAN_LATENCY, PLAN_THROUGHPUT, PLAN_MODE_COUNT };
 
+/* Pages that the KV pool has no room for: thrown away and computed again when they are wanted, or kept on the host. auto:
+ * kept where the pool is smaller than n_seq contexts, all weights are resident, and fetching a token's K and V back is
+ * cheaper than computing it; with streamed weights the computation hides behind the stream, and the link has no time. */
+enum plan_swap { PLAN_SWAP_AUTO, PLAN_SWAP_OFF, PLAN_SWAP_ON, PLAN_SWAP_COUNT };
+
 #define PLAN_ANY (-1) /* no bound, and the mode decides */
 
 struct plan_input {
@@ -35,6 +40,8 @@ struct plan_input {
     uint64_t tied_bytes;         /* of a matrix counted in both, 0 = none */
     uint64_t kv_bytes_per_token; /* all layers */
     uint64_t kv_bytes;           /* asked for; 0 = for n_seq sequences of n_ctx tokens */
+    enum plan_swap swap;
+    uint64_t swap_bytes;         /* size for it, where there is any; 0 = the plan's choice */
     int n_ctx, n_seq;
     uint64_t workspace_bytes;    /* where the backend computes */
     bool on_device;              /* it has memory of its own; then weights are not mapped */
@@ -64,6 +71,7 @@ struct plan {
     uint64_t pinned_bytes;         /* on the host: all streamed bytes (keep_pinned), or a ring of them */
     bool keep_pinned;
     uint64_t kv_bytes, workspace_bytes;
+    uint64_t swap_bytes;           /* on the host, pinned, for pages of the KV cache; 0 = they are computed again */
     uint64_t total_bytes;          /* memory of our own where the backend computes: KV, workspace, ring, and
                                       the weights there unless they are mapped */
     int64_t kv_tokens;             /* capacity of the KV pool */
@@ -89,5 +97,6 @@ void plan_line(const struct plan *p, struct str *out);
 const char *plan_place_name(enum plan_place place); /* "VRAM", "streamed", "host" */
 const char *plan_mode_name(enum plan_mode mode);    /* "auto", "latency", "throughput" */
 bool plan_mode_from_name(const char *name, enum plan_mode *out);
+bool plan_swap_from_name(const char *name, enum plan_swap *out); /* "auto", "off", "on" */
 
 #endif

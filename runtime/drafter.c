@@ -179,16 +179,15 @@ uint64_t drafter_bytes(const struct drafter *d)
 
 /* ---- a pass ------------------------------------------------------------------------------------------ */
 
-/* Takes what its prefix cache has of the prompt; false: another sequence computes it in this very pass. */
-static bool drafter_find(struct drafter *d, struct draft_want *w)
+/* Takes what its prefix cache has of the prompt; *wait: another sequence computes it in this very pass. */
+static int drafter_find(struct drafter *d, struct draft_want *w, bool *wait, struct err *e)
 {
     int pt = kv_page_tokens(d->kv);
-    while (w->kv->len % pt == 0 && w->kv->len + pt < w->n_sure) {
-        enum kv_lookup got = kv_seq_lookup(d->kv, w->kv, w->tok + w->kv->len);
-        if (got != KV_HIT)
-            return got == KV_MISS;
-    }
-    return true;
+    enum kv_lookup got = KV_HIT;
+    while (got == KV_HIT && w->kv->len % pt == 0 && w->kv->len + pt < w->n_sure)
+        TRY(kv_seq_lookup(d->kv, w->kv, w->tok + w->kv->len, &got, e));
+    *wait = got == KV_WAIT;
+    return 0;
 }
 
 static void drafter_put(struct drafter *d, struct batch *b, struct draft_want *w, int n)
@@ -217,7 +216,10 @@ static int drafter_fill(struct drafter *d, struct batch *b, struct draft_want *w
     for (int i = 0; i < n; i++) {
         w[i].id = -1;
         CHECK(w[i].kv->len < w[i].n_tok);
-        if (b->n_row == d->lim.max_rows || !drafter_find(d, &w[i]))
+        bool wait = b->n_row == d->lim.max_rows;
+        if (!wait)
+            TRY(drafter_find(d, &w[i], &wait, e));
+        if (wait)
             continue;
         int rows = w[i].n_tok - w[i].kv->len, room = d->lim.max_rows - b->n_row;
         rows = rows < room ? rows : room;

@@ -248,6 +248,7 @@ static void plan_sizes(const struct engine *en, const struct engine_options *opt
                               .output_bytes = weights_part_bytes(w, PART_OUTPUT, 0),
                               .kv_bytes_per_token = kv_page_bytes(kc) / (size_t)kc->page_tokens,
                               .kv_bytes = opt->kv_bytes,
+                              .swap = opt->no_prefix_cache ? PLAN_SWAP_OFF : opt->swap, .swap_bytes = opt->swap_bytes,
                               .n_ctx = pages * kc->page_tokens,
                               .n_seq = opt->n_seq || device ? en->info.n_seq : MANY_CONTEXTS,
                               .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
@@ -322,6 +323,7 @@ static int engine_plan(struct engine *en, const struct engine_options *opt,
     if (rc == 0) {
         uint64_t n = en->plan.kv_bytes / page, cap = (uint64_t)((1 << 30) / kc->page_tokens);
         kc->n_page = (int32_t)(n < cap ? n : cap);
+        kc->swap_bytes = en->plan.swap_bytes;
     }
     return rc;
 }

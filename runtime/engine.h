@@ -33,6 +33,8 @@ struct engine_options {
     uint64_t kv_bytes;   /* size of the pool; 0 = n_seq contexts of n_ctx (at most half of memory), where n_seq is 0 and
                             there is no device 16 of them: sequences are admitted by pages, and few fill their context */
     bool no_prefix_cache;
+    enum plan_swap swap; /* pages of the prefix cache and of preempted sequences go to the host where the pool has no room */
+    uint64_t swap_bytes; /* memory for them; 0 = what the plan says */
     /* Guessing tokens ahead (speculate.h). Changes no result. */
     int max_draft;           /* guesses of a sequence in one step, at most 64; 0 = none */
     bool lookup;             /* guess from the prompt and from earlier replies */
@@ -142,6 +144,7 @@ struct engine_stats { /* totals since open */
     int running, waiting, pages_used, pages_cached, pages_free;
     int most_pages_used;
     uint64_t pages_found, pages_missed, pages_evicted; /* of the prefix cache: looked up, and forgotten for lack of room */
+    uint64_t pages_swapped_out, pages_swapped_in; /* to the host, and back */
     uint64_t preempted;
     uint64_t drafted, accepted; /* guesses verified, and come true */
 };

@@ -77,6 +77,8 @@ static const struct config_knob knobs[] = {
      "Tokens in one page of the KV cache.", false},
     {"kv.bytes", CONFIG_BYTES, AT(kv.bytes), 0, SIZE_LIMIT, "0", NULL, "bytes",
      "Size of the KV cache; 0 is engine.sequences times max_context_length, 16 times in an evaluation on the CPU with sequences 0.", false},
+    {"kv.swap", CONFIG_ENUM, AT(kv.swap), 0, 0, "auto", "auto|off|on", "",
+     "Pages that the KV cache has no room for are kept in main memory (on) or computed again (off); auto: what is faster.", false},
     {"placement.vram", CONFIG_BYTES, AT(placement.vram), 0, SIZE_LIMIT, "0", NULL, "bytes",
      "GPU memory that may be used; 0 is all that is free.", false},
     {"placement.ram", CONFIG_BYTES, AT(placement.ram), 0, SIZE_LIMIT, "0", NULL, "bytes",

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "kv_swap.h"
 #include "mem.h"
 #include "rng.h"
 
@@ -10,24 +11,24 @@
 
 struct kv_page {
     int32_t ref;
-    int32_t prev, next;  /* LRU list of cached pages, or free list (next only) */
-    int32_t chain;       /* next page of the same hash bucket */
-    bool listed;         /* in the hash table */
-    uint64_t uid;        /* identity of this content; a page's parent is named by it */
-    uint64_t parent;     /* uid of the page before; 0 = first page */
-    uint64_t hash;
-    uint64_t step;       /* step in which it was registered */
+    int32_t prev, next; /* LRU list of cached pages, or free list (next only) */
+    int32_t chain;      /* next page of the same hash bucket */
+    bool listed;        /* in the hash table */
+    bool wanted;        /* more than once, or by a sequence that was pushed out: worth swapping */
+    struct kv_identity id;
+    uint64_t step; /* step in which it was registered */
 };
 
 struct kv {
     struct kv_config c;
     struct ops *ops;
     struct buf buf;
-    struct kv_view *layer; /* (n_layer) */
-    struct kv_page *page;  /* (n_page) */
-    int32_t *token;        /* (n_page, page_tokens) content of listed pages */
-    int32_t *bucket;       /* (n_bucket) */
-    size_t n_bucket;       /* power of two */
+    struct kv_swap *swap;                  /* or NULL */
+    struct kv_view *layer;                 /* (n_layer) */
+    struct kv_page *page;                  /* (n_page) */
+    int32_t *token;                        /* (n_page, page_tokens) content of listed pages */
+    int32_t *bucket;                       /* (n_bucket) */
+    size_t n_bucket;                       /* power of two */
     int32_t free_head, lru_head, lru_tail; /* lru_head is the next to go */
     int32_t n_free, n_cached;
     uint64_t next_uid, step;
@@ -50,12 +51,15 @@ static int kv_check_config(const struct kv_config *c, struct err *e)
     if (pt < 16 || pt > 256 || (pt & (pt - 1)))
         FAIL(e, ERR_USAGE, "bad kv page of %d tokens: must be a power of two from 16 to 256", pt);
     if (c->n_page < 1 || c->n_page > (1 << 30) / pt)
-        FAIL(e, ERR_USAGE, "bad kv pool of %d pages: must be 1 to %d; lower the kv budget or raise "
-             "kv.page_tokens", c->n_page, (1 << 30) / pt);
+        FAIL(e, ERR_USAGE,
+             "bad kv pool of %d pages: must be 1 to %d; lower the kv budget or raise "
+             "kv.page_tokens",
+             c->n_page, (1 << 30) / pt);
     if (!kv_page_bytes(c))
-        FAIL(e, ERR_USAGE, "kv type %s cannot hold heads of %d elements: must be a multiple of %d; "
-             "use --kv-type f16", fmt_info(c->fmt)->name, c->head_dim,
-             (int)fmt_info(c->fmt)->block_elems);
+        FAIL(e, ERR_USAGE,
+             "kv type %s cannot hold heads of %d elements: must be a multiple of %d; "
+             "use --kv-type f16",
+             fmt_info(c->fmt)->name, c->head_dim, (int)fmt_info(c->fmt)->block_elems);
     return 0;
 }
 
@@ -65,8 +69,12 @@ static void kv_layers(struct kv *kv)
     size_t one = kv_page_bytes(c) / (2 * (size_t)c->n_layer) * (size_t)c->n_page;
     for (int l = 0; l < c->n_layer; l++) {
         char *at = (char *)kv->buf.ptr + one * 2 * (size_t)l;
-        kv->layer[l] = (struct kv_view){.fmt = c->fmt, .k = at, .v = at + one, .n_page = c->n_page,
-                                        .page_tokens = c->page_tokens, .n_kv_head = c->n_kv_head,
+        kv->layer[l] = (struct kv_view){.fmt = c->fmt,
+                                        .k = at,
+                                        .v = at + one,
+                                        .n_page = c->n_page,
+                                        .page_tokens = c->page_tokens,
+                                        .n_kv_head = c->n_kv_head,
                                         .head_dim = c->head_dim};
     }
 }
@@ -109,6 +117,9 @@ int kv_open(const struct kv_config *c, struct ops *ops, struct kv **out, struct 
     TRY_DONE(ops->dev->api->alloc(ops->dev, MEM_DEVICE, kv_page_bytes(c) * n, &kv->buf, e));
     kv_layers(kv);
     kv_lists(kv);
+    if (c->swap_bytes && c->prefix_cache)
+        TRY_DONE(kv_swap_open(ops->dev, c->n_layer, kv_page_bytes(c) / 2 / (size_t)c->n_layer,
+                              c->page_tokens, c->swap_bytes, &kv->swap, e));
     *out = kv;
     return 0;
 done:
@@ -120,6 +131,7 @@ void kv_close(struct kv *kv)
 {
     if (!kv)
         return;
+    kv_swap_close(kv->swap);
     kv->ops->dev->api->free(kv->ops->dev, &kv->buf);
     mem_free(kv->layer);
     mem_free(kv->page);
@@ -162,7 +174,7 @@ static void kv_lru_append(struct kv *kv, int32_t p)
 static void kv_unlist(struct kv *kv, int32_t p)
 {
     struct kv_page *g = &kv->page[p];
-    int32_t *link = &kv->bucket[g->hash & (kv->n_bucket - 1)];
+    int32_t *link = &kv->bucket[g->id.hash & (kv->n_bucket - 1)];
     while (*link != p)
         link = &kv->page[*link].chain;
     *link = g->chain;
@@ -177,8 +189,14 @@ static void kv_put_free(struct kv *kv, int32_t p)
     kv->n_free++;
 }
 
-/* A page with ref 1 and no content; the caller made sure there is one. */
-static int32_t kv_take(struct kv *kv)
+static const int32_t *kv_tokens(const struct kv *kv, int32_t p)
+{
+    return kv->token + (size_t)p * (size_t)kv->c.page_tokens;
+}
+
+/* A page with ref 1 and no content; the caller made sure there is one. Fails only when the device
+ * does, with nothing changed. */
+static int kv_take(struct kv *kv, int32_t *out, struct err *e)
 {
     int32_t p = kv->free_head;
     if (p != KV_NONE) {
@@ -187,13 +205,17 @@ static int32_t kv_take(struct kv *kv)
     } else {
         p = kv->lru_head;
         CHECK(p != KV_NONE);
+        if (kv->swap && kv->page[p].wanted && kv->page[p].step < kv->step)
+            TRY(kv_swap_out(kv->swap, kv->layer, p, &kv->page[p].id, kv_tokens(kv, p), e));
         kv_lru_remove(kv, p);
         kv_unlist(kv, p);
         kv->evicted++;
     }
     kv->page[p].next = KV_NONE;
     kv->page[p].ref = 1;
-    return p;
+    kv->page[p].wanted = false;
+    *out = p;
+    return 0;
 }
 
 static void kv_ref(struct kv *kv, int32_t p)
@@ -227,10 +249,18 @@ int kv_seq_init(const struct kv *kv, int max_tokens, struct kv_seq *s, struct er
 
 void kv_seq_drop(struct kv *kv, struct kv_seq *s)
 {
-    for (int i = s->n_page; i-- > 0;) /* last page first: leaves of the prefix tree go before roots */
+    for (int i = s->n_page;
+         i-- > 0;) /* last page first: leaves of the prefix tree go before roots */
         kv_unref(kv, s->page[i]);
     s->n_page = s->len = s->registered = 0;
     s->parent = 0;
+}
+
+void kv_seq_preempt(struct kv *kv, struct kv_seq *s)
+{
+    for (int i = 0; i < s->registered; i++)
+        kv->page[s->page[i]].wanted = true;
+    kv_seq_drop(kv, s);
 }
 
 void kv_seq_free(struct kv *kv, struct kv_seq *s)
@@ -260,7 +290,8 @@ int kv_seq_reserve(struct kv *kv, struct kv_seq *s, int n, struct err *e)
     if (need > kv_available(kv))
         FAIL(e, ERR_AGAIN, "kv pool is full: needs %d pages, %d available", need, kv_available(kv));
     if (copy) {
-        int32_t fresh = kv_take(kv), shared = s->page[s->n_page - 1];
+        int32_t fresh, shared = s->page[s->n_page - 1];
+        TRY(kv_take(kv, &fresh, e));
         int rc = kv_copy_page(kv, shared, fresh, part, e);
         if (rc < 0) {
             kv_unref(kv, fresh);
@@ -269,8 +300,8 @@ int kv_seq_reserve(struct kv *kv, struct kv_seq *s, int n, struct err *e)
         s->page[s->n_page - 1] = fresh;
         kv_unref(kv, shared);
     }
-    while (s->n_page < want)
-        s->page[s->n_page++] = kv_take(kv);
+    for (; s->n_page < want; s->n_page++)
+        TRY(kv_take(kv, &s->page[s->n_page], e));
     return 0;
 }
 
@@ -301,7 +332,7 @@ void kv_seq_fork(struct kv *kv, const struct kv_seq *src, int n_tokens, struct k
     dst->len = n_tokens;
     /* The fork goes on in the cache only from where its identity is known. */
     dst->registered = src->registered < full ? src->registered : full;
-    dst->parent = dst->registered ? kv->page[src->page[dst->registered - 1]].uid : 0;
+    dst->parent = dst->registered ? kv->page[src->page[dst->registered - 1]].id.uid : 0;
 }
 
 /* ---- prefix cache --------------------------------------------------------------------------- */
@@ -318,32 +349,75 @@ static int32_t kv_find(const struct kv *kv, uint64_t parent, uint64_t hash, cons
 {
     size_t pt = (size_t)kv->c.page_tokens;
     for (int32_t p = kv->bucket[hash & (kv->n_bucket - 1)]; p != KV_NONE; p = kv->page[p].chain)
-        if (kv->page[p].hash == hash && kv->page[p].parent == parent &&
-            !memcmp(kv->token + (size_t)p * pt, tokens, pt * sizeof *tokens))
+        if (kv->page[p].id.hash == hash && kv->page[p].id.parent == parent &&
+            !memcmp(kv_tokens(kv, p), tokens, pt * sizeof *tokens))
             return p;
     return KV_NONE;
 }
 
-enum kv_lookup kv_seq_lookup(struct kv *kv, struct kv_seq *s, const int32_t *tokens)
+static void kv_list(struct kv *kv, int32_t p, const int32_t *tokens)
+{
+    struct kv_page *g = &kv->page[p];
+    size_t b = g->id.hash & (kv->n_bucket - 1);
+    g->listed = true;
+    g->chain = kv->bucket[b];
+    kv->bucket[b] = p;
+    memcpy(kv->token + (size_t)p * (size_t)kv->c.page_tokens, tokens,
+           (size_t)kv->c.page_tokens * sizeof *tokens);
+}
+
+/* Brings a page back that was swapped out: *out has ref 1, or is KV_NONE: it is not there, or there
+ * is no room. */
+static int kv_recall(struct kv *kv, uint64_t parent, uint64_t hash, const int32_t *tokens,
+                     int32_t *out, struct err *e)
+{
+    int32_t p, slot;
+    *out = KV_NONE;
+    if (!kv->swap || kv_swap_find(kv->swap, parent, hash, tokens) < 0 || !kv_available(kv))
+        return 0;
+    TRY(kv_take(kv, &p, e)); /* which may push out what is looked for */
+    slot = kv_swap_find(kv->swap, parent, hash, tokens);
+    int rc = slot < 0 ? 0 : kv_swap_in(kv->swap, slot, kv->layer, p, &kv->page[p].id, e);
+    if (slot < 0 || rc < 0) {
+        kv_unref(kv, p);
+        return rc;
+    }
+    kv->page[p].step = 0;
+    kv_list(kv, p, tokens);
+    *out = p;
+    return 0;
+}
+
+int kv_seq_lookup(struct kv *kv, struct kv_seq *s, const int32_t *tokens, enum kv_lookup *out,
+                  struct err *e)
 {
     int pt = kv->c.page_tokens;
-    if (!kv->c.prefix_cache || s->len % pt || s->registered * pt != s->len || s->n_page * pt != s->len ||
-        s->n_page >= s->cap)
-        return KV_MISS;
-    int32_t p = kv_find(kv, s->parent, kv_hash(s->parent, tokens, pt), tokens);
+    *out = KV_MISS;
+    if (!kv->c.prefix_cache || s->len % pt || s->registered * pt != s->len ||
+        s->n_page * pt != s->len || s->n_page >= s->cap)
+        return 0;
+    uint64_t hash = kv_hash(s->parent, tokens, pt);
+    int32_t p = kv_find(kv, s->parent, hash, tokens);
+    if (p != KV_NONE && kv->page[p].step >= kv->step) {
+        *out = KV_WAIT;
+        return 0;
+    }
+    if (p != KV_NONE)
+        kv_ref(kv, p);
+    else
+        TRY(kv_recall(kv, s->parent, hash, tokens, &p, e));
     if (p == KV_NONE) {
         kv->misses++;
-        return KV_MISS;
+        return 0;
     }
-    if (kv->page[p].step >= kv->step)
-        return KV_WAIT;
-    kv_ref(kv, p);
     s->page[s->n_page++] = p;
     s->len += pt;
     s->registered++;
-    s->parent = kv->page[p].uid;
+    s->parent = kv->page[p].id.uid;
+    kv->page[p].wanted = true;
     kv->hits++;
-    return KV_HIT;
+    *out = KV_HIT;
+    return 0;
 }
 
 void kv_seq_register(struct kv *kv, struct kv_seq *s, const int32_t *tok, int n_sure)
@@ -358,24 +432,18 @@ void kv_seq_register(struct kv *kv, struct kv_seq *s, const int32_t *tok, int n_
         int32_t p = s->page[s->registered], same = kv_find(kv, s->parent, hash, t);
         struct kv_page *g = &kv->page[p];
         if (g->listed) { /* came with a fork */
-            s->parent = g->uid;
+            s->parent = g->id.uid;
             continue;
         }
-        g->uid = kv->next_uid++;
-        g->parent = s->parent;
         if (same == KV_NONE) {
-            g->hash = hash;
+            g->id = (struct kv_identity){kv->next_uid++, s->parent, hash};
             g->step = kv->step;
-            g->listed = true;
-            size_t b = hash & (kv->n_bucket - 1);
-            g->chain = kv->bucket[b];
-            kv->bucket[b] = p;
-            memcpy(kv->token + (size_t)p * (size_t)pt, t, (size_t)pt * sizeof *t);
-            s->parent = g->uid;
-        } else { /* computed twice: ours stays private, the chain continues through the listed one */
-            s->parent = kv->page[same].uid;
-            g->uid = s->parent;
+            kv_list(kv, p, t);
+        } else { /* computed twice: ours stays private, the chain continues through the listed one
+                  */
+            g->id = kv->page[same].id;
         }
+        s->parent = g->id.uid;
     }
 }
 
@@ -402,9 +470,14 @@ int32_t kv_available(const struct kv *kv)
 
 void kv_count(const struct kv *kv, struct kv_counts *out)
 {
-    *out = (struct kv_counts){.free = kv->n_free, .cached = kv->n_cached,
+    *out = (struct kv_counts){.free = kv->n_free,
+                              .cached = kv->n_cached,
                               .used = kv->c.n_page - kv->n_free - kv->n_cached,
-                              .hits = kv->hits, .misses = kv->misses, .evicted = kv->evicted};
+                              .hits = kv->hits,
+                              .misses = kv->misses,
+                              .evicted = kv->evicted};
+    if (kv->swap)
+        kv_swap_count(kv->swap, &out->swap);
 }
 
 bool kv_audit(const struct kv *kv, const struct kv_seq *const *seqs, int n, const char **why)
@@ -429,6 +502,7 @@ bool kv_audit(const struct kv *kv, const struct kv_seq *const *seqs, int n, cons
     *why = n_free != kv->n_free       ? "free list and count differ"
            : n_cached != kv->n_cached ? "LRU list and count differ"
            : refs != held             ? "references and pages held by sequences differ"
-           : n_free + n_cached + n_ref != kv->c.n_page ? "a page is lost" : NULL;
+           : n_free + n_cached + n_ref != kv->c.n_page ? "a page is lost"
+                                                       : NULL;
     return *why == NULL;
 }

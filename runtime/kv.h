@@ -7,7 +7,8 @@
  *
  * Prefix cache: a full page whose content is determined (its tokens and, through its parent, all tokens
  * before it) can be found again by them. A match compares the tokens themselves, never only a hash.
- * Pages nobody references stay findable until their memory is needed, least recently used first.
+ * Pages nobody references stay findable until their memory is needed, least recently used first. With swap_bytes those
+ * that were found before, and those of sequences that were pushed out, then go to the host and are found there (kv_swap.h).
  * A page registered in step n becomes usable in step n + 1, when its content has been computed.
  *
  * Invariants (kv_audit): every page is exactly one of free, referenced (ref > 0), cached (ref 0, in the
@@ -19,7 +20,7 @@
 
 #include <stdbool.h>
 
-#include "ops.h"
+#include "kv_swap.h"
 
 struct kv_config {
     enum fmt fmt;
@@ -27,6 +28,7 @@ struct kv_config {
     int32_t n_page;
     int n_layer, n_kv_head, head_dim;
     bool prefix_cache;
+    uint64_t swap_bytes; /* host memory for pages that have no room; 0 = none. Needs the prefix cache */
 };
 
 struct kv;
@@ -51,10 +53,11 @@ int kv_page_tokens(const struct kv *kv);
 /* An empty sequence with room for max_tokens in its page table. */
 int kv_seq_init(const struct kv *kv, int max_tokens, struct kv_seq *s, struct err *e);
 void kv_seq_drop(struct kv *kv, struct kv_seq *s); /* gives the pages back; keeps the table, len 0 */
+void kv_seq_preempt(struct kv *kv, struct kv_seq *s); /* likewise, of one that will come back */
 void kv_seq_free(struct kv *kv, struct kv_seq *s); /* the table too */
 
 /* Makes pages for positions len .. len + n - 1 and a private copy of a shared partial page.
- * ERR_AGAIN, nothing changed, when there are not enough pages. */
+ * ERR_AGAIN, nothing changed, when there are not enough pages; else the device's error. */
 int kv_seq_reserve(struct kv *kv, struct kv_seq *s, int n, struct err *e);
 /* Forgets the positions from len on and gives their pages back. No page that reaches beyond len may have gone through
  * kv_seq_register. */
@@ -68,9 +71,9 @@ enum kv_lookup { KV_MISS, KV_HIT, KV_WAIT };
 /*
  * At a page boundary (s->len == pages * page_tokens): is the next page, with these page_tokens tokens,
  * in the cache? KV_HIT: it has been appended to s and len advanced. KV_WAIT: another sequence computes
- * it in this very step; ask again in the next. KV_MISS otherwise.
+ * it in this very step; ask again in the next. KV_MISS otherwise. Fails only when the device does.
  */
-enum kv_lookup kv_seq_lookup(struct kv *kv, struct kv_seq *s, const int32_t *tokens);
+int kv_seq_lookup(struct kv *kv, struct kv_seq *s, const int32_t *tokens, enum kv_lookup *out, struct err *e);
 /* Tells the cache that the first n_sure (<= s->len) positions hold these tokens (tok = the whole sequence from 0);
  * registers every page that is full of them. Call once the step that computes them is put together. */
 void kv_seq_register(struct kv *kv, struct kv_seq *s, const int32_t *tok, int n_sure);
@@ -80,6 +83,7 @@ void kv_step_done(struct kv *kv, bool computed);
 struct kv_counts {
     int32_t free, cached, used; /* pages; sum = n_page */
     uint64_t hits, misses, evicted;
+    struct kv_swap_counts swap;
 };
 void kv_count(const struct kv *kv, struct kv_counts *out);
 /* Pages that a reserve could take now: free plus cached. */

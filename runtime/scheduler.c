@@ -130,7 +130,7 @@ bool sched_idle(const struct sched *s)
 
 static void sched_preempt(struct sched *s, struct seq *q)
 {
-    kv_seq_drop(s->kv, &q->kv);
+    kv_seq_preempt(s->kv, &q->kv);
     q->preempted = true;
     if (q->where == SEQ_RUNNING) {
         seq_move(s, q, SEQ_WAITING);
@@ -224,24 +224,24 @@ static int sched_logit_rows(const struct seq *q, int n)
     return to == q->n_tok ? 1 : 0;
 }
 
-/* Takes what the prefix cache has; KV_WAIT means q sits this step out. The last token of a sequence is
+/* Takes what the prefix cache has; *wait: q sits this step out. The last token of a sequence is
  * always computed, since its logits are wanted, and so is everything on_logits asks for. */
-static enum kv_lookup sched_lookup(struct sched *s, struct seq *q)
+static int sched_lookup(struct sched *s, struct seq *q, bool *wait, struct err *e)
 {
+    enum kv_lookup got = KV_HIT;
     int pt = kv_page_tokens(s->kv);
     int last = q->kind == SEQ_CONT ? q->r->n_prompt : q->n_tok - 1;
     if (q->r->on_logits && q->raw_next < last)
         last = q->raw_next;
-    while (q->kv.len % pt == 0 && q->kv.len + pt <= last) {
-        enum kv_lookup got = kv_seq_lookup(s->kv, &q->kv, q->tok + q->kv.len);
-        if (got != KV_HIT)
-            return got;
-        if (q->kv.len <= q->r->n_prompt && q->kind != SEQ_CONT && !q->preempted) {
+    while (got == KV_HIT && q->kv.len % pt == 0 && q->kv.len + pt <= last) {
+        TRY(kv_seq_lookup(s->kv, &q->kv, q->tok + q->kv.len, &got, e));
+        if (got == KV_HIT && q->kv.len <= q->r->n_prompt && q->kind != SEQ_CONT && !q->preempted) {
             q->r->n_cached += pt;
             s->stats.cached_tokens += (uint64_t)pt;
         }
     }
-    return KV_MISS;
+    *wait = got == KV_WAIT;
+    return 0;
 }
 
 /* Rows that q gets out of `room`, a prefill chunk ending on a page boundary where that is possible. */
@@ -340,7 +340,10 @@ static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *log
         next = q->next;
         if (!sched_in_pass(s, q, pass) || b->n_row >= most || b->n_seq >= s->c.n_seq)
             continue;
-        if (pass != PASS_DECODE && sched_lookup(s, q) == KV_WAIT)
+        bool wait = false;
+        if (pass != PASS_DECODE)
+            TRY(sched_lookup(s, q, &wait, e));
+        if (wait)
             continue;
         if (q->n_draft && (b->n_row + 1 + q->n_draft > most ||
                            sched_pages(s, q->n_tok + q->n_draft) - q->kv.n_page > kv_available(s->kv)))
@@ -758,4 +761,6 @@ void sched_stats(const struct sched *s, struct engine_stats *out)
     out->pages_found = c.hits;
     out->pages_missed = c.misses;
     out->pages_evicted = c.evicted;
+    out->pages_swapped_out = c.swap.out;
+    out->pages_swapped_in = c.swap.in;
 }

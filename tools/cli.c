@@ -8,7 +8,7 @@
 #include "zio.h"
 
 enum { OPT_BACKEND = 0x1000, OPT_ISA, OPT_CTX, OPT_KV_TYPE, OPT_SEQUENCES, OPT_BATCH, OPT_PAGE,
-       OPT_KV_BYTES, OPT_NO_PREFIX, OPT_QUIET, OPT_DEVICE, OPT_VRAM, OPT_NO_RECORD, OPT_PLACEMENT,
+       OPT_KV_BYTES, OPT_KV_SWAP, OPT_NO_PREFIX, OPT_QUIET, OPT_DEVICE, OPT_VRAM, OPT_NO_RECORD, OPT_PLACEMENT,
        OPT_CPU_LAYERS, OPT_RAM, OPT_LINK_LIMIT, OPT_MAP_WEIGHTS, OPT_DRAFT_MODEL, OPT_MAX_DRAFT, OPT_LOOKUP };
 
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
@@ -138,6 +138,12 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
         return cli_int(st, "--page-tokens", arg, 16, 256, &o->page_tokens);
     case OPT_KV_BYTES:
         return cli_bytes(st, "--kv-bytes", arg, &o->kv_bytes);
+    case OPT_KV_SWAP:
+        if (!plan_swap_from_name(arg, &o->swap)) {
+            argp_error(st, "bad --kv-swap '%s': must be auto, off or on", arg);
+            return EINVAL;
+        }
+        return 0;
     case OPT_NO_PREFIX:
         o->no_prefix_cache = true;
         return 0;
@@ -188,6 +194,8 @@ static const struct argp_option engine_options[] = {
     {"batch-tokens", OPT_BATCH, "N", 0, "tokens of one step, prompt chunks included", 10},
     {"page-tokens", OPT_PAGE, "N", 0, "positions of a KV page: 16 to 256, a power of two", 10},
     {"kv-bytes", OPT_KV_BYTES, "SIZE", 0, "size of the KV pool, such as 4GiB", 10},
+    {"kv-swap", OPT_KV_SWAP, "WHEN", 0, "KV pages without room are kept in main memory (on) or computed again (off); auto "
+     "(default): what is faster", 10},
     {"no-prefix-cache", OPT_NO_PREFIX, 0, 0, "compute shared prompt beginnings every time", 10},
     {"lookup", OPT_LOOKUP, 0, 0, "guess tokens ahead from the prompt and from earlier replies; changes no result", 10},
     {"draft-model", OPT_DRAFT_MODEL, "FILE", 0, "guess tokens ahead by this small model of the same vocabulary; changes no "

@@ -118,6 +118,8 @@ static int open_engine(const struct clinic_options *o, struct clinic *c, struct 
                                  .link_limit = (double)k->placement.link_limit};
     if (!plan_mode_from_name(k->placement.mode, &opt.placement))
         FAIL(e, ERR_CONFIG, "placement.mode '%s' is no mode", k->placement.mode);
+    if (!plan_swap_from_name(k->kv.swap, &opt.swap))
+        FAIL(e, ERR_CONFIG, "kv.swap '%s' is neither auto, off nor on", k->kv.swap);
     if (!fmt_from_name(k->kv.type, &opt.kv_fmt))
         FAIL(e, ERR_CONFIG, "kv.type '%s' is no number format", k->kv.type);
     if (!o->quiet && isatty(STDERR_FILENO))

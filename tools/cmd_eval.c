@@ -110,6 +110,8 @@ static void say_engine(const struct clinic *c)
             (double)s.rows / (double)s.steps, asked, asked > 0 ? 100 * (double)s.cached_tokens / asked : 0,
             (double)s.pages_found, (double)s.pages_missed, (double)s.pages_evicted, (double)s.most_pages_used, pages,
             (double)s.preempted);
+    if (s.pages_swapped_out)
+        fprintf(stderr, "; %.0f pages swapped to the host, %.0f back", (double)s.pages_swapped_out, (double)s.pages_swapped_in);
     if (s.drafted)
         fprintf(stderr, "; %.0f of %.0f tokens guessed ahead were right", (double)s.accepted, (double)s.drafted);
     fputc('\n', stderr);
@@ -147,6 +149,8 @@ static void engine_figures(const struct clinic *c, const char *dir, struct str *
     str_addf(out, "\"pages\": %d, \"most_pages_used\": %d, \"pages_found\": %llu, \"pages_missed\": %llu, ",
              engine_info(c->engine)->n_page, s.most_pages_used, (unsigned long long)s.pages_found,
              (unsigned long long)s.pages_missed);
+    str_addf(out, "\"pages_swapped_out\": %llu, \"pages_swapped_in\": %llu, ", (unsigned long long)s.pages_swapped_out,
+             (unsigned long long)s.pages_swapped_in);
     str_addf(out, "\"pages_evicted\": %llu, \"preempted\": %llu, \"guessed\": %llu, \"guessed_right\": %llu}",
              (unsigned long long)s.pages_evicted, (unsigned long long)s.preempted, (unsigned long long)s.drafted,
              (unsigned long long)s.accepted);

@@ -98,9 +98,21 @@ static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **
     struct engine_stats st;
     engine_stats(en, &st);
     jobs_equal(want, js, "preempted and recomputed");
-    assert_true(st.preempted > 0);
+    assert_true(st.preempted > 0 && st.pages_swapped_out == 0);
     engine_close(en);
     jobs_free(js);
+    o.swap = PLAN_SWAP_ON;
+    for (int pages = 4; pages <= 64; pages *= 16) { /* few: those that are wanted push each other out */
+        o.swap_bytes = (uint64_t)pages * 16 * 2 * 2 * 16 * 2 * 2 * 2;
+        en = open_engine(&o);
+        js = some_jobs(en);
+        jobs_run(en, js);
+        engine_stats(en, &st);
+        jobs_equal(want, js, "preempted and swapped");
+        assert_true(st.preempted > 0 && st.pages_swapped_out > 0 && st.pages_swapped_in > 0);
+        engine_close(en);
+        jobs_free(js);
+    }
     jobs_free(want);
 }
 

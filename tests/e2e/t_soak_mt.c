@@ -179,6 +179,8 @@ static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **s
     struct engine_options o = serve_options();
     o.batch_tokens = 96;
     o.kv_bytes = 40 * 16 * 2 * 2 * 16 * 2 * 2; /* 40 pages of 16: about three of the longer sequences */
+    o.swap = PLAN_SWAP_ON;
+    o.swap_bytes = o.kv_bytes;
     o.max_draft = 6;
     o.lookup = o.always_draft = true;
     o.draft_model = o.model;
@@ -212,6 +214,7 @@ static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **s
                   ends[FINISH_CANCEL], (unsigned long long)st.steps, (unsigned long long)st.preempted,
                   (unsigned long long)st.accepted, (unsigned long long)st.drafted, 100 * closest);
     assert_true(st.preempted > 100 && st.accepted > 1000 && st.drafted > st.accepted && st.cached_tokens > 1000);
+    assert_true(st.pages_swapped_in > 100);
     assert_true(ends[FINISH_CANCEL] > 50 && ends[FINISH_LENGTH] > 1000 && ends[FINISH_STOP] > 300);
     assert_int_equal(st.running + st.waiting + st.pages_used, 0);
     assert_int_equal(st.pages_free + st.pages_cached, engine_info(s.en)->n_page);

@@ -249,6 +249,54 @@ static void what_cannot_be_planned_names_the_knob(void **state)
     fails(plan_make(&in, &p, &e), ERR_USAGE, "lower --cpu-layers");
 }
 
+/* Pages go to the host where everything is resident but the pool is small, and a token's K and V are cheaper to fetch
+ * than to compute. */
+static void pages_are_swapped_where_that_is_cheaper(void **state)
+{
+    (void)state;
+    struct err e;
+    struct plan p;
+    struct plan_input in = large((uint64_t)46 << 30, 64, PLAN_LATENCY);
+    in.ram_bytes = (uint64_t)64 << 30;
+    ok(plan_make(&in, &p, &e));
+    assert_true(plan_is_resident(&p) && p.n_seq < 64);
+    assert_true(p.swap_bytes == (uint64_t)4 << 30);
+    plan_free(&p);
+    in.swap = PLAN_SWAP_ON; /* a quarter of memory, or the pool */
+    ok(plan_make(&in, &p, &e));
+    assert_true(p.swap_bytes == (p.kv_bytes < (uint64_t)16 << 30 ? p.kv_bytes : (uint64_t)16 << 30));
+    struct str s = STR_INIT;
+    plan_describe(&p, &s);
+    assert_non_null(strstr(s.s, "on the host, for pages of the KV cache"));
+    str_free(&s);
+    plan_free(&p);
+    in.swap = PLAN_SWAP_OFF, in.swap_bytes = 1000;
+    ok(plan_make(&in, &p, &e));
+    assert_true(p.swap_bytes == 0);
+    plan_free(&p);
+    in.swap = PLAN_SWAP_AUTO; /* asked for in bytes */
+    ok(plan_make(&in, &p, &e));
+    assert_true(p.swap_bytes == 1000);
+    plan_free(&p);
+    in.swap_bytes = 0, in.ops_per_byte /= 1000; /* as if computing were a thousand times cheaper */
+    ok(plan_make(&in, &p, &e));
+    assert_true(p.swap_bytes == 0);
+    plan_free(&p);
+    in = large((uint64_t)24 << 30, 64, PLAN_AUTO); /* streamed: the computation hides */
+    in.ram_bytes = (uint64_t)64 << 30;
+    ok(plan_make(&in, &p, &e));
+    assert_true(!plan_is_resident(&p) && p.swap_bytes == 0);
+    plan_free(&p);
+    in = large((uint64_t)80 << 30, 4, PLAN_AUTO); /* the pool holds all */
+    ok(plan_make(&in, &p, &e));
+    assert_true(p.n_seq == 4 && p.swap_bytes == 0);
+    plan_free(&p);
+    in = sizes(); /* without a device it is memory like the pool's */
+    ok(plan_make(&in, &p, &e));
+    assert_true(p.swap_bytes == 0);
+    plan_free(&p);
+}
+
 static void a_plan_reads_like_a_table(void **state)
 {
     (void)state;
@@ -288,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_larger_card_is_never_slower),
         cmocka_unit_test(the_plan_of_a_70b_is_what_physics_says),
         cmocka_unit_test(what_cannot_be_planned_names_the_knob),
+        cmocka_unit_test(pages_are_swapped_where_that_is_cheaper),
         cmocka_unit_test(a_plan_reads_like_a_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
