@@ -47,7 +47,7 @@ struct config {
     struct { char *type; int64_t page_tokens; uint64_t bytes; char *swap; } kv; /* bytes 0 = from sequences x context */
     struct { uint64_t vram, ram, link_limit; char *mode; int64_t cpu_layers; bool map_weights; } placement;
     struct { int64_t sequences, batch_tokens; bool prefix_cache; } engine; /* sequences 0 = auto */
-    struct { char *draft_model; bool lookup; int64_t max_draft; } speculative;
+    struct { char *draft_model; bool lookup; int64_t max_draft, max_branches; } speculative;
     struct { char *traces_dir; char *level; } logging;
     double price_kwh; /* USD, for cost per question */
 };

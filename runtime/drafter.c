@@ -23,6 +23,8 @@ struct drafter {
     struct draft_want **drawn; /* (max_seqs) those whose last row is in the pass, in its order */
     int32_t *id;               /* (max_seqs) */
     float *lp;                 /* (max_seqs) */
+    size_t mask_words;
+    uint32_t *mask;            /* (DRAFTER_SECONDS, mask_words) */
 };
 
 static int drafter_same_vocabulary(const struct gguf *file, const struct tokenizer *large, struct err *e)
@@ -104,7 +106,9 @@ static int drafter_arrays(struct drafter *d, struct err *e)
     d->drawn = mem_zalloc(n, sizeof *d->drawn);
     d->id = mem_zalloc(n, sizeof *d->id);
     d->lp = mem_zalloc(n, sizeof *d->lp);
-    return d->sample && d->drawn && d->id && d->lp ? 0 : NOMEM(e, n * sizeof *d->sample, "draft model");
+    d->mask_words = ((size_t)d->model.hp.n_vocab + 31) / 32;
+    d->mask = mem_zalloc(DRAFTER_SECONDS * d->mask_words, sizeof *d->mask);
+    return d->sample && d->drawn && d->id && d->lp && d->mask ? 0 : NOMEM(e, n * sizeof *d->sample, "draft model");
 }
 
 static int drafter_build(struct drafter *d, const struct drafter_options *o, struct err *e)
@@ -164,6 +168,7 @@ void drafter_close(struct drafter *d)
     mem_free(d->drawn);
     mem_free(d->id);
     mem_free(d->lp);
+    mem_free(d->mask);
     mem_free(d);
 }
 
@@ -192,9 +197,9 @@ static int drafter_find(struct drafter *d, struct draft_want *w, bool *wait, str
 
 static void drafter_put(struct drafter *d, struct batch *b, struct draft_want *w, int n)
 {
-    int at = b->n_row, from = w->kv->len;
+    int at = b->n_row, from = w->kv->len, head = w->n_tok - w->n_tail;
     for (int i = 0; i < n; i++) {
-        b->tok[at + i] = w->tok[from + i];
+        b->tok[at + i] = from + i < head ? w->tok[from + i] : w->tail[from + i - head];
         b->pos[at + i] = from + i;
         b->slot[at + i] = kv_slot(d->kv, w->kv, from + i);
     }
@@ -214,7 +219,7 @@ static int drafter_fill(struct drafter *d, struct batch *b, struct draft_want *w
 {
     *n_drawn = 0;
     for (int i = 0; i < n; i++) {
-        w[i].id = -1;
+        w[i].id = w[i].id2 = -1;
         CHECK(w[i].kv->len < w[i].n_tok);
         bool wait = b->n_row == d->lim.max_rows;
         if (!wait)
@@ -236,6 +241,39 @@ static int drafter_fill(struct drafter *d, struct batch *b, struct draft_want *w
     return 0;
 }
 
+/* Draws once more from the logits of the pass, each without what it has drawn before. */
+static int drafter_second(struct drafter *d, int n_drawn, const uint32_t *const *masks, struct err *e)
+{
+    const uint32_t *row[DRAFTER_SECONDS];
+    bool wanted = false;
+    int32_t n_vocab = d->model.hp.n_vocab;
+    for (int i = 0; i < n_drawn; i++)
+        wanted = wanted || d->drawn[i]->second;
+    if (!wanted || n_drawn > DRAFTER_SECONDS)
+        return 0;
+    for (int i = 0; i < n_drawn; i++) {
+        uint32_t *m = d->mask + (size_t)i * d->mask_words;
+        int allowed = d->sample[i].mask, id = d->drawn[i]->id;
+        if (allowed >= 0)
+            memcpy(m, masks[allowed], d->mask_words * sizeof *m);
+        else
+            memset(m, 0xff, d->mask_words * sizeof *m);
+        if (allowed < 0 && n_vocab % 32)
+            m[d->mask_words - 1] = (UINT32_C(1) << n_vocab % 32) - 1;
+        if (id >= 0)
+            m[id / 32] &= ~(UINT32_C(1) << id % 32);
+        d->sample[i].mask = i;
+        row[i] = m;
+    }
+    TRY(forward_sample(d->fw, 0, n_drawn, d->sample, row, n_drawn, d->id, d->lp, e));
+    for (int i = 0; i < n_drawn; i++) {
+        struct draft_want *w = d->drawn[i];
+        w->id2 = w->second && d->id[i] != w->id ? d->id[i] : -1; /* the simulated device knows no masks */
+        w->lp2 = d->lp[i];
+    }
+    return 0;
+}
+
 int drafter_guess(struct drafter *d, struct draft_want *w, int n, const uint32_t *const *masks, int n_mask, struct err *e)
 {
     CHECK(n <= d->lim.max_seqs);
@@ -247,19 +285,30 @@ int drafter_guess(struct drafter *d, struct draft_want *w, int n, const uint32_t
     int rc = forward_step(d->fw, e);
     if (rc == 0 && n_drawn)
         rc = forward_sample(d->fw, 0, n_drawn, d->sample, masks, n_mask, d->id, d->lp, e);
-    kv_step_done(d->kv, rc == 0);
-    TRY(rc);
-    for (int i = 0; i < n_drawn; i++) {
+    for (int i = 0; rc == 0 && i < n_drawn; i++) {
         d->drawn[i]->id = d->id[i];
         d->drawn[i]->lp = d->lp[i];
     }
-    return 0;
+    if (rc == 0)
+        rc = drafter_second(d, n_drawn, masks, e);
+    kv_step_done(d->kv, rc == 0);
+    return rc;
 }
 
 void drafter_rewind(struct drafter *d, struct kv_seq *s, int n_tok)
 {
     if (s->len > n_tok)
         kv_seq_truncate(d->kv, s, n_tok);
+}
+
+void drafter_fork(struct drafter *d, const struct kv_seq *src, struct kv_seq *dst)
+{
+    kv_seq_fork(d->kv, src, src->len, dst);
+}
+
+void drafter_move(struct drafter *d, struct kv_seq *dst, struct kv_seq *src)
+{
+    kv_seq_move(d->kv, dst, src);
 }
 
 void drafter_drop(struct drafter *d, struct kv_seq *s)

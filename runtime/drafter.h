@@ -35,12 +35,19 @@ double drafter_now(const struct drafter *d);     /* forward_now */
 
 struct draft_want {
     struct kv_seq *kv;        /* ours of this sequence, with a table of kv_seq_init */
-    const int32_t *tok;       /* (n_tok) the sequence so far, guesses included */
-    int n_tok, n_sure;        /* the first n_sure are no guesses */
+    const int32_t *tok;       /* (n_tok - n_tail) the sequence so far, guesses included */
+    const int32_t *tail;      /* (n_tail) what a branch goes on with */
+    int n_tok, n_tail;
+    int n_sure;               /* the first n_sure are no guesses */
+    bool second;              /* the second choice is wanted, too; of at most DRAFTER_SECONDS of one pass */
     struct sample_row sample; /* mask: index into masks, or -1 */
     int32_t id;               /* out: the guess; -1 = none this time: its prompt is still being read, or there is no room */
     float lp;                 /* out: its log-probability by the small model, at T = 1 and without a mask */
+    int32_t id2;              /* out: what would have been drawn without id; -1 = none */
+    float lp2;
 };
+
+#define DRAFTER_SECONDS 32
 
 /* One pass for all of them: reads what each has not read yet, as far as a step's rows go, and guesses one token for
  * those that it has read. n <= lim.max_seqs. The device's error. */
@@ -48,6 +55,9 @@ int drafter_guess(struct drafter *d, struct draft_want *w, int n, const uint32_t
 
 /* Forgets what was guessed beyond the first n_tok tokens, at least n_sure - 1 of every drafter_guess so far. */
 void drafter_rewind(struct drafter *d, struct kv_seq *s, int n_tok);
+/* An empty one becomes a fork of src, and back: dst gives up its own for src's. */
+void drafter_fork(struct drafter *d, const struct kv_seq *src, struct kv_seq *dst);
+void drafter_move(struct drafter *d, struct kv_seq *dst, struct kv_seq *src);
 void drafter_drop(struct drafter *d, struct kv_seq *s); /* gives its pages back */
 
 #endif

@@ -228,6 +228,8 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
         FAIL(e, ERR_USAGE, "%d tokens in a step: must be at most 65536", in->batch_tokens);
     if (opt->max_draft < 0 || opt->max_draft > DRAFT_MOST)
         FAIL(e, ERR_USAGE, "%d tokens guessed ahead: must be 0 (none) to %d", opt->max_draft, DRAFT_MOST);
+    if (opt->max_branch < 0 || opt->max_branch > BRANCH_MOST)
+        FAIL(e, ERR_USAGE, "%d branches of a sequence: must be 0 (none) to %d", opt->max_branch, BRANCH_MOST);
     return 0;
 }
 
@@ -412,7 +414,8 @@ static int engine_draft(struct engine *en, const struct engine_options *opt, con
 
 static int engine_speculate(struct engine *en, const struct engine_options *opt, struct err *e)
 {
-    const struct speculate_options o = {.max_draft = opt->max_draft, .lookup = opt->lookup, .n_seq = en->info.n_seq,
+    const struct speculate_options o = {.max_draft = opt->max_draft, .max_branch = opt->max_branch, .kv = en->kv,
+                                        .n_ctx = en->info.n_ctx, .lookup = opt->lookup, .n_seq = en->info.n_seq,
                                         .always = opt->always_draft, .spoil = opt->spoil_drafts};
     if (!opt->max_draft || (!opt->lookup && !en->drafter))
         return 0;
@@ -448,7 +451,10 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
         lim.max_logit_rows = want > logit_rows ? want : logit_rows;
         lim.max_rows = lim.max_logit_rows > lim.max_rows ? lim.max_logit_rows : lim.max_rows;
     }
-    if (opt->max_draft && opt->draft_model && *opt->draft_model)
+    bool drafts = opt->max_draft && opt->draft_model && *opt->draft_model;
+    if (drafts && opt->max_branch)
+        lim.max_seqs += SPECULATE_BRANCHES;
+    if (drafts)
         TRY(engine_draft(en, opt, &lim, e)); /* first: the plan has what it leaves */
     TRY(engine_place(en, opt, &kc, &lim, e));
     in->n_page = kc.n_page;

@@ -37,6 +37,7 @@ struct engine_options {
     uint64_t swap_bytes; /* memory for them; 0 = what the plan says */
     /* Guessing tokens ahead (speculate.h). Changes no result. */
     int max_draft;           /* guesses of a sequence in one step, at most 64; 0 = none */
+    int max_branch;          /* second choices of the draft model that a sequence follows beside its guesses, 0 to 4 */
     bool lookup;             /* guess from the prompt and from earlier replies */
     const char *draft_model; /* and by this model, a path or "demo"; NULL or "" = by none */
     bool always_draft;       /* also where guessing does not pay: for tests */
@@ -147,6 +148,7 @@ struct engine_stats { /* totals since open */
     uint64_t pages_swapped_out, pages_swapped_in; /* to the host, and back */
     uint64_t preempted;
     uint64_t drafted, accepted; /* guesses verified, and come true */
+    uint64_t branched;       /* passes that went on along a branch */
 };
 void engine_stats(struct engine *en, struct engine_stats *out);
 

@@ -104,6 +104,8 @@ static const struct config_knob knobs[] = {
      "Guesses tokens ahead from the prompt and from earlier replies; changes no result.", false},
     {"speculative.max_draft", CONFIG_INT, AT(speculative.max_draft), 1, 64, "8", NULL, "tokens",
      "Most tokens guessed ahead at a time; the program guesses fewer where more do not pay.", false},
+    {"speculative.max_branches", CONFIG_INT, AT(speculative.max_branches), 0, 4, "3", NULL, "branches",
+     "Second choices of the draft model that are followed beside its first ones where that pays.", false},
     {"logging.traces_dir", CONFIG_STRING, AT(logging.traces_dir), 1, 4096, "runs", NULL, "",
      "Folder that gets one folder a run, with its traces.", false},
     {"logging.level", CONFIG_ENUM, AT(logging.level), 0, 0, "warn", "error|warn|info|debug", "",

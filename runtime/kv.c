@@ -335,6 +335,19 @@ void kv_seq_fork(struct kv *kv, const struct kv_seq *src, int n_tokens, struct k
     dst->parent = dst->registered ? kv->page[src->page[dst->registered - 1]].id.uid : 0;
 }
 
+void kv_seq_move(struct kv *kv, struct kv_seq *dst, struct kv_seq *src)
+{
+    CHECK(src->n_page <= dst->cap);
+    kv_seq_drop(kv, dst);
+    memcpy(dst->page, src->page, (size_t)src->n_page * sizeof *dst->page);
+    dst->n_page = src->n_page;
+    dst->len = src->len;
+    dst->registered = src->registered;
+    dst->parent = src->parent;
+    src->n_page = src->len = src->registered = 0;
+    src->parent = 0;
+}
+
 /* ---- prefix cache --------------------------------------------------------------------------- */
 
 static uint64_t kv_hash(uint64_t parent, const int32_t *tokens, int n)

@@ -67,6 +67,9 @@ int32_t kv_slot(const struct kv *kv, const struct kv_seq *s, int pos);
 /* dst (empty, initialised) becomes a fork of src's first n_tokens positions. */
 void kv_seq_fork(struct kv *kv, const struct kv_seq *src, int n_tokens, struct kv_seq *dst);
 
+/* dst gives its pages back and takes those of src, which is empty then. */
+void kv_seq_move(struct kv *kv, struct kv_seq *dst, struct kv_seq *src);
+
 enum kv_lookup { KV_MISS, KV_HIT, KV_WAIT };
 /*
  * At a page boundary (s->len == pages * page_tokens): is the next page, with these page_tokens tokens,

@@ -128,8 +128,15 @@ bool sched_idle(const struct sched *s)
 
 /* ---- putting a step together ------------------------------------------------------------------ */
 
+static void sched_prune(struct sched *s, struct seq *q)
+{
+    if (q->n_branch)
+        speculate_prune(s->sp, q);
+}
+
 static void sched_preempt(struct sched *s, struct seq *q)
 {
+    sched_prune(s, q);
     kv_seq_preempt(s->kv, &q->kv);
     q->preempted = true;
     if (q->where == SEQ_RUNNING) {
@@ -260,28 +267,76 @@ static int sched_chunk(const struct sched *s, const struct seq *q, int room, int
     return n;
 }
 
-static void sched_put(struct sched *s, struct batch *b, struct seq *q, int n)
+/* The next n positions of kv, whose tokens the batch has already, as a sequence of their own. */
+static void sched_put_rows(struct sched *s, struct batch *b, struct kv_seq *kv, int n)
 {
-    int max_pages = forward_limits(s->fw)->max_pages, at = b->n_row, from = q->kv.len;
-    q->rows = n;
-    q->first_row = at;
-    q->n_logit = sched_logit_rows(q, n);
+    int max_pages = forward_limits(s->fw)->max_pages, at = b->n_row, from = kv->len;
     for (int i = 0; i < n; i++) {
-        b->tok[at + i] = q->tok[from + i];
         b->pos[at + i] = from + i;
-        b->slot[at + i] = kv_slot(s->kv, &q->kv, from + i);
-        s->stats.prompt_tokens += from + i < q->r->n_prompt;
+        b->slot[at + i] = kv_slot(s->kv, kv, from + i);
     }
-    memcpy(b->page + (size_t)b->n_seq * (size_t)max_pages, q->kv.page,
-           (size_t)q->kv.n_page * sizeof *b->page);
+    memcpy(b->page + (size_t)b->n_seq * (size_t)max_pages, kv->page, (size_t)kv->n_page * sizeof *b->page);
     b->kv_len[b->n_seq] = from + n;
     b->n_row += n;
     b->n_seq++;
     b->q_start[b->n_seq] = b->n_row;
     if (from + n > b->max_kv_len)
         b->max_kv_len = from + n;
-    q->kv.len += n;
+    kv->len += n;
+}
+
+static void sched_put(struct sched *s, struct batch *b, struct seq *q, int n)
+{
+    int from = q->kv.len;
+    q->rows = n;
+    q->first_row = b->n_row;
+    q->n_logit = sched_logit_rows(q, n);
+    for (int i = 0; i < n; i++) {
+        b->tok[b->n_row + i] = q->tok[from + i];
+        s->stats.prompt_tokens += from + i < q->r->n_prompt;
+    }
+    sched_put_rows(s, b, &q->kv, n);
     kv_seq_register(s->kv, &q->kv, q->tok, q->n_tok < q->kv.len ? q->n_tok : q->kv.len);
+}
+
+static int branch_rows(const struct branch *br)
+{
+    return br->n ? 1 + br->from + br->n : 0;
+}
+
+/* Rows of all branches of q. */
+static int seq_branch_rows(const struct seq *q)
+{
+    int n = 0;
+    for (int k = 0; k < q->n_branch; k++)
+        n += branch_rows(q->branch[k]);
+    return n;
+}
+
+/* q's branches behind q itself, those that pages, rows and logits are left for. */
+static int sched_put_branches(struct sched *s, struct batch *b, struct seq *q, int most, int *logit_room, struct err *e)
+{
+    for (int k = 0; k < q->n_branch; k++) {
+        struct branch *br = q->branch[k];
+        int n = branch_rows(br), own = q->n_tok - 1, at = b->n_row;
+        br->rows = 0;
+        if (!n || br->from >= q->n_draft || at + n > most || n > *logit_room)
+            continue;
+        kv_seq_fork(s->kv, &q->kv, own, &br->kv);
+        int rc = kv_seq_reserve(s->kv, &br->kv, n, e);
+        if (rc < 0) {
+            kv_seq_drop(s->kv, &br->kv);
+            TRY(rc == ERR_AGAIN ? 0 : rc);
+            continue;
+        }
+        memcpy(b->tok + at, q->tok + own, (size_t)(1 + br->from) * sizeof *b->tok);
+        memcpy(b->tok + at + 1 + br->from, br->tok, (size_t)br->n * sizeof *b->tok);
+        br->first_row = at;
+        br->rows = n;
+        sched_put_rows(s, b, &br->kv, n);
+        *logit_room -= n;
+    }
+    return 0;
 }
 
 static bool sched_ready(const struct seq *q)
@@ -328,7 +383,7 @@ static int sched_decode_rows(const struct sched *s)
 {
     int n = 0;
     for (const struct seq *q = s->running.head; q; q = q->next)
-        n += sched_ready(q) ? 1 + q->n_draft : 0;
+        n += sched_ready(q) ? 1 + q->n_draft + seq_branch_rows(q) : 0;
     return n;
 }
 
@@ -338,7 +393,7 @@ static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *log
     int most = s->c.batch_tokens - (pass == PASS_OLDEST ? sched_decode_rows(s) : 0);
     for (struct seq *q = s->running.head, *next; q; q = next) {
         next = q->next;
-        if (!sched_in_pass(s, q, pass) || b->n_row >= most || b->n_seq >= s->c.n_seq)
+        if (!sched_in_pass(s, q, pass) || b->n_row >= most || b->n_seq >= forward_limits(s->fw)->max_seqs)
             continue;
         bool wait = false;
         if (pass != PASS_DECODE)
@@ -357,6 +412,7 @@ static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *log
             continue;
         sched_put(s, b, q, n);
         *logit_room -= q->n_logit;
+        TRY(sched_put_branches(s, b, q, most, logit_room, e));
     }
     return 0;
 }
@@ -371,11 +427,13 @@ static int sched_logits(struct sched *s, struct batch *b)
             if (!q->rows || !q->n_logit || sample != (pass == 0))
                 continue;
             q->logit = b->n_logit;
-            for (int i = 0; i < q->n_logit; i++) {
+            for (int i = 0; i < q->n_logit; i++)
                 b->logit_row[b->n_logit++] = q->first_row + q->rows - q->n_logit + i;
-                if (sample)
-                    s->sampled[n_sample++] = q;
-            }
+            for (int k = 0; k < q->n_branch; k++)
+                for (int i = 0; i < q->branch[k]->rows; i++)
+                    b->logit_row[b->n_logit++] = q->branch[k]->first_row + i;
+            while (sample && n_sample < b->n_logit)
+                s->sampled[n_sample++] = q;
         }
     return n_sample;
 }
@@ -472,54 +530,139 @@ static int sched_mask(struct sched *s, struct seq *q, const struct grammar_state
     return 0;
 }
 
-/* What q's rows of this step are sampled by, from row `at` on: that of its last token, then those of its guesses. */
-static void sched_sample_rows(struct sched *s, struct seq *q, int at, int *n_mask)
+/* Logits rows of q in this step that are sampled: its own, then those of its branches. */
+static int seq_samples(const struct seq *q)
+{
+    int n = q->n_logit;
+    for (int k = 0; k < q->n_branch; k++)
+        n += q->branch[k]->rows;
+    return n;
+}
+
+/* What a row is sampled by that draws token number n_out + i of the reply, in a state of q's grammar. */
+static void sched_sample_row(struct sched *s, struct seq *q, int at, int i, const struct grammar_state *g, int *n_mask)
 {
     struct err why = {0};
-    struct grammar_state ahead; /* behind the guesses so far */
-    const struct grammar_state *g = &q->grammar;
-    for (int i = 0; i < q->n_logit; i++) {
-        int mask = -1;
-        if (q->r->grammar && !q->failed) {
-            if (i == 1)
-                ahead = q->grammar;
-            if (i > 0)
-                g = &ahead;
-            if (i > 0 && !grammar_accept(s->gv, q->r->grammar, &ahead, q->tok[q->n_tok + i - 1]))
-                err_set(&why, ERR_BUG, "the grammar refused the guess %d, which it allowed", q->tok[q->n_tok + i - 1]);
-            if (why.code || sched_mask(s, q, g, *n_mask, &why) < 0)
-                seq_fail(q, &why);
-            else
-                mask = (*n_mask)++;
-        }
-        s->sample[at + i] = sampler_row(q->r, q->r->n_out + i, mask);
+    int mask = -1;
+    if (q->r->grammar && !q->failed) {
+        if (sched_mask(s, q, g, *n_mask, &why) < 0)
+            seq_fail(q, &why);
+        else
+            mask = (*n_mask)++;
+    }
+    s->sample[at] = sampler_row(q->r, q->r->n_out + i, mask);
+}
+
+/* Takes a guess into the state that the rows behind it are masked by. */
+static void sched_ahead(struct sched *s, struct seq *q, struct grammar_state *g, int32_t guess)
+{
+    struct err why = {0};
+    if (q->r->grammar && !q->failed && !grammar_accept(s->gv, q->r->grammar, g, guess)) {
+        err_set(&why, ERR_BUG, "the grammar refused the guess %d, which it allowed", guess);
+        seq_fail(q, &why);
     }
 }
 
-/* The tokens that q's rows of this step have drawn, as far as they are on the way that the guesses took. */
+/* What q's rows of this step are sampled by, from row `at` on: that of its last token, then those of its guesses, then
+ * those of its branches; what branches compute once more draws nothing that is looked at. */
+static void sched_sample_rows(struct sched *s, struct seq *q, int at, int *n_mask)
+{
+    struct grammar_state ahead, fork; /* behind the guesses so far */
+    if (q->r->grammar)
+        ahead = q->grammar;
+    for (int i = 0; i < q->n_logit; i++) {
+        if (i > 0)
+            sched_ahead(s, q, &ahead, q->tok[q->n_tok + i - 1]);
+        sched_sample_row(s, q, at + i, i, i ? &ahead : &q->grammar, n_mask);
+    }
+    at += q->n_logit;
+    for (int k = 0; k < q->n_branch; k++) {
+        const struct branch *br = q->branch[k];
+        if (q->r->grammar)
+            fork = q->grammar;
+        for (int i = 0; i < br->rows; i++) {
+            if (i > 0)
+                sched_ahead(s, q, &fork, i <= br->from ? q->tok[q->n_tok + i - 1] : br->tok[i - 1 - br->from]);
+            if (i > br->from)
+                sched_sample_row(s, q, at + i, i, &fork, n_mask);
+            else
+                s->sample[at + i] = sampler_row(q->r, q->r->n_out + i, -1);
+        }
+        at += br->rows;
+    }
+}
+
+/* The branch that goes on with this token behind the first `from` guesses; *at: the row behind that, of rows that begin at *at. */
+static struct branch *seq_branch(const struct seq *q, int from, int32_t id, int *at)
+{
+    for (int k = 0; k < q->n_branch; k++) {
+        struct branch *br = q->branch[k];
+        if (br->rows && br->from == from && br->tok[0] == id) {
+            *at += 1 + from;
+            return br;
+        }
+        *at += br->rows;
+    }
+    return NULL;
+}
+
+/* What a pass found: so many guesses came true, then so many of a branch. */
+struct verified {
+    int n_true, n_way;
+    struct branch *way;
+};
+
+/* Takes the tokens that q's rows of this step have drawn, from row `at` on, as far as they are on a way that was guessed. */
+static struct verified sched_follow(struct sched *s, struct seq *q, int at)
+{
+    struct verified v = {0};
+    struct err why = {0};
+    int n_draft = q->n_draft, base = q->n_tok, row = at;
+    for (int i = 0;; i++) {
+        int32_t guess = i < n_draft ? q->tok[base + i] : -1, id = s->id[row];
+        if (seq_take(s, q, id, s->lp[row], &why) < 0)
+            seq_fail(q, &why);
+        if (q->failed || q->r->finish != FINISH_NONE)
+            return v;
+        if (v.way ? v.n_way < v.way->n && id == v.way->tok[v.n_way] : id == guess) {
+            *(v.way ? &v.n_way : &v.n_true) += 1;
+            row++;
+            continue;
+        }
+        if (v.way)
+            return v;
+        row = at + q->n_logit;
+        v.way = seq_branch(q, i, id, &row);
+        if (!v.way)
+            return v;
+        v.n_way = 1;
+    }
+}
+
+/* What comes of q's rows in this step, of which those that are sampled begin at row `at`. */
 static void sched_take(struct sched *s, struct seq *q, int at)
 {
     struct request *r = q->r;
-    struct err why = {0};
-    int n_draft = q->n_draft, base = q->n_tok, n_true = 0;
-    bool go = !q->failed;
-    for (int i = 0; go; i++) {
-        int32_t guess = i < n_draft ? q->tok[base + i] : -1, id = s->id[at + i];
-        if (seq_take(s, q, id, s->lp[at + i], &why) < 0)
-            seq_fail(q, &why);
-        go = !q->failed && r->finish == FINISH_NONE && id == guess;
-        n_true += i < n_draft && id == guess;
-    }
+    int n_draft = q->n_draft, base = q->n_tok, n_guess = n_draft;
+    struct verified v = {0};
+    if (!q->failed)
+        v = sched_follow(s, q, at);
+    for (int k = 0; k < q->n_branch; k++)
+        n_guess += q->branch[k]->rows ? q->branch[k]->n : 0;
     r->n_pass++;
-    r->n_drafted += n_draft;
-    r->n_accepted += n_true;
-    s->stats.drafted += (uint64_t)n_draft;
-    s->stats.accepted += (uint64_t)n_true;
+    r->n_drafted += n_guess;
+    r->n_accepted += v.n_true + v.n_way;
+    s->stats.drafted += (uint64_t)n_guess;
+    s->stats.accepted += (uint64_t)(v.n_true + v.n_way);
+    s->stats.branched += v.way != NULL;
     if (!n_draft)
         return;
-    kv_seq_truncate(s->kv, &q->kv, base + n_true);
-    kv_seq_register(s->kv, &q->kv, q->tok, base + n_true);
-    speculate_verified(s->sp, q, n_true);
+    speculate_verified(s->sp, q, v.n_true, v.way, v.n_way);
+    if (v.way)
+        speculate_take(s->sp, q, v.way);
+    sched_prune(s, q);
+    kv_seq_truncate(s->kv, &q->kv, base + v.n_true + v.n_way);
+    kv_seq_register(s->kv, &q->kv, q->tok, base + v.n_true + v.n_way);
 }
 
 static int sched_sample(struct sched *s, int n, struct err *e)
@@ -527,11 +670,13 @@ static int sched_sample(struct sched *s, int n, struct err *e)
     if (!n)
         return 0;
     int n_mask = 0;
-    for (int i = 0; i < n; i += s->sampled[i]->n_logit)
+    for (int i = 0; i < n; i += seq_samples(s->sampled[i]))
         sched_sample_rows(s, s->sampled[i], i, &n_mask);
     TRY(forward_sample(s->fw, 0, n, s->sample, s->mask_row, n_mask, s->id, s->lp, e));
-    for (int i = 0; i < n; i += s->sampled[i]->n_logit)
+    for (int i = 0, next; i < n; i = next) {
+        next = i + seq_samples(s->sampled[i]);
         sched_take(s, s->sampled[i], i);
+    }
     return 0;
 }
 
@@ -716,6 +861,7 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     for (struct seq *q = s->running.head; q; q = q->next) {
         q->rows = q->n_logit = q->n_draft = 0;
         q->logit = -1;
+        sched_prune(s, q); /* of a step that it got no rows in */
     }
     struct batch *b = forward_batch(s->fw);
     int logit_room = forward_limits(s->fw)->max_logit_rows;

@@ -9,6 +9,20 @@
 #include "kv.h"
 
 #define DRAFT_MOST 64 /* guesses of a sequence in one step */
+#define BRANCH_MOST 4 /* other ways on of a sequence in one step */
+
+/*
+ * Another way on than a sequence's guesses: their first `from`, then other tokens. Guesses and branches are a tree, and
+ * one step verifies all of it. A branch is a fork that computes the rows of the last token and of the shared guesses once
+ * more for itself, so that attention sees a sequence like any other and gives the same bits.
+ */
+struct branch {
+    struct kv_seq kv, draft_kv;
+    int from, n; /* n = 0: given up */
+    int32_t tok[DRAFT_MOST];
+    uint8_t class[DRAFT_MOST]; /* speculate.h */
+    int first_row, rows; /* in the step's batch: 1 + from + n, of which all want logits */
+};
 
 enum seq_kind {
     SEQ_GENERATE, /* prompt, then sampled tokens */
@@ -43,6 +57,8 @@ struct seq {
     int n_logit;
     int n_draft;         /* guesses behind the tokens, tok[n_tok ..], that this step verifies (speculate.h) */
     uint8_t draft_class[DRAFT_MOST];
+    struct branch *branch[BRANCH_MOST]; /* lent by speculate for a step */
+    int n_branch;
 };
 
 struct seq_list {

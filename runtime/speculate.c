@@ -14,10 +14,10 @@
 #define FORCED_MOST 8                   /* tokens allowed, at most, where one way on is looked for */
 
 /* Kinds of guesses; each has LEVELS classes whose success is counted. */
-enum { KIND_FORCED, KIND_TEXT, KIND_MEMORY, KIND_MODEL, KINDS };
+enum { KIND_FORCED, KIND_TEXT, KIND_MEMORY, KIND_MODEL, KIND_SECOND /* given that the first choice is wrong */, KINDS };
 
 /* What is known of a class before anything is seen, and for how many guesses that counts. */
-static const double prior_true[KINDS] = {0.95, 0.6, 0.6, 0.7};
+static const double prior_true[KINDS] = {0.95, 0.6, 0.6, 0.7, 0.4};
 #define PRIOR_WEIGHT 4.0
 #define FORGET 0.995 /* of what was counted, a guess later: 200 guesses are remembered */
 
@@ -32,9 +32,14 @@ struct times {
 };
 #define TIME_SHARE 0.15 /* of the newest in the running mean */
 
-struct path { /* the guesses of one sequence while they are made */
+struct path { /* the guesses of one sequence, or those of a branch, while they are made */
+    struct seq *q;
+    struct branch *branch;   /* NULL: the guesses */
+    int32_t *tok;            /* where guess i goes */
+    uint8_t *class;
+    int *n;
     double sure[DRAFT_MOST]; /* probability that guess i and all before it come true */
-    double last;             /* of the last one; 1 before the first */
+    double last;             /* of the last one; before the first, of what comes before it */
     struct grammar_state grammar;
     const int32_t *next; /* where a lookup goes on */
     int n_next, length;
@@ -52,18 +57,34 @@ struct speculate {
     struct times step, draft;
     uint64_t n_spoilt;
     size_t mask_words;
-    struct path *path;           /* (n_seq) */
-    struct draft_want *want;     /* (n_seq) */
-    int *wants;                  /* (n_seq) whose */
-    uint32_t *mask;              /* (n_seq, mask_words) */
-    const uint32_t **mask_row;   /* (n_seq) */
+    struct path *path;           /* (n_path) of the sequences, then of the branches */
+    struct draft_want *want;     /* (n_path) */
+    int *wants;                  /* (n_path) whose */
+    uint32_t *mask;              /* (n_path, mask_words) */
+    const uint32_t **mask_row;   /* (n_path) */
+    struct branch *branch;       /* (SPECULATE_BRANCHES) with tables of pages, or NULL */
+    int n_branch;                /* in use in this step */
 };
+
+static int branches_open(struct speculate *sp, struct err *e)
+{
+    if (!sp->drafter || !sp->o.max_branch)
+        return 0;
+    sp->branch = mem_zalloc(SPECULATE_BRANCHES, sizeof *sp->branch);
+    if (!sp->branch)
+        return NOMEM(e, SPECULATE_BRANCHES * sizeof *sp->branch, "speculation");
+    for (int i = 0; i < SPECULATE_BRANCHES; i++) {
+        TRY(kv_seq_init(sp->o.kv, sp->o.n_ctx, &sp->branch[i].kv, e));
+        TRY(kv_seq_init(sp->o.kv, sp->o.n_ctx, &sp->branch[i].draft_kv, e));
+    }
+    return 0;
+}
 
 int speculate_open(const struct speculate_options *o, const struct tokenizer *tok, struct grammar_vocab *gv,
                    struct drafter *drafter, struct speculate **out, struct err *e)
 {
-    CHECK(o->max_draft > 0 && o->max_draft <= DRAFT_MOST);
-    size_t n = (size_t)o->n_seq, words = ((size_t)tokenizer_n_vocab(tok) + 31) / 32;
+    CHECK(o->max_draft > 0 && o->max_draft <= DRAFT_MOST && o->max_branch >= 0 && o->max_branch <= BRANCH_MOST);
+    size_t n = (size_t)o->n_seq + SPECULATE_BRANCHES, words = ((size_t)tokenizer_n_vocab(tok) + 31) / 32;
     struct speculate *sp = mem_zalloc(1, sizeof *sp);
     if (!sp)
         return NOMEM(e, sizeof *sp, "speculation");
@@ -76,6 +97,8 @@ int speculate_open(const struct speculate_options *o, const struct tokenizer *to
     sp->mask_row = mem_zalloc(n, sizeof *sp->mask_row);
     if (rc == 0 && (!sp->path || !sp->want || !sp->wants || !sp->mask || !sp->mask_row))
         rc = NOMEM(e, n * words * sizeof *sp->mask, "speculation");
+    if (rc == 0)
+        rc = branches_open(sp, e);
     if (rc < 0) {
         speculate_close(sp);
         return rc;
@@ -88,6 +111,11 @@ void speculate_close(struct speculate *sp)
 {
     if (!sp)
         return;
+    for (int i = 0; sp->branch && i < SPECULATE_BRANCHES; i++) {
+        mem_free(sp->branch[i].kv.page);
+        mem_free(sp->branch[i].draft_kv.page);
+    }
+    mem_free(sp->branch);
     lookup_close(sp->lookup);
     mem_free(sp->path);
     mem_free(sp->want);
@@ -152,13 +180,39 @@ static double class_true(const struct speculate *sp, int class)
     return (t->came_true + prior * PRIOR_WEIGHT) / (t->tried + PRIOR_WEIGHT);
 }
 
-void speculate_verified(struct speculate *sp, const struct seq *q, int n_true)
+/* The first n_true of n guesses came true; of those behind the first wrong one nothing is known. */
+static void tally_way(struct speculate *sp, const uint8_t *class, int n, int n_true)
 {
-    for (int i = 0; i < q->n_draft && i <= n_true; i++) { /* of those behind the first wrong one nothing is known */
-        struct tally *t = &sp->tally[q->draft_class[i]];
+    for (int i = 0; i < n && i <= n_true; i++) {
+        struct tally *t = &sp->tally[class[i]];
         t->tried = t->tried * FORGET + 1;
         t->came_true = t->came_true * FORGET + (i < n_true);
     }
+}
+
+void speculate_verified(struct speculate *sp, const struct seq *q, int n_true, const struct branch *way, int n_way)
+{
+    tally_way(sp, q->draft_class, q->n_draft, n_true);
+    for (int k = 0; k < q->n_branch; k++) {
+        const struct branch *b = q->branch[k];
+        if (b->from == n_true && n_true < q->n_draft)
+            tally_way(sp, b->class, b->n, b == way ? n_way : 0);
+    }
+}
+
+void speculate_take(struct speculate *sp, struct seq *q, struct branch *way)
+{
+    kv_seq_move(sp->o.kv, &q->kv, &way->kv);
+    drafter_move(sp->drafter, &q->draft_kv, &way->draft_kv);
+}
+
+void speculate_prune(struct speculate *sp, struct seq *q)
+{
+    for (int k = 0; k < q->n_branch; k++) {
+        kv_seq_drop(sp->o.kv, &q->branch[k]->kv);
+        drafter_drop(sp->drafter, &q->branch[k]->draft_kv);
+    }
+    q->n_branch = 0;
 }
 
 void speculate_took(struct speculate *sp, int rows, double seconds)
@@ -198,32 +252,33 @@ static int32_t forced(const struct speculate *sp, const uint32_t *mask, bool *on
     return best;
 }
 
-static void path_add(struct speculate *sp, struct seq *q, struct path *p, int32_t id, int kind, int level)
+static void path_add(struct speculate *sp, struct path *p, int32_t id, int kind, int level)
 {
-    int class = kind * LEVELS + (level < LEVELS ? level : LEVELS - 1), i = q->n_draft;
-    q->tok[q->n_tok + i] = id;
-    q->draft_class[i] = (uint8_t)class;
+    int class = kind * LEVELS + (level < LEVELS ? level : LEVELS - 1), i = *p->n;
+    p->tok[i] = id;
+    p->class[i] = (uint8_t)class;
     p->last *= class_true(sp, class);
     p->sure[i] = p->last;
-    q->n_draft = i + 1;
+    *p->n = i + 1;
 }
 
 /* Takes id as the next guess, if the text may go on with it. */
-static bool path_take(struct speculate *sp, struct seq *q, struct path *p, const uint32_t *mask, int32_t id, int kind,
-                      int level)
+static bool path_take(struct speculate *sp, struct path *p, const uint32_t *mask, int32_t id, int kind, int level)
 {
-    if (tokenizer_is_end(sp->tok, id) && !q->r->ignore_eos)
+    const struct request *r = p->q->r;
+    if (tokenizer_is_end(sp->tok, id) && !r->ignore_eos)
         return false; /* there is nothing behind it to compute */
-    if (q->r->grammar) {
-        if (!(mask[id / 32] >> (id % 32) & 1) || !grammar_accept(sp->gv, q->r->grammar, &p->grammar, id) || p->grammar.done)
+    if (r->grammar) {
+        if (!(mask[id / 32] >> (id % 32) & 1) || !grammar_accept(sp->gv, r->grammar, &p->grammar, id) || p->grammar.done)
             return false;
     }
-    path_add(sp, q, p, id, kind, level);
+    path_add(sp, p, id, kind, level);
     return true;
 }
 
-static bool path_look(struct speculate *sp, struct seq *q, struct path *p, const uint32_t *mask)
+static bool path_look(struct speculate *sp, struct path *p, const uint32_t *mask)
 {
+    const struct seq *q = p->q;
     if (!p->n_next) {
         struct lookup_guess g = lookup_find(sp->lookup, q->tok, q->n_tok + q->n_draft);
         p->next = g.next;
@@ -235,7 +290,7 @@ static bool path_look(struct speculate *sp, struct seq *q, struct path *p, const
         return false;
     int32_t id = *p->next++;
     p->n_next--;
-    if (path_take(sp, q, p, mask, id, p->kind, p->length - 1)) {
+    if (path_take(sp, p, mask, id, p->kind, p->length - 1)) {
         p->length++;
         return true;
     }
@@ -243,8 +298,8 @@ static bool path_look(struct speculate *sp, struct seq *q, struct path *p, const
     return false;
 }
 
-/* The next guess of one sequence without a model. mask: of its grammar, or NULL. */
-static bool path_extend(struct speculate *sp, struct seq *q, struct path *p, const uint32_t *mask)
+/* The next guess of one way without a model. mask: of its grammar, or NULL. Texts are looked up for the first way only. */
+static bool path_extend(struct speculate *sp, struct path *p, const uint32_t *mask)
 {
     if (mask) {
         bool only = false;
@@ -253,36 +308,45 @@ static bool path_extend(struct speculate *sp, struct seq *q, struct path *p, con
             bool as_looked_up = p->n_next && *p->next == id;
             p->next += as_looked_up;
             p->n_next = as_looked_up ? p->n_next - 1 : 0;
-            return path_take(sp, q, p, mask, id, KIND_FORCED, only ? 1 : 0);
+            return path_take(sp, p, mask, id, KIND_FORCED, only ? 1 : 0);
         }
     }
-    return sp->lookup && path_look(sp, q, p, mask);
+    return sp->lookup && !p->branch && path_look(sp, p, mask);
 }
 
 /* ---- guesses of a draft model --------------------------------------------------------------------------- */
 
-/* Confidence of the model in its guess, 0 to LEVELS - 1. */
-static int level_of(float lp)
+/* Of a probability, 0 to LEVELS - 1. */
+static int level_of(double p)
 {
-    static const float bound[LEVELS - 1] = {0.1f, 0.2f, 0.35f, 0.5f, 0.65f, 0.8f, 0.93f};
-    float p = expf(lp);
+    static const double bound[LEVELS - 1] = {0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.93};
     int level = 0;
     while (level < LEVELS - 1 && p > bound[level])
         level++;
     return level;
 }
 
-static void want_add(struct speculate *sp, struct seq *q, int i, const uint32_t *mask, int n)
+/* Tokens of p's way behind the sequence's own. */
+static int path_depth(const struct path *p)
 {
-    int row = -1;
+    return (p->branch ? p->branch->from : 0) + *p->n;
+}
+
+static void want_add(struct speculate *sp, int i, const uint32_t *mask, int n)
+{
+    struct path *p = &sp->path[i];
+    struct seq *q = p->q;
+    int row = -1, depth = path_depth(p), tail = p->branch ? p->branch->n : 0;
     if (mask) {
         row = n;
         memcpy(sp->mask + (size_t)n * sp->mask_words, mask, sp->mask_words * sizeof *mask);
     }
     sp->mask_row[n] = sp->mask + (size_t)n * sp->mask_words;
     sp->wants[n] = i;
-    sp->want[n] = (struct draft_want){.kv = &q->draft_kv, .tok = q->tok, .n_tok = q->n_tok + q->n_draft,
-                                      .n_sure = q->n_tok, .sample = sampler_row(q->r, q->r->n_out + q->n_draft, row)};
+    sp->want[n] = (struct draft_want){.kv = p->branch ? &p->branch->draft_kv : &q->draft_kv,
+                                      .tok = q->tok, .tail = p->tok, .n_tok = q->n_tok + depth, .n_tail = tail,
+                                      .n_sure = q->n_tok, .second = !p->branch && q->n_branch < sp->o.max_branch,
+                                      .sample = sampler_row(q->r, q->r->n_out + depth, row)};
 }
 
 /* Is a pass of the draft model for these worth its time? What it may give: the tokens that it guesses right, at the
@@ -297,8 +361,35 @@ static bool model_pays(const struct speculate *sp, int n, double tokens, double 
     return sp->o.always || !(step > 0) || !(pass > 0) || gain * step > tokens * pass;
 }
 
+/* Begins a branch with the model's second choice where the first, *w's, may be wrong; p as it was before that was taken.
+ * A branch costs the rows of what comes before it, too, so that it must be likely enough to pay for them. */
+static void branch_add(struct speculate *sp, int n_seq, const struct path *p, const struct draft_want *w, const uint32_t *mask,
+                       double floor)
+{
+    struct seq *q = p->q;
+    int depth = *p->n, first = KIND_MODEL * LEVELS + level_of(exp((double)w->lp));
+    if (w->id2 < 0 || !sp->branch || sp->n_branch == SPECULATE_BRANCHES || q->n_branch == sp->o.max_branch)
+        return;
+    double rest = 1 - exp((double)w->lp), share = rest > 0 ? exp((double)w->lp2) / rest : 0;
+    double before = p->last * (1 - class_true(sp, first));
+    struct branch *b = &sp->branch[sp->n_branch];
+    struct path *own = &sp->path[n_seq + sp->n_branch];
+    if (2 * before * class_true(sp, KIND_SECOND * LEVELS + level_of(share)) <= floor * (depth + 2))
+        return;
+    b->from = depth;
+    b->n = 0;
+    *own = (struct path){.q = q, .branch = b, .tok = b->tok, .class = b->class, .n = &b->n, .last = before};
+    if (q->r->grammar)
+        own->grammar = p->grammar;
+    if (!path_take(sp, own, mask, w->id2, KIND_SECOND, level_of(share)))
+        return;
+    drafter_fork(sp->drafter, w->kv, &b->draft_kv);
+    q->branch[q->n_branch++] = b;
+    sp->n_branch++;
+}
+
 /* One token for each of sp->want[0..n). */
-static int model_extend(struct speculate *sp, struct seq **q, int n, struct err *e)
+static int model_extend(struct speculate *sp, int n_seq, int n, double floor, struct err *e)
 {
     double t0 = drafter_now(sp->drafter);
     int rows = 0;
@@ -308,28 +399,28 @@ static int model_extend(struct speculate *sp, struct seq **q, int n, struct err 
     if (rows <= 2 * n) /* else prompts were read: no measure of guessing */
         times_add(&sp->draft, n, drafter_now(sp->drafter) - t0);
     for (int i = 0; i < n; i++) {
-        struct seq *s = q[sp->wants[i]];
         struct path *p = &sp->path[sp->wants[i]];
         const struct draft_want *w = &sp->want[i];
         const uint32_t *mask = w->sample.mask >= 0 ? sp->mask_row[i] : NULL;
-        p->stopped = w->id < 0 || !path_take(sp, s, p, mask, w->id, KIND_MODEL, level_of(w->lp));
+        if (w->id >= 0)
+            branch_add(sp, n_seq, p, w, mask, floor);
+        p->stopped = w->id < 0 || !path_take(sp, p, mask, w->id, KIND_MODEL, level_of(exp((double)w->lp)));
     }
     return 0;
 }
 
 /* ---- choosing --------------------------------------------------------------------------------------------- */
 
-/* One more guess for every path that has guessed `depth` tokens. *any: there was one. */
-static int extend_all(struct speculate *sp, struct seq **q, int n, int depth, double rows, double floor, bool *any,
-                      struct err *e)
+/* One more guess for every path that has guessed `depth` tokens, branches included. *any: there was one. */
+static int extend_all(struct speculate *sp, int n_seq, int depth, double rows, double floor, bool *any, struct err *e)
 {
-    int n_want = 0;
+    int n_want = 0, n_path = n_seq + sp->n_branch;
     *any = false;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n_path; i++) {
         struct path *p = &sp->path[i];
-        struct request *r = q[i]->r;
+        struct request *r = p->q->r;
         const uint32_t *mask = NULL;
-        if (p->stopped || p->last < floor || depth >= r->max_new - r->n_out - 1) {
+        if (p->stopped || path_depth(p) != depth || p->last < floor || depth >= r->max_new - r->n_out - 1) {
             p->stopped = true;
             continue;
         }
@@ -337,44 +428,76 @@ static int extend_all(struct speculate *sp, struct seq **q, int n, int depth, do
             p->stopped = true; /* the step itself will say why */
             continue;
         }
-        if (path_extend(sp, q[i], p, mask))
+        if (path_extend(sp, p, mask))
             *any = true;
         else if (sp->drafter)
-            want_add(sp, q[i], i, mask, n_want++);
+            want_add(sp, i, mask, n_want++);
         else
             p->stopped = true;
     }
     if (!n_want)
         return 0;
-    if (!model_pays(sp, n_want, n, rows)) {
+    if (!model_pays(sp, n_want, n_seq, rows)) {
         for (int i = 0; i < n_want; i++)
             sp->path[sp->wants[i]].stopped = true;
         return 0;
     }
     *any = true;
-    return model_extend(sp, q, n_want, e);
+    return model_extend(sp, n_seq, n_want, floor, e);
 }
 
+/* What a step has so far, and room for more rows. */
+struct step {
+    double rows, tokens;
+    int room;
+};
+
 /* Cuts the paths to the guesses whose rows pay: the likeliest first, until one does not. */
-static void cut(struct speculate *sp, struct seq **q, int n, int other_rows, int room)
+static void cut(struct speculate *sp, struct seq **q, int n, struct step *st)
 {
     enum { BINS = 64 };
     int count[BINS] = {0}, least = 0;
     for (int i = 0; i < n; i++)
         for (int k = 0; k < q[i]->n_draft; k++)
             count[(int)(sp->path[i].sure[k] * (BINS - 1))]++;
-    double rows = n + other_rows, tokens = n;
     for (int b = BINS - 1; b >= 0 && !least; b--) {
         double sure = (b + 0.5) / BINS;
-        if (count[b] && (count[b] > room || sure < threshold(sp, rows, tokens)))
+        if (count[b] && (count[b] > st->room || sure < threshold(sp, st->rows, st->tokens))) {
             least = b + 1;
-        rows += count[b];
-        tokens += count[b] * sure;
-        room -= count[b];
+            break;
+        }
+        st->rows += count[b];
+        st->tokens += count[b] * sure;
+        st->room -= count[b];
     }
     for (int i = 0; i < n; i++)
         while (q[i]->n_draft && (int)(sp->path[i].sure[q[i]->n_draft - 1] * (BINS - 1)) < least)
             q[i]->n_draft--;
+}
+
+/* Cuts branches to what pays for all their rows, and gives up those that do not pay at all. */
+static void cut_branches(struct speculate *sp, int n_seq, struct step *st)
+{
+    for (int i = 0; i < sp->n_branch; i++) {
+        const struct path *p = &sp->path[n_seq + i];
+        struct branch *b = p->branch;
+        double pays = threshold(sp, st->rows, st->tokens), most = 0, sum = 0, tokens = 0;
+        int best = 0, room = b->from < p->q->n_draft ? st->room - 1 - b->from : 0;
+        for (int k = 0; k < b->n && k < room; k++) {
+            sum += p->sure[k];
+            if (sum - pays * (2 + b->from + k) > most) {
+                most = sum - pays * (2 + b->from + k);
+                tokens = sum;
+                best = k + 1;
+            }
+        }
+        b->n = best;
+        if (!best)
+            continue;
+        st->rows += 1 + b->from + best;
+        st->tokens += tokens;
+        st->room -= 1 + b->from + best;
+    }
 }
 
 /* For simulations: other tokens in place of guesses. Not under a grammar, which might not allow them. */
@@ -387,20 +510,25 @@ static void spoil(struct speculate *sp, struct seq *q)
 
 int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows, int room, struct err *e)
 {
-    double rows = n + other_rows, floor = threshold(sp, rows, n);
+    struct step st = {.rows = n + other_rows, .tokens = n, .room = room};
+    double rows = st.rows, floor = threshold(sp, rows, n);
     bool any = room > 0 && floor < 1;
     CHECK(n <= sp->o.n_seq);
+    sp->n_branch = 0;
     for (int i = 0; i < n; i++) {
-        sp->path[i] = (struct path){.last = 1};
+        CHECK(!q[i]->n_branch);
+        q[i]->n_draft = 0;
+        sp->path[i] = (struct path){.q = q[i], .tok = q[i]->tok + q[i]->n_tok, .class = q[i]->draft_class,
+                                    .n = &q[i]->n_draft, .last = 1};
         if (q[i]->r->grammar)
             sp->path[i].grammar = q[i]->grammar;
-        q[i]->n_draft = 0;
         if (sp->drafter) /* its last token, whatever was guessed there and behind it, is read again */
             drafter_rewind(sp->drafter, &q[i]->draft_kv, q[i]->n_tok - 1);
     }
     for (int depth = 0; any && depth < sp->o.max_draft; depth++)
-        TRY(extend_all(sp, q, n, depth, rows, floor, &any, e));
-    cut(sp, q, n, other_rows, room);
+        TRY(extend_all(sp, n, depth, rows, floor, &any, e));
+    cut(sp, q, n, &st);
+    cut_branches(sp, n, &st);
     for (int i = 0; i < n && sp->o.spoil > 0; i++)
         spoil(sp, q[i]);
     return 0;
@@ -412,6 +540,7 @@ void speculate_ended(struct speculate *sp, struct seq *q)
         int lead = q->r->n_prompt < LOOKUP_LONGEST ? q->r->n_prompt : LOOKUP_LONGEST;
         lookup_remember(sp->lookup, q->tok + q->r->n_prompt - lead, q->n_tok - q->r->n_prompt + lead);
     }
+    speculate_prune(sp, q);
     if (sp->drafter)
         drafter_drop(sp->drafter, &q->draft_kv);
 }

@@ -9,7 +9,7 @@
 
 enum { OPT_BACKEND = 0x1000, OPT_ISA, OPT_CTX, OPT_KV_TYPE, OPT_SEQUENCES, OPT_BATCH, OPT_PAGE,
        OPT_KV_BYTES, OPT_KV_SWAP, OPT_NO_PREFIX, OPT_QUIET, OPT_DEVICE, OPT_VRAM, OPT_NO_RECORD, OPT_PLACEMENT,
-       OPT_CPU_LAYERS, OPT_RAM, OPT_LINK_LIMIT, OPT_MAP_WEIGHTS, OPT_DRAFT_MODEL, OPT_MAX_DRAFT, OPT_LOOKUP };
+       OPT_CPU_LAYERS, OPT_RAM, OPT_LINK_LIMIT, OPT_MAP_WEIGHTS, OPT_DRAFT_MODEL, OPT_MAX_DRAFT, OPT_MAX_BRANCHES, OPT_LOOKUP };
 
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
                 int *out)
@@ -155,6 +155,11 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_MAX_DRAFT:
         return cli_int(st, "--max-draft", arg, 1, 64, &o->max_draft);
+    case OPT_MAX_BRANCHES:
+        return cli_int(st, "--max-branches", arg, 0, 4, &o->max_branch);
+    case ARGP_KEY_INIT:
+        o->max_branch = 3;
+        return 0;
     case ARGP_KEY_SUCCESS:
         if (o->max_draft && !o->draft_model && !o->lookup) {
             argp_error(st, "--max-draft without --lookup or --draft-model: nothing would guess");
@@ -201,6 +206,7 @@ static const struct argp_option engine_options[] = {
     {"draft-model", OPT_DRAFT_MODEL, "FILE", 0, "guess tokens ahead by this small model of the same vocabulary; changes no "
      "result", 10},
     {"max-draft", OPT_MAX_DRAFT, "N", 0, "tokens guessed ahead at most (default 8)", 10},
+    {"max-branches", OPT_MAX_BRANCHES, "N", 0, "second choices of the draft model that are followed, too, at most: 0 to 4 (default 3)", 10},
     {"quiet", OPT_QUIET, 0, 0, "no progress on the terminal", 10},
     {0}};
 

@@ -109,6 +109,7 @@ static int open_engine(const struct clinic_options *o, struct clinic *c, struct 
                                  .kv_bytes = k->kv.bytes,
                                  .no_prefix_cache = !k->engine.prefix_cache,
                                  .max_draft = (int)k->speculative.max_draft,
+                                 .max_branch = (int)k->speculative.max_branches,
                                  .lookup = k->speculative.lookup,
                                  .draft_model = k->speculative.draft_model,
                                  .cpu_layers_set = k->placement.cpu_layers >= 0,

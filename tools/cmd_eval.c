@@ -151,9 +151,9 @@ static void engine_figures(const struct clinic *c, const char *dir, struct str *
              (unsigned long long)s.pages_missed);
     str_addf(out, "\"pages_swapped_out\": %llu, \"pages_swapped_in\": %llu, ", (unsigned long long)s.pages_swapped_out,
              (unsigned long long)s.pages_swapped_in);
-    str_addf(out, "\"pages_evicted\": %llu, \"preempted\": %llu, \"guessed\": %llu, \"guessed_right\": %llu}",
+    str_addf(out, "\"pages_evicted\": %llu, \"preempted\": %llu, \"guessed\": %llu, \"guessed_right\": %llu, \"branched\": %llu}",
              (unsigned long long)s.pages_evicted, (unsigned long long)s.preempted, (unsigned long long)s.drafted,
-             (unsigned long long)s.accepted);
+             (unsigned long long)s.accepted, (unsigned long long)s.branched);
 }
 
 static void say_rejected(const struct medqa *m, const char *path)

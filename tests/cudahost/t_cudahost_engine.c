@@ -121,6 +121,7 @@ static struct engine_options guessing(struct engine_options o)
     o.max_draft = 4;
     o.always_draft = o.lookup = true;
     o.draft_model = o.model;
+    o.max_branch = 2;
     o.spoil_drafts = 0.3;
     return o;
 }
@@ -137,6 +138,23 @@ static void results_do_not_depend_on_guessing_ahead(void **state)
     ahead.page_tokens = 64;
     ahead.n_seq = 3;
     compare(want, &ahead, "guessing, no step recorded, 3 together, pages of 64");
+    char dir[256], draft[300];
+    snprintf(draft, sizeof draft, "%s/draft.gguf", test_mkdir(dir));
+    serve_draft(draft);
+    ahead = guessing(o);
+    ahead.draft_model = draft; /* its second choices are right at times */
+    ahead.lookup = false;
+    ahead.spoil_drafts = 0;
+    struct engine *en = open_engine(&ahead);
+    struct jobs *js = some_jobs(en);
+    jobs_run(en, js);
+    jobs_equal(want, js, "branches");
+    struct engine_stats st;
+    engine_stats(en, &st);
+    assert_true(st.branched > 3);
+    engine_close(en);
+    jobs_free(js);
+    test_rmdir(dir);
     jobs_free(want);
     o.model = TEST_SOURCE "/configs/demo/toy_mini.gguf";
     o.kv_fmt = FMT_Q8_0;

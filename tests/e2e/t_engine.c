@@ -145,7 +145,8 @@ static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
 }
 
 /* Every kind of guess, right and wrong ones, also when pages run out and rows of a step are few. */
-static void compare_guessing(const struct jobs *want, struct engine_options o, const char *what, int n_drafted, int n_wrong)
+static struct engine_stats compare_guessing(const struct jobs *want, struct engine_options o, const char *what,
+                                            int n_drafted, int n_wrong)
 {
     struct engine *en = open_engine(&o);
     struct jobs *js = some_jobs(en);
@@ -169,6 +170,7 @@ static void compare_guessing(const struct jobs *want, struct engine_options o, c
     assert_int_equal(st.pages_used, 0);
     engine_close(en);
     jobs_free(js);
+    return st;
 }
 
 static void results_do_not_depend_on_guessing_ahead(void **state)
@@ -202,6 +204,79 @@ static void results_do_not_depend_on_guessing_ahead(void **state)
     o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* about one context: sequences push each other out */
     compare_guessing(want, o, "preempted and recomputed", 100, 20);
     jobs_free(want);
+}
+
+/* Trees of a draft model that is wrong now and then, and right with its second choice then. */
+static void results_do_not_depend_on_branches(void **state)
+{
+    (void)state;
+    char dir[256], draft[300];
+    struct engine_options o = serve_options();
+    struct jobs *want = run_alone(&o);
+    snprintf(draft, sizeof draft, "%s/draft.gguf", test_mkdir(dir));
+    serve_draft(draft);
+    o.max_draft = 6;
+    o.always_draft = true;
+    o.draft_model = draft;
+    struct engine_stats chain = compare_guessing(want, o, "no branches", 400, 50);
+    assert_int_equal(chain.branched, 0);
+    o.max_branch = 4;
+    struct engine_stats tree = compare_guessing(want, o, "4 branches of each", 800, 100);
+    print_message("%llu steps along chains, %llu along trees, %llu passes took a branch\n", (unsigned long long)chain.steps,
+                  (unsigned long long)tree.steps, (unsigned long long)tree.branched);
+    assert_true(tree.branched > 10 && tree.steps < chain.steps);
+    o.n_seq = 3;
+    o.page_tokens = 64;
+    o.lookup = true;
+    compare_guessing(want, o, "3 together, pages of 64, lookup", 800, 100);
+    o.batch_tokens = 24;
+    o.spoil_drafts = 0.2;
+    compare_guessing(want, o, "24 rows, some guesses spoilt", 400, 100);
+    o.no_prefix_cache = true;
+    o.max_draft = 40;
+    o.ops.n_threads = 1;
+    compare_guessing(want, o, "40 ahead, no prefix cache, 1 thread", 400, 100);
+    o = serve_options();
+    o.max_draft = 5;
+    o.max_branch = 3;
+    o.always_draft = true;
+    o.draft_model = draft;
+    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* about one context */
+    compare_guessing(want, o, "preempted and recomputed", 100, 20);
+    o.swap = PLAN_SWAP_ON;
+    compare_guessing(want, o, "preempted and swapped", 100, 20);
+    test_rmdir(dir);
+    jobs_free(want);
+}
+
+/* One long reply: a branch that was taken is where the draft model goes on, too. */
+static void branches_save_passes(void **state)
+{
+    (void)state;
+    enum { LONG = 220 };
+    char dir[256], draft[300];
+    int passes[2];
+    snprintf(draft, sizeof draft, "%s/draft.gguf", test_mkdir(dir));
+    serve_draft(draft);
+    for (int tree = 0; tree < 2; tree++) {
+        struct engine_options o = serve_options();
+        o.max_draft = 6;
+        o.max_branch = tree ? 4 : 0;
+        o.always_draft = true;
+        o.draft_model = draft;
+        struct engine *en = open_engine(&o);
+        struct jobs *js = jobs_make(1, 20, 20, LONG, 3, engine_info(en)->n_vocab);
+        js->job[0].r.ignore_eos = true;
+        js->job[0].r.temperature = 0;
+        jobs_run(en, js);
+        assert_int_equal(js->job[0].r.n_out, LONG);
+        passes[tree] = js->job[0].r.n_pass;
+        engine_close(en);
+        jobs_free(js);
+    }
+    print_message("%d tokens: %d passes along chains, %d along trees\n", LONG, passes[0], passes[1]);
+    assert_true(passes[1] * 5 < passes[0] * 4);
+    test_rmdir(dir);
 }
 
 enum { TOP = 4 };
@@ -263,11 +338,15 @@ static void guessed_tokens_have_the_distribution_of_the_model(void **state)
 {
     (void)state;
     enum { DRAWS = 100000, LOT = 500, PROMPT = 5, CELLS = TOP * TOP * TOP };
+    char dir[256], draft[300];
     struct engine_options o = serve_options();
+    snprintf(draft, sizeof draft, "%s/draft.gguf", test_mkdir(dir));
+    serve_draft(draft);
     o.max_draft = 4;
     o.always_draft = true;
-    o.draft_model = o.model;
-    o.spoil_drafts = 0.3;
+    o.draft_model = draft;
+    o.max_branch = 2;
+    o.spoil_drafts = 0.2;
     o.n_seq = 64;
     o.batch_tokens = 512;
     o.ops.n_threads = 1;
@@ -300,7 +379,8 @@ static void guessed_tokens_have_the_distribution_of_the_model(void **state)
     }
     struct engine_stats st;
     engine_stats(en, &st);
-    print_message("%d guesses, %d right; ", (int)st.drafted, (int)st.accepted);
+    test_rmdir(dir);
+    print_message("%d guesses, %d right, %d branches taken; ", (int)st.drafted, (int)st.accepted, (int)st.branched);
     assert_true(st.accepted > DRAWS / 2 && st.drafted - st.accepted > DRAWS / 10);
     double chi2 = 0;
     for (int i = 0; i < CELLS; i++) {
@@ -572,6 +652,8 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_threads_or_cache),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
         cmocka_unit_test(results_do_not_depend_on_guessing_ahead),
+        cmocka_unit_test(results_do_not_depend_on_branches),
+        cmocka_unit_test(branches_save_passes),
         cmocka_unit_test(guessed_tokens_have_the_distribution_of_the_model),
         cmocka_unit_test(the_oracle_and_the_fast_backend_agree_on_greedy_text),
         cmocka_unit_test(a_shared_prefix_is_computed_once),

@@ -176,6 +176,9 @@ static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **s
     struct err e;
     struct grammar *g = NULL;
     ok(grammar_compile(schema, strlen(schema), "test", &g, &e));
+    char dir[256], draft[300];
+    snprintf(draft, sizeof draft, "%s/draft.gguf", test_mkdir(dir));
+    serve_draft(draft);
     struct engine_options o = serve_options();
     o.batch_tokens = 96;
     o.kv_bytes = 40 * 16 * 2 * 2 * 16 * 2 * 2; /* 40 pages of 16: about three of the longer sequences */
@@ -183,8 +186,9 @@ static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **s
     o.swap_bytes = o.kv_bytes;
     o.max_draft = 6;
     o.lookup = o.always_draft = true;
-    o.draft_model = o.model;
-    o.spoil_drafts = 0.2;
+    o.draft_model = draft;
+    o.max_branch = 3;
+    o.spoil_drafts = 0.1;
     struct soak s = {.w = calloc(REQUESTS, sizeof *s.w), .n = REQUESTS, .lock = PTHREAD_MUTEX_INITIALIZER,
                      .news = PTHREAD_COND_INITIALIZER};
     ok(engine_open(&o, &s.en, &e));
@@ -210,15 +214,17 @@ static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **s
     struct engine_stats st;
     engine_stats(s.en, &st);
     print_message("%d stopped, %d full length, %d closed, %d cancelled; %llu steps, %llu preempted, %llu of %llu guesses "
-                  "right, longest wait %.0f %% of the bound\n", ends[FINISH_STOP], ends[FINISH_LENGTH], ends[FINISH_CLOSED],
+                  "right, %llu branches taken, %llu pages swapped in, longest wait %.0f %% of the bound\n", ends[FINISH_STOP], ends[FINISH_LENGTH], ends[FINISH_CLOSED],
                   ends[FINISH_CANCEL], (unsigned long long)st.steps, (unsigned long long)st.preempted,
-                  (unsigned long long)st.accepted, (unsigned long long)st.drafted, 100 * closest);
+                  (unsigned long long)st.accepted, (unsigned long long)st.drafted, (unsigned long long)st.branched,
+                  (unsigned long long)st.pages_swapped_in, 100 * closest);
     assert_true(st.preempted > 100 && st.accepted > 1000 && st.drafted > st.accepted && st.cached_tokens > 1000);
-    assert_true(st.pages_swapped_in > 100);
+    assert_true(st.pages_swapped_in > 100 && st.branched > 100);
     assert_true(ends[FINISH_CANCEL] > 50 && ends[FINISH_LENGTH] > 1000 && ends[FINISH_STOP] > 300);
     assert_int_equal(st.running + st.waiting + st.pages_used, 0);
     assert_int_equal(st.pages_free + st.pages_cached, engine_info(s.en)->n_page);
     compare_alone(&s, 7, g);
+    test_rmdir(dir);
     engine_close(s.en); /* audits the lists of its pages */
     grammar_free(g);
     free(s.w);

@@ -1,7 +1,9 @@
 #include "serve.h"
 
+#include <math.h>
 #include <pthread.h>
 
+#include "gguf.h"
 #include "rng.h"
 #include "test.h"
 
@@ -116,4 +118,31 @@ struct engine_options serve_options(void)
     return (struct engine_options){.model = TEST_GOLDEN "/logits_llama_gqa.gguf", .backend = "cpu",
                                    .ops = {.n_threads = 2}, .n_ctx = 256, .n_seq = 16,
                                    .batch_tokens = 128, .page_tokens = 16, .kv_fmt = FMT_F16};
+}
+
+void serve_draft(const char *path)
+{
+    const char *model = TEST_GOLDEN "/logits_llama_gqa.gguf";
+    struct err e;
+    struct gguf *g = NULL;
+    size_t n, written = 0;
+    char *file = test_read(model, &n);
+    ok(gguf_open(model, &g, &e));
+    for (size_t i = 0; i < (size_t)gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        float *w = (float *)(file + t->at), sum = 0;
+        int64_t count = (int64_t)(t->bytes / sizeof *w);
+        assert_int_equal(t->t.fmt, FMT_F32);
+        for (int64_t k = 0; k < count; k++)
+            sum += fabsf(w[k]);
+        for (int64_t k = 0; k < count; k++)
+            w[k] += 0.15f * (sum / (float)count) * (rng_uniform(i, (uint64_t)k) - 0.5f);
+    }
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    written = fwrite(file, 1, n, f);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(written, n);
+    gguf_close(g);
+    free(file);
 }

@@ -29,5 +29,7 @@ void jobs_equal(const struct jobs *a, const struct jobs *b, const char *what);
 
 /* Options for the committed tiny model (GQA, 2 layers); backend "cpu", 2 threads. */
 struct engine_options serve_options(void);
+/* Writes a draft for that model to path: the same weights but for noise, so that it is mostly right. */
+void serve_draft(const char *path);
 
 #endif
