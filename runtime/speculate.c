@@ -345,7 +345,7 @@ static void want_add(struct speculate *sp, int i, const uint32_t *mask, int n)
     sp->wants[n] = i;
     sp->want[n] = (struct draft_want){.kv = p->branch ? &p->branch->draft_kv : &q->draft_kv,
                                       .tok = q->tok, .tail = p->tok, .n_tok = q->n_tok + depth, .n_tail = tail,
-                                      .n_sure = q->n_tok, .second = !p->branch && q->n_branch < sp->o.max_branch,
+                                      .n_sure = q->n_tok, .second = sp->branch && !p->branch,
                                       .sample = sampler_row(q->r, q->r->n_out + depth, row)};
 }
 
@@ -361,6 +361,24 @@ static bool model_pays(const struct speculate *sp, int n, double tokens, double 
     return sp->o.always || !(step > 0) || !(pass > 0) || gain * step > tokens * pass;
 }
 
+/* A branch for q that is `likely` to be the way: a free one, or q's own least likely one, when that is less so. */
+static struct branch *branch_place(struct speculate *sp, int n_seq, struct seq *q, double likely)
+{
+    if (q->n_branch < sp->o.max_branch && sp->n_branch < SPECULATE_BRANCHES)
+        return q->branch[q->n_branch++] = &sp->branch[sp->n_branch++];
+    struct branch *least = NULL;
+    for (int k = 0; k < q->n_branch; k++) {
+        double sure = sp->path[n_seq + (q->branch[k] - sp->branch)].sure[0];
+        if (sure < likely) {
+            likely = sure;
+            least = q->branch[k];
+        }
+    }
+    if (least)
+        drafter_drop(sp->drafter, &least->draft_kv);
+    return least;
+}
+
 /* Begins a branch with the model's second choice where the first, *w's, may be wrong; p as it was before that was taken.
  * A branch costs the rows of what comes before it, too, so that it must be likely enough to pay for them. */
 static void branch_add(struct speculate *sp, int n_seq, const struct path *p, const struct draft_want *w, const uint32_t *mask,
@@ -368,24 +386,25 @@ static void branch_add(struct speculate *sp, int n_seq, const struct path *p, co
 {
     struct seq *q = p->q;
     int depth = *p->n, first = KIND_MODEL * LEVELS + level_of(exp((double)w->lp));
-    if (w->id2 < 0 || !sp->branch || sp->n_branch == SPECULATE_BRANCHES || q->n_branch == sp->o.max_branch)
-        return;
     double rest = 1 - exp((double)w->lp), share = rest > 0 ? exp((double)w->lp2) / rest : 0;
     double before = p->last * (1 - class_true(sp, first));
-    struct branch *b = &sp->branch[sp->n_branch];
-    struct path *own = &sp->path[n_seq + sp->n_branch];
-    if (2 * before * class_true(sp, KIND_SECOND * LEVELS + level_of(share)) <= floor * (depth + 2))
+    double likely = before * class_true(sp, KIND_SECOND * LEVELS + level_of(share));
+    if (w->id2 < 0 || 2 * likely <= floor * (depth + 2))
         return;
+    struct branch *b = branch_place(sp, n_seq, q, likely);
+    if (!b)
+        return;
+    struct path *own = &sp->path[n_seq + (b - sp->branch)];
     b->from = depth;
     b->n = 0;
     *own = (struct path){.q = q, .branch = b, .tok = b->tok, .class = b->class, .n = &b->n, .last = before};
     if (q->r->grammar)
         own->grammar = p->grammar;
-    if (!path_take(sp, own, mask, w->id2, KIND_SECOND, level_of(share)))
-        return;
-    drafter_fork(sp->drafter, w->kv, &b->draft_kv);
-    q->branch[q->n_branch++] = b;
-    sp->n_branch++;
+    own->stopped = !path_take(sp, own, mask, w->id2, KIND_SECOND, level_of(share));
+    if (!own->stopped)
+        drafter_fork(sp->drafter, w->kv, &b->draft_kv);
+    else
+        own->sure[0] = 0;
 }
 
 /* One token for each of sp->want[0..n). */
@@ -398,11 +417,11 @@ static int model_extend(struct speculate *sp, int n_seq, int n, double floor, st
     TRY(drafter_guess(sp->drafter, sp->want, n, sp->mask_row, n, e));
     if (rows <= 2 * n) /* else prompts were read: no measure of guessing */
         times_add(&sp->draft, n, drafter_now(sp->drafter) - t0);
-    for (int i = 0; i < n; i++) {
+    for (int i = n; i-- > 0;) { /* branches first, since they may make room for others */
         struct path *p = &sp->path[sp->wants[i]];
         const struct draft_want *w = &sp->want[i];
         const uint32_t *mask = w->sample.mask >= 0 ? sp->mask_row[i] : NULL;
-        if (w->id >= 0)
+        if (w->id >= 0 && w->second)
             branch_add(sp, n_seq, p, w, mask, floor);
         p->stopped = w->id < 0 || !path_take(sp, p, mask, w->id, KIND_MODEL, level_of(exp((double)w->lp)));
     }

@@ -249,6 +249,63 @@ static void results_do_not_depend_on_branches(void **state)
     jobs_free(want);
 }
 
+struct waits { /* on the engine's thread */
+    struct engine *en;
+    struct jobs *old;
+    int tokens;           /* of the young ones so far */
+    uint64_t came, first; /* steps of the engine before the oldest came and before its first token */
+};
+
+enum { YOUNG = 4 };
+
+static void count_token(struct request *r, int32_t id, float lp)
+{
+    struct waits *w = r->user;
+    struct engine_stats st;
+    struct err e;
+    (void)id;
+    (void)lp;
+    engine_stats(w->en, &st);
+    if (!r->rank && !w->first)
+        w->first = st.steps;
+    if (r->rank && ++w->tokens == YOUNG * 14) {
+        w->came = st.steps;
+        ok(jobs_try(w->en, w->old, 0, &e));
+    }
+}
+
+/* A long prompt is read beside younger sequences that take pages for their replies: it never waits for them. */
+static void the_oldest_has_rows_in_every_step(void **state)
+{
+    (void)state;
+    enum { PROMPT = 130, STEPS = 2 + PROMPT / 8 /* 12 rows, then 4 up to the end of a page, .. */ };
+    struct engine_options o = serve_options();
+    o.n_seq = YOUNG + 1;
+    o.batch_tokens = 16;
+    o.no_prefix_cache = true;
+    o.kv_bytes = 17 * 2048; /* pages: the young ones have 8, the oldest wants 9, then they want more */
+    struct waits w = {.en = open_engine(&o)};
+    int n_vocab = engine_info(w.en)->n_vocab;
+    struct jobs *young = jobs_make(YOUNG, 10, 10, 140, 5, n_vocab);
+    w.old = jobs_make(1, PROMPT, PROMPT, 5, 6, n_vocab);
+    for (int i = 0; i <= YOUNG; i++) {
+        struct request *r = i < YOUNG ? &young->job[i].r : &w.old->job[0].r;
+        r->rank = i < YOUNG;
+        r->on_token = count_token;
+        r->user = &w;
+    }
+    jobs_run(w.en, young);
+    jobs_wait(w.old);
+    struct engine_stats st;
+    engine_stats(w.en, &st);
+    print_message("%d tokens read in %d steps, %d preempted\n", PROMPT, (int)(w.first - w.came), (int)st.preempted);
+    assert_true(st.preempted > 0 && w.came > 0);
+    assert_true(w.first - w.came <= STEPS);
+    engine_close(w.en);
+    jobs_free(young);
+    jobs_free(w.old);
+}
+
 /* One long reply: a branch that was taken is where the draft model goes on, too. */
 static void branches_save_passes(void **state)
 {
@@ -654,6 +711,7 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_guessing_ahead),
         cmocka_unit_test(results_do_not_depend_on_branches),
         cmocka_unit_test(branches_save_passes),
+        cmocka_unit_test(the_oldest_has_rows_in_every_step),
         cmocka_unit_test(guessed_tokens_have_the_distribution_of_the_model),
         cmocka_unit_test(the_oracle_and_the_fast_backend_agree_on_greedy_text),
         cmocka_unit_test(a_shared_prefix_is_computed_once),
