@@ -318,7 +318,7 @@ struct ops { /* a backend; opened by ops_open, used by one thread at a time */
 
 struct ops_options {
     int n_threads;   /* CPU: 0 = all cores this process may use */
-    const char *isa; /* CPU: "auto", "scalar", "avx2", "avx512vnni"; asking for what is missing fails */
+    const char *isa; /* CPU: "auto", "scalar", "avx2", "avxvnni", "avx512vnni", "neon"; asking for what is missing fails */
     int device;      /* GPU: its number */
     uint64_t vram_bytes; /* GPU: most memory to take of it; 0 = what is free */
     struct sim *sim; /* "sim": its clock (sim.h), which outlives the backend */

@@ -25,7 +25,7 @@ struct config {
     char *model;    /* path or "demo" */
     char *provider; /* "local" */
     char *backend;  /* auto | ref | cpu | cuda | cudahost */
-    char *isa;      /* CPU: auto | scalar | avx2 | avx512vnni */
+    char *isa;      /* CPU: auto | scalar | avx2 | avxvnni | avx512vnni | neon */
     int64_t threads; /* 0 = all */
     int64_t seed;
     double temperature, top_p, min_p;

@@ -19,7 +19,7 @@ static const struct config_knob knobs[] = {
      "Where the model runs; local is this program itself.", true},
     {"backend", CONFIG_ENUM, AT(backend), 0, 0, "auto", "auto|ref|cpu|cuda|cudahost", "",
      "What computes: auto takes the fastest that works here, ref is the slow oracle.", true},
-    {"isa", CONFIG_ENUM, AT(isa), 0, 0, "auto", "auto|scalar|avx2|avx512vnni", "",
+    {"isa", CONFIG_ENUM, AT(isa), 0, 0, "auto", "auto|scalar|avx2|avxvnni|avx512vnni|neon", "",
      "Instruction set of the cpu backend; auto takes the best that this processor has.", true},
     {"threads", CONFIG_INT, AT(threads), 0, 1024, "0", NULL, "threads",
      "CPU threads; 0 is every core that this process may use.", false},

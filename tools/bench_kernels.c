@@ -480,8 +480,8 @@ static int bench_registry(struct bench *b, struct err *e)
 
 static int open_cpu(struct bench *b, struct err *e)
 {
-    static const char *const isa[] = {"scalar", "avx2", "avx512vnni"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const isa[] = {"scalar", "neon", "avx2", "avxvnni", "avx512vnni"};
+    for (size_t i = 0; i < sizeof isa / sizeof *isa; i++) {
         struct ops_options o = b->ops;
         o.isa = isa[i];
         int rc = ops_open("cpu", &o, &b->open[b->n_open], e);

@@ -180,7 +180,7 @@ static const struct argp_option engine_options[] = {
     {"model", 'm', "FILE", 0, "model file (GGUF), or 'demo' for the built-in one", 10},
     {"backend", OPT_BACKEND, "KIND", 0, "auto, cpu, cuda, ref (slow oracle), cudahost (CUDA kernels run by "
      "the CPU, for tests)", 10},
-    {"isa", OPT_ISA, "NAME", 0, "CPU instructions: auto, scalar, avx2, avx512vnni", 10},
+    {"isa", OPT_ISA, "NAME", 0, "CPU instructions: auto, scalar, avx2, avxvnni, avx512vnni, neon", 10},
     {"threads", 't', "N", 0, "CPU threads, 0 = all cores (default)", 10},
     {"device", OPT_DEVICE, "N", 0, "number of the GPU, from 0", 10},
     {"vram", OPT_VRAM, "SIZE", 0, "most GPU memory to take, such as 22GiB", 10},

@@ -5,8 +5,9 @@
  *
  * vpmaddubsw gives two int16 sums of two products a lane. These are added as int16 as long as they fit (quants of 4, 5
  * and 6 bits times 127: eight, four and two of them), then vpmaddwd multiplies by the scale and adds the halves. Q8_0's
- * quants are signed: |w| times x with w's sign, of which no two fit. The integers are those of cpu_matmul.c, and so are
- * the bits. Included by cpu_kernel_avx2.c only.
+ * quants are signed: |w| times x with w's sign, of which no two fit. With AVX-VNNI (HALF_VNNI) vpdpbusd makes four
+ * products a lane and sums them as int32, as in body_lanes512.h. The integers are those of cpu_matmul.c, and so are
+ * the bits. Included by cpu_kernel_avx2.c and cpu_kernel_avxvnni.c only.
  */
 
 #define HALF_ROWS 4 /* rows of x that an unpacked word meets: more of them do not fit in 16 registers */
@@ -22,6 +23,24 @@ static inline __m256i half_spread(const void *p)
     int32_t v;
     memcpy(&v, p, sizeof v);
     return _mm256_set1_epi32(v);
+}
+
+#if defined(__AVXVNNI__)
+#define HALF_DPBUSD _mm256_dpbusd_avx_epi32
+#else
+#define HALF_DPBUSD _mm256_dpbusd_epi32
+#endif
+
+/* s + the products of four unsigned bytes of w with the four signed ones at p, in each lane. */
+static inline __attribute__((always_inline)) __m256i half_dot4(__m256i s, __m256i w, const void *p)
+{
+#if HALF_VNNI
+    return HALF_DPBUSD(s, w, half_spread(p));
+#else
+    (void)w, (void)p;
+    UNREACHABLE("no AVX-VNNI here");
+    return s;
+#endif
 }
 
 static inline __attribute__((always_inline)) __m256i half_nibble(__m256i v, const int high)
@@ -49,6 +68,16 @@ static inline __attribute__((always_inline)) __m256i half_byte(__m256i v, const 
 static inline __attribute__((always_inline)) __m256i half_signed_byte(__m256i v, const int i)
 {
     return _mm256_srai_epi16(_mm256_slli_epi16(half_byte(v, i), 8), 8);
+}
+
+/* Byte i of each lane as its int32: 0..255, or -128..127. */
+static inline __attribute__((always_inline)) __m256i half_byte32(__m256i v, const int i)
+{
+    return i == 3 ? _mm256_srli_epi32(v, 24) : _mm256_and_si256(_mm256_srli_epi32(v, 8 * i), _mm256_set1_epi32(255));
+}
+static inline __attribute__((always_inline)) __m256i half_signed_byte32(__m256i v, const int i)
+{
+    return _mm256_srai_epi32(_mm256_slli_epi32(v, 24 - 8 * i), 24);
 }
 
 /* The low int16 of each lane is an f16. */
@@ -121,7 +150,7 @@ static inline __attribute__((always_inline)) void half_k(const struct mm_x *x, c
         for (int g = 0; g < 8; g++) {
             if (ahead && g % 2 == 0)
                 half_ahead(strip + 16 * words * g / 2, words / 4);
-            const __m256i factor = half_byte(scale[g / 4], g % 4);
+            const __m256i factor = HALF_VNNI ? half_byte32(scale[g / 4], g % 4) : half_byte(scale[g / 4], g % 4);
 #pragma GCC unroll 8
             for (int k = 0; k < 8; k++) {
                 __m256i w = half_nibble(half_load(strip + 64 * (low + 8 * (g / 2) + k)), g % 2);
@@ -129,7 +158,14 @@ static inline __attribute__((always_inline)) void half_k(const struct mm_x *x, c
                     w = _mm256_or_si256(w, half_bits(half_load(strip + 64 * (4 + k)), g, 4, 16));
 #pragma GCC unroll 4
                 for (int i = 0; i < n; i++) {
-                    const __m256i two = _mm256_maddubs_epi16(w, half_spread(row[i].q + 256 * b + 32 * g + 4 * k));
+                    const int8_t *four = row[i].q + 256 * b + 32 * g + 4 * k;
+                    if (HALF_VNNI) {
+                        s[i] = half_dot4(k ? s[i] : _mm256_setzero_si256(), w, four);
+                        if (k == 7)
+                            dot[i] = _mm256_add_epi32(dot[i], _mm256_mullo_epi32(s[i], factor));
+                        continue;
+                    }
+                    const __m256i two = _mm256_maddubs_epi16(w, half_spread(four));
                     s[i] = k % fit ? _mm256_add_epi16(s[i], two) : two;
                     if (k % fit == fit - 1)
                         dot[i] = _mm256_add_epi32(dot[i], _mm256_madd_epi16(s[i], factor));
@@ -183,7 +219,8 @@ static inline __attribute__((always_inline)) void half_q6(const struct mm_x *x, 
                 const int group = part / 2 * 8 + 2 * quarter + part % 2;
                 if (ahead)
                     half_ahead(strip + 64 * (13 * part + 3 * quarter), quarter == 3 ? 4 + (part == 3) : 3);
-                const __m256i factor = half_signed_byte(half_load(strip + 64 * (group / 4)), group % 4);
+                const __m256i bytes = half_load(strip + 64 * (group / 4));
+                const __m256i factor = HALF_VNNI ? half_signed_byte32(bytes, group % 4) : half_signed_byte(bytes, group % 4);
 #pragma GCC unroll 4
                 for (int k = 0; k < 4; k++) {
                     const char *word = strip + 64 * (4 + 12 * part + 3 * k);
@@ -191,8 +228,14 @@ static inline __attribute__((always_inline)) void half_q6(const struct mm_x *x, 
                                                       half_bits(half_load(word), 2 * quarter, 4, 48));
 #pragma GCC unroll 4
                     for (int i = 0; i < n; i++) {
-                        const __m256i two =
-                            _mm256_maddubs_epi16(w, half_spread(row[i].q + 256 * b + 16 * group + 4 * k));
+                        const int8_t *four = row[i].q + 256 * b + 16 * group + 4 * k;
+                        if (HALF_VNNI) {
+                            s[i] = half_dot4(k ? s[i] : _mm256_set1_epi32(row[i].off[16 * b + group]), w, four);
+                            if (k == 3)
+                                dot[i] = _mm256_add_epi32(dot[i], _mm256_mullo_epi32(s[i], factor));
+                            continue;
+                        }
+                        const __m256i two = _mm256_maddubs_epi16(w, half_spread(four));
                         s[i] = k % 2 ? _mm256_add_epi16(s[i], two) : two;
                         if (k % 2)
                             dot[i] = _mm256_add_epi32(dot[i], _mm256_madd_epi16(s[i], factor));
@@ -200,7 +243,7 @@ static inline __attribute__((always_inline)) void half_q6(const struct mm_x *x, 
                 }
             }
 #pragma GCC unroll 8
-        for (int g = 0; g < 16; g += 2) { /* 32 times the scales of two groups, against their sums */
+        for (int g = 0; g < 16 && !HALF_VNNI; g += 2) { /* 32 times the scales of two groups, against their sums */
             const __m256i bytes = half_load(strip + 64 * (g / 4));
             const __m256i a = half_signed_byte(bytes, g % 4), c = half_signed_byte(bytes, g % 4 + 1);
             const __m256i both = _mm256_slli_epi16(_mm256_blend_epi16(a, c, 0xaa), 5);
@@ -232,14 +275,23 @@ static inline __attribute__((always_inline)) void half_32(const struct mm_x *x, 
         __m256i s[HALF_ROWS], dot[HALF_ROWS];
         if (ahead)
             half_ahead(strip, words + 1);
-        for (int i = 0; i < n; i++)
-            dot[i] = fmt == FMT_Q4_0 ? _mm256_set1_epi32(row[i].off[b]) : _mm256_setzero_si256();
+        for (int i = 0; i < n; i++) {
+            dot[i] = fmt == FMT_Q4_0 || HALF_VNNI ? _mm256_set1_epi32(row[i].off[b]) : _mm256_setzero_si256();
+            if (fmt == FMT_Q8_0 && HALF_VNNI) /* -128 sums instead of -8 */
+                dot[i] = _mm256_slli_epi32(dot[i], 4);
+        }
 #pragma GCC unroll 8
         for (int k = 0; k < 8; k++) {
             const __m256i v = half_load(strip + 64 * (k % words));
-            const __m256i w = fmt == FMT_Q4_0 ? half_nibble(v, k / 4) : _mm256_abs_epi8(v); /* 0..128 */
+            const __m256i w = fmt == FMT_Q4_0 ? half_nibble(v, k / 4)
+                              : HALF_VNNI     ? _mm256_xor_si256(v, _mm256_set1_epi8((char)0x80))
+                                              : _mm256_abs_epi8(v); /* 0..128 */
 #pragma GCC unroll 4
             for (int i = 0; i < n; i++) {
+                if (HALF_VNNI) {
+                    dot[i] = half_dot4(dot[i], w, row[i].q + 32 * b + 4 * k);
+                    continue;
+                }
                 __m256i y = half_spread(row[i].q + 32 * b + 4 * k);
                 if (fmt == FMT_Q8_0)
                     y = _mm256_sign_epi8(y, v);

@@ -3,6 +3,8 @@
  * function runs `turns` turns and returns the operations done; *sink makes the sums matter. */
 #if defined(__AVX512VNNI__) || defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
 #endif
 
 enum { PEAK_SUMS = 12 };
@@ -17,6 +19,10 @@ static double peak_f32(int64_t turns, float *sink)
     typedef __m256 sum;
     const sum add = _mm256_set1_ps(*sink), by = _mm256_set1_ps(0.999f);
 #define PEAK_STEP(x) _mm256_fmadd_ps(x, by, add)
+#elif defined(__ARM_FEATURE_DOTPROD)
+    typedef float32x4_t sum;
+    const sum add = vdupq_n_f32(*sink), by = vdupq_n_f32(0.999f);
+#define PEAK_STEP(x) vfmaq_f32(add, x, by)
 #else
     typedef float sum;
     const sum add = *sink, by = 0.999f;
@@ -42,10 +48,18 @@ static double peak_int8(int64_t turns, float *sink)
     typedef __m512i sum;
     const sum a = _mm512_set1_epi8((char)(int)*sink);
 #define PEAK_STEP(x) _mm512_dpbusd_epi32(x, a, x)
+#elif defined(__AVXVNNI__)
+    typedef __m256i sum;
+    const sum a = _mm256_set1_epi8((char)(int)*sink);
+#define PEAK_STEP(x) _mm256_dpbusd_avx_epi32(x, a, x)
 #elif defined(__AVX2__)
     typedef __m256i sum;
     const sum a = _mm256_set1_epi8((char)(int)*sink), ones = _mm256_set1_epi16(1);
 #define PEAK_STEP(x) _mm256_add_epi32(x, _mm256_madd_epi16(_mm256_maddubs_epi16(a, x), ones))
+#elif defined(__ARM_FEATURE_DOTPROD)
+    typedef int32x4_t sum;
+    const int8x16_t a = vdupq_n_s8((int8_t)*sink);
+#define PEAK_STEP(x) vdotq_s32(x, a, vreinterpretq_s8_s32(x))
 #else
     typedef int32_t sum; /* four products of bytes */
     const int32_t a = (int32_t)*sink;

@@ -2,12 +2,20 @@
 
 #include <stdio.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 static const struct {
     const char *name, *title;
 } cpu_isa_table[CPU_ISA_COUNT] = {
     [CPU_SCALAR] = {"scalar", "scalar"},
+    [CPU_NEON] = {"neon", "NEON with dot products"},
     [CPU_AVX2] = {"avx2", "AVX2"},
+    [CPU_AVXVNNI] = {"avxvnni", "AVX-VNNI"},
     [CPU_AVX512VNNI] = {"avx512vnni", "AVX-512 VNNI"},
 };
 
@@ -21,6 +29,18 @@ const char *cpu_isa_title(enum cpu_isa isa)
     return cpu_isa_table[isa].title;
 }
 
+#if defined(__x86_64__)
+static int cpu_isa_has_avxvnni(void)
+{
+#if defined(MAS_AVXVNNI_AS_AVX512) /* tests/ops: compiled for AVX-512 */
+    return cpu_isa_has(CPU_AVX512VNNI);
+#else /* CPUID leaf 7, subleaf 1, bit 4 of EAX, which the compilers' builtin does not know yet */
+    unsigned a = 0, b, c, d;
+    return cpu_isa_has(CPU_AVX2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1;
+#endif
+}
+#endif
+
 int cpu_isa_has(enum cpu_isa isa)
 {
     if (isa == CPU_SCALAR)
@@ -31,10 +51,15 @@ int cpu_isa_has(enum cpu_isa isa)
     if (isa == CPU_AVX2)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                __builtin_cpu_supports("f16c");
+    if (isa == CPU_AVXVNNI)
+        return cpu_isa_has_avxvnni();
     if (isa == CPU_AVX512VNNI)
         return cpu_isa_has(CPU_AVX2) && __builtin_cpu_supports("avx512f") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+#elif defined(__aarch64__) && defined(__linux__)
+    if (isa == CPU_NEON)
+        return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #endif
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
  * cpu_kernel: the single-threaded inner parts of the fast CPU backend, one table per instruction
- * set. cpu_kernel_scalar.c, _avx2.c and _avx512.c include the same bodies (body_*.h), written in
+ * set. cpu_kernel_scalar.c, _neon.c, _avx2.c, _avxvnni.c and _avx512.c include the same bodies (body_*.h), written in
  * v16, and add what is worth writing by hand; the bits of every result are the same in all of them.
  * What threads do, and which rows, is decided in cpu_<op>.c.
  */
@@ -103,7 +103,9 @@ struct cpu_kernels {
 
 extern const struct cpu_kernels cpu_kernels_scalar;
 #if defined(__x86_64__)
-extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512;
+extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avxvnni, cpu_kernels_avx512;
+#elif defined(__aarch64__)
+extern const struct cpu_kernels cpu_kernels_neon;
 #endif
 
 #endif

@@ -19,6 +19,7 @@
 #include "body_rows.h"
 #include "body_sample.h"
 
+#define HALF_VNNI 0
 #include "body_dot256.h"
 #include "body_lanes256.h"
 

@@ -10,8 +10,13 @@ static const struct cpu_kernels *ops_cpu_kernels(enum cpu_isa isa)
 #if defined(__x86_64__)
     if (isa == CPU_AVX2)
         return &cpu_kernels_avx2;
+    if (isa == CPU_AVXVNNI)
+        return &cpu_kernels_avxvnni;
     if (isa == CPU_AVX512VNNI)
         return &cpu_kernels_avx512;
+#elif defined(__aarch64__)
+    if (isa == CPU_NEON)
+        return &cpu_kernels_neon;
 #endif
     (void)isa; /* cpu_isa_choose gives nothing else on other processors */
     return &cpu_kernels_scalar;

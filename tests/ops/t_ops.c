@@ -4,6 +4,13 @@
 #include "cpu_isa.h"
 #include "test.h"
 
+static const char *only; /* the instruction set that is looked at alone, beside the scalar text; NULL: all that are here */
+
+static bool tried(int isa)
+{
+    return cpu_isa_has((enum cpu_isa)isa) && (!only || !strcmp(only, cpu_isa_name((enum cpu_isa)isa)));
+}
+
 struct result { /* of one case: a copy of each output buffer */
     void *out[CASE_BUFS];
 };
@@ -74,7 +81,7 @@ static void every_op_agrees_with_the_oracle(void **state)
             if (!c.bench) {
                 struct result want = run_case(&c, "ref", NULL, 1);
                 for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
-                    if (!cpu_isa_has((enum cpu_isa)isa))
+                    if (!tried(isa))
                         continue;
                     const char *name = cpu_isa_name((enum cpu_isa)isa);
                     struct result got = run_case(&c, "cpu", name, 2);
@@ -107,7 +114,7 @@ static void bits_do_not_depend_on_isa_or_threads(void **state)
             for (int k = 1; k < 2 * CPU_ISA_COUNT && !c.bench; k++) {
                 enum cpu_isa isa = (enum cpu_isa)(k / 2);
                 int threads = k % 2 ? 2 + (i + k / 2) % 3 : 1; /* 1, and one of 2, 3, 4 */
-                if (!cpu_isa_has(isa))
+                if (!tried((int)isa))
                     continue;
                 struct result got = run_case(&c, "cpu", cpu_isa_name(isa), threads);
                 for (int b = 0; b < c.n_buf; b++)
@@ -130,7 +137,7 @@ static void bits_do_not_depend_on_the_order_of_weights(void **state)
     int n_packed = 0, n_isa = 0;
     for (int k = 0; k < CPU_ISA_COUNT; k++) {
         struct ops *ops = NULL;
-        if (!cpu_isa_has((enum cpu_isa)k))
+        if (!tried(k))
             continue;
         ok(ops_open("cpu", &(struct ops_options){.isa = cpu_isa_name((enum cpu_isa)k)}, &ops, &e));
         const struct tensor w = {.fmt = FMT_Q4_K, .n_dim = 2, .dim = {16, 256, 1, 1}, .row_bytes = 144};
@@ -253,8 +260,10 @@ static void what_an_op_does_on_the_way_has_the_bits_of_its_own_op(void **state)
     struct ops *ops = NULL;
     ops_apart_are_the_same("ref", "auto");
     for (int k = 0; k < CPU_ISA_COUNT; k++)
-        if (cpu_isa_has((enum cpu_isa)k))
+        if (tried(k))
             ops_apart_are_the_same("cpu", cpu_isa_name((enum cpu_isa)k));
+    if (only)
+        return;
     if (ops_open("cudahost", &(struct ops_options){0}, &ops, &e) < 0) {
         print_message("cudahost: skipped, not in this build\n");
         return;
@@ -313,8 +322,16 @@ static void backends_are_chosen_by_name(void **state)
     ops_close(NULL);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    only = argc > 1 ? argv[1] : NULL;
+    int all = 0;
+    for (int isa = 0; only && isa < CPU_ISA_COUNT; isa++)
+        all += tried(isa);
+    if (only && !all) {
+        printf("skipped: this machine has no %s\n", only);
+        return 77;
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_comparison_sees_nan_and_names_the_worst),
         cmocka_unit_test(backends_are_chosen_by_name),
