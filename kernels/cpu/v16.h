@@ -1,8 +1,8 @@
 /*
- * v16: sixteen f32 lanes, in one of three forms chosen by the flags of the file that includes it:
- * an array (scalar), two AVX registers, one AVX-512 register. Every function is exact or correctly
+ * v16: sixteen f32 lanes, in one of four forms chosen by the flags of the file that includes it:
+ * an array (scalar), two AVX registers, one AVX-512 register, four NEON registers. Every function is exact or correctly
  * rounded per lane, and sums have one fixed shape, so a kernel written in v16 gives the same bits
- * in all three forms. Comparisons take the second operand when one is NaN (the rule of maxps).
+ * in all of them. Comparisons take the second operand when one is NaN (the rule of maxps).
  */
 #ifndef MAS_V16_H
 #define MAS_V16_H
@@ -15,6 +15,9 @@
 
 #define V16 16
 
+#if defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
+#endif
 #if defined(__AVX2__)
 #include <immintrin.h>
 
@@ -386,6 +389,179 @@ static inline void v16_sum4(struct v16 a, struct v16 b, struct v16 c, struct v16
 static inline float v16_top(struct v16 a)
 {
     return v16_top256(_mm256_max_ps(a.a, a.b));
+}
+
+#elif defined(__ARM_FEATURE_DOTPROD)
+
+struct v16 {
+    float32x4_t r[4];
+};
+#define V16_R(expr)                                                                                \
+    struct v16 y;                                                                                  \
+    for (int i = 0; i < 4; i++)                                                                    \
+        y.r[i] = (expr);                                                                           \
+    return y
+
+static inline struct v16 v16_set1(float x)
+{
+    V16_R(vdupq_n_f32(x));
+}
+static inline struct v16 v16_load(const float *p)
+{
+    V16_R(vld1q_f32(p + 4 * i));
+}
+static inline void v16_store(float *p, struct v16 a)
+{
+    for (int i = 0; i < 4; i++)
+        vst1q_f32(p + 4 * i, a.r[i]);
+}
+static inline struct v16 v16_load_n(const float *p, int64_t n)
+{
+    float t[V16] = {0};
+    memcpy(t, p, (size_t)n * sizeof *t);
+    return v16_load(t);
+}
+static inline void v16_store_n(float *p, struct v16 a, int64_t n)
+{
+    float t[V16];
+    v16_store(t, a);
+    memcpy(p, t, (size_t)n * sizeof *t);
+}
+static inline struct v16 v16_add(struct v16 a, struct v16 b)
+{
+    V16_R(vaddq_f32(a.r[i], b.r[i]));
+}
+static inline struct v16 v16_sub(struct v16 a, struct v16 b)
+{
+    V16_R(vsubq_f32(a.r[i], b.r[i]));
+}
+static inline struct v16 v16_mul(struct v16 a, struct v16 b)
+{
+    V16_R(vmulq_f32(a.r[i], b.r[i]));
+}
+static inline struct v16 v16_div(struct v16 a, struct v16 b)
+{
+    V16_R(vdivq_f32(a.r[i], b.r[i]));
+}
+static inline struct v16 v16_fma(struct v16 a, struct v16 b, struct v16 c)
+{
+    V16_R(vfmaq_f32(c.r[i], a.r[i], b.r[i]));
+}
+static inline struct v16 v16_max(struct v16 a, struct v16 b) /* vmaxq_f32 has another rule for NaN */
+{
+    V16_R(vbslq_f32(vcgtq_f32(a.r[i], b.r[i]), a.r[i], b.r[i]));
+}
+static inline struct v16 v16_min(struct v16 a, struct v16 b)
+{
+    V16_R(vbslq_f32(vcltq_f32(a.r[i], b.r[i]), a.r[i], b.r[i]));
+}
+static inline struct v16 v16_abs(struct v16 a)
+{
+    V16_R(vabsq_f32(a.r[i]));
+}
+static inline struct v16 v16_if_lt(struct v16 a, struct v16 b, struct v16 x, struct v16 z)
+{
+    V16_R(vbslq_f32(vcltq_f32(a.r[i], b.r[i]), x.r[i], z.r[i]));
+}
+static inline struct v16 v16_if_bit(uint32_t bits, struct v16 x, struct v16 z)
+{
+    const uint32x4_t lane = {1, 2, 4, 8};
+    V16_R(vbslq_f32(vtstq_u32(vdupq_n_u32(bits >> 4 * i), lane), x.r[i], z.r[i]));
+}
+static inline uint32_t v16_bits(const uint32x4_t mask[4])
+{
+    const uint32x4_t lane = {1, 2, 4, 8};
+    uint32_t bits = 0;
+    for (int i = 0; i < 4; i++)
+        bits |= vaddvq_u32(vandq_u32(mask[i], lane)) << 4 * i;
+    return bits;
+}
+static inline uint32_t v16_lt_bits(struct v16 a, struct v16 b)
+{
+    uint32x4_t m[4];
+    for (int i = 0; i < 4; i++)
+        m[i] = vcltq_f32(a.r[i], b.r[i]);
+    return v16_bits(m);
+}
+static inline uint32_t v16_nan_bits(struct v16 a)
+{
+    uint32x4_t m[4];
+    for (int i = 0; i < 4; i++)
+        m[i] = vmvnq_u32(vceqq_f32(a.r[i], a.r[i]));
+    return v16_bits(m);
+}
+static inline struct v16 v16_load_f16(const uint16_t *p)
+{
+    V16_R(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
+}
+static inline void v16_store_f16(uint16_t *p, struct v16 a)
+{
+    for (int i = 0; i < 4; i++)
+        vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.r[i])));
+}
+static inline struct v16 v16_load_bf16(const uint16_t *p)
+{
+    V16_R(vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)));
+}
+static inline struct v16 v16_of_i8(int8x16_t b)
+{
+    const int16x8_t half[2] = {vmovl_s8(vget_low_s8(b)), vmovl_s8(vget_high_s8(b))};
+    V16_R(vcvtq_f32_s32(vmovl_s16(i % 2 ? vget_high_s16(half[i / 2]) : vget_low_s16(half[i / 2]))));
+}
+static inline struct v16 v16_load_q4(const uint8_t *p, int shift)
+{
+    const uint8x16_t b = vandq_u8(vshlq_u8(vld1q_u8(p), vdupq_n_s8((int8_t)-shift)), vdupq_n_u8(15));
+    return v16_of_i8(vsubq_s8(vreinterpretq_s8_u8(b), vdupq_n_s8(8)));
+}
+static inline struct v16 v16_load_i8(const int8_t *p)
+{
+    return v16_of_i8(vld1q_s8(p));
+}
+static inline int v16_store_i8(int8_t *p, struct v16 a)
+{
+    int16x4_t w[4];
+    for (int i = 0; i < 4; i++)
+        w[i] = vmovn_s32(vcvtnq_s32_f32(a.r[i]));
+    const int8x16_t b = vcombine_s8(vmovn_s16(vcombine_s16(w[0], w[1])), vmovn_s16(vcombine_s16(w[2], w[3])));
+    vst1q_s8(p, b);
+    return vaddlvq_s8(b);
+}
+static inline float32x4_t v16_part_scale2(float32x4_t p, float32x4_t t)
+{
+    const int32x4_t k = vsubq_s32(vreinterpretq_s32_f32(t), vdupq_n_s32(0x4b400000));
+    const int32x4_t half = vshrq_n_s32(k, 1), bias = vdupq_n_s32(127);
+    const int32x4_t a = vshlq_n_s32(vaddq_s32(half, bias), 23);
+    const int32x4_t b = vshlq_n_s32(vaddq_s32(vsubq_s32(k, half), bias), 23);
+    return vmulq_f32(vmulq_f32(p, vreinterpretq_f32_s32(a)), vreinterpretq_f32_s32(b));
+}
+static inline struct v16 v16_scale2(struct v16 p, struct v16 t)
+{
+    V16_R(v16_part_scale2(p.r[i], t.r[i]));
+}
+static inline struct v16 v16_split2(struct v16 x, struct v16 *e)
+{
+    struct v16 m;
+    for (int i = 0; i < 4; i++) {
+        const int32x4_t bits = vreinterpretq_s32_f32(x.r[i]);
+        const int32x4_t k = vshrq_n_s32(vsubq_s32(bits, vdupq_n_s32(0x3f3504f3)), 23);
+        e->r[i] = vcvtq_f32_s32(k);
+        m.r[i] = vreinterpretq_f32_s32(vsubq_s32(bits, vshlq_n_s32(k, 23)));
+    }
+    return m;
+}
+static inline float v16_sum(struct v16 a)
+{
+    float32x4_t c = vaddq_f32(vaddq_f32(a.r[0], a.r[2]), vaddq_f32(a.r[1], a.r[3]));
+    const float32x2_t d = vadd_f32(vget_low_f32(c), vget_high_f32(c));
+    return vget_lane_f32(d, 0) + vget_lane_f32(d, 1);
+}
+static inline void v16_sum4(struct v16 a, struct v16 b, struct v16 c, struct v16 d, float out[4])
+{
+    out[0] = v16_sum(a), out[1] = v16_sum(b), out[2] = v16_sum(c), out[3] = v16_sum(d);
+}
+static inline float v16_top(struct v16 a)
+{
+    return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.r[0], a.r[1]), vmaxq_f32(a.r[2], a.r[3])));
 }
 
 #else
