@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change goes in: installs what is missing, builds with sanitizers,
 # runs the threaded tests under ThreadSanitizer and the CUDA kernels, on the host, under the race checker,
-# then all tests under AddressSanitizer and UndefinedBehaviorSanitizer. The last thing printed is ctest's summary. usage: tools/test.sh
+# then all tests under AddressSanitizer and UndefinedBehaviorSanitizer. The last thing printed is ctest's summary. usage: tools/test.sh [PACKAGE...]
+# PACKAGE: to install as well, for tests that are skipped without: gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+# qemu-user-static (tests/cross).
 . "$(dirname "$0")/setup.sh"
 
-prepare
+more=()
+for package in "$@"; do
+    dpkg -s "$package" >/dev/null 2>&1 || more+=("$package")
+done
+prepare "${more[@]}"
 configure asan
 configure tsan
 configure race
