@@ -38,6 +38,7 @@ static const struct matmul_shape matmul_shapes[] = {
     {12, 16, 0, 64, EPI_STORE, false, false, true, false},
     {6, 1, 40, 7, EPI_STORE, false, false, true, false}, /* rows in whole pieces of 16 bytes, not in whole chunks */
     {40, 2, 72, 20, EPI_SWIGLU, true, false, false, false},
+    {1, 3, 3, 70, EPI_SWIGLU, true, false, false, false}, /* one row, and strips of sixteen weight rows that are read at once */
     {1, 16, 0, 4096, EPI_STORE, false, false, true, true},
     {8, 16, 0, 4096, EPI_STORE, false, false, false, true},
     {512, 16, 0, 4096, EPI_STORE, false, false, true, true},

@@ -38,12 +38,14 @@ static inline __attribute__((always_inline)) __m512i lanes_signed_byte(__m512i v
  * window of instructions is shorter than memory's latency. Measured by lanes_strip alone in a loop over 4,096 strips of
  * 4,096 columns, one thread on AMD EPYC (Zen 4), 2026-11-27, 8 rows of x, GB/s of weights, without / 6 KiB ahead (one
  * strip again and again, without memory): Q4_K 7.7 / 11.5 (12.0), Q5_K 7.8 / 13.2 (14.2), Q6_K 6.7 / 13.8 (14.7), Q4_0
- * 6.9 / 11.8 (12.3), Q8_0 9.6 / 21.6 (23.6). 12 KiB ahead is as good; into L1 instead gains a tenth to three quarters. */
+ * 6.9 / 11.8 (12.3), Q8_0 9.6 / 21.6 (23.6). 12 KiB ahead is as good; into L1 instead gains a tenth to three quarters.
+ * With one row of x there is less to compute than to wait for, and what the processor asks for by itself is faster: without
+ * / with, one thread, 28,672 rows of 4,096 columns, medians of four turns, 2026-11-28: Q5_K 20.7 / 19.7, Q8_0 23.7 / 20.4. */
 #define LANES_AHEAD 8192
-static inline __attribute__((always_inline)) void lanes_ahead(const char *p, const int lines)
+static inline __attribute__((always_inline)) void lanes_ahead(const char *p, const int lines, const int rows)
 {
 #pragma GCC unroll 16
-    for (int i = 0; i < lines; i++)
+    for (int i = 0; i < lines && rows > 1; i++)
         _mm_prefetch(p + LANES_AHEAD + 64 * i, _MM_HINT_T1);
 }
 
@@ -138,7 +140,7 @@ static inline __attribute__((always_inline)) void lanes_k(const struct mm_x *x, 
 #pragma GCC unroll 8
         for (int g = 0; g < 8; g++) {
             if (g % 2 == 0)
-                lanes_ahead(strip + 16 * words * g / 2, words / 4);
+                lanes_ahead(strip + 16 * words * g / 2, words / 4, n);
             lanes_group_k(fmt, strip + 64 * (low + 8 * (g / 2)), strip + 64 * 4, g, row, 256 * b + 32 * g, n, s);
             const __m512i factor = lanes_byte(scale[g / 4], g % 4);
 #pragma GCC unroll 8
@@ -207,7 +209,7 @@ static inline __attribute__((always_inline)) void lanes_q6(const struct mm_x *x,
         for (int part = 0; part < 4; part++) /* half 0 with its two 16 of each quarter, half 1 */
 #pragma GCC unroll 4
             for (int quarter = 0; quarter < 4; quarter++) {
-                lanes_ahead(strip + 64 * (13 * part + 3 * quarter), quarter == 3 ? 4 + (part == 3) : 3);
+                lanes_ahead(strip + 64 * (13 * part + 3 * quarter), quarter == 3 ? 4 + (part == 3) : 3, n);
                 const int group = part / 2 * 8 + 2 * quarter + part % 2;
                 lanes_group_q6(strip + 64 * (4 + 12 * part), quarter, group, row, b, n, s);
                 const __m512i factor = lanes_signed_byte(lanes_load(strip + 64 * (group / 4)), group % 4);
@@ -237,7 +239,7 @@ static inline __attribute__((always_inline)) void lanes_32(const struct mm_x *x,
             acc[i][b] = _mm512_setzero_ps();
     for (int64_t b = 0; b < blocks; b++, strip += 64 * words + (b % 2 ? 0 : 64)) {
         __m512i s[MM_ROWS];
-        lanes_ahead(strip, words + 1);
+        lanes_ahead(strip, words + 1, n);
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++) { /* -8 sums, or -128 */
             s[i] = _mm512_set1_epi32(row[i].off[b]);
@@ -311,6 +313,193 @@ static void lanes_strip(const struct mm_x *x, enum fmt fmt, const char *strip, i
     default:
         UNREACHABLE("only quantised weights are packed");
     }
+}
+
+/* ---- one row of x -------------------------------------------------------------------------------
+ * Nothing but reading counts, and a core reads two places at once faster than one after the other. Each number of x is
+ * loaded for both. One thread, 28,672 rows of 4,096 columns, GB/s of two strips / one, medians of three or four turns on
+ * AMD EPYC (Zen 4), 2026-11-28: Q4_K 29.3 / 25.9, Q6_K 22.7 / 21.6, Q4_0 23.6 / 22.7; the 8B in Q4_K_M 5.1 tokens/s / 4.4.
+ * Two strips of Q8_0 gain nothing (22.6 / 23.7) and of Q5_K lose (13.5 / 20.7; from the cache they are as fast): not
+ * understood. Neither are two that lie side by side as good as two that go through the matrix each on its own. */
+#define LANES_AT_ONCE 2
+
+static inline __attribute__((always_inline)) void one_clear(__m512 (*acc)[8])
+{
+    for (int i = 0; i < LANES_AT_ONCE; i++)
+        for (int b = 0; b < 8; b++)
+            acc[i][b] = _mm512_setzero_ps();
+}
+
+static inline __attribute__((always_inline)) void one_store(__m512 (*acc)[8], float *const t[LANES_AT_ONCE])
+{
+    for (int i = 0; i < LANES_AT_ONCE; i++)
+        _mm512_storeu_ps(t[i], lanes_sum8(acc[i]));
+}
+
+static void one_q4_k(const struct mm_x *x, const char *const strip[LANES_AT_ONCE], int64_t r, float *const t[LANES_AT_ONCE])
+{
+    const __m512i six = _mm512_set1_epi8(63), four = _mm512_set1_epi8(15), top = _mm512_set1_epi8(48);
+    const __m512i even = _mm512_set1_epi32(0x00ff00ff);
+    __m512 acc[LANES_AT_ONCE][8];
+    struct lanes_x row;
+    lanes_rows(x, r, 1, 1, &row);
+    one_clear(acc);
+    for (int64_t b = 0; b < x->n_in / 256; b++) {
+        const size_t at = (size_t)b * 64 * 36;
+        __m512i dot[LANES_AT_ONCE], scale[LANES_AT_ONCE][2], head[LANES_AT_ONCE][4];
+#pragma GCC unroll 4
+        for (int i = 0; i < LANES_AT_ONCE; i++) {
+            for (int k = 0; k < 4; k++)
+                head[i][k] = vnni_fence(lanes_load(strip[i] + at + 64 * (size_t)k));
+            const __m512i p = head[i][1], h = head[i][3];
+            scale[i][0] = _mm512_and_si512(p, six);
+            scale[i][1] = _mm512_or_si512(_mm512_and_si512(h, four), _mm512_and_si512(_mm512_srli_epi16(p, 2), top));
+        }
+#pragma GCC unroll 4
+        for (int g = 0; g < 8; g += 2) { /* two groups share their words */
+            __m512i s[LANES_AT_ONCE][2];
+#pragma GCC unroll 4
+            for (int i = 0; i < LANES_AT_ONCE; i++)
+                s[i][0] = s[i][1] = _mm512_setzero_si512();
+#pragma GCC unroll 8
+            for (int k = 0; k < 8; k++) {
+                const int8_t *q = row.q + 256 * b + 32 * g + 4 * k;
+                const __m512i x0 = vnni_spread(q), x1 = vnni_spread(q + 32);
+#pragma GCC unroll 4
+                for (int i = 0; i < LANES_AT_ONCE; i++) {
+                    const __m512i v = lanes_load(strip[i] + at + 64 * (4 + 4 * g + k));
+                    s[i][0] = _mm512_dpbusd_epi32(s[i][0], lanes_nibble(v, 0), x0);
+                    s[i][1] = _mm512_dpbusd_epi32(s[i][1], lanes_nibble(v, 1), x1);
+                }
+            }
+#pragma GCC unroll 4
+            for (int i = 0; i < LANES_AT_ONCE; i++)
+#pragma GCC unroll 2
+                for (int h = 0; h < 2; h++) {
+                    const __m512i part = _mm512_mullo_epi32(s[i][h], lanes_byte(scale[i][g / 4], (g + h) % 4));
+                    dot[i] = vnni_fence(g + h ? _mm512_add_epi32(dot[i], part) : part);
+                }
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < LANES_AT_ONCE; i++) {
+            const __m512i q = head[i][2], h = head[i][3];
+            const __m512i min0 = _mm512_and_si512(q, six),
+                          min1 = _mm512_or_si512(lanes_nibble(h, 1), _mm512_and_si512(_mm512_srli_epi16(q, 2), top));
+            const __m512i pair[4] = {_mm512_and_si512(min0, even), _mm512_srli_epi16(min0, 8),
+                                     _mm512_and_si512(min1, even), _mm512_srli_epi16(min1, 8)};
+            const __m512i ds = head[i][0];
+            const __m512 d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(ds)),
+                         dmin = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(ds, 16)));
+            const __m512 dx = _mm512_set1_ps(row.d[b]);
+            __m512i min = _mm512_setzero_si512();
+            for (int k = 0; k < 4; k++)
+                min = vnni_dot2(min, pair[k], row.pair + 8 * b + 2 * k);
+            lanes_add(&acc[i][b % 8], _mm512_mul_ps(d, dx), dot[i]);
+            acc[i][b % 8] = _mm512_fnmadd_ps(_mm512_mul_ps(dmin, dx), _mm512_cvtepi32_ps(min), acc[i][b % 8]);
+        }
+    }
+    one_store(acc, t);
+}
+
+static void one_q6_k(const struct mm_x *x, const char *const strip[LANES_AT_ONCE], int64_t r, float *const t[LANES_AT_ONCE])
+{
+    const int64_t blocks = x->n_in / 256;
+    __m512 acc[LANES_AT_ONCE][8];
+    struct lanes_x row;
+    size_t at = 0;
+    lanes_rows(x, r, 1, 1, &row);
+    one_clear(acc);
+    for (int64_t b = 0; b < blocks; b++, at += 64 * 52 + (b % 2 ? 0 : 64)) {
+        __m512i dot[LANES_AT_ONCE], s[LANES_AT_ONCE][4], scale[LANES_AT_ONCE][4];
+#pragma GCC unroll 4
+        for (int i = 0; i < LANES_AT_ONCE; i++) {
+            dot[i] = _mm512_setzero_si512();
+            for (int k = 0; k < 4; k++) /* here, since lines are to be read in their order */
+                scale[i][k] = vnni_fence(lanes_load(strip[i] + at + 64 * (size_t)k));
+        }
+#pragma GCC unroll 4
+        for (int part = 0; part < 4; part++) {
+            const int first = part / 2 * 8 + part % 2; /* its groups: first, + 2, + 4, + 6 */
+#pragma GCC unroll 4
+            for (int quarter = 0; quarter < 4; quarter++)
+#pragma GCC unroll 4
+                for (int i = 0; i < LANES_AT_ONCE; i++)
+                    s[i][quarter] = _mm512_set1_epi32(row.off[16 * b + first + 2 * quarter]);
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++) {
+                const int8_t *q = row.q + 256 * b + 16 * first + 4 * k;
+#pragma GCC unroll 4
+                for (int i = 0; i < LANES_AT_ONCE; i++) {
+                    const char *word = strip[i] + at + 64 * (4 + 12 * part + 3 * k);
+                    const __m512i high = lanes_load(word), low[2] = {lanes_load(word + 64), lanes_load(word + 128)};
+#pragma GCC unroll 4
+                    for (int quarter = 0; quarter < 4; quarter++)
+                        s[i][quarter] = vnni_dot4(s[i][quarter],
+                                                  _mm512_or_si512(lanes_nibble(low[quarter % 2], quarter / 2),
+                                                                  lanes_bits(high, 2 * quarter, 4, 48)),
+                                                  q + 32 * quarter);
+                }
+            }
+#pragma GCC unroll 4
+            for (int quarter = 0; quarter < 4; quarter++) {
+                const int group = first + 2 * quarter;
+#pragma GCC unroll 4
+                for (int i = 0; i < LANES_AT_ONCE; i++) {
+                    const __m512i factor = lanes_signed_byte(scale[i][group / 4], group % 4);
+                    dot[i] = vnni_fence(_mm512_add_epi32(dot[i], _mm512_mullo_epi32(s[i][quarter], factor)));
+                }
+            }
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < LANES_AT_ONCE; i++)
+            lanes_add(&acc[i][b % 8], _mm512_mul_ps(lanes_left(strip[i] + at, 52, b, blocks), _mm512_set1_ps(row.d[b])), dot[i]);
+    }
+    one_store(acc, t);
+}
+
+static void one_q4_0(const struct mm_x *x, const char *const strip[LANES_AT_ONCE], int64_t r, float *const t[LANES_AT_ONCE])
+{
+    const int64_t blocks = x->n_in / 32;
+    __m512 acc[LANES_AT_ONCE][8];
+    struct lanes_x row;
+    size_t at = 0;
+    lanes_rows(x, r, 1, 1, &row);
+    one_clear(acc);
+    for (int64_t b = 0; b < blocks; b++, at += 64 * 4 + (b % 2 ? 0 : 64)) {
+        __m512i s[LANES_AT_ONCE];
+#pragma GCC unroll 4
+        for (int i = 0; i < LANES_AT_ONCE; i++)
+            s[i] = _mm512_set1_epi32(row.off[b]);
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++) {
+            const __m512i y = vnni_spread(row.q + 32 * b + 4 * k);
+#pragma GCC unroll 4
+            for (int i = 0; i < LANES_AT_ONCE; i++) {
+                const __m512i v = lanes_load(strip[i] + at + 64 * (size_t)(k % 4));
+                s[i] = _mm512_dpbusd_epi32(s[i], lanes_nibble(v, k / 4), y);
+            }
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < LANES_AT_ONCE; i++)
+            lanes_add(&acc[i][b % 8], _mm512_mul_ps(lanes_left(strip[i] + at, 4, b, blocks), _mm512_set1_ps(row.d[b])), s[i]);
+    }
+    one_store(acc, t);
+}
+
+static int lanes_several(enum fmt fmt)
+{
+    return fmt == FMT_Q4_K || fmt == FMT_Q6_K || fmt == FMT_Q4_0 ? LANES_AT_ONCE : 0;
+}
+
+static void lanes_strips(const struct mm_x *x, enum fmt fmt, const char *const strip[LANES_AT_ONCE], int64_t r,
+                         float *const t[LANES_AT_ONCE])
+{
+    if (fmt == FMT_Q4_K)
+        one_q4_k(x, strip, r, t);
+    else if (fmt == FMT_Q6_K)
+        one_q6_k(x, strip, r, t);
+    else
+        one_q4_0(x, strip, r, t);
 }
 
 /* ---- packing ---------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "ops.h"
 
 #define MM_TILE 16 /* output columns (weight rows) of a tile: one v16 */
+#define MM_SEVERAL 4 /* strips that a kernel reads at once, at most */
 #define MM_ROWS 8  /* activation rows of a tile: what a weight block is unpacked for once */
 
 /* Activation rows, and the same quantised to 8 bits in blocks of `block` elements (matmul numerics:
@@ -85,6 +86,9 @@ struct cpu_kernels {
     /* Rows r0 .. r0 + nr - 1 of x . the sixteen weight rows of a strip (lanes.h). NULL: there is no such kernel,
      * and no weights are packed. */
     void (*strip)(const struct mm_x *x, enum fmt fmt, const char *strip, int64_t r0, int nr, float *t);
+    /* Row r of x . several(fmt) strips at once, t[i] (16) for strip[i]. several NULL or 0: there is no such kernel. */
+    int (*several)(enum fmt fmt);
+    void (*strips)(const struct mm_x *x, enum fmt fmt, const char *const *strip, int64_t r, float *const *t);
     /* lanes_pack, and how many rows of x pay for packing a strip on the way */
     int pack_rows;
     void (*pack)(const struct lanes *l, const char *const row[LANES], int64_t n, void *strip);

@@ -150,25 +150,58 @@ static void cpu_matmul_product(const struct matmul_job *job, const struct matmul
     cpu_add_bias(o->bias, j0, nj, nr, t);
 }
 
+/* nj results of a row, from column j0 on, through the epilogue into y; up: of the next product, EPI_SWIGLU. */
+static void cpu_matmul_finish(const struct matmul_job *job, const struct matmul_out *o, int64_t r, int64_t j0, int nj,
+                              const float *t, const float *up)
+{
+    float *y = o->y + r * tensor_rows(o->w) + j0;
+    if (job->a->epilogue == EPI_SWIGLU)
+        job->k->swiglu(t, up, y, nj);
+    else if (job->a->epilogue == EPI_ADD)
+        job->k->add(t, y, nj);
+    else
+        memcpy(y, t, (size_t)nj * sizeof *y);
+}
+
 /* Rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of product o (and the next one, EPI_SWIGLU), through the
  * epilogue into y. */
 static void cpu_matmul_tile(const struct matmul_job *job, const struct matmul_out *o,
                             const char *const strip[2], int64_t j0, int nj, int64_t r0, int nr)
 {
     _Alignas(64) float t[MM_ROWS * MM_TILE], up[MM_ROWS * MM_TILE];
-    const bool swiglu = job->a->epilogue == EPI_SWIGLU;
     cpu_matmul_product(job, o, strip[0], j0, nj, r0, nr, t);
-    if (swiglu)
+    if (job->a->epilogue == EPI_SWIGLU)
         cpu_matmul_product(job, o + 1, strip[1], j0, nj, r0, nr, up);
-    for (int r = 0; r < nr; r++) {
-        float *y = o->y + (r0 + r) * tensor_rows(o->w) + j0, *from = t + r * MM_TILE;
-        if (swiglu)
-            job->k->swiglu(from, up + r * MM_TILE, y, nj);
-        else if (job->a->epilogue == EPI_ADD)
-            job->k->add(from, y, nj);
-        else
-            memcpy(y, from, (size_t)nj * sizeof *y);
+    for (int r = 0; r < nr; r++)
+        cpu_matmul_finish(job, o, r0 + r, j0, nj, t + r * MM_TILE, up + r * MM_TILE);
+}
+
+/* One row of x, columns from `begin` on: as many strips as are read at once, each going through its own part of the
+ * range. Returns the first column that is left. */
+static int64_t cpu_matmul_several(const struct matmul_job *job, const struct matmul_out *o, int64_t begin, int64_t end)
+{
+    _Alignas(64) float t[MM_SEVERAL][MM_TILE];
+    float *to[MM_SEVERAL];
+    const char *strip[MM_SEVERAL];
+    const int both = job->a->epilogue == EPI_SWIGLU ? 2 : 1;
+    const int ways = (job->k->several ? job->k->several(o->w->fmt) : 0) / both;
+    const struct mm_x *x = &job->x[cpu_x_form(o->w->fmt)];
+    if (job->a->n_row != 1 || !ways || !o[0].w->lanes || !o[both - 1].w->lanes || o[both - 1].w->fmt != o[0].w->fmt)
+        return begin;
+    const int64_t n = (end - begin) / MM_TILE / ways; /* strips of each way */
+    for (int64_t i = 0; i < n; i++) {
+        for (int k = 0; k < ways * both; k++) {
+            const int64_t j = begin + MM_TILE * (k / both * n + i);
+            strip[k] = (const char *)o[k % both].w->data + (size_t)j * o[0].w->row_bytes;
+            to[k] = t[k];
+        }
+        job->k->strips(x, o->w->fmt, strip, 0, to);
+        for (int k = 0; k < ways * both; k++)
+            cpu_add_bias(o[k % both].bias, begin + MM_TILE * (k / both * n + i), MM_TILE, 1, t[k]);
+        for (int k = 0; k < ways; k++)
+            cpu_matmul_finish(job, o, 0, begin + MM_TILE * (k * n + i), MM_TILE, t[k * both], t[k * both + both - 1]);
     }
+    return begin + MM_TILE * ways * n;
 }
 
 /* Columns j0 .. end - 1 of all rows: one strip, or several that lie as strips already. */
@@ -207,7 +240,7 @@ static void cpu_matmul_range(const struct matmul_job *job, const struct matmul_o
 {
     const int64_t group = cpu_matmul_group(job, o);
     const int64_t whole = o->w->lanes ? tensor_rows(o->w) / MM_TILE * MM_TILE : end;
-    for (int64_t j = begin; j < end;) {
+    for (int64_t j = cpu_matmul_several(job, o, begin, whole < end ? whole : end); j < end;) {
         const int64_t stop = j < whole && j + group > whole ? whole : j + group;
         cpu_matmul_strips(job, o, j, stop < end ? stop : end, worker);
         j = stop;
