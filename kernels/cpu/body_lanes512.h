@@ -317,10 +317,10 @@ static void lanes_strip(const struct mm_x *x, enum fmt fmt, const char *strip, i
 
 /* ---- one row of x -------------------------------------------------------------------------------
  * Nothing but reading counts, and a core reads two places at once faster than one after the other. Each number of x is
- * loaded for both. One thread, 28,672 rows of 4,096 columns, GB/s of two strips / one, medians of three or four turns on
- * AMD EPYC (Zen 4), 2026-11-28: Q4_K 29.3 / 25.9, Q6_K 22.7 / 21.6, Q4_0 23.6 / 22.7; the 8B in Q4_K_M 5.1 tokens/s / 4.4.
- * Two strips of Q8_0 gain nothing (22.6 / 23.7) and of Q5_K lose (13.5 / 20.7; from the cache they are as fast): not
- * understood. Neither are two that lie side by side as good as two that go through the matrix each on its own. */
+ * loaded for both. One thread, 28,672 rows of 4,096 columns, GB/s of two strips / one, medians of five turns on AMD EPYC
+ * (Zen 4), 2026-11-28: Q4_K 26.6 / 24.6, Q6_K 22.4 / 19.9, Q4_0 23.5 / 21.8. Two strips of Q8_0 gained nothing (22.6 / 23.7)
+ * and of Q5_K lost (13.5 / 20.7; from the cache they are as fast): not understood. Two that lie side by side, and begin anew
+ * after every strip, are slower than one. */
 #define LANES_AT_ONCE 2
 
 static inline __attribute__((always_inline)) void one_clear(__m512 (*acc)[8])
