@@ -1,23 +1,6 @@
 /* cpu_kernel_avx2: the kernels with AVX2. */
 #if defined(__AVX2__)
-#include "cpu_kernel.h"
-
-#include "check.h"
-#include "fmt_q4_0.h"
-#include "fmt_q4_k.h"
-#include "fmt_q5_k.h"
-#include "fmt_q6_k.h"
-#include "fmt_q8_0.h"
-#include "kv_row.h"
-#include "ops_check.h"
-#include "rng.h"
-#include "v16.h"
-
-#include "body_attention.h"
-#include "body_matmul.h"
-#include "body_peak.h"
-#include "body_rows.h"
-#include "body_sample.h"
+#include "body_common.h"
 
 #define HALF_VNNI 0
 #include "body_dot256.h"
@@ -25,19 +8,10 @@
 
 const struct cpu_kernels cpu_kernels_avx2 = {
     .isa = CPU_AVX2,
-    .quantise = kernel_quantise,
     .tile = dot_tile,
     .strip = half_strip,
     .pack_rows = 32,
     .pack = lanes_pack,
-    .rmsnorm = kernel_rmsnorm,
-    .swiglu = kernel_swiglu,
-    .add = kernel_add,
-    .f16 = kernel_f16,
-    .rope = kernel_rope,
-    .attention = kernel_attention,
-    .log_sum_exp = kernel_log_sum_exp,
-    .sample = kernel_sample,
-    .peak = kernel_peak,
+    KERNELS_COMMON,
 };
 #endif

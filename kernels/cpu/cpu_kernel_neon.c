@@ -1,43 +1,17 @@
 /* cpu_kernel_neon: the kernels with NEON and its dot products: ARMv8.2 with FEAT_DotProd, since Cortex-A76, Graviton 2
  * and Apple's M1. */
 #if defined(__ARM_FEATURE_DOTPROD)
-#include "cpu_kernel.h"
-
-#include "check.h"
-#include "fmt_q4_0.h"
-#include "fmt_q4_k.h"
-#include "fmt_q5_k.h"
-#include "fmt_q6_k.h"
-#include "fmt_q8_0.h"
-#include "kv_row.h"
-#include "ops_check.h"
-#include "rng.h"
-#include "v16.h"
-
-#include "body_attention.h"
-#include "body_matmul.h"
-#include "body_peak.h"
-#include "body_rows.h"
-#include "body_sample.h"
+#include "body_common.h"
 
 #include "body_lanes_neon.h"
 #include "body_plain.h"
 
 const struct cpu_kernels cpu_kernels_neon = {
     .isa = CPU_NEON,
-    .quantise = kernel_quantise,
     .tile = plain_tile,
     .strip = neon_strip,
     .pack_rows = 1, /* the tile is slower than packing */
     .pack = lanes_pack,
-    .rmsnorm = kernel_rmsnorm,
-    .swiglu = kernel_swiglu,
-    .add = kernel_add,
-    .f16 = kernel_f16,
-    .rope = kernel_rope,
-    .attention = kernel_attention,
-    .log_sum_exp = kernel_log_sum_exp,
-    .sample = kernel_sample,
-    .peak = kernel_peak,
+    KERNELS_COMMON,
 };
 #endif

@@ -1,0 +1,25 @@
+/* body_common: what all cpu_kernel_*.c have in common: the bodies that are written in v16, and their members of the table.
+ * Included by those files only. */
+#include "cpu_kernel.h"
+
+#include "check.h"
+#include "fmt_q4_0.h"
+#include "fmt_q4_k.h"
+#include "fmt_q5_k.h"
+#include "fmt_q6_k.h"
+#include "fmt_q8_0.h"
+#include "kv_row.h"
+#include "ops_check.h"
+#include "rng.h"
+#include "v16.h"
+
+#include "body_attention.h"
+#include "body_matmul.h"
+#include "body_peak.h"
+#include "body_rows.h"
+#include "body_sample.h"
+
+#define KERNELS_COMMON                                                                             \
+    .quantise = kernel_quantise, .rmsnorm = kernel_rmsnorm, .swiglu = kernel_swiglu, .add = kernel_add, .f16 = kernel_f16, \
+    .rope = kernel_rope, .attention = kernel_attention, .log_sum_exp = kernel_log_sum_exp, .sample = kernel_sample, \
+    .peak = kernel_peak
