@@ -1,0 +1,397 @@
+#include "results.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "check.h"
+#include "clock.h"
+#include "mem.h"
+#include "sampler.h"
+
+struct results {
+    struct forward *fw;
+    struct kv *kv;
+    const struct tokenizer *tok;
+    struct grammar_vocab *gv;
+    struct speculate *sp; /* or NULL */
+    struct engine_stats *stats;
+    size_t mask_words;
+    uint32_t *mask;              /* (n_logit, mask_words) this step's grammar masks */
+    const uint32_t **mask_row;   /* (n_logit) */
+    struct sample_row *sample;   /* (n_logit) */
+    struct seq **sampled;        /* (n_logit) whose row it is; the rows of one sequence stand together */
+    int32_t *id, *pair_row;      /* (n_logit), (n_pair) */
+    int32_t *pair_id;            /* (n_pair) */
+    float *lp;                   /* (max of both) */
+    float *logits;               /* (n_vocab) a row for on_logits */
+    struct token_list closing;
+};
+
+int results_open(struct forward *fw, struct kv *kv, const struct tokenizer *tok, struct grammar_vocab *gv, struct speculate *sp,
+                 struct engine_stats *stats, struct results **out, struct err *e)
+{
+    const struct forward_limits *lim = forward_limits(fw);
+    size_t n = (size_t)lim->max_logit_rows, pairs = (size_t)lim->max_pairs;
+    size_t vocab = (size_t)tokenizer_n_vocab(tok);
+    struct results *s = mem_zalloc(1, sizeof *s);
+    if (!s)
+        return NOMEM(e, sizeof *s, "results of steps");
+    *s = (struct results){.fw = fw, .kv = kv, .tok = tok, .gv = gv, .sp = sp, .stats = stats};
+    s->mask_words = (vocab + 31) / 32;
+    s->mask = mem_zalloc(n * s->mask_words, sizeof *s->mask);
+    s->mask_row = mem_zalloc(n, sizeof *s->mask_row);
+    s->sample = mem_zalloc(n, sizeof *s->sample);
+    s->sampled = mem_zalloc(n, sizeof(struct seq *));
+    s->id = mem_zalloc(n, sizeof *s->id);
+    s->pair_row = mem_zalloc(pairs, sizeof *s->pair_row);
+    s->pair_id = mem_zalloc(pairs, sizeof *s->pair_id);
+    s->lp = mem_zalloc(n > pairs ? n : pairs, sizeof *s->lp);
+    s->logits = mem_zalloc(vocab, sizeof *s->logits);
+    if (!s->mask || !s->mask_row || !s->sample || !s->sampled || !s->id || !s->pair_row || !s->pair_id || !s->lp || !s->logits) {
+        int rc = NOMEM(e, n * s->mask_words * sizeof *s->mask, "results of steps");
+        results_close(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+void results_close(struct results *s)
+{
+    if (!s)
+        return;
+    mem_free(s->mask);
+    mem_free(s->mask_row);
+    mem_free(s->sample);
+    mem_free(s->sampled);
+    mem_free(s->id);
+    mem_free(s->pair_row);
+    mem_free(s->pair_id);
+    mem_free(s->lp);
+    mem_free(s->logits);
+    token_list_free(&s->closing);
+    mem_free(s);
+}
+
+/* Logits rows in the order: those to sample, then the others, so that sampling is one call. */
+int results_ask(struct results *s, const struct seq_list *running, struct batch *b)
+{
+    int n_sample = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (struct seq *q = running->head; q; q = q->next) {
+            bool sample = q->kind == SEQ_GENERATE;
+            if (!q->rows || !q->n_logit || sample != (pass == 0))
+                continue;
+            q->logit = b->n_logit;
+            for (int i = 0; i < q->n_logit; i++)
+                b->logit_row[b->n_logit++] = q->first_row + q->rows - q->n_logit + i;
+            for (int k = 0; k < q->n_branch; k++)
+                for (int i = 0; i < q->branch[k]->rows; i++)
+                    b->logit_row[b->n_logit++] = q->branch[k]->first_row + i;
+            while (sample && n_sample < b->n_logit)
+                s->sampled[n_sample++] = q;
+        }
+    return n_sample;
+}
+
+static void seq_fail(struct seq *q, const struct err *why)
+{
+    struct seq *top = q->owner ? q->owner : q;
+    if (!top->failed) {
+        top->failed = true;
+        top->r->err = *why;
+    }
+}
+
+static void seq_push_out(struct seq *q, int32_t id, float lp)
+{
+    struct request *r = q->r;
+    if (r->n_out == 0)
+        r->t_first_ns = clock_ns();
+    if (r->out_lp)
+        r->out_lp[r->n_out] = lp;
+    r->out[r->n_out++] = id;
+    if (r->on_token)
+        r->on_token(r, id, lp);
+}
+
+/* The limit is near: ends the reply with the shortest valid text. */
+static int seq_close_reply(struct results *s, struct seq *q, struct err *e)
+{
+    s->closing.n = 0;
+    TRY(grammar_close(s->gv, q->r->grammar, &q->grammar, &s->closing, e));
+    if (s->closing.n > (size_t)(q->r->max_new - q->r->n_out))
+        FAIL(e, ERR_DATA, "the schema needs %zu more tokens but only %d of the limit of %d are left; "
+             "raise the role's token limit", s->closing.n, q->r->max_new - q->r->n_out, q->r->max_new);
+    for (size_t i = 0; i < s->closing.n; i++)
+        seq_push_out(q, s->closing.id[i], NAN);
+    q->r->finish = FINISH_CLOSED;
+    return 0;
+}
+
+/* Takes a token under a grammar; sets finish when the reply is complete or had to be closed. */
+static int seq_take_constrained(struct results *s, struct seq *q, int32_t id, float lp, struct err *e)
+{
+    struct request *r = q->r;
+    struct grammar_state was = q->grammar;
+    if (!grammar_accept(s->gv, r->grammar, &q->grammar, id))
+        FAIL(e, ERR_BUG, "the grammar refused token %d, which its mask allowed", id);
+    if (!q->grammar.done && grammar_close_tokens(s->gv, r->grammar, &q->grammar) > r->max_new - r->n_out - 1) {
+        q->grammar = was;
+        return seq_close_reply(s, q, e);
+    }
+    seq_push_out(q, id, lp);
+    if (q->grammar.done)
+        r->finish = FINISH_STOP;
+    return 0;
+}
+
+static int seq_take(struct results *s, struct seq *q, int32_t id, float lp, struct err *e)
+{
+    struct request *r = q->r;
+    if (id < 0)
+        FAIL(e, ERR_DATA, "no token can be chosen at position %d: the logits are not numbers; the "
+             "model file may be damaged", q->n_tok);
+    if (r->grammar) {
+        TRY(seq_take_constrained(s, q, id, lp, e));
+    } else if (!r->ignore_eos && tokenizer_is_end(s->tok, id)) {
+        r->finish = FINISH_STOP;
+    } else {
+        seq_push_out(q, id, lp);
+    }
+    if (r->finish == FINISH_NONE && r->n_out == r->max_new)
+        r->finish = FINISH_LENGTH;
+    if (r->finish == FINISH_NONE)
+        q->tok[q->n_tok++] = id;
+    s->stats->new_tokens++;
+    return 0;
+}
+
+/* The mask in a state of q's grammar as row n_mask of this step's masks. */
+static int results_mask(struct results *s, struct seq *q, const struct grammar_state *g, int n_mask, struct err *e)
+{
+    const uint32_t *mask;
+    int least = grammar_close_tokens(s->gv, q->r->grammar, g);
+    if (least < 0)
+        FAIL(e, ERR_DATA, "the vocabulary lacks bytes that a reply under this schema needs");
+    if (q->r->n_out == 0 && g == &q->grammar && least > q->r->max_new)
+        FAIL(e, ERR_DATA, "the shortest reply under this schema takes %d tokens, the limit is %d; "
+             "raise the role's token limit", least, q->r->max_new);
+    TRY(grammar_mask(s->gv, q->r->grammar, g, &mask, e));
+    uint32_t *to = s->mask + (size_t)n_mask * s->mask_words;
+    memcpy(to, mask, s->mask_words * sizeof *mask);
+    s->mask_row[n_mask] = to;
+    return 0;
+}
+
+/* Logits rows of q in this step that are sampled: its own, then those of its branches. */
+static int seq_samples(const struct seq *q)
+{
+    int n = q->n_logit;
+    for (int k = 0; k < q->n_branch; k++)
+        n += q->branch[k]->rows;
+    return n;
+}
+
+/* What a row is sampled by that draws token number n_out + i of the reply, in a state of q's grammar. */
+static void results_sample_row(struct results *s, struct seq *q, int at, int i, const struct grammar_state *g, int *n_mask)
+{
+    struct err why = {0};
+    int mask = -1;
+    if (q->r->grammar && !q->failed) {
+        if (results_mask(s, q, g, *n_mask, &why) < 0)
+            seq_fail(q, &why);
+        else
+            mask = (*n_mask)++;
+    }
+    s->sample[at] = sampler_row(q->r, q->r->n_out + i, mask);
+}
+
+/* Takes a guess into the state that the rows behind it are masked by. */
+static void results_ahead(struct results *s, struct seq *q, struct grammar_state *g, int32_t guess)
+{
+    struct err why = {0};
+    if (q->r->grammar && !q->failed && !grammar_accept(s->gv, q->r->grammar, g, guess)) {
+        err_set(&why, ERR_BUG, "the grammar refused the guess %d, which it allowed", guess);
+        seq_fail(q, &why);
+    }
+}
+
+/* What q's rows of this step are sampled by, from row `at` on: that of its last token, then those of its guesses, then
+ * those of its branches; what branches compute once more draws nothing that is looked at. */
+static void results_sample_rows(struct results *s, struct seq *q, int at, int *n_mask)
+{
+    struct grammar_state ahead, fork; /* behind the guesses so far */
+    if (q->r->grammar)
+        ahead = q->grammar;
+    for (int i = 0; i < q->n_logit; i++) {
+        if (i > 0)
+            results_ahead(s, q, &ahead, q->tok[q->n_tok + i - 1]);
+        results_sample_row(s, q, at + i, i, i ? &ahead : &q->grammar, n_mask);
+    }
+    at += q->n_logit;
+    for (int k = 0; k < q->n_branch; k++) {
+        const struct branch *br = q->branch[k];
+        if (q->r->grammar)
+            fork = q->grammar;
+        for (int i = 0; i < br->rows; i++) {
+            if (i > 0)
+                results_ahead(s, q, &fork, i <= br->from ? q->tok[q->n_tok + i - 1] : br->tok[i - 1 - br->from]);
+            if (i > br->from)
+                results_sample_row(s, q, at + i, i, &fork, n_mask);
+            else
+                s->sample[at + i] = sampler_row(q->r, q->r->n_out + i, -1);
+        }
+        at += br->rows;
+    }
+}
+
+/* The branch that goes on with this token behind the first `from` guesses; *at: the row behind that, of rows that begin at *at. */
+static struct branch *seq_branch(const struct seq *q, int from, int32_t id, int *at)
+{
+    for (int k = 0; k < q->n_branch; k++) {
+        struct branch *br = q->branch[k];
+        if (br->rows && br->from == from && br->tok[0] == id) {
+            *at += 1 + from;
+            return br;
+        }
+        *at += br->rows;
+    }
+    return NULL;
+}
+
+/* What a pass found: so many guesses came true, then so many of a branch. */
+struct verified {
+    int n_true, n_way;
+    struct branch *way;
+};
+
+/* Takes the tokens that q's rows of this step have drawn, from row `at` on, as far as they are on a way that was guessed. */
+static struct verified results_follow(struct results *s, struct seq *q, int at)
+{
+    struct verified v = {0};
+    struct err why = {0};
+    int n_draft = q->n_draft, base = q->n_tok, row = at;
+    for (int i = 0;; i++) {
+        int32_t guess = i < n_draft ? q->tok[base + i] : -1, id = s->id[row];
+        if (seq_take(s, q, id, s->lp[row], &why) < 0)
+            seq_fail(q, &why);
+        if (q->failed || q->r->finish != FINISH_NONE)
+            return v;
+        if (v.way ? v.n_way < v.way->n && id == v.way->tok[v.n_way] : id == guess) {
+            *(v.way ? &v.n_way : &v.n_true) += 1;
+            row++;
+            continue;
+        }
+        if (v.way)
+            return v;
+        row = at + q->n_logit;
+        v.way = seq_branch(q, i, id, &row);
+        if (!v.way)
+            return v;
+        v.n_way = 1;
+    }
+}
+
+/* What comes of q's rows in this step, of which those that are sampled begin at row `at`. */
+static void results_of(struct results *s, struct seq *q, int at)
+{
+    struct request *r = q->r;
+    int n_draft = q->n_draft, base = q->n_tok, n_guess = n_draft;
+    struct verified v = {0};
+    if (!q->failed)
+        v = results_follow(s, q, at);
+    for (int k = 0; k < q->n_branch; k++)
+        n_guess += q->branch[k]->rows ? q->branch[k]->n : 0;
+    r->n_pass++;
+    r->n_drafted += n_guess;
+    r->n_accepted += v.n_true + v.n_way;
+    s->stats->drafted += (uint64_t)n_guess;
+    s->stats->accepted += (uint64_t)(v.n_true + v.n_way);
+    s->stats->branched += v.way != NULL;
+    if (!n_draft)
+        return;
+    speculate_verified(s->sp, q, v.n_true, v.way, v.n_way);
+    if (v.way)
+        speculate_take(s->sp, q, v.way);
+    speculate_prune(s->sp, q);
+    kv_seq_truncate(s->kv, &q->kv, base + v.n_true + v.n_way);
+    kv_seq_register(s->kv, &q->kv, q->tok, base + v.n_true + v.n_way);
+}
+
+static int results_sample(struct results *s, int n, struct err *e)
+{
+    if (!n)
+        return 0;
+    int n_mask = 0;
+    for (int i = 0; i < n; i += seq_samples(s->sampled[i]))
+        results_sample_rows(s, s->sampled[i], i, &n_mask);
+    TRY(forward_sample(s->fw, 0, n, s->sample, s->mask_row, n_mask, s->id, s->lp, e));
+    for (int i = 0, next; i < n; i = next) {
+        next = i + seq_samples(s->sampled[i]);
+        results_of(s, s->sampled[i], i);
+    }
+    return 0;
+}
+
+/* A score prompt is computed: its last row scores every continuation's first token. */
+static int results_score_prompt(struct results *s, struct seq *q, struct err *e)
+{
+    struct request *r = q->r;
+    int step = forward_limits(s->fw)->max_pairs;
+    for (int at = 0; at < r->n_cont; at += step) {
+        int n = r->n_cont - at < step ? r->n_cont - at : step;
+        for (int i = 0; i < n; i++) {
+            s->pair_row[i] = q->logit + q->n_logit - 1;
+            s->pair_id[i] = r->cont[at + i][0];
+        }
+        TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, n, s->lp, e));
+        for (int i = 0; i < n; i++)
+            r->cont_lp[at + i] = (double)s->lp[i];
+    }
+    r->t_first_ns = clock_ns();
+    return 0;
+}
+
+/* Rows of a continuation: row of position p scores the token at p + 1. */
+static int results_score_cont(struct results *s, struct seq *q, struct err *e)
+{
+    struct request *r = q->r;
+    const int32_t *cont = r->cont[q->cont_index];
+    int first = q->kv.len - q->n_logit; /* position of the first of these rows */
+    for (int i = 0; i < q->n_logit; i++) {
+        s->pair_row[i] = q->logit + i;
+        s->pair_id[i] = cont[first + i - r->n_prompt + 1];
+    }
+    TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, q->n_logit, s->lp, e));
+    for (int i = 0; i < q->n_logit; i++)
+        r->cont_lp[q->cont_index] += (double)s->lp[i];
+    q->raw_next = q->kv.len;
+    return 0;
+}
+
+static int results_raw_logits(struct results *s, struct seq *q, struct err *e)
+{
+    for (int i = 0; i < q->n_logit; i++) {
+        TRY(forward_logits(s->fw, q->logit + i, 1, s->logits, e));
+        q->r->on_logits(q->r, q->kv.len - q->n_logit + i, s->logits);
+    }
+    q->raw_next = q->kv.len;
+    return 0;
+}
+
+int results_take(struct results *s, const struct seq_list *running, int n_sample, struct err *e)
+{
+    TRY(results_sample(s, n_sample, e));
+    for (struct seq *q = running->head; q; q = q->next) {
+        if (!q->n_logit || q->kind == SEQ_GENERATE)
+            continue;
+        if (q->kind == SEQ_CONT)
+            TRY(results_score_cont(s, q, e));
+        else if (q->r->on_logits)
+            TRY(results_raw_logits(s, q, e));
+        else
+            TRY(results_score_prompt(s, q, e));
+    }
+    return 0;
+}
