@@ -46,7 +46,7 @@ if "${gen[@]}" -p hello -n 4 --backend cudahost >"$dir/host" 2>"$dir/why"; then
 else
     grep -q "CUDA's headers were not found" "$dir/why" || { echo "FAILED: $(cat "$dir/why")"; failed=1; }
 fi
-expect 64 "unknown instruction set 'neon'" "${gen[@]}" -p x --isa neon
+expect 64 "unknown instruction set 'mmx'" "${gen[@]}" -p x --isa mmx
 expect 65 'exceeds the context of 64' "${gen[@]}" -p hello -n 62 --ctx 64
 expect 0 '' "${gen[@]}" -p '' -n 1 # BOS alone is a prompt
 
