@@ -9,8 +9,8 @@
 #define PINNED_PIECE ((uint64_t)4 << 20) /* of a ring on the host, as stage.h cuts copies */
 #define PINNED_RING ((uint64_t)1 << 30)   /* hides a disk's pauses of a few tenths of a second */
 enum { RING_FEWEST = 2, RING_MOST = 4 };  /* largest streamed parts that the ring on the device holds */
-#define SWAP_OPS_PER_BYTE 20000.0         /* operations of a device while its link moves a byte: 500e12 / 25e9 */
-#define SWAP_MOST ((uint64_t)4 << 30)     /* unasked: pinning takes a second for some GiB */
+#define SWAP_OPS_PER_BYTE 20000.0         /* of a device while its link moves a byte; assumed: 500e12 / 25e9 */
+#define SWAP_MOST ((uint64_t)4 << 30)     /* unasked: pinning takes time, and memory from others */
 enum { SWAP_RAM_SHARE = 4 };              /* 1 / so much of the host's memory, at most */
 enum { VRAM_SLACK = 128 };                /* 1 / so much stays free of what is filled part by part */
 

@@ -168,9 +168,8 @@ int kv_swap_out(struct kv_swap *w, const struct kv_view *layer, int32_t p,
         swap_used(w, s);
         return 0;
     }
-    s = s == NONE
-            ? w->head
-            : s; /* computed once more, under another name: the newer one is what children know */
+    if (s == NONE) /* else it was computed once more under another name, the one that its children know */
+        s = w->head;
     swap_forget(w, s);
     TRY(swap_copy(w, layer, p, s, true, e));
     swap_keep(w, s, id, tok);

@@ -1,5 +1,5 @@
-/* cpu_kernel_neon: the kernels with NEON and its dot products: ARMv8.2 with FEAT_DotProd, since Cortex-A76, Graviton 2
- * and Apple's M1. */
+/* cpu_kernel_neon: the kernels with NEON and its dot products: ARMv8.2 with FEAT_DotProd (Cortex-A76, Graviton 2 and
+ * later), which Linux is asked for. */
 #if defined(__ARM_FEATURE_DOTPROD)
 #include "body_common.h"
 
@@ -10,7 +10,7 @@ const struct cpu_kernels cpu_kernels_neon = {
     .isa = CPU_NEON,
     .tile = plain_tile,
     .strip = neon_strip,
-    .pack_rows = 1, /* the tile is slower than packing */
+    .pack_rows = 1, /* the tile is plain text. Not measured */
     .pack = lanes_pack,
     KERNELS_COMMON,
 };

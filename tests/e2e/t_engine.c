@@ -91,7 +91,7 @@ static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **
         compare(want, &o, "other thread count");
     }
     o = serve_options();
-    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* about one context: sequences push each other out */
+    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* two contexts: sequences push each other out */
     struct engine *en = open_engine(&o);
     struct jobs *js = some_jobs(en);
     jobs_run(en, js);
@@ -201,7 +201,7 @@ static void results_do_not_depend_on_guessing_ahead(void **state)
     o.always_draft = o.lookup = true;
     o.spoil_drafts = 0.3;
     o.draft_model = o.model;
-    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* about one context: sequences push each other out */
+    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* two contexts: sequences push each other out */
     compare_guessing(want, o, "preempted and recomputed", 100, 20);
     jobs_free(want);
 }
@@ -241,7 +241,7 @@ static void results_do_not_depend_on_branches(void **state)
     o.max_branch = 3;
     o.always_draft = true;
     o.draft_model = draft;
-    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* about one context */
+    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* two contexts */
     compare_guessing(want, o, "preempted and recomputed", 100, 20);
     o.swap = PLAN_SWAP_ON;
     compare_guessing(want, o, "preempted and swapped", 100, 20);
