@@ -80,14 +80,14 @@ int results_ask(struct results *s, const struct seq_list *running, struct batch 
     for (int pass = 0; pass < 2; pass++)
         for (struct seq *q = running->head; q; q = q->next) {
             bool sample = q->kind == SEQ_GENERATE;
-            if (!q->rows || !q->n_logit || sample != (pass == 0))
+            if (!q->step.rows || !q->step.n_logit || sample != (pass == 0))
                 continue;
-            q->logit = b->n_logit;
-            for (int i = 0; i < q->n_logit; i++)
-                b->logit_row[b->n_logit++] = q->first_row + q->rows - q->n_logit + i;
-            for (int k = 0; k < q->n_branch; k++)
-                for (int i = 0; i < q->branch[k]->rows; i++)
-                    b->logit_row[b->n_logit++] = q->branch[k]->first_row + i;
+            q->step.logit = b->n_logit;
+            for (int i = 0; i < q->step.n_logit; i++)
+                b->logit_row[b->n_logit++] = q->step.first_row + q->step.rows - q->step.n_logit + i;
+            for (int k = 0; k < q->step.n_branch; k++)
+                for (int i = 0; i < q->step.branch[k]->rows; i++)
+                    b->logit_row[b->n_logit++] = q->step.branch[k]->first_row + i;
             while (sample && n_sample < b->n_logit)
                 s->sampled[n_sample++] = q;
         }
@@ -187,9 +187,9 @@ static int results_mask(struct results *s, struct seq *q, const struct grammar_s
 /* Logits rows of q in this step that are sampled: its own, then those of its branches. */
 static int seq_samples(const struct seq *q)
 {
-    int n = q->n_logit;
-    for (int k = 0; k < q->n_branch; k++)
-        n += q->branch[k]->rows;
+    int n = q->step.n_logit;
+    for (int k = 0; k < q->step.n_branch; k++)
+        n += q->step.branch[k]->rows;
     return n;
 }
 
@@ -224,14 +224,14 @@ static void results_sample_rows(struct results *s, struct seq *q, int at, int *n
     struct grammar_state ahead, fork; /* behind the guesses so far */
     if (q->r->grammar)
         ahead = q->grammar;
-    for (int i = 0; i < q->n_logit; i++) {
+    for (int i = 0; i < q->step.n_logit; i++) {
         if (i > 0)
             results_ahead(s, q, &ahead, q->tok[q->n_tok + i - 1]);
         results_sample_row(s, q, at + i, i, i ? &ahead : &q->grammar, n_mask);
     }
-    at += q->n_logit;
-    for (int k = 0; k < q->n_branch; k++) {
-        const struct branch *br = q->branch[k];
+    at += q->step.n_logit;
+    for (int k = 0; k < q->step.n_branch; k++) {
+        const struct branch *br = q->step.branch[k];
         if (q->r->grammar)
             fork = q->grammar;
         for (int i = 0; i < br->rows; i++) {
@@ -249,8 +249,8 @@ static void results_sample_rows(struct results *s, struct seq *q, int at, int *n
 /* The branch that goes on with this token behind the first `from` guesses; *at: the row behind that, of rows that begin at *at. */
 static struct branch *seq_branch(const struct seq *q, int from, int32_t id, int *at)
 {
-    for (int k = 0; k < q->n_branch; k++) {
-        struct branch *br = q->branch[k];
+    for (int k = 0; k < q->step.n_branch; k++) {
+        struct branch *br = q->step.branch[k];
         if (br->rows && br->from == from && br->tok[0] == id) {
             *at += 1 + from;
             return br;
@@ -271,7 +271,7 @@ static struct verified results_follow(struct results *s, struct seq *q, int at)
 {
     struct verified v = {0};
     struct err why = {0};
-    int n_draft = q->n_draft, base = q->n_tok, row = at;
+    int n_draft = q->step.n_draft, base = q->n_tok, row = at;
     for (int i = 0;; i++) {
         int32_t guess = i < n_draft ? q->tok[base + i] : -1, id = s->id[row];
         if (seq_take(s, q, id, s->lp[row], &why) < 0)
@@ -285,7 +285,7 @@ static struct verified results_follow(struct results *s, struct seq *q, int at)
         }
         if (v.way)
             return v;
-        row = at + q->n_logit;
+        row = at + q->step.n_logit;
         v.way = seq_branch(q, i, id, &row);
         if (!v.way)
             return v;
@@ -297,12 +297,12 @@ static struct verified results_follow(struct results *s, struct seq *q, int at)
 static void results_of(struct results *s, struct seq *q, int at)
 {
     struct request *r = q->r;
-    int n_draft = q->n_draft, base = q->n_tok, n_guess = n_draft;
+    int n_draft = q->step.n_draft, base = q->n_tok, n_guess = n_draft;
     struct verified v = {0};
     if (!q->failed)
         v = results_follow(s, q, at);
-    for (int k = 0; k < q->n_branch; k++)
-        n_guess += q->branch[k]->rows ? q->branch[k]->n : 0;
+    for (int k = 0; k < q->step.n_branch; k++)
+        n_guess += q->step.branch[k]->rows ? q->step.branch[k]->n : 0;
     r->n_pass++;
     r->n_drafted += n_guess;
     r->n_accepted += v.n_true + v.n_way;
@@ -342,13 +342,14 @@ static int results_score_prompt(struct results *s, struct seq *q, struct err *e)
     for (int at = 0; at < r->n_cont; at += step) {
         int n = r->n_cont - at < step ? r->n_cont - at : step;
         for (int i = 0; i < n; i++) {
-            s->pair_row[i] = q->logit + q->n_logit - 1;
+            s->pair_row[i] = q->step.logit + q->step.n_logit - 1;
             s->pair_id[i] = r->cont[at + i][0];
         }
         TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, n, s->lp, e));
         for (int i = 0; i < n; i++)
             r->cont_lp[at + i] = (double)s->lp[i];
     }
+    q->scored = true;
     r->t_first_ns = clock_ns();
     return 0;
 }
@@ -358,13 +359,13 @@ static int results_score_cont(struct results *s, struct seq *q, struct err *e)
 {
     struct request *r = q->r;
     const int32_t *cont = r->cont[q->cont_index];
-    int first = q->kv.len - q->n_logit; /* position of the first of these rows */
-    for (int i = 0; i < q->n_logit; i++) {
-        s->pair_row[i] = q->logit + i;
+    int first = q->kv.len - q->step.n_logit; /* position of the first of these rows */
+    for (int i = 0; i < q->step.n_logit; i++) {
+        s->pair_row[i] = q->step.logit + i;
         s->pair_id[i] = cont[first + i - r->n_prompt + 1];
     }
-    TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, q->n_logit, s->lp, e));
-    for (int i = 0; i < q->n_logit; i++)
+    TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, q->step.n_logit, s->lp, e));
+    for (int i = 0; i < q->step.n_logit; i++)
         r->cont_lp[q->cont_index] += (double)s->lp[i];
     q->raw_next = q->kv.len;
     return 0;
@@ -372,11 +373,12 @@ static int results_score_cont(struct results *s, struct seq *q, struct err *e)
 
 static int results_raw_logits(struct results *s, struct seq *q, struct err *e)
 {
-    for (int i = 0; i < q->n_logit; i++) {
-        TRY(forward_logits(s->fw, q->logit + i, 1, s->logits, e));
-        q->r->on_logits(q->r, q->kv.len - q->n_logit + i, s->logits);
+    for (int i = 0; i < q->step.n_logit; i++) {
+        TRY(forward_logits(s->fw, q->step.logit + i, 1, s->logits, e));
+        q->r->on_logits(q->r, q->kv.len - q->step.n_logit + i, s->logits);
     }
     q->raw_next = q->kv.len;
+    q->scored = q->raw_next == q->n_tok;
     return 0;
 }
 
@@ -384,7 +386,7 @@ int results_take(struct results *s, const struct seq_list *running, int n_sample
 {
     TRY(results_sample(s, n_sample, e));
     for (struct seq *q = running->head; q; q = q->next) {
-        if (!q->n_logit || q->kind == SEQ_GENERATE)
+        if (!q->step.n_logit || q->kind == SEQ_GENERATE)
             continue;
         if (q->kind == SEQ_CONT)
             TRY(results_score_cont(s, q, e));

@@ -96,30 +96,47 @@ bool sched_idle(const struct sched *s)
 
 static void sched_prune(struct sched *s, struct seq *q)
 {
-    if (q->n_branch)
+    if (q->step.n_branch)
         speculate_prune(s->sp, q);
 }
 
 static void sched_preempt(struct sched *s, struct seq *q)
 {
     sched_prune(s, q);
-    kv_seq_preempt(s->kv, &q->kv);
-    q->preempted = true;
+    seq_preempt(s->kv, q);
     if (q->where == SEQ_RUNNING) {
         seq_move(s, q, SEQ_WAITING);
         s->stats.preempted++;
     }
 }
 
-/* The youngest running sequence that is not in this step's batch and younger than q. */
-static struct seq *sched_victim(struct sched *s, const struct seq *q)
+/* The youngest parked score that has pages and does not own q (NULL = any). */
+static struct seq *sched_parked(const struct sched *s, const struct seq *q)
+{
+    struct seq *v = s->parked.tail;
+    while (v && (!v->kv.n_page || (q && v == q->owner)))
+        v = v->prev;
+    return v;
+}
+
+/*
+ * The sequence that gives its pages to q. First the youngest running one that is younger than q and has no rows in this
+ * step, then the youngest parked one: its continuations find or recompute the prompt themselves. The oldest sequence must
+ * have rows in every step, so it may also take the pages of its own owner, and of the continuations after it.
+ */
+static struct seq *sched_victim(const struct sched *s, const struct seq *q)
 {
     for (struct seq *v = s->running.tail; v; v = v->prev)
-        if (v != q && !v->rows && v->arrival > q->arrival && v->kv.n_page)
+        if (v != q && !v->step.rows && v->arrival > q->arrival && v->kv.n_page)
             return v;
-    for (struct seq *v = s->parked.tail; v; v = v->prev)
-        if (v->kv.n_page && v != q->owner)
-            return v; /* its continuations will find or recompute the prompt themselves */
+    struct seq *parked = sched_parked(s, q);
+    if (parked || q != s->running.head)
+        return parked;
+    if (q->owner && q->owner->kv.n_page)
+        return q->owner;
+    for (struct seq *v = s->running.tail; v != q; v = v->prev)
+        if (!v->step.rows && v->kv.n_page)
+            return v;
     return NULL;
 }
 
@@ -161,10 +178,10 @@ static bool sched_place(struct sched *s, struct seq *q, int promised)
     for (;;) {
         bool place = s->running.n < s->c.n_seq;
         bool pages = !s->running.n || promised + sched_pages(s, q->n_tok + 1) <= kv_available(s->kv);
-        struct seq *v = place && s->parked.n ? s->parked.tail : s->running.tail;
         if (place && pages)
             return true;
-        if (v && (v == q->owner || !v->kv.n_page))
+        struct seq *v = place ? sched_parked(s, q) : NULL;
+        if (!v || v->arrival <= q->arrival)
             v = s->running.tail;
         if (!v || v->arrival <= q->arrival || q->kind != SEQ_CONT)
             return false;
@@ -188,7 +205,7 @@ static void sched_admit(struct sched *s)
 static int sched_logit_rows(const struct seq *q, int n)
 {
     int from = q->kv.len, to = from + n;
-    if (q->n_draft)
+    if (q->step.n_draft)
         return n;
     if (q->kind == SEQ_CONT || q->r->on_logits) { /* every row from raw_next on */
         int lo = q->raw_next > from ? q->raw_next : from;
@@ -220,8 +237,8 @@ static int sched_lookup(struct sched *s, struct seq *q, bool *wait, struct err *
 /* Rows that q gets out of `room`, a prefill chunk ending on a page boundary where that is possible. */
 static int sched_chunk(const struct sched *s, const struct seq *q, int room, int logit_room)
 {
-    int pt = kv_page_tokens(s->kv), left = q->n_tok + q->n_draft - q->kv.len, n = left < room ? left : room;
-    if (q->n_draft)
+    int pt = kv_page_tokens(s->kv), left = q->n_tok + q->step.n_draft - q->kv.len, n = left < room ? left : room;
+    if (q->step.n_draft)
         return n;
     if (n < left) {
         int end = (q->kv.len + n) / pt * pt;
@@ -254,9 +271,9 @@ static void sched_put_rows(struct sched *s, struct batch *b, struct kv_seq *kv, 
 static void sched_put(struct sched *s, struct batch *b, struct seq *q, int n)
 {
     int from = q->kv.len;
-    q->rows = n;
-    q->first_row = b->n_row;
-    q->n_logit = sched_logit_rows(q, n);
+    q->step.rows = n;
+    q->step.first_row = b->n_row;
+    q->step.n_logit = sched_logit_rows(q, n);
     for (int i = 0; i < n; i++) {
         b->tok[b->n_row + i] = q->tok[from + i];
         s->stats.prompt_tokens += from + i < q->r->n_prompt;
@@ -274,19 +291,19 @@ static int branch_rows(const struct branch *br)
 static int seq_branch_rows(const struct seq *q)
 {
     int n = 0;
-    for (int k = 0; k < q->n_branch; k++)
-        n += branch_rows(q->branch[k]);
+    for (int k = 0; k < q->step.n_branch; k++)
+        n += branch_rows(q->step.branch[k]);
     return n;
 }
 
 /* q's branches behind q itself, those that pages, rows and logits are left for. */
 static int sched_put_branches(struct sched *s, struct batch *b, struct seq *q, int most, int *logit_room, struct err *e)
 {
-    for (int k = 0; k < q->n_branch; k++) {
-        struct branch *br = q->branch[k];
+    for (int k = 0; k < q->step.n_branch; k++) {
+        struct branch *br = q->step.branch[k];
         int n = branch_rows(br), own = q->n_tok - 1, at = b->n_row;
         br->rows = 0;
-        if (!n || br->from >= q->n_draft || at + n > most || n > *logit_room)
+        if (!n || br->from >= q->step.n_draft || at + n > most || n > *logit_room)
             continue;
         kv_seq_fork(s->kv, &q->kv, own, &br->kv);
         int rc = kv_seq_reserve(s->kv, &br->kv, n, e);
@@ -338,7 +355,7 @@ enum pass { PASS_OLDEST, PASS_DECODE, PASS_PREFILL, PASSES };
  * rows yet and can be made to give their pages back to it. */
 static bool sched_in_pass(const struct sched *s, const struct seq *q, enum pass pass)
 {
-    if (q->rows || q->cancelled)
+    if (q->step.rows || q->cancelled)
         return false;
     bool decode = q->n_tok - q->kv.len == 1;
     return pass == PASS_OLDEST ? !decode && q == s->running.head : decode == (pass == PASS_DECODE);
@@ -349,14 +366,22 @@ static int sched_decode_rows(const struct sched *s)
 {
     int n = 0;
     for (const struct seq *q = s->running.head; q; q = q->next)
-        n += sched_ready(q) ? 1 + q->n_draft + seq_branch_rows(q) : 0;
+        n += sched_ready(q) ? 1 + q->step.n_draft + seq_branch_rows(q) : 0;
     return n;
 }
 
-/* Logits rows are counted as they are promised. */
+/* Drops the guesses of q where rows, logits rows or pages of the step are short: no other sequence gives way to guesses. */
+static void sched_limit_guesses(struct sched *s, struct seq *q, int room, int logit_room)
+{
+    int rows = 1 + q->step.n_draft, pages = sched_pages(s, q->n_tok + q->step.n_draft) - q->kv.n_page;
+    if (rows > room || rows > logit_room || pages > kv_available(s->kv))
+        q->step.n_draft = 0;
+}
+
+/* Logits rows are counted as they are promised. The oldest sequence leaves rows and logits rows to those that decode. */
 static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *logit_room, struct err *e)
 {
-    int most = s->c.batch_tokens - (pass == PASS_OLDEST ? sched_decode_rows(s) : 0);
+    int kept = pass == PASS_OLDEST ? sched_decode_rows(s) : 0, most = s->c.batch_tokens - kept;
     for (struct seq *q = s->running.head, *next; q; q = next) {
         next = q->next;
         if (!sched_in_pass(s, q, pass) || b->n_row >= most || b->n_seq >= forward_limits(s->fw)->max_seqs)
@@ -366,10 +391,8 @@ static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *log
             TRY(sched_lookup(s, q, &wait, e));
         if (wait)
             continue;
-        if (q->n_draft && (b->n_row + 1 + q->n_draft > most ||
-                           sched_pages(s, q->n_tok + q->n_draft) - q->kv.n_page > kv_available(s->kv)))
-            q->n_draft = 0; /* nobody is pushed out for guesses */
-        int n = sched_chunk(s, q, most - b->n_row, *logit_room);
+        sched_limit_guesses(s, q, most - b->n_row, *logit_room);
+        int n = sched_chunk(s, q, most - b->n_row, *logit_room - kept);
         bool room = false;
         if (n > 0)
             TRY(sched_reserve(s, q, n, &room, e));
@@ -377,7 +400,7 @@ static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *log
         if (!room)
             continue;
         sched_put(s, b, q, n);
-        *logit_room -= q->n_logit;
+        *logit_room -= q->step.n_logit;
         TRY(sched_put_branches(s, b, q, most, logit_room, e));
     }
     return 0;
@@ -409,35 +432,26 @@ static void sched_finish(struct sched *s, struct seq *q, enum finish finish,
     finished(q, user);
 }
 
-/* The prompt of a score was computed in this step: its continuations come next. */
-static void sched_enter_conts(struct sched *s)
+/* The prompt of a score has been computed: it is kept for the continuations, which are entered now and never again. */
+static void sched_park(struct sched *s, struct seq *q)
 {
-    for (struct seq *q = s->running.head; q; q = q->next)
-        for (int i = 0; q->kind == SEQ_SCORE && q->n_logit && i < q->n_cont; i++)
-            seq_enter(s, q->cont[i], SEQ_WAITING);
+    seq_move(s, q, SEQ_PARKED);
+    for (int i = 0; i < q->n_cont; i++)
+        seq_enter(s, q->cont[i], SEQ_WAITING);
 }
 
-/* What q's state asks for after a step; true when it was ended. */
-static bool sched_settle(struct sched *s, struct seq *q, void (*finished)(struct seq *, void *),
-                         void *user)
+/* Ends q or moves it to another list, as its state asks for after a step. */
+static void sched_settle(struct sched *s, struct seq *q, void (*finished)(struct seq *, void *), void *user)
 {
     struct request *r = q->r;
-    if (q->failed || q->cancelled) {
+    if (q->failed || q->cancelled)
         sched_finish(s, q, q->failed ? FINISH_ERROR : FINISH_CANCEL, finished, user);
-        return true;
-    }
-    if (q->kind == SEQ_GENERATE && r->finish != FINISH_NONE) {
+    else if (q->kind == SEQ_GENERATE && r->finish != FINISH_NONE)
         sched_finish(s, q, r->finish, finished, user);
-        return true;
-    }
-    if (q->kind == SEQ_SCORE && q->where != SEQ_WAITING && q->started && q->cont_left == 0 &&
-        (q->where == SEQ_PARKED || q->kv.len == q->n_tok)) {
+    else if (q->kind == SEQ_SCORE && q->scored && q->cont_left == 0)
         sched_finish(s, q, FINISH_STOP, finished, user);
-        return true;
-    }
-    if (q->kind == SEQ_SCORE && q->where == SEQ_RUNNING && q->kv.len == q->n_tok)
-        seq_move(s, q, SEQ_PARKED);
-    return false;
+    else if (q->kind == SEQ_SCORE && q->scored && q->where == SEQ_RUNNING)
+        sched_park(s, q);
 }
 
 /* A continuation whose rows are all computed goes; its owner counts it. */
@@ -454,18 +468,25 @@ static void sched_settle_conts(struct sched *s)
     }
 }
 
+/* The first request from q on in its list. Continuations are passed over: they end and move with their owner. */
+static struct seq *seq_request_from(struct seq *q)
+{
+    while (q && q->kind == SEQ_CONT)
+        q = q->next;
+    return q;
+}
+
+/* Settling a sequence may free it, move it, and take its continuations out of any list. It leaves all other requests where
+ * they are, so the next one is read before. */
 static void sched_settle_all(struct sched *s, void (*finished)(struct seq *, void *), void *user)
 {
     sched_settle_conts(s);
     enum seq_where lists[] = {SEQ_WAITING, SEQ_RUNNING, SEQ_PARKED};
-    for (size_t i = 0; i < 3; i++) {
-        bool again = true;
-        while (again) { /* ending one may take others of the list along: start over */
-            again = false;
-            for (struct seq *q = list_of(s, lists[i])->head; q && !again; q = q->next)
-                again = q->kind != SEQ_CONT && sched_settle(s, q, finished, user);
+    for (size_t i = 0; i < 3; i++)
+        for (struct seq *q = seq_request_from(list_of(s, lists[i])->head), *next; q; q = next) {
+            next = seq_request_from(q->next);
+            sched_settle(s, q, finished, user);
         }
-    }
 }
 
 void sched_abort(struct sched *s, enum finish finish, const struct err *why,
@@ -490,13 +511,19 @@ static int sched_broken(struct sched *s, int rc, void (*finished)(struct seq *q,
     return rc;
 }
 
-/* Nothing fits although something runs: let the youngest wait, so that the oldest gets through. */
-static void sched_unblock(struct sched *s)
+/* No sequence has a row: the youngest one with pages gives them back. The oldest takes what it needs, so this is never
+ * needed for long; if there is nothing to give back the scheduler is wrong, which is an error and no endless loop. */
+static int sched_unblock(struct sched *s, struct err *e)
 {
-    if (s->parked.tail && s->parked.tail->kv.n_page)
-        sched_preempt(s, s->parked.tail);
-    else if (s->running.n > 1)
-        sched_preempt(s, s->running.tail);
+    struct seq *v = sched_parked(s, NULL);
+    if (!v && s->running.n > 1)
+        v = s->running.tail;
+    if (v)
+        sched_preempt(s, v);
+    else if (!sched_idle(s))
+        FAIL(e, ERR_BUG, "the scheduler is stuck: %d sequences run, %d wait, %d are parked, and none has a row in the step",
+             s->running.n, s->waiting.n, s->parked.n);
+    return 0;
 }
 
 int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), void *user, struct err *e)
@@ -505,9 +532,8 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     sched_settle_all(s, finished, user); /* cancellations */
     sched_admit(s);
     for (struct seq *q = s->running.head; q; q = q->next) {
-        q->rows = q->n_logit = q->n_draft = 0;
-        q->logit = -1;
         sched_prune(s, q); /* of a step that it got no rows in */
+        seq_step_begin(q);
     }
     struct batch *b = forward_batch(s->fw);
     int logit_room = forward_limits(s->fw)->max_logit_rows;
@@ -518,8 +544,8 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     if (rc < 0)
         return sched_broken(s, rc, finished, user, e);
     if (!b->n_row) {
-        sched_unblock(s);
-        return 0;
+        rc = sched_unblock(s, e);
+        return rc < 0 ? sched_broken(s, rc, finished, user, e) : 0;
     }
     int n_sample = results_ask(s->results, &s->running, b);
     rc = forward_step(s->fw, e);
@@ -527,7 +553,6 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
         rc = results_take(s->results, &s->running, n_sample, e);
     if (rc < 0)
         return sched_broken(s, rc, finished, user, e);
-    sched_enter_conts(s);
     kv_step_done(s->kv, true);
     struct kv_counts pages;
     kv_count(s->kv, &pages);

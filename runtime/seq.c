@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "check.h"
 #include "mem.h"
 #include "sampler.h"
 
@@ -82,7 +83,8 @@ static int seq_make(struct request *r, enum seq_kind kind, const int32_t *more, 
     if (n_more)
         memcpy(tok + r->n_prompt, more, (size_t)n_more * sizeof *tok);
     *q = (struct seq){.kind = kind, .r = r, .tok = tok, .n_tok = r->n_prompt + n_more, .cap = cap,
-                      .kv = pages, .draft_kv = draft, .logit = -1, .raw_next = r->logits_from};
+                      .kv = pages, .draft_kv = draft, .raw_next = r->logits_from};
+    seq_step_begin(q);
     *out = q;
     return 0;
 }
@@ -142,4 +144,16 @@ void seq_free(struct kv *kv, struct seq *q)
 struct request *seq_request(struct seq *q)
 {
     return q->r;
+}
+
+void seq_preempt(struct kv *kv, struct seq *q)
+{
+    kv_seq_preempt(kv, &q->kv);
+    q->preempted = true;
+}
+
+void seq_step_begin(struct seq *q)
+{
+    CHECK(!q->step.n_branch);
+    q->step = (struct seq_step){.logit = -1};
 }

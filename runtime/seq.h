@@ -32,33 +32,58 @@ enum seq_kind {
 
 enum seq_where { SEQ_WAITING, SEQ_RUNNING, SEQ_PARKED /* score prompt, kept for its continuations */ };
 
+/* What one step knows of a sequence. seq_step_begin sets all of it back; nothing of it outlives the step. */
+struct seq_step {
+    int rows;            /* in the batch, 0 = none */
+    int first_row;       /* of them */
+    int logit;           /* first logits row, -1 = none */
+    int n_logit;         /* the last n_logit rows want logits */
+    int n_draft;         /* guesses after the tokens, tok[n_tok ..], that this step verifies (speculate.h) */
+    uint8_t draft_class[DRAFT_MOST];
+    struct branch *branch[BRANCH_MOST]; /* lent by speculate */
+    int n_branch;
+};
+
+/*
+ * Each field belongs to one of four groups, by what sets it back:
+ *
+ *   request    fixed when the sequence is made                      nothing
+ *   progress   kept when the sequence is preempted or moves lists   nothing: each fact becomes true once
+ *   memory     pages of the KV caches                               seq_preempt, or the end of the sequence
+ *   step       the step being put together                          seq_step_begin
+ *
+ * A fork (a continuation of a score) has progress of its own from the start; it shares pages, not state.
+ */
 struct seq {
     struct seq *prev, *next; /* in the list that `where` names */
     enum seq_where where;
+
+    /* request */
     enum seq_kind kind;
     struct request *r;
     struct seq *owner;   /* of a SEQ_CONT: the SEQ_SCORE */
     struct seq **cont;   /* of a SEQ_SCORE: one per continuation of two or more tokens */
-    int n_cont, cont_left;
-    int cont_index;
-    uint64_t arrival;    /* who is served first: rank of the request, then order of coming */
+    int n_cont;
+    int cont_index;      /* of a SEQ_CONT: in the request */
+    uint64_t arrival;    /* order of service: rank of the request, then order of arrival */
     int32_t *tok;        /* (cap) prompt, then what follows */
-    int n_tok, cap;
-    struct kv_seq kv;
-    struct kv_seq draft_kv; /* its pages of the draft model (drafter.h) */
+    int cap;
+
+    /* progress */
+    int n_tok;           /* tokens known so far */
     struct grammar_state grammar;
-    bool started;        /* admitted once: grammar set up, counters running */
-    bool cancelled, failed;
-    bool preempted;      /* at least once: figures of the first pass stand */
     int raw_next;        /* next position whose logits are scored or go to on_logits */
-    int rows;            /* rows in the step being put together */
-    int first_row;       /* its first row in the batch */
-    int logit;           /* first logits row of this step, -1 = none */
-    int n_logit;
-    int n_draft;         /* guesses behind the tokens, tok[n_tok ..], that this step verifies (speculate.h) */
-    uint8_t draft_class[DRAFT_MOST];
-    struct branch *branch[BRANCH_MOST]; /* lent by speculate for a step */
-    int n_branch;
+    int cont_left;       /* of a SEQ_SCORE: continuations not yet scored */
+    bool started;        /* was admitted once: the grammar is set up */
+    bool scored;         /* of a SEQ_SCORE: the prompt has given what it is asked for: scores of first tokens, or logits */
+    bool cancelled, failed;
+    bool preempted;      /* at least once: cache figures count the first pass only */
+
+    /* memory */
+    struct kv_seq kv;
+    struct kv_seq draft_kv; /* of the draft model (drafter.h); kept when preempted, since the drafter's pool is its own */
+
+    struct seq_step step;
 };
 
 struct seq_list {
@@ -72,6 +97,11 @@ int seq_new(struct request *r, const struct kv *kv, const struct tokenizer *tok,
             struct seq **out, struct err *e);
 void seq_free(struct kv *kv, struct seq *q);
 struct request *seq_request(struct seq *q);
+
+/* Gives back the pages of q, which will compute its tokens again. Progress stays. */
+void seq_preempt(struct kv *kv, struct seq *q);
+/* Before a step is put together; branches must have been given back. */
+void seq_step_begin(struct seq *q);
 
 /* Inserts in order of arrival, so that the tail of a list is always its youngest. */
 void seq_list_insert(struct seq_list *l, struct seq *q);

@@ -192,10 +192,10 @@ static void tally_way(struct speculate *sp, const uint8_t *class, int n, int n_t
 
 void speculate_verified(struct speculate *sp, const struct seq *q, int n_true, const struct branch *way, int n_way)
 {
-    tally_way(sp, q->draft_class, q->n_draft, n_true);
-    for (int k = 0; k < q->n_branch; k++) {
-        const struct branch *b = q->branch[k];
-        if (b->from == n_true && n_true < q->n_draft)
+    tally_way(sp, q->step.draft_class, q->step.n_draft, n_true);
+    for (int k = 0; k < q->step.n_branch; k++) {
+        const struct branch *b = q->step.branch[k];
+        if (b->from == n_true && n_true < q->step.n_draft)
             tally_way(sp, b->class, b->n, b == way ? n_way : 0);
     }
 }
@@ -208,11 +208,11 @@ void speculate_take(struct speculate *sp, struct seq *q, struct branch *way)
 
 void speculate_prune(struct speculate *sp, struct seq *q)
 {
-    for (int k = 0; k < q->n_branch; k++) {
-        kv_seq_drop(sp->o.kv, &q->branch[k]->kv);
-        drafter_drop(sp->drafter, &q->branch[k]->draft_kv);
+    for (int k = 0; k < q->step.n_branch; k++) {
+        kv_seq_drop(sp->o.kv, &q->step.branch[k]->kv);
+        drafter_drop(sp->drafter, &q->step.branch[k]->draft_kv);
     }
-    q->n_branch = 0;
+    q->step.n_branch = 0;
 }
 
 void speculate_took(struct speculate *sp, int rows, double seconds)
@@ -280,7 +280,7 @@ static bool path_look(struct speculate *sp, struct path *p, const uint32_t *mask
 {
     const struct seq *q = p->q;
     if (!p->n_next) {
-        struct lookup_guess g = lookup_find(sp->lookup, q->tok, q->n_tok + q->n_draft);
+        struct lookup_guess g = lookup_find(sp->lookup, q->tok, q->n_tok + q->step.n_draft);
         p->next = g.next;
         p->n_next = g.n;
         p->length = g.length;
@@ -364,14 +364,14 @@ static bool model_pays(const struct speculate *sp, int n, double tokens, double 
 /* A branch for q that is `likely` to be the way: a free one, or q's own least likely one, when that is less so. */
 static struct branch *branch_place(struct speculate *sp, int n_seq, struct seq *q, double likely)
 {
-    if (q->n_branch < sp->o.max_branch && sp->n_branch < SPECULATE_BRANCHES)
-        return q->branch[q->n_branch++] = &sp->branch[sp->n_branch++];
+    if (q->step.n_branch < sp->o.max_branch && sp->n_branch < SPECULATE_BRANCHES)
+        return q->step.branch[q->step.n_branch++] = &sp->branch[sp->n_branch++];
     struct branch *least = NULL;
-    for (int k = 0; k < q->n_branch; k++) {
-        double sure = sp->path[n_seq + (q->branch[k] - sp->branch)].sure[0];
+    for (int k = 0; k < q->step.n_branch; k++) {
+        double sure = sp->path[n_seq + (q->step.branch[k] - sp->branch)].sure[0];
         if (sure < likely) {
             likely = sure;
-            least = q->branch[k];
+            least = q->step.branch[k];
         }
     }
     if (least)
@@ -477,7 +477,7 @@ static void cut(struct speculate *sp, struct seq **q, int n, struct step *st)
     enum { BINS = 64 };
     int count[BINS] = {0}, least = 0;
     for (int i = 0; i < n; i++)
-        for (int k = 0; k < q[i]->n_draft; k++)
+        for (int k = 0; k < q[i]->step.n_draft; k++)
             count[(int)(sp->path[i].sure[k] * (BINS - 1))]++;
     for (int b = BINS - 1; b >= 0 && !least; b--) {
         double sure = (b + 0.5) / BINS;
@@ -490,8 +490,8 @@ static void cut(struct speculate *sp, struct seq **q, int n, struct step *st)
         st->room -= count[b];
     }
     for (int i = 0; i < n; i++)
-        while (q[i]->n_draft && (int)(sp->path[i].sure[q[i]->n_draft - 1] * (BINS - 1)) < least)
-            q[i]->n_draft--;
+        while (q[i]->step.n_draft && (int)(sp->path[i].sure[q[i]->step.n_draft - 1] * (BINS - 1)) < least)
+            q[i]->step.n_draft--;
 }
 
 /* Cuts branches to what pays for all their rows, and gives up those that do not pay at all. */
@@ -501,7 +501,7 @@ static void cut_branches(struct speculate *sp, int n_seq, struct step *st)
         const struct path *p = &sp->path[n_seq + i];
         struct branch *b = p->branch;
         double pays = threshold(sp, st->rows, st->tokens), most = 0, sum = 0, tokens = 0;
-        int best = 0, room = b->from < p->q->n_draft ? st->room - 1 - b->from : 0;
+        int best = 0, room = b->from < p->q->step.n_draft ? st->room - 1 - b->from : 0;
         for (int k = 0; k < b->n && k < room; k++) {
             sum += p->sure[k];
             if (sum - pays * (2 + b->from + k) > most) {
@@ -522,7 +522,7 @@ static void cut_branches(struct speculate *sp, int n_seq, struct step *st)
 /* For simulations: other tokens in place of guesses. Not under a grammar, which might not allow them. */
 static void spoil(struct speculate *sp, struct seq *q)
 {
-    for (int i = 0; i < q->n_draft && !q->r->grammar; i++)
+    for (int i = 0; i < q->step.n_draft && !q->r->grammar; i++)
         if ((double)rng_uniform(sp->n_spoilt++, 0) < sp->o.spoil)
             q->tok[q->n_tok + i] = q->tok[q->n_tok + i] ? 0 : 1;
 }
@@ -535,10 +535,10 @@ int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows,
     CHECK(n <= sp->o.n_seq);
     sp->n_branch = 0;
     for (int i = 0; i < n; i++) {
-        CHECK(!q[i]->n_branch);
-        q[i]->n_draft = 0;
-        sp->path[i] = (struct path){.q = q[i], .tok = q[i]->tok + q[i]->n_tok, .class = q[i]->draft_class,
-                                    .n = &q[i]->n_draft, .last = 1};
+        CHECK(!q[i]->step.n_branch);
+        q[i]->step.n_draft = 0;
+        sp->path[i] = (struct path){.q = q[i], .tok = q[i]->tok + q[i]->n_tok, .class = q[i]->step.draft_class,
+                                    .n = &q[i]->step.n_draft, .last = 1};
         if (q[i]->r->grammar)
             sp->path[i].grammar = q[i]->grammar;
         if (sp->drafter) /* its last token, whatever was guessed there and behind it, is read again */
