@@ -91,38 +91,54 @@ static int local_schema(struct llm *llm, const char *json, size_t n, const char 
     return 0;
 }
 
-static int local_render(struct llm_local *l, const struct llm_call *c, struct token_list *out,
-                        struct err *e)
+/* The messages of a call, at most 3. */
+static int local_messages(const struct llm_call *c, struct chat_message m[3])
 {
-    struct chat_message m[3];
     int n = 0;
     if (c->system_len)
         m[n++] = (struct chat_message){"system", c->system, c->system_len};
     m[n++] = (struct chat_message){"user", c->user, c->user_len};
-    if (c->reply_prefix)
-        m[n++] = (struct chat_message){"assistant", c->reply_prefix, strlen(c->reply_prefix)};
+    if (c->reply_prefix || c->max_tokens <= 0) {
+        const char *open = c->reply_prefix ? c->reply_prefix : "";
+        m[n++] = (struct chat_message){"assistant", open, strlen(open)};
+    }
+    return n;
+}
+
+static int local_render(struct llm_local *l, const struct llm_call *c, struct token_list *out,
+                        struct err *e)
+{
+    struct chat_message m[3];
+    int n = local_messages(c, m);
     return chat_render(engine_info(l->en)->chat, engine_tokenizer(l->en), m, n, out, e);
 }
 
 static int local_options(struct llm_local *l, struct local_call *lc, struct err *e)
 {
     struct llm_call *c = lc->call;
+    struct chat_message m[3];
     size_t n = (size_t)c->n_options, at = 0;
+    int n_message = local_messages(c, m);
     lc->cont = mem_zalloc(n, sizeof *lc->cont);
     lc->cont_len = mem_zalloc(n, sizeof *lc->cont_len);
     c->option_lp = mem_zalloc(n, sizeof *c->option_lp);
     c->option_tokens = mem_zalloc(n, sizeof *c->option_tokens);
-    if (!lc->cont || !lc->cont_len || !c->option_lp || !c->option_tokens)
+    struct chat_option *o = mem_zalloc(n, sizeof *o);
+    if (!lc->cont || !lc->cont_len || !c->option_lp || !c->option_tokens || !o) {
+        mem_free(o);
         return NOMEM(e, n * sizeof *c->option_lp, "options to score");
-    for (size_t i = 0; i < n; i++) {
-        TRY(tokenizer_encode(engine_tokenizer(l->en), c->options[i].s, c->options[i].n, 0, &lc->conts, e));
-        lc->cont_len[i] = c->option_tokens[i] = (int)(lc->conts.n - at);
-        at = lc->conts.n;
     }
-    at = 0;
+    for (size_t i = 0; i < n; i++)
+        o[i] = (struct chat_option){c->options[i].s, c->options[i].n};
+    int rc = chat_render_options(engine_info(l->en)->chat, engine_tokenizer(l->en), m, n_message, o, c->n_options, &lc->prompt,
+                                 &lc->conts, lc->cont_len, e);
+    mem_free(o);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < n; i++) { /* only now: the list may have moved while it grew */
         lc->cont[i] = lc->conts.id + at;
         at += (size_t)lc->cont_len[i];
+        c->option_tokens[i] = lc->cont_len[i];
     }
     lc->r.cont = lc->cont;
     lc->r.cont_len = lc->cont_len;
@@ -134,14 +150,15 @@ static int local_options(struct llm_local *l, struct local_call *lc, struct err 
 static int local_fill(struct llm_local *l, struct local_call *lc, struct err *e)
 {
     struct llm_call *c = lc->call;
-    TRY(local_render(l, c, &lc->prompt, e));
-    lc->r = (struct request){.id = c->id, .seed = c->seed, .rank = c->rank, .prompt = lc->prompt.id,
-                             .n_prompt = (int)lc->prompt.n, .max_new = c->max_tokens,
+    lc->r = (struct request){.id = c->id, .seed = c->seed, .rank = c->rank, .max_new = c->max_tokens,
                              .temperature = c->temperature, .top_p = c->top_p, .min_p = c->min_p,
                              .top_k = c->top_k, .grammar = c->schema ? c->schema->grammar : NULL,
                              .done = local_done, .user = lc};
+    TRY(c->max_tokens > 0 ? local_render(l, c, &lc->prompt, e) : local_options(l, lc, e));
+    lc->r.prompt = lc->prompt.id;
+    lc->r.n_prompt = (int)lc->prompt.n;
     if (c->max_tokens <= 0)
-        return local_options(l, lc, e);
+        return 0;
     lc->r.out = mem_zalloc((size_t)c->max_tokens, sizeof *lc->r.out);
     lc->r.out_lp = mem_zalloc((size_t)c->max_tokens, sizeof *lc->r.out_lp);
     if (!lc->r.out || !lc->r.out_lp)

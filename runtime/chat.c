@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "mem.h"
 #include "unicode.h"
 
 /* ---- recognising the template -------------------------------------------------------------- */
@@ -173,6 +174,17 @@ static int llama3_header(const struct tokenizer *t, const struct llama3 *ids, co
     return token_list_push(out, ids->header_end, e);
 }
 
+static int llama3_message(const struct tokenizer *t, const struct llama3 *ids, const struct chat_message *m,
+                          bool open, struct str *b, struct token_list *out, struct err *e)
+{
+    struct gguf_str text = content(m, open);
+    TRY(llama3_header(t, ids, m->role, out, e));
+    str_adds(b, "\n\n"); /* in one text with what follows, as the template's string is */
+    str_add(b, text.s, text.len);
+    TRY(flush(t, b, 0, out, e));
+    return open ? 0 : token_list_push(out, ids->eot, e);
+}
+
 static int llama3_render(const struct tokenizer *t, const struct chat_message *m, int n,
                          struct str *b, struct token_list *out, struct err *e)
 {
@@ -181,14 +193,9 @@ static int llama3_render(const struct tokenizer *t, const struct chat_message *m
     TRY(token_list_push(out, ids.bos, e));
     for (int i = 0; i < n; i++) {
         bool open = i == n - 1 && is_role(&m[i], "assistant");
-        struct gguf_str text = content(&m[i], open);
-        TRY(llama3_header(t, &ids, m[i].role, out, e));
-        str_adds(b, "\n\n"); /* in one text with what follows, as the template's string is */
-        str_add(b, text.s, text.len);
-        TRY(flush(t, b, 0, out, e));
+        TRY(llama3_message(t, &ids, &m[i], open, b, out, e));
         if (open)
             return 0;
-        TRY(token_list_push(out, ids.eot, e));
     }
     TRY(llama3_header(t, &ids, "assistant", out, e));
     return tokenizer_encode(t, "\n\n", 2, 0, out, e);
@@ -260,5 +267,106 @@ int chat_render(enum chat_kind k, const struct tokenizer *t, const struct chat_m
     if (rc < 0)
         out->n = before;
     str_free(&b);
+    return rc;
+}
+
+/* ---- options of a reply --------------------------------------------------------------------- */
+
+/* Tokens of the last message, which is open. Llama 3's header begins with a control token, so that the text before it
+ * cannot touch the tokens of this message; other templates are one text and are rendered whole. */
+static int last_render(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m, int n,
+                       struct str *b, struct token_list *out, struct err *e)
+{
+    struct llama3 ids;
+    if (k != CHAT_LLAMA3)
+        return chat_render(k, t, m, n, out, e);
+    TRY(llama3_find(t, &ids, e));
+    return llama3_message(t, &ids, &m[n - 1], true, b, out, e);
+}
+
+/* Drops the first `keep` tokens of each of n_text lists in rest. */
+static void rest_cut(struct token_list *rest, size_t first, size_t keep, int n_text, int *len)
+{
+    size_t from = first, to = first;
+    for (int i = 0; i < n_text; i++) {
+        size_t n = (size_t)len[i] - keep;
+        memmove(rest->id + to, rest->id + from + keep, n * sizeof *rest->id);
+        from += (size_t)len[i];
+        to += n;
+        len[i] = (int)n;
+    }
+    rest->n = to;
+}
+
+/* Tokens that the first list has in common with the prompt after its first `at` tokens. */
+static size_t common_tokens(const int32_t *id, size_t n, const struct token_list *prompt, size_t at)
+{
+    size_t k = 0;
+    while (k < n && at + k < prompt->n && id[k] == prompt->id[at + k])
+        k++;
+    return k;
+}
+
+static int options_render(enum chat_kind k, const struct tokenizer *t, struct chat_message *m, int n,
+                          const struct chat_option *o, int n_option, struct str *b, struct token_list *prompt,
+                          struct token_list *rest, int *len, struct err *e)
+{
+    struct chat_message *last = &m[n - 1];
+    const struct chat_message open = *last;
+    struct str text = STR_INIT;
+    size_t first = rest->n, before = prompt->n, keep, at;
+    int rc = 0;
+    TRY(chat_render(k, t, m, n, prompt, e));
+    TRY(last_render(k, t, m, n, b, rest, e));
+    at = prompt->n - (rest->n - first); /* the last message, or all of the text, begins here */
+    keep = rest->n - first;
+    rest->n = first;
+    for (int i = 0; i < n_option && rc == 0; i++) {
+        size_t from = rest->n, common;
+        str_clear(&text);
+        str_add(&text, open.text, open.len);
+        str_add(&text, o[i].s, o[i].n);
+        TRY_DONE(str_ok(&text, "an option", e));
+        last->text = text.s;
+        last->len = text.len;
+        TRY_DONE(last_render(k, t, m, n, b, rest, e));
+        len[i] = (int)(rest->n - from);
+        common = common_tokens(rest->id + from, rest->n - from, prompt, at);
+        if (len[i] < 1)
+            rc = err_set(e, ERR_DATA, "option %d has no tokens", i);
+        else if (common == (size_t)len[i])
+            common--; /* the last token is scored in any case */
+        keep = common < keep ? common : keep;
+    }
+    if (rc == 0 && at + keep == before)
+        rc = err_set(e, ERR_DATA, "the options change the first token of the prompt: no token is left to score them after");
+    if (rc == 0) {
+        prompt->n = at + keep;
+        rest_cut(rest, first, keep, n_option, len);
+    }
+done:
+    str_free(&text);
+    return rc;
+}
+
+int chat_render_options(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m, int n,
+                        const struct chat_option *o, int n_option, struct token_list *prompt,
+                        struct token_list *rest, int *len, struct err *e)
+{
+    size_t n_prompt = prompt->n, n_rest = rest->n;
+    if (n < 1 || !is_role(&m[n - 1], "assistant"))
+        FAIL(e, ERR_DATA, "options need an open message of the assistant that they go on from");
+    struct chat_message *copy = mem_zalloc((size_t)n, sizeof *copy);
+    if (!copy)
+        return NOMEM(e, (size_t)n * sizeof *copy, "messages");
+    memcpy(copy, m, (size_t)n * sizeof *copy);
+    struct str b = STR_INIT;
+    int rc = options_render(k, t, copy, n, o, n_option, &b, prompt, rest, len, e);
+    if (rc < 0) {
+        prompt->n = n_prompt;
+        rest->n = n_rest;
+    }
+    str_free(&b);
+    mem_free(copy);
     return rc;
 }

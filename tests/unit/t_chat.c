@@ -283,6 +283,110 @@ static void llama31_is_rendered_without_dates(void **state)
     close_file(o);
 }
 
+/* ---- options ---------------------------------------------------------------------------------- */
+
+/* Prompt and rest are the tokens of the whole text, and no shorter than need be. Returns tokens of all rests. */
+static size_t check_options(enum chat_kind k, const struct tokenizer *t, const char *open, const char *const *text, int n,
+                            size_t *n_prompt)
+{
+    struct err e;
+    struct chat_message m[] = {message("user", "Which one?"), message("assistant", open)};
+    struct chat_option o[8];
+    struct token_list alone = {0}, prompt = {0}, rest = {0};
+    int len[8];
+    size_t at = 0, shortest = SIZE_MAX;
+    for (int i = 0; i < n; i++)
+        o[i] = (struct chat_option){text[i], strlen(text[i])};
+    ok(chat_render(k, t, m, 2, &alone, &e));
+    ok(chat_render_options(k, t, m, 2, o, n, &prompt, &rest, len, &e));
+    assert_true(prompt.n <= alone.n);
+    assert_memory_equal(prompt.id, alone.id, prompt.n * sizeof *alone.id);
+    for (int i = 0; i < n; i++) {
+        char whole[128];
+        struct token_list want = {0};
+        snprintf(whole, sizeof whole, "%s%s", open, text[i]);
+        m[1] = message("assistant", whole);
+        ok(chat_render(k, t, m, 2, &want, &e));
+        assert_int_equal(want.n, prompt.n + (size_t)len[i]);
+        assert_memory_equal(want.id, prompt.id, prompt.n * sizeof *want.id);
+        assert_memory_equal(want.id + prompt.n, rest.id + at, (size_t)len[i] * sizeof *want.id);
+        size_t common = prompt.n;
+        while (common < alone.n && common + 1 < want.n && want.id[common] == alone.id[common])
+            common++;
+        shortest = common < shortest ? common : shortest;
+        at += (size_t)len[i];
+        token_list_free(&want);
+    }
+    assert_int_equal(at, rest.n);
+    assert_int_equal(shortest, prompt.n);
+    *n_prompt = alone.n - prompt.n;
+    token_list_free(&alone);
+    token_list_free(&prompt);
+    token_list_free(&rest);
+    return at;
+}
+
+static const char *const letters[] = {" A", " B", " C", " D", " E"};
+
+static void options_are_tokens_of_the_whole_text(void **state)
+{
+    (void)state;
+    static const char *const words[] = {" cardiology", "s", "", "er", " the"};
+    static const enum chat_kind kinds[] = {CHAT_LLAMA3, CHAT_LLAMA2, CHAT_PLAIN};
+    size_t less, merged = 0;
+    for (size_t i = 0; i < 3; i++) {
+        struct opened o = open_file(kinds[i] == CHAT_LLAMA3 ? SMALL_BPE : SMALL_SPM);
+        check_options(kinds[i], o.t, "Answer:", letters, 5, &less);
+        assert_int_equal(less, 0);
+        check_options(kinds[i], o.t, "The answ", words, 2, &less);
+        check_options(kinds[i], o.t, "The answ", words + 3, 2, &less);
+        merged += less;
+        close_file(o);
+    }
+    assert_true(merged > 0); /* an option changed the last token of a prompt, and its tokens were scored */
+}
+
+/* Llama 3's letters are scored as ever: each by the tokens of its own. */
+static void options_of_llama3_stay_as_they_were(void **state)
+{
+    (void)state;
+    struct err e;
+    struct opened o = open_file(SMALL_BPE);
+    struct token_list prompt = {0}, rest = {0}, alone = {0}, own = {0};
+    struct chat_message m[] = {message("user", "Which one?"), message("assistant", "Answer:")};
+    struct chat_option opt[5];
+    int len[5];
+    for (int i = 0; i < 5; i++) {
+        opt[i] = (struct chat_option){letters[i], 2};
+        ok(tokenizer_encode(o.t, letters[i], 2, 0, &own, &e));
+    }
+    ok(chat_render(CHAT_LLAMA3, o.t, m, 2, &alone, &e));
+    ok(chat_render_options(CHAT_LLAMA3, o.t, m, 2, opt, 5, &prompt, &rest, len, &e));
+    assert_int_equal(prompt.n, alone.n);
+    assert_int_equal(rest.n, own.n);
+    assert_memory_equal(rest.id, own.id, own.n * sizeof *own.id);
+    m[1].role = "user";
+    fails(chat_render_options(CHAT_LLAMA3, o.t, m, 2, opt, 5, &prompt, &rest, len, &e), ERR_DATA, "open message");
+    token_list_free(&prompt);
+    token_list_free(&rest);
+    token_list_free(&alone);
+    token_list_free(&own);
+    close_file(o);
+}
+
+/* With the real vocabulary of Llama 2 a letter is one token; encoded alone it was two. */
+static void letters_of_llama2_are_one_token(void **state)
+{
+    (void)state;
+    char path[1024];
+    size_t less;
+    need_data("vocab/ggml-vocab-llama-spm.gguf", path);
+    struct opened o = open_file(path);
+    assert_int_equal(check_options(CHAT_LLAMA2, o.t, "Answer:", letters, 5, &less), 5);
+    assert_int_equal(check_options(CHAT_PLAIN, o.t, "Answer:", letters, 5, &less), 5);
+    close_file(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +399,9 @@ int main(void)
         cmocka_unit_test(wrong_roles_and_orders_are_refused),
         cmocka_unit_test(templates_are_recognised_by_their_text),
         cmocka_unit_test(llama31_is_rendered_without_dates),
+        cmocka_unit_test(options_are_tokens_of_the_whole_text),
+        cmocka_unit_test(options_of_llama3_stay_as_they_were),
+        cmocka_unit_test(letters_of_llama2_are_one_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
