@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -234,6 +235,14 @@ int cli_text(const char *text, const char *file, struct str *out, struct err *e)
         return zio_read(file, (size_t)64 << 20, out, e);
     str_adds(out, text);
     return str_ok(out, "text", e);
+}
+
+int cli_flush(struct err *e)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    FAIL(e, ERR_IO, "cannot write to standard output%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
 }
 
 void cli_show_loading(uint64_t done, uint64_t total, void *user)

@@ -34,6 +34,10 @@ error_t cli_rate(struct argp_state *st, const char *name, const char *arg, doubl
 /* The text of -p TEXT or -f FILE ("-" = standard input), at most 64 MiB; exactly one must be given. */
 int cli_text(const char *text, const char *file, struct str *out, struct err *e);
 
+/* Writes out what stands in the buffer of standard output. ERR_IO when this or an earlier write failed: stop then, for
+ * nobody will see the rest. */
+int cli_flush(struct err *e);
+
 /* Where the weights lie, on standard error, when they do not all lie in one place. */
 void cli_show_plan(const struct engine *en);
 /* engine_options.progress: a line on stderr that is overwritten, and cleared at the end. */

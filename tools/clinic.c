@@ -236,7 +236,6 @@ const atomic_int *clinic_signals(void)
     sigemptyset(&a.sa_mask);
     for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++)
         sigaction(stops[i], &a, NULL);
-    signal(SIGXFSZ, SIG_IGN); /* a write beyond RLIMIT_FSIZE fails with EFBIG instead */
     return &stop_requests;
 }
 

@@ -55,7 +55,7 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
                  struct err *e);
 
 /* SIGINT, SIGTERM, SIGHUP: the first makes the returned flag non-zero, the second ends the process at
- * once (exit code 75; the trace is safe). Also turns a full file-size limit into an error. */
+ * once (exit code 75; the trace is safe). */
 const atomic_int *clinic_signals(void);
 
 int clinic_width(FILE *f); /* columns of the terminal, 80 when f is none; 40 to 200 */

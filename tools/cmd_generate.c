@@ -16,7 +16,9 @@ struct generate {
     int seed;
     bool json, chat, ignore_eos;
     /* while it runs */
+    struct engine *en;
     const struct tokenizer *tok;
+    bool unseen; /* standard output takes no more */
     struct tokenizer_stream stream;
     struct str text; /* complete characters so far */
 };
@@ -93,7 +95,10 @@ static void on_token(struct request *r, int32_t id, float lp)
     tokenizer_stream_push(g->tok, &g->stream, id, &g->text);
     if (!g->json) {
         fwrite(g->text.s + before, 1, g->text.len - before, stdout);
-        fflush(stdout);
+        if (cli_flush(NULL) < 0 && !g->unseen) { /* nobody sees the rest; said at the end */
+            g->unseen = true;
+            engine_cancel(g->en, r);
+        }
     }
 }
 
@@ -173,6 +178,7 @@ static int generate(struct generate *g, struct err *e)
         TRY_DONE(grammar_compile(schema.s, schema.len, g->schema, &grammar, e));
     }
     TRY_DONE(cli_engine_open(&g->ce, &en, e));
+    g->en = en;
     g->tok = engine_tokenizer(en);
     TRY_DONE(encode_prompt(g, en, &text, &prompt, e));
     if (!g->json && !g->chat && !g->schema) {
