@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "text.h"
 #include "zio.h"
 
 enum { OPT_BACKEND = 0x1000, OPT_ISA, OPT_CTX, OPT_KV_TYPE, OPT_SEQUENCES, OPT_BATCH, OPT_PAGE,
@@ -235,6 +236,27 @@ int cli_text(const char *text, const char *file, struct str *out, struct err *e)
         return zio_read(file, (size_t)64 << 20, out, e);
     str_adds(out, text);
     return str_ok(out, "text", e);
+}
+
+const char *cli_text_name(const char *file)
+{
+    return !file ? "the text" : strcmp(file, "-") ? file : "standard input";
+}
+
+int cli_clean_text(const char *text, const char *file, struct str *out, struct err *e)
+{
+    TRY(cli_text(text, file, out, e));
+    return text_clean(out, cli_text_name(file), ERR_DATA, e);
+}
+
+int cli_bytes_text(const char *text, const char *file, struct str *out, struct err *e)
+{
+    TRY(cli_text(text, file, out, e));
+    const char *wide = text_wide(out->s, out->len, true);
+    if (wide)
+        FAIL(e, ERR_DATA, "%s is %s text, which no model reads; convert it, as with iconv -f %s -t UTF-8",
+             cli_text_name(file), wide, wide);
+    return 0;
 }
 
 int cli_flush(struct err *e)

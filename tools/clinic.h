@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "engine.h"
+#include "medqa.h"
 #include "run.h"
 #include "strategy.h"
 
@@ -36,6 +37,10 @@ struct clinic {
     struct llm *llm;
     struct strategy_env env;
 };
+
+/* The one case of run and plan, by its text or its file ("-" = standard input). Editors' marks and line ends do not
+ * change it; UTF-16 and NUL bytes are refused. */
+int clinic_case(const char *text, const char *file, const char *options, struct medqa *out, struct err *e);
 
 /* Reads and checks all settings before the model is loaded. hash: also hash the model file (slow).
  * shuffle, plan_only: as in strategy_env; plan_only takes the panel whatever the configuration says. */

@@ -149,7 +149,7 @@ static int perplexity(struct perplexity *p, struct err *e)
     struct str text = STR_INIT;
     struct token_list tok = {0};
     struct engine *en = NULL;
-    TRY_DONE(cli_text(p->prompt, p->file, &text, e));
+    TRY_DONE(cli_bytes_text(p->prompt, p->file, &text, e));
     if (p->logits_path)
         TRY_DONE(outfile_open(p->logits_path, 0, &p->logits, e));
     TRY_DONE(cli_engine_open(&p->ce, &en, e));

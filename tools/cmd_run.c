@@ -17,7 +17,7 @@ enum { OPT_JSON = 1, OPT_OUT };
 
 static const struct argp_option rows[] = {
     {"question", 'q', "TEXT", 0, "the case", 1},
-    {"file", 'f', "FILE", 0, "read the case from a file, '-' = standard input", 1},
+    {"file", 'f', "FILE", 0, "read the case from a file (UTF-8), '-' = standard input", 1},
     {"options", 'o', "LIST", 0, "the options, as in \"A. GERD||B. Acute MI\"; without them the answer "
                                 "is in words", 1},
     {"out", OPT_OUT, "DIR", 0, "folder of the trace; otherwise a new one in logging.traces_dir", 1},
@@ -47,7 +47,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->json = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(st, "unexpected argument '%s'; the case goes behind -q", arg);
+        argp_error(st, "unexpected argument '%s'; pass the case with -q", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -75,11 +75,9 @@ static int answer(const struct options *o, struct err *e)
     struct clinic c = {.engine = NULL};
     struct medqa m = {.n = 0};
     struct trace *t = NULL;
-    struct str text = STR_INIT;
     char dir[1024];
     int rc;
-    TRY_DONE(cli_text(o->question, o->file, &text, e));
-    TRY_DONE(medqa_single(text.s, o->options, &m, e));
+    TRY_DONE(clinic_case(o->question, o->file, o->options, &m, e));
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, false, false, false, &c, e));
     struct clinic_trace ct = {.dir = o->out, .name = "run", .data_path = "-",
@@ -98,7 +96,6 @@ done:
     trace_close(t);
     clinic_close(&c);
     medqa_free(&m);
-    str_free(&text);
     return rc;
 }
 
