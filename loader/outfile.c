@@ -28,7 +28,8 @@
 struct outfile {
     char *path;          /* as it was given, for messages */
     char *target, *dir;  /* where its links lead; the folder of that */
-    char *temp;          /* name of the file until it is complete; NULL: it has none */
+    struct str temp;     /* room for the name of the file until it is complete: nothing is allocated at the end */
+    bool has_temp;       /* a file of that name is ours */
     int fd;
     bool replaces;       /* fd is a file of ours that takes the name; otherwise fd is the target itself */
     bool regular;
@@ -168,28 +169,25 @@ static mode_t first_mode(const struct outfile *o)
     return o->existed ? o->old.st_mode & 0777 : 0666;
 }
 
+static void temp_name(struct outfile *o, uint64_t number)
+{
+    const char *slash = strrchr(o->target, '/');
+    str_addf(&o->temp, "%s/%.200s.%016" PRIx64 ".part", o->dir, slash ? slash + 1 : o->target, number);
+}
+
 /* A free name beside the target that is given to make(o, name), which says EEXIST when it is taken. */
 static int with_random_name(struct outfile *o, int (*make)(struct outfile *o, const char *name))
 {
-    const char *slash = strrchr(o->target, '/'), *base = slash ? slash + 1 : o->target;
     for (int i = 0; i < TRIES; i++) {
         uint64_t number;
-        struct str name = STR_INIT;
         if (getrandom(&number, sizeof number, 0) != sizeof number)
             return -1;
-        str_addf(&name, "%s/%.200s.%016" PRIx64 ".part", o->dir, base, number);
-        if (name.failed) {
-            errno = ENOMEM;
-            return -1;
-        }
-        if (make(o, name.s) == 0) {
-            o->temp = str_take(&name);
+        str_clear(&o->temp);
+        temp_name(o, number);
+        o->has_temp = make(o, o->temp.s) == 0;
+        if (o->has_temp)
             return 0;
-        }
-        int why = errno;
-        str_free(&name);
-        errno = why;
-        if (why != EEXIST)
+        if (errno != EEXIST)
             return -1;
     }
     return -1;
@@ -237,6 +235,8 @@ static int open_regular(struct outfile *o, unsigned flags, struct err *e)
     if (o->existed && faccessat(AT_FDCWD, o->target, W_OK, AT_EACCESS) != 0)
         FAIL(e, ERR_CREATE, "cannot write %s: %s; it exists and may not be changed", o->path, strerror(errno));
     o->regular = true;
+    temp_name(o, UINT64_MAX);
+    TRY(str_ok(&o->temp, "a path", e));
     if (!o->existed || may_replace(o)) {
         o->replaces = open_temporary(o, flags & OUTFILE_NAMED) == 0;
         if (o->replaces)
@@ -245,8 +245,7 @@ static int open_regular(struct outfile *o, unsigned flags, struct err *e)
             return cannot_create(o, e);
     }
     TRY(open_in_place(o, O_TRUNC, e));
-    log_warn("%s is written in place, because its folder does not allow a new file to take its name: an interruption "
-             "leaves it incomplete", o->path);
+    log_warn("%s is written in place, because no new file may take its name: an interruption leaves it incomplete", o->path);
     return 0;
 }
 
@@ -274,7 +273,7 @@ static void outfile_free(struct outfile *o)
     mem_free(o->path);
     mem_free(o->target);
     mem_free(o->dir);
-    mem_free(o->temp);
+    str_free(&o->temp);
     mem_free(o);
 }
 
@@ -285,6 +284,7 @@ int outfile_open(const char *path, unsigned flags, struct outfile **out, struct 
     if (!o)
         return NOMEM(e, sizeof *o, "an output file");
     o->fd = -1;
+    o->temp = (struct str)STR_INIT;
     o->path = mem_strdup(path);
     if (!o->path)
         TRY_DONE(NOMEM(e, strlen(path), "a path"));
@@ -303,8 +303,8 @@ void outfile_abandon(struct outfile *o)
 {
     if (!o)
         return;
-    if (o->temp)
-        unlink(o->temp);
+    if (o->has_temp)
+        unlink(o->temp.s);
     outfile_free(o);
 }
 
@@ -429,17 +429,16 @@ static int check_place(const struct outfile *o, struct err *e)
 static int take_name(struct outfile *o, struct err *e)
 {
     TRY(check_place(o, e));
-    if (!o->temp) {
+    if (!o->has_temp) {
         if (!o->existed && make_linked(o, o->target) == 0)
             return 0;
         if (with_random_name(o, make_linked) != 0)
             FAIL(e, ERR_CREATE, "cannot give the file its name %s: %s", o->path, strerror(errno));
     }
     keep_mode(o);
-    if (rename(o->temp, o->target) != 0)
-        FAIL(e, ERR_CREATE, "cannot rename %s to %s: %s", o->temp, o->target, strerror(errno));
-    mem_free(o->temp);
-    o->temp = NULL;
+    if (rename(o->temp.s, o->target) != 0)
+        FAIL(e, ERR_CREATE, "cannot rename %s to %s: %s", o->temp.s, o->target, strerror(errno));
+    o->has_temp = false;
     return 0;
 }
 
