@@ -5,6 +5,7 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "sheet.h"
+#include "toy.h"
 
 struct options {
     struct clinic_options clinic;
@@ -51,6 +52,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 struct shown {
     bool json;
     const char *dir;
+    const char *noise; /* of sheet_json */
     enum consult_state state;
     char why[512];
 };
@@ -61,7 +63,7 @@ static void on_case(const struct consult *c, const struct result *r, void *user)
     s->state = r->state;
     snprintf(s->why, sizeof s->why, "%s", c->why);
     if (s->json)
-        sheet_json(stdout, c, r, s->dir);
+        sheet_json(stdout, c, r, s->dir, s->noise);
     else if (c->plan)
         sheet_plan(stdout, clinic_width(stdout), c);
 }
@@ -71,17 +73,22 @@ static int plan(const struct options *o, struct err *e)
     struct clinic c = {.engine = NULL};
     struct medqa m = {.n = 0};
     struct trace *t = NULL;
-    char dir[1024];
+    char dir[1024], noise[TOY_TEXT] = "";
     int rc;
     TRY_DONE(clinic_case(o->question, o->file, o->options, &m, e));
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, false, false, true, &c, e));
+    bool toy = toy_is(engine_info(c.engine));
+    toy_says(engine_info(c.engine), m.question, noise);
+    FILE *page = o->json ? stderr : stdout;
+    sheet_noise(page, clinic_width(page), noise);
     struct clinic_trace ct = {.name = "plan", .data_path = "-", .data_sha256 = m.sha256, .n = 1};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
-    struct shown shown = {.json = o->json, .dir = dir, .state = CONSULT_OPEN};
+    struct shown shown = {.json = o->json, .dir = dir, .noise = toy ? noise : NULL, .state = CONSULT_OPEN};
     struct run_options ro = {.env = &c.env, .question = m.question, .n = 1, .trace = t,
                              .stop = stop, .finished = on_case, .user = &shown};
     TRY_DONE(run_questions(&ro, NULL, e));
+    sheet_noise(page, clinic_width(page), noise);
     if (shown.state != CONSULT_PLANNED)
         rc = err_set(e, ERR_ITEMS, "no plan (%s): %s", consult_state_name(shown.state), shown.why);
 done:

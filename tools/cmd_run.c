@@ -5,6 +5,7 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "sheet.h"
+#include "toy.h"
 #include "zio.h"
 
 struct options {
@@ -57,6 +58,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 struct shown { /* what the callback needs */
     bool json;
     const char *dir;
+    const char *noise; /* of sheet_json */
     enum consult_state state;
 };
 
@@ -65,7 +67,7 @@ static void on_case(const struct consult *c, const struct result *r, void *user)
     struct shown *s = user;
     s->state = r->state;
     if (s->json)
-        sheet_json(stdout, c, r, s->dir);
+        sheet_json(stdout, c, r, s->dir, s->noise);
     else
         sheet_print(stdout, clinic_width(stdout), c, r, s->dir);
 }
@@ -75,18 +77,23 @@ static int answer(const struct options *o, struct err *e)
     struct clinic c = {.engine = NULL};
     struct medqa m = {.n = 0};
     struct trace *t = NULL;
-    char dir[1024];
+    char dir[1024], noise[TOY_TEXT] = "";
     int rc;
     TRY_DONE(clinic_case(o->question, o->file, o->options, &m, e));
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, false, false, false, &c, e));
+    bool toy = toy_is(engine_info(c.engine));
+    toy_says(engine_info(c.engine), m.question, noise);
+    FILE *page = o->json ? stderr : stdout;
+    sheet_noise(page, clinic_width(page), noise);
     struct clinic_trace ct = {.dir = o->out, .name = "run", .data_path = "-",
                               .data_sha256 = m.sha256, .n = 1};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
-    struct shown shown = {.json = o->json, .dir = dir, .state = CONSULT_OPEN};
+    struct shown shown = {.json = o->json, .dir = dir, .noise = toy ? noise : NULL, .state = CONSULT_OPEN};
     struct run_options ro = {.env = &c.env, .question = m.question, .n = 1, .trace = t,
                              .stop = stop, .finished = on_case, .user = &shown};
     TRY_DONE(run_questions(&ro, NULL, e));
+    sheet_noise(page, clinic_width(page), noise);
     if (shown.state == CONSULT_OPEN)
         rc = err_set(e, ERR_CREATE, "%s holds the answer to this case already; choose another --out",
                      dir);
@@ -118,7 +125,7 @@ static int run(int argc, char **argv)
 
 const struct cmd cmd_run = {
     "run", "take one case through the panel",
-    "mas run -c demo -q \"65yo man with crushing chest pain ...\" -o \"A. GERD||B. Acute MI||C. PE||D. MSK pain\"\n"
+    "mas run -c configs/llama3_8b.yaml -q \"65yo man with crushing chest pain ...\" -o \"A. GERD||B. Acute MI||C. PE||D. MSK pain\"\n"
     "mas run -c configs/llama3_70b.yaml -f case.txt --strategy cot\n"
     "mas run -c configs/llama3_8b.yaml --set planner.top_k=3 -q \"...\" --json\n",
     run};
