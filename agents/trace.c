@@ -10,6 +10,7 @@
 
 #include "jdoc.h"
 #include "mem.h"
+#include "outfile.h"
 #include "zio.h"
 
 #define TRACE_BYTES ((size_t)16 << 30)  /* largest trace that is read back */
@@ -60,21 +61,9 @@ static int trace_sync_dir(const struct trace *t, struct err *e)
 static int trace_replace(const struct trace *t, const char *name, const void *data, size_t n,
                          struct err *e)
 {
-    char path[1100], tmp[1110];
+    char path[1100];
     trace_path(t, name, path);
-    snprintf(tmp, sizeof tmp, "%s.tmp", path);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), rc;
-    if (fd < 0)
-        FAIL(e, ERR_CREATE, "cannot create %s: %s", tmp, strerror(errno));
-    rc = zio_write_all(fd, tmp, data, n, e);
-    if (!rc && fsync(fd) != 0)
-        rc = err_set(e, ERR_IO, "cannot sync %s: %s", tmp, strerror(errno));
-    close(fd);
-    if (!rc && rename(tmp, path) != 0)
-        rc = err_set(e, ERR_IO, "cannot rename %s: %s", tmp, strerror(errno));
-    if (rc < 0)
-        unlink(tmp);
-    return rc < 0 ? rc : trace_sync_dir(t, e);
+    return outfile_save(path, data, n, e);
 }
 
 static int trace_mkdir(struct trace *t, const char *dir, struct err *e)

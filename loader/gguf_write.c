@@ -4,28 +4,23 @@
  */
 #include "gguf_write.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "escape.h"
 #include "mem.h"
 #include "names.h"
+#include "outfile.h"
 #include "str.h"
 
 #define BLOCK ((size_t)4 << 20) /* large enough that the disk, not the call, is the limit */
 #define ALIGN_DEFAULT 32
 
 struct gguf_writer {
-    char *path, *part; /* owned; the part becomes the path at the end */
-    int fd;
-    bool begun;        /* header written: no more keys and tensors */
+    char *path; /* owned */
+    struct outfile *out;
+    bool hollow;
+    bool begun; /* header written: no more keys and tensors */
     struct arena names_mem;
     struct names keys, tensors;
     struct str kv, table; /* encoded records */
@@ -38,49 +33,18 @@ struct gguf_writer {
     size_t tensor_cap;
     size_t current;      /* tensor that receives data */
     uint64_t current_at; /* bytes it has */
-    uint64_t written, total; /* bytes of the file so far, at the end */
+    uint64_t total;      /* bytes of the file at the end */
     unsigned char *block; /* (BLOCK) */
     size_t used;
 };
 
 /* ---- bytes to the file ---------------------------------------------------------------------------- */
 
-static int writer_io(const struct gguf_writer *w, int code, const char *what, int error, struct err *e)
-{
-    struct statvfs v;
-    uint64_t free_bytes = 0;
-    bool known = fstatvfs(w->fd, &v) == 0;
-    if (known)
-        free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
-    if (known)
-        FAIL(e, code,
-             "cannot %s %s: %s; %" PRIu64 " of %" PRIu64 " bytes written, %" PRIu64
-             " bytes free there; make room or choose another place",
-             what, w->part, strerror(error), w->written, w->total, free_bytes);
-    FAIL(e, code, "cannot %s %s: %s; %" PRIu64 " of %" PRIu64 " bytes written", what, w->part,
-         strerror(error), w->written, w->total);
-}
-
-static int writer_put(struct gguf_writer *w, const unsigned char *p, size_t n, struct err *e)
-{
-    while (n) {
-        ssize_t k = write(w->fd, p, n);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k <= 0)
-            return writer_io(w, ERR_IO, "write", k < 0 ? errno : EIO, e);
-        p += k;
-        n -= (size_t)k;
-        w->written += (uint64_t)k;
-    }
-    return 0;
-}
-
 static int writer_flush(struct gguf_writer *w, struct err *e)
 {
     size_t n = w->used;
     w->used = 0;
-    return writer_put(w, w->block, n, e);
+    return outfile_put(w->out, w->block, n, e);
 }
 
 /* Large pieces go straight to the file, small ones through the block. */
@@ -90,7 +54,7 @@ static int writer_add(struct gguf_writer *w, const void *data, size_t n, struct 
     while (n) {
         if (w->used == 0 && n >= BLOCK) {
             size_t whole = n - n % BLOCK;
-            TRY(writer_put(w, p, whole, e));
+            TRY(outfile_put(w->out, p, whole, e));
             p += whole;
             n -= whole;
             continue;
@@ -110,7 +74,7 @@ static int writer_add(struct gguf_writer *w, const void *data, size_t n, struct 
 static int writer_pad(struct gguf_writer *w, struct err *e)
 {
     static const unsigned char zeros[512];
-    uint64_t at = w->written + w->used, n = (w->align - at % w->align) % w->align;
+    uint64_t at = outfile_written(w->out) + w->used, n = (w->align - at % w->align) % w->align;
     while (n) {
         size_t k = n < sizeof zeros ? (size_t)n : sizeof zeros;
         TRY(writer_add(w, zeros, k, e));
@@ -123,8 +87,6 @@ static int writer_pad(struct gguf_writer *w, struct err *e)
 
 static void writer_free(struct gguf_writer *w)
 {
-    if (w->fd >= 0)
-        close(w->fd);
     names_free(&w->keys);
     names_free(&w->tensors);
     arena_free(&w->names_mem);
@@ -133,43 +95,23 @@ static void writer_free(struct gguf_writer *w)
     mem_free(w->tensor);
     mem_free(w->block);
     mem_free(w->path);
-    mem_free(w->part);
     mem_free(w);
 }
 
-/* Opens the part, alone: a second writer of the same file is refused, a dead one's rest is reused. */
-static int writer_create(struct gguf_writer *w, struct err *e)
-{
-    w->fd = open(w->part, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (w->fd < 0)
-        FAIL(e, ERR_CREATE, "cannot create %s: %s", w->part, strerror(errno));
-    if (flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        close(w->fd); /* it is the other one's file: leave it */
-        w->fd = -1;
-        FAIL(e, ERR_CREATE, "cannot create %s: another process is writing it", w->part);
-    }
-    if (ftruncate(w->fd, 0) != 0 && errno != EINVAL) /* EINVAL: a device, nothing to cut */
-        return writer_io(w, ERR_CREATE, "empty", errno, e);
-    return 0;
-}
-
-int gguf_writer_open(const char *path, struct gguf_writer **out, struct err *e)
+static int writer_open(const char *path, bool hollow, struct gguf_writer **out, struct err *e)
 {
     struct gguf_writer *w = mem_zalloc(1, sizeof *w);
     if (!w)
         return NOMEM(e, sizeof *w, "a model writer");
     int rc = 0;
-    w->fd = -1;
     w->align = ALIGN_DEFAULT;
+    w->hollow = hollow;
     w->kv = w->table = (struct str)STR_INIT;
-    size_t n = strlen(path) + sizeof ".part";
     w->path = mem_strdup(path);
-    w->part = mem_zalloc(n, 1);
     w->block = mem_aligned(BLOCK);
-    if (!w->path || !w->part || !w->block)
-        TRY_DONE(NOMEM(e, BLOCK + 2 * n, "a model writer"));
-    snprintf(w->part, n, "%s.part", path);
-    TRY_DONE(writer_create(w, e));
+    if (!w->path || !w->block)
+        TRY_DONE(NOMEM(e, BLOCK + strlen(path), "a model writer"));
+    TRY_DONE(outfile_open(path, hollow ? OUTFILE_EXTENDS : 0, &w->out, e));
     *out = w;
     return 0;
 done:
@@ -177,13 +119,27 @@ done:
     return rc;
 }
 
+int gguf_writer_open(const char *path, struct gguf_writer **out, struct err *e)
+{
+    return writer_open(path, false, out, e);
+}
+
+int gguf_writer_open_hollow(const char *path, struct gguf_writer **out, struct err *e)
+{
+    return writer_open(path, true, out, e);
+}
+
 void gguf_writer_abandon(struct gguf_writer *w)
 {
     if (!w)
         return;
-    if (w->fd >= 0)
-        unlink(w->part); /* before the lock goes */
+    outfile_abandon(w->out);
     writer_free(w);
+}
+
+bool gguf_writer_is_stdout(const struct gguf_writer *w)
+{
+    return outfile_is_stdout(w->out);
 }
 
 /* ---- keys ---------------------------------------------------------------------------------------- */
@@ -372,18 +328,17 @@ int gguf_put_tensor(struct gguf_writer *w, const char *name, enum fmt fmt, int n
 }
 
 /* Lays the data out, and looks whether the disk has room before hours of work go into the file. */
-static int writer_begin(struct gguf_writer *w, bool hollow, struct err *e)
+static int writer_begin(struct gguf_writer *w, struct err *e)
 {
     uint64_t offset = 0, head = 24 + w->kv.len + w->table.len, align = w->align;
-    struct statvfs v;
     w->begun = true;
     for (size_t i = 0; i < w->n_tensor; i++) {
         memcpy(w->table.s + w->tensor[i].offset_at, &offset, sizeof offset);
         offset += (w->tensor[i].bytes + align - 1) / align * align;
     }
     w->total = (head + align - 1) / align * align + offset;
-    if (!hollow && fstatvfs(w->fd, &v) == 0 && v.f_blocks && w->total / v.f_frsize > v.f_bavail)
-        return writer_io(w, ERR_IO, "write", ENOSPC, e);
+    if (!w->hollow)
+        TRY(outfile_expect(w->out, w->total, e));
     uint32_t version = 3;
     TRY(writer_add(w, "GGUF", 4, e));
     TRY(writer_add(w, &version, sizeof version, e));
@@ -397,8 +352,10 @@ static int writer_begin(struct gguf_writer *w, bool hollow, struct err *e)
 int gguf_put_data(struct gguf_writer *w, const void *data, size_t bytes, struct err *e)
 {
     const unsigned char *p = data;
+    if (w->hollow)
+        FAIL(e, ERR_BUG, "%s is hollow and takes no data", w->path);
     if (!w->begun)
-        TRY(writer_begin(w, false, e));
+        TRY(writer_begin(w, e));
     if (bytes == 0)
         return 0;
     if (w->current >= w->n_tensor)
@@ -418,55 +375,19 @@ int gguf_put_data(struct gguf_writer *w, const void *data, size_t bytes, struct 
     return writer_pad(w, e);
 }
 
-/* A rename survives a power failure only when the directory is on disk too. */
-static int writer_sync_dir(const struct gguf_writer *w, struct err *e)
-{
-    const char *slash = strrchr(w->path, '/');
-    char *dir = slash == w->path ? mem_strdup("/")
-                : slash ? mem_strndup(w->path, (size_t)(slash - w->path)) : mem_strdup(".");
-    if (!dir)
-        return NOMEM(e, strlen(w->path), "a path");
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL)) /* EINVAL: a file system without it */
-        rc = err_set(e, ERR_IO, "cannot sync the directory of %s: %s", w->path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    mem_free(dir);
-    return rc;
-}
-
-int gguf_writer_finish_hollow(struct gguf_writer *w, struct err *e)
-{
-    int rc = 0;
-    if (w->begun)
-        TRY_DONE(err_set(e, ERR_BUG, "%s has data and cannot be hollow", w->path));
-    TRY_DONE(writer_begin(w, true, e));
-    TRY_DONE(writer_flush(w, e));
-    if (ftruncate(w->fd, (off_t)w->total) != 0)
-        TRY_DONE(writer_io(w, ERR_IO, "extend", errno, e));
-    w->current = w->n_tensor;
-    return gguf_writer_finish(w, e);
-done:
-    gguf_writer_abandon(w);
-    return rc;
-}
-
 int gguf_writer_finish(struct gguf_writer *w, struct err *e)
 {
     int rc = 0;
     if (!w->begun)
-        TRY_DONE(writer_begin(w, false, e));
-    if (w->current < w->n_tensor)
+        TRY_DONE(writer_begin(w, e));
+    if (!w->hollow && w->current < w->n_tensor)
         TRY_DONE(err_set(e, ERR_BUG, "tensor '%s' of %s has %" PRIu64 " of its %" PRIu64 " bytes",
                          w->tensor[w->current].name, w->path, w->current_at,
                          w->tensor[w->current].bytes));
     TRY_DONE(writer_flush(w, e));
-    if (fsync(w->fd) != 0)
-        TRY_DONE(writer_io(w, ERR_IO, "sync", errno, e));
-    if (rename(w->part, w->path) != 0)
-        TRY_DONE(err_set(e, ERR_CREATE, "cannot rename %s to its name without .part: %s", w->part,
-                         strerror(errno)));
-    rc = writer_sync_dir(w, e); /* the file is in place; a failure is said, not undone */
+    if (w->hollow)
+        TRY_DONE(outfile_extend(w->out, w->total, e));
+    rc = outfile_commit(w->out, e); /* frees it, whatever happens */
     writer_free(w);
     return rc;
 done:

@@ -1,7 +1,7 @@
 /*
  * gguf_write: writes a GGUF v3 file in one pass: metadata, tensor table, then the data streamed in the
- * order of the table. The file appears under its name only when complete (written to NAME.part, fsync,
- * rename); an abandoned writer removes the part. ERR_CREATE / ERR_IO name path and free space.
+ * order of the table. Files are written as outfile.h says: under its name the file is there only when complete. Nothing
+ * is read back and no place is visited twice, so that a model can go into a pipe as well.
  */
 #ifndef MAS_GGUF_WRITE_H
 #define MAS_GGUF_WRITE_H
@@ -11,7 +11,10 @@
 struct gguf_writer;
 
 int gguf_writer_open(const char *path, struct gguf_writer **out, struct err *e);
+/* For a file whose data is zeros that take no room on the disk: none may be put. ERR_USAGE for a pipe or a device. */
+int gguf_writer_open_hollow(const char *path, struct gguf_writer **out, struct err *e);
 void gguf_writer_abandon(struct gguf_writer *w); /* closes without a result; accepts NULL */
+bool gguf_writer_is_stdout(const struct gguf_writer *w); /* as outfile_is_stdout */
 
 int gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v, struct err *e);
 int gguf_put_f32(struct gguf_writer *w, const char *key, float v, struct err *e);
@@ -29,9 +32,7 @@ int gguf_put_tensor(struct gguf_writer *w, const char *name, enum fmt fmt, int n
                     const int64_t *dim, struct err *e);
 /* Appends data of the current tensor, in table order; pieces may be of any size; padding is automatic. */
 int gguf_put_data(struct gguf_writer *w, const void *data, size_t bytes, struct err *e);
-/* Checks that every tensor got all its bytes, syncs, renames, frees w (also on failure). */
+/* Checks that every tensor got all its bytes, gives the file its name, frees w (also on failure). */
 int gguf_writer_finish(struct gguf_writer *w, struct err *e);
-/* The same for a file whose data is zeros and takes no room on the disk; no data may have been put. */
-int gguf_writer_finish_hollow(struct gguf_writer *w, struct err *e);
 
 #endif

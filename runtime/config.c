@@ -11,6 +11,7 @@
 #include "embed.h"
 #include "knob.h"
 #include "mem.h"
+#include "text.h"
 #include "zio.h"
 
 #define CONFIG_FILE_MAX ((size_t)1 << 20) /* bytes; a config is a page or two */
@@ -96,7 +97,7 @@ static int doc_problem(const struct doc *d, const yaml_parser_t *p, struct err *
     FAIL(e, ERR_CONFIG, "%s:%zu: not valid YAML: %s", d->name, p->problem_mark.line + 1, what);
 }
 
-/* Hands each event to on_event(reader, event). */
+/* Hands each event to on_event(reader, event). Any end of line that YAML has is one here. */
 static int doc_read(struct doc *d, const char *text, size_t n,
                     int (*on_event)(void *reader, const yaml_event_t *ev, struct err *e),
                     void *reader, struct err *e)
@@ -104,6 +105,10 @@ static int doc_read(struct doc *d, const char *text, size_t n,
     yaml_parser_t p;
     bool more = true;
     int rc = 0;
+    TRY(text_check(text, n, d->name, ERR_CONFIG, e));
+    size_t mark = text_mark(text, n);
+    text += mark;
+    n -= mark;
     if (!yaml_parser_initialize(&p))
         FAIL(e, ERR_NOMEM, "out of memory while reading %s", d->name);
     yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);

@@ -299,7 +299,6 @@ static void print_head(const struct bench *b)
                b->emulated ? "; a GPU's kernels run by the host: these times say nothing about a GPU" : "", "op", "case",
                "kernel", "us, cold", "p5 .. p95", "us, warm", "GB/s", "GOP/s", "% read", "error", "");
     }
-    fflush(stdout);
 }
 
 static void print_md(const struct bench *b, enum op op, const struct op_case *c, const struct row *r)
@@ -336,7 +335,6 @@ static void print_row(struct bench *b, enum op op, const struct op_case *c, cons
     else
         print_md(b, op, c, r);
     b->n_row++;
-    fflush(stdout);
 }
 
 /* For the page at the end. */
@@ -372,6 +370,7 @@ static int judge(struct bench *b, enum op op, const struct op_case *c, struct ro
             TRY(keep(b, op, c, &r[i], e));
         else
             print_row(b, op, c, &r[i]);
+    TRY(cli_flush(e));
     if (!b->emulated && !b->variant && r[picked].cold.p5 > r[best].cold.p95)
         fprintf(stderr, "mas: %s [%s]: %s is picked and %.2f times as slow as %s\n", ops_op_name(op), c->name,
                 r[picked].kernel, r[picked].cold.median / r[best].cold.median, r[best].kernel);

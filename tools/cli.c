@@ -1,10 +1,12 @@
 #include "cli.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "text.h"
 #include "zio.h"
 
 enum { OPT_BACKEND = 0x1000, OPT_ISA, OPT_CTX, OPT_KV_TYPE, OPT_SEQUENCES, OPT_BATCH, OPT_PAGE,
@@ -234,6 +236,35 @@ int cli_text(const char *text, const char *file, struct str *out, struct err *e)
         return zio_read(file, (size_t)64 << 20, out, e);
     str_adds(out, text);
     return str_ok(out, "text", e);
+}
+
+const char *cli_text_name(const char *file)
+{
+    return !file ? "the text" : strcmp(file, "-") ? file : "standard input";
+}
+
+int cli_clean_text(const char *text, const char *file, struct str *out, struct err *e)
+{
+    TRY(cli_text(text, file, out, e));
+    return text_clean(out, cli_text_name(file), ERR_DATA, e);
+}
+
+int cli_bytes_text(const char *text, const char *file, struct str *out, struct err *e)
+{
+    TRY(cli_text(text, file, out, e));
+    const char *wide = text_wide(out->s, out->len, true);
+    if (wide)
+        FAIL(e, ERR_DATA, "%s is %s text, which no model reads; convert it, as with iconv -f %s -t UTF-8",
+             cli_text_name(file), wide, wide);
+    return 0;
+}
+
+int cli_flush(struct err *e)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    FAIL(e, ERR_IO, "cannot write to standard output%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
 }
 
 void cli_show_loading(uint64_t done, uint64_t total, void *user)

@@ -33,6 +33,16 @@ error_t cli_rate(struct argp_state *st, const char *name, const char *arg, doubl
 
 /* The text of -p TEXT or -f FILE ("-" = standard input), at most 64 MiB; exactly one must be given. */
 int cli_text(const char *text, const char *file, struct str *out, struct err *e);
+/* The same for what people write: without a byte order mark, lines ending in LF; UTF-16 and NUL bytes are refused. */
+int cli_clean_text(const char *text, const char *file, struct str *out, struct err *e);
+/* The same for bytes that are taken as they are: only a text with a mark of UTF-16 or UTF-32 is refused. */
+int cli_bytes_text(const char *text, const char *file, struct str *out, struct err *e);
+/* How messages call it: "the text", the file's name or "standard input". */
+const char *cli_text_name(const char *file);
+
+/* Writes out what stands in the buffer of standard output. ERR_IO when this or an earlier write failed: stop then, for
+ * nobody will see the rest. */
+int cli_flush(struct err *e);
 
 /* Where the weights lie, on standard error, when they do not all lie in one place. */
 void cli_show_plan(const struct engine *en);

@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "identity.h"
 #include "log.h"
+#include "text.h"
 
 /* ---- options ------------------------------------------------------------------------------------- */
 
@@ -168,6 +169,26 @@ void clinic_close(struct clinic *c)
     memset(c, 0, sizeof *c);
 }
 
+/* ---- one case ------------------------------------------------------------------------------------ */
+
+int clinic_case(const char *text, const char *file, const char *list, struct medqa *out, struct err *e)
+{
+    struct str words = STR_INIT, listed = STR_INIT;
+    int rc;
+    if (!text && !file)
+        FAIL(e, ERR_USAGE, "no case; give it with -q TEXT or -f FILE ('-' = standard input)");
+    if (text && file)
+        FAIL(e, ERR_USAGE, "both -q and -f; give the case once");
+    TRY_DONE(cli_clean_text(text, file, &words, e));
+    str_adds(&listed, list ? list : "");
+    TRY_DONE(text_clean(&listed, "the options", ERR_USAGE, e));
+    TRY_DONE(medqa_single(words.s, list ? listed.s : NULL, out, e));
+done:
+    str_free(&words);
+    str_free(&listed);
+    return rc;
+}
+
 /* ---- the folder of a run ------------------------------------------------------------------------- */
 
 static int free_folder(const struct config *c, const char *name, char *out, struct err *e)
@@ -236,7 +257,6 @@ const atomic_int *clinic_signals(void)
     sigemptyset(&a.sa_mask);
     for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++)
         sigaction(stops[i], &a, NULL);
-    signal(SIGXFSZ, SIG_IGN); /* a write beyond RLIMIT_FSIZE fails with EFBIG instead */
     return &stop_requests;
 }
 

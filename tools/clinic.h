@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "engine.h"
+#include "medqa.h"
 #include "run.h"
 #include "strategy.h"
 
@@ -37,6 +38,10 @@ struct clinic {
     struct strategy_env env;
 };
 
+/* The one case of run and plan, by its text or its file ("-" = standard input). Editors' marks and line ends do not
+ * change it; UTF-16 and NUL bytes are refused. */
+int clinic_case(const char *text, const char *file, const char *options, struct medqa *out, struct err *e);
+
 /* Reads and checks all settings before the model is loaded. hash: also hash the model file (slow).
  * shuffle, plan_only: as in strategy_env; plan_only takes the panel whatever the configuration says. */
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
@@ -55,7 +60,7 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
                  struct err *e);
 
 /* SIGINT, SIGTERM, SIGHUP: the first makes the returned flag non-zero, the second ends the process at
- * once (exit code 75; the trace is safe). Also turns a full file-size limit into an error. */
+ * once (exit code 75; the trace is safe). */
 const atomic_int *clinic_signals(void);
 
 int clinic_width(FILE *f); /* columns of the terminal, 80 when f is none; 40 to 200 */

@@ -201,7 +201,6 @@ static void print_row(const struct bench *b, const struct engine_info *in, const
                threads, in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, t->s.mean,
                t->s.stddev, t->s.median, t->s.p5, t->s.p95);
     }
-    fflush(stdout);
 }
 
 static void longest(const int *v, int n, int *out)
@@ -233,6 +232,7 @@ static int bench(struct bench *b, struct err *e)
             continue;
         TRY_DONE(measure(b, en, &t, e));
         print_row(b, engine_info(en), &t, first);
+        TRY_DONE(cli_flush(e));
         first = false;
     }
     if (!strcmp(b->format, "json"))

@@ -77,7 +77,7 @@ static int detokenize(struct options *o, struct str *text, struct err *e)
     struct token_list ids = {0};
     int rc;
     if (o->file)
-        TRY_DONE(cli_text(NULL, o->file, &o->ids, e));
+        TRY_DONE(cli_clean_text(NULL, o->file, &o->ids, e));
     TRY_DONE(str_ok(&o->ids, "the ids", e));
     TRY_DONE(o->ids.len ? read_ids(o->ids.s, o->ids.len, &ids, e) : 0);
     TRY_DONE(source_open(o->model, &g, e));

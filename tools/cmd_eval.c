@@ -9,6 +9,8 @@
 #include "meter.h"
 #include "output.h"
 #include "report.h"
+#include "sheet.h"
+#include "toy.h"
 #include "zio.h"
 
 struct options {
@@ -229,6 +231,9 @@ static int evaluate(const struct options *o, struct err *e)
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
     fprintf(stderr, "%zu questions, strategy %s, %zu done before; results in %s\n", n,
             c.config.strategy, trace_results(t)->n, dir);
+    char noise[TOY_TEXT];
+    if (toy_says_all(engine_info(c.engine), m.question, n, noise))
+        fprintf(stderr, "noise: %s\n", noise);
     meter_open(&watch.meter, o->clinic.quiet);
     if (o->curve)
         curve_open(&watch.curve, c.engine);
@@ -240,6 +245,10 @@ static int evaluate(const struct options *o, struct err *e)
     if (!o->clinic.quiet)
         say_engine(&c);
     rc = finish(o, &c, t, dir, &p, rc, e);
+    if (*noise && (rc == 0 || rc == ERR_ITEMS)) { /* the summary is there */
+        printf("\n");
+        sheet_noise(stdout, clinic_width(stdout), noise);
+    }
     if (o->curve && rc == 0)
         rc = draw(o, &watch.curve, &c, n, e);
 done:

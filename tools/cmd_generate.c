@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "cmd.h"
 #include "mem.h"
+#include "text.h"
 #include "zio.h"
 
 struct generate {
@@ -16,7 +17,9 @@ struct generate {
     int seed;
     bool json, chat, ignore_eos;
     /* while it runs */
+    struct engine *en;
     const struct tokenizer *tok;
+    bool unseen; /* standard output takes no more */
     struct tokenizer_stream stream;
     struct str text; /* complete characters so far */
 };
@@ -62,7 +65,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         g->ignore_eos = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(st, "unexpected argument '%s'; the prompt goes behind -p", arg);
+        argp_error(st, "unexpected argument '%s'; pass the prompt with -p", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -71,7 +74,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 
 static const struct argp_option options[] = {
     {"prompt", 'p', "TEXT", 0, "text to continue", 1},
-    {"file", 'f', "FILE", 0, "read it from a file, '-' = standard input", 1},
+    {"file", 'f', "FILE", 0, "read it from a file, '-' = standard input; its bytes are kept, line ends as well, but for "
+                             "a byte order mark of UTF-8", 1},
     {"tokens", 'n', "N", 0, "most tokens to generate (default 128)", 1},
     {"chat", OPT_CHAT, 0, 0, "the text is a user's message: use the model's chat template", 1},
     {"schema", OPT_SCHEMA, "FILE", 0, "constrain the reply to this JSON Schema", 1},
@@ -93,7 +97,10 @@ static void on_token(struct request *r, int32_t id, float lp)
     tokenizer_stream_push(g->tok, &g->stream, id, &g->text);
     if (!g->json) {
         fwrite(g->text.s + before, 1, g->text.len - before, stdout);
-        fflush(stdout);
+        if (cli_flush(NULL) < 0 && !g->unseen) { /* nobody sees the rest; said at the end */
+            g->unseen = true;
+            engine_cancel(g->en, r);
+        }
     }
 }
 
@@ -160,6 +167,21 @@ done:
     return rc;
 }
 
+/* The bytes of the prompt, whatever they are: only the mark of UTF-8 at the beginning, an editor's note, is left out. */
+static int read_prompt(const struct generate *g, struct str *out, struct err *e)
+{
+    TRY(cli_text(g->prompt, g->file, out, e));
+    const char *name = cli_text_name(g->file), *wide = text_wide(out->s, out->len, false);
+    size_t mark = text_mark(out->s, out->len);
+    if (wide)
+        FAIL(e, ERR_DATA, "%s is %s text, which no model reads; convert it, as with iconv -f %s -t UTF-8", name, wide, wide);
+    if (mark) {
+        memmove(out->s, out->s + mark, out->len - mark + 1);
+        out->len -= mark;
+    }
+    return 0;
+}
+
 static int generate(struct generate *g, struct err *e)
 {
     int rc = 0;
@@ -167,12 +189,13 @@ static int generate(struct generate *g, struct err *e)
     struct engine *en = NULL;
     struct token_list prompt = {0};
     struct grammar *grammar = NULL;
-    TRY_DONE(cli_text(g->prompt, g->file, &text, e));
+    TRY_DONE(read_prompt(g, &text, e));
     if (g->schema) {
         TRY_DONE(zio_read(g->schema, (size_t)1 << 20, &schema, e));
         TRY_DONE(grammar_compile(schema.s, schema.len, g->schema, &grammar, e));
     }
     TRY_DONE(cli_engine_open(&g->ce, &en, e));
+    g->en = en;
     g->tok = engine_tokenizer(en);
     TRY_DONE(encode_prompt(g, en, &text, &prompt, e));
     if (!g->json && !g->chat && !g->schema) {

@@ -12,19 +12,20 @@
 #include "clock.h"
 #include "cmd.h"
 #include "mem.h"
+#include "outfile.h"
 
 struct perplexity {
     struct cli_engine ce;
     const char *prompt, *file, *logits_path;
     int chunks;
     /* while it runs */
-    FILE *logits;
+    struct outfile *logits;
     const int32_t *tok; /* the window */
     int n, n_vocab;
     double nll, nll2;
     long scored;
     int top1;
-    bool io_failed;
+    struct err io; /* of writing logits: code 0 = none */
 };
 
 enum { OPT_LOGITS = 1, OPT_CHUNKS };
@@ -69,8 +70,8 @@ static void on_logits(struct request *r, int pos, const float *logits)
 {
     struct perplexity *p = ((struct cli_job *)r)->user;
     size_t n = (size_t)p->n_vocab;
-    if (p->logits && fwrite(logits, sizeof *logits, n, p->logits) != n)
-        p->io_failed = true;
+    if (p->logits && p->io.code == 0)
+        (void)outfile_put(p->logits, logits, n * sizeof *logits, &p->io);
     if (pos < p->n / 2 || pos + 1 >= p->n)
         return;
     double max = -INFINITY, sum = 0;
@@ -96,8 +97,10 @@ static int window(struct perplexity *p, struct engine *en, struct err *e)
                            .on_logits = on_logits,
                            .logits_from = p->logits ? 0 : p->n / 2};
     TRY(cli_run(en, &j, e));
-    if (p->io_failed)
-        FAIL(e, ERR_IO, "cannot write logits to %s", p->logits_path);
+    if (p->io.code) {
+        *e = p->io;
+        return e->code;
+    }
     return 0;
 }
 
@@ -105,12 +108,13 @@ static void report(const struct perplexity *p, int done, int all, int64_t t0, bo
 {
     double mean = p->scored ? p->nll / (double)p->scored : NAN;
     double var = p->scored > 1 ? (p->nll2 / (double)p->scored - mean * mean) / (double)(p->scored - 1) : NAN;
-    FILE *to = end ? stdout : stderr;
+    FILE *to = end && !(p->logits && outfile_is_stdout(p->logits)) ? stdout : stderr;
     fprintf(to, "%swindow %d/%d: perplexity %.4f +- %.4f, %ld tokens, top-1 %.2f %%, %.1f s%s",
             end ? "" : "\r", done, all, exp(mean), exp(mean) * sqrt(var), p->scored,
             100.0 * p->top1 / (double)(p->scored ? p->scored : 1), (double)(clock_ns() - t0) / 1e9,
             end ? "\n" : "");
-    fflush(to);
+    if (!end)
+        fflush(to);
 }
 
 static int measure(struct perplexity *p, struct engine *en, struct token_list *tok, struct err *e)
@@ -145,18 +149,18 @@ static int perplexity(struct perplexity *p, struct err *e)
     struct str text = STR_INIT;
     struct token_list tok = {0};
     struct engine *en = NULL;
-    TRY_DONE(cli_text(p->prompt, p->file, &text, e));
-    if (p->logits_path && !(p->logits = fopen(p->logits_path, "wb"))) {
-        rc = err_set(e, ERR_CREATE, "cannot create %s", p->logits_path);
-        goto done;
-    }
+    TRY_DONE(cli_bytes_text(p->prompt, p->file, &text, e));
+    if (p->logits_path)
+        TRY_DONE(outfile_open(p->logits_path, 0, &p->logits, e));
     TRY_DONE(cli_engine_open(&p->ce, &en, e));
     TRY_DONE(tokenizer_encode(engine_tokenizer(en), text.s, text.len, TOK_BOS, &tok, e));
     TRY_DONE(measure(p, en, &tok, e));
 done:
     engine_close(en);
-    if (p->logits && fclose(p->logits) != 0 && rc == 0)
-        rc = err_set(e, ERR_IO, "cannot write logits to %s", p->logits_path);
+    if (p->logits && rc == 0)
+        rc = outfile_commit(p->logits, e);
+    else
+        outfile_abandon(p->logits);
     token_list_free(&tok);
     str_free(&text);
     return rc;

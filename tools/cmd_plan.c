@@ -5,6 +5,7 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "sheet.h"
+#include "toy.h"
 
 struct options {
     struct clinic_options clinic;
@@ -16,7 +17,7 @@ enum { OPT_JSON = 1 };
 
 static const struct argp_option rows[] = {
     {"question", 'q', "TEXT", 0, "the case", 1},
-    {"file", 'f', "FILE", 0, "read the case from a file, '-' = standard input", 1},
+    {"file", 'f', "FILE", 0, "read the case from a file (UTF-8), '-' = standard input", 1},
     {"options", 'o', "LIST", 0, "the options, as in \"A. GERD||B. Acute MI\"", 1},
     {"json", OPT_JSON, 0, 0, "print one JSON object", 1},
     {0}};
@@ -41,7 +42,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->json = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(st, "unexpected argument '%s'; the case goes behind -q", arg);
+        argp_error(st, "unexpected argument '%s'; pass the case with -q", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -51,6 +52,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 struct shown {
     bool json;
     const char *dir;
+    const char *noise; /* of sheet_json */
     enum consult_state state;
     char why[512];
 };
@@ -61,7 +63,7 @@ static void on_case(const struct consult *c, const struct result *r, void *user)
     s->state = r->state;
     snprintf(s->why, sizeof s->why, "%s", c->why);
     if (s->json)
-        sheet_json(stdout, c, r, s->dir);
+        sheet_json(stdout, c, r, s->dir, s->noise);
     else if (c->plan)
         sheet_plan(stdout, clinic_width(stdout), c);
 }
@@ -71,26 +73,28 @@ static int plan(const struct options *o, struct err *e)
     struct clinic c = {.engine = NULL};
     struct medqa m = {.n = 0};
     struct trace *t = NULL;
-    struct str text = STR_INIT;
-    char dir[1024];
+    char dir[1024], noise[TOY_TEXT] = "";
     int rc;
-    TRY_DONE(cli_text(o->question, o->file, &text, e));
-    TRY_DONE(medqa_single(text.s, o->options, &m, e));
+    TRY_DONE(clinic_case(o->question, o->file, o->options, &m, e));
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, false, false, true, &c, e));
+    bool toy = toy_is(engine_info(c.engine));
+    toy_says(engine_info(c.engine), m.question, noise);
+    FILE *page = o->json ? stderr : stdout;
+    sheet_noise(page, clinic_width(page), noise);
     struct clinic_trace ct = {.name = "plan", .data_path = "-", .data_sha256 = m.sha256, .n = 1};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
-    struct shown shown = {.json = o->json, .dir = dir, .state = CONSULT_OPEN};
+    struct shown shown = {.json = o->json, .dir = dir, .noise = toy ? noise : NULL, .state = CONSULT_OPEN};
     struct run_options ro = {.env = &c.env, .question = m.question, .n = 1, .trace = t,
                              .stop = stop, .finished = on_case, .user = &shown};
     TRY_DONE(run_questions(&ro, NULL, e));
+    sheet_noise(page, clinic_width(page), noise);
     if (shown.state != CONSULT_PLANNED)
         rc = err_set(e, ERR_ITEMS, "no plan (%s): %s", consult_state_name(shown.state), shown.why);
 done:
     trace_close(t);
     clinic_close(&c);
     medqa_free(&m);
-    str_free(&text);
     return rc;
 }
 

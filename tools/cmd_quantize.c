@@ -38,6 +38,7 @@ struct quantize {
     /* while it runs */
     struct gguf *g;
     struct gguf_writer *w;
+    FILE *report; /* for the table: not where the model goes */
     struct pool *pool;
     struct mixture_model model;
     struct quantize_total total[FMT_COUNT];
@@ -384,6 +385,7 @@ static int quantize(struct quantize *q, struct err *e)
     TRY_DONE(read_model(q, e));
     TRY_DONE(pool_open(q->threads, &q->pool, e));
     TRY_DONE(gguf_writer_open(q->out, &q->w, e));
+    q->report = gguf_writer_is_stdout(q->w) ? stderr : stdout;
     TRY_DONE(copy_metadata(q, e));
     TRY_DONE(declare_tensors(q, e));
     TRY_DONE(write_tensors(q, e));
@@ -401,30 +403,31 @@ done:
 
 static void print_table(const struct quantize *q, double seconds)
 {
+    FILE *to = q->report;
     uint64_t bytes = 0;
     int64_t tensors = 0, elems = 0;
-    printf("%-8s %8s %16s %8s%s\n", "format", "tensors", "bytes", "bits",
+    fprintf(to, "%-8s %8s %16s %8s%s\n", "format", "tensors", "bytes", "bits",
            q->rmse ? "   rel. rmse" : "");
     for (int f = 0; f < FMT_COUNT; f++) {
         const struct quantize_total *t = &q->total[f];
         if (!t->tensors)
             continue;
-        printf("%-8s %8" PRId64 " %16" PRIu64 " %8.2f", fmt_info((enum fmt)f)->name, t->tensors,
+        fprintf(to, "%-8s %8" PRId64 " %16" PRIu64 " %8.2f", fmt_info((enum fmt)f)->name, t->tensors,
                t->bytes, (double)t->bytes * 8 / (double)t->elems);
         if (q->rmse && t->square > 0)
-            printf("   %9.6f", sqrt(t->err / t->square));
-        printf("\n");
+            fprintf(to, "   %9.6f", sqrt(t->err / t->square));
+        fprintf(to, "\n");
         bytes += t->bytes;
         tensors += t->tensors;
         elems += t->elems;
     }
-    printf("%-8s %8" PRId64 " %16" PRIu64 " %8.2f\n", "all", tensors, bytes,
+    fprintf(to, "%-8s %8" PRId64 " %16" PRIu64 " %8.2f\n", "all", tensors, bytes,
            elems ? (double)bytes * 8 / (double)elems : 0.0);
     if (q->n_fell_back)
-        printf("%d tensors have rows that do not fit the blocks of their format: stored as Q8_0 or "
+        fprintf(to, "%d tensors have rows that do not fit the blocks of their format: stored as Q8_0 or "
                "F16 instead\n",
                q->n_fell_back);
-    printf("%s: %s, %.1f s, %.0f M weights/s\n", q->out, mixture_name(q->mix), seconds,
+    fprintf(to, "%s: %s, %.1f s, %.0f M weights/s\n", q->out, mixture_name(q->mix), seconds,
            (double)elems / 1e6 / seconds);
 }
 

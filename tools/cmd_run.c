@@ -5,6 +5,7 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "sheet.h"
+#include "toy.h"
 #include "zio.h"
 
 struct options {
@@ -17,7 +18,7 @@ enum { OPT_JSON = 1, OPT_OUT };
 
 static const struct argp_option rows[] = {
     {"question", 'q', "TEXT", 0, "the case", 1},
-    {"file", 'f', "FILE", 0, "read the case from a file, '-' = standard input", 1},
+    {"file", 'f', "FILE", 0, "read the case from a file (UTF-8), '-' = standard input", 1},
     {"options", 'o', "LIST", 0, "the options, as in \"A. GERD||B. Acute MI\"; without them the answer "
                                 "is in words", 1},
     {"out", OPT_OUT, "DIR", 0, "folder of the trace; otherwise a new one in logging.traces_dir", 1},
@@ -47,7 +48,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->json = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(st, "unexpected argument '%s'; the case goes behind -q", arg);
+        argp_error(st, "unexpected argument '%s'; pass the case with -q", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -57,6 +58,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 struct shown { /* what the callback needs */
     bool json;
     const char *dir;
+    const char *noise; /* of sheet_json */
     enum consult_state state;
 };
 
@@ -65,7 +67,7 @@ static void on_case(const struct consult *c, const struct result *r, void *user)
     struct shown *s = user;
     s->state = r->state;
     if (s->json)
-        sheet_json(stdout, c, r, s->dir);
+        sheet_json(stdout, c, r, s->dir, s->noise);
     else
         sheet_print(stdout, clinic_width(stdout), c, r, s->dir);
 }
@@ -75,20 +77,23 @@ static int answer(const struct options *o, struct err *e)
     struct clinic c = {.engine = NULL};
     struct medqa m = {.n = 0};
     struct trace *t = NULL;
-    struct str text = STR_INIT;
-    char dir[1024];
+    char dir[1024], noise[TOY_TEXT] = "";
     int rc;
-    TRY_DONE(cli_text(o->question, o->file, &text, e));
-    TRY_DONE(medqa_single(text.s, o->options, &m, e));
+    TRY_DONE(clinic_case(o->question, o->file, o->options, &m, e));
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, false, false, false, &c, e));
+    bool toy = toy_is(engine_info(c.engine));
+    toy_says(engine_info(c.engine), m.question, noise);
+    FILE *page = o->json ? stderr : stdout;
+    sheet_noise(page, clinic_width(page), noise);
     struct clinic_trace ct = {.dir = o->out, .name = "run", .data_path = "-",
                               .data_sha256 = m.sha256, .n = 1};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
-    struct shown shown = {.json = o->json, .dir = dir, .state = CONSULT_OPEN};
+    struct shown shown = {.json = o->json, .dir = dir, .noise = toy ? noise : NULL, .state = CONSULT_OPEN};
     struct run_options ro = {.env = &c.env, .question = m.question, .n = 1, .trace = t,
                              .stop = stop, .finished = on_case, .user = &shown};
     TRY_DONE(run_questions(&ro, NULL, e));
+    sheet_noise(page, clinic_width(page), noise);
     if (shown.state == CONSULT_OPEN)
         rc = err_set(e, ERR_CREATE, "%s holds the answer to this case already; choose another --out",
                      dir);
@@ -98,7 +103,6 @@ done:
     trace_close(t);
     clinic_close(&c);
     medqa_free(&m);
-    str_free(&text);
     return rc;
 }
 
@@ -121,7 +125,7 @@ static int run(int argc, char **argv)
 
 const struct cmd cmd_run = {
     "run", "take one case through the panel",
-    "mas run -c demo -q \"65yo man with crushing chest pain ...\" -o \"A. GERD||B. Acute MI||C. PE||D. MSK pain\"\n"
+    "mas run -c configs/llama3_8b.yaml -q \"65yo man with crushing chest pain ...\" -o \"A. GERD||B. Acute MI||C. PE||D. MSK pain\"\n"
     "mas run -c configs/llama3_70b.yaml -f case.txt --strategy cot\n"
     "mas run -c configs/llama3_8b.yaml --set planner.top_k=3 -q \"...\" --json\n",
     run};

@@ -54,6 +54,7 @@ struct synth {
     /* while it runs */
     struct pool *pool;
     struct gguf_writer *w;
+    FILE *report; /* for the closing line: not where the model goes */
     unsigned char *chunk; /* (CHUNK) */
     uint64_t bytes, done;
     struct modelfile_progress progress;
@@ -337,7 +338,8 @@ static int write_model(struct synth *s, struct err *e)
     if (s->vocab_from)
         TRY_DONE(modelfile_apart(s->vocab_from, s->out, e));
     TRY_DONE(pool_open(s->threads, &s->pool, e));
-    TRY_DONE(gguf_writer_open(s->out, &s->w, e));
+    TRY_DONE(s->hollow ? gguf_writer_open_hollow(s->out, &s->w, e) : gguf_writer_open(s->out, &s->w, e));
+    s->report = gguf_writer_is_stdout(s->w) ? stderr : stdout;
     TRY_DONE(put_general(s, e));
     if (s->vocab_from)
         TRY_DONE(synth_vocab_copy(s->vocab_from, s->w, &s->n_vocab, e));
@@ -347,7 +349,7 @@ static int write_model(struct synth *s, struct err *e)
     TRY_DONE(put_tensors(s, e));
     struct gguf_writer *w = s->w;
     s->w = NULL; /* finish frees it, whatever happens */
-    rc = s->hollow ? gguf_writer_finish_hollow(w, e) : gguf_writer_finish(w, e);
+    rc = gguf_writer_finish(w, e);
 done:
     modelfile_progress_end(&s->progress);
     gguf_writer_abandon(s->w);
@@ -378,10 +380,10 @@ static int run(int argc, char **argv)
         return cmd_fail(&e);
     double seconds = (double)(clock_ns() - start) / 1e9, gigabytes = (double)s.bytes / 1e9;
     if (!s.quiet && s.hollow)
-        printf("%s: nothing but zeros, %s, %" PRId64 " layers, %s, %.2f GB that take no room\n", s.out, s.shape.name,
+        fprintf(s.report, "%s: nothing but zeros, %s, %" PRId64 " layers, %s, %.2f GB that take no room\n", s.out, s.shape.name,
                s.shape.n_layer, mixture_name(s.mix), gigabytes);
     else if (!s.quiet)
-        printf("%s: random weights, %s, %" PRId64 " layers, %s, %.2f GB in %.1f s (%.2f GB/s)\n",
+        fprintf(s.report, "%s: random weights, %s, %" PRId64 " layers, %s, %.2f GB in %.1f s (%.2f GB/s)\n",
                s.out, s.shape.name, s.shape.n_layer, mixture_name(s.mix), gigabytes, seconds,
                gigabytes / seconds);
     return 0;

@@ -45,7 +45,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->count = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "unexpected argument '%s'; the text goes behind -p", arg);
+        argp_error(state, "unexpected argument '%s'; pass the text with -p", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -53,8 +53,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const char doc[] =
-    "Prints the token ids of a text, separated by spaces, on one line. Bytes are taken as they are; "
-    "without --special no text becomes a control token.";
+    "Prints the token ids of a text, separated by spaces, on one line. Bytes are taken as they are, a "
+    "byte order mark of UTF-8 and CR as well (a text with a mark of UTF-16 is refused); without --special no text becomes a control token.";
 
 static const struct argp argp = {.options = rows, .parser = parse, .doc = doc};
 
@@ -85,7 +85,7 @@ static int run(int argc, char **argv)
         return rc;
     if (!o.model)
         TRY_DONE(err_set(&e, ERR_USAGE, "no model; give one with -m MODEL"));
-    TRY_DONE(cli_text(o.text, o.text || o.file ? o.file : "-", &text, &e));
+    TRY_DONE(cli_bytes_text(o.text, o.text || o.file ? o.file : "-", &text, &e));
     TRY_DONE(tokenize(&o, text.s, text.len, &ids, &e));
     if (o.count)
         printf("%zu", ids.n);

@@ -1,7 +1,13 @@
 /* mas: finds the subcommand and runs it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cli.h"
 #include "cmd.h"
 #include "str.h"
 
@@ -47,7 +53,18 @@ static int unknown(const char *name)
     return cmd_fail(&e);
 }
 
-int main(int argc, char **argv)
+/* A descriptor below 3 that is closed would be that of the next file which is opened, and messages would go into it.
+ * What is written to a closed standard output fails, what is written to a closed standard error is dropped. */
+static bool hold_descriptors(void)
+{
+    static const int mode[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF && open("/dev/null", mode[fd]) != fd)
+            return false;
+    return true;
+}
+
+static int run_command(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "help";
     if (!strcmp(name, "--help") || !strcmp(name, "-h"))
@@ -63,10 +80,22 @@ int main(int argc, char **argv)
     if (argc < 2)
         return c->run(1, only);
     argv[1] = prog;
-    int rc = c->run(argc - 1, argv + 1);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "mas: cannot write to standard output\n");
-        return rc ? rc : err_exit(ERR_IO);
+    return c->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+    struct err e = {0};
+    if (!hold_descriptors()) {
+        err_set(&e, ERR_IO, "cannot open /dev/null in place of a closed descriptor: %s", strerror(errno));
+        return cmd_fail(&e);
+    }
+    signal(SIGPIPE, SIG_IGN); /* a write that nobody reads fails with EPIPE, */
+    signal(SIGXFSZ, SIG_IGN); /* one beyond the limit of file sizes with EFBIG: errors with a message */
+    int rc = run_command(argc, argv);
+    if (cli_flush(&e) < 0 && rc != err_exit(ERR_IO)) { /* 74: the command has said it */
+        int io = cmd_fail(&e);
+        rc = rc ? rc : io;
     }
     return rc;
 }

@@ -10,8 +10,7 @@
 
 #include "err.h"
 
-/* ERR_USAGE when writing `out` would touch the file `in`: the same file by any name or link, or the
- * part that the writer makes beside it (OUT.part). */
+/* ERR_USAGE when `out` is the file `in`, by any name or link. */
 int modelfile_apart(const char *in, const char *out, struct err *e);
 
 /* Progress on stderr: a bar drawn over itself on a terminal, a line every few seconds elsewhere. */

@@ -1,38 +1,19 @@
 #include "output.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "clinic.h"
+#include "outfile.h"
 #include "report.h"
-#include "zio.h"
 
 int output_file(const char *path, const struct str *text, struct err *e)
 {
-    char tmp[1200];
     TRY(str_ok(text, path, e));
-    if (!strcmp(path, "-")) {
-        fwrite(text->s, 1, text->len, stdout);
-        return 0;
-    }
-    int n = snprintf(tmp, sizeof tmp, "%s.tmp", path);
-    if (n < 0 || (size_t)n >= sizeof tmp)
-        FAIL(e, ERR_USAGE, "the file name is too long: %zu bytes", strlen(path));
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), rc;
-    if (fd < 0)
-        FAIL(e, ERR_CREATE, "cannot create %s: %s", tmp, strerror(errno));
-    rc = zio_write_all(fd, tmp, text->s, text->len, e);
-    if (!rc && fsync(fd) != 0)
-        rc = err_set(e, ERR_IO, "cannot sync %s: %s", tmp, strerror(errno));
-    close(fd);
-    if (!rc && rename(tmp, path) != 0)
-        rc = err_set(e, ERR_CREATE, "cannot rename %s to %s: %s", tmp, path, strerror(errno));
-    if (rc < 0)
-        unlink(tmp);
-    return rc;
+    if (strcmp(path, "-") != 0)
+        return outfile_save(path, text->s, text->len, e);
+    fwrite(text->s, 1, text->len, stdout);
+    return 0;
 }
 
 static int output_in(const char *dir, const char *name, const struct str *text, struct err *e)

@@ -164,10 +164,20 @@ static void plan_json(struct str *s, const struct consult *c)
     str_addc(s, ']');
 }
 
-void sheet_json(FILE *f, const struct consult *c, const struct result *r, const char *dir)
+void sheet_noise(FILE *f, int width, const char *noise)
+{
+    if (*noise)
+        clinic_wrap(f, width, "NOISE         ", noise);
+}
+
+void sheet_json(FILE *f, const struct consult *c, const struct result *r, const char *dir, const char *noise)
 {
     struct str s = STR_INIT;
     str_addf(&s, "{\"state\": \"%s\"", consult_state_name(r->state));
+    if (noise && *noise)
+        text(&s, "noise", noise);
+    else if (noise)
+        str_adds(&s, ", \"noise\": null");
     if (r->predicted >= 0)
         str_addf(&s, ", \"predicted\": \"%c\"", 'A' + r->predicted);
     text(&s, "answer", r->predicted >= 0 ? c->q->option[r->predicted] : r->answer);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "check.h"
 #include "mem.h"
 
@@ -169,21 +170,6 @@ void pool_run(struct pool *p, int64_t n, pool_fn fn, void *arg)
     pool_run_grain(p, n, 1, fn, arg);
 }
 
-/* cgroup v2 quota of this process in whole cores, or a large number when there is none. */
-static int pool_cgroup_cores(void)
-{
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (!f)
-        return POOL_MAX;
-    long long quota, period;
-    int got = fscanf(f, "%lld %lld", &quota, &period); /* "max 100000" does not match */
-    fclose(f);
-    if (got != 2 || quota <= 0 || period <= 0)
-        return POOL_MAX;
-    long long cores = (quota + period - 1) / period;
-    return cores < POOL_MAX ? (int)cores : POOL_MAX;
-}
-
 /* Is a processor below cpu in this list ("0-1,64"), and allowed? */
 static bool pool_has_below(FILE *list, int cpu, const bool *allowed)
 {
@@ -226,8 +212,8 @@ int pool_cores(void)
     for (int i = 0; i < CPU_SETSIZE; i++)
         allowed[i] = known && CPU_ISSET((size_t)i, &set);
     int n = pool_cores_of("/sys/devices/system/cpu", allowed, CPU_SETSIZE);
-    int quota = pool_cgroup_cores();
-    if (quota < n)
+    int quota = cgroup_cores("");
+    if (quota && quota < n)
         n = quota;
     return n < 1 ? 1 : n > POOL_MAX ? POOL_MAX : n;
 }

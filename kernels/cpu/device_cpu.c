@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "cgroup.h"
 #include "mem.h"
 
 #define BUF_ALIGN ((size_t)256) /* layout_take and cudaMalloc promise the same */
@@ -163,18 +164,15 @@ static int device_cpu_memory(struct device *d, size_t *free_bytes, size_t *total
                              struct err *e)
 {
     (void)d;
-    size_t avail, total, limit, used;
+    size_t avail, total;
+    uint64_t limit, left;
     if (!device_cpu_number("/proc/meminfo", "MemAvailable:", &avail) ||
         !device_cpu_number("/proc/meminfo", "MemTotal:", &total))
         FAIL(e, ERR_IO, "cannot read MemAvailable and MemTotal of /proc/meminfo");
     avail *= 1024, total *= 1024;
-    /* a container's limit (cgroup v2; "max" is no number) */
-    if (device_cpu_number("/sys/fs/cgroup/memory.max", "", &limit) && limit < total) {
-        total = limit;
-        if (device_cpu_number("/sys/fs/cgroup/memory.current", "", &used)) {
-            size_t left = used < limit ? limit - used : 0;
-            avail = left < avail ? left : avail;
-        }
+    if (cgroup_memory("", &limit, &left)) { /* a container's */
+        total = limit < total ? (size_t)limit : total;
+        avail = left < avail ? (size_t)left : avail;
     }
     *free_bytes = avail < total ? avail : total;
     *total_bytes = total;

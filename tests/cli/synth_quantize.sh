@@ -66,13 +66,10 @@ done
 # ---- what is refused
 before=$(sum q_Q8_0.gguf)
 ln -s q_Q8_0.gguf link.gguf
-cp f32.gguf out.gguf.part
 expect 65 "--allow-requantize" "$MAS" quantize q_Q8_0.gguf none.gguf Q4_0
 expect 0 "Q4_0" "$MAS" quantize --allow-requantize q_Q8_0.gguf some.gguf Q4_0
 expect 64 "is the input" "$MAS" quantize q_Q8_0.gguf ./q_Q8_0.gguf Q8_0
 expect 64 "is the input" "$MAS" quantize link.gguf q_Q8_0.gguf Q8_0
-expect 64 "which is the input" "$MAS" quantize out.gguf.part out.gguf Q8_0
-cmp f32.gguf out.gguf.part || fault "the input out.gguf.part was overwritten"
 [ "$before" = "$(sum q_Q8_0.gguf)" ] || fault "the input was changed"
 expect 64 "unknown type 'Q3_K'" "$MAS" quantize f32.gguf none.gguf Q3_K
 expect 64 "the type is missing" "$MAS" quantize f32.gguf none.gguf
@@ -94,7 +91,7 @@ expect 64 "--seed" "$MAS" synth --shape tiny --seed x none.gguf
 expect 64 "is the input" "$MAS" synth --shape tiny --vocab-from f32.gguf f32.gguf
 expect 66 "absent.gguf" "$MAS" synth --shape tiny --vocab-from absent.gguf none.gguf
 [ -e none.gguf ] && fault "a refused command left none.gguf"
-[ -e none.gguf.part ] && fault "a refused command left none.gguf.part"
+ls -A | grep -q '\.part$' && fault "left behind: $(ls -A)"
 for command in synth quantize; do
     expect 0 "Usage: mas $command" "$MAS" $command --help
     expect 0 "Examples" "$MAS" help $command

@@ -1,5 +1,7 @@
 #include "test.h"
 
+#include <dirent.h>
+
 #include "ops.h"
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,6 +58,17 @@ void test_rmdir(const char *dir)
     assert_non_null(strstr(dir, "mas-test-"));
     snprintf(cmd, sizeof cmd, "rm -rf -- '%s'", dir);
     assert_int_equal(system(cmd), 0);
+}
+
+int test_count(const char *dir)
+{
+    DIR *d = opendir(dir);
+    int n = -2; /* . and .. */
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
 }
 
 int test_run(struct str *out, const char *fmt, ...)

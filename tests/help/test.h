@@ -53,6 +53,7 @@ char *test_read(const char *path, size_t *n);
 /* A fresh directory under $TMPDIR, removed by test_rmdir. */
 char *test_mkdir(char buf[256]);
 void test_rmdir(const char *dir);
+int test_count(const char *dir); /* names in a directory */
 /* Exit status of a shell command, its stdout and stderr together in out. */
 int test_run(struct str *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -91,6 +91,9 @@ red layers agents/run.c 'void g(void) { /* bye */ exit (1); }' 'agents/run.c:4: 
 red layers kernels/ops.h 'static void g(void) { abort(); }' 'kernels/ops.h:2: getenv, exit or abort'
 red layers loader/gguf.h 'void *g(void) { return malloc(1); }' 'loader/gguf.h:3: allocation outside'
 red layers runtime/zio.c 'char *g(void) { return strdup("x"); }' 'runtime/zio.c:3: allocation outside'
+red layers agents/run.c 'int g(void) { return rename("a", "b"); }' 'agents/run.c:4: writes a file outside'
+red layers tools/mas.c 'int g(void) { return open("a", O_WRONLY | O_CREAT); }' 'tools/mas.c:5: writes a file outside'
+red layers runtime/zio.c 'void *g(void) { return fopen("a", "w"); }' 'runtime/zio.c:3: fopen outside kernels'
 for variable in 'static int counter = 1' 'int global' 'static _Thread_local int mine' 'char *const *table[4]'; do
     good_tree
     printf '%s;\nconst void *user(void) { return &%s; }\nstatic const char *const words[] = {"a", "b"};\nconst char *word(int i) { return words[i]; }\n' \

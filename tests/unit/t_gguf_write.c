@@ -10,14 +10,13 @@
 #include "mem.h"
 #include "test.h"
 
-static char dir[256], path[300], part[310];
+static char dir[256], path[300];
 
 static int set_up(void **state)
 {
     (void)state;
     test_mkdir(dir);
     snprintf(path, sizeof path, "%s/w.gguf", dir);
-    snprintf(part, sizeof part, "%s.part", path);
     return 0;
 }
 
@@ -56,7 +55,7 @@ static void what_is_written_is_read_back(void **state)
     ok(gguf_put_data(w, y, sizeof y, &e));
     assert_int_equal(access(path, F_OK), -1); /* not under its name before it is complete */
     ok(gguf_writer_finish(w, &e));
-    assert_int_equal(access(part, F_OK), -1);
+    assert_int_equal(test_count(dir), 1);
 
     int64_t i;
     float f;
@@ -192,28 +191,27 @@ static void misuse_is_named(void **state)
     fails(gguf_writer_finish(w, &e), ERR_BUG, "tensor 't' of");
     assert_non_null(strstr(e.msg, "has 4 of its 8 bytes"));
     assert_int_equal(access(path, F_OK), -1);
-    assert_int_equal(access(part, F_OK), -1);
+    assert_int_equal(test_count(dir), 0);
     ok(gguf_writer_open(path, &w, &e));
     ok(gguf_put_tensor(w, "t", FMT_F32, 1, (int64_t[]){1}, &e));
     ok(gguf_put_data(w, "1234", 4, &e));
     fails(gguf_put_data(w, "5", 1, &e), ERR_BUG, "after its last tensor");
     gguf_writer_abandon(w);
     gguf_writer_abandon(NULL);
-    assert_int_equal(access(part, F_OK), -1);
+    assert_int_equal(test_count(dir), 0);
 }
 
 static void places_that_cannot_be_written_are_named(void **state)
 {
     (void)state;
-    struct gguf_writer *w, *second;
+    struct gguf_writer *w;
     struct err e;
-    fails(gguf_writer_open("/nonexistent/x.gguf", &w, &e), ERR_CREATE, "/nonexistent/x.gguf.part");
+    fails(gguf_writer_open("/nonexistent/x.gguf", &w, &e), ERR_CREATE, "/nonexistent/x.gguf");
     ok(gguf_writer_open(path, &w, &e));
-    fails(gguf_writer_open(path, &second, &e), ERR_CREATE, "another process is writing it");
-    assert_int_equal(access(part, F_OK), 0); /* the first one's file is left alone */
-    assert_int_equal(mkdir(path, 0700), 0);
-    fails(gguf_writer_finish(w, &e), ERR_CREATE, "cannot rename");
-    assert_int_equal(access(part, F_OK), -1);
+    assert_int_equal(mkdir(path, 0700), 0); /* meanwhile */
+    fails(gguf_writer_finish(w, &e), ERR_CREATE, "no regular file any more");
+    assert_int_equal(test_count(dir), 1);
+    fails(gguf_writer_open(path, &w, &e), ERR_CREATE, "it is a folder");
 }
 
 static int write_one(size_t floats, struct err *e)
@@ -232,16 +230,17 @@ static int write_one(size_t floats, struct err *e)
     return rc;
 }
 
-static void a_full_disk_is_said_with_the_free_bytes(void **state)
+static void a_full_device_is_said_and_not_replaced(void **state)
 {
     (void)state;
     struct err e;
-    assert_int_equal(symlink("/dev/full", part), 0);
-    fails(write_one(1 << 10, &e), ERR_IO, "No space left on device");
-    assert_non_null(strstr(e.msg, part));
-    assert_non_null(strstr(e.msg, "bytes free there"));
-    assert_int_equal(access(part, F_OK), -1);
-    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(symlink("/dev/full", path), 0);
+    fails(write_one(1 << 10, &e), ERR_IO, "No space left on device; 0 of ");
+    assert_non_null(strstr(e.msg, path));
+    assert_int_equal(test_count(dir), 1);
+    struct stat st;
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
 }
 
 static void a_file_size_limit_leaves_nothing_behind(void **state)
@@ -256,8 +255,9 @@ static void a_file_size_limit_leaves_nothing_behind(void **state)
     int rc = write_one(2 << 20, &e);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_int_equal(rc, ERR_IO);
-    assert_non_null(strstr(e.msg, "File too large; 5242880 of 8388"));
-    assert_int_equal(access(part, F_OK), -1);
+    assert_non_null(strstr(e.msg, "ulimit -f, is 5242880 bytes); 5242880 of 8388"));
+    assert_non_null(strstr(e.msg, "bytes free there"));
+    assert_int_equal(test_count(dir), 0);
     assert_int_equal(access(path, F_OK), -1);
     ok(write_one(16, &e)); /* and the same writer works again */
 }
@@ -271,7 +271,57 @@ static void a_file_larger_than_the_disk_fails_before_the_data(void **state)
     ok(gguf_put_tensor(w, "x", FMT_F32, 2, (int64_t[]){(int64_t)1 << 30, (int64_t)1 << 26}, &e));
     fails(gguf_put_data(w, "1234", 4, &e), ERR_IO, "No space left");
     assert_non_null(strstr(e.msg, "0 of 2882303761"));
+    assert_non_null(strstr(e.msg, "bytes free there"));
     gguf_writer_abandon(w);
+}
+
+/* A model needs one pass: it goes into a pipe as well. One with holes does not. */
+static void a_pipe_gets_the_bytes_of_a_file(void **state)
+{
+    (void)state;
+    struct gguf_writer *w;
+    struct err e;
+    char name[32], want[1 << 14], got[1 << 14];
+    int p[2];
+    size_t n;
+    ok(write_one(100, &e));
+    char *file = test_read(path, &n);
+    assert_true(n < sizeof want);
+    memcpy(want, file, n);
+    free(file);
+    assert_int_equal(pipe(p), 0);
+    snprintf(name, sizeof name, "/dev/fd/%d", p[1]);
+    char was[sizeof path];
+    memcpy(was, path, sizeof was);
+    snprintf(path, sizeof path, "%s", name);
+    ok(write_one(100, &e));
+    fails(gguf_writer_open_hollow(path, &w, &e), ERR_USAGE, "a file with holes cannot go into a pipe");
+    memcpy(path, was, sizeof path);
+    close(p[1]);
+    ssize_t k = read(p[0], got, sizeof got);
+    close(p[0]);
+    assert_int_equal(k, n);
+    assert_memory_equal(got, want, n);
+}
+
+static void a_hollow_model_is_all_zeros(void **state)
+{
+    (void)state;
+    struct gguf_writer *w;
+    struct gguf *g;
+    struct err e;
+    ok(gguf_writer_open_hollow(path, &w, &e));
+    ok(gguf_put_tensor(w, "x", FMT_F32, 2, (int64_t[]){1 << 10, 1 << 10}, &e));
+    fails(gguf_put_data(w, "1234", 4, &e), ERR_BUG, "is hollow");
+    ok(gguf_writer_finish(w, &e));
+    ok(gguf_open(path, &g, &e));
+    const float *x = gguf_tensor_find(g, "x")->t.data;
+    for (int i = 0; i < 1 << 20; i++)
+        assert_true(x[i] == 0);
+    gguf_close(g);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_blocks * 512 < 1 << 20);
 }
 
 int main(void)
@@ -283,7 +333,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_tensors_stream_through, set_up, tear_down),
         cmocka_unit_test_setup_teardown(misuse_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(places_that_cannot_be_written_are_named, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_full_disk_is_said_with_the_free_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_device_is_said_and_not_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_pipe_gets_the_bytes_of_a_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_hollow_model_is_all_zeros, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_size_limit_leaves_nothing_behind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_larger_than_the_disk_fails_before_the_data, set_up,
                                         tear_down),

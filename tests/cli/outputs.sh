@@ -1,0 +1,116 @@
+#!/bin/bash
+# What the commands write to: links stay, pipes and devices are written into, neighbours survive, a failure
+# leaves what was there. loader/outfile.h says the rules, tests/unit/t_outfile.c tests the corners.
+set -u
+dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
+trap 'rm -rf -- "$dir"' EXIT
+cd "$dir" || exit 1
+bad=0
+
+fault() {
+    echo "FAILED: $*"
+    bad=1
+}
+
+# expect CODE TEXT COMMAND..: exit code, and TEXT in what it says
+expect() {
+    local code=$1 text=$2 said got
+    shift 2
+    said=$("$@" 2>&1)
+    got=$?
+    [ "$got" = "$code" ] || fault "$*: exit code $got, want $code: $said"
+    case $said in
+    *"$text"*) ;;
+    *) fault "$*: no '$text' in: $said" ;;
+    esac
+}
+
+"$MAS" synth --shape tiny --type F32 --quiet f32.gguf || exit 1
+"$MAS" quantize --quiet f32.gguf want.gguf Q8_0 || exit 1
+"$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" --n 3 -s direct --quiet --out run >/dev/null 2>&1 || exit 1
+"$MAS" export run --csv - >want.csv || exit 1
+"$MAS" export run --summary - >want.json || exit 1
+"$MAS" perplexity -m demo --quiet -p 'some text here' --logits-out want.f32 >/dev/null || exit 1
+
+svg=$dir/want.svg
+"$MAS" fit --shape tiny --gpu rtx4090 --simulate "$svg" >/dev/null || exit 1
+
+# writers: name, what it writes, the command with the output's name at the end
+writer() { # NAME OUTPUT
+    case $1 in
+    quantize) "$MAS" quantize --quiet f32.gguf "$2" Q8_0 ;;
+    synth) "$MAS" synth --shape tiny --type F32 --quiet "$2" ;;
+    csv) "$MAS" export run --csv "$2" ;;
+    json) "$MAS" export run --summary "$2" ;;
+    logits) "$MAS" perplexity -m demo --quiet -p 'some text here' --logits-out "$2" ;;
+    svg) "$MAS" fit --shape tiny --gpu rtx4090 --simulate "$2" ;;
+    esac
+}
+declare -A want=([quantize]=want.gguf [synth]=f32.gguf [csv]=want.csv [json]=want.json [logits]=want.f32 [svg]=want.svg)
+
+mkdir links
+for name in "${!want[@]}"; do
+    # through a link, relative to its own folder, to a file with a mode of its own
+    printf old >"target.$name"
+    chmod 640 "target.$name"
+    ln -s "../target.$name" "links/$name"
+    for end in tmp part; do printf 'mine' >"target.$name.$end"; done
+    writer "$name" "links/$name" >/dev/null || fault "$name onto a link: exit code $?"
+    [ -L "links/$name" ] || fault "$name replaced the link"
+    cmp "target.$name" "${want[$name]}" || fault "$name onto a link: other bytes"
+    [ "$(stat -c %a "target.$name")" = 640 ] || fault "$name: mode $(stat -c %a "target.$name")"
+    for end in tmp part; do
+        [ "$(cat "target.$name.$end")" = mine ] || fault "$name lost the user's own target.$name.$end"
+    done
+    # into a pipe
+    mkfifo "fifo.$name"
+    timeout 60 cat "fifo.$name" >got &
+    writer "$name" "fifo.$name" >/dev/null || fault "$name into a FIFO: exit code $?"
+    wait
+    [ -p "fifo.$name" ] || fault "$name replaced the FIFO"
+    cmp got "${want[$name]}" || fault "$name into a FIFO: other bytes"
+    # into devices
+    writer "$name" /dev/null >/dev/null || fault "$name into /dev/null: exit code $?"
+    [ -c /dev/null ] || { echo "FAILED: $name replaced /dev/null"; exit 1; }
+    expect 74 "/dev/full: No space left on device" writer "$name" /dev/full
+    [ -c /dev/full ] || { echo "FAILED: $name replaced /dev/full"; exit 1; }
+    expect 73 "links: it is a folder" writer "$name" links
+done
+for name in quantize csv; do
+    said=$( (ulimit -f 0 && writer "$name" limited) 2>&1)
+    got=$?
+    [ "$got" = 74 ] && [[ $said == *"ulimit -f, is 0 bytes"* ]] || fault "$name beyond the limit: $got: $said"
+    [ -e limited ] && fault "$name beyond the limit left a file"
+done
+left=$(find . -name '*.part' ! -name 'target.*')
+[ -z "$left" ] || fault "left behind: $left"
+
+# ---- standard output by name: bytes where they belong, reports elsewhere
+for out in /dev/stdout /dev/fd/1 /proc/self/fd/1; do
+    "$MAS" quantize f32.gguf "$out" Q8_0 2>said | cat >got
+    cmp got want.gguf || fault "quantize into $out: other bytes"
+    grep -q '^all' said || fault "quantize into $out: no table on standard error"
+    { echo before; "$MAS" export run --csv "$out"; echo after; } >got
+    { echo before; cat want.csv; echo after; } | cmp - got || fault "--csv $out into a file: other bytes"
+done
+"$MAS" synth --shape tiny --type F32 /dev/stdout 2>said | cmp - f32.gguf || fault "synth into /dev/stdout"
+grep -q 'random weights' said || fault "synth into /dev/stdout: no report"
+"$MAS" perplexity -m demo --quiet -p 'some text here' --logits-out /dev/stdout 2>said | cmp - want.f32 || fault "logits into /dev/stdout"
+grep -q 'perplexity' said || fault "logits into /dev/stdout: no report"
+expect 64 "a file with holes cannot go into a pipe or a device" "$MAS" synth --shape tiny --hollow /dev/null
+
+# ---- a run's folder
+mkdir -p runs
+ln -s "$dir/runs" linked
+expect 0 accuracy "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" --n 1 -s direct --quiet --out linked/a
+[ -s runs/a/summary.json ] || fault "a run in a linked folder"
+
+# ---- interrupted: what was there stays, nothing is added
+cp want.gguf there.gguf
+"$MAS" synth --shape llama3-8b --quiet there.gguf &
+pid=$!
+sleep 0.5
+kill -TERM $pid
+wait $pid 2>/dev/null
+cmp there.gguf want.gguf || fault "an interrupted synth changed the file"
+exit $bad
