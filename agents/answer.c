@@ -5,15 +5,50 @@
 #include <string.h>
 
 #include "jdoc.h"
+#include "own.h"
 #include "str.h"
 
-static int answer_load(const char *s, size_t n, json_t **out, struct err *e)
+struct answer_doc {
+    json_t *said;  /* what is taken: the reply, or of a closed one the values that the model finished */
+    json_t *prose; /* the same, and the text in which the model was stopped */
+    bool closed;
+};
+
+static void answer_free(struct answer_doc *d)
 {
+    json_decref(d->said);
+    json_decref(d->prose);
+}
+
+static int answer_own(const char *s, size_t own, struct answer_doc *d, struct err *e)
+{
+    struct str whole = STR_INIT, cut = STR_INIT;
+    int rc;
+    TRY_DONE(own_part(s, own, &whole, &cut, e));
+    TRY_DONE(jdoc_load(whole.s, whole.len, &d->said, e));
+    TRY_DONE(jdoc_load(cut.s, cut.len, &d->prose, e));
+    d->closed = true;
+done:
+    str_free(&whole);
+    str_free(&cut);
+    return rc;
+}
+
+static int answer_load(const char *s, size_t n, size_t own, struct answer_doc *d, struct err *e)
+{
+    json_t *all = NULL;
     if (n > ANSWER_BYTES)
         FAIL(e, ERR_DATA, "reply of %zu bytes, the limit is %zu", n, ANSWER_BYTES);
     if (!n)
         FAIL(e, ERR_DATA, "empty reply");
-    return jdoc_load(s, n, out, e);
+    TRY(jdoc_load(s, n, &all, e));
+    if (own < n) {
+        json_decref(all);
+        return answer_own(s, own, d, e);
+    }
+    d->said = all;
+    d->prose = json_incref(all);
+    return 0;
 }
 
 static int answer_copy(struct arena *a, const char *s, const char **out, struct err *e)
@@ -33,11 +68,23 @@ static int answer_text(const json_t *obj, const char *key, struct arena *a, cons
     return answer_copy(a, s, out, e);
 }
 
+/* Text that no decision hangs on: of a closed reply as much as there is. */
+static int answer_prose(const struct answer_doc *d, const char *key, struct arena *a,
+                        const char **out, struct err *e)
+{
+    if (d->closed && !json_object_get(d->prose, key))
+        return answer_copy(a, "", out, e);
+    return answer_text(d->prose, key, a, out, e);
+}
+
 /* An array of 0..max strings. */
-static int answer_texts(const json_t *obj, const char *key, size_t max, struct arena *a,
-                        const char **out, int *n, struct err *e)
+static int answer_texts(const json_t *obj, bool closed, const char *key, size_t max,
+                        struct arena *a, const char **out, int *n, struct err *e)
 {
     json_t *list = NULL;
+    *n = 0;
+    if (closed && !json_object_get(obj, key))
+        return 0;
     TRY(jdoc_array(obj, key, 0, max, &list, e));
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *s = json_string_value(json_array_get(list, i));
@@ -129,7 +176,7 @@ static int answer_scores(const json_t *doc, const struct catalog *cat, struct ar
     return 0;
 }
 
-int answer_plan(const char *s, size_t n, const struct catalog *cat, int k, bool full,
+int answer_plan(const char *s, size_t n, size_t own, const struct catalog *cat, int k, bool full,
                 struct arena *a, struct answer_plan *out, struct err *e)
 {
     static const char *const compact_keys[] = {"triage_generalist", "selected_specialties",
@@ -137,50 +184,62 @@ int answer_plan(const char *s, size_t n, const struct catalog *cat, int k, bool 
     static const char *const full_keys[] = {"triage_generalist", "scored_catalog",
                                             "selected_specialties", "rationale", NULL};
     struct answer_plan p = {.triage = -1};
-    json_t *doc = NULL;
+    struct answer_doc d = {.said = NULL};
     int rc;
-    TRY_DONE(answer_load(s, n, &doc, e));
-    TRY_DONE(answer_triage(doc, cat, &p, e));
+    TRY_DONE(answer_load(s, n, own, &d, e));
+    TRY_DONE(answer_triage(d.said, cat, &p, e));
     if (full)
-        TRY_DONE(answer_scores(doc, cat, a, &p, e));
-    TRY_DONE(answer_selected(doc, cat, k, &p, e));
-    TRY_DONE(answer_text(doc, "rationale", a, &p.rationale, e));
-    TRY_DONE(jdoc_only(doc, full ? full_keys : compact_keys, e));
+        TRY_DONE(answer_scores(d.said, cat, a, &p, e));
+    TRY_DONE(answer_selected(d.said, cat, k, &p, e));
+    TRY_DONE(answer_prose(&d, "rationale", a, &p.rationale, e));
+    TRY_DONE(jdoc_only(d.said, full ? full_keys : compact_keys, e));
     *out = p;
 done:
-    json_decref(doc);
+    answer_free(&d);
     return rc;
 }
 
 /* ---- a specialist -------------------------------------------------------------------------------- */
 
-static int answer_dx_read(const json_t *item, struct arena *a, struct answer_dx *d, struct err *e)
+static int answer_dx_read(const json_t *item, bool closed, struct arena *a, struct answer_dx *d,
+                          struct err *e)
 {
     static const char *const keys[] = {"dx", "p", "evidence_for", "evidence_against",
                                        "discriminators", NULL};
     TRY(answer_text(item, "dx", a, &d->dx, e));
     TRY(jdoc_number(item, "p", 0, 1, &d->p, e));
-    TRY(answer_texts(item, "evidence_for", ANSWER_EVIDENCE, a, d->evidence_for, &d->n_for, e));
-    TRY(answer_texts(item, "evidence_against", ANSWER_EVIDENCE, a, d->evidence_against,
+    TRY(answer_texts(item, closed, "evidence_for", ANSWER_EVIDENCE, a, d->evidence_for, &d->n_for,
+                     e));
+    TRY(answer_texts(item, closed, "evidence_against", ANSWER_EVIDENCE, a, d->evidence_against,
                      &d->n_against, e));
-    TRY(answer_texts(item, "discriminators", ANSWER_EVIDENCE, a, d->discriminators,
+    TRY(answer_texts(item, closed, "discriminators", ANSWER_EVIDENCE, a, d->discriminators,
                      &d->n_discriminators, e));
     return jdoc_only(item, keys, e);
 }
 
-static int answer_differential(const json_t *doc, struct arena *a, struct answer_report *r,
-                               struct err *e)
+/* Of a closed reply's last diagnosis, the name and the probability must have been written. */
+static bool answer_dx_begun(const json_t *list)
+{
+    const json_t *last = json_array_get(list, json_array_size(list) - 1);
+    return json_is_object(last) && !(json_object_get(last, "dx") && json_object_get(last, "p"));
+}
+
+static int answer_differential(const struct answer_doc *doc, struct arena *a,
+                               struct answer_report *r, struct err *e)
 {
     json_t *list = NULL;
     double sum = 0;
-    TRY(jdoc_array(doc, "differential", 1, ANSWER_DX, &list, e));
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        int rc = answer_dx_read(json_array_get(list, i), a, &r->dx[i], e);
+    TRY(jdoc_array(doc->said, "differential", 1, ANSWER_DX, &list, e));
+    size_t n = json_array_size(list) - (doc->closed && answer_dx_begun(list));
+    if (!n)
+        FAIL(e, ERR_DATA, "no diagnosis is finished");
+    for (size_t i = 0; i < n; i++) {
+        int rc = answer_dx_read(json_array_get(list, i), doc->closed, a, &r->dx[i], e);
         if (rc < 0)
             return err_wrap(e, rc, "diagnosis %zu", i + 1);
         sum += r->dx[i].p;
     }
-    r->n_dx = (int)json_array_size(list);
+    r->n_dx = (int)n;
     if (sum > 1 + 1e-9) { /* no schema can say this; the trace says that it happened */
         for (int i = 0; i < r->n_dx; i++)
             r->dx[i].p /= sum;
@@ -189,27 +248,27 @@ static int answer_differential(const json_t *doc, struct arena *a, struct answer
     return 0;
 }
 
-int answer_report(const char *s, size_t n, const struct catalog *cat, int specialty,
+int answer_report(const char *s, size_t n, size_t own, const struct catalog *cat, int specialty,
                   struct arena *a, struct answer_report *out, struct err *e)
 {
     static const char *const keys[] = {"specialty_id", "differential", "notes", NULL};
     struct answer_report r = {.specialty = specialty};
     const char *id = NULL;
-    json_t *doc = NULL;
+    struct answer_doc d = {.said = NULL};
     int rc;
-    TRY_DONE(answer_load(s, n, &doc, e));
-    TRY_DONE(jdoc_string(doc, "specialty_id", &id, e));
+    TRY_DONE(answer_load(s, n, own, &d, e));
+    TRY_DONE(jdoc_string(d.said, "specialty_id", &id, e));
     if (strcmp(id, cat->entry[specialty].id) != 0) {
         rc = err_set(e, ERR_DATA, "specialty_id is '%.63s', '%s' was asked", id,
                      cat->entry[specialty].id);
         goto done;
     }
-    TRY_DONE(answer_differential(doc, a, &r, e));
-    TRY_DONE(answer_text(doc, "notes", a, &r.notes, e));
-    TRY_DONE(jdoc_only(doc, keys, e));
+    TRY_DONE(answer_differential(&d, a, &r, e));
+    TRY_DONE(answer_prose(&d, "notes", a, &r.notes, e));
+    TRY_DONE(jdoc_only(d.said, keys, e));
     *out = r;
 done:
-    json_decref(doc);
+    answer_free(&d);
     return rc;
 }
 
@@ -232,41 +291,42 @@ static int answer_final(const json_t *doc, int n_options, struct arena *a,
     return 0;
 }
 
-int answer_decision(const char *s, size_t n, int n_options, struct arena *a,
+int answer_decision(const char *s, size_t n, size_t own, int n_options, struct arena *a,
                     struct answer_decision *out, struct err *e)
 {
     static const char *const keys[] = {"final_answer", "ordered_differential", "justification",
                                        "warnings", NULL};
     struct answer_decision d = {.letter = -1};
-    json_t *doc = NULL;
+    struct answer_doc doc = {.said = NULL};
     int rc;
-    TRY_DONE(answer_load(s, n, &doc, e));
-    TRY_DONE(answer_final(doc, n_options, a, &d, e));
-    TRY_DONE(answer_texts(doc, "ordered_differential", ANSWER_LIST, a, d.differential,
-                          &d.n_differential, e));
-    TRY_DONE(answer_text(doc, "justification", a, &d.justification, e));
-    TRY_DONE(answer_texts(doc, "warnings", ANSWER_LIST, a, d.warnings, &d.n_warnings, e));
-    TRY_DONE(jdoc_only(doc, keys, e));
+    TRY_DONE(answer_load(s, n, own, &doc, e));
+    TRY_DONE(answer_final(doc.said, n_options, a, &d, e));
+    TRY_DONE(answer_texts(doc.said, doc.closed, "ordered_differential", ANSWER_LIST, a,
+                          d.differential, &d.n_differential, e));
+    TRY_DONE(answer_prose(&doc, "justification", a, &d.justification, e));
+    TRY_DONE(answer_texts(doc.said, doc.closed, "warnings", ANSWER_LIST, a, d.warnings,
+                          &d.n_warnings, e));
+    TRY_DONE(jdoc_only(doc.said, keys, e));
     *out = d;
 done:
-    json_decref(doc);
+    answer_free(&doc);
     return rc;
 }
 
-int answer_reasoned(const char *s, size_t n, int n_options, struct arena *a,
+int answer_reasoned(const char *s, size_t n, size_t own, int n_options, struct arena *a,
                     struct answer_decision *out, struct err *e)
 {
     static const char *const keys[] = {"reasoning", "final_answer", NULL};
     struct answer_decision d = {.letter = -1};
-    json_t *doc = NULL;
+    struct answer_doc doc = {.said = NULL};
     int rc;
-    TRY_DONE(answer_load(s, n, &doc, e));
-    TRY_DONE(answer_text(doc, "reasoning", a, &d.justification, e));
-    TRY_DONE(answer_final(doc, n_options, a, &d, e));
-    TRY_DONE(jdoc_only(doc, keys, e));
+    TRY_DONE(answer_load(s, n, own, &doc, e));
+    TRY_DONE(answer_prose(&doc, "reasoning", a, &d.justification, e));
+    TRY_DONE(answer_final(doc.said, n_options, a, &d, e));
+    TRY_DONE(jdoc_only(doc.said, keys, e));
     *out = d;
 done:
-    json_decref(doc);
+    answer_free(&doc);
     return rc;
 }
 

@@ -4,6 +4,11 @@
  *
  * Strings and arrays live in the arena that the caller gives. The model's text is untrusted: depth, counts
  * and lengths are capped by the same limits that the schemas state.
+ *
+ * Of a reply's n bytes the model wrote the first `own`; own < n where the reply was closed at its token limit.
+ * Of such a reply only what the model finished is taken: a letter, an id, a number or an item of a list of
+ * which it wrote the end. Prose (rationale, notes, justification) stands as far as it was written. Lists may be short or empty. A
+ * letter, the K ids or a first diagnosis that is not there is an error, as it is in any other reply.
  */
 #ifndef MAS_ANSWER_H
 #define MAS_ANSWER_H
@@ -63,16 +68,16 @@ struct answer_decision { /* FinalDecision */
 
 /* full: the form with scored_catalog. k: how many specialties must be selected, all different.
  * ERR_DATA, ERR_NOMEM. */
-int answer_plan(const char *s, size_t n, const struct catalog *cat, int k, bool full,
+int answer_plan(const char *s, size_t n, size_t own, const struct catalog *cat, int k, bool full,
                 struct arena *a, struct answer_plan *out, struct err *e);
 /* specialty: the one that was asked; a report in another's name is an error. */
-int answer_report(const char *s, size_t n, const struct catalog *cat, int specialty,
+int answer_report(const char *s, size_t n, size_t own, const struct catalog *cat, int specialty,
                   struct arena *a, struct answer_report *out, struct err *e);
 /* n_options 0: final_answer is a diagnosis. */
-int answer_decision(const char *s, size_t n, int n_options, struct arena *a,
+int answer_decision(const char *s, size_t n, size_t own, int n_options, struct arena *a,
                     struct answer_decision *out, struct err *e);
 /* {reasoning, final_answer}: the justification of out is the reasoning. */
-int answer_reasoned(const char *s, size_t n, int n_options, struct arena *a,
+int answer_reasoned(const char *s, size_t n, size_t own, int n_options, struct arena *a,
                     struct answer_decision *out, struct err *e);
 
 /* The letter of a free-text reply: the whole reply is "B", "B.", "B)" or "(B)", or exactly one of its

@@ -127,10 +127,11 @@ static int consult_prompt(struct consult *c, const struct consult_ask *ask,
     return rc;
 }
 
-int consult_submit(struct consult *c, const struct consult_ask *ask, struct err *e)
+/* Makes the call of ask; the arena holds it. */
+static int consult_make(struct consult *c, const struct consult_ask *ask,
+                        struct consult_call **out, struct err *e)
 {
     const struct config *cfg = c->env->config;
-    TRY(consult_budget(c, ask->role, e));
     struct consult_call *k = arena_alloc(&c->arena, 1, sizeof *k);
     if (!k)
         return NOMEM(e, sizeof *k, "a call");
@@ -154,10 +155,16 @@ int consult_submit(struct consult *c, const struct consult_ask *ask, struct err 
     k->llm.options = ask->options;
     k->llm.n_options = ask->n_options;
     k->llm.user_data = k;
+    *out = k;
+    return 0;
+}
+
+static int consult_send(struct consult *c, struct consult_call *k, struct err *e)
+{
     int rc = llm_submit(c->env->llm, &k->llm, e);
     if (rc < 0) {
         llm_call_clear(&k->llm); /* what a half-taken call may hold already */
-        return err_wrap(e, rc, "%s", ask->role);
+        return err_wrap(e, rc, "%s", k->role);
     }
     if (c->last)
         c->last->next = k;
@@ -169,10 +176,55 @@ int consult_submit(struct consult *c, const struct consult_ask *ask, struct err 
     return 0;
 }
 
+int consult_submit(struct consult *c, const struct consult_ask *ask, struct err *e)
+{
+    struct consult_call *k = NULL;
+    TRY(consult_budget(c, ask->role, e));
+    TRY(consult_make(c, ask, &k, e));
+    return consult_send(c, k, e);
+}
+
+int consult_submit_all(struct consult *c, const struct consult_ask *ask, int n, struct err *e)
+{
+    struct consult_call **k = arena_alloc(&c->arena, (size_t)n, sizeof(struct consult_call *));
+    if (!k)
+        return NOMEM(e, (size_t)n * sizeof(struct consult_call *), "calls");
+    TRY(consult_budget(c, ask->role, e));
+    for (int i = 0; i < n; i++) {
+        TRY(consult_make(c, &ask[i], &k[i], e));
+        int rc = llm_check(c->env->llm, &k[i]->llm, e);
+        if (rc < 0)
+            return err_wrap(e, rc, "%s %d of %d", ask[i].role, i + 1, n);
+    }
+    for (int i = 0; i < n; i++)
+        TRY(consult_send(c, k[i], e));
+    return 0;
+}
+
+static bool consult_closed(const struct consult_call *call)
+{
+    return call->llm.finish == LLM_CLOSED && call->llm.own_len < call->llm.reply.len;
+}
+
+void consult_warn_closed(const struct consult_call *call, const char *name)
+{
+    if (consult_closed(call))
+        consult_warn(call->of,
+                     "%s: the reply was closed at its limit of %d tokens; what was not finished is left out",
+                     name, call->llm.max_tokens);
+}
+
 void consult_bad(struct consult_call *call, const struct err *why)
 {
     call->parsed = false;
-    snprintf(call->why, sizeof call->why, "%.*s", (int)sizeof call->why - 1, why->msg);
+    if (!consult_closed(call)) {
+        snprintf(call->why, sizeof call->why, "%.*s", (int)sizeof call->why - 1, why->msg);
+        return;
+    }
+    const char *knob = !strcmp(call->role, "answer") ? "cot" : call->role;
+    snprintf(call->why, sizeof call->why,
+             "%.120s; the reply was closed at its limit of %d tokens; raise role_tokens.%s",
+             why->msg, call->llm.max_tokens, knob);
 }
 
 bool consult_usable(struct consult_call *call)

@@ -83,10 +83,15 @@ struct consult_ask {
 /* Submits one call. ERR_DATA when the prompt does not fit the context or the case's token budget is
  * spent: the case has failed, the run goes on. Other errors end the run. */
 int consult_submit(struct consult *c, const struct consult_ask *ask, struct err *e);
+/* Submits n calls side by side, or none: every prompt is checked before the first is sent, so that what a failed
+ * case records does not depend on how far the others got. Errors as above. */
+int consult_submit_all(struct consult *c, const struct consult_ask *ask, int n, struct err *e);
 
 /* The reply can be parsed: it was neither cut nor an error. Otherwise says why in the call. */
 bool consult_usable(struct consult_call *call);
-/* Marks the call as not parsed. */
+/* Leaves a warning if the call's reply was closed before the model had finished it. name: of the role. */
+void consult_warn_closed(const struct consult_call *call, const char *name);
+/* Marks the call as not parsed. Of a reply that was closed early, says which limit to raise. */
 void consult_bad(struct consult_call *call, const struct err *why);
 
 /* How a consult ends. letter: as shown; mapped back to the question's own order here. */

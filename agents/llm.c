@@ -1,5 +1,8 @@
 #include "llm.h"
 
+#include <math.h>
+
+#include "check.h"
 #include "mem.h"
 
 const char *llm_finish_name(enum llm_finish f)
@@ -21,7 +24,9 @@ void llm_call_clear(struct llm_call *c)
     c->err = (struct err){.code = 0};
     c->n_prompt = c->n_cached = c->n_new = c->n_pass = c->n_drafted = c->n_accepted = 0;
     c->mean_lp = c->seconds = c->first_seconds = 0;
+    c->own_len = 0;
     c->llm_slot = NULL;
+    c->cancelled = false;
 }
 
 int llm_schema(struct llm *l, const char *json, size_t n, const char *name,
@@ -32,16 +37,45 @@ int llm_schema(struct llm *l, const char *json, size_t n, const char *name,
 
 int llm_submit(struct llm *l, struct llm_call *c, struct err *e)
 {
+    c->own_len = 0;
+    c->cancelled = false;
     return l->api->submit(l, c, e);
+}
+
+int llm_check(struct llm *l, const struct llm_call *c, struct err *e)
+{
+    return l->api->check(l, c, e);
+}
+
+/* How far a cancelled call got depends on when the cancelling reached it: nothing of that is kept. */
+static void llm_drop(struct llm_call *c)
+{
+    str_free(&c->reply);
+    mem_free(c->option_lp);
+    mem_free(c->option_tokens);
+    c->option_lp = NULL;
+    c->option_tokens = NULL;
+    c->finish = LLM_CANCEL;
+    c->err = (struct err){.code = 0};
+    c->n_cached = c->n_new = c->n_pass = c->n_drafted = c->n_accepted = 0;
+    c->mean_lp = c->first_seconds = (double)NAN;
+    c->own_len = 0;
 }
 
 struct llm_call *llm_next(struct llm *l, int timeout_ms)
 {
-    return l->api->next(l, timeout_ms);
+    struct llm_call *c = l->api->next(l, timeout_ms);
+    if (c && (c->cancelled || c->finish == LLM_CANCEL))
+        llm_drop(c);
+    else if (c && c->finish != LLM_CLOSED)
+        c->own_len = c->reply.len;
+    CHECK(!c || c->own_len <= c->reply.len);
+    return c;
 }
 
 void llm_cancel(struct llm *l, struct llm_call *c)
 {
+    c->cancelled = true;
     l->api->cancel(l, c);
 }
 

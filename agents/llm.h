@@ -21,8 +21,8 @@ struct llm_schema; /* a JSON Schema prepared by one llm; lives until llm_close *
 enum llm_finish {
     LLM_STOP,   /* ended by itself */
     LLM_CUT,    /* token limit reached in the middle */
-    LLM_CLOSED, /* token limit near: closed validly under its schema */
-    LLM_CANCEL,
+    LLM_CLOSED, /* token limit near: closed validly under its schema; see own_len */
+    LLM_CANCEL, /* also a reply that was complete before the cancelling reached it: no reply, n_new 0 */
     LLM_ERROR,  /* call.err says why */
 };
 const char *llm_finish_name(enum llm_finish f); /* "stop", "cut", .. */
@@ -51,6 +51,8 @@ struct llm_call {
     void *user_data;
     /* out; reply and option_lp belong to the call until llm_call_clear */
     struct str reply;
+    size_t own_len; /* bytes of reply that the model chose or that its schema forced; the rest of a closed reply is the
+                       closer's. LLM_CLOSED: at most reply.len; any other: reply.len */
     double *option_lp;  /* (n_options) natural log, sum over the option's tokens */
     int *option_tokens; /* (n_options) */
     enum llm_finish finish;
@@ -61,6 +63,7 @@ struct llm_call {
     double seconds;      /* submit to done */
     double first_seconds; /* submit to first token */
     void *llm_slot;      /* the llm's */
+    bool cancelled;      /* llm_cancel was called */
 };
 
 void llm_call_clear(struct llm_call *c); /* frees the out part; the in part stays */
@@ -79,6 +82,7 @@ struct llm_api {
     int (*schema)(struct llm *l, const char *json, size_t n, const char *name,
                   const struct llm_schema **out, struct err *e);
     int (*submit)(struct llm *l, struct llm_call *c, struct err *e);
+    int (*check)(struct llm *l, const struct llm_call *c, struct err *e);
     struct llm_call *(*next)(struct llm *l, int timeout_ms);
     void (*cancel)(struct llm *l, struct llm_call *c);
     int (*count_tokens)(struct llm *l, const struct llm_call *c, int *out, struct err *e);
@@ -95,6 +99,8 @@ int llm_schema(struct llm *l, const char *json, size_t n, const char *name,
                const struct llm_schema **out, struct err *e);
 /* ERR_DATA when prompt + max_tokens exceed the context (both numbers); then the call was not taken. */
 int llm_submit(struct llm *l, struct llm_call *c, struct err *e);
+/* Would llm_submit find room for it? The same ERR_DATA where not; nothing is taken. */
+int llm_check(struct llm *l, const struct llm_call *c, struct err *e);
 /* The next finished call, in order of completion; NULL after timeout_ms (-1 = for ever, but NULL at once
  * when nothing is in flight). A signal wakes it with NULL. */
 struct llm_call *llm_next(struct llm *l, int timeout_ms);
@@ -107,9 +113,11 @@ void llm_close(struct llm *l); /* accepts NULL */
 struct engine;
 int llm_local_open(struct engine *en, struct llm **out, struct err *e);
 
-/* llm_script.c: fn writes the reply (and finish, option_lp) of a call; called at llm_next, in an order
- * shuffled by seed, so that completions arrive as unordered as in life. */
+/* llm_script.c: fn writes the reply (and finish, own_len of a closed one, option_lp) of a call; called at
+ * llm_next, in an order shuffled by seed, so that completions arrive as unordered as in life. */
 typedef void (*llm_script_fn)(struct llm_call *c, void *user);
 int llm_script_open(llm_script_fn fn, void *user, uint64_t seed, struct llm **out, struct err *e);
+/* The text of a schema that such an llm has prepared. */
+const char *llm_script_schema(const struct llm_schema *s);
 
 #endif

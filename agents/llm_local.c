@@ -166,6 +166,25 @@ static int local_fill(struct llm_local *l, struct local_call *lc, struct err *e)
     return 0;
 }
 
+static int local_check(struct llm *llm, const struct llm_call *c, struct err *e)
+{
+    struct llm_local *l = (struct llm_local *)llm;
+    struct llm_call copy = *c;
+    struct local_call *lc = mem_zalloc(1, sizeof *lc);
+    if (!lc)
+        return NOMEM(e, sizeof *lc, "call");
+    copy.reply = (struct str)STR_INIT;
+    copy.option_lp = NULL;
+    copy.option_tokens = NULL;
+    lc->call = &copy;
+    int rc = local_fill(l, lc, e);
+    if (rc == 0)
+        rc = engine_check(l->en, &lc->r, e);
+    local_call_free(lc);
+    llm_call_clear(&copy);
+    return rc;
+}
+
 static int local_submit(struct llm *llm, struct llm_call *c, struct err *e)
 {
     struct llm_local *l = (struct llm_local *)llm;
@@ -205,6 +224,28 @@ static enum llm_finish local_finish(enum finish f)
     return LLM_ERROR;
 }
 
+/* The reply's text, and how much of it is the model's own: its tokens, and what had to follow them. */
+static int local_reply(struct llm_local *l, const struct request *r, struct llm_call *c, struct err *e)
+{
+    const struct tokenizer *tok = engine_tokenizer(l->en);
+    struct str own = STR_INIT;
+    struct grammar_state s;
+    int rc = 0;
+    if (r->n_out)
+        TRY(tokenizer_decode(tok, r->out, (size_t)r->n_out, 0, &c->reply, e));
+    if (r->finish != FINISH_CLOSED)
+        return 0;
+    if (r->n_own)
+        rc = tokenizer_decode(tok, r->out, (size_t)r->n_own, 0, &own, e);
+    grammar_start(r->grammar, &s);
+    if (rc == 0 && !grammar_feed(r->grammar, &s, own.s, own.len))
+        rc = err_set(e, ERR_BUG, "the model's own part of a reply breaks its grammar");
+    if (rc == 0)
+        c->own_len = own.len + grammar_forced(r->grammar, &s);
+    str_free(&own);
+    return rc;
+}
+
 /* Moves the results of lc into its call and frees lc. */
 static struct llm_call *local_take(struct llm_local *l, struct local_call *lc)
 {
@@ -229,7 +270,7 @@ static struct llm_call *local_take(struct llm_local *l, struct local_call *lc)
         }
     c->mean_lp = counted ? sum / counted : NAN;
     struct err why = {0};
-    if (r->n_out && tokenizer_decode(engine_tokenizer(l->en), r->out, (size_t)r->n_out, 0, &c->reply, &why) < 0) {
+    if (local_reply(l, r, c, &why) < 0) {
         c->finish = LLM_ERROR;
         c->err = why;
     }
@@ -300,7 +341,7 @@ static void local_close(struct llm *llm)
 
 int llm_local_open(struct engine *en, struct llm **out, struct err *e)
 {
-    static const struct llm_api api = {local_schema, local_submit, local_next, local_cancel,
+    static const struct llm_api api = {local_schema, local_submit, local_check, local_next, local_cancel,
                                        local_count, local_info, local_close};
     struct llm_local *l = mem_zalloc(1, sizeof *l);
     if (!l)

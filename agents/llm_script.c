@@ -69,14 +69,27 @@ static int script_schema(struct llm *l, const char *json, size_t n, const char *
     return 0;
 }
 
-static int script_submit(struct llm *l, struct llm_call *c, struct err *e)
+const char *llm_script_schema(const struct llm_schema *s)
 {
-    struct script *s = (struct script *)l;
+    return s->text;
+}
+
+static int script_check(struct llm *l, const struct llm_call *c, struct err *e)
+{
     int prompt = 0;
     TRY(script_count(l, c, &prompt, e));
     if (prompt + c->max_tokens > SCRIPT_CONTEXT)
         FAIL(e, ERR_DATA, "prompt of %d tokens + reply of %d exceed the context of %d", prompt,
              c->max_tokens, SCRIPT_CONTEXT);
+    return 0;
+}
+
+static int script_submit(struct llm *l, struct llm_call *c, struct err *e)
+{
+    struct script *s = (struct script *)l;
+    int prompt = 0;
+    TRY(script_check(l, c, e));
+    TRY(script_count(l, c, &prompt, e));
     TRY(mem_grow(&s->waiting, &s->cap, s->n + 1, sizeof(struct llm_call *), "calls", e));
     llm_call_clear(c);
     c->n_prompt = prompt;
@@ -142,6 +155,7 @@ static void script_close(struct llm *l)
 static const struct llm_api script_api = {
     .schema = script_schema,
     .submit = script_submit,
+    .check = script_check,
     .next = script_next,
     .cancel = script_cancel,
     .count_tokens = script_count,

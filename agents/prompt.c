@@ -36,24 +36,62 @@ static int prompt_path(const struct prompt_source *src, const char *name, char *
     return 0;
 }
 
-static int prompt_file(const struct prompt_source *src, const char *path, struct str *out,
-                       struct err *e)
-{
-    if (src->dir[0])
-        return zio_read(path, PROMPT_BYTES, out, e);
-    const struct embed_file *f = embed_find(path);
-    if (!f)
-        FAIL(e, ERR_NOINPUT, "there is no built-in prompt %s", path);
-    str_add(out, f->data, f->size);
-    return str_ok(out, path, e);
-}
-
 static int prompt_line(const char *text, size_t at)
 {
     int line = 1;
     for (size_t i = 0; i < at; i++)
         line += text[i] == '\n';
     return line;
+}
+
+/* Text of two or four bytes a character: by its mark, or by the NUL beside each plain letter. */
+static bool prompt_wide(const char *s, size_t n)
+{
+    if (n >= 2 && (!memcmp(s, "\xff\xfe", 2) || !memcmp(s, "\xfe\xff", 2)))
+        return true;
+    const char *nul = memchr(s, 0, n < 4 ? n : 4);
+    return nul && n % 2 == 0;
+}
+
+/* The text as the program wants it: UTF-8 without a byte order mark, lines that end in "\n". */
+static int prompt_clean(const char *path, struct str *text, struct err *e)
+{
+    char *s = text->s;
+    size_t n = text->len, skip = n >= 3 && !memcmp(s, "\xef\xbb\xbf", 3) ? 3 : 0, to = 0;
+    if (prompt_wide(s, n))
+        FAIL(e, ERR_CONFIG, "%s: is UTF-16 or UTF-32 text; save it as UTF-8", path);
+    for (size_t i = skip, step; i < n; i += step) {
+        uint32_t cp = 0;
+        int len = utf8_decode(s + i, n - i, &cp);
+        if (len < 1)
+            FAIL(e, ERR_CONFIG, "%s:%d: byte 0x%02x is not UTF-8; save the file as UTF-8", path,
+                 prompt_line(s, to), (unsigned char)s[i]);
+        if (!cp)
+            FAIL(e, ERR_CONFIG, "%s:%d: holds a NUL byte", path, prompt_line(s, to));
+        step = (size_t)len;
+        if (cp == '\r' && i + 1 < n && s[i + 1] == '\n')
+            continue;
+        memmove(s + to, s + i, step);
+        to += step;
+    }
+    text->len = to;
+    if (n)
+        s[to] = 0;
+    return 0;
+}
+
+static int prompt_file(const struct prompt_source *src, const char *path, struct str *out,
+                       struct err *e)
+{
+    if (src->dir[0]) {
+        TRY(zio_read(path, PROMPT_BYTES, out, e));
+        return prompt_clean(path, out, e);
+    }
+    const struct embed_file *f = embed_find(path);
+    if (!f)
+        FAIL(e, ERR_NOINPUT, "there is no built-in prompt %s", path);
+    str_add(out, f->data, f->size);
+    return str_ok(out, path, e);
 }
 
 int prompt_text(const struct prompt_source *src, const char *name, struct str *out,
@@ -208,8 +246,6 @@ static int prompt_parse(struct prompt *p, const char *path, const struct str *te
                         struct err *e)
 {
     size_t sys_line, sys, user_line, user;
-    if (memchr(text->s, 0, text->len))
-        FAIL(e, ERR_CONFIG, "%s: holds a NUL byte", path);
     if (!prompt_section(text->s, "[system]", &sys_line, &sys) || sys_line != 0)
         FAIL(e, ERR_CONFIG, "%s:1: must begin with the line [system]", path);
     if (!prompt_section(text->s, "[user]", &user_line, &user))

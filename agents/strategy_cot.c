@@ -1,7 +1,7 @@
 /* cot: one call that reasons first and answers last, decoded as {reasoning, final_answer}.
  *
- * The answer is the last thing written. If the reply had to be closed at its token limit, the letter may
- * be the closer's and not the model's: such a reply counts as unparsed. */
+ * The answer is the last thing written. A reply that had to be closed at its token limit before the model
+ * had written its letter counts as unparsed. */
 #include "mem.h"
 #include "strategy.h"
 
@@ -76,21 +76,17 @@ static int cot_step(const void *state, struct consult *c, struct consult_call *c
         consult_unparsed(c, "%s", call->why);
         return 0;
     }
-    int rc = answer_reasoned(call->llm.reply.s, call->llm.reply.len, c->q->n_options, &c->arena,
-                             d, &why);
+    int rc = answer_reasoned(call->llm.reply.s, call->llm.reply.len, call->llm.own_len,
+                             c->q->n_options, &c->arena, d, &why);
     if (rc == ERR_NOMEM)
         FAIL(e, rc, "%s", why.msg);
-    if (!rc && call->llm.finish == LLM_CLOSED)
-        rc = err_set(&why, ERR_DATA,
-                     "the reasoning reached the limit of %d tokens before an answer; raise "
-                     "role_tokens.cot",
-                     call->llm.max_tokens);
     if (rc < 0) {
         consult_bad(call, &why);
         consult_unparsed(c, "%s", call->why);
         return 0;
     }
     call->parsed = true;
+    consult_warn_closed(call, "answer");
     c->decision = d;
     consult_answer(c, d->letter, d->text);
     return 0;

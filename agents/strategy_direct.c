@@ -8,6 +8,7 @@
 
 struct direct {
     struct prompt *prompt;
+    char text[MEDQA_OPTIONS][3]; /* " A", " B", .. */
     struct llm_text letter[MEDQA_OPTIONS];
 };
 
@@ -24,14 +25,16 @@ static int direct_open(const struct strategy_env *env, struct str *describe, voi
                        struct err *e)
 {
     static const char *const slots[] = {"question", "options", NULL};
-    static const char letters[MEDQA_OPTIONS][3] = {" A", " B", " C", " D", " E", " F", " G", " H"};
     struct prompt_source src = {env->config->prompts_dir, "direct"};
     struct direct *d = mem_zalloc(1, sizeof *d);
     int rc;
     if (!d)
         return NOMEM(e, sizeof *d, "a strategy");
-    for (int i = 0; i < MEDQA_OPTIONS; i++)
-        d->letter[i] = (struct llm_text){letters[i], 2};
+    for (int i = 0; i < MEDQA_OPTIONS; i++) {
+        d->text[i][0] = ' ';
+        d->text[i][1] = (char)('A' + i);
+        d->letter[i] = (struct llm_text){d->text[i], 2};
+    }
     TRY_DONE(prompt_open(&src, "answer", NULL, 0, slots, &d->prompt, e));
     strategy_describe(describe, prompt_name(d->prompt), prompt_hash(d->prompt));
     *state = d;

@@ -6,7 +6,7 @@
  *
  * A specialist whose reply cannot be used is left out with a warning; a case without any report, plan or
  * decision is unparsed. The order in which specialists answer changes nothing: reports stand in the order of
- * selection. */
+ * selection. Of a reply that was closed at its token limit, only what the model itself finished is used. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 #include "strategy.h"
 
 #define PANEL_FULL_TOKENS 2400     /* a scored catalogue of 28 takes about 2,100 tokens with Llama 3 */
-#define PANEL_DECISION_TOKENS 64   /* room to close a decision after its letter */
+#define PANEL_DECISION_TOKENS 64   /* the frame of a decision and a justification of some words */
 #define PANEL_REPORT_TOKENS 96
 
 enum panel_selection { PANEL_COMPACT, PANEL_FULL, PANEL_LOGIT, PANEL_ALL, PANEL_RANDOM, PANEL_FIXED };
@@ -254,22 +254,24 @@ static int panel_ask_specialists(const struct panel *p, struct consult *c, struc
         c->state = CONSULT_PLANNED;
         return 0;
     }
+    struct consult_ask ask[CATALOG_MAX];
+    const char *values[CATALOG_MAX][6];
     for (int i = 0; i < pc->plan.n_selected; i++) {
         const struct catalog_entry *s = &c->env->catalog->entry[pc->plan.selected[i]];
-        const char *values[] = {c->q->text, c->options, panel_rationale(pc),
-                                s->name,    s->id,      s->scope};
-        struct consult_ask ask = {
+        const char *fill[] = {c->q->text, c->options, panel_rationale(pc),
+                              s->name,    s->id,      s->scope};
+        memcpy(values[i], fill, sizeof fill);
+        ask[i] = (struct consult_ask){
             .role = "specialist",
             .index = i,
             .specialty = pc->plan.selected[i],
             .prompt = p->specialist,
-            .values = values,
+            .values = values[i],
             .schema = p->specialist_schema[pc->plan.selected[i]],
             .max_tokens = strategy_tokens(cfg, cfg->role_tokens.specialist),
             .temperature = strategy_temperature(cfg, cfg->agent_temperatures.specialist)};
-        TRY(consult_submit(c, &ask, e));
     }
-    return 0;
+    return consult_submit_all(c, ask, pc->plan.n_selected, e);
 }
 
 static int panel_ask_aggregator(const struct panel *p, struct consult *c, struct err *e)
@@ -392,21 +394,18 @@ static int panel_planned(const struct panel *p, struct consult *c, struct consul
     if (p->selection == PANEL_LOGIT)
         rc = panel_rank(p, c->env->catalog, call->llm.option_lp, &pc->plan, &why);
     else
-        rc = answer_plan(call->llm.reply.s, call->llm.reply.len, c->env->catalog, p->k,
-                         p->selection == PANEL_FULL, &c->arena, &pc->plan, &why);
+        rc = answer_plan(call->llm.reply.s, call->llm.reply.len, call->llm.own_len,
+                         c->env->catalog, p->k, p->selection == PANEL_FULL, &c->arena, &pc->plan,
+                         &why);
     if (rc == ERR_NOMEM)
         FAIL(e, rc, "%s", why.msg);
-    if (!rc && p->selection == PANEL_FULL && call->llm.finish == LLM_CLOSED)
-        rc = err_set(&why, ERR_DATA,
-                     "the scored catalogue reached the limit of %d tokens; raise "
-                     "role_tokens.planner",
-                     call->llm.max_tokens); /* what follows was the closer's choice */
     if (rc < 0) {
         consult_bad(call, &why);
         consult_unparsed(c, "planner: %s", call->why);
         return 0;
     }
     call->parsed = true;
+    consult_warn_closed(call, "planner");
     if (pc->plan.scored_twice)
         consult_warn(c, "planner: %d specialties scored twice, as many not at all",
                      pc->plan.scored_twice);
@@ -431,6 +430,7 @@ static int panel_collect(struct consult *c, struct err *e)
             continue;
         }
         kept[c->n_reports++] = pc->report[k->index];
+        consult_warn_closed(k, id);
         if (pc->report[k->index].rescaled)
             consult_warn(c, "%s: probabilities summed to more than 1 and were rescaled", id);
     }
@@ -444,8 +444,9 @@ static int panel_reported(const struct panel *p, struct consult *c, struct consu
     struct panel_case *pc = c->data;
     struct err why = {.code = 0};
     if (consult_usable(call)) {
-        int rc = answer_report(call->llm.reply.s, call->llm.reply.len, c->env->catalog,
-                               call->specialty, &c->arena, &pc->report[call->index], &why);
+        int rc = answer_report(call->llm.reply.s, call->llm.reply.len, call->llm.own_len,
+                               c->env->catalog, call->specialty, &c->arena,
+                               &pc->report[call->index], &why);
         if (rc == ERR_NOMEM)
             FAIL(e, rc, "%s", why.msg);
         if (rc < 0)
@@ -472,8 +473,8 @@ static int panel_decided(struct consult *c, struct consult_call *call, struct er
         consult_unparsed(c, "aggregator: %s", call->why);
         return 0;
     }
-    int rc = answer_decision(call->llm.reply.s, call->llm.reply.len, c->q->n_options, &c->arena,
-                             d, &why);
+    int rc = answer_decision(call->llm.reply.s, call->llm.reply.len, call->llm.own_len,
+                             c->q->n_options, &c->arena, d, &why);
     if (rc == ERR_NOMEM)
         FAIL(e, rc, "%s", why.msg);
     if (rc < 0) {
@@ -482,6 +483,7 @@ static int panel_decided(struct consult *c, struct consult_call *call, struct er
         return 0;
     }
     call->parsed = true;
+    consult_warn_closed(call, "aggregator");
     c->decision = d;
     consult_answer(c, d->letter, d->text);
     return 0;

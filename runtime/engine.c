@@ -126,7 +126,7 @@ static void *engine_main(void *arg)
 int engine_submit(struct engine *en, struct request *r, struct err *e)
 {
     struct seq *q;
-    r->n_out = r->n_cached = r->n_pass = r->n_drafted = r->n_accepted = 0;
+    r->n_out = r->n_own = r->n_cached = r->n_pass = r->n_drafted = r->n_accepted = 0;
     r->finish = FINISH_NONE;
     r->err = (struct err){0};
     r->t_submit_ns = clock_ns();
@@ -148,6 +148,11 @@ int engine_submit(struct engine *en, struct request *r, struct err *e)
     if (rc < 0)
         seq_free(NULL, q);
     return rc;
+}
+
+int engine_check(const struct engine *en, const struct request *r, struct err *e)
+{
+    return seq_check(r, en->tok, en->info.n_ctx, e);
 }
 
 void engine_cancel(struct engine *en, struct request *r)

@@ -120,6 +120,7 @@ struct request {
     int32_t *out;      /* (max_new) caller's buffer */
     float *out_lp;     /* (max_new) or NULL: log-probability of each token at T = 1, unmasked */
     int n_out;
+    int n_own;         /* tokens of out that the model chose; fewer than n_out under FINISH_CLOSED only */
     double *cont_lp;   /* (n_cont) caller's buffer */
     enum finish finish;
     struct err err;    /* for FINISH_ERROR */
@@ -133,6 +134,8 @@ struct request {
 /* ERR_DATA naming both numbers when the prompt (+ max_new, + longest continuation) exceeds n_ctx or a
  * token id is out of range; ERR_CANCEL when the engine is closing. On failure done is not called. */
 int engine_submit(struct engine *en, struct request *r, struct err *e);
+/* The ERR_DATA that engine_submit would give; nothing is taken. */
+int engine_check(const struct engine *en, const struct request *r, struct err *e);
 void engine_cancel(struct engine *en, struct request *r); /* done follows, FINISH_CANCEL or earlier */
 
 /* Table of time by op since the last call, for an engine opened with `profile` that is idle: every

@@ -71,6 +71,8 @@ struct grammar_state { /* plain data: assignment forks it */
 void grammar_start(const struct grammar *g, struct grammar_state *s);
 /* Feeds bytes; false (state unchanged) if they cannot be continued to a valid reply. */
 bool grammar_feed(const struct grammar *g, struct grammar_state *s, const char *bytes, size_t n);
+/* How many bytes after s are forced: at each of them the schema allows one byte and no other. */
+size_t grammar_forced(const struct grammar *g, const struct grammar_state *s);
 
 /* Bitmask of the tokens allowed next: ceil(n_vocab/32) words; the end tokens are allowed exactly
  * when s->done. *mask stays valid until the next call; nothing is allocated. A state without any

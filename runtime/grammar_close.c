@@ -18,6 +18,28 @@ static size_t close_bytes(const struct schema *sc, const struct grammar_state *s
     return n;
 }
 
+/* Does the schema allow another byte than b after s? */
+static bool close_may_differ(const struct schema *sc, const struct grammar_state *s, int b)
+{
+    for (int other = 0; other < 256; other++) {
+        struct grammar_state at = *s;
+        if (other != b && machine_step(sc, &at, (unsigned char)other))
+            return true;
+    }
+    return false;
+}
+
+size_t grammar_forced(const struct grammar *g, const struct grammar_state *s)
+{
+    struct grammar_state at = *s;
+    size_t n = 0;
+    for (int b; (b = machine_close_byte(&g->sc, &at)) >= 0 && !close_may_differ(&g->sc, &at, b); n++) {
+        bool taken = machine_step(&g->sc, &at, (unsigned char)b);
+        CHECK_MSG(taken, "a closing byte that cannot follow");
+    }
+    return n;
+}
+
 /* Cuts text into tokens by longest match; appends them to out unless that is NULL. */
 static int close_cut(const struct grammar_vocab *v, const unsigned char *text, size_t n,
                      struct token_list *out, struct err *e)

@@ -111,6 +111,7 @@ static void seq_push_out(struct seq *q, int32_t id, float lp)
     if (r->out_lp)
         r->out_lp[r->n_out] = lp;
     r->out[r->n_out++] = id;
+    r->n_own += r->finish == FINISH_NONE;
     if (r->on_token)
         r->on_token(r, id, lp);
 }
@@ -123,9 +124,9 @@ static int seq_close_reply(struct results *s, struct seq *q, struct err *e)
     if (s->closing.n > (size_t)(q->r->max_new - q->r->n_out))
         FAIL(e, ERR_DATA, "the schema needs %zu more tokens but only %d of the limit of %d are left; "
              "raise the role's token limit", s->closing.n, q->r->max_new - q->r->n_out, q->r->max_new);
+    q->r->finish = FINISH_CLOSED; /* before the tokens: they are not the model's own */
     for (size_t i = 0; i < s->closing.n; i++)
         seq_push_out(q, s->closing.id[i], NAN);
-    q->r->finish = FINISH_CLOSED;
     return 0;
 }
 

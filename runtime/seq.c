@@ -41,7 +41,7 @@ static int seq_check_tokens(const int32_t *id, int n, int32_t n_vocab, const cha
     return 0;
 }
 
-static int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, struct err *e)
+int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, struct err *e)
 {
     int32_t n_vocab = tokenizer_n_vocab(tok);
     int longest = 0;

@@ -91,6 +91,8 @@ struct seq_list {
     int n;
 };
 
+/* Everything of a request that can be checked before it is taken. ERR_DATA. */
+int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, struct err *e);
 /* Memory of a request's life in the engine; made on the submitting thread so that lack of memory is
  * that caller's error. Checks everything that can be checked without the engine thread. */
 int seq_new(struct request *r, const struct kv *kv, const struct tokenizer *tok, int n_ctx,

@@ -1,4 +1,4 @@
-/* Any bytes as a model's reply: parsed completely or an error. */
+/* Any bytes as a model's reply, also as one closed at its limit: parsed completely or an error. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,29 +16,37 @@ static void catalogue(struct catalog *c)
                                              i ? CATALOG_MEDICAL : CATALOG_GENERALIST};
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void read_all(const char *s, size_t size, size_t own)
 {
-    const char *s = (const char *)data;
     struct catalog cat;
     struct arena a = {.head = NULL};
     struct answer_plan p;
     struct answer_report r;
     struct answer_decision d;
     struct err e;
-    int letter = -1;
     catalogue(&cat);
     for (int full = 0; full < 2; full++)
-        if (answer_plan(s, size, &cat, 2, full, &a, &p, &e) == 0 &&
+        if (answer_plan(s, size, own, &cat, 2, full, &a, &p, &e) == 0 &&
             (p.n_selected != 2 || p.selected[0] == p.selected[1] || !p.rationale))
             abort();
-    if (answer_report(s, size, &cat, 1, &a, &r, &e) == 0 && (r.n_dx < 1 || !r.notes))
+    if (answer_report(s, size, own, &cat, 1, &a, &r, &e) == 0 && (r.n_dx < 1 || !r.notes))
         abort();
-    if (answer_decision(s, size, 4, &a, &d, &e) == 0 && (d.letter < 0 || d.letter > 3))
+    if (answer_decision(s, size, own, 4, &a, &d, &e) == 0 && (d.letter < 0 || d.letter > 3))
         abort();
-    if (answer_reasoned(s, size, 0, &a, &d, &e) == 0 && (d.letter != -1 || !d.text[0]))
-        abort();
-    if (answer_letter(s, size, 4, &letter, &e) == 0 && (letter < 0 || letter > 3))
+    if (answer_reasoned(s, size, own, 0, &a, &d, &e) == 0 && (d.letter != -1 || !d.text[0]))
         abort();
     arena_free(&a);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *s = (const char *)data;
+    struct err e;
+    int letter = -1;
+    read_all(s, size, size);
+    for (size_t i = 0; i < 8; i++) /* closed in different places */
+        read_all(s, size, size * i / 8);
+    if (answer_letter(s, size, 4, &letter, &e) == 0 && (letter < 0 || letter > 3))
+        abort();
     return 0;
 }

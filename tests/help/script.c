@@ -3,6 +3,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "grammar_vocab.h"
 #include "rng.h"
 #include "test.h"
 
@@ -56,8 +57,8 @@ static void script_final(struct llm_call *c, const struct consult *of, uint64_t 
         str_addf(&c->reply, "{\"reasoning\": \"step by step\", \"final_answer\": \"%s\"}", answer);
     else
         str_addf(&c->reply,
-                 "{\"final_answer\": \"%s\", \"ordered_differential\": [\"x\", \"y\"], "
-                 "\"justification\": \"weighed\", \"warnings\": []}",
+                 "{\"ordered_differential\": [\"x\", \"y\"], \"justification\": \"weighed\", "
+                 "\"final_answer\": \"%s\", \"warnings\": []}",
                  answer);
 }
 
@@ -76,6 +77,31 @@ static void script_good(struct llm_call *c, const struct consult_call *k)
         script_final(c, k->of, key, !strcmp(k->role, "answer"));
 }
 
+/* Keeps the first `own` bytes of the reply and ends it as the engine does at a token limit. */
+static void script_close(struct llm_call *c, size_t own)
+{
+    struct err e;
+    struct grammar *g = NULL;
+    struct grammar_state at;
+    const char *schema = c->schema ? llm_script_schema(c->schema) : "";
+    if (!c->schema || own >= c->reply.len)
+        return;
+    ok(grammar_compile(schema, strlen(schema), "script", &g, &e));
+    grammar_start(g, &at);
+    if (!grammar_feed(g, &at, c->reply.s, c->reply.len) || !at.done)
+        fail_msg("a good reply breaks its schema: %s", c->reply.s);
+    c->reply.len = own;
+    c->finish = LLM_CLOSED;
+    grammar_start(g, &at);
+    assert_true(grammar_feed(g, &at, c->reply.s, own));
+    c->own_len = own + grammar_forced(g, &at);
+    for (int b; (b = machine_close_byte(&g->sc, &at)) >= 0;) {
+        assert_true(machine_step(&g->sc, &at, (unsigned char)b));
+        str_addc(&c->reply, (char)b);
+    }
+    grammar_free(g);
+}
+
 void script_answer(struct llm_call *c, void *user)
 {
     struct script *s = user;
@@ -90,7 +116,7 @@ void script_answer(struct llm_call *c, void *user)
         break;
     case SCRIPT_CLOSED:
         script_good(c, k);
-        c->finish = LLM_CLOSED;
+        script_close(c, s->own_by_question ? (size_t)k->of->q->index : s->own);
         break;
     case SCRIPT_GARBAGE:
         str_add(&c->reply, "\x00\xff{]}\"\\u12", 9);

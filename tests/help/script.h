@@ -12,7 +12,7 @@ enum script_mood {
     SCRIPT_GARBAGE, /* bytes that are no JSON */
     SCRIPT_REFUSAL, /* polite prose */
     SCRIPT_CUT,     /* half a reply, LLM_CUT */
-    SCRIPT_CLOSED,  /* a good reply, LLM_CLOSED */
+    SCRIPT_CLOSED,  /* the beginning of a good reply, closed by the grammar, LLM_CLOSED; script.own */
     SCRIPT_ERROR,   /* LLM_ERROR with script.error */
     SCRIPT_CANCEL,  /* LLM_CANCEL from the model's side */
     SCRIPT_ODD,     /* valid JSON of another form */
@@ -24,6 +24,8 @@ struct script {
     const char *only_role; /* the mood holds for this role only; NULL = for all */
     int only_index;        /* and this index; -1 = all */
     int error;
+    size_t own;           /* SCRIPT_CLOSED: so many bytes of the reply are the model's.. */
+    bool own_by_question; /* ..or as many as the question's number says; a shorter reply stays whole */
     long calls;
 };
 

@@ -37,17 +37,28 @@ static int read_catalogue(void *arg)
     return rc;
 }
 
-static int read_decision(void *arg)
+static int decision(size_t own)
 {
     static const char text[] = "{\"final_answer\": \"A\", \"ordered_differential\": [\"x\", \"y\"], "
                                "\"justification\": \"j\", \"warnings\": [\"w\"]}";
     struct answer_decision d;
     struct arena a = {.head = NULL};
     struct err e;
-    (void)arg;
-    int rc = answer_decision(text, strlen(text), 4, &a, &d, &e);
+    int rc = answer_decision(text, strlen(text), own ? own : strlen(text), 4, &a, &d, &e);
     arena_free(&a);
     return rc;
+}
+
+static int read_decision(void *arg)
+{
+    (void)arg;
+    return decision(0);
+}
+
+static int read_closed_decision(void *arg)
+{
+    (void)arg;
+    return decision(70);
 }
 
 static int read_result(void *arg)
@@ -87,7 +98,7 @@ static void *json_malloc(size_t n)
 static void each_of_our_allocations_can_fail(void **state)
 {
     (void)state;
-    static int (*const readers[])(void *) = {read_questions, read_catalogue, read_decision,
+    static int (*const readers[])(void *) = {read_questions, read_catalogue, read_decision, read_closed_decision,
                                              read_result, read_prompt};
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
         assert_true(oom_loop(readers[i], NULL, false) > 0);

@@ -1,5 +1,6 @@
 /* Prompt files: every slot known, every slot used, values never searched again. */
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "embed.h"
 #include "prompt.h"
@@ -24,14 +25,19 @@ static int teardown(void **state)
     return 0;
 }
 
-static void put(const char *name, const char *text)
+static void put_bytes(const char *name, const char *text, size_t n)
 {
     char path[400];
     snprintf(path, sizeof path, "%s/s/%s", dir, name);
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
-    fputs(text, f);
+    assert_int_equal(fwrite(text, 1, n, f), n);
     fclose(f);
+}
+
+static void put(const char *name, const char *text)
+{
+    put_bytes(name, text, strlen(text));
 }
 
 static int load(const char *text, struct prompt **p, struct err *e)
@@ -124,6 +130,95 @@ static void schemas_get_json_in_place_of_quoted_slots(void **state)
     str_free(&s);
 }
 
+/* Editors of other systems end lines in CR LF and begin a file with a mark: the same prompt, the same hash. */
+static void line_ends_and_a_mark_at_the_beginning_change_nothing(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"[system]\n\nA {k}\nB {{\"a\"}}\n\n[user]\n{question}\n\n{options}\n",
+                                        "[system]\r\n\r\nA {k}\r\nB {{\"a\"}}\r\n\r\n[user]\r\n{question}\r\n\r\n{options}\r\n",
+                                        "\xef\xbb\xbf[system]\n\nA {k}\nB {{\"a\"}}\n\n[user]\n{question}\n\n{options}\n",
+                                        "\xef\xbb\xbf[system]\r\n\nA {k}\r\nB {{\"a\"}}\n\r\n[user]\r\n{question}\n\r\n{options}"};
+    struct prompt_source src = {dir, "s"};
+    char hash[20] = "";
+    for (int i = 0; i < 3; i++) {
+        struct err e;
+        struct prompt *p = NULL;
+        struct str s = STR_INIT;
+        size_t n;
+        ok(load(texts[i], &p, &e));
+        assert_string_equal(prompt_system(p, &n), "A 5\nB {\"a\"}");
+        prompt_render(p, (const char *const[]){"Q\r\n", "O"}, &s);
+        assert_string_equal(s.s, "Q\r\n\n\nO"); /* values stay as they are */
+        if (i)
+            assert_string_equal(prompt_hash(p), hash);
+        snprintf(hash, sizeof hash, "%s", prompt_hash(p));
+        prompt_close(p);
+        str_free(&s);
+    }
+    struct err e;
+    struct prompt *p = NULL;
+    struct str s = STR_INIT;
+    ok(load(texts[3], &p, &e));
+    prompt_close(p);
+    put("system.txt", "\xef\xbb\xbfone\r\ntwo\r lone\r\n\r\n");
+    ok(prompt_text(&src, "system.txt", &s, &e));
+    assert_string_equal(s.s, "one\ntwo\r lone");
+    str_clear(&s);
+    put("a.json", "\xef\xbb\xbf{\r\n\"a\": \"{k}\"\r\n}\r\n");
+    ok(prompt_schema(&src, "a.json", constants, 1, &s, &e));
+    assert_string_equal(s.s, "{\n\"a\": 5\n}\n");
+    str_free(&s);
+    fails(load("[system]\r\n{k}\r\n[user]\r\n{question}\r\n{optoins}\r\n", &p, &e), ERR_CONFIG,
+          "role.txt:5: unknown slot {optoins}");
+}
+
+static void other_encodings_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t n;
+        const char *why;
+    } bad[] = {
+        {"\xff\xfe[\0s\0y\0", 8, "is UTF-16 or UTF-32 text; save it as UTF-8"},
+        {"\xfe\xff\0[\0s\0y", 8, "is UTF-16 or UTF-32 text"},
+        {"[\0s\0y\0s\0", 8, "is UTF-16 or UTF-32 text"},
+        {"\0[\0s\0y\0s", 8, "is UTF-16 or UTF-32 text"},
+        {"[system]\n{k}\n[user]\n{question}\0{options}", 40, "role.txt:4: holds a NUL byte"},
+        {"[system]\n{k} caf\xe9\n[user]\n{question}{options}", 43, "role.txt:2: byte 0xe9 is not UTF-8; save the file as UTF-8"},
+    };
+    struct prompt_source src = {dir, "s"};
+    struct str s = STR_INIT;
+    struct err e;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct prompt *p = NULL;
+        put_bytes("role.txt", bad[i].text, bad[i].n);
+        fails(prompt_open(&src, "role", constants, 1, slots, &p, &e), ERR_CONFIG, bad[i].why);
+        fails(prompt_text(&src, "role.txt", &s, &e), ERR_CONFIG, bad[i].why);
+        fails(prompt_schema(&src, "role.txt", NULL, 0, &s, &e), ERR_CONFIG, bad[i].why);
+    }
+    str_free(&s);
+}
+
+static void a_prompt_from_another_system_is_accepted(void **state)
+{
+    (void)state;
+    struct err e;
+    struct prompt *p = NULL;
+    struct prompt_source src = {dir, "s"};
+    size_t n;
+    if (access(TEST_DATA "/../cases/text/prompt_crlf_answer.txt", R_OK) != 0) {
+        print_message("skipped: no cases/text/prompt_crlf_answer.txt\n");
+        skip();
+    }
+    char *text = test_read(TEST_DATA "/../cases/text/prompt_crlf_answer.txt", &n);
+    put_bytes("answer.txt", text, n);
+    free(text);
+    ok(prompt_open(&src, "answer", NULL, 0, slots, &p, &e));
+    assert_null(strchr(prompt_system(p, &n), '\r'));
+    prompt_close(p);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -132,6 +227,9 @@ int main(void)
         T(faults_are_found_when_the_file_is_read),
         T(the_hash_changes_with_the_text_and_with_constants),
         T(schemas_get_json_in_place_of_quoted_slots),
+        T(line_ends_and_a_mark_at_the_beginning_change_nothing),
+        T(other_encodings_are_refused_by_name),
+        T(a_prompt_from_another_system_is_accepted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

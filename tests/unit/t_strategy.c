@@ -5,6 +5,8 @@
 #include "script.h"
 #include "test.h"
 
+static unsigned letters_seen; /* bit i: option i was an answer */
+
 /* What a test wants to see of a case before it is freed; NULL = nothing. */
 static void (*look)(const struct consult *c, const struct result *r);
 
@@ -147,16 +149,127 @@ static void panel_without_any_report_plan_or_decision_is_unparsed(void **state)
     check(&r, CONSULT_UNPARSED, "aggregator: the reply was cut at its limit of 800 tokens");
 }
 
-/* The letter of a closed reasoning may be the closer's; a decision states its letter first. */
-static void a_reply_closed_at_its_limit_counts_only_where_the_letter_came_first(void **state)
+/* ---- replies closed at their limit ---------------------------------------------------------------- */
+
+#define OWN_MOST 600 /* bytes; longer than every reply of the script */
+
+struct closed { /* what came of a case whose reply was closed after as many bytes as its number says */
+    enum consult_state state;
+    int predicted, n_selected, selected[CATALOG_MAX], n_dx;
+    char warned;
+};
+static struct closed closed_case[OWN_MOST];
+
+static void closed_look(const struct consult *c, const struct result *r)
+{
+    struct closed *k = &closed_case[c->q->index];
+    *k = (struct closed){.state = c->state, .predicted = r->predicted};
+    for (int i = 0; c->plan && i < c->plan->n_selected; i++)
+        k->selected[k->n_selected++] = c->plan->selected[i];
+    for (int i = 0; i < c->n_reports; i++)
+        k->n_dx += c->reports[i].n_dx;
+    k->warned = strstr(c->warnings.s, "closed at its limit") != NULL;
+}
+
+static void closed_run(const char *const *sets, const struct script *mood, struct closed *out)
+{
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct results rs = {.n = 0};
+    struct err e;
+    bench_open(&b, 3, sets);
+    b.script = *mood;
+    bench_questions(&m, OWN_MOST);
+    look = closed_look;
+    ok(one(&b, &m, &rs, &e));
+    look = NULL;
+    memcpy(out, closed_case, sizeof closed_case);
+    results_free(&rs);
+    medqa_free(&m);
+    bench_close(&b);
+}
+
+/* A reply closed after every number of bytes: the letter is the one of the whole reply, or there is none. */
+static void a_letter_that_the_closer_chose_never_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *strategy, *role;
+    } ways[] = {{"cot", "answer"}, {"panel", "aggregator"}};
+    struct closed *whole = malloc(2 * sizeof closed_case), *closed = whole + OWN_MOST;
+    for (int w = 0; w < 2; w++) {
+        char set[64];
+        int answered = 0, unparsed = 0;
+        snprintf(set, sizeof set, "strategy=%s", ways[w].strategy);
+        const char *sets[] = {set, NULL};
+        struct script mood = {.mood = SCRIPT_CLOSED, .only_role = ways[w].role, .only_index = -1, .own_by_question = true};
+        closed_run(sets, &(struct script){.only_index = -1}, whole);
+        closed_run(sets, &mood, closed);
+        for (int i = 0; i < OWN_MOST; i++) {
+            assert_int_equal(whole[i].state, CONSULT_ANSWERED);
+            assert_in_range(whole[i].predicted, 0, 3);
+            if (closed[i].state == CONSULT_ANSWERED)
+                assert_int_equal(closed[i].predicted, whole[i].predicted);
+            else
+                assert_int_equal(closed[i].predicted, -1);
+            answered += closed[i].state == CONSULT_ANSWERED;
+            unparsed += closed[i].state == CONSULT_UNPARSED;
+        }
+        assert_int_equal(answered + unparsed, OWN_MOST);
+        assert_in_range(unparsed, 40, 200); /* the reply has its letter near its end */
+    }
+    free(whole);
+}
+
+/* A planner's ids stand or fall together; a closed report keeps no diagnosis that the whole one has not. */
+static void ids_and_diagnoses_that_the_closer_chose_never_count(void **state)
+{
+    (void)state;
+    static const char *const selections[] = {"planner.selection=compact", "planner.selection=full"};
+    struct closed *whole = malloc(2 * sizeof closed_case), *closed = whole + OWN_MOST;
+    for (int w = 0; w < 2; w++) {
+        int planned = 0, unparsed = 0;
+        const char *sets[] = {selections[w], "role_tokens.planner=2600", "planner.top_k=3", NULL};
+        struct script mood = {.mood = SCRIPT_CLOSED, .only_role = "planner", .only_index = -1, .own_by_question = true};
+        closed_run(sets, &(struct script){.only_index = -1}, whole);
+        closed_run(sets, &mood, closed);
+        for (int i = 0; i < OWN_MOST; i++) {
+            planned += closed[i].n_selected > 0;
+            unparsed += closed[i].state == CONSULT_UNPARSED;
+            assert_int_equal(closed[i].n_selected > 0, closed[i].state == CONSULT_ANSWERED);
+            if (closed[i].n_selected)
+                assert_memory_equal(closed[i].selected, whole[i].selected, sizeof whole[i].selected);
+        }
+        assert_int_equal(planned + unparsed, OWN_MOST);
+        assert_true(unparsed > 80 && (w == 1 ? planned == 0 : planned > 300)); /* a scored catalogue is longer than OWN_MOST */
+    }
+    const char *sets[] = {"planner.selection=fixed", "planner.fixed=[ent, cardiology]", NULL};
+    struct script mood = {.mood = SCRIPT_CLOSED, .only_role = "specialist", .only_index = 1, .own_by_question = true};
+    int fewer = 0, warned = 0;
+    closed_run(sets, &(struct script){.only_index = -1}, whole);
+    closed_run(sets, &mood, closed);
+    for (int i = 0; i < OWN_MOST; i++) {
+        assert_int_equal(closed[i].state, CONSULT_ANSWERED); /* the other one has reported */
+        assert_in_range(closed[i].n_dx, 1, whole[i].n_dx);
+        fewer += closed[i].n_dx < whole[i].n_dx;
+        warned += closed[i].warned;
+    }
+    assert_true(fewer > 80 && warned > 40);
+    free(whole);
+}
+
+static void a_closed_reply_names_the_limit_to_raise(void **state)
 {
     (void)state;
     struct result r;
     with("cot", SCRIPT_CLOSED, NULL, -1, 0, &r, 0);
-    check(&r, CONSULT_UNPARSED, "raise role_tokens.cot");
-    assert_int_equal(r.predicted, -1);
+    check(&r, CONSULT_UNPARSED, "closed at its limit of 800 tokens; raise role_tokens.cot");
     with("panel", SCRIPT_CLOSED, NULL, -1, 0, &r, 0);
-    check(&r, CONSULT_ANSWERED, "");
+    check(&r, CONSULT_UNPARSED, "planner: ");
+    with("panel", SCRIPT_CLOSED, "specialist", -1, 0, &r, 0);
+    check(&r, CONSULT_UNPARSED, "raise role_tokens.specialist");
+    with("panel", SCRIPT_CLOSED, "aggregator", -1, 0, &r, 0);
+    check(&r, CONSULT_UNPARSED, "key 'final_answer' is missing; the reply was closed at its limit of 800 tokens; raise role_tokens.aggregator");
 }
 
 /* ---- selections ---------------------------------------------------------------------------------- */
@@ -194,6 +307,131 @@ static void each_selection_asks_as_many_calls_as_it_says(void **state)
     selection("all", NULL, 29, 28);
     selection("random", NULL, 6, 5);
     selection("fixed", "planner.fixed=[cardiology, ent]", 3, 2);
+}
+
+/* ---- everything with everything ------------------------------------------------------------------- */
+
+/* Open questions and questions of 2 options to as many as there may be. */
+static void all_option_counts(struct medqa *m)
+{
+    struct err e;
+    bench_questions(m, 1);
+    struct medqa_question like = m->question[0];
+    m->n = 0;
+    for (int n = 0; n <= MEDQA_OPTIONS; n++) {
+        struct medqa_question q = like;
+        if (n == 1)
+            continue;
+        snprintf(q.id, sizeof q.id, "%04d-0000000%d", (int)m->n, n % 10);
+        q.index = (int64_t)m->n;
+        q.n_options = n;
+        q.key = n ? n - 1 : -1;
+        for (int i = 0; i < n; i++)
+            q.option[i] = like.option[i % 4];
+        ok(mem_grow(&m->question, &m->cap, m->n + 1, sizeof q, "questions", &e));
+        m->question[m->n++] = q;
+    }
+}
+
+static enum consult_state want_of(enum script_mood mood, bool scored_only, int n_options)
+{
+    if (scored_only && !n_options)
+        return CONSULT_FAILED;
+    switch (mood) {
+    case SCRIPT_GOOD:
+        return CONSULT_ANSWERED;
+    case SCRIPT_ERROR:
+        return CONSULT_FAILED;
+    case SCRIPT_CLOSED: /* a score has nothing to close */
+        return scored_only ? CONSULT_ANSWERED : CONSULT_UNPARSED;
+    default:
+        return CONSULT_UNPARSED;
+    }
+}
+
+static void all_moods(const char *const *sets, bool scored_only)
+{
+    struct medqa m = {.n = 0};
+    all_option_counts(&m);
+    for (int mood = SCRIPT_GOOD; mood <= SCRIPT_EMPTY; mood++) {
+        struct bench b;
+        struct results rs = {.n = 0};
+        struct err e = {.code = 0};
+        bench_open(&b, 7, sets);
+        b.script = (struct script){.mood = (enum script_mood)mood, .only_index = -1, .error = ERR_DATA, .own = 30};
+        int rc = one(&b, &m, &rs, &e);
+        assert_int_equal(rc, mood == SCRIPT_CANCEL ? ERR_CANCEL : 0);
+        assert_int_equal(rs.n, mood == SCRIPT_CANCEL ? 0 : m.n);
+        for (size_t i = 0; i < rs.n; i++) {
+            const struct result *r = &rs.r[i];
+            const int n = m.question[r->index].n_options;
+            enum consult_state want = want_of((enum script_mood)mood, scored_only, n);
+            if (r->state != want)
+                fail_msg("%s, mood %d, %d options: %s: %s", sets[0], mood, n, consult_state_name(r->state), r->why);
+            if (want == CONSULT_ANSWERED && n)
+                assert_in_range(r->predicted, 0, n - 1);
+            else
+                assert_int_equal(r->predicted, -1);
+            assert_int_equal(r->answer[0] != 0, want == CONSULT_ANSWERED && !n);
+        }
+        results_free(&rs);
+        bench_close(&b);
+    }
+    medqa_free(&m);
+}
+
+static void every_selection_meets_every_reply_and_every_number_of_options(void **state)
+{
+    (void)state;
+    static const char *const selections[] = {"compact", "full", "logit", "all", "random", "fixed"};
+    static const int ks[] = {1, 3, 28};
+    for (int s = 0; s < 6; s++)
+        for (int k = 0; k < 3; k++) {
+            char set[64], top[64];
+            const char *sets[] = {set, top, "role_tokens.planner=2600", "planner.fixed=[ent, cardiology]", NULL};
+            if (k && (s == 3 || s == 5)) /* these have a K of their own */
+                continue;
+            snprintf(set, sizeof set, "planner.selection=%s", selections[s]);
+            snprintf(top, sizeof top, "planner.top_k=%d", ks[k]);
+            all_moods(sets, false);
+        }
+    all_moods((const char *[]){"strategy=cot", NULL}, false);
+    all_moods((const char *[]){"strategy=direct", NULL}, true);
+}
+
+/* Letters of the last options are reached, too. */
+static void letters_look(const struct consult *c, const struct result *r)
+{
+    (void)c;
+    if (r->predicted >= 0)
+        letters_seen |= 1u << r->predicted;
+}
+
+static void every_letter_can_be_the_answer(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"strategy=panel", "strategy=cot", "strategy=direct"};
+    for (int s = 0; s < 3; s++) {
+        struct medqa m = {.n = 0};
+        struct err e;
+        letters_seen = 0;
+        look = letters_look;
+        all_option_counts(&m);
+        for (int seed = 1; seed <= 40; seed++) {
+            char set[32];
+            const char *sets[] = {names[s], set, NULL};
+            struct bench b;
+            struct results rs = {.n = 0};
+            snprintf(set, sizeof set, "seed=%d", seed);
+            bench_open(&b, 5, sets);
+            ok(one(&b, &m, &rs, &e));
+            results_free(&rs);
+            bench_close(&b);
+        }
+        look = NULL;
+        assert_int_equal(letters_seen, (1u << MEDQA_OPTIONS) - 1);
+        medqa_free(&m);
+    }
 }
 
 static void logit_look(const struct consult *c, const struct result *r)
@@ -266,6 +504,33 @@ static void specialists_share_everything_but_their_name_and_scope(void **state)
     look = common_look;
     selection("compact", NULL, 7, 5);
     look = NULL;
+}
+
+/* Text of a built-in prompt file. */
+static const char *prompt_of(const char *path)
+{
+    const struct embed_file *f = embed_find(path);
+    assert_non_null(f);
+    return (const char *)f->data; /* ends in a NUL */
+}
+
+/* A letter that stands before its reasons is chosen without them. */
+static void the_answer_stands_after_its_reasons(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *form, *reasons;
+    } files[] = {{"configs/prompts/panel/aggregator.txt", "{{", "\"justification\""},
+                 {"configs/prompts/panel/aggregator.json", "{", "\"justification\""},
+                 {"configs/prompts/panel/aggregator.json", "\"required\"", "\"justification\""},
+                 {"configs/prompts/cot/answer.txt", "{{", "\"reasoning\""},
+                 {"configs/prompts/cot/answer.json", "{", "\"reasoning\""}};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        const char *form = strstr(prompt_of(files[i].path), files[i].form);
+        assert_non_null(form);
+        const char *reasons = strstr(form, files[i].reasons), *answer = strstr(form, "\"final_answer\"");
+        assert_true(reasons && answer && reasons < answer);
+    }
 }
 
 /* ---- start-up ------------------------------------------------------------------------------------ */
@@ -352,6 +617,37 @@ static void a_prompt_beyond_the_context_fails_its_case_with_both_numbers(void **
     medqa_free(&m);
     bench_close(&b);
     free(text);
+}
+
+/* What is recorded of a case that cannot be asked must not depend on how far its other calls got. */
+static void specialists_are_asked_only_if_every_prompt_fits(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    int first = 0, second = 0;
+    bench_open(&b, 5, (const char *[]){"planner.selection=fixed", "planner.fixed=[ent, infectious_disease]", NULL});
+    for (int len = 27500; len < 29200; len += 8) { /* bytes; the second scope is the longer one */
+        struct medqa m = {.n = 0};
+        struct results rs = {.n = 0};
+        char *text = malloc((size_t)len + 1);
+        memset(text, 'x', (size_t)len);
+        text[len] = 0;
+        ok(medqa_single(text, "A. a||B. b", &m, &e));
+        ok(one(&b, &m, &rs, &e));
+        if (strstr(rs.r[0].why, "specialist ")) {
+            assert_int_equal(rs.r[0].state, CONSULT_FAILED);
+            assert_non_null(strstr(rs.r[0].why, "exceed the context of 8192"));
+            assert_int_equal(rs.r[0].calls, 0);
+            first += strstr(rs.r[0].why, "specialist 1 of 2") != NULL;
+            second += strstr(rs.r[0].why, "specialist 2 of 2") != NULL;
+        }
+        results_free(&rs);
+        medqa_free(&m);
+        free(text);
+    }
+    assert_true(first > 0 && second > 0);
+    bench_close(&b);
 }
 
 static void a_spent_token_budget_fails_the_case(void **state)
@@ -462,14 +758,20 @@ int main(void)
         cmocka_unit_test(a_lost_device_ends_the_run_and_records_nothing),
         cmocka_unit_test(panel_goes_on_without_one_specialist_and_says_so),
         cmocka_unit_test(panel_without_any_report_plan_or_decision_is_unparsed),
-        cmocka_unit_test(a_reply_closed_at_its_limit_counts_only_where_the_letter_came_first),
+        cmocka_unit_test(a_letter_that_the_closer_chose_never_counts),
+        cmocka_unit_test(ids_and_diagnoses_that_the_closer_chose_never_count),
+        cmocka_unit_test(a_closed_reply_names_the_limit_to_raise),
         cmocka_unit_test(each_selection_asks_as_many_calls_as_it_says),
+        cmocka_unit_test(every_selection_meets_every_reply_and_every_number_of_options),
+        cmocka_unit_test(every_letter_can_be_the_answer),
         cmocka_unit_test(logit_takes_the_likeliest_in_order),
         cmocka_unit_test(reports_stand_in_the_order_of_selection),
         cmocka_unit_test(specialists_share_everything_but_their_name_and_scope),
+        cmocka_unit_test(the_answer_stands_after_its_reasons),
         cmocka_unit_test(what_cannot_work_is_refused_at_the_start),
         cmocka_unit_test(an_open_question_is_answered_in_words),
         cmocka_unit_test(a_prompt_beyond_the_context_fails_its_case_with_both_numbers),
+        cmocka_unit_test(specialists_are_asked_only_if_every_prompt_fits),
         cmocka_unit_test(a_spent_token_budget_fails_the_case),
         cmocka_unit_test(shuffled_options_are_mapped_back),
         cmocka_unit_test(direct_has_no_answer_when_options_tie_or_are_unknown),

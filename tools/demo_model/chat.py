@@ -140,9 +140,9 @@ def decision(case, misled):
         why += f" The {form} is {c.text(form)}."
     warnings = [f"{case.entry[misled]['name']} disagrees."] if misled else []
     return {
-        "final_answer": letter,
         "ordered_differential": [c.name, case.name(rival)],
         "justification": why,
+        "final_answer": letter,
         "warnings": warnings,
     }
 
