@@ -6,6 +6,7 @@
 #include "embed.h"
 #include "mem.h"
 #include "sha256.h"
+#include "text.h"
 #include "zio.h"
 
 #define PROMPT_BYTES ((size_t)256 << 10)
@@ -44,39 +45,16 @@ static int prompt_line(const char *text, size_t at)
     return line;
 }
 
-/* Text of two or four bytes a character: by its mark, or by the NUL beside each plain letter. */
-static bool prompt_wide(const char *s, size_t n)
+static int prompt_utf8(const char *path, const struct str *text, struct err *e)
 {
-    if (n >= 2 && (!memcmp(s, "\xff\xfe", 2) || !memcmp(s, "\xfe\xff", 2)))
-        return true;
-    const char *nul = memchr(s, 0, n < 4 ? n : 4);
-    return nul && n % 2 == 0;
-}
-
-/* The text as the program wants it: UTF-8 without a byte order mark, lines that end in "\n". */
-static int prompt_clean(const char *path, struct str *text, struct err *e)
-{
-    char *s = text->s;
-    size_t n = text->len, skip = n >= 3 && !memcmp(s, "\xef\xbb\xbf", 3) ? 3 : 0, to = 0;
-    if (prompt_wide(s, n))
-        FAIL(e, ERR_CONFIG, "%s: is UTF-16 or UTF-32 text; save it as UTF-8", path);
-    for (size_t i = skip, step; i < n; i += step) {
-        uint32_t cp = 0;
-        int len = utf8_decode(s + i, n - i, &cp);
+    uint32_t cp;
+    for (size_t i = 0, step; i < text->len; i += step) {
+        int len = utf8_decode(text->s + i, text->len - i, &cp);
         if (len < 1)
             FAIL(e, ERR_CONFIG, "%s:%d: byte 0x%02x is not UTF-8; save the file as UTF-8", path,
-                 prompt_line(s, to), (unsigned char)s[i]);
-        if (!cp)
-            FAIL(e, ERR_CONFIG, "%s:%d: holds a NUL byte", path, prompt_line(s, to));
+                 prompt_line(text->s, i), (unsigned char)text->s[i]);
         step = (size_t)len;
-        if (cp == '\r' && i + 1 < n && s[i + 1] == '\n')
-            continue;
-        memmove(s + to, s + i, step);
-        to += step;
     }
-    text->len = to;
-    if (n)
-        s[to] = 0;
     return 0;
 }
 
@@ -85,7 +63,8 @@ static int prompt_file(const struct prompt_source *src, const char *path, struct
 {
     if (src->dir[0]) {
         TRY(zio_read(path, PROMPT_BYTES, out, e));
-        return prompt_clean(path, out, e);
+        TRY(text_clean(out, path, ERR_CONFIG, e));
+        return prompt_utf8(path, out, e);
     }
     const struct embed_file *f = embed_find(path);
     if (!f)
