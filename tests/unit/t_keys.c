@@ -100,7 +100,7 @@ static void what_is_not_computed_is_refused_by_name(void **state)
         {"i32:attention.sliding_window=-1", "llama.attention.sliding_window"},
         {"u32:attention.sliding_window=64,f32:rope.freq_base_swa=10000",
          "key 'llama.rope.freq_base_swa' with a sliding window: another RoPE in windowed layers is not supported"},
-        {"i32s:attention.head_count_kv=4 2", "key 'llama.attention.head_count_kv'"},
+        {"i32s:attention.head_count_kv=4 2", "key 'llama.attention.head_count_kv' at byte"},
         {"i32s:attention.head_count=4 2", "differs between layers, which is not supported: layer 1 has 2, layer 0 4"},
         {"i32s:attention.head_count_kv=4 4 4", "has 3 elements, must have 2 or be one number"},
         {"i32s:feed_forward_length=72 70", "feed_forward_length"},
@@ -217,6 +217,28 @@ static void an_unknown_key_is_a_warning_and_the_run_goes_on(void **state)
     str_free(&out);
 }
 
+/* Each command that reads a model's shape by itself. */
+static void other_commands_take_one_number_for_each_layer(void **state)
+{
+    (void)state;
+    struct str out = STR_INIT;
+    const char *mas = getenv("MAS");
+    assert_non_null(mas);
+    gguf_edit(LLAMA, path, "i32s:attention.head_count=4 4,i32s:attention.head_count_kv=4 4,i32s:feed_forward_length=72 72,"
+                           "u32:general.alignment=131072,bias:ffn_down=32");
+    int rc = test_run(&out, "'%s' fit -m '%s' --gpu rtx4090 --kv-type f16 && '%s' quantize --quiet '%s' '%s/f16.gguf' F16 && "
+                            "'%s' perplexity -m '%s/f16.gguf' -p 'some text' --ctx 8 --quiet",
+                      mas, path, mas, path, dir, mas, dir);
+    if (rc != 0 || !strstr(out.s, "perplexity"))
+        fail_msg("exit %d: %s", rc, out.s);
+    str_clear(&out);
+    gguf_edit(LLAMA, path, "i32s:attention.head_count_kv=4 2");
+    rc = test_run(&out, "'%s' fit -m '%s' --gpu rtx4090 --kv-type f16", mas, path);
+    if (rc != 65 || !strstr(out.s, "key 'llama.attention.head_count_kv'") || !strstr(out.s, "differs between layers"))
+        fail_msg("exit %d: %s", rc, out.s);
+    str_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +248,7 @@ int main(void)
         cmocka_unit_test(the_context_ends_with_a_sliding_window),
         cmocka_unit_test(unknown_keys_are_named),
         cmocka_unit_test(an_unknown_key_is_a_warning_and_the_run_goes_on),
+        cmocka_unit_test(other_commands_take_one_number_for_each_layer),
     };
     test_mkdir(dir);
     snprintf(path, sizeof path, "%s/changed.gguf", dir);
