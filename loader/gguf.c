@@ -197,20 +197,20 @@ static int gguf_wrong_type(const struct gguf *g, const struct gguf_kv *kv, const
          kv->type == GGUF_ARRAY ? "an array of " : "", gguf_type_name(kv->elem), want);
 }
 
-/* The value of any integer type; false when it is another type. *big: above INT64_MAX. */
-static bool kv_int(const struct gguf_kv *kv, int64_t *out, bool *big)
+/* A value of type t, any integer type; false when it is another type. *big: above INT64_MAX. */
+static bool raw_int(enum gguf_type t, const unsigned char *raw, int64_t *out, bool *big)
 {
     uint64_t u = 0;
-    int shift = 64 - 8 * (int)gguf_type_bytes(kv->type);
+    int shift = 64 - 8 * (int)gguf_type_bytes(t);
     *big = false;
-    switch (kv->type) {
+    switch (t) {
     case GGUF_U8: case GGUF_U16: case GGUF_U32: case GGUF_U64:
-        memcpy(&u, kv->raw, gguf_type_bytes(kv->type));
+        memcpy(&u, raw, gguf_type_bytes(t));
         *big = u > INT64_MAX;
         *out = *big ? INT64_MAX : (int64_t)u;
         return true;
     case GGUF_I8: case GGUF_I16: case GGUF_I32: case GGUF_I64:
-        memcpy(&u, kv->raw, gguf_type_bytes(kv->type));
+        memcpy(&u, raw, gguf_type_bytes(t));
         *out = (int64_t)(u << shift) >> shift; /* sign extension */
         return true;
     case GGUF_F32: case GGUF_BOOL: case GGUF_STRING: case GGUF_ARRAY: case GGUF_F64:
@@ -220,21 +220,31 @@ static bool kv_int(const struct gguf_kv *kv, int64_t *out, bool *big)
     return false;
 }
 
-static int kv_get_int(const struct gguf *g, const struct gguf_kv *kv, int64_t lo, int64_t hi,
+/* Element i. */
+static int kv_get_int(const struct gguf *g, const struct gguf_kv *kv, uint64_t i, int64_t lo, int64_t hi,
                       int64_t *out, struct err *e)
 {
     int64_t v;
     bool big;
     char text[ESCAPE_NAME];
-    if (!kv_int(kv, &v, &big))
+    uint64_t offset = i * gguf_type_bytes(kv->elem); /* i < kv->count: inside the file */
+    if (!raw_int(kv->elem, kv->raw + offset, &v, &big))
         return gguf_wrong_type(g, kv, "an integer", e);
     if (big || v < lo || v > hi)
         FAIL(e, ERR_DATA,
              "%s: key '%s' at byte %" PRIu64 " is %s%" PRId64 ", must be %" PRId64 " to %" PRId64,
-             g->shown, escape_name(text, kv->key.s, kv->key.len), kv->at, big ? "above " : "", v, lo,
+             g->shown, escape_name(text, kv->key.s, kv->key.len), kv->at + offset, big ? "above " : "", v, lo,
              hi);
     *out = v;
     return 0;
+}
+
+static int kv_get_one(const struct gguf *g, const struct gguf_kv *kv, int64_t lo, int64_t hi, int64_t *out,
+                      struct err *e)
+{
+    if (kv->type == GGUF_ARRAY)
+        return gguf_wrong_type(g, kv, "an integer", e);
+    return kv_get_int(g, kv, 0, lo, hi, out, e);
 }
 
 int gguf_get_int(const struct gguf *g, const char *key, int64_t lo, int64_t hi, int64_t *out,
@@ -242,7 +252,31 @@ int gguf_get_int(const struct gguf *g, const char *key, int64_t lo, int64_t hi, 
 {
     const struct gguf_kv *kv;
     TRY(gguf_need(g, key, &kv, e));
-    return kv_get_int(g, kv, lo, hi, out, e);
+    return kv_get_one(g, kv, lo, hi, out, e);
+}
+
+int gguf_get_int_each(const struct gguf *g, const char *key, uint64_t n, int64_t lo, int64_t hi, int64_t *out,
+                      struct err *e)
+{
+    const struct gguf_kv *kv;
+    int64_t first, v;
+    TRY(gguf_need(g, key, &kv, e));
+    if (kv->type != GGUF_ARRAY)
+        return kv_get_one(g, kv, lo, hi, out, e);
+    if (kv->count != n || n == 0)
+        FAIL(e, ERR_DATA, "%s: key '%s' at byte %" PRIu64 " has %" PRIu64 " elements, must have %" PRIu64 " or be one number",
+             g->shown, key, kv->at, kv->count, n);
+    TRY(kv_get_int(g, kv, 0, lo, hi, &first, e));
+    for (uint64_t i = 1; i < n; i++) {
+        TRY(kv_get_int(g, kv, i, lo, hi, &v, e));
+        if (v != first)
+            FAIL(e, ERR_DATA,
+                 "%s: key '%s' at byte %" PRIu64 " differs between layers, which is not supported: layer %" PRIu64
+                 " has %" PRId64 ", layer 0 %" PRId64,
+                 g->shown, key, kv->at, i, v, first);
+    }
+    *out = first;
+    return 0;
 }
 
 int gguf_get_int_or(const struct gguf *g, const char *key, int64_t lo, int64_t hi, int64_t dflt,
@@ -250,7 +284,7 @@ int gguf_get_int_or(const struct gguf *g, const char *key, int64_t lo, int64_t h
 {
     const struct gguf_kv *kv = gguf_find(g, key);
     if (kv)
-        return kv_get_int(g, kv, lo, hi, out, e);
+        return kv_get_one(g, kv, lo, hi, out, e);
     *out = dflt;
     return 0;
 }
@@ -287,6 +321,27 @@ int gguf_get_bool_or(const struct gguf *g, const char *key, bool dflt, bool *out
         return gguf_wrong_type(g, kv, "bool", e);
     *out = kv ? kv->raw[0] != 0 : dflt;
     return 0;
+}
+
+bool gguf_number(const struct gguf_kv *kv, uint64_t i, double *out)
+{
+    const unsigned char *raw = kv->raw + i * gguf_type_bytes(kv->elem);
+    int64_t v;
+    bool big;
+    float f;
+    if (kv->elem == GGUF_F32) {
+        memcpy(&f, raw, sizeof f);
+        *out = (double)f;
+    } else if (kv->elem == GGUF_F64) {
+        memcpy(out, raw, sizeof *out);
+    } else if (kv->elem == GGUF_BOOL) {
+        *out = *raw != 0;
+    } else if (raw_int(kv->elem, raw, &v, &big)) {
+        *out = (double)v;
+    } else {
+        return false;
+    }
+    return true;
 }
 
 int gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *out, struct err *e)

@@ -68,6 +68,10 @@ int gguf_get_int(const struct gguf *g, const char *key, int64_t lo, int64_t hi, 
                  struct err *e);
 int gguf_get_int_or(const struct gguf *g, const char *key, int64_t lo, int64_t hi, int64_t dflt,
                     int64_t *out, struct err *e);
+/* One integer, or an array of exactly n integers: one a layer, which must all be equal. What is said of missing keys,
+ * types and ranges holds for each; the first element that differs is named. */
+int gguf_get_int_each(const struct gguf *g, const char *key, uint64_t n, int64_t lo, int64_t hi, int64_t *out,
+                      struct err *e);
 int gguf_get_f32_or(const struct gguf *g, const char *key, double lo, double hi, float dflt,
                     float *out, struct err *e);
 int gguf_get_bool_or(const struct gguf *g, const char *key, bool dflt, bool *out, struct err *e);
@@ -87,6 +91,9 @@ int gguf_read(const struct gguf *g, uint64_t at, void *dst, size_t n, struct err
 int gguf_populate(const struct gguf *g, uint64_t at, uint64_t n, struct err *e);
 /* True when p points into the bytes of the file (a tensor's data); *at = its byte offset there. */
 bool gguf_offset(const struct gguf *g, const void *p, uint64_t *at);
+
+/* Element i of a number, a bool (0 or 1) or an array of such, i < kv->count; false for strings. */
+bool gguf_number(const struct gguf_kv *kv, uint64_t i, double *out);
 
 const char *gguf_type_name(enum gguf_type t); /* "u32", never NULL */
 size_t gguf_type_bytes(enum gguf_type t);     /* of one value; 0 for strings and arrays */

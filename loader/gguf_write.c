@@ -205,9 +205,8 @@ static int put_scalar(struct gguf_writer *w, const char *key, size_t len, enum g
     if (type == GGUF_U32 && len == strlen("general.alignment") &&
         !memcmp(key, "general.alignment", len)) {
         memcpy(&align, v, sizeof align);
-        if (align < 8 || align > 65536 || (align & (align - 1)) != 0)
-            FAIL(e, ERR_BUG, "alignment %u of %s; must be a power of two from 8 to 65536", align,
-                 w->path);
+        if (align < 8 || (align & (align - 1)) != 0)
+            FAIL(e, ERR_BUG, "alignment %u of %s; must be a power of two and at least 8", align, w->path);
     }
     TRY(put_head(w, key, len, type, e));
     str_add(&w->kv, v, gguf_type_bytes(type));

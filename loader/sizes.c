@@ -72,6 +72,19 @@ static int file_int(const struct gguf *g, const char *arch, const char *key, int
                     : gguf_get_int_or(g, name, 1, INT32_MAX, dflt, out, e);
 }
 
+/* The same for what may stand there once for each layer. */
+static int file_int_each(const struct gguf *g, const char *arch, const char *key, int64_t n_layer, int64_t dflt,
+                         int64_t *out, struct err *e)
+{
+    char name[160];
+    snprintf(name, sizeof name, "%s.%s", arch, key);
+    if (dflt >= 0 && !gguf_find(g, name)) {
+        *out = dflt;
+        return 0;
+    }
+    return gguf_get_int_each(g, name, (uint64_t)n_layer, 1, INT32_MAX, out, e);
+}
+
 static int file_shape(const struct gguf *g, struct model_sizes *s, struct err *e)
 {
     struct gguf_str arch_text;
@@ -81,8 +94,8 @@ static int file_shape(const struct gguf *g, struct model_sizes *s, struct err *e
     snprintf(arch, sizeof arch, "%.*s", (int)(arch_text.len < 60 ? arch_text.len : 60), arch_text.s);
     TRY(file_int(g, arch, "block_count", -1, &n_layer, e));
     TRY(file_int(g, arch, "embedding_length", -1, &n_embd, e));
-    TRY(file_int(g, arch, "attention.head_count", -1, &n_head, e));
-    TRY(file_int(g, arch, "attention.head_count_kv", n_head, &n_kv, e));
+    TRY(file_int_each(g, arch, "attention.head_count", n_layer, -1, &n_head, e));
+    TRY(file_int_each(g, arch, "attention.head_count_kv", n_layer, n_head, &n_kv, e));
     TRY(file_int(g, arch, "attention.key_length", n_embd / n_head ? n_embd / n_head : 1, &head_dim, e));
     if (n_layer > 10000 || n_kv > 65536 || head_dim > 65536)
         FAIL(e, ERR_DATA, "%s: %" PRId64 " layers with %" PRId64 " heads of %" PRId64 " are no model",
@@ -91,7 +104,7 @@ static int file_shape(const struct gguf *g, struct model_sizes *s, struct err *e
     s->n_embd = (int)n_embd;
     s->head_dim = (int)head_dim;
     s->kv_row = n_kv * head_dim;
-    return file_int(g, arch, "feed_forward_length", 0, &s->n_ff, e);
+    return file_int_each(g, arch, "feed_forward_length", n_layer, 0, &s->n_ff, e);
 }
 
 int sizes_of_file(const struct gguf *g, struct model_sizes *out, struct err *e)

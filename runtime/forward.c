@@ -1,6 +1,5 @@
 #include "forward.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "check.h"
@@ -156,7 +155,7 @@ static void forward_layout(const struct model *m, const struct ops *ops,
     w->ffn = layout_take(l, rows * (size_t)hp->n_ff, f);
     w->last = layout_take(l, lrows * embd, f);
     w->logits = layout_take(l, lrows * vocab, f);
-    w->inv_freq = layout_take(l, (size_t)hp->n_rot / 2, f);
+    w->inv_freq = layout_take(l, (size_t)hp->rotary.n_rot / 2, f);
     w->ints = layout_take(l, forward_n_ints(lim), sizeof(int32_t));
     w->sample = layout_take(l, lrows, sizeof *w->sample);
     w->mask = layout_take(l, lrows * ((vocab + 31) / 32), sizeof *w->mask);
@@ -250,7 +249,7 @@ int forward_open(const struct model *m, struct place *place, struct kv *kv, stru
         TRY_DONE(host_alloc(f, e));
     forward_split(lim, f->st.ints, &f->host);
     TRY_DONE(api->copy(ops->dev, NULL, f->w.inv_freq, m->inv_freq,
-                       (size_t)m->hp.n_rot / 2 * sizeof *m->inv_freq, e));
+                       (size_t)m->hp.rotary.n_rot / 2 * sizeof *m->inv_freq, e));
     TRY_DONE(api->sync(ops->dev, NULL, e));
     *out = f;
     return 0;
@@ -311,13 +310,13 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
         RUN(f, rmsnorm, .x = w->k, .w = t[SLOT_ATTN_K_NORM]->data, .y = w->k,
             .n_row = n * hp->n_kv_head, .n = hp->head_dim, .eps = hp->eps);
     RUN(f, kv_write, .k = w->k, .v = w->v, .slot = d->slot, .kv = kv_layer(f->kv, layer), .n_row = n,
-        .rope = {w->q, d->pos, w->inv_freq, hp->n_head, hp->n_rot, f->m->arch->rope});
+        .rope = {w->q, d->pos, w->inv_freq, hp->n_head, hp->rotary.n_rot, f->m->arch->rope});
     RUN(f, attention, .q = w->q, .y = w->att, .kv = kv_layer(f->kv, layer), .q_start = d->q_start,
         .kv_len = d->kv_len, .page = d->page, .n_seq = d->n_seq, .n_row = n,
         .max_pages = f->lim.max_pages, .max_kv_len = d->max_kv_len, .n_head = hp->n_head,
-        .scale = 1.0f / sqrtf((float)hp->head_dim));
+        .scale = hp->attn_scale);
     RUN(f, matmul, .x = w->att, .n_row = n, .n_in = (int64_t)hp->n_head * hp->head_dim,
-        .epilogue = EPI_ADD, .n_out = 1, .out = {{t[SLOT_ATTN_OUT], NULL, w->x}});
+        .epilogue = EPI_ADD, .n_out = 1, .out = {{t[SLOT_ATTN_OUT], t[SLOT_ATTN_OUT_BIAS]->data, w->x}});
     return 0;
 }
 
@@ -329,9 +328,9 @@ static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, 
     CHECK(t[SLOT_FFN_NORM]->data);
     RUN_ON(f, on, matmul, .x = x, .norm = {t[SLOT_FFN_NORM]->data, hp->eps}, .n_row = n, .n_in = hp->n_embd,
            .epilogue = EPI_SWIGLU, .n_out = 2,
-           .out = {{t[SLOT_FFN_GATE], NULL, ffn}, {t[SLOT_FFN_UP], NULL, NULL}});
+           .out = {{t[SLOT_FFN_GATE], t[SLOT_FFN_GATE_BIAS]->data, ffn}, {t[SLOT_FFN_UP], t[SLOT_FFN_UP_BIAS]->data, NULL}});
     RUN_ON(f, on, matmul, .x = ffn, .n_row = n, .n_in = hp->n_ff, .epilogue = EPI_ADD, .n_out = 1,
-           .out = {{t[SLOT_FFN_DOWN], NULL, x}});
+           .out = {{t[SLOT_FFN_DOWN], t[SLOT_FFN_DOWN_BIAS]->data, x}});
     return 0;
 }
 
@@ -387,7 +386,7 @@ static int forward_output(struct forward *f, const struct batch *d, const struct
     CHECK(t[SLOT_OUTPUT_NORM]->data);
     RUN(f, matmul, .x = w->last, .norm = {t[SLOT_OUTPUT_NORM]->data, hp->eps}, .n_row = d->n_logit,
         .n_in = hp->n_embd, .epilogue = EPI_STORE, .n_out = 1,
-        .out = {{t[SLOT_OUTPUT], NULL, w->logits}});
+        .out = {{t[SLOT_OUTPUT], t[SLOT_OUTPUT_BIAS]->data, w->logits}});
     return 0;
 }
 

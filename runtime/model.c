@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "keys.h"
+#include "log.h"
 #include "mem.h"
 
 static const struct arch archs[] = {
@@ -59,35 +61,37 @@ static bool model_has(const struct gguf *g, const struct arch *a, const char *ke
     return gguf_find(g, full) != NULL;
 }
 
-/* Linear scaling is understood; Llama 3.1's own scaling arrives as rope_freqs.weight. */
-static int model_rope_scaling(const struct gguf *g, const struct arch *a, struct hparams *hp,
-                              struct err *e)
+/* The same for a number that may stand there once for each layer. */
+static int model_int_each(const struct gguf *g, const struct arch *a, const char *key, int n_layer, int64_t hi,
+                          int *out, struct err *e)
 {
     char full[96];
-    hp->rope_scale = 1;
-    snprintf(full, sizeof full, "%s.rope.scaling.type", a->name);
-    if (!gguf_find(g, full))
-        return 0;
-    struct gguf_str type;
-    TRY(gguf_get_str(g, full, &type, e));
-    if (type.len == 4 && !memcmp(type.s, "none", 4))
-        return 0;
-    if (type.len == 6 && !memcmp(type.s, "linear", 6))
-        return model_f32(g, a, "rope.scaling.factor", 0.001, 1e6, 1, &hp->rope_scale, e);
-    FAIL(e, ERR_DATA, "%s: %s is '%.*s'; supported: none, linear", gguf_path(g), full,
-         (int)(type.len < 64 ? type.len : 64), type.s);
+    int64_t v;
+    snprintf(full, sizeof full, "%s.%s", a->name, key);
+    TRY(gguf_get_int_each(g, full, (uint64_t)n_layer, 1, hi, &v, e));
+    *out = (int)v;
+    return 0;
 }
 
-static int model_hparams(const struct gguf *g, const struct arch *a, int n_vocab,
-                         struct hparams *hp, struct err *e)
+/* Within a window of n tokens attention with a window is attention without one: the context ends there. */
+static int model_window(const struct gguf *g, const struct arch *a, struct hparams *hp, struct err *e)
 {
-    hp->n_vocab = n_vocab;
-    TRY(model_int(g, a, "block_count", 1, 1000, -1, &hp->n_layer, e));
-    TRY(model_int(g, a, "embedding_length", 1, 1 << 20, -1, &hp->n_embd, e));
-    TRY(model_int(g, a, "feed_forward_length", 1, 1 << 22, -1, &hp->n_ff, e));
-    TRY(model_int(g, a, "context_length", 1, 1 << 26, -1, &hp->n_ctx_train, e));
-    TRY(model_int(g, a, "attention.head_count", 1, 4096, -1, &hp->n_head, e));
-    TRY(model_int(g, a, "attention.head_count_kv", 1, 4096, hp->n_head, &hp->n_kv_head, e));
+    int window;
+    TRY(model_int(g, a, "attention.sliding_window", 0, INT32_MAX, 0, &window, e));
+    if (window == 0 || window >= hp->n_ctx_train)
+        return 0;
+    log_warn("%s: the context ends at %d tokens, not at %d: beyond its attention has a sliding window, which is not "
+             "supported", gguf_path(g), window, hp->n_ctx_train);
+    hp->n_ctx_train = window;
+    return 0;
+}
+
+static int model_heads(const struct gguf *g, const struct arch *a, struct hparams *hp, struct err *e)
+{
+    TRY(model_int_each(g, a, "attention.head_count", hp->n_layer, 4096, &hp->n_head, e));
+    hp->n_kv_head = hp->n_head;
+    if (model_has(g, a, "attention.head_count_kv"))
+        TRY(model_int_each(g, a, "attention.head_count_kv", hp->n_layer, 4096, &hp->n_kv_head, e));
     if (hp->n_head % hp->n_kv_head)
         FAIL(e, ERR_DATA, "%s: %d query heads cannot share %d KV heads: must divide evenly",
              gguf_path(g), hp->n_head, hp->n_kv_head);
@@ -100,13 +104,55 @@ static int model_hparams(const struct gguf *g, const struct arch *a, int n_vocab
     if (value_dim != hp->head_dim)
         FAIL(e, ERR_DATA, "%s: key length %d and value length %d differ, which is not supported",
              gguf_path(g), hp->head_dim, value_dim);
-    TRY(model_int(g, a, "rope.dimension_count", 2, hp->head_dim, hp->head_dim, &hp->n_rot, e));
-    if (hp->n_rot % 2 || hp->head_dim % 2)
+    return 0;
+}
+
+static int model_rotary(const struct gguf *g, const struct arch *a, struct hparams *hp, struct err *e)
+{
+    struct rotary *r = &hp->rotary;
+    TRY(model_int(g, a, "rope.dimension_count", 2, hp->head_dim, hp->head_dim, &r->n_rot, e));
+    if (r->n_rot % 2 || hp->head_dim % 2)
         FAIL(e, ERR_DATA, "%s: head size %d and rotary dimensions %d must be even", gguf_path(g),
-             hp->head_dim, hp->n_rot);
-    TRY(model_f32(g, a, "attention.layer_norm_rms_epsilon", 1e-12, 1, 1e-5f, &hp->eps, e));
-    TRY(model_f32(g, a, "rope.freq_base", 1, 1e12, 10000, &hp->rope_theta, e));
-    return model_rope_scaling(g, a, hp, e);
+             hp->head_dim, r->n_rot);
+    TRY(rotary_read(g, a->name, hp->n_ctx_train, r, e));
+    float scale, gain = rotary_gain(r);
+    TRY(model_f32(g, a, "attention.scale", 0, 1e6, 0, &scale, e));
+    if (scale == 0)
+        scale = 1.0f / sqrtf((float)hp->head_dim);
+    if (gain != 1 && r->n_rot != hp->head_dim)
+        FAIL(e, ERR_DATA, "%s: RoPE scaling with an attention factor of %g turns %d of %d dimensions: only all are supported",
+             gguf_path(g), (double)gain, r->n_rot, hp->head_dim);
+    hp->attn_scale = scale * gain * gain;
+    return 0;
+}
+
+static int model_hparams(const struct gguf *g, const struct arch *a, int n_vocab,
+                         struct hparams *hp, struct err *e)
+{
+    char full[96];
+    hp->n_vocab = n_vocab;
+    TRY(model_int(g, a, "block_count", 1, 1000, -1, &hp->n_layer, e));
+    TRY(model_int(g, a, "embedding_length", 1, 1 << 20, -1, &hp->n_embd, e));
+    TRY(model_int_each(g, a, "feed_forward_length", hp->n_layer, 1 << 22, &hp->n_ff, e));
+    TRY(model_int(g, a, "context_length", 1, 1 << 26, -1, &hp->n_ctx_train, e));
+    TRY(model_heads(g, a, hp, e));
+    TRY(model_rotary(g, a, hp, e));
+    if (!model_has(g, a, "attention.layer_norm_rms_epsilon")) {
+        snprintf(full, sizeof full, "%s.attention.layer_norm_rms_epsilon", a->name);
+        FAIL(e, ERR_DATA, "%s: key '%s' is missing", gguf_path(g), full);
+    }
+    TRY(model_f32(g, a, "attention.layer_norm_rms_epsilon", 1e-12, 1, 0, &hp->eps, e));
+    return model_window(g, a, hp, e);
+}
+
+static int model_keys(const struct gguf *g, const struct arch *a, struct err *e)
+{
+    struct str unknown = STR_INIT;
+    int rc = keys_check(g, a->name, &unknown, e);
+    if (rc == 0 && unknown.len)
+        log_warn("%s: unknown keys, without effect here: %s", gguf_path(g), unknown.s);
+    str_free(&unknown);
+    return rc;
 }
 
 static int model_bind(const struct gguf *g, struct model *m, struct err *e)
@@ -130,21 +176,15 @@ static int model_bind(const struct gguf *g, struct model *m, struct err *e)
 
 static int model_freqs(struct model *m, struct err *e)
 {
-    int n = m->hp.n_rot / 2;
-    m->inv_freq = mem_zalloc((size_t)n, sizeof *m->inv_freq);
+    size_t n = (size_t)m->hp.rotary.n_rot / 2;
+    m->inv_freq = mem_zalloc(n, sizeof *m->inv_freq);
     if (!m->inv_freq)
-        return NOMEM(e, (size_t)n * sizeof *m->inv_freq, "rotary frequencies");
-    const struct tensor *factors = weights_get(&m->w, SLOT_ROPE_FREQS, 0);
-    for (int i = 0; i < n; i++) {
-        double f = pow((double)m->hp.rope_theta, -2.0 * i / m->hp.n_rot) / (double)m->hp.rope_scale;
-        float factor = 1;
-        if (factors->data)
-            memcpy(&factor, (const char *)factors->data + (size_t)i * sizeof factor, sizeof factor);
-        if (!(factor > 0 && factor < 1e9f))
-            FAIL(e, ERR_DATA, "rope_freqs.weight element %d is %g; must be positive", i,
-                 (double)factor);
-        m->inv_freq[i] = (float)(f / (double)factor);
-    }
+        return NOMEM(e, n * sizeof *m->inv_freq, "rotary frequencies");
+    const float *factors = weights_get(&m->w, SLOT_ROPE_FREQS, 0)->data;
+    for (size_t i = 0; factors && i < n; i++)
+        if (!(factors[i] > 0 && factors[i] < 1e9f))
+            FAIL(e, ERR_DATA, "rope_freqs.weight element %zu is %g; must be positive", i, (double)factors[i]);
+    rotary_freqs(&m->hp.rotary, factors, m->inv_freq);
     return 0;
 }
 
@@ -180,6 +220,7 @@ int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e
     struct model made = {0};
     int rc = 0;
     TRY_DONE(model_arch(g, &made.arch, e));
+    TRY_DONE(model_keys(g, made.arch, e));
     TRY_DONE(model_hparams(g, made.arch, n_vocab, &made.hp, e));
     TRY_DONE(model_bind(g, &made, e));
     TRY_DONE(model_all_used(g, &made, e));

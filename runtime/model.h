@@ -6,6 +6,7 @@
 #define MAS_MODEL_H
 
 #include "ops.h"
+#include "rotary.h"
 #include "weights.h"
 
 enum arch_flags { ARCH_QKV_BIAS = 1, ARCH_QK_NORM = 2 };
@@ -24,22 +25,24 @@ enum slot {
 };
 
 struct hparams {
-    int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, n_ctx_train, n_rot;
+    int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab;
+    int n_ctx_train;  /* tokens; not more than a sliding window, so that attention to all positions is what the file means */
     float eps;        /* of RMSNorm */
-    float rope_theta; /* base of the rotary frequencies */
-    float rope_scale; /* linear scaling: positions are divided by it; 1 = none */
+    float attn_scale; /* of q.k: 1 / sqrt(head_dim), times what RoPE scaling makes of q and k */
+    struct rotary rotary;
 };
 
 struct model {
     const struct arch *arch;
     struct hparams hp;
     struct weights w;
-    float *inv_freq; /* (n_rot / 2), on the host; frequency factors and linear scaling divided in */
+    float *inv_freq; /* (rotary.n_rot / 2), on the host; scaling and frequency factors are in */
     uint64_t n_params;
 };
 
-/* n_vocab is that of the tokenizer; tensors must agree. ERR_DATA names what is missing, out of range or
- * of the wrong shape, all tensors at once; an unknown architecture is named with those known. */
+/* n_vocab is that of the tokenizer; tensors must agree. ERR_DATA names what is missing, out of range, not computed here
+ * (keys.def) or of the wrong shape, all tensors at once; an unknown architecture is named with those known. Warns of
+ * unknown keys, and of a sliding window that shortens the context. */
 int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e);
 void model_free(struct model *m);
 

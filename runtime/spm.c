@@ -1,6 +1,7 @@
 #include "spm.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "f16.h"
@@ -24,36 +25,53 @@ static int bytes_init(struct spm *p, const struct vocab *v, const struct gguf *g
     for (int32_t id = v->n - 1; id >= 0; id--) /* of equal ones the least id */
         if (v->type[id] == VOCAB_BYTE)
             p->byte[(unsigned char)v->bytes[v->at[id]]] = id;
-    for (int i = 0; i < 256; i++)
+    for (int i = 0; i < 256; i++) { /* a file without types still names them so */
+        char name[8];
+        snprintf(name, sizeof name, "<0x%02X>", (unsigned)i);
+        int32_t id = p->byte[i] == p->unknown ? vocab_plain(v, name, strlen(name)) : -1;
+        if (id >= 0)
+            p->byte[i] = id;
         if (p->byte[i] < 0)
             FAIL(e, ERR_DATA,
                  "%s: tokenizer.ggml.tokens has no token <0x%02X> and there is no "
                  "tokenizer.ggml.unknown_token_id",
                  gguf_path(g), (unsigned)i);
+    }
     return 0;
 }
 
-int spm_init(struct spm *p, const struct vocab *v, const struct gguf *g, int32_t unknown,
-             struct err *e)
+/* (n) the key of each token in the order of descending scores; without scores all are 0. */
+static int scores_read(struct spm *p, const struct vocab *v, const struct gguf *g, struct err *e)
 {
-    const struct gguf_kv *scores;
-    *p = (struct spm){.unknown = unknown};
-    TRY(bytes_init(p, v, g, e));
-    TRY(gguf_get_array(g, KEY_SCORES, GGUF_F32, &scores, e));
-    if (scores->count != (uint64_t)v->n)
+    const struct gguf_kv *scores = NULL;
+    if (gguf_find(g, KEY_SCORES))
+        TRY(gguf_get_array(g, KEY_SCORES, GGUF_F32, &scores, e));
+    if (scores && scores->count != (uint64_t)v->n)
         FAIL(e, ERR_DATA, "%s: " KEY_SCORES " has %llu elements, but tokenizer.ggml.tokens %d",
              gguf_path(g), (unsigned long long)scores->count, v->n);
     p->rank = mem_zalloc((size_t)v->n, sizeof *p->rank);
     if (!p->rank)
         return NOMEM(e, (size_t)v->n * sizeof *p->rank, "token scores");
     for (int32_t id = 0; id < v->n; id++) {
-        float score;
-        memcpy(&score, scores->raw + (size_t)id * sizeof score, sizeof score);
+        float score = 0;
+        if (scores)
+            memcpy(&score, scores->raw + (size_t)id * sizeof score, sizeof score);
         if (!isfinite(score)) {
             spm_free(p);
             FAIL(e, ERR_DATA, "%s: " KEY_SCORES "[%d] is not a finite number", gguf_path(g), id);
         }
         p->rank[id] = descending(score);
+    }
+    return 0;
+}
+
+int spm_init(struct spm *p, const struct vocab *v, const struct gguf *g, int32_t unknown,
+             struct err *e)
+{
+    *p = (struct spm){.unknown = unknown};
+    TRY(bytes_init(p, v, g, e));
+    TRY(scores_read(p, v, g, e));
+    for (int32_t id = 0; id < v->n; id++) {
         size_t len = v->at[id + 1] - v->at[id];
         if (v->type[id] == VOCAB_NORMAL && len > p->longest)
             p->longest = len;

@@ -15,13 +15,12 @@
 struct spm {
     uint32_t *rank;    /* (n_vocab) place of the token's score in descending order, as a sort key */
     size_t longest;    /* bytes of the longest normal token */
-    int32_t byte[256]; /* token of each byte, or the unknown token */
+    int32_t byte[256]; /* token of each byte, by its type or else its name, or the unknown token */
     int32_t unknown;   /* -1 = none */
 };
 
-/* Reads tokenizer.ggml.scores. unknown: the id that stands for what the vocabulary lacks, -1 =
- * none. ERR_DATA: scores that are missing, of another count or not finite; a byte without any
- * token. */
+/* Reads tokenizer.ggml.scores; without them all are 0. unknown: the id that stands for what the vocabulary
+ * lacks, -1 = none. ERR_DATA: scores of another count or not finite; a byte without any token. */
 int spm_init(struct spm *p, const struct vocab *v, const struct gguf *g, int32_t unknown,
              struct err *e);
 void spm_free(struct spm *p);

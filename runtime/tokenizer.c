@@ -4,6 +4,7 @@
 
 #include "bpe.h"
 #include "check.h"
+#include "log.h"
 #include "mem.h"
 #include "spm.h"
 #include "vocab.h"
@@ -72,20 +73,18 @@ static int form_of(const struct gguf *g, enum vocab_form *out, struct err *e)
     return 0;
 }
 
-/* A special id; -1 when the key is absent or holds 2^32 - 1, which converters write for "none". */
+/* A special id; -1 when the key is absent or holds -1 or 2^32 - 1, which converters write for "none". An id outside
+ * the vocabulary is none, too: no model can have learnt it. */
 static int id_of(const struct gguf *g, const char *key, uint64_t n_vocab, int32_t *out,
                  struct err *e)
 {
     int64_t id;
-    TRY(gguf_get_int_or(g, key, 0, UINT32_MAX, UINT32_MAX, &id, e));
-    if (id == UINT32_MAX) {
-        *out = -1;
-        return 0;
-    }
-    if ((uint64_t)id >= n_vocab || id > INT32_MAX)
-        FAIL(e, ERR_DATA, "%s: %s is %lld, but there are %llu tokens", gguf_path(g), key,
-             (long long)id, (unsigned long long)n_vocab);
-    *out = (int32_t)id;
+    TRY(gguf_get_int_or(g, key, INT64_MIN, INT64_MAX, -1, &id, e));
+    bool none = id == -1 || id == UINT32_MAX, inside = id >= 0 && (uint64_t)id < n_vocab && id <= INT32_MAX;
+    if (!none && !inside)
+        log_warn("%s: %s is %lld, but there are %llu tokens: there is no such token", gguf_path(g), key,
+                 (long long)id, (unsigned long long)n_vocab);
+    *out = inside ? (int32_t)id : -1;
     return 0;
 }
 

@@ -229,20 +229,22 @@ int32_t vocab_spot(const struct vocab *v, const char *s, size_t n, bool control)
 static int read_types(struct vocab *v, const struct gguf *g, const struct gguf_kv *tokens,
                       struct err *e)
 {
-    const struct gguf_kv *types;
-    TRY(gguf_get_array(g, KEY_TYPES, GGUF_I32, &types, e));
-    if (types->count != tokens->count)
+    const struct gguf_kv *types = NULL;
+    if (gguf_find(g, KEY_TYPES))
+        TRY(gguf_get_array(g, KEY_TYPES, GGUF_I32, &types, e));
+    if (types && types->count != tokens->count)
         FAIL(e, ERR_DATA, "%s: %s has %llu elements, but " KEY_TOKENS " %llu", gguf_path(g),
              KEY_TYPES, (unsigned long long)types->count, (unsigned long long)tokens->count);
     v->type = mem_zalloc((size_t)v->n, 1);
     if (!v->type)
         return NOMEM(e, v->n, "token types");
     for (int32_t i = 0; i < v->n; i++) {
-        int32_t type;
-        memcpy(&type, types->raw + (size_t)i * sizeof type, sizeof type);
-        if (type < VOCAB_NORMAL || type > VOCAB_BYTE)
-            FAIL(e, ERR_DATA, "%s: " KEY_TYPES "[%d] is %d, must be 1 to 6", gguf_path(g), i, type);
-        v->type[i] = (unsigned char)type;
+        int32_t type = VOCAB_NORMAL;
+        if (types)
+            memcpy(&type, types->raw + (size_t)i * sizeof type, sizeof type);
+        if (type < 0 || type > VOCAB_BYTE)
+            FAIL(e, ERR_DATA, "%s: " KEY_TYPES "[%d] is %d, must be 0 to 6", gguf_path(g), i, type);
+        v->type[i] = (unsigned char)(type ? type : VOCAB_NORMAL);
     }
     return 0;
 }

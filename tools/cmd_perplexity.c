@@ -1,7 +1,10 @@
 /*
- * mas perplexity: how well a model predicts a text, in windows of --ctx tokens that do not overlap. As in
- * common practice, the first half of a window is only context and the second half is scored, so that
- * every scored token has at least ctx/2 tokens before it.
+ * mas perplexity: how well a model predicts a text. It counts as llama-perplexity does, so that figures can be compared:
+ *
+ * - the text is cut into windows of n = --ctx tokens that do not overlap; a remainder is left out;
+ * - where the file asks for BOS, BOS stands in place of the first token of each window;
+ * - a window scores its tokens n/2 + 1 .. n - 1, each predicted from all tokens before it in the window;
+ * - perplexity is exp of the mean of -log p of all scored tokens.
  */
 #include <math.h>
 #include <stdio.h>
@@ -22,6 +25,7 @@ struct perplexity {
     struct outfile *logits;
     const int32_t *tok; /* the window */
     int n, n_vocab;
+    int not_finite; /* a position of this window without a finite probability, -1 = none */
     double nll, nll2;
     long scored;
     int top1;
@@ -84,14 +88,18 @@ static void on_logits(struct request *r, int pos, const float *logits)
     for (size_t i = 0; i < n; i++)
         sum += exp((double)logits[i] - max);
     double nll = max + log(sum) - (double)logits[p->tok[pos + 1]];
+    if (!isfinite(nll) && p->not_finite < 0)
+        p->not_finite = pos;
     p->nll += nll;
     p->nll2 += nll * nll;
     p->scored++;
     p->top1 += best == (size_t)p->tok[pos + 1];
 }
 
-static int window(struct perplexity *p, struct engine *en, struct err *e)
+/* Window number i, from 0. */
+static int window(struct perplexity *p, struct engine *en, int i, struct err *e)
 {
+    p->not_finite = -1;
     struct cli_job j = {.user = p};
     j.r = (struct request){.id = 1, .prompt = p->tok, .n_prompt = p->n, .top_p = 1,
                            .on_logits = on_logits,
@@ -101,17 +109,20 @@ static int window(struct perplexity *p, struct engine *en, struct err *e)
         *e = p->io;
         return e->code;
     }
+    if (p->not_finite >= 0)
+        FAIL(e, ERR_DATA, "no perplexity: in window %d the logits at position %d give the next token no finite "
+             "probability; look for NaN in the model's weights", i + 1, p->not_finite);
     return 0;
 }
 
 static void report(const struct perplexity *p, int done, int all, int64_t t0, bool end)
 {
-    double mean = p->scored ? p->nll / (double)p->scored : NAN;
+    double mean = p->nll / (double)p->scored; /* a window scores at least one token */
     double var = p->scored > 1 ? (p->nll2 / (double)p->scored - mean * mean) / (double)(p->scored - 1) : NAN;
     FILE *to = end && !(p->logits && outfile_is_stdout(p->logits)) ? stdout : stderr;
     fprintf(to, "%swindow %d/%d: perplexity %.4f +- %.4f, %ld tokens, top-1 %.2f %%, %.1f s%s",
             end ? "" : "\r", done, all, exp(mean), exp(mean) * sqrt(var), p->scored,
-            100.0 * p->top1 / (double)(p->scored ? p->scored : 1), (double)(clock_ns() - t0) / 1e9,
+            100.0 * p->top1 / (double)p->scored, (double)(clock_ns() - t0) / 1e9,
             end ? "\n" : "");
     if (!end)
         fflush(to);
@@ -119,21 +130,24 @@ static void report(const struct perplexity *p, int done, int all, int64_t t0, bo
 
 static int measure(struct perplexity *p, struct engine *en, struct token_list *tok, struct err *e)
 {
-    int ctx = engine_info(en)->n_ctx;
+    const struct tokenizer *t = engine_tokenizer(en);
+    const int n = engine_info(en)->n_ctx;
+    const bool bos = tok->n && tok->id[0] == tokenizer_bos(t); /* text alone never becomes BOS */
+    if (n - 1 - n / 2 < 1)
+        FAIL(e, ERR_USAGE, "a window of %d tokens scores none; set --ctx to 3 or more", n);
+    if (tok->n < (size_t)n)
+        FAIL(e, ERR_DATA, "the text has %zu tokens, a window %d; give a longer text or lower --ctx", tok->n, n);
+    int64_t most = (int64_t)(tok->n / (size_t)n);
+    int all = p->chunks && p->chunks < most ? p->chunks : (int)most;
     p->n_vocab = engine_info(en)->n_vocab;
-    if (tok->n < 4)
-        FAIL(e, ERR_DATA, "the text is only %zu tokens; at least 4 are needed", tok->n);
-    int all = (int)(tok->n / (size_t)ctx), n = ctx;
-    if (!all) { /* a short text is one short window */
-        all = 1;
-        n = (int)tok->n;
-    }
-    all = p->chunks && p->chunks < all ? p->chunks : all;
+    p->n = n;
     int64_t t0 = clock_ns();
     for (int i = 0; i < all; i++) {
-        p->tok = tok->id + (size_t)i * (size_t)n;
-        p->n = n;
-        TRY(window(p, en, e));
+        int32_t *id = tok->id + (size_t)i * (size_t)n;
+        if (bos)
+            id[0] = tokenizer_bos(t); /* scored by no window */
+        p->tok = id;
+        TRY(window(p, en, i, e));
         if (!p->ce.quiet && isatty(STDERR_FILENO))
             report(p, i + 1, all, t0, false);
     }
@@ -150,6 +164,8 @@ static int perplexity(struct perplexity *p, struct err *e)
     struct token_list tok = {0};
     struct engine *en = NULL;
     TRY_DONE(cli_bytes_text(p->prompt, p->file, &text, e));
+    if (p->file && text.len && text.s[text.len - 1] == '\n')
+        text.len--; /* as llama-perplexity reads a file */
     if (p->logits_path)
         TRY_DONE(outfile_open(p->logits_path, 0, &p->logits, e));
     TRY_DONE(cli_engine_open(&p->ce, &en, e));
@@ -170,7 +186,11 @@ static int run(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10}, {0}};
     static const struct argp argp = {options, parse, NULL,
-                                     "Measures how well a model predicts a text.", children, NULL, NULL};
+                                     "Measures how well a model predicts a text. Counts as llama-perplexity does: "
+                                     "the text is cut into windows of --ctx tokens (default 512) that do not overlap, and a "
+                                     "remainder is left out. BOS stands in place of the first token of each window if the "
+                                     "model's file asks for BOS. Each window scores the tokens after its middle, n - n/2 - 1 "
+                                     "of n. One newline at the end of a file is not part of the text.", children, NULL, NULL};
     struct perplexity p = {.ce = {.opt = {.kv_fmt = FMT_F16, .n_seq = 1, .n_ctx = 512, .no_prefix_cache = true}}};
     int done = cli_parse(&argp, argc, argv, &p);
     if (done >= 0)
@@ -182,5 +202,5 @@ static int run(int argc, char **argv)
 const struct cmd cmd_perplexity = {
     "perplexity", "measure how well a model predicts a text",
     "mas perplexity -m model.gguf -f text.txt --ctx 2048\n"
-    "mas perplexity -m model.gguf -p 'a short text' --logits-out logits.f32\n",
+    "mas perplexity -m model.gguf -p 'a short text of nine tokens' --ctx 9 --logits-out logits.f32\n",
     run};

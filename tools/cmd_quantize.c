@@ -123,16 +123,15 @@ static const struct argp argp = {
 
 /* ---- what is asked for ---------------------------------------------------------------------- */
 
-static int read_int(const struct quantize *q, const char *arch, const char *key, int64_t dflt,
+/* One number, or the same one for each of n_layer layers. dflt 0: the key is needed. */
+static int read_int(const struct quantize *q, const char *arch, const char *key, int n_layer, int dflt,
                     int *out, struct err *e)
 {
     char full[160];
-    int64_t v;
+    int64_t v = dflt;
     snprintf(full, sizeof full, "%s.%s", arch, key);
-    if (dflt)
-        TRY(gguf_get_int_or(q->g, full, 1, 100000, dflt, &v, e));
-    else
-        TRY(gguf_get_int(q->g, full, 1, 100000, &v, e));
+    if (!dflt || gguf_find(q->g, full))
+        TRY(gguf_get_int_each(q->g, full, (uint64_t)n_layer, 1, 100000, &v, e));
     *out = (int)v;
     return 0;
 }
@@ -151,9 +150,9 @@ static int read_model(struct quantize *q, struct err *e)
     if (parts > 1)
         FAIL(e, ERR_DATA, "%s is one of %" PRId64 " parts of a model; merge them first", q->in,
              parts);
-    TRY(read_int(q, name, "block_count", 0, &q->model.n_layer, e));
-    TRY(read_int(q, name, "attention.head_count", 0, &q->model.n_head, e));
-    TRY(read_int(q, name, "attention.head_count_kv", q->model.n_head, &q->model.n_kv_head, e));
+    TRY(read_int(q, name, "block_count", 0, 0, &q->model.n_layer, e));
+    TRY(read_int(q, name, "attention.head_count", q->model.n_layer, 0, &q->model.n_head, e));
+    TRY(read_int(q, name, "attention.head_count_kv", q->model.n_layer, q->model.n_head, &q->model.n_kv_head, e));
     q->model.tied_output = !gguf_tensor_find(q->g, "output.weight");
     return 0;
 }

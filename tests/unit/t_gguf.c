@@ -157,6 +157,43 @@ static void getters_check_type_and_range(void **state)
     make_free(&m);
 }
 
+static void one_number_or_one_a_layer(void **state)
+{
+    (void)state;
+    struct gguf_make m;
+    struct gguf *g;
+    unsigned char *bytes;
+    struct err e;
+    int64_t v;
+    double d;
+    static const int32_t same[3] = {4, 4, 4}, other[3] = {4, 4, 5}, high[3] = {4, 4, 99};
+    make_init(&m);
+    make_kv_u32(&m, "one", 4);
+    make_kv_array(&m, "same", GGUF_I32, 3, same, sizeof same);
+    make_kv_array(&m, "other", GGUF_I32, 3, other, sizeof other);
+    make_kv_array(&m, "high", GGUF_U32, 3, high, sizeof high);
+    make_kv_array(&m, "bools", GGUF_BOOL, 3, "\1\0\1", 3);
+    ok(open_made(&m, &g, &bytes, &e));
+    ok(gguf_get_int_each(g, "one", 3, 1, 8, &v, &e));
+    assert_int_equal(v, 4);
+    v = 0;
+    ok(gguf_get_int_each(g, "same", 3, 1, 8, &v, &e));
+    assert_int_equal(v, 4);
+    fails(gguf_get_int_each(g, "same", 2, 1, 8, &v, &e), ERR_DATA, "has 3 elements, must have 2 or be one number");
+    fails(gguf_get_int_each(g, "same", 0, 1, 8, &v, &e), ERR_DATA, "has 3 elements");
+    fails(gguf_get_int_each(g, "other", 3, 1, 8, &v, &e), ERR_DATA,
+          "key 'other' at byte 112 differs between layers, which is not supported: layer 2 has 5, layer 0 4");
+    fails(gguf_get_int_each(g, "high", 3, 1, 8, &v, &e), ERR_DATA, "is 99, must be 1 to 8");
+    fails(gguf_get_int_each(g, "bools", 3, 0, 1, &v, &e), ERR_DATA, "is an array of bool, must be an integer");
+    fails(gguf_get_int_each(g, "none", 3, 0, 1, &v, &e), ERR_DATA, "key 'none' is missing");
+    fails(gguf_get_int(g, "same", 1, 8, &v, &e), ERR_DATA, "is an array of i32, must be an integer");
+    assert_true(gguf_number(gguf_find(g, "other"), 2, &d) && d == 5);
+    assert_true(gguf_number(gguf_find(g, "bools"), 1, &d) && d == 0);
+    gguf_close(g);
+    free(bytes);
+    make_free(&m);
+}
+
 static void nan_is_out_of_every_range(void **state)
 {
     (void)state;
@@ -285,7 +322,7 @@ static void alignment_is_a_power_of_two(void **state)
 {
     (void)state;
     struct gguf_make m;
-    static const uint32_t bad[] = {0, 1, 4, 33, 131072};
+    static const uint32_t bad[] = {0, 1, 4, 33, 131073, 0xffffffff};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         make_init(&m), make_kv_u32(&m, "general.alignment", bad[i]);
         refused(&m, "key 'general.alignment' at byte 53", "power of two");
@@ -295,13 +332,20 @@ static void alignment_is_a_power_of_two(void **state)
     struct gguf *g;
     unsigned char *bytes;
     struct err e;
-    make_init(&m), m.align = 4096, make_kv_u32(&m, "general.alignment", 4096);
-    make_tensor(&m, "x", 1, (uint64_t[]){1}, FMT_F32), make_tensor(&m, "y", 1, (uint64_t[]){1}, FMT_F32);
-    ok(open_made(&m, &g, &bytes, &e));
-    assert_int_equal(gguf_tensor_find(g, "y")->at, 8192);
-    gguf_close(g);
-    free(bytes);
-    make_free(&m);
+    static const uint32_t good[] = {8, 4096, 131072, 1 << 20};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) { /* as large as the file can bear */
+        make_init(&m), m.align = good[i], make_kv_u32(&m, "general.alignment", good[i]);
+        make_tensor(&m, "x", 1, (uint64_t[]){1}, FMT_F32), make_tensor(&m, "y", 1, (uint64_t[]){1}, FMT_F32);
+        ok(open_made(&m, &g, &bytes, &e));
+        assert_int_equal(gguf_tensor_find(g, "y")->at % good[i], 0);
+        assert_int_equal(gguf_tensor_find(g, "y")->at - gguf_tensor_find(g, "x")->at, good[i]);
+        gguf_close(g);
+        free(bytes);
+        make_free(&m);
+    }
+    make_init(&m), make_kv_u32(&m, "general.alignment", 0x80000000);
+    make_row(&m, "x", 1, (uint64_t[]){1}, 0, 0);
+    refused(&m, "tensor 'x' at byte 2147483648 goes beyond the end of the file");
 }
 
 static void tensors_have_names_shapes_and_types(void **state)
@@ -569,6 +613,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiny_files_of_both_versions_open),
         cmocka_unit_test(getters_check_type_and_range),
+        cmocka_unit_test(one_number_or_one_a_layer),
         cmocka_unit_test(nan_is_out_of_every_range),
         cmocka_unit_test(every_prefix_is_an_incomplete_download),
         cmocka_unit_test(magic_and_version_are_checked),

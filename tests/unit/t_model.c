@@ -137,7 +137,8 @@ static void hyperparameters_are_needed_and_in_range(void **state)
     refuse((struct change){.set_u32 = "llama.attention.value_length", .u32 = 6}, "differ");
     refuse((struct change){.set_f32 = "llama.rope.freq_base", .f32 = NAN}, "llama.rope.freq_base");
     refuse((struct change){.set_f32 = "llama.attention.layer_norm_rms_epsilon", .f32 = -1}, "epsilon");
-    refuse((struct change){.set_str = "llama.rope.scaling.type", .str = "yarn"}, "'yarn'; supported: none, linear");
+    refuse((struct change){.drop_key = "llama.attention.layer_norm_rms_epsilon"},
+           "key 'llama.attention.layer_norm_rms_epsilon' is missing");
     refuse((struct change){.poison_freqs = true}, "rope_freqs.weight element 1 is 0");
 }
 
@@ -163,7 +164,7 @@ static void linear_scaling_divides_the_frequencies(void **state)
                            .set_f32 = "llama.rope.scaling.factor", .f32 = 4};
     ok(open_changed(&none, &plain, &e));
     ok(open_changed(&scale, &scaled, &e));
-    for (int i = 0; i < plain.hp.n_rot / 2; i++)
+    for (int i = 0; i < plain.hp.rotary.n_rot / 2; i++)
         assert_true(fabsf(plain.inv_freq[i] / scaled.inv_freq[i] - 4) < 1e-5f);
     model_free(&plain);
     model_free(&scaled);

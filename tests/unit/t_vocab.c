@@ -310,22 +310,16 @@ static void token_tables_of_the_wrong_shape_are_refused(void **state)
     f.bos = f.eos = ABSENT;
     expect_refused(&f, "tokenizer.ggml.tokens has 0 elements");
     f = right_bpe();
-    f.n_types = ABSENT;
-    expect_refused(&f, "tokenizer.ggml.token_type");
-    f = right_bpe();
     f.n_types--;
     expect_refused(&f, "token_type has 261 elements, but tokenizer.ggml.tokens 262");
     f = right_bpe();
     f.type_elem = GGUF_F32;
     expect_refused(&f, "tokenizer.ggml.token_type");
     f = right_bpe();
-    f.type[7] = 0;
-    expect_refused(&f, "token_type[7] is 0");
+    f.type[7] = -1;
+    expect_refused(&f, "token_type[7] is -1, must be 0 to 6");
     f.type[7] = 7;
-    expect_refused(&f, "token_type[7] is 7");
-    f = right_spm();
-    f.n_scores = ABSENT;
-    expect_refused(&f, "tokenizer.ggml.scores");
+    expect_refused(&f, "token_type[7] is 7, must be 0 to 6");
     f = right_spm();
     f.n_scores--;
     expect_refused(&f, "scores has 263 elements, but tokenizer.ggml.tokens 264");
@@ -334,15 +328,48 @@ static void token_tables_of_the_wrong_shape_are_refused(void **state)
     expect_refused(&f, "scores[260] is not a finite number");
 }
 
-static void special_ids_outside_the_vocabulary_are_refused(void **state)
+static void without_types_tokens_are_normal_and_without_scores_all_equal(void **state)
 {
     (void)state;
     struct file f = right_bpe();
-    f.bos = 262;
-    expect_refused(&f, "tokenizer.ggml.bos_token_id is 262, but there are 262 tokens");
+    f.n_types = ABSENT;
+    expect_ids(&f, "abc<|eot_id|>", 0, "257 60 124 101 111 116 95 105 100 124 62"); /* its name makes it control */
+    expect_ids(&f, "<|eot_id|>", TOK_SPECIAL | TOK_BOS, "260 261");
     f = right_bpe();
-    f.eos = 0x80000000u;
-    expect_refused(&f, "tokenizer.ggml.eos_token_id is 2147483648");
+    f.type[257] = 0; /* of no type: normal */
+    expect_ids(&f, "abc", 0, "257");
+    f = right_spm();
+    f.n_types = ABSENT; /* bytes by their names */
+    expect_ids(&f, "\xc3\xa9"
+                   "ab", 0, "262 198 172 261");
+    expect_ids(&f, "ab", TOK_BOS, "1 262 261");
+    f = right_spm();
+    f.n_scores = ABSENT; /* of equal ones the leftmost pair */
+    expect_ids(&f, "ab", 0, "263 260");
+    expect_ids(&f, "aab", 0, "263 261");
+    f.n_types = ABSENT;
+    expect_ids(&f, "aab", 0, "263 261");
+}
+
+static void special_ids_outside_the_vocabulary_are_no_tokens(void **state)
+{
+    (void)state;
+    static const int64_t outside[] = {262, 263, 0x7fffffff, 0x80000000u, 0xfffffffeu};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
+        struct err e;
+        struct file f = right_bpe();
+        f.bos = f.eos = outside[i];
+        expect_ids(&f, "a", TOK_BOS, "97");
+        struct built b = build(&f);
+        struct tokenizer *t;
+        ok(tokenizer_open(b.g, &t, &e));
+        assert_int_equal(tokenizer_bos(t), -1);
+        assert_int_equal(tokenizer_eos(t), -1);
+        for (int id = 0; id < 262; id++)
+            assert_true(tokenizer_is_end(t, id) == (id == 261)); /* <|eot_id|>, by its name */
+        tokenizer_close(t);
+        unbuild(b);
+    }
 }
 
 static void tokens_that_cannot_be_read_are_refused(void **state)
@@ -482,7 +509,8 @@ int main(void)
         cmocka_unit_test(defaults_and_switches_of_the_file),
         cmocka_unit_test(unknown_models_and_pre_tokenizers_are_named),
         cmocka_unit_test(token_tables_of_the_wrong_shape_are_refused),
-        cmocka_unit_test(special_ids_outside_the_vocabulary_are_refused),
+        cmocka_unit_test(without_types_tokens_are_normal_and_without_scores_all_equal),
+        cmocka_unit_test(special_ids_outside_the_vocabulary_are_no_tokens),
         cmocka_unit_test(tokens_that_cannot_be_read_are_refused),
         cmocka_unit_test(every_byte_needs_a_token),
         cmocka_unit_test(a_vocabulary_without_byte_tokens_says_unknown_once_a_character),

@@ -113,7 +113,8 @@ def check(net, tokenizer, out, mas, text):
         want = net.logits(states[-1][0]).numpy()
     with tempfile.TemporaryDirectory() as d:
         raw = pathlib.Path(d) / "logits.f32"
-        command = [mas, "perplexity", "-m", str(out), "-p", text, "--backend", "ref", "--kv-type", "f32"]
+        command = [mas, "perplexity", "-m", str(out), "-p", text, "--backend", "ref", "--kv-type", "f32",
+                   "--ctx", str(len(ids))]
         subprocess.run([*command, "--logits-out", str(raw), "--quiet"], check=True)
         got = np.fromfile(raw, dtype="<f4").reshape(-1, net.s.n_vocab)
     if len(got) != len(ids):
