@@ -264,7 +264,7 @@ int cli_flush(struct err *e)
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return 0;
-    FAIL(e, ERR_IO, "cannot write to standard output%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
+    FAIL(e, ERR_IO, "cannot write to standard output: %s", errno ? strerror(errno) : "a part of it is lost");
 }
 
 void cli_show_loading(uint64_t done, uint64_t total, void *user)

@@ -1,5 +1,6 @@
 #include "output.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +13,8 @@ int output_file(const char *path, const struct str *text, struct err *e)
     TRY(str_ok(text, path, e));
     if (strcmp(path, "-") != 0)
         return outfile_save(path, text->s, text->len, e);
-    fwrite(text->s, 1, text->len, stdout);
+    if (fwrite(text->s, 1, text->len, stdout) != text->len)
+        FAIL(e, ERR_IO, "cannot write to standard output: %s", strerror(errno));
     return 0;
 }
 

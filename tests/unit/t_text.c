@@ -67,6 +67,10 @@ static void wide_encodings_are_named(void **state)
                 }
     assert_string_equal(text_wide(BYTES("a\0"), false), "UTF-16LE");
     assert_string_equal(text_wide(BYTES("\0a"), false), "UTF-16BE");
+    struct str few = STR_INIT; /* a letter whose low byte is zero, among forty others */
+    widen("Kr\xc4\x80slava: drudzis piecas dienas, sāpes krūtīs.", 2, false, false, &few);
+    assert_string_equal(text_wide(few.s, few.len, false), "UTF-16LE");
+    str_free(&few);
     /* Greek has no zeros, but its spaces and its mark have */
     struct str s = STR_INIT;
     widen("πυρετός", 2, false, true, &s);
