@@ -227,6 +227,23 @@ void consult_bad(struct consult_call *call, const struct err *why)
              why->msg, call->llm.max_tokens, knob);
 }
 
+void consult_break(struct consult_call *call, const struct err *why)
+{
+    consult_bad(call, why);
+    call->broken = true;
+    call->of->broken = true;
+}
+
+void consult_settle(struct consult *c)
+{
+    if (!c->broken || c->n_open || c->state != CONSULT_OPEN)
+        return;
+    const struct consult_call *k = c->first;
+    while (!k->broken)
+        k = k->next;
+    consult_fail(c, "%s", k->why);
+}
+
 bool consult_usable(struct consult_call *call)
 {
     if (call->llm.finish == LLM_STOP || call->llm.finish == LLM_CLOSED)

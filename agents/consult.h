@@ -33,7 +33,7 @@ struct consult_call {
     int index;                 /* among the calls of this role */
     int specialty;             /* catalogue index, -1 = none */
     const struct prompt *prompt;
-    bool done, parsed;
+    bool done, parsed, broken; /* broken: ended in an error that fails the case */
     char why[256]; /* parsed == false: what was wrong with the reply */
 };
 
@@ -45,6 +45,7 @@ struct consult {
     struct arena arena;       /* prompts, parsed replies; one lifetime */
     struct consult_call *first, *last;
     int n_calls, n_open;
+    bool broken; /* a call ended in an error: the case fails when no call is open any more */
     void *data; /* the strategy's, in the arena */
     /* what came out */
     enum consult_state state;
@@ -93,6 +94,12 @@ bool consult_usable(struct consult_call *call);
 void consult_warn_closed(const struct consult_call *call, const char *name);
 /* Marks the call as not parsed. Of a reply that was closed early, says which limit to raise. */
 void consult_bad(struct consult_call *call, const struct err *why);
+
+/* The call ended in an error that fails its case. The calls beside it end by themselves first, so that the record
+ * does not depend on the order in which they end. */
+void consult_break(struct consult_call *call, const struct err *why);
+/* Fails a broken case without open calls, for the reason of the first call asked that has one. */
+void consult_settle(struct consult *c);
 
 /* How a consult ends. letter: as shown; mapped back to the question's own order here. */
 void consult_answer(struct consult *c, int letter, const char *text);

@@ -148,8 +148,12 @@ static void run_step(struct run *r, struct llm_call *l)
     if (c->state == CONSULT_OPEN && !r->rc) {
         if (l->finish == LLM_ERROR) {
             err_set(&e, l->err.code ? l->err.code : ERR_BUG, "%s: %s", k->role, l->err.msg);
-            consult_bad(k, &e);
-            run_verdict(r, c, e.code, &e);
+            if (e.code == ERR_DATA) {
+                consult_break(k, &e);
+            } else {
+                consult_bad(k, &e);
+                run_end(r, e.code, &e);
+            }
         } else if (l->finish == LLM_CANCEL) {
             err_set(&e, ERR_CANCEL, "%s: cancelled by the model's side", k->role);
             run_end(r, ERR_CANCEL, &e);
@@ -157,6 +161,7 @@ static void run_step(struct run *r, struct llm_call *l)
             int rc = r->o->env->strategy->step(r->o->env->state, c, k, &e);
             run_verdict(r, c, rc, &e);
         }
+        consult_settle(c);
     }
     run_settle(r, run_find(r, c));
 }

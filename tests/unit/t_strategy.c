@@ -650,6 +650,36 @@ static void specialists_are_asked_only_if_every_prompt_fits(void **state)
     bench_close(&b);
 }
 
+/* A call that ends in an error waits for those beside it: whichever order they end in, the record is one. */
+static void a_failed_call_leaves_the_same_record_in_every_order(void **state)
+{
+    (void)state;
+    struct str want = STR_INIT;
+    for (int order = 0; order < 12; order++) {
+        struct bench b;
+        struct medqa m = {.n = 0};
+        struct err e;
+        struct str got = STR_INIT;
+        char dir[256];
+        bench_open(&b, (uint64_t)order, NULL);
+        b.script = (struct script){.mood = SCRIPT_ERROR, .only_role = "specialist", .only_index = order < 6 ? 2 : -1,
+                                   .error = ERR_DATA};
+        bench_questions(&m, 4);
+        ok(bench_run(&b, &m, bench_mkdir(dir), 1 + order % 4, NULL, &e));
+        bench_cases(dir, &got);
+        assert_non_null(strstr(got.s, "failed"));
+        if (order % 6)
+            assert_string_equal(got.s, want.s);
+        str_clear(&want);
+        str_add(&want, got.s, got.len);
+        str_free(&got);
+        test_rmdir(dir);
+        medqa_free(&m);
+        bench_close(&b);
+    }
+    str_free(&want);
+}
+
 static void a_spent_token_budget_fails_the_case(void **state)
 {
     (void)state;
@@ -772,6 +802,7 @@ int main(void)
         cmocka_unit_test(an_open_question_is_answered_in_words),
         cmocka_unit_test(a_prompt_beyond_the_context_fails_its_case_with_both_numbers),
         cmocka_unit_test(specialists_are_asked_only_if_every_prompt_fits),
+        cmocka_unit_test(a_failed_call_leaves_the_same_record_in_every_order),
         cmocka_unit_test(a_spent_token_budget_fails_the_case),
         cmocka_unit_test(shuffled_options_are_mapped_back),
         cmocka_unit_test(direct_has_no_answer_when_options_tie_or_are_unknown),
