@@ -24,7 +24,8 @@ static int direct_open(const struct strategy_env *env, struct str *describe, voi
                        struct err *e)
 {
     static const char *const slots[] = {"question", "options", NULL};
-    static const char letters[MEDQA_OPTIONS][3] = {" A", " B", " C", " D", " E", " F", " G", " H"};
+    static const char letters[][3] = {" A", " B", " C", " D", " E", " F", " G", " H", " I", " J"};
+    _Static_assert(sizeof letters / sizeof letters[0] == MEDQA_OPTIONS, "a letter for each option");
     struct prompt_source src = {env->config->prompts_dir, "direct"};
     struct direct *d = mem_zalloc(1, sizeof *d);
     int rc;

@@ -78,7 +78,7 @@ static int plan(const struct options *o, struct err *e)
     TRY_DONE(medqa_single(text.s, o->options, &m, e));
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, false, false, true, &c, e));
-    struct clinic_trace ct = {.name = "plan", .data_path = "-", .data_sha256 = m.sha256, .n = 1};
+    struct clinic_trace ct = {.name = "plan", .data_path = "-", .data = &m};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
     struct shown shown = {.json = o->json, .dir = dir, .state = CONSULT_OPEN};
     struct run_options ro = {.env = &c.env, .question = m.question, .n = 1, .trace = t,

@@ -60,7 +60,8 @@ static bool exists(const char *name)
 
 static struct trace_options options(void)
 {
-    return (struct trace_options){.dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}"};
+    return (struct trace_options){.dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}",
+                                  .data = &questions};
 }
 
 /* A complete run, its file read back. */
@@ -192,7 +193,7 @@ static void damage_names_the_line_and_the_question(void **state)
     char *s = complete(&n), want[64];
     char *line = s; /* the third line, somewhere in its middle */
     line = strchr(strchr(line, '\n') + 1, '\n') + 1;
-    snprintf(want, sizeof want, "traces.jsonl:3: damaged at question %.13s", line + 10);
+    snprintf(want, sizeof want, "traces.jsonl:3: damaged at question %.16s", line + 10);
     line[60] ^= 1;
     put("traces.jsonl", s, n);
     fails(trace_open(&to, &t, &e), ERR_DATA, want);
