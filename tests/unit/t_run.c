@@ -275,6 +275,88 @@ static void unparsed_cases_stay_in_the_denominator(void **state)
     test_rmdir(dir);
 }
 
+/* Calls that met their token limit, and the cases that had one. */
+static void replies_that_met_their_limit_are_counted(void **state)
+{
+    (void)state;
+    static const struct {
+        enum script_mood mood;
+        const char *role;
+        int index;
+        size_t cut_calls, cut_cases, closed_calls, closed_cases;
+    } c[] = {{SCRIPT_CLOSED, "specialist", -1, 0, 0, 9, 3},
+             {SCRIPT_CUT, "specialist", 1, 3, 3, 0, 0},
+             {SCRIPT_CUT, "planner", -1, 3, 3, 0, 0},
+             {SCRIPT_GOOD, NULL, -1, 0, 0, 0, 0}};
+    for (size_t i = 0; i < sizeof c / sizeof c[0]; i++) {
+        struct err e;
+        struct bench b;
+        struct medqa m = {.n = 0};
+        struct trace_run run = {.asked = 0};
+        struct stats_summary s;
+        char dir[256];
+        bench_mkdir(dir);
+        bench_open(&b, 6, (const char *[]){"planner.top_k=3", NULL});
+        b.script.mood = c[i].mood;
+        b.script.only_role = c[i].role;
+        b.script.only_index = c[i].index;
+        bench_questions(&m, 3);
+        ok(bench_run(&b, &m, dir, 2, NULL, &e));
+        ok(trace_read(dir, &run, &e));
+        ok(stats_summarize(&run, 0, &s, &e));
+        assert_int_equal(s.calls_cut, c[i].cut_calls);
+        assert_int_equal(s.cases_cut, c[i].cut_cases);
+        assert_int_equal(s.calls_closed, c[i].closed_calls);
+        assert_int_equal(s.cases_closed, c[i].closed_cases);
+        stats_free(&s);
+        trace_run_free(&run);
+        medqa_free(&m);
+        bench_close(&b);
+        test_rmdir(dir);
+    }
+}
+
+/* Two to ten options, by every strategy: each letter can be the answer. */
+static void any_number_of_options_up_to_ten_runs(void **state)
+{
+    (void)state;
+    static const char *const strategies[] = {"strategy=panel", "strategy=direct", "strategy=cot"};
+    for (int i = 0; i < 3; i++) {
+        struct err e;
+        struct bench b;
+        struct medqa m = {.n = 0};
+        struct run_progress p;
+        struct str s = STR_INIT;
+        unsigned seen = 0;
+        char dir[256];
+        bench_mkdir(dir);
+        bench_open(&b, 6, (const char *[]){strategies[i], "planner.top_k=2", NULL});
+        b.env.shuffle = true;
+        for (int q = 0; q < 180; q++) {
+            int n = 2 + q % 9;
+            str_addf(&s, "{\"question\": \"Q%d\", \"options\": [\"0\"", q);
+            for (int k = 1; k < n; k++)
+                str_addf(&s, ", \"%d\"", k);
+            str_addf(&s, "], \"answer_idx\": \"%c\"}\n", 'A' + n - 1);
+        }
+        ok(medqa_parse(s.s, s.len, "made-up", &m, &e));
+        assert_int_equal(m.n, 180);
+        ok(bench_run(&b, &m, dir, 9, &p, &e));
+        assert_int_equal(p.done, 180);
+        assert_int_equal(p.unparsed + p.failed, 0);
+        struct trace_run run = {.asked = 0};
+        ok(trace_read(dir, &run, &e));
+        for (size_t k = 0; k < run.results.n; k++)
+            seen |= 1u << run.results.r[k].predicted;
+        assert_int_equal(seen, 0x3ff);
+        trace_run_free(&run);
+        str_free(&s);
+        medqa_free(&m);
+        bench_close(&b);
+        test_rmdir(dir);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +369,8 @@ int main(void)
         cmocka_unit_test(results_beyond_the_questions_asked_for_are_kept),
         cmocka_unit_test(results_of_other_questions_are_refused),
         cmocka_unit_test(unparsed_cases_stay_in_the_denominator),
+        cmocka_unit_test(replies_that_met_their_limit_are_counted),
+        cmocka_unit_test(any_number_of_options_up_to_ten_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
