@@ -17,17 +17,19 @@ void identity_json(const struct strategy_env *env, const char *data_sha256, stru
     identity_text(out, "specialties_sha256", env->catalog->hash);
     identity_text(out, "model_sha256", info->model_sha256);
     identity_text(out, "chat", info->chat);
+    identity_text(out, "backend", info->backend);
+    identity_text(out, "host_layers", info->host_layers);
     str_addf(out, ", \"context\": %d", info->n_ctx);
     identity_text(out, "data_sha256", data_sha256);
     str_addf(out, ", \"shuffle\": %s}", env->shuffle ? "true" : "false");
 }
 
 void identity_about(const struct strategy_env *env, const char *version, const char *data_path,
-                    size_t n, struct str *out)
+                    struct str *out)
 {
     const struct llm_info *info = llm_info(env->llm);
-    str_addf(out, "{\"questions\": %zu", n);
-    identity_text(out, "version", version);
+    str_adds(out, "{\"version\": ");
+    str_add_json(out, version, strlen(version));
     identity_text(out, "model", info->model);
     identity_text(out, "backend", info->backend);
     identity_text(out, "device", info->device);

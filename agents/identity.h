@@ -6,10 +6,11 @@
 #include "strategy.h"
 
 /* Everything a result depends on: the knobs that affect results, hashes of prompts, catalogue, model and
- * data, and whether options are shuffled. */
+ * data, whether options are shuffled, the kind of backend and which parts the CPU computes beside it. The
+ * instruction set, threads, sequences, pages, guesses and where weights lie change no bit and are left out. */
 void identity_json(const struct strategy_env *env, const char *data_sha256, struct str *out);
-/* Every knob, code version, device, data path, number of questions. */
+/* Every knob, code version, device, placement, data path. */
 void identity_about(const struct strategy_env *env, const char *version, const char *data_path,
-                    size_t n, struct str *out);
+                    struct str *out);
 
 #endif

@@ -30,25 +30,25 @@ static size_t jdoc_depth(const char *s, size_t n)
 
 /* Did parsing fail for lack of memory? The library reports that by no text at all, or as a syntax error at
  * the string that it could not copy; the same text read again then ends otherwise. */
-static bool jdoc_starved(const char *s, size_t n, const json_error_t *first)
+static bool jdoc_starved(const char *s, size_t n, size_t flags, const json_error_t *first)
 {
     json_error_t again = {.position = 0};
     if (!first->text[0])
         return true;
-    json_t *doc = json_loadb(s, n, JSON_REJECT_DUPLICATES, &again);
+    json_t *doc = json_loadb(s, n, flags, &again);
     bool differs = doc || strcmp(again.text, first->text) != 0;
     json_decref(doc);
     return differs;
 }
 
-int jdoc_load(const char *s, size_t n, json_t **out, struct err *e)
+static int jdoc_read(const char *s, size_t n, size_t flags, json_t **out, struct err *e)
 {
     size_t depth = jdoc_depth(s, n);
     if (depth > JDOC_DEPTH)
         FAIL(e, ERR_DATA, "JSON nested %zu deep, the limit is %d", depth, JDOC_DEPTH);
     json_error_t je = {.position = 0};
-    json_t *doc = json_loadb(s, n, JSON_REJECT_DUPLICATES, &je);
-    if (!doc && jdoc_starved(s, n, &je))
+    json_t *doc = json_loadb(s, n, flags, &je);
+    if (!doc && jdoc_starved(s, n, flags, &je))
         return NOMEM(e, n, "a JSON document");
     if (!doc)
         FAIL(e, ERR_DATA, "bad JSON at column %d: %s", je.position, je.text);
@@ -56,7 +56,17 @@ int jdoc_load(const char *s, size_t n, json_t **out, struct err *e)
     return 0;
 }
 
-static const char *jdoc_type_name(json_type t)
+int jdoc_load(const char *s, size_t n, json_t **out, struct err *e)
+{
+    return jdoc_read(s, n, JSON_REJECT_DUPLICATES, out, e);
+}
+
+int jdoc_value(const char *s, size_t n, json_t **out, struct err *e)
+{
+    return jdoc_read(s, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, out, e);
+}
+
+const char *jdoc_type_name(json_type t)
 {
     switch (t) {
     case JSON_OBJECT:

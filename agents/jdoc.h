@@ -16,6 +16,9 @@
 
 /* ERR_DATA with the column (bytes from 1) of what is wrong; ERR_NOMEM. The caller json_decref's. */
 int jdoc_load(const char *s, size_t n, json_t **out, struct err *e);
+/* The same for a value of any type; its strings may hold NUL, so the caller looks at their length. */
+int jdoc_value(const char *s, size_t n, json_t **out, struct err *e);
+const char *jdoc_type_name(json_type t); /* "an object", "null", .. */
 
 /* The object's value of that key and type; ERR_DATA when it is missing or of another type. */
 int jdoc_get(const json_t *obj, const char *key, json_type type, json_t **out, struct err *e);

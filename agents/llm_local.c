@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "clock.h"
 #include "engine.h"
 #include "llm.h"
@@ -339,6 +340,27 @@ static void local_close(struct llm *llm)
     mem_free(l);
 }
 
+/* Layers whose feed-forward part the host computes beside a device, as ranges. */
+static void local_host_layers(const struct plan *p, char *out, size_t size)
+{
+    size_t at = 0;
+    out[0] = 0;
+    if (!p->n_layer || p->attn[0] == PLAN_HOST) /* no device */
+        return;
+    for (int i = 0; i < p->n_layer; i++) {
+        int end = i;
+        while (end < p->n_layer && p->ffn[end] == PLAN_HOST)
+            end++;
+        if (end == i)
+            continue;
+        at += (size_t)snprintf(out + at, size - at, "%s%d", at ? "," : "", i);
+        if (end - i > 1 && at < size)
+            at += (size_t)snprintf(out + at, size - at, "-%d", end - 1);
+        CHECK_MSG(at < size, "too many ranges of layers");
+        i = end;
+    }
+}
+
 int llm_local_open(struct engine *en, struct llm **out, struct err *e)
 {
     static const struct llm_api api = {local_schema, local_submit, local_check, local_next, local_cancel,
@@ -360,6 +382,7 @@ int llm_local_open(struct engine *en, struct llm **out, struct err *e)
     snprintf(l->info.backend, sizeof l->info.backend, "%s", in->backend);
     snprintf(l->info.device, sizeof l->info.device, "%s", in->device);
     snprintf(l->info.chat, sizeof l->info.chat, "%s", chat_name(in->chat));
+    local_host_layers(in->plan, l->info.host_layers, sizeof l->info.host_layers);
     struct str placement = STR_INIT;
     plan_line(in->plan, &placement);
     if (in->link_limit > 0)

@@ -1,186 +1,130 @@
 #include "medqa.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "jdoc.h"
+#include "medqa_record.h"
 #include "sha256.h"
 #include "str.h"
 #include "zio.h"
 
-/* ---- one record ---------------------------------------------------------------------------------- */
+struct medqa_reader {
+    struct medqa m;
+    struct medqa_scans scans;
+    uint32_t *slot; /* hash table of ids: index into m.question + 1, 0 = free; a power of two */
+    size_t n_slot;
+};
 
-/* A copy in the arena. JSON strings come without NUL bytes (the parser refuses \u0000). */
-static int medqa_copy(struct medqa *m, const char *s, const char **out, struct err *e)
+/* ---- ids ----------------------------------------------------------------------------------------- */
+
+/* The slot of that id: it holds the question, or it is free. */
+static uint32_t *medqa_slot(const struct medqa_reader *r, const char *id)
 {
-    char *p = arena_strndup(&m->arena, s, strlen(s));
-    if (!p)
-        return NOMEM(e, strlen(s) + 1, "a question");
-    *out = p;
+    size_t at = (size_t)strtoull(id, NULL, 16) & (r->n_slot - 1);
+    while (r->slot[at] && strcmp(r->m.question[r->slot[at] - 1].id, id) != 0)
+        at = (at + 1) & (r->n_slot - 1);
+    return &r->slot[at];
+}
+
+/* At most half of the slots are taken. */
+static int medqa_room(struct medqa_reader *r, struct err *e)
+{
+    if (r->m.n * 2 < r->n_slot)
+        return 0;
+    size_t n = r->n_slot ? 2 * r->n_slot : 64;
+    uint32_t *slot = mem_zalloc(n, sizeof *slot);
+    if (!slot)
+        return NOMEM(e, n * sizeof *slot, "the ids of questions");
+    mem_free(r->slot);
+    r->slot = slot;
+    r->n_slot = n;
+    for (size_t i = 0; i < r->m.n; i++)
+        *medqa_slot(r, r->m.question[i].id) = (uint32_t)i + 1;
     return 0;
 }
 
-static bool medqa_blank(const char *s)
-{
-    return s[strspn(s, " \t\r\n")] == 0;
-}
+/* ---- records ------------------------------------------------------------------------------------- */
 
-static int medqa_option(struct medqa *m, struct medqa_question *q, int i, const json_t *v,
+static int medqa_reject(struct medqa_reader *r, struct medqa_record *rec, const struct err *why,
                         struct err *e)
 {
-    if (!json_is_string(v))
-        FAIL(e, ERR_DATA, "option %c is not a string", 'A' + i);
-    if (medqa_blank(json_string_value(v)))
-        FAIL(e, ERR_DATA, "option %c is empty", 'A' + i);
-    return medqa_copy(m, json_string_value(v), &q->option[i], e);
-}
-
-static int medqa_count(struct medqa_question *q, size_t n, struct err *e)
-{
-    if (n != 4 && n != 5)
-        FAIL(e, ERR_DATA, "%zu options, expected 4 or 5", n);
-    q->n_options = (int)n;
+    size_t n = strlen(why->msg);
+    rec->kind = MEDQA_REJECTED;
+    rec->why = arena_strndup(&r->m.arena, why->msg, utf8_complete(why->msg, n < 159 ? n : 159));
+    if (!rec->why)
+        return NOMEM(e, 160, "a rejected record");
+    r->m.n_rejected++;
     return 0;
 }
 
-static int medqa_key_letter(const json_t *rec, struct medqa_question *q, struct err *e)
+/* A question that was read: a new one, or the same as an earlier one. */
+static int medqa_accept(struct medqa_reader *r, struct medqa_record *rec, struct medqa_question *q,
+                        struct err *e)
 {
-    const char *letter = NULL, *answer = NULL;
-    TRY(jdoc_string(rec, "answer_idx", &letter, e));
-    if (strlen(letter) != 1 || letter[0] < 'A' || letter[0] >= 'A' + q->n_options)
-        FAIL(e, ERR_DATA, "answer_idx is '%.20s', expected A to %c", letter,
-             'A' + q->n_options - 1);
-    q->key = letter[0] - 'A';
-    if (!json_object_get(rec, "answer"))
+    struct medqa *m = &r->m;
+    TRY(medqa_record_id(q, e));
+    TRY(medqa_room(r, e));
+    uint32_t *slot = medqa_slot(r, q->id);
+    if (*slot) {
+        rec->kind = MEDQA_DUPLICATE;
+        rec->question = *slot - 1;
+        m->n_duplicates++;
         return 0;
-    TRY(jdoc_string(rec, "answer", &answer, e));
-    if (strcmp(answer, q->option[q->key]) != 0)
-        FAIL(e, ERR_DATA, "answer text '%.40s' is not the text of option %s", answer, letter);
+    }
+    TRY(mem_grow(&m->question, &m->cap, m->n + 1, sizeof *m->question, "questions", e));
+    rec->question = m->n;
+    m->question[m->n++] = *q;
+    *slot = (uint32_t)m->n;
     return 0;
 }
 
-static int medqa_official(struct medqa *m, const json_t *rec, struct medqa_question *q,
-                          struct err *e)
+static int medqa_take(struct medqa_reader *r, const char *s, size_t n, int64_t line, struct err *e)
 {
-    json_t *options = NULL;
-    TRY(jdoc_get(rec, "options", JSON_OBJECT, &options, e));
-    TRY(medqa_count(q, json_object_size(options), e));
-    for (int i = 0; i < q->n_options; i++) {
-        char letter[2] = {(char)('A' + i), 0};
-        const json_t *v = json_object_get(options, letter);
-        if (!v)
-            FAIL(e, ERR_DATA, "%d options, but none is named %s", q->n_options, letter);
-        TRY(medqa_option(m, q, i, v, e));
-    }
-    TRY(medqa_key_letter(rec, q, e));
-    if (json_object_get(rec, "meta_info")) {
-        const char *step = NULL;
-        TRY(jdoc_string(rec, "meta_info", &step, e));
-        if (strlen(step) > 31)
-            FAIL(e, ERR_DATA, "meta_info has %zu bytes, the limit is 31", strlen(step));
-        TRY(medqa_copy(m, step, &q->step, e));
-    }
+    struct medqa *m = &r->m;
+    struct medqa_record rec = {.kind = MEDQA_QUESTION, .line = line};
+    struct medqa_question q = {.index = (int64_t)m->n_records, .key = -1, .step = ""};
+    struct err why = {.code = 0};
+    if (m->n_records == MEDQA_RECORDS)
+        FAIL(e, ERR_DATA, "line %lld: more than %zu records; split the file", (long long)line,
+             MEDQA_RECORDS);
+    TRY(mem_grow(&m->record, &m->cap_records, m->n_records + 1, sizeof *m->record, "records", e));
+    int rc = medqa_record_read(&r->scans, &m->arena, s, n, &q, &why);
+    if (rc == ERR_NOMEM)
+        FAIL(e, rc, "%s", why.msg);
+    TRY(rc < 0 ? medqa_reject(r, &rec, &why, e) : medqa_accept(r, &rec, &q, e));
+    m->record[m->n_records++] = rec;
     return 0;
-}
-
-/* {sent1, sent2, ending0.., label}: the form of the question sets for fine-tuning. */
-static int medqa_hf(struct medqa *m, const json_t *rec, struct medqa_question *q, struct err *e)
-{
-    size_t n = 0;
-    char key[32];
-    json_int_t label = 0;
-    for (;; n++) {
-        snprintf(key, sizeof key, "ending%zu", n);
-        if (n > MEDQA_OPTIONS || !json_object_get(rec, key))
-            break;
-    }
-    TRY(medqa_count(q, n, e));
-    for (int i = 0; i < q->n_options; i++) {
-        snprintf(key, sizeof key, "ending%d", i);
-        TRY(medqa_option(m, q, i, json_object_get(rec, key), e));
-    }
-    TRY(jdoc_int(rec, "label", 0, q->n_options - 1, &label, e));
-    q->key = (int)label;
-    return 0;
-}
-
-static int medqa_text(struct medqa *m, const json_t *rec, bool hf, struct medqa_question *q,
-                      struct err *e)
-{
-    const char *text = NULL, *more = "";
-    TRY(jdoc_string(rec, hf ? "sent1" : "question", &text, e));
-    if (hf && json_object_get(rec, "sent2"))
-        TRY(jdoc_string(rec, "sent2", &more, e));
-    if (medqa_blank(text))
-        FAIL(e, ERR_DATA, "the question is empty");
-    if (medqa_blank(more))
-        return medqa_copy(m, text, &q->text, e);
-    q->text = arena_printf(&m->arena, "%s %s", text, more);
-    return q->text ? 0 : NOMEM(e, strlen(text) + strlen(more), "a question");
-}
-
-static void medqa_id(struct medqa_question *q)
-{
-    uint32_t crc = zio_crc32(0, q->text, strlen(q->text));
-    for (int i = 0; i < q->n_options; i++)
-        crc = zio_crc32(crc, q->option[i], strlen(q->option[i]) + 1);
-    snprintf(q->id, sizeof q->id, "%04lld-%08x", (long long)q->index, (unsigned)crc);
-}
-
-static int medqa_record(struct medqa *m, const char *s, size_t n, struct err *e)
-{
-    json_t *rec = NULL;
-    struct medqa_question q = {.index = m->records, .key = -1, .step = ""};
-    int rc;
-    if (n > MEDQA_RECORD)
-        FAIL(e, ERR_DATA, "record of %zu bytes, the limit is %zu", n, MEDQA_RECORD);
-    TRY_DONE(jdoc_load(s, n, &rec, e));
-    if (!json_is_object(rec)) {
-        rc = err_set(e, ERR_DATA, "not a JSON object");
-        goto done;
-    }
-    bool hf = json_object_get(rec, "sent1") != NULL;
-    TRY_DONE(medqa_text(m, rec, hf, &q, e));
-    TRY_DONE(hf ? medqa_hf(m, rec, &q, e) : medqa_official(m, rec, &q, e));
-    TRY_DONE(mem_grow(&m->question, &m->cap, m->n + 1, sizeof *m->question, "questions", e));
-    medqa_id(&q);
-    m->question[m->n++] = q;
-done:
-    json_decref(rec);
-    return rc;
 }
 
 /* ---- files --------------------------------------------------------------------------------------- */
 
-static int medqa_take(struct medqa *m, const char *s, size_t n, int64_t line, struct err *e)
+/* Bytes of white space and byte order marks from s[at] on; *line counts ends of lines. */
+static size_t medqa_space(const char *s, size_t at, size_t n, int64_t *line)
 {
-    struct err why = {.code = 0};
-    int rc = medqa_record(m, s, n, &why);
-    m->records++;
-    if (rc == ERR_NOMEM) {
-        FAIL(e, rc, "%s", why.msg);
-    } else if (rc < 0) {
-        if (m->n_rejected < MEDQA_REJECTS_KEPT) {
-            struct medqa_reject *r = &m->reject[m->n_rejected];
-            r->line = line;
-            snprintf(r->why, sizeof r->why, "%.*s", (int)sizeof r->why - 1, why.msg);
+    size_t begin = at;
+    for (;;) {
+        if (n - at >= 3 && !memcmp(s + at, "\xef\xbb\xbf", 3)) {
+            at += 3;
+        } else if (at < n && s[at] && strchr(" \t\r\n", s[at])) {
+            *line += s[at] == '\n' || (s[at] == '\r' && !(at + 1 < n && s[at + 1] == '\n'));
+            at++;
+        } else {
+            return at - begin;
         }
-        m->n_rejected++;
     }
-    return 0;
 }
 
-static int medqa_lines(struct medqa *m, const char *text, size_t n, struct err *e)
+/* A line ends with LF, CR LF or CR: no string of JSON holds one of these bytes. */
+static int medqa_lines(struct medqa_reader *r, const char *text, size_t n, struct err *e)
 {
     int64_t line = 1;
-    for (size_t at = 0; at < n; line++) {
-        const char *nl = memchr(text + at, '\n', n - at);
-        size_t len = nl ? (size_t)(nl - (text + at)) : n - at, blank = 0;
-        while (blank < len && strchr(" \t\r", text[at + blank]) && text[at + blank])
-            blank++;
-        if (blank < len)
-            TRY(medqa_take(m, text + at, len, line, e));
-        at += len + 1;
+    for (size_t at = medqa_space(text, 0, n, &line); at < n; at += medqa_space(text, at, n, &line)) {
+        size_t len = 0;
+        while (at + len < n && text[at + len] != '\n' && text[at + len] != '\r')
+            len++;
+        TRY(medqa_take(r, text + at, len, line, e));
+        at += len;
     }
     return 0;
 }
@@ -193,7 +137,7 @@ static size_t medqa_element(const char *s, size_t at, size_t n, int64_t *lines)
     bool quoted = false;
     for (; at < n; at++) {
         char c = s[at];
-        *lines += c == '\n';
+        *lines += c == '\n' || (c == '\r' && !(at + 1 < n && s[at + 1] == '\n'));
         if (quoted) {
             if (c == '\\' && at + 1 < n) {
                 at++;
@@ -216,64 +160,96 @@ static size_t medqa_element(const char *s, size_t at, size_t n, int64_t *lines)
     return n;
 }
 
-static int medqa_array(struct medqa *m, const char *s, size_t at, size_t n, const char *name,
-                       struct err *e)
+/* From behind the opening bracket at s[*at] to behind the closing one. */
+static int medqa_array(struct medqa_reader *r, const char *s, size_t *at, size_t n, const char *name,
+                       int64_t *line, struct err *e)
 {
-    int64_t line = 1;
-    for (size_t i = 0; i < at; i++)
-        line += s[i] == '\n';
-    for (at++;;) {
-        while (at < n && strchr(" \t\r\n", s[at]) && s[at]) {
-            line += s[at] == '\n';
-            at++;
-        }
-        int64_t begin = line;
-        size_t end = medqa_element(s, at, n, &line);
-        bool empty = end == at;
+    for (bool first = true;; first = false) {
+        *at += medqa_space(s, *at, n, line);
+        int64_t begin = *line;
+        size_t end = medqa_element(s, *at, n, line);
         if (end == n)
             FAIL(e, ERR_DATA, "%s:%lld: the array is not closed: file cut off?", name,
                  (long long)begin);
-        if (!(empty && s[end] == ']' && !m->records))
-            TRY(medqa_take(m, s + at, end - at, begin, e));
-        at = end + 1;
+        if (end == *at && !(first && s[end] == ']'))
+            FAIL(e, ERR_DATA, "%s:%lld: '%c' where a record was expected; remove the comma", name,
+                 (long long)begin, s[end]);
+        if (end > *at)
+            TRY(medqa_take(r, s + *at, end - *at, begin, e));
+        *at = end + 1;
         if (s[end] == ']')
-            break;
+            return 0;
         if (s[end] != ',')
             FAIL(e, ERR_DATA, "%s:%lld: '%c' where ',' or ']' was expected", name,
-                 (long long)line, s[end]);
+                 (long long)*line, s[end]);
     }
-    while (at < n && strchr(" \t\r\n", s[at]) && s[at])
+}
+
+static int medqa_arrays(struct medqa_reader *r, const char *s, size_t n, const char *name,
+                        struct err *e)
+{
+    int64_t line = 1;
+    for (size_t at = medqa_space(s, 0, n, &line); at < n; at += medqa_space(s, at, n, &line)) {
+        if (s[at] != '[')
+            FAIL(e, ERR_DATA, "%s:%lld: text after the end of the array", name, (long long)line);
         at++;
-    if (at < n)
-        FAIL(e, ERR_DATA, "%s:%lld: text after the end of the array", name, (long long)line);
+        TRY(medqa_array(r, s, &at, n, name, &line, e));
+    }
     return 0;
+}
+
+/* JSON begins with an ASCII character, so a byte order mark or the first NUL tells the encoding. */
+static int medqa_encoding(const char *s, size_t n, const char *name, struct err *e)
+{
+    const unsigned char *b = (const unsigned char *)s;
+    const char *what = NULL;
+    bool four = n >= 4;
+    if (four && ((b[0] == 0xff && b[1] == 0xfe && !b[2] && !b[3]) || (b[0] && !b[1] && !b[2] && !b[3])))
+        what = "UTF-32LE";
+    else if (four && ((!b[0] && !b[1] && b[2] == 0xfe && b[3] == 0xff) || (!b[0] && !b[1] && !b[2] && b[3])))
+        what = "UTF-32BE";
+    else if (n >= 2 && ((b[0] == 0xff && b[1] == 0xfe) || (b[0] && !b[1])))
+        what = "UTF-16LE";
+    else if (n >= 2 && ((b[0] == 0xfe && b[1] == 0xff) || (!b[0] && b[1])))
+        what = "UTF-16BE";
+    if (what)
+        FAIL(e, ERR_DATA, "%s: %s text, expected UTF-8; convert it with iconv -f %s -t UTF-8", name, what,
+             what);
+    return 0;
+}
+
+static int medqa_whole(const struct medqa *m, const char *name, struct err *e)
+{
+    size_t at = 0;
+    if (m->n)
+        return 0;
+    if (!m->n_rejected)
+        FAIL(e, ERR_DATA, "%s: holds no questions", name);
+    while (m->record[at].kind != MEDQA_REJECTED)
+        at++;
+    FAIL(e, ERR_DATA, "%s: no usable question, %zu rejected; line %lld: %s", name, m->n_rejected,
+         (long long)m->record[at].line, m->record[at].why);
 }
 
 int medqa_parse(const char *text, size_t n, const char *name, struct medqa *out, struct err *e)
 {
-    struct medqa m = {.n = 0};
-    size_t at = n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
+    struct medqa_reader r = {.n_slot = 0};
+    int64_t line = 1;
     int rc;
-    TRY_DONE(sha256_hex(text, n, m.sha256, e));
-    text += at;
-    n -= at;
-    for (at = 0; at < n && strchr(" \t\r\n", text[at]) && text[at];)
-        at++;
+    TRY_DONE(medqa_encoding(text, n, name, e));
+    TRY_DONE(sha256_hex(text, n, r.m.sha256, e));
+    size_t at = medqa_space(text, 0, n, &line);
     if (at < n && text[at] == '[')
-        TRY_DONE(medqa_array(&m, text, at, n, name, e));
+        TRY_DONE(medqa_arrays(&r, text, n, name, e));
     else
-        TRY_DONE(medqa_lines(&m, text, n, e));
-    if (!m.n && m.n_rejected)
-        rc = err_set(e, ERR_DATA, "%s: no usable question, %zu rejected; line %lld: %s", name,
-                     m.n_rejected, (long long)m.reject[0].line, m.reject[0].why);
-    else if (!m.n)
-        rc = err_set(e, ERR_DATA, "%s: holds no questions", name);
-    if (rc < 0)
-        goto done;
-    *out = m;
-    m = (struct medqa){.n = 0};
+        TRY_DONE(medqa_lines(&r, text, n, e));
+    TRY_DONE(medqa_whole(&r.m, name, e));
+    *out = r.m;
+    r.m = (struct medqa){.n = 0};
 done:
-    medqa_free(&m);
+    medqa_free(&r.m);
+    medqa_scans_free(&r.scans);
+    mem_free(r.slot);
     return rc;
 }
 
@@ -291,8 +267,22 @@ done:
 void medqa_free(struct medqa *m)
 {
     mem_free(m->question);
+    mem_free(m->record);
     arena_free(&m->arena);
     *m = (struct medqa){.n = 0};
+}
+
+size_t medqa_first(const struct medqa *m, size_t n_records)
+{
+    size_t lo = 0, hi = m->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if ((size_t)m->question[mid].index < n_records)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
 }
 
 /* ---- the command line ---------------------------------------------------------------------------- */
@@ -349,20 +339,24 @@ static int medqa_single_options(struct medqa *m, struct medqa_question *q, const
 
 int medqa_single(const char *text, const char *options, struct medqa *out, struct err *e)
 {
-    struct medqa m = {.records = 1};
+    struct medqa m = {.n = 0};
     struct medqa_question q = {.key = -1, .step = ""};
     int rc = 0;
     if (medqa_blank(text))
         FAIL(e, ERR_USAGE, "the question is empty");
     if (!medqa_utf8(text) || (options && !medqa_utf8(options)))
         FAIL(e, ERR_USAGE, "the question or an option is not valid UTF-8");
-    TRY_DONE(medqa_copy(&m, text, &q.text, e));
+    q.text = arena_strndup(&m.arena, text, strlen(text));
+    if (!q.text)
+        TRY_DONE(NOMEM(e, strlen(text) + 1, "a question"));
     if (options)
         TRY_DONE(medqa_single_options(&m, &q, options, e));
     TRY_DONE(mem_grow(&m.question, &m.cap, 1, sizeof *m.question, "a question", e));
-    medqa_id(&q);
+    TRY_DONE(mem_grow(&m.record, &m.cap_records, 1, sizeof *m.record, "a question", e));
+    TRY_DONE(medqa_record_id(&q, e));
     TRY_DONE(sha256_hex(q.id, strlen(q.id), m.sha256, e));
     m.question[m.n++] = q;
+    m.record[m.n_records++] = (struct medqa_record){.kind = MEDQA_QUESTION, .line = 1};
     *out = m;
     m = (struct medqa){.n = 0};
 done:

@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mem.h"
+
+#define REPORT_GROUPS 64 /* of a kind in the table on the terminal */
+
 /* ---- table --------------------------------------------------------------------------------------- */
 
 static void report_rate(const struct stats_rate *r, struct str *out)
@@ -27,27 +31,32 @@ static void report_count(double v, struct str *out)
     }
 }
 
-static void report_groups(const char *head, const struct stats_group *g, int n, int width,
+static void report_group(const struct stats_group *x, struct str *out)
+{
+    str_addf(out, "    %-26.26s %5.1f %%  %4zu/%-4zu (%.0f to %.0f)", x->name, 100 * x->rate.rate,
+             x->rate.k, x->rate.n, 100 * x->rate.lo, 100 * x->rate.hi);
+}
+
+static void report_groups(const char *head, const struct stats_group *g, size_t all, int width,
                           struct str *out)
 {
-    int columns = width >= 110 ? 2 : 1;
+    size_t columns = width >= 110 ? 2 : 1, n = all < REPORT_GROUPS ? all : REPORT_GROUPS;
     if (!n)
         return;
     str_addf(out, "\n  %s\n", head);
-    int rows = (n + columns - 1) / columns;
-    for (int i = 0; i < rows; i++) {
-        for (int c = 0; c < columns && i + c * rows < n; c++) {
-            const struct stats_group *x = &g[i + c * rows];
+    size_t rows = (n + columns - 1) / columns;
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t c = 0; c < columns && i + c * rows < n; c++) {
             size_t begin = out->len;
-            str_addf(out, "    %-26s %5.1f %%  %4zu/%-4zu (%.0f to %.0f)", x->name,
-                     100 * x->rate.rate, x->rate.k, x->rate.n, 100 * x->rate.lo,
-                     100 * x->rate.hi);
+            report_group(&g[i + c * rows], out);
             if (i + (c + 1) * rows < n && c + 1 < columns)
                 while (!out->failed && out->len - begin < 58)
                     str_addc(out, ' ');
         }
         str_addc(out, '\n');
     }
+    if (all > n)
+        str_addf(out, "    and %zu more: summary.json has all\n", all - n);
 }
 
 static void report_usage(const struct stats_summary *s, struct str *out)
@@ -68,14 +77,31 @@ static void report_usage(const struct stats_summary *s, struct str *out)
         str_adds(out, "  energy          not measured\n");
 }
 
-void report_table(const struct stats_summary *s, const char *title, int width, struct str *out)
+static void report_counts(const struct stats_summary *s, struct str *out)
 {
-    str_addf(out, "%s\n\n  accuracy        ", title);
-    report_rate(&s->accuracy, out);
-    str_addf(out, "\n  not answered    %zu unparsed, %zu failed (both count as wrong)\n",
-             s->unparsed, s->failed);
+    str_addf(out, "\n  counted wrong   %zu unparsed, %zu failed, %zu rejected, %zu not run\n",
+             s->unparsed, s->failed, s->rejected, s->not_run);
+    str_addf(out, "  records         %zu: %zu questions, %zu duplicates (as what they repeat), %zu rejected\n",
+             s->accuracy.n, s->accuracy.n - s->duplicates - s->rejected, s->duplicates, s->rejected);
+    str_addf(out, "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
+             s->calls_cut, s->cases_cut, s->calls_closed, s->cases_closed);
     if (s->no_key)
         str_addf(out, "  without a key   %zu\n", s->no_key);
+}
+
+void report_table(const struct stats_summary *s, const char *title, int width, struct str *out)
+{
+    char partial[64];
+    stats_partial(s, partial);
+    str_addf(out, "%s\n\n", title);
+    if (partial[0]) {
+        str_addf(out, "  %s records; the others count as wrong\n  so far          ", partial);
+        report_rate(&s->so_far, out);
+        str_addc(out, '\n');
+    }
+    str_adds(out, "  accuracy        ");
+    report_rate(&s->accuracy, out);
+    report_counts(s, out);
     if (isfinite(s->agreement))
         str_addf(out, "  agreement       %.2f of specialist pairs name the same first diagnosis\n",
                  s->agreement);
@@ -84,7 +110,7 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
                  s->ece, s->n_ece);
     report_usage(s, out);
     report_groups("by step", s->step, s->n_step, width, out);
-    report_groups("by specialist asked", s->specialty, s->n_specialty, width, out);
+    report_groups("by specialist asked", s->specialty, (size_t)s->n_specialty, width, out);
 }
 
 /* One number in a column; "-" when it was not measured. */
@@ -96,15 +122,27 @@ static void report_cell(double v, int width, int decimals, struct str *out)
         str_addf(out, "%*s", width, "-");
 }
 
-static void report_run_row(const struct report_run *run, int name, bool joules, bool first,
+/* "name" or "name (partial, 6 of 60)" */
+static void report_name(const struct report_run *run, struct str *out)
+{
+    char partial[64];
+    stats_partial(&run->summary, partial);
+    str_addf(out, partial[0] ? "%s (%s)" : "%s%s", run->name, partial);
+}
+
+static void report_run_row(const struct report_run *run, size_t name, bool joules, bool first,
                            struct str *out)
 {
     const struct stats_summary *s = &run->summary;
     const struct stats_rate *a = &s->accuracy;
-    str_addf(out, "%-*s", name, run->name);
+    size_t begin = out->len;
+    report_name(run, out);
+    while (!out->failed && out->len - begin < name)
+        str_addc(out, ' ');
     report_cell(100 * a->rate, 7, 1, out);
     report_cell(100 * a->lo, 6, 1, out);
-    str_addf(out, "-%-5.1f%5zu%6.1f", 100 * a->hi, s->unparsed + s->failed, s->calls);
+    str_addf(out, "-%-5.1f%5zu%6.1f", 100 * a->hi, s->unparsed + s->failed + s->rejected + s->not_run,
+             s->calls);
     report_cell(s->prompt_tokens - s->cached_tokens, 9, 0, out);
     report_cell(s->new_tokens, 6, 0, out);
     report_cell(s->seconds.n ? s->seconds.median : (double)NAN, 8, 2, out);
@@ -112,39 +150,53 @@ static void report_run_row(const struct report_run *run, int name, bool joules, 
         report_cell(s->joules, 8, 1, out);
     if (first)
         str_addc(out, '\n');
+    else if (!run->paired.n)
+        str_addf(out, "%7s%8s\n", "-", "-");
     else
-        str_addf(out, "%+7.1f%8.2g\n", 0 - 100 * run->paired.difference, run->paired.p); /* no -0 */
+        str_addf(out, "%+7.1f%8.2g\n", 100 * run->paired.difference + 0.0, run->paired.p); /* no -0 */
 }
 
 void report_runs(const struct report_run *run, int n, struct str *out)
 {
-    int name = (int)strlen("run");
+    size_t name = strlen("run");
     bool joules = false;
     for (int i = 0; i < n; i++) {
-        int length = (int)strlen(run[i].name);
-        name = length > name ? length : name;
+        struct str s = STR_INIT;
+        report_name(&run[i], &s);
+        name = s.len > name ? s.len : name;
+        str_free(&s);
         joules = joules || isfinite(run[i].summary.joules);
     }
     str_addf(out, "%-*s  acc.%%  95 %% int.  none calls computed   new seconds%s   diff       p\n",
-             name, "run", joules ? "  joules" : "");
+             (int)name, "run", joules ? "  joules" : "");
     for (int i = 0; i < n; i++)
         report_run_row(&run[i], name, joules, i == 0, out);
-    str_adds(out, "\nnone: without an answer, counted as wrong; calls, computed (prompt tokens not "
-                  "from the\ncache), new (tokens generated)");
+    str_adds(out, "\nacc.: of all records asked for; none: without an answer (unparsed, failed, rejected, not\n"
+                  "run), none counts as right; calls, computed (prompt tokens not from the cache), new\n"
+                  "(tokens generated)");
     str_adds(out, joules ? ", joules" : "");
-    str_adds(out, ": a question; seconds: median of a question, others\nbeing in flight; diff, p: "
-                  "against the first run on common questions, exact McNemar\n");
+    str_adds(out, ": a finished question; seconds: median of a question, others being in\n"
+                  "flight; diff: this run minus the first, points of accuracy on the questions that both have\n"
+                  "finished; p: exact McNemar; -: no question in common\n");
 }
 
-void report_paired(const struct stats_paired *p, const char *a, const char *b, struct str *out)
+void report_paired(const struct report_run *first, const struct report_run *other, struct str *out)
 {
-    str_addf(out, "%s against %s, %zu common questions\n\n", a, b, p->n);
-    str_addf(out, "  both right      %zu\n  only the first  %zu\n  only the second %zu\n",
-             p->both, p->only_a, p->only_b);
-    str_addf(out, "  both wrong      %zu\n", p->neither);
-    str_addf(out, "  difference      %+.1f points, 95 %% interval %+.1f to %+.1f (bootstrap)\n",
-             100 * p->difference, 100 * p->lo, 100 * p->hi);
-    str_addf(out, "  exact McNemar   p = %.4g\n", p->p);
+    const struct stats_paired *p = &other->paired;
+    report_name(other, out);
+    str_adds(out, " against ");
+    report_name(first, out);
+    if (!p->n) {
+        str_adds(out, ": no question in common, not compared\n");
+        return;
+    }
+    str_addf(out, ", %zu common questions\n\n", p->n);
+    str_addf(out, "  both right       %zu\n  first alone      %zu\n  this run alone   %zu\n", p->both,
+             p->only_a, p->only_b);
+    str_addf(out, "  both wrong       %zu\n", p->neither);
+    str_addf(out, "  difference       %+.1f points (this run minus the first), 95 %% interval %+.1f to %+.1f "
+             "(bootstrap)\n", 100 * p->difference + 0.0, 100 * p->lo + 0.0, 100 * p->hi + 0.0);
+    str_addf(out, "  exact McNemar    p = %.4g\n", p->p);
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------------- */
@@ -167,10 +219,10 @@ static void report_json_rate(struct str *out, const struct stats_rate *r)
 }
 
 static void report_json_groups(struct str *out, const char *key, const struct stats_group *g,
-                               int n)
+                               size_t n)
 {
     str_addf(out, ",\n \"%s\": {", key);
-    for (int i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         str_adds(out, i ? ", " : "");
         str_add_json(out, g[i].name, strlen(g[i].name));
         str_adds(out, ": ");
@@ -179,18 +231,43 @@ static void report_json_groups(struct str *out, const char *key, const struct st
     str_addc(out, '}');
 }
 
+/* Members without brackets. */
+static void report_json_counts(const struct stats_summary *s, struct str *out)
+{
+    char partial[64];
+    stats_partial(s, partial);
+    str_addf(out, "\"status\": \"%s\", \"records\": %zu, \"done\": %zu, \"not_run\": %zu, ",
+             partial[0] ? partial : "complete", s->accuracy.n, s->so_far.n, s->not_run);
+    str_addf(out, "\"rejected\": %zu, \"duplicates\": %zu, \"answered\": %zu, \"unparsed\": %zu, ", s->rejected,
+             s->duplicates, s->answered, s->unparsed);
+    str_addf(out, "\"failed\": %zu, \"no_key\": %zu, \"calls_cut\": %zu, \"cases_cut\": %zu, ", s->failed,
+             s->no_key, s->calls_cut, s->cases_cut);
+    str_addf(out, "\"calls_closed\": %zu, \"cases_closed\": %zu", s->calls_closed, s->cases_closed);
+}
+
+void report_figures(const struct stats_summary *s, struct str *out)
+{
+    str_adds(out, "{\"accuracy\": ");
+    report_json_rate(out, &s->accuracy);
+    str_adds(out, ", ");
+    report_json_counts(s, out);
+    str_addc(out, '}');
+}
+
 void report_json(const struct stats_summary *s, const char *run_json, const char *engine_json,
                  struct str *out)
 {
     str_adds(out, "{\"accuracy\": ");
     report_json_rate(out, &s->accuracy);
-    str_addf(out, ",\n \"answered\": %zu, \"unparsed\": %zu, \"failed\": %zu, \"no_key\": %zu",
-             s->answered, s->unparsed, s->failed, s->no_key);
+    str_adds(out, ",\n \"so_far\": ");
+    report_json_rate(out, &s->so_far);
+    str_adds(out, ",\n ");
+    report_json_counts(s, out);
     report_number(out, "specialist_agreement", s->agreement);
     report_number(out, "ece", s->ece);
     str_addf(out, ", \"ece_n\": %zu", s->n_ece);
     report_json_groups(out, "by_step", s->step, s->n_step);
-    report_json_groups(out, "by_specialty", s->specialty, s->n_specialty);
+    report_json_groups(out, "by_specialty", s->specialty, (size_t)s->n_specialty);
     str_addf(out, ",\n \"per_question\": {\"calls\": %.10g", s->calls);
     report_number(out, "prompt_tokens", s->prompt_tokens);
     report_number(out, "cached_tokens", s->cached_tokens);
@@ -225,22 +302,66 @@ static void report_field(struct str *out, const char *s)
     str_addc(out, '"');
 }
 
-void report_csv(const struct results *rs, struct str *out)
+/* What was answered; r NULL = nothing. */
+static void report_csv_answer(const struct result *r, struct str *out)
 {
-    str_adds(out, "trace_id,question,predicted_answer,correct_answer,is_correct,"
-                  "total_latency_seconds,total_tokens,n_specialists\r\n");
-    for (size_t i = 0; i < rs->n; i++) {
-        const struct result *r = &rs->r[i];
-        char predicted[2] = "", key[2] = "";
-        if (r->predicted >= 0)
-            predicted[0] = (char)('A' + r->predicted);
-        if (r->key >= 0)
-            key[0] = (char)('A' + r->key);
-        str_addf(out, "%s,", r->id);
-        report_field(out, r->question);
-        str_addc(out, ',');
-        report_field(out, predicted[0] ? predicted : r->answer);
-        str_addf(out, ",%s,%s,%.3f,%lld,%d\r\n", key, r->correct ? "true" : "false", r->seconds,
-                 (long long)(r->prompt_tokens + r->new_tokens), r->n_reports);
+    char predicted[2] = "";
+    if (r && r->predicted >= 0)
+        predicted[0] = (char)('A' + r->predicted);
+    report_field(out, predicted[0] || !r ? predicted : r->answer);
+    str_addc(out, ',');
+}
+
+static void report_csv_row(const struct trace_run *run, size_t at, const struct result *r, struct str *out)
+{
+    const struct records_row *row = &run->records.r[at];
+    bool own = r && row->kind == MEDQA_QUESTION;
+    char key[2] = "";
+    const char *status = "not run", *why = r ? r->why : "";
+    if (row->key >= 0)
+        key[0] = (char)('A' + row->key);
+    if (row->kind == MEDQA_REJECTED) {
+        status = "rejected";
+        why = row->why;
+    } else if (row->kind == MEDQA_DUPLICATE) {
+        status = "duplicate";
+    } else if (r) {
+        status = consult_state_name(r->state);
     }
+    str_addf(out, "%s,", row->id);
+    report_field(out, row->question);
+    str_addc(out, ',');
+    report_csv_answer(r, out);
+    str_addf(out, "%s,%s,", key, r && r->correct ? "true" : "false");
+    if (own)
+        str_addf(out, "%.3f,%lld,%d", r->seconds, (long long)(r->prompt_tokens + r->new_tokens),
+                 r->n_reports);
+    else
+        str_adds(out, ",,");
+    str_addf(out, ",%lld,%s,", (long long)row->line, status);
+    if (own)
+        str_addf(out, "%d,%d,", r->cut, r->closed);
+    else
+        str_adds(out, ",,");
+    if (row->kind == MEDQA_DUPLICATE)
+        str_addf(out, "the same question as line %lld", (long long)run->records.r[row->of].line);
+    else
+        report_field(out, why);
+    str_adds(out, "\r\n");
+}
+
+int report_csv(const struct trace_run *run, struct str *out, struct err *e)
+{
+    const struct result **of = mem_zalloc(run->asked, sizeof *of);
+    if (!of)
+        return NOMEM(e, run->asked * sizeof *of, "a table");
+    for (size_t i = 0; i < run->results.n; i++)
+        if ((size_t)run->results.r[i].index < run->asked)
+            of[run->results.r[i].index] = &run->results.r[i];
+    str_adds(out, "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
+                  "total_tokens,n_specialists,line,status,calls_cut,calls_closed,reason\r\n");
+    for (size_t i = 0; i < run->asked; i++)
+        report_csv_row(run, i, run->records.r[i].kind == MEDQA_REJECTED ? NULL : of[run->records.r[i].of], out);
+    mem_free(of);
+    return 0;
 }

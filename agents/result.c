@@ -91,7 +91,7 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
     str_add_json(out, l->reply.s, l->reply.len);
 }
 
-static size_t result_head(const char *s)
+size_t result_head(const char *s)
 {
     size_t n = strlen(s), at = 0;
     for (int i = 0; i < RESULT_HEAD && at < n; i++) {
@@ -120,11 +120,15 @@ static void result_write_plan(const struct consult *c, struct str *out)
 static void result_write_usage(const struct consult *c, struct str *out)
 {
     long long prompt = 0, cached = 0, new = 0;
+    int cut = 0, closed = 0;
     for (const struct consult_call *k = c->first; k; k = k->next) {
+        cut += k->done && k->llm.finish == LLM_CUT;
+        closed += k->done && k->llm.finish == LLM_CLOSED;
         prompt += k->done ? k->llm.n_prompt : 0;
         cached += k->done ? k->llm.n_cached : 0;
         new += k->done ? k->llm.n_new : 0;
     }
+    str_addf(out, ", \"cut\": %d, \"closed\": %d", cut, closed);
     str_addf(out, ", \"prompt_tokens\": %lld, \"cached_tokens\": %lld, \"new_tokens\": %lld", prompt,
              cached, new);
     result_number(out, "seconds", (double)(c->t_end - c->t_start) * 1e-9);
@@ -244,16 +248,20 @@ static int result_selected(struct results *rs, const json_t *doc, struct result 
 static int result_counts(const json_t *doc, struct result *r, struct err *e)
 {
     const json_int_t most = (json_int_t)1 << 40;
-    json_int_t v[6] = {0};
+    json_int_t v[8] = {0};
     TRY(jdoc_int(doc, "n", 0, most, &v[0], e));
     TRY(jdoc_int(doc, "calls", 0, 1000, &v[1], e));
     TRY(jdoc_int(doc, "n_options", 0, MEDQA_OPTIONS, &v[2], e));
     TRY(jdoc_int(doc, "prompt_tokens", 0, most, &v[3], e));
     TRY(jdoc_int(doc, "cached_tokens", 0, most, &v[4], e));
     TRY(jdoc_int(doc, "new_tokens", 0, most, &v[5], e));
+    TRY(jdoc_int(doc, "cut", 0, v[1], &v[6], e));
+    TRY(jdoc_int(doc, "closed", 0, v[1], &v[7], e));
     r->index = v[0];
     r->calls = (int)v[1];
     r->n_options = (int)v[2];
+    r->cut = (int)v[6];
+    r->closed = (int)v[7];
     r->prompt_tokens = v[3];
     r->cached_tokens = v[4];
     r->new_tokens = v[5];

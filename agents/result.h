@@ -27,6 +27,7 @@ struct result {
     double p;         /* probability of the predicted letter, NaN = not measured */
     double seconds, joules; /* of the case; joules NaN = not measured */
     int calls;
+    int cut, closed; /* of them: replies cut at their token limit; closed before it, validly under their schema */
     int64_t prompt_tokens, cached_tokens, new_tokens; /* prompt_tokens counts cached ones too */
 };
 
@@ -36,6 +37,9 @@ struct results {
     struct arena arena; /* their strings */
 };
 void results_free(struct results *rs); /* accepts a zeroed one */
+
+/* Bytes of the beginning of a question that reports show: at most 100 characters. */
+size_t result_head(const char *s);
 
 /* Appends the case as a JSON object without its last brace; trace.c adds the checksum. */
 void result_write(const struct consult *c, struct str *out);

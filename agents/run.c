@@ -220,24 +220,28 @@ static void run_loop(struct run *r)
     }
 }
 
-/* Every result in the trace must belong to one of the questions given. */
+/* Every result in the trace is that of the question given in its place, or lies beyond the last one given. */
 static int run_adopt(struct run *r, struct err *e)
 {
     const struct results *rs = trace_results(r->o->trace);
-    size_t at = 0;
     for (size_t i = 0; i < rs->n; i++) {
         const struct result *res = &rs->r[i];
-        size_t seen = 0;
-        while (seen < r->o->n && r->o->question[at].index != res->index) {
-            at = at + 1 == r->o->n ? 0 : at + 1;
-            seen++;
+        size_t lo = 0, hi = r->o->n;
+        while (lo < hi) {
+            size_t mid = lo + (hi - lo) / 2;
+            if (r->o->question[mid].index < res->index)
+                lo = mid + 1;
+            else
+                hi = mid;
         }
-        if (seen == r->o->n)
-            FAIL(e, ERR_CONFIG, "the run holds question %s, which is not among the %zu asked for; "
-                 "raise --n or choose another --out", res->id, r->o->n);
-        if (strcmp(r->o->question[at].id, res->id) != 0)
-            FAIL(e, ERR_CONFIG, "the run holds question %s, the data has %s in its place", res->id,
-                 r->o->question[at].id);
+        const struct medqa_question *q = lo < r->o->n ? &r->o->question[lo] : NULL;
+        if (!q) {
+            r->p.beyond++;
+            continue;
+        }
+        if (q->index != res->index || strcmp(q->id, res->id) != 0)
+            FAIL(e, ERR_CONFIG, "the run holds question %s as record %lld, where the data has %s; choose another "
+                 "--out", res->id, (long long)res->index + 1, q->index == res->index ? q->id : "none");
         run_count(&r->p, res);
     }
     return 0;

@@ -18,6 +18,7 @@ struct run_progress {
     size_t done, total; /* cases, those of former runs included */
     size_t correct, unparsed, failed;
     size_t fresh;       /* cases finished by this run */
+    size_t beyond;      /* finished questions of the folder that are not among those asked for: kept, not counted */
     size_t in_flight;
     int64_t new_tokens, prompt_tokens; /* of this run */
     double seconds;                    /* since it began */
@@ -25,7 +26,7 @@ struct run_progress {
 
 struct run_options {
     const struct strategy_env *env; /* opened */
-    const struct medqa_question *question;
+    const struct medqa_question *question; /* (n), by record number: the first of the trace's data file */
     size_t n;
     struct trace *trace;
     int concurrency;        /* cases in flight; 0 = as many as the llm has slots */
@@ -38,8 +39,8 @@ struct run_options {
 };
 
 /* 0 when every question is in the trace. ERR_CANCEL when it was stopped: what was in flight is lost, the
- * rest is written. Other errors (device, disk, memory) end the run likewise. ERR_CONFIG when the trace
- * holds questions that are not among those given. */
+ * rest is written. Other errors (device, disk, memory) end the run likewise. Questions of the trace after the
+ * last one given are left alone; ERR_CONFIG when it holds another one in the place of one given. */
 int run_questions(const struct run_options *o, struct run_progress *out, struct err *e);
 
 #endif

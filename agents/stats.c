@@ -1,11 +1,13 @@
 #include "stats.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mem.h"
 #include "rng.h"
+#include "trace.h"
 
 #define STATS_Z 1.959963984540054 /* 97.5 % quantile of the normal distribution */
 #define STATS_BINS 10
@@ -66,13 +68,17 @@ static int stats_by_id(const void *a, const void *b)
     return strcmp((*x)->id, (*y)->id);
 }
 
-static const struct result **stats_sorted(const struct results *rs)
+/* The results of the records asked for, by id; *n of them. NULL without memory. */
+static const struct result **stats_sorted(const struct trace_run *run, size_t *n)
 {
-    const struct result **v = mem_zalloc(rs->n, sizeof *v);
-    for (size_t i = 0; v && i < rs->n; i++)
-        v[i] = &rs->r[i];
-    if (v && rs->n)
-        qsort(v, rs->n, sizeof *v, stats_by_id);
+    const struct result **v = mem_zalloc(run->results.n, sizeof *v);
+    size_t k = 0;
+    for (size_t i = 0; v && i < run->results.n; i++)
+        if ((size_t)run->results.r[i].index < run->asked)
+            v[k++] = &run->results.r[i];
+    if (k)
+        qsort(v, k, sizeof *v, stats_by_id);
+    *n = k;
     return v;
 }
 
@@ -103,36 +109,35 @@ static int stats_bootstrap(const signed char *d, size_t n, int draws, uint64_t s
     return 0;
 }
 
-int stats_pair(const struct results *a, const struct results *b, int draws, uint64_t seed,
+int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, uint64_t seed,
                struct stats_paired *out, struct err *e)
 {
-    const struct result **x = stats_sorted(a), **y = stats_sorted(b);
-    signed char *d = mem_zalloc(a->n, 1);
-    struct stats_paired s = {.n = 0};
+    size_t n_x = 0, n_y = 0;
+    const struct result **x = stats_sorted(a, &n_x), **y = stats_sorted(b, &n_y);
+    signed char *d = mem_zalloc(a->results.n, 1);
+    struct stats_paired s = {.difference = (double)NAN, .lo = (double)NAN, .hi = (double)NAN, .p = (double)NAN};
     int rc = 0;
     if (!x || !y || !d) {
-        rc = NOMEM(e, (a->n + b->n) * sizeof *x, "paired results");
+        rc = NOMEM(e, (a->results.n + b->results.n) * sizeof *x, "paired results");
         goto done;
     }
-    for (size_t i = 0, j = 0; i < a->n && j < b->n;) {
+    for (size_t i = 0, j = 0; i < n_x && j < n_y;) {
         int order = strcmp(x[i]->id, y[j]->id);
         if (order == 0) {
             s.both += x[i]->correct && y[j]->correct;
             s.only_a += x[i]->correct && !y[j]->correct;
             s.only_b += !x[i]->correct && y[j]->correct;
             s.neither += !x[i]->correct && !y[j]->correct;
-            d[s.n++] = (signed char)(x[i]->correct - y[j]->correct);
+            d[s.n++] = (signed char)(y[j]->correct - x[i]->correct);
         }
         i += order <= 0;
         j += order >= 0;
     }
-    if (!s.n) {
-        rc = err_set(e, ERR_DATA, "the two runs have no question in common");
-        goto done;
+    if (s.n) {
+        s.difference = ((double)s.only_b - (double)s.only_a) / (double)s.n;
+        s.p = stats_mcnemar(s.only_a, s.only_b);
+        TRY_DONE(stats_bootstrap(d, s.n, draws, seed, &s, e));
     }
-    s.difference = ((double)s.only_a - (double)s.only_b) / (double)s.n;
-    s.p = stats_mcnemar(s.only_a, s.only_b);
-    TRY_DONE(stats_bootstrap(d, s.n, draws, seed, &s, e));
     *out = s;
 done:
     mem_free(x);
@@ -160,29 +165,53 @@ static void stats_count(struct stats_group *g, int *n, int cap, const char *name
     g[i].rate.k += correct;
 }
 
-static void stats_finish(struct stats_group *g, int n)
+static void stats_finish(struct stats_group *g, size_t n)
 {
-    for (int i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         g[i].rate = stats_wilson(g[i].rate.k, g[i].rate.n);
+}
+
+static int stats_by_name(const void *a, const void *b)
+{
+    const struct stats_group *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+/* Groups of one record each become one group a name. */
+static size_t stats_merge(struct stats_group *g, size_t n)
+{
+    size_t out = 0;
+    if (n)
+        qsort(g, n, sizeof *g, stats_by_name);
+    for (size_t i = 0; i < n; i++) {
+        const struct stats_group one = g[i]; /* out <= i: its place may be taken */
+        if (!out || strcmp(g[out - 1].name, one.name) != 0)
+            g[out++] = (struct stats_group){.name = one.name};
+        g[out - 1].rate.n++;
+        g[out - 1].rate.k += one.rate.k;
+    }
+    stats_finish(g, out);
+    return out;
 }
 
 struct stats_sums {
     double agreement, joules;
-    size_t n_agreement, n_joules, n_p;
+    size_t n, n_agreement, n_joules, n_p;
     double *p, *seconds; /* (n_p), (n) */
     unsigned char *right;
 };
 
-static void stats_add(struct stats_summary *s, struct stats_sums *t, const struct result *r,
-                      size_t i)
+/* A finished question. */
+static void stats_add(struct stats_summary *s, struct stats_sums *t, const struct result *r)
 {
     s->answered += r->state == CONSULT_ANSWERED;
     s->unparsed += r->state == CONSULT_UNPARSED;
     s->failed += r->state == CONSULT_FAILED;
-    s->no_key += r->key < 0;
-    s->accuracy.k += r->correct;
-    if (r->step[0])
-        stats_count(s->step, &s->n_step, STATS_STEPS, r->step, r->correct);
+    s->planned += r->state == CONSULT_PLANNED;
+    s->calls_cut += (size_t)r->cut;
+    s->cases_cut += r->cut > 0;
+    s->calls_closed += (size_t)r->closed;
+    s->cases_closed += r->closed > 0;
     for (int j = 0; j < r->n_selected; j++)
         stats_count(s->specialty, &s->n_specialty, CATALOG_MAX, r->selected[j], r->correct);
     if (isfinite(r->agreement)) {
@@ -197,46 +226,107 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
         t->p[t->n_p] = r->p;
         t->right[t->n_p++] = r->correct;
     }
-    t->seconds[i] = r->seconds;
+    t->seconds[t->n++] = r->seconds;
     s->calls += r->calls;
     s->prompt_tokens += (double)r->prompt_tokens;
     s->cached_tokens += (double)r->cached_tokens;
     s->new_tokens += (double)r->new_tokens;
 }
 
-int stats_summarize(const struct results *rs, double price_kwh, struct stats_summary *out,
+/* A record of the file; r: the result of its question, NULL = none yet. */
+static void stats_record(struct stats_summary *s, struct stats_sums *t, const struct records_row *row,
+                         const struct result *r)
+{
+    bool correct = r && r->correct;
+    struct stats_group *g = &s->step[s->n_step++];
+    *g = (struct stats_group){.name = row->kind == MEDQA_REJECTED ? STATS_REJECTED
+                                      : row->step[0]              ? row->step
+                                                                  : STATS_NO_STEP,
+                              .rate = {.k = correct}};
+    s->accuracy.k += correct;
+    s->so_far.n += r || row->kind == MEDQA_REJECTED;
+    s->rejected += row->kind == MEDQA_REJECTED;
+    s->duplicates += row->kind == MEDQA_DUPLICATE;
+    if (row->kind != MEDQA_QUESTION)
+        return;
+    s->no_key += row->key < 0;
+    s->not_run += !r;
+    if (r)
+        stats_add(s, t, r);
+}
+
+static void stats_rates(struct stats_summary *s, const struct stats_sums *t, size_t asked, double price_kwh)
+{
+    double n = (double)(t->n ? t->n : 1);
+    size_t k = s->accuracy.k, unknown = asked - s->so_far.n;
+    s->accuracy = stats_wilson(k, asked);
+    s->accuracy.hi = stats_wilson(k + unknown, asked).hi;
+    s->so_far = stats_wilson(k, s->so_far.n);
+    s->n_step = stats_merge(s->step, s->n_step);
+    stats_finish(s->specialty, (size_t)s->n_specialty);
+    s->agreement = t->n_agreement ? t->agreement / (double)t->n_agreement : (double)NAN;
+    s->ece = stats_ece(t->p, t->right, t->n_p, STATS_BINS);
+    s->n_ece = t->n_p;
+    s->calls /= n;
+    s->prompt_tokens /= n;
+    s->cached_tokens /= n;
+    s->new_tokens /= n;
+    s->seconds = stat_summarize(t->seconds, t->n);
+    s->joules = t->n_joules ? t->joules / (double)t->n_joules : (double)NAN;
+    s->cost = s->joules / 3.6e6 * price_kwh;
+}
+
+/* The result of each record's question, NULL = none; (asked). */
+static const struct result **stats_by_record(const struct trace_run *run)
+{
+    const struct result **v = mem_zalloc(run->asked, sizeof *v);
+    for (size_t i = 0; v && i < run->results.n; i++)
+        if ((size_t)run->results.r[i].index < run->asked)
+            v[run->results.r[i].index] = &run->results.r[i];
+    return v;
+}
+
+int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_summary *out,
                     struct err *e)
 {
     struct stats_summary s = {.answered = 0};
     struct stats_sums t = {.n_p = 0};
-    double n = (double)(rs->n ? rs->n : 1);
+    const struct result **of = stats_by_record(run);
     int rc = 0;
-    t.p = mem_zalloc(rs->n, sizeof *t.p);
-    t.seconds = mem_zalloc(rs->n, sizeof *t.seconds);
-    t.right = mem_zalloc(rs->n, 1);
-    if (!t.p || !t.seconds || !t.right) {
-        rc = NOMEM(e, rs->n * sizeof *t.p, "statistics");
+    t.p = mem_zalloc(run->asked, sizeof *t.p);
+    t.seconds = mem_zalloc(run->asked, sizeof *t.seconds);
+    t.right = mem_zalloc(run->asked, 1);
+    s.step = mem_zalloc(run->asked, sizeof *s.step);
+    if (!of || !t.p || !t.seconds || !t.right || !s.step) {
+        rc = NOMEM(e, run->asked * sizeof *s.step, "statistics");
         goto done;
     }
-    for (size_t i = 0; i < rs->n; i++)
-        stats_add(&s, &t, &rs->r[i], i);
-    s.accuracy = stats_wilson(s.accuracy.k, rs->n);
-    stats_finish(s.step, s.n_step);
-    stats_finish(s.specialty, s.n_specialty);
-    s.agreement = t.n_agreement ? t.agreement / (double)t.n_agreement : (double)NAN;
-    s.ece = stats_ece(t.p, t.right, t.n_p, STATS_BINS);
-    s.n_ece = t.n_p;
-    s.calls /= n;
-    s.prompt_tokens /= n;
-    s.cached_tokens /= n;
-    s.new_tokens /= n;
-    s.seconds = stat_summarize(t.seconds, rs->n);
-    s.joules = t.n_joules ? t.joules / (double)t.n_joules : (double)NAN;
-    s.cost = s.joules / 3.6e6 * price_kwh;
+    for (size_t i = 0; i < run->asked; i++) {
+        const struct records_row *row = &run->records.r[i];
+        stats_record(&s, &t, row, row->kind == MEDQA_REJECTED ? NULL : of[row->of]);
+    }
+    stats_rates(&s, &t, run->asked, price_kwh);
     *out = s;
+    s.step = NULL;
 done:
+    stats_free(&s);
+    mem_free(of);
     mem_free(t.p);
     mem_free(t.seconds);
     mem_free(t.right);
     return rc;
+}
+
+void stats_free(struct stats_summary *s)
+{
+    mem_free(s->step);
+    s->step = NULL;
+    s->n_step = 0;
+}
+
+void stats_partial(const struct stats_summary *s, char out[64])
+{
+    out[0] = 0;
+    if (s->not_run)
+        snprintf(out, 64, "partial, %zu of %zu", s->so_far.n, s->accuracy.n);
 }

@@ -1,6 +1,7 @@
 /*
- * stats: what a set of results says, with its uncertainty. The denominator is always every question
- * asked: unparsed and failed cases are wrong and are shown beside.
+ * stats: what a set of results says, with its uncertainty. The denominator is always every record of the data
+ * file that was asked for. Unparsed and failed cases, rejected records and questions not run yet are not right,
+ * and are shown beside. A duplicate counts as the record that it repeats.
  */
 #ifndef MAS_STATS_H
 #define MAS_STATS_H
@@ -8,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "records.h"
 #include "result.h"
 #include "stat.h"
 
@@ -23,42 +25,53 @@ struct stats_rate stats_wilson(size_t k, size_t n);
 double stats_mcnemar(size_t b, size_t c);
 
 struct stats_paired {
-    size_t n, both, only_a, only_b, neither; /* questions that both runs have */
-    double difference, lo, hi; /* accuracy of a minus b; 95 % percentile bootstrap over questions */
-    double p;                  /* exact McNemar */
+    size_t n, both, only_a, only_b, neither; /* questions that both runs have finished */
+    double difference, lo, hi; /* accuracy of b minus a; 95 % percentile bootstrap over questions; NaN when n == 0 */
+    double p;                  /* exact McNemar; NaN when n == 0 */
 };
-/* Pairs two runs by question id. draws: bootstrap samples; the same seed gives the same interval.
- * ERR_DATA when no question is common, ERR_NOMEM. */
-int stats_pair(const struct results *a, const struct results *b, int draws, uint64_t seed,
+/* Pairs two runs by question id. draws: bootstrap samples; the same seed gives the same interval. Results of
+ * records that were not asked for are left out. ERR_NOMEM. */
+struct trace_run;
+int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, uint64_t seed,
                struct stats_paired *out, struct err *e);
 
 /* Expected calibration error over `bins` bins of equal width (Guo et al., ICML 2017, eq. 3): mean over
  * questions of |accuracy - mean probability| of their bin. p in [0, 1]. NaN when n == 0. */
 double stats_ece(const double *p, const unsigned char *correct, size_t n, int bins);
 
-#define STATS_STEPS 8
+#define STATS_NO_STEP "(not given)"
+#define STATS_REJECTED "(rejected)"
 
 struct stats_group {
-    const char *name; /* belongs to the results */
+    const char *name; /* belongs to the run */
     struct stats_rate rate;
 };
 
 struct stats_summary {
-    struct stats_rate accuracy; /* n = all questions */
-    size_t answered, unparsed, failed, no_key;
-    struct stats_group step[STATS_STEPS];
-    int n_step;
+    /* n = records asked for. While questions are not run, lo is for all of them wrong, hi for all right. */
+    struct stats_rate accuracy;
+    struct stats_rate so_far; /* records whose outcome is known */
+    /* n = answered + unparsed + failed + planned + not_run (questions) + duplicates + rejected */
+    size_t answered, unparsed, failed, planned, not_run, duplicates, rejected;
+    size_t no_key; /* questions */
+    size_t calls_cut, cases_cut, calls_closed, cases_closed; /* replies that met their token limit, and their cases */
+    struct stats_group *step; /* (n_step) all records, by name: STATS_NO_STEP, STATS_REJECTED among them */
+    size_t n_step;
     struct stats_group specialty[CATALOG_MAX]; /* questions for which it was selected; by name */
     int n_specialty;
     double agreement; /* mean over the cases that have one; NaN = none */
     double ece;       /* NaN = no letter probabilities */
     size_t n_ece;
-    double calls, prompt_tokens, cached_tokens, new_tokens; /* per question */
-    struct stat_summary seconds; /* per question */
-    double joules, cost;         /* per question, USD; NaN = not measured */
+    double calls, prompt_tokens, cached_tokens, new_tokens; /* per finished question */
+    struct stat_summary seconds; /* per finished question */
+    double joules, cost;         /* per finished question, USD; NaN = not measured */
 };
-/* price: USD per kWh. ERR_NOMEM. */
-int stats_summarize(const struct results *rs, double price_kwh, struct stats_summary *out,
+/* price: USD per kWh, NaN = not known. Free with stats_free. ERR_NOMEM. */
+int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_summary *out,
                     struct err *e);
+void stats_free(struct stats_summary *s); /* accepts a zeroed one */
+
+/* "partial, 6 of 60" (records), or "" when every question asked for was run. */
+void stats_partial(const struct stats_summary *s, char out[64]);
 
 #endif

@@ -2,18 +2,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "jdoc.h"
+#include "jscan.h"
 #include "mem.h"
 #include "outfile.h"
+#include "sha256.h"
 #include "zio.h"
 
 #define TRACE_BYTES ((size_t)16 << 30)  /* largest trace that is read back */
+#define TRACE_RUN ((size_t)64 << 20)    /* largest run.json that is read back */
 #define TRACE_MEMBER 32                 /* cases in one gzip member */
 #define TRACE_CRC 20                    /* length of `, "crc": "01234567"}` */
 #define TRACE_INDEX ((int64_t)1 << 26)  /* questions in one data file */
@@ -29,6 +34,8 @@ struct trace {
     unsigned char *has; /* (n_has) by question index */
     size_t n_has;
     struct str notes;
+    struct str head; /* run.json up to its figures */
+    struct str json; /* all of it, as last written */
 };
 
 /* ---- files --------------------------------------------------------------------------------------- */
@@ -413,61 +420,230 @@ static int trace_compare(const json_t *was, const json_t *is, const char *prefix
     return count;
 }
 
-static int trace_check_part(struct trace *t, const json_t *doc, const char *part,
-                            const char *now, bool refuse, struct err *e)
+/* Text of what differs between two objects; *n = how many values do. */
+static int trace_differences(const json_t *was, const char *now, int *n, struct str *out, struct err *e)
 {
-    struct str diff = STR_INIT;
-    json_t *was = NULL, *is = NULL;
-    int rc, n;
-    TRY_DONE(jdoc_get(doc, part, JSON_OBJECT, &was, e));
+    json_t *is = NULL;
+    int rc;
     TRY_DONE(jdoc_load(now, strlen(now), &is, e));
-    n = trace_compare(was, is, "", 0, &diff);
-    if (n > TRACE_DIFFS)
-        str_addf(&diff, "; and %d more", n - TRACE_DIFFS);
-    TRY_DONE(str_ok(&diff, "differences", e));
-    if (n && refuse)
-        rc = err_set(e, ERR_CONFIG,
-                     "%s holds another run: %s; choose another --out, or --force-new to start again "
-                     "(the present results are kept in a subfolder)",
-                     t->dir, diff.s);
-    else if (n)
-        str_addf(&t->notes, "continued with: %s\n", diff.s);
+    *n = trace_compare(was, is, "", 0, out);
+    if (*n > TRACE_DIFFS)
+        str_addf(out, "; and %d more", *n - TRACE_DIFFS);
+    rc = str_ok(out, "differences", e);
 done:
     json_decref(is);
+    return rc;
+}
+
+/* ERR_CONFIG unless the document is of the format that this program writes. */
+static int trace_format(const json_t *doc, const char *dir, struct err *e)
+{
+    json_int_t format = json_integer_value(json_object_get(doc, "format"));
+    if (format != TRACE_FORMAT)
+        FAIL(e, ERR_CONFIG, "%s was written in format %lld, this program reads and writes format %d: it names "
+             "questions in another way; read it with the version that wrote it, or choose another --out",
+             dir, (long long)format, TRACE_FORMAT);
+    return 0;
+}
+
+/* A value of run.json as it stands there, so that writing it again changes no digit. */
+struct trace_raw {
+    const char *s;
+    size_t n;
+};
+
+static int trace_raw_member(const char *s, size_t n, const char *key, struct trace_raw *out, struct err *e)
+{
+    struct jscan j = {.n = 0};
+    struct jscan_item it = {.key = NULL};
+    int rc, more;
+    jscan_set(&j, s, n);
+    TRY_DONE(jscan_open(&j, '{', e));
+    while ((more = jscan_next(&j, &it, e)) > 0)
+        if (jscan_key(&it, key))
+            *out = (struct trace_raw){.s = it.value, .n = it.n};
+    rc = more;
+    if (!rc && !out->n)
+        rc = err_set(e, ERR_DATA, "key '%s' is missing", key);
+done:
+    jscan_free(&j);
+    return rc;
+}
+
+/* The items of an array but the last, and the last. */
+static int trace_raw_last(const struct trace_raw *list, struct trace_raw *before, struct trace_raw *last,
+                          struct err *e)
+{
+    struct jscan j = {.n = 0};
+    struct jscan_item it = {.key = NULL};
+    const char *begin = NULL, *end = NULL;
+    int rc, more;
+    jscan_set(&j, list->s, list->n);
+    TRY_DONE(jscan_open(&j, '[', e));
+    while ((more = jscan_next(&j, &it, e)) > 0) {
+        begin = begin ? begin : it.value;
+        end = last->n ? last->s + last->n : begin;
+        *last = (struct trace_raw){.s = it.value, .n = it.n};
+    }
+    rc = more;
+    if (!rc && !last->n)
+        rc = err_set(e, ERR_DATA, "'sessions' is empty");
+    if (!rc)
+        *before = (struct trace_raw){.s = begin, .n = (size_t)(end - begin)};
+done:
+    jscan_free(&j);
+    return rc;
+}
+
+static void trace_now(char out[32])
+{
+    struct tm tm;
+    time_t now = time(NULL);
+    gmtime_r(&now, &tm);
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+static void trace_session(struct str *out, long long starts, const char *began, const char *about)
+{
+    char now[32];
+    trace_now(now);
+    str_addf(out, "{\"starts\": %lld, \"began\": ", starts);
+    str_add_json(out, began ? began : now, strlen(began ? began : now));
+    str_addf(out, ", \"last_start\": \"%s\", \"about\": %s}", now, about);
+}
+
+/* The sessions of run.json, and this one: the last goes on when the settings are the same. */
+static int trace_sessions(struct trace *t, const struct trace_options *o, const json_t *doc,
+                          const struct str *text, struct str *out, struct err *e)
+{
+    struct trace_raw list = {.n = 0}, before = {.n = 0}, last = {.n = 0};
+    struct str diff = STR_INIT;
+    json_t *sessions = NULL, *about = NULL;
+    json_int_t starts = 0;
+    const char *began = NULL;
+    int rc, n = 0;
+    TRY_DONE(trace_raw_member(text->s, text->len, "sessions", &list, e));
+    TRY_DONE(trace_raw_last(&list, &before, &last, e));
+    TRY_DONE(jdoc_array(doc, "sessions", 1, 1000000, &sessions, e));
+    const json_t *was = json_array_get(sessions, json_array_size(sessions) - 1);
+    TRY_DONE(jdoc_get(was, "about", JSON_OBJECT, &about, e));
+    TRY_DONE(jdoc_int(was, "starts", 1, INT64_MAX - 1, &starts, e));
+    TRY_DONE(jdoc_string(was, "began", &began, e));
+    TRY_DONE(trace_differences(about, o->about, &n, &diff, e));
+    str_add(out, before.s, before.n);
+    if (n) {
+        str_addf(&t->notes, "continued with: %s\n", diff.s);
+        str_adds(out, before.n ? ",\n" : "");
+        str_add(out, last.s, last.n);
+    }
+    str_adds(out, n || before.n ? ",\n" : "");
+    trace_session(out, n ? 1 : starts + 1, n ? NULL : began, o->about);
+done:
     str_free(&diff);
     return rc;
 }
 
-static int trace_check(struct trace *t, const struct trace_options *o, struct err *e)
+static int trace_head(struct trace *t, const struct trace_options *o, const char *identity, size_t n,
+                      const struct str *sessions, struct err *e)
 {
-    char path[1100];
-    struct str text = STR_INIT;
-    json_t *doc = NULL;
+    struct str records = STR_INIT;
+    char sha256[65];
+    size_t asked = o->asked && o->asked < o->data->n_records ? o->asked : o->data->n_records;
     int rc;
-    trace_path(t, "run.json", path);
-    TRY_DONE(zio_read(path, (size_t)16 << 20, &text, e));
-    rc = jdoc_load(text.s, text.len, &doc, e);
-    if (!rc)
-        rc = trace_check_part(t, doc, "identity", o->identity, true, e);
-    if (!rc)
-        rc = trace_check_part(t, doc, "about", o->about, false, e);
-    if (rc == ERR_DATA)
-        err_wrap(e, rc, "%s", path);
+    records_write(o->data, &records);
+    TRY_DONE(str_ok(&records, "records.jsonl", e));
+    TRY_DONE(sha256_hex(records.s, records.len, sha256, e));
+    str_clear(&t->head);
+    str_addf(&t->head, "{\"format\": %d,\n\"identity\": ", TRACE_FORMAT);
+    str_add(&t->head, identity, n);
+    str_addf(&t->head, ",\n\"asked\": %zu,\n\"data\": ", asked);
+    records_describe(o->data, sha256, &t->head);
+    str_addf(&t->head, ",\n\"sessions\": [%s],\n\"figures\": ", sessions->s);
+    TRY_DONE(str_ok(&t->head, "run.json", e));
+    TRY_DONE(trace_replace(t, "records.jsonl", records.s, records.len, e));
 done:
-    json_decref(doc);
-    str_free(&text);
+    str_free(&records);
     return rc;
 }
 
-static int trace_write_run(struct trace *t, const struct trace_options *o, struct err *e)
+int trace_figures(struct trace *t, const char *figures, struct err *e)
 {
     struct str s = STR_INIT;
     int rc;
-    str_addf(&s, "{\"format\": 1,\n\"identity\": %s,\n\"about\": %s}\n", o->identity, o->about);
+    str_addf(&s, "%s%s}\n", t->head.s, figures);
     TRY_DONE(str_ok(&s, "run.json", e));
     TRY_DONE(trace_replace(t, "run.json", s.s, s.len, e));
+    str_free(&t->json);
+    t->json = s;
+    s = (struct str)STR_INIT;
 done:
     str_free(&s);
+    return rc;
+}
+
+const char *trace_json(const struct trace *t)
+{
+    return t->json.s;
+}
+
+static int trace_same(struct trace *t, const struct trace_options *o, const json_t *doc, struct err *e)
+{
+    struct str diff = STR_INIT;
+    json_t *was = NULL;
+    int rc, n = 0;
+    TRY_DONE(jdoc_get(doc, "identity", JSON_OBJECT, &was, e));
+    TRY_DONE(trace_differences(was, o->identity, &n, &diff, e));
+    if (n)
+        rc = err_set(e, ERR_CONFIG,
+                     "%s holds another run: %s; choose another --out, or --force-new to start again "
+                     "(the present results are kept in a subfolder)",
+                     t->dir, diff.s);
+done:
+    str_free(&diff);
+    return rc;
+}
+
+/* A run.json that is there: it must be of this run. Prepares the new one. */
+static int trace_check(struct trace *t, const struct trace_options *o, struct err *e)
+{
+    char path[1100];
+    struct str text = STR_INIT, sessions = STR_INIT;
+    struct trace_raw identity = {.n = 0};
+    json_t *doc = NULL;
+    int rc;
+    trace_path(t, "run.json", path);
+    TRY_DONE(zio_read(path, TRACE_RUN, &text, e));
+    rc = jdoc_load(text.s, text.len, &doc, e);
+    if (!rc)
+        rc = trace_format(doc, t->dir, e);
+    if (!rc)
+        rc = trace_same(t, o, doc, e);
+    if (!rc)
+        rc = trace_sessions(t, o, doc, &text, &sessions, e);
+    if (!rc)
+        rc = trace_raw_member(text.s, text.len, "identity", &identity, e);
+    if (rc == ERR_DATA)
+        err_wrap(e, rc, "%s", path);
+    if (!rc)
+        rc = str_ok(&sessions, "run.json", e);
+    if (!rc)
+        rc = trace_head(t, o, identity.s, identity.n, &sessions, e);
+done:
+    json_decref(doc);
+    str_free(&text);
+    str_free(&sessions);
+    return rc;
+}
+
+static int trace_start(struct trace *t, const struct trace_options *o, struct err *e)
+{
+    struct str sessions = STR_INIT;
+    int rc;
+    trace_session(&sessions, 1, NULL, o->about);
+    TRY_DONE(str_ok(&sessions, "run.json", e));
+    TRY_DONE(trace_head(t, o, o->identity, strlen(o->identity), &sessions, e));
+done:
+    str_free(&sessions);
     return rc;
 }
 
@@ -475,7 +651,7 @@ done:
 static int trace_set_aside(struct trace *t, struct err *e)
 {
     static const char *const names[] = {"run.json",     "traces.jsonl", "traces.jsonl.gz",
-                                        "summary.json", "results.csv"};
+                                        "summary.json", "results.csv",  "records.jsonl"};
     char sub[64], from[1100], to[1200];
     bool any = false;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -510,11 +686,12 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
         FAIL(e, ERR_CONFIG, "%s holds traces but no run.json; choose another --out or --force-new",
              t->dir);
     else
-        TRY(trace_write_run(t, o, e));
+        TRY(trace_start(t, o, e));
     if (trace_exists(t, "traces.jsonl"))
         TRY(trace_load_plain(t, o->repair, e));
     else if (trace_exists(t, "traces.jsonl.gz"))
         TRY(trace_load_sealed(t, e));
+    TRY(trace_figures(t, "null", e));
     return str_ok(&t->notes, "notes", e);
 }
 
@@ -525,7 +702,7 @@ int trace_open(const struct trace_options *opt, struct trace **out, struct err *
     if (!t)
         return NOMEM(e, sizeof *t, "a trace");
     t->lock = t->fd = -1;
-    t->notes = (struct str)STR_INIT;
+    t->notes = t->head = t->json = (struct str)STR_INIT;
     TRY_DONE(trace_mkdir(t, opt->dir, e));
     TRY_DONE(trace_lock(t, e));
     TRY_DONE(trace_load(t, opt, e));
@@ -547,6 +724,8 @@ void trace_close(struct trace *t)
     results_free(&t->results);
     mem_free(t->has);
     str_free(&t->notes);
+    str_free(&t->head);
+    str_free(&t->json);
     mem_free(t);
 }
 
@@ -681,35 +860,116 @@ done:
 
 /* ---- reading only -------------------------------------------------------------------------------- */
 
-int trace_read(const char *dir, struct results *out, struct str *run_json, struct str *notes,
-               struct err *e)
+/* What run.json says: how many records were asked for, the price, the hash of records.jsonl. */
+static int trace_read_run(const char *dir, struct trace_run *r, char sha256[65], struct err *e)
+{
+    json_t *doc = NULL, *data = NULL, *sessions = NULL;
+    json_int_t asked = 0;
+    const char *hash = NULL;
+    int rc;
+    r->price_kwh = (double)NAN;
+    TRY_DONE(jdoc_load(r->json.s, r->json.len, &doc, e));
+    TRY_DONE(trace_format(doc, dir, e));
+    TRY_DONE(jdoc_int(doc, "asked", 0, TRACE_INDEX, &asked, e));
+    TRY_DONE(jdoc_get(doc, "data", JSON_OBJECT, &data, e));
+    TRY_DONE(jdoc_string(data, "records_sha256", &hash, e));
+    snprintf(sha256, 65, "%s", hash);
+    TRY_DONE(jdoc_array(doc, "sessions", 1, 1000000, &sessions, e));
+    const json_t *last = json_array_get(sessions, json_array_size(sessions) - 1);
+    const json_t *price = json_object_get(
+        json_object_get(json_object_get(last, "about"), "config"), "price_kwh");
+    if (json_is_number(price))
+        r->price_kwh = json_number_value(price);
+    r->asked = (size_t)asked;
+done:
+    json_decref(doc);
+    return rc;
+}
+
+static int trace_read_records(const struct trace *t, struct trace_run *r, const char *sha256, struct err *e)
+{
+    char path[1100], hash[65];
+    struct str text = STR_INIT;
+    int rc;
+    trace_path(t, "records.jsonl", path);
+    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
+    TRY_DONE(sha256_hex(text.s, text.len, hash, e));
+    if (strcmp(hash, sha256) != 0)
+        rc = err_set(e, ERR_DATA, "%s is not the file that run.json names: damaged; mas eval with the same "
+                     "--out and data writes it again", path);
+    if (!rc)
+        rc = records_read(text.s, text.len, &r->records, e);
+    if (rc < 0)
+        goto done;
+    if (r->asked > r->records.n)
+        r->asked = r->records.n;
+done:
+    str_free(&text);
+    return rc;
+}
+
+static int trace_read_cases(struct trace *t, struct trace_run *r, struct err *e)
 {
     char path[1100];
-    struct trace t = {.lock = -1, .fd = -1};
-    struct results rs = {.n = 0};
     struct str text = STR_INIT;
-    struct trace_scan s = {.results = &rs, .has = &t.has, .n_has = &t.n_has};
+    struct trace_scan s = {.results = &r->results, .has = &t->has, .n_has = &t->n_has};
+    int rc = 0;
+    bool plain = trace_exists(t, "traces.jsonl");
+    if (!plain && !trace_exists(t, "traces.jsonl.gz")) /* nothing was finished yet */
+        return 0;
+    trace_path(t, plain ? "traces.jsonl" : "traces.jsonl.gz", path);
+    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
+    TRY_DONE(trace_scan(&s, text.s, text.len, e));
+    if (s.damaged)
+        rc = trace_refuse(&s, path, e);
+    else if (s.good_end < text.len)
+        str_addf(&r->notes, "%s: %zu bytes of an unfinished case left out\n", path,
+                 text.len - s.good_end);
+    results_sort(&r->results);
+    for (size_t i = 0; !rc && i < r->results.n; i++) {
+        const struct result *res = &r->results.r[i];
+        size_t at = (size_t)res->index;
+        if (at >= r->records.n || strcmp(r->records.r[at].id, res->id) != 0)
+            rc = err_set(e, ERR_DATA, "%s: question %s is not record %zu of records.jsonl", path, res->id,
+                         at + 1);
+    }
+done:
+    str_free(&text);
+    return rc;
+}
+
+int trace_read(const char *dir, struct trace_run *out, struct err *e)
+{
+    char path[1100], sha256[65];
+    struct trace t = {.lock = -1, .fd = -1};
+    struct trace_run r = {.json = STR_INIT, .notes = STR_INIT};
     int rc;
     if (strlen(dir) >= sizeof t.dir)
         FAIL(e, ERR_NOINPUT, "the folder's name has %zu bytes", strlen(dir));
     memcpy(t.dir, dir, strlen(dir) + 1);
     trace_path(&t, "run.json", path);
-    TRY_DONE(zio_read(path, (size_t)16 << 20, run_json, e));
-    trace_path(&t, trace_exists(&t, "traces.jsonl") ? "traces.jsonl" : "traces.jsonl.gz", path);
-    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
-    TRY_DONE(trace_scan(&s, text.s, text.len, e));
-    if (s.damaged) {
-        rc = trace_refuse(&s, path, e);
-        goto done;
-    }
-    if (s.good_end < text.len)
-        str_addf(notes, "%s: %zu bytes of an unfinished case left out\n", path,
-                 text.len - s.good_end);
-    *out = rs;
-    rs = (struct results){.n = 0};
+    TRY_DONE(zio_read(path, TRACE_RUN, &r.json, e));
+    rc = trace_read_run(dir, &r, sha256, e);
+    if (rc == ERR_DATA)
+        err_wrap(e, rc, "%s", path);
+    TRY_DONE(rc);
+    TRY_DONE(trace_read_records(&t, &r, sha256, e));
+    TRY_DONE(trace_read_cases(&t, &r, e));
+    TRY_DONE(str_ok(&r.notes, "notes", e));
+    *out = r;
+    r = (struct trace_run){.json = STR_INIT, .notes = STR_INIT};
 done:
-    results_free(&rs);
+    trace_run_free(&r);
     mem_free(t.has);
-    str_free(&text);
     return rc;
+}
+
+void trace_run_free(struct trace_run *r)
+{
+    records_free(&r->records);
+    results_free(&r->results);
+    if (r->json.s)
+        str_free(&r->json);
+    if (r->notes.s)
+        str_free(&r->notes);
 }

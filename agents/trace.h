@@ -2,7 +2,9 @@
  * trace: a run's folder on disk, such that nothing finished is ever lost and nothing is counted twice.
  *
  *   lock          held (flock) while a run writes; holds its process id
- *   run.json      what the run is: identity (must be the same to go on) and about (recorded only)
+ *   run.json      what the run is: identity (must be the same to go on), how many records were asked for, what
+ *                 the data file held, one session for each change of settings, figures as of the last report
+ *   records.jsonl the data file, record by record (records.h)
  *   traces.jsonl  one line a call, then one line for their case; a crc ends every line
  *   traces.jsonl.gz  the same, sealed when the run is complete (members of 32 cases)
  *
@@ -16,21 +18,27 @@
 
 #include <stdbool.h>
 
+#include "medqa.h"
+#include "records.h"
 #include "result.h"
 #include "str.h"
+
+#define TRACE_FORMAT 2 /* of the folder; 1 named questions by their place in the file */
 
 struct trace;
 
 struct trace_options {
     const char *dir;      /* made if need be, parents too */
     const char *identity; /* JSON object of JSON objects and values; what must not change */
-    const char *about;    /* likewise; what may */
+    const char *about;    /* likewise; what may: each continuation with other settings is a session of its own */
+    const struct medqa *data; /* the file, or one question */
+    size_t asked;             /* its first records that the figures are about; 0 = all. May change */
     bool repair;
     bool fresh; /* what the folder holds is moved to DIR/old-1, old-2, .. */
 };
 
-/* ERR_CREATE (folder, lock: names the other process), ERR_CONFIG (identity differs: says how),
- * ERR_DATA (damage), ERR_IO, ERR_NOMEM. */
+/* ERR_CREATE (folder, lock: names the other process), ERR_CONFIG (identity differs: says how; a folder of
+ * another format), ERR_DATA (damage), ERR_IO, ERR_NOMEM. */
 int trace_open(const struct trace_options *opt, struct trace **out, struct err *e);
 void trace_close(struct trace *t); /* accepts NULL */
 
@@ -46,9 +54,22 @@ int trace_append(struct trace *t, const struct consult *c, struct err *e);
 /* Compresses a complete run. Crash-safe; does nothing if it is sealed already. */
 int trace_seal(struct trace *t, struct err *e);
 
-/* Reads a folder without changing it (export). identity may be NULL; it is appended to. An unfinished tail
- * is left out and mentioned in notes. */
-int trace_read(const char *dir, struct results *out, struct str *run_json, struct str *notes,
-               struct err *e);
+/* Writes figures, a JSON object, into run.json in place of the former ones. */
+int trace_figures(struct trace *t, const char *figures, struct err *e);
+const char *trace_json(const struct trace *t); /* run.json as it was last written */
+
+/* A folder that was read back. */
+struct trace_run {
+    struct records records;
+    struct results results; /* in order of the data file; also those beyond `asked` */
+    size_t asked;           /* records that the figures are about, at most records.n */
+    double price_kwh;       /* USD, of the last session; NaN = not recorded */
+    struct str json;        /* run.json */
+    struct str notes;       /* lines for the user, "" = nothing to say */
+};
+/* Reads a folder without changing it (export). An unfinished tail is left out and mentioned in notes.
+ * ERR_CONFIG for a folder of another format. */
+int trace_read(const char *dir, struct trace_run *out, struct err *e);
+void trace_run_free(struct trace_run *r); /* accepts a zeroed one */
 
 #endif

@@ -62,7 +62,8 @@ struct config_knob { /* one row; offset and size address the field in struct con
     const char *choices; /* CONFIG_ENUM: "f16|q8_0" */
     const char *unit;   /* "tokens", "" */
     const char *doc;    /* one sentence */
-    bool affects_result; /* part of what a resumed evaluation must have unchanged */
+    bool affects_result; /* part of what a resumed evaluation must have unchanged; backend and placement are not:
+                            a run's identity has what they came to */
 };
 
 const struct config_knob *config_knobs(size_t *n);

@@ -144,6 +144,21 @@ done:
     return rc;
 }
 
+/* Passes zeros, with which tapes and block devices fill the last block. They must reach the end of the file. */
+static int skip_zeros(struct zio_in *in, struct err *e)
+{
+    const uint64_t begin = in->offset;
+    while (in->at < in->n && !in->buf[in->at]) {
+        in_use(in, 1);
+        TRY(in_fill(in, 1, e));
+    }
+    if (in->at < in->n && in->offset > begin)
+        FAIL(e, ERR_DATA, "cannot read '%s': %llu zero bytes after a gzip member, and other bytes at byte %llu; "
+             "get the file again",
+             in->path, (unsigned long long)(in->offset - begin), (unsigned long long)in->offset);
+    return 0;
+}
+
 static int read_all(struct zio_in *in, size_t max_bytes, struct str *out, struct err *e)
 {
     TRY(in_fill(in, 2, e));
@@ -156,6 +171,8 @@ static int read_all(struct zio_in *in, size_t max_bytes, struct str *out, struct
                  "get the file again",
                  in->path, (unsigned long long)in->offset);
         TRY(read_member(in, max_bytes, out, e));
+        TRY(in_fill(in, 1, e));
+        TRY(skip_zeros(in, e));
         TRY(in_fill(in, 2, e));
     }
     return 0;

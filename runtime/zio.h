@@ -8,7 +8,7 @@
 #include "err.h"
 #include "str.h"
 
-/* Reads path (plain or .gz, several members allowed) into out, which gives up what it held. More than
+/* Reads path (plain or .gz, several members and zeros after the last one allowed) into out, which gives up what it held. More than
  * max_bytes after inflation is ERR_DATA naming the cap, a truncated or corrupt member ERR_DATA with its
  * byte offset. "-" = stdin. On failure out is as it was. */
 int zio_read(const char *path, size_t max_bytes, struct str *out, struct err *e);

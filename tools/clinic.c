@@ -222,13 +222,15 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
         TRY_DONE(free_folder(&c->config, o->name, out_dir, e));
     else if (snprintf(out_dir, 1024, "%s", o->dir) >= 1024)
         TRY_DONE(err_set(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(o->dir)));
-    identity_json(&c->env, o->data_sha256, &identity);
-    identity_about(&c->env, MAS_COMMIT, o->data_path, o->n, &about);
+    identity_json(&c->env, o->data->sha256, &identity);
+    identity_about(&c->env, MAS_COMMIT, o->data_path, &about);
     TRY_DONE(str_ok(&identity, "the run's identity", e));
     TRY_DONE(str_ok(&about, "the run's settings", e));
     struct trace_options to = {.dir = out_dir,
                                .identity = identity.s,
                                .about = about.s,
+                               .data = o->data,
+                               .asked = o->asked,
                                .fresh = o->fresh,
                                .repair = o->repair};
     TRY_DONE(trace_open(&to, out, e));

@@ -52,8 +52,9 @@ void clinic_close(struct clinic *c); /* accepts a zeroed one */
  * out_dir (1,024 bytes). Prints the trace's notes. */
 struct clinic_trace {
     const char *dir, *name;
-    const char *data_path, *data_sha256;
-    size_t n;
+    const char *data_path;
+    const struct medqa *data;
+    size_t asked; /* its first records; 0 = all */
     bool fresh, repair;
 };
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,

@@ -24,9 +24,10 @@ enum { OPT_DATA = 1, OPT_OUT, OPT_SHUFFLE, OPT_CONCURRENCY, OPT_FORCE_NEW, OPT_R
 
 static const struct argp_option rows[] = {
     {"data", OPT_DATA, "FILE", 0, "questions: MedQA JSONL, the -hf form, a JSON array; plain or .gz", 1},
-    {"n", 'n', "N", 0, "only the first N questions", 1},
-    {"out", OPT_OUT, "DIR", 0, "folder of the run; one that exists is continued. Otherwise a new one "
-                               "in logging.traces_dir", 1},
+    {"n", 'n', "N", 0, "only the first N records of the file, rejected ones and duplicates counted. In a folder "
+                       "with more, nothing is dropped: the figures are about the N, the others stay", 1},
+    {"out", OPT_OUT, "DIR", 0, "folder of the run; one that exists is continued, also on another processor or "
+                               "with other threads. Otherwise a new one in logging.traces_dir", 1},
     {"shuffle", OPT_SHUFFLE, 0, 0, "show the options of each question in an order of its own", 1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
     {"curve", OPT_CURVE, "FILE.svg", 0, "draw tokens a second and the use of the KV cache over time", 2},
@@ -158,102 +159,187 @@ static void engine_figures(const struct clinic *c, const char *dir, struct str *
              (unsigned long long)s.accepted, (unsigned long long)s.branched);
 }
 
-static void say_rejected(const struct medqa *m, const char *path)
+#define NAMED 20 /* lines that are named on the terminal */
+
+struct asked { /* the first records of a file, as many as are wanted */
+    size_t records, questions, duplicates, rejected;
+};
+
+static struct asked count(const struct medqa *m, int n)
 {
-    if (!m->n_rejected)
-        return;
-    fprintf(stderr, "%s: %zu of %lld records rejected:\n", path, m->n_rejected,
-            (long long)m->records);
-    for (size_t i = 0; i < m->n_rejected && i < MEDQA_REJECTS_KEPT; i++)
-        fprintf(stderr, "  line %lld: %s\n", (long long)m->reject[i].line, m->reject[i].why);
-    if (m->n_rejected > MEDQA_REJECTS_KEPT)
-        fprintf(stderr, "  and %zu more\n", m->n_rejected - MEDQA_REJECTS_KEPT);
+    struct asked a = {.records = n && (size_t)n < m->n_records ? (size_t)n : m->n_records};
+    for (size_t i = 0; i < a.records; i++) {
+        a.duplicates += m->record[i].kind == MEDQA_DUPLICATE;
+        a.rejected += m->record[i].kind == MEDQA_REJECTED;
+    }
+    a.questions = medqa_first(m, a.records);
+    return a;
 }
 
-/* Table to standard output, summary.json and results.csv into the folder. */
-static int report(const struct clinic *c, const char *dir, const char *data, struct err *e)
+/* Names the records of that kind among the first n. */
+static void say_lines(const struct medqa *m, size_t n, enum medqa_kind kind, size_t all)
 {
-    struct results sorted = {.n = 0};
-    struct str run = STR_INIT, notes = STR_INIT, engine = STR_INIT;
-    int rc;
-    TRY_DONE(trace_read(dir, &sorted, &run, &notes, e));
-    results_sort(&sorted);
+    size_t named = 0;
+    for (size_t i = 0; i < n && named < NAMED; i++) {
+        const struct medqa_record *r = &m->record[i];
+        if (r->kind != kind)
+            continue;
+        named++;
+        if (kind == MEDQA_REJECTED)
+            fprintf(stderr, "  line %lld: %s\n", (long long)r->line, r->why);
+        else
+            fprintf(stderr, "  line %lld: the same question as line %lld\n", (long long)r->line,
+                    (long long)m->record[m->question[r->question].index].line);
+    }
+    if (all > named)
+        fprintf(stderr, "  and %zu more: records.jsonl and results.csv have all\n", all - named);
+}
+
+static void say_records(const struct medqa *m, const struct asked *a, const char *path)
+{
+    if (a->rejected)
+        fprintf(stderr, "%s: %zu of %zu records rejected, they count as wrong:\n", path, a->rejected, a->records);
+    say_lines(m, a->records, MEDQA_REJECTED, a->rejected);
+    if (a->duplicates)
+        fprintf(stderr, "%s: %zu of %zu records are duplicates, each counts as the record that it repeats:\n", path,
+                a->duplicates, a->records);
+    say_lines(m, a->records, MEDQA_DUPLICATE, a->duplicates);
+}
+
+/* Finished questions of the folder: *beyond are not among those asked for. */
+static size_t done_before(const struct trace *t, const struct asked *a, size_t *beyond)
+{
+    const struct results *rs = trace_results(t);
+    *beyond = 0;
+    for (size_t i = 0; i < rs->n; i++)
+        *beyond += (size_t)rs->r[i].index >= a->records;
+    return rs->n - *beyond;
+}
+
+/* Figures into run.json, summary.json and results.csv into the folder; the table to standard output if wanted. */
+static int report(const struct clinic *c, struct trace *t, const char *dir, const char *data, bool table,
+                  struct err *e)
+{
+    struct trace_run run = {.asked = 0};
+    struct stats_summary s = {.answered = 0};
+    struct str figures = STR_INIT, engine = STR_INIT;
     const char *slash = strrchr(data, '/');
     char title[256];
-    snprintf(title, sizeof title, "strategy %s on %s", c->config.strategy,
-             slash ? slash + 1 : data);
+    int rc;
+    snprintf(title, sizeof title, "strategy %s on %s", c->config.strategy, slash ? slash + 1 : data);
+    TRY_DONE(trace_read(dir, &run, e));
+    TRY_DONE(stats_summarize(&run, run.price_kwh, &s, e));
+    report_figures(&s, &figures);
+    TRY_DONE(str_ok(&figures, "run.json", e));
+    TRY_DONE(trace_figures(t, figures.s, e));
+    str_clear(&run.json);
+    str_adds(&run.json, trace_json(t));
     engine_figures(c, dir, &engine);
     TRY_DONE(str_ok(&engine, "summary.json", e));
-    TRY_DONE(output_reports(&sorted, run.s, engine.s, c->config.price_kwh, title, dir, e));
+    TRY_DONE(output_reports(&run, engine.s, run.price_kwh, table ? title : NULL, dir, e));
 done:
-    results_free(&sorted);
-    str_free(&run);
-    str_free(&notes);
+    stats_free(&s);
+    trace_run_free(&run);
+    str_free(&figures);
     str_free(&engine);
     return rc;
 }
 
-static int finish(const struct options *o, struct clinic *c, struct trace *t, const char *dir,
-                  const struct run_progress *p, int rc, struct err *e)
+/* The run ended before its time: what is finished is reported as far as that goes. */
+static void unfinished(const struct options *o, const struct clinic *c, struct trace *t, const char *dir,
+                       const struct run_progress *p)
 {
-    if (rc < 0 && trace_results(t)->n)
-        fprintf(stderr, "partial %zu/%zu, continue with the same command%s%s\n", p->done, p->total,
-                o->out ? "" : " and --out ", o->out ? "" : dir);
-    TRY(rc);
+    struct err ignored; /* the run's own error is the one to show */
+    if (!trace_results(t)->n)
+        return;
+    (void)report(c, t, dir, o->data, true, &ignored);
+    fprintf(stderr, "partial, %zu of %zu questions; continue with the same command%s%s\n", p->done, p->total,
+            o->out ? "" : " and --out ", o->out ? "" : dir);
+}
+
+static int finish(const struct options *o, struct clinic *c, struct trace *t, const char *dir,
+                  const struct asked *a, const struct run_progress *p, struct err *e)
+{
     TRY(trace_seal(t, e));
-    TRY(report(c, dir, o->data, e));
-    if (p->failed)
-        FAIL(e, ERR_ITEMS, "%zu of %zu questions failed (counted as wrong); results.csv and the "
-             "traces in %s name them", p->failed, p->total, dir);
+    TRY(report(c, t, dir, o->data, true, e));
+    if (p->failed || a->rejected)
+        FAIL(e, ERR_ITEMS, "%zu of %zu questions failed, %zu of %zu records were rejected (all counted as wrong); "
+             "results.csv and the traces in %s name them", p->failed, p->total, a->rejected, a->records, dir);
     return 0;
+}
+
+static int ask(const struct options *o, struct clinic *c, const struct medqa *m, const struct asked *a,
+               struct watch *watch, const atomic_int *stop, struct err *e)
+{
+    struct clinic_trace ct = {.dir = o->out, .name = "eval", .data_path = o->data, .data = m,
+                              .asked = a->records, .fresh = o->fresh, .repair = o->repair};
+    struct run_progress p = {.done = 0};
+    struct trace *t = NULL;
+    char dir[1024];
+    size_t beyond = 0;
+    int rc;
+    TRY_DONE(clinic_trace(c, &ct, dir, &t, e));
+    size_t before = done_before(t, a, &beyond);
+    fprintf(stderr, "%zu records: %zu questions, strategy %s, %zu done before; results in %s\n", a->records,
+            a->questions, c->config.strategy, before, dir);
+    if (beyond)
+        fprintf(stderr, "the folder has %zu more finished questions after the first %zu records: they stay in its "
+                "traces, the figures are about the %zu; a larger --n counts them again\n", beyond, a->records,
+                a->records);
+    if (before < a->questions)
+        TRY_DONE(report(c, t, dir, o->data, false, e)); /* so that no report says more than is true */
+    meter_open(&watch->meter, o->clinic.quiet);
+    struct run_options ro = {.env = &c->env, .question = m->question, .n = a->questions, .trace = t,
+                             .concurrency = o->concurrency, .stop = stop,
+                             .progress = on_progress, .user = watch};
+    rc = run_questions(&ro, &p, e);
+    meter_close(&watch->meter);
+    if (!o->clinic.quiet)
+        say_engine(c);
+    if (rc < 0)
+        unfinished(o, c, t, dir, &p);
+    else
+        rc = finish(o, c, t, dir, a, &p, e);
+done:
+    trace_close(t);
+    return rc;
 }
 
 static int evaluate(const struct options *o, struct err *e)
 {
     struct clinic c = {.engine = NULL};
     struct medqa m = {.n = 0};
-    struct trace *t = NULL;
-    struct run_progress p = {.done = 0};
     struct watch watch = {.curve = {.en = NULL}};
-    char dir[1024];
     int rc;
     if (!o->data)
         FAIL(e, ERR_USAGE, "no questions; give a file with --data FILE "
              "(configs/demo/questions.jsonl is a small one)");
     TRY_DONE(medqa_read(o->data, &m, e));
-    say_rejected(&m, o->data);
+    struct asked a = count(&m, o->n);
+    say_records(&m, &a, o->data);
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));
-    size_t n = o->n && (size_t)o->n < m.n ? (size_t)o->n : m.n;
-    struct clinic_trace ct = {.dir = o->out, .name = "eval", .data_path = o->data,
-                              .data_sha256 = m.sha256, .n = n, .fresh = o->fresh,
-                              .repair = o->repair};
-    TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
-    fprintf(stderr, "%zu questions, strategy %s, %zu done before; results in %s\n", n,
-            c.config.strategy, trace_results(t)->n, dir);
-    char noise[TOY_TEXT];
-    if (toy_says_all(engine_info(c.engine), m.question, n, noise))
-        fprintf(stderr, "noise: %s\n", noise);
-    meter_open(&watch.meter, o->clinic.quiet);
     if (o->curve)
         curve_open(&watch.curve, c.engine);
-    struct run_options ro = {.env = &c.env, .question = m.question, .n = n, .trace = t,
-                             .concurrency = o->concurrency, .stop = stop,
-                             .progress = on_progress, .user = &watch};
-    rc = run_questions(&ro, &p, e);
-    meter_close(&watch.meter);
-    if (!o->clinic.quiet)
-        say_engine(&c);
-    rc = finish(o, &c, t, dir, &p, rc, e);
-    if (*noise && (rc == 0 || rc == ERR_ITEMS)) { /* the summary is there */
+    char noise[TOY_TEXT];
+    if (toy_says_all(engine_info(c.engine), m.question, a.questions, noise))
+        fprintf(stderr, "noise: %s\n", noise);
+    rc = ask(o, &c, &m, &a, &watch, stop, e);
+    bool ended = rc == 0 || rc == ERR_ITEMS; /* the summary is there */
+    if (*noise && ended) {
         printf("\n");
         sheet_noise(stdout, clinic_width(stdout), noise);
     }
-    if (o->curve && rc == 0)
-        rc = draw(o, &watch.curve, &c, n, e);
+    if (o->curve && ended) {
+        struct err drawing = {.code = 0};
+        int drawn = draw(o, &watch.curve, &c, a.questions, &drawing);
+        if (drawn < 0 && rc == 0)
+            rc = err_set(e, drawn, "%s", drawing.msg);
+        else if (drawn < 0)
+            fprintf(stderr, "%s\n", drawing.msg);
+    }
 done:
     curve_free(&watch.curve);
-    trace_close(t);
     clinic_close(&c);
     medqa_free(&m);
     return rc;
@@ -266,8 +352,9 @@ static int run(int argc, char **argv)
         rows, parse, NULL,
         "Takes a file of multiple-choice questions through a strategy. An interrupted evaluation is "
         "continued by the same command with the same --out; a changed configuration, model or data "
-        "file is refused. Unparsed and failed questions count as wrong. Research software: not for "
-        "clinical care.",
+        "file is refused. Accuracy is over all records asked for: unparsed, failed and rejected ones count "
+        "as wrong, and a duplicate as the record that it repeats. Exit status 1: some questions failed or "
+        "records were rejected. Research software: not for clinical care.",
         children, NULL, NULL};
     struct options o = {.clinic = {.many = true}};
     struct err e = {0};

@@ -1,4 +1,5 @@
 /* mas export: writes the results of a run as CSV or JSON, or compares two runs question by question. */
+#include <math.h>
 #include <string.h>
 
 #include "cli.h"
@@ -15,7 +16,7 @@ struct options {
     const char *dir, *csv, *summary;
     const char *against[MAX_RUNS - 1];
     int n_against;
-    float price;
+    float price; /* NaN = the run's own */
 };
 
 enum { OPT_CSV = 1, OPT_SUMMARY, OPT_AGAINST, OPT_PRICE };
@@ -23,10 +24,11 @@ enum { OPT_CSV = 1, OPT_SUMMARY, OPT_AGAINST, OPT_PRICE };
 static const struct argp_option rows[] = {
     {"csv", OPT_CSV, "FILE", 0, "one row a question; '-' = standard output", 1},
     {"summary", OPT_SUMMARY, "FILE", 0, "the statistics as JSON; '-' = standard output", 1},
-    {"against", OPT_AGAINST, "DIR", 0, "compare with another run on the questions both have: a table of "
-                                       "results and costs, exact McNemar test, bootstrap interval; may "
-                                       "be repeated", 1},
-    {"price-kwh", OPT_PRICE, "USD", 0, "price of a kilowatt-hour (default 0.12)", 1},
+    {"against", OPT_AGAINST, "DIR", 0, "compare with another run on the questions both have finished: a table "
+                                       "of results and costs, exact McNemar test, bootstrap interval; "
+                                       "differences are that run minus DIR; may be repeated", 1},
+    {"price-kwh", OPT_PRICE, "USD", 0, "price of a kilowatt-hour (default: the run's own, price_kwh of its "
+                                       "configuration)", 1},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *st)
@@ -61,39 +63,38 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
-struct loaded {
-    struct results results;
-    struct str run;
-};
-
-static int load(const char *dir, struct loaded *l, struct err *e)
+static int load(const char *dir, struct trace_run *run, struct err *e)
 {
-    struct str notes = STR_INIT;
-    int rc = trace_read(dir, &l->results, &l->run, &notes, e);
-    fputs(notes.s, stderr);
-    str_free(&notes);
-    results_sort(&l->results);
-    return rc;
+    TRY(trace_read(dir, run, e));
+    fputs(run->notes.s, stderr);
+    return 0;
 }
 
-static int write_csv(const struct options *o, const struct loaded *l, struct err *e)
+static double price(const struct options *o, const struct trace_run *run)
+{
+    return isnan(o->price) ? run->price_kwh : (double)o->price;
+}
+
+static int write_csv(const struct options *o, const struct trace_run *run, struct err *e)
 {
     struct str s = STR_INIT;
-    report_csv(&l->results, &s);
-    int rc = output_file(o->csv, &s, e);
+    int rc = report_csv(run, &s, e);
+    if (rc == 0)
+        rc = output_file(o->csv, &s, e);
     str_free(&s);
     return rc;
 }
 
-static int write_summary(const struct options *o, const struct loaded *l, struct err *e)
+static int write_summary(const struct options *o, const struct trace_run *run, struct err *e)
 {
     struct str s = STR_INIT;
-    struct stats_summary stats;
+    struct stats_summary stats = {.answered = 0};
     int rc;
-    TRY_DONE(stats_summarize(&l->results, (double)o->price, &stats, e));
-    report_json(&stats, l->run.s, "", &s);
+    TRY_DONE(stats_summarize(run, price(o, run), &stats, e));
+    report_json(&stats, run->json.s, "", &s);
     TRY_DONE(output_file(o->summary, &s, e));
 done:
+    stats_free(&stats);
     str_free(&s);
     return rc;
 }
@@ -105,39 +106,62 @@ static const char *run_name(const char *dir)
     return slash && slash[1] ? slash + 1 : dir;
 }
 
-static int compare(const struct options *o, const struct loaded *first, struct err *e)
+/* Another run beside the first. The summary's group names are not used: they belong to what is freed here. */
+static int compare_one(const struct options *o, const struct trace_run *first, const char *dir,
+                       struct report_run *out, struct err *e)
+{
+    struct trace_run other = {.asked = 0};
+    int rc;
+    out->name = run_name(dir);
+    TRY_DONE(load(dir, &other, e));
+    TRY_DONE(stats_summarize(&other, price(o, &other), &out->summary, e));
+    TRY_DONE(stats_pair(first, &other, BOOTSTRAP_DRAWS, 42, &out->paired, e));
+done:
+    trace_run_free(&other);
+    return rc;
+}
+
+/* Runs that share no question are named, and the others compared. */
+static int say_apart(const struct options *o, const struct report_run *run, struct err *e)
+{
+    struct str names = STR_INIT;
+    int apart = 0;
+    for (int i = 1; i <= o->n_against; i++)
+        if (!run[i].paired.n)
+            str_addf(&names, "%s%s", apart++ ? ", " : "", o->against[i - 1]);
+    int rc = str_ok(&names, "names", e);
+    if (!rc && apart)
+        rc = err_set(e, ERR_ITEMS, "%d of %d runs have no finished question in common with %s: %s", apart,
+                     o->n_against, o->dir, names.s);
+    str_free(&names);
+    return rc;
+}
+
+static int compare(const struct options *o, const struct trace_run *first, struct err *e)
 {
     struct report_run run[MAX_RUNS] = {{.name = run_name(o->dir)}};
-    struct str table = STR_INIT, pairs = STR_INIT;
+    struct str table = STR_INIT;
     int rc;
-    TRY_DONE(stats_summarize(&first->results, (double)o->price, &run[0].summary, e));
-    for (int i = 0; i < o->n_against; i++) {
-        struct loaded other = {.run = STR_INIT};
-        struct report_run *r = &run[1 + i];
-        r->name = run_name(o->against[i]);
-        rc = load(o->against[i], &other, e);
-        if (rc == 0)
-            rc = stats_summarize(&other.results, (double)o->price, &r->summary, e);
-        if (rc == 0)
-            rc = stats_pair(&first->results, &other.results, BOOTSTRAP_DRAWS, 42, &r->paired, e);
-        results_free(&other.results); /* the table needs no group's name, which belongs to them */
-        str_free(&other.run);
-        TRY_DONE(rc);
-        str_addc(&pairs, '\n');
-        report_paired(&r->paired, o->dir, o->against[i], &pairs);
-    }
+    TRY_DONE(stats_summarize(first, price(o, first), &run[0].summary, e));
+    for (int i = 0; i < o->n_against; i++)
+        TRY_DONE(compare_one(o, first, o->against[i], &run[1 + i], e));
     report_runs(run, 1 + o->n_against, &table);
-    str_adds(&table, pairs.s);
+    for (int i = 1; i <= o->n_against; i++) {
+        str_addc(&table, '\n');
+        report_paired(&run[0], &run[i], &table);
+    }
     TRY_DONE(output_file("-", &table, e));
+    rc = say_apart(o, run, e);
 done:
+    for (int i = 0; i < MAX_RUNS; i++)
+        stats_free(&run[i].summary);
     str_free(&table);
-    str_free(&pairs);
     return rc;
 }
 
 static int export(const struct options *o, struct err *e)
 {
-    struct loaded l = {.run = STR_INIT};
+    struct trace_run l = {.asked = 0};
     int rc;
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
@@ -149,10 +173,9 @@ static int export(const struct options *o, struct err *e)
     if (o->n_against)
         TRY_DONE(compare(o, &l, e));
     if (!o->csv && !o->summary && !o->n_against)
-        TRY_DONE(output_reports(&l.results, l.run.s, "", (double)o->price, o->dir, NULL, e));
+        TRY_DONE(output_reports(&l, "", price(o, &l), o->dir, NULL, e));
 done:
-    results_free(&l.results);
-    str_free(&l.run);
+    trace_run_free(&l);
     return rc;
 }
 
@@ -162,7 +185,7 @@ static int run(int argc, char **argv)
                                      "Writes the results of a run as CSV or JSON, or compares two "
                                      "runs. Without an option prints the table of the evaluation.",
                                      NULL, NULL, NULL};
-    struct options o = {.price = 0.12f};
+    struct options o = {.price = NAN};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)

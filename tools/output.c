@@ -25,22 +25,25 @@ static int output_in(const char *dir, const char *name, const struct str *text, 
     return output_file(path, text, e);
 }
 
-int output_reports(const struct results *rs, const char *run_json, const char *engine_json,
-                   double price_kwh, const char *title, const char *dir, struct err *e)
+int output_reports(const struct trace_run *run, const char *engine_json, double price_kwh,
+                   const char *title, const char *dir, struct err *e)
 {
-    struct stats_summary s;
+    struct stats_summary s = {.answered = 0};
     struct str table = STR_INIT, json = STR_INIT, csv = STR_INIT;
     int rc;
-    TRY_DONE(stats_summarize(rs, price_kwh, &s, e));
-    report_table(&s, title, clinic_width(stdout), &table);
-    TRY_DONE(output_file("-", &table, e));
+    TRY_DONE(stats_summarize(run, price_kwh, &s, e));
+    if (title) {
+        report_table(&s, title, clinic_width(stdout), &table);
+        TRY_DONE(output_file("-", &table, e));
+    }
     if (!dir)
         goto done;
-    report_json(&s, run_json, engine_json, &json);
+    report_json(&s, run->json.s, engine_json, &json);
     TRY_DONE(output_in(dir, "summary.json", &json, e));
-    report_csv(rs, &csv);
+    TRY_DONE(report_csv(run, &csv, e));
     TRY_DONE(output_in(dir, "results.csv", &csv, e));
 done:
+    stats_free(&s);
     str_free(&table);
     str_free(&json);
     str_free(&csv);

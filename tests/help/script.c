@@ -197,7 +197,8 @@ int bench_run(struct bench *b, const struct medqa *m, const char *dir, int concu
               struct run_progress *p, struct err *e)
 {
     struct trace *t = NULL;
-    struct trace_options to = {.dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}"};
+    struct trace_options to = {.dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}", .data = m,
+                               .asked = m->n};
     int rc = trace_open(&to, &t, e);
     if (rc < 0)
         return rc;
@@ -215,12 +216,10 @@ int bench_run(struct bench *b, const struct medqa *m, const char *dir, int concu
 void bench_cases(const char *dir, struct str *out)
 {
     struct err e;
-    struct results rs = {.n = 0};
-    struct str run = STR_INIT, notes = STR_INIT;
-    ok(trace_read(dir, &rs, &run, &notes, &e));
-    results_sort(&rs);
-    for (size_t i = 0; i < rs.n; i++) {
-        const struct result *r = &rs.r[i];
+    struct trace_run run = {.asked = 0};
+    ok(trace_read(dir, &run, &e));
+    for (size_t i = 0; i < run.results.n; i++) {
+        const struct result *r = &run.results.r[i];
         str_addf(out, "%s %s %d %d %d %s|%s|%s|%s|%d|", r->id, consult_state_name(r->state),
                  r->predicted, r->key, r->correct, r->question, r->answer, r->why, r->step,
                  r->n_reports);
@@ -230,7 +229,5 @@ void bench_cases(const char *dir, struct str *out)
                  (long long)r->prompt_tokens, (long long)r->new_tokens);
     }
     assert_int_equal(out->failed, 0);
-    results_free(&rs);
-    str_free(&run);
-    str_free(&notes);
+    trace_run_free(&run);
 }

@@ -539,7 +539,6 @@ static void the_knobs_that_change_results_are_marked(void **state)
 {
     (void)state;
     static const char *const must[] = {"model",
-                                       "backend",
                                        "seed",
                                        "temperature",
                                        "top_p",
@@ -558,6 +557,10 @@ static void the_knobs_that_change_results_are_marked(void **state)
                                        "budgets.max_tokens_per_case",
                                        "kv.type"};
     static const char *const free_to_change[] = {"threads",
+                                                 "isa",
+                                                 "backend", /* the kind that it came to is in the identity */
+                                                 "placement.mode",
+                                                 "placement.cpu_layers",
                                                  "kv.page_tokens",
                                                  "kv.bytes",
                                                  "placement.ram",

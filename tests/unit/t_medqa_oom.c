@@ -67,7 +67,7 @@ static int read_result(void *arg)
         "{\"case\": \"0000-00000000\", \"n\": 0, \"calls\": 1, \"state\": \"answered\", \"n_options\": 4, "
         "\"predicted\": \"A\", \"key\": \"A\", \"correct\": true, \"answer\": \"\", \"why\": \"\", "
         "\"step\": \"\", \"p\": null, \"selected\": [\"ent\"], \"reports\": 1, \"agreement\": null, "
-        "\"prompt_tokens\": 1, \"cached_tokens\": 0, \"new_tokens\": 1, \"seconds\": 1, \"joules\": null, "
+        "\"cut\": 0, \"closed\": 0, \"prompt_tokens\": 1, \"cached_tokens\": 0, \"new_tokens\": 1, \"seconds\": 1, \"joules\": null, "
         "\"question\": \"q\"}";
     struct results rs = {.n = 0};
     struct err e;

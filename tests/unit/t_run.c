@@ -12,21 +12,17 @@ static void outcome(uint64_t order, int concurrency, int n, const char *const *s
     struct err e;
     struct bench b;
     struct medqa m = {.n = 0};
-    struct results rs = {.n = 0};
-    struct str run = STR_INIT, notes = STR_INIT;
+    struct trace_run run = {.asked = 0};
     char dir[256];
     bench_mkdir(dir);
     bench_open(&b, order, sets);
     bench_questions(&m, n);
     ok(bench_run(&b, &m, dir, concurrency, NULL, &e));
     bench_cases(dir, out);
-    ok(trace_read(dir, &rs, &run, &notes, &e));
-    results_sort(&rs);
-    assert_int_equal(rs.n, n);
-    report_csv(&rs, out);
-    results_free(&rs);
-    str_free(&run);
-    str_free(&notes);
+    ok(trace_read(dir, &run, &e));
+    assert_int_equal(run.results.n, n);
+    ok(report_csv(&run, out, &e));
+    trace_run_free(&run);
     medqa_free(&m);
     bench_close(&b);
     test_rmdir(dir);
@@ -95,7 +91,7 @@ static void a_stopped_run_continues_to_the_same_results(void **state)
     bench_questions(&m, 30);
     for (int round = 0;; round++) {
         struct trace *t = NULL;
-        struct trace_options to = {.dir = dir, .identity = "{}", .about = "{}"};
+        struct trace_options to = {.dir = dir, .identity = "{}", .about = "{}", .data = &m};
         struct stopper s = {.after = 4};
         struct run_progress p;
         ok(trace_open(&to, &t, &e));
@@ -130,7 +126,7 @@ static void a_run_that_is_stopped_before_it_begins_asks_nothing(void **state)
     struct trace *t = NULL;
     atomic_int stop = 1;
     char dir[256];
-    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}"};
+    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}", .data = &m};
     bench_open(&b, 6, NULL);
     bench_questions(&m, 3);
     ok(trace_open(&to, &t, &e));
@@ -160,7 +156,7 @@ static void a_case_beyond_its_time_fails_and_the_run_goes_on(void **state)
     struct run_progress p;
     int64_t now = 0;
     char dir[256];
-    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}"};
+    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}", .data = &m};
     bench_open(&b, 6, (const char *[]){"budgets.timeout_seconds=3", NULL});
     bench_questions(&m, 4);
     ok(trace_open(&to, &t, &e));
@@ -205,6 +201,39 @@ static void a_lost_device_keeps_what_was_finished(void **state)
     test_rmdir(dir);
 }
 
+static void results_beyond_the_questions_asked_for_are_kept(void **state)
+{
+    (void)state;
+    struct err e;
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct run_progress p;
+    struct str want = STR_INIT, got = STR_INIT;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_open(&b, 6, NULL);
+    bench_questions(&m, 5);
+    ok(bench_run(&b, &m, dir, 2, NULL, &e));
+    bench_cases(dir, &want);
+    long calls = b.script.calls;
+    m.n = 3;
+    ok(bench_run(&b, &m, dir, 2, &p, &e));
+    assert_int_equal(p.done, 3);
+    assert_int_equal(p.beyond, 2);
+    assert_int_equal(p.fresh, 0);
+    m.n = 5;
+    ok(bench_run(&b, &m, dir, 2, &p, &e));
+    assert_int_equal(p.done, 5);
+    assert_int_equal(b.script.calls, calls);
+    bench_cases(dir, &got);
+    assert_string_equal(got.s, want.s);
+    str_free(&want);
+    str_free(&got);
+    medqa_free(&m);
+    bench_close(&b);
+    test_rmdir(dir);
+}
+
 static void results_of_other_questions_are_refused(void **state)
 {
     (void)state;
@@ -216,11 +245,10 @@ static void results_of_other_questions_are_refused(void **state)
     bench_open(&b, 6, NULL);
     bench_questions(&m, 5);
     ok(bench_run(&b, &m, dir, 2, NULL, &e));
-    m.n = 3;
-    fails(bench_run(&b, &m, dir, 2, NULL, &e), ERR_CONFIG, "not among the 3 asked for");
-    m.n = 5;
-    memcpy(m.question[4].id, "0004-ffffffff", 14);
-    fails(bench_run(&b, &m, dir, 2, NULL, &e), ERR_CONFIG, "the data has 0004-ffffffff");
+    memcpy(m.question[4].id, "ffffffffffffffff", 17);
+    fails(bench_run(&b, &m, dir, 2, NULL, &e), ERR_CONFIG, "the data has ffffffffffffffff");
+    m.question[3].index = 9;
+    fails(bench_run(&b, &m, dir, 2, NULL, &e), ERR_CONFIG, "as record 4, where the data has none");
     medqa_free(&m);
     bench_close(&b);
     test_rmdir(dir);
@@ -247,6 +275,88 @@ static void unparsed_cases_stay_in_the_denominator(void **state)
     test_rmdir(dir);
 }
 
+/* Calls that met their token limit, and the cases that had one. */
+static void replies_that_met_their_limit_are_counted(void **state)
+{
+    (void)state;
+    static const struct {
+        enum script_mood mood;
+        const char *role;
+        int index;
+        size_t cut_calls, cut_cases, closed_calls, closed_cases;
+    } c[] = {{SCRIPT_CLOSED, "specialist", -1, 0, 0, 9, 3},
+             {SCRIPT_CUT, "specialist", 1, 3, 3, 0, 0},
+             {SCRIPT_CUT, "planner", -1, 3, 3, 0, 0},
+             {SCRIPT_GOOD, NULL, -1, 0, 0, 0, 0}};
+    for (size_t i = 0; i < sizeof c / sizeof c[0]; i++) {
+        struct err e;
+        struct bench b;
+        struct medqa m = {.n = 0};
+        struct trace_run run = {.asked = 0};
+        struct stats_summary s;
+        char dir[256];
+        bench_mkdir(dir);
+        bench_open(&b, 6, (const char *[]){"planner.top_k=3", NULL});
+        b.script.mood = c[i].mood;
+        b.script.only_role = c[i].role;
+        b.script.only_index = c[i].index;
+        bench_questions(&m, 3);
+        ok(bench_run(&b, &m, dir, 2, NULL, &e));
+        ok(trace_read(dir, &run, &e));
+        ok(stats_summarize(&run, 0, &s, &e));
+        assert_int_equal(s.calls_cut, c[i].cut_calls);
+        assert_int_equal(s.cases_cut, c[i].cut_cases);
+        assert_int_equal(s.calls_closed, c[i].closed_calls);
+        assert_int_equal(s.cases_closed, c[i].closed_cases);
+        stats_free(&s);
+        trace_run_free(&run);
+        medqa_free(&m);
+        bench_close(&b);
+        test_rmdir(dir);
+    }
+}
+
+/* Two to ten options, by every strategy: each letter can be the answer. */
+static void any_number_of_options_up_to_ten_runs(void **state)
+{
+    (void)state;
+    static const char *const strategies[] = {"strategy=panel", "strategy=direct", "strategy=cot"};
+    for (int i = 0; i < 3; i++) {
+        struct err e;
+        struct bench b;
+        struct medqa m = {.n = 0};
+        struct run_progress p;
+        struct str s = STR_INIT;
+        unsigned seen = 0;
+        char dir[256];
+        bench_mkdir(dir);
+        bench_open(&b, 6, (const char *[]){strategies[i], "planner.top_k=2", NULL});
+        b.env.shuffle = true;
+        for (int q = 0; q < 180; q++) {
+            int n = 2 + q % 9;
+            str_addf(&s, "{\"question\": \"Q%d\", \"options\": [\"0\"", q);
+            for (int k = 1; k < n; k++)
+                str_addf(&s, ", \"%d\"", k);
+            str_addf(&s, "], \"answer_idx\": \"%c\"}\n", 'A' + n - 1);
+        }
+        ok(medqa_parse(s.s, s.len, "made-up", &m, &e));
+        assert_int_equal(m.n, 180);
+        ok(bench_run(&b, &m, dir, 9, &p, &e));
+        assert_int_equal(p.done, 180);
+        assert_int_equal(p.unparsed + p.failed, 0);
+        struct trace_run run = {.asked = 0};
+        ok(trace_read(dir, &run, &e));
+        for (size_t k = 0; k < run.results.n; k++)
+            seen |= 1u << run.results.r[k].predicted;
+        assert_int_equal(seen, 0x3ff);
+        trace_run_free(&run);
+        str_free(&s);
+        medqa_free(&m);
+        bench_close(&b);
+        test_rmdir(dir);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,8 +366,11 @@ int main(void)
         cmocka_unit_test(a_run_that_is_stopped_before_it_begins_asks_nothing),
         cmocka_unit_test(a_case_beyond_its_time_fails_and_the_run_goes_on),
         cmocka_unit_test(a_lost_device_keeps_what_was_finished),
+        cmocka_unit_test(results_beyond_the_questions_asked_for_are_kept),
         cmocka_unit_test(results_of_other_questions_are_refused),
         cmocka_unit_test(unparsed_cases_stay_in_the_denominator),
+        cmocka_unit_test(replies_that_met_their_limit_are_counted),
+        cmocka_unit_test(any_number_of_options_up_to_ten_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "report.h"
 #include "stats.h"
 #include "test.h"
+#include "trace.h"
 
 static void near_to(double got, double want, double tol)
 {
@@ -59,17 +60,31 @@ static void calibration_error(void **state)
     assert_true(isnan(stats_ece(p, c, 0, 10)));
 }
 
-static void fill(struct results *rs, struct result *r, size_t n, const char *right)
+#define ROWS 400
+
+struct made { /* a run of made-up results; rows: one question a record */
+    struct trace_run run;
+    struct result r[ROWS];
+    struct records_row row[ROWS];
+};
+
+static void fill(struct made *m, const char *right)
 {
-    *rs = (struct results){.r = r, .n = n};
+    size_t n = strlen(right);
+    memset(m, 0, sizeof *m);
+    m->run = (struct trace_run){.records = {.r = m->row, .n = n}, .results = {.r = m->r, .n = n}, .asked = n,
+                                .json = STR_INIT};
     for (size_t i = 0; i < n; i++) {
-        r[i] = (struct result){.index = (int64_t)i, .state = CONSULT_ANSWERED, .n_options = 4,
-                               .predicted = right[i] == '1' ? 1 : 2, .key = 1,
-                               .correct = right[i] == '1', .question = "q", .answer = "", .why = "",
-                               .step = i % 2 ? "step1" : "step2&3", .agreement = (double)NAN,
-                               .p = (double)NAN, .joules = (double)NAN, .seconds = (double)i,
-                               .calls = 7, .prompt_tokens = 100, .new_tokens = 10};
-        snprintf(r[i].id, sizeof r[i].id, "%04zu", i);
+        m->r[i] = (struct result){.index = (int64_t)i, .state = CONSULT_ANSWERED, .n_options = 4,
+                                  .predicted = right[i] == '1' ? 1 : 2, .key = 1,
+                                  .correct = right[i] == '1', .question = "q", .answer = "", .why = "",
+                                  .agreement = (double)NAN, .step = "",
+                                  .p = (double)NAN, .joules = (double)NAN, .seconds = (double)i,
+                                  .calls = 7, .prompt_tokens = 100, .new_tokens = 10};
+        m->row[i] = (struct records_row){.of = i, .line = (int64_t)i + 1, .key = 1, .question = "q",
+                                         .step = i % 2 ? "step1" : "step2&3", .why = ""};
+        snprintf(m->r[i].id, sizeof m->r[i].id, "%04zu", i);
+        snprintf(m->row[i].id, sizeof m->row[i].id, "%04zu", i);
     }
 }
 
@@ -77,28 +92,46 @@ static void pairs_by_id_whatever_the_order(void **state)
 {
     (void)state;
     struct err e;
-    struct result x[6], y[6];
-    struct results a, b;
+    static struct made a, b;
     struct stats_paired p, q;
-    fill(&a, x, 6, "111100");
-    fill(&b, y, 6, "110011");
-    snprintf(y[5].id, sizeof y[5].id, "other");
-    struct result t = y[0];
-    y[0] = y[4];
-    y[4] = t;
-    ok(stats_pair(&a, &b, 2000, 42, &p, &e));
+    fill(&a, "111100");
+    fill(&b, "110011");
+    snprintf(b.r[5].id, sizeof b.r[5].id, "other");
+    struct result t = b.r[0];
+    b.r[0] = b.r[4];
+    b.r[4] = t;
+    ok(stats_pair(&a.run, &b.run, 2000, 42, &p, &e));
     assert_int_equal(p.n, 5);
     assert_int_equal(p.both, 2);
     assert_int_equal(p.only_a, 2);
     assert_int_equal(p.only_b, 1);
     assert_int_equal(p.neither, 0);
-    near_to(p.difference, 0.2, 1e-12);
+    near_to(p.difference, -0.2, 1e-12); /* b minus a */
     near_to(p.p, 1, 1e-12);
-    assert_true(p.lo >= -1 && p.lo <= 0.2 && p.hi >= 0.2 && p.hi <= 1);
-    ok(stats_pair(&a, &b, 2000, 42, &q, &e));
+    assert_true(p.lo >= -1 && p.lo <= -0.2 && p.hi >= -0.2 && p.hi <= 1);
+    ok(stats_pair(&a.run, &b.run, 2000, 42, &q, &e));
     assert_memory_equal(&p, &q, sizeof p);
-    b.n = 0;
-    fails(stats_pair(&a, &b, 10, 1, &p, &e), ERR_DATA, "no question in common");
+    b.run.asked = 3; /* what lies beyond is left out */
+    ok(stats_pair(&a.run, &b.run, 10, 1, &p, &e));
+    assert_int_equal(p.n, 3);
+}
+
+static void runs_without_a_common_question_have_no_difference(void **state)
+{
+    (void)state;
+    struct err e;
+    static struct made a, b;
+    struct stats_paired p;
+    fill(&a, "11");
+    fill(&b, "10");
+    snprintf(b.r[0].id, sizeof b.r[0].id, "x");
+    snprintf(b.r[1].id, sizeof b.r[1].id, "y");
+    ok(stats_pair(&a.run, &b.run, 10, 1, &p, &e));
+    assert_int_equal(p.n, 0);
+    assert_true(isnan(p.difference) && isnan(p.lo) && isnan(p.hi) && isnan(p.p));
+    b.run.results.n = 0;
+    ok(stats_pair(&a.run, &b.run, 10, 1, &p, &e));
+    assert_int_equal(p.n, 0);
 }
 
 /* 400 questions, 60 only by a and 40 only by b: the normal approximation of the difference's standard
@@ -108,30 +141,29 @@ static void bootstrap_interval_has_the_right_width(void **state)
     (void)state;
     struct err e;
     enum { N = 400 };
-    static struct result x[N], y[N];
+    static struct made a, b;
     static char ra[N + 1], rb[N + 1];
-    struct results a, b;
     struct stats_paired p;
     for (int i = 0; i < N; i++) {
         ra[i] = i < 60 || i >= 100 ? '1' : '0';
         rb[i] = i >= 60 ? '1' : '0';
     }
-    fill(&a, x, N, ra);
-    fill(&b, y, N, rb);
-    ok(stats_pair(&a, &b, 10000, 7, &p, &e));
-    near_to(p.difference, 0.05, 1e-12);
-    near_to(p.lo, 0.05 - 1.96 * 0.024875, 0.003);
-    near_to(p.hi, 0.05 + 1.96 * 0.024875, 0.003);
+    fill(&a, ra);
+    fill(&b, rb);
+    ok(stats_pair(&a.run, &b.run, 10000, 7, &p, &e));
+    near_to(p.difference, -0.05, 1e-12);
+    near_to(p.lo, -0.05 - 1.96 * 0.024875, 0.003);
+    near_to(p.hi, -0.05 + 1.96 * 0.024875, 0.003);
 }
 
 static void a_summary_keeps_every_question_in_the_denominator(void **state)
 {
     (void)state;
     struct err e;
-    struct result r[6];
-    struct results rs;
+    static struct made m;
     struct stats_summary s;
-    fill(&rs, r, 6, "111000");
+    fill(&m, "111000");
+    struct result *r = m.r;
     r[4].state = CONSULT_UNPARSED;
     r[5].state = CONSULT_FAILED;
     r[0].selected[0] = "ent";
@@ -142,12 +174,19 @@ static void a_summary_keeps_every_question_in_the_denominator(void **state)
     r[1].agreement = 0.5;
     r[2].agreement = 1;
     r[0].joules = 36000;
-    ok(stats_summarize(&rs, 0.12, &s, &e));
+    r[4].cut = 2;
+    r[1].closed = 3;
+    r[2].closed = 1;
+    ok(stats_summarize(&m.run, 0.12, &s, &e));
     assert_int_equal(s.accuracy.n, 6);
     assert_int_equal(s.accuracy.k, 3);
     assert_int_equal(s.answered, 4);
     assert_int_equal(s.unparsed, 1);
     assert_int_equal(s.failed, 1);
+    assert_int_equal(s.calls_cut, 2);
+    assert_int_equal(s.cases_cut, 1);
+    assert_int_equal(s.calls_closed, 4);
+    assert_int_equal(s.cases_closed, 2);
     assert_int_equal(s.n_step, 2);
     assert_string_equal(s.step[0].name, "step1");
     assert_int_equal(s.step[0].rate.k, 1);
@@ -161,24 +200,147 @@ static void a_summary_keeps_every_question_in_the_denominator(void **state)
     near_to(s.cost, 0.0012, 1e-12); /* 0.01 kWh */
     near_to(s.prompt_tokens, 100, 1e-12);
     assert_true(isnan(s.ece));
+    stats_free(&s);
 }
 
-static void csv_has_the_agreed_columns_and_quotes(void **state)
+/* Records of a file: 0 right, 1 rejected, 2 the same as 0, 3 wrong, 4 the same as 5, 5 not run, 6 not asked for. */
+static void mixed(struct made *m)
+{
+    fill(m, "1110111");
+    m->row[1] = (struct records_row){.kind = MEDQA_REJECTED, .of = 1, .line = 2, .key = -1, .question = "", .step = "",
+                                     .why = "key 'question' is missing"};
+    m->row[2].kind = MEDQA_DUPLICATE;
+    m->row[2].of = 0;
+    m->row[3].step = "";
+    m->row[5].kind = MEDQA_DUPLICATE;
+    m->row[5].of = 4;
+    m->r[1] = m->r[3]; /* results: of records 0, 3, 6 */
+    m->r[2] = m->r[6];
+    m->run.results.n = 3;
+    m->run.asked = 6;
+}
+
+static void every_record_of_the_file_stands_in_the_figures(void **state)
 {
     (void)state;
-    struct result r[2];
-    struct results rs;
+    struct err e;
+    static struct made m;
+    struct stats_summary s;
+    size_t in_steps = 0;
+    char partial[64];
+    mixed(&m);
+    ok(stats_summarize(&m.run, (double)NAN, &s, &e));
+    assert_int_equal(s.accuracy.k, 2);
+    assert_int_equal(s.accuracy.n, 6);
+    assert_int_equal(s.so_far.k, 2);
+    assert_int_equal(s.so_far.n, 4);
+    assert_int_equal(s.rejected, 1);
+    assert_int_equal(s.duplicates, 2);
+    assert_int_equal(s.not_run, 1);
+    assert_int_equal(s.answered, 2);
+    assert_int_equal(s.answered + s.unparsed + s.failed + s.planned + s.not_run + s.duplicates + s.rejected,
+                     s.accuracy.n);
+    near_to(s.accuracy.lo, stats_wilson(2, 6).lo, 0); /* the two that are not known: wrong, and right */
+    near_to(s.accuracy.hi, stats_wilson(4, 6).hi, 0);
+    near_to(s.calls, 7, 0);
+    assert_int_equal(s.seconds.n, 2);
+    assert_int_equal(s.n_step, 4);
+    assert_string_equal(s.step[0].name, STATS_NO_STEP);
+    assert_string_equal(s.step[1].name, STATS_REJECTED);
+    for (size_t i = 0; i < s.n_step; i++)
+        in_steps += s.step[i].rate.n;
+    assert_int_equal(in_steps, 6);
+    stats_partial(&s, partial);
+    assert_string_equal(partial, "partial, 4 of 6");
+    stats_free(&s);
+    fill(&m, "11");
+    ok(stats_summarize(&m.run, 1, &s, &e));
+    stats_partial(&s, partial);
+    assert_string_equal(partial, "");
+    stats_free(&s);
+}
+
+static void more_steps_than_a_table_shows_are_all_in_the_summary(void **state)
+{
+    (void)state;
+    struct err e;
+    static struct made m;
+    static char names[ROWS][24], right[ROWS + 1];
+    struct stats_summary s;
+    struct str t = STR_INIT;
+    memset(right, '1', ROWS);
+    fill(&m, right);
+    for (int i = 0; i < ROWS; i++) {
+        snprintf(names[i], sizeof names[i], "step %03d", i / 2);
+        m.row[i].step = names[i];
+    }
+    ok(stats_summarize(&m.run, 1, &s, &e));
+    assert_int_equal(s.n_step, ROWS / 2);
+    report_table(&s, "t", 80, &t);
+    assert_non_null(strstr(t.s, "and 136 more: summary.json has all"));
+    str_clear(&t);
+    report_json(&s, "", "", &t);
+    assert_non_null(strstr(t.s, "\"step 199\": {\"correct\": 2, \"n\": 2"));
+    str_free(&t);
+    stats_free(&s);
+}
+
+static void the_reports_name_every_kind_of_record(void **state)
+{
+    (void)state;
+    struct err e;
+    static struct made m;
+    struct stats_summary s;
+    struct str t = STR_INIT;
+    static const char *const in_table[] = {"partial, 4 of 6 records", "50.0 %  2/4", "33.3 %  2/6", "1 rejected, 1 not run",
+                                           "6: 3 questions, 2 duplicates", "2 calls cut (1 questions), 1 closed early"};
+    static const char *const in_json[] = {"\"status\": \"partial, 4 of 6\"", "\"records\": 6", "\"done\": 4", "\"not_run\": 1",
+                                          "\"rejected\": 1", "\"duplicates\": 2", "\"calls_cut\": 2, \"cases_cut\": 1",
+                                          "\"calls_closed\": 1, \"cases_closed\": 1"};
+    mixed(&m);
+    m.r[0].cut = 2;
+    m.r[1].closed = 1;
+    ok(stats_summarize(&m.run, (double)NAN, &s, &e));
+    report_table(&s, "t", 80, &t);
+    for (size_t i = 0; i < sizeof in_table / sizeof in_table[0]; i++)
+        if (!strstr(t.s, in_table[i]))
+            fail_msg("no '%s' in\n%s", in_table[i], t.s);
+    for (int file = 0; file < 2; file++) {
+        str_clear(&t);
+        if (file)
+            report_json(&s, "", "", &t);
+        else
+            report_figures(&s, &t);
+        for (size_t i = 0; i < sizeof in_json / sizeof in_json[0]; i++)
+            if (!strstr(t.s, in_json[i]))
+                fail_msg("no '%s' in\n%s", in_json[i], t.s);
+    }
+    str_free(&t);
+    stats_free(&s);
+}
+
+static void csv_has_the_agreed_columns_and_a_row_for_every_record(void **state)
+{
+    (void)state;
+    struct err e;
+    static struct made m;
     struct str s = STR_INIT;
-    fill(&rs, r, 2, "10");
-    r[0].question = "A man, 40, says \"no\".\nWhy?";
-    r[1].predicted = -1;
-    r[1].state = CONSULT_UNPARSED;
-    report_csv(&rs, &s);
-    assert_string_equal(s.s,
-                        "trace_id,question,predicted_answer,correct_answer,is_correct,"
-                        "total_latency_seconds,total_tokens,n_specialists\r\n"
-                        "0000,\"A man, 40, says \"\"no\"\".\nWhy?\",B,B,true,0.000,110,0\r\n"
-                        "0001,q,,B,false,1.000,110,0\r\n");
+    mixed(&m);
+    m.row[0].question = m.row[2].question = "A man, 40, says \"no\".\nWhy?";
+    m.r[1].predicted = -1;
+    m.r[1].state = CONSULT_UNPARSED;
+    m.r[1].why = "no, \"A\"";
+    m.r[1].cut = 1;
+    ok(report_csv(&m.run, &s, &e));
+    assert_string_equal(
+        s.s, "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,total_tokens,"
+             "n_specialists,line,status,calls_cut,calls_closed,reason\r\n"
+             "0000,\"A man, 40, says \"\"no\"\".\nWhy?\",B,B,true,0.000,110,0,1,answered,0,0,\r\n"
+             ",,,,false,,,,2,rejected,,,key 'question' is missing\r\n"
+             "0002,\"A man, 40, says \"\"no\"\".\nWhy?\",B,B,true,,,,3,duplicate,,,the same question as line 1\r\n"
+             "0003,q,,B,false,3.000,110,0,4,unparsed,1,0,\"no, \"\"A\"\"\"\r\n"
+             "0004,q,,B,false,,,,5,not run,,,\r\n"
+             "0005,q,,B,false,,,,6,duplicate,,,the same question as line 5\r\n");
     str_free(&s);
 }
 
@@ -186,17 +348,17 @@ static void tables_fit_their_width_and_name_what_is_missing(void **state)
 {
     (void)state;
     struct err e;
-    struct result r[6];
-    struct results rs;
+    static struct made m;
     struct stats_summary s;
-    fill(&rs, r, 6, "111000");
+    fill(&m, "111000");
     for (int i = 0; i < 6; i++) {
-        r[i].selected[0] = "cardiology";
-        r[i].selected[1] = "family_internal_medicine";
-        r[i].selected[2] = "ent";
-        r[i].n_selected = 3;
+        m.r[i].selected[0] = "cardiology";
+        m.r[i].selected[1] = "family_internal_medicine";
+        m.r[i].selected[2] = "ent";
+        m.r[i].n_selected = 3;
     }
-    ok(stats_summarize(&rs, 0.12, &s, &e));
+    m.row[0].step = "a step of the longest name that a record may have, 63 bytes....";
+    ok(stats_summarize(&m.run, 0.12, &s, &e));
     for (int width = 80; width <= 120; width += 40) {
         struct str t = STR_INIT;
         report_table(&s, "title", width, &t);
@@ -211,12 +373,14 @@ static void tables_fit_their_width_and_name_what_is_missing(void **state)
         assert_non_null(strstr(t.s, "family_internal_medicine"));
         str_free(&t);
     }
-    rs.n = 0;
-    ok(stats_summarize(&rs, 0.12, &s, &e));
+    stats_free(&s);
+    m.run.asked = 0;
+    ok(stats_summarize(&m.run, 0.12, &s, &e));
     struct str t = STR_INIT;
     report_table(&s, "title", 80, &t);
     assert_non_null(strstr(t.s, "no questions"));
     str_free(&t);
+    stats_free(&s);
 }
 
 static void runs_stand_side_by_side(void **state)
@@ -231,7 +395,7 @@ static void runs_stand_side_by_side(void **state)
     s->joules = (double)NAN;
     run[1].summary = *s;
     run[1].summary.calls = 7;
-    run[1].paired = (struct stats_paired){.n = 100, .difference = -0.125, .p = 0.03125};
+    run[1].paired = (struct stats_paired){.n = 100, .difference = 0.125, .p = 0.03125};
     struct str t = STR_INIT;
     report_runs(run, 2, &t);
     const char *rows = strchr(t.s, '\n');
@@ -248,6 +412,21 @@ static void runs_stand_side_by_side(void **state)
     assert_non_null(strstr(t.s, "seconds  joules   diff"));
     assert_non_null(strstr(t.s, "    0.25       -"));
     assert_non_null(strstr(t.s, "    0.25    12.3  +12.5"));
+    str_clear(&t);
+    report_paired(&run[0], &run[1], &t); /* the same sign as in the table */
+    assert_non_null(strstr(t.s, "panel against direct, 100 common questions"));
+    assert_non_null(strstr(t.s, "+12.5 points (this run minus the first)"));
+    str_clear(&t);
+    run[1].summary.joules = (double)NAN;
+    run[1].paired = (struct stats_paired){.difference = (double)NAN, .p = (double)NAN};
+    s->accuracy = stats_wilson(3, 60);
+    s->so_far = stats_wilson(3, 6);
+    s->not_run = 54;
+    report_runs(run, 2, &t);
+    report_paired(&run[0], &run[1], &t);
+    assert_non_null(strstr(t.s, "\ndirect (partial, 6 of 60)    5.0"));
+    assert_non_null(strstr(t.s, "\npanel                       47.0  37.5-56.7     3   7.0      150     3    0.25      -       -\n"));
+    assert_non_null(strstr(t.s, "panel against direct (partial, 6 of 60): no question in common"));
     str_free(&t);
 }
 
@@ -258,9 +437,13 @@ int main(void)
         cmocka_unit_test(mcnemar_exact),
         cmocka_unit_test(calibration_error),
         cmocka_unit_test(pairs_by_id_whatever_the_order),
+        cmocka_unit_test(runs_without_a_common_question_have_no_difference),
         cmocka_unit_test(bootstrap_interval_has_the_right_width),
         cmocka_unit_test(a_summary_keeps_every_question_in_the_denominator),
-        cmocka_unit_test(csv_has_the_agreed_columns_and_quotes),
+        cmocka_unit_test(every_record_of_the_file_stands_in_the_figures),
+        cmocka_unit_test(more_steps_than_a_table_shows_are_all_in_the_summary),
+        cmocka_unit_test(the_reports_name_every_kind_of_record),
+        cmocka_unit_test(csv_has_the_agreed_columns_and_a_row_for_every_record),
         cmocka_unit_test(tables_fit_their_width_and_name_what_is_missing),
         cmocka_unit_test(runs_stand_side_by_side),
     };

@@ -22,8 +22,7 @@ static int one(struct bench *b, const struct medqa *m, struct results *rs, struc
 {
     char dir[256];
     struct trace *t = NULL;
-    struct str run = STR_INIT, notes = STR_INIT;
-    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}"};
+    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}", .data = m};
     int rc = trace_open(&to, &t, e);
     assert_int_equal(rc, 0);
     struct run_options o = {.env = &b->env, .question = m->question, .n = m->n, .trace = t,
@@ -32,11 +31,13 @@ static int one(struct bench *b, const struct medqa *m, struct results *rs, struc
     trace_close(t);
     if (rc == 0) {
         struct err e2;
-        if (trace_read(dir, rs, &run, &notes, &e2) < 0)
+        struct trace_run run = {.asked = 0};
+        if (trace_read(dir, &run, &e2) < 0)
             fail_msg("%s", e2.msg);
+        *rs = run.results;
+        run.results = (struct results){.n = 0};
+        trace_run_free(&run);
     }
-    str_free(&run);
-    str_free(&notes);
     test_rmdir(dir);
     return rc;
 }

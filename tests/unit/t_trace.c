@@ -60,7 +60,8 @@ static bool exists(const char *name)
 
 static struct trace_options options(void)
 {
-    return (struct trace_options){.dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}"};
+    return (struct trace_options){.dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}",
+                                  .data = &questions};
 }
 
 /* A complete run, its file read back. */
@@ -192,7 +193,7 @@ static void damage_names_the_line_and_the_question(void **state)
     char *s = complete(&n), want[64];
     char *line = s; /* the third line, somewhere in its middle */
     line = strchr(strchr(line, '\n') + 1, '\n') + 1;
-    snprintf(want, sizeof want, "traces.jsonl:3: damaged at question %.13s", line + 10);
+    snprintf(want, sizeof want, "traces.jsonl:3: damaged at question %.16s", line + 10);
     line[60] ^= 1;
     put("traces.jsonl", s, n);
     fails(trace_open(&to, &t, &e), ERR_DATA, want);
@@ -328,6 +329,107 @@ static void another_identity_is_refused_with_what_differs(void **state)
     ok(trace_open(&to, &t, &e));
     assert_string_equal(trace_notes(t), "continued with: version was \"1\", is \"2\"\n");
     trace_close(t);
+}
+
+/* n times the text stands in the file. */
+static size_t times(const char *name, const char *text)
+{
+    size_t n, count = 0;
+    char *s = test_read(path(name), &n);
+    for (const char *at = s; (at = strstr(at, text)); at++)
+        count++;
+    free(s);
+    return count;
+}
+
+static void every_change_of_settings_is_a_session_of_its_own(void **state)
+{
+    (void)state;
+    struct err e;
+    struct trace *t = NULL;
+    struct trace_run run = {.asked = 0};
+    struct trace_options to = options();
+    to.identity = "{\"config\": {\"temperature\": 0.1234567890123456789}}";
+    static const char *const about[] = {"{\"isa\": \"a\", \"config\": {\"price_kwh\": 0.12}}",
+                                        "{\"isa\": \"a\", \"config\": {\"price_kwh\": 0.12}}",
+                                        "{\"isa\": \"b\", \"config\": {\"price_kwh\": 0.12}}",
+                                        "{\"isa\": \"b\", \"config\": {\"price_kwh\": 0.30000000000000004}}",
+                                        "{\"isa\": \"b\", \"config\": {\"price_kwh\": 0.30000000000000004}}"};
+    static const size_t sessions[] = {1, 1, 2, 3, 3};
+    for (size_t i = 0; i < 5; i++) {
+        to.about = about[i];
+        to.asked = i + 1;
+        ok(trace_open(&to, &t, &e));
+        ok(trace_figures(t, "{\"k\": 1}", &e));
+        assert_non_null(strstr(trace_json(t), "\"figures\": {\"k\": 1}}"));
+        trace_close(t);
+        assert_int_equal(times("run.json", "\"began\""), sessions[i]);
+        ok(trace_read(dir, &run, &e));
+        assert_int_equal(run.asked, i + 1);
+        assert_int_equal(run.records.n, N);
+        assert_true(run.price_kwh == (i < 3 ? 0.12 : 0.30000000000000004));
+        trace_run_free(&run);
+    }
+    assert_int_equal(times("run.json", "{\"starts\": 2,"), 2);
+    assert_int_equal(times("run.json", "{\"starts\": 1,"), 1);
+    assert_int_equal(times("run.json", "0.1234567890123456789"), 1); /* no digit is lost by writing it again */
+    assert_int_equal(times("run.json", "0.30000000000000004"), 1);
+}
+
+static void a_folder_of_another_format_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct err e;
+    struct trace *t = NULL;
+    struct trace_run run = {.asked = 0};
+    struct trace_options to = options();
+    static const struct {
+        const char *json;
+        int code;
+        const char *why;
+    } c[] = {
+        {"{\"format\": 1,\n\"identity\": {\"a\": {\"b\": 1}},\n\"about\": {}}\n", ERR_CONFIG,
+         "was written in format 1, this program reads and writes format 2"},
+        {"{}", ERR_CONFIG, "was written in format 0"},
+        {"{\"format\": 2, \"identity\": {\"a\": {\"b\": 1}}}", ERR_DATA, "run.json: key 'sessions' is missing"},
+        {"{\"format\": 2, \"identity\": {\"a\": {\"b\": 1}}, \"sessions\": []}", ERR_DATA,
+         "run.json: 'sessions' is empty"},
+        {"{\"format\": 2", ERR_DATA, "run.json: bad JSON"},
+    };
+    for (size_t i = 0; i < sizeof c / sizeof c[0]; i++) {
+        put("run.json", c[i].json, strlen(c[i].json));
+        fails(trace_open(&to, &t, &e), c[i].code, c[i].why);
+    }
+    put("run.json", c[0].json, strlen(c[0].json));
+    fails(trace_read(dir, &run, &e), ERR_CONFIG, "was written in format 1");
+}
+
+static void the_records_of_the_data_file_are_kept_and_checked(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n, m;
+    struct trace_run run = {.asked = 0};
+    free(complete(&n));
+    char *s = test_read(path("records.jsonl"), &m);
+    ok(trace_read(dir, &run, &e));
+    assert_int_equal(run.records.n, N);
+    for (size_t i = 0; i < N; i++) {
+        assert_string_equal(run.records.r[i].id, questions.question[i].id);
+        assert_string_equal(run.records.r[i].step, questions.question[i].step);
+        assert_int_equal(run.records.r[i].key, questions.question[i].key);
+    }
+    trace_run_free(&run);
+    s[m / 2] ^= 1;
+    put("records.jsonl", s, m);
+    fails(trace_read(dir, &run, &e), ERR_DATA, "records.jsonl is not the file that run.json names");
+    unlink(path("records.jsonl"));
+    fails(trace_read(dir, &run, &e), ERR_NOINPUT, "records.jsonl");
+    ok(bench_run(&bench, &questions, dir, 2, NULL, &e)); /* continuing writes it again */
+    ok(trace_read(dir, &run, &e));
+    assert_int_equal(run.results.n, N);
+    trace_run_free(&run);
+    free(s);
 }
 
 static void force_new_keeps_the_former_results_aside(void **state)
@@ -500,6 +602,9 @@ int main(void)
         T(a_missing_call_is_damage),
         T(a_second_run_in_the_same_folder_names_the_first_process),
         T(another_identity_is_refused_with_what_differs),
+        T(every_change_of_settings_is_a_session_of_its_own),
+        T(a_folder_of_another_format_is_refused_by_name),
+        T(the_records_of_the_data_file_are_kept_and_checked),
         T(force_new_keeps_the_former_results_aside),
         T(a_sealed_run_reads_the_same_and_can_go_on),
         T(a_damaged_sealed_trace_is_refused),

@@ -94,6 +94,30 @@ static void members_follow_each_other(void **state)
     str_free(&all);
 }
 
+static void zeros_after_the_last_member_are_padding(void **state)
+{
+    static const size_t zeros[] = {1, 2, 511, 32767, 32768, 100000};
+    struct str packed = STR_INIT, got = STR_INIT;
+    struct err e;
+    (void)state;
+    ok(zio_gzip("hello\n", 6, &packed, &e));
+    ok(zio_gzip("again\n", 6, &packed, &e));
+    size_t n = packed.len;
+    for (size_t i = 0; i < sizeof zeros / sizeof zeros[0]; i++) {
+        while (packed.len < n + zeros[i])
+            str_addc(&packed, 0);
+        ok(zio_read(put(packed.s, packed.len), 12, &got, &e));
+        assert_string_equal(got.s, "hello\nagain\n");
+    }
+    str_addc(&packed, 'x');
+    fails(zio_read(put(packed.s, packed.len), 12, &got, &e), ERR_DATA, "100000 zero bytes after a gzip member");
+    packed.len = n + 1;
+    ok(zio_gzip("more\n", 5, &packed, &e)); /* another member after a zero is no padding */
+    fails(zio_read(put(packed.s, packed.len), 99, &got, &e), ERR_DATA, "1 zero bytes after a gzip member");
+    str_free(&packed);
+    str_free(&got);
+}
+
 static void gzip_is_what_gzip_reads_and_always_the_same(void **state)
 {
     struct str a = STR_INIT, b = STR_INIT, out = STR_INIT;
@@ -363,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_come_back_plain_or_packed),
         cmocka_unit_test(members_follow_each_other),
+        cmocka_unit_test(zeros_after_the_last_member_are_padding),
         cmocka_unit_test(gzip_is_what_gzip_reads_and_always_the_same),
         cmocka_unit_test(every_cut_of_a_packed_file_is_noticed_with_its_place),
         cmocka_unit_test(a_flipped_bit_never_passes_for_the_data),
