@@ -318,7 +318,7 @@ static void all_option_counts(struct medqa *m)
     struct err e;
     bench_questions(m, 1);
     struct medqa_question like = m->question[0];
-    m->n = 0;
+    m->n = m->n_records = 0;
     for (int n = 0; n <= MEDQA_OPTIONS; n++) {
         struct medqa_question q = like;
         if (n == 1)
@@ -330,6 +330,8 @@ static void all_option_counts(struct medqa *m)
         for (int i = 0; i < n; i++)
             q.option[i] = like.option[i % 4];
         ok(mem_grow(&m->question, &m->cap, m->n + 1, sizeof q, "questions", &e));
+        ok(mem_grow(&m->record, &m->cap_records, m->n_records + 1, sizeof *m->record, "records", &e));
+        m->record[m->n_records++] = (struct medqa_record){.kind = MEDQA_QUESTION, .line = (int64_t)m->n + 1, .question = m->n};
         m->question[m->n++] = q;
     }
 }
