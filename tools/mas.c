@@ -95,7 +95,7 @@ int main(int argc, char **argv)
     int rc = run_command(argc, argv);
     if (cli_flush(&e) < 0 && rc != err_exit(ERR_IO)) { /* 74: the command has said it */
         int io = cmd_fail(&e);
-        rc = rc ? rc : io;
+        rc = rc == 0 || rc == err_exit(ERR_ITEMS) ? io : rc; /* failed items are named in what was lost */
     }
     return rc;
 }

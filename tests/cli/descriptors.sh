@@ -45,7 +45,7 @@ done
 # ---- a full device: every command that prints something
 for c in "" help version "help eval" "generate --help" "inspect -m demo" "tokenize -m demo -p x" "detokenize -m demo 5" \
     "generate -m demo -p x -n 3" "export run0" "export run0 --csv -" "export run0 --csv /dev/stdout" \
-    "perplexity -m demo -p abcdefgh" "fit -m demo --gpu rtx4090" "bench model -m demo -p 4 -n 4 -r 1" \
+    "perplexity -m demo -p abcdefgh --ctx 4" "fit -m demo --gpu rtx4090" "bench model -m demo -p 4 -n 4 -r 1" \
     "run -c demo -q x" "plan -c demo -q x" "synth --shape tiny e.gguf"; do
     # shellcheck disable=SC2086 # words
     "$MAS" $c >/dev/full 2>said

@@ -30,7 +30,7 @@ expect() {
 "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" --n 3 -s direct --quiet --out run >/dev/null 2>&1 || exit 1
 "$MAS" export run --csv - >want.csv || exit 1
 "$MAS" export run --summary - >want.json || exit 1
-"$MAS" perplexity -m demo --quiet -p 'some text here' --logits-out want.f32 >/dev/null || exit 1
+"$MAS" perplexity -m demo --quiet --ctx 4 -p 'some text here' --logits-out want.f32 >/dev/null || exit 1
 
 svg=$dir/want.svg
 "$MAS" fit --shape tiny --gpu rtx4090 --simulate "$svg" >/dev/null || exit 1
@@ -42,7 +42,7 @@ writer() { # NAME OUTPUT
     synth) "$MAS" synth --shape tiny --type F32 --quiet "$2" ;;
     csv) "$MAS" export run --csv "$2" ;;
     json) "$MAS" export run --summary "$2" ;;
-    logits) "$MAS" perplexity -m demo --quiet -p 'some text here' --logits-out "$2" ;;
+    logits) "$MAS" perplexity -m demo --quiet --ctx 4 -p 'some text here' --logits-out "$2" ;;
     svg) "$MAS" fit --shape tiny --gpu rtx4090 --simulate "$2" ;;
     esac
 }
@@ -104,7 +104,7 @@ for out in /dev/stdout /dev/fd/1 /proc/self/fd/1; do
 done
 "$MAS" synth --shape tiny --type F32 /dev/stdout 2>said | cmp - f32.gguf || fault "synth into /dev/stdout"
 grep -q 'random weights' said || fault "synth into /dev/stdout: no report"
-"$MAS" perplexity -m demo --quiet -p 'some text here' --logits-out /dev/stdout 2>said | cmp - want.f32 || fault "logits into /dev/stdout"
+"$MAS" perplexity -m demo --quiet --ctx 4 -p 'some text here' --logits-out /dev/stdout 2>said | cmp - want.f32 || fault "logits into /dev/stdout"
 grep -q 'perplexity' said || fault "logits into /dev/stdout: no report"
 expect 64 "a file with holes cannot go into a pipe or a device" "$MAS" synth --shape tiny --hollow /dev/null
 
