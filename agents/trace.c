@@ -267,7 +267,7 @@ static int trace_scan(struct trace_scan *s, const char *text, size_t n, struct e
 static int trace_refuse(const struct trace_scan *s, const char *path, struct err *e)
 {
     FAIL(e, ERR_DATA,
-         "%s:%lld: damaged%s%s: %s; --repair drops that case and asks it again", path,
+         "%s:%lld: damaged%s%s: %s; mas eval --repair drops that case and asks it again", path,
          (long long)s->first_bad, s->bad_id[0] ? " at question " : "", s->bad_id, s->bad_why);
 }
 
@@ -441,7 +441,7 @@ static int trace_format(const json_t *doc, const char *dir, struct err *e)
     json_int_t format = json_integer_value(json_object_get(doc, "format"));
     if (format != TRACE_FORMAT)
         FAIL(e, ERR_CONFIG, "%s was written in format %lld, this program reads and writes format %d: it names "
-             "questions in another way; read it with the version that wrote it, or choose another --out",
+             "questions in another way; read it with the version that wrote it, or begin in another folder",
              dir, (long long)format, TRACE_FORMAT);
     return 0;
 }
@@ -595,7 +595,7 @@ static int trace_same(struct trace *t, const struct trace_options *o, const json
     TRY_DONE(trace_differences(was, o->identity, &n, &diff, e));
     if (n)
         rc = err_set(e, ERR_CONFIG,
-                     "%s holds another run: %s; choose another --out, or --force-new to start again "
+                     "%s holds another run: %s; choose another --out, or start again by mas eval --force-new "
                      "(the present results are kept in a subfolder)",
                      t->dir, diff.s);
 done:
@@ -683,7 +683,7 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
     if (trace_exists(t, "run.json"))
         TRY(trace_check(t, o, e));
     else if (trace_exists(t, "traces.jsonl") || trace_exists(t, "traces.jsonl.gz"))
-        FAIL(e, ERR_CONFIG, "%s holds traces but no run.json; choose another --out or --force-new",
+        FAIL(e, ERR_CONFIG, "%s holds traces but no run.json; choose another --out, or start again by mas eval --force-new",
              t->dir);
     else
         TRY(trace_start(t, o, e));
@@ -895,8 +895,8 @@ static int trace_read_records(const struct trace *t, struct trace_run *r, const 
     TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
     TRY_DONE(sha256_hex(text.s, text.len, hash, e));
     if (strcmp(hash, sha256) != 0)
-        rc = err_set(e, ERR_DATA, "%s is not the file that run.json names: damaged; mas eval with the same "
-                     "--out and data writes it again", path);
+        rc = err_set(e, ERR_DATA, "%s is not the file that run.json names: damaged; mas eval on that "
+                     "folder and its data writes it again", path);
     if (!rc)
         rc = records_read(text.s, text.len, &r->records, e);
     if (rc < 0)

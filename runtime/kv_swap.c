@@ -112,8 +112,7 @@ int kv_swap_open(struct device *dev, int n_layer, size_t half, int page_tokens, 
                       e);
     if (rc == ERR_NOMEM)
         rc = err_set(e, ERR_NOMEM,
-                     "cannot get %zu MiB of main memory for pages of the KV cache; set kv.swap "
-                     "(--kv-swap) to off",
+                     "cannot get %zu MiB of main memory for pages of the KV cache; set --kv-swap off",
                      (size_t)w->n_slot * page >> 20);
     TRY_DONE(rc);
     *out = w;

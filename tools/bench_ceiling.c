@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "advice.h"
 #include "bench.h"
 #include "cli.h"
 #include "clock.h"
@@ -256,5 +257,7 @@ int bench_ceiling(int argc, char **argv)
     else if (rc == 0)
         print_md(ops, &c);
     ops_close(ops);
+    if (rc < 0)
+        advice_instead(&e, "--ctx", "free memory there, or choose another --device");
     return rc < 0 ? cmd_fail(&e) : 0;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "advice.h"
 #include "bench_html.h"
 #include "case.h"
 #include "cli.h"
@@ -607,5 +608,7 @@ int bench_kernels(int argc, char **argv)
         ops_close(b.open[i]);
     ops_close(b.ref);
     mem_free(b.result);
+    if (rc < 0)
+        advice_instead(&e, "--ctx", "choose a smaller --shape or fewer --columns");
     return rc < 0 ? cmd_fail(&e) : 0;
 }

@@ -7,7 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "advice.h"
 #include "cli.h"
+#include "cmd.h"
 #include "identity.h"
 #include "log.h"
 #include "text.h"
@@ -342,6 +344,12 @@ void clinic_wrapf(FILE *f, int width, const char *head, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     clinic_wrap(f, width, head, text);
+}
+
+int clinic_fail(struct err *e)
+{
+    advice_as_keys(e);
+    return cmd_fail(e);
 }
 
 void clinic_notice(void)

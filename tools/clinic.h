@@ -71,6 +71,9 @@ void clinic_wrap(FILE *f, int width, const char *head, const char *text);
 void clinic_wrapf(FILE *f, int width, const char *head, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Prints the error in the terms of a configuration (advice.h) and returns its exit code. */
+int clinic_fail(struct err *e);
+
 /* The sentence that every command which prints a decision prints once, on standard error. */
 void clinic_notice(void);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "advice.h"
 #include "cli.h"
 #include "cmd.h"
 #include "fit_simulate.h"
@@ -235,7 +236,10 @@ static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct 
                             .n_host = f->cpu_layers, .rates = f->rates, .kv_len = f->n_ctx,
                             .row_bytes = (uint64_t)f->m.n_embd * 4,
                             .ops_per_byte = 2 * (double)f->m.n_params / (double)f->m.total};
-    return plan_make(&in, out, e);
+    int rc = plan_make(&in, out, e);
+    if (rc < 0)
+        advice_instead(e, "--ctx", "lower --ctx, --sequences or --kv-type, or raise --vram or --ram");
+    return rc;
 }
 
 /* Sizes of a draft: a shape, or a file. */

@@ -120,7 +120,7 @@ static int run(int argc, char **argv)
     if (done >= 0)
         return done;
     clinic_notice();
-    return answer(&o, &e) < 0 ? cmd_fail(&e) : 0;
+    return answer(&o, &e) < 0 ? clinic_fail(&e) : 0;
 }
 
 const struct cmd cmd_run = {

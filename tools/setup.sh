@@ -40,6 +40,7 @@ packages_missing() {
     command -v cmake >/dev/null || say cmake
     command -v ninja >/dev/null || say ninja-build
     command -v pkg-config >/dev/null || say pkg-config
+    command -v python3 >/dev/null || say python3 # tests read JSON and CSV with it
     local module package
     while read -r module package; do
         pkg-config --exists "$module" 2>/dev/null || say "$package"

@@ -79,10 +79,12 @@ expect 0 'whole/old-1' evaluate --out whole --seed 7 --force-new
 # ---- what may change, because no reply depends on it: recorded as a session of its own
 expect 0 'config.isa was "auto", is "scalar"; config.threads was 0, is 1; config.placement.mode was "auto", is "latency"' \
     evaluate --out parts --set isa=scalar --set threads=1 --set engine.sequences=3 --set placement.mode=latency
+expect 0 'config.backend was "auto", is "cpu"' evaluate --out parts --set isa=scalar --set threads=1 --set backend=cpu
+expect 78 'another run: backend was "cpu", is "ref"' evaluate --out parts --set backend=ref
 expect 0 '12 records: 12 questions, strategy direct, 10 done before' "$MAS" eval -c demo --data "$data" --n 12 -s direct \
     --out parts --set isa=scalar --set threads=1
-[ "$(json parts/run.json 'len(d["sessions"])')" = 3 ] || fault "sessions: $(json parts/run.json 'd["sessions"]')"
-[ "$(json parts/run.json '[s["about"]["config"]["isa"] for s in d["sessions"]]')" = "['auto', 'scalar', 'scalar']" ] ||
+[ "$(json parts/run.json 'len(d["sessions"])')" = 4 ] || fault "sessions: $(json parts/run.json 'd["sessions"]')"
+[ "$(json parts/run.json '[s["about"]["config"]["isa"] for s in d["sessions"]]')" = "['auto', 'scalar', 'scalar', 'scalar']" ] ||
     fault "the sessions' settings: $(json parts/run.json 'd["sessions"]')"
 
 # ---- more and fewer records of the same folder: every report is about what was asked for
@@ -165,6 +167,12 @@ expect 0 'repaired' evaluate --out parts --repair
 
 # ---- usage, missing and bad input
 expect 64 'no questions; give a file with --data' "$MAS" eval -c demo
+# a message names settings that the command has
+expect 64 'raise kv.bytes, or lower max_context_length or kv.type q8_0 (a configuration' evaluate --set kv.bytes=1KiB
+expect 64 'raise kv.bytes, or lower max_context_length' "$MAS" run -c demo -q X --set kv.bytes=1KiB
+expect 64 'raise --kv-bytes, or lower --ctx or --kv-type' "$MAS" generate -m demo -p X --kv-bytes 1KiB
+expect 64 'lower --ctx, --sequences or --kv-type, or raise --vram or --ram' \
+    "$MAS" fit --shape llama3-70b --gpu rtx4090 --vram 1GiB --ram 1GiB
 expect 64 "unexpected argument 'x'" "$MAS" eval -c demo x
 expect 66 '/nowhere.jsonl' "$MAS" eval -c demo --data /nowhere.jsonl
 printf '{}\n' >empty.jsonl

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The same evaluation, one case at a time, seven, or 143; with other pages, chunks, numbers of sequences and threads; with
 # and without prefix cache and guesses; with so little KV cache that sequences push each other out: the same replies.
-# (Killed and continued: eval_kill.sh.) 8 questions, so that seven at once are fewer than all; N=150 makes 143 so, too.
+# With the instruction sets that this processor has, too. (Killed and continued: eval_kill.sh.) 8 questions, so that seven at once are fewer than all; N=150 makes 143 so, too.
 set -u
 : "${MAS:?path of the program}"
 n=${N:-8}
@@ -24,7 +24,11 @@ run() {
         --set planner.top_k=3 --set role_tokens.planner=160 --set role_tokens.specialist=160 --set role_tokens.aggregator=120 \
         "$@" >"$out/$name.log" 2>&1 </dev/null || fail "$name: $(tail -n 3 "$out/$name.log")"
     essence "$out/$name" >"$out/$name.txt"
-    [ "$name" = alone ] || cmp "$out/alone.txt" "$out/$name.txt" || fail "$name ($*) differs from one case at a time"
+    case $name in
+    alone | isa_auto) ;;
+    isa_*) cmp "$out/isa_auto.txt" "$out/$name.txt" || fail "$name differs from the usual instruction set" ;;
+    *) cmp "$out/alone.txt" "$out/$name.txt" || fail "$name ($*) differs from one case at a time" ;;
+    esac
     grep '^engine' "$out/$name.log" | sed "s/^/$name: /"
 }
 
@@ -34,5 +38,12 @@ run usual
 run seven --concurrency 7 --set kv.page_tokens=64 --set engine.batch_tokens=100 --set engine.sequences=7
 run crowd --concurrency 143 --set engine.sequences=143 --set kv.page_tokens=16 --set threads=1 --set kv.bytes=64MiB --set speculative.max_draft=30
 run scarce --set kv.bytes=7MiB --set max_context_length=2048 --set engine.batch_tokens=64
+# one question by the instruction sets that this processor has: some are slow
+n=1
+for isa in auto scalar avx2 avxvnni avx512vnni neon; do
+    [ "$isa" = auto ] || "$MAS" generate -m demo -p x -n 1 --isa "$isa" >/dev/null 2>&1 || continue
+    run "isa_$isa" --set isa="$isa" --strategy cot --set role_tokens.cot=64
+done
+[ -s "$out/isa_scalar.txt" ] || fail "the scalar instruction set did not run"
 grep -q ' 0 sequences pushed out' "$out/scarce.log" && fail "scarce: nobody was pushed out: $(grep '^engine' "$out/scarce.log")"
 echo "equal"

@@ -57,7 +57,7 @@ red() {
 }
 
 good_tree
-for lint in layers messages docs; do
+for lint in layers messages docs options; do
     expect "$lint" 0 'clean'
 done
 
@@ -127,6 +127,38 @@ red docs README.md 'Use `mas fly` for more.' "README.md:9: there is no command '
 red docs README.md $'```\nbuild/release/mas fly -x\n```' "there is no command 'mas fly'"
 red docs README.md 'See `tools/none.sh`.' 'README.md:9: there is no tools/none.sh'
 red docs configs/a.yaml "model: /hom""e/somebody/model.gguf" 'configs/a.yaml:1: a path of one machine'
+
+# options
+option_tree() { # with mas run and mas eval, and an engine's options
+    good_tree
+    printf 'const struct argp_option a[] = {{"ctx", KEY_CTX, "N", 0, "x", 1}, {0}}; /* --nothing */\n' >tools/cli.c
+    printf 'const struct row b[] = {{"--ctx", "max_context_length"}};\n' >tools/advice.c
+    printf 'const struct argp_option c[] = {{"set", OPT_SET, "K", 0, "x", 1}, {0}};\n' >tools/clinic.c
+    printf 'const struct argp_option d[] = {{"out", 1, "DIR", 0, "x", 1}, {0}}; x = clinic_argp;\n' >>tools/cmd_run.c
+    printf 'const struct argp_option f[] = {{"out", 1, "DIR", 0, "x", 1}, {"repair", 2, 0, 0, "x", 1}, {0}}; x = clinic_argp;\n' >tools/cmd_eval.c
+}
+red_option() { # FILE LINE TEXT
+    option_tree
+    printf '%s\n' "$2" >>"$1"
+    expect options 1 "$3"
+}
+option_tree
+printf 'FAIL(e, 1, "x; lower --ctx");\n' >loader/a.c
+printf 'FAIL(e, 1, "x; choose another --out, use --set, or mas eval --repair");\n' >agents/b.c
+printf 'FAIL(e, 1, "bad --ctx"); argp_error(st, "see --help");\n' >>tools/cli.c
+printf 'FAIL(e, 1, "--out or --set");\n' >>tools/cmd_run.c
+expect options 0 'clean'
+red_option loader/a.c 'FAIL(e, 1, "lower --ctxx");' 'loader/a.c:1: no command that opens an engine has --ctxx'
+red_option kernels/a.cu 'f(x ? "raise --ctx, " : "raise --vram, ");' 'kernels/a.cu:1: no command that opens an engine has --vram'
+red_option tools/cli.c 'struct argp_option g = {"vram", 2, "N", 0, "x", 1}; FAIL(e, 1, "--cpu");' 'tools/cli.c:1: no option --cpu here'
+option_tree
+printf '{"vram", 2, "N", 0, "x", 1}\n' >>tools/cli.c
+printf 'FAIL(e, 1, "raise --vram");\n' >loader/a.c
+expect options 1 'tools/advice.c has no row for --vram'
+red_option agents/b.c 'FAIL(e, 1, "use --repair");' 'agents/b.c:1: mas run, which prints this, has no --repair'
+red_option agents/b.c 'FAIL(e, 1, "mas eval --fresh");' 'agents/b.c:1: mas eval has no --fresh'
+red_option tools/cmd_run.c 'FAIL(e, 1, "choose " "another --dir");' 'tools/cmd_run.c:1: no option --dir here'
+red_option runtime/config_x.c 'FAIL(e, 1, "--sett");' 'runtime/config_x.c:1: no command'
 
 printf '%d expectations, %d failed\n' "$count" "$failed"
 [ "$failed" -eq 0 ]

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Messages name options that the command has which prints them.
+#   - kernels, loader, runtime: an option of every command that opens an engine (tools/cli.c), with a row in
+#     tools/advice.c, which says the same to commands that have a configuration instead; --set in runtime/config*
+#   - agents: an option that both `mas eval` and `mas run` have
+#   - tools: an option of the command; a file without options of its own: of some command
+#   - anywhere: one of another command, when the message says so: "mas eval --repair"
+# usage: options.sh [TREE]
+. "$(dirname "$0")/lint.bash"
+
+# options FILE: the long options that its argp rows define
+options() { [ ! -f "$1" ] || grep -oP '\{"\K[a-z][a-z0-9-]*(?=",\s*(\x27|[A-Z0-9]))' "$1" || true; }
+# all FILE: also those of the child parsers that it takes
+all() {
+    options "$1"
+    ! grep -q 'cli_engine_argp' "$1" || options tools/cli.c
+    ! grep -q 'clinic_argp' "$1" || options tools/clinic.c
+}
+has() { grep -qx -- "$1" <<<"$2"; }
+
+engine=$(options tools/cli.c)
+advice=$([ ! -f tools/advice.c ] || grep -oP '\{"--\K[a-z0-9-]+(?=", )' tools/advice.c || true)
+every=$(for file in tools/*.c; do options "$file"; done | sort -u)
+declare -A of=()
+for file in tools/cmd_*.c; do
+    [ ! -f "$file" ] || of[$(basename "$file" .c | sed 's/^cmd_//')]=$(all "$file")
+done
+
+# literals FILE..: "file:line:text" of each string in the code
+literals() {
+    [ $# -eq 0 ] || awk '
+        FNR == 1 { comment = 0 }
+        {
+            s = $0
+            while (s != "") {
+                if (comment) {
+                    at = index(s, "*/")
+                    if (!at) break
+                    s = substr(s, at + 2); comment = 0
+                } else if (match(s, /\/\*|\/\/|"([^"\\]|\\.)*"|\047([^\047\\]|\\.)+\047/)) {
+                    what = substr(s, RSTART, 2)
+                    if (what == "//") break
+                    if (what == "/*") comment = 1
+                    else if (substr(s, RSTART, 1) == "\"") print FILENAME ":" FNR ":" substr(s, RSTART + 1, RLENGTH - 2)
+                    s = substr(s, RSTART + (what == "/*" ? 2 : RLENGTH))
+                } else s = ""
+            }
+        }' "$@"
+}
+
+# messages FILE: "file:0:text" of each message's format
+messages() {
+    grep -zoP '\b(?:[A-Z_]*FAIL|err_set|err_wrap|argp_error|log_warn|log_error)\s*\([^";]*(?:"(?:[^"\\\n]|\\.)*"\s*(?:PRI\w+\s*)?)+' "$1" |
+        tr '\n\0' ' \n' | sed -E "s/^[^\"]*\"//; s/\"[^\"]*\$//; s/\"[^\"]*\"//g; s|^|$1:1:|" || true
+}
+
+# check FILE LINE TEXT: each option in it
+check() {
+    local file=$1 line=$2 rest=$3 before option command
+    while [[ $rest =~ ^(.*[^a-z0-9-]|)--([a-z][a-z0-9-]*)(.*)$ ]]; do # the last one first
+        before=${BASH_REMATCH[1]} option=${BASH_REMATCH[2]}
+        rest=$before
+        if [[ $before =~ mas\ ([a-z]+)\ $ ]]; then
+            command=${BASH_REMATCH[1]}
+            has "$option" "${of[$command]:-}" || bad "$file:$line: mas $command has no --$option"
+            continue
+        fi
+        [[ $before != *gguf-split\  ]] || continue # another program's
+        case $file in
+        runtime/config*) [ "$option" != set ] || continue ;;&
+        kernels/* | loader/* | runtime/*)
+            has "$option" "$engine" || bad "$file:$line: no command that opens an engine has --$option"
+            has "$option" "$advice" || bad "$file:$line: tools/advice.c has no row for --$option"
+            ;;
+        agents/*)
+            for command in eval run; do
+                has "$option" "${of[$command]:-}" || bad "$file:$line: mas $command, which prints this, has no --$option"
+            done
+            ;;
+        *)
+            local own
+            own=$(all "$file")
+            has "$option" "${own:-$every}" || has "$option" help || bad "$file:$line: no option --$option here"
+            ;;
+        esac
+    done
+}
+
+mapfile -t below < <(sources kernels loader runtime agents | grep -E '\.(c|h|cu|cuh)$')
+mapfile -t above < <(sources tools | grep '\.c$')
+while IFS=: read -r file line text; do
+    check "$file" "$line" "$text"
+done < <(literals "${below[@]}" | grep -E -- '--[a-z]' || true)
+while IFS=: read -r file line text; do
+    check "$file" "$line" "$text"
+done < <(for file in "${above[@]}"; do messages "$file"; done | grep -E -- '--[a-z]' || true)
+finish
