@@ -314,6 +314,12 @@ struct ops { /* a backend; opened by ops_open, used by one thread at a time */
     /* Measures what the processors can compute when no memory is in the way, in operations a second (a
      * multiplication and an addition are two); 0: there is no such unit. Takes some 100 ms. NULL: unknown. */
     int (*peak)(struct ops *, enum ops_peak what, double *out, struct err *e);
+
+    /* Reads the n bytes at p once, both multiples of 64, in pattern i of those that read_name tells (NULL ends them), and
+     * returns when all are read: for measuring what memory gives at most. *sum: exclusive or of them as 64-bit words, the
+     * same in every pattern. NULL: there is no such thing. */
+    const char *(*read_name)(const struct ops *, int i);
+    int (*read)(struct ops *, int i, const void *p, size_t n, uint64_t *sum, struct err *e);
 };
 
 struct ops_options {

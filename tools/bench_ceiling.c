@@ -1,7 +1,9 @@
 /* mas bench ceiling: how fast this machine moves bytes, and multiplies, when it does nothing else. What other
  * figures are measured against. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "advice.h"
@@ -13,7 +15,7 @@
 #include "pool.h"
 #include "stat.h"
 
-enum { REPEATS = 7 };
+enum { REPEATS = 7, READ_REPEATS = 5 };
 #define HOST_BYTES ((size_t)256 << 20)   /* of each array: more than any cache */
 #define DEVICE_BYTES ((size_t)512 << 20)
 
@@ -29,21 +31,7 @@ void bench_time(char out[32])
 
 struct arrays {
     double *a, *b, *c; /* (n) */
-    double *sum;       /* one a worker, a cache line apart */
 };
-
-static void do_read(void *arg, int64_t begin, int64_t end, int worker)
-{
-    const struct arrays *x = arg;
-    double s[8] = {0}; /* independent sums: one chain of additions would be the limit */
-    int64_t i = begin;
-    for (; i + 8 <= end; i += 8)
-        for (int k = 0; k < 8; k++)
-            s[k] += x->a[i + k];
-    for (; i < end; i++)
-        s[0] += x->a[i];
-    x->sum[8 * worker] = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
-}
 
 static void do_copy(void *arg, int64_t begin, int64_t end, int worker)
 {
@@ -73,33 +61,97 @@ static double rate(struct pool *p, struct arrays *x, int64_t n, pool_fn fn, doub
     return bytes / stat_summarize(s, REPEATS).median;
 }
 
+/* Seconds to read HOST_BYTES at p once in pattern i. */
+static int read_time(struct ops *ops, int i, const void *p, double *out, struct err *e)
+{
+    uint64_t sum;
+    int64_t t0 = clock_ns();
+    TRY(ops->read(ops, i, p, HOST_BYTES, &sum, e));
+    *out = (double)(clock_ns() - t0) * 1e-9;
+    return 0;
+}
+
+static double read_rate(double *s)
+{
+    return (double)HOST_BYTES / stat_summarize(s, READ_REPEATS).median;
+}
+
+/* one: NULL where all is one thread. huge, small: HOST_BYTES of pages of 2 MiB, where the system gives them, and of the
+ * usual size. All ways take turns, so that a state that the machine passes through meets all of them. */
+static int reads_measure(struct ops *all, struct ops *one, const void *huge, const void *small, struct ceiling *out,
+                         struct err *e)
+{
+    double s[CEILING_READS][READ_REPEATS], s_one[CEILING_READS][READ_REPEATS];
+    int n = 0;
+    while (all->read_name(all, n))
+        n++;
+    if (2 * n > CEILING_READS)
+        FAIL(e, ERR_BUG, "%d ways to read memory, at most %d", 2 * n, CEILING_READS);
+    for (int k = 0; k < READ_REPEATS; k++)
+        for (int i = 0; i < 2 * n; i++) {
+            TRY(read_time(all, i / 2, i % 2 ? huge : small, &s[i][k], e));
+            if (i % 2 && one)
+                TRY(read_time(one, i / 2, huge, &s_one[i / 2][k], e));
+        }
+    for (int i = 0; i < 2 * n; i++) {
+        struct ceiling_read *r = &out->reads[i];
+        snprintf(r->name, sizeof r->name, "%s%s", all->read_name(all, i / 2), i % 2 ? ", huge pages" : "");
+        r->rate = read_rate(s[i]);
+        if (r->rate > out->read) {
+            out->read = r->rate;
+            out->best_read = i;
+        }
+        if (i % 2 && one)
+            out->read_one = fmax(out->read_one, read_rate(s_one[i / 2]));
+    }
+    out->read_one = one ? out->read_one : out->read;
+    out->n_read = 2 * n;
+    return 0;
+}
+
+/* HOST_BYTES, written once so that there are pages. Those of struct buf are huge ones if the system gives them. */
+static int host_array(struct ops *ops, bool huge, struct buf *out, struct err *e)
+{
+    struct device *dev = ops->dev;
+    TRY(dev->api->alloc(dev, MEM_DEVICE, HOST_BYTES, out, e));
+    if (!huge)
+        (void)madvise(out->ptr, HOST_BYTES, MADV_NOHUGEPAGE); /* where the kernel knows no such pages there are none */
+    double *x = out->ptr;
+    for (size_t i = 0; i < HOST_BYTES / sizeof *x; i++)
+        x[i] = (double)i;
+    return 0;
+}
+
 static int host_ceiling(int threads, struct ceiling *out, struct err *e)
 {
-    struct pool *all = NULL, *one = NULL;
-    struct arrays x = {NULL, NULL, NULL, NULL};
-    int64_t n = (int64_t)(HOST_BYTES / sizeof *x.a);
+    const struct ops_options of_all = {.n_threads = threads}, of_one = {.n_threads = 1};
+    struct ops *all = NULL, *one = NULL;
+    struct pool *pool = NULL;
+    struct buf a = {0}, b = {0}, c = {0};
+    int64_t n = (int64_t)(HOST_BYTES / sizeof(double));
     int rc = 0;
-    TRY_DONE(pool_open(threads, &all, e));
-    TRY_DONE(pool_open(1, &one, e));
-    x.a = mem_aligned(HOST_BYTES);
-    x.b = mem_aligned(HOST_BYTES);
-    x.c = mem_aligned(HOST_BYTES);
-    x.sum = mem_zalloc(8 * (size_t)pool_threads(all), sizeof *x.sum);
-    if (!x.a || !x.b || !x.c || !x.sum)
-        TRY_DONE(NOMEM(e, 3 * HOST_BYTES, "the arrays of a benchmark"));
-    for (int64_t i = 0; i < n; i++)
-        x.a[i] = x.b[i] = x.c[i] = (double)i;
-    out->read = rate(all, &x, n, do_read, (double)HOST_BYTES);
-    out->copy = rate(all, &x, n, do_copy, 2 * (double)HOST_BYTES);
-    out->triad = rate(all, &x, n, do_triad, 3 * (double)HOST_BYTES);
-    out->read_one = rate(one, &x, n, do_read, (double)HOST_BYTES);
+    TRY_DONE(ops_open("cpu", &of_all, &all, e));
+    if ((threads ? threads : pool_cores()) > 1)
+        TRY_DONE(ops_open("cpu", &of_one, &one, e));
+    TRY_DONE(host_array(all, true, &a, e));
+    TRY_DONE(host_array(all, false, &b, e));
+    TRY_DONE(reads_measure(all, one, a.ptr, b.ptr, out, e));
+    all->dev->api->free(all->dev, &b);
+    TRY_DONE(host_array(all, true, &b, e));
+    TRY_DONE(host_array(all, true, &c, e));
+    TRY_DONE(pool_open(threads, &pool, e));
+    struct arrays x = {a.ptr, b.ptr, c.ptr};
+    out->copy = rate(pool, &x, n, do_copy, 2 * (double)HOST_BYTES);
+    out->triad = rate(pool, &x, n, do_triad, 3 * (double)HOST_BYTES);
 done:
-    mem_free(x.a);
-    mem_free(x.b);
-    mem_free(x.c);
-    mem_free(x.sum);
-    pool_close(one);
-    pool_close(all);
+    pool_close(pool);
+    if (all) {
+        all->dev->api->free(all->dev, &a);
+        all->dev->api->free(all->dev, &b);
+        all->dev->api->free(all->dev, &c);
+    }
+    ops_close(one);
+    ops_close(all);
     return rc;
 }
 
@@ -162,7 +214,7 @@ const char *const ceiling_peak_field[PEAK_COUNT] = {"f32_gop_s", "int8_gop_s", "
 struct options {
     const char *backend;
     struct ops_options ops;
-    bool json;
+    bool json, verbose;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *st)
@@ -183,6 +235,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         }
         o->json = !strcmp(arg, "json");
         return 0;
+    case 'v':
+        o->verbose = true;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -191,23 +246,28 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 static void line(const char *what, double bytes_per_second)
 {
     if (bytes_per_second > 0)
-        printf("| %-44s | %8.1f |\n", what, bytes_per_second * 1e-9);
+        printf("| %-52s | %8.1f |\n", what, bytes_per_second * 1e-9);
 }
 
-static void print_md(const struct ops *ops, const struct ceiling *c)
+static void print_md(const struct ops *ops, const struct ceiling *c, bool verbose)
 {
-    bool host = ops->dev->is_host;
-    char when[32];
+    char when[32], read[80] = "read (taken as the copy's)";
+    if (c->n_read)
+        snprintf(read, sizeof read, "read, all threads: %s", c->reads[c->best_read].name);
     bench_time(when);
-    printf("%s; %s; mas %s\n\n| %-44s | %8s |\n| %-44s | %8s |\n", ops->dev->name, when, MAS_COMMIT, "", "GB/s",
-           "--------------------------------------------", "-------:");
-    line(host ? "read, all threads" : "read (taken as the copy's)", c->read);
+    printf("%s; %s; mas %s\n\n| %-52s | %8s |\n| %-52s | %8s |\n", ops->dev->name, when, MAS_COMMIT, "", "GB/s",
+           "----------------------------------------------------", "-------:");
+    line(read, c->read);
+    for (int i = 0; verbose && i < c->n_read; i++) {
+        snprintf(read, sizeof read, "  %s", c->reads[i].name);
+        line(read, c->reads[i].rate);
+    }
     line("read, one thread", c->read_one);
     line("copy, read and written", c->copy);
     line("triad, two read and one written", c->triad);
     line("pinned memory to device", c->up);
     line("device to pinned memory", c->down);
-    printf("\n| %-44s | %8s |\n| %-44s | %8s |\n", "", "GOP/s", "--------------------------------------------", "-------:");
+    printf("\n| %-52s | %8s |\n| %-52s | %8s |\n", "", "GOP/s", "----------------------------------------------------", "-------:");
     for (int i = 0; i < PEAK_COUNT; i++)
         line(ceiling_peak_name[i], c->peak[i]);
 }
@@ -220,6 +280,10 @@ static void print_json(const struct ops *ops, const struct ceiling *c)
     str_addf(&s, "{\"bench\": \"ceiling\", \"format\": 1, \"commit\": \"%s\", \"time\": \"%s\", \"backend\": \"%s\", \"device\": ",
              MAS_COMMIT, when, ops->name);
     str_add_json(&s, ops->dev->name, strlen(ops->dev->name));
+    str_adds(&s, ", \"reads\": {");
+    for (int i = 0; i < c->n_read; i++)
+        str_addf(&s, "%s\"%s\": %.2f", i ? ", " : "", c->reads[i].name, c->reads[i].rate * 1e-9);
+    str_addf(&s, "}, \"read_how\": \"%s\"", c->n_read ? c->reads[c->best_read].name : "");
     str_addf(&s, ", \"read_gb_s\": %.2f, \"read_one_gb_s\": %.2f, \"copy_gb_s\": %.2f, \"triad_gb_s\": %.2f, "
              "\"up_gb_s\": %.2f, \"down_gb_s\": %.2f", c->read * 1e-9, c->read_one * 1e-9, c->copy * 1e-9,
              c->triad * 1e-9, c->up * 1e-9, c->down * 1e-9);
@@ -236,11 +300,14 @@ int bench_ceiling(int argc, char **argv)
         {"backend", 'B', "KIND", 0, "cpu (default), cuda or cudahost: whose memory", 1},
         {"threads", 't', "N", 0, "of the CPU, 0 = all cores (default)", 1},
         {"device", 'd', "N", 0, "GPU (default 0)", 1},
-        {"output", 'o', "FORMAT", 0, "md (default) or json", 1},
+        {"output", 'o', "FORMAT", 0, "md (default) or json, which has every way to read memory", 1},
+        {"verbose", 'v', NULL, 0, "every way to read memory, not only the best", 1},
         {0}};
     static const struct argp argp = {options, parse, NULL,
                                      "Measures how fast memory is read and copied, in arrays larger than any cache, and how fast the "
-                                     "processors multiply when no memory is in the way.",
+                                     "processors multiply when no memory is in the way. Main memory is read in several ways: one to "
+                                     "four streams a thread, with and without prefetching, with and without huge pages; the best "
+                                     "counts.",
                                      NULL, NULL, NULL};
     struct options o = {.backend = "cpu"};
     struct ceiling c;
@@ -255,7 +322,7 @@ int bench_ceiling(int argc, char **argv)
     if (rc == 0 && o.json)
         print_json(ops, &c);
     else if (rc == 0)
-        print_md(ops, &c);
+        print_md(ops, &c, o.verbose);
     ops_close(ops);
     if (rc < 0)
         advice_instead(&e, "--ctx", "free memory there, or choose another --device");

@@ -270,6 +270,12 @@ static bool noisy(const struct row *r)
     return r->cold.p95 > noise * r->cold.p5;
 }
 
+/* How the host's memory was read; "" where it was not. */
+static const char *read_how(const struct bench *b)
+{
+    return b->ceiling.n_read ? b->ceiling.reads[b->ceiling.best_read].name : "";
+}
+
 static void print_head(const struct bench *b)
 {
     const struct ops *ops = b->open[b->n_open - 1];
@@ -282,21 +288,24 @@ static void print_head(const struct bench *b)
         str_addf(&s, "{\"bench\": \"kernels\", \"format\": 1, \"commit\": \"%s\", \"time\": \"%s\", \"backend\": \"%s\", "
                  "\"device\": ", MAS_COMMIT, when, ops->name);
         str_add_json(&s, ops->dev->name, strlen(ops->dev->name));
-        str_addf(&s, ", \"threads\": %d, \"emulated\": %s,\n \"ceiling\": {\"copy_gb_s\": %.2f, \"read_gb_s\": %.2f",
+        str_addf(&s, ", \"threads\": %d, \"emulated\": %s,\n \"ceiling\": {\"copy_gb_s\": %.2f, \"read_gb_s\": %.2f, "
+                 "\"read_how\": \"%s\"",
                  b->ops.n_threads ? b->ops.n_threads : pool_cores(), b->emulated ? "true" : "false",
-                 b->ceiling.copy * 1e-9, b->ceiling.read * 1e-9);
+                 b->ceiling.copy * 1e-9, b->ceiling.read * 1e-9, read_how(b));
         for (int i = 0; i < PEAK_COUNT; i++)
             str_addf(&s, ", \"%s\": %.1f", ceiling_peak_field[i], b->ceiling.peak[i] * 1e-9);
         str_adds(&s, "},\n \"rows\": [");
         fputs(s.s ? s.s : "", stdout);
         str_free(&s);
     } else {
-        printf("%s; %d threads; %s; mas %s\nread %.1f GB/s, copy %.1f GB/s (read and written), measured in this run%s\n\n"
+        printf("%s; %d threads; %s; mas %s\nread %.1f GB/s%s%s%s, copy %.1f GB/s (read and written), measured in this "
+               "run%s\n\n"
                "| %-9s | %-34s | %-11s | %10s | %23s | %10s | %7s | %8s | %6s | %6s | %-7s |\n"
                "| --------- | ---------------------------------- | ----------- | ---------: | ----------------------: | "
                "---------: | ------: | -------: | -----: | -----: | ------- |\n",
                ops->dev->name, b->ops.n_threads ? b->ops.n_threads : pool_cores(), when, MAS_COMMIT,
-               b->ceiling.read * 1e-9, b->ceiling.copy * 1e-9,
+               b->ceiling.read * 1e-9, *read_how(b) ? " (" : "", read_how(b), *read_how(b) ? ")" : "",
+               b->ceiling.copy * 1e-9,
                b->emulated ? "; a GPU's kernels run by the host: these times say nothing about a GPU" : "", "op", "case",
                "kernel", "us, cold", "p5 .. p95", "us, warm", "GB/s", "GOP/s", "% read", "error", "");
     }

@@ -16,10 +16,11 @@
 #include "body_attention.h"
 #include "body_matmul.h"
 #include "body_peak.h"
+#include "body_read.h"
 #include "body_rows.h"
 #include "body_sample.h"
 
 #define KERNELS_COMMON                                                                             \
     .quantise = kernel_quantise, .rmsnorm = kernel_rmsnorm, .swiglu = kernel_swiglu, .add = kernel_add, .f16 = kernel_f16, \
     .rope = kernel_rope, .attention = kernel_attention, .log_sum_exp = kernel_log_sum_exp, .sample = kernel_sample, \
-    .peak = kernel_peak
+    .peak = kernel_peak, .read = kernel_read

@@ -103,6 +103,7 @@ struct cpu_kernels {
     double (*log_sum_exp)(const float *x, int64_t n);
     int32_t (*sample)(const struct sample_job *job);
     double (*peak)(bool int8, int64_t turns, float *sink); /* body_peak.h */
+    uint64_t (*read)(const char *p, int64_t n, int streams, bool ahead); /* body_read.h */
 };
 
 extern const struct cpu_kernels cpu_kernels_scalar;

@@ -89,6 +89,58 @@ static int ops_cpu_peak(struct ops *ops, enum ops_peak what, double *out, struct
     return 0;
 }
 
+/* ---- read ---------------------------------------------------------------------------------------- */
+
+static const struct read_pattern {
+    const char *name;
+    int streams; /* of each thread */
+    bool ahead;
+} read_patterns[] = {
+    {"1 stream", 1, false},            {"2 streams", 2, false},           {"3 streams", 3, false},
+    {"4 streams", 4, false},           {"1 stream, prefetch", 1, true},   {"2 streams, prefetch", 2, true},
+    {"3 streams, prefetch", 3, true},  {"4 streams, prefetch", 4, true},
+};
+enum { N_READ = sizeof read_patterns / sizeof *read_patterns };
+
+struct read_job {
+    const struct cpu_kernels *k;
+    struct read_pattern how;
+    const char *p;
+    uint64_t *sum; /* of each worker, a cache line apart */
+};
+
+static void read_part(void *arg, int64_t begin, int64_t end, int worker)
+{
+    struct read_job *j = arg;
+    j->sum[8 * worker] ^= j->k->read(j->p + 64 * begin, 64 * (end - begin), j->how.streams, j->how.ahead);
+}
+
+static const char *ops_cpu_read_name(const struct ops *ops, int i)
+{
+    (void)ops;
+    return i >= 0 && i < N_READ ? read_patterns[i].name : NULL;
+}
+
+static int ops_cpu_read(struct ops *ops, int i, const void *p, size_t n, uint64_t *sum, struct err *e)
+{
+    struct ops_cpu *c = ops_cpu(ops);
+    const int threads = pool_threads(c->pool);
+    if (i < 0 || i >= N_READ)
+        FAIL(e, ERR_BUG, "read: pattern %d, must be 0 to %d", i, N_READ - 1);
+    if ((uintptr_t)p % 64 || n % 64)
+        FAIL(e, ERR_BUG, "read: %zu bytes at %p, both must be multiples of 64", n, p);
+    struct read_job j = {c->k, read_patterns[i], p, NULL};
+    j.sum = mem_zalloc(8 * (size_t)threads, sizeof *j.sum);
+    if (!j.sum)
+        return NOMEM(e, 8 * (size_t)threads * sizeof *j.sum, "a measurement");
+    pool_run(c->pool, (int64_t)(n / 64), read_part, &j);
+    *sum = 0;
+    for (int k = 0; k < threads; k++)
+        *sum ^= j.sum[8 * k];
+    mem_free(j.sum);
+    return 0;
+}
+
 /* ---- life ---------------------------------------------------------------------------------------- */
 
 static void ops_cpu_close(struct ops *ops)
@@ -121,6 +173,8 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
         .bind_scratch = ops_cpu_bind_scratch,
         .close = ops_cpu_close,
         .peak = ops_cpu_peak,
+        .read_name = ops_cpu_read_name,
+        .read = ops_cpu_read,
         .packs = cpu_packs,
         .pack = cpu_pack,
     };

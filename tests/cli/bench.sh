@@ -53,7 +53,21 @@ grep -q '^1 faster, 0 slower' "$dir/fast" || fail "$(tail -n 1 "$dir/fast")"
 [ $? = 1 ] && grep -q 'less than 0.95 of the speed' "$dir/slow" || fail "slower is not found: $(cat "$dir/slow")"
 "$MAS" bench compare "$dir/a.json" "$dir/b.json" 2>&1 | grep -q 'only in' || fail "a row of one file"
 
-"$MAS" bench ceiling -t 1 -o json | grep -q '"bench": "ceiling".*"read_gb_s": [0-9.]*[1-9]' || fail "ceiling"
+# the ceiling of reading is the best of several ways, and which one is said
+"$MAS" bench ceiling -t 1 -o json >"$dir/ceiling" || fail "exit $?"
+python3 - "$dir/ceiling" "$dir/a.json" <<'PY' || fail "ceiling: $(cat "$dir/ceiling")"
+import json, sys
+d = json.load(open(sys.argv[1]))
+reads = d["reads"]
+assert d["bench"] == "ceiling" and d["read_gb_s"] == max(reads.values()) == reads[d["read_how"]] > 0 < d["read_one_gb_s"]
+want = {f"{n} stream{'s' * (n > 1)}{ahead}{pages}" for n in range(1, 5) for ahead in ("", ", prefetch")
+        for pages in ("", ", huge pages")}
+assert set(reads) == want
+assert json.load(open(sys.argv[2]))["ceiling"]["read_how"] in want
+PY
+"$MAS" bench ceiling -t 1 -v >"$dir/ceiling" || fail "exit $?"
+[ "$(grep -c 'stream.* | *[0-9.]* |$' "$dir/ceiling")" = 17 ] || fail "ceiling -v: $(cat "$dir/ceiling")"
+grep -q '^| read, all threads: [1-4] stream' "$dir/ceiling" || fail "ceiling says not how: $(cat "$dir/ceiling")"
 
 # refused CODE TEXT ARGS..
 refused() {
