@@ -7,6 +7,7 @@
 #include "catalog.h"
 #include "medqa.h"
 #include "prompt.h"
+#include "records.h"
 #include "result.h"
 #include "test.h"
 
@@ -15,6 +16,9 @@ static int read_questions(void *arg)
     static const char text[] =
         "{\"question\": \"Q?\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": \"d\"}, "
         "\"answer_idx\": \"C\", \"meta_info\": \"step1\"}\n{}\n"
+        "{\"question\": \"R?\", \"options\": [{\"key\": \"A\", \"value\": \"a\"}, {\"key\": \"B\", \"value\": \"b\"}], "
+        "\"answer_idx\": 1, \"answer\": \"b\", \"x\": [[[[[[[[[{\"y\": NaN}]]]]]]]]]}\n"
+        "{\"question\": \"R?\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"B\"}\n"
         "{\"sent1\": \"S\", \"sent2\": \"T\", \"ending0\": \"a\", \"ending1\": \"b\", \"ending2\": \"c\", "
         "\"ending3\": \"d\", \"label\": 1}\n";
     struct medqa m = {.n = 0};
@@ -66,6 +70,21 @@ static int read_result(void *arg)
     return rc;
 }
 
+/* What a folder keeps of a data file. */
+static int read_records(void *arg)
+{
+    static const char text[] =
+        "{\"record\": 0, \"line\": 1, \"id\": \"a\", \"key\": \"B\", \"step\": \"s\", \"question\": \"q\"}\n"
+        "{\"record\": 1, \"line\": 2, \"rejected\": \"why\"}\n"
+        "{\"record\": 2, \"line\": 3, \"same_as\": 0, \"id\": \"a\", \"key\": null, \"step\": \"\", \"question\": \"q\"}\n";
+    struct records rs = {.n = 0};
+    struct err e;
+    (void)arg;
+    int rc = records_read(text, strlen(text), &rs, &e);
+    records_free(&rs);
+    return rc;
+}
+
 static int read_prompt(void *arg)
 {
     static const char *const slots[] = {"question", "options", NULL};
@@ -88,7 +107,7 @@ static void each_of_our_allocations_can_fail(void **state)
 {
     (void)state;
     static int (*const readers[])(void *) = {read_questions, read_catalogue, read_decision,
-                                             read_result, read_prompt};
+                                             read_result, read_records, read_prompt};
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
         assert_true(oom_loop(readers[i], NULL, false) > 0);
         assert_true(oom_loop(readers[i], NULL, true) > 0);
