@@ -82,8 +82,7 @@ static int answer(const struct options *o, struct err *e)
     TRY_DONE(medqa_single(text.s, o->options, &m, e));
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, false, false, false, &c, e));
-    struct clinic_trace ct = {.dir = o->out, .name = "run", .data_path = "-",
-                              .data = &m};
+    struct clinic_trace ct = {.dir = o->out, .name = "run", .data_path = "-", .data = &m};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
     struct shown shown = {.json = o->json, .dir = dir, .state = CONSULT_OPEN};
     struct run_options ro = {.env = &c.env, .question = m.question, .n = 1, .trace = t,
