@@ -36,12 +36,15 @@ static void jscan_space(struct jscan *j)
 static int jscan_fail(const struct jscan *j, const char *want, struct err *e)
 {
     if (j->at >= j->n)
-        FAIL(e, ERR_DATA, "bad JSON at column %zu: the text ends where %s was expected", j->at + 1, want);
+        FAIL(e, ERR_DATA, "bad JSON at column %zu: the text ends where %s was expected", j->at + 1,
+             want);
     unsigned char c = (unsigned char)j->s[j->at];
     if (!c)
-        FAIL(e, ERR_DATA, "bad JSON at column %zu: a NUL byte where %s was expected", j->at + 1, want);
+        FAIL(e, ERR_DATA, "bad JSON at column %zu: a NUL byte where %s was expected", j->at + 1,
+             want);
     if (c >= 0x80)
-        FAIL(e, ERR_DATA, "bad JSON at column %zu: byte 0x%02x where %s was expected", j->at + 1, c, want);
+        FAIL(e, ERR_DATA, "bad JSON at column %zu: byte 0x%02x where %s was expected", j->at + 1, c,
+             want);
     FAIL(e, ERR_DATA, "bad JSON at column %zu: '%c' where %s was expected", j->at + 1, c, want);
 }
 
@@ -62,7 +65,8 @@ static int jscan_string(struct jscan *j, struct err *e)
         j->at += j->s[j->at] == '\\' ? 2 : 1;
     if (j->at >= j->n) {
         j->at = j->n;
-        FAIL(e, ERR_DATA, "bad JSON at column %zu: the string that begins there does not end", begin + 1);
+        FAIL(e, ERR_DATA, "bad JSON at column %zu: the string that begins there does not end",
+             begin + 1);
     }
     j->at++;
     return 0;

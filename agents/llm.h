@@ -72,7 +72,8 @@ struct llm_info { /* for the trace header */
     char model[512];
     char model_sha256[65];
     char backend[64], device[128];
-    char host_layers[4096]; /* "0-3,7": feed-forward parts that the CPU computes beside a device; "" = none */
+    char host_layers
+        [4096]; /* "0-3,7": feed-forward parts that the CPU computes beside a device; "" = none */
     char placement[200]; /* where the weights lie; "" when it is not ours to know */
     char chat[32];
     int n_ctx;

@@ -119,7 +119,8 @@ static size_t medqa_space(const char *s, size_t at, size_t n, int64_t *line)
 static int medqa_lines(struct medqa_reader *r, const char *text, size_t n, struct err *e)
 {
     int64_t line = 1;
-    for (size_t at = medqa_space(text, 0, n, &line); at < n; at += medqa_space(text, at, n, &line)) {
+    for (size_t at = medqa_space(text, 0, n, &line); at < n;
+         at += medqa_space(text, at, n, &line)) {
         size_t len = 0;
         while (at + len < n && text[at + len] != '\n' && text[at + len] != '\r')
             len++;
@@ -161,8 +162,8 @@ static size_t medqa_element(const char *s, size_t at, size_t n, int64_t *lines)
 }
 
 /* From behind the opening bracket at s[*at] to behind the closing one. */
-static int medqa_array(struct medqa_reader *r, const char *s, size_t *at, size_t n, const char *name,
-                       int64_t *line, struct err *e)
+static int medqa_array(struct medqa_reader *r, const char *s, size_t *at, size_t n,
+                       const char *name, int64_t *line, struct err *e)
 {
     for (bool first = true;; first = false) {
         *at += medqa_space(s, *at, n, line);
@@ -180,8 +181,8 @@ static int medqa_array(struct medqa_reader *r, const char *s, size_t *at, size_t
         if (s[end] == ']')
             return 0;
         if (s[end] != ',')
-            FAIL(e, ERR_DATA, "%s:%lld: '%c' where ',' or ']' was expected", name,
-                 (long long)*line, s[end]);
+            FAIL(e, ERR_DATA, "%s:%lld: '%c' where ',' or ']' was expected", name, (long long)*line,
+                 s[end]);
     }
 }
 
@@ -204,17 +205,19 @@ static int medqa_encoding(const char *s, size_t n, const char *name, struct err 
     const unsigned char *b = (const unsigned char *)s;
     const char *what = NULL;
     bool four = n >= 4;
-    if (four && ((b[0] == 0xff && b[1] == 0xfe && !b[2] && !b[3]) || (b[0] && !b[1] && !b[2] && !b[3])))
+    if (four &&
+        ((b[0] == 0xff && b[1] == 0xfe && !b[2] && !b[3]) || (b[0] && !b[1] && !b[2] && !b[3])))
         what = "UTF-32LE";
-    else if (four && ((!b[0] && !b[1] && b[2] == 0xfe && b[3] == 0xff) || (!b[0] && !b[1] && !b[2] && b[3])))
+    else if (four && ((!b[0] && !b[1] && b[2] == 0xfe && b[3] == 0xff) ||
+                      (!b[0] && !b[1] && !b[2] && b[3])))
         what = "UTF-32BE";
     else if (n >= 2 && ((b[0] == 0xff && b[1] == 0xfe) || (b[0] && !b[1])))
         what = "UTF-16LE";
     else if (n >= 2 && ((b[0] == 0xfe && b[1] == 0xff) || (!b[0] && b[1])))
         what = "UTF-16BE";
     if (what)
-        FAIL(e, ERR_DATA, "%s: %s text, expected UTF-8; convert it with iconv -f %s -t UTF-8", name, what,
-             what);
+        FAIL(e, ERR_DATA, "%s: %s text, expected UTF-8; convert it with iconv -f %s -t UTF-8", name,
+             what, what);
     return 0;
 }
 

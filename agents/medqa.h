@@ -37,10 +37,10 @@
 #include "err.h"
 #include "mem.h"
 
-#define MEDQA_OPTIONS 10 /* letters A to J */
-#define MEDQA_STEP 63    /* longest step, bytes */
-#define MEDQA_TEXT ((size_t)256 << 10) /* longest needed field as it stands in the file, bytes */
-#define MEDQA_FILE ((size_t)512 << 20) /* largest file after inflation, bytes */
+#define MEDQA_OPTIONS 10                /* letters A to J */
+#define MEDQA_STEP 63                   /* longest step, bytes */
+#define MEDQA_TEXT ((size_t)256 << 10)  /* longest needed field as it stands in the file, bytes */
+#define MEDQA_FILE ((size_t)512 << 20)  /* largest file after inflation, bytes */
 #define MEDQA_RECORDS ((size_t)1 << 20) /* in one file */
 
 struct medqa_question {

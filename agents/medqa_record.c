@@ -21,8 +21,8 @@ enum {
     FIELD_ENDING, /* ending0 and the others after it */
     FIELDS = FIELD_ENDING + MEDQA_OPTIONS,
 };
-static const char *const field_names[FIELD_ENDING] = {"question",  "options", "answer_idx", "answer",
-                                                      "meta_info", "sent1",   "sent2",      "label"};
+static const char *const field_names[FIELD_ENDING] = {
+    "question", "options", "answer_idx", "answer", "meta_info", "sent1", "sent2", "label"};
 
 struct field { /* a value as it stands in the file; n == 0: absent */
     const char *s;
@@ -232,8 +232,8 @@ static int options_object(struct record *r, struct medqa_question *q, struct err
 }
 
 /* {"key": "A", "value": text} */
-static int option_pair(struct record *r, struct medqa_question *q, int at, const struct jscan_item *item,
-                       struct err *e)
+static int option_pair(struct record *r, struct medqa_question *q, int at,
+                       const struct jscan_item *item, struct err *e)
 {
     struct jscan *j = &r->scans->option;
     struct jscan_item it = {.key = NULL};
@@ -334,11 +334,12 @@ static int index_read(const struct field *f, const char *name, struct index *out
         rc = err_set(e, ERR_DATA, "'%s' holds a NUL character (\\u0000); remove it", name);
     } else if (json_is_string(doc)) {
         TRY_DONE(index_string(json_string_value(doc), name, &x, e));
-    } else if (json_is_integer(doc) || (json_is_real(doc) && json_real_value(doc) >= 0 &&
-                                        json_real_value(doc) < 1000 &&
-                                        json_real_value(doc) == (int)json_real_value(doc))) {
+    } else if (json_is_integer(doc) ||
+               (json_is_real(doc) && json_real_value(doc) >= 0 && json_real_value(doc) < 1000 &&
+                json_real_value(doc) == (int)json_real_value(doc))) {
         x.given = true;
-        x.number = json_is_integer(doc) ? json_integer_value(doc) : (json_int_t)json_real_value(doc);
+        x.number =
+            json_is_integer(doc) ? json_integer_value(doc) : (json_int_t)json_real_value(doc);
         snprintf(x.shown, sizeof x.shown, "%lld", (long long)x.number);
     } else {
         rc = err_set(e, ERR_DATA, "'%s' is %s, expected a letter or a whole number", name,
@@ -363,7 +364,8 @@ static int key_of_text(const struct medqa_question *q, const char *answer, int *
     if (letter >= q->n_options)
         letter = -1;
     if (n > 1)
-        FAIL(e, ERR_DATA, "answer text '%.*s' is the text of %d options", shown(answer, 40), answer, n);
+        FAIL(e, ERR_DATA, "answer text '%.*s' is the text of %d options", shown(answer, 40), answer,
+             n);
     if (n == 1 && letter >= 0 && letter != at)
         FAIL(e, ERR_DATA, "answer '%.*s' is the letter of one option and the text of another",
              shown(answer, 40), answer);
@@ -380,8 +382,8 @@ static int key_of_letter(const struct medqa_question *q, const struct index *x, 
         FAIL(e, ERR_DATA, "answer_idx is %s, expected A to %c", x->shown, 'A' + q->n_options - 1);
     if (answer && !same_text(answer, q->option[x->letter]) &&
         letter_of(answer, strlen(answer)) != x->letter)
-        FAIL(e, ERR_DATA, "answer text '%.*s' is not the text of option %c", shown(answer, 40), answer,
-             'A' + x->letter);
+        FAIL(e, ERR_DATA, "answer text '%.*s' is not the text of option %c", shown(answer, 40),
+             answer, 'A' + x->letter);
     *out = x->letter;
     return 0;
 }
@@ -402,8 +404,10 @@ static int record_key(const struct record *r, struct medqa_question *q, struct e
     if (!answer && !x.given)
         FAIL(e, ERR_DATA, "key 'answer_idx' is missing");
     if (!answer)
-        FAIL(e, ERR_DATA, "answer_idx is %s without a text in 'answer': whether it counts from 0 or from 1 is "
-             "not known; write a letter", x.shown);
+        FAIL(e, ERR_DATA,
+             "answer_idx is %s without a text in 'answer': whether it counts from 0 or from 1 is "
+             "not known; write a letter",
+             x.shown);
     TRY(key_of_text(q, answer, &q->key, e));
     if (x.given && x.number != q->key && x.number != q->key + 1)
         FAIL(e, ERR_DATA, "answer_idx is %s, but the answer is option %c", x.shown, 'A' + q->key);
@@ -422,7 +426,8 @@ static int record_official(struct record *r, struct medqa_question *q, struct er
     if (f->twice || !f->n)
         return field_load(f, "options", &doc, e); /* says so */
     if (f->n > MEDQA_OPTIONS * MEDQA_TEXT)
-        FAIL(e, ERR_DATA, "'options' has %zu bytes, the limit is %zu", f->n, MEDQA_OPTIONS * MEDQA_TEXT);
+        FAIL(e, ERR_DATA, "'options' has %zu bytes, the limit is %zu", f->n,
+             MEDQA_OPTIONS * MEDQA_TEXT);
     jscan_set(&r->scans->options, f->s, f->n);
     if (f->s[0] == '{')
         TRY(options_object(r, q, e));

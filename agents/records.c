@@ -83,7 +83,8 @@ static int records_copy(struct records *rs, const json_t *doc, const char *key, 
     return 0;
 }
 
-static int records_known(struct records *rs, const json_t *doc, struct records_row *r, struct err *e)
+static int records_known(struct records *rs, const json_t *doc, struct records_row *r,
+                         struct err *e)
 {
     const char *id = NULL, *key = json_string_value(json_object_get(doc, "key"));
     json_int_t same_as = 0;

@@ -11,10 +11,10 @@
 
 struct records_row {
     enum medqa_kind kind;
-    int64_t line;  /* of the data file, from 1 */
-    size_t of;     /* row with the result: itself, or the row that it repeats */
-    char id[24];   /* "" = rejected */
-    int key;       /* -1 = none */
+    int64_t line;         /* of the data file, from 1 */
+    size_t of;            /* row with the result: itself, or the row that it repeats */
+    char id[24];          /* "" = rejected */
+    int key;              /* -1 = none */
     const char *question; /* its beginning, "" = rejected */
     const char *step;     /* "" = not known */
     const char *why;      /* rejected: the reason; "" otherwise */

@@ -81,9 +81,13 @@ static void report_counts(const struct stats_summary *s, struct str *out)
 {
     str_addf(out, "\n  counted wrong   %zu unparsed, %zu failed, %zu rejected, %zu not run\n",
              s->unparsed, s->failed, s->rejected, s->not_run);
-    str_addf(out, "  records         %zu: %zu questions, %zu duplicates (as what they repeat), %zu rejected\n",
-             s->accuracy.n, s->accuracy.n - s->duplicates - s->rejected, s->duplicates, s->rejected);
-    str_addf(out, "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
+    str_addf(out,
+             "  records         %zu: %zu questions, %zu duplicates (as what they repeat), %zu "
+             "rejected\n",
+             s->accuracy.n, s->accuracy.n - s->duplicates - s->rejected, s->duplicates,
+             s->rejected);
+    str_addf(out,
+             "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
              s->calls_cut, s->cases_cut, s->calls_closed, s->cases_closed);
     if (s->no_key)
         str_addf(out, "  without a key   %zu\n", s->no_key);
@@ -141,8 +145,8 @@ static void report_run_row(const struct report_run *run, size_t name, bool joule
         str_addc(out, ' ');
     report_cell(100 * a->rate, 7, 1, out);
     report_cell(100 * a->lo, 6, 1, out);
-    str_addf(out, "-%-5.1f%5zu%6.1f", 100 * a->hi, s->unparsed + s->failed + s->rejected + s->not_run,
-             s->calls);
+    str_addf(out, "-%-5.1f%5zu%6.1f", 100 * a->hi,
+             s->unparsed + s->failed + s->rejected + s->not_run, s->calls);
     report_cell(s->prompt_tokens - s->cached_tokens, 9, 0, out);
     report_cell(s->new_tokens, 6, 0, out);
     report_cell(s->seconds.n ? s->seconds.median : (double)NAN, 8, 2, out);
@@ -153,7 +157,8 @@ static void report_run_row(const struct report_run *run, size_t name, bool joule
     else if (!run->paired.n)
         str_addf(out, "%7s%8s\n", "-", "-");
     else
-        str_addf(out, "%+7.1f%8.2g\n", 100 * run->paired.difference + 0.0, run->paired.p); /* no -0 */
+        str_addf(out, "%+7.1f%8.2g\n", 100 * run->paired.difference + 0.0,
+                 run->paired.p); /* no -0 */
 }
 
 void report_runs(const struct report_run *run, int n, struct str *out)
@@ -171,12 +176,15 @@ void report_runs(const struct report_run *run, int n, struct str *out)
              (int)name, "run", joules ? "  joules" : "");
     for (int i = 0; i < n; i++)
         report_run_row(&run[i], name, joules, i == 0, out);
-    str_adds(out, "\nacc.: of all records asked for; none: without an answer (unparsed, failed, rejected, not\n"
-                  "run), none counts as right; calls, computed (prompt tokens not from the cache), new\n"
-                  "(tokens generated)");
+    str_adds(out,
+             "\nacc.: of all records asked for; none: without an answer (unparsed, failed, "
+             "rejected, not\n"
+             "run), none counts as right; calls, computed (prompt tokens not from the cache), new\n"
+             "(tokens generated)");
     str_adds(out, joules ? ", joules" : "");
     str_adds(out, ": a finished question; seconds: median of a question, others being in\n"
-                  "flight; diff: this run minus the first, points of accuracy on the questions that both have\n"
+                  "flight; diff: this run minus the first, points of accuracy on the questions "
+                  "that both have\n"
                   "finished; p: exact McNemar; -: no question in common\n");
 }
 
@@ -191,11 +199,14 @@ void report_paired(const struct report_run *first, const struct report_run *othe
         return;
     }
     str_addf(out, ", %zu common questions\n\n", p->n);
-    str_addf(out, "  both right       %zu\n  first alone      %zu\n  this run alone   %zu\n", p->both,
-             p->only_a, p->only_b);
+    str_addf(out, "  both right       %zu\n  first alone      %zu\n  this run alone   %zu\n",
+             p->both, p->only_a, p->only_b);
     str_addf(out, "  both wrong       %zu\n", p->neither);
-    str_addf(out, "  difference       %+.1f points (this run minus the first), 95 %% interval %+.1f to %+.1f "
-             "(bootstrap)\n", 100 * p->difference + 0.0, 100 * p->lo + 0.0, 100 * p->hi + 0.0);
+    str_addf(
+        out,
+        "  difference       %+.1f points (this run minus the first), 95 %% interval %+.1f to %+.1f "
+        "(bootstrap)\n",
+        100 * p->difference + 0.0, 100 * p->lo + 0.0, 100 * p->hi + 0.0);
     str_addf(out, "  exact McNemar    p = %.4g\n", p->p);
 }
 
@@ -238,10 +249,10 @@ static void report_json_counts(const struct stats_summary *s, struct str *out)
     stats_partial(s, partial);
     str_addf(out, "\"status\": \"%s\", \"records\": %zu, \"done\": %zu, \"not_run\": %zu, ",
              partial[0] ? partial : "complete", s->accuracy.n, s->so_far.n, s->not_run);
-    str_addf(out, "\"rejected\": %zu, \"duplicates\": %zu, \"answered\": %zu, \"unparsed\": %zu, ", s->rejected,
-             s->duplicates, s->answered, s->unparsed);
-    str_addf(out, "\"failed\": %zu, \"no_key\": %zu, \"calls_cut\": %zu, \"cases_cut\": %zu, ", s->failed,
-             s->no_key, s->calls_cut, s->cases_cut);
+    str_addf(out, "\"rejected\": %zu, \"duplicates\": %zu, \"answered\": %zu, \"unparsed\": %zu, ",
+             s->rejected, s->duplicates, s->answered, s->unparsed);
+    str_addf(out, "\"failed\": %zu, \"no_key\": %zu, \"calls_cut\": %zu, \"cases_cut\": %zu, ",
+             s->failed, s->no_key, s->calls_cut, s->cases_cut);
     str_addf(out, "\"calls_closed\": %zu, \"cases_closed\": %zu", s->calls_closed, s->cases_closed);
 }
 
@@ -312,7 +323,8 @@ static void report_csv_answer(const struct result *r, struct str *out)
     str_addc(out, ',');
 }
 
-static void report_csv_row(const struct trace_run *run, size_t at, const struct result *r, struct str *out)
+static void report_csv_row(const struct trace_run *run, size_t at, const struct result *r,
+                           struct str *out)
 {
     const struct records_row *row = &run->records.r[at];
     bool own = r && row->kind == MEDQA_QUESTION;
@@ -358,10 +370,13 @@ int report_csv(const struct trace_run *run, struct str *out, struct err *e)
     for (size_t i = 0; i < run->results.n; i++)
         if ((size_t)run->results.r[i].index < run->asked)
             of[run->results.r[i].index] = &run->results.r[i];
-    str_adds(out, "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
-                  "total_tokens,n_specialists,line,status,calls_cut,calls_closed,reason\r\n");
+    str_adds(out,
+             "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
+             "total_tokens,n_specialists,line,status,calls_cut,calls_closed,reason\r\n");
     for (size_t i = 0; i < run->asked; i++)
-        report_csv_row(run, i, run->records.r[i].kind == MEDQA_REJECTED ? NULL : of[run->records.r[i].of], out);
+        report_csv_row(run, i,
+                       run->records.r[i].kind == MEDQA_REJECTED ? NULL : of[run->records.r[i].of],
+                       out);
     mem_free(of);
     return 0;
 }

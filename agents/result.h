@@ -27,7 +27,8 @@ struct result {
     double p;         /* probability of the predicted letter, NaN = not measured */
     double seconds, joules; /* of the case; joules NaN = not measured */
     int calls;
-    int cut, closed; /* of them: replies cut at their token limit; closed before it, validly under their schema */
+    int cut,
+        closed; /* of them: replies cut at their token limit; closed before it, validly under their schema */
     int64_t prompt_tokens, cached_tokens, new_tokens; /* prompt_tokens counts cached ones too */
 };
 

@@ -240,8 +240,10 @@ static int run_adopt(struct run *r, struct err *e)
             continue;
         }
         if (q->index != res->index || strcmp(q->id, res->id) != 0)
-            FAIL(e, ERR_CONFIG, "the run holds question %s as record %lld, where the data has %s; choose another "
-                 "--out", res->id, (long long)res->index + 1, q->index == res->index ? q->id : "none");
+            FAIL(e, ERR_CONFIG,
+                 "the run holds question %s as record %lld, where the data has %s; choose another "
+                 "--out",
+                 res->id, (long long)res->index + 1, q->index == res->index ? q->id : "none");
         run_count(&r->p, res);
     }
     return 0;

@@ -18,7 +18,8 @@ struct run_progress {
     size_t done, total; /* cases, those of former runs included */
     size_t correct, unparsed, failed;
     size_t fresh;       /* cases finished by this run */
-    size_t beyond;      /* finished questions of the folder that are not among those asked for: kept, not counted */
+    size_t
+        beyond; /* finished questions of the folder that are not among those asked for: kept, not counted */
     size_t in_flight;
     int64_t new_tokens, prompt_tokens; /* of this run */
     double seconds;                    /* since it began */
@@ -26,7 +27,8 @@ struct run_progress {
 
 struct run_options {
     const struct strategy_env *env; /* opened */
-    const struct medqa_question *question; /* (n), by record number: the first of the trace's data file */
+    const struct medqa_question
+        *question; /* (n), by record number: the first of the trace's data file */
     size_t n;
     struct trace *trace;
     int concurrency;        /* cases in flight; 0 = as many as the llm has slots */

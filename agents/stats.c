@@ -115,7 +115,8 @@ int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, 
     size_t n_x = 0, n_y = 0;
     const struct result **x = stats_sorted(a, &n_x), **y = stats_sorted(b, &n_y);
     signed char *d = mem_zalloc(a->results.n, 1);
-    struct stats_paired s = {.difference = (double)NAN, .lo = (double)NAN, .hi = (double)NAN, .p = (double)NAN};
+    struct stats_paired s = {
+        .difference = (double)NAN, .lo = (double)NAN, .hi = (double)NAN, .p = (double)NAN};
     int rc = 0;
     if (!x || !y || !d) {
         rc = NOMEM(e, (a->results.n + b->results.n) * sizeof *x, "paired results");
@@ -234,8 +235,8 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
 }
 
 /* A record of the file; r: the result of its question, NULL = none yet. */
-static void stats_record(struct stats_summary *s, struct stats_sums *t, const struct records_row *row,
-                         const struct result *r)
+static void stats_record(struct stats_summary *s, struct stats_sums *t,
+                         const struct records_row *row, const struct result *r)
 {
     bool correct = r && r->correct;
     struct stats_group *g = &s->step[s->n_step++];
@@ -255,7 +256,8 @@ static void stats_record(struct stats_summary *s, struct stats_sums *t, const st
         stats_add(s, t, r);
 }
 
-static void stats_rates(struct stats_summary *s, const struct stats_sums *t, size_t asked, double price_kwh)
+static void stats_rates(struct stats_summary *s, const struct stats_sums *t, size_t asked,
+                        double price_kwh)
 {
     double n = (double)(t->n ? t->n : 1);
     size_t k = s->accuracy.k, unknown = asked - s->so_far.n;

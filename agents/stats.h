@@ -26,8 +26,9 @@ double stats_mcnemar(size_t b, size_t c);
 
 struct stats_paired {
     size_t n, both, only_a, only_b, neither; /* questions that both runs have finished */
-    double difference, lo, hi; /* accuracy of b minus a; 95 % percentile bootstrap over questions; NaN when n == 0 */
-    double p;                  /* exact McNemar; NaN when n == 0 */
+    double difference, lo,
+        hi;   /* accuracy of b minus a; 95 % percentile bootstrap over questions; NaN when n == 0 */
+    double p; /* exact McNemar; NaN when n == 0 */
 };
 /* Pairs two runs by question id. draws: bootstrap samples; the same seed gives the same interval. Results of
  * records that were not asked for are left out. ERR_NOMEM. */
@@ -54,8 +55,10 @@ struct stats_summary {
     /* n = answered + unparsed + failed + planned + not_run (questions) + duplicates + rejected */
     size_t answered, unparsed, failed, planned, not_run, duplicates, rejected;
     size_t no_key; /* questions */
-    size_t calls_cut, cases_cut, calls_closed, cases_closed; /* replies that met their token limit, and their cases */
-    struct stats_group *step; /* (n_step) all records, by name: STATS_NO_STEP, STATS_REJECTED among them */
+    size_t calls_cut, cases_cut, calls_closed,
+        cases_closed; /* replies that met their token limit, and their cases */
+    struct stats_group
+        *step; /* (n_step) all records, by name: STATS_NO_STEP, STATS_REJECTED among them */
     size_t n_step;
     struct stats_group specialty[CATALOG_MAX]; /* questions for which it was selected; by name */
     int n_specialty;
@@ -63,8 +66,8 @@ struct stats_summary {
     double ece;       /* NaN = no letter probabilities */
     size_t n_ece;
     double calls, prompt_tokens, cached_tokens, new_tokens; /* per finished question */
-    struct stat_summary seconds; /* per finished question */
-    double joules, cost;         /* per finished question, USD; NaN = not measured */
+    struct stat_summary seconds;                            /* per finished question */
+    double joules, cost; /* per finished question, USD; NaN = not measured */
 };
 /* price: USD per kWh, NaN = not known. Free with stats_free. ERR_NOMEM. */
 int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_summary *out,

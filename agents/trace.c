@@ -421,7 +421,8 @@ static int trace_compare(const json_t *was, const json_t *is, const char *prefix
 }
 
 /* Text of what differs between two objects; *n = how many values do. */
-static int trace_differences(const json_t *was, const char *now, int *n, struct str *out, struct err *e)
+static int trace_differences(const json_t *was, const char *now, int *n, struct str *out,
+                             struct err *e)
 {
     json_t *is = NULL;
     int rc;
@@ -440,8 +441,10 @@ static int trace_format(const json_t *doc, const char *dir, struct err *e)
 {
     json_int_t format = json_integer_value(json_object_get(doc, "format"));
     if (format != TRACE_FORMAT)
-        FAIL(e, ERR_CONFIG, "%s was written in format %lld, this program reads and writes format %d: it names "
-             "questions in another way; read it with the version that wrote it, or begin in another folder",
+        FAIL(e, ERR_CONFIG,
+             "%s was written in format %lld, this program reads and writes format %d: it names "
+             "questions in another way; read it with the version that wrote it, or begin in "
+             "another folder",
              dir, (long long)format, TRACE_FORMAT);
     return 0;
 }
@@ -452,7 +455,8 @@ struct trace_raw {
     size_t n;
 };
 
-static int trace_raw_member(const char *s, size_t n, const char *key, struct trace_raw *out, struct err *e)
+static int trace_raw_member(const char *s, size_t n, const char *key, struct trace_raw *out,
+                            struct err *e)
 {
     struct jscan j = {.n = 0};
     struct jscan_item it = {.key = NULL};
@@ -471,8 +475,8 @@ done:
 }
 
 /* The items of an array but the last, and the last. */
-static int trace_raw_last(const struct trace_raw *list, struct trace_raw *before, struct trace_raw *last,
-                          struct err *e)
+static int trace_raw_last(const struct trace_raw *list, struct trace_raw *before,
+                          struct trace_raw *last, struct err *e)
 {
     struct jscan j = {.n = 0};
     struct jscan_item it = {.key = NULL};
@@ -543,8 +547,8 @@ done:
     return rc;
 }
 
-static int trace_head(struct trace *t, const struct trace_options *o, const char *identity, size_t n,
-                      const struct str *sessions, struct err *e)
+static int trace_head(struct trace *t, const struct trace_options *o, const char *identity,
+                      size_t n, const struct str *sessions, struct err *e)
 {
     struct str records = STR_INIT;
     char sha256[65];
@@ -586,7 +590,8 @@ const char *trace_json(const struct trace *t)
     return t->json.s;
 }
 
-static int trace_same(struct trace *t, const struct trace_options *o, const json_t *doc, struct err *e)
+static int trace_same(struct trace *t, const struct trace_options *o, const json_t *doc,
+                      struct err *e)
 {
     struct str diff = STR_INIT;
     json_t *was = NULL;
@@ -595,7 +600,8 @@ static int trace_same(struct trace *t, const struct trace_options *o, const json
     TRY_DONE(trace_differences(was, o->identity, &n, &diff, e));
     if (n)
         rc = err_set(e, ERR_CONFIG,
-                     "%s holds another run: %s; choose another --out, or start again by mas eval --force-new "
+                     "%s holds another run: %s; choose another --out, or start again by mas eval "
+                     "--force-new "
                      "(the present results are kept in a subfolder)",
                      t->dir, diff.s);
 done:
@@ -683,7 +689,9 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
     if (trace_exists(t, "run.json"))
         TRY(trace_check(t, o, e));
     else if (trace_exists(t, "traces.jsonl") || trace_exists(t, "traces.jsonl.gz"))
-        FAIL(e, ERR_CONFIG, "%s holds traces but no run.json; choose another --out, or start again by mas eval --force-new",
+        FAIL(e, ERR_CONFIG,
+             "%s holds traces but no run.json; choose another --out, or start again by mas eval "
+             "--force-new",
              t->dir);
     else
         TRY(trace_start(t, o, e));
@@ -876,8 +884,8 @@ static int trace_read_run(const char *dir, struct trace_run *r, char sha256[65],
     snprintf(sha256, 65, "%s", hash);
     TRY_DONE(jdoc_array(doc, "sessions", 1, 1000000, &sessions, e));
     const json_t *last = json_array_get(sessions, json_array_size(sessions) - 1);
-    const json_t *price = json_object_get(
-        json_object_get(json_object_get(last, "about"), "config"), "price_kwh");
+    const json_t *price =
+        json_object_get(json_object_get(json_object_get(last, "about"), "config"), "price_kwh");
     if (json_is_number(price))
         r->price_kwh = json_number_value(price);
     r->asked = (size_t)asked;
@@ -886,7 +894,8 @@ done:
     return rc;
 }
 
-static int trace_read_records(const struct trace *t, struct trace_run *r, const char *sha256, struct err *e)
+static int trace_read_records(const struct trace *t, struct trace_run *r, const char *sha256,
+                              struct err *e)
 {
     char path[1100], hash[65];
     struct str text = STR_INIT;
@@ -895,8 +904,10 @@ static int trace_read_records(const struct trace *t, struct trace_run *r, const 
     TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
     TRY_DONE(sha256_hex(text.s, text.len, hash, e));
     if (strcmp(hash, sha256) != 0)
-        rc = err_set(e, ERR_DATA, "%s is not the file that run.json names: damaged; mas eval on that "
-                     "folder and its data writes it again", path);
+        rc = err_set(e, ERR_DATA,
+                     "%s is not the file that run.json names: damaged; mas eval on that "
+                     "folder and its data writes it again",
+                     path);
     if (!rc)
         rc = records_read(text.s, text.len, &r->records, e);
     if (rc < 0)
@@ -930,8 +941,8 @@ static int trace_read_cases(struct trace *t, struct trace_run *r, struct err *e)
         const struct result *res = &r->results.r[i];
         size_t at = (size_t)res->index;
         if (at >= r->records.n || strcmp(r->records.r[at].id, res->id) != 0)
-            rc = err_set(e, ERR_DATA, "%s: question %s is not record %zu of records.jsonl", path, res->id,
-                         at + 1);
+            rc = err_set(e, ERR_DATA, "%s: question %s is not record %zu of records.jsonl", path,
+                         res->id, at + 1);
     }
 done:
     str_free(&text);

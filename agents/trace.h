@@ -30,9 +30,10 @@ struct trace;
 struct trace_options {
     const char *dir;      /* made if need be, parents too */
     const char *identity; /* JSON object of JSON objects and values; what must not change */
-    const char *about;    /* likewise; what may: each continuation with other settings is a session of its own */
+    const char *
+        about; /* likewise; what may: each continuation with other settings is a session of its own */
     const struct medqa *data; /* the file, or one question */
-    size_t asked;             /* its first records that the figures are about; 0 = all. May change */
+    size_t asked; /* its first records that the figures are about; 0 = all. May change */
     bool repair;
     bool fresh; /* what the folder holds is moved to DIR/old-1, old-2, .. */
 };

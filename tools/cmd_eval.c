@@ -23,14 +23,20 @@ struct options {
 enum { OPT_DATA = 1, OPT_OUT, OPT_SHUFFLE, OPT_CONCURRENCY, OPT_FORCE_NEW, OPT_REPAIR, OPT_CURVE };
 
 static const struct argp_option rows[] = {
-    {"data", OPT_DATA, "FILE", 0, "questions: MedQA JSONL, the -hf form, a JSON array; plain or .gz", 1},
-    {"n", 'n', "N", 0, "only the first N records of the file, rejected ones and duplicates counted. In a folder "
-                       "with more, nothing is dropped: the figures are about the N, the others stay", 1},
-    {"out", OPT_OUT, "DIR", 0, "folder of the run; one that exists is continued, also on another processor or "
-                               "with other threads. Otherwise a new one in logging.traces_dir", 1},
+    {"data", OPT_DATA, "FILE", 0,
+     "questions: MedQA JSONL, the -hf form, a JSON array; plain or .gz", 1},
+    {"n", 'n', "N", 0,
+     "only the first N records of the file, rejected ones and duplicates counted. In a folder "
+     "with more, nothing is dropped: the figures are about the N, the others stay",
+     1},
+    {"out", OPT_OUT, "DIR", 0,
+     "folder of the run; one that exists is continued, also on another processor or "
+     "with other threads. Otherwise a new one in logging.traces_dir",
+     1},
     {"shuffle", OPT_SHUFFLE, 0, 0, "show the options of each question in an order of its own", 1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
-    {"curve", OPT_CURVE, "FILE.svg", 0, "draw tokens a second and the use of the KV cache over time", 2},
+    {"curve", OPT_CURVE, "FILE.svg", 0,
+     "draw tokens a second and the use of the KV cache over time", 2},
     {"force-new", OPT_FORCE_NEW, 0, 0, "start again in DIR; what is there moves to DIR/old-N", 2},
     {"repair", OPT_REPAIR, 0, 0, "drop cases whose trace is damaged and ask them again", 2},
     {0}};
@@ -198,11 +204,14 @@ static void say_lines(const struct medqa *m, size_t n, enum medqa_kind kind, siz
 static void say_records(const struct medqa *m, const struct asked *a, const char *path)
 {
     if (a->rejected)
-        fprintf(stderr, "%s: %zu of %zu records rejected, they count as wrong:\n", path, a->rejected, a->records);
+        fprintf(stderr, "%s: %zu of %zu records rejected, they count as wrong:\n", path,
+                a->rejected, a->records);
     say_lines(m, a->records, MEDQA_REJECTED, a->rejected);
     if (a->duplicates)
-        fprintf(stderr, "%s: %zu of %zu records are duplicates, each counts as the record that it repeats:\n", path,
-                a->duplicates, a->records);
+        fprintf(
+            stderr,
+            "%s: %zu of %zu records are duplicates, each counts as the record that it repeats:\n",
+            path, a->duplicates, a->records);
     say_lines(m, a->records, MEDQA_DUPLICATE, a->duplicates);
 }
 
@@ -217,8 +226,8 @@ static size_t done_before(const struct trace *t, const struct asked *a, size_t *
 }
 
 /* Figures into run.json, summary.json and results.csv into the folder; the table to standard output if wanted. */
-static int report(const struct clinic *c, struct trace *t, const char *dir, const char *data, bool table,
-                  struct err *e)
+static int report(const struct clinic *c, struct trace *t, const char *dir, const char *data,
+                  bool table, struct err *e)
 {
     struct trace_run run = {.asked = 0};
     struct stats_summary s = {.answered = 0};
@@ -226,7 +235,8 @@ static int report(const struct clinic *c, struct trace *t, const char *dir, cons
     const char *slash = strrchr(data, '/');
     char title[256];
     int rc;
-    snprintf(title, sizeof title, "strategy %s on %s", c->config.strategy, slash ? slash + 1 : data);
+    snprintf(title, sizeof title, "strategy %s on %s", c->config.strategy,
+             slash ? slash + 1 : data);
     TRY_DONE(trace_read(dir, &run, e));
     TRY_DONE(stats_summarize(&run, run.price_kwh, &s, e));
     report_figures(&s, &figures);
@@ -246,15 +256,15 @@ done:
 }
 
 /* The run ended before its time: what is finished is reported as far as that goes. */
-static void unfinished(const struct options *o, const struct clinic *c, struct trace *t, const char *dir,
-                       const struct run_progress *p)
+static void unfinished(const struct options *o, const struct clinic *c, struct trace *t,
+                       const char *dir, const struct run_progress *p)
 {
     struct err ignored; /* the run's own error is the one to show */
     if (!trace_results(t)->n)
         return;
     (void)report(c, t, dir, o->data, true, &ignored);
-    fprintf(stderr, "partial, %zu of %zu questions; continue with the same command%s%s\n", p->done, p->total,
-            o->out ? "" : " and --out ", o->out ? "" : dir);
+    fprintf(stderr, "partial, %zu of %zu questions; continue with the same command%s%s\n", p->done,
+            p->total, o->out ? "" : " and --out ", o->out ? "" : dir);
 }
 
 static int finish(const struct options *o, struct clinic *c, struct trace *t, const char *dir,
@@ -263,16 +273,24 @@ static int finish(const struct options *o, struct clinic *c, struct trace *t, co
     TRY(trace_seal(t, e));
     TRY(report(c, t, dir, o->data, true, e));
     if (p->failed || a->rejected)
-        FAIL(e, ERR_ITEMS, "%zu of %zu questions failed, %zu of %zu records were rejected (all counted as wrong); "
-             "results.csv and the traces in %s name them", p->failed, p->total, a->rejected, a->records, dir);
+        FAIL(
+            e, ERR_ITEMS,
+            "%zu of %zu questions failed, %zu of %zu records were rejected (all counted as wrong); "
+            "results.csv and the traces in %s name them",
+            p->failed, p->total, a->rejected, a->records, dir);
     return 0;
 }
 
-static int ask(const struct options *o, struct clinic *c, const struct medqa *m, const struct asked *a,
-               struct watch *watch, const atomic_int *stop, struct err *e)
+static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
+               const struct asked *a, struct watch *watch, const atomic_int *stop, struct err *e)
 {
-    struct clinic_trace ct = {.dir = o->out, .name = "eval", .data_path = o->data, .data = m,
-                              .asked = a->records, .fresh = o->fresh, .repair = o->repair};
+    struct clinic_trace ct = {.dir = o->out,
+                              .name = "eval",
+                              .data_path = o->data,
+                              .data = m,
+                              .asked = a->records,
+                              .fresh = o->fresh,
+                              .repair = o->repair};
     struct run_progress p = {.done = 0};
     struct trace *t = NULL;
     char dir[1024];
@@ -280,18 +298,26 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
     int rc;
     TRY_DONE(clinic_trace(c, &ct, dir, &t, e));
     size_t before = done_before(t, a, &beyond);
-    fprintf(stderr, "%zu records: %zu questions, strategy %s, %zu done before; results in %s\n", a->records,
-            a->questions, c->config.strategy, before, dir);
+    fprintf(stderr, "%zu records: %zu questions, strategy %s, %zu done before; results in %s\n",
+            a->records, a->questions, c->config.strategy, before, dir);
     if (beyond)
-        fprintf(stderr, "the folder has %zu more finished questions after the first %zu records: they stay in its "
-                "traces, the figures are about the %zu; a larger --n counts them again\n", beyond, a->records,
-                a->records);
+        fprintf(stderr,
+                "the folder has %zu more finished questions after the first %zu records: they stay "
+                "in its "
+                "traces, the figures are about the %zu; a larger --n counts them again\n",
+                beyond, a->records, a->records);
     if (before < a->questions)
-        TRY_DONE(report(c, t, dir, o->data, false, e)); /* so that no report says more than is true */
+        TRY_DONE(
+            report(c, t, dir, o->data, false, e)); /* so that no report says more than is true */
     meter_open(&watch->meter, o->clinic.quiet);
-    struct run_options ro = {.env = &c->env, .question = m->question, .n = a->questions, .trace = t,
-                             .concurrency = o->concurrency, .stop = stop,
-                             .progress = on_progress, .user = watch};
+    struct run_options ro = {.env = &c->env,
+                             .question = m->question,
+                             .n = a->questions,
+                             .trace = t,
+                             .concurrency = o->concurrency,
+                             .stop = stop,
+                             .progress = on_progress,
+                             .user = watch};
     rc = run_questions(&ro, &p, e);
     meter_close(&watch->meter);
     if (!o->clinic.quiet)
@@ -349,13 +375,20 @@ static int run(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&clinic_argp, 0, "Settings:", 20}, {0}};
     static const struct argp argp = {
-        rows, parse, NULL,
-        "Takes a file of multiple-choice questions through a strategy. An interrupted evaluation is "
+        rows,
+        parse,
+        NULL,
+        "Takes a file of multiple-choice questions through a strategy. An interrupted evaluation "
+        "is "
         "continued by the same command with the same --out; a changed configuration, model or data "
-        "file is refused. Accuracy is over all records asked for: unparsed, failed and rejected ones count "
-        "as wrong, and a duplicate as the record that it repeats. Exit status 1: some questions failed or "
+        "file is refused. Accuracy is over all records asked for: unparsed, failed and rejected "
+        "ones count "
+        "as wrong, and a duplicate as the record that it repeats. Exit status 1: some questions "
+        "failed or "
         "records were rejected. Research software: not for clinical care.",
-        children, NULL, NULL};
+        children,
+        NULL,
+        NULL};
     struct options o = {.clinic = {.many = true}};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);

@@ -24,11 +24,15 @@ enum { OPT_CSV = 1, OPT_SUMMARY, OPT_AGAINST, OPT_PRICE };
 static const struct argp_option rows[] = {
     {"csv", OPT_CSV, "FILE", 0, "one row a question; '-' = standard output", 1},
     {"summary", OPT_SUMMARY, "FILE", 0, "the statistics as JSON; '-' = standard output", 1},
-    {"against", OPT_AGAINST, "DIR", 0, "compare with another run on the questions both have finished: a table "
-                                       "of results and costs, exact McNemar test, bootstrap interval; "
-                                       "differences are that run minus DIR; may be repeated", 1},
-    {"price-kwh", OPT_PRICE, "USD", 0, "price of a kilowatt-hour (default: the run's own, price_kwh of its "
-                                       "configuration)", 1},
+    {"against", OPT_AGAINST, "DIR", 0,
+     "compare with another run on the questions both have finished: a table "
+     "of results and costs, exact McNemar test, bootstrap interval; "
+     "differences are that run minus DIR; may be repeated",
+     1},
+    {"price-kwh", OPT_PRICE, "USD", 0,
+     "price of a kilowatt-hour (default: the run's own, price_kwh of its "
+     "configuration)",
+     1},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *st)
@@ -131,8 +135,8 @@ static int say_apart(const struct options *o, const struct report_run *run, stru
             str_addf(&names, "%s%s", apart++ ? ", " : "", o->against[i - 1]);
     int rc = str_ok(&names, "names", e);
     if (!rc && apart)
-        rc = err_set(e, ERR_ITEMS, "%d of %d runs have no finished question in common with %s: %s", apart,
-                     o->n_against, o->dir, names.s);
+        rc = err_set(e, ERR_ITEMS, "%d of %d runs have no finished question in common with %s: %s",
+                     apart, o->n_against, o->dir, names.s);
     str_free(&names);
     return rc;
 }

@@ -238,7 +238,8 @@ static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct 
                             .ops_per_byte = 2 * (double)f->m.n_params / (double)f->m.total};
     int rc = plan_make(&in, out, e);
     if (rc < 0)
-        advice_instead(e, "--ctx", "lower --ctx, --sequences or --kv-type, or raise --vram or --ram");
+        advice_instead(e, "--ctx",
+                       "lower --ctx, --sequences or --kv-type, or raise --vram or --ram");
     return rc;
 }
 

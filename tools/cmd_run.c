@@ -86,8 +86,7 @@ static int answer(const struct options *o, struct err *e)
     toy_says(engine_info(c.engine), m.question, noise);
     FILE *page = o->json ? stderr : stdout;
     sheet_noise(page, clinic_width(page), noise);
-    struct clinic_trace ct = {.dir = o->out, .name = "run", .data_path = "-",
-                              .data = &m};
+    struct clinic_trace ct = {.dir = o->out, .name = "run", .data_path = "-", .data = &m};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
     struct shown shown = {.json = o->json, .dir = dir, .noise = toy ? noise : NULL, .state = CONSULT_OPEN};
     struct run_options ro = {.env = &c.env, .question = m.question, .n = 1, .trace = t,

@@ -19,7 +19,8 @@ static void whole(const struct medqa *m)
     require(m->n && m->n + m->n_rejected + m->n_duplicates == m->n_records);
     for (size_t i = 0; i < m->n; i++) {
         const struct medqa_question *q = &m->question[i];
-        require(q->text[0] && q->key >= 0 && q->key < q->n_options && q->n_options <= MEDQA_OPTIONS);
+        require(q->text[0] && q->key >= 0 && q->key < q->n_options &&
+                q->n_options <= MEDQA_OPTIONS);
         require(strlen(q->id) == 16 && strlen(q->step) <= MEDQA_STEP);
         for (int j = 0; j < q->n_options; j++)
             require(q->option[j] && q->option[j][0]);

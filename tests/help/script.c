@@ -197,8 +197,8 @@ int bench_run(struct bench *b, const struct medqa *m, const char *dir, int concu
               struct run_progress *p, struct err *e)
 {
     struct trace *t = NULL;
-    struct trace_options to = {.dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}", .data = m,
-                               .asked = m->n};
+    struct trace_options to = {
+        .dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}", .data = m, .asked = m->n};
     int rc = trace_open(&to, &t, e);
     if (rc < 0)
         return rc;

@@ -556,21 +556,22 @@ static void the_knobs_that_change_results_are_marked(void **state)
                                        "planner.fixed",
                                        "budgets.max_tokens_per_case",
                                        "kv.type"};
-    static const char *const free_to_change[] = {"threads",
-                                                 "isa",
-                                                 "backend", /* the kind that it came to is in the identity */
-                                                 "placement.mode",
-                                                 "placement.cpu_layers",
-                                                 "kv.page_tokens",
-                                                 "kv.bytes",
-                                                 "placement.ram",
-                                                 "placement.map_weights",
-                                                 "engine.sequences",
-                                                 "engine.batch_tokens",
-                                                 "engine.prefix_cache",
-                                                 "logging.traces_dir",
-                                                 "logging.level",
-                                                 "price_kwh"};
+    static const char *const free_to_change[] = {
+        "threads",
+        "isa",
+        "backend", /* the kind that it came to is in the identity */
+        "placement.mode",
+        "placement.cpu_layers",
+        "kv.page_tokens",
+        "kv.bytes",
+        "placement.ram",
+        "placement.map_weights",
+        "engine.sequences",
+        "engine.batch_tokens",
+        "engine.prefix_cache",
+        "logging.traces_dir",
+        "logging.level",
+        "price_kwh"};
     for (size_t i = 0; i < sizeof must / sizeof must[0]; i++)
         assert_true(knob(must[i])->affects_result);
     for (size_t i = 0; i < sizeof free_to_change / sizeof free_to_change[0]; i++)

@@ -12,7 +12,7 @@ static int parse(const char *s, struct medqa *m, struct err *e)
     "{\"question\": \"Q?\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": \"d\"}, "  \
     "\"answer_idx\": \"C\", \"answer\": \"c\", \"meta_info\": \"step1\"}"
 
-#define OTHER                                                                                     \
+#define OTHER                                                                                      \
     "{\"question\": \"R?\", \"options\": {\"A\": \"a\", \"B\": \"b\"}, \"answer_idx\": \"A\"}"
 
 static void reads_the_official_form(void **state)
@@ -71,37 +71,58 @@ static void each_fault_is_rejected_by_line_and_the_rest_is_kept(void **state)
         {"{\"question\": \"Q\"}", "key 'options' is missing"},
         {"{\"question\": \"Q\", \"options\": {\"A\": \"a\"}}", "1 options, expected 2 to 10"},
         {"{\"question\": \"Q\", \"options\": []}", "0 options, expected 2 to 10"},
-        {"{\"question\": \"Q\", \"options\": [0,1,2,3,4,5,6,7,8,9,10]}", "'option A' is an integer"},
-        {"{\"question\": \"Q\", \"options\": [\"0\",\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\"]}",
+        {"{\"question\": \"Q\", \"options\": [0,1,2,3,4,5,6,7,8,9,10]}",
+         "'option A' is an integer"},
+        {"{\"question\": \"Q\", \"options\": "
+         "[\"0\",\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\"]}",
          "more than 10 options"},
-        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"K\": \"b\"}}", "an option K, expected 2 to 10"},
-        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"op2\": \"b\"}}", "named 'op2', expected a letter"},
-        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"a\": \"b\"}}", "option A stands twice"},
-        {"{\"question\": \"Q\", \"options\": [\"a\", null, \"c\"]}", "2 options, but none is named B"},
-        {"{\"question\": \"Q\", \"options\": [\"a\", {\"key\": \"B\", \"value\": \"b\"}]}", "expected one form"},
-        {"{\"question\": \"Q\", \"options\": [{\"key\": \"A\"}, {\"key\": \"B\", \"value\": \"b\"}]}",
+        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"K\": \"b\"}}",
+         "an option K, expected 2 to 10"},
+        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"op2\": \"b\"}}",
+         "named 'op2', expected a letter"},
+        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"a\": \"b\"}}",
+         "option A stands twice"},
+        {"{\"question\": \"Q\", \"options\": [\"a\", null, \"c\"]}",
+         "2 options, but none is named B"},
+        {"{\"question\": \"Q\", \"options\": [\"a\", {\"key\": \"B\", \"value\": \"b\"}]}",
+         "expected one form"},
+        {"{\"question\": \"Q\", \"options\": [{\"key\": \"A\"}, {\"key\": \"B\", \"value\": "
+         "\"b\"}]}",
          "option 1 has no 'value'"},
-        {"{\"question\": \"Q\", \"options\": [{\"key\": \"one\", \"value\": \"a\"}]}", "the key of option 1 is 'one'"},
+        {"{\"question\": \"Q\", \"options\": [{\"key\": \"one\", \"value\": \"a\"}]}",
+         "the key of option 1 is 'one'"},
         {"{\"question\": \"Q\", \"options\": \"A. a\"}", "'options' is no object and no array"},
-        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"E\": \"e\"}}",
+        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"E\": "
+         "\"e\"}}",
          "none is named D"},
         {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": 3, \"D\": \"d\"}}",
          "'option C' is an integer, expected a string"},
-        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"\", \"C\": \"c\", \"D\": \"d\"}}",
+        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"\", \"C\": \"c\", \"D\": "
+         "\"d\"}}",
          "option B is empty"},
-        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": \"d\"}}",
+        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": "
+         "\"d\"}}",
          "key 'answer_idx' is missing"},
-        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": \"d\"}, "
-         "\"answer_idx\": \"E\"}", "answer_idx is 'E', expected A to D"},
-        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": \"d\"}, "
-         "\"answer_idx\": \"A\", \"answer\": \"b\"}", "answer text 'b' is not the text of option A"},
+        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": "
+         "\"d\"}, "
+         "\"answer_idx\": \"E\"}",
+         "answer_idx is 'E', expected A to D"},
+        {"{\"question\": \"Q\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": "
+         "\"d\"}, "
+         "\"answer_idx\": \"A\", \"answer\": \"b\"}",
+         "answer text 'b' is not the text of option A"},
         {"{\"sent1\": \"Q\", \"ending0\": \"a\"}", "1 options, expected"},
-        {"{\"sent1\": \"Q\", \"ending0\": \"a\", \"ending10\": \"k\", \"label\": 0}", "more than 10 options"},
-        {"{\"sent1\": \"Q\", \"ending0\": \"a\", \"ending2\": \"k\", \"label\": 0}", "none is named B"},
-        {"{\"sent1\": \"Q\", \"ending0\": \"a\", \"ending1\": \"k\", \"label\": -1}", "'label' is -1, expected 0 to 1"},
+        {"{\"sent1\": \"Q\", \"ending0\": \"a\", \"ending10\": \"k\", \"label\": 0}",
+         "more than 10 options"},
+        {"{\"sent1\": \"Q\", \"ending0\": \"a\", \"ending2\": \"k\", \"label\": 0}",
+         "none is named B"},
+        {"{\"sent1\": \"Q\", \"ending0\": \"a\", \"ending1\": \"k\", \"label\": -1}",
+         "'label' is -1, expected 0 to 1"},
         {"{\"sent1\": \"Q\", \"ending0\": \"a\", \"ending1\": \"k\"}", "key 'label' is missing"},
-        {"{\"sent1\": \"Q\", \"ending0\": \"a\", \"ending1\": \"b\", \"ending2\": \"c\", \"ending3\": "
-         "\"d\", \"label\": 4}", "'label' is 4, expected 0 to 3"},
+        {"{\"sent1\": \"Q\", \"ending0\": \"a\", \"ending1\": \"b\", \"ending2\": \"c\", "
+         "\"ending3\": "
+         "\"d\", \"label\": 4}",
+         "'label' is 4, expected 0 to 3"},
         {"{\"question\": \"Q\", \"question\": \"R\"}", "key 'question' stands twice"},
         {"{\"question\": \"\xff\"}", "'question': bad JSON"},
         {"{\"question\": \"a\\u0000b\"}", "'question' holds a NUL character"},
@@ -183,7 +204,8 @@ static void a_file_without_a_question_is_an_error(void **state)
     fails(parse("[" GOOD "\n}", &m, &e), ERR_DATA, "where ',' or ']' was expected");
     fails(parse("[" GOOD "] x", &m, &e), ERR_DATA, "text after the end of the array");
     fails(parse("[" GOOD ",\n]", &m, &e), ERR_DATA, "x.jsonl:2: ']' where a record was expected");
-    fails(parse("[" GOOD ",\n\n," OTHER "]", &m, &e), ERR_DATA, "x.jsonl:3: ',' where a record was expected");
+    fails(parse("[" GOOD ",\n\n," OTHER "]", &m, &e), ERR_DATA,
+          "x.jsonl:3: ',' where a record was expected");
     fails(parse("[," GOOD "]", &m, &e), ERR_DATA, "',' where a record was expected");
     fails(medqa_read("/nowhere/q.jsonl", &m, &e), ERR_NOINPUT, "/nowhere/q.jsonl");
 }
@@ -211,11 +233,26 @@ static void accepted(const char *members, int key, int n_options)
 static void a_field_that_is_not_needed_rejects_nothing(void **state)
 {
     (void)state;
-    static const char *const values[] = {
-        "null", "NaN", "Infinity", "-Infinity", "1e400", "-1e999", "12345678901234567890123", "{}", "[]", "true",
-        "[NaN, {\"a\": [1e400, {\"b\": null}]}]", "\"\\ud800\"", "\"\\u0000\"", "\"\xff\"",
-        "{\"a\": 1, \"a\": 2}", "{\"question\": \"another\", \"options\": 7}", "\"tab\tinside\"", "\"[{,\\\"\""};
-    static const char *const names[] = {"meta_info", "metamap_phrases", "id", "label", "sent2", "answer"};
+    static const char *const values[] = {"null",
+                                         "NaN",
+                                         "Infinity",
+                                         "-Infinity",
+                                         "1e400",
+                                         "-1e999",
+                                         "12345678901234567890123",
+                                         "{}",
+                                         "[]",
+                                         "true",
+                                         "[NaN, {\"a\": [1e400, {\"b\": null}]}]",
+                                         "\"\\ud800\"",
+                                         "\"\\u0000\"",
+                                         "\"\xff\"",
+                                         "{\"a\": 1, \"a\": 2}",
+                                         "{\"question\": \"another\", \"options\": 7}",
+                                         "\"tab\tinside\"",
+                                         "\"[{,\\\"\""};
+    static const char *const names[] = {"meta_info", "metamap_phrases", "id",
+                                        "label",     "sent2",           "answer"};
     for (size_t n = 0; n < sizeof names / sizeof names[0]; n++)
         for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
             struct str s = STR_INIT;
@@ -254,7 +291,11 @@ static void an_odd_step_is_not_known(void **state)
     (void)state;
     static const struct {
         const char *value, *step;
-    } c[] = {{"\"step2&3\"", "step2&3"}, {"null", ""}, {"3", ""}, {"\"a\\u0000b\"", ""}, {"\"a\\nb\"", ""},
+    } c[] = {{"\"step2&3\"", "step2&3"},
+             {"null", ""},
+             {"3", ""},
+             {"\"a\\u0000b\"", ""},
+             {"\"a\\nb\"", ""},
              {"\"0123456789012345678901234567890123456789012345678901234567890123\"", ""},
              {"\"012345678901234567890123456789012345678901234567890123456789012\"",
               "012345678901234567890123456789012345678901234567890123456789012"}};
@@ -274,13 +315,23 @@ static void options_come_in_three_forms_and_any_number_from_2_to_10(void **state
 {
     (void)state;
     accepted(Q "\"options\": [\"a\", \"b\"], \"answer_idx\": \"B\"", 1, 2);
-    accepted(Q "\"options\": {\"a\": \"x\", \"(B)\": \"y\", \"C.\": \"z\"}, \"answer_idx\": \"C\"", 2, 3);
-    accepted(Q "\"options\": [{\"value\": \"y\", \"key\": \"B\", \"score\": NaN}, {\"key\": \"A\", \"value\": \"x\"}], "
-               "\"answer_idx\": \"B\", \"answer\": \"y\"", 1, 2);
-    accepted(Q "\"options\": {\"A\": \"x\", \"B\": \"y\", \"C\": null}, \"answer_idx\": \"B\"", 1, 2);
-    accepted(Q "\"options\": [\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\"], \"answer_idx\": \"J\"", 9, 10);
-    accepted("\"sent1\": \"S\", \"sent2\": null, \"ending0\": \"a\", \"ending1\": \"b\", \"ending2\": null, \"label\": 1", 1, 2);
-    accepted("\"sent1\": \"S\", \"ending0\": \"a\", \"ending1\": \"b\", \"label\": \"1\", \"x\": NaN", 1, 2);
+    accepted(Q "\"options\": {\"a\": \"x\", \"(B)\": \"y\", \"C.\": \"z\"}, \"answer_idx\": \"C\"",
+             2, 3);
+    accepted(Q "\"options\": [{\"value\": \"y\", \"key\": \"B\", \"score\": NaN}, {\"key\": \"A\", "
+               "\"value\": \"x\"}], "
+               "\"answer_idx\": \"B\", \"answer\": \"y\"",
+             1, 2);
+    accepted(Q "\"options\": {\"A\": \"x\", \"B\": \"y\", \"C\": null}, \"answer_idx\": \"B\"", 1,
+             2);
+    accepted(Q "\"options\": [\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\"], "
+               "\"answer_idx\": \"J\"",
+             9, 10);
+    accepted("\"sent1\": \"S\", \"sent2\": null, \"ending0\": \"a\", \"ending1\": \"b\", "
+             "\"ending2\": null, \"label\": 1",
+             1, 2);
+    accepted(
+        "\"sent1\": \"S\", \"ending0\": \"a\", \"ending1\": \"b\", \"label\": \"1\", \"x\": NaN", 1,
+        2);
     accepted("\"sent1\": \"S\", \"ending0\": \"a\", \"ending1\": \"b\", \"label\": 1.0", 1, 2);
     accepted("\"\\u0071uestion\": \"S\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\"", 0, 2);
 }
@@ -309,12 +360,15 @@ static void the_key_is_read_without_guessing(void **state)
         {"\"answer_idx\": null, \"answer\": \"b b\"", 1, ""},
         {"\"answer_idx\": \"E\"", -1, "answer_idx is 'E', expected A to D"},
         {"\"answer_idx\": \"BC\"", -1, "answer_idx is 'BC', expected a letter"},
-        {"\"answer_idx\": 1", -1, "whether it counts from 0 or from 1 is not known; write a letter"},
-        {"\"answer_idx\": 3, \"answer\": \"b b\"", -1, "answer_idx is 3, but the answer is option B"},
+        {"\"answer_idx\": 1", -1,
+         "whether it counts from 0 or from 1 is not known; write a letter"},
+        {"\"answer_idx\": 3, \"answer\": \"b b\"", -1,
+         "answer_idx is 3, but the answer is option B"},
         {"\"answer_idx\": true", -1, "'answer_idx' is a boolean"},
         {"\"answer_idx\": 1e400, \"answer\": \"b b\"", -1, "'answer_idx': bad JSON"},
         {"\"answer_idx\": \"B\\u0000C\"", -1, "'answer_idx' holds a NUL character"},
-        {"\"answer_idx\": \"B\", \"answer\": \"c\"", -1, "answer text 'c' is not the text of option B"},
+        {"\"answer_idx\": \"B\", \"answer\": \"c\"", -1,
+         "answer text 'c' is not the text of option B"},
         {"\"answer_idx\": \"B\", \"answer\": \"b  b\"", -1, "answer text 'b  b' is not the text"},
         {"\"answer_idx\": \"B\", \"answer_idx\": \"B\"", -1, "key 'answer_idx' stands twice"},
         {"\"answer\": \"nothing\"", -1, "answer text 'nothing' is the text of no option"},
@@ -337,7 +391,8 @@ static void the_key_is_read_without_guessing(void **state)
     struct err e;
     struct medqa m = {.n = 0};
     ok(parse(OTHER "\n{" Q "\"options\": [\"x\", \"x\"], \"answer\": \"x\"}\n"
-             "{" Q "\"options\": [\"B\", \"A\"], \"answer\": \"B\"}", &m, &e));
+                   "{" Q "\"options\": [\"B\", \"A\"], \"answer\": \"B\"}",
+             &m, &e));
     assert_non_null(strstr(m.record[1].why, "answer text 'x' is the text of 2 options"));
     assert_non_null(strstr(m.record[2].why, "the letter of one option and the text of another"));
     medqa_free(&m);
@@ -371,7 +426,8 @@ static void ids_come_from_the_content(void **state)
     struct str s = STR_INIT;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         str_addf(&s, "%s\n", others[i]);
-    str_addf(&s, "{\"id\": 7, \"meta_info\": \"step1\", %s\n", others[0] + 1); /* the same content */
+    str_addf(&s, "{\"id\": 7, \"meta_info\": \"step1\", %s\n",
+             others[0] + 1); /* the same content */
     ok(parse(s.s, &a, &e));
     assert_int_equal(a.n, sizeof others / sizeof others[0]);
     assert_int_equal(a.n_duplicates, 1);
@@ -387,7 +443,9 @@ static void many_questions_and_all_of_them_twice(void **state)
     struct medqa m = {.n = 0};
     struct str s = STR_INIT;
     for (int i = 0; i < 2000; i++)
-        str_addf(&s, "{\"question\": \"Q%d\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\"}\n", i % 1000);
+        str_addf(&s,
+                 "{\"question\": \"Q%d\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\"}\n",
+                 i % 1000);
     ok(parse(s.s, &m, &e));
     assert_int_equal(m.n, 1000);
     assert_int_equal(m.n_duplicates, 1000);
@@ -401,10 +459,15 @@ static void a_byte_order_mark_may_stand_wherever_a_record_begins(void **state)
 {
     (void)state;
 #define BOM "\xef\xbb\xbf"
-    static const char *const files[] = {
-        BOM GOOD "\n" OTHER "\n", GOOD "\n" BOM OTHER "\n", BOM GOOD "\r\n" BOM OTHER, GOOD "\r" OTHER "\r",
-        GOOD "\n " BOM BOM " " OTHER "\n" BOM, BOM "[" GOOD "," BOM OTHER "]", BOM "[" GOOD "]\n" BOM "[" OTHER "]\n",
-        "[" GOOD "," OTHER "][]", "\r\r[\r" GOOD ",\r" OTHER "\r]\r"};
+    static const char *const files[] = {BOM GOOD "\n" OTHER "\n",
+                                        GOOD "\n" BOM OTHER "\n",
+                                        BOM GOOD "\r\n" BOM OTHER,
+                                        GOOD "\r" OTHER "\r",
+                                        GOOD "\n " BOM BOM " " OTHER "\n" BOM,
+                                        BOM "[" GOOD "," BOM OTHER "]",
+                                        BOM "[" GOOD "]\n" BOM "[" OTHER "]\n",
+                                        "[" GOOD "," OTHER "][]",
+                                        "\r\r[\r" GOOD ",\r" OTHER "\r]\r"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         struct err e;
         struct medqa m = {.n = 0};
@@ -427,8 +490,8 @@ static void other_encodings_are_refused_by_name(void **state)
     static const struct {
         const char *name, *bom;
         int before, after; /* zeros around each byte */
-    } c[] = {{"UTF-16LE", "\xff\xfe", 0, 1}, {"UTF-16LE", "", 0, 1}, {"UTF-16BE", "\xfe\xff", 1, 0}, {"UTF-16BE", "", 1, 0},
-             {"UTF-32LE", "", 0, 3}, {"UTF-32BE", "", 3, 0}};
+    } c[] = {{"UTF-16LE", "\xff\xfe", 0, 1}, {"UTF-16LE", "", 0, 1}, {"UTF-16BE", "\xfe\xff", 1, 0},
+             {"UTF-16BE", "", 1, 0},         {"UTF-32LE", "", 0, 3}, {"UTF-32BE", "", 3, 0}};
     for (size_t i = 0; i < sizeof c / sizeof c[0]; i++)
         for (size_t bytes = 1; bytes <= strlen(GOOD); bytes += strlen(GOOD) - 1) {
             struct err e;
@@ -455,14 +518,17 @@ static void a_nul_never_cuts_a_text(void **state)
     (void)state;
     struct err e;
     struct medqa m = {.n = 0};
-    static const char file[] = GOOD "\n"
-                               "{\"question\": \"Q\0?\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\"}\n"
-                               "{\"question\": \"Q?\", \"options\": [\"a\0\", \"b\"], \"answer_idx\": \"A\"}\n"
-                               "{\"question\": \"Q?\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\0\"}\n"
-                               "{\"question\": \"Q?\",\0 \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\"}\n"
-                               "{\"question\": \"Q!\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\", \"x\": \"\0\"}\n";
+    static const char file[] =
+        GOOD "\n"
+             "{\"question\": \"Q\0?\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\"}\n"
+             "{\"question\": \"Q?\", \"options\": [\"a\0\", \"b\"], \"answer_idx\": \"A\"}\n"
+             "{\"question\": \"Q?\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\0\"}\n"
+             "{\"question\": \"Q?\",\0 \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\"}\n"
+             "{\"question\": \"Q!\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"A\", \"x\": "
+             "\"\0\"}\n";
     static const char *const why[] = {"'question' holds a NUL byte", "'option A' holds a NUL byte",
-                                      "'answer_idx' holds a NUL byte", "a NUL byte where a key in quotes was expected"};
+                                      "'answer_idx' holds a NUL byte",
+                                      "a NUL byte where a key in quotes was expected"};
     ok(medqa_parse(file, sizeof file - 1, "x", &m, &e));
     assert_int_equal(m.n_records, 6);
     assert_int_equal(m.n, 2);
@@ -481,8 +547,11 @@ static void the_shared_cases_are_read(void **state)
     static const struct {
         const char *name;
         size_t n;
-    } c[] = {{"answer_ws.jsonl", 3}, {"bigint.jsonl", 2}, {"cat_bom.jsonl", 2}, {"gz_trailing_zeros.jsonl.gz", 1},
-             {"meta_null.jsonl", 2}, {"nan.jsonl", 2}, {"ok.jsonl", 1}, {"opt_strlist.jsonl", 2}, {"six.jsonl", 2}};
+    } c[] = {{"answer_ws.jsonl", 3}, {"bigint.jsonl", 2},
+             {"cat_bom.jsonl", 2},   {"gz_trailing_zeros.jsonl.gz", 1},
+             {"meta_null.jsonl", 2}, {"nan.jsonl", 2},
+             {"ok.jsonl", 1},        {"opt_strlist.jsonl", 2},
+             {"six.jsonl", 2}};
     struct err e;
     struct medqa m = {.n = 0};
     char path[1024], name[64];
@@ -492,7 +561,8 @@ static void the_shared_cases_are_read(void **state)
         if (medqa_read(path, &m, &e) < 0)
             fail_msg("%s: %s", path, e.msg);
         if (m.n != c[i].n || m.n_rejected)
-            fail_msg("%s: %zu accepted, %zu rejected: %s", path, m.n, m.n_rejected, m.record[m.n_records - 1].why);
+            fail_msg("%s: %zu accepted, %zu rejected: %s", path, m.n, m.n_rejected,
+                     m.record[m.n_records - 1].why);
         medqa_free(&m);
     }
     need_data("../cases/eval/eval_utf16.jsonl", path);

@@ -7,15 +7,22 @@
 #include "catalog.h"
 #include "medqa.h"
 #include "prompt.h"
+#include "records.h"
 #include "result.h"
 #include "test.h"
 
 static int read_questions(void *arg)
 {
     static const char text[] =
-        "{\"question\": \"Q?\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": \"d\"}, "
+        "{\"question\": \"Q?\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": "
+        "\"d\"}, "
         "\"answer_idx\": \"C\", \"meta_info\": \"step1\"}\n{}\n"
-        "{\"sent1\": \"S\", \"sent2\": \"T\", \"ending0\": \"a\", \"ending1\": \"b\", \"ending2\": \"c\", "
+        "{\"question\": \"R?\", \"options\": [{\"key\": \"A\", \"value\": \"a\"}, {\"key\": \"B\", "
+        "\"value\": \"b\"}], "
+        "\"answer_idx\": 1, \"answer\": \"b\", \"x\": [[[[[[[[[{\"y\": NaN}]]]]]]]]]}\n"
+        "{\"question\": \"R?\", \"options\": [\"a\", \"b\"], \"answer_idx\": \"B\"}\n"
+        "{\"sent1\": \"S\", \"sent2\": \"T\", \"ending0\": \"a\", \"ending1\": \"b\", \"ending2\": "
+        "\"c\", "
         "\"ending3\": \"d\", \"label\": 1}\n";
     struct medqa m = {.n = 0};
     struct err e;
@@ -64,16 +71,35 @@ static int read_closed_decision(void *arg)
 static int read_result(void *arg)
 {
     static const char text[] =
-        "{\"case\": \"0000-00000000\", \"n\": 0, \"calls\": 1, \"state\": \"answered\", \"n_options\": 4, "
+        "{\"case\": \"0000-00000000\", \"n\": 0, \"calls\": 1, \"state\": \"answered\", "
+        "\"n_options\": 4, "
         "\"predicted\": \"A\", \"key\": \"A\", \"correct\": true, \"answer\": \"\", \"why\": \"\", "
-        "\"step\": \"\", \"p\": null, \"selected\": [\"ent\"], \"reports\": 1, \"agreement\": null, "
-        "\"cut\": 0, \"closed\": 0, \"prompt_tokens\": 1, \"cached_tokens\": 0, \"new_tokens\": 1, \"seconds\": 1, \"joules\": null, "
+        "\"step\": \"\", \"p\": null, \"selected\": [\"ent\"], \"reports\": 1, \"agreement\": "
+        "null, "
+        "\"cut\": 0, \"closed\": 0, \"prompt_tokens\": 1, \"cached_tokens\": 0, \"new_tokens\": 1, "
+        "\"seconds\": 1, \"joules\": null, "
         "\"question\": \"q\"}";
     struct results rs = {.n = 0};
     struct err e;
     (void)arg;
     int rc = result_read(&rs, text, strlen(text), &e);
     results_free(&rs);
+    return rc;
+}
+
+/* What a folder keeps of a data file. */
+static int read_records(void *arg)
+{
+    static const char text[] = "{\"record\": 0, \"line\": 1, \"id\": \"a\", \"key\": \"B\", "
+                               "\"step\": \"s\", \"question\": \"q\"}\n"
+                               "{\"record\": 1, \"line\": 2, \"rejected\": \"why\"}\n"
+                               "{\"record\": 2, \"line\": 3, \"same_as\": 0, \"id\": \"a\", "
+                               "\"key\": null, \"step\": \"\", \"question\": \"q\"}\n";
+    struct records rs = {.n = 0};
+    struct err e;
+    (void)arg;
+    int rc = records_read(text, strlen(text), &rs, &e);
+    records_free(&rs);
     return rc;
 }
 
@@ -99,7 +125,7 @@ static void each_of_our_allocations_can_fail(void **state)
 {
     (void)state;
     static int (*const readers[])(void *) = {read_questions, read_catalogue, read_decision, read_closed_decision,
-                                             read_result, read_prompt};
+                                             read_result, read_records, read_prompt};
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
         assert_true(oom_loop(readers[i], NULL, false) > 0);
         assert_true(oom_loop(readers[i], NULL, true) > 0);

@@ -126,7 +126,8 @@ static void a_run_that_is_stopped_before_it_begins_asks_nothing(void **state)
     struct trace *t = NULL;
     atomic_int stop = 1;
     char dir[256];
-    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}", .data = &m};
+    struct trace_options to = {
+        .dir = bench_mkdir(dir), .identity = "{}", .about = "{}", .data = &m};
     bench_open(&b, 6, NULL);
     bench_questions(&m, 3);
     ok(trace_open(&to, &t, &e));
@@ -156,7 +157,8 @@ static void a_case_beyond_its_time_fails_and_the_run_goes_on(void **state)
     struct run_progress p;
     int64_t now = 0;
     char dir[256];
-    struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}", .data = &m};
+    struct trace_options to = {
+        .dir = bench_mkdir(dir), .identity = "{}", .about = "{}", .data = &m};
     bench_open(&b, 6, (const char *[]){"budgets.timeout_seconds=3", NULL});
     bench_questions(&m, 4);
     ok(trace_open(&to, &t, &e));

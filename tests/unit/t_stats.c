@@ -72,17 +72,34 @@ static void fill(struct made *m, const char *right)
 {
     size_t n = strlen(right);
     memset(m, 0, sizeof *m);
-    m->run = (struct trace_run){.records = {.r = m->row, .n = n}, .results = {.r = m->r, .n = n}, .asked = n,
+    m->run = (struct trace_run){.records = {.r = m->row, .n = n},
+                                .results = {.r = m->r, .n = n},
+                                .asked = n,
                                 .json = STR_INIT};
     for (size_t i = 0; i < n; i++) {
-        m->r[i] = (struct result){.index = (int64_t)i, .state = CONSULT_ANSWERED, .n_options = 4,
-                                  .predicted = right[i] == '1' ? 1 : 2, .key = 1,
-                                  .correct = right[i] == '1', .question = "q", .answer = "", .why = "",
-                                  .agreement = (double)NAN, .step = "",
-                                  .p = (double)NAN, .joules = (double)NAN, .seconds = (double)i,
-                                  .calls = 7, .prompt_tokens = 100, .new_tokens = 10};
-        m->row[i] = (struct records_row){.of = i, .line = (int64_t)i + 1, .key = 1, .question = "q",
-                                         .step = i % 2 ? "step1" : "step2&3", .why = ""};
+        m->r[i] = (struct result){.index = (int64_t)i,
+                                  .state = CONSULT_ANSWERED,
+                                  .n_options = 4,
+                                  .predicted = right[i] == '1' ? 1 : 2,
+                                  .key = 1,
+                                  .correct = right[i] == '1',
+                                  .question = "q",
+                                  .answer = "",
+                                  .why = "",
+                                  .agreement = (double)NAN,
+                                  .step = "",
+                                  .p = (double)NAN,
+                                  .joules = (double)NAN,
+                                  .seconds = (double)i,
+                                  .calls = 7,
+                                  .prompt_tokens = 100,
+                                  .new_tokens = 10};
+        m->row[i] = (struct records_row){.of = i,
+                                         .line = (int64_t)i + 1,
+                                         .key = 1,
+                                         .question = "q",
+                                         .step = i % 2 ? "step1" : "step2&3",
+                                         .why = ""};
         snprintf(m->r[i].id, sizeof m->r[i].id, "%04zu", i);
         snprintf(m->row[i].id, sizeof m->row[i].id, "%04zu", i);
     }
@@ -207,7 +224,12 @@ static void a_summary_keeps_every_question_in_the_denominator(void **state)
 static void mixed(struct made *m)
 {
     fill(m, "1110111");
-    m->row[1] = (struct records_row){.kind = MEDQA_REJECTED, .of = 1, .line = 2, .key = -1, .question = "", .step = "",
+    m->row[1] = (struct records_row){.kind = MEDQA_REJECTED,
+                                     .of = 1,
+                                     .line = 2,
+                                     .key = -1,
+                                     .question = "",
+                                     .step = "",
                                      .why = "key 'question' is missing"};
     m->row[2].kind = MEDQA_DUPLICATE;
     m->row[2].of = 0;
@@ -238,9 +260,11 @@ static void every_record_of_the_file_stands_in_the_figures(void **state)
     assert_int_equal(s.duplicates, 2);
     assert_int_equal(s.not_run, 1);
     assert_int_equal(s.answered, 2);
-    assert_int_equal(s.answered + s.unparsed + s.failed + s.planned + s.not_run + s.duplicates + s.rejected,
+    assert_int_equal(s.answered + s.unparsed + s.failed + s.planned + s.not_run + s.duplicates +
+                         s.rejected,
                      s.accuracy.n);
-    near_to(s.accuracy.lo, stats_wilson(2, 6).lo, 0); /* the two that are not known: wrong, and right */
+    near_to(s.accuracy.lo, stats_wilson(2, 6).lo,
+            0); /* the two that are not known: wrong, and right */
     near_to(s.accuracy.hi, stats_wilson(4, 6).hi, 0);
     near_to(s.calls, 7, 0);
     assert_int_equal(s.seconds.n, 2);
@@ -292,10 +316,19 @@ static void the_reports_name_every_kind_of_record(void **state)
     static struct made m;
     struct stats_summary s;
     struct str t = STR_INIT;
-    static const char *const in_table[] = {"partial, 4 of 6 records", "50.0 %  2/4", "33.3 %  2/6", "1 rejected, 1 not run",
-                                           "6: 3 questions, 2 duplicates", "2 calls cut (1 questions), 1 closed early"};
-    static const char *const in_json[] = {"\"status\": \"partial, 4 of 6\"", "\"records\": 6", "\"done\": 4", "\"not_run\": 1",
-                                          "\"rejected\": 1", "\"duplicates\": 2", "\"calls_cut\": 2, \"cases_cut\": 1",
+    static const char *const in_table[] = {"partial, 4 of 6 records",
+                                           "50.0 %  2/4",
+                                           "33.3 %  2/6",
+                                           "1 rejected, 1 not run",
+                                           "6: 3 questions, 2 duplicates",
+                                           "2 calls cut (1 questions), 1 closed early"};
+    static const char *const in_json[] = {"\"status\": \"partial, 4 of 6\"",
+                                          "\"records\": 6",
+                                          "\"done\": 4",
+                                          "\"not_run\": 1",
+                                          "\"rejected\": 1",
+                                          "\"duplicates\": 2",
+                                          "\"calls_cut\": 2, \"cases_cut\": 1",
                                           "\"calls_closed\": 1, \"cases_closed\": 1"};
     mixed(&m);
     m.r[0].cut = 2;
@@ -333,11 +366,13 @@ static void csv_has_the_agreed_columns_and_a_row_for_every_record(void **state)
     m.r[1].cut = 1;
     ok(report_csv(&m.run, &s, &e));
     assert_string_equal(
-        s.s, "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,total_tokens,"
+        s.s, "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
+             "total_tokens,"
              "n_specialists,line,status,calls_cut,calls_closed,reason\r\n"
              "0000,\"A man, 40, says \"\"no\"\".\nWhy?\",B,B,true,0.000,110,0,1,answered,0,0,\r\n"
              ",,,,false,,,,2,rejected,,,key 'question' is missing\r\n"
-             "0002,\"A man, 40, says \"\"no\"\".\nWhy?\",B,B,true,,,,3,duplicate,,,the same question as line 1\r\n"
+             "0002,\"A man, 40, says \"\"no\"\".\nWhy?\",B,B,true,,,,3,duplicate,,,the same "
+             "question as line 1\r\n"
              "0003,q,,B,false,3.000,110,0,4,unparsed,1,0,\"no, \"\"A\"\"\"\r\n"
              "0004,q,,B,false,,,,5,not run,,,\r\n"
              "0005,q,,B,false,,,,6,duplicate,,,the same question as line 5\r\n");
@@ -425,7 +460,8 @@ static void runs_stand_side_by_side(void **state)
     report_runs(run, 2, &t);
     report_paired(&run[0], &run[1], &t);
     assert_non_null(strstr(t.s, "\ndirect (partial, 6 of 60)    5.0"));
-    assert_non_null(strstr(t.s, "\npanel                       47.0  37.5-56.7     3   7.0      150     3    0.25      -       -\n"));
+    assert_non_null(strstr(t.s, "\npanel                       47.0  37.5-56.7     3   7.0      "
+                                "150     3    0.25      -       -\n"));
     assert_non_null(strstr(t.s, "panel against direct (partial, 6 of 60): no question in common"));
     str_free(&t);
 }

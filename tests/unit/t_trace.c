@@ -61,8 +61,8 @@ static bool exists(const char *name)
 
 static struct trace_options options(void)
 {
-    return (struct trace_options){.dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}",
-                                  .data = &questions};
+    return (struct trace_options){
+        .dir = dir, .identity = "{\"a\": {\"b\": 1}}", .about = "{}", .data = &questions};
 }
 
 /* A complete run, its file read back. */
@@ -351,11 +351,12 @@ static void every_change_of_settings_is_a_session_of_its_own(void **state)
     struct trace_run run = {.asked = 0};
     struct trace_options to = options();
     to.identity = "{\"config\": {\"temperature\": 0.1234567890123456789}}";
-    static const char *const about[] = {"{\"isa\": \"a\", \"config\": {\"price_kwh\": 0.12}}",
-                                        "{\"isa\": \"a\", \"config\": {\"price_kwh\": 0.12}}",
-                                        "{\"isa\": \"b\", \"config\": {\"price_kwh\": 0.12}}",
-                                        "{\"isa\": \"b\", \"config\": {\"price_kwh\": 0.30000000000000004}}",
-                                        "{\"isa\": \"b\", \"config\": {\"price_kwh\": 0.30000000000000004}}"};
+    static const char *const about[] = {
+        "{\"isa\": \"a\", \"config\": {\"price_kwh\": 0.12}}",
+        "{\"isa\": \"a\", \"config\": {\"price_kwh\": 0.12}}",
+        "{\"isa\": \"b\", \"config\": {\"price_kwh\": 0.12}}",
+        "{\"isa\": \"b\", \"config\": {\"price_kwh\": 0.30000000000000004}}",
+        "{\"isa\": \"b\", \"config\": {\"price_kwh\": 0.30000000000000004}}"};
     static const size_t sessions[] = {1, 1, 2, 3, 3};
     for (size_t i = 0; i < 5; i++) {
         to.about = about[i];
@@ -373,7 +374,8 @@ static void every_change_of_settings_is_a_session_of_its_own(void **state)
     }
     assert_int_equal(times("run.json", "{\"starts\": 2,"), 2);
     assert_int_equal(times("run.json", "{\"starts\": 1,"), 1);
-    assert_int_equal(times("run.json", "0.1234567890123456789"), 1); /* no digit is lost by writing it again */
+    assert_int_equal(times("run.json", "0.1234567890123456789"),
+                     1); /* no digit is lost by writing it again */
     assert_int_equal(times("run.json", "0.30000000000000004"), 1);
 }
 
@@ -392,7 +394,8 @@ static void a_folder_of_another_format_is_refused_by_name(void **state)
         {"{\"format\": 1,\n\"identity\": {\"a\": {\"b\": 1}},\n\"about\": {}}\n", ERR_CONFIG,
          "was written in format 1, this program reads and writes format 2"},
         {"{}", ERR_CONFIG, "was written in format 0"},
-        {"{\"format\": 2, \"identity\": {\"a\": {\"b\": 1}}}", ERR_DATA, "run.json: key 'sessions' is missing"},
+        {"{\"format\": 2, \"identity\": {\"a\": {\"b\": 1}}}", ERR_DATA,
+         "run.json: key 'sessions' is missing"},
         {"{\"format\": 2, \"identity\": {\"a\": {\"b\": 1}}, \"sessions\": []}", ERR_DATA,
          "run.json: 'sessions' is empty"},
         {"{\"format\": 2", ERR_DATA, "run.json: bad JSON"},

@@ -110,10 +110,12 @@ static void zeros_after_the_last_member_are_padding(void **state)
         assert_string_equal(got.s, "hello\nagain\n");
     }
     str_addc(&packed, 'x');
-    fails(zio_read(put(packed.s, packed.len), 12, &got, &e), ERR_DATA, "100000 zero bytes after a gzip member");
+    fails(zio_read(put(packed.s, packed.len), 12, &got, &e), ERR_DATA,
+          "100000 zero bytes after a gzip member");
     packed.len = n + 1;
     ok(zio_gzip("more\n", 5, &packed, &e)); /* another member after a zero is no padding */
-    fails(zio_read(put(packed.s, packed.len), 99, &got, &e), ERR_DATA, "1 zero bytes after a gzip member");
+    fails(zio_read(put(packed.s, packed.len), 99, &got, &e), ERR_DATA,
+          "1 zero bytes after a gzip member");
     str_free(&packed);
     str_free(&got);
 }
