@@ -3,44 +3,52 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "str.h"
-
-#define TEXT_MAX ((size_t)4 << 20)
+#define PATH_MOST 4096
 #define NO_LIMIT ((uint64_t)1 << 60) /* version 1 says "none" as a number near 2^63 */
+
+/* Nothing here allocates: a limit must not be missed for lack of memory. */
 
 /* ---- small text files ---------------------------------------------------------------------------- */
 
-/* The text of root + folder + name; empty when it cannot be read. */
-static struct str text_of(const char *root, const char *folder, const char *name)
+/* Opens root + folder + name; NULL when that cannot be read. */
+static FILE *open_text(const char *root, const char *folder, const char *name)
 {
-    struct str path = STR_INIT, text = STR_INIT;
-    char piece[4096];
-    str_addf(&path, "%s%s/%s", root, folder, name);
-    FILE *f = path.failed ? NULL : fopen(path.s, "r");
-    str_free(&path);
-    for (size_t n; f && text.len < TEXT_MAX && (n = fread(piece, 1, sizeof piece, f)) > 0;)
-        str_add(&text, piece, n);
-    if (f)
-        fclose(f);
-    if (text.failed)
-        str_free(&text);
-    return text;
+    char path[2 * PATH_MOST];
+    int n = snprintf(path, sizeof path, "%s%s/%s", root, folder, name);
+    return n > 0 && (size_t)n < sizeof path ? fopen(path, "r") : NULL;
+}
+
+/* The next line without its end; a longer one is passed over: those of control groups are short. */
+static bool next_line(FILE *f, char line[PATH_MOST])
+{
+    bool whole = true;
+    while (fgets(line, PATH_MOST, f)) {
+        size_t n = strlen(line);
+        bool ends = n > 0 && line[n - 1] == '\n', was = whole;
+        whole = ends || feof(f);
+        if (!was || !whole)
+            continue;
+        line[n - ends] = 0;
+        return true;
+    }
+    return false;
 }
 
 /* The number after key at the beginning of a line; key "" = the first number. */
 static bool number_of(const char *root, const char *folder, const char *name, const char *key, uint64_t *out)
 {
-    struct str text = text_of(root, folder, name);
+    char line[PATH_MOST];
+    FILE *f = open_text(root, folder, name);
     bool found = false;
-    for (const char *line = text.s; *line && !found;) {
+    while (f && !found && next_line(f, line)) {
+        const char *s = line + strlen(key);
         unsigned long long v;
-        found = !strncmp(line, key, strlen(key)) && line[strlen(key)] != '-' && sscanf(line + strlen(key), "%llu", &v) == 1;
+        found = !strncmp(line, key, strlen(key)) && *s != '-' && sscanf(s, "%llu", &v) == 1;
         if (found)
             *out = v;
-        line += strcspn(line, "\n");
-        line += *line == '\n';
     }
-    str_free(&text);
+    if (f)
+        fclose(f);
     return found;
 }
 
@@ -59,12 +67,12 @@ static bool has_word(const char *list, const char *word)
 }
 
 /* The group of the process under a controller; controller NULL: of version 2. false: in none. */
-static bool group_of(const char *root, const char *controller, struct str *out)
+static bool group_of(const char *root, const char *controller, char out[PATH_MOST])
 {
-    struct str text = text_of(root, "/proc/self", "cgroup");
+    char line[PATH_MOST];
+    FILE *f = open_text(root, "/proc/self", "cgroup");
     bool found = false;
-    char *save = NULL;
-    for (char *line = text.len ? strtok_r(text.s, "\n", &save) : NULL; line && !found; line = strtok_r(NULL, "\n", &save)) {
+    while (f && !found && next_line(f, line)) {
         char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
         if (!path)
             continue;
@@ -72,9 +80,10 @@ static bool group_of(const char *root, const char *controller, struct str *out)
         *path++ = 0;
         found = controller ? has_word(names, controller) : !*names && !strcmp(line, "0");
         if (found)
-            str_adds(out, path);
+            memcpy(out, path, strlen(path) + 1);
     }
-    str_free(&text);
+    if (f)
+        fclose(f);
     return found;
 }
 
@@ -95,7 +104,7 @@ static void unescape(char *s)
 }
 
 struct mount {
-    struct str at, root; /* mount point; the group that is seen there as the topmost one */
+    char at[2 * PATH_MOST], root[PATH_MOST]; /* mount point; the group that is seen there as the topmost one */
 };
 
 /* "36 35 98:0 ROOT AT rw,noatime shared:1 - TYPE SOURCE OPTIONS" */
@@ -116,23 +125,20 @@ static bool mount_parse(char *line, const char *controller, struct mount *out)
         return false;
     unescape(field[3]);
     unescape(field[4]);
-    str_adds(&out->root, field[3]);
-    str_adds(&out->at, field[4]);
+    memcpy(out->root, field[3], strlen(field[3]) + 1);
+    memcpy(out->at, field[4], strlen(field[4]) + 1);
     return true;
 }
 
 static bool mount_find(const char *root, const char *controller, struct mount *out)
 {
-    struct str text = text_of(root, "/proc/self", "mountinfo");
+    char line[PATH_MOST];
+    FILE *f = open_text(root, "/proc/self", "mountinfo");
     bool found = false;
-    for (char *line = text.len ? text.s : NULL; line && *line && !found;) {
-        size_t n = strcspn(line, "\n");
-        char *next = line + n + (line[n] == '\n');
-        line[n] = 0;
+    while (f && !found && next_line(f, line))
         found = mount_parse(line, controller, out);
-        line = next;
-    }
-    str_free(&text);
+    if (f)
+        fclose(f);
     return found;
 }
 
@@ -140,29 +146,23 @@ static bool mount_find(const char *root, const char *controller, struct mount *o
 static void each_level(const char *root, const char *controller, void (*look)(const char *root, const char *folder, void *user),
                        void *user)
 {
-    struct str group = STR_INIT;
-    struct mount m = {STR_INIT, STR_INIT};
-    if (group_of(root, controller, &group) && mount_find(root, controller, &m)) {
-        /* The mount shows the groups below its root; a group outside of that is that of another name space. */
-        size_t n = strcmp(m.root.s, "/") ? m.root.len : 0;
-        bool inside = !strncmp(group.s, m.root.s, n) && (group.s[n] == '/' || !group.s[n]) && !strstr(group.s, "/..");
-        size_t top = m.at.len;
-        if (inside && strcmp(group.s + n, "/") != 0)
-            str_adds(&m.at, group.s + n);
-        while (!m.at.failed && !m.root.failed && !group.failed) {
-            look(root, m.at.s, user);
-            if (m.at.len <= top)
-                break;
-            while (m.at.len > top && m.at.s[m.at.len - 1] != '/')
-                m.at.len--;
-            if (m.at.len > top)
-                m.at.len--; /* the slash */
-            m.at.s[m.at.len] = 0;
-        }
+    char group[PATH_MOST];
+    struct mount m;
+    if (!group_of(root, controller, group) || !mount_find(root, controller, &m))
+        return;
+    /* The mount shows the groups below its root; a group outside of that is that of another name space. */
+    size_t n = strcmp(m.root, "/") ? strlen(m.root) : 0, top = strlen(m.at), len = top;
+    bool inside = !strncmp(group, m.root, n) && (group[n] == '/' || !group[n]) && !strstr(group, "/..");
+    if (inside && strcmp(group + n, "/") != 0)
+        len += (size_t)snprintf(m.at + len, sizeof m.at - len, "%s", group + n);
+    for (;;) {
+        look(root, m.at, user);
+        if (len <= top)
+            return;
+        while (len > top && m.at[len] != '/')
+            len--;
+        m.at[len] = 0;
     }
-    str_free(&m.at);
-    str_free(&m.root);
-    str_free(&group);
 }
 
 /* ---- limits -------------------------------------------------------------------------------------- */
@@ -185,11 +185,13 @@ static void cores_v1(const char *root, const char *folder, void *user)
 
 static void cores_v2(const char *root, const char *folder, void *user)
 {
-    struct str text = text_of(root, folder, "cpu.max");
+    char line[PATH_MOST];
+    FILE *f = open_text(root, folder, "cpu.max");
     unsigned long long quota, period;
-    if (sscanf(text.s, "%llu %llu", &quota, &period) == 2) /* "max 100000" does not match */
+    if (f && next_line(f, line) && sscanf(line, "%llu %llu", &quota, &period) == 2) /* "max 100000" does not match */
         take_cores(quota, period, user);
-    str_free(&text);
+    if (f)
+        fclose(f);
 }
 
 int cgroup_cores(const char *root)
