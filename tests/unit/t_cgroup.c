@@ -161,10 +161,20 @@ static void strange_files_do_no_harm(void **state)
     str_adds(&big, "1 2 0:1 / / rw - overlay overlay lowerdir=");
     for (int i = 0; i < 20000; i++)
         str_adds(&big, "/var/lib/layers:");
+    for (int i = 0; i < 2000; i++)
+        str_addc(&big, ' ');
+    str_adds(&big, "9 9 0:1 / /fake rw - cgroup2 c rw"); /* the end of a long line is no line */
     str_adds(&big, "\n30 20 0:26 /a\\ /cg\\0 rw - cgroup2 cgroup rw\n");
     put("proc/self/mountinfo", big.s);
     put("proc/self/cgroup", "0\n:\n::\n0::\n");
     assert_int_equal(cgroup_cores(root), 0);
+    char *odd = strstr(big.s, "30 20"); /* a good line after the very long one is found */
+    snprintf(odd, strlen(odd), "31 20 0:27 / /long rw - cgroup2 c rw\n");
+    put("proc/self/mountinfo", big.s);
+    put("proc/self/cgroup", "0::/\n");
+    put("fake/cpu.max", "100000 100000\n");
+    put("long/cpu.max", "200000 100000\n");
+    assert_int_equal(cgroup_cores(root), 2);
     put("proc/self/cgroup", "0:://///\n");
     put("proc/self/mountinfo", "30 20 0:26 / /cg/ rw - cgroup2 cgroup rw\n");
     put("cg/cpu.max", "18446744073709551615 1\n");
