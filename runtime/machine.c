@@ -130,7 +130,12 @@ static int member_byte(const struct schema_node *node, const struct grammar_fram
 /* Property j begins with the bytes written of the name before it. */
 static bool member_fits(const struct schema_node *node, const struct grammar_frame *f, size_t j)
 {
-    for (size_t i = 0; j != f->sub && i < f->at; i++)
+    size_t head = f->index ? 2 : 1, at = f->at; /* bytes before the name */
+    if (j != node->n && f->sub != node->n)
+        return j == f->sub || at <= head ||
+               (at - head <= node->text[j].n &&
+                !memcmp(node->text[j].s, node->text[f->sub].s, at - head));
+    for (size_t i = 0; i < at; i++) /* the end has at most two bytes */
         if (member_byte(node, f, j, i) != member_byte(node, f, f->sub, i))
             return false;
     return true;

@@ -28,8 +28,23 @@ PATTERNS = [
     "^\\W$", "^\\s*$", "^(?:[a-f0-9]{2}:){2}[a-f0-9]{2}$", "^[^a-z]*$", "^(\\+|-)?\\d{1,3}(\\.\\d+)?$",
     "^\\D+$", "^.*z$", "\\t|\\n", "^[\\x00-\\x1f]{2}$", "^(ab?)*$", "x{2,}", "^[\\]\\-^]+$", "^漢字?$",
 ]
+PIECES = ["a", "b", "x", "1", "\\d", "\\w", "\\s", "\\D", "\\W", "\\S", ".", "[a-c]", "[^a]", "[^\\W\\d]", "[\\s\\S]", "é",
+          "\\.", "\\\\", "\"", "\\n", "\\x41", "[\\u0400-\\u04ff]", "[^\\S\\n]", "-", "\\/", "[\\w.-]", "漢"]
 FORMATS = ["date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"]
 WORDS = ["", "a", "b", "ab", "cat", "dog", "it's \"x\"", "漢", "tab\there", "1", "null", "a\\b"]
+
+
+def expression(r, depth=0):
+    """A random regular expression."""
+    kind = r.randrange(6 if depth < 3 else 1)
+    if kind == 0:
+        return r.choice(PIECES)
+    if kind <= 2:
+        return "".join(expression(r, depth + 1) for _ in range(r.randrange(1, 4)))
+    if kind == 3:
+        return "(" + r.choice(["", "?:"]) + "|".join(expression(r, depth + 1) for _ in range(r.randrange(1, 4))) + ")"
+    inner = r.choice(PIECES) if r.random() < 0.5 else "(?:" + expression(r, depth + 1) + ")"
+    return inner + r.choice(["*", "+", "?", "{2}", "{1,3}", "{0,2}?", "{2,}", "+?"])
 
 
 class Maker:
@@ -81,6 +96,8 @@ class Maker:
         kind = r.randrange(5)
         if kind == 0:
             s["pattern"] = r.choice(PATTERNS)
+            if self.chance(0.6):
+                s["pattern"] = r.choice(["", "^"]) + expression(r) + r.choice(["", "$"])
         elif kind == 1:
             s["format"] = r.choice(FORMATS)
         if kind != 1 and self.chance(0.5):
@@ -235,7 +252,7 @@ class Maker:
 def make(seed):
     rng = random.Random(seed)
     maker = Maker(rng)
-    s = maker.object(0) if rng.random() < 0.7 else maker.schema(0)
+    s = maker.object(0) if rng.random() < 0.85 else maker.schema(0)
     if isinstance(s, bool):
         return s
     if maker.defs:
