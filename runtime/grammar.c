@@ -35,10 +35,11 @@ void grammar_start(const struct grammar *g, struct grammar_state *s)
 
 bool grammar_feed(const struct grammar *g, struct grammar_state *s, const char *bytes, size_t n)
 {
-    struct grammar_state next = *s;
+    struct grammar_state next;
+    machine_copy(&next, s);
     for (size_t i = 0; i < n; i++)
         if (!machine_step(&g->sc, &next, (unsigned char)bytes[i]))
             return false;
-    *s = next;
+    machine_copy(s, &next);
     return true;
 }

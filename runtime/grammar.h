@@ -6,14 +6,15 @@
  * in the schema's order, ": " and ", " as separators, no other white space, \" \\ \n \t \r \uXXXX
  * as the only escapes.
  *
- * Supported: type object (properties, all of them written, in the schema's order; required absent
- * or complete; additionalProperties absent or false), array (items, minItems, maxItems, uniqueItems
- * over an enum), string (enum, const, or minLength and maxLength in characters), integer and number
- * (minimum, maximum, x-decimals = most digits after the point, default 2; no exponent, no "-0"),
- * boolean, null, const. maxItems, maxLength, minimum and maximum are needed: every reply is
- * bounded. An unknown keyword or an unbounded form is an error with its JSON path: nothing is
- * ignored silently ($schema, $id, title, description and $comment excepted). The root is no bare
- * number. Limits: schema.h.
+ * Supported, so that each reply validates (schema.h says what is never written): $ref to places of
+ * the same schema without recursion, allOf, anyOf, oneOf of forms that surely differ, type and lists
+ * of types, enum and const of any values; objects (properties, required, additionalProperties,
+ * minProperties, maxProperties), arrays (items, prefixItems, minItems, maxItems, uniqueItems over an
+ * enum), strings (minLength, maxLength, pattern, format), integers and numbers (minimum, maximum,
+ * exclusiveMinimum, exclusiveMaximum, multipleOf, x-decimals = most digits after the point; no
+ * exponent, no "-0"), boolean, null. Annotations ($schema, title, description, default..) are
+ * ignored. Everything else is an error with its JSON path and what to write instead. The root is no
+ * bare number. Limits: schema.h.
  *
  * Strings hold valid UTF-8; control characters and NUL do not occur (as escapes: all but NUL); one
  * code point, escape or escaped surrogate pair is one character. Every prefix that grammar_feed
@@ -53,19 +54,30 @@ struct grammar_vocab_stats {           /* totals since open */
 void grammar_vocab_stats(const struct grammar_vocab *v, struct grammar_vocab_stats *out);
 
 #define GRAMMAR_DEPTH 16 /* nesting of a schema; deeper is refused at compile time */
+#define GRAMMAR_WAYS 32  /* ways of reading; a schema that could need more is refused */
 
 struct grammar_frame { /* one schema node being written; a field's meaning depends on its kind */
-    uint16_t node;     /* schema node */
-    uint16_t index;    /* property or item number; characters written; first possible enum value */
-    uint16_t at;   /* byte of literal text; phase of an array or a string; digits of a fraction */
-    uint16_t sub;  /* end of the possible enum values; sign and point of a number */
-    uint64_t used; /* array: values taken (uniqueItems); number: its digits as an integer */
+    uint16_t node;  /* schema node */
+    uint16_t index; /* property or item number; characters written; first possible enum value */
+    uint16_t at; /* byte of literal text; phase of an array or a string; digits of a fraction; state
+                  * of a pattern */
+    uint16_t sub;  /* end of the possible enum values; sign and point of a number; a property that
+                    * fits what is written of its name; phase of a pattern */
+    uint64_t used; /* array: values taken (uniqueItems); number: its digits as an integer; object:
+                    * properties written; pattern: the character that has begun */
 };
 
-struct grammar_state { /* plain data: assignment forks it */
-    int depth;                 /* frames in use; 0 = complete */
-    bool done;                 /* the JSON value is complete: only end-of-turn may follow */
+struct grammar_way { /* one way to read the bytes so far */
+    int depth;                             /* frames in use; 0 = the value is complete */
     struct grammar_frame f[GRAMMAR_DEPTH]; /* outermost first */
+};
+
+/* Plain data: assignment forks it. Alternatives that fit the same bytes are read at once, each in a
+ * way of its own, in the schema's order; ways beyond n and frames beyond depth do not count. */
+struct grammar_state {
+    int n;     /* ways, 1 or more */
+    bool done; /* the JSON value is complete: only end-of-turn may follow */
+    struct grammar_way way[GRAMMAR_WAYS];
 };
 
 void grammar_start(const struct grammar *g, struct grammar_state *s);

@@ -3,15 +3,14 @@
 #include "check.h"
 #include "grammar_vocab.h"
 
-/* The closing text of s in text[0..SCHEMA_CLOSE); returns its length. */
-static size_t close_bytes(const struct schema *sc, const struct grammar_state *s,
-                          unsigned char *text)
+/* The closing text of one way in text[0..SCHEMA_CLOSE); returns its length. */
+static size_t close_bytes(const struct schema *sc, const struct grammar_way *w, unsigned char *text)
 {
-    struct grammar_state at = *s;
+    struct grammar_way at = *w;
     size_t n = 0;
     for (int b; (b = machine_close_byte(sc, &at)) >= 0;) {
         CHECK_MSG(n < SCHEMA_CLOSE, "a closing text beyond its bound");
-        bool taken = machine_step(sc, &at, (unsigned char)b);
+        bool taken = machine_way_step(sc, &at, (unsigned char)b);
         CHECK_MSG(taken, "a closing byte that cannot follow");
         text[n++] = (unsigned char)b;
     }
@@ -59,33 +58,61 @@ static int close_cut(const struct grammar_vocab *v, const unsigned char *text, s
 int grammar_close(const struct grammar_vocab *v, const struct grammar *g,
                   const struct grammar_state *s, struct token_list *out, struct err *e)
 {
-    unsigned char *text = mem_zalloc(SCHEMA_CLOSE, 1);
+    unsigned char *text = mem_zalloc(SCHEMA_CLOSE, 2), *best = text, *other = text + SCHEMA_CLOSE;
     if (!text)
-        return NOMEM(e, SCHEMA_CLOSE, "a closing text");
-    size_t before = out->n;
-    int rc = close_cut(v, text, close_bytes(&g->sc, s, text), out, e);
+        return NOMEM(e, SCHEMA_CLOSE * (size_t)2, "a closing text");
+    size_t before = out->n, n = close_bytes(&g->sc, &s->way[0], best);
+    for (int i = 1; i < s->n; i++) {
+        size_t m = close_bytes(&g->sc, &s->way[i], other);
+        if (m < n) {
+            unsigned char *was = best;
+            best = other;
+            other = was;
+            n = m;
+        }
+    }
+    int rc = close_cut(v, best, n, out, e);
     if (rc < 0)
         out->n = before;
     mem_free(text);
     return rc < 0 ? rc : 0;
 }
 
-int grammar_close_tokens(struct grammar_vocab *v, const struct grammar *g,
-                         const struct grammar_state *s)
+/* Length of one way's closing text in bytes and in tokens, cached. ERR_DATA. */
+static int close_length(struct grammar_vocab *v, const struct grammar *g,
+                        const struct grammar_way *w, size_t *bytes, int *tokens)
 {
     struct cache_key key = {.grammar = g->sc.hash};
-    machine_close_class(&g->sc, s, &key.state);
+    machine_close_class(&g->sc, w, &key.way);
     struct close_slot *slot = &v->closing[grammar_key_hash(&key) % CLOSE_SLOTS];
     if (slot->tokens >= 0 && grammar_key_equal(&slot->key, &key)) {
         v->stats.close_hits++;
-        return slot->tokens;
-    }
-    v->stats.close_misses++;
-    size_t n = close_bytes(&g->sc, s, v->close_text);
-    int count = close_cut(v, v->close_text, n, NULL, NULL);
-    if (count >= 0) {
+    } else {
+        v->stats.close_misses++;
+        size_t n = close_bytes(&g->sc, w, v->close_text);
+        int count = close_cut(v, v->close_text, n, NULL, NULL);
+        if (count < 0)
+            return count;
         slot->key = key;
+        slot->bytes = n;
         slot->tokens = count;
     }
-    return count;
+    *bytes = slot->bytes;
+    *tokens = slot->tokens;
+    return 0;
+}
+
+int grammar_close_tokens(struct grammar_vocab *v, const struct grammar *g,
+                         const struct grammar_state *s)
+{
+    size_t best = SIZE_MAX, bytes;
+    int least = 0, tokens;
+    for (int i = 0; i < s->n && !s->done; i++) {
+        TRY(close_length(v, g, &s->way[i], &bytes, &tokens));
+        if (bytes < best) {
+            best = bytes;
+            least = tokens;
+        }
+    }
+    return least;
 }

@@ -2,13 +2,15 @@
 
 #include "grammar_vocab.h"
 
-/* Visits what the tree and the schema both allow from s and sets the bits of the pieces met. `same`
+/* Visits what the tree and the schema both allow from w and sets the bits of the pieces met. `same`
  * chains further ids with equal bytes; NULL = none. */
 static void walk_tree(struct grammar_vocab *v, const struct schema *sc, const struct vocab_trie *t,
-                      const struct grammar_state *s, const int32_t *same, uint32_t *bits)
+                      const struct grammar_way *w, const int32_t *same, uint32_t *bits)
 {
     struct walk_level *l = v->walk;
-    l->state = *s;
+    l->state.n = 1;
+    l->state.done = w->depth == 0;
+    l->state.way[0] = *w;
     l->at = t->node[0].first;
     l->end = l->at + t->node[0].n;
     l->clean = false;
@@ -21,7 +23,7 @@ static void walk_tree(struct grammar_vocab *v, const struct schema *sc, const st
         }
         const struct vocab_trie_node *node = &t->node[l->at++];
         if (!l->clean) {
-            memcpy(&l[1].state, &l->state, machine_class_size(&l->state));
+            machine_copy(&l[1].state, &l->state);
             l->clean = true;
         }
         if (!machine_step(sc, &l[1].state, node->byte))
@@ -56,11 +58,10 @@ static void mask_open(const struct grammar_vocab *v, const struct machine_string
 
 /* Tokens that close the string. */
 static void mask_close(struct grammar_vocab *v, const struct schema *sc,
-                       const struct grammar_state *s, const struct machine_string *in,
-                       uint32_t *bits)
+                       const struct grammar_way *w, const struct machine_string *in, uint32_t *bits)
 {
     const struct string_list *l = &v->close[in->q];
-    struct grammar_state after = *s;
+    struct grammar_way after = *w;
     machine_leave(sc, &after);
     memset(v->suffix_ok, 0, grammar_words(v->n_suffix) * sizeof *v->suffix_ok);
     v->suffix_ok[0] = 1; /* nothing after the quote */
@@ -73,24 +74,24 @@ static void mask_close(struct grammar_vocab *v, const struct schema *sc,
     }
 }
 
-static bool mask_make(struct grammar_vocab *v, const struct schema *sc,
-                      const struct grammar_state *s, uint32_t *bits)
+static bool mask_make(struct grammar_vocab *v, const struct schema *sc, const struct grammar_way *w,
+                      uint32_t *bits)
 {
     struct machine_string in;
-    if (machine_in_string(sc, s, &in) && in.q == QUOTED_BODY) {
+    if (machine_in_string(sc, w, &in) && in.q == QUOTED_BODY) {
         mask_open(v, &in, bits);
-        mask_close(v, sc, s, &in, bits);
+        mask_close(v, sc, w, &in, bits);
     } else {
         memset(bits, 0, v->n_words * sizeof *bits);
-        if (machine_in_string(sc, s, &in)) {
+        if (machine_in_string(sc, w, &in)) {
             mask_open(v, &in, bits);
-            mask_close(v, sc, s, &in, bits);
+            mask_close(v, sc, w, &in, bits);
         } else {
-            walk_tree(v, sc, &v->trie, s, v->same, bits);
+            walk_tree(v, sc, &v->trie, w, v->same, bits);
         }
     }
-    for (size_t w = 0; w < v->n_words; w++)
-        if (bits[w])
+    for (size_t i = 0; i < v->n_words; i++)
+        if (bits[i])
             return true;
     return false;
 }
@@ -109,17 +110,12 @@ static size_t mask_place(struct grammar_vocab *v, const struct cache_key *key, b
     return oldest;
 }
 
-int grammar_mask(struct grammar_vocab *v, const struct grammar *g, const struct grammar_state *s,
-                 const uint32_t **mask, struct err *e)
+/* The mask of one way, from the cache if it is there; NULL = no token continues it. */
+static const uint32_t *way_mask(struct grammar_vocab *v, const struct grammar *g,
+                                const struct grammar_way *w)
 {
-    if (s->done) {
-        if (!v->has_end)
-            FAIL(e, ERR_DATA, "the vocabulary has no end token to end a reply with");
-        *mask = v->end;
-        return 0;
-    }
     struct cache_key key = {.grammar = g->sc.hash};
-    machine_class(&g->sc, s, v->trie.longest, &key.state);
+    machine_class(&g->sc, w, v->trie.longest, &key.way);
     bool hit;
     size_t at = mask_place(v, &key, &hit);
     struct mask_slot *slot = &v->slot[at];
@@ -129,12 +125,37 @@ int grammar_mask(struct grammar_vocab *v, const struct grammar *g, const struct 
     } else {
         v->stats.misses++;
         slot->stamp = 0;
-        if (!mask_make(v, &g->sc, s, bits))
-            FAIL(e, ERR_DATA, "the vocabulary has no token that continues the reply at byte \"%c\"",
-                 machine_close_byte(&g->sc, s));
+        if (!mask_make(v, &g->sc, w, bits))
+            return NULL;
         slot->key = key;
     }
     slot->stamp = ++v->clock;
+    return bits;
+}
+
+int grammar_mask(struct grammar_vocab *v, const struct grammar *g, const struct grammar_state *s,
+                 const uint32_t **mask, struct err *e)
+{
+    if (s->done) {
+        if (!v->has_end)
+            FAIL(e, ERR_DATA, "the vocabulary has no end token to end a reply with");
+        *mask = v->end;
+        return 0;
+    }
+    const uint32_t *bits = s->n == 1 ? way_mask(v, g, &s->way[0]) : NULL;
+    if (s->n > 1)
+        memset(v->joined, 0, v->n_words * sizeof *v->joined);
+    for (int i = 0; s->n > 1 && i < s->n; i++) {
+        const uint32_t *one = way_mask(v, g, &s->way[i]);
+        for (size_t k = 0; one && k < v->n_words; k++)
+            v->joined[k] |= one[k];
+        bits = one ? v->joined : bits;
+    }
+    if (!bits) {
+        struct grammar_way w = s->way[0];
+        FAIL(e, ERR_DATA, "the vocabulary has no token that continues the reply at byte \"%c\"",
+             machine_close_byte(&g->sc, &w));
+    }
     *mask = bits;
     return 0;
 }

@@ -132,11 +132,13 @@ static int build_scratch(struct grammar_vocab *v, struct err *e)
     size_t n_slots = v->n_sets * MASK_WAYS;
     v->walk = mem_zalloc(v->trie.longest + 1, sizeof *v->walk);
     v->suffix_ok = mem_zalloc(grammar_words(v->n_suffix), sizeof *v->suffix_ok);
+    v->joined = mem_zalloc(v->n_words, sizeof *v->joined);
     v->close_text = mem_zalloc(SCHEMA_CLOSE, 1);
     v->slot = mem_zalloc(n_slots, sizeof *v->slot);
     v->mask = mem_zalloc(n_slots * v->n_words, sizeof *v->mask);
     v->closing = mem_zalloc(CLOSE_SLOTS, sizeof *v->closing);
-    if (!v->walk || !v->suffix_ok || !v->close_text || !v->slot || !v->mask || !v->closing)
+    if (!v->walk || !v->suffix_ok || !v->joined || !v->close_text || !v->slot || !v->mask ||
+        !v->closing)
         return NOMEM(e, n_slots * row, "the cache of masks");
     for (size_t i = 0; i < CLOSE_SLOTS; i++)
         v->closing[i].tokens = -1;
@@ -224,6 +226,7 @@ void grammar_vocab_close(struct grammar_vocab *v)
     mem_free(v->mask);
     mem_free(v->slot);
     mem_free(v->close_text);
+    mem_free(v->joined);
     mem_free(v->suffix_ok);
     mem_free(v->walk);
     vocab_trie_free(&v->suffix);
@@ -243,8 +246,8 @@ void grammar_vocab_stats(const struct grammar_vocab *v, struct grammar_vocab_sta
 uint64_t grammar_key_hash(const struct cache_key *k)
 {
     uint64_t h = rng_mix(k->grammar), word;
-    const unsigned char *p = (const unsigned char *)&k->state;
-    for (size_t n = machine_class_size(&k->state), i = 0; i + sizeof word <= n; i += sizeof word) {
+    const unsigned char *p = (const unsigned char *)&k->way;
+    for (size_t n = machine_class_size(&k->way), i = 0; i + sizeof word <= n; i += sizeof word) {
         memcpy(&word, p + i, sizeof word);
         h = rng_mix(h ^ word);
     }
@@ -253,6 +256,6 @@ uint64_t grammar_key_hash(const struct cache_key *k)
 
 bool grammar_key_equal(const struct cache_key *a, const struct cache_key *b)
 {
-    return a->grammar == b->grammar && a->state.depth == b->state.depth &&
-           !memcmp(&a->state, &b->state, machine_class_size(&a->state));
+    return a->grammar == b->grammar && a->way.depth == b->way.depth &&
+           !memcmp(&a->way, &b->way, machine_class_size(&a->way));
 }

@@ -35,8 +35,8 @@ struct string_list {
 #define PLAIN_BITSETS 33 /* tokens of at most 0..32 characters; the few longer ones stay a list */
 
 struct cache_key {
-    uint64_t grammar;           /* grammar_id */
-    struct grammar_state state; /* a class; beyond the frames in use nothing counts */
+    uint64_t grammar;       /* grammar_id */
+    struct grammar_way way; /* a class; beyond the frames in use nothing counts */
 };
 
 struct mask_slot {
@@ -46,12 +46,13 @@ struct mask_slot {
 
 struct close_slot {
     struct cache_key key;
+    size_t bytes;
     int tokens; /* -1 = empty */
 };
 
 #define MASK_CACHE_BYTES ((size_t)32 << 20) /* masks kept at most */
 #define MASK_WAYS 4                         /* places a mask may stand in */
-#define CLOSE_SLOTS 16384                   /* lengths of closing texts, 4.5 MB */
+#define CLOSE_SLOTS 16384                   /* lengths of closing texts, 4.7 MB */
 
 struct walk_level {
     struct grammar_state state;
@@ -75,6 +76,7 @@ struct grammar_vocab {
     /* scratch of one thread */
     struct walk_level *walk;   /* (longest + 1) */
     uint32_t *suffix_ok;       /* (words of n_suffix) */
+    uint32_t *joined;          /* (n_words) the mask of several ways */
     unsigned char *close_text; /* (SCHEMA_CLOSE) */
     /* caches */
     size_t n_sets;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #define CAP (INT64_MAX / 4) /* beyond every bound: products saturate here */
+#define MOST_INT 16         /* digits of NUMBER_LIMIT */
 
 static int64_t power(int n) /* 10^n, n <= 18 */
 {
@@ -38,18 +39,37 @@ static void magnitudes(const struct number_range *r, bool negative, int f, int64
         *a = least;
 }
 
+static int64_t divisor(int64_t a, int64_t b) /* greatest common; a, b >= 0, not both 0 */
+{
+    while (b) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* The least multiple of the range's step in units of 10^-f that is no less than a. */
+static int64_t next_multiple(const struct number_range *r, int64_t a, int f)
+{
+    if (r->step <= 1)
+        return a;
+    int64_t step = r->step / divisor(r->step, power(r->decimals - f));
+    return times(divide(a, step, true), step);
+}
+
 /* Does any magnitude of [a, b], in units of 10^-decimals, lie in the range? */
 static bool meets(const struct number_range *r, bool negative, int64_t a, int64_t b)
 {
     int64_t lo, hi;
     magnitudes(r, negative, r->decimals, &lo, &hi);
-    return (a > lo ? a : lo) <= (b < hi ? b : hi);
+    return next_multiple(r, a > lo ? a : lo, r->decimals) <= (b < hi ? b : hi);
 }
 
 static bool feasible(const struct number_range *r, const struct number_prefix *p)
 {
     if (!p->n_int)
-        return !p->negative || r->lo < 0;
+        return !p->negative || meets(r, true, 1, CAP);
     int64_t d = (int64_t)p->digits;
     int64_t w = power(r->decimals - p->n_frac);
     if (p->point)
@@ -129,7 +149,7 @@ static int64_t least(const struct number_range *r, const struct number_prefix *p
         a = more == 1 ? 0 : times(power(more - 1), power(f));
         b = times(power(more), power(f)) - 1;
     }
-    a = a > lo ? a : lo;
+    a = next_multiple(r, a > lo ? a : lo, f);
     return a <= b && a <= hi ? a : -1;
 }
 
@@ -138,7 +158,7 @@ int number_shortest(const struct number_range *r, const struct number_prefix *p,
 {
     int best = NUMBER_TEXT;
     int first_f = !p->point ? 0 : p->n_frac ? p->n_frac : 1;
-    int most = p->point || (p->n_int && !p->digits) ? 0 : 10 - p->n_int;
+    int most = p->point || (p->n_int && !p->digits) ? 0 : MOST_INT - p->n_int;
     for (int sign = p->negative; sign <= (p->negative || !p->n_int); sign++)
         for (int more = p->n_int ? 0 : 1; more <= most; more++)
             for (int f = first_f; f <= r->decimals; f++) {
@@ -150,12 +170,39 @@ int number_shortest(const struct number_range *r, const struct number_prefix *p,
     return best;
 }
 
+bool number_any(const struct number_range *r)
+{
+    return meets(r, false, 0, CAP) || meets(r, true, 1, CAP);
+}
+
+int64_t number_limit(int decimals)
+{
+    int64_t most = NUMBER_UNITS / power(decimals);
+    return most < NUMBER_LIMIT ? most : NUMBER_LIMIT;
+}
+
+int64_t number_multiple(int64_t a, int64_t b)
+{
+    int64_t p = times(a / divisor(a, b), b);
+    return p <= NUMBER_UNITS ? p : 0;
+}
+
+int64_t number_step_units(int64_t scaled, int from, int to)
+{
+    if (from > to)
+        return scaled / divisor(scaled, power(from - to));
+    int64_t p = times(scaled, power(to - from));
+    return p <= NUMBER_UNITS ? p : 0;
+}
+
 bool number_decimal(double v, int64_t *scaled, int *decimals)
 {
-    if (!(fabs(v) <= NUMBER_LIMIT))
+    if (!(fabs(v) <= (double)NUMBER_LIMIT))
         return false;
     for (int d = 0; d <= NUMBER_DECIMALS; d++) {
         double unit = (double)power(d);
+        if (fabs(v) * unit > (double)NUMBER_UNITS)
+            return false;
         int64_t m = llround(v * unit);
         if ((double)m / unit == v) {
             *scaled = m;

@@ -3,7 +3,8 @@
  *
  * A number is written as JSON's grammar has it, without exponent, without leading zeros, with at
  * most `decimals` digits after the point, never "-0". Bounds are integers in units of 10^-decimals,
- * so that "can this prefix still become a number of the range" is exact integer arithmetic.
+ * so that "can this prefix still become a number of the range" is exact integer arithmetic. A range
+ * may hold the multiples of a step only.
  */
 #ifndef MAS_NUMBER_H
 #define MAS_NUMBER_H
@@ -11,13 +12,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NUMBER_DECIMALS 9       /* most digits after the point */
-#define NUMBER_LIMIT 1000000000 /* largest magnitude of a bound: 10^9 * 10^9 < 2^63 */
-#define NUMBER_TEXT 24          /* bytes of the longest text and its NUL */
+#define NUMBER_DECIMALS 9 /* most digits after the point */
+/* Largest magnitude of a number: below 2^53, so that every reader has it exactly. */
+#define NUMBER_LIMIT ((int64_t)1000000000000000)
+#define NUMBER_UNITS ((int64_t)1000000000000000000) /* largest magnitude of a bound in its units   \
+                                                     */
+#define NUMBER_TEXT 24                              /* bytes of the longest text and its NUL */
 
 struct number_range {
     int64_t lo, hi; /* units of 10^-decimals, inclusive, lo <= hi */
     uint8_t decimals;
+    int64_t step; /* units; only multiples of it are in the range; 0 = 1 = every one */
 };
 
 struct number_prefix { /* what is written so far; all zero = nothing */
@@ -37,6 +42,16 @@ int number_shortest(const struct number_range *r, const struct number_prefix *p,
                     char out[NUMBER_TEXT]);
 /* Bytes of p. */
 int number_length(const struct number_prefix *p);
+
+/* Some number is in the range. */
+bool number_any(const struct number_range *r);
+/* Largest magnitude with so many digits after the point, in whole numbers: NUMBER_LIMIT or less. */
+int64_t number_limit(int decimals);
+/* The step in units of 10^-to that keeps to multiples of scaled / 10^from; 0 when it is beyond
+ * NUMBER_UNITS. scaled > 0. */
+int64_t number_step_units(int64_t scaled, int from, int to);
+/* The least common multiple; 0 beyond NUMBER_UNITS. a, b > 0. */
+int64_t number_multiple(int64_t a, int64_t b);
 
 /* The shortest decimal with at most NUMBER_DECIMALS digits after the point that reads back as v:
  * v = *scaled / 10^*decimals. false when there is none or |v| > NUMBER_LIMIT (NaN included). */

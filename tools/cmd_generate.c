@@ -6,8 +6,24 @@
 #include "cli.h"
 #include "cmd.h"
 #include "mem.h"
+#include "schema.h"
 #include "text.h"
 #include "zio.h"
+
+#define TEXT_OF(x) #x
+#define NUMBER_TEXT_OF(x) TEXT_OF(x)
+#define SCHEMA_HELP \
+    "Schemas: every reply validates. Known keywords: $ref to a place of the same file (no recursion), allOf, " \
+    "anyOf, oneOf (of forms that surely differ), type, enum, const; properties, required, " \
+    "additionalProperties, minProperties, maxProperties; items, prefixItems, minItems, maxItems, uniqueItems " \
+    "(items of an enum); minLength, maxLength, pattern, format; minimum, maximum, exclusiveMinimum, " \
+    "exclusiveMaximum, multipleOf. Annotations (title, description, default ..) are ignored, anything else is an " \
+    "error that says what to write instead.\n\n" \
+    "Properties come in the order of their declaration, undeclared ones never; without required, every one is " \
+    "written. Without bounds a string has at most " NUMBER_TEXT_OF(SCHEMA_DEFAULT_CHARS) " characters, an array " \
+    NUMBER_TEXT_OF(SCHEMA_DEFAULT_ITEMS) " items, and a number lies within +-" \
+    NUMBER_TEXT_OF(SCHEMA_DEFAULT_NUMBER) " with two digits after the point. {} allows text, numbers, true, false, " \
+    "null, {} and lists of these. The whole reply cannot be a bare number."
 
 struct generate {
     struct cli_engine ce;
@@ -217,7 +233,7 @@ static int run(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10}, {0}};
     static const struct argp argp = {options, parse, NULL,
-                                     "Continues a text with a model and prints it as it comes.",
+                                     "Continues a text with a model and prints it as it comes.\v" SCHEMA_HELP,
                                      children, NULL, NULL};
     struct generate g = {.n = 128, .top_p = 1, .seed = 42, .ce = {.opt = {.kv_fmt = FMT_F16, .n_seq = 1}},
                          .text = STR_INIT};

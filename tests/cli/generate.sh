@@ -67,6 +67,28 @@ expect 0 '{"answer": "' "${gen[@]}" -p hello --chat --schema "$dir/schema.json" 
 echo '{"type": "objekt"}' >"$dir/bad.json"
 expect 78 'type must be one of' "${gen[@]}" -p hello --schema "$dir/bad.json"
 
+# A schema as generators write it, with a byte order mark; the reply is that of the schema's first form.
+printf '\xef\xbb\xbf' >"$dir/pydantic.json"
+cat >>"$dir/pydantic.json" <<'JSON'
+{"$defs": {"Kind": {"enum": ["a", "b"], "type": "string", "title": "Kind"}},
+ "properties": {"when": {"type": "string", "format": "date"}, "kind": {"$ref": "#/$defs/Kind", "default": "a"},
+                "code": {"anyOf": [{"type": "string", "pattern": "^[A-Z]{2}$"}, {"type": "null"}]}},
+ "required": ["when", "kind", "code"], "title": "T", "type": "object"}
+JSON
+expect 0 '{"when": "' "${gen[@]}" -p hello --schema "$dir/pydantic.json" -n 60
+printf '\xff\xfe{\x00}\x00' >"$dir/wide.json"
+expect 78 'is UTF-16' "${gen[@]}" -p hello --schema "$dir/wide.json"
+echo '{"type": "object", "properties": {"a": {"type": "string", "format": "phone"}}}' >"$dir/bad.json"
+expect 78 '#/properties/a/format: phone is not known; known are date-time' "${gen[@]}" -p hello --schema "$dir/bad.json"
+expect 0 'prefixItems' "$MAS" generate --help
+if [ -d "$MAS_SOURCE/../shared/cases/schema" ]; then
+    for schema in "$MAS_SOURCE"/../shared/cases/schema/*.json; do
+        expect 0 '' "${gen[@]}" -p hello --schema "$schema" -n 60
+    done
+else
+    echo "skipped: no ../shared/cases/schema"
+fi
+
 head -c 2000 "$0" >"$dir/text"
 expect 0 'perplexity' "$MAS" perplexity -m demo --quiet -f "$dir/text" --ctx 128 --chunks 3
 tokens=$(tokens_of 'some text here')

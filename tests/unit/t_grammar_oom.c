@@ -7,7 +7,11 @@ static const char schema[] =
     "\"a/"
     "b\":{\"type\":\"array\",\"maxItems\":2,\"uniqueItems\":true,\"items\":{\"enum\":[\"x\",\"y\"]}"
     "},"
-    "\"c\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1},\"d\":{\"const\":\"z\"}}}";
+    "\"c\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1},\"d\":{\"const\":\"z\"},"
+    "\"e\":{\"type\":\"string\",\"pattern\":\"^[a-c]{2}|[^d]\\\\d+$\",\"maxLength\":4},"
+    "\"f\":{\"oneOf\":[{\"$ref\":\"#/$defs/"
+    "g\"},{\"type\":[\"array\",\"null\"]},{\"const\":{\"a\":[1.5]}}]}},"
+    "\"$defs\":{\"g\":{\"allOf\":[{\"enum\":[1,10,\"a\"]},{\"type\":\"integer\"}]}}}";
 
 static int compile(void *arg)
 {

@@ -14,8 +14,8 @@ static bool walk(const struct number_range *r, const char *text, struct number_p
 }
 
 /* By the grammar's definition, digit by digit and without the code under test: is text a number
- * with at most d decimals in [lo, hi] (units of 10^-d)? */
-static bool is_number(const char *text, int64_t lo, int64_t hi, int d)
+ * with at most d decimals in [lo, hi] (units of 10^-d), and a multiple of step (0: any)? */
+static bool is_number(const char *text, int64_t lo, int64_t hi, int d, int64_t step)
 {
     bool negative = *text == '-';
     const char *s = text + negative;
@@ -34,7 +34,8 @@ static bool is_number(const char *text, int64_t lo, int64_t hi, int d)
             v = v * 10 + (*c - '0');
     for (size_t i = n_frac; i < (size_t)d; i++)
         v *= 10;
-    return (!negative || v) && (negative ? -v : v) >= lo && (negative ? -v : v) <= hi;
+    return (!negative || v) && (negative ? -v : v) >= lo && (negative ? -v : v) <= hi &&
+           (!step || v % step == 0);
 }
 
 #define LONGEST 6
@@ -72,19 +73,23 @@ static void prefixes_and_numbers_are_exactly_those_of_the_range(void **state)
     static const struct {
         int64_t lo, hi;
         int d;
-    } ranges[] = {{0, 100, 2},  {0, 1, 0},       {5, 95, 2},    {-15, 15, 1},  {-150, -50, 2},
-                  {0, 0, 2},    {-5, 0, 1},      {-1, 1, 2},    {10, 10, 0},   {51, 91, 0},
-                  {9, 1010, 0}, {-99, 1, 0},     {-90, -11, 0}, {101, 101, 2}, {995, 1005, 2},
-                  {-5, 5, 3},   {-1000, 1000, 3}};
+        int64_t step;
+    } ranges[] = {{0, 100, 2, 0},      {0, 1, 0, 0},         {5, 95, 2, 0},        {-15, 15, 1, 0},
+                  {-150, -50, 2, 0},   {0, 0, 2, 0},         {-5, 0, 1, 0},        {-1, 1, 2, 0},
+                  {10, 10, 0, 0},      {51, 91, 0, 0},       {9, 1010, 0, 0},      {-99, 1, 0, 0},
+                  {-90, -11, 0, 0},    {101, 101, 2, 0},     {995, 1005, 2, 0},    {-5, 5, 3, 0},
+                  {-1000, 1000, 3, 0}, {0, 1000, 0, 5},      {-1000, 1000, 1, 51}, {-99, 99, 2, 10},
+                  {1, 9999, 0, 909},   {-500, -100, 2, 100}, {5, 95, 2, 45}};
     struct tree t;
     every_text(&t);
     for (size_t r = 0; r < sizeof ranges / sizeof ranges[0]; r++) {
-        struct number_range range = {ranges[r].lo, ranges[r].hi, (uint8_t)ranges[r].d};
+        struct number_range range = {ranges[r].lo, ranges[r].hi, (uint8_t)ranges[r].d,
+                                     ranges[r].step};
         struct number_prefix p;
         char shortest[NUMBER_TEXT];
         for (size_t i = t.n; i-- > 0;) { /* children come first */
             size_t len = strlen(t.text[i]);
-            bool number = is_number(t.text[i], range.lo, range.hi, range.decimals);
+            bool number = is_number(t.text[i], range.lo, range.hi, range.decimals, range.step);
             bool reached = walk(&range, t.text[i], &p);
             t.good[i] = number;
             for (size_t k = 0; len < LONGEST && k < LETTERS && !t.good[i]; k++)
@@ -101,11 +106,11 @@ static void prefixes_and_numbers_are_exactly_those_of_the_range(void **state)
             assert_int_equal(n, strlen(shortest));
             assert_memory_equal(shortest, t.text[i], len);
             assert_int_equal(number_length(&p), len);
-            if (!is_number(shortest, range.lo, range.hi, range.decimals))
+            if (!is_number(shortest, range.lo, range.hi, range.decimals, range.step))
                 fail_msg("'%s' was completed to '%s'", t.text[i], shortest);
             for (size_t k = 0; k < t.n && strlen(t.text[k]) < (size_t)n; k++)
                 if (!strncmp(t.text[k], t.text[i], len) &&
-                    is_number(t.text[k], range.lo, range.hi, range.decimals))
+                    is_number(t.text[k], range.lo, range.hi, range.decimals, range.step))
                     fail_msg("'%s' is shorter than '%s'", t.text[k], shortest);
         }
     }
@@ -121,7 +126,7 @@ static void every_number_of_a_range_can_be_written(void **state)
     for (size_t r = 0; r < 5; r++)
         for (int d = 0; d <= 2; d++)
             for (int64_t v = -2000; v <= 2000; v++) {
-                struct number_range range = {bounds[r][0], bounds[r][1], (uint8_t)d};
+                struct number_range range = {bounds[r][0], bounds[r][1], (uint8_t)d, 0};
                 struct number_prefix p;
                 char text[NUMBER_TEXT];
                 number_write(v, d, text);
@@ -133,8 +138,8 @@ static void every_number_of_a_range_can_be_written(void **state)
 static void extreme_bounds_do_not_overflow(void **state)
 {
     (void)state;
-    int64_t big = (int64_t)NUMBER_LIMIT * 1000000000;
-    struct number_range r = {-big, big, 9};
+    int64_t big = NUMBER_UNITS;
+    struct number_range r = {-big, big, 9, 0};
     struct number_prefix p;
     assert_true(walk(&r, "1000000000.000000000", &p) && number_complete(&r, &p));
     assert_true(walk(&r, "-1000000000.000000000", &p) && number_complete(&r, &p));
@@ -143,7 +148,7 @@ static void extreme_bounds_do_not_overflow(void **state)
     assert_false(walk(&r, "1000000001", &p));
     assert_false(walk(&r, "10000000000", &p));
     assert_false(walk(&r, "0.0000000001", &p));
-    struct number_range top = {big - 1, big, 9};
+    struct number_range top = {big - 1, big, 9, 0};
     char text[NUMBER_TEXT];
     assert_true(walk(&top, "9", &p));
     assert_int_equal(number_shortest(&top, &p, text), 19);
@@ -162,7 +167,9 @@ static void decimals_are_read_exactly(void **state)
     assert_true(number_decimal(-0.25, &m, &d) && m == -25 && d == 2);
     assert_true(number_decimal(1e9, &m, &d) && m == 1000000000 && d == 0);
     assert_false(number_decimal(0.30000000000000004, &m, &d)); /* 0.1 + 0.2 */
-    assert_false(number_decimal(1e9 + 1, &m, &d));
+    assert_true(number_decimal(1e9 + 1, &m, &d) && m == 1000000001 && d == 0);
+    assert_true(number_decimal(-1e15, &m, &d) && m == -NUMBER_LIMIT && d == 0);
+    assert_false(number_decimal(1e15 + 1, &m, &d));
     assert_false(number_decimal(1e-10, &m, &d));
     assert_false(number_decimal(NAN, &m, &d));
     assert_false(number_decimal(INFINITY, &m, &d));
