@@ -17,25 +17,28 @@ static size_t close_bytes(const struct schema *sc, const struct grammar_way *w, 
     return n;
 }
 
-/* Does the schema allow another byte than b after s? */
-static bool close_may_differ(const struct schema *sc, const struct grammar_state *s, int b)
+/* Advances at by the only byte that the schema allows next; false when it allows several, or none. */
+static bool close_forced_byte(const struct schema *sc, struct grammar_state *at)
 {
-    for (int other = 0; other < 256; other++) {
-        struct grammar_state at = *s;
-        if (other != b && machine_step(sc, &at, (unsigned char)other))
-            return true;
+    struct grammar_state probe, only;
+    int allowed = 0;
+    for (int b = 0; b < 256 && allowed < 2; b++) {
+        machine_copy(&probe, at);
+        if (machine_step(sc, &probe, (unsigned char)b) && allowed++ == 0)
+            machine_copy(&only, &probe);
     }
-    return false;
+    if (allowed == 1)
+        machine_copy(at, &only);
+    return allowed == 1;
 }
 
 size_t grammar_forced(const struct grammar *g, const struct grammar_state *s)
 {
-    struct grammar_state at = *s;
+    struct grammar_state at;
     size_t n = 0;
-    for (int b; (b = machine_close_byte(&g->sc, &at)) >= 0 && !close_may_differ(&g->sc, &at, b); n++) {
-        bool taken = machine_step(&g->sc, &at, (unsigned char)b);
-        CHECK_MSG(taken, "a closing byte that cannot follow");
-    }
+    machine_copy(&at, s);
+    while (!at.done && close_forced_byte(&g->sc, &at))
+        n++;
     return n;
 }
 

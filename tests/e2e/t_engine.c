@@ -224,7 +224,7 @@ static void results_do_not_depend_on_branches(void **state)
     struct engine_stats tree = compare_guessing(want, o, "4 branches of each", 800, 100);
     print_message("%llu steps along chains, %llu along trees, %llu passes took a branch\n", (unsigned long long)chain.steps,
                   (unsigned long long)tree.steps, (unsigned long long)tree.branched);
-    assert_true(tree.branched > 10 && tree.steps < chain.steps);
+    assert_true(tree.branched > 10 && tree.accepted > chain.accepted); /* steps depend on when requests arrive */
     o.n_seq = 3;
     o.page_tokens = 64;
     o.lookup = true;
