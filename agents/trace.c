@@ -600,9 +600,8 @@ static int trace_same(struct trace *t, const struct trace_options *o, const json
     TRY_DONE(trace_differences(was, o->identity, &n, &diff, e));
     if (n)
         rc = err_set(e, ERR_CONFIG,
-                     "%s holds another run: %s; choose another --out, or start again by mas eval "
-                     "--force-new "
-                     "(the present results are kept in a subfolder)",
+                     "%s holds another run: %s; choose another --out, or start again by "
+                     "mas eval --force-new (the present results are kept in a subfolder)",
                      t->dir, diff.s);
 done:
     str_free(&diff);
@@ -690,8 +689,8 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
         TRY(trace_check(t, o, e));
     else if (trace_exists(t, "traces.jsonl") || trace_exists(t, "traces.jsonl.gz"))
         FAIL(e, ERR_CONFIG,
-             "%s holds traces but no run.json; choose another --out, or start again by mas eval "
-             "--force-new",
+             "%s holds traces but no run.json; choose another --out, or start again by "
+             "mas eval --force-new",
              t->dir);
     else
         TRY(trace_start(t, o, e));
