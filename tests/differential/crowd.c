@@ -606,15 +606,19 @@ static int set_options(const struct crowd_trial *t, const struct engine *alone, 
 static int open_limited(struct engine_options *o, int percent, struct engine **en,
                         struct crowd_told *told, struct err *e)
 {
+    static const struct plan_rates rates = {
+        .vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12, .hop_s = 1e-5, .step_s = 1e-4};
     TRY(engine_open(o, en, e));
     if (!percent)
         return 0;
     double total = (double)engine_info(*en)->plan->total_bytes;
+    double weights = (double)engine_info(*en)->plan->vram_weight_bytes;
     engine_close(*en);
-    for (int more = percent; more < 100; more += 10) {
-        o->ops.vram_bytes = (uint64_t)(total * more / 100);
+    o->rates = &rates;
+    for (int part = percent; part < 100; part += 10) {
+        o->ops.vram_bytes = (uint64_t)(total - weights * (100 - part) / 100 + weights / 16);
         if (engine_open(o, en, e) == 0) {
-            told->limited++;
+            told->limited += !plan_is_resident(engine_info(*en)->plan);
             return 0;
         }
     }

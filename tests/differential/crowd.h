@@ -36,7 +36,7 @@
     X(MAP, "map_weights", 0)                                                                       \
     X(NO_RECORD, "no_record", 0)                                                                   \
     X(PLACEMENT, "placement", 0) /* enum plan_mode; cudahost only, as the next one */              \
-    X(VRAM, "vram_bytes", 0)     /* % of what the model and its cache take; 0 = no limit */        \
+    X(VRAM, "vram_bytes", 0)     /* room for this % of the weights; 0 = no limit */                \
     X(LINK, "link_limit", 0)     /* MB/s; cudahost only, as the next one */                        \
     X(RAM, "ram_bytes", 0)       /* MiB */                                                         \
     X(PROFILE, "profile", 0)                                                                       \

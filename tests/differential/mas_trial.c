@@ -208,7 +208,7 @@ static void draw_eval_free(struct dice *d, const struct mas_trial *t, const stru
         add_word(f, d, "placement.link_limit", "", "|2GB");
         add_word(f, d, "placement.ram", "", "|1GiB");
         add_word(f, d, "placement.vram", "",
-                 *value_of(f, "speculative.draft_model") ? "" : "|96MB|64MB");
+                 *value_of(f, "speculative.draft_model") ? "" : "|256MB|160MB");
     } else if (dice_chance(d, 40))
         add_word(f, d, "isa", "", p->fast_isas);
 }
