@@ -542,7 +542,8 @@ static int make_table(struct pattern *p, int most, struct pattern_budget *budget
     if (rc < 0)
         return rc;
     if (p->left[0][0] == PATTERN_NEVER)
-        FAIL(e, ERR_CONFIG, "no string of %d to %d characters fits", p->min, most);
+        FAIL(e, ERR_CONFIG, "no string of %d to %d characters fits; change minLength or maxLength",
+             p->min, most);
     p->far_lo = p->far_hi = p->min < p->max ? p->min : p->max;
     while (p->far_hi < p->max && p->left[p->far_hi + 1] == p->left[p->far_lo])
         p->far_hi++;

@@ -269,14 +269,16 @@ static int read_escape(struct parse *p, bool in_class, uint32_t *cp)
     else if (*cp == 'b' && in_class)
         *cp = 8;
     else if (*cp == 'b' || *cp == 'B')
-        BAD(p, "byte %zu: \\%c, the edge of a word, is not supported", at, (char)*cp);
+        BAD(p, "byte %zu: \\%c, the edge of a word, is not supported; write what may stand there",
+            at, (char)*cp);
     else if (*cp >= '0' && *cp <= '9')
-        BAD(p, "byte %zu: \\%c, a back reference or octal number, is not supported", at, (char)*cp);
+        BAD(p, "byte %zu: \\%c, a back reference or octal number, is not supported; write it out",
+            at, (char)*cp);
     else if (*cp == 'p' || *cp == 'P')
         BAD(p, "byte %zu: \\%c, a Unicode property, is not supported; list the characters", at,
             (char)*cp);
     else if ((*cp | 0x20) >= 'a' && (*cp | 0x20) <= 'z')
-        BAD(p, "byte %zu: \\%c is not supported", at, (char)*cp);
+        BAD(p, "byte %zu: \\%c is not supported; write the character itself", at, (char)*cp);
     return 0;
 }
 
@@ -387,7 +389,10 @@ static int read_group(struct parse *p, uint16_t *out)
             BAD(p, "byte %zu: a name of a group without its >", start);
         p->at = (size_t)(end - p->s) + 1;
     } else if (looking_at(p, "?")) {
-        BAD(p, "byte %zu: a look-ahead, look-behind or flag (?.. is not supported", start);
+        BAD(p,
+            "byte %zu: a look-ahead, look-behind or flag (?.. is not supported; what must "
+            "also fit goes into allOf as a pattern of its own",
+            start);
     }
     TRY(read_alt(p, out));
     if (!looking_at(p, ")"))

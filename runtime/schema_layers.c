@@ -185,7 +185,8 @@ int layers_types(struct build *b, const struct work *w, unsigned *types, bool *s
             if (keywords[k].forms != EVERY && json_object_get(l->json, keywords[k].name))
                 hints |= keywords[k].forms & TYPES;
         if (!*types)
-            BAD(b, l->path, "leaves no type: the schemas that must fit here name different ones");
+            BAD(b, l->path,
+                "leaves no type: the schemas that must fit here name different ones; join them");
     }
     if (!*said && hints) { /* "minimum" speaks of a number, not of an integer */
         *types &= hints;

@@ -589,7 +589,8 @@ static int set_number(struct build *b, size_t at, bool integer, struct schema_no
     if (r.hi == limit && isinf(f->hi) && r.lo < usual)
         r.hi = usual;
     if (r.lo > r.hi || !number_any(&r))
-        BAD(b, path_of(w), "no number with %d digits after the point lies between its bounds%s",
+        BAD(b, path_of(w),
+            "no number with %d digits after the point lies between its bounds%s; widen them",
             decimals, r.step > 1 ? " and is a multiple" : "");
     node->kind = SCHEMA_NUMBER;
     node->range = r;

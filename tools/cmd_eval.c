@@ -5,7 +5,7 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "curve.h"
-#include "jdoc.h"
+#include "jscan.h"
 #include "meter.h"
 #include "output.h"
 #include "report.h"
@@ -126,19 +126,23 @@ static void say_engine(const struct clinic *c)
     fputc('\n', stderr);
 }
 
-/* The "engine" of the summary that is there; nothing when there is none. */
+/* The "engine" of the summary that is there, as it stands; nothing when there is none. */
 static void former_figures(const char *dir, struct str *out)
 {
     struct str text = STR_INIT;
+    struct jscan j = {.n = 0};
+    struct jscan_item it = {.key = NULL};
     struct err e;
-    json_t *doc = NULL;
-    char path[1100], *former = NULL;
+    char path[1100];
     snprintf(path, sizeof path, "%s/summary.json", dir);
-    if (zio_read(path, (size_t)64 << 20, &text, &e) == 0 && jdoc_load(text.s, text.len, &doc, &e) == 0)
-        former = json_dumps(json_object_get(doc, "engine"), JSON_REAL_PRECISION(10));
-    str_adds(out, former ? former : "");
-    free(former);
-    json_decref(doc);
+    if (zio_read(path, (size_t)64 << 20, &text, &e) < 0)
+        return;
+    jscan_set(&j, text.s, text.len);
+    if (jscan_open(&j, '{', &e) == 0)
+        while (jscan_next(&j, &it, &e) > 0)
+            if (jscan_key(&it, "engine"))
+                str_add(out, it.value, it.n);
+    jscan_free(&j);
     str_free(&text);
 }
 

@@ -145,6 +145,7 @@ red_option() { # FILE LINE TEXT
 option_tree
 printf 'FAIL(e, 1, "x; lower --ctx");\n' >loader/a.c
 printf 'FAIL(e, 1, "x; choose another --out, use --set, or mas eval --repair");\n' >agents/b.c
+printf 'FAIL(e, 1, "x; start again by mas eval "\n     "--repair");\n' >>agents/b.c
 printf 'FAIL(e, 1, "bad --ctx"); argp_error(st, "see --help");\n' >>tools/cli.c
 printf 'FAIL(e, 1, "--out or --set");\n' >>tools/cmd_run.c
 expect options 0 'clean'
