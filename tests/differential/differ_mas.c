@@ -397,8 +397,7 @@ int main(int argc, char **argv)
     snprintf(t.out, sizeof t.out, "%s/out", t.dir);
     snprintf(t.log, sizeof t.log, "%s/log", t.dir);
     mas_place_init(&t.place, need_env("MAS"), need_env("MAS_SOURCE"), t.dir);
-    printf("instruction sets %s, %s for the whole of a stopped run; cudahost %s\n", t.place.isas,
-           t.place.isa_may_change ? "not the same" : "the same",
+    printf("instruction sets %s; cudahost %s\n", t.place.isas,
            t.place.has_cudahost ? "yes" : "not in this build: left out");
     double begin = now_seconds();
     run_all(&t, seed, count, first, variants, minutes, keep_going);

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "config.h"
 #include "engine.h"
 
 /* ---- settings ---- */
@@ -65,16 +64,20 @@ static const struct trial_model *model_of(const struct mas_place *p,
 
 /* ---- eval ---- */
 
-static void draw_panel(struct dice *d, struct trial_settings *h, bool small)
+static void draw_panel(struct dice *d, struct trial_settings *h, bool small, bool tiny)
 {
     const char *how = add_word(h, d, "planner.selection", "",
                                "full|compact|logit|logit|logit|logit|all|random|fixed");
     /* The names of the whole catalogue are many and long, which is what scoring them has to bear.
      */
-    bool few = small && (strcmp(how, "logit") || dice_chance(d, 20));
+    bool few = tiny || (small && (strcmp(how, "logit") || dice_chance(d, 20)));
     if (few)
         add_value(h, "specialties", "tests/differential/specialties.yaml");
-    int k = add_int(h, "planner.top_k", dice_int(d, 1, strcmp(how, "logit") ? 6 : 2)),
+    int k = add_int(h, "planner.top_k",
+                    dice_int(d, 1,
+                             tiny                   ? 1
+                             : strcmp(how, "logit") ? 6
+                                                    : 2)),
         n = few ? 6 : 28;
     if (!strcmp(how, "fixed")) {
         static const char *const ids[] = {"emergency_medicine", "pediatrics", "cardiology",
@@ -100,13 +103,13 @@ static void draw_panel(struct dice *d, struct trial_settings *h, bool small)
         add_word(h, d, "agent_temperatures.aggregator", "", "0|0.8|2");
 }
 
-/* A tenth of the cases end in failure: too many tokens, or a prompt longer than the context. */
+/* Some cases end in failure: too many tokens, or a prompt longer than the context. */
 static void draw_limits(struct dice *d, struct trial_settings *h)
 {
     bool full = !strcmp(value_of(h, "planner.selection"), "full");
     if (dice_chance(d, 10))
         add_word(h, d, "budgets.max_tokens_per_case", "", "300|600|1200|2500");
-    add_word(h, d, "max_context_length", "", full ? "4096" : "4096|2048|2304|3001|1500");
+    add_word(h, d, "max_context_length", "", full ? "4096" : "4096|2048|2304|3001|1500|700|450");
 }
 
 static void draw_eval(struct dice *d, struct mas_trial *t, const struct mas_place *p)
@@ -122,7 +125,7 @@ static void draw_eval(struct dice *d, struct mas_trial *t, const struct mas_plac
     if (small)
         add_value(h, "prompts_dir", "tests/differential/prompts");
     if (!strcmp(strategy, "panel"))
-        draw_panel(d, h, small);
+        draw_panel(d, h, small, cudahost);
     if (!strcmp(strategy, "cot"))
         add_int(h, "role_tokens.cot", dice_pick(d, 64, 70, 100, 160, 260));
     bool many_calls = !strcmp(value_of(h, "planner.selection"), "all") ||
@@ -208,7 +211,7 @@ static void draw_eval_free(struct dice *d, const struct mas_trial *t, const stru
         add_word(f, d, "placement.link_limit", "", "|2GB");
         add_word(f, d, "placement.ram", "", "|1GiB");
         add_word(f, d, "placement.vram", "",
-                 *value_of(f, "speculative.draft_model") ? "" : "|256MB|160MB");
+                 *value_of(f, "speculative.draft_model") ? "" : "|1GB|600MB");
     } else if (dice_chance(d, 40))
         add_word(f, d, "isa", "", p->fast_isas);
 }
@@ -356,15 +359,6 @@ static void draw_free(struct dice *d, const struct mas_trial *t, const struct ma
         draw_engine_free(d, t, p, f);
 }
 
-static void same_isa(struct trial_settings *f, const struct trial_settings *other)
-{
-    for (int i = 0; i < f->n; i++)
-        if (!strcmp(f->s[i].name, "isa"))
-            f->s[i] = f->s[--f->n];
-    if (*value_of(other, "isa"))
-        snprintf(add(f, "isa", "")->value, TRIAL_VALUE, "%s", value_of(other, "isa"));
-}
-
 void trial_draw_free(struct mas_trial *t, const struct mas_place *p, uint64_t seed)
 {
     struct dice d = {.seed = seed ^ (uint64_t)1 << 63};
@@ -372,8 +366,6 @@ void trial_draw_free(struct mas_trial *t, const struct mas_place *p, uint64_t se
     t->n_life = t->command == TRIAL_EVAL && dice_chance(&d, 30) ? dice_int(&d, 1, TRIAL_LIVES) : 0;
     for (int i = 0; i < t->n_life; i++) {
         draw_free(&d, t, p, &t->life[i].free);
-        if (!p->isa_may_change)
-            same_isa(&t->life[i].free, &t->free);
         t->life[i].share = dice_int(&d, 5, 120) / 100.0;
         t->life[i].signal = dice_chance(&d, 70) ? SIGKILL : SIGTERM;
     }
@@ -552,10 +544,6 @@ void mas_place_init(struct mas_place *p, const char *mas, const char *source, co
         .mas = mas, .source = source, .dir = dir, .has_cudahost = opens("cudahost", NULL)};
     snprintf(p->isas, sizeof p->isas, "auto");
     snprintf(p->fast_isas, sizeof p->fast_isas, "auto");
-    size_t n_knob;
-    const struct config_knob *knob = config_knobs(&n_knob);
-    for (size_t i = 0; i < n_knob; i++)
-        p->isa_may_change |= !strcmp(knob[i].key, "isa") && !knob[i].affects_result;
     static const char *const isas[] = {"scalar", "avx2", "avxvnni", "avx512vnni", "neon"};
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
         if (opens("cpu", isas[i])) {

@@ -64,7 +64,6 @@ struct mas_place {
     const char *mas, *source, *dir; /* the program, the root of the tree, a scratch folder */
     char isas[200], fast_isas[200]; /* "auto|scalar|.."; those that a model of some size can bear */
     bool has_cudahost;
-    bool isa_may_change; /* a run may be continued with another instruction set */
     int n_model;
     struct trial_model model[8]; /* the first two are the toy models */
 };
