@@ -161,5 +161,38 @@ red_option agents/b.c 'FAIL(e, 1, "mas eval --fresh");' 'agents/b.c:1: mas eval 
 red_option tools/cmd_run.c 'FAIL(e, 1, "choose " "another --dir");' 'tools/cmd_run.c:1: no option --dir here'
 red_option runtime/config_x.c 'FAIL(e, 1, "--sett");' 'runtime/config_x.c:1: no command'
 
+# knobs: every setting has a test that names it
+knob_tree() {
+    good_tree
+    printf '    {"kv.type", CONFIG_ENUM, x},\n' >runtime/knob.c
+    printf 'static const struct argp_option engine_options[] = {\n    {"ctx", OPT_CTX, 0},\n    {0}};\n' >tools/cli.c
+    printf 'struct engine_options {\n    int n_ctx; /* 0 = all\n        of it; */\n    void (*progress)(int x); /* or NULL */\n};\n' >runtime/engine.h
+    printf 'int t(void) { return o.n_ctx + o.progress; } /* kv.type */\n' >tests/unit/t_kv.c
+    printf '| configuration | option | engine_options | tests |\n|---|---|---|---|\n%s\n%s\n' \
+        '| kv.type | --ctx | n_ctx, progress | t_kv |' "$*" >tests/README.md
+}
+knob_tree
+expect knobs 0 'clean'
+knob_tree
+printf '    {"kv.bytes", CONFIG_BYTES, x},\n' >>runtime/knob.c
+expect knobs 1 'tests/README.md:1: no row for the key kv.bytes'
+knob_tree
+printf 'static const struct argp_option engine_options[] = {\n    {"ctx", 1},\n    {"vram", 2},\n    {0}};\n' >tools/cli.c
+expect knobs 1 'no row for the option --vram'
+knob_tree
+printf 'struct engine_options {\n    int n_ctx;\n    bool (*progress)(int x);\n    bool lookup; /* guess */\n};\n' >runtime/engine.h
+expect knobs 1 'no row for the field lookup'
+knob_tree '| kv.gone | | | t_kv |'
+expect knobs 1 'tests/README.md:4: the program has no kv.gone'
+knob_tree '| kv.type | | | |'
+expect knobs 1 'tests/README.md:4: no test for'
+knob_tree '| kv.type | | | t_gone |'
+expect knobs 1 'tests/README.md:4: there is no test t_gone'
+knob_tree '| kv.type | | | t_run |'
+expect knobs 1 'tests/README.md:4: t_run names none of'
+knob_tree
+printf 'no table\n' >tests/README.md
+expect knobs 1 "no table 'configuration | option"
+
 printf '%d expectations, %d failed\n' "$count" "$failed"
 [ "$failed" -eq 0 ]

@@ -1,0 +1,690 @@
+#include "crowd.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "differ.h"
+#include "engine.h"
+#include "rng.h"
+
+#define CROWD_SLOWER 20
+
+static const char *const models[] = {"llama_2",        "llama_gqa",    "llama_head_dim",
+                                     "llama_mha_tied", "llama_rope31", "mistral",
+                                     "qwen2",          "qwen3"};
+enum { N_MODEL = sizeof models / sizeof *models };
+static const char *const isas[] = {NULL, "scalar", "avx2", "avxvnni", "avx512vnni", "neon"};
+enum { N_ISA = sizeof isas / sizeof *isas };
+static const enum fmt kv_formats[] = {FMT_F16, FMT_Q8_0, FMT_Q4_0, FMT_F32};
+
+static const char *const schemas[] = {
+    "{\"type\": \"object\", \"properties\": {\"kind\": {\"enum\": [\"on\", \"off\"]}, \"note\": "
+    "{\"type\": \"string\", "
+    "\"maxLength\": 10}}, \"required\": [\"kind\", \"note\"]}",
+    "{\"type\": \"object\", \"properties\": {\"list\": {\"type\": \"array\", \"minItems\": 1, "
+    "\"maxItems\": 3, "
+    "\"items\": {\"enum\": [\"p\", \"pq\", \"pqr\"]}}, \"x\": {\"type\": \"number\", \"minimum\": "
+    "0, \"maximum\": 1}, "
+    "\"text\": {\"type\": \"string\", \"maxLength\": 30}}, \"required\": [\"list\", \"x\", "
+    "\"text\"]}",
+};
+enum { N_SCHEMA = sizeof schemas / sizeof *schemas };
+
+static const struct {
+    const char *name;
+    int plain;
+} options[] = {
+#define X(id, name, plain) {name, plain},
+    CROWD_OPTIONS(X)
+#undef X
+};
+
+const char *crowd_option_name(int option)
+{
+    return options[option].name;
+}
+
+int crowd_option_plain(int option)
+{
+    return options[option].plain;
+}
+
+/* ---- drawing ---- */
+
+/* Most requests of a trial are of one kind: a crowd of scorings meets other limits than one of
+ * generations. */
+static enum crowd_kind draw_kind(struct dice *d, int mix)
+{
+    static const int percent[5][4] = {
+        {10, 0, 90, 0}, {40, 10, 50, 0}, {60, 30, 10, 0}, {40, 20, 25, 15}, {20, 5, 70, 5}};
+    int at = dice_int(d, 0, 99), kind = 0;
+    for (; kind < 3 && at >= percent[mix][kind]; kind++)
+        at -= percent[mix][kind];
+    return (enum crowd_kind)kind;
+}
+
+static void draw_request(struct dice *d, const struct crowd_trial *t, struct crowd_request *r,
+                         int i, int mix, int longest, int longest_cont)
+{
+    *r = (struct crowd_request){.kind = draw_kind(d, mix),
+                                .len = dice_int(d, 1, longest),
+                                .family = dice_int(d, 0, 3),
+                                .top_p = 1,
+                                .seed = (uint64_t)dice_int(d, 0, 2),
+                                .cancel_step = -1};
+    r->shared = dice_chance(d, 35) ? r->len : dice_int(d, 0, r->len);
+    r->temperature = (float)dice_pick(d, 0, 3, 9, 15) / 10;
+    if (dice_chance(d, 25))
+        r->top_k = dice_int(d, 1, 40);
+    if (dice_chance(d, 25))
+        r->top_p = 0.8f;
+    if (dice_chance(d, 25))
+        r->min_p = 0.1f;
+    r->ignore_eos = dice_chance(d, 50);
+    int left = t->n_ctx - r->len;
+    if (r->kind == CROWD_FREE)
+        r->max_new = dice_int(d, 1, 50);
+    if (r->kind == CROWD_GRAMMAR) {
+        r->grammar = dice_int(d, 0, N_SCHEMA - 1);
+        r->max_new = dice_int(d, 25, 90);
+    }
+    if (r->max_new > left &&
+        !dice_chance(d, 5)) /* one in twenty is too long, and refused in both engines */
+        r->max_new = left > 0 ? left : 1;
+    if (r->kind == CROWD_SCORE) {
+        r->n_cont = dice_int(d, 1, CROWD_CONTS);
+        r->cont_shared = dice_chance(d, 50) ? dice_int(d, 0, longest_cont) : 0;
+        int most = longest_cont < left ? longest_cont : left > 0 ? left : 1;
+        bool same = dice_chance(d, 25);
+        for (int c = 0; c < r->n_cont; c++)
+            r->cont_len[c] = same ? most : dice_int(d, 1, most);
+    }
+    if (r->kind == CROWD_LOGITS)
+        r->logits_from = dice_int(d, 0, r->len - 1);
+    r->rank = dice_chance(d, 50) ? (uint32_t)(i / 4) : (uint32_t)dice_int(d, 0, 2);
+    r->arrival = i ? (enum crowd_arrival)dice_int(d, 0, 2) : ARRIVE_FIRST;
+    r->after = i ? dice_int(d, i > 6 ? i - 6 : 0, i - 1) : 0;
+    r->at = r->arrival == ARRIVE_STEP ? dice_int(d, 1, 60 + 4 * i) : dice_int(d, 1, 30);
+    if (dice_chance(d, 10))
+        r->cancel_step = dice_int(d, 0, 60 + 4 * i);
+}
+
+static void draw_options(struct dice *d, const struct crowd_trial *t, int *o)
+{
+    int context = t->n_ctx;
+    o[CROWD_THREADS] = dice_int(d, 1, 3);
+    o[CROWD_ISA] = dice_chance(d, 30) ? dice_int(d, 0, N_ISA - 1) : 0;
+    o[CROWD_N_SEQ] = dice_pick(d, 1, 1, 2, 3, 4, 5, 7, 8, 16, 40, 64, 0);
+    o[CROWD_BATCH_TOKENS] = dice_pick(d, 1, 8, 17, 24, 40, 96, 128, 512, 2000, 0);
+    o[CROWD_PAGE_TOKENS] = dice_pick(d, 16, 16, 32, 64, 128, 256);
+    if (dice_chance(d, 70))
+        o[CROWD_POOL] =
+            1 + (dice_chance(d, 30) ? 0 : dice_int(d, 0, 2 * (context / o[CROWD_PAGE_TOKENS] + 1)));
+    o[CROWD_SWAP] = dice_int(d, 0, 2);
+    if (dice_chance(d, 50))
+        o[CROWD_SWAP_PAGES] = dice_int(d, 1, 64);
+    o[CROWD_NO_CACHE] = dice_chance(d, 25);
+    if (dice_chance(d, 75)) {
+        o[CROWD_MAX_DRAFT] = dice_int(d, 1, dice_chance(d, 70) ? 8 : 64);
+        o[CROWD_LOOKUP] = dice_chance(d, 65);
+        o[CROWD_DRAFT] = dice_chance(d, 60) ? dice_pick(d, 1, 11, 16, 51) : 0;
+        o[CROWD_MAX_BRANCH] = dice_int(d, 0, 4);
+        o[CROWD_ALWAYS] = dice_chance(d, 75);
+        o[CROWD_SPOIL] = dice_chance(d, 50) ? dice_pick(d, 5, 30, 90) : 0;
+    }
+    o[CROWD_MAP] = dice_chance(d, 25);
+    o[CROWD_NO_RECORD] = dice_chance(d, 25);
+    o[CROWD_RANKS] = dice_chance(d, 70);
+    o[CROWD_LATE] = dice_chance(d, 75);
+    o[CROWD_CANCELS] = dice_chance(d, 60);
+    if (t->cudahost) {
+        o[CROWD_ISA] = 0;
+        o[CROWD_PLACEMENT] = dice_int(d, 0, 2);
+        o[CROWD_VRAM] = dice_chance(d, 70) ? dice_int(d, 30, 95) : 0;
+        o[CROWD_LINK] = dice_chance(d, 30) ? dice_int(d, 200, 2000) : 0;
+        o[CROWD_RAM] = dice_chance(d, 30) ? dice_int(d, 64, 1024) : 0;
+    }
+    o[CROWD_PROFILE] = dice_chance(d, 15);
+    o[CROWD_PROGRESS] = dice_chance(d, 15);
+}
+
+void crowd_draw(struct crowd_trial *t, const struct crowd_place *p, uint64_t seed)
+{
+    struct dice d = {.seed = seed};
+    memset(t, 0, sizeof *t);
+    t->seed = seed;
+    t->cudahost = dice_chance(&d, 6) && p->has_cudahost;
+    t->model = dice_int(&d, 0, N_MODEL - 1);
+    t->n_ctx = dice_pick(&d, 32, 48, 64, 100, 160, 256, 256);
+    int n_kv = (int)(sizeof kv_formats / sizeof *kv_formats), first = dice_int(&d, 0, n_kv - 1);
+    for (int i = 0; i < n_kv; i++)
+        t->kv_order[i] = (first + i) % n_kv;
+    t->n = t->cudahost ? dice_int(&d, 2, 6)
+                       : dice_int(&d, 4, dice_chance(&d, 30) ? CROWD_REQUESTS : 30);
+    draw_options(&d, t, t->option);
+    int mix = dice_int(&d, 0, 4), cont = dice_pick(&d, 2, 4, 10, 70, 120);
+    int longest = dice_chance(&d, 50) ? t->n_ctx - 2 : t->n_ctx / 2;
+    cont = cont < t->n_ctx ? cont : t->n_ctx;
+    for (int i = 0; i < t->n; i++)
+        draw_request(&d, t, &t->request[i], i, mix, longest, cont);
+}
+
+void crowd_print(const struct crowd_trial *t)
+{
+    int n = 0;
+    for (int i = 0; i < t->n; i++)
+        n += !t->request[i].dropped;
+    printf("%s%s, context %d, %d requests;", models[t->model], t->cudahost ? " on cudahost" : "",
+           t->n_ctx, n);
+    for (int i = 0; i < CROWD_N_OPTION; i++)
+        if (t->option[i] != options[i].plain)
+            printf(" %s %d", options[i].name, t->option[i]);
+    printf("\n");
+}
+
+/* ---- running ---- */
+
+struct crowd;
+
+struct work {
+    struct request r; /* first */
+    const struct crowd_request *x;
+    struct crowd *crowd;
+    int index;
+    int32_t *prompt, *out;
+    float *lp;
+    int32_t *cont_tok[CROWD_CONTS];
+    const int32_t *cont[CROWD_CONTS];
+    double cont_lp[CROWD_CONTS];
+    int n_tokens, n_rows, next_row; /* callbacks so far */
+    uint64_t tokens, rows;          /* hashes of what they were told */
+    bool unordered;
+    bool submitted, cancelled; /* under the crowd's lock */
+    int done, rc;
+    struct err why; /* of rc < 0 */
+};
+
+struct crowd {
+    const struct crowd_trial *t;
+    struct engine *en;
+    bool alone;
+    int n_vocab, left, in_flight;
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    struct grammar *grammar[N_SCHEMA];
+    struct work work[CROWD_REQUESTS];
+};
+
+static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t n)
+{
+    for (const unsigned char *b = bytes; n--; b++)
+        h = (h ^ *b) * 0x100000001b3u; /* FNV-1a */
+    return h;
+}
+
+static void submit(struct work *w);
+
+/* Submits those that wait for w to have `tokens` tokens, or for its end. */
+static void follow(struct work *w, int tokens, bool ended)
+{
+    struct crowd *c = w->crowd;
+    for (int i = w->index + 1; !c->alone && i < c->t->n; i++) {
+        struct work *v = &c->work[i];
+        if (!v->x->dropped && c->t->option[CROWD_LATE] && v->x->arrival == ARRIVE_AFTER &&
+            v->x->after == w->index && (ended || v->x->at == tokens))
+            submit(v);
+    }
+}
+
+static void on_token(struct request *r, int32_t id, float lp)
+{
+    struct work *w = (struct work *)r;
+    w->tokens = hash_bytes(hash_bytes(w->tokens, &id, sizeof id), &lp, sizeof lp);
+    follow(w, ++w->n_tokens, false);
+}
+
+static void on_logits(struct request *r, int pos, const float *logits)
+{
+    struct work *w = (struct work *)r;
+    w->unordered |= pos != r->logits_from + w->n_rows;
+    w->n_rows++;
+    w->rows = hash_bytes(w->rows, logits, (size_t)w->crowd->n_vocab * sizeof *logits);
+}
+
+static void on_done(struct request *r)
+{
+    struct work *w = (struct work *)r;
+    struct crowd *c = w->crowd;
+    follow(w, 0, true);
+    pthread_mutex_lock(&c->lock);
+    w->done++;
+    c->left--;
+    c->in_flight--;
+    pthread_cond_signal(&c->news);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Once, from whichever thread comes first. A refused request is done at once. */
+static void submit(struct work *w)
+{
+    struct crowd *c = w->crowd;
+    pthread_mutex_lock(&c->lock);
+    bool first = !w->submitted;
+    w->submitted = true;
+    c->in_flight += first;
+    pthread_mutex_unlock(&c->lock);
+    if (!first)
+        return;
+    int rc = engine_submit(c->en, &w->r, &w->why);
+    if (rc == 0)
+        return;
+    w->rc = rc;
+    follow(w, 0, true);
+    pthread_mutex_lock(&c->lock);
+    c->left--;
+    c->in_flight--;
+    pthread_cond_signal(&c->news);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static int32_t *random_tokens(int n, int common, uint64_t family, uint64_t own, int n_vocab)
+{
+    int32_t *tok = malloc((size_t)n * sizeof *tok); /* of exactly this size, for AddressSanitizer */
+    for (int k = 0; tok && k < n; k++)
+        tok[k] =
+            (int32_t)rng_below(rng_mix(k < common ? family : own), (uint64_t)k, (uint32_t)n_vocab);
+    return tok;
+}
+
+static void work_init(struct work *w, struct crowd *c, int i)
+{
+    const struct crowd_request *x = &c->t->request[i];
+    uint64_t base = rng_mix(c->t->seed) & ~(uint64_t)0xffff;
+    *w = (struct work){.x = x, .crowd = c, .index = i};
+    w->prompt = random_tokens(x->len, x->shared, base + (uint64_t)x->family,
+                              base + 100 + (uint64_t)i, c->n_vocab);
+    w->r = (struct request){.id = (uint64_t)i,
+                            .seed = x->seed,
+                            .rank = c->t->option[CROWD_RANKS] ? x->rank : 0,
+                            .prompt = w->prompt,
+                            .n_prompt = x->len,
+                            .max_new = x->max_new,
+                            .temperature = x->temperature,
+                            .top_p = x->top_p,
+                            .min_p = x->min_p,
+                            .top_k = x->top_k,
+                            .ignore_eos = x->ignore_eos,
+                            .done = on_done};
+    if (x->max_new) {
+        w->r.out = w->out = malloc((size_t)x->max_new * sizeof *w->out);
+        w->r.out_lp = w->lp = malloc((size_t)x->max_new * sizeof *w->lp);
+        w->r.on_token = on_token;
+    }
+    if (x->kind == CROWD_GRAMMAR)
+        w->r.grammar = c->grammar[x->grammar];
+    for (int k = 0; k < x->n_cont; k++)
+        w->cont[k] = w->cont_tok[k] =
+            random_tokens(x->cont_len[k], x->cont_shared, base + 1000 + (uint64_t)i,
+                          base + 2000 + (uint64_t)(i * CROWD_CONTS + k), c->n_vocab);
+    if (x->n_cont) {
+        w->r.cont = w->cont;
+        w->r.cont_len = x->cont_len;
+        w->r.cont_lp = w->cont_lp;
+        w->r.n_cont = x->n_cont;
+    }
+    if (x->kind == CROWD_LOGITS) {
+        w->r.on_logits = on_logits;
+        w->r.logits_from = x->logits_from;
+    }
+}
+
+static void work_free(struct work *w)
+{
+    free(w->prompt);
+    free(w->out);
+    free(w->lp);
+    for (int k = 0; k < CROWD_CONTS; k++)
+        free(w->cont_tok[k]);
+}
+
+static void wait_until_left(struct crowd *c, int left)
+{
+    pthread_mutex_lock(&c->lock);
+    while (c->left > left)
+        pthread_cond_wait(&c->news, &c->lock);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void wait_for_step(struct crowd *c, int step)
+{
+    struct engine_stats st;
+    for (bool busy = true; busy; usleep(20)) {
+        engine_stats(c->en, &st);
+        pthread_mutex_lock(&c->lock);
+        busy = st.steps < (uint64_t)step && c->in_flight > 0;
+        pthread_mutex_unlock(&c->lock);
+    }
+}
+
+/* The dropped one that a request waits for never comes. */
+static enum crowd_arrival arrival_of(const struct crowd_trial *t, const struct crowd_request *x)
+{
+    if (!t->option[CROWD_LATE] || (x->arrival == ARRIVE_AFTER && t->request[x->after].dropped))
+        return ARRIVE_FIRST;
+    return x->arrival;
+}
+
+/* Submissions and cancellations from this thread, in order of their steps. */
+static void run_events(struct crowd *c)
+{
+    const struct crowd_trial *t = c->t;
+    for (int i = 0; i < t->n; i++)
+        if (!t->request[i].dropped && arrival_of(t, &t->request[i]) == ARRIVE_FIRST)
+            submit(&c->work[i]);
+    int last = 60 + 4 * CROWD_REQUESTS;
+    for (int step = 0; step <= last; step++)
+        for (int i = 0; i < t->n; i++) {
+            const struct crowd_request *x = &t->request[i];
+            bool arrives = !x->dropped && arrival_of(t, x) == ARRIVE_STEP && x->at == step;
+            bool cancelled = !x->dropped && t->option[CROWD_CANCELS] && x->cancel_step == step;
+            if (!arrives && !cancelled)
+                continue;
+            wait_for_step(c, step);
+            if (arrives)
+                submit(&c->work[i]);
+            if (cancelled) { /* possibly not here yet, or long done: harmless */
+                engine_cancel(c->en, &c->work[i].r);
+                c->work[i].cancelled = true;
+            }
+        }
+}
+
+static void crowd_init(struct crowd *c, const struct crowd_trial *t, struct engine *en, bool alone)
+{
+    memset(c, 0, sizeof *c);
+    c->t = t;
+    c->en = en;
+    c->alone = alone;
+    c->n_vocab = engine_info(en)->n_vocab;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->news, NULL);
+    struct err e;
+    for (int i = 0; i < N_SCHEMA; i++)
+        if (grammar_compile(schemas[i], strlen(schemas[i]), "schema", &c->grammar[i], &e) < 0) {
+            printf("schema %d: %s\n", i, e.msg);
+            exit(70);
+        }
+    for (int i = 0; i < t->n; i++) {
+        work_init(&c->work[i], c, i);
+        c->left += !t->request[i].dropped;
+    }
+}
+
+static void crowd_free(struct crowd *c)
+{
+    for (int i = 0; i < c->t->n; i++)
+        work_free(&c->work[i]);
+    for (int i = 0; i < N_SCHEMA; i++)
+        grammar_free(c->grammar[i]);
+    engine_close(c->en); /* looks for lost pages */
+    pthread_cond_destroy(&c->news);
+    pthread_mutex_destroy(&c->lock);
+}
+
+/* ---- comparing ---- */
+
+/* What is wrong with w, given the same request alone; NULL: nothing. A cancelled one has a part of
+ * the reply. */
+static const char *difference(const struct work *w, const struct work *a)
+{
+    const struct request *x = &w->r, *y = &a->r;
+    if (w->rc != a->rc || (w->rc < 0 && strcmp(w->why.msg, a->why.msg)))
+        return "engine_submit";
+    if (w->rc < 0)
+        return w->done ? "done was called for a refused request" : NULL;
+    if (w->done != 1 || a->done != 1)
+        return "number of calls of done";
+    if (x->finish == FINISH_CANCEL) {
+        if (!w->cancelled)
+            return "cancelled by nobody";
+        if (x->n_out > y->n_out)
+            return "more tokens than alone";
+        return x->n_out && memcmp(x->out, y->out, (size_t)x->n_out * sizeof *x->out)
+                   ? "tokens before it was cancelled"
+                   : NULL;
+    }
+    if (x->finish != y->finish)
+        return "finish";
+    if (x->finish == FINISH_ERROR && strcmp(x->err.msg, y->err.msg))
+        return "error";
+    if (x->n_out != y->n_out || w->n_tokens != x->n_out || x->n_own != y->n_own)
+        return "number of tokens";
+    if (x->n_out && memcmp(x->out, y->out, (size_t)x->n_out * sizeof *x->out))
+        return "tokens";
+    if (w->tokens != a->tokens ||
+        (x->n_out && memcmp(x->out_lp, y->out_lp, (size_t)x->n_out * sizeof *x->out_lp)))
+        return "log-probabilities of tokens";
+    if (memcmp(w->cont_lp, a->cont_lp, sizeof w->cont_lp))
+        return "log-probabilities of continuations";
+    if (w->n_rows != a->n_rows || w->rows != a->rows || w->unordered)
+        return "raw logits";
+    return NULL;
+}
+
+static void print_difference(const struct work *w, const struct work *a, const char *what)
+{
+    static const char *const kinds[] = {"generation", "generation under a grammar", "scoring",
+                                        "raw logits"};
+    const struct request *x = &w->r, *y = &a->r;
+    printf(
+        "request %d (%s): %s differ: %s with %d tokens '%s' in the crowd, %s with %d '%s' alone\n",
+        w->index, kinds[w->x->kind], what, finish_name(x->finish), x->n_out,
+        w->rc < 0 ? w->why.msg : x->err.msg, finish_name(y->finish), y->n_out,
+        a->rc < 0 ? a->why.msg : y->err.msg);
+    for (int k = 0; k < w->x->n_cont; k++)
+        if (memcmp(&w->cont_lp[k], &a->cont_lp[k], sizeof w->cont_lp[k]))
+            printf("  continuation %d of %d tokens: %.17g, alone %.17g\n", k, w->x->cont_len[k],
+                   w->cont_lp[k], a->cont_lp[k]);
+    for (int k = 0; k < x->n_out && k < y->n_out; k++)
+        if (x->out[k] != y->out[k] || memcmp(&x->out_lp[k], &y->out_lp[k], sizeof(float))) {
+            printf("  token %d: %d (%.9g), alone %d (%.9g)\n", k, x->out[k], (double)x->out_lp[k],
+                   y->out[k], (double)y->out_lp[k]);
+            break;
+        }
+}
+
+static int compare(const struct crowd *many, const struct crowd *alone, struct crowd_told *told)
+{
+    int rc = CROWD_EQUAL;
+    struct engine_stats st;
+    engine_stats(many->en, &st);
+    told->preempted += (long)st.preempted;
+    told->cached += (long)st.cached_tokens;
+    told->drafted += (long)st.drafted;
+    told->accepted += (long)st.accepted;
+    told->branched += (long)st.branched;
+    told->swapped += (long)st.pages_swapped_in;
+    if (st.running + st.waiting + st.pages_used ||
+        st.pages_free + st.pages_cached != engine_info(many->en)->n_page) {
+        printf("left at the end: %d running, %d waiting, %d pages used, %d free, %d cached of %d\n",
+               st.running, st.waiting, st.pages_used, st.pages_free, st.pages_cached,
+               engine_info(many->en)->n_page);
+        rc = CROWD_DIFFERENT;
+    }
+    for (int i = 0; i < many->t->n; i++) {
+        const struct work *w = &many->work[i], *a = &alone->work[i];
+        const char *what = w->x->dropped ? NULL : difference(w, a);
+        told->compared += !w->x->dropped;
+        told->cancelled += w->r.finish == FINISH_CANCEL;
+        if (what) {
+            print_difference(w, a, what);
+            rc = CROWD_DIFFERENT;
+        }
+    }
+    return rc;
+}
+
+/* ---- engines ---- */
+
+static int refused(const char *which, const struct err *e)
+{
+    printf("%s: %s\n", which, e->msg);
+    return CROWD_REFUSED;
+}
+
+static int open_alone(const struct crowd_trial *t, const char *model, struct engine_options *o,
+                      struct engine **en, struct err *e)
+{
+    int rc = -1;
+    *o = (struct engine_options){.model = model,
+                                 .backend = t->cudahost ? "cudahost" : "cpu",
+                                 .n_ctx = t->n_ctx,
+                                 .n_seq = 1,
+                                 .no_prefix_cache = true,
+                                 .ops = {.n_threads = 1},
+                                 .cpu_layers_set = t->cudahost};
+    for (size_t i = 0; rc < 0 && i < sizeof kv_formats / sizeof *kv_formats; i++) {
+        o->kv_fmt = kv_formats[t->kv_order[i]];
+        rc = engine_open(o, en, e);
+    }
+    return rc;
+}
+
+static void on_progress(uint64_t done, uint64_t total, void *user)
+{
+    (void)done;
+    (void)total;
+    ++*(int *)user;
+}
+
+/* calls: counts those of progress. */
+static int set_options(const struct crowd_trial *t, const struct engine *alone, const char *draft,
+                       int *calls, struct engine_options *o, struct err *e)
+{
+    const int *v = t->option;
+    const struct engine_info *in = engine_info(alone);
+    size_t head = 0;
+    if (!fmt_row_bytes(o->kv_fmt, in->head_dim, &head))
+        FAIL(e, ERR_BUG, "no KV format for heads of %d", in->head_dim);
+    int page_tokens = v[CROWD_PAGE_TOKENS] ? v[CROWD_PAGE_TOKENS] : in->page_tokens;
+    uint64_t page = (uint64_t)head * 2 * (uint64_t)in->n_kv_head * (uint64_t)in->n_layer *
+                    (uint64_t)page_tokens;
+    uint64_t context = (uint64_t)((in->n_ctx + page_tokens - 1) / page_tokens);
+    o->ops.n_threads = v[CROWD_THREADS];
+    o->ops.isa = isas[v[CROWD_ISA]];
+    o->n_seq = v[CROWD_N_SEQ];
+    o->batch_tokens = v[CROWD_BATCH_TOKENS];
+    o->page_tokens = v[CROWD_PAGE_TOKENS];
+    o->kv_bytes = v[CROWD_POOL] ? page * (context + (uint64_t)v[CROWD_POOL] - 1) : 0;
+    o->swap = (enum plan_swap)v[CROWD_SWAP];
+    o->swap_bytes = page * (uint64_t)v[CROWD_SWAP_PAGES];
+    o->no_prefix_cache = v[CROWD_NO_CACHE];
+    o->lookup = v[CROWD_LOOKUP];
+    o->draft_model = v[CROWD_DRAFT] ? draft : NULL;
+    o->max_draft = v[CROWD_MAX_DRAFT];
+    o->max_branch = v[CROWD_MAX_BRANCH];
+    o->always_draft = v[CROWD_ALWAYS];
+    o->spoil_drafts = v[CROWD_SPOIL] / 100.0;
+    o->map_weights = v[CROWD_MAP];
+    o->no_record = v[CROWD_NO_RECORD];
+    o->placement = (enum plan_mode)v[CROWD_PLACEMENT];
+    o->ram_bytes = v[CROWD_RAM] ? (uint64_t)v[CROWD_RAM] << 20 : 0;
+    o->link_limit = v[CROWD_LINK] * 1e6;
+    o->profile = v[CROWD_PROFILE];
+    o->progress = v[CROWD_PROGRESS] ? on_progress : NULL;
+    o->user = calls;
+    return 0;
+}
+
+/* With so little device memory that weights are streamed; where that does not suffice, with a
+ * little more. */
+static int open_limited(struct engine_options *o, int percent, struct engine **en,
+                        struct crowd_told *told, struct err *e)
+{
+    static const struct plan_rates rates = {
+        .vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12, .hop_s = 1e-5, .step_s = 1e-4};
+    TRY(engine_open(o, en, e));
+    if (!percent)
+        return 0;
+    double total = (double)engine_info(*en)->plan->total_bytes;
+    double weights = (double)engine_info(*en)->plan->vram_weight_bytes;
+    engine_close(*en);
+    o->rates = &rates;
+    for (int part = percent; part < 100; part += 10) {
+        o->ops.vram_bytes = (uint64_t)(total - weights * (100 - part) / 100 + weights / 16);
+        if (engine_open(o, en, e) == 0) {
+            told->limited += !plan_is_resident(engine_info(*en)->plan);
+            return 0;
+        }
+    }
+    o->ops.vram_bytes = 0;
+    return engine_open(o, en, e);
+}
+
+/* An instruction set that this processor lacks is no setting here. */
+static bool has_isa(const char *isa)
+{
+    struct ops *ops = NULL;
+    struct ops_options o = {.n_threads = 1, .isa = isa};
+    struct err e;
+    bool has = ops_open("cpu", &o, &ops, &e) == 0;
+    ops_close(ops);
+    return has;
+}
+
+/* CPU seconds of this process. */
+static double cpu_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct crowd_told *told)
+{
+    char model[1024], draft[1024];
+    struct engine_options o;
+    struct engine *one = NULL, *en = NULL;
+    struct err e;
+    static struct crowd alone, many;
+    snprintf(model, sizeof model, "%s/logits_%s.gguf", p->golden, models[t->model]);
+    if (open_alone(t, model, &o, &one, &e) < 0)
+        return refused("the engine that serves one by one", &e);
+    crowd_init(&alone, t, one, true);
+    for (int i = 0, n = alone.left; i < t->n; i++)
+        if (!t->request[i].dropped) {
+            submit(&alone.work[i]);
+            wait_until_left(&alone, --n);
+        }
+    snprintf(draft, sizeof draft, "%s/draft.gguf", p->dir);
+    if (t->option[CROWD_DRAFT])
+        differ_noisy_copy(model, draft, (t->option[CROWD_DRAFT] - 1) / 100.0);
+    int calls = 0, rc = set_options(t, one, draft, &calls, &o, &e);
+    engine_close(one); /* its threads would stand in every backtrace */
+    alone.en = NULL;
+    double took = cpu_now();
+    told->limit = took + told->patience + CROWD_SLOWER * took;
+    if (rc == 0 && !has_isa(o.ops.isa))
+        o.ops.isa = NULL;
+    if (rc == 0)
+        rc = open_limited(&o, t->option[CROWD_VRAM], &en, told, &e);
+    if (rc == 0) {
+        crowd_init(&many, t, en, false);
+        run_events(&many);
+        wait_until_left(&many, 0);
+        rc = compare(&many, &alone, told);
+        if (t->option[CROWD_PROGRESS] && !calls) {
+            printf("progress was never called\n");
+            rc = CROWD_DIFFERENT;
+        }
+        crowd_free(&many);
+    } else
+        rc = refused("the crowd's engine", &e);
+    crowd_free(&alone);
+    return rc;
+}

@@ -1,0 +1,112 @@
+/*
+ * crowd: a random engine with random requests, and whether each request gets in the crowd what it
+ * gets alone.
+ *
+ * A trial is plain data. Held settings (model, KV format, context, what each request asks for) are
+ * the same in both engines; options change no result and are plain in the engine that serves
+ * requests one by one.
+ */
+#ifndef MAS_CROWD_H
+#define MAS_CROWD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CROWD_REQUESTS 64
+#define CROWD_CONTS 24
+
+/* X(NAME, name, plain value): settings of the crowd's engine, then how requests arrive. */
+#define CROWD_OPTIONS(X)                                                                           \
+    X(THREADS, "threads", 1)                                                                       \
+    X(ISA, "isa", 0) /* index of the names in crowd.c */                                           \
+    X(N_SEQ, "n_seq", 1)                                                                           \
+    X(BATCH_TOKENS, "batch_tokens", 0)                                                             \
+    X(PAGE_TOKENS, "page_tokens", 0)                                                               \
+    X(POOL, "kv_bytes", 0) /* pages of a context, and this many less 1; 0 = as the engine */       \
+    X(SWAP, "swap", 0)     /* enum plan_swap */                                                    \
+    X(SWAP_PAGES, "swap_bytes", 0) /* pages; 0 = the engine's choice */                            \
+    X(NO_CACHE, "no_prefix_cache", 1)                                                              \
+    X(LOOKUP, "lookup", 0)                                                                         \
+    X(DRAFT, "draft_model", 0) /* 0 = none, else the noise of the copy is this less 1, % */        \
+    X(MAX_DRAFT, "max_draft", 0)                                                                   \
+    X(MAX_BRANCH, "max_branch", 0)                                                                 \
+    X(ALWAYS, "always_draft", 0)                                                                   \
+    X(SPOIL, "spoil_drafts", 0) /* % */                                                            \
+    X(MAP, "map_weights", 0)                                                                       \
+    X(NO_RECORD, "no_record", 0)                                                                   \
+    X(PLACEMENT, "placement", 0) /* enum plan_mode; cudahost only, as the next one */              \
+    X(VRAM, "vram_bytes", 0)     /* room for this % of the weights; 0 = no limit */                \
+    X(LINK, "link_limit", 0)     /* MB/s; cudahost only, as the next one */                        \
+    X(RAM, "ram_bytes", 0)       /* MiB */                                                         \
+    X(PROFILE, "profile", 0)                                                                       \
+    X(PROGRESS, "progress", 0)                                                                     \
+    X(RANKS, "ranks", 0)     /* requests have different ranks */                                   \
+    X(LATE, "late", 0)       /* requests arrive while others run */                                \
+    X(CANCELS, "cancels", 0) /* some are cancelled */
+
+enum crowd_option {
+#define X(id, name, plain) CROWD_##id,
+    CROWD_OPTIONS(X)
+#undef X
+        CROWD_N_OPTION
+};
+const char *crowd_option_name(int option);
+int crowd_option_plain(int option);
+
+enum crowd_kind { CROWD_FREE, CROWD_GRAMMAR, CROWD_SCORE, CROWD_LOGITS };
+
+enum crowd_arrival {
+    ARRIVE_FIRST, /* before anything runs */
+    ARRIVE_AFTER, /* on the engine's thread, when request `after` has `at` tokens or is done */
+    ARRIVE_STEP,  /* from another thread, after `at` steps */
+};
+
+struct crowd_request {
+    bool dropped;
+    enum crowd_kind kind;
+    int len, family, shared; /* prompt: its first `shared` tokens are those of its family */
+    int max_new, top_k, grammar, logits_from;
+    float temperature, top_p, min_p;
+    bool ignore_eos;
+    uint64_t seed;
+    int n_cont, cont_len[CROWD_CONTS],
+        cont_shared; /* continuations begin with so many common tokens */
+    uint32_t rank;
+    enum crowd_arrival arrival;
+    int after, at;
+    int cancel_step; /* -1 = never */
+};
+
+struct crowd_trial {
+    uint64_t seed;
+    bool cudahost;
+    int model, n_ctx, n;
+    int kv_order[4]; /* the first format that the model's heads can have counts */
+    int option[CROWD_N_OPTION];
+    struct crowd_request request[CROWD_REQUESTS];
+};
+
+/* Shared memory of parent and child. */
+struct crowd_told {
+    volatile double limit; /* in and out: CPU seconds of the child */
+    double patience; /* in: a crowd may take so many seconds, and 20 times what its requests take
+                        one by one */
+    volatile long compared, cancelled, preempted, cached, drafted, accepted, branched, swapped,
+        limited;
+};
+
+struct crowd_place {
+    const char *golden; /* folder of the models */
+    const char *dir;    /* for draft models */
+    bool has_cudahost;
+};
+
+void crowd_draw(struct crowd_trial *t, const struct crowd_place *p, uint64_t seed);
+enum { CROWD_EQUAL = 0, CROWD_DIFFERENT = 1, CROWD_REFUSED = 3 };
+/* Runs it in this process. Says on standard output what differs or why it was refused. */
+int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct crowd_told *told);
+/* One line: every setting that is not plain. */
+void crowd_print(const struct crowd_trial *t);
+
+#endif

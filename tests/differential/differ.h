@@ -1,0 +1,88 @@
+/*
+ * differ: what both differential tests share: dice, children under a watch, and the search for the
+ * smallest trial that still fails.
+ *
+ * A trial runs in a child process, so that a crash or a hang ends the child and not the test. A
+ * child that exceeds its limit is a failure; the watch then writes where its threads stand and
+ * kills it. The limit counts CPU time, since other programs may keep the processor busy. A child
+ * that waits for ever is found after WALL_SECONDS and WALL_SLOWER times its limit.
+ */
+#ifndef MAS_DIFFER_H
+#define MAS_DIFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* ---- dice: a counted stream of draws, a function of the seed alone ---- */
+
+struct dice {
+    uint64_t seed, n;
+};
+int dice_int(struct dice *d, int lo, int hi); /* lo..hi, both included */
+bool dice_chance(struct dice *d, int percent);
+uint64_t dice_u64(struct dice *d);
+/* One of the words in "a|b|c", copied to out; a word may be empty and may occur twice. */
+void dice_word(struct dice *d, const char *words, char *out, size_t size);
+#define dice_pick(d, ...)                                                                          \
+    ((const int[]){__VA_ARGS__}[dice_int(                                                          \
+        (d), 0, (int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)) - 1)])
+
+/* ---- children ---- */
+
+struct child {
+    pid_t pid;
+    const char *log; /* file that gets its standard error, and the backtraces after a hang */
+    bool handlers;   /* child_traces was called in it */
+    bool ended;      /* status is known */
+    bool hung;       /* killed by the watch */
+    int status;      /* exit status, or 128 + the signal that ended it */
+    double seconds, started;
+    double cpu; /* s */
+};
+
+double now_seconds(void); /* since an arbitrary start */
+
+/* body(user) is the child; its return value is the exit status. Both streams go to the log. */
+void child_fork(struct child *c, const char *log, int (*body)(void *user), void *user);
+/* argv[0] is the program; standard output goes to `out`. dir: where it runs. */
+void child_exec(struct child *c, const char *dir, const char *out, const char *log,
+                char *const argv[]);
+#define WALL_SECONDS 20
+#define WALL_SLOWER 4
+/* Waits until the child ends or has used *limit seconds. The limit may lie in shared memory and
+ * change meanwhile. */
+void child_wait(struct child *c, const volatile double *limit);
+/* Waits at most so many seconds, then sends the signal. False: it had ended before. */
+bool child_signal_after(struct child *c, double seconds, int signal);
+/* In a forked child: SIGUSR1 and fatal signals print the backtrace of the thread that gets them. */
+void child_traces(void);
+/* Never use gdb, as on a machine that has none. For the tests of the watch. */
+void child_without_gdb(void);
+
+/* ---- the smallest trial ---- */
+
+struct shrink {
+    void *trial; /* plain data: copied with memcpy */
+    size_t size;
+    int n_part;
+    /* Takes a part out of the trial, or sets it to its plain value. False: there was nothing to
+     * take out. */
+    bool (*drop)(void *trial, int part);
+    bool (*fails)(const void *trial, void *user);
+    void *user;
+    double seconds; /* no new try after so long */
+    int tries;      /* out */
+};
+/* Drops one part after the other while the trial still fails, until none can go. */
+void shrink_run(struct shrink *s);
+
+/* ---- files ---- */
+
+char *differ_read(const char *path); /* the text, or an empty one; free() */
+/* A copy of a model whose F32 tensors have noise of this relative size: a draft model that is
+ * mostly right. */
+void differ_noisy_copy(const char *model, const char *path, double noise);
+
+#endif

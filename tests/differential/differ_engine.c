@@ -1,0 +1,292 @@
+/*
+ * differ_engine: random crowds of requests on random engines; each request must get what it gets
+ * alone, bit for bit.
+ *
+ *   differ_engine [--seed S] [--count N] [--minutes M] [--keep-going]
+ *   differ_engine --seed S [--plain OPTION,..] [--only REQUEST,..]      one crowd again, made
+ * smaller
+ *
+ * Trial i has seed S + i. A failure is made as small as it goes, and the command that repeats it is
+ * printed.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "crowd.h"
+#include "differ.h"
+#include "test.h"
+
+enum { BLOCKS = 2 * CROWD_REQUESTS - 1 }; /* of 64, 32, .., 1 requests */
+
+struct engine_test {
+    struct crowd_place place;
+    struct crowd_told *told;
+    char dir[256], log[300];
+    const struct crowd_trial *running;
+    long trials, failed, refused;
+    double shrink_seconds;
+    bool shrinking;
+};
+
+static int in_child(void *user)
+{
+    struct engine_test *t = user;
+    return crowd_run(t->running, &t->place, t->told);
+}
+
+static struct child run(struct engine_test *t, const struct crowd_trial *trial)
+{
+    struct child c;
+    t->running = trial;
+    t->told->limit = 300; /* until the child knows better */
+    t->told->patience = t->shrinking ? 3 : 20;
+    child_fork(&c, t->log, in_child, t);
+    child_wait(&c, &t->told->limit);
+    return c;
+}
+
+static bool is_failure(const struct child *c)
+{
+    return c->hung || (c->status != CROWD_EQUAL && c->status != CROWD_REFUSED);
+}
+
+static bool still_fails(const void *trial, void *user)
+{
+    struct child c = run(user, trial);
+    return is_failure(&c);
+}
+
+static int requests_left(const struct crowd_trial *t)
+{
+    int n = 0;
+    for (int i = 0; i < t->n; i++)
+        n += !t->request[i].dropped;
+    return n;
+}
+
+static bool drop_block(struct crowd_trial *t, int block)
+{
+    int size = CROWD_REQUESTS, before = requests_left(t);
+    for (; block >= CROWD_REQUESTS / size; size /= 2)
+        block -= CROWD_REQUESTS / size;
+    for (int i = block * size; i < (block + 1) * size && i < t->n; i++)
+        t->request[i].dropped = true;
+    int after = requests_left(t);
+    return after > 0 && after < before;
+}
+
+static bool drop(void *trial, int part)
+{
+    struct crowd_trial *t = trial;
+    if (part < BLOCKS)
+        return drop_block(t, part);
+    int option = part - BLOCKS, plain = crowd_option_plain(option);
+    bool given = t->option[option] != plain;
+    t->option[option] = plain;
+    return given;
+}
+
+/* The command that runs the trial again. */
+static void print_command(const struct crowd_trial *t, const struct crowd_place *p)
+{
+    static struct crowd_trial whole;
+    crowd_draw(&whole, p, t->seed);
+    printf("differ_engine --seed %llu", (unsigned long long)t->seed);
+    const char *comma = " --plain ";
+    for (int i = 0; i < CROWD_N_OPTION; i++)
+        if (t->option[i] != whole.option[i]) {
+            printf("%s%s", comma, crowd_option_name(i));
+            comma = ",";
+        }
+    comma = " --only ";
+    for (int i = 0; i < t->n && requests_left(t) < t->n; i++)
+        if (!t->request[i].dropped) {
+            printf("%s%d", comma, i);
+            comma = ",";
+        }
+    printf("\n");
+}
+
+static void print_log(const struct engine_test *t)
+{
+    char *text = differ_read(t->log);
+    printf("%s%s", text, *text && text[strlen(text) - 1] != '\n' ? "\n" : "");
+    free(text);
+}
+
+static void report(struct engine_test *t, const struct crowd_trial *trial, const struct child *c)
+{
+    if (c->hung)
+        printf("FAILED: no end after %.0f s", c->seconds);
+    else if (c->status == CROWD_DIFFERENT)
+        printf("FAILED: results differ");
+    else
+        printf("FAILED: exit status %d", c->status);
+    printf(" (%.1f s): ", c->seconds);
+    crowd_print(trial);
+    print_log(t);
+    fflush(stdout);
+    static struct crowd_trial small;
+    small = *trial;
+    struct shrink s = {.trial = &small,
+                       .size = sizeof small,
+                       .n_part = BLOCKS + CROWD_N_OPTION,
+                       .drop = drop,
+                       .fails = still_fails,
+                       .user = t,
+                       .seconds = t->shrink_seconds};
+    struct crowd_told told =
+        *t->told; /* its figures are those of the trials, without those of the search */
+    t->shrinking = true;
+    shrink_run(&s);
+    t->shrinking = false;
+    printf("smallest that still fails, after %d tries: ", s.tries);
+    crowd_print(&small);
+    struct child again = run(t, &small);
+    if (!is_failure(&again))
+        printf("it does not always fail; this time it passed\n");
+    print_log(t);
+    *t->told = told;
+    print_command(&small, &t->place);
+    fflush(stdout);
+}
+
+/* "a,b,c" */
+static void set_plain(struct crowd_trial *t, char *names)
+{
+    for (char *name = strtok(names, ","); name; name = strtok(NULL, ",")) {
+        int i = 0;
+        while (i < CROWD_N_OPTION && strcmp(crowd_option_name(i), name))
+            i++;
+        if (i == CROWD_N_OPTION) {
+            fprintf(stderr, "differ_engine: no option '%s'\n", name);
+            exit(64);
+        }
+        t->option[i] = crowd_option_plain(i);
+    }
+}
+
+static void keep_only(struct crowd_trial *t, char *numbers)
+{
+    for (int i = 0; i < t->n; i++)
+        t->request[i].dropped = true;
+    for (char *s = strtok(numbers, ","); s; s = strtok(NULL, ",")) {
+        int i = atoi(s);
+        if (i >= 0 && i < t->n)
+            t->request[i].dropped = false;
+    }
+}
+
+/* True when the caller may go on. */
+static bool one_trial(struct engine_test *t, const struct crowd_trial *trial)
+{
+    struct child c = run(t, trial);
+    t->trials++;
+    t->refused += c.status == CROWD_REFUSED;
+    if (c.status == CROWD_REFUSED) {
+        printf("refused, seed %llu: ", (unsigned long long)trial->seed);
+        print_log(t);
+    }
+    if (!is_failure(&c))
+        return true;
+    t->failed++;
+    report(t, trial, &c);
+    return false;
+}
+
+/* A run of many trials that never met a limit of the engine has tested nothing. */
+static bool enough(const struct engine_test *t)
+{
+    const struct crowd_told *w = t->told;
+    printf("%ld crowds, %ld failed, %ld refused; %ld requests compared, %ld cancelled; %ld "
+           "preempted, %ld prompt tokens "
+           "cached, %ld of %ld guesses right, %ld branches taken, %ld pages swapped in, %ld with "
+           "streamed weights\n",
+           t->trials, t->failed, t->refused, w->compared, w->cancelled, w->preempted, w->cached,
+           w->accepted, w->drafted, w->branched, w->swapped, w->limited);
+    if (t->trials < 100)
+        return true;
+    bool met = w->cancelled && w->preempted && w->cached && w->accepted &&
+               w->accepted < w->drafted && w->branched && w->swapped &&
+               (w->limited || !t->place.has_cudahost);
+    if (!met)
+        printf("FAILED: a figure above is 0: these crowds exercise too little\n");
+    if (t->refused * 20 > t->trials)
+        printf("FAILED: more than one crowd in twenty was refused: nothing was compared there\n");
+    return met && t->refused * 20 <= t->trials;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"seed", 1, 0, 's'},   {"count", 1, 0, 'n'},          {"minutes", 1, 0, 'm'},
+        {"plain", 1, 0, 'p'},  {"only", 1, 0, 'o'},           {"keep-going", 0, 0, 'k'},
+        {"no-gdb", 0, 0, 'g'}, {"shrink-seconds", 1, 0, 'h'}, {0}};
+    uint64_t seed = 1;
+    long count = -1;
+    double minutes = 1e9;
+    char *plain = NULL, *only = NULL;
+    bool keep_going = false;
+    struct engine_test t = {.shrink_seconds = 120};
+    for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+        switch (c) {
+        case 's':
+            seed = strtoull(optarg, NULL, 0);
+            break;
+        case 'n':
+            count = atol(optarg);
+            break;
+        case 'm':
+            minutes = atof(optarg);
+            break;
+        case 'p':
+            plain = optarg;
+            break;
+        case 'o':
+            only = optarg;
+            break;
+        case 'k':
+            keep_going = true;
+            break;
+        case 'g':
+            child_without_gdb();
+            break;
+        case 'h':
+            t.shrink_seconds = atof(optarg);
+            break;
+        default:
+            return 64;
+        }
+    }
+    if (count < 0)
+        count = minutes < 1e9 ? 1 << 30 : 1;
+    t.told = mmap(NULL, sizeof *t.told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (t.told == MAP_FAILED) {
+        perror("mmap");
+        return 70;
+    }
+    snprintf(t.log, sizeof t.log, "%s/log", test_mkdir(t.dir));
+    t.place = (struct crowd_place){
+        .golden = TEST_GOLDEN, .dir = t.dir, .has_cudahost = test_backend("cudahost")};
+    static struct crowd_trial trial;
+    double start = now_seconds();
+    for (long i = 0; i < count && now_seconds() - start < minutes * 60; i++) {
+        crowd_draw(&trial, &t.place, seed + (uint64_t)i);
+        if (plain)
+            set_plain(&trial, strdup(plain));
+        if (only)
+            keep_only(&trial, strdup(only));
+        if (count == 1)
+            crowd_print(&trial);
+        if (!one_trial(&t, &trial) && !keep_going)
+            break;
+    }
+    bool good = (enough(&t) || t.failed) && !t.failed;
+    printf("seeds from %llu, %.1f s\n", (unsigned long long)seed, now_seconds() - start);
+    test_rmdir(t.dir);
+    return good ? 0 : 1;
+}

@@ -1,0 +1,413 @@
+/*
+ * differ_mas: random commands of mas in random settings that change no result, against the plainest
+ * command.
+ *
+ *   differ_mas [--seed S] [--count N] [--variants V] [--minutes M] [--keep-going]
+ *   differ_mas --seed S --variant I                                     one pair again
+ *
+ * Command i has seed S + i, and V variants are compared with its plain run. MAS is the program and
+ * MAS_SOURCE the root of the tree. A failure is made as small as it goes, and the commands that
+ * show it are printed.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mas_essence.h"
+#include "mas_trial.h"
+#include "rng.h"
+#include "test.h"
+
+#define PLAIN_SECONDS 200 /* CPU time that a plain command may use */
+
+enum verdict { SAME, REFUSED, DIFFERENT, HUNG, CRASHED };
+
+struct outcome {
+    int status;
+    bool hung;
+    double seconds, cpu;
+    struct str essence;
+};
+
+struct mas_test {
+    struct mas_place place;
+    char dir[256], plain_dir[300], run_dir[300], out[300], log[300];
+    char key[1 << 14]; /* of the plain outcome */
+    struct outcome plain;
+    bool have_plain;
+    double patience, slower; /* a variant may use so many CPU seconds, and so many times those of
+                                the plain command */
+    long plains, runs, lives, killed, failed, refused;
+    double shrink_seconds;
+    enum verdict
+        sought; /* by the search for a smaller trial, and whether the plain command ended well */
+    bool sought_good;
+    int sought_status;
+};
+
+static bool good_status(int status)
+{
+    return status == 0 || status == 1; /* 1: some questions failed */
+}
+
+static bool refused_status(int status)
+{
+    return status == 64 || status == 65 || status == 78;
+}
+
+/* A fresh folder for a run. */
+static void empty(const char *dir)
+{
+    char command[400];
+    snprintf(command, sizeof command, "rm -rf -- '%s' && mkdir '%s'", dir, dir);
+    if (system(command) != 0) {
+        fprintf(stderr, "cannot empty %s\n", dir);
+        exit(70);
+    }
+}
+
+static int take_essence(const struct mas_test *t, const struct mas_trial *trial, const char *dir,
+                        struct str *out, struct err *e)
+{
+    char logits[400], run[400];
+    snprintf(logits, sizeof logits, "%s/logits", dir);
+    snprintf(run, sizeof run, "%s/run", dir);
+    str_free(out);
+    return trial->command == TRIAL_EVAL       ? essence_of_eval(run, out, e)
+           : trial->command == TRIAL_GENERATE ? essence_of_generate(t->out, out, e)
+                                              : essence_of_perplexity(t->out, logits, out, e);
+}
+
+static void start(struct mas_test *t, const struct mas_trial *trial,
+                  const struct trial_settings *free, const char *dir, struct child *c)
+{
+    static char text[1 << 15];
+    char *argv[TRIAL_ARGS], run[400];
+    snprintf(run, sizeof run, "%s%s", dir, trial->command == TRIAL_EVAL ? "/run" : "");
+    trial_argv(trial, free, &t->place, run, argv, text, sizeof text);
+    child_exec(c, t->place.source, t->out, t->log, argv);
+}
+
+static void finish(struct mas_test *t, const struct mas_trial *trial, const char *dir,
+                   struct child *c, double limit, struct outcome *o)
+{
+    struct err e = {0};
+    child_wait(c, &limit);
+    o->status = c->status;
+    o->hung = c->hung;
+    o->seconds = c->seconds;
+    o->cpu = c->cpu;
+    str_free(&o->essence);
+    if (!o->hung && good_status(o->status) && take_essence(t, trial, dir, &o->essence, &e) < 0) {
+        printf("cannot read the results: %s\n", e.msg);
+        o->status = 70;
+    }
+}
+
+static double limit_of(const struct mas_test *t)
+{
+    return t->patience + t->slower * t->plain.cpu;
+}
+
+/* The outcome of the plain command, from the last time if it was the same. */
+static enum verdict run_plain(struct mas_test *t, const struct mas_trial *trial)
+{
+    char key[sizeof t->key];
+    trial_key(trial, key, sizeof key);
+    if (!t->have_plain || strcmp(key, t->key)) {
+        struct child c;
+        empty(t->plain_dir);
+        start(t, trial, NULL, t->plain_dir, &c);
+        finish(t, trial, t->plain_dir, &c, PLAIN_SECONDS, &t->plain);
+        memcpy(t->key, key, sizeof key);
+        t->have_plain = true;
+        t->plains++;
+    }
+    return t->plain.hung                     ? HUNG
+           : refused_status(t->plain.status) ? REFUSED
+           : good_status(t->plain.status)    ? SAME
+                                             : CRASHED;
+}
+
+/* Stopped and started again, each time under other settings; then the run itself has to finish what
+ * is left. */
+static enum verdict run_lives(struct mas_test *t, const struct mas_trial *trial)
+{
+    for (int i = 0; i < trial->n_life; i++) {
+        struct child c;
+        start(t, trial, &trial->life[i].free, t->run_dir, &c);
+        t->killed +=
+            child_signal_after(&c, trial->life[i].share * t->plain.seconds, trial->life[i].signal);
+        t->lives++;
+        double limit = limit_of(t);
+        child_wait(&c, &limit);
+        if (c.hung)
+            return HUNG;
+        if (!good_status(c.status) && c.status != 75 && c.status != 128 + trial->life[i].signal) {
+            printf("life %d: exit status %d\n", i + 1, c.status);
+            return CRASHED;
+        }
+    }
+    return SAME;
+}
+
+static enum verdict run_trial(struct mas_test *t, const struct mas_trial *trial, struct outcome *o)
+{
+    enum verdict v = run_plain(t, trial);
+    if (v != SAME)
+        return v;
+    empty(t->run_dir);
+    if ((v = run_lives(t, trial)) != SAME)
+        return v;
+    struct child c;
+    start(t, trial, &trial->free, t->run_dir, &c);
+    finish(t, trial, t->run_dir, &c, limit_of(t), o);
+    t->runs++;
+    if (o->hung)
+        return HUNG;
+    if (o->status != t->plain.status)
+        return CRASHED;
+    return strcmp(o->essence.s, t->plain.essence.s) ? DIFFERENT : SAME;
+}
+
+static bool is_failure(enum verdict v)
+{
+    return v != SAME && v != REFUSED;
+}
+
+/* In the same way, and not only since a setting is missing now that another one needs. */
+static bool still_fails(const void *trial, void *user)
+{
+    struct mas_test *t = user;
+    struct outcome o = {.essence = STR_INIT};
+    bool is = run_trial(t, trial, &o) == t->sought &&
+              good_status(t->plain.status) == t->sought_good &&
+              (t->sought != CRASHED || o.status == t->sought_status);
+    str_free(&o.essence);
+    return is;
+}
+
+/* ---- reports ---- */
+
+static void print_command(const struct mas_test *t, const struct mas_trial *trial,
+                          const struct trial_settings *free, const char *label)
+{
+    static char text[1 << 15];
+    char *argv[TRIAL_ARGS];
+    trial_argv(trial, free, &t->place, "DIR", argv, text, sizeof text);
+    printf("  %s: mas", label);
+    for (int i = 1; argv[i]; i++) {
+        bool quote = strcspn(argv[i], " \"'{}[]()*$&|<>;") < strlen(argv[i]);
+        printf(quote ? " '%s'" : " %s", argv[i]);
+    }
+    printf("\n");
+}
+
+static void print_end(const char *path)
+{
+    char *text = differ_read(path);
+    size_t n = strlen(text);
+    printf("%s%s", n > 6000 ? text + n - 6000 : text, n && text[n - 1] != '\n' ? "\n" : "");
+    free(text);
+}
+
+static void print_trial(const struct mas_test *t, const struct mas_trial *trial, enum verdict v,
+                        const struct outcome *o)
+{
+    static const char *const names[] = {"same result", "refused", "results differ", "no end",
+                                        "exit status"};
+    printf("%s", names[v]);
+    if (v == CRASHED)
+        printf(" %d, of the plain command %d", o->status, t->plain.status);
+    printf("; plain %.1f s, here %.1f s\n", t->plain.seconds, o->seconds);
+    print_command(t, trial, NULL, "plain");
+    for (int i = 0; i < trial->n_life; i++) {
+        char label[80];
+        snprintf(label, sizeof label, "signal %d after %.2f s", trial->life[i].signal,
+                 trial->life[i].share * t->plain.seconds);
+        print_command(t, trial, &trial->life[i].free, label);
+    }
+    print_command(t, trial, &trial->free, "here");
+    if (v == DIFFERENT)
+        essence_print_difference(t->plain.essence.s, o->essence.s);
+    if (v == HUNG || v == CRASHED || v == REFUSED)
+        print_end(t->log);
+    fflush(stdout);
+}
+
+static void report(struct mas_test *t, const struct mas_trial *trial, int variant, enum verdict v,
+                   struct outcome *o)
+{
+    static struct mas_trial small;
+    printf("FAILED, seed %llu variant %d: ", (unsigned long long)trial->seed, variant);
+    print_trial(t, trial, v, o);
+    small = *trial;
+    struct shrink s = {.trial = &small,
+                       .size = sizeof small,
+                       .n_part = TRIAL_PARTS,
+                       .drop = trial_drop,
+                       .fails = still_fails,
+                       .user = t,
+                       .seconds = t->shrink_seconds};
+    long plains = t->plains, runs = t->runs, lives = t->lives, killed = t->killed;
+    double patience = t->patience, slower = t->slower;
+    t->patience = 3;
+    t->slower = 8;
+    t->sought = v;
+    t->sought_good = good_status(t->plain.status);
+    t->sought_status = o->status;
+    shrink_run(&s);
+    v = run_trial(t, &small, o);
+    printf("smallest that still fails, after %d tries: ", s.tries);
+    print_trial(t, &small, v, o);
+    if (!is_failure(v))
+        printf("it does not always fail; this time it passed\n");
+    t->patience = patience;
+    t->slower = slower;
+    t->plains = plains, t->runs = runs, t->lives = lives, t->killed = killed;
+    printf("the pair again: differ_mas --seed %llu --variant %d\n", (unsigned long long)trial->seed,
+           variant);
+    fflush(stdout);
+}
+
+/* ---- the test ---- */
+
+/* True when the caller may go on. */
+static bool one_variant(struct mas_test *t, struct mas_trial *trial, int variant)
+{
+    struct outcome o = {.essence = STR_INIT};
+    trial_draw_free(trial, &t->place, rng_mix(trial->seed) + (uint64_t)variant);
+    enum verdict v = run_trial(t, trial, &o);
+    if (v == REFUSED) {
+        t->refused++;
+        printf("seed %llu: ", (unsigned long long)trial->seed);
+        print_trial(t, trial, v, &o);
+    }
+    if (is_failure(v)) {
+        t->failed++;
+        report(t, trial, variant, v, &o);
+    }
+    str_free(&o.essence);
+    return !is_failure(v);
+}
+
+static bool enough(const struct mas_test *t)
+{
+    printf("%ld plain commands, %ld variants, %ld failed, %ld refused; %ld times started and %ld "
+           "times stopped before\n",
+           t->plains, t->runs, t->failed, t->refused, t->lives, t->killed);
+    bool most = t->refused * 20 <= t->plains, met = t->runs < 50 || t->killed;
+    if (!most)
+        printf("FAILED: more than one plain command in twenty was refused: nothing was compared "
+               "there\n");
+    if (!met)
+        printf("FAILED: no command was stopped while it ran\n");
+    return most && met;
+}
+
+static void run_all(struct mas_test *t, uint64_t seed, long count, int first, int variants,
+                    double minutes, bool keep_going)
+{
+    static struct mas_trial trial;
+    double begin = now_seconds();
+    for (long i = 0; i < count; i++) {
+        trial_draw_held(&trial, &t->place, seed + (uint64_t)i);
+        for (int k = first; k < first + variants; k++) {
+            if (now_seconds() - begin > minutes * 60)
+                return;
+            if (!one_variant(t, &trial, k) && !keep_going)
+                return;
+            if (t->plain.status && refused_status(t->plain.status))
+                break;
+        }
+        if (minutes < 1e9 && i % 50 == 49) {
+            printf("%.0f s: ", now_seconds() - begin);
+            enough(t);
+            fflush(stdout);
+        }
+    }
+}
+
+static const char *need_env(const char *name)
+{
+    const char *value = getenv(name);
+    if (!value) {
+        fprintf(stderr, "differ_mas: %s is not set; see tests/README.md\n", name);
+        exit(64);
+    }
+    return value;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"seed", 1, 0, 's'},    {"count", 1, 0, 'n'},          {"variants", 1, 0, 'v'},
+        {"variant", 1, 0, 'i'}, {"minutes", 1, 0, 'm'},        {"keep-going", 0, 0, 'k'},
+        {"no-gdb", 0, 0, 'g'},  {"shrink-seconds", 1, 0, 'h'}, {0}};
+    uint64_t seed = 1;
+    long count = -1;
+    int first = 0, variants = 4;
+    double minutes = 1e9;
+    bool keep_going = false;
+    static struct mas_test t = {
+        .shrink_seconds = 120, .patience = 15, .slower = 20, .plain = {.essence = STR_INIT}};
+    for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+        switch (c) {
+        case 's':
+            seed = strtoull(optarg, NULL, 0);
+            break;
+        case 'n':
+            count = atol(optarg);
+            break;
+        case 'v':
+            variants = atoi(optarg);
+            break;
+        case 'i':
+            first = atoi(optarg), variants = 1;
+            break;
+        case 'm':
+            minutes = atof(optarg);
+            break;
+        case 'k':
+            keep_going = true;
+            break;
+        case 'g':
+            child_without_gdb();
+            break;
+        case 'h':
+            t.shrink_seconds = atof(optarg);
+            break;
+        default:
+            return 64;
+        }
+    }
+    if (count < 0)
+        count = minutes < 1e9 ? 1 << 30 : 1;
+    char asan[1024];
+    const char *set = getenv("ASAN_OPTIONS");
+    snprintf(asan, sizeof asan, "%s%shandle_abort=1", set ? set : "",
+             set && *set ? ":" : ""); /* see traces_by_signals */
+    setenv("ASAN_OPTIONS", asan, 1);
+    test_mkdir(t.dir);
+    snprintf(t.plain_dir, sizeof t.plain_dir, "%s/plain", t.dir);
+    snprintf(t.run_dir, sizeof t.run_dir, "%s/here", t.dir);
+    snprintf(t.out, sizeof t.out, "%s/out", t.dir);
+    snprintf(t.log, sizeof t.log, "%s/log", t.dir);
+    mas_place_init(&t.place, need_env("MAS"), need_env("MAS_SOURCE"), t.dir);
+    printf("instruction sets %s, %s for the whole of a stopped run; cudahost %s\n", t.place.isas,
+           t.place.isa_may_change ? "not the same" : "the same",
+           t.place.has_cudahost ? "yes" : "not in this build: left out");
+    double begin = now_seconds();
+    run_all(&t, seed, count, first, variants, minutes, keep_going);
+    bool good = enough(&t) && !t.failed;
+    printf("seeds from %llu, %.1f s\n", (unsigned long long)seed, now_seconds() - begin);
+    str_free(&t.plain.essence);
+    if (t.failed)
+        printf("draft models and schemas of failed commands are in %s\n", t.dir);
+    else
+        test_rmdir(t.dir);
+    return good ? 0 : 1;
+}

@@ -1,0 +1,94 @@
+/*
+ * mas_trial: a random command of mas, as settings that change its result (held) and settings that
+ * do not (free).
+ *
+ * A trial is plain data. The plain command has the held settings and the plain value of each free
+ * one.
+ */
+#ifndef MAS_MAS_TRIAL_H
+#define MAS_MAS_TRIAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "differ.h"
+
+#define TRIAL_SETTINGS 24
+#define TRIAL_VALUE 600
+#define TRIAL_LIVES 3
+#define TRIAL_ARGS 128
+
+enum trial_command { TRIAL_EVAL, TRIAL_GENERATE, TRIAL_PERPLEXITY };
+
+/*
+ * "kv.type": given as --set kv.type=VALUE. "--isa=": as --isa=VALUE. "--lookup": as it stands.
+ * An empty value: not given.
+ */
+struct trial_setting {
+    const char *name;
+    const char *plain; /* value in the plain command, of a free setting */
+    char value[TRIAL_VALUE];
+};
+
+struct trial_settings {
+    int n;
+    struct trial_setting s[TRIAL_SETTINGS];
+};
+
+struct trial_life { /* the command is stopped while it runs, and continued under other free settings
+                     */
+    struct trial_settings free;
+    double share; /* of the time that the plain command took */
+    int signal;
+};
+
+struct mas_trial {
+    uint64_t seed;
+    enum trial_command command;
+    struct trial_settings held, free;
+    int n_life;
+    struct trial_life life[TRIAL_LIVES];
+};
+
+struct trial_model {
+    const char *name, *path; /* path: for --model and model */
+    uint64_t kv_elems;       /* of one token in the KV cache */
+    int head_dim;
+    bool chats;      /* the toy models */
+    char draft[300]; /* a noisy copy, "" = none */
+};
+
+/* What this machine and build have. */
+struct mas_place {
+    const char *mas, *source, *dir; /* the program, the root of the tree, a scratch folder */
+    char isas[200], fast_isas[200]; /* "auto|scalar|.."; those that a model of some size can bear */
+    bool has_cudahost;
+    bool isa_may_change; /* a run may be continued with another instruction set */
+    int n_model;
+    struct trial_model model[8]; /* the first two are the toy models */
+};
+
+/* Looks at the machine; makes draft models and schema files in dir. */
+void mas_place_init(struct mas_place *p, const char *mas, const char *source, const char *dir);
+
+/* Held settings and free ones: two streams of draws, so that many variants share one plain command.
+ */
+void trial_draw_held(struct mas_trial *t, const struct mas_place *p, uint64_t seed);
+void trial_draw_free(struct mas_trial *t, const struct mas_place *p, uint64_t seed);
+
+/* Takes something out; the number of things is the same for every trial. */
+enum { TRIAL_PARTS = 1 + TRIAL_LIVES + 2 * TRIAL_SETTINGS };
+bool trial_drop(void *trial, int part);
+
+/*
+ * The arguments of the command after the program's name, NULL-terminated; text holds them. free
+ * NULL: the plain command. dir: folder of the run (eval), or of its other files.
+ */
+void trial_argv(const struct mas_trial *t, const struct trial_settings *free,
+                const struct mas_place *p, const char *dir, char *argv[TRIAL_ARGS], char *text,
+                size_t size);
+/* The held settings as one text: equal for two trials that share a plain command. */
+void trial_key(const struct mas_trial *t, char *key, size_t size);
+
+#endif
