@@ -117,13 +117,14 @@ static int window(struct perplexity *p, struct engine *en, int i, struct err *e)
 
 static void report(const struct perplexity *p, int done, int all, int64_t t0, bool end)
 {
-    double mean = p->nll / (double)p->scored; /* a window scores at least one token */
-    double var = p->scored > 1 ? (p->nll2 / (double)p->scored - mean * mean) / (double)(p->scored - 1) : NAN;
+    double n = (double)p->scored, mean = p->nll / n; /* a window scores at least one token */
+    double var = p->nll2 / n - mean * mean;
+    char spread[40] = ""; /* that of the mean: one token has none */
     FILE *to = end && !(p->logits && outfile_is_stdout(p->logits)) ? stdout : stderr;
-    fprintf(to, "%swindow %d/%d: perplexity %.4f +- %.4f, %ld tokens, top-1 %.2f %%, %.1f s%s",
-            end ? "" : "\r", done, all, exp(mean), exp(mean) * sqrt(var), p->scored,
-            100.0 * p->top1 / (double)p->scored, (double)(clock_ns() - t0) / 1e9,
-            end ? "\n" : "");
+    if (p->scored > 1)
+        snprintf(spread, sizeof spread, " +- %.4f", exp(mean) * sqrt(fmax(0, var) / (n - 1)));
+    fprintf(to, "%swindow %d/%d: perplexity %.4f%s, %ld tokens, top-1 %.2f %%, %.1f s%s", end ? "" : "\r", done, all,
+            exp(mean), spread, p->scored, 100.0 * p->top1 / n, (double)(clock_ns() - t0) / 1e9, end ? "\n" : "");
     if (!end)
         fflush(to);
 }

@@ -262,8 +262,14 @@ def make(seed):
     return s
 
 
+def exact(text):
+    """A number; 1.0 and 1e300 are integers to JSON Schema, which the package sees of floats only."""
+    d = decimal.Decimal(text)
+    return int(d) if d == d.to_integral_value() else d
+
+
 def decimals(text):
-    return json.loads(text, parse_float=decimal.Decimal)
+    return json.loads(text, parse_float=exact)
 
 
 def main():
