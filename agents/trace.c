@@ -15,14 +15,13 @@
 #include "mem.h"
 #include "outfile.h"
 #include "sha256.h"
+#include "trace_diff.h"
+#include "trace_scan.h"
 #include "zio.h"
 
 #define TRACE_BYTES ((size_t)16 << 30)  /* largest trace that is read back */
 #define TRACE_RUN ((size_t)64 << 20)    /* largest run.json that is read back */
 #define TRACE_MEMBER 32                 /* cases in one gzip member */
-#define TRACE_CRC 20                    /* length of `, "crc": "01234567"}` */
-#define TRACE_INDEX ((int64_t)1 << 26)  /* questions in one data file */
-#define TRACE_DIFFS 8                   /* differences named at most */
 
 struct trace {
     char dir[1024];
@@ -114,161 +113,6 @@ static int trace_lock(struct trace *t, struct err *e)
     if (ftruncate(t->lock, 0) != 0)
         FAIL(e, ERR_IO, "cannot write %s: %s", path, strerror(errno));
     return zio_write_all(t->lock, path, pid, (size_t)n, e);
-}
-
-/* ---- lines --------------------------------------------------------------------------------------- */
-
-/* Closes the JSON object that was appended from `begin` on with its checksum and a newline. */
-static void trace_end_line(struct str *s, size_t begin)
-{
-    if (!s->failed)
-        str_addf(s, ", \"crc\": \"%08x\"}\n",
-                 (unsigned)zio_crc32(0, s->s + begin, s->len - begin));
-}
-
-static bool trace_line_ok(const char *s, size_t n)
-{
-    char want[TRACE_CRC + 1];
-    if (n < TRACE_CRC)
-        return false;
-    snprintf(want, sizeof want, ", \"crc\": \"%08x\"}",
-             (unsigned)zio_crc32(0, s, n - TRACE_CRC));
-    return !memcmp(s + n - TRACE_CRC, want, TRACE_CRC);
-}
-
-/* The question's id in a line that begins {"call": "ID" or {"case": "ID"; false otherwise. */
-static bool trace_line_id(const char *s, size_t n, char id[24], bool *is_case)
-{
-    if (n < 12 || (memcmp(s, "{\"call\": \"", 10) != 0 && memcmp(s, "{\"case\": \"", 10) != 0))
-        return false;
-    size_t k = 0;
-    while (k < 23 && 10 + k < n && s[10 + k] != '"' && (unsigned char)s[10 + k] > ' ')
-        k++;
-    if (10 + k >= n || s[10 + k] != '"' || !k)
-        return false;
-    memcpy(id, s + 10, k);
-    id[k] = 0;
-    *is_case = s[3] == 'a' && s[4] == 's';
-    return true;
-}
-
-/* ---- reading back -------------------------------------------------------------------------------- */
-
-struct trace_scan {
-    struct results *results;
-    unsigned char **has;
-    size_t *n_has;
-    struct str *kept;  /* repair: the good cases; NULL otherwise */
-    size_t good_end;   /* just behind the last complete case */
-    int64_t line;      /* at hand, from 1 */
-    char group[24];    /* question whose calls are being read, "" = none */
-    size_t group_at;   /* where they begin */
-    int group_calls;
-    int64_t damaged;   /* lines or cases found wrong (repair) */
-    int64_t first_bad; /* line of the first */
-    char bad_id[24];
-    char bad_why[160];
-};
-
-static void trace_damage(struct trace_scan *s, const char *id, const char *why)
-{
-    if (!s->damaged++) {
-        s->first_bad = s->line;
-        snprintf(s->bad_id, sizeof s->bad_id, "%.23s", id);
-        snprintf(s->bad_why, sizeof s->bad_why, "%.150s", why);
-    }
-}
-
-static int trace_mark(unsigned char **has, size_t *n_has, int64_t index, bool *twice,
-                      struct err *e)
-{
-    if (index < 0 || index >= TRACE_INDEX)
-        FAIL(e, ERR_DATA, "question number %lld, the limit is %lld", (long long)index,
-             (long long)TRACE_INDEX);
-    size_t at = (size_t)index, cap = *n_has;
-    TRY(mem_grow(has, &cap, at + 1, 1, "finished questions", e));
-    memset(*has + *n_has, 0, cap - *n_has);
-    *n_has = cap;
-    *twice = (*has)[at] != 0;
-    (*has)[at] = 1;
-    return 0;
-}
-
-/* A case line with its calls before it. Damage is noted; only lack of memory is an error. */
-static int trace_scan_case(struct trace_scan *s, const char *text, size_t at, size_t end,
-                           const char *id, struct err *e)
-{
-    struct err why = {.code = 0};
-    bool twice = false;
-    size_t had = s->results->n;
-    int rc = result_read(s->results, text + at, end - at - 1, &why);
-    if (!rc && s->results->r[had].calls != s->group_calls)
-        rc = err_set(&why, ERR_DATA, "%d calls before the case, which says %d", s->group_calls,
-                     s->results->r[had].calls);
-    if (!rc)
-        rc = trace_mark(s->has, s->n_has, s->results->r[had].index, &twice, &why);
-    if (!rc && twice)
-        rc = err_set(&why, ERR_DATA, "the question was finished before");
-    if (rc == ERR_NOMEM)
-        FAIL(e, rc, "%s", why.msg);
-    if (rc < 0) {
-        s->results->n = had;
-        trace_damage(s, id, why.msg);
-    } else {
-        if (s->kept)
-            str_add(s->kept, text + s->group_at, end - s->group_at);
-        s->good_end = end;
-    }
-    s->group[0] = 0;
-    s->group_at = end;
-    s->group_calls = 0;
-    return 0;
-}
-
-/* One newline-terminated line text[at, end). */
-static int trace_scan_line(struct trace_scan *s, const char *text, size_t at, size_t end,
-                           struct err *e)
-{
-    char id[24] = "";
-    bool is_case = false, known = trace_line_id(text + at, end - at - 1, id, &is_case);
-    if (!trace_line_ok(text + at, end - at - 1) || !known) {
-        trace_damage(s, known ? id : s->group, "its checksum is wrong");
-        s->group[0] = 0;
-        s->group_at = end;
-        s->group_calls = 0;
-        return 0;
-    }
-    if (s->group[0] && strcmp(s->group, id) != 0) {
-        trace_damage(s, s->group, "calls without their case");
-        s->group_calls = 0;
-        s->group_at = at;
-    }
-    memcpy(s->group, id, sizeof id);
-    if (is_case)
-        return trace_scan_case(s, text, at, end, id, e);
-    s->group_calls++;
-    return 0;
-}
-
-static int trace_scan(struct trace_scan *s, const char *text, size_t n, struct err *e)
-{
-    for (size_t at = 0; at < n;) {
-        const char *nl = memchr(text + at, '\n', n - at);
-        if (!nl)
-            break;
-        size_t end = (size_t)(nl - text) + 1;
-        s->line++;
-        TRY(trace_scan_line(s, text, at, end, e));
-        at = end;
-    }
-    return 0;
-}
-
-static int trace_refuse(const struct trace_scan *s, const char *path, struct err *e)
-{
-    FAIL(e, ERR_DATA,
-         "%s:%lld: damaged%s%s: %s; mas eval --repair drops that case and asks it again", path,
-         (long long)s->first_bad, s->bad_id[0] ? " at question " : "", s->bad_id, s->bad_why);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------- */
@@ -369,72 +213,6 @@ done:
 }
 
 /* ---- what the run is ------------------------------------------------------------------------------ */
-
-static void trace_diff_value(const json_t *v, char out[80])
-{
-    char *s = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-    snprintf(out, 80, "%.72s", v ? (s ? s : "?") : "(absent)");
-    mem_free(s);
-}
-
-/* Paths name things whose contents are compared by hash. */
-static bool trace_is_path(const char *key)
-{
-    return !strcmp(key, "config.model") || !strcmp(key, "config.prompts_dir") ||
-           !strcmp(key, "config.specialties");
-}
-
-static int trace_diff(const json_t *was, const json_t *is, const char *key, int count,
-                      struct str *out)
-{
-    char a[80], b[80];
-    if ((was && is && json_equal(was, is)) || trace_is_path(key))
-        return count;
-    trace_diff_value(was, a);
-    trace_diff_value(is, b);
-    if (count < TRACE_DIFFS)
-        str_addf(out, "%s%s was %s, is %s", count ? "; " : "", key, a, b);
-    return count + 1;
-}
-
-/* All differences of two objects, one level of nesting deep. */
-static int trace_compare(const json_t *was, const json_t *is, const char *prefix, int count,
-                         struct str *out)
-{
-    json_t *all[2] = {(json_t *)(uintptr_t)is, (json_t *)(uintptr_t)was};
-    for (int side = 0; side < 2; side++) {
-        const char *key;
-        json_t *v;
-        json_object_foreach(all[side], key, v) {
-            char name[160];
-            const json_t *x = json_object_get(was, key), *y = json_object_get(is, key);
-            if (side == 1 && y) /* seen from the other side */
-                continue;
-            snprintf(name, sizeof name, "%s%s%s", prefix, prefix[0] ? "." : "", key);
-            if (json_is_object(x) && json_is_object(y) && !prefix[0])
-                count = trace_compare(x, y, name, count, out);
-            else
-                count = trace_diff(x, y, name, count, out);
-        }
-    }
-    return count;
-}
-
-/* Text of what differs between two objects; *n = how many values do. */
-static int trace_differences(const json_t *was, const char *now, int *n, struct str *out,
-                             struct err *e)
-{
-    json_t *is = NULL;
-    int rc;
-    TRY_DONE(jdoc_load(now, strlen(now), &is, e));
-    *n = trace_compare(was, is, "", 0, out);
-    if (*n > TRACE_DIFFS)
-        str_addf(out, "; and %d more", *n - TRACE_DIFFS);
-    rc = str_ok(out, "differences", e);
-done:
-    json_decref(is);
-    return rc;
-}
 
 /* ERR_CONFIG unless the document is of the format that this program writes. */
 static int trace_format(const json_t *doc, const char *dir, struct err *e)

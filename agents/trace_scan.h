@@ -1,0 +1,39 @@
+/*
+ * trace_scan: the lines of traces.jsonl. Each ends with its checksum; a case follows its calls. Reading back keeps whole
+ * cases, and says at which line and question the first damage is.
+ */
+#ifndef MAS_TRACE_SCAN_H
+#define MAS_TRACE_SCAN_H
+
+#include "result.h"
+
+#define TRACE_INDEX ((int64_t)1 << 26) /* questions in one data file */
+
+struct trace_scan {
+    struct results *results;
+    unsigned char **has;
+    size_t *n_has;
+    struct str *kept;  /* repair: the good cases; NULL otherwise */
+    size_t good_end;   /* after the last complete case */
+    int64_t line;      /* at hand, from 1 */
+    char group[24];    /* question whose calls are being read, "" = none */
+    size_t group_at;   /* where they begin */
+    int group_calls;
+    int64_t damaged;   /* lines or cases found wrong (repair) */
+    int64_t first_bad; /* line of the first */
+    char bad_id[24];
+    char bad_why[160];
+};
+
+/* Sets (*has)[index] in a growing array of *n_has; *twice = it was set before. ERR_DATA beyond TRACE_INDEX, ERR_NOMEM. */
+int trace_mark(unsigned char **has, size_t *n_has, int64_t index, bool *twice, struct err *e);
+
+/* Closes the JSON object that was appended from `begin` on with its checksum and a newline. */
+void trace_end_line(struct str *s, size_t begin);
+
+/* Reads the complete lines of text[0..n). Damage is noted in s; ERR_NOMEM. */
+int trace_scan(struct trace_scan *s, const char *text, size_t n, struct err *e);
+/* Sets the error that names the first damage of the file `path`: ERR_DATA. */
+int trace_refuse(const struct trace_scan *s, const char *path, struct err *e);
+
+#endif
