@@ -100,6 +100,16 @@ int64_t consult_tokens(const struct consult *c)
     return sum;
 }
 
+bool consult_spent(struct consult *c)
+{
+    int64_t most = c->env->config->budgets.max_tokens_per_case, used = consult_tokens(c);
+    if (c->n_open || most <= 0 || used <= most)
+        return false;
+    consult_fail(c, "token budget exceeded: %lld used, budgets.max_tokens_per_case is %lld", (long long)used,
+                 (long long)most);
+    return true;
+}
+
 static int consult_budget(const struct consult *c, const char *role, struct err *e)
 {
     int64_t most = c->env->config->budgets.max_tokens_per_case, used = consult_tokens(c);

@@ -110,6 +110,9 @@ void consult_warn(struct consult *c, const char *fmt, ...) __attribute__((format
 
 /* Tokens of the calls that are done: prompt (cached ones included) + new. */
 int64_t consult_tokens(const struct consult *c);
+/* Fails the case when its calls took more tokens than a case may. Looks when no call is open, so that the order in which
+ * calls end changes nothing. */
+bool consult_spent(struct consult *c);
 /* A number that names (question, role, index) and nothing else. */
 uint64_t consult_id(const char *question, const char *role, int index);
 

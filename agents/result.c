@@ -70,6 +70,8 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
     result_number(out, "temperature", (double)l->temperature);
     str_addf(out, ", \"finish\": \"%s\", \"parsed\": %s", llm_finish_name(l->finish),
              k->parsed ? "true" : "false");
+    if (l->finish == LLM_CLOSED) /* bytes of the reply that are the model's; the rest was filled in */
+        str_addf(out, ", \"own_bytes\": %zu", l->own_len);
     if (!k->parsed)
         result_text(out, "why", k->done ? k->why : "not waited for");
     str_addf(out, ", \"n_prompt\": %d, \"n_cached\": %d, \"n_new\": %d", l->n_prompt, l->n_cached,

@@ -157,7 +157,7 @@ static void run_step(struct run *r, struct llm_call *l)
         } else if (l->finish == LLM_CANCEL) {
             err_set(&e, ERR_CANCEL, "%s: cancelled by the model's side", k->role);
             run_end(r, ERR_CANCEL, &e);
-        } else {
+        } else if (!consult_spent(c)) {
             int rc = r->o->env->strategy->step(r->o->env->state, c, k, &e);
             run_verdict(r, c, rc, &e);
         }

@@ -470,6 +470,11 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
              "%s holds traces but no run.json; choose another --out, or start again by "
              "mas eval --force-new",
              t->dir);
+    else if (trace_exists(t, "summary.json") || trace_exists(t, "results.csv"))
+        FAIL(e, ERR_CONFIG,
+             "%s holds summary.json or results.csv of no run (there is no run.json); choose another --out, or "
+             "start again by mas eval --force-new, which moves them to a subfolder",
+             t->dir);
     else
         TRY(trace_start(t, o, e));
     if (trace_exists(t, "traces.jsonl"))

@@ -117,7 +117,7 @@ static int drafter_build(struct drafter *d, const struct drafter_options *o, str
     struct kv_config kc = {.fmt = o->kv_fmt, .page_tokens = o->page_tokens, .n_layer = hp->n_layer,
                            .n_kv_head = hp->n_kv_head, .head_dim = hp->head_dim, .prefix_cache = !o->no_prefix_cache};
     if (hp->n_ctx_train < o->n_ctx)
-        FAIL(e, ERR_USAGE, "%s: was made for %d tokens, fewer than the context of %d; lower max_context_length or take "
+        FAIL(e, ERR_USAGE, "%s: was made for %d tokens, fewer than the context of %d; lower --ctx or take "
              "another draft model", gguf_path(d->file), hp->n_ctx_train, o->n_ctx);
     d->lim = o->lim;
     d->lim.max_logit_rows = d->lim.max_seqs;

@@ -224,7 +224,7 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
     in->kv_fmt = opt->kv_fmt;
     if (in->n_ctx < 1 || in->n_ctx > hp->n_ctx_train)
         FAIL(e, ERR_USAGE, "context of %d tokens: must be 1 to %d, the model's own limit; set "
-             "max_context_length", in->n_ctx, hp->n_ctx_train);
+             "--ctx", in->n_ctx, hp->n_ctx_train);
     if (in->n_seq < 1 || in->n_seq > 4096)
         FAIL(e, ERR_USAGE, "%d sequences at once: must be 1 to 4096", in->n_seq);
     if (in->batch_tokens < in->n_seq)

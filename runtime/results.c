@@ -123,7 +123,7 @@ static int seq_close_reply(struct results *s, struct seq *q, struct err *e)
     TRY(grammar_close(s->gv, q->r->grammar, &q->grammar, &s->closing, e));
     if (s->closing.n > (size_t)(q->r->max_new - q->r->n_out))
         FAIL(e, ERR_DATA, "the schema needs %zu more tokens but only %d of the limit of %d are left; "
-             "raise the role's token limit", s->closing.n, q->r->max_new - q->r->n_out, q->r->max_new);
+             "raise the limit of new tokens", s->closing.n, q->r->max_new - q->r->n_out, q->r->max_new);
     q->r->finish = FINISH_CLOSED; /* before the tokens: they are not the model's own */
     for (size_t i = 0; i < s->closing.n; i++)
         seq_push_out(q, s->closing.id[i], NAN);
@@ -177,7 +177,7 @@ static int results_mask(struct results *s, struct seq *q, const struct grammar_s
         FAIL(e, ERR_DATA, "the vocabulary lacks bytes that a reply under this schema needs");
     if (q->r->n_out == 0 && g == &q->grammar && least > q->r->max_new)
         FAIL(e, ERR_DATA, "the shortest reply under this schema takes %d tokens, the limit is %d; "
-             "raise the role's token limit", least, q->r->max_new);
+             "raise the limit of new tokens", least, q->r->max_new);
     TRY(grammar_mask(s->gv, q->r->grammar, g, &mask, e));
     uint32_t *to = s->mask + (size_t)n_mask * s->mask_words;
     memcpy(to, mask, s->mask_words * sizeof *mask);

@@ -62,7 +62,7 @@ int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, s
     int64_t need = (int64_t)r->n_prompt + r->max_new + longest;
     if (need > n_ctx)
         FAIL(e, ERR_DATA, "prompt of %d tokens + %d to come = %lld exceeds the context of %d; shorten "
-             "the prompt, lower the output limit or raise max_context_length", r->n_prompt,
+             "the prompt, lower the limit of new tokens or raise that of the context", r->n_prompt,
              r->max_new + longest, (long long)need, n_ctx);
     return sampler_check(r, e);
 }

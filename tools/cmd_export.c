@@ -1,6 +1,7 @@
 /* mas export: writes the results of a run as CSV or JSON, or compares two runs question by question. */
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli.h"
 #include "clinic.h"
@@ -163,12 +164,46 @@ done:
     return rc;
 }
 
+/* Are both names of one file that exists, or the same name? */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return !strcmp(a, b) || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino &&
+                             S_ISREG(x.st_mode));
+}
+
+/* Is path a file that holds the run in dir? */
+static int check_output(const char *path, const char *dir, struct err *e)
+{
+    static const char *const own[] = {"run.json", "records.jsonl", "traces.jsonl", "traces.jsonl.gz", "lock"};
+    char file[1100];
+    for (size_t i = 0; path && i < sizeof own / sizeof own[0]; i++) {
+        snprintf(file, sizeof file, "%s/%s", dir, own[i]);
+        if (same_file(path, file))
+            FAIL(e, ERR_USAGE, "%s is %s of the run itself and would be lost; name another file", path, own[i]);
+    }
+    return 0;
+}
+
+static int check_outputs(const struct options *o, struct err *e)
+{
+    if (o->csv && o->summary && same_file(o->csv, o->summary))
+        FAIL(e, ERR_USAGE, "--csv and --summary both name %s; name two files", o->csv);
+    for (int i = 0; i <= o->n_against; i++) {
+        const char *dir = i ? o->against[i - 1] : o->dir;
+        TRY(check_output(o->csv, dir, e));
+        TRY(check_output(o->summary, dir, e));
+    }
+    return 0;
+}
+
 static int export(const struct options *o, struct err *e)
 {
     struct trace_run l = {.asked = 0};
     int rc;
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
+    TRY_DONE(check_outputs(o, e));
     TRY_DONE(load(o->dir, &l, e));
     if (o->csv)
         TRY_DONE(write_csv(o, &l, e));

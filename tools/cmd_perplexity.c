@@ -112,6 +112,9 @@ static int window(struct perplexity *p, struct engine *en, int i, struct err *e)
     if (p->not_finite >= 0)
         FAIL(e, ERR_DATA, "no perplexity: in window %d the logits at position %d give the next token no finite "
              "probability; look for NaN in the model's weights", i + 1, p->not_finite);
+    if (!isfinite(exp(p->nll / (double)p->scored)))
+        FAIL(e, ERR_DATA, "no perplexity: after window %d the mean negative log-probability is %g, whose exponential is no "
+             "number; the model's weights may be damaged", i + 1, p->nll / (double)p->scored);
     return 0;
 }
 

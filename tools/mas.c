@@ -54,10 +54,10 @@ static int unknown(const char *name)
 }
 
 /* A descriptor below 3 that is closed would be that of the next file which is opened, and messages would go into it.
- * What is written to a closed standard output fails, what is written to a closed standard error is dropped. */
+ * Reading a closed standard input fails, what is written to a closed standard output fails, what is written to a closed standard error is dropped. */
 static bool hold_descriptors(void)
 {
-    static const int mode[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+    static const int mode[] = {O_WRONLY, O_RDONLY, O_WRONLY};
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) == -1 && errno == EBADF && open("/dev/null", mode[fd]) != fd)
             return false;

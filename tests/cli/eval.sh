@@ -165,6 +165,22 @@ expect 65 'traces.jsonl:3: damaged at question ' evaluate --out parts
 expect 65 'traces.jsonl:3: damaged' "$MAS" export parts
 expect 0 'repaired' evaluate --out parts --repair
 
+# ---- files that would be lost
+before=$(sha256sum whole/*.json* whole/lock | sha256sum)
+for own in run.json records.jsonl traces.jsonl.gz; do
+    expect 64 "is $own of the run itself" "$MAS" export whole --csv "whole/$own"
+    expect 64 "is $own of the run itself" "$MAS" export parts --against whole --summary "$PWD/whole/$own"
+done
+ln -s whole/run.json link.json
+expect 64 'is run.json of the run itself' "$MAS" export whole --summary link.json
+expect 64 '--csv and --summary both name same' "$MAS" export whole --csv same --summary same
+expect 64 '--csv and --summary both name -' "$MAS" export whole --csv - --summary -
+[ "$before" = "$(sha256sum whole/*.json* whole/lock | sha256sum)" ] || fault "export changed the run that it reads"
+mkdir mine && echo mine >mine/results.csv && echo mine >mine/summary.json
+expect 78 'of no run (there is no run.json)' evaluate --out mine
+[ "$(cat mine/results.csv mine/summary.json)" = "mine
+mine" ] || fault "files of the user's own are lost"
+
 # ---- usage, missing and bad input
 expect 64 'no questions; give a file with --data' "$MAS" eval -c demo
 # a message names settings that the command has

@@ -200,7 +200,7 @@ static void a_bad_schema_is_refused_with_its_path(void **state)
          "#/additionalProperties: must be true, false or a schema"},
         {"{\"type\":\"object\",\"properties\":[]}", "#/properties: must be an object of schemas"},
         {"{\"type\":\"object\",\"properties\":{\"a\":" STR "},\"required\":[\"a\",\"b\"]}",
-         "#/required: item 1 is not a name in properties"},
+         "item 2, is not a name in properties; declare it there"},
         {"{\"type\":\"object\",\"properties\":{\"a\":" STR "},\"required\":[\"a\",\"a\"]}",
          "#/required: names a twice"},
         {"{\"type\":\"object\",\"properties\":{\"a\":" STR "},\"required\":\"a\"}",

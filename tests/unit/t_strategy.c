@@ -701,6 +701,35 @@ static void a_spent_token_budget_fails_the_case(void **state)
     bench_close(&b);
 }
 
+/* Also where the last call takes too much: nothing is asked after it that a check before could stop. */
+static void a_case_that_took_more_than_its_budget_fails(void **state)
+{
+    (void)state;
+    static const char *const strategies[] = {"strategy=direct", "strategy=cot", "strategy=panel"};
+    for (int i = 0; i < 3; i++) {
+        int64_t took = 0;
+        for (int less = 0; less < 2; less++) {
+            struct err e;
+            struct bench b;
+            struct medqa m = {.n = 0};
+            struct results rs = {.n = 0};
+            char budget[64];
+            snprintf(budget, sizeof budget, "budgets.max_tokens_per_case=%lld", less ? (long long)took - 1 : 1000000);
+            bench_open(&b, 5, (const char *[]){strategies[i], budget, NULL});
+            bench_questions(&m, 1);
+            ok(one(&b, &m, &rs, &e));
+            took = rs.r[0].prompt_tokens + rs.r[0].new_tokens;
+            assert_true(took > 1);
+            assert_int_equal(rs.r[0].state, less ? CONSULT_FAILED : CONSULT_ANSWERED);
+            if (less)
+                assert_non_null(strstr(rs.r[0].why, "token budget exceeded"));
+            results_free(&rs);
+            medqa_free(&m);
+            bench_close(&b);
+        }
+    }
+}
+
 static void shuffled_look(const struct consult *c, const struct result *r)
 {
     /* the shown letter maps back to the option of that text */
@@ -807,6 +836,7 @@ int main(void)
         cmocka_unit_test(specialists_are_asked_only_if_every_prompt_fits),
         cmocka_unit_test(a_failed_call_leaves_the_same_record_in_every_order),
         cmocka_unit_test(a_spent_token_budget_fails_the_case),
+        cmocka_unit_test(a_case_that_took_more_than_its_budget_fails),
         cmocka_unit_test(shuffled_options_are_mapped_back),
         cmocka_unit_test(direct_has_no_answer_when_options_tie_or_are_unknown),
         cmocka_unit_test(call_ids_differ_by_question_role_and_index_only),
