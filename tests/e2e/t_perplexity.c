@@ -110,6 +110,8 @@ static void what_is_no_perplexity_is_an_error(void **state)
     (void)state;
     gguf_edit(TEST_GOLDEN "/logits_llama_2.gguf", path, "nan:output_norm.weight=3");
     says("-f " TEXT " --ctx 64", 65, "in window 1 the logits at position 32 give the next token no finite probability");
+    gguf_edit(TEST_GOLDEN "/logits_llama_2.gguf", path, "nan:output_norm.weight=3 1e30");
+    says("-f " TEXT " --ctx 64", 65, "no perplexity: after window 1 the mean negative log-probability is");
     gguf_edit(TEST_GOLDEN "/logits_llama_2.gguf", path, "-");
     says("-p 12345 --ctx 64", 65, "the text has 6 tokens, a window 64; give a longer text or lower --ctx");
     says("-p 12345", 65, "the text has 6 tokens, a window 512");

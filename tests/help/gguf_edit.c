@@ -121,8 +121,9 @@ static void put_tensor_data(struct gguf_writer *w, const struct gguf_tensor *t, 
         ok(gguf_put_data(w, t->t.data, t->bytes, &e));
         return;
     }
-    size_t at = 4 * (size_t)strtoul(nan->value, NULL, 10);
-    float v = NAN;
+    char *end;
+    size_t at = 4 * (size_t)strtoul(nan->value, &end, 10);
+    float v = *end ? strtof(end, NULL) : NAN;
     assert_true(at + 4 <= t->bytes);
     ok(gguf_put_data(w, t->t.data, at, &e));
     ok(gguf_put_data(w, &v, 4, &e));

@@ -7,7 +7,7 @@
  *   drop:KEY                                                      removes a key
  *   bias:NAME=N    adds a bias of N elements: NAME is "output" or of each layer; element i of layer l is
  *                  ((7 i + 3 l) mod 11 - 5) / 16
- *   nan:TENSOR=I   makes element I of a tensor of F32 NaN
+ *   nan:TENSOR=I   makes element I of a tensor of F32 NaN; nan:TENSOR=I X makes it X
  *
  * KEY is below the architecture's name unless it begins with "tokenizer." or "general.".
  */
