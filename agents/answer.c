@@ -9,7 +9,8 @@
 #include "str.h"
 
 struct answer_doc {
-    json_t *said;  /* what is taken: the reply, or of a closed one the values that the model finished */
+    /* what is taken: the reply, or of a closed one the values that the model finished */
+    json_t *said;
     json_t *prose; /* the same, and the text in which the model was stopped */
     bool closed;
 };
@@ -96,7 +97,7 @@ static int answer_texts(const json_t *obj, bool closed, const char *key, size_t 
     return 0;
 }
 
-/* ---- the planner --------------------------------------------------------------------------------- */
+/* ---- the planner ----------------------------------------------------------------------------- */
 
 static int answer_specialty(const char *id, const struct catalog *cat, int *out, struct err *e)
 {
@@ -140,8 +141,9 @@ static int answer_selected(const json_t *doc, const struct catalog *cat, int k,
 static int answer_score_read(const json_t *item, struct arena *a, struct answer_score *s,
                              struct err *e)
 {
-    static const char *const keys[] = {"specialty_id",      "relevance",         "coverage_gain",
-                                       "urgency_alignment", "procedural_signal", "reason", NULL};
+    static const char *const keys[] = {
+        "specialty_id", "relevance", "coverage_gain", "urgency_alignment", "procedural_signal",
+        "reason",       NULL};
     TRY(jdoc_number(item, "relevance", 0, 1, &s->relevance, e));
     TRY(jdoc_number(item, "coverage_gain", 0, 1, &s->coverage_gain, e));
     TRY(jdoc_number(item, "urgency_alignment", 0, 1, &s->urgency_alignment, e));
@@ -199,13 +201,13 @@ done:
     return rc;
 }
 
-/* ---- a specialist -------------------------------------------------------------------------------- */
+/* ---- a specialist ---------------------------------------------------------------------------- */
 
 static int answer_dx_read(const json_t *item, bool closed, struct arena *a, struct answer_dx *d,
                           struct err *e)
 {
-    static const char *const keys[] = {"dx", "p", "evidence_for", "evidence_against",
-                                       "discriminators", NULL};
+    static const char *const keys[] = {
+        "dx", "p", "evidence_for", "evidence_against", "discriminators", NULL};
     TRY(answer_text(item, "dx", a, &d->dx, e));
     TRY(jdoc_number(item, "p", 0, 1, &d->p, e));
     TRY(answer_texts(item, closed, "evidence_for", ANSWER_EVIDENCE, a, d->evidence_for, &d->n_for,
@@ -272,7 +274,7 @@ done:
     return rc;
 }
 
-/* ---- the answer ---------------------------------------------------------------------------------- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 static int answer_final(const json_t *doc, int n_options, struct arena *a,
                         struct answer_decision *d, struct err *e)
@@ -330,7 +332,7 @@ done:
     return rc;
 }
 
-/* ---- free text ----------------------------------------------------------------------------------- */
+/* ---- free text ------------------------------------------------------------------------------- */
 
 static void answer_trim(const char **s, size_t *n)
 {
@@ -383,7 +385,7 @@ int answer_letter(const char *s, size_t n, int n_options, int *out, struct err *
     return 0;
 }
 
-/* ---- reports together ---------------------------------------------------------------------------- */
+/* ---- reports together ------------------------------------------------------------------------ */
 
 /* The next letter or digit of *s in lower case; 0 at the end. Bytes of UTF-8 count as letters. */
 static int answer_folded(const char **s)
@@ -428,8 +430,7 @@ static void answer_list(const char *head, const char *const *items, int n, struc
     str_addc(out, '\n');
 }
 
-void answer_report_text(const struct answer_report *r, const struct catalog *cat,
-                        struct str *out)
+void answer_report_text(const struct answer_report *r, const struct catalog *cat, struct str *out)
 {
     str_addf(out, "%s:\n", cat->entry[r->specialty].name);
     for (int i = 0; i < r->n_dx; i++) {

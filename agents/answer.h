@@ -1,14 +1,15 @@
 /*
- * answer: reads what a model replied, strictly. A reply either has exactly the agreed form or is an error
- * that says what is wrong: nothing is searched for in prose, no letter is ever assumed.
+ * answer: reads what a model replied, strictly. A reply either has exactly the agreed form or is an
+ * error that says what is wrong: nothing is searched for in prose, no letter is ever assumed.
  *
- * Strings and arrays live in the arena that the caller gives. The model's text is untrusted: depth, counts
- * and lengths are capped by the same limits that the schemas state.
+ * Strings and arrays live in the arena that the caller gives. The model's text is untrusted: depth,
+ * counts and lengths are capped by the same limits that the schemas state.
  *
- * Of a reply's n bytes the model wrote the first `own`; own < n where the reply was closed at its token limit.
- * Of such a reply only what the model finished is taken: a letter, an id, a number or an item of a list of
- * which it wrote the end. Prose (rationale, notes, justification) stands as far as it was written. Lists may be short or empty. A
- * letter, the K ids or a first diagnosis that is not there is an error, as it is in any other reply.
+ * Of a reply's n bytes the model wrote the first `own`; own < n where the reply was closed at its
+ * token limit. Of such a reply only what the model finished is taken: a letter, an id, a number or
+ * an item of a list of which it wrote the end. Prose (rationale, notes, justification) stands as
+ * far as it was written. Lists may be short or empty. A letter, the K ids or a first diagnosis that
+ * is not there is an error, as it is in any other reply.
  */
 #ifndef MAS_ANSWER_H
 #define MAS_ANSWER_H
@@ -22,9 +23,9 @@
 #include "str.h"
 
 #define ANSWER_BYTES ((size_t)256 << 10) /* longest reply that is looked at */
-#define ANSWER_DX 3       /* diagnoses in one report */
-#define ANSWER_EVIDENCE 4 /* items in each evidence list */
-#define ANSWER_LIST 5     /* diagnoses and warnings in a decision */
+#define ANSWER_DX 3                      /* diagnoses in one report */
+#define ANSWER_EVIDENCE 4                /* items in each evidence list */
+#define ANSWER_LIST 5                    /* diagnoses and warnings in a decision */
 
 struct answer_score { /* how the planner rates one specialty, all in 0..1 */
     bool present;
@@ -33,10 +34,11 @@ struct answer_score { /* how the planner rates one specialty, all in 0..1 */
 };
 
 struct answer_plan { /* PlannerResult */
-    int triage; /* catalogue index of a generalist; -1 = the selection has no triage */
-    int selected[CATALOG_MAX], n_selected; /* catalogue indices, in the planner's order, no repeats */
+    int triage;      /* catalogue index of a generalist; -1 = the selection has no triage */
+    /* catalogue indices, in the planner's order, no repeats */
+    int selected[CATALOG_MAX], n_selected;
     struct answer_score score[CATALOG_MAX]; /* by catalogue index; selection "full" only */
-    int scored_twice; /* repeats in the scored list; as many ids have no score */
+    int scored_twice;          /* repeats in the scored list; as many ids have no score */
     double log_p[CATALOG_MAX]; /* natural log, selection "logit" only */
     bool has_scores, has_log_p;
     const char *rationale;
@@ -51,7 +53,7 @@ struct answer_dx {
 };
 
 struct answer_report { /* SpecialistReport */
-    int specialty; /* catalogue index */
+    int specialty;     /* catalogue index */
     struct answer_dx dx[ANSWER_DX];
     int n_dx;
     bool rescaled; /* the probabilities summed to more than 1 and were divided by their sum */
@@ -59,8 +61,8 @@ struct answer_report { /* SpecialistReport */
 };
 
 struct answer_decision { /* FinalDecision */
-    int letter;       /* option as shown to the model; -1 for an open question */
-    const char *text; /* the letter, or the diagnosis of an open question */
+    int letter;          /* option as shown to the model; -1 for an open question */
+    const char *text;    /* the letter, or the diagnosis of an open question */
     const char *differential[ANSWER_LIST], *warnings[ANSWER_LIST];
     int n_differential, n_warnings;
     const char *justification;
@@ -80,16 +82,15 @@ int answer_decision(const char *s, size_t n, size_t own, int n_options, struct a
 int answer_reasoned(const char *s, size_t n, size_t own, int n_options, struct arena *a,
                     struct answer_decision *out, struct err *e);
 
-/* The letter of a free-text reply: the whole reply is "B", "B.", "B)" or "(B)", or exactly one of its
- * lines is "Answer: B" or "Final answer: B" in one of those forms. ERR_DATA otherwise. */
+/* The letter of a free-text reply: the whole reply is "B", "B.", "B)" or "(B)", or exactly one of
+ * its lines is "Answer: B" or "Final answer: B" in one of those forms. ERR_DATA otherwise. */
 int answer_letter(const char *s, size_t n, int n_options, int *out, struct err *e);
 
-/* Share of pairs of reports whose first diagnoses are the same text (letters and digits compared, case
- * ignored); NaN with fewer than two. */
+/* Share of pairs of reports whose first diagnoses are the same text (letters and digits compared,
+ * case ignored); NaN with fewer than two. */
 double answer_agreement(const struct answer_report *r, int n);
 
 /* The report as the aggregator reads it. */
-void answer_report_text(const struct answer_report *r, const struct catalog *cat,
-                        struct str *out);
+void answer_report_text(const struct answer_report *r, const struct catalog *cat, struct str *out);
 
 #endif

@@ -132,8 +132,7 @@ static int catalog_fill(struct catalog *c, const json_t *doc, struct err *e)
     return catalog_hash(c, e);
 }
 
-int catalog_parse(const char *text, size_t n, const char *name, struct catalog *out,
-                  struct err *e)
+int catalog_parse(const char *text, size_t n, const char *name, struct catalog *out, struct err *e)
 {
     struct catalog c = {.n = 0};
     struct str json = STR_INIT;

@@ -1,6 +1,6 @@
 /*
- * catalog: the medical specialties a panel can ask. Read once from YAML (built in, or a path), checked,
- * immutable from then on. An entry's index is its place in the file and breaks every tie.
+ * catalog: the medical specialties a panel can ask. Read once from YAML (built in, or a path),
+ * checked, immutable from then on. An entry's index is its place in the file and breaks every tie.
  */
 #ifndef MAS_CATALOG_H
 #define MAS_CATALOG_H
@@ -32,8 +32,7 @@ struct catalog {
 /* path "" = the built-in configs/specialties.yaml. ERR_NOINPUT, ERR_CONFIG "file:..", ERR_NOMEM. */
 int catalog_read(const char *path, struct catalog *out, struct err *e);
 /* The same from YAML text; name is for messages. */
-int catalog_parse(const char *text, size_t n, const char *name, struct catalog *out,
-                  struct err *e);
+int catalog_parse(const char *text, size_t n, const char *name, struct catalog *out, struct err *e);
 void catalog_free(struct catalog *c); /* accepts a zeroed one */
 
 int catalog_find(const struct catalog *c, const char *id); /* index, or -1 */

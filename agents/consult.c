@@ -105,8 +105,8 @@ bool consult_spent(struct consult *c)
     int64_t most = c->env->config->budgets.max_tokens_per_case, used = consult_tokens(c);
     if (c->n_open || most <= 0 || used <= most)
         return false;
-    consult_fail(c, "token budget exceeded: %lld used, budgets.max_tokens_per_case is %lld", (long long)used,
-                 (long long)most);
+    consult_fail(c, "token budget exceeded: %lld used, budgets.max_tokens_per_case is %lld",
+                 (long long)used, (long long)most);
     return true;
 }
 
@@ -120,8 +120,8 @@ static int consult_budget(const struct consult *c, const char *role, struct err 
     return 0;
 }
 
-static int consult_prompt(struct consult *c, const struct consult_ask *ask,
-                          struct consult_call *k, struct err *e)
+static int consult_prompt(struct consult *c, const struct consult_ask *ask, struct consult_call *k,
+                          struct err *e)
 {
     struct str user = STR_INIT;
     prompt_render(ask->prompt, ask->values, &user);
@@ -138,8 +138,8 @@ static int consult_prompt(struct consult *c, const struct consult_ask *ask,
 }
 
 /* Makes the call of ask; the arena holds it. */
-static int consult_make(struct consult *c, const struct consult_ask *ask,
-                        struct consult_call **out, struct err *e)
+static int consult_make(struct consult *c, const struct consult_ask *ask, struct consult_call **out,
+                        struct err *e)
 {
     const struct config *cfg = c->env->config;
     struct consult_call *k = arena_alloc(&c->arena, 1, sizeof *k);
@@ -154,7 +154,8 @@ static int consult_make(struct consult *c, const struct consult_ask *ask,
     TRY(consult_prompt(c, ask, k, e));
     k->llm.id = consult_id(c->q->id, ask->role, ask->index);
     k->llm.seed = (uint64_t)cfg->seed;
-    k->llm.rank = (uint32_t)c->q->index; /* earlier cases first: they end one by one, not all at the end */
+    /* earlier cases first: they end one by one, not all at the end */
+    k->llm.rank = (uint32_t)c->q->index;
     k->llm.reply_prefix = ask->reply_prefix;
     k->llm.schema = ask->schema;
     k->llm.max_tokens = ask->max_tokens;
@@ -219,9 +220,10 @@ static bool consult_closed(const struct consult_call *call)
 void consult_warn_closed(const struct consult_call *call, const char *name)
 {
     if (consult_closed(call))
-        consult_warn(call->of,
-                     "%s: the reply was closed at its limit of %d tokens; what was not finished is left out",
-                     name, call->llm.max_tokens);
+        consult_warn(
+            call->of,
+            "%s: the reply was closed at its limit of %d tokens; what was not finished is left out",
+            name, call->llm.max_tokens);
 }
 
 void consult_bad(struct consult_call *call, const struct err *why)

@@ -1,10 +1,10 @@
 /*
- * consult: one question on its way through a strategy. A state machine, not a thread: a strategy asks
- * calls, hears of each one as it completes, and ends the consult with an answer, as unparsed, or as failed.
- * Hundreds are in flight at once, which is what gives the scheduler its batch.
+ * consult: one question on its way through a strategy. A state machine, not a thread: a strategy
+ * asks calls, hears of each one as it completes, and ends the consult with an answer, as unparsed,
+ * or as failed. Hundreds are in flight at once, which is what gives the scheduler its batch.
  *
- * Everything random in a consult (call ids, order of options) is derived from the configured seed and the
- * question's id, so that neither resuming nor concurrency changes a result.
+ * Everything random in a consult (call ids, order of options) is derived from the configured seed
+ * and the question's id, so that neither resuming nor concurrency changes a result.
  */
 #ifndef MAS_CONSULT_H
 #define MAS_CONSULT_H
@@ -34,7 +34,7 @@ struct consult_call {
     int specialty;             /* catalogue index, -1 = none */
     const struct prompt *prompt;
     bool done, parsed, broken; /* broken: ended in an error that fails the case */
-    char why[256]; /* parsed == false: what was wrong with the reply */
+    char why[256];             /* parsed == false: what was wrong with the reply */
 };
 
 struct consult {
@@ -46,12 +46,12 @@ struct consult {
     struct consult_call *first, *last;
     int n_calls, n_open;
     bool broken; /* a call ended in an error: the case fails when no call is open any more */
-    void *data; /* the strategy's, in the arena */
+    void *data;  /* the strategy's, in the arena */
     /* what came out */
     enum consult_state state;
-    int predicted;      /* index into q->option, -1 = none */
-    const char *answer; /* text of an open question's answer, or NULL */
-    char why[512];      /* unparsed, failed: the reason */
+    int predicted;       /* index into q->option, -1 = none */
+    const char *answer;  /* text of an open question's answer, or NULL */
+    char why[512];       /* unparsed, failed: the reason */
     struct str warnings; /* one a line */
     const struct answer_plan *plan;
     const struct answer_report *reports;
@@ -84,19 +84,20 @@ struct consult_ask {
 /* Submits one call. ERR_DATA when the prompt does not fit the context or the case's token budget is
  * spent: the case has failed, the run goes on. Other errors end the run. */
 int consult_submit(struct consult *c, const struct consult_ask *ask, struct err *e);
-/* Submits n calls side by side, or none: every prompt is checked before the first is sent, so that what a failed
- * case records does not depend on how far the others got. Errors as above. */
+/* Submits n calls side by side, or none: every prompt is checked before the first is sent, so that
+ * what a failed case records does not depend on how far the others got. Errors as above. */
 int consult_submit_all(struct consult *c, const struct consult_ask *ask, int n, struct err *e);
 
 /* The reply can be parsed: it was neither cut nor an error. Otherwise says why in the call. */
 bool consult_usable(struct consult_call *call);
-/* Leaves a warning if the call's reply was closed before the model had finished it. name: of the role. */
+/* Leaves a warning if the call's reply was closed before the model had finished it. name: of the
+ * role. */
 void consult_warn_closed(const struct consult_call *call, const char *name);
 /* Marks the call as not parsed. Of a reply that was closed early, says which limit to raise. */
 void consult_bad(struct consult_call *call, const struct err *why);
 
-/* The call ended in an error that fails its case. The calls beside it end by themselves first, so that the record
- * does not depend on the order in which they end. */
+/* The call ended in an error that fails its case. The calls beside it end by themselves first, so
+ * that the record does not depend on the order in which they end. */
 void consult_break(struct consult_call *call, const struct err *why);
 /* Fails a broken case without open calls, for the reason of the first call asked that has one. */
 void consult_settle(struct consult *c);
@@ -110,8 +111,8 @@ void consult_warn(struct consult *c, const char *fmt, ...) __attribute__((format
 
 /* Tokens of the calls that are done: prompt (cached ones included) + new. */
 int64_t consult_tokens(const struct consult *c);
-/* Fails the case when its calls took more tokens than a case may. Looks when no call is open, so that the order in which
- * calls end changes nothing. */
+/* Fails the case when its calls took more tokens than a case may. Looks when no call is open, so
+ * that the order in which calls end changes nothing. */
 bool consult_spent(struct consult *c);
 /* A number that names (question, role, index) and nothing else. */
 uint64_t consult_id(const char *question, const char *role, int index);

@@ -28,8 +28,8 @@ static size_t jdoc_depth(const char *s, size_t n)
     return most;
 }
 
-/* Did parsing fail for lack of memory? The library reports that by no text at all, or as a syntax error at
- * the string that it could not copy; the same text read again then ends otherwise. */
+/* Did parsing fail for lack of memory? The library reports that by no text at all, or as a syntax
+ * error at the string that it could not copy; the same text read again then ends otherwise. */
 static bool jdoc_starved(const char *s, size_t n, size_t flags, const json_error_t *first)
 {
     json_error_t again = {.position = 0};
@@ -163,7 +163,8 @@ int jdoc_only(const json_t *obj, const char *const *keys, struct err *e)
     json_t *o = (json_t *)(uintptr_t)obj;
     const char *key;
     json_t *v;
-    json_object_foreach(o, key, v) {
+    json_object_foreach(o, key, v)
+    {
         const char *const *k = keys;
         while (*k && strcmp(*k, key) != 0)
             k++;

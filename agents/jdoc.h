@@ -1,7 +1,7 @@
 /*
- * jdoc: strict reading of small JSON documents that come from a model, a dataset or a trace. Depth is
- * capped before the parser recurses, duplicate keys and invalid UTF-8 are refused, and every getter
- * names the key it missed. Values belong to the document.
+ * jdoc: strict reading of small JSON documents that come from a model, a dataset or a trace. Depth
+ * is capped before the parser recurses, duplicate keys and invalid UTF-8 are refused, and every
+ * getter names the key it missed. Values belong to the document.
  */
 #ifndef MAS_JDOC_H
 #define MAS_JDOC_H
@@ -16,7 +16,8 @@
 
 /* ERR_DATA with the column (bytes from 1) of what is wrong; ERR_NOMEM. The caller json_decref's. */
 int jdoc_load(const char *s, size_t n, json_t **out, struct err *e);
-/* The same for a value of any type; its strings may hold NUL, so the caller looks at their length. */
+/* The same for a value of any type; its strings may hold NUL, so the caller looks at their
+ * length. */
 int jdoc_value(const char *s, size_t n, json_t **out, struct err *e);
 const char *jdoc_type_name(json_type t); /* "an object", "null", .. */
 

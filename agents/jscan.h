@@ -1,10 +1,12 @@
 /*
- * jscan: finds the members of a JSON object and the items of an array without reading their values, so that
- * a value nobody needs cannot make a document unreadable.
+ * jscan: finds the members of a JSON object and the items of an array without reading their values,
+ * so that a value nobody needs cannot make a document unreadable.
  *
- *   - Structure is strict: brackets match, commas and colons stand where they must, strings end, no comma is
+ *   - Structure is strict: brackets match, commas and colons stand where they must, strings end, no
+ *   comma is
  *     left over, words are true, false or null.
- *   - Values are not judged: NaN, Infinity, 1e400, integers of any length, any bytes in a string, any depth.
+ *   - Values are not judged: NaN, Infinity, 1e400, integers of any length, any bytes in a string,
+ *   any depth.
  *   - No recursion: one bit a level. The text is untrusted; nothing outside [s, s + n) is read.
  *
  * A value that is needed goes from here to jdoc.h, which is strict.
@@ -36,9 +38,11 @@ struct jscan_item {
 void jscan_set(struct jscan *j, const char *s, size_t n);
 void jscan_free(struct jscan *j); /* accepts a zeroed one */
 
-/* The opening bracket, '{' or '['; ERR_DATA with the column (bytes from 1) when another thing stands there. */
+/* The opening bracket, '{' or '['; ERR_DATA with the column (bytes from 1) when another thing
+ * stands there. */
 int jscan_open(struct jscan *j, char bracket, struct err *e);
-/* 1 = the next member or item, 0 = the closing bracket was passed. ERR_DATA with the column, ERR_NOMEM. */
+/* 1 = the next member or item, 0 = the closing bracket was passed. ERR_DATA with the column,
+ * ERR_NOMEM. */
 int jscan_next(struct jscan *j, struct jscan_item *out, struct err *e);
 /* Nothing but white space follows. */
 int jscan_end(struct jscan *j, struct err *e);

@@ -47,7 +47,8 @@ int llm_check(struct llm *l, const struct llm_call *c, struct err *e)
     return l->api->check(l, c, e);
 }
 
-/* How far a cancelled call got depends on when the cancelling reached it: nothing of that is kept. */
+/* How far a cancelled call got depends on when the cancelling reached it: nothing of that is
+ * kept. */
 static void llm_drop(struct llm_call *c)
 {
     str_free(&c->reply);

@@ -1,6 +1,6 @@
 /*
- * llm_local: the agents' door onto an engine in this process. Completions come from the engine thread
- * through a list and an eventfd, so that waiting can be cut short by a signal.
+ * llm_local: the agents' door onto an engine in this process. Completions come from the engine
+ * thread through a list and an eventfd, so that waiting can be cut short by a signal.
  */
 #include <errno.h>
 #include <math.h>
@@ -23,7 +23,7 @@ struct llm_schema { /* linked in its llm */
     struct grammar *grammar;
 };
 
-struct local_call { /* one call inside the engine */
+struct local_call {          /* one call inside the engine */
     struct local_call *next; /* in the list of finished ones */
     struct llm_local *owner;
     struct llm_call *call;
@@ -131,8 +131,8 @@ static int local_options(struct llm_local *l, struct local_call *lc, struct err 
     }
     for (size_t i = 0; i < n; i++)
         o[i] = (struct chat_option){c->options[i].s, c->options[i].n};
-    int rc = chat_render_options(engine_info(l->en)->chat, engine_tokenizer(l->en), m, n_message, o, c->n_options, &lc->prompt,
-                                 &lc->conts, lc->cont_len, e);
+    int rc = chat_render_options(engine_info(l->en)->chat, engine_tokenizer(l->en), m, n_message, o,
+                                 c->n_options, &lc->prompt, &lc->conts, lc->cont_len, e);
     mem_free(o);
     if (rc < 0)
         return rc;
@@ -151,10 +151,17 @@ static int local_options(struct llm_local *l, struct local_call *lc, struct err 
 static int local_fill(struct llm_local *l, struct local_call *lc, struct err *e)
 {
     struct llm_call *c = lc->call;
-    lc->r = (struct request){.id = c->id, .seed = c->seed, .rank = c->rank, .max_new = c->max_tokens,
-                             .temperature = c->temperature, .top_p = c->top_p, .min_p = c->min_p,
-                             .top_k = c->top_k, .grammar = c->schema ? c->schema->grammar : NULL,
-                             .done = local_done, .user = lc};
+    lc->r = (struct request){.id = c->id,
+                             .seed = c->seed,
+                             .rank = c->rank,
+                             .max_new = c->max_tokens,
+                             .temperature = c->temperature,
+                             .top_p = c->top_p,
+                             .min_p = c->min_p,
+                             .top_k = c->top_k,
+                             .grammar = c->schema ? c->schema->grammar : NULL,
+                             .done = local_done,
+                             .user = lc};
     TRY(c->max_tokens > 0 ? local_render(l, c, &lc->prompt, e) : local_options(l, lc, e));
     lc->r.prompt = lc->prompt.id;
     lc->r.n_prompt = (int)lc->prompt.n;
@@ -225,8 +232,10 @@ static enum llm_finish local_finish(enum finish f)
     return LLM_ERROR;
 }
 
-/* The reply's text, and how much of it is the model's own: its tokens, and what had to follow them. */
-static int local_reply(struct llm_local *l, const struct request *r, struct llm_call *c, struct err *e)
+/* The reply's text, and how much of it is the model's own: its tokens, and what had to follow
+ * them. */
+static int local_reply(struct llm_local *l, const struct request *r, struct llm_call *c,
+                       struct err *e)
 {
     const struct tokenizer *tok = engine_tokenizer(l->en);
     struct str own = STR_INIT;
@@ -363,8 +372,8 @@ static void local_host_layers(const struct plan *p, char *out, size_t size)
 
 int llm_local_open(struct engine *en, struct llm **out, struct err *e)
 {
-    static const struct llm_api api = {local_schema, local_submit, local_check, local_next, local_cancel,
-                                       local_count, local_info, local_close};
+    static const struct llm_api api = {local_schema, local_submit, local_check, local_next,
+                                       local_cancel, local_count,  local_info,  local_close};
     struct llm_local *l = mem_zalloc(1, sizeof *l);
     if (!l)
         return NOMEM(e, sizeof *l, "llm");

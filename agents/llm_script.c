@@ -1,5 +1,5 @@
-/* The scripted llm: a function answers the calls, in an order shuffled by a seed. A token is four bytes
- * of text, rounded up; the context holds 8,192 of them. */
+/* The scripted llm: a function answers the calls, in an order shuffled by a seed. A token is four
+ * bytes of text, rounded up; the context holds 8,192 of them. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>

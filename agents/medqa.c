@@ -16,7 +16,7 @@ struct medqa_reader {
     size_t n_slot;
 };
 
-/* ---- ids ----------------------------------------------------------------------------------------- */
+/* ---- ids ------------------------------------------------------------------------------------- */
 
 /* The slot of that id: it holds the question, or it is free. */
 static uint32_t *medqa_slot(const struct medqa_reader *r, const char *id)
@@ -44,7 +44,7 @@ static int medqa_room(struct medqa_reader *r, struct err *e)
     return 0;
 }
 
-/* ---- records ------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static int medqa_reject(struct medqa_reader *r, struct medqa_record *rec, const struct err *why,
                         struct err *e)
@@ -97,7 +97,7 @@ static int medqa_take(struct medqa_reader *r, const char *s, size_t n, int64_t l
     return 0;
 }
 
-/* ---- files --------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* Bytes of white space and byte order marks from s[at] on; *line counts ends of lines. */
 static size_t medqa_space(const char *s, size_t at, size_t n, int64_t *line)
@@ -130,8 +130,8 @@ static int medqa_lines(struct medqa_reader *r, const char *text, size_t n, struc
     return 0;
 }
 
-/* End of the array element that begins at `at`: the comma or bracket that follows it at its own depth,
- * or n. Strings are skipped with their escapes; *lines counts the newlines passed. */
+/* End of the array element that begins at `at`: the comma or bracket that follows it at its own
+ * depth, or n. Strings are skipped with their escapes; *lines counts the newlines passed. */
 static size_t medqa_element(const char *s, size_t at, size_t n, int64_t *lines)
 {
     size_t depth = 0;
@@ -288,7 +288,7 @@ size_t medqa_first(const struct medqa *m, size_t n_records)
     return lo;
 }
 
-/* ---- the command line ---------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static bool medqa_utf8(const char *s)
 {

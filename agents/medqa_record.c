@@ -7,7 +7,7 @@
 #include "sha256.h"
 #include "str.h"
 
-/* ---- fields -------------------------------------------------------------------------------------- */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 enum {
     FIELD_QUESTION,
@@ -165,7 +165,7 @@ done:
     return rc;
 }
 
-/* ---- letters and texts --------------------------------------------------------------------------- */
+/* ---- letters and texts ----------------------------------------------------------------------- */
 
 /* "B", "b", "B.", "(B)", "B:": the letter's place in the alphabet; -1 = another text. */
 static int letter_of(const char *s, size_t n)
@@ -194,7 +194,7 @@ static bool same_text(const char *a, const char *b)
     return n == m && !memcmp(a, b, n);
 }
 
-/* ---- options ------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static int option_set(struct record *r, struct medqa_question *q, int i, const struct field *f,
                       struct err *e)
@@ -299,7 +299,7 @@ static int options_count(struct medqa_question *q, struct err *e)
     return 0;
 }
 
-/* ---- the key ------------------------------------------------------------------------------------- */
+/* ---- the key --------------------------------------------------------------------------------- */
 
 struct index { /* what answer_idx or label says */
     bool given;
@@ -414,7 +414,7 @@ static int record_key(const struct record *r, struct medqa_question *q, struct e
     return 0;
 }
 
-/* ---- the two forms ------------------------------------------------------------------------------- */
+/* ---- the two forms --------------------------------------------------------------------------- */
 
 static int record_official(struct record *r, struct medqa_question *q, struct err *e)
 {

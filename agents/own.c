@@ -12,7 +12,8 @@ struct own_scan {
     int depth;
     bool key;      /* the next string is a key */
     size_t finish; /* just behind the last value finished or container begun, 0 = none */
-    size_t cut;    /* end of the unfinished text value, its last whole character; 0 = there is none */
+    /* end of the unfinished text value, its last whole character; 0 = there is none */
+    size_t cut;
 };
 
 static bool own_hex(const char *s, size_t n, unsigned *out)
@@ -20,7 +21,8 @@ static bool own_hex(const char *s, size_t n, unsigned *out)
     *out = 0;
     for (size_t i = 0; i < n; i++) {
         static const char digits[] = "0123456789abcdef";
-        const char *d = s[i] ? strchr(digits, s[i] | ('A' <= s[i] && s[i] <= 'F' ? 0x20 : 0)) : NULL;
+        const char *d =
+            s[i] ? strchr(digits, s[i] | ('A' <= s[i] && s[i] <= 'F' ? 0x20 : 0)) : NULL;
         if (!d)
             return false;
         *out = *out << 4 | (unsigned)(d - digits);
@@ -28,7 +30,8 @@ static bool own_hex(const char *s, size_t n, unsigned *out)
     return true;
 }
 
-/* Length of the character, escape or pair of surrogates at s[0..n); 0 = it is not there as a whole. */
+/* Length of the character, escape or pair of surrogates at s[0..n); 0 = it is not there as a
+ * whole. */
 static size_t own_char(const char *s, size_t n)
 {
     unsigned unit = 0, low = 0;

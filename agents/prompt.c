@@ -24,7 +24,7 @@ struct prompt {
     int n_part;
 };
 
-/* ---- files --------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int prompt_path(const struct prompt_source *src, const char *name, char *out, size_t cap,
                        struct err *e)
@@ -73,8 +73,7 @@ static int prompt_file(const struct prompt_source *src, const char *path, struct
     return str_ok(out, path, e);
 }
 
-int prompt_text(const struct prompt_source *src, const char *name, struct str *out,
-                struct err *e)
+int prompt_text(const struct prompt_source *src, const char *name, struct str *out, struct err *e)
 {
     char path[1024];
     struct str text = STR_INIT;
@@ -90,7 +89,7 @@ done:
     return rc;
 }
 
-/* ---- slots --------------------------------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 /* One piece of a template: literal text, then perhaps a slot. */
 struct prompt_scan {
@@ -98,7 +97,8 @@ struct prompt_scan {
     size_t at, end;
 };
 
-/* Appends literal text up to the next slot or the end. *name gets the slot's name ("" at the end). */
+/* Appends literal text up to the next slot or the end. *name gets the slot's name ("" at the
+ * end). */
 static int prompt_next(struct prompt_scan *s, struct str *literal, char name[48], struct err *e)
 {
     name[0] = 0;
@@ -120,8 +120,8 @@ static int prompt_next(struct prompt_scan *s, struct str *literal, char name[48]
                ((from[n] >= 'a' && from[n] <= 'z') || from[n] == '_'))
             n++;
         if (c == '}' || n == 0 || n == max || from[n] != '}')
-            FAIL(e, ERR_CONFIG, "%s:%d: a single '%c' that begins no {slot}; write '%c%c'",
-                 s->path, prompt_line(s->text, s->at), c, c, c);
+            FAIL(e, ERR_CONFIG, "%s:%d: a single '%c' that begins no {slot}; write '%c%c'", s->path,
+                 prompt_line(s->text, s->at), c, c, c);
         memcpy(name, from, n);
         name[n] = 0;
         s->at += n + 2;
@@ -190,7 +190,7 @@ static int prompt_fill_user(struct prompt *p, struct prompt_scan *s, const char 
     return str_ok(&p->user, "a prompt", e);
 }
 
-/* ---- sections ------------------------------------------------------------------------------------ */
+/* ---- sections -------------------------------------------------------------------------------- */
 
 /* Offset of the first byte after the line "[name]"; *line = offset of that line. */
 static bool prompt_section(const char *text, const char *name, size_t *line, size_t *begin)
@@ -210,8 +210,7 @@ static bool prompt_section(const char *text, const char *name, size_t *line, siz
 }
 
 /* The blank lines around a section are for its reader, not for the model. */
-static struct prompt_scan prompt_trim(const char *path, const char *text, size_t begin,
-                                      size_t end)
+static struct prompt_scan prompt_trim(const char *path, const char *text, size_t begin, size_t end)
 {
     while (begin < end && text[begin] == '\n')
         begin++;
@@ -311,7 +310,7 @@ void prompt_render(const struct prompt *p, const char *const *values, struct str
     }
 }
 
-/* ---- schemas ------------------------------------------------------------------------------------- */
+/* ---- schemas --------------------------------------------------------------------------------- */
 
 /* Is a quoted slot "{name}" at s? Its name and whole length. */
 static size_t prompt_quoted(const char *s, char name[48])
@@ -347,8 +346,8 @@ int prompt_schema(const struct prompt_source *src, const char *name,
         while (k < n_constants && strcmp(constants[k].name, slot) != 0)
             k++;
         if (k == n_constants) {
-            rc = err_set(e, ERR_CONFIG, "%s:%d: unknown slot {%s}", path,
-                         prompt_line(text.s, i), slot);
+            rc = err_set(e, ERR_CONFIG, "%s:%d: unknown slot {%s}", path, prompt_line(text.s, i),
+                         slot);
             goto done;
         }
         used |= 1ul << k;

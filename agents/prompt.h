@@ -4,12 +4,13 @@
  * A prompt file <strategy>/<role>.txt has two sections, each begun by a line of its own:
  *     [system]  constant for a whole evaluation; its slots are filled when the file is read
  *     [user]    filled for every call
- * A slot is {name}; {{ and }} stand for braces. Every slot must be known, and every slot that the program
- * offers must be used: a typo is an error with its line, never a hole in a prompt. What is shared by most
- * calls stands first, so that the key/value cache of a common beginning is computed once.
+ * A slot is {name}; {{ and }} stand for braces. Every slot must be known, and every slot that the
+ * program offers must be used: a typo is an error with its line, never a hole in a prompt. What is
+ * shared by most calls stands first, so that the key/value cache of a common beginning is computed
+ * once.
  *
- * Untrusted text enters only as the value of a slot, in the user section; values are not searched for
- * slots again.
+ * Untrusted text enters only as the value of a slot, in the user section; values are not searched
+ * for slots again.
  */
 #ifndef MAS_PROMPT_H
 #define MAS_PROMPT_H
@@ -31,8 +32,8 @@ struct prompt_source {
     const char *strategy;
 };
 
-/* slots: names of the user section's slots, NULL-terminated; values are given to prompt_render in the
- * same order. ERR_NOINPUT, ERR_CONFIG "path:line: ...", ERR_NOMEM. */
+/* slots: names of the user section's slots, NULL-terminated; values are given to prompt_render in
+ * the same order. ERR_NOINPUT, ERR_CONFIG "path:line: ...", ERR_NOMEM. */
 int prompt_open(const struct prompt_source *src, const char *role,
                 const struct prompt_constant *constants, size_t n_constants,
                 const char *const *slots, struct prompt **out, struct err *e);
@@ -44,14 +45,13 @@ const char *prompt_name(const struct prompt *p); /* "panel/planner" */
 /* Appends the user section with values[i] in place of slots[i]. */
 void prompt_render(const struct prompt *p, const char *const *values, struct str *out);
 
-/* Reads <strategy>/<name> and appends it with each "{slot}" (in quotes, so that the file is JSON as it
- * stands) replaced by the JSON text of the constant. Errors as prompt_open. */
+/* Reads <strategy>/<name> and appends it with each "{slot}" (in quotes, so that the file is JSON as
+ * it stands) replaced by the JSON text of the constant. Errors as prompt_open. */
 int prompt_schema(const struct prompt_source *src, const char *name,
                   const struct prompt_constant *constants, size_t n_constants, struct str *out,
                   struct err *e);
 /* The text of a file that has no slots (a system text shared by several roles), without its last
  * newline. */
-int prompt_text(const struct prompt_source *src, const char *name, struct str *out,
-                struct err *e);
+int prompt_text(const struct prompt_source *src, const char *name, struct str *out, struct err *e);
 
 #endif

@@ -7,7 +7,7 @@
 
 #define RECORDS_NAMED 20 /* lines that the description names */
 
-/* ---- writing ------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void records_text(struct str *out, const char *key, const char *s, size_t n)
 {
@@ -69,7 +69,7 @@ void records_describe(const struct medqa *m, const char *sha256, struct str *out
     str_addf(out, "], \"records_sha256\": \"%s\"}", sha256);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static int records_copy(struct records *rs, const json_t *doc, const char *key, const char **out,
                         struct err *e)

@@ -8,7 +8,7 @@
 
 #define REPORT_GROUPS 64 /* of a kind in the table on the terminal */
 
-/* ---- table --------------------------------------------------------------------------------------- */
+/* ---- table ----------------------------------------------------------------------------------- */
 
 static void report_rate(const struct stats_rate *r, struct str *out)
 {
@@ -69,7 +69,8 @@ static void report_usage(const struct stats_summary *s, struct str *out)
     report_count(s->new_tokens, out);
     str_adds(out, " new\n");
     if (s->seconds.n)
-        str_addf(out, "  seconds         median %.2f, 95 %% within %.2f (from first call to answer)\n",
+        str_addf(out,
+                 "  seconds         median %.2f, 95 %% within %.2f (from first call to answer)\n",
                  s->seconds.median, s->seconds.p95);
     if (isfinite(s->joules))
         str_addf(out, "  energy          %.0f J a question, %.5f USD\n", s->joules, s->cost);
@@ -210,7 +211,7 @@ void report_paired(const struct report_run *first, const struct report_run *othe
     str_addf(out, "  exact McNemar    p = %.4g\n", p->p);
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void report_number(struct str *out, const char *key, double d)
 {
@@ -296,7 +297,7 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     str_adds(out, "}\n");
 }
 
-/* ---- CSV ----------------------------------------------------------------------------------------- */
+/* ---- CSV ------------------------------------------------------------------------------------- */
 
 static void report_field(struct str *out, const char *s)
 {

@@ -1,4 +1,5 @@
-/* report: results for people (a table), for programs (summary.json) and for spreadsheets (results.csv). */
+/* report: results for people (a table), for programs (summary.json) and for spreadsheets
+ * (results.csv). */
 #ifndef MAS_REPORT_H
 #define MAS_REPORT_H
 
@@ -8,8 +9,9 @@
 
 /* A table of at most `width` columns (80 or more). title: what was run, one line. */
 void report_table(const struct stats_summary *s, const char *title, int width, struct str *out);
-/* Runs side by side, the first one being what the others are compared with: accuracy with its interval,
- * what is missing, and what a question cost. Every difference is this run minus the first. */
+/* Runs side by side, the first one being what the others are compared with: accuracy with its
+ * interval, what is missing, and what a question cost. Every difference is this run minus the
+ * first. */
 struct report_run {
     const char *name;
     struct stats_summary summary;
@@ -17,15 +19,18 @@ struct report_run {
 };
 void report_runs(const struct report_run *run, int n, struct str *out);
 void report_paired(const struct report_run *first, const struct report_run *other, struct str *out);
-/* One JSON object; numbers that were not measured are null. run_json: the trace's run.json, included as
- * "run" when not empty; engine_json likewise: what the engine of the process that ended the run has done. */
-void report_json(const struct stats_summary *s, const char *run_json, const char *engine_json, struct str *out);
+/* One JSON object; numbers that were not measured are null. run_json: the trace's run.json,
+ * included as "run" when not empty; engine_json likewise: what the engine of the process that
+ * ended the run has done. */
+void report_json(const struct stats_summary *s, const char *run_json, const char *engine_json,
+                 struct str *out);
 /* The counts alone, for run.json: one JSON object. */
 void report_figures(const struct stats_summary *s, struct str *out);
-/* Header and one row a record asked for, RFC 4180: trace_id, question (first 100 characters), predicted_answer,
- * correct_answer, is_correct, total_latency_seconds, total_tokens, n_specialists; line (of the data file), status
- * (answered, unparsed, failed, not run, duplicate, rejected), calls_cut, calls_closed, reason. An unknown value is
- * an empty field; a duplicate has the answer of the record that it repeats, and no costs. */
+/* Header and one row a record asked for, RFC 4180: trace_id, question (first 100 characters),
+ * predicted_answer, correct_answer, is_correct, total_latency_seconds, total_tokens, n_specialists;
+ * line (of the data file), status (answered, unparsed, failed, not run, duplicate, rejected),
+ * calls_cut, calls_closed, reason. An unknown value is an empty field; a duplicate has the
+ * answer of the record that it repeats, and no costs. */
 int report_csv(const struct trace_run *run, struct str *out, struct err *e);
 
 #endif

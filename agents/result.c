@@ -9,7 +9,7 @@
 
 #define RESULT_HEAD 100 /* characters of the question that a result keeps */
 
-/* ---- writing ------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void result_text(struct str *out, const char *key, const char *s)
 {
@@ -60,7 +60,8 @@ static void result_write_options(const struct llm_call *l, struct str *out)
 void result_write_call(const struct consult *c, const struct consult_call *k, struct str *out)
 {
     const struct llm_call *l = &k->llm;
-    str_addf(out, "{\"call\": \"%s\", \"role\": \"%s\", \"index\": %d", c->q->id, k->role, k->index);
+    str_addf(out, "{\"call\": \"%s\", \"role\": \"%s\", \"index\": %d", c->q->id, k->role,
+             k->index);
     if (k->specialty >= 0)
         result_text(out, "specialty", c->env->catalog->entry[k->specialty].id);
     str_addf(out, ", \"prompt\": \"%s\", \"prompt_hash\": \"%s\"", prompt_name(k->prompt),
@@ -70,14 +71,16 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
     result_number(out, "temperature", (double)l->temperature);
     str_addf(out, ", \"finish\": \"%s\", \"parsed\": %s", llm_finish_name(l->finish),
              k->parsed ? "true" : "false");
-    if (l->finish == LLM_CLOSED) /* bytes of the reply that are the model's; the rest was filled in */
+    /* bytes of the reply that are the model's; the rest was filled in */
+    if (l->finish == LLM_CLOSED)
         str_addf(out, ", \"own_bytes\": %zu", l->own_len);
     if (!k->parsed)
         result_text(out, "why", k->done ? k->why : "not waited for");
     str_addf(out, ", \"n_prompt\": %d, \"n_cached\": %d, \"n_new\": %d", l->n_prompt, l->n_cached,
              l->n_new);
     if (l->n_pass)
-        str_addf(out, ", \"n_pass\": %d, \"n_drafted\": %d, \"n_accepted\": %d", l->n_pass, l->n_drafted, l->n_accepted);
+        str_addf(out, ", \"n_pass\": %d, \"n_drafted\": %d, \"n_accepted\": %d", l->n_pass,
+                 l->n_drafted, l->n_accepted);
     result_number(out, "seconds", l->seconds);
     result_number(out, "first_seconds", l->first_seconds);
     result_number(out, "mean_lp", l->mean_lp);
@@ -131,8 +134,8 @@ static void result_write_usage(const struct consult *c, struct str *out)
         new += k->done ? k->llm.n_new : 0;
     }
     str_addf(out, ", \"cut\": %d, \"closed\": %d", cut, closed);
-    str_addf(out, ", \"prompt_tokens\": %lld, \"cached_tokens\": %lld, \"new_tokens\": %lld", prompt,
-             cached, new);
+    str_addf(out, ", \"prompt_tokens\": %lld, \"cached_tokens\": %lld, \"new_tokens\": %lld",
+             prompt, cached, new);
     result_number(out, "seconds", (double)(c->t_end - c->t_start) * 1e-9);
 }
 
@@ -175,10 +178,10 @@ void result_write(const struct consult *c, struct str *out)
     str_add_json(out, q->text, result_head(q->text));
 }
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
-static int result_string(struct results *rs, const json_t *doc, const char *key,
-                         const char **out, struct err *e)
+static int result_string(struct results *rs, const json_t *doc, const char *key, const char **out,
+                         struct err *e)
 {
     const char *s = NULL;
     TRY(jdoc_string(doc, key, &s, e));
@@ -225,8 +228,7 @@ static int result_state(const json_t *doc, enum consult_state *out, struct err *
     FAIL(e, ERR_DATA, "state '%.20s' is not known", s);
 }
 
-static int result_selected(struct results *rs, const json_t *doc, struct result *r,
-                           struct err *e)
+static int result_selected(struct results *rs, const json_t *doc, struct result *r, struct err *e)
 {
     json_t *list = NULL;
     json_int_t reports = 0;

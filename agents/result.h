@@ -1,6 +1,7 @@
 /*
- * result: what a finished case left behind, as one line of a trace. A result is always read from its line,
- * also by the run that wrote it, so that a resumed evaluation cannot differ from an uninterrupted one.
+ * result: what a finished case left behind, as one line of a trace. A result is always read from
+ * its line, also by the run that wrote it, so that a resumed evaluation cannot differ from an
+ * uninterrupted one.
  */
 #ifndef MAS_RESULT_H
 #define MAS_RESULT_H
@@ -15,20 +16,20 @@ struct result {
     int64_t index; /* record number in the data file */
     enum consult_state state;
     int n_options;
-    int predicted, key; /* index of the option in the data file's order; -1 = none */
-    bool correct;       /* false also when unparsed or failed */
-    const char *question; /* its beginning, at most 100 characters */
-    const char *answer;   /* of an open question; "" = none */
-    const char *why;      /* unparsed, failed: the reason; "" otherwise */
-    const char *step;     /* "step1", .. or "" */
+    int predicted, key;                /* index of the option in the data file's order; -1 = none */
+    bool correct;                      /* false also when unparsed or failed */
+    const char *question;              /* its beginning, at most 100 characters */
+    const char *answer;                /* of an open question; "" = none */
+    const char *why;                   /* unparsed, failed: the reason; "" otherwise */
+    const char *step;                  /* "step1", .. or "" */
     const char *selected[CATALOG_MAX]; /* ids of the specialists asked */
     int n_selected, n_reports;
-    double agreement; /* among the specialists, NaN = not measured */
-    double p;         /* probability of the predicted letter, NaN = not measured */
+    double agreement;       /* among the specialists, NaN = not measured */
+    double p;               /* probability of the predicted letter, NaN = not measured */
     double seconds, joules; /* of the case; joules NaN = not measured */
     int calls;
-    int cut,
-        closed; /* of them: replies cut at their token limit; closed before it, validly under their schema */
+    int cut;    /* of them: replies cut at their token limit */
+    int closed; /* of them: replies closed before their limit, validly under their schema */
     int64_t prompt_tokens, cached_tokens, new_tokens; /* prompt_tokens counts cached ones too */
 };
 

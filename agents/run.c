@@ -6,7 +6,7 @@
 #include "check.h"
 #include "clock.h"
 
-#define RUN_POLL_MS 200     /* how long a stop request or a time limit may go unseen */
+#define RUN_POLL_MS 200 /* how long a stop request or a time limit may go unseen */
 #define RUN_PROGRESS_NS 500000000
 
 struct run {
@@ -56,7 +56,7 @@ static void run_end(struct run *r, int rc, const struct err *why)
     }
 }
 
-/* ---- one case ------------------------------------------------------------------------------------ */
+/* ---- one case -------------------------------------------------------------------------------- */
 
 static void run_cancel(struct consult *c)
 {
@@ -166,7 +166,7 @@ static void run_step(struct run *r, struct llm_call *l)
     run_settle(r, run_find(r, c));
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------ */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void run_time_limits(struct run *r)
 {
@@ -220,7 +220,8 @@ static void run_loop(struct run *r)
     }
 }
 
-/* Every result in the trace is that of the question given in its place, or lies beyond the last one given. */
+/* Every result in the trace is that of the question given in its place, or lies beyond the last one
+ * given. */
 static int run_adopt(struct run *r, struct err *e)
 {
     const struct results *rs = trace_results(r->o->trace);

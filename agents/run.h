@@ -1,9 +1,9 @@
 /*
  * run: takes questions through a strategy, many at once, and records each one as it finishes.
  *
- * One loop: start cases while there is room, take a completed call, step its case, write the case when it
- * is done. What a case results in does not depend on what else is in flight. Questions that the trace
- * already has are not asked again.
+ * One loop: start cases while there is room, take a completed call, step its case, write the case
+ * when it is done. What a case results in does not depend on what else is in flight. Questions that
+ * the trace already has are not asked again.
  */
 #ifndef MAS_RUN_H
 #define MAS_RUN_H
@@ -17,9 +17,8 @@
 struct run_progress {
     size_t done, total; /* cases, those of former runs included */
     size_t correct, unparsed, failed;
-    size_t fresh;       /* cases finished by this run */
-    size_t
-        beyond; /* finished questions of the folder that are not among those asked for: kept, not counted */
+    size_t fresh;  /* cases finished by this run */
+    size_t beyond; /* finished, of the folder, not among those asked for: kept, not counted */
     size_t in_flight;
     int64_t new_tokens, prompt_tokens; /* of this run */
     double seconds;                    /* since it began */
@@ -31,8 +30,9 @@ struct run_options {
         *question; /* (n), by record number: the first of the trace's data file */
     size_t n;
     struct trace *trace;
-    int concurrency;        /* cases in flight; 0 = as many as the llm has slots */
-    const atomic_int *stop; /* becomes non-zero: start nothing more, give up what is in flight; or NULL */
+    int concurrency; /* cases in flight; 0 = as many as the llm has slots */
+    /* becomes non-zero: start nothing more, give up what is in flight; or NULL */
+    const atomic_int *stop;
     int64_t (*clock)(void *user); /* ns; NULL = the monotonic clock */
     /* Each may be NULL. progress: about twice a second and after every case. */
     void (*progress)(const struct run_progress *p, void *user);
@@ -40,9 +40,10 @@ struct run_options {
     void *user;
 };
 
-/* 0 when every question is in the trace. ERR_CANCEL when it was stopped: what was in flight is lost, the
- * rest is written. Other errors (device, disk, memory) end the run likewise. Questions of the trace after the
- * last one given are left alone; ERR_CONFIG when it holds another one in the place of one given. */
+/* 0 when every question is in the trace. ERR_CANCEL when it was stopped: what was in flight is
+ * lost, the rest is written. Other errors (device, disk, memory) end the run likewise. Questions of
+ * the trace after the last one given are left alone; ERR_CONFIG when it holds another one in the
+ * place of one given. */
 int run_questions(const struct run_options *o, struct run_progress *out, struct err *e);
 
 #endif

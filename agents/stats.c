@@ -14,8 +14,8 @@
 
 struct stats_rate stats_wilson(size_t k, size_t n)
 {
-    struct stats_rate r = {.k = k, .n = n, .rate = (double)NAN, .lo = (double)NAN,
-                           .hi = (double)NAN};
+    struct stats_rate r = {
+        .k = k, .n = n, .rate = (double)NAN, .lo = (double)NAN, .hi = (double)NAN};
     if (!n)
         return r;
     double m = (double)n, p = (double)k / m, z2 = STATS_Z * STATS_Z;
@@ -60,7 +60,7 @@ double stats_ece(const double *p, const unsigned char *correct, size_t n, int bi
     return n ? gap / (double)n : (double)NAN;
 }
 
-/* ---- two runs ------------------------------------------------------------------------------------ */
+/* ---- two runs -------------------------------------------------------------------------------- */
 
 static int stats_by_id(const void *a, const void *b)
 {
@@ -147,9 +147,10 @@ done:
     return rc;
 }
 
-/* ---- one run ------------------------------------------------------------------------------------- */
+/* ---- one run --------------------------------------------------------------------------------- */
 
-/* Counts a question in the group of that name, in alphabetical order; groups beyond cap are left out. */
+/* Counts a question in the group of that name, in alphabetical order; groups beyond cap are left
+ * out. */
 static void stats_count(struct stats_group *g, int *n, int cap, const char *name, bool correct)
 {
     int i = 0;

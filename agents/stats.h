@@ -1,7 +1,8 @@
 /*
- * stats: what a set of results says, with its uncertainty. The denominator is always every record of the data
- * file that was asked for. Unparsed and failed cases, rejected records and questions not run yet are not right,
- * and are shown beside. A duplicate counts as the record that it repeats.
+ * stats: what a set of results says, with its uncertainty. The denominator is always every record
+ * of the data file that was asked for. Unparsed and failed cases, rejected records and questions
+ * not run yet are not right, and are shown beside. A duplicate counts as the record that it
+ * repeats.
  */
 #ifndef MAS_STATS_H
 #define MAS_STATS_H
@@ -20,8 +21,8 @@ struct stats_rate {
 /* E. B. Wilson, JASA 22 (1927) 209. */
 struct stats_rate stats_wilson(size_t k, size_t n);
 
-/* Exact two-sided McNemar test: b and c count the pairs in which only the first, only the second run was
- * right. P of a split at least this uneven when both are as likely. 1 when b + c == 0. */
+/* Exact two-sided McNemar test: b and c count the pairs in which only the first, only the second
+ * run was right. P of a split at least this uneven when both are as likely. 1 when b + c == 0. */
 double stats_mcnemar(size_t b, size_t c);
 
 struct stats_paired {
@@ -30,14 +31,14 @@ struct stats_paired {
         hi;   /* accuracy of b minus a; 95 % percentile bootstrap over questions; NaN when n == 0 */
     double p; /* exact McNemar; NaN when n == 0 */
 };
-/* Pairs two runs by question id. draws: bootstrap samples; the same seed gives the same interval. Results of
- * records that were not asked for are left out. ERR_NOMEM. */
+/* Pairs two runs by question id. draws: bootstrap samples; the same seed gives the same interval.
+ * Results of records that were not asked for are left out. ERR_NOMEM. */
 struct trace_run;
 int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, uint64_t seed,
                struct stats_paired *out, struct err *e);
 
-/* Expected calibration error over `bins` bins of equal width (Guo et al., ICML 2017, eq. 3): mean over
- * questions of |accuracy - mean probability| of their bin. p in [0, 1]. NaN when n == 0. */
+/* Expected calibration error over `bins` bins of equal width (Guo et al., ICML 2017, eq. 3): mean
+ * over questions of |accuracy - mean probability| of their bin. p in [0, 1]. NaN when n == 0. */
 double stats_ece(const double *p, const unsigned char *correct, size_t n, int bins);
 
 #define STATS_NO_STEP "(not given)"
@@ -49,7 +50,8 @@ struct stats_group {
 };
 
 struct stats_summary {
-    /* n = records asked for. While questions are not run, lo is for all of them wrong, hi for all right. */
+    /* n = records asked for. While questions are not run, lo is for all of them wrong, hi for all
+     * right. */
     struct stats_rate accuracy;
     struct stats_rate so_far; /* records whose outcome is known */
     /* n = answered + unparsed + failed + planned + not_run (questions) + duplicates + rejected */

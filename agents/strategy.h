@@ -2,11 +2,12 @@
  * strategy: a way from a question to an answer. A strategy is a file strategy_<name>.c with
  * `const struct strategy strategy_<name>`, one line in strategies.def and a folder of prompts.
  *
- * open reads and checks everything that a run needs (prompts, schemas, selections), so that nothing of
- * the kind can go wrong in the middle of an evaluation. start and step drive one consult: they ask calls
- * with consult_submit and end the consult with consult_answer, consult_unparsed or consult_fail. They
- * return 0; ERR_DATA = this case has failed, the message is its reason; anything else ends the run.
- * step hears only of calls that the llm completed; results must not depend on the order of completion.
+ * open reads and checks everything that a run needs (prompts, schemas, selections), so that nothing
+ * of the kind can go wrong in the middle of an evaluation. start and step drive one consult: they
+ * ask calls with consult_submit and end the consult with consult_answer, consult_unparsed or
+ * consult_fail. They return 0; ERR_DATA = this case has failed, the message is its reason; anything
+ * else ends the run. step hears only of calls that the llm completed; results must not depend on
+ * the order of completion.
  */
 #ifndef MAS_STRATEGY_H
 #define MAS_STRATEGY_H
@@ -20,8 +21,7 @@ struct strategy {
     const char *name;
     const char *doc; /* one line */
     /* describe: "name": "hash" pairs of all prompts and schemas, comma-separated, for the trace. */
-    int (*open)(const struct strategy_env *env, struct str *describe, void **state,
-                struct err *e);
+    int (*open)(const struct strategy_env *env, struct str *describe, void **state, struct err *e);
     void (*close)(void *state); /* accepts NULL */
     int (*start)(const void *state, struct consult *c, struct err *e);
     int (*step)(const void *state, struct consult *c, struct consult_call *call, struct err *e);
@@ -48,7 +48,7 @@ int strategy_find(const char *name, const struct strategy **out, struct err *e);
 int strategy_open(struct strategy_env *env, struct err *e);
 void strategy_close(struct strategy_env *env); /* accepts one whose open failed */
 
-/* ---- for the strategies themselves ---------------------------------------------------------------- */
+/* ---- for the strategies themselves ----------------------------------------------------------- */
 
 /* Reads a schema, fills its slots, compiles it and adds it to describe (NULL = not). */
 int strategy_schema(const struct strategy_env *env, const struct prompt_source *src,

@@ -1,7 +1,7 @@
 /* cot: one call that reasons first and answers last, decoded as {reasoning, final_answer}.
  *
- * The answer is the last thing written. A reply that had to be closed at its token limit before the model
- * had written its letter counts as unparsed. */
+ * The answer is the last thing written. A reply that had to be closed at its token limit before the
+ * model had written its letter counts as unparsed. */
 #include "mem.h"
 #include "strategy.h"
 
@@ -64,8 +64,7 @@ static int cot_start(const void *state, struct consult *c, struct err *e)
     return consult_submit(c, &ask, e);
 }
 
-static int cot_step(const void *state, struct consult *c, struct consult_call *call,
-                    struct err *e)
+static int cot_step(const void *state, struct consult *c, struct consult_call *call, struct err *e)
 {
     (void)state;
     struct err why = {.code = 0};

@@ -1,6 +1,6 @@
-/* direct: the letter whose text the model finds likeliest after the question. No generation, no sampling:
- * one scoring call. The reply is led in with "Answer:", so that the probability lies on the letters and not on
- * a preamble. An exact tie is no answer. */
+/* direct: the letter whose text the model finds likeliest after the question. No generation, no
+ * sampling: one scoring call. The reply is led in with "Answer:", so that the probability lies on
+ * the letters and not on a preamble. An exact tie is no answer. */
 #include <math.h>
 
 #include "mem.h"

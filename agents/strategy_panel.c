@@ -1,12 +1,14 @@
-/* panel: a planner chooses K specialists, they report side by side in one batch, an aggregator decides.
+/* panel: a planner chooses K specialists, they report side by side in one batch, an aggregator
+ * decides.
  *
- * Selections: compact and full ask the planner for JSON; logit ranks the catalogue by the model's own
- * log-probability of each id (one scoring call); all, random and fixed ask nobody. K + 2 calls a case,
- * K + 1 without a planner.
+ * Selections: compact and full ask the planner for JSON; logit ranks the catalogue by the model's
+ * own log-probability of each id (one scoring call); all, random and fixed ask nobody. K + 2 calls
+ * a case, K + 1 without a planner.
  *
- * A specialist whose reply cannot be used is left out with a warning; a case without any report, plan or
- * decision is unparsed. The order in which specialists answer changes nothing: reports stand in the order of
- * selection. Of a reply that was closed at its token limit, only what the model itself finished is used. */
+ * A specialist whose reply cannot be used is left out with a warning; a case without any report,
+ * plan or decision is unparsed. The order in which specialists answer changes nothing: reports
+ * stand in the order of selection. Of a reply that was closed at its token limit, only what the
+ * model itself finished is used. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,11 +17,19 @@
 #include "rng.h"
 #include "strategy.h"
 
-#define PANEL_FULL_TOKENS 2400     /* a scored catalogue of 28 takes about 2,100 tokens with Llama 3 */
-#define PANEL_DECISION_TOKENS 64   /* the frame of a decision and a justification of some words */
+/* a scored catalogue of 28 takes about 2,100 tokens with Llama 3 */
+#define PANEL_FULL_TOKENS 2400
+#define PANEL_DECISION_TOKENS 64 /* the frame of a decision and a justification of some words */
 #define PANEL_REPORT_TOKENS 96
 
-enum panel_selection { PANEL_COMPACT, PANEL_FULL, PANEL_LOGIT, PANEL_ALL, PANEL_RANDOM, PANEL_FIXED };
+enum panel_selection {
+    PANEL_COMPACT,
+    PANEL_FULL,
+    PANEL_LOGIT,
+    PANEL_ALL,
+    PANEL_RANDOM,
+    PANEL_FIXED
+};
 static const char *const panel_selections[] = {"compact", "full",   "logit",
                                                "all",     "random", "fixed"};
 
@@ -29,7 +39,7 @@ struct panel {
     int fixed[CATALOG_MAX];
     struct prompt *planner, *specialist, *aggregator;
     const struct llm_schema *planner_schema;
-    const struct llm_schema *specialist_schema[CATALOG_MAX]; /* by catalogue index */
+    const struct llm_schema *specialist_schema[CATALOG_MAX];       /* by catalogue index */
     const struct llm_schema *aggregator_schema[MEDQA_OPTIONS + 1]; /* by number of options */
     char id_text[CATALOG_MAX][66]; /* " cardiology": continuations for logit */
     struct llm_text id[CATALOG_MAX];
@@ -38,10 +48,10 @@ struct panel {
 struct panel_case {
     struct answer_plan plan;
     struct answer_report report[CATALOG_MAX]; /* (plan.n_selected), in order of selection */
-    int n_back; /* specialists that have answered */
+    int n_back;                               /* specialists that have answered */
 };
 
-/* ---- start-up ------------------------------------------------------------------------------------ */
+/* ---- start-up -------------------------------------------------------------------------------- */
 
 static void panel_close(void *state)
 {
@@ -138,8 +148,8 @@ static int panel_planner_schema(struct panel *p, const struct strategy_env *env,
                                   {"generalist_ids", generalists.s},
                                   {"k", k},
                                   {"n_specialties", n}};
-    TRY_DONE(strategy_schema(env, src, full ? "planner_full.json" : "planner.json", c,
-                             full ? 4 : 3, describe, &p->planner_schema, e));
+    TRY_DONE(strategy_schema(env, src, full ? "planner_full.json" : "planner.json", c, full ? 4 : 3,
+                             describe, &p->planner_schema, e));
 done:
     str_free(&ids);
     str_free(&generalists);
@@ -147,8 +157,7 @@ done:
 }
 
 static int panel_planner_prompt(struct panel *p, const struct strategy_env *env,
-                                const struct prompt_source *src, const char *system,
-                                struct err *e)
+                                const struct prompt_source *src, const char *system, struct err *e)
 {
     static const char *const slots[] = {"question", "options", NULL};
     static const char *const files[] = {"planner", "planner_full", "planner_logit"};
@@ -171,9 +180,9 @@ done:
 static int panel_prompts(struct panel *p, const struct strategy_env *env,
                          const struct prompt_source *src, struct str *describe, struct err *e)
 {
-    static const char *const specialist[] = {"question",       "options",      "rationale",
-                                             "specialty_name", "specialty_id", "specialty_scope",
-                                             NULL};
+    static const char *const specialist[] = {
+        "question",     "options",         "rationale", "specialty_name",
+        "specialty_id", "specialty_scope", NULL};
     static const char *const aggregator[] = {"question", "options", "rationale", "reports", NULL};
     struct str system = STR_INIT;
     int rc;
@@ -237,7 +246,7 @@ done:
     return rc;
 }
 
-/* ---- the specialists ----------------------------------------------------------------------------- */
+/* ---- the specialists ------------------------------------------------------------------------- */
 
 static const char *panel_rationale(const struct panel_case *pc)
 {
@@ -287,32 +296,32 @@ static int panel_ask_aggregator(const struct panel *p, struct consult *c, struct
     }
     TRY_DONE(str_ok(&reports, "reports", e));
     const char *values[] = {c->q->text, c->options, panel_rationale(pc), reports.s};
-    struct consult_ask ask = {
-        .role = "aggregator",
-        .specialty = -1,
-        .prompt = p->aggregator,
-        .values = values,
-        .schema = p->aggregator_schema[c->q->n_options],
-        .max_tokens = strategy_tokens(cfg, cfg->role_tokens.aggregator),
-        .temperature = strategy_temperature(cfg, cfg->agent_temperatures.aggregator)};
+    struct consult_ask ask = {.role = "aggregator",
+                              .specialty = -1,
+                              .prompt = p->aggregator,
+                              .values = values,
+                              .schema = p->aggregator_schema[c->q->n_options],
+                              .max_tokens = strategy_tokens(cfg, cfg->role_tokens.aggregator),
+                              .temperature =
+                                  strategy_temperature(cfg, cfg->agent_temperatures.aggregator)};
     TRY_DONE(consult_submit(c, &ask, e));
 done:
     str_free(&reports);
     return rc;
 }
 
-/* ---- the plan ------------------------------------------------------------------------------------ */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 static int panel_ask_planner(const struct panel *p, struct consult *c, struct err *e)
 {
     const struct config *cfg = c->env->config;
     const char *values[] = {c->q->text, c->options};
-    struct consult_ask ask = {
-        .role = "planner",
-        .specialty = -1,
-        .prompt = p->planner,
-        .values = values,
-        .temperature = strategy_temperature(cfg, cfg->agent_temperatures.planner)};
+    struct consult_ask ask = {.role = "planner",
+                              .specialty = -1,
+                              .prompt = p->planner,
+                              .values = values,
+                              .temperature =
+                                  strategy_temperature(cfg, cfg->agent_temperatures.planner)};
     if (p->selection == PANEL_LOGIT) {
         ask.reply_prefix = "Specialty:";
         ask.options = p->id;
@@ -355,7 +364,8 @@ static int panel_start(const void *state, struct consult *c, struct err *e)
     return panel_ask_specialists(p, c, e);
 }
 
-/* The K likeliest ids, and the likeliest generalist for triage. The first in the catalogue wins a tie. */
+/* The K likeliest ids, and the likeliest generalist for triage. The first in the catalogue wins a
+ * tie. */
 static int panel_rank(const struct panel *p, const struct catalog *cat, const double *lp,
                       struct answer_plan *plan, struct err *why)
 {
@@ -394,9 +404,8 @@ static int panel_planned(const struct panel *p, struct consult *c, struct consul
     if (p->selection == PANEL_LOGIT)
         rc = panel_rank(p, c->env->catalog, call->llm.option_lp, &pc->plan, &why);
     else
-        rc = answer_plan(call->llm.reply.s, call->llm.reply.len, call->llm.own_len,
-                         c->env->catalog, p->k, p->selection == PANEL_FULL, &c->arena, &pc->plan,
-                         &why);
+        rc = answer_plan(call->llm.reply.s, call->llm.reply.len, call->llm.own_len, c->env->catalog,
+                         p->k, p->selection == PANEL_FULL, &c->arena, &pc->plan, &why);
     if (rc == ERR_NOMEM)
         FAIL(e, rc, "%s", why.msg);
     if (rc < 0) {
@@ -412,7 +421,7 @@ static int panel_planned(const struct panel *p, struct consult *c, struct consul
     return panel_ask_specialists(p, c, e);
 }
 
-/* ---- replies ------------------------------------------------------------------------------------- */
+/* ---- replies --------------------------------------------------------------------------------- */
 
 /* Reports in order of selection; the others leave a warning. */
 static int panel_collect(struct consult *c, struct err *e)

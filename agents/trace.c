@@ -19,9 +19,9 @@
 #include "trace_scan.h"
 #include "zio.h"
 
-#define TRACE_BYTES ((size_t)16 << 30)  /* largest trace that is read back */
-#define TRACE_RUN ((size_t)64 << 20)    /* largest run.json that is read back */
-#define TRACE_MEMBER 32                 /* cases in one gzip member */
+#define TRACE_BYTES ((size_t)16 << 30) /* largest trace that is read back */
+#define TRACE_RUN ((size_t)64 << 20)   /* largest run.json that is read back */
+#define TRACE_MEMBER 32                /* cases in one gzip member */
 
 struct trace {
     char dir[1024];
@@ -37,7 +37,7 @@ struct trace {
     struct str json; /* all of it, as last written */
 };
 
-/* ---- files --------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void trace_path(const struct trace *t, const char *name, char out[1100])
 {
@@ -106,8 +106,9 @@ static int trace_lock(struct trace *t, struct err *e)
         if (n < 0)
             FAIL(e, ERR_CREATE, "cannot lock %s: %s", path, strerror(errno));
         pid[strspn(pid, "0123456789")] = 0;
-        FAIL(e, ERR_CREATE, "%s is being written by process %s; wait for it or choose another --out",
-             t->dir, pid[0] ? pid : "(unknown)");
+        FAIL(e, ERR_CREATE,
+             "%s is being written by process %s; wait for it or choose another --out", t->dir,
+             pid[0] ? pid : "(unknown)");
     }
     int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     if (ftruncate(t->lock, 0) != 0)
@@ -115,7 +116,7 @@ static int trace_lock(struct trace *t, struct err *e)
     return zio_write_all(t->lock, path, pid, (size_t)n, e);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* The next free name of the form stem.N or stem. */
 static void trace_free_name(const struct trace *t, const char *stem, char out[64])
@@ -170,10 +171,8 @@ static int trace_load_plain(struct trace *t, bool repair, struct err *e)
 {
     char path[1100];
     struct str text = STR_INIT, kept = STR_INIT;
-    struct trace_scan s = {.results = &t->results,
-                           .has = &t->has,
-                           .n_has = &t->n_has,
-                           .kept = repair ? &kept : NULL};
+    struct trace_scan s = {
+        .results = &t->results, .has = &t->has, .n_has = &t->n_has, .kept = repair ? &kept : NULL};
     int rc;
     trace_path(t, "traces.jsonl", path);
     TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
@@ -212,7 +211,7 @@ done:
     return rc;
 }
 
-/* ---- what the run is ------------------------------------------------------------------------------ */
+/* ---- what the run is ------------------------------------------------------------------------- */
 
 /* ERR_CONFIG unless the document is of the format that this program writes. */
 static int trace_format(const json_t *doc, const char *dir, struct err *e)
@@ -472,7 +471,8 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
              t->dir);
     else if (trace_exists(t, "summary.json") || trace_exists(t, "results.csv"))
         FAIL(e, ERR_CONFIG,
-             "%s holds summary.json or results.csv of no run (there is no run.json); choose another --out, or "
+             "%s holds summary.json or results.csv of no run (there is no run.json); choose "
+             "another --out, or "
              "start again by mas eval --force-new, which moves them to a subfolder",
              t->dir);
     else
@@ -534,7 +534,7 @@ bool trace_has(const struct trace *t, int64_t index)
     return index >= 0 && (size_t)index < t->n_has && t->has[index];
 }
 
-/* ---- writing ------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* A sealed run that goes on becomes a plain file again. */
 static int trace_unseal(struct trace *t, struct err *e)
@@ -648,7 +648,7 @@ done:
     return rc;
 }
 
-/* ---- reading only -------------------------------------------------------------------------------- */
+/* ---- reading only ---------------------------------------------------------------------------- */
 
 /* What run.json says: how many records were asked for, the price, the hash of records.jsonl. */
 static int trace_read_run(const char *dir, struct trace_run *r, char sha256[65], struct err *e)

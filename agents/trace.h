@@ -1,17 +1,21 @@
 /*
- * trace: a run's folder on disk, such that nothing finished is ever lost and nothing is counted twice.
+ * trace: a run's folder on disk, such that nothing finished is ever lost and nothing is counted
+ * twice.
  *
  *   lock          held (flock) while a run writes; holds its process id
- *   run.json      what the run is: identity (must be the same to go on), how many records were asked for, what
- *                 the data file held, one session for each change of settings, figures as of the last report
+ *   run.json      what the run is: identity (must be the same to go on), how many records were
+ *                 asked for, what
+ *                 the data file held, one session for each change of settings, figures as of the
+ *                 last report
  *   records.jsonl the data file, record by record (records.h)
  *   traces.jsonl  one line a call, then one line for their case; a crc ends every line
  *   traces.jsonl.gz  the same, sealed when the run is complete (members of 32 cases)
  *
- * A case is appended by one write and one fdatasync, so a crash can leave only an unfinished tail: an
- * unterminated line, or calls without their case. Opening cuts it off, keeps it as traces.jsonl.tail.bad
- * and says so. A line that is complete but wrong is damage: it is refused with its line and question,
- * unless repair is asked for, which drops the case concerned so that it is asked again.
+ * A case is appended by one write and one fdatasync, so a crash can leave only an unfinished tail:
+ * an unterminated line, or calls without their case. Opening cuts it off, keeps it as
+ * traces.jsonl.tail.bad and says so. A line that is complete but wrong is damage: it is refused
+ * with its line and question, unless repair is asked for, which drops the case concerned so that it
+ * is asked again.
  */
 #ifndef MAS_TRACE_H
 #define MAS_TRACE_H
@@ -30,16 +34,16 @@ struct trace;
 struct trace_options {
     const char *dir;      /* made if need be, parents too */
     const char *identity; /* JSON object of JSON objects and values; what must not change */
-    const char *
-        about; /* likewise; what may: each continuation with other settings is a session of its own */
+    /* the same of settings that may change: each continuation with others is a session of its own */
+    const char *about;
     const struct medqa *data; /* the file, or one question */
     size_t asked; /* its first records that the figures are about; 0 = all. May change */
     bool repair;
     bool fresh; /* what the folder holds is moved to DIR/old-1, old-2, .. */
 };
 
-/* ERR_CREATE (folder, lock: names the other process), ERR_CONFIG (identity differs: says how; a folder of
- * another format), ERR_DATA (damage), ERR_IO, ERR_NOMEM. */
+/* ERR_CREATE (folder, lock: names the other process), ERR_CONFIG (identity differs: says how; a
+ * folder of another format), ERR_DATA (damage), ERR_IO, ERR_NOMEM. */
 int trace_open(const struct trace_options *opt, struct trace **out, struct err *e);
 void trace_close(struct trace *t); /* accepts NULL */
 
@@ -49,8 +53,8 @@ const char *trace_notes(const struct trace *t);
 const struct results *trace_results(const struct trace *t);
 bool trace_has(const struct trace *t, int64_t index); /* is that question finished? */
 
-/* Writes a finished case and its calls. On failure the file is cut back to its last good end, the case
- * is not counted, and the run can be continued later. ERR_IO, ERR_NOMEM. */
+/* Writes a finished case and its calls. On failure the file is cut back to its last good end, the
+ * case is not counted, and the run can be continued later. ERR_IO, ERR_NOMEM. */
 int trace_append(struct trace *t, const struct consult *c, struct err *e);
 /* Compresses a complete run. Crash-safe; does nothing if it is sealed already. */
 int trace_seal(struct trace *t, struct err *e);
@@ -68,8 +72,8 @@ struct trace_run {
     struct str json;        /* run.json */
     struct str notes;       /* lines for the user, "" = nothing to say */
 };
-/* Reads a folder without changing it (export). An unfinished tail is left out and mentioned in notes.
- * ERR_CONFIG for a folder of another format. */
+/* Reads a folder without changing it (export). An unfinished tail is left out and mentioned in
+ * notes. ERR_CONFIG for a folder of another format. */
 int trace_read(const char *dir, struct trace_run *out, struct err *e);
 void trace_run_free(struct trace_run *r); /* accepts a zeroed one */
 

@@ -43,7 +43,8 @@ static int trace_compare(const json_t *was, const json_t *is, const char *prefix
     for (int side = 0; side < 2; side++) {
         const char *key;
         json_t *v;
-        json_object_foreach(all[side], key, v) {
+        json_object_foreach(all[side], key, v)
+        {
             char name[160];
             const json_t *x = json_object_get(was, key), *y = json_object_get(is, key);
             if (side == 1 && y) /* seen from the other side */
@@ -58,8 +59,7 @@ static int trace_compare(const json_t *was, const json_t *is, const char *prefix
     return count;
 }
 
-int trace_differences(const json_t *was, const char *now, int *n, struct str *out,
-                             struct err *e)
+int trace_differences(const json_t *was, const char *now, int *n, struct str *out, struct err *e)
 {
     json_t *is = NULL;
     int rc;

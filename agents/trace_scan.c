@@ -8,13 +8,12 @@
 
 #define TRACE_CRC 20 /* length of `, "crc": "01234567"}` */
 
-/* ---- lines --------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 void trace_end_line(struct str *s, size_t begin)
 {
     if (!s->failed)
-        str_addf(s, ", \"crc\": \"%08x\"}\n",
-                 (unsigned)zio_crc32(0, s->s + begin, s->len - begin));
+        str_addf(s, ", \"crc\": \"%08x\"}\n", (unsigned)zio_crc32(0, s->s + begin, s->len - begin));
 }
 
 static bool trace_line_ok(const char *s, size_t n)
@@ -22,8 +21,7 @@ static bool trace_line_ok(const char *s, size_t n)
     char want[TRACE_CRC + 1];
     if (n < TRACE_CRC)
         return false;
-    snprintf(want, sizeof want, ", \"crc\": \"%08x\"}",
-             (unsigned)zio_crc32(0, s, n - TRACE_CRC));
+    snprintf(want, sizeof want, ", \"crc\": \"%08x\"}", (unsigned)zio_crc32(0, s, n - TRACE_CRC));
     return !memcmp(s + n - TRACE_CRC, want, TRACE_CRC);
 }
 
@@ -43,7 +41,7 @@ static bool trace_line_id(const char *s, size_t n, char id[24], bool *is_case)
     return true;
 }
 
-/* ---- reading back -------------------------------------------------------------------------------- */
+/* ---- reading back ---------------------------------------------------------------------------- */
 
 static void trace_damage(struct trace_scan *s, const char *id, const char *why)
 {
@@ -54,8 +52,7 @@ static void trace_damage(struct trace_scan *s, const char *id, const char *why)
     }
 }
 
-int trace_mark(unsigned char **has, size_t *n_has, int64_t index, bool *twice,
-                      struct err *e)
+int trace_mark(unsigned char **has, size_t *n_has, int64_t index, bool *twice, struct err *e)
 {
     if (index < 0 || index >= TRACE_INDEX)
         FAIL(e, ERR_DATA, "question number %lld, the limit is %lld", (long long)index,

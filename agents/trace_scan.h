@@ -1,6 +1,6 @@
 /*
- * trace_scan: the lines of traces.jsonl. Each ends with its checksum; a case follows its calls. Reading back keeps whole
- * cases, and says at which line and question the first damage is.
+ * trace_scan: the lines of traces.jsonl. Each ends with its checksum; a case follows its calls.
+ * Reading back keeps whole cases, and says at which line and question the first damage is.
  */
 #ifndef MAS_TRACE_SCAN_H
 #define MAS_TRACE_SCAN_H
@@ -13,11 +13,11 @@ struct trace_scan {
     struct results *results;
     unsigned char **has;
     size_t *n_has;
-    struct str *kept;  /* repair: the good cases; NULL otherwise */
-    size_t good_end;   /* after the last complete case */
-    int64_t line;      /* at hand, from 1 */
-    char group[24];    /* question whose calls are being read, "" = none */
-    size_t group_at;   /* where they begin */
+    struct str *kept; /* repair: the good cases; NULL otherwise */
+    size_t good_end;  /* after the last complete case */
+    int64_t line;     /* at hand, from 1 */
+    char group[24];   /* question whose calls are being read, "" = none */
+    size_t group_at;  /* where they begin */
     int group_calls;
     int64_t damaged;   /* lines or cases found wrong (repair) */
     int64_t first_bad; /* line of the first */
@@ -25,7 +25,8 @@ struct trace_scan {
     char bad_why[160];
 };
 
-/* Sets (*has)[index] in a growing array of *n_has; *twice = it was set before. ERR_DATA beyond TRACE_INDEX, ERR_NOMEM. */
+/* Sets (*has)[index] in a growing array of *n_has; *twice = it was set before. ERR_DATA beyond
+ * TRACE_INDEX, ERR_NOMEM. */
 int trace_mark(unsigned char **has, size_t *n_has, int64_t index, bool *twice, struct err *e);
 
 /* Closes the JSON object that was appended from `begin` on with its checksum and a newline. */

@@ -1,5 +1,5 @@
-/* backend: the one place that knows which backends there are. MAS_HAVE_CUDA and MAS_HAVE_CUDAHOST say
- * what the build found: nvcc for the one, CUDA's headers for the other. */
+/* backend: the one place that knows which backends there are. MAS_HAVE_CUDA and MAS_HAVE_CUDAHOST
+ * say what the build found: nvcc for the one, CUDA's headers for the other. */
 #include <string.h>
 
 #include "log.h"
@@ -24,11 +24,13 @@ int ops_open_cudahost(const struct ops_options *opt, struct ops **out, struct er
 static int ops_open_cudahost(const struct ops_options *opt, struct ops **out, struct err *e)
 {
     (void)opt, (void)out;
-    FAIL(e, ERR_NODEV, "this build cannot run CUDA kernels on the host: CUDA's headers were not found");
+    FAIL(e, ERR_NODEV,
+         "this build cannot run CUDA kernels on the host: CUDA's headers were not found");
 }
 #endif
 
-/* CUDA where a GPU can be used, else the CPU. Who names a GPU or its memory wants no other device. */
+/* CUDA where a GPU can be used, else the CPU. Who names a GPU or its memory wants no other
+ * device. */
 static int ops_open_auto(const struct ops_options *opt, struct ops **out, struct err *e)
 {
     struct err why = {0};
@@ -45,8 +47,8 @@ static const struct backend {
     const char *kind;
     int (*open)(const struct ops_options *opt, struct ops **out, struct err *e);
 } backend_table[] = {
-    {"auto", ops_open_auto}, {"cpu", ops_cpu_open},           {"ref", ops_ref_open},
-    {"cuda", ops_open_cuda}, {"cudahost", ops_open_cudahost}, {"sim", ops_sim_open},
+    {"auto", ops_open_auto},        {"cpu", ops_cpu_open},           {"ref", ops_ref_open},
+    {"cuda", ops_open_cuda},        {"cudahost", ops_open_cudahost}, {"sim", ops_sim_open},
     {"sim-cpu", ops_sim_host_open},
 };
 
@@ -82,7 +84,8 @@ int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, 
     FAIL(e, ERR_NODEV, "unknown backend '%s'; use auto, cpu or ref", kind);
 }
 
-int ops_open_beside(const struct ops *ops, const struct ops_options *opt, struct ops **out, struct err *e)
+int ops_open_beside(const struct ops *ops, const struct ops_options *opt, struct ops **out,
+                    struct err *e)
 {
     const struct ops_options cpu = {.n_threads = opt->n_threads, .isa = opt->isa, .sim = opt->sim};
     return ops_open(strcmp(ops->name, "sim") ? "cpu" : "sim-cpu", &cpu, out, e);

@@ -3,8 +3,9 @@
  *
  * A device is reached only through the function table `struct dev_api`, so that a test can fail the
  * n-th call without a GPU. On the CPU a stream is a formality: every op and copy has finished when
- * its call returns. On a GPU ops and copies are queued; only dev->api->sync and event_sync wait, and an error
- * of queued work shows at the latest there. After such an error the device is not to be trusted: close it.
+ * its call returns. On a GPU ops and copies are queued; only dev->api->sync and event_sync wait,
+ * and an error of queued work shows at the latest there. After such an error the device is not to
+ * be trusted: close it.
  */
 #ifndef MAS_DEVICE_H
 #define MAS_DEVICE_H
@@ -32,12 +33,14 @@ struct stream; /* an order of execution; NULL = the device's default stream */
 struct event;  /* a point in a stream */
 
 struct dev_api {
-    int (*alloc)(struct device *d, enum mem_space space, size_t bytes, struct buf *out, struct err *e);
+    int (*alloc)(struct device *d, enum mem_space space, size_t bytes, struct buf *out,
+                 struct err *e);
     void (*free)(struct device *d, struct buf *b); /* accepts a zeroed buf; leaves it zeroed */
     /* Any direction; both pointers must stay valid until the stream has passed this point. */
     int (*copy)(struct device *d, struct stream *s, void *dst, const void *src, size_t bytes,
                 struct err *e);
-    int (*fill)(struct device *d, struct stream *s, void *dst, int byte, size_t bytes, struct err *e);
+    int (*fill)(struct device *d, struct stream *s, void *dst, int byte, size_t bytes,
+                struct err *e);
     int (*stream_open)(struct device *d, struct stream **out, struct err *e);
     void (*stream_close)(struct device *d, struct stream *s);
     int (*event_open)(struct device *d, struct event **out, struct err *e);
@@ -47,21 +50,24 @@ struct dev_api {
     int (*event_sync)(struct device *d, struct event *ev, struct err *e);
     int (*sync)(struct device *d, struct stream *s, struct err *e); /* waits for all of s */
     int (*memory)(struct device *d, size_t *free_bytes, size_t *total_bytes, struct err *e);
-    /* *done: has everything before the last record of ev been done? Never waits, and need not bring it about. */
+    /* *done: has everything before the last record of ev been done? Never waits, and need not bring
+     * it about. */
     int (*event_done)(struct device *d, struct event *ev, bool *done, struct err *e);
-    /* Calls fn(user) when the stream gets there, on a thread of the device's choice; what is queued behind it
-     * waits for its return. fn must not call the device. */
+    /* Calls fn(user) when the stream gets there, on a thread of the device's choice; what is queued
+     * behind it waits for its return. fn must not call the device. */
     int (*host_call)(struct device *d, struct stream *s, void (*fn)(void *user), void *user,
                      struct err *e);
-    double (*now)(struct device *d); /* seconds on the device's own clock; NULL: it is the host's (clock.h) */
+    /* seconds on the device's own clock; NULL: it is the host's (clock.h) */
+    double (*now)(struct device *d);
 };
 
 struct device {
     const struct dev_api *api;
-    const char *kind;  /* "cpu", "cuda", "cudahost", "sim" */
-    char name[128];    /* "AMD EPYC, 2 threads, AVX-512 VNNI", for headers of results */
-    bool is_host;      /* MEM_DEVICE is the host's own memory: the ops take pointers into a mapped file */
-    bool hollow;       /* buffers have no contents: nothing need be read into them (sim.h) */
+    const char *kind; /* "cpu", "cuda", "cudahost", "sim" */
+    char name[128];   /* "AMD EPYC, 2 threads, AVX-512 VNNI", for headers of results */
+    /* MEM_DEVICE is the host's own memory: the ops take pointers into a mapped file */
+    bool is_host;
+    bool hollow; /* buffers have no contents: nothing need be read into them (sim.h) */
 };
 
 #endif

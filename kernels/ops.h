@@ -1,20 +1,25 @@
 /*
  * ops: every operation of the forward pass, as a table that a backend fills. This is the one seam
- * between the model and the hardware: `ref` (the oracle, double accumulation), `cpu` (fast, threaded)
- * and `cuda` implement it, and tests and benchmarks iterate over the same list.
+ * between the model and the hardware: `ref` (the oracle, double accumulation), `cpu` (fast,
+ * threaded) and `cuda` implement it, and tests and benchmarks iterate over the same list.
  *
  * Rules for all ops
- * - Every pointer in an args struct lies in MEM_DEVICE of the backend's device, `const struct tensor *`
+ * - Every pointer in an args struct lies in MEM_DEVICE of the backend's device, `const struct
+ * tensor *`
  *   descriptors and the args struct itself on the host. Args are read before the call returns.
- * - Arrays lie at multiples of their element's size; matrices of weights, the KV cache and matmul's x at
- *   multiples of 16 (ERR_BUG where a kernel needs it). Which address it is never shows in the result.
- * - A call queues work on stream `s` (NULL = default) and returns; no allocation, no synchronisation.
+ * - Arrays lie at multiples of their element's size; matrices of weights, the KV cache and matmul's
+ * x at
+ *   multiples of 16 (ERR_BUG where a kernel needs it). Which address it is never shows in the
+ *   result.
+ * - A call queues work on stream `s` (NULL = default) and returns; no allocation, no
+ * synchronisation.
  *   Scratch comes from the memory bound with ops_bind_scratch.
  * - Rows are independent: row i of an output depends only on row i of the inputs (and on its own
  *   sequence's KV), and is bit for bit the same whatever other rows are in the call. That is the
  *   batch-invariance contract of the project; n_row therefore may be anything from 1 up.
  * - y never overlaps an input unless the op says "in place allowed".
- * - Shapes are slowest first. f32 activations are dense: row stride = row length, unless an ld is given.
+ * - Shapes are slowest first. f32 activations are dense: row stride = row length, unless an ld is
+ * given.
  * - Impossible shapes are ERR_BUG with op, value and limit; a format or variant that the backend
  *   lacks is ERR_BUG naming both. Never a silent no-op. NULL pointers for n_row > 0 are ERR_BUG.
  *
@@ -35,7 +40,8 @@ struct embed_args {
     int n_row;
 };
 
-/* y[r][i] = x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i]. In place allowed. (Zhang & Sennrich 2019) */
+/* y[r][i] = x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i]. In place allowed. (Zhang & Sennrich
+ * 2019) */
 struct rmsnorm_args {
     const float *x; /* (n_row, n) */
     const float *w; /* (n) */
@@ -87,17 +93,18 @@ struct matmul_args {
 enum rope_pairs { ROPE_ADJACENT, ROPE_HALVES };
 
 struct rope_args {
-    float *q;              /* (n_row, n_head, head_dim) */
-    float *k;              /* (n_row, n_kv_head, head_dim) */
-    const int32_t *pos;    /* (n_row) >= 0 */
-    const float *inv_freq; /* (n_rot / 2): theta^(-2i/n_rot), frequency factors already divided in */
+    float *q;           /* (n_row, n_head, head_dim) */
+    float *k;           /* (n_row, n_kv_head, head_dim) */
+    const int32_t *pos; /* (n_row) >= 0 */
+    /* (n_rot / 2): theta^(-2i/n_rot), frequency factors already divided in */
+    const float *inv_freq;
     int n_row, n_head, n_kv_head, head_dim, n_rot;
     enum rope_pairs pairs;
 };
 
 /*
- * One layer's paged KV cache. Position t of a sequence lies in page table[t / page_tokens], at offset
- * t % page_tokens. A row of head_dim elements is stored in fmt (F16, Q8_0, ...).
+ * One layer's paged KV cache. Position t of a sequence lies in page table[t / page_tokens], at
+ * offset t % page_tokens. A row of head_dim elements is stored in fmt (F16, Q8_0, ...).
  */
 struct kv_view {
     enum fmt fmt;
@@ -109,15 +116,17 @@ struct kv_view {
 
 /* As in rope_args; head_dim is the cache's. */
 struct kv_write_rope {
-    float *q;              /* (n_row, n_head, head_dim), turned in place; NULL: neither q nor k is turned */
+    /* (n_row, n_head, head_dim), turned in place; NULL: neither q nor k is turned */
+    float *q;
     const int32_t *pos;    /* (n_row) */
     const float *inv_freq; /* (n_rot / 2) */
     int n_head, n_rot;
     enum rope_pairs pairs;
 };
 
-/* Stores k[r] and v[r] at slot[r] = page * page_tokens + offset. Slots of one call are distinct. With rope.q, q becomes
- * and k is stored as what rope makes of them, bit for bit; k itself stays. */
+/* Stores k[r] and v[r] at slot[r] = page * page_tokens + offset. Slots of one call are distinct.
+ * With rope.q, q becomes and k is stored as what rope makes of them, bit for bit; k itself
+ * stays. */
 struct kv_write_args {
     const float *k, *v;  /* (n_row, n_kv_head, head_dim) */
     const int32_t *slot; /* (n_row) */
@@ -126,7 +135,8 @@ struct kv_write_args {
     struct kv_write_rope rope;
 };
 
-/* Copies the first n_token tokens of page src to page dst (copy-on-write of a shared partial page). */
+/* Copies the first n_token tokens of page src to page dst (copy-on-write of a shared partial
+ * page). */
 struct kv_copy_args {
     const struct kv_view *kv;
     int32_t src, dst;
@@ -138,12 +148,12 @@ struct kv_copy_args {
  * q_start[s+1]-1, which are the last ones of its kv_len[s] positions (their k and v are already
  * written). Query row r of s sees positions 0 .. kv_len[s] - q_start[s+1] + r inclusive.
  *   y[r][h] = sum_t softmax_t(scale * q[r][h].k[t][h/g]) v[t][h/g],  g = n_head / n_kv_head
- * One op for prefill (many rows a sequence) and decode (one row); positions are added up in blocks of
- * a fixed size from 0, whatever the page size or the chunking of the prefill.
+ * One op for prefill (many rows a sequence) and decode (one row); positions are added up in blocks
+ * of a fixed size from 0, whatever the page size or the chunking of the prefill.
  */
 struct attention_args {
-    const float *q;         /* (n_row, n_head, head_dim) */
-    float *y;               /* (n_row, n_head, head_dim) */
+    const float *q; /* (n_row, n_head, head_dim) */
+    float *y;       /* (n_row, n_head, head_dim) */
     const struct kv_view *kv;
     const int32_t *q_start; /* (n_seq + 1), q_start[n_seq] = n_row */
     const int32_t *kv_len;  /* (n_seq) >= rows of s */
@@ -179,7 +189,8 @@ struct gather_args {
     int64_t n;
 };
 
-/* lp[i] = logits[row[i]][id[i]] - log sum_j exp(logits[row[i]][j]): natural log, full distribution. */
+/* lp[i] = logits[row[i]][id[i]] - log sum_j exp(logits[row[i]][j]): natural log, full
+ * distribution. */
 struct logprob_args {
     const float *logits; /* (n_row, n_vocab) */
     int n_row;
@@ -195,14 +206,17 @@ struct logprob_args {
  *   T == 0: the allowed token with the largest logit, lowest id on ties.
  *   else, on the distribution p = softmax(logit / T) over the allowed tokens, keep:
  *     top_k > 0: the k most probable (all that tie with the k-th);
- *     top_p < 1: the smallest set of most probable ones with sum >= top_p (ties with the last kept);
+ *     top_p < 1: the smallest set of most probable ones with sum >= top_p (ties with the last
+ *     kept);
  *     min_p > 0: those with p >= min_p * max p;
  *   each filter on the survivors of the one before, renormalised; then draw by the Gumbel-max rule:
- *   argmax over survivors of logit / T - log(-log u(key, id)), u = rng_uniform. The draw depends only
- *   on (key, survivors), never on the order of summation, so a verified draft gives the same tokens.
+ *   argmax over survivors of logit / T - log(-log u(key, id)), u = rng_uniform. The draw depends
+ *   only
+ *   on (key, survivors), never on the order of summation, so a verified draft gives the same
+ *   tokens.
  * lp is the chosen token's log-probability at T = 1 over the full, unmasked distribution.
- * A row without an allowed token, with a NaN logit, or whose largest allowed logit is infinite, gives
- * id -1 and lp NaN.
+ * A row without an allowed token, with a NaN logit, or whose largest allowed logit is infinite,
+ * gives id -1 and lp NaN.
  */
 struct sample_row {
     float temperature; /* >= 0 */
@@ -218,46 +232,48 @@ struct sample_args {
     int n_row;
     int64_t n_vocab;
     const struct sample_row *p; /* (n_row) */
-    const uint32_t *mask_bits;  /* (n_mask, ceil(n_vocab / 32)), bit id%32 of word id/32; may be NULL */
+    /* (n_mask, ceil(n_vocab / 32)), bit id%32 of word id/32; may be NULL */
+    const uint32_t *mask_bits;
     int n_mask;
     int32_t *id; /* (n_row) */
     float *lp;   /* (n_row) */
 };
 
 /* The list of ops: the table below, the case registry and the profiler's names come from it. */
-#define OP_LIST(X)                                                                                \
-    X(embed)                                                                                      \
-    X(rmsnorm)                                                                                    \
-    X(matmul)                                                                                     \
-    X(rope)                                                                                       \
-    X(kv_write)                                                                                   \
-    X(kv_copy)                                                                                    \
-    X(attention)                                                                                  \
-    X(swiglu)                                                                                     \
-    X(add)                                                                                        \
-    X(gather)                                                                                     \
-    X(logprob)                                                                                    \
+#define OP_LIST(X)                                                                                 \
+    X(embed)                                                                                       \
+    X(rmsnorm)                                                                                     \
+    X(matmul)                                                                                      \
+    X(rope)                                                                                        \
+    X(kv_write)                                                                                    \
+    X(kv_copy)                                                                                     \
+    X(attention)                                                                                   \
+    X(swiglu)                                                                                      \
+    X(add)                                                                                         \
+    X(gather)                                                                                      \
+    X(logprob)                                                                                     \
     X(sample)
 
 enum op {
 #define X(name) OP_##name,
     OP_LIST(X)
 #undef X
-    OP_COUNT
+        OP_COUNT
 };
 
 /* The largest shapes a caller will ever pass, so that a backend can state its scratch once. */
 struct ops_limits {
-    int max_rows;         /* rows of any call */
-    int max_logit_rows;   /* rows of logprob and sample */
-    int64_t max_in;       /* longest n_in of a matmul */
-    int64_t max_norm;     /* of one that norms x */
-    int64_t max_out;      /* largest n_out_i */
+    int max_rows;       /* rows of any call */
+    int max_logit_rows; /* rows of logprob and sample */
+    int64_t max_in;     /* longest n_in of a matmul */
+    int64_t max_norm;   /* of one that norms x */
+    int64_t max_out;    /* largest n_out_i */
     int64_t n_vocab;
     int max_kv_len;
     int n_head, head_dim;
     bool f16_weights, bf16_weights; /* a matmul has weights of this format */
-    bool all_variants;              /* also those that no call takes by itself (benchmarks, tests) */
+    /* also those that no call takes by itself (benchmarks, tests) */
+    bool all_variants;
 };
 
 enum ops_peak {
@@ -271,7 +287,7 @@ enum ops_peak {
 /* Writes rows row .. row + n - 1 of a matrix, as files have them, to dst. */
 typedef int (*ops_read)(void *user, int64_t row, int64_t n, void *dst, struct err *e);
 
-struct ops { /* a backend; opened by ops_open, used by one thread at a time */
+struct ops {            /* a backend; opened by ops_open, used by one thread at a time */
     const char *name;   /* "ref", "cpu", "cuda", "cudahost", "sim", "sim-cpu" */
     struct device *dev; /* owned by the backend */
 #define X(op) int (*op)(struct ops *, struct stream *, const struct op##_args *, struct err *);
@@ -283,18 +299,20 @@ struct ops { /* a backend; opened by ops_open, used by one thread at a time */
 
     /*
      * Recording, NULL where the backend has none: op calls on stream s between record_begin and
-     * record_end are kept under the caller's key (not 0) instead of being run; replay runs them again
-     * with the same arguments on what the pointers' memory then holds. The caller's key says everything
-     * that the arguments depend on. Nothing but ops may be queued on s in between.
+     * record_end are kept under the caller's key (not 0) instead of being run; replay runs them
+     * again with the same arguments on what the pointers' memory then holds. The caller's key says
+     * everything that the arguments depend on. Nothing but ops may be queued on s in between.
      */
     int (*record_begin)(struct ops *, struct stream *s, struct err *e);
-    /* key 0: throws the recording away. A full memory of recordings forgets the one unused longest. */
+    /* key 0: throws the recording away. A full memory of recordings forgets the one unused
+     * longest. */
     int (*record_end)(struct ops *, struct stream *s, uint64_t key, struct err *e);
     /* 1: queued. 0: nothing is kept under this key. */
     int (*replay)(struct ops *, struct stream *s, uint64_t key, struct err *e);
 
-    /* The kernels of an op, best first, NULL where the backend has one way to compute it. A call takes
-     * the first that can do it, or the forced one: then ERR_NODEV when that one cannot. i = -1 ends it. */
+    /* The kernels of an op, best first, NULL where the backend has one way to compute it. A call
+     * takes the first that can do it, or the forced one: then ERR_NODEV when that one cannot. i
+     * = -1 ends it. */
     int (*variants)(const struct ops *, enum op op);
     const char *(*variant_name)(const struct ops *, enum op op, int i);
     /* Kernels of an op with the same word here give the same bits. */
@@ -302,42 +320,48 @@ struct ops { /* a backend; opened by ops_open, used by one thread at a time */
     void (*variant_force)(struct ops *, enum op op, int i);
     int (*variant_taken)(const struct ops *, enum op op); /* by the last call; -1: there was none */
 
-    /* Weights in the order that matmul reads fastest (lanes.h), NULL where that is the files' order. packs: is there
-     * such an order for w, a matrix as files have it? pack: brings its rows first .. first + n - 1 into it, where first
-     * is a multiple of 16; what is left over of 16 rows stays. The rows are in w->data already (read NULL), or come
-     * from `read`, which is called from several threads at once and whose error is passed on. When all rows have been
-     * packed the caller sets w->lanes; matmul and embed take either order and give the same bits. */
+    /* Weights in the order that matmul reads fastest (lanes.h), NULL where that is the files'
+     * order. packs: is there such an order for w, a matrix as files have it? pack: brings its rows
+     * first .. first + n - 1 into it, where first is a multiple of 16; what is left over of 16 rows
+     * stays. The rows are in w->data already (read NULL), or come from `read`, which is called from
+     * several threads at once and whose error is passed on. When all rows have been packed the
+     * caller sets w->lanes; matmul and embed take either order and give the same bits. */
     bool (*packs)(const struct ops *, const struct tensor *w);
-    int (*pack)(struct ops *, const struct tensor *w, int64_t first, int64_t n, ops_read read, void *user,
-                struct err *e);
+    int (*pack)(struct ops *, const struct tensor *w, int64_t first, int64_t n, ops_read read,
+                void *user, struct err *e);
 
-    /* Measures what the processors can compute when no memory is in the way, in operations a second (a
-     * multiplication and an addition are two); 0: there is no such unit. Takes some 100 ms. NULL: unknown. */
+    /* Measures what the processors can compute when no memory is in the way, in operations a second
+     * (a multiplication and an addition are two); 0: there is no such unit. Takes some 100 ms.
+     * NULL: unknown. */
     int (*peak)(struct ops *, enum ops_peak what, double *out, struct err *e);
 
-    /* Reads the n bytes at p once, both multiples of 64, in pattern i of those that read_name tells (NULL ends them), and
-     * returns when all are read: for measuring what memory gives at most. *sum: exclusive or of them as 64-bit words, the
-     * same in every pattern. NULL: there is no such thing. */
+    /* Reads the n bytes at p once, both multiples of 64, in pattern i of those that read_name tells
+     * (NULL ends them), and returns when all are read: for measuring what memory gives at most.
+     * *sum: exclusive or of them as 64-bit words, the same in every pattern. NULL: there is no
+     * such thing. */
     const char *(*read_name)(const struct ops *, int i);
     int (*read)(struct ops *, int i, const void *p, size_t n, uint64_t *sum, struct err *e);
 };
 
 struct ops_options {
-    int n_threads;   /* CPU: 0 = all cores this process may use */
-    const char *isa; /* CPU: "auto", "scalar", "avx2", "avxvnni", "avx512vnni", "neon"; asking for what is missing fails */
-    int device;      /* GPU: its number */
+    int n_threads; /* CPU: 0 = all cores this process may use */
+    /* CPU: "auto", "scalar", "avx2", "avxvnni", "avx512vnni", "neon"; asking for what is missing
+     * fails */
+    const char *isa;
+    int device;          /* GPU: its number */
     uint64_t vram_bytes; /* GPU: most memory to take of it; 0 = what is free */
-    struct sim *sim; /* "sim": its clock (sim.h), which outlives the backend */
+    struct sim *sim;     /* "sim": its clock (sim.h), which outlives the backend */
 };
 
-/* The one chooser. kind: "auto" (CUDA where it is built in and a GPU can be used, else the CPU with a line
- * in the log that says why), "ref", "cpu", "cuda", "cudahost" (the CUDA kernels run by the host, for tests),
- * "sim" (computes nothing: sim.h).
+/* The one chooser. kind: "auto" (CUDA where it is built in and a GPU can be used, else the CPU with
+ * a line in the log that says why), "ref", "cpu", "cuda", "cudahost" (the CUDA kernels run by the
+ * host, for tests), "sim" (computes nothing: sim.h).
  * ERR_NODEV with the reason and the alternatives when the kind is not in this build or machine;
  * ERR_BUG naming the op when the backend lacks one. */
 int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, struct err *e);
 /* The backend that computes on the host beside `ops`: "cpu", or the CPU of the same simulation. */
-int ops_open_beside(const struct ops *ops, const struct ops_options *opt, struct ops **out, struct err *e);
+int ops_open_beside(const struct ops *ops, const struct ops_options *opt, struct ops **out,
+                    struct err *e);
 void ops_close(struct ops *ops); /* accepts NULL */
 const char *ops_op_name(enum op op);
 

@@ -67,7 +67,8 @@ static int ops_check_tensor(const char *op, const struct tensor *t, struct err *
 int ops_check_unpacked(const char *op, const struct tensor *t, struct err *e)
 {
     if (t->lanes)
-        FAIL(e, ERR_BUG, "%s: the weights are packed for the cpu backend (lanes.h), this one reads rows", op);
+        FAIL(e, ERR_BUG,
+             "%s: the weights are packed for the cpu backend (lanes.h), this one reads rows", op);
     return 0;
 }
 
@@ -119,7 +120,8 @@ int ops_shape_matmul(const struct matmul_args *a, struct err *e)
         return 0;
     NEED(a->x);
     if (a->norm.w && (!(a->norm.eps >= 0) || !isfinite(a->norm.eps)))
-        FAIL(e, ERR_BUG, "%s: norm.eps is %g, must be finite and at least 0", op, (double)a->norm.eps);
+        FAIL(e, ERR_BUG, "%s: norm.eps is %g, must be finite and at least 0", op,
+             (double)a->norm.eps);
     for (int i = 0; i < a->n_out; i++) {
         const struct tensor *w = a->out[i].w;
         if (!w || (!a->out[i].y && !(a->epilogue == EPI_SWIGLU && i == 1)))
@@ -205,8 +207,11 @@ int ops_shape_kv_write(const struct kv_write_args *a, struct err *e)
         return 0;
     NEED(a->rope.pos);
     NEED(a->rope.inv_freq);
-    const struct rope_args turn = {.n_head = a->rope.n_head, .n_kv_head = a->kv->n_kv_head, .n_rot = a->rope.n_rot,
-                                   .head_dim = a->kv->head_dim, .pairs = a->rope.pairs};
+    const struct rope_args turn = {.n_head = a->rope.n_head,
+                                   .n_kv_head = a->kv->n_kv_head,
+                                   .n_rot = a->rope.n_rot,
+                                   .head_dim = a->kv->head_dim,
+                                   .pairs = a->rope.pairs};
     return ops_check_turns(op, &turn, e);
 }
 

@@ -1,7 +1,7 @@
 /* ops_check: what every op demands of its arguments, in one place for all backends: ops_shape_<op>
  * looks at shapes, pointers and limits; ops_check_<op>, for backends whose memory the host can read
- * (ref, cpu, cudahost), also at the ids, slots and pages themselves. 0 or ERR_BUG with op, value and
- * limit. n_row 0 is allowed and needs no pointers. */
+ * (ref, cpu, cudahost), also at the ids, slots and pages themselves. 0 or ERR_BUG with op, value
+ * and limit. n_row 0 is allowed and needs no pointers. */
 #ifndef MAS_OPS_CHECK_H
 #define MAS_OPS_CHECK_H
 

@@ -1,22 +1,26 @@
 /*
- * sim: a device that computes nothing and keeps a clock, for machines and models that are not there. The whole
- * engine runs on it; what it gives is time, not text.
+ * sim: a device that computes nothing and keeps a clock, for machines and models that are not
+ * there. The whole engine runs on it; what it gives is time, not text.
  *
- * Four engines work beside one another: the device, its two copy engines (up: to the device, down: from it) and the
- * CPU. Ops and copies wait in their streams in order; an engine takes the work that can start first. Work takes
+ * Four engines work beside one another: the device, its two copy engines (up: to the device, down:
+ * from it) and the CPU. Ops and copies wait in their streams in order; an engine takes the work
+ * that can start first. Work takes
  *
- *   an op              max(bytes of weights and cache / vram, operations / device_ops)   (traffic.h; what lies in an
+ *   an op              max(bytes of weights and cache / vram, operations / device_ops)
+ *                      (traffic.h; what lies in an
  *                      L2 cache costs nothing)
  *   a copy             bytes / link
- *   an op on the CPU   max(bytes / host, operations / host_ops), and the host's clock goes on by it; while something
+ *   an op on the CPU   max(bytes / host, operations / host_ops), and the host's clock goes on by
+ *                      it; while something
  *                      is copied up the CPU has what that leaves of dram, a tenth of host at least
  *
- * Work starts hop_s after it was queued at the earliest, and who waits for a stream hears hop_s after its end. Host
- * code takes no time. Memory of the device is address space that must not be touched; what is copied from there is
- * zeros (token 0). Nothing is read from the model file (struct device, hollow), and the disk takes no time.
+ * Work starts hop_s after it was queued at the earliest, and who waits for a stream hears hop_s
+ * after its end. Host code takes no time. Memory of the device is address space that must not be
+ * touched; what is copied from there is zeros (token 0). Nothing is read from the model file
+ * (struct device, hollow), and the disk takes no time.
  *
- * A sim outlives the backends opened on it: ops_open("sim", &(struct ops_options){.sim = s}, ..). Calls may come from
- * any thread.
+ * A sim outlives the backends opened on it: ops_open("sim", &(struct ops_options){.sim = s}, ..).
+ * Calls may come from any thread.
  */
 #ifndef MAS_SIM_H
 #define MAS_SIM_H
@@ -46,8 +50,10 @@ struct sim;
 int sim_open(const struct sim_config *c, struct sim **out, struct err *e);
 void sim_close(struct sim *s); /* accepts NULL; after its backends */
 double sim_now(struct sim *s); /* the host's clock, seconds from 0 */
-double sim_busy(struct sim *s, enum sim_engine engine); /* seconds of all work that has been started */
-/* The spans since the last clear, in order of their start on each engine; valid until the next call of anything. */
+/* seconds of all work that has been started */
+double sim_busy(struct sim *s, enum sim_engine engine);
+/* The spans since the last clear, in order of their start on each engine; valid until the next call
+ * of anything. */
 size_t sim_trace(struct sim *s, const struct sim_span **out);
 void sim_trace_clear(struct sim *s);
 

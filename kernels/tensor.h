@@ -9,11 +9,12 @@
 
 struct tensor {
     enum fmt fmt;
-    int n_dim;       /* 1..4 */
-    int64_t dim[4];  /* slowest first; unused ones are 1 */
+    int n_dim;        /* 1..4 */
+    int64_t dim[4];   /* slowest first; unused ones are 1 */
     size_t row_bytes; /* bytes from one row (last dimension) to the next */
-    bool lanes;       /* whole strips of sixteen rows are packed (lanes.h); else row after row, as in files */
-    void *data;      /* in the memory space of the backend that uses it; NULL = absent (optional) */
+    /* whole strips of sixteen rows are packed (lanes.h); else row after row, as in files */
+    bool lanes;
+    void *data; /* in the memory space of the backend that uses it; NULL = absent (optional) */
 };
 
 static inline int64_t tensor_cols(const struct tensor *t)

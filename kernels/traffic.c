@@ -15,13 +15,15 @@ static double cached(const struct kv_view *kv, double n)
 struct traffic traffic_embed(const struct embed_args *a)
 {
     const double rows = a->n_row * (double)a->table->row_bytes;
-    return (struct traffic){.bytes = rows + values(a->n_row, (double)a->table->dim[1]), .kept = rows};
+    return (struct traffic){.bytes = rows + values(a->n_row, (double)a->table->dim[1]),
+                            .kept = rows};
 }
 
 struct traffic traffic_rmsnorm(const struct rmsnorm_args *a)
 {
     double n = (double)a->n;
-    return (struct traffic){.bytes = 2 * values(a->n_row, n) + values(1, n), .ops = 4 * a->n_row * n};
+    return (struct traffic){.bytes = 2 * values(a->n_row, n) + values(1, n),
+                            .ops = 4 * a->n_row * n};
 }
 
 struct traffic traffic_matmul(const struct matmul_args *a)
@@ -51,7 +53,8 @@ struct traffic traffic_rope(const struct rope_args *a)
 struct traffic traffic_kv_write(const struct kv_write_args *a)
 {
     double n = (double)a->n_row * a->kv->n_kv_head * a->kv->head_dim;
-    struct traffic t = {.bytes = 2 * (values(1, n) + cached(a->kv, n)), .kept = 2 * cached(a->kv, n)};
+    struct traffic t = {.bytes = 2 * (values(1, n) + cached(a->kv, n)),
+                        .kept = 2 * cached(a->kv, n)};
     if (a->rope.q) {
         const double q = (double)a->n_row * a->rope.n_head, k = (double)a->n_row * a->kv->n_kv_head;
         t.bytes += 2 * values(q, a->rope.n_rot);
@@ -70,18 +73,21 @@ struct traffic traffic_attention(const struct attention_args *a)
 {
     const double dim = a->kv->head_dim, len = a->max_kv_len;
     const double kv = 2 * cached(a->kv, a->n_seq * len * a->kv->n_kv_head * dim);
-    return (struct traffic){.bytes = kv + 2 * values((double)a->n_row * a->n_head, dim), .kept = kv,
+    return (struct traffic){.bytes = kv + 2 * values((double)a->n_row * a->n_head, dim),
+                            .kept = kv,
                             .ops = 4 * a->n_row * len * a->n_head * dim};
 }
 
 struct traffic traffic_swiglu(const struct swiglu_args *a)
 {
-    return (struct traffic){.bytes = 3 * values(a->n_row, (double)a->n), .ops = 20 * a->n_row * (double)a->n};
+    return (struct traffic){.bytes = 3 * values(a->n_row, (double)a->n),
+                            .ops = 20 * a->n_row * (double)a->n};
 }
 
 struct traffic traffic_add(const struct add_args *a)
 {
-    return (struct traffic){.bytes = 3 * values(a->n_row, (double)a->n), .ops = a->n_row * (double)a->n};
+    return (struct traffic){.bytes = 3 * values(a->n_row, (double)a->n),
+                            .ops = a->n_row * (double)a->n};
 }
 
 struct traffic traffic_gather(const struct gather_args *a)

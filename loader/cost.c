@@ -2,25 +2,26 @@
 
 #include "mem.h"
 
-enum { WARM_UP = 2, MEASURED = 4 }; /* steps: the ring fills in the first ones, then lengths repeat but for
-                                       where the ring wraps */
+/* steps: the ring fills in the first ones, then lengths repeat but for where the ring wraps */
+enum { WARM_UP = 2, MEASURED = 4 };
 
 struct use { /* of the ring by a streamed part; positions only grow, at % ring is the place */
     uint64_t at, bytes;
     double copied; /* when its last byte had arrived */
 };
 
-/* Uses of the ring are numbered; use n is of streamed part n % n_item. released <= acquired <= copying. */
+/* Uses of the ring are numbered; use n is of streamed part n % n_item. released <= acquired <=
+ * copying. */
 struct clock_run {
     const struct cost_model *m;
     const struct cost_load *load;
-    double now;            /* the chain of computations has come so far */
+    double now; /* the chain of computations has come so far */
     /* the link: it has come to link_t, and copies use `copying`, of which it has done so much */
-    double link;           /* bytes/s */
+    double link; /* bytes/s */
     double link_t, done;
     uint64_t n_item, released, acquired, copying, next_at;
-    uint64_t *bytes;       /* (n_item) */
-    struct use *use;       /* (n_item) use n at n % n_item */
+    uint64_t *bytes; /* (n_item) */
+    struct use *use; /* (n_item) use n at n % n_item */
     struct cost sum;
 };
 
@@ -35,7 +36,8 @@ static int cost_check(const struct cost_model *m, uint64_t *n_item, struct err *
     for (int i = 0; i < m->n_part; i++) {
         const struct cost_part *p = &m->part[i];
         if (p->place == PLAN_STREAM && (m->rates.link <= 0 || p->bytes > m->ring_bytes))
-            FAIL(e, ERR_BUG, "cost_step: part %d of layer %d cannot be streamed", (int)p->part, p->layer);
+            FAIL(e, ERR_BUG, "cost_step: part %d of layer %d cannot be streamed", (int)p->part,
+                 p->layer);
         if (p->place == PLAN_HOST && p->part == PART_FFN && m->rates.host <= 0)
             FAIL(e, ERR_BUG, "cost_step: layer %d on a host without a rate", p->layer);
         *n_item += p->place == PLAN_STREAM;
@@ -50,7 +52,7 @@ static double work(double bytes, double rate, double ops, double ops_rate)
     return larger(bytes / rate, ops_rate > 0 ? ops / ops_rate : 0);
 }
 
-/* ---- the link ------------------------------------------------------------------------------------- */
+/* ---- the link -------------------------------------------------------------------------------- */
 
 /* Gives the use that comes next its place. */
 static void link_place(struct clock_run *r)
@@ -62,8 +64,8 @@ static void link_place(struct clock_run *r)
     r->next_at = at + bytes;
 }
 
-/* Bytes of the current use that can be copied now: up to those that lie on an older use that is not released, and
- * none while that is of the same part. */
+/* Bytes of the current use that can be copied now: up to those that lie on an older use that is not
+ * released, and none while that is of the same part. */
 static double link_room(const struct clock_run *r)
 {
     if (!r->n_item || r->copying - r->released >= r->n_item)
@@ -133,7 +135,8 @@ static void host_compute(struct clock_run *r, double bytes, double ops)
     double begin = r->now;
     link_advance(r, r->now);
     for (double left = 1; left > 0;) {
-        double room = link_room(r) / r->link, whole = work(bytes, room > 0 ? beside : rates->host, ops, rates->host_ops);
+        double room = link_room(r) / r->link,
+               whole = work(bytes, room > 0 ? beside : rates->host, ops, rates->host_ops);
         double t = room > 0 && room < left * whole ? room : left * whole;
         left = t < left * whole ? left - t / whole : 0;
         r->now += t;
@@ -142,7 +145,7 @@ static void host_compute(struct clock_run *r, double bytes, double ops)
     r->sum.host_s += r->now - begin;
 }
 
-/* ---- the chain ------------------------------------------------------------------------------------ */
+/* ---- the chain ------------------------------------------------------------------------------- */
 
 static void cross(struct clock_run *r)
 {
@@ -195,7 +198,8 @@ static double dram_floor(const struct cost_model *m)
     return m->rates.dram > 0 ? bytes / m->rates.dram : 0;
 }
 
-int cost_step(const struct cost_model *m, const struct cost_load *load, struct cost *out, struct err *e)
+int cost_step(const struct cost_model *m, const struct cost_load *load, struct cost *out,
+              struct err *e)
 {
     struct clock_run r = {.m = m, .load = load, .link = m->rates.link};
     TRY(cost_check(m, &r.n_item, e));
@@ -226,7 +230,9 @@ int cost_step(const struct cost_model *m, const struct cost_load *load, struct c
     mem_free(r.use);
     mem_free(r.bytes);
     *out = (struct cost){.step_s = larger((r.now - begin) / MEASURED, dram_floor(m)),
-                         .link_s = r.sum.link_s / MEASURED, .device_s = r.sum.device_s / MEASURED,
-                         .host_s = r.sum.host_s / MEASURED, .hop_s = r.sum.hop_s / MEASURED};
+                         .link_s = r.sum.link_s / MEASURED,
+                         .device_s = r.sum.device_s / MEASURED,
+                         .host_s = r.sum.host_s / MEASURED,
+                         .hop_s = r.sum.hop_s / MEASURED};
     return 0;
 }

@@ -1,7 +1,8 @@
 /*
- * escape: untrusted bytes made safe to show on a terminal or in a message. Printable ASCII and valid
- * UTF-8 text stay; control characters, invalid bytes, invisible and direction-changing characters
- * become \xNN per byte, a backslash becomes \\, so that two different names never look the same.
+ * escape: untrusted bytes made safe to show on a terminal or in a message. Printable ASCII and
+ * valid UTF-8 text stay; control characters, invalid bytes, invisible and direction-changing
+ * characters become \xNN per byte, a backslash becomes \\, so that two different names never look
+ * the same.
  */
 #ifndef MAS_ESCAPE_H
 #define MAS_ESCAPE_H

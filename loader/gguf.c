@@ -12,10 +12,10 @@ static const struct {
     const char *name;
     size_t bytes;
 } gguf_types[GGUF_TYPE_COUNT] = {
-    [GGUF_U8] = {"u8", 1},         [GGUF_I8] = {"i8", 1},       [GGUF_U16] = {"u16", 2},
-    [GGUF_I16] = {"i16", 2},       [GGUF_U32] = {"u32", 4},     [GGUF_I32] = {"i32", 4},
-    [GGUF_F32] = {"f32", 4},       [GGUF_BOOL] = {"bool", 1},   [GGUF_STRING] = {"string", 0},
-    [GGUF_ARRAY] = {"array", 0},   [GGUF_U64] = {"u64", 8},     [GGUF_I64] = {"i64", 8},
+    [GGUF_U8] = {"u8", 1},       [GGUF_I8] = {"i8", 1},     [GGUF_U16] = {"u16", 2},
+    [GGUF_I16] = {"i16", 2},     [GGUF_U32] = {"u32", 4},   [GGUF_I32] = {"i32", 4},
+    [GGUF_F32] = {"f32", 4},     [GGUF_BOOL] = {"bool", 1}, [GGUF_STRING] = {"string", 0},
+    [GGUF_ARRAY] = {"array", 0}, [GGUF_U64] = {"u64", 8},   [GGUF_I64] = {"i64", 8},
     [GGUF_F64] = {"f64", 8},
 };
 
@@ -29,7 +29,7 @@ size_t gguf_type_bytes(enum gguf_type t)
     return t >= 0 && t < GGUF_TYPE_COUNT ? gguf_types[t].bytes : 0;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 /* Parses what g->bytes holds; takes g. */
 static int gguf_index(struct gguf *g, struct gguf **out, struct err *e)
@@ -93,7 +93,7 @@ void gguf_close(struct gguf *g)
     mem_free(g);
 }
 
-/* ---- views --------------------------------------------------------------------------------------- */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 const char *gguf_path(const struct gguf *g)
 {
@@ -142,7 +142,7 @@ const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *nam
     return names_find(&g->tensor_names, name, strlen(name), &i) ? &g->tensor[i] : NULL;
 }
 
-/* ---- the bytes ------------------------------------------------------------------------------------ */
+/* ---- the bytes ------------------------------------------------------------------------------- */
 
 static int gguf_range(const struct gguf *g, uint64_t at, uint64_t n, struct err *e)
 {
@@ -178,9 +178,10 @@ int gguf_check_unchanged(const struct gguf *g, struct err *e)
     return gguf_bytes_unchanged(&g->bytes, e);
 }
 
-/* ---- typed getters -------------------------------------------------------------------------------- */
+/* ---- typed getters --------------------------------------------------------------------------- */
 
-static int gguf_need(const struct gguf *g, const char *key, const struct gguf_kv **out, struct err *e)
+static int gguf_need(const struct gguf *g, const char *key, const struct gguf_kv **out,
+                     struct err *e)
 {
     *out = gguf_find(g, key);
     if (!*out)
@@ -204,16 +205,26 @@ static bool raw_int(enum gguf_type t, const unsigned char *raw, int64_t *out, bo
     int shift = 64 - 8 * (int)gguf_type_bytes(t);
     *big = false;
     switch (t) {
-    case GGUF_U8: case GGUF_U16: case GGUF_U32: case GGUF_U64:
+    case GGUF_U8:
+    case GGUF_U16:
+    case GGUF_U32:
+    case GGUF_U64:
         memcpy(&u, raw, gguf_type_bytes(t));
         *big = u > INT64_MAX;
         *out = *big ? INT64_MAX : (int64_t)u;
         return true;
-    case GGUF_I8: case GGUF_I16: case GGUF_I32: case GGUF_I64:
+    case GGUF_I8:
+    case GGUF_I16:
+    case GGUF_I32:
+    case GGUF_I64:
         memcpy(&u, raw, gguf_type_bytes(t));
         *out = (int64_t)(u << shift) >> shift; /* sign extension */
         return true;
-    case GGUF_F32: case GGUF_BOOL: case GGUF_STRING: case GGUF_ARRAY: case GGUF_F64:
+    case GGUF_F32:
+    case GGUF_BOOL:
+    case GGUF_STRING:
+    case GGUF_ARRAY:
+    case GGUF_F64:
     case GGUF_TYPE_COUNT:
         break;
     }
@@ -221,8 +232,8 @@ static bool raw_int(enum gguf_type t, const unsigned char *raw, int64_t *out, bo
 }
 
 /* Element i. */
-static int kv_get_int(const struct gguf *g, const struct gguf_kv *kv, uint64_t i, int64_t lo, int64_t hi,
-                      int64_t *out, struct err *e)
+static int kv_get_int(const struct gguf *g, const struct gguf_kv *kv, uint64_t i, int64_t lo,
+                      int64_t hi, int64_t *out, struct err *e)
 {
     int64_t v;
     bool big;
@@ -233,14 +244,14 @@ static int kv_get_int(const struct gguf *g, const struct gguf_kv *kv, uint64_t i
     if (big || v < lo || v > hi)
         FAIL(e, ERR_DATA,
              "%s: key '%s' at byte %" PRIu64 " is %s%" PRId64 ", must be %" PRId64 " to %" PRId64,
-             g->shown, escape_name(text, kv->key.s, kv->key.len), kv->at + offset, big ? "above " : "", v, lo,
-             hi);
+             g->shown, escape_name(text, kv->key.s, kv->key.len), kv->at + offset,
+             big ? "above " : "", v, lo, hi);
     *out = v;
     return 0;
 }
 
-static int kv_get_one(const struct gguf *g, const struct gguf_kv *kv, int64_t lo, int64_t hi, int64_t *out,
-                      struct err *e)
+static int kv_get_one(const struct gguf *g, const struct gguf_kv *kv, int64_t lo, int64_t hi,
+                      int64_t *out, struct err *e)
 {
     if (kv->type == GGUF_ARRAY)
         return gguf_wrong_type(g, kv, "an integer", e);
@@ -255,8 +266,8 @@ int gguf_get_int(const struct gguf *g, const char *key, int64_t lo, int64_t hi, 
     return kv_get_one(g, kv, lo, hi, out, e);
 }
 
-int gguf_get_int_each(const struct gguf *g, const char *key, uint64_t n, int64_t lo, int64_t hi, int64_t *out,
-                      struct err *e)
+int gguf_get_int_each(const struct gguf *g, const char *key, uint64_t n, int64_t lo, int64_t hi,
+                      int64_t *out, struct err *e)
 {
     const struct gguf_kv *kv;
     int64_t first, v;
@@ -264,15 +275,18 @@ int gguf_get_int_each(const struct gguf *g, const char *key, uint64_t n, int64_t
     if (kv->type != GGUF_ARRAY)
         return kv_get_one(g, kv, lo, hi, out, e);
     if (kv->count != n || n == 0)
-        FAIL(e, ERR_DATA, "%s: key '%s' at byte %" PRIu64 " has %" PRIu64 " elements, must have %" PRIu64 " or be one number",
+        FAIL(e, ERR_DATA,
+             "%s: key '%s' at byte %" PRIu64 " has %" PRIu64 " elements, must have %" PRIu64
+             " or be one number",
              g->shown, key, kv->at, kv->count, n);
     TRY(kv_get_int(g, kv, 0, lo, hi, &first, e));
     for (uint64_t i = 1; i < n; i++) {
         TRY(kv_get_int(g, kv, i, lo, hi, &v, e));
         if (v != first)
             FAIL(e, ERR_DATA,
-                 "%s: key '%s' at byte %" PRIu64 " differs between layers, which is not supported: layer %" PRIu64
-                 " has %" PRId64 ", layer 0 %" PRId64,
+                 "%s: key '%s' at byte %" PRIu64
+                 " differs between layers, which is not supported: layer %" PRIu64 " has %" PRId64
+                 ", layer 0 %" PRId64,
                  g->shown, key, kv->at, i, v, first);
     }
     *out = first;

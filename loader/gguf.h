@@ -1,11 +1,12 @@
 /*
  * gguf: an index over a GGUF file (versions 2 and 3, little endian), mapped read-only.
  *
- * The file is untrusted: every count, length, offset and product is checked at open against the file's
- * size, every tensor's bytes lie inside the file, and what breaks a rule is named by file, key or
- * tensor and byte offset (rules: "GGUF reader" in docs). After gguf_open succeeded, every view handed
- * out is in bounds for as long as the file keeps its length; gguf_check_unchanged says whether it has.
- * Immutable after open; any thread may read. Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md
+ * The file is untrusted: every count, length, offset and product is checked at open against the
+ * file's size, every tensor's bytes lie inside the file, and what breaks a rule is named by file,
+ * key or tensor and byte offset (rules: "GGUF reader" in docs). After gguf_open succeeded, every
+ * view handed out is in bounds for as long as the file keeps its length; gguf_check_unchanged says
+ * whether it has. Immutable after open; any thread may read. Format:
+ * github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
 #ifndef MAS_GGUF_H
 #define MAS_GGUF_H
@@ -18,8 +19,20 @@
 #include "tensor.h"
 
 enum gguf_type { /* ids of the file format */
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING,
-    GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPE_COUNT
+                 GGUF_U8,
+                 GGUF_I8,
+                 GGUF_U16,
+                 GGUF_I16,
+                 GGUF_U32,
+                 GGUF_I32,
+                 GGUF_F32,
+                 GGUF_BOOL,
+                 GGUF_STRING,
+                 GGUF_ARRAY,
+                 GGUF_U64,
+                 GGUF_I64,
+                 GGUF_F64,
+                 GGUF_TYPE_COUNT
 };
 
 struct gguf_str { /* a view into the file: not NUL-terminated, may contain NUL */
@@ -39,8 +52,9 @@ struct gguf_kv {
 
 struct gguf_tensor {
     struct gguf_str name; /* 1..64 bytes, unique */
-    struct tensor t;      /* data points into the mapping; dim slowest first (the file says fastest first) */
-    uint64_t at;          /* absolute byte offset of the data in the file */
+    /* data points into the mapping; dim slowest first (the file says fastest first) */
+    struct tensor t;
+    uint64_t at; /* absolute byte offset of the data in the file */
     uint64_t bytes;
 };
 
@@ -48,8 +62,10 @@ struct gguf;
 
 /* Maps and indexes path. ERR_NOINPUT (cannot open), ERR_DATA (broken rule), ERR_NOMEM. */
 int gguf_open(const char *path, struct gguf **out, struct err *e);
-/* The same over bytes in memory (borrowed, aligned to 64 or copied by the caller); `name` for messages. */
-int gguf_open_memory(const void *data, size_t size, const char *name, struct gguf **out, struct err *e);
+/* The same over bytes in memory (borrowed, aligned to 64 or copied by the caller); `name` for
+ * messages. */
+int gguf_open_memory(const void *data, size_t size, const char *name, struct gguf **out,
+                     struct err *e);
 void gguf_close(struct gguf *g); /* accepts NULL; all views die */
 
 const char *gguf_path(const struct gguf *g);
@@ -60,18 +76,21 @@ const struct gguf_kv *gguf_kv_at(const struct gguf *g, size_t i);
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key); /* NULL if absent */
 size_t gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i);
-const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name); /* NULL if absent */
+/* NULL if absent */
+const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name);
 
-/* Typed getters. Integers: any GGUF integer type whose value lies in [lo, hi]. A missing key or a wrong
- * type or range is ERR_DATA naming file and key, unless the _or form's key is absent (then `dflt`). */
+/* Typed getters. Integers: any GGUF integer type whose value lies in [lo, hi]. A missing key or a
+ * wrong type or range is ERR_DATA naming file and key, unless the _or form's key is absent (then
+ * `dflt`). */
 int gguf_get_int(const struct gguf *g, const char *key, int64_t lo, int64_t hi, int64_t *out,
                  struct err *e);
 int gguf_get_int_or(const struct gguf *g, const char *key, int64_t lo, int64_t hi, int64_t dflt,
                     int64_t *out, struct err *e);
-/* One integer, or an array of exactly n integers: one a layer, which must all be equal. What is said of missing keys,
- * types and ranges holds for each; the first element that differs is named. */
-int gguf_get_int_each(const struct gguf *g, const char *key, uint64_t n, int64_t lo, int64_t hi, int64_t *out,
-                      struct err *e);
+/* One integer, or an array of exactly n integers: one a layer, which must all be equal. What is
+ * said of missing keys, types and ranges holds for each; the first element that differs is
+ * named. */
+int gguf_get_int_each(const struct gguf *g, const char *key, uint64_t n, int64_t lo, int64_t hi,
+                      int64_t *out, struct err *e);
 int gguf_get_f32_or(const struct gguf *g, const char *key, double lo, double hi, float dflt,
                     float *out, struct err *e);
 int gguf_get_bool_or(const struct gguf *g, const char *key, bool dflt, bool *out, struct err *e);
@@ -84,8 +103,9 @@ int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type elem,
  * mtime, inode); 0 for memory. Call before touching pages after a pause. */
 int gguf_check_unchanged(const struct gguf *g, struct err *e);
 
-/* Copies bytes [at, at + n) of the file to dst without touching the mapping: a file that became shorter
- * is ERR_IO, never a fault. Bytes outside the file as it was at open are ERR_BUG. Any thread. */
+/* Copies bytes [at, at + n) of the file to dst without touching the mapping: a file that became
+ * shorter is ERR_IO, never a fault. Bytes outside the file as it was at open are ERR_BUG. Any
+ * thread. */
 int gguf_read(const struct gguf *g, uint64_t at, void *dst, size_t n, struct err *e);
 /* Brings bytes [at, at + n) of the mapping into memory at the disk's rate; ERR_IO as above. */
 int gguf_populate(const struct gguf *g, uint64_t at, uint64_t n, struct err *e);

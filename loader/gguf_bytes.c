@@ -12,12 +12,13 @@
 #include "mem.h"
 
 #ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22 /* Linux 5.14; older kernels say EINVAL and the pages are read instead */
+/* Linux 5.14; older kernels say EINVAL and the pages are read instead */
+#define MADV_POPULATE_READ 22
 #endif
 
-#define HEAD_STEP ((uint64_t)1 << 20)     /* first read; then doubling */
-#define READ_BUFFER ((size_t)1 << 20)     /* for pages that cannot be populated */
-#define READ_AHEAD ((uint64_t)64 << 20)   /* asked for while the present piece is waited for */
+#define HEAD_STEP ((uint64_t)1 << 20)   /* first read; then doubling */
+#define READ_BUFFER ((size_t)1 << 20)   /* for pages that cannot be populated */
+#define READ_AHEAD ((uint64_t)64 << 20) /* asked for while the present piece is waited for */
 
 static uint64_t page_up(uint64_t n)
 {
@@ -74,8 +75,8 @@ int gguf_bytes_memory(const void *data, size_t size, const char *name, struct gg
     char *path = mem_strdup(name);
     if (!path)
         return NOMEM(e, strlen(name) + 1, "a path");
-    *out = (struct gguf_bytes){.path = path, .fd = -1, .size = size, .head = data,
-                               .head_bytes = size, .map = data};
+    *out = (struct gguf_bytes){
+        .path = path, .fd = -1, .size = size, .head = data, .head_bytes = size, .map = data};
     return 0;
 }
 

@@ -70,9 +70,10 @@ static int take_str(struct reader *r, struct gguf_str *out, struct err *e)
     return 0;
 }
 
-/* Puts file, item and byte offset in front of the message in e. The name may be empty: not read yet. */
-static int gguf_blame(const struct gguf *g, const struct reader *r, const char *what, uint64_t index,
-                      struct gguf_str name, int rc, struct err *e)
+/* Puts file, item and byte offset in front of the message in e. The name may be empty: not read
+ * yet. */
+static int gguf_blame(const struct gguf *g, const struct reader *r, const char *what,
+                      uint64_t index, struct gguf_str name, int rc, struct err *e)
 {
     char text[ESCAPE_NAME];
     if (name.len)
@@ -82,7 +83,7 @@ static int gguf_blame(const struct gguf *g, const struct reader *r, const char *
                     r->field);
 }
 
-/* ---- header -------------------------------------------------------------------------------------- */
+/* ---- header ---------------------------------------------------------------------------------- */
 
 static int parse_magic(const struct gguf *g, struct reader *r, struct err *e)
 {
@@ -124,8 +125,8 @@ static int take_count(struct reader *r, uint64_t smallest, const char *what, uin
     uint64_t left = r->bytes->size - r->at;
     if (*out > left / smallest)
         FAIL(e, ERR_DATA,
-             "%" PRIu64 " %s cannot fit into the %" PRIu64
-             " bytes left of the file's %" PRIu64 ": download incomplete or file damaged",
+             "%" PRIu64 " %s cannot fit into the %" PRIu64 " bytes left of the file's %" PRIu64
+             ": download incomplete or file damaged",
              *out, what, left, r->bytes->size);
     return 0;
 }
@@ -143,7 +144,7 @@ static int parse_header(struct gguf *g, struct reader *r, uint64_t *n_tensor, ui
     return 0;
 }
 
-/* ---- metadata ------------------------------------------------------------------------------------ */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 static int check_bools(struct reader *r, const unsigned char *p, uint64_t n, struct err *e)
 {
@@ -265,17 +266,18 @@ static int parse_alignment(struct gguf *g, struct reader *r, struct err *e)
     return rc < 0 ? gguf_blame(g, r, "key", 0, kv->key, rc, e) : 0;
 }
 
-/* ---- tensors ------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
-/* Formats of the specification that this program does not compute with, to be named in the message. */
+/* Formats of the specification that this program does not compute with, to be named in the
+ * message. */
 static const char *foreign_type_name(uint32_t id)
 {
     static const char *const names[] = {
-        [3] = "Q4_1",     [6] = "Q5_0",     [7] = "Q5_1",    [9] = "Q8_1",    [10] = "Q2_K",
-        [11] = "Q3_K",    [15] = "Q8_K",    [16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS",
-        [19] = "IQ1_S",   [20] = "IQ4_NL",  [21] = "IQ3_S",  [22] = "IQ2_S",  [23] = "IQ4_XS",
-        [24] = "I8",      [25] = "I16",     [26] = "I32",    [27] = "I64",    [28] = "F64",
-        [29] = "IQ1_M",   [34] = "TQ1_0",   [35] = "TQ2_0",  [39] = "MXFP4"};
+        [3] = "Q4_1",   [6] = "Q5_0",    [7] = "Q5_1",     [9] = "Q8_1",    [10] = "Q2_K",
+        [11] = "Q3_K",  [15] = "Q8_K",   [16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS",
+        [19] = "IQ1_S", [20] = "IQ4_NL", [21] = "IQ3_S",   [22] = "IQ2_S",  [23] = "IQ4_XS",
+        [24] = "I8",    [25] = "I16",    [26] = "I32",     [27] = "I64",    [28] = "F64",
+        [29] = "IQ1_M", [34] = "TQ1_0",  [35] = "TQ2_0",   [39] = "MXFP4"};
     return id < sizeof names / sizeof names[0] && names[id] ? names[id] : "unknown";
 }
 
@@ -381,7 +383,7 @@ static int parse_tensor(struct gguf *g, struct reader *r, struct err *e)
     return 0;
 }
 
-/* ---- data ---------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 /* Makes offsets absolute; every tensor must end inside the file. */
 static int check_inside(struct gguf *g, struct err *e)
@@ -401,9 +403,11 @@ static int check_inside(struct gguf *g, struct err *e)
     }
     if (first)
         FAIL(e, ERR_DATA,
-             "%s: tensor '%s' at byte %" PRIu64 " goes beyond the end of the file: expected at least "
+             "%s: tensor '%s' at byte %" PRIu64
+             " goes beyond the end of the file: expected at least "
              "%" PRIu64 " bytes, the file has %" PRIu64 ": download incomplete",
-             g->shown, escape_name(text, first->name.s, first->name.len), first->at, expected, size);
+             g->shown, escape_name(text, first->name.s, first->name.len), first->at, expected,
+             size);
     return 0;
 }
 
@@ -436,10 +440,11 @@ static int check_overlap(const struct gguf *g, struct err *e)
         const struct gguf_tensor *a = &g->tensor[x[i - 1].tensor], *b = &g->tensor[x[i].tensor];
         char an[ESCAPE_NAME], bn[ESCAPE_NAME];
         if (a->at + a->bytes > b->at)
-            rc = err_set(e, ERR_DATA,
-                         "%s: tensor '%s' at byte %" PRIu64 " overlaps '%s', which ends at %" PRIu64,
-                         g->shown, escape_name(bn, b->name.s, b->name.len), b->at,
-                         escape_name(an, a->name.s, a->name.len), a->at + a->bytes);
+            rc =
+                err_set(e, ERR_DATA,
+                        "%s: tensor '%s' at byte %" PRIu64 " overlaps '%s', which ends at %" PRIu64,
+                        g->shown, escape_name(bn, b->name.s, b->name.len), b->at,
+                        escape_name(an, a->name.s, a->name.len), a->at + a->bytes);
     }
     mem_free(x);
     return rc;

@@ -1,4 +1,5 @@
-/* gguf_parse: the rules of the file format; fills a struct gguf from untrusted bytes. Private to gguf. */
+/* gguf_parse: the rules of the file format; fills a struct gguf from untrusted bytes. Private to
+ * gguf. */
 #ifndef MAS_GGUF_PARSE_H
 #define MAS_GGUF_PARSE_H
 

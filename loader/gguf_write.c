@@ -29,16 +29,16 @@ struct gguf_writer {
         const char *name; /* in names_mem */
         uint64_t bytes;
         size_t offset_at; /* where its offset stands in table */
-    } *tensor;
+    } * tensor;
     size_t tensor_cap;
-    size_t current;      /* tensor that receives data */
-    uint64_t current_at; /* bytes it has */
-    uint64_t total;      /* bytes of the file at the end */
+    size_t current;       /* tensor that receives data */
+    uint64_t current_at;  /* bytes it has */
+    uint64_t total;       /* bytes of the file at the end */
     unsigned char *block; /* (BLOCK) */
     size_t used;
 };
 
-/* ---- bytes to the file ---------------------------------------------------------------------------- */
+/* ---- bytes to the file ----------------------------------------------------------------------- */
 
 static int writer_flush(struct gguf_writer *w, struct err *e)
 {
@@ -83,7 +83,7 @@ static int writer_pad(struct gguf_writer *w, struct err *e)
     return 0;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void writer_free(struct gguf_writer *w)
 {
@@ -142,7 +142,7 @@ bool gguf_writer_is_stdout(const struct gguf_writer *w)
     return outfile_is_stdout(w->out);
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static void add_u32(struct str *b, uint32_t v)
 {
@@ -206,7 +206,8 @@ static int put_scalar(struct gguf_writer *w, const char *key, size_t len, enum g
         !memcmp(key, "general.alignment", len)) {
         memcpy(&align, v, sizeof align);
         if (align < 8 || (align & (align - 1)) != 0)
-            FAIL(e, ERR_BUG, "alignment %u of %s; must be a power of two and at least 8", align, w->path);
+            FAIL(e, ERR_BUG, "alignment %u of %s; must be a power of two and at least 8", align,
+                 w->path);
     }
     TRY(put_head(w, key, len, type, e));
     str_add(&w->kv, v, gguf_type_bytes(type));
@@ -295,7 +296,7 @@ int gguf_put_kv(struct gguf_writer *w, const struct gguf_kv *kv, struct err *e)
     }
 }
 
-/* ---- tensors ------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 int gguf_put_tensor(struct gguf_writer *w, const char *name, enum fmt fmt, int n_dim,
                     const int64_t *dim, struct err *e)
@@ -303,7 +304,8 @@ int gguf_put_tensor(struct gguf_writer *w, const char *name, enum fmt fmt, int n
     struct gguf_write_tensor t = {0};
     size_t bytes;
     if (n_dim < 1 || n_dim > 4)
-        FAIL(e, ERR_BUG, "tensor '%s' of %s has %d dimensions; must be 1 to 4", name, w->path, n_dim);
+        FAIL(e, ERR_BUG, "tensor '%s' of %s has %d dimensions; must be 1 to 4", name, w->path,
+             n_dim);
     bool fits = dim[n_dim - 1] > 0 && fmt_row_bytes(fmt, dim[n_dim - 1], &bytes);
     for (int i = 0; i + 1 < n_dim; i++)
         fits = fits && dim[i] > 0 && size_mul(bytes, (size_t)dim[i], &bytes);
@@ -358,7 +360,8 @@ int gguf_put_data(struct gguf_writer *w, const void *data, size_t bytes, struct 
     if (bytes == 0)
         return 0;
     if (w->current >= w->n_tensor)
-        FAIL(e, ERR_BUG, "%zu bytes of data for %s after its last tensor is complete", bytes, w->path);
+        FAIL(e, ERR_BUG, "%zu bytes of data for %s after its last tensor is complete", bytes,
+             w->path);
     struct gguf_write_tensor *t = &w->tensor[w->current];
     if (bytes > t->bytes - w->current_at)
         FAIL(e, ERR_BUG,

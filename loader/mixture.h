@@ -1,18 +1,29 @@
 /*
- * mixture: which format each tensor of a quantised file gets, as in the common GGUF files ("Q4_K_M" is
- * not one format). Pure function of tensor name, layer and shape; used by quantize, synth and fit.
+ * mixture: which format each tensor of a quantised file gets, as in the common GGUF files ("Q4_K_M"
+ * is not one format). Pure function of tensor name, layer and shape; used by quantize, synth and
+ * fit.
  *
- * Sizes in documents rely on it: in Q4_K_M output is Q6_K; ffn_down and attn_v are Q6_K in half of the
- * layers (the first eighth, every third of the middle, the last eighth) and Q4_K elsewhere, but attn_v
- * is Q5_K in models of 80 layers and more; norms and biases stay F32; a tensor whose rows are no
- * multiple of 256 falls back to Q8_0 (multiple of 32) or F16.
+ * Sizes in documents rely on it: in Q4_K_M output is Q6_K; ffn_down and attn_v are Q6_K in half of
+ * the layers (the first eighth, every third of the middle, the last eighth) and Q4_K elsewhere, but
+ * attn_v is Q5_K in models of 80 layers and more; norms and biases stay F32; a tensor whose rows
+ * are no multiple of 256 falls back to Q8_0 (multiple of 32) or F16.
  */
 #ifndef MAS_MIXTURE_H
 #define MAS_MIXTURE_H
 
 #include "fmt.h"
 
-enum mixture { MIX_F32, MIX_F16, MIX_BF16, MIX_Q8_0, MIX_Q4_0, MIX_Q6_K, MIX_Q4_K_M, MIX_Q5_K_M, MIX_COUNT };
+enum mixture {
+    MIX_F32,
+    MIX_F16,
+    MIX_BF16,
+    MIX_Q8_0,
+    MIX_Q4_0,
+    MIX_Q6_K,
+    MIX_Q4_K_M,
+    MIX_Q5_K_M,
+    MIX_COUNT
+};
 
 struct mixture_model { /* what the choice depends on beside the tensor */
     int n_layer, n_head, n_kv_head;
@@ -22,7 +33,8 @@ struct mixture_model { /* what the choice depends on beside the tensor */
 bool mixture_from_name(const char *name, enum mixture *out); /* "Q4_K_M", case does not matter */
 const char *mixture_name(enum mixture m);
 uint32_t mixture_file_type(enum mixture m); /* general.file_type of GGUF (enum llama_ftype) */
-/* name: "blk.3.ffn_down.weight"; n_dim/dim slowest first. *fell_back: a better format did not fit. */
+/* name: "blk.3.ffn_down.weight"; n_dim/dim slowest first. *fell_back: a better format did not
+ * fit. */
 enum fmt mixture_choose(enum mixture m, const struct mixture_model *mm, const char *name, int n_dim,
                         const int64_t *dim, bool *fell_back);
 

@@ -1,7 +1,8 @@
 /*
  * names: a hash table from byte strings to numbers, for keys and tensor names of untrusted files.
- * Keys are views: the bytes must outlive the table. Each table has its own random seed, so that a file
- * cannot be built to make lookups slow; results never depend on the seed. Zero-initialise, names_free.
+ * Keys are views: the bytes must outlive the table. Each table has its own random seed, so that a
+ * file cannot be built to make lookups slow; results never depend on the seed. Zero-initialise,
+ * names_free.
  */
 #ifndef MAS_NAMES_H
 #define MAS_NAMES_H
@@ -23,8 +24,8 @@ struct names {
     uint64_t seed;
 };
 
-/* Adds s[0..len) -> value. Returns 1 when it is new, 0 when it was there already (*old, which may be
- * NULL, gets its value; the table is unchanged), ERR_NOMEM. */
+/* Adds s[0..len) -> value. Returns 1 when it is new, 0 when it was there already (*old, which may
+ * be NULL, gets its value; the table is unchanged), ERR_NOMEM. */
 int names_add(struct names *t, const char *s, size_t len, uint32_t value, uint32_t *old,
               struct err *e);
 bool names_find(const struct names *t, const char *s, size_t len, uint32_t *value);

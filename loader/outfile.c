@@ -26,19 +26,21 @@
 #define PIECE ((size_t)1 << 30)
 
 struct outfile {
-    char *path;          /* as it was given, for messages */
-    char *target, *dir;  /* where its links lead; the folder of that */
-    struct str temp;     /* room for the name of the file until it is complete: nothing is allocated at the end */
-    bool has_temp;       /* a file of that name is ours */
+    char *path;         /* as it was given, for messages */
+    char *target, *dir; /* where its links lead; the folder of that */
+    /* room for the name of the file until it is complete: nothing is allocated at the end */
+    struct str temp;
+    bool has_temp; /* a file of that name is ours */
     int fd;
-    bool replaces;       /* fd is a file of ours that takes the name; otherwise fd is the target itself */
+    /* fd is a file of ours that takes the name; otherwise fd is the target itself */
+    bool replaces;
     bool regular;
     bool existed;
-    struct stat old;     /* of the target, when it existed */
+    struct stat old; /* of the target, when it existed */
     uint64_t written, total;
 };
 
-/* ---- where a path leads -------------------------------------------------------------------------- */
+/* ---- where a path leads ---------------------------------------------------------------------- */
 
 /* The folder of path: "." and "/" where it has none or the root's. */
 static char *folder_of(const char *path)
@@ -55,8 +57,8 @@ static bool in_proc(const char *dir)
     return statfs(dir, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
 }
 
-/* The kernel follows no link of a stranger in a folder like /tmp (fs.protected_symlinks). Links are followed here by
- * hand, so the rule is here, too. */
+/* The kernel follows no link of a stranger in a folder like /tmp (fs.protected_symlinks). Links are
+ * followed here by hand, so the rule is here, too. */
 static bool link_is_safe(const char *dir, const struct stat *link)
 {
     struct stat st;
@@ -66,13 +68,17 @@ static bool link_is_safe(const char *dir, const struct stat *link)
 }
 
 /* *at becomes the path that the link *at leads to. */
-static int follow(struct outfile *o, char **at, const char *dir, const struct stat *link, struct err *e)
+static int follow(struct outfile *o, char **at, const char *dir, const struct stat *link,
+                  struct err *e)
 {
     char text[4096];
     struct str next = STR_INIT;
     if (!link_is_safe(dir, link))
-        FAIL(e, ERR_CREATE, "cannot write %s: the link %s in a folder open to everybody belongs to somebody else; name "
-             "the file itself", o->path, *at);
+        FAIL(e, ERR_CREATE,
+             "cannot write %s: the link %s in a folder open to everybody belongs to somebody else; "
+             "name "
+             "the file itself",
+             o->path, *at);
     ssize_t n = readlink(*at, text, sizeof text - 1);
     if (n < 0 || n == (ssize_t)sizeof text - 1)
         FAIL(e, ERR_CREATE, "cannot write %s: cannot read the link %s: %s", o->path, *at,
@@ -91,7 +97,8 @@ static int follow(struct outfile *o, char **at, const char *dir, const struct st
     return 0;
 }
 
-/* Sets target, dir and old. A link of /proc is where it ends: what that leads to may have no path. */
+/* Sets target, dir and old. A link of /proc is where it ends: what that leads to may have no
+ * path. */
 static int resolve(struct outfile *o, bool *magic, struct err *e)
 {
     *magic = false;
@@ -124,13 +131,14 @@ static int resolve(struct outfile *o, bool *magic, struct err *e)
     }
 }
 
-/* ---- opening ------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int cannot_create(const struct outfile *o, struct err *e)
 {
     int why = errno;
     if (strcmp(o->path, o->target) != 0)
-        FAIL(e, ERR_CREATE, "cannot create %s, to which %s leads: %s", o->target, o->path, strerror(why));
+        FAIL(e, ERR_CREATE, "cannot create %s, to which %s leads: %s", o->target, o->path,
+             strerror(why));
     FAIL(e, ERR_CREATE, "cannot create %s: %s", o->path, strerror(why));
 }
 
@@ -146,7 +154,8 @@ static int own_descriptor(const struct outfile *o)
     return (int)fd;
 }
 
-/* A second descriptor of the same open file: the place in it is shared with what else is written there. */
+/* A second descriptor of the same open file: the place in it is shared with what else is written
+ * there. */
 static int open_descriptor(struct outfile *o, int fd, struct err *e)
 {
     int mode = fcntl(fd, F_GETFL);
@@ -172,10 +181,12 @@ static mode_t first_mode(const struct outfile *o)
 static void temp_name(struct outfile *o, uint64_t number)
 {
     const char *slash = strrchr(o->target, '/');
-    str_addf(&o->temp, "%s/%.200s.%016" PRIx64 ".part", o->dir, slash ? slash + 1 : o->target, number);
+    str_addf(&o->temp, "%s/%.200s.%016" PRIx64 ".part", o->dir, slash ? slash + 1 : o->target,
+             number);
 }
 
-/* A free name beside the target that is given to make(o, name), which says EEXIST when it is taken. */
+/* A free name beside the target that is given to make(o, name), which says EEXIST when it is
+ * taken. */
 static int with_random_name(struct outfile *o, int (*make)(struct outfile *o, const char *name))
 {
     for (int i = 0; i < TRIES; i++) {
@@ -217,8 +228,8 @@ static int open_temporary(struct outfile *o, bool named)
     return with_random_name(o, make_named);
 }
 
-/* May the name of the target change hands? Not where it is a mount point, nor a file of somebody else in a folder like
- * /tmp. Whether the folder may be written shows by itself. */
+/* May the name of the target change hands? Not where it is a mount point, nor a file of somebody
+ * else in a folder like /tmp. Whether the folder may be written shows by itself. */
 static bool may_replace(const struct outfile *o)
 {
     struct statx x;
@@ -227,13 +238,15 @@ static bool may_replace(const struct outfile *o)
         (x.stx_attributes_mask & x.stx_attributes & STATX_ATTR_MOUNT_ROOT))
         return false;
     uid_t me = geteuid();
-    return me == 0 || stat(o->dir, &dir) != 0 || !(dir.st_mode & S_ISVTX) || o->old.st_uid == me || dir.st_uid == me;
+    return me == 0 || stat(o->dir, &dir) != 0 || !(dir.st_mode & S_ISVTX) || o->old.st_uid == me ||
+           dir.st_uid == me;
 }
 
 static int open_regular(struct outfile *o, unsigned flags, struct err *e)
 {
     if (o->existed && faccessat(AT_FDCWD, o->target, W_OK, AT_EACCESS) != 0)
-        FAIL(e, ERR_CREATE, "cannot write %s: %s; it exists and may not be changed", o->path, strerror(errno));
+        FAIL(e, ERR_CREATE, "cannot write %s: %s; it exists and may not be changed", o->path,
+             strerror(errno));
     o->regular = true;
     temp_name(o, UINT64_MAX);
     TRY(str_ok(&o->temp, "a path", e));
@@ -245,7 +258,9 @@ static int open_regular(struct outfile *o, unsigned flags, struct err *e)
             return cannot_create(o, e);
     }
     TRY(open_in_place(o, O_TRUNC, e));
-    log_warn("%s is written in place, because no new file may take its name: an interruption leaves it incomplete", o->path);
+    log_warn("%s is written in place, because no new file may take its name: an interruption "
+             "leaves it incomplete",
+             o->path);
     return 0;
 }
 
@@ -290,8 +305,11 @@ int outfile_open(const char *path, unsigned flags, struct outfile **out, struct 
         TRY_DONE(NOMEM(e, strlen(path), "a path"));
     TRY_DONE(open_target(o, flags, e));
     if ((flags & OUTFILE_EXTENDS) && !o->regular)
-        TRY_DONE(err_set(e, ERR_USAGE, "cannot write %s: a file with holes cannot go into a pipe or a device; name a "
-                         "regular file", path));
+        TRY_DONE(
+            err_set(e, ERR_USAGE,
+                    "cannot write %s: a file with holes cannot go into a pipe or a device; name a "
+                    "regular file",
+                    path));
     *out = o;
     return 0;
 done:
@@ -308,14 +326,15 @@ void outfile_abandon(struct outfile *o)
     outfile_free(o);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void add_reason(struct str *s, int why)
 {
     struct rlimit lim;
     str_adds(s, strerror(why));
     if (why == EFBIG && getrlimit(RLIMIT_FSIZE, &lim) == 0 && lim.rlim_cur != RLIM_INFINITY)
-        str_addf(s, " (the file size limit of this process, ulimit -f, is %llu bytes)", (unsigned long long)lim.rlim_cur);
+        str_addf(s, " (the file size limit of this process, ulimit -f, is %llu bytes)",
+                 (unsigned long long)lim.rlim_cur);
     else if (why == EPIPE)
         str_adds(s, " (nobody reads it any more)");
 }
@@ -356,7 +375,8 @@ int outfile_put(struct outfile *o, const void *data, size_t n, struct err *e)
             n -= (size_t)k;
             o->written += (uint64_t)k;
         } else if (k == 0) {
-            return io_error(o, "write", ENOSPC, e); /* no error and no progress: nothing more goes in */
+            /* no error and no progress: nothing more goes in */
+            return io_error(o, "write", ENOSPC, e);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             struct pollfd wait = {.fd = o->fd, .events = POLLOUT};
             (void)poll(&wait, 1, -1);
@@ -381,8 +401,8 @@ int outfile_extend(struct outfile *o, uint64_t total, struct err *e)
 bool outfile_is_stdout(const struct outfile *o)
 {
     struct stat a, b;
-    return !o->replaces && fstat(o->fd, &a) == 0 && fstat(STDOUT_FILENO, &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
+    return !o->replaces && fstat(o->fd, &a) == 0 && fstat(STDOUT_FILENO, &b) == 0 &&
+           a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 uint64_t outfile_written(const struct outfile *o)
@@ -390,15 +410,17 @@ uint64_t outfile_written(const struct outfile *o)
     return o->written;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
-/* Mode and owner of the file that is replaced. Where the group cannot be kept, the new one gets the rights of all. */
+/* Mode and owner of the file that is replaced. Where the group cannot be kept, the new one gets the
+ * rights of all. */
 static void keep_mode(const struct outfile *o)
 {
     mode_t mode = o->old.st_mode & 0777;
     if (!o->existed)
         return;
-    if (fchown(o->fd, o->old.st_uid, o->old.st_gid) != 0 && fchown(o->fd, (uid_t)-1, o->old.st_gid) != 0)
+    if (fchown(o->fd, o->old.st_uid, o->old.st_gid) != 0 &&
+        fchown(o->fd, (uid_t)-1, o->old.st_gid) != 0)
         mode = (mode & 0707) | (mode & 7) << 3;
     if (fchmod(o->fd, mode) != 0)
         log_warn("%s has another mode than before: %s", o->path, strerror(errno));
@@ -445,7 +467,8 @@ static int take_name(struct outfile *o, struct err *e)
 int outfile_commit(struct outfile *o, struct err *e)
 {
     int rc = 0;
-    if (fsync(o->fd) != 0 && (o->regular || (errno != EINVAL && errno != EROFS))) /* pipes and terminals have none */
+    /* pipes and terminals have none */
+    if (fsync(o->fd) != 0 && (o->regular || (errno != EINVAL && errno != EROFS)))
         TRY_DONE(io_error(o, "sync", errno, e));
     if (o->replaces) {
         TRY_DONE(take_name(o, e));

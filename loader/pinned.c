@@ -7,7 +7,9 @@ int pinned_alloc(struct device *dev, size_t bytes, const char *what, struct buf 
     int rc = dev->api->alloc(dev, MEM_PINNED, bytes, out, e);
     if (rc != ERR_NOMEM || dev->is_host) /* there both are the same */
         return rc;
-    log_warn("the system does not allow to pin %zu KiB: %s through pageable memory, which is slower; raise the limit of "
-             "locked memory (ulimit -l)", (bytes + 1023) >> 10, what);
+    log_warn("the system does not allow to pin %zu KiB: %s through pageable memory, which is "
+             "slower; raise the limit of "
+             "locked memory (ulimit -l)",
+             (bytes + 1023) >> 10, what);
     return dev->api->alloc(dev, MEM_HOST, bytes, out, e);
 }

@@ -1,5 +1,6 @@
-/* Three places for the tensors of a model, one list of them for each. The table `slot` has one row of n_slot tensors
- * a layer (slots outside the layers: row 0), made once; a streamed part's rows are written anew at each use. */
+/* Three places for the tensors of a model, one list of them for each. The table `slot` has one row
+ * of n_slot tensors a layer (slots outside the layers: row 0), made once; a streamed part's rows
+ * are written anew at each use. */
 #include "place.h"
 
 #include <inttypes.h>
@@ -34,15 +35,15 @@ struct place_unit { /* a part of a layer; all units stand in the order of a step
 struct place {
     const struct weights *w;
     struct device *dev;
-    struct ops *host; /* computes what is PLAN_HOST */
-    bool mapped;      /* PLAN_HOST: views of the file */
+    struct ops *host;        /* computes what is PLAN_HOST */
+    bool mapped;             /* PLAN_HOST: views of the file */
     struct tensor *slot;     /* (n_layer or 1, n_slot) */
     struct place_unit *unit; /* (n_unit) */
     int n_unit, n_streamed, n_host;
     struct place_range *streamed; /* ranges of streamed tensors, unit by unit */
     struct place_list in_vram, on_host;
     struct buf vram, host_copy; /* of them; host: unless mapped */
-    struct stage *stage;          /* NULL when nothing is streamed */
+    struct stage *stage;        /* NULL when nothing is streamed */
 };
 
 struct place_load { /* progress of one load */
@@ -53,7 +54,7 @@ struct place_load { /* progress of one load */
     void *user;
 };
 
-/* ---- units ---------------------------------------------------------------------------------------- */
+/* ---- units ----------------------------------------------------------------------------------- */
 
 /* EMBED, ATTN 0, FFN 0, ATTN 1, .., OUTPUT: the order of a step. */
 static int unit_of(int n_layer, enum plan_part part, int layer)
@@ -102,24 +103,27 @@ static bool unit_allowed(const struct device *dev, enum plan_part part, enum pla
     return false;
 }
 
-static int unit_refused(const struct place *p, enum plan_part part, int layer, enum plan_place where,
-                        struct err *e)
+static int unit_refused(const struct place *p, enum plan_part part, int layer,
+                        enum plan_place where, struct err *e)
 {
     static const char *const what[] = {"the embedding", "attention", "the feed-forward matrices",
                                        "the output matrix"};
-    static const char *const how[] = {[PLAN_HOST] = "on the CPU", [PLAN_VRAM] = "in the memory of a device",
+    static const char *const how[] = {[PLAN_HOST] = "on the CPU",
+                                      [PLAN_VRAM] = "in the memory of a device",
                                       [PLAN_STREAM] = "streamed"};
     if (part == PART_ATTN || part == PART_FFN)
         FAIL(e, ERR_NODEV, "cannot place layer %d: %s cannot be %s with %s", layer, what[part],
              how[where], p->dev->name);
-    FAIL(e, ERR_NODEV, "cannot place %s: it cannot be %s with %s", what[part], how[where], p->dev->name);
+    FAIL(e, ERR_NODEV, "cannot place %s: it cannot be %s with %s", what[part], how[where],
+         p->dev->name);
 }
 
 static int place_units(struct place *p, const struct plan *plan, struct err *e)
 {
     int n_layer = p->w->n_layer;
     if (plan->n_layer != n_layer)
-        FAIL(e, ERR_BUG, "place: the plan has %d layers, the weights have %d", plan->n_layer, n_layer);
+        FAIL(e, ERR_BUG, "place: the plan has %d layers, the weights have %d", plan->n_layer,
+             n_layer);
     p->n_unit = 2 + 2 * n_layer;
     p->unit = mem_zalloc((size_t)p->n_unit, sizeof *p->unit);
     if (!p->unit)
@@ -137,7 +141,7 @@ static int place_units(struct place *p, const struct plan *plan, struct err *e)
     return 0;
 }
 
-/* ---- the table and its lists ---------------------------------------------------------------------- */
+/* ---- the table and its lists ----------------------------------------------------------------- */
 
 static size_t place_rows(const struct weights *w)
 {
@@ -215,7 +219,7 @@ static int list_make(struct place *p, enum plan_place where, struct place_list *
     return 0;
 }
 
-/* ---- the load ------------------------------------------------------------------------------------- */
+/* ---- the load -------------------------------------------------------------------------------- */
 
 static void load_step(struct place_load *load, uint64_t bytes)
 {
@@ -255,7 +259,8 @@ static int load_mapped(struct place_load *load, const struct place_list *list, s
 }
 
 /* A copy's memory, and where its tensors will lie in it. */
-static int list_take(struct place *p, struct place_list *list, enum mem_space space, struct buf *to, struct err *e)
+static int list_take(struct place *p, struct place_list *list, enum mem_space space, struct buf *to,
+                     struct err *e)
 {
     if (!list->n)
         return 0;
@@ -270,11 +275,13 @@ static int place_take(struct place *p, struct err *e)
     TRY(list_make(p, PLAN_VRAM, &p->in_vram, e));
     TRY(list_make(p, PLAN_HOST, &p->on_host, e));
     TRY(list_take(p, &p->in_vram, MEM_DEVICE, &p->vram, e));
-    return p->mapped ? 0 : list_take(p, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST, &p->host_copy, e);
+    return p->mapped ? 0
+                     : list_take(p, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST,
+                                 &p->host_copy, e);
 }
 
-/* Is a matrix of the CPU's own copy multiplied, in an order that its backend likes better? A table that is only
- * gathered from is not. Equal ranges, of a tied matrix, stand together. */
+/* Is a matrix of the CPU's own copy multiplied, in an order that its backend likes better? A table
+ * that is only gathered from is not. Equal ranges, of a tied matrix, stand together. */
 static bool range_packs(const struct place *p, int i)
 {
     const struct place_range *r = p->on_host.range;
@@ -299,7 +306,8 @@ static int load_rows(void *user, int64_t row, int64_t n, void *dst, struct err *
 }
 
 /* A matrix, read and packed by the backend's threads. */
-static int load_packed(struct place *p, struct place_load *load, const struct place_range *r, struct err *e)
+static int load_packed(struct place *p, struct place_load *load, const struct place_range *r,
+                       struct err *e)
 {
     struct load_matrix m = {load->g, r};
     const size_t row = r->t->row_bytes;
@@ -356,20 +364,24 @@ static int load_vram(struct place *p, struct place_load *load, struct err *e)
 }
 
 /* What is resident, in one place after the other. */
-int place_load(struct place *p, void (*progress)(uint64_t, uint64_t, void *), void *user, struct err *e)
+int place_load(struct place *p, void (*progress)(uint64_t, uint64_t, void *), void *user,
+               struct err *e)
 {
-    struct place_load load = {.g = p->w->file, .hollow = p->dev->hollow, .progress = progress, .user = user,
+    struct place_load load = {.g = p->w->file,
+                              .hollow = p->dev->hollow,
+                              .progress = progress,
+                              .user = user,
                               .total = p->in_vram.bytes + p->on_host.bytes};
     TRY(gguf_check_unchanged(p->w->file, e));
     TRY(load_vram(p, &load, e));
     if (p->on_host.n)
         TRY(p->mapped ? load_mapped(&load, &p->on_host, e) : load_copied(p, &load, e));
-    TRY(gguf_check_unchanged(p->w->file, e));  /* all of the copy is from one version of the file */
+    TRY(gguf_check_unchanged(p->w->file, e)); /* all of the copy is from one version of the file */
     load_step(&load, load.total - load.done); /* what alignment added */
     return 0;
 }
 
-/* ---- streaming ------------------------------------------------------------------------------------ */
+/* ---- streaming ------------------------------------------------------------------------------- */
 
 static int place_read(void *user, uint64_t file_at, void *dst, size_t n, struct err *e)
 {
@@ -391,9 +403,11 @@ static int place_items(struct place *p, struct stage_item *item, struct stage_ra
         TRY(list_unit(p, u, list, e));
         list_lay_out(list);
         for (int i = 0; i < list->n; i++)
-            range[i] = (struct stage_range){.file_at = list->range[i].at, .bytes = list->range[i].bytes,
+            range[i] = (struct stage_range){.file_at = list->range[i].at,
+                                            .bytes = list->range[i].bytes,
                                             .at = list->range[i].copy_at};
-        item[n_item] = (struct stage_item){.bytes = list->bytes, .n_range = list->n, .range = range};
+        item[n_item] =
+            (struct stage_item){.bytes = list->bytes, .n_range = list->n, .range = range};
         p->unit[u].item = n_item++;
         free_range += list->n;
         range += list->n;
@@ -413,10 +427,15 @@ static int place_stage(struct place *p, const struct plan *plan, double link_lim
     if (!item || !range || !p->streamed)
         TRY_DONE(NOMEM(e, n * sizeof *range, "streamed weights"));
     TRY_DONE(place_items(p, item, range, e));
-    const struct stage_config c = {.dev = p->dev, .item = item, .n_item = p->n_streamed,
-                                   .ring_bytes = plan->ring_bytes, .pinned_bytes = plan->pinned_bytes,
-                                   .keep_pinned = plan->keep_pinned, .read = place_read,
-                                   .user = p, .link_limit = link_limit};
+    const struct stage_config c = {.dev = p->dev,
+                                   .item = item,
+                                   .n_item = p->n_streamed,
+                                   .ring_bytes = plan->ring_bytes,
+                                   .pinned_bytes = plan->pinned_bytes,
+                                   .keep_pinned = plan->keep_pinned,
+                                   .read = place_read,
+                                   .user = p,
+                                   .link_limit = link_limit};
     TRY_DONE(stage_open(&c, &p->stage, e));
 done:
     mem_free(item);
@@ -424,7 +443,7 @@ done:
     return rc;
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 int place_open(const struct plan *plan, const struct weights *w, struct ops *ops, struct ops *host,
                double link_limit, struct place **out, struct err *e)
@@ -480,7 +499,8 @@ void place_free(struct place *p)
 }
 
 /* The unit of a caller's part and layer. */
-static int place_unit(const struct place *p, enum plan_part part, int layer, int *unit, struct err *e)
+static int place_unit(const struct place *p, enum plan_part part, int layer, int *unit,
+                      struct err *e)
 {
     bool in_layer = part == PART_ATTN || part == PART_FFN;
     if (layer < 0 || layer >= (in_layer ? p->w->n_layer : 1))
@@ -514,7 +534,8 @@ int place_part(struct place *p, enum plan_part part, int layer, struct stream *s
         void *base;
         TRY(stage_acquire(p->stage, unit->item, s, &base, e));
         for (int i = 0; i < unit->streamed.n; i++)
-            unit->streamed.range[i].t->data = (unsigned char *)base + unit->streamed.range[i].copy_at;
+            unit->streamed.range[i].t->data =
+                (unsigned char *)base + unit->streamed.range[i].copy_at;
     }
     const struct tensor *row = &p->slot[(size_t)layer * (size_t)p->w->n_slot];
     for (int i = 0; i < p->w->n_slot; i++)

@@ -7,12 +7,15 @@
 #include "mem.h"
 
 #define PINNED_PIECE ((uint64_t)4 << 20) /* of a ring on the host, as stage.h cuts copies */
-#define PINNED_RING ((uint64_t)1 << 30)   /* hides a disk's pauses of a few tenths of a second */
-enum { RING_FEWEST = 2, RING_MOST = 4 };  /* largest streamed parts that the ring on the device holds */
-#define SWAP_OPS_PER_BYTE 20000.0         /* of a device while its link moves a byte; assumed: 500e12 / 25e9 */
-#define SWAP_MOST ((uint64_t)4 << 30)     /* unasked: pinning takes time, and memory from others */
-enum { SWAP_RAM_SHARE = 4 };              /* 1 / so much of the host's memory, at most */
-enum { VRAM_SLACK = 128 };                /* 1 / so much stays free of what is filled part by part */
+#define PINNED_RING ((uint64_t)1 << 30)  /* hides a disk's pauses of a few tenths of a second */
+/* largest streamed parts that the ring on the device holds */
+enum { RING_FEWEST = 2, RING_MOST = 4 };
+/* of a device while its link moves a byte; assumed: 500e12 / 25e9 */
+#define SWAP_OPS_PER_BYTE 20000.0
+#define SWAP_MOST ((uint64_t)4 << 30) /* unasked: pinning takes time, and memory from others */
+enum { SWAP_RAM_SHARE = 4 };          /* 1 / so much of the host's memory, at most */
+/* 1 / so much stays free of what is filled part by part */
+enum { VRAM_SLACK = 128 };
 
 /* a + b * c, false on overflow */
 static bool add_product(uint64_t a, uint64_t b, uint64_t c, uint64_t *out)
@@ -33,8 +36,9 @@ static int plan_check(const struct plan_input *in, struct err *e)
     if ((unsigned)in->mode >= PLAN_MODE_COUNT || (unsigned)in->swap >= PLAN_SWAP_COUNT)
         FAIL(e, ERR_BUG, "plan_make: mode %d, swap %d", (int)in->mode, (int)in->swap);
     if (in->on_device && in->n_host > in->n_layer)
-        FAIL(e, ERR_USAGE, "%d layers on the CPU were asked for, the model has %d; lower --cpu-layers", in->n_host,
-             in->n_layer);
+        FAIL(e, ERR_USAGE,
+             "%d layers on the CPU were asked for, the model has %d; lower --cpu-layers",
+             in->n_host, in->n_layer);
     return 0;
 }
 
@@ -52,7 +56,7 @@ static int plan_weights(const struct plan_input *in, struct plan *p, struct err 
     return 0;
 }
 
-/* ---- the KV pool ---------------------------------------------------------------------------------- */
+/* ---- the KV pool ----------------------------------------------------------------------------- */
 
 /* One context, and what was asked for. */
 static int plan_kv_need(const struct plan_input *in, uint64_t *one, uint64_t *want, struct err *e)
@@ -61,12 +65,14 @@ static int plan_kv_need(const struct plan_input *in, uint64_t *one, uint64_t *wa
     if (!add_product(0, in->kv_bytes_per_token, (uint64_t)in->n_ctx, one) ||
         !add_product(0, *one, (uint64_t)in->n_seq, &all))
         FAIL(e, ERR_USAGE,
-             "cannot plan: the size of %d sequences of %d tokens overflows; lower --ctx or --sequences",
+             "cannot plan: the size of %d sequences of %d tokens overflows; lower --ctx or "
+             "--sequences",
              in->n_seq, in->n_ctx);
     *want = in->kv_bytes ? in->kv_bytes : all;
     if (*want < *one)
         FAIL(e, ERR_USAGE,
-             "cannot place the KV cache: one sequence of %d tokens needs %" PRIu64 " bytes, %" PRIu64
+             "cannot place the KV cache: one sequence of %d tokens needs %" PRIu64
+             " bytes, %" PRIu64
              " were asked for; raise --kv-bytes, or lower --ctx or --kv-type q8_0",
              in->n_ctx, *one, *want);
     return 0;
@@ -81,8 +87,9 @@ static void plan_kv_set(const struct plan_input *in, struct plan *p, uint64_t by
     p->n_seq = n < in->n_seq ? (int)n : in->n_seq;
 }
 
-/* What the pool may take unasked when all weights lie beside it. On the host half of the memory, which others use
- * too; on a device what the rest of the model leaves, less a part for what the driver takes as it goes. */
+/* What the pool may take unasked when all weights lie beside it. On the host half of the memory,
+ * which others use too; on a device what the rest of the model leaves, less a part for what the
+ * driver takes as it goes. */
 static uint64_t plan_kv_most(const struct plan_input *in, const struct plan *p)
 {
     if (!in->on_device)
@@ -92,13 +99,15 @@ static uint64_t plan_kv_most(const struct plan_input *in, const struct plan *p)
     return left - left / 16;
 }
 
-/* ---- all in one place ----------------------------------------------------------------------------- */
+/* ---- all in one place ------------------------------------------------------------------------ */
 
-/* Is there memory for a copy of the weights beside everything else? A sixteenth is left to others. */
+/* Is there memory for a copy of the weights beside everything else? A sixteenth is left to
+ * others. */
 static bool plan_pack_fits(const struct plan_input *in, const struct plan *p)
 {
     uint64_t total;
-    return add_product(p->kv_bytes, in->workspace_bytes, 1, &total) && add_product(total, p->weight_bytes, 1, &total) &&
+    return add_product(p->kv_bytes, in->workspace_bytes, 1, &total) &&
+           add_product(total, p->weight_bytes, 1, &total) &&
            total <= in->ram_bytes - in->ram_bytes / 16;
 }
 
@@ -127,25 +136,28 @@ static int plan_whole(const struct plan_input *in, struct plan *p, uint64_t *tot
     return 0;
 }
 
-static int plan_too_big(const struct plan_input *in, const struct plan *p, uint64_t total, struct err *e)
+static int plan_too_big(const struct plan_input *in, const struct plan *p, uint64_t total,
+                        struct err *e)
 {
     uint64_t budget = in->on_device ? in->vram_bytes : in->ram_bytes;
     FAIL(e, ERR_USAGE,
-         "cannot place the model: needs %" PRIu64 " MiB (%sKV cache %" PRIu64 " MiB, workspace %" PRIu64
-         " MiB), %" PRIu64 " MiB available%s; lower --ctx, --sequences or --kv-type q8_0%s",
+         "cannot place the model: needs %" PRIu64 " MiB (%sKV cache %" PRIu64
+         " MiB, workspace %" PRIu64 " MiB), %" PRIu64
+         " MiB available%s; lower --ctx, --sequences or --kv-type q8_0%s",
          (total >> 20) + 1, p->weights_mapped ? "" : "weights copied, ", p->kv_bytes >> 20,
          in->workspace_bytes >> 20, budget >> 20, in->on_device ? " on the device" : "",
          in->on_device ? ", raise --vram where it is set, or choose --backend cpu" : "");
 }
 
-/* ---- some here, some there ------------------------------------------------------------------------ */
+/* ---- some here, some there ------------------------------------------------------------------- */
 
-struct search { /* a plan being made: `try` is laid out anew for every candidate, `best` is the best so far */
+/* a plan being made: `try` is laid out anew for every candidate, `best` is the best so far */
+struct search {
     const struct plan_input *in;
     struct cost_part *part; /* (2 n_layer + 2) */
     struct plan try, best;
-    uint64_t largest;       /* streamed part of `try` */
-    double score;           /* of best: seconds a token; < 0 = none yet */
+    uint64_t largest; /* streamed part of `try` */
+    double score;     /* of best: seconds a token; < 0 = none yet */
 };
 
 /* Is l among k of n numbers spread evenly? */
@@ -154,7 +166,8 @@ static bool spread(int l, int k, int n)
     return (int64_t)(l + 1) * k / n > (int64_t)l * k / n;
 }
 
-/* The first n_resident parts of: output, attn, ffn, embed lie in VRAM, n_host of the other ffn on the host. */
+/* The first n_resident parts of: output, attn, ffn, embed lie in VRAM, n_host of the other ffn on
+ * the host. */
 static void lay_out(struct plan *p, const struct plan_input *in, int n_resident, int n_host)
 {
     int n = in->n_layer, left = n_resident > 0 ? n_resident - 1 : 0, other = 0;
@@ -215,10 +228,12 @@ static bool fits_host(struct plan *p, const struct plan_input *in)
     uint64_t most = in->ram_bytes / 2 < PINNED_RING ? in->ram_bytes / 2 : PINNED_RING;
     p->pinned_bytes = most - most % PINNED_PIECE;
     uint64_t computed = p->embed == PLAN_HOST ? p->host_bytes - in->embed_bytes : p->host_bytes;
-    return p->pinned_bytes >= 2 * PINNED_PIECE && (!computed || computed + p->pinned_bytes <= in->ram_bytes);
+    return p->pinned_bytes >= 2 * PINNED_PIECE &&
+           (!computed || computed + p->pinned_bytes <= in->ram_bytes);
 }
 
-static int step_of(struct search *s, const struct plan *p, int n_seq, struct cost *out, struct err *e)
+static int step_of(struct search *s, const struct plan *p, int n_seq, struct cost *out,
+                   struct err *e)
 {
     const struct plan_input *in = s->in;
     int n = 0;
@@ -237,10 +252,15 @@ static int step_of(struct search *s, const struct plan *p, int n_seq, struct cos
     s->part[n++] = (struct cost_part){PART_OUTPUT, 0, p->output, in->output_bytes};
     for (int i = 0; !in->on_device && i < n; i++)
         s->part[i].place = PLAN_VRAM;
-    struct cost_model m = {.part = s->part, .n_part = n, .rates = rates,
-                           .from_disk = p->stream_bytes && !p->keep_pinned, .ring_bytes = p->ring_bytes,
-                           .kv_bytes_per_token = in->kv_bytes_per_token, .n_layer = in->n_layer ? in->n_layer : 1,
-                           .row_bytes = in->row_bytes, .ops_per_byte = in->ops_per_byte};
+    struct cost_model m = {.part = s->part,
+                           .n_part = n,
+                           .rates = rates,
+                           .from_disk = p->stream_bytes && !p->keep_pinned,
+                           .ring_bytes = p->ring_bytes,
+                           .kv_bytes_per_token = in->kv_bytes_per_token,
+                           .n_layer = in->n_layer ? in->n_layer : 1,
+                           .row_bytes = in->row_bytes,
+                           .ops_per_byte = in->ops_per_byte};
     struct cost_load load = {n_seq, n_seq, in->kv_len ? in->kv_len : (in->n_ctx + 1) / 2};
     return cost_step(&m, &load, out, e);
 }
@@ -256,7 +276,8 @@ static void copy_places(struct plan *to, const struct plan *from)
     to->ffn = ffn;
 }
 
-/* The most parts that lie in VRAM beside a ring of `depth` largest parts, in `room` bytes; laid out in try. */
+/* The most parts that lie in VRAM beside a ring of `depth` largest parts, in `room` bytes; laid out
+ * in try. */
 static bool fill(struct search *s, int n_host, int depth, uint64_t room)
 {
     const struct plan_input *in = s->in;
@@ -267,8 +288,8 @@ static bool fill(struct search *s, int n_host, int depth, uint64_t room)
         if (s->try.stream_bytes && in->rates.link <= 0)
             return false;
         s->try.ring_bytes = 0;
-        if (s->try.stream_bytes && !add_product(0, (s->largest + 255) & ~(uint64_t)255, (uint64_t)depth,
-                                                &s->try.ring_bytes))
+        if (s->try.stream_bytes && !add_product(0, (s->largest + 255) & ~(uint64_t)255,
+                                                (uint64_t)depth, &s->try.ring_bytes))
             return false;
         uint64_t need;
         if (!add_product(s->try.ring_bytes, s->try.vram_weight_bytes, 1, &need))
@@ -280,7 +301,8 @@ static bool fill(struct search *s, int n_host, int depth, uint64_t room)
 }
 
 /* Scores try: seconds a token of the sequences that the mode looks at. */
-static int consider(struct search *s, enum plan_mode mode, uint64_t want, uint64_t room, struct err *e)
+static int consider(struct search *s, enum plan_mode mode, uint64_t want, uint64_t room,
+                    struct err *e)
 {
     struct plan *p = &s->try;
     uint64_t spare = room - p->ring_bytes - p->vram_weight_bytes;
@@ -294,7 +316,8 @@ static int consider(struct search *s, enum plan_mode mode, uint64_t want, uint64
     double score = mode == PLAN_LATENCY ? p->one.step_s : p->all.step_s / (double)p->n_seq;
     if (s->score < 0 || score < s->score * (1 - 1e-9)) {
         s->score = score;
-        p->total_bytes = p->kv_bytes + s->in->workspace_bytes + p->ring_bytes + p->vram_weight_bytes;
+        p->total_bytes =
+            p->kv_bytes + s->in->workspace_bytes + p->ring_bytes + p->vram_weight_bytes;
         copy_places(&s->best, p);
     }
     return 0;
@@ -325,8 +348,8 @@ static int search_kv(struct search *s, enum plan_mode mode, int n_kv, struct err
     return 0;
 }
 
-/* Throughput: the pool that gives most tokens a second, from all contexts asked for down to one in steps of an
- * eighth, then between the best of those and the next larger one. */
+/* Throughput: the pool that gives most tokens a second, from all contexts asked for down to one in
+ * steps of an eighth, then between the best of those and the next larger one. */
 static int search_pools(struct search *s, struct err *e)
 {
     int n = s->in->n_seq, before = n + 1, low = 0, high = 0;
@@ -365,12 +388,14 @@ static void keep_faster(struct search *a, const struct search *b)
     }
 }
 
-static int search_open(struct search *s, const struct plan_input *in, const struct plan *like, struct err *e)
+static int search_open(struct search *s, const struct plan_input *in, const struct plan *like,
+                       struct err *e)
 {
     size_t n = (size_t)in->n_layer;
     *s = (struct search){.in = in, .score = -1};
     s->part = mem_zalloc(2 * n + 2, sizeof *s->part);
-    enum plan_place *try = mem_zalloc(2 * n + 1, sizeof *try), *best = mem_zalloc(2 * n + 1, sizeof *best);
+    enum plan_place *try = mem_zalloc(2 * n + 1, sizeof *try),
+                    *best = mem_zalloc(2 * n + 1, sizeof *best);
     s->try = s->best = *like;
     s->try.attn = try, s->try.ffn = try ? try + n : NULL;
     s->best.attn = best, s->best.ffn = best ? best + n : NULL;
@@ -392,25 +417,33 @@ static int plan_hopeless(struct search *s, struct err *e)
     TRY(plan_kv_need(in, &one, &want, e));
     lay_out(&s->try, in, 0, 0);
     weigh(s);
-    uint64_t ring = s->largest, kv = in->kv_bytes ? want : one, room = in->vram_bytes - in->vram_bytes / VRAM_SLACK;
-    if (!add_product(kv, in->workspace_bytes, 1, &need) || !add_product(need, ring, RING_FEWEST, &need))
+    uint64_t ring = s->largest, kv = in->kv_bytes ? want : one,
+             room = in->vram_bytes - in->vram_bytes / VRAM_SLACK;
+    if (!add_product(kv, in->workspace_bytes, 1, &need) ||
+        !add_product(need, ring, RING_FEWEST, &need))
         FAIL(e, ERR_USAGE, "cannot plan: the sum of KV cache, workspace and ring overflows");
     if (need > room)
         FAIL(e, ERR_USAGE,
-             "cannot place the model: needs at least %" PRIu64 " MiB with all weights streamed (KV cache %" PRIu64
-             " MiB, workspace %" PRIu64 " MiB, ring %" PRIu64 " MiB), %" PRIu64
-             " MiB available on the device; lower --ctx, --batch-tokens or --kv-type q8_0, raise --vram where it is "
+             "cannot place the model: needs at least %" PRIu64
+             " MiB with all weights streamed (KV cache %" PRIu64 " MiB, workspace %" PRIu64
+             " MiB, ring %" PRIu64 " MiB), %" PRIu64
+             " MiB available on the device; lower --ctx, --batch-tokens or --kv-type q8_0, raise "
+             "--vram where it is "
              "set, or choose --backend cpu",
-             (need >> 20) + 1, kv >> 20, in->workspace_bytes >> 20, ring * RING_FEWEST >> 20, room >> 20);
+             (need >> 20) + 1, kv >> 20, in->workspace_bytes >> 20, ring * RING_FEWEST >> 20,
+             room >> 20);
     FAIL(e, ERR_USAGE,
-         "cannot place the model: %" PRIu64 " MiB of weights, %" PRIu64 " MiB of memory on the device and %" PRIu64
+         "cannot place the model: %" PRIu64 " MiB of weights, %" PRIu64
+         " MiB of memory on the device and %" PRIu64
          " MiB on the host are available; raise --ram or --vram where they are set, or lower --ctx",
          s->in->rates.link > 0 ? s->try.stream_bytes >> 20 : s->try.weight_bytes >> 20, room >> 20,
          in->ram_bytes >> 20);
 }
 
-/* Parts in several places. whole: everything resident, with a smaller pool than asked for, or NULL. */
-static int plan_search(const struct plan_input *in, struct plan *p, const struct plan *whole, struct err *e)
+/* Parts in several places. whole: everything resident, with a smaller pool than asked for, or
+ * NULL. */
+static int plan_search(const struct plan_input *in, struct plan *p, const struct plan *whole,
+                       struct err *e)
 {
     struct search fast = {.part = NULL}, wide = {.part = NULL};
     int rc;
@@ -434,20 +467,24 @@ done:
     return rc;
 }
 
-/* ---- pages on the host ---------------------------------------------------------------------------- */
+/* ---- pages on the host ----------------------------------------------------------------------- */
 
 /* Is a token's K and V sooner copied out and back than computed? */
 static bool plan_swap_pays(const struct plan_input *in, const struct plan *p)
 {
-    double token = in->ops_per_byte * (double)p->weight_bytes, copied = 2 * (double)in->kv_bytes_per_token;
-    return in->on_device && plan_is_resident(p) && p->n_seq < in->n_seq && token > SWAP_OPS_PER_BYTE * copied;
+    double token = in->ops_per_byte * (double)p->weight_bytes,
+           copied = 2 * (double)in->kv_bytes_per_token;
+    return in->on_device && plan_is_resident(p) && p->n_seq < in->n_seq &&
+           token > SWAP_OPS_PER_BYTE * copied;
 }
 
 static void plan_swap(const struct plan_input *in, struct plan *p)
 {
-    if (in->swap == PLAN_SWAP_OFF || (in->swap == PLAN_SWAP_AUTO && !in->swap_bytes && !plan_swap_pays(in, p)))
+    if (in->swap == PLAN_SWAP_OFF ||
+        (in->swap == PLAN_SWAP_AUTO && !in->swap_bytes && !plan_swap_pays(in, p)))
         return;
-    uint64_t most = p->kv_bytes, taken = p->pinned_bytes + (in->on_device ? p->host_bytes : p->total_bytes);
+    uint64_t most = p->kv_bytes,
+             taken = p->pinned_bytes + (in->on_device ? p->host_bytes : p->total_bytes);
     uint64_t left = in->ram_bytes > taken ? (in->ram_bytes - taken) / SWAP_RAM_SHARE : 0;
     if (in->ram_bytes && most > left)
         most = left;
@@ -456,7 +493,7 @@ static void plan_swap(const struct plan_input *in, struct plan *p)
     p->swap_bytes = in->swap_bytes ? in->swap_bytes : most;
 }
 
-/* ---- the plan ------------------------------------------------------------------------------------- */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 static int plan_predict(const struct plan_input *in, struct plan *p, struct err *e)
 {
@@ -489,7 +526,8 @@ static int plan_fill(const struct plan_input *in, struct plan *p, struct err *e)
 
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e)
 {
-    struct plan p = {.n_layer = in->n_layer, .workspace_bytes = in->workspace_bytes,
+    struct plan p = {.n_layer = in->n_layer,
+                     .workspace_bytes = in->workspace_bytes,
                      .weights_mapped = in->weights_mapped};
     TRY(plan_check(in, e));
     size_t n = (size_t)in->n_layer;
@@ -537,7 +575,7 @@ bool plan_is_resident(const struct plan *p)
     return same;
 }
 
-/* ---- names and the table -------------------------------------------------------------------------- */
+/* ---- names and the table --------------------------------------------------------------------- */
 
 const char *plan_place_name(enum plan_place place)
 {
@@ -583,7 +621,8 @@ bool plan_swap_from_name(const char *name, enum plan_swap *out)
 
 static void describe_row(struct str *out, const char *what, uint64_t bytes, const char *where)
 {
-    str_addf(out, "%-10s %10.1f MiB%s%s\n", what, (double)bytes / 1048576.0, *where ? "  " : "", where);
+    str_addf(out, "%-10s %10.1f MiB%s%s\n", what, (double)bytes / 1048576.0, *where ? "  " : "",
+             where);
 }
 
 /* "ffn: 31 VRAM, 49 streamed" */
@@ -615,7 +654,8 @@ void plan_describe(const struct plan *p, struct str *out)
         describe_row(out, "streamed", p->stream_bytes, "in every step");
         describe_row(out, "ring", p->ring_bytes, "on the device");
         describe_row(out, "pinned", p->pinned_bytes,
-                     p->keep_pinned ? "on the host, all streamed weights" : "on the host, filled from the disk");
+                     p->keep_pinned ? "on the host, all streamed weights"
+                                    : "on the host, filled from the disk");
     }
     describe_row(out, "KV cache", p->kv_bytes, "");
     str_addf(out, "  %" PRId64 " tokens\n", p->kv_tokens);
@@ -624,8 +664,9 @@ void plan_describe(const struct plan *p, struct str *out)
     describe_row(out, "workspace", p->workspace_bytes, "");
     describe_row(out, "our own", p->total_bytes, "");
     if (p->one.step_s > 0)
-        str_addf(out, "predicted  %10.1f tokens/s for 1 sequence, %.1f for %d (%s)\n", 1 / p->one.step_s,
-                 (double)p->n_seq / p->all.step_s, p->n_seq, plan_mode_name(p->mode));
+        str_addf(out, "predicted  %10.1f tokens/s for 1 sequence, %.1f for %d (%s)\n",
+                 1 / p->one.step_s, (double)p->n_seq / p->all.step_s, p->n_seq,
+                 plan_mode_name(p->mode));
 }
 
 void plan_line(const struct plan *p, struct str *out)

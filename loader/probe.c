@@ -7,16 +7,23 @@
 #include "log.h"
 #include "mem.h"
 
-enum { TRIES = 4, COPIES = 64, HOST_COLS = 4096, HOST_BATCH = 32, HOP_BYTES = 32 << 10, FEWEST = 64 << 10 };
+enum {
+    TRIES = 4,
+    COPIES = 64,
+    HOST_COLS = 4096,
+    HOST_BATCH = 32,
+    HOP_BYTES = 32 << 10,
+    FEWEST = 64 << 10
+};
 static const size_t copy_bytes = (size_t)64 << 20, host_bytes = (size_t)32 << 20;
 static const double step_s = 1e-4;     /* scheduling between two steps */
 static const double launch_s = 1.5e-6; /* of a device; assumed, not measured */
 
 struct probe {
     struct ops *ops, *host;
-    struct buf pinned, from, to;                /* of the device; pinned may be pageable */
-    struct buf weights, x, y, scratch;          /* of the host */
-    size_t bytes;                               /* of each copy */
+    struct buf pinned, from, to;       /* of the device; pinned may be pageable */
+    struct buf weights, x, y, scratch; /* of the host */
+    size_t bytes;                      /* of each copy */
 };
 
 /* To the nearest power of 1.2. */
@@ -26,7 +33,8 @@ static double rounded(double rate)
 }
 
 /* The shortest of a few times; run queues the work. */
-static int fastest(struct probe *p, int (*run)(struct probe *, struct err *), double *seconds, struct err *e)
+static int fastest(struct probe *p, int (*run)(struct probe *, struct err *), double *seconds,
+                   struct err *e)
 {
     struct device *dev = p->ops->dev;
     *seconds = INFINITY;
@@ -96,10 +104,17 @@ static int probe_matmul(struct probe *p, enum fmt fmt, int rows, double *seconds
     size_t row_bytes;
     if (!fmt_row_bytes(fmt, HOST_COLS, &row_bytes))
         FAIL(e, ERR_BUG, "probe: %d elements are no row of %s", HOST_COLS, fmt_info(fmt)->name);
-    struct tensor w = {.data = p->weights.ptr, .fmt = fmt, .n_dim = 2, .row_bytes = row_bytes,
+    struct tensor w = {.data = p->weights.ptr,
+                       .fmt = fmt,
+                       .n_dim = 2,
+                       .row_bytes = row_bytes,
                        .dim = {(int64_t)(host_bytes / row_bytes), HOST_COLS, 1, 1}};
-    struct matmul_args a = {.x = p->x.ptr, .n_row = rows, .n_in = HOST_COLS, .epilogue = EPI_STORE,
-                            .n_out = 1, .out = {{&w, NULL, p->y.ptr}}};
+    struct matmul_args a = {.x = p->x.ptr,
+                            .n_row = rows,
+                            .n_in = HOST_COLS,
+                            .epilogue = EPI_STORE,
+                            .n_out = 1,
+                            .out = {{&w, NULL, p->y.ptr}}};
     *seconds = INFINITY;
     for (int i = 0; i <= TRIES; i++) {
         int64_t t0 = clock_ns();
@@ -111,8 +126,8 @@ static int probe_matmul(struct probe *p, enum fmt fmt, int rows, double *seconds
 }
 
 /* The matrix again, while copies go up the link: how much of the memory is left for the CPU. */
-static int probe_beside(struct probe *p, enum fmt fmt, double alone, const struct plan_rates *r, double *seconds,
-                        struct err *e)
+static int probe_beside(struct probe *p, enum fmt fmt, double alone, const struct plan_rates *r,
+                        double *seconds, struct err *e)
 {
     struct device *dev = p->ops->dev;
     int n = (int)(2 * (TRIES + 1) * alone * r->link / (double)p->bytes) + 1;
@@ -129,9 +144,16 @@ static int probe_cpu(struct probe *p, enum fmt fmt, struct plan_rates *r, struct
     if (!fmt_row_bytes(fmt, HOST_COLS, &row_bytes))
         FAIL(e, ERR_BUG, "probe: %d elements are no row of %s", HOST_COLS, fmt_info(fmt)->name);
     int64_t n_out = (int64_t)(host_bytes / row_bytes);
-    struct ops_limits lim = {.max_rows = HOST_BATCH, .max_logit_rows = 1, .max_in = HOST_COLS, .max_out = n_out,
-                             .n_vocab = 1, .max_kv_len = 1, .n_head = 1, .head_dim = 1};
-    size_t scratch = p->host->scratch_bytes(p->host, &lim), x = HOST_BATCH * HOST_COLS * sizeof(float);
+    struct ops_limits lim = {.max_rows = HOST_BATCH,
+                             .max_logit_rows = 1,
+                             .max_in = HOST_COLS,
+                             .max_out = n_out,
+                             .n_vocab = 1,
+                             .max_kv_len = 1,
+                             .n_head = 1,
+                             .head_dim = 1};
+    size_t scratch = p->host->scratch_bytes(p->host, &lim),
+           x = HOST_BATCH * HOST_COLS * sizeof(float);
     double one, many;
     TRY(dev->api->alloc(dev, MEM_DEVICE, host_bytes, &p->weights, e));
     TRY(dev->api->alloc(dev, MEM_DEVICE, x, &p->x, e));
@@ -151,7 +173,8 @@ static int probe_cpu(struct probe *p, enum fmt fmt, struct plan_rates *r, struct
     return 0;
 }
 
-int probe_rates(struct ops *ops, struct ops *host, enum fmt fmt, struct plan_rates *out, struct err *e)
+int probe_rates(struct ops *ops, struct ops *host, enum fmt fmt, struct plan_rates *out,
+                struct err *e)
 {
     struct probe p = {.ops = ops, .host = host};
     struct device *dev = ops->dev, *cpu = host->dev;
@@ -159,8 +182,10 @@ int probe_rates(struct ops *ops, struct ops *host, enum fmt fmt, struct plan_rat
     *out = (struct plan_rates){.step_s = step_s, .launch_s = dev->is_host ? 0 : launch_s};
     TRY_DONE(probe_copies(&p, out, e));
     TRY_DONE(probe_cpu(&p, fmt, out, e));
-    log_info("measured: device memory %.0f GB/s, link %.1f GB/s, CPU %.1f GB/s and %.0f GOP/s, a hop %.0f us",
-             out->vram * 1e-9, out->link * 1e-9, out->host * 1e-9, out->host_ops * 1e-9, out->hop_s * 1e6);
+    log_info("measured: device memory %.0f GB/s, link %.1f GB/s, CPU %.1f GB/s and %.0f GOP/s, a "
+             "hop %.0f us",
+             out->vram * 1e-9, out->link * 1e-9, out->host * 1e-9, out->host_ops * 1e-9,
+             out->hop_s * 1e6);
 done:
     (void)dev->api->sync(dev, NULL, NULL);
     host->bind_scratch(host, NULL, 0);

@@ -13,7 +13,7 @@ struct reader {
     pthread_t thread;
     /* shared, under lock */
     pthread_mutex_t lock;
-    pthread_cond_t more;   /* given has grown, or stop */
+    pthread_cond_t more;        /* given has grown, or stop */
     pthread_cond_t filled_more; /* filled has grown, or failed */
     uint64_t given, filled;
     int64_t busy_ns;

@@ -3,9 +3,9 @@
  *
  *   given but not filled --fill()--> filled         filled <= given; both only grow
  *
- * fill(user, piece, e) runs on the reader thread, for pieces 0, 1, 2, ..; what it wrote is visible to whoever has
- * seen that the piece is filled. After a failed fill the thread rests, and reader_wait and reader_filled pass the
- * error up. Everything else is called by one other thread.
+ * fill(user, piece, e) runs on the reader thread, for pieces 0, 1, 2, ..; what it wrote is visible
+ * to whoever has seen that the piece is filled. After a failed fill the thread rests, and
+ * reader_wait and reader_filled pass the error up. Everything else is called by one other thread.
  */
 #ifndef MAS_READER_H
 #define MAS_READER_H
@@ -21,7 +21,8 @@ int reader_open(int (*fill)(void *user, uint64_t piece, struct err *e), void *us
                 struct reader **out, struct err *e);
 void reader_close(struct reader *r); /* waits for the piece in hand; accepts NULL */
 
-void reader_give(struct reader *r, uint64_t upto); /* pieces below upto may be filled; never lowered */
+/* pieces below upto may be filled; never lowered */
+void reader_give(struct reader *r, uint64_t upto);
 /* *filled: pieces below it are filled. Does not wait. */
 int reader_filled(struct reader *r, uint64_t *filled, struct err *e);
 /* Waits until `piece`, which has been given, is filled. */

@@ -14,6 +14,6 @@ struct sha256;
 int sha256_open(struct sha256 **out, struct err *e);
 int sha256_add(struct sha256 *h, const void *data, size_t n, struct err *e);
 int sha256_finish(struct sha256 *h, char hex[65], struct err *e); /* once, after the last piece */
-void sha256_close(struct sha256 *h); /* accepts NULL */
+void sha256_close(struct sha256 *h);                              /* accepts NULL */
 
 #endif

@@ -14,7 +14,8 @@ static const struct shape {
     int64_t n_vocab;
     bool tied;
 } shapes[] = {
-#define X(name, layers, embd, ff, head, kv, ctx, vocab, tied) {name, layers, embd, ff, head, kv, ctx, vocab, tied},
+#define X(name, layers, embd, ff, head, kv, ctx, vocab, tied)                                      \
+    {name, layers, embd, ff, head, kv, ctx, vocab, tied},
 #include "shapes.def"
 #undef X
 };
@@ -61,10 +62,10 @@ static void sizes_add(struct model_sizes *s, const char *name, uint64_t bytes, i
         s->embed += bytes;
 }
 
-/* ---- of a file ------------------------------------------------------------------------------------ */
+/* ---- of a file ------------------------------------------------------------------------------- */
 
-static int file_int(const struct gguf *g, const char *arch, const char *key, int64_t dflt, int64_t *out,
-                    struct err *e)
+static int file_int(const struct gguf *g, const char *arch, const char *key, int64_t dflt,
+                    int64_t *out, struct err *e)
 {
     char name[160];
     snprintf(name, sizeof name, "%s.%s", arch, key);
@@ -73,8 +74,8 @@ static int file_int(const struct gguf *g, const char *arch, const char *key, int
 }
 
 /* The same for what may stand there once for each layer. */
-static int file_int_each(const struct gguf *g, const char *arch, const char *key, int64_t n_layer, int64_t dflt,
-                         int64_t *out, struct err *e)
+static int file_int_each(const struct gguf *g, const char *arch, const char *key, int64_t n_layer,
+                         int64_t dflt, int64_t *out, struct err *e)
 {
     char name[160];
     snprintf(name, sizeof name, "%s.%s", arch, key);
@@ -91,14 +92,17 @@ static int file_shape(const struct gguf *g, struct model_sizes *s, struct err *e
     char arch[64];
     int64_t n_layer, n_embd, n_head, n_kv, head_dim;
     TRY(gguf_get_str(g, "general.architecture", &arch_text, e));
-    snprintf(arch, sizeof arch, "%.*s", (int)(arch_text.len < 60 ? arch_text.len : 60), arch_text.s);
+    snprintf(arch, sizeof arch, "%.*s", (int)(arch_text.len < 60 ? arch_text.len : 60),
+             arch_text.s);
     TRY(file_int(g, arch, "block_count", -1, &n_layer, e));
     TRY(file_int(g, arch, "embedding_length", -1, &n_embd, e));
     TRY(file_int_each(g, arch, "attention.head_count", n_layer, -1, &n_head, e));
     TRY(file_int_each(g, arch, "attention.head_count_kv", n_layer, n_head, &n_kv, e));
-    TRY(file_int(g, arch, "attention.key_length", n_embd / n_head ? n_embd / n_head : 1, &head_dim, e));
+    TRY(file_int(g, arch, "attention.key_length", n_embd / n_head ? n_embd / n_head : 1, &head_dim,
+                 e));
     if (n_layer > 10000 || n_kv > 65536 || head_dim > 65536)
-        FAIL(e, ERR_DATA, "%s: %" PRId64 " layers with %" PRId64 " heads of %" PRId64 " are no model",
+        FAIL(e, ERR_DATA,
+             "%s: %" PRId64 " layers with %" PRId64 " heads of %" PRId64 " are no model",
              gguf_path(g), n_layer, n_kv, head_dim);
     TRY(sizes_init(s, (int)n_layer, e));
     s->n_embd = (int)n_embd;
@@ -133,10 +137,10 @@ int sizes_of_file(const struct gguf *g, struct model_sizes *out, struct err *e)
     return 0;
 }
 
-/* ---- of a shape ----------------------------------------------------------------------------------- */
+/* ---- of a shape ------------------------------------------------------------------------------ */
 
-static void shape_tensor(struct model_sizes *s, const struct shape *sh, enum mixture m, const char *name, int n_dim,
-                         int64_t rows, int64_t cols)
+static void shape_tensor(struct model_sizes *s, const struct shape *sh, enum mixture m,
+                         const char *name, int n_dim, int64_t rows, int64_t cols)
 {
     const struct mixture_model mm = {sh->n_layer, sh->n_head, sh->n_kv_head, sh->tied};
     const int64_t dim[2] = {n_dim == 1 ? cols : rows, cols};
@@ -154,11 +158,15 @@ static void shape_layer(struct model_sizes *s, const struct shape *sh, enum mixt
         int n_dim;
         int64_t rows, cols;
     } t[] = {
-        {"attn_norm", 1, 1, sh->n_embd},      {"attn_q", 2, sh->n_embd, sh->n_embd},
-        {"attn_k", 2, s->kv_row, sh->n_embd}, {"attn_v", 2, s->kv_row, sh->n_embd},
+        {"attn_norm", 1, 1, sh->n_embd},
+        {"attn_q", 2, sh->n_embd, sh->n_embd},
+        {"attn_k", 2, s->kv_row, sh->n_embd},
+        {"attn_v", 2, s->kv_row, sh->n_embd},
         {"attn_output", 2, sh->n_embd, sh->n_embd},
-        {"ffn_norm", 1, 1, sh->n_embd},       {"ffn_gate", 2, sh->n_ff, sh->n_embd},
-        {"ffn_up", 2, sh->n_ff, sh->n_embd},  {"ffn_down", 2, sh->n_embd, sh->n_ff},
+        {"ffn_norm", 1, 1, sh->n_embd},
+        {"ffn_gate", 2, sh->n_ff, sh->n_embd},
+        {"ffn_up", 2, sh->n_ff, sh->n_embd},
+        {"ffn_down", 2, sh->n_embd, sh->n_ff},
     };
     char name[64];
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
@@ -167,7 +175,8 @@ static void shape_layer(struct model_sizes *s, const struct shape *sh, enum mixt
     }
 }
 
-bool sizes_of_shape(const char *name, enum mixture m, struct model_sizes *out, int *rc, struct err *e)
+bool sizes_of_shape(const char *name, enum mixture m, struct model_sizes *out, int *rc,
+                    struct err *e)
 {
     const struct shape *sh = NULL;
     for (int i = 0; i < N_SHAPE; i++)

@@ -17,9 +17,9 @@ enum { SNIFF = 512 }; /* bytes that tell what a file is */
 
 #define FORMS "give the path of a .gguf file, or 'demo' for the model in the program"
 
-/* ---- what a file is that is no GGUF --------------------------------------------------------------- */
+/* ---- what a file is that is no GGUF ---------------------------------------------------------- */
 
-struct head { /* the first bytes of a file */
+struct head {                   /* the first bytes of a file */
     unsigned char b[SNIFF + 1]; /* a NUL follows */
     size_t n;
 };
@@ -59,12 +59,17 @@ static const char *source_sniff(const struct head *h)
         return "it is a git-lfs pointer, not the model itself: run 'git lfs pull' there";
     if (begins(h, "PK\3\4", 4) || begins(h, "\x80\x02", 2))
         return "it is a PyTorch checkpoint: convert it to GGUF first";
-    if (begins(h, "lmgg", 4) || begins(h, "fmgg", 4) || begins(h, "tjgg", 4) || begins(h, "algg", 4))
+    if (begins(h, "lmgg", 4) || begins(h, "fmgg", 4) || begins(h, "tjgg", 4) ||
+        begins(h, "algg", 4))
         return "it is a GGML file from before GGUF: take a GGUF file of this model";
     if (begins(h, "FUGG", 4))
         return "it is a big-endian GGUF file: take the little-endian one";
-    if (begins(h, "\x1f\x8b", 2) || begins(h, "\xfd" "7zXZ", 5) || begins(h, "BZh", 3) ||
-        begins(h, "\x28\xb5\x2f\xfd", 4))
+    if (begins(h, "\x1f\x8b", 2) ||
+        begins(h,
+               "\xfd"
+               "7zXZ",
+               5) ||
+        begins(h, "BZh", 3) || begins(h, "\x28\xb5\x2f\xfd", 4))
         return "it is compressed: unpack it first";
     if (is_safetensors(h))
         return "it is a safetensors file: convert it to GGUF first";
@@ -99,7 +104,7 @@ static int source_look(const char *path, const char **kind, struct err *e)
     return 0;
 }
 
-/* ---- open ---------------------------------------------------------------------------------------- */
+/* ---- open ------------------------------------------------------------------------------------ */
 
 /* A large model may come in several files; one of them alone is not usable. */
 static int source_whole(const struct gguf *g, struct err *e)
@@ -139,7 +144,7 @@ int source_open(const char *name, struct gguf **out, struct err *e)
     return 0;
 }
 
-/* ---- identity ------------------------------------------------------------------------------------ */
+/* ---- identity -------------------------------------------------------------------------------- */
 
 int source_sha256(const struct gguf *g, void (*progress)(uint64_t, uint64_t, void *), void *user,
                   char hex[65], struct err *e)

@@ -3,22 +3,27 @@
  *
  * An item is used once a pass; its use number n stands for item n % n_item. Uses go through
  *
- *   (nothing) --queue: all pieces copied--> queued --acquire--> acquired --release--> released --wait--> waited
+ *   (nothing) --queue: all pieces copied--> queued --acquire--> acquired --release--> released
+ *   --wait--> waited
  *
- * in order, so that five counters tell everything: waited <= released <= acquired <= queued. `acquired` is at most
- * released + 1. A use takes its bytes of the device's ring when its first piece is queued, at a position that
- * only grows (at % ring is the place); a piece may be queued when every older use that lies on its bytes, one
- * ring before, is waited: the copy stream has been told to wait for the event of its release. Nobody waits on the host.
+ * in order, so that five counters tell everything: waited <= released <= acquired <= queued.
+ * `acquired` is at most released + 1. A use takes its bytes of the device's ring when its first
+ * piece is queued, at a position that only grows (at % ring is the place); a piece may be queued
+ * when every older use that lies on its bytes, one ring before, is waited: the copy stream has been
+ * told to wait for the event of its release. Nobody waits on the host.
  *
- * A piece (at most piece_bytes of an item) has a number too. With all of the items in host memory (kept):
+ * A piece (at most piece_bytes of an item) has a number too. With all of the items in host memory
+ * (kept):
  *
  *   given at the start --reader--> filled --engine--> queued, and again in every pass
  *
  * With a ring of n_slot pieces on the host, piece n in slot n % n_slot:
  *
- *   given --reader--> filled --engine--> queued --its copy done, seen by the engine--> free: n + n_slot is given
+ *   given --reader--> filled --engine--> queued --its copy done, seen by the engine--> free: n +
+ *   n_slot is given
  *
- * free <= queued <= filled <= given = free + n_slot. Engine and reader share given and filled alone (reader.h).
+ * free <= queued <= filled <= given = free + n_slot. Engine and reader share given and filled alone
+ * (reader.h).
  */
 #include "stage.h"
 
@@ -43,10 +48,10 @@ struct piece {
     bool last;          /* of its item */
 };
 
-struct use { /* the latest use of an item */
-    uint64_t at;             /* position of its first byte in the device's ring */
-    struct event *copied;    /* on the copy stream */
-    struct event *released;  /* on the compute stream */
+struct use {                /* the latest use of an item */
+    uint64_t at;            /* position of its first byte in the device's ring */
+    struct event *copied;   /* on the copy stream */
+    struct event *released; /* on the compute stream */
 };
 
 struct stage {
@@ -60,11 +65,12 @@ struct stage {
     uint64_t n_slot;
     struct stream *copy;
     struct reader *reader;
-    struct use *use; /* (n_item) */
+    struct use *use;  /* (n_item) */
     uint64_t next_at; /* where the next use begins, unless the ring ends before its end */
-    uint64_t queued, acquired, released, waited; /* uses */
+    uint64_t queued, acquired, released, waited;     /* uses */
     uint64_t piece_queued, piece_free, piece_filled; /* piece_filled: as last seen */
-    int64_t due_ns; /* with a link limit: when the emulated link is free; the copy stream's calls use it */
+    /* with a link limit: when the emulated link is free; the copy stream's calls use it */
+    int64_t due_ns;
     struct stage_stats stats;
     struct err dead;
 };
@@ -74,12 +80,12 @@ static bool stage_kept(const struct stage *st)
     return st->n_slot == 0;
 }
 
-/* ---- the reader's side ---------------------------------------------------------------------------- */
+/* ---- the reader's side ----------------------------------------------------------------------- */
 
 static unsigned char *piece_host(const struct stage *st, uint64_t n)
 {
-    uint64_t at = stage_kept(st) ? st->piece[n % st->n_piece].kept_at
-                                 : n % st->n_slot * st->c.piece_bytes;
+    uint64_t at =
+        stage_kept(st) ? st->piece[n % st->n_piece].kept_at : n % st->n_slot * st->c.piece_bytes;
     return (unsigned char *)st->host.ptr + at;
 }
 
@@ -101,7 +107,7 @@ static int piece_fill(void *user, uint64_t n, struct err *e)
     return 0;
 }
 
-/* ---- a slower link -------------------------------------------------------------------------------- */
+/* ---- a slower link --------------------------------------------------------------------------- */
 
 /* Both run in the order of the copy stream, around a piece's copy. */
 static void pace_begin(void *user)
@@ -125,15 +131,15 @@ static void pace_end(void *user)
         ;
 }
 
-/* ---- queueing copies ------------------------------------------------------------------------------ */
+/* ---- queueing copies ------------------------------------------------------------------------- */
 
 static uint64_t stage_size(uint64_t bytes)
 {
     return (bytes + ALIGN - 1) & ~(ALIGN - 1);
 }
 
-/* Tells the copy stream to wait for the older uses on whose bytes the piece, ending at position `end` of use n,
- * will lie. *room = false: one of them has not been released yet. */
+/* Tells the copy stream to wait for the older uses on whose bytes the piece, ending at position
+ * `end` of use n, will lie. *room = false: one of them has not been released yet. */
 static int stage_room(struct stage *st, uint64_t n, uint64_t end, bool *room, struct err *e)
 {
     const struct device *dev = st->c.dev;
@@ -152,7 +158,8 @@ static int stage_room(struct stage *st, uint64_t n, uint64_t end, bool *room, st
     return 0;
 }
 
-/* The position of use n, whose item has this size: the next one, or the beginning of the ring again. */
+/* The position of use n, whose item has this size: the next one, or the beginning of the ring
+ * again. */
 static uint64_t stage_position(const struct stage *st, uint64_t size)
 {
     uint64_t ring = st->c.ring_bytes, at = st->next_at;
@@ -195,7 +202,8 @@ static int stage_queue(struct stage *st, bool *done, struct err *e)
     return 0;
 }
 
-/* Gives the reader the slots whose copy has been made: those known to be, and one more when must. */
+/* Gives the reader the slots whose copy has been made: those known to be, and one more when
+ * must. */
 static int stage_recycle(struct stage *st, bool must, struct err *e)
 {
     const struct dev_api *api = st->c.dev->api;
@@ -243,10 +251,10 @@ static int stage_pump(struct stage *st, struct err *e)
     }
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
-/* Waits for the reader until all of the use to be acquired is queued; there is room, as all older uses have
- * been released. */
+/* Waits for the reader until all of the use to be acquired is queued; there is room, as all older
+ * uses have been released. */
 static int stage_wait(struct stage *st, struct err *e)
 {
     int64_t t0 = clock_ns();
@@ -282,7 +290,8 @@ static void say_disk(struct stage *st)
     struct stage_stats s;
     stage_stats(st, &s);
     double rate = s.read_seconds > 0 ? (double)s.read_bytes / s.read_seconds : 0;
-    log_warn("%.2f GiB of weights do not stay in memory and are read from the disk for every step: it gave "
+    log_warn("%.2f GiB of weights do not stay in memory and are read from the disk for every step: "
+             "it gave "
              "%.2f GB/s, which is %.2f s a step; free memory, or choose a smaller model",
              (double)s.pass_bytes / 1073741824, rate * 1e-9,
              rate > 0 ? (double)s.pass_bytes / rate : 0);
@@ -290,8 +299,7 @@ static void say_disk(struct stage *st)
 
 static int release(struct stage *st, int item, struct stream *compute, struct err *e)
 {
-    if (st->acquired == st->released ||
-        item != (int)(st->released % (uint64_t)st->c.n_item))
+    if (st->acquired == st->released || item != (int)(st->released % (uint64_t)st->c.n_item))
         FAIL(e, ERR_BUG, "stage: item %d was released, but has not been acquired", item);
     TRY(st->c.dev->api->event_record(st->c.dev, st->use[item].released, compute, e));
     st->released++;
@@ -310,10 +318,10 @@ static int stage_result(struct stage *st, int rc, const struct err *why, struct 
     FAIL(e, rc, "%s", why->msg);
 }
 
-#define STAGE_ALIVE(st, e)                                                                        \
-    do {                                                                                          \
-        if ((st)->dead.code)                                                                      \
-            FAIL((e), (st)->dead.code, "%s", (st)->dead.msg);                                     \
+#define STAGE_ALIVE(st, e)                                                                         \
+    do {                                                                                           \
+        if ((st)->dead.code)                                                                       \
+            FAIL((e), (st)->dead.code, "%s", (st)->dead.msg);                                      \
     } while (0)
 
 int stage_acquire(struct stage *st, int item, struct stream *compute, void **base, struct err *e)
@@ -355,7 +363,7 @@ void stage_stats(struct stage *st, struct stage_stats *out)
     out->reading = !stage_kept(st) || filled < st->n_piece;
 }
 
-/* ---- opening -------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int item_check(const struct stage_config *c, int i, struct err *e)
 {
@@ -364,15 +372,20 @@ static int item_check(const struct stage_config *c, int i, struct err *e)
     for (int k = 0; k < it->n_range; k++) {
         const struct stage_range *r = &it->range[k];
         if (r->at < end || r->bytes > it->bytes || r->at > it->bytes - r->bytes)
-            FAIL(e, ERR_BUG, "stage: range %d of item %d lies at %" PRIu64 " + %" PRIu64
-                 " of %" PRIu64 " bytes", k, i, r->at, r->bytes, it->bytes);
+            FAIL(e, ERR_BUG,
+                 "stage: range %d of item %d lies at %" PRIu64 " + %" PRIu64 " of %" PRIu64
+                 " bytes",
+                 k, i, r->at, r->bytes, it->bytes);
         end = r->at + r->bytes;
     }
     if (!it->bytes)
         FAIL(e, ERR_BUG, "stage: item %d is empty", i);
     if (size > c->ring_bytes)
-        FAIL(e, ERR_USAGE, "cannot stream weights: a part needs %" PRIu64 " bytes of the device, its ring has %"
-             PRIu64 "; raise --vram, or lower --ctx or --sequences", size, c->ring_bytes);
+        FAIL(e, ERR_USAGE,
+             "cannot stream weights: a part needs %" PRIu64
+             " bytes of the device, its ring has %" PRIu64
+             "; raise --vram, or lower --ctx or --sequences",
+             size, c->ring_bytes);
     return 0;
 }
 
@@ -423,7 +436,11 @@ static void stage_cut(struct stage *st)
             uint64_t left = it->bytes - at;
             while (range < it->n_range && it->range[range].at + it->range[range].bytes <= at)
                 range++;
-            *p = (struct piece){.st = st, .item = i, .range = range, .at = at, .kept_at = kept_at + at,
+            *p = (struct piece){.st = st,
+                                .item = i,
+                                .range = range,
+                                .at = at,
+                                .kept_at = kept_at + at,
                                 .bytes = left < st->c.piece_bytes ? left : st->c.piece_bytes,
                                 .last = left <= st->c.piece_bytes};
         }
@@ -439,7 +456,8 @@ static uint64_t stage_slots(const struct stage *st)
     return n < 2 ? 2 : n;
 }
 
-/* A ring of half the size as long as so much cannot be pinned; in the end one that is not pinned. */
+/* A ring of half the size as long as so much cannot be pinned; in the end one that is not
+ * pinned. */
 static int stage_host_ring(struct stage *st, bool refused, struct err *e)
 {
     const struct dev_api *api = st->c.dev->api;
@@ -449,8 +467,9 @@ static int stage_host_ring(struct stage *st, bool refused, struct err *e)
         if (rc == 0) {
             st->n_slot = n;
             if (refused)
-                log_warn("the system does not allow to pin so much memory: streamed weights pass through %" PRIu64
-                         " MiB of %s memory and are read from the file for every step; raise the limit of locked "
+                log_warn("the system does not allow to pin so much memory: streamed weights pass "
+                         "through %" PRIu64 " MiB of %s memory and are read from the file for "
+                                            "every step; raise the limit of locked "
                          "memory (ulimit -l)",
                          n * st->c.piece_bytes >> 20, space == MEM_PINNED ? "pinned" : "pageable");
             return 0;

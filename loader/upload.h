@@ -1,6 +1,7 @@
 /*
- * upload: copies parts of a file to a device once, at the disk's rate: a piece is read into one pinned buffer
- * while the other one is copied from. Where nothing can be pinned the buffers are pageable, with a warning.
+ * upload: copies parts of a file to a device once, at the disk's rate: a piece is read into one
+ * pinned buffer while the other one is copied from. Where nothing can be pinned the buffers are
+ * pageable, with a warning.
  */
 #ifndef MAS_UPLOAD_H
 #define MAS_UPLOAD_H

@@ -119,7 +119,7 @@ void bpe_free(struct bpe *b)
 
 #define NONE UINT32_MAX
 
-struct node { /* one token of the piece so far; a doubly linked list in text order */
+struct node {   /* one token of the piece so far; a doubly linked list in text order */
     int32_t id; /* -1: swallowed by the one before it */
     uint32_t prev, next;
 };

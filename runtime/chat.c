@@ -174,8 +174,9 @@ static int llama3_header(const struct tokenizer *t, const struct llama3 *ids, co
     return token_list_push(out, ids->header_end, e);
 }
 
-static int llama3_message(const struct tokenizer *t, const struct llama3 *ids, const struct chat_message *m,
-                          bool open, struct str *b, struct token_list *out, struct err *e)
+static int llama3_message(const struct tokenizer *t, const struct llama3 *ids,
+                          const struct chat_message *m, bool open, struct str *b,
+                          struct token_list *out, struct err *e)
 {
     struct gguf_str text = content(m, open);
     TRY(llama3_header(t, ids, m->role, out, e));
@@ -272,10 +273,11 @@ int chat_render(enum chat_kind k, const struct tokenizer *t, const struct chat_m
 
 /* ---- options of a reply --------------------------------------------------------------------- */
 
-/* Tokens of the last message, which is open. Llama 3's header begins with a control token, so that the text before it
- * cannot touch the tokens of this message; other templates are one text and are rendered whole. */
-static int last_render(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m, int n,
-                       struct str *b, struct token_list *out, struct err *e)
+/* Tokens of the last message, which is open. Llama 3's header begins with a control token, so that
+ * the text before it cannot touch the tokens of this message; other templates are one text and
+ * are rendered whole. */
+static int last_render(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m,
+                       int n, struct str *b, struct token_list *out, struct err *e)
 {
     struct llama3 ids;
     if (k != CHAT_LLAMA3)
@@ -307,9 +309,10 @@ static size_t common_tokens(const int32_t *id, size_t n, const struct token_list
     return k;
 }
 
-static int options_render(enum chat_kind k, const struct tokenizer *t, struct chat_message *m, int n,
-                          const struct chat_option *o, int n_option, struct str *b, struct token_list *prompt,
-                          struct token_list *rest, int *len, struct err *e)
+static int options_render(enum chat_kind k, const struct tokenizer *t, struct chat_message *m,
+                          int n, const struct chat_option *o, int n_option, struct str *b,
+                          struct token_list *prompt, struct token_list *rest, int *len,
+                          struct err *e)
 {
     struct chat_message *last = &m[n - 1];
     const struct chat_message open = *last;
@@ -339,7 +342,9 @@ static int options_render(enum chat_kind k, const struct tokenizer *t, struct ch
         keep = common < keep ? common : keep;
     }
     if (rc == 0 && at + keep == before)
-        rc = err_set(e, ERR_DATA, "the options change the first token of the prompt: no token is left to score them after");
+        rc = err_set(e, ERR_DATA,
+                     "the options change the first token of the prompt: no token is left to score "
+                     "them after");
     if (rc == 0) {
         prompt->n = at + keep;
         rest_cut(rest, first, keep, n_option, len);
@@ -349,8 +354,8 @@ done:
     return rc;
 }
 
-int chat_render_options(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m, int n,
-                        const struct chat_option *o, int n_option, struct token_list *prompt,
+int chat_render_options(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m,
+                        int n, const struct chat_option *o, int n_option, struct token_list *prompt,
                         struct token_list *rest, int *len, struct err *e)
 {
     size_t n_prompt = prompt->n, n_rest = rest->n;

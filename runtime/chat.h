@@ -44,14 +44,16 @@ struct chat_option { /* a text that the open reply may go on with */
 };
 
 /*
- * Tokens for scoring n_option ways on from the open reply, the last message (an assistant's). Prompt and option are one text
- * and are encoded as one: SentencePiece, and a merge across the border, would give other tokens for the option alone.
- * Appends to prompt the tokens that all of the texts begin with, and to rest, one option after another, those that
- * each text goes on with: len[i] >= 1 of them. So the sum of their log-probabilities compares the options, also where one of them
- * changes the last tokens of the prompt. On failure all lists are as before; ERR_DATA when no common token is left.
+ * Tokens for scoring n_option ways on from the open reply, the last message (an assistant's).
+ * Prompt and option are one text and are encoded as one: SentencePiece, and a merge across the
+ * border, would give other tokens for the option alone. Appends to prompt the tokens that all of
+ * the texts begin with, and to rest, one option after another, those that each text goes on with:
+ * len[i] >= 1 of them. So the sum of their log-probabilities compares the options, also where one
+ * of them changes the last tokens of the prompt. On failure all lists are as before; ERR_DATA when
+ * no common token is left.
  */
-int chat_render_options(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m, int n,
-                        const struct chat_option *o, int n_option, struct token_list *prompt,
+int chat_render_options(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m,
+                        int n, const struct chat_option *o, int n_option, struct token_list *prompt,
                         struct token_list *rest, int *len, struct err *e);
 
 #endif

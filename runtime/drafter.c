@@ -7,8 +7,8 @@
 #include "mem.h"
 #include "source.h"
 
-#define RECORD_KEY 1  /* the large model's is 0 */
-#define KV_SHARE 8    /* the KV pool takes at most so small a part of the memory */
+#define RECORD_KEY 1 /* the large model's is 0 */
+#define KV_SHARE 8   /* the KV pool takes at most so small a part of the memory */
 
 struct drafter {
     struct gguf *file;
@@ -24,26 +24,33 @@ struct drafter {
     int32_t *id;               /* (max_seqs) */
     float *lp;                 /* (max_seqs) */
     size_t mask_words;
-    uint32_t *mask;            /* (DRAFTER_SECONDS, mask_words) */
+    uint32_t *mask; /* (DRAFTER_SECONDS, mask_words) */
 };
 
-static int drafter_same_vocabulary(const struct gguf *file, const struct tokenizer *large, struct err *e)
+static int drafter_same_vocabulary(const struct gguf *file, const struct tokenizer *large,
+                                   struct err *e)
 {
     struct tokenizer *small = NULL;
     int rc = 0;
     TRY(tokenizer_open(file, &small, e));
     int32_t n = tokenizer_n_vocab(large);
     if (tokenizer_n_vocab(small) != n)
-        TRY_DONE(err_set(e, ERR_DATA, "%s: has a vocabulary of %d tokens, the model has %d; take a draft model of the same "
-                         "family", gguf_path(file), tokenizer_n_vocab(small), n));
+        TRY_DONE(err_set(
+            e, ERR_DATA,
+            "%s: has a vocabulary of %d tokens, the model has %d; take a draft model of the same "
+            "family",
+            gguf_path(file), tokenizer_n_vocab(small), n));
     for (int32_t id = 0; id < n; id++) {
         const char *a, *b;
         size_t na, nb;
         tokenizer_bytes(large, id, &a, &na);
         tokenizer_bytes(small, id, &b, &nb);
-        if (na != nb || memcmp(a, b, na) || tokenizer_is_end(large, id) != tokenizer_is_end(small, id))
-            TRY_DONE(err_set(e, ERR_DATA, "%s: token %d is not that of the model; take a draft model of the same family",
-                             gguf_path(file), id));
+        if (na != nb || memcmp(a, b, na) ||
+            tokenizer_is_end(large, id) != tokenizer_is_end(small, id))
+            TRY_DONE(err_set(
+                e, ERR_DATA,
+                "%s: token %d is not that of the model; take a draft model of the same family",
+                gguf_path(file), id));
     }
 done:
     tokenizer_close(small);
@@ -51,15 +58,16 @@ done:
 }
 
 /* A plan with everything where the backend computes. */
-static int drafter_plan(struct drafter *d, const struct drafter_options *o, struct kv_config *kc, struct err *e)
+static int drafter_plan(struct drafter *d, const struct drafter_options *o, struct kv_config *kc,
+                        struct err *e)
 {
     const struct hparams *hp = &d->model.hp;
     const struct weights *w = &d->model.w;
     const size_t n = (size_t)hp->n_layer, page = kv_page_bytes(kc);
     size_t free_bytes, total;
     if (!page)
-        FAIL(e, ERR_USAGE, "%s: kv type %s cannot hold heads of %d elements; use f16", gguf_path(d->file),
-             fmt_info(kc->fmt)->name, kc->head_dim);
+        FAIL(e, ERR_USAGE, "%s: kv type %s cannot hold heads of %d elements; use f16",
+             gguf_path(d->file), fmt_info(kc->fmt)->name, kc->head_dim);
     TRY(d->ops->dev->api->memory(d->ops->dev, &free_bytes, &total, e));
     uint64_t room = o->memory ? o->memory : free_bytes;
     uint64_t context = (uint64_t)d->lim.max_pages * page, kv = context * (uint64_t)d->lim.max_seqs;
@@ -76,21 +84,30 @@ static int drafter_plan(struct drafter *d, const struct drafter_options *o, stru
         need += layer[l] + layer[n + l];
     }
     bool device = !d->ops->dev->is_host;
-    struct plan_input in = {.n_layer = hp->n_layer, .attn_bytes = layer, .ffn_bytes = layer + n,
+    struct plan_input in = {.n_layer = hp->n_layer,
+                            .attn_bytes = layer,
+                            .ffn_bytes = layer + n,
                             .embed_bytes = weights_part_bytes(w, PART_EMBED, 0),
                             .output_bytes = weights_part_bytes(w, PART_OUTPUT, 0),
-                            .kv_bytes_per_token = page / (size_t)kc->page_tokens, .kv_bytes = kv,
-                            .n_ctx = d->lim.max_pages * kc->page_tokens, .n_seq = d->lim.max_seqs,
-                            .workspace_bytes = forward_workspace(&d->model, d->ops, &d->lim), .on_device = device,
+                            .kv_bytes_per_token = page / (size_t)kc->page_tokens,
+                            .kv_bytes = kv,
+                            .n_ctx = d->lim.max_pages * kc->page_tokens,
+                            .n_seq = d->lim.max_seqs,
+                            .workspace_bytes = forward_workspace(&d->model, d->ops, &d->lim),
+                            .on_device = device,
                             .weights_mapped = !device,
-                            .weights_packed = !device && d->ops->packs && !o->map_weights, .n_host = PLAN_ANY};
+                            .weights_packed = !device && d->ops->packs && !o->map_weights,
+                            .n_host = PLAN_ANY};
     in.tied_bytes = in.embed_bytes + in.output_bytes - weights_shared_bytes(w);
     need += in.workspace_bytes;
     *(device ? &in.vram_bytes : &in.ram_bytes) = room;
     int rc = 0;
     if (device && need > room)
-        rc = err_set(e, ERR_USAGE, "%s: a draft model lies on the device whole: %" PRIu64 " MiB with its KV cache, %" PRIu64
-                     " MiB are there; take a smaller one or none", gguf_path(d->file), need >> 20, room >> 20);
+        rc =
+            err_set(e, ERR_USAGE,
+                    "%s: a draft model lies on the device whole: %" PRIu64
+                    " MiB with its KV cache, %" PRIu64 " MiB are there; take a smaller one or none",
+                    gguf_path(d->file), need >> 20, room >> 20);
     else
         rc = plan_make(&in, &d->plan, e);
     mem_free(layer);
@@ -108,17 +125,25 @@ static int drafter_arrays(struct drafter *d, struct err *e)
     d->lp = mem_zalloc(n, sizeof *d->lp);
     d->mask_words = ((size_t)d->model.hp.n_vocab + 31) / 32;
     d->mask = mem_zalloc(DRAFTER_SECONDS * d->mask_words, sizeof *d->mask);
-    return d->sample && d->drawn && d->id && d->lp && d->mask ? 0 : NOMEM(e, n * sizeof *d->sample, "draft model");
+    return d->sample && d->drawn && d->id && d->lp && d->mask
+               ? 0
+               : NOMEM(e, n * sizeof *d->sample, "draft model");
 }
 
 static int drafter_build(struct drafter *d, const struct drafter_options *o, struct err *e)
 {
     const struct hparams *hp = &d->model.hp;
-    struct kv_config kc = {.fmt = o->kv_fmt, .page_tokens = o->page_tokens, .n_layer = hp->n_layer,
-                           .n_kv_head = hp->n_kv_head, .head_dim = hp->head_dim, .prefix_cache = !o->no_prefix_cache};
+    struct kv_config kc = {.fmt = o->kv_fmt,
+                           .page_tokens = o->page_tokens,
+                           .n_layer = hp->n_layer,
+                           .n_kv_head = hp->n_kv_head,
+                           .head_dim = hp->head_dim,
+                           .prefix_cache = !o->no_prefix_cache};
     if (hp->n_ctx_train < o->n_ctx)
-        FAIL(e, ERR_USAGE, "%s: was made for %d tokens, fewer than the context of %d; lower --ctx or take "
-             "another draft model", gguf_path(d->file), hp->n_ctx_train, o->n_ctx);
+        FAIL(e, ERR_USAGE,
+             "%s: was made for %d tokens, fewer than the context of %d; lower --ctx or take "
+             "another draft model",
+             gguf_path(d->file), hp->n_ctx_train, o->n_ctx);
     d->lim = o->lim;
     d->lim.max_logit_rows = d->lim.max_seqs;
     d->lim.max_pairs = 1;
@@ -131,8 +156,8 @@ static int drafter_build(struct drafter *d, const struct drafter_options *o, str
     return place_load(d->place, NULL, NULL, e);
 }
 
-int drafter_open(const struct drafter_options *o, const struct tokenizer *tok, struct ops *ops, struct drafter **out,
-                 struct err *e)
+int drafter_open(const struct drafter_options *o, const struct tokenizer *tok, struct ops *ops,
+                 struct drafter **out, struct err *e)
 {
     struct drafter *d = mem_zalloc(1, sizeof *d);
     if (!d)
@@ -141,7 +166,8 @@ int drafter_open(const struct drafter_options *o, const struct tokenizer *tok, s
     d->ops = ops;
     TRY_DONE(source_open(o->model, &d->file, e));
     if (!gguf_n_tensors(d->file))
-        TRY_DONE(err_set(e, ERR_DATA, "%s: holds a vocabulary but no tensors; a model is needed", gguf_path(d->file)));
+        TRY_DONE(err_set(e, ERR_DATA, "%s: holds a vocabulary but no tensors; a model is needed",
+                         gguf_path(d->file)));
     TRY_DONE(drafter_same_vocabulary(d->file, tok, e));
     TRY_DONE(model_init(d->file, tokenizer_n_vocab(tok), &d->model, e));
     TRY_DONE(drafter_build(d, o, e));
@@ -182,9 +208,10 @@ uint64_t drafter_bytes(const struct drafter *d)
     return d->plan.total_bytes;
 }
 
-/* ---- a pass ------------------------------------------------------------------------------------------ */
+/* ---- a pass ---------------------------------------------------------------------------------- */
 
-/* Takes what its prefix cache has of the prompt; *wait: another sequence computes it in this very pass. */
+/* Takes what its prefix cache has of the prompt; *wait: another sequence computes it in this very
+ * pass. */
 static int drafter_find(struct drafter *d, struct draft_want *w, bool *wait, struct err *e)
 {
     int pt = kv_page_tokens(d->kv);
@@ -203,7 +230,8 @@ static void drafter_put(struct drafter *d, struct batch *b, struct draft_want *w
         b->pos[at + i] = from + i;
         b->slot[at + i] = kv_slot(d->kv, w->kv, from + i);
     }
-    memcpy(b->page + (size_t)b->n_seq * (size_t)d->lim.max_pages, w->kv->page, (size_t)w->kv->n_page * sizeof *b->page);
+    memcpy(b->page + (size_t)b->n_seq * (size_t)d->lim.max_pages, w->kv->page,
+           (size_t)w->kv->n_page * sizeof *b->page);
     b->kv_len[b->n_seq] = from + n;
     b->n_row += n;
     b->q_start[++b->n_seq] = b->n_row;
@@ -212,10 +240,12 @@ static void drafter_put(struct drafter *d, struct batch *b, struct draft_want *w
     if (from + n == w->n_tok)
         b->logit_row[b->n_logit++] = b->n_row - 1;
     w->kv->len += n;
-    kv_seq_register(d->kv, w->kv, w->tok, w->kv->len < w->n_sure ? w->kv->len : w->n_sure - 1); /* see drafter_rewind */
+    /* see drafter_rewind */
+    kv_seq_register(d->kv, w->kv, w->tok, w->kv->len < w->n_sure ? w->kv->len : w->n_sure - 1);
 }
 
-static int drafter_fill(struct drafter *d, struct batch *b, struct draft_want *w, int n, int *n_drawn, struct err *e)
+static int drafter_fill(struct drafter *d, struct batch *b, struct draft_want *w, int n,
+                        int *n_drawn, struct err *e)
 {
     *n_drawn = 0;
     for (int i = 0; i < n; i++) {
@@ -242,7 +272,8 @@ static int drafter_fill(struct drafter *d, struct batch *b, struct draft_want *w
 }
 
 /* Draws once more from the logits of the pass, each without what it has drawn before. */
-static int drafter_second(struct drafter *d, int n_drawn, const uint32_t *const *masks, struct err *e)
+static int drafter_second(struct drafter *d, int n_drawn, const uint32_t *const *masks,
+                          struct err *e)
 {
     const uint32_t *row[DRAFTER_SECONDS];
     bool wanted = false;
@@ -268,13 +299,15 @@ static int drafter_second(struct drafter *d, int n_drawn, const uint32_t *const 
     TRY(forward_sample(d->fw, 0, n_drawn, d->sample, row, n_drawn, d->id, d->lp, e));
     for (int i = 0; i < n_drawn; i++) {
         struct draft_want *w = d->drawn[i];
-        w->id2 = w->second && d->id[i] != w->id ? d->id[i] : -1; /* the simulated device knows no masks */
+        /* the simulated device knows no masks */
+        w->id2 = w->second && d->id[i] != w->id ? d->id[i] : -1;
         w->lp2 = d->lp[i];
     }
     return 0;
 }
 
-int drafter_guess(struct drafter *d, struct draft_want *w, int n, const uint32_t *const *masks, int n_mask, struct err *e)
+int drafter_guess(struct drafter *d, struct draft_want *w, int n, const uint32_t *const *masks,
+                  int n_mask, struct err *e)
 {
     CHECK(n <= d->lim.max_seqs);
     struct batch *b = forward_batch(d->fw);

@@ -16,12 +16,14 @@
 #include "source.h"
 #include "speculate.h"
 
-#define VERIFY_BYTES ((size_t)256 << 20) /* of logits, at most, where guesses are verified: 523 rows of 128 K tokens */
-#define ROOM_STEP ((uint64_t)64 << 20) /* how well is known what a device gives */
+/* of logits, at most, where guesses are verified: 523 rows of 128 K tokens */
+#define VERIFY_BYTES ((size_t)256 << 20)
+#define ROOM_STEP ((uint64_t)64 << 20)       /* how well is known what a device gives */
 enum { MANY_HOST = 64, MANY_CONTEXTS = 16 }; /* what n_seq 0 means on the host */
-/* On a device: as many as its KV cache holds of typical length (prompt and reply of a call of the MedQA panel). */
+/* On a device: as many as its KV cache holds of typical length (prompt and reply of a call of the
+ * MedQA panel). */
 enum { MANY_DEVICE_LEAST = 16, MANY_DEVICE_MOST = 256, TYPICAL_TOKENS = 900 };
-enum { ROOM_TRIES = 4 };               /* plans until one fits: others may take memory meanwhile */
+enum { ROOM_TRIES = 4 }; /* plans until one fits: others may take memory meanwhile */
 
 struct inbox { /* what other threads have said and the engine thread has not read yet */
     struct request **item;
@@ -35,7 +37,8 @@ struct engine {
     struct tokenizer *tok;
     struct model model;
     struct ops *ops, *host; /* host: computes what is placed there beside a device, or NULL */
-    struct plan_rates rates; /* of the machine, measured when they are first needed; vram 0 = not yet */
+    /* of the machine, measured when they are first needed; vram 0 = not yet */
+    struct plan_rates rates;
     struct plan plan;
     struct place *place;
     struct kv *kv;
@@ -71,7 +74,7 @@ static void inbox_forget(struct inbox *in, const struct request *r)
     in->n = kept;
 }
 
-/* ---- the engine thread --------------------------------------------------------------------------- */
+/* ---- the engine thread ----------------------------------------------------------------------- */
 
 static void engine_finished(struct seq *q, void *user)
 {
@@ -79,7 +82,7 @@ static void engine_finished(struct seq *q, void *user)
     struct request *r = seq_request(q);
     pthread_mutex_lock(&en->lock);
     r->engine_slot = NULL;
-    inbox_forget(&en->cancelled, r); /* after done() r may be gone */
+    inbox_forget(&en->cancelled, r);    /* after done() r may be gone */
     sched_stats(en->sched, &en->stats); /* who hears of this ending sees it counted */
     pthread_mutex_unlock(&en->lock);
     seq_free(en->kv, q);
@@ -121,7 +124,7 @@ static void *engine_main(void *arg)
     return NULL;
 }
 
-/* ---- calls from other threads --------------------------------------------------------------------- */
+/* ---- calls from other threads ---------------------------------------------------------------- */
 
 int engine_submit(struct engine *en, struct request *r, struct err *e)
 {
@@ -199,11 +202,12 @@ int engine_hash(struct engine *en, char hex[65], struct err *e)
 
 const char *finish_name(enum finish f)
 {
-    static const char *const names[] = {"running", "stop", "length", "closed", "cancelled", "error"};
+    static const char *const names[] = {"running", "stop",      "length",
+                                        "closed",  "cancelled", "error"};
     return names[f];
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void engine_copy_str(const struct gguf *g, const char *key, char *out, size_t cap)
 {
@@ -223,8 +227,10 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
     in->page_tokens = opt->page_tokens ? opt->page_tokens : 32;
     in->kv_fmt = opt->kv_fmt;
     if (in->n_ctx < 1 || in->n_ctx > hp->n_ctx_train)
-        FAIL(e, ERR_USAGE, "context of %d tokens: must be 1 to %d, the model's own limit; set "
-             "--ctx", in->n_ctx, hp->n_ctx_train);
+        FAIL(e, ERR_USAGE,
+             "context of %d tokens: must be 1 to %d, the model's own limit; set "
+             "--ctx",
+             in->n_ctx, hp->n_ctx_train);
     if (in->n_seq < 1 || in->n_seq > 4096)
         FAIL(e, ERR_USAGE, "%d sequences at once: must be 1 to 4096", in->n_seq);
     if (in->batch_tokens < in->n_seq)
@@ -232,42 +238,52 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
     if (in->batch_tokens > 65536)
         FAIL(e, ERR_USAGE, "%d tokens in a step: must be at most 65536", in->batch_tokens);
     if (opt->max_draft < 0 || opt->max_draft > DRAFT_MOST)
-        FAIL(e, ERR_USAGE, "%d tokens guessed ahead: must be 0 (none) to %d", opt->max_draft, DRAFT_MOST);
+        FAIL(e, ERR_USAGE, "%d tokens guessed ahead: must be 0 (none) to %d", opt->max_draft,
+             DRAFT_MOST);
     if (opt->max_branch < 0 || opt->max_branch > BRANCH_MOST)
-        FAIL(e, ERR_USAGE, "%d branches of a sequence: must be 0 (none) to %d", opt->max_branch, BRANCH_MOST);
+        FAIL(e, ERR_USAGE, "%d branches of a sequence: must be 0 (none) to %d", opt->max_branch,
+             BRANCH_MOST);
     return 0;
 }
 
 /* What is known of the model and asked for; layer: room for 2 n_layer numbers. */
-static void plan_sizes(const struct engine *en, const struct engine_options *opt, const struct kv_config *kc,
-                       const struct forward_limits *lim, uint64_t *layer, struct plan_input *in)
+static void plan_sizes(const struct engine *en, const struct engine_options *opt,
+                       const struct kv_config *kc, const struct forward_limits *lim,
+                       uint64_t *layer, struct plan_input *in)
 {
     const struct hparams *hp = &en->model.hp;
     const struct weights *w = &en->model.w;
-    int n = hp->n_layer, pages = (en->info.n_ctx + kc->page_tokens - 1) / kc->page_tokens; /* of one context */
+    /* of one context */
+    int n = hp->n_layer, pages = (en->info.n_ctx + kc->page_tokens - 1) / kc->page_tokens;
     for (int l = 0; l < n; l++) {
         layer[l] = weights_part_bytes(w, PART_ATTN, l);
         layer[n + l] = weights_part_bytes(w, PART_FFN, l);
     }
     bool device = !en->ops->dev->is_host;
-    *in = (struct plan_input){.n_layer = n, .attn_bytes = layer, .ffn_bytes = layer + n,
+    *in = (struct plan_input){.n_layer = n,
+                              .attn_bytes = layer,
+                              .ffn_bytes = layer + n,
                               .embed_bytes = weights_part_bytes(w, PART_EMBED, 0),
                               .output_bytes = weights_part_bytes(w, PART_OUTPUT, 0),
                               .kv_bytes_per_token = kv_page_bytes(kc) / (size_t)kc->page_tokens,
                               .kv_bytes = opt->kv_bytes,
-                              .swap = opt->no_prefix_cache ? PLAN_SWAP_OFF : opt->swap, .swap_bytes = opt->swap_bytes,
+                              .swap = opt->no_prefix_cache ? PLAN_SWAP_OFF : opt->swap,
+                              .swap_bytes = opt->swap_bytes,
                               .n_ctx = pages * kc->page_tokens,
                               .n_seq = opt->n_seq || device ? en->info.n_seq : MANY_CONTEXTS,
                               .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
                               .weights_mapped = !device,
-                              .weights_packed = !device && en->ops->packs && !opt->map_weights, .on_device = device, .mode = opt->placement,
+                              .weights_packed = !device && en->ops->packs && !opt->map_weights,
+                              .on_device = device,
+                              .mode = opt->placement,
                               .n_host = opt->cpu_layers_set ? opt->cpu_layers : PLAN_ANY,
                               .row_bytes = (uint64_t)hp->n_embd * sizeof(float)};
     in->tied_bytes = in->embed_bytes + in->output_bytes - weights_shared_bytes(w);
     in->ops_per_byte = 2 * (double)en->model.n_params / (double)gguf_file_bytes(en->file);
 }
 
-static int plan_budgets(struct engine *en, const struct engine_options *opt, struct plan_input *in, struct err *e)
+static int plan_budgets(struct engine *en, const struct engine_options *opt, struct plan_input *in,
+                        struct err *e)
 {
     size_t free_bytes, total;
     TRY(en->ops->dev->api->memory(en->ops->dev, &free_bytes, &total, e));
@@ -276,15 +292,19 @@ static int plan_budgets(struct engine *en, const struct engine_options *opt, str
         TRY(en->host->dev->api->memory(en->host->dev, &free_bytes, &total, e));
     }
     in->ram_bytes = opt->ram_bytes ? opt->ram_bytes : free_bytes;
-    if (opt->ram_bytes && en->drafter && !in->on_device) { /* what is free has it taken off already */
+    /* what is free has it taken off already */
+    if (opt->ram_bytes && en->drafter && !in->on_device) {
         uint64_t taken = drafter_bytes(en->drafter);
-        in->ram_bytes = taken < in->ram_bytes ? in->ram_bytes - taken : 1; /* 0 would be no budget */
+        /* 0 would be no budget */
+        in->ram_bytes = taken < in->ram_bytes ? in->ram_bytes - taken : 1;
     }
     return 0;
 }
 
-/* Can a model that is not all resident be computed faster in one way than in another? Then rates are needed. */
-static int plan_measure(struct engine *en, const struct engine_options *opt, struct plan_input *in, struct err *e)
+/* Can a model that is not all resident be computed faster in one way than in another? Then rates
+ * are needed. */
+static int plan_measure(struct engine *en, const struct engine_options *opt, struct plan_input *in,
+                        struct err *e)
 {
     uint64_t least = weights_shared_bytes(&en->model.w) + in->workspace_bytes +
                      (in->kv_bytes ? in->kv_bytes : in->kv_bytes_per_token * (uint64_t)in->n_ctx);
@@ -304,17 +324,19 @@ static int plan_measure(struct engine *en, const struct engine_options *opt, str
     return 0;
 }
 
-/* Sizes of workspace and KV pool and places of the weights by the plan; fails with the knob to turn when they do
- * not fit. limit: of the device's memory; 0 = what it says is free. */
+/* Sizes of workspace and KV pool and places of the weights by the plan; fails with the knob to turn
+ * when they do not fit. limit: of the device's memory; 0 = what it says is free. */
 static int engine_plan(struct engine *en, const struct engine_options *opt,
-                       const struct forward_limits *lim, uint64_t limit, struct kv_config *kc, struct err *e)
+                       const struct forward_limits *lim, uint64_t limit, struct kv_config *kc,
+                       struct err *e)
 {
     struct plan_input in;
     size_t page = kv_page_bytes(kc), n_layer = (size_t)en->model.hp.n_layer;
     if (!page)
-        FAIL(e, ERR_USAGE, "kv type %s cannot hold heads of %d elements: must be a multiple of %d; "
-             "use --kv-type f16", fmt_info(kc->fmt)->name, kc->head_dim,
-             (int)fmt_info(kc->fmt)->block_elems);
+        FAIL(e, ERR_USAGE,
+             "kv type %s cannot hold heads of %d elements: must be a multiple of %d; "
+             "use --kv-type f16",
+             fmt_info(kc->fmt)->name, kc->head_dim, (int)fmt_info(kc->fmt)->block_elems);
     uint64_t *layer = mem_zalloc(2 * n_layer, sizeof *layer);
     if (!layer)
         return NOMEM(e, 2 * n_layer * sizeof *layer, "plan");
@@ -350,13 +372,14 @@ static int engine_say_plan(const struct engine *en, struct err *e)
     return rc;
 }
 
-/* Does the device give what the plan takes of it? Asked before anything is read or pinned. *room: so many bytes, or
- * nearly as many as it does give. */
+/* Does the device give what the plan takes of it? Asked before anything is read or pinned. *room:
+ * so many bytes, or nearly as many as it does give. */
 static int engine_room(struct engine *en, uint64_t *room, struct err *e)
 {
     struct device *dev = en->ops->dev;
     uint64_t given = 0, refused = 0, want = en->plan.total_bytes;
-    for (*room = want; !dev->is_host && *room && *room != given; *room = given + (refused - given) / 2) {
+    for (*room = want; !dev->is_host && *room && *room != given;
+         *room = given + (refused - given) / 2) {
         struct buf b = {0};
         int rc = dev->api->alloc(dev, MEM_DEVICE, (size_t)*room, &b, e);
         if (rc < 0 && rc != ERR_NOMEM)
@@ -370,9 +393,11 @@ static int engine_room(struct engine *en, uint64_t *room, struct err *e)
     return 0;
 }
 
-/* A plan that the device has room for: where it gives less than it said and no budget was set, one for that. */
-static int engine_plan_what_fits(struct engine *en, const struct engine_options *opt, struct kv_config *kc,
-                                 const struct forward_limits *lim, struct err *e)
+/* A plan that the device has room for: where it gives less than it said and no budget was set, one
+ * for that. */
+static int engine_plan_what_fits(struct engine *en, const struct engine_options *opt,
+                                 struct kv_config *kc, const struct forward_limits *lim,
+                                 struct err *e)
 {
     uint64_t room = 0, limit = 0, want = 0;
     for (int i = 0; i < ROOM_TRIES; i++) {
@@ -384,14 +409,18 @@ static int engine_plan_what_fits(struct engine *en, const struct engine_options 
         want = en->plan.total_bytes;
         if (opt->ops.vram_bytes || opt->kv_bytes)
             break;
-        log_warn("%s gives %" PRIu64 " MiB of its memory, less than the %" PRIu64 " MiB that were planned by what it said "
-                 "is free: planning again", en->ops->dev->name, room >> 20, en->plan.total_bytes >> 20);
+        log_warn("%s gives %" PRIu64 " MiB of its memory, less than the %" PRIu64
+                 " MiB that were planned by what it said "
+                 "is free: planning again",
+                 en->ops->dev->name, room >> 20, en->plan.total_bytes >> 20);
         limit = room;
         plan_free(&en->plan);
     }
-    FAIL(e, ERR_NOMEM, "cannot place the model: the plan takes %" PRIu64 " MiB of the memory of %s, which gives %" PRIu64
-         " MiB; set --vram to that or less, or lower --ctx or --sequences", want >> 20, en->ops->dev->name,
-         room >> 20);
+    FAIL(e, ERR_NOMEM,
+         "cannot place the model: the plan takes %" PRIu64
+         " MiB of the memory of %s, which gives %" PRIu64
+         " MiB; set --vram to that or less, or lower --ctx or --sequences",
+         want >> 20, en->ops->dev->name, room >> 20);
 }
 
 /* What takes memory, and the load last. */
@@ -405,12 +434,17 @@ static int engine_place(struct engine *en, const struct engine_options *opt, str
     return place_load(en->place, opt->progress, opt->user, e);
 }
 
-static int engine_draft(struct engine *en, const struct engine_options *opt, const struct forward_limits *lim, struct err *e)
+static int engine_draft(struct engine *en, const struct engine_options *opt,
+                        const struct forward_limits *lim, struct err *e)
 {
     const struct engine_info *in = &en->info;
-    const struct drafter_options o = {.model = opt->draft_model, .lim = *lim, .n_ctx = in->n_ctx,
-                                      .page_tokens = in->page_tokens, .kv_fmt = in->kv_fmt,
-                                      .no_prefix_cache = opt->no_prefix_cache, .map_weights = opt->map_weights,
+    const struct drafter_options o = {.model = opt->draft_model,
+                                      .lim = *lim,
+                                      .n_ctx = in->n_ctx,
+                                      .page_tokens = in->page_tokens,
+                                      .kv_fmt = in->kv_fmt,
+                                      .no_prefix_cache = opt->no_prefix_cache,
+                                      .map_weights = opt->map_weights,
                                       .memory = en->ops->dev->is_host ? opt->ram_bytes : 0};
     TRY(drafter_open(&o, en->tok, en->ops, &en->drafter, e));
     log_info("draft model %s: %" PRIu64 " MiB", opt->draft_model, drafter_bytes(en->drafter) >> 20);
@@ -419,9 +453,14 @@ static int engine_draft(struct engine *en, const struct engine_options *opt, con
 
 static int engine_speculate(struct engine *en, const struct engine_options *opt, struct err *e)
 {
-    const struct speculate_options o = {.max_draft = opt->max_draft, .max_branch = opt->max_branch, .kv = en->kv,
-                                        .n_ctx = en->info.n_ctx, .lookup = opt->lookup, .n_seq = en->info.n_seq,
-                                        .always = opt->always_draft, .spoil = opt->spoil_drafts};
+    const struct speculate_options o = {.max_draft = opt->max_draft,
+                                        .max_branch = opt->max_branch,
+                                        .kv = en->kv,
+                                        .n_ctx = en->info.n_ctx,
+                                        .lookup = opt->lookup,
+                                        .n_seq = en->info.n_seq,
+                                        .always = opt->always_draft,
+                                        .spoil = opt->spoil_drafts};
     if (!opt->max_draft || (!opt->lookup && !en->drafter))
         return 0;
     return speculate_open(&o, en->tok, en->gv, en->drafter, &en->speculate, e);
@@ -432,7 +471,9 @@ static int engine_many(const struct engine_info *in)
 {
     const int typical = in->n_ctx < TYPICAL_TOKENS ? in->n_ctx : TYPICAL_TOKENS;
     const int64_t n = (int64_t)in->n_page * in->page_tokens / typical;
-    return n < MANY_DEVICE_LEAST ? MANY_DEVICE_LEAST : n > MANY_DEVICE_MOST ? MANY_DEVICE_MOST : (int)n;
+    return n < MANY_DEVICE_LEAST  ? MANY_DEVICE_LEAST
+           : n > MANY_DEVICE_MOST ? MANY_DEVICE_MOST
+                                  : (int)n;
 }
 
 static int engine_build(struct engine *en, const struct engine_options *opt, struct err *e)
@@ -440,18 +481,24 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
     const struct hparams *hp = &en->model.hp;
     TRY(engine_limits(en, opt, e));
     struct engine_info *in = &en->info;
-    struct kv_config kc = {.fmt = in->kv_fmt, .page_tokens = in->page_tokens, .n_layer = hp->n_layer,
-                           .n_kv_head = hp->n_kv_head, .head_dim = hp->head_dim,
+    struct kv_config kc = {.fmt = in->kv_fmt,
+                           .page_tokens = in->page_tokens,
+                           .n_layer = hp->n_layer,
+                           .n_kv_head = hp->n_kv_head,
+                           .head_dim = hp->head_dim,
                            .prefix_cache = !opt->no_prefix_cache};
     int pages = (in->n_ctx + in->page_tokens - 1) / in->page_tokens;
     int logit_rows = in->n_seq > 64 ? in->n_seq : 64;
     struct forward_limits lim = {.max_rows = in->batch_tokens > 64 ? in->batch_tokens : 64,
                                  .max_seqs = in->n_seq,
-                                 .max_logit_rows = logit_rows, .max_pages = pages,
-                                 .max_kv_len = in->n_ctx, .max_pairs = 4096,
+                                 .max_logit_rows = logit_rows,
+                                 .max_pages = pages,
+                                 .max_kv_len = in->n_ctx,
+                                 .max_pairs = 4096,
                                  .no_record = opt->no_record};
     if (opt->max_draft) { /* every guess wants a row of logits */
-        int want = in->n_seq * (1 + opt->max_draft), most = (int)(VERIFY_BYTES / sizeof(float) / (size_t)hp->n_vocab);
+        int want = in->n_seq * (1 + opt->max_draft),
+            most = (int)(VERIFY_BYTES / sizeof(float) / (size_t)hp->n_vocab);
         want = want < most ? want : most;
         lim.max_logit_rows = want > logit_rows ? want : logit_rows;
         lim.max_rows = lim.max_logit_rows > lim.max_rows ? lim.max_logit_rows : lim.max_rows;
@@ -470,7 +517,8 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
     forward_prof(en->fw)->on = opt->profile;
     TRY(grammar_vocab_open(en->tok, &en->gv, e));
     TRY(engine_speculate(en, opt, e));
-    struct sched_config sc = {.n_seq = in->n_seq, .batch_tokens = in->batch_tokens, .n_ctx = in->n_ctx};
+    struct sched_config sc = {
+        .n_seq = in->n_seq, .batch_tokens = in->batch_tokens, .n_ctx = in->n_ctx};
     return sched_open(&sc, en->fw, en->kv, en->tok, en->gv, en->speculate, &en->sched, e);
 }
 
@@ -515,7 +563,8 @@ static void engine_describe(struct engine *en)
 static void engine_free(struct engine *en)
 {
     const char *why = "";
-    CHECK_MSG(!en->kv || kv_audit(en->kv, NULL, 0, &why), why); /* all requests have given their pages back */
+    /* all requests have given their pages back */
+    CHECK_MSG(!en->kv || kv_audit(en->kv, NULL, 0, &why), why);
     sched_close(en->sched);
     speculate_close(en->speculate);
     drafter_close(en->drafter);

@@ -7,20 +7,21 @@
 #include "mem.h"
 #include "pinned.h"
 
-#define RECORD_ROWS 64 /* decode steps of up to so many sequences are recorded; larger ones hide the launches */
+/* decode steps of up to so many sequences are recorded; larger ones hide the launches */
+#define RECORD_ROWS 64
 #define RECORD_KEYS 64 /* keys remembered as having been run */
 
 /* All memory of a step, drawn once: f32 activations and the batch's integers, on the device. */
 struct workspace {
-    float *x;     /* (max_rows, n_embd) residual stream */
-    float *q;     /* (max_rows, n_head * head_dim) */
-    float *k, *v; /* (max_rows, n_kv_head * head_dim) */
-    float *att;   /* (max_rows, n_head * head_dim) */
-    float *ffn;   /* (max_rows, n_ff) */
-    float *last;  /* (max_logit_rows, n_embd) rows that want logits */
-    float *logits; /* (max_logit_rows, n_vocab) */
+    float *x;        /* (max_rows, n_embd) residual stream */
+    float *q;        /* (max_rows, n_head * head_dim) */
+    float *k, *v;    /* (max_rows, n_kv_head * head_dim) */
+    float *att;      /* (max_rows, n_head * head_dim) */
+    float *ffn;      /* (max_rows, n_ff) */
+    float *last;     /* (max_logit_rows, n_embd) rows that want logits */
+    float *logits;   /* (max_logit_rows, n_vocab) */
     float *inv_freq; /* (n_rot / 2) */
-    int32_t *ints; /* the batch, as one block */
+    int32_t *ints;   /* the batch, as one block */
     struct sample_row *sample;
     uint32_t *mask;
     int32_t *id, *pair_row, *pair_id;
@@ -28,7 +29,8 @@ struct workspace {
     void *scratch;
 };
 
-/* The host's side of what a step sends and fetches, pinned so that copies are queued like everything else. */
+/* The host's side of what a step sends and fetches, pinned so that copies are queued like
+ * everything else. */
 struct staging {
     int32_t *ints;
     struct sample_row *sample;
@@ -41,8 +43,8 @@ struct staging {
 struct hostside {
     struct ops *ops; /* NULL: nothing is computed there */
     struct buf x_buf, buf;
-    float *x;        /* (max_rows, n_embd) pinned */
-    float *ffn;      /* (max_rows, n_ff) */
+    float *x;   /* (max_rows, n_embd) pinned */
+    float *ffn; /* (max_rows, n_ff) */
     void *scratch;
     size_t scratch_bytes;
 };
@@ -67,16 +69,16 @@ struct forward {
 };
 
 /* Calls an op of a backend, timed until it is done when the profiler is on. */
-#define RUN_ON(f, be, op, ...)                                                                    \
-    do {                                                                                          \
-        struct op##_args run_args_ = {__VA_ARGS__};                                               \
-        int64_t run_t0_ = (f)->prof.on ? clock_ns() : 0;                                          \
-        TRY((be)->op((be), NULL, &run_args_, e));                                                 \
-        if ((f)->prof.on) {                                                                       \
-            TRY((be)->dev->api->sync((be)->dev, NULL, e));                                        \
-            (f)->prof.ns[OP_##op] += clock_ns() - run_t0_;                                        \
-            (f)->prof.calls[OP_##op]++;                                                           \
-        }                                                                                         \
+#define RUN_ON(f, be, op, ...)                                                                     \
+    do {                                                                                           \
+        struct op##_args run_args_ = {__VA_ARGS__};                                                \
+        int64_t run_t0_ = (f)->prof.on ? clock_ns() : 0;                                           \
+        TRY((be)->op((be), NULL, &run_args_, e));                                                  \
+        if ((f)->prof.on) {                                                                        \
+            TRY((be)->dev->api->sync((be)->dev, NULL, e));                                         \
+            (f)->prof.ns[OP_##op] += clock_ns() - run_t0_;                                         \
+            (f)->prof.calls[OP_##op]++;                                                            \
+        }                                                                                          \
     } while (0)
 #define RUN(f, op, ...) RUN_ON(f, (f)->ops, op, __VA_ARGS__)
 
@@ -166,7 +168,8 @@ static void forward_layout(const struct model *m, const struct ops *ops,
     w->scratch = layout_take(l, forward_scratch(m, ops, lim), 1);
 }
 
-size_t forward_workspace(const struct model *m, const struct ops *ops, const struct forward_limits *lim)
+size_t forward_workspace(const struct model *m, const struct ops *ops,
+                         const struct forward_limits *lim)
 {
     struct layout l = {0};
     struct workspace w;
@@ -298,8 +301,8 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
     struct workspace *w = &f->w;
     int n = d->n_row;
     CHECK(t[SLOT_ATTN_NORM]->data);
-    RUN(f, matmul, .x = w->x, .norm = {t[SLOT_ATTN_NORM]->data, hp->eps}, .n_row = n, .n_in = hp->n_embd,
-        .epilogue = EPI_STORE, .n_out = 3,
+    RUN(f, matmul, .x = w->x, .norm = {t[SLOT_ATTN_NORM]->data, hp->eps}, .n_row = n,
+        .n_in = hp->n_embd, .epilogue = EPI_STORE, .n_out = 3,
         .out = {{t[SLOT_ATTN_Q], t[SLOT_ATTN_Q_BIAS]->data, w->q},
                 {t[SLOT_ATTN_K], t[SLOT_ATTN_K_BIAS]->data, w->k},
                 {t[SLOT_ATTN_V], t[SLOT_ATTN_V_BIAS]->data, w->v}});
@@ -309,33 +312,36 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
     if (t[SLOT_ATTN_K_NORM]->data)
         RUN(f, rmsnorm, .x = w->k, .w = t[SLOT_ATTN_K_NORM]->data, .y = w->k,
             .n_row = n * hp->n_kv_head, .n = hp->head_dim, .eps = hp->eps);
-    RUN(f, kv_write, .k = w->k, .v = w->v, .slot = d->slot, .kv = kv_layer(f->kv, layer), .n_row = n,
+    RUN(f, kv_write, .k = w->k, .v = w->v, .slot = d->slot, .kv = kv_layer(f->kv, layer),
+        .n_row = n,
         .rope = {w->q, d->pos, w->inv_freq, hp->n_head, hp->rotary.n_rot, f->m->arch->rope});
     RUN(f, attention, .q = w->q, .y = w->att, .kv = kv_layer(f->kv, layer), .q_start = d->q_start,
         .kv_len = d->kv_len, .page = d->page, .n_seq = d->n_seq, .n_row = n,
         .max_pages = f->lim.max_pages, .max_kv_len = d->max_kv_len, .n_head = hp->n_head,
         .scale = hp->attn_scale);
     RUN(f, matmul, .x = w->att, .n_row = n, .n_in = (int64_t)hp->n_head * hp->head_dim,
-        .epilogue = EPI_ADD, .n_out = 1, .out = {{t[SLOT_ATTN_OUT], t[SLOT_ATTN_OUT_BIAS]->data, w->x}});
+        .epilogue = EPI_ADD, .n_out = 1,
+        .out = {{t[SLOT_ATTN_OUT], t[SLOT_ATTN_OUT_BIAS]->data, w->x}});
     return 0;
 }
 
 /* On the device or on the host. x (n, n_embd), ffn (n, n_ff) in the memory of `on`. */
-static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, int n, const struct tensor **t,
-                       struct err *e)
+static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, int n,
+                       const struct tensor **t, struct err *e)
 {
     const struct hparams *hp = &f->m->hp;
     CHECK(t[SLOT_FFN_NORM]->data);
-    RUN_ON(f, on, matmul, .x = x, .norm = {t[SLOT_FFN_NORM]->data, hp->eps}, .n_row = n, .n_in = hp->n_embd,
-           .epilogue = EPI_SWIGLU, .n_out = 2,
-           .out = {{t[SLOT_FFN_GATE], t[SLOT_FFN_GATE_BIAS]->data, ffn}, {t[SLOT_FFN_UP], t[SLOT_FFN_UP_BIAS]->data, NULL}});
+    RUN_ON(f, on, matmul, .x = x, .norm = {t[SLOT_FFN_NORM]->data, hp->eps}, .n_row = n,
+           .n_in = hp->n_embd, .epilogue = EPI_SWIGLU, .n_out = 2,
+           .out = {{t[SLOT_FFN_GATE], t[SLOT_FFN_GATE_BIAS]->data, ffn},
+                   {t[SLOT_FFN_UP], t[SLOT_FFN_UP_BIAS]->data, NULL}});
     RUN_ON(f, on, matmul, .x = ffn, .n_row = n, .n_in = hp->n_ff, .epilogue = EPI_ADD, .n_out = 1,
            .out = {{t[SLOT_FFN_DOWN], t[SLOT_FFN_DOWN_BIAS]->data, x}});
     return 0;
 }
 
-/* Rows up to the device. h.x may be written again after the next wait for the stream: the next hop down, or the
- * fetching of the step's results. */
+/* Rows up to the device. h.x may be written again after the next wait for the stream: the next hop
+ * down, or the fetching of the step's results. */
 static int hop_up(struct forward *f, int n, struct err *e)
 {
     struct device *dev = f->ops->dev;
@@ -361,7 +367,8 @@ static int forward_ffn_host(struct forward *f, int n, const struct tensor **t, s
     return hop_up(f, n, e);
 }
 
-/* Token embeddings into w.x. Those on the host are gathered there, by the ids that the scheduler has put down. */
+/* Token embeddings into w.x. Those on the host are gathered there, by the ids that the scheduler
+ * has put down. */
 static int forward_embed(struct forward *f, const struct batch *d, const struct tensor **t,
                          struct err *e)
 {
@@ -393,7 +400,8 @@ static int forward_output(struct forward *f, const struct batch *d, const struct
 static void forward_check(const struct forward *f)
 {
     const struct batch *b = &f->host;
-    CHECK(b->n_row > 0 && b->n_row <= f->lim.max_rows && b->n_seq > 0 && b->n_seq <= f->lim.max_seqs);
+    CHECK(b->n_row > 0 && b->n_row <= f->lim.max_rows && b->n_seq > 0 &&
+          b->n_seq <= f->lim.max_seqs);
     CHECK(b->n_logit <= f->lim.max_logit_rows && b->max_kv_len <= f->lim.max_kv_len);
     CHECK(b->q_start[b->n_seq] == b->n_row);
     for (int i = 0; i < b->n_row; i++)
@@ -424,18 +432,20 @@ static int forward_network(struct forward *f, const struct batch *d, struct err 
     TRY(place_release(f->place, PART_EMBED, 0, NULL, e));
     for (int l = 0; l < f->m->hp.n_layer; l++)
         TRY(forward_layer(f, d, l, t, e));
-    TRY(place_part(f->place, PART_OUTPUT, 0, NULL, t, e)); /* also in a step without logits: streams go in turn */
+    /* also in a step without logits: streams go in turn */
+    TRY(place_part(f->place, PART_OUTPUT, 0, NULL, t, e));
     TRY(forward_output(f, d, t, e));
     return place_release(f->place, PART_OUTPUT, 0, NULL, e);
 }
 
-/* ---- recorded steps --------------------------------------------------------------------------------
- * A decode step (every row wants logits: one a sequence, more where drafts are verified) launches hundreds of
- * small kernels whose arguments depend on nothing but the numbers of sequences and rows and, through max_kv_len,
- * the geometry of attention. With max_kv_len rounded up to a power of two they are the same for many steps, and the
- * whole network is recorded once for each such key and replayed. A key's first step runs plainly: keys that come
- * only once cost no recording, and kernels are loaded before one is made. Results do not change:
- * max_kv_len is only a bound. Where a part is streamed or on the host nothing is recorded. */
+/* ---- recorded steps ----------------------------------------------------------------------------
+ * A decode step (every row wants logits: one a sequence, more where drafts are verified) launches
+ * hundreds of small kernels whose arguments depend on nothing but the numbers of sequences and rows
+ * and, through max_kv_len, the geometry of attention. With max_kv_len rounded up to a power of two
+ * they are the same for many steps, and the whole network is recorded once for each such key and
+ * replayed. A key's first step runs plainly: keys that come only once cost no recording, and
+ * kernels are loaded before one is made. Results do not change: max_kv_len is only a bound.
+ * Where a part is streamed or on the host nothing is recorded. */
 
 /* The key of a recordable step, 0 for any other; *bound = its rounded max_kv_len. */
 static uint64_t forward_key(const struct forward *f, int *bound)
@@ -448,7 +458,8 @@ static uint64_t forward_key(const struct forward *f, int *bound)
     for (*bound = 256; *bound < b->max_kv_len;)
         *bound = *bound > top / 2 ? top : *bound * 2;
     *bound = *bound < top ? *bound : top;
-    return (uint64_t)*bound << 32 | (uint64_t)f->lim.record_key << 16 | (uint64_t)b->n_seq << 8 | (uint64_t)b->n_row;
+    return (uint64_t)*bound << 32 | (uint64_t)f->lim.record_key << 16 | (uint64_t)b->n_seq << 8 |
+           (uint64_t)b->n_row;
 }
 
 /* Was there a step with this key before? There is now. */
@@ -496,7 +507,8 @@ int forward_step(struct forward *f, struct err *e)
     struct batch d = f->host; /* the same counts, with the device's arrays */
     forward_split(&f->lim, f->w.ints, &d);
     TRY(forward_run(f, &d, e));
-    /* One wait a step: where its results are fetched, or here, since the next batch takes st.ints. */
+    /* One wait a step: where its results are fetched, or here, since the next batch takes
+     * st.ints. */
     return d.n_logit ? 0 : dev->api->sync(dev, NULL, e);
 }
 

@@ -1,13 +1,14 @@
 /*
  * forward: the pass of a ragged batch through the model: the only caller of ops for the network.
  *
- * Parts of the model are where place says: on the device, streamed to it, or on the host, where a second backend
- * computes them: rows then hop down through pinned memory and up again.
+ * Parts of the model are where place says: on the device, streamed to it, or on the host, where a
+ * second backend computes them: rows then hop down through pinned memory and up again.
  *
- * A batch is rows (tokens) of several sequences, each sequence's rows together and in order. The rows
- * write their K and V into their slots and attend to all earlier positions of their sequence. Chosen
- * rows get logits. The workspace is measured once for the limits and is one allocation; a step allocates nothing.
- * Several forwards may take turns on one ops: results of a step are fetched before another one's step begins.
+ * A batch is rows (tokens) of several sequences, each sequence's rows together and in order. The
+ * rows write their K and V into their slots and attend to all earlier positions of their sequence.
+ * Chosen rows get logits. The workspace is measured once for the limits and is one allocation; a
+ * step allocates nothing. Several forwards may take turns on one ops: results of a step are fetched
+ * before another one's step begins.
  */
 #ifndef MAS_FORWARD_H
 #define MAS_FORWARD_H
@@ -23,8 +24,8 @@ struct forward_limits {
     int max_logit_rows; /* rows that may ask for logits */
     int max_pages;      /* page table entries of one sequence */
     int max_kv_len;
-    int max_pairs;      /* (row, token) pairs of forward_logprob */
-    bool no_record;     /* never record and replay decode steps (ops.h) */
+    int max_pairs;       /* (row, token) pairs of forward_logprob */
+    bool no_record;      /* never record and replay decode steps (ops.h) */
     unsigned record_key; /* 0..255: tells the recordings of forwards on one ops apart */
 };
 
@@ -32,30 +33,31 @@ struct forward_limits {
 struct batch {
     int n_row, n_seq, n_logit;
     int max_kv_len;
-    int32_t *tok, *pos, *slot;  /* (n_row) */
-    int32_t *q_start, *kv_len;  /* (n_seq + 1), (n_seq) */
-    int32_t *page;              /* (n_seq, max_pages) */
-    int32_t *logit_row;         /* (n_logit) row of the batch */
+    int32_t *tok, *pos, *slot; /* (n_row) */
+    int32_t *q_start, *kv_len; /* (n_seq + 1), (n_seq) */
+    int32_t *page;             /* (n_seq, max_pages) */
+    int32_t *logit_row;        /* (n_logit) row of the batch */
 };
 
 struct forward;
 
-/* Borrows all its parts. host: a backend whose device is the host, for what is placed there beside a device;
- * NULL when nothing is. ERR_NOMEM / the device's error with the bytes asked for. */
+/* Borrows all its parts. host: a backend whose device is the host, for what is placed there beside
+ * a device; NULL when nothing is. ERR_NOMEM / the device's error with the bytes asked for. */
 int forward_open(const struct model *m, struct place *place, struct kv *kv, struct ops *ops,
                  struct ops *host, const struct forward_limits *lim, struct forward **out,
                  struct err *e);
 void forward_close(struct forward *f); /* accepts NULL */
 /* Bytes of activations and scratch for these limits, without making anything. */
-size_t forward_workspace(const struct model *m, const struct ops *ops, const struct forward_limits *lim);
+size_t forward_workspace(const struct model *m, const struct ops *ops,
+                         const struct forward_limits *lim);
 
 struct batch *forward_batch(struct forward *f); /* the one batch, emptied */
 /* Computes the batch; logits of row i of batch.logit_row are then row i of forward's logits. */
 int forward_step(struct forward *f, struct err *e);
 
-/* Chooses a token for logits rows: id and lp (n) on the host. rows[i].mask indexes masks (n_mask host
- * pointers of ceil(n_vocab/32) words, -1 = none); sample row i uses logits row logit[i]. n rows of
- * consecutive logits: logit rows first .. first + n - 1. */
+/* Chooses a token for logits rows: id and lp (n) on the host. rows[i].mask indexes masks (n_mask
+ * host pointers of ceil(n_vocab/32) words, -1 = none); sample row i uses logits row logit[i]. n
+ * rows of consecutive logits: logit rows first .. first + n - 1. */
 int forward_sample(struct forward *f, int first, int n, const struct sample_row *rows,
                    const uint32_t *const *masks, int n_mask, int32_t *id, float *lp, struct err *e);
 /* Log-probabilities of (logits row, token) pairs, sorted by row. */

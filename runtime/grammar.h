@@ -7,14 +7,14 @@
  * as the only escapes.
  *
  * Supported, so that each reply validates (schema.h says what is never written): $ref to places of
- * the same schema without recursion, allOf, anyOf, oneOf of forms that surely differ, type and lists
- * of types, enum and const of any values; objects (properties, required, additionalProperties,
- * minProperties, maxProperties), arrays (items, prefixItems, minItems, maxItems, uniqueItems over an
- * enum), strings (minLength, maxLength, pattern, format), integers and numbers (minimum, maximum,
- * exclusiveMinimum, exclusiveMaximum, multipleOf, x-decimals = most digits after the point; no
- * exponent, no "-0"), boolean, null. Annotations ($schema, title, description, default..) are
- * ignored. Everything else is an error with its JSON path and what to write instead. The root is no
- * bare number. Limits: schema.h.
+ * the same schema without recursion, allOf, anyOf, oneOf of forms that surely differ, type and
+ * lists of types, enum and const of any values; objects (properties, required,
+ * additionalProperties, minProperties, maxProperties), arrays (items, prefixItems, minItems,
+ * maxItems, uniqueItems over an enum), strings (minLength, maxLength, pattern, format), integers
+ * and numbers (minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf, x-decimals = most
+ * digits after the point; no exponent, no "-0"), boolean, null. Annotations ($schema, title,
+ * description, default..) are ignored. Everything else is an error with its JSON path and what to
+ * write instead. The root is no bare number. Limits: schema.h.
  *
  * Strings hold valid UTF-8; control characters and NUL do not occur (as escapes: all but NUL); one
  * code point, escape or escaped surrogate pair is one character. Every prefix that grammar_feed
@@ -57,8 +57,8 @@ void grammar_vocab_stats(const struct grammar_vocab *v, struct grammar_vocab_sta
 #define GRAMMAR_WAYS 32  /* ways of reading; a schema that could need more is refused */
 
 struct grammar_frame { /* one schema node being written; a field's meaning depends on its kind */
-    uint16_t node;  /* schema node */
-    uint16_t index; /* property or item number; characters written; first possible enum value */
+    uint16_t node;     /* schema node */
+    uint16_t index;    /* property or item number; characters written; first possible enum value */
     uint16_t at; /* byte of literal text; phase of an array or a string; digits of a fraction; state
                   * of a pattern */
     uint16_t sub;  /* end of the possible enum values; sign and point of a number; a property that
@@ -67,7 +67,7 @@ struct grammar_frame { /* one schema node being written; a field's meaning depen
                     * properties written; pattern: the character that has begun */
 };
 
-struct grammar_way { /* one way to read the bytes so far */
+struct grammar_way {                       /* one way to read the bytes so far */
     int depth;                             /* frames in use; 0 = the value is complete */
     struct grammar_frame f[GRAMMAR_DEPTH]; /* outermost first */
 };

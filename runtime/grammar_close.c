@@ -17,7 +17,8 @@ static size_t close_bytes(const struct schema *sc, const struct grammar_way *w, 
     return n;
 }
 
-/* Advances at by the only byte that the schema allows next; false when it allows several, or none. */
+/* Advances at by the only byte that the schema allows next; false when it allows several, or
+ * none. */
 static bool close_forced_byte(const struct schema *sc, struct grammar_state *at)
 {
     struct grammar_state probe, only;

@@ -46,7 +46,8 @@ static bool key_allows(const char *only, const struct gguf_kv *kv, uint64_t i)
         char item[32];
         snprintf(item, sizeof item, "%.*s", (int)n, only);
         bool numeric = str_to_f64(item, -INFINITY, INFINITY, &want);
-        if (numeric == number && (number ? have == want : text.len == n && !memcmp(text.s, only, n)))
+        if (numeric == number &&
+            (number ? have == want : text.len == n && !memcmp(text.s, only, n)))
             return true;
         if (!only[n])
             return false;
@@ -75,8 +76,8 @@ static void key_value(const struct gguf_kv *kv, uint64_t i, char out[ESCAPE_NAME
     snprintf(out, ESCAPE_NAME, "'%.90s'", escape_name(text, s.s, s.len));
 }
 
-static int key_refuse(const struct gguf *g, const struct gguf_kv *kv, const struct key *k, uint64_t i,
-                      struct err *e)
+static int key_refuse(const struct gguf *g, const struct gguf_kv *kv, const struct key *k,
+                      uint64_t i, struct err *e)
 {
     char value[ESCAPE_NAME], want[64], element[32] = "";
     key_value(kv, i, value);
@@ -106,7 +107,8 @@ int keys_check(const struct gguf *g, const char *arch, struct str *unknown, stru
     char text[ESCAPE_NAME];
     for (size_t n = 0; n < gguf_n_kv(g); n++) {
         const struct gguf_kv *kv = gguf_kv_at(g, n);
-        if (kv->key.len <= prefix || memcmp(kv->key.s, arch, prefix) != 0 || kv->key.s[prefix] != '.')
+        if (kv->key.len <= prefix || memcmp(kv->key.s, arch, prefix) != 0 ||
+            kv->key.s[prefix] != '.')
             continue;
         const struct key *k = key_find(kv->key.s + prefix + 1, kv->key.len - prefix - 1);
         if (!k) {
@@ -116,8 +118,8 @@ int keys_check(const struct gguf *g, const char *arch, struct str *unknown, stru
             continue;
         }
         if (k->rule == KEY_WINDOW && key_windowed(g, arch))
-            FAIL(e, ERR_DATA, "%s: key '%.*s' with a sliding window: %s is not supported", gguf_path(g),
-                 (int)kv->key.len, kv->key.s, k->what);
+            FAIL(e, ERR_DATA, "%s: key '%.*s' with a sliding window: %s is not supported",
+                 gguf_path(g), (int)kv->key.len, kv->key.s, k->what);
         for (uint64_t i = 0; k->rule == KEY_ONLY && i < kv->count; i++)
             if (!key_allows(k->only, kv, i))
                 return key_refuse(g, kv, k, i, e);

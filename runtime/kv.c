@@ -11,24 +11,24 @@
 
 struct kv_page {
     int32_t ref;
-    int32_t prev, next;  /* LRU list of cached pages, or free list (next only) */
-    int32_t chain;       /* next page of the same hash bucket */
-    bool listed;         /* in the hash table */
-    bool wanted;         /* more than once, or by a sequence that was pushed out: worth swapping */
+    int32_t prev, next; /* LRU list of cached pages, or free list (next only) */
+    int32_t chain;      /* next page of the same hash bucket */
+    bool listed;        /* in the hash table */
+    bool wanted;        /* more than once, or by a sequence that was pushed out: worth swapping */
     struct kv_identity id;
-    uint64_t step;       /* step in which it was registered */
+    uint64_t step; /* step in which it was registered */
 };
 
 struct kv {
     struct kv_config c;
     struct ops *ops;
     struct buf buf;
-    struct kv_swap *swap;  /* or NULL */
-    struct kv_view *layer; /* (n_layer) */
-    struct kv_page *page;  /* (n_page) */
-    int32_t *token;        /* (n_page, page_tokens) content of listed pages */
-    int32_t *bucket;       /* (n_bucket) */
-    size_t n_bucket;       /* power of two */
+    struct kv_swap *swap;                  /* or NULL */
+    struct kv_view *layer;                 /* (n_layer) */
+    struct kv_page *page;                  /* (n_page) */
+    int32_t *token;                        /* (n_page, page_tokens) content of listed pages */
+    int32_t *bucket;                       /* (n_bucket) */
+    size_t n_bucket;                       /* power of two */
     int32_t free_head, lru_head, lru_tail; /* lru_head is the next to go */
     int32_t n_free, n_cached;
     uint64_t next_uid, step;
@@ -51,12 +51,15 @@ static int kv_check_config(const struct kv_config *c, struct err *e)
     if (pt < 16 || pt > 256 || (pt & (pt - 1)))
         FAIL(e, ERR_USAGE, "bad kv page of %d tokens: must be a power of two from 16 to 256", pt);
     if (c->n_page < 1 || c->n_page > (1 << 30) / pt)
-        FAIL(e, ERR_USAGE, "bad kv pool of %d pages: must be 1 to %d; lower the kv budget or raise "
-             "kv.page_tokens", c->n_page, (1 << 30) / pt);
+        FAIL(e, ERR_USAGE,
+             "bad kv pool of %d pages: must be 1 to %d; lower the kv budget or raise "
+             "kv.page_tokens",
+             c->n_page, (1 << 30) / pt);
     if (!kv_page_bytes(c))
-        FAIL(e, ERR_USAGE, "kv type %s cannot hold heads of %d elements: must be a multiple of %d; "
-             "use --kv-type f16", fmt_info(c->fmt)->name, c->head_dim,
-             (int)fmt_info(c->fmt)->block_elems);
+        FAIL(e, ERR_USAGE,
+             "kv type %s cannot hold heads of %d elements: must be a multiple of %d; "
+             "use --kv-type f16",
+             fmt_info(c->fmt)->name, c->head_dim, (int)fmt_info(c->fmt)->block_elems);
     return 0;
 }
 
@@ -66,8 +69,12 @@ static void kv_layers(struct kv *kv)
     size_t one = kv_page_bytes(c) / (2 * (size_t)c->n_layer) * (size_t)c->n_page;
     for (int l = 0; l < c->n_layer; l++) {
         char *at = (char *)kv->buf.ptr + one * 2 * (size_t)l;
-        kv->layer[l] = (struct kv_view){.fmt = c->fmt, .k = at, .v = at + one, .n_page = c->n_page,
-                                        .page_tokens = c->page_tokens, .n_kv_head = c->n_kv_head,
+        kv->layer[l] = (struct kv_view){.fmt = c->fmt,
+                                        .k = at,
+                                        .v = at + one,
+                                        .n_page = c->n_page,
+                                        .page_tokens = c->page_tokens,
+                                        .n_kv_head = c->n_kv_head,
                                         .head_dim = c->head_dim};
     }
 }
@@ -111,8 +118,8 @@ int kv_open(const struct kv_config *c, struct ops *ops, struct kv **out, struct 
     kv_layers(kv);
     kv_lists(kv);
     if (c->swap_bytes && c->prefix_cache)
-        TRY_DONE(kv_swap_open(ops->dev, c->n_layer, kv_page_bytes(c) / 2 / (size_t)c->n_layer, c->page_tokens,
-                              c->swap_bytes, &kv->swap, e));
+        TRY_DONE(kv_swap_open(ops->dev, c->n_layer, kv_page_bytes(c) / 2 / (size_t)c->n_layer,
+                              c->page_tokens, c->swap_bytes, &kv->swap, e));
     *out = kv;
     return 0;
 done:
@@ -187,8 +194,8 @@ static const int32_t *kv_tokens(const struct kv *kv, int32_t p)
     return kv->token + (size_t)p * (size_t)kv->c.page_tokens;
 }
 
-/* A page with ref 1 and no content; the caller made sure there is one. Fails only when the device does, with nothing
- * changed. */
+/* A page with ref 1 and no content; the caller made sure there is one. Fails only when the device
+ * does, with nothing changed. */
 static int kv_take(struct kv *kv, int32_t *out, struct err *e)
 {
     int32_t p = kv->free_head;
@@ -242,7 +249,8 @@ int kv_seq_init(const struct kv *kv, int max_tokens, struct kv_seq *s, struct er
 
 void kv_seq_drop(struct kv *kv, struct kv_seq *s)
 {
-    for (int i = s->n_page; i-- > 0;) /* last page first: leaves of the prefix tree go before roots */
+    /* last page first: leaves of the prefix tree go before roots */
+    for (int i = s->n_page; i-- > 0;)
         kv_unref(kv, s->page[i]);
     s->n_page = s->len = s->registered = 0;
     s->parent = 0;
@@ -367,11 +375,14 @@ static void kv_list(struct kv *kv, int32_t p, const int32_t *tokens)
     g->listed = true;
     g->chain = kv->bucket[b];
     kv->bucket[b] = p;
-    memcpy(kv->token + (size_t)p * (size_t)kv->c.page_tokens, tokens, (size_t)kv->c.page_tokens * sizeof *tokens);
+    memcpy(kv->token + (size_t)p * (size_t)kv->c.page_tokens, tokens,
+           (size_t)kv->c.page_tokens * sizeof *tokens);
 }
 
-/* Brings a page back that was swapped out: *out has ref 1, or is KV_NONE: it is not there, or there is no room. */
-static int kv_recall(struct kv *kv, uint64_t parent, uint64_t hash, const int32_t *tokens, int32_t *out, struct err *e)
+/* Brings a page back that was swapped out: *out has ref 1, or is KV_NONE: it is not there, or there
+ * is no room. */
+static int kv_recall(struct kv *kv, uint64_t parent, uint64_t hash, const int32_t *tokens,
+                     int32_t *out, struct err *e)
 {
     int32_t p, slot;
     *out = KV_NONE;
@@ -390,12 +401,13 @@ static int kv_recall(struct kv *kv, uint64_t parent, uint64_t hash, const int32_
     return 0;
 }
 
-int kv_seq_lookup(struct kv *kv, struct kv_seq *s, const int32_t *tokens, enum kv_lookup *out, struct err *e)
+int kv_seq_lookup(struct kv *kv, struct kv_seq *s, const int32_t *tokens, enum kv_lookup *out,
+                  struct err *e)
 {
     int pt = kv->c.page_tokens;
     *out = KV_MISS;
-    if (!kv->c.prefix_cache || s->len % pt || s->registered * pt != s->len || s->n_page * pt != s->len ||
-        s->n_page >= s->cap)
+    if (!kv->c.prefix_cache || s->len % pt || s->registered * pt != s->len ||
+        s->n_page * pt != s->len || s->n_page >= s->cap)
         return 0;
     uint64_t hash = kv_hash(s->parent, tokens, pt);
     int32_t p = kv_find(kv, s->parent, hash, tokens);
@@ -440,7 +452,8 @@ void kv_seq_register(struct kv *kv, struct kv_seq *s, const int32_t *tok, int n_
             g->id = (struct kv_identity){kv->next_uid++, s->parent, hash};
             g->step = kv->step;
             kv_list(kv, p, t);
-        } else { /* computed twice: ours stays private, the chain continues through the listed one */
+            /* computed twice: ours stays private, the chain continues through the listed one */
+        } else {
             g->id = kv->page[same].id;
         }
         s->parent = g->id.uid;
@@ -470,9 +483,12 @@ int32_t kv_available(const struct kv *kv)
 
 void kv_count(const struct kv *kv, struct kv_counts *out)
 {
-    *out = (struct kv_counts){.free = kv->n_free, .cached = kv->n_cached,
+    *out = (struct kv_counts){.free = kv->n_free,
+                              .cached = kv->n_cached,
                               .used = kv->c.n_page - kv->n_free - kv->n_cached,
-                              .hits = kv->hits, .misses = kv->misses, .evicted = kv->evicted};
+                              .hits = kv->hits,
+                              .misses = kv->misses,
+                              .evicted = kv->evicted};
     if (kv->swap)
         kv_swap_count(kv->swap, &out->swap);
 }
@@ -499,6 +515,7 @@ bool kv_audit(const struct kv *kv, const struct kv_seq *const *seqs, int n, cons
     *why = n_free != kv->n_free       ? "free list and count differ"
            : n_cached != kv->n_cached ? "LRU list and count differ"
            : refs != held             ? "references and pages held by sequences differ"
-           : n_free + n_cached + n_ref != kv->c.n_page ? "a page is lost" : NULL;
+           : n_free + n_cached + n_ref != kv->c.n_page ? "a page is lost"
+                                                       : NULL;
     return *why == NULL;
 }

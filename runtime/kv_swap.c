@@ -111,9 +111,10 @@ int kv_swap_open(struct device *dev, int n_layer, size_t half, int page_tokens, 
     rc = pinned_alloc(dev, (size_t)w->n_slot * page, "pages of the KV cache are swapped", &w->buf,
                       e);
     if (rc == ERR_NOMEM)
-        rc = err_set(e, ERR_NOMEM,
-                     "cannot get %zu MiB of main memory for pages of the KV cache; set --kv-swap off",
-                     (size_t)w->n_slot * page >> 20);
+        rc = err_set(
+            e, ERR_NOMEM,
+            "cannot get %zu MiB of main memory for pages of the KV cache; set --kv-swap off",
+            (size_t)w->n_slot * page >> 20);
     TRY_DONE(rc);
     *out = w;
     return 0;
@@ -167,7 +168,8 @@ int kv_swap_out(struct kv_swap *w, const struct kv_view *layer, int32_t p,
         swap_used(w, s);
         return 0;
     }
-    if (s == NONE) /* else it was computed once more under another name, the one that its children know */
+    /* else it was computed once more under another name, the one that its children know */
+    if (s == NONE)
         s = w->head;
     swap_forget(w, s);
     TRY(swap_copy(w, layer, p, s, true, e));

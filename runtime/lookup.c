@@ -7,7 +7,7 @@
 #include "rng.h"
 
 #define LEAST_TEXT 2
-#define FOLLOW 64 /* tokens of a guess out of the memory at most */
+#define FOLLOW 64    /* tokens of a guess out of the memory at most */
 #define BETWEEN (-1) /* stands between two texts of the memory; no token */
 
 /* Contexts of these lengths are found in the memory, the longer ones first. */
@@ -15,10 +15,11 @@ static const int key_length[] = {6, 3};
 enum { KEYS = sizeof key_length / sizeof *key_length };
 
 struct lookup {
-    int32_t *ring;      /* (size) the memory; token number i stands at i % size */
-    size_t size;        /* power of two */
-    uint64_t n;         /* tokens ever remembered */
-    uint64_t *at[KEYS]; /* (2 size) by hash of a context: number of the token behind its last place; 0 = none */
+    int32_t *ring; /* (size) the memory; token number i stands at i % size */
+    size_t size;   /* power of two */
+    uint64_t n;    /* tokens ever remembered */
+    /* (2 size) by hash of a context: number of the token behind its last place; 0 = none */
+    uint64_t *at[KEYS];
 };
 
 int lookup_open(size_t tokens, struct lookup **out, struct err *e)
@@ -96,7 +97,8 @@ static struct lookup_guess find_in_text(const int32_t *tok, int n)
             continue;
         int length = common(tok + p, tok + n, p < LOOKUP_LONGEST ? p : LOOKUP_LONGEST);
         if (length > best.length)
-            best = (struct lookup_guess){.next = tok + p, .n = n - p, .length = length, .from = LOOKUP_TEXT};
+            best = (struct lookup_guess){
+                .next = tok + p, .n = n - p, .length = length, .from = LOOKUP_TEXT};
     }
     return best;
 }
@@ -120,9 +122,11 @@ static struct lookup_guess find_in_memory(const struct lookup *l, const int32_t 
         if (length < key_length[k]) /* overwritten since, or another context of the same hash */
             continue;
         size_t first = at & (l->size - 1);
-        while (follow < FOLLOW && remembered(l, at + (uint64_t)follow) != BETWEEN && first + (size_t)follow < l->size)
+        while (follow < FOLLOW && remembered(l, at + (uint64_t)follow) != BETWEEN &&
+               first + (size_t)follow < l->size)
             follow++;
-        return (struct lookup_guess){.next = l->ring + first, .n = follow, .length = length, .from = LOOKUP_MEMORY};
+        return (struct lookup_guess){
+            .next = l->ring + first, .n = follow, .length = length, .from = LOOKUP_MEMORY};
     }
     return (struct lookup_guess){.n = 0};
 }

@@ -1,7 +1,8 @@
 /*
- * lookup: guesses how a text goes on from where its last tokens have stood before: in the text itself, or in what
- * the engine has written lately (prompt lookup decoding, Saxena 2023). Replies quote their prompts and repeat the
- * forms of the replies before them, so that such guesses are often right, and they cost no model.
+ * lookup: guesses how a text goes on from where its last tokens have stood before: in the text
+ * itself, or in what the engine has written lately (prompt lookup decoding, Saxena 2023). Replies
+ * quote their prompts and repeat the forms of the replies before them, so that such guesses are
+ * often right, and they cost no model.
  *
  * One thread.
  */
@@ -33,8 +34,8 @@ void lookup_close(struct lookup *l); /* accepts NULL */
 /* Remembers a text of n tokens. Nothing is guessed from one text into the next. */
 void lookup_remember(struct lookup *l, const int32_t *tok, int n);
 
-/* How tok[0..n) may go on: by the longest context, of equal ones by the text itself, there by the last place. n = 0
- * in the guess: no idea. */
+/* How tok[0..n) may go on: by the longest context, of equal ones by the text itself, there by the
+ * last place. n = 0 in the guess: no idea. */
 struct lookup_guess lookup_find(const struct lookup *l, const int32_t *tok, int n);
 
 #endif

@@ -62,8 +62,8 @@ static bool model_has(const struct gguf *g, const struct arch *a, const char *ke
 }
 
 /* The same for a number that may stand there once for each layer. */
-static int model_int_each(const struct gguf *g, const struct arch *a, const char *key, int n_layer, int64_t hi,
-                          int *out, struct err *e)
+static int model_int_each(const struct gguf *g, const struct arch *a, const char *key, int n_layer,
+                          int64_t hi, int *out, struct err *e)
 {
     char full[96];
     int64_t v;
@@ -73,20 +73,25 @@ static int model_int_each(const struct gguf *g, const struct arch *a, const char
     return 0;
 }
 
-/* Within a window of n tokens attention with a window is attention without one: the context ends there. */
-static int model_window(const struct gguf *g, const struct arch *a, struct hparams *hp, struct err *e)
+/* Within a window of n tokens attention with a window is attention without one: the context ends
+ * there. */
+static int model_window(const struct gguf *g, const struct arch *a, struct hparams *hp,
+                        struct err *e)
 {
     int window;
     TRY(model_int(g, a, "attention.sliding_window", 0, INT32_MAX, 0, &window, e));
     if (window == 0 || window >= hp->n_ctx_train)
         return 0;
-    log_warn("%s: the context ends at %d tokens, not at %d: beyond its attention has a sliding window, which is not "
-             "supported", gguf_path(g), window, hp->n_ctx_train);
+    log_warn("%s: the context ends at %d tokens, not at %d: beyond its attention has a sliding "
+             "window, which is not "
+             "supported",
+             gguf_path(g), window, hp->n_ctx_train);
     hp->n_ctx_train = window;
     return 0;
 }
 
-static int model_heads(const struct gguf *g, const struct arch *a, struct hparams *hp, struct err *e)
+static int model_heads(const struct gguf *g, const struct arch *a, struct hparams *hp,
+                       struct err *e)
 {
     TRY(model_int_each(g, a, "attention.head_count", hp->n_layer, 4096, &hp->n_head, e));
     hp->n_kv_head = hp->n_head;
@@ -99,7 +104,8 @@ static int model_heads(const struct gguf *g, const struct arch *a, struct hparam
         FAIL(e, ERR_DATA, "%s: embedding length %d does not divide into %d heads", gguf_path(g),
              hp->n_embd, hp->n_head);
     int value_dim;
-    TRY(model_int(g, a, "attention.key_length", 2, 1024, hp->n_embd / hp->n_head, &hp->head_dim, e));
+    TRY(model_int(g, a, "attention.key_length", 2, 1024, hp->n_embd / hp->n_head, &hp->head_dim,
+                  e));
     TRY(model_int(g, a, "attention.value_length", 2, 1024, hp->head_dim, &value_dim, e));
     if (value_dim != hp->head_dim)
         FAIL(e, ERR_DATA, "%s: key length %d and value length %d differ, which is not supported",
@@ -107,7 +113,8 @@ static int model_heads(const struct gguf *g, const struct arch *a, struct hparam
     return 0;
 }
 
-static int model_rotary(const struct gguf *g, const struct arch *a, struct hparams *hp, struct err *e)
+static int model_rotary(const struct gguf *g, const struct arch *a, struct hparams *hp,
+                        struct err *e)
 {
     struct rotary *r = &hp->rotary;
     TRY(model_int(g, a, "rope.dimension_count", 2, hp->head_dim, hp->head_dim, &r->n_rot, e));
@@ -120,7 +127,9 @@ static int model_rotary(const struct gguf *g, const struct arch *a, struct hpara
     if (scale == 0)
         scale = 1.0f / sqrtf((float)hp->head_dim);
     if (gain != 1 && r->n_rot != hp->head_dim)
-        FAIL(e, ERR_DATA, "%s: RoPE scaling with an attention factor of %g turns %d of %d dimensions: only all are supported",
+        FAIL(e, ERR_DATA,
+             "%s: RoPE scaling with an attention factor of %g turns %d of %d dimensions: only all "
+             "are supported",
              gguf_path(g), (double)gain, r->n_rot, hp->head_dim);
     hp->attn_scale = scale * gain * gain;
     return 0;
@@ -160,12 +169,12 @@ static int model_bind(const struct gguf *g, struct model *m, struct err *e)
     const struct hparams *hp = &m->hp;
     unsigned flags = m->arch->flags;
     struct weight_slot slots[SLOT_COUNT] = {
-#define X(NAME, text, in, when, opt, f32, nd, d0, d1)                                             \
-    [SLOT_##NAME] = {.name = (text),                                                              \
-                     .part = PART_##in,                                                           \
-                     .optional = (opt) || ((when) && !(flags & (when))),                          \
-                     .f32_only = (f32),                                                           \
-                     .n_dim = (nd),                                                               \
+#define X(NAME, text, in, when, opt, f32, nd, d0, d1)                                              \
+    [SLOT_##NAME] = {.name = (text),                                                               \
+                     .part = PART_##in,                                                            \
+                     .optional = (opt) || ((when) && !(flags & (when))),                           \
+                     .f32_only = (f32),                                                            \
+                     .n_dim = (nd),                                                                \
                      .dim = {(d0), (d1), 1, 1}},
 #include "slots.def"
 #undef X
@@ -183,7 +192,8 @@ static int model_freqs(struct model *m, struct err *e)
     const float *factors = weights_get(&m->w, SLOT_ROPE_FREQS, 0)->data;
     for (size_t i = 0; factors && i < n; i++)
         if (!(factors[i] > 0 && factors[i] < 1e9f))
-            FAIL(e, ERR_DATA, "rope_freqs.weight element %zu is %g; must be positive", i, (double)factors[i]);
+            FAIL(e, ERR_DATA, "rope_freqs.weight element %zu is %g; must be positive", i,
+                 (double)factors[i]);
     rotary_freqs(&m->hp.rotary, factors, m->inv_freq);
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * model: what a GGUF file says the network is: hyperparameters, the weight slots bound to its tensors,
- * and the RoPE frequencies. Views into the gguf, except for the few floats it computes.
+ * model: what a GGUF file says the network is: hyperparameters, the weight slots bound to its
+ * tensors, and the RoPE frequencies. Views into the gguf, except for the few floats it computes.
  */
 #ifndef MAS_MODEL_H
 #define MAS_MODEL_H
@@ -26,7 +26,9 @@ enum slot {
 
 struct hparams {
     int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab;
-    int n_ctx_train;  /* tokens; not more than a sliding window, so that attention to all positions is what the file means */
+    /* tokens; not more than a sliding window, so that attention to all positions is what the file
+     * means */
+    int n_ctx_train;
     float eps;        /* of RMSNorm */
     float attn_scale; /* of q.k: 1 / sqrt(head_dim), times what RoPE scaling makes of q and k */
     struct rotary rotary;
@@ -40,9 +42,10 @@ struct model {
     uint64_t n_params;
 };
 
-/* n_vocab is that of the tokenizer; tensors must agree. ERR_DATA names what is missing, out of range, not computed here
- * (keys.def) or of the wrong shape, all tensors at once; an unknown architecture is named with those known. Warns of
- * unknown keys, and of a sliding window that shortens the context. */
+/* n_vocab is that of the tokenizer; tensors must agree. ERR_DATA names what is missing, out of
+ * range, not computed here (keys.def) or of the wrong shape, all tensors at once; an unknown
+ * architecture is named with those known. Warns of unknown keys, and of a sliding window that
+ * shortens the context. */
 int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e);
 void model_free(struct model *m);
 

@@ -15,9 +15,10 @@
 #define NUMBER_DECIMALS 9 /* most digits after the point */
 /* Largest magnitude of a number: below 2^53, so that every reader has it exactly. */
 #define NUMBER_LIMIT ((int64_t)1000000000000000)
-#define NUMBER_UNITS ((int64_t)1000000000000000000) /* largest magnitude of a bound in its units   \
+#define NUMBER_UNITS                                                                               \
+    ((int64_t)1000000000000000000) /* largest magnitude of a bound in its units   \
                                                      */
-#define NUMBER_TEXT 24                              /* bytes of the longest text and its NUL */
+#define NUMBER_TEXT 24             /* bytes of the longest text and its NUL */
 
 struct number_range {
     int64_t lo, hi; /* units of 10^-decimals, inclusive, lo <= hi */

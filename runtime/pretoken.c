@@ -5,7 +5,7 @@
 #include "str.h"
 #include "unicode.h"
 
-struct mark { /* one character of the text */
+struct mark {   /* one character of the text */
     size_t len; /* bytes; 0 = the end */
     enum unicode_class class;
     uint32_t cp; /* 0xffffffff for an invalid byte */

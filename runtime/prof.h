@@ -1,5 +1,5 @@
-/* prof: where the time of a step goes, by op. On the CPU an op has finished when its call returns, so
- * wall time around the call is its time. Off by default; costs two clock reads an op when on. */
+/* prof: where the time of a step goes, by op. On the CPU an op has finished when its call returns,
+ * so wall time around the call is its time. Off by default; costs two clock reads an op when on. */
 #ifndef MAS_PROF_H
 #define MAS_PROF_H
 
@@ -14,6 +14,7 @@ struct prof {
     uint64_t calls[OP_COUNT];
 };
 
-void prof_table(const struct prof *p, struct str *out); /* op, calls, ms, share; most expensive first */
+/* op, calls, ms, share; most expensive first */
+void prof_table(const struct prof *p, struct str *out);
 
 #endif

@@ -12,18 +12,36 @@
 #include <stdbool.h>
 
 enum quoted {
-    QUOTED_OPEN, /* before the opening quote */
-    QUOTED_BODY, /* between characters */
+    QUOTED_OPEN,   /* before the opening quote */
+    QUOTED_BODY,   /* between characters */
     QUOTED_ESCAPE, /* after a backslash */
     /* \u: which digit comes next, and what the digits before it were: all zero (Z), "d" (D), a high
      * surrogate (H), anything else (N) */
-    QUOTED_U1, QUOTED_U2Z, QUOTED_U2D, QUOTED_U2N, QUOTED_U3Z, QUOTED_U3H, QUOTED_U3N,
-    QUOTED_U4Z, QUOTED_U4H, QUOTED_U4N,
-    QUOTED_PAIR, QUOTED_PAIR_U, /* after a high surrogate: backslash, then u, then dc00..dfff */
-    QUOTED_L1, QUOTED_L2, QUOTED_L3, QUOTED_L4,
+    QUOTED_U1,
+    QUOTED_U2Z,
+    QUOTED_U2D,
+    QUOTED_U2N,
+    QUOTED_U3Z,
+    QUOTED_U3H,
+    QUOTED_U3N,
+    QUOTED_U4Z,
+    QUOTED_U4H,
+    QUOTED_U4N,
+    QUOTED_PAIR,
+    QUOTED_PAIR_U, /* after a high surrogate: backslash, then u, then dc00..dfff */
+    QUOTED_L1,
+    QUOTED_L2,
+    QUOTED_L3,
+    QUOTED_L4,
     /* UTF-8: how many continuation bytes are missing; the first of them has a narrower range after
      * e0, ed, f0, f4 */
-    QUOTED_C1, QUOTED_C2, QUOTED_C2E0, QUOTED_C2ED, QUOTED_C3, QUOTED_C3F0, QUOTED_C3F4,
+    QUOTED_C1,
+    QUOTED_C2,
+    QUOTED_C2E0,
+    QUOTED_C2ED,
+    QUOTED_C3,
+    QUOTED_C3F0,
+    QUOTED_C3F4,
     QUOTED_END, /* the closing quote has come; also the number of states that read bytes */
     QUOTED_BAD, /* not a string */
 };

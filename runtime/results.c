@@ -16,19 +16,21 @@ struct results {
     struct speculate *sp; /* or NULL */
     struct engine_stats *stats;
     size_t mask_words;
-    uint32_t *mask;              /* (n_logit, mask_words) this step's grammar masks */
-    const uint32_t **mask_row;   /* (n_logit) */
-    struct sample_row *sample;   /* (n_logit) */
-    struct seq **sampled;        /* (n_logit) whose row it is; the rows of one sequence stand together */
-    int32_t *id, *pair_row;      /* (n_logit), (n_pair) */
-    int32_t *pair_id;            /* (n_pair) */
-    float *lp;                   /* (max of both) */
-    float *logits;               /* (n_vocab) a row for on_logits */
+    uint32_t *mask;            /* (n_logit, mask_words) this step's grammar masks */
+    const uint32_t **mask_row; /* (n_logit) */
+    struct sample_row *sample; /* (n_logit) */
+    /* (n_logit) whose row it is; the rows of one sequence stand together */
+    struct seq **sampled;
+    int32_t *id, *pair_row; /* (n_logit), (n_pair) */
+    int32_t *pair_id;       /* (n_pair) */
+    float *lp;              /* (max of both) */
+    float *logits;          /* (n_vocab) a row for on_logits */
     struct token_list closing;
 };
 
-int results_open(struct forward *fw, struct kv *kv, const struct tokenizer *tok, struct grammar_vocab *gv, struct speculate *sp,
-                 struct engine_stats *stats, struct results **out, struct err *e)
+int results_open(struct forward *fw, struct kv *kv, const struct tokenizer *tok,
+                 struct grammar_vocab *gv, struct speculate *sp, struct engine_stats *stats,
+                 struct results **out, struct err *e)
 {
     const struct forward_limits *lim = forward_limits(fw);
     size_t n = (size_t)lim->max_logit_rows, pairs = (size_t)lim->max_pairs;
@@ -47,7 +49,8 @@ int results_open(struct forward *fw, struct kv *kv, const struct tokenizer *tok,
     s->pair_id = mem_zalloc(pairs, sizeof *s->pair_id);
     s->lp = mem_zalloc(n > pairs ? n : pairs, sizeof *s->lp);
     s->logits = mem_zalloc(vocab, sizeof *s->logits);
-    if (!s->mask || !s->mask_row || !s->sample || !s->sampled || !s->id || !s->pair_row || !s->pair_id || !s->lp || !s->logits) {
+    if (!s->mask || !s->mask_row || !s->sample || !s->sampled || !s->id || !s->pair_row ||
+        !s->pair_id || !s->lp || !s->logits) {
         int rc = NOMEM(e, n * s->mask_words * sizeof *s->mask, "results of steps");
         results_close(s);
         return rc;
@@ -122,8 +125,10 @@ static int seq_close_reply(struct results *s, struct seq *q, struct err *e)
     s->closing.n = 0;
     TRY(grammar_close(s->gv, q->r->grammar, &q->grammar, &s->closing, e));
     if (s->closing.n > (size_t)(q->r->max_new - q->r->n_out))
-        FAIL(e, ERR_DATA, "the schema needs %zu more tokens but only %d of the limit of %d are left; "
-             "raise the limit of new tokens", s->closing.n, q->r->max_new - q->r->n_out, q->r->max_new);
+        FAIL(e, ERR_DATA,
+             "the schema needs %zu more tokens but only %d of the limit of %d are left; "
+             "raise the limit of new tokens",
+             s->closing.n, q->r->max_new - q->r->n_out, q->r->max_new);
     q->r->finish = FINISH_CLOSED; /* before the tokens: they are not the model's own */
     for (size_t i = 0; i < s->closing.n; i++)
         seq_push_out(q, s->closing.id[i], NAN);
@@ -131,13 +136,15 @@ static int seq_close_reply(struct results *s, struct seq *q, struct err *e)
 }
 
 /* Takes a token under a grammar; sets finish when the reply is complete or had to be closed. */
-static int seq_take_constrained(struct results *s, struct seq *q, int32_t id, float lp, struct err *e)
+static int seq_take_constrained(struct results *s, struct seq *q, int32_t id, float lp,
+                                struct err *e)
 {
     struct request *r = q->r;
     struct grammar_state was = q->grammar;
     if (!grammar_accept(s->gv, r->grammar, &q->grammar, id))
         FAIL(e, ERR_BUG, "the grammar refused token %d, which its mask allowed", id);
-    if (!q->grammar.done && grammar_close_tokens(s->gv, r->grammar, &q->grammar) > r->max_new - r->n_out - 1) {
+    if (!q->grammar.done &&
+        grammar_close_tokens(s->gv, r->grammar, &q->grammar) > r->max_new - r->n_out - 1) {
         q->grammar = was;
         return seq_close_reply(s, q, e);
     }
@@ -151,8 +158,10 @@ static int seq_take(struct results *s, struct seq *q, int32_t id, float lp, stru
 {
     struct request *r = q->r;
     if (id < 0)
-        FAIL(e, ERR_DATA, "no token can be chosen at position %d: the logits are not numbers; the "
-             "model file may be damaged", q->n_tok);
+        FAIL(e, ERR_DATA,
+             "no token can be chosen at position %d: the logits are not numbers; the "
+             "model file may be damaged",
+             q->n_tok);
     if (r->grammar) {
         TRY(seq_take_constrained(s, q, id, lp, e));
     } else if (!r->ignore_eos && tokenizer_is_end(s->tok, id)) {
@@ -169,15 +178,18 @@ static int seq_take(struct results *s, struct seq *q, int32_t id, float lp, stru
 }
 
 /* The mask in a state of q's grammar as row n_mask of this step's masks. */
-static int results_mask(struct results *s, struct seq *q, const struct grammar_state *g, int n_mask, struct err *e)
+static int results_mask(struct results *s, struct seq *q, const struct grammar_state *g, int n_mask,
+                        struct err *e)
 {
     const uint32_t *mask;
     int least = grammar_close_tokens(s->gv, q->r->grammar, g);
     if (least < 0)
         FAIL(e, ERR_DATA, "the vocabulary lacks bytes that a reply under this schema needs");
     if (q->r->n_out == 0 && g == &q->grammar && least > q->r->max_new)
-        FAIL(e, ERR_DATA, "the shortest reply under this schema takes %d tokens, the limit is %d; "
-             "raise the limit of new tokens", least, q->r->max_new);
+        FAIL(e, ERR_DATA,
+             "the shortest reply under this schema takes %d tokens, the limit is %d; "
+             "raise the limit of new tokens",
+             least, q->r->max_new);
     TRY(grammar_mask(s->gv, q->r->grammar, g, &mask, e));
     uint32_t *to = s->mask + (size_t)n_mask * s->mask_words;
     memcpy(to, mask, s->mask_words * sizeof *mask);
@@ -194,8 +206,10 @@ static int seq_samples(const struct seq *q)
     return n;
 }
 
-/* What a row is sampled by that draws token number n_out + i of the reply, in a state of q's grammar. */
-static void results_sample_row(struct results *s, struct seq *q, int at, int i, const struct grammar_state *g, int *n_mask)
+/* What a row is sampled by that draws token number n_out + i of the reply, in a state of q's
+ * grammar. */
+static void results_sample_row(struct results *s, struct seq *q, int at, int i,
+                               const struct grammar_state *g, int *n_mask)
 {
     struct err why = {0};
     int mask = -1;
@@ -218,8 +232,9 @@ static void results_ahead(struct results *s, struct seq *q, struct grammar_state
     }
 }
 
-/* What q's rows of this step are sampled by, from row `at` on: that of its last token, then those of its guesses, then
- * those of its branches; what branches compute once more draws nothing that is looked at. */
+/* What q's rows of this step are sampled by, from row `at` on: that of its last token, then those
+ * of its guesses, then those of its branches; what branches compute once more draws nothing that
+ * is looked at. */
 static void results_sample_rows(struct results *s, struct seq *q, int at, int *n_mask)
 {
     struct grammar_state ahead, fork; /* behind the guesses so far */
@@ -237,7 +252,8 @@ static void results_sample_rows(struct results *s, struct seq *q, int at, int *n
             fork = q->grammar;
         for (int i = 0; i < br->rows; i++) {
             if (i > 0)
-                results_ahead(s, q, &fork, i <= br->from ? q->tok[q->n_tok + i - 1] : br->tok[i - 1 - br->from]);
+                results_ahead(s, q, &fork,
+                              i <= br->from ? q->tok[q->n_tok + i - 1] : br->tok[i - 1 - br->from]);
             if (i > br->from)
                 results_sample_row(s, q, at + i, i, &fork, n_mask);
             else
@@ -247,7 +263,8 @@ static void results_sample_rows(struct results *s, struct seq *q, int at, int *n
     }
 }
 
-/* The branch that goes on with this token behind the first `from` guesses; *at: the row behind that, of rows that begin at *at. */
+/* The branch that goes on with this token behind the first `from` guesses; *at: the row behind
+ * that, of rows that begin at *at. */
 static struct branch *seq_branch(const struct seq *q, int from, int32_t id, int *at)
 {
     for (int k = 0; k < q->step.n_branch; k++) {
@@ -267,7 +284,8 @@ struct verified {
     struct branch *way;
 };
 
-/* Takes the tokens that q's rows of this step have drawn, from row `at` on, as far as they are on a way that was guessed. */
+/* Takes the tokens that q's rows of this step have drawn, from row `at` on, as far as they are on a
+ * way that was guessed. */
 static struct verified results_follow(struct results *s, struct seq *q, int at)
 {
     struct verified v = {0};

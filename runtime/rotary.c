@@ -17,7 +17,8 @@ static const char *rotary_key(char full[96], const char *arch, const char *key)
     return full;
 }
 
-static int rotary_type(const struct gguf *g, const char *arch, enum rotary_scaling *out, struct err *e)
+static int rotary_type(const struct gguf *g, const char *arch, enum rotary_scaling *out,
+                       struct err *e)
 {
     char full[96];
     struct gguf_str type;
@@ -44,27 +45,33 @@ static int rotary_factor(const struct gguf *g, const char *arch, float *out, str
         rotary_key(full, arch, "scale_linear");
     TRY(gguf_get_f32_or(g, full, 0, 1e6, 0, &factor, e));
     if (factor != 0 && factor < 0.001f)
-        FAIL(e, ERR_DATA, "%s: %s is %g; must be 0 (none) or at least 0.001", gguf_path(g), full, (double)factor);
+        FAIL(e, ERR_DATA, "%s: %s is %g; must be 0 (none) or at least 0.001", gguf_path(g), full,
+             (double)factor);
     *out = factor == 0 ? 1 : factor;
     return 0;
 }
 
-static int rotary_yarn(const struct gguf *g, const char *arch, int n_ctx, struct rotary *r, struct err *e)
+static int rotary_yarn(const struct gguf *g, const char *arch, int n_ctx, struct rotary *r,
+                       struct err *e)
 {
     char full[96];
     int64_t orig;
     float ext, on = r->scaling == ROTARY_YARN ? 1 : 0;
-    TRY(gguf_get_int_or(g, rotary_key(full, arch, "scaling.original_context_length"), 0, 1 << 26, 0, &orig, e));
+    TRY(gguf_get_int_or(g, rotary_key(full, arch, "scaling.original_context_length"), 0, 1 << 26, 0,
+                        &orig, e));
     r->n_ctx_orig = orig ? (int)orig : n_ctx;
-    TRY(gguf_get_f32_or(g, rotary_key(full, arch, "scaling.yarn_beta_fast"), 1e-3, 1e6, 32, &r->beta_fast, e));
-    TRY(gguf_get_f32_or(g, rotary_key(full, arch, "scaling.yarn_beta_slow"), 1e-3, 1e6, 1, &r->beta_slow, e));
+    TRY(gguf_get_f32_or(g, rotary_key(full, arch, "scaling.yarn_beta_fast"), 1e-3, 1e6, 32,
+                        &r->beta_fast, e));
+    TRY(gguf_get_f32_or(g, rotary_key(full, arch, "scaling.yarn_beta_slow"), 1e-3, 1e6, 1,
+                        &r->beta_slow, e));
     if (on != 0 && r->beta_fast < r->beta_slow)
         FAIL(e, ERR_DATA, "%s: %s is %g, above yarn_beta_fast, which is %g", gguf_path(g), full,
              (double)r->beta_slow, (double)r->beta_fast);
-    TRY(gguf_get_f32_or(g, rotary_key(full, arch, "scaling.yarn_ext_factor"), -1e6, 1e6, -1, &ext, e));
+    TRY(gguf_get_f32_or(g, rotary_key(full, arch, "scaling.yarn_ext_factor"), -1e6, 1e6, -1, &ext,
+                        e));
     if (ext >= 0 && ext != on)
-        FAIL(e, ERR_DATA, "%s: %s is %g; supported with rope.scaling.type %s: %g", gguf_path(g), full, (double)ext,
-             on != 0 ? "yarn" : "none and linear", (double)on);
+        FAIL(e, ERR_DATA, "%s: %s is %g; supported with rope.scaling.type %s: %g", gguf_path(g),
+             full, (double)ext, on != 0 ? "yarn" : "none and linear", (double)on);
     return 0;
 }
 
@@ -77,10 +84,12 @@ int rotary_read(const struct gguf *g, const char *arch, int n_ctx, struct rotary
     TRY(rotary_factor(g, arch, &made.factor, e));
     if (made.scaling == ROTARY_NONE)
         made.factor = 1;
-    TRY(gguf_get_f32_or(g, rotary_key(full, arch, "scaling.attn_factor"), 0.001, 1000, 1, &made.attn_factor, e));
+    TRY(gguf_get_f32_or(g, rotary_key(full, arch, "scaling.attn_factor"), 0.001, 1000, 1,
+                        &made.attn_factor, e));
     TRY(rotary_yarn(g, arch, n_ctx, &made, e));
     if (made.scaling == ROTARY_YARN && made.theta <= 1)
-        FAIL(e, ERR_DATA, "%s: %s.rope.freq_base is 1: YaRN needs a base above 1", gguf_path(g), arch);
+        FAIL(e, ERR_DATA, "%s: %s.rope.freq_base is 1: YaRN needs a base above 1", gguf_path(g),
+             arch);
     *r = made;
     return 0;
 }
@@ -113,6 +122,7 @@ void rotary_freqs(const struct rotary *r, const float *factors, float *inv_freq)
 
 float rotary_gain(const struct rotary *r)
 {
-    double grown = r->scaling == ROTARY_YARN && r->factor > 1 ? 0.1 * log((double)r->factor) + 1 : 1;
+    double grown =
+        r->scaling == ROTARY_YARN && r->factor > 1 ? 0.1 * log((double)r->factor) + 1 : 1;
     return (float)(grown * (double)r->attn_factor);
 }

@@ -7,7 +7,8 @@ int sampler_check(const struct request *r, struct err *e)
     if (!(r->temperature >= 0 && r->temperature <= 100))
         FAIL(e, ERR_USAGE, "bad temperature %g: must be 0 to 100", (double)r->temperature);
     if (!(r->top_p > 0 && r->top_p <= 1))
-        FAIL(e, ERR_USAGE, "bad top_p %g: must be above 0 and at most 1 (1 = off)", (double)r->top_p);
+        FAIL(e, ERR_USAGE, "bad top_p %g: must be above 0 and at most 1 (1 = off)",
+             (double)r->top_p);
     if (!(r->min_p >= 0 && r->min_p < 1))
         FAIL(e, ERR_USAGE, "bad min_p %g: must be at least 0 (off) and below 1", (double)r->min_p);
     if (r->top_k < 0)

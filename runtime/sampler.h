@@ -1,4 +1,5 @@
-/* sampler: a request's sampling parameters, checked once and turned into the row that the op takes. */
+/* sampler: a request's sampling parameters, checked once and turned into the row that the op
+ * takes. */
 #ifndef MAS_SAMPLER_H
 #define MAS_SAMPLER_H
 

@@ -46,8 +46,8 @@ static void seq_move(struct sched *s, struct seq *q, enum seq_where where)
 /* ---- life ----------------------------------------------------------------------------------- */
 
 int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,
-               const struct tokenizer *tok, struct grammar_vocab *gv, struct speculate *sp, struct sched **out,
-               struct err *e)
+               const struct tokenizer *tok, struct grammar_vocab *gv, struct speculate *sp,
+               struct sched **out, struct err *e)
 {
     struct sched *s = mem_zalloc(1, sizeof *s);
     if (!s)
@@ -92,7 +92,7 @@ bool sched_idle(const struct sched *s)
     return s->waiting.n + s->running.n + s->parked.n == 0;
 }
 
-/* ---- putting a step together ------------------------------------------------------------------ */
+/* ---- putting a step together ----------------------------------------------------------------- */
 
 static void sched_prune(struct sched *s, struct seq *q)
 {
@@ -120,9 +120,10 @@ static struct seq *sched_parked(const struct sched *s, const struct seq *q)
 }
 
 /*
- * The sequence that gives its pages to q. First the youngest running one that is younger than q and has no rows in this
- * step, then the youngest parked one: its continuations find or recompute the prompt themselves. The oldest sequence must
- * have rows in every step, so it may also take the pages of its own owner, and of the continuations after it.
+ * The sequence that gives its pages to q. First the youngest running one that is younger than q and
+ * has no rows in this step, then the youngest parked one: its continuations find or recompute the
+ * prompt themselves. The oldest sequence must have rows in every step, so it may also take the
+ * pages of its own owner, and of the continuations after it.
  */
 static struct seq *sched_victim(const struct sched *s, const struct seq *q)
 {
@@ -171,13 +172,14 @@ static void sched_start(struct sched *s, struct seq *q)
     seq_move(s, q, SEQ_RUNNING);
 }
 
-/* Has q a place among the running ones, and pages for what it will ask for? For continuations, whose request has begun
- * already, those make room that came after it. */
+/* Has q a place among the running ones, and pages for what it will ask for? For continuations,
+ * whose request has begun already, those make room that came after it. */
 static bool sched_place(struct sched *s, struct seq *q, int promised)
 {
     for (;;) {
         bool place = s->running.n < s->c.n_seq;
-        bool pages = !s->running.n || promised + sched_pages(s, q->n_tok + 1) <= kv_available(s->kv);
+        bool pages =
+            !s->running.n || promised + sched_pages(s, q->n_tok + 1) <= kv_available(s->kv);
         if (place && pages)
             return true;
         struct seq *v = place ? sched_parked(s, q) : NULL;
@@ -234,10 +236,12 @@ static int sched_lookup(struct sched *s, struct seq *q, bool *wait, struct err *
     return 0;
 }
 
-/* Rows that q gets out of `room`, a prefill chunk ending on a page boundary where that is possible. */
+/* Rows that q gets out of `room`, a prefill chunk ending on a page boundary where that is
+ * possible. */
 static int sched_chunk(const struct sched *s, const struct seq *q, int room, int logit_room)
 {
-    int pt = kv_page_tokens(s->kv), left = q->n_tok + q->step.n_draft - q->kv.len, n = left < room ? left : room;
+    int pt = kv_page_tokens(s->kv), left = q->n_tok + q->step.n_draft - q->kv.len,
+        n = left < room ? left : room;
     if (q->step.n_draft)
         return n;
     if (n < left) {
@@ -258,7 +262,8 @@ static void sched_put_rows(struct sched *s, struct batch *b, struct kv_seq *kv, 
         b->pos[at + i] = from + i;
         b->slot[at + i] = kv_slot(s->kv, kv, from + i);
     }
-    memcpy(b->page + (size_t)b->n_seq * (size_t)max_pages, kv->page, (size_t)kv->n_page * sizeof *b->page);
+    memcpy(b->page + (size_t)b->n_seq * (size_t)max_pages, kv->page,
+           (size_t)kv->n_page * sizeof *b->page);
     b->kv_len[b->n_seq] = from + n;
     b->n_row += n;
     b->n_seq++;
@@ -297,7 +302,8 @@ static int seq_branch_rows(const struct seq *q)
 }
 
 /* q's branches behind q itself, those that pages, rows and logits are left for. */
-static int sched_put_branches(struct sched *s, struct batch *b, struct seq *q, int most, int *logit_room, struct err *e)
+static int sched_put_branches(struct sched *s, struct batch *b, struct seq *q, int most,
+                              int *logit_room, struct err *e)
 {
     for (int k = 0; k < q->step.n_branch; k++) {
         struct branch *br = q->step.branch[k];
@@ -327,8 +333,8 @@ static bool sched_ready(const struct seq *q)
     return q->n_tok - q->kv.len == 1 && !q->cancelled;
 }
 
-/* Lets the sequences that have one token to compute guess ahead, as far as rows of the step and of its logits go that
- * nobody else can want. */
+/* Lets the sequences that have one token to compute guess ahead, as far as rows of the step and of
+ * its logits go that nobody else can want. */
 static int sched_guess(struct sched *s, struct err *e)
 {
     int n = 0, prefill = 0, others = 0, logits = forward_limits(s->fw)->max_logit_rows;
@@ -351,8 +357,8 @@ static int sched_guess(struct sched *s, struct err *e)
 
 enum pass { PASS_OLDEST, PASS_DECODE, PASS_PREFILL, PASSES };
 
-/* Does q take part in this pass? Before all others the oldest sequence when it is prefilling: the younger ones have no
- * rows yet and can be made to give their pages back to it. */
+/* Does q take part in this pass? Before all others the oldest sequence when it is prefilling: the
+ * younger ones have no rows yet and can be made to give their pages back to it. */
 static bool sched_in_pass(const struct sched *s, const struct seq *q, enum pass pass)
 {
     if (q->step.rows || q->cancelled)
@@ -370,21 +376,26 @@ static int sched_decode_rows(const struct sched *s)
     return n;
 }
 
-/* Drops the guesses of q where rows, logits rows or pages of the step are short: no other sequence gives way to guesses. */
+/* Drops the guesses of q where rows, logits rows or pages of the step are short: no other sequence
+ * gives way to guesses. */
 static void sched_limit_guesses(struct sched *s, struct seq *q, int room, int logit_room)
 {
-    int rows = 1 + q->step.n_draft, pages = sched_pages(s, q->n_tok + q->step.n_draft) - q->kv.n_page;
+    int rows = 1 + q->step.n_draft,
+        pages = sched_pages(s, q->n_tok + q->step.n_draft) - q->kv.n_page;
     if (rows > room || rows > logit_room || pages > kv_available(s->kv))
         q->step.n_draft = 0;
 }
 
-/* Logits rows are counted as they are promised. The oldest sequence leaves rows and logits rows to those that decode. */
-static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *logit_room, struct err *e)
+/* Logits rows are counted as they are promised. The oldest sequence leaves rows and logits rows to
+ * those that decode. */
+static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *logit_room,
+                      struct err *e)
 {
     int kept = pass == PASS_OLDEST ? sched_decode_rows(s) : 0, most = s->c.batch_tokens - kept;
     for (struct seq *q = s->running.head, *next; q; q = next) {
         next = q->next;
-        if (!sched_in_pass(s, q, pass) || b->n_row >= most || b->n_seq >= forward_limits(s->fw)->max_seqs)
+        if (!sched_in_pass(s, q, pass) || b->n_row >= most ||
+            b->n_seq >= forward_limits(s->fw)->max_seqs)
             continue;
         bool wait = false;
         if (pass != PASS_DECODE)
@@ -406,7 +417,7 @@ static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *log
     return 0;
 }
 
-/* ---- endings ---------------------------------------------------------------------------------- */
+/* ---- endings --------------------------------------------------------------------------------- */
 
 /* Takes q and its continuations out of all lists and gives their pages back. */
 static void sched_remove(struct sched *s, struct seq *q)
@@ -432,7 +443,8 @@ static void sched_finish(struct sched *s, struct seq *q, enum finish finish,
     finished(q, user);
 }
 
-/* The prompt of a score has been computed: it is kept for the continuations, which are entered now and never again. */
+/* The prompt of a score has been computed: it is kept for the continuations, which are entered now
+ * and never again. */
 static void sched_park(struct sched *s, struct seq *q)
 {
     seq_move(s, q, SEQ_PARKED);
@@ -441,7 +453,8 @@ static void sched_park(struct sched *s, struct seq *q)
 }
 
 /* Ends q or moves it to another list, as its state asks for after a step. */
-static void sched_settle(struct sched *s, struct seq *q, void (*finished)(struct seq *, void *), void *user)
+static void sched_settle(struct sched *s, struct seq *q, void (*finished)(struct seq *, void *),
+                         void *user)
 {
     struct request *r = q->r;
     if (q->failed || q->cancelled)
@@ -468,7 +481,8 @@ static void sched_settle_conts(struct sched *s)
     }
 }
 
-/* The first request from q on in its list. Continuations are passed over: they end and move with their owner. */
+/* The first request from q on in its list. Continuations are passed over: they end and move with
+ * their owner. */
 static struct seq *seq_request_from(struct seq *q)
 {
     while (q && q->kind == SEQ_CONT)
@@ -476,8 +490,8 @@ static struct seq *seq_request_from(struct seq *q)
     return q;
 }
 
-/* Settling a sequence may free it, move it, and take its continuations out of any list. It leaves all other requests where
- * they are, so the next one is read before. */
+/* Settling a sequence may free it, move it, and take its continuations out of any list. It leaves
+ * all other requests where they are, so the next one is read before. */
 static void sched_settle_all(struct sched *s, void (*finished)(struct seq *, void *), void *user)
 {
     sched_settle_conts(s);
@@ -503,16 +517,17 @@ void sched_abort(struct sched *s, enum finish finish, const struct err *why,
 }
 
 /* A device error: nothing of this step counts, and everything ends with it. */
-static int sched_broken(struct sched *s, int rc, void (*finished)(struct seq *q, void *user), void *user,
-                        const struct err *why)
+static int sched_broken(struct sched *s, int rc, void (*finished)(struct seq *q, void *user),
+                        void *user, const struct err *why)
 {
     kv_step_done(s->kv, false);
     sched_abort(s, FINISH_ERROR, why, finished, user);
     return rc;
 }
 
-/* No sequence has a row: the youngest one with pages gives them back. The oldest takes what it needs, so this is never
- * needed for long; if there is nothing to give back the scheduler is wrong, which is an error and no endless loop. */
+/* No sequence has a row: the youngest one with pages gives them back. The oldest takes what it
+ * needs, so this is never needed for long; if there is nothing to give back the scheduler is
+ * wrong, which is an error and no endless loop. */
 static int sched_unblock(struct sched *s, struct err *e)
 {
     struct seq *v = sched_parked(s, NULL);
@@ -521,12 +536,15 @@ static int sched_unblock(struct sched *s, struct err *e)
     if (v)
         sched_preempt(s, v);
     else if (!sched_idle(s))
-        FAIL(e, ERR_BUG, "the scheduler is stuck: %d sequences run, %d wait, %d are parked, and none has a row in the step",
+        FAIL(e, ERR_BUG,
+             "the scheduler is stuck: %d sequences run, %d wait, %d are parked, and none has a row "
+             "in the step",
              s->running.n, s->waiting.n, s->parked.n);
     return 0;
 }
 
-int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), void *user, struct err *e)
+int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), void *user,
+               struct err *e)
 {
     int64_t t0 = clock_ns();
     sched_settle_all(s, finished, user); /* cancellations */
@@ -556,7 +574,8 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     kv_step_done(s->kv, true);
     struct kv_counts pages;
     kv_count(s->kv, &pages);
-    s->stats.most_pages_used = pages.used > s->stats.most_pages_used ? pages.used : s->stats.most_pages_used;
+    s->stats.most_pages_used =
+        pages.used > s->stats.most_pages_used ? pages.used : s->stats.most_pages_used;
     s->stats.steps++;
     s->stats.rows += (uint64_t)b->n_row;
     if (s->sp)

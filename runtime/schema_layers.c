@@ -109,8 +109,10 @@ static int unknown_keyword(struct build *b, const char *path, const char *key)
             near = &keywords[i];
         }
     }
-    if (!strcmp(key, "schema") || !strcmp(key, "json_schema") || !strcmp(key, "strict") || !strcmp(key, "name"))
-        BAD_KEY(b, path, key, "is of a request that holds a schema; give the object under \"schema\" alone");
+    if (!strcmp(key, "schema") || !strcmp(key, "json_schema") || !strcmp(key, "strict") ||
+        !strcmp(key, "name"))
+        BAD_KEY(b, path, key,
+                "is of a request that holds a schema; give the object under \"schema\" alone");
     if (near)
         BAD_KEY(b, path, key, "unknown keyword; the nearest known is %s", near->name);
     BAD_KEY(b, path, key, "unknown or unsupported keyword; remove it");

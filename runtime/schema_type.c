@@ -117,7 +117,8 @@ static int read_required(struct build *b, const struct work *w, struct object *o
             const char *name = json_string_value(item);
             size_t at = name ? object_find(o, name) : o->n;
             if (at == o->n)
-                BAD_KEY(b, l->path, "required", "'%.60s', item %zu, is not a name in properties; declare it there",
+                BAD_KEY(b, l->path, "required",
+                        "'%.60s', item %zu, is not a name in properties; declare it there",
                         name ? name : "(no text)", i + 1);
             for (size_t j = 0; j < i; j++)
                 if (!strcmp(name, json_string_value(json_array_get(required, j))))

@@ -48,8 +48,10 @@ int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, s
     if (r->n_prompt < 1)
         FAIL(e, ERR_DATA, "empty prompt: a request needs at least one token");
     if (r->max_new < 0 || (r->max_new > 0) + (r->n_cont > 0) + (r->on_logits != NULL) != 1)
-        FAIL(e, ERR_BUG, "a request either generates (max_new %d), or scores (%d continuations), or "
-             "asks for logits", r->max_new, r->n_cont);
+        FAIL(e, ERR_BUG,
+             "a request either generates (max_new %d), or scores (%d continuations), or "
+             "asks for logits",
+             r->max_new, r->n_cont);
     if (r->n_cont < 0 || r->n_cont > 4096)
         FAIL(e, ERR_DATA, "%d continuations to score; at most 4096 in a request", r->n_cont);
     TRY(seq_check_tokens(r->prompt, r->n_prompt, n_vocab, "prompt", e));
@@ -61,9 +63,10 @@ int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, s
     }
     int64_t need = (int64_t)r->n_prompt + r->max_new + longest;
     if (need > n_ctx)
-        FAIL(e, ERR_DATA, "prompt of %d tokens + %d to come = %lld exceeds the context of %d; shorten "
-             "the prompt, lower the limit of new tokens or raise that of the context", r->n_prompt,
-             r->max_new + longest, (long long)need, n_ctx);
+        FAIL(e, ERR_DATA,
+             "prompt of %d tokens + %d to come = %lld exceeds the context of %d; shorten "
+             "the prompt, lower the limit of new tokens or raise that of the context",
+             r->n_prompt, r->max_new + longest, (long long)need, n_ctx);
     return sampler_check(r, e);
 }
 
@@ -73,7 +76,8 @@ static int seq_make(struct request *r, enum seq_kind kind, const int32_t *more, 
     struct seq *q = mem_zalloc(1, sizeof *q);
     int32_t *tok = mem_zalloc((size_t)cap, sizeof *tok);
     struct kv_seq pages = {0}, draft = {0};
-    if (!q || !tok || kv_seq_init(kv, cap, &pages, NULL) < 0 || kv_seq_init(kv, cap, &draft, NULL) < 0) {
+    if (!q || !tok || kv_seq_init(kv, cap, &pages, NULL) < 0 ||
+        kv_seq_init(kv, cap, &draft, NULL) < 0) {
         mem_free(pages.page);
         mem_free(q);
         mem_free(tok);
@@ -82,8 +86,14 @@ static int seq_make(struct request *r, enum seq_kind kind, const int32_t *more, 
     memcpy(tok, r->prompt, (size_t)r->n_prompt * sizeof *tok);
     if (n_more)
         memcpy(tok + r->n_prompt, more, (size_t)n_more * sizeof *tok);
-    *q = (struct seq){.kind = kind, .r = r, .tok = tok, .n_tok = r->n_prompt + n_more, .cap = cap,
-                      .kv = pages, .draft_kv = draft, .raw_next = r->logits_from};
+    *q = (struct seq){.kind = kind,
+                      .r = r,
+                      .tok = tok,
+                      .n_tok = r->n_prompt + n_more,
+                      .cap = cap,
+                      .kv = pages,
+                      .draft_kv = draft,
+                      .raw_next = r->logits_from};
     seq_step_begin(q);
     *out = q;
     return 0;
@@ -99,7 +109,8 @@ static int seq_make_conts(struct seq *q, const struct kv *kv, struct err *e)
         int more = r->cont_len[i] - 1; /* the last token is only scored, never computed */
         if (!more)
             continue;
-        TRY(seq_make(r, SEQ_CONT, r->cont[i], more, r->n_prompt + more, kv, &q->cont[q->n_cont], e));
+        TRY(seq_make(r, SEQ_CONT, r->cont[i], more, r->n_prompt + more, kv, &q->cont[q->n_cont],
+                     e));
         q->cont[q->n_cont]->owner = q;
         q->cont[q->n_cont]->cont_index = i;
         q->cont[q->n_cont]->raw_next = r->n_prompt; /* the row of its first token */

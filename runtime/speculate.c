@@ -11,10 +11,18 @@
 
 #define MEMORY_TOKENS ((size_t)1 << 18) /* of replies remembered for lookup */
 #define LEVELS 8                        /* of confidence, of each kind of guess */
-#define FORCED_MOST 8                   /* tokens allowed, at most, where one way on is looked for */
+/* tokens allowed, at most, where one way on is looked for */
+#define FORCED_MOST 8
 
 /* Kinds of guesses; each has LEVELS classes whose success is counted. */
-enum { KIND_FORCED, KIND_TEXT, KIND_MEMORY, KIND_MODEL, KIND_SECOND /* given that the first choice is wrong */, KINDS };
+enum {
+    KIND_FORCED,
+    KIND_TEXT,
+    KIND_MEMORY,
+    KIND_MODEL,
+    KIND_SECOND /* given that the first choice is wrong */,
+    KINDS
+};
 
 /* What is known of a class before anything is seen, and for how many guesses that counts. */
 static const double prior_true[KINDS] = {0.95, 0.6, 0.6, 0.7, 0.4};
@@ -34,8 +42,8 @@ struct times {
 
 struct path { /* the guesses of one sequence, or those of a branch, while they are made */
     struct seq *q;
-    struct branch *branch;   /* NULL: the guesses */
-    int32_t *tok;            /* where guess i goes */
+    struct branch *branch; /* NULL: the guesses */
+    int32_t *tok;          /* where guess i goes */
     uint8_t *class;
     int *n;
     double sure[DRAFT_MOST]; /* probability that guess i and all before it come true */
@@ -57,13 +65,13 @@ struct speculate {
     struct times step, draft;
     uint64_t n_spoilt;
     size_t mask_words;
-    struct path *path;           /* (n_path) of the sequences, then of the branches */
-    struct draft_want *want;     /* (n_path) */
-    int *wants;                  /* (n_path) whose */
-    uint32_t *mask;              /* (n_path, mask_words) */
-    const uint32_t **mask_row;   /* (n_path) */
-    struct branch *branch;       /* (SPECULATE_BRANCHES) with tables of pages, or NULL */
-    int n_branch;                /* in use in this step */
+    struct path *path;         /* (n_path) of the sequences, then of the branches */
+    struct draft_want *want;   /* (n_path) */
+    int *wants;                /* (n_path) whose */
+    uint32_t *mask;            /* (n_path, mask_words) */
+    const uint32_t **mask_row; /* (n_path) */
+    struct branch *branch;     /* (SPECULATE_BRANCHES) with tables of pages, or NULL */
+    int n_branch;              /* in use in this step */
 };
 
 static int branches_open(struct speculate *sp, struct err *e)
@@ -80,15 +88,19 @@ static int branches_open(struct speculate *sp, struct err *e)
     return 0;
 }
 
-int speculate_open(const struct speculate_options *o, const struct tokenizer *tok, struct grammar_vocab *gv,
-                   struct drafter *drafter, struct speculate **out, struct err *e)
+int speculate_open(const struct speculate_options *o, const struct tokenizer *tok,
+                   struct grammar_vocab *gv, struct drafter *drafter, struct speculate **out,
+                   struct err *e)
 {
-    CHECK(o->max_draft > 0 && o->max_draft <= DRAFT_MOST && o->max_branch >= 0 && o->max_branch <= BRANCH_MOST);
-    size_t n = (size_t)o->n_seq + SPECULATE_BRANCHES, words = ((size_t)tokenizer_n_vocab(tok) + 31) / 32;
+    CHECK(o->max_draft > 0 && o->max_draft <= DRAFT_MOST && o->max_branch >= 0 &&
+          o->max_branch <= BRANCH_MOST);
+    size_t n = (size_t)o->n_seq + SPECULATE_BRANCHES,
+           words = ((size_t)tokenizer_n_vocab(tok) + 31) / 32;
     struct speculate *sp = mem_zalloc(1, sizeof *sp);
     if (!sp)
         return NOMEM(e, sizeof *sp, "speculation");
-    *sp = (struct speculate){.o = *o, .tok = tok, .gv = gv, .drafter = drafter, .mask_words = words};
+    *sp =
+        (struct speculate){.o = *o, .tok = tok, .gv = gv, .drafter = drafter, .mask_words = words};
     int rc = o->lookup ? lookup_open(MEMORY_TOKENS, &sp->lookup, e) : 0;
     sp->path = mem_zalloc(n, sizeof *sp->path);
     sp->want = mem_zalloc(n, sizeof *sp->want);
@@ -125,7 +137,7 @@ void speculate_close(struct speculate *sp)
     mem_free(sp);
 }
 
-/* ---- what steps cost, how often guesses come true ---------------------------------------------------- */
+/* ---- what steps cost, how often guesses come true -------------------------------------------- */
 
 static double rows_of(int i)
 {
@@ -146,8 +158,9 @@ static void times_add(struct times *t, int rows, double seconds)
     *at = *at > 0 ? *at + TIME_SHARE * (seconds - *at) : seconds;
 }
 
-/* Seconds of a step of so many rows: between its measured neighbours along a line; beyond the last one, or with one
- * alone, a quarter of the time is taken to be the rows' own. 0: nothing has been measured. More rows never take less. */
+/* Seconds of a step of so many rows: between its measured neighbours along a line; beyond the last
+ * one, or with one alone, a quarter of the time is taken to be the rows' own. 0: nothing has
+ * been measured. More rows never take less. */
 static double times_of(const struct times *t, double rows)
 {
     double low = 0, low_rows = 0;
@@ -165,8 +178,8 @@ static double times_of(const struct times *t, double rows)
     return low > 0 ? low * (0.75 + 0.25 * rows / low_rows) : 0;
 }
 
-/* How likely a guess must come true so that its row pays, in a step of so many rows that gives so many tokens: tokens
- * a second must not fall. */
+/* How likely a guess must come true so that its row pays, in a step of so many rows that gives so
+ * many tokens: tokens a second must not fall. */
 static double threshold(const struct speculate *sp, double rows, double tokens)
 {
     double now = times_of(&sp->step, rows), more = times_of(&sp->step, rows + 1);
@@ -190,7 +203,8 @@ static void tally_way(struct speculate *sp, const uint8_t *class, int n, int n_t
     }
 }
 
-void speculate_verified(struct speculate *sp, const struct seq *q, int n_true, const struct branch *way, int n_way)
+void speculate_verified(struct speculate *sp, const struct seq *q, int n_true,
+                        const struct branch *way, int n_way)
 {
     tally_way(sp, q->step.draft_class, q->step.n_draft, n_true);
     for (int k = 0; k < q->step.n_branch; k++) {
@@ -220,9 +234,10 @@ void speculate_took(struct speculate *sp, int rows, double seconds)
     times_add(&sp->step, rows, seconds);
 }
 
-/* ---- guesses without a model -------------------------------------------------------------------------- */
+/* ---- guesses without a model ----------------------------------------------------------------- */
 
-/* The only way on that a grammar leaves: of at most FORCED_MOST tokens the longest, when all others begin it. */
+/* The only way on that a grammar leaves: of at most FORCED_MOST tokens the longest, when all others
+ * begin it. */
 static int32_t forced(const struct speculate *sp, const uint32_t *mask, bool *only)
 {
     int32_t id[FORCED_MOST], best = -1;
@@ -256,20 +271,22 @@ static void path_add(struct speculate *sp, struct path *p, int32_t id, int kind,
 {
     int class = kind * LEVELS + (level < LEVELS ? level : LEVELS - 1), i = *p->n;
     p->tok[i] = id;
-    p->class[i] = (uint8_t)class;
+    p->class[i] = (uint8_t) class;
     p->last *= class_true(sp, class);
     p->sure[i] = p->last;
     *p->n = i + 1;
 }
 
 /* Takes id as the next guess, if the text may go on with it. */
-static bool path_take(struct speculate *sp, struct path *p, const uint32_t *mask, int32_t id, int kind, int level)
+static bool path_take(struct speculate *sp, struct path *p, const uint32_t *mask, int32_t id,
+                      int kind, int level)
 {
     const struct request *r = p->q->r;
     if (tokenizer_is_end(sp->tok, id) && !r->ignore_eos)
         return false; /* there is nothing behind it to compute */
     if (r->grammar) {
-        if (!(mask[id / 32] >> (id % 32) & 1) || !grammar_accept(sp->gv, r->grammar, &p->grammar, id) || p->grammar.done)
+        if (!(mask[id / 32] >> (id % 32) & 1) ||
+            !grammar_accept(sp->gv, r->grammar, &p->grammar, id) || p->grammar.done)
             return false;
     }
     path_add(sp, p, id, kind, level);
@@ -298,7 +315,8 @@ static bool path_look(struct speculate *sp, struct path *p, const uint32_t *mask
     return false;
 }
 
-/* The next guess of one way without a model. mask: of its grammar, or NULL. Texts are looked up for the first way only. */
+/* The next guess of one way without a model. mask: of its grammar, or NULL. Texts are looked up for
+ * the first way only. */
 static bool path_extend(struct speculate *sp, struct path *p, const uint32_t *mask)
 {
     if (mask) {
@@ -314,7 +332,7 @@ static bool path_extend(struct speculate *sp, struct path *p, const uint32_t *ma
     return sp->lookup && !p->branch && path_look(sp, p, mask);
 }
 
-/* ---- guesses of a draft model --------------------------------------------------------------------------- */
+/* ---- guesses of a draft model ---------------------------------------------------------------- */
 
 /* Of a probability, 0 to LEVELS - 1. */
 static int level_of(double p)
@@ -344,13 +362,17 @@ static void want_add(struct speculate *sp, int i, const uint32_t *mask, int n)
     sp->mask_row[n] = sp->mask + (size_t)n * sp->mask_words;
     sp->wants[n] = i;
     sp->want[n] = (struct draft_want){.kv = p->branch ? &p->branch->draft_kv : &q->draft_kv,
-                                      .tok = q->tok, .tail = p->tok, .n_tok = q->n_tok + depth, .n_tail = tail,
-                                      .n_sure = q->n_tok, .second = sp->branch && !p->branch,
+                                      .tok = q->tok,
+                                      .tail = p->tok,
+                                      .n_tok = q->n_tok + depth,
+                                      .n_tail = tail,
+                                      .n_sure = q->n_tok,
+                                      .second = sp->branch && !p->branch,
                                       .sample = sampler_row(q->r, q->r->n_out + depth, row)};
 }
 
-/* Is a pass of the draft model for these worth its time? What it may give: the tokens that it guesses right, at the
- * time that a token takes now. */
+/* Is a pass of the draft model for these worth its time? What it may give: the tokens that it
+ * guesses right, at the time that a token takes now. */
 static bool model_pays(const struct speculate *sp, int n, double tokens, double rows)
 {
     double step = times_of(&sp->step, rows), pass = times_of(&sp->draft, n), gain = 0, prior = 0;
@@ -361,7 +383,8 @@ static bool model_pays(const struct speculate *sp, int n, double tokens, double 
     return sp->o.always || !(step > 0) || !(pass > 0) || gain * step > tokens * pass;
 }
 
-/* A branch for q that is `likely` to be the way: a free one, or q's own least likely one, when that is less so. */
+/* A branch for q that is `likely` to be the way: a free one, or q's own least likely one, when that
+ * is less so. */
 static struct branch *branch_place(struct speculate *sp, int n_seq, struct seq *q, double likely)
 {
     if (q->step.n_branch < sp->o.max_branch && sp->n_branch < SPECULATE_BRANCHES)
@@ -379,10 +402,11 @@ static struct branch *branch_place(struct speculate *sp, int n_seq, struct seq *
     return least;
 }
 
-/* Begins a branch with the model's second choice where the first, *w's, may be wrong; p as it was before that was taken.
- * A branch costs the rows of what comes before it, too, so that it must be likely enough to pay for them. */
-static void branch_add(struct speculate *sp, int n_seq, const struct path *p, const struct draft_want *w, const uint32_t *mask,
-                       double floor)
+/* Begins a branch with the model's second choice where the first, *w's, may be wrong; p as it was
+ * before that was taken. A branch costs the rows of what comes before it, too, so that it must
+ * be likely enough to pay for them. */
+static void branch_add(struct speculate *sp, int n_seq, const struct path *p,
+                       const struct draft_want *w, const uint32_t *mask, double floor)
 {
     struct seq *q = p->q;
     int depth = *p->n, first = KIND_MODEL * LEVELS + level_of(exp((double)w->lp));
@@ -397,7 +421,8 @@ static void branch_add(struct speculate *sp, int n_seq, const struct path *p, co
     struct path *own = &sp->path[n_seq + (b - sp->branch)];
     b->from = depth;
     b->n = 0;
-    *own = (struct path){.q = q, .branch = b, .tok = b->tok, .class = b->class, .n = &b->n, .last = before};
+    *own = (struct path){
+        .q = q, .branch = b, .tok = b->tok, .class = b->class, .n = &b->n, .last = before};
     if (q->r->grammar)
         own->grammar = p->grammar;
     own->stopped = !path_take(sp, own, mask, w->id2, KIND_SECOND, level_of(share));
@@ -423,15 +448,18 @@ static int model_extend(struct speculate *sp, int n_seq, int n, double floor, st
         const uint32_t *mask = w->sample.mask >= 0 ? sp->mask_row[i] : NULL;
         if (w->id >= 0 && w->second)
             branch_add(sp, n_seq, p, w, mask, floor);
-        p->stopped = w->id < 0 || !path_take(sp, p, mask, w->id, KIND_MODEL, level_of(exp((double)w->lp)));
+        p->stopped =
+            w->id < 0 || !path_take(sp, p, mask, w->id, KIND_MODEL, level_of(exp((double)w->lp)));
     }
     return 0;
 }
 
-/* ---- choosing --------------------------------------------------------------------------------------------- */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
-/* One more guess for every path that has guessed `depth` tokens, branches included. *any: there was one. */
-static int extend_all(struct speculate *sp, int n_seq, int depth, double rows, double floor, bool *any, struct err *e)
+/* One more guess for every path that has guessed `depth` tokens, branches included. *any: there was
+ * one. */
+static int extend_all(struct speculate *sp, int n_seq, int depth, double rows, double floor,
+                      bool *any, struct err *e)
 {
     int n_want = 0, n_path = n_seq + sp->n_branch;
     *any = false;
@@ -439,7 +467,8 @@ static int extend_all(struct speculate *sp, int n_seq, int depth, double rows, d
         struct path *p = &sp->path[i];
         struct request *r = p->q->r;
         const uint32_t *mask = NULL;
-        if (p->stopped || path_depth(p) != depth || p->last < floor || depth >= r->max_new - r->n_out - 1) {
+        if (p->stopped || path_depth(p) != depth || p->last < floor ||
+            depth >= r->max_new - r->n_out - 1) {
             p->stopped = true;
             continue;
         }
@@ -490,7 +519,8 @@ static void cut(struct speculate *sp, struct seq **q, int n, struct step *st)
         st->room -= count[b];
     }
     for (int i = 0; i < n; i++)
-        while (q[i]->step.n_draft && (int)(sp->path[i].sure[q[i]->step.n_draft - 1] * (BINS - 1)) < least)
+        while (q[i]->step.n_draft &&
+               (int)(sp->path[i].sure[q[i]->step.n_draft - 1] * (BINS - 1)) < least)
             q[i]->step.n_draft--;
 }
 
@@ -519,7 +549,8 @@ static void cut_branches(struct speculate *sp, int n_seq, struct step *st)
     }
 }
 
-/* For simulations: other tokens in place of guesses. Not under a grammar, which might not allow them. */
+/* For simulations: other tokens in place of guesses. Not under a grammar, which might not allow
+ * them. */
 static void spoil(struct speculate *sp, struct seq *q)
 {
     for (int i = 0; i < q->step.n_draft && !q->r->grammar; i++)
@@ -527,7 +558,8 @@ static void spoil(struct speculate *sp, struct seq *q)
             q->tok[q->n_tok + i] = q->tok[q->n_tok + i] ? 0 : 1;
 }
 
-int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows, int room, struct err *e)
+int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows, int room,
+                    struct err *e)
 {
     struct step st = {.rows = n + other_rows, .tokens = n, .room = room};
     double rows = st.rows, floor = threshold(sp, rows, n);
@@ -537,11 +569,15 @@ int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows,
     for (int i = 0; i < n; i++) {
         CHECK(!q[i]->step.n_branch);
         q[i]->step.n_draft = 0;
-        sp->path[i] = (struct path){.q = q[i], .tok = q[i]->tok + q[i]->n_tok, .class = q[i]->step.draft_class,
-                                    .n = &q[i]->step.n_draft, .last = 1};
+        sp->path[i] = (struct path){.q = q[i],
+                                    .tok = q[i]->tok + q[i]->n_tok,
+                                    .class = q[i]->step.draft_class,
+                                    .n = &q[i]->step.n_draft,
+                                    .last = 1};
         if (q[i]->r->grammar)
             sp->path[i].grammar = q[i]->grammar;
-        if (sp->drafter) /* its last token, whatever was guessed there and behind it, is read again */
+        /* its last token, whatever was guessed there and behind it, is read again */
+        if (sp->drafter)
             drafter_rewind(sp->drafter, &q[i]->draft_kv, q[i]->n_tok - 1);
     }
     for (int depth = 0; any && depth < sp->o.max_draft; depth++)
@@ -557,7 +593,8 @@ void speculate_ended(struct speculate *sp, struct seq *q)
 {
     if (sp->lookup && q->kind == SEQ_GENERATE && q->r->n_out) {
         int lead = q->r->n_prompt < LOOKUP_LONGEST ? q->r->n_prompt : LOOKUP_LONGEST;
-        lookup_remember(sp->lookup, q->tok + q->r->n_prompt - lead, q->n_tok - q->r->n_prompt + lead);
+        lookup_remember(sp->lookup, q->tok + q->r->n_prompt - lead,
+                        q->n_tok - q->r->n_prompt + lead);
     }
     speculate_prune(sp, q);
     if (sp->drafter)

@@ -85,7 +85,7 @@ void spm_free(struct spm *p)
     *p = (struct spm){0};
 }
 
-struct symbol { /* a stretch of the text; a doubly linked list in text order */
+struct symbol {       /* a stretch of the text; a doubly linked list in text order */
     uint32_t at, len; /* len 0: swallowed by the one before it */
     uint32_t prev, next;
 };

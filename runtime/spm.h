@@ -19,8 +19,9 @@ struct spm {
     int32_t unknown;   /* -1 = none */
 };
 
-/* Reads tokenizer.ggml.scores; without them all are 0. unknown: the id that stands for what the vocabulary
- * lacks, -1 = none. ERR_DATA: scores of another count or not finite; a byte without any token. */
+/* Reads tokenizer.ggml.scores; without them all are 0. unknown: the id that stands for what the
+ * vocabulary lacks, -1 = none. ERR_DATA: scores of another count or not finite; a byte without
+ * any token. */
 int spm_init(struct spm *p, const struct vocab *v, const struct gguf *g, int32_t unknown,
              struct err *e);
 void spm_free(struct spm *p);

@@ -73,17 +73,18 @@ static int form_of(const struct gguf *g, enum vocab_form *out, struct err *e)
     return 0;
 }
 
-/* A special id; -1 when the key is absent or holds -1 or 2^32 - 1, which converters write for "none". An id outside
- * the vocabulary is none, too: no model can have learnt it. */
+/* A special id; -1 when the key is absent or holds -1 or 2^32 - 1, which converters write for
+ * "none". An id outside the vocabulary is none, too: no model can have learnt it. */
 static int id_of(const struct gguf *g, const char *key, uint64_t n_vocab, int32_t *out,
                  struct err *e)
 {
     int64_t id;
     TRY(gguf_get_int_or(g, key, INT64_MIN, INT64_MAX, -1, &id, e));
-    bool none = id == -1 || id == UINT32_MAX, inside = id >= 0 && (uint64_t)id < n_vocab && id <= INT32_MAX;
+    bool none = id == -1 || id == UINT32_MAX,
+         inside = id >= 0 && (uint64_t)id < n_vocab && id <= INT32_MAX;
     if (!none && !inside)
-        log_warn("%s: %s is %lld, but there are %llu tokens: there is no such token", gguf_path(g), key,
-                 (long long)id, (unsigned long long)n_vocab);
+        log_warn("%s: %s is %lld, but there are %llu tokens: there is no such token", gguf_path(g),
+                 key, (long long)id, (unsigned long long)n_vocab);
     *out = inside ? (int32_t)id : -1;
     return 0;
 }

@@ -17,9 +17,10 @@
 
 struct tokenizer;
 
-/* ERR_DATA names the key: missing arrays, unequal lengths, a merge of unknown tokens, an unknown model or
- * pre-tokeniser (which is named; nothing is guessed). A special id out of range is a warning: there is no such token.
- * Without types all tokens are normal, without scores all have 0. */
+/* ERR_DATA names the key: missing arrays, unequal lengths, a merge of unknown tokens, an unknown
+ * model or pre-tokeniser (which is named; nothing is guessed). A special id out of range is a
+ * warning: there is no such token. Without types all tokens are normal, without scores all have
+ * 0. */
 int tokenizer_open(const struct gguf *g, struct tokenizer **out, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 

@@ -16,8 +16,9 @@
 
 #include "gguf.h"
 
-/* Values of tokenizer.ggml.token_type. Without that key all tokens are normal, and so are those of type 0. A user-defined token is no control token: it is ordinary
- * text that is matched as a whole. */
+/* Values of tokenizer.ggml.token_type. Without that key all tokens are normal, and so are those of
+ * type 0. A user-defined token is no control token: it is ordinary text that is matched as a
+ * whole. */
 enum vocab_type {
     VOCAB_NORMAL = 1,
     VOCAB_UNKNOWN,

@@ -144,7 +144,8 @@ done:
     return rc;
 }
 
-/* Passes zeros, with which tapes and block devices fill the last block. They must reach the end of the file. */
+/* Passes zeros, with which tapes and block devices fill the last block. They must reach the end of
+ * the file. */
 static int skip_zeros(struct zio_in *in, struct err *e)
 {
     const uint64_t begin = in->offset;
@@ -153,7 +154,8 @@ static int skip_zeros(struct zio_in *in, struct err *e)
         TRY(in_fill(in, 1, e));
     }
     if (in->at < in->n && in->offset > begin)
-        FAIL(e, ERR_DATA, "cannot read '%s': %llu zero bytes after a gzip member, and other bytes at byte %llu; "
+        FAIL(e, ERR_DATA,
+             "cannot read '%s': %llu zero bytes after a gzip member, and other bytes at byte %llu; "
              "get the file again",
              in->path, (unsigned long long)(in->offset - begin), (unsigned long long)in->offset);
     return 0;

@@ -3,11 +3,15 @@
  *
  *   {"bench": "kernels", "format": 1, "commit", "time", "backend", "device", "threads",
  *    "emulated": a GPU's kernels were run by the host,
- *    "ceiling": {"copy_gb_s", "read_gb_s", "read_how": the best way to read the host's memory, "" on a device,
- *                "f32_gop_s", "int8_gop_s", "tensor_f16_gop_s", "tensor_int8_gop_s": 0 = no such unit},
+ *    "ceiling": {"copy_gb_s", "read_gb_s", "read_how": the best way to read the host's memory, ""
+ *    on a device,
+ *                "f32_gop_s", "int8_gop_s", "tensor_f16_gop_s", "tensor_int8_gop_s": 0 = no such
+ *                unit},
  *    "rows": [{"op", "case", "kernel", "us": median of cold calls, "us_p5", "us_p95", "warm_us",
- *              "bytes", "ops": least that a call moves and computes, "gb_s", "gop_s", "share" of the read ceiling,
- *              "noisy", "best": fastest of its case, "picked": what a call takes when nothing is forced,
+ *              "bytes", "ops": least that a call moves and computes, "gb_s", "gop_s", "share" of
+ *              the read ceiling,
+ *              "noisy", "best": fastest of its case, "picked": what a call takes when nothing is
+ *              forced,
  *              "error": used share of the oracle's tolerance, or null}]}
  *
  * and mas bench compare reads two of them.
@@ -26,15 +30,17 @@ struct ceiling_read { /* one way to read the host's memory */
 };
 
 struct ceiling { /* bytes/s; 0 = not measured */
-    double copy, read, triad; /* copy counts what is read and what is written; triad: a = b + s c, three arrays */
-    double read_one;          /* of one thread */
+    /* copy counts what is read and what is written; triad: a = b + s c, three arrays */
+    double copy, read, triad;
+    double read_one;                          /* of one thread */
     struct ceiling_read reads[CEILING_READS]; /* of all threads; the best of them is read */
-    int n_read, best_read;    /* n_read 0: read is not of the host */
-    double up, down;          /* from pinned memory to a device, and back */
-    double peak[PEAK_COUNT];  /* operations/s; 0: there is no such unit, or it was not measured */
+    int n_read, best_read;                    /* n_read 0: read is not of the host */
+    double up, down;                          /* from pinned memory to a device, and back */
+    double peak[PEAK_COUNT]; /* operations/s; 0: there is no such unit, or it was not measured */
 };
 
-/* threads: of the host; 0 = all. A device's memory (copy, up, down), or the host's (all but up and down). */
+/* threads: of the host; 0 = all. A device's memory (copy, up, down), or the host's (all but up and
+ * down). */
 /* The host's read rate is the best of several patterns, each with and without huge pages. */
 int ceiling_measure(struct ops *ops, int threads, struct ceiling *out, struct err *e);
 

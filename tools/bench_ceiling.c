@@ -1,5 +1,5 @@
-/* mas bench ceiling: how fast this machine moves bytes, and multiplies, when it does nothing else. What other
- * figures are measured against. */
+/* mas bench ceiling: how fast this machine moves bytes, and multiplies, when it does nothing else.
+ * What other figures are measured against. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 #include "stat.h"
 
 enum { REPEATS = 7, READ_REPEATS = 5 };
-#define HOST_BYTES ((size_t)256 << 20)   /* of each array: more than any cache */
+#define HOST_BYTES ((size_t)256 << 20) /* of each array: more than any cache */
 #define DEVICE_BYTES ((size_t)512 << 20)
 
 void bench_time(char out[32])
@@ -27,7 +27,7 @@ void bench_time(char out[32])
     strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
-/* ---- the host's memory ---------------------------------------------------------------------------- */
+/* ---- the host's memory ----------------------------------------------------------------------- */
 
 struct arrays {
     double *a, *b, *c; /* (n) */
@@ -76,10 +76,11 @@ static double read_rate(double *s)
     return (double)HOST_BYTES / stat_summarize(s, READ_REPEATS).median;
 }
 
-/* one: NULL where all is one thread. huge, small: HOST_BYTES of pages of 2 MiB, where the system gives them, and of the
- * usual size. All ways take turns, so that a state that the machine passes through meets all of them. */
-static int reads_measure(struct ops *all, struct ops *one, const void *huge, const void *small, struct ceiling *out,
-                         struct err *e)
+/* one: NULL where all is one thread. huge, small: HOST_BYTES of pages of 2 MiB, where the system
+ * gives them, and of the usual size. All ways take turns, so that a state that the machine
+ * passes through meets all of them. */
+static int reads_measure(struct ops *all, struct ops *one, const void *huge, const void *small,
+                         struct ceiling *out, struct err *e)
 {
     double s[CEILING_READS][READ_REPEATS], s_one[CEILING_READS][READ_REPEATS];
     int n = 0;
@@ -95,7 +96,8 @@ static int reads_measure(struct ops *all, struct ops *one, const void *huge, con
         }
     for (int i = 0; i < 2 * n; i++) {
         struct ceiling_read *r = &out->reads[i];
-        snprintf(r->name, sizeof r->name, "%s%s", all->read_name(all, i / 2), i % 2 ? ", huge pages" : "");
+        snprintf(r->name, sizeof r->name, "%s%s", all->read_name(all, i / 2),
+                 i % 2 ? ", huge pages" : "");
         r->rate = read_rate(s[i]);
         if (r->rate > out->read) {
             out->read = r->rate;
@@ -109,13 +111,15 @@ static int reads_measure(struct ops *all, struct ops *one, const void *huge, con
     return 0;
 }
 
-/* HOST_BYTES, written once so that there are pages. Those of struct buf are huge ones if the system gives them. */
+/* HOST_BYTES, written once so that there are pages. Those of struct buf are huge ones if the system
+ * gives them. */
 static int host_array(struct ops *ops, bool huge, struct buf *out, struct err *e)
 {
     struct device *dev = ops->dev;
     TRY(dev->api->alloc(dev, MEM_DEVICE, HOST_BYTES, out, e));
     if (!huge)
-        (void)madvise(out->ptr, HOST_BYTES, MADV_NOHUGEPAGE); /* where the kernel knows no such pages there are none */
+        /* where the kernel knows no such pages there are none */
+        (void)madvise(out->ptr, HOST_BYTES, MADV_NOHUGEPAGE);
     double *x = out->ptr;
     for (size_t i = 0; i < HOST_BYTES / sizeof *x; i++)
         x[i] = (double)i;
@@ -155,9 +159,10 @@ done:
     return rc;
 }
 
-/* ---- a device's memory ---------------------------------------------------------------------------- */
+/* ---- a device's memory ----------------------------------------------------------------------- */
 
-static int copy_rate(struct device *dev, void *to, const void *from, size_t bytes, double *out, struct err *e)
+static int copy_rate(struct device *dev, void *to, const void *from, size_t bytes, double *out,
+                     struct err *e)
 {
     double s[REPEATS];
     for (int i = -1; i < REPEATS; i++) {
@@ -204,12 +209,12 @@ int ceiling_measure(struct ops *ops, int threads, struct ceiling *out, struct er
     return 0;
 }
 
-const char *const ceiling_peak_name[PEAK_COUNT] = {"f32 multiply-add", "int8 products", "tensor cores, f16",
-                                                   "tensor cores, int8"};
+const char *const ceiling_peak_name[PEAK_COUNT] = {"f32 multiply-add", "int8 products",
+                                                   "tensor cores, f16", "tensor cores, int8"};
 const char *const ceiling_peak_field[PEAK_COUNT] = {"f32_gop_s", "int8_gop_s", "tensor_f16_gop_s",
                                                     "tensor_int8_gop_s"};
 
-/* ---- the mode ------------------------------------------------------------------------------------- */
+/* ---- the mode -------------------------------------------------------------------------------- */
 
 struct options {
     const char *backend;
@@ -255,8 +260,8 @@ static void print_md(const struct ops *ops, const struct ceiling *c, bool verbos
     if (c->n_read)
         snprintf(read, sizeof read, "read, all threads: %s", c->reads[c->best_read].name);
     bench_time(when);
-    printf("%s; %s; mas %s\n\n| %-52s | %8s |\n| %-52s | %8s |\n", ops->dev->name, when, MAS_COMMIT, "", "GB/s",
-           "----------------------------------------------------", "-------:");
+    printf("%s; %s; mas %s\n\n| %-52s | %8s |\n| %-52s | %8s |\n", ops->dev->name, when, MAS_COMMIT,
+           "", "GB/s", "----------------------------------------------------", "-------:");
     line(read, c->read);
     for (int i = 0; verbose && i < c->n_read; i++) {
         snprintf(read, sizeof read, "  %s", c->reads[i].name);
@@ -267,7 +272,8 @@ static void print_md(const struct ops *ops, const struct ceiling *c, bool verbos
     line("triad, two read and one written", c->triad);
     line("pinned memory to device", c->up);
     line("device to pinned memory", c->down);
-    printf("\n| %-52s | %8s |\n| %-52s | %8s |\n", "", "GOP/s", "----------------------------------------------------", "-------:");
+    printf("\n| %-52s | %8s |\n| %-52s | %8s |\n", "", "GOP/s",
+           "----------------------------------------------------", "-------:");
     for (int i = 0; i < PEAK_COUNT; i++)
         line(ceiling_peak_name[i], c->peak[i]);
 }
@@ -277,16 +283,21 @@ static void print_json(const struct ops *ops, const struct ceiling *c)
     struct str s = STR_INIT;
     char when[32];
     bench_time(when);
-    str_addf(&s, "{\"bench\": \"ceiling\", \"format\": 1, \"commit\": \"%s\", \"time\": \"%s\", \"backend\": \"%s\", \"device\": ",
+    str_addf(&s,
+             "{\"bench\": \"ceiling\", \"format\": 1, \"commit\": \"%s\", \"time\": \"%s\", "
+             "\"backend\": \"%s\", \"device\": ",
              MAS_COMMIT, when, ops->name);
     str_add_json(&s, ops->dev->name, strlen(ops->dev->name));
     str_adds(&s, ", \"reads\": {");
     for (int i = 0; i < c->n_read; i++)
         str_addf(&s, "%s\"%s\": %.2f", i ? ", " : "", c->reads[i].name, c->reads[i].rate * 1e-9);
     str_addf(&s, "}, \"read_how\": \"%s\"", c->n_read ? c->reads[c->best_read].name : "");
-    str_addf(&s, ", \"read_gb_s\": %.2f, \"read_one_gb_s\": %.2f, \"copy_gb_s\": %.2f, \"triad_gb_s\": %.2f, "
-             "\"up_gb_s\": %.2f, \"down_gb_s\": %.2f", c->read * 1e-9, c->read_one * 1e-9, c->copy * 1e-9,
-             c->triad * 1e-9, c->up * 1e-9, c->down * 1e-9);
+    str_addf(&s,
+             ", \"read_gb_s\": %.2f, \"read_one_gb_s\": %.2f, \"copy_gb_s\": %.2f, \"triad_gb_s\": "
+             "%.2f, "
+             "\"up_gb_s\": %.2f, \"down_gb_s\": %.2f",
+             c->read * 1e-9, c->read_one * 1e-9, c->copy * 1e-9, c->triad * 1e-9, c->up * 1e-9,
+             c->down * 1e-9);
     for (int i = 0; i < PEAK_COUNT; i++)
         str_addf(&s, ", \"%s\": %.1f", ceiling_peak_field[i], c->peak[i] * 1e-9);
     str_adds(&s, "}\n");
@@ -303,12 +314,19 @@ int bench_ceiling(int argc, char **argv)
         {"output", 'o', "FORMAT", 0, "md (default) or json, which has every way to read memory", 1},
         {"verbose", 'v', NULL, 0, "every way to read memory, not only the best", 1},
         {0}};
-    static const struct argp argp = {options, parse, NULL,
-                                     "Measures how fast memory is read and copied, in arrays larger than any cache, and how fast the "
-                                     "processors multiply when no memory is in the way. Main memory is read in several ways: one to "
-                                     "four streams a thread, with and without prefetching, with and without huge pages; the best "
+    static const struct argp argp = {options,
+                                     parse,
+                                     NULL,
+                                     "Measures how fast memory is read and copied, in arrays "
+                                     "larger than any cache, and how fast the "
+                                     "processors multiply when no memory is in the way. Main "
+                                     "memory is read in several ways: one to "
+                                     "four streams a thread, with and without prefetching, with "
+                                     "and without huge pages; the best "
                                      "counts.",
-                                     NULL, NULL, NULL};
+                                     NULL,
+                                     NULL,
+                                     NULL};
     struct options o = {.backend = "cpu"};
     struct ceiling c;
     struct ops *ops = NULL;

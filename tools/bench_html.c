@@ -4,11 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WIDTH = 900, HEIGHT = 420, LEFT = 76, RIGHT = 24, TOP = 18, BOTTOM = 52, COLOURS = 8, MOST_LINES = 12 };
+enum {
+    WIDTH = 900,
+    HEIGHT = 420,
+    LEFT = 76,
+    RIGHT = 24,
+    TOP = 18,
+    BOTTOM = 52,
+    COLOURS = 8,
+    MOST_LINES = 12
+};
 static const char *const colour[COLOURS] = {"#2f6db5", "#c8553d", "#4f9d69", "#7d5ba6",
                                             "#e09f3e", "#3a9ca5", "#8d99ae", "#b5446e"};
 
-/* ---- text ------------------------------------------------------------------------------------------ */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static void add_text(struct str *out, const char *s)
 {
@@ -29,7 +38,8 @@ static void svg_label(struct str *out, double x, double y, const char *anchor, c
 
 static void svg_open(struct str *out, int height)
 {
-    str_addf(out, "<svg viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n", WIDTH, height, WIDTH, height);
+    str_addf(out, "<svg viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n", WIDTH,
+             height, WIDTH, height);
 }
 
 /* Has no row before i this kernel? */
@@ -56,14 +66,15 @@ static void key(const struct bench_page *p, struct str *out)
     for (size_t i = 0; i < p->n_row; i++) {
         if (!first_of_kernel(p, i))
             continue;
-        str_addf(out, "<span><i style=\"background:%s\"></i>", colour[kernel_index(p, p->row[i].kernel) % COLOURS]);
+        str_addf(out, "<span><i style=\"background:%s\"></i>",
+                 colour[kernel_index(p, p->row[i].kernel) % COLOURS]);
         add_text(out, p->row[i].kernel);
         str_adds(out, "</span> ");
     }
     str_adds(out, "</p>\n");
 }
 
-/* ---- axes ------------------------------------------------------------------------------------------ */
+/* ---- axes ------------------------------------------------------------------------------------ */
 
 struct scale { /* logarithmic, from low to high */
     double low, high, from, to;
@@ -91,33 +102,37 @@ static void settle(struct scale *s, double base)
         s->high = s->low * base;
 }
 
-static void axes(struct str *out, const struct scale *x, const struct scale *y, double base_x, const char *name_x,
-                 const char *name_y)
+static void axes(struct str *out, const struct scale *x, const struct scale *y, double base_x,
+                 const char *name_x, const char *name_y)
 {
     char label[32];
     for (double v = x->low; v <= x->high * 1.001; v *= base_x) {
         double px = at(x, v);
-        str_addf(out, "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" class=\"grid\"/>\n", px, TOP, px, HEIGHT - BOTTOM);
+        str_addf(out, "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" class=\"grid\"/>\n", px,
+                 TOP, px, HEIGHT - BOTTOM);
         snprintf(label, sizeof label, "%g", v);
         svg_label(out, px, HEIGHT - BOTTOM + 18, "middle", label);
     }
     for (double v = y->low; v <= y->high * 1.001; v *= 10) {
         double py = at(y, v);
-        str_addf(out, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" class=\"grid\"/>\n", LEFT, py, WIDTH - RIGHT, py);
+        str_addf(out, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" class=\"grid\"/>\n", LEFT,
+                 py, WIDTH - RIGHT, py);
         snprintf(label, sizeof label, "%g", v);
         svg_label(out, LEFT - 8, py + 4, "end", label);
     }
     svg_label(out, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 12, "middle", name_x);
-    str_addf(out, "<text transform=\"translate(16 %d) rotate(-90)\" text-anchor=\"middle\">", (TOP + HEIGHT - BOTTOM) / 2);
+    str_addf(out, "<text transform=\"translate(16 %d) rotate(-90)\" text-anchor=\"middle\">",
+             (TOP + HEIGHT - BOTTOM) / 2);
     add_text(out, name_y);
     str_adds(out, "</text>\n");
 }
 
-static void point(struct str *out, double x, double y, const struct bench_page *p, const struct bench_result *r,
-                  const char *what)
+static void point(struct str *out, double x, double y, const struct bench_page *p,
+                  const struct bench_result *r, const char *what)
 {
-    str_addf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"%s\" fill-opacity=\"0.85\"><title>", x, y,
-             r->best ? 5.0 : 3.5, colour[kernel_index(p, r->kernel) % COLOURS]);
+    str_addf(out,
+             "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"%s\" fill-opacity=\"0.85\"><title>",
+             x, y, r->best ? 5.0 : 3.5, colour[kernel_index(p, r->kernel) % COLOURS]);
     add_text(out, r->op);
     str_adds(out, " [");
     add_text(out, r->name);
@@ -126,9 +141,10 @@ static void point(struct str *out, double x, double y, const struct bench_page *
     str_addf(out, ": %s</title></circle>\n", what);
 }
 
-/* ---- roofline -------------------------------------------------------------------------------------- */
+/* ---- roofline -------------------------------------------------------------------------------- */
 
-static void roof(struct str *out, const struct scale *x, const struct scale *y, double bytes_per_second, const char *name)
+static void roof(struct str *out, const struct scale *x, const struct scale *y,
+                 double bytes_per_second, const char *name)
 {
     double low = x->low, high = x->high, to = bytes_per_second * 1e-9;
     if (!(to > 0))
@@ -137,25 +153,27 @@ static void roof(struct str *out, const struct scale *x, const struct scale *y, 
     high = fmin(high, y->high / to);
     if (low >= high)
         return;
-    str_addf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"roof\"/>\n", at(x, low), at(y, low * to),
-             at(x, high), at(y, high * to));
+    str_addf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"roof\"/>\n",
+             at(x, low), at(y, low * to), at(x, high), at(y, high * to));
     char label[64];
     snprintf(label, sizeof label, "%s %.3g GB/s", name, to);
-    /* to the right of the line near its foot, where neither kernels nor the processors' ceilings are */
+    /* to the right of the line near its foot, where neither kernels nor the processors' ceilings
+     * are */
     const double from = 0.06, px = at(x, low) + from * (at(x, high) - at(x, low));
-    svg_label(out, px + 10, at(y, low * to) + from * (at(y, high * to) - at(y, low * to)) + 8, "start", label);
+    svg_label(out, px + 10, at(y, low * to) + from * (at(y, high * to) - at(y, low * to)) + 8,
+              "start", label);
 }
 
 /* What the processors can compute at most. */
-static void ceiling_line(struct str *out, const struct scale *x, const struct scale *y, double ops_per_second,
-                         const char *name)
+static void ceiling_line(struct str *out, const struct scale *x, const struct scale *y,
+                         double ops_per_second, const char *name)
 {
     const double gop = ops_per_second * 1e-9;
     char label[64];
     if (!(gop > y->low && gop < y->high))
         return;
-    str_addf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"roof\"/>\n", at(x, x->low), at(y, gop),
-             at(x, x->high), at(y, gop));
+    str_addf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"roof\"/>\n",
+             at(x, x->low), at(y, gop), at(x, x->high), at(y, gop));
     snprintf(label, sizeof label, "%s %.3g GOP/s", name, gop);
     svg_label(out, at(x, x->high) - 8, at(y, gop) - 5, "end", label);
 }
@@ -176,8 +194,10 @@ static void roofline(const struct bench_page *p, struct str *out)
     for (int i = 0; i < PEAK_COUNT; i++)
         widen(&y, p->ceiling.peak[i] * 1.01e-9);
     settle(&y, 10);
-    str_adds(out, "<h2>Roofline</h2>\n<p>Each point is a kernel on a case: operations a second over operations for each byte that "
-             "must move. On the sloping line the memory is the limit, on a level one the processors.</p>\n");
+    str_adds(out, "<h2>Roofline</h2>\n<p>Each point is a kernel on a case: operations a second "
+                  "over operations for each byte that "
+                  "must move. On the sloping line the memory is the limit, on a level one the "
+                  "processors.</p>\n");
     svg_open(out, HEIGHT);
     axes(out, &x, &y, 10, "operations a byte", "GOP/s");
     roof(out, &x, &y, p->ceiling.read, "memory, read");
@@ -187,7 +207,8 @@ static void roofline(const struct bench_page *p, struct str *out)
     for (size_t i = 0; i < p->n_row; i++) {
         const struct bench_result *r = &p->row[i];
         double gop = r->ops / r->us * 1e-3;
-        snprintf(what, sizeof what, "%.4g GOP/s, %.1f %% of the memory's rate", gop, 100 * r->share);
+        snprintf(what, sizeof what, "%.4g GOP/s, %.1f %% of the memory's rate", gop,
+                 100 * r->share);
         if (r->ops > 0)
             point(out, at(&x, r->ops / r->bytes), at(&y, gop), p, r, what);
     }
@@ -195,9 +216,10 @@ static void roofline(const struct bench_page *p, struct str *out)
     key(p, out);
 }
 
-/* ---- a decode step --------------------------------------------------------------------------------- */
+/* ---- a decode step --------------------------------------------------------------------------- */
 
-/* Time of the matrices of a step at the fewest columns that were measured, with the fastest kernel of each. */
+/* Time of the matrices of a step at the fewest columns that were measured, with the fastest kernel
+ * of each. */
 static void step(const struct bench_page *p, struct str *out)
 {
     int columns = 0;
@@ -210,9 +232,11 @@ static void step(const struct bench_page *p, struct str *out)
             total += p->row[i].us * p->row[i].times;
     if (!(total > 0))
         return;
-    str_addf(out, "<h2>Matrices of a decode step</h2>\n<p>%d row%s of activations, the fastest kernel of each matrix: %.1f ms "
-             "together, %.2f tokens a second if nothing else took time.</p>\n", columns, columns == 1 ? "" : "s", total * 1e-3,
-             columns / total * 1e6);
+    str_addf(out,
+             "<h2>Matrices of a decode step</h2>\n<p>%d row%s of activations, the fastest kernel "
+             "of each matrix: %.1f ms "
+             "together, %.2f tokens a second if nothing else took time.</p>\n",
+             columns, columns == 1 ? "" : "s", total * 1e-3, columns / total * 1e6);
     int n = 0;
     for (size_t i = 0; i < p->n_row; i++)
         n += p->row[i].times && p->row[i].columns == columns && p->row[i].best;
@@ -229,16 +253,17 @@ static void step(const struct bench_page *p, struct str *out)
         double w = 440 * r->us * r->times / longest;
         snprintf(label, sizeof label, "%s, %d x", r->name, r->times);
         svg_label(out, 262, y + 15, "end", label);
-        str_addf(out, "<rect x=\"270\" y=\"%.1f\" width=\"%.1f\" height=\"20\" fill=\"%s\"/>\n", y, w < 1 ? 1 : w,
-                 colour[kernel_index(p, r->kernel) % COLOURS]);
-        snprintf(label, sizeof label, "%.2f ms, %.0f %% of read", r->us * r->times * 1e-3, 100 * r->share);
+        str_addf(out, "<rect x=\"270\" y=\"%.1f\" width=\"%.1f\" height=\"20\" fill=\"%s\"/>\n", y,
+                 w < 1 ? 1 : w, colour[kernel_index(p, r->kernel) % COLOURS]);
+        snprintf(label, sizeof label, "%.2f ms, %.0f %% of read", r->us * r->times * 1e-3,
+                 100 * r->share);
         svg_label(out, 278 + w, y + 15, "start", label);
         y += 30;
     }
     str_adds(out, "</svg>\n");
 }
 
-/* ---- columns --------------------------------------------------------------------------------------- */
+/* ---- columns --------------------------------------------------------------------------------- */
 
 /* "Q4_K 8x4096->14336 swiglu" and "Q4_K 1x4096->14336 swiglu" are of the same matrix. */
 static bool same_matrix(const struct bench_result *a, const struct bench_result *b)
@@ -267,8 +292,9 @@ static void columns(const struct bench_page *p, struct str *out)
         return;
     settle(&x, 2);
     settle(&y, 10);
-    str_adds(out, "<h2>Columns</h2>\n<p>Time of a call over the rows of activations that share the matrix, with the fastest "
-             "kernel: flat where the weights are the limit.</p>\n");
+    str_adds(out, "<h2>Columns</h2>\n<p>Time of a call over the rows of activations that share the "
+                  "matrix, with the fastest "
+                  "kernel: flat where the weights are the limit.</p>\n");
     svg_open(out, HEIGHT);
     axes(out, &x, &y, 2, "rows of activations", "us a call");
     struct str names = STR_INIT;
@@ -291,12 +317,16 @@ static void columns(const struct bench_page *p, struct str *out)
     str_free(&names);
 }
 
-/* ---- the page -------------------------------------------------------------------------------------- */
+/* ---- the page -------------------------------------------------------------------------------- */
 
 static void table(const struct bench_page *p, struct str *out)
 {
-    str_adds(out, "<h2>All kernels</h2>\n<table><thead><tr><th>op</th><th>case</th><th>kernel</th><th>us, cold</th><th>p5 .. "
-             "p95</th><th>us, warm</th><th>GB/s</th><th>GOP/s</th><th>% of read</th><th>error</th><th></th></tr></thead><tbody>\n");
+    str_adds(
+        out,
+        "<h2>All kernels</h2>\n<table><thead><tr><th>op</th><th>case</th><th>kernel</th><th>us, "
+        "cold</th><th>p5 .. "
+        "p95</th><th>us, warm</th><th>GB/s</th><th>GOP/s</th><th>% of "
+        "read</th><th>error</th><th></th></tr></thead><tbody>\n");
     for (size_t i = 0; i < p->n_row; i++) {
         const struct bench_result *r = &p->row[i];
         str_addf(out, "<tr%s><td>", r->best ? " class=\"best\"" : "");
@@ -305,14 +335,17 @@ static void table(const struct bench_page *p, struct str *out)
         add_text(out, r->name);
         str_adds(out, "</td><td>");
         add_text(out, r->kernel);
-        str_addf(out, "</td><td>%.1f</td><td>%.1f .. %.1f%s</td><td>%.1f</td><td>%.2f</td><td>%.1f</td><td>%.1f</td><td>", r->us,
-                 r->us_p5, r->us_p95, r->noisy ? " ~" : "", r->warm_us, r->bytes / r->us * 1e-3, r->ops / r->us * 1e-3,
-                 100 * r->share);
+        str_addf(out,
+                 "</td><td>%.1f</td><td>%.1f .. "
+                 "%.1f%s</td><td>%.1f</td><td>%.2f</td><td>%.1f</td><td>%.1f</td><td>",
+                 r->us, r->us_p5, r->us_p95, r->noisy ? " ~" : "", r->warm_us,
+                 r->bytes / r->us * 1e-3, r->ops / r->us * 1e-3, 100 * r->share);
         if (!isnan(r->error))
             str_addf(out, "%.1f %%", 100 * r->error);
         str_addf(out, "</td><td>%s%s</td></tr>\n", r->best ? "best " : "", r->picked ? "*" : "");
     }
-    str_adds(out, "</tbody></table>\n<p>*: what a call takes. ~: p95 far from p5. error: of what the oracle allows.</p>\n");
+    str_adds(out, "</tbody></table>\n<p>*: what a call takes. ~: p95 far from p5. error: of what "
+                  "the oracle allows.</p>\n");
 }
 
 void bench_html(const struct bench_page *p, struct str *out)
@@ -321,19 +354,28 @@ void bench_html(const struct bench_page *p, struct str *out)
     bench_time(when);
     str_adds(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
     add_text(out, p->title);
-    str_adds(out, "</title>\n<style>body{font:14px/1.45 sans-serif;color:#212529;max-width:940px;margin:24px auto;padding:0 16px}"
-             "h1{font-size:22px}h2{font-size:17px;margin-top:28px}svg{max-width:100%;height:auto}svg text{font:11px sans-serif;"
-             "fill:#495057;paint-order:stroke;stroke:#fff;stroke-width:3px}.grid{stroke:#e9ecef}.roof{stroke:#212529;stroke-width:1.5}table{border-collapse:collapse;font-size:12px;"
-             "width:100%}th,td{padding:3px 6px;text-align:right;border-bottom:1px solid #e9ecef}th:nth-child(-n+3),"
-             "td:nth-child(-n+3){text-align:left}tr.best td{font-weight:600}.key span{margin-right:16px;display:inline-block}.key i{display:inline-block;"
-             "width:11px;height:11px;margin-right:6px}.note{background:#fff3cd;padding:8px 12px}@media print{body{margin:0;"
-             "max-width:none;font-size:11px}table{font-size:8.5px}th,td{white-space:nowrap;padding:2px 4px}h2,h2+p{break-after:avoid}"
+    str_adds(out,
+             "</title>\n<style>body{font:14px/1.45 "
+             "sans-serif;color:#212529;max-width:940px;margin:24px auto;padding:0 16px}"
+             "h1{font-size:22px}h2{font-size:17px;margin-top:28px}svg{max-width:100%;height:auto}"
+             "svg text{font:11px sans-serif;"
+             "fill:#495057;paint-order:stroke;stroke:#fff;stroke-width:3px}.grid{stroke:#e9ecef}."
+             "roof{stroke:#212529;stroke-width:1.5}table{border-collapse:collapse;font-size:12px;"
+             "width:100%}th,td{padding:3px 6px;text-align:right;border-bottom:1px solid "
+             "#e9ecef}th:nth-child(-n+3),"
+             "td:nth-child(-n+3){text-align:left}tr.best td{font-weight:600}.key "
+             "span{margin-right:16px;display:inline-block}.key i{display:inline-block;"
+             "width:11px;height:11px;margin-right:6px}.note{background:#fff3cd;padding:8px "
+             "12px}@media print{body{margin:0;"
+             "max-width:none;font-size:11px}table{font-size:8.5px}th,td{white-space:nowrap;padding:"
+             "2px 4px}h2,h2+p{break-after:avoid}"
              "svg,tr{break-inside:avoid}}</style></head><body>\n<h1>");
     add_text(out, p->title);
     str_adds(out, "</h1>\n<p>");
     add_text(out, p->device);
-    str_addf(out, "; %d threads; %s; mas %s. Memory read %.4g GB/s, copied %.4g GB/s (read and written)", p->threads, when,
-             MAS_COMMIT, p->ceiling.read * 1e-9, p->ceiling.copy * 1e-9);
+    str_addf(out,
+             "; %d threads; %s; mas %s. Memory read %.4g GB/s, copied %.4g GB/s (read and written)",
+             p->threads, when, MAS_COMMIT, p->ceiling.read * 1e-9, p->ceiling.copy * 1e-9);
     if (p->ceiling.up > 0)
         str_addf(out, ", link %.4g GB/s", p->ceiling.up * 1e-9);
     str_adds(out, ", measured in the same run.</p>\n");

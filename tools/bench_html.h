@@ -1,5 +1,5 @@
-/* bench_html: results of mas bench kernels as one self-contained page: roofline, the matrices of a decode step, columns,
- * and the table. */
+/* bench_html: results of mas bench kernels as one self-contained page: roofline, the matrices of a
+ * decode step, columns, and the table. */
 #ifndef MAS_BENCH_HTML_H
 #define MAS_BENCH_HTML_H
 
@@ -9,7 +9,8 @@ struct bench_result { /* one kernel on one case */
     char op[16], name[96], kernel[64];
     double us, us_p5, us_p95, warm_us, bytes, ops, share, error; /* error: NaN = not checked */
     bool noisy, best, picked;
-    int columns, times; /* of a model's matrix: rows of activations, and uses in a decode step; else 0 */
+    /* of a model's matrix: rows of activations, and uses in a decode step; else 0 */
+    int columns, times;
 };
 
 struct bench_page {

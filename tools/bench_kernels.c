@@ -1,7 +1,8 @@
 /*
- * mas bench kernels: every kernel on every case or on the matrices of a model, timed cold (copies of the operands that no
- * cache holds together take turns) and warm (the same operands again and again), beside what the machine's memory gives
- * in the same run. On the CPU a kernel is an instruction set. No op is named here but matmul, whose shapes can be given.
+ * mas bench kernels: every kernel on every case or on the matrices of a model, timed cold (copies
+ * of the operands that no cache holds together take turns) and warm (the same operands again and
+ * again), beside what the machine's memory gives in the same run. On the CPU a kernel is an
+ * instruction set. No op is named here but matmul, whose shapes can be given.
  */
 #include <math.h>
 #include <stdio.h>
@@ -18,11 +19,12 @@
 #include "stat.h"
 
 enum { MOST_COPIES = 64, MOST_KERNELS = 16, MOST_COLUMNS = 16, MOST_REPEATS = 1000 };
-enum { RECORDED = 64 }; /* calls of a recording, at least */ 
-#define SPREAD ((size_t)256 << 20)   /* bytes that no cache holds */
-#define ROOM ((size_t)2 << 30)       /* of all copies together */
-static const double sample_s = 1e-3; /* a warm sample is at least so long: a clock's resolution does not show */
-static const double noise = 1.15;    /* p95 / p5 from which a row is called noisy */
+enum { RECORDED = 64 };            /* calls of a recording, at least */
+#define SPREAD ((size_t)256 << 20) /* bytes that no cache holds */
+#define ROOM ((size_t)2 << 30)     /* of all copies together */
+/* a warm sample is at least so long: a clock's resolution does not show */
+static const double sample_s = 1e-3;
+static const double noise = 1.15; /* p95 / p5 from which a row is called noisy */
 
 struct bench {
     const char *backend, *op, *shape, *variant, *format;
@@ -32,29 +34,29 @@ struct bench {
     bool refcheck;
     struct ops_options ops;
     /* while it runs */
-    struct ops *open[MOST_KERNELS];      /* one for each instruction set of the CPU, else one */
+    struct ops *open[MOST_KERNELS]; /* one for each instruction set of the CPU, else one */
     const char *open_name[MOST_KERNELS];
     int n_open;
     struct ops *ref;
     struct ceiling ceiling;
     bool emulated; /* a GPU's kernels, run by the host */
     int n_row;
-    uint64_t key;  /* of recordings */
-    int n_times;   /* of the model's matrix being measured: uses in a decode step */
+    uint64_t key;                /* of recordings */
+    int n_times;                 /* of the model's matrix being measured: uses in a decode step */
     struct bench_result *result; /* (n_result), for a page */
     size_t n_result, cap_result;
 };
 
 struct row { /* one kernel on one case */
     struct ops *ops;
-    int variant;  /* -1: the backend has one way */
+    int variant; /* -1: the backend has one way */
     char kernel[64];
     struct stat_summary cold;
     double warm, error; /* error: share of the tolerance, NaN = not checked */
     bool picked, best;
 };
 
-/* ---- one kernel ------------------------------------------------------------------------------------ */
+/* ---- one kernel ------------------------------------------------------------------------------ */
 
 /* Calls of one sample: on n copies of the case in turn, so often. */
 struct calls {
@@ -70,8 +72,8 @@ static int call_all(const struct calls *l, struct ops *ops, struct err *e)
     return 0;
 }
 
-/* Makes the calls a recording where the backend can: launches cost nothing then, and so many of them that neither
- * does the wait for their end. key 0: it cannot, and there is one round. */
+/* Makes the calls a recording where the backend can: launches cost nothing then, and so many of
+ * them that neither does the wait for their end. key 0: it cannot, and there is one round. */
 static int record(struct bench *b, struct calls *l, struct ops *ops, uint64_t *key, struct err *e)
 {
     *key = 0;
@@ -89,7 +91,8 @@ static int record(struct bench *b, struct calls *l, struct ops *ops, uint64_t *k
 }
 
 /* Seconds of a call. */
-static int pass(const struct calls *l, struct ops *ops, uint64_t key, double *seconds, struct err *e)
+static int pass(const struct calls *l, struct ops *ops, uint64_t key, double *seconds,
+                struct err *e)
 {
     struct device *dev = ops->dev;
     TRY(dev->api->sync(dev, NULL, e));
@@ -106,8 +109,8 @@ static int pass(const struct calls *l, struct ops *ops, uint64_t key, double *se
     return 0;
 }
 
-static int time_cold(struct bench *b, const struct op_case *c, struct case_device *d, int n, struct row *r,
-                     struct err *e)
+static int time_cold(struct bench *b, const struct op_case *c, struct case_device *d, int n,
+                     struct row *r, struct err *e)
 {
     struct calls l = {c, d, n, 1};
     double s[MOST_REPEATS], first;
@@ -120,7 +123,8 @@ static int time_cold(struct bench *b, const struct op_case *c, struct case_devic
     return 0;
 }
 
-static int time_warm(struct bench *b, const struct op_case *c, struct case_device *d, struct row *r, struct err *e)
+static int time_warm(struct bench *b, const struct op_case *c, struct case_device *d, struct row *r,
+                     struct err *e)
 {
     struct calls l = {c, d, 1, 1};
     double s[MOST_REPEATS], one;
@@ -141,9 +145,10 @@ static int time_warm(struct bench *b, const struct op_case *c, struct case_devic
     return 0;
 }
 
-/* ---- against the oracle ---------------------------------------------------------------------------- */
+/* ---- against the oracle ---------------------------------------------------------------------- */
 
-static int results(const struct op_case *plain, struct ops *ops, void *out[CASE_BUFS], struct err *e)
+static int results(const struct op_case *plain, struct ops *ops, void *out[CASE_BUFS],
+                   struct err *e)
 {
     struct op_case mine = *plain, *c = &mine;
     struct case_device d;
@@ -157,7 +162,8 @@ static int results(const struct op_case *plain, struct ops *ops, void *out[CASE_
     for (int i = 0; i < c->n_buf && rc == 0; i++)
         if (c->buf[i].role != CASE_IN) {
             out[i] = mem_zalloc(c->buf[i].bytes + 1, 1);
-            rc = out[i] ? case_download(c, &d, i, out[i], e) : NOMEM(e, c->buf[i].bytes, "a result");
+            rc =
+                out[i] ? case_download(c, &d, i, out[i], e) : NOMEM(e, c->buf[i].bytes, "a result");
         }
     case_release(&d);
     return rc;
@@ -176,7 +182,7 @@ static int check(const struct op_case *c, struct row *r, void *want[CASE_BUFS], 
     return rc;
 }
 
-/* ---- one case -------------------------------------------------------------------------------------- */
+/* ---- one case -------------------------------------------------------------------------------- */
 
 static size_t case_bytes(const struct op_case *c)
 {
@@ -195,8 +201,8 @@ static int copies_of(const struct op_case *c)
     return (int)n;
 }
 
-static int measure_with(struct bench *b, const struct op_case *plain, enum op op, struct row *r, void *want[CASE_BUFS],
-                        struct err *e)
+static int measure_with(struct bench *b, const struct op_case *plain, enum op op, struct row *r,
+                        void *want[CASE_BUFS], struct err *e)
 {
     struct op_case packed = *plain, *c = &packed; /* weights as the engine places them */
     struct case_device d[MOST_COPIES] = {{0}};
@@ -232,8 +238,8 @@ static int measure_with(struct bench *b, const struct op_case *plain, enum op op
 }
 
 /* All kernels that can do the case, into row; *n of them. */
-static int measure_all(struct bench *b, const struct op_case *c, enum op op, struct row *row, int *n, void *want[CASE_BUFS],
-                       struct err *e)
+static int measure_all(struct bench *b, const struct op_case *c, enum op op, struct row *row,
+                       int *n, void *want[CASE_BUFS], struct err *e)
 {
     *n = 0;
     for (int o = 0; o < b->n_open; o++) {
@@ -258,7 +264,7 @@ static int measure_all(struct bench *b, const struct op_case *c, enum op op, str
     return 0;
 }
 
-/* ---- output ---------------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static double gb_s(const struct op_case *c, const struct row *r)
 {
@@ -285,10 +291,15 @@ static void print_head(const struct bench *b)
         printf("op,case,kernel,us,us_p5,us_p95,warm_us,gb_s,gop_s,share,noisy,best,picked,error\n");
     } else if (!strcmp(b->format, "json")) {
         struct str s = STR_INIT;
-        str_addf(&s, "{\"bench\": \"kernels\", \"format\": 1, \"commit\": \"%s\", \"time\": \"%s\", \"backend\": \"%s\", "
-                 "\"device\": ", MAS_COMMIT, when, ops->name);
+        str_addf(&s,
+                 "{\"bench\": \"kernels\", \"format\": 1, \"commit\": \"%s\", \"time\": \"%s\", "
+                 "\"backend\": \"%s\", "
+                 "\"device\": ",
+                 MAS_COMMIT, when, ops->name);
         str_add_json(&s, ops->dev->name, strlen(ops->dev->name));
-        str_addf(&s, ", \"threads\": %d, \"emulated\": %s,\n \"ceiling\": {\"copy_gb_s\": %.2f, \"read_gb_s\": %.2f, "
+        str_addf(&s,
+                 ", \"threads\": %d, \"emulated\": %s,\n \"ceiling\": {\"copy_gb_s\": %.2f, "
+                 "\"read_gb_s\": %.2f, "
                  "\"read_how\": \"%s\"",
                  b->ops.n_threads ? b->ops.n_threads : pool_cores(), b->emulated ? "true" : "false",
                  b->ceiling.copy * 1e-9, b->ceiling.read * 1e-9, read_how(b));
@@ -298,49 +309,64 @@ static void print_head(const struct bench *b)
         fputs(s.s ? s.s : "", stdout);
         str_free(&s);
     } else {
-        printf("%s; %d threads; %s; mas %s\nread %.1f GB/s%s%s%s, copy %.1f GB/s (read and written), measured in this "
+        printf("%s; %d threads; %s; mas %s\nread %.1f GB/s%s%s%s, copy %.1f GB/s (read and "
+               "written), measured in this "
                "run%s\n\n"
                "| %-9s | %-34s | %-11s | %10s | %23s | %10s | %7s | %8s | %6s | %6s | %-7s |\n"
-               "| --------- | ---------------------------------- | ----------- | ---------: | ----------------------: | "
+               "| --------- | ---------------------------------- | ----------- | ---------: | "
+               "----------------------: | "
                "---------: | ------: | -------: | -----: | -----: | ------- |\n",
                ops->dev->name, b->ops.n_threads ? b->ops.n_threads : pool_cores(), when, MAS_COMMIT,
-               b->ceiling.read * 1e-9, *read_how(b) ? " (" : "", read_how(b), *read_how(b) ? ")" : "",
-               b->ceiling.copy * 1e-9,
-               b->emulated ? "; a GPU's kernels run by the host: these times say nothing about a GPU" : "", "op", "case",
-               "kernel", "us, cold", "p5 .. p95", "us, warm", "GB/s", "GOP/s", "% read", "error", "");
+               b->ceiling.read * 1e-9, *read_how(b) ? " (" : "", read_how(b),
+               *read_how(b) ? ")" : "", b->ceiling.copy * 1e-9,
+               b->emulated
+                   ? "; a GPU's kernels run by the host: these times say nothing about a GPU"
+                   : "",
+               "op", "case", "kernel", "us, cold", "p5 .. p95", "us, warm", "GB/s", "GOP/s",
+               "% read", "error", "");
     }
 }
 
-static void print_md(const struct bench *b, enum op op, const struct op_case *c, const struct row *r)
+static void print_md(const struct bench *b, enum op op, const struct op_case *c,
+                     const struct row *r)
 {
     char spread[32], error[16] = "", mark[16];
-    snprintf(spread, sizeof spread, "%.1f .. %.1f%s", r->cold.p5 * 1e6, r->cold.p95 * 1e6, noisy(r) ? " ~" : "");
+    snprintf(spread, sizeof spread, "%.1f .. %.1f%s", r->cold.p5 * 1e6, r->cold.p95 * 1e6,
+             noisy(r) ? " ~" : "");
     if (!isnan(r->error))
         snprintf(error, sizeof error, "%.1f %%", 100 * r->error);
-    snprintf(mark, sizeof mark, "%s%s", r->best ? "best" : "", r->picked ? r->best ? ", *" : "*" : "");
-    printf("| %-9s | %-34s | %-11s | %10.1f | %23s | %10.1f | %7.2f | %8.1f | %6.1f | %6s | %-7s |\n", ops_op_name(op),
-           c->name, r->kernel, r->cold.median * 1e6, spread, r->warm * 1e6, gb_s(c, r), c->flops / r->cold.median * 1e-9,
-           100 * c->bytes / r->cold.median / b->ceiling.read, error, mark);
+    snprintf(mark, sizeof mark, "%s%s", r->best ? "best" : "",
+             r->picked ? r->best ? ", *" : "*" : "");
+    printf(
+        "| %-9s | %-34s | %-11s | %10.1f | %23s | %10.1f | %7.2f | %8.1f | %6.1f | %6s | %-7s |\n",
+        ops_op_name(op), c->name, r->kernel, r->cold.median * 1e6, spread, r->warm * 1e6,
+        gb_s(c, r), c->flops / r->cold.median * 1e-9,
+        100 * c->bytes / r->cold.median / b->ceiling.read, error, mark);
 }
 
 static void print_row(struct bench *b, enum op op, const struct op_case *c, const struct row *r)
 {
-    const double share = c->bytes / r->cold.median / b->ceiling.read, gop = c->flops / r->cold.median * 1e-9;
+    const double share = c->bytes / r->cold.median / b->ceiling.read,
+                 gop = c->flops / r->cold.median * 1e-9;
     char error[24] = "null";
     if (!b->n_row)
         print_head(b);
     if (!isnan(r->error))
         snprintf(error, sizeof error, "%.4f", r->error);
     if (!strcmp(b->format, "csv"))
-        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s\n", ops_op_name(op), c->name, r->kernel,
-               r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6, r->warm * 1e6, gb_s(c, r), gop, share, noisy(r),
-               r->best, r->picked, isnan(r->error) ? "" : error);
+        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s\n", ops_op_name(op),
+               c->name, r->kernel, r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6,
+               r->warm * 1e6, gb_s(c, r), gop, share, noisy(r), r->best, r->picked,
+               isnan(r->error) ? "" : error);
     else if (!strcmp(b->format, "json"))
-        printf("%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"us\": %.3f, \"us_p5\": %.3f, \"us_p95\": %.3f, "
-               "\"warm_us\": %.3f, \"bytes\": %.0f, \"ops\": %.0f, \"gb_s\": %.3f, \"gop_s\": %.3f, \"share\": %.4f, "
-               "\"noisy\": %s, \"best\": %s, \"picked\": %s, \"error\": %s}", b->n_row ? "," : "", ops_op_name(op), c->name,
-               r->kernel, r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6, r->warm * 1e6, c->bytes, c->flops,
-               gb_s(c, r), gop, share, noisy(r) ? "true" : "false", r->best ? "true" : "false",
+        printf("%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"us\": %.3f, "
+               "\"us_p5\": %.3f, \"us_p95\": %.3f, "
+               "\"warm_us\": %.3f, \"bytes\": %.0f, \"ops\": %.0f, \"gb_s\": %.3f, \"gop_s\": "
+               "%.3f, \"share\": %.4f, "
+               "\"noisy\": %s, \"best\": %s, \"picked\": %s, \"error\": %s}",
+               b->n_row ? "," : "", ops_op_name(op), c->name, r->kernel, r->cold.median * 1e6,
+               r->cold.p5 * 1e6, r->cold.p95 * 1e6, r->warm * 1e6, c->bytes, c->flops, gb_s(c, r),
+               gop, share, noisy(r) ? "true" : "false", r->best ? "true" : "false",
                r->picked ? "true" : "false", error);
     else
         print_md(b, op, c, r);
@@ -348,14 +374,24 @@ static void print_row(struct bench *b, enum op op, const struct op_case *c, cons
 }
 
 /* For the page at the end. */
-static int keep(struct bench *b, enum op op, const struct op_case *c, const struct row *r, struct err *e)
+static int keep(struct bench *b, enum op op, const struct op_case *c, const struct row *r,
+                struct err *e)
 {
-    TRY(mem_grow(&b->result, &b->cap_result, b->n_result + 1, sizeof *b->result, "the results of a benchmark", e));
+    TRY(mem_grow(&b->result, &b->cap_result, b->n_result + 1, sizeof *b->result,
+                 "the results of a benchmark", e));
     struct bench_result *k = &b->result[b->n_result++];
-    *k = (struct bench_result){.us = r->cold.median * 1e6, .us_p5 = r->cold.p5 * 1e6, .us_p95 = r->cold.p95 * 1e6,
-                               .warm_us = r->warm * 1e6, .bytes = c->bytes, .ops = c->flops, .error = r->error,
-                               .share = c->bytes / r->cold.median / b->ceiling.read, .noisy = noisy(r), .best = r->best,
-                               .picked = r->picked, .columns = op == OP_matmul ? c->args.matmul.n_row : 0,
+    *k = (struct bench_result){.us = r->cold.median * 1e6,
+                               .us_p5 = r->cold.p5 * 1e6,
+                               .us_p95 = r->cold.p95 * 1e6,
+                               .warm_us = r->warm * 1e6,
+                               .bytes = c->bytes,
+                               .ops = c->flops,
+                               .error = r->error,
+                               .share = c->bytes / r->cold.median / b->ceiling.read,
+                               .noisy = noisy(r),
+                               .best = r->best,
+                               .picked = r->picked,
+                               .columns = op == OP_matmul ? c->args.matmul.n_row : 0,
                                .times = b->n_times};
     snprintf(k->op, sizeof k->op, "%s", ops_op_name(op));
     snprintf(k->name, sizeof k->name, "%s", c->name);
@@ -365,7 +401,8 @@ static int keep(struct bench *b, enum op op, const struct op_case *c, const stru
 }
 
 /* The fastest, and what a call takes unforced: of the CPU's instruction sets the last. */
-static int judge(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n, struct err *e)
+static int judge(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n,
+                 struct err *e)
 {
     int best = 0, picked = n - 1;
     for (int i = 0; i < n; i++) {
@@ -382,8 +419,9 @@ static int judge(struct bench *b, enum op op, const struct op_case *c, struct ro
             print_row(b, op, c, &r[i]);
     TRY(cli_flush(e));
     if (!b->emulated && !b->variant && r[picked].cold.p5 > r[best].cold.p95)
-        fprintf(stderr, "mas: %s [%s]: %s is picked and %.2f times as slow as %s\n", ops_op_name(op), c->name,
-                r[picked].kernel, r[picked].cold.median / r[best].cold.median, r[best].kernel);
+        fprintf(stderr, "mas: %s [%s]: %s is picked and %.2f times as slow as %s\n",
+                ops_op_name(op), c->name, r[picked].kernel,
+                r[picked].cold.median / r[best].cold.median, r[best].kernel);
     return 0;
 }
 
@@ -403,11 +441,18 @@ static int print_page(const struct bench *b, struct err *e)
 {
     struct str s = STR_INIT;
     char title[96];
-    snprintf(title, sizeof title, "mas bench kernels%s%s", b->shape ? ", matrices of " : "", b->shape ? b->shape : "");
+    snprintf(title, sizeof title, "mas bench kernels%s%s", b->shape ? ", matrices of " : "",
+             b->shape ? b->shape : "");
     const struct bench_page p = {
-        .title = title, .device = b->open[b->n_open - 1]->dev->name, .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
-        .note = b->emulated ? "A GPU's kernels, run by the host: these times say nothing about a GPU." : "",
-        .ceiling = b->ceiling, .row = b->result, .n_row = b->n_result};
+        .title = title,
+        .device = b->open[b->n_open - 1]->dev->name,
+        .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
+        .note = b->emulated
+                    ? "A GPU's kernels, run by the host: these times say nothing about a GPU."
+                    : "",
+        .ceiling = b->ceiling,
+        .row = b->result,
+        .n_row = b->n_result};
     bench_html(&p, &s);
     int rc = str_ok(&s, "a page", e);
     if (rc == 0)
@@ -416,7 +461,7 @@ static int print_page(const struct bench *b, struct err *e)
     return rc;
 }
 
-/* ---- which cases ------------------------------------------------------------------------------------ */
+/* ---- which cases ----------------------------------------------------------------------------- */
 
 static const struct model_shape { /* the matrices of a decode step */
     const char *model;
@@ -424,17 +469,20 @@ static const struct model_shape { /* the matrices of a decode step */
     enum matmul_epilogue epilogue;
     int times;
 } model_shapes[] = {
-    {"8b", 4096, 4096, EPI_STORE, 32},    {"8b", 4096, 1024, EPI_STORE, 64},  {"8b", 4096, 4096, EPI_ADD, 32},
-    {"8b", 4096, 14336, EPI_SWIGLU, 32},  {"8b", 14336, 4096, EPI_ADD, 32},   {"8b", 4096, 128256, EPI_STORE, 1},
-    {"70b", 8192, 8192, EPI_STORE, 80},   {"70b", 8192, 1024, EPI_STORE, 160}, {"70b", 8192, 8192, EPI_ADD, 80},
-    {"70b", 8192, 28672, EPI_SWIGLU, 80}, {"70b", 28672, 8192, EPI_ADD, 80},  {"70b", 8192, 128256, EPI_STORE, 1},
+    {"8b", 4096, 4096, EPI_STORE, 32},  {"8b", 4096, 1024, EPI_STORE, 64},
+    {"8b", 4096, 4096, EPI_ADD, 32},    {"8b", 4096, 14336, EPI_SWIGLU, 32},
+    {"8b", 14336, 4096, EPI_ADD, 32},   {"8b", 4096, 128256, EPI_STORE, 1},
+    {"70b", 8192, 8192, EPI_STORE, 80}, {"70b", 8192, 1024, EPI_STORE, 160},
+    {"70b", 8192, 8192, EPI_ADD, 80},   {"70b", 8192, 28672, EPI_SWIGLU, 80},
+    {"70b", 28672, 8192, EPI_ADD, 80},  {"70b", 8192, 128256, EPI_STORE, 1},
 };
 
-static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out, enum matmul_epilogue epilogue,
-                       struct err *e)
+static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out,
+                       enum matmul_epilogue epilogue, struct err *e)
 {
     struct op_case c = {0};
-    int rc = case_matmul_shape(&c, b->fmt < 0 ? FMT_Q4_K : (enum fmt)b->fmt, columns, n_in, n_out, epilogue, e);
+    int rc = case_matmul_shape(&c, b->fmt < 0 ? FMT_Q4_K : (enum fmt)b->fmt, columns, n_in, n_out,
+                               epilogue, e);
     if (rc == 0)
         rc = bench_case(b, OP_matmul, &c, e);
     case_free(&c);
@@ -448,7 +496,9 @@ static int bench_shapes(struct bench *b, struct err *e)
     char rest;
     if (sscanf(b->shape, "%lldx%lldx%lld%c", &m, &n, &k, &rest) == 3) {
         if (m < 1 || m > 65536 || n < 1 || n > 1 << 24 || k < 1 || k > 1 << 24)
-            FAIL(e, ERR_USAGE, "bad --shape '%s': 1 to 65536 columns, 1 to 16777216 inputs and outputs", b->shape);
+            FAIL(e, ERR_USAGE,
+                 "bad --shape '%s': 1 to 65536 columns, 1 to 16777216 inputs and outputs",
+                 b->shape);
         return bench_shape(b, (int)m, n, k, EPI_STORE, e);
     }
     bool found = false;
@@ -462,7 +512,9 @@ static int bench_shapes(struct bench *b, struct err *e)
             TRY(bench_shape(b, b->columns[k2], s->n_in, s->n_out, s->epilogue, e));
     }
     if (!found)
-        FAIL(e, ERR_USAGE, "bad --shape '%s': must be 8b, 70b or COLUMNSxINPUTSxOUTPUTS, such as 8x4096x14336", b->shape);
+        FAIL(e, ERR_USAGE,
+             "bad --shape '%s': must be 8b, 70b or COLUMNSxINPUTSxOUTPUTS, such as 8x4096x14336",
+             b->shape);
     return 0;
 }
 
@@ -485,7 +537,7 @@ static int bench_registry(struct bench *b, struct err *e)
     return 0;
 }
 
-/* ---- the mode --------------------------------------------------------------------------------------- */
+/* ---- the mode -------------------------------------------------------------------------------- */
 
 static int open_cpu(struct bench *b, struct err *e)
 {
@@ -528,7 +580,9 @@ static int bench_run(struct bench *b, struct err *e)
     if (!b->n_row)
         FAIL(e, ERR_USAGE, "no case and kernel of that description; see --help");
     if (!strcmp(b->format, "md"))
-        printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle allows.\n", noise);
+        printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle "
+               "allows.\n",
+               noise);
     return 0;
 }
 
@@ -592,22 +646,30 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 int bench_kernels(int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {"backend", 'B', "KIND", 0, "cpu (default: one row for each instruction set), ref, cuda or cudahost", 1},
+        {"backend", 'B', "KIND", 0,
+         "cpu (default: one row for each instruction set), ref, cuda or cudahost", 1},
         {"op", 'p', "OP", 0, "only this operation (default all)", 1},
-        {"fmt", 'f', "FORMAT", 0, "only this number format; with --shape the matrices' (default Q4_K)", 1},
-        {"shape", 's', "SHAPE", 0, "matmul with the matrices of 8b or 70b, or COLUMNSxINPUTSxOUTPUTS", 1},
-        {"columns", 'c', "N,..", 0, "rows of activations that share a matrix, for 8b and 70b (default 1)", 1},
+        {"fmt", 'f', "FORMAT", 0,
+         "only this number format; with --shape the matrices' (default Q4_K)", 1},
+        {"shape", 's', "SHAPE", 0,
+         "matmul with the matrices of 8b or 70b, or COLUMNSxINPUTSxOUTPUTS", 1},
+        {"columns", 'c', "N,..", 0,
+         "rows of activations that share a matrix, for 8b and 70b (default 1)", 1},
         {"variant", 'v', "NAME", 0, "only this kernel (default all)", 1},
         {"refcheck", 'R', NULL, 0, "compare each result with the oracle first", 1},
         {"repetitions", 'r', "N", 0, "samples of each time (default 15)", 1},
         {"threads", 't', "N", 0, "of the CPU, 0 = all cores (default)", 2},
         {"device", 'd', "N", 0, "GPU (default 0)", 2},
-        {"output", 'o', "FORMAT", 0, "md (default), csv, json or html: a page with roofline and curves", 2},
+        {"output", 'o', "FORMAT", 0,
+         "md (default), csv, json or html: a page with roofline and curves", 2},
         {0}};
-    static const struct argp argp = {options, parse, NULL,
-                                     "Times every kernel, cold and warm, beside what the memory gives in the same run.",
-                                     NULL, NULL, NULL};
-    struct bench b = {.backend = "cpu", .fmt = -1, .columns = {1}, .n_columns = 1, .repeats = 15, .format = "md"};
+    static const struct argp argp = {
+        options, parse,
+        NULL,    "Times every kernel, cold and warm, beside what the memory gives in the same run.",
+        NULL,    NULL,
+        NULL};
+    struct bench b = {
+        .backend = "cpu", .fmt = -1, .columns = {1}, .n_columns = 1, .repeats = 15, .format = "md"};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &b);
     if (done >= 0)

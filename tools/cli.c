@@ -9,9 +9,31 @@
 #include "text.h"
 #include "zio.h"
 
-enum { OPT_BACKEND = 0x1000, OPT_ISA, OPT_CTX, OPT_KV_TYPE, OPT_SEQUENCES, OPT_BATCH, OPT_PAGE,
-       OPT_KV_BYTES, OPT_KV_SWAP, OPT_NO_PREFIX, OPT_QUIET, OPT_DEVICE, OPT_VRAM, OPT_NO_RECORD, OPT_PLACEMENT,
-       OPT_CPU_LAYERS, OPT_RAM, OPT_LINK_LIMIT, OPT_MAP_WEIGHTS, OPT_DRAFT_MODEL, OPT_MAX_DRAFT, OPT_MAX_BRANCHES, OPT_LOOKUP };
+enum {
+    OPT_BACKEND = 0x1000,
+    OPT_ISA,
+    OPT_CTX,
+    OPT_KV_TYPE,
+    OPT_SEQUENCES,
+    OPT_BATCH,
+    OPT_PAGE,
+    OPT_KV_BYTES,
+    OPT_KV_SWAP,
+    OPT_NO_PREFIX,
+    OPT_QUIET,
+    OPT_DEVICE,
+    OPT_VRAM,
+    OPT_NO_RECORD,
+    OPT_PLACEMENT,
+    OPT_CPU_LAYERS,
+    OPT_RAM,
+    OPT_LINK_LIMIT,
+    OPT_MAP_WEIGHTS,
+    OPT_DRAFT_MODEL,
+    OPT_MAX_DRAFT,
+    OPT_MAX_BRANCHES,
+    OPT_LOOKUP
+};
 
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
                 int *out)
@@ -26,8 +48,8 @@ error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_
     return 0;
 }
 
-error_t cli_list(struct argp_state *st, const char *name, const char *arg, int lo, int hi, int most, int *out,
-                 int *n)
+error_t cli_list(struct argp_state *st, const char *name, const char *arg, int lo, int hi, int most,
+                 int *out, int *n)
 {
     char buf[256];
     snprintf(buf, sizeof buf, "%s", arg);
@@ -126,8 +148,8 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
     case OPT_CTX:
         return cli_int(st, "--ctx", arg, 1, 1 << 26, &o->n_ctx);
     case OPT_KV_TYPE:
-        if (!fmt_from_name(arg, &o->kv_fmt) ||
-            (o->kv_fmt != FMT_F16 && o->kv_fmt != FMT_Q8_0 && o->kv_fmt != FMT_Q4_0 && o->kv_fmt != FMT_F32)) {
+        if (!fmt_from_name(arg, &o->kv_fmt) || (o->kv_fmt != FMT_F16 && o->kv_fmt != FMT_Q8_0 &&
+                                                o->kv_fmt != FMT_Q4_0 && o->kv_fmt != FMT_F32)) {
             argp_error(st, "bad --kv-type '%s': must be f16, q8_0, q4_0 or f32", arg);
             return EINVAL;
         }
@@ -180,35 +202,54 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
 
 static const struct argp_option engine_options[] = {
     {"model", 'm', "FILE", 0, "model file (GGUF), or 'demo' for the built-in one", 10},
-    {"backend", OPT_BACKEND, "KIND", 0, "auto, cpu, cuda, ref (slow oracle), cudahost (CUDA kernels run by "
-     "the CPU, for tests)", 10},
-    {"isa", OPT_ISA, "NAME", 0, "CPU instructions: auto, scalar, avx2, avxvnni, avx512vnni, neon", 10},
+    {"backend", OPT_BACKEND, "KIND", 0,
+     "auto, cpu, cuda, ref (slow oracle), cudahost (CUDA kernels run by "
+     "the CPU, for tests)",
+     10},
+    {"isa", OPT_ISA, "NAME", 0, "CPU instructions: auto, scalar, avx2, avxvnni, avx512vnni, neon",
+     10},
     {"threads", 't', "N", 0, "CPU threads, 0 = all cores (default)", 10},
     {"device", OPT_DEVICE, "N", 0, "number of the GPU, from 0", 10},
     {"vram", OPT_VRAM, "SIZE", 0, "most GPU memory to take, such as 22GiB", 10},
-    {"placement", OPT_PLACEMENT, "MODE", 0, "where a model lies that is larger than GPU memory: auto (default), "
-     "latency (weights first, the CPU computes layers), throughput (KV cache first, the rest streamed)", 10},
-    {"cpu-layers", OPT_CPU_LAYERS, "N", 0, "layers whose feed-forward part the CPU computes beside a GPU", 10},
+    {"placement", OPT_PLACEMENT, "MODE", 0,
+     "where a model lies that is larger than GPU memory: auto (default), "
+     "latency (weights first, the CPU computes layers), throughput (KV cache first, the rest "
+     "streamed)",
+     10},
+    {"cpu-layers", OPT_CPU_LAYERS, "N", 0,
+     "layers whose feed-forward part the CPU computes beside a GPU", 10},
     {"ram", OPT_RAM, "SIZE", 0, "most main memory that weights may take beside a GPU", 10},
-    {"link-limit", OPT_LINK_LIMIT, "RATE", 0, "copy weights to the GPU no faster than this, such as 25GB/s: emulates "
-     "a slower machine", 10},
-    {"map-weights", OPT_MAP_WEIGHTS, 0, 0, "the CPU reads weights from the mapped file: no copy of them in memory, and "
-     "slower steps", 10},
-    {"no-graphs", OPT_NO_RECORD, 0, 0, "launch decode steps op by op, not as recorded CUDA graphs", 10},
+    {"link-limit", OPT_LINK_LIMIT, "RATE", 0,
+     "copy weights to the GPU no faster than this, such as 25GB/s: emulates "
+     "a slower machine",
+     10},
+    {"map-weights", OPT_MAP_WEIGHTS, 0, 0,
+     "the CPU reads weights from the mapped file: no copy of them in memory, and "
+     "slower steps",
+     10},
+    {"no-graphs", OPT_NO_RECORD, 0, 0, "launch decode steps op by op, not as recorded CUDA graphs",
+     10},
     {"ctx", OPT_CTX, "N", 0, "longest prompt + reply in tokens", 10},
-    {"kv-type", OPT_KV_TYPE, "TYPE", 0, "KV cache: f16 (default), q8_0, q4_0, or f32 for comparisons with float32 programs", 10},
+    {"kv-type", OPT_KV_TYPE, "TYPE", 0,
+     "KV cache: f16 (default), q8_0, q4_0, or f32 for comparisons with float32 programs", 10},
     {"sequences", OPT_SEQUENCES, "N", 0, "sequences computed together", 10},
     {"batch-tokens", OPT_BATCH, "N", 0, "tokens of one step, prompt chunks included", 10},
     {"page-tokens", OPT_PAGE, "N", 0, "positions of a KV page: 16 to 256, a power of two", 10},
     {"kv-bytes", OPT_KV_BYTES, "SIZE", 0, "size of the KV pool, such as 4GiB", 10},
-    {"kv-swap", OPT_KV_SWAP, "WHEN", 0, "KV pages without room are kept in main memory (on) or computed again (off); auto "
-     "(default): what is faster", 10},
+    {"kv-swap", OPT_KV_SWAP, "WHEN", 0,
+     "KV pages without room are kept in main memory (on) or computed again (off); auto "
+     "(default): what is faster",
+     10},
     {"no-prefix-cache", OPT_NO_PREFIX, 0, 0, "compute shared prompt beginnings every time", 10},
-    {"lookup", OPT_LOOKUP, 0, 0, "guess tokens ahead from the prompt and from earlier replies; changes no result", 10},
-    {"draft-model", OPT_DRAFT_MODEL, "FILE", 0, "guess tokens ahead by this small model of the same vocabulary; changes no "
-     "result", 10},
+    {"lookup", OPT_LOOKUP, 0, 0,
+     "guess tokens ahead from the prompt and from earlier replies; changes no result", 10},
+    {"draft-model", OPT_DRAFT_MODEL, "FILE", 0,
+     "guess tokens ahead by this small model of the same vocabulary; changes no "
+     "result",
+     10},
     {"max-draft", OPT_MAX_DRAFT, "N", 0, "tokens guessed ahead at most (default 8)", 10},
-    {"max-branches", OPT_MAX_BRANCHES, "N", 0, "second choices of the draft model that are followed, too, at most: 0 to 4 (default 3)", 10},
+    {"max-branches", OPT_MAX_BRANCHES, "N", 0,
+     "second choices of the draft model that are followed, too, at most: 0 to 4 (default 3)", 10},
     {"quiet", OPT_QUIET, 0, 0, "no progress on the terminal", 10},
     {0}};
 
@@ -216,8 +257,8 @@ const struct argp cli_engine_argp = {engine_options, parse_engine, 0, 0, 0, 0, 0
 
 int cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
-    /* Without ARGP_NO_EXIT argp would call exit() itself, with EX_USAGE = 64 for errors; with it, help
-     * prints and parsing goes on. So look for the help options first. */
+    /* Without ARGP_NO_EXIT argp would call exit() itself, with EX_USAGE = 64 for errors; with it,
+     * help prints and parsing goes on. So look for the help options first. */
     for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-?")) {
             argp_help(argp, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, argv[0]);
@@ -254,7 +295,8 @@ int cli_bytes_text(const char *text, const char *file, struct str *out, struct e
     TRY(cli_text(text, file, out, e));
     const char *wide = text_wide(out->s, out->len, true);
     if (wide)
-        FAIL(e, ERR_DATA, "%s is %s text, which no model reads; convert it, as with iconv -f %s -t UTF-8",
+        FAIL(e, ERR_DATA,
+             "%s is %s text, which no model reads; convert it, as with iconv -f %s -t UTF-8",
              cli_text_name(file), wide, wide);
     return 0;
 }
@@ -264,7 +306,8 @@ int cli_flush(struct err *e)
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return 0;
-    FAIL(e, ERR_IO, "cannot write to standard output: %s", errno ? strerror(errno) : "a part of it is lost");
+    FAIL(e, ERR_IO, "cannot write to standard output: %s",
+         errno ? strerror(errno) : "a part of it is lost");
 }
 
 void cli_show_loading(uint64_t done, uint64_t total, void *user)

@@ -1,6 +1,6 @@
 /*
- * cli: what the subcommands that open an engine share: its options, reading text arguments, running one
- * request to its end, the progress bar of loading.
+ * cli: what the subcommands that open an engine share: its options, reading text arguments, running
+ * one request to its end, the progress bar of loading.
  */
 #ifndef MAS_CLI_H
 #define MAS_CLI_H
@@ -9,39 +9,45 @@
 
 #include "engine.h"
 
-/* -m, --backend, --isa, -t/--threads, --device, --vram, --no-graphs, --ctx, --kv-type, --sequences, --batch-tokens, --page-tokens,
- * --kv-bytes, --no-prefix-cache: child parser; its input is a struct cli_engine. */
+/* -m, --backend, --isa, -t/--threads, --device, --vram, --no-graphs, --ctx, --kv-type, --sequences,
+ * --batch-tokens, --page-tokens, --kv-bytes, --no-prefix-cache: child parser; its input is a
+ * struct cli_engine. */
 struct cli_engine {
     struct engine_options opt;
     bool quiet; /* no progress of loading */
 };
 extern const struct argp cli_engine_argp;
 
-/* Parses with ARGP_NO_EXIT. Returns -1 to go on, or the exit code to return at once (0 after --help). */
+/* Parses with ARGP_NO_EXIT. Returns -1 to go on, or the exit code to return at once (0 after
+ * --help). */
 int cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 
 /* Option values: on a bad one prints the message (value, range) and returns EINVAL for argp. */
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
                 int *out);
 /* "1,2,8": at most `most` numbers to out. */
-error_t cli_list(struct argp_state *st, const char *name, const char *arg, int lo, int hi, int most, int *out,
-                 int *n);
+error_t cli_list(struct argp_state *st, const char *name, const char *arg, int lo, int hi, int most,
+                 int *out, int *n);
 error_t cli_float(struct argp_state *st, const char *name, const char *arg, double lo, double hi,
                   float *out);
 error_t cli_bytes(struct argp_state *st, const char *name, const char *arg, uint64_t *out);
-error_t cli_rate(struct argp_state *st, const char *name, const char *arg, double *out); /* bytes/s */
+/* bytes/s */
+error_t cli_rate(struct argp_state *st, const char *name, const char *arg, double *out);
 
-/* The text of -p TEXT or -f FILE ("-" = standard input), at most 64 MiB; exactly one must be given. */
+/* The text of -p TEXT or -f FILE ("-" = standard input), at most 64 MiB; exactly one must be
+ * given. */
 int cli_text(const char *text, const char *file, struct str *out, struct err *e);
-/* The same for what people write: without a byte order mark, lines ending in LF; UTF-16 and NUL bytes are refused. */
+/* The same for what people write: without a byte order mark, lines ending in LF; UTF-16 and NUL
+ * bytes are refused. */
 int cli_clean_text(const char *text, const char *file, struct str *out, struct err *e);
-/* The same for bytes that are taken as they are: only a text with a mark of UTF-16 or UTF-32 is refused. */
+/* The same for bytes that are taken as they are: only a text with a mark of UTF-16 or UTF-32 is
+ * refused. */
 int cli_bytes_text(const char *text, const char *file, struct str *out, struct err *e);
 /* How messages call it: "the text", the file's name or "standard input". */
 const char *cli_text_name(const char *file);
 
-/* Writes out what stands in the buffer of standard output. ERR_IO when this or an earlier write failed: stop then, for
- * nobody will see the rest. */
+/* Writes out what stands in the buffer of standard output. ERR_IO when this or an earlier write
+ * failed: stop then, for nobody will see the rest. */
 int cli_flush(struct err *e);
 
 /* Where the weights lie, on standard error, when they do not all lie in one place. */
@@ -52,7 +58,8 @@ void cli_show_loading(uint64_t done, uint64_t total, void *user);
 /* Opens with a progress bar on a terminal. */
 int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e);
 
-/* A request with someone waiting for it. The callbacks of r get r, which is the job's first member. */
+/* A request with someone waiting for it. The callbacks of r get r, which is the job's first
+ * member. */
 struct cli_job {
     struct request r;
     void *user;
@@ -61,7 +68,8 @@ struct cli_job {
 
 /* Submits, waits until it is done (r.done is cli's); the request's own error is returned. */
 int cli_run(struct engine *en, struct cli_job *j, struct err *e);
-/* Many at once: all are submitted, then waited for; the first error is returned after all are done. */
+/* Many at once: all are submitted, then waited for; the first error is returned after all are
+ * done. */
 int cli_run_all(struct engine *en, struct cli_job *j, int n, struct err *e);
 
 #endif

@@ -14,7 +14,7 @@
 #include "log.h"
 #include "text.h"
 
-/* ---- options ------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 enum { ONE_CASE = 8 }; /* sequences of one case: its specialists together */
 
@@ -58,7 +58,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 
 const struct argp clinic_argp = {options, parse, 0, 0, 0, 0, 0};
 
-/* ---- opening ------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int set_key(struct config *c, const char *key, const char *value, struct err *e)
 {
@@ -77,7 +77,8 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
     static const char *const levels[] = {"error", "warn", "info", "debug"};
     const char *file = o->config;
     if (!file && !o->or_demo)
-        FAIL(e, ERR_USAGE, "no configuration; give one with -c FILE, or -c demo for the built-in one");
+        FAIL(e, ERR_USAGE,
+             "no configuration; give one with -c FILE, or -c demo for the built-in one");
     if (!file) {
         file = "demo";
         fprintf(stderr, "no -c FILE: the model inside the program; its answers mean nothing\n");
@@ -100,26 +101,26 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
 static int open_engine(const struct clinic_options *o, struct clinic *c, struct err *e)
 {
     const struct config *k = &c->config;
-    struct engine_options opt = {.model = k->model,
-                                 .backend = k->backend,
-                                 .ops = {.n_threads = (int)k->threads, .isa = k->isa,
-                                         .vram_bytes = k->placement.vram},
-                                 .n_ctx = (int)k->max_context_length,
-                                 .n_seq = k->engine.sequences || o->many ? (int)k->engine.sequences : ONE_CASE,
-                                 .batch_tokens = (int)k->engine.batch_tokens,
-                                 .page_tokens = (int)k->kv.page_tokens,
-                                 .kv_fmt = FMT_F16,
-                                 .kv_bytes = k->kv.bytes,
-                                 .no_prefix_cache = !k->engine.prefix_cache,
-                                 .max_draft = (int)k->speculative.max_draft,
-                                 .max_branch = (int)k->speculative.max_branches,
-                                 .lookup = k->speculative.lookup,
-                                 .draft_model = k->speculative.draft_model,
-                                 .cpu_layers_set = k->placement.cpu_layers >= 0,
-                                 .cpu_layers = (int)k->placement.cpu_layers,
-                                 .ram_bytes = k->placement.ram,
-                                 .map_weights = k->placement.map_weights,
-                                 .link_limit = (double)k->placement.link_limit};
+    struct engine_options opt = {
+        .model = k->model,
+        .backend = k->backend,
+        .ops = {.n_threads = (int)k->threads, .isa = k->isa, .vram_bytes = k->placement.vram},
+        .n_ctx = (int)k->max_context_length,
+        .n_seq = k->engine.sequences || o->many ? (int)k->engine.sequences : ONE_CASE,
+        .batch_tokens = (int)k->engine.batch_tokens,
+        .page_tokens = (int)k->kv.page_tokens,
+        .kv_fmt = FMT_F16,
+        .kv_bytes = k->kv.bytes,
+        .no_prefix_cache = !k->engine.prefix_cache,
+        .max_draft = (int)k->speculative.max_draft,
+        .max_branch = (int)k->speculative.max_branches,
+        .lookup = k->speculative.lookup,
+        .draft_model = k->speculative.draft_model,
+        .cpu_layers_set = k->placement.cpu_layers >= 0,
+        .cpu_layers = (int)k->placement.cpu_layers,
+        .ram_bytes = k->placement.ram,
+        .map_weights = k->placement.map_weights,
+        .link_limit = (double)k->placement.link_limit};
     if (!plan_mode_from_name(k->placement.mode, &opt.placement))
         FAIL(e, ERR_CONFIG, "placement.mode '%s' is no mode", k->placement.mode);
     if (!plan_swap_from_name(k->kv.swap, &opt.swap))
@@ -171,9 +172,10 @@ void clinic_close(struct clinic *c)
     memset(c, 0, sizeof *c);
 }
 
-/* ---- one case ------------------------------------------------------------------------------------ */
+/* ---- one case -------------------------------------------------------------------------------- */
 
-int clinic_case(const char *text, const char *file, const char *list, struct medqa *out, struct err *e)
+int clinic_case(const char *text, const char *file, const char *list, struct medqa *out,
+                struct err *e)
 {
     struct str words = STR_INIT, listed = STR_INIT;
     int rc;
@@ -191,7 +193,7 @@ done:
     return rc;
 }
 
-/* ---- the folder of a run ------------------------------------------------------------------------- */
+/* ---- the folder of a run --------------------------------------------------------------------- */
 
 static int free_folder(const struct config *c, const char *name, char *out, struct err *e)
 {
@@ -243,7 +245,7 @@ done:
     return rc;
 }
 
-/* ---- signals ------------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 static atomic_int stop_requests;
 
@@ -264,7 +266,7 @@ const atomic_int *clinic_signals(void)
     return &stop_requests;
 }
 
-/* ---- text ---------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 int clinic_width(FILE *f)
 {

@@ -1,6 +1,6 @@
 /*
- * clinic: what run, plan and eval share: their common options, opening everything a strategy needs, the
- * signals that stop a run, the folder of a run, and text wrapped for a terminal.
+ * clinic: what run, plan and eval share: their common options, opening everything a strategy needs,
+ * the signals that stop a run, the folder of a run, and text wrapped for a terminal.
  */
 #ifndef MAS_CLINIC_H
 #define MAS_CLINIC_H
@@ -24,8 +24,11 @@ struct clinic_options { /* input of clinic_argp */
     const char *strategy; /* NULL = the configuration's */
     const char *seed;     /* NULL likewise */
     bool quiet;
-    bool many;    /* many cases at once: engine.sequences 0 means as many as make a batch fast, not those of one case */
-    bool or_demo; /* no -c: the built-in demo configuration, saying so (one case; never an evaluation) */
+    /* many cases at once: engine.sequences 0 means as many as make a batch fast, not those of one
+     * case */
+    bool many;
+    /* no -c: the built-in demo configuration, saying so (one case; never an evaluation) */
+    bool or_demo;
 };
 /* -c, --set, -s/--strategy, --seed, --quiet: child parser. */
 extern const struct argp clinic_argp;
@@ -38,12 +41,14 @@ struct clinic {
     struct strategy_env env;
 };
 
-/* The one case of run and plan, by its text or its file ("-" = standard input). Editors' marks and line ends do not
- * change it; UTF-16 and NUL bytes are refused. */
-int clinic_case(const char *text, const char *file, const char *options, struct medqa *out, struct err *e);
+/* The one case of run and plan, by its text or its file ("-" = standard input). Editors' marks and
+ * line ends do not change it; UTF-16 and NUL bytes are refused. */
+int clinic_case(const char *text, const char *file, const char *options, struct medqa *out,
+                struct err *e);
 
 /* Reads and checks all settings before the model is loaded. hash: also hash the model file (slow).
- * shuffle, plan_only: as in strategy_env; plan_only takes the panel whatever the configuration says. */
+ * shuffle, plan_only: as in strategy_env; plan_only takes the panel whatever the configuration
+ * says. */
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
                 struct clinic *out, struct err *e);
 void clinic_close(struct clinic *c); /* accepts a zeroed one */
@@ -60,8 +65,8 @@ struct clinic_trace {
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,
                  struct err *e);
 
-/* SIGINT, SIGTERM, SIGHUP: the first makes the returned flag non-zero, the second ends the process at
- * once (exit code 75; the trace is safe). */
+/* SIGINT, SIGTERM, SIGHUP: the first makes the returned flag non-zero, the second ends the process
+ * at once (exit code 75; the trace is safe). */
 const atomic_int *clinic_signals(void);
 
 int clinic_width(FILE *f); /* columns of the terminal, 80 when f is none; 40 to 200 */

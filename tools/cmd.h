@@ -1,5 +1,5 @@
-/* cmd: one row per subcommand of mas. A command is a file cmd_<name>.c with `const struct cmd cmd_<name>`
- * and one line in commands.def. */
+/* cmd: one row per subcommand of mas. A command is a file cmd_<name>.c with `const struct cmd
+ * cmd_<name>` and one line in commands.def. */
 #ifndef MAS_CMD_H
 #define MAS_CMD_H
 
@@ -7,8 +7,8 @@
 
 struct cmd {
     const char *name;
-    const char *summary;  /* one line for `mas help` */
-    const char *examples; /* shown by `mas help NAME`, one command a line */
+    const char *summary;               /* one line for `mas help` */
+    const char *examples;              /* shown by `mas help NAME`, one command a line */
     int (*run)(int argc, char **argv); /* argv[0] = "mas NAME"; returns an exit code */
 };
 

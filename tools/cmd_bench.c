@@ -1,7 +1,7 @@
 /*
- * mas bench model: prefill and decode speed of a model, with the flags, the table and the JSON names of
- * llama-bench, so that both can be laid side by side. pp N: a prompt of N random tokens; tg N: N tokens
- * generated one by one after one token of prompt. -b: prompt tokens of one step.
+ * mas bench model: prefill and decode speed of a model, with the flags, the table and the JSON
+ * names of llama-bench, so that both can be laid side by side. pp N: a prompt of N random tokens;
+ * tg N: N tokens generated one by one after one token of prompt. -b: prompt tokens of one step.
  */
 #include <stdio.h>
 #include <string.h>
@@ -95,9 +95,14 @@ static int run_once(struct engine *en, const struct bench_row *t, uint64_t seed,
     for (int i = 0; i < count * n; i++)
         tok[i] = (int32_t)rng_below(seed, (uint64_t)i, vocab);
     for (int i = 0; i < count; i++)
-        jobs[i].r = (struct request){.id = (uint64_t)i, .seed = seed, .prompt = tok + i * n,
-                                     .n_prompt = n, .max_new = t->gen ? t->gen : 1, .top_p = 1,
-                                     .ignore_eos = true, .out = out + (size_t)i * (size_t)(t->gen + 1)};
+        jobs[i].r = (struct request){.id = (uint64_t)i,
+                                     .seed = seed,
+                                     .prompt = tok + i * n,
+                                     .n_prompt = n,
+                                     .max_new = t->gen ? t->gen : 1,
+                                     .top_p = 1,
+                                     .ignore_eos = true,
+                                     .out = out + (size_t)i * (size_t)(t->gen + 1)};
     int64_t t0 = clock_ns();
     TRY_DONE(cli_run_all(en, jobs, count, e));
     *seconds = (double)(clock_ns() - t0) / 1e9;
@@ -140,13 +145,15 @@ static void model_label(const struct engine_info *in, char out[128])
     snprintf(out, 128, "%s %.2f B", in->name[0] ? in->name : in->arch, (double)in->n_params / 1e9);
 }
 
-static void print_md(const struct engine_info *in, const struct bench_row *t, bool head, int threads)
+static void print_md(const struct engine_info *in, const struct bench_row *t, bool head,
+                     int threads)
 {
     if (head)
-        printf("| %-30s | %10s | %10s | %-10s | %7s | %15s | %20s |\n"
-               "| ------------------------------ | ---------: | ---------: | ---------- | ------: | "
-               "--------------: | -------------------: |\n",
-               "model", "size", "params", "backend", "threads", "test", "t/s");
+        printf(
+            "| %-30s | %10s | %10s | %-10s | %7s | %15s | %20s |\n"
+            "| ------------------------------ | ---------: | ---------: | ---------- | ------: | "
+            "--------------: | -------------------: |\n",
+            "model", "size", "params", "backend", "threads", "test", "t/s");
     char test[32], model[128], speed[48];
     if (t->gen && t->parallel > 1)
         snprintf(test, sizeof test, "tg%d x %d", t->gen, t->parallel);
@@ -159,7 +166,8 @@ static void print_md(const struct engine_info *in, const struct bench_row *t, bo
            test, speed);
 }
 
-static void print_json_row(const struct engine_info *in, const struct bench_row *t, bool first, int threads)
+static void print_json_row(const struct engine_info *in, const struct bench_row *t, bool first,
+                           int threads)
 {
     char when[32], model[128];
     time_t now = time(NULL);
@@ -174,18 +182,21 @@ static void print_json_row(const struct engine_info *in, const struct bench_row 
     str_add_json(&s, in->path, strlen(in->path));
     str_adds(&s, ", \"model_type\": ");
     str_add_json(&s, model, strlen(model));
-    str_addf(&s, ", \"model_size\": %llu, \"model_n_params\": %llu, \"backends\": \"%s\", "
-             "\"n_threads\": %d, \"n_batch\": %d, \"n_prompt\": %d, \"n_gen\": %d, \"n_parallel\": %d, "
-             "\"test_time\": \"%s\", \"avg_ts\": %.6f, \"stddev_ts\": %.6f, \"median_ts\": %.6f, "
-             "\"p5_ts\": %.6f, \"p95_ts\": %.6f}",
-             (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend, threads,
-             in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, when, t->s.mean,
-             t->s.stddev, t->s.median, t->s.p5, t->s.p95);
+    str_addf(
+        &s,
+        ", \"model_size\": %llu, \"model_n_params\": %llu, \"backends\": \"%s\", "
+        "\"n_threads\": %d, \"n_batch\": %d, \"n_prompt\": %d, \"n_gen\": %d, \"n_parallel\": %d, "
+        "\"test_time\": \"%s\", \"avg_ts\": %.6f, \"stddev_ts\": %.6f, \"median_ts\": %.6f, "
+        "\"p5_ts\": %.6f, \"p95_ts\": %.6f}",
+        (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend, threads,
+        in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, when, t->s.mean, t->s.stddev,
+        t->s.median, t->s.p5, t->s.p95);
     fputs(s.s, stdout);
     str_free(&s);
 }
 
-static void print_row(const struct bench *b, const struct engine_info *in, const struct bench_row *t, bool first)
+static void print_row(const struct bench *b, const struct engine_info *in,
+                      const struct bench_row *t, bool first)
 {
     int threads = b->ce.opt.ops.n_threads ? b->ce.opt.ops.n_threads : pool_cores();
     if (!strcmp(b->format, "md")) {
@@ -194,7 +205,8 @@ static void print_row(const struct bench *b, const struct engine_info *in, const
         print_json_row(in, t, first, threads);
     } else {
         if (first)
-            printf("model_filename,model_size,model_n_params,backends,n_threads,n_batch,n_prompt,n_gen,"
+            printf("model_filename,model_size,model_n_params,backends,n_threads,n_batch,n_prompt,n_"
+                   "gen,"
                    "n_parallel,avg_ts,stddev_ts,median_ts,p5_ts,p95_ts\n");
         printf("%s,%llu,%llu,%s,%d,%d,%d,%d,%d,%.6f,%.6f,%.6f,%.6f,%.6f\n", in->path,
                (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend,
@@ -247,7 +259,8 @@ static int run(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } modes[] = {{"kernels", bench_kernels}, {"ceiling", bench_ceiling}, {"compare", bench_compare}};
+    } modes[] = {
+        {"kernels", bench_kernels}, {"ceiling", bench_ceiling}, {"compare", bench_compare}};
     char title[64]; /* how argp calls the program */
     for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(argv[1], modes[i].name)) {
@@ -255,13 +268,25 @@ static int run(int argc, char **argv)
             argv[1] = title;
             return modes[i].run(argc - 1, argv + 1);
         }
-    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10}, {0}};
-    static const struct argp argp = {options, parse, "model",
-                                     "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
-                                     "mas bench kernels, mas bench ceiling, mas bench compare; each has its own --help.",
-                                     children, NULL, NULL};
-    struct bench b = {.p = {512}, .n_p = 1, .n = {128}, .n_n = 1, .parallel = {1}, .n_parallel = 1,
-                      .repeat = 5, .format = "md",
+    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10},
+                                                 {0}};
+    static const struct argp argp = {
+        options,
+        parse,
+        "model",
+        "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
+        "mas bench kernels, mas bench ceiling, mas bench compare; each has its own --help.",
+        children,
+        NULL,
+        NULL};
+    struct bench b = {.p = {512},
+                      .n_p = 1,
+                      .n = {128},
+                      .n_n = 1,
+                      .parallel = {1},
+                      .n_parallel = 1,
+                      .repeat = 5,
+                      .format = "md",
                       .ce = {.opt = {.kv_fmt = FMT_F16, .no_prefix_cache = true}}};
     int done = cli_parse(&argp, argc, argv, &b);
     if (done >= 0)

@@ -1,4 +1,5 @@
-/* mas eval: takes a file of questions through a strategy, resumably, and reports accuracy and cost. */
+/* mas eval: takes a file of questions through a strategy, resumably, and reports accuracy and
+ * cost. */
 #include <string.h>
 
 #include "cli.h"
@@ -64,7 +65,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_CONCURRENCY:
         o->concurrency = 0;
-        return strcmp(arg, "auto") ? cli_int(st, "--concurrency", arg, 1, 4096, &o->concurrency) : 0;
+        return strcmp(arg, "auto") ? cli_int(st, "--concurrency", arg, 1, 4096, &o->concurrency)
+                                   : 0;
     case OPT_FORCE_NEW:
         o->fresh = true;
         return 0;
@@ -91,12 +93,13 @@ static void on_progress(const struct run_progress *p, void *user)
     curve_add(&w->curve);
 }
 
-static int draw(const struct options *o, const struct curve *c, const struct clinic *k, size_t n, struct err *e)
+static int draw(const struct options *o, const struct curve *c, const struct clinic *k, size_t n,
+                struct err *e)
 {
     struct str svg = STR_INIT;
     char title[256];
-    snprintf(title, sizeof title, "%zu questions, strategy %s, %d sequences, KV cache %s", n, k->config.strategy,
-             engine_info(k->engine)->n_seq, k->config.kv.type);
+    snprintf(title, sizeof title, "%zu questions, strategy %s, %d sequences, KV cache %s", n,
+             k->config.strategy, engine_info(k->engine)->n_seq, k->config.kv.type);
     int rc = curve_svg(c, title, &svg, e);
     if (rc == 0)
         rc = output_file(o->curve, &svg, e);
@@ -109,20 +112,27 @@ static void say_engine(const struct clinic *c)
 {
     struct engine_stats s;
     engine_stats(c->engine, &s);
-    double asked = (double)(s.prompt_tokens + s.cached_tokens), pages = engine_info(c->engine)->n_page;
+    double asked = (double)(s.prompt_tokens + s.cached_tokens),
+           pages = engine_info(c->engine)->n_page;
     if (!s.steps)
         return;
-    fprintf(stderr, "engine: %.0f tok/s generated, %.0f tokens in %.0f steps of %.1f rows; %.0f prompt tokens, %.1f %% of "
-            "them from the prefix cache (%.0f pages found, %.0f not, %.0f forgotten for lack of room); most pages in use "
+    fprintf(stderr,
+            "engine: %.0f tok/s generated, %.0f tokens in %.0f steps of %.1f rows; %.0f prompt "
+            "tokens, %.1f %% of "
+            "them from the prefix cache (%.0f pages found, %.0f not, %.0f forgotten for lack of "
+            "room); most pages in use "
             "%.0f of %.0f; %.0f sequences pushed out and computed again",
-            s.busy_seconds > 0 ? (double)s.new_tokens / s.busy_seconds : 0, (double)s.new_tokens, (double)s.steps,
-            (double)s.rows / (double)s.steps, asked, asked > 0 ? 100 * (double)s.cached_tokens / asked : 0,
-            (double)s.pages_found, (double)s.pages_missed, (double)s.pages_evicted, (double)s.most_pages_used, pages,
+            s.busy_seconds > 0 ? (double)s.new_tokens / s.busy_seconds : 0, (double)s.new_tokens,
+            (double)s.steps, (double)s.rows / (double)s.steps, asked,
+            asked > 0 ? 100 * (double)s.cached_tokens / asked : 0, (double)s.pages_found,
+            (double)s.pages_missed, (double)s.pages_evicted, (double)s.most_pages_used, pages,
             (double)s.preempted);
     if (s.pages_swapped_out)
-        fprintf(stderr, "; %.0f pages swapped to the host, %.0f back", (double)s.pages_swapped_out, (double)s.pages_swapped_in);
+        fprintf(stderr, "; %.0f pages swapped to the host, %.0f back", (double)s.pages_swapped_out,
+                (double)s.pages_swapped_in);
     if (s.drafted)
-        fprintf(stderr, "; %.0f of %.0f tokens guessed ahead were right", (double)s.accepted, (double)s.drafted);
+        fprintf(stderr, "; %.0f of %.0f tokens guessed ahead were right", (double)s.accepted,
+                (double)s.drafted);
     fputc('\n', stderr);
 }
 
@@ -155,18 +165,25 @@ static void engine_figures(const struct clinic *c, const char *dir, struct str *
         former_figures(dir, out);
         return;
     }
-    str_addf(out, "{\"steps\": %llu, \"rows\": %llu, \"new_tokens\": %llu, \"busy_seconds\": %.3f, ",
-             (unsigned long long)s.steps, (unsigned long long)s.rows, (unsigned long long)s.new_tokens, s.busy_seconds);
+    str_addf(out,
+             "{\"steps\": %llu, \"rows\": %llu, \"new_tokens\": %llu, \"busy_seconds\": %.3f, ",
+             (unsigned long long)s.steps, (unsigned long long)s.rows,
+             (unsigned long long)s.new_tokens, s.busy_seconds);
     str_addf(out, "\"prompt_tokens_computed\": %llu, \"prompt_tokens_cached\": %llu, ",
              (unsigned long long)s.prompt_tokens, (unsigned long long)s.cached_tokens);
-    str_addf(out, "\"pages\": %d, \"most_pages_used\": %d, \"pages_found\": %llu, \"pages_missed\": %llu, ",
-             engine_info(c->engine)->n_page, s.most_pages_used, (unsigned long long)s.pages_found,
-             (unsigned long long)s.pages_missed);
-    str_addf(out, "\"pages_swapped_out\": %llu, \"pages_swapped_in\": %llu, ", (unsigned long long)s.pages_swapped_out,
-             (unsigned long long)s.pages_swapped_in);
-    str_addf(out, "\"pages_evicted\": %llu, \"preempted\": %llu, \"guessed\": %llu, \"guessed_right\": %llu, \"branched\": %llu}",
-             (unsigned long long)s.pages_evicted, (unsigned long long)s.preempted, (unsigned long long)s.drafted,
-             (unsigned long long)s.accepted, (unsigned long long)s.branched);
+    str_addf(
+        out,
+        "\"pages\": %d, \"most_pages_used\": %d, \"pages_found\": %llu, \"pages_missed\": %llu, ",
+        engine_info(c->engine)->n_page, s.most_pages_used, (unsigned long long)s.pages_found,
+        (unsigned long long)s.pages_missed);
+    str_addf(out, "\"pages_swapped_out\": %llu, \"pages_swapped_in\": %llu, ",
+             (unsigned long long)s.pages_swapped_out, (unsigned long long)s.pages_swapped_in);
+    str_addf(out,
+             "\"pages_evicted\": %llu, \"preempted\": %llu, \"guessed\": %llu, \"guessed_right\": "
+             "%llu, \"branched\": %llu}",
+             (unsigned long long)s.pages_evicted, (unsigned long long)s.preempted,
+             (unsigned long long)s.drafted, (unsigned long long)s.accepted,
+             (unsigned long long)s.branched);
 }
 
 #define NAMED 20 /* lines that are named on the terminal */
@@ -229,7 +246,8 @@ static size_t done_before(const struct trace *t, const struct asked *a, size_t *
     return rs->n - *beyond;
 }
 
-/* Figures into run.json, summary.json and results.csv into the folder; the table to standard output if wanted. */
+/* Figures into run.json, summary.json and results.csv into the folder; the table to standard output
+ * if wanted. */
 static int report(const struct clinic *c, struct trace *t, const char *dir, const char *data,
                   bool table, struct err *e)
 {
@@ -342,7 +360,8 @@ static int evaluate(const struct options *o, struct err *e)
     struct watch watch = {.curve = {.en = NULL}};
     int rc;
     if (!o->data)
-        FAIL(e, ERR_USAGE, "no questions; give a file with --data FILE "
+        FAIL(e, ERR_USAGE,
+             "no questions; give a file with --data FILE "
              "(configs/demo/questions.jsonl is a small one)");
     TRY_DONE(medqa_read(o->data, &m, e));
     struct asked a = count(&m, o->n);

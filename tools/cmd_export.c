@@ -1,4 +1,5 @@
-/* mas export: writes the results of a run as CSV or JSON, or compares two runs question by question. */
+/* mas export: writes the results of a run as CSV or JSON, or compares two runs question by
+ * question. */
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,7 +58,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return cli_float(st, "--price-kwh", arg, 0, 100, &o->price);
     case ARGP_KEY_ARG:
         if (o->dir) {
-            argp_error(st, "more than one folder: '%s' and '%s'; a second run goes behind --against",
+            argp_error(st,
+                       "more than one folder: '%s' and '%s'; a second run goes behind --against",
                        o->dir, arg);
             return EINVAL;
         }
@@ -111,7 +113,8 @@ static const char *run_name(const char *dir)
     return slash && slash[1] ? slash + 1 : dir;
 }
 
-/* Another run beside the first. The summary's group names are not used: they belong to what is freed here. */
+/* Another run beside the first. The summary's group names are not used: they belong to what is
+ * freed here. */
 static int compare_one(const struct options *o, const struct trace_run *first, const char *dir,
                        struct report_run *out, struct err *e)
 {
@@ -168,19 +171,21 @@ done:
 static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
-    return !strcmp(a, b) || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino &&
-                             S_ISREG(x.st_mode));
+    return !strcmp(a, b) || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+                             x.st_ino == y.st_ino && S_ISREG(x.st_mode));
 }
 
 /* Is path a file that holds the run in dir? */
 static int check_output(const char *path, const char *dir, struct err *e)
 {
-    static const char *const own[] = {"run.json", "records.jsonl", "traces.jsonl", "traces.jsonl.gz", "lock"};
+    static const char *const own[] = {"run.json", "records.jsonl", "traces.jsonl",
+                                      "traces.jsonl.gz", "lock"};
     char file[1100];
     for (size_t i = 0; path && i < sizeof own / sizeof own[0]; i++) {
         snprintf(file, sizeof file, "%s/%s", dir, own[i]);
         if (same_file(path, file))
-            FAIL(e, ERR_USAGE, "%s is %s of the run itself and would be lost; name another file", path, own[i]);
+            FAIL(e, ERR_USAGE, "%s is %s of the run itself and would be lost; name another file",
+                 path, own[i]);
     }
     return 0;
 }
@@ -220,10 +225,14 @@ done:
 
 static int run(int argc, char **argv)
 {
-    static const struct argp argp = {rows, parse, "DIR",
+    static const struct argp argp = {rows,
+                                     parse,
+                                     "DIR",
                                      "Writes the results of a run as CSV or JSON, or compares two "
                                      "runs. Without an option prints the table of the evaluation.",
-                                     NULL, NULL, NULL};
+                                     NULL,
+                                     NULL,
+                                     NULL};
     struct options o = {.price = NAN};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
@@ -232,8 +241,8 @@ static int run(int argc, char **argv)
     return export(&o, &e) < 0 ? cmd_fail(&e) : 0;
 }
 
-const struct cmd cmd_export = {
-    "export", "write the results of a run as CSV or JSON, compare two runs",
-    "mas export runs/try --csv results.csv --summary summary.json\n"
-    "mas export runs/panel --against runs/cot --against runs/direct\n",
-    run};
+const struct cmd cmd_export = {"export",
+                               "write the results of a run as CSV or JSON, compare two runs",
+                               "mas export runs/try --csv results.csv --summary summary.json\n"
+                               "mas export runs/panel --against runs/cot --against runs/direct\n",
+                               run};

@@ -12,18 +12,22 @@
 
 #define TEXT_OF(x) #x
 #define NUMBER_TEXT_OF(x) TEXT_OF(x)
+/* clang-format off */
 #define SCHEMA_HELP \
-    "Schemas: every reply validates. Known keywords: $ref to a place of the same file (no recursion), allOf, " \
-    "anyOf, oneOf (of forms that surely differ), type, enum, const; properties, required, " \
-    "additionalProperties, minProperties, maxProperties; items, prefixItems, minItems, maxItems, uniqueItems " \
-    "(items of an enum); minLength, maxLength, pattern, format; minimum, maximum, exclusiveMinimum, " \
-    "exclusiveMaximum, multipleOf. Annotations (title, description, default ..) are ignored, anything else is an " \
+    "Schemas: every reply validates. Known keywords: $ref to a place of the same file (no " \
+    "recursion), allOf, anyOf, oneOf (of forms that surely differ), type, enum, const; " \
+    "properties, required, additionalProperties, minProperties, maxProperties; items, " \
+    "prefixItems, minItems, maxItems, uniqueItems (items of an enum); minLength, maxLength, " \
+    "pattern, format; minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf. " \
+    "Annotations (title, description, default ..) are ignored, anything else is an " \
     "error that says what to write instead.\n\n" \
-    "Properties come in the order of their declaration, undeclared ones never; without required, every one is " \
-    "written. Without bounds a string has at most " NUMBER_TEXT_OF(SCHEMA_DEFAULT_CHARS) " characters, an array " \
+    "Properties come in the order of their declaration, undeclared ones never; without " \
+    "required, every one is written. Without bounds a string has at most " \
+    NUMBER_TEXT_OF(SCHEMA_DEFAULT_CHARS) " characters, an array " \
     NUMBER_TEXT_OF(SCHEMA_DEFAULT_ITEMS) " items, and a number lies within +-" \
-    NUMBER_TEXT_OF(SCHEMA_DEFAULT_NUMBER) " with two digits after the point. {} allows text, numbers, true, false, " \
-    "null, {} and lists of these. The whole reply cannot be a bare number."
+    NUMBER_TEXT_OF(SCHEMA_DEFAULT_NUMBER) " with two digits after the point. {} allows text, " \
+    "numbers, true, false, null, {} and lists of these. The whole reply cannot be a bare number."
+/* clang-format on */
 
 struct generate {
     struct cli_engine ce;
@@ -40,8 +44,17 @@ struct generate {
     struct str text; /* complete characters so far */
 };
 
-enum { OPT_TEMP = 1, OPT_TOP_K, OPT_TOP_P, OPT_MIN_P, OPT_SEED, OPT_JSON, OPT_CHAT, OPT_SCHEMA,
-       OPT_IGNORE_EOS };
+enum {
+    OPT_TEMP = 1,
+    OPT_TOP_K,
+    OPT_TOP_P,
+    OPT_MIN_P,
+    OPT_SEED,
+    OPT_JSON,
+    OPT_CHAT,
+    OPT_SCHEMA,
+    OPT_IGNORE_EOS
+};
 
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
@@ -90,8 +103,10 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 
 static const struct argp_option options[] = {
     {"prompt", 'p', "TEXT", 0, "text to continue", 1},
-    {"file", 'f', "FILE", 0, "read it from a file, '-' = standard input; its bytes are kept, line ends as well, but for "
-                             "a byte order mark of UTF-8", 1},
+    {"file", 'f', "FILE", 0,
+     "read it from a file, '-' = standard input; its bytes are kept, line ends as well, but for "
+     "a byte order mark of UTF-8",
+     1},
     {"tokens", 'n', "N", 0, "most tokens to generate (default 128)", 1},
     {"chat", OPT_CHAT, 0, 0, "the text is a user's message: use the model's chat template", 1},
     {"schema", OPT_SCHEMA, "FILE", 0, "constrain the reply to this JSON Schema", 1},
@@ -125,9 +140,12 @@ static void print_json(const struct generate *g, const struct request *r)
     struct str s = STR_INIT;
     str_adds(&s, "{\"text\": ");
     str_add_json(&s, g->text.s, g->text.len);
-    str_addf(&s, ", \"finish\": \"%s\", \"prompt_tokens\": %d, \"cached_tokens\": %d, \"passes\": %d, \"drafted\": %d, "
+    str_addf(&s,
+             ", \"finish\": \"%s\", \"prompt_tokens\": %d, \"cached_tokens\": %d, \"passes\": %d, "
+             "\"drafted\": %d, "
              "\"accepted\": %d, \"tokens\": [",
-             finish_name(r->finish), r->n_prompt, r->n_cached, r->n_pass, r->n_drafted, r->n_accepted);
+             finish_name(r->finish), r->n_prompt, r->n_cached, r->n_pass, r->n_drafted,
+             r->n_accepted);
     for (int i = 0; i < r->n_out; i++)
         str_addf(&s, "%s%d", i ? ", " : "", r->out[i]);
     str_adds(&s, "], \"logprobs\": [");
@@ -158,10 +176,17 @@ static int run_request(struct generate *g, struct engine *en, const struct token
     int rc = 0;
     struct cli_job j = {.user = g};
     struct request *r = &j.r;
-    *r = (struct request){.id = 1, .seed = (uint64_t)g->seed, .prompt = prompt->id,
-                          .n_prompt = (int)prompt->n, .max_new = g->n,
-                          .temperature = g->temperature, .top_p = g->top_p, .min_p = g->min_p,
-                          .top_k = g->top_k, .ignore_eos = g->ignore_eos, .grammar = grammar,
+    *r = (struct request){.id = 1,
+                          .seed = (uint64_t)g->seed,
+                          .prompt = prompt->id,
+                          .n_prompt = (int)prompt->n,
+                          .max_new = g->n,
+                          .temperature = g->temperature,
+                          .top_p = g->top_p,
+                          .min_p = g->min_p,
+                          .top_k = g->top_k,
+                          .ignore_eos = g->ignore_eos,
+                          .grammar = grammar,
                           .on_token = on_token};
     r->out = mem_zalloc((size_t)g->n, sizeof *r->out);
     r->out_lp = mem_zalloc((size_t)g->n, sizeof *r->out_lp);
@@ -183,14 +208,17 @@ done:
     return rc;
 }
 
-/* The bytes of the prompt, whatever they are: only the mark of UTF-8 at the beginning, an editor's note, is left out. */
+/* The bytes of the prompt, whatever they are: only the mark of UTF-8 at the beginning, an editor's
+ * note, is left out. */
 static int read_prompt(const struct generate *g, struct str *out, struct err *e)
 {
     TRY(cli_text(g->prompt, g->file, out, e));
     const char *name = cli_text_name(g->file), *wide = text_wide(out->s, out->len, false);
     size_t mark = text_mark(out->s, out->len);
     if (wide)
-        FAIL(e, ERR_DATA, "%s is %s text, which no model reads; convert it, as with iconv -f %s -t UTF-8", name, wide, wide);
+        FAIL(e, ERR_DATA,
+             "%s is %s text, which no model reads; convert it, as with iconv -f %s -t UTF-8", name,
+             wide, wide);
     if (mark) {
         memmove(out->s, out->s + mark, out->len - mark + 1);
         out->len -= mark;
@@ -231,11 +259,17 @@ done:
 
 static int run(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10}, {0}};
-    static const struct argp argp = {options, parse, NULL,
-                                     "Continues a text with a model and prints it as it comes.\v" SCHEMA_HELP,
-                                     children, NULL, NULL};
-    struct generate g = {.n = 128, .top_p = 1, .seed = 42, .ce = {.opt = {.kv_fmt = FMT_F16, .n_seq = 1}},
+    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10},
+                                                 {0}};
+    static const struct argp argp = {
+        options,  parse,
+        NULL,     "Continues a text with a model and prints it as it comes.\v" SCHEMA_HELP,
+        children, NULL,
+        NULL};
+    struct generate g = {.n = 128,
+                         .top_p = 1,
+                         .seed = 42,
+                         .ce = {.opt = {.kv_fmt = FMT_F16, .n_seq = 1}},
                          .text = STR_INIT};
     int done = cli_parse(&argp, argc, argv, &g);
     if (done >= 0)

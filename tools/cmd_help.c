@@ -44,4 +44,5 @@ static int run(int argc, char **argv)
     return 0;
 }
 
-const struct cmd cmd_help = {"help", "list the commands, or show one", "mas help\nmas help eval\n", run};
+const struct cmd cmd_help = {"help", "list the commands, or show one", "mas help\nmas help eval\n",
+                             run};

@@ -1,5 +1,5 @@
-/* mas inspect: shows what is in a model file: metadata, tensors, bytes by format. Text from the file is
- * escaped, so that it cannot draw on the terminal. */
+/* mas inspect: shows what is in a model file: metadata, tensors, bytes by format. Text from the
+ * file is escaped, so that it cannot draw on the terminal. */
 #include <argp.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,9 +53,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp argp = {
-    rows, parse, NULL, "Shows metadata, tensors and bytes by format of a model file.", NULL, NULL, NULL};
+    rows, parse, NULL, "Shows metadata, tensors and bytes by format of a model file.",
+    NULL, NULL,  NULL};
 
-/* ---- sums ----------------------------------------------------------------------------------------- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 
 struct sums {
     uint64_t tensors[FMT_COUNT], params[FMT_COUNT], bytes[FMT_COUNT];
@@ -77,7 +78,7 @@ static struct sums sum_up(const struct gguf *g)
     return s;
 }
 
-/* ---- values --------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* A number as it is written in the file; JSON has no NaN and no infinity: null. */
 static void add_float(struct str *out, double v, int digits, bool json)
@@ -107,7 +108,10 @@ static void add_scalar(struct str *out, enum gguf_type type, const unsigned char
     case GGUF_BOOL:
         str_adds(out, u ? "true" : "false");
         return;
-    case GGUF_I8: case GGUF_I16: case GGUF_I32: case GGUF_I64:
+    case GGUF_I8:
+    case GGUF_I16:
+    case GGUF_I32:
+    case GGUF_I64:
         str_addf(out, "%" PRId64, (int64_t)(u << shift) >> shift);
         return;
     default:
@@ -154,7 +158,7 @@ static void add_value(struct str *out, const struct gguf_kv *kv, bool json)
     }
 }
 
-/* ---- the two forms -------------------------------------------------------------------------------- */
+/* ---- the two forms --------------------------------------------------------------------------- */
 
 static void add_shape(struct str *out, const struct tensor *t, const char *open, const char *close)
 {
@@ -190,7 +194,8 @@ static void text_tensors(struct str *out, const struct gguf *g)
     }
 }
 
-static void text_form(struct str *out, const struct gguf *g, const struct options *o, const char *hash)
+static void text_form(struct str *out, const struct gguf *g, const struct options *o,
+                      const char *hash)
 {
     struct sums s = sum_up(g);
     escape_add(out, gguf_path(g), strlen(gguf_path(g)), SIZE_MAX);
@@ -201,7 +206,8 @@ static void text_form(struct str *out, const struct gguf *g, const struct option
     text_metadata(out, g);
     if (o->tensors)
         text_tensors(out, g);
-    str_addf(out, "\n%-8s %8s %16s %16s %10s\n", "format", "tensors", "parameters", "bytes", "bits each");
+    str_addf(out, "\n%-8s %8s %16s %16s %10s\n", "format", "tensors", "parameters", "bytes",
+             "bits each");
     for (int f = 0; f < FMT_COUNT; f++)
         if (s.tensors[f])
             str_addf(out, "%-8s %8" PRIu64 " %16" PRIu64 " %16" PRIu64 " %10.4f\n",

@@ -1,9 +1,11 @@
 /*
- * mas perplexity: how well a model predicts a text. It counts as llama-perplexity does, so that figures can be compared:
+ * mas perplexity: how well a model predicts a text. It counts as llama-perplexity does, so that
+ * figures can be compared:
  *
  * - the text is cut into windows of n = --ctx tokens that do not overlap; a remainder is left out;
  * - where the file asks for BOS, BOS stands in place of the first token of each window;
- * - a window scores its tokens n/2 + 1 .. n - 1, each predicted from all tokens before it in the window;
+ * - a window scores its tokens n/2 + 1 .. n - 1, each predicted from all tokens before it in the
+ * window;
  * - perplexity is exp of the mean of -log p of all scored tokens.
  */
 #include <math.h>
@@ -65,7 +67,8 @@ static const struct argp_option options[] = {
     {"prompt", 'p', "TEXT", 0, "the same, as an argument", 1},
     {"chunks", OPT_CHUNKS, "N", 0, "only the first N windows", 1},
     {"logits-out", OPT_LOGITS, "FILE", 0,
-     "write the logits of every position of every window: raw f32, (positions, n_vocab), little endian",
+     "write the logits of every position of every window: raw f32, (positions, n_vocab), little "
+     "endian",
      1},
     {0}};
 
@@ -101,7 +104,10 @@ static int window(struct perplexity *p, struct engine *en, int i, struct err *e)
 {
     p->not_finite = -1;
     struct cli_job j = {.user = p};
-    j.r = (struct request){.id = 1, .prompt = p->tok, .n_prompt = p->n, .top_p = 1,
+    j.r = (struct request){.id = 1,
+                           .prompt = p->tok,
+                           .n_prompt = p->n,
+                           .top_p = 1,
                            .on_logits = on_logits,
                            .logits_from = p->logits ? 0 : p->n / 2};
     TRY(cli_run(en, &j, e));
@@ -110,11 +116,16 @@ static int window(struct perplexity *p, struct engine *en, int i, struct err *e)
         return e->code;
     }
     if (p->not_finite >= 0)
-        FAIL(e, ERR_DATA, "no perplexity: in window %d the logits at position %d give the next token no finite "
-             "probability; look for NaN in the model's weights", i + 1, p->not_finite);
+        FAIL(e, ERR_DATA,
+             "no perplexity: in window %d the logits at position %d give the next token no finite "
+             "probability; look for NaN in the model's weights",
+             i + 1, p->not_finite);
     if (!isfinite(exp(p->nll / (double)p->scored)))
-        FAIL(e, ERR_DATA, "no perplexity: after window %d the mean negative log-probability is %g, whose exponential is no "
-             "number; the model's weights may be damaged", i + 1, p->nll / (double)p->scored);
+        FAIL(e, ERR_DATA,
+             "no perplexity: after window %d the mean negative log-probability is %g, whose "
+             "exponential is no "
+             "number; the model's weights may be damaged",
+             i + 1, p->nll / (double)p->scored);
     return 0;
 }
 
@@ -126,8 +137,9 @@ static void report(const struct perplexity *p, int done, int all, int64_t t0, bo
     FILE *to = end && !(p->logits && outfile_is_stdout(p->logits)) ? stdout : stderr;
     if (p->scored > 1)
         snprintf(spread, sizeof spread, " +- %.4f", exp(mean) * sqrt(fmax(0, var) / (n - 1)));
-    fprintf(to, "%swindow %d/%d: perplexity %.4f%s, %ld tokens, top-1 %.2f %%, %.1f s%s", end ? "" : "\r", done, all,
-            exp(mean), spread, p->scored, 100.0 * p->top1 / n, (double)(clock_ns() - t0) / 1e9, end ? "\n" : "");
+    fprintf(to, "%swindow %d/%d: perplexity %.4f%s, %ld tokens, top-1 %.2f %%, %.1f s%s",
+            end ? "" : "\r", done, all, exp(mean), spread, p->scored, 100.0 * p->top1 / n,
+            (double)(clock_ns() - t0) / 1e9, end ? "\n" : "");
     if (!end)
         fflush(to);
 }
@@ -140,7 +152,8 @@ static int measure(struct perplexity *p, struct engine *en, struct token_list *t
     if (n - 1 - n / 2 < 1)
         FAIL(e, ERR_USAGE, "a window of %d tokens scores none; set --ctx to 3 or more", n);
     if (tok->n < (size_t)n)
-        FAIL(e, ERR_DATA, "the text has %zu tokens, a window %d; give a longer text or lower --ctx", tok->n, n);
+        FAIL(e, ERR_DATA, "the text has %zu tokens, a window %d; give a longer text or lower --ctx",
+             tok->n, n);
     int64_t most = (int64_t)(tok->n / (size_t)n);
     int all = p->chunks && p->chunks < most ? p->chunks : (int)most;
     p->n_vocab = engine_info(en)->n_vocab;
@@ -188,14 +201,22 @@ done:
 
 static int run(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10}, {0}};
-    static const struct argp argp = {options, parse, NULL,
-                                     "Measures how well a model predicts a text. Counts as llama-perplexity does: "
-                                     "the text is cut into windows of --ctx tokens (default 512) that do not overlap, and a "
-                                     "remainder is left out. BOS stands in place of the first token of each window if the "
-                                     "model's file asks for BOS. Each window scores the tokens after its middle, n - n/2 - 1 "
-                                     "of n. One newline at the end of a file is not part of the text.", children, NULL, NULL};
-    struct perplexity p = {.ce = {.opt = {.kv_fmt = FMT_F16, .n_seq = 1, .n_ctx = 512, .no_prefix_cache = true}}};
+    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10},
+                                                 {0}};
+    static const struct argp argp = {
+        options,
+        parse,
+        NULL,
+        "Measures how well a model predicts a text. Counts as llama-perplexity does: "
+        "the text is cut into windows of --ctx tokens (default 512) that do not overlap, and a "
+        "remainder is left out. BOS stands in place of the first token of each window if the "
+        "model's file asks for BOS. Each window scores the tokens after its middle, n - n/2 - 1 "
+        "of n. One newline at the end of a file is not part of the text.",
+        children,
+        NULL,
+        NULL};
+    struct perplexity p = {
+        .ce = {.opt = {.kv_fmt = FMT_F16, .n_seq = 1, .n_ctx = 512, .no_prefix_cache = true}}};
     int done = cli_parse(&argp, argc, argv, &p);
     if (done >= 0)
         return done;
@@ -203,8 +224,8 @@ static int run(int argc, char **argv)
     return perplexity(&p, &e) < 0 ? cmd_fail(&e) : 0;
 }
 
-const struct cmd cmd_perplexity = {
-    "perplexity", "measure how well a model predicts a text",
-    "mas perplexity -m model.gguf -f text.txt --ctx 2048\n"
-    "mas perplexity -m model.gguf -p 'a short text of nine tokens' --ctx 9 --logits-out logits.f32\n",
-    run};
+const struct cmd cmd_perplexity = {"perplexity", "measure how well a model predicts a text",
+                                   "mas perplexity -m model.gguf -f text.txt --ctx 2048\n"
+                                   "mas perplexity -m model.gguf -p 'a short text of nine tokens' "
+                                   "--ctx 9 --logits-out logits.f32\n",
+                                   run};

@@ -84,9 +84,15 @@ static int plan(const struct options *o, struct err *e)
     sheet_noise(page, clinic_width(page), noise);
     struct clinic_trace ct = {.name = "plan", .data_path = "-", .data = &m};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
-    struct shown shown = {.json = o->json, .dir = dir, .noise = toy ? noise : NULL, .state = CONSULT_OPEN};
-    struct run_options ro = {.env = &c.env, .question = m.question, .n = 1, .trace = t,
-                             .stop = stop, .finished = on_case, .user = &shown};
+    struct shown shown = {
+        .json = o->json, .dir = dir, .noise = toy ? noise : NULL, .state = CONSULT_OPEN};
+    struct run_options ro = {.env = &c.env,
+                             .question = m.question,
+                             .n = 1,
+                             .trace = t,
+                             .stop = stop,
+                             .finished = on_case,
+                             .user = &shown};
     TRY_DONE(run_questions(&ro, NULL, e));
     sheet_noise(page, clinic_width(page), noise);
     if (shown.state != CONSULT_PLANNED)
@@ -101,10 +107,14 @@ done:
 static int run(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&clinic_argp, 0, "Settings:", 20}, {0}};
-    static const struct argp argp = {rows, parse, NULL,
+    static const struct argp argp = {rows,
+                                     parse,
+                                     NULL,
                                      "Asks only the planner and shows which specialists it would "
                                      "ask. Research software: not for clinical care.",
-                                     children, NULL, NULL};
+                                     children,
+                                     NULL,
+                                     NULL};
     struct options o = {.clinic = {.or_demo = true}};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);

@@ -21,7 +21,8 @@
 #include "pool.h"
 #include "str.h"
 
-#define CHUNK ((size_t)16 << 20) /* bytes of source or result held at a time, but at least a row   \
+#define CHUNK                                                                                      \
+    ((size_t)16 << 20) /* bytes of source or result held at a time, but at least a row   \
                                   */
 
 struct quantize_total { /* of one format of the result */
@@ -124,8 +125,8 @@ static const struct argp argp = {
 /* ---- what is asked for ---------------------------------------------------------------------- */
 
 /* One number, or the same one for each of n_layer layers. dflt 0: the key is needed. */
-static int read_int(const struct quantize *q, const char *arch, const char *key, int n_layer, int dflt,
-                    int *out, struct err *e)
+static int read_int(const struct quantize *q, const char *arch, const char *key, int n_layer,
+                    int dflt, int *out, struct err *e)
 {
     char full[160];
     int64_t v = dflt;
@@ -152,7 +153,8 @@ static int read_model(struct quantize *q, struct err *e)
              parts);
     TRY(read_int(q, name, "block_count", 0, 0, &q->model.n_layer, e));
     TRY(read_int(q, name, "attention.head_count", q->model.n_layer, 0, &q->model.n_head, e));
-    TRY(read_int(q, name, "attention.head_count_kv", q->model.n_layer, q->model.n_head, &q->model.n_kv_head, e));
+    TRY(read_int(q, name, "attention.head_count_kv", q->model.n_layer, q->model.n_head,
+                 &q->model.n_kv_head, e));
     q->model.tied_output = !gguf_tensor_find(q->g, "output.weight");
     return 0;
 }
@@ -406,13 +408,13 @@ static void print_table(const struct quantize *q, double seconds)
     uint64_t bytes = 0;
     int64_t tensors = 0, elems = 0;
     fprintf(to, "%-8s %8s %16s %8s%s\n", "format", "tensors", "bytes", "bits",
-           q->rmse ? "   rel. rmse" : "");
+            q->rmse ? "   rel. rmse" : "");
     for (int f = 0; f < FMT_COUNT; f++) {
         const struct quantize_total *t = &q->total[f];
         if (!t->tensors)
             continue;
-        fprintf(to, "%-8s %8" PRId64 " %16" PRIu64 " %8.2f", fmt_info((enum fmt)f)->name, t->tensors,
-               t->bytes, (double)t->bytes * 8 / (double)t->elems);
+        fprintf(to, "%-8s %8" PRId64 " %16" PRIu64 " %8.2f", fmt_info((enum fmt)f)->name,
+                t->tensors, t->bytes, (double)t->bytes * 8 / (double)t->elems);
         if (q->rmse && t->square > 0)
             fprintf(to, "   %9.6f", sqrt(t->err / t->square));
         fprintf(to, "\n");
@@ -421,13 +423,15 @@ static void print_table(const struct quantize *q, double seconds)
         elems += t->elems;
     }
     fprintf(to, "%-8s %8" PRId64 " %16" PRIu64 " %8.2f\n", "all", tensors, bytes,
-           elems ? (double)bytes * 8 / (double)elems : 0.0);
+            elems ? (double)bytes * 8 / (double)elems : 0.0);
     if (q->n_fell_back)
-        fprintf(to, "%d tensors have rows that do not fit the blocks of their format: stored as Q8_0 or "
-               "F16 instead\n",
-               q->n_fell_back);
+        fprintf(
+            to,
+            "%d tensors have rows that do not fit the blocks of their format: stored as Q8_0 or "
+            "F16 instead\n",
+            q->n_fell_back);
     fprintf(to, "%s: %s, %.1f s, %.0f M weights/s\n", q->out, mixture_name(q->mix), seconds,
-           (double)elems / 1e6 / seconds);
+            (double)elems / 1e6 / seconds);
 }
 
 static int run(int argc, char **argv)

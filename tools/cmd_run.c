@@ -19,8 +19,10 @@ enum { OPT_JSON = 1, OPT_OUT };
 static const struct argp_option rows[] = {
     {"question", 'q', "TEXT", 0, "the case", 1},
     {"file", 'f', "FILE", 0, "read the case from a file (UTF-8), '-' = standard input", 1},
-    {"options", 'o', "LIST", 0, "the options, as in \"A. GERD||B. Acute MI\"; without them the answer "
-                                "is in words", 1},
+    {"options", 'o', "LIST", 0,
+     "the options, as in \"A. GERD||B. Acute MI\"; without them the answer "
+     "is in words",
+     1},
     {"out", OPT_OUT, "DIR", 0, "folder of the trace; otherwise a new one in logging.traces_dir", 1},
     {"json", OPT_JSON, 0, 0, "print one JSON object", 1},
     {0}};
@@ -88,14 +90,20 @@ static int answer(const struct options *o, struct err *e)
     sheet_noise(page, clinic_width(page), noise);
     struct clinic_trace ct = {.dir = o->out, .name = "run", .data_path = "-", .data = &m};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
-    struct shown shown = {.json = o->json, .dir = dir, .noise = toy ? noise : NULL, .state = CONSULT_OPEN};
-    struct run_options ro = {.env = &c.env, .question = m.question, .n = 1, .trace = t,
-                             .stop = stop, .finished = on_case, .user = &shown};
+    struct shown shown = {
+        .json = o->json, .dir = dir, .noise = toy ? noise : NULL, .state = CONSULT_OPEN};
+    struct run_options ro = {.env = &c.env,
+                             .question = m.question,
+                             .n = 1,
+                             .trace = t,
+                             .stop = stop,
+                             .finished = on_case,
+                             .user = &shown};
     TRY_DONE(run_questions(&ro, NULL, e));
     sheet_noise(page, clinic_width(page), noise);
     if (shown.state == CONSULT_OPEN)
-        rc = err_set(e, ERR_CREATE, "%s holds the answer to this case already; choose another --out",
-                     dir);
+        rc = err_set(e, ERR_CREATE,
+                     "%s holds the answer to this case already; choose another --out", dir);
     else if (shown.state != CONSULT_ANSWERED)
         rc = err_set(e, ERR_ITEMS, "the case has no answer (%s)", consult_state_name(shown.state));
 done:
@@ -108,11 +116,15 @@ done:
 static int run(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&clinic_argp, 0, "Settings:", 20}, {0}};
-    static const struct argp argp = {rows, parse, NULL,
+    static const struct argp argp = {rows,
+                                     parse,
+                                     NULL,
                                      "Takes one case through a strategy (panel, unless the "
                                      "configuration says otherwise) and prints the decision. "
                                      "Research software: not for clinical care.",
-                                     children, NULL, NULL};
+                                     children,
+                                     NULL,
+                                     NULL};
     struct options o = {.clinic = {.or_demo = true}};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
@@ -124,7 +136,8 @@ static int run(int argc, char **argv)
 
 const struct cmd cmd_run = {
     "run", "take one case through the panel",
-    "mas run -c configs/llama3_8b.yaml -q \"65yo man with crushing chest pain ...\" -o \"A. GERD||B. Acute MI||C. PE||D. MSK pain\"\n"
+    "mas run -c configs/llama3_8b.yaml -q \"65yo man with crushing chest pain ...\" -o \"A. "
+    "GERD||B. Acute MI||C. PE||D. MSK pain\"\n"
     "mas run -c configs/llama3_70b.yaml -f case.txt --strategy cot\n"
     "mas run -c configs/llama3_8b.yaml --set planner.top_k=3 -q \"...\" --json\n",
     run};

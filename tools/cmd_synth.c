@@ -1,8 +1,8 @@
 /*
- * mas synth: writes a GGUF file with random weights of the right shape, for measurements. The file is
- * complete (metadata, tokenizer, every tensor of its architecture), depends only on its options, and is
- * made straight in the blocks of its formats (fmt_random.h), so the disk is the limit. Its answers mean
- * nothing.
+ * mas synth: writes a GGUF file with random weights of the right shape, for measurements. The file
+ * is complete (metadata, tokenizer, every tensor of its architecture), depends only on its options,
+ * and is made straight in the blocks of its formats (fmt_random.h), so the disk is the limit. Its
+ * answers mean nothing.
  *
  * Deviations of the weights, so that activations keep their size through any depth (n = inputs of a
  * row, L = layers; residual branches are damped as in GPT-2): token_embd 1; attn_q, attn_k, attn_v,
@@ -38,7 +38,8 @@ struct synth_shape {
 };
 
 static const struct synth_shape shapes[] = {
-#define X(name, layers, embd, ff, head, kv, ctx, vocab, tied) {name, layers, embd, ff, head, kv, ctx, vocab, tied},
+#define X(name, layers, embd, ff, head, kv, ctx, vocab, tied)                                      \
+    {name, layers, embd, ff, head, kv, ctx, vocab, tied},
 #include "shapes.def"
 #undef X
 };
@@ -54,7 +55,7 @@ struct synth {
     /* while it runs */
     struct pool *pool;
     struct gguf_writer *w;
-    FILE *report; /* for the closing line: not where the model goes */
+    FILE *report;         /* for the closing line: not where the model goes */
     unsigned char *chunk; /* (CHUNK) */
     uint64_t bytes, done;
     struct modelfile_progress progress;
@@ -73,7 +74,9 @@ static const struct argp_option options[] = {
      "take all tokenizer.* keys of this file; without it, a byte vocabulary", 1},
     {"seed", OPT_SEED, "N", 0, "of the random numbers (default 1)", 1},
     {"hollow", OPT_HOLLOW, NULL, 0,
-     "all weights are zero, and the file takes no room on the disk; the vocabulary has the shape's size", 1},
+     "all weights are zero, and the file takes no room on the disk; the vocabulary has the shape's "
+     "size",
+     1},
     {"threads", 't', "N", 0, "0 = all cores (default); the file does not depend on it", 2},
     {"quiet", OPT_QUIET, NULL, 0, "print nothing", 2},
     {0},
@@ -94,7 +97,9 @@ static error_t parse_shape(struct synth *s, const char *arg, struct argp_state *
     s->has_shape = synth_shape_find(arg, &s->shape);
     if (s->has_shape)
         return 0;
-    argp_error(state, "unknown shape '%s'; known: llama3-8b, llama3-70b, llama3.2-1b, llama3.2-3b, tiny", arg);
+    argp_error(state,
+               "unknown shape '%s'; known: llama3-8b, llama3-70b, llama3.2-1b, llama3.2-3b, tiny",
+               arg);
     return EINVAL;
 }
 
@@ -338,7 +343,8 @@ static int write_model(struct synth *s, struct err *e)
     if (s->vocab_from)
         TRY_DONE(modelfile_apart(s->vocab_from, s->out, e));
     TRY_DONE(pool_open(s->threads, &s->pool, e));
-    TRY_DONE(s->hollow ? gguf_writer_open_hollow(s->out, &s->w, e) : gguf_writer_open(s->out, &s->w, e));
+    TRY_DONE(s->hollow ? gguf_writer_open_hollow(s->out, &s->w, e)
+                       : gguf_writer_open(s->out, &s->w, e));
     s->report = gguf_writer_is_stdout(s->w) ? stderr : stdout;
     TRY_DONE(put_general(s, e));
     if (s->vocab_from)
@@ -360,7 +366,8 @@ done:
 
 int synth_hollow(const char *shape, enum mixture mix, const char *path, struct err *e)
 {
-    struct synth s = {.out = path, .mix = mix, .seed = 1, .hollow = true, .quiet = true, .threads = 1};
+    struct synth s = {
+        .out = path, .mix = mix, .seed = 1, .hollow = true, .quiet = true, .threads = 1};
     if (!synth_shape_find(shape, &s.shape))
         FAIL(e, ERR_USAGE, "unknown shape '%s'", shape);
     return write_model(&s, e);
@@ -380,12 +387,14 @@ static int run(int argc, char **argv)
         return cmd_fail(&e);
     double seconds = (double)(clock_ns() - start) / 1e9, gigabytes = (double)s.bytes / 1e9;
     if (!s.quiet && s.hollow)
-        fprintf(s.report, "%s: nothing but zeros, %s, %" PRId64 " layers, %s, %.2f GB that take no room\n", s.out, s.shape.name,
-               s.shape.n_layer, mixture_name(s.mix), gigabytes);
+        fprintf(s.report,
+                "%s: nothing but zeros, %s, %" PRId64 " layers, %s, %.2f GB that take no room\n",
+                s.out, s.shape.name, s.shape.n_layer, mixture_name(s.mix), gigabytes);
     else if (!s.quiet)
-        fprintf(s.report, "%s: random weights, %s, %" PRId64 " layers, %s, %.2f GB in %.1f s (%.2f GB/s)\n",
-               s.out, s.shape.name, s.shape.n_layer, mixture_name(s.mix), gigabytes, seconds,
-               gigabytes / seconds);
+        fprintf(s.report,
+                "%s: random weights, %s, %" PRId64 " layers, %s, %.2f GB in %.1f s (%.2f GB/s)\n",
+                s.out, s.shape.name, s.shape.n_layer, mixture_name(s.mix), gigabytes, seconds,
+                gigabytes / seconds);
     return 0;
 }
 

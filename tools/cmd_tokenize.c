@@ -52,9 +52,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const char doc[] =
-    "Prints the token ids of a text, separated by spaces, on one line. Bytes are taken as they are, a "
-    "byte order mark of UTF-8 and CR as well (a text with a mark of UTF-16 is refused); without --special no text becomes a control token.";
+static const char doc[] = "Prints the token ids of a text, separated by spaces, on one line. Bytes "
+                          "are taken as they are, a "
+                          "byte order mark of UTF-8 and CR as well (a text with a mark of UTF-16 "
+                          "is refused); without --special no text becomes a control token.";
 
 static const struct argp argp = {.options = rows, .parser = parse, .doc = doc};
 
@@ -98,9 +99,8 @@ done:
     return rc < 0 ? cmd_fail(&e) : 0;
 }
 
-const struct cmd cmd_tokenize = {
-    "tokenize", "print the token ids of a text",
-    "mas tokenize -m llama3.gguf -p \"What is the diagnosis?\"\n"
-    "mas tokenize -m llama3.gguf -f question.txt --count\n"
-    "mas tokenize -m llama3.gguf --special -p \"<|eot_id|>\"\n",
-    run};
+const struct cmd cmd_tokenize = {"tokenize", "print the token ids of a text",
+                                 "mas tokenize -m llama3.gguf -p \"What is the diagnosis?\"\n"
+                                 "mas tokenize -m llama3.gguf -f question.txt --count\n"
+                                 "mas tokenize -m llama3.gguf --special -p \"<|eot_id|>\"\n",
+                                 run};

@@ -8,7 +8,16 @@
 #include "mem.h"
 
 #define LEAST_SECONDS 0.05
-enum { WIDTH = 960, HEIGHT = 600, LEFT = 78, RIGHT = 24, TOP = 64, PANEL = 200, GAP = 62, BINS = 120 };
+enum {
+    WIDTH = 960,
+    HEIGHT = 600,
+    LEFT = 78,
+    RIGHT = 24,
+    TOP = 64,
+    PANEL = 200,
+    GAP = 62,
+    BINS = 120
+};
 
 void curve_open(struct curve *c, struct engine *en)
 {
@@ -29,9 +38,12 @@ void curve_add(struct curve *c)
     }
     struct engine_stats st;
     engine_stats(c->en, &st);
-    c->p[c->n++] = (struct curve_point){.seconds = now, .new_tokens = (double)st.new_tokens,
-                                        .prompt_tokens = (double)st.prompt_tokens, .used = st.pages_used,
-                                        .cached = st.pages_cached, .running = st.running};
+    c->p[c->n++] = (struct curve_point){.seconds = now,
+                                        .new_tokens = (double)st.new_tokens,
+                                        .prompt_tokens = (double)st.prompt_tokens,
+                                        .used = st.pages_used,
+                                        .cached = st.pages_cached,
+                                        .running = st.running};
 }
 
 void curve_free(struct curve *c)
@@ -40,7 +52,7 @@ void curve_free(struct curve *c)
     *c = (struct curve){.en = NULL};
 }
 
-/* ---- drawing ------------------------------------------------------------------------------------------ */
+/* ---- drawing --------------------------------------------------------------------------------- */
 
 struct panel {
     const char *title;
@@ -82,8 +94,8 @@ static void frame(struct str *out, const struct panel *p)
     double step = nice(p->top, 4), tick = nice(p->seconds, 8);
     text(out, LEFT, p->y - 10, "class=\"head\"", p->title);
     for (double v = 0; v <= p->top * 1.0001; v += step) {
-        str_addf(out, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#dee2e6\"/>\n", LEFT, at_y(p, v),
-                 WIDTH - RIGHT, at_y(p, v));
+        str_addf(out, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#dee2e6\"/>\n",
+                 LEFT, at_y(p, v), WIDTH - RIGHT, at_y(p, v));
         snprintf(label, sizeof label, v >= 10000 ? "%.0fk" : "%.0f", v >= 10000 ? v / 1000 : v);
         text(out, LEFT - 8, at_y(p, v) + 4, "text-anchor=\"end\" class=\"small\"", label);
     }
@@ -95,7 +107,8 @@ static void frame(struct str *out, const struct panel *p)
 
 static void key(struct str *out, double x, double y, const char *colour, const char *what)
 {
-    str_addf(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"11\" height=\"11\" fill=\"%s\"/>\n", x, y - 10, colour);
+    str_addf(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"11\" height=\"11\" fill=\"%s\"/>\n", x,
+             y - 10, colour);
     text(out, x + 16, y, "class=\"small\"", what);
 }
 
@@ -117,7 +130,8 @@ static double rate(const struct curve *c, int bin, double width, size_t field)
     return (total_at(c, (bin + 1) * width, field) - total_at(c, bin * width, field)) / width;
 }
 
-static void rates(struct str *out, const struct curve *c, const struct panel *p, size_t field, const char *colour, int bins)
+static void rates(struct str *out, const struct curve *c, const struct panel *p, size_t field,
+                  const char *colour, int bins)
 {
     double width = p->seconds / bins;
     str_adds(out, "<polyline fill=\"none\" stroke-width=\"2\" points=\"");
@@ -129,11 +143,13 @@ static void rates(struct str *out, const struct curve *c, const struct panel *p,
 }
 
 /* An area from the value `from` to from + `more` of each point. */
-static void area(struct str *out, const struct curve *c, const struct panel *p, bool cached, const char *colour)
+static void area(struct str *out, const struct curve *c, const struct panel *p, bool cached,
+                 const char *colour)
 {
     str_addf(out, "<polygon fill=\"%s\" points=\"", colour);
     for (size_t i = 0; i < c->n; i++)
-        str_addf(out, "%.1f,%.1f ", at_x(p, c->p[i].seconds), at_y(p, c->p[i].used + (cached ? c->p[i].cached : 0)));
+        str_addf(out, "%.1f,%.1f ", at_x(p, c->p[i].seconds),
+                 at_y(p, c->p[i].used + (cached ? c->p[i].cached : 0)));
     for (size_t i = c->n; i-- > 0;)
         str_addf(out, "%.1f,%.1f ", at_x(p, c->p[i].seconds), at_y(p, cached ? c->p[i].used : 0));
     str_adds(out, "\"/>\n");
@@ -141,7 +157,8 @@ static void area(struct str *out, const struct curve *c, const struct panel *p, 
 
 static void draw_rates(struct str *out, const struct curve *c, struct panel p, int bins)
 {
-    const size_t new = offsetof(struct curve_point, new_tokens), prompt = offsetof(struct curve_point, prompt_tokens);
+    const size_t new = offsetof(struct curve_point, new_tokens),
+                 prompt = offsetof(struct curve_point, prompt_tokens);
     for (int i = 0; i < bins; i++) {
         double width = p.seconds / bins, a = rate(c, i, width, new), b = rate(c, i, width, prompt);
         p.top = fmax(p.top, fmax(a, b));
@@ -151,7 +168,8 @@ static void draw_rates(struct str *out, const struct curve *c, struct panel p, i
     rates(out, c, &p, prompt, "#e09f3e", bins);
     rates(out, c, &p, new, "#2f6db5", bins);
     key(out, LEFT + 330, p.y - 10, "#2f6db5", "generated");
-    key(out, LEFT + 430, p.y - 10, "#e09f3e", "prompt tokens computed (those from the prefix cache are not)");
+    key(out, LEFT + 430, p.y - 10, "#e09f3e",
+        "prompt tokens computed (those from the prefix cache are not)");
 }
 
 static void draw_pages(struct str *out, const struct curve *c, struct panel p)
@@ -186,10 +204,13 @@ int curve_svg(const struct curve *c, const char *title, struct str *out, struct 
     rates_panel.title = "tokens a second";
     pages.title = "KV cache, pages";
     pages.y += PANEL + GAP;
-    str_addf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">\n"
+    str_addf(out,
+             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 "
+             "%d %d\">\n"
              "<style>text{font:13px sans-serif;fill:#212529}.small{font-size:11px;fill:#495057}"
              ".head{font-weight:bold}.title{font-size:15px;font-weight:bold}</style>\n"
-             "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n", WIDTH, HEIGHT, WIDTH, HEIGHT);
+             "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
+             WIDTH, HEIGHT, WIDTH, HEIGHT);
     text(out, LEFT, 30, "class=\"title\"", title);
     draw_rates(out, c, rates_panel, bins > 0 ? bins : 1);
     draw_pages(out, c, pages);

@@ -1,5 +1,6 @@
 /*
- * curve: what the engine did over the time of an evaluation, as a picture: tokens a second and pages of the KV cache.
+ * curve: what the engine did over the time of an evaluation, as a picture: tokens a second and
+ * pages of the KV cache.
  */
 #ifndef MAS_CURVE_H
 #define MAS_CURVE_H
@@ -10,7 +11,7 @@
 struct curve_point { /* totals since the beginning but for what is said to be of the moment */
     double seconds;
     double new_tokens, prompt_tokens; /* computed ones */
-    int used, cached, running; /* of the moment */
+    int used, cached, running;        /* of the moment */
 };
 
 struct curve {

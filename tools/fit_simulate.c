@@ -19,7 +19,8 @@ static double predicted(const struct scene *s, const struct simulated *r)
     return s->draft ? s->predicted : r->plan.n_seq / r->plan.all.step_s;
 }
 
-static void describe(const struct scene *s, const struct simulated *r, const char *model, struct timeline *t)
+static void describe(const struct scene *s, const struct simulated *r, const char *model,
+                     struct timeline *t)
 {
     const struct plan *p = &r->plan;
     int cpu = 0, streamed = 0;
@@ -27,13 +28,18 @@ static void describe(const struct scene *s, const struct simulated *r, const cha
         cpu += p->ffn[l] == PLAN_HOST;
         streamed += (p->ffn[l] == PLAN_STREAM) + (p->attn[l] == PLAN_STREAM);
     }
-    *t = (struct timeline){.run = r, .seconds = s->run.n_step * r->step_s, .step = s->draft ? 0 : r->step_s};
-    snprintf(t->title, sizeof t->title, "%s, %s%s%s: %.4g tok/s for %d sequence%s (predicted %.4g)", model,
-             plan_is_resident(p) ? "all resident" : plan_mode_name(p->mode), s->draft ? ", draft " : "",
-             s->draft ? s->draft : "", rate(s, r), p->n_seq, p->n_seq == 1 ? "" : "s", predicted(s, r));
-    snprintf(t->note, sizeof t->note, "simulated, %s; %.1f GB of weights resident, %d parts streamed (%.1f GB), %d layers' ffn "
-             "on the CPU; sequences of %d tokens", s->machine, (double)p->vram_weight_bytes * 1e-9, streamed,
-             (double)p->stream_bytes * 1e-9, cpu, r->kv_len);
+    *t = (struct timeline){
+        .run = r, .seconds = s->run.n_step * r->step_s, .step = s->draft ? 0 : r->step_s};
+    snprintf(t->title, sizeof t->title, "%s, %s%s%s: %.4g tok/s for %d sequence%s (predicted %.4g)",
+             model, plan_is_resident(p) ? "all resident" : plan_mode_name(p->mode),
+             s->draft ? ", draft " : "", s->draft ? s->draft : "", rate(s, r), p->n_seq,
+             p->n_seq == 1 ? "" : "s", predicted(s, r));
+    snprintf(
+        t->note, sizeof t->note,
+        "simulated, %s; %.1f GB of weights resident, %d parts streamed (%.1f GB), %d layers' ffn "
+        "on the CPU; sequences of %d tokens",
+        s->machine, (double)p->vram_weight_bytes * 1e-9, streamed, (double)p->stream_bytes * 1e-9,
+        cpu, r->kv_len);
 }
 
 static void report_add(struct str *report, const struct scene *s, const struct simulated *r)
@@ -43,19 +49,19 @@ static void report_add(struct str *report, const struct scene *s, const struct s
              s->draft              ? "with draft"
              : plan_is_resident(p) ? "resident"
                                    : plan_mode_name(p->mode),
-             p->n_seq, rate(s, r), predicted(s, r), 100 * r->busy[SIM_DEVICE], 100 * r->busy[SIM_UP],
-             100 * r->busy[SIM_CPU]);
+             p->n_seq, rate(s, r), predicted(s, r), 100 * r->busy[SIM_DEVICE],
+             100 * r->busy[SIM_UP], 100 * r->busy[SIM_CPU]);
     if (s->draft)
         str_addf(report, "  %.2f tokens a pass\n", r->per_pass);
 }
 
-static int draw(struct scene *s, int n, const char *name, const char *path, struct simulated *r, struct str *report,
-                struct err *e)
+static int draw(struct scene *s, int n, const char *name, const char *path, struct simulated *r,
+                struct str *report, struct err *e)
 {
     struct timeline t[SCENES];
     struct str svg = STR_INIT;
-    str_addf(report, "\nsimulated steps, drawn in %s\n  %-11s %5s %10s %10s %11s %11s %11s\n", path, "", "seqs",
-             "tok/s", "predicted", "card busy", "link busy", "CPU busy");
+    str_addf(report, "\nsimulated steps, drawn in %s\n  %-11s %5s %10s %10s %11s %11s %11s\n", path,
+             "", "seqs", "tok/s", "predicted", "card busy", "link busy", "CPU busy");
     for (int i = 0; i < n; i++) {
         TRY(simulate_run(&s[i].run, &r[i], e));
         describe(&s[i], &r[i], name, &t[i]);
@@ -74,16 +80,18 @@ static int make_model(const char *shape, enum mixture mix, char path[], size_t c
 {
     const char *dir = getenv("TMPDIR");
     if (snprintf(path, cap, "%s/mas-fit-XXXXXX", dir && *dir ? dir : P_tmpdir) >= (int)cap)
-        FAIL(e, ERR_USAGE, "TMPDIR has %zu characters: must be shorter than %zu", strlen(dir), cap - 16);
+        FAIL(e, ERR_USAGE, "TMPDIR has %zu characters: must be shorter than %zu", strlen(dir),
+             cap - 16);
     int fd = mkstemp(path);
     if (fd < 0)
-        FAIL(e, ERR_CREATE, "cannot create %s: the simulation needs room for a file of a few MiB there", path);
+        FAIL(e, ERR_CREATE,
+             "cannot create %s: the simulation needs room for a file of a few MiB there", path);
     close(fd);
     return synth_hollow(shape, mix, path, e);
 }
 
-int fit_simulate(struct scene *s, int n, const char *model, const char *shape, enum mixture mix, const char *path,
-                 struct str *report, struct err *e)
+int fit_simulate(struct scene *s, int n, const char *model, const char *shape, enum mixture mix,
+                 const char *path, struct str *report, struct err *e)
 {
     struct simulated r[SCENES] = {{0}};
     char made[512] = "", made_draft[512] = "", name[96];

@@ -1,4 +1,5 @@
-/* fit_simulate: the decode steps that mas fit predicts, run by the engine on a simulated card and drawn. */
+/* fit_simulate: the decode steps that mas fit predicts, run by the engine on a simulated card and
+ * drawn. */
 #ifndef MAS_FIT_SIMULATE_H
 #define MAS_FIT_SIMULATE_H
 
@@ -8,17 +9,18 @@
 
 enum { SCENES = 3 };
 
-struct scene { /* one placement */
+struct scene {           /* one placement */
     struct simulate run; /* its model is filled in */
     char machine[96];    /* "rtx4090, 23.0 GiB, link 25 GB/s" */
     const char *draft;   /* proposes tokens: a shape, or a file; NULL = none */
     bool draft_is_shape;
-    double predicted;    /* tokens/s with it */
+    double predicted; /* tokens/s with it */
 };
 
-/* Runs n scenes, writes their timelines (run.n_step steps each) to path as SVG, adds a table to report. model: a GGUF file,
- * or NULL for a shape of shapes.def in formats of mix, made as a hollow file for the time of the run. */
-int fit_simulate(struct scene *s, int n, const char *model, const char *shape, enum mixture mix, const char *path,
-                 struct str *report, struct err *e);
+/* Runs n scenes, writes their timelines (run.n_step steps each) to path as SVG, adds a table to
+ * report. model: a GGUF file, or NULL for a shape of shapes.def in formats of mix, made as a
+ * hollow file for the time of the run. */
+int fit_simulate(struct scene *s, int n, const char *model, const char *shape, enum mixture mix,
+                 const char *path, struct str *report, struct err *e);
 
 #endif

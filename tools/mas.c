@@ -53,8 +53,9 @@ static int unknown(const char *name)
     return cmd_fail(&e);
 }
 
-/* A descriptor below 3 that is closed would be that of the next file which is opened, and messages would go into it.
- * Reading a closed standard input fails, what is written to a closed standard output fails, what is written to a closed standard error is dropped. */
+/* A descriptor below 3 that is closed would be that of the next file which is opened, and messages
+ * would go into it. Reading a closed standard input fails, what is written to a closed standard
+ * output fails, what is written to a closed standard error is dropped. */
 static bool hold_descriptors(void)
 {
     static const int mode[] = {O_WRONLY, O_RDONLY, O_WRONLY};
@@ -87,15 +88,18 @@ int main(int argc, char **argv)
 {
     struct err e = {0};
     if (!hold_descriptors()) {
-        err_set(&e, ERR_IO, "cannot open /dev/null in place of a closed descriptor: %s", strerror(errno));
+        err_set(&e, ERR_IO, "cannot open /dev/null in place of a closed descriptor: %s",
+                strerror(errno));
         return cmd_fail(&e);
     }
     signal(SIGPIPE, SIG_IGN); /* a write that nobody reads fails with EPIPE, */
-    signal(SIGXFSZ, SIG_IGN); /* one beyond the limit of file sizes with EFBIG: errors with a message */
+    /* one beyond the limit of file sizes with EFBIG: errors with a message */
+    signal(SIGXFSZ, SIG_IGN);
     int rc = run_command(argc, argv);
     if (cli_flush(&e) < 0 && rc != err_exit(ERR_IO)) { /* 74: the command has said it */
         int io = cmd_fail(&e);
-        rc = rc == 0 || rc == err_exit(ERR_ITEMS) ? io : rc; /* failed items are named in what was lost */
+        /* failed items are named in what was lost */
+        rc = rc == 0 || rc == err_exit(ERR_ITEMS) ? io : rc;
     }
     return rc;
 }

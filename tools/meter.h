@@ -1,5 +1,5 @@
-/* meter: progress of an evaluation on standard error: a bar that rewrites itself on a terminal, one plain
- * line every 30 seconds otherwise. */
+/* meter: progress of an evaluation on standard error: a bar that rewrites itself on a terminal, one
+ * plain line every 30 seconds otherwise. */
 #ifndef MAS_METER_H
 #define MAS_METER_H
 

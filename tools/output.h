@@ -4,7 +4,8 @@
 
 #include "trace.h"
 
-/* Table on standard output (title NULL = none); summary.json and results.csv in dir (NULL = no files). */
+/* Table on standard output (title NULL = none); summary.json and results.csv in dir (NULL = no
+ * files). */
 int output_reports(const struct trace_run *run, const char *engine_json, double price_kwh,
                    const char *title, const char *dir, struct err *e);
 /* Writes text to path, "-" = standard output. ERR_CREATE, ERR_IO. */

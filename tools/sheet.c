@@ -7,7 +7,7 @@
 
 #define SHEET_LIST 2048
 
-/* ---- for people ---------------------------------------------------------------------------------- */
+/* ---- for people ------------------------------------------------------------------------------ */
 
 static void join(char out[SHEET_LIST], const char *const *items, int n)
 {
@@ -37,8 +37,8 @@ static void plan_scores(FILE *f, const struct consult *c)
     for (int i = 0; i < cat->n && p->has_scores; i++)
         if (p->score[i].present)
             fprintf(f, "              %-26s %9.2f %9.2f %8.2f %10.2f\n", cat->entry[i].id,
-                    p->score[i].relevance, p->score[i].coverage_gain,
-                    p->score[i].urgency_alignment, p->score[i].procedural_signal);
+                    p->score[i].relevance, p->score[i].coverage_gain, p->score[i].urgency_alignment,
+                    p->score[i].procedural_signal);
     for (int i = 0; i < p->n_selected && p->has_log_p; i++)
         fprintf(f, "              %-26s log p %8.3f\n", cat->entry[p->selected[i]].id,
                 p->log_p[p->selected[i]]);
@@ -125,7 +125,7 @@ void sheet_print(FILE *f, int width, const struct consult *c, const struct resul
     clinic_wrap(f, width, "trace         ", dir);
 }
 
-/* ---- for programs -------------------------------------------------------------------------------- */
+/* ---- for programs ---------------------------------------------------------------------------- */
 
 static void text(struct str *s, const char *key, const char *v)
 {
@@ -170,7 +170,8 @@ void sheet_noise(FILE *f, int width, const char *noise)
         clinic_wrap(f, width, "NOISE         ", noise);
 }
 
-void sheet_json(FILE *f, const struct consult *c, const struct result *r, const char *dir, const char *noise)
+void sheet_json(FILE *f, const struct consult *c, const struct result *r, const char *dir,
+                const char *noise)
 {
     struct str s = STR_INIT;
     str_addf(&s, "{\"state\": \"%s\"", consult_state_name(r->state));
@@ -194,9 +195,11 @@ void sheet_json(FILE *f, const struct consult *c, const struct result *r, const 
         str_addf(&s, "%s%.9g%s", i ? ", " : ", \"p\": [", c->p_option[i],
                  i + 1 < c->q->n_options ? "" : "]");
     text(&s, "notes", c->warnings.s);
-    str_addf(&s, ", \"calls\": %d, \"seconds\": %.6f, \"prompt_tokens\": %lld, \"cached_tokens\": "
-             "%lld, \"new_tokens\": %lld", r->calls, r->seconds, (long long)r->prompt_tokens,
-             (long long)r->cached_tokens, (long long)r->new_tokens);
+    str_addf(&s,
+             ", \"calls\": %d, \"seconds\": %.6f, \"prompt_tokens\": %lld, \"cached_tokens\": "
+             "%lld, \"new_tokens\": %lld",
+             r->calls, r->seconds, (long long)r->prompt_tokens, (long long)r->cached_tokens,
+             (long long)r->new_tokens);
     text(&s, "trace", dir);
     str_adds(&s, "}\n");
     if (s.failed)

@@ -11,8 +11,10 @@
 void sheet_print(FILE *f, int width, const struct consult *c, const struct result *r,
                  const char *dir);
 void sheet_plan(FILE *f, int width, const struct consult *c); /* c->plan is there */
-/* noise: why the answer means nothing (toy.h); "" when it may mean something, NULL when nothing is known of that. */
-void sheet_json(FILE *f, const struct consult *c, const struct result *r, const char *dir, const char *noise);
+/* noise: why the answer means nothing (toy.h); "" when it may mean something, NULL when nothing is
+ * known of that. */
+void sheet_json(FILE *f, const struct consult *c, const struct result *r, const char *dir,
+                const char *noise);
 /* The first and the last line of a page whose answer means nothing; nothing for "". */
 void sheet_noise(FILE *f, int width, const char *noise);
 

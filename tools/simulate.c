@@ -16,10 +16,10 @@ struct run { /* shared with the engine's thread until every request is done */
     int32_t *out;      /* (n, max_new) */
     int *n_token;      /* (n) tokens that each has given */
     int n, n_prompt, max_new;
-    int n_first;       /* requests that have given their first token */
-    int64_t tokens;    /* of all since begin */
-    int64_t measured;  /* of them until end */
-    int step;          /* of those that all of them take part in */
+    int n_first;      /* requests that have given their first token */
+    int64_t tokens;   /* of all since begin */
+    int64_t measured; /* of them until end */
+    int step;         /* of those that all of them take part in */
     double begin, end;
     double busy[SIM_ENGINES];
     int kv_len;
@@ -48,7 +48,8 @@ static void run_mark(struct run *run)
     run->step++;
 }
 
-/* A step is over when the last request to have begun hears of its token: it stands behind all others. */
+/* A step is over when the last request to have begun hears of its token: it stands behind all
+ * others. */
 static void on_token(struct request *r, int32_t id, float logprob)
 {
     (void)id, (void)logprob;
@@ -92,16 +93,21 @@ static int run_length(struct run *run, const struct simulate *in, int n, struct 
 {
     const int steps = in->n_warm + in->n_step + 2;
     run->n_prompt = in->n_prompt ? in->n_prompt : in->n_ctx;
-    while (!in->n_prompt && run->n_prompt > 1 && run->n_prompt + ramp(in, n, run->n_prompt) + steps > in->n_ctx)
+    while (!in->n_prompt && run->n_prompt > 1 &&
+           run->n_prompt + ramp(in, n, run->n_prompt) + steps > in->n_ctx)
         run->n_prompt--;
     run->max_new = ramp(in, n, run->n_prompt) + steps;
     if (run->n_prompt + run->max_new > in->n_ctx)
-        FAIL(e, ERR_USAGE, "cannot simulate %d sequences of %d tokens: they are too short to run together; raise --ctx "
-             "or lower --sequences", n, in->n_ctx);
+        FAIL(e, ERR_USAGE,
+             "cannot simulate %d sequences of %d tokens: they are too short to run together; raise "
+             "--ctx "
+             "or lower --sequences",
+             n, in->n_ctx);
     return 0;
 }
 
-static int run_init(struct run *run, const struct simulate *in, int n, struct sim *sim, struct err *e)
+static int run_init(struct run *run, const struct simulate *in, int n, struct sim *sim,
+                    struct err *e)
 {
     size_t all = (size_t)n;
     *run = (struct run){.in = in, .sim = sim, .n = n};
@@ -119,9 +125,15 @@ static int run_init(struct run *run, const struct simulate *in, int n, struct si
     }
     for (int i = 0; i < n; i++) {
         run->prompt[(size_t)i * len] = i % 200; /* beginnings differ: nothing is shared */
-        run->r[i] = (struct request){.id = (uint64_t)i, .prompt = run->prompt + (size_t)i * len,
-                                     .n_prompt = run->n_prompt, .max_new = run->max_new, .top_p = 1, .ignore_eos = true,
-                                     .on_token = on_token, .done = done, .user = run,
+        run->r[i] = (struct request){.id = (uint64_t)i,
+                                     .prompt = run->prompt + (size_t)i * len,
+                                     .n_prompt = run->n_prompt,
+                                     .max_new = run->max_new,
+                                     .top_p = 1,
+                                     .ignore_eos = true,
+                                     .on_token = on_token,
+                                     .done = done,
+                                     .user = run,
                                      .out = run->out + (size_t)i * (size_t)run->max_new};
     }
     return 0;
@@ -148,7 +160,8 @@ static int run_all(struct run *run, struct engine *en, struct err *e)
 }
 
 /* What a caller may keep when the engine is gone. */
-static int keep(const struct run *run, const struct plan *plan, struct simulated *out, struct err *e)
+static int keep(const struct run *run, const struct plan *plan, struct simulated *out,
+                struct err *e)
 {
     const struct sim_span *span;
     size_t n = sim_trace(run->sim, &span), places = 2 * (size_t)plan->n_layer;
@@ -158,8 +171,11 @@ static int keep(const struct run *run, const struct plan *plan, struct simulated
         passes += run->r[i].n_pass;
         new += run->r[i].n_out;
     }
-    *out = (struct simulated){.step_s = seconds / run->in->n_step, .rate = (double)run->measured / seconds,
-                              .per_pass = (double)new / (double)passes, .begin = run->begin, .kv_len = run->kv_len};
+    *out = (struct simulated){.step_s = seconds / run->in->n_step,
+                              .rate = (double)run->measured / seconds,
+                              .per_pass = (double)new / (double)passes,
+                              .begin = run->begin,
+                              .kv_len = run->kv_len};
     for (int i = 0; i < SIM_ENGINES; i++)
         out->busy[i] = run->busy[i] / seconds;
     out->plan = *plan;
@@ -178,8 +194,15 @@ static int keep(const struct run *run, const struct plan *plan, struct simulated
 int simulate_run(const struct simulate *in, struct simulated *out, struct err *e)
 {
     const struct plan_rates *r = &in->rates;
-    const struct sim_config c = {.vram_bytes = in->vram_bytes, .lost_bytes = in->lost_bytes, .vram = r->vram, .link = r->link, .host = r->host, .dram = r->dram,
-                                 .device_ops = r->device_ops, .host_ops = r->host_ops, .hop_s = r->hop_s,
+    const struct sim_config c = {.vram_bytes = in->vram_bytes,
+                                 .lost_bytes = in->lost_bytes,
+                                 .vram = r->vram,
+                                 .link = r->link,
+                                 .host = r->host,
+                                 .dram = r->dram,
+                                 .device_ops = r->device_ops,
+                                 .host_ops = r->host_ops,
+                                 .hop_s = r->hop_s,
                                  .n_span = SPANS};
     struct sim *sim = NULL;
     struct engine *en = NULL;
@@ -187,13 +210,23 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
     int rc = 0;
     *out = (struct simulated){0};
     TRY(sim_open(&c, &sim, e));
-    const struct engine_options opt = {
-        .model = in->model, .backend = "sim", .ops = {.sim = sim, .n_threads = 1}, .n_ctx = in->n_ctx,
-        .n_seq = in->n_seq, .batch_tokens = in->n_seq > BATCH_TOKENS / 2 ? 2 * in->n_seq : BATCH_TOKENS,
-        .kv_fmt = in->kv_fmt, .no_prefix_cache = true, .draft_model = in->draft_model, .max_draft = in->max_draft,
-        .spoil_drafts = in->spoil, .placement = in->mode,
-        .cpu_layers_set = in->cpu_layers != PLAN_ANY, .cpu_layers = in->cpu_layers, .ram_bytes = in->ram_bytes,
-        .rates = r};
+    const struct engine_options opt = {.model = in->model,
+                                       .backend = "sim",
+                                       .ops = {.sim = sim, .n_threads = 1},
+                                       .n_ctx = in->n_ctx,
+                                       .n_seq = in->n_seq,
+                                       .batch_tokens = in->n_seq > BATCH_TOKENS / 2 ? 2 * in->n_seq
+                                                                                    : BATCH_TOKENS,
+                                       .kv_fmt = in->kv_fmt,
+                                       .no_prefix_cache = true,
+                                       .draft_model = in->draft_model,
+                                       .max_draft = in->max_draft,
+                                       .spoil_drafts = in->spoil,
+                                       .placement = in->mode,
+                                       .cpu_layers_set = in->cpu_layers != PLAN_ANY,
+                                       .cpu_layers = in->cpu_layers,
+                                       .ram_bytes = in->ram_bytes,
+                                       .rates = r};
     TRY_DONE(engine_open(&opt, &en, e));
     const struct plan *plan = engine_info(en)->plan;
     TRY_DONE(run_init(&run, in, plan->n_seq > 0 ? plan->n_seq : 1, sim, e));

@@ -5,7 +5,8 @@
 #include "err.h"
 #include "mixture.h"
 
-/* Writes a model of a shape of shapes.def that holds nothing but zeros, in a file that takes no room. */
+/* Writes a model of a shape of shapes.def that holds nothing but zeros, in a file that takes no
+ * room. */
 int synth_hollow(const char *shape, enum mixture mix, const char *path, struct err *e);
 
 #endif

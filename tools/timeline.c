@@ -4,7 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WIDTH = 1120, LEFT = 118, RIGHT = 84, HEAD = 50, LANE = 30, GAP = 8, AXIS = 46, LEGEND = 34 };
+enum {
+    WIDTH = 1120,
+    LEFT = 118,
+    RIGHT = 84,
+    HEAD = 50,
+    LANE = 30,
+    GAP = 8,
+    AXIS = 46,
+    LEGEND = 34
+};
 static const int height_of_one = HEAD + SIM_ENGINES * (LANE + GAP) + AXIS;
 static const double room = WIDTH - LEFT - RIGHT;
 
@@ -13,8 +22,12 @@ enum kind { WEIGHTS, OTHER_COPY, MATMUL, ATTENTION, OTHER_OP, HOST, KINDS };
 static const struct {
     const char *name, *colour;
 } kinds[KINDS] = {
-    {"weights on the link", "#4f9d69"}, {"other copies", "#c8553d"}, {"matmul", "#2f6db5"},
-    {"attention", "#e09f3e"},           {"other ops", "#8d99ae"},    {"computed by the CPU", "#7d5ba6"},
+    {"weights on the link", "#4f9d69"},
+    {"other copies", "#c8553d"},
+    {"matmul", "#2f6db5"},
+    {"attention", "#e09f3e"},
+    {"other ops", "#8d99ae"},
+    {"computed by the CPU", "#7d5ba6"},
 };
 static const char *const lanes[SIM_ENGINES] = {"GPU", "link, up", "link, down", "CPU"};
 
@@ -24,7 +37,9 @@ static enum kind kind_of(const struct sim_span *s)
         return HOST;
     if (s->engine != SIM_DEVICE)
         return s->bytes > 2e5 ? WEIGHTS : OTHER_COPY;
-    return !strcmp(s->name, "matmul") ? MATMUL : !strcmp(s->name, "attention") ? ATTENTION : OTHER_OP;
+    return !strcmp(s->name, "matmul")      ? MATMUL
+           : !strcmp(s->name, "attention") ? ATTENTION
+                                           : OTHER_OP;
 }
 
 static void svg_text(struct str *out, double x, double y, const char *more, const char *text)
@@ -39,7 +54,8 @@ static void svg_text(struct str *out, double x, double y, const char *more, cons
     str_adds(out, "</text>\n");
 }
 
-struct bar { /* of one kind in a lane, not written yet: neighbours less than a pixel apart become one */
+/* of one kind in a lane, not written yet: neighbours less than a pixel apart become one */
+struct bar {
     double from, to;
 };
 
@@ -47,8 +63,8 @@ static void bar_write(struct str *out, struct bar *b, double y, enum kind kind)
 {
     double w = b->to - b->from;
     if (b->to > b->from)
-        str_addf(out, "<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%d\" fill=\"%s\"/>\n", LEFT + b->from, y,
-                 w < 0.6 ? 0.6 : w, LANE, kinds[kind].colour);
+        str_addf(out, "<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%d\" fill=\"%s\"/>\n",
+                 LEFT + b->from, y, w < 0.6 ? 0.6 : w, LANE, kinds[kind].colour);
     *b = (struct bar){0, 0};
 }
 
@@ -58,12 +74,15 @@ static void lane(struct str *out, const struct timeline *t, enum sim_engine engi
     struct bar bar[KINDS] = {{0, 0}};
     char share[32];
     double scale = room / t->seconds;
-    str_addf(out, "<rect x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" fill=\"#f1f3f5\"/>\n", LEFT, y, room, LANE);
+    str_addf(out, "<rect x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" fill=\"#f1f3f5\"/>\n",
+             LEFT, y, room, LANE);
     for (size_t i = 0; i < r->n_span; i++) {
         const struct sim_span *s = &r->span[i];
-        if (s->engine != engine || s->end <= s->start || s->end <= r->begin || s->start >= r->begin + t->seconds)
+        if (s->engine != engine || s->end <= s->start || s->end <= r->begin ||
+            s->start >= r->begin + t->seconds)
             continue;
-        double from = fmax(0, (s->start - r->begin) * scale), to = fmin(room, (s->end - r->begin) * scale);
+        double from = fmax(0, (s->start - r->begin) * scale),
+               to = fmin(room, (s->end - r->begin) * scale);
         struct bar *b = &bar[kind_of(s)];
         if (b->to > b->from && from - b->to > 0.3)
             bar_write(out, b, y, kind_of(s));
@@ -80,7 +99,10 @@ static void lane(struct str *out, const struct timeline *t, enum sim_engine engi
 static double tick(double ms)
 {
     double rough = ms / 8, power = pow(10, floor(log10(rough)));
-    return power * (rough / power < 1.5 ? 1 : rough / power < 3.5 ? 2 : rough / power < 7.5 ? 5 : 10);
+    return power * (rough / power < 1.5   ? 1
+                    : rough / power < 3.5 ? 2
+                    : rough / power < 7.5 ? 5
+                                          : 10);
 }
 
 static void axis(struct str *out, const struct timeline *t, double top, double bottom)
@@ -89,16 +111,19 @@ static void axis(struct str *out, const struct timeline *t, double top, double b
     char label[32];
     for (double x = 0; x <= ms * 1.0001; x += step) {
         double at = LEFT + x / ms * room;
-        str_addf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#ced4da\"/>\n", at, bottom, at,
-                 bottom + 5);
+        str_addf(out,
+                 "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#ced4da\"/>\n", at,
+                 bottom, at, bottom + 5);
         snprintf(label, sizeof label, "%g", x);
         svg_text(out, at, bottom + 19, "text-anchor=\"middle\" class=\"small\"", label);
     }
     svg_text(out, LEFT + room + 10, bottom + 19, "class=\"small\"", "ms");
     for (double s = t->step; s > 0 && s < t->seconds * 0.9999; s += t->step) {
         double at = LEFT + s / t->seconds * room;
-        str_addf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#212529\" "
-                 "stroke-dasharray=\"4 3\"/>\n", at, top, at, bottom);
+        str_addf(out,
+                 "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#212529\" "
+                 "stroke-dasharray=\"4 3\"/>\n",
+                 at, top, at, bottom);
         svg_text(out, at + 4, top - 4, "class=\"small\"", "next step");
     }
 }
@@ -107,7 +132,8 @@ static void legend(struct str *out, double y)
 {
     double x = LEFT;
     for (int k = 0; k < KINDS; k++) {
-        str_addf(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"12\" fill=\"%s\"/>\n", x, y, kinds[k].colour);
+        str_addf(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"12\" fill=\"%s\"/>\n", x,
+                 y, kinds[k].colour);
         svg_text(out, x + 18, y + 11, "class=\"small\"", kinds[k].name);
         x += 40 + 6.6 * (double)strlen(kinds[k].name);
     }
@@ -116,10 +142,13 @@ static void legend(struct str *out, double y)
 void timeline_svg(const struct timeline *t, int n, struct str *out)
 {
     int height = n * height_of_one + LEGEND;
-    str_addf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">\n"
+    str_addf(out,
+             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 "
+             "%d %d\">\n"
              "<style>text{font:13px sans-serif;fill:#212529}.small{font-size:11px;fill:#495057}"
              ".title{font-size:15px;font-weight:bold}</style>\n"
-             "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n", WIDTH, height, WIDTH, height);
+             "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
+             WIDTH, height, WIDTH, height);
     for (int i = 0; i < n; i++) {
         double y = (double)i * height_of_one, top = y + HEAD + GAP;
         svg_text(out, LEFT, y + 22, "class=\"title\"", t[i].title);

@@ -33,7 +33,8 @@ static int line_order(const char *s, const char *word, size_t n)
     return order ? order : len < n ? -1 : len > n;
 }
 
-/* The lines are sorted by their bytes; those of the head begin with '#', which no word does and which comes first. */
+/* The lines are sorted by their bytes; those of the head begin with '#', which no word does and
+ * which comes first. */
 static bool is_known(const struct embed_file *list, const char *word, size_t n)
 {
     size_t lo = 0, hi = list->size; /* beginnings of lines */
@@ -91,14 +92,19 @@ bool toy_says(const struct engine_info *in, const struct medqa_question *q, char
     if (!toy_is(in) || !toy_foreign(&w))
         return false;
     if (!w.all)
-        snprintf(out, TOY_TEXT, "this case holds no word that the toy model could know: the answer is noise");
+        snprintf(out, TOY_TEXT,
+                 "this case holds no word that the toy model could know: the answer is noise");
     else
-        snprintf(out, TOY_TEXT, "the toy model does not know %d of this case's %d words (%.0f %%, limit %d %%): the answer is "
-                 "noise", w.unknown, w.all, 100.0 * w.unknown / w.all, TOY_UNKNOWN);
+        snprintf(out, TOY_TEXT,
+                 "the toy model does not know %d of this case's %d words (%.0f %%, limit %d %%): "
+                 "the answer is "
+                 "noise",
+                 w.unknown, w.all, 100.0 * w.unknown / w.all, TOY_UNKNOWN);
     return true;
 }
 
-bool toy_says_all(const struct engine_info *in, const struct medqa_question *q, size_t n, char out[TOY_TEXT])
+bool toy_says_all(const struct engine_info *in, const struct medqa_question *q, size_t n,
+                  char out[TOY_TEXT])
 {
     size_t foreign = 0;
     *out = 0;
@@ -107,7 +113,10 @@ bool toy_says_all(const struct engine_info *in, const struct medqa_question *q, 
         foreign += toy_foreign(&w);
     }
     if (foreign)
-        snprintf(out, TOY_TEXT, "the toy model does not know more than %d %% of the words of %zu of the %zu questions: its "
-                 "answers to them are noise", TOY_UNKNOWN, foreign, n);
+        snprintf(out, TOY_TEXT,
+                 "the toy model does not know more than %d %% of the words of %zu of the %zu "
+                 "questions: its "
+                 "answers to them are noise",
+                 TOY_UNKNOWN, foreign, n);
     return foreign > 0;
 }

@@ -163,7 +163,8 @@ static double case_used(double got, double want, double allowed)
 }
 
 /* Block by block. */
-static struct case_diff case_compare_rows(const struct case_buf *b, const char *got, const char *want)
+static struct case_diff case_compare_rows(const struct case_buf *b, const char *got,
+                                          const char *want)
 {
     const struct fmt_info *f = fmt_info(b->fmt);
     struct case_diff worst = {.worst = -1};
@@ -173,7 +174,8 @@ static struct case_diff case_compare_rows(const struct case_buf *b, const char *
         f->decode(got + at, x, f->block_elems);
         f->decode(want + at, y, f->block_elems);
         for (int k = 0; k < f->block_elems; k++, i++) {
-            double used = case_used((double)x[k], (double)y[k], b->abs + b->rel * fabs((double)y[k]));
+            double used =
+                case_used((double)x[k], (double)y[k], b->abs + b->rel * fabs((double)y[k]));
             if (worst.worst < 0 || used > worst.used)
                 worst = (struct case_diff){(int64_t)i, (double)x[k], (double)y[k], used};
         }

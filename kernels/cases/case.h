@@ -81,9 +81,10 @@ void case_aligned(struct op_case *c);                           /* the last buff
 void case_traffic(struct op_case *c, struct traffic t);         /* sets bytes and flops */
 int case_done(const struct op_case *c, struct err *e);          /* ERR_NOMEM if a buffer failed */
 
-/* A case on a device: buffers uploaded, pure outputs poisoned with 0xff bytes, scratch bound as it was
- * allocated (host execution finds reads of what nobody wrote). Buffers begin at multiples of 256,
- * arrays of f32 whose bit of skew is set 4 bytes behind one: the worst alignment that ops.h allows. */
+/* A case on a device: buffers uploaded, pure outputs poisoned with 0xff bytes, scratch bound as it
+ * was allocated (host execution finds reads of what nobody wrote). Buffers begin at multiples of
+ * 256, arrays of f32 whose bit of skew is set 4 bytes behind one: the worst alignment that ops.h
+ * allows. */
 struct case_device {
     struct ops *ops;
     struct buf buf[CASE_BUFS], scratch;
@@ -91,8 +92,8 @@ struct case_device {
 };
 int case_upload(const struct op_case *c, struct ops *ops, unsigned skew, struct case_device *d,
                 struct err *e);
-/* Brings the uploaded matrices into the order that the backend likes, where it has one, and says so in c->w: then
- * every upload that c is run with must have been packed. */
+/* Brings the uploaded matrices into the order that the backend likes, where it has one, and says so
+ * in c->w: then every upload that c is run with must have been packed. */
 int case_pack(struct op_case *c, struct case_device *d, struct err *e);
 int case_poison(struct case_device *d, struct err *e); /* scratch becomes NaN: for other devices */
 int case_run(const struct op_case *c, struct case_device *d, struct err *e); /* runs and waits */
@@ -100,8 +101,8 @@ int case_run(const struct op_case *c, struct case_device *d, struct err *e); /* 
 int case_download(const struct op_case *c, struct case_device *d, int i, void *host, struct err *e);
 void case_release(struct case_device *d); /* also after a failed upload */
 
-/* A matmul of a shape that is in no list, for benchmarks: n_row x n_in -> n_out, EPI_SWIGLU with two such matrices.
- * Fills a zeroed c; ERR_USAGE when the format cannot hold rows of n_in. */
+/* A matmul of a shape that is in no list, for benchmarks: n_row x n_in -> n_out, EPI_SWIGLU with
+ * two such matrices. Fills a zeroed c; ERR_USAGE when the format cannot hold rows of n_in. */
 int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, int64_t n_out,
                       enum matmul_epilogue epilogue, struct err *e);
 

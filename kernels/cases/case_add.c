@@ -6,8 +6,8 @@ static const struct {
     int n_row;
     int64_t n;
     bool bench;
-} add_table[] = {
-    {1, 1, false}, {3, 17, false}, {3, 20, false}, {4, 2048, false}, {5, 1001, false}, {512, 4096, true}};
+} add_table[] = {{1, 1, false},    {3, 17, false},   {3, 20, false},
+                 {4, 2048, false}, {5, 1001, false}, {512, 4096, true}};
 
 static int add_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
                    struct err *e)

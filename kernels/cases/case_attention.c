@@ -25,17 +25,20 @@ static const struct attn_shape {
     {FMT_F16, 256, 4, 4, 256, {33}, {300}, false, 0},
     /* around the ends of a block of 128 positions, many pages, eight query heads on one kv head */
     {FMT_F16, 16, 8, 1, 128, {1, 1, 1, 1}, {127, 128, 129, 257}, false, 0},
-    {FMT_Q8_0, 16, 4, 1, 64, {1, 0, 3, 0}, {256, 16, 386, 5}, false, 0}, /* sequences without rows */
-    {FMT_F16, 16, 3, 1, 5, {2, 1}, {17, 48}, false, 0}, /* rows of 10 bytes; ends with half a tile */
+    /* sequences without rows */
+    {FMT_Q8_0, 16, 4, 1, 64, {1, 0, 3, 0}, {256, 16, 386, 5}, false, 0},
+    /* rows of 10 bytes; ends with half a tile */
+    {FMT_F16, 16, 3, 1, 5, {2, 1}, {17, 48}, false, 0},
     {FMT_F16, 16, 2, 1, 20, {2, 1}, {33, 17}, false, 0}, /* rows of 40 bytes */
-    {FMT_F32, 16, 2, 2, 512, {2}, {33}, false, 0},      /* the longest heads */
+    {FMT_F32, 16, 2, 2, 512, {2}, {33}, false, 0},       /* the longest heads */
     {FMT_Q8_0, 32, 2, 1, 512, {1}, {140}, false, 0},
     /* decode steps with few heads a kv head, in every width of heads that a kernel is made for */
     {FMT_F16, 16, 8, 2, 128, {1, 1, 1}, {140, 33, 5}, false, 0},
     {FMT_Q8_0, 32, 4, 1, 256, {1, 1}, {200, 9}, false, 0},
     {FMT_F16, 16, 14, 2, 192, {1}, {150}, false, 0},
     {FMT_BF16, 16, 6, 1, 40, {1, 1}, {60, 131}, false, 0},
-    /* heads of 64 and 128, for tensor cores: many rows, several splits, more heads than a tile takes */
+    /* heads of 64 and 128, for tensor cores: many rows, several splits, more heads than a tile
+     * takes */
     {FMT_F16, 16, 4, 1, 64, {40}, {150}, false, 0},
     {FMT_F16, 32, 8, 2, 128, {20, 1}, {300, 7}, false, 0},
     {FMT_Q8_0, 16, 4, 2, 64, {33}, {140}, false, 0},
@@ -43,16 +46,18 @@ static const struct attn_shape {
     {FMT_Q4_0, 32, 2, 1, 64, {50}, {50}, false, 0},
     {FMT_Q4_0, 16, 20, 1, 128, {1, 1}, {129, 15}, false, 0},
     {FMT_Q4_0, 64, 8, 1, 128, {9}, {200}, false, 0},
-    /* sequences that begin with the same pages: alike to the end, of different lengths, more queries than go together,
-     * chunks of several rows */
+    /* sequences that begin with the same pages: alike to the end, of different lengths, more
+     * queries than go together, chunks of several rows */
     {FMT_F16, 16, 4, 2, 64, {1, 1, 1, 1}, {161, 161, 161, 161}, false, 160},
     {FMT_Q8_0, 32, 8, 2, 128, {1, 2, 1, 3}, {200, 131, 330, 140}, false, 96},
     {FMT_F16, 16, 24, 1, 64, {1, 1, 1, 1}, {90, 97, 200, 81}, false, 80},
     {FMT_F16, 32, 8, 2, 128, {1, 1, 1, 1}, {300, 290, 161, 140}, false, 128},
-    {FMT_Q8_0, 64, 4, 1, 128, {1, 1, 1, 1}, {185, 192, 190, 150}, false, 192}, /* alike, but for what each sees */
+    /* alike, but for what each sees */
+    {FMT_Q8_0, 64, 4, 1, 128, {1, 1, 1, 1}, {185, 192, 190, 150}, false, 192},
     {FMT_Q4_0, 16, 4, 2, 64, {1, 1, 3, 1}, {140, 133, 200, 258}, false, 128},
     {FMT_F32, 64, 3, 3, 20, {5, 9, 1, 12}, {150, 138, 129, 270}, false, 128},
-    {FMT_F16, 16, 4, 2, 64, {1, 1, 1, 1}, {140, 200, 131, 250}, false, 144}, /* ends within what the next one shares */
+    /* ends within what the next one shares */
+    {FMT_F16, 16, 4, 2, 64, {1, 1, 1, 1}, {140, 200, 131, 250}, false, 144},
     {FMT_F16, 64, 32, 8, 128, {1}, {8192}, true, 0},
     {FMT_Q8_0, 64, 32, 8, 128, {1}, {8192}, true, 0},
     {FMT_F16, 64, 32, 8, 128, {512}, {512}, true, 0},
@@ -86,7 +91,7 @@ static void attention_tables(const struct attn_shape *s, const struct attention_
     int next = n_page - 1;
     for (int p = 0; p < a->max_pages; p++)
         for (int i = 0; i < a->n_seq; i++)
-            page[i * a->max_pages + p] = p * s->page_tokens >= s->len[i]             ? -1
+            page[i * a->max_pages + p] = p * s->page_tokens >= s->len[i]       ? -1
                                          : i && p < s->shared / s->page_tokens ? page[p]
                                                                                : next--;
 }

@@ -6,7 +6,11 @@ static const struct {
     int n_row, from;
     int64_t n;
     bool bench;
-} gather_table[] = {{1, 1, 1, false}, {3, 9, 17, false}, {3, 9, 20, false}, {9, 4, 515, false}, {64, 512, 4096, true}};
+} gather_table[] = {{1, 1, 1, false},
+                    {3, 9, 17, false},
+                    {3, 9, 20, false},
+                    {9, 4, 515, false},
+                    {64, 512, 4096, true}};
 
 static int gather_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
                       struct err *e)

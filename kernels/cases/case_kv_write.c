@@ -9,7 +9,7 @@ static const struct kv_shape {
     enum fmt fmt;
     int n_row, page_tokens, n_kv_head, head_dim;
     bool bench;
-    float std; /* of k */
+    float std;         /* of k */
     int n_head, n_rot; /* of q; 0: no rope */
     enum rope_pairs pairs;
 } kv_shapes[] = {
@@ -24,9 +24,11 @@ static const struct kv_shape {
     {FMT_Q8_0, 1, 16, 1, 32, false, 2, 0, 0, ROPE_ADJACENT}, /* one block */
     {FMT_Q8_0, 33, 16, 2, 64, false, 2, 0, 0, ROPE_ADJACENT},
     {FMT_Q8_0, 3, 32, 8, 128, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_Q8_0, 4, 16, 1, 64, false, 6e-6f, 0, 0, ROPE_ADJACENT}, /* scales of 1.3 times the smallest half */
+    /* scales of 1.3 times the smallest half */
+    {FMT_Q8_0, 4, 16, 1, 64, false, 6e-6f, 0, 0, ROPE_ADJACENT},
     {FMT_Q4_0, 4, 32, 1, 128, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_Q4_0, 96, 32, 4, 64, false, 2, 0, 0, ROPE_ADJACENT}, /* enough blocks for a search to differ in its last step */
+    /* enough blocks for a search to differ in its last step */
+    {FMT_Q4_0, 96, 32, 4, 64, false, 2, 0, 0, ROPE_ADJACENT},
     {FMT_F16, 19, 32, 2, 40, false, 2, 6, 40, ROPE_ADJACENT},
     {FMT_F16, 3, 16, 2, 5, false, 2, 1, 4, ROPE_HALVES}, /* an odd length, not all of it turned */
     {FMT_F32, 5, 16, 1, 300, false, 2, 9, 300, ROPE_ADJACENT}, /* more pairs than threads */
@@ -59,10 +61,14 @@ static int kv_write_run(const struct op_case *c, void *const *dev, struct ops *o
     return ops->kv_write(ops, s, &a, e);
 }
 
-/* A turned number of k next to a rounding may fall on either side of it: a step of the format, of numbers up to 5. */
+/* A turned number of k next to a rounding may fall on either side of it: a step of the format, of
+ * numbers up to 5. */
 static void kv_write_tolerance(struct op_case *c, enum fmt fmt)
 {
-    const double step = fmt == FMT_F32 ? 3e-6 : fmt == FMT_F16 ? 4e-3 : fmt == FMT_BF16 ? 0.04 : 0.05;
+    const double step = fmt == FMT_F32    ? 3e-6
+                        : fmt == FMT_F16  ? 4e-3
+                        : fmt == FMT_BF16 ? 0.04
+                                          : 0.05;
     case_rows(c, fmt);
     case_tolerance(c, fmt == FMT_Q4_0 ? 0.7 : step, 0);
 }
@@ -80,7 +86,8 @@ static int kv_write_add_rope(struct op_case *c, const struct kv_shape *s, struct
         pos[r] = r * 4001 % 131072;
     for (int k = 0; k < n_rot / 2; k++)
         freq[k] = powf(500000, -2.0f * (float)k / (float)n_rot);
-    c->args.kv_write.rope = (struct kv_write_rope){.n_head = s->n_head, .n_rot = n_rot, .pairs = s->pairs};
+    c->args.kv_write.rope =
+        (struct kv_write_rope){.n_head = s->n_head, .n_rot = n_rot, .pairs = s->pairs};
     return 0;
 }
 
@@ -93,7 +100,9 @@ static int kv_write_make(int i, struct op_case *c, struct err *e)
     c->bench = s->bench;
     snprintf(c->name, sizeof c->name, "%s %d rows %d heads of %d page %d%s", fmt_info(s->fmt)->name,
              s->n_row, s->n_kv_head, s->head_dim, s->page_tokens,
-             !s->n_head ? "" : s->pairs == ROPE_ADJACENT ? " rope adjacent" : " rope halves");
+             !s->n_head                  ? ""
+             : s->pairs == ROPE_ADJACENT ? " rope adjacent"
+                                         : " rope halves");
     case_floats(c, "k", CASE_IN, s->n_row * row, 8, s->std);
     case_floats(c, "v", CASE_IN, s->n_row * row, 9, 0.1f);
     int32_t *slot = case_buf(c, "slot", CASE_IN, CASE_I32, (size_t)s->n_row, sizeof *slot);

@@ -3,7 +3,8 @@
 
 #include "case.h"
 
-enum { PEAK = 1, GAP = 2 }; /* row r: one logit far above all, for each r elsewhere; a long run of -inf */
+/* row r: one logit far above all, for each r elsewhere; a long run of -inf */
+enum { PEAK = 1, GAP = 2 };
 
 static const struct {
     int n_row, n_pair;
@@ -12,8 +13,8 @@ static const struct {
     bool bench;
     int flags;
 } logprob_table[] = {
-    {1, 1, 1, 1, false, 0},        {3, 7, 17, 3, false, 0},       {2, 5, 1025, 200, false, 0},
-    {4, 4, 32000, 4, false, 0},    {8, 8, 1024, 3, false, PEAK}, {2, 4, 13000, 3, false, GAP},
+    {1, 1, 1, 1, false, 0},     {3, 7, 17, 3, false, 0},      {2, 5, 1025, 200, false, 0},
+    {4, 4, 32000, 4, false, 0}, {8, 8, 1024, 3, false, PEAK}, {2, 4, 13000, 3, false, GAP},
     {8, 8, 128256, 3, true, 0},
 };
 
@@ -42,7 +43,8 @@ static int logprob_make(int i, struct op_case *c, struct err *e)
     case_tolerance(c, 2e-6, 2e-7);
     TRY(case_done(c, e));
     for (int r = 0; r < n_row && logprob_table[i].flags & PEAK; r++)
-        x[r * n + (128 * r + 21) % n] = 200; /* another warp of a block of 256 that takes four each */
+        /* another warp of a block of 256 that takes four each */
+        x[r * n + (128 * r + 21) % n] = 200;
     for (int64_t j = 4000; j < 12400 && logprob_table[i].flags & GAP; j++)
         x[j] = -INFINITY;
     for (int p = 0; p < n_pair; p++) {

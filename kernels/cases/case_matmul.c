@@ -29,16 +29,20 @@ static const struct matmul_shape matmul_shapes[] = {
     {33, 8, 0, 50, EPI_STORE, false, false, false, false},
     {5, 2, 0, 16, EPI_ADD, true, true, true, false}, /* a block of zeros in x, one in w */
     {70, 1, 7, 35, EPI_STORE, false, false, false, false},
-    {2, 2, 0, 21, EPI_STORE, false, false, false, false}, /* these: every number of columns a kernel is made for */
+    /* these: every number of columns a kernel is made for */
+    {2, 2, 0, 21, EPI_STORE, false, false, false, false},
     {2, 3, 5, 9, EPI_SWIGLU, false, false, true, false},
     {3, 4, 0, 33, EPI_STORE, true, false, false, false},
     {20, 3, 0, 37, EPI_ADD, false, false, true, false},
-    {17, 35, 0, 40, EPI_SWIGLU, false, false, true, false}, /* these: rows of several segments, the last one short */
+    /* these: rows of several segments, the last one short */
+    {17, 35, 0, 40, EPI_SWIGLU, false, false, true, false},
     {1, 21, 0, 70, EPI_STORE, true, false, true, false},
     {12, 16, 0, 64, EPI_STORE, false, false, true, false},
-    {6, 1, 40, 7, EPI_STORE, false, false, true, false}, /* rows in whole pieces of 16 bytes, not in whole chunks */
+    /* rows in whole pieces of 16 bytes, not in whole chunks */
+    {6, 1, 40, 7, EPI_STORE, false, false, true, false},
     {40, 2, 72, 20, EPI_SWIGLU, true, false, false, false},
-    {1, 3, 3, 70, EPI_SWIGLU, true, false, false, false}, /* one row, and strips of sixteen weight rows that are read at once */
+    /* one row, and strips of sixteen weight rows that are read at once */
+    {1, 3, 3, 70, EPI_SWIGLU, true, false, false, false},
     {1, 16, 0, 4096, EPI_STORE, false, false, true, true},
     {8, 16, 0, 4096, EPI_STORE, false, false, false, true},
     {512, 16, 0, 4096, EPI_STORE, false, false, true, true},
@@ -165,13 +169,14 @@ int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, 
 {
     const struct fmt_info *f = fmt_info(fmt);
     if (n_in % f->block_elems)
-        FAIL(e, ERR_USAGE, "%s has no rows of %lld elements: must be a multiple of %d", f->name, (long long)n_in,
-             (int)f->block_elems);
-    snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s", f->name, n_row, (long long)n_in, (long long)n_out,
-             matmul_epilogue_name(epilogue));
+        FAIL(e, ERR_USAGE, "%s has no rows of %lld elements: must be a multiple of %d", f->name,
+             (long long)n_in, (int)f->block_elems);
+    snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s", f->name, n_row, (long long)n_in,
+             (long long)n_out, matmul_epilogue_name(epilogue));
     int n = epilogue == EPI_SWIGLU ? 2 : 1;
     c->bench = true;
-    c->args.matmul = (struct matmul_args){.n_row = n_row, .n_in = n_in, .epilogue = epilogue, .n_out = n};
+    c->args.matmul =
+        (struct matmul_args){.n_row = n_row, .n_in = n_in, .epilogue = epilogue, .n_out = n};
     case_floats(c, "x", CASE_IN, n_row * n_in, 5, 1);
     case_aligned(c);
     for (int i = 0; i < n; i++)
@@ -192,9 +197,9 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
     if (f->block_elems == 32 && s->tail)
         n_in += 96; /* three blocks of 32: a group of 8 that is not full */
     c->bench = s->bench;
-    snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s%s%s%s", f->name, s->n_row, (long long)n_in,
-             (long long)s->n_out, matmul_epilogue_name(s->epilogue), s->bias ? " bias" : "",
-             s->zeros ? " zero blocks" : "", s->norm ? " norm" : "");
+    snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s%s%s%s", f->name, s->n_row,
+             (long long)n_in, (long long)s->n_out, matmul_epilogue_name(s->epilogue),
+             s->bias ? " bias" : "", s->zeros ? " zero blocks" : "", s->norm ? " norm" : "");
     int n_out = s->epilogue == EPI_SWIGLU ? 2 : 1;
     c->args.matmul = (struct matmul_args){
         .n_row = s->n_row, .n_in = n_in, .epilogue = s->epilogue, .n_out = n_out};

@@ -40,8 +40,10 @@ static const struct sample_shape {
     {4, 9001, 3, {.temperature = 1, .top_p = 0.7f}, MASKED | COARSE},
     {70, 40, 3, {.temperature = 1, .top_p = 0.9f, .top_k = 7}, MASKED | COARSE},
     {4, 41, 3, {.temperature = 1, .top_p = 1, .top_k = 42}, MASKED},
-    {4, 4103, 3, {.temperature = 2, .top_p = 1e-14f}, MASKED}, /* of which nothing is left in units */
-    {33, 600, 3, {.temperature = 1, .top_p = 1, .min_p = 0x1.152aaap-3f}, COARSE}, /* e^-2, rounded down */
+    /* of which nothing is left in units */
+    {4, 4103, 3, {.temperature = 2, .top_p = 1e-14f}, MASKED},
+    /* e^-2, rounded down */
+    {33, 600, 3, {.temperature = 1, .top_p = 1, .min_p = 0x1.152aaap-3f}, COARSE},
     {33, 77, 3, {.temperature = 1, .top_p = 1, .top_k = 1}, ZEROS},
     {1, 128256, 3, {.temperature = 0, .top_p = 1}, BENCH},
     {1, 128256, 3, {.temperature = 1, .top_p = 1}, BENCH},

@@ -8,7 +8,7 @@
 #define LINE_ROOM ((size_t)16 << 10)
 #define NO_LIMIT ((uint64_t)1 << 60) /* version 1 says "none" as a number near 2^63 */
 
-/* ---- small text files ---------------------------------------------------------------------------- */
+/* ---- small text files ------------------------------------------------------------------------ */
 
 /* The file root + folder + name, or NULL. */
 static FILE *open_in(const char *root, const char *folder, const char *name)
@@ -32,7 +32,8 @@ static bool next_line(FILE *f, char line[LINE_ROOM])
 }
 
 /* The number after key at the beginning of a line; key "" = the first number. */
-static bool number_of(const char *root, const char *folder, const char *name, const char *key, uint64_t *out)
+static bool number_of(const char *root, const char *folder, const char *name, const char *key,
+                      uint64_t *out)
 {
     char line[LINE_ROOM];
     FILE *f = open_in(root, folder, name);
@@ -49,7 +50,7 @@ static bool number_of(const char *root, const char *folder, const char *name, co
     return found;
 }
 
-/* ---- where the groups are ------------------------------------------------------------------------ */
+/* ---- where the groups are -------------------------------------------------------------------- */
 
 /* Is word one of those between commas? */
 static bool has_word(const char *list, const char *word)
@@ -101,7 +102,8 @@ static void unescape(char *s)
 }
 
 struct mount {
-    char at[2 * PATH_ROOM], root[PATH_ROOM]; /* mount point; the group that is seen there as the topmost one */
+    /* mount point; the group that is seen there as the topmost one */
+    char at[2 * PATH_ROOM], root[PATH_ROOM];
 };
 
 /* "36 35 98:0 ROOT AT rw,noatime shared:1 - TYPE SOURCE OPTIONS" */
@@ -116,7 +118,8 @@ static bool mount_parse(char *line, const char *controller, struct mount *out)
         if (!field[i])
             return false;
     }
-    const char *type = strtok_r(end + 3, " ", &save), *source = strtok_r(NULL, " ", &save), *options = strtok_r(NULL, " ", &save);
+    const char *type = strtok_r(end + 3, " ", &save), *source = strtok_r(NULL, " ", &save),
+               *options = strtok_r(NULL, " ", &save);
     if (!source || !options || strcmp(type, controller ? "cgroup" : "cgroup2") != 0 ||
         (controller && !has_word(options, controller)))
         return false;
@@ -141,17 +144,20 @@ static bool mount_find(const char *root, const char *controller, struct mount *o
     return found;
 }
 
-/* Calls look(root, folder, user) for the process's group and each one above, up to the mount point. */
-static void each_level(const char *root, const char *controller, void (*look)(const char *root, const char *folder, void *user),
-                       void *user)
+/* Calls look(root, folder, user) for the process's group and each one above, up to the mount
+ * point. */
+static void each_level(const char *root, const char *controller,
+                       void (*look)(const char *root, const char *folder, void *user), void *user)
 {
     char group[PATH_ROOM];
     struct mount m;
     if (!group_of(root, controller, group) || !mount_find(root, controller, &m))
         return;
-    /* The mount shows the groups below its root; a group outside of that is that of another name space. */
+    /* The mount shows the groups below its root; a group outside of that is that of another name
+     * space. */
     size_t n = strcmp(m.root, "/") ? strlen(m.root) : 0, top = strlen(m.at), len = top;
-    bool inside = !strncmp(group, m.root, n) && (group[n] == '/' || !group[n]) && !strstr(group, "/..");
+    bool inside =
+        !strncmp(group, m.root, n) && (group[n] == '/' || !group[n]) && !strstr(group, "/..");
     if (inside && strcmp(group + n, "/") != 0) {
         memcpy(m.at + top, group + n, strlen(group + n) + 1);
         len += strlen(group + n);
@@ -167,7 +173,7 @@ static void each_level(const char *root, const char *controller, void (*look)(co
     }
 }
 
-/* ---- limits -------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void take_cores(uint64_t quota, uint64_t period, int *least)
 {
@@ -181,7 +187,8 @@ static void take_cores(uint64_t quota, uint64_t period, int *least)
 static void cores_v1(const char *root, const char *folder, void *user)
 {
     uint64_t quota, period;
-    if (number_of(root, folder, "cpu.cfs_quota_us", "", &quota) && number_of(root, folder, "cpu.cfs_period_us", "", &period))
+    if (number_of(root, folder, "cpu.cfs_quota_us", "", &quota) &&
+        number_of(root, folder, "cpu.cfs_period_us", "", &period))
         take_cores(quota, period, user);
 }
 
@@ -190,7 +197,8 @@ static void cores_v2(const char *root, const char *folder, void *user)
     char line[LINE_ROOM];
     FILE *f = open_in(root, folder, "cpu.max");
     unsigned long long quota, period;
-    if (f && next_line(f, line) && sscanf(line, "%llu %llu", &quota, &period) == 2) /* "max 100000" does not match */
+    /* "max 100000" does not match */
+    if (f && next_line(f, line) && sscanf(line, "%llu %llu", &quota, &period) == 2)
         take_cores(quota, period, user);
     if (f)
         fclose(f);
@@ -229,7 +237,8 @@ static void memory_v1(const char *root, const char *folder, void *user)
 static void memory_v2(const char *root, const char *folder, void *user)
 {
     uint64_t limit, used = 0, cached = 0;
-    if (!number_of(root, folder, "memory.max", "", &limit) || limit >= NO_LIMIT) /* "max" is no number */
+    /* "max" is no number */
+    if (!number_of(root, folder, "memory.max", "", &limit) || limit >= NO_LIMIT)
         return;
     number_of(root, folder, "memory.current", "", &used);
     number_of(root, folder, "memory.stat", "inactive_file ", &cached);

@@ -6,7 +6,8 @@
 #define MAS_CHECK_H
 
 /* Prints file, line and expression to stderr and aborts. */
-__attribute__((noreturn)) void check_failed(const char *expr, const char *file, int line, const char *why);
+__attribute__((noreturn)) void check_failed(const char *expr, const char *file, int line,
+                                            const char *why);
 
 #define CHECK(expr) ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__, ""))
 #define CHECK_MSG(expr, why) ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__, (why)))

@@ -53,8 +53,8 @@ const char *err_text(int code)
     switch (code) {
     case ERR_OK:
         return "ok";
-#define X(name, value, exit, text)                                                                \
-    case ERR_##name:                                                                              \
+#define X(name, value, exit, text)                                                                 \
+    case ERR_##name:                                                                               \
         return text;
         ERR_MAP(X)
 #undef X
@@ -68,8 +68,8 @@ int err_exit(int code)
     switch (code) {
     case ERR_OK:
         return 0;
-#define X(name, value, exit, text)                                                                \
-    case ERR_##name:                                                                              \
+#define X(name, value, exit, text)                                                                 \
+    case ERR_##name:                                                                               \
         return exit;
         ERR_MAP(X)
 #undef X

@@ -1,5 +1,6 @@
 /*
- * f16: IEEE binary16 and bfloat16 <-> f32 on the bits, exact, round to nearest even, usable anywhere.
+ * f16: IEEE binary16 and bfloat16 <-> f32 on the bits, exact, round to nearest even, usable
+ * anywhere.
  */
 #ifndef MAS_F16_H
 #define MAS_F16_H

@@ -1,9 +1,9 @@
 /*
  * mem: every allocation of the program, checked sizes, arenas, and the counting layout.
  *
- * All functions go to malloc/calloc/realloc, which a test replaces at link time (--wrap) to fail the
- * n-th one: there is no hook and no global in the program itself. mem_* return NULL when memory is
- * out; the caller says ERR_NOMEM with what it was for (NOMEM).
+ * All functions go to malloc/calloc/realloc, which a test replaces at link time (--wrap) to fail
+ * the n-th one: there is no hook and no global in the program itself. mem_* return NULL when memory
+ * is out; the caller says ERR_NOMEM with what it was for (NOMEM).
  */
 #ifndef MAS_MEM_H
 #define MAS_MEM_H
@@ -33,7 +33,8 @@ static inline size_t size_align(size_t n, size_t align)
     return (n + align - 1) & ~(align - 1); /* align: a power of two; n + align must not wrap */
 }
 
-/* n * size bytes, zeroed; NULL on overflow or when memory is out. n or size 0 gives a unique block. */
+/* n * size bytes, zeroed; NULL on overflow or when memory is out. n or size 0 gives a unique
+ * block. */
 void *mem_zalloc(size_t n, size_t size);
 /* Resizes to n * size bytes; on NULL the old block is still owned by the caller. */
 void *mem_resize(void *p, size_t n, size_t size);
@@ -43,7 +44,7 @@ char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t n); /* copies n bytes exactly (NULs too) and adds one NUL */
 void mem_free(void *p);                     /* accepts NULL */
 
-#define NOMEM(e, bytes, what)                                                                     \
+#define NOMEM(e, bytes, what)                                                                      \
     err_set((e), ERR_NOMEM, "out of memory: %zu bytes for %s", (size_t)(bytes), (what))
 
 /* Makes room for at least `need` items in a growing array: *cap doubles. p and cap are written only
@@ -51,8 +52,8 @@ void mem_free(void *p);                     /* accepts NULL */
 int mem_grow(void *pp, size_t *cap, size_t need, size_t item, const char *what, struct err *e);
 
 /*
- * arena: many small allocations with one lifetime. Memory comes in chunks and goes back all at once.
- * Nothing handed out ever moves. An arena belongs to one thread at a time.
+ * arena: many small allocations with one lifetime. Memory comes in chunks and goes back all at
+ * once. Nothing handed out ever moves. An arena belongs to one thread at a time.
  */
 struct arena {
     struct arena_chunk *head;

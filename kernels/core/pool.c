@@ -16,10 +16,11 @@
 #define POOL_MAX 256
 #define POOL_SPIN 2000 /* about 20 us of pause: longer than the gap between two ops of a step */
 
-#define POOL_PARTS 4 /* of a worker's range: what is lost when it is taken from its processor amid one */
+/* of a worker's range: what is lost when it is taken from its processor amid one */
+#define POOL_PARTS 4
 
-/* The parts of a worker's range that nobody has taken: of job `job` mod 2^32, next .. end - 1. One word, so that a
- * part of a job that is over cannot be taken; a cache line each. */
+/* The parts of a worker's range that nobody has taken: of job `job` mod 2^32, next .. end - 1. One
+ * word, so that a part of a job that is over cannot be taken; a cache line each. */
 struct pool_range {
     _Alignas(64) _Atomic uint64_t word; /* job << 32 | next << 16 | end */
 };
@@ -66,8 +67,8 @@ static int pool_take(struct pool_range *r, unsigned job)
         const unsigned next = (unsigned)(word >> 16) & 0xffff, end = (unsigned)word & 0xffff;
         if ((unsigned)(word >> 32) != job || next == end)
             return -1;
-        if (atomic_compare_exchange_weak_explicit(&r->word, &word, word + (1u << 16), memory_order_acquire,
-                                                  memory_order_relaxed))
+        if (atomic_compare_exchange_weak_explicit(&r->word, &word, word + (1u << 16),
+                                                  memory_order_acquire, memory_order_relaxed))
             return (int)next;
     }
 }
@@ -81,7 +82,8 @@ static void pool_work(struct pool *p, unsigned job, int worker)
         struct pool_range *r = &p->range[(worker + k) % n];
         for (int part; (part = pool_take(r, job)) >= 0; done++) {
             const int64_t units = pool_units(p);
-            const int64_t begin = units * part / p->parts * p->grain, end = units * (part + 1) / p->parts * p->grain;
+            const int64_t begin = units * part / p->parts * p->grain,
+                          end = units * (part + 1) / p->parts * p->grain;
             p->fn(p->arg, begin, end < p->items ? end : p->items, worker);
         }
     }
@@ -125,8 +127,10 @@ static void pool_cut(struct pool *p, unsigned job)
     p->parts = units < (int64_t)p->n * POOL_PARTS ? (int)units : p->n * POOL_PARTS;
     atomic_store_explicit(&p->done, 0, memory_order_relaxed);
     for (int w = 0; w < p->n; w++) {
-        const uint64_t begin = (uint64_t)(p->parts * w / p->n), end = (uint64_t)(p->parts * (w + 1) / p->n);
-        atomic_store_explicit(&p->range[w].word, (uint64_t)job << 32 | begin << 16 | end, memory_order_release);
+        const uint64_t begin = (uint64_t)(p->parts * w / p->n),
+                       end = (uint64_t)(p->parts * (w + 1) / p->n);
+        atomic_store_explicit(&p->range[w].word, (uint64_t)job << 32 | begin << 16 | end,
+                              memory_order_release);
     }
 }
 

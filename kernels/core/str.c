@@ -132,8 +132,10 @@ int utf8_decode(const char *str, size_t n, uint32_t *cp)
         *cp = s[0];
         return 1;
     }
-    int len = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3
-              : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
+    int len = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
+              : (s[0] & 0xf0) == 0xe0        ? 3
+              : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
+                                             : 0;
     if (!len || (size_t)len > n)
         return 0;
     uint32_t c = s[0] & (0xffu >> (len + 1));
@@ -176,8 +178,10 @@ int utf8_encode(uint32_t cp, char out[4])
 /* Can the n < 4 bytes at s still grow into a valid character? */
 static bool utf8_open(const unsigned char *s, size_t n)
 {
-    size_t len = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3
-                 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
+    size_t len = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
+                 : (s[0] & 0xf0) == 0xe0        ? 3
+                 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
+                                                : 0;
     if (n >= len)
         return false;
     for (size_t i = 1; i < n; i++)
@@ -232,8 +236,15 @@ bool str_to_bytes(const char *s, uint64_t *out)
     static const struct {
         const char *suffix;
         double unit;
-    } units[] = {{"", 1}, {"B", 1}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
-                 {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0},
+    } units[] = {{"", 1},
+                 {"B", 1},
+                 {"KB", 1e3},
+                 {"MB", 1e6},
+                 {"GB", 1e9},
+                 {"TB", 1e12},
+                 {"KiB", 1024.0},
+                 {"MiB", 1048576.0},
+                 {"GiB", 1073741824.0},
                  {"TiB", 1099511627776.0}};
     char num[32];
     size_t n = strspn(s, "0123456789.");

@@ -19,7 +19,10 @@ struct str {
     bool failed;
 };
 
-#define STR_INIT {.s = (char *)"", .len = 0, .cap = 0, .failed = false}
+#define STR_INIT                                                                                   \
+    {                                                                                              \
+        .s = (char *)"", .len = 0, .cap = 0, .failed = false                                       \
+    }
 
 void str_free(struct str *b); /* back to STR_INIT */
 void str_clear(struct str *b);
@@ -31,7 +34,8 @@ void str_addf(struct str *b, const char *fmt, ...) __attribute__((format(printf,
  * (invalid bytes as U+FFFD), so that the result is always valid JSON and valid UTF-8. */
 void str_add_json(struct str *b, const char *s, size_t n);
 char *str_take(struct str *b); /* moves ownership of the buffer (mem_free it); b is empty again */
-int str_ok(const struct str *b, const char *what, struct err *e); /* ERR_NOMEM if any append failed */
+/* ERR_NOMEM if any append failed */
+int str_ok(const struct str *b, const char *what, struct err *e);
 
 /* Decodes one UTF-8 character of s[0..n): returns its length in bytes (1..4) and the code point, or
  * 0 when the bytes are no valid start (overlong, surrogate, > U+10FFFF, cut off). n > 0. */

@@ -20,7 +20,8 @@ static void nul_shares(const char *s, size_t n, int share[4])
         share[k] = n ? (int)(nul[k] * 400 / n) : 0;
 }
 
-/* The high bytes of Latin text are zeros; half of them are enough, so that other characters may stand among it. */
+/* The high bytes of Latin text are zeros; half of them are enough, so that other characters may
+ * stand among it. */
 static bool is_wide(const int share[4], int low, int step)
 {
     for (int k = 0; k < 4; k++)
@@ -61,12 +62,15 @@ int text_check(const char *s, size_t n, const char *name, int code, struct err *
 {
     const char *wide = text_wide(s, n, false), *nul = n ? memchr(s, 0, n) : NULL;
     if (wide) {
-        err_set(e, code, "%s is %s text, UTF-8 is needed; convert it, as with iconv -f %s -t UTF-8", name, wide, wide);
+        err_set(e, code, "%s is %s text, UTF-8 is needed; convert it, as with iconv -f %s -t UTF-8",
+                name, wide, wide);
         return code;
     }
     if (nul) {
-        err_set(e, code, "%s has a NUL byte at %zu of %zu, which no text has; remove it, or convert the file to UTF-8", name,
-                (size_t)(nul - s), n);
+        err_set(e, code,
+                "%s has a NUL byte at %zu of %zu, which no text has; remove it, or convert the "
+                "file to UTF-8",
+                name, (size_t)(nul - s), n);
         return code;
     }
     return 0;

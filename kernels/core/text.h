@@ -1,14 +1,16 @@
 /*
- * text: how text from outside begins. A byte order mark of UTF-8 is an editor's note and no part of the text. UTF-16 and
- * UTF-32 are refused by name, with or without a mark: their NUL bytes would cut a text or pass for characters.
+ * text: how text from outside begins. A byte order mark of UTF-8 is an editor's note and no part of
+ * the text. UTF-16 and UTF-32 are refused by name, with or without a mark: their NUL bytes would
+ * cut a text or pass for characters.
  */
 #ifndef MAS_TEXT_H
 #define MAS_TEXT_H
 
 #include "str.h"
 
-/* "UTF-16LE", "UTF-16BE", "UTF-32LE" or "UTF-32BE", the names that iconv knows; NULL for anything else. Without a mark
- * these are known by NUL bytes in the places where text of the Latin alphabet has them. marked: only by their mark. */
+/* "UTF-16LE", "UTF-16BE", "UTF-32LE" or "UTF-32BE", the names that iconv knows; NULL for anything
+ * else. Without a mark these are known by NUL bytes in the places where text of the Latin
+ * alphabet has them. marked: only by their mark. */
 const char *text_wide(const char *s, size_t n, bool marked);
 
 /* Bytes of the mark of UTF-8 at the beginning: 3 or 0. */

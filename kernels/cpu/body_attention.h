@@ -69,15 +69,16 @@ static inline void kernel_scores(const float *q, const float *k, int n, int64_t 
     }
 }
 
-/* Scores s of a block, of which n count, become weights: scaled, less the largest so far, e to that power. Returns what
- * was summed up before is multiplied by. */
+/* Scores s of a block, of which n count, become weights: scaled, less the largest so far, e to that
+ * power. Returns what was summed up before is multiplied by. */
 static inline float kernel_soften(float *s, int n, float scale, struct attn_state *st)
 {
     const struct v16 none = v16_set1(-INFINITY), f = v16_set1(scale);
     const uint32_t seen = n < 32 ? (1u << n) - 1 : ~0u;
     struct v16 lo = v16_if_bit(seen & 0xffff, v16_mul(v16_load(s), f), none);
     struct v16 hi = v16_if_bit(seen >> 16, v16_mul(v16_load(s + V16), f), none);
-    const float top = v16_top(v16_max(hi, v16_max(lo, none))), old = st->max; /* a NaN is never the larger one */
+    /* a NaN is never the larger one */
+    const float top = v16_top(v16_max(hi, v16_max(lo, none))), old = st->max;
     st->max = top > old ? top : old;
     const struct v16 m = v16_set1(st->max);
     lo = v16_exp(v16_sub(lo, m));
@@ -92,7 +93,8 @@ static inline float kernel_soften(float *s, int n, float scale, struct attn_stat
 }
 
 /* out[i] = out[i] * keep + sum_t p[t] v[t][i], t ascending */
-static inline void kernel_weigh(const float *p, const float *v, int n, int64_t dim, float keep, float *out)
+static inline void kernel_weigh(const float *p, const float *v, int n, int64_t dim, float keep,
+                                float *out)
 {
     struct v16 k = v16_set1(keep);
     int64_t i = 0;
@@ -131,10 +133,12 @@ static void kernel_attend(const float *q, const float *k, const float *v, int n,
 
 #ifdef V16_MANY
 #define ATTN_PAIR 2
-#define ATTN_DIRECT 4 /* up to so many queries K and V are decoded as they are used, with more once for all */
+/* up to so many queries K and V are decoded as they are used, with more once for all */
+#define ATTN_DIRECT 4
 
 /* Elements i .. i + 15 of a row of this format. */
-static inline __attribute__((always_inline)) struct v16 kernel_load(enum fmt fmt, const char *row, int64_t i)
+static inline __attribute__((always_inline)) struct v16 kernel_load(enum fmt fmt, const char *row,
+                                                                    int64_t i)
 {
     if (fmt == FMT_F16)
         return v16_load_f16((const uint16_t *)(const void *)row + i);
@@ -146,8 +150,8 @@ static inline __attribute__((always_inline)) struct v16 kernel_load(enum fmt fmt
 }
 
 /* The scores of two queries with eight rows of k: every row is loaded once for both. */
-static inline __attribute__((always_inline)) struct v16 kernel_scores_pair(enum fmt fmt, const float *q,
-                                                                           const char *const *k, int64_t dim)
+static inline __attribute__((always_inline)) struct v16
+kernel_scores_pair(enum fmt fmt, const float *q, const char *const *k, int64_t dim)
 {
     struct v16 a[V16];
     for (int t = 0; t < V16; t++)
@@ -164,8 +168,9 @@ static inline __attribute__((always_inline)) struct v16 kernel_scores_pair(enum 
 }
 
 /* 64 elements of two outputs, from i on; p (2, ATTN_BLOCK). */
-static inline __attribute__((always_inline)) void kernel_weigh_pair(enum fmt fmt, const float *p, const char *const *v,
-                                                                    int n, int64_t i, int64_t dim,
+static inline __attribute__((always_inline)) void kernel_weigh_pair(enum fmt fmt, const float *p,
+                                                                    const char *const *v, int n,
+                                                                    int64_t i, int64_t dim,
                                                                     const float keep[2], float *out)
 {
     struct v16 a[8];
@@ -183,11 +188,11 @@ static inline __attribute__((always_inline)) void kernel_weigh_pair(enum fmt fmt
         v16_store(out + c / 4 * dim + i + c % 4 * V16, a[c]);
 }
 
-/* Two neighbouring queries over one block of n visible positions, whose rows lie at k and v: the bits of each alone. dim
- * is a multiple of 64. */
-static inline __attribute__((always_inline)) void kernel_attend_pair(enum fmt fmt, const float *q, const char *const *k,
-                                                                     const char *const *v, int n, int64_t dim,
-                                                                     float scale, struct attn_state *st, float *out)
+/* Two neighbouring queries over one block of n visible positions, whose rows lie at k and v: the
+ * bits of each alone. dim is a multiple of 64. */
+static inline __attribute__((always_inline)) void
+kernel_attend_pair(enum fmt fmt, const float *q, const char *const *k, const char *const *v, int n,
+                   int64_t dim, float scale, struct attn_state *st, float *out)
 {
     float s[2][ATTN_BLOCK] = {{0}}, keep[2], both[V16];
     for (int t = 0; t < n; t += 8) {
@@ -201,11 +206,12 @@ static inline __attribute__((always_inline)) void kernel_attend_pair(enum fmt fm
         kernel_weigh_pair(fmt, s[0], v, n, i, dim, keep, out);
 }
 
-#define ATTEND(name, fmt)                                                                                              \
-    static __attribute__((noinline)) void name(const float *q, const char *const *k, const char *const *v, int n,      \
-                                               int64_t dim, float scale, struct attn_state *st, float *out)            \
-    {                                                                                                                  \
-        kernel_attend_pair(fmt, q, k, v, n, dim, scale, st, out);                                                      \
+#define ATTEND(name, fmt)                                                                          \
+    static __attribute__((noinline)) void name(const float *q, const char *const *k,               \
+                                               const char *const *v, int n, int64_t dim,           \
+                                               float scale, struct attn_state *st, float *out)     \
+    {                                                                                              \
+        kernel_attend_pair(fmt, q, k, v, n, dim, scale, st, out);                                  \
     }
 ATTEND(kernel_attend_f32, FMT_F32)
 ATTEND(kernel_attend_f16, FMT_F16)
@@ -221,7 +227,8 @@ static void kernel_find_rows(const struct attn_item *it, int seq, const void *ba
     const int size = a->kv->page_tokens;
     const size_t bytes = kv_row_bytes(a->kv);
     for (int t = 0; t < n;) {
-        const char *first = (const char *)base + kv_row_at(a->kv, page[(at + t) / size], it->kv_head, (at + t) % size);
+        const char *first = (const char *)base +
+                            kv_row_at(a->kv, page[(at + t) / size], it->kv_head, (at + t) % size);
         for (int stop = t - (at + t) % size + size; t < n && t < stop; t++, first += bytes)
             row[t] = first;
     }
@@ -230,14 +237,14 @@ static void kernel_find_rows(const struct attn_item *it, int seq, const void *ba
 }
 #endif
 
-struct attn_work { /* of one item, in its scratch */
+struct attn_work {          /* of one item, in its scratch */
     float *k, *v, *q, *out; /* (ATTN_BLOCK, dim) twice, (ATTN_QUERIES, dim) twice */
     int64_t dim;
     struct attn_state st[ATTN_QUERIES];
 };
 
-/* Of n positions of a block from `at` on: what query j of those from i on sees, where the first row of queries sees
- * `first` positions, each later one one more. */
+/* Of n positions of a block from `at` on: what query j of those from i on sees, where the first row
+ * of queries sees `first` positions, each later one one more. */
 static inline int kernel_seen(const struct attn_item *it, int first, int i, int j, int at, int n)
 {
     int seen = first + (j - i) / it->n_head - at;
@@ -249,24 +256,25 @@ static inline int kernel_seen(const struct attn_item *it, int first, int i, int 
 static bool kernel_is_direct(const struct attn_item *it, const struct attn_work *w, int n_query)
 {
     const struct kv_view *kv = it->a->kv;
-    return n_query <= ATTN_DIRECT && it->n_head % 2 == 0 && w->dim == kv->head_dim && w->dim % 64 == 0 &&
-           (kv->fmt == FMT_F16 || kv->fmt == FMT_Q8_0);
+    return n_query <= ATTN_DIRECT && it->n_head % 2 == 0 && w->dim == kv->head_dim &&
+           w->dim % 64 == 0 && (kv->fmt == FMT_F16 || kv->fmt == FMT_Q8_0);
 }
 #endif
 
-/* Queries i .. end - 1, whose rows all belong to `seq`, over its positions from `from` on: the first row sees `first` of
- * them, each later one one more, up to `last`. */
-static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, int seq, int i, int end, int from,
-                               int first, int last)
+/* Queries i .. end - 1, whose rows all belong to `seq`, over its positions from `from` on: the
+ * first row sees `first` of them, each later one one more, up to `last`. */
+static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, int seq, int i,
+                               int end, int from, int first, int last)
 {
     const struct attention_args *a = it->a;
 #ifdef ATTN_PAIR
     const char *k[ATTN_BLOCK], *v[ATTN_BLOCK];
     const bool direct = kernel_is_direct(it, w, end - i);
-    void (*const attend)(const float *, const char *const *, const char *const *, int, int64_t, float,
-                         struct attn_state *, float *) = !direct                 ? kernel_attend_f32
-                                                         : a->kv->fmt == FMT_F16 ? kernel_attend_f16
-                                                                                 : kernel_attend_q8;
+    void (*const attend)(const float *, const char *const *, const char *const *, int, int64_t,
+                         float, struct attn_state *, float *) = !direct ? kernel_attend_f32
+                                                                : a->kv->fmt == FMT_F16
+                                                                    ? kernel_attend_f16
+                                                                    : kernel_attend_q8;
     for (int t = 0; t < ATTN_BLOCK && !direct; t++) {
         k[t] = (const char *)(w->k + t * w->dim);
         v[t] = (const char *)(w->v + t * w->dim);
@@ -290,19 +298,22 @@ static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, 
             if (seen <= 0)
                 continue;
 #ifdef ATTN_PAIR
-            if (w->dim % 64 == 0 && j + 1 < end && kernel_seen(it, first, i, j + 1, at, n) == seen) {
+            if (w->dim % 64 == 0 && j + 1 < end &&
+                kernel_seen(it, first, i, j + 1, at, n) == seen) {
                 step = ATTN_PAIR;
-                attend(w->q + j * w->dim, k, v, seen, w->dim, a->scale, &w->st[j], w->out + j * w->dim);
+                attend(w->q + j * w->dim, k, v, seen, w->dim, a->scale, &w->st[j],
+                       w->out + j * w->dim);
                 continue;
             }
 #endif
-            kernel_attend(w->q + j * w->dim, w->k, w->v, seen, w->dim, a->scale, &w->st[j], w->out + j * w->dim);
+            kernel_attend(w->q + j * w->dim, w->k, w->v, seen, w->dim, a->scale, &w->st[j],
+                          w->out + j * w->dim);
         }
     }
 }
 
-/* The positions in common once for all, then those of each sequence alone: every query passes over its blocks in the
- * same order as by itself. */
+/* The positions in common once for all, then those of each sequence alone: every query passes over
+ * its blocks in the same order as by itself. */
 static void kernel_attention(const struct attn_item *it)
 {
     const struct attention_args *a = it->a;
@@ -325,8 +336,8 @@ static void kernel_attention(const struct attn_item *it)
         int row = a->q_start[s] > it->row ? a->q_start[s] : it->row, stop = it->row + it->n_row;
         stop = a->q_start[s + 1] < stop ? a->q_start[s + 1] : stop;
         int first = a->kv_len[s] - a->q_start[s + 1] + row + 1; /* positions that this row sees */
-        kernel_attend_from(it, &w, s, (row - it->row) * it->n_head, (stop - it->row) * it->n_head, it->shared, first,
-                           first + stop - row - 1);
+        kernel_attend_from(it, &w, s, (row - it->row) * it->n_head, (stop - it->row) * it->n_head,
+                           it->shared, first, first + stop - row - 1);
     }
     for (int i = 0; i < n_query; i++) {
         int64_t to = (int64_t)(it->row + i / it->n_head) * a->n_head + head0 + i % it->n_head;

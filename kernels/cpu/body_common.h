@@ -1,5 +1,5 @@
-/* body_common: what all cpu_kernel_*.c have in common: the bodies that are written in v16, and their members of the table.
- * Included by those files only. */
+/* body_common: what all cpu_kernel_*.c have in common: the bodies that are written in v16, and
+ * their members of the table. Included by those files only. */
 #include "cpu_kernel.h"
 
 #include "check.h"
@@ -21,6 +21,7 @@
 #include "body_sample.h"
 
 #define KERNELS_COMMON                                                                             \
-    .quantise = kernel_quantise, .rmsnorm = kernel_rmsnorm, .swiglu = kernel_swiglu, .add = kernel_add, .f16 = kernel_f16, \
-    .rope = kernel_rope, .attention = kernel_attention, .log_sum_exp = kernel_log_sum_exp, .sample = kernel_sample, \
-    .peak = kernel_peak, .read = kernel_read
+    .quantise = kernel_quantise, .rmsnorm = kernel_rmsnorm, .swiglu = kernel_swiglu,               \
+    .add = kernel_add, .f16 = kernel_f16, .rope = kernel_rope, .attention = kernel_attention,      \
+    .log_sum_exp = kernel_log_sum_exp, .sample = kernel_sample, .peak = kernel_peak,               \
+    .read = kernel_read

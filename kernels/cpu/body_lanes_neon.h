@@ -1,8 +1,9 @@
 /*
- * body_lanes_neon: matmul with NEON's dot products on strips of sixteen weight rows (lanes.h): a line of a strip is four
- * registers, and a 32-bit lane belongs to one weight row. sdot takes four signed bytes of each lane and four of x, chosen
- * from sixteen in a register, so that nothing is spread and nothing is summed across lanes. Offsets of quants are taken
- * off before the product. The integers are those of cpu_matmul.c, and so are the bits. Included by cpu_kernel_neon.c only.
+ * body_lanes_neon: matmul with NEON's dot products on strips of sixteen weight rows (lanes.h): a
+ * line of a strip is four registers, and a 32-bit lane belongs to one weight row. sdot takes four
+ * signed bytes of each lane and four of x, chosen from sixteen in a register, so that nothing is
+ * spread and nothing is summed across lanes. Offsets of quants are taken off before the product.
+ * The integers are those of cpu_matmul.c, and so are the bits. Included by cpu_kernel_neon.c only.
  */
 
 #define NEON_ROWS 4 /* rows of x that an unpacked line meets: sixteen sums of 32 registers */
@@ -24,7 +25,7 @@ NEON_INLINE struct line neon_load(const char *p)
 {
     struct line y;
     NEON_EACH(i)
-        y.r[i] = vld1q_u8((const uint8_t *)p + 16 * i);
+    y.r[i] = vld1q_u8((const uint8_t *)p + 16 * i);
     return y;
 }
 
@@ -32,7 +33,7 @@ NEON_INLINE struct line neon_load(const char *p)
 NEON_INLINE struct line neon_nibble(struct line v, const int high)
 {
     NEON_EACH(i)
-        v.r[i] = high ? vshrq_n_u8(v.r[i], 4) : vandq_u8(v.r[i], vdupq_n_u8(15));
+    v.r[i] = high ? vshrq_n_u8(v.r[i], 4) : vandq_u8(v.r[i], vdupq_n_u8(15));
     return v;
 }
 
@@ -41,19 +42,21 @@ NEON_INLINE struct line neon_with_bits(struct line v, struct line h, const int a
 {
     const int8x16_t by = vdupq_n_s8((int8_t)(4 - at)); /* to the right where it is negative */
     NEON_EACH(i)
-        v.r[i] = vorrq_u8(v.r[i], vandq_u8(vshlq_u8(h.r[i], by), vdupq_n_u8((uint8_t)mask)));
+    v.r[i] = vorrq_u8(v.r[i], vandq_u8(vshlq_u8(h.r[i], by), vdupq_n_u8((uint8_t)mask)));
     return v;
 }
 
 NEON_INLINE struct line neon_less(struct line v, const int offset)
 {
     NEON_EACH(i)
-        v.r[i] = vsubq_u8(v.r[i], vdupq_n_u8((uint8_t)offset));
+    v.r[i] = vsubq_u8(v.r[i], vdupq_n_u8((uint8_t)offset));
     return v;
 }
 
-/* s + products with the four bytes `lane` of x. A constant must be one before the compiler unrolls a loop: a macro. */
-#define NEON_DOT(s, w, x, lane) NEON_EACH(j_)(s).r[j_] = vdotq_laneq_s32((s).r[j_], vreinterpretq_s8_u8((w).r[j_]), x, lane)
+/* s + products with the four bytes `lane` of x. A constant must be one before the compiler unrolls
+ * a loop: a macro. */
+#define NEON_DOT(s, w, x, lane)                                                                    \
+    NEON_EACH(j_)(s).r[j_] = vdotq_laneq_s32((s).r[j_], vreinterpretq_s8_u8((w).r[j_]), x, lane)
 #define NEON_DOT_AT(s, w, x, k)                                                                    \
     do {                                                                                           \
         if ((k) == 0)                                                                              \
@@ -70,7 +73,7 @@ NEON_INLINE struct ints neon_zero(void)
 {
     struct ints y;
     NEON_EACH(i)
-        y.r[i] = vdupq_n_s32(0);
+    y.r[i] = vdupq_n_s32(0);
     return y;
 }
 
@@ -78,14 +81,14 @@ NEON_INLINE struct ints neon_zero(void)
 NEON_INLINE struct ints neon_mla(struct ints sum, struct ints a, struct ints b)
 {
     NEON_EACH(i)
-        sum.r[i] = vmlaq_s32(sum.r[i], a.r[i], b.r[i]);
+    sum.r[i] = vmlaq_s32(sum.r[i], a.r[i], b.r[i]);
     return sum;
 }
 
 NEON_INLINE struct ints neon_mla_n(struct ints sum, struct ints a, int32_t b)
 {
     NEON_EACH(i)
-        sum.r[i] = vmlaq_n_s32(sum.r[i], a.r[i], b);
+    sum.r[i] = vmlaq_n_s32(sum.r[i], a.r[i], b);
     return sum;
 }
 
@@ -97,7 +100,8 @@ NEON_INLINE struct ints neon_byte(struct line v, const int i, const bool is_sign
     NEON_EACH(j)
     {
         const uint32x4_t top = vshlq_u32(vreinterpretq_u32_u8(v.r[j]), up);
-        y.r[j] = is_signed ? vshlq_s32(vreinterpretq_s32_u32(top), down) : vreinterpretq_s32_u32(vshlq_u32(top, down));
+        y.r[j] = is_signed ? vshlq_s32(vreinterpretq_s32_u32(top), down)
+                           : vreinterpretq_s32_u32(vshlq_u32(top, down));
     }
     return y;
 }
@@ -106,14 +110,14 @@ NEON_INLINE struct ints neon_byte(struct line v, const int i, const bool is_sign
 NEON_INLINE struct floats neon_add(struct floats acc, struct floats d, float dx, struct ints sum)
 {
     NEON_EACH(i)
-        acc.r[i] = vfmaq_f32(acc.r[i], vmulq_n_f32(d.r[i], dx), vcvtq_f32_s32(sum.r[i]));
+    acc.r[i] = vfmaq_f32(acc.r[i], vmulq_n_f32(d.r[i], dx), vcvtq_f32_s32(sum.r[i]));
     return acc;
 }
 
 NEON_INLINE struct floats neon_sub(struct floats acc, struct floats d, float dx, struct ints sum)
 {
     NEON_EACH(i)
-        acc.r[i] = vfmsq_f32(acc.r[i], vmulq_n_f32(d.r[i], dx), vcvtq_f32_s32(sum.r[i]));
+    acc.r[i] = vfmsq_f32(acc.r[i], vmulq_n_f32(d.r[i], dx), vcvtq_f32_s32(sum.r[i]));
     return acc;
 }
 
@@ -135,7 +139,8 @@ NEON_INLINE struct floats neon_left(const char *strip, const int words, int64_t 
     const int64_t at = b % 2 ? 64 * words + 32 : b + 1 == n ? 64 * words : 2 * 64 * words;
     struct floats y;
     NEON_EACH(i)
-        y.r[i] = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16((const uint16_t *)(const void *)(strip + at) + 4 * i)));
+    y.r[i] = vcvt_f32_f16(
+        vreinterpret_f16_u16(vld1_u16((const uint16_t *)(const void *)(strip + at) + 4 * i)));
     return y;
 }
 
@@ -145,7 +150,8 @@ struct neon_x {
     const float *d;
 };
 
-NEON_INLINE void neon_rows(const struct mm_x *x, int64_t r0, int nr, const int n, struct neon_x *out)
+NEON_INLINE void neon_rows(const struct mm_x *x, int64_t r0, int nr, const int n,
+                           struct neon_x *out)
 {
     for (int i = 0; i < n; i++) { /* rows beyond nr repeat the last one */
         const int64_t r = r0 + (i < nr ? i : nr - 1);
@@ -167,8 +173,10 @@ NEON_INLINE void neon_store(struct floats (*acc)[8], int nr, float *t)
         const struct floats *a = acc[i];
         NEON_EACH(j)
         {
-            const float32x4_t even = vaddq_f32(vaddq_f32(a[0].r[j], a[4].r[j]), vaddq_f32(a[2].r[j], a[6].r[j]));
-            const float32x4_t odd = vaddq_f32(vaddq_f32(a[1].r[j], a[5].r[j]), vaddq_f32(a[3].r[j], a[7].r[j]));
+            const float32x4_t even =
+                vaddq_f32(vaddq_f32(a[0].r[j], a[4].r[j]), vaddq_f32(a[2].r[j], a[6].r[j]));
+            const float32x4_t odd =
+                vaddq_f32(vaddq_f32(a[1].r[j], a[5].r[j]), vaddq_f32(a[3].r[j], a[7].r[j]));
             vst1q_f32(t + i * MM_TILE + 4 * j, vaddq_f32(even, odd));
         }
     }
@@ -177,12 +185,13 @@ NEON_INLINE void neon_store(struct floats (*acc)[8], int nr, float *t)
 NEON_INLINE void neon_ahead(const char *p, const int lines)
 {
     for (int i = 0; i < lines; i++)
-        __builtin_prefetch(p + 8192 + 64 * i, 0, 2); /* into L2, as lanes_ahead of body_lanes512.h; not measured here */
+        /* into L2, as lanes_ahead of body_lanes512.h; not measured here */
+        __builtin_prefetch(p + 8192 + 64 * i, 0, 2);
 }
 
 /* Q4_K, Q5_K. n rows are computed (1, 2 or 4: a constant after inlining), nr <= n are stored. */
-NEON_INLINE void neon_k(const struct mm_x *x, const enum fmt fmt, const char *strip, int64_t r0, int nr, const int n,
-                        float *t)
+NEON_INLINE void neon_k(const struct mm_x *x, const enum fmt fmt, const char *strip, int64_t r0,
+                        int nr, const int n, float *t)
 {
     const int words = fmt == FMT_Q4_K ? 36 : 44, low = words - 32;
     static const int place[8] = {0, 2, 1, 3, 4, 6, 5, 7}; /* of a group's sum in pair */
@@ -191,12 +200,15 @@ NEON_INLINE void neon_k(const struct mm_x *x, const enum fmt fmt, const char *st
     neon_rows(x, r0, nr, n, row);
     neon_clear(acc, n);
     for (int64_t b = 0; b < x->n_in / 256; b++, strip += 64 * words) {
-        const struct line p = neon_load(strip + 64), q = neon_load(strip + 128), r = neon_load(strip + 192);
+        const struct line p = neon_load(strip + 64), q = neon_load(strip + 128),
+                          r = neon_load(strip + 192);
         struct line scale[2] = {p, neon_nibble(r, 0)}, least[2] = {q, neon_nibble(r, 1)};
         NEON_EACH(j)
         {
-            scale[1].r[j] = vorrq_u8(scale[1].r[j], vandq_u8(vshrq_n_u8(p.r[j], 2), vdupq_n_u8(48)));
-            least[1].r[j] = vorrq_u8(least[1].r[j], vandq_u8(vshrq_n_u8(q.r[j], 2), vdupq_n_u8(48)));
+            scale[1].r[j] =
+                vorrq_u8(scale[1].r[j], vandq_u8(vshrq_n_u8(p.r[j], 2), vdupq_n_u8(48)));
+            least[1].r[j] =
+                vorrq_u8(least[1].r[j], vandq_u8(vshrq_n_u8(q.r[j], 2), vdupq_n_u8(48)));
             scale[0].r[j] = vandq_u8(p.r[j], vdupq_n_u8(63));
             least[0].r[j] = vandq_u8(q.r[j], vdupq_n_u8(63));
         }
@@ -221,7 +233,8 @@ NEON_INLINE void neon_k(const struct mm_x *x, const enum fmt fmt, const char *st
                     NEON_DOT_AT(s[i], w, v, k % 4);
                 }
             }
-            const struct ints factor = neon_byte(scale[g / 4], g % 4, false), m = neon_byte(least[g / 4], g % 4, false);
+            const struct ints factor = neon_byte(scale[g / 4], g % 4, false),
+                              m = neon_byte(least[g / 4], g % 4, false);
 #pragma GCC unroll 4
             for (int i = 0; i < n; i++) {
                 dot[i] = neon_mla(dot[i], s[i], factor);
@@ -239,7 +252,8 @@ NEON_INLINE void neon_k(const struct mm_x *x, const enum fmt fmt, const char *st
     neon_store(acc, nr, t);
 }
 
-NEON_INLINE void neon_q6(const struct mm_x *x, const char *strip, int64_t r0, int nr, const int n, float *t)
+NEON_INLINE void neon_q6(const struct mm_x *x, const char *strip, int64_t r0, int nr, const int n,
+                         float *t)
 {
     const int64_t blocks = x->n_in / 256;
     struct floats acc[NEON_ROWS][8];
@@ -261,7 +275,8 @@ NEON_INLINE void neon_q6(const struct mm_x *x, const char *strip, int64_t r0, in
 #pragma GCC unroll 4
                 for (int k = 0; k < 4; k++) {
                     const char *word = strip + 64 * (4 + 12 * part + 3 * k);
-                    struct line w = neon_nibble(neon_load(word + 64 * (1 + quarter % 2)), quarter / 2);
+                    struct line w =
+                        neon_nibble(neon_load(word + 64 * (1 + quarter % 2)), quarter / 2);
                     w = neon_less(neon_with_bits(w, neon_load(word), 2 * quarter, 48), 32);
 #pragma GCC unroll 4
                     for (int i = 0; i < n; i++) {
@@ -269,7 +284,8 @@ NEON_INLINE void neon_q6(const struct mm_x *x, const char *strip, int64_t r0, in
                         NEON_DOT_AT(s[i], w, v, k);
                     }
                 }
-                const struct ints factor = neon_byte(neon_load(strip + 64 * (group / 4)), group % 4, true);
+                const struct ints factor =
+                    neon_byte(neon_load(strip + 64 * (group / 4)), group % 4, true);
 #pragma GCC unroll 4
                 for (int i = 0; i < n; i++)
                     dot[i] = neon_mla(dot[i], s[i], factor);
@@ -283,8 +299,8 @@ NEON_INLINE void neon_q6(const struct mm_x *x, const char *strip, int64_t r0, in
 }
 
 /* Q4_0, Q8_0: blocks of 32, each with a scale. */
-NEON_INLINE void neon_32(const struct mm_x *x, const enum fmt fmt, const char *strip, int64_t r0, int nr, const int n,
-                         float *t)
+NEON_INLINE void neon_32(const struct mm_x *x, const enum fmt fmt, const char *strip, int64_t r0,
+                         int nr, const int n, float *t)
 {
     const int words = fmt == FMT_Q4_0 ? 4 : 8;
     const int64_t blocks = x->n_in / 32;
@@ -340,7 +356,8 @@ NEON_TILE(neon_tile_q6_k, NEON_Q6_K)
 NEON_TILE(neon_tile_q4_0, NEON_Q4_0)
 NEON_TILE(neon_tile_q8_0, NEON_Q8_0)
 
-static void neon_strip(const struct mm_x *x, enum fmt fmt, const char *strip, int64_t r0, int nr, float *t)
+static void neon_strip(const struct mm_x *x, enum fmt fmt, const char *strip, int64_t r0, int nr,
+                       float *t)
 {
     switch (fmt) {
     case FMT_Q4_K:

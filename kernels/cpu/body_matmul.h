@@ -25,7 +25,8 @@ static float kernel_quantise_block(const float *x, int m, int8_t *q, int16_t *su
 }
 
 /* The sums as the kernels of strips want them (struct mm_x). */
-static void kernel_quantise_sums(const struct mm_x *x, const int16_t *sum, int16_t *pair, int32_t *off)
+static void kernel_quantise_sums(const struct mm_x *x, const int16_t *sum, int16_t *pair,
+                                 int32_t *off)
 {
     static const uint8_t order[8] = {0, 2, 1, 3, 4, 6, 5, 7};
     if (x->block == 32) {
@@ -53,7 +54,8 @@ static void kernel_quantise(const struct mm_x *x, int64_t r)
                                      sum + b * block / 16);
     for (; n % 8; n++)
         d[n] = 0;
-    kernel_quantise_sums(x, sum, (int16_t *)(void *)(row + x->pair_at), (int32_t *)(void *)(row + x->off_at));
+    kernel_quantise_sums(x, sum, (int16_t *)(void *)(row + x->pair_at),
+                         (int32_t *)(void *)(row + x->off_at));
 }
 
 /* ---- float weights: 16 interleaved fmaf accumulators, element i in lane i % 16
@@ -82,11 +84,11 @@ static struct v16 kernel_float_tail(enum fmt fmt, const char *w, int64_t i, int6
     return v16_load(tail);
 }
 
-/* nw weight rows against rows r0 .. r0 + nr - 1, of which nx >= nr are computed (the last one repeated); fmt, nw and
- * nx are constants where this is inlined. */
-static inline __attribute__((always_inline)) void kernel_float_rows(enum fmt fmt, const struct mm_x *x, int64_t r0,
-                                                                    int nr, const int nx, const char *w,
-                                                                    size_t row_bytes, const int nw, float *t)
+/* nw weight rows against rows r0 .. r0 + nr - 1, of which nx >= nr are computed (the last one
+ * repeated); fmt, nw and nx are constants where this is inlined. */
+static inline __attribute__((always_inline)) void
+kernel_float_rows(enum fmt fmt, const struct mm_x *x, int64_t r0, int nr, const int nx,
+                  const char *w, size_t row_bytes, const int nw, float *t)
 {
     const int64_t n = x->n_in;
     const float *a[FLOAT_X];
@@ -119,9 +121,9 @@ static inline __attribute__((always_inline)) void kernel_float_rows(enum fmt fmt
             t[k * MM_TILE + j] = v16_sum(s[j][k]);
 }
 
-static inline __attribute__((always_inline)) void kernel_float_part(enum fmt fmt, const struct mm_x *x, int64_t r0,
-                                                                    int nr, const char *w, size_t row_bytes,
-                                                                    const int nw, float *t)
+static inline __attribute__((always_inline)) void
+kernel_float_part(enum fmt fmt, const struct mm_x *x, int64_t r0, int nr, const char *w,
+                  size_t row_bytes, const int nw, float *t)
 {
     if (nr == 1)
         kernel_float_rows(fmt, x, r0, 1, 1, w, row_bytes, nw, t);
@@ -131,17 +133,17 @@ static inline __attribute__((always_inline)) void kernel_float_part(enum fmt fmt
         kernel_float_rows(fmt, x, r0, nr, FLOAT_X, w, row_bytes, nw, t);
 }
 
-static inline __attribute__((always_inline)) void kernel_float_format(enum fmt fmt, const struct mm_x *x,
-                                                                      const struct tensor *w, int64_t j0, int nj,
-                                                                      int64_t r0, int nr, float *t)
+static inline __attribute__((always_inline)) void
+kernel_float_format(enum fmt fmt, const struct mm_x *x, const struct tensor *w, int64_t j0, int nj,
+                    int64_t r0, int nr, float *t)
 {
     for (int r = 0; r < nr; r += FLOAT_X) {
         const int m = nr - r < FLOAT_X ? nr - r : FLOAT_X;
         const char *row = (const char *)w->data + (size_t)j0 * w->row_bytes;
         int j = 0;
         for (; FLOAT_W > 1 && j + FLOAT_W <= nj; j += FLOAT_W)
-            kernel_float_part(fmt, x, r0 + r, m, row + (size_t)j * w->row_bytes, w->row_bytes, FLOAT_W,
-                              t + r * MM_TILE + j);
+            kernel_float_part(fmt, x, r0 + r, m, row + (size_t)j * w->row_bytes, w->row_bytes,
+                              FLOAT_W, t + r * MM_TILE + j);
         for (; j < nj; j++)
             kernel_float_part(fmt, x, r0 + r, m, row + (size_t)j * w->row_bytes, w->row_bytes, 1,
                               t + r * MM_TILE + j);

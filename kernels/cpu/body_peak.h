@@ -1,6 +1,7 @@
-/* body_peak: the instructions that matmul lives from, as fast as they go: what figures are measured against.
- * Independent sums, as many as hide an instruction's latency and fit the registers; nothing is loaded. Each
- * function runs `turns` turns and returns the operations done; *sink makes the sums matter. */
+/* body_peak: the instructions that matmul lives from, as fast as they go: what figures are measured
+ * against. Independent sums, as many as hide an instruction's latency and fit the registers;
+ * nothing is loaded. Each function runs `turns` turns and returns the operations done; *sink
+ * makes the sums matter. */
 #if defined(__AVX512VNNI__) || defined(__AVX2__)
 #include <immintrin.h>
 #elif defined(__ARM_FEATURE_DOTPROD)
@@ -26,7 +27,7 @@ static double peak_f32(int64_t turns, float *sink)
 #else
     typedef float sum;
     const sum add = *sink, by = 0.999f;
-#define PEAK_STEP(x) ((x) * by + add)
+#define PEAK_STEP(x) ((x)*by + add)
 #endif
     sum x[PEAK_SUMS];
     float part[sizeof(x) / (sizeof(float))];

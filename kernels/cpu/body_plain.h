@@ -1,5 +1,6 @@
-/* body_plain: the plainest text of matmul's integer dot products, for rows of weights as files have them. Included by
- * cpu_kernel_scalar.c, and by cpu_kernel_neon.c for the rows that no strip takes. */
+/* body_plain: the plainest text of matmul's integer dot products, for rows of weights as files have
+ * them. Included by cpu_kernel_scalar.c, and by cpu_kernel_neon.c for the rows that no strip
+ * takes. */
 
 /* A weight block of a K format in plain integers: w = d * scale * q - dmin * min, per 16 elements.
  */
@@ -42,7 +43,7 @@ static float plain_sum8(const float acc[8])
 
 /* One weight row of a K format against rows r0 .. r0 + nr - 1. */
 static void plain_row_k(const struct mm_x *x, enum fmt fmt, const char *w, int64_t r0, int nr,
-                         float *t)
+                        float *t)
 {
     float acc[MM_ROWS][8] = {{0}};
     struct kblock k;
@@ -68,7 +69,7 @@ static void plain_row_k(const struct mm_x *x, enum fmt fmt, const char *w, int64
 
 /* One weight row of Q8_0 or Q4_0. */
 static void plain_row_32(const struct mm_x *x, enum fmt fmt, const char *w, int64_t r0, int nr,
-                          float *t)
+                         float *t)
 {
     float acc[MM_ROWS][8] = {{0}};
     for (int64_t b = 0; b < x->n_in / 32; b++) {
@@ -89,8 +90,8 @@ static void plain_row_32(const struct mm_x *x, enum fmt fmt, const char *w, int6
         t[r * MM_TILE] = plain_sum8(acc[r]);
 }
 
-static void plain_tile(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj,
-                        int64_t r0, int nr, float *t)
+static void plain_tile(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0,
+                       int nr, float *t)
 {
     if (w->fmt == FMT_F32 || w->fmt == FMT_F16 || w->fmt == FMT_BF16) {
         kernel_float_tile(x, w, j0, nj, r0, nr, t);

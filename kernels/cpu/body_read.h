@@ -1,12 +1,13 @@
-/* body_read: reads memory once and does nothing else: what decoding is measured against. How many bytes a second a core
- * gets depends on how many places it reads at once and on whether it asks for them early, and which pattern is best
- * differs between processors. */
+/* body_read: reads memory once and does nothing else: what decoding is measured against. How many
+ * bytes a second a core gets depends on how many places it reads at once and on whether it asks for
+ * them early, and which pattern is best differs between processors. */
 
-enum { READ_LINE = 64, READ_TURN = 4, READ_AHEAD = 8192 }; /* bytes; lines of a stream at once; bytes, as lanes.h's kernels */
+/* bytes; lines of a stream at once; bytes, as lanes.h's kernels */
+enum { READ_LINE = 64, READ_TURN = 4, READ_AHEAD = 8192 };
 
 /* `streams` stretches of `lines` lines each, one after the other in memory, side by side. */
-static inline __attribute__((always_inline)) uint64_t read_streams(const char *p, int64_t lines, const int streams,
-                                                                   const bool ahead)
+static inline __attribute__((always_inline)) uint64_t
+read_streams(const char *p, int64_t lines, const int streams, const bool ahead)
 {
     typedef uint64_t line __attribute__((vector_size(READ_LINE), may_alias));
     line sum[4 * READ_TURN] = {{0}};

@@ -25,7 +25,9 @@ static void kernel_f16(const float *x, uint16_t *y, int64_t n)
     for (; i + V16 <= n; i += V16) /* in this order a NaN stays */
         v16_store_f16(y + i, v16_max(lo, v16_min(hi, v16_load(x + i))));
     for (; i < n; i++)
-        y[i] = f32_to_f16(x[i] > FMT_F16_MAX ? FMT_F16_MAX : x[i] < -FMT_F16_MAX ? -FMT_F16_MAX : x[i]);
+        y[i] = f32_to_f16(x[i] > FMT_F16_MAX    ? FMT_F16_MAX
+                          : x[i] < -FMT_F16_MAX ? -FMT_F16_MAX
+                                                : x[i]);
 }
 
 /* The squares are added in f32 lane by lane over 1024 elements, the parts in double. */

@@ -1,9 +1,10 @@
 /*
  * cpu_attention: the work is cut into items of one kv head of one sequence and a few query rows,
- * which share the decoded K and V rows (body_attention.h has the arithmetic). Sequences that stand side by side in the
- * batch and begin with the same pages, as the specialists of a case do, are one item as long as their queries fit: what
- * they have in common is decoded once. Items are counted kv head by kv head, so that threads get whole heads where
- * they can, and with them equal shares of long and short rows.
+ * which share the decoded K and V rows (body_attention.h has the arithmetic). Sequences that stand
+ * side by side in the batch and begin with the same pages, as the specialists of a case do, are one
+ * item as long as their queries fit: what they have in common is decoded once. Items are counted kv
+ * head by kv head, so that threads get whole heads where they can, and with them equal shares of
+ * long and short rows.
  */
 #include "ops_check.h"
 #include "ops_cpu.h"
@@ -31,9 +32,9 @@ struct attention_job {
     const struct cpu_kernels *k;
     float *scratch;
     struct attention_group *group; /* (n_seq) */
-    int heads; /* query heads of an item */
-    int rows;  /* query rows of an item */
-    int parts; /* items that a kv head's group of query heads is cut into */
+    int heads;                     /* query heads of an item */
+    int rows;                      /* query rows of an item */
+    int parts;                     /* items that a kv head's group of query heads is cut into */
 };
 
 static int attention_rows(const struct attention_args *a, int seq)
@@ -41,10 +42,12 @@ static int attention_rows(const struct attention_args *a, int seq)
     return a->q_start[seq + 1] - a->q_start[seq];
 }
 
-/* Positions from 0 that the two have in common, in whole blocks, and that were there before this call. */
+/* Positions from 0 that the two have in common, in whole blocks, and that were there before this
+ * call. */
 static int attention_common(const struct attention_args *a, int s, int t)
 {
-    const int32_t *x = a->page + (int64_t)s * a->max_pages, *y = a->page + (int64_t)t * a->max_pages;
+    const int32_t *x = a->page + (int64_t)s * a->max_pages,
+                  *y = a->page + (int64_t)t * a->max_pages;
     int old_s = a->kv_len[s] - attention_rows(a, s), old_t = a->kv_len[t] - attention_rows(a, t);
     int most = old_s < old_t ? old_s : old_t, n = 0;
     while (n < most && x[n / a->kv->page_tokens] == y[n / a->kv->page_tokens])
@@ -53,7 +56,8 @@ static int attention_common(const struct attention_args *a, int s, int t)
     return n / ATTN_BLOCK * ATTN_BLOCK;
 }
 
-/* Positions in common of t and the next one, which may belong together more than t and those before it; 0: nothing. */
+/* Positions in common of t and the next one, which may belong together more than t and those before
+ * it; 0: nothing. */
 static int attention_next_common(const struct attention_args *a, int t)
 {
     if (t + 1 >= a->n_seq || !attention_rows(a, t + 1))
@@ -72,8 +76,8 @@ static struct attention_group attention_group_from(const struct attention_job *j
     for (int t = s + 1; t < a->n_seq; t++) {
         int more = attention_rows(a, t), common = more ? attention_common(a, s, t) : 0;
         common = common < shared ? common : shared;
-        if (!more || (rows + more) * j->heads > ATTN_QUERIES || common < SHARED_LEAST || (g.shared && common < g.shared / 2) ||
-            common < attention_next_common(a, t) / 2)
+        if (!more || (rows + more) * j->heads > ATTN_QUERIES || common < SHARED_LEAST ||
+            (g.shared && common < g.shared / 2) || common < attention_next_common(a, t) / 2)
             break;
         rows += more;
         shared = g.shared = common;
@@ -82,7 +86,8 @@ static struct attention_group attention_group_from(const struct attention_job *j
     return g;
 }
 
-/* Groups where that leaves enough items for all threads; which one it is does not show in the result. */
+/* Groups where that leaves enough items for all threads; which one it is does not show in the
+ * result. */
 static void attention_groups(struct attention_job *j, int n_threads)
 {
     const struct attention_args *a = j->a;
@@ -166,8 +171,9 @@ int cpu_attention(struct ops *ops, struct stream *st, const struct attention_arg
         .rows = ATTN_QUERIES / heads,
         .parts = (group + heads - 1) / heads,
     };
-    job.group = (struct attention_group *)(void *)(job.scratch + (size_t)pool_threads(c->pool) *
-                                                   cpu_attention_floats(a->kv->head_dim));
+    job.group =
+        (struct attention_group *)(void *)(job.scratch + (size_t)pool_threads(c->pool) *
+                                                             cpu_attention_floats(a->kv->head_dim));
     attention_groups(&job, pool_threads(c->pool));
     int64_t items = 0;
     for (int s = 0; s < a->n_seq; s++)

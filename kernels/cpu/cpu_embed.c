@@ -3,10 +3,12 @@
 #include "ops_cpu.h"
 
 /* A row of a table in strips: block by block, first as files have it. */
-static void cpu_embed_packed(const struct tensor *table, const struct lanes *l, int64_t row, float *y)
+static void cpu_embed_packed(const struct tensor *table, const struct lanes *l, int64_t row,
+                             float *y)
 {
     const int64_t n = tensor_cols(table);
-    const char *strip = (const char *)table->data + (size_t)(row / LANES * LANES) * table->row_bytes;
+    const char *strip =
+        (const char *)table->data + (size_t)(row / LANES * LANES) * table->row_bytes;
     char block[256]; /* the largest one has 210 bytes */
     CHECK(l->bytes <= sizeof block);
     for (int64_t b = 0; b < n / l->elems; b++, y += l->elems) {
@@ -20,15 +22,17 @@ static void cpu_embed_rows(void *arg, int64_t begin, int64_t end, int worker)
     (void)worker;
     const struct embed_args *a = arg;
     const struct tensor *table = a->table;
-    const int64_t n = tensor_cols(table), packed = table->lanes ? tensor_rows(table) / LANES * LANES : 0;
+    const int64_t n = tensor_cols(table),
+                  packed = table->lanes ? tensor_rows(table) / LANES * LANES : 0;
     struct lanes l;
     const bool known = lanes_of(table->fmt, &l);
     for (int64_t r = begin; r < end; r++) {
         if (known && a->id[r] < packed)
             cpu_embed_packed(table, &l, a->id[r], a->y + r * n);
         else
-            fmt_info(table->fmt)->decode((const char *)table->data + (size_t)a->id[r] * table->row_bytes,
-                                         a->y + r * n, n);
+            fmt_info(table->fmt)
+                ->decode((const char *)table->data + (size_t)a->id[r] * table->row_bytes,
+                         a->y + r * n, n);
     }
 }
 

@@ -44,7 +44,8 @@ int cpu_isa_has(enum cpu_isa isa)
 {
     if (isa == CPU_SCALAR)
         return 1;
-#if defined(__x86_64__) /* the builtin asks CPUID and XGETBV: also the system must save the        \
+#if defined(                                                                                       \
+    __x86_64__) /* the builtin asks CPUID and XGETBV: also the system must save the        \
                            registers */
     __builtin_cpu_init();
     if (isa == CPU_AVX2)

@@ -5,7 +5,8 @@
 
 #include "err.h"
 
-enum cpu_isa { CPU_SCALAR, CPU_NEON, CPU_AVX2, CPU_AVXVNNI, CPU_AVX512VNNI, CPU_ISA_COUNT }; /* the best one last */
+/* the best one last */
+enum cpu_isa { CPU_SCALAR, CPU_NEON, CPU_AVX2, CPU_AVXVNNI, CPU_AVX512VNNI, CPU_ISA_COUNT };
 
 const char *cpu_isa_name(enum cpu_isa isa);  /* "avx2", as the option is written */
 const char *cpu_isa_title(enum cpu_isa isa); /* "AVX2", for people */

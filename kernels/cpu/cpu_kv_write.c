@@ -19,7 +19,8 @@ static void cpu_kv_store(const struct kv_write_job *j, const float *x, void *y)
 }
 
 /* k of a head as it is stored: itself, or turned in x. */
-static const float *cpu_kv_turned(const struct kv_write_job *j, const struct cpu_turn *t, const float *k, float *x)
+static const float *cpu_kv_turned(const struct kv_write_job *j, const struct cpu_turn *t,
+                                  const float *k, float *x)
 {
     const int dim = j->a->kv->head_dim;
     if (!j->a->rope.q)

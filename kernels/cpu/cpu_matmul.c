@@ -15,10 +15,10 @@
  * - then bias, then the epilogue; silu as in v16.
  * - norm: x is the result of the kernel of rmsnorm.
  *
- * Work: threads share the output columns, in strips of MM_TILE weight rows. All rows of x pass, MM_ROWS
- * at a time, while a few strips lie in the core's cache. Weights in strips (lanes.h) are multiplied as
- * they lie; other ones are brought into that order first where there are rows enough to pay for it, and
- * where the instruction set has a kernel for it.
+ * Work: threads share the output columns, in strips of MM_TILE weight rows. All rows of x pass,
+ * MM_ROWS at a time, while a few strips lie in the core's cache. Weights in strips (lanes.h) are
+ * multiplied as they lie; other ones are brought into that order first where there are rows enough
+ * to pay for it, and where the instruction set has a kernel for it.
  */
 #include <string.h>
 
@@ -53,7 +53,8 @@ size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in, int64_t n_norm
 {
     struct mm_x x;
     size_t rows = (size_t)n_row * (cpu_x_layout(&x, n_in, 256) + cpu_x_layout(&x, n_in, 32));
-    return rows + (size_t)n_threads * 2 * cpu_strip_bytes(n_in) + (size_t)n_row * (size_t)n_norm * sizeof(float);
+    return rows + (size_t)n_threads * 2 * cpu_strip_bytes(n_in) +
+           (size_t)n_row * (size_t)n_norm * sizeof(float);
 }
 
 /* Elements per block of the quantised x that weights of this format meet; 0: x itself. */
@@ -76,7 +77,8 @@ static int cpu_x_block(enum fmt fmt)
     }
 }
 
-#define MM_CACHE ((size_t)256 << 10) /* of strips that stay in a core's cache while the rows of x pass */
+/* of strips that stay in a core's cache while the rows of x pass */
+#define MM_CACHE ((size_t)256 << 10)
 
 struct matmul_job {
     const struct matmul_args *a;
@@ -85,7 +87,7 @@ struct matmul_job {
     bool ready[2];
     float *normed; /* (n_row, n_in), where a norms x */
     bool normed_ready;
-    char *strips; /* (n_threads, 2, cpu_strip_bytes) */
+    char *strips;  /* (n_threads, 2, cpu_strip_bytes) */
     int n_product; /* calls of the epilogue: 1 for EPI_SWIGLU */
 };
 
@@ -107,7 +109,8 @@ static void cpu_prepare_rows(void *arg, int64_t begin, int64_t end, int worker)
     const struct matmul_args *a = p->job->a;
     for (int64_t r = begin; r < end; r++) {
         if (p->norm)
-            p->job->k->rmsnorm(a->x + r * a->n_in, a->norm.w, p->job->normed + r * a->n_in, a->n_in, a->norm.eps);
+            p->job->k->rmsnorm(a->x + r * a->n_in, a->norm.w, p->job->normed + r * a->n_in, a->n_in,
+                               a->norm.eps);
         if (p->x)
             p->job->k->quantise(p->x, r);
     }
@@ -120,8 +123,8 @@ static void cpu_add_bias(const float *bias, int64_t j0, int nj, int nr, float *t
             t[r * MM_TILE + j] += bias[j0 + j];
 }
 
-/* Columns j0 .. j0 + nj - 1 of a matrix as a strip: where it lies, or packed into the worker's memory; NULL when
- * they are used as rows. */
+/* Columns j0 .. j0 + nj - 1 of a matrix as a strip: where it lies, or packed into the worker's
+ * memory; NULL when they are used as rows. */
 static const char *cpu_matmul_pack(const struct matmul_job *job, const struct tensor *w, int64_t j0,
                                    int nj, int worker, int second)
 {
@@ -150,9 +153,10 @@ static void cpu_matmul_product(const struct matmul_job *job, const struct matmul
     cpu_add_bias(o->bias, j0, nj, nr, t);
 }
 
-/* nj results of a row, from column j0 on, through the epilogue into y; up: of the next product, EPI_SWIGLU. */
-static void cpu_matmul_finish(const struct matmul_job *job, const struct matmul_out *o, int64_t r, int64_t j0, int nj,
-                              const float *t, const float *up)
+/* nj results of a row, from column j0 on, through the epilogue into y; up: of the next product,
+ * EPI_SWIGLU. */
+static void cpu_matmul_finish(const struct matmul_job *job, const struct matmul_out *o, int64_t r,
+                              int64_t j0, int nj, const float *t, const float *up)
 {
     float *y = o->y + r * tensor_rows(o->w) + j0;
     if (job->a->epilogue == EPI_SWIGLU)
@@ -163,8 +167,8 @@ static void cpu_matmul_finish(const struct matmul_job *job, const struct matmul_
         memcpy(y, t, (size_t)nj * sizeof *y);
 }
 
-/* Rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of product o (and the next one, EPI_SWIGLU), through the
- * epilogue into y. */
+/* Rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of product o (and the next one, EPI_SWIGLU),
+ * through the epilogue into y. */
 static void cpu_matmul_tile(const struct matmul_job *job, const struct matmul_out *o,
                             const char *const strip[2], int64_t j0, int nj, int64_t r0, int nr)
 {
@@ -176,9 +180,10 @@ static void cpu_matmul_tile(const struct matmul_job *job, const struct matmul_ou
         cpu_matmul_finish(job, o, r0 + r, j0, nj, t + r * MM_TILE, up + r * MM_TILE);
 }
 
-/* One row of x, columns from `begin` on: as many strips as are read at once, each going through its own part of the
- * range. Returns the first column that is left. */
-static int64_t cpu_matmul_several(const struct matmul_job *job, const struct matmul_out *o, int64_t begin, int64_t end)
+/* One row of x, columns from `begin` on: as many strips as are read at once, each going through its
+ * own part of the range. Returns the first column that is left. */
+static int64_t cpu_matmul_several(const struct matmul_job *job, const struct matmul_out *o,
+                                  int64_t begin, int64_t end)
 {
     _Alignas(64) float t[MM_SEVERAL][MM_TILE];
     float *to[MM_SEVERAL];
@@ -186,7 +191,8 @@ static int64_t cpu_matmul_several(const struct matmul_job *job, const struct mat
     const int both = job->a->epilogue == EPI_SWIGLU ? 2 : 1;
     const int ways = (job->k->several ? job->k->several(o->w->fmt) : 0) / both;
     const struct mm_x *x = &job->x[cpu_x_form(o->w->fmt)];
-    if (job->a->n_row != 1 || !ways || !o[0].w->lanes || !o[both - 1].w->lanes || o[both - 1].w->fmt != o[0].w->fmt)
+    if (job->a->n_row != 1 || !ways || !o[0].w->lanes || !o[both - 1].w->lanes ||
+        o[both - 1].w->fmt != o[0].w->fmt)
         return begin;
     const int64_t n = (end - begin) / MM_TILE / ways; /* strips of each way */
     for (int64_t i = 0; i < n; i++) {
@@ -199,7 +205,8 @@ static int64_t cpu_matmul_several(const struct matmul_job *job, const struct mat
         for (int k = 0; k < ways * both; k++)
             cpu_add_bias(o[k % both].bias, begin + MM_TILE * (k / both * n + i), MM_TILE, 1, t[k]);
         for (int k = 0; k < ways; k++)
-            cpu_matmul_finish(job, o, 0, begin + MM_TILE * (k * n + i), MM_TILE, t[k * both], t[k * both + both - 1]);
+            cpu_matmul_finish(job, o, 0, begin + MM_TILE * (k * n + i), MM_TILE, t[k * both],
+                              t[k * both + both - 1]);
     }
     return begin + MM_TILE * ways * n;
 }
@@ -235,8 +242,8 @@ static int64_t cpu_matmul_group(const struct matmul_job *job, const struct matmu
 }
 
 /* Columns begin .. end - 1 of one product, in strips and groups of strips. */
-static void cpu_matmul_range(const struct matmul_job *job, const struct matmul_out *o, int64_t begin,
-                             int64_t end, int worker)
+static void cpu_matmul_range(const struct matmul_job *job, const struct matmul_out *o,
+                             int64_t begin, int64_t end, int worker)
 {
     const int64_t group = cpu_matmul_group(job, o);
     const int64_t whole = o->w->lanes ? tensor_rows(o->w) / MM_TILE * MM_TILE : end;
@@ -256,8 +263,8 @@ static void cpu_matmul_columns(void *arg, int64_t begin, int64_t end, int worker
         const int64_t rows = tensor_rows(job->a->out[i].w), n = (rows + MM_TILE - 1) / MM_TILE;
         const int64_t from = begin > at ? begin - at : 0, to = end - at < n ? end - at : n;
         if (from < to)
-            cpu_matmul_range(job, &job->a->out[i], MM_TILE * from, MM_TILE * to < rows ? MM_TILE * to : rows,
-                             worker);
+            cpu_matmul_range(job, &job->a->out[i], MM_TILE * from,
+                             MM_TILE * to < rows ? MM_TILE * to : rows, worker);
         at += n;
     }
 }
@@ -267,7 +274,8 @@ static void cpu_matmul_prepare(struct ops_cpu *c, struct matmul_job *job, enum f
 {
     const int form = cpu_x_form(fmt);
     const bool quantise = cpu_x_block(fmt) && !job->ready[form];
-    struct mm_prepare p = {job, quantise ? &job->x[form] : NULL, job->a->norm.w && !job->normed_ready};
+    struct mm_prepare p = {job, quantise ? &job->x[form] : NULL,
+                           job->a->norm.w && !job->normed_ready};
     if (!p.x && !p.norm)
         return;
     pool_run(c->pool, job->a->n_row, cpu_prepare_rows, &p);
@@ -288,7 +296,8 @@ int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
             FAIL(e, ERR_BUG, "matmul: the cpu backend has no kernel for %s",
                  fmt_info(a->out[i].w->fmt)->name);
     const size_t base = cpu_matmul_scratch(pool_threads(c->pool), a->n_row, a->n_in, 0);
-    const size_t need = cpu_matmul_scratch(pool_threads(c->pool), a->n_row, a->n_in, a->norm.w ? a->n_in : 0);
+    const size_t need =
+        cpu_matmul_scratch(pool_threads(c->pool), a->n_row, a->n_in, a->norm.w ? a->n_in : 0);
     TRY(ops_check_scratch("matmul", need, c->scratch, c->scratch_bytes, e));
     size_t first = (size_t)a->n_row * cpu_x_layout(&job.x[0], a->n_in, 256);
     size_t both = first + (size_t)a->n_row * cpu_x_layout(&job.x[1], a->n_in, 32);

@@ -16,7 +16,7 @@ struct pack_job {
     int64_t first; /* row */
     ops_read read;
     void *user;
-    char *rows;                 /* (n_threads, bytes): sixteen rows as files have them */
+    char *rows; /* (n_threads, bytes): sixteen rows as files have them */
     size_t bytes;
     struct pack_worker *worker; /* (n_threads) */
 };
@@ -44,8 +44,8 @@ static void cpu_pack_strips(void *arg, int64_t begin, int64_t end, int worker)
 bool cpu_packs(const struct ops *ops, const struct tensor *w)
 {
     struct lanes l;
-    return ((const struct ops_cpu *)ops)->k->pack && w->n_dim == 2 && !w->lanes && tensor_rows(w) >= LANES &&
-           lanes_of(w->fmt, &l);
+    return ((const struct ops_cpu *)ops)->k->pack && w->n_dim == 2 && !w->lanes &&
+           tensor_rows(w) >= LANES && lanes_of(w->fmt, &l);
 }
 
 static int cpu_pack_run(struct ops_cpu *c, struct pack_job *j, int64_t n, struct err *e)
@@ -63,19 +63,23 @@ static int cpu_pack_run(struct ops_cpu *c, struct pack_job *j, int64_t n, struct
     return 0;
 }
 
-int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, ops_read read, void *user,
-             struct err *e)
+int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, ops_read read,
+             void *user, struct err *e)
 {
     struct ops_cpu *c = ops_cpu(ops);
     const size_t threads = (size_t)pool_threads(c->pool);
-    struct pack_job job = {.k = c->k, .w = w, .first = first, .read = read, .user = user,
+    struct pack_job job = {.k = c->k,
+                           .w = w,
+                           .first = first,
+                           .read = read,
+                           .user = user,
                            .bytes = size_align(LANES * w->row_bytes, 64)};
     if (!cpu_packs(ops, w))
         FAIL(e, ERR_BUG, "pack: %s of %lld rows has no other order", fmt_info(w->fmt)->name,
              (long long)tensor_rows(w));
     if (first < 0 || first % LANES || n < 0 || n > tensor_rows(w) - first)
-        FAIL(e, ERR_BUG, "pack: rows %lld .. %lld of %lld; must begin on a multiple of %d", (long long)first,
-             (long long)(first + n), (long long)tensor_rows(w), LANES);
+        FAIL(e, ERR_BUG, "pack: rows %lld .. %lld of %lld; must begin on a multiple of %d",
+             (long long)first, (long long)(first + n), (long long)tensor_rows(w), LANES);
     lanes_of(w->fmt, &job.lanes);
     job.rows = mem_aligned(threads * job.bytes);
     job.worker = mem_zalloc(threads, sizeof *job.worker);

@@ -11,7 +11,8 @@ struct rope_job {
     const struct cpu_kernels *k;
 };
 
-void cpu_turn_of(int n_rot, enum rope_pairs pairs, const float *inv_freq, int32_t pos, struct cpu_turn *t)
+void cpu_turn_of(int n_rot, enum rope_pairs pairs, const float *inv_freq, int32_t pos,
+                 struct cpu_turn *t)
 {
     t->n_pair = n_rot / 2;
     t->step = pairs == ROPE_ADJACENT ? 2 : 1;
@@ -33,7 +34,8 @@ static void cpu_rope_rows(void *arg, int64_t begin, int64_t end, int worker)
     for (int64_t r = begin; r < end; r++) {
         cpu_turn_of(a->n_rot, a->pairs, a->inv_freq, a->pos[r], &t);
         j->k->rope(a->q + r * a->n_head * dim, a->n_head, dim, t.n_pair, t.step, t.apart, t.c, t.s);
-        j->k->rope(a->k + r * a->n_kv_head * dim, a->n_kv_head, dim, t.n_pair, t.step, t.apart, t.c, t.s);
+        j->k->rope(a->k + r * a->n_kv_head * dim, a->n_kv_head, dim, t.n_pair, t.step, t.apart, t.c,
+                   t.s);
     }
 }
 

@@ -5,7 +5,8 @@
 
 #include "ops_cpu.h"
 
-#define CPU_GRAIN 4096 /* elements: below this the wake-up of a thread costs more than it brings   \
+#define CPU_GRAIN                                                                                  \
+    4096 /* elements: below this the wake-up of a thread costs more than it brings   \
                         */
 
 /* fn over the n_row * n elements of dense rows as one line. */

@@ -26,7 +26,8 @@ static size_t ops_cpu_scratch_bytes(const struct ops *ops, const struct ops_limi
 {
     int threads = pool_threads(((const struct ops_cpu *)ops)->pool);
     size_t most = cpu_matmul_scratch(threads, l->max_rows, l->max_in, l->max_norm);
-    size_t attention = cpu_attention_scratch(threads, l->head_dim, l->max_rows); /* sequences have a row at least */
+    /* sequences have a row at least */
+    size_t attention = cpu_attention_scratch(threads, l->head_dim, l->max_rows);
     size_t sample = cpu_sample_scratch(threads, l->n_vocab);
     most = attention > most ? attention : most;
     most = sample > most ? sample : most;
@@ -39,7 +40,7 @@ static void ops_cpu_bind_scratch(struct ops *ops, void *ptr, size_t bytes)
     ops_cpu(ops)->scratch_bytes = bytes;
 }
 
-/* ---- peak ---------------------------------------------------------------------------------------- */
+/* ---- peak ------------------------------------------------------------------------------------ */
 
 struct peak_job {
     const struct cpu_kernels *k;
@@ -89,16 +90,17 @@ static int ops_cpu_peak(struct ops *ops, enum ops_peak what, double *out, struct
     return 0;
 }
 
-/* ---- read ---------------------------------------------------------------------------------------- */
+/* ---- read ------------------------------------------------------------------------------------ */
 
 static const struct read_pattern {
     const char *name;
     int streams; /* of each thread */
     bool ahead;
 } read_patterns[] = {
-    {"1 stream", 1, false},            {"2 streams", 2, false},           {"3 streams", 3, false},
-    {"4 streams", 4, false},           {"1 stream, prefetch", 1, true},   {"2 streams, prefetch", 2, true},
-    {"3 streams, prefetch", 3, true},  {"4 streams, prefetch", 4, true},
+    {"1 stream", 1, false},           {"2 streams", 2, false},
+    {"3 streams", 3, false},          {"4 streams", 4, false},
+    {"1 stream, prefetch", 1, true},  {"2 streams, prefetch", 2, true},
+    {"3 streams, prefetch", 3, true}, {"4 streams, prefetch", 4, true},
 };
 enum { N_READ = sizeof read_patterns / sizeof *read_patterns };
 
@@ -112,7 +114,8 @@ struct read_job {
 static void read_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     struct read_job *j = arg;
-    j->sum[8 * worker] ^= j->k->read(j->p + 64 * begin, 64 * (end - begin), j->how.streams, j->how.ahead);
+    j->sum[8 * worker] ^=
+        j->k->read(j->p + 64 * begin, 64 * (end - begin), j->how.streams, j->how.ahead);
 }
 
 static const char *ops_cpu_read_name(const struct ops *ops, int i)
@@ -121,7 +124,8 @@ static const char *ops_cpu_read_name(const struct ops *ops, int i)
     return i >= 0 && i < N_READ ? read_patterns[i].name : NULL;
 }
 
-static int ops_cpu_read(struct ops *ops, int i, const void *p, size_t n, uint64_t *sum, struct err *e)
+static int ops_cpu_read(struct ops *ops, int i, const void *p, size_t n, uint64_t *sum,
+                        struct err *e)
 {
     struct ops_cpu *c = ops_cpu(ops);
     const int threads = pool_threads(c->pool);
@@ -141,7 +145,7 @@ static int ops_cpu_read(struct ops *ops, int i, const void *p, size_t n, uint64_
     return 0;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void ops_cpu_close(struct ops *ops)
 {

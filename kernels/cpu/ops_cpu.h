@@ -28,15 +28,17 @@ OP_LIST(X)
 #undef X
 
 bool cpu_packs(const struct ops *ops, const struct tensor *w);
-int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, ops_read read, void *user,
-             struct err *e);
+int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, ops_read read,
+             void *user, struct err *e);
 
-/* How the heads of one row are turned: c and s of its n_pair pairs, which lie step and apart elements from each other. */
+/* How the heads of one row are turned: c and s of its n_pair pairs, which lie step and apart
+ * elements from each other. */
 struct cpu_turn {
     int n_pair, step, apart;
     float c[OPS_MAX_HEAD_DIM / 2], s[OPS_MAX_HEAD_DIM / 2];
 };
-void cpu_turn_of(int n_rot, enum rope_pairs pairs, const float *inv_freq, int32_t pos, struct cpu_turn *t);
+void cpu_turn_of(int n_rot, enum rope_pairs pairs, const float *inv_freq, int32_t pos,
+                 struct cpu_turn *t);
 
 /* Bytes of scratch that an op needs for its largest shapes, all threads together. */
 size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in, int64_t n_norm);

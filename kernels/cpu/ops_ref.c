@@ -11,12 +11,13 @@ struct ops_ref {
     size_t scratch_bytes;
 };
 
-/* One op's need at a time: two decoded weight rows and the normed rows of x, or the scores of one head, or one
- * row's order. */
+/* One op's need at a time: two decoded weight rows and the normed rows of x, or the scores of one
+ * head, or one row's order. */
 static size_t ops_ref_scratch_bytes(const struct ops *ops, const struct ops_limits *l)
 {
     (void)ops;
-    size_t matmul = (2 * (size_t)l->max_in + (size_t)l->max_rows * (size_t)l->max_norm) * sizeof(float);
+    size_t matmul =
+        (2 * (size_t)l->max_in + (size_t)l->max_rows * (size_t)l->max_norm) * sizeof(float);
     size_t attention = (size_t)l->max_kv_len * sizeof(double);
     size_t sample = (size_t)l->n_vocab * (sizeof(double) + sizeof(int32_t));
     size_t most = matmul > attention ? matmul : attention;

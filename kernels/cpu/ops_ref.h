@@ -10,8 +10,8 @@ int ops_ref_open(const struct ops_options *opt, struct ops **out, struct err *e)
 /* The bound scratch, at least `need` bytes; ERR_BUG naming op otherwise. */
 int ops_ref_scratch(struct ops *ops, const char *op, size_t need, void **out, struct err *e);
 
-/* x (n_head, head_dim) of one row, turned for this position: ref_rope's arithmetic; of a: head_dim, n_rot, pairs,
- * inv_freq. */
+/* x (n_head, head_dim) of one row, turned for this position: ref_rope's arithmetic; of a: head_dim,
+ * n_rot, pairs, inv_freq. */
 void ref_rope_heads(const struct rope_args *a, float *x, int n_head, double pos);
 
 #define X(op)                                                                                      \

@@ -5,8 +5,8 @@
 #include "ops_ref.h"
 
 /* k of one row and head, turned where the call says so. */
-static void ref_kv_write_k(const struct kv_write_args *a, const struct rope_args *turn, int64_t r, const float *k,
-                           void *to)
+static void ref_kv_write_k(const struct kv_write_args *a, const struct rope_args *turn, int64_t r,
+                           const float *k, void *to)
 {
     float x[OPS_MAX_HEAD_DIM];
     memcpy(x, k, (size_t)a->kv->head_dim * sizeof *x);
@@ -21,7 +21,9 @@ int ref_kv_write(struct ops *ops, struct stream *s, const struct kv_write_args *
     TRY(ops_check_kv_write(a, e));
     if (a->n_row == 0)
         return 0;
-    const struct rope_args turn = {.inv_freq = a->rope.inv_freq, .head_dim = a->kv->head_dim, .n_rot = a->rope.n_rot,
+    const struct rope_args turn = {.inv_freq = a->rope.inv_freq,
+                                   .head_dim = a->kv->head_dim,
+                                   .n_rot = a->rope.n_rot,
                                    .pairs = a->rope.pairs};
     for (int64_t r = 0; r < a->n_row; r++) {
         const int64_t width = (int64_t)a->rope.n_head * a->kv->head_dim;

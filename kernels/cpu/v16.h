@@ -1,8 +1,9 @@
 /*
  * v16: sixteen f32 lanes, in one of four forms chosen by the flags of the file that includes it:
- * an array (scalar), two AVX registers, one AVX-512 register, four NEON registers. Every function is exact or correctly
- * rounded per lane, and sums have one fixed shape, so a kernel written in v16 gives the same bits
- * in all of them. Comparisons take the second operand when one is NaN (the rule of maxps).
+ * an array (scalar), two AVX registers, one AVX-512 register, four NEON registers. Every function
+ * is exact or correctly rounded per lane, and sums have one fixed shape, so a kernel written in v16
+ * gives the same bits in all of them. Comparisons take the second operand when one is NaN (the rule
+ * of maxps).
  */
 #ifndef MAS_V16_H
 #define MAS_V16_H
@@ -43,7 +44,8 @@ static inline float v16_top256(__m256 a)
 /* The sum of sixteen int8. */
 static inline int v16_sum_i8(__m128i v)
 {
-    __m128i u = _mm_sad_epu8(_mm_xor_si128(v, _mm_set1_epi8(-128)), _mm_setzero_si128()); /* each + 128 */
+    /* each + 128 */
+    __m128i u = _mm_sad_epu8(_mm_xor_si128(v, _mm_set1_epi8(-128)), _mm_setzero_si128());
     return _mm_cvtsi128_si32(_mm_add_epi32(u, _mm_srli_si128(u, 8))) - 16 * 128;
 }
 #endif
@@ -200,7 +202,8 @@ static inline float v16_top(struct v16 a)
 /* There are registers for sixteen sums and what they are made of. */
 #define V16_MANY 1
 
-/* Two vectors become one: lanes that are to be added up stand side by side, those of x before those of y. */
+/* Two vectors become one: lanes that are to be added up stand side by side, those of x before those
+ * of y. */
 #define V16_MEET(shuffle, low, high, x, y) _mm512_add_ps(shuffle(x, y, low), shuffle(x, y, high))
 #define V16_PAIRS(x, y, high)                                                                      \
     _mm512_castpd_ps(high ? _mm512_unpackhi_pd(_mm512_castps_pd(x), _mm512_castps_pd(y))           \
@@ -209,14 +212,16 @@ static inline float v16_top(struct v16 a)
 static inline struct v16 v16_sum16(const struct v16 a[V16])
 {
     __m512 r[8];
-    for (int i = 0; i < 8; i++) { /* the vectors in the order in which their sums then stand side by side */
+    /* the vectors in the order in which their sums then stand side by side */
+    for (int i = 0; i < 8; i++) {
         const __m512 x = a[i % 2 * 8 + i / 2].v, y = a[i % 2 * 8 + i / 2 + 4].v;
         r[i] = V16_MEET(_mm512_shuffle_f32x4, 0x44, 0xee, x, y);
     }
     for (int i = 0; i < 4; i++)
         r[i] = V16_MEET(_mm512_shuffle_f32x4, 0x88, 0xdd, r[2 * i], r[2 * i + 1]);
     for (int i = 0; i < 2; i++)
-        r[i] = _mm512_add_ps(V16_PAIRS(r[2 * i], r[2 * i + 1], 0), V16_PAIRS(r[2 * i], r[2 * i + 1], 1));
+        r[i] = _mm512_add_ps(V16_PAIRS(r[2 * i], r[2 * i + 1], 0),
+                             V16_PAIRS(r[2 * i], r[2 * i + 1], 1));
     return V16_MAKE(V16_MEET(_mm512_shuffle_ps, 0x88, 0xdd, r[0], r[1]));
 }
 #undef V16_MEET
@@ -447,7 +452,8 @@ static inline struct v16 v16_fma(struct v16 a, struct v16 b, struct v16 c)
 {
     V16_R(vfmaq_f32(c.r[i], a.r[i], b.r[i]));
 }
-static inline struct v16 v16_max(struct v16 a, struct v16 b) /* vmaxq_f32 has another rule for NaN */
+/* vmaxq_f32 has another rule for NaN */
+static inline struct v16 v16_max(struct v16 a, struct v16 b)
 {
     V16_R(vbslq_f32(vcgtq_f32(a.r[i], b.r[i]), a.r[i], b.r[i]));
 }
@@ -510,7 +516,8 @@ static inline struct v16 v16_of_i8(int8x16_t b)
 }
 static inline struct v16 v16_load_q4(const uint8_t *p, int shift)
 {
-    const uint8x16_t b = vandq_u8(vshlq_u8(vld1q_u8(p), vdupq_n_s8((int8_t)-shift)), vdupq_n_u8(15));
+    const uint8x16_t b =
+        vandq_u8(vshlq_u8(vld1q_u8(p), vdupq_n_s8((int8_t)-shift)), vdupq_n_u8(15));
     return v16_of_i8(vsubq_s8(vreinterpretq_s8_u8(b), vdupq_n_s8(8)));
 }
 static inline struct v16 v16_load_i8(const int8_t *p)
@@ -522,7 +529,8 @@ static inline int v16_store_i8(int8_t *p, struct v16 a)
     int16x4_t w[4];
     for (int i = 0; i < 4; i++)
         w[i] = vmovn_s32(vcvtnq_s32_f32(a.r[i]));
-    const int8x16_t b = vcombine_s8(vmovn_s16(vcombine_s16(w[0], w[1])), vmovn_s16(vcombine_s16(w[2], w[3])));
+    const int8x16_t b =
+        vcombine_s8(vmovn_s16(vcombine_s16(w[0], w[1])), vmovn_s16(vcombine_s16(w[2], w[3])));
     vst1q_s8(p, b);
     return vaddlvq_s8(b);
 }
@@ -673,7 +681,8 @@ static inline struct v16 v16_load_i8(const int8_t *p)
 static inline int v16_store_i8(int8_t *p, struct v16 a)
 {
     int sum = 0;
-    for (int i = 0; i < V16; i++) { /* adding 1.5 * 2^23 rounds to the nearest integer, ties to even */
+    /* adding 1.5 * 2^23 rounds to the nearest integer, ties to even */
+    for (int i = 0; i < V16; i++) {
         p[i] = (int8_t)(int32_t)(f32_bits(a.f[i] + 0x1.8p23f) - 0x4b400000u);
         sum += p[i];
     }

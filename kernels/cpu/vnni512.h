@@ -1,8 +1,9 @@
 /*
- * vnni512: the two products of AVX-512 VNNI with a factor from memory that is the same in all lanes, and a fence. The
- * only assembly for this processor, each product with its twin in plain C, which AddressSanitizer can look into. One instruction with a
- * broadcast operand, which the compiler does not form of the intrinsics: apart, each product takes a register for its
- * factor, and the sums of eight rows no longer fit. Included by body_lanes512.h only.
+ * vnni512: the two products of AVX-512 VNNI with a factor from memory that is the same in all
+ * lanes, and a fence. The only assembly for this processor, each product with its twin in plain C,
+ * which AddressSanitizer can look into. One instruction with a broadcast operand, which the
+ * compiler does not form of the intrinsics: apart, each product takes a register for its factor,
+ * and the sums of eight rows no longer fit. Included by body_lanes512.h only.
  */
 #ifndef MAS_VNNI512_H
 #define MAS_VNNI512_H
@@ -19,7 +20,8 @@ static inline __m512i vnni_spread(const void *p)
 }
 
 /* sum + the products of four unsigned bytes of w with the four signed ones at p, in each lane. */
-static inline __attribute__((always_inline)) __m512i vnni_dot4(__m512i sum, __m512i w, const void *p)
+static inline __attribute__((always_inline)) __m512i vnni_dot4(__m512i sum, __m512i w,
+                                                               const void *p)
 {
 #if defined(__SANITIZE_ADDRESS__)
     return _mm512_dpbusd_epi32(sum, w, vnni_spread(p));
@@ -31,7 +33,8 @@ static inline __attribute__((always_inline)) __m512i vnni_dot4(__m512i sum, __m5
 }
 
 /* sum + the products of two int16 of w with those at p, in each lane. */
-static inline __attribute__((always_inline)) __m512i vnni_dot2(__m512i sum, __m512i w, const void *p)
+static inline __attribute__((always_inline)) __m512i vnni_dot2(__m512i sum, __m512i w,
+                                                               const void *p)
 {
 #if defined(__SANITIZE_ADDRESS__)
     return _mm512_dpwssd_epi32(sum, w, vnni_spread(p));
@@ -42,8 +45,8 @@ static inline __attribute__((always_inline)) __m512i vnni_dot2(__m512i sum, __m5
 #endif
 }
 
-/* v, which the compiler cannot take apart: it makes the additions behind it after those before it. Sums that it may
- * regroup it makes late, and keeps the terms in memory until then. */
+/* v, which the compiler cannot take apart: it makes the additions behind it after those before it.
+ * Sums that it may regroup it makes late, and keeps the terms in memory until then. */
 static inline __attribute__((always_inline)) __m512i vnni_fence(__m512i v)
 {
     __asm__("" : "+v"(v));

@@ -1,12 +1,13 @@
 /*
  * ctx: what a launcher knows of its device. A launcher is
  *
- *   int cuda_<op>_<variant>(struct cuda_ctx *cx, cudaStream_t s, const struct <op>_args *a, struct err *e);
+ *   int cuda_<op>_<variant>(struct cuda_ctx *cx, cudaStream_t s, const struct <op>_args *a, struct
+ *   err *e);
  *
- * It checks what its variant needs (shapes have been checked by ops_shape_<op>), chooses the geometry
- * from descriptors on the host and launches; it neither allocates nor waits, so that it can be recorded
- * into a graph. A call with no rows does not reach it. Its row in variants.def names the function that
- * says whether the variant can do a call:
+ * It checks what its variant needs (shapes have been checked by ops_shape_<op>), chooses the
+ * geometry from descriptors on the host and launches; it neither allocates nor waits, so that it
+ * can be recorded into a graph. A call with no rows does not reach it. Its row in variants.def
+ * names the function that says whether the variant can do a call:
  *
  *   bool <accepts>(const struct <op>_args *a, const struct cuda_ctx *cx);
  */
@@ -29,17 +30,18 @@ namespace CU_NS
 {
 
 struct cuda_ctx {
-    int sm_count;         /* multiprocessors: what a grid should fill */
-    size_t smem_optin;    /* most dynamic shared memory of a block, bytes */
-    int cc;               /* compute capability, 10 * major + minor */
-    void *scratch;        /* MEM_DEVICE, 256-aligned, lent by ops.bind_scratch; content is lost between calls */
+    int sm_count;      /* multiprocessors: what a grid should fill */
+    size_t smem_optin; /* most dynamic shared memory of a block, bytes */
+    int cc;            /* compute capability, 10 * major + minor */
+    /* MEM_DEVICE, 256-aligned, lent by ops.bind_scratch; content is lost between calls */
+    void *scratch;
     size_t scratch_bytes;
     struct cuda_blas *blas; /* matmul_blas.cu; NULL until it is first wanted */
 };
 
 /* Scratch of a call: ERR_BUG with op and both sizes when less is bound. */
-static inline int cuda_ctx_scratch(const struct cuda_ctx *cx, const char *op, size_t need, void **out,
-                                   struct err *e)
+static inline int cuda_ctx_scratch(const struct cuda_ctx *cx, const char *op, size_t need,
+                                   void **out, struct err *e)
 {
     TRY(ops_check_scratch(op, need, cx->scratch, cx->scratch_bytes, e));
     *out = cx->scratch;
@@ -49,8 +51,8 @@ static inline int cuda_ctx_scratch(const struct cuda_ctx *cx, const char *op, si
 void cuda_blas_close(struct cuda_ctx *cx);
 
 /* Operations a second that the device computes in `turns` turns of k_peak; waits. */
-int cuda_peak(const struct cuda_ctx *cx, cudaStream_t stream, enum ops_peak what, int turns, double *out,
-              struct err *e);
+int cuda_peak(const struct cuda_ctx *cx, cudaStream_t stream, enum ops_peak what, int turns,
+              double *out, struct err *e);
 
 } // namespace CU_NS
 

@@ -1,13 +1,15 @@
 /*
- * cu: what every kernel file includes, and the only header it needs besides its own room's. Under nvcc it
- * is CUDA; under g++ or clang++ it is the host shim (tests/cudahost), which runs the same text with one
- * fiber per CUDA thread. Both builds can be linked into one program:
+ * cu: what every kernel file includes, and the only header it needs besides its own room's. Under
+ * nvcc it is CUDA; under g++ or clang++ it is the host shim (tests/cudahost), which runs the same
+ * text with one fiber per CUDA thread. Both builds can be linked into one program:
  *
  *   namespace CU_NS { ... }   everything in kernels/cuda: cuda_dev under nvcc, cuda_host otherwise
- *   CU_C(name)                name_cuda or name_cudahost: the few entry points, which have C linkage
+ *   CU_C(name)                name_cuda or name_cudahost: the few entry points, which have C
+ *                             linkage
  *
- * In kernels: LAUNCH, never the chevrons; SHARED_ARRAY and SmemCarve, never a bare __shared__; explicit
- * lane masks; asm only in ptx.cuh. Launches are checked with CU_LAUNCHED, runtime calls with CU_TRY.
+ * In kernels: LAUNCH, never the chevrons; SHARED_ARRAY and SmemCarve, never a bare __shared__;
+ * explicit lane masks; asm only in ptx.cuh. Launches are checked with CU_LAUNCHED, runtime calls
+ * with CU_TRY.
  */
 #ifndef MAS_CU_CUH
 #define MAS_CU_CUH
@@ -19,10 +21,10 @@
 #include <string.h>
 
 #if defined(__CUDACC__)
+#include <cooperative_groups.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
-#include <cooperative_groups.h>
 
 #define CU_NS cuda_dev
 #define CU_C(name) name##_cuda
@@ -40,12 +42,14 @@ extern "C" {
 #include "ops.h"
 }
 
-namespace CU_NS {
+namespace CU_NS
+{
 
-/* ---- launching ------------------------------------------------------------------------------------
+/* ---- launching ---------------------------------------------------------------------------------
  *
- * LAUNCH((kernel<A, B>), grid, block, dynamic_shared_bytes, stream, args...) converts the arguments to the
- * kernel's parameters and queues it; LAUNCH_COOP makes all blocks resident together, for grid_sync().
+ * LAUNCH((kernel<A, B>), grid, block, dynamic_shared_bytes, stream, args...) converts the arguments
+ * to the kernel's parameters and queues it; LAUNCH_COOP makes all blocks resident together, for
+ * grid_sync().
  */
 #if defined(__CUDACC__)
 template <class... P, class... A>
@@ -64,19 +68,19 @@ inline void cu_launch(bool cooperative, void (*kernel)(P...), dim3 grid, dim3 bl
     config.numAttrs = cooperative ? 1 : 0;
     (void)cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...); /* seen by CU_LAUNCHED */
 }
-#define LAUNCH(kernel, grid, block, smem, stream, ...)                                            \
+#define LAUNCH(kernel, grid, block, smem, stream, ...)                                             \
     CU_NS::cu_launch(false, kernel, grid, block, smem, stream, ##__VA_ARGS__)
-#define LAUNCH_COOP(kernel, grid, block, smem, stream, ...)                                       \
+#define LAUNCH_COOP(kernel, grid, block, smem, stream, ...)                                        \
     CU_NS::cu_launch(true, kernel, grid, block, smem, stream, ##__VA_ARGS__)
 #else
 #define LAUNCH CUSHIM_LAUNCH
 #define LAUNCH_COOP CUSHIM_LAUNCH_COOP
 #endif
 
-/* ---- shared memory --------------------------------------------------------------------------------
+/* ---- shared memory -----------------------------------------------------------------------------
  *
- * SHARED_ARRAY(T, name, [A][B]) is a static array. SmemCarve cuts up the dynamic shared memory: each
- * take<T>(n) gives the next piece; all threads take the same pieces in the same order.
+ * SHARED_ARRAY(T, name, [A][B]) is a static array. SmemCarve cuts up the dynamic shared memory:
+ * each take<T>(n) gives the next piece; all threads take the same pieces in the same order.
  */
 #if defined(__CUDACC__)
 #define SHARED_ARRAY(T, name, dims) __shared__ T name dims
@@ -98,7 +102,7 @@ struct SmemCarve {
 using cushim::SmemCarve;
 #endif
 
-/* ---- errors --------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 inline int cu_err_code(cudaError_t rc)
 {
@@ -140,24 +144,25 @@ template <class... P> inline int cu_smem_limit(void (*kernel)(P...), size_t byte
     return 0;
 }
 
-/* Passes up the failure of the launch just made. (An earlier asynchronous failure shows here too.) */
-#define CU_LAUNCHED(e, name)                                                                      \
-    do {                                                                                          \
-        cudaError_t cu_rc_ = cudaGetLastError();                                                  \
-        if (cu_rc_ != cudaSuccess)                                                                \
-            FAIL((e), CU_NS::cu_err_code(cu_rc_), "cuda: launch of %s failed: %s", (name),        \
-                 cudaGetErrorString(cu_rc_));                                                     \
+/* Passes up the failure of the launch just made. (An earlier asynchronous failure shows here
+ * too.) */
+#define CU_LAUNCHED(e, name)                                                                       \
+    do {                                                                                           \
+        cudaError_t cu_rc_ = cudaGetLastError();                                                   \
+        if (cu_rc_ != cudaSuccess)                                                                 \
+            FAIL((e), CU_NS::cu_err_code(cu_rc_), "cuda: launch of %s failed: %s", (name),         \
+                 cudaGetErrorString(cu_rc_));                                                      \
     } while (0)
 
 /* Passes up the failure of a runtime call. */
-#define CU_TRY(e, call)                                                                           \
-    do {                                                                                          \
-        cudaError_t cu_rc_ = (call);                                                              \
-        if (cu_rc_ != cudaSuccess) {                                                              \
-            (void)cudaGetLastError();                                                             \
-            FAIL((e), CU_NS::cu_err_code(cu_rc_), "cuda: %s failed: %s", #call,                   \
-                 cudaGetErrorString(cu_rc_));                                                     \
-        }                                                                                         \
+#define CU_TRY(e, call)                                                                            \
+    do {                                                                                           \
+        cudaError_t cu_rc_ = (call);                                                               \
+        if (cu_rc_ != cudaSuccess) {                                                               \
+            (void)cudaGetLastError();                                                              \
+            FAIL((e), CU_NS::cu_err_code(cu_rc_), "cuda: %s failed: %s", #call,                    \
+                 cudaGetErrorString(cu_rc_));                                                      \
+        }                                                                                          \
     } while (0)
 
 } /* namespace CU_NS */

@@ -30,7 +30,7 @@ int device_cuda_use(const struct device_cuda *d, struct err *e)
     return 0;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* The result of a call whose failures are not all alike. */
 static int device_result(cudaError_t rc, const char *call, struct err *e)
@@ -57,10 +57,11 @@ static int no_room(struct device_cuda *d, size_t bytes, struct err *e)
     size_t left = 0, total = 0;
     TRY(device_left(d, &left, &total, e));
     bool capped = d->cap != SIZE_MAX;
-    FAIL(e, ERR_NOMEM, "cannot get %.1f MiB of GPU memory: %.1f of %.1f MiB %s; %slower --ctx or "
-         "--sequences, or use --kv-type q8_0", (double)bytes / MIB, (double)left / MIB,
-         (double)total / MIB, capped ? "left of the limit that --vram sets" : "free",
-         capped ? "raise --vram, " : "");
+    FAIL(e, ERR_NOMEM,
+         "cannot get %.1f MiB of GPU memory: %.1f of %.1f MiB %s; %slower --ctx or "
+         "--sequences, or use --kv-type q8_0",
+         (double)bytes / MIB, (double)left / MIB, (double)total / MIB,
+         capped ? "left of the limit that --vram sets" : "free", capped ? "raise --vram, " : "");
 }
 
 static int device_malloc(struct device_cuda *d, size_t bytes, void **out, struct err *e)
@@ -82,8 +83,10 @@ static int device_pinned(size_t bytes, void **out, struct err *e)
     cudaError_t rc = cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocDefault);
     if (rc == cudaErrorMemoryAllocation) {
         (void)cudaGetLastError();
-        FAIL(e, ERR_NOMEM, "cannot pin %.1f MiB of host memory for copies to the GPU; free some or "
-             "raise the limit of locked memory", (double)bytes / MIB);
+        FAIL(e, ERR_NOMEM,
+             "cannot pin %.1f MiB of host memory for copies to the GPU; free some or "
+             "raise the limit of locked memory",
+             (double)bytes / MIB);
     }
     return device_result(rc, "cudaHostAlloc", e);
 }
@@ -134,7 +137,8 @@ static int cuda_copy(struct device *dev, struct stream *s, void *dst, const void
     if (!bytes)
         return 0;
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, device_cuda_stream(self(dev), s)));
+    CU_TRY(e,
+           cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, device_cuda_stream(self(dev), s)));
     return 0;
 }
 
@@ -156,7 +160,7 @@ static int cuda_memory(struct device *dev, size_t *free_bytes, size_t *total_byt
     return device_left(self(dev), free_bytes, total_bytes, e);
 }
 
-/* ---- order of execution ------------------------------------------------------------------------- */
+/* ---- order of execution ---------------------------------------------------------------------- */
 
 static int cuda_stream_open(struct device *dev, struct stream **out, struct err *e)
 {
@@ -249,15 +253,15 @@ static int cuda_sync(struct device *dev, struct stream *s, struct err *e)
     return 0;
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static const struct dev_api *device_cuda_api(void)
 {
     static const struct dev_api api = {
-        cuda_alloc,        cuda_free,        cuda_copy,         cuda_fill,        cuda_stream_open,
-        cuda_stream_close, cuda_event_open,  cuda_event_close,  cuda_event_record, cuda_stream_wait,
-        cuda_event_sync,   cuda_sync,        cuda_memory,       cuda_event_done,  cuda_host_call,
-        nullptr,
+        cuda_alloc,        cuda_free,         cuda_copy,       cuda_fill,
+        cuda_stream_open,  cuda_stream_close, cuda_event_open, cuda_event_close,
+        cuda_event_record, cuda_stream_wait,  cuda_event_sync, cuda_sync,
+        cuda_memory,       cuda_event_done,   cuda_host_call,  nullptr,
     }; /* in the order of struct dev_api */
     return &api;
 }

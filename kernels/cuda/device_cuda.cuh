@@ -1,10 +1,10 @@
 /*
- * device_cuda: the words of device.h over the CUDA runtime. Everything is queued on streams that do not
- * wait for the legacy stream; NULL stands for the device's own one, `main`. One cudaMalloc per buffer: the
- * program makes a handful of large ones when a model is opened and none afterwards.
+ * device_cuda: the words of device.h over the CUDA runtime. Everything is queued on streams that do
+ * not wait for the legacy stream; NULL stands for the device's own one, `main`. One cudaMalloc per
+ * buffer: the program makes a handful of large ones when a model is opened and none afterwards.
  *
- * A `struct stream *` is the cudaStream_t itself, a `struct event *` the cudaEvent_t. The current device
- * belongs to the calling thread, so every entry sets it.
+ * A `struct stream *` is the cudaStream_t itself, a `struct event *` the cudaEvent_t. The current
+ * device belongs to the calling thread, so every entry sets it.
  */
 #ifndef MAS_DEVICE_CUDA_CUH
 #define MAS_DEVICE_CUDA_CUH
@@ -22,8 +22,8 @@ struct device_cuda {
     struct device dev; /* first: a struct device * is a struct device_cuda * */
     int index;         /* CUDA's number of the device */
     cudaStream_t main;
-    size_t cap;        /* most bytes of device memory to hand out; SIZE_MAX = no limit of ours */
-    size_t used;       /* bytes of device memory handed out */
+    size_t cap;  /* most bytes of device memory to hand out; SIZE_MAX = no limit of ours */
+    size_t used; /* bytes of device memory handed out */
 };
 
 /* How many devices the driver shows. ERR_NODEV says why there are none. */

@@ -2,8 +2,8 @@
  * embed: y[r] = decode(table[id[r]])
  *
  * Shapes: table (n_vocab, n_embd) in any format, id (n_row), y (n_row, n_embd) f32.
- * Moves n_row * (row_bytes + 4 n_embd) bytes: 512 rows of 4096 Q4_K 9.6 MB, a decode step 19 KB; bound
- * by the launch for all but long prompts. Floor: the stores, at the card's bandwidth.
+ * Moves n_row * (row_bytes + 4 n_embd) bytes: 512 rows of 4096 Q4_K 9.6 MB, a decode step 19 KB;
+ * bound by the launch for all but long prompts. Floor: the stores, at the card's bandwidth.
  *
  * One variant, `gather`: a thread decodes 8 neighbouring elements with the scalar decoder of
  * kernels/quant, so that there is one decode per format and the numbers are its bits; it stores 16

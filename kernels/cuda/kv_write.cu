@@ -1,5 +1,6 @@
 /*
- * kv_write: encodes row r of k and v, head by head, into slot[r] of the cache. (With rope: kv_write_rope.cu.)
+ * kv_write: encodes row r of k and v, head by head, into slot[r] of the cache. (With rope:
+ * kv_write_rope.cu.)
  *
  *   k, v (n_row, n_kv_head, head_dim) f32; slot (n_row) = page * page_tokens + offset
  *
@@ -10,14 +11,17 @@
  *
  *   float  F32, F16, BF16: two neighbouring elements a thread, one where head_dim is odd
  *
- *   q8_0   a warp takes a block of 32: its largest magnitude by shuffles, then a quant a lane. A block
- *          is 34 bytes at an even address: the bytes of a warp are neighbours, no wider store is aligned
+ *   q8_0   a warp takes a block of 32: its largest magnitude by shuffles, then a quant a lane. A
+ *          block
+ *          is 34 bytes at an even address: the bytes of a warp are neighbours, no wider store is
+ *          aligned
  *
- *   q4_0   a thread takes a block: the least-squares search of quant_fit.c adds up one element after
+ *   q4_0   a thread takes a block: the least-squares search of quant_fit.c adds up one element
+ *          after
  *          another, and its bits are the contract. Elements and weights stay in registers
  *
- * Q4_K, Q5_K and Q6_K need blocks of 256 and a search that belongs to the quantiser: not offered as a
- * cache.
+ * Q4_K, Q5_K and Q6_K need blocks of 256 and a search that belongs to the quantiser: not offered as
+ * a cache.
  *
  * Numerics: roundings as in kernels/quant, none fused. NaN is the caller's error.
  */

@@ -1,16 +1,16 @@
 /*
- * kv_write, with rope: q is turned in place, k on its way into the cache, v goes there as it is: one launch
- * where rope and kv_write are two.
+ * kv_write, with rope: q is turned in place, k on its way into the cache, v goes there as it is:
+ * one launch where rope and kv_write are two.
  *
  *   q (n_row, n_head, head_dim), k, v (n_row, n_kv_head, head_dim) f32; pos, slot (n_row); inv_freq
  *   (n_rot / 2)
  *
- * Bytes: 8 an element of q, 4 an element of k and v, and what the cache takes. A decode row of 32 + 2 * 8
- * heads of 128 is 41 KiB: the launch costs more; 448 rows are 20 MB, 6 us at 3.3 TB/s.
+ * Bytes: 8 an element of q, 4 an element of k and v, and what the cache takes. A decode row of 32 +
+ * 2 * 8 heads of 128 is 41 KiB: the launch costs more; 448 rows are 20 MB, 6 us at 3.3 TB/s.
  *
- * One variant: a block has one row and a run of heads, of q, then k, then v; it finds the sine and cosine
- * of every pair once. A warp takes a head: q where it lies; k and v through shared memory, from which they
- * are encoded as kv_write.cu does it. Not measured.
+ * One variant: a block has one row and a run of heads, of q, then k, then v; it finds the sine and
+ * cosine of every pair once. A warp takes a head: q where it lies; k and v through shared memory,
+ * from which they are encoded as kv_write.cu does it. Not measured.
  *
  * Numerics: those of rope.cuh and kv_write.cuh, in turn; the same bits as the two ops.
  */
@@ -33,7 +33,8 @@ struct kv_rope_call {
 };
 
 /* All pairs of a head, by a warp. */
-__device__ __forceinline__ void kv_rope_turn(const kv_rope_call &a, float *x, const float2 *turn, int lane)
+__device__ __forceinline__ void kv_rope_turn(const kv_rope_call &a, float *x, const float2 *turn,
+                                             int lane)
 {
     const int step = a.adjacent ? 2 : 1, apart = a.adjacent ? 1 : a.half;
     for (int i = lane; i < a.half; i += 32)
@@ -42,7 +43,8 @@ __device__ __forceinline__ void kv_rope_turn(const kv_rope_call &a, float *x, co
 
 /* A row of the cache, by a warp. x (head_dim): shared */
 template <enum fmt FMT>
-__device__ __forceinline__ void kv_rope_store(unsigned char *y, const float *x, int head_dim, int lane)
+__device__ __forceinline__ void kv_rope_store(unsigned char *y, const float *x, int head_dim,
+                                              int lane)
 {
     if constexpr (FMT == FMT_Q8_0) {
         for (int b = 0; b < head_dim / 32; b++)
@@ -71,7 +73,8 @@ __global__ void __launch_bounds__(KR_THREADS) k_kv_write_rope(const kv_rope_call
     for (int i = (int)threadIdx.x; i < a.half; i += KR_THREADS)
         turn[i] = rope_angle(a.pos[row], a.inv_freq[i]);
     __syncthreads();
-    const int slot = a.slot[row], page = slot >> a.kv.shift, offset = slot & ((1 << a.kv.shift) - 1);
+    const int slot = a.slot[row], page = slot >> a.kv.shift,
+              offset = slot & ((1 << a.kv.shift) - 1);
     float *x = rows[warp];
     for (int h = first + warp; h < end; h += KR_WARPS) {
         if (h < a.n_head) {
@@ -87,7 +90,8 @@ __global__ void __launch_bounds__(KR_THREADS) k_kv_write_rope(const kv_rope_call
         if (!is_v)
             kv_rope_turn(a, x, turn, lane);
         __syncwarp();
-        kv_rope_store<FMT>((is_v ? a.kv.v : a.kv.k) + kv_page_row(a.kv, page, head, offset), x, dim, lane);
+        kv_rope_store<FMT>((is_v ? a.kv.v : a.kv.k) + kv_page_row(a.kv, page, head, offset), x, dim,
+                           lane);
         __syncwarp(); /* before the next head comes into x */
     }
 }
@@ -97,7 +101,8 @@ bool kv_write_turns(const struct kv_write_args *a, const struct cuda_ctx *)
     return a->rope.q && kv_page_known(a->kv->fmt);
 }
 
-int cuda_kv_write_rope(struct cuda_ctx *, cudaStream_t s, const struct kv_write_args *a, struct err *e)
+int cuda_kv_write_rope(struct cuda_ctx *, cudaStream_t s, const struct kv_write_args *a,
+                       struct err *e)
 {
     kv_rope_call c;
     TRY(kv_page_of("kv_write", a->kv, &c.kv, e));
@@ -111,7 +116,8 @@ int cuda_kv_write_rope(struct cuda_ctx *, cudaStream_t s, const struct kv_write_
     c.half = a->rope.n_rot / 2;
     c.adjacent = a->rope.pairs == ROPE_ADJACENT;
     const int heads = c.n_head + 2 * a->kv->n_kv_head;
-    const dim3 grid((unsigned)a->n_row, (unsigned)((heads + KR_RUN - 1) / KR_RUN)), block(KR_THREADS);
+    const dim3 grid((unsigned)a->n_row, (unsigned)((heads + KR_RUN - 1) / KR_RUN)),
+        block(KR_THREADS);
     switch (a->kv->fmt) {
     case FMT_F32:
         LAUNCH(k_kv_write_rope<FMT_F32>, grid, block, 0, s, c);

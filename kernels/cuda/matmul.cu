@@ -1,7 +1,7 @@
 /*
- * matmul: what one call becomes: x is normed and quantised once in each form that its matrices want, then
- * each format present is one launch over all its matrices. (A norm is a launch of its own where a matrix
- * takes x in f32.) The kernels, with their floors and ladders:
+ * matmul: what one call becomes: x is normed and quantised once in each form that its matrices
+ * want, then each format present is one launch over all its matrices. (A norm is a launch of its
+ * own where a matrix takes x in f32.) The kernels, with their floors and ladders:
  *
  *   matmul_quantise.cu  x in 8 bits
  *   matmul_matvec.cu    quantised weights, dp4a: few rows
@@ -90,8 +90,8 @@ size_t mm_normed_bytes(int64_t n_row, int64_t n_in)
     return size_align((size_t)(n_row * n_in) * sizeof(float), 256);
 }
 
-int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, size_t need, struct matmul_args *out,
-            struct err *e)
+int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, size_t need,
+            struct matmul_args *out, struct err *e)
 {
     void *scratch;
     *out = *a;
@@ -107,8 +107,8 @@ int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, si
     return 0;
 }
 
-/* Both forms of x in 8 bits, since the matrices of one call may want one each, or what takes their place; then x
- * normed. */
+/* Both forms of x in 8 bits, since the matrices of one call may want one each, or what takes their
+ * place; then x normed. */
 size_t cuda_matmul_scratch(const struct ops_limits *l)
 {
     const size_t forms =
@@ -129,7 +129,6 @@ static bool mm_wants(const struct matmul_args *a, int block)
             return true;
     return false;
 }
-
 
 struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_out *second)
 {

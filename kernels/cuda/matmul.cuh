@@ -1,11 +1,13 @@
 /*
- * matmul: what the kernels of y_i[r] = x[r] W_i^T share: the quantised form of x, the arguments, the
- * epilogue, and above all the order of summation.
+ * matmul: what the kernels of y_i[r] = x[r] W_i^T share: the quantised form of x, the arguments,
+ * the epilogue, and above all the order of summation.
  *
  * Numerics (binding: every variant, geometry and n_row gives the same bits)
- * - x is cut into chunks of 256. For K formats a chunk is quantised as one block, for Q4_0 and Q8_0 as
+ * - x is cut into chunks of 256. For K formats a chunk is quantised as one block, for Q4_0 and Q8_0
+ * as
  *   eight blocks of 32: d_x = amax / 127, q = nearest integer (ties to even) of x * (127 / amax). A
- *   block with a NaN or an infinity has d_x = NaN and q = 0, one with amax < 1e-30 has d_x = 0. These
+ *   block with a NaN or an infinity has d_x = NaN and q = 0, one with amax < 1e-30 has d_x = 0.
+ *   These
  *   are the numbers of the CPU backend, so the two differ only in the order of f32 additions.
  * - Chunk k of a weight row against chunk k of x, exact in int32:
  *     K formats   dot = sum_g scale[g] (q_w . q_x)_g,  min = sum_g min[g] sum(q_x)_g
@@ -17,7 +19,8 @@
  * - A segment is MM_SEGMENT chunks. total = 0 + s_0 + s_1 + .. in order: segments can be computed
  *   anywhere, by different warps or blocks, and the bits stay.
  * - F16 and BF16 weights on tensor cores: matmul_float_mma.cu, other bits than the next.
- * - F32, F16, BF16 weights: element i is added by fmaf to the sum of lane i / 8 % 32, in order; then
+ * - F32, F16, BF16 weights: element i is added by fmaf to the sum of lane i / 8 % 32, in order;
+ * then
  *   the lanes by a butterfly over 16, 8, 4, 2, 1.
  * - then + bias, then the epilogue.
  * Products that are added later are made by __fmul_rn, which no compiler fuses.
@@ -86,7 +89,7 @@ __device__ __forceinline__ struct mm_matrix mm_find(const struct mm_call &a, int
     return m;
 }
 
-/* ---- the order of summation -------------------------------------------------------------------- */
+/* ---- the order of summation ------------------------------------------------------------------ */
 
 __device__ __forceinline__ float mm_add_dot(float s, float d_w, float d_x, int dot)
 {
@@ -113,8 +116,8 @@ __device__ __forceinline__ int mm_min(uint2 min, uint4 sums)
 
 /*
  * N values of each lane are summed over LANES neighbouring lanes; when N > 1 each step halves the
- * values a lane is concerned with, so that lane l ends with the sum of value l * N / LANES. The tree
- * is the same for every N: lanes that differ in the highest bit first.
+ * values a lane is concerned with, so that lane l ends with the sum of value l * N / LANES. The
+ * tree is the same for every N: lanes that differ in the highest bit first.
  */
 template <int LANES, int N, class T> __device__ __forceinline__ T mm_reduce(T (&v)[N], int lane)
 {
@@ -136,7 +139,7 @@ template <int LANES, int N, class T> __device__ __forceinline__ T mm_reduce(T (&
     return v[0];
 }
 
-/* ---- the end of a result ----------------------------------------------------------------------- */
+/* ---- the end of a result --------------------------------------------------------------------- */
 
 __device__ __forceinline__ float mm_silu(float v)
 {
@@ -163,9 +166,10 @@ __device__ __forceinline__ void mm_store(const struct mm_matrix &m, enum mm_epil
     }
 }
 
-/* ---- tiles of tensor cores ---------------------------------------------------------------------- */
+/* ---- tiles of tensor cores ------------------------------------------------------------------- */
 
-/* Where row i of a tile of ROWS rows of W lies. For MM_SWIGLU 8 of every 16 are of gate, 8 of up. */
+/* Where row i of a tile of ROWS rows of W lies. For MM_SWIGLU 8 of every 16 are of gate, 8 of
+ * up. */
 template <int ROWS>
 __device__ __forceinline__ const uint8_t *mm_find_row(const struct mm_call &a,
                                                       const struct mm_matrix &m, int tile, int i)
@@ -184,7 +188,8 @@ __device__ __forceinline__ void mm_store_tile(const struct mm_call &a, const str
                                               const float (&result)[4])
 {
     const bool pair = a.epilogue == MM_SWIGLU;
-    const int j0 = pair ? tile * (ROWS / 2) + warp * 8 + lane / 4 : tile * ROWS + warp * 16 + lane / 4;
+    const int j0 =
+        pair ? tile * (ROWS / 2) + warp * 8 + lane / 4 : tile * ROWS + warp * 16 + lane / 4;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         const int j = j0 + i / 2 * 8, r = row0 + lane % 4 * 2 + i % 2;
@@ -195,7 +200,7 @@ __device__ __forceinline__ void mm_store_tile(const struct mm_call &a, const str
     }
 }
 
-/* ---- launches of one format -------------------------------------------------------------------- */
+/* ---- launches of one format ------------------------------------------------------------------ */
 
 /* The checks of a call that kernels rely on. */
 int mm_check(const struct matmul_args *a, struct err *e);
@@ -205,18 +210,22 @@ size_t mm_blas_scratch(int64_t n_row, int64_t n_in, int64_t n_out);
 
 /* Scratch of mm_norm. */
 size_t mm_normed_bytes(int64_t n_row, int64_t n_in);
-/* x normed by itself, for the kernels that take it in f32: behind `need` bytes of the scratch that the call uses
- * otherwise, an error where all of it is not there. Returns the call that is left in *out: *a, or one without norm. */
-int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, size_t need, struct matmul_args *out,
-            struct err *e);
+/* x normed by itself, for the kernels that take it in f32: behind `need` bytes of the scratch that
+ * the call uses otherwise, an error where all of it is not there. Returns the call that is left
+ * in *out: *a, or one without norm. */
+int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, size_t need,
+            struct matmul_args *out, struct err *e);
 
 /* Geometry, launch, check; a->m[i].first_tile is theirs to fill for the n matrices. */
 /* x, normed where a call says so, in blocks of 32 or 256: (n_row, n_chunk). */
-int mm_launch_quantise(cudaStream_t s, const struct matmul_args *a, int block, struct mm_x *out, struct err *e);
+int mm_launch_quantise(cudaStream_t s, const struct matmul_args *a, int block, struct mm_x *out,
+                       struct err *e);
 /* rows: many rows of W a warp; for at most 2 rows of x, beyond which it makes no difference */
-int mm_launch_matvec(cudaStream_t s, bool rows, enum fmt fmt, struct mm_call *a, int n, struct err *e);
+int mm_launch_matvec(cudaStream_t s, bool rows, enum fmt fmt, struct mm_call *a, int n,
+                     struct err *e);
 /* split: segments over groups of warps */
-int mm_launch_mma(cudaStream_t s, bool split, enum fmt fmt, struct mm_call *a, int n, struct err *e);
+int mm_launch_mma(cudaStream_t s, bool split, enum fmt fmt, struct mm_call *a, int n,
+                  struct err *e);
 /* x in parts of the weights' format, F16 or BF16, and the products of the parts. */
 size_t mm_parts_bytes(enum fmt fmt, int64_t n_row, int64_t n_in);
 int mm_launch_split(cudaStream_t s, enum fmt fmt, const struct matmul_args *x, void *parts,

@@ -1,9 +1,9 @@
 /*
  * norm: the factor of RMSNorm, for the kernels that normalise a row: 1 / sqrt(mean(x^2) + eps).
  *
- * Numerics: squares are added in f32: a thread adds elements 4t .. 4t + 3, then the four that lie 4 *
- * NORM_THREADS further on; the threads' sums are added in a tree. The order depends on n alone. Root
- * and division are correctly rounded.
+ * Numerics: squares are added in f32: a thread adds elements 4t .. 4t + 3, then the four that lie 4
+ * * NORM_THREADS further on; the threads' sums are added in a tree. The order depends on n alone.
+ * Root and division are correctly rounded.
  */
 #ifndef MAS_NORM_CUH
 #define MAS_NORM_CUH
@@ -17,8 +17,10 @@ namespace CU_NS
 
 static constexpr int NORM_THREADS = 256;
 
-/* By all threads of a block, for all of them. x (n); part: shared, NORM_THREADS / 32; wide: row4_wide(x, n). */
-__device__ __forceinline__ float norm_factor(const float *x, int64_t n, bool wide, float eps, float *part)
+/* By all threads of a block, for all of them. x (n); part: shared, NORM_THREADS / 32; wide:
+ * row4_wide(x, n). */
+__device__ __forceinline__ float norm_factor(const float *x, int64_t n, bool wide, float eps,
+                                             float *part)
 {
     float sum = 0;
 #pragma unroll 4
@@ -40,7 +42,8 @@ __device__ __forceinline__ float norm_apply(float x, float factor, float w)
 }
 
 /* The op itself (rmsnorm.cu), for ops that norm what they take. */
-int cuda_rmsnorm_block(struct cuda_ctx *cx, cudaStream_t s, const struct rmsnorm_args *a, struct err *e);
+int cuda_rmsnorm_block(struct cuda_ctx *cx, cudaStream_t s, const struct rmsnorm_args *a,
+                       struct err *e);
 
 } // namespace CU_NS
 

@@ -1,6 +1,7 @@
 /*
- * ops_cuda: the backends "cuda" (compiled by nvcc) and "cudahost" (the same text compiled for the host,
- * see tests/cudahost): the table of ops over the kernels of variants.def, and recordings as CUDA graphs.
+ * ops_cuda: the backends "cuda" (compiled by nvcc) and "cudahost" (the same text compiled for the
+ * host, see tests/cudahost): the table of ops over the kernels of variants.def, and recordings as
+ * CUDA graphs.
  */
 #include "device_cuda.cuh"
 
@@ -9,7 +10,7 @@
 namespace CU_NS
 {
 
-/* ---- the kernels ---------------------------------------------------------------------------------- */
+/* ---- the kernels ----------------------------------------------------------------------------- */
 
 #define X(op, variant, accepts, prefers, bits)                                                     \
     int cuda_##op##_##variant(struct cuda_ctx *cx, cudaStream_t s, const struct op##_args *a,      \
@@ -41,7 +42,9 @@ struct kernel_row {
 
 static const struct kernel_row kernel_table[] = {
 #define X(op, variant, accepts, prefers, bits)                                                     \
-    {OP_##op, #variant, #bits,                                                                     \
+    {OP_##op,                                                                                      \
+     #variant,                                                                                     \
+     #bits,                                                                                        \
      [](struct cuda_ctx *cx, cudaStream_t s, const void *a, struct err *e) {                       \
          return cuda_##op##_##variant(cx, s, static_cast<const struct op##_args *>(a), e);         \
      },                                                                                            \
@@ -64,7 +67,7 @@ static int kernel_find(enum op op, int i)
     return -1;
 }
 
-/* ---- the shape of a call, for messages; is there anything to do? ------------------------------------ */
+/* ---- the shape of a call, for messages; is there anything to do? ----------------------------- */
 
 static int shape_text(const struct embed_args *a, char *t, size_t n)
 {
@@ -77,7 +80,8 @@ static int shape_text(const struct rmsnorm_args *a, char *t, size_t n)
 }
 static int shape_text(const struct matmul_args *a, char *t, size_t n)
 {
-    int at = snprintf(t, n, "%d rows of %lld, epilogue %d", a->n_row, (long long)a->n_in, a->epilogue);
+    int at =
+        snprintf(t, n, "%d rows of %lld, epilogue %d", a->n_row, (long long)a->n_in, a->epilogue);
     for (int i = 0; i < a->n_out; i++)
         at += snprintf(t + at, n - (size_t)at, ", %lld x %s", (long long)tensor_rows(a->out[i].w),
                        fmt_info(a->out[i].w->fmt)->name);
@@ -140,9 +144,10 @@ static bool is_empty(const struct logprob_args *a)
     return a->n_pair == 0;
 }
 
-/* ---- the backend ------------------------------------------------------------------------------------ */
+/* ---- the backend ----------------------------------------------------------------------------- */
 
-static const int RECORDINGS = 64; /* kept at once: batch sizes times lengths that are alive together */
+/* kept at once: batch sizes times lengths that are alive together */
+static const int RECORDINGS = 64;
 
 struct recording {
     uint64_t key; /* 0 = empty */
@@ -166,8 +171,8 @@ static struct ops_cuda *self(struct ops *ops)
     return reinterpret_cast<struct ops_cuda *>(ops);
 }
 
-/* Ids, slots and pages are looked at where the host can read them and they are already there: not on a
- * GPU, not while the call is only recorded, not while their upload may still be queued. */
+/* Ids, slots and pages are looked at where the host can read them and they are already there: not
+ * on a GPU, not while the call is only recorded, not while their upload may still be queued. */
 template <class A>
 static int call_check(const struct ops_cuda *c, struct stream *s, const A *a,
                       int (*shape)(const A *, struct err *), int (*all)(const A *, struct err *),
@@ -195,8 +200,9 @@ static int call(struct ops_cuda *c, enum op op, struct stream *s, const A *a, st
             k = i;
     if (k < 0 || !kernel_table[k].accepts(a, &c->cx)) {
         shape_text(a, shape, sizeof shape);
-        FAIL(e, forced ? ERR_NODEV : ERR_BUG, "%s: %s of backend %s can compute %s", ops_op_name(op),
-             forced ? "the forced kernel is not one that" : "no kernel", c->ops.name, shape);
+        FAIL(e, forced ? ERR_NODEV : ERR_BUG, "%s: %s of backend %s can compute %s",
+             ops_op_name(op), forced ? "the forced kernel is not one that" : "no kernel",
+             c->ops.name, shape);
     }
     c->taken[op] = 1 + k;
     TRY(device_cuda_use(&c->dev, e));
@@ -226,7 +232,7 @@ static int check_order(const struct matmul_args *a, struct err *e)
     static int ops_cuda_##op(struct ops *ops, struct stream *s, const struct op##_args *a,         \
                              struct err *e)                                                        \
     {                                                                                              \
-        TRY(call_check(self(ops), s, a, ops_shape_##op, ops_check_##op, e));                          \
+        TRY(call_check(self(ops), s, a, ops_shape_##op, ops_check_##op, e));                       \
         if (is_empty(a))                                                                           \
             return 0;                                                                              \
         TRY(check_order(a, e));                                                                    \
@@ -250,7 +256,7 @@ static void ops_cuda_bind_scratch(struct ops *ops, void *ptr, size_t bytes)
     self(ops)->cx.scratch_bytes = bytes;
 }
 
-/* ---- recordings ------------------------------------------------------------------------------------- */
+/* ---- recordings ------------------------------------------------------------------------------ */
 
 static int ops_cuda_record_begin(struct ops *ops, struct stream *s, struct err *e)
 {
@@ -258,7 +264,8 @@ static int ops_cuda_record_begin(struct ops *ops, struct stream *s, struct err *
     if (c->recording)
         FAIL(e, ERR_BUG, "record_begin: a recording is under way");
     TRY(device_cuda_use(&c->dev, e));
-    CU_TRY(e, cudaStreamBeginCapture(device_cuda_stream(&c->dev, s), cudaStreamCaptureModeThreadLocal));
+    CU_TRY(e, cudaStreamBeginCapture(device_cuda_stream(&c->dev, s),
+                                     cudaStreamCaptureModeThreadLocal));
     c->recording = true;
     return 0;
 }
@@ -320,7 +327,7 @@ static int ops_cuda_replay(struct ops *ops, struct stream *s, uint64_t key, stru
     return 0;
 }
 
-/* ---- variants --------------------------------------------------------------------------------------- */
+/* ---- variants -------------------------------------------------------------------------------- */
 
 static int ops_cuda_variants(const struct ops *, enum op op)
 {
@@ -356,7 +363,7 @@ static void ops_cuda_variant_force(struct ops *ops, enum op op, int i)
     self(ops)->forced[op] = i < 0 ? 0 : i + 1;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void ops_cuda_close(struct ops *ops)
 {

@@ -1,13 +1,14 @@
 /*
- * vec: 16-byte accesses and conversions of packed halves. A 16-byte access needs a 16-byte aligned address
- * (the host builds check it); callers that cannot promise that say so and read smaller.
+ * vec: 16-byte accesses and conversions of packed halves. A 16-byte access needs a 16-byte aligned
+ * address (the host builds check it); callers that cannot promise that say so and read smaller.
  */
 #ifndef MAS_VEC_CUH
 #define MAS_VEC_CUH
 
 #include "cu.cuh"
 
-namespace CU_NS {
+namespace CU_NS
+{
 
 __host__ __device__ __forceinline__ bool vec_aligned16(const void *p)
 {

@@ -1,13 +1,15 @@
 /*
- * warp: reductions over a warp and over a block, in one fixed order: the xor tree 16, 8, 4, 2, 1 over
- * lanes, then the warps in ascending order. Every lane gets the same bits. All 32 lanes must call.
+ * warp: reductions over a warp and over a block, in one fixed order: the xor tree 16, 8, 4, 2, 1
+ * over lanes, then the warps in ascending order. Every lane gets the same bits. All 32 lanes must
+ * call.
  */
 #ifndef MAS_WARP_CUH
 #define MAS_WARP_CUH
 
 #include "cu.cuh"
 
-namespace CU_NS {
+namespace CU_NS
+{
 
 enum { WARP_SIZE = 32 };
 static const unsigned WARP_ALL = 0xffffffffu;
@@ -41,7 +43,8 @@ using cushim::warp_sum;
 
 /*
  * Over a block of THREADS threads (a multiple of 32), for all threads. `part` is shared memory for
- * THREADS / 32 floats. Two barriers: the first makes the parts visible, the second lets part be reused.
+ * THREADS / 32 floats. Two barriers: the first makes the parts visible, the second lets part be
+ * reused.
  */
 template <int THREADS> __device__ __forceinline__ float block_sum(float v, float *part)
 {

@@ -8,7 +8,7 @@
 #include "mem.h"
 
 static const struct fmt_info fmt_table[FMT_COUNT] = {
-#define X(NAME, lower, id, elems, bytes)                                                          \
+#define X(NAME, lower, id, elems, bytes)                                                           \
     [FMT_##NAME] = {#NAME, id, elems, bytes, fmt_##lower##_decode, fmt_##lower##_encode},
 #include "formats.def"
 #undef X

@@ -2,10 +2,10 @@
  * fmt: the number formats of weights and of the KV cache, from formats.def.
  *
  * A row of n elements is n / block_elems blocks of block_bytes, one after another; n must be a
- * multiple of block_elems. Decoding is exact in f32 (one rounding where the format's definition has a
- * product); it equals the reference of the GGUF specification bit for bit. Encoding is ours: any
- * finite input gives a valid block, an all-zero block decodes to zeros, NaN and infinity are an error
- * of the caller (checked by fmt_encode_row, which names the first bad element).
+ * multiple of block_elems. Decoding is exact in f32 (one rounding where the format's definition has
+ * a product); it equals the reference of the GGUF specification bit for bit. Encoding is ours: any
+ * finite input gives a valid block, an all-zero block decodes to zeros, NaN and infinity are an
+ * error of the caller (checked by fmt_encode_row, which names the first bad element).
  */
 #ifndef MAS_FMT_H
 #define MAS_FMT_H
@@ -33,16 +33,17 @@ struct fmt_info {
     void (*encode)(const float *x, void *y, int64_t n);
 };
 
-const struct fmt_info *fmt_info(enum fmt f);          /* never NULL for f < FMT_COUNT */
-bool fmt_from_gguf(uint32_t gguf_id, enum fmt *out);  /* false: unknown to us */
-bool fmt_from_name(const char *name, enum fmt *out);  /* "Q4_K", "q4_k"; case does not matter */
-/* Bytes of a row of n elements; false when n is no multiple of the block or the product overflows. */
+const struct fmt_info *fmt_info(enum fmt f);         /* never NULL for f < FMT_COUNT */
+bool fmt_from_gguf(uint32_t gguf_id, enum fmt *out); /* false: unknown to us */
+bool fmt_from_name(const char *name, enum fmt *out); /* "Q4_K", "q4_k"; case does not matter */
+/* Bytes of a row of n elements; false when n is no multiple of the block or the product
+ * overflows. */
 bool fmt_row_bytes(enum fmt f, int64_t n, size_t *out);
 /* Encodes n elements after looking for NaN and infinity; ERR_DATA names the first one's index. */
 int fmt_encode_row(enum fmt f, const float *x, void *y, int64_t n, struct err *e);
 
-#define X(NAME, lower, id, elems, bytes)                                                          \
-    void fmt_##lower##_decode(const void *x, float *y, int64_t n);                                \
+#define X(NAME, lower, id, elems, bytes)                                                           \
+    void fmt_##lower##_decode(const void *x, float *y, int64_t n);                                 \
     void fmt_##lower##_encode(const float *x, void *y, int64_t n);
 #include "formats.def"
 #undef X

@@ -14,13 +14,13 @@
 enum { WORDS = 32 }; /* 8-byte draws a block may take; Q6_K takes 26 */
 
 /* Root mean squares of what the draws below give. */
-#define RMS_UNIT 0.57735027f   /* uniform in (-1, 1): 1 / sqrt 3 */
-#define RMS_Q4_0 4.6368092f    /* integers -8..7 */
-#define RMS_Q8_0 73.467675f    /* integers -128..127 with 0 for -128 */
-#define RMS_Q4 4.6097722f      /* integers 0..15 less 7.5 */
-#define RMS_Q5 9.2330927f      /* integers 0..31 less 15.5 */
-#define RMS_Q6 18.479719f      /* integers -32..31 */
-#define RMS_SCALE 23.947860f   /* integers 16..31 */
+#define RMS_UNIT 0.57735027f /* uniform in (-1, 1): 1 / sqrt 3 */
+#define RMS_Q4_0 4.6368092f  /* integers -8..7 */
+#define RMS_Q8_0 73.467675f  /* integers -128..127 with 0 for -128 */
+#define RMS_Q4 4.6097722f    /* integers 0..15 less 7.5 */
+#define RMS_Q5 9.2330927f    /* integers 0..31 less 15.5 */
+#define RMS_Q6 18.479719f    /* integers -32..31 */
+#define RMS_SCALE 23.947860f /* integers 16..31 */
 
 static void random_bytes(uint64_t key, int64_t block, int word, void *out, size_t n)
 {
@@ -142,9 +142,9 @@ void fmt_random(enum fmt f, uint64_t key, int64_t first, int64_t n, float std, v
 {
     CHECK(first >= 0 && n >= 0);
     switch (f) {
-#define X(NAME, lower, id, elems, bytes)                                                          \
-    case FMT_##NAME:                                                                              \
-        random_##lower(key, first, n, std, out);                                                  \
+#define X(NAME, lower, id, elems, bytes)                                                           \
+    case FMT_##NAME:                                                                               \
+        random_##lower(key, first, n, std, out);                                                   \
         return;
 #include "formats.def"
 #undef X

@@ -1,11 +1,13 @@
 /*
- * lanes: the order of weights that the CPU's matmul reads fastest. Sixteen rows of a matrix (a strip)
- * are stored with their 32-bit words interleaved, so that a word of a vector register belongs to one
- * weight row: a product needs no sums across a register, and scales need no shuffles. Nothing is
- * computed and nothing grows: a strip has the bytes of its sixteen rows, permuted.
+ * lanes: the order of weights that the CPU's matmul reads fastest. Sixteen rows of a matrix (a
+ * strip) are stored with their 32-bit words interleaved, so that a word of a vector register
+ * belongs to one weight row: a product needs no sums across a register, and scales need no
+ * shuffles. Nothing is computed and nothing grows: a strip has the bytes of its sixteen rows,
+ * permuted.
  *
  *   strip = word[block][w][row 0..15]      the block's words that are read as 32 bits
- *           d[row 0..15]                   the f16 that is left over, in formats that have one: those of two
+ *           d[row 0..15]                   the f16 that is left over, in formats that have one:
+ *                                          those of two
  *                                          blocks, 64 bytes, behind the words of the second one
  *
  *   format   words of a block, in this order                       left over
@@ -15,11 +17,12 @@
  *   Q4_0     4 of q                                                d
  *   Q8_0     8 of q                                                d
  *
- * A kernel reads a strip from its first line to its last one, each line at its first use in that order:
- * other orders cost half of the bandwidth, because the processor's prefetchers lose the thread.
+ * A kernel reads a strip from its first line to its last one, each line at its first use in that
+ * order: other orders cost half of the bandwidth, because the processor's prefetchers lose the
+ * thread.
  *
- * Rows behind the last whole strip stay as they are. Where a strip of a packed matrix lies, its sixteen
- * rows have lain before: at 16 k row_bytes.
+ * Rows behind the last whole strip stay as they are. Where a strip of a packed matrix lies, its
+ * sixteen rows have lain before: at 16 k row_bytes.
  */
 #ifndef MAS_LANES_H
 #define MAS_LANES_H
@@ -29,13 +32,14 @@
 #define LANES 16
 
 struct lanes {
-    int64_t elems;            /* of a block */
-    size_t bytes;             /* of a block */
-    int words;                /* 32-bit words of a block, without d */
-    size_t word_at;           /* of the first one in the block */
-    const uint8_t *place;     /* (words) where each stands in the strip's block; NULL: in their order */
-    bool left;                /* an f16 is left over */
-    size_t left_at;           /* it in the block */
+    int64_t elems;  /* of a block */
+    size_t bytes;   /* of a block */
+    int words;      /* 32-bit words of a block, without d */
+    size_t word_at; /* of the first one in the block */
+    /* (words) where each stands in the strip's block; NULL: in their order */
+    const uint8_t *place;
+    bool left;      /* an f16 is left over */
+    size_t left_at; /* it in the block */
 };
 
 /* false: the format has no blocks, or no such order. */
@@ -63,6 +67,7 @@ static inline size_t lanes_left_at(const struct lanes *l, int64_t b, int64_t n)
 /* Sixteen rows of n elements -> a strip, which does not overlap them. */
 void lanes_pack(const struct lanes *l, const char *const row[LANES], int64_t n, void *strip);
 /* Block b of row j of a strip, as it was. */
-void lanes_block(const struct lanes *l, const void *strip, int j, int64_t n, int64_t b, void *block);
+void lanes_block(const struct lanes *l, const void *strip, int j, int64_t n, int64_t b,
+                 void *block);
 
 #endif

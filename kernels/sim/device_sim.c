@@ -15,13 +15,13 @@ static struct sim *sim_of(struct device *d)
 }
 
 /* Returns what the call gives that is made with the sim, named s, locked. */
-#define LOCKED(d, call)                                                                           \
-    do {                                                                                          \
-        struct sim *s = sim_of(d);                                                                \
-        pthread_mutex_lock(&s->lock);                                                             \
-        int locked_rc_ = (call);                                                                  \
-        pthread_mutex_unlock(&s->lock);                                                           \
-        return locked_rc_;                                                                        \
+#define LOCKED(d, call)                                                                            \
+    do {                                                                                           \
+        struct sim *s = sim_of(d);                                                                 \
+        pthread_mutex_lock(&s->lock);                                                              \
+        int locked_rc_ = (call);                                                                   \
+        pthread_mutex_unlock(&s->lock);                                                            \
+        return locked_rc_;                                                                         \
     } while (0)
 
 static struct stream *stream_of(struct sim *s, struct stream *k)
@@ -29,7 +29,7 @@ static struct stream *stream_of(struct sim *s, struct stream *k)
     return k ? k : &s->main;
 }
 
-/* ---- memory --------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static bool on_device(const struct sim *s, const void *p)
 {
@@ -42,20 +42,23 @@ static int take(struct sim *s, size_t bytes, struct buf *out, struct err *e)
     uint64_t size = ((uint64_t)bytes + ALIGN - 1) & ~(ALIGN - 1);
     uint64_t left = s->c.vram_bytes - s->vram_used;
     if (bytes > left || s->c.lost_bytes > left - bytes || size > s->space_bytes - s->space_used)
-        FAIL(e, ERR_NOMEM, "the simulated device has no %zu bytes left: %" PRIu64 " of %" PRIu64 " are taken", bytes,
-             s->vram_used, s->c.vram_bytes);
+        FAIL(e, ERR_NOMEM,
+             "the simulated device has no %zu bytes left: %" PRIu64 " of %" PRIu64 " are taken",
+             bytes, s->vram_used, s->c.vram_bytes);
     *out = (struct buf){.ptr = s->space + s->space_used, .bytes = bytes, .space = MEM_DEVICE};
     s->space_used += size;
     s->vram_used += bytes;
     return 0;
 }
 
-static int device_sim_alloc(struct device *d, enum mem_space space, size_t bytes, struct buf *out, struct err *e)
+static int device_sim_alloc(struct device *d, enum mem_space space, size_t bytes, struct buf *out,
+                            struct err *e)
 {
     if (space == MEM_DEVICE)
         LOCKED(d, take(s, bytes, out, e));
     /* pages come into being when they are touched */
-    void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NOMEM(e, bytes, "memory of the host");
     *out = (struct buf){.ptr = p, .bytes = bytes, .space = space};
@@ -75,7 +78,8 @@ static void device_sim_free(struct device *d, struct buf *b)
     *b = (struct buf){0};
 }
 
-static int device_sim_memory(struct device *d, size_t *free_bytes, size_t *total_bytes, struct err *e)
+static int device_sim_memory(struct device *d, size_t *free_bytes, size_t *total_bytes,
+                             struct err *e)
 {
     (void)e;
     struct sim *s = sim_of(d);
@@ -86,9 +90,10 @@ static int device_sim_memory(struct device *d, size_t *free_bytes, size_t *total
     return 0;
 }
 
-/* ---- copies --------------------------------------------------------------------------------------- */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
-static int copy(struct sim *s, struct stream *k, void *dst, const void *src, size_t bytes, struct err *e)
+static int copy(struct sim *s, struct stream *k, void *dst, const void *src, size_t bytes,
+                struct err *e)
 {
     bool to = on_device(s, dst), from = on_device(s, src);
     if (bytes && (!dst || !src))
@@ -98,23 +103,26 @@ static int copy(struct sim *s, struct stream *k, void *dst, const void *src, siz
     if (!bytes || (!to && !from))
         return 0;
     enum sim_engine engine = to && from ? SIM_DEVICE : to ? SIM_UP : SIM_DOWN;
-    double n = (double)bytes, rate = engine == SIM_DEVICE ? s->c.vram / 2 : s->c.link; /* read and written */
+    /* read and written */
+    double n = (double)bytes, rate = engine == SIM_DEVICE ? s->c.vram / 2 : s->c.link;
     return sim_work(s, stream_of(s, k), engine, "copy", n, n / rate, e);
 }
 
-static int device_sim_copy(struct device *d, struct stream *k, void *dst, const void *src, size_t bytes, struct err *e)
+static int device_sim_copy(struct device *d, struct stream *k, void *dst, const void *src,
+                           size_t bytes, struct err *e)
 {
     LOCKED(d, copy(s, k, dst, src, bytes, e));
 }
 
-static int device_sim_fill(struct device *d, struct stream *k, void *dst, int byte, size_t bytes, struct err *e)
+static int device_sim_fill(struct device *d, struct stream *k, void *dst, int byte, size_t bytes,
+                           struct err *e)
 {
     (void)dst, (void)byte;
     double n = (double)bytes;
     LOCKED(d, sim_work(s, stream_of(s, k), SIM_DEVICE, "fill", n, n / s->c.vram, e));
 }
 
-/* ---- streams and events --------------------------------------------------------------------------- */
+/* ---- streams and events ---------------------------------------------------------------------- */
 
 static int device_sim_stream_open(struct device *d, struct stream **out, struct err *e)
 {
@@ -181,12 +189,14 @@ static int record(struct sim *s, struct event *ev, struct stream *k, struct err 
     return 0;
 }
 
-static int device_sim_event_record(struct device *d, struct event *ev, struct stream *k, struct err *e)
+static int device_sim_event_record(struct device *d, struct event *ev, struct stream *k,
+                                   struct err *e)
 {
     LOCKED(d, record(s, ev, k, e));
 }
 
-static int device_sim_stream_wait(struct device *d, struct stream *k, struct event *ev, struct err *e)
+static int device_sim_stream_wait(struct device *d, struct stream *k, struct event *ev,
+                                  struct err *e)
 {
     const struct command c = {.kind = COMMAND_WAIT, .mark = ev->mark};
     LOCKED(d, sim_queue(s, stream_of(s, k), &c, e));
@@ -213,7 +223,8 @@ static double device_sim_now(struct device *d)
     return sim_now(sim_of(d));
 }
 
-static int device_sim_host_call(struct device *d, struct stream *k, void (*fn)(void *), void *user, struct err *e)
+static int device_sim_host_call(struct device *d, struct stream *k, void (*fn)(void *), void *user,
+                                struct err *e)
 {
     const struct command c = {.kind = COMMAND_CALL, .fn = fn, .user = user};
     LOCKED(d, sim_queue(s, stream_of(s, k), &c, e));
@@ -247,6 +258,7 @@ void device_sim_init(struct device_sim *d, struct sim *s)
 {
     *d = (struct device_sim){.sim = s};
     d->dev = (struct device){.api = &device_sim_api, .kind = "sim", .hollow = true};
-    snprintf(d->dev.name, sizeof d->dev.name, "simulated GPU, %.1f GiB at %.0f GB/s, link %.1f GB/s",
+    snprintf(d->dev.name, sizeof d->dev.name,
+             "simulated GPU, %.1f GiB at %.0f GB/s, link %.1f GB/s",
              (double)s->c.vram_bytes / 1073741824, s->c.vram * 1e-9, s->c.link * 1e-9);
 }

@@ -6,7 +6,8 @@
 #include "device_sim.h"
 #include "mem.h"
 
-#define SCRATCH ((size_t)64 << 20) /* an estimate of what CUDA's kernels take; tools/cmd_fit.c has the same */
+/* an estimate of what CUDA's kernels take; tools/cmd_fit.c has the same */
+#define SCRATCH ((size_t)64 << 20)
 
 struct ops_sim {
     struct ops ops;
@@ -16,7 +17,8 @@ struct ops_sim {
     bool is_host;
 };
 
-static int spend(struct ops *ops, struct stream *k, const char *name, struct traffic t, struct err *e)
+static int spend(struct ops *ops, struct stream *k, const char *name, struct traffic t,
+                 struct err *e)
 {
     struct ops_sim *o = (struct ops_sim *)ops;
     struct sim *s = o->sim;
@@ -25,16 +27,17 @@ static int spend(struct ops *ops, struct stream *k, const char *name, struct tra
     if (o->is_host)
         sim_compute(s, name, &t);
     else
-        rc = sim_work(s, k ? k : &s->main, SIM_DEVICE, name, t.kept, sim_seconds(&t, s->c.vram, s->c.device_ops),
-                      e);
+        rc = sim_work(s, k ? k : &s->main, SIM_DEVICE, name, t.kept,
+                      sim_seconds(&t, s->c.vram, s->c.device_ops), e);
     pthread_mutex_unlock(&s->lock);
     return rc;
 }
 
-#define X(op)                                                                                     \
-    static int sim_##op(struct ops *ops, struct stream *k, const struct op##_args *a, struct err *e) \
-    {                                                                                             \
-        return spend(ops, k, #op, traffic_##op(a), e);                                            \
+#define X(op)                                                                                      \
+    static int sim_##op(struct ops *ops, struct stream *k, const struct op##_args *a,              \
+                        struct err *e)                                                             \
+    {                                                                                              \
+        return spend(ops, k, #op, traffic_##op(a), e);                                             \
     }
 OP_LIST(X)
 #undef X
@@ -55,10 +58,12 @@ static void ops_sim_close(struct ops *ops)
     mem_free(ops);
 }
 
-static int ops_sim_make(const struct ops_options *opt, bool is_host, struct ops **out, struct err *e)
+static int ops_sim_make(const struct ops_options *opt, bool is_host, struct ops **out,
+                        struct err *e)
 {
     if (!opt->sim)
-        FAIL(e, ERR_NODEV, "a simulated device is made by the program alone: see mas fit --simulate");
+        FAIL(e, ERR_NODEV,
+             "a simulated device is made by the program alone: see mas fit --simulate");
     struct ops_sim *o = mem_zalloc(1, sizeof *o);
     if (!o)
         return NOMEM(e, sizeof *o, "simulated backend");

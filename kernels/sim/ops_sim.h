@@ -4,7 +4,8 @@
 
 #include "sim.h"
 
-int ops_sim_open(const struct ops_options *opt, struct ops **out, struct err *e);      /* "sim" */
-int ops_sim_host_open(const struct ops_options *opt, struct ops **out, struct err *e); /* "sim-cpu" */
+int ops_sim_open(const struct ops_options *opt, struct ops **out, struct err *e); /* "sim" */
+/* "sim-cpu" */
+int ops_sim_host_open(const struct ops_options *opt, struct ops **out, struct err *e);
 
 #endif

@@ -5,7 +5,8 @@
 
 #include "mem.h"
 
-#define SPACE_TIMES 64 /* addresses for so many times the device's memory, as none is given out again */
+/* addresses for so many times the device's memory, as none is given out again */
+#define SPACE_TIMES 64
 
 static double later(double a, double b)
 {
@@ -18,7 +19,7 @@ void mark_drop(struct mark *m)
         mem_free(m);
 }
 
-/* ---- commands ------------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static void stream_pop(struct stream *s)
 {
@@ -50,11 +51,12 @@ int sim_queue(struct sim *s, struct stream *to, const struct command *c, struct 
     return 0;
 }
 
-int sim_work(struct sim *s, struct stream *to, enum sim_engine engine, const char *name, double bytes,
-             double seconds, struct err *e)
+int sim_work(struct sim *s, struct stream *to, enum sim_engine engine, const char *name,
+             double bytes, double seconds, struct err *e)
 {
-    const struct command c = {.kind = COMMAND_WORK,
-                              .span = {.engine = engine, .name = name, .bytes = bytes, .end = seconds}};
+    const struct command c = {
+        .kind = COMMAND_WORK,
+        .span = {.engine = engine, .name = name, .bytes = bytes, .end = seconds}};
     return sim_queue(s, to, &c, e);
 }
 
@@ -65,10 +67,10 @@ static void sim_note(struct sim *s, const struct sim_span *span)
         s->span[s->n_span++] = *span;
 }
 
-/* ---- the clock ------------------------------------------------------------------------------------ */
+/* ---- the clock ------------------------------------------------------------------------------- */
 
-/* Executes what takes no time, up to the next work. False: it is empty, or waits for a record that has not been
- * made yet. */
+/* Executes what takes no time, up to the next work. False: it is empty, or waits for a record that
+ * has not been made yet. */
 static bool stream_settle(struct stream *s)
 {
     for (struct command *c = s->first; c; c = s->first) {
@@ -105,7 +107,8 @@ static bool settle_all(struct sim *s)
     return changed;
 }
 
-/* The work that can start first, and when; of those that can at the same time, the one that was ready first. */
+/* The work that can start first, and when; of those that can at the same time, the one that was
+ * ready first. */
 static struct stream *sim_next(struct sim *s, double *start)
 {
     struct stream *best = NULL;
@@ -117,7 +120,8 @@ static struct stream *sim_next(struct sim *s, double *start)
         const struct command *c = k->first;
         if (!c || c->kind != COMMAND_WORK)
             continue;
-        double ready = later(k->at, c->issued + s->c.hop_s), t = later(ready, s->free_at[c->span.engine]);
+        double ready = later(k->at, c->issued + s->c.hop_s),
+               t = later(ready, s->free_at[c->span.engine]);
         if (t < *start || (t == *start && ready < best_ready)) {
             best = k;
             best_ready = ready;
@@ -211,7 +215,7 @@ void sim_compute(struct sim *s, const char *name, const struct traffic *t)
     sim_note(s, &span);
 }
 
-/* ---- for those who look on ------------------------------------------------------------------------ */
+/* ---- for those who look on ------------------------------------------------------------------- */
 
 int sim_open(const struct sim_config *c, struct sim **out, struct err *e)
 {
@@ -223,7 +227,8 @@ int sim_open(const struct sim_config *c, struct sim **out, struct err *e)
     s->c = *c;
     s->space_bytes = SPACE_TIMES * c->vram_bytes + 4096;
     s->span = mem_zalloc(c->n_span + 1, sizeof *s->span);
-    void *space = mmap(NULL, s->space_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *space =
+        mmap(NULL, s->space_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (!s->span || space == MAP_FAILED) {
         if (space != MAP_FAILED)
             munmap(space, s->space_bytes);

@@ -7,7 +7,9 @@
 #include "sim.h"
 #include "traffic.h"
 
-struct mark { /* a record of an event; shared by the event, the command that makes it and those that wait for it */
+/* a record of an event; shared by the event, the command that makes it and those that wait for
+ * it */
+struct mark {
     double at;
     bool done;
     int refs;
@@ -19,9 +21,9 @@ struct command {
     struct command *next;
     enum command_kind kind;
     double issued;
-    struct sim_span span;      /* WORK: engine, name, bytes; end = how long it takes */
-    struct mark *mark;         /* RECORD, WAIT; NULL: of an event that was never recorded */
-    void (*fn)(void *user);    /* CALL */
+    struct sim_span span;   /* WORK: engine, name, bytes; end = how long it takes */
+    struct mark *mark;      /* RECORD, WAIT; NULL: of an event that was never recorded */
+    void (*fn)(void *user); /* CALL */
     void *user;
 };
 
@@ -50,16 +52,18 @@ struct sim {
 
 /* All under the lock. */
 int sim_queue(struct sim *s, struct stream *to, const struct command *c, struct err *e);
-int sim_work(struct sim *s, struct stream *to, enum sim_engine engine, const char *name, double bytes,
-             double seconds, struct err *e);
+int sim_work(struct sim *s, struct stream *to, enum sim_engine engine, const char *name,
+             double bytes, double seconds, struct err *e);
 /* The CPU is busy; whoever calls waits for it. */
 void sim_compute(struct sim *s, const char *name, const struct traffic *t);
-double sim_seconds(const struct traffic *t, double rate, double ops_rate); /* ops_rate 0 = no limit */
-/* Runs until the stream is empty, or the mark is done, and sets the host's clock to that. ERR_BUG when that never is. */
+/* ops_rate 0 = no limit */
+double sim_seconds(const struct traffic *t, double rate, double ops_rate);
+/* Runs until the stream is empty, or the mark is done, and sets the host's clock to that. ERR_BUG
+ * when that never is. */
 int sim_wait_stream(struct sim *s, struct stream *of, struct err *e);
 int sim_wait_mark(struct sim *s, struct mark *m, struct err *e);
-void sim_catch_up(struct sim *s); /* runs what starts before now */
+void sim_catch_up(struct sim *s);    /* runs what starts before now */
 void stream_clear(struct stream *k); /* throws away what is left in it */
-void mark_drop(struct mark *m); /* accepts NULL */
+void mark_drop(struct mark *m);      /* accepts NULL */
 
 #endif

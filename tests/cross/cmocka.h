@@ -1,4 +1,5 @@
-/* cmocka: the few words of the library that ops/t_ops.c says, for processors that it is not installed for. */
+/* cmocka: the few words of the library that ops/t_ops.c says, for processors that it is not
+ * installed for. */
 #ifndef MAS_CROSS_CMOCKA_H
 #define MAS_CROSS_CMOCKA_H
 
@@ -9,7 +10,10 @@ struct CMUnitTest {
     const char *name;
     void (*run)(void **state);
 };
-#define cmocka_unit_test(f) {#f, f}
+#define cmocka_unit_test(f)                                                                        \
+    {                                                                                              \
+#f, f                                                                                      \
+    }
 
 #define print_message(...) printf(__VA_ARGS__)
 #define fail_msg(...)                                                                              \
@@ -38,6 +42,7 @@ static inline int cross_run(const struct CMUnitTest *t, size_t n)
     }
     return 0;
 }
-#define cmocka_run_group_tests(tests, setup, teardown) cross_run(tests, sizeof(tests) / sizeof *(tests))
+#define cmocka_run_group_tests(tests, setup, teardown)                                             \
+    cross_run(tests, sizeof(tests) / sizeof *(tests))
 
 #endif

@@ -1,9 +1,10 @@
 /*
  * cushim: CUDA C++ for a host compiler. A kernel file that is compiled by g++ or clang++ sees this
- * instead of nvcc's world: the qualifiers, threadIdx and friends, launches, shared memory, barriers,
- * warp collectives, atomics, and twins of the PTX wrappers. Each CUDA thread is a fiber; blocks run
- * one after another on the calling OS thread (cooperative launches: together); the scheduler changes
- * threads only where a kernel synchronises. What is checked, and what is not: README.md.
+ * instead of nvcc's world: the qualifiers, threadIdx and friends, launches, shared memory,
+ * barriers, warp collectives, atomics, and twins of the PTX wrappers. Each CUDA thread is a fiber;
+ * blocks run one after another on the calling OS thread (cooperative launches: together); the
+ * scheduler changes threads only where a kernel synchronises. What is checked, and what is not:
+ * README.md.
  *
  * Only kernels/cuda/cu.cuh includes this. Tests steer the shim through cushim_test.h.
  */
@@ -14,11 +15,11 @@
 #error "cushim.h is for host compilers; nvcc has the real thing"
 #endif
 
-#include <vector_functions.h>
-#include <vector_types.h>
-#include <driver_types.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <driver_types.h>
+#include <vector_functions.h>
+#include <vector_types.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -49,14 +50,16 @@
 /* __noinline__ stays undefined: libstdc++ writes __attribute__((__noinline__)). */
 #define __grid_constant__
 
-/* Kernels of one flavour with the machine of another would check nothing: such a program does not link. */
+/* Kernels of one flavour with the machine of another would check nothing: such a program does not
+ * link. */
 #if defined(CUSHIM_RACE)
 #define cushim cushim_race
 #elif defined(__SANITIZE_ADDRESS__)
 #define cushim cushim_asan
 #endif
 
-namespace cushim {
+namespace cushim
+{
 
 /* Where in the source something is called; the default argument of everything that synchronises. */
 struct site {
@@ -76,19 +79,20 @@ struct thread_id {
 extern struct thread_id *cur;
 extern dim3 launch_block, launch_grid;
 
-/* ---- launches ---------------------------------------------------------------------------------- */
+/* ---- launches -------------------------------------------------------------------------------- */
 
-/* A launch with its arguments copied, so that it can run later: stream queues and graphs keep it. */
+/* A launch with its arguments copied, so that it can run later: stream queues and graphs keep
+ * it. */
 struct kernel_call {
-    const void *func;  /* address of the kernel */
-    const char *name;  /* as written in LAUNCH */
-    const char *full;  /* "... K = space::kernel<FMT_Q4_K, 4>]": which instance it is */
+    const void *func; /* address of the kernel */
+    const char *name; /* as written in LAUNCH */
+    const char *full; /* "... K = space::kernel<FMT_Q4_K, 4>]": which instance it is */
     dim3 grid, block;
-    size_t smem;       /* dynamic bytes */
+    size_t smem; /* dynamic bytes */
     bool cooperative;
-    void *args;        /* the kernel's parameters, args_bytes of them */
+    void *args; /* the kernel's parameters, args_bytes of them */
     size_t args_bytes;
-    void (*run)(void *args);                   /* calls the kernel as the current thread */
+    void (*run)(void *args);                  /* calls the kernel as the current thread */
     void (*copy)(void *dst, const void *src); /* parameters are trivially copyable: no destructor */
 };
 
@@ -106,10 +110,11 @@ template <auto K> const char *kernel_name(void)
 }
 
 template <class... P, class... A>
-void launch_kernel(const char *name, const char *full, bool cooperative, void (*kernel)(P...), dim3 grid, dim3 block,
-                   size_t smem, cudaStream_t stream, A &&...a)
+void launch_kernel(const char *name, const char *full, bool cooperative, void (*kernel)(P...),
+                   dim3 grid, dim3 block, size_t smem, cudaStream_t stream, A &&...a)
 {
-    static_assert((std::is_trivially_copyable<P>::value && ...), "kernel parameters are plain data");
+    static_assert((std::is_trivially_copyable<P>::value && ...),
+                  "kernel parameters are plain data");
     static_assert((sizeof(P) + ... + 0) <= 4096, "kernel parameters take at most 4 KiB");
     using Args = call_args<std::remove_const_t<P>...>;
     Args args{kernel, std::tuple<std::remove_const_t<P>...>(static_cast<P>(a)...)};
@@ -131,11 +136,12 @@ void launch_kernel(const char *name, const char *full, bool cooperative, void (*
     launch(&call, stream);
 }
 
-/* ---- shared memory ----------------------------------------------------------------------------- */
+/* ---- shared memory --------------------------------------------------------------------------- */
 
 /* The block's array with this key, made at the first call; each has redzones and starts as NaN. */
 void *shared_static(const void *key, size_t bytes, size_t align, const char *name);
-/* Piece k of the dynamic shared memory, in the order of the calls; the same size in every thread. */
+/* Piece k of the dynamic shared memory, in the order of the calls; the same size in every
+ * thread. */
 void *shared_piece(unsigned k, size_t bytes, size_t align);
 
 struct SmemCarve {
@@ -146,33 +152,34 @@ struct SmemCarve {
     }
 };
 
-/* ---- synchronisation ---------------------------------------------------------------------------- */
+/* ---- synchronisation ------------------------------------------------------------------------- */
 
-/* Waits until n_thread threads (0 = all that have not returned) of the block are at barrier id. Gives
- * how many of them had pred != 0. */
+/* Waits until n_thread threads (0 = all that have not returned) of the block are at barrier id.
+ * Gives how many of them had pred != 0. */
 int block_barrier(int id, int n_thread, int pred, struct site at);
 void grid_barrier(struct site at);
 void spin_yield(void);
 void fence(void);
 
 enum collective { SYNCWARP, SHUFFLE, VOTE, MATCH, REDUCE, LDMATRIX, MMA, WGMMA_WAIT };
-/* The calling lane gives v (and src) and waits until every live lane of mask has called with the same
- * kind and tag from the same line; the last one computes for all. Gives the lane's result. */
-uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint64_t v, unsigned src,
-                         struct site at);
+/* The calling lane gives v (and src) and waits until every live lane of mask has called with the
+ * same kind and tag from the same line; the last one computes for all. Gives the lane's result. */
+uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint64_t v,
+                         unsigned src, struct site at);
 
-/* ---- asynchronous copies, notes for the race checker ------------------------------------------- */
+/* ---- asynchronous copies, notes for the race checker ----------------------------------------- */
 
 void cp_async(void *s, const void *g, unsigned copy_bytes, struct site at);
 void cp_commit(void);
 void cp_wait(unsigned groups_left);
 
-/* ---- products of warpgroups: b (n, 32) bytes of a swizzled tile in shared memory ------------------ */
+/* ---- products of warpgroups: b (n, 32) bytes of a swizzled tile in shared memory ------------- */
 
 void proxy_dirty(void); /* the thread has written shared memory other than by wgmma */
 void proxy_fence(void);
 void wgmma_fence_regs(void);
-void wgmma_issue(int *d, const uint32_t *a, const void *b, unsigned n, bool a_signed, bool add, struct site at);
+void wgmma_issue(int *d, const uint32_t *a, const void *b, unsigned n, bool a_signed, bool add,
+                 struct site at);
 void wgmma_commit_group(void);
 void wgmma_wait_groups(unsigned groups_left, struct site at);
 
@@ -194,20 +201,20 @@ inline void note_atomic(const void *, unsigned, const void *)
 #define gridDim (static_cast<const dim3 &>(::cushim::launch_grid))
 static const int warpSize = 32;
 
-#define CUSHIM_LAUNCH(kernel, grid, block, smem, stream, ...)                                     \
-    ::cushim::launch_kernel(#kernel, ::cushim::kernel_name<kernel>(), false, kernel, grid, block, \
+#define CUSHIM_LAUNCH(kernel, grid, block, smem, stream, ...)                                      \
+    ::cushim::launch_kernel(#kernel, ::cushim::kernel_name<kernel>(), false, kernel, grid, block,  \
                             smem, stream, ##__VA_ARGS__)
-#define CUSHIM_LAUNCH_COOP(kernel, grid, block, smem, stream, ...)                                \
-    ::cushim::launch_kernel(#kernel, ::cushim::kernel_name<kernel>(), true, kernel, grid, block,  \
+#define CUSHIM_LAUNCH_COOP(kernel, grid, block, smem, stream, ...)                                 \
+    ::cushim::launch_kernel(#kernel, ::cushim::kernel_name<kernel>(), true, kernel, grid, block,   \
                             smem, stream, ##__VA_ARGS__)
 
-#define CUSHIM_SHARED_ARRAY(T, name, dims)                                                        \
-    static const char name##_key_ = 0;                                                            \
-    using name##_t_ = T dims;                                                                     \
-    name##_t_ &name = *static_cast<name##_t_ *>(                                                  \
+#define CUSHIM_SHARED_ARRAY(T, name, dims)                                                         \
+    static const char name##_key_ = 0;                                                             \
+    using name##_t_ = T dims;                                                                      \
+    name##_t_ &name = *static_cast<name##_t_ *>(                                                   \
         ::cushim::shared_static(&name##_key_, sizeof(name##_t_), alignof(name##_t_), #name))
 
-/* ---- barriers, votes, shuffles ------------------------------------------------------------------ */
+/* ---- barriers, votes, shuffles --------------------------------------------------------------- */
 
 inline void __syncthreads(CUSHIM_SITE)
 {
@@ -245,10 +252,12 @@ inline void __nanosleep(unsigned)
     cushim::spin_yield();
 }
 
-namespace cushim {
+namespace cushim
+{
 template <class T> uint64_t to_bits(T v)
 {
-    static_assert(std::is_trivially_copyable<T>::value && sizeof(T) <= 8, "operand of a collective");
+    static_assert(std::is_trivially_copyable<T>::value && sizeof(T) <= 8,
+                  "operand of a collective");
     uint64_t u = 0;
     __builtin_memcpy(&u, &v, sizeof v);
     return u;
@@ -275,7 +284,8 @@ template <class T> T __shfl_up_sync(unsigned mask, T v, unsigned delta, int widt
     int l = (int)cushim::cur->lane, src = l - (int)delta;
     return cushim::shuffle(1, mask, v, (unsigned)(src < (l & ~(width - 1)) ? l : src), CUSHIM_AT);
 }
-template <class T> T __shfl_down_sync(unsigned mask, T v, unsigned delta, int width = 32, CUSHIM_SITE)
+template <class T>
+T __shfl_down_sync(unsigned mask, T v, unsigned delta, int width = 32, CUSHIM_SITE)
 {
     int l = (int)cushim::cur->lane, src = l + (int)delta;
     return cushim::shuffle(2, mask, v, (unsigned)(src > (l | (width - 1)) ? l : src), CUSHIM_AT);
@@ -299,25 +309,37 @@ inline int __all_sync(unsigned mask, int p, CUSHIM_SITE)
 }
 template <class T> unsigned __match_any_sync(unsigned mask, T v, CUSHIM_SITE)
 {
-    return (unsigned)cushim::warp_collective(cushim::MATCH, 0, mask, cushim::to_bits(v), 0, CUSHIM_AT);
+    return (unsigned)cushim::warp_collective(cushim::MATCH, 0, mask, cushim::to_bits(v), 0,
+                                             CUSHIM_AT);
 }
 template <class T> unsigned __match_all_sync(unsigned mask, T v, int *pred, CUSHIM_SITE)
 {
-    unsigned r = (unsigned)cushim::warp_collective(cushim::MATCH, 1, mask, cushim::to_bits(v), 0, CUSHIM_AT);
+    unsigned r =
+        (unsigned)cushim::warp_collective(cushim::MATCH, 1, mask, cushim::to_bits(v), 0, CUSHIM_AT);
     *pred = r != 0;
     return r;
 }
 
-namespace cushim {
+namespace cushim
+{
 enum reduction {
-    RED_ADD, RED_MAX_S, RED_MIN_S, RED_MAX_U, RED_MIN_U, RED_OR, RED_AND, RED_XOR, RED_SUM_F, RED_MAX_F
+    RED_ADD,
+    RED_MAX_S,
+    RED_MIN_S,
+    RED_MAX_U,
+    RED_MIN_U,
+    RED_OR,
+    RED_AND,
+    RED_XOR,
+    RED_SUM_F,
+    RED_MAX_F
 };
 }
-#define CUSHIM_REDUCE(name, T, op)                                                                \
-    inline T __reduce_##name##_sync(unsigned mask, T v, CUSHIM_SITE)                              \
-    {                                                                                             \
-        return (T)(unsigned)cushim::warp_collective(cushim::REDUCE, cushim::op, mask, (unsigned)v,\
-                                                    0, CUSHIM_AT);                                       \
+#define CUSHIM_REDUCE(name, T, op)                                                                 \
+    inline T __reduce_##name##_sync(unsigned mask, T v, CUSHIM_SITE)                               \
+    {                                                                                              \
+        return (T)(unsigned)cushim::warp_collective(cushim::REDUCE, cushim::op, mask, (unsigned)v, \
+                                                    0, CUSHIM_AT);                                 \
     }
 CUSHIM_REDUCE(add, unsigned, RED_ADD)
 CUSHIM_REDUCE(add, int, RED_ADD)
@@ -331,14 +353,17 @@ CUSHIM_REDUCE(xor, unsigned, RED_XOR)
 #undef CUSHIM_REDUCE
 
 /* Twins of warp.cuh: the same xor tree 16, 8, 4, 2, 1, in one wait instead of five. */
-namespace cushim {
+namespace cushim
+{
 inline float warp_sum(float v, CUSHIM_SITE)
 {
-    return from_bits<float>(warp_collective(REDUCE, RED_SUM_F, 0xffffffffu, to_bits(v), 0, CUSHIM_AT));
+    return from_bits<float>(
+        warp_collective(REDUCE, RED_SUM_F, 0xffffffffu, to_bits(v), 0, CUSHIM_AT));
 }
 inline float warp_max(float v, CUSHIM_SITE)
 {
-    return from_bits<float>(warp_collective(REDUCE, RED_MAX_F, 0xffffffffu, to_bits(v), 0, CUSHIM_AT));
+    return from_bits<float>(
+        warp_collective(REDUCE, RED_MAX_F, 0xffffffffu, to_bits(v), 0, CUSHIM_AT));
 }
 inline int warp_sum(int v, CUSHIM_SITE)
 {
@@ -346,16 +371,16 @@ inline int warp_sum(int v, CUSHIM_SITE)
 }
 } /* namespace cushim */
 
-/* ---- atomics: threads change only at synchronising operations, so plain code is atomic ---------- */
+/* ---- atomics: threads change only at synchronising operations, so plain code is atomic ------- */
 
-#define CUSHIM_ATOMIC(name, expr)                                                                 \
-    template <class T>                                                                            \
-    __attribute__((noinline, no_sanitize("thread"))) T name(T *p, std::common_type_t<T> v)        \
-    {                                                                                             \
-        cushim::note_atomic(p, sizeof(T), __builtin_return_address(0));                           \
-        T o = *p;                                                                                 \
-        *p = (T)(expr);                                                                           \
-        return o;                                                                                 \
+#define CUSHIM_ATOMIC(name, expr)                                                                  \
+    template <class T>                                                                             \
+    __attribute__((noinline, no_sanitize("thread"))) T name(T *p, std::common_type_t<T> v)         \
+    {                                                                                              \
+        cushim::note_atomic(p, sizeof(T), __builtin_return_address(0));                            \
+        T o = *p;                                                                                  \
+        *p = (T)(expr);                                                                            \
+        return o;                                                                                  \
     }
 CUSHIM_ATOMIC(atomicAdd, o + v)
 CUSHIM_ATOMIC(atomicSub, o - v)
@@ -363,7 +388,7 @@ CUSHIM_ATOMIC(atomicMax, o > v ? o : v)
 CUSHIM_ATOMIC(atomicMin, o < v ? o : v)
 CUSHIM_ATOMIC(atomicExch, v)
 CUSHIM_ATOMIC(atomicOr, o | v)
-CUSHIM_ATOMIC(atomicAnd, o & v)
+CUSHIM_ATOMIC(atomicAnd, o &v)
 CUSHIM_ATOMIC(atomicXor, o ^ v)
 CUSHIM_ATOMIC(atomicInc, o >= v ? T(0) : T(o + 1))
 #undef CUSHIM_ATOMIC

@@ -1,7 +1,8 @@
 /*
- * cushim_cudart: the part of the CUDA runtime that the program uses, run on the host. Each function has
- * its own name (cushim_cudaMalloc ...) and the usual one is a macro for it, so that this and the real
- * runtime can be linked into one program. Semantics: CUDA Runtime API reference; differences: README.md.
+ * cushim_cudart: the part of the CUDA runtime that the program uses, run on the host. Each function
+ * has its own name (cushim_cudaMalloc ...) and the usual one is a macro for it, so that this and
+ * the real runtime can be linked into one program. Semantics: CUDA Runtime API reference;
+ * differences: README.md.
  */
 #ifndef CUSHIM_CUDART_H
 #define CUSHIM_CUDART_H
@@ -65,7 +66,7 @@
 #define cudaGraphExecDestroy cushim_cudaGraphExecDestroy
 #define cudaFuncSetAttribute cushim_cudaFuncSetAttribute
 #define cudaFuncGetAttributes cushim_cudaFuncGetAttributes
-#define cudaOccupancyMaxActiveBlocksPerMultiprocessor                                             \
+#define cudaOccupancyMaxActiveBlocksPerMultiprocessor                                              \
     cushim_cudaOccupancyMaxActiveBlocksPerMultiprocessor
 
 extern "C" {
@@ -123,14 +124,16 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t s, enum cudaStreamCaptureStatus *
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long flags);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s);
 cudaError_t cudaGraphUpload(cudaGraphExec_t x, cudaStream_t s);
-cudaError_t cudaGraphExecUpdate(cudaGraphExec_t x, cudaGraph_t g, cudaGraphExecUpdateResultInfo *info);
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t x, cudaGraph_t g,
+                                cudaGraphExecUpdateResultInfo *info);
 cudaError_t cudaGraphGetNodes(cudaGraph_t g, cudaGraphNode_t *nodes, size_t *n);
 cudaError_t cudaGraphDestroy(cudaGraph_t g);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x);
 
 cudaError_t cudaFuncSetAttribute(const void *func, enum cudaFuncAttribute attr, int value);
 cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *func);
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, const void *func, int block, size_t smem);
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, const void *func, int block,
+                                                          size_t smem);
 }
 
 template <class T> inline cudaError_t cudaMalloc(T **p, size_t bytes)
@@ -152,11 +155,11 @@ inline cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, void (*fu
     return cudaFuncGetAttributes(a, reinterpret_cast<const void *>(func));
 }
 template <class... P>
-inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, void (*func)(P...), int block,
-                                                                 size_t smem)
+inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, void (*func)(P...),
+                                                                 int block, size_t smem)
 {
-    return cudaOccupancyMaxActiveBlocksPerMultiprocessor(n, reinterpret_cast<const void *>(func), block,
-                                                         smem);
+    return cudaOccupancyMaxActiveBlocksPerMultiprocessor(n, reinterpret_cast<const void *>(func),
+                                                         block, smem);
 }
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * cushim_math: the integer and float intrinsics of CUDA that kernels use, on a host. Approximate
- * device functions (__expf, __fdividef, rsqrtf ...) are the accurate host ones: a kernel whose result
- * needs their exact error is wrong anyway.
+ * device functions (__expf, __fdividef, rsqrtf ...) are the accurate host ones: a kernel whose
+ * result needs their exact error is wrong anyway.
  */
 #ifndef CUSHIM_MATH_H
 #define CUSHIM_MATH_H
@@ -244,7 +244,8 @@ inline float __saturatef(float x)
 /* The product is exact in a double, the sum nearly always: one rounding, as the device's fma. */
 inline __half __hfma(__half a, __half b, __half c)
 {
-    return __double2half((double)__half2float(a) * (double)__half2float(b) + (double)__half2float(c));
+    return __double2half((double)__half2float(a) * (double)__half2float(b) +
+                         (double)__half2float(c));
 }
 inline __half2 __hfma2(__half2 a, __half2 b, __half2 c)
 {

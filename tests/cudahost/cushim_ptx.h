@@ -5,7 +5,8 @@
 #ifndef CUSHIM_PTX_H
 #define CUSHIM_PTX_H
 
-namespace cushim {
+namespace cushim
+{
 /* Where a lane's operands are while it waits in a tensor-core collective. */
 struct ldmatrix_lane {
     const void *row;
@@ -58,20 +59,24 @@ inline void ldmatrix_x2(uint32_t (&r)[2], const void *row, CUSHIM_SITE)
 {
     cushim::ldmatrix(2, false, r, row, CUSHIM_AT);
 }
-inline void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], CUSHIM_SITE)
+inline void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                             CUSHIM_SITE)
 {
     cushim::mma(cushim::MMA_F16, a, b, d, CUSHIM_AT);
 }
-inline void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], CUSHIM_SITE)
+inline void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                              CUSHIM_SITE)
 {
     cushim::mma(cushim::MMA_BF16, a, b, d, CUSHIM_AT);
 }
-inline void mma_m16n8k32_s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], CUSHIM_SITE)
+inline void mma_m16n8k32_s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                            CUSHIM_SITE)
 {
     cushim::mma(cushim::MMA_S8, a, b, d, CUSHIM_AT);
 }
 
-/* Misaligned addresses trap on a GPU; the race build and UBSan say where, this says it in all builds. */
+/* Misaligned addresses trap on a GPU; the race build and UBSan say where, this says it in all
+ * builds. */
 __forceinline__ uint4 ld_stream16(const void *p, CUSHIM_SITE)
 {
     if ((uintptr_t)p & 15)
@@ -153,7 +158,8 @@ inline wgmma_tile wgmma_tile_move(wgmma_tile t, int bytes)
     return {t.p + bytes};
 }
 template <int N, bool SIGNED>
-inline void wgmma_m64k32(int (&d)[N / 2], const uint32_t (&a)[4], wgmma_tile b, bool add, CUSHIM_SITE)
+inline void wgmma_m64k32(int (&d)[N / 2], const uint32_t (&a)[4], wgmma_tile b, bool add,
+                         CUSHIM_SITE)
 {
     cushim::wgmma_issue(d, a, b.p, N, SIGNED, add, CUSHIM_AT);
 }

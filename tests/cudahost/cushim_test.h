@@ -1,7 +1,7 @@
 /*
- * cushim_test: what a test does with the shim: the order of execution, the architecture, failures of
- * the n-th call, findings, leaks. C and C++. All of it may be called from any thread; settings hold
- * from the next launch on.
+ * cushim_test: what a test does with the shim: the order of execution, the architecture, failures
+ * of the n-th call, findings, leaks. C and C++. All of it may be called from any thread; settings
+ * hold from the next launch on.
  */
 #ifndef CUSHIM_TEST_H
 #define CUSHIM_TEST_H
@@ -13,8 +13,8 @@
 extern "C" {
 #endif
 
-/* Which of the runnable blocks, warps and lanes goes first. FORWARD and REVERSE together run every pair
- * of accesses that nothing orders both ways. */
+/* Which of the runnable blocks, warps and lanes goes first. FORWARD and REVERSE together run every
+ * pair of accesses that nothing orders both ways. */
 enum cushim_order { CUSHIM_FORWARD, CUSHIM_REVERSE, CUSHIM_RANDOM };
 void cushim_order(enum cushim_order order, uint64_t seed);
 
@@ -24,8 +24,8 @@ void cushim_arch(int sm);
 /* Total bytes of the device's memory (8 GiB by default). */
 void cushim_memory(size_t bytes);
 
-/* 0: work runs when it is queued on a stream. 1: as late as the stream's order allows, which shows a
- * missing wait. Both are orders that a GPU may take. */
+/* 0: work runs when it is queued on a stream. 1: as late as the stream's order allows, which shows
+ * a missing wait. Both are orders that a GPU may take. */
 void cushim_lazy(int on);
 
 /* 1 (the default): a thread that has returned before a barrier of its block is a finding. */
@@ -36,19 +36,20 @@ void cushim_strict_exit(int on);
 void cushim_abort_on_finding(int on);
 void cushim_quiet(int on);
 
-/* What was found since the last reset, one finding a line; "" when nothing. The text stays valid until
- * the next launch or reset. */
+/* What was found since the last reset, one finding a line; "" when nothing. The text stays valid
+ * until the next launch or reset. */
 const char *cushim_findings(void);
 /* Forgets findings, errors and failures asked for; keeps memory, streams and settings. */
 void cushim_reset(void);
 
-/* The n-th runtime call or launch from now on fails (1 = the next), once or from then on; n <= 0: none.
- * Calls that give something back (free, destroy) and questions about errors don't count. */
+/* The n-th runtime call or launch from now on fails (1 = the next), once or from then on; n <= 0:
+ * none. Calls that give something back (free, destroy) and questions about errors don't count. */
 void cushim_fail_at(long n, int once);
 long cushim_calls(void); /* counted since the last cushim_fail_at */
 
 struct cushim_objects {
-    size_t device_buffers, device_bytes, pinned_buffers, streams, events, graphs; /* graphs: and execs */
+    /* graphs: and execs */
+    size_t device_buffers, device_bytes, pinned_buffers, streams, events, graphs;
 };
 /* What was made and not yet given back; returns the number of objects. out may be NULL. */
 size_t cushim_live(struct cushim_objects *out);
@@ -63,9 +64,9 @@ struct cushim_counts cushim_stats(void);
 int cushim_shapes(int on);
 int cushim_print_shapes(int fd);
 
-/* The same added up over a kernel: requests of warps, and what they took. A sector is 32 bytes of global
- * memory; a wavefront serves 32 lanes of 4 bytes, 16 of 8 or 8 of 16 from 32 banks. ideal: what the bytes
- * asked for would take side by side, or without conflicts. */
+/* The same added up over a kernel: requests of warps, and what they took. A sector is 32 bytes of
+ * global memory; a wavefront serves 32 lanes of 4 bytes, 16 of 8 or 8 of 16 from 32 banks. ideal:
+ * what the bytes asked for would take side by side, or without conflicts. */
 struct cushim_traffic {
     uint64_t requests, units, ideal;
 };

@@ -3,8 +3,10 @@
  * (eager) or when somebody waits for it (lazy, see cushim_lazy), on the thread that waits.
  *
  *   queued: number of works ever put into the stream; done: number of those that ran.
- *   An event is a place (stream, queued at the record). Waiting for an event = running its stream until
- *   done reaches the place; a wait in a stream is a work that does the same. Places are always in the
+ *   An event is a place (stream, queued at the record). Waiting for an event = running its stream
+ *   until
+ *   done reaches the place; a wait in a stream is a work that does the same. Places are always in
+ *   the
  *   past of the wait, so this ends.
  *
  * A stream under capture keeps its work in a list of nodes instead. All of this is behind one lock.
@@ -24,9 +26,10 @@
 
 #define API extern "C" __attribute__((visibility("default")))
 
-namespace cushim {
+namespace cushim
+{
 
-/* ---- objects ------------------------------------------------------------------------------------ */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 struct stream;
 struct event;
@@ -74,7 +77,8 @@ struct event {
     bool timed = true;
     double ms = 0; /* when the record ran */
     std::shared_ptr<struct capture> cap;
-    std::map<struct stream *, size_t> known; /* in a capture: nodes of each stream that are before this */
+    /* in a capture: nodes of each stream that are before this */
+    std::map<struct stream *, size_t> known;
 };
 
 struct capture {
@@ -128,7 +132,7 @@ static thread_local cudaError_t last_error;
 
 typedef std::lock_guard<std::mutex> locked;
 
-/* ---- errors ------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static cudaError_t ret(cudaError_t e)
 {
@@ -173,16 +177,16 @@ static bool capture_forbids(void)
     return any;
 }
 
-#define ENTER(injected)                                                                           \
-    locked hold(R.lock);                                                                          \
-    if (refused())                                                                                \
+#define ENTER(injected)                                                                            \
+    locked hold(R.lock);                                                                           \
+    if (refused())                                                                                 \
     return ret(injected)
-#define ENTER_UNCAPTURED(injected, what)                                                          \
-    ENTER(injected);                                                                              \
-    if (capture_forbids())                                                                        \
+#define ENTER_UNCAPTURED(injected, what)                                                           \
+    ENTER(injected);                                                                               \
+    if (capture_forbids())                                                                         \
     return bad(cudaErrorStreamCaptureUnsupported, what " while a stream is captured")
 
-/* ---- memory ------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static char *memory_new(size_t bytes)
 {
@@ -260,7 +264,7 @@ static bool is_pinned(const void *p, size_t n)
     return in_range(R.pinned, p, n) || in_range(R.registered, p, n);
 }
 
-/* ---- running work ------------------------------------------------------------------------------- */
+/* ---- running work ---------------------------------------------------------------------------- */
 
 static void run_until(const std::shared_ptr<struct stream> &s, uint64_t place);
 
@@ -333,7 +337,7 @@ static void drain_all(void)
         drain(all[G.order == CUSHIM_REVERSE ? all.size() - 1 - i : i]);
 }
 
-/* ---- queues and captures ------------------------------------------------------------------------ */
+/* ---- queues and captures --------------------------------------------------------------------- */
 
 static std::shared_ptr<struct stream> find(cudaStream_t s)
 {
@@ -349,12 +353,14 @@ static void push(const std::shared_ptr<struct stream> &s, struct work w)
     s->queued++;
 }
 
-static void push_wait(const std::shared_ptr<struct stream> &s, const std::shared_ptr<struct stream> &of,
-                      uint64_t place)
+static void push_wait(const std::shared_ptr<struct stream> &s,
+                      const std::shared_ptr<struct stream> &of, uint64_t place)
 {
     if (of->done >= place)
         return;
-    struct work w{WORK_WAIT};
+    struct work w {
+        WORK_WAIT
+    };
     w.of = of;
     w.place = place;
     push(s, std::move(w));
@@ -392,7 +398,8 @@ static cudaError_t enqueue(const std::shared_ptr<struct stream> &s, struct work 
         return ret(cudaSuccess);
     }
     if (forbidden_null(s))
-        return bad(cudaErrorStreamCaptureImplicit, "the default stream is used while a blocking stream is captured");
+        return bad(cudaErrorStreamCaptureImplicit,
+                   "the default stream is used while a blocking stream is captured");
     push_legacy(s);
     push(s, std::move(w));
     if (!R.lazy)
@@ -405,7 +412,7 @@ static cudaError_t bad_stream(void)
     return bad(cudaErrorInvalidResourceHandle, "no such stream");
 }
 
-/* ---- launches ----------------------------------------------------------------------------------- */
+/* ---- launches -------------------------------------------------------------------------------- */
 
 static int sm_threads(void)
 {
@@ -431,20 +438,23 @@ static cudaError_t check_launch(const struct kernel_call *c, size_t *limit)
 {
     dim3 g = c->grid, b = c->block;
     uint64_t threads = (uint64_t)b.x * b.y * b.z;
-    if (!threads || threads > MAX_THREADS || b.z > 64 || !g.x || !g.y || !g.z || g.x > 2147483647u ||
-        g.y > 65535 || g.z > 65535)
+    if (!threads || threads > MAX_THREADS || b.z > 64 || !g.x || !g.y || !g.z ||
+        g.x > 2147483647u || g.y > 65535 || g.z > 65535)
         return bad(cudaErrorInvalidConfiguration, "launch of %s: grid (%u,%u,%u), block (%u,%u,%u)",
                    c->name, g.x, g.y, g.z, b.x, b.y, b.z);
     auto it = R.dynamic_limit.find(c->func);
     size_t allowed = it == R.dynamic_limit.end() ? 48 * 1024 : it->second;
     if (c->smem > allowed || c->smem > shared_optin(G.sm))
-        return bad(cudaErrorInvalidValue,
-                   "launch of %s: %zu bytes of dynamic shared memory; the kernel's attribute allows %zu, "
-                   "sm_%d %zu", c->name, c->smem, allowed, G.sm, shared_optin(G.sm));
+        return bad(
+            cudaErrorInvalidValue,
+            "launch of %s: %zu bytes of dynamic shared memory; the kernel's attribute allows %zu, "
+            "sm_%d %zu",
+            c->name, c->smem, allowed, G.sm, shared_optin(G.sm));
     uint64_t blocks = (uint64_t)g.x * g.y * g.z;
     uint64_t fit = (uint64_t)resident(threads, c->smem) * SM_COUNT;
     if (c->cooperative && blocks > fit)
-        return bad(cudaErrorCooperativeLaunchTooLarge, "launch of %s: %llu blocks together, %llu fit", c->name,
+        return bad(cudaErrorCooperativeLaunchTooLarge,
+                   "launch of %s: %llu blocks together, %llu fit", c->name,
                    (unsigned long long)blocks, (unsigned long long)fit);
     *limit = it == R.dynamic_limit.end() ? 48 * 1024 : shared_optin(G.sm);
     return cudaSuccess;
@@ -470,7 +480,9 @@ void launch(const struct kernel_call *call, cudaStream_t stream)
         ret(cudaSuccess);
         return;
     }
-    struct work w{WORK_KERNEL};
+    struct work w {
+        WORK_KERNEL
+    };
     w.call = *call;
     w.shared_limit = limit;
     void *args = aligned_alloc(64, (call->args_bytes + 63) / 64 * 64);
@@ -489,7 +501,7 @@ static struct graph_exec *find_exec(cudaGraphExec_t x)
 
 using namespace cushim;
 
-/* ---- errors, device ------------------------------------------------------------------------------- */
+/* ---- errors, device -------------------------------------------------------------------------- */
 
 API cudaError_t cudaGetLastError(void)
 {
@@ -508,8 +520,8 @@ API cudaError_t cudaPeekAtLastError(void)
 API const char *cudaGetErrorName(cudaError_t e)
 {
     switch (e) {
-#define NAME(x)                                                                                   \
-    case x:                                                                                       \
+#define NAME(x)                                                                                    \
+    case x:                                                                                        \
         return #x;
         NAME(cudaSuccess)
         NAME(cudaErrorInvalidValue)
@@ -654,7 +666,8 @@ API cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr attr, int dev
         *v = 1;
         break;
     default:
-        return bad(cudaErrorInvalidValue, "device attribute %d is not known to the shim", (int)attr);
+        return bad(cudaErrorInvalidValue, "device attribute %d is not known to the shim",
+                   (int)attr);
     }
     return ret(cudaSuccess);
 }
@@ -671,7 +684,7 @@ API cudaError_t cudaDeviceReset(void)
     return cudaDeviceSynchronize();
 }
 
-/* ---- memory --------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 API cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
 {
@@ -803,8 +816,8 @@ static bool copy_direction(void *dst, const void *src, size_t n, enum cudaMemcpy
     return true;
 }
 
-static cudaError_t copy(void *dst, const void *src, size_t n, enum cudaMemcpyKind kind, cudaStream_t stream,
-                        bool wait)
+static cudaError_t copy(void *dst, const void *src, size_t n, enum cudaMemcpyKind kind,
+                        cudaStream_t stream, bool wait)
 {
     std::shared_ptr<struct stream> s = find(stream);
     if (!s)
@@ -813,15 +826,19 @@ static cudaError_t copy(void *dst, const void *src, size_t n, enum cudaMemcpyKin
         return ret(cudaSuccess);
     enum cudaMemcpyKind dir = kind;
     if (!copy_direction(dst, src, n, &dir))
-        return bad(cudaErrorInvalidValue, "copy of %zu bytes, %p <- %p: a pointer is not where kind %d says", n,
-                   dst, src, (int)kind);
-    struct work w{WORK_COPY};
+        return bad(cudaErrorInvalidValue,
+                   "copy of %zu bytes, %p <- %p: a pointer is not where kind %d says", n, dst, src,
+                   (int)kind);
+    struct work w {
+        WORK_COPY
+    };
     w.dst = dst;
     w.src = src;
     w.bytes = n;
     w.dir = dir;
     bool pageable = (dir == cudaMemcpyHostToDevice && !is_pinned(src, n)) ||
-                    (dir == cudaMemcpyDeviceToHost && !is_pinned(dst, n)) || dir == cudaMemcpyHostToHost;
+                    (dir == cudaMemcpyDeviceToHost && !is_pinned(dst, n)) ||
+                    dir == cudaMemcpyHostToHost;
     if (pageable && s->cap) {
         s->cap->broken = true;
         return bad(cudaErrorStreamCaptureUnsupported, "a captured copy from or to pageable memory");
@@ -843,7 +860,8 @@ API cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMe
     return copy(dst, src, bytes, kind, nullptr, true);
 }
 
-API cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
+API cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind,
+                                cudaStream_t s)
 {
     ENTER(cudaErrorUnknown);
     return copy(dst, src, bytes, kind, s, false);
@@ -857,8 +875,11 @@ static cudaError_t fill(void *dst, int byte, size_t bytes, cudaStream_t stream)
     if (!bytes)
         return ret(cudaSuccess);
     if (!on_device(dst, bytes))
-        return bad(cudaErrorInvalidValue, "fill of %zu bytes at %p, which is not in a device buffer", bytes, dst);
-    struct work w{WORK_FILL};
+        return bad(cudaErrorInvalidValue,
+                   "fill of %zu bytes at %p, which is not in a device buffer", bytes, dst);
+    struct work w {
+        WORK_FILL
+    };
     w.dst = dst;
     w.byte = byte;
     w.bytes = bytes;
@@ -877,7 +898,7 @@ API cudaError_t cudaMemsetAsync(void *dst, int byte, size_t bytes, cudaStream_t 
     return fill(dst, byte, bytes, s);
 }
 
-/* ---- streams and events --------------------------------------------------------------------------- */
+/* ---- streams and events ---------------------------------------------------------------------- */
 
 API cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
 {
@@ -926,7 +947,8 @@ API cudaError_t cudaStreamSynchronize(cudaStream_t stream)
         return bad_stream();
     if (s->cap) {
         s->cap->broken = true;
-        return bad(cudaErrorStreamCaptureUnsupported, "cudaStreamSynchronize of a stream under capture");
+        return bad(cudaErrorStreamCaptureUnsupported,
+                   "cudaStreamSynchronize of a stream under capture");
     }
     if (s == R.null_stream)
         push_legacy(s); /* waits for the blocking streams too */
@@ -970,9 +992,11 @@ API cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsi
         return s ? bad_event() : bad_stream();
     if (ev->cap) { /* the stream joins the capture */
         if (s->cap && s->cap != ev->cap)
-            return bad(cudaErrorStreamCaptureIsolation, "a stream under capture waits for another capture");
+            return bad(cudaErrorStreamCaptureIsolation,
+                       "a stream under capture waits for another capture");
         if (!s->cap && s == R.null_stream)
-            return bad(cudaErrorStreamCaptureImplicit, "the default stream waits for a captured event");
+            return bad(cudaErrorStreamCaptureImplicit,
+                       "the default stream waits for a captured event");
         s->cap = ev->cap;
         struct capture::member &m = s->cap->members[s.get()];
         for (auto &k : ev->known)
@@ -982,7 +1006,8 @@ API cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsi
     }
     if (s->cap) {
         s->cap->broken = true;
-        return bad(cudaErrorStreamCaptureIsolation, "a stream under capture waits for an event outside of it");
+        return bad(cudaErrorStreamCaptureIsolation,
+                   "a stream under capture waits for an event outside of it");
     }
     if (!ev->of)
         return ret(cudaSuccess); /* never recorded: nothing to wait for */
@@ -999,7 +1024,9 @@ API cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *d
     std::shared_ptr<struct stream> s = find(stream);
     if (!s)
         return bad_stream();
-    struct work w{WORK_HOST};
+    struct work w {
+        WORK_HOST
+    };
     w.fn = fn;
     w.data = data;
     return enqueue(s, std::move(w));
@@ -1039,7 +1066,9 @@ API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
         return ret(cudaSuccess);
     }
     ev->cap = nullptr;
-    struct work w{WORK_RECORD};
+    struct work w {
+        WORK_RECORD
+    };
     w.ev = ev;
     cudaError_t e = enqueue(s, std::move(w));
     if (e == cudaSuccess) {
@@ -1087,14 +1116,15 @@ API cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t e
     if (!a || !b)
         return bad_event();
     if (!a->of || !b->of || !a->timed || !b->timed)
-        return bad(cudaErrorInvalidResourceHandle, "elapsed time between events that were not timed");
+        return bad(cudaErrorInvalidResourceHandle,
+                   "elapsed time between events that were not timed");
     if (a->of->done < a->place || b->of->done < b->place)
         return cudaErrorNotReady;
     *ms = (float)(b->ms - a->ms);
     return ret(cudaSuccess);
 }
 
-/* ---- graphs --------------------------------------------------------------------------------------- */
+/* ---- graphs ---------------------------------------------------------------------------------- */
 
 API cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
 {
@@ -1152,7 +1182,8 @@ API cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *g)
     if (c->broken)
         return bad(cudaErrorStreamCaptureInvalidated, "the capture was broken by an earlier call");
     if (!joined)
-        return bad(cudaErrorStreamCaptureUnjoined, "a stream of the capture was not joined to its origin");
+        return bad(cudaErrorStreamCaptureUnjoined,
+                   "a stream of the capture was not joined to its origin");
     auto made = std::make_unique<struct graph>();
     made->nodes = std::move(c->nodes);
     *g = reinterpret_cast<cudaGraph_t>(made.get());
@@ -1166,7 +1197,7 @@ API cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptur
     std::shared_ptr<struct stream> s = find(stream);
     if (!s)
         return bad_stream();
-    *status = !s->cap             ? cudaStreamCaptureStatusNone
+    *status = !s->cap          ? cudaStreamCaptureStatusNone
               : s->cap->broken ? cudaStreamCaptureStatusInvalidated
                                : cudaStreamCaptureStatusActive;
     return ret(cudaSuccess);
@@ -1204,7 +1235,9 @@ API cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
     struct graph_exec *x = find_exec(exec);
     if (!s || !x)
         return s ? bad_graph() : bad_stream();
-    struct work w{WORK_GRAPH};
+    struct work w {
+        WORK_GRAPH
+    };
     w.nodes = x->nodes; /* an update later does not change this launch */
     return enqueue(s, std::move(w));
 }
@@ -1217,7 +1250,8 @@ API cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream)
     return find_exec(exec) ? ret(cudaSuccess) : bad_graph();
 }
 
-API cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo *info)
+API cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph,
+                                    cudaGraphExecUpdateResultInfo *info)
 {
     ENTER(cudaErrorGraphExecUpdateFailure);
     struct graph_exec *x = find_exec(exec);
@@ -1267,16 +1301,18 @@ API cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x)
     return R.execs.erase(x) ? ret(cudaSuccess) : bad_graph();
 }
 
-/* ---- kernels -------------------------------------------------------------------------------------- */
+/* ---- kernels --------------------------------------------------------------------------------- */
 
 API cudaError_t cudaFuncSetAttribute(const void *func, enum cudaFuncAttribute attr, int value)
 {
     ENTER(cudaErrorUnknown);
     if (attr == cudaFuncAttributePreferredSharedMemoryCarveout)
         return ret(cudaSuccess);
-    if (attr != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || (size_t)value > shared_optin(G.sm))
-        return bad(cudaErrorInvalidValue, "kernel attribute %d = %d; sm_%d allows %zu bytes of shared memory",
-                   (int)attr, value, G.sm, shared_optin(G.sm));
+    if (attr != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
+        (size_t)value > shared_optin(G.sm))
+        return bad(cudaErrorInvalidValue,
+                   "kernel attribute %d = %d; sm_%d allows %zu bytes of shared memory", (int)attr,
+                   value, G.sm, shared_optin(G.sm));
     R.dynamic_limit[func] = (size_t)value;
     return ret(cudaSuccess);
 }
@@ -1291,7 +1327,8 @@ API cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *
     return ret(cudaSuccess);
 }
 
-API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, const void *, int block, size_t smem)
+API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, const void *, int block,
+                                                              size_t smem)
 {
     ENTER(cudaErrorUnknown);
     if (block <= 0 || block > MAX_THREADS)
@@ -1300,7 +1337,7 @@ API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, const void
     return ret(cudaSuccess);
 }
 
-/* ---- what tests ask -------------------------------------------------------------------------------- */
+/* ---- what tests ask -------------------------------------------------------------------------- */
 
 API void cushim_order(enum cushim_order order, uint64_t seed)
 {

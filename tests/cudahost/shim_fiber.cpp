@@ -1,6 +1,7 @@
 /*
- * shim_fiber: stacks and switching. A fiber runs fiber_main for ever: the body of one CUDA thread after
- * another. So a kernel that never waits needs one fiber, and stacks are set up once, not once a thread.
+ * shim_fiber: stacks and switching. A fiber runs fiber_main for ever: the body of one CUDA thread
+ * after another. So a kernel that never waits needs one fiber, and stacks are set up once, not once
+ * a thread.
  */
 #include "shim_rt.h"
 
@@ -12,7 +13,8 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-namespace cushim {
+namespace cushim
+{
 
 #ifdef CUSHIM_ASAN
 static const size_t STACK = 256 * 1024; /* redzones around every local */

@@ -1,13 +1,16 @@
 /*
- * shim_race: the checker behind the race build. Kernels are compiled with gcc's -fsanitize=thread, which calls
- * a hook at every load and store; the hooks are ours, libtsan is not linked. Device and shared memory lie in
- * one arena that has, for each byte, a state and who wrote and read it last:
+ * shim_race: the checker behind the race build. Kernels are compiled with gcc's -fsanitize=thread,
+ * which calls a hook at every load and store; the hooks are ours, libtsan is not linked. Device and
+ * shared memory lie in one arena that has, for each byte, a state and who wrote and read it last:
  *
  *   uninitialised, out of bounds, cp.async in flight     from the state
- *   races inside a block                                 vector clocks: each lane knows how far it has seen
+ *   races inside a block                                 vector clocks: each lane knows how far it
+ *                                                        has seen
  *       every lane of its warp (__syncwarp), each warp every warp of its block (barriers)
- *   races between blocks                                 nothing orders blocks of a launch but the grid
- *       barrier, or a release (__threadfence, then an atomic) and an acquire (an atomic on the same word)
+ *   races between blocks                                 nothing orders blocks of a launch but the
+ *                                                        grid
+ *       barrier, or a release (__threadfence, then an atomic) and an acquire (an atomic on the same
+ *       word)
  *   host memory in a kernel, misaligned accesses         from the address
  *
  * A launch is ordered behind the one before: what streams do is checked by running them lazily.
@@ -28,9 +31,10 @@
 
 extern "C" char __executable_start, __data_start, _end;
 
-namespace cushim {
+namespace cushim
+{
 
-/* ---- the arena ------------------------------------------------------------------------------------ */
+/* ---- the arena ------------------------------------------------------------------------------- */
 
 static const size_t ARENA = (size_t)4 << 30, REDZONE = 256;
 
@@ -65,7 +69,8 @@ static std::multimap<size_t, size_t> holes; /* capacity -> offset */
 
 static void *reserve(size_t bytes)
 {
-    void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) {
         perror("cushim: no address space for the race checker");
         abort();
@@ -162,9 +167,10 @@ static const struct area *area_of(size_t o)
     return it == areas.begin() ? nullptr : &(--it)->second;
 }
 
-/* ---- source lines --------------------------------------------------------------------------------- */
+/* ---- source lines ---------------------------------------------------------------------------- */
 
-/* A place is an offset into the program, or an index of named[] for accesses that the shim makes. */
+/* A place is an offset into the program, or an index of named[] for accesses that the shim
+ * makes. */
 static const uint32_t NAMED = 0x80000000u;
 static std::vector<struct site> named;
 
@@ -177,19 +183,21 @@ static uint32_t place_of(struct site at)
     return NAMED | (uint32_t)(named.size() - 1);
 }
 
-/* The innermost line that is not the shim's, CUDA's or a helper header's; addr2line knows them all. */
+/* The innermost line that is not the shim's, CUDA's or a helper header's; addr2line knows them
+ * all. */
 static std::string find_line(uint32_t pc)
 {
     char cmd[160], line[1024];
     std::string first, best;
-    snprintf(cmd, sizeof cmd, "addr2line -i -s -e /proc/%d/exe 0x%x 2>/dev/null", (int)getpid(), pc - 1);
+    snprintf(cmd, sizeof cmd, "addr2line -i -s -e /proc/%d/exe 0x%x 2>/dev/null", (int)getpid(),
+             pc - 1);
     FILE *f = popen(cmd, "r");
     while (f && fgets(line, sizeof line, f)) {
         line[strcspn(line, " \n")] = '\0'; /* without "(discriminator 3)" */
         if (first.empty())
             first = line;
-        bool helper = !strncmp(line, "cushim", 6) || !strncmp(line, "cuda_", 5) || !strncmp(line, "vec.cuh", 7) ||
-                      line[0] == '?';
+        bool helper = !strncmp(line, "cushim", 6) || !strncmp(line, "cuda_", 5) ||
+                      !strncmp(line, "vec.cuh", 7) || line[0] == '?';
         if (best.empty() && !helper)
             best = line;
     }
@@ -215,7 +223,7 @@ static std::string where(uint32_t pc)
     return s;
 }
 
-/* ---- who has seen what ---------------------------------------------------------------------------- */
+/* ---- who has seen what ----------------------------------------------------------------------- */
 
 struct release { /* what a thread had seen at its fence */
     uint32_t block, warp;
@@ -227,7 +235,8 @@ static bool active;
 static uint32_t launch_id, grid_phase;
 static std::map<const void *, release_set> released; /* by the atomic's word */
 static std::map<uint32_t, release_set> acquired;     /* by block */
-static std::map<std::pair<uint32_t, uint32_t>, std::shared_ptr<const struct release>> fenced; /* block, thread */
+/* block, thread */
+static std::map<std::pair<uint32_t, uint32_t>, std::shared_ptr<const struct release>> fenced;
 static std::set<std::string> reported;
 
 void race_launch(const struct kernel_call *)
@@ -328,7 +337,8 @@ void race_fence(void)
 static bool covers(const struct release *r, const struct stamp *s)
 {
     unsigned warp = s->tid / WARP;
-    return warp == r->warp ? r->lane_clock[s->tid % WARP] >= s->lane_clock : r->warp_clock[warp] >= s->warp_clock;
+    return warp == r->warp ? r->lane_clock[s->tid % WARP] >= s->lane_clock
+                           : r->warp_clock[warp] >= s->warp_clock;
 }
 
 /* Is the access s before whatever the current thread does now? */
@@ -349,7 +359,7 @@ static bool ordered(const struct stamp *s, struct thread *t)
     return t->warp->clock[s->tid / WARP] >= s->warp_clock;
 }
 
-/* ---- access shapes: what a warp's lanes ask for together ------------------------------------------ */
+/* ---- access shapes: what a warp's lanes ask for together ------------------------------------- */
 
 struct shape {
     uint64_t requests, units, ideal; /* units: sectors or wavefronts */
@@ -368,7 +378,8 @@ static std::map<std::string, struct cushim_kernel> kernels; /* by kernel_call.fu
 static std::vector<struct request> requests[MAX_WARPS];
 static std::unordered_map<uint64_t, uint32_t> counts[MAX_WARPS];
 
-static void shapes_note(const void *p, unsigned n, bool write, bool shared, uint32_t pc, struct thread *t)
+static void shapes_note(const void *p, unsigned n, bool write, bool shared, uint32_t pc,
+                        struct thread *t)
 {
     unsigned w = t->warp->index;
     uint64_t key = (uint64_t)pc << 2 | (uint64_t)write << 1 | (uint64_t)shared;
@@ -388,8 +399,8 @@ static void shape_global(struct shape *s, const struct request *r, size_t n)
     s->ideal += (bytes.size() * r[0].size + 31) / 32;
 }
 
-/* A wavefront serves 128 bytes: 32 lanes of up to 4 bytes, 16 of 8, 8 of 16; in each, a bank gives one
- * 4-byte word. */
+/* A wavefront serves 128 bytes: 32 lanes of up to 4 bytes, 16 of 8, 8 of 16; in each, a bank gives
+ * one 4-byte word. */
 static void shape_shared(struct shape *s, const struct request *r, size_t n)
 {
     unsigned per = r[0].size <= 4 ? 32 : r[0].size == 8 ? 16 : 8;
@@ -420,7 +431,8 @@ static void shapes_flush(struct warp *w)
         bool shared = v[i].key & 1, write = v[i].key >> 1 & 1;
         char tail[32];
         snprintf(tail, sizeof tail, " %s%u", write ? "st" : "ld", v[i].size * 8);
-        struct shape *s = &shapes[std::string(G.call->name) + " " + where((uint32_t)(v[i].key >> 2)) + tail];
+        struct shape *s =
+            &shapes[std::string(G.call->name) + " " + where((uint32_t)(v[i].key >> 2)) + tail];
         s->shared = shared;
         s->write = write;
         s->size = v[i].size;
@@ -440,9 +452,10 @@ static void shapes_flush(struct warp *w)
     counts[w->index].clear();
 }
 
-/* ---- the check ------------------------------------------------------------------------------------ */
+/* ---- the check ------------------------------------------------------------------------------- */
 
-static void report(const char *what, size_t o, unsigned n, bool write, uint32_t pc, const struct stamp *other)
+static void report(const char *what, size_t o, unsigned n, bool write, uint32_t pc,
+                   const struct stamp *other)
 {
     std::string here = where(pc), there = other ? where(other->pc) : "";
     if (reported.size() >= 20 || !reported.insert(what + here + there).second)
@@ -450,11 +463,11 @@ static void report(const char *what, size_t o, unsigned n, bool write, uint32_t 
     const struct area *a = area_of(o);
     char tail[300] = "";
     if (other)
-        snprintf(tail, sizeof tail, "; the other access: block %u thread %u at %s", other->block, other->tid,
-                 there.c_str());
-    kernel_note("%s: %s of %u bytes at %s, %s memory, byte %zd of %zu%s", what, write ? "write" : "read", n,
-                here.c_str(), a && a->shared ? "shared" : "global", a ? (ptrdiff_t)(o - a->at) : -1,
-                a ? a->bytes : 0, tail);
+        snprintf(tail, sizeof tail, "; the other access: block %u thread %u at %s", other->block,
+                 other->tid, there.c_str());
+    kernel_note("%s: %s of %u bytes at %s, %s memory, byte %zd of %zu%s", what,
+                write ? "write" : "read", n, here.c_str(), a && a->shared ? "shared" : "global",
+                a ? (ptrdiff_t)(o - a->at) : -1, a ? a->bytes : 0, tail);
 }
 
 static bool within(const void *p, const void *begin, size_t n)
@@ -462,14 +475,15 @@ static bool within(const void *p, const void *begin, size_t n)
     return p >= begin && p < static_cast<const char *>(begin) + n;
 }
 
-/* Memory outside the arena that a kernel may touch: its own stack, its parameters, constants, and the
- * variables behind threadIdx and friends. */
+/* Memory outside the arena that a kernel may touch: its own stack, its parameters, constants, and
+ * the variables behind threadIdx and friends. */
 static void check_outside(const void *p, bool write, uint32_t pc, struct thread *t)
 {
     if (within(p, t->fiber->stack, t->fiber->size) || within(p, G.call->args, G.call->args_bytes) ||
-        within(p, t->block->thread, t->block->n_thread * sizeof *t) || within(p, t->block, sizeof *t->block) ||
-        within(p, &cur, sizeof cur) || within(p, &launch_block, sizeof(dim3)) ||
-        within(p, &launch_grid, sizeof(dim3)) || (!write && p >= &__executable_start && p < &__data_start))
+        within(p, t->block->thread, t->block->n_thread * sizeof *t) ||
+        within(p, t->block, sizeof *t->block) || within(p, &cur, sizeof cur) ||
+        within(p, &launch_block, sizeof(dim3)) || within(p, &launch_grid, sizeof(dim3)) ||
+        (!write && p >= &__executable_start && p < &__data_start))
         return;
     std::string here = where(pc);
     if (reported.size() < 20 && reported.insert("host" + here).second)
@@ -492,7 +506,8 @@ static void check_readers(size_t o, unsigned n, uint32_t pc, struct thread *t)
         report("write of what another block reads", o, n, true, pc, nullptr);
 }
 
-static void check(const void *p, unsigned n, bool write, bool atomic, bool aligned, uint32_t pc, bool shape = true)
+static void check(const void *p, unsigned n, bool write, bool atomic, bool aligned, uint32_t pc,
+                  bool shape = true)
 {
     if (!active || !cur)
         return;
@@ -506,8 +521,14 @@ static void check(const void *p, unsigned n, bool write, bool atomic, bool align
         report("misaligned access", o, n, write, pc, nullptr);
     if (want_shapes && shape)
         shapes_note(p, n, write, shared, pc, t);
-    const struct stamp now = {pc, launch_id, t->block->lin, grid_phase, t->warp->clock[t->warp->index],
-                              t->warp->lane_clock[t->lane][t->lane], (uint16_t)t->lin, (uint16_t)atomic};
+    const struct stamp now = {pc,
+                              launch_id,
+                              t->block->lin,
+                              grid_phase,
+                              t->warp->clock[t->warp->index],
+                              t->warp->lane_clock[t->lane][t->lane],
+                              (uint16_t)t->lin,
+                              (uint16_t)atomic};
     for (size_t i = o; i < o + n; i++) {
         struct cell *c = &cells[i];
         if (state[i] == UNALLOCATED) {
@@ -523,7 +544,8 @@ static void check(const void *p, unsigned n, bool write, bool atomic, bool align
             return;
         }
         if (state[i] == WRITTEN && !(atomic && c->w.atomic) && !ordered(&c->w, t)) {
-            report(c->w.block != now.block ? (write ? "write-write race between blocks" : "read of another block's write")
+            report(c->w.block != now.block ? (write ? "write-write race between blocks"
+                                                    : "read of another block's write")
                    : write                 ? "write-write race"
                                            : "read-after-write race",
                    i, n, write, pc, &c->w);
@@ -540,13 +562,15 @@ static void check(const void *p, unsigned n, bool write, bool atomic, bool align
             c->w = now;
             state[i] = WRITTEN;
         } else if (shared) {
-            /* The reader that is hardest to be behind stays: one of another warp, not yet ordered. */
+            /* The reader that is hardest to be behind stays: one of another warp, not yet
+             * ordered. */
             bool keep = c->r.launch && c->r.tid / WARP != t->warp->index && !ordered(&c->r, t);
             if (!keep)
                 c->r = now;
         } else {
             uint32_t me = launch_id << 20 | (now.block + 1 < MANY ? now.block + 1 : MANY);
-            readers[i] = readers[i] >> 20 == launch_id && readers[i] != me ? launch_id << 20 | MANY : me;
+            readers[i] =
+                readers[i] >> 20 == launch_id && readers[i] != me ? launch_id << 20 | MANY : me;
         }
     }
 }
@@ -584,33 +608,33 @@ void race_shape(const void *p, unsigned n, bool write, struct site at)
 
 } /* namespace cushim */
 
-/* ---- what gcc calls -------------------------------------------------------------------------------- */
+/* ---- what gcc calls -------------------------------------------------------------------------- */
 
 #define PC ((uint32_t)(static_cast<char *>(__builtin_return_address(0)) - &__executable_start))
-#define HOOKS(n)                                                                                  \
-    void __tsan_read##n(void *p)                                                                  \
-    {                                                                                             \
-        cushim::check(p, n, false, false, true, PC);                                              \
-    }                                                                                             \
-    void __tsan_write##n(void *p)                                                                 \
-    {                                                                                             \
-        cushim::check(p, n, true, false, true, PC);                                               \
-    }                                                                                             \
-    void __tsan_unaligned_read##n(void *p)                                                        \
-    {                                                                                             \
-        cushim::check(p, n, false, false, false, PC);                                             \
-    }                                                                                             \
-    void __tsan_unaligned_write##n(void *p)                                                       \
-    {                                                                                             \
-        cushim::check(p, n, true, false, false, PC);                                              \
-    }                                                                                             \
-    void __tsan_volatile_read##n(void *p)                                                         \
-    {                                                                                             \
-        cushim::check(p, n, false, false, true, PC);                                              \
-    }                                                                                             \
-    void __tsan_volatile_write##n(void *p)                                                        \
-    {                                                                                             \
-        cushim::check(p, n, true, false, true, PC);                                               \
+#define HOOKS(n)                                                                                   \
+    void __tsan_read##n(void *p)                                                                   \
+    {                                                                                              \
+        cushim::check(p, n, false, false, true, PC);                                               \
+    }                                                                                              \
+    void __tsan_write##n(void *p)                                                                  \
+    {                                                                                              \
+        cushim::check(p, n, true, false, true, PC);                                                \
+    }                                                                                              \
+    void __tsan_unaligned_read##n(void *p)                                                         \
+    {                                                                                              \
+        cushim::check(p, n, false, false, false, PC);                                              \
+    }                                                                                              \
+    void __tsan_unaligned_write##n(void *p)                                                        \
+    {                                                                                              \
+        cushim::check(p, n, true, false, false, PC);                                               \
+    }                                                                                              \
+    void __tsan_volatile_read##n(void *p)                                                          \
+    {                                                                                              \
+        cushim::check(p, n, false, false, true, PC);                                               \
+    }                                                                                              \
+    void __tsan_volatile_write##n(void *p)                                                         \
+    {                                                                                              \
+        cushim::check(p, n, true, false, true, PC);                                                \
     }
 
 static void check_range(const void *p, size_t n, bool write, uint32_t pc)
@@ -708,8 +732,9 @@ int cushim_print_shapes(int fd)
     for (auto &s : cushim::shapes) {
         const struct cushim::shape &x = s.second;
         dprintf(fd, "%-60s %-6s %9llu requests %6.2f %s (ideal %.2f)%s\n", s.first.c_str(),
-                x.shared ? "shared" : "global", (unsigned long long)x.requests, (double)x.units / (double)x.requests,
-                x.shared ? "wavefronts" : "sectors", (double)x.ideal / (double)x.requests,
+                x.shared ? "shared" : "global", (unsigned long long)x.requests,
+                (double)x.units / (double)x.requests, x.shared ? "wavefronts" : "sectors",
+                (double)x.ideal / (double)x.requests,
                 (double)x.units > 1.3 * (double)x.ideal ? "  <--" : "");
     }
     return 0;

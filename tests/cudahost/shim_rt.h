@@ -9,7 +9,8 @@
  *   shim_fiber   stacks and switching
  *   shim_race    the checker behind the race build (CUSHIM_RACE), otherwise absent
  *
- * One lock serialises all of it: the machine is one object, `G`, used by the thread that holds the lock.
+ * One lock serialises all of it: the machine is one object, `G`, used by the thread that holds the
+ * lock.
  */
 #ifndef SHIM_RT_H
 #define SHIM_RT_H
@@ -30,11 +31,19 @@
 
 extern "C" void cushim_switch(void **save_sp, void *to_sp); /* shim_switch.S */
 
-namespace cushim {
+namespace cushim
+{
 
-enum { WARP = 32, MAX_THREADS = 1024, MAX_WARPS = 32, MAX_BARRIERS = 16, MAX_PIECES = 64, MAX_PRODUCTS = 32 };
+enum {
+    WARP = 32,
+    MAX_THREADS = 1024,
+    MAX_WARPS = 32,
+    MAX_BARRIERS = 16,
+    MAX_PIECES = 64,
+    MAX_PRODUCTS = 32
+};
 
-/* ---- fibers ------------------------------------------------------------------------------------- */
+/* ---- fibers ---------------------------------------------------------------------------------- */
 
 struct fiber {
     void *sp;
@@ -44,12 +53,13 @@ struct fiber {
     void *tsan; /* ThreadSanitizer's name for it */
     struct fiber *next_free, *next;
 };
-struct fiber *fiber_take(void);        /* one whose first switch, or next one, goes on in fiber_main's loop */
-void fiber_give(struct fiber *f);      /* parked in its loop: may be taken again */
-void fiber_abandon_all(void);          /* every fiber starts anew: a kernel was given up */
-void fiber_main(void); /* the loop every fiber runs; defined by the scheduler */
+/* one whose first switch, or next one, goes on in fiber_main's loop */
+struct fiber *fiber_take(void);
+void fiber_give(struct fiber *f); /* parked in its loop: may be taken again */
+void fiber_abandon_all(void);     /* every fiber starts anew: a kernel was given up */
+void fiber_main(void);            /* the loop every fiber runs; defined by the scheduler */
 
-/* ---- the machine -------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 struct warp;
 struct block;
@@ -90,15 +100,15 @@ struct thread : thread_id {
 };
 
 struct warp {
-    unsigned index, lanes; /* lanes: those that exist */
+    unsigned index, lanes;                       /* lanes: those that exist */
     unsigned run, wait, bar, grid, spin, exited; /* one bit a lane; disjoint, together = lanes */
     bool mixed;                                  /* lanes wait in different collectives */
     uint64_t v[WARP];                            /* operands and results of a collective */
     uint8_t src[WARP];
-    struct thread *t; /* its first thread */
+    struct thread *t;  /* its first thread */
     uint64_t products; /* wgmma finished in this block */
 #ifdef CUSHIM_RACE
-    uint32_t clock[MAX_WARPS];        /* how far the warp has seen each warp of its block */
+    uint32_t clock[MAX_WARPS];       /* how far the warp has seen each warp of its block */
     uint32_t lane_clock[WARP][WARP]; /* [l][k]: how far lane l has seen lane k */
 #endif
 };
@@ -145,18 +155,18 @@ struct machine {
     size_t shared_limit = 0;
     struct block *block = nullptr; /* whose threads run */
     struct fiber main = {};
-    struct fiber *prev = nullptr;  /* who switched last, for ASan */
+    struct fiber *prev = nullptr; /* who switched last, for ASan */
     uint64_t rng = 0;
-    bool failed = false;           /* the launch is given up */
+    bool failed = false; /* the launch is given up */
     /* results */
     std::string findings;
-    bool sticky = false;           /* something was found: the device is dead until cushim_reset */
+    bool sticky = false; /* something was found: the device is dead until cushim_reset */
     struct cushim_counts stats = {};
 };
 extern struct machine G;
 
-/* Leaves `from` until somebody switches to it. Inlined: a return behind a switch is mispredicted, so the
- * fewer frames lie between a kernel and the switch the better. */
+/* Leaves `from` until somebody switches to it. Inlined: a return behind a switch is mispredicted,
+ * so the fewer frames lie between a kernel and the switch the better. */
 inline __attribute__((always_inline)) void fiber_switch(struct fiber *from, struct fiber *to)
 {
     G.stats.switches++;
@@ -199,18 +209,19 @@ const char *collective_name(enum collective kind);
 void memory_check(void);
 
 /* shim_smem */
-void shared_start(struct block *b);  /* a block starts: every piece is NaN again */
-void shared_end(struct block *b);    /* it ended: redzones must be whole */
-void shared_free(struct block *b);   /* the launch ended */
+void shared_start(struct block *b); /* a block starts: every piece is NaN again */
+void shared_end(struct block *b);   /* it ended: redzones must be whole */
+void shared_free(struct block *b);  /* the launch ended */
 bool shared_holds(const struct block *b, const void *p, size_t n);
-void copies_end(struct thread *t);   /* a thread returns */
+void copies_end(struct thread *t); /* a thread returns */
 
 /* shim_wgmma */
-void products_finish(struct warp *w, const struct lane_op *op); /* a warp waits: those in groups that are old enough */
-void products_end(struct thread *t);                            /* a thread returns */
+/* a warp waits: those in groups that are old enough */
+void products_finish(struct warp *w, const struct lane_op *op);
+void products_end(struct thread *t); /* a thread returns */
 void products_block_end(struct block *b);
 
-/* ---- hooks of the race checker ------------------------------------------------------------------- */
+/* ---- hooks of the race checker --------------------------------------------------------------- */
 
 #ifdef CUSHIM_RACE
 void *race_alloc(size_t bytes, size_t align, bool shared_mem);
@@ -218,7 +229,7 @@ void race_free(void *p);
 void race_host_wrote(const void *p, size_t n);
 void race_host_reads(const void *p, size_t n);
 void race_device_copied(void *dst, const void *src, size_t n);
-void race_fresh(void *p, size_t n);             /* a shared array starts over */
+void race_fresh(void *p, size_t n); /* a shared array starts over */
 void race_async(void *p, unsigned n, bool start);
 void race_note(const void *p, unsigned n, bool write, struct site at);
 void race_shape(const void *p, unsigned n, bool write, struct site at); /* counts, does not check */

@@ -1,6 +1,7 @@
 /*
- * shim_sched: runs a grid. A thread keeps the processor until it synchronises; then the next runnable
- * lane of its warp goes on, or the next warp, in the chosen order. Only this file decides who runs.
+ * shim_sched: runs a grid. A thread keeps the processor until it synchronises; then the next
+ * runnable lane of its warp goes on, or the next warp, in the chosen order. Only this file decides
+ * who runs.
  */
 #include "shim_rt.h"
 
@@ -10,7 +11,8 @@
 #include <numeric>
 #include <vector>
 
-namespace cushim {
+namespace cushim
+{
 
 struct thread_id *cur;
 dim3 launch_block, launch_grid;
@@ -18,7 +20,7 @@ struct machine G;
 
 static const unsigned MAX_SPINS = 1000000; /* rounds in which nothing but spinning happened */
 
-/* ---- findings ----------------------------------------------------------------------------------- */
+/* ---- findings -------------------------------------------------------------------------------- */
 
 const char *file_name(const char *path)
 {
@@ -71,7 +73,7 @@ void kernel_trap(const char *what, struct site at)
     abort();
 }
 
-/* ---- who runs next ------------------------------------------------------------------------------ */
+/* ---- who runs next --------------------------------------------------------------------------- */
 
 static unsigned rnd(void)
 {
@@ -122,8 +124,8 @@ static inline struct fiber *resume(struct thread *t)
     return t->fiber;
 }
 
-/* The current thread has said what it waits for (or may go on at once): lets the next one run. Comes
- * back when the current one is picked again. */
+/* The current thread has said what it waits for (or may go on at once): lets the next one run.
+ * Comes back when the current one is picked again. */
 static inline __attribute__((always_inline)) void reschedule(void)
 {
     struct thread *me = current();
@@ -138,7 +140,7 @@ static inline __attribute__((always_inline)) void reschedule(void)
     fiber_switch(me->fiber, to);
 }
 
-/* ---- barriers ----------------------------------------------------------------------------------- */
+/* ---- barriers -------------------------------------------------------------------------------- */
 
 static void barrier_release(struct block *b, int id)
 {
@@ -173,8 +175,8 @@ static void barrier_check(struct block *b, int id)
         return;
     const struct site at = r->first->op.at;
     if (r->arrived > wanted)
-        return kernel_fail("barrier %d: %u threads arrived, %u expected (%s:%d)", id, r->arrived, wanted,
-                           file_name(at.file), at.line);
+        return kernel_fail("barrier %d: %u threads arrived, %u expected (%s:%d)", id, r->arrived,
+                           wanted, file_name(at.file), at.line);
     if (!r->n_thread && b->live != b->n_thread && G.strict_exit)
         return kernel_fail("%u threads returned before the barrier at %s:%d", b->n_thread - b->live,
                            file_name(at.file), at.line);
@@ -186,8 +188,8 @@ int block_barrier(int id, int n_thread, int pred, struct site at)
     struct thread *t = current();
     struct warp *w = t->warp;
     if (id < 0 || id >= MAX_BARRIERS || n_thread < 0 || n_thread % WARP)
-        kernel_fail("barrier %d of %d threads at %s:%d: ids are 0 to 15, counts multiples of 32", id,
-                    n_thread, file_name(at.file), at.line);
+        kernel_fail("barrier %d of %d threads at %s:%d: ids are 0 to 15, counts multiples of 32",
+                    id, n_thread, file_name(at.file), at.line);
     struct barrier *r = &t->block->barrier[id];
     t->op.at = at;
     t->barrier = id;
@@ -200,7 +202,8 @@ int block_barrier(int id, int n_thread, int pred, struct site at)
     const struct site other = r->first->op.at;
     if (other.line != at.line || (other.file != at.file && strcmp(other.file, at.file) != 0))
         kernel_fail("divergent barrier %d: thread %u waits at %s:%d, thread %u at %s:%d", id,
-                    r->first->lin, file_name(other.file), other.line, t->lin, file_name(at.file), at.line);
+                    r->first->lin, file_name(other.file), other.line, t->lin, file_name(at.file),
+                    at.line);
     if (r->n_thread != n_thread)
         kernel_fail("barrier %d at %s:%d: thread counts %d and %d", id, file_name(at.file), at.line,
                     r->n_thread, n_thread);
@@ -215,7 +218,8 @@ void grid_barrier(struct site at)
 {
     struct thread *t = current();
     if (!G.call->cooperative)
-        kernel_fail("grid barrier at %s:%d in a launch that is not cooperative", file_name(at.file), at.line);
+        kernel_fail("grid barrier at %s:%d in a launch that is not cooperative", file_name(at.file),
+                    at.line);
     t->op.at = at;
     t->warp->run &= ~(1u << t->lane);
     t->warp->grid |= 1u << t->lane;
@@ -235,7 +239,7 @@ void fence(void)
     race_fence();
 }
 
-/* ---- warp collectives --------------------------------------------------------------------------- */
+/* ---- warp collectives ------------------------------------------------------------------------ */
 
 static bool same_site(struct site a, struct site b)
 {
@@ -257,12 +261,12 @@ static void collective_check(struct warp *w, struct thread *t)
                 return; /* the deadlock report shows who waits where */
             if (op.kind != SYNCWARP && !same_site(o->at, op.at))
                 return kernel_fail("divergent %s: lane %u at %s:%d, lane %u at %s:%d",
-                                   collective_name(op.kind), t->lane, file_name(op.at.file), op.at.line,
-                                   lane, file_name(o->at.file), o->at.line);
+                                   collective_name(op.kind), t->lane, file_name(op.at.file),
+                                   op.at.line, lane, file_name(o->at.file), o->at.line);
         }
     if (op.kind >= LDMATRIX && part != 0xffffffffu)
-        return kernel_fail("%s at %s:%d by an incomplete warp (live lanes %08x)", collective_name(op.kind),
-                           file_name(op.at.file), op.at.line, part);
+        return kernel_fail("%s at %s:%d by an incomplete warp (live lanes %08x)",
+                           collective_name(op.kind), file_name(op.at.file), op.at.line, part);
     collective_compute(w, &op, part);
     w->wait &= ~part;
     w->run |= part;
@@ -271,15 +275,15 @@ static void collective_check(struct warp *w, struct thread *t)
     race_warp_order(w, part, op.kind == SYNCWARP);
 }
 
-uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint64_t v, unsigned src,
-                         struct site at)
+uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint64_t v,
+                         unsigned src, struct site at)
 {
     struct thread *t = current();
     struct warp *w = t->warp;
     unsigned lane = t->lane, bit = 1u << lane;
     if (!(mask & bit))
-        kernel_fail("%s at %s:%d: the calling lane %u is not in its mask %08x", collective_name(kind),
-                    file_name(at.file), at.line, lane, mask);
+        kernel_fail("%s at %s:%d: the calling lane %u is not in its mask %08x",
+                    collective_name(kind), file_name(at.file), at.line, lane, mask);
     if (w->wait) {
         const struct lane_op *o = &w->t[__builtin_ctz(w->wait)].op;
         w->mixed |= o->kind != kind || o->tag != tag || o->mask != mask || o->at.line != at.line ||
@@ -296,7 +300,7 @@ uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint
     return w->v[lane];
 }
 
-/* ---- threads ------------------------------------------------------------------------------------ */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 /* The current thread has returned from the kernel: whoever waited for it may go on. */
 static void thread_exit(struct thread *t)
@@ -343,7 +347,7 @@ void fiber_main(void)
     }
 }
 
-/* ---- blocks ------------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
 static uint3 coordinates(uint64_t i, dim3 n)
 {
@@ -416,13 +420,14 @@ static void report_deadlock(const struct block *b)
                 else if (w->spin >> lane & 1)
                     snprintf(out, sizeof what[0], "spinning");
                 else if (w->bar >> lane & 1)
-                    snprintf(out, sizeof what[0], "at barrier %d %s:%d", t->barrier, file_name(at.file),
-                             at.line);
+                    snprintf(out, sizeof what[0], "at barrier %d %s:%d", t->barrier,
+                             file_name(at.file), at.line);
                 else if (w->grid >> lane & 1)
-                    snprintf(out, sizeof what[0], "at the grid barrier %s:%d", file_name(at.file), at.line);
+                    snprintf(out, sizeof what[0], "at the grid barrier %s:%d", file_name(at.file),
+                             at.line);
                 else
-                    snprintf(out, sizeof what[0], "at %s %s:%d mask %08x", collective_name(t->op.kind),
-                             file_name(at.file), at.line, t->op.mask);
+                    snprintf(out, sizeof what[0], "at %s %s:%d mask %08x",
+                             collective_name(t->op.kind), file_name(at.file), at.line, t->op.mask);
                 if (!lanes || !strcmp(what[0], what[1]))
                     lanes |= 1u << lane;
             }
@@ -463,11 +468,13 @@ static bool spins_too_long(struct block *b)
     if (++b->spins < MAX_SPINS)
         return false;
     kernel_fail("block (%u,%u,%u): spins without end%s", b->bid.x, b->bid.y, b->bid.z,
-                G.call->cooperative ? "" : "; blocks run one after another unless launched with LAUNCH_COOP");
+                G.call->cooperative
+                    ? ""
+                    : "; blocks run one after another unless launched with LAUNCH_COOP");
     return true;
 }
 
-/* ---- grids -------------------------------------------------------------------------------------- */
+/* ---- grids ----------------------------------------------------------------------------------- */
 
 /* Blocks one after another. */
 static void run_blocks(uint64_t n_block)

@@ -1,7 +1,8 @@
 /*
- * shim_smem: a block's shared memory and the asynchronous copies into it. The pieces lie one behind the
- * other with redzones between; all of it is 0xff (NaN, -1) when a block starts, and a redzone that is not
- * 0xff when it ends was written to. In the race build each piece comes from the checker's arena.
+ * shim_smem: a block's shared memory and the asynchronous copies into it. The pieces lie one behind
+ * the other with redzones between; all of it is 0xff (NaN, -1) when a block starts, and a redzone
+ * that is not 0xff when it ends was written to. In the race build each piece comes from the
+ * checker's arena.
  */
 #include "shim_rt.h"
 
@@ -15,7 +16,8 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)0)
 #endif
 
-namespace cushim {
+namespace cushim
+{
 
 static const size_t REDZONE = 128;
 static const size_t STATIC_LIMIT = 48 * 1024; /* of static shared memory, on every architecture */
@@ -67,7 +69,8 @@ static void *piece_memory(struct shared *s, size_t bytes, size_t align)
 static void check_limit(const struct shared *s)
 {
     if (s->fixed_bytes > STATIC_LIMIT)
-        kernel_fail("%zu bytes of static shared memory, more than %zu", s->fixed_bytes, STATIC_LIMIT);
+        kernel_fail("%zu bytes of static shared memory, more than %zu", s->fixed_bytes,
+                    STATIC_LIMIT);
     if (s->fixed_bytes + G.call->smem > G.shared_limit)
         kernel_fail("%zu static + %zu dynamic bytes of shared memory, %zu allowed", s->fixed_bytes,
                     G.call->smem, G.shared_limit);
@@ -93,8 +96,8 @@ void *shared_piece(unsigned k, size_t bytes, size_t align)
     struct shared *s = &current()->block->shared;
     if (k < s->n_dynamic) {
         if (s->dynamic[k].bytes != bytes)
-            kernel_fail("piece %u of dynamic shared memory: %zu bytes here, %zu in another thread", k, bytes,
-                        s->dynamic[k].bytes);
+            kernel_fail("piece %u of dynamic shared memory: %zu bytes here, %zu in another thread",
+                        k, bytes, s->dynamic[k].bytes);
         return s->dynamic[k].p;
     }
     if (k != s->n_dynamic || k == MAX_PIECES)
@@ -125,8 +128,9 @@ static void check_redzone(const char *p, size_t n, const struct piece *near, con
 {
     for (size_t i = 0; i < n; i++)
         if (p[i] != '\xff')
-            return kernel_fail("shared memory was written out of bounds: byte %zu %s the %zu bytes of %s",
-                               side[0] == 'b' ? n - i : i, side, near->bytes, near->name);
+            return kernel_fail(
+                "shared memory was written out of bounds: byte %zu %s the %zu bytes of %s",
+                side[0] == 'b' ? n - i : i, side, near->bytes, near->name);
 }
 #endif
 
@@ -175,18 +179,20 @@ bool shared_holds(const struct block *b, const void *p, size_t n)
     return false;
 }
 
-/* ---- cp.async: the destination is NaN from the issue to the wait that covers its group -------------- */
+/* ---- cp.async: the destination is NaN from the issue to the wait that covers its group ------- */
 
 void cp_async(void *dst, const void *src, unsigned bytes, struct site at)
 {
     struct thread *t = current();
     if (((uintptr_t)dst | (uintptr_t)src) & 15)
-        kernel_fail("cp.async at %s:%d: misaligned, %p <- %p", file_name(at.file), at.line, dst, src);
+        kernel_fail("cp.async at %s:%d: misaligned, %p <- %p", file_name(at.file), at.line, dst,
+                    src);
     if (!shared_holds(t->block, dst, 16))
-        kernel_fail("cp.async at %s:%d: destination %p is not inside shared memory", file_name(at.file),
-                    at.line, dst);
+        kernel_fail("cp.async at %s:%d: destination %p is not inside shared memory",
+                    file_name(at.file), at.line, dst);
     if (bytes && shared_holds(t->block, src, bytes))
-        kernel_fail("cp.async at %s:%d: the source is in shared memory", file_name(at.file), at.line);
+        kernel_fail("cp.async at %s:%d: the source is in shared memory", file_name(at.file),
+                    at.line);
     if (t->n_copy == t->cap_copy) {
         t->cap_copy = t->cap_copy ? 2 * t->cap_copy : 16;
         t->copy = static_cast<struct async_copy *>(realloc(t->copy, t->cap_copy * sizeof *t->copy));
@@ -237,7 +243,8 @@ void copies_end(struct thread *t)
         return;
     }
     const struct site at = t->copy[0].at;
-    kernel_fail("a thread returns with a cp.async in flight, issued at %s:%d", file_name(at.file), at.line);
+    kernel_fail("a thread returns with a cp.async in flight, issued at %s:%d", file_name(at.file),
+                at.line);
 }
 
 } /* namespace cushim */

@@ -1,22 +1,23 @@
 /*
- * shim_warp: what the warp collectives compute. The operand of lane l is w->v[l], its result goes there
- * too. Fragment layouts: PTX ISA, "Matrix fragments for mma.m16n8k16" and "... for mma.m16n8k32";
- * in a fragment g = lane / 4 is the group and t = lane % 4 the thread in it.
+ * shim_warp: what the warp collectives compute. The operand of lane l is w->v[l], its result goes
+ * there too. Fragment layouts: PTX ISA, "Matrix fragments for mma.m16n8k16" and "... for
+ * mma.m16n8k32"; in a fragment g = lane / 4 is the group and t = lane % 4 the thread in it.
  */
 #include "shim_rt.h"
 
-namespace cushim {
+namespace cushim
+{
 
 const char *collective_name(enum collective kind)
 {
-    static const char *const name[] = {"__syncwarp", "shuffle", "vote", "match", "reduce", "ldmatrix", "mma",
-                                       "wait for wgmma"};
+    static const char *const name[] = {"__syncwarp", "shuffle",  "vote", "match",
+                                       "reduce",     "ldmatrix", "mma",  "wait for wgmma"};
     return name[kind];
 }
 
 /* for each lane l of the mask m */
-#define FOR_LANES(l, m)                                                                           \
-    for (unsigned l##_m = (m), l = 0; l##_m && (l = (unsigned)__builtin_ctz(l##_m), true);        \
+#define FOR_LANES(l, m)                                                                            \
+    for (unsigned l##_m = (m), l = 0; l##_m && (l = (unsigned)__builtin_ctz(l##_m), true);         \
          l##_m &= l##_m - 1)
 
 static void shuffle_lanes(struct warp *w, const struct lane_op *op, unsigned part)
@@ -27,8 +28,10 @@ static void shuffle_lanes(struct warp *w, const struct lane_op *op, unsigned par
     {
         unsigned src = w->src[l];
         if (!(part >> src & 1))
-            return kernel_fail("shuffle at %s:%d: lane %u reads lane %u, which does not take part (mask "
-                               "%08x, live %08x)", file_name(op->at.file), op->at.line, l, src, op->mask, part);
+            return kernel_fail(
+                "shuffle at %s:%d: lane %u reads lane %u, which does not take part (mask "
+                "%08x, live %08x)",
+                file_name(op->at.file), op->at.line, l, src, op->mask, part);
         w->v[l] = in[src];
     }
 }
@@ -113,7 +116,8 @@ static void reduce(struct warp *w, const struct lane_op *op, unsigned part)
     w->v[l] = r;
 }
 
-/* ---- ldmatrix: four 8x8 tiles of 16-bit elements; lane 8 i + j gives the address of row j of tile i -- */
+/* ---- ldmatrix: four 8x8 tiles of 16-bit elements; lane 8 i + j gives the address of row j of tile
+ * i -- */
 
 static void load_tiles(struct warp *w, const struct lane_op *op)
 {
@@ -126,8 +130,9 @@ static void load_tiles(struct warp *w, const struct lane_op *op)
             return kernel_fail("ldmatrix at %s:%d: lane %u gives the misaligned row %p",
                                file_name(op->at.file), op->at.line, l, in->row);
         if (!shared_holds(w->t->block, in->row, 16))
-            return kernel_fail("ldmatrix at %s:%d: lane %u gives row %p, which is not inside shared memory",
-                               file_name(op->at.file), op->at.line, l, in->row);
+            return kernel_fail(
+                "ldmatrix at %s:%d: lane %u gives row %p, which is not inside shared memory",
+                file_name(op->at.file), op->at.line, l, in->row);
         cur = w->t + l;
         race_note(in->row, 16, false, op->at);
         race_shape(in->row, 16, false, op->at);
@@ -144,11 +149,12 @@ static void load_tiles(struct warp *w, const struct lane_op *op)
     }
 }
 
-/* ---- mma: D (16, 8) += A (16, K) B (K, 8) --------------------------------------------------------- */
+/* ---- mma: D (16, 8) += A (16, K) B (K, 8) ---------------------------------------------------- */
 
 typedef float row_f32 __attribute__((vector_size(32)));
 
-struct tiles { /* all in f32: exact for the element types, and so are the sums of int8 products (< 2^24) */
+/* all in f32: exact for the element types, and so are the sums of int8 products (< 2^24) */
+struct tiles {
     float a[16][32];
     row_f32 b[32], d[16];
 };
@@ -227,7 +233,8 @@ static void mma_s8_k32(struct warp *w)
         const struct mma_lane *in = reinterpret_cast<const struct mma_lane *>(w->v[l]);
         unsigned g = l / 4, t = l % 4;
         for (unsigned i = 0; i < 16; i++)
-            x.a[g + 8 * (i / 4 % 2)][t * 4 + i % 4 + 16 * (i / 8)] = (int8_t)(in->a[i / 4] >> 8 * (i % 4));
+            x.a[g + 8 * (i / 4 % 2)][t * 4 + i % 4 + 16 * (i / 8)] =
+                (int8_t)(in->a[i / 4] >> 8 * (i % 4));
         for (unsigned i = 0; i < 8; i++)
             x.b[t * 4 + i % 4 + 16 * (i / 4)][g] = (int8_t)(in->b[i / 4] >> 8 * (i % 4));
     }
@@ -235,7 +242,8 @@ static void mma_s8_k32(struct warp *w)
     for (unsigned l = 0; l < WARP; l++) {
         int *out = static_cast<int *>(reinterpret_cast<const struct mma_lane *>(w->v[l])->d);
         for (unsigned i = 0; i < 4; i++) /* wraps */
-            out[i] = (int)((unsigned)out[i] + (unsigned)(int)x.d[l / 4 + 8 * (i / 2)][l % 4 * 2 + i % 2]);
+            out[i] = (int)((unsigned)out[i] +
+                           (unsigned)(int)x.d[l / 4 + 8 * (i / 2)][l % 4 * 2 + i % 2]);
     }
 }
 
@@ -252,7 +260,7 @@ void collective_compute(struct warp *w, const struct lane_op *op, unsigned part)
         vote(w, part);
         if (op->tag == 2) /* all: nobody said no */
             FOR_LANES(l, part)
-            w->v[l] = w->v[l] != 0;
+        w->v[l] = w->v[l] != 0;
         break;
     case MATCH:
         match(w, op, part);

@@ -1,17 +1,19 @@
 /*
- * shim_wgmma: the asynchronous products of Hopper's warpgroups. A product is computed when its thread waits for it,
- * from what the operands' registers and shared memory hold then, and only then are its sums written: code that touches
- * any of them too early gets other numbers than it should. What the hardware asks for beyond that is checked: fences,
- * where a tile lies, that nothing is left under way, that the four warps of a group do the same.
+ * shim_wgmma: the asynchronous products of Hopper's warpgroups. A product is computed when its
+ * thread waits for it, from what the operands' registers and shared memory hold then, and only then
+ * are its sums written: code that touches any of them too early gets other numbers than it should.
+ * What the hardware asks for beyond that is checked: fences, where a tile lies, that nothing is
+ * left under way, that the four warps of a group do the same.
  */
 #include "shim_rt.h"
 
-namespace cushim {
+namespace cushim
+{
 
 enum { TILE_ROW = 128, TILE_ROWS = 8, TILE = TILE_ROW * TILE_ROWS, MAX_N = 128, K = 32 };
 
-/* Any write to shared memory that wgmma did not make must be fenced before wgmma reads; the only ones whose order is
- * known here are copies. */
+/* Any write to shared memory that wgmma did not make must be fenced before wgmma reads; the only
+ * ones whose order is known here are copies. */
 void proxy_dirty(void)
 {
     current()->unfenced = true;
@@ -27,28 +29,32 @@ void wgmma_fence_regs(void)
     current()->products_fenced = true;
 }
 
-void wgmma_issue(int *d, const uint32_t *a, const void *b, unsigned n, bool a_signed, bool add, struct site at)
+void wgmma_issue(int *d, const uint32_t *a, const void *b, unsigned n, bool a_signed, bool add,
+                 struct site at)
 {
     struct thread *t = current();
     const struct block *k = t->block;
     const uintptr_t in = (uintptr_t)b % TILE;
     if (k->n_thread % (4 * WARP))
-        kernel_fail("wgmma at %s:%d in a block of %u threads, must be a multiple of %d", file_name(at.file), at.line,
-                    k->n_thread, 4 * WARP);
+        kernel_fail("wgmma at %s:%d in a block of %u threads, must be a multiple of %d",
+                    file_name(at.file), at.line, k->n_thread, 4 * WARP);
     if (in >= TILE_ROW || in % 16)
-        kernel_fail("wgmma at %s:%d: its tile begins %zu bytes behind a multiple of %d", file_name(at.file), at.line,
-                    (size_t)in, TILE);
+        kernel_fail("wgmma at %s:%d: its tile begins %zu bytes behind a multiple of %d",
+                    file_name(at.file), at.line, (size_t)in, TILE);
     if (!shared_holds(k, static_cast<const char *>(b) - in, n / TILE_ROWS * TILE))
-        kernel_fail("wgmma at %s:%d: its tile of %u rows at %p is not inside shared memory", file_name(at.file),
-                    at.line, n, b);
+        kernel_fail("wgmma at %s:%d: its tile of %u rows at %p is not inside shared memory",
+                    file_name(at.file), at.line, n, b);
     if (!t->products_fenced)
-        kernel_fail("wgmma at %s:%d without a wgmma.fence behind the last group", file_name(at.file), at.line);
+        kernel_fail("wgmma at %s:%d without a wgmma.fence behind the last group",
+                    file_name(at.file), at.line);
     for (unsigned i = 0; i < k->n_thread; i++)
         if (k->thread[i].unfenced)
-            kernel_fail("wgmma at %s:%d: thread %u has copied to shared memory since its last fence.proxy.async",
+            kernel_fail("wgmma at %s:%d: thread %u has copied to shared memory since its last "
+                        "fence.proxy.async",
                         file_name(at.file), at.line, i);
     if (t->n_product == MAX_PRODUCTS)
-        kernel_fail("wgmma at %s:%d: more than %d are under way", file_name(at.file), at.line, MAX_PRODUCTS);
+        kernel_fail("wgmma at %s:%d: more than %d are under way", file_name(at.file), at.line,
+                    MAX_PRODUCTS);
     t->product[t->n_product++] = {d, a, b, n, t->product_group, a_signed, add, at};
 }
 
@@ -116,7 +122,8 @@ void products_finish(struct warp *w, const struct lane_op *op)
     for (unsigned l = 1; l < WARP; l++)
         if (w->t[l].n_product != first->n_product || w->t[l].product_group != first->product_group)
             return kernel_fail("wait for wgmma at %s:%d: lane 0 has %u under way, lane %u has %u",
-                               file_name(op->at.file), op->at.line, first->n_product, l, w->t[l].n_product);
+                               file_name(op->at.file), op->at.line, first->n_product, l,
+                               w->t[l].n_product);
     for (; done < first->n_product; done++) {
         const struct product *p = &first->product[done];
         if (p->group + op->tag >= first->product_group)
@@ -124,8 +131,8 @@ void products_finish(struct warp *w, const struct lane_op *op)
         for (unsigned l = 1; l < WARP; l++) {
             const struct product *q = &w->t[l].product[done];
             if (q->b != p->b || q->n != p->n || q->add != p->add || q->a_signed != p->a_signed)
-                return kernel_fail("wgmma at %s:%d: lanes 0 and %u do not ask for the same", file_name(p->at.file),
-                                   p->at.line, l);
+                return kernel_fail("wgmma at %s:%d: lanes 0 and %u do not ask for the same",
+                                   file_name(p->at.file), p->at.line, l);
         }
         multiply(w, p);
     }
@@ -140,8 +147,8 @@ void products_finish(struct warp *w, const struct lane_op *op)
 void products_end(struct thread *t)
 {
     if (t->n_product)
-        kernel_fail("a thread returns with a wgmma under way, issued at %s:%d", file_name(t->product[0].at.file),
-                    t->product[0].at.line);
+        kernel_fail("a thread returns with a wgmma under way, issued at %s:%d",
+                    file_name(t->product[0].at.file), t->product[0].at.line);
     t->unfenced = t->products_fenced = false;
     t->product_group = 0;
 }
@@ -152,7 +159,8 @@ void products_block_end(struct block *b)
         const struct warp *lead = &b->warp[i / 4 * 4];
         if (b->warp[i].products != lead->products)
             kernel_note("warp %u of a block has done %llu wgmma, warp %u of its group %llu", i,
-                        (unsigned long long)b->warp[i].products, i / 4 * 4, (unsigned long long)lead->products);
+                        (unsigned long long)b->warp[i].products, i / 4 * 4,
+                        (unsigned long long)lead->products);
     }
     for (unsigned i = 0; i < b->n_warp; i++)
         b->warp[i].products = 0;

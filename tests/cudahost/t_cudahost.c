@@ -1,9 +1,10 @@
 /*
- * Every case of every op, every kernel of the CUDA backend that can do it, run by the host in three orders
- * of execution, against the oracle; and the same bits in each order and from each kernel of a word. No op is named here: a new kernel is
- * tested as soon as it stands in variants.def. The same file is built with sanitizers and with the race
- * checker. usage: t_cudahost [-s] [OP..]
- *   -s   (race build) one order only, and how the kernels' warps met memory, as kernels/cuda/sectors.tsv
+ * Every case of every op, every kernel of the CUDA backend that can do it, run by the host in three
+ * orders of execution, against the oracle; and the same bits in each order and from each kernel of
+ * a word. No op is named here: a new kernel is tested as soon as it stands in variants.def. The
+ * same file is built with sanitizers and with the race checker. usage: t_cudahost [-s] [OP..]
+ *   -s   (race build) one order only, and how the kernels' warps met memory, as
+ *        kernels/cuda/sectors.tsv
  */
 #include "case.h"
 #include "cushim_test.h"
@@ -115,8 +116,8 @@ static bool check_variant(enum op op, int variant, const struct op_case *c, stru
     return true;
 }
 
-static void check_case(enum op op, const struct op_case *c, struct ops *ref, struct ops *ops, int *runs,
-                       double *most)
+static void check_case(enum op op, const struct op_case *c, struct ops *ref, struct ops *ops,
+                       int *runs, double *most)
 {
     enum { WORDS = 4 };
     struct result want, best[WORDS], other;

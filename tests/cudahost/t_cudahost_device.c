@@ -1,5 +1,5 @@
-/* The CUDA device behind device.h, and recordings, on the host's runtime: what is queued is run as late as
- * its order allows, so a missing wait shows. */
+/* The CUDA device behind device.h, and recordings, on the host's runtime: what is queued is run as
+ * late as its order allows, so a missing wait shows. */
 #include <stdint.h>
 
 #include "cushim_test.h"
@@ -124,7 +124,8 @@ static void too_little_memory_names_need_rest_and_knob(void **state)
     ok(c->api->alloc(c, MEM_DEVICE, 5 << 20, &a, &e));
     ok(c->api->memory(c, &left, &total, &e));
     assert_true(left == 3 << 20);
-    fails(c->api->alloc(c, MEM_DEVICE, 4 << 20, &b, &e), ERR_NOMEM, "cannot get 4.0 MiB of GPU memory");
+    fails(c->api->alloc(c, MEM_DEVICE, 4 << 20, &b, &e), ERR_NOMEM,
+          "cannot get 4.0 MiB of GPU memory");
     assert_non_null(strstr(e.msg, "3.0 of 8.0 MiB left of the limit that --vram sets"));
     assert_non_null(strstr(e.msg, "raise --vram, lower --ctx or --sequences"));
     c->api->free(c, &a);

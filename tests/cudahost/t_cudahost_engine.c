@@ -1,7 +1,7 @@
 /*
- * The whole engine on the CUDA kernels, run by the host: what a request gets depends on nothing but itself,
- * with recorded steps and without, on quantised weights and caches too; and it is what the CPU says.
- * (Against other programs: t_logits and t_stories, which have a row for this backend.)
+ * The whole engine on the CUDA kernels, run by the host: what a request gets depends on nothing but
+ * itself, with recorded steps and without, on quantised weights and caches too; and it is what the
+ * CPU says. (Against other programs: t_logits and t_stories, which have a row for this backend.)
  */
 #include <math.h>
 
@@ -126,7 +126,8 @@ static struct engine_options guessing(struct engine_options o)
     return o;
 }
 
-/* Several rows of a sequence in one step, recorded ones too, by two models in turns; right and wrong guesses. */
+/* Several rows of a sequence in one step, recorded ones too, by two models in turns; right and
+ * wrong guesses. */
 static void results_do_not_depend_on_guessing_ahead(void **state)
 {
     (void)state;
@@ -231,8 +232,8 @@ static void the_cpu_and_the_kernels_agree_on_greedy_text(void **state)
 /* A device that holds the cache and some of the weights; `vram` bytes of it may be used. */
 static struct engine_options too_small(uint64_t vram, enum plan_mode mode)
 {
-    static const struct plan_rates rates = {.vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12,
-                                            .hop_s = 1e-5, .step_s = 1e-4};
+    static const struct plan_rates rates = {
+        .vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12, .hop_s = 1e-5, .step_s = 1e-4};
     struct engine_options o = cudahost_options();
     o.ops.vram_bytes = vram;
     o.rates = &rates;
@@ -258,7 +259,8 @@ static void streamed_weights_give_what_resident_ones_give(void **state)
     struct engine_options o = cudahost_options();
     o.n_seq = 3;
     struct engine *en = open_engine(&o);
-    uint64_t all = engine_info(en)->plan->total_bytes, step = engine_info(en)->plan->vram_weight_bytes / 8;
+    uint64_t all = engine_info(en)->plan->total_bytes,
+             step = engine_info(en)->plan->vram_weight_bytes / 8;
     assert_true(plan_is_resident(engine_info(en)->plan));
     engine_close(en);
     struct jobs *want = run_alone(&o);
@@ -275,7 +277,8 @@ static void streamed_weights_give_what_resident_ones_give(void **state)
         engine_close(en);
         cushim_lazy(++plans % 2);
         most = streamed > most ? streamed : most;
-        snprintf(what, sizeof what, "%d parts streamed in %llu bytes", streamed, (unsigned long long)vram);
+        snprintf(what, sizeof what, "%d parts streamed in %llu bytes", streamed,
+                 (unsigned long long)vram);
         compare(want, &few, what);
     }
     cushim_lazy(0);
@@ -325,12 +328,14 @@ static int sequences_of(uint64_t kv_bytes, int64_t *tokens)
     struct engine *en = open_engine(&o);
     const struct engine_info *in = engine_info(en);
     const int n = in->n_seq;
-    *tokens = (int64_t)in->n_page * in->page_tokens / (in->n_ctx < 900 ? in->n_ctx : 900); /* of typical length */
+    /* of typical length */
+    *tokens = (int64_t)in->n_page * in->page_tokens / (in->n_ctx < 900 ? in->n_ctx : 900);
     engine_close(en);
     return n;
 }
 
-/* Left to the program, a device computes as many sequences together as its cache holds, within bounds. */
+/* Left to the program, a device computes as many sequences together as its cache holds, within
+ * bounds. */
 static void sequences_are_as_many_as_the_cache_holds(void **state)
 {
     (void)state;

@@ -8,7 +8,8 @@
 #include "serve.h"
 #include "test.h"
 
-/* Failures after which everything went well: questions whose answer is not needed (is the stream idle?). */
+/* Failures after which everything went well: questions whose answer is not needed (is the stream
+ * idle?). */
 static long swallowed;
 
 static struct engine_options small(void)
@@ -20,12 +21,12 @@ static struct engine_options small(void)
     return o;
 }
 
-/* The same on a device too small for the model: weights are streamed, an FFN is computed by the CPU, and a failed
- * allocation may be answered by a smaller plan. */
+/* The same on a device too small for the model: weights are streamed, an FFN is computed by the
+ * CPU, and a failed allocation may be answered by a smaller plan. */
 static struct engine_options streamed(void)
 {
-    static const struct plan_rates rates = {.vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12,
-                                            .hop_s = 1e-5, .step_s = 1e-4};
+    static const struct plan_rates rates = {
+        .vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12, .hop_s = 1e-5, .step_s = 1e-4};
     struct engine_options o = small();
     o.rates = &rates;
     o.placement = PLAN_THROUGHPUT;
@@ -41,8 +42,13 @@ static int score(struct engine *en, struct err *e)
     const int32_t *const cont[2] = {a, b};
     const int len[2] = {2, 2};
     double lp[2];
-    struct reply p = {.r = {.prompt = prompt, .n_prompt = 3, .top_p = 1, .cont = cont, .cont_len = len,
-                            .n_cont = 2, .cont_lp = lp}};
+    struct reply p = {.r = {.prompt = prompt,
+                            .n_prompt = 3,
+                            .top_p = 1,
+                            .cont = cont,
+                            .cont_len = len,
+                            .n_cont = 2,
+                            .cont_lp = lp}};
     return reply_run(en, &p, e);
 }
 
@@ -100,7 +106,8 @@ static void every_failure_is_clean(struct engine_options o, bool once)
     long n = 1;
     swallowed = 0;
     while (open_serve_close(o, n, once))
-        n += once ? 1 : 3; /* what comes after the first failure is mostly giving back: every third will do */
+        /* what comes after the first failure is mostly giving back: every third will do */
+        n += once ? 1 : 3;
     print_message("of %ld calls each failed, %s; %ld of them did not matter\n", n - 1,
                   once ? "one at a time" : "or every third, with all after it", swallowed);
     assert_true(n > 300);
@@ -118,7 +125,8 @@ static void calls_that_fail_from_then_on(void **state)
     every_failure_is_clean(small(), false);
 }
 
-/* Makes the device just so small that the plan has everything: parts resident, streamed, and on the host. */
+/* Makes the device just so small that the plan has everything: parts resident, streamed, and on the
+ * host. */
 static void fill_the_device(void)
 {
     struct engine_options o = streamed();
@@ -130,7 +138,8 @@ static void fill_the_device(void)
         ok(engine_open(&o, &en, &e));
         const struct plan *p = engine_info(en)->plan;
         resident = p->vram_weight_bytes, stream = p->stream_bytes, host = p->host_bytes;
-        bytes = (bytes < p->total_bytes ? bytes : p->total_bytes + p->total_bytes / 100) - (8 << 10);
+        bytes =
+            (bytes < p->total_bytes ? bytes : p->total_bytes + p->total_bytes / 100) - (8 << 10);
         engine_close(en);
     }
     print_message("%llu KiB of weights resident, %llu streamed, %llu on the host\n",

@@ -180,7 +180,7 @@ static void a_row_has_the_same_bits_in_any_kernel_and_company(void **state)
         {"matvec", 0, 1},     {"matvec_rows", 1, 2}, {"matvec", 3, 3},  {"matvec", 6, 5},
         {"mma_split", 11, 9}, {"mma", 20, 17},       {"mma", 37, 33},   {"matvec_rows", 70, 1},
         {NULL, 0, 71},        {NULL, 3, 64},         {"matvec", 0, 71}, {"mma", 0, 71},
-        {"mma_split", 0, 71}, {"wgmma", 0, 71},  {"wgmma", 9, 30},  {NULL, 5, 1}};
+        {"mma_split", 0, 71}, {"wgmma", 0, 71},      {"wgmma", 9, 30},  {NULL, 5, 1}};
     for (int f = 0; f < FMT_COUNT; f++) {
         struct call c;
         call_init(&c, (enum fmt)f, 71, 4352, 37); /* two segments and a chunk */
@@ -238,8 +238,8 @@ static void what_is_not_finite_stays_in_its_row(void **state)
         }
 }
 
-/* x may differ by many powers of two from one part of a row to another: each keeps its accuracy. Row j of W has weights
- * in the j-th 512 elements only, where x is about 2^(12 j - 30). */
+/* x may differ by many powers of two from one part of a row to another: each keeps its accuracy.
+ * Row j of W has weights in the j-th 512 elements only, where x is about 2^(12 j - 30). */
 static void each_part_of_x_keeps_its_accuracy(void **state)
 {
     (void)state;
@@ -270,8 +270,8 @@ static void each_part_of_x_keeps_its_accuracy(void **state)
                     }
                     double got = (double)c.y[r * PARTS + j];
                     if (!(fabs(got - want) <= 1e-6 * size))
-                        fail_msg("%s, %d rows: part %d of row %d is %.9g, must be %.9g", fmt_info(c.fmt)->name, rows,
-                                 j, r, got, want);
+                        fail_msg("%s, %d rows: part %d of row %d is %.9g, must be %.9g",
+                                 fmt_info(c.fmt)->name, rows, j, r, got, want);
                 }
             }
             free(w);

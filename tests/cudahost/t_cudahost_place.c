@@ -1,7 +1,7 @@
 /*
- * A model on the CUDA kernels with its parts resident, streamed or on the CPU. Streamed weights give the very bits
- * of resident ones, at every split and with every ring, however late the device works; parts on the CPU give the same
- * bits at every run, near those of the device.
+ * A model on the CUDA kernels with its parts resident, streamed or on the CPU. Streamed weights
+ * give the very bits of resident ones, at every split and with every ring, however late the device
+ * works; parts on the CPU give the same bits at every run, near those of the device.
  */
 #include <math.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ static struct scene { /* a model on a device, and a plan for the test to change 
     size_t n_logits;
 } sc;
 
-/* ---- a few steps ---------------------------------------------------------------------------------- */
+/* ---- a few steps ----------------------------------------------------------------------------- */
 
 struct run {
     struct place *place;
@@ -42,11 +42,20 @@ struct run {
 static int run_open(struct run *r, struct err *e)
 {
     const struct hparams *hp = &sc.m.hp;
-    struct kv_config kc = {.fmt = FMT_F16, .page_tokens = PAGE, .n_page = N_CTX / PAGE,
-                           .n_layer = hp->n_layer, .n_kv_head = hp->n_kv_head, .head_dim = hp->head_dim};
-    struct forward_limits lim = {.max_rows = 16, .max_seqs = 2, .max_logit_rows = 4,
-                                 .max_pages = N_CTX / PAGE, .max_kv_len = N_CTX, .max_pairs = 4,
-                                 .no_record = true}; /* recordings of sc.gpu would outlive the memory they use */
+    struct kv_config kc = {.fmt = FMT_F16,
+                           .page_tokens = PAGE,
+                           .n_page = N_CTX / PAGE,
+                           .n_layer = hp->n_layer,
+                           .n_kv_head = hp->n_kv_head,
+                           .head_dim = hp->head_dim};
+    struct forward_limits lim = {.max_rows = 16,
+                                 .max_seqs = 2,
+                                 .max_logit_rows = 4,
+                                 .max_pages = N_CTX / PAGE,
+                                 .max_kv_len = N_CTX,
+                                 .max_pairs = 4,
+                                 /* recordings of sc.gpu would outlive the memory they use */
+                                 .no_record = true};
     *r = (struct run){0};
     TRY(place_run(&sc.plan, &sc.m.w, sc.gpu, 0, NULL, NULL, &r->place, e));
     TRY(kv_open(&kc, sc.gpu, &r->kv, e));
@@ -116,13 +125,18 @@ static int run_plan(float *out, struct err *e)
     return rc;
 }
 
-/* ---- the scene ------------------------------------------------------------------------------------ */
+/* ---- the scene ------------------------------------------------------------------------------- */
 
 static void everything(enum plan_place where)
 {
     int n = sc.m.hp.n_layer;
-    sc.plan = (struct plan){.n_layer = n, .embed = PLAN_VRAM, .output = where, .attn = sc.place,
-                            .ffn = sc.place + n, .ring_bytes = sc.largest, .keep_pinned = true,
+    sc.plan = (struct plan){.n_layer = n,
+                            .embed = PLAN_VRAM,
+                            .output = where,
+                            .attn = sc.place,
+                            .ffn = sc.place + n,
+                            .ring_bytes = sc.largest,
+                            .keep_pinned = true,
                             .weights_mapped = true};
     for (int i = 0; i < 2 * n; i++)
         sc.place[i] = where;
@@ -141,7 +155,8 @@ static void scene_open(const char *model)
     for (int p = 0; p < 3; p++)
         for (int l = 0; l < sc.m.hp.n_layer; l++) {
             static const enum plan_part part[] = {PART_ATTN, PART_FFN, PART_OUTPUT};
-            uint64_t n = weights_part_bytes(&sc.m.w, part[p], l) + 12 * 256; /* of each tensor's alignment */
+            /* of each tensor's alignment */
+            uint64_t n = weights_part_bytes(&sc.m.w, part[p], l) + 12 * 256;
             sc.largest = n > sc.largest ? n : sc.largest;
         }
     sc.n_logits = (size_t)DECODE * (size_t)sc.m.hp.n_vocab;
@@ -206,7 +221,7 @@ static double distance(const float *got)
     return worst / sqrt(sum / (double)sc.n_logits);
 }
 
-/* ---- tests ---------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void streamed_is_resident_at_every_split(void **state)
 {
@@ -221,7 +236,8 @@ static void streamed_is_resident_at_every_split(void **state)
             sc.plan.output = split <= 2 * n ? PLAN_STREAM : PLAN_VRAM;
             sc.plan.keep_pinned = split % 2;
             cushim_lazy(late);
-            snprintf(what, sizeof what, "streamed from part %d on, %s", split, late ? "late" : "at once");
+            snprintf(what, sizeof what, "streamed from part %d on, %s", split,
+                     late ? "late" : "at once");
             same_bits(what);
         }
 }
@@ -246,7 +262,8 @@ static void parts_on_the_cpu_give_the_same_bits_near_the_device_s(void **state)
 {
     (void)state;
     struct err e;
-    float *first = mem_zalloc(sc.n_logits, sizeof *first), *got = mem_zalloc(sc.n_logits, sizeof *got);
+    float *first = mem_zalloc(sc.n_logits, sizeof *first),
+          *got = mem_zalloc(sc.n_logits, sizeof *got);
     int n = sc.m.hp.n_layer;
     for (int from = 0; from < n; from++) {
         for (int v = 0; v < 4; v++) {
@@ -259,15 +276,17 @@ static void parts_on_the_cpu_give_the_same_bits_near_the_device_s(void **state)
             if (v && memcmp(first, got, sc.n_logits * sizeof *got) != 0)
                 fail_msg("layers from %d on the CPU, variant %d: other bits", from, v);
         }
-        print_message("feed-forward of layers %d to %d on the CPU: logits within %.2g of their spread\n", from,
-                      n - 1, distance(first));
+        print_message(
+            "feed-forward of layers %d to %d on the CPU: logits within %.2g of their spread\n",
+            from, n - 1, distance(first));
         assert_true(distance(first) < 0.05);
     }
     mem_free(first);
     mem_free(got);
 }
 
-/* A copy of the small model that can be cut, everything streamed through the smallest rings, one step done. */
+/* A copy of the small model that can be cut, everything streamed through the smallest rings, one
+ * step done. */
 static void open_streamed_copy(const char *dir, char path[300], struct run *r)
 {
     const int32_t tok[2] = {1, 2};
@@ -318,7 +337,8 @@ static void a_file_cut_in_the_middle_of_a_step_is_a_message(void **state)
     ok(place_release(r.place, PART_EMBED, 0, NULL, &e));
     assert_int_equal(truncate(path, 4096), 0);
     int rc = 0;
-    for (int i = 0; i < 8 * 2 * sc.m.hp.n_layer && rc == 0; i++) { /* what lies in the rings is used up first */
+    /* what lies in the rings is used up first */
+    for (int i = 0; i < 8 * 2 * sc.m.hp.n_layer && rc == 0; i++) {
         int l = i / 2 % sc.m.hp.n_layer;
         enum plan_part part = i % 2 ? PART_FFN : PART_ATTN;
         rc = place_part(r.place, part, l, NULL, t, &e);
@@ -375,7 +395,8 @@ int main(void)
     };
     log_set_level(LOG_ERROR);
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    if (strcmp(cushim_flavour(), "race") != 0) /* the checker would take minutes, and see the same lines */
+    /* the checker would take minutes, and see the same lines */
+    if (strcmp(cushim_flavour(), "race") != 0)
         rc += cmocka_run_group_tests(large, NULL, NULL);
     return rc;
 }

@@ -197,8 +197,8 @@ static void an_attention_row_does_not_see_pages_chunks_neighbours_or_the_kernel(
         enum fmt fmt;
         int dim;
         const char *split, *walk; /* the kernels that are chosen by themselves there */
-    } kinds[] = {{FMT_F16, 32, "split", "walk"},         {FMT_Q8_0, 32, "split", "walk"},
-                 {FMT_F32, 32, "split", "walk"},         {FMT_F16, 64, "mma_split", "mma_walk"},
+    } kinds[] = {{FMT_F16, 32, "split", "walk"},          {FMT_Q8_0, 32, "split", "walk"},
+                 {FMT_F32, 32, "split", "walk"},          {FMT_F16, 64, "mma_split", "mma_walk"},
                  {FMT_Q8_0, 64, "mma_split", "mma_walk"}, {FMT_Q4_0, 64, "mma_split", "mma_walk"}};
     fill(q_rows, MOST_Q, 7, 2);
     fill(k_rows, MOST_KV, 8, 1);
@@ -306,9 +306,10 @@ static void sampling_a_row_is_the_same_alone_and_in_a_batch(void **state)
     }
 }
 
-/* The weights of a digit are added up in two halves, whose carry decides here: a token of weight 1, 2000
- * of 1.5 x 2^-19 and as many of 0.75 x 2^-19, and a top_p that just closes before the last. One draw in 350
- * would show a filter that lets them in, and more rows than scratch is kept for take turns. */
+/* The weights of a digit are added up in two halves, whose carry decides here: a token of weight 1,
+ * 2000 of 1.5 x 2^-19 and as many of 0.75 x 2^-19, and a top_p that just closes before the last.
+ * One draw in 350 would show a filter that lets them in, and more rows than scratch is kept for
+ * take turns. */
 static void weights_add_up_exactly_and_rows_take_turns(void **state)
 {
     (void)state;
@@ -361,8 +362,13 @@ static void a_cache_that_is_not_aligned_is_refused(void **state)
     (void)state;
     struct buf k = device_bytes(4096, NULL), v = device_bytes(4096, NULL);
     for (int which = 0; which < 2; which++) {
-        struct kv_view kv = {.fmt = FMT_F16, .k = k.ptr, .v = v.ptr, .n_page = 2, .page_tokens = 16,
-                             .n_kv_head = 1, .head_dim = 16};
+        struct kv_view kv = {.fmt = FMT_F16,
+                             .k = k.ptr,
+                             .v = v.ptr,
+                             .n_page = 2,
+                             .page_tokens = 16,
+                             .n_kv_head = 1,
+                             .head_dim = 16};
         void **one = which ? &kv.v : &kv.k;
         *one = (unsigned char *)*one + 8;
         struct kv_copy_args a = {.kv = &kv, .src = 0, .dst = 1, .n_token = 3};

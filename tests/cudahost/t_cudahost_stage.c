@@ -1,6 +1,7 @@
 /*
- * Streaming to a device whose work happens when it is queued, or as late as it may: every copy waits for what it
- * overwrites, every use for its copy. And each call that fails leaves an error and nothing else.
+ * Streaming to a device whose work happens when it is queued, or as late as it may: every copy
+ * waits for what it overwrites, every use for its copy. And each call that fails leaves an error
+ * and nothing else.
  */
 #include "cushim_test.h"
 #include "log.h"
@@ -65,7 +66,8 @@ static bool fail_call(long n, bool once, bool keep)
     bool reached = cushim_calls() >= n;
     cushim_fail_at(0, 1);
     if (cushim_live(NULL) != before)
-        fail_msg("call %ld: %zu objects are left after \"%s\"", n, cushim_live(NULL) - before, e.msg);
+        fail_msg("call %ld: %zu objects are left after \"%s\"", n, cushim_live(NULL) - before,
+                 e.msg);
     if (rc < 0 && (!e.msg[0] || !reached))
         fail_msg("call %ld: failed with \"%s\"", n, e.msg);
     cushim_reset();

@@ -10,7 +10,8 @@
 #include <thread>
 #include <vector>
 
-namespace CU_NS {
+namespace CU_NS
+{
 
 struct scale_args {
     const float *x;
@@ -47,12 +48,12 @@ using namespace CU_NS;
 static const char *test;
 static int failed;
 
-#define EXPECT(cond)                                                                              \
-    do {                                                                                          \
-        if (!(cond)) {                                                                            \
-            printf("%s: line %d: not true: %s\n", test, __LINE__, #cond);                         \
-            failed++;                                                                             \
-        }                                                                                         \
+#define EXPECT(cond)                                                                               \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            printf("%s: line %d: not true: %s\n", test, __LINE__, #cond);                          \
+            failed++;                                                                              \
+        }                                                                                          \
     } while (0)
 #define OK(call) EXPECT((call) == cudaSuccess)
 
@@ -67,7 +68,8 @@ struct fixture {
         if (cudaStreamCreateWithFlags(&a, cudaStreamNonBlocking) != cudaSuccess ||
             cudaStreamCreateWithFlags(&b, cudaStreamNonBlocking) != cudaSuccess ||
             cudaEventCreateWithFlags(&e, cudaEventDefault) != cudaSuccess ||
-            cudaMalloc(&x, N * sizeof(float)) != cudaSuccess || cudaMalloc(&y, N * sizeof(float)) != cudaSuccess ||
+            cudaMalloc(&x, N * sizeof(float)) != cudaSuccess ||
+            cudaMalloc(&y, N * sizeof(float)) != cudaSuccess ||
             cudaMallocHost(&host, N * sizeof(float)) != cudaSuccess)
             return false;
         return true;
@@ -148,7 +150,8 @@ static void host_work_and_time()
     int seen = 0;
     cushim_lazy(1);
     OK(cudaEventRecord(f.e, f.a));
-    OK(cudaLaunchHostFunc(f.a, [](void *p) { ++*static_cast<int *>(p); }, &seen));
+    OK(cudaLaunchHostFunc(
+        f.a, [](void *p) { ++*static_cast<int *>(p); }, &seen));
     OK(cudaEventRecord(end, f.a));
     EXPECT(seen == 0);
     float ms = -1;
@@ -182,7 +185,8 @@ static void graphs_replay_and_update()
     fixture f;
     EXPECT(f.open());
     uint64_t before = cushim_stats().launches;
-    cudaGraph_t g = capture(&f, 2, false), other = capture(&f, 3, false), longer = capture(&f, 3, true);
+    cudaGraph_t g = capture(&f, 2, false), other = capture(&f, 3, false),
+                longer = capture(&f, 3, true);
     EXPECT(cushim_stats().launches == before); /* recorded, not run */
     size_t n = 0;
     OK(cudaGraphGetNodes(g, nullptr, &n));
@@ -226,8 +230,8 @@ static void broken_capture_gives_no_graph()
     (void)cudaGetLastError();
     OK(cudaStreamBeginCapture(f.a, cudaStreamCaptureModeThreadLocal));
     std::thread other([&] { /* another thread may allocate meanwhile */
-        void *p;
-        EXPECT(cudaMalloc(&p, 16) == cudaSuccess && cudaFree(p) == cudaSuccess);
+                            void *p;
+                            EXPECT(cudaMalloc(&p, 16) == cudaSuccess && cudaFree(p) == cudaSuccess);
     });
     other.join();
     OK(cudaStreamEndCapture(f.a, &g));
@@ -319,7 +323,8 @@ static cudaError_t session(void)
     if (rc != cudaSuccess)
         return rc;
     auto step = [&](cudaError_t r) { return rc = rc == cudaSuccess ? r : rc; };
-    bool capturing = step(cudaStreamBeginCapture(f.a, cudaStreamCaptureModeThreadLocal)) == cudaSuccess;
+    bool capturing =
+        step(cudaStreamBeginCapture(f.a, cudaStreamCaptureModeThreadLocal)) == cudaSuccess;
     if (rc == cudaSuccess) {
         scale(&f, f.x, f.y, 2, f.a);
         step(cudaGetLastError());
@@ -383,7 +388,8 @@ static void what_lives_is_counted()
         fixture f;
         EXPECT(f.open());
         EXPECT(cushim_live(&o) == 6);
-        EXPECT(o.device_buffers == 2 && o.device_bytes == 2 * N * sizeof(float) && o.pinned_buffers == 1);
+        EXPECT(o.device_buffers == 2 && o.device_bytes == 2 * N * sizeof(float) &&
+               o.pinned_buffers == 1);
         EXPECT(o.streams == 2 && o.events == 1 && o.graphs == 0);
     }
     EXPECT(cushim_live(&o) == 0);
@@ -416,10 +422,18 @@ int main(void)
         void (*run)();
     } tests[] = {
 #define TEST(f) {#f, f}
-        TEST(work_waits_for_its_stream_only), TEST(default_stream_orders_blocking_ones), TEST(host_work_and_time),
-        TEST(graphs_replay_and_update), TEST(broken_capture_gives_no_graph), TEST(memory_has_an_end),
-        TEST(pointers_are_known), TEST(bad_launches_are_told_once), TEST(a_crash_stays),
-        TEST(every_call_can_fail), TEST(what_lives_is_counted), TEST(properties_follow_the_architecture),
+        TEST(work_waits_for_its_stream_only),
+        TEST(default_stream_orders_blocking_ones),
+        TEST(host_work_and_time),
+        TEST(graphs_replay_and_update),
+        TEST(broken_capture_gives_no_graph),
+        TEST(memory_has_an_end),
+        TEST(pointers_are_known),
+        TEST(bad_launches_are_told_once),
+        TEST(a_crash_stays),
+        TEST(every_call_can_fail),
+        TEST(what_lives_is_counted),
+        TEST(properties_follow_the_architecture),
     };
     cushim_quiet(1);
     for (auto &t : tests) {

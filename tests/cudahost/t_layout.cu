@@ -1,8 +1,8 @@
 /*
- * t_layout: every wrapper of ptx.cuh, warp.cuh and vec.cuh, and every intrinsic that cushim_math.h imitates,
- * against a plain definition written down here. The same file is built with the shim, where it proves the
- * twins, and with nvcc, where it is the first thing to run on a GPU: it proves that the twins and the
- * hardware agree. Exit 0 all right, 1 a difference, 77 no GPU.
+ * t_layout: every wrapper of ptx.cuh, warp.cuh and vec.cuh, and every intrinsic that cushim_math.h
+ * imitates, against a plain definition written down here. The same file is built with the shim,
+ * where it proves the twins, and with nvcc, where it is the first thing to run on a GPU: it proves
+ * that the twins and the hardware agree. Exit 0 all right, 1 a difference, 77 no GPU.
  */
 #include "cu.cuh"
 
@@ -10,14 +10,15 @@
 #include <stdio.h>
 #include <vector>
 
-namespace CU_NS {
+namespace CU_NS
+{
 
 struct layout_args {
-    const __half *a16, *b16;         /* (16, 16), (16, 8) */
+    const __half *a16, *b16; /* (16, 16), (16, 8) */
     const __nv_bfloat16 *abf, *bbf;
-    const int8_t *a8, *b8;           /* (16, 32), (32, 8) */
-    const uint16_t *tile;            /* four 8x8 tiles */
-    const uint32_t *word;            /* (64) arbitrary */
+    const int8_t *a8, *b8; /* (16, 32), (32, 8) */
+    const uint16_t *tile;  /* four 8x8 tiles */
+    const uint32_t *word;  /* (64) arbitrary */
     uint32_t *out;
 };
 
@@ -38,7 +39,8 @@ __device__ uint32_t pack4(const int8_t *p, int stride)
 }
 
 /* d (16, 8) = c + a b, fragments filled by the documented layout; c[i][j] = i + j. */
-template <class T> __device__ void fragments_k16(const T *a, const T *b, uint32_t (&fa)[4], uint32_t (&fb)[2])
+template <class T>
+__device__ void fragments_k16(const T *a, const T *b, uint32_t (&fa)[4], uint32_t (&fb)[2])
 {
     const int g = threadIdx.x / 4, t = threadIdx.x % 4;
     for (int i = 0; i < 4; i++) {
@@ -146,7 +148,8 @@ __global__ void k_grid(const layout_args x)
 {
     x.out[blockIdx.x * 32 + threadIdx.x] = blockIdx.x + 1;
     grid_sync();
-    x.out[128 + blockIdx.x * 32 + threadIdx.x] = x.out[(blockIdx.x + 1) % gridDim.x * 32 + threadIdx.x];
+    x.out[128 + blockIdx.x * 32 + threadIdx.x] =
+        x.out[(blockIdx.x + 1) % gridDim.x * 32 + threadIdx.x];
 }
 
 /* 2^x: first where it must be exact, then a ramp from -140 to 130 */
@@ -180,7 +183,8 @@ __global__ void k_warp(const layout_args x)
         __shfl_xor_sync(all, w, 9),
         __shfl_xor_sync(all, w, 5, 8),
         __ballot_sync(all, w & 1),
-        (uint32_t)(__any_sync(all, lane == 9) != 0) | (uint32_t)(__all_sync(all, lane != 9) != 0) << 1,
+        (uint32_t)(__any_sync(all, lane == 9) != 0) | (uint32_t)(__all_sync(all, lane != 9) != 0)
+                                                          << 1,
         __match_any_sync(all, w & 3),
         __match_all_sync(all, 5u, &pred),
         __match_all_sync(all, w, &pred),
@@ -211,7 +215,8 @@ __global__ void k_reduce(const layout_args x)
     x.out[128 + threadIdx.x] = __float_as_uint(warp_max(f)) ^ __float_as_uint(most);
     x.out[256 + threadIdx.x] = (uint32_t)warp_sum((int)threadIdx.x);
     x.out[384 + threadIdx.x] = __float_as_uint(block_sum<128>((float)threadIdx.x, part));
-    x.out[512 + threadIdx.x] = __float_as_uint(block_max<128>(fabsf((float)threadIdx.x - 50), part));
+    x.out[512 + threadIdx.x] =
+        __float_as_uint(block_max<128>(fabsf((float)threadIdx.x - 50), part));
 }
 
 enum { N_INT = 23 };
@@ -265,7 +270,9 @@ static void must(cudaError_t e, const char *what)
 }
 
 /* Compares out[first .. first + n) with want(i). */
-template <class F> static void compare(const char *what, const std::vector<uint32_t> &out, size_t first, size_t n, F want)
+template <class F>
+static void compare(const char *what, const std::vector<uint32_t> &out, size_t first, size_t n,
+                    F want)
 {
     size_t bad = 0;
     for (size_t i = 0; i < n; i++) {
@@ -339,10 +346,13 @@ static void check_mma(void)
                      : small((uint32_t)(r * 16 + k)) * small((uint32_t)(300 + k * 8 + c));
         return sum;
     };
-    compare("mma_m16n8k16_f16", out, 0, 128, [&](size_t i) { return bits((float)product(i, false)); });
-    compare("mma_m16n8k16_bf16", out, 128, 128, [&](size_t i) { return bits((float)product(i, false)); });
+    compare("mma_m16n8k16_f16", out, 0, 128,
+            [&](size_t i) { return bits((float)product(i, false)); });
+    compare("mma_m16n8k16_bf16", out, 128, 128,
+            [&](size_t i) { return bits((float)product(i, false)); });
     compare("mma_m16n8k32_s8", out, 256, 128, [&](size_t i) { return (uint32_t)product(i, true); });
-    compare("mma_m16n8k16_s8", out, 384, 128, [&](size_t i) { return (uint32_t)product(i, true, 1); });
+    compare("mma_m16n8k16_s8", out, 384, 128,
+            [&](size_t i) { return (uint32_t)product(i, true, 1); });
 }
 
 /* The products of Hopper's warpgroups exist in code for sm_90a alone. */
@@ -360,7 +370,8 @@ template <int N, bool SIGNED> __global__ void k_wgmma(const layout_args x)
     uint8_t *b = smem.take<uint8_t>(1024 + N * 128, 128);
     b += wgmma_align(b);
     for (int i = threadIdx.x; i < N * 32; i += 128)
-        b[i / 32 * 128 + (((64 + i % 32) / 16) ^ i / 32 % 8) * 16 + i % 16] = (uint8_t)tile_byte(i / 32, i % 32);
+        b[i / 32 * 128 + (((64 + i % 32) / 16) ^ i / 32 % 8) * 16 + i % 16] =
+            (uint8_t)tile_byte(i / 32, i % 32);
     fence_proxy_async();
     __syncthreads();
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = threadIdx.x / 32 * 16;
@@ -371,7 +382,8 @@ template <int N, bool SIGNED> __global__ void k_wgmma(const layout_args x)
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < 4; k++)
             a[i] = (k ? a[i] : 0) |
-                   (uint32_t)(uint8_t)tile_byte(row + g + i % 2 * 8 + 100, t * 4 + i / 2 * 16 + k) << 8 * k;
+                   (uint32_t)(uint8_t)tile_byte(row + g + i % 2 * 8 + 100, t * 4 + i / 2 * 16 + k)
+                       << 8 * k;
     wgmma_fence();
     wgmma_m64k32<N, SIGNED>(d, a, wgmma_tile_move(wgmma_tile_128(b), 64), true);
     wgmma_commit();
@@ -398,8 +410,10 @@ template <int N, bool SIGNED> static void check_wgmma_as(const char *name)
 static void check_wgmma(void)
 {
     int major = 0, minor = 0;
-    must(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "cudaDeviceGetAttribute");
-    must(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0), "cudaDeviceGetAttribute");
+    must(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0),
+         "cudaDeviceGetAttribute");
+    must(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0),
+         "cudaDeviceGetAttribute");
     if (major != 9 || minor != 0) {
         printf("wgmma                    not on this device\n");
         return;
@@ -440,13 +454,15 @@ static void check_async(void)
     LAUNCH(k_async, dim3(1), dim3(32), 2 * 128 * 4, nullptr, args);
     std::vector<uint32_t> out = results();
     compare("cp_async16", out, 0, 128, [](size_t i) { return word((127 - i) % 64); });
-    compare("cp_async16_zfill", out, 128, 128, [](size_t i) { return 127 - i < 64 ? word(127 - i) : 0; });
+    compare("cp_async16_zfill", out, 128, 128,
+            [](size_t i) { return 127 - i < 64 ? word(127 - i) : 0; });
     compare("ld_stream16", out, 256, 32, [](size_t i) {
         size_t at = i % 16 * 4;
         return word(at) + 3 * word(at + 1) + 5 * word(at + 2) + 7 * word(at + 3);
     });
     compare("ld_stream4", out, 288, 32, word);
-    compare("cp_async16_part", out, 320, 128, [](size_t i) { /* byte k of thread l's 16 when k < l % 17 */
+    /* byte k of thread l's 16 when k < l % 17 */
+    compare("cp_async16_part", out, 320, 128, [](size_t i) {
         const size_t at = 127 - i, lane = at / 4, n = lane % 17, first = at % 4 * 4;
         const uint32_t w = word(lane % 16 * 4 + at % 4);
         return n >= first + 4 ? w : n <= first ? 0 : w & ((1u << 8 * (n - first)) - 1);
@@ -469,8 +485,10 @@ static void check_power(void)
 {
     LAUNCH(k_power, dim3(1), dim3(32), 0, nullptr, args);
     std::vector<uint32_t> out = results();
-    compare("ex2_approx, exact", out, 0, 8, [](size_t i) { return bits((float)exp2((double)power_at((int)i))); });
-    compare("ex2_approx", out, 8, 896, [&](size_t i) { /* its own answer when that is within 2 ulp */
+    compare("ex2_approx, exact", out, 0, 8,
+            [](size_t i) { return bits((float)exp2((double)power_at((int)i))); });
+    /* its own answer when that is within 2 ulp */
+    compare("ex2_approx", out, 8, 896, [&](size_t i) {
         const double want = exp2((double)power_at((int)i + 8));
         float got;
         memcpy(&got, &out[8 + i], sizeof got);
@@ -488,7 +506,9 @@ static void check_warp(void)
     LAUNCH(k_warp, dim3(1), dim3(32), 0, nullptr, args);
     std::vector<uint32_t> out = results();
     size_t row = 0;
-    auto next = [&](const char *what, uint32_t (*want)(size_t)) { compare(what, out, 32 * row++, 32, want); };
+    auto next = [&](const char *what, uint32_t (*want)(size_t)) {
+        compare(what, out, 32 * row++, 32, want);
+    };
     auto all = [&](const char *what, uint32_t start, uint32_t (*f)(uint32_t, uint32_t)) {
         uint32_t r = start;
         for (size_t i = 0; i < 32; i++)
@@ -519,8 +539,10 @@ static void check_warp(void)
     next("__match_all_sync same", [](size_t) { return 0xffffffffu; });
     next("__match_all_sync differs", [](size_t) { return 0u; });
     all("__reduce_add_sync", 0, [](uint32_t a, uint32_t b) { return a + b; });
-    all("__reduce_max_sync s32", 0x80000000u, [](uint32_t a, uint32_t b) { return (int)a > (int)b ? a : b; });
-    all("__reduce_min_sync s32", 0x7fffffffu, [](uint32_t a, uint32_t b) { return (int)a < (int)b ? a : b; });
+    all("__reduce_max_sync s32", 0x80000000u,
+        [](uint32_t a, uint32_t b) { return (int)a > (int)b ? a : b; });
+    all("__reduce_min_sync s32", 0x7fffffffu,
+        [](uint32_t a, uint32_t b) { return (int)a < (int)b ? a : b; });
     all("__reduce_max_sync u32", 0, [](uint32_t a, uint32_t b) { return a > b ? a : b; });
     all("__reduce_min_sync u32", ~0u, [](uint32_t a, uint32_t b) { return a < b ? a : b; });
     all("__reduce_or_sync", 0, [](uint32_t a, uint32_t b) { return a | (b & 0x0f0f0f0f); });
@@ -531,7 +553,8 @@ static void check_warp(void)
     out = results();
     compare("warp_sum f32", out, 0, 128, [](size_t) { return 0u; });
     compare("warp_max f32", out, 128, 128, [](size_t) { return 0u; });
-    compare("warp_sum s32", out, 256, 128, [](size_t i) { return (uint32_t)(i / 32 * 1024 + 496); });
+    compare("warp_sum s32", out, 256, 128,
+            [](size_t i) { return (uint32_t)(i / 32 * 1024 + 496); });
     compare("block_sum", out, 384, 128, [](size_t) { return bits(8128.0f); });
     compare("block_max", out, 512, 128, [](size_t) { return bits(77.0f); });
 }
@@ -563,7 +586,8 @@ static void check_intrinsics(void)
     std::vector<uint32_t> out = results();
     size_t row = 0;
     auto next = [&](const char *what, uint32_t (*want)(uint32_t, uint32_t, size_t)) {
-        compare(what, out, 32 * row++, 32, [=](size_t i) { return want(word(i), word(63 - i), i); });
+        compare(what, out, 32 * row++, 32,
+                [=](size_t i) { return want(word(i), word(63 - i), i); });
     };
     next("__dp4a s32", [](uint32_t a, uint32_t b, size_t) {
         int s = 77;
@@ -579,10 +603,16 @@ static void check_intrinsics(void)
     });
     next("__byte_perm", [](uint32_t a, uint32_t b, size_t) { return perm(a, b, 0x5140); });
     next("__byte_perm sign", [](uint32_t a, uint32_t b, size_t) { return perm(a, b, 0xb3f2); });
-    next("__vadd4", [](uint32_t a, uint32_t b, size_t) { return each_byte(a, b, [](int x, int y) { return x + y; }); });
-    next("__vsub4", [](uint32_t a, uint32_t b, size_t) { return each_byte(a, b, [](int x, int y) { return x - y; }); });
+    next("__vadd4", [](uint32_t a, uint32_t b, size_t) {
+        return each_byte(a, b, [](int x, int y) { return x + y; });
+    });
+    next("__vsub4", [](uint32_t a, uint32_t b, size_t) {
+        return each_byte(a, b, [](int x, int y) { return x - y; });
+    });
     next("__vsubss4", [](uint32_t a, uint32_t b, size_t) {
-        return each_byte(a, b, [](int x, int y) { return x - y > 127 ? 127 : x - y < -128 ? -128 : x - y; });
+        return each_byte(a, b, [](int x, int y) {
+            return x - y > 127 ? 127 : x - y < -128 ? -128 : x - y;
+        });
     });
     next("__funnelshift_r", [](uint32_t a, uint32_t b, size_t) { return a >> 13 | b << 19; });
     next("__funnelshift_l", [](uint32_t a, uint32_t b, size_t) { return b << 13 | a >> 19; });
@@ -610,18 +640,24 @@ static void check_intrinsics(void)
             r |= (a >> i & 1) << (31 - i);
         return r;
     });
-    next("__umulhi", [](uint32_t a, uint32_t b, size_t) { return (uint32_t)((uint64_t)a * b >> 32); });
-    next("__mulhi", [](uint32_t a, uint32_t b, size_t) { return (uint32_t)((int64_t)(int)a * (int)b >> 32); });
-    next("__float2int_rn", [](uint32_t a, uint32_t, size_t) { return (uint32_t)lrintf((float)(int)a * 0x1p-8f); });
-    next("__float2int_rz", [](uint32_t a, uint32_t, size_t) { return (uint32_t)(int)((float)(int)a * 0x1p-8f); });
+    next("__umulhi",
+         [](uint32_t a, uint32_t b, size_t) { return (uint32_t)((uint64_t)a * b >> 32); });
+    next("__mulhi",
+         [](uint32_t a, uint32_t b, size_t) { return (uint32_t)((int64_t)(int)a * (int)b >> 32); });
+    next("__float2int_rn",
+         [](uint32_t a, uint32_t, size_t) { return (uint32_t)lrintf((float)(int)a * 0x1p-8f); });
+    next("__float2int_rz",
+         [](uint32_t a, uint32_t, size_t) { return (uint32_t)(int)((float)(int)a * 0x1p-8f); });
     next("__float2int_rn ties", [](uint32_t, uint32_t, size_t i) {
         return (uint32_t)(i % 2 ? (i / 2 + 1) / 2 * 2 : i / 2); /* to even */
     });
     next("vec_half", [](uint32_t a, uint32_t, size_t) {
         a &= 0x7bff;
-        return bits(ldexpf((float)(a & 1023) + (a >> 10 ? 1024.0f : 0.0f), (int)(a >> 10 ? a >> 10 : 1) - 25));
+        return bits(ldexpf((float)(a & 1023) + (a >> 10 ? 1024.0f : 0.0f),
+                           (int)(a >> 10 ? a >> 10 : 1) - 25));
     });
-    next("vec_pack_half", [](uint32_t a, uint32_t, size_t) { /* |value| < 2048: a normal half or nearly 0 */
+    /* |value| < 2048: a normal half or nearly 0 */
+    next("vec_pack_half", [](uint32_t a, uint32_t, size_t) {
         float f = (float)(int)a * 0x1p-20f, m = fabsf(f);
         int e;
         frexpf(m, &e);
@@ -631,7 +667,8 @@ static void check_intrinsics(void)
     next("vec_bf16", [](uint32_t a, uint32_t, size_t) { return a << 16; });
     next("vec_pack_half2", [](uint32_t, uint32_t, size_t) { return 3u; });
     next("fmaf", [](uint32_t a, uint32_t, size_t) {
-        return bits((float)((double)((float)(int)a * 0x1p-8f) * 3.0 + (double)0.1f)); /* exact in f64 here */
+        /* exact in f64 here */
+        return bits((float)((double)((float)(int)a * 0x1p-8f) * 3.0 + (double)0.1f));
     });
 }
 
@@ -681,7 +718,8 @@ int main(void)
     check_power();
     check_warp();
     check_intrinsics();
-    const void *all[] = {args.a16, args.b16, args.abf, args.bbf, args.a8, args.b8, args.tile, args.word, args.out};
+    const void *all[] = {args.a16, args.b16,  args.abf,  args.bbf, args.a8,
+                         args.b8,  args.tile, args.word, args.out};
     for (const void *p : all)
         must(cudaFree(const_cast<void *>(p)), "cudaFree");
     printf("t_layout: %d differences\n", differences);

@@ -1,9 +1,9 @@
 /*
- * t_shim: kernels with a planted bug, and right ones that a careless checker would blame (ok_*), each run
- * in the three orders. Every run is a process of its own; its verdict is compared with the table at the
- * bottom, one column per build: F, R, X = found in forward, reverse, random order, ? = either. A found bug is a finding
- * of the shim, a sanitizer's abort, a failed call, or a wrong result. `t_shim NAME ORDER` runs one and
- * shows what it says.
+ * t_shim: kernels with a planted bug, and right ones that a careless checker would blame (ok_*),
+ * each run in the three orders. Every run is a process of its own; its verdict is compared with the
+ * table at the bottom, one column per build: F, R, X = found in forward, reverse, random order, ? =
+ * either. A found bug is a finding of the shim, a sanitizer's abort, a failed call, or a wrong
+ * result. `t_shim NAME ORDER` runs one and shows what it says.
  */
 #include "cu.cuh"
 
@@ -15,11 +15,13 @@
 #include <unistd.h>
 #include <vector>
 
-namespace CU_NS {
+namespace CU_NS
+{
 
-/* ---- order inside a block ------------------------------------------------------------------------ */
+/* ---- order inside a block -------------------------------------------------------------------- */
 
-template <bool SYNC> __global__ void k_reduce(const float *x, float *y, int n) /* y[b] = sum of a row */
+/* y[b] = sum of a row */
+template <bool SYNC> __global__ void k_reduce(const float *x, float *y, int n)
 {
     SHARED_ARRAY(float, part, [8]);
     float v = 0;
@@ -71,10 +73,12 @@ __global__ void k_two_writers(float *y) /* threads 0 and 32 write one cell */
 }
 
 /* y (64, 64) = a (64, k) b (64, k)^T in f16 with two stages of cp.async, ldmatrix and mma. */
-template <bool SYNC> __global__ void __launch_bounds__(128) k_gemm(const __half *a, const __half *b, float *y, int k)
+template <bool SYNC>
+__global__ void __launch_bounds__(128) k_gemm(const __half *a, const __half *b, float *y, int k)
 {
     SmemCarve smem;
-    __half *ta = smem.take<__half>(2 * 64 * 40), *tb = smem.take<__half>(2 * 64 * 40); /* rows of 32 + 8 */
+    /* rows of 32 + 8 */
+    __half *ta = smem.take<__half>(2 * 64 * 40), *tb = smem.take<__half>(2 * 64 * 40);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
     float d[8][4] = {};
     auto load = [&](int stage, int k0) {
@@ -111,7 +115,7 @@ template <bool SYNC> __global__ void __launch_bounds__(128) k_gemm(const __half 
             y[(warp * 16 + g + i / 2 * 8) * 64 + j * 8 + t * 2 + i % 2] = d[j][i];
 }
 
-/* ---- convergence ---------------------------------------------------------------------------------- */
+/* ---- convergence ----------------------------------------------------------------------------- */
 
 __global__ void k_divergent_barrier(float *y)
 {
@@ -196,7 +200,8 @@ __global__ void k_votes(const float *x, float *y) /* 48 threads: the second warp
     const int big = x[threadIdx.x] > 1.0f;
     const unsigned ballot = __ballot_sync(all, big);
     const unsigned same = __match_any_sync(all, big);
-    const int agree = (same == (big ? ballot : ~ballot & all)) && __any_sync(all, big) == (ballot != 0) &&
+    const int agree = (same == (big ? ballot : ~ballot & all)) &&
+                      __any_sync(all, big) == (ballot != 0) &&
                       __all_sync(all, big) == (ballot == all);
     const int n = __syncthreads_count(big);
     y[threadIdx.x] = agree ? (float)n + (float)__popc(ballot) : -1.0f;
@@ -224,16 +229,27 @@ __global__ void k_named_count(float *y) /* three warps come, two are expected */
     y[threadIdx.x] = 1;
 }
 
-/* ---- products of a warpgroup ----------------------------------------------------------------------- */
+/* ---- products of a warpgroup ----------------------------------------------------------------- */
 
-enum product_bug { P_NONE, P_EARLY, P_NO_PROXY, P_NO_FENCE, P_ALONE, P_ASKEW, P_LEFT, P_OPERAND, P_OVERWRITTEN };
+enum product_bug {
+    P_NONE,
+    P_EARLY,
+    P_NO_PROXY,
+    P_NO_FENCE,
+    P_ALONE,
+    P_ASKEW,
+    P_LEFT,
+    P_OPERAND,
+    P_OVERWRITTEN
+};
 
 __host__ __device__ constexpr int product_weight(int row)
 {
     return row % 5 - 2;
 }
 
-/* y (64, 64) = a (64, 32) b (64, 32)^T, a's rows all one number, b columns 32.. 63 of x (64, 128) */
+/* y (64, 64) = a (64, 32) b (64, 32)^T, a's rows all one number, b columns 32.. 63 of x (64,
+ * 128) */
 template <product_bug BUG> __global__ void k_product(const int8_t *x, int *y)
 {
     SmemCarve smem;
@@ -275,7 +291,7 @@ template <product_bug BUG> __global__ void k_product(const int8_t *x, int *y)
         y[(16 * warp + lane / 4 + i / 2 % 2 * 8) * 64 + i / 4 * 8 + lane % 4 * 2 + i % 2] = d[i];
 }
 
-/* ---- memory --------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 __global__ void k_oob_static(float *y)
 {
@@ -359,7 +375,7 @@ __global__ void k_ldmatrix_misaligned(const __half *x, unsigned *y)
     y[threadIdx.x] = r[0] + r[3];
 }
 
-/* ---- cp.async -------------------------------------------------------------------------------------- */
+/* ---- cp.async -------------------------------------------------------------------------------- */
 
 template <int LEFT, bool SYNC> __global__ void k_async(const float *x, float *y)
 {
@@ -385,7 +401,8 @@ __global__ void k_async_return(const float *x, float *y)
     y[threadIdx.x] = 1;
 }
 
-__global__ void k_async_zfill(const float *x, float *y, int n) /* past n: zeros, and nothing is read */
+/* past n: zeros, and nothing is read */
+__global__ void k_async_zfill(const float *x, float *y, int n)
 {
     SmemCarve smem;
     float *a = smem.take<float>(128);
@@ -397,7 +414,7 @@ __global__ void k_async_zfill(const float *x, float *y, int n) /* past n: zeros,
         y[i] = a[i];
 }
 
-/* ---- between blocks -------------------------------------------------------------------------------- */
+/* ---- between blocks -------------------------------------------------------------------------- */
 
 template <bool ATOMIC> __global__ void k_sum_blocks(const float *x, float *y)
 {
@@ -410,7 +427,8 @@ template <bool ATOMIC> __global__ void k_sum_blocks(const float *x, float *y)
     }
 }
 
-template <bool FENCE> __global__ void k_last_block(const float *x, float *part, unsigned *count, float *y)
+template <bool FENCE>
+__global__ void k_last_block(const float *x, float *part, unsigned *count, float *y)
 {
     SHARED_ARRAY(int, last, [1]);
     float v = warp_sum(x[blockIdx.x * 32 + threadIdx.x]);
@@ -479,7 +497,7 @@ __global__ void k_spin(int *flag, float *data, float *y) /* block 1 waits for bl
 
 using namespace CU_NS;
 
-/* ---- the cases ------------------------------------------------------------------------------------ */
+/* ---- the cases ------------------------------------------------------------------------------- */
 
 static float value(size_t i)
 {
@@ -755,7 +773,8 @@ static void shared_too_small()
 static void shared_too_big() /* fine on sm_80 and sm_90 */
 {
     cushim_arch(86);
-    MUST(cudaFuncSetAttribute(k_big_shared, cudaFuncAttributeMaxDynamicSharedMemorySize, 120 * 1024));
+    MUST(cudaFuncSetAttribute(k_big_shared, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                              120 * 1024));
 }
 
 static void ok_shared_attribute()
@@ -1083,7 +1102,9 @@ int main(int argc, char **argv)
         return 64;
     }
     for (const struct bug &b : bugs) {
-        const char *want = !strcmp(flavour, "race") ? b.race : !strcmp(flavour, "asan") ? b.asan : b.plain;
+        const char *want = !strcmp(flavour, "race")   ? b.race
+                           : !strcmp(flavour, "asan") ? b.asan
+                                                      : b.plain;
         char got[4] = "---";
         bool same = true;
         for (int o = 0; o < 3; o++) {
@@ -1098,6 +1119,7 @@ int main(int argc, char **argv)
         else
             n_bug++;
     }
-    printf("%s: %d planted bugs, %d right kernels, %d differ from the table\n", flavour, n_bug, n_ok, n_bad);
+    printf("%s: %d planted bugs, %d right kernels, %d differ from the table\n", flavour, n_bug,
+           n_ok, n_bad);
     return n_bad != 0;
 }

@@ -1,6 +1,7 @@
-/* Replies of a real model under every token limit, through the door that the agents use: of a reply that was closed, what
- * counts as the model's own is the beginning of the unlimited reply, and no letter or id comes from the closer. And
- * calls that were cancelled leave no trace of how far they got. */
+/* Replies of a real model under every token limit, through the door that the agents use: of a reply
+ * that was closed, what counts as the model's own is the beginning of the unlimited reply, and no
+ * letter or id comes from the closer. And calls that were cancelled leave no trace of how far
+ * they got. */
 #include <math.h>
 #include <unistd.h>
 
@@ -21,8 +22,11 @@ static int setup(void **state)
 {
     (void)state;
     struct err e;
-    struct engine_options o = {.model = TEST_SOURCE "/configs/demo/toy_clinic.gguf", .backend = "cpu",
-                               .ops = {.n_threads = 2}, .n_ctx = 2048, .n_seq = 32};
+    struct engine_options o = {.model = TEST_SOURCE "/configs/demo/toy_clinic.gguf",
+                               .backend = "cpu",
+                               .ops = {.n_threads = 2},
+                               .n_ctx = 2048,
+                               .n_seq = 32};
     ok(engine_open(&o, &engine, &e));
     ok(llm_local_open(engine, &llm, &e));
     ok(catalog_read("", &catalog, &e));
@@ -39,7 +43,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- every limit --------------------------------------------------------------------------------- */
+/* ---- every limit ----------------------------------------------------------------------------- */
 
 struct taken { /* of a reply */
     int letter, n_selected, selected[CATALOG_MAX], n_dx;
@@ -99,11 +103,17 @@ static const struct llm_schema *schema_of(const char *strategy, const char *name
     const struct llm_schema *out = NULL;
     ids(false, &all);
     ids(true, &few);
-    const struct prompt_constant planner[] = {{"specialty_ids", all.s}, {"generalist_ids", few.s}, {"k", "3"}};
-    const struct prompt_constant answer = {"answer", "{\"type\": \"string\", \"enum\": [\"A\", \"B\", \"C\", \"D\"]}"};
+    const struct prompt_constant planner[] = {
+        {"specialty_ids", all.s}, {"generalist_ids", few.s}, {"k", "3"}};
+    const struct prompt_constant answer = {
+        "answer", "{\"type\": \"string\", \"enum\": [\"A\", \"B\", \"C\", \"D\"]}"};
     const struct prompt_constant specialty = {"specialty_id", "\"ent\""};
     bool plans = !strcmp(name, "planner.json"), reports = !strcmp(name, "specialist.json");
-    ok(prompt_schema(&src, name, plans ? planner : reports ? &specialty : &answer, plans ? 3 : 1, &text, &e));
+    ok(prompt_schema(&src, name,
+                     plans     ? planner
+                     : reports ? &specialty
+                               : &answer,
+                     plans ? 3 : 1, &text, &e));
     ok(llm_schema(llm, text.s, text.len, name, &out, &e));
     str_free(&text);
     str_free(&all);
@@ -111,15 +121,17 @@ static const struct llm_schema *schema_of(const char *strategy, const char *name
     return out;
 }
 
-/* What the model said itself is the beginning of the whole reply, and what is taken of it is what is taken of the whole.
- * Returns 0 when nothing is. */
-static int compare(const struct llm_call *whole, const struct llm_call *c, reader read, const struct taken *want)
+/* What the model said itself is the beginning of the whole reply, and what is taken of it is what
+ * is taken of the whole. Returns 0 when nothing is. */
+static int compare(const struct llm_call *whole, const struct llm_call *c, reader read,
+                   const struct taken *want)
 {
     struct err e;
     struct taken got = {.letter = -1};
     assert_true(c->own_len <= c->reply.len);
     if (c->own_len > whole->reply.len || memcmp(c->reply.s, whole->reply.s, c->own_len) != 0)
-        fail_msg("limit %d: the own %zu bytes of %s are not the beginning of %s", c->max_tokens, c->own_len, c->reply.s, whole->reply.s);
+        fail_msg("limit %d: the own %zu bytes of %s are not the beginning of %s", c->max_tokens,
+                 c->own_len, c->reply.s, whole->reply.s);
     int rc = read(c, &got, &e);
     if (rc < 0) {
         assert_int_equal(rc, ERR_DATA);
@@ -134,14 +146,23 @@ static int compare(const struct llm_call *whole, const struct llm_call *c, reade
 
 static struct llm_call call_of(const struct llm_schema *schema, int limit, float temperature)
 {
-    static const char user[] = "Case:\nA 30-year-old has a sore throat and fever.\n\nOptions:\nA. a\nB. b\nC. c\nD. d";
-    return (struct llm_call){.id = 7, .seed = 3, .user = user, .user_len = sizeof user - 1, .schema = schema,
-                             .max_tokens = limit, .temperature = temperature, .top_p = 1, .reply = STR_INIT};
+    static const char user[] =
+        "Case:\nA 30-year-old has a sore throat and fever.\n\nOptions:\nA. a\nB. b\nC. c\nD. d";
+    return (struct llm_call){.id = 7,
+                             .seed = 3,
+                             .user = user,
+                             .user_len = sizeof user - 1,
+                             .schema = schema,
+                             .max_tokens = limit,
+                             .temperature = temperature,
+                             .top_p = 1,
+                             .reply = STR_INIT};
 }
 
-/* The reply under limits from 1 token to a few more than it has, against the reply without a limit: all of the first and of
- * the last ones, of the others every step-th. */
-static void every_limit(const char *strategy, const char *name, reader read, int step, float temperature)
+/* The reply under limits from 1 token to a few more than it has, against the reply without a limit:
+ * all of the first and of the last ones, of the others every step-th. */
+static void every_limit(const char *strategy, const char *name, reader read, int step,
+                        float temperature)
 {
     struct err e;
     struct taken want = {.letter = -1};
@@ -174,8 +195,9 @@ static void every_limit(const char *strategy, const char *name, reader read, int
         }
         llm_call_clear(&c[i]);
     }
-    print_message("%s: whole %d tokens; of %d limits %d too small, %d closed, %d of these with what counts\n", name, whole.n_new, n,
-                  refused, closed, taken);
+    print_message(
+        "%s: whole %d tokens; of %d limits %d too small, %d closed, %d of these with what counts\n",
+        name, whole.n_new, n, refused, closed, taken);
     assert_true(refused > 0 && closed > 10 && taken < closed);
     llm_call_clear(&whole);
     free(c);
@@ -196,7 +218,7 @@ static void ids_and_diagnoses_are_the_models_or_none_at_every_limit(void **state
     every_limit("panel", "specialist.json", read_report, 10, 0);
 }
 
-/* ---- cancelled calls ------------------------------------------------------------------------------ */
+/* ---- cancelled calls ------------------------------------------------------------------------- */
 
 static void wait_until(bool (*reached)(const struct engine_stats *))
 {
@@ -229,8 +251,15 @@ static void a_cancelled_call_records_nothing_of_how_far_it_got(void **state)
     for (int late = 0; late < 2; late++) {
         struct err e;
         struct engine_stats st;
-        struct llm_call c = {.id = 1, .seed = 3, .user = "Say much.", .user_len = 9, .max_tokens = late ? 60 : 1500, .temperature = 1,
-                             .top_p = 1, .reply = STR_INIT, .schema = schema_of("cot", "answer.json")};
+        struct llm_call c = {.id = 1,
+                             .seed = 3,
+                             .user = "Say much.",
+                             .user_len = 9,
+                             .max_tokens = late ? 60 : 1500,
+                             .temperature = 1,
+                             .top_p = 1,
+                             .reply = STR_INIT,
+                             .schema = schema_of("cot", "answer.json")};
         engine_stats(engine, &st);
         tokens_before = st.new_tokens;
         ok(llm_submit(llm, &c, &e));
@@ -254,7 +283,8 @@ static void a_check_says_what_submitting_would_say(void **state)
     struct err e, why;
     char *text = calloc(1, 20001);
     memset(text, 'x', 20000);
-    struct llm_call c = {.user = text, .user_len = 20000, .max_tokens = 10, .top_p = 1, .reply = STR_INIT};
+    struct llm_call c = {
+        .user = text, .user_len = 20000, .max_tokens = 10, .top_p = 1, .reply = STR_INIT};
     fails(llm_check(llm, &c, &e), ERR_DATA, "exceeds the context of 2048");
     why = e;
     fails(llm_submit(llm, &c, &e), ERR_DATA, why.msg);

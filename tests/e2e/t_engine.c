@@ -13,7 +13,8 @@ static struct engine *open_engine(const struct engine_options *o)
     return en;
 }
 
-/* 24 requests of 1..100 prompt tokens and 40 new ones, each alone: the reference for all variants. */
+/* 24 requests of 1..100 prompt tokens and 40 new ones, each alone: the reference for all
+ * variants. */
 static struct jobs *some_jobs(const struct engine *en)
 {
     return jobs_make(24, 1, 100, 40, 5, engine_info(en)->n_vocab);
@@ -102,7 +103,8 @@ static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **
     engine_close(en);
     jobs_free(js);
     o.swap = PLAN_SWAP_ON;
-    for (int pages = 4; pages <= 64; pages *= 16) { /* few: those that are wanted push each other out */
+    /* few: those that are wanted push each other out */
+    for (int pages = 4; pages <= 64; pages *= 16) {
         o.swap_bytes = (uint64_t)pages * 16 * 2 * 2 * 16 * 2 * 2 * 2;
         en = open_engine(&o);
         js = some_jobs(en);
@@ -145,8 +147,8 @@ static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
 }
 
 /* Every kind of guess, right and wrong ones, also when pages run out and rows of a step are few. */
-static struct engine_stats compare_guessing(const struct jobs *want, struct engine_options o, const char *what,
-                                            int n_drafted, int n_wrong)
+static struct engine_stats compare_guessing(const struct jobs *want, struct engine_options o,
+                                            const char *what, int n_drafted, int n_wrong)
 {
     struct engine *en = open_engine(&o);
     struct jobs *js = some_jobs(en);
@@ -155,8 +157,8 @@ static struct engine_stats compare_guessing(const struct jobs *want, struct engi
     struct engine_stats st;
     engine_stats(en, &st);
     if (st.drafted < (uint64_t)n_drafted || st.drafted - st.accepted < (uint64_t)n_wrong)
-        fail_msg("%s: %llu guesses, %llu right: too few for a test", what, (unsigned long long)st.drafted,
-                 (unsigned long long)st.accepted);
+        fail_msg("%s: %llu guesses, %llu right: too few for a test", what,
+                 (unsigned long long)st.drafted, (unsigned long long)st.accepted);
     uint64_t drafted = 0, accepted = 0, passes = 0, new = 0;
     for (int i = 0; i < js->n; i++) {
         const struct request *r = &js->job[i].r;
@@ -222,9 +224,11 @@ static void results_do_not_depend_on_branches(void **state)
     assert_int_equal(chain.branched, 0);
     o.max_branch = 4;
     struct engine_stats tree = compare_guessing(want, o, "4 branches of each", 800, 100);
-    print_message("%llu steps along chains, %llu along trees, %llu passes took a branch\n", (unsigned long long)chain.steps,
-                  (unsigned long long)tree.steps, (unsigned long long)tree.branched);
-    assert_true(tree.branched > 10 && tree.accepted > chain.accepted); /* steps depend on when requests arrive */
+    print_message("%llu steps along chains, %llu along trees, %llu passes took a branch\n",
+                  (unsigned long long)chain.steps, (unsigned long long)tree.steps,
+                  (unsigned long long)tree.branched);
+    /* steps depend on when requests arrive */
+    assert_true(tree.branched > 10 && tree.accepted > chain.accepted);
     o.n_seq = 3;
     o.page_tokens = 64;
     o.lookup = true;
@@ -252,8 +256,9 @@ static void results_do_not_depend_on_branches(void **state)
 struct waits { /* on the engine's thread */
     struct engine *en;
     struct jobs *old;
-    int tokens;           /* of the young ones so far */
-    uint64_t came, first; /* steps of the engine before the oldest came and before its first token */
+    int tokens; /* of the young ones so far */
+    /* steps of the engine before the oldest came and before its first token */
+    uint64_t came, first;
 };
 
 enum { YOUNG = 4 };
@@ -274,7 +279,8 @@ static void count_token(struct request *r, int32_t id, float lp)
     }
 }
 
-/* A long prompt is read beside younger sequences that take pages for their replies: it never waits for them. */
+/* A long prompt is read beside younger sequences that take pages for their replies: it never waits
+ * for them. */
 static void the_oldest_has_rows_in_every_step(void **state)
 {
     (void)state;
@@ -283,7 +289,8 @@ static void the_oldest_has_rows_in_every_step(void **state)
     o.n_seq = YOUNG + 1;
     o.batch_tokens = 16;
     o.no_prefix_cache = true;
-    o.kv_bytes = 17 * 2048; /* pages: the young ones have 8, the oldest wants 9, then they want more */
+    /* pages: the young ones have 8, the oldest wants 9, then they want more */
+    o.kv_bytes = 17 * 2048;
     struct waits w = {.en = open_engine(&o)};
     int n_vocab = engine_info(w.en)->n_vocab;
     struct jobs *young = jobs_make(YOUNG, 10, 10, 140, 5, n_vocab);
@@ -298,7 +305,8 @@ static void the_oldest_has_rows_in_every_step(void **state)
     jobs_wait(w.old);
     struct engine_stats st;
     engine_stats(w.en, &st);
-    print_message("%d tokens read in %d steps, %d preempted\n", PROMPT, (int)(w.first - w.came), (int)st.preempted);
+    print_message("%d tokens read in %d steps, %d preempted\n", PROMPT, (int)(w.first - w.came),
+                  (int)st.preempted);
     assert_true(st.preempted > 0 && w.came > 0);
     assert_true(w.first - w.came <= STEPS);
     engine_close(w.en);
@@ -331,14 +339,16 @@ static void branches_save_passes(void **state)
         engine_close(en);
         jobs_free(js);
     }
-    print_message("%d tokens: %d passes along chains, %d along trees\n", LONG, passes[0], passes[1]);
+    print_message("%d tokens: %d passes along chains, %d along trees\n", LONG, passes[0],
+                  passes[1]);
     assert_true(passes[1] * 5 < passes[0] * 4);
     test_rmdir(dir);
 }
 
 enum { TOP = 4 };
 
-struct top { /* the TOP most probable next tokens after a prompt, their probabilities among themselves */
+/* the TOP most probable next tokens after a prompt, their probabilities among themselves */
+struct top {
     int n_vocab;
     int32_t id[TOP];
     double p[TOP];
@@ -389,8 +399,9 @@ static int place_in(const struct top *t, int32_t id)
     return k;
 }
 
-/* 100,000 draws of three tokens among four: the second is guessed, the third drawn behind the guess where that was right.
- * Not because equal bits would not say it all, but because this looks at the rule from another side. */
+/* 100,000 draws of three tokens among four: the second is guessed, the third drawn behind the guess
+ * where that was right. Not because equal bits would not say it all, but because this looks at
+ * the rule from another side. */
 static void guessed_tokens_have_the_distribution_of_the_model(void **state)
 {
     (void)state;
@@ -437,7 +448,8 @@ static void guessed_tokens_have_the_distribution_of_the_model(void **state)
     struct engine_stats st;
     engine_stats(en, &st);
     test_rmdir(dir);
-    print_message("%d guesses, %d right, %d branches taken; ", (int)st.drafted, (int)st.accepted, (int)st.branched);
+    print_message("%d guesses, %d right, %d branches taken; ", (int)st.drafted, (int)st.accepted,
+                  (int)st.branched);
     assert_true(st.accepted > DRAWS / 2 && st.drafted - st.accepted > DRAWS / 10);
     double chi2 = 0;
     for (int i = 0; i < CELLS; i++) {
@@ -480,8 +492,10 @@ static void a_shared_prefix_is_computed_once(void **state)
     struct engine_options o = serve_options();
     struct engine *en = open_engine(&o);
     int n_vocab = engine_info(en)->n_vocab;
-    struct jobs *first = jobs_make(1, 100, 100, 10, 8, n_vocab), *many = jobs_make(8, 100, 100, 10, 8, n_vocab);
-    for (int i = 0; i < 8; i++) { /* eight times the same prompt but for its last 4 tokens, at once */
+    struct jobs *first = jobs_make(1, 100, 100, 10, 8, n_vocab),
+                *many = jobs_make(8, 100, 100, 10, 8, n_vocab);
+    /* eight times the same prompt but for its last 4 tokens, at once */
+    for (int i = 0; i < 8; i++) {
         memcpy(many->job[i].prompt, first->job[0].prompt, 96 * sizeof(int32_t));
         many->job[i].r.temperature = 0;
     }
@@ -548,7 +562,8 @@ static void scores_of_continuations_equal_the_raw_logits(void **state)
             for (int k = 0; k < 5; k++) {
                 cont[i][k] = tok[i][k];
                 for (int t = 0; t < 6; t++)
-                    tok[i][k][t] = (int32_t)rng_below(77, (uint64_t)(i * 100 + k * 10 + t), (uint32_t)n_vocab);
+                    tok[i][k][t] =
+                        (int32_t)rng_below(77, (uint64_t)(i * 100 + k * 10 + t), (uint32_t)n_vocab);
             }
             struct request *r = &score->job[i].r;
             r->max_new = 0;
@@ -577,7 +592,8 @@ static void scores_of_continuations_equal_the_raw_logits(void **state)
                 jobs_run(en, one);
                 assert_int_equal(w.rows, len[k] + 1);
                 if (!(fabs(w.sum - lp[i][k]) <= 1e-4))
-                    fail_msg("prompt %d continuation %d: %.7f, from the logits %.7f", i, k, lp[i][k], w.sum);
+                    fail_msg("prompt %d continuation %d: %.7f, from the logits %.7f", i, k,
+                             lp[i][k], w.sum);
                 jobs_free(one);
             }
         jobs_free(score);
@@ -591,7 +607,8 @@ static void a_constrained_reply_parses_even_when_the_limit_is_near(void **state)
     static const char schema[] =
         "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\", \"maxLength\": 40}, "
         "\"b\": {\"type\": \"array\", \"minItems\": 1, \"maxItems\": 3, \"items\": {\"enum\": "
-        "[\"x\", \"yy\", \"yz\"]}}, \"p\": {\"type\": \"number\", \"minimum\": 0, \"maximum\": 1}}, "
+        "[\"x\", \"yy\", \"yz\"]}}, \"p\": {\"type\": \"number\", \"minimum\": 0, \"maximum\": "
+        "1}}, "
         "\"required\": [\"a\", \"b\", \"p\"]}";
     struct err e;
     struct engine_options o = serve_options();
@@ -655,7 +672,8 @@ static void bad_requests_are_refused_with_the_numbers(void **state)
     struct engine *en = open_engine(&o);
     struct jobs *js = jobs_make(1, 200, 200, 57, 1, engine_info(en)->n_vocab);
     struct request *r = &js->job[0].r;
-    fails(engine_submit(en, r, &e), ERR_DATA, "prompt of 200 tokens + 57 to come = 257 exceeds the context of 256");
+    fails(engine_submit(en, r, &e), ERR_DATA,
+          "prompt of 200 tokens + 57 to come = 257 exceeds the context of 256");
     r->max_new = 56;
     jobs_run(en, js);
     assert_int_equal(r->n_out, 56);
@@ -676,7 +694,8 @@ static void bad_requests_are_refused_with_the_numbers(void **state)
     fails(engine_open(&o, &en, &e), ERR_USAGE, "1048576");
     o = serve_options();
     o.kv_bytes = 100;
-    fails(engine_open(&o, &en, &e), ERR_USAGE, "cannot place the KV cache: one sequence of 256 tokens");
+    fails(engine_open(&o, &en, &e), ERR_USAGE,
+          "cannot place the KV cache: one sequence of 256 tokens");
     o = serve_options();
     o.backend = "cuda";
     fails(engine_open(&o, &en, &e), ERR_NODEV, "CUDA backend");

@@ -1,4 +1,5 @@
-/* Several threads submit and cancel at once; the engine is closed with work in it. Also run under TSan. */
+/* Several threads submit and cancel at once; the engine is closed with work in it. Also run under
+ * TSan. */
 #include <pthread.h>
 
 #include "rng.h"
@@ -39,7 +40,8 @@ static void clients_submit_and_cancel_at_will(void **state)
     struct client c[4];
     pthread_t t[4];
     for (int i = 0; i < 4; i++) {
-        c[i] = (struct client){en, jobs_make(40, 1, 120, 12, (uint64_t)i, engine_info(en)->n_vocab), (uint64_t)i};
+        c[i] = (struct client){en, jobs_make(40, 1, 120, 12, (uint64_t)i, engine_info(en)->n_vocab),
+                               (uint64_t)i};
         assert_int_equal(pthread_create(&t[i], NULL, work, &c[i]), 0);
     }
     int stopped = 0, cancelled = 0;
@@ -75,7 +77,8 @@ static void closing_cancels_what_runs(void **state)
         engine_close(en);
         jobs_wait(js); /* done has been called for every one */
         for (int i = 0; i < 30; i++)
-            assert_true(js->job[i].r.finish == FINISH_CANCEL || js->job[i].r.finish == FINISH_LENGTH);
+            assert_true(js->job[i].r.finish == FINISH_CANCEL ||
+                        js->job[i].r.finish == FINISH_LENGTH);
         jobs_free(js);
     }
 }

@@ -77,7 +77,8 @@ static void steps_allocate_nothing(const struct engine_options *o)
     ok(engine_open(o, &en, &e));
     struct jobs *js = jobs_make(8, 20, 60, 140, 3, engine_info(en)->n_vocab);
     long seen = -1;
-    js->job[js->n - 1].r.on_token = count_allocations; /* the last: behind it nothing is submitted any more */
+    /* the last: behind it nothing is submitted any more */
+    js->job[js->n - 1].r.on_token = count_allocations;
     js->job[js->n - 1].r.user = &seen;
     jobs_run(en, js);
     assert_int_equal(seen, 0);

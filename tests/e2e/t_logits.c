@@ -36,14 +36,9 @@ static const struct setup {
     int want;   /* index of prompt.want */
     double tol; /* of the largest magnitude of the row */
 } setups[] = {
-    {"ref", FMT_F32, 0, 1e-4},
-    {"cpu", FMT_F32, 0, 1e-4},
-    {"ref", FMT_F16, 1, 3e-4},
-    {"cpu", FMT_F16, 1, 3e-4},
-    {"cudahost", FMT_F32, 0, 1e-4},
-    {"cudahost", FMT_F16, 1, 3e-4},
-    {"cuda", FMT_F32, 0, 1e-4},
-    {"cuda", FMT_F16, 1, 3e-4},
+    {"ref", FMT_F32, 0, 1e-4},  {"cpu", FMT_F32, 0, 1e-4},      {"ref", FMT_F16, 1, 3e-4},
+    {"cpu", FMT_F16, 1, 3e-4},  {"cudahost", FMT_F32, 0, 1e-4}, {"cudahost", FMT_F16, 1, 3e-4},
+    {"cuda", FMT_F32, 0, 1e-4}, {"cuda", FMT_F16, 1, 3e-4},
 };
 
 static uint32_t take_u32(const char **at, const char *end)

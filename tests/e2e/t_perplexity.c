@@ -1,6 +1,7 @@
 /*
- * mas perplexity says what llama-perplexity says, of models as they are and with each key and tensor that changes the
- * arithmetic; and it says nothing where there is nothing to say. Figures: tests/golden/perplexity.tsv.
+ * mas perplexity says what llama-perplexity says, of models as they are and with each key and
+ * tensor that changes the arithmetic; and it says nothing where there is nothing to say. Figures:
+ * tests/golden/perplexity.tsv.
  */
 #include <math.h>
 
@@ -38,8 +39,9 @@ static bool row_paths(const struct row *r, char model[1024], char text[1024])
     return own || test_data(name, text);
 }
 
-/* The figure has 4 decimals. Float weights: only the order of sums differs. Quantised ones: both round activations
- * to 8 bits, in blocks of other sizes, and 0.1 % is what that may do; other backends round otherwise or not at all. */
+/* The figure has 4 decimals. Float weights: only the order of sums differs. Quantised ones: both
+ * round activations to 8 bits, in blocks of other sizes, and 0.1 % is what that may do; other
+ * backends round otherwise or not at all. */
 static void row_check(const struct row *r, const char *text, const char *backend, const char *more)
 {
     bool quantised = strstr(r->model, "-Q") != NULL;
@@ -47,14 +49,16 @@ static void row_check(const struct row *r, const char *text, const char *backend
     struct str out = STR_INIT;
     if (quantised && strcmp(backend, "cpu") != 0)
         return;
-    int rc = test_run(&out, "'%s' perplexity -m '%s' -f '%s' --ctx %d --backend %s --kv-type f32 --quiet %s", mas(),
-                      path, text, r->window, backend, more);
+    int rc = test_run(
+        &out, "'%s' perplexity -m '%s' -f '%s' --ctx %d --backend %s --kv-type f32 --quiet %s",
+        mas(), path, text, r->window, backend, more);
     const char *at = strstr(out.s, "perplexity ");
     if (rc != 0 || !at || sscanf(at, "perplexity %lf", &got) != 1)
         fail_msg("%s %s on %s: exit %d: %s", r->model, r->changes, backend, rc, out.s);
     if (!(fabs(got - r->want) <= tol))
-        fail_msg("%s %s, %s by %d, on %s: perplexity %.4f, want %.4f: %.0f %% of the tolerance", r->model, r->changes,
-                 r->text, r->window, backend, got, r->want, 100 * fabs(got - r->want) / tol);
+        fail_msg("%s %s, %s by %d, on %s: perplexity %.4f, want %.4f: %.0f %% of the tolerance",
+                 r->model, r->changes, r->text, r->window, backend, got, r->want,
+                 100 * fabs(got - r->want) / tol);
     str_free(&out);
 }
 
@@ -72,7 +76,8 @@ static void perplexity_is_what_llama_cpp_says(void **state)
         char model[1024], text[1024];
         if (line[0] == '#')
             continue;
-        if (sscanf(line, "%63[^\t]\t%63[^\t]\t%d\t%255[^\t]\t%lf", r.model, r.text, &r.window, r.changes, &r.want) != 5)
+        if (sscanf(line, "%63[^\t]\t%63[^\t]\t%d\t%255[^\t]\t%lf", r.model, r.text, &r.window,
+                   r.changes, &r.want) != 5)
             fail_msg("bad row '%s'", line);
         if (!row_paths(&r, model, text)) {
             n_skipped++;
@@ -82,7 +87,8 @@ static void perplexity_is_what_llama_cpp_says(void **state)
         int n_change = 1;
         for (const char *s = r.changes; *s; s++)
             n_change += *s == ',';
-        bool emulated = n_change >= 4 || strstr(r.changes, "bias:output"); /* slow: what has most of all in it */
+        /* slow: what has most of all in it */
+        bool emulated = n_change >= 4 || strstr(r.changes, "bias:output");
         for (int b = 0; b < 4; b++)
             if (has[b] && (strcmp(backends[b], "cudahost") != 0 || emulated))
                 row_check(&r, text, backends[b], "");
@@ -109,17 +115,22 @@ static void what_is_no_perplexity_is_an_error(void **state)
 {
     (void)state;
     gguf_edit(TEST_GOLDEN "/logits_llama_2.gguf", path, "nan:output_norm.weight=3");
-    says("-f " TEXT " --ctx 64", 65, "in window 1 the logits at position 32 give the next token no finite probability");
+    says("-f " TEXT " --ctx 64", 65,
+         "in window 1 the logits at position 32 give the next token no finite probability");
     gguf_edit(TEST_GOLDEN "/logits_llama_2.gguf", path, "nan:output_norm.weight=3 1e30");
-    says("-f " TEXT " --ctx 64", 65, "no perplexity: after window 1 the mean negative log-probability is");
+    says("-f " TEXT " --ctx 64", 65,
+         "no perplexity: after window 1 the mean negative log-probability is");
     gguf_edit(TEST_GOLDEN "/logits_llama_2.gguf", path, "-");
-    says("-p 12345 --ctx 64", 65, "the text has 6 tokens, a window 64; give a longer text or lower --ctx");
+    says("-p 12345 --ctx 64", 65,
+         "the text has 6 tokens, a window 64; give a longer text or lower --ctx");
     says("-p 12345", 65, "the text has 6 tokens, a window 512");
     says("-p '' --ctx 8", 65, "the text has 1 tokens, a window 8");
     says("-p 12345 --ctx 2", 64, "a window of 2 tokens scores none; set --ctx to 3 or more");
     says("-p 12345 --ctx 3", 0, "window 2/2: perplexity");
     struct str out = STR_INIT;
-    assert_int_equal(test_run(&out, "'%s' perplexity -m '%s' --quiet -p 1234 --ctx 3 --chunks 1", mas(), path), 0);
+    assert_int_equal(
+        test_run(&out, "'%s' perplexity -m '%s' --quiet -p 1234 --ctx 3 --chunks 1", mas(), path),
+        0);
     assert_non_null(strstr(out.s, ", 1 tokens"));
     assert_null(strstr(out.s, "nan"));
     str_free(&out);

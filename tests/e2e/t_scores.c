@@ -1,5 +1,6 @@
-/* Scorings in the engine: log-probabilities of continuations depend on nothing but prompt and continuation, also where
- * scorings and generations take each other's place, pages and rows of logits. Nothing waits for ever. */
+/* Scorings in the engine: log-probabilities of continuations depend on nothing but prompt and
+ * continuation, also where scorings and generations take each other's place, pages and rows of
+ * logits. Nothing waits for ever. */
 #include <math.h>
 #include <pthread.h>
 #include <time.h>
@@ -56,34 +57,53 @@ static void scores_free(struct scores *all)
     free(all);
 }
 
-/* Request i: n_prompt tokens, of which the first `common` are those of all requests; n_cont continuations of 1 to
- * `longest` tokens. */
-static void score_make(struct scores *all, int i, int n_prompt, int common, int n_cont, int longest, int n_vocab)
+/* Request i: n_prompt tokens, of which the first `common` are those of all requests; n_cont
+ * continuations of 1 to `longest` tokens. */
+static void score_make(struct scores *all, int i, int n_prompt, int common, int n_cont, int longest,
+                       int n_vocab)
 {
     struct score *s = &all->s[i];
     s->all = all;
     for (int k = 0; k < n_prompt; k++)
-        s->prompt[k] = (int32_t)rng_below(k < common ? 7 : 100 + (uint64_t)i, (uint64_t)k, (uint32_t)n_vocab);
+        s->prompt[k] =
+            (int32_t)rng_below(k < common ? 7 : 100 + (uint64_t)i, (uint64_t)k, (uint32_t)n_vocab);
     for (int c = 0; c < n_cont; c++) {
-        s->cont_len[c] = longest > 1 ? 1 + (int)rng_below(3 + (uint64_t)i, (uint64_t)c, (uint32_t)longest) : 1;
+        s->cont_len[c] =
+            longest > 1 ? 1 + (int)rng_below(3 + (uint64_t)i, (uint64_t)c, (uint32_t)longest) : 1;
         for (int k = 0; k < s->cont_len[c]; k++)
-            s->token[c][k] = (int32_t)rng_below(5 + (uint64_t)i, (uint64_t)(c * LONGEST_CONT + k), (uint32_t)n_vocab);
+            s->token[c][k] = (int32_t)rng_below(5 + (uint64_t)i, (uint64_t)(c * LONGEST_CONT + k),
+                                                (uint32_t)n_vocab);
         s->cont[c] = s->token[c];
         s->lp[c] = NAN;
     }
-    s->r = (struct request){.id = (uint64_t)i, .prompt = s->prompt, .n_prompt = n_prompt, .top_p = 1, .cont = s->cont,
-                            .cont_len = s->cont_len, .n_cont = n_cont, .cont_lp = s->lp, .done = score_done};
+    s->r = (struct request){.id = (uint64_t)i,
+                            .prompt = s->prompt,
+                            .n_prompt = n_prompt,
+                            .top_p = 1,
+                            .cont = s->cont,
+                            .cont_len = s->cont_len,
+                            .n_cont = n_cont,
+                            .cont_lp = s->lp,
+                            .done = score_done};
 }
 
-/* Request i generates instead: n tokens, of a prompt that repeats, so that lookups find something. */
+/* Request i generates instead: n tokens, of a prompt that repeats, so that lookups find
+ * something. */
 static void generation_make(struct scores *all, int i, int n_prompt, int n)
 {
     struct score *s = &all->s[i];
     s->all = all;
     for (int k = 0; k < n_prompt; k++)
         s->prompt[k] = 3 + (k + i) % 2;
-    s->r = (struct request){.id = (uint64_t)i, .prompt = s->prompt, .n_prompt = n_prompt, .top_p = 1, .max_new = n,
-                            .ignore_eos = true, .out = s->out, .out_lp = s->out_lp, .done = score_done};
+    s->r = (struct request){.id = (uint64_t)i,
+                            .prompt = s->prompt,
+                            .n_prompt = n_prompt,
+                            .top_p = 1,
+                            .max_new = n,
+                            .ignore_eos = true,
+                            .out = s->out,
+                            .out_lp = s->out_lp,
+                            .done = score_done};
 }
 
 static void score_submit(struct engine *en, struct scores *all, int i)
@@ -109,9 +129,10 @@ static void scores_wait(struct engine *en, struct scores *all, const char *what)
     struct engine_stats st;
     engine_stats(en, &st);
     if (left)
-        fail_msg("%s: %d requests not done after %d s: %llu steps, %d running, %d waiting, pages %d used, %d cached, %d free",
-                 what, left, PATIENCE, (unsigned long long)st.steps, st.running, st.waiting, st.pages_used, st.pages_cached,
-                 st.pages_free);
+        fail_msg("%s: %d requests not done after %d s: %llu steps, %d running, %d waiting, pages "
+                 "%d used, %d cached, %d free",
+                 what, left, PATIENCE, (unsigned long long)st.steps, st.running, st.waiting,
+                 st.pages_used, st.pages_cached, st.pages_free);
 }
 
 static void scores_equal(const struct scores *want, const struct scores *got, const char *what)
@@ -119,12 +140,13 @@ static void scores_equal(const struct scores *want, const struct scores *got, co
     for (int i = 0; i < want->n; i++) {
         const struct score *a = &want->s[i], *b = &got->s[i];
         if (b->r.finish != a->r.finish || b->r.n_out != a->r.n_out)
-            fail_msg("%s: request %d ended %s with %d tokens (%s), alone %s with %d", what, i, finish_name(b->r.finish),
-                     b->r.n_out, b->r.err.msg, finish_name(a->r.finish), a->r.n_out);
+            fail_msg("%s: request %d ended %s with %d tokens (%s), alone %s with %d", what, i,
+                     finish_name(b->r.finish), b->r.n_out, b->r.err.msg, finish_name(a->r.finish),
+                     a->r.n_out);
         for (int c = 0; c < a->r.n_cont; c++)
             if (memcmp(&a->lp[c], &b->lp[c], sizeof(double)) || !(a->lp[c] < 0))
-                fail_msg("%s: request %d, continuation %d of %d tokens: %.17g, alone %.17g", what, i, c, a->cont_len[c],
-                         b->lp[c], a->lp[c]);
+                fail_msg("%s: request %d, continuation %d of %d tokens: %.17g, alone %.17g", what,
+                         i, c, a->cont_len[c], b->lp[c], a->lp[c]);
         assert_memory_equal(a->out, b->out, sizeof a->out);
         assert_memory_equal(a->out_lp, b->out_lp, sizeof a->out_lp);
     }
@@ -138,8 +160,8 @@ static struct scores *mixed(const struct engine *en)
         if (i % 4 == 3)
             generation_make(all, i, 20 + i, 60);
         else
-            score_make(all, i, 33 + 5 * i % 60, i % 2 ? 32 : 0, 1 + (i * 7) % MOST_CONT, i % 5 ? 6 : LONGEST_CONT,
-                       engine_info(en)->n_vocab);
+            score_make(all, i, 33 + 5 * i % 60, i % 2 ? 32 : 0, 1 + (i * 7) % MOST_CONT,
+                       i % 5 ? 6 : LONGEST_CONT, engine_info(en)->n_vocab);
         all->s[i].r.rank = (uint32_t)(i % 3);
     }
     return all;
@@ -147,7 +169,8 @@ static struct scores *mixed(const struct engine *en)
 
 static uint64_t pages(const struct engine_options *o, int n)
 {
-    return (uint64_t)n * (uint64_t)o->page_tokens * 2 * 16 * 2 * 2; /* layers, elements of the kv heads, K and V, f16 */
+    /* layers, elements of the kv heads, K and V, f16 */
+    return (uint64_t)n * (uint64_t)o->page_tokens * 2 * 16 * 2 * 2;
 }
 
 static struct engine *open_engine(const struct engine_options *o)
@@ -172,7 +195,8 @@ static struct scores *mixed_alone(const struct engine_options *o)
     return all;
 }
 
-static struct engine_stats mixed_together(const struct scores *want, const struct engine_options *o, const char *what)
+static struct engine_stats mixed_together(const struct scores *want, const struct engine_options *o,
+                                          const char *what)
 {
     struct engine *en = open_engine(o);
     struct scores *all = mixed(en);
@@ -222,7 +246,8 @@ static void scores_do_not_depend_on_company(void **state)
     scores_free(want);
 }
 
-/* Two scorings in a pool of one context: the younger one is at its continuations when the older one comes. */
+/* Two scorings in a pool of one context: the younger one is at its continuations when the older one
+ * comes. */
 static void an_older_scoring_gets_the_pages_of_its_own_prompt(void **state)
 {
     (void)state;
@@ -278,7 +303,8 @@ static void submit_the_older(struct request *r, int32_t id, float lp)
         score_submit(all->en, all, 0);
 }
 
-/* An older scoring, whose continuations want a row of logits for each token, comes when a younger generation guesses. */
+/* An older scoring, whose continuations want a row of logits for each token, comes when a younger
+ * generation guesses. */
 static void guesses_leave_rows_of_logits_to_an_older_scoring(void **state)
 {
     (void)state;

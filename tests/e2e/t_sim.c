@@ -1,6 +1,7 @@
 /*
- * The whole engine on a simulated card (kernels/sim.h): its clock against closed forms of physics, and the plan's
- * predictions against the clock. Weights are zeros that nobody reads, so a 70B takes a fraction of a second.
+ * The whole engine on a simulated card (kernels/sim.h): its clock against closed forms of physics,
+ * and the plan's predictions against the clock. Weights are zeros that nobody reads, so a 70B takes
+ * a fraction of a second.
  */
 #include <math.h>
 #include <stdio.h>
@@ -23,9 +24,11 @@ static int make_models(void **state)
     snprintf(model_8b, sizeof model_8b, "/tmp/t_sim.%d.8b.gguf", (int)getpid());
     snprintf(model_70b, sizeof model_70b, "/tmp/t_sim.%d.70b.gguf", (int)getpid());
     snprintf(model_1b, sizeof model_1b, "/tmp/t_sim.%d.1b.gguf", (int)getpid());
-    snprintf(command, sizeof command, "%s synth --shape llama3-8b --hollow --quiet %s && "
-             "%s synth --shape llama3-70b --hollow --quiet %s && %s synth --shape llama3.2-1b --hollow --quiet %s", mas,
-             model_8b, mas, model_70b, mas, model_1b);
+    snprintf(command, sizeof command,
+             "%s synth --shape llama3-8b --hollow --quiet %s && "
+             "%s synth --shape llama3-70b --hollow --quiet %s && %s synth --shape llama3.2-1b "
+             "--hollow --quiet %s",
+             mas, model_8b, mas, model_70b, mas, model_1b);
     return system(command);
 }
 
@@ -43,17 +46,30 @@ static struct simulate rtx4090(const char *model, int n_seq)
 {
     if (!getenv("MAS"))
         skip();
-    return (struct simulate){
-        .model = model, .vram_bytes = (uint64_t)23 << 30, .ram_bytes = (uint64_t)64 << 30,
-        .rates = {.vram = 1008e9, .link = 25e9, .host = 55e9, .dram = 65e9, .device_ops = 330e12, .host_ops = 1e12, .hop_s = 3e-5},
-        .cpu_layers = PLAN_ANY, .n_ctx = 896, .n_seq = n_seq, .kv_fmt = FMT_Q8_0,
-        .n_prompt = 440 - n_seq / 2, .n_step = 4, .n_warm = 3};
+    return (struct simulate){.model = model,
+                             .vram_bytes = (uint64_t)23 << 30,
+                             .ram_bytes = (uint64_t)64 << 30,
+                             .rates = {.vram = 1008e9,
+                                       .link = 25e9,
+                                       .host = 55e9,
+                                       .dram = 65e9,
+                                       .device_ops = 330e12,
+                                       .host_ops = 1e12,
+                                       .hop_s = 3e-5},
+                             .cpu_layers = PLAN_ANY,
+                             .n_ctx = 896,
+                             .n_seq = n_seq,
+                             .kv_fmt = FMT_Q8_0,
+                             .n_prompt = 440 - n_seq / 2,
+                             .n_step = 4,
+                             .n_warm = 3};
 }
 
 static void near(const char *what, double got, double want, double share)
 {
     if (!(fabs(got / want - 1) <= share))
-        fail_msg("%s: %.4g, closed form %.4g: %.1f %% off", what, got, want, 100 * (got / want - 1));
+        fail_msg("%s: %.4g, closed form %.4g: %.1f %% off", what, got, want,
+                 100 * (got / want - 1));
 }
 
 static void a_resident_model_takes_its_bytes_over_the_bandwidth(void **state)
@@ -74,8 +90,8 @@ static void a_resident_model_takes_its_bytes_over_the_bandwidth(void **state)
     }
 }
 
-/* N x B / (W - V + N x kv): 42.5 GB of weights, V the card's memory less ring and workspace, 156 MB of cache a
- * sequence. */
+/* N x B / (W - V + N x kv): 42.5 GB of weights, V the card's memory less ring and workspace, 156 MB
+ * of cache a sequence. */
 static void a_70b_streams_at_the_rate_of_the_link(void **state)
 {
     (void)state;
@@ -90,7 +106,8 @@ static void a_70b_streams_at_the_rate_of_the_link(void **state)
         assert_int_equal(r.plan.n_seq, many[i]);
         const double v = (double)(in.vram_bytes - r.plan.ring_bytes - r.plan.workspace_bytes);
         const double n = many[i], form = n * 25e9 / (42.5e9 - v + n * 0.156e9);
-        print_message("70B, %3d sequences: %.2f tok/s, closed form %.2f, plan %.2f; link busy %.1f %%, device %.1f %%\n",
+        print_message("70B, %3d sequences: %.2f tok/s, closed form %.2f, plan %.2f; link busy %.1f "
+                      "%%, device %.1f %%\n",
                       many[i], n / r.step_s, form, n / r.plan.all.step_s, 100 * r.busy[SIM_UP],
                       100 * r.busy[SIM_DEVICE]);
         near("70B", n / r.step_s, form, 0.05);
@@ -110,12 +127,14 @@ static void layers_on_the_cpu_take_its_memorys_rate(void **state)
     in.cpu_layers = 80;
     ok(simulate_run(&in, &r, &e));
     assert_int_equal(r.plan.stream_bytes, 0);
-    const double host = (double)(r.plan.host_bytes) - 0.59e9, vram = (double)r.plan.vram_weight_bytes;
+    const double host = (double)(r.plan.host_bytes) - 0.59e9,
+                 vram = (double)r.plan.vram_weight_bytes;
     near("all ffn on the CPU", r.step_s, host / 55e9 + vram / 1008e9, 0.05);
     simulated_free(&r);
 }
 
-/* The split that latency mode chooses: the CPU and the link work at the same time, each most of the step. */
+/* The split that latency mode chooses: the CPU and the link work at the same time, each most of the
+ * step. */
 static void in_latency_mode_cpu_and_link_work_together(void **state)
 {
     (void)state;
@@ -124,11 +143,14 @@ static void in_latency_mode_cpu_and_link_work_together(void **state)
     struct simulate in = rtx4090(model_70b, 1);
     in.mode = PLAN_LATENCY;
     ok(simulate_run(&in, &r, &e));
-    /* What is neither resident nor the embedding comes at 65 GB/s, which both read, but at 25 while the card works. */
-    const double rest = 42.5e9 - 0.59e9 - (double)r.plan.vram_weight_bytes, card = r.busy[SIM_DEVICE] * r.step_s;
+    /* What is neither resident nor the embedding comes at 65 GB/s, which both read, but at 25 while
+     * the card works. */
+    const double rest = 42.5e9 - 0.59e9 - (double)r.plan.vram_weight_bytes,
+                 card = r.busy[SIM_DEVICE] * r.step_s;
     near("CPU and link", r.step_s, (rest + 40e9 * card) / 65e9, 0.05);
-    print_message("70B, one sequence, CPU and link: %.2f tok/s, plan %.2f; link busy %.1f %%, CPU %.1f %%\n",
-                  1 / r.step_s, 1 / r.plan.one.step_s, 100 * r.busy[SIM_UP], 100 * r.busy[SIM_CPU]);
+    print_message(
+        "70B, one sequence, CPU and link: %.2f tok/s, plan %.2f; link busy %.1f %%, CPU %.1f %%\n",
+        1 / r.step_s, 1 / r.plan.one.step_s, 100 * r.busy[SIM_UP], 100 * r.busy[SIM_CPU]);
     in.cpu_layers = 0;
     ok(simulate_run(&in, &alone, &e));
     assert_true(r.step_s < 0.45 * alone.step_s);
@@ -157,8 +179,8 @@ static void other_copies_wait_for_one_piece_at_most(void **state)
     simulated_free(&r);
 }
 
-/* Others took 3 GiB of the card between the question and the answer: a smaller plan is found before anything is
- * loaded; where less is left than the smallest plan takes, the message says so. */
+/* Others took 3 GiB of the card between the question and the answer: a smaller plan is found before
+ * anything is loaded; where less is left than the smallest plan takes, the message says so. */
 static void a_card_with_less_than_it_says_gets_a_smaller_plan(void **state)
 {
     (void)state;
@@ -178,8 +200,9 @@ static void a_card_with_less_than_it_says_gets_a_smaller_plan(void **state)
     fails(simulate_run(&in, &r, &e), ERR_USAGE, "needs at least");
 }
 
-/* A draft model of 1B, of whose guesses two thirds are right: a pass over the streamed weights gives about 2.6 tokens of
- * every sequence. A batch gains as many tokens, but for the memory that the draft takes and the time that it needs. */
+/* A draft model of 1B, of whose guesses two thirds are right: a pass over the streamed weights
+ * gives about 2.6 tokens of every sequence. A batch gains as many tokens, but for the memory
+ * that the draft takes and the time that it needs. */
 static void a_draft_model_multiplies_what_streamed_weights_give(void **state)
 {
     (void)state;
@@ -197,8 +220,10 @@ static void a_draft_model_multiplies_what_streamed_weights_give(void **state)
         in.max_draft = 8;
         in.spoil = 0.34;
         ok(simulate_run(&in, &r, &e));
-        print_message("70B, %3d sequences: %.2f tok/s, with a 1B draft %.2f at %.2f tokens a pass; link busy %.1f %%, device "
-                      "%.1f %%\n", r.plan.n_seq, plain.rate, r.rate, r.per_pass, 100 * r.busy[SIM_UP],
+        print_message("70B, %3d sequences: %.2f tok/s, with a 1B draft %.2f at %.2f tokens a pass; "
+                      "link busy %.1f %%, device "
+                      "%.1f %%\n",
+                      r.plan.n_seq, plain.rate, r.rate, r.per_pass, 100 * r.busy[SIM_UP],
                       100 * r.busy[SIM_DEVICE]);
         assert_true(r.rate >= (many[i] == 1 ? 8.6 : 150)); /* the targets for this card */
         assert_true(r.per_pass > 2 && r.per_pass < 2.7);
@@ -215,8 +240,11 @@ static void predictions_are_right_within_five_per_cent(void **state)
     static const struct {
         enum plan_mode mode;
         int cpu_layers, n_seq;
-    } how[] = {{PLAN_THROUGHPUT, PLAN_ANY, 8}, {PLAN_THROUGHPUT, PLAN_ANY, 48}, {PLAN_LATENCY, PLAN_ANY, 1},
-               {PLAN_LATENCY, 25, 4}, {PLAN_AUTO, PLAN_ANY, 16}};
+    } how[] = {{PLAN_THROUGHPUT, PLAN_ANY, 8},
+               {PLAN_THROUGHPUT, PLAN_ANY, 48},
+               {PLAN_LATENCY, PLAN_ANY, 1},
+               {PLAN_LATENCY, 25, 4},
+               {PLAN_AUTO, PLAN_ANY, 16}};
     struct err e;
     int n = 0;
     double worst = 0;
@@ -232,8 +260,10 @@ static void predictions_are_right_within_five_per_cent(void **state)
                 ok(simulate_run(&in, &r, &e));
                 const double off = r.step_s / r.plan.all.step_s - 1;
                 if (fabs(off) > 0.05)
-                    fail_msg("%.1f GiB, %.0f GB/s, %s, %d sequences, %d layers on the CPU: %.4f s, predicted %.4f s: "
-                             "%.1f %% off", gib[g], link[l] * 1e-9, plan_mode_name(in.mode), r.plan.n_seq,
+                    fail_msg("%.1f GiB, %.0f GB/s, %s, %d sequences, %d layers on the CPU: %.4f s, "
+                             "predicted %.4f s: "
+                             "%.1f %% off",
+                             gib[g], link[l] * 1e-9, plan_mode_name(in.mode), r.plan.n_seq,
                              in.cpu_layers, r.step_s, r.plan.all.step_s, 100 * off);
                 worst = fabs(off) > worst ? fabs(off) : worst;
                 n++;

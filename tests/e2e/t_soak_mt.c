@@ -1,8 +1,9 @@
 /*
- * Thousands of requests of all kinds, lengths and ends on a pool that holds a few of them: generations, free and under
- * a grammar, scorings with continuations (forks), cancellations at any moment, prompts with common beginnings, guesses
- * by lookup and by a draft model. None is lost, none is served twice, none starves, no page is lost, and what a request
- * gets is what it gets alone. Also run under TSan.
+ * Thousands of requests of all kinds, lengths and ends on a pool that holds a few of them:
+ * generations, free and under a grammar, scorings with continuations (forks), cancellations at any
+ * moment, prompts with common beginnings, guesses by lookup and by a draft model. None is lost,
+ * none is served twice, none starves, no page is lost, and what a request gets is what it gets
+ * alone. Also run under TSan.
  */
 #include <pthread.h>
 
@@ -13,7 +14,9 @@
 #define REQUESTS 3000
 #define IN_FLIGHT 60
 #define CONTS 5
-#define CHUNK 64 /* prompt tokens that the oldest request has in a step at least: batch_tokens less the others' rows */
+/* prompt tokens that the oldest request has in a step at least: batch_tokens less the others'
+ * rows */
+#define CHUNK 64
 
 struct work {
     struct request r; /* first */
@@ -23,7 +26,7 @@ struct work {
     const int32_t *cont[CONTS];
     int cont_len[CONTS];
     double cont_lp[CONTS];
-    int done;                 /* times */
+    int done;                  /* times */
     uint64_t submitted, bound; /* steps of the engine then, and that it may take at most */
     uint64_t ended;
 };
@@ -64,13 +67,22 @@ static uint32_t below(int i, int what, uint32_t n)
 static void make(struct soak *s, int i, int n_vocab, const struct grammar *g)
 {
     struct work *w = &s->w[i];
-    int len = 1 + (int)below(i, 0, 160), family = (int)below(i, 1, 4), shared = (int)below(i, 2, (uint32_t)len + 1);
+    int len = 1 + (int)below(i, 0, 160), family = (int)below(i, 1, 4),
+        shared = (int)below(i, 2, (uint32_t)len + 1);
     for (int k = 0; k < len; k++)
-        w->prompt[k] = (int32_t)(k < shared ? rng_below((uint64_t)family, (uint64_t)k, (uint32_t)n_vocab)
-                                            : below(i, 100 + k, (uint32_t)n_vocab));
+        w->prompt[k] =
+            (int32_t)(k < shared ? rng_below((uint64_t)family, (uint64_t)k, (uint32_t)n_vocab)
+                                 : below(i, 100 + k, (uint32_t)n_vocab));
     w->soak = s;
-    w->r = (struct request){.id = (uint64_t)i, .seed = 9, .prompt = w->prompt, .n_prompt = len, .top_p = 1,
-                            .temperature = i % 3 ? 0.9f : 0, .ignore_eos = true, .out = w->out, .out_lp = w->lp,
+    w->r = (struct request){.id = (uint64_t)i,
+                            .seed = 9,
+                            .prompt = w->prompt,
+                            .n_prompt = len,
+                            .top_p = 1,
+                            .temperature = i % 3 ? 0.9f : 0,
+                            .ignore_eos = true,
+                            .out = w->out,
+                            .out_lp = w->lp,
                             .done = done};
     if (i % 10 == 3) { /* scored */
         for (int c = 0; c < CONTS; c++) {
@@ -126,7 +138,8 @@ static void run(struct soak *s)
         pthread_mutex_unlock(&s->lock);
         submit(s, i);
         int victim = i - (int)below(i, 5, IN_FLIGHT / 2);
-        if (victim >= 0 && cancelled(victim)) /* possibly long done, or a second time: both harmless */
+        /* possibly long done, or a second time: both harmless */
+        if (victim >= 0 && cancelled(victim))
             engine_cancel(s->en, &s->w[victim].r);
     }
     pthread_mutex_lock(&s->lock);
@@ -140,7 +153,9 @@ static void compare_alone(const struct soak *many, int stride, const struct gram
 {
     struct engine_options o = serve_options();
     struct err e;
-    struct soak alone = {.w = calloc(REQUESTS, sizeof *alone.w), .n = REQUESTS, .lock = PTHREAD_MUTEX_INITIALIZER,
+    struct soak alone = {.w = calloc(REQUESTS, sizeof *alone.w),
+                         .n = REQUESTS,
+                         .lock = PTHREAD_MUTEX_INITIALIZER,
                          .news = PTHREAD_COND_INITIALIZER};
     o.no_prefix_cache = true;
     ok(engine_open(&o, &alone.en, &e));
@@ -158,9 +173,10 @@ static void compare_alone(const struct soak *many, int stride, const struct gram
         pthread_mutex_unlock(&alone.lock);
         if (x->finish != y->finish || x->n_out != y->n_out ||
             memcmp(x->out, y->out, (size_t)x->n_out * sizeof *x->out) ||
-            memcmp(x->cont_lp ? x->cont_lp : many->w[i].cont_lp, alone.w[i].cont_lp, sizeof alone.w[i].cont_lp))
-            fail_msg("request %d: %s with %d tokens in the crowd, %s with %d alone", i, finish_name(x->finish), x->n_out,
-                     finish_name(y->finish), y->n_out);
+            memcmp(x->cont_lp ? x->cont_lp : many->w[i].cont_lp, alone.w[i].cont_lp,
+                   sizeof alone.w[i].cont_lp))
+            fail_msg("request %d: %s with %d tokens in the crowd, %s with %d alone", i,
+                     finish_name(x->finish), x->n_out, finish_name(y->finish), y->n_out);
         compared++;
     }
     assert_true(compared > REQUESTS / stride / 2);
@@ -171,8 +187,9 @@ static void compare_alone(const struct soak *many, int stride, const struct gram
 static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **state)
 {
     (void)state;
-    static const char schema[] = "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\", \"maxLength\": 12}, "
-                                 "\"b\": {\"enum\": [\"x\", \"yy\"]}}, \"required\": [\"a\", \"b\"]}";
+    static const char schema[] =
+        "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\", \"maxLength\": 12}, "
+        "\"b\": {\"enum\": [\"x\", \"yy\"]}}, \"required\": [\"a\", \"b\"]}";
     struct err e;
     struct grammar *g = NULL;
     ok(grammar_compile(schema, strlen(schema), "test", &g, &e));
@@ -181,7 +198,8 @@ static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **s
     serve_draft(draft);
     struct engine_options o = serve_options();
     o.batch_tokens = 96;
-    o.kv_bytes = 40 * 16 * 2 * 2 * 16 * 2 * 2; /* 40 pages of 16: about three of the longer sequences */
+    /* 40 pages of 16: about three of the longer sequences */
+    o.kv_bytes = 40 * 16 * 2 * 2 * 16 * 2 * 2;
     o.swap = PLAN_SWAP_ON;
     o.swap_bytes = o.kv_bytes;
     o.max_draft = 6;
@@ -189,7 +207,9 @@ static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **s
     o.draft_model = draft;
     o.max_branch = 3;
     o.spoil_drafts = 0.1;
-    struct soak s = {.w = calloc(REQUESTS, sizeof *s.w), .n = REQUESTS, .lock = PTHREAD_MUTEX_INITIALIZER,
+    struct soak s = {.w = calloc(REQUESTS, sizeof *s.w),
+                     .n = REQUESTS,
+                     .lock = PTHREAD_MUTEX_INITIALIZER,
                      .news = PTHREAD_COND_INITIALIZER};
     ok(engine_open(&o, &s.en, &e));
     for (int i = 0; i < s.n; i++)
@@ -207,18 +227,23 @@ static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **s
             assert_true(cancelled(i));
         uint64_t took = w->ended - w->submitted;
         if (took > w->bound)
-            fail_msg("request %d took %llu steps, at most %llu were promised", i, (unsigned long long)took,
-                     (unsigned long long)w->bound);
-        closest = (double)took / (double)w->bound > closest ? (double)took / (double)w->bound : closest;
+            fail_msg("request %d took %llu steps, at most %llu were promised", i,
+                     (unsigned long long)took, (unsigned long long)w->bound);
+        closest =
+            (double)took / (double)w->bound > closest ? (double)took / (double)w->bound : closest;
     }
     struct engine_stats st;
     engine_stats(s.en, &st);
-    print_message("%d stopped, %d full length, %d closed, %d cancelled; %llu steps, %llu preempted, %llu of %llu guesses "
-                  "right, %llu branches taken, %llu pages swapped in, longest wait %.0f %% of the bound\n", ends[FINISH_STOP], ends[FINISH_LENGTH], ends[FINISH_CLOSED],
-                  ends[FINISH_CANCEL], (unsigned long long)st.steps, (unsigned long long)st.preempted,
-                  (unsigned long long)st.accepted, (unsigned long long)st.drafted, (unsigned long long)st.branched,
-                  (unsigned long long)st.pages_swapped_in, 100 * closest);
-    assert_true(st.preempted > 100 && st.accepted > 1000 && st.drafted > st.accepted && st.cached_tokens > 1000);
+    print_message(
+        "%d stopped, %d full length, %d closed, %d cancelled; %llu steps, %llu preempted, %llu of "
+        "%llu guesses "
+        "right, %llu branches taken, %llu pages swapped in, longest wait %.0f %% of the bound\n",
+        ends[FINISH_STOP], ends[FINISH_LENGTH], ends[FINISH_CLOSED], ends[FINISH_CANCEL],
+        (unsigned long long)st.steps, (unsigned long long)st.preempted,
+        (unsigned long long)st.accepted, (unsigned long long)st.drafted,
+        (unsigned long long)st.branched, (unsigned long long)st.pages_swapped_in, 100 * closest);
+    assert_true(st.preempted > 100 && st.accepted > 1000 && st.drafted > st.accepted &&
+                st.cached_tokens > 1000);
     assert_true(st.pages_swapped_in > 100 && st.branched > 100);
     assert_true(ends[FINISH_CANCEL] > 50 && ends[FINISH_LENGTH] > 1000 && ends[FINISH_STOP] > 300);
     assert_int_equal(st.running + st.waiting + st.pages_used, 0);

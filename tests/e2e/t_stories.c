@@ -206,8 +206,9 @@ static void stories260k_tells_llama_cpps_story(void **state)
 }
 
 /* K-quants. ref does not round activations: it must agree with exact arithmetic but for rounding of
- * k and v. It is slow, so it tells the story only as far as that is compared, and so is cudahost. cpu and
- * cuda tell all of it; they may move a margin by about as much as llama.cpp does, twice that is allowed. */
+ * k and v. It is slow, so it tells the story only as far as that is compared, and so is cudahost.
+ * cpu and cuda tell all of it; they may move a margin by about as much as llama.cpp does, twice
+ * that is allowed. */
 static void quantised_story(const char *file, const char *name)
 {
     struct story s;

@@ -1,5 +1,6 @@
 /*
- * t_gpu: what tests/gpu/run.sh runs on a GPU, besides programs that exist anyway. No op is named here.
+ * t_gpu: what tests/gpu/run.sh runs on a GPU, besides programs that exist anyway. No op is named
+ * here.
  *
  *   t_gpu check KIND [OP..]     every small case, every kernel that can do it, against the oracle
  *   t_gpu logits KIND MODEL N   logits of a seeded prompt of N tokens: KIND against the CPU
@@ -32,7 +33,7 @@ static bool wanted(enum op op, char **only)
     return all;
 }
 
-/* ---- check ----------------------------------------------------------------------------------------- */
+/* ---- check ----------------------------------------------------------------------------------- */
 
 /* Runs the case on ops and leaves each output in out[i] (malloc). */
 static int run_case(const struct op_case *c, struct ops *ops, void *out[CASE_BUFS], struct err *e)
@@ -128,7 +129,7 @@ static int check(struct ops *ops, char **only)
     return failed ? 1 : 0;
 }
 
-/* ---- logits ---------------------------------------------------------------------------------------- */
+/* ---- logits ---------------------------------------------------------------------------------- */
 
 struct rows { /* request.user */
     float *at;
@@ -145,22 +146,24 @@ static void keep(struct request *r, int pos, const float *logits)
 static int logits_of(const char *kind, const char *model, int n, struct rows *k, struct err *e)
 {
     struct engine *en;
-    struct engine_options opt = {.model = model, .backend = kind, .kv_fmt = FMT_F16, .n_seq = 1, .n_ctx = n + 8};
+    struct engine_options opt = {
+        .model = model, .backend = kind, .kv_fmt = FMT_F16, .n_seq = 1, .n_ctx = n + 8};
     TRY(engine_open(&opt, &en, e));
     int32_t *prompt = calloc((size_t)n, sizeof *prompt);
     k->n_vocab = engine_info(en)->n_vocab;
     k->at = calloc((size_t)n * (size_t)k->n_vocab, sizeof *k->at);
     for (int i = 0; i < n; i++)
         prompt[i] = (int32_t)rng_below(11, (uint64_t)i, (uint32_t)k->n_vocab);
-    struct reply r = {.r = {.prompt = prompt, .n_prompt = n, .top_p = 1, .on_logits = keep, .user = k}};
+    struct reply r = {
+        .r = {.prompt = prompt, .n_prompt = n, .top_p = 1, .on_logits = keep, .user = k}};
     int rc = reply_run(en, &r, e);
     free(prompt);
     engine_close(en);
     return rc;
 }
 
-/* Both round activations to 8 bits in their own way: logits may differ by a part of the largest; the best
- * token is the same wherever the CPU's leads by more than both may be off. */
+/* Both round activations to 8 bits in their own way: logits may differ by a part of the largest;
+ * the best token is the same wherever the CPU's leads by more than both may be off. */
 static int logits(const char *kind, const char *model, int n)
 {
     struct rows a = {0}, b = {0};
@@ -170,7 +173,8 @@ static int logits(const char *kind, const char *model, int n)
     if (logits_of("cpu", model, n, &a, &e) < 0 || logits_of(kind, model, n, &b, &e) < 0)
         return die(model, &e);
     for (int r = 0; r < n; r++) {
-        const float *x = a.at + (size_t)r * (size_t)a.n_vocab, *y = b.at + (size_t)r * (size_t)a.n_vocab;
+        const float *x = a.at + (size_t)r * (size_t)a.n_vocab,
+                    *y = b.at + (size_t)r * (size_t)a.n_vocab;
         int best = 0, best_y = 0;
         double scale = 0, diff = 0, second = -INFINITY;
         for (int i = 0; i < a.n_vocab; i++) {
@@ -187,8 +191,10 @@ static int logits(const char *kind, const char *model, int n)
         wrong += best != best_y && (double)x[best] - second > 2 * diff;
     }
     bool right = worst <= 0.05 && wrong == 0 && a.n == n && b.n == n;
-    printf("{\"model\": \"%s\", \"rows\": %d, \"largest_difference\": %.5f, \"other_best\": %d, \"wrong_best\": %d, "
-           "\"pass\": %s}\n", model, n, worst, other, wrong, right ? "true" : "false");
+    printf("{\"model\": \"%s\", \"rows\": %d, \"largest_difference\": %.5f, \"other_best\": %d, "
+           "\"wrong_best\": %d, "
+           "\"pass\": %s}\n",
+           model, n, worst, other, wrong, right ? "true" : "false");
     free(a.at);
     free(b.at);
     return right ? 0 : 1;

@@ -30,12 +30,14 @@ static struct edits edits_read(const struct gguf *g, const char *text)
             fail_msg("bad change '%s'", text);
         bool whole = !strncmp(name, "tokenizer.", 10) || !strncmp(name, "general.", 8) ||
                      !strcmp(c->what, "bias") || !strcmp(c->what, "nan");
-        snprintf(c->name, sizeof c->name, "%.*s%s%s", whole ? 0 : (int)arch.len, arch.s, whole ? "" : ".", name);
+        snprintf(c->name, sizeof c->name, "%.*s%s%s", whole ? 0 : (int)arch.len, arch.s,
+                 whole ? "" : ".", name);
     }
     return all;
 }
 
-static const struct edit *edits_find(const struct edits *all, const char *what, struct gguf_str name)
+static const struct edit *edits_find(const struct edits *all, const char *what,
+                                     struct gguf_str name)
 {
     for (int i = 0; i < all->n; i++) {
         const struct edit *c = &all->e[i];
@@ -67,7 +69,10 @@ static void put_key(struct gguf_writer *w, const struct edit *c)
     if (!strcmp(c->what, "u32")) {
         ok(gguf_put_u32(w, c->name, (uint32_t)strtoul(c->value, NULL, 10), &e));
     } else if (!strcmp(c->what, "i32")) {
-        const struct gguf_kv kv = {.key = {c->name, strlen(c->name)}, .type = GGUF_I32, .elem = GGUF_I32, .count = 1,
+        const struct gguf_kv kv = {.key = {c->name, strlen(c->name)},
+                                   .type = GGUF_I32,
+                                   .elem = GGUF_I32,
+                                   .count = 1,
                                    .raw = (const unsigned char *)&i32};
         ok(gguf_put_kv(w, &kv, &e));
     } else if (!strcmp(c->what, "f32")) {
@@ -114,7 +119,8 @@ static void put_bias(struct gguf_writer *w, const struct edit *c, int n_layer, b
     }
 }
 
-static void put_tensor_data(struct gguf_writer *w, const struct gguf_tensor *t, const struct edit *nan)
+static void put_tensor_data(struct gguf_writer *w, const struct gguf_tensor *t,
+                            const struct edit *nan)
 {
     struct err e;
     if (!nan) {

@@ -4,8 +4,8 @@
 
 void make_init(struct gguf_make *m)
 {
-    *m = (struct gguf_make){.version = 3, .align = 32, .kv = STR_INIT, .table = STR_INIT,
-                            .data = STR_INIT};
+    *m = (struct gguf_make){
+        .version = 3, .align = 32, .kv = STR_INIT, .table = STR_INIT, .data = STR_INIT};
 }
 
 void make_free(struct gguf_make *m)
@@ -63,8 +63,8 @@ void make_kv_array(struct gguf_make *m, const char *key, uint32_t elem, uint64_t
     str_free(&b);
 }
 
-void make_row(struct gguf_make *m, const char *name, uint32_t n_dim, const uint64_t *ne, uint32_t type,
-              uint64_t offset)
+void make_row(struct gguf_make *m, const char *name, uint32_t n_dim, const uint64_t *ne,
+              uint32_t type, uint64_t offset)
 {
     make_str(&m->table, name, strlen(name));
     make_u32(&m->table, n_dim);

@@ -1,6 +1,7 @@
 /*
- * gguf_make: builds GGUF files byte by byte, valid or broken in one place, for tests and for the fuzz
- * corpus. Not the writer of the program: what it writes is checked by nobody but the reader under test.
+ * gguf_make: builds GGUF files byte by byte, valid or broken in one place, for tests and for the
+ * fuzz corpus. Not the writer of the program: what it writes is checked by nobody but the reader
+ * under test.
  */
 #ifndef MAS_GGUF_MAKE_H
 #define MAS_GGUF_MAKE_H
@@ -29,8 +30,8 @@ void make_kv_str(struct gguf_make *m, const char *key, const char *s);
 void make_kv_array(struct gguf_make *m, const char *key, uint32_t elem, uint64_t count,
                    const void *payload, size_t n);
 /* A table row as given, fastest dimension first; no data. */
-void make_row(struct gguf_make *m, const char *name, uint32_t n_dim, const uint64_t *ne, uint32_t type,
-              uint64_t offset);
+void make_row(struct gguf_make *m, const char *name, uint32_t n_dim, const uint64_t *ne,
+              uint32_t type, uint64_t offset);
 /* A row at the next free offset and its data: bytes 1, 2, 3, .. */
 void make_tensor(struct gguf_make *m, const char *name, uint32_t n_dim, const uint64_t *ne,
                  enum fmt fmt);
@@ -40,7 +41,8 @@ unsigned char *make_file(const struct gguf_make *m, size_t *n);
 /* Writes it to path. */
 void make_save(const struct gguf_make *m, const char *path);
 
-/* A valid small file with one key of each kind and three tensors; every rule has something to break. */
+/* A valid small file with one key of each kind and three tensors; every rule has something to
+ * break. */
 void make_tiny(struct gguf_make *m, uint32_t version);
 
 #endif

@@ -1,6 +1,6 @@
 /* schema_check: is this text a canonical JSON reply to that schema? Written on jansson's values
- * alone, sharing nothing with the grammar, so that the two can disagree: expressions are matched by the
- * places that a match can have come to. */
+ * alone, sharing nothing with the grammar, so that the two can disagree: expressions are matched by
+ * the places that a match can have come to. */
 #ifndef MAS_SCHEMA_CHECK_H
 #define MAS_SCHEMA_CHECK_H
 

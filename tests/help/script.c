@@ -38,7 +38,8 @@ static void script_planner(struct llm_call *c, const struct consult *of, uint64_
 static void script_specialist(struct llm_call *c, const struct consult_call *k, uint64_t key)
 {
     const struct catalog *cat = k->of->env->catalog;
-    str_addf(&c->reply, "{\"specialty_id\": \"%s\", \"differential\": [", cat->entry[k->specialty].id);
+    str_addf(&c->reply, "{\"specialty_id\": \"%s\", \"differential\": [",
+             cat->entry[k->specialty].id);
     for (unsigned i = 0, n = 1 + rng_below(key, 0, 3); i < n; i++)
         str_addf(&c->reply,
                  "%s{\"dx\": \"Disease %u\", \"p\": 0.%02u, \"evidence_for\": [\"fever\"], "

@@ -39,11 +39,20 @@ struct jobs *jobs_make(int n, int lo, int hi, int max_new, uint64_t seed, int n_
         j->out = calloc((size_t)max_new + 1, sizeof *j->out);
         j->lp = calloc((size_t)max_new + 1, sizeof *j->lp);
         for (int k = 0; k < len; k++)
-            j->prompt[k] = (int32_t)rng_below(rng_mix(seed + (uint64_t)i), (uint64_t)k, (uint32_t)n_vocab);
-        j->r = (struct request){.id = (uint64_t)i, .seed = seed, .prompt = j->prompt, .n_prompt = len,
-                                .max_new = max_new, .temperature = i % 3 ? 0.8f : 0.0f, .top_p = 1,
-                                .top_k = i % 2 ? 20 : 0, .ignore_eos = true, .out = j->out,
-                                .out_lp = j->lp, .done = job_done};
+            j->prompt[k] =
+                (int32_t)rng_below(rng_mix(seed + (uint64_t)i), (uint64_t)k, (uint32_t)n_vocab);
+        j->r = (struct request){.id = (uint64_t)i,
+                                .seed = seed,
+                                .prompt = j->prompt,
+                                .n_prompt = len,
+                                .max_new = max_new,
+                                .temperature = i % 3 ? 0.8f : 0.0f,
+                                .top_p = 1,
+                                .top_k = i % 2 ? 20 : 0,
+                                .ignore_eos = true,
+                                .out = j->out,
+                                .out_lp = j->lp,
+                                .done = job_done};
     }
     return js;
 }
@@ -105,7 +114,8 @@ void jobs_equal(const struct jobs *a, const struct jobs *b, const char *what)
         const struct request *x = &a->job[i].r, *y = &b->job[i].r;
         if (x->finish != y->finish || x->n_out != y->n_out)
             fail_msg("%s: request %d ended %s with %d tokens (%s), reference %s with %d", what, i,
-                     finish_name(y->finish), y->n_out, y->err.msg, finish_name(x->finish), x->n_out);
+                     finish_name(y->finish), y->n_out, y->err.msg, finish_name(x->finish),
+                     x->n_out);
         for (int k = 0; k < x->n_out; k++)
             if (x->out[k] != y->out[k] || memcmp(&x->out_lp[k], &y->out_lp[k], sizeof(float)))
                 fail_msg("%s: request %d token %d: %d (%.9g), reference %d (%.9g)", what, i, k,
@@ -115,9 +125,14 @@ void jobs_equal(const struct jobs *a, const struct jobs *b, const char *what)
 
 struct engine_options serve_options(void)
 {
-    return (struct engine_options){.model = TEST_GOLDEN "/logits_llama_gqa.gguf", .backend = "cpu",
-                                   .ops = {.n_threads = 2}, .n_ctx = 256, .n_seq = 16,
-                                   .batch_tokens = 128, .page_tokens = 16, .kv_fmt = FMT_F16};
+    return (struct engine_options){.model = TEST_GOLDEN "/logits_llama_gqa.gguf",
+                                   .backend = "cpu",
+                                   .ops = {.n_threads = 2},
+                                   .n_ctx = 256,
+                                   .n_seq = 16,
+                                   .batch_tokens = 128,
+                                   .page_tokens = 16,
+                                   .kv_fmt = FMT_F16};
 }
 
 void serve_draft(const char *path)

@@ -21,7 +21,8 @@ struct jobs {
 struct jobs *jobs_make(int n, int lo, int hi, int max_new, uint64_t seed, int n_vocab);
 void jobs_free(struct jobs *js);
 int jobs_try(struct engine *en, struct jobs *js, int i, struct err *e); /* submits one */
-void jobs_submit(struct engine *en, struct jobs *js, int from, int to); /* fails the test on refusal */
+/* fails the test on refusal */
+void jobs_submit(struct engine *en, struct jobs *js, int from, int to);
 void jobs_wait(struct jobs *js);
 void jobs_run(struct engine *en, struct jobs *js); /* submit all, wait for all */
 /* Both generated the same tokens with the same log-probabilities, bit for bit. */
@@ -29,7 +30,8 @@ void jobs_equal(const struct jobs *a, const struct jobs *b, const char *what);
 
 /* Options for the committed tiny model (GQA, 2 layers); backend "cpu", 2 threads. */
 struct engine_options serve_options(void);
-/* Writes a draft for that model to path: the same weights but for noise, so that it is mostly right. */
+/* Writes a draft for that model to path: the same weights but for noise, so that it is mostly
+ * right. */
 void serve_draft(const char *path);
 
 #endif

@@ -54,9 +54,13 @@ static int streamed_read(void *user, uint64_t file_at, void *dst, size_t n, stru
 
 struct stage_config streamed_config(struct streamed *s, struct device *dev)
 {
-    return (struct stage_config){.dev = dev, .item = s->item, .n_item = s->n_item,
-                                 .ring_bytes = s->largest, .piece_bytes = 256,
-                                 .read = streamed_read, .user = s};
+    return (struct stage_config){.dev = dev,
+                                 .item = s->item,
+                                 .n_item = s->n_item,
+                                 .ring_bytes = s->largest,
+                                 .piece_bytes = 256,
+                                 .read = streamed_read,
+                                 .user = s};
 }
 
 static void streamed_check(const struct streamed *s, int item, const unsigned char *got,
@@ -66,8 +70,8 @@ static void streamed_check(const struct streamed *s, int item, const unsigned ch
         const struct stage_range *r = &s->range[item][k];
         for (uint64_t i = 0; i < r->bytes; i++)
             if (got[r->at + i] != file_byte(r->file_at + i))
-                fail_msg("%s: item %d, range %d, byte %d is %d, should be %d", what, item, k, (int)i,
-                         got[r->at + i], file_byte(r->file_at + i));
+                fail_msg("%s: item %d, range %d, byte %d is %d, should be %d", what, item, k,
+                         (int)i, got[r->at + i], file_byte(r->file_at + i));
     }
 }
 

@@ -14,17 +14,19 @@ struct streamed {
     uint64_t largest, total; /* bytes of items, each rounded up to 256 */
     /* the reader */
     uint64_t rng;
-    bool slow;     /* a pause of up to 0.3 ms before some reads */
-    long fail_at;  /* this read (from 1) and all later ones fail; 0 = none */
+    bool slow;    /* a pause of up to 0.3 ms before some reads */
+    long fail_at; /* this read (from 1) and all later ones fail; 0 = none */
     long reads;
 };
 
 /* n_item items of 1 to 3 ranges with gaps between them, from a seed. */
 void streamed_make(struct streamed *s, int n_item, uint64_t seed);
-/* A config for them with a ring for the largest item, everything else 0; the reader is streamed's. */
+/* A config for them with a ring for the largest item, everything else 0; the reader is
+ * streamed's. */
 struct stage_config streamed_config(struct streamed *s, struct device *dev);
-/* `passes` passes of acquiring each item, fetching it on the default stream and releasing it; the bytes are looked
- * at after each pass, and a wrong one fails the test naming `what`. Returns the first error of a call. */
+/* `passes` passes of acquiring each item, fetching it on the default stream and releasing it; the
+ * bytes are looked at after each pass, and a wrong one fails the test naming `what`. Returns the
+ * first error of a call. */
 int streamed_run(struct streamed *s, struct device *dev, struct stage *st, int passes,
                  const char *what, struct err *e);
 /* Opens, runs and closes. */

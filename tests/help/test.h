@@ -17,32 +17,32 @@
 #include "str.h"
 
 /* The call succeeded; prints the message otherwise. Needs `struct err e` in scope. */
-#define ok(call)                                                                                  \
-    do {                                                                                          \
-        e = (struct err){0};                                                                      \
-        int ok_rc_ = (call);                                                                      \
-        if (ok_rc_ < 0)                                                                           \
-            fail_msg("%s: %s", #call, e.msg);                                                     \
+#define ok(call)                                                                                   \
+    do {                                                                                           \
+        e = (struct err){0};                                                                       \
+        int ok_rc_ = (call);                                                                       \
+        if (ok_rc_ < 0)                                                                            \
+            fail_msg("%s: %s", #call, e.msg);                                                      \
     } while (0)
 
 /* The call failed with this code, and the message contains the text. */
-#define fails(call, want_code, text)                                                              \
-    do {                                                                                          \
-        e = (struct err){0};                                                                      \
-        int fails_rc_ = (call);                                                                   \
-        if (fails_rc_ != (want_code) || !strstr(e.msg, (text)))                                   \
-            fail_msg("%s: got %d \"%s\", want %d with \"%s\"", #call, fails_rc_, e.msg,           \
-                     (want_code), (text));                                                        \
+#define fails(call, want_code, text)                                                               \
+    do {                                                                                           \
+        e = (struct err){0};                                                                       \
+        int fails_rc_ = (call);                                                                    \
+        if (fails_rc_ != (want_code) || !strstr(e.msg, (text)))                                    \
+            fail_msg("%s: got %d \"%s\", want %d with \"%s\"", #call, fails_rc_, e.msg,            \
+                     (want_code), (text));                                                         \
     } while (0)
 
 /* Path of a file of the optional data folder; skips the test, saying so, when it is not there. */
 const char *test_data(const char *name, char buf[1024]);
-#define need_data(name, buf)                                                                      \
-    do {                                                                                          \
-        if (!test_data((name), (buf))) {                                                          \
-            print_message("skipped: no %s\n", (name));                                            \
-            skip();                                                                               \
-        }                                                                                         \
+#define need_data(name, buf)                                                                       \
+    do {                                                                                           \
+        if (!test_data((name), (buf))) {                                                           \
+            print_message("skipped: no %s\n", (name));                                             \
+            skip();                                                                                \
+        }                                                                                          \
     } while (0)
 
 /* This build has the backend and the machine what it needs; else says that its runs are skipped. */

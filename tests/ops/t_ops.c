@@ -4,11 +4,13 @@
 #include "cpu_isa.h"
 #include "test.h"
 
-static const char *only; /* the instruction set that is looked at alone, beside the scalar text; NULL: all that are here */
+/* the instruction set that is looked at alone, beside the scalar text; NULL: all that are here */
+static const char *only;
 
 static bool tried(int isa)
 {
-    return cpu_isa_has((enum cpu_isa)isa) && (!only || !strcmp(only, cpu_isa_name((enum cpu_isa)isa)));
+    return cpu_isa_has((enum cpu_isa)isa) &&
+           (!only || !strcmp(only, cpu_isa_name((enum cpu_isa)isa)));
 }
 
 struct result { /* of one case: a copy of each output buffer */
@@ -47,7 +49,8 @@ static struct result run_case_as(struct op_case *c, const char *kind, const char
     return r;
 }
 
-static struct result run_case(const struct op_case *c, const char *kind, const char *isa, int threads)
+static struct result run_case(const struct op_case *c, const char *kind, const char *isa,
+                              int threads)
 {
     struct op_case mine = *c;
     return run_case_as(&mine, kind, isa, threads, false);
@@ -140,22 +143,28 @@ static void bits_do_not_depend_on_the_order_of_weights(void **state)
         if (!tried(k))
             continue;
         ok(ops_open("cpu", &(struct ops_options){.isa = cpu_isa_name((enum cpu_isa)k)}, &ops, &e));
-        const struct tensor w = {.fmt = FMT_Q4_K, .n_dim = 2, .dim = {16, 256, 1, 1}, .row_bytes = 144};
+        const struct tensor w = {
+            .fmt = FMT_Q4_K, .n_dim = 2, .dim = {16, 256, 1, 1}, .row_bytes = 144};
         n_isa += ops->packs(ops, &w);
         ops_close(ops);
         for (int op = 0; op < OP_COUNT; op++)
             for (int i = 0; i < case_registry[op]->n; i++) {
                 struct op_case c = {0};
                 ok(case_registry[op]->make(i, &c, &e));
-                for (int threads = 1; threads <= 3 && !c.bench && c.w[0].n_dim; threads += 2) { /* one takes all strips */
+                /* one takes all strips */
+                for (int threads = 1; threads <= 3 && !c.bench && c.w[0].n_dim; threads += 2) {
                     struct op_case mine = c;
-                    struct result want = run_case(&c, "cpu", cpu_isa_name((enum cpu_isa)k), threads);
-                    struct result got = run_case_as(&mine, "cpu", cpu_isa_name((enum cpu_isa)k), threads, true);
+                    struct result want =
+                        run_case(&c, "cpu", cpu_isa_name((enum cpu_isa)k), threads);
+                    struct result got =
+                        run_case_as(&mine, "cpu", cpu_isa_name((enum cpu_isa)k), threads, true);
                     n_packed += mine.w[0].lanes;
                     for (int b = 0; b < c.n_buf; b++)
                         if (want.out[b] && memcmp(want.out[b], got.out[b], c.buf[b].bytes) != 0)
-                            fail_msg("%s [%s], %s, %d threads: %s differs when the weights are packed",
-                                     ops_op_name((enum op)op), c.name, cpu_isa_name((enum cpu_isa)k), threads, c.buf[b].name);
+                            fail_msg(
+                                "%s [%s], %s, %d threads: %s differs when the weights are packed",
+                                ops_op_name((enum op)op), c.name, cpu_isa_name((enum cpu_isa)k),
+                                threads, c.buf[b].name);
                     result_free(&want);
                     result_free(&got);
                 }
@@ -166,8 +175,9 @@ static void bits_do_not_depend_on_the_order_of_weights(void **state)
     assert_true(n_packed >= 80 * n_isa);
 }
 
-/* Ops that do another op's work on the way: with() says whether a case asks for it, apart() has the other op do it and
- * takes it out of the case, whose results in the buffers that go are left in host memory. */
+/* Ops that do another op's work on the way: with() says whether a case asks for it, apart() has the
+ * other op do it and takes it out of the case, whose results in the buffers that go are left in
+ * host memory. */
 static bool with_norm(const struct op_case *c)
 {
     return c->args.matmul.norm.eps > 0;
@@ -179,7 +189,8 @@ static void norm_apart(struct op_case *c, struct ops *ops)
     struct case_device d;
     const struct matmul_args *m = &c->args.matmul;
     ok(case_upload(c, ops, 0, &d, &e));
-    const struct rmsnorm_args a = {d.dev[0], d.dev[c->n_buf - 1], d.dev[0], m->n_row, m->n_in, m->norm.eps};
+    const struct rmsnorm_args a = {d.dev[0], d.dev[c->n_buf - 1], d.dev[0], m->n_row,
+                                   m->n_in,  m->norm.eps};
     ok(ops->rmsnorm(ops, NULL, &a, &e));
     ok(case_download(c, &d, 0, c->buf[0].host, &e));
     case_release(&d);
@@ -197,9 +208,15 @@ static void rope_apart(struct op_case *c, struct ops *ops)
     struct case_device d;
     struct kv_write_rope *rope = &c->args.kv_write.rope;
     ok(case_upload(c, ops, 0, &d, &e));
-    const struct rope_args a = {.q = d.dev[5], .k = d.dev[0], .pos = d.dev[6], .inv_freq = d.dev[7],
-                                .n_row = c->args.kv_write.n_row, .n_head = rope->n_head,
-                                .n_kv_head = c->kv.n_kv_head, .head_dim = c->kv.head_dim, .n_rot = rope->n_rot,
+    const struct rope_args a = {.q = d.dev[5],
+                                .k = d.dev[0],
+                                .pos = d.dev[6],
+                                .inv_freq = d.dev[7],
+                                .n_row = c->args.kv_write.n_row,
+                                .n_head = rope->n_head,
+                                .n_kv_head = c->kv.n_kv_head,
+                                .head_dim = c->kv.head_dim,
+                                .n_rot = rope->n_rot,
                                 .pairs = rope->pairs};
     ok(ops->rope(ops, NULL, &a, &e));
     ok(case_download(c, &d, 0, c->buf[0].host, &e));
@@ -215,7 +232,8 @@ static const struct fusion {
     void (*apart)(struct op_case *c, struct ops *ops);
 } fusions[] = {{OP_matmul, with_norm, norm_apart}, {OP_kv_write, with_rope, rope_apart}};
 
-static void case_apart_is_the_same(const struct fusion *f, struct op_case *c, struct ops *ops, const char *isa)
+static void case_apart_is_the_same(const struct fusion *f, struct op_case *c, struct ops *ops,
+                                   const char *isa)
 {
     struct result within = run_case(c, ops->name, isa, 2);
     f->apart(c, ops);
@@ -223,8 +241,8 @@ static void case_apart_is_the_same(const struct fusion *f, struct op_case *c, st
     for (int b = 0; b < CASE_BUFS; b++) {
         const void *want = b < c->n_buf ? apart.out[b] : c->buf[b].host;
         if (within.out[b] && memcmp(within.out[b], want, c->buf[b].bytes) != 0)
-            fail_msg("%s [%s] %s %s: %s is not that of two ops", ops_op_name(f->op), c->name, ops->name, isa,
-                     c->buf[b].name);
+            fail_msg("%s [%s] %s %s: %s is not that of two ops", ops_op_name(f->op), c->name,
+                     ops->name, isa, c->buf[b].name);
     }
     result_free(&within);
     result_free(&apart);

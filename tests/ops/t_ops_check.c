@@ -147,7 +147,8 @@ static void cache_ops_name_what_is_wrong(void **state)
     BOTH(kv_write, &write, "kv_write: slot[0] is 32, must be 0 to 31");
     ids[0] = 0;
     const int32_t before = -1, pos = 0;
-    write.rope = (struct kv_write_rope){.q = y, .inv_freq = x, .n_head = 4, .n_rot = 10, .pairs = ROPE_HALVES};
+    write.rope = (struct kv_write_rope){
+        .q = y, .inv_freq = x, .n_head = 4, .n_rot = 10, .pairs = ROPE_HALVES};
     BOTH(kv_write, &write, "kv_write: rope.pos is NULL");
     write.rope.pos = &before;
     BOTH(kv_write, &write, "kv_write: n_rot is 10, limit 8");

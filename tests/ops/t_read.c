@@ -1,4 +1,5 @@
-/* Every way to read memory reads all of it once: the exclusive or of the words is that of a plain loop. */
+/* Every way to read memory reads all of it once: the exclusive or of the words is that of a plain
+ * loop. */
 #include "mem.h"
 #include "ops.h"
 #include "rng.h"
@@ -32,8 +33,8 @@ static void every_pattern_reads_every_line_once(void **state)
                         want ^= x[w];
                     ok(ops->read(ops, i, x, 64 * lines[l], &got, &e));
                     if (got != want)
-                        fail_msg("%s, %d threads, %s: %zu lines are not read once each", isa[k], threads,
-                                 ops->read_name(ops, i), lines[l]);
+                        fail_msg("%s, %d threads, %s: %zu lines are not read once each", isa[k],
+                                 threads, ops->read_name(ops, i), lines[l]);
                 }
             uint64_t sum;
             fails(ops->read(ops, n_pattern, x, 64, &sum, &e), ERR_BUG, "pattern 8, must be 0 to 7");

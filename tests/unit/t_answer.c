@@ -29,7 +29,9 @@ static int plan(const char *s, int k, struct answer_plan *p, struct err *e)
     return answer_plan(s, strlen(s), strlen(s), &cat, k, false, &arena, p, e);
 }
 
-#define PLAN(triage, ids) "{\"triage_generalist\": \"" triage "\", \"selected_specialties\": [" ids "], \"rationale\": \"r\"}"
+#define PLAN(triage, ids)                                                                          \
+    "{\"triage_generalist\": \"" triage "\", \"selected_specialties\": [" ids                      \
+    "], \"rationale\": \"r\"}"
 
 static void a_plan_has_exactly_k_known_ids(void **state)
 {
@@ -49,8 +51,10 @@ static void a_plan_has_exactly_k_known_ids(void **state)
         {PLAN("pediatrics", "\"ent\", 7"), "item 2 of 'selected_specialties'"},
         {PLAN("cardiology", "\"ent\", \"urology\""), "'cardiology' is no generalist"},
         {"{\"selected_specialties\": [], \"rationale\": \"\"}", "'triage_generalist' is missing"},
-        {"{\"triage_generalist\": \"pediatrics\", \"selected_specialties\": [\"ent\", \"urology\"], "
-         "\"rationale\": \"r\", \"comment\": 1}", "unknown key 'comment'"},
+        {"{\"triage_generalist\": \"pediatrics\", \"selected_specialties\": [\"ent\", "
+         "\"urology\"], "
+         "\"rationale\": \"r\", \"comment\": 1}",
+         "unknown key 'comment'"},
         {"// plan\n{}", "bad JSON at column"},
         {"{\"triage_generalist\": \"pediatrics\", \"selected_spe", "bad JSON"},
         {"", "empty reply"},
@@ -68,7 +72,8 @@ static void a_full_plan_keeps_the_first_score_of_each(void **state)
     struct str s = STR_INIT;
     str_adds(&s, "{\"triage_generalist\": \"pediatrics\", \"scored_catalog\": [");
     for (int i = 0; i < 28; i++) /* the last id is replaced by a repeat of the first */
-        str_addf(&s, "%s{\"specialty_id\": \"%s\", \"relevance\": 0.%02d, \"coverage_gain\": 0, "
+        str_addf(&s,
+                 "%s{\"specialty_id\": \"%s\", \"relevance\": 0.%02d, \"coverage_gain\": 0, "
                  "\"urgency_alignment\": 0, \"procedural_signal\": 0, \"reason\": \"\"}",
                  i ? ", " : "", cat.entry[i == 27 ? 0 : i].id, i + 1);
     str_adds(&s, "], \"selected_specialties\": [\"ent\"], \"rationale\": \"\"}");
@@ -76,12 +81,15 @@ static void a_full_plan_keeps_the_first_score_of_each(void **state)
     assert_int_equal(p.scored_twice, 1);
     assert_true(fabs(p.score[0].relevance - 0.01) < 1e-12);
     assert_false(p.score[27].present);
-    fails(answer_plan(s.s, s.len, s.len, &cat, 1, false, &arena, &p, &e), ERR_DATA, "unknown key 'scored_catalog'");
+    fails(answer_plan(s.s, s.len, s.len, &cat, 1, false, &arena, &p, &e), ERR_DATA,
+          "unknown key 'scored_catalog'");
     str_free(&s);
 }
 
 #define REPORT(dx) "{\"specialty_id\": \"ent\", \"differential\": [" dx "], \"notes\": \"\"}"
-#define DX(p) "{\"dx\": \"D\", \"p\": " p ", \"evidence_for\": [\"f\"], \"evidence_against\": [], \"discriminators\": []}"
+#define DX(p)                                                                                      \
+    "{\"dx\": \"D\", \"p\": " p                                                                    \
+    ", \"evidence_for\": [\"f\"], \"evidence_against\": [], \"discriminators\": []}"
 
 static int report(const char *s, struct answer_report *r, struct err *e)
 {
@@ -118,7 +126,9 @@ static void probabilities_above_one_are_rescaled_and_say_so(void **state)
     assert_false(r.rescaled);
 }
 
-#define FINAL(a) "{\"final_answer\": " a ", \"ordered_differential\": [\"x\"], \"justification\": \"j\", \"warnings\": []}"
+#define FINAL(a)                                                                                   \
+    "{\"final_answer\": " a                                                                        \
+    ", \"ordered_differential\": [\"x\"], \"justification\": \"j\", \"warnings\": []}"
 
 static int decide(const char *s, int n, struct answer_decision *d, struct err *e)
 {
@@ -133,8 +143,8 @@ static void a_decision_is_a_letter_and_nothing_else(void **state)
     ok(decide(FINAL("\"D\""), 4, &d, &e));
     assert_int_equal(d.letter, 3);
     ok(decide(FINAL("\"E\""), 5, &d, &e));
-    static const char *const bad[] = {"\"E\"", "\"d\"", "\"D.\"", "\"\"", "\"The answer is A\"",
-                                      "\"Appendicitis\"", "\"AB\""};
+    static const char *const bad[] = {
+        "\"E\"", "\"d\"", "\"D.\"", "\"\"", "\"The answer is A\"", "\"Appendicitis\"", "\"AB\""};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char s[256];
         snprintf(s, sizeof s, FINAL("%s"), bad[i]);
@@ -154,10 +164,23 @@ static void free_text_gives_a_letter_only_in_the_agreed_forms(void **state)
         const char *text;
         int letter; /* -1 = error */
     } cases[] = {
-        {"B", 1}, {" B.\n", 1}, {"(C)", 2}, {"D)", 3}, {"Answer: B", 1}, {"I think so.\nFinal answer: (A)\n", 0},
-        {"A doctor should answer.", -1}, {"E", -1}, {"b", -1}, {"A B", -1}, {"Answer: A\nAnswer: B", -1},
-        {"Answer: A\nAnswer: A", -1}, {"Answer: appendicitis", -1}, {"", -1}, {"the Answer: B", -1},
-        {"A.B", -1}, {"((A)", -1},
+        {"B", 1},
+        {" B.\n", 1},
+        {"(C)", 2},
+        {"D)", 3},
+        {"Answer: B", 1},
+        {"I think so.\nFinal answer: (A)\n", 0},
+        {"A doctor should answer.", -1},
+        {"E", -1},
+        {"b", -1},
+        {"A B", -1},
+        {"Answer: A\nAnswer: B", -1},
+        {"Answer: A\nAnswer: A", -1},
+        {"Answer: appendicitis", -1},
+        {"", -1},
+        {"the Answer: B", -1},
+        {"A.B", -1},
+        {"((A)", -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int got = -1, rc = answer_letter(cases[i].text, strlen(cases[i].text), 4, &got, &e);
@@ -181,10 +204,11 @@ static void a_reply_nested_too_deep_or_too_long_is_an_error(void **state)
     str_free(&s);
 }
 
-/* ---- closed replies ------------------------------------------------------------------------------ */
+/* ---- closed replies -------------------------------------------------------------------------- */
 
-/* Two replies of equal length that differ in every choice: what the model would have written, and the closer's. With the
- * first n bytes of the one and the rest of the other, no value may come from the closer. */
+/* Two replies of equal length that differ in every choice: what the model would have written, and
+ * the closer's. With the first n bytes of the one and the rest of the other, no value may come
+ * from the closer. */
 static void spliced(const char *model, const char *closer, size_t n, char *out)
 {
     assert_int_equal(strlen(model), strlen(closer));
@@ -195,10 +219,11 @@ static void spliced(const char *model, const char *closer, size_t n, char *out)
 static void a_letter_that_the_closer_chose_is_no_answer(void **state)
 {
     (void)state;
-    static const char *const forms[] = {
-        "{\"final_answer\": \"%c\", \"ordered_differential\": [\"%c\"], \"justification\": \"j\", \"warnings\": []}",
-        "{\"ordered_differential\": [\"%c\"], \"justification\": \"j\", \"final_answer\": \"%c\", \"warnings\": []}",
-        "{\"reasoning\": \"%c\", \"final_answer\": \"%c\"}"};
+    static const char *const forms[] = {"{\"final_answer\": \"%c\", \"ordered_differential\": "
+                                        "[\"%c\"], \"justification\": \"j\", \"warnings\": []}",
+                                        "{\"ordered_differential\": [\"%c\"], \"justification\": "
+                                        "\"j\", \"final_answer\": \"%c\", \"warnings\": []}",
+                                        "{\"reasoning\": \"%c\", \"final_answer\": \"%c\"}"};
     for (int f = 0; f < 3; f++) {
         char model[256], closer[256], text[256];
         int taken = 0;
@@ -215,7 +240,8 @@ static void a_letter_that_the_closer_chose_is_no_answer(void **state)
                 continue;
             }
             assert_int_equal(d.letter, 2);
-            assert_true(n > (size_t)(strstr(model, "final_answer") - model) + 16); /* with its quote */
+            /* with its quote */
+            assert_true(n > (size_t)(strstr(model, "final_answer") - model) + 16);
             assert_true(d.n_differential == 0 || d.differential[0][0] == 'C');
             taken++;
         }
@@ -253,33 +279,45 @@ static void a_plan_stands_once_the_model_has_named_all_ids(void **state)
             continue;
         assert_string_equal(cat.entry[p.triage].id, "pediatrics");
         assert_string_equal(cat.entry[p.selected[1]].id, "nephrology");
-        assert_string_equal(p.rationale, n > (size_t)(strstr(model, "\"r\"") - model) + 1 ? "r" : "");
+        assert_string_equal(p.rationale,
+                            n > (size_t)(strstr(model, "\"r\"") - model) + 1 ? "r" : "");
     }
 }
 
 static void a_report_keeps_the_diagnoses_that_the_model_finished(void **state)
 {
     (void)state;
-    static const char text[] =
-        "{\"specialty_id\": \"ent\", \"differential\": [{\"dx\": \"Otitis\", \"p\": 0.61, \"evidence_for\": "
-        "[\"fever\", \"pain\"], \"evidence_against\": [\"calm\"], \"discriminators\": [\"view\"]}, {\"dx\": \"Mumps\", "
-        "\"p\": 0.25, \"evidence_for\": [], \"evidence_against\": [], \"discriminators\": []}], \"notes\": \"seen twice\"}";
+    static const char text[] = "{\"specialty_id\": \"ent\", \"differential\": [{\"dx\": "
+                               "\"Otitis\", \"p\": 0.61, \"evidence_for\": "
+                               "[\"fever\", \"pain\"], \"evidence_against\": [\"calm\"], "
+                               "\"discriminators\": [\"view\"]}, {\"dx\": \"Mumps\", "
+                               "\"p\": 0.25, \"evidence_for\": [], \"evidence_against\": [], "
+                               "\"discriminators\": []}], \"notes\": \"seen twice\"}";
     static const struct {
         const char *up_to; /* the model wrote so far */
         int n_dx, n_for, n_against;
         const char *notes;
     } cases[] = {
-        {"\"p\": 0.61", 0, 0, 0, ""},        {"\"p\": 0.61,", 1, 0, 0, ""}, {"[\"fever\"", 1, 1, 0, ""},
-        {"\"fever\", \"pa", 1, 1, 0, ""},   {"\"pain\"]", 1, 2, 0, ""},    {"[\"calm\"", 1, 2, 1, ""},
-        {"\"view\"]}", 1, 2, 1, ""},         {"\"Mumps\"", 1, 2, 1, ""},    {"\"p\": 0.2", 1, 2, 1, ""},
-        {"\"p\": 0.25,", 2, 2, 1, ""},       {"\"notes\": ", 2, 2, 1, ""},  {"\"seen tw", 2, 2, 1, "seen tw"},
+        {"\"p\": 0.61", 0, 0, 0, ""},
+        {"\"p\": 0.61,", 1, 0, 0, ""},
+        {"[\"fever\"", 1, 1, 0, ""},
+        {"\"fever\", \"pa", 1, 1, 0, ""},
+        {"\"pain\"]", 1, 2, 0, ""},
+        {"[\"calm\"", 1, 2, 1, ""},
+        {"\"view\"]}", 1, 2, 1, ""},
+        {"\"Mumps\"", 1, 2, 1, ""},
+        {"\"p\": 0.2", 1, 2, 1, ""},
+        {"\"p\": 0.25,", 2, 2, 1, ""},
+        {"\"notes\": ", 2, 2, 1, ""},
+        {"\"seen tw", 2, 2, 1, "seen tw"},
         {"\"seen twice\"", 2, 2, 1, "seen twice"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct err e;
         struct answer_report r;
         size_t own = (size_t)(strstr(text, cases[i].up_to) - text) + strlen(cases[i].up_to);
-        int rc = answer_report(text, strlen(text), own, &cat, catalog_find(&cat, "ent"), &arena, &r, &e);
+        int rc =
+            answer_report(text, strlen(text), own, &cat, catalog_find(&cat, "ent"), &arena, &r, &e);
         if (!cases[i].n_dx) {
             assert_int_equal(rc, ERR_DATA);
             continue;
@@ -291,11 +329,13 @@ static void a_report_keeps_the_diagnoses_that_the_model_finished(void **state)
     }
 }
 
-/* Of every prefix of JSON, what was finished is JSON again, and its values are those of the whole. */
+/* Of every prefix of JSON, what was finished is JSON again, and its values are those of the
+ * whole. */
 static void the_own_part_of_any_prefix_is_json(void **state)
 {
     (void)state;
-    static const char text[] = "{\"a\": [1, -2.5, [true, {\"k\": null}], {}], \"b\": \"x\\n\\u00e9\\ud83d\\ude00\xc3\xa9\", "
+    static const char text[] = "{\"a\": [1, -2.5, [true, {\"k\": null}], {}], \"b\": "
+                               "\"x\\n\\u00e9\\ud83d\\ude00\xc3\xa9\", "
                                "\"c\\\"\": {\"d\": [\"\\\\\", \"\"], \"e\": false}}";
     struct err e;
     json_error_t je;

@@ -64,7 +64,8 @@ static void version_2_in_a_container(void **state)
     (void)state;
     uint64_t a, b;
     put("proc/self/cgroup", "0::/\n");
-    put("proc/self/mountinfo", "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup rw,nsdelegate\n");
+    put("proc/self/mountinfo", "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 20 0:26 / /sys/fs/cgroup "
+                               "rw,nosuid shared:4 - cgroup2 cgroup rw,nsdelegate\n");
     put("sys/fs/cgroup/cpu.max", "max 100000\n");
     put("sys/fs/cgroup/memory.max", "max\n");
     assert_int_equal(cgroup_cores(root), 0);
@@ -75,7 +76,8 @@ static void version_2_in_a_container(void **state)
     memory_is(1000000, 1000000);
     put("sys/fs/cgroup/memory.current", "700000\n");
     memory_is(1000000, 300000);
-    put("sys/fs/cgroup/memory.stat", "anon 300000\nfile 400000\ninactive_file 250000\nactive_file 150000\n");
+    put("sys/fs/cgroup/memory.stat",
+        "anon 300000\nfile 400000\ninactive_file 250000\nactive_file 150000\n");
     memory_is(1000000, 550000); /* pages of read files give way */
     put("sys/fs/cgroup/memory.current", "1300000\n");
     memory_is(1000000, 0);
@@ -103,17 +105,19 @@ static void the_least_limit_on_the_way_up_counts(void **state)
     assert_int_equal(cgroup_cores(root), 1);
 }
 
-static const char v1_mounts[] = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n"
-                                "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
-                                "33 31 0:30 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
-                                "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-                                "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+static const char v1_mounts[] =
+    "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n"
+    "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+    "33 31 0:30 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
+    "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+    "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
 
 static void version_1_counts_too(void **state)
 {
     (void)state;
     uint64_t a, b;
-    put("proc/self/cgroup", "9:name=systemd:/\n5:memory:/box/me\n3:cpuset:/\n2:cpu,cpuacct:/box\n0::/\n");
+    put("proc/self/cgroup",
+        "9:name=systemd:/\n5:memory:/box/me\n3:cpuset:/\n2:cpu,cpuacct:/box\n0::/\n");
     put("proc/self/mountinfo", v1_mounts);
     put("sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us", "-1\n");
     put("sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us", "100000\n");
@@ -133,13 +137,15 @@ static void version_1_counts_too(void **state)
     memory_is(8000, 6000);
 }
 
-/* A container of version 1 sees its own group as the root of the mount, and its host's path in /proc. */
+/* A container of version 1 sees its own group as the root of the mount, and its host's path in
+ * /proc. */
 static void a_mount_that_begins_at_the_group(void **state)
 {
     (void)state;
     put("proc/self/cgroup", "2:cpu:/docker/abc\n1:memory:/docker/abc/deep\n");
-    put("proc/self/mountinfo", "32 31 0:29 /docker/abc /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
-                               "35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+    put("proc/self/mountinfo",
+        "32 31 0:29 /docker/abc /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+        "35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
     put("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "300000\n");
     put("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
     assert_int_equal(cgroup_cores(root), 3);
@@ -193,12 +199,9 @@ static void strange_files_do_no_harm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(without_files_there_is_no_limit),
-        TEST(version_2_in_a_container),
-        TEST(the_least_limit_on_the_way_up_counts),
-        TEST(version_1_counts_too),
-        TEST(a_mount_that_begins_at_the_group),
-        TEST(strange_files_do_no_harm),
+        TEST(without_files_there_is_no_limit),      TEST(version_2_in_a_container),
+        TEST(the_least_limit_on_the_way_up_counts), TEST(version_1_counts_too),
+        TEST(a_mount_that_begins_at_the_group),     TEST(strange_files_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

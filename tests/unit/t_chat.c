@@ -283,11 +283,12 @@ static void llama31_is_rendered_without_dates(void **state)
     close_file(o);
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
-/* Prompt and rest are the tokens of the whole text, and no shorter than need be. Returns tokens of all rests. */
-static size_t check_options(enum chat_kind k, const struct tokenizer *t, const char *open, const char *const *text, int n,
-                            size_t *n_prompt)
+/* Prompt and rest are the tokens of the whole text, and no shorter than need be. Returns tokens of
+ * all rests. */
+static size_t check_options(enum chat_kind k, const struct tokenizer *t, const char *open,
+                            const char *const *text, int n, size_t *n_prompt)
 {
     struct err e;
     struct chat_message m[] = {message("user", "Which one?"), message("assistant", open)};
@@ -343,7 +344,8 @@ static void options_are_tokens_of_the_whole_text(void **state)
         merged += less;
         close_file(o);
     }
-    assert_true(merged > 0); /* an option changed the last token of a prompt, and its tokens were scored */
+    /* an option changed the last token of a prompt, and its tokens were scored */
+    assert_true(merged > 0);
 }
 
 /* Llama 3's letters are scored as ever: each by the tokens of its own. */
@@ -366,7 +368,8 @@ static void options_of_llama3_stay_as_they_were(void **state)
     assert_int_equal(rest.n, own.n);
     assert_memory_equal(rest.id, own.id, own.n * sizeof *own.id);
     m[1].role = "user";
-    fails(chat_render_options(CHAT_LLAMA3, o.t, m, 2, opt, 5, &prompt, &rest, len, &e), ERR_DATA, "open message");
+    fails(chat_render_options(CHAT_LLAMA3, o.t, m, 2, opt, 5, &prompt, &rest, len, &e), ERR_DATA,
+          "open message");
     token_list_free(&prompt);
     token_list_free(&rest);
     token_list_free(&alone);

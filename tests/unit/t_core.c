@@ -23,8 +23,8 @@ static void err_messages_are_one_clean_line(void **state)
     assert_int_equal(err_exit(-12345), 70);
 }
 
-/* Every f16 value survives f16 -> f32 -> f16, and every f32 rounds to the nearest f16 (ties to even):
- * checked against exact arithmetic in double at all midpoints and their neighbours. */
+/* Every f16 value survives f16 -> f32 -> f16, and every f32 rounds to the nearest f16 (ties to
+ * even): checked against exact arithmetic in double at all midpoints and their neighbours. */
 static void f16_is_exact_and_rounds_to_nearest_even(void **state)
 {
     (void)state;
@@ -49,8 +49,8 @@ static void f16_is_exact_and_rounds_to_nearest_even(void **state)
     assert_int_equal(f32_to_f16(65520.0f), 0x7c00);
     assert_int_equal(f32_to_f16(INFINITY), 0x7c00);
     assert_true(isnan(f16_to_f32(f32_to_f16(NAN))));
-    assert_int_equal(f32_to_bf16(1.00390625f), 0x3f80);      /* tie to even, down */
-    assert_int_equal(f32_to_bf16(1.01171875f), 0x3f82);      /* tie to even, up */
+    assert_int_equal(f32_to_bf16(1.00390625f), 0x3f80); /* tie to even, down */
+    assert_int_equal(f32_to_bf16(1.01171875f), 0x3f82); /* tie to even, up */
     assert_true(isnan(bf16_to_f32(f32_to_bf16(NAN))));
 }
 

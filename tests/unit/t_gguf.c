@@ -12,16 +12,17 @@
 #include "rng.h"
 #include "test.h"
 
-
 /* Opens what m builds. */
-static int open_made(const struct gguf_make *m, struct gguf **g, unsigned char **bytes, struct err *e)
+static int open_made(const struct gguf_make *m, struct gguf **g, unsigned char **bytes,
+                     struct err *e)
 {
     size_t n;
     *bytes = make_file(m, &n);
     return gguf_open_memory(*bytes, n, "made.gguf", g, e);
 }
 
-/* The file is refused with ERR_DATA; the message has the file's name and all the texts (NULL ends). */
+/* The file is refused with ERR_DATA; the message has the file's name and all the texts (NULL
+ * ends). */
 static void refused(struct gguf_make *m, const char *const *texts)
 {
     struct err e;
@@ -179,14 +180,18 @@ static void one_number_or_one_a_layer(void **state)
     v = 0;
     ok(gguf_get_int_each(g, "same", 3, 1, 8, &v, &e));
     assert_int_equal(v, 4);
-    fails(gguf_get_int_each(g, "same", 2, 1, 8, &v, &e), ERR_DATA, "has 3 elements, must have 2 or be one number");
+    fails(gguf_get_int_each(g, "same", 2, 1, 8, &v, &e), ERR_DATA,
+          "has 3 elements, must have 2 or be one number");
     fails(gguf_get_int_each(g, "same", 0, 1, 8, &v, &e), ERR_DATA, "has 3 elements");
     fails(gguf_get_int_each(g, "other", 3, 1, 8, &v, &e), ERR_DATA,
-          "key 'other' at byte 112 differs between layers, which is not supported: layer 2 has 5, layer 0 4");
+          "key 'other' at byte 112 differs between layers, which is not supported: layer 2 has 5, "
+          "layer 0 4");
     fails(gguf_get_int_each(g, "high", 3, 1, 8, &v, &e), ERR_DATA, "is 99, must be 1 to 8");
-    fails(gguf_get_int_each(g, "bools", 3, 0, 1, &v, &e), ERR_DATA, "is an array of bool, must be an integer");
+    fails(gguf_get_int_each(g, "bools", 3, 0, 1, &v, &e), ERR_DATA,
+          "is an array of bool, must be an integer");
     fails(gguf_get_int_each(g, "none", 3, 0, 1, &v, &e), ERR_DATA, "key 'none' is missing");
-    fails(gguf_get_int(g, "same", 1, 8, &v, &e), ERR_DATA, "is an array of i32, must be an integer");
+    fails(gguf_get_int(g, "same", 1, 8, &v, &e), ERR_DATA,
+          "is an array of i32, must be an integer");
     assert_true(gguf_number(gguf_find(g, "other"), 2, &d) && d == 5);
     assert_true(gguf_number(gguf_find(g, "bools"), 1, &d) && d == 0);
     gguf_close(g);
@@ -212,7 +217,7 @@ static void nan_is_out_of_every_range(void **state)
     make_free(&m);
 }
 
-/* ---- one bad file per rule ------------------------------------------------------------------------ */
+/* ---- one bad file per rule ------------------------------------------------------------------- */
 
 static void every_prefix_is_an_incomplete_download(void **state)
 {
@@ -262,7 +267,8 @@ static void counts_are_bounded_by_the_bytes_left(void **state)
 {
     (void)state;
     struct gguf_make m;
-    make_tiny(&m, 3), m.n_tensor = UINT64_MAX, refused(&m, "18446744073709551615 tensors", "byte 8");
+    make_tiny(&m, 3), m.n_tensor = UINT64_MAX,
+                      refused(&m, "18446744073709551615 tensors", "byte 8");
     make_tiny(&m, 3), m.n_kv = 1000000, refused(&m, "1000000 keys", "byte 16");
     make_init(&m), make_kv_array(&m, "a", GGUF_U64, UINT64_MAX / 8 + 2, "", 0);
     refused(&m, "key 'a'", "array elements", "byte 41"); /* count * 8 would wrap to 8 */
@@ -305,8 +311,10 @@ static void values_have_known_types(void **state)
 {
     (void)state;
     struct gguf_make m;
-    make_init(&m), make_kv(&m, "x", 13, "12345678", 8), refused(&m, "key 'x' at byte 33", "type 13");
-    make_init(&m), make_kv(&m, "x", GGUF_BOOL, "\2", 1), refused(&m, "key 'x' at byte 37", "bool is 2");
+    make_init(&m), make_kv(&m, "x", 13, "12345678", 8),
+        refused(&m, "key 'x' at byte 33", "type 13");
+    make_init(&m), make_kv(&m, "x", GGUF_BOOL, "\2", 1),
+        refused(&m, "key 'x' at byte 37", "bool is 2");
     make_init(&m), make_kv_array(&m, "x", GGUF_BOOL, 3, "\1\0\x80", 3);
     refused(&m, "key 'x' at byte 51", "bool is 128");
     make_init(&m), make_kv_array(&m, "x", GGUF_ARRAY, 1, "1234567890123456", 16);
@@ -335,7 +343,8 @@ static void alignment_is_a_power_of_two(void **state)
     static const uint32_t good[] = {8, 4096, 131072, 1 << 20};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) { /* as large as the file can bear */
         make_init(&m), m.align = good[i], make_kv_u32(&m, "general.alignment", good[i]);
-        make_tensor(&m, "x", 1, (uint64_t[]){1}, FMT_F32), make_tensor(&m, "y", 1, (uint64_t[]){1}, FMT_F32);
+        make_tensor(&m, "x", 1, (uint64_t[]){1}, FMT_F32),
+            make_tensor(&m, "y", 1, (uint64_t[]){1}, FMT_F32);
         ok(open_made(&m, &g, &bytes, &e));
         assert_int_equal(gguf_tensor_find(g, "y")->at % good[i], 0);
         assert_int_equal(gguf_tensor_find(g, "y")->at - gguf_tensor_find(g, "x")->at, good[i]);
@@ -358,7 +367,8 @@ static void tensors_have_names_shapes_and_types(void **state)
     name[65] = 0;
     make_init(&m), make_row(&m, "", 1, ne, 0, 0), make_row(&m, "b", 1, ne, 0, 128);
     refused(&m, "tensor 1 at byte 24", "name of 0 bytes");
-    make_init(&m), make_row(&m, name, 1, ne, 0, 0), refused(&m, "name of 65 bytes; must be 1 to 64");
+    make_init(&m), make_row(&m, name, 1, ne, 0, 0),
+        refused(&m, "name of 65 bytes; must be 1 to 64");
     make_init(&m), make_row(&m, "x", 1, ne, 0, 0), make_row(&m, "x", 1, ne, 0, 128);
     refused(&m, "tensor 'x' at byte 57", "came before, as tensor 1");
     make_init(&m), make_row(&m, "x", 0, ne, 0, 0), make_row(&m, "b", 4, ne, 0, 128);
@@ -393,9 +403,12 @@ static void tensor_data_lies_inside_aligned_and_apart(void **state)
     make_row(&m, "same", 1, ne, 0, 0), str_add(&m.data, (char[128]){0}, 128);
     refused(&m, "overlaps 'early'");
     make_init(&m), make_tensor(&m, "a", 1, ne, FMT_F32), make_row(&m, "b", 1, ne, 0, 64);
-    refused(&m, "tensor 'b' at byte 160 goes beyond", "expected at least 224 bytes, the file has 160");
-    make_init(&m), make_row(&m, "b", 1, ne, 0, UINT64_MAX - 31), refused(&m, "tensor 'b'", "overflows");
-    make_init(&m), make_row(&m, "b", 1, ne, 0, (uint64_t)1 << 62), refused(&m, "tensor 'b'", "beyond");
+    refused(&m, "tensor 'b' at byte 160 goes beyond",
+            "expected at least 224 bytes, the file has 160");
+    make_init(&m), make_row(&m, "b", 1, ne, 0, UINT64_MAX - 31),
+        refused(&m, "tensor 'b'", "overflows");
+    make_init(&m), make_row(&m, "b", 1, ne, 0, (uint64_t)1 << 62),
+        refused(&m, "tensor 'b'", "beyond");
     struct gguf *g;
     unsigned char *bytes;
     struct err e;
@@ -407,7 +420,7 @@ static void tensor_data_lies_inside_aligned_and_apart(void **state)
     make_free(&m);
 }
 
-/* ---- files ---------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void files_that_cannot_be_opened_are_named(void **state)
 {
@@ -416,7 +429,8 @@ static void files_that_cannot_be_opened_are_named(void **state)
     struct err e;
     char dir[256], path[300];
     test_mkdir(dir);
-    fails(gguf_open("/nonexistent/x.gguf", &g, &e), ERR_NOINPUT, "/nonexistent/x.gguf: No such file");
+    fails(gguf_open("/nonexistent/x.gguf", &g, &e), ERR_NOINPUT,
+          "/nonexistent/x.gguf: No such file");
     fails(gguf_open(dir, &g, &e), ERR_NOINPUT, "it is a directory");
     fails(gguf_open("/dev/null", &g, &e), ERR_NOINPUT, "no regular file");
     snprintf(path, sizeof path, "%s/empty.gguf", dir);
@@ -557,9 +571,9 @@ static void a_long_path_leaves_room_for_the_reason(void **state)
 static void real_files_open_quickly(void **state)
 {
     (void)state;
-    static const char *const names[] = {"vocab/ggml-vocab-llama-bpe.gguf",
-                                        "vocab/ggml-vocab-llama-spm.gguf", "models/stories260K.gguf",
-                                        "models/stories260K-pad1024-Q4_K_M.gguf"};
+    static const char *const names[] = {
+        "vocab/ggml-vocab-llama-bpe.gguf", "vocab/ggml-vocab-llama-spm.gguf",
+        "models/stories260K.gguf", "models/stories260K-pad1024-Q4_K_M.gguf"};
     char path[1024];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct gguf *g;
@@ -580,7 +594,7 @@ static void real_files_open_quickly(void **state)
     }
 }
 
-/* ---- names ---------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static void names_keep_any_bytes_apart(void **state)
 {
@@ -588,7 +602,7 @@ static void names_keep_any_bytes_apart(void **state)
     enum { N = 20000 };
     struct names t = {0};
     struct err e;
-    char (*key)[16] = calloc(N, sizeof *key);
+    char(*key)[16] = calloc(N, sizeof *key);
     uint32_t v;
     assert_false(names_find(&t, "a", 1, &v));
     for (uint32_t i = 0; i < N; i++) {

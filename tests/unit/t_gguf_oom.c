@@ -1,4 +1,5 @@
-/* Every allocation of reading, writing, binding, planning and placing fails once, and from then on. */
+/* Every allocation of reading, writing, binding, planning and placing fails once, and from then
+ * on. */
 #include "gguf_make.h"
 #include "gguf_write.h"
 #include "names.h"
@@ -60,8 +61,12 @@ static int bind_and_place(void *arg)
     struct plan plan = {0};
     struct place *p = NULL;
     uint64_t bytes = 7;
-    struct plan_input in = {.n_layer = 1, .attn_bytes = &bytes, .ffn_bytes = &bytes,
-                            .kv_bytes_per_token = 1, .n_ctx = 1, .n_seq = 1};
+    struct plan_input in = {.n_layer = 1,
+                            .attn_bytes = &bytes,
+                            .ffn_bytes = &bytes,
+                            .kv_bytes_per_token = 1,
+                            .n_ctx = 1,
+                            .n_seq = 1};
     int rc = weights_bind(arg, slots, 2, 1, &w, &e);
     if (rc == 0)
         rc = plan_make(&in, &plan, &e);

@@ -85,7 +85,8 @@ static void what_is_written_is_read_back(void **state)
     gguf_close(g);
 }
 
-/* Copying every key and tensor of a file gives the same keys, shapes and bytes, alignment included. */
+/* Copying every key and tensor of a file gives the same keys, shapes and bytes, alignment
+ * included. */
 static void a_copy_equals_the_original(void **state)
 {
     (void)state;
@@ -180,13 +181,15 @@ static void misuse_is_named(void **state)
     fails(gguf_put_tensor(w, "t", FMT_F32, 1, (int64_t[]){2}, &e), ERR_BUG, "'t'");
     fails(gguf_put_tensor(w, "u", FMT_Q4_K, 1, (int64_t[]){255}, &e), ERR_BUG, "format Q4_K");
     fails(gguf_put_tensor(w, "u", FMT_F32, 2, (int64_t[]){0, 1}, &e), ERR_BUG, "shape");
-    fails(gguf_put_tensor(w, "u", FMT_F32, 5, (int64_t[]){1, 1, 1, 1}, &e), ERR_BUG, "5 dimensions");
-    fails(gguf_put_tensor(
-              w, "12345678901234567890123456789012345678901234567890123456789012345", FMT_F32, 1,
-              (int64_t[]){2}, &e), ERR_BUG, "65 bytes; must be 1 to 64");
+    fails(gguf_put_tensor(w, "u", FMT_F32, 5, (int64_t[]){1, 1, 1, 1}, &e), ERR_BUG,
+          "5 dimensions");
+    fails(gguf_put_tensor(w, "12345678901234567890123456789012345678901234567890123456789012345",
+                          FMT_F32, 1, (int64_t[]){2}, &e),
+          ERR_BUG, "65 bytes; must be 1 to 64");
     fails(gguf_put_data(w, "123456789", 9, &e), ERR_BUG, "only 8 of its 8 are missing");
     fails(gguf_put_u32(w, "late", 1, &e), ERR_BUG, "after the first data");
-    fails(gguf_put_tensor(w, "late", FMT_F32, 1, (int64_t[]){2}, &e), ERR_BUG, "after the first data");
+    fails(gguf_put_tensor(w, "late", FMT_F32, 1, (int64_t[]){2}, &e), ERR_BUG,
+          "after the first data");
     ok(gguf_put_data(w, "1234", 4, &e));
     fails(gguf_writer_finish(w, &e), ERR_BUG, "tensor 't' of");
     assert_non_null(strstr(e.msg, "has 4 of its 8 bytes"));
@@ -295,7 +298,8 @@ static void a_pipe_gets_the_bytes_of_a_file(void **state)
     memcpy(was, path, sizeof was);
     snprintf(path, sizeof path, "%s", name);
     ok(write_one(100, &e));
-    fails(gguf_writer_open_hollow(path, &w, &e), ERR_USAGE, "a file with holes cannot go into a pipe");
+    fails(gguf_writer_open_hollow(path, &w, &e), ERR_USAGE,
+          "a file with holes cannot go into a pipe");
     memcpy(path, was, sizeof path);
     close(p[1]);
     ssize_t k = read(p[0], got, sizeof got);

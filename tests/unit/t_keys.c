@@ -1,4 +1,5 @@
-/* Keys that change the arithmetic are obeyed or refused by name; a file is written for each, on a committed model. */
+/* Keys that change the arithmetic are obeyed or refused by name; a file is written for each, on a
+ * committed model. */
 #include <math.h>
 
 #include "gguf_edit.h"
@@ -62,25 +63,32 @@ static void what_is_not_computed_is_refused_by_name(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"bool:attention.causal=0", "key 'llama.attention.causal' is 0: attention without a causal mask is not supported; "
-                                    "must be 1"},
-        {"f32:logit_scale=0.0625", "key 'llama.logit_scale' is 0.0625: a scale of logits is not supported; must be 0 or 1"},
+        {"bool:attention.causal=0",
+         "key 'llama.attention.causal' is 0: attention without a causal mask is not supported; "
+         "must be 1"},
+        {"f32:logit_scale=0.0625",
+         "key 'llama.logit_scale' is 0.0625: a scale of logits is not supported; must be 0 or 1"},
         {"f32:residual_scale=0.22", "llama.residual_scale"},
         {"f32:embedding_scale=12", "llama.embedding_scale"},
-        {"f32:attn_logit_softcapping=50", "soft-capping of attention scores is not supported; must be 0"},
+        {"f32:attn_logit_softcapping=50",
+         "soft-capping of attention scores is not supported; must be 0"},
         {"f32:final_logit_softcapping=30", "llama.final_logit_softcapping"},
         {"f32:attention.max_alibi_bias=8", "ALiBi"},
         {"f32:attention.clamp_kqv=8", "clamp_kqv"},
         {"f32:attention.clamp_kqv=nan", "clamp_kqv' is nan"},
-        {"u32:expert_count=2", "key 'llama.expert_count' is 2: a mixture of experts is not supported"},
+        {"u32:expert_count=2",
+         "key 'llama.expert_count' is 2: a mixture of experts is not supported"},
         {"u32:expert_used_count=1", "expert_used_count"},
-        {"str:hidden_activation=gelu", "key 'llama.hidden_activation' is 'gelu': an activation other than SiLU is not "
-                                       "supported; must be silu"},
+        {"str:hidden_activation=gelu",
+         "key 'llama.hidden_activation' is 'gelu': an activation other than SiLU is not "
+         "supported; must be silu"},
         {"str:attention.causal=1", "key 'llama.attention.causal' is '1'"},
-        {"u32s:rope.dimension_sections=0 16 0 0", "is 16 in element 1: RoPE in sections is not supported"},
+        {"u32s:rope.dimension_sections=0 16 0 0",
+         "is 16 in element 1: RoPE in sections is not supported"},
         {"u32:pooling_type=3", "pooling_type' is 3"},
         {"bool:use_parallel_residual=1", "use_parallel_residual"},
-        {"str:rope.scaling.type=longrope", "llama.rope.scaling.type is 'longrope'; supported: none, linear, yarn"},
+        {"str:rope.scaling.type=longrope",
+         "llama.rope.scaling.type is 'longrope'; supported: none, linear, yarn"},
         {"str:rope.scaling.type=dynamic", "'dynamic'; supported"},
         {"u32:rope.scaling.type=1", "llama.rope.scaling.type"},
         {"f32:rope.scaling.alpha=1000", "rope.scaling.alpha"},
@@ -88,20 +96,27 @@ static void what_is_not_computed_is_refused_by_name(void **state)
         {"f32:rope.scaling.factor=0.0001", "must be 0 (none) or at least 0.001"},
         {"f32:rope.scale_linear=-1", "key 'llama.rope.scale_linear'"},
         {"f32:rope.scaling.attn_factor=0", "rope.scaling.attn_factor"},
-        {"str:rope.scaling.type=yarn,f32:rope.scaling.yarn_log_multiplier=0.1", "yarn_log_multiplier' is 0.1"},
-        {"str:rope.scaling.type=yarn,f32:rope.scaling.yarn_attn_factor=2", "yarn_attn_factor' is 2"},
+        {"str:rope.scaling.type=yarn,f32:rope.scaling.yarn_log_multiplier=0.1",
+         "yarn_log_multiplier' is 0.1"},
+        {"str:rope.scaling.type=yarn,f32:rope.scaling.yarn_attn_factor=2",
+         "yarn_attn_factor' is 2"},
         {"str:rope.scaling.type=yarn,f32:rope.scaling.yarn_ext_factor=0.5",
          "rope.scaling.yarn_ext_factor is 0.5; supported with rope.scaling.type yarn: 1"},
-        {"f32:rope.scaling.yarn_ext_factor=1", "yarn_ext_factor is 1; supported with rope.scaling.type none and linear: 0"},
-        {"str:rope.scaling.type=yarn,f32:rope.scaling.yarn_beta_slow=64", "yarn_beta_slow is 64, above yarn_beta_fast"},
-        {"str:rope.scaling.type=yarn,f32:rope.scaling.factor=4," PARTIAL, "turns 4 of 8 dimensions: only all are supported"},
+        {"f32:rope.scaling.yarn_ext_factor=1",
+         "yarn_ext_factor is 1; supported with rope.scaling.type none and linear: 0"},
+        {"str:rope.scaling.type=yarn,f32:rope.scaling.yarn_beta_slow=64",
+         "yarn_beta_slow is 64, above yarn_beta_fast"},
+        {"str:rope.scaling.type=yarn,f32:rope.scaling.factor=4," PARTIAL,
+         "turns 4 of 8 dimensions: only all are supported"},
         {"str:rope.scaling.type=yarn,f32:rope.freq_base=1", "YaRN needs a base above 1"},
         {"f32:attention.scale=-1", "llama.attention.scale"},
         {"i32:attention.sliding_window=-1", "llama.attention.sliding_window"},
         {"u32:attention.sliding_window=64,f32:rope.freq_base_swa=10000",
-         "key 'llama.rope.freq_base_swa' with a sliding window: another RoPE in windowed layers is not supported"},
+         "key 'llama.rope.freq_base_swa' with a sliding window: another RoPE in windowed layers is "
+         "not supported"},
         {"i32s:attention.head_count_kv=4 2", "key 'llama.attention.head_count_kv' at byte"},
-        {"i32s:attention.head_count=4 2", "differs between layers, which is not supported: layer 1 has 2, layer 0 4"},
+        {"i32s:attention.head_count=4 2",
+         "differs between layers, which is not supported: layer 1 has 2, layer 0 4"},
         {"i32s:attention.head_count_kv=4 4 4", "has 3 elements, must have 2 or be one number"},
         {"i32s:feed_forward_length=72 70", "feed_forward_length"},
     };
@@ -121,10 +136,12 @@ static void values_that_change_nothing_are_taken(void **state)
         "u32:pooling_type=4294967295,f32:attention.layer_norm_epsilon=1",
         "str:tensor_data_layout=Meta AI original pth,bool:rope.scaling.finetuned=1",
         "u32s:rope.dimension_sections=0 0 0 0,u32s:attention.rope_pattern=1 1",
-        "f32:rope.scaling.yarn_ext_factor=-1,f32:rope.scaling.yarn_attn_factor=1,f32:rope.scaling.yarn_log_multiplier=0",
+        "f32:rope.scaling.yarn_ext_factor=-1,f32:rope.scaling.yarn_attn_factor=1,f32:rope.scaling."
+        "yarn_log_multiplier=0",
         "f32:rope.freq_base_swa=10000,u32:attention.sliding_window=0",
         "u32:attention.sliding_window=512",
-        "i32s:attention.head_count=4 4,i32s:attention.head_count_kv=4 4,i32s:feed_forward_length=72 72",
+        "i32s:attention.head_count=4 4,i32s:attention.head_count_kv=4 "
+        "4,i32s:feed_forward_length=72 72",
         "str:rope.scaling.type=linear,f32:rope.scaling.factor=0",
         "str:rope.scaling.type=linear,f32:rope.scaling.factor=0,f32:rope.scale_linear=4",
         "str:rope.scaling.type=none,f32:rope.scaling.factor=4",
@@ -139,8 +156,10 @@ static void values_that_change_nothing_are_taken(void **state)
     same_as("f32:rope.scale_linear=4", "f32:rope.scaling.factor=4");
     same_as("f32:rope.scale_linear=8,f32:rope.scaling.factor=4", "f32:rope.scaling.factor=4");
     same_as("str:rope.scaling.type=yarn", "-");
-    same_as("str:rope.scaling.type=yarn,f32:rope.scaling.factor=4,u32:rope.scaling.original_context_length=0",
-            "str:rope.scaling.type=yarn,f32:rope.scaling.factor=4,u32:rope.scaling.original_context_length=512");
+    same_as("str:rope.scaling.type=yarn,f32:rope.scaling.factor=4,u32:rope.scaling.original_"
+            "context_length=0",
+            "str:rope.scaling.type=yarn,f32:rope.scaling.factor=4,u32:rope.scaling.original_"
+            "context_length=512");
 }
 
 /* Reference: the definitions of the paper, computed here on their own. */
@@ -148,9 +167,12 @@ static void yarn_keeps_fast_pairs_and_stretches_slow_ones(void **state)
 {
     (void)state;
     struct model plain = taken("-");
-    struct model m = taken("str:rope.scaling.type=yarn,f32:rope.scaling.factor=4,u32:rope.scaling.original_context_length=128,"
-                           "f32:rope.scaling.yarn_beta_fast=16,f32:rope.scaling.yarn_beta_slow=0.5");
-    /* Of 4 pairs: 16 turns within 128 tokens at pair 0.10, half a turn at pair 1.61: low 0, high 2. */
+    struct model m =
+        taken("str:rope.scaling.type=yarn,f32:rope.scaling.factor=4,u32:rope.scaling.original_"
+              "context_length=128,"
+              "f32:rope.scaling.yarn_beta_fast=16,f32:rope.scaling.yarn_beta_slow=0.5");
+    /* Of 4 pairs: 16 turns within 128 tokens at pair 0.10, half a turn at pair 1.61: low 0, high
+     * 2. */
     assert_true(m.inv_freq[0] == plain.inv_freq[0]);
     assert_true(fabsf(m.inv_freq[1] / plain.inv_freq[1] - (0.5f + 0.5f / 4)) < 1e-6f);
     assert_true(fabsf(m.inv_freq[2] / plain.inv_freq[2] - 0.25f) < 1e-6f);
@@ -167,7 +189,8 @@ static void yarn_keeps_fast_pairs_and_stretches_slow_ones(void **state)
 static void the_context_ends_with_a_sliding_window(void **state)
 {
     (void)state;
-    struct model m = taken("u32:attention.sliding_window=100,bool:attention.sliding_window_pattern=1");
+    struct model m =
+        taken("u32:attention.sliding_window=100,bool:attention.sliding_window_pattern=1");
     assert_int_equal(m.hp.n_ctx_train, 100);
     model_free(&m);
 }
@@ -178,7 +201,9 @@ static void unknown_keys_are_named(void **state)
     struct err e;
     struct gguf *g;
     struct str unknown = STR_INIT;
-    gguf_edit(LLAMA, path, "f32:swirl.factor=2,u32:attention.causal\x1b=0,str:tokenizer.own=x,u32:general.odd=1");
+    gguf_edit(
+        LLAMA, path,
+        "f32:swirl.factor=2,u32:attention.causal\x1b=0,str:tokenizer.own=x,u32:general.odd=1");
     ok(gguf_open(path, &g, &e));
     ok(keys_check(g, "llama", &unknown, &e));
     assert_string_equal(unknown.s, "llama.swirl.factor, llama.attention.causal\\x1b");
@@ -187,7 +212,8 @@ static void unknown_keys_are_named(void **state)
     ok(keys_check(g, "qwen2", &unknown, &e));
     assert_int_equal(unknown.len, 0);
     gguf_close(g);
-    static const char *const known[][2] = {{TEST_GOLDEN "/logits_llama_gqa.gguf", "llama"}, {QWEN2, "qwen2"},
+    static const char *const known[][2] = {{TEST_GOLDEN "/logits_llama_gqa.gguf", "llama"},
+                                           {QWEN2, "qwen2"},
                                            {TEST_GOLDEN "/logits_qwen3.gguf", "qwen3"},
                                            {TEST_GOLDEN "/logits_llama_rope31.gguf", "llama"}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -207,12 +233,14 @@ static void an_unknown_key_is_a_warning_and_the_run_goes_on(void **state)
     assert_non_null(mas);
     gguf_edit(LLAMA, path, "f32:swirl.factor=2");
     int rc = test_run(&out, "'%s' perplexity -m '%s' -p 'some text' --ctx 8 --quiet", mas, path);
-    if (rc != 0 || !strstr(out.s, "unknown keys, without effect here: llama.swirl.factor\n") || !strstr(out.s, "perplexity"))
+    if (rc != 0 || !strstr(out.s, "unknown keys, without effect here: llama.swirl.factor\n") ||
+        !strstr(out.s, "perplexity"))
         fail_msg("exit %d: %s", rc, out.s);
     str_clear(&out);
     gguf_edit(LLAMA, path, "u32:attention.sliding_window=100");
     rc = test_run(&out, "'%s' perplexity -m '%s' -p 'some text' --ctx 101 --quiet", mas, path);
-    if (rc != 64 || !strstr(out.s, "the context ends at 100 tokens, not at 512") || !strstr(out.s, "must be 1 to 100"))
+    if (rc != 64 || !strstr(out.s, "the context ends at 100 tokens, not at 512") ||
+        !strstr(out.s, "must be 1 to 100"))
         fail_msg("exit %d: %s", rc, out.s);
     str_free(&out);
 }
@@ -224,17 +252,22 @@ static void other_commands_take_one_number_for_each_layer(void **state)
     struct str out = STR_INIT;
     const char *mas = getenv("MAS");
     assert_non_null(mas);
-    gguf_edit(LLAMA, path, "i32s:attention.head_count=4 4,i32s:attention.head_count_kv=4 4,i32s:feed_forward_length=72 72,"
-                           "u32:general.alignment=131072,bias:ffn_down=32");
-    int rc = test_run(&out, "'%s' fit -m '%s' --gpu rtx4090 --kv-type f16 && '%s' quantize --quiet '%s' '%s/f16.gguf' F16 && "
-                            "'%s' perplexity -m '%s/f16.gguf' -p 'some text' --ctx 8 --quiet",
+    gguf_edit(LLAMA, path,
+              "i32s:attention.head_count=4 4,i32s:attention.head_count_kv=4 "
+              "4,i32s:feed_forward_length=72 72,"
+              "u32:general.alignment=131072,bias:ffn_down=32");
+    int rc = test_run(&out,
+                      "'%s' fit -m '%s' --gpu rtx4090 --kv-type f16 && '%s' quantize --quiet '%s' "
+                      "'%s/f16.gguf' F16 && "
+                      "'%s' perplexity -m '%s/f16.gguf' -p 'some text' --ctx 8 --quiet",
                       mas, path, mas, path, dir, mas, dir);
     if (rc != 0 || !strstr(out.s, "perplexity"))
         fail_msg("exit %d: %s", rc, out.s);
     str_clear(&out);
     gguf_edit(LLAMA, path, "i32s:attention.head_count_kv=4 2");
     rc = test_run(&out, "'%s' fit -m '%s' --gpu rtx4090 --kv-type f16", mas, path);
-    if (rc != 65 || !strstr(out.s, "key 'llama.attention.head_count_kv'") || !strstr(out.s, "differs between layers"))
+    if (rc != 65 || !strstr(out.s, "key 'llama.attention.head_count_kv'") ||
+        !strstr(out.s, "differs between layers"))
         fail_msg("exit %d: %s", rc, out.s);
     str_free(&out);
 }

@@ -1,4 +1,5 @@
-/* The page pool and its prefix cache, on a device that only allocates and an op that only records. */
+/* The page pool and its prefix cache, on a device that only allocates and an op that only
+ * records. */
 #include <stddef.h>
 
 #include "kv.h"
@@ -14,7 +15,8 @@ struct recorder {
     int moves;
 };
 
-static int dev_alloc(struct device *d, enum mem_space space, size_t bytes, struct buf *out, struct err *e)
+static int dev_alloc(struct device *d, enum mem_space space, size_t bytes, struct buf *out,
+                     struct err *e)
 {
     (void)d;
     (void)e;
@@ -29,7 +31,8 @@ static void dev_free(struct device *d, struct buf *b)
     *b = (struct buf){0};
 }
 
-static int record_copy(struct ops *ops, struct stream *s, const struct kv_copy_args *a, struct err *e)
+static int record_copy(struct ops *ops, struct stream *s, const struct kv_copy_args *a,
+                       struct err *e)
 {
     struct recorder *r = (struct recorder *)ops;
     (void)s;
@@ -42,8 +45,8 @@ static int record_copy(struct ops *ops, struct stream *s, const struct kv_copy_a
     return 0;
 }
 
-
-static int dev_copy(struct device *d, struct stream *st, void *dst, const void *src, size_t bytes, struct err *e)
+static int dev_copy(struct device *d, struct stream *st, void *dst, const void *src, size_t bytes,
+                    struct err *e)
 {
     (void)st;
     struct recorder *r = (struct recorder *)((char *)d - offsetof(struct recorder, dev));
@@ -62,7 +65,8 @@ static int dev_sync(struct device *d, struct stream *st, struct err *e)
     return 0;
 }
 
-static const struct dev_api api = {.alloc = dev_alloc, .free = dev_free, .copy = dev_copy, .sync = dev_sync};
+static const struct dev_api api = {
+    .alloc = dev_alloc, .free = dev_free, .copy = dev_copy, .sync = dev_sync};
 
 static struct recorder *recorder(void)
 {
@@ -78,8 +82,13 @@ enum { LAYERS = 3 };
 /* swap: pages that the host holds */
 static struct kv *open_swapping(struct recorder *r, int n_page, int swap)
 {
-    struct kv_config c = {.fmt = FMT_F16, .page_tokens = 16, .n_page = n_page, .n_layer = LAYERS,
-                          .n_kv_head = 2, .head_dim = 8, .prefix_cache = true};
+    struct kv_config c = {.fmt = FMT_F16,
+                          .page_tokens = 16,
+                          .n_page = n_page,
+                          .n_layer = LAYERS,
+                          .n_kv_head = 2,
+                          .head_dim = 8,
+                          .prefix_cache = true};
     struct kv *kv = NULL;
     struct err e;
     c.swap_bytes = kv_page_bytes(&c) * (size_t)swap;
@@ -100,7 +109,8 @@ static enum kv_lookup look(struct kv *kv, struct kv_seq *s, const int32_t *tok)
     return got;
 }
 
-/* What the K and V of page i of a sequence with these tokens must be, in a layer: made of all tokens up to its end. */
+/* What the K and V of page i of a sequence with these tokens must be, in a layer: made of all
+ * tokens up to its end. */
 static uint8_t stamp(const int32_t *tok, int i, int layer, int v)
 {
     uint64_t h = (uint64_t)(layer * 2 + v);
@@ -110,13 +120,15 @@ static uint8_t stamp(const int32_t *tok, int i, int layer, int v)
 }
 
 /* "Computes" page i, or checks that it holds what it must. */
-static void page_stamp(const struct kv *kv, const struct kv_seq *s, const int32_t *tok, int i, bool check)
+static void page_stamp(const struct kv *kv, const struct kv_seq *s, const int32_t *tok, int i,
+                       bool check)
 {
     enum { HALF = 16 * 2 * 8 * 2 };
     for (int l = 0; l < LAYERS; l++)
         for (int v = 0; v < 2; v++) {
             const struct kv_view *view = kv_layer(kv, l);
-            uint8_t *at = (uint8_t *)(v ? view->v : view->k) + (size_t)s->page[i] * HALF, want = stamp(tok, i, l, v);
+            uint8_t *at = (uint8_t *)(v ? view->v : view->k) + (size_t)s->page[i] * HALF,
+                    want = stamp(tok, i, l, v);
             if (!check)
                 memset(at, want, HALF);
             for (int b = 0; check && b < HALF; b++)
@@ -387,7 +399,8 @@ static void random_life(int swap)
             break;
         default: {
             int n = 1 + (int)rng_below(14, t, 20);
-            while (s[i].len % 16 == 0 && s[i].len + 16 < LEN && look(kv, &s[i], tok[i] + s[i].len) == KV_HIT)
+            while (s[i].len % 16 == 0 && s[i].len + 16 < LEN &&
+                   look(kv, &s[i], tok[i] + s[i].len) == KV_HIT)
                 page_stamp(kv, &s[i], tok[i], s[i].len / 16 - 1, true);
             if (s[i].len + n <= LEN && kv_seq_reserve(kv, &s[i], n, NULL) == 0) {
                 int from = s[i].len / 16;
@@ -428,7 +441,12 @@ static void bad_shapes_are_named(void **state)
     (void)state;
     struct err e;
     struct kv *kv;
-    struct kv_config c = {.fmt = FMT_F16, .page_tokens = 24, .n_page = 4, .n_layer = 1, .n_kv_head = 1, .head_dim = 8};
+    struct kv_config c = {.fmt = FMT_F16,
+                          .page_tokens = 24,
+                          .n_page = 4,
+                          .n_layer = 1,
+                          .n_kv_head = 1,
+                          .head_dim = 8};
     fails(kv_open(&c, &recorder()->ops, &kv, &e), ERR_USAGE, "24");
     c.page_tokens = 16;
     c.fmt = FMT_Q8_0;
@@ -439,7 +457,8 @@ static void bad_shapes_are_named(void **state)
     c.n_page = 4;
     c.prefix_cache = true;
     c.swap_bytes = 511; /* a page has 2 x 16 x 8 elements of 2 bytes */
-    fails(kv_open(&c, &recorder()->ops, &kv, &e), ERR_USAGE, "511 bytes holds no page of the KV cache, which has 512");
+    fails(kv_open(&c, &recorder()->ops, &kv, &e), ERR_USAGE,
+          "511 bytes holds no page of the KV cache, which has 512");
 }
 
 int main(void)

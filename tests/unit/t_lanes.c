@@ -5,7 +5,8 @@
 #include "ops.h"
 #include "test.h"
 
-enum { ROWS = 16 * 3 + 5, BLOCKS = 3 }; /* a last block without a second one, rows behind the last strip */
+/* a last block without a second one, rows behind the last strip */
+enum { ROWS = 16 * 3 + 5, BLOCKS = 3 };
 
 struct matrix {
     struct lanes l;
@@ -52,7 +53,9 @@ static void each_block_comes_back(void **state)
             for (int j = 0; j < LANES; j++)
                 for (int b = 0; b < BLOCKS; b++) {
                     lanes_block(&m.l, strip, j, m.n, b, block);
-                    assert_memory_equal(block, m.data + (size_t)(LANES * s + j) * m.row_bytes + (size_t)b * m.l.bytes,
+                    assert_memory_equal(block,
+                                        m.data + (size_t)(LANES * s + j) * m.row_bytes +
+                                            (size_t)b * m.l.bytes,
                                         m.l.bytes);
                 }
         }
@@ -70,15 +73,18 @@ static void words_stand_side_by_side(void **state)
     char *strip = malloc(LANES * m.row_bytes);
     assert_non_null(strip);
     pack_strip(&m, 1, strip);
-    const char *row = m.data + 19 * m.row_bytes; /* lane 3 */
-    assert_memory_equal(strip + 4 * 3, row + 192, 4);             /* scales first */
-    assert_memory_equal(strip + 64 * 4 + 4 * 3, row + 128, 4);    /* then high */
-    assert_memory_equal(strip + 64 * 5 + 4 * 3, row, 4);          /* and low, the half's first 32 */
-    assert_memory_equal(strip + 64 * 6 + 4 * 3, row + 32, 4);     /* its second 32 */
-    assert_memory_equal(strip + 64 * 51 + 4 * 3, row + 124, 4);   /* the last word of low */
-    assert_memory_equal(strip + 2 * 64 * 52 + 2 * 3, row + 208, 2);                     /* d of block 0 */
-    assert_memory_equal(strip + 2 * 64 * 52 + 32 + 2 * 3, row + 210 + 208, 2);          /* of block 1 */
-    assert_memory_equal(strip + 3 * 64 * 52 + 64 + 2 * 3, row + 2 * 210 + 208, 2);      /* of the last, alone */
+    const char *row = m.data + 19 * m.row_bytes;                /* lane 3 */
+    assert_memory_equal(strip + 4 * 3, row + 192, 4);           /* scales first */
+    assert_memory_equal(strip + 64 * 4 + 4 * 3, row + 128, 4);  /* then high */
+    assert_memory_equal(strip + 64 * 5 + 4 * 3, row, 4);        /* and low, the half's first 32 */
+    assert_memory_equal(strip + 64 * 6 + 4 * 3, row + 32, 4);   /* its second 32 */
+    assert_memory_equal(strip + 64 * 51 + 4 * 3, row + 124, 4); /* the last word of low */
+    /* d of block 0 */
+    assert_memory_equal(strip + 2 * 64 * 52 + 2 * 3, row + 208, 2);
+    /* of block 1 */
+    assert_memory_equal(strip + 2 * 64 * 52 + 32 + 2 * 3, row + 210 + 208, 2);
+    /* of the last, alone */
+    assert_memory_equal(strip + 3 * 64 * 52 + 64 + 2 * 3, row + 2 * 210 + 208, 2);
     free(strip);
     free(m.data);
 }
@@ -109,14 +115,16 @@ static void backends_pack_alike(void **state)
         if (!lanes_of((enum fmt)f, &l))
             continue;
         struct matrix m = matrix_make((enum fmt)f);
-        struct tensor w = {.fmt = (enum fmt)f, .n_dim = 2, .dim = {ROWS, m.n, 1, 1}, .row_bytes = m.row_bytes};
+        struct tensor w = {
+            .fmt = (enum fmt)f, .n_dim = 2, .dim = {ROWS, m.n, 1, 1}, .row_bytes = m.row_bytes};
         char *want = malloc(LANES * m.row_bytes), *was = malloc(ROWS * m.row_bytes);
         assert_true(want && was);
         memcpy(was, m.data, ROWS * m.row_bytes);
         pack_strip(&m, 2, want);
         w.data = m.data;
         if (ops->packs(ops, &w)) {
-            fails(ops->pack(ops, &w, 8, 16, NULL, NULL, &e), ERR_BUG, "must begin on a multiple of 16");
+            fails(ops->pack(ops, &w, 8, 16, NULL, NULL, &e), ERR_BUG,
+                  "must begin on a multiple of 16");
             fails(ops->pack(ops, &w, 48, 6, NULL, NULL, &e), ERR_BUG, "rows 48 .. 54 of 53");
             ok(ops->pack(ops, &w, 32, ROWS - 32, NULL, NULL, &e));
             assert_memory_equal(m.data, was, 32 * m.row_bytes);
@@ -129,7 +137,8 @@ static void backends_pack_alike(void **state)
             assert_memory_equal(m.data + 32 * m.row_bytes, want, LANES * m.row_bytes);
             assert_memory_equal(m.data + 48 * m.row_bytes, was + 48 * m.row_bytes, 5 * m.row_bytes);
             from.rows = 20;
-            fails(ops->pack(ops, &w, 0, 48, read_rows, &from, &e), ERR_IO, "rows 16 .. 32 are not there");
+            fails(ops->pack(ops, &w, 0, 48, read_rows, &from, &e), ERR_IO,
+                  "rows 16 .. 32 are not there");
             w.lanes = true;
             fails(ops->pack(ops, &w, 0, 16, NULL, NULL, &e), ERR_BUG, "has no other order");
         }
@@ -138,7 +147,8 @@ static void backends_pack_alike(void **state)
         free(m.data);
     }
     const struct tensor few = {.fmt = FMT_Q8_0, .n_dim = 2, .dim = {15, 32, 1, 1}, .row_bytes = 34};
-    const struct tensor plain = {.fmt = FMT_F16, .n_dim = 2, .dim = {64, 32, 1, 1}, .row_bytes = 64};
+    const struct tensor plain = {
+        .fmt = FMT_F16, .n_dim = 2, .dim = {64, 32, 1, 1}, .row_bytes = 64};
     assert_false(ops->packs(ops, &few) || ops->packs(ops, &plain));
     ops_close(ops);
 }

@@ -11,21 +11,23 @@ static struct lookup *open_lookup(size_t tokens)
     return l;
 }
 
-static void guess_is(const struct lookup *l, const int32_t *tok, int n, enum lookup_from from, int length, int n_next,
-                     int32_t next)
+static void guess_is(const struct lookup *l, const int32_t *tok, int n, enum lookup_from from,
+                     int length, int n_next, int32_t next)
 {
     struct lookup_guess g = lookup_find(l, tok, n);
     if (g.n != n_next || (n_next && (g.from != from || g.length != length || g.next[0] != next)))
-        fail_msg("guess of %d tokens, first %d, by %d tokens of %s; wanted %d, %d, %d of %s", g.n, g.n ? g.next[0] : -1,
-                 g.length, g.from ? "memory" : "text", n_next, next, length, from ? "memory" : "text");
+        fail_msg("guess of %d tokens, first %d, by %d tokens of %s; wanted %d, %d, %d of %s", g.n,
+                 g.n ? g.next[0] : -1, g.length, g.from ? "memory" : "text", n_next, next, length,
+                 from ? "memory" : "text");
 }
 
 static void the_longest_context_counts_then_the_last_place(void **state)
 {
     (void)state;
     struct lookup *l = open_lookup(64);
-    const int32_t none[] = {1, 2, 3, 4}, one[] = {1, 2, 9, 5, 1, 2}, last[] = {1, 2, 7, 1, 2, 8, 1, 2},
-                  longer[] = {3, 1, 2, 7, 4, 1, 2, 8, 3, 1, 2}, run[] = {6, 6, 6, 6};
+    const int32_t none[] = {1, 2, 3, 4}, one[] = {1, 2, 9, 5, 1, 2},
+                  last[] = {1, 2, 7, 1, 2, 8, 1, 2}, longer[] = {3, 1, 2, 7, 4, 1, 2, 8, 3, 1, 2},
+                  run[] = {6, 6, 6, 6};
     guess_is(l, none, 4, LOOKUP_TEXT, 0, 0, 0);
     guess_is(l, none, 0, LOOKUP_TEXT, 0, 0, 0);
     guess_is(l, none, 1, LOOKUP_TEXT, 0, 0, 0);
@@ -40,8 +42,9 @@ static void memory_helps_where_the_text_has_less_to_say(void **state)
 {
     (void)state;
     struct lookup *l = open_lookup(64);
-    const int32_t said[] = {1, 2, 3, 4, 5}, later[] = {7, 2, 3, 4, 6}, end[] = {3, 4, 5}, other[] = {9, 2, 3, 4},
-                  whole[] = {1, 2, 3, 4}, own[] = {2, 3, 8, 2, 3}, both[] = {3, 4, 8, 2, 3, 4};
+    const int32_t said[] = {1, 2, 3, 4, 5}, later[] = {7, 2, 3, 4, 6}, end[] = {3, 4, 5},
+                  other[] = {9, 2, 3, 4}, whole[] = {1, 2, 3, 4}, own[] = {2, 3, 8, 2, 3},
+                  both[] = {3, 4, 8, 2, 3, 4};
     lookup_remember(l, said, 5);
     guess_is(l, whole, 4, LOOKUP_MEMORY, 4, 1, 5);
     guess_is(l, end, 3, LOOKUP_MEMORY, 3, 0, 0); /* nothing stood behind it */
@@ -52,7 +55,8 @@ static void memory_helps_where_the_text_has_less_to_say(void **state)
     lookup_close(l);
 }
 
-/* A memory of 64 tokens: what it says is always what was said last behind these tokens, or nothing. */
+/* A memory of 64 tokens: what it says is always what was said last behind these tokens, or
+ * nothing. */
 static void what_is_overwritten_is_forgotten(void **state)
 {
     (void)state;

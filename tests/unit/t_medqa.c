@@ -8,8 +8,9 @@ static int parse(const char *s, struct medqa *m, struct err *e)
     return medqa_parse(s, strlen(s), "x.jsonl", m, e);
 }
 
-#define GOOD                                                                                      \
-    "{\"question\": \"Q?\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": \"d\"}, "  \
+#define GOOD                                                                                       \
+    "{\"question\": \"Q?\", \"options\": {\"A\": \"a\", \"B\": \"b\", \"C\": \"c\", \"D\": "       \
+    "\"d\"}, "                                                                                     \
     "\"answer_idx\": \"C\", \"answer\": \"c\", \"meta_info\": \"step1\"}"
 
 #define OTHER                                                                                      \
@@ -41,12 +42,14 @@ static void reads_five_options_the_hf_form_and_arrays(void **state)
     (void)state;
     struct err e;
     struct medqa m = {.n = 0};
-    ok(parse("\xef\xbb\xbf [\n{\"id\": \"x\", \"sent1\": \"S\", \"sent2\": \"\", \"ending0\": \"a\", "
-             "\"ending1\": \"b\", \"ending2\": \"c\", \"ending3\": \"d\", \"label\": 3},\n"
-             "{\"question\": \"Q [,] \\\"\", \"options\": {\"E\": \"5\", \"A\": \"1\", \"B\": \"2\", "
-             "\"C\": \"3\", \"D\": \"4\"}, \"answer_idx\": \"E\"},\n"
-             "{\"sent1\": \"S\", \"sent2\": \"T\", \"ending0\": \"a\", \"ending1\": \"b\", "
-             "\"ending2\": \"c\", \"ending3\": \"d\", \"ending4\": \"e\", \"label\": 0}]\n", &m, &e));
+    ok(parse(
+        "\xef\xbb\xbf [\n{\"id\": \"x\", \"sent1\": \"S\", \"sent2\": \"\", \"ending0\": \"a\", "
+        "\"ending1\": \"b\", \"ending2\": \"c\", \"ending3\": \"d\", \"label\": 3},\n"
+        "{\"question\": \"Q [,] \\\"\", \"options\": {\"E\": \"5\", \"A\": \"1\", \"B\": \"2\", "
+        "\"C\": \"3\", \"D\": \"4\"}, \"answer_idx\": \"E\"},\n"
+        "{\"sent1\": \"S\", \"sent2\": \"T\", \"ending0\": \"a\", \"ending1\": \"b\", "
+        "\"ending2\": \"c\", \"ending3\": \"d\", \"ending4\": \"e\", \"label\": 0}]\n",
+        &m, &e));
     assert_int_equal(m.n, 3);
     assert_int_equal(m.question[0].key, 3);
     assert_string_equal(m.question[0].text, "S");
@@ -199,7 +202,8 @@ static void a_file_without_a_question_is_an_error(void **state)
     struct medqa m = {.n = 0};
     fails(parse("", &m, &e), ERR_DATA, "holds no questions");
     fails(parse(" [ ] ", &m, &e), ERR_DATA, "holds no questions");
-    fails(parse("{}\n", &m, &e), ERR_DATA, "no usable question, 1 rejected; line 1: key 'question'");
+    fails(parse("{}\n", &m, &e), ERR_DATA,
+          "no usable question, 1 rejected; line 1: key 'question'");
     fails(parse("[" GOOD ",\n{}", &m, &e), ERR_DATA, "x.jsonl:2: the array is not closed");
     fails(parse("[" GOOD "\n}", &m, &e), ERR_DATA, "where ',' or ']' was expected");
     fails(parse("[" GOOD "] x", &m, &e), ERR_DATA, "text after the end of the array");
@@ -398,7 +402,8 @@ static void the_key_is_read_without_guessing(void **state)
     medqa_free(&m);
 }
 
-/* Questions of subsets, other orders and merged files have the same ids; another content has another. */
+/* Questions of subsets, other orders and merged files have the same ids; another content has
+ * another. */
 static void ids_come_from_the_content(void **state)
 {
     (void)state;
@@ -611,7 +616,8 @@ static void the_official_test_file_is_read_completely(void **state)
     assert_int_equal(keys[2], 346);
     assert_int_equal(keys[3], 265);
     assert_in_range(step1, 1, 1272);
-    assert_string_equal(m.sha256, "c3b905ccfa66152dc25afbcb2c10e86c0bdb208824f0658fcdb2c040f60a2beb");
+    assert_string_equal(m.sha256,
+                        "c3b905ccfa66152dc25afbcb2c10e86c0bdb208824f0658fcdb2c040f60a2beb");
     medqa_free(&m);
 }
 

@@ -46,8 +46,9 @@ static int read_catalogue(void *arg)
 
 static int decision(size_t own)
 {
-    static const char text[] = "{\"final_answer\": \"A\", \"ordered_differential\": [\"x\", \"y\"], "
-                               "\"justification\": \"j\", \"warnings\": [\"w\"]}";
+    static const char text[] =
+        "{\"final_answer\": \"A\", \"ordered_differential\": [\"x\", \"y\"], "
+        "\"justification\": \"j\", \"warnings\": [\"w\"]}";
     struct answer_decision d;
     struct arena a = {.head = NULL};
     struct err e;
@@ -124,17 +125,18 @@ static void *json_malloc(size_t n)
 static void each_of_our_allocations_can_fail(void **state)
 {
     (void)state;
-    static int (*const readers[])(void *) = {read_questions, read_catalogue, read_decision, read_closed_decision,
-                                             read_result, read_records, read_prompt};
+    static int (*const readers[])(void *) = {read_questions,       read_catalogue, read_decision,
+                                             read_closed_decision, read_result,    read_records,
+                                             read_prompt};
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
         assert_true(oom_loop(readers[i], NULL, false) > 0);
         assert_true(oom_loop(readers[i], NULL, true) > 0);
     }
 }
 
-/* A question must not be rejected as bad JSON when it is memory that is short. (jansson 2.14 drops a
- * character without a sign when its buffer for a string of more than 15 bytes cannot grow; these texts
- * have none.) */
+/* A question must not be rejected as bad JSON when it is memory that is short. (jansson 2.14 drops
+ * a character without a sign when its buffer for a string of more than 15 bytes cannot grow; these
+ * texts have none.) */
 static void the_parsers_allocations_can_fail_too(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* What a model file may say about its network: each rule broken once, in a copy of a committed model. */
+/* What a model file may say about its network: each rule broken once, in a copy of a committed
+ * model. */
 #include <math.h>
 
 #include "gguf_write.h"
@@ -7,9 +8,9 @@
 
 #define MODEL TEST_GOLDEN "/logits_llama_rope31.gguf"
 
-struct change {            /* what the copy does differently; NULL / 0 = nothing */
-    const char *drop_key;  /* leave out */
-    const char *set_u32;   /* replace by this number (or add) */
+struct change {           /* what the copy does differently; NULL / 0 = nothing */
+    const char *drop_key; /* leave out */
+    const char *set_u32;  /* replace by this number (or add) */
     uint32_t u32;
     const char *set_f32;
     float f32;
@@ -121,7 +122,8 @@ static void an_unchanged_copy_is_understood(void **state)
 static void hyperparameters_are_needed_and_in_range(void **state)
 {
     (void)state;
-    refuse((struct change){.set_str = "general.architecture", .str = "mamba"}, "architecture 'mamba' is not supported; supported: llama");
+    refuse((struct change){.set_str = "general.architecture", .str = "mamba"},
+           "architecture 'mamba' is not supported; supported: llama");
     refuse((struct change){.drop_key = "general.architecture"}, "general.architecture");
     static const char *const needed[] = {"llama.block_count", "llama.embedding_length",
                                          "llama.feed_forward_length", "llama.context_length",
@@ -132,11 +134,13 @@ static void hyperparameters_are_needed_and_in_range(void **state)
         refuse((struct change){.set_u32 = needed[i], .u32 = 0xffffffff}, needed[i]);
         refuse((struct change){.set_str = needed[i], .str = "8"}, needed[i]);
     }
-    refuse((struct change){.set_u32 = "llama.attention.head_count_kv", .u32 = 2}, "must divide evenly");
+    refuse((struct change){.set_u32 = "llama.attention.head_count_kv", .u32 = 2},
+           "must divide evenly");
     refuse((struct change){.set_u32 = "llama.rope.dimension_count", .u32 = 3}, "must be even");
     refuse((struct change){.set_u32 = "llama.attention.value_length", .u32 = 6}, "differ");
     refuse((struct change){.set_f32 = "llama.rope.freq_base", .f32 = NAN}, "llama.rope.freq_base");
-    refuse((struct change){.set_f32 = "llama.attention.layer_norm_rms_epsilon", .f32 = -1}, "epsilon");
+    refuse((struct change){.set_f32 = "llama.attention.layer_norm_rms_epsilon", .f32 = -1},
+           "epsilon");
     refuse((struct change){.drop_key = "llama.attention.layer_norm_rms_epsilon"},
            "key 'llama.attention.layer_norm_rms_epsilon' is missing");
     refuse((struct change){.poison_freqs = true}, "rope_freqs.weight element 1 is 0");
@@ -160,8 +164,10 @@ static void linear_scaling_divides_the_frequencies(void **state)
     struct err e;
     struct model plain, scaled;
     struct change none = {0};
-    struct change scale = {.set_str = "llama.rope.scaling.type", .str = "linear",
-                           .set_f32 = "llama.rope.scaling.factor", .f32 = 4};
+    struct change scale = {.set_str = "llama.rope.scaling.type",
+                           .str = "linear",
+                           .set_f32 = "llama.rope.scaling.factor",
+                           .f32 = 4};
     ok(open_changed(&none, &plain, &e));
     ok(open_changed(&scale, &scaled, &e));
     for (int i = 0; i < plain.hp.rotary.n_rot / 2; i++)

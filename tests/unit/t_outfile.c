@@ -1,4 +1,5 @@
-/* outfile: links stay, devices and pipes are written into, a file is there completely or as it was. */
+/* outfile: links stay, devices and pipes are written into, a file is there completely or as it
+ * was. */
 #define _GNU_SOURCE /* O_TMPFILE */
 #include "outfile.h"
 
@@ -249,7 +250,8 @@ static void a_device_is_written_into(void **state)
     assert_int_equal(stat("/dev/null", &b), 0);
     assert_true(S_ISCHR(b.st_mode) && a.st_ino == b.st_ino && a.st_dev == b.st_dev);
     assert_true(S_ISLNK(mode_of(path)));
-    fails(save("/dev/full", "x", 0, &e), ERR_IO, "cannot write /dev/full: No space left on device; 0 bytes written");
+    fails(save("/dev/full", "x", 0, &e), ERR_IO,
+          "cannot write /dev/full: No space left on device; 0 bytes written");
     struct outfile *o;
     fails(outfile_open("/dev/null", OUTFILE_EXTENDS, &o, &e), ERR_USAGE, "a file with holes");
 }
@@ -336,12 +338,12 @@ static void a_pipe_that_came_meanwhile_stays(void **state)
 }
 
 /* As an ordinary user; the checks come back as the exit status. */
-#define CHILD_CHECK(cond)                                                                         \
-    do {                                                                                          \
-        if (!(cond)) {                                                                            \
-            fprintf(stderr, "line %d: %s; %s\n", __LINE__, #cond, e.msg);                         \
-            _exit(1);                                                                             \
-        }                                                                                         \
+#define CHILD_CHECK(cond)                                                                          \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            fprintf(stderr, "line %d: %s; %s\n", __LINE__, #cond, e.msg);                          \
+            _exit(1);                                                                              \
+        }                                                                                          \
     } while (0)
 
 static void child_of_no_rights(void)
@@ -357,7 +359,8 @@ static void child_of_no_rights(void)
     snprintf(deep, sizeof deep, "%s/sub/none", dir);
     CHILD_CHECK(save(deep, "x", 0, &e) == ERR_CREATE && strstr(e.msg, "Permission denied"));
     /* a file that may not be written in a folder that may */
-    CHILD_CHECK(save(path, "x", 0, &e) == ERR_CREATE && strstr(e.msg, "it exists and may not be changed"));
+    CHILD_CHECK(save(path, "x", 0, &e) == ERR_CREATE &&
+                strstr(e.msg, "it exists and may not be changed"));
     /* a stranger's file in a common folder: written in place when it may be written */
     snprintf(deep, sizeof deep, "%s/common/f", dir);
     was = stat(deep, &st) == 0 ? st.st_ino : 0;

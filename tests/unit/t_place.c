@@ -1,5 +1,5 @@
-/* Carrying out a plan: views of the mapping, or a copy that outlives the file, in the host's memory or a
- * device's. */
+/* Carrying out a plan: views of the mapping, or a copy that outlives the file, in the host's memory
+ * or a device's. */
 #include "place.h"
 
 #include <unistd.h>
@@ -29,8 +29,13 @@ static int set_up(void **state)
     struct gguf_make m;
     struct err e;
     const uint64_t attn[2] = {0}, ffn[2] = {204, 204};
-    struct plan_input in = {.n_layer = 2, .attn_bytes = attn, .ffn_bytes = ffn, .kv_bytes_per_token = 1,
-                            .n_ctx = 1, .n_seq = 1, .weights_mapped = true};
+    struct plan_input in = {.n_layer = 2,
+                            .attn_bytes = attn,
+                            .ffn_bytes = ffn,
+                            .kv_bytes_per_token = 1,
+                            .n_ctx = 1,
+                            .n_seq = 1,
+                            .weights_mapped = true};
     (void)state;
     memset(&sc, 0, sizeof sc);
     test_mkdir(sc.dir);
@@ -120,15 +125,16 @@ static void copied_weights_outlive_the_file(void **state)
     place_free(p);
 }
 
-/* What a backend multiplies is packed once, what is only gathered from is not, and what a matrix and the table share is. */
+/* What a backend multiplies is packed once, what is only gathered from is not, and what a matrix
+ * and the table share is. */
 static int fake_packed;
 static bool fake_packs(const struct ops *ops, const struct tensor *w)
 {
     (void)ops;
     return w->n_dim == 2 && !w->lanes;
 }
-static int fake_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, ops_read read, void *user,
-                     struct err *e)
+static int fake_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n,
+                     ops_read read, void *user, struct err *e)
 {
     (void)ops;
     assert_int_equal(first % 16, 0);
@@ -222,7 +228,8 @@ static void plans_for_another_place_are_refused(void **state)
     fails(place_run(&sc.plan, &sc.w, sc.ops, 0, NULL, NULL, &p, &e), ERR_BUG, "1 layers");
 }
 
-/* A device whose copies happen as late as they may: when their event is waited for, or all at a sync. */
+/* A device whose copies happen as late as they may: when their event is waited for, or all at a
+ * sync. */
 enum { LATE = 8 };
 static struct late {
     struct {
@@ -230,7 +237,7 @@ static struct late {
         const void *src;
         size_t bytes;
     } copy[LATE];
-    int made, queued;       /* copies */
+    int made, queued;         /* copies */
     int recorded[4], n_event; /* copies queued when event i was recorded */
     int pinned, open_events;
 } late;

@@ -9,9 +9,16 @@ static const uint64_t attn[3] = {40, 80, 120}, ffn[3] = {60, 120, 180};
 
 static struct plan_input sizes(void)
 {
-    return (struct plan_input){.n_layer = 3, .attn_bytes = attn, .ffn_bytes = ffn, .embed_bytes = 400,
-                               .output_bytes = 600, .kv_bytes_per_token = 10, .n_ctx = 50, .n_seq = 4,
-                               .workspace_bytes = 70, .weights_mapped = true,
+    return (struct plan_input){.n_layer = 3,
+                               .attn_bytes = attn,
+                               .ffn_bytes = ffn,
+                               .embed_bytes = 400,
+                               .output_bytes = 600,
+                               .kv_bytes_per_token = 10,
+                               .n_ctx = 50,
+                               .n_seq = 4,
+                               .workspace_bytes = 70,
+                               .weights_mapped = true,
                                .n_host = PLAN_ANY};
 }
 
@@ -111,11 +118,13 @@ static void what_does_not_fit_names_need_limit_and_knob(void **state)
     struct plan p;
     struct plan_input in = sizes();
     in.kv_bytes = 499;
-    fails(plan_make(&in, &p, &e), ERR_USAGE, "needs 500 bytes, 499 were asked for; raise --kv-bytes");
+    fails(plan_make(&in, &p, &e), ERR_USAGE,
+          "needs 500 bytes, 499 were asked for; raise --kv-bytes");
     in = sizes();
     in.ram_bytes = (uint64_t)5 << 20, in.kv_bytes = (uint64_t)4 << 20;
     in.workspace_bytes = (uint64_t)2 << 20;
-    fails(plan_make(&in, &p, &e), ERR_USAGE, "KV cache 3 MiB, workspace 2 MiB), 5 MiB available; lower");
+    fails(plan_make(&in, &p, &e), ERR_USAGE,
+          "KV cache 3 MiB, workspace 2 MiB), 5 MiB available; lower");
     assert_non_null(strstr(e.msg, "--kv-type q8_0"));
     in.weights_mapped = false;
     fails(plan_make(&in, &p, &e), ERR_USAGE, "weights copied");
@@ -143,7 +152,7 @@ static void overflowing_sizes_are_refused(void **state)
     fails(plan_make(&in, &p, &e), ERR_BUG, "0 sequences");
 }
 
-/* ---- a model larger than the device: Llama-3-70B Q4_K_M on 24 GB ---------------------------------- */
+/* ---- a model larger than the device: Llama-3-70B Q4_K_M on 24 GB ----------------------------- */
 
 enum { L70 = 80 };
 static uint64_t attn70[L70], ffn70[L70];
@@ -154,14 +163,31 @@ static struct plan_input large(uint64_t vram, int n_seq, enum plan_mode mode)
         attn70[l] = 98000000;
         ffn70[l] = 415000000;
     }
-    return (struct plan_input){.n_layer = L70, .attn_bytes = attn70, .ffn_bytes = ffn70, .embed_bytes = 590000000,
-                               .output_bytes = 860000000, .kv_bytes_per_token = 174080, .n_ctx = 900,
-                               .n_seq = n_seq, .workspace_bytes = 300000000, .on_device = true,
-                               .vram_bytes = vram, .ram_bytes = (uint64_t)64 << 30, .mode = mode,
-                               .n_host = PLAN_ANY, .kv_len = 900,
-                               .row_bytes = 32768, .ops_per_byte = 3.3,
-                               .rates = {.vram = 1008e9, .link = 25e9, .host = 55e9, .dram = 65e9,
-                                         .device_ops = 3.3e14, .host_ops = 1e12, .hop_s = 3e-5, .step_s = 1e-3}};
+    return (struct plan_input){.n_layer = L70,
+                               .attn_bytes = attn70,
+                               .ffn_bytes = ffn70,
+                               .embed_bytes = 590000000,
+                               .output_bytes = 860000000,
+                               .kv_bytes_per_token = 174080,
+                               .n_ctx = 900,
+                               .n_seq = n_seq,
+                               .workspace_bytes = 300000000,
+                               .on_device = true,
+                               .vram_bytes = vram,
+                               .ram_bytes = (uint64_t)64 << 30,
+                               .mode = mode,
+                               .n_host = PLAN_ANY,
+                               .kv_len = 900,
+                               .row_bytes = 32768,
+                               .ops_per_byte = 3.3,
+                               .rates = {.vram = 1008e9,
+                                         .link = 25e9,
+                                         .host = 55e9,
+                                         .dram = 65e9,
+                                         .device_ops = 3.3e14,
+                                         .host_ops = 1e12,
+                                         .hop_s = 3e-5,
+                                         .step_s = 1e-3}};
 }
 
 /* No part is lost, nothing exceeds its budget, the cache holds what was promised. */
@@ -170,7 +196,8 @@ static void check_sound(const struct plan_input *in, const struct plan *p)
     uint64_t sum = p->vram_weight_bytes + p->stream_bytes + p->host_bytes, largest = 0;
     assert_int_equal(sum, p->weight_bytes);
     assert_true(p->total_bytes <= in->vram_bytes);
-    assert_int_equal(p->total_bytes, p->vram_weight_bytes + p->ring_bytes + p->kv_bytes + p->workspace_bytes);
+    assert_int_equal(p->total_bytes,
+                     p->vram_weight_bytes + p->ring_bytes + p->kv_bytes + p->workspace_bytes);
     assert_true(p->kv_tokens >= in->n_ctx);
     for (int l = 0; l < p->n_layer; l++) {
         assert_true(p->attn[l] != PLAN_HOST);
@@ -195,8 +222,8 @@ static void a_larger_card_is_never_slower(void **state)
                 check_sound(&in, &p);
                 double s = mode == PLAN_LATENCY ? p.one.step_s : p.all.step_s / p.n_seq;
                 if (s > last * 1.02) /* rings of whole parts, places of whole parts */
-                    fail_msg("%s, %d sequences: %.4f s a token with %d GiB, %.4f with 3 less", plan_mode_name((enum plan_mode)mode), n, s,
-                             (int)gib, last);
+                    fail_msg("%s, %d sequences: %.4f s a token with %d GiB, %.4f with 3 less",
+                             plan_mode_name((enum plan_mode)mode), n, s, (int)gib, last);
                 last = s;
                 plan_free(&p);
             }
@@ -209,7 +236,8 @@ static void the_plan_of_a_70b_is_what_physics_says(void **state)
     struct err e;
     struct plan p;
     struct plan_input in = large((uint64_t)24 << 30, 143, PLAN_AUTO);
-    ok(plan_make(&in, &p, &e)); /* at least 143 x 25e9 / 42.5e9 tokens/s: all for the price of one pass */
+    /* at least 143 x 25e9 / 42.5e9 tokens/s: all for the price of one pass */
+    ok(plan_make(&in, &p, &e));
     assert_true(p.mode == PLAN_THROUGHPUT && p.n_seq == 143);
     assert_true(fabs(p.all.step_s / ((double)p.stream_bytes / 25e9) - 1) < 0.03);
     assert_true(p.n_seq / p.all.step_s > 84);
@@ -249,8 +277,8 @@ static void what_cannot_be_planned_names_the_knob(void **state)
     fails(plan_make(&in, &p, &e), ERR_USAGE, "lower --cpu-layers");
 }
 
-/* Pages go to the host where everything is resident but the pool is small, and a token's K and V are cheaper to fetch
- * than to compute. */
+/* Pages go to the host where everything is resident but the pool is small, and a token's K and V
+ * are cheaper to fetch than to compute. */
 static void pages_are_swapped_where_that_is_cheaper(void **state)
 {
     (void)state;
@@ -264,7 +292,8 @@ static void pages_are_swapped_where_that_is_cheaper(void **state)
     plan_free(&p);
     in.swap = PLAN_SWAP_ON; /* a quarter of memory, or the pool */
     ok(plan_make(&in, &p, &e));
-    assert_true(p.swap_bytes == (p.kv_bytes < (uint64_t)16 << 30 ? p.kv_bytes : (uint64_t)16 << 30));
+    assert_true(p.swap_bytes ==
+                (p.kv_bytes < (uint64_t)16 << 30 ? p.kv_bytes : (uint64_t)16 << 30));
     struct str s = STR_INIT;
     plan_describe(&p, &s);
     assert_non_null(strstr(s.s, "on the host, for pages of the KV cache"));

@@ -93,8 +93,8 @@ static void square(void *arg, int64_t begin, int64_t end, int worker)
         s->y[i] += s->x[i] * s->x[i];
 }
 
-/* Jobs in quick succession, and with pauses in which the workers park: each sees the results of the one
- * before. */
+/* Jobs in quick succession, and with pauses in which the workers park: each sees the results of the
+ * one before. */
 static void jobs_follow_each_other(void **state)
 {
     (void)state;
@@ -116,7 +116,7 @@ static void jobs_follow_each_other(void **state)
 }
 
 struct late {
-    atomic_int rest; /* items done by the caller */
+    atomic_int rest;  /* items done by the caller */
     atomic_bool held; /* a worker has one item, and keeps it until all others are done */
 };
 

@@ -54,7 +54,9 @@ static void slots_are_filled_once_and_braces_unescaped(void **state)
     struct prompt *p = NULL;
     struct str s = STR_INIT;
     size_t n;
-    ok(load("[system]\n\nChoose {k} as {{\"a\": 1}}.\n\n[user]\n\n{question}\n--\n{options} {question}\n", &p, &e));
+    ok(load("[system]\n\nChoose {k} as {{\"a\": 1}}.\n\n[user]\n\n{question}\n--\n{options} "
+            "{question}\n",
+            &p, &e));
     assert_string_equal(prompt_system(p, &n), "Choose 5 as {\"a\": 1}.");
     assert_int_equal(n, 21);
     prompt_render(p, (const char *const[]){"Q {options} {k} {{", "O"}, &s);
@@ -79,8 +81,10 @@ static void faults_are_found_when_the_file_is_read(void **state)
         {"[system]\n{k}\n[user] \n{question}{options}", "has no line [user]"},
         {"[system]\n{k}\n[user]\n{question}\n", "section [user] has no slot {options}"},
         {"[system]\n\n[user]\n{question}{options}", "section [system] has no slot {k}"},
-        {"[system]\n{k}\n[user]\n{question}\n{optoins}", "role.txt:5: unknown slot {optoins} in section [user]"},
-        {"[system]\n{k} {question}\n[user]\n{question}{options}", "role.txt:2: unknown slot {question} in section [system]"},
+        {"[system]\n{k}\n[user]\n{question}\n{optoins}",
+         "role.txt:5: unknown slot {optoins} in section [user]"},
+        {"[system]\n{k} {question}\n[user]\n{question}{options}",
+         "role.txt:2: unknown slot {question} in section [system]"},
         {"[system]\n{k}\n[user]\n{question} {options", "role.txt:4: a single '{'"},
         {"[system]\n{k}\n[user]\n{question} } {options}", "role.txt:4: a single '}'"},
         {"[system]\n{k}\n[user]\n{question} {} {options}", "a single '{'"},
@@ -91,7 +95,8 @@ static void faults_are_found_when_the_file_is_read(void **state)
     struct prompt_source src = {dir, "s"};
     fails(prompt_open(&src, "absent", constants, 1, slots, &p, &e), ERR_NOINPUT, "s/absent.txt");
     src.dir = "";
-    fails(prompt_open(&src, "absent", constants, 1, slots, &p, &e), ERR_NOINPUT, "no built-in prompt");
+    fails(prompt_open(&src, "absent", constants, 1, slots, &p, &e), ERR_NOINPUT,
+          "no built-in prompt");
 }
 
 static void the_hash_changes_with_the_text_and_with_constants(void **state)
@@ -130,14 +135,16 @@ static void schemas_get_json_in_place_of_quoted_slots(void **state)
     str_free(&s);
 }
 
-/* Editors of other systems end lines in CR LF and begin a file with a mark: the same prompt, the same hash. */
+/* Editors of other systems end lines in CR LF and begin a file with a mark: the same prompt, the
+ * same hash. */
 static void line_ends_and_a_mark_at_the_beginning_change_nothing(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"[system]\n\nA {k}\nB {{\"a\"}}\n\n[user]\n{question}\n\n{options}\n",
-                                        "[system]\r\n\r\nA {k}\r\nB {{\"a\"}}\r\n\r\n[user]\r\n{question}\r\n\r\n{options}\r\n",
-                                        "\xef\xbb\xbf[system]\n\nA {k}\nB {{\"a\"}}\n\n[user]\n{question}\n\n{options}\n",
-                                        "\xef\xbb\xbf[system]\r\n\nA {k}\r\nB {{\"a\"}}\n\r\n[user]\r\n{question}\n\r\n{options}"};
+    static const char *const texts[] = {
+        "[system]\n\nA {k}\nB {{\"a\"}}\n\n[user]\n{question}\n\n{options}\n",
+        "[system]\r\n\r\nA {k}\r\nB {{\"a\"}}\r\n\r\n[user]\r\n{question}\r\n\r\n{options}\r\n",
+        "\xef\xbb\xbf[system]\n\nA {k}\nB {{\"a\"}}\n\n[user]\n{question}\n\n{options}\n",
+        "\xef\xbb\xbf[system]\r\n\nA {k}\r\nB {{\"a\"}}\n\r\n[user]\r\n{question}\n\r\n{options}"};
     struct prompt_source src = {dir, "s"};
     char hash[20] = "";
     for (int i = 0; i < 3; i++) {
@@ -185,7 +192,8 @@ static void other_encodings_are_refused_by_name(void **state)
         {"[\0s\0y\0s\0", 8, "is UTF-16LE text"},
         {"\0[\0s\0y\0s", 8, "is UTF-16BE text"},
         {"[system]\n{k}\n[user]\n{question}\0{options}", 40, "role.txt has a NUL byte at 30 of 40"},
-        {"[system]\n{k} caf\xe9\n[user]\n{question}{options}", 43, "role.txt:2: byte 0xe9 is not UTF-8; save the file as UTF-8"},
+        {"[system]\n{k} caf\xe9\n[user]\n{question}{options}", 43,
+         "role.txt:2: byte 0xe9 is not UTF-8; save the file as UTF-8"},
     };
     struct prompt_source src = {dir, "s"};
     struct str s = STR_INIT;

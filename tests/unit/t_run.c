@@ -7,7 +7,8 @@
 #include "test.h"
 
 /* One run of n questions in a fresh folder: the cases as text, and results.csv behind them. */
-static void outcome(uint64_t order, int concurrency, int n, const char *const *sets, struct str *out)
+static void outcome(uint64_t order, int concurrency, int n, const char *const *sets,
+                    struct str *out)
 {
     struct err e;
     struct bench b;
@@ -60,7 +61,7 @@ static void another_seed_gives_other_replies(void **state)
     str_free(&b);
 }
 
-/* ---- stopping ------------------------------------------------------------------------------------ */
+/* ---- stopping -------------------------------------------------------------------------------- */
 
 struct stopper {
     atomic_int stop;
@@ -96,9 +97,15 @@ static void a_stopped_run_continues_to_the_same_results(void **state)
         struct run_progress p;
         ok(trace_open(&to, &t, &e));
         size_t before = trace_results(t)->n;
-        struct run_options o = {.env = &b.env, .question = m.question, .n = m.n, .trace = t,
-                                .concurrency = 1 + 5 * (round % 4), .stop = &s.stop,
-                                .clock = bench_clock, .finished = stop_after, .user = &s};
+        struct run_options o = {.env = &b.env,
+                                .question = m.question,
+                                .n = m.n,
+                                .trace = t,
+                                .concurrency = 1 + 5 * (round % 4),
+                                .stop = &s.stop,
+                                .clock = bench_clock,
+                                .finished = stop_after,
+                                .user = &s};
         int rc = run_questions(&o, &p, &e);
         size_t after = trace_results(t)->n;
         trace_close(t);
@@ -131,7 +138,8 @@ static void a_run_that_is_stopped_before_it_begins_asks_nothing(void **state)
     bench_open(&b, 6, NULL);
     bench_questions(&m, 3);
     ok(trace_open(&to, &t, &e));
-    struct run_options o = {.env = &b.env, .question = m.question, .n = 3, .trace = t, .stop = &stop};
+    struct run_options o = {
+        .env = &b.env, .question = m.question, .n = 3, .trace = t, .stop = &stop};
     fails(run_questions(&o, NULL, &e), ERR_CANCEL, "stopped");
     assert_int_equal(b.script.calls, 0);
     trace_close(t);
@@ -140,7 +148,7 @@ static void a_run_that_is_stopped_before_it_begins_asks_nothing(void **state)
     test_rmdir(dir);
 }
 
-/* ---- limits -------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static int64_t tick(void *user)
 {
@@ -162,8 +170,13 @@ static void a_case_beyond_its_time_fails_and_the_run_goes_on(void **state)
     bench_open(&b, 6, (const char *[]){"budgets.timeout_seconds=3", NULL});
     bench_questions(&m, 4);
     ok(trace_open(&to, &t, &e));
-    struct run_options o = {.env = &b.env, .question = m.question, .n = 4, .trace = t,
-                            .concurrency = 2, .clock = tick, .user = &now};
+    struct run_options o = {.env = &b.env,
+                            .question = m.question,
+                            .n = 4,
+                            .trace = t,
+                            .concurrency = 2,
+                            .clock = tick,
+                            .user = &now};
     ok(run_questions(&o, &p, &e));
     assert_int_equal(p.done, 4);
     assert_int_equal(p.failed, 4);

@@ -2,8 +2,8 @@
  * Replies to schemas of every accepted keyword: drawn at random under masks, and closed near a
  * limit of tokens.
  *
- * As a test it runs the schemas of tests/fuzz/corpus/grammar/reply_*.json. With a file of schemas, one
- * a line, it prints what tools/scripts/schema_check.py reads: "E message" for a schema that is
+ * As a test it runs the schemas of tests/fuzz/corpus/grammar/reply_*.json. With a file of schemas,
+ * one a line, it prints what tools/scripts/schema_check.py reads: "E message" for a schema that is
  * refused, else a line "R reply" for each reply; then a line ".".
  */
 #include "grammar.h"

@@ -1,4 +1,5 @@
-/* The clock of a simulated device (kernels/sim.h): engines beside one another, streams in order, events, memory. */
+/* The clock of a simulated device (kernels/sim.h): engines beside one another, streams in order,
+ * events, memory. */
 #include "sim.h"
 #include "test.h"
 
@@ -13,7 +14,8 @@ static int set_up(void **state)
 {
     struct err e;
     (void)state;
-    const struct sim_config c = {.vram_bytes = 1 << 20, .vram = 1000, .link = 100, .host = 10, .hop_s = 0.1, .n_span = 64};
+    const struct sim_config c = {
+        .vram_bytes = 1 << 20, .vram = 1000, .link = 100, .host = 10, .hop_s = 0.1, .n_span = 64};
     ok(sim_open(&c, &sim, &e));
     const struct ops_options opt = {.sim = sim};
     ok(ops_open("sim", &opt, &ops, &e));
@@ -83,7 +85,7 @@ static void a_stream_keeps_its_order_and_engines_work_together(void **state)
     (void)state;
     ok(api->stream_open(dev, &other, &e));
     up(NULL, 100);
-    fill(NULL, 500); /* after the copy: 1.1 to 1.6 */
+    fill(NULL, 500);  /* after the copy: 1.1 to 1.6 */
     down(other, 100); /* beside it: 0.1 to 1.1 */
     fill(other, 500); /* the device is free at 1.1: to 1.6, then the other one to 2.1 */
     ok(api->sync(dev, NULL, &e));
@@ -132,8 +134,8 @@ static void events_order_streams(void **state)
     assert_false(is_done);
     fill(NULL, 100); /* 0.1 to 0.2 */
     ok(api->stream_wait(dev, NULL, ev, &e));
-    fill(NULL, 100); /* 1.1 to 1.2 */
-    up(other, 300);  /* 1.1 to 4.1 */
+    fill(NULL, 100);                           /* 1.1 to 1.2 */
+    up(other, 300);                            /* 1.1 to 4.1 */
     ok(api->event_record(dev, ev, other, &e)); /* a later record is not what was waited for */
     ok(api->sync(dev, NULL, &e));
     at(1.3);
@@ -164,7 +166,8 @@ static void memory_is_counted_and_what_comes_back_is_zero(void **state)
     struct err e;
     struct buf b = {0};
     (void)state;
-    fails(api->alloc(dev, MEM_DEVICE, 1 << 20, &b, &e), ERR_NOMEM, "no 1048576 bytes left: 1000 of 1048576 are taken");
+    fails(api->alloc(dev, MEM_DEVICE, 1 << 20, &b, &e), ERR_NOMEM,
+          "no 1048576 bytes left: 1000 of 1048576 are taken");
     ok(api->alloc(dev, MEM_DEVICE, (1 << 20) - 1000, &b, &e));
     api->free(dev, &b);
     memset(pinned.ptr, 7, 1000);
@@ -177,12 +180,16 @@ static void memory_is_counted_and_what_comes_back_is_zero(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(calls_return_at_once_and_waiting_takes_the_time, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_stream_keeps_its_order_and_engines_work_together, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_ready_first_comes_first_on_an_engine, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(calls_return_at_once_and_waiting_takes_the_time, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_stream_keeps_its_order_and_engines_work_together, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_is_ready_first_comes_first_on_an_engine, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(events_order_streams, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_cpu_holds_up_its_caller, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(memory_is_counted_and_what_comes_back_is_zero, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(memory_is_counted_and_what_comes_back_is_zero, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

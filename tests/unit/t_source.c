@@ -42,7 +42,8 @@ static void a_path_opens_and_a_missing_one_names_the_forms(void **state)
     fails(source_open("nowhere.gguf", &g, &e), ERR_NOINPUT, "'nowhere.gguf': No such file");
     assert_non_null(strstr(e.msg, "'demo'"));
     fails(source_open("", &g, &e), ERR_NOINPUT, "No such file");
-    fails(source_open(dir, &g, &e), ERR_NOINPUT, "it is a directory; give the path of a .gguf file");
+    fails(source_open(dir, &g, &e), ERR_NOINPUT,
+          "it is a directory; give the path of a .gguf file");
     fails(source_open("/dev/null", &g, &e), ERR_NOINPUT, "no regular file");
     if (geteuid() != 0) {
         assert_int_equal(chmod(path, 0), 0);

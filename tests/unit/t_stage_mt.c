@@ -1,5 +1,5 @@
-/* Streaming through a ring on the CPU's device, where copies happen at once: the reader's handshake, orders, errors.
- * (On a device whose copies happen late: t_cudahost_stage.) */
+/* Streaming through a ring on the CPU's device, where copies happen at once: the reader's
+ * handshake, orders, errors. (On a device whose copies happen late: t_cudahost_stage.) */
 #include "stage.h"
 
 #include "clock.h"
@@ -135,7 +135,7 @@ static void a_failed_read_is_said_once_its_piece_is_needed(void **state)
         }
 }
 
-/* ---- a system that lets nobody pin more than so much ---------------------------------------------- */
+/* ---- a system that lets nobody pin more than so much ----------------------------------------- */
 
 static size_t pin_limit;
 

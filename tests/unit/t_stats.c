@@ -12,8 +12,8 @@ static void near_to(double got, double want, double tol)
         fail_msg("%.17g, want %.17g within %g", got, want, tol);
 }
 
-/* Values of the score interval: p = k/n in Wilson's formula evaluated in Python with z = 1.959963984540054;
- * 47/100 gives 0.3751 to 0.5671 in any table of the method. */
+/* Values of the score interval: p = k/n in Wilson's formula evaluated in Python with z =
+ * 1.959963984540054; 47/100 gives 0.3751 to 0.5671 in any table of the method. */
 static void wilson_interval(void **state)
 {
     (void)state;
@@ -34,7 +34,8 @@ static void wilson_interval(void **state)
     assert_true(isnan(r.rate) && isnan(r.lo) && isnan(r.hi));
 }
 
-/* Two-sided binomial tail, exact with Python's fractions: 2 * sum C(n, i) / 2^n for i <= min(b, c). */
+/* Two-sided binomial tail, exact with Python's fractions: 2 * sum C(n, i) / 2^n for i <= min(b,
+ * c). */
 static void mcnemar_exact(void **state)
 {
     (void)state;
@@ -151,8 +152,8 @@ static void runs_without_a_common_question_have_no_difference(void **state)
     assert_int_equal(p.n, 0);
 }
 
-/* 400 questions, 60 only by a and 40 only by b: the normal approximation of the difference's standard
- * error is sqrt((60 + 40) - (60 - 40)^2 / 400) / 400 = 0.024875. */
+/* 400 questions, 60 only by a and 40 only by b: the normal approximation of the difference's
+ * standard error is sqrt((60 + 40) - (60 - 40)^2 / 400) / 400 = 0.024875. */
 static void bootstrap_interval_has_the_right_width(void **state)
 {
     (void)state;
@@ -220,7 +221,8 @@ static void a_summary_keeps_every_question_in_the_denominator(void **state)
     stats_free(&s);
 }
 
-/* Records of a file: 0 right, 1 rejected, 2 the same as 0, 3 wrong, 4 the same as 5, 5 not run, 6 not asked for. */
+/* Records of a file: 0 right, 1 rejected, 2 the same as 0, 3 wrong, 4 the same as 5, 5 not run, 6
+ * not asked for. */
 static void mixed(struct made *m)
 {
     fill(m, "1110111");
@@ -435,10 +437,12 @@ static void runs_stand_side_by_side(void **state)
     report_runs(run, 2, &t);
     const char *rows = strchr(t.s, '\n');
     assert_non_null(rows);
-    assert_memory_equal(t.s, "run     acc.%  95 % int.  none calls computed   new seconds   diff", 66);
-    const char want[] = "\n"
-                        "direct   47.0  37.5-56.7     3   1.0      150     3    0.25\n"
-                        "panel    47.0  37.5-56.7     3   7.0      150     3    0.25  +12.5   0.031\n";
+    assert_memory_equal(t.s, "run     acc.%  95 % int.  none calls computed   new seconds   diff",
+                        66);
+    const char want[] =
+        "\n"
+        "direct   47.0  37.5-56.7     3   1.0      150     3    0.25\n"
+        "panel    47.0  37.5-56.7     3   7.0      150     3    0.25  +12.5   0.031\n";
     if (strncmp(rows, want, strlen(want)) != 0)
         fail_msg("the table is\n%s", t.s);
     str_free(&t);

@@ -25,8 +25,12 @@ static int one(struct bench *b, const struct medqa *m, struct results *rs, struc
     struct trace_options to = {.dir = bench_mkdir(dir), .identity = "{}", .about = "{}", .data = m};
     int rc = trace_open(&to, &t, e);
     assert_int_equal(rc, 0);
-    struct run_options o = {.env = &b->env, .question = m->question, .n = m->n, .trace = t,
-                            .clock = bench_clock, .finished = finished};
+    struct run_options o = {.env = &b->env,
+                            .question = m->question,
+                            .n = m->n,
+                            .trace = t,
+                            .clock = bench_clock,
+                            .finished = finished};
     rc = run_questions(&o, NULL, e);
     trace_close(t);
     if (rc == 0) {
@@ -53,7 +57,8 @@ static void with(const char *strategy, enum script_mood mood, const char *role, 
     struct err e = {.code = 0};
     snprintf(set, sizeof set, "strategy=%s", strategy);
     bench_open(&b, 3, sets);
-    b.script = (struct script){.mood = mood, .only_role = role, .only_index = index, .error = error};
+    b.script =
+        (struct script){.mood = mood, .only_role = role, .only_index = index, .error = error};
     bench_questions(&m, 1);
     int rc = one(&b, &m, &rs, &e);
     if (rc != want_rc)
@@ -150,11 +155,12 @@ static void panel_without_any_report_plan_or_decision_is_unparsed(void **state)
     check(&r, CONSULT_UNPARSED, "aggregator: the reply was cut at its limit of 800 tokens");
 }
 
-/* ---- replies closed at their limit ---------------------------------------------------------------- */
+/* ---- replies closed at their limit ----------------------------------------------------------- */
 
 #define OWN_MOST 600 /* bytes; longer than every reply of the script */
 
-struct closed { /* what came of a case whose reply was closed after as many bytes as its number says */
+/* what came of a case whose reply was closed after as many bytes as its number says */
+struct closed {
     enum consult_state state;
     int predicted, n_selected, selected[CATALOG_MAX], n_dx;
     char warned;
@@ -190,7 +196,8 @@ static void closed_run(const char *const *sets, const struct script *mood, struc
     bench_close(&b);
 }
 
-/* A reply closed after every number of bytes: the letter is the one of the whole reply, or there is none. */
+/* A reply closed after every number of bytes: the letter is the one of the whole reply, or there is
+ * none. */
 static void a_letter_that_the_closer_chose_never_counts(void **state)
 {
     (void)state;
@@ -203,7 +210,10 @@ static void a_letter_that_the_closer_chose_never_counts(void **state)
         int answered = 0, unparsed = 0;
         snprintf(set, sizeof set, "strategy=%s", ways[w].strategy);
         const char *sets[] = {set, NULL};
-        struct script mood = {.mood = SCRIPT_CLOSED, .only_role = ways[w].role, .only_index = -1, .own_by_question = true};
+        struct script mood = {.mood = SCRIPT_CLOSED,
+                              .only_role = ways[w].role,
+                              .only_index = -1,
+                              .own_by_question = true};
         closed_run(sets, &(struct script){.only_index = -1}, whole);
         closed_run(sets, &mood, closed);
         for (int i = 0; i < OWN_MOST; i++) {
@@ -222,7 +232,8 @@ static void a_letter_that_the_closer_chose_never_counts(void **state)
     free(whole);
 }
 
-/* A planner's ids stand or fall together; a closed report keeps no diagnosis that the whole one has not. */
+/* A planner's ids stand or fall together; a closed report keeps no diagnosis that the whole one has
+ * not. */
 static void ids_and_diagnoses_that_the_closer_chose_never_count(void **state)
 {
     (void)state;
@@ -231,7 +242,10 @@ static void ids_and_diagnoses_that_the_closer_chose_never_count(void **state)
     for (int w = 0; w < 2; w++) {
         int planned = 0, unparsed = 0;
         const char *sets[] = {selections[w], "role_tokens.planner=2600", "planner.top_k=3", NULL};
-        struct script mood = {.mood = SCRIPT_CLOSED, .only_role = "planner", .only_index = -1, .own_by_question = true};
+        struct script mood = {.mood = SCRIPT_CLOSED,
+                              .only_role = "planner",
+                              .only_index = -1,
+                              .own_by_question = true};
         closed_run(sets, &(struct script){.only_index = -1}, whole);
         closed_run(sets, &mood, closed);
         for (int i = 0; i < OWN_MOST; i++) {
@@ -239,13 +253,16 @@ static void ids_and_diagnoses_that_the_closer_chose_never_count(void **state)
             unparsed += closed[i].state == CONSULT_UNPARSED;
             assert_int_equal(closed[i].n_selected > 0, closed[i].state == CONSULT_ANSWERED);
             if (closed[i].n_selected)
-                assert_memory_equal(closed[i].selected, whole[i].selected, sizeof whole[i].selected);
+                assert_memory_equal(closed[i].selected, whole[i].selected,
+                                    sizeof whole[i].selected);
         }
         assert_int_equal(planned + unparsed, OWN_MOST);
-        assert_true(unparsed > 80 && (w == 1 ? planned == 0 : planned > 300)); /* a scored catalogue is longer than OWN_MOST */
+        /* a scored catalogue is longer than OWN_MOST */
+        assert_true(unparsed > 80 && (w == 1 ? planned == 0 : planned > 300));
     }
     const char *sets[] = {"planner.selection=fixed", "planner.fixed=[ent, cardiology]", NULL};
-    struct script mood = {.mood = SCRIPT_CLOSED, .only_role = "specialist", .only_index = 1, .own_by_question = true};
+    struct script mood = {
+        .mood = SCRIPT_CLOSED, .only_role = "specialist", .only_index = 1, .own_by_question = true};
     int fewer = 0, warned = 0;
     closed_run(sets, &(struct script){.only_index = -1}, whole);
     closed_run(sets, &mood, closed);
@@ -270,10 +287,12 @@ static void a_closed_reply_names_the_limit_to_raise(void **state)
     with("panel", SCRIPT_CLOSED, "specialist", -1, 0, &r, 0);
     check(&r, CONSULT_UNPARSED, "raise role_tokens.specialist");
     with("panel", SCRIPT_CLOSED, "aggregator", -1, 0, &r, 0);
-    check(&r, CONSULT_UNPARSED, "key 'final_answer' is missing; the reply was closed at its limit of 800 tokens; raise role_tokens.aggregator");
+    check(&r, CONSULT_UNPARSED,
+          "key 'final_answer' is missing; the reply was closed at its limit of 800 tokens; raise "
+          "role_tokens.aggregator");
 }
 
-/* ---- selections ---------------------------------------------------------------------------------- */
+/* ---- selections ------------------------------------------------------------------------------ */
 
 static void selection(const char *name, const char *extra, int calls, int selected)
 {
@@ -310,7 +329,7 @@ static void each_selection_asks_as_many_calls_as_it_says(void **state)
     selection("fixed", "planner.fixed=[cardiology, ent]", 3, 2);
 }
 
-/* ---- everything with everything ------------------------------------------------------------------- */
+/* ---- everything with everything -------------------------------------------------------------- */
 
 /* Open questions and questions of 2 options to as many as there may be. */
 static void all_option_counts(struct medqa *m)
@@ -330,8 +349,10 @@ static void all_option_counts(struct medqa *m)
         for (int i = 0; i < n; i++)
             q.option[i] = like.option[i % 4];
         ok(mem_grow(&m->question, &m->cap, m->n + 1, sizeof q, "questions", &e));
-        ok(mem_grow(&m->record, &m->cap_records, m->n_records + 1, sizeof *m->record, "records", &e));
-        m->record[m->n_records++] = (struct medqa_record){.kind = MEDQA_QUESTION, .line = (int64_t)m->n + 1, .question = m->n};
+        ok(mem_grow(&m->record, &m->cap_records, m->n_records + 1, sizeof *m->record, "records",
+                    &e));
+        m->record[m->n_records++] = (struct medqa_record){
+            .kind = MEDQA_QUESTION, .line = (int64_t)m->n + 1, .question = m->n};
         m->question[m->n++] = q;
     }
 }
@@ -361,7 +382,8 @@ static void all_moods(const char *const *sets, bool scored_only)
         struct results rs = {.n = 0};
         struct err e = {.code = 0};
         bench_open(&b, 7, sets);
-        b.script = (struct script){.mood = (enum script_mood)mood, .only_index = -1, .error = ERR_DATA, .own = 30};
+        b.script = (struct script){
+            .mood = (enum script_mood)mood, .only_index = -1, .error = ERR_DATA, .own = 30};
         int rc = one(&b, &m, &rs, &e);
         assert_int_equal(rc, mood == SCRIPT_CANCEL ? ERR_CANCEL : 0);
         assert_int_equal(rs.n, mood == SCRIPT_CANCEL ? 0 : m.n);
@@ -370,7 +392,8 @@ static void all_moods(const char *const *sets, bool scored_only)
             const int n = m.question[r->index].n_options;
             enum consult_state want = want_of((enum script_mood)mood, scored_only, n);
             if (r->state != want)
-                fail_msg("%s, mood %d, %d options: %s: %s", sets[0], mood, n, consult_state_name(r->state), r->why);
+                fail_msg("%s, mood %d, %d options: %s: %s", sets[0], mood, n,
+                         consult_state_name(r->state), r->why);
             if (want == CONSULT_ANSWERED && n)
                 assert_in_range(r->predicted, 0, n - 1);
             else
@@ -391,7 +414,8 @@ static void every_selection_meets_every_reply_and_every_number_of_options(void *
     for (int s = 0; s < 6; s++)
         for (int k = 0; k < 3; k++) {
             char set[64], top[64];
-            const char *sets[] = {set, top, "role_tokens.planner=2600", "planner.fixed=[ent, cardiology]", NULL};
+            const char *sets[] = {set, top, "role_tokens.planner=2600",
+                                  "planner.fixed=[ent, cardiology]", NULL};
             if (k && (s == 3 || s == 5)) /* these have a K of their own */
                 continue;
             snprintf(set, sizeof set, "planner.selection=%s", selections[s]);
@@ -531,12 +555,13 @@ static void the_answer_stands_after_its_reasons(void **state)
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         const char *form = strstr(prompt_of(files[i].path), files[i].form);
         assert_non_null(form);
-        const char *reasons = strstr(form, files[i].reasons), *answer = strstr(form, "\"final_answer\"");
+        const char *reasons = strstr(form, files[i].reasons),
+                   *answer = strstr(form, "\"final_answer\"");
         assert_true(reasons && answer && reasons < answer);
     }
 }
 
-/* ---- start-up ------------------------------------------------------------------------------------ */
+/* ---- start-up -------------------------------------------------------------------------------- */
 
 static void refuses(const char *const *sets, int code, const char *text)
 {
@@ -567,14 +592,16 @@ static void what_cannot_work_is_refused_at_the_start(void **state)
     refuses((const char *[]){"role_tokens.planner=50", NULL}, ERR_CONFIG, "at least 92");
     refuses((const char *[]){"role_tokens.aggregator=50", NULL}, ERR_CONFIG, "at least 64");
     refuses((const char *[]){"role_tokens.specialist=50", NULL}, ERR_CONFIG, "at least 96");
-    refuses((const char *[]){"strategy=cot", "role_tokens.cot=50", NULL}, ERR_CONFIG, "at least 64");
+    refuses((const char *[]){"strategy=cot", "role_tokens.cot=50", NULL}, ERR_CONFIG,
+            "at least 64");
     refuses((const char *[]){"planner.selection=fixed", "planner.fixed=[radiology]", NULL},
             ERR_CONFIG, "no specialty 'radiology'");
     refuses((const char *[]){"planner.selection=fixed", NULL}, ERR_CONFIG, "needs planner.fixed");
-    refuses((const char *[]){"prompts_dir=/nowhere", NULL}, ERR_NOINPUT, "/nowhere/panel/system.txt");
+    refuses((const char *[]){"prompts_dir=/nowhere", NULL}, ERR_NOINPUT,
+            "/nowhere/panel/system.txt");
 }
 
-/* ---- cases --------------------------------------------------------------------------------------- */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 static void an_open_question_is_answered_in_words(void **state)
 {
@@ -622,14 +649,17 @@ static void a_prompt_beyond_the_context_fails_its_case_with_both_numbers(void **
     free(text);
 }
 
-/* What is recorded of a case that cannot be asked must not depend on how far its other calls got. */
+/* What is recorded of a case that cannot be asked must not depend on how far its other calls
+ * got. */
 static void specialists_are_asked_only_if_every_prompt_fits(void **state)
 {
     (void)state;
     struct err e;
     struct bench b;
     int first = 0, second = 0;
-    bench_open(&b, 5, (const char *[]){"planner.selection=fixed", "planner.fixed=[ent, infectious_disease]", NULL});
+    bench_open(&b, 5,
+               (const char *[]){"planner.selection=fixed",
+                                "planner.fixed=[ent, infectious_disease]", NULL});
     for (int len = 27500; len < 29200; len += 8) { /* bytes; the second scope is the longer one */
         struct medqa m = {.n = 0};
         struct results rs = {.n = 0};
@@ -653,7 +683,8 @@ static void specialists_are_asked_only_if_every_prompt_fits(void **state)
     bench_close(&b);
 }
 
-/* A call that ends in an error waits for those beside it: whichever order they end in, the record is one. */
+/* A call that ends in an error waits for those beside it: whichever order they end in, the record
+ * is one. */
 static void a_failed_call_leaves_the_same_record_in_every_order(void **state)
 {
     (void)state;
@@ -665,7 +696,9 @@ static void a_failed_call_leaves_the_same_record_in_every_order(void **state)
         struct str got = STR_INIT;
         char dir[256];
         bench_open(&b, (uint64_t)order, NULL);
-        b.script = (struct script){.mood = SCRIPT_ERROR, .only_role = "specialist", .only_index = order < 6 ? 2 : -1,
+        b.script = (struct script){.mood = SCRIPT_ERROR,
+                                   .only_role = "specialist",
+                                   .only_index = order < 6 ? 2 : -1,
                                    .error = ERR_DATA};
         bench_questions(&m, 4);
         ok(bench_run(&b, &m, bench_mkdir(dir), 1 + order % 4, NULL, &e));
@@ -701,7 +734,8 @@ static void a_spent_token_budget_fails_the_case(void **state)
     bench_close(&b);
 }
 
-/* Also where the last call takes too much: nothing is asked after it that a check before could stop. */
+/* Also where the last call takes too much: nothing is asked after it that a check before could
+ * stop. */
 static void a_case_that_took_more_than_its_budget_fails(void **state)
 {
     (void)state;
@@ -714,7 +748,8 @@ static void a_case_that_took_more_than_its_budget_fails(void **state)
             struct medqa m = {.n = 0};
             struct results rs = {.n = 0};
             char budget[64];
-            snprintf(budget, sizeof budget, "budgets.max_tokens_per_case=%lld", less ? (long long)took - 1 : 1000000);
+            snprintf(budget, sizeof budget, "budgets.max_tokens_per_case=%lld",
+                     less ? (long long)took - 1 : 1000000);
             bench_open(&b, 5, (const char *[]){strategies[i], budget, NULL});
             bench_questions(&m, 1);
             ok(one(&b, &m, &rs, &e));
@@ -782,7 +817,8 @@ static void direct_has_no_answer_when_options_tie_or_are_unknown(void **state)
     (void)state;
     static const double lps[3][4] = {
         {-2, -1, -1, -3}, {-1, -2, (double)NAN, -4}, {-1, -2, -(double)INFINITY, -4}};
-    static const char *const why[] = {"2 options are equally likely", "option C has no", "option C"};
+    static const char *const why[] = {"2 options are equally likely", "option C has no",
+                                      "option C"};
     for (int i = 0; i < 3; i++) {
         struct err e;
         struct bench b;

@@ -21,7 +21,9 @@ static void a_mark_goes_and_lines_end_in_lf(void **state)
     (void)state;
     cleaned(BYTES(""), BYTES(""));
     cleaned(BYTES("plain\n"), BYTES("plain\n"));
-    cleaned(BYTES("\xef\xbb\xbf" "a\r\nb\rc\n\r\n\r"), BYTES("a\nb\nc\n\n\n"));
+    cleaned(BYTES("\xef\xbb\xbf"
+                  "a\r\nb\rc\n\r\n\r"),
+            BYTES("a\nb\nc\n\n\n"));
     cleaned(BYTES("\xef\xbb\xbf"), BYTES(""));
     cleaned(BYTES("a\xef\xbb\xbf"), BYTES("a\xef\xbb\xbf")); /* elsewhere it is a character */
     cleaned(BYTES("\xef\xbb"), BYTES("\xef\xbb"));
@@ -50,7 +52,8 @@ static void wide_encodings_are_named(void **state)
 {
     (void)state;
     static const char *const name[2][2] = {{"UTF-16LE", "UTF-16BE"}, {"UTF-32LE", "UTF-32BE"}};
-    static const char *const text[] = {"A 65-year-old man with chest pain.\r\n", "Fieber seit fünf Tagen, Übelkeit.", "ok.\n"};
+    static const char *const text[] = {"A 65-year-old man with chest pain.\r\n",
+                                       "Fieber seit fünf Tagen, Übelkeit.", "ok.\n"};
     struct err e;
     for (int size = 2; size <= 4; size += 2)
         for (int big = 0; big < 2; big++)
@@ -77,7 +80,8 @@ static void wide_encodings_are_named(void **state)
     assert_string_equal(text_wide(s.s, s.len, true), "UTF-16LE");
     str_free(&s);
     widen("πυρετός εδώ και τρεις μέρες", 2, false, false, &s);
-    fails(text_check(s.s, s.len, "f.txt", ERR_DATA, &e), ERR_DATA, "f.txt has a NUL byte at 15 of 54");
+    fails(text_check(s.s, s.len, "f.txt", ERR_DATA, &e), ERR_DATA,
+          "f.txt has a NUL byte at 15 of 54");
     str_free(&s);
 }
 
@@ -85,13 +89,16 @@ static void a_nul_byte_is_named_with_its_place(void **state)
 {
     (void)state;
     struct err e;
-    fails(text_check(BYTES("abc\0def"), "x.yaml", ERR_CONFIG, &e), ERR_CONFIG, "x.yaml has a NUL byte at 3 of 7");
+    fails(text_check(BYTES("abc\0def"), "x.yaml", ERR_CONFIG, &e), ERR_CONFIG,
+          "x.yaml has a NUL byte at 3 of 7");
     fails(text_check(BYTES("\0"), "x", ERR_DATA, &e), ERR_DATA, "x has a NUL byte at 0 of 1");
-    fails(text_check(BYTES("abc\0\0\0\0\0\0\0\0\0"), "x", ERR_DATA, &e), ERR_DATA, "NUL byte at 3"); /* padding */
+    /* padding */
+    fails(text_check(BYTES("abc\0\0\0\0\0\0\0\0\0"), "x", ERR_DATA, &e), ERR_DATA, "NUL byte at 3");
     char big[9000];
     memset(big, 'a', sizeof big);
     big[8999] = 0;
-    fails(text_check(big, sizeof big, "x", ERR_DATA, &e), ERR_DATA, "x has a NUL byte at 8999 of 9000");
+    fails(text_check(big, sizeof big, "x", ERR_DATA, &e), ERR_DATA,
+          "x has a NUL byte at 8999 of 9000");
     ok(text_check(big, sizeof big - 1, "x", ERR_DATA, &e));
     ok(text_check("", 0, "x", ERR_DATA, &e));
 }

@@ -1,10 +1,11 @@
-/* toy: questions of the toy world are known as such, those of real examinations are not taken for them. */
+/* toy: questions of the toy world are known as such, those of real examinations are not taken for
+ * them. */
 #include "toy.h"
 
 #include "test.h"
 
-/* The largest or the smallest share of unknown words, in percent, of a file's questions; with_options: as they are
- * asked, otherwise the question alone. */
+/* The largest or the smallest share of unknown words, in percent, of a file's questions;
+ * with_options: as they are asked, otherwise the question alone. */
 static double extreme(const char *path, bool most, bool with_options, size_t *n)
 {
     struct medqa m = {.n = 0};
@@ -37,15 +38,17 @@ static void its_own_questions_are_known(void **state)
     assert_true(most > 3 && most < 4); /* 3.3 */
 }
 
-/* The largest shares of 12,000 more questions of the splits that have reserved wordings are 5.6 with and 7.4 percent
- * without options: configs/demo/README.md. The question with the latter: */
+/* The largest shares of 12,000 more questions of the splits that have reserved wordings are 5.6
+ * with and 7.4 percent without options: configs/demo/README.md. The question with the latter: */
 static void the_strangest_of_its_own_is_known(void **state)
 {
     (void)state;
     struct medqa m = {.n = 0};
     struct err e;
-    ok(medqa_single("A 1-week-old boy is brought to the hospital with irritable and fussy behavior and sudden green vomiting. "
-                    "Which process is the most likely cause of these findings?", NULL, &m, &e));
+    ok(medqa_single("A 1-week-old boy is brought to the hospital with irritable and fussy behavior "
+                    "and sudden green vomiting. "
+                    "Which process is the most likely cause of these findings?",
+                    NULL, &m, &e));
     struct toy_words w = toy_count(m.question);
     assert_false(toy_foreign(&w));
     medqa_free(&m);
@@ -77,7 +80,8 @@ static void one_case_is_said_with_its_figures(void **state)
     ok(medqa_single("65yo man with chest pain radiating to left arm, diaphoresis",
                     "A. GERD||B. Acute MI||C. PE||D. MSK pain", &m, &e));
     assert_true(toy_says(&toy, m.question, said));
-    assert_string_equal(said, "the toy model does not know 7 of this case's 16 words (44 %, limit 8 %): the answer is noise");
+    assert_string_equal(said, "the toy model does not know 7 of this case's 16 words (44 %, limit "
+                              "8 %): the answer is noise");
     assert_true(toy_says_all(&toy, m.question, 1, said));
     assert_non_null(strstr(said, "1 of the 1 questions"));
     assert_false(toy_says(&other, m.question, said));
@@ -88,7 +92,8 @@ static void one_case_is_said_with_its_figures(void **state)
     for (size_t i = 0; i < 3; i++) {
         ok(medqa_single(empty[i], NULL, &m, &e));
         assert_true(toy_says(&toy, m.question, said));
-        assert_string_equal(said, "this case holds no word that the toy model could know: the answer is noise");
+        assert_string_equal(
+            said, "this case holds no word that the toy model could know: the answer is noise");
         medqa_free(&m);
     }
 }
@@ -118,7 +123,8 @@ static void the_list_is_searched_rightly(void **state)
     }
     assert_true(words > 1500);
     free(text);
-    struct medqa_question q = {.text = "Fi\xc3\xa8vre  \xe7\x97\x9b AND the-man python made this file # zz"};
+    struct medqa_question q = {
+        .text = "Fi\xc3\xa8vre  \xe7\x97\x9b AND the-man python made this file # zz"};
     struct toy_words w = toy_count(&q);
     assert_int_equal(w.all, 10);
     assert_int_equal(w.unknown, 6); /* "this" is in the list, the head of the file is not */

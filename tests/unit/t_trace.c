@@ -113,7 +113,8 @@ static void a_cut_at_every_byte_of_the_last_cases_loses_only_the_unfinished_one(
     from = last_cases(whole, n, 1);
     assert_true(from > 0 && from < n);
     /* every byte of the last case and of all ends of lines, every 7th of the two cases before it */
-    for (size_t cut = last_cases(whole, n, 3); cut < n; cut += cut < from && whole[cut] != '}' ? 7 : 1) {
+    for (size_t cut = last_cases(whole, n, 3); cut < n;
+         cut += cut < from && whole[cut] != '}' ? 7 : 1) {
         struct trace *t = NULL;
         size_t cases = 0, good = good_end(whole, cut, &cases);
         put("traces.jsonl", whole, cut);
@@ -174,7 +175,8 @@ static void a_flipped_bit_is_refused_with_line_and_question_or_only_costs_the_ta
         assert_non_null(strstr(e.msg, "--repair"));
         s[at] = was;
     }
-    /* the very last newline: nothing tells it from a torn write, so only that case is asked again */
+    /* the very last newline: nothing tells it from a torn write, so only that case is asked
+     * again */
     struct trace *t = NULL;
     s[n - 1] = 'x';
     put("traces.jsonl", s, n);
@@ -301,20 +303,24 @@ static void another_identity_is_refused_with_what_differs(void **state)
     struct err e;
     struct trace *t = NULL;
     struct trace_options to = options();
-    to.identity = "{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"a.gguf\"}, \"data\": \"x\"}";
+    to.identity = "{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"a.gguf\"}, "
+                  "\"data\": \"x\"}";
     to.about = "{\"version\": \"1\"}";
     ok(trace_open(&to, &t, &e));
     trace_close(t);
     static const struct {
         const char *identity, *message;
     } other[] = {
-        {"{\"config\": {\"seed\": 43, \"temperature\": 0.3, \"model\": \"a.gguf\"}, \"data\": \"x\"}",
+        {"{\"config\": {\"seed\": 43, \"temperature\": 0.3, \"model\": \"a.gguf\"}, \"data\": "
+         "\"x\"}",
          "config.seed was 42, is 43;"},
-        {"{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"a.gguf\"}, \"data\": \"y\"}",
+        {"{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"a.gguf\"}, \"data\": "
+         "\"y\"}",
          "data was \"x\", is \"y\";"},
         {"{\"config\": {\"seed\": 42, \"model\": \"a.gguf\"}, \"data\": \"x\"}",
          "config.temperature was 0.3, is (absent)"},
-        {"{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"new\": 1, \"model\": \"a\"}, \"data\": \"x\"}",
+        {"{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"new\": 1, \"model\": \"a\"}, "
+         "\"data\": \"x\"}",
          "config.new was (absent), is 1"},
         {"{\"config\": {\"seed\": 7, \"temperature\": 0.5}, \"data\": \"x\"}",
          "config.seed was 42, is 7; config.temperature was"},
@@ -324,8 +330,10 @@ static void another_identity_is_refused_with_what_differs(void **state)
         fails(trace_open(&to, &t, &e), ERR_CONFIG, other[i].message);
         assert_non_null(strstr(e.msg, "--force-new"));
     }
-    /* a model that was moved is the same model: its hash decides; another version is only mentioned */
-    to.identity = "{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"b.gguf\"}, \"data\": \"x\"}";
+    /* a model that was moved is the same model: its hash decides; another version is only
+     * mentioned */
+    to.identity = "{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"b.gguf\"}, "
+                  "\"data\": \"x\"}";
     to.about = "{\"version\": \"2\"}";
     ok(trace_open(&to, &t, &e));
     assert_string_equal(trace_notes(t), "continued with: version was \"1\", is \"2\"\n");
@@ -593,10 +601,16 @@ static void a_trace_line_holds_prompt_and_reply(void **state)
     size_t n;
     char *s = complete(&n);
     *strchr(s, '\n') = 0;
-    static const char *const keys[] = {"\"role\": \"planner\"", "\"prompt_hash\": \"", "\"seed\": 42",
-                                       "\"finish\": \"stop\"", "\"parsed\": true", "\"n_prompt\": ",
-                                       "\"system\": \"You are", "A patient number",
-                                       "\"reply\": \"{\\\"triage", "\"crc\": \""};
+    static const char *const keys[] = {"\"role\": \"planner\"",
+                                       "\"prompt_hash\": \"",
+                                       "\"seed\": 42",
+                                       "\"finish\": \"stop\"",
+                                       "\"parsed\": true",
+                                       "\"n_prompt\": ",
+                                       "\"system\": \"You are",
+                                       "A patient number",
+                                       "\"reply\": \"{\\\"triage",
+                                       "\"crc\": \""};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!strstr(s, keys[i]))
             fail_msg("no %s in %s", keys[i], s);

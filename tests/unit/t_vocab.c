@@ -333,15 +333,18 @@ static void without_types_tokens_are_normal_and_without_scores_all_equal(void **
     (void)state;
     struct file f = right_bpe();
     f.n_types = ABSENT;
-    expect_ids(&f, "abc<|eot_id|>", 0, "257 60 124 101 111 116 95 105 100 124 62"); /* its name makes it control */
+    /* its name makes it control */
+    expect_ids(&f, "abc<|eot_id|>", 0, "257 60 124 101 111 116 95 105 100 124 62");
     expect_ids(&f, "<|eot_id|>", TOK_SPECIAL | TOK_BOS, "260 261");
     f = right_bpe();
     f.type[257] = 0; /* of no type: normal */
     expect_ids(&f, "abc", 0, "257");
     f = right_spm();
     f.n_types = ABSENT; /* bytes by their names */
-    expect_ids(&f, "\xc3\xa9"
-                   "ab", 0, "262 198 172 261");
+    expect_ids(&f,
+               "\xc3\xa9"
+               "ab",
+               0, "262 198 172 261");
     expect_ids(&f, "ab", TOK_BOS, "1 262 261");
     f = right_spm();
     f.n_scores = ABSENT; /* of equal ones the leftmost pair */

@@ -94,8 +94,11 @@ static void a_long_list_ends_with_a_count(void **state)
     (void)state;
     struct err e;
     struct weights w;
-    const struct weight_slot endless = {.name = "blk.%d.a_name_that_no_tensor_can_have_because_it_is_"
-                                                "longer_than_64_bytes", .n_dim = 1, .dim = {1}};
+    const struct weight_slot endless = {.name =
+                                            "blk.%d.a_name_that_no_tensor_can_have_because_it_is_"
+                                            "longer_than_64_bytes",
+                                        .n_dim = 1,
+                                        .dim = {1}};
     make_init(&m);
     open_made();
     fails(weights_bind(g, slots, SLOTS, 80, &w, &e), ERR_DATA, "161 tensors do not fit");

@@ -6,8 +6,8 @@
  *
  * Prints the prompt's ids (BOS first) on one line, then per token: id, tab, logit of the best minus
  * logit of the second. One CPU thread, context 4,096, cache of halves; control tokens may stand in
- * the prompt; the last argument is llama.cpp's flash attention. The prompt is one batch, then tokens
- * follow one by one, as llama-completion does it.
+ * the prompt; the last argument is llama.cpp's flash attention. The prompt is one batch, then
+ * tokens follow one by one, as llama-completion does it.
  */
 #include <stdio.h>
 #include <stdlib.h>
