@@ -1,7 +1,7 @@
 /*
  * llm: the agents' only door to a model. Calls go in, completions come out of one queue, so that a
  * pipeline is a state machine stepped on completions and never a thread. The local implementation
- * sits on runtime/engine.h; the scripted one answers from a table or a function, for tests.
+ * sits on runtime/engine/engine.h; the scripted one answers from a table or a function, for tests.
  *
  * One thread uses an llm. Calls are owned by the caller and lent from submit until llm_next returns
  * them.

@@ -34,7 +34,8 @@ struct trace;
 struct trace_options {
     const char *dir;      /* made if need be, parents too */
     const char *identity; /* JSON object of JSON objects and values; what must not change */
-    /* the same of settings that may change: each continuation with others is a session of its own */
+    /* the same of settings that may change: each continuation with others is a session of its
+     * own */
     const char *about;
     const struct medqa *data; /* the file, or one question */
     size_t asked; /* its first records that the figures are about; 0 = all. May change */

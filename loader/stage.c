@@ -469,7 +469,7 @@ static int stage_host_ring(struct stage *st, bool refused, struct err *e)
             if (refused)
                 log_warn("the system does not allow to pin so much memory: streamed weights pass "
                          "through %" PRIu64 " MiB of %s memory and are read from the file for "
-                                            "every step; raise the limit of locked "
+                         "every step; raise the limit of locked "
                          "memory (ulimit -l)",
                          n * st->c.piece_bytes >> 20, space == MEM_PINNED ? "pinned" : "pageable");
             return 0;

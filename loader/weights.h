@@ -1,7 +1,7 @@
 /*
  * weights: binds tensor names of a GGUF file to numbered slots. The loader knows no architecture:
- * the caller (runtime/model.c, from arch.def) says which slots there are and what shape each must
- * have. Owns only its table; the tensors are views into the gguf.
+ * the caller (runtime/engine/model.c, from arch.def) says which slots there are and what shape each
+ * must have. Owns only its table; the tensors are views into the gguf.
  */
 #ifndef MAS_WEIGHTS_H
 #define MAS_WEIGHTS_H

@@ -2,7 +2,7 @@
 # Installs what is missing, builds, and shows the program at work with the toy model inside: one case through
 # the panel, then 60 questions by three strategies, side by side. No GPU, no network beyond the packages, no
 # data but what is in this repository. usage: tools/demo.sh
-. "$(dirname "$0")/setup.sh"
+. "$(dirname "$0")/scripts/setup.sh"
 
 prepare
 configure release

@@ -3,8 +3,8 @@
 # runs the threaded tests under ThreadSanitizer and the CUDA kernels, on the host, under the race checker,
 # then all tests under AddressSanitizer and UndefinedBehaviorSanitizer. The last thing printed is ctest's summary. usage: tools/test.sh [PACKAGE...]
 # PACKAGE: to install as well, for tests that are skipped without: gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-# qemu-user-static (tests/cross).
-. "$(dirname "$0")/setup.sh"
+# qemu-user-static (tests/cross), clang-format-14 (tests/lint/format.sh).
+. "$(dirname "$0")/scripts/setup.sh"
 
 more=()
 for package in "$@"; do

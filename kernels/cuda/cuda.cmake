@@ -46,7 +46,7 @@ target_compile_definitions(kernels PRIVATE MAS_HAVE_CUDA=${MAS_HAVE_CUDA} MAS_HA
 mas_sources(cuda_src kernels/cuda/*.cu)
 
 if(MAS_HAVE_CUDA)
-  # Warnings, spilled registers and local memory are errors; the figures are tools/nvcc_gate.sh's. Machine code
+  # Warnings, spilled registers and local memory are errors; the figures are tools/scripts/nvcc_gate.sh's. Machine code
   # for every architecture comes from one PTX, that of the oldest.
   list(GET MAS_CUDA_ARCHS 0 oldest)
   list(TRANSFORM MAS_CUDA_ARCHS PREPEND sm_ OUTPUT_VARIABLE code)

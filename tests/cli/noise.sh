@@ -53,6 +53,6 @@ grep -q 'noise: .* 24 of the 24 questions' err || fault "eval does not say it at
 [[ $(tail -n 2 page | tr -s ' \n' ' ') == "NOISE the toy model does not know more than 8 % of the words of 24 of the 24 questions"* ]] ||
     fault "eval does not say it at the end: $(tail -n 2 page)"
 
-python3 "$MAS_SOURCE/tools/demo_model/words.py" | cmp - "$MAS_SOURCE/configs/demo/words.txt" ||
-    fault "configs/demo/words.txt is not what tools/demo_model/words.py makes of the world"
+python3 "$MAS_SOURCE/tools/training/demo_model/words.py" | cmp - "$MAS_SOURCE/configs/demo/words.txt" ||
+    fault "configs/demo/words.txt is not what tools/training/demo_model/words.py makes of the world"
 exit $bad

@@ -16,8 +16,8 @@ mkdir -p "$out"
 cd "$source_dir"
 flags=(-std=c11 -O2 -D_DEFAULT_SOURCE -D_POSIX_C_SOURCE=200809L -DMAS_HAVE_CUDA=0 -DMAS_HAVE_CUDAHOST=0
     -Wall -Wextra -Wshadow -Werror -Wno-maybe-uninitialized -Wno-format-truncation -ffp-contract=off -fno-math-errno
-    -Ikernels -Ikernels/core -Ikernels/quant -Ikernels/cases -Ikernels/cpu -Ikernels/sim -Itests/cross -Itests/help)
-files=(kernels/*.c kernels/core/*.c kernels/quant/*.c kernels/cpu/*.c kernels/sim/*.c kernels/cases/*.c tests/ops/t_ops.c)
+    -Ikernels -Ikernels/core -Ikernels/quant -Ikernels/cases -Ikernels/cpu -Ikernels/ref -Ikernels/sim -Itests/cross -Itests/help)
+files=(kernels/*.c kernels/core/*.c kernels/quant/*.c kernels/cpu/*.c kernels/ref/*.c kernels/sim/*.c kernels/cases/*.c tests/ops/t_ops.c)
 files=("${files[@]/kernels\/core\/embed.c/}") # its table comes from a generator
 compile() { # one file
     local extra=()

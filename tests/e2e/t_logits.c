@@ -1,7 +1,7 @@
 /*
  * The whole forward pass against another implementation: logits of tiny random checkpoints equal
  * those of `transformers` to 1e-4 of the largest logit of the row. Files and layout:
- * tools/golden/logits.py.
+ * tools/training/golden/logits.py.
  */
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /*
  * A really trained model tells the story that llama.cpp tells. Golden files and how they were made:
- * tests/golden/README.md, tools/golden/stories.py; the models are optional data.
+ * tests/golden/README.md, tools/training/golden/stories.py; the models are optional data.
  *
  * Quantised weights: llama.cpp (like our cpu backend) rounds activations to 8 bits, which moves its
  * margins by up to 0.41. Free-running text is therefore compared up to the first near-tie, and the

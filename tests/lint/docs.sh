@@ -3,10 +3,10 @@
 # exists; no file holds a path of somebody's own machine. usage: docs.sh [TREE]
 . "$(dirname "$0")/lint.bash"
 
-commands=$(sed -nE 's/^X\((\w+)\).*/\1/p' tools/commands.def)
+commands=$(sed -nE 's/^X\((\w+)\).*/\1/p' tools/cmd/commands.def)
 for name in $commands; do
     grep -qE "\`mas ${name}[ \`]" README.md || bad "README.md:1: no entry for \`mas $name\`"
-    [ -f "tools/cmd_$name.c" ] || bad "tools/commands.def:1: $name has no tools/cmd_$name.c"
+    [ -f "tools/cmd/cmd_$name.c" ] || bad "tools/cmd/commands.def:1: $name has no tools/cmd/cmd_$name.c"
 done
 
 # Commands: "mas NAME" in back quotes or at the start of a line of a block of code (after a prompt or a path).

@@ -6,8 +6,8 @@
 . "$(dirname "$0")/lint.bash"
 
 matrix=tests/README.md
-keys=$(sed -nE 's/^    \{"([a-z_.]+)", CONFIG_.*/\1/p' runtime/knob.c)
-options=$(sed -nE '/argp_option engine_options\[\]/,/\{0\}/s/^    \{"([a-z-]+)",.*/--\1/p' tools/cli.c)
+keys=$(sed -nE 's/^    \{"([a-z_.]+)", CONFIG_.*/\1/p' runtime/config/knob.c)
+options=$(sed -nE '/argp_option engine_options\[\]/,/\{0\}/s/^    \{"([a-z-]+)",.*/--\1/p' tools/cmd/cli.c)
 fields=$(awk '
     /^struct engine_options \{/ { inside = 1; next }
     inside && /^};/ { exit }
@@ -17,7 +17,7 @@ fields=$(awk '
         if (match(s, /\/\*/)) { comment = "/*"; s = substr(s, 1, RSTART - 1) }
         if (match(s, /\(\*[a-z_]+\)/)) print substr(s, RSTART + 2, RLENGTH - 3)
         else if (match(s, /[a-z_0-9]+(\[[^]]*\])?;/)) { f = substr(s, RSTART, RLENGTH); sub(/(\[.*)?;$/, "", f); print f }
-    }' runtime/engine.h)
+    }' runtime/engine/engine.h)
 for list in keys options fields; do
     [ -n "${!list}" ] || bad "tests/lint/knobs.sh:1: found no $list: has their file another form?"
 done

@@ -21,7 +21,7 @@ grep_code() {
 bad_lines < <(grep -E '^[^:]*:[0-9]+:[[:space:]]*#[[:space:]]*include[[:space:]]*"' <<<"$all_lines" |
     awk -F: -v files="$(printf '%s\n' "${everything[@]}")" '
     function room(path) { sub(/\/.*/, "", path); return path }
-    function own(path) { return path ~ /^runtime\/(config|zio)\.h$|^loader\/(sha256|outfile)\.h$|^kernels\/core\// }
+    function own(path) { return path ~ /^runtime\/(config\/config|zio)\.h$|^loader\/(sha256|outfile)\.h$|^kernels\/core\// }
     BEGIN {
         split("kernels loader runtime agents tools tests", order, " ")
         for (i in order) rank[order[i]] = i + 0
@@ -50,7 +50,7 @@ bad_lines < <(printf '%s\n' "${everything[@]}" | grep -E '\.(cu|cuh|cc|cpp|hpp)$
 library() { # HEADER HOME
     grep_code "$lines" "#[[:space:]]*include[[:space:]]*<$1" "library header <$1> outside $2" "$2"
 }
-library 'yaml\.h' 'runtime/config.c'
+library 'yaml\.h' 'runtime/config/config.c'
 library 'zlib\.h' 'runtime/zio.c'
 library 'openssl/' 'loader/sha256.c'
 for header in 'curl/' 'microhttpd'; do
@@ -75,7 +75,7 @@ grep_code "$lines" '(^|[^A-Za-z0-9_.>])(malloc|calloc|realloc|aligned_alloc|posi
 # Files are written by outfile.c, which never replaces a device or a link; a run's trace is appended to by trace.c. What
 # kernels open are files of /proc and /sys.
 grep_code "$lines" '(^|[^A-Za-z0-9_.>])(creat|rename|renameat2?|mkstemp|mkostemp|tmpfile|freopen)[[:space:]]*\(|O_CREAT|O_TMPFILE|O_TRUNC' \
-    'writes a file outside loader/outfile.c' '(loader/outfile\.c|agents/trace\.c|tools/fit_simulate\.c)'
+    'writes a file outside loader/outfile.c' '(loader/outfile\.c|agents/trace\.c|tools/predict/fit_simulate\.c)'
 grep_code "$lines" '(^|[^A-Za-z0-9_.>])fopen[[:space:]]*\(' 'fopen outside kernels: read by zio_read, write by outfile.h' \
     'kernels/[^:]*'
 

@@ -22,12 +22,12 @@ bad_lines() {
     done
 }
 
-# sources FOLDER...: the C, C++ and CUDA files below the folders that exist. tools/golden holds programs
+# sources FOLDER...: the C, C++ and CUDA files below the folders that exist. tools/training/golden holds programs
 # of other projects' libraries, which make golden files and are no part of mas.
 sources() {
     local dir
     for dir in "$@"; do
-        [ ! -d "$dir" ] || find "$dir" -type f ! -path 'tools/golden/*' \( -name '*.[ch]' -o -name '*.def' \
+        [ ! -d "$dir" ] || find "$dir" -type f ! -path 'tools/training/golden/*' \( -name '*.[ch]' -o -name '*.def' \
             -o -name '*.cu' -o -name '*.cuh' -o -name '*.cc' -o -name '*.cpp' -o -name '*.hpp' \)
     done | sort
 }

@@ -12,7 +12,7 @@ count=0
 
 good_tree() {
     rm -rf "$tmp/tree" "$tmp/build"
-    mkdir -p "$tmp/build" "$tmp/tree"/{kernels/core,kernels/cuda,loader,runtime,agents,tools,tests/unit,tests/cudahost,configs}
+    mkdir -p "$tmp/build" "$tmp/tree"/{kernels/core,kernels/cuda,loader,runtime/config,runtime/engine,agents,tools/cmd,tests/unit,tests/cudahost,configs}
     cd "$tmp/tree"
     printf 'int err_exit(int);\n' >kernels/core/err.h
     printf '#include <stdlib.h>\nvoid check(void) { abort(); } /* ours */\n' >kernels/core/check.c
@@ -22,16 +22,16 @@ good_tree() {
     printf 'asm("nop");\n' >kernels/cuda/ptx.cuh
     printf '#include "err.h"\nint gguf(void); // exit(1), malloc(2), <<<1>>>, asm("x")\n' >loader/gguf.h
     printf '#include <openssl/evp.h>\n' >loader/sha256.c
-    printf '#include "gguf.h"\n#include <yaml.h>\nstatic const char *s = "exit(1)";\n' >runtime/config.c
-    printf 'int config;\n' >runtime/config.h
+    printf '#include "gguf.h"\n#include <yaml.h>\nstatic const char *s = "exit(1)";\n' >runtime/config/config.c
+    printf 'int config;\n' >runtime/config/config.h
     printf '#include <zlib.h>\nint f(void) { return err_exit(1) + x->exit(2) + on_abort(); }\n' >runtime/zio.c
-    printf '#include "ops.h"\n' >runtime/engine.h
+    printf '#include "ops.h"\n' >runtime/engine/engine.h
     printf '#include "engine.h"\n' >agents/llm_local.c
     printf '#include "config.h"\n#include "err.h"\n#include "llm.h"\n' >agents/run.c
     printf 'int llm;\n' >agents/llm.h
     printf '#include "llm.h"\n#include "engine.h"\n#include <stdlib.h>\nint main(void) { exit(!getenv("X")); }\n' >tools/mas.c
-    printf 'int cmd_run(void) { return FAIL(e, 1, "cannot run %%s: ..", "A b."); }\n' >tools/cmd_run.c
-    printf 'X(run)\n' >tools/commands.def
+    printf 'int cmd_run(void) { return FAIL(e, 1, "cannot run %%s: ..", "A b."); }\n' >tools/cmd/cmd_run.c
+    printf 'X(run)\n' >tools/cmd/commands.def
     printf '#include "mas.h"\n#include <zlib.h>\nint main(void) { exit(1); }\n' >tests/unit/t_run.c
     printf 'int mas;\n' >tools/mas.h
     printf '# mas\n\n`mas run` runs, see `tools/mas.c`.\n\n```\n$ mas run -q x\nan answer\n```\n' >README.md
@@ -63,7 +63,7 @@ done
 
 # 1: arrows
 red layers kernels/ops.h '#include "gguf.h"' 'kernels/ops.h:2: kernels includes loader/gguf.h'
-red layers loader/gguf.h '#include "config.h"' 'loader/gguf.h:3: loader includes runtime/config.h'
+red layers loader/gguf.h '#include "config.h"' 'loader/gguf.h:3: loader includes runtime/config/config.h'
 red layers runtime/zio.c '# include "llm.h"' 'runtime/zio.c:3: runtime includes agents/llm.h'
 red layers agents/run.c '#include "mas.h"' 'agents/run.c:4: agents includes tools/mas.h'
 red layers agents/run.c '#include "nowhere.h"' '"nowhere.h", which is not in the tree'
@@ -80,10 +80,10 @@ good_tree
 printf '#include <curl/curl.h>\n' | tee tools/one.c >loader/two.c
 expect layers 1 'loader/two.c:1: library <curl/> has a second home: tools/one.c'
 # 4: agents and the model
-red layers agents/run.c '#include "engine.h"' 'agents/run.c:4: agents include runtime/engine.h'
+red layers agents/run.c '#include "engine.h"' 'agents/run.c:4: agents include runtime/engine/engine.h'
 red layers agents/llm.h '#include "ops.h"' 'agents/llm.h:2: agents include kernels/ops.h'
 # 5: backends
-red layers runtime/engine.h 'int ops_cuda_open(void);' 'runtime/engine.h:2: names a backend'
+red layers runtime/engine/engine.h 'int ops_cuda_open(void);' 'runtime/engine/engine.h:2: names a backend'
 red layers loader/gguf.h 'extern struct ops ops_ref;' 'loader/gguf.h:3: names a backend'
 # 6: process, memory, variables
 red layers runtime/zio.c 'int g(void) { return !getenv("HOME"); }' 'runtime/zio.c:3: getenv, exit or abort'
@@ -122,20 +122,33 @@ good_tree
 printf 'FAIL(e, ERR_IO, "GGUF %%s is cut ..");\nFAIL(e, x, "%%d A. b");\n' >loader/a.c
 expect messages 0 'clean'
 # docs
-red docs tools/commands.def 'X(eval)' 'README.md:1: no entry for `mas eval`'
+red docs tools/cmd/commands.def 'X(eval)' 'README.md:1: no entry for `mas eval`'
 red docs README.md 'Use `mas fly` for more.' "README.md:9: there is no command 'mas fly'"
 red docs README.md $'```\nbuild/release/mas fly -x\n```' "there is no command 'mas fly'"
 red docs README.md 'See `tools/none.sh`.' 'README.md:9: there is no tools/none.sh'
 red docs configs/a.yaml "model: /hom""e/somebody/model.gguf" 'configs/a.yaml:1: a path of one machine'
 
+# format
+good_tree
+cp "$here/../../.clang-format" .
+find . \( -name '*.[ch]' -o -name '*.cu' \) -exec clang-format-14 -i {} + 2>/dev/null || true
+printf '/* %090d */\n' 0 >loader/a.c
+expect format 0 'clean'
+printf '/* %095d */\n' 0 >loader/a.c
+expect format 1 'loader/a.c:1: 101 columns'
+if command -v clang-format-14 >/dev/null; then
+    printf 'int  a;\n' >loader/a.c
+    expect format 1 'loader/a.c:1: run clang-format 14'
+fi
+
 # options
 option_tree() { # with mas run and mas eval, and an engine's options
     good_tree
-    printf 'const struct argp_option a[] = {{"ctx", KEY_CTX, "N", 0, "x", 1}, {0}}; /* --nothing */\n' >tools/cli.c
-    printf 'const struct row b[] = {{"--ctx", "max_context_length"}};\n' >tools/advice.c
-    printf 'const struct argp_option c[] = {{"set", OPT_SET, "K", 0, "x", 1}, {0}};\n' >tools/clinic.c
-    printf 'const struct argp_option d[] = {{"out", 1, "DIR", 0, "x", 1}, {0}}; x = clinic_argp;\n' >>tools/cmd_run.c
-    printf 'const struct argp_option f[] = {{"out", 1, "DIR", 0, "x", 1}, {"repair", 2, 0, 0, "x", 1}, {0}}; x = clinic_argp;\n' >tools/cmd_eval.c
+    printf 'const struct argp_option a[] = {{"ctx", KEY_CTX, "N", 0, "x", 1}, {0}}; /* --nothing */\n' >tools/cmd/cli.c
+    printf 'const struct row b[] = {{"--ctx", "max_context_length"}};\n' >tools/cmd/advice.c
+    printf 'const struct argp_option c[] = {{"set", OPT_SET, "K", 0, "x", 1}, {0}};\n' >tools/cmd/clinic.c
+    printf 'const struct argp_option d[] = {{"out", 1, "DIR", 0, "x", 1}, {0}}; x = clinic_argp;\n' >>tools/cmd/cmd_run.c
+    printf 'const struct argp_option f[] = {{"out", 1, "DIR", 0, "x", 1}, {"repair", 2, 0, 0, "x", 1}, {0}}; x = clinic_argp;\n' >tools/cmd/cmd_eval.c
 }
 red_option() { # FILE LINE TEXT
     option_tree
@@ -146,27 +159,27 @@ option_tree
 printf 'FAIL(e, 1, "x; lower --ctx");\n' >loader/a.c
 printf 'FAIL(e, 1, "x; choose another --out, use --set, or mas eval --repair");\n' >agents/b.c
 printf 'FAIL(e, 1, "x; start again by mas eval "\n     "--repair");\n' >>agents/b.c
-printf 'FAIL(e, 1, "bad --ctx"); argp_error(st, "see --help");\n' >>tools/cli.c
-printf 'FAIL(e, 1, "--out or --set");\n' >>tools/cmd_run.c
+printf 'FAIL(e, 1, "bad --ctx"); argp_error(st, "see --help");\n' >>tools/cmd/cli.c
+printf 'FAIL(e, 1, "--out or --set");\n' >>tools/cmd/cmd_run.c
 expect options 0 'clean'
 red_option loader/a.c 'FAIL(e, 1, "lower --ctxx");' 'loader/a.c:1: no command that opens an engine has --ctxx'
 red_option kernels/a.cu 'f(x ? "raise --ctx, " : "raise --vram, ");' 'kernels/a.cu:1: no command that opens an engine has --vram'
-red_option tools/cli.c 'struct argp_option g = {"vram", 2, "N", 0, "x", 1}; FAIL(e, 1, "--cpu");' 'tools/cli.c:1: no option --cpu here'
+red_option tools/cmd/cli.c 'struct argp_option g = {"vram", 2, "N", 0, "x", 1}; FAIL(e, 1, "--cpu");' 'tools/cmd/cli.c:1: no option --cpu here'
 option_tree
-printf '{"vram", 2, "N", 0, "x", 1}\n' >>tools/cli.c
+printf '{"vram", 2, "N", 0, "x", 1}\n' >>tools/cmd/cli.c
 printf 'FAIL(e, 1, "raise --vram");\n' >loader/a.c
-expect options 1 'tools/advice.c has no row for --vram'
+expect options 1 'tools/cmd/advice.c has no row for --vram'
 red_option agents/b.c 'FAIL(e, 1, "use --repair");' 'agents/b.c:1: mas run, which prints this, has no --repair'
 red_option agents/b.c 'FAIL(e, 1, "mas eval --fresh");' 'agents/b.c:1: mas eval has no --fresh'
-red_option tools/cmd_run.c 'FAIL(e, 1, "choose " "another --dir");' 'tools/cmd_run.c:1: no option --dir here'
-red_option runtime/config_x.c 'FAIL(e, 1, "--sett");' 'runtime/config_x.c:1: no command'
+red_option tools/cmd/cmd_run.c 'FAIL(e, 1, "choose " "another --dir");' 'tools/cmd/cmd_run.c:1: no option --dir here'
+red_option runtime/config/config_x.c 'FAIL(e, 1, "--sett");' 'runtime/config/config_x.c:1: no command'
 
 # knobs: every setting has a test that names it
 knob_tree() {
     good_tree
-    printf '    {"kv.type", CONFIG_ENUM, x},\n' >runtime/knob.c
-    printf 'static const struct argp_option engine_options[] = {\n    {"ctx", OPT_CTX, 0},\n    {0}};\n' >tools/cli.c
-    printf 'struct engine_options {\n    int n_ctx; /* 0 = all\n        of it; */\n    void (*progress)(int x); /* or NULL */\n};\n' >runtime/engine.h
+    printf '    {"kv.type", CONFIG_ENUM, x},\n' >runtime/config/knob.c
+    printf 'static const struct argp_option engine_options[] = {\n    {"ctx", OPT_CTX, 0},\n    {0}};\n' >tools/cmd/cli.c
+    printf 'struct engine_options {\n    int n_ctx; /* 0 = all\n        of it; */\n    void (*progress)(int x); /* or NULL */\n};\n' >runtime/engine/engine.h
     printf 'int t(void) { return o.n_ctx + o.progress; } /* kv.type */\n' >tests/unit/t_kv.c
     printf '| configuration | option | engine_options | tests |\n|---|---|---|---|\n%s\n%s\n' \
         '| kv.type | --ctx | n_ctx, progress | t_kv |' "$*" >tests/README.md
@@ -174,13 +187,13 @@ knob_tree() {
 knob_tree
 expect knobs 0 'clean'
 knob_tree
-printf '    {"kv.bytes", CONFIG_BYTES, x},\n' >>runtime/knob.c
+printf '    {"kv.bytes", CONFIG_BYTES, x},\n' >>runtime/config/knob.c
 expect knobs 1 'tests/README.md:1: no row for the key kv.bytes'
 knob_tree
-printf 'static const struct argp_option engine_options[] = {\n    {"ctx", 1},\n    {"vram", 2},\n    {0}};\n' >tools/cli.c
+printf 'static const struct argp_option engine_options[] = {\n    {"ctx", 1},\n    {"vram", 2},\n    {0}};\n' >tools/cmd/cli.c
 expect knobs 1 'no row for the option --vram'
 knob_tree
-printf 'struct engine_options {\n    int n_ctx;\n    bool (*progress)(int x);\n    bool lookup; /* guess */\n};\n' >runtime/engine.h
+printf 'struct engine_options {\n    int n_ctx;\n    bool (*progress)(int x);\n    bool lookup; /* guess */\n};\n' >runtime/engine/engine.h
 expect knobs 1 'no row for the field lookup'
 knob_tree '| kv.gone | | | t_kv |'
 expect knobs 1 'tests/README.md:4: the program has no kv.gone'

@@ -34,7 +34,7 @@ static void close_file(struct opened o)
     gguf_close(o.g);
 }
 
-/* ---- golden strings on the small vocabularies (tools/golden/tokenizer.py) ------------------ */
+/* ---- golden strings on the small vocabularies (tools/training/golden/tokenizer.py) ---------- */
 
 static void check_ids(const char *what, const json_t *want, const struct token_list *got,
                       const char *text)

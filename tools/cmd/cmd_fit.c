@@ -1,0 +1,734 @@
+/* mas fit: where a model would lie on a card, how fast it would be, and what would help most.
+ * Predictions of loader/plan.h; needs neither the card nor, with --shape, the model. */
+#include <argp.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "advice.h"
+#include "cli.h"
+#include "cmd.h"
+#include "fit_simulate.h"
+#include "mem.h"
+#include "plan.h"
+#include "sizes.h"
+#include "source.h"
+#include "str.h"
+
+/* A MedQA panel evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
+static const double eval_prompt = 6.24e6, eval_output = 3.06e6;
+static const double ops_share = 0.5;   /* of a card's int8 peak that long prompts reach */
+static const double step_s = 1e-4;     /* scheduling between two steps */
+static const double launch_s = 1.5e-6; /* cost.h */
+static const double host_rate = 55e9;  /* bytes/s of two channels of DDR5 */
+/* of that rate: what CPU and link together get of the same memory */
+static const double dram_share = 65.0 / 55;
+static const double host_ops = 1e12; /* int8 operations/s of a desktop CPU */
+/* DRAFT_WARM: tokens until the engine knows how good the draft is; DRAFT_TOKENS: measured and drawn
+ * behind them. */
+enum {
+    BATCH_ROWS = 512,
+    PAGE = 32,
+    PROPOSED = 8,
+    DRAFT_WARM = 400,
+    DRAFT_TOKENS = 40,
+    ADVICE = 6,
+    BAR = 64
+};
+
+struct card {
+    const char *name;
+    uint64_t vram;
+    double gbs, link, tops;
+};
+
+static const struct card cards[] = {
+#define X(name, vram, gbs, link, tops) {name, vram, gbs, link, tops},
+#include "cards.def"
+#undef X
+};
+
+struct fit {
+    const char *model, *shape, *gpu, *simulate, *draft;
+    int accepted; /* tokens of the draft that a pass accepts, on average */
+    enum mixture mix;
+    enum fmt kv;
+    enum plan_mode mode;
+    int n_ctx, n_seq, cpu_layers;
+    uint64_t vram, ram;
+    double link, host;
+    bool json, help;
+    /* made */
+    struct model_sizes m;
+    struct plan_rates rates;
+};
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+enum {
+    KEY_SHAPE = 0x100,
+    KEY_TYPE,
+    KEY_GPU,
+    KEY_VRAM,
+    KEY_RAM,
+    KEY_LINK,
+    KEY_HOST,
+    KEY_CTX,
+    KEY_KV,
+    KEY_SEQ,
+    KEY_PLACEMENT,
+    KEY_CPU,
+    KEY_SIMULATE,
+    KEY_DRAFT,
+    KEY_ACCEPTED,
+    KEY_JSON,
+    KEY_HELP = '?'
+};
+
+static const struct argp_option options[] = {
+    {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are looked at", 1},
+    {"shape", KEY_SHAPE, "NAME", 0,
+     "instead of a file: llama3-8b, llama3-70b, llama3.2-1b, llama3.2-3b", 1},
+    {"type", KEY_TYPE, "TYPE", 0, "number format of the shape (default Q4_K_M)", 1},
+    {"gpu", KEY_GPU, "NAME", 0, "a card by name, such as rtx4090; an unknown name lists all", 2},
+    {"vram", KEY_VRAM, "SIZE", 0, "memory of the card that may be used (default: all but 1 GiB)",
+     2},
+    {"ram", KEY_RAM, "SIZE", 0, "main memory that weights may take (default 64GiB)", 2},
+    {"link", KEY_LINK, "RATE", 0, "from main memory to the card, such as 25GB/s", 2},
+    {"host", KEY_HOST, "RATE", 0, "at which the CPU reads weights (default 55GB/s)", 2},
+    {"ctx", KEY_CTX, "N", 0, "tokens that a sequence holds, on average (default 900)", 3},
+    {"kv-type", KEY_KV, "TYPE", 0, "f16, q8_0 (default) or q4_0", 3},
+    {"sequences", KEY_SEQ, "N", 0,
+     "computed together (default: as many as make it fastest, up to 256)", 3},
+    {"placement", KEY_PLACEMENT, "MODE", 0, "auto (default), latency or throughput", 3},
+    {"cpu-layers", KEY_CPU, "N", 0, "layers whose feed-forward part the CPU computes", 3},
+    {"simulate", KEY_SIMULATE, "FILE.svg", 0,
+     "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
+    {"draft", KEY_DRAFT, "MODEL", 0,
+     "a small model, as a shape's name or a file, that proposes tokens: predicts one "
+     "sequence with speculation",
+     3},
+    {"accepted", KEY_ACCEPTED, "N", 0,
+     "proposed tokens that a pass accepts on average (default 4 of 8)", 3},
+    {"json", KEY_JSON, NULL, 0, "print one JSON object", 4},
+    {"help", KEY_HELP, NULL, 0, "show this", 4},
+    {0},
+};
+
+static error_t parse_gpu(struct argp_state *st, const char *arg)
+{
+    struct str all = STR_INIT;
+    for (size_t i = 0; i < sizeof cards / sizeof *cards; i++) {
+        if (!strcmp(cards[i].name, arg)) {
+            str_free(&all);
+            ((struct fit *)st->input)->gpu = arg;
+            return 0;
+        }
+        str_addf(&all, "%s%s", i ? ", " : "", cards[i].name);
+    }
+    argp_error(st, "unknown --gpu '%s'; known: %s; describe another one with --vram and --link",
+               arg, all.s ? all.s : "");
+    str_free(&all);
+    return EINVAL;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *st)
+{
+    struct fit *f = st->input;
+    switch (key) {
+    case 'm':
+        f->model = arg;
+        return 0;
+    case KEY_SHAPE:
+        f->shape = arg;
+        return 0;
+    case KEY_TYPE:
+        if (mixture_from_name(arg, &f->mix))
+            return 0;
+        argp_error(st,
+                   "unknown --type '%s'; known: F32, F16, BF16, Q8_0, Q4_0, Q6_K, Q5_K_M, Q4_K_M",
+                   arg);
+        return EINVAL;
+    case KEY_GPU:
+        return parse_gpu(st, arg);
+    case KEY_VRAM:
+        return cli_bytes(st, "--vram", arg, &f->vram);
+    case KEY_RAM:
+        return cli_bytes(st, "--ram", arg, &f->ram);
+    case KEY_LINK:
+        return cli_rate(st, "--link", arg, &f->link);
+    case KEY_HOST:
+        return cli_rate(st, "--host", arg, &f->host);
+    case KEY_CTX:
+        return cli_int(st, "--ctx", arg, 16, 1 << 26, &f->n_ctx);
+    case KEY_KV:
+        if (fmt_from_name(arg, &f->kv) &&
+            (f->kv == FMT_F16 || f->kv == FMT_Q8_0 || f->kv == FMT_Q4_0))
+            return 0;
+        argp_error(st, "bad --kv-type '%s': must be f16, q8_0 or q4_0", arg);
+        return EINVAL;
+    case KEY_SEQ:
+        return cli_int(st, "--sequences", arg, 1, 4096, &f->n_seq);
+    case KEY_CPU:
+        return cli_int(st, "--cpu-layers", arg, 0, 10000, &f->cpu_layers);
+    case KEY_PLACEMENT:
+        if (plan_mode_from_name(arg, &f->mode))
+            return 0;
+        argp_error(st, "bad --placement '%s': must be auto, latency or throughput", arg);
+        return EINVAL;
+    case KEY_DRAFT:
+        f->draft = arg;
+        return 0;
+    case KEY_ACCEPTED:
+        return cli_int(st, "--accepted", arg, 1, PROPOSED, &f->accepted);
+    case KEY_SIMULATE:
+        f->simulate = arg;
+        return 0;
+    case KEY_JSON:
+        f->json = true;
+        return 0;
+    case KEY_HELP:
+        f->help = true;
+        argp_state_help(st, stdout, ARGP_HELP_STD_HELP);
+        st->next = st->argc;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(st, "unexpected argument '%s'", arg);
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {options,
+                                 parse,
+                                 NULL,
+                                 "Predicts where a model lies on a card and how fast it is there. "
+                                 "All figures are predictions from "
+                                 "sizes and bandwidths; measure with mas bench.",
+                                 NULL,
+                                 NULL,
+                                 NULL};
+
+/* ---- the model and the machine --------------------------------------------------------------- */
+
+static int read_sizes(struct fit *f, struct err *e)
+{
+    int rc;
+    if (!f->model == !f->shape)
+        FAIL(e, ERR_USAGE, "%s; give the model with -m FILE or --shape NAME",
+             f->model ? "both -m and --shape" : "no model");
+    if (f->shape) {
+        if (sizes_of_shape(f->shape, f->mix, &f->m, &rc, e))
+            return rc;
+        struct str all = STR_INIT;
+        for (const char *const *s = sizes_shapes(); *s; s++)
+            str_addf(&all, "%s%s", all.len ? ", " : "", *s);
+        rc = err_set(e, ERR_USAGE, "unknown --shape '%s'; known: %s", f->shape, all.s ? all.s : "");
+        str_free(&all);
+        return rc;
+    }
+    struct gguf *g;
+    TRY(source_open(f->model, &g, e));
+    rc = sizes_of_file(g, &f->m, e);
+    gguf_close(g);
+    return rc;
+}
+
+static int read_machine(struct fit *f, struct err *e)
+{
+    const struct card *c = NULL;
+    for (size_t i = 0; f->gpu && i < sizeof cards / sizeof *cards; i++)
+        if (!strcmp(cards[i].name, f->gpu))
+            c = &cards[i];
+    if (!c)
+        FAIL(e, ERR_USAGE, "no card; name one with --gpu, such as rtx4090 (--gpu list shows all)");
+    f->vram = f->vram ? f->vram : c->vram - ((uint64_t)1 << 30);
+    f->ram = f->ram ? f->ram : (uint64_t)64 << 30;
+    f->rates = (struct plan_rates){.vram = c->gbs * 1e9,
+                                   .link = f->link > 0 ? f->link : c->link * 1e9,
+                                   .host = f->host > 0 ? f->host : host_rate,
+                                   .host_ops = host_ops,
+                                   .dram = (f->host > 0 ? f->host : host_rate) * dram_share,
+                                   .device_ops = c->tops * 1e12 * ops_share,
+                                   .hop_s = 3e-5,
+                                   .step_s = step_s,
+                                   .launch_s = launch_s};
+    return 0;
+}
+
+/* Activations of a step of 512 rows, logits of n sequences, and scratch: as
+ * runtime/engine/forward.c takes them. */
+static uint64_t workspace(const struct fit *f, int n_seq)
+{
+    uint64_t rows = BATCH_ROWS > n_seq ? BATCH_ROWS : (uint64_t)n_seq,
+             lrows = n_seq > 64 ? (uint64_t)n_seq : 64;
+    uint64_t row = (uint64_t)(4 * f->m.n_embd + 2 * f->m.kv_row + f->m.n_ff);
+    return rows * row * 4 + lrows * (uint64_t)(f->m.n_vocab + f->m.n_embd) * 4 +
+           ((uint64_t)64 << 20);
+}
+
+static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct plan *out,
+                    struct err *e)
+{
+    size_t kv_row = 0;
+    if (!fmt_row_bytes(f->kv, f->m.head_dim, &kv_row))
+        FAIL(e, ERR_USAGE, "--kv-type %s cannot hold heads of %d elements; use f16",
+             fmt_info(f->kv)->name, f->m.head_dim);
+    uint64_t per_token =
+        2 * (uint64_t)(f->m.kv_row / f->m.head_dim) * kv_row * (uint64_t)f->m.n_layer;
+    struct plan_input in = {.n_layer = f->m.n_layer,
+                            .attn_bytes = f->m.attn,
+                            .ffn_bytes = f->m.ffn,
+                            .embed_bytes = f->m.embed,
+                            .output_bytes = f->m.output,
+                            .tied_bytes = f->m.tied,
+                            .kv_bytes_per_token = per_token,
+                            .n_ctx = (f->n_ctx + PAGE - 1) / PAGE * PAGE,
+                            .n_seq = n_seq,
+                            .workspace_bytes = workspace(f, n_seq),
+                            .on_device = true,
+                            .vram_bytes = f->vram,
+                            .ram_bytes = f->ram,
+                            .mode = mode,
+                            .n_host = f->cpu_layers,
+                            .rates = f->rates,
+                            .kv_len = f->n_ctx,
+                            .row_bytes = (uint64_t)f->m.n_embd * 4,
+                            .ops_per_byte = 2 * (double)f->m.n_params / (double)f->m.total};
+    int rc = plan_make(&in, out, e);
+    if (rc < 0)
+        advice_instead(e, "--ctx",
+                       "lower --ctx, --sequences or --kv-type, or raise --vram or --ram");
+    return rc;
+}
+
+/* Sizes of a draft: a shape, or a file. */
+static int draft_sizes(const struct fit *f, struct model_sizes *m, struct err *e)
+{
+    struct gguf *g;
+    int rc;
+    if (sizes_of_shape(f->draft, f->mix, m, &rc, e))
+        return rc;
+    TRY(source_open(f->draft, &g, e));
+    rc = sizes_of_file(g, m, e);
+    gguf_close(g);
+    return rc;
+}
+
+struct speculation {
+    uint64_t draft_bytes;
+    double pass_s, draft_s, rate; /* rate: tokens/s */
+};
+
+/* One sequence: the draft, resident, proposes tokens one by one; a pass of the model over all of
+ * them and the one before accepts some and adds one. */
+static int speculate(const struct fit *f, struct speculation *out, struct err *e)
+{
+    struct model_sizes m = {0};
+    struct plan p;
+    struct fit with = *f;
+    TRY(draft_sizes(f, &m, e));
+    uint64_t kv = 4 * (uint64_t)(m.n_layer * m.kv_row) * (uint64_t)f->n_ctx; /* f16 */
+    *out = (struct speculation){.draft_bytes = m.total + kv};
+    const int launches = COST_LAUNCHES_EMBED +
+                         m.n_layer * (COST_LAUNCHES_ATTN + COST_LAUNCHES_FFN) +
+                         COST_LAUNCHES_OUTPUT;
+    out->draft_s =
+        PROPOSED * (((double)(m.total - (m.tied ? 0 : m.embed)) + (double)kv / 2) / f->rates.vram +
+                    launches * f->rates.launch_s);
+    sizes_free(&m);
+    if (out->draft_bytes >= f->vram)
+        FAIL(e, ERR_USAGE, "the draft needs %.1f GB of the card, which has %.1f",
+             (double)out->draft_bytes * 1e-9, (double)f->vram * 1e-9);
+    with.vram -= out->draft_bytes;
+    with.n_ctx = f->n_ctx / (PROPOSED + 1) + 1; /* all rows together hold one sequence */
+    TRY(plan_for(&with, PROPOSED + 1, PLAN_LATENCY, &p, e));
+    out->pass_s = p.all.step_s;
+    plan_free(&p);
+    out->rate = (f->accepted + 1) / (out->pass_s + out->draft_s);
+    return 0;
+}
+
+static double batch_rate(const struct plan *p)
+{
+    return p->all.step_s > 0 ? p->n_seq / p->all.step_s : 0;
+}
+
+/* The best number of sequences for the mode, unless it was given. */
+static int best_plan(const struct fit *f, enum plan_mode mode, struct plan *best, struct err *e)
+{
+    static const int tries[] = {1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 143, 160, 192, 224, 256};
+    if (f->n_seq)
+        return plan_for(f, f->n_seq, mode, best, e);
+    bool found = false;
+    int rc = 0;
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        struct plan p;
+        rc = plan_for(f, tries[i], mode, &p, e);
+        if (rc < 0)
+            break;
+        if (!found || batch_rate(&p) > batch_rate(best) * 1.001) {
+            if (found)
+                plan_free(best);
+            *best = p;
+            found = true;
+        } else {
+            plan_free(&p);
+        }
+    }
+    return found ? 0 : rc;
+}
+
+/* Hours of a MedQA panel evaluation: output at the batch's rate, prompts at the card's
+ * arithmetic. */
+static double eval_hours(const struct fit *f, const struct plan *p)
+{
+    double prefill = 2 * (double)f->m.n_params / f->rates.device_ops;
+    return (eval_output / batch_rate(p) + eval_prompt * prefill) / 3600;
+}
+
+/* ---- advice ---------------------------------------------------------------------------------- */
+
+struct advice {
+    char what[64];
+    double gain; /* factor of the batch's rate; 0 = it does not fit */
+};
+
+static void try_change(const struct fit *changed, const char *what, double now, struct advice *a)
+{
+    struct plan p;
+    *a = (struct advice){.gain = 0};
+    snprintf(a->what, sizeof a->what, "%s", what);
+    if (best_plan(changed, changed->mode, &p, NULL) < 0)
+        return;
+    a->gain = batch_rate(&p) / now;
+    plan_free(&p);
+}
+
+static int advise(const struct fit *f, double now, struct advice out[ADVICE])
+{
+    struct fit c[ADVICE];
+    int n = 0;
+    for (int i = 0; i < ADVICE; i++)
+        c[i] = *f;
+    c[n].vram += (uint64_t)8 << 30;
+    try_change(&c[n], "8 GiB more memory on the card", now, &out[n]), n++;
+    c[n].rates.link *= 2;
+    try_change(&c[n], "a link twice as fast (PCIe 5.0 for 4.0)", now, &out[n]), n++;
+    c[n].rates.host *= 2;
+    c[n].rates.dram *= 2;
+    try_change(&c[n], "main memory twice as fast", now, &out[n]), n++;
+    c[n].n_ctx = f->n_ctx / 2 > 16 ? f->n_ctx / 2 : 16;
+    try_change(&c[n], "sequences half as long (--ctx)", now, &out[n]), n++;
+    if (f->kv == FMT_F16) {
+        c[n].kv = FMT_Q8_0;
+        try_change(&c[n], "a KV cache of half the size (--kv-type q8_0)", now, &out[n]), n++;
+    }
+    if (f->n_seq) {
+        c[n].n_seq = 2 * f->n_seq;
+        try_change(&c[n], "twice as many sequences together (--sequences)", now, &out[n]), n++;
+    }
+    for (int i = 1; i < n; i++) /* the largest gain first */
+        for (int k = i; k > 0 && out[k].gain > out[k - 1].gain; k--) {
+            struct advice t = out[k];
+            out[k] = out[k - 1];
+            out[k - 1] = t;
+        }
+    return n;
+}
+
+/* ---- output ---------------------------------------------------------------------------------- */
+
+static double gb(uint64_t bytes)
+{
+    return (double)bytes * 1e-9;
+}
+
+static void bar_piece(struct str *s, char mark, uint64_t bytes, uint64_t of, int *used)
+{
+    int n = of ? (int)((double)bytes / (double)of * BAR + 0.5) : 0;
+    n = bytes && !n ? 1 : n;
+    n = n > BAR - *used ? BAR - *used : n;
+    for (int i = 0; i < n; i++)
+        str_addc(s, mark);
+    *used += n;
+}
+
+static void print_bar(struct str *s, const struct fit *f, const struct plan *p)
+{
+    int used = 0;
+    str_adds(s, "  VRAM [");
+    bar_piece(s, 'W', p->vram_weight_bytes, f->vram, &used);
+    bar_piece(s, 'r', p->ring_bytes, f->vram, &used);
+    bar_piece(s, 'k', p->kv_bytes, f->vram, &used);
+    bar_piece(s, 'a', p->workspace_bytes, f->vram, &used);
+    while (used++ < BAR)
+        str_addc(s, '.');
+    str_addf(s, "] %.1f GB\n", gb(f->vram));
+    used = 0;
+    str_adds(s, "  RAM  [");
+    bar_piece(s, 's', p->pinned_bytes, f->ram, &used);
+    bar_piece(s, 'C', p->host_bytes, f->ram, &used);
+    while (used++ < BAR)
+        str_addc(s, '.');
+    str_addf(s, "] %.1f GB\n", gb(f->ram));
+}
+
+static int count(const enum plan_place *p, int n, enum plan_place what)
+{
+    int c = 0;
+    for (int i = 0; i < n; i++)
+        c += p[i] == what;
+    return c;
+}
+
+static void print_places(struct str *s, const struct plan *p)
+{
+    static const enum plan_place order[] = {PLAN_VRAM, PLAN_STREAM, PLAN_HOST};
+    str_addf(s, "  %-10s %10s %10s %10s\n", "", "VRAM", "streamed", "CPU");
+    const enum plan_place *row[] = {p->attn, p->ffn};
+    for (int r = 0; r < 2; r++) {
+        str_addf(s, "  %-10s", r ? "ffn" : "attention");
+        for (int k = 0; k < 3; k++)
+            str_addf(s, " %10d", count(row[r], p->n_layer, order[k]));
+        str_addc(s, '\n');
+    }
+    str_addf(s, "  %-10s", "weights");
+    str_addf(s, " %7.1f GB %7.1f GB %7.1f GB\n", gb(p->vram_weight_bytes), gb(p->stream_bytes),
+             gb(p->host_bytes));
+    str_addf(s,
+             "  embedding: %s; output: %s; KV cache %.1f GB for %" PRId64 " tokens; ring %.1f GB\n",
+             plan_place_name(p->embed), plan_place_name(p->output), gb(p->kv_bytes), p->kv_tokens,
+             gb(p->ring_bytes));
+}
+
+static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
+                       enum plan_mode mode, bool wins)
+{
+    str_addf(s, "\n%s%s\n", plan_mode_name(mode), wins ? "  <-- best for a batch" : "");
+    print_bar(s, f, p);
+    print_places(s, p);
+    str_addf(s, "  predicted: %.2f tok/s for 1 sequence, %.1f tok/s for %d together\n",
+             1 / p->one.step_s, batch_rate(p), p->n_seq);
+    str_addf(s,
+             "  of a step of %.3f s: link %.3f, card %.3f, CPU %.3f, hops %.3f (at the same time, "
+             "where they can)\n",
+             p->all.step_s, p->all.link_s, p->all.device_s, p->all.host_s, p->all.hop_s);
+    str_addf(s, "  MedQA panel, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
+    if (p->stream_bytes && !p->keep_pinned)
+        str_adds(s, "  main memory is too small for what is streamed: it would be read from the "
+                    "disk for every step\n");
+}
+
+static void print_draft(struct str *s, const struct fit *f)
+{
+    struct speculation d;
+    struct err why = {0};
+    if (!f->draft)
+        return;
+    if (speculate(f, &d, &why) < 0)
+        str_addf(s, "\nwith draft %s\n  %s\n", f->draft, why.msg);
+    else
+        str_addf(s,
+                 "\nwith draft %s: %.1f GB in VRAM; %d tokens proposed a pass in %.3f s, verified "
+                 "in %.3f s, %d accepted "
+                 "(assumed)\n  predicted: %.2f tok/s for 1 sequence; the same text as without\n",
+                 f->draft, gb(d.draft_bytes), PROPOSED, d.draft_s, d.pass_s, f->accepted, d.rate);
+}
+
+static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why)
+{
+    struct str s = STR_INIT;
+    struct advice a[ADVICE];
+    int best = !ok[0] || (ok[1] && batch_rate(&p[1]) > batch_rate(&p[0]));
+    str_addf(&s, "%s %s: %.1f GB, %d layers, %.2f billion parameters\n",
+             f->shape ? f->shape : f->model, f->shape ? mixture_name(f->mix) : "", gb(f->m.total),
+             f->m.n_layer, (double)f->m.n_params * 1e-9);
+    str_addf(&s,
+             "on %s: %.0f GB/s, link %.0f GB/s, CPU %.0f GB/s; %d tokens a sequence, KV cache %s\n",
+             f->gpu, f->rates.vram * 1e-9, f->rates.link * 1e-9, f->rates.host * 1e-9, f->n_ctx,
+             fmt_info(f->kv)->name);
+    for (int i = 0; i < 2; i++) {
+        enum plan_mode mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY;
+        if (ok[i] && plan_is_resident(&p[i]) && i == 0 && ok[1] && plan_is_resident(&p[1]))
+            continue; /* both are the same: everything is resident */
+        if (ok[i])
+            print_plan(&s, f, &p[i], mode, i == best && ok[0] && ok[1]);
+        else if (why[i].msg[0])
+            str_addf(&s, "\n%s\n  %s\n", plan_mode_name(mode), why[i].msg);
+    }
+    print_draft(&s, f);
+    str_adds(&s, "\nW weights  r ring for streamed ones  k KV cache  a activations  s pinned, "
+                 "streamed  C computed by the CPU\n");
+    if (ok[best]) {
+        str_adds(&s, "\nwhat would help most, by predicted tok/s of the batch\n");
+        int n = advise(f, batch_rate(&p[best]), a);
+        for (int i = 0; i < n; i++)
+            if (a[i].gain > 1.005)
+                str_addf(&s, "  x %.2f  %s\n", a[i].gain, a[i].what);
+    }
+    str_adds(&s,
+             "\nAll figures are predictions from sizes and bandwidths; measure with mas bench.\n");
+    fputs(s.s ? s.s : "", stdout);
+    str_free(&s);
+}
+
+static void json_plan(struct str *s, const struct fit *f, const struct plan *p, enum plan_mode mode)
+{
+    str_addf(s,
+             "\"%s\": {\"sequences\": %d, \"tokens_per_second_1\": %.6g, "
+             "\"tokens_per_second_batch\": %.6g, "
+             "\"hours_medqa_panel\": %.6g, \"vram_weight_bytes\": %" PRIu64
+             ", \"stream_bytes\": %" PRIu64 ", \"cpu_bytes\": %" PRIu64 ", \"kv_bytes\": %" PRIu64
+             ", \"ring_bytes\": %" PRIu64 ", \"pinned_bytes\": %" PRIu64
+             ", \"ffn\": {\"vram\": %d, \"stream\": %d, \"cpu\": %d}}",
+             plan_mode_name(mode), p->n_seq, 1 / p->one.step_s, batch_rate(p), eval_hours(f, p),
+             p->vram_weight_bytes, p->stream_bytes, p->host_bytes, p->kv_bytes, p->ring_bytes,
+             p->pinned_bytes, count(p->ffn, p->n_layer, PLAN_VRAM),
+             count(p->ffn, p->n_layer, PLAN_STREAM), count(p->ffn, p->n_layer, PLAN_HOST));
+}
+
+static void print_json(const struct fit *f, struct plan *p, const bool *ok)
+{
+    struct str s = STR_INIT;
+    str_addf(&s, "{\"predicted\": true, \"weight_bytes\": %" PRIu64 ", \"parameters\": %" PRId64,
+             f->m.total, f->m.n_params);
+    for (int i = 0; i < 2; i++)
+        if (ok[i]) {
+            str_adds(&s, ", ");
+            json_plan(&s, f, &p[i], i ? PLAN_THROUGHPUT : PLAN_LATENCY);
+        }
+    struct speculation d;
+    if (f->draft && speculate(f, &d, NULL) == 0)
+        str_addf(&s,
+                 ", \"draft\": {\"bytes\": %" PRIu64
+                 ", \"proposed\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
+                 "%.6g}",
+                 d.draft_bytes, PROPOSED, f->accepted, d.rate);
+    str_adds(&s, "}\n");
+    fputs(s.s ? s.s : "", stdout);
+    str_free(&s);
+}
+
+/* The share of guesses that are right, so that of PROPOSED in a row `accepted` are, on average,
+ * before the first wrong. */
+static double share_of(int accepted)
+{
+    double low = 0, high = 1;
+    for (int i = 0; i < 50; i++) {
+        const double p = (low + high) / 2;
+        double sum = 0, right = p;
+        for (int k = 0; k < PROPOSED; k++, right *= p)
+            sum += right;
+        *(sum < accepted ? &low : &high) = p;
+    }
+    return high;
+}
+
+/* One sequence with the draft's guesses. */
+static int scene_with_draft(const struct fit *f, struct scene *s, struct err *e)
+{
+    struct speculation d;
+    struct model_sizes m = {0};
+    int rc = 0;
+    TRY(speculate(f, &d, e));
+    s->draft = f->draft;
+    s->draft_is_shape = sizes_of_shape(f->draft, f->mix, &m, &rc, e);
+    sizes_free(&m);
+    TRY(rc);
+    s->predicted = d.rate;
+    s->run.mode = PLAN_LATENCY;
+    s->run.n_seq = 1;
+    s->run.max_draft = PROPOSED;
+    s->run.spoil = 1 - share_of(f->accepted);
+    s->run.n_warm = DRAFT_WARM;
+    s->run.n_step = DRAFT_TOKENS;
+    return 0;
+}
+
+/* Both modes, or the one asked for; latency for one sequence, unless a number was given; one
+ * sequence with a draft. */
+static int simulate(const struct fit *f, const struct plan *p, const bool *ok, struct err *e)
+{
+    struct scene s[SCENES];
+    struct str report = STR_INIT;
+    int n = 0;
+    for (int k = 0; k < 2 + (f->draft != NULL); k++) {
+        const int i = k % 2;
+        if (k < 2 &&
+            (!ok[i] || (i == 0 && ok[1] && plan_is_resident(&p[0]) && plan_is_resident(&p[1]))))
+            continue;
+        int n_seq = i ? p[i].n_seq : f->n_seq ? f->n_seq : 1;
+        s[n] = (struct scene){.run = {.vram_bytes = f->vram,
+                                      .ram_bytes = f->ram,
+                                      .rates = f->rates,
+                                      .mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY,
+                                      .cpu_layers = f->cpu_layers,
+                                      .n_ctx = f->n_ctx,
+                                      .n_seq = n_seq,
+                                      .kv_fmt = f->kv,
+                                      .n_warm = 2,
+                                      .n_step = 2}};
+        /* the simulation takes no time for either */
+        s[n].run.rates.step_s = s[n].run.rates.launch_s = 0;
+        snprintf(s[n].machine, sizeof s[n].machine, "%s, %.1f GiB, link %.3g GB/s, CPU %.3g GB/s",
+                 f->gpu, (double)f->vram / 1073741824, f->rates.link * 1e-9, f->rates.host * 1e-9);
+        if (k == 2)
+            TRY(scene_with_draft(f, &s[n], e));
+        n++;
+    }
+    int rc = fit_simulate(s, n, f->model, f->shape, f->mix, f->simulate, &report, e);
+    if (rc == 0 && !f->json)
+        fputs(report.s ? report.s : "", stdout);
+    str_free(&report);
+    return rc;
+}
+
+static int fit(struct fit *f, struct err *e)
+{
+    struct plan p[2];
+    bool ok[2] = {false, false};
+    struct err why[2] = {{0}, {0}};
+    TRY(read_sizes(f, e));
+    TRY(read_machine(f, e));
+    for (int i = 0; i < 2; i++) {
+        enum plan_mode mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY;
+        if (f->mode == PLAN_AUTO || f->mode == mode)
+            ok[i] = best_plan(f, mode, &p[i], &why[i]) == 0;
+    }
+    int rc = 0;
+    if (!ok[0] && !ok[1])
+        rc = err_set(e, ERR_USAGE, "%s", why[1].msg[0] ? why[1].msg : why[0].msg);
+    else if (f->json)
+        print_json(f, p, ok);
+    else
+        print_text(f, p, ok, why);
+    if (rc == 0 && f->simulate)
+        rc = simulate(f, p, ok, e);
+    for (int i = 0; i < 2; i++)
+        if (ok[i])
+            plan_free(&p[i]);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    struct fit f = {
+        .mix = MIX_Q4_K_M, .kv = FMT_Q8_0, .n_ctx = 900, .cpu_layers = PLAN_ANY, .accepted = 4};
+    struct err e = {0};
+    if (argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, &f))
+        return err_exit(ERR_USAGE);
+    if (f.help)
+        return 0;
+    int rc = fit(&f, &e);
+    sizes_free(&f.m);
+    return rc < 0 ? cmd_fail(&e) : 0;
+}
+
+const struct cmd cmd_fit = {"fit", "predict where a model lies on a card, and how fast it is",
+                            "mas fit --shape llama3-70b --gpu rtx4090\n"
+                            "mas fit --shape llama3-70b --gpu rtx4090 --simulate steps.svg\n"
+                            "mas fit -m model.gguf --gpu rtx3090 --vram 22GiB --ram 32GiB --json",
+                            run};
