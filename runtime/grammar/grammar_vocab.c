@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "rng.h"
+#include "tokenizer.h"
 
 struct suffix { /* what follows the closing quote in some token */
     const unsigned char *s;
