@@ -33,8 +33,9 @@
 #define MAS_GRAMMAR_H
 
 #include "str.h"
-#include "tokenizer.h"
+#include "token_list.h"
 
+struct tokenizer;     /* tokenizer.h */
 struct grammar;       /* compiled schema */
 struct grammar_vocab; /* trie of a vocabulary and the cache of masks */
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "rng.h"
+#include "tokenizer.h"
 
 struct suffix { /* the bytes of a token after its closing quote */
     const unsigned char *s;

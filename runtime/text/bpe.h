@@ -9,7 +9,7 @@
 #ifndef MAS_BPE_H
 #define MAS_BPE_H
 
-#include "tokenizer.h"
+#include "token_list.h"
 #include "vocab.h"
 
 struct bpe_merge { /* left < 0: free slot */

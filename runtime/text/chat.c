@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "tokenizer.h"
 #include "unicode.h"
 
 /* ---- recognising the template -------------------------------------------------------------- */

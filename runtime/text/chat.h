@@ -18,7 +18,10 @@
 #ifndef MAS_CHAT_H
 #define MAS_CHAT_H
 
-#include "tokenizer.h"
+#include "gguf.h"
+#include "token_list.h"
+
+struct tokenizer; /* tokenizer.h */
 
 enum chat_kind {
     CHAT_LLAMA3, /* <|start_header_id|>role<|end_header_id|>\n\ncontent<|eot_id|> */

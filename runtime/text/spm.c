@@ -7,6 +7,7 @@
 #include "f16.h"
 #include "heap.h"
 #include "mem.h"
+#include "str.h"
 
 #define KEY_SCORES "tokenizer.ggml.scores"
 #define NONE UINT32_MAX

@@ -10,7 +10,7 @@
 #ifndef MAS_SPM_H
 #define MAS_SPM_H
 
-#include "tokenizer.h"
+#include "token_list.h"
 #include "vocab.h"
 
 struct spm {

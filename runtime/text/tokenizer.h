@@ -18,6 +18,7 @@
 
 #include "gguf.h"
 #include "str.h"
+#include "token_list.h"
 
 struct tokenizer;
 
@@ -27,13 +28,6 @@ struct tokenizer;
  * without scores all scores are 0. */
 int tokenizer_open(const struct gguf *g, struct tokenizer **out, struct err *e);
 void tokenizer_close(struct tokenizer *t);
-
-struct token_list { /* growing; free with token_list_free */
-    int32_t *id;
-    size_t n, cap;
-};
-void token_list_free(struct token_list *l);
-int token_list_push(struct token_list *l, int32_t id, struct err *e);
 
 enum tokenizer_flags {
     TOK_BOS = 1,     /* BOS comes first if the file asks for it (add_bos_token; absent = yes) */
