@@ -64,7 +64,7 @@ struct plan_rates {
     double launch_s;
 };
 
-/* Kernels of a decode step of one sequence (kernels/README.md), attention in parts that are
+/* Kernels of a decode step of one sequence (kernels/CUDA.md), attention in parts that are
  * merged. */
 #define COST_LAUNCHES_EMBED 1 /* embed */
 /* norm + quantise, q/k/v, rope + KV write, attention, its merge, quantise, out */
