@@ -1,7 +1,7 @@
 /*
- * rng: counter-based random numbers. Every draw is a pure function of its coordinates (seed,
- * request id, step, index), so results do not depend on batching, threads, restarts or the backend.
- * The mixer is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+ * rng: counter-based random numbers. A draw is a pure function of seed, request id, step and index.
+ * So results do not depend on batching, threads, restarts or the backend. The mixer is the
+ * finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
  */
 #ifndef MAS_RNG_H
 #define MAS_RNG_H
