@@ -6,7 +6,7 @@
 
 #include "mem.h"
 
-/* Misses are collected so that one run tells all; a message holds about a dozen. */
+/* Misses are collected, so one run reports all of them; a message holds about a dozen. */
 struct misses {
     char text[700];
     size_t used;
@@ -56,7 +56,7 @@ static bool same_shape(const struct weight_slot *slot, const struct tensor *t)
     return true;
 }
 
-/* *out stays zero for an absent optional tensor and for a miss. */
+/* *out stays zero for an absent optional tensor, and for a miss. */
 static void bind_one(const struct gguf *g, const struct weight_slot *slot, int layer,
                      struct tensor *out, bool *shares, struct misses *m)
 {
@@ -67,7 +67,7 @@ static void bind_one(const struct gguf *g, const struct weight_slot *slot, int l
         gt = gguf_tensor_find(g, slot->or_name);
         *shares = gt != NULL;
         if (gt && !same_shape(slot, &gt->t))
-            return; /* its own slot says so */
+            return; /* the slot of that name reports the miss */
     }
     if (!gt) {
         if (!slot->optional)
@@ -219,7 +219,7 @@ bool weights_own(const struct weights *w, int slot, int layer)
     return weights_at(w, slot, layer)->n_dim && !w->shares[slot];
 }
 
-/* Of a copy. */
+/* Bytes of a tensor in a copy. */
 static uint64_t weights_room(const struct tensor *t)
 {
     return (tensor_bytes(t) + WEIGHTS_ALIGN - 1) & ~(WEIGHTS_ALIGN - 1);
