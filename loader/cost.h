@@ -65,7 +65,7 @@ struct plan_rates {
     double launch_s;
 };
 
-/* Number of kernels in a decode step of one sequence (kernels/README.md); attention runs in parts
+/* Number of kernels in a decode step of one sequence (kernels/CUDA.md); attention runs in parts
  * that a further kernel merges. */
 #define COST_LAUNCHES_EMBED 1 /* embed */
 /* norm + quantise, q/k/v, rope + KV write, attention, its merge, quantise, out */
