@@ -14,9 +14,11 @@
 #include "check.h"
 #include "clock.h"
 #include "engine.h"
+#include "grammar.h"
 #include "llm.h"
 #include "mem.h"
 #include "str.h"
+#include "tokenizer.h"
 
 struct llm_schema { /* linked in its llm */
     struct llm_schema *next;

@@ -6,6 +6,7 @@
 #include "check.h"
 #include "mem.h"
 #include "source.h"
+#include "tokenizer.h"
 
 #define RECORD_KEY 1 /* the large model's is 0 */
 #define KV_SHARE 8   /* the KV pool takes at most so small a part of the memory */

@@ -12,8 +12,8 @@
 #define MAS_DRAFTER_H
 
 #include "forward.h"
-#include "tokenizer.h"
 
+struct tokenizer; /* tokenizer.h */
 struct drafter;
 
 struct drafter_options {

@@ -15,6 +15,7 @@
 #include "seq.h"
 #include "source.h"
 #include "speculate.h"
+#include "tokenizer.h"
 
 /* of logits, at most, where guesses are verified: 523 rows of 128 K tokens */
 #define VERIFY_BYTES ((size_t)256 << 20)
@@ -198,13 +199,6 @@ int engine_hash(struct engine *en, char hex[65], struct err *e)
         TRY(source_sha256(en->file, NULL, NULL, en->info.model_sha256, e));
     memcpy(hex, en->info.model_sha256, sizeof en->info.model_sha256);
     return 0;
-}
-
-const char *finish_name(enum finish f)
-{
-    static const char *const names[] = {"running", "stop",      "length",
-                                        "closed",  "cancelled", "error"};
-    return names[f];
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */

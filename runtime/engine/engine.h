@@ -14,12 +14,13 @@
 #define MAS_ENGINE_H
 
 #include "chat.h"
-#include "grammar.h"
+#include "engine_stats.h"
 #include "ops.h"
 #include "plan.h"
-#include "tokenizer.h"
+#include "request.h"
 
 struct engine;
+struct tokenizer; /* tokenizer.h */
 
 struct engine_options {
     const char *model;   /* path, or "demo" */
@@ -89,61 +90,6 @@ const struct tokenizer *engine_tokenizer(const struct engine *en);
 /* sha256 of the model file; reads it all the first time. Before other threads use en. */
 int engine_hash(struct engine *en, char hex[65], struct err *e);
 
-enum finish {
-    FINISH_NONE,   /* still running */
-    FINISH_STOP,   /* end-of-turn token or the grammar's end */
-    FINISH_LENGTH, /* max_new reached: the reply is cut */
-    /* max_new came near under a grammar: the reply was closed validly by the shortest text */
-    FINISH_CLOSED,
-    FINISH_CANCEL,
-    FINISH_ERROR, /* see request.err */
-};
-const char *finish_name(enum finish f);
-
-/* One generation, or one scoring. Owned by the caller, lent to the engine from submit to done. */
-struct request {
-    /* in */
-    uint64_t id; /* names the random stream together with seed */
-    uint64_t seed;
-    /* lower ones are served first, equal ones in order of their coming; changes no result */
-    uint32_t rank;
-    const int32_t *prompt; /* (n_prompt) >= 1 */
-    int n_prompt;
-    int max_new; /* 0 = scoring only */
-    float temperature, top_p, min_p;
-    int top_k;
-    bool ignore_eos;               /* benchmarks */
-    const struct grammar *grammar; /* NULL = free text */
-    /* Scoring: log-probability of each continuation after the prompt, sum over its tokens. The
-     * prompt is computed once for all. n_cont > 0 needs max_new == 0. */
-    const int32_t *const *cont;
-    const int *cont_len; /* each >= 1 */
-    int n_cont;
-    /* Raw logits, for perplexity and comparisons: called on the engine thread for every prompt
-     * position >= logits_from with the row (n_vocab) f32, in order. NULL = none. */
-    void (*on_logits)(struct request *r, int pos, const float *logits);
-    int logits_from;
-    /* Every sampled token, in order, on the engine thread. May be NULL. */
-    void (*on_token)(struct request *r, int32_t id, float logprob);
-    /* Exactly once after a successful submit, last access by the engine. */
-    void (*done)(struct request *r);
-    void *user;
-    /* out */
-    int32_t *out;  /* (max_new) caller's buffer */
-    float *out_lp; /* (max_new) or NULL: log-probability of each token at T = 1, unmasked */
-    int n_out;
-    /* tokens of out that the model chose; fewer than n_out under FINISH_CLOSED only */
-    int n_own;
-    double *cont_lp; /* (n_cont) caller's buffer */
-    enum finish finish;
-    struct err err;            /* for FINISH_ERROR */
-    int n_cached;              /* prompt tokens taken from the prefix cache */
-    int n_pass;                /* steps that gave tokens of the reply */
-    int n_drafted, n_accepted; /* guesses that steps verified, and those that came true */
-    int64_t t_submit_ns, t_first_ns, t_done_ns; /* clock_ns; t_first: first token or score */
-    void *engine_slot;                          /* the engine's */
-};
-
 /* ERR_DATA naming both numbers when the prompt (+ max_new, + longest continuation) exceeds n_ctx or
  * a token id is out of range; ERR_CANCEL when the engine is closing. On failure done is not
  * called. */
@@ -157,18 +103,6 @@ void engine_cancel(struct engine *en, struct request *r);
  * request submitted so far has had its done(). */
 void engine_profile(struct engine *en, struct str *out);
 
-struct engine_stats { /* totals since open */
-    uint64_t prompt_tokens, cached_tokens, new_tokens, steps, rows;
-    double busy_seconds; /* inside steps */
-    int running, waiting, pages_used, pages_cached, pages_free;
-    int most_pages_used;
-    /* of the prefix cache: looked up, and forgotten for lack of room */
-    uint64_t pages_found, pages_missed, pages_evicted;
-    uint64_t pages_swapped_out, pages_swapped_in; /* to the host, and back */
-    uint64_t preempted;
-    uint64_t drafted, accepted; /* guesses verified, and come true */
-    uint64_t branched;          /* passes that went on along a branch */
-};
 void engine_stats(struct engine *en, struct engine_stats *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "mem.h"
 #include "sampler.h"
+#include "tokenizer.h"
 
 struct results {
     struct forward *fw;

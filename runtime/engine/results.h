@@ -9,6 +9,7 @@
 #ifndef MAS_RESULTS_H
 #define MAS_RESULTS_H
 
+#include "engine_stats.h"
 #include "forward.h"
 #include "grammar.h"
 #include "seq.h"

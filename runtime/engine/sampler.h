@@ -3,7 +3,8 @@
 #ifndef MAS_SAMPLER_H
 #define MAS_SAMPLER_H
 
-#include "engine.h"
+#include "ops.h"
+#include "request.h"
 
 /* ERR_USAGE names the parameter, its value and range. */
 int sampler_check(const struct request *r, struct err *e);

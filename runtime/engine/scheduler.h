@@ -22,11 +22,14 @@
 #ifndef MAS_SCHEDULER_H
 #define MAS_SCHEDULER_H
 
-#include "engine.h"
+#include "engine_stats.h"
 #include "forward.h"
+#include "request.h"
 
-struct seq;       /* seq.h */
-struct speculate; /* speculate.h */
+struct grammar_vocab; /* grammar.h */
+struct tokenizer;     /* tokenizer.h */
+struct seq;           /* seq.h */
+struct speculate;     /* speculate.h */
 struct sched;
 
 struct sched_config {

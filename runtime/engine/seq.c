@@ -5,6 +5,7 @@
 #include "check.h"
 #include "mem.h"
 #include "sampler.h"
+#include "tokenizer.h"
 
 void seq_list_remove(struct seq_list *l, struct seq *q)
 {

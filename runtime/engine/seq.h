@@ -5,8 +5,9 @@
 #ifndef MAS_SEQ_H
 #define MAS_SEQ_H
 
-#include "engine.h"
+#include "grammar.h"
 #include "kv.h"
+#include "request.h"
 
 #define DRAFT_MOST 64 /* guesses of a sequence in one step */
 #define BRANCH_MOST 4 /* other ways on of a sequence in one step */

@@ -8,6 +8,7 @@
 #include "mem.h"
 #include "rng.h"
 #include "sampler.h"
+#include "tokenizer.h"
 
 #define MEMORY_TOKENS ((size_t)1 << 18) /* of replies remembered for lookup */
 #define LEVELS 8                        /* of confidence, of each kind of guess */

@@ -10,6 +10,7 @@
 
 #include "differ.h"
 #include "engine.h"
+#include "grammar.h"
 #include "rng.h"
 
 #define CROWD_SLOWER 20

@@ -1,9 +1,11 @@
 /* The engine as a whole on a tiny model: what a request gets depends on nothing but itself. */
 #include <math.h>
 
+#include "grammar.h"
 #include "rng.h"
 #include "serve.h"
 #include "test.h"
+#include "tokenizer.h"
 
 static struct engine *open_engine(const struct engine_options *o)
 {

@@ -7,6 +7,7 @@
  */
 #include <pthread.h>
 
+#include "grammar.h"
 #include "rng.h"
 #include "serve.h"
 #include "test.h"

@@ -10,6 +10,7 @@
 
 #include "reply.h"
 #include "test.h"
+#include "tokenizer.h"
 
 #define PROMPT "Once upon a time"
 #define NEAR_TIE 0.1f

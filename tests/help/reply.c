@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "tokenizer.h"
+
 static void done(struct request *r)
 {
     struct reply *p = (struct reply *)r;

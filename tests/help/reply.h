@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "engine.h"
+#include "token_list.h"
 
 struct reply {
     struct request r;

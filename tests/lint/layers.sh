@@ -64,6 +64,11 @@ above=$(grep -E '^(loader|runtime)/' <<<"$lines" || true)
 grep_code "$above" '\<(ops|device)_(ref|cpu|cuda|cudahost)\>|\<(ops|device)_(ref|cpu|cuda|cudahost)[_.]' \
     'names a backend; ops_open is the only chooser'
 
+# ---- the façade is for the rooms above ----------------------------------------------------------------
+# Parts of the engine include request.h, engine_stats.h and each other, never the header over all of them.
+grep_code "$(grep -E '^runtime/' <<<"$lines" || true)" '#[[:space:]]*include[[:space:]]*"engine\.h"' \
+    'the runtime includes engine.h, the header of its callers; include request.h' 'runtime/engine/engine\.c'
+
 # ---- 6. the process belongs to tools -----------------------------------------------------------------
 grep_code "$lines" '(^|[^A-Za-z0-9_.>])(getenv|secure_getenv|setenv|exit|_exit|quick_exit|abort)[[:space:]]*\(' \
     'getenv, exit or abort outside tools and core/check.c' '(tools/[^:]*|kernels/core/check\.c)'

@@ -84,6 +84,7 @@ expect layers 1 'loader/two.c:1: library <curl/> has a second home: tools/one.c'
 red layers agents/run.c '#include "engine.h"' 'agents/run.c:4: agents include runtime/engine/engine.h'
 red layers agents/llm.h '#include "ops.h"' 'agents/llm.h:2: agents include kernels/ops.h'
 # 5: backends
+red layers runtime/engine/seq.c '#include "engine.h"' 'runtime/engine/seq.c:1: the runtime includes engine.h'
 red layers runtime/engine/engine.h 'int ops_cuda_open(void);' 'runtime/engine/engine.h:2: names a backend'
 red layers loader/gguf.h 'extern struct ops ops_ref;' 'loader/gguf.h:3: names a backend'
 # 6: process, memory, variables

@@ -4,6 +4,7 @@
 
 #include "mem.h"
 #include "test.h"
+#include "tokenizer.h"
 
 #define SMALL_BPE TEST_GOLDEN "/vocab_bpe.gguf"
 #define SMALL_SPM TEST_GOLDEN "/vocab_spm.gguf"

@@ -4,6 +4,7 @@
 #include "rng.h"
 #include "schema_check.h"
 #include "test.h"
+#include "tokenizer.h"
 #include "vocabulary.h"
 
 #include <time.h>

@@ -5,6 +5,7 @@
 #include "cli.h"
 #include "cmd.h"
 #include "source.h"
+#include "tokenizer.h"
 
 struct options {
     const char *model, *file;

@@ -5,9 +5,11 @@
 
 #include "cli.h"
 #include "cmd.h"
+#include "grammar.h"
 #include "mem.h"
 #include "schema.h"
 #include "text.h"
+#include "tokenizer.h"
 #include "zio.h"
 
 #define TEXT_OF(x) #x

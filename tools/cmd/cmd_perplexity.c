@@ -18,6 +18,7 @@
 #include "cmd.h"
 #include "mem.h"
 #include "outfile.h"
+#include "tokenizer.h"
 
 struct perplexity {
     struct cli_engine ce;

@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "cmd.h"
 #include "source.h"
+#include "tokenizer.h"
 
 struct options {
     const char *model, *text, *file;

@@ -1,0 +1,20 @@
+/* engine_stats: counters of an engine. The scheduler and the results of steps add to them. */
+#ifndef MAS_ENGINE_STATS_H
+#define MAS_ENGINE_STATS_H
+
+#include <stdint.h>
+
+struct engine_stats { /* totals since open */
+    uint64_t prompt_tokens, cached_tokens, new_tokens, steps, rows;
+    double busy_seconds; /* inside steps */
+    int running, waiting, pages_used, pages_cached, pages_free;
+    int most_pages_used;
+    /* of the prefix cache: looked up, and forgotten for lack of room */
+    uint64_t pages_found, pages_missed, pages_evicted;
+    uint64_t pages_swapped_out, pages_swapped_in; /* to the host, and back */
+    uint64_t preempted;
+    uint64_t drafted, accepted; /* guesses verified, and come true */
+    uint64_t branched;          /* passes that went on along a branch */
+};
+
+#endif
