@@ -2,21 +2,22 @@
  * attention on tensor cores, for caches in F16, Q8_0 or Q4_0 with head_dim 64 or 128.
  *
  * Shapes, columns, tiles and splits: attention.cuh. Bytes: the rows of K and V of a sequence, once
- * for each tile of columns. Floor: those bytes at the card's bandwidth (decode of 8192 tokens, 8 kv
- * heads of 128 f16: 33.6 MB, 33 us at 1,008 GB/s, 7 us at 4.8 TB/s), or 8 head_dim operations for
- * each visible position of a column at the f16 rate of mma.sync, since each product is made twice
- * (below).
+ * for each tile of columns. Floor for few columns: those bytes at the card's bandwidth. Decode of
+ * 8192 tokens, 8 kv heads of 128 f16: 33.6 MB, 33 us at 1,008 GB/s, 7 us at 4.8 TB/s. Floor for
+ * many: 8 head_dim operations for each visible position of a column, at the f16 rate of mma.sync;
+ * each product is made twice (below).
  *
- * A warp has 16 columns, the rows of an mma; the positions of a tile are n for the scores and k for
- * the weighted sum. The scores' accumulators are, packed, the weights' A operands: nothing goes
- * through shared memory but q, and K and V as the cache has them.
+ * A warp has 16 columns, the rows of an mma. The positions of a tile are n for the scores and k for
+ * the weighted sum. The packed accumulators of the scores are the A operands of the weights. So
+ * only q, K and V go through shared memory, K and V in the format of the cache.
  *
  *        K (32 positions)                      V (32 positions)
  *   q    s = q K^T   [mma 16x8x16]   softmax   out = keep * out + p V    [mma 16x8x16]
  *   16   4 tiles of 8 positions      of rows   head_dim / 8 tiles of 8 elements
  *
- * K and V have one buffer each, filled by cp.async: V of a tile and K of the next are under way
- * while the scores and the weighted sum of this one are made (16 KB a block for f16 and 128).
+ * K and V have one buffer each, filled by cp.async. V of a tile and K of the next tile are in
+ * flight while the scores and the weighted sum of this tile are computed (16 KB a block for f16 and
+ * 128).
  *
  *   F16         piece c of 16 bytes of row r lies at c ^ (r % 8), so that the 8 rows of an ldmatrix
  *               lie in different banks
@@ -26,24 +27,24 @@
  *
  * Variants: a block is
  *
- *   mma_split  one warp, 16 columns, one split; states go to scratch and k_attention_merge merges
- *              them: for few rows, whose tiles alone would not fill the device
+ *   mma_split    one warp, 16 columns, one split; states go to scratch and k_attention_merge merges
+ *                them. For few rows, whose tiles alone do not fill the device
  *
- *   mma_cascade  the same, but a split that is the same pages for neighbouring sequences with one
- *                row each is one block's for up to 16 columns of them: what agents of one case have
- *                in common is read once, and the mma's rows are full
+ *   mma_cascade  as mma_split, for neighbouring sequences of one row each that share the pages of a
+ *                split: one block takes up to 16 of their columns. So the common part of a case's
+ *                prompts is read once, and the rows of the mma are full
  *
- *   mma_walk   one warp with 16 columns (decode), or four with 64 that share K and V (prefill), and
- *              all splits, whose states it merges as it goes
+ *   mma_walk     one warp with 16 columns (decode), or four with 64 that share K and V (prefill);
+ *                a block walks all splits and merges the states as it goes
  *
  * Not measured: there was no GPU.
  *
- * Numerics: q (times a power of two that makes its largest element 1 to 2) and the weights are
- * split into two f16, high and low, 22 bits together; products are exact, sums f32 as the tensor
- * cores make them. 2^x is ex2.approx. Tolerance of the cases: 1e-5, that of f32. Blocks of V with a
- * scale above 1023 (elements beyond 129,000 in Q8_0, 8,100 in Q4_0; F16 ends at 65,504) become
- * infinite. A number of K or V that is infinite or NaN spoils the columns whose tile it is in, also
- * those that do not see its position.
+ * Numerics. q is scaled by a power of two that makes its largest element 1 to 2. q and the weights
+ * are split into two f16, high and low, 22 bits together. Products are exact; the tensor cores add
+ * in f32. 2^x is ex2.approx. Tolerance of the cases: 1e-5, that of f32. Blocks of V with a scale
+ * above 1023 become infinite: elements beyond 129,000 in Q8_0, 8,100 in Q4_0; F16 ends at 65,504.
+ * An infinity or NaN in K or V spoils all columns of its tile, also those that do not see its
+ * position.
  */
 #include "attention.cuh"
 

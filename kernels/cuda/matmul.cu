@@ -1,7 +1,7 @@
 /*
- * matmul: what one call becomes: x is normed and quantised once in each form that its matrices
- * want, then each format present is one launch over all its matrices. (A norm is a launch of its
- * own where a matrix takes x in f32.) The kernels, with their floors and ladders:
+ * matmul: the launches of one call. x is normed and quantised once in each form that the call's
+ * matrices need. Then each format present is one launch over all its matrices. (A norm is a launch
+ * of its own if a matrix takes x in f32.) The kernels, with their floors and ladders:
  *
  *   matmul_quantise.cu  x in 8 bits
  *   matmul_matvec.cu    quantised weights, dp4a: few rows
@@ -9,11 +9,11 @@
  *   matmul_wgmma.cu     K formats, Hopper's tensor cores: many rows
  *   matmul_float_mma.cu F16 or BF16 weights alone, tensor cores
  *   matmul_float.cu     F32, F16, BF16 weights otherwise
- *   matmul_blas.cu      quantised weights through f16 and cuBLAS: what the others are compared with
+ *   matmul_blas.cu      quantised weights through f16 and cuBLAS: the baseline of the others
  *
- * Variants of a call (variants.def): float_mma is for calls whose weights are all F16, or all BF16,
- * by those weights alone. The others say what quantised matrices take; all but blas agree bit for
- * bit (matmul.cuh), so which one it is is a question of speed only.
+ * Variants of a call (variants.def): float_mma is for calls whose weights are all F16, or all BF16;
+ * the weights alone decide. The other variants are kernels for quantised matrices. All but blas
+ * have the same bits (matmul.cuh), so the choice among them is a question of speed only.
  */
 #include "matmul.cuh"
 #include "norm.cuh"

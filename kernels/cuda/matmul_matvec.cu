@@ -1,15 +1,15 @@
 /*
  * matmul, quantised weights, few rows of x:  y[r][j] = sum_i x[r][i] W[j][i]
  *
- * Shapes: W (n_out, n_in) in blocks, x (n_row, ceil(n_in / 256)) mm_x, y (n_row, n_out) f32.
- * Moves n_out * row_bytes + n_row * (1.125 n_in + 4 n_out) bytes; each weight is read once for up
- * to 8 rows of x, and again for each further 8. Floor: those bytes at the card's bandwidth, e.g.
- * 4096 x 4096 Q4_K 9.4 MB: 9.4 us at 1,008 GB/s, 2.0 us at 4.8 TB/s.
+ * Shapes: W (n_out, n_in) in blocks, x (n_row, ceil(n_in / 256)) mm_x, y (n_row, n_out) f32. Moves
+ * n_out * row_bytes + n_row * (1.125 n_in + 4 n_out) bytes. Each weight is read once for up to 8
+ * rows of x, and again for each further 8. Floor: those bytes at the card's bandwidth, e.g. 4096 x
+ * 4096 Q4_K 9.4 MB: 9.4 us at 1,008 GB/s, 2.0 us at 4.8 TB/s.
  *
  * A warp computes 4 R rows of W x one segment (8 chunks of 256) x C rows of x. Its 8 lanes of a row
- * share a chunk: each multiplies 32 weights by dp4a with C rows of x, for R rows of W one after the
- * other; mm_reduce leaves each lane the total of one of the R C results, so the f32 part is done
- * once per result, not once per lane.
+ * share a chunk. Each lane multiplies 32 weights by dp4a with C rows of x, for R rows of W one
+ * after the other. mm_reduce leaves each lane the total of one of the R C results, so the f32 part
+ * is done once per result, not once per lane.
  *
  *             chunk      k              k + 1
  *   rows 0, 4 ..   lanes  0..7 | 32 weights each ..   warps of a block: `groups` groups of 4 R rows
@@ -18,19 +18,18 @@
  *   rows 3, 7 ..   lanes 24..31                       segments
  *
  * Weights come by cp.async, 16 bytes each, into a ring of `stages` chunks that belongs to the warp:
- * stages - 1 chunks x 4 R rows are in flight. Where blocks are no multiple of 16 bytes the piece
- * between two chunks is fetched twice, the second time from L2. x is read through L1: all rows of
- * the warp, and most warps of the block, want the same.
+ * stages - 1 chunks x 4 R rows are in flight. If blocks are no multiple of 16 bytes, the piece
+ * between two chunks is fetched twice, the second time from L2. x is read through L1, because all
+ * rows of the warp, and most warps of the block, need the same x.
  *
  * Variants: C = 1, 2, 4, 8 rows of x at once; for C = 1, 2
  *
  *   matvec       4 rows of W a warp (R = 1)
- *   matvec_rows  16 (R = 4, of Q4_K, Q5_K, Q4_0 and one row of x) or 8 (R = 2): x is read once for
+ *   matvec_rows  16 (R = 4, of Q4_K, Q5_K, Q4_0 and one row of x) or 8 (R = 2). x is read once for
  *                all of them and fewer lanes repeat the f32 part: fewer instructions a byte
- *                (kernels/CUDA.md); taken when the matrix still gives every SM 16 warps
+ *                (kernels/CUDA.md). Taken when the matrix still gives every SM 16 warps
  *
- * Not measured: there was no GPU.
- * Numerics: matmul.cuh; bit for bit those of mma.
+ * Not measured: there was no GPU. Numerics: matmul.cuh; the bits of mma.
  */
 #include "matmul_block.cuh"
 

@@ -1,21 +1,20 @@
 /*
  * matmul, quantised weights, many rows of x, on tensor cores:  y[r][j] = sum_i x[r][i] W[j][i]
  *
- * Shapes: W (n_out, n_in) in blocks, x (n_row, ceil(n_in / 256)) mm_x, y (n_row, n_out) f32.
- * Reads W once for each 8 NT rows of x (from L2 after the first), x once for each 16 MW rows of W;
- * floor: 2 n_row n_in n_out operations at the int8 rate of mma.sync, or the weights' bytes for few
- * rows.
+ * Shapes: W (n_out, n_in) in blocks, x (n_row, ceil(n_in / 256)) mm_x, y (n_row, n_out) f32. Reads
+ * W once for each 8 NT rows of x (from L2 after the first), x once for each 16 MW rows of W. Floor:
+ * 2 n_row n_in n_out operations at the int8 rate of mma.sync, or the weights' bytes for few rows.
  *
  * A block of 4 warps makes 16 MW rows of W x 8 NT rows of x, in G groups of warps, which take turns
  * at the segments of a row. A chunk of 256 of both lies raw in shared memory, S stages by cp.async.
  * A warp turns its 16 rows of W into the A operands of the whole chunk, once, in registers, without
- * a shuffle: the nibbles of one word are the k's of two groups. x, in its bytes already the B
- * operand, comes by ldmatrix.
+ * a shuffle: the nibbles of one word are the k's of two groups. The bytes of x are the B operand
+ * already and come by ldmatrix.
  *
  *          x rows ->  8 NT
  *   W  16 | warp 0  mma mma mma ..   mma = m16n8k32, 8 of them a chunk (Q6_K: m16n8k16, 16, since
  *   |  16 | warp 1                   its scales hold for 16 weights); scales are applied in int32
- *   v  16 | warp 2                   behind each, so a chunk costs one conversion and one fma per
+ *   v  16 | warp 2                   after each, so a chunk costs one conversion and one fma per
  *      16 | warp 3                   result (formats of 32: 8 products)
  *
  * For MM_SWIGLU the 16 rows of a warp are 8 of gate and the same 8 of up, which one thread then
@@ -25,10 +24,9 @@
  *
  *   mma        MW = 4, G = 1: 64 rows of W
  *   mma_split  MW = 2, G = 2: 32 rows, two segments at a time: twice the blocks for a matrix of few
- *              rows, and twice the reading of x; for NT = 2, 4
+ *              rows, and x is read twice as often; for NT = 2, 4
  *
- * Not measured: there was no GPU.
- * Numerics: matmul.cuh; bit for bit those of matvec.
+ * Not measured: there was no GPU. Numerics: matmul.cuh; the bits of matvec.
  */
 #include "matmul_block.cuh"
 

@@ -2,17 +2,14 @@
  * matmul, its activations in 8 bits:  q = round(x * 127 / amax), d = amax / 127 per block
  *
  * Shapes: x (n_row, n_in) f32, out (n_row, ceil(n_in / 256)) mm_x; blocks of 256 or 32; w (n_in)
- * f32 of a norm before it.
- * Moves n_row * (4 n_in + 288 ceil(n_in / 256)) bytes: 5.1 a number; one row of 4096 is 21 KB, so a
- * decode step is bound by the launch.
+ * f32 of a norm before it. Moves n_row * (4 n_in + 288 ceil(n_in / 256)) bytes: 5.1 a number. One
+ * row of 4096 is 21 KB, so the launch bounds a decode step.
  *
  * Kernels
- *   quantise       a warp makes a chunk, 8 elements a lane, two 16-byte loads, one 8-byte store;
- *                  chunks
- *                  of a short last block are filled up with zeros, so that no reader needs to know
- *   norm_quantise  RMSNorm and the same in one launch instead of two: a block has a row, reads it
- *                  once
- *                  for its mean square and once more, from the cache, to quantise it
+ *   quantise       a warp makes a chunk: 8 elements a lane, two 16-byte loads, one 8-byte store.
+ *                  Zeros fill up a short last block, so that no reader needs to know its length
+ *   norm_quantise  RMSNorm and quantise in one launch instead of two: a block has a row, reads it
+ *                  once for its mean square and once more, from the cache, to quantise it
  *
  * Numerics: norm.cuh, matmul.cuh; exact but for d and the products x * (127 / amax), both rounded
  * once.

@@ -4,30 +4,29 @@
  * Shapes and numbers as matmul_mma.cu; only for compute capability 9.0 (this file is compiled for
  * sm_90a alone). Floor: 2 P n_row n_in n_out operations at the int8 rate of wgmma, P = 2.
  *
- * mma.sync does not reach the full rate of these tensor cores, and matmul_mma.cu multiplies every
- * result by a scale for each 16 or 32 weights: with 64 rows of x that takes more issue slots than
- * the products (kernels/CUDA.md, "Cost of a byte"). Here the scale goes into the weights
- * instead:
+ * mma.sync does not reach the full rate of these tensor cores. matmul_mma.cu also multiplies every
+ * result by a scale for each 16 or 32 weights. With 64 rows of x that takes more issue slots than
+ * the products (kernels/CUDA.md, "Cost of a byte"). Here the scale goes into the weights instead:
  *
  *   scale q = 2^SHIFT high + low      high, low: 8 bits each
  *
- * so that a chunk of 256 is 8 products of k = 32 with the high parts, one shift of the sums, 8
- * products with the low parts: the sum of a chunk is in one int32 and exact, hence the same as
- * elsewhere.
+ * So a chunk of 256 is 8 products of k = 32 with the high parts, one shift of the sums, and 8
+ * products with the low parts. The sum of a chunk fits one int32 and is exact, so it equals that of
+ * the other kernels.
  *
- *   Q4_K, Q5_K  scale = 8 s1 + s0, three bits each: s1 q and s0 q are at most 7 x 31, and one
+ *   Q4_K, Q5_K  scale = 8 s1 + s0, three bits each. s1 q and s0 q are at most 7 x 31, and one
  *               multiplication makes four of them, side by side in a word; SHIFT = 3
  *   Q6_K        scale q from -4064 to 4096, two in a word; SHIFT = 7
  *
- * A block of two warpgroups makes 128 rows of W x N rows of x. Rows of x lie in shared memory as
- * wgmma reads them (128 bytes a row, 16-byte pieces exchanged: "128B swizzle"), for both groups; W
- * raw, as in matmul_mma.cu; two stages by cp.async. While one group unpacks or scales its sums, the
- * other one multiplies.
+ * A block of two warpgroups makes 128 rows of W x N rows of x. Rows of x lie in shared memory in
+ * the layout of wgmma (128 bytes a row, 16-byte pieces exchanged: "128B swizzle"), for both groups.
+ * W lies raw, as in matmul_mma.cu. Two stages by cp.async. While one group unpacks or scales its
+ * sums, the other group multiplies.
  *
- * Variants: N = 64 for up to 64 rows of x, else 128. Never run on a GPU, hence taken by no call
- * that does not name it.
+ * Variants: N = 64 for up to 64 rows of x, else 128. Never run on a GPU; therefore only a call that
+ * names the variant takes it.
  *
- * Numerics: matmul.cuh; bit for bit those of matvec.
+ * Numerics: matmul.cuh; the bits of matvec.
  */
 #include "matmul_block.cuh"
 

@@ -1,7 +1,7 @@
 /*
  * ops_cuda: the backends "cuda" (compiled by nvcc) and "cudahost" (the same text compiled for the
- * host, see tests/cudahost): the table of ops over the kernels of variants.def, and recordings as
- * CUDA graphs.
+ * host, see tests/cudahost). The file fills the table of ops with the kernels of variants.def, and
+ * makes recordings as CUDA graphs.
  */
 #include "device_cuda.cuh"
 
