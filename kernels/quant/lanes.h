@@ -1,12 +1,12 @@
 /*
  * lanes: the order of weights that the CPU's matmul reads fastest. The 32-bit words of sixteen rows
- * of a matrix (a strip) are interleaved, so that a word of a vector register belongs to one weight
- * row. A product needs no sums across a register, and scales need no shuffles. A strip holds the
- * bytes of its sixteen rows, permuted: nothing is computed, and nothing grows.
+ * of a matrix (a strip) are interleaved. So a word of a vector register belongs to one weight row.
+ * A product needs no sums across a register, and scales need no shuffles. A strip holds the bytes
+ * of its sixteen rows, permuted: nothing is computed, and nothing grows.
  *
  *   strip = word[block][w][row 0..15]      the block's words that are read as 32 bits
- *           d[row 0..15]                   the left-over f16, in formats that have one: those of two
- *                                          blocks, 64 bytes, after the words of the second block
+ *           d[row 0..15]                   the left-over f16, in formats that have one: those of
+ *                                          two blocks, 64 bytes, after the words of the second
  *
  *   format   words of a block, in this order                       left over
  *   Q4_K     d and dmin, 3 of scales, 32 of q                      -
