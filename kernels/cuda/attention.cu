@@ -147,7 +147,7 @@ template <int D> struct attn_lane {
     static const int WIDTH = D / 32 < 4 ? D / 32 : 4, PIECES = D / 32 / WIDTH, N = D / 32;
 };
 
-/* This lane's elements of a row in shared memory; zero behind the end. */
+/* This lane's elements of a row in shared memory; zero after the end. */
 template <int D>
 __device__ __forceinline__ void attn_take(const float *row, int lane, int dim4, float (&v)[D / 32])
 {
@@ -197,8 +197,8 @@ __device__ __forceinline__ void attn_scores(const float *q, const float *k, int 
     }
 }
 
-/* Goes on with a column's state over a tile of which it sees `seen` > 0 positions: the maximum and
- * the sum; the weights go to p (32), the lane's is given the score s. */
+/* Updates a column's maximum and sum over a tile of which it sees `seen` > 0 positions. s is the
+ * score of this lane's position. The weights go to p (32). */
 template <int N>
 __device__ __forceinline__ void attn_softmax(attn_state<N> &b, float s, float scale, int seen,
                                              int lane, float *p)
@@ -253,11 +253,14 @@ __device__ __forceinline__ void attn_weighted(attn_state<D / 32> (&b)[R], const 
 }
 
 /*
- * Grid: tiles of rows, kv heads times parts, splits (1 when walking). D: head_dim at most; R:
- * columns of a warp, so 4 R of a block: column c is head c % heads of the tile's row c / heads. At
+ * Grid: tiles of rows, kv heads times parts, splits (1 when walking). D: head_dim at most. R:
+ * columns of a warp, so 4 R of a block; column c is head c % heads of the tile's row c / heads. At
  * least 4 or 2 blocks an SM: up to 128 or 255 registers, so that nothing is spilled. Shared memory,
- * in floats: K 32 * (dim4 + 4), so that 8 lanes of a 16-byte access fall on all banks; V 32 * dim4
- * (up to D = 256: beyond, V takes the place of K); q 4 R * dim4; p 4 R * 32.
+ * in floats:
+ *   K  32 * (dim4 + 4), so that 8 lanes of a 16-byte access fall on all banks
+ *   V  32 * dim4 (D above 256: V takes the place of K)
+ *   q  4 R * dim4
+ *   p  4 R * 32
  */
 template <int D, int R>
 __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
@@ -402,8 +405,7 @@ size_t cuda_attention_scratch(const struct ops_limits *l)
     return all < ATTN_SCRATCH ? all : one > ATTN_SCRATCH ? one : ATTN_SCRATCH;
 }
 
-/* Columns of a warp: as few as hold the heads that share a kv head, but four where rows share it
- * too. */
+/* Columns of a warp: the fewest that hold the heads of a kv head, or four if rows share it too. */
 static int attn_width(const struct attention_args *a)
 {
     const int group = a->n_head / a->kv->n_kv_head;

@@ -53,8 +53,8 @@ namespace CU_NS
 
 static constexpr int AM_COLUMNS = 16; /* of a warp */
 static constexpr float AM_LOG2_E = 1.44269504f;
-/* V's scales in the weights: with it f16 reaches from 2^-30 to 1023. Not taken from the scales that
- * a tile has, since a column's bits must not depend on positions that it does not see. */
+/* The unit of V's scales in the weights: f16 then covers 2^-30 to 1023. It is not taken from a
+ * tile's scales, because a column's bits must not depend on positions that it does not see. */
 static constexpr float AM_V_UNIT = 64;
 
 /* ---- K and V in shared memory ------------------------------------------------------------ */
@@ -63,7 +63,8 @@ template <enum fmt F> struct am_format {
     static constexpr bool BLOCKS = F != FMT_F16;
     static constexpr int ELEMS = BLOCKS ? 32 : 1;
     static constexpr int BYTES = F == FMT_Q8_0 ? 34 : F == FMT_Q4_0 ? 18 : 2; /* of ELEMS */
-    static constexpr int BIAS = F == FMT_Q8_0 ? 128 : 8; /* what am_quants adds to a quant */
+    /* the offset that am_quants adds to a quant */
+    static constexpr int BIAS = F == FMT_Q8_0 ? 128 : 8;
 };
 
 /* 32 positions of a head: two runs of 16 rows, each within a page and a multiple of 16 bytes. */
@@ -81,9 +82,8 @@ __device__ __forceinline__ am_pages am_find_pages(const attn_call &a, int table,
     return p;
 }
 
-/* Piece i of this thread of a tile: where it lies in the cache, from the thread's first piece of
- * its run on, and in shared memory, likewise. A whole tile needs no more than this: all offsets are
- * constants. */
+/* Offsets of piece i of this thread of a tile, in the cache and in shared memory, each from the
+ * thread's first piece of its run. All offsets are constants. */
 template <enum fmt F, int D, int THREADS> struct am_pieces {
     static constexpr int ROW = D / am_format<F>::ELEMS * am_format<F>::BYTES;
     static constexpr int RUN = ROW;                            /* pieces of 16 rows */
@@ -106,8 +106,8 @@ template <enum fmt F, int D, int THREADS> struct am_pieces {
     }
 };
 
-/* Positions at .. at + n - 1 of K or V (base); the rest of the tile becomes zero. Not waited for.
- */
+/* Starts the copy of positions at .. at + n - 1 of K or V (base); the rest of the tile becomes
+ * zero. Does not wait. */
 template <enum fmt F, int D, int THREADS>
 __device__ __forceinline__ void am_load(const attn_call &a, const unsigned char *base, am_pages p,
                                         int kv_head, int at, int n, uint8_t *to)
@@ -194,14 +194,14 @@ __device__ __forceinline__ float2 am_power(float x)
 
 /* ---- a warp's columns -------------------------------------------------------------------- */
 
-/* What is rarely wanted of a column, in shared memory. */
+/* The rarely used data of a column, in shared memory. */
 struct am_column {
     float max, sum; /* of all splits so far, to which all_out belongs */
     int at;         /* which head of all rows it is, */
     int seen;       /* positions that it sees; 0: there is no such column */
 };
 
-/* Of columns g and g + 8 (g = lane / 4), what lane has with t = lane % 4: the fragments of mma. */
+/* A lane's part of columns g and g + 8, g = lane / 4, t = lane % 4: the fragments of mma. */
 template <enum fmt F, int D> struct am_warp {
     static constexpr int ROW = D / am_format<F>::ELEMS * am_format<F>::BYTES;
     static constexpr int TILES = D / 8;
@@ -211,9 +211,9 @@ template <enum fmt F, int D> struct am_warp {
         Q_BYTES + AM_COLUMNS * (int)sizeof(am_column); /* of shared memory */
 
     /* (2, 16, D) f16: q's high and low parts; piece c of 16 bytes of row r lies at c ^ (r % 8), so
-     * that ldmatrix has no conflicts. Behind them am_column (16). */
+     * that ldmatrix has no conflicts. After them am_column (16). */
     uint8_t *qs;
-    float unit[2];                       /* what a score is multiplied by, in units of ln 2 */
+    float unit[2];                       /* factor of a score, in units of ln 2 */
     float max[2], sum[2], out[TILES][4]; /* the state of this split */
     float all_out[TILES][4];             /* of all splits so far */
     float s[4][4];                       /* scores, then weights, of a tile */
@@ -333,7 +333,7 @@ template <enum fmt F, int D> struct am_warp {
         }
     }
 
-    /* s becomes the weights of the tile at position `at`; keep: what the state is multiplied by */
+    /* s becomes the weights of the tile at position `at`; keep: the factor of the earlier state */
     __device__ __forceinline__ void softmax(int at, int lane, float (&keep)[2])
     {
         const int t = lane % 4;
@@ -392,7 +392,7 @@ template <enum fmt F, int D> struct am_warp {
         for (int n = 0; n < TILES; n += 2) {
             float o[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
             if (n == TILES / 2)
-                __syncwarp(); /* else ptxas loads all of V at once, and runs out of registers */
+                __syncwarp(); /* otherwise ptxas loads all of V at once and runs out of registers */
 #pragma unroll
             for (int k = 0; k < 2; k++) {
                 uint32_t r[4];
@@ -471,8 +471,8 @@ template <enum fmt F, int D> struct am_warp {
             weighted_f16(vs, lane, keep);
     }
 
-    /* The state of this split joins that of those before it; a split that a column does not see
-     * changes nothing: it is multiplied by 0, what there is by 1. */
+    /* Merges the state of this split into that of the splits before it. A split that a column does
+     * not see changes nothing: its factor is 0, the earlier state's is 1. */
     __device__ __forceinline__ void merge(int lane)
     {
 #pragma unroll
@@ -537,8 +537,8 @@ template <int WARPS> __device__ __forceinline__ void am_sync()
         __syncthreads();
 }
 
-/* Sequences i - 1 and i have one row each, and the split that begins at `first` is the same pages
- * for both. For a whole warp. */
+/* true: sequences i - 1 and i have one row each and share the pages of the split that begins at
+ * `first`. Called by a whole warp. */
 __device__ __forceinline__ bool am_joins(const attn_call &a, int i, int first)
 {
     if (a.q_start[i] - a.q_start[i - 1] != 1 || a.q_start[i + 1] - a.q_start[i] != 1)
@@ -553,7 +553,8 @@ __device__ __forceinline__ bool am_joins(const attn_call &a, int i, int first)
     return __all_sync(WARP_ALL, same);
 }
 
-/* How many sequences from seq on this block takes together; 0: the block of an earlier one does. */
+/* Number of sequences from seq on that this block takes together; 0: an earlier sequence's block
+ * takes this one. */
 __device__ __forceinline__ int am_members(const attn_call &a, int seq, int first)
 {
     if (seq % a.rows && am_joins(a, seq, first))

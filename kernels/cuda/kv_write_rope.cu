@@ -21,7 +21,7 @@ namespace CU_NS
 {
 
 static constexpr int KR_WARPS = 4, KR_THREADS = 32 * KR_WARPS;
-static constexpr int KR_RUN = 8; /* heads of a block: what pays for the sines and cosines */
+static constexpr int KR_RUN = 8; /* heads of a block, enough to pay for the sines and cosines */
 
 struct kv_rope_call {
     float *q;

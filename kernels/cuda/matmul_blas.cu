@@ -211,7 +211,7 @@ void cuda_blas_close(struct cuda_ctx *)
 {
 }
 
-/* What stands in for the library where there is none: a thread a result. */
+/* The replacement without a library: one thread a result. */
 __global__ void __launch_bounds__(MB_THREADS) k_matmul_plain(const struct mb_product p)
 {
     const int64_t i = (int64_t)blockIdx.x * MB_THREADS + threadIdx.x;

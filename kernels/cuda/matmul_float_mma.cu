@@ -46,7 +46,7 @@ __host__ __device__ static constexpr int mh_div(int64_t n, int by)
     return (int)((n + by - 1) / by);
 }
 
-/* Behind the parts: 1 / s of each segment, (n_row, n_segment). */
+/* After the parts: 1 / s of each segment, (n_row, n_segment). */
 static const float *mh_back(enum fmt fmt, const void *parts, int64_t n_row, int64_t n_in)
 {
     return reinterpret_cast<const float *>(static_cast<const char *>(parts) +
@@ -166,7 +166,7 @@ template <enum fmt F, int NT, int G> struct mh_shape {
     static constexpr int MW = MH_WARPS / G, ROWS = 16 * MW, THREADS = 32 * MW; /* of a group */
     static constexpr int X_ROWS = 8 * NT * MH_PARTS<F>;
     static constexpr int STAGE = (ROWS + X_ROWS) * MH_ROW; /* bytes */
-    /* as many stages as 99 KB hold where few rows of x leave W's bytes in flight as the bound */
+    /* as many stages as 99 KB hold; with few rows of x, W's bytes in flight are the bound */
     static constexpr int S = NT == 1 ? 4 : NT == 8 || (NT == 2 && F == FMT_BF16) ? 2 : 3;
     static constexpr size_t BYTES =
         (size_t)G * S * STAGE + (G > 1 ? sizeof(float) * NT * 4 * MH_THREADS : 0);
@@ -274,7 +274,8 @@ __global__ void __launch_bounds__(MH_THREADS, NT == 8 ? 2 : 3)
 #pragma unroll 1
     for (int j = 0; j < steps; j++) {
         cp_async_wait<H::S - 2>();
-        /* the chunk is there for the group, and all have done with the one whose place is next */
+        /* the chunk has arrived for the group, and nobody reads the chunk whose place is filled
+         * next */
         if constexpr (G == 1)
             __syncthreads();
         else if constexpr (H::MW == 1)

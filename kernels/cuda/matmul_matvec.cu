@@ -39,7 +39,7 @@ namespace CU_NS
 static constexpr int MV_WARPS = 8;
 static constexpr int MV_GROUPS = 4; /* of 8 lanes in a warp, whose 32 weights are 16-byte runs */
 
-/* R of matvec_rows for C rows of x: what registers hold. */
+/* R of matvec_rows for C rows of x, limited by registers. */
 template <enum fmt F, int C> __device__ __host__ constexpr int mv_rows()
 {
     return C == 1 && mm_format<F>::APART < 200 ? 4 : 2;
@@ -57,22 +57,23 @@ struct mv_args {
     int segments; /* of a row */
 };
 
-/* Sum of one segment of the result that this lane finishes: number s R C / 8 of the R C that its
- * group of lanes makes, which count rows of x within rows of W. */
+/* Sum of one segment of the result that this lane finishes: number s R C / 8 of the R C results of
+ * its group of lanes. Results are counted by rows of W, then rows of x. */
 template <enum fmt F, int R, int C> struct mv_segment {
     using W = mm_format<F>;
     static constexpr int STAGES = mv_stages<R>(), ROWS = MV_GROUPS * R, N = R * C;
     static constexpr int STAGE = ROWS * W::APART, NEXT_ROW = MV_GROUPS * W::APART; /* bytes */
     static constexpr int PIECES = R * W::PIECES, MINE = (PIECES + 7) / 8; /* lane s: s, s + 8 .. */
 
-    uint8_t *ring;             /* (STAGES, ROWS, APART), from this group's first row on */
-    int read, write;           /* where the chunk in use and the next to ask for lie in it */
+    uint8_t *ring; /* (STAGES, ROWS, APART), from this group's first row on */
+    /* offsets in the ring of the current chunk and of the next to fetch */
+    int read, write;
     const uint8_t *from[MINE]; /* this lane's pieces of the next chunk */
     int left;                  /* bytes of the row from the next chunk on */
     unsigned low[R], own_low;  /* low 4 bits of the address of the chunk in use, of each row */
     const struct mm_x *x;      /* the chunk in use of the first row of x */
     int at[C];                 /* from there to each of the rows */
-    int own_w, own_x;          /* of the result: which row of W, and from x to the row */
+    int own_w, own_x;          /* of the result: the row of W, and the offset from x to the row */
     int s;
 
     /* The group's r-th row: its segment begins at w. */
@@ -178,7 +179,7 @@ template <enum fmt F, int R, int C> struct mv_segment {
         }
     }
 
-    /* x for this lane's two runs, and what the weights' bias adds to each, with a minus. */
+    /* x for this lane's two runs, and minus the contribution of the weights' bias to each. */
     __device__ __forceinline__ void load(const struct mm_x *at, uint4 (&q)[2], int (&less)[2])
     {
         q[0] = vec_load16(at->q + W::x0(s));
@@ -222,8 +223,9 @@ template <enum fmt F, int R, int C> struct mv_segment {
 #pragma unroll 1
         for (int more = n - STAGES + 1; more > 1 - STAGES; more--) {
             cp_async_wait<STAGES - 2>();
-            __syncwarp(); /* the chunk is there for all lanes, and all have done with the one
-                             before, whose place the next takes */
+            /* the chunk has arrived for all lanes, and nobody reads the one before, whose place the
+             * next takes */
+            __syncwarp();
             fetch(more > 0);
             sum = chunk(sum);
             x++;
@@ -240,8 +242,8 @@ template <enum fmt F, int R, int C> struct mv_segment {
     }
 };
 
-/* Blocks on an SM: asked for, ptxas uses what registers that leaves (80, 128); not asked, it spills
- * a few to arrive at a rounder number. */
+/* Blocks on an SM. With the bound ptxas uses the registers that it leaves (80, 128). Without the
+ * bound ptxas spills a few to reach a rounder number. */
 template <enum fmt F, int R, int C>
 __global__ void __launch_bounds__(MV_WARPS * 32, R *C == 1                 ? 3
                                                  : F == FMT_Q5_K && C == 8 ? 1

@@ -38,14 +38,14 @@ static constexpr int MMA_X = 304; /* bytes from row to row of x: 12 words modulo
                                      rows of an ldmatrix lie in different banks */
 static_assert(MMA_X >= MM_X_BYTES, "a row of x fits");
 
-/* The geometry of a kernel. S: as many chunks as 99 KB hold where few rows of x leave W's bytes in
- * flight as the bound. */
+/* The geometry of a kernel. S: as many chunks as 99 KB hold. With few rows of x, W's bytes in
+ * flight are the bound. */
 template <int NT, int G> struct mma_shape {
     static constexpr int MW = MMA_WARPS / G, ROWS = 16 * MW, THREADS = 32 * MW; /* of a group */
     static constexpr int S = NT == 2 ? 5 - G : NT == 4 && G == 1 ? 3 : 2;
 };
 
-/* What a thread adds up: results (row lane / 4, x 2t and 2t + 1), (row lane / 4 + 8, the same) of
+/* The results that a thread sums: (row lane / 4, x 2t and 2t + 1), (row lane / 4 + 8, the same) of
  * each tile of 8 rows of x. */
 template <enum fmt F, int NT> struct mma_chunk {
     using W = mm_format<F>;
@@ -154,8 +154,8 @@ template <enum fmt F, int NT> struct mma_chunk {
             sum[i] += even[i] + (odd[i] + next[i]);
     }
 
-    /* x: (8 NT, MMA_X); sums: this thread's (NT, 4), `apart`. The tiles of x one after the other,
-     * not unrolled: their sums in registers, and all scales held for all tiles, would spill. */
+    /* x: (8 NT, MMA_X); sums: this thread's (NT, 4), `apart`. The loop over tiles of x is not
+     * unrolled: sums and scales of all tiles in registers would spill. */
     __device__ __forceinline__ void add(const uint8_t *x, int lane, float *sums, int apart)
     {
         const int t = lane % 4;
@@ -212,7 +212,7 @@ __global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
     int tile = (int)blockIdx.x / x_tiles;
     const struct mm_matrix m = mm_find(a, tile);
 
-    /* Who copies what: W_LANES neighbours a row of W, X_LANES a row of x. */
+    /* Copies: W_LANES neighbours take a row of W, X_LANES a row of x. */
     constexpr int W_LANES = H::THREADS / H::ROWS, X_LANES = H::THREADS / (8 * NT);
     const int w_row = tid / W_LANES, x_row = tid / X_LANES;
     const uint8_t *w_from = mm_find_row<H::ROWS>(a, m, tile, w_row) + 16 * (tid % W_LANES);
@@ -260,7 +260,8 @@ __global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
     for (int j = 0; j < steps; j++) {
         const int k = chunk(j);
         cp_async_wait<H::S - 2>();
-        /* the chunk is there for the group, and all have done with the one whose place is next */
+        /* the chunk has arrived for the group, and nobody reads the chunk whose place is filled
+         * next */
         if constexpr (G == 1)
             __syncthreads();
         else

@@ -43,8 +43,8 @@ __device__ __forceinline__ uint2 mq_pack(const float (&v)[8], float scale)
     return make_uint2(w[0], w[1]);
 }
 
-/* Elements i .. i + 7 of a row, zeros behind its end: n_in is a multiple of 32, so all eight or
- * none. */
+/* Elements i .. i + 7 of a row, zeros after its end. n_in is a multiple of 32, so all eight are
+ * zeros, or none. */
 __device__ __forceinline__ void mq_load(const float *x, int64_t i, int64_t n_in, float (&v)[8])
 {
     float4 v0 = make_float4(0, 0, 0, 0), v1 = v0;
@@ -60,7 +60,7 @@ __device__ __forceinline__ void mq_load(const float *x, int64_t i, int64_t n_in,
 template <int BLOCK>
 __device__ __forceinline__ void mq_chunk(const float (&v)[8], int lane, struct mm_x *out)
 {
-    /* The largest magnitude, on the bits: above every number come infinity and the NaNs. */
+    /* The largest magnitude, on the bits: infinity and NaNs compare above every number. */
     uint32_t top = 0;
 #pragma unroll
     for (int k = 0; k < 8; k++)

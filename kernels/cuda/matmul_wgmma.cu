@@ -36,7 +36,7 @@ namespace CU_NS
 #if !defined(__CUDACC__) || defined(MAS_SM90A)
 
 static constexpr int WG_THREADS = 256, WG_ROWS = 128;
-static constexpr int WG_META = 32; /* bytes of an mm_x behind its quants */
+static constexpr int WG_META = 32; /* bytes of an mm_x after its quants */
 
 template <enum fmt F, int N> struct wg_shape {
     static constexpr int X_HALF = N * 128; /* bytes: 128 of the 256 k of N rows */
@@ -63,8 +63,8 @@ template <> struct wg_parts<FMT_Q6_K> {
     static constexpr int SHIFT = 7;
     static constexpr bool SIGNED = true;
     /* Four signed q of 6 bits. With 16384 added each product is a positive number of 16 bits, so
-     * two of them in a word do not disturb each other; 16384 = 128 x 128, so the high part's is its
-     * sign bit. */
+     * two products in a word do not disturb each other. 16384 = 128 x 128, so in the high part it
+     * is the sign bit. */
     static __device__ __forceinline__ void make(uint32_t w, int s, uint32_t &high, uint32_t &low)
     {
         const uint32_t q = (w ^ 0x80808080u) - 0x60606060u; /* q + 32, byte by byte */
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(WG_THREADS, 1) k_matmul_wgmma(const struct mm_
     int tile = (int)blockIdx.x / x_tiles;
     const struct mm_matrix m = mm_find(a, tile);
 
-    /* Who copies what: two neighbours a row of W, eight 128 bytes of a row of x. */
+    /* Copies: two neighbours take a row of W, eight take 128 bytes of a row of x. */
     const int w_row = tid / 2, x_piece = tid % 8;
     const uint8_t *w_from = mm_find_row<WG_ROWS>(a, m, tile, w_row) + 16 * (tid % 2);
     /* rows past the end repeat the last and are not stored */
@@ -181,8 +181,8 @@ __global__ void __launch_bounds__(WG_THREADS, 1) k_matmul_wgmma(const struct mm_
 #pragma unroll 1
     for (int k = 0; k < a.n_chunk; k++) {
         cp_async_wait<0>();
-        fence_proxy_async(); /* what was copied is for wgmma to read */
-        __syncthreads();     /* the chunk is there, and all have done with the one before */
+        fence_proxy_async(); /* makes the copied bytes visible to wgmma */
+        __syncthreads();     /* the chunk has arrived, and nobody reads the one before */
         fetch(k + 1);
         const uint8_t *x = stages + k % 2 * H::STAGE, *meta = x + H::X;
         const uint8_t *p[2];

@@ -23,7 +23,7 @@ namespace CU_NS
 
 static const int ROPE_PAIRS = 32; /* pairs of a block: a warp */
 static const int ROPE_WARPS = 4;  /* each takes every fourth head of the run */
-static const int ROPE_HEADS = 16; /* heads of a run: what pays for the sine and cosine */
+static const int ROPE_HEADS = 16; /* heads of a run, enough to pay for the sine and cosine */
 
 struct rope_call {
     float *q, *k;

@@ -56,7 +56,7 @@ struct sample_state {
     int all;        /* top_k leaves everything */
     uint32_t low;   /* keys from here on have passed the filters so far */
     uint32_t prefix;
-    sample_sum need; /* what the tokens with the prefix are still to bring */
+    sample_sum need; /* the weight that the tokens with the prefix must still reach */
 };
 
 struct sample_call {
@@ -219,7 +219,7 @@ __device__ static bool sample_filters(const sample_row &p)
     return p.top_k > 0 || p.top_p < 1;
 }
 
-/* Is the row's level of any use: is there the filter that it belongs to? */
+/* true: the row has the filter that this level belongs to. */
 __device__ static bool sample_active(const sample_row &p, const sample_state &s, int level)
 {
     return level < SAMPLE_DIGITS ? p.top_k > 0 && !s.all : p.top_p < 1;
@@ -257,8 +257,8 @@ __device__ static sample_sum sample_scan(const sample_sum *bins, sample_shared &
     return before + after;
 }
 
-/* The state before `level`: from the one before level - 1 (the first, for level 0) and the sums of
- * that level its digit is chosen. Called by the whole block. */
+/* The state before `level`. It chooses the digit of level - 1 from the state before level - 1 and
+ * the sums of level - 1. Level 0 has the first state. Called by the whole block. */
 __device__ static sample_state sample_resolve(const sample_call &a, int64_t row,
                                               const sample_row &p, int level, sample_shared &t)
 {
