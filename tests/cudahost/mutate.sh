@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Puts the bugs of mutants.tsv into the CUDA kernels, one at a time, and looks whether the tests of the host builds
-# see them: the plain build and those with sanitizers and the race checker. A bug that should be found and is not, or
-# that should not and is, makes it fail. Works in a copy of the source tree; takes hours of one core for all.
+# Puts the bugs of mutants.tsv into the CUDA kernels, one at a time, and checks that the tests of the host builds find
+# them: the plain build and those with sanitizers and the race checker. Fails for a missed bug that mutants.tsv expects
+# to be found, and the reverse. Works in a copy of the source tree; all bugs take hours of one core.
 #
-# usage: tests/cudahost/mutate.sh [-w DIR] [NAME..]     -w: where the copy and its build are kept (default: a new
-# directory, removed at the end); with DIR a second run only compiles what changed. NAME: only these mutants.
+# usage: tests/cudahost/mutate.sh [-w DIR] [NAME..]     -w: folder of the copy and its build (default: a new
+# directory, removed at the end); with DIR a second run compiles only changes. NAME: only these mutants.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 list=$PWD/tests/cudahost/mutants.tsv

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How the warps of every kernel meet memory, from all cases run by the race build on the host, against
-# kernels/cuda/sectors.tsv: a kernel that got worse, or that the file does not know, makes it fail.
+# The memory accesses of every kernel's warps, counted over all cases by the race build on the host, against
+# kernels/cuda/sectors.tsv. Fails for a kernel that got worse or that the file lacks.
 # usage: tests/cudahost/sectors.sh PROGRAM [--write]     PROGRAM: t_cudahost_race; --write: makes the file anew
 set -u
 export LC_ALL=C
