@@ -59,8 +59,8 @@ bool weights_own(const struct weights *w, int slot, int layer);
 /* Every tensor of a copy begins at a multiple of it: kernels expect that of a matrix. */
 #define WEIGHTS_ALIGN ((uint64_t)256)
 
-/* The sizes that plan_make wants to know. A tensor counts with the bytes that it takes in a copy,
- * where each begins at a multiple of WEIGHTS_ALIGN. The first two count a shared tensor once. */
+/* The sizes for plan_make. A tensor counts with its bytes in a copy, where each tensor begins at a
+ * multiple of WEIGHTS_ALIGN. The first two count a shared tensor once. */
 uint64_t weights_bytes(const struct weights *w);        /* of all slots */
 uint64_t weights_shared_bytes(const struct weights *w); /* of the slots without %d */
 /* Bytes of the slots of one part; layer matters for PART_ATTN and PART_FFN only. A tied tensor

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# mas fit: the 70B on a 24 GB card comes out as the closed forms say, in text and JSON; what cannot be is a message.
+# mas fit: the 70B on a 24 GB card agrees with the closed forms, in text and JSON; an impossible request is a message.
 set -u
 : "${MAS:?path of the program}"
 fail() { echo "fit: $*" && exit 1; }
