@@ -277,8 +277,8 @@ static void what_cannot_be_planned_names_the_knob(void **state)
     fails(plan_make(&in, &p, &e), ERR_USAGE, "lower --cpu-layers");
 }
 
-/* Pages go to the host if all parts are resident and the pool is small. K and V of a token must also
- * be cheaper to fetch than to compute. */
+/* Pages go to the host if all parts are resident and the pool is small. K and V of a token must
+ * also be cheaper to fetch than to compute. */
 static void pages_are_swapped_where_that_is_cheaper(void **state)
 {
     (void)state;
