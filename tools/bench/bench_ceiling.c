@@ -317,13 +317,12 @@ int bench_ceiling(int argc, char **argv)
     static const struct argp argp = {options,
                                      parse,
                                      NULL,
-                                     "Measures how fast memory is read and copied, in arrays "
-                                     "larger than any cache, and how fast the "
-                                     "processors multiply when no memory is in the way. Main "
-                                     "memory is read in several ways: one to "
-                                     "four streams a thread, with and without prefetching, with "
-                                     "and without huge pages; the best "
-                                     "counts.",
+                                     "Measures the rates at which memory is read and copied, in "
+                                     "arrays larger than any cache. Measures the rate at which "
+                                     "the processors multiply without memory traffic. Main memory "
+                                     "is read in several ways: one to four streams a thread, with "
+                                     "and without prefetching, with and without huge pages. The "
+                                     "best way counts.",
                                      NULL,
                                      NULL,
                                      NULL};
