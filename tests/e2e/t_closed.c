@@ -1,7 +1,8 @@
-/* Replies of a real model under every token limit, through the door that the agents use: of a reply
- * that was closed, what counts as the model's own is the beginning of the unlimited reply, and no
- * letter or id comes from the closer. And calls that were cancelled leave no trace of how far
- * they got. */
+/*
+ * Replies of a real model under every token limit, through the agents' llm. The model's own part of
+ * a closed reply is the beginning of the unlimited reply, and no letter or id comes from the
+ * closer. The progress of a cancelled call leaves no trace.
+ */
 #include <math.h>
 #include <unistd.h>
 
@@ -121,8 +122,8 @@ static const struct llm_schema *schema_of(const char *strategy, const char *name
     return out;
 }
 
-/* What the model said itself is the beginning of the whole reply, and what is taken of it is what
- * is taken of the whole. Returns 0 when nothing is. */
+/* The model's own part is the beginning of the whole reply, and both give the same values. Returns
+ * 0 when the part gives none. */
 static int compare(const struct llm_call *whole, const struct llm_call *c, reader read,
                    const struct taken *want)
 {
@@ -159,8 +160,8 @@ static struct llm_call call_of(const struct llm_schema *schema, int limit, float
                              .reply = STR_INIT};
 }
 
-/* The reply under limits from 1 token to a few more than it has, against the reply without a limit:
- * all of the first and of the last ones, of the others every step-th. */
+/* The reply under limits from 1 token to a few more than its length, against the reply without a
+ * limit. Tries all of the first and last limits, and every step-th of the others. */
 static void every_limit(const char *strategy, const char *name, reader read, int step,
                         float temperature)
 {

@@ -27,9 +27,10 @@ struct golden {
     struct prompt prompt[MAX_PROMPTS];
 };
 
-/* A cache of floats is compared with transformers as it is. A cache of halves is compared with
- * transformers rounding k and v likewise: up to 1.4e-3 from the former, so the two can't be mixed
- * up. Its tolerance is wider since a value near the middle of two halves may round either way. */
+/* A cache of floats is compared with transformers unchanged. A cache of halves is compared with
+ * transformers that rounds k and v likewise. The two differ by up to 1.4e-3, so they cannot be
+ * confused. The tolerance of halves is wider, because a value near the middle of two halves may
+ * round either way. */
 static const struct setup {
     const char *backend;
     enum fmt kv_fmt;
@@ -83,7 +84,7 @@ static void golden_read(const char *path, struct golden *g)
     assert_ptr_equal(at, end);
 }
 
-struct rows { /* what on_logits saw; request.user */
+struct rows { /* the logits from on_logits; request.user */
     const struct prompt *p;
     int n_vocab;
     int n_call, n_kept;

@@ -1,6 +1,6 @@
 /*
- * mas perplexity says what llama-perplexity says, of models as they are and with each key and
- * tensor that changes the arithmetic; and it says nothing where there is nothing to say. Figures:
+ * mas perplexity agrees with llama-perplexity, on unchanged models and with each key and tensor
+ * that changes the arithmetic. It prints no figure without data for one. Figures:
  * tests/golden/perplexity.tsv.
  */
 #include <math.h>
@@ -25,7 +25,7 @@ struct row {
     double want;
 };
 
-/* Where the model and the text of a row are; false when it is data that is not here. */
+/* Paths of a row's model and text; false when their data is missing here. */
 static bool row_paths(const struct row *r, char model[1024], char text[1024])
 {
     char name[128];
@@ -39,8 +39,8 @@ static bool row_paths(const struct row *r, char model[1024], char text[1024])
     return own || test_data(name, text);
 }
 
-/* The figure has 4 decimals. Float weights: only the order of sums differs. Quantised ones: both
- * round activations to 8 bits, in blocks of other sizes, and 0.1 % is what that may do; other
+/* The figure has 4 decimals. Float weights: only the order of sums differs. Quantised weights: both
+ * programs round activations to 8 bits, in blocks of different sizes, which may change 0.1 %. Other
  * backends round otherwise or not at all. */
 static void row_check(const struct row *r, const char *text, const char *backend, const char *more)
 {

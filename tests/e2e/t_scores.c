@@ -1,6 +1,8 @@
-/* Scorings in the engine: log-probabilities of continuations depend on nothing but prompt and
- * continuation, also where scorings and generations take each other's place, pages and rows of
- * logits. Nothing waits for ever. */
+/*
+ * Scorings in the engine. Log-probabilities of continuations depend on nothing but prompt and
+ * continuation, also when scorings and generations take each other's place, pages and rows of
+ * logits. No call waits for ever.
+ */
 #include <math.h>
 #include <pthread.h>
 #include <time.h>

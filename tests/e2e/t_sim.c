@@ -116,7 +116,7 @@ static void a_70b_streams_at_the_rate_of_the_link(void **state)
     }
 }
 
-/* What does not fit is computed on the CPU: (W - V) / host + V / vram. */
+/* The rest is computed on the CPU: (W - V) / host + V / vram. */
 static void layers_on_the_cpu_take_its_memorys_rate(void **state)
 {
     (void)state;
@@ -143,8 +143,8 @@ static void in_latency_mode_cpu_and_link_work_together(void **state)
     struct simulate in = rtx4090(model_70b, 1);
     in.mode = PLAN_LATENCY;
     ok(simulate_run(&in, &r, &e));
-    /* What is neither resident nor the embedding comes at 65 GB/s, which both read, but at 25 while
-     * the card works. */
+    /* Weights that are neither resident nor the embedding come at 65 GB/s, the rate of both
+     * readers, but at 25 while the card works. */
     const double rest = 42.5e9 - 0.59e9 - (double)r.plan.vram_weight_bytes,
                  card = r.busy[SIM_DEVICE] * r.step_s;
     near("CPU and link", r.step_s, (rest + 40e9 * card) / 65e9, 0.05);
@@ -179,8 +179,8 @@ static void other_copies_wait_for_one_piece_at_most(void **state)
     simulated_free(&r);
 }
 
-/* Others took 3 GiB of the card between the question and the answer: a smaller plan is found before
- * anything is loaded; where less is left than the smallest plan takes, the message says so. */
+/* Another program took 3 GiB of the card between the question and the answer. A smaller plan is
+ * found before anything is loaded. If the smallest plan does not fit, the message says so. */
 static void a_card_with_less_than_it_says_gets_a_smaller_plan(void **state)
 {
     (void)state;

@@ -1,9 +1,11 @@
 /*
  * Thousands of requests of all kinds, lengths and ends on a pool that holds a few of them:
- * generations, free and under a grammar, scorings with continuations (forks), cancellations at any
- * moment, prompts with common beginnings, guesses by lookup and by a draft model. None is lost,
- * none is served twice, none starves, no page is lost, and what a request gets is what it gets
- * alone. Also run under TSan.
+ * - generations, free and under a grammar; scorings with continuations (forks);
+ * - cancellations at any moment, prompts with common beginnings;
+ * - drafts by lookup and by a draft model.
+ *
+ * No request is lost, served twice or starved, and no page is lost. A request gets the same reply
+ * as alone. Also run under TSan.
  */
 #include <pthread.h>
 

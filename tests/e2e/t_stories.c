@@ -1,10 +1,10 @@
 /*
- * A really trained model tells the story that llama.cpp tells. Golden files and how they were made:
+ * A really trained model tells the story that llama.cpp tells. Golden files and their making:
  * tests/golden/README.md, tools/training/golden/stories.py; the models are optional data.
  *
  * Quantised weights: llama.cpp (like our cpu backend) rounds activations to 8 bits, which moves its
- * margins by up to 0.41. Free-running text is therefore compared up to the first near-tie, and the
- * rest by scoring llama.cpp's own tokens against the exact best token of each position.
+ * margins by up to 0.41. So free-running text is compared up to the first near-tie. For the rest,
+ * llama.cpp's own tokens are scored against the exact best token of each position.
  */
 #include <math.h>
 
@@ -48,8 +48,8 @@ static void story_read(const char *name, struct story *s)
     free(table);
 }
 
-/* The golden text has 205 positions, the models say they were trained with 128: opens a copy of the
- * file that says 256, in a new folder dir that goes with close_longer. */
+/* The golden text has 205 positions; the models give 128 as their training length. Opens a copy of
+ * the file that gives 256, in a new folder dir, which close_longer removes. */
 static struct engine *open_longer(const char *path, const char *backend, char dir[256])
 {
     static const char key[] = "llama.context_length";

@@ -26,7 +26,7 @@ static int load(struct config *c, const uint8_t *data, size_t size, struct err *
     return rc;
 }
 
-/* What was taken must read back, as JSON, to the same values. */
+/* An accepted configuration must read back, as JSON, to the same values. */
 static void check_round_trip(const struct config *c)
 {
     struct str one = STR_INIT, two = STR_INIT;

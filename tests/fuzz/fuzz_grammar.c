@@ -1,5 +1,5 @@
-/* fuzz_grammar: any bytes as a schema; one that compiles is driven by its own bytes: random steps
- * must keep the mask, feeding and closing in agreement. */
+/* fuzz_grammar: any bytes as a schema. The bytes of a schema that compiles also drive it: random
+ * steps must keep the mask, feeding and closing in agreement. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,6 +1,8 @@
-/* The contract of batch invariance, bit for bit, in every instruction set: a row alone or among
- * others, any page size and order, whole or chunked attention, a copied page. (Threads and equality
- * between instruction sets: t_ops.) */
+/*
+ * The contract of batch invariance, bit for bit, in every instruction set. Tried: a row alone or
+ * among others, any page size and order, whole or chunked attention, a copied page. (Threads and
+ * equality between instruction sets: t_ops.)
+ */
 #include <math.h>
 
 #include "cpu_isa.h"

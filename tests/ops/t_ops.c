@@ -175,9 +175,9 @@ static void bits_do_not_depend_on_the_order_of_weights(void **state)
     assert_true(n_packed >= 80 * n_isa);
 }
 
-/* Ops that do another op's work on the way: with() says whether a case asks for it, apart() has the
- * other op do it and takes it out of the case, whose results in the buffers that go are left in
- * host memory. */
+/* Ops that include another op's work. with(): true if a case asks for that work. apart(): runs
+ * the other op and removes its work from the case. The results of removed buffers stay in host
+ * memory. */
 static bool with_norm(const struct op_case *c)
 {
     return c->args.matmul.norm.eps > 0;
@@ -318,7 +318,7 @@ static void backends_are_chosen_by_name(void **state)
           "unknown backend 'tpu'; use auto, cpu or ref");
     const struct ops_options nowhere = {.device = 63};
     fails(ops_open("cuda", &nowhere, &ops, &e), ERR_NODEV, "use auto, cpu or ref");
-    if (!strstr(e.msg, "no CUDA backend")) /* who names a GPU gets no other device */
+    if (!strstr(e.msg, "no CUDA backend")) /* a named GPU has no fallback */
         fails(ops_open("auto", &nowhere, &ops, &e), ERR_NODEV, "");
     const struct ops_options bad = {.isa = "mmx"};
     fails(ops_open("cpu", &bad, &ops, &e), ERR_USAGE,

@@ -1,4 +1,4 @@
-/* What sample promises, on the oracle and on the CPU backend in every instruction set. */
+/* The promises of sample, on the oracle and on the CPU backend in every instruction set. */
 #include <math.h>
 
 #include "cpu_isa.h"

@@ -24,7 +24,7 @@ static void err_messages_are_one_clean_line(void **state)
 }
 
 /* Every f16 value survives f16 -> f32 -> f16, and every f32 rounds to the nearest f16 (ties to
- * even): checked against exact arithmetic in double at all midpoints and their neighbours. */
+ * even). Checked against exact arithmetic in double, at all midpoints and their neighbours. */
 static void f16_is_exact_and_rounds_to_nearest_even(void **state)
 {
     (void)state;

@@ -193,8 +193,9 @@ static void a_mask_allows_exactly_what_can_be_fed(void **state)
     assert_true(total.hits > 1000 && total.misses > 1000); /* both ways were compared */
 }
 
-/* From every state of a random reply: the closing text completes it validly, it is as long as said,
- * the closing text of each state on the way is its rest, and no token makes the promise wrong. */
+/* From every state of a random reply, the closing text completes the reply validly and has the
+ * promised length. The closing text of each state on the way is the rest of it. No token breaks the
+ * promise. */
 static void from_every_state_closing_is_valid_and_counted(void **state)
 {
     (void)state;

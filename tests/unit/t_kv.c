@@ -109,8 +109,8 @@ static enum kv_lookup look(struct kv *kv, struct kv_seq *s, const int32_t *tok)
     return got;
 }
 
-/* What the K and V of page i of a sequence with these tokens must be, in a layer: made of all
- * tokens up to its end. */
+/* The right K and V of page i of a sequence with these tokens, in a layer. They depend on all
+ * tokens up to the page's end. */
 static uint8_t stamp(const int32_t *tok, int i, int layer, int v)
 {
     uint64_t h = (uint64_t)(layer * 2 + v);

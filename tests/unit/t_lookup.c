@@ -49,7 +49,7 @@ static void memory_helps_where_the_text_has_less_to_say(void **state)
     guess_is(l, whole, 4, LOOKUP_MEMORY, 4, 1, 5);
     guess_is(l, end, 3, LOOKUP_MEMORY, 3, 0, 0); /* nothing stood behind it */
     lookup_remember(l, later, 5);
-    guess_is(l, other, 4, LOOKUP_MEMORY, 3, 1, 6); /* what was said last */
+    guess_is(l, other, 4, LOOKUP_MEMORY, 3, 1, 6); /* the latest text */
     guess_is(l, own, 5, LOOKUP_TEXT, 2, 3, 8);     /* two tokens are too few for the memory */
     guess_is(l, both, 6, LOOKUP_MEMORY, 3, 1, 6);  /* three beat two */
     lookup_close(l);

@@ -545,7 +545,7 @@ static void a_nul_never_cuts_a_text(void **state)
     medqa_free(&m);
 }
 
-/* What people met: every record is accepted, but in the file that is UTF-16. */
+/* Files that people met: every record is accepted, except in the UTF-16 file. */
 static void the_shared_cases_are_read(void **state)
 {
     (void)state;

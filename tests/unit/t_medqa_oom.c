@@ -88,7 +88,7 @@ static int read_result(void *arg)
     return rc;
 }
 
-/* What a folder keeps of a data file. */
+/* The records that a folder keeps of a data file. */
 static int read_records(void *arg)
 {
     static const char text[] = "{\"record\": 0, \"line\": 1, \"id\": \"a\", \"key\": \"B\", "

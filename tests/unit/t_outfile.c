@@ -277,7 +277,7 @@ static void a_fifo_gets_the_bytes(void **state)
     assert_true(S_ISFIFO(mode_of(path)));
 }
 
-/* What else is written to the descriptor stands before and after. */
+/* Other text written to the descriptor stands before and after. */
 static void an_open_descriptor_is_shared(void **state)
 {
     (void)state;
@@ -315,7 +315,7 @@ static void other_names_of_a_file_keep_the_old_content(void **state)
     holds(other, "old");
 }
 
-/* What has come to the place of the target meanwhile is not replaced. */
+/* A file that has meanwhile taken the target's place is not replaced. */
 static void a_pipe_that_came_meanwhile_stays(void **state)
 {
     (void)state;

@@ -125,8 +125,8 @@ static void copied_weights_outlive_the_file(void **state)
     place_free(p);
 }
 
-/* What a backend multiplies is packed once, what is only gathered from is not, and what a matrix
- * and the table share is. */
+/* A matrix that a backend multiplies is packed once. A table that is only gathered from is not. A
+ * tensor that is both is packed. */
 static int fake_packed;
 static bool fake_packs(const struct ops *ops, const struct tensor *w)
 {

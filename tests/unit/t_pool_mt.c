@@ -134,7 +134,7 @@ static void hold_one(void *arg, int64_t begin, int64_t end, int worker)
             sched_yield();
 }
 
-/* What a worker has not taken yet is done by the others while it is held up. */
+/* While a worker is held up, the others do the parts that it has not taken. */
 static void a_worker_that_is_late_keeps_what_it_has_and_no_more(void **state)
 {
     (void)state;

@@ -1,5 +1,7 @@
-/* An evaluation of 1,273 questions, killed with SIGKILL at random moments and started again until
- * it is complete: each question exactly once, results as if nothing had happened. */
+/*
+ * An evaluation of 1,273 questions, killed with SIGKILL at random moments and started again until
+ * it is complete. Each question stands there exactly once, with the results of an undisturbed run.
+ */
 #include <errno.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -42,8 +44,8 @@ static off_t trace_size(const char *dir)
     return stat(path, &st) == 0 ? st.st_size : 0;
 }
 
-/* Kills the child once it has written 0 to 11 cases more (6 KB each), and a moment of up to 0.5 ms
- * later: anywhere from its start to the middle of a write. Gives up when it has ended by itself. */
+/* Kills the child after 0 to 11 more written cases (6 KB each) and a delay of up to 0.5 ms. So the
+ * kill hits any point, also the middle of a write. Returns when the child has ended on its own. */
 static void kill_later(pid_t pid, const char *dir, uint64_t key)
 {
     off_t until = trace_size(dir) + (off_t)rng_below(key, 0, 12) * 6000;

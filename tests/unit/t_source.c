@@ -1,4 +1,4 @@
-/* Where a model comes from, and what a file is that is no model. */
+/* The sources of a model, and the kinds of files that are no model. */
 #include "source.h"
 
 #include <sys/stat.h>

@@ -195,7 +195,7 @@ static void a_slower_link_takes_its_time(void **state)
 
 int main(void)
 {
-    log_set_level(LOG_ERROR); /* what is said once a run is said hundreds of times here */
+    log_set_level(LOG_ERROR); /* a message of once a run would come hundreds of times here */
     const struct CMUnitTest tests[] = {
         T(every_ring_and_piece_gives_the_same_bytes),
         T(the_stage_counts_what_it_does),

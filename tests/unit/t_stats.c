@@ -129,7 +129,7 @@ static void pairs_by_id_whatever_the_order(void **state)
     assert_true(p.lo >= -1 && p.lo <= -0.2 && p.hi >= -0.2 && p.hi <= 1);
     ok(stats_pair(&a.run, &b.run, 2000, 42, &q, &e));
     assert_memory_equal(&p, &q, sizeof p);
-    b.run.asked = 3; /* what lies beyond is left out */
+    b.run.asked = 3; /* results beyond it are left out */
     ok(stats_pair(&a.run, &b.run, 10, 1, &p, &e));
     assert_int_equal(p.n, 3);
 }

@@ -177,8 +177,8 @@ static void a_flipped_bit_never_passes_for_the_data(void **state)
         packed.s[bit / 8] ^= (char)(1 << bit % 8);
         int rc = zio_read(put(packed.s, packed.len), 1300, &got, &e);
         bool same = rc == 0 && got.len == data.len && !memcmp(got.s, data.s, data.len);
-        /* the first two bytes decide whether it is gzip at all; time and system in the header and
-         * the padding of the last byte say nothing about the data */
+        /* the first two bytes decide whether the file is gzip. Time and system in the header, and
+         * the padding of the last byte, carry no data */
         if (bit / 8 >= 2 && rc == 0)
             assert_true(same);
         if (rc < 0) {
