@@ -277,8 +277,8 @@ static void what_cannot_be_planned_names_the_knob(void **state)
     fails(plan_make(&in, &p, &e), ERR_USAGE, "lower --cpu-layers");
 }
 
-/* Pages go to the host if all weights are resident and the pool is small, and if fetching a token's
- * K and V costs less than computing. */
+/* Pages go to the host if all weights are resident, the pool is small, and fetching a token's K and
+ * V costs less than computing. */
 static void pages_are_swapped_where_that_is_cheaper(void **state)
 {
     (void)state;
