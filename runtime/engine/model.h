@@ -1,6 +1,6 @@
 /*
- * model: what a GGUF file says the network is: hyperparameters, the weight slots bound to its
- * tensors, and the RoPE frequencies. Views into the gguf, except for the few floats it computes.
+ * model: the network of a GGUF file: hyperparameters, weight slots bound to its tensors, and RoPE
+ * frequencies. Holds views into the gguf, except for the few floats that it computes.
  */
 #ifndef MAS_MODEL_H
 #define MAS_MODEL_H
@@ -38,11 +38,11 @@ enum slot_init {
 
 struct hparams {
     int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab;
-    /* tokens; not more than a sliding window, so that attention to all positions is what the file
-     * means */
+    /* tokens; at most the sliding window of the file, so that full attention gives the same
+     * result */
     int n_ctx_train;
     float eps;        /* of RMSNorm */
-    float attn_scale; /* of q.k: 1 / sqrt(head_dim), times what RoPE scaling makes of q and k */
+    float attn_scale; /* of q.k: 1 / sqrt(head_dim), times the gain of RoPE scaling for q and k */
     struct rotary rotary;
 };
 
@@ -50,13 +50,14 @@ struct model {
     const struct arch *arch;
     struct hparams hp;
     struct weights w;
-    float *inv_freq; /* (rotary.n_rot / 2), on the host; scaling and frequency factors are in */
+    /* (rotary.n_rot / 2) on the host; scaling and frequency factors are applied */
+    float *inv_freq;
     uint64_t n_params;
 };
 
-/* n_vocab is that of the tokenizer; tensors must agree. ERR_DATA names what is missing, out of
- * range, not computed here (keys.def) or of the wrong shape, all tensors at once; an unknown
- * architecture is named with those known. Warns of unknown keys, and of a sliding window that
+/* n_vocab: of the tokenizer; tensors must agree. ERR_DATA names an unknown architecture and the
+ * known ones; or a key that is missing, out of range or not supported (keys.def); or all tensors
+ * that are missing or have a wrong shape. Warns of unknown keys, and of a sliding window that
  * shortens the context. */
 int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e);
 void model_free(struct model *m);

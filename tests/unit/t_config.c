@@ -534,7 +534,7 @@ static void json_reads_back_as_the_same_config(void **state)
     config_free(&b);
 }
 
-/* What changes speed or place must not stop a resumed evaluation; what changes an answer must. */
+/* Knobs of speed or place must not stop a resumed evaluation; knobs that change an answer must. */
 static void the_knobs_that_change_results_are_marked(void **state)
 {
     (void)state;
