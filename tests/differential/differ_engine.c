@@ -202,7 +202,7 @@ static bool enough(const struct engine_test *t)
     const struct crowd_told *w = t->told;
     printf("%ld crowds, %ld failed, %ld refused; %ld requests compared, %ld cancelled; %ld "
            "preempted, %ld prompt tokens "
-           "cached, %ld of %ld guesses right, %ld branches taken, %ld pages swapped in, %ld with "
+           "cached, %ld of %ld drafts accepted, %ld branches taken, %ld pages swapped in, %ld with "
            "streamed weights\n",
            t->trials, t->failed, t->refused, w->compared, w->cancelled, w->preempted, w->cached,
            w->accepted, w->drafted, w->branched, w->swapped, w->limited);

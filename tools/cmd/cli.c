@@ -186,7 +186,7 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
         return 0;
     case ARGP_KEY_SUCCESS:
         if (o->max_draft && !o->draft_model && !o->lookup) {
-            argp_error(st, "--max-draft without --lookup or --draft-model: nothing would guess");
+            argp_error(st, "--max-draft without --lookup or --draft-model: nothing would draft");
             return EINVAL;
         }
         if ((o->draft_model || o->lookup) && !o->max_draft)
@@ -242,12 +242,13 @@ static const struct argp_option engine_options[] = {
      10},
     {"no-prefix-cache", OPT_NO_PREFIX, 0, 0, "compute shared prompt beginnings every time", 10},
     {"lookup", OPT_LOOKUP, 0, 0,
-     "guess tokens ahead from the prompt and from earlier replies; changes no result", 10},
+     "draft tokens from the prompt and from earlier replies; changes no result", 10},
     {"draft-model", OPT_DRAFT_MODEL, "FILE", 0,
-     "guess tokens ahead by this small model of the same vocabulary; changes no "
+     "draft tokens by this small model of the same vocabulary; changes no "
      "result",
      10},
-    {"max-draft", OPT_MAX_DRAFT, "N", 0, "tokens guessed ahead at most (default 8)", 10},
+    {"max-draft", OPT_MAX_DRAFT, "N", 0,
+     "draft tokens of a sequence in one step, at most (default 8)", 10},
     {"max-branches", OPT_MAX_BRANCHES, "N", 0,
      "second choices of the draft model that are followed, too, at most: 0 to 4 (default 3)", 10},
     {"quiet", OPT_QUIET, 0, 0, "no progress on the terminal", 10},
