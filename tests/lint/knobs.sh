@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# tests/README.md says which test exercises which setting: the key and the flag of each row of a table of options, and each
+# tests/MATRIX.md says which test exercises which setting: the key and the flag of each row of a table of options, and each
 # member of struct engine_options has a row there, and each test of the row exists and names one of the row's settings.
 # usage: knobs.sh [TREE]
 # shellcheck disable=SC2016 # back quotes are Markdown here
 . "$(dirname "$0")/lint.bash"
 
-matrix=tests/README.md
+matrix=tests/MATRIX.md
 mapfile -t tables < <(sources runtime agents tools | xargs -r grep -lE '\bX\([a-z][A-Za-z_0-9 *]*, *[a-z_]+, *[A-Z_]+,' || true)
 table=$(option_rows "${tables[@]}")
 engine=$(option_rows runtime/engine/options.def)
