@@ -60,6 +60,13 @@ code() {
         }' "$@"
 }
 
+# option_rows FILE..: "member key flag" of each row X(..) of a table of options (runtime/config/option.h); NULL = no flag
+option_rows() {
+    [ $# -eq 0 ] || cat "$@" | tr '\\\n' '  ' |
+        grep -oP '\bX\(\s*[a-z][\w *]*,\s*\w+,\s*[A-Z_]+,\s*"[a-z_.]+",\s*("[a-z-]+"|NULL)' |
+        sed -E 's/^X\([^,]*, *([^,]*), *[^,]*, *"([^"]*)", */\1 \2 /; s/"//g' || true
+}
+
 finish() {
     [ "$found" -eq 0 ] || {
         printf '%d violations\n' "$found"
