@@ -62,6 +62,13 @@ for lint in layers messages docs options; do
     expect "$lint" 0 'clean'
 done
 
+# comments
+red docs agents/run.c 'int x; /* as in caller.c */' 'agents/run.c:4: a comment names caller.c, which does not exist'
+red docs agents/run.c '// see llm_nowhere() for it' 'agents/run.c:4: a comment names llm_nowhere()'
+good_tree
+printf '/* config.h,\n * mem.c and f_real(); <x.h>, _a.c, *.c */ int f_real(void); const char *s = "no.c /* no.c */";\n' >>agents/run.c
+expect docs 0 'clean'
+
 # 1: arrows
 red layers kernels/ops.h '#include "gguf.h"' 'kernels/ops.h:2: kernels includes loader/gguf.h'
 red layers loader/gguf.h '#include "config.h"' 'loader/gguf.h:3: loader includes runtime/config/config.h'
