@@ -8,7 +8,7 @@
  *   matmul_mma.cu       quantised weights, tensor cores: more rows
  *   matmul_wgmma.cu     K formats, Hopper's tensor cores: many rows
  *   matmul_float_mma.cu F16 or BF16 weights alone, tensor cores
- *   matmul_float.cu     F32, F16, BF16 weights otherwise
+ *   matmul_float.cu     F32, F16, BF16 weights otherwise, and formats without a kernel of their own
  *   matmul_blas.cu      quantised weights through f16 and cuBLAS: what the others are compared with
  *
  * Variants of a call (variants.def): float_mma is for calls whose weights are all F16, or all BF16,
@@ -21,38 +21,17 @@
 namespace CU_NS
 {
 
-/* Elements per block of the quantised x that weights of this format meet; 0: x, -1: unknown */
-static int mm_x_block(enum fmt fmt)
-{
-    switch (fmt) {
-    case FMT_F32:
-    case FMT_F16:
-    case FMT_BF16:
-        return 0;
-    case FMT_Q4_0:
-    case FMT_Q8_0:
-        return 32;
-    case FMT_Q4_K:
-    case FMT_Q5_K:
-    case FMT_Q6_K:
-        return 256;
-    default:
-        return -1;
-    }
-}
-
-/* What a block's address and a row's length must be multiples of (matmul_block.cuh). */
+/* A block's address and a row's length are multiples of this: the largest power of two that divides
+ * the block, 16 at most (matmul_block.cuh). */
 static size_t mm_alignment(enum fmt fmt)
 {
-    switch (fmt) {
-    case FMT_Q4_K:
-    case FMT_Q5_K:
-        return 16;
-    case FMT_F32:
-        return 4;
-    default:
-        return 2;
-    }
+    const size_t bytes = fmt_info(fmt)->block_bytes, unit = bytes & (~bytes + 1);
+    return unit < 16 ? unit : 16;
+}
+
+bool cuda_matmul_reads(enum fmt fmt)
+{
+    return fmt_is_plain(fmt) || mm_x_block(fmt) != 0;
 }
 
 int mm_check(const struct matmul_args *a, struct err *e)
@@ -60,8 +39,6 @@ int mm_check(const struct matmul_args *a, struct err *e)
     for (int i = 0; i < a->n_out; i++) {
         const struct tensor *w = a->out[i].w;
         const size_t unit = mm_alignment(w->fmt);
-        if (mm_x_block(w->fmt) < 0)
-            FAIL(e, ERR_BUG, "matmul: no kernel for %s", fmt_info(w->fmt)->name);
         if (tensor_rows(w) > INT32_MAX / 4)
             FAIL(e, ERR_BUG, "matmul: out[%d] has %lld rows, limit %d", i,
                  (long long)tensor_rows(w), INT32_MAX / 4);
@@ -114,8 +91,8 @@ size_t cuda_matmul_scratch(const struct ops_limits *l)
     const size_t forms =
         2 * (size_t)l->max_rows * (size_t)mm_chunks(l->max_in) * sizeof(struct mm_x);
     const size_t blas = l->all_variants ? mm_blas_scratch(l->max_rows, l->max_in, l->max_out) : 0;
-    const size_t f16 = l->f16_weights ? mm_parts_bytes(FMT_F16, l->max_rows, l->max_in) : 0;
-    const size_t bf16 = l->bf16_weights ? mm_parts_bytes(FMT_BF16, l->max_rows, l->max_in) : 0;
+    const size_t f16 = l->weights[FMT_F16] ? mm_parts_bytes(FMT_F16, l->max_rows, l->max_in) : 0;
+    const size_t bf16 = l->weights[FMT_BF16] ? mm_parts_bytes(FMT_BF16, l->max_rows, l->max_in) : 0;
     size_t most = forms > blas ? forms : blas;
     most = f16 > most ? f16 : most;
     most = bf16 > most ? bf16 : most;

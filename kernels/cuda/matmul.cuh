@@ -19,9 +19,8 @@
  * - A segment is MM_SEGMENT chunks. total = 0 + s_0 + s_1 + .. in order: segments can be computed
  *   anywhere, by different warps or blocks, and the bits stay.
  * - F16 and BF16 weights on tensor cores: matmul_float_mma.cu, other bits than the next.
- * - F32, F16, BF16 weights: element i is added by fmaf to the sum of lane i / 8 % 32, in order;
- * then
- *   the lanes by a butterfly over 16, 8, 4, 2, 1.
+ * - F32, F16, BF16 weights, and formats without a row in MM_QUANTS, decoded: fmaf adds element i to
+ *   the sum of lane i / 8 % 32, in order; a butterfly over 16, 8, 4, 2, 1 adds the lanes.
  * - then + bias, then the epilogue.
  * Products that are added later are made by __fmul_rn, which no compiler fuses.
  */
@@ -36,6 +35,28 @@ namespace CU_NS
 static constexpr int MM_CHUNK = 256;   /* elements; the block of the K formats, 8 of the others */
 static constexpr int MM_SEGMENT = 8;   /* chunks: 2048 elements: rows of 4096 give two warps work */
 static constexpr int MM_X_BYTES = 288; /* of a quantised chunk of x */
+
+/*
+ * The formats whose quants are multiplied as they are, by matvec, mma and wgmma: fast kernels are
+ * rows here. X(NAME, elements of x that are quantised as one block: the block of the format).
+ * Weights of all other formats are multiplied by x in f32, decoded where they have blocks
+ * (matmul_float.cu).
+ */
+#define MM_QUANTS(X) X(Q4_0, 32) X(Q8_0, 32) X(Q4_K, 256) X(Q5_K, 256) X(Q6_K, 256)
+
+/* Elements per block of the quantised x that weights of this format meet; 0: x in f32. */
+static constexpr int mm_x_block(enum fmt fmt)
+{
+#define MM_X_BLOCK(NAME, elems)                                                                    \
+    case FMT_##NAME:                                                                               \
+        return elems;
+    switch (fmt) {
+        MM_QUANTS(MM_X_BLOCK)
+    default:
+        return 0;
+    }
+#undef MM_X_BLOCK
+}
 
 /* A chunk of a row of x in 8 bits. The sums of 32 q each are split, so that two bytes hold them and
  * dp4a can multiply them: sum = 64 hi + lo, 0 <= lo < 64. */

@@ -1,6 +1,7 @@
 /*
- * fmt_random: random numbers directly in a format's blocks, at memory speed and without an encoder:
- * synthetic models and kernel benchmarks are made of them.
+ * fmt_random: random numbers in a format's blocks. Synthetic models and kernel benchmarks are made
+ * of them. Most formats have a generator that draws blocks without an encoder. The others repeat
+ * some hundred blocks of encoded uniform numbers in random order.
  *
  * Block k of the endless row named by `key` is a pure function of (format, key, k, std), so any
  * part can be made alone, in any order, by any thread. The decoded numbers have mean 0 (over many

@@ -148,9 +148,8 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
     case OPT_CTX:
         return cli_int(st, "--ctx", arg, 1, 1 << 26, &o->n_ctx);
     case OPT_KV_TYPE:
-        if (!fmt_from_name(arg, &o->kv_fmt) || (o->kv_fmt != FMT_F16 && o->kv_fmt != FMT_Q8_0 &&
-                                                o->kv_fmt != FMT_Q4_0 && o->kv_fmt != FMT_F32)) {
-            argp_error(st, "bad --kv-type '%s': must be f16, q8_0, q4_0 or f32", arg);
+        if (!fmt_from_name(arg, &o->kv_fmt) || fmt_info(o->kv_fmt)->kv == KV_NO) {
+            argp_error(st, "bad --kv-type '%s': must be one of %s|f32", arg, fmt_kv_choices + 1);
             return EINVAL;
         }
         return 0;
@@ -200,6 +199,11 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
     }
 }
 
+static const char kv_doc[] = "number format of the KV cache, one of"
+#define X(NAME, lower, id, elems, bytes, type, kv) FMT_IF_##kv(" " #lower)
+#include "formats.def"
+                             " (default f16), or f32 for comparisons with float32 programs";
+
 static const struct argp_option engine_options[] = {
     {"model", 'm', "FILE", 0, "model file (GGUF), or 'demo' for the built-in one", 10},
     {"backend", OPT_BACKEND, "KIND", 0,
@@ -230,8 +234,7 @@ static const struct argp_option engine_options[] = {
     {"no-graphs", OPT_NO_RECORD, 0, 0, "launch decode steps op by op, not as recorded CUDA graphs",
      10},
     {"ctx", OPT_CTX, "N", 0, "longest prompt + reply in tokens", 10},
-    {"kv-type", OPT_KV_TYPE, "TYPE", 0,
-     "KV cache: f16 (default), q8_0, q4_0, or f32 for comparisons with float32 programs", 10},
+    {"kv-type", OPT_KV_TYPE, "TYPE", 0, kv_doc, 10},
     {"sequences", OPT_SEQUENCES, "N", 0, "sequences computed together", 10},
     {"batch-tokens", OPT_BATCH, "N", 0, "tokens of one step, prompt chunks included", 10},
     {"page-tokens", OPT_PAGE, "N", 0, "positions of a KV page: 16 to 256, a power of two", 10},
