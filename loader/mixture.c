@@ -53,14 +53,15 @@ static bool mixture_ends(const char *name, const char *end)
     return n >= k && !strcmp(name + n - k, end);
 }
 
-/* Only matrices are quantised: no norm, bias, rope_freqs, and no router of experts. */
+/* True for quantised tensors: matrices. Norms, biases, rope_freqs and routers of experts are
+ * not. */
 static bool mixture_is_matrix(const char *name, int n_dim)
 {
     return n_dim >= 2 && mixture_ends(name, ".weight") && !mixture_ends(name, "_norm.weight") &&
            !mixture_ends(name, ".ffn_gate_inp.weight");
 }
 
-/* The layers whose ffn_down and attn_v are stored finer in the _M mixtures. */
+/* True for the layers whose ffn_down and attn_v have more bits in the _M mixtures. */
 static bool mixture_more_bits(const char *name, int n_layer)
 {
     int layer = 0, digits = 0;
@@ -79,7 +80,7 @@ static bool mixture_is_finer(enum fmt a, enum fmt b)
     return x->block_bytes * (size_t)y->block_elems > y->block_bytes * (size_t)x->block_elems;
 }
 
-/* What the mixture wants, whatever the shape. */
+/* The format that the mixture prescribes, for a shape that fits its blocks. */
 static enum fmt mixture_want(enum mixture m, const struct mixture_model *mm, const char *name)
 {
     enum fmt most = mixture_table[m].most;
@@ -94,7 +95,7 @@ static enum fmt mixture_want(enum mixture m, const struct mixture_model *mm, con
         return most;
     if ((attn_v || mixture_ends(name, ".ffn_down.weight")) && mixture_more_bits(name, mm->n_layer))
         return mixture_table[m].fine;
-    /* 70B: eight heads share attn_v, so it is small and matters eight times */
+    /* 70B: eight heads share attn_v, so it is small and its errors count eight times */
     if (attn_v && mm->n_layer >= 80 && mm->n_head > mm->n_kv_head)
         return mixture_table[m].deep;
     return most;

@@ -2,10 +2,10 @@
  * fmt: the number formats of weights and of the KV cache, from formats.def.
  *
  * A row of n elements is n / block_elems blocks of block_bytes, one after another; n must be a
- * multiple of block_elems. Decoding is exact in f32 (one rounding where the format's definition has
- * a product); it equals the reference of the GGUF specification bit for bit. Encoding is ours: any
- * finite input gives a valid block, an all-zero block decodes to zeros, NaN and infinity are an
- * error of the caller (checked by fmt_encode_row, which names the first bad element).
+ * multiple of block_elems. Decoding is exact in f32, with one rounding if the format's definition
+ * has a product. It equals the reference of the GGUF specification bit for bit. Encoding is our
+ * own: any finite input gives a valid block, and an all-zero block decodes to zeros. NaN and
+ * infinity are an error of the caller; fmt_encode_row checks that and names the first bad element.
  */
 #ifndef MAS_FMT_H
 #define MAS_FMT_H
@@ -55,16 +55,16 @@ struct fmt_info {
 };
 
 const struct fmt_info *fmt_info(enum fmt f);         /* never NULL for f < FMT_COUNT */
-bool fmt_from_gguf(uint32_t gguf_id, enum fmt *out); /* false: no format here */
+bool fmt_from_gguf(uint32_t gguf_id, enum fmt *out); /* false: unknown */
 bool fmt_from_name(const char *name, enum fmt *out); /* "Q4_K", "q4_k"; case does not matter */
 /* The name that the GGUF specification gives to an id, supported or not; "unknown" for others. */
 const char *fmt_gguf_name(uint32_t gguf_id);
 /* The formats of a KV cache, each after a '|': "|f16|q4_0". Those for comparisons are left out. */
 extern const char fmt_kv_choices[];
-/* Bytes of a row of n elements; false when n is no multiple of the block or the product
+/* *out: bytes of a row of n elements. false when n is no multiple of the block or the product
  * overflows. */
 bool fmt_row_bytes(enum fmt f, int64_t n, size_t *out);
-/* Encodes n elements after looking for NaN and infinity; ERR_DATA names the first one's index. */
+/* Encodes n elements. ERR_DATA names the index of the first NaN or infinity. */
 int fmt_encode_row(enum fmt f, const float *x, void *y, int64_t n, struct err *e);
 
 /* A format without blocks: every element is a number by itself. */

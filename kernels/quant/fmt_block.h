@@ -1,15 +1,16 @@
 /*
- * fmt_block: what the block structs of the formats share. Everything here and in fmt_<x>.h is plain
- * data and arithmetic that every processor does alike. FMT_FN marks a function that a
- * device may call, too.
+ * fmt_block: the parts that the block structs of the formats share. Everything here and in
+ * fmt_<x>.h is plain data and arithmetic that all processors do alike. FMT_FN marks a function that
+ * a device may call, too.
  *
  * Every fmt_<x>.h has fmt_<x>_element(row, i): element i of a row of blocks, with the bits of
  * fmt_<x>_decode. Generic kernels of a device are made of it.
  *
- * Two facts the kernels lean on. A block lies at any even address (210 and 34 bytes are no
- * multiples of 4). And products of an f16 scale (11 significant bits), a group scale (6 to 8) and a
- * quant (4 to 8) have at most 24 significant bits: they are exact in f32, in any order, fused or
- * not. The only rounding of a decode is the subtraction of the minimum in Q4_K and Q5_K.
+ * Two facts that kernels rely on:
+ * - A block lies at any even address (210 and 34 bytes are no multiples of 4).
+ * - Products of an f16 scale (11 significant bits), a group scale (6 to 8) and a quant (4 to 8)
+ *   have at most 24 significant bits. They are exact in f32, in any order, fused or not. The only
+ *   rounding of a decode is the subtraction of the minimum in Q4_K and Q5_K.
  */
 #ifndef MAS_FMT_BLOCK_H
 #define MAS_FMT_BLOCK_H
