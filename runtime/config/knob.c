@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "fmt.h"
 #include "mem.h"
 
 #define AT(field) offsetof(struct config, field), 0
@@ -70,9 +71,9 @@ static const struct config_knob knobs[] = {
     {"budgets.max_tokens_per_case", CONFIG_INT, AT(budgets.max_tokens_per_case), 0, 1000000000, "0",
      NULL, "tokens",
      "A case that would use more tokens is stopped and counts as failed; 0 is none.", true},
-    {"kv.type", CONFIG_ENUM, AT(kv.type), 0, 0, "f16", "f16|q8_0|q4_0", "",
-     "Number format of the KV cache; q8_0 needs about half the memory of f16, q4_0 a quarter and "
-     "costs accuracy.",
+    {"kv.type", CONFIG_ENUM, AT(kv.type), 0, 0, "f16", fmt_kv_choices + 1, "",
+     "Number format of the KV cache. Eight bits need about half the memory of f16; four need a "
+     "quarter and cost accuracy.",
      true},
     {"kv.page_tokens", CONFIG_INT, AT(kv.page_tokens), 16, 256, "32", NULL, "tokens",
      "Tokens in one page of the KV cache.", false},
