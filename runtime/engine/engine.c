@@ -17,12 +17,13 @@
 #include "speculate.h"
 #include "tokenizer.h"
 
-#define ROOM_STEP ((uint64_t)64 << 20)       /* how well is known what a device gives */
-enum { MANY_HOST = 64, MANY_CONTEXTS = 16 }; /* what n_seq 0 means on the host */
-/* On a device: as many as its KV cache holds of typical length (prompt and reply of a call of a
- * MedQA evaluation). */
+/* accuracy in bytes of the search for the memory that a device can allocate */
+#define ROOM_STEP ((uint64_t)64 << 20)
+enum { MANY_HOST = 64, MANY_CONTEXTS = 16 }; /* sequences and full contexts on the host, n_seq 0 */
+/* On a device n_seq 0 means the number of sequences of typical length that its KV cache holds.
+ * Typical: prompt and reply of one call of a MedQA evaluation. */
 enum { MANY_DEVICE_LEAST = 16, MANY_DEVICE_MOST = 256, TYPICAL_TOKENS = 900 };
-enum { ROOM_TRIES = 4 }; /* plans until one fits: others may take memory meanwhile */
+enum { ROOM_TRIES = 4 }; /* plans until one fits: other programs may allocate memory meanwhile */
 
 struct inbox { /* requests that other threads have left for the engine thread */
     struct request **item;

@@ -338,7 +338,7 @@ static void nested_and_dotted_keys_mean_the_same(void **state)
     ok(config_check(&a, &e));
     ok(config_load(&a, put("a.yaml", "planner.fixed: []\nplanner.selection: logit\n"), &e));
     assert_int_equal(n_fixed(&a), 0);
-    is(&a, "planner.top_k", "7"); /* what a file does not name stays */
+    is(&a, "planner.top_k", "7"); /* keys that a file lacks keep their values */
     str_free(&ja);
     str_free(&jb);
     config_free(&a);
