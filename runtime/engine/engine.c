@@ -378,16 +378,15 @@ static int engine_plan_what_fits(struct engine *en, const struct engine_options 
         want = en->plan.total_bytes;
         if (opt->vram_bytes || opt->kv_bytes)
             break;
-        log_warn("%s gives %" PRIu64 " MiB of its memory, less than the %" PRIu64
-                 " MiB that were planned by what it said "
-                 "is free: planning again",
+        log_warn("%s can allocate %" PRIu64 " MiB of memory, less than the %" PRIu64
+                 " MiB of the plan, which it reported as free: planning again",
                  en->ops->dev->name, room >> 20, en->plan.total_bytes >> 20);
         limit = room;
         plan_free(&en->plan);
     }
     FAIL(e, ERR_NOMEM,
-         "cannot place the model: the plan takes %" PRIu64
-         " MiB of the memory of %s, which gives %" PRIu64
+         "cannot place the model: the plan needs %" PRIu64
+         " MiB of the memory of %s, which can allocate %" PRIu64
          " MiB; set --vram to that or less, or lower --ctx or --sequences",
          want >> 20, en->ops->dev->name, room >> 20);
 }
