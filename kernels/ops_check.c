@@ -137,7 +137,7 @@ int ops_shape_matmul(const struct matmul_args *a, struct err *e)
     return 0;
 }
 
-/* What does not depend on there being rows. */
+/* The checks that hold without rows, too. */
 static int ops_check_turns(const char *op, const struct rope_args *a, struct err *e)
 {
     AT_LEAST(a->n_head, 1);

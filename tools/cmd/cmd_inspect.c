@@ -80,7 +80,7 @@ static struct sums sum_up(const struct gguf *g)
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-/* A number as it is written in the file; JSON has no NaN and no infinity: null. */
+/* A number of the file. JSON has no NaN and no infinity: null. */
 static void add_float(struct str *out, double v, int digits, bool json)
 {
     if (json && !(v - v == 0))
