@@ -345,7 +345,7 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     int (*read)(struct ops *, int i, const void *p, size_t n, uint64_t *sum, struct err *e);
 };
 
-/* What users may choose of ops_open's kinds, and of the cpu backend's instruction sets. */
+/* The kinds of ops_open, and the cpu backend's instruction sets, that users may choose. */
 #define OPS_KINDS "auto|ref|cpu|cuda|cudahost"
 #define OPS_ISAS "auto|scalar|avx2|avxvnni|avx512vnni|neon"
 

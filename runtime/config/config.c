@@ -20,7 +20,7 @@
 
 /* ---- YAML events, strictly ------------------------------------------------------------------- */
 
-/* A document on its way through libyaml. What both readers below refuse is refused here. */
+/* A document on its way through libyaml. Refuses everything that both readers below refuse. */
 struct doc {
     const char *name; /* as messages show it */
     int line;         /* of the event at hand, from 1 */
@@ -151,7 +151,7 @@ struct file {
     size_t n, cap;
 };
 
-/* Where the reader stands: in the root mapping, in the mapping of `group`, or in a list. */
+/* Position of the reader: in the root mapping, in the mapping of `group`, or in a list. */
 struct reader {
     struct doc doc;
     struct file *file;
@@ -422,7 +422,7 @@ static const struct embed_file *builtin_find(const char *name)
     return embed_find(path);
 }
 
-/* Where `name`, written in the file `from` (NULL: on the command line), leads. */
+/* The file of `name`, which stands in the file `from` (NULL: on the command line). */
 static int file_locate(struct file *f, const char *name, const struct file *from, struct arena *a,
                        struct err *e)
 {
@@ -487,7 +487,7 @@ static void chain_names(const struct file *chain, int n, const char *last, struc
     str_adds(out, last);
 }
 
-/* The value of _base, NULL when there is none. */
+/* The value of _base; NULL: none. */
 static int file_base(const struct file *f, const char **base, struct err *e)
 {
     *base = NULL;

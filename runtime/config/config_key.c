@@ -50,8 +50,8 @@ static size_t group_length(const char *key)
     return dot ? (size_t)(dot - key) : 0;
 }
 
-/* How far the key is from a row's. Who forgot the group meant the part after the dot, which is one
- * step further off. Of a map's entry only the map's name counts. */
+/* Distance of the key from a row's key. A key without its group is compared with the part after the
+ * dot, at one step more. Of a map's entry only the map's name counts. */
 static int distance(const char *key, const struct option_row *r)
 {
     char head[64];

@@ -8,8 +8,8 @@
  *
  *     X(ctype, member, TYPE, key, flag, letter, arg, lo, hi, default, choices, unit, marks, doc)
  *
- * OPTION_MEMBER makes the struct of it, OPTION_ROW the rows. Strings are borrowed: they live as
- * long as the arena that option_set was given.
+ * OPTION_MEMBER makes the struct from it, OPTION_ROW the rows. Strings are borrowed: they live as
+ * long as the arena given to option_set.
  */
 #ifndef MAS_OPTION_H
 #define MAS_OPTION_H
@@ -33,7 +33,7 @@ enum option_type {                /* C type of the member */
                    OPTION_RATE,   /* double, bytes/s; 0 = no limit */
                    OPTION_STRING, /* const char * */
                    OPTION_WORD,   /* const char *, one of the choices */
-                   OPTION_ENUM,   /* an enum whose values are the places of the choices, from 0 */
+                   OPTION_ENUM,   /* an enum; its values are the indices of the choices, from 0 */
                    OPTION_FORMAT, /* enum fmt, one of the choices */
                    OPTION_LIST,   /* struct option_list */
                    OPTION_MAP_OF_INT,  /* struct option_map, whole numbers */
@@ -41,10 +41,10 @@ enum option_type {                /* C type of the member */
 };
 
 enum option_mark {
-    /* Part of what a resumed evaluation must have unchanged. Backend and placement are not: a run's
-     * identity has what they came to. */
+    /* A resumed evaluation must have this option unchanged. Backend and placement lack the mark,
+     * because a run's identity holds their outcome. */
     OPTION_RESULT = 1,
-    /* Values beyond the choices exist, for simulations; who takes the value checks it. */
+    /* Values beyond the choices exist, for simulations; the user of the value checks it. */
     OPTION_OPEN = 2
 };
 
@@ -59,28 +59,29 @@ struct option_list {
     int n;
 };
 
-/* name -> number, such as role_tokens.NAME. Any name is taken; the owner of the table checks it. */
+/* name -> number, such as role_tokens.NAME. Any name is accepted; the owner of the table checks
+ * it. */
 #define OPTION_MAP_MAX 32
 struct option_map {
     struct option_map_item {
         const char *name;
         double value;
-        const char *origin; /* "file.yaml:12" or "--set": where it was written */
+        const char *origin; /* place of the text: "file.yaml:12" or "--set" */
     } item[OPTION_MAP_MAX];
     int n;
 };
-/* The value of that name, `otherwise` when it is not set. */
+/* The value of that name; `otherwise` if none is set. */
 double option_map_get(const struct option_map *m, const char *name, double otherwise);
 
 struct option_row {
     const char *key;  /* "kv.page_tokens" */
     const char *flag; /* "page-tokens"; NULL = none */
-    const char *arg;  /* what --help calls the value of the flag, "N"; NULL = it takes none */
+    const char *arg;  /* name of the flag's value in --help, "N"; NULL = the flag takes no value */
     int letter;       /* 't' as in -t; 0 = none */
     enum option_type type;
     size_t offset, size;   /* of the member */
     double lo, hi;         /* numbers: inclusive range; strings: bytes */
-    const char *otherwise; /* the default, as it would be written in YAML */
+    const char *otherwise; /* the default, as YAML text */
     const char *choices;   /* "f16|q8_0" */
     const char *unit;      /* "tokens", "" */
     unsigned marks;        /* enum option_mark */
@@ -116,40 +117,42 @@ struct option_set { /* a table and the struct that it describes */
 
 #define OPTION_DISPLAY 80 /* bytes of an offending value that a message shows */
 
-/* A value as it was written: one item, or several in a list. Borrowed. */
+/* The text of a value: one item, or several in a list. Borrowed. */
 struct option_value {
     const char *const *item; /* (n) NUL-terminated */
     int n;
     bool is_list;       /* written as a list; otherwise n is 1 */
     bool quoted;        /* written in quotes: text, never a number or a switch */
-    const char *name;   /* of a map's entry */
-    const char *origin; /* where it was written */
+    const char *name;   /* name of a map's entry */
+    const char *origin; /* place of the text */
 };
 
 bool option_is_map(const struct option_row *r);
 
 /* Every member becomes its default. */
 void option_defaults(const struct option_set *s, void *at);
-/* A caller in C leaves members zero. Those whose range has no zero become their default. */
+/* For a caller in C, who leaves members zero: a zero member whose range has no zero becomes its
+ * default. */
 void option_fill(const struct option_set *s, void *at);
-/* Reads v into the member of the struct at `at`. name: how messages call the option. keep: gets a
- * copy of each string; NULL = they outlive the struct. The error (ERR_CONFIG, ERR_NOMEM) names
- * option, value and rule; the member keeps its old value then. */
+/* Reads v into the member of the struct at `at`. name: name of the option in messages. keep: gets a
+ * copy of each string; NULL = the strings outlive the struct. The error (ERR_CONFIG, ERR_NOMEM)
+ * names option, value and rule. The member then keeps its old value. */
 int option_set(const struct option_row *r, const char *name, const struct option_value *v, void *at,
                struct arena *keep, struct err *e);
-/* Holds every member to its row: what a caller in C gave meets the same rule as text. ERR_USAGE. */
+/* Checks every member against its row, so that values from C follow the same rule as text.
+ * ERR_USAGE. */
 int option_check(const struct option_set *s, const void *at, struct err *e);
 
-/* What the option takes: "a whole number from 1 to 28 (specialties)". */
+/* The rule of the option: "a whole number from 1 to 28 (specialties)". */
 void option_rule(const struct option_row *r, struct str *out);
 /* The line of --help: meaning, choices, default. */
 void option_help(const struct option_row *r, struct str *out);
-/* The value as JSON; but for sizes it is YAML as well. No maps. */
+/* The value as JSON, which is YAML as well, except for sizes. No maps. */
 void option_json(const struct option_row *r, const void *at, struct str *out);
 /* The value as text: "0.3", "f16", "[a, b]". No maps. */
 void option_text(const struct option_row *r, const void *at, struct str *out);
 
-/* The row whose flag or letter it is; NULL if there is none. */
+/* The row of a flag or letter; NULL if there is none. */
 const struct option_row *option_of_flag(const struct option_set *s, const char *flag);
 
 #endif
