@@ -1,6 +1,6 @@
 /*
  * cli: the shared parts of the subcommands that open an engine: its options, text arguments,
- * running one request to its end, the progress bar of loading.
+ * running one request, the progress bar of loading.
  */
 #ifndef MAS_CLI_H
 #define MAS_CLI_H
