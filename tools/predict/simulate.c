@@ -159,7 +159,7 @@ static int run_all(struct run *run, struct engine *en, struct err *e)
     return 0;
 }
 
-/* What a caller may keep when the engine is gone. */
+/* Copies the results that a caller may keep after the engine is closed. */
 static int keep(const struct run *run, const struct plan *plan, struct simulated *out,
                 struct err *e)
 {
