@@ -123,7 +123,7 @@ static const struct argp argp = {
     NULL,
     NULL};
 
-/* ---- what is asked for ---------------------------------------------------------------------- */
+/* ---- the options ----------------------------------------------------------------------------- */
 
 /* One number, or the same one for each of n_layer layers. dflt 0: the key is needed. */
 static int read_int(const struct quantize *q, const char *arch, const char *key, int n_layer,
