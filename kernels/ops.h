@@ -320,8 +320,8 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     /* the kernel of the last call; -1: no call yet */
     int (*variant_taken)(const struct ops *, enum op op);
 
-    /* Has matmul a kernel that reads weights of this format as they are? false: it decodes them
-     * first, which is slower. NULL: the backend treats all formats alike. */
+    /* true: matmul has a kernel that reads weights of this format directly. false: matmul decodes
+     * them first, which is slower. NULL: the backend treats all formats alike. */
     bool (*reads)(const struct ops *, enum fmt fmt);
 
     /* Weights in the order that matmul reads fastest (lanes.h); NULL: that is the files' order.

@@ -42,7 +42,7 @@ static bool is_null(const yaml_event_t *ev)
            (!*s || !strcmp(s, "~") || !strcmp(s, "null"));
 }
 
-/* The anchor and the tag of an event, NULL where there is none. */
+/* The anchor and the tag of an event; NULL: none. */
 static void event_marks(const yaml_event_t *ev, const unsigned char **anchor,
                         const unsigned char **tag)
 {
