@@ -36,7 +36,7 @@ enum {
     FMT_MOST_ELEMS = sizeof(union fmt_any_numbers) / sizeof(float)
 };
 
-/* formats.def. FMT_YES_##kv(text) and FMT_COMPARE_##kv(text) are the text for lines of that kind. */
+/* formats.def. FMT_YES_##kv(text), FMT_COMPARE_##kv(text): the text, for lines of that kind. */
 enum fmt_kv { KV_NO, KV_YES, KV_COMPARE };
 #define FMT_YES_KV_NO(text)
 #define FMT_YES_KV_YES(text) text
