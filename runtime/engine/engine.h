@@ -23,9 +23,9 @@
 struct engine;
 struct tokenizer; /* tokenizer.h */
 
-/* A member that is zero has the meaning that options.def gives. ERR_NOINPUT, ERR_DATA (model file),
- * ERR_NODEV, ERR_NOMEM. ERR_USAGE for a value out of its row's range, or a model that does not fit;
- * the message names the option to change. */
+/* Options that are zero have the defaults of options.def. ERR_NOINPUT, ERR_DATA (model file),
+ * ERR_NODEV, ERR_NOMEM. ERR_USAGE names the option: it is out of its range, or the model does not
+ * fit. */
 int engine_open(const struct engine_options *opt, struct engine **out, struct err *e);
 void engine_close(struct engine *en); /* cancels all requests, waits, frees; accepts NULL */
 

@@ -1,7 +1,8 @@
 /*
- * Replies of a real model under every token limit, through the agents' llm. The model's own part of
- * a closed reply is the beginning of the unlimited reply, and no letter or id comes from the
- * closer. The progress of a cancelled call leaves no trace.
+ * Replies of a real model under every token limit, through the door that the agents use.
+ *   - The model's own part of a closed reply is the beginning of the unlimited reply.
+ *   - No letter or id comes from the closing text.
+ *   - A cancelled call leaves no trace of its progress.
  */
 #include <math.h>
 #include <unistd.h>
@@ -46,7 +47,7 @@ static int teardown(void **state)
 
 /* ---- every limit ----------------------------------------------------------------------------- */
 
-struct taken { /* of a reply */
+struct taken { /* values that were read from a reply */
     int letter, n_selected, selected[CATALOG_MAX], n_dx;
 };
 
@@ -122,8 +123,8 @@ static const struct llm_schema *schema_of(const char *strategy, const char *name
     return out;
 }
 
-/* The model's own part is the beginning of the whole reply, and both give the same values. Returns
- * 0 when the part gives none. */
+/* Checks that the model's own part begins the whole reply, and that its values are those of the
+ * whole. Returns 0 when there are no values. */
 static int compare(const struct llm_call *whole, const struct llm_call *c, reader read,
                    const struct taken *want)
 {
@@ -160,8 +161,8 @@ static struct llm_call call_of(const struct llm_schema *schema, int limit, float
                              .reply = STR_INIT};
 }
 
-/* The reply under limits from 1 token to a few more than its length, against the reply without a
- * limit. Tries all of the first and last limits, and every step-th of the others. */
+/* Compares the reply under a limit with the reply without one. Limits go from 1 token to a few more
+ * than the whole: all of the first and the last ones, every step-th between. */
 static void every_limit(const char *strategy, const char *name, reader read, int step,
                         float temperature)
 {
@@ -184,7 +185,7 @@ static void every_limit(const char *strategy, const char *name, reader read, int
     for (int i = 0; i < n; i++)
         assert_non_null(llm_next(llm, -1));
     for (int i = 0; i < n; i++) {
-        if (c[i].finish == LLM_ERROR) { /* the frame alone is longer */
+        if (c[i].finish == LLM_ERROR) { /* the limit is too short even for the frame */
             assert_non_null(strstr(c[i].err.msg, "the shortest reply under this schema takes"));
             refused++;
         } else if (c[i].finish == LLM_CLOSED) {
@@ -245,7 +246,7 @@ static bool nothing_runs(const struct engine_stats *st)
     return st->new_tokens >= tokens_before + 5 && !st->running && !st->waiting;
 }
 
-/* Cancelled in the middle, or when it was complete already but not fetched: one record. */
+/* Calls cancelled in the middle, or when complete but not fetched: both give one record. */
 static void a_cancelled_call_records_nothing_of_how_far_it_got(void **state)
 {
     (void)state;

@@ -34,7 +34,7 @@ static void whole(const struct medqa *m)
     }
 }
 
-/* The records that a run's folder keeps of the file read back. */
+/* The copy of the file in a run's folder reads back. */
 static void kept(const struct medqa *m)
 {
     struct str s = STR_INIT;

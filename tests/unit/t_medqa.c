@@ -1,4 +1,4 @@
-/* The question reader: forms, rejects, duplicates, the official file. */
+/* The question reader: accepted forms, rejects, duplicates, the official file. */
 #include "medqa.h"
 #include "test.h"
 #include "zio.h"
@@ -402,8 +402,8 @@ static void the_key_is_read_without_guessing(void **state)
     medqa_free(&m);
 }
 
-/* Questions of subsets, other orders and merged files have the same ids; another content has
- * another. */
+/* A question has the same id in subsets, other orders and merged files; other contents have other
+ * ids. */
 static void ids_come_from_the_content(void **state)
 {
     (void)state;

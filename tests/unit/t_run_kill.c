@@ -1,7 +1,5 @@
-/*
- * An evaluation of 1,273 questions, killed with SIGKILL at random moments and started again until
- * it is complete. Each question stands there exactly once, with the results of an undisturbed run.
- */
+/* An evaluation of 1,273 questions, killed with SIGKILL at random moments and restarted until it is
+ * complete. Each question is answered once, and results equal those of an undisturbed run. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -44,8 +42,9 @@ static off_t trace_size(const char *dir)
     return stat(path, &st) == 0 ? st.st_size : 0;
 }
 
-/* Kills the child after 0 to 11 more written cases (6 KB each) and a delay of up to 0.5 ms. So the
- * kill hits any point, also the middle of a write. Returns when the child has ended on its own. */
+/* Kills the child after it has written 0 to 11 more cases (6 KB each) and up to 0.5 ms have passed.
+ * So the kill hits any moment from its start to the middle of a write. Gives up when the child has
+ * ended. */
 static void kill_later(pid_t pid, const char *dir, uint64_t key)
 {
     off_t until = trace_size(dir) + (off_t)rng_below(key, 0, 12) * 6000;
@@ -67,7 +66,7 @@ static size_t finished(const char *dir)
     return n;
 }
 
-/* Tails that were found and set aside. */
+/* Number of torn tails that were found and set aside. */
 static size_t torn(const char *dir)
 {
     struct str s = STR_INIT;

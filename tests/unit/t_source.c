@@ -1,4 +1,4 @@
-/* The sources of a model, and the kinds of files that are no model. */
+/* Names of models, and the messages for files that are no models. */
 #include "source.h"
 
 #include <sys/stat.h>
