@@ -60,7 +60,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case ARGP_KEY_ARG:
         if (o->dir) {
             argp_error(st,
-                       "more than one folder: '%s' and '%s'; a second run goes behind --against",
+                       "more than one folder: '%s' and '%s'; pass a second run with --against",
                        o->dir, arg);
             return EINVAL;
         }
