@@ -488,7 +488,7 @@ static void chain_names(const struct file *chain, int n, const char *last, struc
     str_adds(out, last);
 }
 
-/* The value of _base; NULL: none. */
+/* The value of _base, NULL when there is none. */
 static int file_base(const struct file *f, const char **base, struct err *e)
 {
     *base = NULL;

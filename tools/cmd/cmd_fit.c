@@ -543,8 +543,8 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
              p->all.step_s, p->all.link_s, p->all.device_s, p->all.host_s, p->all.hop_s);
     str_addf(s, "  MedQA panel, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
     if (p->stream_bytes && !p->keep_pinned)
-        str_adds(s, "  main memory is too small for what is streamed: it would be read from the "
-                    "disk for every step\n");
+        str_adds(s, "  main memory is too small for the streamed weights: they would be read from "
+                    "the disk for every step\n");
 }
 
 static void print_draft(struct str *s, const struct fit *f)

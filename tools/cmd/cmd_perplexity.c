@@ -56,7 +56,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case OPT_CHUNKS:
         return cli_int(st, "--chunks", arg, 1, 1 << 24, &p->chunks);
     case ARGP_KEY_ARG:
-        argp_error(st, "unexpected argument '%s'; the text goes behind -f", arg);
+        argp_error(st, "unexpected argument '%s'; pass the text with -f", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
