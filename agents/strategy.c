@@ -39,7 +39,8 @@ int strategy_open(struct strategy_env *env, struct err *e)
     env->strategy = NULL;
     env->state = NULL;
     env->prompts = (struct str)STR_INIT;
-    TRY_DONE(strategy_find(env->config->strategy, &s, e));
+    env->options = config_of(env->config, &agent_option_set);
+    TRY_DONE(strategy_find(env->options->strategy, &s, e));
     TRY_DONE(s->open(env, &describe, &state, e));
     rc = str_ok(&describe, "prompt hashes", e);
     if (rc < 0) {
@@ -102,12 +103,12 @@ void strategy_answer_form(int n_options, char buf[96])
     snprintf(buf + at, 96 - (size_t)at, "]}");
 }
 
-int strategy_tokens(const struct config *c, int64_t of_role)
+int strategy_tokens(const struct agent_options *o, const char *role)
 {
-    return (int)(of_role > 0 ? of_role : c->max_output_tokens);
+    return (int)option_map_get(&o->role_tokens, role, o->max_output_tokens);
 }
 
-double strategy_temperature(const struct config *c, double of_role)
+double strategy_temperature(const struct agent_options *o, const char *role)
 {
-    return of_role >= 0 ? of_role : c->temperature;
+    return option_map_get(&o->agent_temperatures, role, o->temperature);
 }

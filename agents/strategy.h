@@ -12,14 +12,15 @@
 #ifndef MAS_STRATEGY_H
 #define MAS_STRATEGY_H
 
+#include "agent_options.h"
 #include "catalog.h"
-#include "config.h"
 #include "consult.h"
 #include "llm.h"
 
 struct strategy {
     const char *name;
-    const char *doc; /* one line */
+    const char *doc;                  /* one line */
+    const struct option_set *options; /* the strategy's own; NULL = none */
     /* describe: "name": "hash" pairs of all prompts and schemas, comma-separated, for the trace. */
     int (*open)(const struct strategy_env *env, struct str *describe, void **state, struct err *e);
     void (*close)(void *state); /* accepts NULL */
@@ -29,11 +30,12 @@ struct strategy {
 
 struct strategy_env { /* what every consult of a run shares */
     struct llm *llm;
-    const struct config *config;
+    const struct config *config; /* has the tables of agent_option_sets */
     const struct catalog *catalog;
     bool shuffle;   /* options in an order of the question's own */
     bool plan_only; /* stop after the plan; panel only */
     /* filled by strategy_open */
+    const struct agent_options *options;
     const struct strategy *strategy;
     void *state;
     struct str prompts; /* JSON object: prompt and schema hashes */
@@ -44,7 +46,7 @@ const struct strategy *const *strategy_all(void);
 /* ERR_CONFIG with the names there are. */
 int strategy_find(const char *name, const struct strategy **out, struct err *e);
 
-/* Opens config->strategy on the env's llm, config and catalogue, which must outlive it. */
+/* Opens the strategy of config on the env's llm, config and catalogue, which must outlive it. */
 int strategy_open(struct strategy_env *env, struct err *e);
 void strategy_close(struct strategy_env *env); /* accepts one whose open failed */
 
@@ -59,8 +61,8 @@ void strategy_answer_form(int n_options, char buf[96]);
 /* Adds "name": "hash". */
 void strategy_describe(struct str *describe, const char *name, const char *hash);
 /* A role's own value if set, or the common one. */
-int strategy_tokens(const struct config *c, int64_t of_role);
-double strategy_temperature(const struct config *c, double of_role);
+int strategy_tokens(const struct agent_options *o, const char *role);
+double strategy_temperature(const struct agent_options *o, const char *role);
 
 #define X(name) extern const struct strategy strategy_##name;
 #include "strategies.def"

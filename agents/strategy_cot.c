@@ -25,8 +25,8 @@ static int cot_open(const struct strategy_env *env, struct str *describe, void *
                     struct err *e)
 {
     static const char *const slots[] = {"question", "options", NULL};
-    struct prompt_source src = {env->config->prompts_dir, "cot"};
-    int tokens = strategy_tokens(env->config, env->config->role_tokens.cot), rc;
+    struct prompt_source src = {env->options->prompts_dir, "cot"};
+    int tokens = strategy_tokens(env->options, "cot"), rc;
     if (tokens < COT_LEAST_TOKENS)
         FAIL(e, ERR_CONFIG, "role_tokens.cot is %d, at least %d are needed", tokens,
              COT_LEAST_TOKENS);
@@ -52,14 +52,14 @@ done:
 static int cot_start(const void *state, struct consult *c, struct err *e)
 {
     const struct cot *t = state;
-    const struct config *cfg = c->env->config;
+    const struct agent_options *cfg = c->env->options;
     const char *values[] = {c->q->text, c->options};
     struct consult_ask ask = {.role = "answer",
                               .specialty = -1,
                               .prompt = t->prompt,
                               .values = values,
                               .schema = t->schema[c->q->n_options],
-                              .max_tokens = strategy_tokens(cfg, cfg->role_tokens.cot),
+                              .max_tokens = strategy_tokens(cfg, "cot"),
                               .temperature = cfg->temperature};
     return consult_submit(c, &ask, e);
 }

@@ -271,7 +271,7 @@ struct ops_limits {
     int64_t n_vocab;
     int max_kv_len;
     int n_head, head_dim;
-    bool f16_weights, bf16_weights; /* a matmul has weights of this format */
+    bool weights[FMT_COUNT]; /* a matmul has weights of this format */
     /* scratch for every variant, also for those that no call prefers (benchmarks, tests) */
     bool all_variants;
 };
@@ -320,6 +320,10 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     /* the kernel of the last call; -1: no call yet */
     int (*variant_taken)(const struct ops *, enum op op);
 
+    /* true: matmul has a kernel that reads weights of this format directly. false: matmul decodes
+     * them first, which is slower. NULL: the backend treats all formats alike. */
+    bool (*reads)(const struct ops *, enum fmt fmt);
+
     /* Weights in the order that matmul reads fastest (lanes.h); NULL: that is the files' order.
      *
      * - packs: true if such an order exists for w, a matrix in the order of files.
@@ -344,6 +348,10 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     const char *(*read_name)(const struct ops *, int i);
     int (*read)(struct ops *, int i, const void *p, size_t n, uint64_t *sum, struct err *e);
 };
+
+/* The kinds of ops_open, and the cpu backend's instruction sets, that users may choose. */
+#define OPS_KINDS "auto|ref|cpu|cuda|cudahost"
+#define OPS_ISAS "auto|scalar|avx2|avxvnni|avx512vnni|neon"
 
 struct ops_options {
     int n_threads; /* CPU: 0 = all cores this process may use */

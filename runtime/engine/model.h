@@ -25,15 +25,15 @@ enum slot {
     SLOT_COUNT
 };
 
-/* The values of a slot in a synthetic model: all the same, or random with a deviation that keeps
- * the size of activations through any depth (n = inputs of a row, L = layers). */
+/* The values of a slot in a synthetic model: all equal, or random. The deviation of random values
+ * keeps activations at one size through any depth. n: inputs of a row, L: layers. */
 enum slot_init {
     INIT_ZEROS,
     INIT_ONES,
     INIT_UNIT,   /* deviation 1 */
     INIT_EVEN,   /* 1 / sqrt n */
-    INIT_DAMPED, /* 1 / sqrt (2 L n): adds to the residual stream, as in GPT-2 */
-    INIT_LOGITS, /* 3 / sqrt n: logits have a deviation of 3, the best token a few per cent */
+    INIT_DAMPED, /* 1 / sqrt (2 L n): a result that is added to the residual stream, as in GPT-2 */
+    INIT_LOGITS, /* 3 / sqrt n: logits have a deviation of 3, the best token has a few per cent */
 };
 
 struct hparams {
@@ -55,15 +55,16 @@ struct model {
     uint64_t n_params;
 };
 
-/* n_vocab: of the tokenizer; tensors must agree. ERR_DATA names an unknown architecture and the
- * known ones; or a key that is missing, out of range or not supported (keys.def); or all tensors
- * that are missing or have a wrong shape. Warns of unknown keys, and of a sliding window that
- * shortens the context. */
+/* n_vocab: of the tokenizer; tensors must agree. ERR_DATA names one of these faults:
+ *   - an unknown architecture, with the known ones
+ *   - a key that is missing, out of range or not supported (keys.def)
+ *   - all tensors that are missing or have a wrong shape
+ * Warns of unknown keys, and of a sliding window that shortens the context. */
 int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e);
 void model_free(struct model *m);
 
-/* The same without a file, for predictions: tensors have shapes and formats but no data, and there
- * are no frequencies. tied: the output matrix is the embedding. */
+/* Makes a model without a file, for predictions: tensors have shapes and formats but no data, and
+ * there are no frequencies. tied: the output matrix is the embedding. */
 int model_outline(const struct arch *a, const struct hparams *hp, bool tied, enum mixture mix,
                   struct model *m, struct err *e);
 

@@ -63,7 +63,7 @@ struct request {
     struct err err;            /* for FINISH_ERROR */
     int n_cached;              /* prompt tokens taken from the prefix cache */
     int n_pass;                /* steps that gave tokens of the reply */
-    int n_drafted, n_accepted; /* drafts that steps verified, and drafts accepted */
+    int n_drafted, n_accepted; /* draft tokens that steps verified, and accepted ones */
     int64_t t_submit_ns, t_first_ns, t_done_ns; /* clock_ns; t_first_ns: first token or score */
     void *engine_slot;                          /* the engine's */
 };

@@ -177,8 +177,8 @@ static void memory_is_counted_and_what_comes_back_is_zero(void **state)
     fails(ops_open("sim", NULL, &ops, &e), ERR_NODEV, "made by the program alone");
 }
 
-/* The bytes of the CUDA backend: of matmul with both forms of x and x normed, of 64 sampled rows,
- * and of attention's states up to 64 MiB. */
+/* The bytes of the CUDA backend. They hold matmul with both forms of x and a norm of x, 64 sampled
+ * rows, and states of attention up to 64 MiB. */
 static void a_simulated_card_wants_the_scratch_of_a_real_one(void **state)
 {
     (void)state;

@@ -4,6 +4,7 @@
 #include "embed.h"
 #include "script.h"
 #include "test.h"
+#include "tool_options.h"
 
 static unsigned letters_seen; /* bit i: option i was an answer */
 
@@ -570,7 +571,7 @@ static void refuses(const char *const *sets, int code, const char *text)
     struct llm *l = NULL;
     struct err e;
     struct script s = {.mood = SCRIPT_GOOD, .only_index = -1};
-    ok(config_init(&c, &e));
+    ok(tool_config_init(&c, &e));
     for (; *sets; sets++)
         ok(config_set(&c, *sets, &e));
     ok(catalog_read("", &cat, &e));

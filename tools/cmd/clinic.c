@@ -13,6 +13,7 @@
 #include "identity.h"
 #include "log.h"
 #include "text.h"
+#include "tool_options.h"
 
 /* ---- options --------------------------------------------------------------------------------- */
 
@@ -74,7 +75,6 @@ static int set_key(struct config *c, const char *key, const char *value, struct 
 static int read_config(const struct clinic_options *o, bool plan_only, struct config *c,
                        struct err *e)
 {
-    static const char *const levels[] = {"error", "warn", "info", "debug"};
     const char *file = o->config;
     if (!file && !o->or_demo)
         FAIL(e, ERR_USAGE,
@@ -83,7 +83,7 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
         file = "demo";
         fprintf(stderr, "no -c FILE: the model inside the program; its answers mean nothing\n");
     }
-    TRY(config_init(c, e));
+    TRY(tool_config_init(c, e));
     TRY(config_load(c, file, e));
     for (int i = 0; i < o->n_set; i++)
         TRY(config_set(c, o->set[i], e));
@@ -92,41 +92,16 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
     if (o->seed)
         TRY(set_key(c, "seed", o->seed, e));
     TRY(config_check(c, e));
-    for (int i = 0; i < 4; i++)
-        if (!strcmp(levels[i], c->logging.level))
-            log_set_level((enum log_level)i);
+    log_set_level(((const struct tool_options *)config_of(c, &tool_option_set))->log_level);
     return 0;
 }
 
 static int open_engine(const struct clinic_options *o, struct clinic *c, struct err *e)
 {
-    const struct config *k = &c->config;
-    struct engine_options opt = {
-        .model = k->model,
-        .backend = k->backend,
-        .ops = {.n_threads = (int)k->threads, .isa = k->isa, .vram_bytes = k->placement.vram},
-        .n_ctx = (int)k->max_context_length,
-        .n_seq = k->engine.sequences || o->many ? (int)k->engine.sequences : ONE_CASE,
-        .batch_tokens = (int)k->engine.batch_tokens,
-        .page_tokens = (int)k->kv.page_tokens,
-        .kv_fmt = FMT_F16,
-        .kv_bytes = k->kv.bytes,
-        .no_prefix_cache = !k->engine.prefix_cache,
-        .max_draft = (int)k->speculative.max_draft,
-        .max_branch = (int)k->speculative.max_branches,
-        .lookup = k->speculative.lookup,
-        .draft_model = k->speculative.draft_model,
-        .cpu_layers_set = k->placement.cpu_layers >= 0,
-        .cpu_layers = (int)k->placement.cpu_layers,
-        .ram_bytes = k->placement.ram,
-        .map_weights = k->placement.map_weights,
-        .link_limit = (double)k->placement.link_limit};
-    if (!plan_mode_from_name(k->placement.mode, &opt.placement))
-        FAIL(e, ERR_CONFIG, "placement.mode '%s' is no mode", k->placement.mode);
-    if (!plan_swap_from_name(k->kv.swap, &opt.swap))
-        FAIL(e, ERR_CONFIG, "kv.swap '%s' is neither auto, off nor on", k->kv.swap);
-    if (!fmt_from_name(k->kv.type, &opt.kv_fmt))
-        FAIL(e, ERR_CONFIG, "kv.type '%s' is no number format", k->kv.type);
+    struct engine_options opt =
+        *(const struct engine_options *)config_of(&c->config, &engine_option_set);
+    if (!opt.n_seq && !o->many)
+        opt.n_seq = ONE_CASE;
     if (!o->quiet && isatty(STDERR_FILENO))
         opt.progress = cli_show_loading;
     TRY(engine_open(&opt, &c->engine, e));
@@ -144,8 +119,9 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
     int rc;
     memset(c, 0, sizeof *c);
     TRY_DONE(read_config(o, plan_only, &c->config, e));
-    TRY_DONE(strategy_find(c->config.strategy, &known, e));
-    TRY_DONE(catalog_read(c->config.specialties, &c->catalog, e));
+    const struct agent_options *of = config_of(&c->config, &agent_option_set);
+    TRY_DONE(strategy_find(of->strategy, &known, e));
+    TRY_DONE(catalog_read(of->specialties, &c->catalog, e));
     TRY_DONE(open_engine(o, c, e));
     if (hash)
         TRY_DONE(engine_hash(c->engine, hex, e));
@@ -198,6 +174,7 @@ done:
 static int free_folder(const struct config *c, const char *name, char *out, struct err *e)
 {
     char stamp[32];
+    const struct tool_options *o = config_of(c, &tool_option_set);
     struct stat st;
     struct tm tm;
     time_t now = time(NULL);
@@ -207,10 +184,9 @@ static int free_folder(const struct config *c, const char *name, char *out, stru
         char suffix[16] = "";
         if (i > 1)
             snprintf(suffix, sizeof suffix, "-%d", i);
-        int n = snprintf(out, 1024, "%s/%s-%s%s", c->logging.traces_dir, name, stamp, suffix);
+        int n = snprintf(out, 1024, "%s/%s-%s%s", o->traces_dir, name, stamp, suffix);
         if (n < 0 || n >= 1024)
-            FAIL(e, ERR_CONFIG, "logging.traces_dir is too long: %zu bytes",
-                 strlen(c->logging.traces_dir));
+            FAIL(e, ERR_CONFIG, "logging.traces_dir is too long: %zu bytes", strlen(o->traces_dir));
         if (stat(out, &st) != 0)
             return 0;
     }

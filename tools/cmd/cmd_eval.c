@@ -74,7 +74,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->repair = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(st, "unexpected argument '%s'; the questions go behind --data", arg);
+        argp_error(st, "unexpected argument '%s'; pass the questions with --data", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -96,14 +96,16 @@ static void on_progress(const struct run_progress *p, void *user)
 static int draw(const struct options *o, const struct curve *c, const struct clinic *k, size_t n,
                 struct err *e)
 {
-    struct str svg = STR_INIT;
+    struct str svg = STR_INIT, kv_type = STR_INIT;
     char title[256];
+    config_value(&k->config, "kv.type", &kv_type);
     snprintf(title, sizeof title, "%zu questions, strategy %s, %d sequences, KV cache %s", n,
-             k->config.strategy, engine_info(k->engine)->n_seq, k->config.kv.type);
+             k->env.options->strategy, engine_info(k->engine)->n_seq, kv_type.s);
     int rc = curve_svg(c, title, &svg, e);
     if (rc == 0)
         rc = output_file(o->curve, &svg, e);
     str_free(&svg);
+    str_free(&kv_type);
     return rc;
 }
 
@@ -257,7 +259,7 @@ static int report(const struct clinic *c, struct trace *t, const char *dir, cons
     const char *slash = strrchr(data, '/');
     char title[256];
     int rc;
-    snprintf(title, sizeof title, "strategy %s on %s", c->config.strategy,
+    snprintf(title, sizeof title, "strategy %s on %s", c->env.options->strategy,
              slash ? slash + 1 : data);
     TRY_DONE(trace_read(dir, &run, e));
     TRY_DONE(stats_summarize(&run, run.price_kwh, &s, e));
@@ -321,7 +323,7 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
     TRY_DONE(clinic_trace(c, &ct, dir, &t, e));
     size_t before = done_before(t, a, &beyond);
     fprintf(stderr, "%zu records: %zu questions, strategy %s, %zu done before; results in %s\n",
-            a->records, a->questions, c->config.strategy, before, dir);
+            a->records, a->questions, c->env.options->strategy, before, dir);
     if (beyond)
         fprintf(stderr,
                 "the folder has %zu more finished questions after the first %zu records: they stay "

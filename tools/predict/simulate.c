@@ -48,8 +48,7 @@ static void run_mark(struct run *run)
     run->step++;
 }
 
-/* A step is over when the last request to have begun hears of its token: it stands behind all
- * others. */
+/* A step is over when the request that began last gets its token, since it is last in the order. */
 static void on_token(struct request *r, int32_t id, float logprob)
 {
     (void)id, (void)logprob;
@@ -159,7 +158,7 @@ static int run_all(struct run *run, struct engine *en, struct err *e)
     return 0;
 }
 
-/* What a caller may keep when the engine is gone. */
+/* Copies the results that a caller may keep after the engine is closed. */
 static int keep(const struct run *run, const struct plan *plan, struct simulated *out,
                 struct err *e)
 {
@@ -212,7 +211,8 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
     TRY(sim_open(&c, &sim, e));
     const struct engine_options opt = {.model = in->model,
                                        .backend = "sim",
-                                       .ops = {.sim = sim, .n_threads = 1},
+                                       .sim = sim,
+                                       .n_threads = 1,
                                        .n_ctx = in->n_ctx,
                                        .n_seq = in->n_seq,
                                        .batch_tokens = in->n_seq > BATCH_TOKENS / 2 ? 2 * in->n_seq
@@ -223,8 +223,7 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
                                        .max_draft = in->max_draft,
                                        .spoil_drafts = in->spoil,
                                        .placement = in->mode,
-                                       .cpu_layers_set = in->cpu_layers != PLAN_ANY,
-                                       .cpu_layers = in->cpu_layers,
+                                       .cpu_layers = {in->cpu_layers != PLAN_ANY, in->cpu_layers},
                                        .ram_bytes = in->ram_bytes,
                                        .rates = r};
     TRY_DONE(engine_open(&opt, &en, e));
