@@ -22,11 +22,6 @@ static const struct fmt_info fmt_table[FMT_COUNT] = {
     static_assert(elems == 1 || elems % 16 == 0, #NAME ": elements of a block");
 #include "formats.def"
 
-const char fmt_kv_choices[] =
-#define X(NAME, lower, id, elems, bytes, type, kv) FMT_IF_##kv("|" #lower)
-#include "formats.def"
-    ;
-
 const char fmt_kv_formats[] =
 #define X(NAME, lower, id, elems, bytes, type, kv) FMT_IF_##kv("|" #lower)
 #include "formats.def"

@@ -62,9 +62,7 @@ bool fmt_from_gguf(uint32_t gguf_id, enum fmt *out); /* false: unknown */
 bool fmt_from_name(const char *name, enum fmt *out); /* "Q4_K", "q4_k"; case does not matter */
 /* The name that the GGUF specification gives to an id, supported or not; "unknown" for others. */
 const char *fmt_gguf_name(uint32_t gguf_id);
-/* The formats of a KV cache, each after a '|': "|f16|q4_0". Those for comparisons are left out. */
-extern const char fmt_kv_choices[];
-/* The same, then those for comparisons. */
+/* The formats of a KV cache, each after a '|': "|f16|q4_0". Those for comparisons come last. */
 extern const char fmt_kv_formats[];
 /* *out: bytes of a row of n elements. false when n is no multiple of the block or the product
  * overflows. */
