@@ -271,7 +271,7 @@ struct ops_limits {
     int64_t n_vocab;
     int max_kv_len;
     int n_head, head_dim;
-    bool f16_weights, bf16_weights; /* a matmul has weights of this format */
+    bool weights[FMT_COUNT]; /* a matmul has weights of this format */
     /* scratch for every variant, also for those that no call prefers (benchmarks, tests) */
     bool all_variants;
 };
@@ -319,6 +319,10 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     void (*variant_force)(struct ops *, enum op op, int i);
     /* the kernel of the last call; -1: no call yet */
     int (*variant_taken)(const struct ops *, enum op op);
+
+    /* Has matmul a kernel that reads weights of this format as they are? false: it decodes them
+     * first, which is slower. NULL: the backend treats all formats alike. */
+    bool (*reads)(const struct ops *, enum fmt fmt);
 
     /* Weights in the order that matmul reads fastest (lanes.h); NULL: that is the files' order.
      *

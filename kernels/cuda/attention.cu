@@ -30,8 +30,7 @@
  * as factors of zero. Tolerance of the cases: 1e-5.
  */
 #include "attention.cuh"
-#include "fmt_q4_0.h"
-#include "fmt_q8_0.h"
+#include "element.cuh"
 
 namespace CU_NS
 {

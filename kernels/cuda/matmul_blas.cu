@@ -45,7 +45,7 @@ struct mb_decode {
     uint16_t *y; /* (n_row, n) f16 */
 };
 
-/* Eight elements a thread, which are in one row: rows of quants are multiples of 32. */
+/* Eight elements a thread, which are in one row: rows of blocks are multiples of 16. */
 template <enum fmt F>
 __global__ void __launch_bounds__(MB_THREADS) k_matmul_decode(const struct mb_decode a)
 {
@@ -229,23 +229,16 @@ static int mb_decode_rows(cudaStream_t s, enum fmt fmt, const struct mb_decode &
 {
     const dim3 grid = mb_grid(a.n_row * a.n / MB_RUN), block(MB_THREADS);
     switch (fmt) {
-    case FMT_Q4_0:
-        LAUNCH(k_matmul_decode<FMT_Q4_0>, grid, block, 0, s, a);
+#define X(NAME, lower, id, elems, ...)                                                             \
+    case FMT_##NAME:                                                                               \
+        if constexpr (elems == 1)                                                                  \
+            FAIL(e, ERR_BUG, "matmul: blas has no kernel for %s", #NAME);                          \
+        else                                                                                       \
+            LAUNCH(k_matmul_decode<FMT_##NAME>, grid, block, 0, s, a);                             \
         break;
-    case FMT_Q8_0:
-        LAUNCH(k_matmul_decode<FMT_Q8_0>, grid, block, 0, s, a);
-        break;
-    case FMT_Q4_K:
-        LAUNCH(k_matmul_decode<FMT_Q4_K>, grid, block, 0, s, a);
-        break;
-    case FMT_Q5_K:
-        LAUNCH(k_matmul_decode<FMT_Q5_K>, grid, block, 0, s, a);
-        break;
-    case FMT_Q6_K:
-        LAUNCH(k_matmul_decode<FMT_Q6_K>, grid, block, 0, s, a);
-        break;
+#include "formats.def"
     default:
-        FAIL(e, ERR_BUG, "matmul: blas has no kernel for %s", fmt_info(fmt)->name);
+        FAIL(e, ERR_BUG, "matmul: no format %d", (int)fmt);
     }
     CU_LAUNCHED(e, "matmul_decode");
     return 0;
@@ -275,7 +268,7 @@ bool cuda_matmul_blas_fits(const struct matmul_args *a, const struct cuda_ctx *c
 {
     int64_t most = 0;
     for (int i = 0; i < a->n_out; i++) {
-        if (fmt_info(a->out[i].w->fmt)->block_elems == 1)
+        if (fmt_is_plain(a->out[i].w->fmt))
             return false;
         most = tensor_rows(a->out[i].w) > most ? tensor_rows(a->out[i].w) : most;
     }

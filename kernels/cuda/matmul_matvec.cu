@@ -347,16 +347,12 @@ int mm_launch_matvec(cudaStream_t s, bool rows, enum fmt fmt, struct mm_call *c,
                      struct err *e)
 {
     switch (fmt) {
-    case FMT_Q4_0:
-        return mv_launch_rows<FMT_Q4_0>(s, c, n, rows, e);
-    case FMT_Q8_0:
-        return mv_launch_rows<FMT_Q8_0>(s, c, n, rows, e);
-    case FMT_Q4_K:
-        return mv_launch_rows<FMT_Q4_K>(s, c, n, rows, e);
-    case FMT_Q5_K:
-        return mv_launch_rows<FMT_Q5_K>(s, c, n, rows, e);
-    case FMT_Q6_K:
-        return mv_launch_rows<FMT_Q6_K>(s, c, n, rows, e);
+#define MV_LAUNCH(NAME, elems)                                                                     \
+    case FMT_##NAME:                                                                               \
+        static_assert(mm_format<FMT_##NAME>::BLOCK == elems, "matmul.cuh and matmul_block.cuh");   \
+        return mv_launch_rows<FMT_##NAME>(s, c, n, rows, e);
+        MM_QUANTS(MV_LAUNCH)
+#undef MV_LAUNCH
     default:
         FAIL(e, ERR_BUG, "matmul: matvec has no kernel for %s", fmt_info(fmt)->name);
     }

@@ -329,16 +329,12 @@ static int mma_launch_rows(cudaStream_t s, struct mm_call *a, int n, bool split,
 int mm_launch_mma(cudaStream_t s, bool split, enum fmt fmt, struct mm_call *a, int n, struct err *e)
 {
     switch (fmt) {
-    case FMT_Q4_0:
-        return mma_launch_rows<FMT_Q4_0>(s, a, n, split, e);
-    case FMT_Q8_0:
-        return mma_launch_rows<FMT_Q8_0>(s, a, n, split, e);
-    case FMT_Q4_K:
-        return mma_launch_rows<FMT_Q4_K>(s, a, n, split, e);
-    case FMT_Q5_K:
-        return mma_launch_rows<FMT_Q5_K>(s, a, n, split, e);
-    case FMT_Q6_K:
-        return mma_launch_rows<FMT_Q6_K>(s, a, n, split, e);
+#define MMA_LAUNCH(NAME, elems)                                                                    \
+    case FMT_##NAME:                                                                               \
+        static_assert(mm_format<FMT_##NAME>::BLOCK == elems, "matmul.cuh and matmul_block.cuh");   \
+        return mma_launch_rows<FMT_##NAME>(s, a, n, split, e);
+        MM_QUANTS(MMA_LAUNCH)
+#undef MMA_LAUNCH
     default:
         FAIL(e, ERR_BUG, "matmul: mma has no kernel for %s", fmt_info(fmt)->name);
     }

@@ -263,15 +263,17 @@ bool mm_has_wgmma(void)
 int mm_launch_wgmma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e)
 {
     switch (fmt) {
-    case FMT_Q4_K:
-        return wg_launch_rows<FMT_Q4_K>(s, a, n, e);
-    case FMT_Q5_K:
-        return wg_launch_rows<FMT_Q5_K>(s, a, n, e);
-    case FMT_Q6_K:
-        return wg_launch_rows<FMT_Q6_K>(s, a, n, e);
+#define WG_LAUNCH(NAME, elems)                                                                     \
+    case FMT_##NAME:                                                                               \
+        if constexpr (elems == MM_CHUNK)                                                           \
+            return wg_launch_rows<FMT_##NAME>(s, a, n, e);                                         \
+        break;
+        MM_QUANTS(WG_LAUNCH)
+#undef WG_LAUNCH
     default:
-        FAIL(e, ERR_BUG, "matmul: wgmma has no kernel for %s", fmt_info(fmt)->name);
+        break;
     }
+    FAIL(e, ERR_BUG, "matmul: wgmma has no kernel for %s", fmt_info(fmt)->name);
 }
 
 #else /* a build without sm_90 */

@@ -385,6 +385,11 @@ static int ops_cuda_context(struct ops_cuda *c, struct err *e)
     return 0;
 }
 
+static bool ops_cuda_reads(const struct ops *, enum fmt fmt)
+{
+    return cuda_matmul_reads(fmt);
+}
+
 static int ops_cuda_peak(struct ops *ops, enum ops_peak what, double *out, struct err *e)
 {
 #ifdef __CUDACC__
@@ -415,6 +420,7 @@ static void ops_cuda_fill(struct ops *o, struct device *dev)
     o->variant_force = ops_cuda_variant_force;
     o->variant_taken = ops_cuda_variant_taken;
     o->peak = ops_cuda_peak;
+    o->reads = ops_cuda_reads;
 }
 
 static int ops_cuda_open(const struct ops_options *opt, struct ops **out, struct err *e)

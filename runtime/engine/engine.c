@@ -481,6 +481,17 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
     return sched_open(&sc, en->fw, en->kv, en->tok, en->gv, en->speculate, &en->sched, e);
 }
 
+/* Names each format of the model that a backend decodes before it multiplies. */
+static void engine_say_decoded(const struct engine *en, const struct ops *ops)
+{
+    bool has[FMT_COUNT];
+    weights_formats(&en->model.w, has);
+    for (int f = 0; f < FMT_COUNT && ops && ops->reads; f++)
+        if (has[f] && !ops->reads(ops, (enum fmt)f))
+            log_warn("%s has no fast kernel on %s: its weights are decoded first, which is slower",
+                     fmt_info((enum fmt)f)->name, ops->name);
+}
+
 static int engine_load(struct engine *en, const struct engine_options *opt, struct err *e)
 {
     TRY(source_open(opt->model, &en->file, e));
@@ -496,9 +507,12 @@ static int engine_load(struct engine *en, const struct engine_options *opt, stru
                                    .vram_bytes = opt->vram_bytes,
                                    .sim = opt->sim};
     TRY(ops_open(opt->backend, &of, &en->ops, e));
+    engine_say_decoded(en, en->ops);
     if (en->ops->dev->is_host)
         return 0;
-    return ops_open_beside(en->ops, &of, &en->host, e);
+    TRY(ops_open_beside(en->ops, &of, &en->host, e));
+    engine_say_decoded(en, en->host);
+    return 0;
 }
 
 static void engine_describe(struct engine *en)

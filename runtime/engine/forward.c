@@ -111,34 +111,23 @@ struct forward_limits forward_limits_for(const struct model *m, const struct for
     return lim;
 }
 
-/* True when some tensor of the model has this format. */
-static bool forward_has(const struct model *m, enum fmt fmt)
-{
-    const struct weights *w = &m->w;
-    int n = w->n_slot * (w->n_layer > 1 ? w->n_layer : 1);
-    for (int i = 0; i < n; i++)
-        if (w->t[i].n_dim && w->t[i].fmt == fmt)
-            return true;
-    return false;
-}
-
 static struct ops_limits forward_ops_limits(const struct model *m, const struct forward_limits *lim)
 {
     const struct hparams *hp = &m->hp;
     int64_t heads = (int64_t)hp->n_head * hp->head_dim, in = hp->n_embd;
     in = hp->n_ff > in ? hp->n_ff : in;
     in = heads > in ? heads : in;
-    return (struct ops_limits){.max_rows = lim->max_rows,
-                               .max_logit_rows = lim->max_logit_rows,
-                               .max_in = in,
-                               .max_norm = hp->n_embd,
-                               .max_out = in > hp->n_vocab ? in : hp->n_vocab,
-                               .n_vocab = hp->n_vocab,
-                               .max_kv_len = lim->max_kv_len,
-                               .n_head = hp->n_head,
-                               .head_dim = hp->head_dim,
-                               .f16_weights = forward_has(m, FMT_F16),
-                               .bf16_weights = forward_has(m, FMT_BF16)};
+    struct ops_limits l = {.max_rows = lim->max_rows,
+                           .max_logit_rows = lim->max_logit_rows,
+                           .max_in = in,
+                           .max_norm = hp->n_embd,
+                           .max_out = in > hp->n_vocab ? in : hp->n_vocab,
+                           .n_vocab = hp->n_vocab,
+                           .max_kv_len = lim->max_kv_len,
+                           .n_head = hp->n_head,
+                           .head_dim = hp->head_dim};
+    weights_formats(&m->w, l.weights);
+    return l;
 }
 
 static size_t forward_scratch(const struct model *m, const struct ops *ops,

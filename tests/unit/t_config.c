@@ -296,7 +296,7 @@ static void every_knob_refuses_the_wrong_type_and_says_what_it_takes(void **stat
     refused(
         "planner:\n  top_k: 50\n",
         "bad.yaml:2: planner.top_k is '50'; it takes a whole number from 1 to 28 (specialties)");
-    refused("kv.type: q4_k\n", "kv.type is 'q4_k'; it takes one of f16|q8_0|q4_0|f32");
+    refused("kv.type: q4_k\n", "kv.type is 'q4_k'; it takes one of f16|q4_0|q8_0|f32");
     refused("kv.type: f1\n", "one of");
     refused("kv.type: ''\n", "one of");
     refused("temperature: nan\n", "a number from 0 to 5");

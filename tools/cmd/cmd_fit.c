@@ -90,6 +90,11 @@ enum {
     KEY_HELP = '?'
 };
 
+static const char kv_doc[] = "one of"
+#define X(NAME, lower, id, elems, bytes, type, kv) FMT_IF_##kv(" " #lower)
+#include "formats.def"
+                             " (default q8_0)";
+
 static const struct argp_option options[] = {
     {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are looked at", 1},
     {"shape", KEY_SHAPE, "NAME", 0, "instead of a file, one of"
@@ -106,7 +111,7 @@ static const struct argp_option options[] = {
     {"link", KEY_LINK, "RATE", 0, "from main memory to the card, such as 25GB/s", 2},
     {"host", KEY_HOST, "RATE", 0, "at which the CPU reads weights (default 55GB/s)", 2},
     {"ctx", KEY_CTX, "N", 0, "tokens that a sequence holds, on average (default 900)", 3},
-    {"kv-type", KEY_KV, "TYPE", 0, "f16, q8_0 (default) or q4_0", 3},
+    {"kv-type", KEY_KV, "TYPE", 0, kv_doc, 3},
     {"sequences", KEY_SEQ, "N", 0,
      "computed together (default: as many as make it fastest, up to 256)", 3},
     {"placement", KEY_PLACEMENT, "MODE", 0, "auto (default), latency or throughput", 3},
@@ -154,9 +159,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case KEY_TYPE:
         if (mixture_from_name(arg, &f->mix))
             return 0;
-        argp_error(st,
-                   "unknown --type '%s'; known: F32, F16, BF16, Q8_0, Q4_0, Q6_K, Q5_K_M, Q4_K_M",
-                   arg);
+        argp_error(st, "unknown --type '%s'; known:%s", arg, mixture_choices);
         return EINVAL;
     case KEY_GPU:
         return parse_gpu(st, arg);
@@ -171,10 +174,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case KEY_CTX:
         return cli_int(st, "--ctx", arg, 16, 1 << 26, &f->n_ctx);
     case KEY_KV:
-        if (fmt_from_name(arg, &f->kv) &&
-            (f->kv == FMT_F16 || f->kv == FMT_Q8_0 || f->kv == FMT_Q4_0))
+        if (fmt_from_name(arg, &f->kv) && fmt_info(f->kv)->kv == KV_YES)
             return 0;
-        argp_error(st, "bad --kv-type '%s': must be f16, q8_0 or q4_0", arg);
+        argp_error(st, "bad --kv-type '%s': must be one of %s", arg, fmt_kv_choices + 1);
         return EINVAL;
     case KEY_SEQ:
         return cli_int(st, "--sequences", arg, 1, 4096, &f->n_seq);

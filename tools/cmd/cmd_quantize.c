@@ -70,10 +70,10 @@ static error_t parse_argument(struct quantize *q, char *arg, struct argp_state *
     } else if (!q->has_type && mixture_from_name(arg, &q->mix)) {
         q->has_type = true;
     } else {
-        argp_error(state,
-                   q->has_type ? "unexpected argument '%s' after the type"
-                               : "unknown type '%s'; see --help",
-                   arg);
+        if (q->has_type)
+            argp_error(state, "unexpected argument '%s' after the type", arg);
+        else
+            argp_error(state, "unknown type '%s'; known:%s", arg, mixture_choices);
         return EINVAL;
     }
     return 0;
@@ -111,16 +111,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp argp = {
-    options,
-    parse,
-    "IN.gguf OUT.gguf TYPE",
-    "Rewrites a model in another number format. TYPE: F32, F16, BF16, Q8_0, Q4_0, Q6_K, or the "
-    "mixtures "
-    "Q5_K_M and Q4_K_M, which choose each tensor's format as the common files do.",
-    NULL,
-    NULL,
-    NULL};
+static const char doc[] = "Rewrites a model in another number format. TYPE: a format, one of"
+#define P(NAME) " " #NAME
+#include "mixtures.def"
+                          "; or a mixture, which chooses each tensor's format as the common files "
+                          "do, one of"
+#define M(NAME, ...) " " #NAME
+#include "mixtures.def"
+                          ".";
+
+static const struct argp argp = {options, parse, "IN.gguf OUT.gguf TYPE", doc, NULL, NULL, NULL};
 
 /* ---- what is asked for ---------------------------------------------------------------------- */
 
