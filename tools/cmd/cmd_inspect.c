@@ -316,7 +316,7 @@ static int run(int argc, char **argv)
     return rc;
 }
 
-const struct cmd cmd_inspect = {"inspect", "show what is in a model file",
+const struct cmd cmd_inspect = {"inspect", "show the content of a model file",
                                 "mas inspect -m model.gguf\n"
                                 "mas inspect -m model.gguf --tensors --sha256\n"
                                 "mas inspect -m model.gguf --json",
