@@ -37,9 +37,8 @@ static float q4_1_quant(float x, float low, float inv)
     return quant_fit_round((x - low) * inv, 0, TOP);
 }
 
-/* The line of least squares through the quants that t gives; its weighted error
- * is the sum of squares less what the line explains, over differences from t's
- * low. */
+/* Fits the line of least squares through the quants of t. Its weighted error is the sum of squares
+ * of differences from t's low, less the part that the line explains. */
 static void q4_1_fit(const float (*x)[L], const float (*w)[L], struct line *t)
 {
     float sw[L] = {0}, sq[L] = {0}, sqq[L] = {0}, sp[L] = {0}, spq[L] = {0}, spp[L] = {0};
