@@ -210,7 +210,19 @@ static int mf_launch_rows(cudaStream_t s, struct mm_call *a, int n, struct err *
         return mf_launch<F, 2, 2>(s, a, n, aligned, e);
     if (a->n_row <= 4)
         return mf_launch<F, 2, 4>(s, a, n, aligned, e);
-    return mf_launch<F, 4, 8>(s, a, n, aligned, e);
+    if constexpr (mf_weights<F>::ALIGN == 1) /* decoding takes the registers of more */
+        return mf_launch<F, 2, 4>(s, a, n, aligned, e);
+    else
+        return mf_launch<F, 4, 8>(s, a, n, aligned, e);
+}
+
+template <enum fmt F>
+static int mf_launch_format(cudaStream_t s, struct mm_call *a, int n, struct err *e)
+{
+    if constexpr (mm_x_block(F) == 0)
+        return mf_launch_rows<F>(s, a, n, e);
+    else
+        FAIL(e, ERR_BUG, "matmul: float has no kernel for %s", fmt_info(F)->name);
 }
 
 int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e)
@@ -218,14 +230,11 @@ int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, stru
     switch (fmt) {
 #define X(NAME, lower, ...)                                                                        \
     case FMT_##NAME:                                                                               \
-        if constexpr (mm_x_block(FMT_##NAME) == 0)                                                 \
-            return mf_launch_rows<FMT_##NAME>(s, a, n, e);                                         \
-        break;
+        return mf_launch_format<FMT_##NAME>(s, a, n, e);
 #include "formats.def"
     default:
-        break;
+        FAIL(e, ERR_BUG, "matmul: no format %d", (int)fmt);
     }
-    FAIL(e, ERR_BUG, "matmul: float has no kernel for format %d", (int)fmt);
 }
 
 } // namespace CU_NS

@@ -23,14 +23,9 @@ static const struct fmt_info fmt_table[FMT_COUNT] = {
 #include "formats.def"
 
 const char fmt_kv_choices[] =
-#define X(NAME, lower, id, elems, bytes, type, kv) FMT_IF_##kv("|" #lower)
+#define X(NAME, lower, id, elems, bytes, type, kv) FMT_YES_##kv("|" #lower)
 #include "formats.def"
-    ;
-
-const char fmt_kv_formats[] =
-#define X(NAME, lower, id, elems, bytes, type, kv) FMT_IF_##kv("|" #lower)
-#include "formats.def"
-#define X(NAME, lower, id, elems, bytes, type, kv) FMT_ONLY_##kv("|" #lower)
+#define X(NAME, lower, id, elems, bytes, type, kv) FMT_COMPARE_##kv("|" #lower)
 #include "formats.def"
     ;
 

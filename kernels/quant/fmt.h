@@ -36,15 +36,14 @@ enum {
     FMT_MOST_ELEMS = sizeof(union fmt_any_numbers) / sizeof(float)
 };
 
-/* The KV column of formats.def. FMT_IF_##kv(text) is text for the formats that users may choose for
- * a cache. */
+/* formats.def. FMT_YES_##kv(text), FMT_COMPARE_##kv(text): the text, for lines of that kind. */
 enum fmt_kv { KV_NO, KV_YES, KV_COMPARE };
-#define FMT_IF_KV_NO(text)
-#define FMT_IF_KV_YES(text) text
-#define FMT_IF_KV_COMPARE(text)
-#define FMT_ONLY_KV_NO(text)
-#define FMT_ONLY_KV_YES(text)
-#define FMT_ONLY_KV_COMPARE(text) text
+#define FMT_YES_KV_NO(text)
+#define FMT_YES_KV_YES(text) text
+#define FMT_YES_KV_COMPARE(text)
+#define FMT_COMPARE_KV_NO(text)
+#define FMT_COMPARE_KV_YES(text)
+#define FMT_COMPARE_KV_COMPARE(text) text
 
 struct fmt_info {
     const char *name;    /* "Q4_K" */
@@ -63,10 +62,8 @@ bool fmt_from_gguf(uint32_t gguf_id, enum fmt *out); /* false: unknown */
 bool fmt_from_name(const char *name, enum fmt *out); /* "Q4_K", "q4_k"; case does not matter */
 /* The name that the GGUF specification gives to an id, supported or not; "unknown" for others. */
 const char *fmt_gguf_name(uint32_t gguf_id);
-/* The formats that users may choose for a KV cache, each after a '|': "|f16|q4_0". */
+/* The formats of a KV cache, each after a '|': "|f16|q4_0|f32". Those for comparisons are last. */
 extern const char fmt_kv_choices[];
-/* The same, followed by the formats for comparisons only. */
-extern const char fmt_kv_formats[];
 /* *out: bytes of a row of n elements. false when n is no multiple of the block or the product
  * overflows. */
 bool fmt_row_bytes(enum fmt f, int64_t n, size_t *out);

@@ -91,7 +91,7 @@ enum {
 };
 
 static const char kv_doc[] = "one of"
-#define X(NAME, lower, id, elems, bytes, type, kv) FMT_IF_##kv(" " #lower)
+#define X(NAME, lower, id, elems, bytes, type, kv) FMT_YES_##kv(" " #lower)
 #include "formats.def"
                              " (default q8_0)";
 
@@ -174,7 +174,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case KEY_CTX:
         return cli_int(st, "--ctx", arg, 16, 1 << 26, &f->n_ctx);
     case KEY_KV:
-        if (fmt_from_name(arg, &f->kv) && fmt_info(f->kv)->kv == KV_YES)
+        if (fmt_from_name(arg, &f->kv) && fmt_info(f->kv)->kv != KV_NO)
             return 0;
         argp_error(st, "bad --kv-type '%s': must be one of %s", arg, fmt_kv_choices + 1);
         return EINVAL;
