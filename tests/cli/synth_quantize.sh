@@ -1,29 +1,8 @@
 #!/bin/bash
 # mas synth and mas quantize: their output is right and depends on the options alone. Every refusal has its exit
 # code, names the cause and leaves no file.
-set -u
-dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
-trap 'rm -rf -- "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-
-fault() {
-    echo "FAILED: $*"
-    bad=1
-}
-
-# expect CODE TEXT COMMAND..: exit code, and TEXT in what it says
-expect() {
-    local code=$1 text=$2 said got
-    shift 2
-    said=$("$@" 2>&1)
-    got=$?
-    [ "$got" = "$code" ] || fault "$*: exit code $got, want $code: $said"
-    case $said in
-    *"$text"*) ;;
-    *) fault "$*: no '$text' in: $said" ;;
-    esac
-}
+# shellcheck source=tests/cli/head.bash
+. "$(dirname "$0")/head.bash"
 
 sum() {
     sha256sum <"$1" | cut -c1-64

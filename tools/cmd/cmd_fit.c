@@ -119,11 +119,11 @@ static const struct argp_option options[] = {
     {"simulate", KEY_SIMULATE, "FILE.svg", 0,
      "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
     {"draft", KEY_DRAFT, "MODEL", 0,
-     "a small model, as a shape's name or a file, that proposes tokens: predicts one "
+     "a small model, as a shape's name or a file, that drafts tokens: predicts one "
      "sequence with speculation",
      3},
     {"accepted", KEY_ACCEPTED, "N", 0,
-     "proposed tokens that a pass accepts on average (default 4 of 8)", 3},
+     "draft tokens that a pass accepts on average (default 4 of 8)", 3},
     {"json", KEY_JSON, NULL, 0, "print one JSON object", 4},
     {"help", KEY_HELP, NULL, 0, "show this", 4},
     {0},
@@ -557,7 +557,7 @@ static void print_draft(struct str *s, const struct fit *f)
         str_addf(s, "\nwith draft %s\n  %s\n", f->draft, why.msg);
     else
         str_addf(s,
-                 "\nwith draft %s: %.1f GB in VRAM; %d tokens proposed a pass in %.3f s, verified "
+                 "\nwith draft %s: %.1f GB in VRAM; %d tokens drafted a pass in %.3f s, verified "
                  "in %.3f s, %d accepted "
                  "(assumed)\n  predicted: %.2f tok/s for 1 sequence; the same text as without\n",
                  f->draft, gb(d.draft_bytes), MAX_DRAFT, d.draft_s, d.pass_s, f->accepted, d.rate);
@@ -630,7 +630,7 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
     if (f->draft && speculate(f, &d, NULL) == 0)
         str_addf(&s,
                  ", \"draft\": {\"bytes\": %" PRIu64
-                 ", \"proposed\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
+                 ", \"drafted\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
                  "%.6g}",
                  d.draft_bytes, MAX_DRAFT, f->accepted, d.rate);
     str_adds(&s, "}\n");
