@@ -154,8 +154,8 @@ struct attention_args {
     float scale; /* 1 / sqrt(head_dim) */
 };
 
-/* y[i] += x[i]. For models that norm a block's result before they add it, such as Gemma 2; elsewhere
- * matmul adds. */
+/* y[i] += x[i]. Models such as Gemma 2 norm a block's result before they add it and need this op.
+ * Elsewhere matmul adds. */
 struct add_args {
     const float *x; /* (n_row, n) */
     float *y;       /* (n_row, n) */
