@@ -302,8 +302,8 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     /* the kernel of the last call; -1: no call yet */
     int (*variant_taken)(const struct ops *, enum op op);
 
-    /* Has matmul a kernel that reads weights of this format as they are? false: it decodes them
-     * first, which is slower. NULL: the backend treats all formats alike. */
+    /* true: matmul has a kernel that reads weights of this format directly. false: matmul decodes
+     * them first, which is slower. NULL: the backend treats all formats alike. */
     bool (*reads)(const struct ops *, enum fmt fmt);
 
     /* Weights in the order that matmul reads fastest (lanes.h); NULL: that is the files' order.
@@ -331,7 +331,7 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     int (*read)(struct ops *, int i, const void *p, size_t n, uint64_t *sum, struct err *e);
 };
 
-/* What users may choose of ops_open's kinds, and of the cpu backend's instruction sets. */
+/* The kinds of ops_open, and the cpu backend's instruction sets, that users may choose. */
 #define OPS_KINDS "auto|ref|cpu|cuda|cudahost"
 #define OPS_ISAS "auto|scalar|avx2|avxvnni|avx512vnni|neon"
 

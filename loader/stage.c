@@ -291,11 +291,10 @@ static void say_disk(struct stage *st)
     struct stage_stats s;
     stage_stats(st, &s);
     double rate = s.read_seconds > 0 ? (double)s.read_bytes / s.read_seconds : 0;
-    log_warn("%.2f GiB of weights do not stay in memory and are read from the disk for every step: "
-             "it gave "
-             "%.2f GB/s, which is %.2f s a step; free memory, or choose a smaller model",
-             (double)s.pass_bytes / 1073741824, rate * 1e-9,
-             rate > 0 ? (double)s.pass_bytes / rate : 0);
+    log_warn(
+        "%.2f GiB of weights do not fit in memory and are read from the disk for every step, at "
+        "%.2f GB/s, %.2f s a step; free memory, or choose a smaller model",
+        (double)s.pass_bytes / 1073741824, rate * 1e-9, rate > 0 ? (double)s.pass_bytes / rate : 0);
 }
 
 static int release(struct stage *st, int item, struct stream *compute, struct err *e)

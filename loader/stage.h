@@ -6,7 +6,7 @@
  * An item is a part of a layer. Items are used in one fixed cyclic order.
  *
  * Memory:
- *   - The ring of the device is first in, first out; each item lies in one piece. The bytes of an
+ *   - The ring of the device is first in, first out; each item is contiguous. The bytes of an
  *     item are free when the compute stream has passed the item's release.
  *   - The reader thread reads the bytes in pieces. Pinned host memory is either a copy of all items
  *     or a ring of pieces. The first pass fills the copy, later passes only copy from it. Every

@@ -9,11 +9,11 @@
  * one 16-byte load for F16 and BF16, two for F32, coalesced. If some row does not begin at a
  * multiple of 16 bytes, or n_in is no multiple of 8, the matrix is read element by element.
  *
- * For F32 weights, for rows of F16 and BF16 that matmul_float_mma.cu cannot take, and for every
- * format of blocks without a row in MM_QUANTS: a lane decodes its elements by the scalar decoder of
- * kernels/quant. That is right at once and slow; a fast kernel is a row of MM_QUANTS. Variants: (R,
- * C) = (2, 1), (2, 2), (2, 4), (4, 8). Not measured: there was no GPU. Numerics: matmul.cuh: f32
- * fmaf in one order; the tolerance is that of f32 sums of n_in terms.
+ * For F32 weights, and for rows of F16 and BF16 that matmul_float_mma.cu cannot take. Also for
+ * every format of blocks without a row in MM_QUANTS: a lane decodes its elements by the scalar
+ * decoder of kernels/quant. That works for any format but is slow. A fast kernel is a row of
+ * MM_QUANTS. Variants: (R, C) = (2, 1), (2, 2), (2, 4), (4, 8). Not measured: there was no GPU.
+ * Numerics: matmul.cuh: f32 fmaf in one order; the tolerance is that of f32 sums of n_in terms.
  */
 #include "element.cuh"
 #include "matmul.cuh"

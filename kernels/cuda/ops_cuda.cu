@@ -161,8 +161,8 @@ static struct ops_cuda *self(struct ops *ops)
     return reinterpret_cast<struct ops_cuda *>(ops);
 }
 
-/* Checks ids, slots and pages if the host can read them and they have arrived: not on a GPU, not
- * while the call is only recorded, not while their upload may be queued. */
+/* Checks ids, slots and pages if the host can read them and they have arrived. Not on a GPU, not
+ * while the call is only recorded, and not while their upload may be queued. */
 template <class A>
 static int call_check(const struct ops_cuda *c, struct stream *s, const A *a,
                       int (*shape)(const A *, struct err *), int (*all)(const A *, struct err *),

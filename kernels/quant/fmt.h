@@ -50,7 +50,7 @@ struct fmt_info {
     uint32_t gguf_id;    /* enum ggml_type in a GGUF file */
     int64_t block_elems; /* elements per block */
     size_t block_bytes;
-    int file_type; /* general.file_type of a GGUF file of this format; -1: there is none */
+    int file_type; /* general.file_type of a GGUF file of this format; -1: none */
     enum fmt_kv kv;
     /* n elements, n a multiple of block_elems; x and y do not overlap */
     void (*decode)(const void *x, float *y, int64_t n);
@@ -70,7 +70,7 @@ bool fmt_row_bytes(enum fmt f, int64_t n, size_t *out);
 /* Encodes n elements. ERR_DATA names the index of the first NaN or infinity. */
 int fmt_encode_row(enum fmt f, const float *x, void *y, int64_t n, struct err *e);
 
-/* A format without blocks: every element is a number by itself. */
+/* true: a format without blocks, in which every element is a number of its own. */
 static inline bool fmt_is_plain(enum fmt f)
 {
     return fmt_info(f)->block_elems == 1;

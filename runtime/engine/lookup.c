@@ -7,18 +7,18 @@
 #include "rng.h"
 
 #define LEAST_TEXT 2
-#define FOLLOW 64    /* tokens of a guess out of the memory at most */
-#define BETWEEN (-1) /* stands between two texts of the memory; no token */
+#define FOLLOW 64    /* most tokens of a draft from the memory */
+#define BETWEEN (-1) /* separates two texts of the memory; not a token */
 
-/* Contexts of these lengths are found in the memory, the longer ones first. */
+/* Lengths of the contexts that the memory finds, longer ones first. */
 static const int key_length[] = {6, 3};
 enum { KEYS = sizeof key_length / sizeof *key_length };
 
 struct lookup {
-    int32_t *ring; /* (size) the memory; token number i stands at i % size */
+    int32_t *ring; /* (size) the memory; token number i is at i % size */
     size_t size;   /* power of two */
     uint64_t n;    /* tokens ever remembered */
-    /* (2 size) by hash of a context: number of the token behind its last place; 0 = none */
+    /* (2 size) by hash of a context: number of the token after its last occurrence; 0 = none */
     uint64_t *at[KEYS];
 };
 
@@ -41,7 +41,7 @@ int lookup_open(size_t tokens, struct lookup **out, struct err *e)
         return rc;
     }
     l->ring[0] = BETWEEN;
-    l->n = 1; /* number 0 is no token: it says "none" in the tables */
+    l->n = 1; /* numbers start at 1: 0 means none in the tables */
     *out = l;
     return 0;
 }
@@ -80,7 +80,7 @@ void lookup_remember(struct lookup *l, const int32_t *tok, int n)
     l->ring[l->n++ & (l->size - 1)] = BETWEEN;
 }
 
-/* Tokens before a and b that agree, at most `most`. */
+/* Number of equal tokens just before a and b, at most `most`. */
 static int common(const int32_t *a, const int32_t *b, int most)
 {
     int n = 0;
@@ -103,7 +103,7 @@ static struct lookup_guess find_in_text(const int32_t *tok, int n)
     return best;
 }
 
-/* The memory's token number i, BETWEEN where there is none (any more). */
+/* Token number i of the memory; BETWEEN if it is overwritten or was never there. */
 static int32_t remembered(const struct lookup *l, uint64_t i)
 {
     return i < l->n && i + l->size >= l->n ? l->ring[i & (l->size - 1)] : BETWEEN;
@@ -119,7 +119,7 @@ static struct lookup_guess find_in_memory(const struct lookup *l, const int32_t 
         while (length < LOOKUP_LONGEST && length < n && at > (uint64_t)length &&
                remembered(l, at - 1 - (uint64_t)length) == tok[n - 1 - length])
             length++;
-        if (length < key_length[k]) /* overwritten since, or another context of the same hash */
+        if (length < key_length[k]) /* overwritten since, or another context with the same hash */
             continue;
         size_t first = at & (l->size - 1);
         while (follow < FOLLOW && remembered(l, at + (uint64_t)follow) != BETWEEN &&

@@ -17,10 +17,10 @@ struct results {
     struct speculate *sp; /* or NULL */
     struct engine_stats *stats;
     size_t mask_words;
-    uint32_t *mask;            /* (n_logit, mask_words) this step's grammar masks */
+    uint32_t *mask;            /* (n_logit, mask_words) grammar masks of this step */
     const uint32_t **mask_row; /* (n_logit) */
     struct sample_row *sample; /* (n_logit) */
-    /* (n_logit) whose row it is; the rows of one sequence stand together */
+    /* (n_logit) sequence of each row; rows of one sequence are adjacent */
     struct seq **sampled;
     int32_t *id, *pair_row; /* (n_logit), (n_pair) */
     int32_t *pair_id;       /* (n_pair) */
@@ -77,7 +77,7 @@ void results_close(struct results *s)
     mem_free(s);
 }
 
-/* Logits rows in the order: those to sample, then the others, so that sampling is one call. */
+/* Orders the rows with logits: sampled rows come first, so that sampling is one call. */
 int results_ask(struct results *s, const struct seq_list *running, struct batch *b)
 {
     int n_sample = 0;
@@ -120,7 +120,7 @@ static void seq_push_out(struct seq *q, int32_t id, float lp)
         r->on_token(r, id, lp);
 }
 
-/* The limit is near: ends the reply with the shortest valid text. */
+/* Ends the reply with the shortest valid text, because the token limit is near. */
 static int seq_close_reply(struct results *s, struct seq *q, struct err *e)
 {
     s->closing.n = 0;
@@ -130,13 +130,13 @@ static int seq_close_reply(struct results *s, struct seq *q, struct err *e)
              "the schema needs %zu more tokens but only %d of the limit of %d are left; "
              "raise the limit of new tokens",
              s->closing.n, q->r->max_new - q->r->n_out, q->r->max_new);
-    q->r->finish = FINISH_CLOSED; /* before the tokens: they are not the model's own */
+    q->r->finish = FINISH_CLOSED; /* set before the tokens are added: the model did not say them */
     for (size_t i = 0; i < s->closing.n; i++)
         seq_push_out(q, s->closing.id[i], NAN);
     return 0;
 }
 
-/* Takes a token under a grammar; sets finish when the reply is complete or had to be closed. */
+/* Takes a token under a grammar; sets finish when the reply is complete or was closed. */
 static int seq_take_constrained(struct results *s, struct seq *q, int32_t id, float lp,
                                 struct err *e)
 {
@@ -178,7 +178,7 @@ static int seq_take(struct results *s, struct seq *q, int32_t id, float lp, stru
     return 0;
 }
 
-/* The mask in a state of q's grammar as row n_mask of this step's masks. */
+/* Adds the mask in state g of q's grammar as row n_mask of this step's masks. */
 static int results_mask(struct results *s, struct seq *q, const struct grammar_state *g, int n_mask,
                         struct err *e)
 {
@@ -198,7 +198,7 @@ static int results_mask(struct results *s, struct seq *q, const struct grammar_s
     return 0;
 }
 
-/* Logits rows of q in this step that are sampled: its own, then those of its branches. */
+/* Number of sampled rows of q in this step: its own, then those of its branches. */
 static int seq_samples(const struct seq *q)
 {
     int n = q->step.n_logit;
@@ -207,7 +207,7 @@ static int seq_samples(const struct seq *q)
     return n;
 }
 
-/* What a row is sampled by that draws token number n_out + i of the reply, in a state of q's
+/* Sets the sampling of row `at`, which draws token number n_out + i of the reply in state g of q's
  * grammar. */
 static void results_sample_row(struct results *s, struct seq *q, int at, int i,
                                const struct grammar_state *g, int *n_mask)
@@ -223,22 +223,22 @@ static void results_sample_row(struct results *s, struct seq *q, int at, int i,
     s->sample[at] = sampler_row(q->r, q->r->n_out + i, mask);
 }
 
-/* Takes a guess into the state that the rows behind it are masked by. */
+/* Advances a grammar state by a draft token; the rows after that token are masked by this state. */
 static void results_ahead(struct results *s, struct seq *q, struct grammar_state *g, int32_t guess)
 {
     struct err why = {0};
     if (q->r->grammar && !q->failed && !grammar_accept(s->gv, q->r->grammar, g, guess)) {
-        err_set(&why, ERR_BUG, "the grammar refused the guess %d, which it allowed", guess);
+        err_set(&why, ERR_BUG, "the grammar refused draft token %d, which it had allowed", guess);
         seq_fail(q, &why);
     }
 }
 
-/* What q's rows of this step are sampled by, from row `at` on: that of its last token, then those
- * of its guesses, then those of its branches; what branches compute once more draws nothing that
- * is looked at. */
+/* Sets the sampling of all rows of q in this step, from row `at` on. Order: last token, draft
+ * tokens, branches. A branch repeats the rows of the shared draft tokens; the draws of these rows
+ * are not used. */
 static void results_sample_rows(struct results *s, struct seq *q, int at, int *n_mask)
 {
-    struct grammar_state ahead, fork; /* behind the guesses so far */
+    struct grammar_state ahead, fork; /* after the draft tokens so far */
     if (q->r->grammar)
         ahead = q->grammar;
     for (int i = 0; i < q->step.n_logit; i++) {
@@ -264,8 +264,8 @@ static void results_sample_rows(struct results *s, struct seq *q, int at, int *n
     }
 }
 
-/* The branch that goes on with this token behind the first `from` guesses; *at: the row behind
- * that, of rows that begin at *at. */
+/* The branch with this token after the first `from` draft tokens. On entry *at is the first row of
+ * all branches; on return it is the row after that token. */
 static struct branch *seq_branch(const struct seq *q, int from, int32_t id, int *at)
 {
     for (int k = 0; k < q->step.n_branch; k++) {
@@ -279,14 +279,14 @@ static struct branch *seq_branch(const struct seq *q, int from, int32_t id, int 
     return NULL;
 }
 
-/* What a pass found: so many guesses came true, then so many of a branch. */
+/* The result of a verification: number of accepted draft tokens, then of tokens of a branch. */
 struct verified {
     int n_true, n_way;
     struct branch *way;
 };
 
-/* Takes the tokens that q's rows of this step have drawn, from row `at` on, as far as they are on a
- * way that was guessed. */
+/* Takes the tokens that were drawn for q from row `at` on, as long as each equals the draft or a
+ * branch. */
 static struct verified results_follow(struct results *s, struct seq *q, int at)
 {
     struct verified v = {0};
@@ -313,7 +313,7 @@ static struct verified results_follow(struct results *s, struct seq *q, int at)
     }
 }
 
-/* What comes of q's rows in this step, of which those that are sampled begin at row `at`. */
+/* Takes the results of all rows of q in this step; its sampled rows begin at row `at`. */
 static void results_of(struct results *s, struct seq *q, int at)
 {
     struct request *r = q->r;
@@ -354,7 +354,7 @@ static int results_sample(struct results *s, int n, struct err *e)
     return 0;
 }
 
-/* A score prompt is computed: its last row scores every continuation's first token. */
+/* Ends the prompt of a score: its last row scores the first token of every continuation. */
 static int results_score_prompt(struct results *s, struct seq *q, struct err *e)
 {
     struct request *r = q->r;
@@ -374,7 +374,7 @@ static int results_score_prompt(struct results *s, struct seq *q, struct err *e)
     return 0;
 }
 
-/* Rows of a continuation: row of position p scores the token at p + 1. */
+/* Scores a continuation: the row of position p scores the token at p + 1. */
 static int results_score_cont(struct results *s, struct seq *q, struct err *e)
 {
     struct request *r = q->r;

@@ -1,5 +1,5 @@
-/* Every allocation of reading, writing, binding, planning and placing fails once, and from then
- * on. */
+/* Every allocation of reading, writing, binding, planning and placing fails, alone and with all
+ * later ones. */
 #include "gguf_make.h"
 #include "gguf_write.h"
 #include "names.h"

@@ -1,4 +1,4 @@
-/* Guesses out of texts: which place is taken, where a text ends, what is forgotten. */
+/* Drafts from texts: the chosen occurrence, the end of a text, and eviction from the memory. */
 #include "lookup.h"
 #include "rng.h"
 #include "test.h"
@@ -47,16 +47,15 @@ static void memory_helps_where_the_text_has_less_to_say(void **state)
                   both[] = {3, 4, 8, 2, 3, 4};
     lookup_remember(l, said, 5);
     guess_is(l, whole, 4, LOOKUP_MEMORY, 4, 1, 5);
-    guess_is(l, end, 3, LOOKUP_MEMORY, 3, 0, 0); /* nothing stood behind it */
+    guess_is(l, end, 3, LOOKUP_MEMORY, 3, 0, 0); /* no token followed */
     lookup_remember(l, later, 5);
-    guess_is(l, other, 4, LOOKUP_MEMORY, 3, 1, 6); /* what was said last */
+    guess_is(l, other, 4, LOOKUP_MEMORY, 3, 1, 6); /* the last occurrence */
     guess_is(l, own, 5, LOOKUP_TEXT, 2, 3, 8);     /* two tokens are too few for the memory */
     guess_is(l, both, 6, LOOKUP_MEMORY, 3, 1, 6);  /* three beat two */
     lookup_close(l);
 }
 
-/* A memory of 64 tokens: what it says is always what was said last behind these tokens, or
- * nothing. */
+/* A memory of 64 tokens: a draft is what followed the last occurrence of these tokens, or empty. */
 static void what_is_overwritten_is_forgotten(void **state)
 {
     (void)state;
@@ -77,7 +76,7 @@ static void what_is_overwritten_is_forgotten(void **state)
         }
     }
     assert_true(found > 30);
-    lookup_remember(l, text, 400); /* longer than the memory: its end stays */
+    lookup_remember(l, text, 400); /* longer than the memory, which keeps its end */
     guess_is(l, text + 380, 10, LOOKUP_MEMORY, 8, 10, text[390]);
     lookup_close(l);
 }

@@ -1,5 +1,5 @@
-/* Carrying out a plan: views of the mapping, or a copy that outlives the file, in the host's memory
- * or a device's. */
+/* Placement of weights: views of the mapping, or a copy that outlives the file, on the host or on a
+ * device. */
 #include "place.h"
 
 #include <unistd.h>
@@ -125,8 +125,8 @@ static void copied_weights_outlive_the_file(void **state)
     place_free(p);
 }
 
-/* What a backend multiplies is packed once, what is only gathered from is not, and what a matrix
- * and the table share is. */
+/* A matrix is packed once, a table that is only gathered from never. A tensor that serves as both
+ * is packed. */
 static int fake_packed;
 static bool fake_packs(const struct ops *ops, const struct tensor *w)
 {
@@ -228,7 +228,7 @@ static void plans_for_another_place_are_refused(void **state)
     fails(place_run(&sc.plan, &sc.w, sc.ops, 0, NULL, NULL, &p, &e), ERR_BUG, "1 layers");
 }
 
-/* A device whose copies happen as late as they may: when their event is waited for, or all at a
+/* A device that copies as late as allowed: when the event of a copy is waited for, or all at a
  * sync. */
 enum { LATE = 8 };
 static struct late {

@@ -1,5 +1,5 @@
-/* Streaming through a ring on the CPU's device, where copies happen at once: the reader's
- * handshake, orders, errors. (On a device whose copies happen late: t_cudahost_stage.) */
+/* Streaming through a ring on the CPU's device, which copies at once: handshake of the reader,
+ * orders, errors. (On a device that copies late: t_cudahost_stage.) */
 #include "stage.h"
 
 #include "clock.h"
@@ -34,7 +34,7 @@ static void every_ring_and_piece_gives_the_same_bytes(void **state)
         for (int v = 0; v < 12; v++) {
             streamed_make(&s, n, (uint64_t)(100 * n + v));
             struct stage_config c = streamed_config(&s, cpu->dev);
-            c.ring_bytes += (uint64_t)v * s.total / 6; /* up to twice what there is */
+            c.ring_bytes += (uint64_t)v * s.total / 6; /* up to twice the bytes of all items */
             c.piece_bytes = (uint64_t)256 << v % 4;
             c.pinned_bytes = (uint64_t)(v % 5) * c.piece_bytes;
             c.keep_pinned = v % 2;
@@ -135,7 +135,7 @@ static void a_failed_read_is_said_once_its_piece_is_needed(void **state)
         }
 }
 
-/* ---- a system that lets nobody pin more than so much ----------------------------------------- */
+/* ---- a system with a limit on pinned memory -------------------------------------------------- */
 
 static size_t pin_limit;
 
@@ -195,7 +195,7 @@ static void a_slower_link_takes_its_time(void **state)
 
 int main(void)
 {
-    log_set_level(LOG_ERROR); /* what is said once a run is said hundreds of times here */
+    log_set_level(LOG_ERROR); /* a warning of one run would appear hundreds of times */
     const struct CMUnitTest tests[] = {
         T(every_ring_and_piece_gives_the_same_bytes),
         T(the_stage_counts_what_it_does),

@@ -1,4 +1,4 @@
-/* Every strategy of the registry, with a model that behaves and with models that do not. */
+/* Every strategy of the registry, with good replies of a model and with bad ones. */
 #include <math.h>
 
 #include "embed.h"

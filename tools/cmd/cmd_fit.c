@@ -26,8 +26,8 @@ static const double host_rate = 55e9;  /* bytes/s of two channels of DDR5 */
 /* of that rate: what CPU and link together get of the same memory */
 static const double dram_share = 65.0 / 55;
 static const double host_ops = 1e12; /* int8 operations/s of a desktop CPU */
-/* DRAFT_WARM: tokens until the engine knows how good the draft is; DRAFT_TOKENS: measured and drawn
- * behind them. */
+/* DRAFT_WARM: tokens until the engine knows the draft's acceptance rate. DRAFT_TOKENS: measured and
+ * drawn after them. */
 enum {
     BATCH_ROWS = 512,
     PAGE = 32,
@@ -339,8 +339,8 @@ struct speculation {
     double pass_s, draft_s, rate; /* rate: tokens/s */
 };
 
-/* One sequence: the draft, resident, proposes tokens one by one; a pass of the model over all of
- * them and the one before accepts some and adds one. */
+/* One sequence. The draft model, resident, drafts tokens one by one. A pass of the model over the
+ * last token and all drafts accepts some drafts and adds one token. */
 static int speculate(const struct fit *f, struct speculation *out, struct err *e)
 {
     struct sketch draft;
@@ -543,8 +543,8 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
              p->all.step_s, p->all.link_s, p->all.device_s, p->all.host_s, p->all.hop_s);
     str_addf(s, "  MedQA panel, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
     if (p->stream_bytes && !p->keep_pinned)
-        str_adds(s, "  main memory is too small for what is streamed: it would be read from the "
-                    "disk for every step\n");
+        str_adds(s, "  main memory is too small for the streamed weights: they would be read from "
+                    "the disk for every step\n");
 }
 
 static void print_draft(struct str *s, const struct fit *f)
@@ -638,8 +638,8 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
     str_free(&s);
 }
 
-/* The share of guesses that are right, so that of MAX_DRAFT in a row `accepted` are, on average,
- * before the first wrong. */
+/* The acceptance rate with which, of MAX_DRAFT drafts, on average `accepted` come before the first
+ * rejected one. */
 static double share_of(int accepted)
 {
     double low = 0, high = 1;
@@ -653,7 +653,7 @@ static double share_of(int accepted)
     return high;
 }
 
-/* One sequence with the draft's guesses. */
+/* One sequence with drafts. */
 static int scene_with_draft(const struct fit *f, struct scene *s, struct err *e)
 {
     struct speculation d;
