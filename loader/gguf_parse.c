@@ -12,7 +12,7 @@
 #include "mem.h"
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "numbers are copied from little-endian files as they are"
+#error "numbers are copied unchanged from little-endian files"
 #endif
 
 #define KV_MIN_BYTES 14     /* key length 8, key 1, type 4, value 1 */

@@ -5,7 +5,7 @@
 
 #include "check.h"
 
-/* mixtures.def; a format by itself has no rules, and its file type is in formats.def. */
+/* mixtures.def. A plain format has no rules, and its file type is in formats.def. */
 static const struct {
     const char *name;
     bool mixed;

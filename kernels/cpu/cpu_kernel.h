@@ -17,10 +17,10 @@
 #define MM_ROWS 8
 
 /*
- * The formats whose quants are multiplied as they are: fast kernels are rows here, with a case in
- * the tiles (body_plain.h, body_dot256.h) and, where weights can be packed, in lanes.c and the
- * strips. X(NAME, elements of x that are quantised as one block). Weights of all other formats are
- * multiplied by x in f32, decoded where they have blocks (body_matmul.h).
+ * The formats with a fast kernel, which multiplies quants without decoding. A row here needs a case
+ * in the tiles (body_plain.h, body_dot256.h). If the weights can be packed, it also needs a case in
+ * lanes.c and the strips. X(NAME, elements of x that are quantised as one block). Weights of all
+ * other formats are decoded if they have blocks, and multiplied by x in f32 (body_matmul.h).
  */
 #define MM_QUANTS(X) X(Q4_0, 32) X(Q8_0, 32) X(Q4_K, 256) X(Q5_K, 256) X(Q6_K, 256)
 

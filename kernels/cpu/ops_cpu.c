@@ -52,7 +52,7 @@ struct peak_job {
 static void peak_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     struct peak_job *j = arg;
-    volatile float start = 1; /* what the compiler cannot know */
+    volatile float start = 1; /* a value that the compiler cannot know */
     for (int64_t i = begin; i < end; i++) {
         float sink = start;
         j->done[8 * worker] += j->k->peak(j->int8, j->turns, &sink);

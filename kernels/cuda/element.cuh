@@ -21,8 +21,9 @@ namespace CU_NS
 
 /* Element i of a row. */
 template <enum fmt F> struct fmt_of;
-#define X(NAME, lower, ...)                                                                        \
+#define X(NAME, lower, id, elems, ...)                                                             \
     template <> struct fmt_of<FMT_##NAME> {                                                        \
+        static constexpr int ELEMS = elems; /* of a block */                                       \
         static __device__ __forceinline__ float element(const uint8_t *row, int64_t i)             \
         {                                                                                          \
             return fmt_##lower##_element(row, i);                                                  \

@@ -7,8 +7,8 @@
  *
  * One variant, `gather`: a thread decodes 8 neighbouring elements with the scalar decoder of
  * kernels/quant. So there is one decode per format, and the numbers have its bits. A thread stores
- * 16 bytes at a time and loads single bytes. Wide loads would gain little: neighbouring threads
- * take neighbouring bytes, a block of weights is one or two lines of L1, and the stores are 4 to 7
+ * 16 bytes at a time and loads single bytes. Wide loads would gain little. Neighbouring threads
+ * take neighbouring bytes, and a block of weights is one or two lines of L1. The stores are 4 to 7
  * times the loads. Not measured: there was no GPU. Numerics: exact, the bits of fmt_<x>_decode.
  */
 #include "element.cuh"

@@ -38,10 +38,9 @@ static constexpr int MM_SEGMENT = 8;
 static constexpr int MM_X_BYTES = SCRATCH_MM_X; /* bytes of a quantised chunk of x */
 
 /*
- * The formats whose quants are multiplied as they are, by matvec, mma and wgmma: fast kernels are
- * rows here. X(NAME, elements of x that are quantised as one block: the block of the format).
- * Weights of all other formats are multiplied by x in f32, decoded where they have blocks
- * (matmul_float.cu).
+ * The formats with fast kernels: matvec, mma and wgmma multiply their quants without decoding.
+ * X(NAME, elements of x that are quantised as one block: the block of the format). Weights of all
+ * other formats are decoded if they have blocks, and multiplied by x in f32 (matmul_float.cu).
  */
 #define MM_QUANTS(X) X(Q4_0, 32) X(Q8_0, 32) X(Q4_K, 256) X(Q5_K, 256) X(Q6_K, 256)
 

@@ -225,23 +225,28 @@ static dim3 mb_grid(int64_t threads)
     return dim3((unsigned)((threads + MB_THREADS - 1) / MB_THREADS));
 }
 
+template <enum fmt F>
+static int mb_decode_format(cudaStream_t s, const struct mb_decode &a, struct err *e)
+{
+    if constexpr (fmt_of<F>::ELEMS == 1) {
+        FAIL(e, ERR_BUG, "matmul: blas has no kernel for %s", fmt_info(F)->name);
+    } else {
+        LAUNCH(k_matmul_decode<F>, mb_grid(a.n_row * a.n / MB_RUN), dim3(MB_THREADS), 0, s, a);
+        CU_LAUNCHED(e, "matmul_decode");
+    }
+    return 0;
+}
+
 static int mb_decode_rows(cudaStream_t s, enum fmt fmt, const struct mb_decode &a, struct err *e)
 {
-    const dim3 grid = mb_grid(a.n_row * a.n / MB_RUN), block(MB_THREADS);
     switch (fmt) {
-#define X(NAME, lower, id, elems, ...)                                                             \
+#define X(NAME, lower, ...)                                                                        \
     case FMT_##NAME:                                                                               \
-        if constexpr (elems == 1)                                                                  \
-            FAIL(e, ERR_BUG, "matmul: blas has no kernel for %s", #NAME);                          \
-        else                                                                                       \
-            LAUNCH(k_matmul_decode<FMT_##NAME>, grid, block, 0, s, a);                             \
-        break;
+        return mb_decode_format<FMT_##NAME>(s, a, e);
 #include "formats.def"
     default:
         FAIL(e, ERR_BUG, "matmul: no format %d", (int)fmt);
     }
-    CU_LAUNCHED(e, "matmul_decode");
-    return 0;
 }
 
 struct mb_space { /* of the scratch */

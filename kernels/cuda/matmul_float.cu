@@ -9,11 +9,11 @@
  * one 16-byte load for F16 and BF16, two for F32, coalesced. If some row does not begin at a
  * multiple of 16 bytes, or n_in is no multiple of 8, the matrix is read element by element.
  *
- * For F32 weights, for rows of F16 and BF16 that matmul_float_mma.cu cannot take, and for every
- * format of blocks without a row in MM_QUANTS: a lane decodes its elements by the scalar decoder of
- * kernels/quant. That is right at once and slow; a fast kernel is a row of MM_QUANTS. Variants: (R,
- * C) = (2, 1), (2, 2), (2, 4), (4, 8). Not measured: there was no GPU. Numerics: matmul.cuh: f32
- * fmaf in one order; the tolerance is that of f32 sums of n_in terms.
+ * For F32 weights, and for rows of F16 and BF16 that matmul_float_mma.cu cannot take. Also for
+ * every format of blocks without a row in MM_QUANTS: a lane decodes its elements by the scalar
+ * decoder of kernels/quant. That works for any format but is slow. A fast kernel is a row of
+ * MM_QUANTS. Variants: (R, C) = (2, 1), (2, 2), (2, 4), (4, 8). Not measured: there was no GPU.
+ * Numerics: matmul.cuh: f32 fmaf in one order; the tolerance is that of f32 sums of n_in terms.
  */
 #include "element.cuh"
 #include "matmul.cuh"
@@ -210,7 +210,19 @@ static int mf_launch_rows(cudaStream_t s, struct mm_call *a, int n, struct err *
         return mf_launch<F, 2, 2>(s, a, n, aligned, e);
     if (a->n_row <= 4)
         return mf_launch<F, 2, 4>(s, a, n, aligned, e);
-    return mf_launch<F, 4, 8>(s, a, n, aligned, e);
+    if constexpr (mf_weights<F>::ALIGN == 1) /* decoding takes the registers of more */
+        return mf_launch<F, 2, 4>(s, a, n, aligned, e);
+    else
+        return mf_launch<F, 4, 8>(s, a, n, aligned, e);
+}
+
+template <enum fmt F>
+static int mf_launch_format(cudaStream_t s, struct mm_call *a, int n, struct err *e)
+{
+    if constexpr (mm_x_block(F) == 0)
+        return mf_launch_rows<F>(s, a, n, e);
+    else
+        FAIL(e, ERR_BUG, "matmul: float has no kernel for %s", fmt_info(F)->name);
 }
 
 int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e)
@@ -218,14 +230,11 @@ int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, stru
     switch (fmt) {
 #define X(NAME, lower, ...)                                                                        \
     case FMT_##NAME:                                                                               \
-        if constexpr (mm_x_block(FMT_##NAME) == 0)                                                 \
-            return mf_launch_rows<FMT_##NAME>(s, a, n, e);                                         \
-        break;
+        return mf_launch_format<FMT_##NAME>(s, a, n, e);
 #include "formats.def"
     default:
-        break;
+        FAIL(e, ERR_BUG, "matmul: no format %d", (int)fmt);
     }
-    FAIL(e, ERR_BUG, "matmul: float has no kernel for format %d", (int)fmt);
 }
 
 } // namespace CU_NS

@@ -8,7 +8,7 @@
  *
  * A warp computes 4 R rows of W x one segment (8 chunks of 256) x C rows of x. Its 8 lanes of a row
  * share a chunk. Each lane multiplies 32 weights by dp4a with C rows of x, for R rows of W one
- * after the other. mm_reduce leaves each lane the total of one of the R C results, so the f32 part
+ * after the other. mm_reduce leaves each lane the total of one of the R C results. So the f32 part
  * is done once per result, not once per lane.
  *
  *             chunk      k              k + 1

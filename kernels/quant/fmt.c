@@ -22,10 +22,10 @@ static const struct fmt_info fmt_table[FMT_COUNT] = {
     static_assert(elems == 1 || elems % 16 == 0, #NAME ": elements of a block");
 #include "formats.def"
 
-const char fmt_kv_formats[] =
-#define X(NAME, lower, id, elems, bytes, type, kv) FMT_IF_##kv("|" #lower)
+const char fmt_kv_choices[] =
+#define X(NAME, lower, id, elems, bytes, type, kv) FMT_YES_##kv("|" #lower)
 #include "formats.def"
-#define X(NAME, lower, id, elems, bytes, type, kv) FMT_ONLY_##kv("|" #lower)
+#define X(NAME, lower, id, elems, bytes, type, kv) FMT_COMPARE_##kv("|" #lower)
 #include "formats.def"
     ;
 

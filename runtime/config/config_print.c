@@ -49,7 +49,7 @@ static void json_entry(const struct option_row *r, const void *at, const char *n
     *comma = ", ";
 }
 
-/* The next name of "a|b|c" to name; NULL after the last one. */
+/* Copies the next name of "a|b|c" to name; NULL after the last one. */
 static const char *next_choice(const char *choices, char name[64])
 {
     size_t n = choices ? strcspn(choices, "|") : 0;

@@ -1,10 +1,10 @@
 /*
- * A really trained model tells the story that llama.cpp tells. Golden files and how they were made:
+ * A trained model tells the story that llama.cpp tells. Golden files and their making:
  * tests/golden/README.md, tools/training/golden/stories.py; the models are optional data.
  *
- * Quantised weights: llama.cpp (like our cpu backend) rounds activations to 8 bits, which moves its
- * margins by up to 0.41. Free-running text is therefore compared up to the first near-tie, and the
- * rest by scoring llama.cpp's own tokens against the exact best token of each position.
+ * Quantised weights: llama.cpp and our cpu backend round activations to 8 bits, which moves margins
+ * between tokens by up to 0.41. So free-running text is compared up to the first near-tie. The rest
+ * scores llama.cpp's own tokens against the exact best token of each position.
  */
 #include <glob.h>
 #include <math.h>
@@ -50,8 +50,8 @@ static void story_read(const char *name, struct story *s)
     free(table);
 }
 
-/* The golden text has 205 positions, the models say they were trained with 128: opens a copy of the
- * file that says 256, in a new folder dir that goes with close_longer. */
+/* Opens a copy of the model with 256 tokens of context: the golden text has 205, the file says 128.
+ * The copy is in a new folder dir; close_longer removes it. */
 static struct engine *open_longer(const char *path, const char *backend, char dir[256])
 {
     static const char key[] = "llama.context_length";
@@ -87,7 +87,7 @@ static void close_longer(struct engine *en, const char *dir)
     test_rmdir(dir);
 }
 
-/* n greedy tokens after the prompt, whose ids are checked on the way. */
+/* Generates n greedy tokens after the prompt; checks the ids of the prompt. */
 static void tell(struct engine *en, const char *text, const struct story *s, int n,
                  int32_t out[N_NEW])
 {
@@ -104,7 +104,7 @@ static void tell(struct engine *en, const char *text, const struct story *s, int
     token_list_free(&prompt);
 }
 
-/* The first n tokens are llama.cpp's. */
+/* Checks that the first n tokens are llama.cpp's. */
 static void same_ids(const char *what, const struct story *s, const int32_t *out, int n)
 {
     for (int i = 0; i < n; i++)
@@ -114,7 +114,7 @@ static void same_ids(const char *what, const struct story *s, const int32_t *out
                      (double)s->best_margin[i]);
 }
 
-/* Prompt and reply as text, as the golden file has it: without the space before the first word. */
+/* Checks prompt and reply as text against the golden file: no space before the first word. */
 static void same_text(const struct engine *en, const struct story *s, const int32_t *out)
 {
     struct err e;
@@ -156,8 +156,8 @@ static void note_best(struct request *r, int pos, const float *logits)
     c->n++;
 }
 
-/* After each of the first n golden tokens the engine prefers the exact best one wherever that leads
- * by `slack`. */
+/* Checks that after each of the first n golden tokens the engine prefers the exact best one,
+ * wherever that one leads by `slack`. */
 static void same_choices(struct engine *en, const char *what, const struct story *s, int n,
                          float slack)
 {
@@ -209,9 +209,9 @@ static void stories260k_tells_llama_cpps_story(void **state)
     free(s.text);
 }
 
-/* K-quants. ref does not round activations: it must agree with exact arithmetic but for rounding of
- * k and v. It is slow, so it tells the story only as far as that is compared, and so is cudahost.
- * cpu and cuda tell all of it; they may move a margin by about as much as llama.cpp does, twice
+/* K-quants. ref does not round activations: it must agree with exact arithmetic, except for the
+ * rounding of k and v. ref and cudahost are slow, so they tell only the compared part of the story.
+ * cpu and cuda tell all of it. They may move a margin by about as much as llama.cpp does; twice
  * that is allowed. */
 static void quantised_story(const char *file, const char *name)
 {

@@ -82,13 +82,6 @@ code() {
         }' "$@"
 }
 
-# option_rows FILE..: "member key flag" of each row X(..) of a table of options (runtime/config/option.h); NULL = no flag
-option_rows() {
-    [ $# -eq 0 ] || cat "$@" | tr '\\\n' '  ' |
-        grep -oP '\bX\(\s*[a-z][\w *]*,\s*\w+,\s*[A-Z_]+,\s*"[a-z_.]+",\s*("[a-z-]+"|NULL)' |
-        sed -E 's/^X\([^,]*, *([^,]*), *[^,]*, *"([^"]*)", */\1 \2 /; s/"//g' || true
-}
-
 # literals FILE..: "file:line:text" of each string in the code; those with only white space between them are one
 literals() {
     [ $# -eq 0 ] || awk '
@@ -118,6 +111,13 @@ literals() {
             }
         }
         END { flush() }' "$@"
+}
+
+# option_rows FILE..: "member key flag" of each row X(..) of a table of options (runtime/config/option.h); NULL = no flag
+option_rows() {
+    [ $# -eq 0 ] || cat "$@" | tr '\\\n' '  ' |
+        grep -oP '\bX\(\s*[a-z][\w *]*,\s*\w+,\s*[A-Z_]+,\s*"[a-z_.]+",\s*("[a-z-]+"|NULL)' |
+        sed -E 's/^X\([^,]*, *([^,]*), *[^,]*, *"([^"]*)", */\1 \2 /; s/"//g' || true
 }
 
 finish() {

@@ -36,8 +36,8 @@ lists() {
 
 formats=$(names kernels/quant/formats.def X | grep -vxE 'F32|F16' || true)
 mixtures=$(names loader/mixtures.def M)
-# tables of fast kernels, of their cases and scratch, of random blocks and of packed ones; the rules of mixtures; defaults
-tables='kernels/(cpu|cuda|cases)/[^:]*|kernels/scratch\.c|kernels/quant/(fmt_random|lanes)\.c|loader/mixture\.c'
+# tables of fast kernels and of their cases, of random blocks and of packed ones; the rules of mixtures; defaults
+tables='kernels/(cpu|cuda|cases)/[^:]*|kernels/quant/(fmt_random|lanes)\.c|kernels/scratch\.c|loader/mixture\.c'
 defaults='tools/cmd/cmd_(fit|synth)\.c|tools/bench/bench_kernels\.c'
 own='kernels/quant/fmt_[a-z0-9_]+\.[ch]|kernels/quant/formats\.def'
 # shellcheck disable=SC2086 # one word a name

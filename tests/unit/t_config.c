@@ -338,7 +338,7 @@ static void nested_and_dotted_keys_mean_the_same(void **state)
     ok(config_check(&a, &e));
     ok(config_load(&a, put("a.yaml", "planner.fixed: []\nplanner.selection: logit\n"), &e));
     assert_int_equal(n_fixed(&a), 0);
-    is(&a, "planner.top_k", "7"); /* what a file does not name stays */
+    is(&a, "planner.top_k", "7"); /* keys that a file lacks keep their values */
     str_free(&ja);
     str_free(&jb);
     config_free(&a);
@@ -604,7 +604,7 @@ static void json_reads_back_as_the_same_config(void **state)
     config_free(&b);
 }
 
-/* What changes speed or place must not stop a resumed evaluation; what changes an answer must. */
+/* Knobs of speed or place must not stop a resumed evaluation; knobs that change an answer must. */
 static void the_knobs_that_change_results_are_marked(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Random blocks: the promised moments, every part makeable alone. */
+/* Random blocks: they have the promised moments, and every part can be made alone. */
 #include "fmt_random.h"
 #include "test.h"
 

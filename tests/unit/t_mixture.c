@@ -1,4 +1,4 @@
-/* The complete lists of formats of the common files, tensor by tensor, and their sizes. */
+/* The format of every tensor of the common files, and the sizes of these files. */
 #include "mixture.h"
 #include "test.h"
 

@@ -74,7 +74,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->repair = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(st, "unexpected argument '%s'; the questions go behind --data", arg);
+        argp_error(st, "unexpected argument '%s'; pass the questions with --data", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -133,7 +133,7 @@ static void say_engine(const struct clinic *c)
         fprintf(stderr, "; %.0f pages swapped to the host, %.0f back", (double)s.pages_swapped_out,
                 (double)s.pages_swapped_in);
     if (s.drafted)
-        fprintf(stderr, "; %.0f of %.0f tokens guessed ahead were right", (double)s.accepted,
+        fprintf(stderr, "; %.0f of %.0f draft tokens were accepted", (double)s.accepted,
                 (double)s.drafted);
     fputc('\n', stderr);
 }
@@ -181,7 +181,7 @@ static void engine_figures(const struct clinic *c, const char *dir, struct str *
     str_addf(out, "\"pages_swapped_out\": %llu, \"pages_swapped_in\": %llu, ",
              (unsigned long long)s.pages_swapped_out, (unsigned long long)s.pages_swapped_in);
     str_addf(out,
-             "\"pages_evicted\": %llu, \"preempted\": %llu, \"guessed\": %llu, \"guessed_right\": "
+             "\"pages_evicted\": %llu, \"preempted\": %llu, \"drafted\": %llu, \"accepted\": "
              "%llu, \"branched\": %llu}",
              (unsigned long long)s.pages_evicted, (unsigned long long)s.preempted,
              (unsigned long long)s.drafted, (unsigned long long)s.accepted,

@@ -26,8 +26,8 @@ static const double host_rate = 55e9;  /* bytes/s of two channels of DDR5 */
 /* of that rate: what CPU and link together get of the same memory */
 static const double dram_share = 65.0 / 55;
 static const double host_ops = 1e12; /* int8 operations/s of a desktop CPU */
-/* DRAFT_WARM: tokens until the engine knows how good the draft is; DRAFT_TOKENS: measured and drawn
- * behind them. */
+/* DRAFT_WARM: tokens until the engine knows the draft's acceptance rate. DRAFT_TOKENS: measured and
+ * drawn after them. */
 enum {
     BATCH_ROWS = 512,
     PAGE = 32,
@@ -97,11 +97,11 @@ static const struct argp_option options[] = {
     {"simulate", KEY_SIMULATE, "FILE.svg", 0,
      "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
     {"draft", KEY_DRAFT, "MODEL", 0,
-     "a small model, as a shape's name or a file, that proposes tokens: predicts one "
+     "a small model, as a shape's name or a file, that drafts tokens: predicts one "
      "sequence with speculation",
      3},
     {"accepted", KEY_ACCEPTED, "N", 0,
-     "proposed tokens that a pass accepts on average (default 4 of 8)", 3},
+     "draft tokens that a pass accepts on average (default 4 of 8)", 3},
     {"json", KEY_JSON, NULL, 0, "print one JSON object", 4},
     {0},
 };
@@ -294,8 +294,8 @@ struct speculation {
     double pass_s, draft_s, rate; /* rate: tokens/s */
 };
 
-/* One sequence: the draft, resident, proposes tokens one by one; a pass of the model over all of
- * them and the one before accepts some and adds one. */
+/* One sequence. The draft model, resident, drafts tokens one by one. A pass of the model over the
+ * last token and all drafts accepts some drafts and adds one token. */
 static int speculate(const struct fit *f, struct speculation *out, struct err *e)
 {
     struct sketch draft;
@@ -499,8 +499,8 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
              p->all.step_s, p->all.link_s, p->all.device_s, p->all.host_s, p->all.hop_s);
     str_addf(s, "  MedQA panel, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
     if (p->stream_bytes && !p->keep_pinned)
-        str_adds(s, "  main memory is too small for what is streamed: it would be read from the "
-                    "disk for every step\n");
+        str_adds(s, "  main memory is too small for the streamed weights: they would be read from "
+                    "the disk for every step\n");
 }
 
 static void print_draft(struct str *s, const struct fit *f)
@@ -513,7 +513,7 @@ static void print_draft(struct str *s, const struct fit *f)
         str_addf(s, "\nwith draft %s\n  %s\n", f->draft, why.msg);
     else
         str_addf(s,
-                 "\nwith draft %s: %.1f GB in VRAM; %d tokens proposed a pass in %.3f s, verified "
+                 "\nwith draft %s: %.1f GB in VRAM; %d tokens drafted a pass in %.3f s, verified "
                  "in %.3f s, %d accepted "
                  "(assumed)\n  predicted: %.2f tok/s for 1 sequence; the same text as without\n",
                  f->draft, gb(d.draft_bytes), MAX_DRAFT, d.draft_s, d.pass_s, f->accepted, d.rate);
@@ -586,7 +586,7 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
     if (f->draft && speculate(f, &d, NULL) == 0)
         str_addf(&s,
                  ", \"draft\": {\"bytes\": %" PRIu64
-                 ", \"proposed\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
+                 ", \"drafted\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
                  "%.6g}",
                  d.draft_bytes, MAX_DRAFT, f->accepted, d.rate);
     str_adds(&s, "}\n");
@@ -594,8 +594,8 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
     str_free(&s);
 }
 
-/* The share of guesses that are right, so that of MAX_DRAFT in a row `accepted` are, on average,
- * before the first wrong. */
+/* The acceptance rate with which, of MAX_DRAFT drafts, on average `accepted` come before the first
+ * rejected one. */
 static double share_of(int accepted)
 {
     double low = 0, high = 1;
@@ -609,7 +609,7 @@ static double share_of(int accepted)
     return high;
 }
 
-/* One sequence with the draft's guesses. */
+/* One sequence with drafts. */
 static int scene_with_draft(const struct fit *f, struct scene *s, struct err *e)
 {
     struct speculation d;

@@ -1,9 +1,10 @@
 /*
  * mas quantize: rewrites a GGUF model in another number format or mixture of formats (mixture.h).
- * Streams: one tensor after the other, a few MiB of rows at a time, whatever the size of the model;
- * the rows of a piece are shared out to the threads and every row's bytes depend only on the row.
- * A tensor that already has the wanted format is copied as it is. All metadata is copied but
- * general.file_type and general.quantization_version, which say the new truth.
+ *
+ * It streams: one tensor after the other, a few MiB of rows at a time, whatever the size of the
+ * model. Threads share the rows of a piece, and a row's bytes depend only on the row. A tensor that
+ * already has the target format is copied unchanged. All metadata is copied; only general.file_type
+ * and general.quantization_version change, to the new facts.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -46,7 +47,7 @@ struct quantize {
     struct quantize_total total[FMT_COUNT];
     int n_fell_back;
     struct modelfile_progress progress;
-    uint64_t done; /* bytes of the source behind us */
+    uint64_t done; /* bytes of the source done so far */
 };
 
 /* ---- options -------------------------------------------------------------------------------- */
@@ -121,7 +122,7 @@ static const char doc[] = "Rewrites a model in another number format. TYPE: a fo
 #include "mixtures.def"
                           ". Every number of threads gives the same file.";
 
-/* ---- what is asked for ---------------------------------------------------------------------- */
+/* ---- the options ----------------------------------------------------------------------------- */
 
 /* One number, or the same one for each of n_layer layers. dflt 0: the key is needed. */
 static int read_int(const struct quantize *q, const char *arch, const char *key, int n_layer,
@@ -294,7 +295,7 @@ static int convert_rows(struct quantize *q, struct piece *p, int64_t rows, int64
     return 0;
 }
 
-/* How many rows make a piece: source and result stay within CHUNK each. */
+/* Number of rows of a piece, so that source and result stay within CHUNK each. */
 static int64_t rows_at_once(const struct piece *p, int64_t rows)
 {
     size_t wide = p->row_bytes > p->t->t.row_bytes ? p->row_bytes : p->t->t.row_bytes;
@@ -391,7 +392,7 @@ static int quantize(struct quantize *q, struct err *e)
     TRY_DONE(write_tensors(q, e));
     TRY_DONE(gguf_check_unchanged(q->g, e));
     struct gguf_writer *w = q->w;
-    q->w = NULL; /* finish frees it, whatever happens */
+    q->w = NULL; /* finish frees it in every case */
     rc = gguf_writer_finish(w, e);
 done:
     modelfile_progress_end(&q->progress);

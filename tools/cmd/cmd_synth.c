@@ -1,8 +1,10 @@
 /*
- * mas synth: writes a GGUF file with random weights of the right shape, for measurements. The file
- * is complete (metadata, tokenizer, every tensor of its architecture), depends only on its options,
- * and is made straight in the blocks of its formats (fmt_random.h), so the disk is the limit. Its
- * answers mean nothing. The tensors and their values come from the slots of the model (slots.def).
+ * mas synth: writes a GGUF file with random weights of the right shape, for measurements. Its
+ * answers mean nothing.
+ *
+ * The file is complete (metadata, tokenizer, every tensor of its architecture) and depends only on
+ * its options. The weights are made directly in the blocks of their formats (fmt_random.h), so the
+ * disk limits the speed. The tensors and their values come from the slots of the model (slots.def).
  */
 #include <inttypes.h>
 #include <math.h>
@@ -326,7 +328,7 @@ static int write_model(struct synth *s, struct err *e)
     TRY_DONE(put_shape(s, e));
     TRY_DONE(put_tensors(s, e));
     struct gguf_writer *w = s->w;
-    s->w = NULL; /* finish frees it, whatever happens */
+    s->w = NULL; /* finish frees it in every case */
     rc = gguf_writer_finish(w, e);
 done:
     modelfile_progress_end(&s->progress);
