@@ -648,6 +648,23 @@ static void the_knobs_that_change_results_are_marked(void **state)
         assert_false(row(free_to_change[i])->marks & OPTION_RESULT);
 }
 
+/* Every sentence begins with a capital and has at most 25 words. */
+static void plain_sentences(const char *key, const char *doc)
+{
+    bool first = true;
+    int words = 0;
+    for (const char *s = doc; *s;) {
+        size_t n = strcspn(s, " ");
+        if (first && s[0] >= 'a' && s[0] <= 'z')
+            fail_msg("%s: a sentence begins with '%.*s'", key, (int)n, s);
+        if (++words > 25)
+            fail_msg("%s: a sentence has more than 25 words: %s", key, doc);
+        first = s[n - 1] == '.' || s[n - 1] == '?' || s[n - 1] == '!';
+        words = first ? 0 : words;
+        s += n + strspn(s + n, " ");
+    }
+}
+
 /* Two rows never share bytes of their struct, and no key, flag or letter stands twice. */
 static void every_row_has_a_member_a_key_and_a_flag_of_its_own(void **state)
 {
@@ -670,6 +687,7 @@ static void every_row_has_a_member_a_key_and_a_flag_of_its_own(void **state)
         size_t len = strlen(k[i]->doc);
         assert_true(strlen(k[i]->key) < 64);
         assert_true(len > 20 && k[i]->doc[len - 1] == '.');
+        plain_sentences(k[i]->key, k[i]->doc);
         for (size_t j = 0; j < i; j++) {
             assert_string_not_equal(k[i]->key, k[j]->key);
             if (k[i]->flag && k[j]->flag)
