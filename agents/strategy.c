@@ -5,6 +5,8 @@
 
 #include "sha256.h"
 
+#define STRATEGY_LIST 2048 /* bytes of a list on a page */
+
 static const struct strategy *const strategies[] = {
 #define X(name) &strategy_##name,
 #include "strategies.def"
@@ -16,18 +18,53 @@ const struct strategy *const *strategy_all(void)
     return strategies;
 }
 
+void strategy_names(bool planning, struct str *out)
+{
+    const char *comma = "";
+    for (const struct strategy *const *s = strategies; *s; s++)
+        if ((*s)->plans || !planning) {
+            str_addf(out, "%s%s", comma, (*s)->name);
+            comma = ", ";
+        }
+}
+
 int strategy_find(const char *name, const struct strategy **out, struct err *e)
 {
-    char names[256];
-    size_t n = 0;
-    for (const struct strategy *const *s = strategies; *s; s++) {
+    struct str names = STR_INIT;
+    for (const struct strategy *const *s = strategies; *s; s++)
         if (!strcmp((*s)->name, name)) {
             *out = *s;
             return 0;
         }
-        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", (*s)->name);
-    }
-    FAIL(e, ERR_CONFIG, "no strategy '%.40s'; there are %s", name, names);
+    strategy_names(false, &names);
+    int rc = err_set(e, ERR_CONFIG, "no strategy '%.40s'; there are %s", name, names.s);
+    str_free(&names);
+    return rc;
+}
+
+/* Compares what the roles need with what the llm can do. */
+static int strategy_able(const struct strategy_env *env, const struct strategy *s, struct err *e)
+{
+    const struct llm_info *info = llm_info(env->llm);
+    char lacks[160];
+    for (const struct strategy_role *r = s->role; r->name; r++)
+        if ((r->needs & ~info->can) && (!s->asks || s->asks(env, r)))
+            FAIL(e, ERR_CONFIG,
+                 "strategy %s needs for its role %s an llm that %s; provider %s does not; choose "
+                 "another strategy or provider",
+                 s->name, r->name, llm_can_text(r->needs & ~info->can, lacks), info->provider);
+    return 0;
+}
+
+int strategy_makes_plan(const struct strategy *s, struct err *e)
+{
+    struct str names = STR_INIT;
+    if (s->plans)
+        return 0;
+    strategy_names(true, &names);
+    int rc = err_set(e, ERR_CONFIG, "strategy %s makes no plan; these do: %s", s->name, names.s);
+    str_free(&names);
+    return rc;
 }
 
 int strategy_open(struct strategy_env *env, struct err *e)
@@ -40,6 +77,9 @@ int strategy_open(struct strategy_env *env, struct err *e)
     env->state = NULL;
     env->prompts = (struct str)STR_INIT;
     TRY_DONE(strategy_find(env->config->strategy, &s, e));
+    if (env->plan_only)
+        TRY_DONE(strategy_makes_plan(s, e));
+    TRY_DONE(strategy_able(env, s, e));
     TRY_DONE(s->open(env, &describe, &state, e));
     rc = str_ok(&describe, "prompt hashes", e);
     if (rc < 0) {
@@ -102,12 +142,69 @@ void strategy_answer_form(int n_options, char buf[96])
     snprintf(buf + at, 96 - (size_t)at, "]}");
 }
 
-int strategy_tokens(const struct config *c, int64_t of_role)
+/* The number set by role_tokens.KEY or agent_temperatures.KEY, or `unset`. */
+static double strategy_limit(const struct config *c, const char *group,
+                             const struct strategy_role *r, double unset)
 {
-    return (int)(of_role > 0 ? of_role : c->max_output_tokens);
+    size_t n;
+    const struct config_knob *k = config_knobs(&n);
+    char key[80];
+    snprintf(key, sizeof key, "%s.%s", group, r->key ? r->key : "");
+    for (size_t i = 0; r->key && i < n; i++) {
+        const char *at = (const char *)c + k[i].offset;
+        if (strcmp(k[i].key, key) != 0)
+            continue;
+        if (k[i].type == CONFIG_INT)
+            return (double)*(const int64_t *)(const void *)at;
+        return *(const double *)(const void *)at;
+    }
+    return unset;
 }
 
-double strategy_temperature(const struct config *c, double of_role)
+int strategy_tokens(const struct config *c, const struct strategy_role *r)
 {
-    return of_role >= 0 ? of_role : c->temperature;
+    int own = (int)strategy_limit(c, "role_tokens", r, 0);
+    return own > 0 ? own : r->max_tokens > 0 ? r->max_tokens : (int)c->max_output_tokens;
+}
+
+double strategy_temperature(const struct config *c, const struct strategy_role *r)
+{
+    double own = strategy_limit(c, "agent_temperatures", r, -1);
+    return own >= 0 ? own : r->temperature >= 0 ? r->temperature : c->temperature;
+}
+
+int strategy_least_tokens(const struct config *c, const struct strategy_role *r, int least,
+                          struct err *e)
+{
+    int have = strategy_tokens(c, r);
+    if (have < least)
+        FAIL(e, ERR_CONFIG, "role_tokens.%s is %d, at least %d are needed here", r->key, have,
+             least);
+    return 0;
+}
+
+/* ---- a finished case ------------------------------------------------------------------------- */
+
+void strategy_show_list(const struct strategy_page *p, const char *head, const char *const *items,
+                        int n)
+{
+    char text[STRATEGY_LIST];
+    size_t at = 0;
+    if (!n)
+        return;
+    for (int i = 0; i < n && at < sizeof text - 1; i++) {
+        int k = snprintf(text + at, sizeof text - at, "%s%s", i ? "; " : "", items[i]);
+        at += k > 0 ? (size_t)k : 0;
+    }
+    p->text(p->user, head, text);
+}
+
+void strategy_show_decision(const struct strategy_page *p, const struct answer_decision *d)
+{
+    if (!d)
+        return;
+    if (d->justification && d->justification[0])
+        p->text(p->user, "because       ", d->justification);
+    strategy_show_list(p, "differential  ", d->differential, d->n_differential);
+    strategy_show_list(p, "warnings      ", d->warnings, d->n_warnings);
 }

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
 #include "rng.h"
 #include "strategy.h"
 
@@ -33,6 +32,35 @@ enum panel_selection {
 static const char *const panel_selections[] = {"compact", "full",   "logit",
                                                "all",     "random", "fixed"};
 
+enum { PANEL_PLANNER, PANEL_RANKER, PANEL_SPECIALIST, PANEL_AGGREGATOR };
+static const struct strategy_role panel_roles[] = {
+    [PANEL_PLANNER] = {.name = "planner",
+                       .doc = "triages and selects the specialties",
+                       .key = "planner",
+                       .needs = LLM_CAN_SCHEMA,
+                       .temperature = -1,
+                       .json = "planner"},
+    /* the same role where the selection is by score: nothing is generated */
+    [PANEL_RANKER] = {.name = "planner",
+                      .doc = "ranks the catalogue by log-probability",
+                      .key = "planner",
+                      .needs = LLM_CAN_SCORE | LLM_CAN_PREFIX,
+                      .temperature = -1},
+    [PANEL_SPECIALIST] = {.name = "specialist",
+                          .doc = "reports from one specialty",
+                          .key = "specialist",
+                          .needs = LLM_CAN_SCHEMA,
+                          .temperature = -1,
+                          .many = true,
+                          .json = "reports"},
+    [PANEL_AGGREGATOR] = {.name = "aggregator",
+                          .doc = "weighs the reports and decides",
+                          .key = "aggregator",
+                          .needs = LLM_CAN_SCHEMA,
+                          .temperature = -1,
+                          .json = "decision"},
+    {.name = NULL}};
+
 struct panel {
     enum panel_selection selection;
     int k;
@@ -49,6 +77,8 @@ struct panel_case {
     struct answer_plan plan;
     struct answer_report report[CATALOG_MAX]; /* (plan.n_selected), in order of selection */
     int n_back;                               /* specialists that have answered */
+    const struct answer_report *kept;         /* (consult.n_reports) those that could be used */
+    const struct answer_decision *decision;   /* NULL = none yet */
 };
 
 /* ---- start-up -------------------------------------------------------------------------------- */
@@ -81,12 +111,29 @@ static int panel_fixed(struct panel *p, const struct strategy_env *env, struct e
     return 0;
 }
 
+/* PANEL_FIXED + 1 for a selection that is not known. */
+static int panel_selection(const struct config *c)
+{
+    int s = 0;
+    while (s <= PANEL_FIXED && strcmp(panel_selections[s], c->planner.selection) != 0)
+        s++;
+    return s;
+}
+
+static bool panel_asks(const struct strategy_env *env, const struct strategy_role *r)
+{
+    int s = panel_selection(env->config);
+    if (r == &panel_roles[PANEL_PLANNER])
+        return s <= PANEL_FULL;
+    if (r == &panel_roles[PANEL_RANKER])
+        return s == PANEL_LOGIT;
+    return !env->plan_only;
+}
+
 static int panel_choose(struct panel *p, const struct strategy_env *env, struct err *e)
 {
     const char *want = env->config->planner.selection;
-    int s = 0;
-    while (s <= PANEL_FIXED && strcmp(panel_selections[s], want) != 0)
-        s++;
+    int s = panel_selection(env->config);
     if (s > PANEL_FIXED)
         FAIL(e, ERR_CONFIG, "planner.selection '%.40s' is not known", want);
     p->selection = (enum panel_selection)s;
@@ -101,23 +148,14 @@ static int panel_choose(struct panel *p, const struct strategy_env *env, struct 
     return 0;
 }
 
-static int panel_least(const char *role, int have, int need, struct err *e)
-{
-    if (have < need)
-        FAIL(e, ERR_CONFIG, "role_tokens.%s is %d, at least %d are needed here", role, have, need);
-    return 0;
-}
-
 /* Below these limits a reply would be closed before the model has said what counts. */
 static int panel_limits(const struct panel *p, const struct config *c, struct err *e)
 {
     int planner = p->selection == PANEL_FULL ? PANEL_FULL_TOKENS : 32 + 12 * p->k;
     if (p->selection <= PANEL_FULL)
-        TRY(panel_least("planner", strategy_tokens(c, c->role_tokens.planner), planner, e));
-    TRY(panel_least("specialist", strategy_tokens(c, c->role_tokens.specialist),
-                    PANEL_REPORT_TOKENS, e));
-    return panel_least("aggregator", strategy_tokens(c, c->role_tokens.aggregator),
-                       PANEL_DECISION_TOKENS, e);
+        TRY(strategy_least_tokens(c, &panel_roles[PANEL_PLANNER], planner, e));
+    TRY(strategy_least_tokens(c, &panel_roles[PANEL_SPECIALIST], PANEL_REPORT_TOKENS, e));
+    return strategy_least_tokens(c, &panel_roles[PANEL_AGGREGATOR], PANEL_DECISION_TOKENS, e);
 }
 
 /* "a","b",.. as JSON text for an enum; only generalists if so wanted. */
@@ -257,8 +295,8 @@ static const char *panel_rationale(const struct panel_case *pc)
 static int panel_ask_specialists(const struct panel *p, struct consult *c, struct err *e)
 {
     struct panel_case *pc = c->data;
-    const struct config *cfg = c->env->config;
-    c->plan = &pc->plan;
+    c->selected = pc->plan.selected;
+    c->n_selected = pc->plan.n_selected;
     if (c->env->plan_only) {
         c->state = CONSULT_PLANNED;
         return 0;
@@ -270,40 +308,33 @@ static int panel_ask_specialists(const struct panel *p, struct consult *c, struc
         const char *fill[] = {c->q->text, c->options, panel_rationale(pc),
                               s->name,    s->id,      s->scope};
         memcpy(values[i], fill, sizeof fill);
-        ask[i] = (struct consult_ask){
-            .role = "specialist",
-            .index = i,
-            .specialty = pc->plan.selected[i],
-            .prompt = p->specialist,
-            .values = values[i],
-            .schema = p->specialist_schema[pc->plan.selected[i]],
-            .max_tokens = strategy_tokens(cfg, cfg->role_tokens.specialist),
-            .temperature = strategy_temperature(cfg, cfg->agent_temperatures.specialist)};
+        ask[i] = (struct consult_ask){.role = &panel_roles[PANEL_SPECIALIST],
+                                      .index = i,
+                                      .specialty = pc->plan.selected[i],
+                                      .prompt = p->specialist,
+                                      .values = values[i],
+                                      .schema = p->specialist_schema[pc->plan.selected[i]]};
     }
     return consult_submit_all(c, ask, pc->plan.n_selected, e);
 }
 
 static int panel_ask_aggregator(const struct panel *p, struct consult *c, struct err *e)
 {
-    struct panel_case *pc = c->data;
-    const struct config *cfg = c->env->config;
+    const struct panel_case *pc = c->data;
     struct str reports = STR_INIT;
     int rc;
     for (int i = 0; i < c->n_reports; i++) {
         if (i)
             str_addc(&reports, '\n');
-        answer_report_text(&c->reports[i], c->env->catalog, &reports);
+        answer_report_text(&pc->kept[i], c->env->catalog, &reports);
     }
     TRY_DONE(str_ok(&reports, "reports", e));
     const char *values[] = {c->q->text, c->options, panel_rationale(pc), reports.s};
-    struct consult_ask ask = {.role = "aggregator",
+    struct consult_ask ask = {.role = &panel_roles[PANEL_AGGREGATOR],
                               .specialty = -1,
                               .prompt = p->aggregator,
                               .values = values,
-                              .schema = p->aggregator_schema[c->q->n_options],
-                              .max_tokens = strategy_tokens(cfg, cfg->role_tokens.aggregator),
-                              .temperature =
-                                  strategy_temperature(cfg, cfg->agent_temperatures.aggregator)};
+                              .schema = p->aggregator_schema[c->q->n_options]};
     TRY_DONE(consult_submit(c, &ask, e));
 done:
     str_free(&reports);
@@ -314,21 +345,17 @@ done:
 
 static int panel_ask_planner(const struct panel *p, struct consult *c, struct err *e)
 {
-    const struct config *cfg = c->env->config;
     const char *values[] = {c->q->text, c->options};
-    struct consult_ask ask = {.role = "planner",
+    struct consult_ask ask = {.role = &panel_roles[PANEL_PLANNER],
                               .specialty = -1,
                               .prompt = p->planner,
                               .values = values,
-                              .temperature =
-                                  strategy_temperature(cfg, cfg->agent_temperatures.planner)};
+                              .schema = p->planner_schema};
     if (p->selection == PANEL_LOGIT) {
+        ask.role = &panel_roles[PANEL_RANKER];
         ask.reply_prefix = "Specialty:";
         ask.options = p->id;
         ask.n_options = c->env->catalog->n;
-    } else {
-        ask.schema = p->planner_schema;
-        ask.max_tokens = strategy_tokens(cfg, cfg->role_tokens.planner);
     }
     return consult_submit(c, &ask, e);
 }
@@ -414,7 +441,7 @@ static int panel_planned(const struct panel *p, struct consult *c, struct consul
         return 0;
     }
     call->parsed = true;
-    consult_warn_closed(call, "planner");
+    consult_warn_closed(call, call->role->name);
     if (pc->plan.scored_twice)
         consult_warn(c, "planner: %d specialties scored twice, as many not at all",
                      pc->plan.scored_twice);
@@ -431,7 +458,7 @@ static int panel_collect(struct consult *c, struct err *e)
     if (!kept)
         return NOMEM(e, (size_t)pc->n_back * sizeof *kept, "reports");
     for (const struct consult_call *k = c->first; k; k = k->next) {
-        if (strcmp(k->role, "specialist") != 0)
+        if (k->role != &panel_roles[PANEL_SPECIALIST])
             continue;
         const char *id = c->env->catalog->entry[k->specialty].id;
         if (!k->parsed) {
@@ -443,7 +470,8 @@ static int panel_collect(struct consult *c, struct err *e)
         if (pc->report[k->index].rescaled)
             consult_warn(c, "%s: probabilities summed to more than 1 and were rescaled", id);
     }
-    c->reports = kept;
+    pc->kept = kept;
+    c->agreement = answer_agreement(kept, c->n_reports);
     return 0;
 }
 
@@ -474,6 +502,7 @@ static int panel_reported(const struct panel *p, struct consult *c, struct consu
 
 static int panel_decided(struct consult *c, struct consult_call *call, struct err *e)
 {
+    struct panel_case *pc = c->data;
     struct err why = {.code = 0};
     struct answer_decision *d = arena_alloc(&c->arena, 1, sizeof *d);
     if (!d)
@@ -492,8 +521,8 @@ static int panel_decided(struct consult *c, struct consult_call *call, struct er
         return 0;
     }
     call->parsed = true;
-    consult_warn_closed(call, "aggregator");
-    c->decision = d;
+    consult_warn_closed(call, call->role->name);
+    pc->decision = d;
     consult_answer(c, d->letter, d->text);
     return 0;
 }
@@ -502,19 +531,115 @@ static int panel_step(const void *state, struct consult *c, struct consult_call 
                       struct err *e)
 {
     const struct panel *p = state;
-    if (!strcmp(call->role, "planner"))
-        return panel_planned(p, c, call, e);
-    if (!strcmp(call->role, "specialist"))
+    if (call->role == &panel_roles[PANEL_SPECIALIST])
         return panel_reported(p, c, call, e);
-    CHECK(!strcmp(call->role, "aggregator"));
-    return panel_decided(c, call, e);
+    if (call->role == &panel_roles[PANEL_AGGREGATOR])
+        return panel_decided(c, call, e);
+    return panel_planned(p, c, call, e);
+}
+
+/* ---- a finished case ------------------------------------------------------------------------- */
+
+static void panel_show_scores(const struct strategy_page *page, const struct answer_plan *p,
+                              const struct catalog *cat)
+{
+    char row[160];
+    if (p->has_scores) {
+        snprintf(row, sizeof row, "              %-26s relevance  coverage  urgency  procedure",
+                 "");
+        page->row(page->user, row);
+    }
+    for (int i = 0; i < cat->n && p->has_scores; i++)
+        if (p->score[i].present) {
+            snprintf(row, sizeof row, "              %-26s %9.2f %9.2f %8.2f %10.2f",
+                     cat->entry[i].id, p->score[i].relevance, p->score[i].coverage_gain,
+                     p->score[i].urgency_alignment, p->score[i].procedural_signal);
+            page->row(page->user, row);
+        }
+    for (int i = 0; i < p->n_selected && p->has_log_p; i++) {
+        snprintf(row, sizeof row, "              %-26s log p %8.3f", cat->entry[p->selected[i]].id,
+                 p->log_p[p->selected[i]]);
+        page->row(page->user, row);
+    }
+}
+
+static void panel_show_plan(const struct strategy_page *page, const struct answer_plan *p,
+                            const struct catalog *cat)
+{
+    const char *names[CATALOG_MAX];
+    for (int i = 0; i < p->n_selected; i++)
+        names[i] = cat->entry[p->selected[i]].name;
+    if (p->triage >= 0)
+        page->text(page->user, "triage        ", cat->entry[p->triage].name);
+    strategy_show_list(page, "asked         ", names, p->n_selected);
+    if (p->rationale && p->rationale[0])
+        page->text(page->user, "because       ", p->rationale);
+    panel_show_scores(page, p, cat);
+}
+
+static void panel_show_report(const struct strategy_page *page, const struct answer_report *r,
+                              const struct catalog *cat)
+{
+    page->title(page->user, cat->entry[r->specialty].name);
+    for (int i = 0; i < r->n_dx; i++) {
+        const struct answer_dx *d = &r->dx[i];
+        char head[32];
+        snprintf(head, sizeof head, "  %4.2f  ", d->p);
+        page->text(page->user, head, d->dx);
+        strategy_show_list(page, "        for      ", d->evidence_for, d->n_for);
+        strategy_show_list(page, "        against  ", d->evidence_against, d->n_against);
+        strategy_show_list(page, "        would tell apart  ", d->discriminators,
+                           d->n_discriminators);
+    }
+    if (r->notes[0])
+        page->text(page->user, "  notes ", r->notes);
+}
+
+static void panel_show(const struct consult *c, enum strategy_part part,
+                       const struct strategy_page *page)
+{
+    const struct panel_case *pc = c->data;
+    if (!c->selected) /* there is no plan yet */
+        return;
+    if (part == STRATEGY_GROUNDS) {
+        strategy_show_decision(page, pc->decision);
+        return;
+    }
+    panel_show_plan(page, &pc->plan, c->env->catalog);
+    for (int i = 0; i < c->n_reports; i++)
+        panel_show_report(page, &pc->kept[i], c->env->catalog);
+}
+
+static void panel_facts(const struct consult *c, enum strategy_form form, struct str *out)
+{
+    const struct panel_case *pc = c->data;
+    const struct catalog *cat = c->env->catalog;
+    if (!c->selected)
+        return;
+    if (pc->plan.triage >= 0)
+        str_addf(out, ", \"%s\": \"%s\"", form == STRATEGY_TRACE ? "triage" : "triage_generalist",
+                 cat->entry[pc->plan.triage].id);
+    if (form == STRATEGY_TRACE)
+        return;
+    str_adds(out, ", \"selected_specialties\": [");
+    for (int i = 0; i < c->n_selected; i++)
+        str_addf(out, "%s\"%s\"", i ? ", " : "", cat->entry[c->selected[i]].id);
+    str_addc(out, ']');
+    for (int i = 0; i < cat->n && pc->plan.has_log_p; i++)
+        str_addf(out, "%s\"%s\": %.9g%s", i ? ", " : ", \"log_p\": {", cat->entry[i].id,
+                 pc->plan.log_p[i], i + 1 < cat->n ? "" : "}");
 }
 
 const struct strategy strategy_panel = {
     .name = "panel",
     .doc = "planner, K specialists side by side, aggregator: K + 2 calls",
+    .role = panel_roles,
+    .plans = true,
+    .asks = panel_asks,
     .open = panel_open,
     .close = panel_close,
     .start = panel_start,
     .step = panel_step,
+    .show = panel_show,
+    .facts = panel_facts,
 };

@@ -70,12 +70,12 @@ static void script_good(struct llm_call *c, const struct consult_call *k)
         c->option_lp[i] = -0.1 - (double)rng_uniform(key, (uint64_t)i);
     if (c->n_options)
         return;
-    if (!strcmp(k->role, "planner"))
+    if (!strcmp(k->role->name, "planner"))
         script_planner(c, k->of, key);
-    else if (!strcmp(k->role, "specialist"))
+    else if (!strcmp(k->role->name, "specialist"))
         script_specialist(c, k, key);
     else
-        script_final(c, k->of, key, !strcmp(k->role, "answer"));
+        script_final(c, k->of, key, !strcmp(k->role->name, "answer"));
 }
 
 /* Keeps the first `own` bytes of the reply and ends it as the engine does at a token limit. */
@@ -108,7 +108,7 @@ void script_answer(struct llm_call *c, void *user)
 {
     struct script *s = user;
     const struct consult_call *k = c->user_data;
-    bool here = (!s->only_role || !strcmp(s->only_role, k->role)) &&
+    bool here = (!s->only_role || !strcmp(s->only_role, k->role->name)) &&
                 (s->only_index < 0 || s->only_index == k->index);
     s->calls++;
     c->finish = LLM_STOP;

@@ -15,6 +15,7 @@ all() {
     options "$1"
     ! grep -q 'cli_engine_argp' "$1" || options tools/cmd/cli.c
     ! grep -q 'clinic_argp' "$1" || options tools/cmd/clinic.c
+    ! grep -q '"one_case.h"' "$1" || [ "$1" = tools/cmd/one_case.c ] || all tools/cmd/one_case.c
 }
 has() { grep -qx -- "$1" <<<"$2"; }
 

@@ -12,18 +12,20 @@
 #include "cmd.h"
 #include "identity.h"
 #include "log.h"
+#include "mem.h"
+#include "provider.h"
 #include "text.h"
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-enum { ONE_CASE = 8 }; /* sequences of one case: its specialists together */
+enum { ONE_CASE = 8 }; /* calls of one case side by side */
 
 enum { OPT_SET = 0x2000, OPT_SEED, OPT_QUIET };
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "configuration; 'demo' and 'llama3_70b' are built in", 20},
     {"set", OPT_SET, "KEY=VALUE", 0, "sets one key, after the file; may be repeated", 20},
-    {"strategy", 's', "NAME", 0, "panel, direct or cot; same as --set strategy=NAME", 20},
+    {"strategy", 's', "NAME", 0, "same as --set strategy=NAME; one of ", 20},
     {"seed", OPT_SEED, "N", 0, "same as --set seed=N", 20},
     {"quiet", OPT_QUIET, 0, 0, "no progress", 20},
     {0}};
@@ -56,7 +58,22 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
-const struct argp clinic_argp = {options, parse, 0, 0, 0, 0, 0};
+/* The strategies there are. argp frees a text that is not the one given. */
+static char *help(int key, const char *text, void *input)
+{
+    struct str s = STR_INIT;
+    char *copy = NULL;
+    (void)input;
+    if (key == 's') {
+        str_adds(&s, text);
+        strategy_names(false, &s);
+        copy = s.failed ? NULL : mem_strndup(s.s, s.len);
+    }
+    str_free(&s);
+    return copy ? copy : (char *)(uintptr_t)text;
+}
+
+const struct argp clinic_argp = {options, parse, 0, 0, 0, help, 0};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -69,6 +86,19 @@ static int set_key(struct config *c, const char *key, const char *value, struct 
         rc = config_set(c, s.s, e);
     str_free(&s);
     return rc;
+}
+
+/* The strategy of a run that stops after the plan. given: by name on the command line. */
+static int choose_planning(struct config *c, bool given, struct err *e)
+{
+    const struct strategy *s = NULL;
+    TRY(strategy_find(c->strategy, &s, e));
+    if (s->plans || given)
+        return strategy_makes_plan(s, e);
+    for (const struct strategy *const *k = strategy_all(); *k; k++)
+        if ((*k)->plans)
+            return set_key(c, "strategy", (*k)->name, e);
+    return strategy_makes_plan(s, e);
 }
 
 static int read_config(const struct clinic_options *o, bool plan_only, struct config *c,
@@ -87,8 +117,10 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
     TRY(config_load(c, file, e));
     for (int i = 0; i < o->n_set; i++)
         TRY(config_set(c, o->set[i], e));
-    if (o->strategy || plan_only)
-        TRY(set_key(c, "strategy", plan_only ? "panel" : o->strategy, e));
+    if (o->strategy)
+        TRY(set_key(c, "strategy", o->strategy, e));
+    if (plan_only)
+        TRY(choose_planning(c, o->strategy, e));
     if (o->seed)
         TRY(set_key(c, "seed", o->seed, e));
     TRY(config_check(c, e));
@@ -98,40 +130,18 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
     return 0;
 }
 
-static int open_engine(const struct clinic_options *o, struct clinic *c, struct err *e)
+static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash, struct err *e)
 {
-    const struct config *k = &c->config;
-    struct engine_options opt = {
-        .model = k->model,
-        .backend = k->backend,
-        .ops = {.n_threads = (int)k->threads, .isa = k->isa, .vram_bytes = k->placement.vram},
-        .n_ctx = (int)k->max_context_length,
-        .n_seq = k->engine.sequences || o->many ? (int)k->engine.sequences : ONE_CASE,
-        .batch_tokens = (int)k->engine.batch_tokens,
-        .page_tokens = (int)k->kv.page_tokens,
-        .kv_fmt = FMT_F16,
-        .kv_bytes = k->kv.bytes,
-        .no_prefix_cache = !k->engine.prefix_cache,
-        .max_draft = (int)k->speculative.max_draft,
-        .max_branch = (int)k->speculative.max_branches,
-        .lookup = k->speculative.lookup,
-        .draft_model = k->speculative.draft_model,
-        .cpu_layers_set = k->placement.cpu_layers >= 0,
-        .cpu_layers = (int)k->placement.cpu_layers,
-        .ram_bytes = k->placement.ram,
-        .map_weights = k->placement.map_weights,
-        .link_limit = (double)k->placement.link_limit};
-    if (!plan_mode_from_name(k->placement.mode, &opt.placement))
-        FAIL(e, ERR_CONFIG, "placement.mode '%s' is no mode", k->placement.mode);
-    if (!plan_swap_from_name(k->kv.swap, &opt.swap))
-        FAIL(e, ERR_CONFIG, "kv.swap '%s' is neither auto, off nor on", k->kv.swap);
-    if (!fmt_from_name(k->kv.type, &opt.kv_fmt))
-        FAIL(e, ERR_CONFIG, "kv.type '%s' is no number format", k->kv.type);
+    struct provider_options po = {
+        .config = &c->config, .calls = o->many ? 0 : ONE_CASE, .hash = hash};
+    struct str placement = STR_INIT;
     if (!o->quiet && isatty(STDERR_FILENO))
-        opt.progress = cli_show_loading;
-    TRY(engine_open(&opt, &c->engine, e));
+        po.progress = cli_show_loading;
+    TRY(provider_open(&po, &c->llm, e));
     if (!o->quiet)
-        cli_show_plan(c->engine);
+        llm_placement(c->llm, &placement);
+    fputs(placement.s ? placement.s : "", stderr);
+    str_free(&placement);
     return 0;
 }
 
@@ -140,16 +150,12 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
 {
     const struct strategy *known = NULL;
     struct clinic *c = out;
-    char hex[65];
     int rc;
     memset(c, 0, sizeof *c);
     TRY_DONE(read_config(o, plan_only, &c->config, e));
     TRY_DONE(strategy_find(c->config.strategy, &known, e));
     TRY_DONE(catalog_read(c->config.specialties, &c->catalog, e));
-    TRY_DONE(open_engine(o, c, e));
-    if (hash)
-        TRY_DONE(engine_hash(c->engine, hex, e));
-    TRY_DONE(llm_local_open(c->engine, &c->llm, e));
+    TRY_DONE(open_llm(o, c, hash, e));
     c->env = (struct strategy_env){.llm = c->llm,
                                    .config = &c->config,
                                    .catalog = &c->catalog,
@@ -166,7 +172,6 @@ void clinic_close(struct clinic *c)
 {
     strategy_close(&c->env);
     llm_close(c->llm);
-    engine_close(c->engine);
     catalog_free(&c->catalog);
     config_free(&c->config);
     memset(c, 0, sizeof *c);

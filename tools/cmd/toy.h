@@ -9,14 +9,13 @@
 
 #include <stdbool.h>
 
-#include "engine.h"
 #include "medqa.h"
 
 #define TOY_UNKNOWN 8 /* percent of a case's words that may be new to the model */
 #define TOY_TEXT 200
 
-/* Is it the toy model, or one made of it? */
-bool toy_is(const struct engine_info *in);
+/* Is the model of this name the toy model, or one made of it? */
+bool toy_is(const char *model);
 
 /* Words of the question and its options, and how many of them training has not shown. */
 struct toy_words {
@@ -27,9 +26,8 @@ bool toy_foreign(const struct toy_words *w);
 
 /* One case: false and "" when the model is another one or the case may be of its world; otherwise
  * the sentence that says so. */
-bool toy_says(const struct engine_info *in, const struct medqa_question *q, char out[TOY_TEXT]);
+bool toy_says(const char *model, const struct medqa_question *q, char out[TOY_TEXT]);
 /* The same for many: how many of them are noise. */
-bool toy_says_all(const struct engine_info *in, const struct medqa_question *q, size_t n,
-                  char out[TOY_TEXT]);
+bool toy_says_all(const char *model, const struct medqa_question *q, size_t n, char out[TOY_TEXT]);
 
 #endif
