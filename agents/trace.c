@@ -705,7 +705,11 @@ static int trace_read_cases(struct trace *t, struct trace_run *r, struct err *e)
 {
     char path[1100];
     struct str text = STR_INIT;
-    struct trace_scan s = {.results = &r->results, .has = &t->has, .n_has = &t->n_has};
+    struct trace_scan s = {.results = &r->results,
+                           .has = &t->has,
+                           .n_has = &t->n_has,
+                           .roles = &r->roles,
+                           .asked = r->asked};
     int rc = 0;
     bool plain = trace_exists(t, "traces.jsonl");
     if (!plain && !trace_exists(t, "traces.jsonl.gz")) /* nothing was finished yet */
@@ -761,6 +765,7 @@ void trace_run_free(struct trace_run *r)
 {
     records_free(&r->records);
     results_free(&r->results);
+    roles_free(&r->roles);
     if (r->json.s)
         str_free(&r->json);
     if (r->notes.s)

@@ -25,6 +25,7 @@
 #include "medqa.h"
 #include "records.h"
 #include "result.h"
+#include "roles.h"
 #include "str.h"
 
 #define TRACE_FORMAT 2 /* of the folder; 1 named questions by their place in the file */
@@ -68,6 +69,7 @@ const char *trace_json(const struct trace *t); /* run.json as it was last writte
 struct trace_run {
     struct records records;
     struct results results; /* in order of the data file; also those beyond `asked` */
+    struct roles roles;     /* calls of the records asked for */
     size_t asked;           /* records that the figures are about, at most records.n */
     double price_kwh;       /* USD, of the last session; NaN = not recorded */
     struct str json;        /* run.json */

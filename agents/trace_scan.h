@@ -6,6 +6,7 @@
 #define MAS_TRACE_SCAN_H
 
 #include "result.h"
+#include "roles.h"
 
 #define TRACE_INDEX ((int64_t)1 << 26) /* questions in one data file */
 
@@ -14,10 +15,13 @@ struct trace_scan {
     unsigned char **has;
     size_t *n_has;
     struct str *kept; /* repair: the good cases; NULL otherwise */
-    size_t good_end;  /* after the last complete case */
-    int64_t line;     /* at hand, from 1 */
-    char group[24];   /* question whose calls are being read, "" = none */
-    size_t group_at;  /* where they begin */
+    /* calls of the cases whose index is below `asked`; NULL = not counted */
+    struct roles *roles;
+    size_t asked;
+    size_t good_end; /* after the last complete case */
+    int64_t line;    /* at hand, from 1 */
+    char group[24];  /* question whose calls are being read, "" = none */
+    size_t group_at; /* where they begin */
     int group_calls;
     int64_t damaged;   /* lines or cases found wrong (repair) */
     int64_t first_bad; /* line of the first */
