@@ -4,8 +4,8 @@
  * A device is reached only through the function table `struct dev_api`, so that a test can fail the
  * n-th call without a GPU. On the CPU a stream is a formality: every op and copy has finished when
  * its call returns. On a GPU ops and copies are queued; only dev->api->sync and event_sync wait,
- * and an error of queued work shows at the latest there. After such an error the device is not to
- * be trusted: close it.
+ * and they report errors of queued work at the latest. After such an error no result of the device
+ * is valid: close it.
  */
 #ifndef MAS_DEVICE_H
 #define MAS_DEVICE_H
@@ -19,10 +19,10 @@
 enum mem_space {
     MEM_HOST,   /* pageable */
     MEM_PINNED, /* host memory that the device copies from at the link's speed */
-    MEM_DEVICE, /* where the ops' pointers must point; the same as MEM_HOST on a CPU */
+    MEM_DEVICE, /* memory that the ops' pointers point to; the same as MEM_HOST on a CPU */
 };
 
-struct buf { /* made by alloc, owned by whoever asked; plain data */
+struct buf { /* made by alloc, owned by the caller of alloc; plain data */
     void *ptr;
     size_t bytes;
     enum mem_space space;
@@ -50,14 +50,13 @@ struct dev_api {
     int (*event_sync)(struct device *d, struct event *ev, struct err *e);
     int (*sync)(struct device *d, struct stream *s, struct err *e); /* waits for all of s */
     int (*memory)(struct device *d, size_t *free_bytes, size_t *total_bytes, struct err *e);
-    /* *done: has everything before the last record of ev been done? Never waits, and need not bring
-     * it about. */
+    /* *done: all work before the last record of ev has ended. Never waits, and starts no work. */
     int (*event_done)(struct device *d, struct event *ev, bool *done, struct err *e);
-    /* Calls fn(user) when the stream gets there, on a thread of the device's choice; what is queued
-     * behind it waits for its return. fn must not call the device. */
+    /* Calls fn(user) when the stream gets there, on a thread of the device's choice. Work queued
+     * after the call waits until fn returns. fn must not call the device. */
     int (*host_call)(struct device *d, struct stream *s, void (*fn)(void *user), void *user,
                      struct err *e);
-    /* seconds on the device's own clock; NULL: it is the host's (clock.h) */
+    /* seconds on the device's own clock; NULL: the clock is the host's (clock.h) */
     double (*now)(struct device *d);
 };
 
@@ -67,7 +66,7 @@ struct device {
     char name[128];   /* "AMD EPYC, 2 threads, AVX-512 VNNI", for headers of results */
     /* MEM_DEVICE is the host's own memory: the ops take pointers into a mapped file */
     bool is_host;
-    bool hollow; /* buffers have no contents: nothing need be read into them (sim.h) */
+    bool hollow; /* buffers have no contents, so nothing needs to be read into them (sim.h) */
 };
 
 #endif

@@ -1,27 +1,26 @@
 /*
  * ops: every operation of the forward pass, as a table that a backend fills. This is the one seam
- * between the model and the hardware: `ref` (the oracle, double accumulation), `cpu` (fast,
- * threaded) and `cuda` implement it, and tests and benchmarks iterate over the same list.
+ * between the model and the hardware. `ref` (the oracle, double accumulation), `cpu` (fast,
+ * threaded) and `cuda` implement it. Tests and benchmarks iterate over the same list.
  *
  * Rules for all ops
- * - Every pointer in an args struct lies in MEM_DEVICE of the backend's device, `const struct
- * tensor *`
- *   descriptors and the args struct itself on the host. Args are read before the call returns.
- * - Arrays lie at multiples of their element's size; matrices of weights, the KV cache and matmul's
- * x at
- *   multiples of 16 (ERR_BUG where a kernel needs it). Which address it is never shows in the
- *   result.
- * - A call queues work on stream `s` (NULL = default) and returns; no allocation, no
- * synchronisation.
- *   Scratch comes from the memory bound with ops_bind_scratch.
- * - Rows are independent: row i of an output depends only on row i of the inputs (and on its own
- *   sequence's KV), and is bit for bit the same whatever other rows are in the call. That is the
- *   batch-invariance contract of the project; n_row therefore may be anything from 1 up.
- * - y never overlaps an input unless the op says "in place allowed".
+ * - Memory. Every pointer in an args struct lies in MEM_DEVICE of the backend's device. The args
+ *   struct and its `const struct tensor *` descriptors lie on the host. Args are read before the
+ *   call returns.
+ * - Alignment. Arrays lie at multiples of their element's size. Matrices of weights, the KV cache
+ *   and matmul's x lie at multiples of 16 bytes (ERR_BUG if a kernel needs it). An address never
+ *   changes a result.
+ * - Queueing. A call queues work on stream `s` (NULL = default) and returns. It neither allocates
+ *   nor waits. Scratch comes from the memory bound with bind_scratch.
+ * - Batch invariance. Row i of an output depends only on row i of the inputs and on its own
+ *   sequence's KV. It has the same bits whatever other rows are in the call. So n_row may be
+ *   anything from 1 up.
+ * - Overlap. y never overlaps an input unless the op says "in place allowed".
  * - Shapes are slowest first. f32 activations are dense: row stride = row length, unless an ld is
- * given.
- * - Impossible shapes are ERR_BUG with op, value and limit; a format or variant that the backend
- *   lacks is ERR_BUG naming both. Never a silent no-op. NULL pointers for n_row > 0 are ERR_BUG.
+ *   given.
+ * - Errors. Impossible shapes are ERR_BUG with op, value and limit. A format or variant that the
+ *   backend lacks is ERR_BUG naming both. NULL pointers for n_row > 0 are ERR_BUG. No call is a
+ *   silent no-op.
  *
  * Symbols: n_embd (width of the residual stream), n_head, n_kv_head (n_head is a multiple of it),
  * head_dim, n_vocab; a *row* is one token's activation.
@@ -52,17 +51,17 @@ struct rmsnorm_args {
 };
 
 /*
- * y_i[r] = x[r] * W_i^T (+ bias_i), for up to three matrices that share x, so that x is read (and
- * quantised) once: q/k/v, or gate/up.
+ * y_i[r] = x[r] * W_i^T (+ bias_i), for up to three matrices that share x: q/k/v, or gate/up. So x
+ * is read and quantised once.
  *   EPI_STORE   y_i  = result
  *   EPI_ADD     y_i += result                     (residual)
  *   EPI_SWIGLU  y_0  = silu(result_0) * result_1  (n_out = 2; out[1].y unused)
  * A backend may quantise x to 8 bits per row (blocks of 32 or 256) when W is quantised; the oracle
- * does not. A row's result is added up in one fixed order that does not depend on n_row.
+ * does not. A row's sums have one fixed order that does not depend on n_row.
  */
 enum matmul_epilogue { EPI_STORE, EPI_ADD, EPI_SWIGLU };
 
-/* w not NULL: what is multiplied is rmsnorm(x[r]), bit for bit what that op makes of it. */
+/* w not NULL: the matrices are multiplied by rmsnorm(x[r]), with the bits of that op. */
 struct matmul_norm {
     const float *w; /* (n_in), at a multiple of 16 */
     float eps;
@@ -85,8 +84,8 @@ struct matmul_args {
 };
 
 /*
- * Rotary position embedding, in place. Pair i of n_rot/2 of each head is turned by the angle
- * pos[r] * inv_freq[i]; dimensions from n_rot on stay. (Su et al. 2021)
+ * Rotary position embedding, in place. Pair i of n_rot/2 of each head is turned by the angle pos[r]
+ * * inv_freq[i]. Dimensions >= n_rot are left unchanged. (Su et al. 2021)
  *   ROPE_ADJACENT  pair (2i, 2i+1)         Llama in GGUF files
  *   ROPE_HALVES    pair (i, i + n_rot/2)   NeoX order: Qwen
  */
@@ -125,8 +124,8 @@ struct kv_write_rope {
 };
 
 /* Stores k[r] and v[r] at slot[r] = page * page_tokens + offset. Slots of one call are distinct.
- * With rope.q, q becomes and k is stored as what rope makes of them, bit for bit; k itself
- * stays. */
+ * With rope.q not NULL, q is turned in place and k is stored turned, with the bits of the op rope.
+ * The array k itself is left unchanged. */
 struct kv_write_args {
     const float *k, *v;  /* (n_row, n_kv_head, head_dim) */
     const int32_t *slot; /* (n_row) */
@@ -135,8 +134,8 @@ struct kv_write_args {
     struct kv_write_rope rope;
 };
 
-/* Copies the first n_token tokens of page src to page dst (copy-on-write of a shared partial
- * page). */
+/* Copies the first n_token tokens of page src to page dst: copy-on-write of a shared partial
+ * page. */
 struct kv_copy_args {
     const struct kv_view *kv;
     int32_t src, dst;
@@ -144,12 +143,12 @@ struct kv_copy_args {
 };
 
 /*
- * Causal attention over paged KV for a ragged batch: sequence s owns query rows q_start[s] ..
- * q_start[s+1]-1, which are the last ones of its kv_len[s] positions (their k and v are already
- * written). Query row r of s sees positions 0 .. kv_len[s] - q_start[s+1] + r inclusive.
+ * Causal attention over paged KV for a ragged batch. Sequence s owns query rows q_start[s] ..
+ * q_start[s+1]-1. They are the last of its kv_len[s] positions, and their k and v are already
+ * written. Query row r of s sees positions 0 .. kv_len[s] - q_start[s+1] + r inclusive.
  *   y[r][h] = sum_t softmax_t(scale * q[r][h].k[t][h/g]) v[t][h/g],  g = n_head / n_kv_head
- * One op for prefill (many rows a sequence) and decode (one row); positions are added up in blocks
- * of a fixed size from 0, whatever the page size or the chunking of the prefill.
+ * One op serves prefill (many rows a sequence) and decode (one row). Sums go over blocks of
+ * positions of a fixed size, from 0 on, whatever the page size or the chunks of the prefill.
  */
 struct attention_args {
     const float *q; /* (n_row, n_head, head_dim) */
@@ -180,7 +179,7 @@ struct add_args {
     int64_t n;
 };
 
-/* y[i] = x[row[i]]: the rows that want logits. */
+/* y[i] = x[row[i]]: the rows that need logits. */
 struct gather_args {
     const float *x;     /* (.., n) */
     const int32_t *row; /* (n_row) */
@@ -195,28 +194,29 @@ struct logprob_args {
     const float *logits; /* (n_row, n_vocab) */
     int n_row;
     int64_t n_vocab;
-    const int32_t *row, *id; /* (n_pair); pairs of one row stand together */
+    const int32_t *row, *id; /* (n_pair); pairs of one row are neighbours */
     float *lp;               /* (n_pair) */
     int n_pair;
 };
 
 /*
- * Chooses one token per row.
- *   allowed = the mask's set bits, or all; T = temperature
- *   T == 0: the allowed token with the largest logit, lowest id on ties.
- *   else, on the distribution p = softmax(logit / T) over the allowed tokens, keep:
- *     top_k > 0: the k most probable (all that tie with the k-th);
- *     top_p < 1: the smallest set of most probable ones with sum >= top_p (ties with the last
- *     kept);
- *     min_p > 0: those with p >= min_p * max p;
- *   each filter on the survivors of the one before, renormalised; then draw by the Gumbel-max rule:
- *   argmax over survivors of logit / T - log(-log u(key, id)), u = rng_uniform. The draw depends
- *   only
- *   on (key, survivors), never on the order of summation, so a verified draft gives the same
- *   tokens.
- * lp is the chosen token's log-probability at T = 1 over the full, unmasked distribution.
- * A row without an allowed token, with a NaN logit, or whose largest allowed logit is infinite,
- * gives id -1 and lp NaN.
+ * Chooses one token per row. Allowed: the mask's set bits, or all tokens. T: temperature.
+ *
+ * T == 0: the allowed token with the largest logit, lowest id on ties.
+ *
+ * T > 0: p = softmax(logit / T) over the allowed tokens goes through three filters. Each filter
+ * takes the survivors of the one before, renormalised, and keeps:
+ * - top_k > 0: the k most probable, and all that tie with the k-th;
+ * - top_p < 1: the smallest set of most probable ones with sum >= top_p, and ties with the last;
+ * - min_p > 0: those with p >= min_p * max p.
+ *
+ * Then the Gumbel-max rule draws the token: argmax over survivors of logit / T - log(-log u(key,
+ * id)), u = rng_uniform. The draw depends only on (key, survivors), never on the order of
+ * summation. So a verified draft gives the same tokens.
+ *
+ * lp is the chosen token's log-probability at T = 1 over the full, unmasked distribution. id is -1
+ * and lp NaN for a row without an allowed token, with a NaN logit, or with an infinite largest
+ * allowed logit.
  */
 struct sample_row {
     float temperature; /* >= 0 */
@@ -239,7 +239,7 @@ struct sample_args {
     float *lp;   /* (n_row) */
 };
 
-/* The list of ops: the table below, the case registry and the profiler's names come from it. */
+/* The list of ops. The table below, the case registry and the profiler's names come from it. */
 #define OP_LIST(X)                                                                                 \
     X(embed)                                                                                       \
     X(rmsnorm)                                                                                     \
@@ -266,13 +266,13 @@ struct ops_limits {
     int max_rows;       /* rows of any call */
     int max_logit_rows; /* rows of logprob and sample */
     int64_t max_in;     /* longest n_in of a matmul */
-    int64_t max_norm;   /* of one that norms x */
+    int64_t max_norm;   /* longest n_in of a matmul that norms x */
     int64_t max_out;    /* largest n_out_i */
     int64_t n_vocab;
     int max_kv_len;
     int n_head, head_dim;
     bool f16_weights, bf16_weights; /* a matmul has weights of this format */
-    /* also those that no call takes by itself (benchmarks, tests) */
+    /* scratch for every variant, also for those that no call prefers (benchmarks, tests) */
     bool all_variants;
 };
 
@@ -284,7 +284,7 @@ enum ops_peak {
     PEAK_COUNT
 };
 
-/* Writes rows row .. row + n - 1 of a matrix, as files have them, to dst. */
+/* Writes rows row .. row + n - 1 of a matrix to dst, in the order of files. */
 typedef int (*ops_read)(void *user, int64_t row, int64_t n, void *dst, struct err *e);
 
 struct ops {            /* a backend; opened by ops_open, used by one thread at a time */
@@ -298,66 +298,71 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     void (*close)(struct ops *);
 
     /*
-     * Recording, NULL where the backend has none: op calls on stream s between record_begin and
-     * record_end are kept under the caller's key (not 0) instead of being run; replay runs them
-     * again with the same arguments on what the pointers' memory then holds. The caller's key says
-     * everything that the arguments depend on. Nothing but ops may be queued on s in between.
+     * Recording; NULL: the backend has none. Op calls on stream s between record_begin and
+     * record_end are not run but kept under the caller's key (not 0). replay runs them with the
+     * same arguments on the current content of the pointers' memory. The key must determine all
+     * arguments. Only ops may be queued on s in between.
      */
     int (*record_begin)(struct ops *, struct stream *s, struct err *e);
-    /* key 0: throws the recording away. A full memory of recordings forgets the one unused
-     * longest. */
+    /* key 0: drops the recording. A full memory of recordings drops the least recently used one. */
     int (*record_end)(struct ops *, struct stream *s, uint64_t key, struct err *e);
-    /* 1: queued. 0: nothing is kept under this key. */
+    /* 1: queued. 0: no recording has this key. */
     int (*replay)(struct ops *, struct stream *s, uint64_t key, struct err *e);
 
-    /* The kernels of an op, best first, NULL where the backend has one way to compute it. A call
-     * takes the first that can do it, or the forced one: then ERR_NODEV when that one cannot. i
-     * = -1 ends it. */
+    /* The kernels of an op, best first; NULL: the backend has one kernel an op. A call takes the
+     * first kernel that accepts the call. With a forced kernel, a call that the kernel does not
+     * accept is ERR_NODEV. i = -1 ends the forcing. */
     int (*variants)(const struct ops *, enum op op);
     const char *(*variant_name)(const struct ops *, enum op op, int i);
-    /* Kernels of an op with the same word here give the same bits. */
+    /* Kernels of an op with the same word give the same bits. */
     const char *(*variant_bits)(const struct ops *, enum op op, int i);
     void (*variant_force)(struct ops *, enum op op, int i);
-    int (*variant_taken)(const struct ops *, enum op op); /* by the last call; -1: there was none */
+    /* the kernel of the last call; -1: no call yet */
+    int (*variant_taken)(const struct ops *, enum op op);
 
-    /* Weights in the order that matmul reads fastest (lanes.h), NULL where that is the files'
-     * order. packs: is there such an order for w, a matrix as files have it? pack: brings its rows
-     * first .. first + n - 1 into it, where first is a multiple of 16; what is left over of 16 rows
-     * stays. The rows are in w->data already (read NULL), or come from `read`, which is called from
-     * several threads at once and whose error is passed on. When all rows have been packed the
-     * caller sets w->lanes; matmul and embed take either order and give the same bits. */
+    /* Weights in the order that matmul reads fastest (lanes.h); NULL: that is the files' order.
+     *
+     * - packs: true if such an order exists for w, a matrix in the order of files.
+     * - pack: reorders rows first .. first + n - 1, first a multiple of 16. Rows after the last
+     *   whole strip of 16 keep the files' order. With read NULL the rows are in w->data already.
+     *   Otherwise `read` delivers them: several threads call it at once, and its error is passed
+     *   on.
+     * - When all rows have been packed, the caller sets w->lanes. matmul and embed take either
+     *   order and give the same bits. */
     bool (*packs)(const struct ops *, const struct tensor *w);
     int (*pack)(struct ops *, const struct tensor *w, int64_t first, int64_t n, ops_read read,
                 void *user, struct err *e);
 
-    /* Measures what the processors can compute when no memory is in the way, in operations a second
-     * (a multiplication and an addition are two); 0: there is no such unit. Takes some 100 ms.
-     * NULL: unknown. */
+    /* Measures the peak rate of the processors without memory traffic, in operations a second; a
+     * multiply-add is two. 0: there is no such unit. Takes some 100 ms. NULL: unknown. */
     int (*peak)(struct ops *, enum ops_peak what, double *out, struct err *e);
 
-    /* Reads the n bytes at p once, both multiples of 64, in pattern i of those that read_name tells
-     * (NULL ends them), and returns when all are read: for measuring what memory gives at most.
-     * *sum: exclusive or of them as 64-bit words, the same in every pattern. NULL: there is no
-     * such thing. */
+    /* For measuring the memory's bandwidth. read: reads the n bytes at p once, in pattern i, and
+     * returns when all are read. p and n are multiples of 64. read_name: the name of pattern i;
+     * NULL ends the list. *sum: exclusive or of all 64-bit words, the same in every pattern. NULL:
+     * not available. */
     const char *(*read_name)(const struct ops *, int i);
     int (*read)(struct ops *, int i, const void *p, size_t n, uint64_t *sum, struct err *e);
 };
 
 struct ops_options {
     int n_threads; /* CPU: 0 = all cores this process may use */
-    /* CPU: "auto", "scalar", "avx2", "avxvnni", "avx512vnni", "neon"; asking for what is missing
-     * fails */
+    /* CPU: "auto", "scalar", "avx2", "avxvnni", "avx512vnni", "neon"; a set that the processor
+     * lacks is an error */
     const char *isa;
     int device;          /* GPU: its number */
-    uint64_t vram_bytes; /* GPU: most memory to take of it; 0 = what is free */
+    uint64_t vram_bytes; /* GPU: the most memory to take; 0 = all free memory */
     struct sim *sim;     /* "sim": its clock (sim.h), which outlives the backend */
 };
 
-/* The one chooser. kind: "auto" (CUDA where it is built in and a GPU can be used, else the CPU with
- * a line in the log that says why), "ref", "cpu", "cuda", "cudahost" (the CUDA kernels run by the
- * host, for tests), "sim" (computes nothing: sim.h).
- * ERR_NODEV with the reason and the alternatives when the kind is not in this build or machine;
- * ERR_BUG naming the op when the backend lacks one. */
+/* The one chooser. kind:
+ * - "auto": CUDA if it is built in and a GPU works; else the CPU, with the reason in the log;
+ * - "ref", "cpu", "cuda";
+ * - "cudahost": the CUDA kernels run by the host, for tests;
+ * - "sim": computes nothing (sim.h).
+ *
+ * ERR_NODEV with the reason and the alternatives when this build or machine lacks the kind. ERR_BUG
+ * naming the op when the backend lacks an op. */
 int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, struct err *e);
 /* The backend that computes on the host beside `ops`: "cpu", or the CPU of the same simulation. */
 int ops_open_beside(const struct ops *ops, const struct ops_options *opt, struct ops **out,

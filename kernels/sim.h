@@ -1,22 +1,21 @@
 /*
- * sim: a device that computes nothing and keeps a clock, for machines and models that are not
- * there. The whole engine runs on it; what it gives is time, not text.
+ * sim: a device that computes nothing and keeps a clock, for absent machines and models. The whole
+ * engine runs on it. The result is time, not text.
  *
  * Four engines work beside one another: the device, its two copy engines (up: to the device, down:
- * from it) and the CPU. Ops and copies wait in their streams in order; an engine takes the work
+ * from it) and the CPU. Ops and copies wait in their streams in order. An engine takes the work
  * that can start first. Work takes
  *
- *   an op              max(bytes of weights and cache / vram, operations / device_ops)
- *                      (traffic.h; what lies in an
- *                      L2 cache costs nothing)
- *   a copy             bytes / link
- *   an op on the CPU   max(bytes / host, operations / host_ops), and the host's clock goes on by
- *                      it; while something
- *                      is copied up the CPU has what that leaves of dram, a tenth of host at least
+ *   an op             max(bytes of weights and cache / vram, operations / device_ops)  (traffic.h)
+ *                     bytes that lie in an L2 cache cost nothing
+ *   a copy            bytes / link
+ *   an op on the CPU  max(bytes / host, operations / host_ops), by which the host's clock advances
  *
- * Work starts hop_s after it was queued at the earliest, and who waits for a stream hears hop_s
- * after its end. Host code takes no time. Memory of the device is address space that must not be
- * touched; what is copied from there is zeros (token 0). Nothing is read from the model file
+ * While a copy goes up, the CPU has dram minus the copy's rate, and at least a tenth of host.
+ *
+ * Work starts at the earliest hop_s after it was queued. A thread that waits for a stream learns of
+ * its end hop_s later. Host code takes no time. Memory of the device is address space that must not
+ * be touched. A copy from the device delivers zeros (token 0). Nothing is read from the model file
  * (struct device, hollow), and the disk takes no time.
  *
  * A sim outlives the backends opened on it: ops_open("sim", &(struct ops_options){.sim = s}, ..).
@@ -29,7 +28,8 @@
 
 struct sim_config {
     uint64_t vram_bytes;
-    uint64_t lost_bytes;         /* of it: said to be free and refused all the same */
+    /* part of vram_bytes that counts as free and is refused when asked for */
+    uint64_t lost_bytes;
     double vram, link, host;     /* bytes/s */
     double dram;                 /* bytes/s that CPU and link share; 0 = no limit */
     double device_ops, host_ops; /* operations/s; 0 = not a limit */
@@ -41,7 +41,7 @@ enum sim_engine { SIM_DEVICE, SIM_UP, SIM_DOWN, SIM_CPU, SIM_ENGINES };
 
 struct sim_span { /* one piece of work; seconds of the clock */
     enum sim_engine engine;
-    const char *name; /* of the op; "copy", "fill" */
+    const char *name; /* name of the op; "copy", "fill" */
     double start, end, bytes;
 };
 
@@ -50,10 +50,10 @@ struct sim;
 int sim_open(const struct sim_config *c, struct sim **out, struct err *e);
 void sim_close(struct sim *s); /* accepts NULL; after its backends */
 double sim_now(struct sim *s); /* the host's clock, seconds from 0 */
-/* seconds of all work that has been started */
+/* seconds of all work started on this engine */
 double sim_busy(struct sim *s, enum sim_engine engine);
 /* The spans since the last clear, in order of their start on each engine; valid until the next call
- * of anything. */
+ * of any function here. */
 size_t sim_trace(struct sim *s, const struct sim_span **out);
 void sim_trace_clear(struct sim *s);
 

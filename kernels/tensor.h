@@ -1,6 +1,6 @@
 /*
- * tensor: a view of numbers somewhere in memory. Owns nothing. Dimensions are given slowest first;
- * the last one is contiguous and is the one that is cut into quantisation blocks.
+ * tensor: a view of numbers somewhere in memory. Owns nothing. Dimensions are given slowest first.
+ * The last one is contiguous and is cut into quantisation blocks.
  */
 #ifndef MAS_TENSOR_H
 #define MAS_TENSOR_H
@@ -12,7 +12,7 @@ struct tensor {
     int n_dim;        /* 1..4 */
     int64_t dim[4];   /* slowest first; unused ones are 1 */
     size_t row_bytes; /* bytes from one row (last dimension) to the next */
-    /* whole strips of sixteen rows are packed (lanes.h); else row after row, as in files */
+    /* true: whole strips of sixteen rows are packed (lanes.h). false: row after row, as in files */
     bool lanes;
     void *data; /* in the memory space of the backend that uses it; NULL = absent (optional) */
 };

@@ -1,8 +1,8 @@
 /*
- * traffic: what a call of an op moves and computes at the very least: every byte of its inputs read
- * once and of its results written once, a multiply-add as two operations. Floors for measurements,
- * and the time of simulations. Attention: every sequence counts as max_kv_len long; keys and values
- * of each are read once.
+ * traffic: the least that a call of an op moves and computes. Every byte of its inputs is read once
+ * and every byte of its results is written once. A multiply-add is two operations. Uses: floors for
+ * measurements, and the time of simulations. Attention: every sequence counts as max_kv_len long,
+ * and its keys and values are read once.
  */
 #ifndef MAS_TRAFFIC_H
 #define MAS_TRAFFIC_H
@@ -11,8 +11,8 @@
 
 struct traffic {
     double bytes, ops;
-    /* of bytes: weights and cache, which no L2 cache holds from step to step; the rest are
-     * activations */
+    /* the part of bytes that no L2 cache holds from step to step: weights and KV cache. The rest
+     * are activations */
     double kept;
 };
 

@@ -2,21 +2,23 @@
 
 #include "mem.h"
 
-/* steps: the ring fills in the first ones, then lengths repeat but for where the ring wraps */
+/* Steps. The ring fills during WARM_UP; then durations repeat, except where the ring wraps. */
 enum { WARM_UP = 2, MEASURED = 4 };
 
-struct use { /* of the ring by a streamed part; positions only grow, at % ring is the place */
+/* One use of the ring by a streamed part. Positions only grow; the offset in the ring is at %
+ * ring. */
+struct use {
     uint64_t at, bytes;
-    double copied; /* when its last byte had arrived */
+    double copied; /* time at which its last byte arrived */
 };
 
-/* Uses of the ring are numbered; use n is of streamed part n % n_item. released <= acquired <=
+/* Uses of the ring are numbered: use n is that of streamed part n % n_item. released <= acquired <=
  * copying. */
 struct clock_run {
     const struct cost_model *m;
     const struct cost_load *load;
-    double now; /* the chain of computations has come so far */
-    /* the link: it has come to link_t, and copies use `copying`, of which it has done so much */
+    double now; /* time that the chain of computations has reached */
+    /* the link: its time is link_t; it is copying use `copying`, `done` bytes of it so far */
     double link; /* bytes/s */
     double link_t, done;
     uint64_t n_item, released, acquired, copying, next_at;
@@ -54,7 +56,7 @@ static double work(double bytes, double rate, double ops, double ops_rate)
 
 /* ---- the link -------------------------------------------------------------------------------- */
 
-/* Gives the use that comes next its place. */
+/* Places the next use in the ring. */
 static void link_place(struct clock_run *r)
 {
     uint64_t ring = r->m->ring_bytes, at = r->next_at, bytes = r->bytes[r->copying % r->n_item];
@@ -64,8 +66,8 @@ static void link_place(struct clock_run *r)
     r->next_at = at + bytes;
 }
 
-/* Bytes of the current use that can be copied now: up to those that lie on an older use that is not
- * released, and none while that is of the same part. */
+/* Bytes of the current use that can be copied now: those before the bytes of an older use that is
+ * not released. None while that older use is of the same part. */
 static double link_room(const struct clock_run *r)
 {
     if (!r->n_item || r->copying - r->released >= r->n_item)
@@ -80,7 +82,7 @@ static double link_room(const struct clock_run *r)
     return room >= 0.5 ? room : 0; /* less is rounding */
 }
 
-/* Copies so many bytes, at most what there is room for. */
+/* Copies this number of bytes, at most as many as there is room for. */
 static void link_copy(struct clock_run *r, double bytes)
 {
     r->done += bytes;
@@ -95,7 +97,7 @@ static void link_copy(struct clock_run *r, double bytes)
         link_place(r);
 }
 
-/* Lets the link work until t. */
+/* Runs the link until time t. */
 static void link_advance(struct clock_run *r, double t)
 {
     while (r->link_t < t) {
@@ -107,25 +109,26 @@ static void link_advance(struct clock_run *r, double t)
     }
 }
 
-/* Waits for the use that is computed next. */
+/* Waits for the use of the next part to compute. */
 static void link_acquire(struct clock_run *r)
 {
     while (r->copying <= r->acquired)
-        link_copy(r, link_room(r)); /* all older uses have been released: there is room */
+        link_copy(r, link_room(r)); /* all older uses are released, so there is room */
     r->now = larger(r->now, r->use[r->acquired % r->n_item].copied);
     r->acquired++;
 }
 
 static void link_release(struct clock_run *r)
 {
-    link_advance(r, r->now); /* up to here it has not known of the room */
+    link_advance(r, r->now); /* before this time the room was not free */
     bool waits = r->copying - r->released >= r->n_item;
     r->released++;
     if (waits)
         link_place(r);
 }
 
-/* The CPU computes; while the link copies it has less of the memory that both read. */
+/* Adds a computation of the CPU. While the link copies, the CPU gets less of the shared memory
+ * rate. */
 static void host_compute(struct clock_run *r, double bytes, double ops)
 {
     const struct plan_rates *rates = &r->m->rates;

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Characters that draw nothing or change the direction or shape of what follows (Unicode 15,
- * general categories Cc, Cf, Zl, Zp and the noncharacters, as ranges that include their
- * neighbours). */
+/* True for characters that draw nothing or change the direction or shape of the following ones.
+ * Unicode 15: general categories Cc, Cf, Zl, Zp and the noncharacters, as ranges that include their
+ * neighbours. */
 static bool escape_unsafe(uint32_t cp)
 {
     return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0xad || (cp >= 0x600 && cp <= 0x605) ||
@@ -15,8 +15,7 @@ static bool escape_unsafe(uint32_t cp)
            (cp >= 0xfff0 && cp <= 0xfffb) || (cp & 0xfffe) == 0xfffe || cp >= 0xe0000;
 }
 
-/* Writes one character of s[0..n) escaped (at most 16 bytes); returns how many bytes of s it
- * took. */
+/* Writes one character of s[0..n) escaped, at most 16 bytes; returns its length in s. */
 static size_t escape_one(const char *s, size_t n, char out[20], size_t *written)
 {
     uint32_t cp;

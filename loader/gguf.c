@@ -31,7 +31,7 @@ size_t gguf_type_bytes(enum gguf_type t)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-/* Parses what g->bytes holds; takes g. */
+/* Parses the bytes of g; owns g from now on, also on failure. */
 static int gguf_index(struct gguf *g, struct gguf **out, struct err *e)
 {
     int rc;
@@ -198,7 +198,7 @@ static int gguf_wrong_type(const struct gguf *g, const struct gguf_kv *kv, const
          kv->type == GGUF_ARRAY ? "an array of " : "", gguf_type_name(kv->elem), want);
 }
 
-/* A value of type t, any integer type; false when it is another type. *big: above INT64_MAX. */
+/* Reads a value of any integer type t; false for other types. *big: it is above INT64_MAX. */
 static bool raw_int(enum gguf_type t, const unsigned char *raw, int64_t *out, bool *big)
 {
     uint64_t u = 0;
@@ -231,7 +231,7 @@ static bool raw_int(enum gguf_type t, const unsigned char *raw, int64_t *out, bo
     return false;
 }
 
-/* Element i. */
+/* Reads element i as an integer. */
 static int kv_get_int(const struct gguf *g, const struct gguf_kv *kv, uint64_t i, int64_t lo,
                       int64_t hi, int64_t *out, struct err *e)
 {

@@ -1,12 +1,16 @@
 /*
  * gguf: an index over a GGUF file (versions 2 and 3, little endian), mapped read-only.
  *
- * The file is untrusted: every count, length, offset and product is checked at open against the
- * file's size, every tensor's bytes lie inside the file, and what breaks a rule is named by file,
- * key or tensor and byte offset (rules: "GGUF reader" in docs). After gguf_open succeeded, every
- * view handed out is in bounds for as long as the file keeps its length; gguf_check_unchanged says
- * whether it has. Immutable after open; any thread may read. Format:
- * github.com/ggml-org/ggml/blob/master/docs/gguf.md
+ * The file is untrusted. gguf_open checks every count, length, offset and product against the size
+ * of the file. A message names the file, the key or tensor, and the byte offset of a broken rule.
+ *
+ * Invariants after gguf_open:
+ *   - The bytes of every tensor lie inside the file.
+ *   - Every view is in bounds as long as the file keeps its length; gguf_check_unchanged checks
+ *     that.
+ *   - The index is immutable; any thread may read it.
+ *
+ * Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
 #ifndef MAS_GGUF_H
 #define MAS_GGUF_H
@@ -52,7 +56,7 @@ struct gguf_kv {
 
 struct gguf_tensor {
     struct gguf_str name; /* 1..64 bytes, unique */
-    /* data points into the mapping; dim slowest first (the file says fastest first) */
+    /* data points into the mapping; dim is slowest first, unlike in the file */
     struct tensor t;
     uint64_t at; /* absolute byte offset of the data in the file */
     uint64_t bytes;
@@ -62,8 +66,7 @@ struct gguf;
 
 /* Maps and indexes path. ERR_NOINPUT (cannot open), ERR_DATA (broken rule), ERR_NOMEM. */
 int gguf_open(const char *path, struct gguf **out, struct err *e);
-/* The same over bytes in memory (borrowed, aligned to 64 or copied by the caller); `name` for
- * messages. */
+/* Indexes bytes in memory. data is borrowed and aligned to 64 bytes. `name` appears in messages. */
 int gguf_open_memory(const void *data, size_t size, const char *name, struct gguf **out,
                      struct err *e);
 void gguf_close(struct gguf *g); /* accepts NULL; all views die */
@@ -79,40 +82,38 @@ const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 /* NULL if absent */
 const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name);
 
-/* Typed getters. Integers: any GGUF integer type whose value lies in [lo, hi]. A missing key or a
- * wrong type or range is ERR_DATA naming file and key, unless the _or form's key is absent (then
- * `dflt`). */
+/* Typed getters. An integer may have any GGUF integer type; its value must lie in [lo, hi].
+ * ERR_DATA names file and key: the key is missing, or its type or range is wrong. The _or forms
+ * give `dflt` for a missing key. */
 int gguf_get_int(const struct gguf *g, const char *key, int64_t lo, int64_t hi, int64_t *out,
                  struct err *e);
 int gguf_get_int_or(const struct gguf *g, const char *key, int64_t lo, int64_t hi, int64_t dflt,
                     int64_t *out, struct err *e);
-/* One integer, or an array of exactly n integers: one a layer, which must all be equal. What is
- * said of missing keys, types and ranges holds for each; the first element that differs is
- * named. */
+/* One integer, or an array of exactly n integers (one a layer) that are all equal. Each must have
+ * an integer type and lie in [lo, hi]; ERR_DATA names the first that differs. */
 int gguf_get_int_each(const struct gguf *g, const char *key, uint64_t n, int64_t lo, int64_t hi,
                       int64_t *out, struct err *e);
 int gguf_get_f32_or(const struct gguf *g, const char *key, double lo, double hi, float dflt,
                     float *out, struct err *e);
 int gguf_get_bool_or(const struct gguf *g, const char *key, bool dflt, bool *out, struct err *e);
 int gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *out, struct err *e);
-/* Array of exactly element type elem; the kv gives count and payload. */
+/* An array with exactly the element type elem; the kv has its count and payload. */
 int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type elem,
                    const struct gguf_kv **out, struct err *e);
 
-/* ERR_IO "model file changed" when the file on disk is no longer the one that was opened (length,
- * mtime, inode); 0 for memory. Call before touching pages after a pause. */
+/* ERR_IO "model file changed" when the file on disk differs from the opened one in length, mtime or
+ * inode; 0 for memory. Call it before touching pages after a pause. */
 int gguf_check_unchanged(const struct gguf *g, struct err *e);
 
-/* Copies bytes [at, at + n) of the file to dst without touching the mapping: a file that became
- * shorter is ERR_IO, never a fault. Bytes outside the file as it was at open are ERR_BUG. Any
- * thread. */
+/* Copies bytes [at, at + n) of the file to dst without touching the mapping. ERR_IO, never a fault,
+ * when the file has become shorter. ERR_BUG for bytes outside the file as opened. Any thread. */
 int gguf_read(const struct gguf *g, uint64_t at, void *dst, size_t n, struct err *e);
-/* Brings bytes [at, at + n) of the mapping into memory at the disk's rate; ERR_IO as above. */
+/* Loads bytes [at, at + n) of the mapping into memory at the disk's rate; ERR_IO as gguf_read. */
 int gguf_populate(const struct gguf *g, uint64_t at, uint64_t n, struct err *e);
-/* True when p points into the bytes of the file (a tensor's data); *at = its byte offset there. */
+/* True when p points into the bytes of the file (tensor data); *at = its byte offset there. */
 bool gguf_offset(const struct gguf *g, const void *p, uint64_t *at);
 
-/* Element i of a number, a bool (0 or 1) or an array of such, i < kv->count; false for strings. */
+/* Element i < kv->count of a number or bool (0 or 1), or of an array of them; false for strings. */
 bool gguf_number(const struct gguf_kv *kv, uint64_t i, double *out);
 
 const char *gguf_type_name(enum gguf_type t); /* "u32", never NULL */

@@ -12,13 +12,13 @@
 #include "mem.h"
 
 #ifndef MADV_POPULATE_READ
-/* Linux 5.14; older kernels say EINVAL and the pages are read instead */
+/* Linux 5.14; an older kernel returns EINVAL, and the pages are read instead */
 #define MADV_POPULATE_READ 22
 #endif
 
 #define HEAD_STEP ((uint64_t)1 << 20)   /* first read; then doubling */
-#define READ_BUFFER ((size_t)1 << 20)   /* for pages that cannot be populated */
-#define READ_AHEAD ((uint64_t)64 << 20) /* asked for while the present piece is waited for */
+#define READ_BUFFER ((size_t)1 << 20)   /* for reading pages that cannot be populated */
+#define READ_AHEAD ((uint64_t)64 << 20) /* requested while the current piece is awaited */
 
 static uint64_t page_up(uint64_t n)
 {
@@ -33,7 +33,7 @@ static int gguf_bytes_changed(const struct gguf_bytes *b, const char *how, struc
 
 int gguf_bytes_open(const char *path, struct gguf_bytes *out, struct err *e)
 {
-    /* O_NONBLOCK: a pipe of that name must not make us wait; regular files ignore it */
+    /* O_NONBLOCK: opening a pipe of that name must not wait; regular files ignore the flag */
     struct gguf_bytes b = {.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     int rc = 0;
     struct stat st;
@@ -53,7 +53,7 @@ int gguf_bytes_open(const char *path, struct gguf_bytes *out, struct err *e)
     if (!b.path)
         TRY_DONE(NOMEM(e, strlen(path) + 1, "a path"));
     b.head_reserved = (size_t)page_up(b.size < GGUF_HEAD_MAX ? b.size : GGUF_HEAD_MAX);
-    if (b.head_reserved) { /* address space only; gguf_bytes_need puts memory behind it */
+    if (b.head_reserved) { /* address space only; gguf_bytes_need adds memory */
         void *p = mmap(NULL, b.head_reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED) {
             size_t want = b.head_reserved;
@@ -158,7 +158,7 @@ int gguf_bytes_read(const struct gguf_bytes *b, uint64_t at, void *dst, size_t n
     return 0;
 }
 
-/* For kernels without MADV_POPULATE_READ: reading fills the page cache, and never faults. */
+/* Replaces MADV_POPULATE_READ on old kernels: reading fills the page cache and never faults. */
 static int gguf_bytes_warm(const struct gguf_bytes *b, uint64_t at, uint64_t n, struct err *e)
 {
     void *buf = mem_aligned(READ_BUFFER);
@@ -183,7 +183,7 @@ int gguf_bytes_populate(const struct gguf_bytes *b, uint64_t at, uint64_t n, str
     for (;;) {
         if (madvise(p, (size_t)(at - begin + n), MADV_POPULATE_READ) == 0)
             return 0;
-        if (errno != EINTR && errno != EAGAIN) /* EINVAL: old kernel; EFAULT: pread will say why */
+        if (errno != EINTR && errno != EAGAIN) /* EINVAL: old kernel; EFAULT: pread reports why */
             return gguf_bytes_warm(b, at, n, e);
     }
 }

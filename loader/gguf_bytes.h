@@ -1,17 +1,19 @@
 /*
- * gguf_bytes: where the bytes of a model come from: a file, or memory lent by the caller.
+ * gguf_bytes: the bytes of a model, from a file or from memory lent by the caller.
  *
- * A file has two faces. `head` is a private copy of its beginning, read with pread as far as the
- * parser asks: metadata and names live there, so reading them can never fault, whatever happens to
- * the file. `map` is the whole file, mapped read-only: the tensors. When somebody cuts the file
- * short, touching a mapped page beyond the new end raises SIGBUS; no check before the access can
- * rule that out. So:
- *   - gguf_bytes_unchanged is cheap enough to be called before every step, which leaves the moment
- *     between the check and the end of that step;
- *   - gguf_bytes_populate and gguf_bytes_read never fault: they say "model file changed";
- *   - whoever needs certainty copies the weights with gguf_bytes_read (place.h: weights not
- *   mapped).
- * For memory both faces are the caller's bytes.
+ * A file has two views:
+ *   head  a private copy of its beginning, read with pread as far as the parser asks. Metadata and
+ *         names are read from it, so reading them never faults.
+ *   map   the whole file, mapped read-only, for the tensors.
+ * For memory both are the caller's bytes.
+ *
+ * If the file is cut short, touching a mapped page beyond the new end raises SIGBUS. No check
+ * before the access can exclude that. Therefore:
+ *   - gguf_bytes_unchanged is cheap enough for a call before every step. A change between the check
+ *     and the end of that step still faults.
+ *   - gguf_bytes_populate and gguf_bytes_read never fault: they report "model file changed".
+ *   - A caller that needs certainty copies the weights with gguf_bytes_read (place.h: weights not
+ *     mapped).
  */
 #ifndef MAS_GGUF_BYTES_H
 #define MAS_GGUF_BYTES_H
@@ -32,30 +34,28 @@ struct gguf_bytes {
     struct timespec mtime;
     const unsigned char *head; /* head_bytes valid bytes; stays at one address */
     size_t head_bytes;
-    size_t head_reserved;     /* bytes of address space behind head; 0 for memory */
+    size_t head_reserved;     /* bytes of address space at head; 0 for memory */
     const unsigned char *map; /* (size) bytes after gguf_bytes_map; NULL before */
 };
 
-/* The largest metadata that is read: 1 GiB, a hundred times what a vocabulary of 256 K tokens
- * needs. */
+/* Most metadata that is read: 1 GiB, a hundred times the need of a vocabulary of 256 K tokens. */
 #define GGUF_HEAD_MAX ((uint64_t)1 << 30)
 
-/* ERR_NOINPUT: cannot be opened, or is no regular file. */
+/* ERR_NOINPUT: the file cannot be opened, or it is not a regular file. */
 int gguf_bytes_open(const char *path, struct gguf_bytes *out, struct err *e);
 int gguf_bytes_memory(const void *data, size_t size, const char *name, struct gguf_bytes *out,
                       struct err *e);
-void gguf_bytes_close(struct gguf_bytes *b); /* a closed one is fine */
+void gguf_bytes_close(struct gguf_bytes *b); /* may be called twice */
 
-/* Makes bytes [0, upto) of head valid. upto <= size, else ERR_BUG. ERR_DATA beyond
- * GGUF_HEAD_MAX. */
+/* Makes bytes [0, upto) of head valid. ERR_DATA beyond GGUF_HEAD_MAX; ERR_BUG when upto > size. */
 int gguf_bytes_need(struct gguf_bytes *b, uint64_t upto, struct err *e);
-/* The parser has finished: head becomes read-only, map becomes valid. */
+/* Ends parsing: makes head read-only and map valid. */
 int gguf_bytes_map(struct gguf_bytes *b, struct err *e);
 
 /* Copies bytes [at, at + n) to dst. ERR_IO. Any thread. */
 int gguf_bytes_read(const struct gguf_bytes *b, uint64_t at, void *dst, size_t n, struct err *e);
-/* Brings bytes [at, at + n) of map into memory and into the page table; starts reading what
- * follows. Returns when they are there. ERR_IO. Nothing to do for memory. */
+/* Loads bytes [at, at + n) of map into memory and into the page table, and starts to read the bytes
+ * after them. Returns when they are loaded. ERR_IO. No effect for memory. */
 int gguf_bytes_populate(const struct gguf_bytes *b, uint64_t at, uint64_t n, struct err *e);
 /* ERR_IO "model file changed" when length, mtime or inode differ from those at open. */
 int gguf_bytes_unchanged(const struct gguf_bytes *b, struct err *e);

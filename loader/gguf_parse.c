@@ -1,6 +1,6 @@
 /*
- * The reader walks head once, front to back. Each rule fails with a plain sentence; the callers put
- * key or tensor, byte offset and file in front of it (gguf_blame), so that no rule can forget them.
+ * The reader walks head once, front to back. A rule that fails gives a plain sentence. Its callers
+ * put the file, the key or tensor, and the byte offset before the sentence (gguf_blame).
  */
 #include "gguf_parse.h"
 
@@ -25,10 +25,10 @@
 struct reader {
     struct gguf_bytes *bytes;
     uint64_t at;    /* next byte */
-    uint64_t field; /* where the field that was read last begins: what a message points at */
+    uint64_t field; /* start of the last field that was read: messages point at it */
 };
 
-/* The next n bytes; the pointer stays valid. */
+/* Takes the next n bytes; the pointer stays valid. */
 static int take(struct reader *r, uint64_t n, const unsigned char **p, struct err *e)
 {
     uint64_t left = r->bytes->size - r->at;
@@ -70,8 +70,7 @@ static int take_str(struct reader *r, struct gguf_str *out, struct err *e)
     return 0;
 }
 
-/* Puts file, item and byte offset in front of the message in e. The name may be empty: not read
- * yet. */
+/* Puts file, item and byte offset before the message in e. The name may be empty: not read yet. */
 static int gguf_blame(const struct gguf *g, const struct reader *r, const char *what,
                       uint64_t index, struct gguf_str name, int rc, struct err *e)
 {
@@ -117,7 +116,7 @@ static int parse_version(struct gguf *g, struct reader *r, struct err *e)
     return 0;
 }
 
-/* A count of items that take at least `smallest` bytes each must fit into the rest of the file. */
+/* Takes a count of items of at least `smallest` bytes each; they must fit the rest of the file. */
 static int take_count(struct reader *r, uint64_t smallest, const char *what, uint64_t *out,
                       struct err *e)
 {
@@ -268,8 +267,7 @@ static int parse_alignment(struct gguf *g, struct reader *r, struct err *e)
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-/* Formats of the specification that this program does not compute with, to be named in the
- * message. */
+/* Names of formats of the specification that this program does not compute with, for messages. */
 static const char *foreign_type_name(uint32_t id)
 {
     static const char *const names[] = {

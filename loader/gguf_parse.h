@@ -9,10 +9,10 @@
 
 struct gguf {
     struct gguf_bytes bytes;
-    char shown[208]; /* the path for messages; a long one is cut in front */
+    char shown[208]; /* the path for messages; the beginning of a long path is cut */
     uint32_t version;
     uint64_t alignment; /* bytes: every tensor's offset is a multiple */
-    uint64_t data_at;   /* where tensor offsets count from */
+    uint64_t data_at;   /* byte offset in the file from which tensor offsets count */
     struct gguf_kv *kv; /* (n_kv) in file order */
     size_t n_kv, kv_cap;
     struct names kv_names;
@@ -21,7 +21,7 @@ struct gguf {
     struct names tensor_names;
 };
 
-/* g->bytes and g->shown are set, the rest is zero. On failure g holds what gguf_close frees. */
+/* The caller sets g->bytes and g->shown and zeroes the rest. After a failure call gguf_close. */
 int gguf_parse(struct gguf *g, struct err *e);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The keys and the tensor table are collected in memory; the first data byte (or finish) fixes the
- * layout and writes them. From then on bytes only stream through one block of 4 MiB.
+ * Keys and the tensor table are collected in memory. The first data byte, or finish, fixes the
+ * layout and writes them. All later bytes stream through one block of 4 MiB.
  */
 #include "gguf_write.h"
 
@@ -13,7 +13,7 @@
 #include "outfile.h"
 #include "str.h"
 
-#define BLOCK ((size_t)4 << 20) /* large enough that the disk, not the call, is the limit */
+#define BLOCK ((size_t)4 << 20) /* large enough that the disk is the limit, not the system call */
 #define ALIGN_DEFAULT 32
 
 struct gguf_writer {
@@ -28,11 +28,11 @@ struct gguf_writer {
     struct gguf_write_tensor {
         const char *name; /* in names_mem */
         uint64_t bytes;
-        size_t offset_at; /* where its offset stands in table */
+        size_t offset_at; /* byte of table that holds its offset */
     } * tensor;
     size_t tensor_cap;
     size_t current;       /* tensor that receives data */
-    uint64_t current_at;  /* bytes it has */
+    uint64_t current_at;  /* bytes of that tensor received */
     uint64_t total;       /* bytes of the file at the end */
     unsigned char *block; /* (BLOCK) */
     size_t used;
@@ -47,7 +47,7 @@ static int writer_flush(struct gguf_writer *w, struct err *e)
     return outfile_put(w->out, w->block, n, e);
 }
 
-/* Large pieces go straight to the file, small ones through the block. */
+/* Writes large pieces directly to the file, small ones through the block. */
 static int writer_add(struct gguf_writer *w, const void *data, size_t n, struct err *e)
 {
     const unsigned char *p = data;
@@ -70,7 +70,7 @@ static int writer_add(struct gguf_writer *w, const void *data, size_t n, struct 
     return 0;
 }
 
-/* Zeros up to the next multiple of the alignment. */
+/* Adds zeros up to the next multiple of the alignment. */
 static int writer_pad(struct gguf_writer *w, struct err *e)
 {
     static const unsigned char zeros[512];
@@ -181,7 +181,7 @@ static int writer_name(struct gguf_writer *w, struct names *set, const char *wha
     return is_new < 0 ? is_new : 0;
 }
 
-/* Everything of a key before its payload. */
+/* Writes the head of a key: everything before its payload. */
 static int put_head(struct gguf_writer *w, const char *key, size_t len, enum gguf_type type,
                     struct err *e)
 {
@@ -322,13 +322,13 @@ int gguf_put_tensor(struct gguf_writer *w, const char *name, enum fmt fmt, int n
     add_u32(&w->table, fmt_info(fmt)->gguf_id);
     t.bytes = bytes;
     t.offset_at = w->table.len;
-    add_u64(&w->table, 0); /* known when the alignment is: writer_begin */
+    add_u64(&w->table, 0); /* the offset: writer_begin fills it in, when the alignment is known */
     TRY(str_ok(&w->table, "a tensor table", e));
     w->tensor[w->n_tensor++] = t;
     return 0;
 }
 
-/* Lays the data out, and looks whether the disk has room before hours of work go into the file. */
+/* Fixes the layout. Checks first that the disk has room, before hours of work. */
 static int writer_begin(struct gguf_writer *w, struct err *e)
 {
     uint64_t offset = 0, head = 24 + w->kv.len + w->table.len, align = w->align;
@@ -389,7 +389,7 @@ int gguf_writer_finish(struct gguf_writer *w, struct err *e)
     TRY_DONE(writer_flush(w, e));
     if (w->hollow)
         TRY_DONE(outfile_extend(w->out, w->total, e));
-    rc = outfile_commit(w->out, e); /* frees it, whatever happens */
+    rc = outfile_commit(w->out, e); /* frees it, also on failure */
     writer_free(w);
     return rc;
 done:

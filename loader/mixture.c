@@ -8,7 +8,7 @@
 static const struct {
     const char *name;
     uint32_t file_type; /* enum llama_ftype, as general.file_type stores it */
-    enum fmt most;      /* of every matrix without a rule of its own */
+    enum fmt most;      /* format of every matrix without a rule of its own */
 } mixture_table[MIX_COUNT] = {
     [MIX_F32] = {"F32", 0, FMT_F32},         [MIX_F16] = {"F16", 1, FMT_F16},
     [MIX_BF16] = {"BF16", 32, FMT_BF16},     [MIX_Q8_0] = {"Q8_0", 7, FMT_Q8_0},
@@ -44,14 +44,15 @@ static bool mixture_ends(const char *name, const char *end)
     return n >= k && !strcmp(name + n - k, end);
 }
 
-/* Only matrices are quantised: no norm, bias, rope_freqs, and no router of experts. */
+/* True for quantised tensors: matrices. Norms, biases, rope_freqs and routers of experts are
+ * not. */
 static bool mixture_is_matrix(const char *name, int n_dim)
 {
     return n_dim >= 2 && mixture_ends(name, ".weight") && !mixture_ends(name, "_norm.weight") &&
            !mixture_ends(name, ".ffn_gate_inp.weight");
 }
 
-/* The layers whose ffn_down and attn_v are stored finer in the _M mixtures. */
+/* True for the layers whose ffn_down and attn_v have more bits in the _M mixtures. */
 static bool mixture_more_bits(const char *name, int n_layer)
 {
     int layer = 0, digits = 0;
@@ -63,7 +64,7 @@ static bool mixture_more_bits(const char *name, int n_layer)
     return layer < eighth || layer >= 7 * n_layer / 8 || (layer - eighth) % 3 == 2;
 }
 
-/* What the mixture wants, whatever the shape. */
+/* The format that the mixture prescribes, for a shape that fits its blocks. */
 static enum fmt mixture_want(enum mixture m, const struct mixture_model *mm, const char *name)
 {
     enum fmt most = mixture_table[m].most;
@@ -78,7 +79,7 @@ static enum fmt mixture_want(enum mixture m, const struct mixture_model *mm, con
         return most;
     if ((attn_v || mixture_ends(name, ".ffn_down.weight")) && mixture_more_bits(name, mm->n_layer))
         return FMT_Q6_K;
-    /* 70B: eight heads share attn_v, so it is small and matters eight times */
+    /* 70B: eight heads share attn_v, so it is small and its errors count eight times */
     if (attn_v && mm->n_layer >= 80 && mm->n_head > mm->n_kv_head)
         return FMT_Q5_K;
     return most;

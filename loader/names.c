@@ -6,7 +6,7 @@
 #include "mem.h"
 #include "rng.h"
 
-/* FNV-1a (Fowler, Noll, Vo; 64 bits) from a random start, finished by a full mixer. */
+/* FNV-1a (Fowler, Noll, Vo; 64 bits) with a random start and a full mixer at the end. */
 static uint64_t names_hash(const struct names *t, const char *s, size_t len)
 {
     uint64_t h = t->seed;
@@ -15,7 +15,7 @@ static uint64_t names_hash(const struct names *t, const char *s, size_t len)
     return rng_mix(h);
 }
 
-/* The slot that holds s, or the empty one where it belongs. cap > n. */
+/* The slot that holds s, or the empty slot for it. cap > n. */
 static struct names_slot *names_slot(const struct names *t, const char *s, size_t len)
 {
     size_t i = (size_t)names_hash(t, s, len) & (t->cap - 1);

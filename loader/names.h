@@ -1,8 +1,9 @@
 /*
  * names: a hash table from byte strings to numbers, for keys and tensor names of untrusted files.
- * Keys are views: the bytes must outlive the table. Each table has its own random seed, so that a
- * file cannot be built to make lookups slow; results never depend on the seed. Zero-initialise,
- * names_free.
+ *
+ * Keys are views: their bytes must outlive the table. Each table has its own random seed, so no
+ * file can be built to make lookups slow. Results never depend on the seed. Zero-initialise a table
+ * before use; names_free ends it.
  */
 #ifndef MAS_NAMES_H
 #define MAS_NAMES_H
@@ -24,8 +25,8 @@ struct names {
     uint64_t seed;
 };
 
-/* Adds s[0..len) -> value. Returns 1 when it is new, 0 when it was there already (*old, which may
- * be NULL, gets its value; the table is unchanged), ERR_NOMEM. */
+/* Adds s[0..len) -> value. Returns 1 for a new key, ERR_NOMEM, or 0 for a known key. Then the table
+ * is unchanged, and *old (may be NULL) gets the value of that key. */
 int names_add(struct names *t, const char *s, size_t len, uint32_t value, uint32_t *old,
               struct err *e);
 bool names_find(const struct names *t, const char *s, size_t len, uint32_t *value);

@@ -1,4 +1,4 @@
-/* O_TMPFILE, statx */
+/* for O_TMPFILE and statx */
 #define _GNU_SOURCE
 #include "outfile.h"
 
@@ -21,28 +21,28 @@
 #include "mem.h"
 #include "str.h"
 
-#define LINKS_MAX 40 /* as the kernel has it */
+#define LINKS_MAX 40 /* links followed, as in the kernel */
 #define TRIES 100    /* random names */
 #define PIECE ((size_t)1 << 30)
 
 struct outfile {
-    char *path;         /* as it was given, for messages */
-    char *target, *dir; /* where its links lead; the folder of that */
-    /* room for the name of the file until it is complete: nothing is allocated at the end */
+    char *path;         /* as given, for messages */
+    char *target, *dir; /* the file that its links lead to, and the folder of that file */
+    /* room for the name of the incomplete file: outfile_commit allocates nothing */
     struct str temp;
-    bool has_temp; /* a file of that name is ours */
+    bool has_temp; /* a file of that name exists and is ours */
     int fd;
-    /* fd is a file of ours that takes the name; otherwise fd is the target itself */
+    /* fd is a file of ours that takes the name at commit; false: fd is the target itself */
     bool replaces;
     bool regular;
     bool existed;
-    struct stat old; /* of the target, when it existed */
+    struct stat old; /* of the target, if it existed */
     uint64_t written, total;
 };
 
 /* ---- where a path leads ---------------------------------------------------------------------- */
 
-/* The folder of path: "." and "/" where it has none or the root's. */
+/* The folder of path; "." for a bare name and "/" for a name in the root. */
 static char *folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -57,8 +57,8 @@ static bool in_proc(const char *dir)
     return statfs(dir, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
 }
 
-/* The kernel follows no link of a stranger in a folder like /tmp (fs.protected_symlinks). Links are
- * followed here by hand, so the rule is here, too. */
+/* In a folder like /tmp the kernel follows no link of another user (fs.protected_symlinks). This
+ * file follows links by hand, so it applies the same rule. */
 static bool link_is_safe(const char *dir, const struct stat *link)
 {
     struct stat st;
@@ -67,7 +67,7 @@ static bool link_is_safe(const char *dir, const struct stat *link)
     return link->st_uid == geteuid() || link->st_uid == st.st_uid;
 }
 
-/* *at becomes the path that the link *at leads to. */
+/* Replaces *at by the path that the link *at leads to. */
 static int follow(struct outfile *o, char **at, const char *dir, const struct stat *link,
                   struct err *e)
 {
@@ -97,7 +97,7 @@ static int follow(struct outfile *o, char **at, const char *dir, const struct st
     return 0;
 }
 
-/* Sets target, dir and old. A link of /proc is where it ends: what that leads to may have no
+/* Sets target, dir and old. Following ends at a link of /proc (*magic): its target may have no
  * path. */
 static int resolve(struct outfile *o, bool *magic, struct err *e)
 {
@@ -142,7 +142,7 @@ static int cannot_create(const struct outfile *o, struct err *e)
     FAIL(e, ERR_CREATE, "cannot create %s: %s", o->path, strerror(why));
 }
 
-/* The number of the descriptor that a link of /proc stands for, -1 when it is none of ours. */
+/* The number of our descriptor that a link of /proc stands for; -1: it is none of ours. */
 static int own_descriptor(const struct outfile *o)
 {
     char ours[32], *real = realpath(o->dir, NULL);
@@ -154,8 +154,7 @@ static int own_descriptor(const struct outfile *o)
     return (int)fd;
 }
 
-/* A second descriptor of the same open file: the place in it is shared with what else is written
- * there. */
+/* Opens a second descriptor of the same open file: both share one offset. */
 static int open_descriptor(struct outfile *o, int fd, struct err *e)
 {
     int mode = fcntl(fd, F_GETFL);
@@ -185,8 +184,7 @@ static void temp_name(struct outfile *o, uint64_t number)
              number);
 }
 
-/* A free name beside the target that is given to make(o, name), which says EEXIST when it is
- * taken. */
+/* Calls make(o, name) with random names beside the target until it returns other than EEXIST. */
 static int with_random_name(struct outfile *o, int (*make)(struct outfile *o, const char *name))
 {
     for (int i = 0; i < TRIES; i++) {
@@ -217,7 +215,7 @@ static int make_linked(struct outfile *o, const char *name)
     return linkat(AT_FDCWD, proc, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
 }
 
-/* The file that will take the name; -1 with errno. */
+/* Opens the file that will take the name; -1 with errno. */
 static int open_temporary(struct outfile *o, bool named)
 {
     if (!named && in_proc("/proc/self/fd")) {
@@ -228,8 +226,8 @@ static int open_temporary(struct outfile *o, bool named)
     return with_random_name(o, make_named);
 }
 
-/* May the name of the target change hands? Not where it is a mount point, nor a file of somebody
- * else in a folder like /tmp. Whether the folder may be written shows by itself. */
+/* False for a mount point, and for another user's file in a folder like /tmp: their names cannot be
+ * given to a new file. Whether the folder may be written shows at the attempt. */
 static bool may_replace(const struct outfile *o)
 {
     struct statx x;
@@ -375,7 +373,7 @@ int outfile_put(struct outfile *o, const void *data, size_t n, struct err *e)
             n -= (size_t)k;
             o->written += (uint64_t)k;
         } else if (k == 0) {
-            /* no error and no progress: nothing more goes in */
+            /* no error and no progress: the target accepts no more bytes */
             return io_error(o, "write", ENOSPC, e);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             struct pollfd wait = {.fd = o->fd, .events = POLLOUT};
@@ -412,8 +410,8 @@ uint64_t outfile_written(const struct outfile *o)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* Mode and owner of the file that is replaced. Where the group cannot be kept, the new one gets the
- * rights of all. */
+/* Takes over mode and owner of the replaced file. If the group cannot be kept, the group's rights
+ * become those of other users. */
 static void keep_mode(const struct outfile *o)
 {
     mode_t mode = o->old.st_mode & 0777;
@@ -426,20 +424,20 @@ static void keep_mode(const struct outfile *o)
         log_warn("%s has another mode than before: %s", o->path, strerror(errno));
 }
 
-/* A rename survives a power failure only when the folder is on disk too. */
+/* A rename survives a power failure only when the folder is on the disk too. */
 static int sync_folder(const struct outfile *o, struct err *e)
 {
     int rc = 0, fd = open(o->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 && errno == EACCES) /* may be written, not read */
+    if (fd < 0 && errno == EACCES) /* the folder may be written but not read */
         return 0;
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL)) /* EINVAL: a file system without it */
+    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL)) /* EINVAL: a file system without fsync */
         rc = err_set(e, ERR_IO, "cannot sync the folder of %s: %s", o->path, strerror(errno));
     if (fd >= 0)
         close(fd);
     return rc;
 }
 
-/* What has come to the target's place meanwhile must not be lost. */
+/* Checks that no other file has taken the target's place meanwhile: it must not be lost. */
 static int check_place(const struct outfile *o, struct err *e)
 {
     struct stat st;
@@ -467,12 +465,12 @@ static int take_name(struct outfile *o, struct err *e)
 int outfile_commit(struct outfile *o, struct err *e)
 {
     int rc = 0;
-    /* pipes and terminals have none */
+    /* pipes and terminals have no fsync */
     if (fsync(o->fd) != 0 && (o->regular || (errno != EINVAL && errno != EROFS)))
         TRY_DONE(io_error(o, "sync", errno, e));
     if (o->replaces) {
         TRY_DONE(take_name(o, e));
-        rc = sync_folder(o, e); /* the file is in place; a failure is said, not undone */
+        rc = sync_folder(o, e); /* the file is in place: a failure is reported, not undone */
     }
     outfile_free(o);
     return rc;

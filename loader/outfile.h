@@ -1,25 +1,23 @@
 /*
- * outfile: the one way in which the program writes a file.
+ * outfile: writes the files of the program.
  *
- * - A regular file, or a name that is free, is there completely or not at all. Bytes go into a file
- * without a name in
- *   the same folder, which takes the name at outfile_commit; it goes by itself when the process
- *   dies. Where the file
- *   system has no such files the bytes go into NAME.RANDOM.part, which outfile_abandon removes.
- * - A symbolic link stays: the file that it leads to is replaced. One that leads nowhere yet gets a
- * file there.
- * - A file that exists keeps its mode, and its owner where the system allows that. One that may not
- * be written is
- *   refused. Other names of the same file (hard links) keep the old content.
- * - A FIFO, a device, a socket and the name of an open descriptor (/dev/stdout, /dev/fd/3) are
- * written into and never
- *   replaced.
- * - A file whose name cannot change hands (the folder may not be written, or the file is a mount
- * point) is written in
- *   place, after a warning: an interruption leaves it incomplete.
+ *   path leads to                        bytes go to                        outfile_commit
+ *   a free name or a regular file        an unnamed file in the folder      gives it the name
+ *   on a file system without those       NAME.RANDOM.part                   renames it
+ *   a file that may not be renamed       the file itself, with a warning    syncs it
+ *   a FIFO, a device or a socket         the target, never replaced         syncs it
+ *   a descriptor (/dev/stdout, fd/3)     the target, never replaced         syncs it
  *
- * Errors name the path, the reason, how much was written and the free bytes: ERR_CREATE until the
- * first byte, ERR_IO.
+ * Invariants:
+ *   - A file under its name is complete. Exception: the third row, where an interruption leaves it
+ *     incomplete. That row applies to a folder that may not be written and to a mount point.
+ *   - A file without a name disappears when the process dies. outfile_abandon removes a .part file.
+ *   - A symbolic link stays: the file that it leads to is replaced, or created.
+ *   - An existing file keeps its mode, and its owner if the system allows that. A file that may not
+ *     be written is refused. Other names of the same file (hard links) keep the old content.
+ *
+ * Errors name the path, the reason, the bytes written and the free bytes. ERR_CREATE before the
+ * first byte, ERR_IO after it.
  */
 #ifndef MAS_OUTFILE_H
 #define MAS_OUTFILE_H
@@ -33,25 +31,26 @@
 struct outfile;
 
 enum outfile_flags {
-    /* a file with a name until it is complete, as where there are none without (for tests) */
+    /* for tests: always a .part file, as on a file system that needs names */
     OUTFILE_NAMED = 1,
-    OUTFILE_EXTENDS = 2 /* outfile_extend will be called: refuse at once what cannot be extended */
+    OUTFILE_EXTENDS = 2 /* outfile_extend will be called: other targets are refused at once */
 };
 
 int outfile_open(const char *path, unsigned flags, struct outfile **out, struct err *e);
-void outfile_abandon(struct outfile *o); /* leaves what was there before; accepts NULL */
-/* Tells how many bytes there will be; ERR_IO when the file system has no room for them. */
+void outfile_abandon(struct outfile *o); /* keeps the previous file; accepts NULL */
+/* Announces the size of the file; ERR_IO when the file system has no room for it. */
 int outfile_expect(struct outfile *o, uint64_t total, struct err *e);
 int outfile_put(struct outfile *o, const void *data, size_t n, struct err *e);
-/* Makes the file `total` bytes long; the new ones are zeros that take no room. */
+/* Makes the file `total` bytes long; the new bytes are zeros that take no room on the disk. */
 int outfile_extend(struct outfile *o, uint64_t total, struct err *e);
-/* Syncs, gives the file its name, frees o (also on failure, which leaves what was there before). */
+/* Syncs the file, gives it its name, frees o. A failure keeps the previous file and frees o,
+ * too. */
 int outfile_commit(struct outfile *o, struct err *e);
-/* Goes to the same place as the program's standard output: reports belong elsewhere then. */
+/* True when bytes go to the program's standard output: reports must then go elsewhere. */
 bool outfile_is_stdout(const struct outfile *o);
 uint64_t outfile_written(const struct outfile *o);
 
-/* All of it at once. */
+/* Opens, writes and commits a file of n bytes. */
 int outfile_save(const char *path, const void *data, size_t n, struct err *e);
 
 #endif

@@ -5,7 +5,7 @@
 int pinned_alloc(struct device *dev, size_t bytes, const char *what, struct buf *out, struct err *e)
 {
     int rc = dev->api->alloc(dev, MEM_PINNED, bytes, out, e);
-    if (rc != ERR_NOMEM || dev->is_host) /* there both are the same */
+    if (rc != ERR_NOMEM || dev->is_host) /* on the host both kinds of memory are the same */
         return rc;
     log_warn("the system does not allow to pin %zu KiB: %s through pageable memory, which is "
              "slower; raise the limit of "

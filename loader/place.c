@@ -1,6 +1,6 @@
-/* Three places for the tensors of a model, one list of them for each. The table `slot` has one row
- * of n_slot tensors a layer (slots outside the layers: row 0), made once; a streamed part's rows
- * are written anew at each use. */
+/* The tensors of a model have three places, with one list of tensors each. The table `slot` has one
+ * row of n_slot tensors for each layer; slots outside the layers use row 0. place_open fills it
+ * once, but the rows of a streamed part are written at each use. */
 #include "place.h"
 
 #include <inttypes.h>
@@ -13,9 +13,9 @@
 #include "mem.h"
 #include "upload.h"
 
-#define PIECE ((uint64_t)64 << 20) /* between two calls of progress: about 20 ms of a fast disk */
+#define PIECE ((uint64_t)64 << 20) /* bytes between calls of progress: about 20 ms of a fast disk */
 
-struct place_range { /* a tensor's bytes, in the file and in our copy of its list (or item) */
+struct place_range { /* bytes of a tensor in the file, and in our copy of its list (or item) */
     uint64_t at, bytes, copy_at;
     struct tensor *t;
 };
@@ -26,7 +26,7 @@ struct place_list {
     uint64_t bytes; /* of the copy */
 };
 
-struct place_unit { /* a part of a layer; all units stand in the order of a step */
+struct place_unit { /* a part of a layer; units stand in the order of a step */
     enum plan_place where;
     struct place_list streamed; /* views into the list of all */
     int item;                   /* of the stage */
@@ -46,9 +46,9 @@ struct place {
     struct stage *stage;        /* NULL when nothing is streamed */
 };
 
-struct place_load { /* progress of one load */
+struct place_load { /* state of one load */
     const struct gguf *g;
-    bool hollow; /* nothing is read: device.h */
+    bool hollow; /* a hollow device (device.h): nothing is read */
     uint64_t done, total;
     void (*progress)(uint64_t, uint64_t, void *);
     void *user;
@@ -56,7 +56,7 @@ struct place_load { /* progress of one load */
 
 /* ---- units ----------------------------------------------------------------------------------- */
 
-/* EMBED, ATTN 0, FFN 0, ATTN 1, .., OUTPUT: the order of a step. */
+/* Number of a unit in the order of a step: EMBED, ATTN 0, FFN 0, ATTN 1, .., OUTPUT. */
 static int unit_of(int n_layer, enum plan_part part, int layer)
 {
     switch (part) {
@@ -86,7 +86,7 @@ static int unit_layer(int n_layer, int unit)
     return unit == 0 || unit == 1 + 2 * n_layer ? 0 : (unit - 1) / 2;
 }
 
-/* Which places a part may have beside a device; on a device that is the host there is only one. */
+/* True when a part may have this place. A device that is the host has one place only. */
 static bool unit_allowed(const struct device *dev, enum plan_part part, enum plan_place where)
 {
     if (dev->is_host)
@@ -168,7 +168,7 @@ static int range_order(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
-/* The tensors of one unit, appended. */
+/* Appends the tensors of one unit to the list. */
 static int list_unit(struct place *p, int unit, struct place_list *list, struct err *e)
 {
     int n_layer = p->w->n_layer, layer = unit_layer(n_layer, unit);
@@ -187,7 +187,8 @@ static int list_unit(struct place *p, int unit, struct place_list *list, struct 
     return 0;
 }
 
-/* Into file order, the order in which a disk is fast; places in a copy, a shared tensor once. */
+/* Sorts the list into file order, which a disk reads fast, and gives each tensor its offset in the
+ * copy. A shared tensor has one offset. */
 static void list_lay_out(struct place_list *list)
 {
     if (list->n)
@@ -208,7 +209,7 @@ static int list_alloc(const struct place *p, struct place_list *list, struct err
     return list->range ? 0 : NOMEM(e, n * sizeof *list->range, "the order of weights");
 }
 
-/* Everything in one place. */
+/* Lists all tensors of one place. */
 static int list_make(struct place *p, enum plan_place where, struct place_list *list, struct err *e)
 {
     TRY(list_alloc(p, list, e));
@@ -228,7 +229,7 @@ static void load_step(struct place_load *load, uint64_t bytes)
         load->progress(load->done, load->total, load->user);
 }
 
-/* Brings one tensor's bytes into memory: in the mapping when dst is NULL, else copied to dst. */
+/* Loads the bytes of one tensor: into the mapping when dst is NULL, otherwise copied to dst. */
 static int load_range(struct place_load *load, const struct place_range *r, unsigned char *dst,
                       struct err *e)
 {
@@ -258,7 +259,7 @@ static int load_mapped(struct place_load *load, const struct place_list *list, s
     return 0;
 }
 
-/* A copy's memory, and where its tensors will lie in it. */
+/* Allocates the memory of a copy, and points its tensors into it. */
 static int list_take(struct place *p, struct place_list *list, enum mem_space space, struct buf *to,
                      struct err *e)
 {
@@ -280,8 +281,8 @@ static int place_take(struct place *p, struct err *e)
                                  &p->host_copy, e);
 }
 
-/* Is a matrix of the CPU's own copy multiplied, in an order that its backend likes better? A table
- * that is only gathered from is not. Equal ranges, of a tied matrix, stand together. */
+/* True for a matrix of the CPU's own copy that its backend packs. A table that is only gathered
+ * from is not packed. Equal ranges, those of a tied matrix, are neighbours in the list. */
 static bool range_packs(const struct place *p, int i)
 {
     const struct place_range *r = p->on_host.range;
@@ -305,7 +306,7 @@ static int load_rows(void *user, int64_t row, int64_t n, void *dst, struct err *
     return gguf_read(m->g, m->r->at + (uint64_t)row * bytes, dst, (size_t)((uint64_t)n * bytes), e);
 }
 
-/* A matrix, read and packed by the backend's threads. */
+/* Reads a matrix and packs it with the threads of the backend. */
 static int load_packed(struct place *p, struct place_load *load, const struct place_range *r,
                        struct err *e)
 {
@@ -325,7 +326,7 @@ static int load_copied(struct place *p, struct place_load *load, struct err *e)
     const struct place_range *r = p->on_host.range;
     for (int i = 0; i < p->on_host.n; i++) {
         unsigned char *dst = (unsigned char *)p->host_copy.ptr + r[i].copy_at;
-        if (i && r[i].at == r[i - 1].at) { /* shared, and loaded */
+        if (i && r[i].at == r[i - 1].at) { /* shared, already loaded */
             r[i].t->lanes = r[i - 1].t->lanes;
             continue;
         }
@@ -343,7 +344,7 @@ static int load_uploaded(struct place *p, struct place_load *load, struct upload
     for (int i = 0; i < p->in_vram.n; i++) {
         const struct place_range *r = &p->in_vram.range[i];
         if (i && r[-1].at == r->at)
-            continue; /* a shared tensor has been copied */
+            continue; /* a shared tensor is already copied */
         for (uint64_t at = 0; at < r->bytes; at += UPLOAD_PIECE) {
             size_t n = (size_t)(r->bytes - at < UPLOAD_PIECE ? r->bytes - at : UPLOAD_PIECE);
             TRY(upload_piece(up, load->g, r->at + at, n, base + r->copy_at + at, e));
@@ -363,7 +364,7 @@ static int load_vram(struct place *p, struct place_load *load, struct err *e)
     return rc;
 }
 
-/* What is resident, in one place after the other. */
+/* Loads one place after the other. */
 int place_load(struct place *p, void (*progress)(uint64_t, uint64_t, void *), void *user,
                struct err *e)
 {
@@ -376,8 +377,8 @@ int place_load(struct place *p, void (*progress)(uint64_t, uint64_t, void *), vo
     TRY(load_vram(p, &load, e));
     if (p->on_host.n)
         TRY(p->mapped ? load_mapped(&load, &p->on_host, e) : load_copied(p, &load, e));
-    TRY(gguf_check_unchanged(p->w->file, e)); /* all of the copy is from one version of the file */
-    load_step(&load, load.total - load.done); /* what alignment added */
+    TRY(gguf_check_unchanged(p->w->file, e)); /* the whole copy is of one version of the file */
+    load_step(&load, load.total - load.done); /* bytes added by alignment */
     return 0;
 }
 
@@ -498,7 +499,7 @@ void place_free(struct place *p)
     mem_free(p);
 }
 
-/* The unit of a caller's part and layer. */
+/* *unit: the number of a part and layer. */
 static int place_unit(const struct place *p, enum plan_part part, int layer, int *unit,
                       struct err *e)
 {
@@ -514,7 +515,7 @@ enum plan_place place_of(const struct place *p, enum plan_part part, int layer)
     return p->unit[unit_of(p->w->n_layer, part, layer)].where;
 }
 
-/* Once a step, two system calls: is the file that is still read from the one that was opened? */
+/* Once a step, in two system calls: checks that a file still in use is the one that was opened. */
 static int place_same_file(struct place *p, struct err *e)
 {
     struct stage_stats st;

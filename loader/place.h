@@ -1,16 +1,17 @@
 /*
- * place: carries a plan out and hands parts of the model to the forward pass. place_part gives
- * views that are valid until place_release of the same part; between the two a streamed part lies
- * in the device's ring.
+ * place: carries out a plan and gives the parts of the model to the forward pass.
  *
  *   PLAN_VRAM    copied to the device once, through pinned buffers
- *   PLAN_STREAM  copied to the device for every step (stage.h), always read with pread, never from
- *                the mapping
- *   PLAN_HOST    read by the CPU's ops: views of the mapping (plan.weights_mapped), which cost no
- *                memory of our
- *                own, or of a copy
- * A copy survives whatever happens to the file; a mapping is checked before every step, and only a
- * file cut short in the middle of that step ends in SIGBUS.
+ *   PLAN_STREAM  copied to the device for every step (stage.h); read with pread, never from the
+ *                mapping
+ *   PLAN_HOST    read by the ops of the CPU, from a copy or (plan.weights_mapped) from views of the
+ *                mapping, which cost no memory of their own
+ *
+ * place_part gives views that are valid until place_release of the same part. Between the two calls
+ * a streamed part lies in the ring of the device.
+ *
+ * No change of the file affects a copy. A mapping is checked before every step. SIGBUS remains
+ * possible if the file is cut short in the middle of that step.
  */
 #ifndef MAS_PLACE_H
 #define MAS_PLACE_H
@@ -22,21 +23,21 @@
 
 struct place;
 
-/* Takes all memory that the plan says, of device and host, and starts to read what is streamed.
- * host: the backend of PLAN_HOST, NULL = ops; what it has a copy of is brought into the order that
- * it likes (ops.h: pack). link_limit: stage.h. Borrows everything for its lifetime. ERR_NODEV for a
- * plan that this device cannot carry out: where the device is the host, all parts must be
- * PLAN_HOST; elsewhere attention is never there. */
+/* Allocates all memory of the plan, of device and host, and starts to read streamed parts.
+ * host: the backend of PLAN_HOST, NULL = ops. It may pack its copies of weights (ops.h: pack).
+ * link_limit: stage.h. Borrows all arguments for its lifetime. ERR_NODEV: this device cannot carry
+ * out the plan. If the device is the host, all parts must be PLAN_HOST. Otherwise attention must
+ * not be PLAN_HOST. */
 int place_open(const struct plan *plan, const struct weights *w, struct ops *ops, struct ops *host,
                double link_limit, struct place **out, struct err *e);
-/* Loads what is resident, at the disk's rate: mapped weights are brought into memory in file order
- * (with a warning instead when they are larger than the machine's memory), others are copied. Once,
- * before the first part is asked for. progress(bytes done, bytes in all, user) may be NULL; it
- * comes at least at the end, and counts what is resident: streamed parts are read during the
- * first step. */
+/* Loads the parts that are not streamed, at the disk's rate. Call it once, before the first
+ * place_part. Mapped weights are brought into memory in file order; if they exceed the memory of
+ * the machine, a warning replaces that. Other weights are copied. progress(bytes done, bytes in
+ * all, user) may be NULL. It is called at least at the end and counts no streamed part: the first
+ * step reads those. */
 int place_load(struct place *p, void (*progress)(uint64_t, uint64_t, void *), void *user,
                struct err *e);
-/* Both. */
+/* place_open, then place_load. */
 int place_run(const struct plan *plan, const struct weights *w, struct ops *ops, double link_limit,
               void (*progress)(uint64_t, uint64_t, void *), void *user, struct place **out,
               struct err *e);
@@ -44,24 +45,25 @@ void place_free(struct place *p); /* accepts NULL */
 
 enum plan_place place_of(const struct place *p, enum plan_part part, int layer);
 
-/* Sets slots[i] for every weight slot i of this part (data == NULL when optional and absent): views
- * in the memory of ops, or in the host's for PLAN_HOST, ready for use in stream s. Parts are asked
- * for in the order of a step: PART_EMBED, then PART_ATTN and PART_FFN of each layer, PART_OUTPUT;
- * each is released before the next. layer: 0 for the parts outside the layers. ERR_IO when the
- * model file has changed and is still needed, looked at with PART_EMBED: once a step. After an
- * error of a streamed part the place is dead. */
+/* Sets slots[i] for every weight slot i of this part: a view, ready for use in stream s. The view
+ * lies in the memory of ops, for PLAN_HOST in that of the host. data == NULL: the slot is optional
+ * and absent. Call it in the order of a step: PART_EMBED, then PART_ATTN and PART_FFN of each
+ * layer, then PART_OUTPUT. Release each part before the next call. layer: 0 for the parts outside
+ * the layers. ERR_IO: the model file has changed and is still needed; PART_EMBED checks that once a
+ * step. After an error of a streamed part, every further call fails. */
 int place_part(struct place *p, enum plan_part part, int layer, struct stream *s,
                const struct tensor **slots, struct err *e);
-/* What uses the part has been queued on s. */
+/* Ends the use of the part. Every kernel that reads it is already queued on s. */
 int place_release(struct place *p, enum plan_part part, int layer, struct stream *s, struct err *e);
-/* Queues what copies can be queued now, without waiting: call before the host computes for long. */
+/* Queues the copies that are possible now, without waiting. Call it before a long computation on
+ * the host. */
 int place_prefetch(struct place *p, struct err *e);
 
-/* True when every part lies where it is computed: the same pointers in every step. */
+/* True when each part is computed in its place: its pointers are the same in every step. */
 bool place_recordable(const struct place *p);
-/* a part is PLAN_HOST though the device is not the host */
+/* true when a part is PLAN_HOST although the device is not the host */
 bool place_has_host(const struct place *p);
-/* What was streamed; all zero when nothing is. */
+/* Figures of streaming; all zero when nothing is streamed. */
 void place_stats(const struct place *p, struct stage_stats *out);
 
 #endif

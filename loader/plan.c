@@ -6,15 +6,15 @@
 #include "check.h"
 #include "mem.h"
 
-#define PINNED_PIECE ((uint64_t)4 << 20) /* of a ring on the host, as stage.h cuts copies */
-#define PINNED_RING ((uint64_t)1 << 30)  /* hides a disk's pauses of a few tenths of a second */
-/* largest streamed parts that the ring on the device holds */
+#define PINNED_PIECE ((uint64_t)4 << 20) /* of a ring on the host, as in stage.h */
+#define PINNED_RING ((uint64_t)1 << 30)  /* hides pauses of the disk of a few tenths of a second */
+/* depth of the ring on the device, in largest streamed parts */
 enum { RING_FEWEST = 2, RING_MOST = 4 };
-/* of a device while its link moves a byte; assumed: 500e12 / 25e9 */
+/* operations of a device in the time of one byte on its link; assumed: 500e12 / 25e9 */
 #define SWAP_OPS_PER_BYTE 20000.0
-#define SWAP_MOST ((uint64_t)4 << 30) /* unasked: pinning takes time, and memory from others */
-enum { SWAP_RAM_SHARE = 4 };          /* 1 / so much of the host's memory, at most */
-/* 1 / so much stays free of what is filled part by part */
+#define SWAP_MOST ((uint64_t)4 << 30) /* by default: pinning takes time, and memory from others */
+enum { SWAP_RAM_SHARE = 4 };          /* the swap takes at most 1/4 of the host's memory */
+/* 1/128 of the memory stays free when it is filled part by part */
 enum { VRAM_SLACK = 128 };
 
 /* a + b * c, false on overflow */
@@ -58,7 +58,7 @@ static int plan_weights(const struct plan_input *in, struct plan *p, struct err 
 
 /* ---- the KV pool ----------------------------------------------------------------------------- */
 
-/* One context, and what was asked for. */
+/* *one: bytes of KV for one context; *want: the requested bytes. */
 static int plan_kv_need(const struct plan_input *in, uint64_t *one, uint64_t *want, struct err *e)
 {
     uint64_t all;
@@ -87,9 +87,9 @@ static void plan_kv_set(const struct plan_input *in, struct plan *p, uint64_t by
     p->n_seq = n < in->n_seq ? (int)n : in->n_seq;
 }
 
-/* What the pool may take unasked when all weights lie beside it. On the host half of the memory,
- * which others use too; on a device what the rest of the model leaves, less a part for what the
- * driver takes as it goes. */
+/* Most bytes of the pool by default, when all weights lie beside it. On the host: half of the
+ * memory, because others use it too. On a device: the memory left by the rest of the model, less a
+ * share that the driver takes later. */
 static uint64_t plan_kv_most(const struct plan_input *in, const struct plan *p)
 {
     if (!in->on_device)
@@ -101,8 +101,7 @@ static uint64_t plan_kv_most(const struct plan_input *in, const struct plan *p)
 
 /* ---- all in one place ------------------------------------------------------------------------ */
 
-/* Is there memory for a copy of the weights beside everything else? A sixteenth is left to
- * others. */
+/* True when a copy of the weights fits beside everything else and a sixteenth is left to others. */
 static bool plan_pack_fits(const struct plan_input *in, const struct plan *p)
 {
     uint64_t total;
@@ -111,7 +110,8 @@ static bool plan_pack_fits(const struct plan_input *in, const struct plan *p)
            total <= in->ram_bytes - in->ram_bytes / 16;
 }
 
-/* Everything where the backend computes; *total = memory of our own. ERR_USAGE on overflow. */
+/* All parts where the backend computes; *total = bytes that the program allocates. ERR_USAGE on
+ * overflow. */
 static int plan_whole(const struct plan_input *in, struct plan *p, uint64_t *total, struct err *e)
 {
     uint64_t one, want, budget = in->on_device ? in->vram_bytes : in->ram_bytes;
@@ -151,7 +151,7 @@ static int plan_too_big(const struct plan_input *in, const struct plan *p, uint6
 
 /* ---- some here, some there ------------------------------------------------------------------- */
 
-/* a plan being made: `try` is laid out anew for every candidate, `best` is the best so far */
+/* A plan being made: `try` holds each candidate in turn, `best` the best so far. */
 struct search {
     const struct plan_input *in;
     struct cost_part *part; /* (2 n_layer + 2) */
@@ -160,14 +160,14 @@ struct search {
     double score;     /* of best: seconds a token; < 0 = none yet */
 };
 
-/* Is l among k of n numbers spread evenly? */
+/* True when l is among k of n numbers that are spread evenly. */
 static bool spread(int l, int k, int n)
 {
     return (int64_t)(l + 1) * k / n > (int64_t)l * k / n;
 }
 
-/* The first n_resident parts of: output, attn, ffn, embed lie in VRAM, n_host of the other ffn on
- * the host. */
+/* Gives the parts their places, in the order output, attn, ffn, embed. The first n_resident parts
+ * go to VRAM, n_host of the other ffn parts to the host. */
 static void lay_out(struct plan *p, const struct plan_input *in, int n_resident, int n_host)
 {
     int n = in->n_layer, left = n_resident > 0 ? n_resident - 1 : 0, other = 0;
@@ -214,7 +214,7 @@ static void weigh(struct search *s)
     }
 }
 
-/* Pinned memory and page cache of the host; false when parts computed there have no room. */
+/* Sets pinned memory and page cache of the host; false when parts computed there do not fit. */
 static bool fits_host(struct plan *p, const struct plan_input *in)
 {
     uint64_t whole;
@@ -238,7 +238,7 @@ static int step_of(struct search *s, const struct plan *p, int n_seq, struct cos
     const struct plan_input *in = s->in;
     int n = 0;
     struct plan_rates rates = in->rates;
-    if (!in->on_device) { /* the host is where everything is computed */
+    if (!in->on_device) { /* the host computes every part */
         rates.vram = rates.host;
         rates.device_ops = rates.host_ops;
     }
@@ -276,8 +276,8 @@ static void copy_places(struct plan *to, const struct plan *from)
     to->ffn = ffn;
 }
 
-/* The most parts that lie in VRAM beside a ring of `depth` largest parts, in `room` bytes; laid out
- * in try. */
+/* Puts the most parts into VRAM that fit `room` bytes beside a ring of `depth` largest parts; the
+ * result is in try. */
 static bool fill(struct search *s, int n_host, int depth, uint64_t room)
 {
     const struct plan_input *in = s->in;
@@ -300,14 +300,14 @@ static bool fill(struct search *s, int n_host, int depth, uint64_t room)
     return false;
 }
 
-/* Scores try: seconds a token of the sequences that the mode looks at. */
+/* Scores try by the seconds a token of the sequences that the mode serves. */
 static int consider(struct search *s, enum plan_mode mode, uint64_t want, uint64_t room,
                     struct err *e)
 {
     struct plan *p = &s->try;
     uint64_t spare = room - p->ring_bytes - p->vram_weight_bytes;
     uint64_t kv = p->kv_bytes;
-    if (!s->in->kv_bytes) /* what no further part fits into */
+    if (!s->in->kv_bytes) /* KV takes the room that fits no further part */
         kv = want - kv < spare ? want : kv + spare;
     plan_kv_set(s->in, p, kv);
     p->mode = mode;
@@ -323,7 +323,7 @@ static int consider(struct search *s, enum plan_mode mode, uint64_t want, uint64
     return 0;
 }
 
-/* All candidates that keep KV for n_kv contexts (or as asked for). */
+/* Tries all candidates that keep KV for n_kv contexts, or the requested bytes. */
 static int search_kv(struct search *s, enum plan_mode mode, int n_kv, struct err *e)
 {
     const struct plan_input *in = s->in;
@@ -348,8 +348,9 @@ static int search_kv(struct search *s, enum plan_mode mode, int n_kv, struct err
     return 0;
 }
 
-/* Throughput: the pool that gives most tokens a second, from all contexts asked for down to one in
- * steps of an eighth, then between the best of those and the next larger one. */
+/* Throughput: finds the pool with most tokens a second. First it goes down from all requested
+ * contexts to one in steps of an eighth. Then it searches between the best and the next larger
+ * one. */
 static int search_pools(struct search *s, struct err *e)
 {
     int n = s->in->n_seq, before = n + 1, low = 0, high = 0;
@@ -357,7 +358,7 @@ static int search_pools(struct search *s, struct err *e)
         double score = s->score;
         TRY(search_kv(s, PLAN_THROUGHPUT, n, e));
         if (s->in->kv_bytes)
-            return 0; /* the pool is given */
+            return 0; /* the size of the pool is given */
         if (s->score != score) {
             low = n;
             high = before;
@@ -375,7 +376,7 @@ static int search_pools(struct search *s, struct err *e)
     return 0;
 }
 
-/* The better of two plans for n_seq sequences goes to a; at equal speed a's. */
+/* Keeps in a the faster of two plans for n_seq sequences; at equal speed a stays. */
 static void keep_faster(struct search *a, const struct search *b)
 {
     if (b->score < 0)
@@ -409,7 +410,7 @@ static void search_close(struct search *s)
     mem_free(s->best.attn);
 }
 
-/* Nothing was found: says what the least would need. */
+/* No plan fits: the error says the least memory that is needed. */
 static int plan_hopeless(struct search *s, struct err *e)
 {
     const struct plan_input *in = s->in;
@@ -440,8 +441,8 @@ static int plan_hopeless(struct search *s, struct err *e)
          in->ram_bytes >> 20);
 }
 
-/* Parts in several places. whole: everything resident, with a smaller pool than asked for, or
- * NULL. */
+/* Searches plans with parts in several places. whole: the plan with all parts resident and a
+ * smaller pool than requested, or NULL. */
 static int plan_search(const struct plan_input *in, struct plan *p, const struct plan *whole,
                        struct err *e)
 {
@@ -469,7 +470,7 @@ done:
 
 /* ---- pages on the host ----------------------------------------------------------------------- */
 
-/* Is a token's K and V sooner copied out and back than computed? */
+/* True when copying K and V of a token out and back takes less time than computing them. */
 static bool plan_swap_pays(const struct plan_input *in, const struct plan *p)
 {
     double token = in->ops_per_byte * (double)p->weight_bytes,

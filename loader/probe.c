@@ -16,8 +16,8 @@ enum {
     FEWEST = 64 << 10
 };
 static const size_t copy_bytes = (size_t)64 << 20, host_bytes = (size_t)32 << 20;
-static const double step_s = 1e-4;     /* scheduling between two steps */
-static const double launch_s = 1.5e-6; /* of a device; assumed, not measured */
+static const double step_s = 1e-4;     /* scheduling between two steps; assumed */
+static const double launch_s = 1.5e-6; /* of a kernel on a device; assumed */
 
 struct probe {
     struct ops *ops, *host;
@@ -26,19 +26,19 @@ struct probe {
     size_t bytes;                      /* of each copy */
 };
 
-/* To the nearest power of 1.2. */
+/* The nearest power of 1.2. */
 static double rounded(double rate)
 {
     return rate > 0 ? pow(1.2, round(log(rate) / log(1.2))) : 0;
 }
 
-/* The shortest of a few times; run queues the work. */
+/* *seconds: the shortest of TRIES runs; run queues the work. */
 static int fastest(struct probe *p, int (*run)(struct probe *, struct err *), double *seconds,
                    struct err *e)
 {
     struct device *dev = p->ops->dev;
     *seconds = INFINITY;
-    for (int i = 0; i <= TRIES; i++) { /* the first one pays for what is set up on demand */
+    for (int i = 0; i <= TRIES; i++) { /* run 0 does not count: it sets up memory on demand */
         int64_t t0 = clock_ns();
         TRY(run(p, e));
         TRY(dev->api->sync(dev, NULL, e));
@@ -63,7 +63,7 @@ static int copy_hop(struct probe *p, struct err *e)
     return p->ops->dev->api->copy(p->ops->dev, NULL, p->pinned.ptr, p->from.ptr, HOP_BYTES, e);
 }
 
-/* Memory for the copies; half as much as long as there is not so much. */
+/* Allocates memory for the copies; halves the size until the allocation succeeds. */
 static int probe_alloc(struct probe *p, struct err *e)
 {
     struct device *dev = p->ops->dev;
@@ -92,13 +92,13 @@ static int probe_copies(struct probe *p, struct plan_rates *r, struct err *e)
     TRY(fastest(p, copy_up, &t, e));
     r->link = rounded((double)p->bytes / t);
     TRY(fastest(p, copy_inside, &t, e));
-    r->vram = rounded(2 * (double)p->bytes / t); /* read and written */
+    r->vram = rounded(2 * (double)p->bytes / t); /* bytes read and bytes written */
     TRY(fastest(p, copy_hop, &t, e));
     r->hop_s = rounded(t);
     return 0;
 }
 
-/* A matrix as large as a part of a large model, times rows of ones. */
+/* Times a matrix as large as a part of a large model, times rows of ones. */
 static int probe_matmul(struct probe *p, enum fmt fmt, int rows, double *seconds, struct err *e)
 {
     size_t row_bytes;
@@ -125,7 +125,8 @@ static int probe_matmul(struct probe *p, enum fmt fmt, int rows, double *seconds
     return 0;
 }
 
-/* The matrix again, while copies go up the link: how much of the memory is left for the CPU. */
+/* Times the matrix again during copies over the link, for the memory rate that is left for the
+ * CPU. */
 static int probe_beside(struct probe *p, enum fmt fmt, double alone, const struct plan_rates *r,
                         double *seconds, struct err *e)
 {
@@ -159,7 +160,7 @@ static int probe_cpu(struct probe *p, enum fmt fmt, struct plan_rates *r, struct
     TRY(dev->api->alloc(dev, MEM_DEVICE, x, &p->x, e));
     TRY(dev->api->alloc(dev, MEM_DEVICE, HOST_BATCH * (size_t)n_out * sizeof(float), &p->y, e));
     TRY(dev->api->alloc(dev, MEM_DEVICE, scratch ? scratch : 1, &p->scratch, e));
-    memset(p->weights.ptr, 1, host_bytes); /* pages of its own; small numbers in every format */
+    memset(p->weights.ptr, 1, host_bytes); /* touches the pages; small numbers in every format */
     for (size_t i = 0; i < x / sizeof(float); i++)
         ((float *)p->x.ptr)[i] = 1;
     p->host->bind_scratch(p->host, p->scratch.ptr, scratch);

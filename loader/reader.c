@@ -11,7 +11,7 @@ struct reader {
     int (*fill)(void *user, uint64_t piece, struct err *e);
     void *user;
     pthread_t thread;
-    /* shared, under lock */
+    /* shared by both threads, under lock */
     pthread_mutex_t lock;
     pthread_cond_t more;        /* given has grown, or stop */
     pthread_cond_t filled_more; /* filled has grown, or failed */
@@ -21,7 +21,7 @@ struct reader {
     struct err failed; /* code != 0: nothing is filled any more */
 };
 
-/* Waits, locked, until there is a piece to fill; false: stop. */
+/* With the lock held, waits for a piece to fill; false: stop. */
 static bool reader_next(struct reader *r)
 {
     while (!r->stop && (r->failed.code || r->filled == r->given))
@@ -102,7 +102,7 @@ void reader_give(struct reader *r, uint64_t upto)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* Locked. */
+/* Called with the lock held. */
 static int reader_result(const struct reader *r, struct err *e)
 {
     if (r->failed.code)

@@ -1,4 +1,4 @@
-/* The only home of OpenSSL. Its digest fails for lack of memory alone. */
+/* The only user of OpenSSL. Its digest fails only when memory is out. */
 #include "sha256.h"
 
 #include <openssl/evp.h>

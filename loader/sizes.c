@@ -48,7 +48,7 @@ void sizes_free(struct model_sizes *s)
     *s = (struct model_sizes){0};
 }
 
-/* A tensor by its name; those of other names belong to no part. */
+/* Counts a tensor by its name; tensors of other names belong to no part. */
 static void sizes_add(struct model_sizes *s, const char *name, uint64_t bytes, int64_t elements)
 {
     int layer = -1, at = 0;
@@ -73,7 +73,7 @@ static int file_int(const struct gguf *g, const char *arch, const char *key, int
                     : gguf_get_int_or(g, name, 1, INT32_MAX, dflt, out, e);
 }
 
-/* The same for what may stand there once for each layer. */
+/* Like file_int, for a key that may hold one value for each layer. */
 static int file_int_each(const struct gguf *g, const char *arch, const char *key, int64_t n_layer,
                          int64_t dflt, int64_t *out, struct err *e)
 {

@@ -13,14 +13,14 @@
 #include "mem.h"
 #include "sha256.h"
 
-enum { SNIFF = 512 }; /* bytes that tell what a file is */
+enum { SNIFF = 512 }; /* first bytes, enough to recognise a kind of file */
 
 #define FORMS "give the path of a .gguf file, or 'demo' for the model in the program"
 
 /* ---- what a file is that is no GGUF ---------------------------------------------------------- */
 
 struct head {                   /* the first bytes of a file */
-    unsigned char b[SNIFF + 1]; /* a NUL follows */
+    unsigned char b[SNIFF + 1]; /* with a NUL after the last byte */
     size_t n;
 };
 
@@ -29,7 +29,7 @@ static bool begins(const struct head *h, const char *magic, size_t n)
     return h->n >= n && memcmp(h->b, magic, n) == 0;
 }
 
-/* Text after white space and a byte order mark, whatever its case. */
+/* True when the file begins with text in any case, after a byte order mark and white space. */
 static bool begins_text(const struct head *h, const char *text)
 {
     size_t at = begins(h, "\xef\xbb\xbf", 3) ? 3 : 0;
@@ -48,7 +48,7 @@ static bool is_safetensors(const struct head *h)
     return n > 1 && n < (uint64_t)100 << 20 && h->b[8] == '{';
 }
 
-/* A sentence's end about the file, "it is ..."; NULL when nothing is known. */
+/* The kind of the file as the end of a sentence, "it is ..."; NULL: unknown. */
 static const char *source_sniff(const struct head *h)
 {
     if (h->n == 0)
@@ -78,7 +78,7 @@ static const char *source_sniff(const struct head *h)
     return NULL;
 }
 
-/* Reads the first bytes; *kind is what stands in the way, NULL when the GGUF reader shall judge. */
+/* Reads the first bytes. *kind: why the file is no GGUF; NULL: the GGUF reader decides. */
 static int source_look(const char *path, const char **kind, struct err *e)
 {
     struct head h = {.n = 0};
@@ -106,7 +106,7 @@ static int source_look(const char *path, const char **kind, struct err *e)
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-/* A large model may come in several files; one of them alone is not usable. */
+/* Refuses one file of a model that consists of several: alone it is not usable. */
 static int source_whole(const struct gguf *g, struct err *e)
 {
     int64_t n, i;
@@ -166,7 +166,7 @@ int source_sha256(const struct gguf *g, void (*progress)(uint64_t, uint64_t, voi
             progress(at + n, size, user);
     }
     TRY_DONE(sha256_finish(h, text, e));
-    TRY_DONE(gguf_check_unchanged(g, e)); /* or it would be the hash of two versions */
+    TRY_DONE(gguf_check_unchanged(g, e)); /* the hash must be of one version of the file */
     memcpy(hex, text, sizeof text);
 done:
     sha256_close(h);

@@ -1,29 +1,31 @@
 /*
  * Two rings and two threads.
  *
- * An item is used once a pass; its use number n stands for item n % n_item. Uses go through
+ * An item is used once a pass. Its use number n stands for item n % n_item. Each use goes through
+ * these states:
  *
- *   (nothing) --queue: all pieces copied--> queued --acquire--> acquired --release--> released
- *   --wait--> waited
+ *   new --all pieces queued--> queued --acquire--> acquired --release--> released --wait--> waited
  *
- * in order, so that five counters tell everything: waited <= released <= acquired <= queued.
- * `acquired` is at most released + 1. A use takes its bytes of the device's ring when its first
- * piece is queued, at a position that only grows (at % ring is the place); a piece may be queued
- * when every older use that lies on its bytes, one ring before, is waited: the copy stream has been
- * told to wait for the event of its release. Nobody waits on the host.
+ * Uses change state in order, so one counter a state is enough:
+ *   waited <= released <= acquired <= queued, acquired <= released + 1
  *
- * A piece (at most piece_bytes of an item) has a number too. With all of the items in host memory
+ * A use takes its bytes in the ring of the device when its first piece is queued. Its position only
+ * grows; the offset in the ring is at % ring. A piece may be queued when every older use of its
+ * bytes, one ring earlier, is waited. That means: the copy stream waits for the event of its
+ * release. No thread of the host waits.
+ *
+ * A piece is at most piece_bytes of an item and has a number, too. With a host copy of all items
  * (kept):
  *
- *   given at the start --reader--> filled --engine--> queued, and again in every pass
+ *   given at the start --reader--> filled --engine--> queued, again in every pass
  *
- * With a ring of n_slot pieces on the host, piece n in slot n % n_slot:
+ * With a ring of n_slot pieces on the host, piece n is in slot n % n_slot:
  *
- *   given --reader--> filled --engine--> queued --its copy done, seen by the engine--> free: n +
- *   n_slot is given
+ *   given --reader--> filled --engine--> queued --its copy has ended--> free: n + n_slot is given
  *
- * free <= queued <= filled <= given = free + n_slot. Engine and reader share given and filled alone
- * (reader.h).
+ *   free <= queued <= filled <= given = free + n_slot
+ *
+ * Engine and reader share only the counters given and filled (reader.h).
  */
 #include "stage.h"
 
@@ -36,15 +38,15 @@
 #include "mem.h"
 #include "reader.h"
 
-#define ALIGN ((uint64_t)256) /* where an item may begin: what kernels may expect of a matrix */
-#define RING_PIECES 256       /* a ring on the host instead of a copy of everything: 1 GiB */
+#define ALIGN ((uint64_t)256) /* of an item in the ring: kernels expect it of a matrix */
+#define RING_PIECES 256       /* size of the host's ring: 1 GiB of pieces */
 
 struct piece {
     struct stage *st;
     int item;
-    int range;          /* the first one that reaches into the piece */
+    int range;          /* the first range with bytes in the piece */
     uint64_t at, bytes; /* of the item */
-    uint64_t kept_at;   /* in the copy of everything */
+    uint64_t kept_at;   /* offset in the copy of all items */
     bool last;          /* of its item */
 };
 
@@ -61,15 +63,15 @@ struct stage {
     struct piece *piece;       /* (n_piece) of a pass */
     uint64_t n_piece, pass_bytes;
     struct buf ring, host;
-    struct event **slot; /* (n_slot) the copy from it has been made; NULL when everything is kept */
+    struct event **slot; /* (n_slot) the copy from the slot has ended; NULL when kept */
     uint64_t n_slot;
     struct stream *copy;
     struct reader *reader;
     struct use *use;  /* (n_item) */
-    uint64_t next_at; /* where the next use begins, unless the ring ends before its end */
+    uint64_t next_at; /* start of the next use, unless that would cross the end of the ring */
     uint64_t queued, acquired, released, waited;     /* uses */
     uint64_t piece_queued, piece_free, piece_filled; /* piece_filled: as last seen */
-    /* with a link limit: when the emulated link is free; the copy stream's calls use it */
+    /* with a link limit: time at which the emulated link is free; only the copy stream uses it */
     int64_t due_ns;
     struct stage_stats stats;
     struct err dead;
@@ -89,7 +91,7 @@ static unsigned char *piece_host(const struct stage *st, uint64_t n)
     return (unsigned char *)st->host.ptr + at;
 }
 
-/* Reads what ranges put into a piece; what lies between them is never looked at. */
+/* Reads the ranges of a piece; the bytes between ranges are never read by kernels. */
 static int piece_fill(void *user, uint64_t n, struct err *e)
 {
     const struct stage *st = user;
@@ -109,7 +111,7 @@ static int piece_fill(void *user, uint64_t n, struct err *e)
 
 /* ---- a slower link --------------------------------------------------------------------------- */
 
-/* Both run in the order of the copy stream, around a piece's copy. */
+/* The copy stream calls the two functions before and after the copy of a piece. */
 static void pace_begin(void *user)
 {
     struct stage *st = ((struct piece *)user)->st;
@@ -138,8 +140,8 @@ static uint64_t stage_size(uint64_t bytes)
     return (bytes + ALIGN - 1) & ~(ALIGN - 1);
 }
 
-/* Tells the copy stream to wait for the older uses on whose bytes the piece, ending at position
- * `end` of use n, will lie. *room = false: one of them has not been released yet. */
+/* The piece ends at position `end` of use n. Makes the copy stream wait for the release of all
+ * older uses of its bytes. *room = false: one of them is not released yet. */
 static int stage_room(struct stage *st, uint64_t n, uint64_t end, bool *room, struct err *e)
 {
     const struct device *dev = st->c.dev;
@@ -148,7 +150,7 @@ static int stage_room(struct stage *st, uint64_t n, uint64_t end, bool *room, st
     while (st->waited < n) {
         const struct use *old = &st->use[st->waited % n_item];
         if (st->waited + n_item > n && old->at + st->c.ring_bytes >= end)
-            break; /* it and all younger ones lie elsewhere, and the item's own last use is over */
+            break; /* younger uses have other bytes, and the last use of this item is over */
         if (st->waited == st->released)
             return 0;
         TRY(dev->api->stream_wait(st->c.dev, st->copy, old->released, e));
@@ -158,8 +160,8 @@ static int stage_room(struct stage *st, uint64_t n, uint64_t end, bool *room, st
     return 0;
 }
 
-/* The position of use n, whose item has this size: the next one, or the beginning of the ring
- * again. */
+/* The position of the next use, of `size` bytes: after the previous one, or at the next start of
+ * the ring. */
 static uint64_t stage_position(const struct stage *st, uint64_t size)
 {
     uint64_t ring = st->c.ring_bytes, at = st->next_at;
@@ -182,7 +184,7 @@ static int stage_queue_copy(struct stage *st, struct piece *p, uint64_t to, stru
     return 0;
 }
 
-/* Queues the next piece, which has been filled. *done = false: no room yet. */
+/* Queues the next piece, which is filled. *done = false: the ring has no room yet. */
 static int stage_queue(struct stage *st, bool *done, struct err *e)
 {
     struct piece *p = &st->piece[st->piece_queued % st->n_piece];
@@ -202,8 +204,7 @@ static int stage_queue(struct stage *st, bool *done, struct err *e)
     return 0;
 }
 
-/* Gives the reader the slots whose copy has been made: those known to be, and one more when
- * must. */
+/* Gives the reader the slots whose copy has ended. must: waits for one more slot. */
 static int stage_recycle(struct stage *st, bool must, struct err *e)
 {
     const struct dev_api *api = st->c.dev->api;
@@ -226,7 +227,7 @@ static int stage_recycle(struct stage *st, bool must, struct err *e)
     return 0;
 }
 
-/* Has the next piece been filled? */
+/* *filled: the next piece is filled. */
 static int stage_filled(struct stage *st, bool *filled, struct err *e)
 {
     *filled = stage_kept(st) && st->piece_queued >= st->n_piece;
@@ -253,8 +254,8 @@ static int stage_pump(struct stage *st, struct err *e)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-/* Waits for the reader until all of the use to be acquired is queued; there is room, as all older
- * uses have been released. */
+/* Waits for the reader until the next use is completely queued. All older uses are released, so the
+ * ring has room. */
 static int stage_wait(struct stage *st, struct err *e)
 {
     int64_t t0 = clock_ns();
@@ -308,7 +309,7 @@ static int release(struct stage *st, int item, struct stream *compute, struct er
     return stage_pump(st, e);
 }
 
-/* The first error is everyone's. */
+/* Keeps the first error: every later call returns it. */
 static int stage_result(struct stage *st, int rc, const struct err *why, struct err *e)
 {
     if (rc >= 0)
@@ -348,7 +349,7 @@ int stage_prefetch(struct stage *st, struct err *e)
 void stage_stats(struct stage *st, struct stage_stats *out)
 {
     uint64_t filled = st->piece_filled, passes;
-    (void)reader_filled(st->reader, &filled, NULL); /* after a failed read: as last seen */
+    (void)reader_filled(st->reader, &filled, NULL); /* after a failed read: the last known number */
     *out = st->stats;
     passes = filled / st->n_piece;
     out->read_bytes = passes * st->pass_bytes;
@@ -448,7 +449,7 @@ static void stage_cut(struct stage *st)
     }
 }
 
-/* The pieces of a ring on the host. */
+/* Number of pieces of the host's ring. */
 static uint64_t stage_slots(const struct stage *st)
 {
     uint64_t n = st->c.keep_pinned ? RING_PIECES : st->c.pinned_bytes / st->c.piece_bytes;
@@ -456,8 +457,7 @@ static uint64_t stage_slots(const struct stage *st)
     return n < 2 ? 2 : n;
 }
 
-/* A ring of half the size as long as so much cannot be pinned; in the end one that is not
- * pinned. */
+/* Allocates the host's ring. Halves it until it can be pinned; the smallest one may be pageable. */
 static int stage_host_ring(struct stage *st, bool refused, struct err *e)
 {
     const struct dev_api *api = st->c.dev->api;
@@ -542,7 +542,7 @@ void stage_close(struct stage *st)
     struct device *dev = st->c.dev;
     reader_close(st->reader);
     if (st->copy) {
-        (void)dev->api->sync(dev, st->copy, NULL); /* copies may be under way */
+        (void)dev->api->sync(dev, st->copy, NULL); /* copies may be in progress */
         dev->api->stream_close(dev, st->copy);
     }
     for (int i = 0; st->use && i < st->c.n_item; i++) {

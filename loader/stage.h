@@ -1,18 +1,24 @@
 /*
- * stage: brings weights from a file to a device for every step, while the device computes.
+ * stage: copies weights from a file to a device for every step, while the device computes.
  *
- * Items (a part of a layer) are used in one fixed cyclic order. On the device they lie in a ring of
- * bytes, first in, first out, each in one piece; an item's bytes are free again when the compute
- * stream has passed its release. On the host the bytes are read in pieces by one reader thread:
- * into a pinned copy of all items, which the first pass fills and later passes only copy from, or
- * into a ring of pinned pieces, which every pass fills again. Copies run on a stream of their own
- * and wait there for the release of what they overwrite, so that the caller's thread waits only for
- * the reader, and not at all once everything is pinned.
+ *   file --reader thread--> pinned host memory --copy stream--> ring on the device --> kernels
  *
- * One thread (the engine's) calls everything below; config.read is called by the reader thread
- * only. After an error every later call but stage_close and stage_stats gives the same error. A
- * caller that leaves a step in the middle for reasons of its own may go on with the item that comes
- * next.
+ * An item is a part of a layer. Items are used in one fixed cyclic order.
+ *
+ * Memory:
+ *   - The ring of the device is first in, first out; each item lies in one piece. The bytes of an
+ *     item are free when the compute stream has passed the item's release.
+ *   - The reader thread reads the bytes in pieces. Pinned host memory is either a copy of all items
+ *     or a ring of pieces. The first pass fills the copy, later passes only copy from it. Every
+ *     pass fills the ring again.
+ *   - Copies run on their own stream. That stream waits for the release of the bytes that a copy
+ *     overwrites. So the caller's thread waits only for the reader, and not at all once all items
+ *     are pinned.
+ *
+ * Threads and errors:
+ *   - One thread (the engine's) calls all functions. Only the reader thread calls config.read.
+ *   - After an error every later call gives the same error, except stage_close and stage_stats.
+ *   - A caller may abandon a step in the middle and continue with the next item.
  */
 #ifndef MAS_STAGE_H
 #define MAS_STAGE_H
@@ -22,7 +28,7 @@
 
 #include "device.h"
 
-/* bytes of a copy, at most: other copies wait for one at most */
+/* most bytes of one copy: another copy waits for one piece at most */
 #define STAGE_PIECE ((uint64_t)4 << 20)
 
 struct stage_range { /* bytes [file_at, file_at + bytes) of the file lie at `at` of the item */
@@ -40,7 +46,7 @@ struct stage_config { /* item and range tables are copied by stage_open */
     const struct stage_item *item;
     int n_item;          /* >= 1 */
     uint64_t ring_bytes; /* on the device; at least the largest item */
-    /* on the host, without keep_pinned: a ring of so many bytes, 2 pieces at least */
+    /* on the host, without keep_pinned: bytes of a ring, 2 pieces at least */
     uint64_t pinned_bytes;
     uint64_t piece_bytes; /* 0 = STAGE_PIECE; a multiple of 256 */
     bool keep_pinned;     /* all items stay in pinned memory */
@@ -51,21 +57,21 @@ struct stage_config { /* item and range tables are copied by stage_open */
 
 struct stage;
 
-/* ERR_USAGE with needed, given and the knob when an item does not fit the ring; ERR_NOMEM when the
- * device has no room. Where so much memory cannot be pinned, less is (a ring instead of a copy, a
- * smaller ring, in the end a pageable one), with one warning. Reading starts at once. */
+/* Starts reading at once. ERR_USAGE when an item does not fit the ring, with needed and given bytes
+ * and the knob. ERR_NOMEM when the device has no room. If memory cannot be pinned, the stage takes
+ * less, with one warning: a ring instead of a copy, a smaller ring, finally a pageable ring. */
 int stage_open(const struct stage_config *c, struct stage **out, struct err *e);
-void stage_close(struct stage *st); /* accepts NULL; waits for what is under way */
+void stage_close(struct stage *st); /* accepts NULL; waits for copies and reads in progress */
 
-/* The compute stream waits for the item's bytes; *base = where it lies (256-aligned) until its
- * release. ERR_BUG unless item is the next in order and the one before has been released. The
- * host waits for the reader. */
+/* Makes the compute stream wait for the bytes of the item. *base: their address (256-aligned),
+ * valid until the release. The host waits for the reader. ERR_BUG unless item is the next in order
+ * and the previous item is released. */
 int stage_acquire(struct stage *st, int item, struct stream *compute, void **base, struct err *e);
-/* All use of the acquired item has been queued on compute. Queues copies that have become
- * possible. */
+/* Ends the use of the acquired item. All kernels that read it are already queued on compute. Queues
+ * the copies that this makes possible. */
 int stage_release(struct stage *st, int item, struct stream *compute, struct err *e);
-/* Queues copies of following items, as far as they have been read and there is room, without
- * waiting. */
+/* Queues copies of the following items without waiting, as far as they are read and the ring has
+ * room. */
 int stage_prefetch(struct stage *st, struct err *e);
 
 struct stage_stats {       /* since open */
@@ -74,7 +80,7 @@ struct stage_stats {       /* since open */
     double read_seconds;   /* inside config.read */
     uint64_t stalls;       /* acquires that waited for the reader */
     double stall_seconds;
-    uint64_t passes;                               /* times that the last item was released */
+    uint64_t passes;                               /* number of releases of the last item */
     uint64_t pinned_bytes, ring_bytes, pass_bytes; /* pass_bytes: of all items */
     bool kept;                                     /* all items stay in host memory */
     bool pinned;                                   /* false: copies come from pageable memory */

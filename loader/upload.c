@@ -31,7 +31,7 @@ int upload_piece(struct upload *u, const struct gguf *g, uint64_t at, size_t n, 
 void upload_free(struct upload *u)
 {
     const struct dev_api *api = u->dev->api;
-    (void)api->sync(u->dev, NULL, NULL); /* a failed load may have left a copy under way */
+    (void)api->sync(u->dev, NULL, NULL); /* a failed load may have left a copy in progress */
     for (int i = 0; i < UPLOAD_BUFS; i++) {
         api->free(u->dev, &u->buf[i]);
         if (u->copied[i])

@@ -8,7 +8,7 @@
 
 enum { NAME_MAX_BYTES = 65 };
 
-/* Misses are collected so that one run tells all; a message holds about a dozen. */
+/* Misses are collected, so one run reports all of them; a message holds about a dozen. */
 struct misses {
     char text[700];
     size_t used;
@@ -39,7 +39,7 @@ static const char *shape_text(char buf[96], int n_dim, const int64_t *dim)
     return buf;
 }
 
-/* The slot's name with the layer's number; false when no tensor can have so long a name. */
+/* The slot's name with the number of the layer; false: the name is too long for a tensor. */
 static bool slot_name(char out[NAME_MAX_BYTES], const struct weight_slot *slot, int layer)
 {
     const char *hole = strstr(slot->name, "%d");
@@ -59,7 +59,7 @@ static bool same_shape(const struct weight_slot *slot, const struct tensor *t)
     return true;
 }
 
-/* *out stays zero for an absent optional tensor and for a miss. */
+/* *out stays zero for an absent optional tensor, and for a miss. */
 static void bind_one(const struct gguf *g, const struct weight_slot *slot, int layer,
                      struct tensor *out, struct misses *m)
 {
@@ -68,7 +68,7 @@ static void bind_one(const struct gguf *g, const struct weight_slot *slot, int l
     if (!gt && slot->or_name) {
         gt = gguf_tensor_find(g, slot->or_name);
         if (gt && !same_shape(slot, &gt->t))
-            return; /* its own slot says so */
+            return; /* the slot of that name reports the miss */
     }
     if (!gt) {
         if (!slot->optional)
@@ -160,7 +160,7 @@ uint64_t weights_layer_bytes(const struct weights *w, int layer)
     return sum;
 }
 
-/* Has a slot before this one the same tensor? */
+/* True when an earlier slot has the same tensor. */
 static bool weights_again(const struct weights *w, int slot)
 {
     for (int s = 0; s < slot; s++)
@@ -169,7 +169,7 @@ static bool weights_again(const struct weights *w, int slot)
     return false;
 }
 
-/* Of a copy. */
+/* Bytes of a tensor in a copy. */
 static uint64_t weights_room(const struct tensor *t)
 {
     return (tensor_bytes(t) + WEIGHTS_ALIGN - 1) & ~(WEIGHTS_ALIGN - 1);

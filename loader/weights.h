@@ -1,7 +1,7 @@
 /*
  * weights: binds tensor names of a GGUF file to numbered slots. The loader knows no architecture:
- * the caller (runtime/engine/model.c, from arch.def) says which slots there are and what shape each
- * must have. Owns only its table; the tensors are views into the gguf.
+ * the caller (runtime/engine/model.c, from arch.def) gives the slots and their shapes. Owns only
+ * its table; the tensors are views into the gguf.
  */
 #ifndef MAS_WEIGHTS_H
 #define MAS_WEIGHTS_H
@@ -11,12 +11,12 @@
 
 struct weight_slot {  /* one row: a tensor, or one tensor per layer when `name` contains %d */
     const char *name; /* "output_norm.weight", "blk.%d.attn_q.weight" */
-    /* what it is placed with; PART_ATTN and PART_FFN exactly when name has %d */
+    /* the part that it is placed with; PART_ATTN and PART_FFN exactly when name has %d */
     enum plan_part part;
-    bool optional; /* absent is fine: data == NULL */
-    /* when absent, the tensor of this name takes its place (tied output); NULL = none */
+    bool optional; /* may be absent: data == NULL */
+    /* name of the tensor that replaces an absent one (tied output); NULL = none */
     const char *or_name;
-    /* norms, biases, rope_freqs: must be F32 (F16/BF16 are an error naming it) */
+    /* norms, biases, rope_freqs: must be F32; an F16 or BF16 tensor is an error that names it */
     bool f32_only;
     int n_dim; /* exact shape, slowest first */
     int64_t dim[4];
@@ -31,8 +31,8 @@ struct weights {
     uint64_t layer_bytes; /* bytes of the largest layer */
 };
 
-/* Looks up every slot for every layer and checks format and shape; on failure ALL misses are listed
- * in one ERR_DATA message (cut with a count when too many to fit). */
+/* Looks up every slot for every layer and checks format and shape. ERR_DATA lists all misses in one
+ * message; the message is cut with a count if they do not fit. */
 int weights_bind(const struct gguf *g, const struct weight_slot *slots, int n_slot, int n_layer,
                  struct weights *out, struct err *e);
 void weights_free(struct weights *w);
@@ -40,18 +40,18 @@ void weights_free(struct weights *w);
 /* layer 0 for a slot without %d. data == NULL when optional and absent. */
 const struct tensor *weights_get(const struct weights *w, int slot, int layer);
 
-/* where each tensor of a copy begins: what kernels may expect of a matrix */
+/* Every tensor of a copy begins at a multiple of it: kernels expect that of a matrix. */
 #define WEIGHTS_ALIGN ((uint64_t)256)
 
-/* What plan_make wants to know: bytes of the per-layer slots of one layer, and of all other slots,
- * a tensor that two slots share counted once. All but the first as they lie in a copy, each at a
- * multiple of WEIGHTS_ALIGN. */
+/* Bytes of the per-layer slots of one layer, and of all other slots. A tensor shared by two slots
+ * counts once. weights_layer_bytes counts bytes of the file; all other functions count bytes of a
+ * copy, with each tensor at a multiple of WEIGHTS_ALIGN. */
 uint64_t weights_layer_bytes(const struct weights *w, int layer);
 uint64_t weights_shared_bytes(const struct weights *w);
-/* Bytes of the slots of one part (of one layer for PART_ATTN and PART_FFN; else layer is not looked
- * at). A tied tensor counts in each part that has it. */
+/* Bytes of the slots of one part; layer matters for PART_ATTN and PART_FFN only. A tied tensor
+ * counts in each part that has it. */
 uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int layer);
-/* Does PART_OUTPUT use a tensor of PART_EMBED? */
+/* True when PART_OUTPUT uses a tensor of PART_EMBED. */
 bool weights_tied(const struct weights *w);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * check: for our own bugs, never for the world's. CHECK stays in release builds; its expression
- * must have no side effect. Files, configs, datasets, prompts and devices get an error (err.h).
+ * check: assertions about the program's own bugs, never about the world. CHECK stays in release
+ * builds; its expression must have no side effect. Faults of files, configs, datasets, prompts and
+ * devices are errors (err.h).
  */
 #ifndef MAS_CHECK_H
 #define MAS_CHECK_H

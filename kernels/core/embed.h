@@ -1,6 +1,8 @@
-/* embed: files that travel inside the program (CMakeLists.txt, embed_files.S): prompts, catalogue,
- * configs, demo questions by their path in the source tree, and the demo model
- * (configs/demo/toy_clinic.gguf). Read-only, immortal. */
+/*
+ * embed: files inside the program (CMakeLists.txt, embed_files.S). Prompts, catalogue, configs and
+ * demo questions have their path in the source tree. The demo model is
+ * configs/demo/toy_clinic.gguf. All are read-only and live as long as the program.
+ */
 #ifndef MAS_EMBED_H
 #define MAS_EMBED_H
 

@@ -1,9 +1,9 @@
 /*
- * err: how every fallible function reports.
+ * err: the one form in which a fallible function reports its failure.
  *
  * A function returns 0 or a negative ERR_* and takes `struct err *e` as its last parameter; e may
  * be NULL when the caller needs only the code. Out values are written only on success. A message is
- * lower case: what failed first, then the value and the limit, then what to do. The table below is
+ * lower case. It names the failure, then the value and the limit, then a remedy. The table below is
  * the one map from an error to the exit code of the process (sysexits.h).
  */
 #ifndef MAS_ERR_H
@@ -34,13 +34,13 @@ enum err_code {
 };
 
 struct err {
-    int code;       /* the ERR_* last set, 0 when none */
+    int code;       /* the ERR_* last set; 0 = none */
     char msg[1020]; /* NUL-terminated, never contains a newline from untrusted input */
 };
 
 /* Writes code and the formatted message into e (ignored when NULL) and returns code. A message that
- * does not fit ends in "...". Bytes below 0x20 or 0x7f that came in through arguments are shown as
- * '?', so that an untrusted name cannot draw on the terminal. */
+ * does not fit ends in "...". Control bytes (below 0x20, and 0x7f) from arguments become '?', so
+ * that an untrusted name cannot draw on the terminal. */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Puts "<formatted text>: " in front of the message already in e; returns e's code (or code). */

@@ -1,6 +1,6 @@
 /*
- * f16: IEEE binary16 and bfloat16 <-> f32 on the bits, exact, round to nearest even, usable
- * anywhere.
+ * f16: conversions between IEEE binary16, bfloat16 and f32, on the bits. To f32 is exact; from f32
+ * rounds to nearest even.
  */
 #ifndef MAS_F16_H
 #define MAS_F16_H
@@ -27,7 +27,7 @@ static inline float f16_to_f32(uint16_t h)
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, em = h & 0x7fff;
     if (em >= 0x7c00) /* infinity, NaN: payload kept, made quiet as the hardware does */
         return f32_from_bits(sign | 0x7f800000 | (em & 0x3ff) << 13 | (em > 0x7c00 ? 0x400000 : 0));
-    if (em >= 0x0400) /* normal: rebias 15 -> 127 */
+    if (em >= 0x0400) /* normal: the bias 15 becomes 127 */
         return f32_from_bits(sign | ((em << 13) + 0x38000000));
     float sub = (float)em * 0x1p-24f; /* subnormal or zero: exact in f32 */
     return f32_from_bits(f32_bits(sub) | sign);

@@ -1,9 +1,9 @@
 /*
  * mem: every allocation of the program, checked sizes, arenas, and the counting layout.
  *
- * All functions go to malloc/calloc/realloc, which a test replaces at link time (--wrap) to fail
- * the n-th one: there is no hook and no global in the program itself. mem_* return NULL when memory
- * is out; the caller says ERR_NOMEM with what it was for (NOMEM).
+ * All functions call malloc, calloc or realloc. A test replaces these at link time (--wrap) to fail
+ * the n-th call, so the program itself has no hook and no global. mem_* return NULL when memory is
+ * out. The caller then reports ERR_NOMEM and the purpose of the memory (NOMEM).
  */
 #ifndef MAS_MEM_H
 #define MAS_MEM_H
@@ -14,7 +14,7 @@
 
 #include "err.h"
 
-/* The one place for arithmetic on untrusted sizes: false on overflow, *out untouched then. */
+/* The one place for arithmetic on untrusted sizes. false on overflow; *out is then unchanged. */
 static inline bool size_mul(size_t a, size_t b, size_t *out)
 {
     return !__builtin_mul_overflow(a, b, out);
@@ -36,7 +36,7 @@ static inline size_t size_align(size_t n, size_t align)
 /* n * size bytes, zeroed; NULL on overflow or when memory is out. n or size 0 gives a unique
  * block. */
 void *mem_zalloc(size_t n, size_t size);
-/* Resizes to n * size bytes; on NULL the old block is still owned by the caller. */
+/* Resizes to n * size bytes; on NULL the caller still owns the old block. */
 void *mem_resize(void *p, size_t n, size_t size);
 /* bytes with 64-byte alignment (cache line, AVX-512 register), not zeroed. Free with mem_free. */
 void *mem_aligned(size_t bytes);
@@ -52,8 +52,8 @@ void mem_free(void *p);                     /* accepts NULL */
 int mem_grow(void *pp, size_t *cap, size_t need, size_t item, const char *what, struct err *e);
 
 /*
- * arena: many small allocations with one lifetime. Memory comes in chunks and goes back all at
- * once. Nothing handed out ever moves. An arena belongs to one thread at a time.
+ * arena: many small allocations with one lifetime. Memory comes in chunks and is freed all at once.
+ * An allocation never moves. An arena belongs to one thread at a time.
  */
 struct arena {
     struct arena_chunk *head;
@@ -64,12 +64,12 @@ struct arena {
 void *arena_alloc(struct arena *a, size_t n, size_t size); /* zeroed, aligned to 16; NULL if out */
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void arena_free(struct arena *a); /* gives everything back; the arena is empty and usable again */
+void arena_free(struct arena *a); /* frees everything; the arena is empty and usable again */
 
 /*
- * layout: measure, then commit. The same code runs twice: first with base == NULL, only adding up
- * sizes, then with base set to one allocation of layout.size bytes, when layout_take returns real
- * pointers. Every part starts on a 256-byte boundary (what CUDA gives and cp.async wants).
+ * layout: measure, then commit. The same code runs twice. With base == NULL, layout_take only adds
+ * up sizes. With base set to one allocation of layout.size bytes, layout_take returns real
+ * pointers. Every part starts on a 256-byte boundary, as CUDA's allocations do; cp.async needs 16.
  */
 struct layout {
     unsigned char *base;

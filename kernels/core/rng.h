@@ -1,7 +1,7 @@
 /*
- * rng: counter-based random numbers. Every draw is a pure function of its coordinates (seed,
- * request id, step, index), so results do not depend on batching, threads, restarts or the backend.
- * The mixer is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+ * rng: counter-based random numbers. A draw is a pure function of seed, request id, step and index.
+ * So results do not depend on batching, threads, restarts or the backend. The mixer is the
+ * finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
  */
 #ifndef MAS_RNG_H
 #define MAS_RNG_H
@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #ifdef __CUDACC__
-#define RNG_FN static inline __host__ __device__ /* the draws of a kernel are those of the host */
+#define RNG_FN static inline __host__ __device__ /* a kernel draws the same numbers as the host */
 #else
 #define RNG_FN static inline
 #endif
@@ -33,8 +33,8 @@ RNG_FN uint64_t rng_u64(uint64_t key, uint64_t index)
     return rng_mix(key ^ rng_mix(index));
 }
 
-/* Uniform in (0, 1), never 0 or 1: (k + 0.5) / 2^23 for a 23-bit k, exact in f32 (with 24 bits k +
- * 0.5 would be rounded, the largest one to 1). */
+/* Uniform in (0, 1), never 0 or 1: (k + 0.5) / 2^23 for a 23-bit k, exact in f32. With 24 bits, f32
+ * would round k + 0.5, and the largest k to 1. */
 RNG_FN float rng_uniform(uint64_t key, uint64_t index)
 {
     return ((float)(rng_u64(key, index) >> 41) + 0.5f) * 0x1p-23f;

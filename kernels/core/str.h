@@ -1,7 +1,7 @@
 /*
  * str: a growing byte string. Invariants: s is NUL-terminated and never NULL after str_init or any
  * append; len does not count that NUL; bytes may include NUL. When memory runs out the string
- * becomes `failed`: later appends do nothing, and the caller looks once at the end (str_ok).
+ * becomes `failed`: later appends do nothing. The caller checks once at the end (str_ok).
  */
 #ifndef MAS_STR_H
 #define MAS_STR_H
@@ -30,20 +30,21 @@ void str_add(struct str *b, const void *bytes, size_t n);
 void str_adds(struct str *b, const char *s);
 void str_addc(struct str *b, char c);
 void str_addf(struct str *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Appends a JSON string literal with quotes: control characters and invalid UTF-8 are escaped
- * (invalid bytes as U+FFFD), so that the result is always valid JSON and valid UTF-8. */
+/* Appends a JSON string literal with quotes. Control characters are escaped, invalid bytes become
+ * U+FFFD. So the result is always valid JSON and valid UTF-8. */
 void str_add_json(struct str *b, const char *s, size_t n);
 char *str_take(struct str *b); /* moves ownership of the buffer (mem_free it); b is empty again */
 /* ERR_NOMEM if any append failed */
 int str_ok(const struct str *b, const char *what, struct err *e);
 
-/* Decodes one UTF-8 character of s[0..n): returns its length in bytes (1..4) and the code point, or
- * 0 when the bytes are no valid start (overlong, surrogate, > U+10FFFF, cut off). n > 0. */
+/* Decodes one UTF-8 character of s[0..n), n > 0. Returns its length in bytes (1..4) and writes
+ * the code point. 0 when the bytes start no valid character: overlong, surrogate, > U+10FFFF,
+ * cut off. */
 int utf8_decode(const char *s, size_t n, uint32_t *cp);
-/* Writes 1..4 bytes; returns how many. cp <= 0x10FFFF. */
+/* Writes 1..4 bytes and returns their number. cp <= 0x10FFFF. */
 int utf8_encode(uint32_t cp, char out[4]);
-/* Length of the longest prefix of s that does not end inside a character that could still be
- * completed; a byte that can never become valid counts as complete. */
+/* Length of the longest prefix of s that ends at a character's end. A byte that can never become
+ * valid counts as a whole character. */
 size_t utf8_complete(const char *s, size_t n);
 
 /* Whole-string number readers: no spaces, no trailing bytes, range checked. false otherwise. */

@@ -333,7 +333,7 @@ bool cuda_matmul_hopper(const struct matmul_args *a, const struct cuda_ctx *cx)
 
 /*
  * The most rows of x for which matvec is taken, by architecture. Not measured but argued, from
- * instructions a byte (kernels/README.md, "What a byte costs"): matvec needs 0.11 to 0.18 for one
+ * instructions a byte (kernels/CUDA.md, "Cost of a byte"): matvec needs 0.11 to 0.18 for one
  * row, 0.29 for four, 0.43 for eight; mma 0.19 for up to 16. By their data sheets four rows would
  * take 96 % of an A100's issue slots at full bandwidth and 149 % of an H200's, eight 72 % of an
  * RTX 3090's and 33 % of a 4090's.

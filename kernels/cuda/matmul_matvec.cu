@@ -27,7 +27,7 @@
  *   matvec       4 rows of W a warp (R = 1)
  *   matvec_rows  16 (R = 4, of Q4_K, Q5_K, Q4_0 and one row of x) or 8 (R = 2): x is read once for
  *                all of them and fewer lanes repeat the f32 part: fewer instructions a byte
- *                (kernels/README.md); taken when the matrix still gives every SM 16 warps
+ *                (kernels/CUDA.md); taken when the matrix still gives every SM 16 warps
  *
  * Not measured: there was no GPU.
  * Numerics: matmul.cuh; bit for bit those of mma.

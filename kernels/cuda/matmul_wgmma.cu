@@ -6,7 +6,7 @@
  *
  * mma.sync does not reach the full rate of these tensor cores, and matmul_mma.cu multiplies every
  * result by a scale for each 16 or 32 weights: with 64 rows of x that takes more issue slots than
- * the products (kernels/README.md, "What a byte costs"). Here the scale goes into the weights
+ * the products (kernels/CUDA.md, "Cost of a byte"). Here the scale goes into the weights
  * instead:
  *
  *   scale q = 2^SHIFT high + low      high, low: 8 bits each

@@ -1,5 +1,7 @@
-/* ops_ref: the oracle backend "ref". Scalar, one thread, double accumulation, dequantised weights,
- * never optimised: the text of each op is its definition (ref_<op>.c). Slow on purpose. */
+/*
+ * ops_ref: the oracle backend "ref". Scalar, one thread, double accumulation, dequantised weights,
+ * never optimised. The text of each op is its definition (ref_<op>.c). Slow on purpose.
+ */
 #ifndef MAS_OPS_REF_H
 #define MAS_OPS_REF_H
 
@@ -10,8 +12,8 @@ int ops_ref_open(const struct ops_options *opt, struct ops **out, struct err *e)
 /* The bound scratch, at least `need` bytes; ERR_BUG naming op otherwise. */
 int ops_ref_scratch(struct ops *ops, const char *op, size_t need, void **out, struct err *e);
 
-/* x (n_head, head_dim) of one row, turned for this position: ref_rope's arithmetic; of a: head_dim,
- * n_rot, pairs, inv_freq. */
+/* Turns x (n_head, head_dim) of one row for position pos, with ref_rope's arithmetic. Reads
+ * head_dim, n_rot, pairs and inv_freq of a. */
 void ref_rope_heads(const struct rope_args *a, float *x, int n_head, double pos);
 
 #define X(op)                                                                                      \

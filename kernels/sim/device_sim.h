@@ -1,4 +1,4 @@
-/* device_sim: memory, streams and events of a sim behind the table of device.h. */
+/* device_sim: memory, streams and events of a sim, as the table of device.h. */
 #ifndef MAS_DEVICE_SIM_H
 #define MAS_DEVICE_SIM_H
 

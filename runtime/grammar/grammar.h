@@ -1,28 +1,33 @@
 /*
  * grammar: constrained decoding from a JSON Schema.
  *
- * A schema is compiled once into a grammar (immutable, shared by threads); each reply has a small
- * grammar_state (plain data, copy = fork) that advances by tokens. Output is canonical JSON: keys
- * in the schema's order, ": " and ", " as separators, no other white space, \" \\ \n \t \r \uXXXX
- * as the only escapes.
+ *   schema text -- grammar_compile ---> struct grammar        immutable, shared by threads
+ *   tokenizer   -- grammar_vocab_open -> struct grammar_vocab  for one engine thread
+ *   one reply                            struct grammar_state  plain data, a copy is a fork
  *
- * Supported, so that each reply validates (schema.h says what is never written): $ref to places of
- * the same schema without recursion, allOf, anyOf, oneOf of forms that surely differ, type and
- * lists of types, enum and const of any values; objects (properties, required,
- * additionalProperties, minProperties, maxProperties), arrays (items, prefixItems, minItems,
- * maxItems, uniqueItems over an enum), strings (minLength, maxLength, pattern, format), integers
- * and numbers (minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf, x-decimals = most
- * digits after the point; no exponent, no "-0"), boolean, null. Annotations ($schema, title,
- * description, default..) are ignored. Everything else is an error with its JSON path and what to
- * write instead. The root is no bare number. Limits: schema.h.
+ * Invariants:
+ *   - Every finished reply validates against the schema. schema.h lists the valid values that are
+ *     never written, and the limits.
+ *   - Every prefix that grammar_feed accepts can be completed.
+ *   - A reply is canonical JSON. Keys keep the order of the schema. The separators are ": " and
+ *     ", "; no other white space occurs. The escapes are \" \\ \n \t \r \uXXXX.
+ *   - Strings hold valid UTF-8. Control characters occur as escapes only; NUL never occurs.
+ *     Lengths count characters: a code point, an escape or an escaped surrogate pair is one.
  *
- * Strings hold valid UTF-8; control characters and NUL do not occur (as escapes: all but NUL); one
- * code point, escape or escaped surrogate pair is one character. Every prefix that grammar_feed
- * accepts can be completed.
+ * Supported keywords:
+ *   any value  type (one or a list), enum, const, allOf, anyOf, $ref without recursion to the same
+ *              schema, oneOf of forms that exclude each other
+ *   object     properties, required, additionalProperties, minProperties, maxProperties
+ *   array      items, prefixItems, minItems, maxItems, uniqueItems over an enum
+ *   string     minLength, maxLength, pattern, format
+ *   number     minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf, x-decimals = most
+ *              digits after the point; never an exponent or "-0"; also for integers
+ * Annotations ($schema, title, description, default..) are ignored. Any other keyword is an error;
+ * the message names its JSON path and a replacement. A bare number is refused as the root.
  *
- * Speed: masks of strings are put together from bitsets made at open, other states walk the few
- * tokens that fit; both land in a cache of 32 MiB keyed by what can still matter (grammar_mask.c).
- * Not thread-safe: one grammar_vocab per engine thread; grammars are immutable and shared.
+ * Speed: the mask of a string is the union of bitsets made at open. Every other state walks the few
+ * tokens that fit. Masks are kept in a cache of 32 MiB; its key omits details that cannot matter
+ * any more (grammar_mask.c).
  */
 #ifndef MAS_GRAMMAR_H
 #define MAS_GRAMMAR_H
@@ -34,16 +39,19 @@ struct tokenizer;     /* tokenizer.h */
 struct grammar;       /* compiled schema */
 struct grammar_vocab; /* trie of a vocabulary and the cache of masks */
 
-/* name is for messages. ERR_CONFIG with the JSON path of what is not supported; ERR_NOMEM. */
+/* Compiles schema[0..n); name appears in messages. ERR_CONFIG: an unsupported keyword, with its
+ * JSON path. ERR_NOMEM. */
 int grammar_compile(const char *schema, size_t n, const char *name, struct grammar **out,
                     struct err *e);
 void grammar_free(struct grammar *g);         /* accepts NULL */
 uint64_t grammar_id(const struct grammar *g); /* hash of the schema's meaning: key of caches */
 
-/* Borrows the bytes of t's tokens. ERR_NOMEM. About 50 MB for 128 K tokens, caches included. */
+/* Prepares the vocabulary of t and borrows the bytes of its tokens. Takes about 50 MB for 128 K
+ * tokens, caches included. ERR_NOMEM. */
 int grammar_vocab_open(const struct tokenizer *t, struct grammar_vocab **out, struct err *e);
-/* The same from arrays (n): bytes[i][0..len[i]) are borrowed; len 0 = never allowed; end tokens'
- * bytes do not matter. ERR_NOMEM, ERR_DATA (n out of range). */
+/* Prepares a vocabulary from arrays of n elements: bytes[i][0..len[i]) are borrowed. A token with
+ * len 0 is never allowed; the bytes of an end token are ignored. ERR_NOMEM, ERR_DATA (n out of
+ * range). */
 int grammar_vocab_open_tokens(size_t n, const char *const *bytes, const size_t *len,
                               const bool *is_end, struct grammar_vocab **out, struct err *e);
 void grammar_vocab_close(struct grammar_vocab *v); /* accepts NULL */
@@ -57,15 +65,25 @@ void grammar_vocab_stats(const struct grammar_vocab *v, struct grammar_vocab_sta
 #define GRAMMAR_DEPTH 16 /* nesting of a schema; deeper is refused at compile time */
 #define GRAMMAR_WAYS 32  /* ways of reading; a schema that could need more is refused */
 
-struct grammar_frame { /* one schema node being written; a field's meaning depends on its kind */
-    uint16_t node;     /* schema node */
-    uint16_t index;    /* property or item number; characters written; first possible enum value */
-    uint16_t at; /* byte of literal text; phase of an array or a string; digits of a fraction; state
-                  * of a pattern */
-    uint16_t sub;  /* end of the possible enum values; sign and point of a number; a property that
-                    * fits what is written of its name; phase of a pattern */
-    uint64_t used; /* array: values taken (uniqueItems); number: its digits as an integer; object:
-                    * properties written; pattern: the character that has begun */
+/* One schema node that is being written. `node` is its number in the schema; the other fields
+ * depend on its kind (schema.h):
+ *
+ *           object             array       string      pattern    choice           number
+ *   index   property number    item no.    characters  characters first value      whole digits
+ *   at      byte of literal    phase       phase       state      byte of literal  digits after
+ *                                                                                the point
+ *   sub     property that      -           -           phase      end of values    sign and point
+ *           fits the bytes
+ *   used    properties         values      -           character  -                its digits as
+ *           written            taken                   begun                       one integer
+ *
+ * Values of a choice are those still possible. Values taken matter under uniqueItems only. */
+struct grammar_frame {
+    uint16_t node;
+    uint16_t index;
+    uint16_t at;
+    uint16_t sub;
+    uint64_t used;
 };
 
 struct grammar_way {                       /* one way to read the bytes so far */
@@ -73,8 +91,9 @@ struct grammar_way {                       /* one way to read the bytes so far *
     struct grammar_frame f[GRAMMAR_DEPTH]; /* outermost first */
 };
 
-/* Plain data: assignment forks it. Alternatives that fit the same bytes are read at once, each in a
- * way of its own, in the schema's order; ways beyond n and frames beyond depth do not count. */
+/* Plain data: assignment forks it. Several alternatives may fit the same bytes; each is then read
+ * in a way of its own. Ways stand in the schema's order. Ways beyond n and frames beyond depth are
+ * ignored. */
 struct grammar_state {
     int n;     /* ways, 1 or more */
     bool done; /* the JSON value is complete: only end-of-turn may follow */
@@ -82,31 +101,34 @@ struct grammar_state {
 };
 
 void grammar_start(const struct grammar *g, struct grammar_state *s);
-/* Feeds bytes; false (state unchanged) if they cannot be continued to a valid reply. */
+/* Advances by n bytes; false (state unchanged) if no valid reply continues so. */
 bool grammar_feed(const struct grammar *g, struct grammar_state *s, const char *bytes, size_t n);
-/* How many bytes after s are forced: at each of them the schema allows one byte and no other. */
+/* Number of bytes after s that the schema forces: each has exactly one allowed value. */
 size_t grammar_forced(const struct grammar *g, const struct grammar_state *s);
 
-/* Bitmask of the tokens allowed next: ceil(n_vocab/32) words; the end tokens are allowed exactly
- * when s->done. *mask stays valid until the next call; nothing is allocated. A state without any
- * allowed token cannot be reached by feeding allowed tokens of a vocabulary with all 256 bytes and
- * an end token; otherwise ERR_DATA. */
+/* Bitmask of the tokens allowed next: ceil(n_vocab/32) words. End tokens are allowed exactly when
+ * s->done. *mask stays valid until the next call; nothing is allocated. ERR_DATA: no token is
+ * allowed. A vocabulary with all 256 bytes and an end token never reaches such a state by allowed
+ * tokens. */
 int grammar_mask(struct grammar_vocab *v, const struct grammar *g, const struct grammar_state *s,
                  const uint32_t **mask, struct err *e);
-/* Advances by one token that the mask allowed (an end token leaves the state as it is). */
+/* Advances by one token that the mask allowed; an end token does not change the state. */
 bool grammar_accept(const struct grammar_vocab *v, const struct grammar *g, struct grammar_state *s,
                     int32_t token);
 
-/* The shortest-by-rule text that completes the reply from s (closes strings, fills what is required
- * with the least values: machine.h), cut into tokens by longest match and appended to out
- * (unchanged on failure). Rule for callers: after sampling a token, if grammar_close_tokens of the
- * new state exceeds the tokens left, drop the token and emit grammar_close of the old state
- * instead. From a start state that fits, this always ends in a valid reply. What it fills in was
- * not said by the model: such a reply must be reported as closed. ERR_NOMEM; ERR_DATA when the
- * vocabulary lacks a byte. */
+/* Appends to out the tokens of the shortest completion of the reply in s. The completion closes
+ * strings and fills required values with the least ones (rules: machine.h). Its text is cut into
+ * tokens by longest match. out is unchanged on failure. ERR_NOMEM; ERR_DATA: the vocabulary lacks a
+ * byte.
+ *
+ * A caller with a token limit compares grammar_close_tokens of the new state with the tokens left,
+ * after each sampled token. If the completion is longer, the caller drops that token and emits
+ * grammar_close of the old state. If the completion of the start state fits the limit, every reply
+ * is then valid. The model did not say the completion: report such a reply as closed. */
 int grammar_close(const struct grammar_vocab *v, const struct grammar *g,
                   const struct grammar_state *s, struct token_list *out, struct err *e);
-/* How many tokens that is, cached: cheap enough for every step. 0 when done; ERR_DATA. */
+/* Number of tokens that grammar_close would append; 0 when done; ERR_DATA as there. The result is
+ * cached, so a call on every step is cheap. */
 int grammar_close_tokens(struct grammar_vocab *v, const struct grammar *g,
                          const struct grammar_state *s);
 

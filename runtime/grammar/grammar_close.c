@@ -3,7 +3,7 @@
 #include "check.h"
 #include "grammar_vocab.h"
 
-/* The closing text of one way in text[0..SCHEMA_CLOSE); returns its length. */
+/* Writes the closing text of one way to text[0..SCHEMA_CLOSE); returns its length. */
 static size_t close_bytes(const struct schema *sc, const struct grammar_way *w, unsigned char *text)
 {
     struct grammar_way at = *w;
@@ -17,8 +17,7 @@ static size_t close_bytes(const struct schema *sc, const struct grammar_way *w, 
     return n;
 }
 
-/* Advances at by the only byte that the schema allows next; false when it allows several, or
- * none. */
+/* Advances `at` if the schema allows exactly one byte next; false: it allows several, or none. */
 static bool close_forced_byte(const struct schema *sc, struct grammar_state *at)
 {
     struct grammar_state probe, only;
@@ -43,7 +42,7 @@ size_t grammar_forced(const struct grammar *g, const struct grammar_state *s)
     return n;
 }
 
-/* Cuts text into tokens by longest match; appends them to out unless that is NULL. */
+/* Cuts text into tokens by longest match. Appends them to out, unless out is NULL. */
 static int close_cut(const struct grammar_vocab *v, const unsigned char *text, size_t n,
                      struct token_list *out, struct err *e)
 {

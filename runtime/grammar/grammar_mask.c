@@ -2,8 +2,8 @@
 
 #include "grammar_vocab.h"
 
-/* Visits what the tree and the schema both allow from w and sets the bits of the pieces met. `same`
- * chains further ids with equal bytes; NULL = none. */
+/* Sets the bits of all pieces of the tree that the schema allows after w. `same` chains further ids
+ * with equal bytes; NULL = none. */
 static void walk_tree(struct grammar_vocab *v, const struct schema *sc, const struct vocab_trie *t,
                       const struct grammar_way *w, const int32_t *same, uint32_t *bits)
 {
@@ -96,7 +96,7 @@ static bool mask_make(struct grammar_vocab *v, const struct schema *sc, const st
     return false;
 }
 
-/* The place of key in its set: the one that holds it, or else the one used longest ago. */
+/* The slot of key in its set: the one that holds it, otherwise the least recently used. */
 static size_t mask_place(struct grammar_vocab *v, const struct cache_key *key, bool *hit)
 {
     size_t first = grammar_key_hash(key) % v->n_sets * MASK_WAYS, oldest = first;
@@ -110,7 +110,7 @@ static size_t mask_place(struct grammar_vocab *v, const struct cache_key *key, b
     return oldest;
 }
 
-/* The mask of one way, from the cache if it is there; NULL = no token continues it. */
+/* The mask of one way, from the cache if it holds that mask; NULL = no token continues the way. */
 static const uint32_t *way_mask(struct grammar_vocab *v, const struct grammar *g,
                                 const struct grammar_way *w)
 {

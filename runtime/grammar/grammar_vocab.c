@@ -6,7 +6,7 @@
 #include "rng.h"
 #include "tokenizer.h"
 
-struct suffix { /* what follows the closing quote in some token */
+struct suffix { /* the bytes of a token after its closing quote */
     const unsigned char *s;
     size_t n;
     enum quoted from;
@@ -18,7 +18,7 @@ struct suffix_list {
     size_t n, cap;
 };
 
-/* Follows one token from inside a string and files it. */
+/* Reads one token from state `from` of a string and adds it to the open or the close list. */
 static int file_token(struct grammar_vocab *v, enum quoted from, int32_t id, struct suffix_list *sx,
                       struct err *e)
 {
@@ -53,7 +53,8 @@ static int suffix_order(const void *pa, const void *pb)
     return c ? c : (a->n > b->n) - (a->n < b->n);
 }
 
-/* Numbers the different suffixes from 1, tells the close lists, and builds their tree. */
+/* Numbers the distinct suffixes from 1, stores the numbers in the close lists, builds their
+ * tree. */
 static int number_suffixes(struct grammar_vocab *v, struct suffix_list *sx, struct err *e)
 {
     if (sx->n)
@@ -102,7 +103,8 @@ done:
     return rc;
 }
 
-/* The tree sorts the pieces it is given, so it works on a copy; equal neighbours become chains. */
+/* Builds the tree from a copy, because vocab_trie_build sorts its pieces. Tokens with equal bytes
+ * are neighbours after the sort; `same` chains them. */
 static int build_tree(struct grammar_vocab *v, struct err *e)
 {
     struct vocab_piece *sorted = mem_zalloc((size_t)v->n_vocab, sizeof *sorted);

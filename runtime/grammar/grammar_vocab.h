@@ -1,14 +1,17 @@
 /*
- * grammar_vocab: a vocabulary prepared for masks; shared by grammar_vocab.c (making it),
- * grammar_mask.c and grammar_close.c. Private to the grammar.
+ * grammar_vocab: a vocabulary prepared for masks. Private to the grammar: grammar_vocab.c makes it,
+ * grammar_mask.c and grammar_close.c read it.
  *
- * Inside a string almost every token is allowed, so those states are not walked. For each state of
- * the string automaton the tokens it accepts are listed once, at open, in two lists:
- *   - open:  the token ends inside the string; allowed iff it begins at most `room` characters
- *   - close: the token holds the closing quote after k characters; allowed iff need <= k <= room
- *     and the bytes after the quote (its suffix, one of a few hundred) can follow the string
- * For the state between characters the open list is a bitset for each number of characters. All
- * other states allow few tokens: the tree of the vocabulary is walked.
+ * Inside a string almost every token is allowed, so a walk over the vocabulary would be slow.
+ * Instead two lists of tokens are made at open, for each state of the string automaton (quoted.h):
+ *   - open:  the token ends inside the string. It is allowed if it begins at most `room`
+ *     characters.
+ *   - close: the token holds the closing quote after k characters. It is allowed if
+ *     need <= k <= room and its suffix can follow the string. The suffix is the bytes after the
+ *     quote; a vocabulary has a few hundred different ones.
+ * For the state between characters (QUOTED_BODY) the open list is a bitset for each number of
+ * characters. Every other state of the schema allows few tokens: the mask walks the tree of the
+ * vocabulary.
  */
 #ifndef MAS_GRAMMAR_VOCAB_H
 #define MAS_GRAMMAR_VOCAB_H
@@ -23,8 +26,8 @@ struct grammar {
 
 struct string_token {
     int32_t id;
-    uint32_t chars;  /* open: begun; close: completed */
-    uint32_t suffix; /* close: which suffix, 0 = the empty one */
+    uint32_t chars;  /* characters: begun (open) or completed (close) */
+    uint32_t suffix; /* close: number of the suffix, 0 = empty */
 };
 
 struct string_list {
@@ -32,16 +35,16 @@ struct string_list {
     size_t n, cap;
 };
 
-#define PLAIN_BITSETS 33 /* tokens of at most 0..32 characters; the few longer ones stay a list */
+#define PLAIN_BITSETS 33 /* tokens of at most 0..32 characters; the few longer ones are a list */
 
 struct cache_key {
     uint64_t grammar;       /* grammar_id */
-    struct grammar_way way; /* a class; beyond the frames in use nothing counts */
+    struct grammar_way way; /* a class (machine.h); frames after way.depth are ignored */
 };
 
 struct mask_slot {
     struct cache_key key;
-    uint64_t stamp; /* when it was last used; 0 = empty */
+    uint64_t stamp; /* clock of the last use; 0 = empty */
 };
 
 struct close_slot {
@@ -50,8 +53,8 @@ struct close_slot {
     int tokens; /* -1 = empty */
 };
 
-#define MASK_CACHE_BYTES ((size_t)32 << 20) /* masks kept at most */
-#define MASK_WAYS 4                         /* places a mask may stand in */
+#define MASK_CACHE_BYTES ((size_t)32 << 20) /* most bytes of cached masks */
+#define MASK_WAYS 4                         /* slots of one set of the cache */
 #define CLOSE_SLOTS 16384                   /* lengths of closing texts, 4.7 MB */
 
 struct walk_level {
@@ -68,12 +71,12 @@ struct grammar_vocab {
     uint32_t *end;             /* (n_words) bits of the end tokens */
     bool has_end;
     struct vocab_trie trie;   /* of all tokens */
-    struct vocab_trie suffix; /* what stands after a closing quote; the empty one is not in it */
-    size_t n_suffix;          /* the empty one included */
+    struct vocab_trie suffix; /* of the non-empty suffixes */
+    size_t n_suffix;          /* suffixes, the empty one included */
     uint32_t *plain;          /* (PLAIN_BITSETS, n_words): open tokens of BODY, cumulative */
-    struct string_list open[QUOTED_END]; /* sorted by chars; BODY: only beyond the bitsets */
+    struct string_list open[QUOTED_END]; /* by chars; BODY: tokens of PLAIN_BITSETS chars or more */
     struct string_list close[QUOTED_END];
-    /* scratch of one thread */
+    /* scratch: one thread uses a vocabulary */
     struct walk_level *walk;   /* (longest + 1) */
     uint32_t *suffix_ok;       /* (words of n_suffix) */
     uint32_t *joined;          /* (n_words) the mask of several ways */
@@ -96,7 +99,7 @@ static inline void grammar_bit(uint32_t *bits, size_t i)
     bits[i / 32] |= (uint32_t)1 << (i % 32);
 }
 
-/* Hash of the key's bytes in use; equality of two keys. */
+/* Hash of the bytes in use of a key, and equality of two keys. */
 uint64_t grammar_key_hash(const struct cache_key *k);
 bool grammar_key_equal(const struct cache_key *a, const struct cache_key *b);
 

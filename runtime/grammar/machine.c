@@ -48,7 +48,7 @@ static size_t item_node(const struct schema_node *node, const struct grammar_fra
     return node->child + (size_t)(f->index < node->n ? f->index : node->n);
 }
 
-/* The last frame's value is complete: tells its parent. */
+/* Removes the last frame, whose value is complete, and advances its parent. */
 static void pop(const struct schema *sc, struct grammar_way *s)
 {
     struct grammar_frame child = *top(s);
@@ -97,7 +97,7 @@ static bool object_step(const struct schema *sc, struct grammar_way *s, unsigned
     return true;
 }
 
-/* Whether property j (n: the end) of a MEMBERS may come next. */
+/* True when property j may come next in a MEMBERS; j = n is the end of the object. */
 static bool member_allowed(const struct schema_node *node, const struct grammar_frame *f, size_t j)
 {
     size_t required = 0, written = (size_t)f->used + (j < node->n);
@@ -112,7 +112,7 @@ static bool member_allowed(const struct schema_node *node, const struct grammar_
            written + (j < node->n ? node->n - j - 1 : 0) >= node->min;
 }
 
-/* Byte `at` of what stands before the value of property j, or of the end; -1 after the last. */
+/* Byte `at` of the text before the value of property j (j = n: of the end); -1 after its last. */
 static int member_byte(const struct schema_node *node, const struct grammar_frame *f, size_t j,
                        size_t at)
 {
@@ -127,7 +127,7 @@ static int member_byte(const struct schema_node *node, const struct grammar_fram
     return at < node->text[j].n ? (unsigned char)node->text[j].s[at] : -1;
 }
 
-/* Property j begins with the bytes written of the name before it. */
+/* True when the bytes written of a name are the beginning of property j. */
 static bool member_fits(const struct schema_node *node, const struct grammar_frame *f, size_t j)
 {
     size_t head = f->index ? 2 : 1, at = f->at; /* bytes before the name */
@@ -211,7 +211,7 @@ static bool string_step(const struct schema *sc, struct grammar_way *s, unsigned
     return true;
 }
 
-/* Values of the parent array that are taken, as bits; 0 where repetition is allowed. */
+/* Bits of the parent array's values that may not occur again; 0 when it allows repetition. */
 static uint64_t taken(const struct schema *sc, const struct grammar_way *s)
 {
     if (s->depth < 2)
@@ -230,22 +230,22 @@ static bool any_left(uint64_t used, size_t lo, size_t hi)
 
 static bool leaf_step(const struct schema *sc, struct grammar_way *s, unsigned char b);
 
-/* Ends a number where its parent goes on; it has one, the root is never a number. s is restored on
- * failure. */
+/* Ends a number when its parent accepts byte b next. The parent exists: the root is never a number.
+ * s is restored on failure. */
 static bool goes_on(const struct schema *sc, struct grammar_way *s, unsigned char b)
 {
     if (b != ',' && b != ']' && b != '}')
         return false;
     struct grammar_frame child = *top(s), parent = s->f[s->depth - 2];
     pop(sc, s);
-    if (leaf_step(sc, s, b)) /* an object or an array after a value: no value begins here */
+    if (leaf_step(sc, s, b)) /* b follows a value in an object or array: no value begins with it */
         return true;
     *top(s) = parent;
     s->f[s->depth++] = child;
     return false;
 }
 
-/* The first text left is complete as it stands, though others go on: a number. */
+/* True when the first possible text is complete, though longer ones continue it: a number. */
 static bool choice_complete(const struct schema *sc, const struct grammar_way *s)
 {
     const struct grammar_frame *f = top_const(s);
@@ -333,8 +333,8 @@ static bool number_byte(const struct schema *sc, struct grammar_way *s, unsigned
     return number_complete(&node->range, &p) && goes_on(sc, s, b);
 }
 
-/* Recursion ends: array_step calls this for a value that has just been pushed, which is no array
- * past its "["; goes_on for an object or array after a value. */
+/* The recursion ends after one level. array_step calls this function for a value just pushed; such
+ * a value is no array beyond its "[". goes_on calls it for an object or array after a value. */
 static bool leaf_step(const struct schema *sc, struct grammar_way *s, unsigned char b)
 {
     switch (node_of(sc, top(s))->kind) {
@@ -393,7 +393,7 @@ static void add_way(struct grammar_state *s, const struct grammar_way *w)
     way_copy(&s->way[s->n++], w);
 }
 
-/* Byte b would begin a value that is a union. */
+/* True when byte b begins a value whose node is a union. */
 static bool meets_union(const struct schema *sc, const struct grammar_way *w, unsigned char b)
 {
     const struct grammar_frame *f = top_const(w);
@@ -403,7 +403,8 @@ static bool meets_union(const struct schema *sc, const struct grammar_way *w, un
     return node->kind == SCHEMA_UNION;
 }
 
-/* Adds the ways that w becomes by byte b. Depth: unions in unions, SCHEMA_TURNS, and one array. */
+/* Adds the ways that follow from w by byte b. Depth of recursion: SCHEMA_TURNS nested unions, and
+ * one array. */
 static void expand(const struct schema *sc, const struct grammar_way *from, unsigned char b,
                    struct grammar_state *out)
 {
@@ -512,7 +513,7 @@ static int leaf_close(const struct schema *sc, const struct grammar_way *s)
     }
 }
 
-/* The byte after the number of the last frame: its parent's next one. */
+/* The byte after the number of the last frame: the next byte of its parent. */
 static int after_number(const struct schema *sc, const struct grammar_way *s)
 {
     struct grammar_way after;
@@ -595,9 +596,9 @@ void machine_class(const struct schema *sc, const struct grammar_way *s, size_t 
             f->index + reach <= node->pattern->far_hi)
             f->index = node->pattern->far_lo;
         if (node->kind == SCHEMA_ARRAY && node->n)
-            continue; /* which item it is matters */
+            continue; /* the item's number matters: each of the first items has its own node */
         if (node->kind == SCHEMA_ARRAY)
-            clip = reach / (sc->node[node->child].least + 2) + 2; /* items a text can cross */
+            clip = reach / (sc->node[node->child].least + 2) + 2; /* most items in `reach` bytes */
         else if (node->kind != SCHEMA_STRING)
             continue;
         size_t count = f->index;

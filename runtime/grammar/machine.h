@@ -1,10 +1,14 @@
 /*
- * machine: walks a schema byte by byte. The frames of a grammar_way are the schema nodes being
- * written, outermost first; the last one reads the next byte. Every function is a pure function of
- * (schema, state): nothing is allocated or kept.
+ * machine: walks a schema byte by byte.
  *
- * A union's frame is replaced by that of an alternative when the value's first byte comes: by one
- * way for each alternative that the byte fits. Ways that come to the same frames are one again.
+ * The frames of a grammar_way are the schema nodes that are being written, outermost first. The
+ * last frame reads the next byte.
+ *
+ * Invariants:
+ *   - Every function is a pure function of (schema, state): nothing is allocated or kept.
+ *   - The first byte of a value replaces the frame of a union. Each alternative that the byte fits
+ *     gives one way with the frame of that alternative.
+ *   - Ways whose frames become equal are merged into one.
  */
 #ifndef MAS_MACHINE_H
 #define MAS_MACHINE_H
@@ -16,21 +20,23 @@
 void machine_start(const struct schema *sc, struct grammar_state *s);
 /* Advances by one byte; false (s unchanged) when no reply continues so. */
 bool machine_step(const struct schema *sc, struct grammar_state *s, unsigned char b);
-/* The same where no union is met: closing texts. */
+/* Advances one way along a closing text, which never meets a union; false as machine_step. */
 bool machine_way_step(const struct schema *sc, struct grammar_way *w, unsigned char b);
-/* Copies what counts. */
+/* Copies the ways and frames in use. */
 void machine_copy(struct grammar_state *to, const struct grammar_state *from);
 
-/* The next byte of the shortest completion of one way: -1 when it is complete. A union in its last
- * frame is replaced by its shortest alternative (of equals the first) before. Following these bytes
- * ends in at most SCHEMA_CLOSE of them. Rules: an array stops at minItems, a string at minLength
- * (filled with '.' where that is allowed), an enum takes its shortest value still possible (of
- * equals the first by bytes), a number the shortest text, then the least magnitude, an object only
- * what it needs. */
+/* The next byte of the shortest completion of one way; -1 when the way is complete. At most
+ * SCHEMA_CLOSE of these bytes complete any reply. A union in the last frame is first replaced by
+ * its shortest alternative, the first among equals. Rules:
+ *   - an array stops at minItems
+ *   - a string stops at minLength; '.' fills it, if the schema allows that character
+ *   - an enum takes the shortest value still possible, the first by bytes among equals
+ *   - a number takes the shortest text, then the least magnitude
+ *   - an object takes only the properties that it needs */
 int machine_close_byte(const struct schema *sc, struct grammar_way *w);
 
-/* Inside a free string, after its opening quote. A character that has begun is not completed yet:
- * it still takes one of `room`. */
+/* A place inside a free string, after its opening quote. A begun character is not completed yet: it
+ * still uses one of `room`. */
 struct machine_string {
     enum quoted q;
     size_t room; /* maxLength - characters completed */
@@ -38,17 +44,19 @@ struct machine_string {
 };
 bool machine_in_string(const struct schema *sc, const struct grammar_way *w,
                        struct machine_string *out);
-/* Leaves the string of the last frame as its closing quote would. */
+/* Leaves the string of the last frame, as its closing quote does. */
 void machine_leave(const struct schema *sc, struct grammar_way *w);
 
-/* What of w can still matter for texts of at most `reach` bytes, every other detail made equal,
- * unused frames and padding zeroed: two ways with equal bytes here allow the same texts. */
+/* Writes to *key the details of w that can matter for texts of at most `reach` bytes. All other
+ * details become equal values; unused frames and padding become zero. Two ways with equal keys
+ * allow the same texts. */
 void machine_class(const struct schema *sc, const struct grammar_way *w, size_t reach,
                    struct grammar_way *key);
-/* The same for the completion: ways with equal bytes here have the same closing text. */
+/* Writes to *key the details of w that matter for its completion. Two ways with equal keys have the
+ * same closing text. */
 void machine_close_class(const struct schema *sc, const struct grammar_way *w,
                          struct grammar_way *key);
-/* Bytes of a way that are in use, as laid out by the two above. */
+/* Bytes in use of a key that either of the two functions above wrote. */
 size_t machine_class_size(const struct grammar_way *key);
 
 #endif

@@ -27,7 +27,7 @@ static int64_t divide(int64_t a, int64_t b, bool up)
     return q + (rest > 0 && up) - (rest < 0 && !up);
 }
 
-/* The range's magnitudes of one sign in units of 10^-f: [*a, *b], empty when *a > *b. */
+/* Magnitudes of the range with one sign, in units of 10^-f: [*a, *b]; empty when *a > *b. */
 static void magnitudes(const struct number_range *r, bool negative, int f, int64_t *a, int64_t *b)
 {
     int64_t unit = power(r->decimals - f);
@@ -49,7 +49,7 @@ static int64_t divisor(int64_t a, int64_t b) /* greatest common; a, b >= 0, not 
     return a;
 }
 
-/* The least multiple of the range's step in units of 10^-f that is no less than a. */
+/* The least multiple of the range's step that is at least a, in units of 10^-f. */
 static int64_t next_multiple(const struct number_range *r, int64_t a, int f)
 {
     if (r->step <= 1)
@@ -58,7 +58,7 @@ static int64_t next_multiple(const struct number_range *r, int64_t a, int f)
     return times(divide(a, step, true), step);
 }
 
-/* Does any magnitude of [a, b], in units of 10^-decimals, lie in the range? */
+/* True when a magnitude of [a, b], in units of 10^-decimals, lies in the range. */
 static bool meets(const struct number_range *r, bool negative, int64_t a, int64_t b)
 {
     int64_t lo, hi;
@@ -134,8 +134,8 @@ int number_write(int64_t scaled, int decimals, char out[NUMBER_TEXT])
                     decimals, (unsigned long long)(m % unit));
 }
 
-/* The least magnitude in units of 10^-f with `more` further digits before the point that continues
- * p and lies in the range; -1 when there is none. */
+/* The least magnitude of the range that continues p with `more` digits before the point, in units
+ * of 10^-f; -1 when there is none. */
 static int64_t least(const struct number_range *r, const struct number_prefix *p, bool negative,
                      int more, int f)
 {

@@ -7,7 +7,7 @@
 #include "rng.h"
 #include "str.h"
 
-#define CLASSES 512 /* kinds of characters that an expression tells apart */
+#define CLASSES 512 /* most classes of characters that an expression tells apart */
 
 /* ---- how a character is written ------------------------------------------------------------- */
 
@@ -30,7 +30,7 @@ static uint16_t cost_of(uint32_t cp)
     return cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
 }
 
-/* Of lo..hi the character with the fewest bytes: "." if it is one of them, else the first. */
+/* The character of lo..hi with the fewest bytes: "." if lo..hi holds it, otherwise the first. */
 static uint32_t cheapest(uint32_t lo, uint32_t hi)
 {
     if (lo <= '.' && hi >= '.')
@@ -42,7 +42,7 @@ static uint32_t cheapest(uint32_t lo, uint32_t hi)
     return best;
 }
 
-/* The bytes of cp inside a string; returns how many. */
+/* Writes the bytes of cp inside a string; returns their number. */
 static size_t write_char(uint32_t cp, unsigned char out[6])
 {
     static const char from[] = "\"\\\n\t\r", to[] = "\"\\ntr", hex[] = "0123456789abcdef";
@@ -74,7 +74,7 @@ struct build {
     size_t n_kind;
     unsigned char *has; /* (n_set, n_kind) */
     size_t *sample;     /* (n_kind) an interval of each class */
-    /* states: sets of the other automaton's states, sorted */
+    /* states: each is a sorted set of states of the nondeterministic automaton */
     uint16_t *member;
     size_t n_member, cap_member;
     size_t *from; /* (n + 1) into member */
@@ -142,7 +142,7 @@ static bool set_has(const struct regex *r, size_t set, uint32_t cp)
     return lo < r->set[set].first + r->set[set].n && r->range[lo].lo <= cp;
 }
 
-/* Intervals that every set holds or leaves out alike are one class. */
+/* Groups the intervals into classes: no set tells two intervals of one class apart. */
 static int make_kinds(struct build *b)
 {
     const struct regex *r = b->r;
@@ -188,7 +188,8 @@ static int make_kinds(struct build *b)
     return rc;
 }
 
-/* Adds what state `at` leads to without a character; the ends of the text are crossed as said. */
+/* Adds the states that `at` reaches without a character. begin, end: the text begins or ends
+ * here. */
 static void closure(struct build *b, uint16_t at, bool begin, bool end)
 {
     size_t n = 0;
@@ -231,7 +232,7 @@ static int by_state(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Once an expression has reached its tail, where else it could be does not matter. */
+/* Drops the other states of each expression whose tail is in the list: every rest fits it. */
 static void list_finish(struct build *b)
 {
     for (size_t i = 0; i < b->r->n_part; i++) {
@@ -276,7 +277,7 @@ static int slots_grow(struct build *b)
     return 0;
 }
 
-/* The state of the list, a new one if there is none yet. */
+/* *out: the state of the list, a new one if the list has none yet. */
 static int list_state(struct build *b, uint16_t *out)
 {
     list_finish(b);
@@ -336,7 +337,7 @@ static int make_states(struct build *b)
     return 0;
 }
 
-/* The text may end in state q: every expression accepts. */
+/* True when every expression accepts a text that ends in state q. */
 static bool accepts(struct build *b, size_t q)
 {
     list_start(b);
@@ -350,7 +351,7 @@ static bool accepts(struct build *b, size_t q)
 
 /* ---- its edges ------------------------------------------------------------------------------ */
 
-/* Which states can still lead to an accepting one: backwards from those. */
+/* Marks the states that can still reach an accepting one, by a search backwards from those. */
 static int make_live(struct build *b, const bool *accept, bool *live)
 {
     size_t n = b->n, n_edge = n * b->n_kind, n_stack = 0;
@@ -384,7 +385,7 @@ static int make_live(struct build *b, const bool *accept, bool *live)
     return rc;
 }
 
-/* Edges of state q to live states, neighbours joined; counts only when edge is NULL. */
+/* Writes the edges of state q to live states, with adjacent ones joined; edge NULL: only counts. */
 static size_t state_edges(const struct build *b, size_t q, const bool *live,
                           struct pattern_edge *edge)
 {
@@ -458,7 +459,7 @@ static void build_free(struct build *b)
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
-/* Lowers max to the longest text that the automaton has. */
+/* Lowers max to the length of the longest text of the automaton. */
 static int trim_max(struct pattern *p, struct err *e)
 {
     bool *now = mem_zalloc(p->n, sizeof *now), *next = mem_zalloc(p->n, sizeof *next);
@@ -474,7 +475,7 @@ static int trim_max(struct pattern *p, struct err *e)
         for (size_t q = 0; q < p->n; q++)
             same = same && now[q] == next[q];
         if (same)
-            break; /* for ever */
+            break; /* the set of states repeats: texts have no longest length */
         if (!any)
             p->max = (uint16_t)c;
         bool *was = now;
@@ -486,7 +487,7 @@ static int trim_max(struct pattern *p, struct err *e)
     return rc;
 }
 
-/* Row c from row c + 1 (NULL: there is none). */
+/* Makes row c of the table from row c + 1; `after` NULL: c is the last row. */
 static void make_row(const struct pattern *p, size_t c, const uint16_t *after, uint16_t *row)
 {
     for (size_t q = 0; q < p->n; q++) {
@@ -500,7 +501,7 @@ static void make_row(const struct pattern *p, size_t c, const uint16_t *after, u
     }
 }
 
-/* most: the length that was asked for. */
+/* Makes the table p->left. most: the requested maxLength, for messages. */
 static int make_table(struct pattern *p, int most, struct pattern_budget *budget, struct arena *a,
                       struct err *e)
 {
@@ -511,7 +512,7 @@ static int make_table(struct pattern *p, int most, struct pattern_budget *budget
     for (size_t c = p->max + (size_t)1; rc == 0 && c-- > 0;) {
         const uint16_t *after = c < p->max ? p->left[c + 1] : NULL;
         if (after && c + 2 <= p->max && c >= p->min && p->left[c + 2] == after) {
-            p->left[c] = after; /* the same from here down to min */
+            p->left[c] = after; /* rows stay equal from c down to min */
             continue;
         }
         rc = spend(budget, p->n + p->first[p->n], e);
@@ -572,7 +573,7 @@ int pattern_build(const struct regex *r, int min, int max, struct pattern_budget
 
 /* ---- steps ---------------------------------------------------------------------------------- */
 
-/* Phases of a character. TAIL + 4 * length + missing: in UTF-8, part = the bits so far. */
+/* Phases of a character. TAIL + 4 * length + missing: inside UTF-8; part = the bits read. */
 enum { OPEN, BODY, ESCAPE, U0, U00, U_HIGH, U_LOW, TAIL };
 
 static uint16_t left(const struct pattern *p, size_t q, size_t chars)
@@ -580,8 +581,8 @@ static uint16_t left(const struct pattern *p, size_t q, size_t chars)
     return chars <= p->max ? p->left[chars][q] : PATTERN_NEVER;
 }
 
-/* Among lo..hi the character with the shortest completion that is written as the phase says; 0 =
- * none. *bytes: what it and the rest need. */
+/* The character of lo..hi with the shortest completion, among those spelt as `written` accepts; 0 =
+ * none. *bytes: least bytes of the character and the rest. */
 static uint32_t best_char(const struct pattern *p, const struct pattern_at *at, uint32_t lo,
                           uint32_t hi, bool (*written)(uint32_t), uint32_t *bytes)
 {
@@ -612,7 +613,8 @@ static bool any_escape(uint32_t cp)
     return short_escape(cp) || long_escape(cp);
 }
 
-/* The characters that the bytes so far can still become: *lo..*hi, of them those `written`. */
+/* The characters that the bytes read can still become: those of *lo..*hi that the result
+ * accepts. */
 static bool (*reach(const struct pattern_at *at, uint32_t *lo, uint32_t *hi))(uint32_t)
 {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
@@ -648,7 +650,7 @@ static bool possible(const struct pattern *p, const struct pattern_at *at)
     return best_char(p, at, lo, hi, written, &bytes) != 0;
 }
 
-/* The character cp is complete. */
+/* Advances by the complete character cp. */
 static bool take(const struct pattern *p, struct pattern_at *at, uint32_t cp)
 {
     for (size_t i = p->first[at->state]; i < p->first[at->state + 1]; i++) {
@@ -783,5 +785,5 @@ size_t pattern_most(const struct pattern *p)
             if (p->left[c][q] != PATTERN_NEVER && p->left[c][q] > most)
                 most = p->left[c][q];
     }
-    return most + 7; /* the opening quote; a character that has begun */
+    return most + 7; /* the opening quote; a begun character */
 }

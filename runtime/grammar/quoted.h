@@ -1,10 +1,12 @@
 /*
  * quoted: the bytes of one JSON string as a small automaton.
  *
- * Only what parses everywhere can be written: valid UTF-8 without control characters (below 0x20,
- * and DEL), the escapes \" \\ \n \t \r \uXXXX, surrogates only as a pair, never \u0000 (C strings
- * and jansson refuse it). A character is one code point; an escape sequence, or a pair of them for
- * a surrogate pair, is one character. UTF-8 ranges: The Unicode Standard 15, table 3-7.
+ * Every string that it accepts parses in every JSON reader:
+ *   - valid UTF-8 without control characters (below 0x20, and DEL)
+ *   - the escapes \" \\ \n \t \r \uXXXX, surrogates only as a pair
+ *   - never \u0000: C strings and jansson refuse it
+ * A character is a code point, an escape sequence, or the two escapes of a surrogate pair. UTF-8
+ * ranges: The Unicode Standard 15, table 3-7.
  */
 #ifndef MAS_QUOTED_H
 #define MAS_QUOTED_H
@@ -15,8 +17,8 @@ enum quoted {
     QUOTED_OPEN,   /* before the opening quote */
     QUOTED_BODY,   /* between characters */
     QUOTED_ESCAPE, /* after a backslash */
-    /* \u: which digit comes next, and what the digits before it were: all zero (Z), "d" (D), a high
-     * surrogate (H), anything else (N) */
+    /* \u: the number of the next digit, and the class of the digits before it. Classes: all zero
+     * (Z), "d" (D), a high surrogate (H), anything else (N). */
     QUOTED_U1,
     QUOTED_U2Z,
     QUOTED_U2D,
@@ -33,8 +35,8 @@ enum quoted {
     QUOTED_L2,
     QUOTED_L3,
     QUOTED_L4,
-    /* UTF-8: how many continuation bytes are missing; the first of them has a narrower range after
-     * e0, ed, f0, f4 */
+    /* UTF-8: number of missing continuation bytes. The first one has a narrower range after e0, ed,
+     * f0, f4. */
     QUOTED_C1,
     QUOTED_C2,
     QUOTED_C2E0,
@@ -42,15 +44,15 @@ enum quoted {
     QUOTED_C3,
     QUOTED_C3F0,
     QUOTED_C3F4,
-    QUOTED_END, /* the closing quote has come; also the number of states that read bytes */
+    QUOTED_END, /* after the closing quote; its value is the number of states that read bytes */
     QUOTED_BAD, /* not a string */
 };
 
-/* Where byte b leads. A character begins when BODY is left other than to END, and is complete when
- * BODY is reached from any state but OPEN. */
+/* The state after byte b. A character begins when BODY is left for a state other than END. It is
+ * complete when BODY is reached from any state but OPEN. */
 enum quoted quoted_step(enum quoted q, unsigned char b);
-/* The first byte of the shortest way to the end of the string, '.' where a character must be put
- * first (`more`). q is not END. */
+/* The first byte of the shortest way to the end of the string. With `more`, a character comes
+ * first: '.', when q is between characters. q is not END. */
 unsigned char quoted_close(enum quoted q, bool more);
 
 #endif

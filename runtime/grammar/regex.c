@@ -16,7 +16,7 @@ enum op { SET, CAT, ALT, REPEAT, BEGIN, END };
 struct node { /* of the expression's tree; children are linked from the last to the first */
     enum op op;
     uint16_t set;
-    uint16_t last, before; /* last child, sibling before this one */
+    uint16_t last, before; /* last child, previous sibling */
     int min, max;
 };
 
@@ -25,7 +25,7 @@ struct ranges {
     size_t n, cap;
 };
 
-/* What a class surely holds and what it holds by some reading (regex.h). */
+/* A class by both readings of regex.h: the characters that match by each, and by at least one. */
 struct approx {
     struct ranges sure, maybe;
 };
@@ -93,7 +93,7 @@ done:
     return rc;
 }
 
-/* Keeps the ranges without U+0000 and surrogates as a set of the automaton. */
+/* Stores the ranges as a set of the automaton, without U+0000 and surrogates. */
 static int keep_set(struct parse *p, struct ranges *s, uint16_t *out)
 {
     struct regex *r = p->out;
@@ -156,7 +156,7 @@ static int approx_negate(struct approx *a, struct err *e)
     return 0;
 }
 
-/* Adds \d \D \w \W \s \S to a class; false = c is none of them. */
+/* Adds \d \D \w \W \s \S to a class; *found = false: c is none of them. */
 static int add_escape_class(struct approx *to, char c, bool *found, struct err *e)
 {
     struct approx a = {0};
@@ -253,7 +253,7 @@ static int read_hex(struct parse *p, size_t digits, uint32_t *cp)
     return 0;
 }
 
-/* One escaped character; the backslash is read. */
+/* Reads one escaped character after its backslash. */
 static int read_escape(struct parse *p, bool in_class, uint32_t *cp)
 {
     static const char from[] = "tnvfr", to[] = "\t\n\v\f\r";
@@ -282,7 +282,7 @@ static int read_escape(struct parse *p, bool in_class, uint32_t *cp)
     return 0;
 }
 
-/* One end of a range, or an escaped class (then *is_class). */
+/* Reads one end of a range, or an escaped class (then *is_class). */
 static int class_item(struct parse *p, struct approx *a, bool *is_class, uint32_t *cp)
 {
     *is_class = false;
@@ -412,7 +412,7 @@ static bool read_count(struct parse *p, size_t *at, int *out)
     return *at > from;
 }
 
-/* {n} {n,} {n,m} at p->at; false = the brace stands for itself. */
+/* Reads {n} {n,} {n,m} at p->at; *found = false: the brace is a literal. */
 static int read_braces(struct parse *p, bool *found, int *min, int *max)
 {
     size_t at = p->at + 1;
@@ -449,7 +449,7 @@ static int read_repeat(struct parse *p, bool *found, int *min, int *max)
     } else if (c == '{') {
         TRY(read_braces(p, found, min, max));
     }
-    if (*found && looking_at(p, "?")) /* lazy: the same texts */
+    if (*found && looking_at(p, "?")) /* a lazy count matches the same texts */
         p->at++;
     return 0;
 }
@@ -552,7 +552,7 @@ static int emit_repeat(struct parse *p, const struct node *n, uint16_t next, uin
         TRY(emit(p, child, to, &entry));
         p->out->state[to].next = entry;
     }
-    for (int i = n->min; i < n->max; i++) { /* each copy may be left out with those after it */
+    for (int i = n->min; i < n->max; i++) { /* an optional copy; skipping it skips the later ones */
         TRY(emit(p, child, to, &entry));
         TRY(split(p, entry, next, &to));
     }
@@ -562,8 +562,7 @@ static int emit_repeat(struct parse *p, const struct node *n, uint16_t next, uin
     return 0;
 }
 
-/* States for node `at` that lead on to next; *out: where they begin. Depth: REGEX_NESTING groups.
- */
+/* Makes the states of node `at`, which lead on to next; *out: their start. Depth: REGEX_NESTING. */
 static int emit(struct parse *p, uint16_t at, uint16_t next, uint16_t *out)
 {
     struct node n = p->node[at];
@@ -598,7 +597,7 @@ static int emit(struct parse *p, uint16_t at, uint16_t next, uint16_t *out)
     return 0;
 }
 
-/* The loop over any characters, which leads on to next. */
+/* Makes a loop over any characters that leads on to next. */
 static int emit_any(struct parse *p, uint16_t next, uint16_t *loop, uint16_t *out)
 {
     struct regex_range all = {1, REGEX_MAX};

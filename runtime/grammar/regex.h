@@ -1,23 +1,25 @@
 /*
- * regex: regular expressions of JSON Schema's `pattern` as one nondeterministic automaton over code
- * points.
+ * regex: the regular expressions of JSON Schema's `pattern` as one nondeterministic automaton over
+ * code points.
  *
  * Supported: literals, ".", classes, \d \w \s and their complements, \t \n \v \f \r \xHH \uHHHH,
- * groups (plain, ?:, named), |, * + ? {n} {n,} {n,m} (lazy ones too), ^ and $. Everything else is
- * refused by name. Several expressions may be added: a text must fit all of them.
+ * groups (plain, ?:, named), |, * + ? {n} {n,} {n,m} (lazy ones too), ^ and $. Any other syntax is
+ * refused by name. With several expressions, a text must fit all of them.
  *
- * ECMA 262 and Python differ in which characters beyond ASCII \d, \w, \s and "." hold. The
- * automaton takes only texts that fit by both readings: \d \w \s \D \W are of ASCII, \S and "."
- * leave out what either takes for white space or a line end. U+0000 and surrogates never fit.
+ * ECMA 262 and Python differ in the characters beyond ASCII that \d, \w, \s and "." match. The
+ * automaton accepts only texts that fit both readings:
+ *   - \d \w \s \D \W match ASCII only
+ *   - \S and "." exclude every character that either takes for white space or a line end
+ *   - U+0000 and surrogates never fit
  */
 #ifndef MAS_REGEX_H
 #define MAS_REGEX_H
 
 #include "mem.h"
 
-#define REGEX_STATES 8192 /* of all expressions together; counted repetition copies its states */
+#define REGEX_STATES 8192 /* of all expressions; a counted repetition copies its states */
 #define REGEX_RANGES 4096 /* of all character classes together */
-#define REGEX_NESTING 32  /* groups in groups */
+#define REGEX_NESTING 32  /* depth of nested groups */
 #define REGEX_MAX 0x10ffffu
 
 struct regex_range {
@@ -32,14 +34,14 @@ enum regex_op { REGEX_SET, REGEX_SPLIT, REGEX_BEGIN, REGEX_END, REGEX_ACCEPT };
 
 struct regex_state {
     enum regex_op op;
-    uint16_t set;  /* REGEX_SET: one character of it leads to next */
+    uint16_t set;  /* REGEX_SET: a character of this set leads to next */
     uint16_t next; /* SPLIT: to next and to other; BEGIN, END: to next at that end of the text */
     uint16_t other;
 };
 
 struct regex_part { /* one expression */
     uint16_t start, accept;
-    uint16_t tail;       /* once reached every rest fits; UINT16_MAX = none */
+    uint16_t tail;       /* in this state every rest of the text fits; UINT16_MAX = none */
     uint16_t first, end; /* its states */
 };
 
@@ -52,8 +54,8 @@ struct regex {
     size_t cap, cap_set, cap_range, cap_part;
 };
 
-/* Adds the expression s[0..n); whole: as if between ^(?: and )$. ERR_CONFIG says what is not
- * supported and at which byte; ERR_NOMEM. regex_free after either. */
+/* Adds the expression s[0..n). whole: reads it as ^(?:s)$. ERR_CONFIG names the unsupported syntax
+ * and its byte; ERR_NOMEM. Call regex_free after an error, too. */
 int regex_add(struct regex *r, const char *s, size_t n, bool whole, struct err *e);
 void regex_free(struct regex *r);
 

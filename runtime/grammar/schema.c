@@ -82,7 +82,7 @@ static int make_node(struct build *b, size_t at, struct schema_node *node)
     if (value_listed(&w))
         return value_node(b, at, types, node);
     if (w.depth == 1 && !said && types != BIT(NUMBER))
-        types &= ~BIT(NUMBER); /* a bare number has no end */
+        types &= ~BIT(NUMBER); /* refused as the root: a bare number has no last byte */
     if (types & (types - 1))
         return union_of_types(b, at, types, node);
     enum form form = 0;
@@ -186,12 +186,12 @@ static void array_sizes(const struct schema_node *child, struct schema_node *nod
         node->most = add_cap(node->most, child[i].most + 2, times);
     }
     for (size_t i = node->min < node->n ? node->min : node->n; i < items; i++)
-        begun = most_of(begun, child[i].most + 2); /* an item beyond min may have begun */
+        begun = most_of(begun, child[i].most + 2); /* an item beyond min may be begun */
     if (node->n || !node->min)
         node->most = add_cap(node->most, begun, 1);
 }
 
-/* The least items that differ. */
+/* Least and most bytes of an array whose items differ. */
 static int unique_sizes(struct build *b, const struct schema_node *child, struct schema_node *node)
 {
     size_t len[SCHEMA_UNIQUE];
@@ -236,7 +236,7 @@ static int set_sizes(struct build *b, struct schema_node *node)
     case SCHEMA_ARRAY:
         array_sizes(child, node);
         return node->unique ? unique_sizes(b, child, node) : 0;
-    case SCHEMA_STRING: /* a surrogate pair may have begun */
+    case SCHEMA_STRING: /* a surrogate pair may be begun */
         node->least = node->min + (size_t)2;
         node->most = node->min + (size_t)2 + 12;
         return 0;
@@ -272,8 +272,8 @@ static enum schema_sort sort_of(char first)
                                                             : SCHEMA_IS_WORD;
 }
 
-/* How many ways of reading can be open inside the node: those of one child at a time, since ways
- * that leave a value together are one again. */
+/* Sets the number of ways that can be open inside the node. It is that of its widest child: only
+ * one child is read at a time, and ways that leave a value together are merged. */
 static void set_width(const struct schema *sc, struct schema_node *node)
 {
     static const enum schema_sort sort[] = {
@@ -313,7 +313,7 @@ static int finish_node(struct build *b, size_t at)
         TRY(union_finish(b, at));
         for (size_t i = 0; node->kind == SCHEMA_UNION && i < node->n; i++) {
             struct schema_node *other = &b->sc->node[node->other[i]];
-            if (other->kind == SCHEMA_CHOICE) { /* it may have more values now */
+            if (other->kind == SCHEMA_CHOICE) { /* a joined choice may have more values */
                 choice_sizes(other);
                 set_width(b->sc, other);
             }
@@ -330,7 +330,7 @@ static int finish_node(struct build *b, size_t at)
     return 0;
 }
 
-/* A number at the root could always go on. */
+/* True when the node allows a bare number: as the root, more digits could always follow. */
 static bool bare_number(const struct schema *sc, size_t at)
 {
     const struct schema_node *node = &sc->node[at];
@@ -420,7 +420,7 @@ static int build_all(struct build *b)
     return 0;
 }
 
-/* UTF-16 is named: its NUL bytes would only give "invalid token". */
+/* Refuses UTF-16 by name: for its NUL bytes jansson would only say "invalid token". */
 static int check_encoding(const char *text, size_t n, const char *name, struct err *e)
 {
     const unsigned char *s = (const unsigned char *)text;

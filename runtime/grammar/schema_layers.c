@@ -10,7 +10,7 @@ static const char *const form_names[FORMS] = {"object",  "array", "string", "int
 
 static const struct keyword {
     const char *name;
-    unsigned forms; /* where it may stand */
+    unsigned forms; /* forms of values that allow the keyword */
 } keywords[] = {
     {"type", EVERY},
     {"$schema", EVERY},
@@ -118,7 +118,7 @@ static int unknown_keyword(struct build *b, const char *path, const char *key)
     BAD_KEY(b, path, key, "unknown or unsupported keyword; remove it");
 }
 
-/* The types that one schema object names; all when it names none. */
+/* *out: the types that one schema object names; all types when it names none. */
 static int own_types(struct build *b, const struct layer *l, unsigned *out)
 {
     json_t *type = json_object_get(l->json, "type");
@@ -192,7 +192,7 @@ int layers_types(struct build *b, const struct work *w, unsigned *types, bool *s
             BAD(b, l->path,
                 "leaves no type: the schemas that must fit here name different ones; join them");
     }
-    if (!*said && hints) { /* "minimum" speaks of a number, not of an integer */
+    if (!*said && hints) { /* "minimum" implies a number, not an integer */
         *types &= hints;
         *said = true;
     }
@@ -211,7 +211,7 @@ static int hex(char c)
     return c >= '0' && c <= '9' ? c - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
 }
 
-/* One step of a JSON pointer in a URI fragment: up to "/" or the end. *s is left there. */
+/* Reads one step of a JSON pointer in a URI fragment. *s is left at the next "/" or at the end. */
 static bool pointer_token(const char **s, struct str *out)
 {
     for (; **s && **s != '/'; ++*s) {
@@ -339,8 +339,7 @@ static int add_list(struct build *b, size_t i, const char *key, enum layer_kind 
     return 0;
 }
 
-/* Moves the layers from `from` on to place `to`: those that a layer leads to come right after it.
- */
+/* Moves the layers at `from` and after to place `to`: a layer precedes those that it leads to. */
 static void move_layers(struct build *b, size_t from, size_t to)
 {
     struct layer led[SCHEMA_LAYERS];

@@ -4,7 +4,7 @@
 #include "schema_build.h"
 #include "text_format.h"
 
-/* Runs over the layers of a node that have keywords. */
+/* Iterates over the layers of a node that have keywords. */
 #define EACH_PLAIN(w, l)                                                                           \
     for (const struct layer *l = (w)->layer; l < (w)->layer + (w)->n; l++)                         \
         if (l->kind == LAYER_PLAIN)
@@ -14,8 +14,8 @@ static const char *path_of(const struct work *w)
     return w->layer[0].path;
 }
 
-/* The strictest of an integer keyword in 0..hi over all layers: the largest, or (least) the
- * smallest. false: no layer has it. */
+/* The strictest value of an integer keyword in 0..hi over all layers: the largest, or the smallest
+ * if `least`. *found = false: no layer has the keyword. */
 static int get_count(struct build *b, const struct work *w, const char *key, int hi, bool least,
                      bool *found, int *out)
 {
@@ -129,7 +129,7 @@ static int read_required(struct build *b, const struct work *w, struct object *o
     return 0;
 }
 
-/* Puts what a property must fit into b->layer; *forbidden: some layer does not allow it. */
+/* Puts the schemas of a property into b->layer; *forbidden: some layer does not allow it. */
 static int property_layers(struct build *b, const struct work *w, const char *name, bool *forbidden)
 {
     *forbidden = false;
@@ -152,7 +152,7 @@ static int property_layers(struct build *b, const struct work *w, const char *na
     return 0;
 }
 
-/* Leaves out the properties that some layer forbids. */
+/* Drops the properties that some layer forbids. */
 static int drop_forbidden(struct build *b, const struct work *w, struct object *o)
 {
     size_t n = 0;
@@ -252,8 +252,8 @@ static int set_object(struct build *b, size_t at, struct schema_node *node)
 
 /* ---- arrays --------------------------------------------------------------------------------- */
 
-/* The first items of one layer that have schemas of their own, and that of the others. Drafts
- * before 2020-12 write a list into items and the others into additionalItems. */
+/* The schemas of the first items of one layer, and the schema of its other items. Drafts before
+ * 2020-12 write a list into items and the schema of the others into additionalItems. */
 static int item_schemas(struct build *b, const struct layer *l, json_t **first, const char **key,
                         json_t **rest, const char **rest_key)
 {
@@ -278,7 +278,7 @@ static int item_schemas(struct build *b, const struct layer *l, json_t **first, 
     return 0;
 }
 
-/* Puts what item i must fit into b->layer; *forbidden: some layer allows no such item. */
+/* Puts the schemas of item i into b->layer; *forbidden: some layer allows no such item. */
 static int item_layers(struct build *b, const struct work *w, size_t i, bool *forbidden)
 {
     *forbidden = false;
@@ -455,7 +455,7 @@ static const struct bound {
               {"exclusiveMinimum", false, true},
               {"exclusiveMaximum", true, true}};
 
-/* The digits after the point: those of the keywords, two at least, unless x-decimals says it. */
+/* *out: digits after the point. x-decimals decides, otherwise the keywords, with two at least. */
 static int get_decimals(struct build *b, const struct work *w, int *out)
 {
     static const char *const keys[] = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",

@@ -31,7 +31,7 @@ int union_of_layers(struct build *b, size_t at, size_t which, struct schema_node
     {
         char index[24];
         snprintf(index, sizeof index, "%zu", i);
-        b->n_layer = 0; /* its own layer comes first: messages show that path */
+        b->n_layer = 0; /* its own layer comes first: messages show the path of that layer */
         TRY(layers_push(b, one, schema_path(b, split.path, index), LAYER_RAW, split.origin));
         TRY(mem_grow(&b->layer, &b->cap_layer, w.n + 1, sizeof *b->layer, "schemas", b->e));
         for (size_t k = 0; k < w.n; k++)
@@ -72,7 +72,7 @@ static bool choices_differ(const struct schema_node *a, const struct schema_node
     for (size_t i = 0; i < a->n; i++)
         if (a->text[i].s[0] == '{' || a->text[i].s[0] == '[' ||
             bsearch(&a->text[i], c->text, c->n, sizeof *c->text, text_order))
-            return false; /* equal objects may be written differently */
+            return false; /* equal objects can have different texts */
     return true;
 }
 
@@ -91,7 +91,7 @@ static size_t find_name(const struct facts *f, size_t n, const char *name)
     return i;
 }
 
-/* No object that is written as x fits the schema of y. */
+/* True when no object written by node x fits the schema of y. */
 static bool object_differs(const struct build *b, size_t x, size_t y, int depth)
 {
     const struct schema_node *nx = &b->sc->node[x], *ny = &b->sc->node[y];
@@ -113,7 +113,8 @@ static bool object_differs(const struct build *b, size_t x, size_t y, int depth)
     return false;
 }
 
-/* Surely no reply of x fits the schema of y, nor one of y that of x. Depth: that of the schema. */
+/* True when no reply of x fits the schema of y and none of y that of x. The depth of recursion is
+ * that of the schema. */
 static bool differs(const struct build *b, size_t x, size_t y, int depth)
 {
     const struct schema_node *nx = &b->sc->node[x], *ny = &b->sc->node[y];
@@ -162,7 +163,7 @@ static int check_exclusive(struct build *b, size_t at)
 
 /* ---- the last steps ------------------------------------------------------------------------- */
 
-/* Alternatives that are choices become one, equal values once. */
+/* Joins the alternatives that are choices into one; equal values are kept once. */
 static int join_choices(struct build *b, size_t at, struct schema_node *n, uint16_t *other)
 {
     size_t total = 0, kept = 0;

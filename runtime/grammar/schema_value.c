@@ -29,7 +29,7 @@ int text_order(const void *pa, const void *pb)
     return c ? c : (a->n > b->n) - (a->n < b->n);
 }
 
-/* Canonical: equal numbers have equal texts. */
+/* Writes the canonical text of v: equal numbers have equal texts. */
 static void write_number(struct str *s, const json_t *v)
 {
     int64_t scaled;
@@ -128,7 +128,7 @@ static bool of_types(const json_t *v, unsigned types)
     }
 }
 
-/* The values of one layer, sorted; NULL *out: it lists none. */
+/* *out: the values that one layer lists, sorted; NULL: it lists none. */
 static int layer_values(struct build *b, const struct layer *l, unsigned types,
                         struct schema_text **out, size_t *n_out, const char **key)
 {
@@ -178,7 +178,7 @@ bool value_listed(const struct work *w)
     return false;
 }
 
-/* What else must fit a listed value would have to be checked on each. */
+/* Refuses other keywords beside a list of values: each value would have to be checked by them. */
 static int no_other_keyword(struct build *b, const struct layer *l)
 {
     static const char *const others[] = {"properties",

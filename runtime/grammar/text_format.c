@@ -9,7 +9,7 @@
 #define DATE                                                                                       \
     "(" YEAR "-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|"      \
     "02-(0[1-9]|1[0-9]|2[0-8]))|" LEAP_YEAR "-02-29)"
-/* No leap seconds: whether a minute has one depends on the date. */
+/* No leap seconds: only the date decides whether a minute has one. */
 #define TIME                                                                                       \
     "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]" \
     ")"
@@ -19,8 +19,8 @@
     "P([0-9]{1,4}W|T" CLOCK "|([0-9]{1,4}Y([0-9]{1,4}M([0-9]{1,4}D)?)?|"                           \
     "[0-9]{1,4}M([0-9]{1,4}D)?|[0-9]{1,4}D)(T" CLOCK ")?)"
 
-/* Lower case, at least two labels of which the last is of letters; labels of at most 30 characters
- * and at most 6 of them keep below every limit of RFC 1123. */
+/* Lower case, at least two labels; the last one has only letters. At most 6 labels of at most 30
+ * characters stay below every limit of RFC 1123. */
 #define LABEL "[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?"
 #define HOSTNAME "(" LABEL "\\.){1,5}[a-z]{2,12}"
 #define ATOM "[A-Za-z0-9_+-]{1,20}"

@@ -21,7 +21,7 @@ static struct bpe_merge *merge_slot(const struct bpe *b, int32_t left, int32_t r
     }
 }
 
-/* Bounds of the two halves of "left right": exactly one space, not at an end. */
+/* Splits "left right" at its only space, which is not at an end. */
 static bool merge_split(struct gguf_str s, size_t *left)
 {
     const char *space = memchr(s.s, ' ', s.len);
@@ -31,7 +31,7 @@ static bool merge_split(struct gguf_str s, size_t *left)
     return !memchr(space + 1, ' ', s.len - *left - 1);
 }
 
-/* buf has room for s.len bytes. */
+/* Adds one merge of the given rank. buf is scratch of s.len bytes. */
 static int merge_add(struct bpe *b, const struct vocab *v, struct gguf_str s, uint32_t rank,
                      char *buf, struct err *e)
 {
@@ -120,7 +120,7 @@ void bpe_free(struct bpe *b)
 #define NONE UINT32_MAX
 
 struct node {   /* one token of the piece so far; a doubly linked list in text order */
-    int32_t id; /* -1: swallowed by the one before it */
+    int32_t id; /* -1: joined to the token before it */
     uint32_t prev, next;
 };
 
@@ -130,8 +130,9 @@ struct scratch { /* reused for all pieces of a text */
     struct heap heap;
 };
 
-/* Puts the pair (left, its next) up as a candidate if the merges know it. Order: rank, then place.
- * The ids of the pair travel along, so that a candidate overtaken by another merge is known. */
+/* Offers the pair (left, its successor) as a candidate if a merge joins it. Order: rank, then
+ * place. The candidate keeps the ids of the pair, so it is recognised as outdated after another
+ * merge. */
 static int offer(const struct bpe *b, struct scratch *w, uint32_t left, struct err *e)
 {
     uint32_t right = left == NONE ? NONE : w->node[left].next;

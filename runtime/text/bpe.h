@@ -1,9 +1,10 @@
 /*
- * bpe: byte-level byte-pair encoding. A piece of text starts as its single bytes; again and again
- * the neighbouring pair with the least merge rank (the leftmost of equal ones) becomes one token,
- * until no pair has a rank (Sennrich, Haddow, Birch 2016; on bytes: Radford et al. 2019). A piece
- * that is a token as a whole is that token, whatever the merges say, as Llama 3 does. Immutable
- * after bpe_init.
+ * bpe: byte-level byte-pair encoding (Sennrich, Haddow, Birch 2016; on bytes: Radford et al. 2019).
+ *
+ * A piece of text starts as its single bytes. Each step joins the neighbouring pair with the least
+ * merge rank into one token, the leftmost pair among equals. The piece is done when no pair has a
+ * rank. A piece that is itself a token becomes that token, whatever the merges say, as in Llama 3.
+ * Immutable after bpe_init.
  */
 #ifndef MAS_BPE_H
 #define MAS_BPE_H
@@ -14,7 +15,7 @@
 struct bpe_merge { /* left < 0: free slot */
     int32_t left, right;
     uint32_t rank;
-    int32_t id; /* the token both become */
+    int32_t id; /* the token of the joined pair */
 };
 
 struct bpe {
@@ -23,13 +24,13 @@ struct bpe {
     size_t mask;             /* slots - 1 */
 };
 
-/* Reads tokenizer.ggml.merges. ERR_DATA: a byte without token, a merge that is not two known tokens
- * and their join, or that repeats another. */
+/* Reads tokenizer.ggml.merges. ERR_DATA: a byte has no token; a merge repeats another; a half of a
+ * merge or its join is no known token. */
 int bpe_init(struct bpe *b, const struct vocab *v, const struct gguf *g, struct err *e);
 void bpe_free(struct bpe *b);
 
-/* Appends the tokens of s[0..n), O(n log n) for any text. ERR_NOMEM; ERR_DATA for a single word of
- * 4 GiB. On failure out may have grown. */
+/* Appends the tokens of s[0..n) in O(n log n) for any text. ERR_NOMEM; ERR_DATA for a single word
+ * of 4 GiB. After a failure out may hold some of the tokens. */
 int bpe_encode(const struct bpe *b, const struct vocab *v, const char *s, size_t n,
                struct token_list *out, struct err *e);
 

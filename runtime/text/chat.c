@@ -17,7 +17,7 @@ static bool contains(struct gguf_str hay, const char *needle)
     return false;
 }
 
-/* The id of a control token that a template is made of. */
+/* Finds the id of a control token that a template needs. */
 static int control(const struct tokenizer *t, const char *name, int32_t *out, struct err *e)
 {
     int32_t id = tokenizer_find(t, name, strlen(name));
@@ -90,7 +90,7 @@ const char *chat_name(enum chat_kind k)
 
 /* ---- rendering ----------------------------------------------------------------------------- */
 
-/* What Python's str.strip takes away: the templates say `| trim`. */
+/* The characters that Python's str.strip removes: the templates say `| trim`. */
 static bool is_blank(uint32_t cp)
 {
     return (cp >= 0x1c && cp <= 0x1f) || unicode_class(cp) == UNICODE_SPACE;
@@ -120,8 +120,8 @@ static struct gguf_str trim_right(struct gguf_str s)
     return s;
 }
 
-/* The text of m as the templates put it: trimmed. The open reply keeps its end, because white space
- * there belongs to what the model is to go on with. */
+/* The text of m, trimmed as the templates trim it. The open reply keeps its end: white space there
+ * belongs to the text that the model continues. */
 static struct gguf_str content(const struct chat_message *m, bool open)
 {
     struct gguf_str s = trim_left((struct gguf_str){m->text, m->len});
@@ -157,7 +157,7 @@ static int check_roles(enum chat_kind k, const struct chat_message *m, int n, st
     return 0;
 }
 
-/* Encodes and empties b. */
+/* Encodes the text of b, then empties b. */
 static int flush(const struct tokenizer *t, struct str *b, unsigned flags, struct token_list *out,
                  struct err *e)
 {
@@ -181,7 +181,7 @@ static int llama3_message(const struct tokenizer *t, const struct llama3 *ids,
 {
     struct gguf_str text = content(m, open);
     TRY(llama3_header(t, ids, m->role, out, e));
-    str_adds(b, "\n\n"); /* in one text with what follows, as the template's string is */
+    str_adds(b, "\n\n"); /* encoded together with the following text, as in the template */
     str_add(b, text.s, text.len);
     TRY(flush(t, b, 0, out, e));
     return open ? 0 : token_list_push(out, ids->eot, e);
@@ -274,9 +274,9 @@ int chat_render(enum chat_kind k, const struct tokenizer *t, const struct chat_m
 
 /* ---- options of a reply --------------------------------------------------------------------- */
 
-/* Tokens of the last message, which is open. Llama 3's header begins with a control token, so that
- * the text before it cannot touch the tokens of this message; other templates are one text and
- * are rendered whole. */
+/* Renders the last message, which is open. Llama 3's header begins with a control token, so text
+ * before it cannot change the tokens of this message. Other templates are one text and are rendered
+ * whole. */
 static int last_render(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m,
                        int n, struct str *b, struct token_list *out, struct err *e)
 {
@@ -301,7 +301,7 @@ static void rest_cut(struct token_list *rest, size_t first, size_t keep, int n_t
     rest->n = to;
 }
 
-/* Tokens that the first list has in common with the prompt after its first `at` tokens. */
+/* Number of tokens of the first list that equal those of the prompt after its first `at` tokens. */
 static size_t common_tokens(const int32_t *id, size_t n, const struct token_list *prompt, size_t at)
 {
     size_t k = 0;
@@ -322,7 +322,7 @@ static int options_render(enum chat_kind k, const struct tokenizer *t, struct ch
     int rc = 0;
     TRY(chat_render(k, t, m, n, prompt, e));
     TRY(last_render(k, t, m, n, b, rest, e));
-    at = prompt->n - (rest->n - first); /* the last message, or all of the text, begins here */
+    at = prompt->n - (rest->n - first); /* start of the last message, or of the whole text */
     keep = rest->n - first;
     rest->n = first;
     for (int i = 0; i < n_option && rc == 0; i++) {
@@ -339,7 +339,7 @@ static int options_render(enum chat_kind k, const struct tokenizer *t, struct ch
         if (len[i] < 1)
             rc = err_set(e, ERR_DATA, "option %d has no tokens", i);
         else if (common == (size_t)len[i])
-            common--; /* the last token is scored in any case */
+            common--; /* at least one token of each option is scored */
         keep = common < keep ? common : keep;
     }
     if (rc == 0 && at + keep == before)
@@ -361,7 +361,7 @@ int chat_render_options(enum chat_kind k, const struct tokenizer *t, const struc
 {
     size_t n_prompt = prompt->n, n_rest = rest->n;
     if (n < 1 || !is_role(&m[n - 1], "assistant"))
-        FAIL(e, ERR_DATA, "options need an open message of the assistant that they go on from");
+        FAIL(e, ERR_DATA, "options need an open message of the assistant, which they continue");
     struct chat_message *copy = mem_zalloc((size_t)n, sizeof *copy);
     if (!copy)
         return NOMEM(e, (size_t)n * sizeof *copy, "messages");

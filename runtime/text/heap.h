@@ -1,7 +1,6 @@
 /*
- * heap: the priority queue of merge candidates shared by both tokenizers: a binary min-heap of
- * plain items in a growing array. Items of equal key come out in any order. All zero is an empty
- * heap.
+ * heap: a binary min-heap of merge candidates in a growing array; both tokenizers use it. Items
+ * with equal keys come out in any order. All zero is an empty heap.
  */
 #ifndef MAS_HEAP_H
 #define MAS_HEAP_H

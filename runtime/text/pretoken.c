@@ -25,7 +25,7 @@ static struct mark mark_at(const char *s, size_t n, size_t at)
     return (struct mark){.len = (size_t)len, .class = unicode_class(cp), .cp = cp};
 }
 
-/* End of the run of characters of one class that begins at `at`, at most `most` characters. */
+/* End of the run of characters of one class that begins at `at`; at most `most` characters. */
 static size_t run_end(const char *s, size_t n, size_t at, enum unicode_class class, size_t most)
 {
     for (; most > 0; most--) {
@@ -46,7 +46,7 @@ static uint32_t lower(uint32_t cp)
     return cp;
 }
 
-/* (?i:'s|'t|'re|'ve|'m|'ll|'d) after the apostrophe at s[0]: bytes of the whole match, or 0. */
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d) at the apostrophe s[0]: bytes of the whole match, or 0. */
 static size_t contraction(const char *s, size_t n)
 {
     struct mark a = mark_at(s, n, 1);
@@ -64,7 +64,7 @@ static size_t contraction(const char *s, size_t n)
 /* \s*[\r\n]+|\s+(?!\S)|\s+ on a text that begins with white space. */
 static size_t white(const char *s, size_t n)
 {
-    size_t at = 0, last = 0, line_end = 0; /* last: where the run's last character begins */
+    size_t at = 0, last = 0, line_end = 0; /* last: start of the run's last character */
     for (;;) {
         struct mark m = mark_at(s, n, at);
         if (m.len == 0 || m.class != UNICODE_SPACE)
@@ -76,7 +76,8 @@ static size_t white(const char *s, size_t n)
     }
     if (line_end)
         return line_end;
-    /* The last one belongs to what follows it, unless nothing does or it is the only one. */
+    /* The last white space belongs to the next piece, unless the text ends or it is the only
+     * one. */
     return at == n || last == 0 ? at : last;
 }
 

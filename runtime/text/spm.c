@@ -12,7 +12,7 @@
 #define KEY_SCORES "tokenizer.ggml.scores"
 #define NONE UINT32_MAX
 
-/* A float as an integer that grows as the float falls. */
+/* The bits of a float as an integer that grows as the float falls. */
 static uint32_t descending(float score)
 {
     uint32_t u = f32_bits(score == 0 ? 0.0f : score); /* -0 is 0 */
@@ -23,10 +23,10 @@ static int bytes_init(struct spm *p, const struct vocab *v, const struct gguf *g
 {
     for (int i = 0; i < 256; i++)
         p->byte[i] = p->unknown;
-    for (int32_t id = v->n - 1; id >= 0; id--) /* of equal ones the least id */
+    for (int32_t id = v->n - 1; id >= 0; id--) /* the least id wins among equals */
         if (v->type[id] == VOCAB_BYTE)
             p->byte[(unsigned char)v->bytes[v->at[id]]] = id;
-    for (int i = 0; i < 256; i++) { /* a file without types still names them so */
+    for (int i = 0; i < 256; i++) { /* a file without types has byte tokens by name only */
         char name[8];
         snprintf(name, sizeof name, "<0x%02X>", (unsigned)i);
         int32_t id = p->byte[i] == p->unknown ? vocab_plain(v, name, strlen(name)) : -1;
@@ -41,7 +41,7 @@ static int bytes_init(struct spm *p, const struct vocab *v, const struct gguf *g
     return 0;
 }
 
-/* (n) the key of each token in the order of descending scores; without scores all are 0. */
+/* Fills rank (n): the sort key of each token by descending score; without scores all are 0. */
 static int scores_read(struct spm *p, const struct vocab *v, const struct gguf *g, struct err *e)
 {
     const struct gguf_kv *scores = NULL;
@@ -87,12 +87,12 @@ void spm_free(struct spm *p)
 }
 
 struct symbol {       /* a stretch of the text; a doubly linked list in text order */
-    uint32_t at, len; /* len 0: swallowed by the one before it */
+    uint32_t at, len; /* len 0: joined to the symbol before it */
     uint32_t prev, next;
 };
 
 struct scratch {
-    char *text; /* spaces unescaped, prefix in front */
+    char *text; /* spaces unescaped, prefix included */
     struct symbol *symbol;
     struct heap heap;
 };
@@ -103,8 +103,9 @@ static int32_t normal_token(const struct vocab *v, const char *s, size_t n)
     return id >= 0 && v->type[id] == VOCAB_NORMAL ? id : -1;
 }
 
-/* Puts the join of symbol `left` and its next up as a candidate if it is a token. Order: score,
- * then place. The length of the join travels along, so that an overtaken candidate is known. */
+/* Offers the join of symbol `left` and its successor as a candidate if it is a token. Order: score,
+ * then place. The candidate keeps its length, so it is recognised as outdated after another
+ * merge. */
 static int offer(const struct spm *p, const struct vocab *v, struct scratch *w, uint32_t left,
                  struct err *e)
 {
@@ -142,7 +143,7 @@ static int merge_all(const struct spm *p, const struct vocab *v, struct scratch 
     return 0;
 }
 
-/* One symbol a character; an invalid byte is a character of its own. Returns their number. */
+/* Makes one symbol of each character or invalid byte. Returns their number. */
 static uint32_t split(struct scratch *w, uint32_t n)
 {
     uint32_t count = 0;
@@ -171,7 +172,7 @@ static int emit(const struct spm *p, const struct vocab *v, const char *s, uint3
     for (uint32_t i = 0; i < len; i++) {
         int32_t byte = p->byte[(unsigned char)s[i]];
         TRY(token_list_push(out, byte, e));
-        if (byte == p->unknown) /* one stands for the whole character */
+        if (byte == p->unknown) /* one unknown token replaces the whole character */
             break;
     }
     return 0;

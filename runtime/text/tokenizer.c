@@ -17,9 +17,9 @@ struct tokenizer {
     struct bpe bpe;
     struct spm spm;
     int32_t bos, eos, eot, eom, unknown; /* -1 = none */
-    int32_t end_of_text; /* Llama 3's <|end_of_text|>, an end beside eos = <|eot_id|>; -1 = none */
+    int32_t end_of_text; /* <|end_of_text|>: Llama 3 ends a reply with it, or with <|eot_id|> */
     bool add_bos;
-    bool space_prefix; /* SentencePiece: text gets a space in front, and decoding takes it away */
+    bool space_prefix; /* SentencePiece: encoding puts a space before text, decoding removes it */
 };
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -58,7 +58,7 @@ static int form_of(const struct gguf *g, enum vocab_form *out, struct err *e)
 }
 
 /* A special id; -1 when the key is absent or holds -1 or 2^32 - 1, which converters write for
- * "none". An id outside the vocabulary is none, too: no model can have learnt it. */
+ * "none". An id outside the vocabulary is -1, too: no model can have learnt it. */
 static int id_of(const struct gguf *g, const char *key, uint64_t n_vocab, int32_t *out,
                  struct err *e)
 {
@@ -93,7 +93,7 @@ static int tokenizer_read(struct tokenizer *t, const struct gguf *g, struct err 
 {
     TRY(form_of(g, &t->form, e));
     TRY(ids_read(t, g, e));
-    /* Absent keys mean yes: so do llama.cpp's defaults for both kinds of Llama vocabulary. */
+    /* An absent key means yes, as in llama.cpp for both kinds of Llama vocabulary. */
     TRY(gguf_get_bool_or(g, KEY "add_bos_token", true, &t->add_bos, e));
     if (t->form == VOCAB_SENTENCE)
         TRY(gguf_get_bool_or(g, KEY "add_space_prefix", true, &t->space_prefix, e));
@@ -151,7 +151,7 @@ static int encode_text(const struct tokenizer *t, const char *s, size_t n, struc
 static int encode_all(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
                       struct token_list *out, struct err *e)
 {
-    size_t begin = 0, at = 0; /* text[begin..at) holds no token that is spotted as a whole */
+    size_t begin = 0, at = 0; /* text[begin..at) holds no special or user-defined piece */
     if ((flags & TOK_BOS) && t->add_bos && t->bos >= 0)
         TRY(token_list_push(out, t->bos, e));
     while (at < n) {
@@ -199,8 +199,8 @@ void tokenizer_piece(const struct tokenizer *t, int32_t id, unsigned flags, stru
     str_add(out, s, len);
 }
 
-/* The bytes of id in running text: without the space that encoding put in front of a stretch of
- * text that begins the whole or follows a token spotted as a whole. */
+/* The bytes of id in running text. A stretch of text begins the whole or follows a special piece;
+ * encoding put a space before it, which is removed here. */
 static void running_bytes(const struct tokenizer *t, int32_t id, bool *started, const char **s,
                           size_t *len)
 {

@@ -1,6 +1,6 @@
 /*
- * unicode: what kind of character a code point is, as the pre-tokenisers of language models ask it.
- * Classes come from the Unicode character database, version 15 (unicode_tables.h). Pure functions.
+ * unicode: the classes of code points that pre-tokenisers of language models distinguish. They come
+ * from the Unicode character database, version 15 (unicode_tables.h). Pure functions.
  */
 #ifndef MAS_UNICODE_H
 #define MAS_UNICODE_H

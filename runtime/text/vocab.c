@@ -11,7 +11,7 @@
 #define KEY_TOKENS "tokenizer.ggml.tokens"
 #define KEY_TYPES "tokenizer.ggml.token_type"
 
-/* Control tokens by name, because converters have called them user-defined now and then. */
+/* Control tokens by name: some converters type them as user-defined. */
 static const char *const control_names[] = {
     "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
     "<|eot_id|>",        "<|eom_id|>",      "<|python_tag|>",
@@ -19,8 +19,8 @@ static const char *const control_names[] = {
 
 /* ---- notation ------------------------------------------------------------------------------ */
 
-/* GPT-2's table backwards: printable Latin-1 characters mean themselves, the other 68 bytes are
- * written as U+0100 + k in ascending order. -1 = no such character. */
+/* The byte of a character in GPT-2's table. Printable Latin-1 characters are their own bytes; the
+ * other 68 bytes are U+0100 + k in ascending order. -1 = no such character. */
 static int level_byte(uint32_t cp)
 {
     if ((cp >= 33 && cp <= 126) || (cp >= 161 && cp <= 172) || (cp >= 174 && cp <= 255))
@@ -64,7 +64,7 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static int byte_token(struct gguf_str s) /* "<0xAB>", -1 when it is not */
+static int byte_token(struct gguf_str s) /* the byte of "<0xAB>", -1 for any other text */
 {
     if (s.len != 6 || memcmp(s.s, "<0x", 3) || s.s[5] != '>')
         return -1;
@@ -101,7 +101,7 @@ static int map_init(struct vocab_map *m, size_t n, struct err *e)
     return 0;
 }
 
-/* The slot of s, or the free one where it belongs. */
+/* The slot of s, or the free slot for it. */
 static struct vocab_slot *map_slot(const struct vocab *v, const struct vocab_map *m, const char *s,
                                    size_t n, uint32_t hash)
 {
@@ -189,7 +189,7 @@ static int spotted_init(struct vocab *v, struct err *e)
     return 0;
 }
 
-/* First of spotted[lo..hi), all longer than `depth` bytes, whose byte there is >= c. */
+/* First of spotted[lo..hi) whose byte at `depth` is >= c. All are longer than `depth` bytes. */
 static size_t spotted_bound(const struct vocab *v, size_t lo, size_t hi, size_t depth, unsigned c)
 {
     while (lo < hi) {
@@ -263,7 +263,7 @@ static bool has_control_name(struct gguf_str s)
     return false;
 }
 
-/* Writes token i behind the ones before it. */
+/* Writes token i after token i - 1. */
 static int read_token(struct vocab *v, const struct gguf *g, enum vocab_form form, int32_t i,
                       struct gguf_str s, struct err *e)
 {

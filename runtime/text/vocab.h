@@ -1,24 +1,25 @@
 /*
- * vocab: the token table of a model file: each token's bytes and type, and the way back from bytes
- * to token. The file writes text in a notation of its own; here every token is the raw bytes that
- * it stands for.
+ * vocab: the token table of a model file: bytes and type of each token, and a lookup from bytes to
+ * token.
  *
- *   VOCAB_BYTE_LEVEL  each byte of a normal token is one printable character (the table of
- *                     encoder.py in openai/gpt-2); a space is U+0120
+ * The file writes text in a notation of its own. Here every token is its raw bytes:
+ *
+ *   VOCAB_BYTE_LEVEL  the file has one printable character for each byte of a normal token (the
+ *   table
+ *                     of encoder.py in openai/gpt-2); a space is U+0120
  *   VOCAB_SENTENCE    U+2581 is a space
  *
- * Tokens of type byte are written "<0xAB>"; control, unknown, unused and user-defined ones as they
- * are. Texts may be empty and may repeat: empty ones are never found, of equal ones the least id
- * is. Immutable after vocab_init.
+ * The file writes tokens of type byte as "<0xAB>". It writes control, unknown, unused and
+ * user-defined tokens without a notation. Texts may be empty and may repeat: a lookup never finds
+ * an empty one, and finds the least id among equals. Immutable after vocab_init.
  */
 #ifndef MAS_VOCAB_H
 #define MAS_VOCAB_H
 
 #include "gguf.h"
 
-/* Values of tokenizer.ggml.token_type. Without that key all tokens are normal, and so are those of
- * type 0. A user-defined token is no control token: it is ordinary text that is matched as a
- * whole. */
+/* Values of tokenizer.ggml.token_type. Tokens are normal if the key is absent or the type is 0. A
+ * user-defined token is no control token: it is ordinary text, matched as a whole. */
 enum vocab_type {
     VOCAB_NORMAL = 1,
     VOCAB_UNKNOWN,
@@ -51,7 +52,7 @@ struct vocab {
     unsigned char *type;     /* (n) enum vocab_type */
     char *bytes;             /* all tokens, one after the other */
     size_t *at;              /* (n + 1) token i is bytes[at[i] .. at[i+1]) */
-    struct vocab_map plain;  /* normal tokens; byte tokens where no normal one says the same */
+    struct vocab_map plain;  /* normal tokens; byte tokens whose byte is no normal token */
     struct vocab_map marked; /* control, unknown, unused and user-defined tokens */
     /* (n_spotted) control, unknown and user-defined tokens by their text, then id; none empty */
     struct vocab_spotted *spotted;
@@ -59,10 +60,10 @@ struct vocab {
     bool starts[256]; /* first bytes of the spotted tokens */
 };
 
-/* Reads tokenizer.ggml.tokens and .token_type of g. control[0..n_control) are ids that are control
- * tokens (end of text and the like; -1 = none) even when the file calls them normal or
- * user-defined; so are the tokens with the names of Llama 3's control tokens: no text may ever
- * become one of them. ERR_DATA names key and token; ERR_NOMEM. */
+/* Reads tokenizer.ggml.tokens and .token_type of g. control[0..n_control) are the ids of control
+ * tokens such as end of text; -1 = none. They are control tokens even if the file types them as
+ * normal or user-defined. So are the tokens with the names of Llama 3's control tokens. No text
+ * ever becomes a control token. ERR_DATA names key and token; ERR_NOMEM. */
 int vocab_init(struct vocab *v, const struct gguf *g, enum vocab_form form, const int32_t *control,
                size_t n_control, struct err *e);
 void vocab_free(struct vocab *v); /* accepts all zero */
@@ -71,12 +72,12 @@ const char *vocab_text(const struct vocab *v, int32_t id, size_t *len); /* 0 <= 
 int32_t vocab_plain(const struct vocab *v, const char *s, size_t n);    /* -1 = none */
 int32_t vocab_marked(const struct vocab *v, const char *s, size_t n);   /* -1 = none */
 
-/* The longest control, unknown or user-defined token that s[0..n) begins with, -1 = none; without
- * `control` only user-defined ones. */
+/* The longest control, unknown or user-defined token at the start of s[0..n); -1 = none. Without
+ * `control` only user-defined tokens count. */
 int32_t vocab_spot(const struct vocab *v, const char *s, size_t n, bool control);
 
-/* Writes the bytes that a normal token's notation stands for to out (room for len bytes); returns
- * their number, or SIZE_MAX when a character has no meaning in that notation. */
+/* Writes the raw bytes of a normal token to out, which has room for len bytes. Returns their
+ * number, or SIZE_MAX when the notation lacks a character of s. */
 size_t vocab_unescape(enum vocab_form form, const char *s, size_t len, char *out);
 
 #endif

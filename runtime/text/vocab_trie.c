@@ -12,7 +12,8 @@ static int piece_order(const void *pa, const void *pb)
     return c ? c : (a->id > b->id) - (a->id < b->id);
 }
 
-/* Nodes of the tree of sorted pieces: each adds what it does not share with the one before. */
+/* Nodes of the tree of sorted pieces: each piece adds its bytes after the prefix shared with the
+ * previous one. */
 static size_t count_nodes(const struct vocab_piece *piece, size_t n)
 {
     size_t nodes = 1;

@@ -1,38 +1,48 @@
 #!/usr/bin/env bash
-# README.md and the program agree: every command of one is in the other, every file that it names
-# exists; no file holds a path of somebody's own machine. usage: docs.sh [TREE]
+# Texts in Markdown and the program agree. tools/COMMANDS.md has every command; every command and every file that a text names
+# exists. No file holds a path of somebody's own machine. usage: docs.sh [TREE]
 . "$(dirname "$0")/lint.bash"
 
 commands=$(sed -nE 's/^X\((\w+)\).*/\1/p' tools/cmd/commands.def)
 for name in $commands; do
-    grep -qE "\`mas ${name}[ \`]" README.md || bad "README.md:1: no entry for \`mas $name\`"
+    grep -qE "\`mas ${name}[ \`]" tools/COMMANDS.md || bad "tools/COMMANDS.md:1: no entry for \`mas $name\`"
     [ -f "tools/cmd/cmd_$name.c" ] || bad "tools/cmd/commands.def:1: $name has no tools/cmd/cmd_$name.c"
 done
 
+mapfile -t texts < <(find . -name '*.md' ! -path './.git/*' ! -path './build/*' ! -path './runs/*' ! -path './models/*' |
+    sed 's,^\./,,' | sort)
+
 # Commands: "mas NAME" in back quotes or at the start of a line of a block of code (after a prompt or a path).
-while IFS=: read -r line name; do
-    grep -qx "$name" <<<"$commands" || bad "README.md:$line: there is no command 'mas $name'"
+while IFS=: read -r text line name; do
+    grep -qx "$name" <<<"$commands" || bad "$text:$line: there is no command 'mas $name'"
 done < <(awk '
-    /^```/ { block = !block; next }
+    FNR == 1 { block = 0 }
+    /^ *```/ { block = !block; next }
     {
         s = $0
-        if (block) {
+        if (block || s ~ /^    /) {
+            sub(/^ +/, "", s)
             if (match(s, /^(\$ )?([a-z.\/]*\/)?mas [a-z]+/)) {
-                split(substr(s, RSTART, RLENGTH), w, "mas "); print NR ":" w[2]
+                split(substr(s, RSTART, RLENGTH), w, "mas "); print FILENAME ":" FNR ":" w[2]
             }
             next
         }
         while (match(s, /`mas [a-z]+/)) {
-            print NR ":" substr(s, RSTART + 5, RLENGTH - 5)
+            print FILENAME ":" FNR ":" substr(s, RSTART + 5, RLENGTH - 5)
             s = substr(s, RSTART + RLENGTH)
         }
-    }' README.md)
+    }' "${texts[@]}")
 
-# Files: everything in back quotes or blocks that begins with a folder of the tree.
-while IFS=: read -r line path; do
-    compgen -G "$path" >/dev/null || bad "README.md:$line: there is no $path"
-done < <(grep -noE '(^|[ `(])(kernels|loader|runtime|agents|tools|tests|configs)/[A-Za-z0-9_./*-]*[A-Za-z0-9_/*]' README.md |
-    sed -E 's/^([0-9]+):[ `(]*/\1:/')
+# Files: everything after a back quote, a bracket, a space or a line's start that begins with a folder of the tree.
+while IFS=: read -r text line path; do
+    compgen -G "$path" >/dev/null || bad "$text:$line: there is no $path"
+done < <(grep -noHE '(^|[ `(])(kernels|loader|runtime|agents|tools|tests|configs)/[A-Za-z0-9_./*-]*[A-Za-z0-9_/*]' "${texts[@]}" |
+    sed -E 's/^([^:]*:[0-9]+):[ `(]*/\1:/')
+
+# Links, from the folder of the text.
+while IFS=: read -r text line path; do
+    [ -e "$(dirname "$text")/$path" ] || bad "$text:$line: a link to $path, which does not exist"
+done < <(grep -noHE '\]\([A-Za-z0-9_./-]+\)' "${texts[@]}" | sed -E 's/\]\((.*)\)$/\1/')
 
 bad_lines < <(grep -rnIE --exclude-dir=.git --exclude-dir=build --exclude-dir=golden --exclude-dir=corpus \
     --exclude=.git --exclude-dir=runs --exclude-dir=models '(^|[^A-Za-z0-9_.-])/(home|root|Users|work|workspace|mnt)/[A-Za-z0-9]' . |

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# tests/README.md says which test exercises which setting: each key of the configuration, each option of the commands that
+# tests/MATRIX.md says which test exercises which setting: each key of the configuration, each option of the commands that
 # open an engine, and each field of struct engine_options has a row, and each test of the row exists and names one of the row's
 # settings. usage: knobs.sh [TREE]
 # shellcheck disable=SC2016 # back quotes are Markdown here
 . "$(dirname "$0")/lint.bash"
 
-matrix=tests/README.md
+matrix=tests/MATRIX.md
 keys=$(sed -nE 's/^    \{"([a-z_.]+)", CONFIG_.*/\1/p' runtime/config/knob.c)
 options=$(sed -nE '/argp_option engine_options\[\]/,/\{0\}/s/^    \{"([a-z-]+)",.*/--\1/p' tools/cmd/cli.c)
 fields=$(awk '

@@ -35,6 +35,7 @@ good_tree() {
     printf '#include "mas.h"\n#include <zlib.h>\nint main(void) { exit(1); }\n' >tests/unit/t_run.c
     printf 'int mas;\n' >tools/mas.h
     printf '# mas\n\n`mas run` runs, see `tools/mas.c`.\n\n```\n$ mas run -q x\nan answer\n```\n' >README.md
+    printf '# tools\n\n| `mas run` | takes a case |\n' >tools/COMMANDS.md
 }
 
 # expect LINT STATUS TEXT
@@ -123,10 +124,13 @@ good_tree
 printf 'FAIL(e, ERR_IO, "GGUF %%s is cut ..");\nFAIL(e, x, "%%d A. b");\n' >loader/a.c
 expect messages 0 'clean'
 # docs
-red docs tools/cmd/commands.def 'X(eval)' 'README.md:1: no entry for `mas eval`'
+red docs tools/cmd/commands.def 'X(eval)' 'tools/COMMANDS.md:1: no entry for `mas eval`'
 red docs README.md 'Use `mas fly` for more.' "README.md:9: there is no command 'mas fly'"
 red docs README.md $'```\nbuild/release/mas fly -x\n```' "there is no command 'mas fly'"
 red docs README.md 'See `tools/none.sh`.' 'README.md:9: there is no tools/none.sh'
+red docs agents/README.md '`tools/mas.c`, `tools/none.c`' 'agents/README.md:1: there is no tools/none.c'
+red docs agents/README.md '    build/release/mas fly -x' "agents/README.md:1: there is no command 'mas fly'"
+red docs agents/README.md '[the card](../configs/none.md)' 'agents/README.md:1: a link to ../configs/none.md'
 red docs configs/a.yaml "model: /hom""e/somebody/model.gguf" 'configs/a.yaml:1: a path of one machine'
 
 # format
@@ -183,13 +187,13 @@ knob_tree() {
     printf 'struct engine_options {\n    int n_ctx; /* 0 = all\n        of it; */\n    void (*progress)(int x); /* or NULL */\n};\n' >runtime/engine/engine.h
     printf 'int t(void) { return o.n_ctx + o.progress; } /* kv.type */\n' >tests/unit/t_kv.c
     printf '| configuration | option | engine_options | tests |\n|---|---|---|---|\n%s\n%s\n' \
-        '| kv.type | --ctx | n_ctx, progress | t_kv |' "$*" >tests/README.md
+        '| kv.type | --ctx | n_ctx, progress | t_kv |' "$*" >tests/MATRIX.md
 }
 knob_tree
 expect knobs 0 'clean'
 knob_tree
 printf '    {"kv.bytes", CONFIG_BYTES, x},\n' >>runtime/config/knob.c
-expect knobs 1 'tests/README.md:1: no row for the key kv.bytes'
+expect knobs 1 'tests/MATRIX.md:1: no row for the key kv.bytes'
 knob_tree
 printf 'static const struct argp_option engine_options[] = {\n    {"ctx", 1},\n    {"vram", 2},\n    {0}};\n' >tools/cmd/cli.c
 expect knobs 1 'no row for the option --vram'
@@ -197,15 +201,15 @@ knob_tree
 printf 'struct engine_options {\n    int n_ctx;\n    bool (*progress)(int x);\n    bool lookup; /* guess */\n};\n' >runtime/engine/engine.h
 expect knobs 1 'no row for the field lookup'
 knob_tree '| kv.gone | | | t_kv |'
-expect knobs 1 'tests/README.md:4: the program has no kv.gone'
+expect knobs 1 'tests/MATRIX.md:4: the program has no kv.gone'
 knob_tree '| kv.type | | | |'
-expect knobs 1 'tests/README.md:4: no test for'
+expect knobs 1 'tests/MATRIX.md:4: no test for'
 knob_tree '| kv.type | | | t_gone |'
-expect knobs 1 'tests/README.md:4: there is no test t_gone'
+expect knobs 1 'tests/MATRIX.md:4: there is no test t_gone'
 knob_tree '| kv.type | | | t_run |'
-expect knobs 1 'tests/README.md:4: t_run names none of'
+expect knobs 1 'tests/MATRIX.md:4: t_run names none of'
 knob_tree
-printf 'no table\n' >tests/README.md
+printf 'no table\n' >tests/MATRIX.md
 expect knobs 1 "no table 'configuration | option"
 
 printf '%d expectations, %d failed\n' "$count" "$failed"

@@ -39,7 +39,7 @@ static void its_own_questions_are_known(void **state)
 }
 
 /* The largest shares of 12,000 more questions of the splits that have reserved wordings are 5.6
- * with and 7.4 percent without options: configs/demo/README.md. The question with the latter: */
+ * with and 7.4 percent without options: configs/demo/ACCURACY.md. The question with the latter: */
 static void the_strangest_of_its_own_is_known(void **state)
 {
     (void)state;

@@ -2,7 +2,7 @@
 # What a byte costs: the instructions of the main loop of the kernels in kernels/cuda/mix.tsv, from machine code, and
 # what follows of them for a card: the share of its issue slots that its bandwidth would take, and the bytes in flight
 # against bandwidth times latency. Predictions, from counts: nothing is run. 77 when nvcc or nvdisasm is missing.
-#   usage: tools/scripts/kernel_mix.sh [--table]     --table: into kernels/README.md
+#   usage: tools/scripts/kernel_mix.sh [--table]     --table: into kernels/CUDA.md
 #   environment: NVCC, NVDISASM
 set -euo pipefail
 export LC_ALL=C
@@ -40,7 +40,7 @@ for cc in 89 90; do
         "$nvdisasm" -c "$tmp/$file.cubin" >>"$tmp/sass.$cc"
     done
 done
-# Mangled name, the name as in kernels/README.md, the name as in gate.tsv (formats by number)
+# Mangled name, the name as in kernels/CUDA.md, the name as in gate.tsv (formats by number)
 cut -f1 "$tmp/regs.90" | sort -u >"$tmp/mangled"
 c++filt <"$tmp/mangled" | sed -E 's/\(([a-z]+ )?fmt\)/#/g; s/\([^()]*\)//g; s/^void //; s/[A-Za-z_0-9]+:://g; s/ //g' |
     paste "$tmp/mangled" - |
@@ -183,8 +183,8 @@ if [ "${1:-}" != --table ]; then
     exit
 fi
 awk -v table="$tmp/table" '
-    /^<!-- table: tools\/kernel_mix.sh/ { print; print ""; while ((getline line < table) > 0) print line; print ""; skip = 1; next }
+    /^<!-- table: tools\/scripts\/kernel_mix.sh/ { print; print ""; while ((getline line < table) > 0) print line; print ""; skip = 1; next }
     /^<!-- end of table -->/ { skip = 0 }
-    !skip { print }' "$root/kernels/README.md" >"$tmp/readme"
-cp "$tmp/readme" "$root/kernels/README.md"
-echo "kernels/README.md: $(($(wc -l <"$tmp/table") - 2)) kernels"
+    !skip { print }' "$root/kernels/CUDA.md" >"$tmp/doc"
+cp "$tmp/doc" "$root/kernels/CUDA.md"
+echo "kernels/CUDA.md: $(($(wc -l <"$tmp/table") - 2)) kernels"

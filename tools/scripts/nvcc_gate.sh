@@ -4,7 +4,7 @@
 # instructions it must and must not have), stands in it, and is run by a case of the tests (sectors.tsv).
 # 77 when there is no nvcc.
 #   usage: tools/scripts/nvcc_gate.sh [--table | FILE.cu..]
-#     --table   instead of only checking, writes the figures into the table of kernels/README.md, beside those of
+#     --table   instead of only checking, writes the figures into the table of kernels/CUDA.md, beside those of
 #               kernels/cuda/sectors.tsv (tests/cudahost/sectors.sh)
 #   environment: NVCC, MAS_CUDA_ARCHS (default "80 86 89 90", and 120 where the toolkit has it)
 set -euo pipefail
@@ -220,14 +220,14 @@ awk -F'\t' -v archs="${archs[*]}" '
             printf "\n"
         }
     }' "$sectors" <(sort -t"$(printf '\t')" -k2,2 -k1,1n "$tmp/rows") >"$tmp/table"
-readme=$root/kernels/README.md
+doc=$root/kernels/CUDA.md
 awk -v table="$tmp/table" '
-    /^<!-- table: tools\/nvcc_gate.sh --table -->/ {
+    /^<!-- table: tools\/scripts\/nvcc_gate.sh --table -->/ {
         print; print ""
         while ((getline line < table) > 0) print line
         print ""; skip = 1; next
     }
     /^<!-- end of table -->/ { skip = 0 }
-    !skip' "$readme" >"$tmp/readme"
-cp "$tmp/readme" "$readme"
-echo "kernels/README.md: $(($(wc -l <"$tmp/table") - 2)) kernels, $("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/nvcc \1/p')"
+    !skip' "$doc" >"$tmp/doc"
+cp "$tmp/doc" "$doc"
+echo "kernels/CUDA.md: $(($(wc -l <"$tmp/table") - 2)) kernels, $("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/nvcc \1/p')"
