@@ -9,6 +9,7 @@
 #include "roles.h"
 
 #define TRACE_INDEX ((int64_t)1 << 26) /* questions in one data file */
+#define TRACE_BYTES ((size_t)16 << 30) /* largest trace that is read back */
 
 struct trace_scan {
     struct results *results;
