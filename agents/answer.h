@@ -1,15 +1,15 @@
 /*
- * answer: reads what a model replied, strictly. A reply either has exactly the agreed form or is an
- * error that says what is wrong: nothing is searched for in prose, no letter is ever assumed.
+ * answer: reads a model's reply, strictly. A reply has exactly the agreed form, or it is an error
+ * that names the fault. Nothing is searched for in prose, and no letter is ever assumed.
  *
- * Strings and arrays live in the arena that the caller gives. The model's text is untrusted: depth,
- * counts and lengths are capped by the same limits that the schemas state.
+ * Strings and arrays live in the caller's arena. The model's text is untrusted: the limits of the
+ * schemas also cap depth, counts and lengths.
  *
- * Of a reply's n bytes the model wrote the first `own`; own < n where the reply was closed at its
- * token limit. Of such a reply only what the model finished is taken: a letter, an id, a number or
- * an item of a list of which it wrote the end. Prose (rationale, notes, justification) stands as
- * far as it was written. Lists may be short or empty. A letter, the K ids or a first diagnosis that
- * is not there is an error, as it is in any other reply.
+ * The model wrote the first `own` of a reply's n bytes; own < n if the reply was closed at its
+ * token limit. Of such a reply only finished parts count: a letter, an id, a number or an item of a
+ * list whose end the model wrote. Prose (rationale, notes, justification) counts as far as it was
+ * written. Lists may be short or empty. A missing letter, missing ids of the K, or a missing first
+ * diagnosis is an error, as in any other reply.
  */
 #ifndef MAS_ANSWER_H
 #define MAS_ANSWER_H
@@ -22,12 +22,12 @@
 #include "mem.h"
 #include "str.h"
 
-#define ANSWER_BYTES ((size_t)256 << 10) /* longest reply that is looked at */
+#define ANSWER_BYTES ((size_t)256 << 10) /* longest reply that is read */
 #define ANSWER_DX 3                      /* diagnoses in one report */
 #define ANSWER_EVIDENCE 4                /* items in each evidence list */
 #define ANSWER_LIST 5                    /* diagnoses and warnings in a decision */
 
-struct answer_score { /* how the planner rates one specialty, all in 0..1 */
+struct answer_score { /* the planner's rating of one specialty, all in 0..1 */
     bool present;
     double relevance, coverage_gain, urgency_alignment, procedural_signal;
     const char *reason;
@@ -38,7 +38,7 @@ struct answer_plan { /* PlannerResult */
     /* catalogue indices, in the planner's order, no repeats */
     int selected[CATALOG_MAX], n_selected;
     struct answer_score score[CATALOG_MAX]; /* by catalogue index; selection "full" only */
-    int scored_twice;          /* repeats in the scored list; as many ids have no score */
+    int scored_twice;          /* repeats in the scored list; the same number of ids has no score */
     double log_p[CATALOG_MAX]; /* natural log, selection "logit" only */
     bool has_scores, has_log_p;
     const char *rationale;
@@ -68,11 +68,11 @@ struct answer_decision { /* FinalDecision */
     const char *justification;
 };
 
-/* full: the form with scored_catalog. k: how many specialties must be selected, all different.
- * ERR_DATA, ERR_NOMEM. */
+/* full: the form with scored_catalog. k: number of specialties that must be selected, all
+ * different. ERR_DATA, ERR_NOMEM. */
 int answer_plan(const char *s, size_t n, size_t own, const struct catalog *cat, int k, bool full,
                 struct arena *a, struct answer_plan *out, struct err *e);
-/* specialty: the one that was asked; a report in another's name is an error. */
+/* specialty: the specialty that was asked. A report in the name of another is an error. */
 int answer_report(const char *s, size_t n, size_t own, const struct catalog *cat, int specialty,
                   struct arena *a, struct answer_report *out, struct err *e);
 /* n_options 0: final_answer is a diagnosis. */
@@ -82,15 +82,15 @@ int answer_decision(const char *s, size_t n, size_t own, int n_options, struct a
 int answer_reasoned(const char *s, size_t n, size_t own, int n_options, struct arena *a,
                     struct answer_decision *out, struct err *e);
 
-/* The letter of a free-text reply: the whole reply is "B", "B.", "B)" or "(B)", or exactly one of
- * its lines is "Answer: B" or "Final answer: B" in one of those forms. ERR_DATA otherwise. */
+/* The letter of a free-text reply. The whole reply is "B", "B.", "B)" or "(B)", or exactly one of
+ * its lines is "Answer: B" or "Final answer: B". ERR_DATA otherwise. */
 int answer_letter(const char *s, size_t n, int n_options, int *out, struct err *e);
 
 /* Share of pairs of reports whose first diagnoses are the same text (letters and digits compared,
  * case ignored); NaN with fewer than two. */
 double answer_agreement(const struct answer_report *r, int n);
 
-/* The report as the aggregator reads it. */
+/* The report in the form that the aggregator reads. */
 void answer_report_text(const struct answer_report *r, const struct catalog *cat, struct str *out);
 
 #endif

@@ -18,7 +18,7 @@ const char *catalog_kind_name(enum catalog_kind k);
 struct catalog_entry {
     const char *id;    /* [a-z][a-z0-9_]* */
     const char *name;  /* as shown */
-    const char *scope; /* one sentence: what this specialist answers for */
+    const char *scope; /* one sentence: the field of this specialist */
     enum catalog_kind kind;
 };
 
@@ -31,7 +31,7 @@ struct catalog {
 
 /* path "" = the built-in configs/specialties.yaml. ERR_NOINPUT, ERR_CONFIG "file:..", ERR_NOMEM. */
 int catalog_read(const char *path, struct catalog *out, struct err *e);
-/* The same from YAML text; name is for messages. */
+/* As catalog_read, from YAML text; name is for messages. */
 int catalog_parse(const char *text, size_t n, const char *name, struct catalog *out, struct err *e);
 void catalog_free(struct catalog *c); /* accepts a zeroed one */
 

@@ -14,9 +14,10 @@
 
 #define JDOC_DEPTH 16
 
-/* ERR_DATA with the column (bytes from 1) of what is wrong; ERR_NOMEM. The caller json_decref's. */
+/* ERR_DATA with the column of the fault (bytes from 1); ERR_NOMEM. The caller owns *out
+ * (json_decref). */
 int jdoc_load(const char *s, size_t n, json_t **out, struct err *e);
-/* The same for a value of any type; its strings may hold NUL, so the caller looks at their
+/* As jdoc_load, for a value of any type. Its strings may hold NUL, so the caller must use their
  * length. */
 int jdoc_value(const char *s, size_t n, json_t **out, struct err *e);
 const char *jdoc_type_name(json_type t); /* "an object", "null", .. */

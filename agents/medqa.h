@@ -1,37 +1,41 @@
 /*
- * medqa: reads multiple-choice questions. Understood by content, plain or gzip:
- *   - MedQA JSONL: {question, options, answer_idx, answer, meta_info, ..}
- *   - the Hugging Face "-hf" form: {sent1, sent2, ending0.., label}
- *   - a JSON array of either, or several arrays one after the other
- * The file is untrusted. A record that cannot be used is rejected, counted and named by its line;
- * nothing is guessed and nothing is put in its place.
+ * medqa: reads multiple-choice questions. The content decides the form, plain or gzip:
+ * - MedQA JSONL: {question, options, answer_idx, answer, meta_info, ..}
+ * - the Hugging Face "-hf" form: {sent1, sent2, ending0.., label}
+ * - a JSON array of either, or several arrays one after the other
  *
- * Text. UTF-8; a byte order mark may stand wherever a record begins (`cat a b`). UTF-16 and UTF-32
- * are refused by name. Lines end with LF, CR LF or CR. NUL in a needed text is refused by name and
+ * The file is untrusted. An unusable record is rejected, counted and named by its line. Nothing is
+ * guessed, and nothing takes the record's place.
+ *
+ * Text. UTF-8; a byte order mark may stand before any record (`cat a b`). UTF-16 and UTF-32 are
+ * refused by name. Lines end with LF, CR LF or CR. NUL in a needed text is refused by name and
  * never cuts the text.
  *
  * Needed fields are read strictly: question, options, answer_idx (or answer); sent1, endings,
- * label. Each may stand once. All others never reject a record, whatever they hold (null, NaN,
- * 1e400, long integers, text of any length, deep nesting, repeated keys): agents/jscan.h passes
- * them. The structure of the whole record is strict: a comma too many, a bracket that does not
- * match or text after the record is an error.
+ * label. Each may stand once. No other field rejects a record, whatever its value (null, NaN,
+ * 1e400, long integers, text of any length, deep nesting, repeated keys): agents/jscan.h skips
+ * them. The structure of the whole record is strict. A surplus comma, an unmatched bracket or text
+ * after the record is an error.
  *
  * Options: 2 to 10, none blank: {"A": text, ..}, [text, ..] or [{"key": "A", "value": text}, ..].
- * Letters may be small and may have brackets, a dot or a colon. An option that is null is not
- * there; the letters of the others must have no gap. Key, in this order:
- *   1. answer_idx is a letter: that option. A text in answer must be that option's, or the same
- *   letter.
- *   2. answer_idx is a number: files count from 0 or from 1, so answer must name the option and
- *   agree.
- *   3. no answer_idx: the only option whose text answer is, or the letter that answer is.
- * Texts of answer and options are compared without outer white space and quotation marks. label
- * counts from 0. meta_info is the step when it is text of 1 to 63 bytes without control characters;
- * otherwise not known.
+ * Letters may be small and may have brackets, a dot or a colon. An option that is null does not
+ * count; the letters of the others must have no gap.
  *
- * A question's id comes from its content: the first 16 hex digits of the SHA-256 of its text,
- * options and key. So subsets, other orders and merged files give the same ids. An id in the record
- * is not used: files of different origin use the same ones. A record with the id of an earlier one
- * is a duplicate: counted, named by its line, and not asked again.
+ * The key, by the first rule that applies:
+ * 1. answer_idx is a letter: that option. A text in answer must be that option's, or the same
+ *    letter.
+ * 2. answer_idx is a number: files count from 0 or from 1, so answer must name the option and
+ *    agree.
+ * 3. no answer_idx: the only option whose text equals answer, or the option whose letter answer is.
+ *
+ * Texts of answer and options are compared without outer white space and quotation marks. label
+ * counts from 0. meta_info is the step if it is text of 1 to 63 bytes without control characters;
+ * otherwise the step is unknown.
+ *
+ * A question's id is the first 16 hex digits of the SHA-256 of its text, options and key. So
+ * subsets, other orders and merged files give the same ids. An id in the record is not used,
+ * because files of different origin use the same ids. A record with the id of an earlier one is a
+ * duplicate: it is counted, named by its line, and not asked again.
  */
 #ifndef MAS_MEDQA_H
 #define MAS_MEDQA_H
@@ -50,7 +54,7 @@
 
 struct medqa_question {
     char id[24];      /* "8f0a62b1c94d7e35", see above */
-    int64_t index;    /* number of its record from 0: all records count, rejected ones too */
+    int64_t index;    /* number of its record from 0; all records count, also rejected ones */
     const char *text; /* never empty; valid UTF-8 without NUL */
     const char *option[MEDQA_OPTIONS];
     int n_options;    /* 0 = an open question */
@@ -66,8 +70,9 @@ enum medqa_kind {
 
 struct medqa_record { /* one of the file */
     enum medqa_kind kind;
-    int64_t line;    /* from 1 */
-    size_t question; /* index into medqa.question; of a duplicate: the one that it repeats */
+    int64_t line; /* from 1 */
+    /* index into medqa.question; a duplicate has the index of the question that it repeats */
+    size_t question;
     const char *why; /* rejected: the reason, at most 159 bytes */
 };
 
@@ -84,7 +89,7 @@ struct medqa {
 /* ERR_NOINPUT, ERR_IO, ERR_DATA when the file is too large, is not UTF-8 or holds no usable
  * question, ERR_NOMEM. */
 int medqa_read(const char *path, struct medqa *out, struct err *e);
-/* The same from memory; name is for messages. */
+/* As medqa_read, from memory; name is for messages. */
 int medqa_parse(const char *text, size_t n, const char *name, struct medqa *out, struct err *e);
 void medqa_free(struct medqa *m); /* accepts a zeroed one */
 
@@ -92,7 +97,7 @@ void medqa_free(struct medqa *m); /* accepts a zeroed one */
 size_t medqa_first(const struct medqa *m, size_t n_records);
 
 /* One question from the command line; options "A. GERD||B. Acute MI" or NULL. Letters are checked
- * and cut off. The strings live in m's arena. ERR_USAGE. */
+ * and removed. The strings live in m's arena. ERR_USAGE. */
 int medqa_single(const char *text, const char *options, struct medqa *m, struct err *e);
 
 #endif

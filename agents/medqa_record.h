@@ -10,7 +10,7 @@ struct medqa_scans { /* memory that records share: of the record, of its options
 };
 void medqa_scans_free(struct medqa_scans *s);
 
-/* Reads s[0..n) into q, all but its id and index; texts go to the arena. ERR_DATA says why not,
+/* Reads s[0..n) into q, all but its id and index; texts go to the arena. ERR_DATA with the reason,
  * ERR_NOMEM. */
 int medqa_record_read(struct medqa_scans *scans, struct arena *arena, const char *s, size_t n,
                       struct medqa_question *q, struct err *e);

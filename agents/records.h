@@ -1,7 +1,7 @@
 /*
  * records: the data file of a run, record by record, as records.jsonl in the run's folder keeps it.
- * So every report has the whole file as its denominator, without the file: rejected records,
- * duplicates and questions that were not run yet stand in it.
+ * So every report has the whole file as its denominator without needing the file. Rejected records,
+ * duplicates and questions not run yet are in it.
  */
 #ifndef MAS_RECORDS_H
 #define MAS_RECORDS_H
@@ -12,7 +12,7 @@
 struct records_row {
     enum medqa_kind kind;
     int64_t line;         /* of the data file, from 1 */
-    size_t of;            /* row with the result: itself, or the row that it repeats */
+    size_t of;            /* row with the result: its own, or the row that it repeats */
     char id[24];          /* "" = rejected */
     int key;              /* -1 = none */
     const char *question; /* its beginning, "" = rejected */
@@ -30,9 +30,9 @@ void records_free(struct records *rs); /* accepts a zeroed one */
 /* Appends one line a record. */
 void records_write(const struct medqa *m, struct str *out);
 /* Appends a JSON object: counts, and the lines of the first rejected and repeated records. sha256:
- * of what records_write wrote. */
+ * of the text of records_write. */
 void records_describe(const struct medqa *m, const char *sha256, struct str *out);
-/* Reads what records_write wrote. ERR_DATA with the line, ERR_NOMEM. */
+/* Reads the text of records_write. ERR_DATA with the line, ERR_NOMEM. */
 int records_read(const char *text, size_t n, struct records *out, struct err *e);
 
 #endif

@@ -2,8 +2,8 @@
  * run: takes questions through a strategy, many at once, and records each one as it finishes.
  *
  * One loop: start cases while there is room, take a completed call, step its case, write the case
- * when it is done. What a case results in does not depend on what else is in flight. Questions that
- * the trace already has are not asked again.
+ * when it is done. The result of a case does not depend on the other cases in flight. Questions
+ * that the trace already has are not asked again.
  */
 #ifndef MAS_RUN_H
 #define MAS_RUN_H
@@ -15,10 +15,10 @@
 #include "trace.h"
 
 struct run_progress {
-    size_t done, total; /* cases, those of former runs included */
+    size_t done, total; /* cases, including those of former runs */
     size_t correct, unparsed, failed;
     size_t fresh;  /* cases finished by this run */
-    size_t beyond; /* finished, of the folder, not among those asked for: kept, not counted */
+    size_t beyond; /* finished cases of the folder that were not asked for: kept, not counted */
     size_t in_flight;
     int64_t new_tokens, prompt_tokens; /* of this run */
     double seconds;                    /* since it began */
@@ -31,7 +31,7 @@ struct run_options {
     size_t n;
     struct trace *trace;
     int concurrency; /* cases in flight; 0 = as many as the llm has slots */
-    /* becomes non-zero: start nothing more, give up what is in flight; or NULL */
+    /* when it becomes non-zero: start no more, give up cases in flight; or NULL */
     const atomic_int *stop;
     int64_t (*clock)(void *user); /* ns; NULL = the monotonic clock */
     /* Each may be NULL. progress: about twice a second and after every case. */
@@ -40,10 +40,10 @@ struct run_options {
     void *user;
 };
 
-/* 0 when every question is in the trace. ERR_CANCEL when it was stopped: what was in flight is
- * lost, the rest is written. Other errors (device, disk, memory) end the run likewise. Questions of
- * the trace after the last one given are left alone; ERR_CONFIG when it holds another one in the
- * place of one given. */
+/* 0 when every question is in the trace. ERR_CANCEL when it was stopped: cases in flight are lost,
+ * finished cases are written. Other errors (device, disk, memory) end the run likewise. Questions
+ * of the trace after the last given one are left alone. ERR_CONFIG when the trace has another
+ * question at the index of a given one. */
 int run_questions(const struct run_options *o, struct run_progress *out, struct err *e);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * stats: what a set of results says, with its uncertainty. The denominator is always every record
- * of the data file that was asked for. Unparsed and failed cases, rejected records and questions
- * not run yet are not right, and are shown beside. A duplicate counts as the record that it
- * repeats.
+ * stats: the statistics of a set of results, with their uncertainty. The denominator is always
+ * every record of the data file that was asked for. Unparsed and failed cases, rejected records and
+ * questions not run yet are not right, and are counted separately. A duplicate counts as the record
+ * that it repeats.
  */
 #ifndef MAS_STATS_H
 #define MAS_STATS_H
@@ -22,8 +22,9 @@ struct stats_rate {
 /* E. B. Wilson, JASA 22 (1927) 209. */
 struct stats_rate stats_wilson(size_t k, size_t n);
 
-/* Exact two-sided McNemar test: b and c count the pairs in which only the first, only the second
- * run was right. P of a split at least this uneven when both are as likely. 1 when b + c == 0. */
+/* Exact two-sided McNemar test: b counts the pairs in which only the first run was right, c those
+ * in which only the second was. Returns P of a split at least this uneven if both are equally
+ * likely. 1 when b + c == 0. */
 double stats_mcnemar(size_t b, size_t c);
 
 struct stats_paired {
@@ -51,8 +52,7 @@ struct stats_group {
 };
 
 struct stats_summary {
-    /* n = records asked for. While questions are not run, lo is for all of them wrong, hi for all
-     * right. */
+    /* n = records asked for. For questions not run yet, lo assumes all wrong, hi all right. */
     struct stats_rate accuracy;
     struct stats_rate so_far; /* records whose outcome is known */
     /* n = answered + unparsed + failed + planned + not_run (questions) + duplicates + rejected */

@@ -1,21 +1,18 @@
 /*
- * trace: a run's folder on disk, such that nothing finished is ever lost and nothing is counted
- * twice.
+ * trace: a run's folder on disk. No finished case is ever lost or counted twice.
  *
- *   lock          held (flock) while a run writes; holds its process id
- *   run.json      what the run is: identity (must be the same to go on), how many records were
- *                 asked for, what
- *                 the data file held, one session for each change of settings, figures as of the
- *                 last report
- *   records.jsonl the data file, record by record (records.h)
- *   traces.jsonl  one line a call, then one line for their case; a crc ends every line
+ *   lock             held (flock) while a run writes; holds its process id
+ *   run.json         identity (must be the same to continue), number of records asked for,
+ *                    content of the data file, one session for each change of settings,
+ *                    figures of the last report
+ *   records.jsonl    the data file, record by record (records.h)
+ *   traces.jsonl     one line a call, then one line for their case; a crc ends every line
  *   traces.jsonl.gz  the same, sealed when the run is complete (members of 32 cases)
  *
- * A case is appended by one write and one fdatasync, so a crash can leave only an unfinished tail:
- * an unterminated line, or calls without their case. Opening cuts it off, keeps it as
- * traces.jsonl.tail.bad and says so. A line that is complete but wrong is damage: it is refused
- * with its line and question, unless repair is asked for, which drops the case concerned so that it
- * is asked again.
+ * A case is appended by one write and one fdatasync. So a crash can leave only an unfinished tail:
+ * an unterminated line, or calls without their case. Opening cuts the tail off, keeps it as
+ * traces.jsonl.tail.bad and says so. A complete but wrong line is damage and is refused with its
+ * line and question. With repair, the damaged case is dropped, so that it is asked again.
  */
 #ifndef MAS_TRACE_H
 #define MAS_TRACE_H
@@ -28,20 +25,20 @@
 #include "roles.h"
 #include "str.h"
 
-#define TRACE_FORMAT 2 /* of the folder; 1 named questions by their place in the file */
+#define TRACE_FORMAT 2 /* of the folder; format 1 named questions by their index in the file */
 
 struct trace;
 
 struct trace_options {
-    const char *dir;      /* made if need be, parents too */
-    const char *identity; /* JSON object of JSON objects and values; what must not change */
-    /* the same of settings that may change: each continuation with others is a session of its
-     * own */
+    const char *dir; /* made if need be, parents too */
+    /* JSON object of JSON objects and values: the settings that must not change */
+    const char *identity;
+    /* likewise, the settings that may change; a continuation with other values is a new session */
     const char *about;
     const struct medqa *data; /* the file, or one question */
-    size_t asked; /* its first records that the figures are about; 0 = all. May change */
+    size_t asked; /* number of first records that the figures cover; 0 = all. May change */
     bool repair;
-    bool fresh; /* what the folder holds is moved to DIR/old-1, old-2, .. */
+    bool fresh; /* moves the folder's content to DIR/old-1, old-2, .. */
 };
 
 /* ERR_CREATE (folder, lock: names the other process), ERR_CONFIG (identity differs: says how; a
@@ -49,11 +46,11 @@ struct trace_options {
 int trace_open(const struct trace_options *opt, struct trace **out, struct err *e);
 void trace_close(struct trace *t); /* accepts NULL */
 
-/* What was found when opening: lines of text for the user, "" = nothing to say. */
+/* Findings while opening: lines of text for the user; "" = none. */
 const char *trace_notes(const struct trace *t);
 /* The finished cases, in order of the file; grows with trace_append. */
 const struct results *trace_results(const struct trace *t);
-bool trace_has(const struct trace *t, int64_t index); /* is that question finished? */
+bool trace_has(const struct trace *t, int64_t index); /* true: that question is finished */
 
 /* Writes a finished case and its calls. On failure the file is cut back to its last good end, the
  * case is not counted, and the run can be continued later. ERR_IO, ERR_NOMEM. */
@@ -63,17 +60,17 @@ int trace_seal(struct trace *t, struct err *e);
 
 /* Writes figures, a JSON object, into run.json in place of the former ones. */
 int trace_figures(struct trace *t, const char *figures, struct err *e);
-const char *trace_json(const struct trace *t); /* run.json as it was last written */
+const char *trace_json(const struct trace *t); /* the last written run.json */
 
 /* A folder that was read back. */
 struct trace_run {
     struct records records;
-    struct results results; /* in order of the data file; also those beyond `asked` */
+    struct results results; /* in order of the data file; also results beyond `asked` */
     struct roles roles;     /* calls of the records asked for */
-    size_t asked;           /* records that the figures are about, at most records.n */
+    size_t asked;           /* records that the figures cover, at most records.n */
     double price_kwh;       /* USD, of the last session; NaN = not recorded */
     struct str json;        /* run.json */
-    struct str notes;       /* lines for the user, "" = nothing to say */
+    struct str notes;       /* lines for the user; "" = none */
 };
 /* Reads a folder without changing it (export). An unfinished tail is left out and mentioned in
  * notes. ERR_CONFIG for a folder of another format. */

@@ -1,5 +1,5 @@
-/* backend: the one place that knows which backends there are. MAS_HAVE_CUDA and MAS_HAVE_CUDAHOST
- * say what the build found: nvcc for the one, CUDA's headers for the other. */
+/* backend: the one place that knows all backends. MAS_HAVE_CUDA: the build found nvcc.
+ * MAS_HAVE_CUDAHOST: the build found CUDA's headers. */
 #include <string.h>
 
 #include "log.h"
@@ -29,8 +29,8 @@ static int ops_open_cudahost(const struct ops_options *opt, struct ops **out, st
 }
 #endif
 
-/* CUDA where a GPU can be used, else the CPU. Who names a GPU or its memory wants no other
- * device. */
+/* CUDA if a GPU works, else the CPU. If the options name a GPU or its memory, there is no fallback
+ * to the CPU. */
 static int ops_open_auto(const struct ops_options *opt, struct ops **out, struct err *e)
 {
     struct err why = {0};

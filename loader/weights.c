@@ -6,8 +6,6 @@
 
 #include "mem.h"
 
-enum { NAME_MAX_BYTES = 65 };
-
 /* Misses are collected, so one run reports all of them; a message holds about a dozen. */
 struct misses {
     char text[700];
@@ -39,14 +37,13 @@ static const char *shape_text(char buf[96], int n_dim, const int64_t *dim)
     return buf;
 }
 
-/* The slot's name with the number of the layer; false: the name is too long for a tensor. */
-static bool slot_name(char out[NAME_MAX_BYTES], const struct weight_slot *slot, int layer)
+bool weights_name(char out[WEIGHTS_NAME], const struct weight_slot *slot, int layer)
 {
     const char *hole = strstr(slot->name, "%d");
-    int n = hole ? snprintf(out, NAME_MAX_BYTES, "%.*s%d%s", (int)(hole - slot->name), slot->name,
+    int n = hole ? snprintf(out, WEIGHTS_NAME, "%.*s%d%s", (int)(hole - slot->name), slot->name,
                             layer, hole + 2)
-                 : snprintf(out, NAME_MAX_BYTES, "%s", slot->name);
-    return n < NAME_MAX_BYTES;
+                 : snprintf(out, WEIGHTS_NAME, "%s", slot->name);
+    return n < WEIGHTS_NAME;
 }
 
 static bool same_shape(const struct weight_slot *slot, const struct tensor *t)
@@ -61,12 +58,14 @@ static bool same_shape(const struct weight_slot *slot, const struct tensor *t)
 
 /* *out stays zero for an absent optional tensor, and for a miss. */
 static void bind_one(const struct gguf *g, const struct weight_slot *slot, int layer,
-                     struct tensor *out, struct misses *m)
+                     struct tensor *out, bool *shares, struct misses *m)
 {
-    char name[NAME_MAX_BYTES], why[256], have[96], want[96];
-    const struct gguf_tensor *gt = slot_name(name, slot, layer) ? gguf_tensor_find(g, name) : NULL;
+    char name[WEIGHTS_NAME], why[256], have[96], want[96];
+    const struct gguf_tensor *gt =
+        weights_name(name, slot, layer) ? gguf_tensor_find(g, name) : NULL;
     if (!gt && slot->or_name) {
         gt = gguf_tensor_find(g, slot->or_name);
+        *shares = gt != NULL;
         if (gt && !same_shape(slot, &gt->t))
             return; /* the slot of that name reports the miss */
     }
@@ -96,38 +95,104 @@ static int weights_alloc(struct weights *w, struct err *e)
         n = SIZE_MAX;
     w->t = mem_zalloc(n, sizeof *w->t);
     w->per_layer = mem_zalloc((size_t)w->n_slot, sizeof *w->per_layer);
+    w->shares = mem_zalloc((size_t)w->n_slot, sizeof *w->shares);
     w->part = mem_zalloc((size_t)w->n_slot, sizeof *w->part);
-    if (!w->t || !w->per_layer || !w->part)
+    if (!w->t || !w->per_layer || !w->shares || !w->part)
         return NOMEM(e, n, "the table of weights");
     return 0;
+}
+
+static struct tensor *weights_at(const struct weights *w, int slot, int layer)
+{
+    size_t l = w->per_layer[slot] ? (size_t)layer : 0;
+    return &w->t[(size_t)slot * (size_t)(w->n_layer ? w->n_layer : 1) + l];
+}
+
+/* An empty table for these slots. */
+static int weights_init(struct weights *w, const struct weight_slot *slots, int n_slot, int n_layer,
+                        struct err *e)
+{
+    if (n_slot < 0 || n_layer < 0)
+        FAIL(e, ERR_BUG, "weights: %d slots, %d layers", n_slot, n_layer);
+    *w = (struct weights){.n_slot = n_slot, .n_layer = n_layer};
+    TRY(weights_alloc(w, e));
+    for (int s = 0; s < n_slot; s++) {
+        w->per_layer[s] = strstr(slots[s].name, "%d") != NULL;
+        w->part[s] = slots[s].part;
+    }
+    return 0;
+}
+
+/* Layers for which a slot has a tensor of its own. */
+static int weights_layers(const struct weights *w, int slot)
+{
+    return w->per_layer[slot] ? w->n_layer : 1;
 }
 
 int weights_bind(const struct gguf *g, const struct weight_slot *slots, int n_slot, int n_layer,
                  struct weights *out, struct err *e)
 {
-    if (n_slot < 0 || n_layer < 0)
-        FAIL(e, ERR_BUG, "weights_bind: %d slots, %d layers", n_slot, n_layer);
-    struct weights w = {.file = g, .n_slot = n_slot, .n_layer = n_layer};
+    struct weights w = {.n_slot = 0};
     struct misses m = {.count = 0};
     int rc = 0;
-    TRY_DONE(weights_alloc(&w, e));
-    for (int s = 0; s < n_slot; s++) {
-        w.per_layer[s] = strstr(slots[s].name, "%d") != NULL;
-        w.part[s] = slots[s].part;
-        for (int l = 0; l < (w.per_layer[s] ? n_layer : 1); l++) {
-            struct tensor *t = &w.t[(size_t)s * (size_t)(n_layer ? n_layer : 1) + (size_t)l];
-            bind_one(g, &slots[s], l, t, &m);
-        }
-    }
+    TRY_DONE(weights_init(&w, slots, n_slot, n_layer, e));
+    w.file = g;
+    for (int s = 0; s < n_slot; s++)
+        for (int l = 0; l < weights_layers(&w, s); l++)
+            bind_one(g, &slots[s], l, weights_at(&w, s, l), &w.shares[s], &m);
     if (m.left_out)
         TRY_DONE(err_set(e, ERR_DATA, "%.200s: %d tensors do not fit the model: %s; and %d more",
                          gguf_path(g), m.count, m.text, m.left_out));
     if (m.count)
         TRY_DONE(err_set(e, ERR_DATA, "%.200s: %d tensors do not fit the model: %s", gguf_path(g),
                          m.count, m.text));
-    for (int l = 0; l < n_layer; l++)
-        if (weights_layer_bytes(&w, l) > w.layer_bytes)
-            w.layer_bytes = weights_layer_bytes(&w, l);
+    *out = w;
+    return 0;
+done:
+    weights_free(&w);
+    return rc;
+}
+
+/* The slot whose name this one takes when it has no tensor; NULL = none. */
+static const struct tensor *outline_other(const struct weights *w, const struct weight_slot *slots,
+                                          int slot)
+{
+    for (int s = 0; s < slot; s++)
+        if (!w->per_layer[s] && !strcmp(slots[s].name, slots[slot].or_name))
+            return weights_at(w, s, 0);
+    return NULL;
+}
+
+static int outline_one(struct weights *w, const struct weight_slot *slot, int s, int layer,
+                       weights_format format, const void *user, struct err *e)
+{
+    char name[WEIGHTS_NAME];
+    struct tensor *t = weights_at(w, s, layer);
+    if (!weights_name(name, slot, layer))
+        FAIL(e, ERR_BUG, "weights_outline: the name %s is too long", slot->name);
+    *t = (struct tensor){.fmt = format(user, name, slot->n_dim, slot->dim), .n_dim = slot->n_dim};
+    memcpy(t->dim, slot->dim, sizeof t->dim);
+    if (!fmt_row_bytes(t->fmt, tensor_cols(t), &t->row_bytes))
+        FAIL(e, ERR_USAGE, "%s: rows of %" PRId64 " elements are no whole blocks of %s", name,
+             tensor_cols(t), fmt_info(t->fmt)->name);
+    return 0;
+}
+
+int weights_outline(const struct weight_slot *slots, int n_slot, int n_layer, bool tied,
+                    weights_format format, const void *user, struct weights *out, struct err *e)
+{
+    struct weights w = {.n_slot = 0};
+    int rc = 0;
+    TRY_DONE(weights_init(&w, slots, n_slot, n_layer, e));
+    for (int s = 0; s < n_slot; s++) {
+        const struct tensor *other = slots[s].or_name ? outline_other(&w, slots, s) : NULL;
+        w.shares[s] = tied && other;
+        if (w.shares[s])
+            *weights_at(&w, s, 0) = *other;
+        else if (!slots[s].optional || other)
+            for (int l = 0; l < weights_layers(&w, s); l++)
+                TRY_DONE(outline_one(&w, &slots[s], s, l, format, user, e));
+    }
     *out = w;
     return 0;
 done:
@@ -139,34 +204,19 @@ void weights_free(struct weights *w)
 {
     mem_free(w->t);
     mem_free(w->per_layer);
+    mem_free(w->shares);
     mem_free(w->part);
     *w = (struct weights){0};
 }
 
 const struct tensor *weights_get(const struct weights *w, int slot, int layer)
 {
-    size_t l = w->per_layer[slot] ? (size_t)layer : 0;
-    return &w->t[(size_t)slot * (size_t)(w->n_layer ? w->n_layer : 1) + l];
+    return weights_at(w, slot, layer);
 }
 
-uint64_t weights_layer_bytes(const struct weights *w, int layer)
+bool weights_own(const struct weights *w, int slot, int layer)
 {
-    uint64_t sum = 0;
-    for (int s = 0; s < w->n_slot; s++) {
-        const struct tensor *t = weights_get(w, s, layer);
-        if (w->per_layer[s] && t->data)
-            sum += tensor_bytes(t);
-    }
-    return sum;
-}
-
-/* True when an earlier slot has the same tensor. */
-static bool weights_again(const struct weights *w, int slot)
-{
-    for (int s = 0; s < slot; s++)
-        if (!w->per_layer[s] && weights_get(w, s, 0)->data == weights_get(w, slot, 0)->data)
-            return true;
-    return false;
+    return weights_at(w, slot, layer)->n_dim && !w->shares[slot];
 }
 
 /* Bytes of a tensor in a copy. */
@@ -178,11 +228,17 @@ static uint64_t weights_room(const struct tensor *t)
 uint64_t weights_shared_bytes(const struct weights *w)
 {
     uint64_t sum = 0;
-    for (int s = 0; s < w->n_slot; s++) {
-        const struct tensor *t = weights_get(w, s, 0);
-        if (!w->per_layer[s] && t->data && !weights_again(w, s))
-            sum += weights_room(t);
-    }
+    for (int s = 0; s < w->n_slot; s++)
+        if (!w->per_layer[s] && weights_own(w, s, 0))
+            sum += weights_room(weights_get(w, s, 0));
+    return sum;
+}
+
+uint64_t weights_bytes(const struct weights *w)
+{
+    uint64_t sum = weights_shared_bytes(w);
+    for (int l = 0; l < w->n_layer; l++)
+        sum += weights_part_bytes(w, PART_ATTN, l) + weights_part_bytes(w, PART_FFN, l);
     return sum;
 }
 
@@ -191,7 +247,7 @@ uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int la
     uint64_t sum = 0;
     for (int s = 0; s < w->n_slot; s++) {
         const struct tensor *t = weights_get(w, s, layer);
-        if (w->part[s] == part && t->data)
+        if (w->part[s] == part)
             sum += weights_room(t);
     }
     return sum;
@@ -199,10 +255,8 @@ uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int la
 
 bool weights_tied(const struct weights *w)
 {
-    for (int a = 0; a < w->n_slot; a++)
-        for (int b = 0; b < w->n_slot && w->part[a] == PART_OUTPUT; b++)
-            if (w->part[b] == PART_EMBED && weights_get(w, b, 0)->data &&
-                weights_get(w, a, 0)->data == weights_get(w, b, 0)->data)
-                return true;
+    for (int s = 0; s < w->n_slot; s++)
+        if (w->part[s] == PART_OUTPUT && w->shares[s])
+            return true;
     return false;
 }

@@ -27,8 +27,8 @@ struct weights {
     int n_slot, n_layer;
     struct tensor *t;     /* (n_slot, max(n_layer, 1)); slots without %d use layer 0 */
     bool *per_layer;      /* (n_slot) the slot's name has %d */
+    bool *shares;         /* (n_slot) the slot uses the tensor of its or_name */
     enum plan_part *part; /* (n_slot) */
-    uint64_t layer_bytes; /* bytes of the largest layer */
 };
 
 /* Looks up every slot for every layer and checks format and shape. ERR_DATA lists all misses in one
@@ -37,17 +37,32 @@ int weights_bind(const struct gguf *g, const struct weight_slot *slots, int n_sl
                  struct weights *out, struct err *e);
 void weights_free(struct weights *w);
 
-/* layer 0 for a slot without %d. data == NULL when optional and absent. */
+/* The format of a tensor that no file has. */
+typedef enum fmt (*weights_format)(const void *user, const char *name, int n_dim,
+                                   const int64_t *dim);
+
+/* The weights of a model without a file: each tensor has a shape and a format but no data. Optional
+ * slots are absent, except for one with or_name: tied decides whether it shares that tensor or has
+ * one of its own. ERR_USAGE names a tensor whose rows are no whole blocks of its format. */
+int weights_outline(const struct weight_slot *slots, int n_slot, int n_layer, bool tied,
+                    weights_format format, const void *user, struct weights *out, struct err *e);
+
+enum { WEIGHTS_NAME = 65 }; /* bytes of a tensor's name with its end, at most */
+/* The slot's name with the layer's number; false when no tensor can have a name of that length. */
+bool weights_name(char out[WEIGHTS_NAME], const struct weight_slot *slot, int layer);
+
+/* layer 0 for a slot without %d. n_dim == 0 and data == NULL when optional and absent. */
 const struct tensor *weights_get(const struct weights *w, int slot, int layer);
+/* The tensor exists and belongs to this slot alone, or to the first of two slots that share it. */
+bool weights_own(const struct weights *w, int slot, int layer);
 
 /* Every tensor of a copy begins at a multiple of it: kernels expect that of a matrix. */
 #define WEIGHTS_ALIGN ((uint64_t)256)
 
-/* Bytes of the per-layer slots of one layer, and of all other slots. A tensor shared by two slots
- * counts once. weights_layer_bytes counts bytes of the file; all other functions count bytes of a
- * copy, with each tensor at a multiple of WEIGHTS_ALIGN. */
-uint64_t weights_layer_bytes(const struct weights *w, int layer);
-uint64_t weights_shared_bytes(const struct weights *w);
+/* The sizes for plan_make. A tensor counts with its bytes in a copy, where each tensor begins at a
+ * multiple of WEIGHTS_ALIGN. The first two count a shared tensor once. */
+uint64_t weights_bytes(const struct weights *w);        /* of all slots */
+uint64_t weights_shared_bytes(const struct weights *w); /* of the slots without %d */
 /* Bytes of the slots of one part; layer matters for PART_ATTN and PART_FFN only. A tied tensor
  * counts in each part that has it. */
 uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int layer);

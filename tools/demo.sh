@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and shows the program at work with the toy model inside: one case through
-# the panel, then 60 questions by three strategies, side by side. No GPU, no network beyond the packages, no
-# data but what is in this repository. usage: tools/demo.sh
+# Installs missing packages, builds, and shows the program at work with the toy model inside. One case goes through
+# the panel, then 60 questions go through three strategies, side by side. Needs no GPU, no network beyond the
+# packages, and no data beyond this repository. usage: tools/demo.sh
 . "$(dirname "$0")/scripts/setup.sh"
 
 prepare

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change goes in: installs what is missing, builds with sanitizers,
-# runs the threaded tests under ThreadSanitizer and the CUDA kernels, on the host, under the race checker,
-# then all tests under AddressSanitizer and UndefinedBehaviorSanitizer. The last thing printed is ctest's summary. usage: tools/test.sh [PACKAGE...]
-# PACKAGE: to install as well, for tests that are skipped without: gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+# Runs every check that a change must pass. Installs missing packages and builds with sanitizers. Runs the threaded
+# tests under ThreadSanitizer, and the CUDA kernels, on the host, under the race checker. Then runs all tests under
+# AddressSanitizer and UndefinedBehaviorSanitizer. The last lines are ctest's summary. usage: tools/test.sh [PACKAGE...]
+# PACKAGE: installed as well, for tests that are skipped without it: gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 # qemu-user-static (tests/cross), clang-format-14 (tests/lint/format.sh).
 . "$(dirname "$0")/scripts/setup.sh"
 

@@ -151,7 +151,7 @@ void case_release(struct case_device *d)
     d->ops->dev->api->free(d->ops->dev, &d->scratch);
 }
 
-/* How much of its tolerance one number uses; equal numbers, and NaN against NaN, use none. */
+/* The share of its tolerance that one number uses; equal numbers, and two NaN, use none. */
 static double case_used(double got, double want, double allowed)
 {
     if (got == want || (isnan(got) && isnan(want)))
@@ -162,7 +162,7 @@ static double case_used(double got, double want, double allowed)
     return error / allowed;
 }
 
-/* Block by block. */
+/* Compares buffers of rows block by block. */
 static struct case_diff case_compare_rows(const struct case_buf *b, const char *got,
                                           const char *want)
 {

@@ -1,5 +1,5 @@
-/* case_attention: ragged batches over scrambled pages. Pages that no sequence owns are filled with
- * 0xff bytes (NaN in the float formats): reading one shows. */
+/* case_attention: ragged batches over scrambled pages. Pages that no sequence owns hold 0xff bytes
+ * (NaN in the float formats), so a read of them shows. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +14,7 @@ static const struct attn_shape {
     int page_tokens, n_head, n_kv_head, head_dim;
     int rows[ATTN_SEQS], len[ATTN_SEQS]; /* of each sequence; length 0 ends the list */
     bool bench;
-    int shared; /* tokens at the beginning that all have in common, whole pages */
+    int shared; /* first tokens that all sequences have in common; whole pages */
 } attn_shapes[] = {
     {FMT_F16, 16, 1, 1, 8, {1}, {1}, false, 0},
     {FMT_F16, 16, 4, 2, 64, {1, 3, 0, 5}, {33, 3, 40, 100}, false, 0},
@@ -32,13 +32,13 @@ static const struct attn_shape {
     {FMT_F16, 16, 2, 1, 20, {2, 1}, {33, 17}, false, 0}, /* rows of 40 bytes */
     {FMT_F32, 16, 2, 2, 512, {2}, {33}, false, 0},       /* the longest heads */
     {FMT_Q8_0, 32, 2, 1, 512, {1}, {140}, false, 0},
-    /* decode steps with few heads a kv head, in every width of heads that a kernel is made for */
+    /* decode steps with few query heads for each kv head, in every head width that has a kernel */
     {FMT_F16, 16, 8, 2, 128, {1, 1, 1}, {140, 33, 5}, false, 0},
     {FMT_Q8_0, 32, 4, 1, 256, {1, 1}, {200, 9}, false, 0},
     {FMT_F16, 16, 14, 2, 192, {1}, {150}, false, 0},
     {FMT_BF16, 16, 6, 1, 40, {1, 1}, {60, 131}, false, 0},
-    /* heads of 64 and 128, for tensor cores: many rows, several splits, more heads than a tile
-     * takes */
+    /* heads of 64 and 128, for tensor cores: many rows, several splits, more heads than fit a
+     * tile */
     {FMT_F16, 16, 4, 1, 64, {40}, {150}, false, 0},
     {FMT_F16, 32, 8, 2, 128, {20, 1}, {300, 7}, false, 0},
     {FMT_Q8_0, 16, 4, 2, 64, {33}, {140}, false, 0},
@@ -46,17 +46,17 @@ static const struct attn_shape {
     {FMT_Q4_0, 32, 2, 1, 64, {50}, {50}, false, 0},
     {FMT_Q4_0, 16, 20, 1, 128, {1, 1}, {129, 15}, false, 0},
     {FMT_Q4_0, 64, 8, 1, 128, {9}, {200}, false, 0},
-    /* sequences that begin with the same pages: alike to the end, of different lengths, more
-     * queries than go together, chunks of several rows */
+    /* sequences that begin with the same pages: equal to the end, of different lengths, more
+     * queries than one group takes, chunks of several rows */
     {FMT_F16, 16, 4, 2, 64, {1, 1, 1, 1}, {161, 161, 161, 161}, false, 160},
     {FMT_Q8_0, 32, 8, 2, 128, {1, 2, 1, 3}, {200, 131, 330, 140}, false, 96},
     {FMT_F16, 16, 24, 1, 64, {1, 1, 1, 1}, {90, 97, 200, 81}, false, 80},
     {FMT_F16, 32, 8, 2, 128, {1, 1, 1, 1}, {300, 290, 161, 140}, false, 128},
-    /* alike, but for what each sees */
+    /* equal pages, but each sequence reads another number of tokens */
     {FMT_Q8_0, 64, 4, 1, 128, {1, 1, 1, 1}, {185, 192, 190, 150}, false, 192},
     {FMT_Q4_0, 16, 4, 2, 64, {1, 1, 3, 1}, {140, 133, 200, 258}, false, 128},
     {FMT_F32, 64, 3, 3, 20, {5, 9, 1, 12}, {150, 138, 129, 270}, false, 128},
-    /* ends within what the next one shares */
+    /* one sequence ends inside the pages that the next one shares */
     {FMT_F16, 16, 4, 2, 64, {1, 1, 1, 1}, {140, 200, 131, 250}, false, 144},
     {FMT_F16, 64, 32, 8, 128, {1}, {8192}, true, 0},
     {FMT_Q8_0, 64, 32, 8, 128, {1}, {8192}, true, 0},
@@ -79,8 +79,8 @@ static int attention_run(const struct op_case *c, void *const *dev, struct ops *
     return ops->attention(ops, s, &a, e);
 }
 
-/* q_start, kv_len and the page table: sequences take their pages in turns, from the last page down.
- */
+/* Fills q_start, kv_len and the page table. Sequences take pages in turn, from the last page
+ * down. */
 static void attention_tables(const struct attn_shape *s, const struct attention_args *a, int n_page,
                              int32_t *q_start, int32_t *kv_len, int32_t *page)
 {
@@ -96,7 +96,7 @@ static void attention_tables(const struct attn_shape *s, const struct attention_
                                                                                : next--;
 }
 
-/* Random K or V in the pages that are used, 0xff in the one that is not (page 0). */
+/* Fills used pages with random K or V, and the unused page 0 with 0xff. */
 static void attention_pages(const struct attn_shape *s, int n_page, uint64_t key, float std,
                             void *data)
 {

@@ -28,7 +28,7 @@ static int embed_make(int i, struct op_case *c, struct err *e)
     case_buf(c, "y", CASE_OUT, CASE_F32, (size_t)(n_row * n), sizeof(float));
     TRY(case_done(c, e));
     for (int r = 0; r < n_row; r++)
-        id[r] = (EMBED_VOCAB - 1 + 17 * r) % EMBED_VOCAB; /* the last token, then all over */
+        id[r] = (EMBED_VOCAB - 1 + 17 * r) % EMBED_VOCAB; /* the last token, then scattered ones */
     c->args.embed = (struct embed_args){.n_row = n_row};
     c->bytes = (double)n_row * ((double)c->w[0].row_bytes + 4.0 * (double)n);
     c->run = embed_run;

@@ -9,14 +9,14 @@ static const struct kv_shape {
     enum fmt fmt;
     int n_row, page_tokens, n_kv_head, head_dim;
     bool bench;
-    float std;         /* of k */
-    int n_head, n_rot; /* of q; 0: no rope */
+    float std;         /* deviation of k */
+    int n_head, n_rot; /* heads of q; n_rot 0: no rope */
     enum rope_pairs pairs;
 } kv_shapes[] = {
     {FMT_F16, 1, 16, 1, 8, false, 2, 0, 0, ROPE_ADJACENT},
     {FMT_F16, 19, 32, 2, 40, false, 2, 0, 0, ROPE_ADJACENT},
     {FMT_F16, 3, 16, 2, 5, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_F16, 4, 16, 1, 40, false, 1e6f, 0, 0, ROPE_ADJACENT}, /* beyond what a half holds */
+    {FMT_F16, 4, 16, 1, 40, false, 1e6f, 0, 0, ROPE_ADJACENT}, /* beyond the range of a half */
     {FMT_F32, 5, 16, 1, 64, false, 2, 0, 0, ROPE_ADJACENT},
     {FMT_F32, 3, 16, 1, 7, false, 2, 0, 0, ROPE_ADJACENT},
     {FMT_BF16, 5, 64, 3, 64, false, 2, 0, 0, ROPE_ADJACENT},
@@ -27,10 +27,10 @@ static const struct kv_shape {
     /* scales of 1.3 times the smallest half */
     {FMT_Q8_0, 4, 16, 1, 64, false, 6e-6f, 0, 0, ROPE_ADJACENT},
     {FMT_Q4_0, 4, 32, 1, 128, false, 2, 0, 0, ROPE_ADJACENT},
-    /* enough blocks for a search to differ in its last step */
+    /* enough blocks to reach a difference in the last step of a search for the scale */
     {FMT_Q4_0, 96, 32, 4, 64, false, 2, 0, 0, ROPE_ADJACENT},
     {FMT_F16, 19, 32, 2, 40, false, 2, 6, 40, ROPE_ADJACENT},
-    {FMT_F16, 3, 16, 2, 5, false, 2, 1, 4, ROPE_HALVES}, /* an odd length, not all of it turned */
+    {FMT_F16, 3, 16, 2, 5, false, 2, 1, 4, ROPE_HALVES},       /* an odd length, rotated in part */
     {FMT_F32, 5, 16, 1, 300, false, 2, 9, 300, ROPE_ADJACENT}, /* more pairs than threads */
     {FMT_BF16, 2, 64, 3, 64, false, 2, 3, 32, ROPE_HALVES},
     {FMT_Q8_0, 5, 32, 8, 128, false, 2, 32, 128, ROPE_ADJACENT},
@@ -61,8 +61,8 @@ static int kv_write_run(const struct op_case *c, void *const *dev, struct ops *o
     return ops->kv_write(ops, s, &a, e);
 }
 
-/* A turned number of k next to a rounding may fall on either side of it: a step of the format, of
- * numbers up to 5. */
+/* A rotated number of k near a rounding border may round to either side. So the tolerance is one
+ * step of the format, for numbers up to 5. */
 static void kv_write_tolerance(struct op_case *c, enum fmt fmt)
 {
     const double step = fmt == FMT_F32    ? 3e-6
@@ -73,7 +73,7 @@ static void kv_write_tolerance(struct op_case *c, enum fmt fmt)
     case_tolerance(c, fmt == FMT_Q4_0 ? 0.7 : step, 0);
 }
 
-/* The last three buffers: q, pos, inv_freq. */
+/* Adds the last three buffers: q, pos, inv_freq. */
 static int kv_write_add_rope(struct op_case *c, const struct kv_shape *s, struct err *e)
 {
     const int n_rot = s->n_rot;
@@ -106,7 +106,7 @@ static int kv_write_make(int i, struct op_case *c, struct err *e)
     case_floats(c, "k", CASE_IN, s->n_row * row, 8, s->std);
     case_floats(c, "v", CASE_IN, s->n_row * row, 9, 0.1f);
     int32_t *slot = case_buf(c, "slot", CASE_IN, CASE_I32, (size_t)s->n_row, sizeof *slot);
-    /* what lies in the other slots must stay: both are given and compared as bytes */
+    /* other slots must keep their bytes: both caches are inputs and are compared as bytes */
     case_buf(c, "kv.k", CASE_INOUT, CASE_BYTES, (size_t)slots, bytes);
     if (s->n_head)
         kv_write_tolerance(c, s->fmt);

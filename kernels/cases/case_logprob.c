@@ -3,7 +3,7 @@
 
 #include "case.h"
 
-/* row r: one logit far above all, for each r elsewhere; a long run of -inf */
+/* Row r has one logit far above the others, at another place in each row, or a long run of -inf. */
 enum { PEAK = 1, GAP = 2 };
 
 static const struct {
@@ -43,12 +43,12 @@ static int logprob_make(int i, struct op_case *c, struct err *e)
     case_tolerance(c, 2e-6, 2e-7);
     TRY(case_done(c, e));
     for (int r = 0; r < n_row && logprob_table[i].flags & PEAK; r++)
-        /* another warp of a block of 256 that takes four each */
+        /* the place belongs to another warp of a block of 256 threads with four elements each */
         x[r * n + (128 * r + 21) % n] = 200;
     for (int64_t j = 4000; j < 12400 && logprob_table[i].flags & GAP; j++)
         x[j] = -INFINITY;
     for (int p = 0; p < n_pair; p++) {
-        row[p] = (n_row - 1) - p * n_row / n_pair; /* pairs of one row stand together */
+        row[p] = (n_row - 1) - p * n_row / n_pair; /* pairs of one row are neighbours */
         id[p] = (int32_t)((n - 1 + 31 * (int64_t)p) % n);
     }
     c->args.logprob = (struct logprob_args){.n_row = n_row, .n_vocab = n, .n_pair = n_pair};

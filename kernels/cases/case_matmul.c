@@ -1,10 +1,10 @@
 /*
  * case_matmul: every format alone in a set of shapes, then calls of several matrices with mixed
- * formats. The weights have the deviation 1 / sqrt(n_in), so results have about that of x, 1,
- * whatever n_in.
+ * formats. The weights have the deviation 1 / sqrt(n_in). So results have the deviation of x, about
+ * 1, for every n_in.
  *
- * Tolerance: x in 8 bits has a relative error of about 0.4 % in the result's deviation; 3 % is
- * seven deviations of it. Float weights: f32 sums of n_in terms.
+ * Tolerance: x in 8 bits has a relative error of about 0.4 % of the result's deviation; 3 % is
+ * seven times that. Float weights: f32 sums of n_in terms.
  */
 #include <math.h>
 #include <stdio.h>
@@ -29,12 +29,12 @@ static const struct matmul_shape matmul_shapes[] = {
     {33, 8, 0, 50, EPI_STORE, false, false, false, false},
     {5, 2, 0, 16, EPI_ADD, true, true, true, false}, /* a block of zeros in x, one in w */
     {70, 1, 7, 35, EPI_STORE, false, false, false, false},
-    /* these: every number of columns a kernel is made for */
+    /* the following shapes: every number of columns that has a kernel */
     {2, 2, 0, 21, EPI_STORE, false, false, false, false},
     {2, 3, 5, 9, EPI_SWIGLU, false, false, true, false},
     {3, 4, 0, 33, EPI_STORE, true, false, false, false},
     {20, 3, 0, 37, EPI_ADD, false, false, true, false},
-    /* these: rows of several segments, the last one short */
+    /* the following shapes: rows of several segments, the last one short */
     {17, 35, 0, 40, EPI_SWIGLU, false, false, true, false},
     {1, 21, 0, 70, EPI_STORE, true, false, true, false},
     {12, 16, 0, 64, EPI_STORE, false, false, true, false},
@@ -65,7 +65,7 @@ static const struct matmul_mix {
 };
 enum { N_MIXES = sizeof matmul_mixes / sizeof *matmul_mixes };
 
-/* Buffers: x, then w, bias, y of each matrix, then the norm's w if there is one. */
+/* Buffers: x; w, bias, y of each matrix; the norm's w if there is one. */
 static int matmul_run(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
                       struct err *e)
 {
@@ -89,7 +89,7 @@ static const char *matmul_epilogue_name(enum matmul_epilogue epilogue)
     return epilogue == EPI_STORE ? "store" : epilogue == EPI_ADD ? "add" : "swiglu";
 }
 
-/* The i-th matrix with its bias (one number: none) and result. */
+/* Adds the i-th matrix with its bias and result; without a bias, a buffer of one number. */
 static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, bool bias)
 {
     static const char *const names[3][3] = {
@@ -99,7 +99,7 @@ static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, boo
     case_weights(c, i, names[i][0], fmt, rows, a->n_in, key, 1 / sqrtf((float)a->n_in));
     case_floats(c, names[i][1], CASE_IN, bias ? rows + 1 : 1, key + 10, 1);
     enum case_role role = a->epilogue == EPI_ADD ? CASE_INOUT : CASE_OUT;
-    if (a->epilogue == EPI_SWIGLU && i == 1) { /* has no result of its own */
+    if (a->epilogue == EPI_SWIGLU && i == 1) { /* the second matrix has no result of its own */
         case_floats(c, names[i][2], CASE_IN, 1, key, 1);
         return;
     }
@@ -109,7 +109,7 @@ static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, boo
     case_tolerance(c, a->epilogue == EPI_SWIGLU ? 5 * abs : abs, exact ? 1e-5 : 1e-3);
 }
 
-/* The last buffer: a norm of x, by numbers around 1 or, where they are negative, -1. */
+/* Adds the last buffer, the weights of a norm of x: numbers around 1, or around -1. */
 static void matmul_add_norm(struct op_case *c)
 {
     c->args.matmul.norm.eps = 1e-5f;
@@ -120,7 +120,7 @@ static void matmul_add_norm(struct op_case *c)
         w[i] += w[i] < 0 ? -0.5f : 0.5f;
 }
 
-/* When all matrices are there. */
+/* Sets tolerances and traffic, once all matrices are added. */
 static void matmul_limits(struct op_case *c)
 {
     struct matmul_args a = c->args.matmul;
@@ -195,7 +195,7 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
     const struct fmt_info *f = fmt_info(fmt);
     int64_t n_in = s->n_in * 256 + (f->block_elems == 1 ? s->tail : 0);
     if (f->block_elems == 32 && s->tail)
-        n_in += 96; /* three blocks of 32: a group of 8 that is not full */
+        n_in += 96; /* three blocks of 32: a partly filled group of 8 */
     c->bench = s->bench;
     snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s%s%s%s", f->name, s->n_row,
              (long long)n_in, (long long)s->n_out, matmul_epilogue_name(s->epilogue),

@@ -9,7 +9,7 @@ static const struct {
     bool bench;
 } rmsnorm_table[] = {
     {1, 1, 1, false},       {3, 17, 1, false},   {33, 64, 1e-4f, false},
-    {2, 4101, 30, false},   {5, 2048, 0, false}, /* zeros: eps alone decides */
+    {2, 4101, 30, false},   {5, 2048, 0, false}, /* zeros: only eps decides */
     {1, 8192, 1e3f, false}, {1, 4096, 1, true},  {512, 4096, 1, true},
 };
 

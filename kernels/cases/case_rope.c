@@ -7,7 +7,7 @@ static const struct {
     int n_row, n_head, n_kv_head, head_dim, n_rot;
     enum rope_pairs pairs;
     bool bench;
-    bool odd; /* frequencies that a model should not have: negative, NaN, infinite */
+    bool odd; /* frequencies that no model should have: negative, NaN, infinite */
 } rope_table[] = {
     {1, 1, 1, 2, 2, ROPE_ADJACENT, false, false},
     {5, 4, 2, 64, 64, ROPE_ADJACENT, false, false},
@@ -50,7 +50,7 @@ static int rope_make(int i, struct op_case *c, struct err *e)
     float *freq = case_buf(c, "inv_freq", CASE_IN, CASE_F32, (size_t)n_rot / 2, sizeof *freq);
     TRY(case_done(c, e));
     for (int r = 0; r < n_row; r++)
-        pos[r] = r * 4001 % 131072; /* 0 and up to the end of a long context */
+        pos[r] = r * 4001 % 131072; /* from 0 to the end of a long context */
     for (int k = 0; k < n_rot / 2; k++)
         freq[k] = powf(500000, -2.0f * (float)k / (float)n_rot);
     if (rope_table[i].odd) {

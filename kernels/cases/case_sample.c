@@ -1,6 +1,6 @@
 /* case_sample: the chosen ids are compared exactly. A backend in f32 and the oracle in double agree
- * because the best score of these seeds is ahead of the second by far more than f32 resolves, and
- * no token sits on the edge of top_p. */
+ * for these seeds: the best score exceeds the second by far more than f32 resolves. No token
+ * lies at the edge of top_p. */
 #include <math.h>
 #include <stdio.h>
 
@@ -12,9 +12,9 @@
 enum {
     PLAIN = 0,
     MASKED = 1,
-    COARSE = 2, /* multiples of 1/2, many are equal */
+    COARSE = 2, /* multiples of 1/2, so many are equal */
     BENCH = 4,
-    ZEROS = 8 /* none is above zero, and zeros are of both signs */
+    ZEROS = 8 /* no logit is above zero, and zeros have both signs */
 };
 
 static const struct sample_shape {
@@ -32,15 +32,15 @@ static const struct sample_shape {
     {33, 515, 3, {.temperature = 0.9f, .top_p = 1, .min_p = 0.05f}, PLAIN},
     {33, 2000, 2, {.temperature = 1, .top_p = 0.9f, .min_p = 0.02f, .top_k = 40}, MASKED},
     {5, 300, 1, {.temperature = 1, .top_p = 1e-6f, .top_k = 1000000}, MASKED},
-    /* rows of several thousand tokens, which a backend may cut; equal logits at the filters' edges
-     */
+    /* rows of several thousand tokens, which a backend may split; equal logits at the edges of
+     * filters */
     {4, 9001, 3, {.temperature = 0, .top_p = 1}, MASKED | COARSE},
     {4, 9001, 3, {.temperature = 0.8f, .top_p = 1, .top_k = 40}, MASKED | COARSE},
     {4, 12288, 3, {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.01f, .top_k = 300}, MASKED},
     {4, 9001, 3, {.temperature = 1, .top_p = 0.7f}, MASKED | COARSE},
     {70, 40, 3, {.temperature = 1, .top_p = 0.9f, .top_k = 7}, MASKED | COARSE},
     {4, 41, 3, {.temperature = 1, .top_p = 1, .top_k = 42}, MASKED},
-    /* of which nothing is left in units */
+    /* top_p is too small for any unit of the filter */
     {4, 4103, 3, {.temperature = 2, .top_p = 1e-14f}, MASKED},
     /* e^-2, rounded down */
     {33, 600, 3, {.temperature = 1, .top_p = 1, .min_p = 0x1.152aaap-3f}, COARSE},
@@ -95,7 +95,7 @@ static int sample_make(int i, struct op_case *c, struct err *e)
         p[r].key = rng_key(20, (uint64_t)i, (uint64_t)r);
         p[r].mask = s->flags & MASKED ? r % (SAMPLE_MASKS + 1) - 1 : -1;
     }
-    if (s->n_row > 8) /* one row that nothing can be drawn from */
+    if (s->n_row > 8) /* one row without a token to draw */
         x[8 * s->n_vocab + s->n_vocab / 2] = NAN;
     c->args.sample =
         (struct sample_args){.n_row = s->n_row, .n_vocab = s->n_vocab, .n_mask = SAMPLE_MASKS};

@@ -32,7 +32,7 @@ static int swiglu_make(int i, struct op_case *c, struct err *e)
     case_floats(c, "gate", CASE_IN, n_row * n, 13, swiglu_table[i].std);
     case_floats(c, "up", CASE_IN, n_row * n, 14, 1);
     case_buf(c, "y", CASE_OUT, CASE_F32, (size_t)(n_row * n), sizeof(float));
-    case_tolerance(c, 1e-36, 1e-6); /* silu of a gate below -88.7 is no normal number */
+    case_tolerance(c, 1e-36, 1e-6); /* silu of a gate below -88.7 is a subnormal number */
     TRY(case_done(c, e));
     c->args.swiglu = (struct swiglu_args){.n_row = n_row, .n = n};
     case_traffic(c, traffic_swiglu(&c->args.swiglu));

@@ -18,7 +18,7 @@ static FILE *open_in(const char *root, const char *folder, const char *name)
     return n > 0 && (size_t)n < sizeof path ? fopen(path, "r") : NULL;
 }
 
-/* The next line without its end; of a longer one than there is room for, the beginning. */
+/* The next line without its end. Of a line that does not fit, the beginning. */
 static bool next_line(FILE *f, char line[LINE_ROOM])
 {
     if (!fgets(line, (int)LINE_ROOM, f))
@@ -64,7 +64,7 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-/* The group of the process under a controller; controller NULL: of version 2. false: in none. */
+/* The group of the process under a controller; NULL: the group of version 2. false: no group. */
 static bool group_of(const char *root, const char *controller, char out[PATH_ROOM])
 {
     char line[LINE_ROOM];
@@ -102,7 +102,7 @@ static void unescape(char *s)
 }
 
 struct mount {
-    /* mount point; the group that is seen there as the topmost one */
+    /* mount point; the group that the mount shows as its topmost one */
     char at[2 * PATH_ROOM], root[PATH_ROOM];
 };
 
@@ -144,7 +144,7 @@ static bool mount_find(const char *root, const char *controller, struct mount *o
     return found;
 }
 
-/* Calls look(root, folder, user) for the process's group and each one above, up to the mount
+/* Calls look(root, folder, user) for the process's group and each group above, up to the mount
  * point. */
 static void each_level(const char *root, const char *controller,
                        void (*look)(const char *root, const char *folder, void *user), void *user)
@@ -153,8 +153,7 @@ static void each_level(const char *root, const char *controller,
     struct mount m;
     if (!group_of(root, controller, group) || !mount_find(root, controller, &m))
         return;
-    /* The mount shows the groups below its root; a group outside of that is that of another name
-     * space. */
+    /* The mount shows the groups below its root. A group outside belongs to another name space. */
     size_t n = strcmp(m.root, "/") ? strlen(m.root) : 0, top = strlen(m.at), len = top;
     bool inside =
         !strncmp(group, m.root, n) && (group[n] == '/' || !group[n]) && !strstr(group, "/..");

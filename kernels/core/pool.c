@@ -16,11 +16,11 @@
 #define POOL_MAX 256
 #define POOL_SPIN 2000 /* about 20 us of pause: longer than the gap between two ops of a step */
 
-/* of a worker's range: what is lost when it is taken from its processor amid one */
+/* of a worker's range; the loss when a worker is descheduled inside a part */
 #define POOL_PARTS 4
 
-/* The parts of a worker's range that nobody has taken: of job `job` mod 2^32, next .. end - 1. One
- * word, so that a part of a job that is over cannot be taken; a cache line each. */
+/* The free parts of a worker's range: of job `job` mod 2^32, next .. end - 1. One word holds all of
+ * it, so that no worker can take a part of a finished job. Each has a cache line of its own. */
 struct pool_range {
     _Alignas(64) _Atomic uint64_t word; /* job << 32 | next << 16 | end */
 };
@@ -33,7 +33,8 @@ struct pool {
     atomic_uint job; /* increases by one per job; workers wait for it to change */
     atomic_int parked;
     atomic_bool stop;
-    /* Of the job: read only by who has taken a part, written only when all parts are done. */
+    /* Of the job. Only a worker that has taken a part reads these; they are written only when all
+     * parts are done. */
     pool_fn fn;
     void *arg;
     int64_t items, grain;
@@ -59,7 +60,7 @@ static int64_t pool_units(const struct pool *p)
     return (p->items + p->grain - 1) / p->grain;
 }
 
-/* The next part of a range, -1 when there is none left or the job is over. */
+/* Takes the next part of a range; -1 when none is left or the job is over. */
 static int pool_take(struct pool_range *r, unsigned job)
 {
     uint64_t word = atomic_load_explicit(&r->word, memory_order_relaxed);
@@ -73,7 +74,7 @@ static int pool_take(struct pool_range *r, unsigned job)
     }
 }
 
-/* All that is left of the job: the worker's own range, then those of the others. */
+/* Runs the rest of the job: the worker's own range, then those of the others. */
 static void pool_work(struct pool *p, unsigned job, int worker)
 {
     const int n = p->n;

@@ -9,7 +9,7 @@ static bool begins(const char *s, size_t n, const char *mark, size_t len)
     return n >= len && !memcmp(s, mark, len);
 }
 
-/* NUL bytes at the places k mod 4 of the first bytes, in percent. */
+/* Share of NUL bytes at positions k mod 4 of the first bytes, in percent. */
 static void nul_shares(const char *s, size_t n, int share[4])
 {
     size_t nul[4] = {0};
@@ -20,8 +20,8 @@ static void nul_shares(const char *s, size_t n, int share[4])
         share[k] = n ? (int)(nul[k] * 400 / n) : 0;
 }
 
-/* The high bytes of Latin text are zeros; half of them are enough, so that other characters may
- * stand among it. */
+/* The high bytes of Latin text are zeros. Half of them suffice, so that the text may hold other
+ * characters too. */
 static bool is_wide(const int share[4], int low, int step)
 {
     for (int k = 0; k < 4; k++)

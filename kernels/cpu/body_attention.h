@@ -1,11 +1,14 @@
 /*
  * body_attention: softmax(scale q k^T) v for one kv head and a few queries, online (Milakov &
- * Gimelshein 2018), in steps of ATTN_BLOCK positions counted from position 0 of the sequence. A
- * query passes over the same blocks in the same order whatever the pages, the batch or the chunk it
- * came in, so its bits depend on nothing else. K and V rows are decoded to f32 once for all queries
- * that share them (or, of few queries, as they are used); scores and sums are f32 with v16's fixed
- * order. With many registers two queries go together, which halves the loads. Included by
- * cpu_kernel_*.c only.
+ * Gimelshein 2018).
+ *
+ * A step takes ATTN_BLOCK positions, counted from position 0 of the sequence. A query passes over
+ * the same blocks in the same order, whatever the pages, the batch or the chunk. So its bits depend
+ * on nothing else.
+ *
+ * K and V rows are decoded to f32 once for all queries that share them; with few queries they are
+ * decoded as they are used. Scores and sums are f32 with v16's fixed order. With many registers two
+ * queries go together, which halves the loads. Included by cpu_kernel_*.c only.
  */
 
 static void kernel_decode_kv(const struct kv_view *kv, const char *row, float *y)
@@ -33,7 +36,7 @@ static void kernel_decode_kv(const struct kv_view *kv, const char *row, float *y
     }
 }
 
-/* Rows at .. at + n - 1 of a sequence and the item's head, (n, dim) f32. */
+/* Decodes rows at .. at + n - 1 of a sequence and the item's head into (n, dim) f32. */
 static void kernel_gather_kv(const struct attn_item *it, int seq, const void *base, int at, int n,
                              int64_t dim, float *y)
 {
@@ -53,7 +56,7 @@ struct attn_state { /* of one query: running maximum and sum of weights */
     float max, sum;
 };
 
-/* s[t] = q . k[t] for t < n, rounded up to 4: k has rows for the whole block, whatever n. */
+/* s[t] = q . k[t] for t < n, n rounded up to 4. k has rows for the whole block, whatever n. */
 static inline void kernel_scores(const float *q, const float *k, int n, int64_t dim, float *s)
 {
     for (int t = 0; t < n; t += 4, k += 4 * dim) {
@@ -69,15 +72,15 @@ static inline void kernel_scores(const float *q, const float *k, int n, int64_t 
     }
 }
 
-/* Scores s of a block, of which n count, become weights: scaled, less the largest so far, e to that
- * power. Returns what was summed up before is multiplied by. */
+/* Turns the first n scores of a block into weights: e^(scale s - largest so far). Returns the
+ * factor for all earlier sums. */
 static inline float kernel_soften(float *s, int n, float scale, struct attn_state *st)
 {
     const struct v16 none = v16_set1(-INFINITY), f = v16_set1(scale);
     const uint32_t seen = n < 32 ? (1u << n) - 1 : ~0u;
     struct v16 lo = v16_if_bit(seen & 0xffff, v16_mul(v16_load(s), f), none);
     struct v16 hi = v16_if_bit(seen >> 16, v16_mul(v16_load(s + V16), f), none);
-    /* a NaN is never the larger one */
+    /* a NaN never becomes the maximum */
     const float top = v16_top(v16_max(hi, v16_max(lo, none))), old = st->max;
     st->max = top > old ? top : old;
     const struct v16 m = v16_set1(st->max);
@@ -133,7 +136,7 @@ static void kernel_attend(const float *q, const float *k, const float *v, int n,
 
 #ifdef V16_MANY
 #define ATTN_PAIR 2
-/* up to so many queries K and V are decoded as they are used, with more once for all */
+/* with at most this many queries K and V are decoded as they are used; with more, once for all */
 #define ATTN_DIRECT 4
 
 /* Elements i .. i + 15 of a row of this format. */
@@ -149,7 +152,7 @@ static inline __attribute__((always_inline)) struct v16 kernel_load(enum fmt fmt
     return v16_load((const float *)(const void *)row + i);
 }
 
-/* The scores of two queries with eight rows of k: every row is loaded once for both. */
+/* The scores of two queries with eight rows of k. Every row is loaded once for both. */
 static inline __attribute__((always_inline)) struct v16
 kernel_scores_pair(enum fmt fmt, const float *q, const char *const *k, int64_t dim)
 {
@@ -188,8 +191,8 @@ static inline __attribute__((always_inline)) void kernel_weigh_pair(enum fmt fmt
         v16_store(out + c / 4 * dim + i + c % 4 * V16, a[c]);
 }
 
-/* Two neighbouring queries over one block of n visible positions, whose rows lie at k and v: the
- * bits of each alone. dim is a multiple of 64. */
+/* Two neighbouring queries over one block of n visible positions, whose rows lie at k and v. Each
+ * gets the bits that it has alone. dim is a multiple of 64. */
 static inline __attribute__((always_inline)) void
 kernel_attend_pair(enum fmt fmt, const float *q, const char *const *k, const char *const *v, int n,
                    int64_t dim, float scale, struct attn_state *st, float *out)
@@ -218,7 +221,7 @@ ATTEND(kernel_attend_f16, FMT_F16)
 ATTEND(kernel_attend_q8, FMT_Q8_0)
 #undef ATTEND
 
-/* Where the rows of positions at .. at + n - 1 lie; the rest of the block repeats the last. */
+/* Finds the rows of positions at .. at + n - 1; the rest of the block repeats the last. */
 static void kernel_find_rows(const struct attn_item *it, int seq, const void *base, int at, int n,
                              const char *row[ATTN_BLOCK])
 {
@@ -243,8 +246,8 @@ struct attn_work {          /* of one item, in its scratch */
     struct attn_state st[ATTN_QUERIES];
 };
 
-/* Of n positions of a block from `at` on: what query j of those from i on sees, where the first row
- * of queries sees `first` positions, each later one one more. */
+/* Number of the n positions from `at` on that query j sees. The first row of queries sees `first`
+ * positions, each later row one more. */
 static inline int kernel_seen(const struct attn_item *it, int first, int i, int j, int at, int n)
 {
     int seen = first + (j - i) / it->n_head - at;
@@ -252,7 +255,7 @@ static inline int kernel_seen(const struct attn_item *it, int first, int i, int 
 }
 
 #ifdef ATTN_PAIR
-/* The block's K and V are decoded as they are used: for few queries. */
+/* true: the block's K and V are decoded as they are used, because queries are few. */
 static bool kernel_is_direct(const struct attn_item *it, const struct attn_work *w, int n_query)
 {
     const struct kv_view *kv = it->a->kv;
@@ -261,8 +264,8 @@ static bool kernel_is_direct(const struct attn_item *it, const struct attn_work 
 }
 #endif
 
-/* Queries i .. end - 1, whose rows all belong to `seq`, over its positions from `from` on: the
- * first row sees `first` of them, each later one one more, up to `last`. */
+/* Queries i .. end - 1, whose rows all belong to `seq`, over its positions from `from` on. The
+ * first row sees `first` positions, each later row one more, up to `last`. */
 static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, int seq, int i,
                                int end, int from, int first, int last)
 {
@@ -312,8 +315,8 @@ static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, 
     }
 }
 
-/* The positions in common once for all, then those of each sequence alone: every query passes over
- * its blocks in the same order as by itself. */
+/* First the shared positions for all queries, then each sequence's own positions. So every query
+ * passes over its blocks in the same order as alone. */
 static void kernel_attention(const struct attn_item *it)
 {
     const struct attention_args *a = it->a;
@@ -330,7 +333,7 @@ static void kernel_attention(const struct attn_item *it)
         memcpy(w.q + i * dim, a->q + from * head, (size_t)head * sizeof *w.q);
         w.st[i] = (struct attn_state){-INFINITY, 0};
     }
-    /* for any number of rows: rows of shared positions see them all */
+    /* any number of rows: each row sees all shared positions */
     kernel_attend_from(it, &w, it->seq, 0, n_query, 0, it->shared, it->shared);
     for (int s = it->seq; s < it->seq + it->n_seq; s++) {
         int row = a->q_start[s] > it->row ? a->q_start[s] : it->row, stop = it->row + it->n_row;

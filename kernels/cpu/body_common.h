@@ -1,5 +1,7 @@
-/* body_common: what all cpu_kernel_*.c have in common: the bodies that are written in v16, and
- * their members of the table. Included by those files only. */
+/*
+ * body_common: the bodies written in v16 that all cpu_kernel_*.c share, and their members of the
+ * table. Included by those files only.
+ */
 #include "cpu_kernel.h"
 
 #include "check.h"

@@ -1,9 +1,10 @@
 /*
  * body_dot256: integer dot products in 256-bit registers, for AVX2 and (with VNNI's one-instruction
- * multiply-add) AVX-512. A weight block is unpacked once and meets up to MM_ROWS activation rows;
- * eight blocks are reduced together, so that their float contributions are one fmaf in eight lanes:
- * block b adds to accumulator b % 8, as in the scalar text. Included by cpu_kernel_avx2.c and
- * _avx512.c only.
+ * multiply-add) AVX-512.
+ *
+ * A weight block is unpacked once and multiplied with up to MM_ROWS activation rows. Eight blocks
+ * are reduced together, so that their float contributions are one fmaf in eight lanes. Block b adds
+ * to accumulator b % 8, as in the scalar text. Included by cpu_kernel_avx2.c and _avx512.c only.
  */
 
 static inline __m256i dot_load(const void *p)
@@ -59,7 +60,7 @@ static inline void dot_k_scales(const uint8_t p[12], uint64_t *scale, uint64_t *
     *min = (b & 0x3f3f3f3f) | (uint64_t)hi << 32;
 }
 
-/* scale[i] = sixteen times the int16 s[i]; min = m[i] twice each */
+/* scale[i] = sixteen copies of the int16 s[i]; min = two copies of each m[i] */
 static inline void dot_k_spread(struct dot_k *k, uint64_t scale, uint64_t min)
 {
     __m128i s = _mm_cvtepi8_epi16(_mm_cvtsi64_si128((long long)scale));
@@ -259,7 +260,7 @@ dot_row_32(const struct mm_x *x, enum fmt fmt, const char *w, int64_t r0, int nr
         t[r * MM_TILE] = dot_sum8(acc[r]);
 }
 
-/* One row (decode) has its own copy of the text, in which the loops over rows vanish. */
+/* One row (decode) has a copy of the text of its own, in which the loops over rows vanish. */
 #define DOT_ROWS(kind, FMT)                                                                        \
     (nr == 1 ? dot_row_##kind(x, FMT, row, r0, 1, t + j)                                           \
              : dot_row_##kind(x, FMT, row, r0, nr, t + j))

@@ -1,17 +1,19 @@
 /*
  * body_lanes256: matmul with AVX2 on strips of sixteen weight rows (lanes.h), eight rows of a strip
- * at a time: the two halves of its lines. As in body_lanes512.h a 32-bit lane belongs to one weight
- * row, so that nothing is summed across lanes.
+ * at a time: one half of each line. As in body_lanes512.h a 32-bit lane belongs to one weight row,
+ * so that no sum crosses lanes.
  *
- * vpmaddubsw gives two int16 sums of two products a lane. These are added as int16 as long as they
- * fit (quants of 4, 5 and 6 bits times 127: eight, four and two of them), then vpmaddwd multiplies
- * by the scale and adds the halves. Q8_0's quants are signed: |w| times x with w's sign, of which
- * no two fit. With AVX-VNNI (HALF_VNNI) vpdpbusd makes four products a lane and sums them as int32,
- * as in body_lanes512.h. The integers are those of cpu_matmul.c, and so are the bits. Included by
+ * vpmaddubsw gives two int16 sums of two products a lane. They are added as int16 as long as they
+ * fit: eight, four and two of them for quants of 4, 5 and 6 bits times 127. Then vpmaddwd
+ * multiplies by the scale and adds the halves. Q8_0's quants are signed: |w| is multiplied by x
+ * with w's sign, and two such sums do not fit.
+ *
+ * With AVX-VNNI (HALF_VNNI) vpdpbusd makes four products a lane and sums them as int32, as in
+ * body_lanes512.h. The integers are those of cpu_matmul.c, and so are the bits. Included by
  * cpu_kernel_avx2.c and cpu_kernel_avxvnni.c only.
  */
 
-/* rows of x that an unpacked word meets: more of them do not fit in 16 registers */
+/* rows of x that an unpacked word is multiplied with; more do not fit in 16 registers */
 #define HALF_ROWS 4
 
 static inline __m256i half_load(const void *p)
@@ -67,7 +69,7 @@ static inline __attribute__((always_inline)) __m256i half_byte(__m256i v, const 
     return _mm256_shuffle_epi8(v, _mm256_add_epi8(base, _mm256_set1_epi32(both)));
 }
 
-/* Byte i (-128..127), the same. */
+/* Byte i (-128..127) of each lane as both of its int16. */
 static inline __attribute__((always_inline)) __m256i half_signed_byte(__m256i v, const int i)
 {
     return _mm256_srai_epi16(_mm256_slli_epi16(half_byte(v, i), 8), 8);
@@ -98,7 +100,7 @@ static inline __m256 half_sum8(const __m256 a[8])
                          _mm256_add_ps(_mm256_add_ps(a[1], a[5]), _mm256_add_ps(a[3], a[7])));
 }
 
-/* What comes a page or two later, into L2 (lanes_ahead of body_lanes512.h). */
+/* Prefetches a page or two ahead, into L2 (lanes_ahead of body_lanes512.h). */
 static inline __attribute__((always_inline)) void half_ahead(const char *p, const int lines)
 {
     for (int i = 0; i < lines; i++)
@@ -135,8 +137,8 @@ static inline __attribute__((always_inline)) void half_store(__m256 (*acc)[8], i
         _mm256_storeu_ps(t + i * MM_TILE, half_sum8(acc[i]));
 }
 
-/* Q4_K, Q5_K: one half of a strip (`strip` points at it) against n rows, 1, 2 or 4: a constant
- * after inlining. */
+/* Q4_K, Q5_K: one half of a strip, at `strip`, against n rows. n is 1, 2 or 4, a constant after
+ * inlining. */
 static inline __attribute__((always_inline)) void half_k(const struct mm_x *x, const enum fmt fmt,
                                                          const char *strip, int64_t r0, int nr,
                                                          bool ahead, const int n, float *t)
@@ -206,7 +208,7 @@ static inline __attribute__((always_inline)) void half_k(const struct mm_x *x, c
     half_store(acc, nr, t);
 }
 
-/* The left-over f16s of this half, of block b whose words are at `strip`. */
+/* The left-over f16s of block b, of this half. The block's words are at `strip`. */
 static inline __attribute__((always_inline)) __m256 half_left(const char *strip, const int half,
                                                               const int words, int64_t b, int64_t n)
 {

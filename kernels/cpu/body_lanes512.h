@@ -1,12 +1,13 @@
 /*
- * body_lanes512: matmul with AVX-512 VNNI on strips of sixteen weight rows (lanes.h). A 32-bit lane
- * belongs to one weight row, so that four products of sixteen weight rows are one vpdpbusd with
- * four broadcast bytes of x, nothing is summed across lanes, and a result is sixteen neighbouring
- * columns. Quants are unpacked in registers for up to MM_ROWS rows of x: the shifts and masks can
- * go to other ports than the products.
+ * body_lanes512: matmul with AVX-512 VNNI on strips of sixteen weight rows (lanes.h).
  *
- * vpdpbusd wants unsigned weights: Q6_K, Q8_0 and Q4_0 have an offset (32, 128, 8), taken back
- * exactly by the sums of x, with which the sums of products start. The integers are those of
+ * A 32-bit lane belongs to one weight row. So one vpdpbusd with four broadcast bytes of x is four
+ * products of sixteen weight rows. No sum crosses lanes, and a result is sixteen neighbouring
+ * columns. Quants are unpacked in registers for up to MM_ROWS rows of x, because shifts and masks
+ * can use other ports than the products.
+ *
+ * vpdpbusd takes unsigned weights. Q6_K, Q8_0 and Q4_0 have an offset (32, 128, 8). The sums of x,
+ * with which the sums of products start, take the offset back exactly. The integers are those of
  * cpu_matmul.c, and so are the bits. Included by cpu_kernel_avx512.c only.
  */
 
@@ -35,15 +36,24 @@ static inline __attribute__((always_inline)) __m512i lanes_signed_byte(__m512i v
     return _mm512_srai_epi32(i == 3 ? v : _mm512_slli_epi32(v, (unsigned)(24 - 8 * i)), 24);
 }
 
-/* Asks for what comes LANES_AHEAD bytes later to be brought into L2. Without it a core computes or
- * waits, in turn: its window of instructions is shorter than memory's latency. Measured by
- * lanes_strip alone in a loop over 4,096 strips of 4,096 columns, one thread on AMD EPYC (Zen 4),
- * 2026-11-27, 8 rows of x, GB/s of weights, without / 6 KiB ahead (one strip again and again,
- * without memory): Q4_K 7.7 / 11.5 (12.0), Q5_K 7.8 / 13.2 (14.2), Q6_K 6.7 / 13.8 (14.7), Q4_0 6.9
- * / 11.8 (12.3), Q8_0 9.6 / 21.6 (23.6). 12 KiB ahead is as good; into L1 instead gains a tenth to
- * three quarters. With one row of x there is less to compute than to wait for, and what the
- * processor asks for by itself is faster: without / with, one thread, 28,672 rows of 4,096
- * columns, medians of four turns, 2026-11-28: Q5_K 20.7 / 19.7, Q8_0 23.7 / 20.4. */
+/* Prefetches LANES_AHEAD bytes ahead into L2. Without it a core computes and waits in turn, because
+ * its window of instructions is shorter than memory's latency.
+ *
+ * Measured: lanes_strip alone in a loop over 4,096 strips of 4,096 columns, one thread on AMD EPYC
+ * (Zen 4), 2026-11-27, 8 rows of x. GB/s of weights:
+ *
+ *   format  without  6 KiB ahead  one strip again and again, without memory
+ *   Q4_K    7.7      11.5         12.0
+ *   Q5_K    7.8      13.2         14.2
+ *   Q6_K    6.7      13.8         14.7
+ *   Q4_0    6.9      11.8         12.3
+ *   Q8_0    9.6      21.6         23.6
+ *
+ * 12 KiB ahead is as good. Prefetch into L1 gains only a tenth to three quarters.
+ *
+ * With one row of x there is less to compute than to wait for, and the processor's own prefetch is
+ * faster. Without / with, one thread, 28,672 rows of 4,096 columns, medians of four turns,
+ * 2026-11-28: Q5_K 20.7 / 19.7, Q8_0 23.7 / 20.4. */
 #define LANES_AHEAD 8192
 static inline __attribute__((always_inline)) void lanes_ahead(const char *p, const int lines,
                                                               const int rows)
@@ -59,8 +69,8 @@ static inline __attribute__((always_inline)) __m512i lanes_nibble(__m512i v, con
     return _mm512_and_si512(high ? _mm512_srli_epi16(v, 4) : v, _mm512_set1_epi8(15));
 }
 
-/* Bits at `at` (0..7) of each byte moved to bit `to`, masked; bits that cross into a neighbour are
- * not in the mask. */
+/* Moves the bits at `at` (0..7) of each byte to bit `to` and masks them. The mask drops bits that
+ * cross into a neighbour. */
 static inline __attribute__((always_inline)) __m512i lanes_bits(__m512i v, const int at,
                                                                 const int to, const int mask)
 {
@@ -69,7 +79,7 @@ static inline __attribute__((always_inline)) __m512i lanes_bits(__m512i v, const
     return _mm512_and_si512(v, _mm512_set1_epi8((char)mask));
 }
 
-/* What a row of x is to these kernels. */
+/* A row of x in the form of these kernels. */
 struct lanes_x {
     const int8_t *q;
     const int16_t *pair;
@@ -86,8 +96,8 @@ lanes_rows(const struct mm_x *x, int64_t r0, int nr, const int n, struct lanes_x
     }
 }
 
-/* One group of 32 quants, of Q4_K or Q5_K, against n rows: s[i] = its sums. word: the first of its
- * 8 of low nibbles, high: of the 8 of high bits. */
+/* One group of 32 quants of Q4_K or Q5_K against n rows; s[i] = its sums. word: the first of its 8
+ * words of low nibbles. high: the first of the 8 words of high bits. */
 static inline __attribute__((always_inline)) void lanes_group_k(enum fmt fmt, const char *word,
                                                                 const char *high, const int group,
                                                                 const struct lanes_x *x, int64_t at,
@@ -107,7 +117,7 @@ static inline __attribute__((always_inline)) void lanes_group_k(enum fmt fmt, co
     }
 }
 
-/* The left-over f16s of block b, whose words are at `strip`. */
+/* The left-over f16s of block b; the block's words are at `strip`. */
 static inline __attribute__((always_inline)) __m512 lanes_left(const char *strip, const int words,
                                                                int64_t b, int64_t n)
 {
@@ -127,8 +137,8 @@ static inline __attribute__((always_inline)) void lanes_store(__m512 (*acc)[8], 
         _mm512_storeu_ps(t + i * MM_TILE, lanes_sum8(acc[i]));
 }
 
-/* Q4_K, Q5_K. n rows are computed (1, 2, 3, 4, 6 or 8: a constant after inlining), nr <= n are
- * stored. */
+/* Q4_K, Q5_K. Computes n rows and stores nr <= n. n is 1, 2, 3, 4, 6 or 8, a constant after
+ * inlining. */
 static inline __attribute__((always_inline)) void lanes_k(const struct mm_x *x, const enum fmt fmt,
                                                           const char *strip, int64_t r0, int nr,
                                                           const int n, float *t)
@@ -185,8 +195,9 @@ static inline __attribute__((always_inline)) void lanes_k(const struct mm_x *x, 
     lanes_store(acc, nr, t);
 }
 
-/* One group of 16 quants of Q6_K against n rows, s[i] = its sums, offset taken off. word: the first
- * of twelve, one of high and two of low four times, that hold this half of each quarter. */
+/* One group of 16 quants of Q6_K against n rows; s[i] = its sums, with the offset taken back. word:
+ * the first of twelve words that hold this half of each quarter: four times one of high and two of
+ * low. */
 static inline __attribute__((always_inline)) void lanes_group_q6(const char *word,
                                                                  const int quarter, const int group,
                                                                  const struct lanes_x *x, int64_t b,
@@ -287,7 +298,7 @@ static inline __attribute__((always_inline)) void lanes_32(const struct mm_x *x,
     case n:                                                                                        \
         call;                                                                                      \
         break
-/* A function for each format, so that the compiler has one text at a time before it. */
+/* A function for each format, so that the compiler optimises one format at a time. */
 #define LANES_TILE(name, call)                                                                     \
     static void name(const struct mm_x *x, const char *strip, int64_t r0, int nr, float *t)        \
     {                                                                                              \
@@ -444,7 +455,7 @@ static void one_q6_k(const struct mm_x *x, const char *const strip[LANES_AT_ONCE
 #pragma GCC unroll 4
         for (int i = 0; i < LANES_AT_ONCE; i++) {
             dot[i] = _mm512_setzero_si512();
-            for (int k = 0; k < 4; k++) /* here, since lines are to be read in their order */
+            for (int k = 0; k < 4; k++) /* loaded here, so that lines are read in their order */
                 scale[i][k] = vnni_fence(lanes_load(strip[i] + at + 64 * (size_t)k));
         }
 #pragma GCC unroll 4

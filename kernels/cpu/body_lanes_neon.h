@@ -1,12 +1,13 @@
 /*
- * body_lanes_neon: matmul with NEON's dot products on strips of sixteen weight rows (lanes.h): a
+ * body_lanes_neon: matmul with NEON's dot products on strips of sixteen weight rows (lanes.h). A
  * line of a strip is four registers, and a 32-bit lane belongs to one weight row. sdot takes four
- * signed bytes of each lane and four of x, chosen from sixteen in a register, so that nothing is
- * spread and nothing is summed across lanes. Offsets of quants are taken off before the product.
- * The integers are those of cpu_matmul.c, and so are the bits. Included by cpu_kernel_neon.c only.
+ * signed bytes of each lane, and four of sixteen bytes of x in a register. So x needs no broadcast,
+ * and no sum crosses lanes. Offsets of quants are subtracted before the product. The integers are
+ * those of cpu_matmul.c, and so are the bits. Included by cpu_kernel_neon.c only.
  */
 
-#define NEON_ROWS 4 /* rows of x that an unpacked line meets: sixteen sums of 32 registers */
+/* rows of x that an unpacked line is multiplied with: sixteen of 32 registers hold sums */
+#define NEON_ROWS 4
 
 struct line { /* of a strip: sixteen 32-bit words, one of each weight row */
     uint8x16_t r[4];
@@ -40,7 +41,7 @@ NEON_INLINE struct line neon_nibble(struct line v, const int high)
 /* v, and the bits of h at `at` moved to bit 4 and masked. */
 NEON_INLINE struct line neon_with_bits(struct line v, struct line h, const int at, const int mask)
 {
-    const int8x16_t by = vdupq_n_s8((int8_t)(4 - at)); /* to the right where it is negative */
+    const int8x16_t by = vdupq_n_s8((int8_t)(4 - at)); /* negative: to the right */
     NEON_EACH(i)
     v.r[i] = vorrq_u8(v.r[i], vandq_u8(vshlq_u8(h.r[i], by), vdupq_n_u8((uint8_t)mask)));
     return v;
@@ -53,8 +54,8 @@ NEON_INLINE struct line neon_less(struct line v, const int offset)
     return v;
 }
 
-/* s + products with the four bytes `lane` of x. A constant must be one before the compiler unrolls
- * a loop: a macro. */
+/* s + products with the four bytes `lane` of x. A macro, because `lane` must be a constant before
+ * the compiler unrolls a loop. */
 #define NEON_DOT(s, w, x, lane)                                                                    \
     NEON_EACH(j_)(s).r[j_] = vdotq_laneq_s32((s).r[j_], vreinterpretq_s8_u8((w).r[j_]), x, lane)
 #define NEON_DOT_AT(s, w, x, k)                                                                    \
@@ -133,7 +134,7 @@ NEON_INLINE struct floats neon_half(struct line v, const int high)
     return y;
 }
 
-/* The left-over f16s of block b, whose words are at `strip`. */
+/* The left-over f16s of block b; the block's words are at `strip`. */
 NEON_INLINE struct floats neon_left(const char *strip, const int words, int64_t b, int64_t n)
 {
     const int64_t at = b % 2 ? 64 * words + 32 : b + 1 == n ? 64 * words : 2 * 64 * words;
@@ -185,11 +186,11 @@ NEON_INLINE void neon_store(struct floats (*acc)[8], int nr, float *t)
 NEON_INLINE void neon_ahead(const char *p, const int lines)
 {
     for (int i = 0; i < lines; i++)
-        /* into L2, as lanes_ahead of body_lanes512.h; not measured here */
+        /* prefetch into L2, as lanes_ahead of body_lanes512.h; not measured on this processor */
         __builtin_prefetch(p + 8192 + 64 * i, 0, 2);
 }
 
-/* Q4_K, Q5_K. n rows are computed (1, 2 or 4: a constant after inlining), nr <= n are stored. */
+/* Q4_K, Q5_K. Computes n rows and stores nr <= n. n is 1, 2 or 4, a constant after inlining. */
 NEON_INLINE void neon_k(const struct mm_x *x, const enum fmt fmt, const char *strip, int64_t r0,
                         int nr, const int n, float *t)
 {

@@ -1,9 +1,9 @@
-/* body_matmul: quantisation of activations and the generic tiles of matmul; the numerics are stated
- * in cpu_matmul.c. Included by cpu_kernel_*.c only. */
+/* body_matmul: quantisation of activations and the generic tiles of matmul; cpu_matmul.c states the
+ * numerics. Included by cpu_kernel_*.c only. */
 
 /* q, sums and scale of m elements (16 .. 256, a multiple of 16). A block with a NaN or an infinity
- * gets the scale NaN, so that it shows in the result; one below 1e-30 counts as zero (127 / amax
- * would overflow). */
+ * gets the scale NaN, so that the fault shows in the result. A block with amax below 1e-30 counts
+ * as zero, because 127 / amax would overflow. */
 static float kernel_quantise_block(const float *x, int m, int8_t *q, int16_t *sum)
 {
     struct v16 top = v16_zero(), bad = v16_zero();
@@ -24,7 +24,7 @@ static float kernel_quantise_block(const float *x, int m, int8_t *q, int16_t *su
     return amax / 127;
 }
 
-/* The sums as the kernels of strips want them (struct mm_x). */
+/* The sums in the form of the strip kernels (struct mm_x). */
 static void kernel_quantise_sums(const struct mm_x *x, const int16_t *sum, int16_t *pair,
                                  int32_t *off)
 {
@@ -69,7 +69,8 @@ static struct v16 kernel_load_weights(enum fmt fmt, const char *p, int64_t i)
     return fmt == FMT_F16 ? v16_load_f16(h) : v16_load_bf16(h);
 }
 
-/* Weight rows and rows of x that meet in registers: each loaded number is used so often. */
+/* FLOAT_W weight rows are multiplied with FLOAT_X rows of x in registers. A loaded weight is used
+ * FLOAT_X times, a loaded x FLOAT_W times. */
 #if defined(__AVX512F__)
 enum { FLOAT_W = 4, FLOAT_X = 4 };
 #else
@@ -84,8 +85,8 @@ static struct v16 kernel_float_tail(enum fmt fmt, const char *w, int64_t i, int6
     return v16_load(tail);
 }
 
-/* nw weight rows against rows r0 .. r0 + nr - 1, of which nx >= nr are computed (the last one
- * repeated); fmt, nw and nx are constants where this is inlined. */
+/* nw weight rows against rows r0 .. r0 + nr - 1. nx >= nr rows are computed; the last one is
+ * repeated. fmt, nw and nx are constants after inlining. */
 static inline __attribute__((always_inline)) void
 kernel_float_rows(enum fmt fmt, const struct mm_x *x, int64_t r0, int nr, const int nx,
                   const char *w, size_t row_bytes, const int nw, float *t)

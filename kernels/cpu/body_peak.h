@@ -1,7 +1,9 @@
-/* body_peak: the instructions that matmul lives from, as fast as they go: what figures are measured
- * against. Independent sums, as many as hide an instruction's latency and fit the registers;
- * nothing is loaded. Each function runs `turns` turns and returns the operations done; *sink
- * makes the sums matter. */
+/*
+ * body_peak: the instructions of matmul at their highest rate, the reference of measured figures.
+ * The sums are independent: enough to hide an instruction's latency, and few enough to fit the
+ * registers. Nothing is loaded. Each function runs `turns` turns and returns the operations done.
+ * *sink keeps the compiler from dropping the sums.
+ */
 #if defined(__AVX512VNNI__) || defined(__AVX2__)
 #include <immintrin.h>
 #elif defined(__ARM_FEATURE_DOTPROD)

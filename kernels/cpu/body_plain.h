@@ -1,6 +1,6 @@
-/* body_plain: the plainest text of matmul's integer dot products, for rows of weights as files have
- * them. Included by cpu_kernel_scalar.c, and by cpu_kernel_neon.c for the rows that no strip
- * takes. */
+/* body_plain: the plainest text of matmul's integer dot products, for rows of weights in the
+ * order of files. Included by cpu_kernel_scalar.c, and by cpu_kernel_neon.c for the rows outside
+ * strips. */
 
 /* A weight block of a K format in plain integers: w = d * scale * q - dmin * min, per 16 elements.
  */
@@ -76,7 +76,7 @@ static void plain_row_32(const struct mm_x *x, enum fmt fmt, const char *w, int6
         const char *p = w + (size_t)b * fmt_info(fmt)->block_bytes;
         int8_t q[32];
         uint16_t d;
-        memcpy(&d, p, sizeof d); /* both formats begin with it */
+        memcpy(&d, p, sizeof d); /* both formats begin with d */
         for (int i = 0; i < 32; i++)
             q[i] = fmt == FMT_Q8_0 ? ((const struct fmt_q8_0 *)(const void *)p)->q[i]
                                    : (int8_t)fmt_q4_0_quant((const void *)p, i);

@@ -1,8 +1,10 @@
-/* body_read: reads memory once and does nothing else: what decoding is measured against. How many
- * bytes a second a core gets depends on how many places it reads at once and on whether it asks for
- * them early, and which pattern is best differs between processors. */
+/*
+ * body_read: reads memory once and does nothing else, the reference for decode speed. The bandwidth
+ * of a core depends on the number of places that it reads at once and on prefetch. The best pattern
+ * differs between processors.
+ */
 
-/* bytes; lines of a stream at once; bytes, as lanes.h's kernels */
+/* bytes of a line; lines of a stream at once; bytes of prefetch distance, as in body_lanes512.h */
 enum { READ_LINE = 64, READ_TURN = 4, READ_AHEAD = 8192 };
 
 /* `streams` stretches of `lines` lines each, one after the other in memory, side by side. */

@@ -17,12 +17,12 @@ static void kernel_swiglu(const float *gate, const float *up, float *y, int64_t 
     v16_store_n(y + i, v16_mul(v16_silu(g), u), n - i);
 }
 
-/* The bits of fmt_f16_encode: magnitudes beyond what a half holds are clamped. */
+/* The bits of fmt_f16_encode: magnitudes beyond the range of f16 are clamped. */
 static void kernel_f16(const float *x, uint16_t *y, int64_t n)
 {
     const struct v16 hi = v16_set1(FMT_F16_MAX), lo = v16_set1(-FMT_F16_MAX);
     int64_t i = 0;
-    for (; i + V16 <= n; i += V16) /* in this order a NaN stays */
+    for (; i + V16 <= n; i += V16) /* this order keeps a NaN */
         v16_store_f16(y + i, v16_max(lo, v16_min(hi, v16_load(x + i))));
     for (; i < n; i++)
         y[i] = f32_to_f16(x[i] > FMT_F16_MAX    ? FMT_F16_MAX
@@ -30,7 +30,7 @@ static void kernel_f16(const float *x, uint16_t *y, int64_t n)
                                                 : x[i]);
 }
 
-/* The squares are added in f32 lane by lane over 1024 elements, the parts in double. */
+/* The squares of 1024 elements are added in f32, lane by lane; these parts are added in double. */
 static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, float eps)
 {
     double sum = 0;
@@ -50,8 +50,8 @@ static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, 
     v16_store_n(y + i, v16_mul(t, v16_load_n(w + i, n - i)), n - i);
 }
 
-/* Turns pair i of each head by the angle with cosine c[i] and sine s[i]; the pairs are `step`
- * apart, the two of a pair `apart`. */
+/* Turns pair i of each head by the angle with cosine c[i] and sine s[i]. The pairs are `step`
+ * elements apart, the two elements of a pair `apart`. */
 static void kernel_rope(float *x, int n_head, int head_dim, int n_pair, int step, int apart,
                         const float *c, const float *s)
 {

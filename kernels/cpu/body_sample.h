@@ -1,8 +1,8 @@
 /*
  * body_sample: the choice of one token and the log of the sum of exponentials, in v16. Every filter
- * of sample keeps the tokens above a threshold of the logit, so nothing is sorted: the threshold is
- * found by selection on 32-bit keys that order like the floats. Sums over the vocabulary are f32
- * lane by lane over 1024 elements, the parts added in double. Included by cpu_kernel_*.c only.
+ * of sample keeps the tokens above a threshold of the logit, so nothing is sorted. Selection on
+ * 32-bit keys that order like the floats finds the threshold. The exponentials of 1024 elements are
+ * added in f32, lane by lane; these parts are added in double. Included by cpu_kernel_*.c only.
  */
 
 static double kernel_log_sum_exp(const float *x, int64_t n)
@@ -93,9 +93,9 @@ struct pick { /* a candidate: logit key and weight e^((logit - max) / T) */
 };
 
 /*
- * The largest key such that the candidates with at least this key weigh `need` or more (all of
- * them, if they weigh less): 8 bits of the key at a time, the candidates of the chosen digit moved
- * to the front. Equal weights of 1 make it the selection of the k-th largest. Sums are double in
+ * The largest key such that the candidates with at least this key weigh `need` or more; if all
+ * weigh less, the smallest key. Takes 8 bits of the key at a time and moves the candidates of the
+ * chosen digit to the front. With all weights 1 it selects the k-th largest. Sums are double, in
  * candidate order.
  */
 static uint32_t kernel_select(struct pick *c, int64_t n, double need)
@@ -119,7 +119,7 @@ static uint32_t kernel_select(struct pick *c, int64_t n, double need)
         }
         uint32_t chosen = (uint32_t)(digit >= 0 ? digit : last);
         if (digit < 0)
-            need = INFINITY; /* rounding ate the rest: the smallest candidate of all */
+            need = INFINITY; /* rounding lost the rest: take the smallest candidate */
         key |= chosen << shift;
         int64_t kept = 0;
         for (int64_t i = 0; i < n; i++)
@@ -130,15 +130,15 @@ static uint32_t kernel_select(struct pick *c, int64_t n, double need)
     return key;
 }
 
-struct scale { /* of the filters: logit, weight, and how a threshold is looked for */
+struct scale { /* of the filters: logit, weight, and the search for a threshold */
     const struct sample_job *s;
     float max;         /* largest allowed logit: weight 1 */
-    float low;         /* what earlier filters left: logits from here on */
-    float *w;          /* (n rounded up to 16) weights, 0 for tokens that are out */
+    float low;         /* survivors of earlier filters: logits >= low */
+    float *w;          /* (n rounded up to 16) weights, 0 for removed tokens */
     struct pick *pick; /* (n) */
 };
 
-/* Weights of all tokens, for top_k plainly 1; returns their sum. */
+/* Weights of all tokens (count: 1 each, for top_k). Returns their sum. */
 static double kernel_weights(const struct scale *c, bool count)
 {
     const struct sample_job *s = c->s;
@@ -175,10 +175,10 @@ static double kernel_weight_above(const struct scale *c, float from)
 }
 
 /*
- * The largest logit such that the tokens from there on weigh `need` or more. First the place is
- * narrowed by halving an interval of logits (a vector pass each), then the few tokens inside are
- * selected exactly. Invariant: the tokens from `hi` on weigh `above` < need; those from `lo` on
- * need or more.
+ * The largest logit such that the tokens with at least this logit weigh `need` or more. First an
+ * interval of logits is halved repeatedly (a vector pass each). Then the few tokens inside are
+ * selected exactly. Invariant: the tokens from `hi` on weigh `above` < need; the tokens from `lo`
+ * on weigh need or more.
  */
 static float kernel_cut(const struct scale *c, double need)
 {
@@ -208,7 +208,7 @@ static float kernel_cut(const struct scale *c, double need)
     return n ? kernel_unkey(kernel_select(c->pick, n, need - above)) : lo;
 }
 
-/* The smallest logit that top_k and top_p leave. */
+/* The smallest logit that survives top_k and top_p. */
 static float kernel_threshold(const struct sample_job *s, float max)
 {
     size_t n = (size_t)(s->n + V16 - 1) / V16 * V16;

@@ -1,9 +1,12 @@
 /*
- * cpu_attention: the work is cut into items of one kv head of one sequence and a few query rows,
- * which share the decoded K and V rows (body_attention.h has the arithmetic). Sequences that stand
- * side by side in the batch and begin with the same pages, as the specialists of a case do, are one
- * item as long as their queries fit: what they have in common is decoded once. Items are counted kv
- * head by kv head, so that threads get whole heads where they can, and with them equal shares of
+ * cpu_attention: attention on the CPU; body_attention.h has the arithmetic.
+ *
+ * An item of work is one kv head of one sequence and a few query rows, which share the decoded K
+ * and V rows. Sequences that are neighbours in the batch and begin with the same pages (the
+ * specialists of a case) are one item, as long as their queries fit. Then their common positions
+ * are decoded once.
+ *
+ * Items are counted kv head by kv head. So threads get whole heads if possible, and equal shares of
  * long and short rows.
  */
 #include "ops_check.h"
@@ -34,7 +37,7 @@ struct attention_job {
     struct attention_group *group; /* (n_seq) */
     int heads;                     /* query heads of an item */
     int rows;                      /* query rows of an item */
-    int parts;                     /* items that a kv head's group of query heads is cut into */
+    int parts;                     /* number of items of a kv head's group of query heads */
 };
 
 static int attention_rows(const struct attention_args *a, int seq)
@@ -42,8 +45,8 @@ static int attention_rows(const struct attention_args *a, int seq)
     return a->q_start[seq + 1] - a->q_start[seq];
 }
 
-/* Positions from 0 that the two have in common, in whole blocks, and that were there before this
- * call. */
+/* Number of leading positions that both sequences share, in whole blocks, and that were written
+ * before this call. */
 static int attention_common(const struct attention_args *a, int s, int t)
 {
     const int32_t *x = a->page + (int64_t)s * a->max_pages,
@@ -56,8 +59,8 @@ static int attention_common(const struct attention_args *a, int s, int t)
     return n / ATTN_BLOCK * ATTN_BLOCK;
 }
 
-/* Positions in common of t and the next one, which may belong together more than t and those before
- * it; 0: nothing. */
+/* Number of positions that t shares with the next sequence, with which t may share more than with
+ * the earlier ones; 0: none. */
 static int attention_next_common(const struct attention_args *a, int t)
 {
     if (t + 1 >= a->n_seq || !attention_rows(a, t + 1))
@@ -65,7 +68,7 @@ static int attention_next_common(const struct attention_args *a, int t)
     return attention_common(a, t, t + 1);
 }
 
-/* The sequences from s on that go together, and how many positions they share. */
+/* The group of sequences from s on, and the number of positions that they share. */
 static struct attention_group attention_group_from(const struct attention_job *j, int s)
 {
     const struct attention_args *a = j->a;
@@ -86,7 +89,7 @@ static struct attention_group attention_group_from(const struct attention_job *j
     return g;
 }
 
-/* Groups where that leaves enough items for all threads; which one it is does not show in the
+/* Groups sequences if that leaves enough items for all threads. The choice does not change the
  * result. */
 static void attention_groups(struct attention_job *j, int n_threads)
 {

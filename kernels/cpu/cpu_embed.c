@@ -2,7 +2,7 @@
 #include "ops_check.h"
 #include "ops_cpu.h"
 
-/* A row of a table in strips: block by block, first as files have it. */
+/* A row of a table in strips: block by block, first back into the order of files. */
 static void cpu_embed_packed(const struct tensor *table, const struct lanes *l, int64_t row,
                              float *y)
 {

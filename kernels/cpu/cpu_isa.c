@@ -33,7 +33,7 @@ static int cpu_isa_has_avxvnni(void)
 {
 #if defined(MAS_AVXVNNI_AS_AVX512) /* tests/ops: compiled for AVX-512 */
     return cpu_isa_has(CPU_AVX512VNNI);
-#else /* CPUID leaf 7, subleaf 1, bit 4 of EAX, which the compilers' builtin does not know yet */
+#else /* CPUID leaf 7, subleaf 1, bit 4 of EAX; the compilers' builtin does not know it yet */
     unsigned a = 0, b, c, d;
     return cpu_isa_has(CPU_AVX2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1;
 #endif

@@ -1,5 +1,7 @@
-/* cpu_isa: which instruction sets this processor *and* operating system offer, and the one that the
- * kernels shall use. */
+/*
+ * cpu_isa: the instruction sets that this processor *and* operating system offer, and the choice of
+ * one for the kernels.
+ */
 #ifndef MAS_CPU_ISA_H
 #define MAS_CPU_ISA_H
 
@@ -8,11 +10,11 @@
 /* the best one last */
 enum cpu_isa { CPU_SCALAR, CPU_NEON, CPU_AVX2, CPU_AVXVNNI, CPU_AVX512VNNI, CPU_ISA_COUNT };
 
-const char *cpu_isa_name(enum cpu_isa isa);  /* "avx2", as the option is written */
+const char *cpu_isa_name(enum cpu_isa isa);  /* "avx2", the value of the option */
 const char *cpu_isa_title(enum cpu_isa isa); /* "AVX2", for people */
 int cpu_isa_has(enum cpu_isa isa);           /* 1 if it can run here */
-/* name: "auto" or NULL = the best; else that one. ERR_USAGE for an unknown name, ERR_NODEV when it
- * is not to be had here; both list what is. */
+/* name: "auto" or NULL = the best set; else the named one. ERR_USAGE for an unknown name, ERR_NODEV
+ * for a set that this machine lacks. Both list the available sets. */
 int cpu_isa_choose(const char *name, enum cpu_isa *out, struct err *e);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * cpu_kernel: the single-threaded inner parts of the fast CPU backend, one table per instruction
  * set. cpu_kernel_scalar.c, _neon.c, _avx2.c, _avxvnni.c and _avx512.c include the same bodies
- * (body_*.h), written in v16, and add what is worth writing by hand; the bits of every result are
- * the same in all of them. What threads do, and which rows, is decided in cpu_<op>.c.
+ * (body_*.h), written in v16, and add kernels written by hand. The bits of every result are the
+ * same in all of them. cpu_<op>.c divides the rows among threads.
  */
 #ifndef MAS_CPU_KERNEL_H
 #define MAS_CPU_KERNEL_H
@@ -13,24 +13,27 @@
 
 #define MM_TILE 16   /* output columns (weight rows) of a tile: one v16 */
 #define MM_SEVERAL 4 /* strips that a kernel reads at once, at most */
-#define MM_ROWS 8    /* activation rows of a tile: what a weight block is unpacked for once */
+/* activation rows of a tile; a weight block is unpacked once for all of them */
+#define MM_ROWS 8
 
-/* Activation rows, and the same quantised to 8 bits in blocks of `block` elements (matmul numerics:
- * cpu_matmul.c). Everything about row r lies at base + r * stride. */
+/* Activation rows, in f32 and quantised to 8 bits in blocks of `block` elements (numerics:
+ * cpu_matmul.c). All data of row r lies at base + r * stride. */
 struct mm_x {
     const float *f; /* (n_row, n_in) */
     int64_t n_in;
     int block;  /* 256 or 32 */
     char *base; /* (n_row, stride) bytes */
-    /* multiple of 64, and not of 1024: rows would share their lines of the cache */
+    /* multiple of 64, not of 1024: rows would share lines of the cache */
     size_t stride;
+    /* Offsets within a row's data, bytes; q is at 0:
+     *   q     int8 (n_in)
+     *   sum   int16 (n_in / 16): sums of 16 q
+     *   pair  int16 (n_in / 32): sums of 32 q, in the order of groups 0 2 1 3 4 6 5 7;
+     *         blocks of 256 only
+     *   off   int32: blocks of 256: -32 times each sum (n_in / 16);
+     *         blocks of 32: -8 times the sum of 32 q (n_in / 32)
+     *   d     f32: scale of a block, padded with zeros to a multiple of 8 */
     size_t sum_at, pair_at, off_at, d_at;
-    /* q at 0: int8 (n_in)
-     * sum:  int16 (n_in/16), of 16 q
-     * pair: int16 (n_in/32), of 32 q, blocks of 256 only: those of groups 0 2 1 3 4 6 5 7
-     * off:  int32, of blocks of 256: -32 times each sum (n_in/16); of 32: -8 times that of 32 q
-     *       (n_in/32)
-     * d:    f32 scale per block, padded with zeros to a multiple of 8 */
 };
 
 static inline const int8_t *mm_x_q(const struct mm_x *x, int64_t r)
@@ -54,13 +57,13 @@ static inline const float *mm_x_d(const struct mm_x *x, int64_t r)
     return (const float *)(const void *)(x->base + (size_t)r * x->stride + x->d_at);
 }
 
-/* Few query rows of one sequence, or all rows of neighbours in the batch whose first positions are
- * the same, and a kv head: everything that shares K and V rows. */
+/* A kv head and all query rows that share its K and V rows. The rows are a few of one sequence, or
+ * all of neighbours in the batch whose first positions are the same. */
 struct attn_item {
     const struct attention_args *a;
     int seq, n_seq, kv_head;
-    /* positions that all of them have in common and all of their rows see, a multiple of
-     * ATTN_BLOCK; 0 where n_seq is 1 */
+    /* positions that all sequences share and all of their rows see, a multiple of ATTN_BLOCK; 0 if
+     * n_seq is 1 */
     int shared;
     int row, n_row;   /* query rows row .. row + n_row - 1 of the batch */
     int head, n_head; /* query heads head .. head + n_head - 1 of the kv head's group */
@@ -86,16 +89,17 @@ struct cpu_kernels {
     /* t[i][j] (i < nr <= MM_ROWS, stride MM_TILE) = row r0 + i of x . weight row j0 + j, j < nj */
     void (*tile)(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0,
                  int nr, float *t);
-    /* Rows r0 .. r0 + nr - 1 of x . the sixteen weight rows of a strip (lanes.h). NULL: there is no
-     * such kernel, and no weights are packed. */
+    /* Rows r0 .. r0 + nr - 1 of x . the sixteen weight rows of a strip (lanes.h). NULL: no such
+     * kernel, and no weights are packed. */
     void (*strip)(const struct mm_x *x, enum fmt fmt, const char *strip, int64_t r0, int nr,
                   float *t);
-    /* Row r of x . several(fmt) strips at once, t[i] (16) for strip[i]. several NULL or 0: there is
-     * no such kernel. */
+    /* Row r of x . several(fmt) strips at once, t[i] (16) for strip[i]. several NULL or 0: no such
+     * kernel. */
     int (*several)(enum fmt fmt);
     void (*strips)(const struct mm_x *x, enum fmt fmt, const char *const *strip, int64_t r,
                    float *const *t);
-    /* lanes_pack, and how many rows of x pay for packing a strip on the way */
+    /* lanes_pack, and the least number of rows of x for which packing a strip inside the call
+     * pays */
     int pack_rows;
     void (*pack)(const struct lanes *l, const char *const row[LANES], int64_t n, void *strip);
     void (*rmsnorm)(const float *x, const float *w, float *y, int64_t n, float eps);

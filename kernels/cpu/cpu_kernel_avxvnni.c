@@ -1,6 +1,6 @@
 /* cpu_kernel_avxvnni: the kernels with AVX2 and AVX-VNNI: Intel's client processors since 2021,
- * AMD's since Zen 5. The tests compile it for AVX-512 VNNI as well, whose instructions differ in
- * their coding alone: more machines have those. */
+ * AMD's since Zen 5. The tests compile it for AVX-512 VNNI as well: more machines have those
+ * instructions, which differ in their coding alone. */
 #if defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && defined(__AVX512VL__))
 #include "body_common.h"
 

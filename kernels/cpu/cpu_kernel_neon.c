@@ -1,5 +1,5 @@
 /* cpu_kernel_neon: the kernels with NEON and its dot products: ARMv8.2 with FEAT_DotProd
- * (Cortex-A76, Graviton 2 and later), which Linux is asked for. */
+ * (Cortex-A76, Graviton 2 and later). Linux says whether the processor has it. */
 #if defined(__ARM_FEATURE_DOTPROD)
 #include "body_common.h"
 

@@ -4,7 +4,7 @@
 #include "ops_check.h"
 #include "ops_cpu.h"
 
-/* One page: too little to share among threads. The tokens of a head lie one after another. */
+/* One page: too little to share among threads. The tokens of a head are neighbours in memory. */
 int cpu_kv_copy(struct ops *ops, struct stream *s, const struct kv_copy_args *a, struct err *e)
 {
     (void)ops, (void)s;

@@ -18,7 +18,7 @@ static void cpu_kv_store(const struct kv_write_job *j, const float *x, void *y)
         fmt_info(kv->fmt)->encode(x, y, kv->head_dim);
 }
 
-/* k of a head as it is stored: itself, or turned in x. */
+/* k of a head for the cache: k itself, or its turned copy in x. */
 static const float *cpu_kv_turned(const struct kv_write_job *j, const struct cpu_turn *t,
                                   const float *k, float *x)
 {

@@ -6,7 +6,7 @@ struct logprob_job {
     const struct cpu_kernels *k;
 };
 
-/* Pairs of one row stand together: its sum is taken once (per thread). */
+/* Pairs of one row are neighbours, so that the row's sum is computed once (per thread). */
 static void cpu_logprob_pairs(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;

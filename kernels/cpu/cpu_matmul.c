@@ -2,23 +2,23 @@
  * cpu_matmul: y_i[r] = x[r] W_i^T.
  *
  * Numerics (binding: every instruction set, thread count and n_row gives the same bits)
- * - K formats: a row of x is quantised in blocks of 256, Q4_0 and Q8_0 in blocks of 32, to int8
- * with the f32 scale d_x = amax / 127, q = nearest integer (ties to even) of x * (127 / amax), and
- * the sums of q over 16 elements. A block with NaN or infinity has d_x = NaN.
- * - Per block, exact in int32:  dot = sum_g scale[g] (q_w . q_x)_g  and  min = sum_g min[g]
- * sum_g(q_x), with w = d_w scale[g] q_w - dmin_w min[g] as the format has it (Q4_0, Q8_0: scale 1,
- * no min).
+ * - A row of x is quantised to int8, in blocks of 256 for K formats, of 32 for Q4_0 and Q8_0. d_x =
+ *   amax / 127 in f32, q = nearest integer (ties to even) of x * (127 / amax), and the sums of q
+ *   over 16 elements. A block with NaN or infinity has d_x = NaN.
+ * - Per block, exact in int32: dot = sum_g scale[g] (q_w . q_x)_g and min = sum_g min[g]
+ *   sum_g(q_x). The format has w = d_w scale[g] q_w - dmin_w min[g] (Q4_0, Q8_0: scale 1, no min).
  * - In f32, block b into accumulator b % 8, in block order:
- *     acc = fmaf(d_w * d_x, (float)dot, acc);   Q4_K, Q5_K then  acc = fmaf(-(dmin_w * d_x),
- * (float)min, acc) and at the end ((0+4)+(2+6)) + ((1+5)+(3+7)).
- * - F32, F16, BF16: element i is added to accumulator i % 16 by fmaf; then v16_sum.
- * - then bias, then the epilogue; silu as in v16.
+ *     acc = fmaf(d_w * d_x, (float)dot, acc)
+ *     Q4_K, Q5_K then  acc = fmaf(-(dmin_w * d_x), (float)min, acc)
+ *     at the end  ((0+4)+(2+6)) + ((1+5)+(3+7))
+ * - F32, F16, BF16: fmaf adds element i to accumulator i % 16; then v16_sum.
+ * - Then bias, then the epilogue; silu as in v16.
  * - norm: x is the result of the kernel of rmsnorm.
  *
  * Work: threads share the output columns, in strips of MM_TILE weight rows. All rows of x pass,
  * MM_ROWS at a time, while a few strips lie in the core's cache. Weights in strips (lanes.h) are
- * multiplied as they lie; other ones are brought into that order first where there are rows enough
- * to pay for it, and where the instruction set has a kernel for it.
+ * multiplied in place. Other weights are packed into strips first, if there are enough rows to pay
+ * for that and the instruction set has a kernel for strips.
  */
 #include <string.h>
 
@@ -26,7 +26,7 @@
 #include "ops_check.h"
 #include "ops_cpu.h"
 
-/* The place of one quantised row of x and its parts; returns the bytes from row to row. */
+/* Lays out one quantised row of x and its parts. Returns the bytes from row to row. */
 static size_t cpu_x_layout(struct mm_x *x, int64_t n_in, int block)
 {
     x->n_in = n_in;
@@ -47,8 +47,8 @@ static size_t cpu_strip_bytes(int64_t n_in)
     return size_align((size_t)n_in * LANES + (size_t)n_in, 64); /* Q8_0: 34 bytes for 32 elements */
 }
 
-/* Both forms of x side by side (the weights of one call may want one each), then two strips for
- * each thread (gate and up), then normed rows of n_norm. */
+/* Both forms of x side by side, since the weights of one call may need both. Then two strips for
+ * each thread (gate and up). Then normed rows of n_norm. */
 size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in, int64_t n_norm)
 {
     struct mm_x x;
@@ -57,7 +57,7 @@ size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in, int64_t n_norm
            (size_t)n_row * (size_t)n_norm * sizeof(float);
 }
 
-/* Elements per block of the quantised x that weights of this format meet; 0: x itself. */
+/* Elements per block of the quantised x for weights of this format; 0: x itself. */
 static int cpu_x_block(enum fmt fmt)
 {
     switch (fmt) {
@@ -77,7 +77,7 @@ static int cpu_x_block(enum fmt fmt)
     }
 }
 
-/* of strips that stay in a core's cache while the rows of x pass */
+/* bytes of strips that stay in a core's cache while the rows of x pass */
 #define MM_CACHE ((size_t)256 << 10)
 
 struct matmul_job {
@@ -123,8 +123,8 @@ static void cpu_add_bias(const float *bias, int64_t j0, int nj, int nr, float *t
             t[r * MM_TILE + j] += bias[j0 + j];
 }
 
-/* Columns j0 .. j0 + nj - 1 of a matrix as a strip: where it lies, or packed into the worker's
- * memory; NULL when they are used as rows. */
+/* Columns j0 .. j0 + nj - 1 of a matrix as a strip: in place, or packed into the worker's memory.
+ * NULL: the columns are used as rows. */
 static const char *cpu_matmul_pack(const struct matmul_job *job, const struct tensor *w, int64_t j0,
                                    int nj, int worker, int second)
 {
@@ -180,8 +180,8 @@ static void cpu_matmul_tile(const struct matmul_job *job, const struct matmul_ou
         cpu_matmul_finish(job, o, r0 + r, j0, nj, t + r * MM_TILE, up + r * MM_TILE);
 }
 
-/* One row of x, columns from `begin` on: as many strips as are read at once, each going through its
- * own part of the range. Returns the first column that is left. */
+/* One row of x, columns from `begin` on. Reads several strips at once, each in its own part of the
+ * range. Returns the first column that is left. */
 static int64_t cpu_matmul_several(const struct matmul_job *job, const struct matmul_out *o,
                                   int64_t begin, int64_t end)
 {
@@ -211,7 +211,7 @@ static int64_t cpu_matmul_several(const struct matmul_job *job, const struct mat
     return begin + MM_TILE * ways * n;
 }
 
-/* Columns j0 .. end - 1 of all rows: one strip, or several that lie as strips already. */
+/* Columns j0 .. end - 1 of all rows: one strip, or several strips that are packed already. */
 static void cpu_matmul_strips(const struct matmul_job *job, const struct matmul_out *o, int64_t j0,
                               int64_t end, int worker)
 {
@@ -269,7 +269,7 @@ static void cpu_matmul_columns(void *arg, int64_t begin, int64_t end, int worker
     }
 }
 
-/* Norms x and quantises it for weights of this format, unless it has been done. */
+/* Norms x and quantises it for weights of this format, once per call. */
 static void cpu_matmul_prepare(struct ops_cpu *c, struct matmul_job *job, enum fmt fmt)
 {
     const int form = cpu_x_form(fmt);

@@ -1,4 +1,4 @@
-/* cpu_pack: weights into the order in which cpu_matmul reads them (lanes.h), strip by strip. */
+/* cpu_pack: packs weights into the order that cpu_matmul reads (lanes.h), strip by strip. */
 #include <string.h>
 
 #include "mem.h"

@@ -1,6 +1,6 @@
-/* cpu_rope: the angle pos * inv_freq is a double (a float would be off by 0.004 at position
- * 100,000), its sine and cosine are taken in double and rounded to f32; once per row for all heads.
- */
+/* cpu_rope: the angle pos * inv_freq is a double; a float would be off by 0.004 at position
+ * 100,000. Sine and cosine are computed in double and rounded to f32, once per row for all
+ * heads. */
 #include <math.h>
 
 #include "ops_check.h"

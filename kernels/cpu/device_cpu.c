@@ -9,9 +9,9 @@
 
 #define BUF_ALIGN ((size_t)256) /* layout_take and cudaMalloc promise the same */
 #define BUF_HUGE                                                                                   \
-    ((size_t)2 << 20) /* from here on a buffer starts on a huge page and asks for them */
+    ((size_t)2 << 20) /* bytes; larger buffers start on a huge page and ask for huge pages */
 
-/* mem_aligned gives 64 bytes: the block is found again through a pointer stored just below ptr. */
+/* mem_aligned aligns to 64 bytes. A pointer stored just below ptr leads back to the block. */
 static int device_cpu_alloc(struct device *d, enum mem_space space, size_t bytes, struct buf *out,
                             struct err *e)
 {
@@ -144,8 +144,8 @@ static int device_cpu_sync(struct device *d, struct stream *s, struct err *e)
     return 0;
 }
 
-/* One number of a small text file: the value of the line that begins with key, or the first number
- * of the file when key is "". false when there is none. */
+/* One number of a small text file: the value of the line that begins with key; key "": the first
+ * number of the file. false: no such number. */
 static bool device_cpu_number(const char *path, const char *key, size_t *out)
 {
     FILE *f = fopen(path, "r");

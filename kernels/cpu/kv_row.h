@@ -1,4 +1,6 @@
-/* kv_row: where a row of head_dim elements lies in a paged KV cache, in one place. */
+/*
+ * kv_row: the address of a row of head_dim elements in a paged KV cache, in one place.
+ */
 #ifndef MAS_KV_ROW_H
 #define MAS_KV_ROW_H
 

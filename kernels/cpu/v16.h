@@ -1,8 +1,8 @@
 /*
- * v16: sixteen f32 lanes, in one of four forms chosen by the flags of the file that includes it:
- * an array (scalar), two AVX registers, one AVX-512 register, four NEON registers. Every function
- * is exact or correctly rounded per lane, and sums have one fixed shape, so a kernel written in v16
- * gives the same bits in all of them. Comparisons take the second operand when one is NaN (the rule
+ * v16: sixteen f32 lanes, in one of four forms: an array (scalar), two AVX registers, one AVX-512
+ * register, four NEON registers. The flags of the including file choose the form. Every function is
+ * exact or correctly rounded per lane, and sums have one fixed shape. So a kernel written in v16
+ * gives the same bits in all forms. Comparisons take the second operand when one is NaN (the rule
  * of maxps).
  */
 #ifndef MAS_V16_H
@@ -73,7 +73,7 @@ static inline __mmask16 v16_mask(int64_t n)
 {
     return (__mmask16)((1u << n) - 1);
 }
-/* n in 0..15; the other lanes are zero, the memory behind them is not touched */
+/* n in 0..15; the other lanes are zero, and their memory is not read */
 static inline struct v16 v16_load_n(const float *p, int64_t n)
 {
     return V16_MAKE(_mm512_maskz_loadu_ps(v16_mask(n), p));
@@ -187,7 +187,7 @@ static inline float v16_sum(struct v16 a)
     c = _mm_add_ps(c, _mm_movehl_ps(c, c));
     return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
 }
-/* out[i] = v16_sum of the i-th */
+/* out[i] = v16_sum of vector i */
 static inline void v16_sum4(struct v16 a, struct v16 b, struct v16 c, struct v16 d, float out[4])
 {
 #define V16_FOLD(x) _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1))
@@ -199,20 +199,19 @@ static inline float v16_top(struct v16 a)
     return v16_top256(_mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1)));
 }
 
-/* There are registers for sixteen sums and what they are made of. */
+/* There are enough registers for sixteen sums and their operands. */
 #define V16_MANY 1
 
-/* Two vectors become one: lanes that are to be added up stand side by side, those of x before those
- * of y. */
+/* Two vectors become one. Neighbouring lanes are added; the results of x come before those of y. */
 #define V16_MEET(shuffle, low, high, x, y) _mm512_add_ps(shuffle(x, y, low), shuffle(x, y, high))
 #define V16_PAIRS(x, y, high)                                                                      \
     _mm512_castpd_ps(high ? _mm512_unpackhi_pd(_mm512_castps_pd(x), _mm512_castps_pd(y))           \
                           : _mm512_unpacklo_pd(_mm512_castps_pd(x), _mm512_castps_pd(y)))
-/* Lane i: v16_sum of the i-th. */
+/* Lane i: v16_sum of vector i. */
 static inline struct v16 v16_sum16(const struct v16 a[V16])
 {
     __m512 r[8];
-    /* the vectors in the order in which their sums then stand side by side */
+    /* vectors in an order that puts their sums side by side in the end */
     for (int i = 0; i < 8; i++) {
         const __m512 x = a[i % 2 * 8 + i / 2].v, y = a[i % 2 * 8 + i / 2 + 4].v;
         r[i] = V16_MEET(_mm512_shuffle_f32x4, 0x44, 0xee, x, y);
@@ -742,14 +741,14 @@ static inline struct v16 v16_zero(void)
 
 /*
  * e^x. Argument reduction x = k ln 2 + r with ln 2 in two parts, then the polynomial of Cephes'
- * expf (S. Moshier). 0 below -87.336 (where e^x would not be a normal number), infinity
- * above 88.7228, NaN for NaN; else within 1 ulp (t_vmath goes through the floats).
+ * expf (S. Moshier). 0 below -87.336, where e^x is no normal number, infinity above 88.7228, NaN
+ * for NaN; else within 1 ulp (t_vmath checks it over the floats).
  */
 static inline struct v16 v16_exp(struct v16 x)
 {
     const struct v16 lo = v16_set1(-87.336f), hi = v16_set1(88.722839f),
                      magic = v16_set1(0x1.8p23f);
-    struct v16 c = v16_max(lo, v16_min(hi, x)); /* in this order a NaN stays */
+    struct v16 c = v16_max(lo, v16_min(hi, x)); /* this order keeps a NaN */
     struct v16 t = v16_fma(c, v16_set1(1.44269504f), magic), k = v16_sub(t, magic);
     struct v16 r = v16_fma(k, v16_set1(-0.693359375f), c);
     r = v16_fma(k, v16_set1(2.12194440e-4f), r);

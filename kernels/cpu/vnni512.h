@@ -1,9 +1,11 @@
 /*
  * vnni512: the two products of AVX-512 VNNI with a factor from memory that is the same in all
- * lanes, and a fence. The only assembly for this processor, each product with its twin in plain C,
- * which AddressSanitizer can look into. One instruction with a broadcast operand, which the
- * compiler does not form of the intrinsics: apart, each product takes a register for its factor,
- * and the sums of eight rows no longer fit. Included by body_lanes512.h only.
+ * lanes, and a fence. This is the only assembly for this processor. Each product has its twin in
+ * plain C, which AddressSanitizer can check.
+ *
+ * Reason: one instruction with a broadcast operand does both, and compilers do not form it from the
+ * intrinsics. As two instructions, each product takes a register for its factor, and the sums of
+ * eight rows no longer fit. Included by body_lanes512.h only.
  */
 #ifndef MAS_VNNI512_H
 #define MAS_VNNI512_H
@@ -45,8 +47,9 @@ static inline __attribute__((always_inline)) __m512i vnni_dot2(__m512i sum, __m5
 #endif
 }
 
-/* v, which the compiler cannot take apart: it makes the additions behind it after those before it.
- * Sums that it may regroup it makes late, and keeps the terms in memory until then. */
+/* Returns v unchanged; the compiler cannot see through it. So additions after the fence stay after
+ * the additions before it. Without it the compiler regroups sums, adds late, and keeps the terms in
+ * memory until then. */
 static inline __attribute__((always_inline)) __m512i vnni_fence(__m512i v)
 {
     __asm__("" : "+v"(v));

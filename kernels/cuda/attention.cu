@@ -4,29 +4,29 @@
  *   q, y (n_row, n_head, head_dim) f32; k, v (n_page, n_kv_head, page_tokens, head_dim) in F32,
  *   F16, BF16, Q8_0 or Q4_0; g = n_head / n_kv_head query heads share a kv head
  *
- * Bytes: the rows of K and V that a sequence has, once for each tile of query rows: 2 * kv_len *
+ * Bytes: the rows of K and V of a sequence, once for each tile of query rows: 2 * kv_len *
  * n_kv_head * row_bytes. Decode at 8192 tokens, 8 kv heads of 128 f16: 33.6 MB, 10 us at 3.3 TB/s.
- * Flops: 4 * n_head * head_dim for each visible position of a row; prefill of 512 of those heads
- * is 2.1 GFLOP (half masked).
+ * Flops: 4 * n_head * head_dim for each visible position of a row. Prefill of 512 of those heads is
+ * 2.1 GFLOP (half masked).
  *
- * Per tile K and V are decoded to f32 in shared memory: F16, BF16 and F32 rows are read 16 bytes a
- * thread where a row is a multiple of 16 bytes. Q8_0 and Q4_0 blocks (34, 18 bytes) lie at even
- * addresses only, so a thread reads eight quants in 2-byte pieces that its neighbours complete to
- * whole sectors. A warp has R columns: for the scores a lane has one position and all of head_dim,
- * for the weighted sum a lane has some of head_dim and all positions.
+ * Per tile K and V are decoded to f32 in shared memory. If a row is a multiple of 16 bytes, a
+ * thread reads 16 bytes of an F16, BF16 or F32 row. Q8_0 and Q4_0 blocks (34, 18 bytes) lie at even
+ * addresses only. So a thread reads eight quants in 2-byte pieces, and its neighbours complete the
+ * sectors. A warp has R columns. For the scores a lane has one position and all of head_dim. For
+ * the weighted sum a lane has some of head_dim and all positions.
  *
  * Variants: one kernel, which walks a range of splits
  *
- *   split  a block has one split; the states (max, sum, out) go to scratch and a second kernel
- *          merges them in ascending order: for few rows, whose tiles alone do not fill the device
+ *   split  a block has one split; the states (max, sum, out) go to scratch, and a second kernel
+ *          merges them in ascending order. For few rows, whose tiles alone do not fill the device
  *   walk   a block walks all splits of its tile and merges the states as it goes
  *
- * Taken for what attention_mma.cu does not read. Not measured. Nothing is copied ahead of use: what
- * hides latency is several blocks an SM.
+ * Taken for caches that attention_mma.cu does not read. Not measured. Nothing is copied ahead of
+ * use: several blocks an SM hide the latency.
  *
- * Numerics: q.k is added up element by element in f32; the rest is that of attention.cuh. A
- * column's bits depend neither on R nor on the variant. Keys behind a row's last position are not
- * used even as factors of zero. Tolerance of the cases: 1e-5.
+ * Numerics: q.k is added element by element in f32; the rest is that of attention.cuh. A column's
+ * bits depend neither on R nor on the variant. Keys after a row's last position are not used even
+ * as factors of zero. Tolerance of the cases: 1e-5.
  */
 #include "attention.cuh"
 #include "fmt_q4_0.h"
@@ -147,7 +147,7 @@ template <int D> struct attn_lane {
     static const int WIDTH = D / 32 < 4 ? D / 32 : 4, PIECES = D / 32 / WIDTH, N = D / 32;
 };
 
-/* This lane's elements of a row in shared memory; zero behind the end. */
+/* This lane's elements of a row in shared memory; zero after the end. */
 template <int D>
 __device__ __forceinline__ void attn_take(const float *row, int lane, int dim4, float (&v)[D / 32])
 {
@@ -197,8 +197,8 @@ __device__ __forceinline__ void attn_scores(const float *q, const float *k, int 
     }
 }
 
-/* Goes on with a column's state over a tile of which it sees `seen` > 0 positions: the maximum and
- * the sum; the weights go to p (32), the lane's is given the score s. */
+/* Updates a column's maximum and sum over a tile of which it sees `seen` > 0 positions. s is the
+ * score of this lane's position. The weights go to p (32). */
 template <int N>
 __device__ __forceinline__ void attn_softmax(attn_state<N> &b, float s, float scale, int seen,
                                              int lane, float *p)
@@ -253,11 +253,14 @@ __device__ __forceinline__ void attn_weighted(attn_state<D / 32> (&b)[R], const 
 }
 
 /*
- * Grid: tiles of rows, kv heads times parts, splits (1 when walking). D: head_dim at most; R:
- * columns of a warp, so 4 R of a block: column c is head c % heads of the tile's row c / heads. At
+ * Grid: tiles of rows, kv heads times parts, splits (1 when walking). D: head_dim at most. R:
+ * columns of a warp, so 4 R of a block; column c is head c % heads of the tile's row c / heads. At
  * least 4 or 2 blocks an SM: up to 128 or 255 registers, so that nothing is spilled. Shared memory,
- * in floats: K 32 * (dim4 + 4), so that 8 lanes of a 16-byte access fall on all banks; V 32 * dim4
- * (up to D = 256: beyond, V takes the place of K); q 4 R * dim4; p 4 R * 32.
+ * in floats:
+ *   K  32 * (dim4 + 4), so that 8 lanes of a 16-byte access fall on all banks
+ *   V  32 * dim4 (D above 256: V takes the place of K)
+ *   q  4 R * dim4
+ *   p  4 R * 32
  */
 template <int D, int R>
 __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
@@ -402,8 +405,7 @@ size_t cuda_attention_scratch(const struct ops_limits *l)
     return all < ATTN_SCRATCH ? all : one > ATTN_SCRATCH ? one : ATTN_SCRATCH;
 }
 
-/* Columns of a warp: as few as hold the heads that share a kv head, but four where rows share it
- * too. */
+/* Columns of a warp: the fewest that hold the heads of a kv head, or four if rows share it too. */
 static int attn_width(const struct attention_args *a)
 {
     const int group = a->n_head / a->kv->n_kv_head;

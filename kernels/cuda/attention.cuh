@@ -1,20 +1,23 @@
 /*
- * attention: what its kernels share: the call, which rows a block has, states of the softmax and
- * how they are merged.
+ * attention: the parts that its kernels share: the call, the rows of a block, states of the softmax
+ * and their merge.
  *
- * A *column* is one query head of one row. A tile of columns: the query heads of one kv head in
- * some rows of one sequence, so every row of K and V that is read serves all of them. Positions are
+ * A *column* is one query head of one row. A tile of columns holds the query heads of one kv head
+ * in some rows of one sequence. So one read of a row of K or V serves all of them. Positions are
  * counted from 0 in tiles of 32 and splits of 128:
  *
  *     0        32        64        96       128       160 ..
  *     | tile 0 | tile 1  | tile 2  | tile 3  | tile 4  | ..
  *     |              split 0                 |  split 1 ..
  *
- * Two families of kernels, which differ in their bits; which of them a call takes follows from the
- * cache alone (format and head_dim), never from the batch: attention.cu      f32 throughout, every
- * format and head_dim to 512 attention_mma.cu  tensor cores: F16, Q8_0, Q4_0 with head_dim 64 or
- * 128 Within each a column's bits depend on its own q and on its own positions alone: the softmax
- * is online (Milakov & Gimelshein 2018) within a split, states of splits are merged in ascending
+ * Two families of kernels differ in their bits. The cache alone (format and head_dim) decides which
+ * family a call takes, never the batch:
+ *
+ *   attention.cu      f32 throughout, every format and head_dim up to 512
+ *   attention_mma.cu  tensor cores: F16, Q8_0, Q4_0 with head_dim 64 or 128
+ *
+ * Within a family a column's bits depend on its own q and its own positions alone. The softmax is
+ * online (Milakov & Gimelshein 2018) within a split. States of splits are merged in ascending
  * order.
  */
 #ifndef MAS_ATTENTION_CUH
@@ -29,7 +32,8 @@ namespace CU_NS
 static constexpr int ATTN_TILE = 32; /* positions of a tile: one a lane */
 static constexpr int ATTN_SPLIT = 4; /* tiles of a split */
 static constexpr int ATTN_SPAN = ATTN_TILE * ATTN_SPLIT;
-static constexpr size_t ATTN_SCRATCH = (size_t)64 << 20; /* bytes of states: more rows are walked */
+/* bytes of states; calls that need more walk all splits */
+static constexpr size_t ATTN_SCRATCH = (size_t)64 << 20;
 
 struct attn_call {
     const float *q;
@@ -38,20 +42,19 @@ struct attn_call {
     const int32_t *q_start, *kv_len, *page;
     int n_seq, max_pages, n_head, group;
     float scale;
-    int rows, heads,
-        parts;        /* of a tile of columns: rows, query heads; tiles that a group is cut into */
-    int dim4;         /* head_dim rounded up to 4: what lies behind it in shared memory is zero */
-    bool wide;        /* cache rows are multiples of 16 bytes */
-    int splits;       /* of the longest sequence */
-    float2 *state;    /* (n_row, n_head, splits): max and sum; NULL: walk all splits */
-    float *state_out; /* (n_row, n_head, splits, head_dim) */
+    int rows, heads, parts; /* of a tile of columns: rows, query heads; number of tiles a group */
+    int dim4;               /* head_dim rounded up to 4; the padding in shared memory is zero */
+    bool wide;              /* cache rows are multiples of 16 bytes */
+    int splits;             /* of the longest sequence */
+    float2 *state;          /* (n_row, n_head, splits): max and sum; NULL: walk all splits */
+    float *state_out;       /* (n_row, n_head, splits, head_dim) */
 };
 
 /* ---- which rows -------------------------------------------------------------------------- */
 
-/* The first tile of sequence s, counted so that the host knows a bound without reading q_start:
- * floor((a + b) / n) - floor(a / n) + 1 >= ceil(b / n). Some tiles are empty; for one row a tile
- * none is. */
+/* The first tile of sequence s. The count gives the host a bound without reading q_start:
+ * floor((a + b) / n) - floor(a / n) + 1 >= ceil(b / n). Some tiles are empty; with one row a
+ * tile none is. */
 __device__ __forceinline__ int attn_first_tile(const attn_call &a, int s)
 {
     return a.q_start[s] / a.rows + (a.rows > 1 ? s : 0);
@@ -59,7 +62,7 @@ __device__ __forceinline__ int attn_first_tile(const attn_call &a, int s)
 
 struct attn_rows {
     int seq, row, n; /* rows row .. row + n - 1 of the batch; n <= 0: an empty tile */
-    int seen;        /* positions that the first of them sees; each later one sees one more */
+    int seen;        /* positions that row `row` sees; each later row sees one more */
 };
 
 __device__ __forceinline__ attn_rows attn_find(const attn_call &a, int tile)
@@ -83,8 +86,8 @@ __device__ __forceinline__ attn_rows attn_find(const attn_call &a, int tile)
 
 /* ---- states ------------------------------------------------------------------------------ */
 
-/* Softmax over some positions: the largest score, the sum of b^(score - max), and with it the
- * weighted sum of V; this lane's share of that. The base b is that of the family: */
+/* Softmax over some positions: the largest score, the sum of b^(score - max), and this lane's share
+ * of the weighted sum of V. Each family has its base b: */
 struct attn_base_e {
     static __device__ __forceinline__ float power(float x)
     {
@@ -106,8 +109,7 @@ struct attn_base_2 { /* scores come in units of ln 2 */
     }
     static __device__ __forceinline__ float times(float out, float by)
     {
-        return f_mul(out, by) +
-               0.0f; /* -0 becomes 0: states that add nothing leave their mark on it */
+        return f_mul(out, by) + 0.0f; /* -0 becomes 0, as if an empty state had been added */
     }
     static __device__ __forceinline__ float divide(float out, float sum)
     {
@@ -128,7 +130,8 @@ template <int N> __device__ __forceinline__ void attn_clear(attn_state<N> &s)
         s.out[i] = 0;
 }
 
-/* What b^ is taken relative to: b^(-inf - -inf) is to be 0, not NaN. */
+/* The reference of b^(score - reference): 0 instead of -inf, so that b^(-inf - -inf) is 0, not
+ * NaN. */
 __device__ __forceinline__ float attn_base(float max)
 {
     return max == -REAL_INF ? 0 : max;
@@ -152,7 +155,7 @@ __device__ __forceinline__ float attn_mix(const attn_factors &f, float old_value
     return fmaf(old_value, f.keep, f_mul(new_value, f.take));
 }
 
-/* s and then t */
+/* Merges t into s; t follows s. */
 template <class B, int N>
 __device__ __forceinline__ void attn_merge(attn_state<N> &s, const attn_state<N> &t)
 {
@@ -177,12 +180,12 @@ static inline size_t attn_states(int64_t n_row, int n_head, int head_dim, int ma
            (sizeof(float2) + (size_t)head_dim * sizeof(float));
 }
 
-/* Fills c for tiles of `columns` columns; no states. */
+/* Fills c for tiles of `columns` columns, without states. */
 int attn_prepare(const struct attention_args *a, int columns, attn_call *c, struct err *e);
 /* Lends c scratch for the states of all splits. */
 int attn_lend_states(struct cuda_ctx *cx, const struct attention_args *a, attn_call *c,
                      struct err *e);
-/* Merges the states that c has into y; BASE 2 or e. */
+/* Merges the states of c into y. base2: the base is 2, else e. */
 int attn_merge_states(const attn_call &c, const struct attention_args *a, bool base2,
                       cudaStream_t s, struct err *e);
 
@@ -192,7 +195,7 @@ static inline int64_t attn_tiles(const attn_call &c, const struct attention_args
     return a->n_row / c.rows + (c.rows > 1 ? a->n_seq : 0);
 }
 
-/* There is room for the states. */
+/* true: the scratch has room for the states. */
 static inline bool attn_has_room(const struct attention_args *a, const struct cuda_ctx *cx)
 {
     return attn_splits(a->max_kv_len) <= 65535 &&

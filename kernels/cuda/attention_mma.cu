@@ -2,21 +2,22 @@
  * attention on tensor cores, for caches in F16, Q8_0 or Q4_0 with head_dim 64 or 128.
  *
  * Shapes, columns, tiles and splits: attention.cuh. Bytes: the rows of K and V of a sequence, once
- * for each tile of columns. Floor: those bytes at the card's bandwidth (decode of 8192 tokens, 8 kv
- * heads of 128 f16: 33.6 MB, 33 us at 1,008 GB/s, 7 us at 4.8 TB/s), or 8 head_dim operations for
- * each visible position of a column at the f16 rate of mma.sync, since each product is made twice
- * (below).
+ * for each tile of columns. Floor for few columns: those bytes at the card's bandwidth. Decode of
+ * 8192 tokens, 8 kv heads of 128 f16: 33.6 MB, 33 us at 1,008 GB/s, 7 us at 4.8 TB/s. Floor for
+ * many: 8 head_dim operations for each visible position of a column, at the f16 rate of mma.sync;
+ * each product is made twice (below).
  *
- * A warp has 16 columns, the rows of an mma; the positions of a tile are n for the scores and k for
- * the weighted sum. The scores' accumulators are, packed, the weights' A operands: nothing goes
- * through shared memory but q, and K and V as the cache has them.
+ * A warp has 16 columns, the rows of an mma. The positions of a tile are n for the scores and k for
+ * the weighted sum. The packed accumulators of the scores are the A operands of the weights. So
+ * only q, K and V go through shared memory, K and V in the format of the cache.
  *
  *        K (32 positions)                      V (32 positions)
  *   q    s = q K^T   [mma 16x8x16]   softmax   out = keep * out + p V    [mma 16x8x16]
  *   16   4 tiles of 8 positions      of rows   head_dim / 8 tiles of 8 elements
  *
- * K and V have one buffer each, filled by cp.async: V of a tile and K of the next are under way
- * while the scores and the weighted sum of this one are made (16 KB a block for f16 and 128).
+ * K and V have one buffer each, filled by cp.async. V of a tile and K of the next tile are in
+ * flight while the scores and the weighted sum of this tile are computed (16 KB a block for f16 and
+ * 128).
  *
  *   F16         piece c of 16 bytes of row r lies at c ^ (r % 8), so that the 8 rows of an ldmatrix
  *               lie in different banks
@@ -26,24 +27,24 @@
  *
  * Variants: a block is
  *
- *   mma_split  one warp, 16 columns, one split; states go to scratch and k_attention_merge merges
- *              them: for few rows, whose tiles alone would not fill the device
+ *   mma_split    one warp, 16 columns, one split; states go to scratch and k_attention_merge merges
+ *                them. For few rows, whose tiles alone do not fill the device
  *
- *   mma_cascade  the same, but a split that is the same pages for neighbouring sequences with one
- *                row each is one block's for up to 16 columns of them: what agents of one case have
- *                in common is read once, and the mma's rows are full
+ *   mma_cascade  as mma_split, for neighbouring sequences of one row each that share the pages of a
+ *                split: one block takes up to 16 of their columns. So the common part of a case's
+ *                prompts is read once, and the rows of the mma are full
  *
- *   mma_walk   one warp with 16 columns (decode), or four with 64 that share K and V (prefill), and
- *              all splits, whose states it merges as it goes
+ *   mma_walk     one warp with 16 columns (decode), or four with 64 that share K and V (prefill);
+ *                a block walks all splits and merges the states as it goes
  *
  * Not measured: there was no GPU.
  *
- * Numerics: q (times a power of two that makes its largest element 1 to 2) and the weights are
- * split into two f16, high and low, 22 bits together; products are exact, sums f32 as the tensor
- * cores make them. 2^x is ex2.approx. Tolerance of the cases: 1e-5, that of f32. Blocks of V with a
- * scale above 1023 (elements beyond 129,000 in Q8_0, 8,100 in Q4_0; F16 ends at 65,504) become
- * infinite. A number of K or V that is infinite or NaN spoils the columns whose tile it is in, also
- * those that do not see its position.
+ * Numerics. q is scaled by a power of two that makes its largest element 1 to 2. q and the weights
+ * are split into two f16, high and low, 22 bits together. Products are exact; the tensor cores add
+ * in f32. 2^x is ex2.approx. Tolerance of the cases: 1e-5, that of f32. Blocks of V with a scale
+ * above 1023 become infinite: elements beyond 129,000 in Q8_0, 8,100 in Q4_0; F16 ends at 65,504.
+ * An infinity or NaN in K or V spoils all columns of its tile, also those that do not see its
+ * position.
  */
 #include "attention.cuh"
 
@@ -52,8 +53,8 @@ namespace CU_NS
 
 static constexpr int AM_COLUMNS = 16; /* of a warp */
 static constexpr float AM_LOG2_E = 1.44269504f;
-/* V's scales in the weights: with it f16 reaches from 2^-30 to 1023. Not taken from the scales that
- * a tile has, since a column's bits must not depend on positions that it does not see. */
+/* The unit of V's scales in the weights: f16 then covers 2^-30 to 1023. It is not taken from a
+ * tile's scales, because a column's bits must not depend on positions that it does not see. */
 static constexpr float AM_V_UNIT = 64;
 
 /* ---- K and V in shared memory ------------------------------------------------------------ */
@@ -62,7 +63,8 @@ template <enum fmt F> struct am_format {
     static constexpr bool BLOCKS = F != FMT_F16;
     static constexpr int ELEMS = BLOCKS ? 32 : 1;
     static constexpr int BYTES = F == FMT_Q8_0 ? 34 : F == FMT_Q4_0 ? 18 : 2; /* of ELEMS */
-    static constexpr int BIAS = F == FMT_Q8_0 ? 128 : 8; /* what am_quants adds to a quant */
+    /* the offset that am_quants adds to a quant */
+    static constexpr int BIAS = F == FMT_Q8_0 ? 128 : 8;
 };
 
 /* 32 positions of a head: two runs of 16 rows, each within a page and a multiple of 16 bytes. */
@@ -80,9 +82,8 @@ __device__ __forceinline__ am_pages am_find_pages(const attn_call &a, int table,
     return p;
 }
 
-/* Piece i of this thread of a tile: where it lies in the cache, from the thread's first piece of
- * its run on, and in shared memory, likewise. A whole tile needs no more than this: all offsets are
- * constants. */
+/* Offsets of piece i of this thread of a tile, in the cache and in shared memory, each from the
+ * thread's first piece of its run. All offsets are constants. */
 template <enum fmt F, int D, int THREADS> struct am_pieces {
     static constexpr int ROW = D / am_format<F>::ELEMS * am_format<F>::BYTES;
     static constexpr int RUN = ROW;                            /* pieces of 16 rows */
@@ -105,8 +106,8 @@ template <enum fmt F, int D, int THREADS> struct am_pieces {
     }
 };
 
-/* Positions at .. at + n - 1 of K or V (base); the rest of the tile becomes zero. Not waited for.
- */
+/* Starts the copy of positions at .. at + n - 1 of K or V (base); the rest of the tile becomes
+ * zero. Does not wait. */
 template <enum fmt F, int D, int THREADS>
 __device__ __forceinline__ void am_load(const attn_call &a, const unsigned char *base, am_pages p,
                                         int kv_head, int at, int n, uint8_t *to)
@@ -193,14 +194,14 @@ __device__ __forceinline__ float2 am_power(float x)
 
 /* ---- a warp's columns -------------------------------------------------------------------- */
 
-/* What is rarely wanted of a column, in shared memory. */
+/* The rarely used data of a column, in shared memory. */
 struct am_column {
     float max, sum; /* of all splits so far, to which all_out belongs */
     int at;         /* which head of all rows it is, */
     int seen;       /* positions that it sees; 0: there is no such column */
 };
 
-/* Of columns g and g + 8 (g = lane / 4), what lane has with t = lane % 4: the fragments of mma. */
+/* A lane's part of columns g and g + 8, g = lane / 4, t = lane % 4: the fragments of mma. */
 template <enum fmt F, int D> struct am_warp {
     static constexpr int ROW = D / am_format<F>::ELEMS * am_format<F>::BYTES;
     static constexpr int TILES = D / 8;
@@ -210,9 +211,9 @@ template <enum fmt F, int D> struct am_warp {
         Q_BYTES + AM_COLUMNS * (int)sizeof(am_column); /* of shared memory */
 
     /* (2, 16, D) f16: q's high and low parts; piece c of 16 bytes of row r lies at c ^ (r % 8), so
-     * that ldmatrix has no conflicts. Behind them am_column (16). */
+     * that ldmatrix has no conflicts. After them am_column (16). */
     uint8_t *qs;
-    float unit[2];                       /* what a score is multiplied by, in units of ln 2 */
+    float unit[2];                       /* factor of a score, in units of ln 2 */
     float max[2], sum[2], out[TILES][4]; /* the state of this split */
     float all_out[TILES][4];             /* of all splits so far */
     float s[4][4];                       /* scores, then weights, of a tile */
@@ -332,7 +333,7 @@ template <enum fmt F, int D> struct am_warp {
         }
     }
 
-    /* s becomes the weights of the tile at position `at`; keep: what the state is multiplied by */
+    /* s becomes the weights of the tile at position `at`; keep: the factor of the earlier state */
     __device__ __forceinline__ void softmax(int at, int lane, float (&keep)[2])
     {
         const int t = lane % 4;
@@ -391,7 +392,7 @@ template <enum fmt F, int D> struct am_warp {
         for (int n = 0; n < TILES; n += 2) {
             float o[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
             if (n == TILES / 2)
-                __syncwarp(); /* else ptxas loads all of V at once, and runs out of registers */
+                __syncwarp(); /* otherwise ptxas loads all of V at once and runs out of registers */
 #pragma unroll
             for (int k = 0; k < 2; k++) {
                 uint32_t r[4];
@@ -470,8 +471,8 @@ template <enum fmt F, int D> struct am_warp {
             weighted_f16(vs, lane, keep);
     }
 
-    /* The state of this split joins that of those before it; a split that a column does not see
-     * changes nothing: it is multiplied by 0, what there is by 1. */
+    /* Merges the state of this split into that of the splits before it. A split that a column does
+     * not see changes nothing: its factor is 0, the earlier state's is 1. */
     __device__ __forceinline__ void merge(int lane)
     {
 #pragma unroll
@@ -536,8 +537,8 @@ template <int WARPS> __device__ __forceinline__ void am_sync()
         __syncthreads();
 }
 
-/* Sequences i - 1 and i have one row each, and the split that begins at `first` is the same pages
- * for both. For a whole warp. */
+/* true: sequences i - 1 and i have one row each and share the pages of the split that begins at
+ * `first`. Called by a whole warp. */
 __device__ __forceinline__ bool am_joins(const attn_call &a, int i, int first)
 {
     if (a.q_start[i] - a.q_start[i - 1] != 1 || a.q_start[i + 1] - a.q_start[i] != 1)
@@ -552,7 +553,8 @@ __device__ __forceinline__ bool am_joins(const attn_call &a, int i, int first)
     return __all_sync(WARP_ALL, same);
 }
 
-/* How many sequences from seq on this block takes together; 0: the block of an earlier one does. */
+/* Number of sequences from seq on that this block takes together; 0: an earlier sequence's block
+ * takes this one. */
 __device__ __forceinline__ int am_members(const attn_call &a, int seq, int first)
 {
     if (seq % a.rows && am_joins(a, seq, first))

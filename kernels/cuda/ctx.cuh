@@ -1,13 +1,13 @@
 /*
- * ctx: what a launcher knows of its device. A launcher is
+ * ctx: the facts about a device that a launcher may use. A launcher is
  *
- *   int cuda_<op>_<variant>(struct cuda_ctx *cx, cudaStream_t s, const struct <op>_args *a, struct
- *   err *e);
+ *   int cuda_<op>_<variant>(struct cuda_ctx *cx, cudaStream_t s, const struct <op>_args *a,
+ *                           struct err *e);
  *
- * It checks what its variant needs (shapes have been checked by ops_shape_<op>), chooses the
- * geometry from descriptors on the host and launches; it neither allocates nor waits, so that it
- * can be recorded into a graph. A call with no rows does not reach it. Its row in variants.def
- * names the function that says whether the variant can do a call:
+ * It checks the demands of its variant; ops_shape_<op> has checked the shapes before. It chooses
+ * the geometry from descriptors on the host and launches. It neither allocates nor waits, so that
+ * it can be recorded into a graph. A call with no rows never reaches a launcher. Its row in
+ * variants.def names the function that says whether the variant accepts a call:
  *
  *   bool <accepts>(const struct <op>_args *a, const struct cuda_ctx *cx);
  */
@@ -30,13 +30,13 @@ namespace CU_NS
 {
 
 struct cuda_ctx {
-    int sm_count;      /* multiprocessors: what a grid should fill */
+    int sm_count;      /* number of multiprocessors, which a grid should fill */
     size_t smem_optin; /* most dynamic shared memory of a block, bytes */
     int cc;            /* compute capability, 10 * major + minor */
     /* MEM_DEVICE, 256-aligned, lent by ops.bind_scratch; content is lost between calls */
     void *scratch;
     size_t scratch_bytes;
-    struct cuda_blas *blas; /* matmul_blas.cu; NULL until it is first wanted */
+    struct cuda_blas *blas; /* matmul_blas.cu; NULL until its first use */
 };
 
 /* Scratch of a call: ERR_BUG with op and both sizes when less is bound. */
@@ -50,7 +50,7 @@ static inline int cuda_ctx_scratch(const struct cuda_ctx *cx, const char *op, si
 
 void cuda_blas_close(struct cuda_ctx *cx);
 
-/* Operations a second that the device computes in `turns` turns of k_peak; waits. */
+/* Operations a second of the device, from `turns` turns of k_peak. Waits. */
 int cuda_peak(const struct cuda_ctx *cx, cudaStream_t stream, enum ops_peak what, int turns,
               double *out, struct err *e);
 

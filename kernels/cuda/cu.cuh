@@ -1,7 +1,7 @@
 /*
- * cu: what every kernel file includes, and the only header it needs besides its own room's. Under
- * nvcc it is CUDA; under g++ or clang++ it is the host shim (tests/cudahost), which runs the same
- * text with one fiber per CUDA thread. Both builds can be linked into one program:
+ * cu: the one header that every kernel file includes besides those of its own room. Under nvcc it
+ * is CUDA. Under g++ or clang++ it is the host shim (tests/cudahost), which runs the same text with
+ * one fiber per CUDA thread. Both builds can be linked into one program:
  *
  *   namespace CU_NS { ... }   everything in kernels/cuda: cuda_dev under nvcc, cuda_host otherwise
  *   CU_C(name)                name_cuda or name_cudahost: the few entry points, which have C
@@ -124,7 +124,8 @@ inline int cu_err_code(cudaError_t rc)
     }
 }
 
-/* What a block can have on every card from sm_80 on, in bytes: sm_86, 89 and 120 have the least. */
+/* Bytes of shared memory that a block can have on every card from sm_80 on; sm_86, 89 and 120 have
+ * the least. */
 static constexpr size_t CU_SMEM_LEAST = 99 * 1024;
 static constexpr size_t CU_SMEM_HOPPER = 227 * 1024;
 

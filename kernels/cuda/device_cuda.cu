@@ -32,7 +32,7 @@ int device_cuda_use(const struct device_cuda *d, struct err *e)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-/* The result of a call whose failures are not all alike. */
+/* The error of a call, by the kind of its failure. */
 static int device_result(cudaError_t rc, const char *call, struct err *e)
 {
     if (rc == cudaSuccess)
@@ -41,7 +41,7 @@ static int device_result(cudaError_t rc, const char *call, struct err *e)
     FAIL(e, cu_err_code(rc), "cuda: %s failed: %s", call, cudaGetErrorString(rc));
 }
 
-/* What the device could still give: the driver's answer, lowered to what the cap leaves. */
+/* Free memory: the driver's answer, or the rest of the cap if that is less. */
 static int device_left(struct device_cuda *d, size_t *left, size_t *total, struct err *e)
 {
     size_t driver_free, driver_total;

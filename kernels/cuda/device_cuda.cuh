@@ -1,7 +1,7 @@
 /*
- * device_cuda: the words of device.h over the CUDA runtime. Everything is queued on streams that do
- * not wait for the legacy stream; NULL stands for the device's own one, `main`. One cudaMalloc per
- * buffer: the program makes a handful of large ones when a model is opened and none afterwards.
+ * device_cuda: the table of device.h on the CUDA runtime. All work is queued on streams that do not
+ * wait for the legacy stream. NULL stands for the device's own stream, `main`. Each buffer is one
+ * cudaMalloc: the program makes a handful of large ones when it opens a model, and none later.
  *
  * A `struct stream *` is the cudaStream_t itself, a `struct event *` the cudaEvent_t. The current
  * device belongs to the calling thread, so every entry sets it.
@@ -22,13 +22,13 @@ struct device_cuda {
     struct device dev; /* first: a struct device * is a struct device_cuda * */
     int index;         /* CUDA's number of the device */
     cudaStream_t main;
-    size_t cap;  /* most bytes of device memory to hand out; SIZE_MAX = no limit of ours */
+    size_t cap;  /* most bytes of device memory to hand out; SIZE_MAX = no limit */
     size_t used; /* bytes of device memory handed out */
 };
 
-/* How many devices the driver shows. ERR_NODEV says why there are none. */
+/* *n: number of devices that the driver shows. ERR_NODEV gives the reason when there are none. */
 int device_cuda_count(int *n, struct err *e);
-/* ERR_NODEV for a number that is not there or a device older than sm_80. */
+/* ERR_NODEV for an index without a device, or a device older than sm_80. */
 int device_cuda_init(struct device_cuda *d, int index, uint64_t vram_bytes, struct err *e);
 void device_cuda_free(struct device_cuda *d); /* every buffer, stream and event must be gone */
 int device_cuda_use(const struct device_cuda *d, struct err *e);

@@ -1,6 +1,6 @@
 /*
- * element: one number of a row in any format, by the scalar decoder of kernels/quant: where
- * neighbouring threads take neighbouring elements and the loads are few beside the stores.
+ * element: one number of a row in any format, by the scalar decoder of kernels/quant. For kernels
+ * in which neighbouring threads take neighbouring elements and loads are few beside stores.
  */
 #ifndef MAS_ELEMENT_CUH
 #define MAS_ELEMENT_CUH

@@ -1,15 +1,15 @@
 /*
  * embed: y[r] = decode(table[id[r]])
  *
- * Shapes: table (n_vocab, n_embd) in any format, id (n_row), y (n_row, n_embd) f32.
- * Moves n_row * (row_bytes + 4 n_embd) bytes: 512 rows of 4096 Q4_K 9.6 MB, a decode step 19 KB;
- * bound by the launch for all but long prompts. Floor: the stores, at the card's bandwidth.
+ * Shapes: table (n_vocab, n_embd) in any format, id (n_row), y (n_row, n_embd) f32. Moves n_row *
+ * (row_bytes + 4 n_embd) bytes: 512 rows of 4096 Q4_K 9.6 MB, a decode step 19 KB. The launch
+ * bounds all but long prompts. Floor: the stores, at the card's bandwidth.
  *
  * One variant, `gather`: a thread decodes 8 neighbouring elements with the scalar decoder of
- * kernels/quant, so that there is one decode per format and the numbers are its bits; it stores 16
- * bytes at a time. The loads are bytes and not 16 at once: neighbouring threads take neighbouring
- * bytes, a block of weights is one or two lines of L1, and the stores are 4 to 7 times the loads.
- * Not measured: there was no GPU. Numerics: exact, bit for bit fmt_<x>_decode.
+ * kernels/quant. So there is one decode per format, and the numbers have its bits. A thread stores
+ * 16 bytes at a time and loads single bytes. Wide loads would gain little: neighbouring threads
+ * take neighbouring bytes, a block of weights is one or two lines of L1, and the stores are 4 to 7
+ * times the loads. Not measured: there was no GPU. Numerics: exact, the bits of fmt_<x>_decode.
  */
 #include "element.cuh"
 

@@ -1,15 +1,15 @@
 /*
  * kv_copy: the first n_token rows of every head of page src, of K and of V, to page dst.
  *
- *   k, v (n_page, n_kv_head, page_tokens, row_bytes): of each head one run of n_token * row_bytes
- * bytes
+ *   k, v (n_page, n_kv_head, page_tokens, row_bytes); of each head one run of n_token * row_bytes
+ *   bytes is copied
  *
  * Bytes: 4 * n_kv_head * n_token * row_bytes; a page of 64 tokens, 8 heads of 128 f16 is 512 KiB
  * both ways. The format does not matter.
  *
  * Variants
- *   bytes  16 bytes a thread, coalesced; the last, shorter piece of a run byte by byte. Not
- * measured.
+ *   bytes  16 bytes a thread, coalesced; the last, shorter piece of a run byte by byte.
+ *          Not measured.
  */
 #include "kv_page.cuh"
 

@@ -1,10 +1,10 @@
 /*
- * kv_page: where things lie in a paged KV cache, for the host's launchers and for kernels: the view
- * of ops.h with what follows from it worked out.
+ * kv_page: addresses in a paged KV cache, for launchers on the host and for kernels: the view of
+ * ops.h with derived numbers.
  *
- * The rows of one page and head are neighbours, and a page has a multiple of 16 of them: so 16 rows
- * that start at a multiple of 16 are one run of bytes that begins at a multiple of 16 bytes,
- * whatever the format. Kernels that read quantised rows in 16-byte pieces lean on it.
+ * The rows of one page and head are neighbours, and a page has a multiple of 16 of them. So 16 rows
+ * that start at a multiple of 16 are one run of bytes. The run begins at a multiple of 16 bytes,
+ * whatever the format. Kernels that read quantised rows in 16-byte pieces depend on that.
  */
 #ifndef MAS_KV_PAGE_CUH
 #define MAS_KV_PAGE_CUH

@@ -4,24 +4,22 @@
  *
  *   k, v (n_row, n_kv_head, head_dim) f32; slot (n_row) = page * page_tokens + offset
  *
- * Bytes: 8 read and 2 * bytes-per-element written an element: a decode row of 8 heads of 128 is 8
- * KiB read, 4 KiB of f16 written. The launch costs more; 448 rows are 5.5 MB, 2 us at 3.3 TB/s.
+ * Bytes: 8 read and 2 * bytes-per-element written an element. A decode row of 8 heads of 128 is 8
+ * KiB read and 4 KiB of f16 written: the launch costs more. 448 rows are 5.5 MB, 2 us at 3.3 TB/s.
  *
- * Variants (one kernel a format, all bit for bit what fmt_<x>_encode writes). Not measured.
+ * Variants (one kernel a format, all with the bits of fmt_<x>_encode). Not measured.
  *
- *   float  F32, F16, BF16: two neighbouring elements a thread, one where head_dim is odd
+ *   float  F32, F16, BF16: two neighbouring elements a thread, one if head_dim is odd
  *
  *   q8_0   a warp takes a block of 32: its largest magnitude by shuffles, then a quant a lane. A
- *          block
- *          is 34 bytes at an even address: the bytes of a warp are neighbours, no wider store is
- *          aligned
+ *          block is 34 bytes at an even address. The bytes of a warp are neighbours; no wider store
+ *          is aligned
  *
- *   q4_0   a thread takes a block: the least-squares search of quant_fit.c adds up one element
- *          after
+ *   q4_0   a thread takes a block: the least-squares search of quant_fit.c adds one element after
  *          another, and its bits are the contract. Elements and weights stay in registers
  *
- * Q4_K, Q5_K and Q6_K need blocks of 256 and a search that belongs to the quantiser: not offered as
- * a cache.
+ * Q4_K, Q5_K and Q6_K need blocks of 256 and a search that belongs to the quantiser: no cache has
+ * these formats.
  *
  * Numerics: roundings as in kernels/quant, none fused. NaN is the caller's error.
  */

@@ -1,6 +1,6 @@
 /*
- * kv_write: how rows are encoded into the cache, for the kernels that do it: kv_write.cu and
- * kv_write_rope.cu. Bit for bit what fmt_<x>_encode writes.
+ * kv_write: the encoding of rows into the cache, shared by kv_write.cu and kv_write_rope.cu. Same
+ * bits as fmt_<x>_encode.
  */
 #ifndef MAS_KV_WRITE_CUH
 #define MAS_KV_WRITE_CUH
@@ -18,7 +18,7 @@ static constexpr float KV_TINY = 0x1p-26f;
 
 /* ---- floats --------------------------------------------------------------------------------- */
 
-/* Magnitudes beyond what fits are clamped, as the encoders do. */
+/* Clamps magnitudes beyond the format's range, as the encoders do. */
 __device__ __forceinline__ float kv_write_clamp(float x, float most)
 {
     return x > most ? most : x < -most ? -most : x;
@@ -58,9 +58,10 @@ __device__ __forceinline__ void kv_write_elements(unsigned char *y, const float 
     }
 }
 
-/* ---- what the block formats share (quant_fit.h) --------------------------------------------- */
+/* ---- shared by the block formats (quant_fit.h) ---------------------------------------------- */
 
-/* Nearest integer (ties to even) of t clamped to [low, high]: as a float, and as an integer. */
+/* The integer nearest to t (ties to even), clamped to [low, high]: as a float, and as an
+ * integer. */
 __device__ __forceinline__ float kv_fit_round(float t, float low, float high)
 {
     t = t < low ? low : t;
@@ -75,7 +76,8 @@ __device__ __forceinline__ int kv_fit_quant(float t, float low, float high)
     return (int)(__float_as_uint(t + 0x1.8p23f) - 0x4b400000u);
 }
 
-/* The f16 next to most / steps; one larger where rounding down would clip more than half a step. */
+/* The f16 nearest to most / steps, or the next larger one if rounding down would clip more than
+ * half a step. */
 __device__ __forceinline__ uint16_t kv_fit_scale(float most, int steps)
 {
     float want = most / (float)steps;
@@ -104,7 +106,7 @@ struct kv_fit {
     float inv, err, step;
 };
 
-/* One trial: quants at t.inv, then the least-squares step for them. */
+/* One trial: the quants at t.inv, then the least-squares scale of these quants. */
 __device__ __forceinline__ void kv_fit_try(const float (&x)[32], const float (&w)[32], kv_fit &t)
 {
     float qq = 0, pq = 0, pp = 0;
@@ -160,7 +162,7 @@ __device__ __forceinline__ void kv_write_block_q4_0(fmt_q4_0 *b, const float *fr
     b->d = step < 0 ? d | 0x8000 : d;
 #pragma unroll
     for (int j = 0; j < 16; j++) {
-        /* the elements as they came, unclamped */
+        /* the unclamped elements */
         int low = kv_fit_quant(f_mul(from[j], way), -8, 7) + 8;
         int high = kv_fit_quant(f_mul(from[j + 16], way), -8, 7) + 8;
         b->q[j] = (uint8_t)(low | high << 4);

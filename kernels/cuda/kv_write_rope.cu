@@ -1,16 +1,16 @@
 /*
- * kv_write, with rope: q is turned in place, k on its way into the cache, v goes there as it is:
- * one launch where rope and kv_write are two.
+ * kv_write, with rope, in one launch instead of two. q is turned in place. k is turned on its way
+ * into the cache. v goes into the cache unchanged.
  *
  *   q (n_row, n_head, head_dim), k, v (n_row, n_kv_head, head_dim) f32; pos, slot (n_row); inv_freq
  *   (n_rot / 2)
  *
- * Bytes: 8 an element of q, 4 an element of k and v, and what the cache takes. A decode row of 32 +
- * 2 * 8 heads of 128 is 41 KiB: the launch costs more; 448 rows are 20 MB, 6 us at 3.3 TB/s.
+ * Bytes: 8 an element of q, 4 an element of k and v, and the bytes of the cache. A decode row of 32
+ * + 2 * 8 heads of 128 is 41 KiB: the launch costs more. 448 rows are 20 MB, 6 us at 3.3 TB/s.
  *
- * One variant: a block has one row and a run of heads, of q, then k, then v; it finds the sine and
- * cosine of every pair once. A warp takes a head: q where it lies; k and v through shared memory,
- * from which they are encoded as kv_write.cu does it. Not measured.
+ * One variant: a block has one row and a run of heads, of q, then k, then v. It finds the sine and
+ * cosine of every pair once. A warp takes a head. q is turned in its place. k and v go through
+ * shared memory, from which they are encoded as in kv_write.cu. Not measured.
  *
  * Numerics: those of rope.cuh and kv_write.cuh, in turn; the same bits as the two ops.
  */
@@ -21,7 +21,7 @@ namespace CU_NS
 {
 
 static constexpr int KR_WARPS = 4, KR_THREADS = 32 * KR_WARPS;
-static constexpr int KR_RUN = 8; /* heads of a block: what pays for the sines and cosines */
+static constexpr int KR_RUN = 8; /* heads of a block, enough to pay for the sines and cosines */
 
 struct kv_rope_call {
     float *q;

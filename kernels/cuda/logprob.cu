@@ -8,12 +8,13 @@
  *
  * Variants
  *   chunk  a block takes 4096 logits of a row: largest, then sum of exponentials, both from
- * registers; a second kernel gives each pair a warp, which adds up the row's chunks. Not measured.
+ *          registers. A second kernel gives each pair a warp, which adds up the row's chunks.
+ *          Not measured.
  *
- * Numerics: f32. A thread adds 16 terms, threads are added in a tree, chunks in a fixed order: a
- * row's bits depend on nothing else. The relative error of the sum is a few 1e-7, so that lp is
- * within 1e-6 for |lp| below 16; the difference to the largest logit is exact. NaN in the row or an
- * infinite largest logit give NaN, a logit of -inf gives -inf.
+ * Numerics: f32. A thread adds 16 terms, a tree adds the threads, and chunks are added in a fixed
+ * order: a row's bits depend on nothing else. The relative error of the sum is a few 1e-7, so that
+ * lp is within 1e-6 for |lp| below 16. The difference to the largest logit is exact. NaN in the row
+ * or an infinite largest logit give NaN, a logit of -inf gives -inf.
  */
 #include "vocab.cuh"
 

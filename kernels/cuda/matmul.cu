@@ -1,7 +1,7 @@
 /*
- * matmul: what one call becomes: x is normed and quantised once in each form that its matrices
- * want, then each format present is one launch over all its matrices. (A norm is a launch of its
- * own where a matrix takes x in f32.) The kernels, with their floors and ladders:
+ * matmul: the launches of one call. x is normed and quantised once in each form that the call's
+ * matrices need. Then each format present is one launch over all its matrices. (A norm is a launch
+ * of its own if a matrix takes x in f32.) The kernels, with their floors and ladders:
  *
  *   matmul_quantise.cu  x in 8 bits
  *   matmul_matvec.cu    quantised weights, dp4a: few rows
@@ -9,11 +9,11 @@
  *   matmul_wgmma.cu     K formats, Hopper's tensor cores: many rows
  *   matmul_float_mma.cu F16 or BF16 weights alone, tensor cores
  *   matmul_float.cu     F32, F16, BF16 weights otherwise
- *   matmul_blas.cu      quantised weights through f16 and cuBLAS: what the others are compared with
+ *   matmul_blas.cu      quantised weights through f16 and cuBLAS: the baseline of the others
  *
- * Variants of a call (variants.def): float_mma is for calls whose weights are all F16, or all BF16,
- * by those weights alone. The others say what quantised matrices take; all but blas agree bit for
- * bit (matmul.cuh), so which one it is is a question of speed only.
+ * Variants of a call (variants.def): float_mma is for calls whose weights are all F16, or all BF16;
+ * the weights alone decide. The other variants are kernels for quantised matrices. All but blas
+ * have the same bits (matmul.cuh), so the choice among them is a question of speed only.
  */
 #include "matmul.cuh"
 #include "norm.cuh"
@@ -21,7 +21,7 @@
 namespace CU_NS
 {
 
-/* Elements per block of the quantised x that weights of this format meet; 0: x, -1: unknown */
+/* Elements per block of the quantised x for weights of this format; 0: x itself, -1: unknown */
 static int mm_x_block(enum fmt fmt)
 {
     switch (fmt) {
@@ -41,7 +41,7 @@ static int mm_x_block(enum fmt fmt)
     }
 }
 
-/* What a block's address and a row's length must be multiples of (matmul_block.cuh). */
+/* A block's address and a row's length must be multiples of this (matmul_block.cuh). */
 static size_t mm_alignment(enum fmt fmt)
 {
     switch (fmt) {
@@ -107,8 +107,8 @@ int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, si
     return 0;
 }
 
-/* Both forms of x in 8 bits, since the matrices of one call may want one each, or what takes their
- * place; then x normed. */
+/* Both forms of x in 8 bits, since the matrices of one call may need both, or their replacement.
+ * Then x normed. */
 size_t cuda_matmul_scratch(const struct ops_limits *l)
 {
     const size_t forms =
@@ -210,7 +210,7 @@ static int mm_prepare_parts(struct cuda_ctx *cx, struct mm_plan *p, struct err *
     return mm_launch_split(p->s, fmt, &p->a, p->parts, e);
 }
 
-/* x in the 8-bit forms wanted; form[0] in blocks of 256, form[1] of 32. */
+/* x in the 8-bit forms that the call needs; form[0] in blocks of 256, form[1] of 32. */
 static int mm_prepare_forms(struct cuda_ctx *cx, struct mm_plan *p, struct err *e)
 {
     const struct matmul_args a = p->a;
@@ -325,18 +325,18 @@ bool cuda_matmul_quants_narrow(const struct matmul_args *a, const struct cuda_ct
     return a->n_row <= 2 && cuda_matmul_quants(a, cx);
 }
 
-/* wgmma: sm_90a is for this one compute capability, not for those behind it. */
+/* wgmma: sm_90a is for this one compute capability, not for later ones. */
 bool cuda_matmul_hopper(const struct matmul_args *a, const struct cuda_ctx *cx)
 {
     return cx->cc == 90 && mm_has_wgmma() && mm_wants(a, 256);
 }
 
 /*
- * The most rows of x for which matvec is taken, by architecture. Not measured but argued, from
- * instructions a byte (kernels/CUDA.md, "Cost of a byte"): matvec needs 0.11 to 0.18 for one
- * row, 0.29 for four, 0.43 for eight; mma 0.19 for up to 16. By their data sheets four rows would
- * take 96 % of an A100's issue slots at full bandwidth and 149 % of an H200's, eight 72 % of an
- * RTX 3090's and 33 % of a 4090's.
+ * The most rows of x for which matvec is taken, by architecture. Derived from instructions a byte
+ * (kernels/CUDA.md, "Cost of a byte"), not measured. matvec needs 0.11 to 0.18 for one row, 0.29
+ * for four, 0.43 for eight; mma 0.19 for up to 16. By the data sheets, at full bandwidth, four rows
+ * take 96 % of an A100's issue slots and 149 % of an H200's. Eight rows take 72 % of an RTX 3090's
+ * and 33 % of a 4090's.
  */
 static int mm_matvec_most(const struct cuda_ctx *cx)
 {

@@ -1,29 +1,26 @@
 /*
- * matmul: what the kernels of y_i[r] = x[r] W_i^T share: the quantised form of x, the arguments,
- * the epilogue, and above all the order of summation.
+ * matmul: the parts that the kernels of y_i[r] = x[r] W_i^T share: the quantised form of x, the
+ * arguments, the epilogue and the order of summation.
  *
  * Numerics (binding: every variant, geometry and n_row gives the same bits)
- * - x is cut into chunks of 256. For K formats a chunk is quantised as one block, for Q4_0 and Q8_0
- * as
- *   eight blocks of 32: d_x = amax / 127, q = nearest integer (ties to even) of x * (127 / amax). A
- *   block with a NaN or an infinity has d_x = NaN and q = 0, one with amax < 1e-30 has d_x = 0.
- *   These
- *   are the numbers of the CPU backend, so the two differ only in the order of f32 additions.
+ * - x is cut into chunks of 256. K formats quantise a chunk as one block, Q4_0 and Q8_0 as eight
+ *   blocks of 32. d_x = amax / 127, q = nearest integer (ties to even) of x * (127 / amax). A block
+ *   with a NaN or an infinity has d_x = NaN and q = 0. A block with amax < 1e-30 has d_x = 0. The
+ *   CPU backend has the same numbers, so the two differ only in the order of f32 additions.
  * - Chunk k of a weight row against chunk k of x, exact in int32:
  *     K formats   dot = sum_g scale[g] (q_w . q_x)_g,  min = sum_g min[g] sum(q_x)_g
  *     others      dot_b = q_w . q_x of block b = 0..7
  * - In f32, into the sum s of the segment, chunk after chunk:
  *     K formats   s = fmaf(d_w d_x, dot, s); Q4_K, Q5_K then s = fmaf(-(dmin_w d_x), min, s)
  *     others      p_b = (d_w d_x)_b dot_b;  s = s + (((p0+p4) + (p2+p6)) + ((p1+p5) + (p3+p7)))
- *   Blocks past the end of the row count as zeros.
- * - A segment is MM_SEGMENT chunks. total = 0 + s_0 + s_1 + .. in order: segments can be computed
- *   anywhere, by different warps or blocks, and the bits stay.
- * - F16 and BF16 weights on tensor cores: matmul_float_mma.cu, other bits than the next.
- * - F32, F16, BF16 weights: element i is added by fmaf to the sum of lane i / 8 % 32, in order;
- * then
- *   the lanes by a butterfly over 16, 8, 4, 2, 1.
- * - then + bias, then the epilogue.
- * Products that are added later are made by __fmul_rn, which no compiler fuses.
+ * - Blocks past the end of the row count as zeros.
+ * - A segment is MM_SEGMENT chunks. total = 0 + s_0 + s_1 + .. in order. So different warps or
+ *   blocks can compute segments, and the bits stay the same.
+ * - F16 and BF16 weights on tensor cores: matmul_float_mma.cu, with bits of their own.
+ * - F32, F16, BF16 weights elsewhere: fmaf adds element i to the sum of lane i / 8 % 32, in order.
+ *   Then a butterfly over 16, 8, 4, 2, 1 adds the lanes.
+ * - Then + bias, then the epilogue. __fmul_rn makes the products that are added later; no compiler
+ *   fuses it.
  */
 #ifndef MAS_MATMUL_CUH
 #define MAS_MATMUL_CUH
@@ -33,12 +30,13 @@
 namespace CU_NS
 {
 
-static constexpr int MM_CHUNK = 256;   /* elements; the block of the K formats, 8 of the others */
-static constexpr int MM_SEGMENT = 8;   /* chunks: 2048 elements: rows of 4096 give two warps work */
-static constexpr int MM_X_BYTES = 288; /* of a quantised chunk of x */
+static constexpr int MM_CHUNK = 256; /* elements; the block of the K formats, 8 of the others */
+/* chunks, 2048 elements: a row of 4096 gives two warps work */
+static constexpr int MM_SEGMENT = 8;
+static constexpr int MM_X_BYTES = 288; /* bytes of a quantised chunk of x */
 
-/* A chunk of a row of x in 8 bits. The sums of 32 q each are split, so that two bytes hold them and
- * dp4a can multiply them: sum = 64 hi + lo, 0 <= lo < 64. */
+/* A chunk of a row of x in 8 bits. Each sum of 32 q is split into two bytes that dp4a can multiply:
+ * sum = 64 hi + lo, 0 <= lo < 64. */
 struct mm_x {
     int8_t q[MM_CHUNK];
     union {
@@ -51,8 +49,8 @@ struct mm_x {
 };
 static_assert(sizeof(struct mm_x) == MM_X_BYTES && MM_X_BYTES % 16 == 0, "a quantised chunk of x");
 
-/* What happens to the result: ops.h, and MM_GATE for a swiglu whose matrices differ in format: the
- * gate has been stored in y, the up projection finishes it. */
+/* The use of the result: ops.h, and MM_GATE for a SwiGLU whose matrices differ in format. There y
+ * holds the gate already, and the up projection finishes it. */
 enum mm_epilogue { MM_STORE, MM_ADD, MM_SWIGLU, MM_GATE };
 
 /* One matrix, or for MM_SWIGLU the pair of gate and up. */
@@ -77,7 +75,7 @@ struct mm_call {
     enum mm_epilogue epilogue;
 };
 
-/* The matrix that tile belongs to; tile becomes the number within it. */
+/* The matrix of `tile`; tile becomes the number within that matrix. */
 __device__ __forceinline__ struct mm_matrix mm_find(const struct mm_call &a, int &tile)
 {
     struct mm_matrix m = a.m[0];
@@ -115,9 +113,9 @@ __device__ __forceinline__ int mm_min(uint2 min, uint4 sums)
 }
 
 /*
- * N values of each lane are summed over LANES neighbouring lanes; when N > 1 each step halves the
- * values a lane is concerned with, so that lane l ends with the sum of value l * N / LANES. The
- * tree is the same for every N: lanes that differ in the highest bit first.
+ * Sums N values of each lane over LANES neighbouring lanes. With N > 1 each step halves the number
+ * of values a lane holds. Lane l ends with the sum of value l * N / LANES. The tree is the same for
+ * every N: lanes that differ in the highest bit first.
  */
 template <int LANES, int N, class T> __device__ __forceinline__ T mm_reduce(T (&v)[N], int lane)
 {
@@ -146,7 +144,7 @@ __device__ __forceinline__ float mm_silu(float v)
     return v / (1.0f + expf(-v));
 }
 
-/* result: of matrix row j and x row r; up: of the second matrix, MM_SWIGLU only. */
+/* result: of matrix row j and x row r. up: the result of the second matrix, MM_SWIGLU only. */
 __device__ __forceinline__ void mm_store(const struct mm_matrix &m, enum mm_epilogue epilogue,
                                          int j, int r, float result, float up)
 {
@@ -168,8 +166,8 @@ __device__ __forceinline__ void mm_store(const struct mm_matrix &m, enum mm_epil
 
 /* ---- tiles of tensor cores ------------------------------------------------------------------- */
 
-/* Where row i of a tile of ROWS rows of W lies. For MM_SWIGLU 8 of every 16 are of gate, 8 of
- * up. */
+/* Address of row i of a tile of ROWS rows of W. With MM_SWIGLU, of every 16 rows 8 are of gate and
+ * 8 of up. */
 template <int ROWS>
 __device__ __forceinline__ const uint8_t *mm_find_row(const struct mm_call &a,
                                                       const struct mm_matrix &m, int tile, int i)
@@ -180,8 +178,8 @@ __device__ __forceinline__ const uint8_t *mm_find_row(const struct mm_call &a,
     return (second ? m.w[1] : m.w[0]) + (size_t)j * (second ? m.row_bytes[1] : m.row_bytes[0]);
 }
 
-/* What mma leaves of rows 16 warp .. + 15 of the tile and rows row0 .. + 7 of x: the thread has
- * results (lane / 4, 2 (lane % 4)), (the same, + 1) and those 8 rows of W further. */
+/* Stores the results of an mma: rows 16 warp .. + 15 of the tile, rows row0 .. + 7 of x. A thread
+ * holds (lane / 4, 2 (lane % 4)), (the same, + 1), and the same two 8 rows of W later. */
 template <int ROWS>
 __device__ __forceinline__ void mm_store_tile(const struct mm_call &a, const struct mm_matrix &m,
                                               int tile, int warp, int lane, int row0,
@@ -210,17 +208,18 @@ size_t mm_blas_scratch(int64_t n_row, int64_t n_in, int64_t n_out);
 
 /* Scratch of mm_norm. */
 size_t mm_normed_bytes(int64_t n_row, int64_t n_in);
-/* x normed by itself, for the kernels that take it in f32: behind `need` bytes of the scratch that
- * the call uses otherwise, an error where all of it is not there. Returns the call that is left
- * in *out: *a, or one without norm. */
+/* Norms x in a launch of its own, for the kernels that take x in f32. The result lies in the
+ * scratch after the `need` bytes of the call itself; too little scratch is an error. *out: the
+ * remaining call, which is *a or has no norm. */
 int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, size_t need,
             struct matmul_args *out, struct err *e);
 
-/* Geometry, launch, check; a->m[i].first_tile is theirs to fill for the n matrices. */
+/* The launchers below choose the geometry, launch and check. They fill a->m[i].first_tile of the n
+ * matrices. */
 /* x, normed where a call says so, in blocks of 32 or 256: (n_row, n_chunk). */
 int mm_launch_quantise(cudaStream_t s, const struct matmul_args *a, int block, struct mm_x *out,
                        struct err *e);
-/* rows: many rows of W a warp; for at most 2 rows of x, beyond which it makes no difference */
+/* rows: many rows of W a warp. Has an effect for at most 2 rows of x */
 int mm_launch_matvec(cudaStream_t s, bool rows, enum fmt fmt, struct mm_call *a, int n,
                      struct err *e);
 /* split: segments over groups of warps */
@@ -231,12 +230,12 @@ size_t mm_parts_bytes(enum fmt fmt, int64_t n_row, int64_t n_in);
 int mm_launch_split(cudaStream_t s, enum fmt fmt, const struct matmul_args *x, void *parts,
                     struct err *e);
 int mm_launch_float_mma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
-/* K formats on a card of compute capability 9.0, if the program has the kernels. */
+/* true: the program has the kernels (K formats, compute capability 9.0). */
 bool mm_has_wgmma(void);
 int mm_launch_wgmma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 
-/* Gives the matrices tiles of `rows` rows of W and returns how many there are. */
+/* Assigns tiles of `rows` rows of W to the matrices. Returns the number of tiles. */
 static inline int mm_tiles(struct mm_call *a, int n, int rows)
 {
     int64_t tiles = 0;

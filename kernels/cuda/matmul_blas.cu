@@ -1,18 +1,18 @@
 /*
  * matmul by a library: quantised weights become f16, x becomes f16, cuBLAS multiplies. The baseline
- * that the kernels of this room are compared with, and what a program without them would do.
+ * of the kernels of this room: a program without them would do the same.
  *
- * Moves, beside the weights' bytes, 2 bytes of each weight out and in again: 7 times what Q4_K
- * has. Floor for many rows: 2 n_row n_in n_out operations at the tensor cores' f16 rate.
+ * Moves, beside the weights' bytes, 2 bytes of each weight out and in again: 7 times the bytes of
+ * Q4_K. Floor for many rows: 2 n_row n_in n_out operations at the tensor cores' f16 rate.
  *
  * One variant, `blas`. W is decoded MB_TILE bytes of f16 at a time, so that they are still in L2
- * when they are multiplied. Numerics: weights and x rounded to f16, sums in f32 in the library's
- * order: other bits than the variants of matmul.cuh, which also may change with the number of rows.
- * No call takes it by itself.
+ * when they are multiplied. Numerics: weights and x are rounded to f16, sums are in f32 in the
+ * library's order. The bits differ from the variants of matmul.cuh and may change with the number
+ * of rows. No call prefers this variant.
  *
- * The library is loaded when it is first wanted (libcublas.so of the version that this was compiled
- * for), so that the program starts without it. Where the kernels are run by the host a plain kernel
- * multiplies instead.
+ * The library is loaded at its first use (libcublas.so of the version that this was compiled for),
+ * so that the program starts without it. If the host runs the kernels, a plain kernel multiplies
+ * instead.
  */
 #include "element.cuh"
 #include "matmul.cuh"
@@ -211,7 +211,7 @@ void cuda_blas_close(struct cuda_ctx *)
 {
 }
 
-/* What stands in for the library where there is none: a thread a result. */
+/* The replacement without a library: one thread a result. */
 __global__ void __launch_bounds__(MB_THREADS) k_matmul_plain(const struct mb_product p)
 {
     const int64_t i = (int64_t)blockIdx.x * MB_THREADS + threadIdx.x;

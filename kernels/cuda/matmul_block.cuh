@@ -1,11 +1,12 @@
 /*
  * matmul_block: a chunk of 256 weights, from shared memory to the words that dp4a and mma.sync
  * take: four signed 8-bit quants in a word, plus scales. The layouts are those of
- * kernels/quant/fmt_<x>.h, whose scalar decode these are tested against, quant by quant
+ * kernels/quant/fmt_<x>.h. The tests compare every quant with the scalar decode there
  * (tests/cudahost).
  *
- * A chunk is copied to shared memory in pieces of 16 bytes, from the aligned address at or below
- * its first byte on, so every global access is 16 bytes and aligned whatever the block size:
+ * A chunk is copied to shared memory in pieces of 16 bytes. The first piece begins at the aligned
+ * address at or below the chunk's first byte. So every global access has 16 bytes and is aligned,
+ * whatever the block size:
  *
  *   format  bytes of a chunk  pieces  apart  chunk begins
  *   Q4_K    144               9       144    at a piece, always (9 x 16)
@@ -14,12 +15,12 @@
  *   Q8_0    272 = 8 x 34      18      304    the same; at a piece when the row is a multiple of 16
  *   Q4_0    144 = 8 x 18      10      176    the same
  *
- * WHOLE: no piece lies across the end of a row, every one is aligned.
- * "apart" is from row to row in shared memory: 4, 12, 28, 12, 12 words modulo 32, so that 8 rows x
- * 4 words lie in different banks. Words at an even address are put together from two aligned ones.
+ * WHOLE: no piece crosses the end of a row, and every piece is aligned. "apart" is the distance
+ * from row to row in shared memory: 4, 12, 28, 12, 12 words modulo 32. So 8 rows x 4 words lie in
+ * different banks. Two aligned words make a word at an even address.
  *
- * lane():  lane s of 8 takes 32 of the 256 weights, in two runs of 16, x0(s) and x1(s) their
- * places. words(): for mma.sync: words t and t + 4 of each group of 32, in the order of k.
+ * lane(): lane s of 8 takes 32 of the 256 weights, in two runs of 16 that begin at x0(s) and x1(s).
+ * words(), for mma.sync: words t and t + 4 of each group of 32, in the order of k.
  */
 #ifndef MAS_MATMUL_BLOCK_CUH
 #define MAS_MATMUL_BLOCK_CUH
@@ -41,14 +42,15 @@ __device__ __forceinline__ struct mm_even mm_even_at(const uint8_t *p)
     return {reinterpret_cast<const uint32_t *>(p - odd), odd * 8};
 }
 
-/* Word i. The second word is read only when it holds a part: it may lie behind the last piece. */
+/* Word i. The second word is read only when it holds a part, because it may lie after the last
+ * piece. */
 __device__ __forceinline__ uint32_t mm_even_word(struct mm_even at, int i)
 {
     const uint32_t low = at.w[i], high = at.shift ? at.w[i + 1] : 0;
     return __funnelshift_r(low, high, at.shift);
 }
 
-/* N words from there on. The word behind them is read too: callers know that it is there. */
+/* N words from p on. Word N is read too: callers guarantee that it exists. */
 template <int N> __device__ __forceinline__ void mm_even_words(const uint8_t *p, uint32_t (&v)[N])
 {
     const struct mm_even at = mm_even_at(p);
@@ -81,20 +83,20 @@ __device__ __forceinline__ uint32_t mm_high4(uint32_t v)
     return v >> 4 & 0x0f0f0f0fu;
 }
 
-/* Four bytes 0..127 less n <= 127 each, signed: no borrow crosses a byte while its bit 7 is set. */
+/* Four bytes 0..127 minus N <= 127 each, signed. With bit 7 set no borrow crosses a byte. */
 template <int N> __device__ __forceinline__ uint32_t mm_minus(uint32_t v)
 {
     return ((v | 0x80808080u) - 0x01010101u * N) ^ 0x80808080u;
 }
 
-/* What a lane of 8 holds of a chunk. */
+/* The part of a chunk that a lane of 8 holds. */
 struct mm_lane {
     uint32_t run0[4], run1[4]; /* weights x0(s) .. + 15, x1(s) .. + 15, plus BIAS each */
     int scale0, scale1;        /* K formats: of the two runs */
     float d;                   /* K formats: of the chunk; others: of block s */
 };
 
-/* What belongs to a chunk of a K format as a whole. */
+/* The numbers of a whole chunk of a K format. */
 struct mm_factors {
     float d, dmin;
     uint32_t scale[4]; /* bytes: eight, Q6_K sixteen signed ones */
@@ -105,8 +107,8 @@ template <enum fmt F> struct mm_format;
 
 /* ---- Q4_K, Q5_K: the first 16 bytes ------------------------------------------------------ */
 
-/* fmt_block.h: groups 0..3 have their scale in bytes 0..3 and minimum in 4..7; groups 4..7 have
- * their low 4 bits in bytes 8..11 and the high 2 on top of the former. */
+/* fmt_block.h: groups 0..3 have their scale in bytes 0..3 and minimum in 4..7. Groups 4..7 have
+ * their low 4 bits in bytes 8..11 and their high 2 in the top bits of bytes 0..7. */
 __device__ __forceinline__ struct mm_factors mm_k_factors(const uint8_t *p)
 {
     const uint4 h = vec_load16(p);
@@ -242,7 +244,7 @@ template <> struct mm_format<FMT_Q6_K> {
     static constexpr int BIAS = 32;
     static constexpr bool WHOLE = false;
 
-    /* lane s: 16 bytes of low, hence 16 weights of quarter q = s / 2 % 2 and 16 of quarter q + 2 */
+    /* lane s has 16 bytes of low: 16 weights of quarter q = s / 2 % 2 and 16 of quarter q + 2 */
     static __device__ __forceinline__ int x0(int s)
     {
         return 128 * (s / 4) + 16 * (s & 3);
@@ -260,7 +262,7 @@ template <> struct mm_format<FMT_Q6_K> {
     {
         const int half = s / 4, q = s / 2 & 1;
         uint32_t low[4], top[4];
-        mm_even_words(p + 16 * s, low); /* behind them: top; behind that: scales */
+        mm_even_words(p + 16 * s, low); /* the word after is of top or of the scales */
         mm_even_words(p + 128 + 32 * half + 16 * (s & 1), top);
 #pragma unroll
         for (int i = 0; i < 4; i++) { /* bits 2q, 2q + 1, then 2q + 4, 2q + 5, as bits 4 and 5 */
@@ -320,7 +322,7 @@ template <> struct mm_format<FMT_Q8_0> {
     static __device__ __forceinline__ void lane(const uint8_t *p, int s, struct mm_lane &l)
     {
         uint32_t q[8];
-        mm_even_words(p + 34 * s + 2, q); /* behind the last block: zeros of the last piece */
+        mm_even_words(p + 34 * s + 2, q); /* after the last block: zeros of the last piece */
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             l.run0[i] = q[i];
@@ -359,7 +361,7 @@ template <> struct mm_format<FMT_Q4_0> {
     static __device__ __forceinline__ void lane(const uint8_t *p, int s, struct mm_lane &l)
     {
         uint32_t q[4];
-        mm_even_words(p + 18 * s + 2, q); /* behind the last block: the last piece */
+        mm_even_words(p + 18 * s + 2, q); /* after the last block: the last piece */
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             l.run0[i] = mm_low4(q[i]);
@@ -384,22 +386,22 @@ template <> struct mm_format<FMT_Q4_0> {
 
 /* ---- from global to shared memory -------------------------------------------------------- */
 
-/* The 16 bytes at p to `to`; when p is not aligned, those from the aligned address below on: a
- * chunk that begins at p lies at to + mm_offset<F>(p) then. */
+/* Copies the 16 bytes at p to `to`. When p is not aligned, copies from the aligned address below p
+ * on. The chunk that begins at p then lies at to + mm_offset<F>(p). */
 template <enum fmt F> __device__ __forceinline__ void mm_copy_piece(uint8_t *to, const uint8_t *p)
 {
     cp_async16(to, mm_format<F>::WHOLE ? p : p - ((uintptr_t)p & 15));
 }
 
-/* Whether a chunk with `left` bytes before the end of its row can be copied so. */
+/* true: mm_copy_piece can copy a chunk that has `left` bytes up to the end of its row. */
 template <enum fmt F> __device__ __forceinline__ bool mm_is_inside(int left)
 {
     return mm_format<F>::WHOLE || left >= 16 * mm_format<F>::PIECES;
 }
 
-/* Else: the same when the row ends `left` bytes behind p. Behind the end come zeros: nothing
- * outside the row is read, but for the bytes below p in its first piece, which belong to the row
- * before (the matrix begins at a multiple of 16). */
+/* Otherwise: copies as mm_copy_piece when the row ends `left` bytes after p, and fills with zeros
+ * after the end. Nothing outside the row is read except the bytes below p in its first piece. They
+ * belong to the row before, since the matrix begins at a multiple of 16. */
 template <enum fmt F>
 __device__ __forceinline__ void mm_copy_last(uint8_t *to, const uint8_t *p, int left)
 {

@@ -1,13 +1,13 @@
 /*
  * matmul, F32, F16 and BF16 weights:  y[r][j] = sum_i x[r][i] W[j][i]
  *
- * Shapes: W (n_out, n_in), x (n_row, n_in) f32, y (n_row, n_out) f32.
- * Moves n_out * row_bytes + 4 n_row (n_in + n_out) bytes; floor: those bytes at the card's
- * bandwidth for few rows, 2 n_row n_in n_out operations at the fp32 rate for many.
+ * Shapes: W (n_out, n_in), x (n_row, n_in) f32, y (n_row, n_out) f32. Moves n_out * row_bytes + 4
+ * n_row (n_in + n_out) bytes. Floor: those bytes at the card's bandwidth for few rows, 2 n_row n_in
+ * n_out operations at the fp32 rate for many.
  *
  * A warp computes R rows of W x C rows of x. Each lane takes 8 neighbouring elements of every 256:
- * one 16-byte load for F16 and BF16, two for F32, coalesced. A matrix whose rows do not all begin
- * at a multiple of 16 bytes, or whose n_in is no multiple of 8, is read element by element.
+ * one 16-byte load for F16 and BF16, two for F32, coalesced. If some row does not begin at a
+ * multiple of 16 bytes, or n_in is no multiple of 8, the matrix is read element by element.
  *
  * For F32 weights, and for rows of F16 and BF16 that matmul_float_mma.cu cannot take. Variants: (R,
  * C) = (2, 1), (2, 2), (2, 4), (4, 8). Not measured: there was no GPU. Numerics: matmul.cuh: f32

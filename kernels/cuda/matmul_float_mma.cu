@@ -1,31 +1,32 @@
 /*
  * matmul, F16 and BF16 weights, on tensor cores:  y[r][j] = sum_i x[r][i] W[j][i]
  *
- * Shapes: W (n_out, n_in), x (n_row, n_in) f32, y (n_row, n_out) f32; rows of W and n_in in whole
- * 16-byte pieces (8 weights), else matmul_float.cu.
- * Moves n_out * row_bytes + 4 n_row (n_in + n_out) bytes; floor: those bytes at the card's
- * bandwidth for few rows, P 2 n_row n_in n_out operations at the f16 rate of mma.sync for many (P
- * below).
+ * Shapes: W (n_out, n_in), x (n_row, n_in) f32, y (n_row, n_out) f32. Rows of W and n_in are in
+ * whole 16-byte pieces (8 weights), else matmul_float.cu. Moves n_out * row_bytes + 4 n_row (n_in +
+ * n_out) bytes. Floor: those bytes at the card's bandwidth for few rows, P 2 n_row n_in n_out
+ * operations at the f16 rate of mma.sync for many (P below).
  *
- * Tensor cores multiply f16 by f16 and bf16 by bf16, exactly, and add in f32. So x is cut into
- * parts of the weights' format whose sum it is, and each part is multiplied: weights are read once,
+ * Tensor cores multiply f16 by f16 and bf16 by bf16, exactly, and add in f32. So x is split into P
+ * parts of the weights' format whose sum is x, and each part is multiplied. Weights are read once,
  * and x keeps (nearly) all its bits:
  *
- *   F16   P = 2: x s = high + low, 22 bits; s, a power of two for each segment, keeps the parts
- *         clear of f16's small range (what gets lost is 2^-40 of the segment's largest) and is
- *         taken back out of the segment's sum
+ *   F16   P = 2: x s = high + low, 22 bits. s, a power of two for each segment, keeps the parts
+ *         above f16's small range (the loss is 2^-40 of the segment's largest). The segment's sum
+ *         is divided by s again
  *   BF16  P = 3: x = p0 + p1 + p2, cut off after 8 bits each: exact
  *
- * A block of 4 warps makes 16 MW rows of W x 8 NT rows of x, in G = 4 / MW groups of warps which
- * take turns at the segments of a row. A chunk of 64 of W and of the parts of x lies in shared
- * memory, S stages by cp.async; both operands come by ldmatrix. For MM_SWIGLU: matmul_mma.cu.
+ * A block of 4 warps makes 16 MW rows of W x 8 NT rows of x. Its G = 4 / MW groups of warps take
+ * turns at the segments of a row. A chunk of 64 of W and of the parts of x lies in shared memory, S
+ * stages by cp.async; both operands come by ldmatrix. For MM_SWIGLU: matmul_mma.cu.
  *
  * Variants: (NT, G) = (1, 4), (2, 4), (4, 1), (8, 1) for up to 8, 16, 32 and more rows of x. Not
  * measured: there was no GPU.
- * Numerics (binding: every geometry and n_row gives the same bits): a segment is 8 chunks; its sum
- * begins with 0 and takes k = 0..15, 16..31 .. in turn, of each the parts in turn, by one mma each,
- * whose own order of addition is the hardware's. total = fmaf(sum, 1 / s, total) in order of
- * segments. Not the bits of matmul_float.cu: which of the two is used hangs on the weights alone.
+ *
+ * Numerics (binding: every geometry and n_row gives the same bits). A segment is 8 chunks. Its sum
+ * begins with 0 and takes k = 0..15, 16..31 .. in turn, of each the parts in turn, by one mma each.
+ * The order of addition within an mma is the hardware's. total = fmaf(sum, 1 / s, total) in order
+ * of segments. The bits differ from those of matmul_float.cu; the weights alone decide which of the
+ * two files is used.
  */
 #include "matmul.cuh"
 
@@ -45,7 +46,7 @@ __host__ __device__ static constexpr int mh_div(int64_t n, int by)
     return (int)((n + by - 1) / by);
 }
 
-/* Behind the parts: 1 / s of each segment, (n_row, n_segment). */
+/* After the parts: 1 / s of each segment, (n_row, n_segment). */
 static const float *mh_back(enum fmt fmt, const void *parts, int64_t n_row, int64_t n_in)
 {
     return reinterpret_cast<const float *>(static_cast<const char *>(parts) +
@@ -165,7 +166,7 @@ template <enum fmt F, int NT, int G> struct mh_shape {
     static constexpr int MW = MH_WARPS / G, ROWS = 16 * MW, THREADS = 32 * MW; /* of a group */
     static constexpr int X_ROWS = 8 * NT * MH_PARTS<F>;
     static constexpr int STAGE = (ROWS + X_ROWS) * MH_ROW; /* bytes */
-    /* as many stages as 99 KB hold where few rows of x leave W's bytes in flight as the bound */
+    /* as many stages as 99 KB hold; with few rows of x, W's bytes in flight are the bound */
     static constexpr int S = NT == 1 ? 4 : NT == 8 || (NT == 2 && F == FMT_BF16) ? 2 : 3;
     static constexpr size_t BYTES =
         (size_t)G * S * STAGE + (G > 1 ? sizeof(float) * NT * 4 * MH_THREADS : 0);
@@ -273,7 +274,8 @@ __global__ void __launch_bounds__(MH_THREADS, NT == 8 ? 2 : 3)
 #pragma unroll 1
     for (int j = 0; j < steps; j++) {
         cp_async_wait<H::S - 2>();
-        /* the chunk is there for the group, and all have done with the one whose place is next */
+        /* the chunk has arrived for the group, and nobody reads the chunk whose place is filled
+         * next */
         if constexpr (G == 1)
             __syncthreads();
         else if constexpr (H::MW == 1)

@@ -1,15 +1,15 @@
 /*
  * matmul, quantised weights, few rows of x:  y[r][j] = sum_i x[r][i] W[j][i]
  *
- * Shapes: W (n_out, n_in) in blocks, x (n_row, ceil(n_in / 256)) mm_x, y (n_row, n_out) f32.
- * Moves n_out * row_bytes + n_row * (1.125 n_in + 4 n_out) bytes; each weight is read once for up
- * to 8 rows of x, and again for each further 8. Floor: those bytes at the card's bandwidth, e.g.
- * 4096 x 4096 Q4_K 9.4 MB: 9.4 us at 1,008 GB/s, 2.0 us at 4.8 TB/s.
+ * Shapes: W (n_out, n_in) in blocks, x (n_row, ceil(n_in / 256)) mm_x, y (n_row, n_out) f32. Moves
+ * n_out * row_bytes + n_row * (1.125 n_in + 4 n_out) bytes. Each weight is read once for up to 8
+ * rows of x, and again for each further 8. Floor: those bytes at the card's bandwidth, e.g. 4096 x
+ * 4096 Q4_K 9.4 MB: 9.4 us at 1,008 GB/s, 2.0 us at 4.8 TB/s.
  *
  * A warp computes 4 R rows of W x one segment (8 chunks of 256) x C rows of x. Its 8 lanes of a row
- * share a chunk: each multiplies 32 weights by dp4a with C rows of x, for R rows of W one after the
- * other; mm_reduce leaves each lane the total of one of the R C results, so the f32 part is done
- * once per result, not once per lane.
+ * share a chunk. Each lane multiplies 32 weights by dp4a with C rows of x, for R rows of W one
+ * after the other. mm_reduce leaves each lane the total of one of the R C results, so the f32 part
+ * is done once per result, not once per lane.
  *
  *             chunk      k              k + 1
  *   rows 0, 4 ..   lanes  0..7 | 32 weights each ..   warps of a block: `groups` groups of 4 R rows
@@ -18,19 +18,18 @@
  *   rows 3, 7 ..   lanes 24..31                       segments
  *
  * Weights come by cp.async, 16 bytes each, into a ring of `stages` chunks that belongs to the warp:
- * stages - 1 chunks x 4 R rows are in flight. Where blocks are no multiple of 16 bytes the piece
- * between two chunks is fetched twice, the second time from L2. x is read through L1: all rows of
- * the warp, and most warps of the block, want the same.
+ * stages - 1 chunks x 4 R rows are in flight. If blocks are no multiple of 16 bytes, the piece
+ * between two chunks is fetched twice, the second time from L2. x is read through L1, because all
+ * rows of the warp, and most warps of the block, need the same x.
  *
  * Variants: C = 1, 2, 4, 8 rows of x at once; for C = 1, 2
  *
  *   matvec       4 rows of W a warp (R = 1)
- *   matvec_rows  16 (R = 4, of Q4_K, Q5_K, Q4_0 and one row of x) or 8 (R = 2): x is read once for
+ *   matvec_rows  16 (R = 4, of Q4_K, Q5_K, Q4_0 and one row of x) or 8 (R = 2). x is read once for
  *                all of them and fewer lanes repeat the f32 part: fewer instructions a byte
- *                (kernels/CUDA.md); taken when the matrix still gives every SM 16 warps
+ *                (kernels/CUDA.md). Taken when the matrix still gives every SM 16 warps
  *
- * Not measured: there was no GPU.
- * Numerics: matmul.cuh; bit for bit those of mma.
+ * Not measured: there was no GPU. Numerics: matmul.cuh; the bits of mma.
  */
 #include "matmul_block.cuh"
 
@@ -40,7 +39,7 @@ namespace CU_NS
 static constexpr int MV_WARPS = 8;
 static constexpr int MV_GROUPS = 4; /* of 8 lanes in a warp, whose 32 weights are 16-byte runs */
 
-/* R of matvec_rows for C rows of x: what registers hold. */
+/* R of matvec_rows for C rows of x, limited by registers. */
 template <enum fmt F, int C> __device__ __host__ constexpr int mv_rows()
 {
     return C == 1 && mm_format<F>::APART < 200 ? 4 : 2;
@@ -58,22 +57,23 @@ struct mv_args {
     int segments; /* of a row */
 };
 
-/* Sum of one segment of the result that this lane finishes: number s R C / 8 of the R C that its
- * group of lanes makes, which count rows of x within rows of W. */
+/* Sum of one segment of the result that this lane finishes: number s R C / 8 of the R C results of
+ * its group of lanes. Results are counted by rows of W, then rows of x. */
 template <enum fmt F, int R, int C> struct mv_segment {
     using W = mm_format<F>;
     static constexpr int STAGES = mv_stages<R>(), ROWS = MV_GROUPS * R, N = R * C;
     static constexpr int STAGE = ROWS * W::APART, NEXT_ROW = MV_GROUPS * W::APART; /* bytes */
     static constexpr int PIECES = R * W::PIECES, MINE = (PIECES + 7) / 8; /* lane s: s, s + 8 .. */
 
-    uint8_t *ring;             /* (STAGES, ROWS, APART), from this group's first row on */
-    int read, write;           /* where the chunk in use and the next to ask for lie in it */
+    uint8_t *ring; /* (STAGES, ROWS, APART), from this group's first row on */
+    /* offsets in the ring of the current chunk and of the next to fetch */
+    int read, write;
     const uint8_t *from[MINE]; /* this lane's pieces of the next chunk */
     int left;                  /* bytes of the row from the next chunk on */
     unsigned low[R], own_low;  /* low 4 bits of the address of the chunk in use, of each row */
     const struct mm_x *x;      /* the chunk in use of the first row of x */
     int at[C];                 /* from there to each of the rows */
-    int own_w, own_x;          /* of the result: which row of W, and from x to the row */
+    int own_w, own_x;          /* of the result: the row of W, and the offset from x to the row */
     int s;
 
     /* The group's r-th row: its segment begins at w. */
@@ -179,7 +179,7 @@ template <enum fmt F, int R, int C> struct mv_segment {
         }
     }
 
-    /* x for this lane's two runs, and what the weights' bias adds to each, with a minus. */
+    /* x for this lane's two runs, and minus the contribution of the weights' bias to each. */
     __device__ __forceinline__ void load(const struct mm_x *at, uint4 (&q)[2], int (&less)[2])
     {
         q[0] = vec_load16(at->q + W::x0(s));
@@ -223,8 +223,9 @@ template <enum fmt F, int R, int C> struct mv_segment {
 #pragma unroll 1
         for (int more = n - STAGES + 1; more > 1 - STAGES; more--) {
             cp_async_wait<STAGES - 2>();
-            __syncwarp(); /* the chunk is there for all lanes, and all have done with the one
-                             before, whose place the next takes */
+            /* the chunk has arrived for all lanes, and nobody reads the one before, whose place the
+             * next takes */
+            __syncwarp();
             fetch(more > 0);
             sum = chunk(sum);
             x++;
@@ -241,8 +242,8 @@ template <enum fmt F, int R, int C> struct mv_segment {
     }
 };
 
-/* Blocks on an SM: asked for, ptxas uses what registers that leaves (80, 128); not asked, it spills
- * a few to arrive at a rounder number. */
+/* Blocks on an SM. With the bound ptxas uses the registers that it leaves (80, 128). Without the
+ * bound ptxas spills a few to reach a rounder number. */
 template <enum fmt F, int R, int C>
 __global__ void __launch_bounds__(MV_WARPS * 32, R *C == 1                 ? 3
                                                  : F == FMT_Q5_K && C == 8 ? 1

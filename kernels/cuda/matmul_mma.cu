@@ -1,21 +1,20 @@
 /*
  * matmul, quantised weights, many rows of x, on tensor cores:  y[r][j] = sum_i x[r][i] W[j][i]
  *
- * Shapes: W (n_out, n_in) in blocks, x (n_row, ceil(n_in / 256)) mm_x, y (n_row, n_out) f32.
- * Reads W once for each 8 NT rows of x (from L2 after the first), x once for each 16 MW rows of W;
- * floor: 2 n_row n_in n_out operations at the int8 rate of mma.sync, or the weights' bytes for few
- * rows.
+ * Shapes: W (n_out, n_in) in blocks, x (n_row, ceil(n_in / 256)) mm_x, y (n_row, n_out) f32. Reads
+ * W once for each 8 NT rows of x (from L2 after the first), x once for each 16 MW rows of W. Floor:
+ * 2 n_row n_in n_out operations at the int8 rate of mma.sync, or the weights' bytes for few rows.
  *
  * A block of 4 warps makes 16 MW rows of W x 8 NT rows of x, in G groups of warps, which take turns
  * at the segments of a row. A chunk of 256 of both lies raw in shared memory, S stages by cp.async.
  * A warp turns its 16 rows of W into the A operands of the whole chunk, once, in registers, without
- * a shuffle: the nibbles of one word are the k's of two groups. x, in its bytes already the B
- * operand, comes by ldmatrix.
+ * a shuffle: the nibbles of one word are the k's of two groups. The bytes of x are the B operand
+ * already and come by ldmatrix.
  *
  *          x rows ->  8 NT
  *   W  16 | warp 0  mma mma mma ..   mma = m16n8k32, 8 of them a chunk (Q6_K: m16n8k16, 16, since
  *   |  16 | warp 1                   its scales hold for 16 weights); scales are applied in int32
- *   v  16 | warp 2                   behind each, so a chunk costs one conversion and one fma per
+ *   v  16 | warp 2                   after each, so a chunk costs one conversion and one fma per
  *      16 | warp 3                   result (formats of 32: 8 products)
  *
  * For MM_SWIGLU the 16 rows of a warp are 8 of gate and the same 8 of up, which one thread then
@@ -25,10 +24,9 @@
  *
  *   mma        MW = 4, G = 1: 64 rows of W
  *   mma_split  MW = 2, G = 2: 32 rows, two segments at a time: twice the blocks for a matrix of few
- *              rows, and twice the reading of x; for NT = 2, 4
+ *              rows, and x is read twice as often; for NT = 2, 4
  *
- * Not measured: there was no GPU.
- * Numerics: matmul.cuh; bit for bit those of matvec.
+ * Not measured: there was no GPU. Numerics: matmul.cuh; the bits of matvec.
  */
 #include "matmul_block.cuh"
 
@@ -40,14 +38,14 @@ static constexpr int MMA_X = 304; /* bytes from row to row of x: 12 words modulo
                                      rows of an ldmatrix lie in different banks */
 static_assert(MMA_X >= MM_X_BYTES, "a row of x fits");
 
-/* The geometry of a kernel. S: as many chunks as 99 KB hold where few rows of x leave W's bytes in
- * flight as the bound. */
+/* The geometry of a kernel. S: as many chunks as 99 KB hold. With few rows of x, W's bytes in
+ * flight are the bound. */
 template <int NT, int G> struct mma_shape {
     static constexpr int MW = MMA_WARPS / G, ROWS = 16 * MW, THREADS = 32 * MW; /* of a group */
     static constexpr int S = NT == 2 ? 5 - G : NT == 4 && G == 1 ? 3 : 2;
 };
 
-/* What a thread adds up: results (row lane / 4, x 2t and 2t + 1), (row lane / 4 + 8, the same) of
+/* The results that a thread sums: (row lane / 4, x 2t and 2t + 1), (row lane / 4 + 8, the same) of
  * each tile of 8 rows of x. */
 template <enum fmt F, int NT> struct mma_chunk {
     using W = mm_format<F>;
@@ -156,8 +154,8 @@ template <enum fmt F, int NT> struct mma_chunk {
             sum[i] += even[i] + (odd[i] + next[i]);
     }
 
-    /* x: (8 NT, MMA_X); sums: this thread's (NT, 4), `apart`. The tiles of x one after the other,
-     * not unrolled: their sums in registers, and all scales held for all tiles, would spill. */
+    /* x: (8 NT, MMA_X); sums: this thread's (NT, 4), `apart`. The loop over tiles of x is not
+     * unrolled: sums and scales of all tiles in registers would spill. */
     __device__ __forceinline__ void add(const uint8_t *x, int lane, float *sums, int apart)
     {
         const int t = lane % 4;
@@ -214,7 +212,7 @@ __global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
     int tile = (int)blockIdx.x / x_tiles;
     const struct mm_matrix m = mm_find(a, tile);
 
-    /* Who copies what: W_LANES neighbours a row of W, X_LANES a row of x. */
+    /* Copies: W_LANES neighbours take a row of W, X_LANES a row of x. */
     constexpr int W_LANES = H::THREADS / H::ROWS, X_LANES = H::THREADS / (8 * NT);
     const int w_row = tid / W_LANES, x_row = tid / X_LANES;
     const uint8_t *w_from = mm_find_row<H::ROWS>(a, m, tile, w_row) + 16 * (tid % W_LANES);
@@ -262,7 +260,8 @@ __global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
     for (int j = 0; j < steps; j++) {
         const int k = chunk(j);
         cp_async_wait<H::S - 2>();
-        /* the chunk is there for the group, and all have done with the one whose place is next */
+        /* the chunk has arrived for the group, and nobody reads the chunk whose place is filled
+         * next */
         if constexpr (G == 1)
             __syncthreads();
         else

@@ -2,17 +2,14 @@
  * matmul, its activations in 8 bits:  q = round(x * 127 / amax), d = amax / 127 per block
  *
  * Shapes: x (n_row, n_in) f32, out (n_row, ceil(n_in / 256)) mm_x; blocks of 256 or 32; w (n_in)
- * f32 of a norm before it.
- * Moves n_row * (4 n_in + 288 ceil(n_in / 256)) bytes: 5.1 a number; one row of 4096 is 21 KB, so a
- * decode step is bound by the launch.
+ * f32 of a norm before it. Moves n_row * (4 n_in + 288 ceil(n_in / 256)) bytes: 5.1 a number. One
+ * row of 4096 is 21 KB, so the launch bounds a decode step.
  *
  * Kernels
- *   quantise       a warp makes a chunk, 8 elements a lane, two 16-byte loads, one 8-byte store;
- *                  chunks
- *                  of a short last block are filled up with zeros, so that no reader needs to know
- *   norm_quantise  RMSNorm and the same in one launch instead of two: a block has a row, reads it
- *                  once
- *                  for its mean square and once more, from the cache, to quantise it
+ *   quantise       a warp makes a chunk: 8 elements a lane, two 16-byte loads, one 8-byte store.
+ *                  Zeros fill up a short last block, so that no reader needs to know its length
+ *   norm_quantise  RMSNorm and quantise in one launch instead of two: a block has a row, reads it
+ *                  once for its mean square and once more, from the cache, to quantise it
  *
  * Numerics: norm.cuh, matmul.cuh; exact but for d and the products x * (127 / amax), both rounded
  * once.
@@ -46,8 +43,8 @@ __device__ __forceinline__ uint2 mq_pack(const float (&v)[8], float scale)
     return make_uint2(w[0], w[1]);
 }
 
-/* Elements i .. i + 7 of a row, zeros behind its end: n_in is a multiple of 32, so all eight or
- * none. */
+/* Elements i .. i + 7 of a row, zeros after its end. n_in is a multiple of 32, so all eight are
+ * zeros, or none. */
 __device__ __forceinline__ void mq_load(const float *x, int64_t i, int64_t n_in, float (&v)[8])
 {
     float4 v0 = make_float4(0, 0, 0, 0), v1 = v0;
@@ -63,7 +60,7 @@ __device__ __forceinline__ void mq_load(const float *x, int64_t i, int64_t n_in,
 template <int BLOCK>
 __device__ __forceinline__ void mq_chunk(const float (&v)[8], int lane, struct mm_x *out)
 {
-    /* The largest magnitude, on the bits: above every number come infinity and the NaNs. */
+    /* The largest magnitude, on the bits: infinity and NaNs compare above every number. */
     uint32_t top = 0;
 #pragma unroll
     for (int k = 0; k < 8; k++)

@@ -4,30 +4,29 @@
  * Shapes and numbers as matmul_mma.cu; only for compute capability 9.0 (this file is compiled for
  * sm_90a alone). Floor: 2 P n_row n_in n_out operations at the int8 rate of wgmma, P = 2.
  *
- * mma.sync does not reach the full rate of these tensor cores, and matmul_mma.cu multiplies every
- * result by a scale for each 16 or 32 weights: with 64 rows of x that takes more issue slots than
- * the products (kernels/CUDA.md, "Cost of a byte"). Here the scale goes into the weights
- * instead:
+ * mma.sync does not reach the full rate of these tensor cores. matmul_mma.cu also multiplies every
+ * result by a scale for each 16 or 32 weights. With 64 rows of x that takes more issue slots than
+ * the products (kernels/CUDA.md, "Cost of a byte"). Here the scale goes into the weights instead:
  *
  *   scale q = 2^SHIFT high + low      high, low: 8 bits each
  *
- * so that a chunk of 256 is 8 products of k = 32 with the high parts, one shift of the sums, 8
- * products with the low parts: the sum of a chunk is in one int32 and exact, hence the same as
- * elsewhere.
+ * So a chunk of 256 is 8 products of k = 32 with the high parts, one shift of the sums, and 8
+ * products with the low parts. The sum of a chunk fits one int32 and is exact, so it equals that of
+ * the other kernels.
  *
- *   Q4_K, Q5_K  scale = 8 s1 + s0, three bits each: s1 q and s0 q are at most 7 x 31, and one
+ *   Q4_K, Q5_K  scale = 8 s1 + s0, three bits each. s1 q and s0 q are at most 7 x 31, and one
  *               multiplication makes four of them, side by side in a word; SHIFT = 3
  *   Q6_K        scale q from -4064 to 4096, two in a word; SHIFT = 7
  *
- * A block of two warpgroups makes 128 rows of W x N rows of x. Rows of x lie in shared memory as
- * wgmma reads them (128 bytes a row, 16-byte pieces exchanged: "128B swizzle"), for both groups; W
- * raw, as in matmul_mma.cu; two stages by cp.async. While one group unpacks or scales its sums, the
- * other one multiplies.
+ * A block of two warpgroups makes 128 rows of W x N rows of x. Rows of x lie in shared memory in
+ * the layout of wgmma (128 bytes a row, 16-byte pieces exchanged: "128B swizzle"), for both groups.
+ * W lies raw, as in matmul_mma.cu. Two stages by cp.async. While one group unpacks or scales its
+ * sums, the other group multiplies.
  *
- * Variants: N = 64 for up to 64 rows of x, else 128. Never run on a GPU, hence taken by no call
- * that does not name it.
+ * Variants: N = 64 for up to 64 rows of x, else 128. Never run on a GPU; therefore only a call that
+ * names the variant takes it.
  *
- * Numerics: matmul.cuh; bit for bit those of matvec.
+ * Numerics: matmul.cuh; the bits of matvec.
  */
 #include "matmul_block.cuh"
 
@@ -37,7 +36,7 @@ namespace CU_NS
 #if !defined(__CUDACC__) || defined(MAS_SM90A)
 
 static constexpr int WG_THREADS = 256, WG_ROWS = 128;
-static constexpr int WG_META = 32; /* bytes of an mm_x behind its quants */
+static constexpr int WG_META = 32; /* bytes of an mm_x after its quants */
 
 template <enum fmt F, int N> struct wg_shape {
     static constexpr int X_HALF = N * 128; /* bytes: 128 of the 256 k of N rows */
@@ -64,8 +63,8 @@ template <> struct wg_parts<FMT_Q6_K> {
     static constexpr int SHIFT = 7;
     static constexpr bool SIGNED = true;
     /* Four signed q of 6 bits. With 16384 added each product is a positive number of 16 bits, so
-     * two of them in a word do not disturb each other; 16384 = 128 x 128, so the high part's is its
-     * sign bit. */
+     * two products in a word do not disturb each other. 16384 = 128 x 128, so in the high part it
+     * is the sign bit. */
     static __device__ __forceinline__ void make(uint32_t w, int s, uint32_t &high, uint32_t &low)
     {
         const uint32_t q = (w ^ 0x80808080u) - 0x60606060u; /* q + 32, byte by byte */
@@ -137,7 +136,7 @@ __global__ void __launch_bounds__(WG_THREADS, 1) k_matmul_wgmma(const struct mm_
     int tile = (int)blockIdx.x / x_tiles;
     const struct mm_matrix m = mm_find(a, tile);
 
-    /* Who copies what: two neighbours a row of W, eight 128 bytes of a row of x. */
+    /* Copies: two neighbours take a row of W, eight take 128 bytes of a row of x. */
     const int w_row = tid / 2, x_piece = tid % 8;
     const uint8_t *w_from = mm_find_row<WG_ROWS>(a, m, tile, w_row) + 16 * (tid % 2);
     /* rows past the end repeat the last and are not stored */
@@ -182,8 +181,8 @@ __global__ void __launch_bounds__(WG_THREADS, 1) k_matmul_wgmma(const struct mm_
 #pragma unroll 1
     for (int k = 0; k < a.n_chunk; k++) {
         cp_async_wait<0>();
-        fence_proxy_async(); /* what was copied is for wgmma to read */
-        __syncthreads();     /* the chunk is there, and all have done with the one before */
+        fence_proxy_async(); /* makes the copied bytes visible to wgmma */
+        __syncthreads();     /* the chunk has arrived, and nobody reads the one before */
         fetch(k + 1);
         const uint8_t *x = stages + k % 2 * H::STAGE, *meta = x + H::X;
         const uint8_t *p[2];

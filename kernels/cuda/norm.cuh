@@ -1,9 +1,9 @@
 /*
  * norm: the factor of RMSNorm, for the kernels that normalise a row: 1 / sqrt(mean(x^2) + eps).
  *
- * Numerics: squares are added in f32: a thread adds elements 4t .. 4t + 3, then the four that lie 4
- * * NORM_THREADS further on; the threads' sums are added in a tree. The order depends on n alone.
- * Root and division are correctly rounded.
+ * Numerics: squares are added in f32. A thread adds elements 4t .. 4t + 3, then the four at 4 *
+ * NORM_THREADS later, and so on. A tree adds the threads' sums. The order depends on n alone. Root
+ * and division are correctly rounded.
  */
 #ifndef MAS_NORM_CUH
 #define MAS_NORM_CUH
@@ -17,8 +17,8 @@ namespace CU_NS
 
 static constexpr int NORM_THREADS = 256;
 
-/* By all threads of a block, for all of them. x (n); part: shared, NORM_THREADS / 32; wide:
- * row4_wide(x, n). */
+/* All threads of a block call it and get the same value. x (n); part: shared, NORM_THREADS / 32;
+ * wide: row4_wide(x, n). */
 __device__ __forceinline__ float norm_factor(const float *x, int64_t n, bool wide, float eps,
                                              float *part)
 {
@@ -35,13 +35,13 @@ __device__ __forceinline__ float norm_factor(const float *x, int64_t n, bool wid
     return 1 / sqrtf(sum / (float)n + eps);
 }
 
-/* x[i] of the result. */
+/* Element i of the result. */
 __device__ __forceinline__ float norm_apply(float x, float factor, float w)
 {
     return f_mul(f_mul(x, factor), w);
 }
 
-/* The op itself (rmsnorm.cu), for ops that norm what they take. */
+/* The op itself (rmsnorm.cu), for ops that norm their input. */
 int cuda_rmsnorm_block(struct cuda_ctx *cx, cudaStream_t s, const struct rmsnorm_args *a,
                        struct err *e);
 

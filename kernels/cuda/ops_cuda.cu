@@ -1,7 +1,7 @@
 /*
  * ops_cuda: the backends "cuda" (compiled by nvcc) and "cudahost" (the same text compiled for the
- * host, see tests/cudahost): the table of ops over the kernels of variants.def, and recordings as
- * CUDA graphs.
+ * host, see tests/cudahost). The file fills the table of ops with the kernels of variants.def, and
+ * makes recordings as CUDA graphs.
  */
 #include "device_cuda.cuh"
 
@@ -146,13 +146,13 @@ static bool is_empty(const struct logprob_args *a)
 
 /* ---- the backend ----------------------------------------------------------------------------- */
 
-/* kept at once: batch sizes times lengths that are alive together */
+/* most recordings at once: batch sizes times lengths in use together */
 static const int RECORDINGS = 64;
 
 struct recording {
     uint64_t key; /* 0 = empty */
     cudaGraphExec_t exec;
-    uint64_t used; /* by count of replays and recordings, for the one unused longest */
+    uint64_t used; /* count of replays and recordings, to find the least recently used one */
 };
 
 struct ops_cuda {
@@ -171,8 +171,8 @@ static struct ops_cuda *self(struct ops *ops)
     return reinterpret_cast<struct ops_cuda *>(ops);
 }
 
-/* Ids, slots and pages are looked at where the host can read them and they are already there: not
- * on a GPU, not while the call is only recorded, not while their upload may still be queued. */
+/* Checks ids, slots and pages if the host can read them and they have arrived: not on a GPU, not
+ * while the call is only recorded, not while their upload may be queued. */
 template <class A>
 static int call_check(const struct ops_cuda *c, struct stream *s, const A *a,
                       int (*shape)(const A *, struct err *), int (*all)(const A *, struct err *),
@@ -277,7 +277,8 @@ static void recording_drop(struct recording *r)
     *r = recording{};
 }
 
-/* The place for a new recording: the same key's, a free one, or that of the one unused longest. */
+/* The place for a new recording: that of the same key, a free one, or that of the least recently
+ * used one. */
 static struct recording *recording_place(struct ops_cuda *c, uint64_t key)
 {
     struct recording *best = &c->kept[0];

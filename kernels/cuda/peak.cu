@@ -1,9 +1,10 @@
 /*
- * peak: the instructions that the kernels multiply with, as fast as they go, for `mas bench
+ * peak: the multiplying instructions of the kernels, at their highest rate, for `mas bench
  * ceiling`.
  *
- * Nothing is loaded; every thread has PEAK_SUMS independent sums and adds to each in turn, so that
- * neither latency nor memory is in the way. Operations: 2 for each product of a warp's instruction.
+ * Nothing is loaded. Every thread has PEAK_SUMS independent sums and adds to each in turn, so that
+ * neither latency nor memory limits the rate. Operations: 2 for each product of a warp's
+ * instruction.
  */
 #include "device_cuda.cuh"
 

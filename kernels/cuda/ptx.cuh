@@ -20,14 +20,14 @@ __device__ __forceinline__ unsigned ptx_shared(const void *p)
 }
 
 /* 16 bytes global -> shared without registers, past L1 (.cg). Visible to the issuing thread after a
- * cp_async_wait that covers it, to others after a barrier behind that. [cp.async] */
+ * cp_async_wait that covers it, to other threads after a following barrier. [cp.async] */
 __device__ __forceinline__ void cp_async16(void *s, const void *g)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(ptx_shared(s)), "l"(g)
                  : "memory");
 }
 
-/* The same; when not ok, 16 zero bytes arrive and g is not read. */
+/* As cp_async16; when not ok, 16 zero bytes arrive and g is not read. */
 __device__ __forceinline__ void cp_async16_zfill(void *s, const void *g, bool ok)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(ptx_shared(s)), "l"(g),
@@ -47,9 +47,9 @@ template <int N> __device__ __forceinline__ void cp_async_wait()
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
-/* Four 8x8 tiles of 16-bit elements from shared memory into mma fragments: lane 8 i + j gives the
- * 16-byte aligned address of row j of tile i; lane l gets elements 2 (l % 4) and + 1 of row l /
- * 4. [ldmatrix] */
+/* Four 8x8 tiles of 16-bit elements from shared memory into mma fragments. Lane 8 i + j gives the
+ * 16-byte aligned address of row j of tile i. Lane l gets elements 2 (l % 4) and + 1 of row l / 4.
+ * [ldmatrix] */
 __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void *row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -76,10 +76,11 @@ __device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void *row)
                  : "memory");
 }
 
-/* d (16, 8) f32 += a (16, 16) b (16, 8): tensor cores. Fragments: with g = lane / 4, t = lane % 4,
- * a[i] = rows g + 8 (i % 2), columns 2 t + 8 (i / 2) and + 1; b[i] = rows 2 t + 8 i and + 1, column
- * g; d[i] = row g + 8 (i / 2), column 2 t + i % 2. The order of the sum over k is the hardware's
- * own. [mma.m16n8k16] */
+/* d (16, 8) f32 += a (16, 16) b (16, 8): tensor cores. Fragments, g = lane / 4, t = lane % 4:
+ *   a[i]  rows g + 8 (i % 2), columns 2 t + 8 (i / 2) and + 1
+ *   b[i]  rows 2 t + 8 i and + 1, column g
+ *   d[i]  row g + 8 (i / 2), column 2 t + i % 2
+ * The order of the sum over k is the hardware's own. [mma.m16n8k16] */
 __device__ __forceinline__ void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4],
                                                  const uint32_t (&b)[2])
 {
@@ -99,8 +100,11 @@ __device__ __forceinline__ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t 
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/* d (16, 8) s32 += a (16, 32) b (32, 8) of int8, exact: a[i] = rows g + 8 (i % 2), columns 4 t + 16
- * (i / 2) .. + 3; b[i] = rows 4 t + 16 i .. + 3, column g; d as above. [mma.m16n8k32] */
+/* d (16, 8) s32 += a (16, 32) b (32, 8) of int8, exact. Fragments:
+ *   a[i]  rows g + 8 (i % 2), columns 4 t + 16 (i / 2) .. + 3
+ *   b[i]  rows 4 t + 16 i .. + 3, column g
+ *   d     as above
+ * [mma.m16n8k32] */
 __device__ __forceinline__ void mma_m16n8k32_s8(int (&d)[4], const uint32_t (&a)[4],
                                                 const uint32_t (&b)[2])
 {
@@ -110,8 +114,8 @@ __device__ __forceinline__ void mma_m16n8k32_s8(int (&d)[4], const uint32_t (&a)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/* Weights are read once: through the read-only path, not kept in L1, which is left to the
- * activations. The memory must not be written while the kernel runs. [ld.global.nc] */
+/* For weights, which are read once. Takes the read-only path and leaves L1 to the activations. The
+ * memory must not be written while the kernel runs. [ld.global.nc] */
 __device__ __forceinline__ uint4 ld_stream16(const void *p)
 {
     uint4 v;
@@ -128,8 +132,8 @@ __device__ __forceinline__ uint32_t ld_stream4(const void *p)
     return v;
 }
 
-/* A barrier of n_thread threads (a multiple of 32) among the block's; ids 1..15, 0 is
- * __syncthreads. [bar.sync] */
+/* A barrier of n_thread threads of the block, a multiple of 32. ids 1..15; 0 is __syncthreads.
+ * [bar.sync] */
 __device__ __forceinline__ void named_barrier(int id, int n_thread)
 {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(n_thread) : "memory");
@@ -141,8 +145,7 @@ __device__ __forceinline__ void grid_sync()
     cooperative_groups::this_grid().sync();
 }
 
-/* As cp_async16_zfill, for the first n of the 16 bytes, 0 <= n <= 16; g is aligned all the same.
- * [cp.async] */
+/* As cp_async16_zfill, for the first n of the 16 bytes, 0 <= n <= 16. g is aligned. [cp.async] */
 __device__ __forceinline__ void cp_async16_part(void *s, const void *g, int n)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(ptx_shared(s)), "l"(g),
@@ -168,8 +171,8 @@ __device__ __forceinline__ float ex2_approx(float x)
     return y;
 }
 
-/* threadIdx.x % 32 of a one-dimensional block, anew: what follows from it is not kept in registers
- * over a loop that asks for it in each turn. [%laneid] */
+/* threadIdx.x % 32 of a one-dimensional block, read anew. So a loop that calls it in each turn
+ * keeps no derived values in registers. [%laneid] */
 __device__ __forceinline__ int lane_again()
 {
     int lane;
@@ -180,14 +183,14 @@ __device__ __forceinline__ int lane_again()
 /* ---- Hopper: asynchronous products of a warpgroup, four warps whose threads 128 i .. + 127 all
  * call. Only in files compiled for sm_90a. [wgmma] */
 
-/* What a block wrote to shared memory by any other way than wgmma's own is ordered before the wgmma
- * that read it; by each thread that wrote, before the barrier. [fence.proxy.async] */
+/* Orders a thread's ordinary writes to shared memory before the wgmma that read them. Each thread
+ * that wrote calls it, before the barrier. [fence.proxy.async] */
 __device__ __forceinline__ void fence_proxy_async()
 {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-/* Before the first wgmma behind other uses of its registers. [wgmma.fence] */
+/* Needed before the first wgmma that follows other uses of its registers. [wgmma.fence] */
 __device__ __forceinline__ void wgmma_fence()
 {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -198,27 +201,27 @@ __device__ __forceinline__ void wgmma_commit()
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
-/* What has led to these registers happens here, not between the products that read them. */
+/* Forces the computation of these registers here, not between the products that read them. */
 __device__ __forceinline__ void make_now(uint32_t (&r)[4])
 {
     asm volatile("" : "+r"(r[0]), "+r"(r[1]), "+r"(r[2]), "+r"(r[3]));
 }
 
-/* At most the N latest groups are under way; until then neither sums nor operands may be
- * touched. */
+/* Waits until at most the N latest groups are in flight. Before that, neither sums nor operands may
+ * be touched. */
 template <int N> __device__ __forceinline__ void wgmma_wait()
 {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
 
-/* A matrix in shared memory: rows of 128 bytes, the 16-byte piece c of row r at place c ^ r % 8, in
- * groups of eight rows 1024 bytes apart that begin at a multiple of 1024 of the shared window.
- * [matrix descriptor, 128-byte swizzle] */
+/* A matrix in shared memory, in rows of 128 bytes. The 16-byte piece c of row r lies at place c ^ r
+ * % 8. Groups of eight rows lie 1024 bytes apart and begin at a multiple of 1024 of the shared
+ * window. [matrix descriptor, 128-byte swizzle] */
 struct wgmma_tile {
     uint64_t bits;
 };
 
-/* Bytes from p to the next place where a tile can begin. */
+/* Bytes from p to the next possible beginning of a tile. */
 __device__ __forceinline__ unsigned wgmma_align(const void *p)
 {
     return (0u - ptx_shared(p)) & 1023u;
@@ -230,8 +233,8 @@ __device__ __forceinline__ wgmma_tile wgmma_tile_128(const void *p)
     return {(uint64_t)(ptx_shared(p) & 0x3ffff) >> 4 | lead << 16 | stride << 32 | swizzle << 62};
 }
 
-/* The tile from column `bytes` on (a multiple of 16 below 128), or one that many bytes further (of
- * 1024). */
+/* The tile from column `bytes` on (a multiple of 16 below 128), or a tile that many bytes later (a
+ * multiple of 1024). */
 __device__ __forceinline__ wgmma_tile wgmma_tile_move(wgmma_tile t, int bytes)
 {
     return {t.bits + (uint64_t)(bytes / 16)};
@@ -264,8 +267,8 @@ __device__ __forceinline__ wgmma_tile wgmma_tile_move(wgmma_tile t, int bytes)
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits), "r"((int)add)                   \
         : "memory")
 
-/* d (64, N) s32 = a (64, 32) b (32, N), + d when add; a of 8 bits, signed or not, in registers, b
- * (N, 32) int8: a tile's 32 columns. Warp w has rows 16 w .. + 15, a and d as in mma_m16n8k32, d[4
+/* d (64, N) s32 = a (64, 32) b (32, N), + d when add; a: 8 bits, signed or not, in registers. b (N,
+ * 32) int8: 32 columns of a tile. Warp w has rows 16 w .. + 15. a and d are as in mma_m16n8k32, d[4
  * i ..] of columns 8 i .. + 7. Exact. [wgmma.mma_async] */
 template <int N, bool SIGNED>
 __device__ __forceinline__ void wgmma_m64k32(int (&d)[N / 2], const uint32_t (&a)[4], wgmma_tile b,

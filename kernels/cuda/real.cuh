@@ -1,8 +1,8 @@
 /*
  * real: f32 arithmetic that rounds the same on a GPU and on the host, operation by operation. The
- * elementary functions are those of kernels/cpu/v16.h, step by step, so that a weight, a gate or a
- * score has the bits of the CPU backend. A compiler may fuse a product into a sum that uses it;
- * where that would change a result the code says f_mul (never fused) or fmaf (always fused).
+ * elementary functions repeat those of kernels/cpu/v16.h step by step. So a weight, a gate or a
+ * score has the bits of the CPU backend. A compiler may fuse a product into a sum. If that would
+ * change a result, the code says f_mul (never fused) or fmaf (always fused).
  */
 #ifndef MAS_REAL_CUH
 #define MAS_REAL_CUH
@@ -24,7 +24,7 @@ __device__ __forceinline__ float f_mul(float a, float b)
 __device__ __forceinline__ float real_exp(float x)
 {
     const float lo = -87.336f, hi = 88.722839f, magic = 0x1.8p23f;
-    float c = hi < x ? hi : x; /* in this order a NaN stays */
+    float c = hi < x ? hi : x; /* this order keeps a NaN */
     c = lo > c ? lo : c;
     float t = fmaf(c, 1.44269504f, magic), k = t - magic;
     float r = fmaf(k, -0.693359375f, c);

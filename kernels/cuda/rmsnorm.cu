@@ -7,8 +7,8 @@
  * 32 KiB: the launch costs more than the copy. 512 rows are 17 MB, 5 us at 3.3 TB/s.
  *
  * Variants
- *   block  one block a row, 16 bytes a thread and access where rows are 16-byte aligned. Not
- * measured.
+ *   block  one block a row, 16 bytes a thread and access if rows are 16-byte aligned.
+ *          Not measured.
  *
  * Numerics: norm.cuh.
  */

@@ -1,17 +1,17 @@
 /*
  * rope: turns pair i of every head of q and k by the angle pos * inv_freq[i], in place.
  *
- *   q (n_row, n_head, head_dim), k (n_row, n_kv_head, head_dim) f32; pos (n_row); inv_freq (n_rot /
- * 2)
+ *   q (n_row, n_head, head_dim), k (n_row, n_kv_head, head_dim) f32; pos (n_row);
+ *   inv_freq (n_rot / 2)
  *
- * Bytes: 8 per element of q and k that is turned, read and written once; the floor is that over the
- * memory bandwidth: 512 rows of 32 + 8 heads of 128 are 21 MB, 6 us at 3.3 TB/s. A few kFLOP a row.
+ * Bytes: 8 per turned element of q and k, read and written once. Floor: those bytes at the memory's
+ * bandwidth: 512 rows of 32 + 8 heads of 128 are 21 MB, 6 us at 3.3 TB/s. A few kFLOP a row.
  *
  * Variants
- *   row    a block has one row and a run of heads; a thread takes one pair, finds its sine and
- * cosine once and turns the pair in every head of the run. Neighbouring threads have neighbouring
- *          pairs: 8-byte accesses for adjacent pairs, two 4-byte ones a warp wide for halves. Not
- * measured.
+ *   row    a block has one row and a run of heads. A thread takes one pair, finds its sine and
+ *          cosine once and turns the pair in every head of the run. Neighbouring threads have
+ *          neighbouring pairs: 8-byte accesses for adjacent pairs, two 4-byte ones a warp wide for
+ *          halves. Not measured.
  *
  * Numerics: rope.cuh.
  */
@@ -23,7 +23,7 @@ namespace CU_NS
 
 static const int ROPE_PAIRS = 32; /* pairs of a block: a warp */
 static const int ROPE_WARPS = 4;  /* each takes every fourth head of the run */
-static const int ROPE_HEADS = 16; /* heads of a run: what pays for the sine and cosine */
+static const int ROPE_HEADS = 16; /* heads of a run, enough to pay for the sine and cosine */
 
 struct rope_call {
     float *q, *k;

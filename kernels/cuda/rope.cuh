@@ -1,10 +1,10 @@
 /*
- * rope: how a pair is turned, for the kernels that do it: rope.cu and kv_write_rope.cu.
+ * rope: the turning of a pair, shared by rope.cu and kv_write_rope.cu.
  *
  * Numerics: an f32 product pos * inv_freq would be off by 0.004 rad at position 100,000, and
- * doubles are slow on most GPUs. The angle is counted in turns instead, as a 64-bit fraction: step
- * = inv_freq / 2 pi mod 1, and pos * step mod 2^64 is exact, so the angle is right to 2 pi 2^-31
- * rad at any position. Sine and cosine are within 1e-7. An inv_freq that is no number gives NaN.
+ * doubles are slow on most GPUs. So the angle is counted in turns, as a 64-bit fraction: step =
+ * inv_freq / 2 pi mod 1. pos * step mod 2^64 is exact. The angle is right to 2 pi 2^-31 rad at any
+ * position. Sine and cosine are within 1e-7. An inv_freq that is no number gives NaN.
  */
 #ifndef MAS_ROPE_CUH
 #define MAS_ROPE_CUH
@@ -36,7 +36,7 @@ __device__ __forceinline__ float2 rope_angle(int32_t pos, float inv_freq)
     return make_float2(c, s);
 }
 
-/* A pair, by the angle that has this cosine and sine. */
+/* Turns a pair by the angle with this cosine and sine. */
 __device__ __forceinline__ void rope_turn(float *p, float *q, float2 turn)
 {
     float u = *p, v = *q;

@@ -1,7 +1,7 @@
 /*
- * row4: a row of f32 taken four elements at a time: 16-byte accesses where every row is 16-byte
- * aligned, single elements where not. Which element a thread gets is the same either way, so
- * results are too.
+ * row4: a row of f32, four elements at a time. If every row is 16-byte aligned, an access has 16
+ * bytes; otherwise it is a single element. A thread gets the same elements either way, so results
+ * are the same.
  */
 #ifndef MAS_ROW4_CUH
 #define MAS_ROW4_CUH
@@ -23,7 +23,7 @@ static inline unsigned row4_blocks(int64_t n, int n_thread)
     return (unsigned)((n + 4 * n_thread - 1) / (4 * n_thread));
 }
 
-/* Elements i .. i + 3 of a row of n, i a multiple of 4; `rest` for those behind the end. */
+/* Elements i .. i + 3 of a row of n, i a multiple of 4; `rest` for elements after the end. */
 __device__ __forceinline__ float4 row4_load(const float *x, int64_t i, int64_t n, bool wide,
                                             float rest)
 {

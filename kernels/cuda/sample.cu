@@ -1,31 +1,32 @@
 /*
- * sample: one token a row: greedy, or by the Gumbel-max rule on what top_k, top_p and min_p leave
- * of the allowed tokens; and its log-probability. Definition in ops.h.
+ * sample: one token a row, greedy, or by the Gumbel-max rule from the allowed tokens that survive
+ * top_k, top_p and min_p. Also its log-probability. Definition in ops.h.
  *
  *   logits (n_row, n_vocab) f32; p (n_row); mask_bits (n_mask, n_vocab / 32); id, lp (n_row)
  *
  * Bytes: 4 n_vocab a row and pass: greedy one pass, filters three each, the draw one. A row of
- * 128256 is 513 KB; what one pass read lies in L2 for the next. Only id and lp go back.
+ * 128256 is 513 KB; after one pass it lies in L2 for the next. Only id and lp are written.
  *
- * Nothing is sorted. Every filter keeps the tokens from some logit on, so a threshold is looked
- * for: the largest key (32 bits that order like the floats) such that the tokens from it on count,
- * or weigh, what the filter asks. It is found in three digits of 11, 11 and 10 bits: a pass adds up
- * the tokens that agree with the digits so far by their next digit, and the pass after it picks,
- * from the top, the digit in which the sum reaches what is asked.
+ * Nothing is sorted. Every filter keeps the tokens from some logit on. So the kernels search for a
+ * threshold: the largest key from which on the tokens reach the filter's count or weight. (A key is
+ * 32 bits that order like the floats.) The threshold is found in three digits of 11, 11 and 10
+ * bits. A pass adds up the tokens that agree with the digits so far, by their next digit. The
+ * following pass picks the digit, from the top, in which the sum reaches the target.
  *
  *   k_sample_chunk   largest allowed logit, sum of exponentials, NaNs of a chunk of 4096
- *   k_sample_begin   a warp a row: the row's from its chunks; greedy and impossible rows are done
- * here k_sample_digit   six times: three for top_k, three for top_p; rows without the filter return
- * at once k_sample_draw    the best score of a chunk among the survivors k_sample_end     a warp a
- * row: the best of the chunks; its log-probability
+ *   k_sample_begin   a warp a row: merges the row's chunks; greedy and impossible rows end here
+ *   k_sample_digit   six times: three for top_k, three for top_p; rows without the filter return
+ *                    at once
+ *   k_sample_draw    the best score of a chunk among the survivors
+ *   k_sample_end     a warp a row: the best of the chunks; its log-probability
  *
  * Variants
  *   radix  the above, ten launches for up to 64 rows. Not measured.
  *
- * Numerics: weights e^((x - max) / T) have the bits of the CPU backend. They are added up as
- * integers, in units of 2^-39: the sum does not depend on the order, so that atomics may add, and a
- * token errs by at most 2^-40 of the largest. top_p asks for an exact product. Scores as on the
- * CPU; log-probabilities as in logprob, to the bit.
+ * Numerics: weights e^((x - max) / T) have the bits of the CPU backend. They are added as integers,
+ * in units of 2^-39. So the sum does not depend on the order, atomics may add, and a token errs by
+ * at most 2^-40 of the largest. top_p asks for an exact product. Scores and log-probabilities have
+ * the bits of the CPU and of logprob.
  */
 #include "rng.h"
 #include "vocab.cuh"
@@ -55,7 +56,7 @@ struct sample_state {
     int all;        /* top_k leaves everything */
     uint32_t low;   /* keys from here on have passed the filters so far */
     uint32_t prefix;
-    sample_sum need; /* what the tokens with the prefix are still to bring */
+    sample_sum need; /* the weight that the tokens with the prefix must still reach */
 };
 
 struct sample_call {
@@ -218,7 +219,7 @@ __device__ static bool sample_filters(const sample_row &p)
     return p.top_k > 0 || p.top_p < 1;
 }
 
-/* Is the row's level of any use: is there the filter that it belongs to? */
+/* true: the row has the filter that this level belongs to. */
 __device__ static bool sample_active(const sample_row &p, const sample_state &s, int level)
 {
     return level < SAMPLE_DIGITS ? p.top_k > 0 && !s.all : p.top_p < 1;
@@ -256,8 +257,8 @@ __device__ static sample_sum sample_scan(const sample_sum *bins, sample_shared &
     return before + after;
 }
 
-/* The state before `level`: from the one before level - 1 (the first, for level 0) and the sums of
- * that level its digit is chosen. Called by the whole block. */
+/* The state before `level`. It chooses the digit of level - 1 from the state before level - 1 and
+ * the sums of level - 1. Level 0 has the first state. Called by the whole block. */
 __device__ static sample_state sample_resolve(const sample_call &a, int64_t row,
                                               const sample_row &p, int level, sample_shared &t)
 {

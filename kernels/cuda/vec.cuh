@@ -1,6 +1,6 @@
 /*
  * vec: 16-byte accesses and conversions of packed halves. A 16-byte access needs a 16-byte aligned
- * address (the host builds check it); callers that cannot promise that say so and read smaller.
+ * address; the host builds check that. Callers that cannot guarantee it read smaller pieces.
  */
 #ifndef MAS_VEC_CUH
 #define MAS_VEC_CUH

@@ -1,7 +1,8 @@
 /*
- * vocab: a row of logits, cut into chunks of 4096 counted from 0 that blocks of 256 threads take:
- * the largest logit and the sum of exponentials of a chunk, and the log of the sum over the row
- * from those. The cut, and with it every bit, depends on n_vocab alone. Used by logprob and sample.
+ * vocab: the log of the sum of exponentials of a row of logits. The row is cut into chunks of 4096,
+ * counted from 0; a block of 256 threads takes a chunk. Each chunk gives its largest logit and its
+ * sum of exponentials. The cut, and therefore every bit, depends on n_vocab alone. Used by logprob
+ * and sample.
  */
 #ifndef MAS_VOCAB_CUH
 #define MAS_VOCAB_CUH
@@ -14,7 +15,8 @@ namespace CU_NS
 {
 
 static const int VOCAB_THREADS = 256;
-static const int VOCAB_QUADS = 4; /* of a thread: quad k is elements 4 (threads k + thread) on */
+/* quads of a thread; quad k begins at element 4 (threads k + thread) */
+static const int VOCAB_QUADS = 4;
 static const int VOCAB_CHUNK = 4 * VOCAB_THREADS * VOCAB_QUADS;
 
 static inline int vocab_chunks(int64_t n_vocab)
@@ -23,17 +25,17 @@ static inline int vocab_chunks(int64_t n_vocab)
 }
 
 struct vocab_part { /* of a chunk */
-    float max;      /* -inf when all are */
+    float max;      /* -inf when all logits are */
     float sum;      /* of e^(x - max); NaN when a logit is NaN or +inf */
 };
 
-/* The first element of this thread's quad k in a chunk; not below n: there is none. */
+/* The first element of this thread's quad k in a chunk; >= n: the quad is empty. */
 __device__ __forceinline__ int64_t vocab_at(int chunk, int k)
 {
     return (int64_t)chunk * VOCAB_CHUNK + 4 * (VOCAB_THREADS * k + (int)threadIdx.x);
 }
 
-/* This thread's elements of a chunk of x (n); -inf behind the end. */
+/* This thread's elements of a chunk of x (n); -inf after the end. */
 __device__ __forceinline__ void vocab_load(const float *x, int64_t n, bool wide, int chunk,
                                            float4 (&v)[VOCAB_QUADS])
 {
@@ -50,7 +52,7 @@ __device__ __forceinline__ bool vocab_nan(const float4 &v)
     return v.x != v.x || v.y != v.y || v.z != v.z || v.w != v.w;
 }
 
-/* The chunk's part, in every thread. Called by all; part is the block's. */
+/* The chunk's part, in every thread. All threads call it; part is the block's shared memory. */
 __device__ __forceinline__ vocab_part vocab_reduce(const float4 (&v)[VOCAB_QUADS], float *part)
 {
     float top = -REAL_INF, sum = 0;
@@ -68,8 +70,8 @@ __device__ __forceinline__ vocab_part vocab_reduce(const float4 (&v)[VOCAB_QUADS
     return r;
 }
 
-/* The row's largest logit and the log of the sum of e^(x - max) over it, from its parts (n), in
- * every lane of the warp that calls: both NaN when a logit is NaN or the largest is infinite. */
+/* The row's largest logit and the log of its sum of e^(x - max), from its parts (n). Every lane of
+ * the calling warp gets both. Both are NaN when a logit is NaN or the largest is infinite. */
 __device__ __forceinline__ float2 vocab_log_sum(const vocab_part *part, int n)
 {
     const int lane = (int)threadIdx.x % 32;
@@ -80,11 +82,11 @@ __device__ __forceinline__ float2 vocab_log_sum(const vocab_part *part, int n)
     for (int i = lane; i < n; i += 32)
         sum = fmaf(part[i].sum, real_exp(part[i].max - top), sum);
     sum = warp_sum(sum);
-    const bool fine = fabsf(top) < REAL_INF && sum < REAL_INF; /* a NaN is neither */
+    const bool fine = fabsf(top) < REAL_INF && sum < REAL_INF; /* false for a NaN */
     return fine ? make_float2(top, real_log(sum)) : make_float2(REAL_NAN, REAL_NAN);
 }
 
-/* x - max - log_sum, with what the first difference loses to rounding put back. */
+/* x - max - log_sum. The rounding error of the first difference is added back. */
 __device__ __forceinline__ float vocab_logprob(float x, float2 log_sum)
 {
     const float d = x - log_sum.x, b = d - x;

@@ -28,7 +28,7 @@ __device__ __forceinline__ int warp_sum(int v)
     return __reduce_add_sync(WARP_ALL, v);
 }
 
-/* Of a number and a NaN fmaxf gives the number. */
+/* fmaxf of a number and a NaN gives the number. */
 __device__ __forceinline__ float warp_max(float v)
 {
 #pragma unroll

@@ -1,12 +1,13 @@
 /*
- * fmt_block: what the block structs of the formats share. Everything here and in fmt_<x>.h is plain
- * data and integer arithmetic, so the same text serves the host and a device: FMT_FN marks a
- * function for both.
+ * fmt_block: the parts that the block structs of the formats share. Everything here and in
+ * fmt_<x>.h is plain data and integer arithmetic. So the same text serves the host and a device:
+ * FMT_FN marks a function for both.
  *
- * Two facts the kernels lean on. A block lies at any even address (210 and 34 bytes are no
- * multiples of 4). And products of an f16 scale (11 significant bits), a group scale (6 to 8) and a
- * quant (4 to 8) have at most 24 significant bits: they are exact in f32, in any order, fused or
- * not. The only rounding of a decode is the subtraction of the minimum in Q4_K and Q5_K.
+ * Two facts that kernels rely on:
+ * - A block lies at any even address (210 and 34 bytes are no multiples of 4).
+ * - Products of an f16 scale (11 significant bits), a group scale (6 to 8) and a quant (4 to 8)
+ *   have at most 24 significant bits. They are exact in f32, in any order, fused or not. The only
+ *   rounding of a decode is the subtraction of the minimum in Q4_K and Q5_K.
  */
 #ifndef MAS_FMT_BLOCK_H
 #define MAS_FMT_BLOCK_H

@@ -50,7 +50,7 @@ static float q6_k_quants(const float *x, float step, uint8_t *q)
     return err;
 }
 
-/* The best of the int8 codes around `want`; writes the group's quants for it. */
+/* Finds the best int8 code around `want` and writes the group's quants for it. */
 static int8_t q6_k_code(const float *x, float d, float want, uint8_t *q)
 {
     float base = d > 0 ? quant_fit_round(want / d, -128, 127) : 0, best = 0, code = base;

@@ -11,8 +11,8 @@
  *
  * In half h, with j in 0..31, the quants 128h + j, + 32 + j, + 64 + j and + 96 + j are
  *
- *   low nibble of low[64h + j], of low[64h + 32 + j], high nibble of low[64h + j], of low[64h + 32
- * + j] bits 1,0 / 3,2 / 5,4 / 7,6 of high[32h + j]
+ *   low nibbles of low[64h + j] and low[64h + 32 + j], high nibbles of the same two bytes;
+ *   bits 1,0 / 3,2 / 5,4 / 7,6 of high[32h + j]
  *
  * Encoding: quant_fit.h. Magnitudes above 65504 * 127 * 31 are clamped.
  */

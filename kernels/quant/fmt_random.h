@@ -1,20 +1,19 @@
 /*
- * fmt_random: random numbers directly in a format's blocks, at memory speed and without an encoder:
- * synthetic models and kernel benchmarks are made of them.
+ * fmt_random: random numbers directly in a format's blocks, at memory speed and without an encoder,
+ * for synthetic models and kernel benchmarks.
  *
- * Block k of the endless row named by `key` is a pure function of (format, key, k, std), so any
- * part can be made alone, in any order, by any thread. The decoded numbers have mean 0 (over many
- * blocks; the formats whose quants are lopsided get random signs of their scales) and standard
- * deviation std, within 4 % for std in 3e-4 .. 100: a scale is an f16, subnormal for the smallest.
- * They are uniform for the formats with one scale per block, a mixture of uniforms for the K
- * formats.
+ * Block k of the endless row named by `key` is a pure function of (format, key, k, std). So any
+ * part can be made alone, in any order, by any thread. Over many blocks the decoded numbers have
+ * mean 0; formats with lopsided quants get random signs of their scales. Their standard deviation
+ * is std, within 4 % for std in 3e-4 .. 100: a scale is an f16, subnormal for the smallest. They
+ * are uniform for the formats with one scale per block, a mixture of uniforms for the K formats.
  */
 #ifndef MAS_FMT_RANDOM_H
 #define MAS_FMT_RANDOM_H
 
 #include "fmt.h"
 
-/* Blocks [first, first + n) into out (n * block_bytes). */
+/* Writes blocks [first, first + n) into out (n * block_bytes). */
 void fmt_random(enum fmt f, uint64_t key, int64_t first, int64_t n, float std, void *out);
 
 #endif

@@ -1,28 +1,26 @@
 /*
- * lanes: the order of weights that the CPU's matmul reads fastest. Sixteen rows of a matrix (a
- * strip) are stored with their 32-bit words interleaved, so that a word of a vector register
- * belongs to one weight row: a product needs no sums across a register, and scales need no
- * shuffles. Nothing is computed and nothing grows: a strip has the bytes of its sixteen rows,
- * permuted.
+ * lanes: the order of weights that the CPU's matmul reads fastest. The 32-bit words of sixteen rows
+ * of a matrix (a strip) are interleaved. So a word of a vector register belongs to one weight row.
+ * A product needs no sums across a register, and scales need no shuffles. A strip holds the bytes
+ * of its sixteen rows, permuted: nothing is computed, and nothing grows.
  *
  *   strip = word[block][w][row 0..15]      the block's words that are read as 32 bits
- *           d[row 0..15]                   the f16 that is left over, in formats that have one:
- *                                          those of two
- *                                          blocks, 64 bytes, behind the words of the second one
+ *           d[row 0..15]                   the left-over f16, in formats that have one: those of
+ *                                          two blocks, 64 bytes, after the words of the second
  *
  *   format   words of a block, in this order                       left over
  *   Q4_K     d and dmin, 3 of scales, 32 of q                      -
  *   Q5_K     d and dmin, 3 of scales, 8 of high, 32 of low         -
- *   Q6_K     4 of scales, then 16 times one of high and the two of low that it completes   d
+ *   Q6_K     4 of scales, then 16 times one of high and the two    d
+ *            of low that it completes
  *   Q4_0     4 of q                                                d
  *   Q8_0     8 of q                                                d
  *
- * A kernel reads a strip from its first line to its last one, each line at its first use in that
- * order: other orders cost half of the bandwidth, because the processor's prefetchers lose the
- * thread.
+ * A kernel reads a strip from its first line to its last, each line at its first use in that order.
+ * Other orders cost half of the bandwidth, because the processor's prefetchers lose the sequence.
  *
- * Rows behind the last whole strip stay as they are. Where a strip of a packed matrix lies, its
- * sixteen rows have lain before: at 16 k row_bytes.
+ * Rows after the last whole strip keep the order of files. A strip of a packed matrix lies at the
+ * place of its sixteen rows in the unpacked one: at 16 k row_bytes.
  */
 #ifndef MAS_LANES_H
 #define MAS_LANES_H
@@ -35,11 +33,11 @@ struct lanes {
     int64_t elems;  /* of a block */
     size_t bytes;   /* of a block */
     int words;      /* 32-bit words of a block, without d */
-    size_t word_at; /* of the first one in the block */
-    /* (words) where each stands in the strip's block; NULL: in their order */
+    size_t word_at; /* offset of the first word in the block, bytes */
+    /* (words) position of each word in the strip's block; NULL: in their order */
     const uint8_t *place;
-    bool left;      /* an f16 is left over */
-    size_t left_at; /* it in the block */
+    bool left;      /* the format has a left-over f16 */
+    size_t left_at; /* its offset in the block, bytes */
 };
 
 /* false: the format has no blocks, or no such order. */
@@ -56,7 +54,8 @@ static inline size_t lanes_words_at(const struct lanes *l, int64_t b)
     return (size_t)b * (size_t)l->words * 4 * LANES + (l->left ? (size_t)(b / 2) * 4 * LANES : 0);
 }
 
-/* To its left-over f16s: a block that is the last one and has no second has them behind itself. */
+/* Bytes from the start of a strip to the left-over f16s of block b. A last block without a partner
+ * has them after its own words. */
 static inline size_t lanes_left_at(const struct lanes *l, int64_t b, int64_t n)
 {
     const bool alone = b % 2 == 0 && b + 1 == n;
@@ -64,9 +63,9 @@ static inline size_t lanes_left_at(const struct lanes *l, int64_t b, int64_t n)
            (size_t)(b % 2) * 2 * LANES;
 }
 
-/* Sixteen rows of n elements -> a strip, which does not overlap them. */
+/* Packs sixteen rows of n elements into a strip. Rows and strip do not overlap. */
 void lanes_pack(const struct lanes *l, const char *const row[LANES], int64_t n, void *strip);
-/* Block b of row j of a strip, as it was. */
+/* Block b of row j of a strip, in the order of files. */
 void lanes_block(const struct lanes *l, const void *strip, int j, int64_t n, int64_t b,
                  void *block);
 

@@ -136,8 +136,8 @@ static void fit_affine_sums(const float (*x)[L], const float (*w)[L], float top,
     }
 }
 
-/* One trial. With p = q - u ~ a q + b the line is x ~ from + ((1 - a) q - b) / inv. Where that
- * crosses zero above zero, low is held at 0; where all quants are equal, at `from`. */
+/* One trial. With p = q - u ~ a q + b the line is x ~ from + ((1 - a) q - b) / inv. If the line's
+ * low end is above zero, low is held at 0. If all quants are equal, low is held at `from`. */
 static void fit_affine_try(const float (*x)[L], const float (*w)[L], float top,
                            struct fit_affine *t)
 {
@@ -216,7 +216,7 @@ static float fit_code(float value, float unit)
     return unit > 0 ? quant_fit_round(value / unit, 0, 63) : 0;
 }
 
-/* The 6-bit codes: the nearest ones of the fitted line, then whichever neighbour is better. */
+/* The 6-bit codes: the nearest codes of the fitted line, then any better neighbours. */
 static void fit_codes(const float (*x)[L], const float (*w)[L], float top,
                       const struct fit_affine *f, float d, float dmin, float scale[L], float min[L])
 {

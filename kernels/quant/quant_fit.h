@@ -1,17 +1,16 @@
 /*
- * quant_fit: the least-squares searches behind the encoders.
+ * quant_fit: the least-squares searches of the encoders.
  *
- * Groups of a weight row are fitted eight at a time, one per lane: an array (n, QUANT_FIT_LANES)
- * holds element i of eight groups side by side, so every sum runs down a lane, no sum crosses
- * lanes, and a vectorising compiler needs no leave to reorder additions. The result of a group does
- * not depend on its neighbours in the other lanes.
+ * Groups of a weight row are fitted eight at a time, one per lane. An array (n, QUANT_FIT_LANES)
+ * holds element i of eight groups side by side. So every sum runs down a lane, no sum crosses
+ * lanes, and a compiler may vectorise without reordering additions. The result of a group does not
+ * depend on the groups in the other lanes.
  *
- * The search. For a trial scale, the quants are q = round(t), t the scaled element; the best line
- * through (q, t) follows from sums of the rounding residual p = q - t, which is small, so that the
- * error comes out of f32 sums without cancellation. Trials lie on a grid around the scale that
- * spans the group; the best one is then polished by requantising with the fitted line and fitting
- * again. The weight of an element is 1 + |x| / rms: a large weight of a matrix is more likely to
- * matter.
+ * The search. For a trial scale, the quants are q = round(t), t the scaled element. The best line
+ * through (q, t) follows from sums of the rounding residual p = q - t. p is small, so the error
+ * comes out of f32 sums without cancellation. Trials lie on a grid around the scale that spans the
+ * group. The best trial is then polished: requantise with the fitted line, fit again. The weight of
+ * an element is 1 + |x| / rms, because a large weight of a matrix is more likely to matter.
  */
 #ifndef MAS_QUANT_FIT_H
 #define MAS_QUANT_FIT_H
@@ -30,13 +29,14 @@ static inline float quant_fit_round(float t, float low, float high)
     return (t + shift) - shift;
 }
 
-/* The f16 next to most / steps; one f16 larger where rounding down would clip more than half a step
- * (tiny, subnormal scales). 0 when everything rounds to zero; never infinite: capped at 65504. */
+/* The f16 nearest to most / steps, or the next larger one if rounding down would clip more than
+ * half a step (tiny, subnormal scales). 0 when everything rounds to zero. Never infinite: capped at
+ * 65504. */
 uint16_t quant_fit_scale(float most, int steps);
 
-/* Fits x ~ step * q with q in [-bottom, bottom - 1] in every lane. step may be negative (the
- * largest element then is positive and takes the extra level). Step 0 for a lane of zeros. n <= 32
- * rows; |x| < 1e12, and below 2^-26 counts as zero. */
+/* Fits x ~ step * q with q in [-bottom, bottom - 1] in every lane. step may be negative; then the
+ * largest element is positive and takes the extra level. Step 0 for a lane of zeros. n <= 32 rows.
+ * |x| < 1e12; |x| below 2^-26 counts as zero. */
 void quant_fit_symmetric(const float (*x)[QUANT_FIT_LANES], int n, int bottom,
                          float step[QUANT_FIT_LANES]);
 

@@ -14,7 +14,7 @@ static void ref_kv_row(const struct attention_args *a, const void *base, int s, 
     fmt_info(kv->fmt)->decode((const char *)base + at, out, kv->head_dim);
 }
 
-/* One query row and head: q, y (head_dim); n positions are seen; p (n) is scratch. */
+/* One query row and head: q, y (head_dim). It sees n positions. p (n) is scratch. */
 static void ref_attention_head(const struct attention_args *a, int s, int h, int n, const float *q,
                                float *y, double *p)
 {

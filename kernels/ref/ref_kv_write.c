@@ -4,7 +4,7 @@
 #include "ops_check.h"
 #include "ops_ref.h"
 
-/* k of one row and head, turned where the call says so. */
+/* k of one row and head, turned if the call asks for that. */
 static void ref_kv_write_k(const struct kv_write_args *a, const struct rope_args *turn, int64_t r,
                            const float *k, void *to)
 {

@@ -1,6 +1,6 @@
 /* The definition of ops.h in the plainest order: sort the allowed tokens by logit, cut the sorted
- * list with each filter, draw among what is left. The max over allowed logits is taken off before
- * the division by T, which shifts all candidates alike. */
+ * list with each filter, draw from the rest. The largest allowed logit is subtracted before the
+ * division by T, which shifts all candidates alike. */
 #include <math.h>
 
 #include "ops_check.h"

@@ -14,7 +14,7 @@ static struct sim *sim_of(struct device *d)
     return ((struct device_sim *)d)->sim;
 }
 
-/* Returns what the call gives that is made with the sim, named s, locked. */
+/* Returns the result of a call that uses the sim `s`, with its lock held. */
 #define LOCKED(d, call)                                                                            \
     do {                                                                                           \
         struct sim *s = sim_of(d);                                                                 \
@@ -56,7 +56,7 @@ static int device_sim_alloc(struct device *d, enum mem_space space, size_t bytes
 {
     if (space == MEM_DEVICE)
         LOCKED(d, take(s, bytes, out, e));
-    /* pages come into being when they are touched */
+    /* the system allocates a page when it is touched */
     void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
@@ -98,12 +98,12 @@ static int copy(struct sim *s, struct stream *k, void *dst, const void *src, siz
     bool to = on_device(s, dst), from = on_device(s, src);
     if (bytes && (!dst || !src))
         FAIL(e, ERR_BUG, "copy: %s is NULL for %zu bytes", dst ? "src" : "dst", bytes);
-    if (!to && bytes) /* what comes from the device is zeros */
+    if (!to && bytes) /* a copy from the device gives zeros */
         memset(dst, 0, bytes);
     if (!bytes || (!to && !from))
         return 0;
     enum sim_engine engine = to && from ? SIM_DEVICE : to ? SIM_UP : SIM_DOWN;
-    /* read and written */
+    /* bytes are read and written, so the device's rate counts twice */
     double n = (double)bytes, rate = engine == SIM_DEVICE ? s->c.vram / 2 : s->c.link;
     return sim_work(s, stream_of(s, k), engine, "copy", n, n / rate, e);
 }

@@ -6,7 +6,7 @@
 #include "device_sim.h"
 #include "mem.h"
 
-/* an estimate of what CUDA's kernels take; tools/cmd/cmd_fit.c has the same */
+/* an estimate of the scratch of the CUDA kernels; tools/cmd/cmd_fit.c has the same */
 #define SCRATCH ((size_t)64 << 20)
 
 struct ops_sim {

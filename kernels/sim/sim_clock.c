@@ -5,7 +5,7 @@
 
 #include "mem.h"
 
-/* addresses for so many times the device's memory, as none is given out again */
+/* addresses, as a multiple of the device's memory: no address is handed out twice */
 #define SPACE_TIMES 64
 
 static double later(double a, double b)
@@ -69,8 +69,8 @@ static void sim_note(struct sim *s, const struct sim_span *span)
 
 /* ---- the clock ------------------------------------------------------------------------------- */
 
-/* Executes what takes no time, up to the next work. False: it is empty, or waits for a record that
- * has not been made yet. */
+/* Executes the commands that take no time, up to the next work. False: the stream is empty, or
+ * waits for a record that is not made yet. */
 static bool stream_settle(struct stream *s)
 {
     for (struct command *c = s->first; c; c = s->first) {
@@ -95,7 +95,7 @@ static bool stream_settle(struct stream *s)
     return false;
 }
 
-/* Whether anything changed: one stream's record may be what another one waits for. */
+/* True when anything changed: the record of one stream may end the wait of another. */
 static bool settle_all(struct sim *s)
 {
     bool changed = false;
@@ -107,8 +107,8 @@ static bool settle_all(struct sim *s)
     return changed;
 }
 
-/* The work that can start first, and when; of those that can at the same time, the one that was
- * ready first. */
+/* The stream whose work can start first, and the time. Among equals it is the work that was ready
+ * first. */
 static struct stream *sim_next(struct sim *s, double *start)
 {
     struct stream *best = NULL;
@@ -187,7 +187,7 @@ double sim_seconds(const struct traffic *t, double rate, double ops_rate)
     return later(t->kept / rate, ops_rate > 0 ? t->ops / ops_rate : 0);
 }
 
-/* In pieces, as the link goes on and off. */
+/* Computes in pieces, because the link starts and stops copying meanwhile. */
 void sim_compute(struct sim *s, const char *name, const struct traffic *t)
 {
     const double alone = s->c.host, rest = later(s->c.dram - s->c.link, alone / 10);
@@ -215,7 +215,7 @@ void sim_compute(struct sim *s, const char *name, const struct traffic *t)
     sim_note(s, &span);
 }
 
-/* ---- for those who look on ------------------------------------------------------------------- */
+/* ---- figures for callers --------------------------------------------------------------------- */
 
 int sim_open(const struct sim_config *c, struct sim **out, struct err *e)
 {

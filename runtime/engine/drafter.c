@@ -62,9 +62,7 @@ done:
 static int drafter_plan(struct drafter *d, const struct drafter_options *o, struct kv_config *kc,
                         struct err *e)
 {
-    const struct hparams *hp = &d->model.hp;
-    const struct weights *w = &d->model.w;
-    const size_t n = (size_t)hp->n_layer, page = kv_page_bytes(kc);
+    const size_t n = (size_t)d->model.hp.n_layer, page = kv_page_bytes(kc);
     size_t free_bytes, total;
     if (!page)
         FAIL(e, ERR_USAGE, "%s: kv type %s cannot hold heads of %d elements; use f16",
@@ -78,19 +76,8 @@ static int drafter_plan(struct drafter *d, const struct drafter_options *o, stru
     uint64_t *layer = mem_zalloc(2 * n, sizeof *layer);
     if (!layer)
         return NOMEM(e, 2 * n * sizeof *layer, "plan of the draft model");
-    uint64_t need = weights_shared_bytes(w) + kv;
-    for (size_t l = 0; l < n; l++) {
-        layer[l] = weights_part_bytes(w, PART_ATTN, (int)l);
-        layer[n + l] = weights_part_bytes(w, PART_FFN, (int)l);
-        need += layer[l] + layer[n + l];
-    }
     bool device = !d->ops->dev->is_host;
-    struct plan_input in = {.n_layer = hp->n_layer,
-                            .attn_bytes = layer,
-                            .ffn_bytes = layer + n,
-                            .embed_bytes = weights_part_bytes(w, PART_EMBED, 0),
-                            .output_bytes = weights_part_bytes(w, PART_OUTPUT, 0),
-                            .kv_bytes_per_token = page / (size_t)kc->page_tokens,
+    struct plan_input in = {.kv_bytes_per_token = page / (size_t)kc->page_tokens,
                             .kv_bytes = kv,
                             .n_ctx = d->lim.max_pages * kc->page_tokens,
                             .n_seq = d->lim.max_seqs,
@@ -99,8 +86,8 @@ static int drafter_plan(struct drafter *d, const struct drafter_options *o, stru
                             .weights_mapped = !device,
                             .weights_packed = !device && d->ops->packs && !o->map_weights,
                             .n_host = PLAN_ANY};
-    in.tied_bytes = in.embed_bytes + in.output_bytes - weights_shared_bytes(w);
-    need += in.workspace_bytes;
+    model_plan_sizes(&d->model, layer, &in);
+    uint64_t need = weights_bytes(&d->model.w) + kv + in.workspace_bytes;
     *(device ? &in.vram_bytes : &in.ram_bytes) = room;
     int rc = 0;
     if (device && need > room)

@@ -17,8 +17,6 @@
 #include "speculate.h"
 #include "tokenizer.h"
 
-/* of logits, at most, where guesses are verified: 523 rows of 128 K tokens */
-#define VERIFY_BYTES ((size_t)256 << 20)
 #define ROOM_STEP ((uint64_t)64 << 20)       /* how well is known what a device gives */
 enum { MANY_HOST = 64, MANY_CONTEXTS = 16 }; /* what n_seq 0 means on the host */
 /* On a device: as many as its KV cache holds of typical length (prompt and reply of a call of the
@@ -240,26 +238,15 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
     return 0;
 }
 
-/* What is known of the model and asked for; layer: room for 2 n_layer numbers. */
+/* The model's sizes and the caller's wishes; layer: room for 2 n_layer numbers. */
 static void plan_sizes(const struct engine *en, const struct engine_options *opt,
                        const struct kv_config *kc, const struct forward_limits *lim,
                        uint64_t *layer, struct plan_input *in)
 {
-    const struct hparams *hp = &en->model.hp;
-    const struct weights *w = &en->model.w;
     /* of one context */
-    int n = hp->n_layer, pages = (en->info.n_ctx + kc->page_tokens - 1) / kc->page_tokens;
-    for (int l = 0; l < n; l++) {
-        layer[l] = weights_part_bytes(w, PART_ATTN, l);
-        layer[n + l] = weights_part_bytes(w, PART_FFN, l);
-    }
+    int pages = (en->info.n_ctx + kc->page_tokens - 1) / kc->page_tokens;
     bool device = !en->ops->dev->is_host;
-    *in = (struct plan_input){.n_layer = n,
-                              .attn_bytes = layer,
-                              .ffn_bytes = layer + n,
-                              .embed_bytes = weights_part_bytes(w, PART_EMBED, 0),
-                              .output_bytes = weights_part_bytes(w, PART_OUTPUT, 0),
-                              .kv_bytes_per_token = kv_page_bytes(kc) / (size_t)kc->page_tokens,
+    *in = (struct plan_input){.kv_bytes_per_token = kv_page_bytes(kc) / (size_t)kc->page_tokens,
                               .kv_bytes = opt->kv_bytes,
                               .swap = opt->no_prefix_cache ? PLAN_SWAP_OFF : opt->swap,
                               .swap_bytes = opt->swap_bytes,
@@ -270,10 +257,8 @@ static void plan_sizes(const struct engine *en, const struct engine_options *opt
                               .weights_packed = !device && en->ops->packs && !opt->map_weights,
                               .on_device = device,
                               .mode = opt->placement,
-                              .n_host = opt->cpu_layers_set ? opt->cpu_layers : PLAN_ANY,
-                              .row_bytes = (uint64_t)hp->n_embd * sizeof(float)};
-    in->tied_bytes = in->embed_bytes + in->output_bytes - weights_shared_bytes(w);
-    in->ops_per_byte = 2 * (double)en->model.n_params / (double)gguf_file_bytes(en->file);
+                              .n_host = opt->cpu_layers_set ? opt->cpu_layers : PLAN_ANY};
+    model_plan_sizes(&en->model, layer, in);
 }
 
 static int plan_budgets(struct engine *en, const struct engine_options *opt, struct plan_input *in,
@@ -300,10 +285,8 @@ static int plan_budgets(struct engine *en, const struct engine_options *opt, str
 static int plan_measure(struct engine *en, const struct engine_options *opt, struct plan_input *in,
                         struct err *e)
 {
-    uint64_t least = weights_shared_bytes(&en->model.w) + in->workspace_bytes +
+    uint64_t least = weights_bytes(&en->model.w) + in->workspace_bytes +
                      (in->kv_bytes ? in->kv_bytes : in->kv_bytes_per_token * (uint64_t)in->n_ctx);
-    for (int l = 0; l < in->n_layer; l++)
-        least += in->attn_bytes[l] + in->ffn_bytes[l];
     if (opt->rates)
         en->rates = *opt->rates;
     else if (in->n_host <= 0 && in->mode != PLAN_THROUGHPUT && least <= in->vram_bytes)
@@ -481,22 +464,13 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
                            .n_kv_head = hp->n_kv_head,
                            .head_dim = hp->head_dim,
                            .prefix_cache = !opt->no_prefix_cache};
-    int pages = (in->n_ctx + in->page_tokens - 1) / in->page_tokens;
-    int logit_rows = in->n_seq > 64 ? in->n_seq : 64;
-    struct forward_limits lim = {.max_rows = in->batch_tokens > 64 ? in->batch_tokens : 64,
-                                 .max_seqs = in->n_seq,
-                                 .max_logit_rows = logit_rows,
-                                 .max_pages = pages,
-                                 .max_kv_len = in->n_ctx,
-                                 .max_pairs = 4096,
-                                 .no_record = opt->no_record};
-    if (opt->max_draft) { /* every guess wants a row of logits */
-        int want = in->n_seq * (1 + opt->max_draft),
-            most = (int)(VERIFY_BYTES / sizeof(float) / (size_t)hp->n_vocab);
-        want = want < most ? want : most;
-        lim.max_logit_rows = want > logit_rows ? want : logit_rows;
-        lim.max_rows = lim.max_logit_rows > lim.max_rows ? lim.max_logit_rows : lim.max_rows;
-    }
+    const struct forward_load load = {.n_seq = in->n_seq,
+                                      .batch_tokens = in->batch_tokens,
+                                      .n_ctx = in->n_ctx,
+                                      .page_tokens = in->page_tokens,
+                                      .max_draft = opt->max_draft};
+    struct forward_limits lim = forward_limits_for(&en->model, &load);
+    lim.no_record = opt->no_record;
     bool drafts = opt->max_draft && opt->draft_model && *opt->draft_model;
     if (drafts && opt->max_branch)
         lim.max_seqs += SPECULATE_BRANCHES;

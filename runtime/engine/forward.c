@@ -10,6 +10,10 @@
 /* decode steps of up to so many sequences are recorded; larger ones hide the launches */
 #define RECORD_ROWS 64
 #define RECORD_KEYS 64 /* keys remembered as having been run */
+#define LEAST_ROWS 64  /* of a step, and of logits */
+#define MOST_PAIRS 4096
+/* of logits at most when drafts are verified: 523 rows of 128 K tokens */
+#define VERIFY_BYTES ((size_t)256 << 20)
 
 /* All memory of a step, drawn once: f32 activations and the batch's integers, on the device. */
 struct workspace {
@@ -82,13 +86,36 @@ struct forward {
     } while (0)
 #define RUN(f, op, ...) RUN_ON(f, (f)->ops, op, __VA_ARGS__)
 
+static int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+struct forward_limits forward_limits_for(const struct model *m, const struct forward_load *load)
+{
+    struct forward_limits lim = {.max_rows = larger(load->batch_tokens, LEAST_ROWS),
+                                 .max_seqs = load->n_seq,
+                                 .max_logit_rows = larger(load->n_seq, LEAST_ROWS),
+                                 .max_pages =
+                                     (load->n_ctx + load->page_tokens - 1) / load->page_tokens,
+                                 .max_kv_len = load->n_ctx,
+                                 .max_pairs = MOST_PAIRS};
+    if (load->max_draft) { /* every drafted token wants a row of logits */
+        int want = load->n_seq * (1 + load->max_draft),
+            most = (int)(VERIFY_BYTES / sizeof(float) / (size_t)m->hp.n_vocab);
+        lim.max_logit_rows = larger(want < most ? want : most, lim.max_logit_rows);
+        lim.max_rows = larger(lim.max_logit_rows, lim.max_rows);
+    }
+    return lim;
+}
+
 /* Whether a tensor of the model is of this format. */
 static bool forward_has(const struct model *m, enum fmt fmt)
 {
     const struct weights *w = &m->w;
     int n = w->n_slot * (w->n_layer > 1 ? w->n_layer : 1);
     for (int i = 0; i < n; i++)
-        if (w->t[i].data && w->t[i].fmt == fmt)
+        if (w->t[i].n_dim && w->t[i].fmt == fmt)
             return true;
     return false;
 }

@@ -29,6 +29,14 @@ struct forward_limits {
     unsigned record_key; /* 0..255: tells the recordings of forwards on one ops apart */
 };
 
+struct forward_load { /* of an engine */
+    int n_seq, batch_tokens, n_ctx, page_tokens;
+    int max_draft; /* tokens drafted ahead of one sequence */
+};
+
+/* The limits that hold this load; record_key is 0. */
+struct forward_limits forward_limits_for(const struct model *m, const struct forward_load *load);
+
 /* Filled by the scheduler between forward_clear and forward_step; arrays have the limits' sizes. */
 struct batch {
     int n_row, n_seq, n_logit;

@@ -14,16 +14,23 @@ static const struct arch archs[] = {
 #undef X
 };
 
+const struct arch *model_arch_find(const char *name, size_t len)
+{
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
+        if (strlen(archs[i].name) == len && !memcmp(archs[i].name, name, len))
+            return &archs[i];
+    return NULL;
+}
+
 static int model_arch(const struct gguf *g, const struct arch **out, struct err *e)
 {
     struct gguf_str name;
     TRY(gguf_get_str(g, "general.architecture", &name, e));
+    *out = model_arch_find(name.s, name.len);
+    if (*out)
+        return 0;
     char known[256] = "";
     for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
-        if (strlen(archs[i].name) == name.len && !memcmp(archs[i].name, name.s, name.len)) {
-            *out = &archs[i];
-            return 0;
-        }
         size_t at = strlen(known);
         snprintf(known + at, sizeof known - at, "%s%s", at ? ", " : "", archs[i].name);
     }
@@ -164,23 +171,38 @@ static int model_keys(const struct gguf *g, const struct arch *a, struct err *e)
     return rc;
 }
 
-static int model_bind(const struct gguf *g, struct model *m, struct err *e)
+void model_slots(const struct arch *a, const struct hparams *hp, struct weight_slot *out)
 {
-    const struct hparams *hp = &m->hp;
-    unsigned flags = m->arch->flags;
-    struct weight_slot slots[SLOT_COUNT] = {
-#define X(NAME, text, in, when, opt, f32, nd, d0, d1)                                              \
+    const struct weight_slot slots[SLOT_COUNT] = {
+#define X(NAME, text, in, when, opt, f32, init, nd, d0, d1)                                        \
     [SLOT_##NAME] = {.name = (text),                                                               \
                      .part = PART_##in,                                                            \
-                     .optional = (opt) || ((when) && !(flags & (when))),                           \
+                     .optional = (opt) || ((when) && !(a->flags & (when))),                        \
                      .f32_only = (f32),                                                            \
                      .n_dim = (nd),                                                                \
                      .dim = {(d0), (d1), 1, 1}},
 #include "slots.def"
 #undef X
     };
-    slots[SLOT_OUTPUT].or_name = slots[SLOT_TOKEN_EMBD].name; /* tied */
-    return weights_bind(g, slots, SLOT_COUNT, hp->n_layer, &m->w, e);
+    memcpy(out, slots, sizeof slots);
+    out[SLOT_OUTPUT].or_name = out[SLOT_TOKEN_EMBD].name; /* tied */
+}
+
+enum slot_init model_slot_init(enum slot s)
+{
+    static const enum slot_init inits[SLOT_COUNT] = {
+#define X(NAME, text, in, when, opt, f32, init, nd, d0, d1) [SLOT_##NAME] = INIT_##init,
+#include "slots.def"
+#undef X
+    };
+    return inits[s];
+}
+
+static int model_bind(const struct gguf *g, struct model *m, struct err *e)
+{
+    struct weight_slot slots[SLOT_COUNT];
+    model_slots(m->arch, &m->hp, slots);
+    return weights_bind(g, slots, SLOT_COUNT, m->hp.n_layer, &m->w, e);
 }
 
 static int model_freqs(struct model *m, struct err *e)
@@ -218,9 +240,9 @@ static void model_count(struct model *m)
 {
     m->n_params = 0;
     for (int s = 0; s < SLOT_COUNT; s++)
-        for (int l = 0; l < (s < (int)SLOT_ATTN_NORM ? 1 : m->hp.n_layer); l++) {
+        for (int l = 0; l < (m->w.per_layer[s] ? m->hp.n_layer : 1); l++) {
             const struct tensor *t = weights_get(&m->w, s, l);
-            if (t->data && !(s == SLOT_OUTPUT && weights_tied(&m->w)))
+            if (weights_own(&m->w, s, l))
                 m->n_params += (uint64_t)(tensor_rows(t) * tensor_cols(t));
         }
 }
@@ -241,6 +263,49 @@ int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e
 done:
     model_free(&made);
     return rc;
+}
+
+struct outline {
+    enum mixture mix;
+    struct mixture_model mm;
+};
+
+static enum fmt outline_format(const void *user, const char *name, int n_dim, const int64_t *dim)
+{
+    const struct outline *o = user;
+    bool fell_back;
+    return mixture_choose(o->mix, &o->mm, name, n_dim, dim, &fell_back);
+}
+
+int model_outline(const struct arch *a, const struct hparams *hp, bool tied, enum mixture mix,
+                  struct model *m, struct err *e)
+{
+    const struct outline o = {mix, {hp->n_layer, hp->n_head, hp->n_kv_head, tied}};
+    struct model made = {.arch = a, .hp = *hp};
+    struct weight_slot slots[SLOT_COUNT];
+    model_slots(a, hp, slots);
+    TRY(weights_outline(slots, SLOT_COUNT, hp->n_layer, tied, outline_format, &o, &made.w, e));
+    model_count(&made);
+    *m = made;
+    return 0;
+}
+
+void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input *in)
+{
+    const struct weights *w = &m->w;
+    const int n = m->hp.n_layer;
+    for (int l = 0; l < n; l++) {
+        layer[l] = weights_part_bytes(w, PART_ATTN, l);
+        layer[n + l] = weights_part_bytes(w, PART_FFN, l);
+    }
+    in->n_layer = n;
+    in->attn_bytes = layer;
+    in->ffn_bytes = layer + n;
+    in->embed_bytes = weights_part_bytes(w, PART_EMBED, 0);
+    in->output_bytes = weights_part_bytes(w, PART_OUTPUT, 0);
+    in->tied_bytes = in->embed_bytes + in->output_bytes - weights_shared_bytes(w);
+    in->row_bytes = (uint64_t)m->hp.n_embd * sizeof(float);
+    in->ops_per_byte = 2 * (double)m->n_params / (double)weights_bytes(w);
 }
 
 void model_free(struct model *m)

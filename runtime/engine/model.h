@@ -5,6 +5,7 @@
 #ifndef MAS_MODEL_H
 #define MAS_MODEL_H
 
+#include "mixture.h"
 #include "ops.h"
 #include "rotary.h"
 #include "weights.h"
@@ -18,10 +19,21 @@ struct arch { /* one row of arch.def */
 };
 
 enum slot {
-#define X(NAME, name, part, when, opt, f32, nd, d0, d1) SLOT_##NAME,
+#define X(NAME, name, part, when, opt, f32, init, nd, d0, d1) SLOT_##NAME,
 #include "slots.def"
 #undef X
     SLOT_COUNT
+};
+
+/* The values of a slot in a synthetic model: all the same, or random with a deviation that keeps
+ * the size of activations through any depth (n = inputs of a row, L = layers). */
+enum slot_init {
+    INIT_ZEROS,
+    INIT_ONES,
+    INIT_UNIT,   /* deviation 1 */
+    INIT_EVEN,   /* 1 / sqrt n */
+    INIT_DAMPED, /* 1 / sqrt (2 L n): adds to the residual stream, as in GPT-2 */
+    INIT_LOGITS, /* 3 / sqrt n: logits have a deviation of 3, the best token a few per cent */
 };
 
 struct hparams {
@@ -48,5 +60,19 @@ struct model {
  * shortens the context. */
 int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e);
 void model_free(struct model *m);
+
+/* The same without a file, for predictions: tensors have shapes and formats but no data, and there
+ * are no frequencies. tied: the output matrix is the embedding. */
+int model_outline(const struct arch *a, const struct hparams *hp, bool tied, enum mixture mix,
+                  struct model *m, struct err *e);
+
+const struct arch *model_arch_find(const char *name, size_t len); /* NULL: not supported */
+/* The slots of a model of these numbers; slot s of out (SLOT_COUNT) is enum slot s. */
+void model_slots(const struct arch *a, const struct hparams *hp, struct weight_slot *out);
+enum slot_init model_slot_init(enum slot s);
+
+/* The fields of a plan's input that depend on the model alone. layer: room for 2 n_layer numbers,
+ * which *in points to. */
+void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input *in);
 
 #endif

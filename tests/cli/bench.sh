@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# mas bench kernels, ceiling, compare: their tables and JSON are whole, kernels agree with the oracle, what is slower is
-# found, bad input is a message. Nothing is said about speed.
+# mas bench kernels, ceiling, compare: tables and JSON are whole, kernels agree with the oracle, compare finds a slower
+# kernel, bad input is a message. Checks no speed.
 set -u
 : "${MAS:?path of the program}"
 fail() { echo "bench: $*" && exit 1; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The model inside the program knows its toy world: 200 questions of the test split by direct, and 24 by the panel,
-# whose seven calls quote, choose and decide. A wrong kernel, number format, cache or prompt shows here as lost accuracy,
-# where a changed hash would only say that something changed. Measured: 100 and 99.4 % (Q4_K_M, the file inside, 1,000
+# whose seven calls quote, choose and decide. A wrong kernel, number format, cache or prompt shows here as lost accuracy;
+# a changed hash would say only that something changed. Measured: 100 and 99.4 % (Q4_K_M, the file inside, 1,000
 # questions); chance is 25 %. N, N_PANEL, LEAST and BACKEND can be set from outside.
 set -u
 : "${MAS:?path of the program}"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Standard input, output and error closed, full or without a reader: never in a file of ours, always said.
+# Standard input, output and error closed, full or without a reader: no output lands in another file, and each case is an error.
 set -u
 dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
 trap 'rm -rf -- "$dir"' EXIT

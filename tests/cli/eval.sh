@@ -1,6 +1,6 @@
 #!/bin/bash
-# mas eval, export, run and plan with the model inside the program: an evaluation killed and continued ends
-# as an uninterrupted one; every refusal has its exit code and names the cause.
+# mas eval, export, run and plan with the model inside the program. An evaluation killed and continued ends like an
+# uninterrupted one. Every refusal has its exit code and names the cause.
 set -u
 dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
 trap 'rm -rf -- "$dir"' EXIT

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# An evaluation that is killed with -9 again and again and continued gives, question by question and reply
-# by reply, what an uninterrupted one gives. Small by default; the variables make it the long run:
+# An evaluation that is killed with -9 again and again, and continued, has the replies of an uninterrupted one,
+# question by question. Small by default; the variables make it the long run:
 #   CONFIG DATA N KILLS PAUSE (most seconds between kills) CONCURRENCY SETS (--set options) OUT (folder to keep)
 set -u
 : "${MAS:?path of the program}"

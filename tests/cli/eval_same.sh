@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The same evaluation, one case at a time, seven, or 143; with other pages, chunks, numbers of sequences and threads; with
-# and without prefix cache and guesses; with so little KV cache that sequences push each other out: the same replies.
-# With the instruction sets that this processor has, too. (Killed and continued: eval_kill.sh.) 8 questions, so that seven at once are fewer than all; N=150 makes 143 so, too.
+# The same evaluation gives the same replies in all these settings: one, seven or 143 cases at a time; other pages, chunks,
+# numbers of sequences and threads; with and without prefix cache and speculation; with so little KV cache that sequences
+# preempt each other; every instruction set of this processor. (Killed and continued: eval_kill.sh.) 8 questions, so that
+# seven at once are fewer than all; N=150 does that for 143.
 set -u
 : "${MAS:?path of the program}"
 n=${N:-8}

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A case that is not of the toy model's world: said first and last, as text and as JSON; its own questions: never.
+# A case outside the toy model's world is announced first and last, as text and as JSON. A question of its world never is.
 set -u
 dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
 trap 'rm -rf -- "$dir"' EXIT

@@ -1,6 +1,6 @@
 #!/bin/bash
-# What the commands write to: links stay, pipes and devices are written into, neighbours survive, a failure
-# leaves what was there. loader/outfile.h says the rules, tests/unit/t_outfile.c tests the corners.
+# The files that commands write: links stay, pipes and devices are written in place, neighbours survive, a failure
+# leaves the old content. loader/outfile.h says the rules, tests/unit/t_outfile.c tests the corners.
 set -u
 dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
 trap 'rm -rf -- "$dir"' EXIT

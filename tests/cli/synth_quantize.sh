@@ -1,6 +1,6 @@
 #!/bin/bash
-# mas synth and mas quantize: what they write, that it depends on nothing but the options, and that every
-# refusal has its exit code, names the cause and leaves no file behind.
+# mas synth and mas quantize: their output is right and depends on the options alone. Every refusal has its exit
+# code, names the cause and leaves no file.
 set -u
 dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
 trap 'rm -rf -- "$dir"' EXIT

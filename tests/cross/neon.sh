@@ -1,7 +1,7 @@
 #!/bin/bash
 # The NEON kernels on a machine that is no ARM: kernels/ and ops/t_ops.c compiled for aarch64, run by qemu's user mode.
 # Every op in the scalar text and with NEON: the oracle's numbers, and the same bits in both. 77 = skipped.
-# usage: neon.sh [FOLDER]   FOLDER (default: a new one) gets what is built
+# usage: neon.sh [FOLDER]   FOLDER (default: a new one) gets the build
 set -eu
 source_dir=$(cd "$(dirname "$0")/../.." && pwd)
 cc=aarch64-linux-gnu-gcc

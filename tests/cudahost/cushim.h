@@ -1,12 +1,15 @@
 /*
- * cushim: CUDA C++ for a host compiler. A kernel file that is compiled by g++ or clang++ sees this
- * instead of nvcc's world: the qualifiers, threadIdx and friends, launches, shared memory,
- * barriers, warp collectives, atomics, and twins of the PTX wrappers. Each CUDA thread is a fiber;
- * blocks run one after another on the calling OS thread (cooperative launches: together); the
- * scheduler changes threads only where a kernel synchronises. What is checked, and what is not:
- * README.md.
+ * cushim: CUDA C++ for a host compiler. A kernel file compiled by g++ or clang++ includes this
+ * header in place of the headers of nvcc.
  *
- * Only kernels/cuda/cu.cuh includes this. Tests steer the shim through cushim_test.h.
+ * It has the qualifiers, threadIdx and the like, launches, shared memory, barriers, warp
+ * collectives, atomics, and twins of the PTX wrappers.
+ *   - Each CUDA thread is a fiber. The scheduler switches fibers only when a kernel synchronises.
+ *   - Blocks run one after another on the calling OS thread; those of a cooperative launch run
+ *     together.
+ *   - README.md says which errors are found and which are not.
+ *
+ * Only kernels/cuda/cu.cuh includes this header. Tests control the shim through cushim_test.h.
  */
 #ifndef CUSHIM_H
 #define CUSHIM_H
@@ -50,8 +53,8 @@
 /* __noinline__ stays undefined: libstdc++ writes __attribute__((__noinline__)). */
 #define __grid_constant__
 
-/* Kernels of one flavour with the machine of another would check nothing: such a program does not
- * link. */
+/* Kernels of one flavour must run on the machine of the same flavour, which checks them. Another
+ * combination does not link. */
 #if defined(CUSHIM_RACE)
 #define cushim cushim_race
 #elif defined(__SANITIZE_ADDRESS__)
@@ -61,7 +64,7 @@
 namespace cushim
 {
 
-/* Where in the source something is called; the default argument of everything that synchronises. */
+/* A place in the source; the default argument of every function that synchronises. */
 struct site {
     const char *file;
     int line;
@@ -69,7 +72,7 @@ struct site {
 #define CUSHIM_SITE const char *file_ = __builtin_FILE(), int line_ = __builtin_LINE()
 #define CUSHIM_AT (::cushim::site{file_, line_})
 
-/* What a kernel can see of the thread that runs. */
+/* The built-in variables of the running thread. */
 struct thread_id {
     uint3 tid;
     unsigned lane; /* 0..31 */
@@ -81,22 +84,21 @@ extern dim3 launch_block, launch_grid;
 
 /* ---- launches -------------------------------------------------------------------------------- */
 
-/* A launch with its arguments copied, so that it can run later: stream queues and graphs keep
- * it. */
+/* A launch with a copy of its arguments, so that stream queues and graphs can run it later. */
 struct kernel_call {
     const void *func; /* address of the kernel */
     const char *name; /* as written in LAUNCH */
-    const char *full; /* "... K = space::kernel<FMT_Q4_K, 4>]": which instance it is */
+    const char *full; /* "... K = space::kernel<FMT_Q4_K, 4>]": names the instance */
     dim3 grid, block;
     size_t smem; /* dynamic bytes */
     bool cooperative;
-    void *args; /* the kernel's parameters, args_bytes of them */
+    void *args; /* the kernel's parameters, args_bytes bytes */
     size_t args_bytes;
     void (*run)(void *args);                  /* calls the kernel as the current thread */
     void (*copy)(void *dst, const void *src); /* parameters are trivially copyable: no destructor */
 };
 
-/* Queues the call on the stream; an impossible launch is the runtime's last error. */
+/* Queues the call on the stream. An impossible launch sets the runtime's last error. */
 void launch(const struct kernel_call *call, cudaStream_t stream);
 
 template <class... P> struct call_args {
@@ -138,9 +140,9 @@ void launch_kernel(const char *name, const char *full, bool cooperative, void (*
 
 /* ---- shared memory --------------------------------------------------------------------------- */
 
-/* The block's array with this key, made at the first call; each has redzones and starts as NaN. */
+/* The block's array with this key, made by the first call. It has redzones and starts as NaN. */
 void *shared_static(const void *key, size_t bytes, size_t align, const char *name);
-/* Piece k of the dynamic shared memory, in the order of the calls; the same size in every
+/* Piece k of the dynamic shared memory, in the order of the calls. Its size is the same in every
  * thread. */
 void *shared_piece(unsigned k, size_t bytes, size_t align);
 
@@ -154,16 +156,17 @@ struct SmemCarve {
 
 /* ---- synchronisation ------------------------------------------------------------------------- */
 
-/* Waits until n_thread threads (0 = all that have not returned) of the block are at barrier id.
- * Gives how many of them had pred != 0. */
+/* Waits until n_thread threads of the block are at barrier id; 0 = all that have not returned.
+ * Returns the number of threads with pred != 0. */
 int block_barrier(int id, int n_thread, int pred, struct site at);
 void grid_barrier(struct site at);
 void spin_yield(void);
 void fence(void);
 
 enum collective { SYNCWARP, SHUFFLE, VOTE, MATCH, REDUCE, LDMATRIX, MMA, WGMMA_WAIT };
-/* The calling lane gives v (and src) and waits until every live lane of mask has called with the
- * same kind and tag from the same line; the last one computes for all. Gives the lane's result. */
+/* The calling lane gives v (and src). It waits until every live lane of mask has called from the
+ * same line with the same kind and tag. The last lane computes for all. Returns the lane's
+ * result. */
 uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint64_t v,
                          unsigned src, struct site at);
 
@@ -175,7 +178,7 @@ void cp_wait(unsigned groups_left);
 
 /* ---- products of warpgroups: b (n, 32) bytes of a swizzled tile in shared memory ------------- */
 
-void proxy_dirty(void); /* the thread has written shared memory other than by wgmma */
+void proxy_dirty(void); /* the thread has written shared memory by other means than wgmma */
 void proxy_fence(void);
 void wgmma_fence_regs(void);
 void wgmma_issue(int *d, const uint32_t *a, const void *b, unsigned n, bool a_signed, bool add,

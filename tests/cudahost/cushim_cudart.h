@@ -1,8 +1,8 @@
 /*
- * cushim_cudart: the part of the CUDA runtime that the program uses, run on the host. Each function
- * has its own name (cushim_cudaMalloc ...) and the usual one is a macro for it, so that this and
- * the real runtime can be linked into one program. Semantics: CUDA Runtime API reference;
- * differences: README.md.
+ * cushim_cudart: the part of the CUDA runtime that the program uses, for the host. Each function
+ * has a name of its own (cushim_cudaMalloc ...) and a macro with the usual name. So one program can
+ * link this runtime and the real one. Semantics: CUDA Runtime API reference; differences:
+ * README.md.
  */
 #ifndef CUSHIM_CUDART_H
 #define CUSHIM_CUDART_H
@@ -73,7 +73,7 @@ extern "C" {
 cudaError_t cudaGetLastError(void);
 cudaError_t cudaPeekAtLastError(void);
 const char *cudaGetErrorName(cudaError_t e);
-const char *cudaGetErrorString(cudaError_t e); /* of a crashed kernel: its first finding */
+const char *cudaGetErrorString(cudaError_t e); /* after a crashed kernel: its first finding */
 
 cudaError_t cudaDriverGetVersion(int *v);
 cudaError_t cudaRuntimeGetVersion(int *v);

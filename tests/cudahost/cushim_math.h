@@ -1,14 +1,14 @@
 /*
- * cushim_math: the integer and float intrinsics of CUDA that kernels use, on a host. Approximate
- * device functions (__expf, __fdividef, rsqrtf ...) are the accurate host ones: a kernel whose
- * result needs their exact error is wrong anyway.
+ * cushim_math: the integer and float intrinsics of CUDA that kernels use, for the host. Approximate
+ * device functions (__expf, __fdividef, rsqrtf ...) are accurate here: no result of a kernel may
+ * depend on their exact error.
  */
 #ifndef CUSHIM_MATH_H
 #define CUSHIM_MATH_H
 
 #include <cmath>
 
-/* Names a kernel uses unqualified; <cmath> may put them into std only. */
+/* Names that a kernel uses unqualified; <cmath> may declare them in std only. */
 using std::isfinite;
 using std::isinf;
 using std::isnan;
@@ -146,7 +146,7 @@ inline unsigned __float_as_uint(float f)
     return x;
 }
 
-/* Conversions saturate and NaN gives 0, as cvt.rni.s32.f32 does. */
+/* Conversions saturate; NaN gives 0, as in cvt.rni.s32.f32. */
 inline int __float2int_rn(float x)
 {
     if (!(x == x))
@@ -241,7 +241,7 @@ inline float __saturatef(float x)
     return x > 1.0f ? 1.0f : x > 0.0f ? x : 0.0f;
 }
 
-/* The product is exact in a double, the sum nearly always: one rounding, as the device's fma. */
+/* The product is exact in a double, the sum nearly always: one rounding, as in the device's fma. */
 inline __half __hfma(__half a, __half b, __half c)
 {
     return __double2half((double)__half2float(a) * (double)__half2float(b) +
@@ -263,7 +263,7 @@ template <class A, class B> constexpr std::common_type_t<A, B> max(A a, B b)
     using T = std::common_type_t<A, B>;
     return (T)a > (T)b ? (T)a : (T)b;
 }
-/* Of a number and a NaN the device's fminf and fmaxf give the number, as C's do. */
+/* Of a number and a NaN, fminf and fmaxf give the number, on the device and in C. */
 inline float min(float a, float b)
 {
     return fminf(a, b);

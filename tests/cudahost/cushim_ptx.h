@@ -1,13 +1,13 @@
 /*
  * cushim_ptx: the twins of kernels/cuda/ptx.cuh, one for each wrapper, in the order of that file.
- * t_layout compares every one of them with a plain definition, on the host and on a GPU.
+ * t_layout compares each twin with a plain definition, on the host and on a GPU.
  */
 #ifndef CUSHIM_PTX_H
 #define CUSHIM_PTX_H
 
 namespace cushim
 {
-/* Where a lane's operands are while it waits in a tensor-core collective. */
+/* Operands of a lane that waits in a tensor-core collective. */
 struct ldmatrix_lane {
     const void *row;
     uint32_t *r;
@@ -75,8 +75,8 @@ inline void mma_m16n8k32_s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t 
     cushim::mma(cushim::MMA_S8, a, b, d, CUSHIM_AT);
 }
 
-/* Misaligned addresses trap on a GPU; the race build and UBSan say where, this says it in all
- * builds. */
+/* A misaligned address traps on a GPU. The race build and UBSan report the line; this check reports
+ * it in all builds. */
 __forceinline__ uint4 ld_stream16(const void *p, CUSHIM_SITE)
 {
     if ((uintptr_t)p & 15)

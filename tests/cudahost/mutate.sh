@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Puts the bugs of mutants.tsv into the CUDA kernels, one at a time, and looks whether the tests of the host builds
-# see them: the plain build and those with sanitizers and the race checker. A bug that should be found and is not, or
-# that should not and is, makes it fail. Works in a copy of the source tree; takes hours of one core for all.
+# Puts the bugs of mutants.tsv into the CUDA kernels, one at a time, and runs the tests of the host builds: the
+# plain build, and those with sanitizers and the race checker. It fails when a bug marked killed is not found, or a
+# bug marked survives is. Works in a copy of the source tree. All mutants take hours of one core.
 #
-# usage: tests/cudahost/mutate.sh [-w DIR] [NAME..]     -w: where the copy and its build are kept (default: a new
-# directory, removed at the end); with DIR a second run only compiles what changed. NAME: only these mutants.
+# usage: tests/cudahost/mutate.sh [-w DIR] [NAME..]
+#   -w DIR  keeps the copy and its build there: a second run compiles only changed files. Default: a new directory,
+#           removed at the end.
+#   NAME    runs only these mutants
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 list=$PWD/tests/cudahost/mutants.tsv
@@ -15,7 +17,7 @@ else
     work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 fi
 
-# The ops whose cases a file of kernels/cuda matters to.
+# The ops whose cases use a file of kernels/cuda.
 ops_of() {
     case $1 in
     matmul*) echo matmul ;;
@@ -31,7 +33,7 @@ ops_of() {
     esac
 }
 
-# Programs in the order in which they are tried: the race checker first for what is about time.
+# Programs in the order of their runs: the race checker comes first for bugs of ordering.
 programs_of() {
     local rows=t_cudahost_rows
     [[ $1 == matmul* || $1 == embed* ]] && rows=t_cudahost_matmul
@@ -52,19 +54,19 @@ try() {
     return 1
 }
 
-# What a program said first.
+# The first message of a program.
 reason() {
     grep -m 1 -aoE 'cushim: .*|ERROR: AddressSanitizer: [a-z-]*|runtime error: .*|: error: .*|[a-z_0-9]+ \[[^]]*\].*' \
         "$work/run.log" | cut -c1-110
 }
 
 mkdir -p "$work/tree"
-while IFS= read -r -d '' f; do # only what differs, with the time of now: it is newer than what was built
+while IFS= read -r -d '' f; do # only files that differ; the copy is newer than the build
     cmp -s "$f" "$work/tree/$f" && continue
     mkdir -p "$work/tree/$(dirname "$f")" && cp "$f" "$work/tree/$f" || exit 2
 done < <(git ls-files -z)
 if [ ! -e "$work/tree/build/release/build.ninja" ]; then
-    # no nvcc: only what the host runs is of interest
+    # no nvcc: only the host builds are tested
     (cd "$work/tree" && cmake --preset release -DMAS_CUDA=OFF >"$work/build.log" 2>&1) ||
         { tail "$work/build.log"; exit 2; }
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# How the warps of every kernel meet memory, from all cases run by the race build on the host, against
-# kernels/cuda/sectors.tsv: a kernel that got worse, or that the file does not know, makes it fail.
-# usage: tests/cudahost/sectors.sh PROGRAM [--write]     PROGRAM: t_cudahost_race; --write: makes the file anew
+# Compares the memory traffic of every kernel's warps with kernels/cuda/sectors.tsv. The race build measures it on
+# the host, over all cases. It fails when a kernel has become worse or is missing in the file.
+# usage: tests/cudahost/sectors.sh PROGRAM [--write]     PROGRAM: t_cudahost_race; --write: writes the file anew
 set -u
 export LC_ALL=C
 root=$(cd "$(dirname "$0")/../.." && pwd)

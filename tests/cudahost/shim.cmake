@@ -1,13 +1,13 @@
 # The host shim as libraries, and kernels compiled with it. Included by the top-level CMakeLists.txt.
 #
-#   CUSHIM_FOUND              CUDA's headers are there (nvcc and a GPU are not needed)
-#   CUSHIM_FLAVOURS           what this build can make: plain, and where no sanitizer is on, asan and race
+#   CUSHIM_FOUND              true when CUDA's headers are installed; nvcc and a GPU are not needed
+#   CUSHIM_FLAVOURS           flavours of this build: plain, and without a sanitizer also asan and race
 #   cushim_library(NAME FLAVOUR SOURCE...)
 #                             .cu files as host C++; link NAME into a program and the rest follows
 #
-# plain is compiled as everything else is (in the asan preset it is what asan is elsewhere; under tsan fibers
-# are known to ThreadSanitizer). asan and race bring their own flags, whatever the preset. A program links
-# libraries of one flavour only.
+# plain is compiled with the flags of the preset. In the asan preset it equals the flavour asan; under tsan
+# it tells ThreadSanitizer about fibers. asan and race have flags of their own in every preset. A program
+# links libraries of one flavour only.
 set(CUSHIM_DIR ${CMAKE_CURRENT_LIST_DIR})
 find_path(MAS_CUDA_INCLUDE cuda_fp16.h
   HINTS $ENV{CUDA_PATH}/include $ENV{CUDA_HOME}/include /usr/local/cuda/include /opt/cuda/include)
@@ -19,7 +19,7 @@ if(MAS_CUDA_INCLUDE)
   set(CUSHIM_FLAVOURS plain)
   if(NOT MAS_SANITIZE)
     list(APPEND CUSHIM_FLAVOURS asan)
-    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND MAS_OBJCOPY) # the checker knows gcc's instrumentation
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND MAS_OBJCOPY) # the checker needs gcc's instrumentation
       list(APPEND CUSHIM_FLAVOURS race)
     endif()
   endif()
@@ -33,14 +33,14 @@ if(MAS_WERROR)
 endif()
 set(cushim_san -fsanitize=address,undefined -fno-sanitize-recover=all)
 
-# The flags of a flavour in place of the directory's.
+# Replaces the directory's flags by those of a flavour.
 function(cushim_flags target flavour kernels)
   target_compile_features(${target} PUBLIC cxx_std_17)
   if(flavour STREQUAL "asan")
     set_target_properties(${target} PROPERTIES COMPILE_OPTIONS "${cushim_base};-O1;-g;${cushim_san}" LINK_OPTIONS "")
   elseif(flavour STREQUAL "race")
     set_target_properties(${target} PROPERTIES COMPILE_OPTIONS "${cushim_base};-O2;-g;-DCUSHIM_RACE" LINK_OPTIONS "")
-    if(kernels) # scalar replacement would move accesses away from their lines, or out of sight
+    if(kernels) # scalar replacement would move accesses to other lines, or remove them
       target_compile_options(${target} PRIVATE -O1 -fsanitize=thread -fno-tree-sra -fno-ipa-sra)
     endif()
   else()

@@ -1,15 +1,15 @@
 /*
- * shim_cudart: the CUDA runtime on a host. A stream is a queue of work; work runs when it is queued
- * (eager) or when somebody waits for it (lazy, see cushim_lazy), on the thread that waits.
+ * shim_cudart: the CUDA runtime on a host. A stream is a queue of work.
  *
- *   queued: number of works ever put into the stream; done: number of those that ran.
- *   An event is a place (stream, queued at the record). Waiting for an event = running its stream
- *   until
- *   done reaches the place; a wait in a stream is a work that does the same. Places are always in
- *   the
- *   past of the wait, so this ends.
+ *   eager            work runs when it is queued
+ *   lazy             work runs when a thread waits for it, on that thread (cushim_lazy)
+ *   under capture    the stream keeps its work in a list of nodes instead
  *
- * A stream under capture keeps its work in a list of nodes instead. All of this is behind one lock.
+ *   - `queued` counts the works ever put into a stream, `done` those that ran.
+ *   - An event is a place: (stream, value of queued at the record). Waiting for it runs its stream
+ *     until done reaches the place. A wait in a stream is a work that does the same.
+ *   - A place always precedes the wait in time, so the waiting ends.
+ *   - One lock protects all of this.
  */
 #include "shim_rt.h"
 
@@ -52,7 +52,7 @@ struct work {
     size_t bytes = 0;
     int byte = 0;
     enum cudaMemcpyKind dir = cudaMemcpyDefault;
-    std::shared_ptr<void> staged; /* a pageable source as it was at the call */
+    std::shared_ptr<void> staged; /* a copy of a pageable source, made at the call */
     /* host function */
     cudaHostFn_t fn = nullptr;
     void *data = nullptr;
@@ -65,7 +65,7 @@ struct work {
 };
 
 struct stream {
-    bool blocking = true; /* waits for the default stream and it for this one */
+    bool blocking = true; /* it and the default stream wait for each other */
     uint64_t queued = 0, done = 0;
     std::deque<struct work> queue;
     std::shared_ptr<struct capture> cap;
@@ -75,9 +75,9 @@ struct event {
     std::shared_ptr<struct stream> of; /* NULL: never recorded */
     uint64_t place = 0;
     bool timed = true;
-    double ms = 0; /* when the record ran */
+    double ms = 0; /* time at which the record ran */
     std::shared_ptr<struct capture> cap;
-    /* in a capture: nodes of each stream that are before this */
+    /* in a capture: number of nodes of each stream that precede the event */
     std::map<struct stream *, size_t> known;
 };
 
@@ -103,7 +103,7 @@ struct graph_exec {
 };
 
 struct memory {
-    char *base; /* what was allocated; guards lie around the caller's bytes */
+    char *base; /* start of the allocation; guards lie around the caller's bytes */
     size_t bytes;
 };
 
@@ -124,9 +124,9 @@ struct runtime {
     bool lazy = false;
     long calls = 0, fail_at = 0;
     bool fail_once = false;
-    std::string detail; /* says more about the last bad call */
+    std::string detail; /* details of the last bad call */
 };
-/* Never destroyed: a program's other static objects may still use the device. */
+/* Never destroyed: other static objects of a program may still use the device. */
 static struct runtime &R = *new struct runtime;
 static thread_local cudaError_t last_error;
 
@@ -157,7 +157,7 @@ static cudaError_t bad(cudaError_t e, const char *fmt, ...)
     return ret(e);
 }
 
-/* The start of every call that can fail: is it its turn to? */
+/* Begins every call that can fail; true: this call must fail (cushim_fail_at). */
 static bool refused(void)
 {
     if (G.sticky)
@@ -166,7 +166,7 @@ static bool refused(void)
     return R.fail_at > 0 && (R.fail_once ? n == R.fail_at : n >= R.fail_at);
 }
 
-/* Calls that a capture in progress forbids break it. */
+/* A call that a capture forbids ends the capture with an error. */
 static bool capture_forbids(void)
 {
     bool any = false;
@@ -223,7 +223,7 @@ static bool whole(const char *p, size_t n)
 }
 #endif
 
-/* After a launch: has it written beside a buffer? (The sanitized builds see that at the access.) */
+/* After a launch: checks for writes beside a buffer. Sanitized builds report them at the access. */
 void memory_check(void)
 {
 #if !defined(CUSHIM_RACE) && !defined(__SANITIZE_ADDRESS__)
@@ -366,7 +366,7 @@ static void push_wait(const std::shared_ptr<struct stream> &s,
     push(s, std::move(w));
 }
 
-/* Order between the default stream and the blocking ones. */
+/* Orders the default stream and the blocking streams. */
 static void push_legacy(const std::shared_ptr<struct stream> &s)
 {
     if (s == R.null_stream) {
@@ -802,7 +802,8 @@ API cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *a, const 
     return ret(cudaSuccess);
 }
 
-/* The direction of a copy, checked against where the pointers point. False: it is impossible. */
+/* Finds the direction of a copy and checks it against the pointers. False: the copy is
+ * impossible. */
 static bool copy_direction(void *dst, const void *src, size_t n, enum cudaMemcpyKind *kind)
 {
     bool to = on_device(dst, n), from = on_device(src, n);
@@ -951,7 +952,7 @@ API cudaError_t cudaStreamSynchronize(cudaStream_t stream)
                    "cudaStreamSynchronize of a stream under capture");
     }
     if (s == R.null_stream)
-        push_legacy(s); /* waits for the blocking streams too */
+        push_legacy(s); /* the record waits for the blocking streams too */
     drain(s);
     return ret(cudaSuccess);
 }
@@ -968,7 +969,7 @@ API cudaError_t cudaStreamQuery(cudaStream_t stream)
     }
     if (s->done == s->queued)
         return ret(cudaSuccess);
-    run_until(s, s->done + 1); /* who asks often enough sees it finish */
+    run_until(s, s->done + 1); /* a caller that asks repeatedly sees the stream finish */
     return G.sticky ? ret(cudaSuccess) : cudaErrorNotReady;
 }
 
@@ -1238,7 +1239,7 @@ API cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
     struct work w {
         WORK_GRAPH
     };
-    w.nodes = x->nodes; /* an update later does not change this launch */
+    w.nodes = x->nodes; /* a later update does not change this launch */
     return enqueue(s, std::move(w));
 }
 
@@ -1396,7 +1397,7 @@ API void cushim_reset(void)
     std::vector<std::shared_ptr<struct stream>> all = {R.null_stream};
     for (auto &s : R.streams)
         all.push_back(s.second);
-    for (auto &s : all) { /* what a dead device left undone is dropped */
+    for (auto &s : all) { /* drops the work that a dead device did not run */
         s->queue.clear();
         s->done = s->queued;
     }

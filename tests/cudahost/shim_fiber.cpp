@@ -1,7 +1,7 @@
 /*
  * shim_fiber: stacks and switching. A fiber runs fiber_main for ever: the body of one CUDA thread
- * after another. So a kernel that never waits needs one fiber, and stacks are set up once, not once
- * a thread.
+ * after another. So a kernel that never waits needs one fiber, and a stack is set up once, not once
+ * for each thread.
  */
 #include "shim_rt.h"
 
@@ -19,11 +19,11 @@ namespace cushim
 #ifdef CUSHIM_ASAN
 static const size_t STACK = 256 * 1024; /* redzones around every local */
 #else
-static const size_t STACK = 128 * 1024; /* a CUDA thread's own default is 1 KiB of local memory */
+static const size_t STACK = 128 * 1024; /* a CUDA thread has 1 KiB of local memory by default */
 #endif
 static const size_t GUARD = 4096;
 
-static struct fiber *fibers, *free_fibers; /* all, and those parked */
+static struct fiber *fibers, *free_fibers; /* all fibers, and the parked ones */
 
 static void fiber_entry(void)
 {
@@ -40,10 +40,11 @@ static void fiber_entry(void)
     abort(); /* fiber_main does not return */
 }
 
-/* The stack of a fiber that has not run: what cushim_switch pops, then fiber_entry. */
+/* Fills the stack of a fiber that has not run: the registers that cushim_switch pops, then
+ * fiber_entry. */
 static void fiber_prepare(struct fiber *f, unsigned spread)
 {
-    /* Stacks start at different cache sets: 1024 equal offsets would share one. */
+    /* Stacks start in different cache sets: 1024 equal offsets would share one set. */
     uintptr_t top = reinterpret_cast<uintptr_t>(f->stack) + f->size - (spread & 31) * 192;
 #if defined(__x86_64__)
     void **sp = reinterpret_cast<void **>(top);

@@ -1,20 +1,23 @@
 /*
- * shim_race: the checker behind the race build. Kernels are compiled with gcc's -fsanitize=thread,
- * which calls a hook at every load and store; the hooks are ours, libtsan is not linked. Device and
- * shared memory lie in one arena that has, for each byte, a state and who wrote and read it last:
+ * shim_race: the checker of the race build. gcc compiles the kernels with -fsanitize=thread, which
+ * calls a hook at every load and store. The hooks are in this file; libtsan is not linked.
  *
- *   uninitialised, out of bounds, cp.async in flight     from the state
- *   races inside a block                                 vector clocks: each lane knows how far it
- *                                                        has seen
- *       every lane of its warp (__syncwarp), each warp every warp of its block (barriers)
- *   races between blocks                                 nothing orders blocks of a launch but the
- *                                                        grid
- *       barrier, or a release (__threadfence, then an atomic) and an acquire (an atomic on the same
- *       word)
- *   host memory in a kernel, misaligned accesses         from the address
+ * Device and shared memory lie in one arena. Each byte has a state, its last writer and its last
+ * reader.
  *
- * A launch is ordered behind the one before: what streams do is checked by running them lazily.
- * It also counts, per source line, the 32-byte sectors of global requests and the bank conflicts.
+ *   finding                                            derived from
+ *   uninitialised, out of bounds, cp.async in flight   the state
+ *   host memory in a kernel, misaligned accesses       the address
+ *   race inside a block                                vector clocks: accesses that a lane has seen
+ *                                                      of its warp (__syncwarp), and a warp of its
+ *                                                      block (barriers)
+ *   race between blocks                                a grid barrier orders blocks, and so does a
+ *                                                      release (__threadfence, then an atomic) with
+ *                                                      an acquire (an atomic on the same word)
+ *
+ * Each launch is ordered after the previous one; tests of stream order run streams lazily. The
+ * checker also counts, by source line, the 32-byte sectors of global requests and the bank
+ * conflicts.
  */
 #include "shim_rt.h"
 
@@ -42,13 +45,13 @@ enum state : uint8_t { UNALLOCATED, UNINIT, FROM_HOST, WRITTEN, IN_FLIGHT };
 
 struct stamp { /* one access */
     uint32_t pc;
-    uint32_t launch, block, phase; /* phase: grid barriers so far */
+    uint32_t launch, block, phase; /* phase: number of grid barriers before it */
     uint32_t warp_clock, lane_clock;
     uint16_t tid; /* linear, in the block */
     uint16_t atomic;
 };
 
-struct cell { /* of one byte; r only of shared memory */
+struct cell { /* last accesses of one byte; r only for shared memory */
     struct stamp w, r;
 };
 
@@ -169,8 +172,8 @@ static const struct area *area_of(size_t o)
 
 /* ---- source lines ---------------------------------------------------------------------------- */
 
-/* A place is an offset into the program, or an index of named[] for accesses that the shim
- * makes. */
+/* A source place is an offset into the program. For accesses that the shim makes it is an index of
+ * named[]. */
 static const uint32_t NAMED = 0x80000000u;
 static std::vector<struct site> named;
 
@@ -183,8 +186,8 @@ static uint32_t place_of(struct site at)
     return NAMED | (uint32_t)(named.size() - 1);
 }
 
-/* The innermost line that is not the shim's, CUDA's or a helper header's; addr2line knows them
- * all. */
+/* The innermost source line outside the shim, CUDA and helper headers; addr2line gives all inlined
+ * lines. */
 static std::string find_line(uint32_t pc)
 {
     char cmd[160], line[1024];
@@ -223,9 +226,9 @@ static std::string where(uint32_t pc)
     return s;
 }
 
-/* ---- who has seen what ----------------------------------------------------------------------- */
+/* ---- accesses seen --------------------------------------------------------------------------- */
 
-struct release { /* what a thread had seen at its fence */
+struct release { /* clocks of a thread at its fence */
     uint32_t block, warp;
     uint32_t warp_clock[MAX_WARPS], lane_clock[WARP];
 };
@@ -233,7 +236,7 @@ typedef std::map<std::pair<uint32_t, uint32_t>, std::shared_ptr<const struct rel
 
 static bool active;
 static uint32_t launch_id, grid_phase;
-static std::map<const void *, release_set> released; /* by the atomic's word */
+static std::map<const void *, release_set> released; /* by address of the atomic's word */
 static std::map<uint32_t, release_set> acquired;     /* by block */
 /* block, thread */
 static std::map<std::pair<uint32_t, uint32_t>, std::shared_ptr<const struct release>> fenced;
@@ -242,7 +245,7 @@ static std::set<std::string> reported;
 void race_launch(const struct kernel_call *)
 {
     launch_id = (launch_id + 1) & 0xfff;
-    if (!launch_id) { /* ids come again: old readers must not look new */
+    if (!launch_id) { /* ids start again: old readers must not look recent */
         launch_id = 1;
         if (arena)
             madvise(readers, ARENA * sizeof *readers, MADV_DONTNEED);
@@ -274,7 +277,7 @@ void race_block(struct block *b)
     }
 }
 
-/* The lanes have met: each has seen what any of them had, and begins a new count. */
+/* The lanes have met: each sees all that any of them had seen, and begins a new count. */
 static void join_lanes(struct warp *w, unsigned lanes)
 {
     uint32_t most[WARP] = {};
@@ -330,7 +333,7 @@ void race_fence(void)
     r->warp = w->index;
     memcpy(r->warp_clock, w->clock, sizeof r->warp_clock);
     memcpy(r->lane_clock, w->lane_clock[t->lane], sizeof r->lane_clock);
-    w->lane_clock[t->lane][t->lane]++; /* what it writes from now on is not released */
+    w->lane_clock[t->lane][t->lane]++; /* later writes of the lane are not part of the release */
     fenced[{t->block->lin, t->lin}] = r;
 }
 
@@ -341,7 +344,7 @@ static bool covers(const struct release *r, const struct stamp *s)
                            : r->warp_clock[warp] >= s->warp_clock;
 }
 
-/* Is the access s before whatever the current thread does now? */
+/* True when access s is ordered before every later access of the current thread. */
 static bool ordered(const struct stamp *s, struct thread *t)
 {
     if (s->launch != launch_id || s->phase < grid_phase)
@@ -368,7 +371,7 @@ struct shape {
 };
 struct request {
     uint64_t key; /* line, direction, space */
-    uint32_t nth; /* of this lane at this place since the lanes last met */
+    uint32_t nth; /* number of this lane's access at this place since the lanes last met */
     uint8_t lane, size;
     uint64_t addr;
 };
@@ -399,8 +402,8 @@ static void shape_global(struct shape *s, const struct request *r, size_t n)
     s->ideal += (bytes.size() * r[0].size + 31) / 32;
 }
 
-/* A wavefront serves 128 bytes: 32 lanes of up to 4 bytes, 16 of 8, 8 of 16; in each, a bank gives
- * one 4-byte word. */
+/* A wavefront serves 128 bytes: 32 lanes of up to 4 bytes, 16 of 8, 8 of 16. In a wavefront each
+ * bank gives one 4-byte word. */
 static void shape_shared(struct shape *s, const struct request *r, size_t n)
 {
     unsigned per = r[0].size <= 4 ? 32 : r[0].size == 8 ? 16 : 8;
@@ -475,8 +478,8 @@ static bool within(const void *p, const void *begin, size_t n)
     return p >= begin && p < static_cast<const char *>(begin) + n;
 }
 
-/* Memory outside the arena that a kernel may touch: its own stack, its parameters, constants, and
- * the variables behind threadIdx and friends. */
+/* Checks an access outside the arena. A kernel may touch its own stack, its parameters, constants,
+ * and the variables of threadIdx and the like. */
 static void check_outside(const void *p, bool write, uint32_t pc, struct thread *t)
 {
     if (within(p, t->fiber->stack, t->fiber->size) || within(p, G.call->args, G.call->args_bytes) ||
@@ -493,7 +496,7 @@ static void check_outside(const void *p, bool write, uint32_t pc, struct thread 
         kernel_fail("it cannot go on");
 }
 
-/* Reads of global memory by other blocks, against a write. */
+/* Checks a write of global memory against reads by other blocks. */
 static void check_readers(size_t o, unsigned n, uint32_t pc, struct thread *t)
 {
     uint32_t r = readers[o];
@@ -537,7 +540,7 @@ static void check(const void *p, unsigned n, bool write, bool atomic, bool align
         }
         if (state[i] == UNINIT && (!write || atomic)) {
             report("uninitialised", i, n, write, pc, nullptr);
-            state[i] = FROM_HOST; /* once is enough */
+            state[i] = FROM_HOST; /* one finding is enough */
         }
         if (state[i] == IN_FLIGHT) {
             report("cp.async in flight", i, n, write, pc, &c->w);
@@ -562,8 +565,8 @@ static void check(const void *p, unsigned n, bool write, bool atomic, bool align
             c->w = now;
             state[i] = WRITTEN;
         } else if (shared) {
-            /* The reader that is hardest to be behind stays: one of another warp, not yet
-             * ordered. */
+            /* A cell keeps one reader, the one that is hardest to be ordered after: of another
+             * warp, and not ordered yet. */
             bool keep = c->r.launch && c->r.tid / WARP != t->warp->index && !ordered(&c->r, t);
             if (!keep)
                 c->r = now;
@@ -671,7 +674,7 @@ void __tsan_write_range(void *p, unsigned long n)
     check_range(p, n, true, PC);
 }
 
-/* memcpy and friends, renamed in the kernels' objects. */
+/* memcpy and the like, which the kernels' objects call by these names. */
 void *cushim_memcpy(void *dst, const void *src, size_t n)
 {
     check_range(src, n, false, PC);

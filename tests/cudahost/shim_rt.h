@@ -1,16 +1,16 @@
 /*
- * shim_rt: what the parts of the shim share: the machine that runs one grid at a time.
+ * shim_rt: the machine that runs one grid at a time, shared by the parts of the shim.
  *
- *   shim_cudart  streams, graphs, memory: the runtime calls    -> run_grid
- *   shim_sched   grid, blocks, warps, barriers: who runs next
- *   shim_warp    what a warp collective computes
+ *   shim_cudart  streams, graphs, memory: the runtime calls; calls run_grid
+ *   shim_sched   grid, blocks, warps, barriers: chooses the next thread to run
+ *   shim_warp    results of warp collectives
  *   shim_smem    shared memory and cp.async
  *   shim_wgmma   asynchronous products of warpgroups
  *   shim_fiber   stacks and switching
- *   shim_race    the checker behind the race build (CUSHIM_RACE), otherwise absent
+ *   shim_race    the checker of the race build (CUSHIM_RACE), otherwise absent
  *
- * One lock serialises all of it: the machine is one object, `G`, used by the thread that holds the
- * lock.
+ * One lock serialises all of it. The machine is one object, `G`; the thread that holds the lock
+ * uses it.
  */
 #ifndef SHIM_RT_H
 #define SHIM_RT_H
@@ -47,17 +47,17 @@ enum {
 
 struct fiber {
     void *sp;
-    char *stack; /* NULL: the OS thread's own, of unknown size until a sanitizer tells */
+    char *stack; /* NULL: the OS thread's own stack; a sanitizer tells its size later */
     size_t size;
     void *fake; /* ASan's fake stack */
-    void *tsan; /* ThreadSanitizer's name for it */
+    void *tsan; /* ThreadSanitizer's handle of the fiber */
     struct fiber *next_free, *next;
 };
-/* one whose first switch, or next one, goes on in fiber_main's loop */
+/* takes a fiber whose next switch enters or continues the loop of fiber_main */
 struct fiber *fiber_take(void);
-void fiber_give(struct fiber *f); /* parked in its loop: may be taken again */
-void fiber_abandon_all(void);     /* every fiber starts anew: a kernel was given up */
-void fiber_main(void);            /* the loop every fiber runs; defined by the scheduler */
+void fiber_give(struct fiber *f); /* parked in its loop, free for fiber_take */
+void fiber_abandon_all(void);     /* restarts every fiber: the kernel was given up */
+void fiber_main(void);            /* the loop of every fiber; the scheduler defines it */
 
 /* ---- the machine ----------------------------------------------------------------------------- */
 
@@ -71,7 +71,7 @@ struct async_copy { /* one cp.async in flight */
     struct site at;
 };
 
-struct product { /* one wgmma under way: a thread's part */
+struct product { /* one wgmma in progress: the part of one thread */
     int *d;
     const uint32_t *a;
     const void *b;
@@ -80,7 +80,7 @@ struct product { /* one wgmma under way: a thread's part */
     struct site at;
 };
 
-struct lane_op { /* what a waiting lane waits for */
+struct lane_op { /* the operation that a lane waits in */
     enum collective kind;
     unsigned tag, mask;
     struct site at;
@@ -93,14 +93,14 @@ struct thread : thread_id {
     struct lane_op op;
     int barrier, barrier_result;
     struct async_copy *copy;
-    unsigned n_copy, cap_copy, group; /* groups committed so far */
+    unsigned n_copy, cap_copy, group; /* group: number of groups committed */
     struct product product[MAX_PRODUCTS];
     unsigned n_product, product_group;
-    bool unfenced, products_fenced; /* copied without fence.proxy.async; may issue wgmma */
+    bool unfenced, products_fenced; /* has copied without fence.proxy.async; may issue wgmma */
 };
 
 struct warp {
-    unsigned index, lanes;                       /* lanes: those that exist */
+    unsigned index, lanes;                       /* lanes: bits of the existing lanes */
     unsigned run, wait, bar, grid, spin, exited; /* one bit a lane; disjoint, together = lanes */
     bool mixed;                                  /* lanes wait in different collectives */
     uint64_t v[WARP];                            /* operands and results of a collective */
@@ -108,8 +108,8 @@ struct warp {
     struct thread *t;  /* its first thread */
     uint64_t products; /* wgmma finished in this block */
 #ifdef CUSHIM_RACE
-    uint32_t clock[MAX_WARPS];       /* how far the warp has seen each warp of its block */
-    uint32_t lane_clock[WARP][WARP]; /* [l][k]: how far lane l has seen lane k */
+    uint32_t clock[MAX_WARPS];       /* last count that the warp has seen of each other warp */
+    uint32_t lane_clock[WARP][WARP]; /* [l][k]: last count that lane l has seen of lane k */
 #endif
 };
 
@@ -123,7 +123,7 @@ struct piece { /* one array in a block's shared memory */
     const void *key;
     const char *name;
     char *p;
-    size_t bytes, offset; /* offset: of dynamic pieces, in the launched bytes */
+    size_t bytes, offset; /* offset: for dynamic pieces, in the launch's dynamic bytes */
 };
 
 struct shared {
@@ -150,23 +150,23 @@ struct machine {
     uint64_t seed = 1;
     int sm = 90;
     bool strict_exit = true, abort_on_finding = false, quiet = false;
-    /* the grid that runs */
+    /* the running grid */
     const struct kernel_call *call = nullptr;
     size_t shared_limit = 0;
-    struct block *block = nullptr; /* whose threads run */
+    struct block *block = nullptr; /* the block whose threads run */
     struct fiber main = {};
-    struct fiber *prev = nullptr; /* who switched last, for ASan */
+    struct fiber *prev = nullptr; /* the fiber that switched last, for ASan */
     uint64_t rng = 0;
     bool failed = false; /* the launch is given up */
     /* results */
     std::string findings;
-    bool sticky = false; /* something was found: the device is dead until cushim_reset */
+    bool sticky = false; /* there was a finding: the device is dead until cushim_reset */
     struct cushim_counts stats = {};
 };
 extern struct machine G;
 
-/* Leaves `from` until somebody switches to it. Inlined: a return behind a switch is mispredicted,
- * so the fewer frames lie between a kernel and the switch the better. */
+/* Leaves `from` until another fiber switches to it. Always inlined: the CPU mispredicts each return
+ * after a switch, so few frames should lie between a kernel and the switch. */
 inline __attribute__((always_inline)) void fiber_switch(struct fiber *from, struct fiber *to)
 {
     G.stats.switches++;
@@ -190,33 +190,34 @@ inline struct thread *current(void)
     return static_cast<struct thread *>(cur);
 }
 
-/* Runs the grid to its end or to its failure. The launch's limits have been checked. */
+/* Runs the grid to its end or its failure. The caller has checked the limits of the launch. */
 void run_grid(const struct kernel_call *call, size_t shared_limit);
 
-/* A finding. kernel_fail gives up the launch and, called from a kernel, does not return. */
+/* Both record a finding. kernel_fail also gives up the launch; called from a kernel it does not
+ * return. */
 void kernel_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void kernel_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* "kernel.cu" of a path; the file a message names. */
+/* "kernel.cu" of a path: messages name that file. */
 const char *file_name(const char *path);
 
 size_t shared_optin(int sm); /* most bytes of shared memory per block on this architecture */
 
-/* shim_warp: computes the collective that the lanes `part` of the warp wait in. */
+/* shim_warp: computes the collective in which the lanes `part` of the warp wait. */
 void collective_compute(struct warp *w, const struct lane_op *op, unsigned part);
 const char *collective_name(enum collective kind);
 
-/* shim_cudart: after a launch, are the guards around the buffers whole? */
+/* shim_cudart: after a launch, checks the guards around the buffers. */
 void memory_check(void);
 
 /* shim_smem */
 void shared_start(struct block *b); /* a block starts: every piece is NaN again */
-void shared_end(struct block *b);   /* it ended: redzones must be whole */
+void shared_end(struct block *b);   /* a block ended: checks the redzones */
 void shared_free(struct block *b);  /* the launch ended */
 bool shared_holds(const struct block *b, const void *p, size_t n);
 void copies_end(struct thread *t); /* a thread returns */
 
 /* shim_wgmma */
-/* a warp waits: those in groups that are old enough */
+/* a warp waits: finishes the products of groups that are old enough */
 void products_finish(struct warp *w, const struct lane_op *op);
 void products_end(struct thread *t); /* a thread returns */
 void products_block_end(struct block *b);
@@ -232,14 +233,14 @@ void race_device_copied(void *dst, const void *src, size_t n);
 void race_fresh(void *p, size_t n); /* a shared array starts over */
 void race_async(void *p, unsigned n, bool start);
 void race_note(const void *p, unsigned n, bool write, struct site at);
-void race_shape(const void *p, unsigned n, bool write, struct site at); /* counts, does not check */
+void race_shape(const void *p, unsigned n, bool write, struct site at); /* counts; checks nothing */
 void race_launch(const struct kernel_call *call);
 void race_launch_end(void);
 void race_block(struct block *b);
 void race_barrier(struct block *b, unsigned warps);
 void race_grid_barrier(void);
 void race_fence(void);
-/* The lanes have met; memory: and see each other's accesses (__syncwarp). */
+/* The lanes have met. memory: they also see each other's accesses (__syncwarp). */
 void race_warp_order(struct warp *w, unsigned lanes, bool memory);
 #else
 inline void race_host_wrote(const void *, size_t)

@@ -1,7 +1,6 @@
 /*
- * shim_sched: runs a grid. A thread keeps the processor until it synchronises; then the next
- * runnable lane of its warp goes on, or the next warp, in the chosen order. Only this file decides
- * who runs.
+ * shim_sched: runs a grid. A thread runs until it synchronises. Then the next runnable lane of its
+ * warp runs, or the next warp, in the chosen order. Only this file chooses the next thread.
  */
 #include "shim_rt.h"
 
@@ -18,7 +17,7 @@ struct thread_id *cur;
 dim3 launch_block, launch_grid;
 struct machine G;
 
-static const unsigned MAX_SPINS = 1000000; /* rounds in which nothing but spinning happened */
+static const unsigned MAX_SPINS = 1000000; /* rounds in which threads only spin */
 
 /* ---- findings -------------------------------------------------------------------------------- */
 
@@ -73,7 +72,7 @@ void kernel_trap(const char *what, struct site at)
     abort();
 }
 
-/* ---- who runs next --------------------------------------------------------------------------- */
+/* ---- the next thread ------------------------------------------------------------------------- */
 
 static unsigned rnd(void)
 {
@@ -105,7 +104,7 @@ static struct thread *pick_warp(struct block *b)
     return w->t + pick_bit(w->run);
 }
 
-/* The next thread of warp w, or of another warp when it has none; at random: of any. */
+/* The next thread of warp w, or of another warp if w has none; in random order, of any warp. */
 static inline struct thread *pick(struct block *b, struct warp *w)
 {
     if (w->run && G.order == CUSHIM_FORWARD)
@@ -115,7 +114,7 @@ static inline struct thread *pick(struct block *b, struct warp *w)
     return pick_warp(b);
 }
 
-/* The fiber on which t goes on. */
+/* The fiber that continues t. */
 static inline struct fiber *resume(struct thread *t)
 {
     if (!t->fiber)
@@ -124,8 +123,8 @@ static inline struct fiber *resume(struct thread *t)
     return t->fiber;
 }
 
-/* The current thread has said what it waits for (or may go on at once): lets the next one run.
- * Comes back when the current one is picked again. */
+/* Runs the next thread. The current thread has recorded the operation it waits for, or may run
+ * again at once. Returns when it is picked again. */
 static inline __attribute__((always_inline)) void reschedule(void)
 {
     struct thread *me = current();
@@ -164,7 +163,7 @@ static void barrier_release(struct block *b, int id)
     race_barrier(b, warps);
 }
 
-/* After an arrival or a return: is barrier id complete? */
+/* After an arrival or a return: releases barrier id if it is complete. */
 static void barrier_check(struct block *b, int id)
 {
     struct barrier *r = &b->barrier[id];
@@ -246,7 +245,7 @@ static bool same_site(struct site a, struct site b)
     return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
 }
 
-/* Finishes the collective that lane t waits in, if all of its mask are there. */
+/* Finishes the collective of lane t if all lanes of its mask have arrived. */
 static void collective_check(struct warp *w, struct thread *t)
 {
     const struct lane_op op = t->op;
@@ -258,7 +257,7 @@ static void collective_check(struct warp *w, struct thread *t)
             unsigned lane = (unsigned)__builtin_ctz(m);
             const struct lane_op *o = &w->t[lane].op;
             if (o->kind != op.kind || o->tag != op.tag || o->mask != op.mask)
-                return; /* the deadlock report shows who waits where */
+                return; /* the deadlock report lists the waiting lanes */
             if (op.kind != SYNCWARP && !same_site(o->at, op.at))
                 return kernel_fail("divergent %s: lane %u at %s:%d, lane %u at %s:%d",
                                    collective_name(op.kind), t->lane, file_name(op.at.file),
@@ -302,7 +301,7 @@ uint64_t warp_collective(enum collective kind, unsigned tag, unsigned mask, uint
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
-/* The current thread has returned from the kernel: whoever waited for it may go on. */
+/* The current thread has returned from the kernel: threads that waited for it may run. */
 static void thread_exit(struct thread *t)
 {
     struct warp *w = t->warp;
@@ -332,7 +331,7 @@ void fiber_main(void)
         struct fiber *self = t->fiber;
         thread_exit(t);
         struct thread *next = pick(t->block, t->warp);
-        if (next && !next->fiber) { /* a thread that has not begun: here, without a switch */
+        if (next && !next->fiber) { /* a thread that has not started runs here, without a switch */
             next->fiber = self;
             cur = next;
             continue;
@@ -354,7 +353,7 @@ static uint3 coordinates(uint64_t i, dim3 n)
     return uint3{(unsigned)(i % n.x), (unsigned)(i / n.x % n.y), (unsigned)(i / n.x / n.y)};
 }
 
-/* What stays the same from block to block. */
+/* Sets the fields that are equal in all blocks. */
 static void block_layout(struct block *b)
 {
     unsigned n = launch_block.x * launch_block.y * launch_block.z;
@@ -407,7 +406,7 @@ static void report_deadlock(const struct block *b)
     for (unsigned i = 0; i < b->n_warp && s.size() < 3000; i++) {
         const struct warp *w = &b->warp[i];
         unsigned left = w->lanes;
-        while (left) { /* lanes that wait at the same place make one line */
+        while (left) { /* one line for the lanes that wait at the same place */
             char what[2][300];
             unsigned lanes = 0;
             for (unsigned m = left; m; m &= m - 1) {
@@ -440,7 +439,7 @@ static void report_deadlock(const struct block *b)
     kernel_fail("block (%u,%u,%u): %s", b->bid.x, b->bid.y, b->bid.z, s.c_str());
 }
 
-/* Runs the block's threads until none can go on. True: some have run. */
+/* Runs the block's threads until none is runnable. True: some have run. */
 static bool block_run(struct block *b)
 {
     struct thread *t = pick_warp(b);
@@ -451,7 +450,7 @@ static bool block_run(struct block *b)
     return true;
 }
 
-/* Spinning threads look again. True: there are some. */
+/* Makes spinning threads runnable again. True: there are some. */
 static bool block_unspin(struct block *b)
 {
     bool any = false;
@@ -476,7 +475,7 @@ static bool spins_too_long(struct block *b)
 
 /* ---- grids ----------------------------------------------------------------------------------- */
 
-/* Blocks one after another. */
+/* Runs the blocks one after another. */
 static void run_blocks(uint64_t n_block)
 {
     static struct thread threads[MAX_THREADS];
@@ -513,7 +512,7 @@ static void run_blocks(uint64_t n_block)
     shared_free(&one);
 }
 
-/* All threads that have not returned are at the grid barrier: they go on. */
+/* Releases the grid barrier: all threads that have not returned are there. */
 static void release_grid(std::vector<struct block> &blocks)
 {
     for (struct block &b : blocks) {
@@ -526,7 +525,7 @@ static void release_grid(std::vector<struct block> &blocks)
     race_grid_barrier();
 }
 
-/* All blocks live together: a cooperative launch. */
+/* Runs the blocks of a cooperative launch together. */
 static void run_together(uint64_t n_block, unsigned n_thread)
 {
     std::vector<struct block> blocks(n_block);

@@ -1,8 +1,10 @@
 /*
- * shim_smem: a block's shared memory and the asynchronous copies into it. The pieces lie one behind
- * the other with redzones between; all of it is 0xff (NaN, -1) when a block starts, and a redzone
- * that is not 0xff when it ends was written to. In the race build each piece comes from the
- * checker's arena.
+ * shim_smem: the shared memory of a block and the asynchronous copies into it.
+ *
+ *   | redzone | piece 0 | redzone | piece 1 | redzone | ..
+ *
+ * All bytes are 0xff (NaN, -1) when a block starts. A redzone with another byte at the end of the
+ * block was overwritten. In the race build each piece comes from the checker's arena.
  */
 #include "shim_rt.h"
 
@@ -164,7 +166,7 @@ void shared_free(struct block *b)
         base = nullptr;
     }
     *s = {};
-    s->base = base; /* the one block of ordinary launches keeps its memory */
+    s->base = base; /* ordinary launches reuse the memory of one block */
 }
 
 bool shared_holds(const struct block *b, const void *p, size_t n)
@@ -221,7 +223,7 @@ void cp_wait(unsigned groups_left)
     unsigned keep = 0;
     for (unsigned i = 0; i < t->n_copy; i++) {
         const struct async_copy c = t->copy[i];
-        if (c.group + groups_left >= t->group) { /* not committed, or among the groups_left last */
+        if (c.group + groups_left >= t->group) { /* not committed, or of the last groups */
             t->copy[keep++] = c;
             continue;
         }

@@ -1,7 +1,8 @@
 /*
- * shim_switch: void cushim_switch(void **save_sp, void *to_sp). Stores the callee-saved registers on the
- * stack and its pointer in *save_sp, then goes on where to_sp was stored by the same code. A new stack
- * holds zeros for the registers and the address of its first function (see fiber_new).
+ * shim_switch: void cushim_switch(void **save_sp, void *to_sp). Pushes the callee-saved registers
+ * to the stack and stores the stack pointer in *save_sp. Then continues at to_sp, which the same
+ * code stored. A new stack holds zeros for the registers and the address of its first function
+ * (fiber_prepare).
  */
     .text
     .globl cushim_switch

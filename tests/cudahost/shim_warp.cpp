@@ -1,7 +1,9 @@
 /*
- * shim_warp: what the warp collectives compute. The operand of lane l is w->v[l], its result goes
- * there too. Fragment layouts: PTX ISA, "Matrix fragments for mma.m16n8k16" and "... for
- * mma.m16n8k32"; in a fragment g = lane / 4 is the group and t = lane % 4 the thread in it.
+ * shim_warp: computes the warp collectives. w->v[l] holds the operand of lane l and receives its
+ * result.
+ *
+ * Fragment layouts: PTX ISA, "Matrix fragments for mma.m16n8k16" and "... for mma.m16n8k32". In a
+ * fragment g = lane / 4 is the group and t = lane % 4 the thread of the group.
  */
 #include "shim_rt.h"
 
@@ -59,7 +61,7 @@ static void match(struct warp *w, const struct lane_op *op, unsigned part)
     w->v[l] = r[l];
 }
 
-/* The xor tree over all 32 lanes, as warp.cuh's shuffles make it: every lane gets the same bits. */
+/* The xor tree of warp.cuh's shuffles over all 32 lanes: every lane gets the same bits. */
 template <class F> static void reduce_tree(struct warp *w, F f)
 {
     float v[WARP];
@@ -116,8 +118,8 @@ static void reduce(struct warp *w, const struct lane_op *op, unsigned part)
     w->v[l] = r;
 }
 
-/* ---- ldmatrix: four 8x8 tiles of 16-bit elements; lane 8 i + j gives the address of row j of tile
- * i -- */
+/* ldmatrix: four 8x8 tiles of 16-bit elements; lane 8 i + j gives the address of row j of tile
+ * i. */
 
 static void load_tiles(struct warp *w, const struct lane_op *op)
 {
@@ -153,13 +155,13 @@ static void load_tiles(struct warp *w, const struct lane_op *op)
 
 typedef float row_f32 __attribute__((vector_size(32)));
 
-/* all in f32: exact for the element types, and so are the sums of int8 products (< 2^24) */
+/* All operands in f32: exact for the element types and for sums of int8 products (< 2^24). */
 struct tiles {
     float a[16][32];
     row_f32 b[32], d[16];
 };
 
-/* Adds in ascending k; the hardware's order within an mma is not defined. */
+/* Adds in ascending k; the order of the hardware within an mma is not defined. */
 __attribute__((always_inline)) static inline void multiply_tiles(struct tiles *x, int k_end)
 {
     for (int i = 0; i < 16; i++) {
@@ -258,7 +260,7 @@ void collective_compute(struct warp *w, const struct lane_op *op, unsigned part)
         break;
     case VOTE:
         vote(w, part);
-        if (op->tag == 2) /* all: nobody said no */
+        if (op->tag == 2) /* all: every lane said yes */
             FOR_LANES(l, part)
         w->v[l] = w->v[l] != 0;
         break;

@@ -1,9 +1,12 @@
 /*
- * shim_wgmma: the asynchronous products of Hopper's warpgroups. A product is computed when its
- * thread waits for it, from what the operands' registers and shared memory hold then, and only then
- * are its sums written: code that touches any of them too early gets other numbers than it should.
- * What the hardware asks for beyond that is checked: fences, where a tile lies, that nothing is
- * left under way, that the four warps of a group do the same.
+ * shim_wgmma: the asynchronous products of Hopper's warpgroups.
+ *
+ * A product is computed when its thread waits for it, from the contents of registers and shared
+ * memory at that time. Its sums are written then. Code that touches an operand or a sum too early
+ * gets wrong numbers.
+ *
+ * Checked rules of the hardware: fences, alignment of tiles, no product in progress at the end, and
+ * the same product in all four warps of a group.
  */
 #include "shim_rt.h"
 
@@ -12,8 +15,8 @@ namespace cushim
 
 enum { TILE_ROW = 128, TILE_ROWS = 8, TILE = TILE_ROW * TILE_ROWS, MAX_N = 128, K = 32 };
 
-/* Any write to shared memory that wgmma did not make must be fenced before wgmma reads; the only
- * ones whose order is known here are copies. */
+/* A write to shared memory by other means than wgmma must be fenced before wgmma reads it. Of such
+ * writes, only the order of copies is known here. */
 void proxy_dirty(void)
 {
     current()->unfenced = true;
@@ -39,14 +42,14 @@ void wgmma_issue(int *d, const uint32_t *a, const void *b, unsigned n, bool a_si
         kernel_fail("wgmma at %s:%d in a block of %u threads, must be a multiple of %d",
                     file_name(at.file), at.line, k->n_thread, 4 * WARP);
     if (in >= TILE_ROW || in % 16)
-        kernel_fail("wgmma at %s:%d: its tile begins %zu bytes behind a multiple of %d",
+        kernel_fail("wgmma at %s:%d: its tile begins %zu bytes after a multiple of %d",
                     file_name(at.file), at.line, (size_t)in, TILE);
     if (!shared_holds(k, static_cast<const char *>(b) - in, n / TILE_ROWS * TILE))
         kernel_fail("wgmma at %s:%d: its tile of %u rows at %p is not inside shared memory",
                     file_name(at.file), at.line, n, b);
     if (!t->products_fenced)
-        kernel_fail("wgmma at %s:%d without a wgmma.fence behind the last group",
-                    file_name(at.file), at.line);
+        kernel_fail("wgmma at %s:%d without a wgmma.fence after the last group", file_name(at.file),
+                    at.line);
     for (unsigned i = 0; i < k->n_thread; i++)
         if (k->thread[i].unfenced)
             kernel_fail("wgmma at %s:%d: thread %u has copied to shared memory since its last "
@@ -65,7 +68,7 @@ void wgmma_commit_group(void)
     t->products_fenced = false;
 }
 
-/* Piece c of row r of the tile at p: 16 bytes, of which the swizzle has chosen the place. */
+/* Piece c of row r of the tile at p: 16 bytes, at the place that the swizzle gives. */
 static const int8_t *tile_at(const void *p, unsigned r, unsigned byte)
 {
     const uintptr_t at = (uintptr_t)p + r / TILE_ROWS * TILE + r % TILE_ROWS * TILE_ROW + byte;

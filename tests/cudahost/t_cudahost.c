@@ -1,10 +1,13 @@
 /*
- * Every case of every op, every kernel of the CUDA backend that can do it, run by the host in three
- * orders of execution, against the oracle; and the same bits in each order and from each kernel of
- * a word. No op is named here: a new kernel is tested as soon as it stands in variants.def. The
- * same file is built with sanitizers and with the race checker. usage: t_cudahost [-s] [OP..]
- *   -s   (race build) one order only, and how the kernels' warps met memory, as
- *        kernels/cuda/sectors.tsv
+ * t_cudahost: every case of every op, on every CUDA kernel that can run it, on the host, against
+ * the oracle. Three orders of execution must give the same bits; so must all kernels of one word.
+ *
+ * The file names no op: a new kernel is tested once it is in variants.def. It is also built with
+ * sanitizers and with the race checker.
+ *
+ * usage: t_cudahost [-s] [OP..]
+ *   -s   (race build) runs one order only, and prints how the kernels' warps access memory, in the
+ *        form of kernels/cuda/sectors.tsv
  */
 #include "case.h"
 #include "cushim_test.h"
@@ -21,7 +24,7 @@ static const struct {
 enum { N_ORDER = sizeof orders / sizeof orders[0] };
 
 static int n_order = N_ORDER;
-static char **only; /* ops named on the command line, NULL-terminated; all when empty */
+static char **only; /* ops of the command line, NULL-terminated; empty = all */
 
 static bool wanted(enum op op)
 {
@@ -41,7 +44,7 @@ static void result_free(struct result *r)
         free(r->out[i]);
 }
 
-/* Runs the case, some arrays not aligned; ERR_NODEV when the forced kernel cannot do it. */
+/* Runs the case with some arrays not aligned; ERR_NODEV when the forced kernel cannot run it. */
 static int run_case(const struct op_case *c, struct ops *ops, unsigned skew, struct result *r,
                     struct err *why)
 {
@@ -85,7 +88,8 @@ static void same_bits(const char *what, const struct op_case *c, const char *tha
             fail_msg("%s: %s has other bits than %s", what, c->buf[i].name, than);
 }
 
-/* One kernel on one case in all orders, left in *first in the first; false when it cannot do it. */
+/* Runs one kernel on one case in all orders; *first gets the result of the first order. False: the
+ * kernel cannot run the case. */
 static bool check_variant(enum op op, int variant, const struct op_case *c, struct ops *ops,
                           const struct result *want, struct result *first, double *most)
 {
@@ -135,7 +139,7 @@ static void check_case(enum op op, const struct op_case *c, struct ops *ref, str
         if (!check_variant(op, i, c, ops, &want, k < words ? &other : &best[k], &most[i]))
             continue;
         runs[i]++;
-        if (k < words) { /* which kernel is taken depends on the batch: it must not show */
+        if (k < words) { /* the batch decides which of them runs: results must be equal */
             same_bits(c->name, c, "with the first of its word in variants.def", &best[k], &other);
             result_free(&other);
         } else {
@@ -179,11 +183,11 @@ static void every_kernel_agrees_with_the_oracle_in_every_order(void **state)
     ok(ops_open("ref", NULL, &ref, &e));
     ok(ops_open("cudahost", NULL, &ops, &e));
     print_message("%s; shim built as %s\n", ops->dev->name, cushim_flavour());
-    assert_string_equal(strrchr(ops->dev->name, ' ') + 1, cushim_flavour()); /* the kernels too */
+    assert_string_equal(strrchr(ops->dev->name, ' ') + 1, cushim_flavour()); /* same for kernels */
     for (int op = 0; op < OP_COUNT; op++)
         if (wanted((enum op)op))
             check_op((enum op)op, ref, ops);
-    for (int i = 0; i < PEAK_COUNT; i++) { /* no op: the kernels that measure */
+    for (int i = 0; i < PEAK_COUNT; i++) { /* kernels that measure, which are no ops */
         double rate = 0;
         ok(ops->peak(ops, (enum ops_peak)i, &rate, &e));
         assert_true(rate > 0);
@@ -210,7 +214,7 @@ static void a_kernel_that_cannot_do_a_call_says_so(void **state)
     ops_close(ops);
 }
 
-/* Sectors a request and what they would be side by side; "-": there are none. */
+/* Prints sectors a request, and the number for adjacent bytes; "-": there were no requests. */
 static void print_traffic(const struct cushim_traffic *t)
 {
     if (t->requests)

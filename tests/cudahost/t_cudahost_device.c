@@ -1,5 +1,5 @@
-/* The CUDA device behind device.h, and recordings, on the host's runtime: what is queued is run as
- * late as its order allows, so a missing wait shows. */
+/* The CUDA device of device.h, and recordings, on the host's runtime. Queued work runs as late as
+ * its order allows, so a missing wait shows. */
 #include <stdint.h>
 
 #include "cushim_test.h"
@@ -73,7 +73,7 @@ static void copies_go_in_every_direction_in_order(void **state)
     api->free(dev, &pinned);
     api->free(dev, &host);
     assert_null(d.ptr);
-    api->free(dev, &d); /* zeroed: nothing to do */
+    api->free(dev, &d); /* zeroed: no effect */
 }
 
 static void streams_wait_for_events(void **state)
@@ -135,7 +135,7 @@ static void too_little_memory_names_need_rest_and_knob(void **state)
     ok(api->memory(dev, &left, &total, &e));
     fails(api->alloc(dev, MEM_DEVICE, total + 1, &b, &e), ERR_NOMEM, "free; lower --ctx");
     assert_null(strstr(e.msg, "--vram"));
-    ok(api->alloc(dev, MEM_DEVICE, N, &b, &e)); /* and the failure is not seen again */
+    ok(api->alloc(dev, MEM_DEVICE, N, &b, &e)); /* the failure is not reported again */
     api->free(dev, &b);
 }
 
@@ -178,7 +178,7 @@ static void a_recording_runs_again_on_new_data(void **state)
     ok(api->copy(dev, NULL, got, y.ptr, sizeof got, &e));
     ok(api->sync(dev, NULL, &e));
     assert_true(got[0] == 103);
-    /* thrown away: nothing is kept */
+    /* abandoned: no recording is kept */
     ok(ops->record_begin(ops, NULL, &e));
     ok(ops->add(ops, NULL, &add, &e));
     ok(ops->record_end(ops, NULL, 0, &e));
@@ -206,7 +206,7 @@ static void the_recording_unused_longest_is_forgotten(void **state)
     assert_int_equal(live.graphs, 64);
     assert_int_equal(ops->replay(ops, NULL, 2, &e), 0);
     assert_int_equal(ops->replay(ops, NULL, 3, &e), 1);
-    ok(ops->record_begin(ops, NULL, &e)); /* a key again: in the place of its old recording */
+    ok(ops->record_begin(ops, NULL, &e)); /* a known key: replaces its old recording */
     ok(ops->add(ops, NULL, &add, &e));
     ok(ops->record_end(ops, NULL, 65, &e));
     cushim_live(&live);

@@ -1,7 +1,7 @@
 /*
- * The whole engine on the CUDA kernels, run by the host: what a request gets depends on nothing but
- * itself, with recorded steps and without, on quantised weights and caches too; and it is what the
- * CPU says. (Against other programs: t_logits and t_stories, which have a row for this backend.)
+ * The whole engine on the CUDA kernels, run by the host. A result depends on nothing but its
+ * request, with and without recorded steps, and on quantised weights and caches too. It equals the
+ * result of the CPU. (Against other programs: t_logits and t_stories, which also run this backend.)
  */
 #include <math.h>
 
@@ -99,7 +99,7 @@ static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
     jobs_free(want);
 }
 
-/* K-quants, whose kernel depends on how many rows a step has. */
+/* K-quants: the number of rows of a step decides their kernel. */
 static void results_hold_with_k_quants(void **state)
 {
     (void)state;
@@ -108,7 +108,7 @@ static void results_hold_with_k_quants(void **state)
     struct engine_options o = cudahost_options();
     o.model = path;
     o.n_ctx = 128;
-    longest = 8; /* matrices of 1,024 inputs take their time */
+    longest = 8; /* matrices of 1,024 inputs are slow here */
     struct jobs *want = run_alone(&o);
     o.batch_tokens = 9;
     compare(want, &o, "all together, chunks of at most 9 tokens");
@@ -126,8 +126,8 @@ static struct engine_options guessing(struct engine_options o)
     return o;
 }
 
-/* Several rows of a sequence in one step, recorded ones too, by two models in turns; right and
- * wrong guesses. */
+/* Steps with several rows of one sequence, also recorded, by two models in turns; right and wrong
+ * drafts. */
 static void results_do_not_depend_on_guessing_ahead(void **state)
 {
     (void)state;
@@ -143,7 +143,7 @@ static void results_do_not_depend_on_guessing_ahead(void **state)
     snprintf(draft, sizeof draft, "%s/draft.gguf", test_mkdir(dir));
     serve_draft(draft);
     ahead = guessing(o);
-    ahead.draft_model = draft; /* its second choices are right at times */
+    ahead.draft_model = draft; /* its second choices are right sometimes */
     ahead.lookup = false;
     ahead.spoil_drafts = 0;
     struct engine *en = open_engine(&ahead);
@@ -229,7 +229,7 @@ static void the_cpu_and_the_kernels_agree_on_greedy_text(void **state)
     engine_close(gpu);
 }
 
-/* A device that holds the cache and some of the weights; `vram` bytes of it may be used. */
+/* A device that holds the cache and some of the weights; the program may use `vram` bytes of it. */
 static struct engine_options too_small(uint64_t vram, enum plan_mode mode)
 {
     static const struct plan_rates rates = {
@@ -241,7 +241,7 @@ static struct engine_options too_small(uint64_t vram, enum plan_mode mode)
     return o;
 }
 
-/* Of the parts of the model: how many are in this place? */
+/* Number of the model's parts in this place. */
 static int count_parts(const struct engine *en, enum plan_place place)
 {
     const struct plan *p = engine_info(en)->plan;
@@ -251,7 +251,7 @@ static int count_parts(const struct engine *en, enum plan_place place)
     return n;
 }
 
-/* From what all takes, less and less of the device may be used, until not even one context fits. */
+/* Lowers the usable device memory from the whole need until not even one context fits. */
 static void streamed_weights_give_what_resident_ones_give(void **state)
 {
     (void)state;
@@ -287,7 +287,7 @@ static void streamed_weights_give_what_resident_ones_give(void **state)
     jobs_free(want);
 }
 
-/* Same bits at every run, whatever the batch; near those of the kernels. */
+/* Same bits at every run and in every batch; close to the results of the kernels. */
 static void layers_on_the_cpu_give_the_same_at_every_run(void **state)
 {
     (void)state;
@@ -328,14 +328,13 @@ static int sequences_of(uint64_t kv_bytes, int64_t *tokens)
     struct engine *en = open_engine(&o);
     const struct engine_info *in = engine_info(en);
     const int n = in->n_seq;
-    /* of typical length */
+    /* sequences of typical length */
     *tokens = (int64_t)in->n_page * in->page_tokens / (in->n_ctx < 900 ? in->n_ctx : 900);
     engine_close(en);
     return n;
 }
 
-/* Left to the program, a device computes as many sequences together as its cache holds, within
- * bounds. */
+/* By default a device computes as many sequences together as its cache holds, within bounds. */
 static void sequences_are_as_many_as_the_cache_holds(void **state)
 {
     (void)state;

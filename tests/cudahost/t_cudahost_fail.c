@@ -1,6 +1,7 @@
 /*
- * The n-th device call fails, once and from then on: opening says why and leaves nothing
- * behind; a request ends with the error, and the engine refuses what follows with the same error.
+ * The n-th device call fails, alone or with all later ones. Opening then says why and leaves
+ * nothing allocated. A request ends with the error, and the engine refuses later requests with the
+ * same error.
  */
 #include "cushim_test.h"
 #include "log.h"
@@ -8,8 +9,7 @@
 #include "serve.h"
 #include "test.h"
 
-/* Failures after which everything went well: questions whose answer is not needed (is the stream
- * idle?). */
+/* Failures without consequences: queries whose answer is not needed (is the stream idle?). */
 static long swallowed;
 
 static struct engine_options small(void)
@@ -21,8 +21,8 @@ static struct engine_options small(void)
     return o;
 }
 
-/* The same on a device too small for the model: weights are streamed, an FFN is computed by the
- * CPU, and a failed allocation may be answered by a smaller plan. */
+/* The options for a device too small for the model. Weights are streamed and the CPU computes one
+ * FFN; the program may answer a failed allocation with a smaller plan. */
 static struct engine_options streamed(void)
 {
     static const struct plan_rates rates = {
@@ -35,7 +35,7 @@ static struct engine_options streamed(void)
     return o;
 }
 
-/* The prompt's page is shared by two continuations that each write into a copy of it. */
+/* Two continuations share the page of the prompt; each writes to its own copy. */
 static int score(struct engine *en, struct err *e)
 {
     static const int32_t prompt[3] = {1, 2, 3}, a[2] = {4, 5}, b[2] = {6, 7};
@@ -52,7 +52,8 @@ static int score(struct engine *en, struct err *e)
     return reply_run(en, &p, e);
 }
 
-/* 5 tokens in, 5 out: prefill, plain, recorded and replayed decode steps; then a scoring. */
+/* 5 tokens in, 5 out: prefill, plain, recorded and replayed decode steps; then a scoring
+ * request. */
 static int serve(struct engine *en, struct err *e)
 {
     struct jobs *js = jobs_make(1, 5, 5, 5, 3, engine_info(en)->n_vocab);
@@ -69,7 +70,7 @@ static int serve(struct engine *en, struct err *e)
     return rc < 0 ? rc : score(en, e);
 }
 
-/* The n-th call of opening, serving and closing fails. False when there were fewer calls. */
+/* The n-th call of opening, serving and closing fails. False: there are fewer calls. */
 static bool open_serve_close(struct engine_options o, long n, bool once)
 {
     struct engine *en = NULL;
@@ -78,7 +79,7 @@ static bool open_serve_close(struct engine_options o, long n, bool once)
     int rc = engine_open(&o, &en, &e);
     if (rc == 0) {
         rc = serve(en, &e);
-        if (rc < 0) { /* dead: the same error for everyone who comes later */
+        if (rc < 0) { /* dead: every later request gets the same error */
             struct err again = {0};
             int rc2 = serve(en, &again);
             if (rc2 >= 0 || !strstr(again.msg, e.msg))
@@ -106,7 +107,7 @@ static void every_failure_is_clean(struct engine_options o, bool once)
     long n = 1;
     swallowed = 0;
     while (open_serve_close(o, n, once))
-        /* what comes after the first failure is mostly giving back: every third will do */
+        /* calls after the first failure mostly free objects: testing every third is enough */
         n += once ? 1 : 3;
     print_message("of %ld calls each failed, %s; %ld of them did not matter\n", n - 1,
                   once ? "one at a time" : "or every third, with all after it", swallowed);
@@ -125,7 +126,7 @@ static void calls_that_fail_from_then_on(void **state)
     every_failure_is_clean(small(), false);
 }
 
-/* Makes the device just so small that the plan has everything: parts resident, streamed, and on the
+/* Lowers the device's memory until the plan has all three: parts resident, streamed, and on the
  * host. */
 static void fill_the_device(void)
 {
@@ -170,6 +171,6 @@ int main(void)
         cmocka_unit_test(a_call_that_fails_once_while_streaming),
         cmocka_unit_test(calls_that_fail_from_then_on_while_streaming),
     };
-    log_set_level(LOG_ERROR); /* smaller plans say so */
+    log_set_level(LOG_ERROR); /* smaller plans log warnings */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,10 @@
-/* matmul of the CUDA backend, beyond its cases: every weight reaches its place in every kernel,
- * variants and company of other rows do not change a bit, NaN and infinity stay in their row, and
- * what cannot be computed is said. */
+/*
+ * matmul of the CUDA backend, beyond its cases:
+ *   - every weight reaches its place in every kernel
+ *   - no bit depends on the kernel or on other rows
+ *   - NaN and infinity stay in their row
+ *   - an impossible call is an error that says why
+ */
 #include <math.h>
 
 #include "cushim_test.h"
@@ -32,8 +36,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- one call: y = x W^T, W of random blocks
- * ------------------------------------------------------------ */
+/* ---- one call: y = x W^T, W of random blocks ------------------------------------------------- */
 
 struct call {
     enum fmt fmt;
@@ -74,8 +77,8 @@ static int variant(const char *name)
     return -1;
 }
 
-/* Rows first .. first + n_row - 1 of x by the kernel of this name (NULL: whatever is chosen), into
- * y. */
+/* Computes rows first .. first + n_row - 1 of x into y, by the kernel of this name; NULL: the
+ * default kernel. */
 static void call_run(struct call *c, const char *name, int first, int n_row)
 {
     struct err e;
@@ -119,7 +122,7 @@ static bool is_quantised(enum fmt fmt)
     return fmt_info(fmt)->block_elems > 1;
 }
 
-/* The i-th kernel for tensor cores and weights of this format, or NULL. */
+/* The i-th tensor-core kernel for weights of this format, or NULL. */
 static const char *on_tensor_cores(enum fmt fmt, int i)
 {
     if (fmt == FMT_F32 || (!is_quantised(fmt) && i > 0) || i > 2)
@@ -131,12 +134,10 @@ static const char *on_tensor_cores(enum fmt fmt, int i)
     return i ? "mma_split" : "mma";
 }
 
-/* ---- tests
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
-/* A row of x that is 1 in one place picks a column of W: the kernels' own decoders, quant by quant,
- * against fmt_<x>_decode. 3 rows of W so that blocks stand at all their alignments. */
+/* A row of x that is 1 in one place picks a column of W. So each quant of each kernel's decoder is
+ * compared with fmt_<x>_decode. With 3 rows of W, blocks have all their alignments. */
 static void every_weight_is_decoded_as_by_the_format(void **state)
 {
     (void)state;
@@ -168,8 +169,8 @@ static void every_weight_is_decoded_as_by_the_format(void **state)
     free(w);
 }
 
-/* Nothing but the row itself decides its bits: not the kernel, not the rows beside it, not their
- * number. The rows of W cross segments (2048) and leave tiles of every kernel partly filled. */
+/* The bits of a row depend on the row only: not on the kernel, nor on other rows or their number.
+ * The rows of W cross segments (2048) and leave tiles of every kernel partly filled. */
 static void a_row_has_the_same_bits_in_any_kernel_and_company(void **state)
 {
     (void)state;
@@ -183,7 +184,7 @@ static void a_row_has_the_same_bits_in_any_kernel_and_company(void **state)
         {"mma_split", 0, 71}, {"wgmma", 0, 71},      {"wgmma", 9, 30},  {NULL, 5, 1}};
     for (int f = 0; f < FMT_COUNT; f++) {
         struct call c;
-        call_init(&c, (enum fmt)f, 71, 4352, 37); /* two segments and a chunk */
+        call_init(&c, (enum fmt)f, 71, 4352, 37); /* two segments of 2048 and 256 more */
         const size_t bytes = (size_t)(c.n_row * c.n_out) * sizeof(float);
         float *want = malloc(bytes);
         assert_non_null(want);
@@ -238,8 +239,8 @@ static void what_is_not_finite_stays_in_its_row(void **state)
         }
 }
 
-/* x may differ by many powers of two from one part of a row to another: each keeps its accuracy.
- * Row j of W has weights in the j-th 512 elements only, where x is about 2^(12 j - 30). */
+/* Parts of a row of x may differ by many powers of two; each part keeps its accuracy. Row j of W
+ * has weights in the j-th 512 elements only. x is about 2^(12 j - 30) there. */
 static void each_part_of_x_keeps_its_accuracy(void **state)
 {
     (void)state;
@@ -298,7 +299,7 @@ static void nothing_is_divided_by_zero(void **state)
     }
 }
 
-/* Three matrices of one format are one launch; each result is added to y once. */
+/* Three matrices of one format are one launch; y receives each result once. */
 static void matrices_of_one_format_are_added_once(void **state)
 {
     (void)state;
@@ -358,7 +359,7 @@ static void what_no_kernel_can_read_is_said(void **state)
     a.norm.w = NULL;
     fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG,
           "matmul: needs 288 bytes of scratch, 0 are bound");
-    struct tensor other = t; /* meets x in blocks of 32: both forms of x are needed */
+    struct tensor other = t; /* reads x in blocks of 32: both forms of x are needed */
     other.fmt = FMT_Q8_0;
     other.row_bytes = 272;
     a.out[1] = (struct matmul_out){.w = &other, .y = b.ptr};
@@ -366,7 +367,7 @@ static void what_no_kernel_can_read_is_said(void **state)
     ops->bind_scratch(ops, b.ptr, 288);
     fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG,
           "matmul: needs 576 bytes of scratch, 288 are bound");
-    other.fmt = FMT_F16; /* wants x in f32, normed by itself behind the form of the other */
+    other.fmt = FMT_F16; /* needs x in f32, with a norm of its own after that of the other */
     other.row_bytes = 512;
     a.norm.w = b.ptr;
     fails(ops->matmul(ops, NULL, &a, &e), ERR_BUG,

@@ -1,7 +1,7 @@
 /*
  * A model on the CUDA kernels with its parts resident, streamed or on the CPU. Streamed weights
- * give the very bits of resident ones, at every split and with every ring, however late the device
- * works; parts on the CPU give the same bits at every run, near those of the device.
+ * give the bits of resident ones, at every split and with every ring, even on a device that runs
+ * late. Parts on the CPU give the same bits at every run, close to those of the device.
  */
 #include <math.h>
 #include <stdio.h>
@@ -54,7 +54,7 @@ static int run_open(struct run *r, struct err *e)
                                  .max_pages = N_CTX / PAGE,
                                  .max_kv_len = N_CTX,
                                  .max_pairs = 4,
-                                 /* recordings of sc.gpu would outlive the memory they use */
+                                 /* recordings of sc.gpu would outlive the memory that they use */
                                  .no_record = true};
     *r = (struct run){0};
     TRY(place_run(&sc.plan, &sc.m.w, sc.gpu, 0, NULL, NULL, &r->place, e));
@@ -72,7 +72,7 @@ static void run_close(struct run *r)
     place_free(r->place);
 }
 
-/* n tokens; their last one's logits to out, or none are asked for (NULL). */
+/* Runs n tokens; out gets the logits of the last one, NULL: no logits. */
 static int run_step(struct run *r, const int32_t *tok, int n, float *out, struct err *e)
 {
     TRY(kv_seq_reserve(r->kv, &r->seq, n, e));
@@ -95,7 +95,7 @@ static int run_step(struct run *r, const int32_t *tok, int n, float *out, struct
     return out ? forward_logits(r->fw, 0, 1, out, e) : 0;
 }
 
-/* A prompt in two pieces, the first without logits, then greedy steps. out: (DECODE, n_vocab) */
+/* A prompt in two chunks, the first without logits, then greedy steps. out: (DECODE, n_vocab) */
 static int run_text(struct run *r, float *out, struct err *e)
 {
     int32_t prompt[PROMPT];
@@ -155,7 +155,7 @@ static void scene_open(const char *model)
     for (int p = 0; p < 3; p++)
         for (int l = 0; l < sc.m.hp.n_layer; l++) {
             static const enum plan_part part[] = {PART_ATTN, PART_FFN, PART_OUTPUT};
-            /* of each tensor's alignment */
+            /* 12 * 256: alignment of the tensors */
             uint64_t n = weights_part_bytes(&sc.m.w, part[p], l) + 12 * 256;
             sc.largest = n > sc.largest ? n : sc.largest;
         }
@@ -209,7 +209,7 @@ static void same_bits(const char *what)
     mem_free(got);
 }
 
-/* Largest difference to the logits of resident weights, as a part of their spread. */
+/* Largest difference from the logits of resident weights, as a fraction of their spread. */
 static double distance(const float *got)
 {
     double worst = 0, sum = 0;
@@ -228,7 +228,7 @@ static void streamed_is_resident_at_every_split(void **state)
     (void)state;
     char what[64];
     int n = sc.m.hp.n_layer;
-    for (int split = 0; split <= 2 * n + 1; split++) /* parts from here on are streamed */
+    for (int split = 0; split <= 2 * n + 1; split++) /* parts split .. last are streamed */
         for (int late = 0; late <= 1; late++) {
             everything(PLAN_VRAM);
             for (int i = split; i < 2 * n; i++)
@@ -285,8 +285,8 @@ static void parts_on_the_cpu_give_the_same_bits_near_the_device_s(void **state)
     mem_free(got);
 }
 
-/* A copy of the small model that can be cut, everything streamed through the smallest rings, one
- * step done. */
+/* Opens a copy of the small model that the test may cut. All parts are streamed through the
+ * smallest rings; one step is done. */
 static void open_streamed_copy(const char *dir, char path[300], struct run *r)
 {
     const int32_t tok[2] = {1, 2};
@@ -306,7 +306,8 @@ static void open_streamed_copy(const char *dir, char path[300], struct run *r)
     ok(run_step(r, tok, 2, NULL, &e));
 }
 
-/* Streamed weights are read with pread in every step: a file that is cut meanwhile is a message. */
+/* Every step reads streamed weights with pread: cutting the file meanwhile gives an error
+ * message. */
 static void a_file_cut_while_it_is_streamed_is_a_message(void **state)
 {
     (void)state;
@@ -323,7 +324,7 @@ static void a_file_cut_while_it_is_streamed_is_a_message(void **state)
     test_rmdir(dir);
 }
 
-/* Cut behind the look at the beginning of a step: the read that comes too short is the message. */
+/* The file is cut after the check at the beginning of a step: the short read gives the message. */
 static void a_file_cut_in_the_middle_of_a_step_is_a_message(void **state)
 {
     (void)state;
@@ -337,7 +338,7 @@ static void a_file_cut_in_the_middle_of_a_step_is_a_message(void **state)
     ok(place_release(r.place, PART_EMBED, 0, NULL, &e));
     assert_int_equal(truncate(path, 4096), 0);
     int rc = 0;
-    /* what lies in the rings is used up first */
+    /* items already in the rings are used first */
     for (int i = 0; i < 8 * 2 * sc.m.hp.n_layer && rc == 0; i++) {
         int l = i / 2 % sc.m.hp.n_layer;
         enum plan_part part = i % 2 ? PART_FFN : PART_ATTN;
@@ -352,7 +353,7 @@ static void a_file_cut_in_the_middle_of_a_step_is_a_message(void **state)
     assert_int_equal(rc, ERR_IO);
     assert_non_null(strstr(e.msg, path));
     assert_non_null(strstr(e.msg, "shorter"));
-    fails(place_part(r.place, PART_ATTN, 0, NULL, t, &e), ERR_IO, path); /* dead from then on */
+    fails(place_part(r.place, PART_ATTN, 0, NULL, t, &e), ERR_IO, path); /* later calls fail, too */
     run_close(&r);
     test_rmdir(dir);
 }
@@ -395,7 +396,7 @@ int main(void)
     };
     log_set_level(LOG_ERROR);
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    /* the checker would take minutes, and see the same lines */
+    /* the race checker would take minutes and check the same lines */
     if (strcmp(cushim_flavour(), "race") != 0)
         rc += cmocka_run_group_tests(large, NULL, NULL);
     return rc;

@@ -1,6 +1,8 @@
-/* Rows of the CUDA backend's attention, sample and logprob, beyond the cases: bit for bit the same
- * on any pages, in any chunks, beside any neighbour, in any kernel; what a row may not see does not
- * reach it. */
+/*
+ * Rows of attention, sample and logprob of the CUDA backend, beyond the cases. Bits are the same on
+ * any pages, in any chunks, beside any neighbour, in any kernel. Values that a row may not read do
+ * not affect it.
+ */
 #include <math.h>
 
 #include "cushim_test.h"
@@ -62,7 +64,7 @@ static void fill(float *x, int n, uint64_t key, float scale)
 
 enum { HEADS = 4, KV_HEADS = 2, MOST_DIM = 64, LEN = 150 };
 
-static int DIM, Q, KV; /* head_dim; numbers of a row of q and of k */
+static int DIM, Q, KV; /* head_dim; elements of a row of q and of k */
 
 static void set_dim(int dim)
 {
@@ -71,10 +73,10 @@ static void set_dim(int dim)
     KV = KV_HEADS * dim;
 }
 
-struct layout { /* how a sequence of LEN tokens is laid out and fed */
+struct layout { /* layout and chunks of a sequence of LEN tokens */
     int page_tokens, chunk;
     bool reverse, beside; /* pages from the end; a second sequence in the same calls */
-    const char *kernel;   /* NULL: whatever is chosen */
+    const char *kernel;   /* NULL: the default kernel */
 };
 
 static void force(const char *kernel)
@@ -86,8 +88,8 @@ static void force(const char *kernel)
     ops->variant_force(ops, OP_attention, kernel ? i : -1);
 }
 
-/* Rows at .. at + n - 1 of the first sequence, and of the second if there is one: k and v are
- * exchanged there. y (n, Q) of the first. */
+/* Runs rows at .. at + n - 1 of the first sequence, and of the second one if there is one, with k
+ * and v exchanged. y (n, Q): rows of the first sequence. */
 static void step(const struct layout *l, const struct kv_view *kv, const int32_t *page, int pages,
                  int at, int n, const float *q, const float *k, const float *v, float *y)
 {
@@ -154,7 +156,7 @@ static void attend(enum fmt fmt, struct layout l, const float *q, const float *k
     struct buf scratch = device_bytes(ops->scratch_bytes(ops, &limits), NULL);
     const struct kv_view kv = {fmt, dk.ptr, dv.ptr, 2 * pages, l.page_tokens, KV_HEADS, DIM};
     int32_t page[2 * LEN];
-    for (int p = 0; p < pages; p++) { /* the sequences' pages lie between one another's */
+    for (int p = 0; p < pages; p++) { /* pages of the two sequences alternate */
         page[p] = l.reverse ? 2 * (pages - 1 - p) : 2 * p + 1;
         page[pages + p] = l.reverse ? 2 * p + 1 : 2 * p;
     }
@@ -196,7 +198,7 @@ static void an_attention_row_does_not_see_pages_chunks_neighbours_or_the_kernel(
     static const struct {
         enum fmt fmt;
         int dim;
-        const char *split, *walk; /* the kernels that are chosen by themselves there */
+        const char *split, *walk; /* the default kernels there */
     } kinds[] = {{FMT_F16, 32, "split", "walk"},          {FMT_Q8_0, 32, "split", "walk"},
                  {FMT_F32, 32, "split", "walk"},          {FMT_F16, 64, "mma_split", "mma_walk"},
                  {FMT_Q8_0, 64, "mma_split", "mma_walk"}, {FMT_Q4_0, 64, "mma_split", "mma_walk"}};
@@ -209,7 +211,7 @@ static void an_attention_row_does_not_see_pages_chunks_neighbours_or_the_kernel(
     }
 }
 
-/* V that a row does not see is not even multiplied by zero. */
+/* Rows of V that a row may not read are not even multiplied by zero. */
 static void an_attention_row_is_not_touched_by_infinities_behind_it(void **state)
 {
     (void)state;
@@ -224,8 +226,7 @@ static void an_attention_row_is_not_touched_by_infinities_behind_it(void **state
         assert_false(isfinite(got[i]));
 }
 
-/* ---- sample and logprob ------------------------------------------------------------------------
- */
+/* ---- sample and logprob ---------------------------------------------------------------------- */
 
 enum { ROWS = 7, VOCAB = 4999 };
 
@@ -306,9 +307,9 @@ static void sampling_a_row_is_the_same_alone_and_in_a_batch(void **state)
     }
 }
 
-/* The weights of a digit are added up in two halves, whose carry decides here: a token of weight 1,
- * 2000 of 1.5 x 2^-19 and as many of 0.75 x 2^-19, and a top_p that just closes before the last.
- * One draw in 350 would show a filter that lets them in, and more rows than scratch is kept for
+/* The weights of a digit are added in two halves, whose carry decides here. There is a token of
+ * weight 1, 2000 tokens of 1.5 x 2^-19 and as many of 0.75 x 2^-19. top_p ends just before the last
+ * ones. A filter that lets them in would show in one draw of 350. Rows exceed the scratch, so they
  * take turns. */
 static void weights_add_up_exactly_and_rows_take_turns(void **state)
 {
@@ -345,7 +346,7 @@ static void weights_add_up_exactly_and_rows_take_turns(void **state)
             fail_msg("row %d: %d, the oracle has %d", r, (int)id[r], (int)want_id[r]);
         least += id[r] > SAME;
     }
-    assert_in_range(least, 1, N / OTHER); /* without the filter they are drawn */
+    assert_in_range(least, 1, N / OTHER); /* they are drawn without the filter */
     ops_close(ref);
     free(x);
     free(p);

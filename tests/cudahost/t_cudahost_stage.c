@@ -1,7 +1,7 @@
 /*
- * Streaming to a device whose work happens when it is queued, or as late as it may: every copy
- * waits for what it overwrites, every use for its copy. And each call that fails leaves an error
- * and nothing else.
+ * Streaming to a device whose work runs when it is queued, or as late as allowed. Every copy waits
+ * for the use of the bytes that it overwrites, and every use for its copy. A failed call leaves an
+ * error and nothing else.
  */
 #include "cushim_test.h"
 #include "log.h"
@@ -50,7 +50,7 @@ static void every_ring_gives_the_same_bytes_however_late(void **state)
         }
 }
 
-/* The n-th call of opening, three passes and closing fails. False when there were fewer calls. */
+/* The n-th call of opening, three passes and closing fails. False: there are fewer calls. */
 static bool fail_call(long n, bool once, bool keep)
 {
     struct streamed s;
@@ -95,6 +95,6 @@ int main(void)
         T(every_ring_gives_the_same_bytes_however_late),
         T(a_failing_call_leaves_an_error_and_nothing_else),
     };
-    log_set_level(LOG_ERROR); /* what is said once a run is said hundreds of times here */
+    log_set_level(LOG_ERROR); /* a warning of one run would appear hundreds of times */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

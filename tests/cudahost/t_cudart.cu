@@ -1,6 +1,4 @@
-/*
- * t_cudart: the shim's CUDA runtime behaves as the reference manual says, and fails when told to.
- */
+/* t_cudart: the shim's CUDA runtime behaves as its reference manual says, and fails on request. */
 #include "cu.cuh"
 
 #include "cushim_test.h"
@@ -113,12 +111,12 @@ static void work_waits_for_its_stream_only()
     OK(cudaStreamSynchronize(f.b));
     EXPECT(cushim_stats().launches == before + 1);
     OK(cudaEventRecord(f.e, f.a));
-    LAUNCH(k_fill, dim3(1), dim3(N), 0, f.a, f.x, 3.0f); /* behind the event */
+    LAUNCH(k_fill, dim3(1), dim3(N), 0, f.a, f.x, 3.0f); /* after the event */
     OK(cudaEventSynchronize(f.e));
     EXPECT(cushim_stats().launches == before + 2);
     EXPECT(cudaStreamQuery(f.a) == cudaErrorNotReady);
     EXPECT(cudaStreamQuery(f.a) == cudaSuccess);
-    EXPECT(cudaGetLastError() == cudaSuccess); /* not ready is no error */
+    EXPECT(cudaGetLastError() == cudaSuccess); /* not ready is not an error */
     EXPECT(first(f.x) == 3.0f);
 }
 
@@ -134,7 +132,7 @@ static void default_stream_orders_blocking_ones()
     EXPECT(first(f.y) == 10.0f);
     LAUNCH(k_fill, dim3(1), dim3(N), 0, blocking, f.x, 5.0f);
     scale(&f, f.x, f.y, 2, nullptr);
-    LAUNCH(k_fill, dim3(1), dim3(N), 0, blocking, f.x, 7.0f); /* behind it */
+    LAUNCH(k_fill, dim3(1), dim3(N), 0, blocking, f.x, 7.0f); /* after it */
     OK(cudaStreamSynchronize(blocking));
     EXPECT(first(f.y) == 10.0f);
     EXPECT(first(f.x) == 7.0f);
@@ -193,7 +191,7 @@ static void graphs_replay_and_update()
     EXPECT(n == 2);
     cudaGraphExec_t x;
     OK(cudaGraphInstantiate(&x, g, 0));
-    OK(cudaGraphDestroy(g)); /* the exec lives on */
+    OK(cudaGraphDestroy(g)); /* the exec stays valid */
     for (int i = 1; i <= 3; i++) {
         f.host[0] = (float)i;
         OK(cudaGraphLaunch(x, f.a));
@@ -202,7 +200,7 @@ static void graphs_replay_and_update()
     cushim_lazy(1);
     cudaGraphExecUpdateResultInfo info;
     OK(cudaGraphLaunch(x, f.a));
-    OK(cudaGraphExecUpdate(x, other, &info)); /* the launch on its way keeps the old one */
+    OK(cudaGraphExecUpdate(x, other, &info)); /* the queued launch keeps the old graph */
     OK(cudaStreamSynchronize(f.a));
     EXPECT(first(f.y) == 6.0f);
     OK(cudaGraphLaunch(x, f.a));
@@ -229,7 +227,7 @@ static void broken_capture_gives_no_graph()
     EXPECT(!g);
     (void)cudaGetLastError();
     OK(cudaStreamBeginCapture(f.a, cudaStreamCaptureModeThreadLocal));
-    std::thread other([&] { /* another thread may allocate meanwhile */
+    std::thread other([&] { /* another thread may allocate during a capture */
                             void *p;
                             EXPECT(cudaMalloc(&p, 16) == cudaSuccess && cudaFree(p) == cudaSuccess);
     });
@@ -248,7 +246,7 @@ static void memory_has_an_end()
     EXPECT(total == 1 << 20 && free_bytes == 324 << 10);
     EXPECT(cudaMalloc(&q, 400 << 10) == cudaErrorMemoryAllocation && !q);
     EXPECT(cudaGetLastError() == cudaErrorMemoryAllocation);
-    EXPECT(cudaGetLastError() == cudaSuccess); /* told once */
+    EXPECT(cudaGetLastError() == cudaSuccess); /* an error is reported once */
     OK(cudaFree(p));
     EXPECT(cudaFree(p) == cudaErrorInvalidValue);
     (void)cudaGetLastError();
@@ -293,7 +291,7 @@ static void bad_launches_are_told_once()
     LAUNCH(k_fill, dim3(1), dim3(N), 0, (cudaStream_t)&f, f.x, 1.0f);
     EXPECT(cudaGetLastError() == cudaErrorInvalidResourceHandle);
     EXPECT(cushim_stats().launches == before);
-    OK(cudaStreamSynchronize(f.a)); /* the device is well */
+    OK(cudaStreamSynchronize(f.a)); /* the device works */
 }
 
 static void a_crash_stays()
@@ -309,11 +307,11 @@ static void a_crash_stays()
     void *p = nullptr;
     EXPECT(cudaMalloc(&p, 16) == cudaErrorLaunchFailure);
     cushim_reset();
-    LAUNCH(k_fill, dim3(1), dim3(N), 0, f.a, f.x, 4.0f); /* the fibers of the crash are fit again */
+    LAUNCH(k_fill, dim3(1), dim3(N), 0, f.a, f.x, 4.0f); /* fibers of the crash are usable again */
     EXPECT(first(f.x) == 4.0f);
 }
 
-/* Everything that can fail, in a row; stops at the first failure, as a program does. */
+/* Makes every call that can fail; stops at the first failure, as a program does. */
 static cudaError_t session(void)
 {
     fixture f;
@@ -364,13 +362,13 @@ static void every_call_can_fail()
             cudaError_t rc = session();
             long calls = cushim_calls();
             (void)cudaGetLastError();
-            if (calls >= n) /* a failure that comes once is over, the other kind stays */
+            if (calls >= n) /* a failure with `once` is over, the other kind stays */
                 EXPECT((session() == cudaSuccess) == (once != 0));
             cushim_fail_at(0, 0);
             (void)cudaGetLastError();
             EXPECT(cushim_live(nullptr) == 0);
             EXPECT(!cushim_findings()[0]);
-            if (calls < n) { /* the session has fewer calls than that */
+            if (calls < n) { /* the session has fewer than n calls */
                 EXPECT(rc == cudaSuccess);
                 break;
             }

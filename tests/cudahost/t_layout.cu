@@ -1,8 +1,8 @@
 /*
- * t_layout: every wrapper of ptx.cuh, warp.cuh and vec.cuh, and every intrinsic that cushim_math.h
- * imitates, against a plain definition written down here. The same file is built with the shim,
- * where it proves the twins, and with nvcc, where it is the first thing to run on a GPU: it proves
- * that the twins and the hardware agree. Exit 0 all right, 1 a difference, 77 no GPU.
+ * t_layout: every wrapper of ptx.cuh, warp.cuh and vec.cuh, and every intrinsic of cushim_math.h,
+ * against a plain definition in this file. Built with the shim, it verifies the twins. Built with
+ * nvcc, it is the first program to run on a GPU and verifies that twins and hardware agree. Exit
+ * status: 0 all right, 1 a difference, 77 no GPU.
  */
 #include "cu.cuh"
 
@@ -72,7 +72,7 @@ __global__ void k_mma(const layout_args x)
     for (int i = 0; i < 2; i++)
         fb[i] = pack4(x.b8 + (t * 4 + i * 16) * 8 + g, 8);
     mma_m16n8k32_s8(c, fa, fb);
-    /* the first half of k alone */
+    /* the first half of k only */
     int half[4] = {g + t * 2, g + t * 2 + 1, g + 8 + t * 2, g + 8 + t * 2 + 1};
     const uint32_t two[2] = {fa[0], fa[1]};
     mma_m16n8k16_s8(half, two, fb[0]);
@@ -291,7 +291,7 @@ static uint32_t bits(float f)
     return u;
 }
 
-static uint32_t random_word(uint32_t i) /* anything that looks random */
+static uint32_t random_word(uint32_t i) /* a fixed word for each i, with mixed bits */
 {
     uint64_t x = (i + 1) * 0x9e3779b97f4a7c15u;
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
@@ -355,7 +355,7 @@ static void check_mma(void)
             [&](size_t i) { return (uint32_t)product(i, true, 1); });
 }
 
-/* The products of Hopper's warpgroups exist in code for sm_90a alone. */
+/* The products of Hopper's warpgroups exist in code for sm_90a only. */
 #if !defined(__CUDACC__) || defined(MAS_SM90A)
 static __host__ __device__ int tile_byte(int row, int k)
 {
@@ -433,7 +433,7 @@ static void check_ldmatrix(void)
 {
     LAUNCH(k_ldmatrix, dim3(1), dim3(32), 0, nullptr, args);
     std::vector<uint32_t> out = results();
-    /* the tiles hold their own index: tile i, row r, column c is 64 i + 8 r + c */
+    /* the tiles hold their own indices: tile i, row r, column c is 64 i + 8 r + c */
     auto pair = [](size_t lo, size_t hi) { return (uint32_t)(lo | hi << 16); };
     compare("ldmatrix_x4", out, 0, 128, [&](size_t i) {
         size_t lane = i / 4, at = i % 4 * 64 + lane / 4 * 8 + lane % 4 * 2;
@@ -461,7 +461,7 @@ static void check_async(void)
         return word(at) + 3 * word(at + 1) + 5 * word(at + 2) + 7 * word(at + 3);
     });
     compare("ld_stream4", out, 288, 32, word);
-    /* byte k of thread l's 16 when k < l % 17 */
+    /* thread l copies its byte k of 16 when k < l % 17 */
     compare("cp_async16_part", out, 320, 128, [](size_t i) {
         const size_t at = 127 - i, lane = at / 4, n = lane % 17, first = at % 4 * 4;
         const uint32_t w = word(lane % 16 * 4 + at % 4);
@@ -487,7 +487,7 @@ static void check_power(void)
     std::vector<uint32_t> out = results();
     compare("ex2_approx, exact", out, 0, 8,
             [](size_t i) { return bits((float)exp2((double)power_at((int)i))); });
-    /* its own answer when that is within 2 ulp */
+    /* expects the function's own answer when that is within 2 ulp */
     compare("ex2_approx", out, 8, 896, [&](size_t i) {
         const double want = exp2((double)power_at((int)i + 8));
         float got;
@@ -656,7 +656,7 @@ static void check_intrinsics(void)
         return bits(ldexpf((float)(a & 1023) + (a >> 10 ? 1024.0f : 0.0f),
                            (int)(a >> 10 ? a >> 10 : 1) - 25));
     });
-    /* |value| < 2048: a normal half or nearly 0 */
+    /* |value| < 2048: a normal half, or nearly 0 */
     next("vec_pack_half", [](uint32_t a, uint32_t, size_t) {
         float f = (float)(int)a * 0x1p-20f, m = fabsf(f);
         int e;

@@ -1,9 +1,12 @@
 /*
- * t_shim: kernels with a planted bug, and right ones that a careless checker would blame (ok_*),
- * each run in the three orders. Every run is a process of its own; its verdict is compared with the
- * table at the bottom, one column per build: F, R, X = found in forward, reverse, random order, ? =
- * either. A found bug is a finding of the shim, a sanitizer's abort, a failed call, or a wrong
- * result. `t_shim NAME ORDER` runs one and shows what it says.
+ * t_shim: kernels with a planted bug, and correct kernels that a careless checker would blame
+ * (ok_*).
+ *
+ * Each runs in three orders, every run in a process of its own. Its verdict is compared with the
+ * table at the bottom, which has one column per build. F, R, X: the bug is found in forward,
+ * reverse, random order; ?: either result is right. A bug counts as found after a finding of the
+ * shim, a sanitizer's abort, a failed call, or a wrong result. `t_shim NAME ORDER` runs one kernel
+ * and shows its output.
  */
 #include "cu.cuh"
 
@@ -31,7 +34,7 @@ template <bool SYNC> __global__ void k_reduce(const float *x, float *y, int n)
     if (threadIdx.x % 32 == 0)
         part[threadIdx.x / 32] = v;
     if (SYNC)
-        __syncthreads(); /* the parts are there */
+        __syncthreads(); /* all parts are written */
     if (threadIdx.x == 0) {
         float s = 0;
         for (int i = 0; i < 8; i++)
@@ -49,7 +52,7 @@ template <bool SYNC> __global__ void k_reverse_warp(const float *x, float *y)
     y[threadIdx.x] = buf[31 - threadIdx.x];
 }
 
-/* A tile that is used again without the second barrier: write after read. */
+/* A tile is used again without the second barrier: write after read. */
 template <bool SYNC> __global__ void k_tiles(const float *x, float *y, int tiles)
 {
     SHARED_ARRAY(float, buf, [128]);
@@ -77,7 +80,7 @@ template <bool SYNC>
 __global__ void __launch_bounds__(128) k_gemm(const __half *a, const __half *b, float *y, int k)
 {
     SmemCarve smem;
-    /* rows of 32 + 8 */
+    /* rows of 32 elements and 8 of padding */
     __half *ta = smem.take<__half>(2 * 64 * 40), *tb = smem.take<__half>(2 * 64 * 40);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
     float d[8][4] = {};
@@ -98,7 +101,7 @@ __global__ void __launch_bounds__(128) k_gemm(const __half *a, const __half *b, 
         } else {
             cp_async_wait<0>();
         }
-        __syncthreads(); /* everybody's part of the stage has arrived */
+        __syncthreads(); /* every thread's part of the stage has arrived */
         for (int kk = 0; kk < 32; kk += 16) {
             uint32_t fa[4], fb[2];
             ldmatrix_x4(fa, ta + (stage * 64 + warp * 16 + lane % 16) * 40 + kk + lane / 16 * 8);
@@ -207,7 +210,7 @@ __global__ void k_votes(const float *x, float *y) /* 48 threads: the second warp
     y[threadIdx.x] = agree ? (float)n + (float)__popc(ballot) : -1.0f;
 }
 
-__global__ void k_return_at_once(float *y, int n) /* no barrier behind it: fine */
+__global__ void k_return_at_once(float *y, int n) /* no barrier follows: correct */
 {
     if ((int)threadIdx.x >= n)
         return;
@@ -222,7 +225,7 @@ template <bool OWN> __global__ void k_named(const float *x, float *y) /* pairs o
     y[threadIdx.x] = a[threadIdx.x ^ (OWN ? 32 : 64)]; /* 64: the other pair's half */
 }
 
-__global__ void k_named_count(float *y) /* three warps come, two are expected */
+__global__ void k_named_count(float *y) /* three warps arrive, two are expected */
 {
     if (threadIdx.x < 96)
         named_barrier(1, 64);
@@ -248,8 +251,8 @@ __host__ __device__ constexpr int product_weight(int row)
     return row % 5 - 2;
 }
 
-/* y (64, 64) = a (64, 32) b (64, 32)^T, a's rows all one number, b columns 32.. 63 of x (64,
- * 128) */
+/* y (64, 64) = a (64, 32) b (64, 32)^T. Each row of a holds one number; b is columns 32 .. 63 of
+ * x (64, 128). */
 template <product_bug BUG> __global__ void k_product(const int8_t *x, int *y)
 {
     SmemCarve smem;
@@ -401,7 +404,7 @@ __global__ void k_async_return(const float *x, float *y)
     y[threadIdx.x] = 1;
 }
 
-/* past n: zeros, and nothing is read */
+/* beyond n: zeros, without a read */
 __global__ void k_async_zfill(const float *x, float *y, int n)
 {
     SmemCarve smem;
@@ -435,7 +438,7 @@ __global__ void k_last_block(const float *x, float *part, unsigned *count, float
     if (threadIdx.x == 0) {
         part[blockIdx.x] = v;
         if (FENCE)
-            __threadfence(); /* the part is visible before the count */
+            __threadfence(); /* the part is visible before the count is */
         last[0] = atomicAdd(count, 1u) == gridDim.x - 1;
     }
     __syncthreads();
@@ -524,7 +527,7 @@ template <class T> static T *zeros(size_t n)
     return p;
 }
 
-static int wrong; /* results that are not what they should be */
+static int wrong; /* number of wrong results */
 
 template <class T, class F> static void expect(T *p, size_t n, F want)
 {
@@ -857,7 +860,7 @@ template <bool TOGETHER> static void spin()
     expect(y, 1, [](size_t) { return 42; });
 }
 
-/* Streams: run lazily, so that what nothing orders happens late. */
+/* Streams run lazily, so unordered work happens late. */
 
 struct two_streams {
     cudaStream_t a, b;
@@ -873,7 +876,7 @@ struct two_streams {
     }
 };
 
-template <bool WAIT> static void streams() /* b reads what a wrote */
+template <bool WAIT> static void streams() /* stream b reads data that stream a wrote */
 {
     two_streams s;
     LAUNCH(k_double, dim3(1), dim3(32), 0, s.a, s.x, s.y);
@@ -886,7 +889,7 @@ template <bool WAIT> static void streams() /* b reads what a wrote */
     expect(s.z, 32, [](size_t i) { return 4 * value(i); });
 }
 
-template <bool WAIT> static void results() /* the host reads what a copy brings */
+template <bool WAIT> static void results() /* the host reads the result of a copy */
 {
     two_streams s;
     LAUNCH(k_double, dim3(1), dim3(32), 0, s.a, s.x, s.y);
@@ -898,7 +901,7 @@ template <bool WAIT> static void results() /* the host reads what a copy brings 
     MUST(cudaStreamSynchronize(s.a));
 }
 
-template <bool WAIT> static void source_reused() /* the host overwrites what a copy still reads */
+template <bool WAIT> static void source_reused() /* the host overwrites the source of a copy */
 {
     two_streams s;
     for (int i = 0; i < 32; i++)
@@ -1054,7 +1057,7 @@ static const struct bug {
     {"ok_graph", graph<true>, "---", "---", "---"},
 };
 
-/* 1: something is wrong with the case. */
+/* Returns 1 after a finding, a failed call or a wrong result. */
 static int run_one(const struct bug *b, int order)
 {
     cushim_order((enum cushim_order)order, 1);
@@ -1068,7 +1071,7 @@ static int run_one(const struct bug *b, int order)
     return wrong || e != cudaSuccess || cushim_findings()[0];
 }
 
-/* The same in a process of its own; what it prints is dropped. */
+/* run_one in a process of its own; its output is dropped. */
 static bool finds(const struct bug *b, int order)
 {
     fflush(stdout);

@@ -57,8 +57,8 @@ int crowd_option_plain(int option)
 
 /* ---- drawing ---- */
 
-/* Most requests of a trial are of one kind: a crowd of scorings meets other limits than one of
- * generations. */
+/* Most requests of a trial are of one kind: many scorings reach other limits of the engine than
+ * many generations. */
 static enum crowd_kind draw_kind(struct dice *d, int mix)
 {
     static const int percent[5][4] = {
@@ -95,7 +95,7 @@ static void draw_request(struct dice *d, const struct crowd_trial *t, struct cro
         r->max_new = dice_int(d, 25, 90);
     }
     if (r->max_new > left &&
-        !dice_chance(d, 5)) /* one in twenty is too long, and refused in both engines */
+        !dice_chance(d, 5)) /* one in twenty is too long; both engines must refuse it */
         r->max_new = left > 0 ? left : 1;
     if (r->kind == CROWD_SCORE) {
         r->n_cont = dice_int(d, 1, CROWD_CONTS);
@@ -202,12 +202,12 @@ struct work {
     int32_t *cont_tok[CROWD_CONTS];
     const int32_t *cont[CROWD_CONTS];
     double cont_lp[CROWD_CONTS];
-    int n_tokens, n_rows, next_row; /* callbacks so far */
-    uint64_t tokens, rows;          /* hashes of what they were told */
+    int n_tokens, n_rows, next_row; /* numbers of callbacks so far */
+    uint64_t tokens, rows;          /* hashes of the arguments of callbacks */
     bool unordered;
     bool submitted, cancelled; /* under the crowd's lock */
     int done, rc;
-    struct err why; /* of rc < 0 */
+    struct err why; /* error when rc < 0 */
 };
 
 struct crowd {
@@ -230,7 +230,7 @@ static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t n)
 
 static void submit(struct work *w);
 
-/* Submits those that wait for w to have `tokens` tokens, or for its end. */
+/* Submits the requests that wait for w: until it has `tokens` tokens, or until it has ended. */
 static void follow(struct work *w, int tokens, bool ended)
 {
     struct crowd *c = w->crowd;
@@ -270,7 +270,7 @@ static void on_done(struct request *r)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* Once, from whichever thread comes first. A refused request is done at once. */
+/* Submits w once, from the first thread that asks. A refused request is done at once. */
 static void submit(struct work *w)
 {
     struct crowd *c = w->crowd;
@@ -295,7 +295,7 @@ static void submit(struct work *w)
 
 static int32_t *random_tokens(int n, int common, uint64_t family, uint64_t own, int n_vocab)
 {
-    int32_t *tok = malloc((size_t)n * sizeof *tok); /* of exactly this size, for AddressSanitizer */
+    int32_t *tok = malloc((size_t)n * sizeof *tok); /* exact size, for AddressSanitizer */
     for (int k = 0; tok && k < n; k++)
         tok[k] =
             (int32_t)rng_below(rng_mix(k < common ? family : own), (uint64_t)k, (uint32_t)n_vocab);
@@ -372,7 +372,7 @@ static void wait_for_step(struct crowd *c, int step)
     }
 }
 
-/* The dropped one that a request waits for never comes. */
+/* A request that would wait for a dropped one arrives at the start instead. */
 static enum crowd_arrival arrival_of(const struct crowd_trial *t, const struct crowd_request *x)
 {
     if (!t->option[CROWD_LATE] || (x->arrival == ARRIVE_AFTER && t->request[x->after].dropped))
@@ -380,7 +380,7 @@ static enum crowd_arrival arrival_of(const struct crowd_trial *t, const struct c
     return x->arrival;
 }
 
-/* Submissions and cancellations from this thread, in order of their steps. */
+/* Submits and cancels from this thread, in order of the steps. */
 static void run_events(struct crowd *c)
 {
     const struct crowd_trial *t = c->t;
@@ -398,7 +398,7 @@ static void run_events(struct crowd *c)
             wait_for_step(c, step);
             if (arrives)
                 submit(&c->work[i]);
-            if (cancelled) { /* possibly not here yet, or long done: harmless */
+            if (cancelled) { /* a request not yet submitted, or already done, is harmless */
                 engine_cancel(c->en, &c->work[i].r);
                 c->work[i].cancelled = true;
             }
@@ -432,15 +432,15 @@ static void crowd_free(struct crowd *c)
         work_free(&c->work[i]);
     for (int i = 0; i < N_SCHEMA; i++)
         grammar_free(c->grammar[i]);
-    engine_close(c->en); /* looks for lost pages */
+    engine_close(c->en); /* checks that no page is lost */
     pthread_cond_destroy(&c->news);
     pthread_mutex_destroy(&c->lock);
 }
 
 /* ---- comparing ---- */
 
-/* What is wrong with w, given the same request alone; NULL: nothing. A cancelled one has a part of
- * the reply. */
+/* Names the difference between w and a, the same request alone; NULL: none. Of a cancelled request
+ * the results are a prefix. */
 static const char *difference(const struct work *w, const struct work *a)
 {
     const struct request *x = &w->r, *y = &a->r;
@@ -563,7 +563,7 @@ static void on_progress(uint64_t done, uint64_t total, void *user)
     ++*(int *)user;
 }
 
-/* calls: counts those of progress. */
+/* Sets the options of the crowd's engine. calls: counter for the callback of progress. */
 static int set_options(const struct crowd_trial *t, const struct engine *alone, const char *draft,
                        int *calls, struct engine_options *o, struct err *e)
 {
@@ -602,8 +602,8 @@ static int set_options(const struct crowd_trial *t, const struct engine *alone, 
     return 0;
 }
 
-/* With so little device memory that weights are streamed; where that does not suffice, with a
- * little more. */
+/* Opens an engine with a limit on device memory, so that weights are streamed. If the limit is too
+ * low, it is raised a little. */
 static int open_limited(struct engine_options *o, int percent, struct engine **en,
                         struct crowd_told *told, struct err *e)
 {
@@ -627,7 +627,7 @@ static int open_limited(struct engine_options *o, int percent, struct engine **e
     return engine_open(o, en, e);
 }
 
-/* An instruction set that this processor lacks is no setting here. */
+/* False for an instruction set that this processor lacks: it is no setting here. */
 static bool has_isa(const char *isa)
 {
     struct ops *ops = NULL;
@@ -666,7 +666,7 @@ int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct c
     if (t->option[CROWD_DRAFT])
         differ_noisy_copy(model, draft, (t->option[CROWD_DRAFT] - 1) / 100.0);
     int calls = 0, rc = set_options(t, one, draft, &calls, &o, &e);
-    engine_close(one); /* its threads would stand in every backtrace */
+    engine_close(one); /* otherwise its threads would appear in every backtrace */
     alone.en = NULL;
     double took = cpu_now();
     told->limit = took + told->patience + CROWD_SLOWER * took;

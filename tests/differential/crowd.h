@@ -1,10 +1,9 @@
 /*
- * crowd: a random engine with random requests, and whether each request gets in the crowd what it
- * gets alone.
+ * crowd: compares each request's result in a crowd of random requests with its result alone.
  *
- * A trial is plain data. Held settings (model, KV format, context, what each request asks for) are
- * the same in both engines; options change no result and are plain in the engine that serves
- * requests one by one.
+ * A trial is plain data. Held settings (model, KV format, context, contents of requests) are the
+ * same in both engines. Options must not change a result: they are random in the crowd's engine and
+ * plain in the engine that runs requests one by one.
  */
 #ifndef MAS_CROWD_H
 #define MAS_CROWD_H
@@ -16,7 +15,7 @@
 #define CROWD_REQUESTS 64
 #define CROWD_CONTS 24
 
-/* X(NAME, name, plain value): settings of the crowd's engine, then how requests arrive. */
+/* X(NAME, name, plain value): settings of the crowd's engine, then arrival of the requests. */
 #define CROWD_OPTIONS(X)                                                                           \
     X(THREADS, "threads", 1)                                                                       \
     X(ISA, "isa", 0) /* index of the names in crowd.c */                                           \
@@ -57,7 +56,7 @@ int crowd_option_plain(int option);
 enum crowd_kind { CROWD_FREE, CROWD_GRAMMAR, CROWD_SCORE, CROWD_LOGITS };
 
 enum crowd_arrival {
-    ARRIVE_FIRST, /* before anything runs */
+    ARRIVE_FIRST, /* before the first step */
     ARRIVE_AFTER, /* on the engine's thread, when request `after` has `at` tokens or is done */
     ARRIVE_STEP,  /* from another thread, after `at` steps */
 };
@@ -65,13 +64,13 @@ enum crowd_arrival {
 struct crowd_request {
     bool dropped;
     enum crowd_kind kind;
-    int len, family, shared; /* prompt: its first `shared` tokens are those of its family */
+    int len, family, shared; /* prompt: all prompts of a family begin with `shared` equal tokens */
     int max_new, top_k, grammar, logits_from;
     float temperature, top_p, min_p;
     bool ignore_eos;
     uint64_t seed;
     int n_cont, cont_len[CROWD_CONTS],
-        cont_shared; /* continuations begin with so many common tokens */
+        cont_shared; /* common tokens at the start of all continuations */
     uint32_t rank;
     enum crowd_arrival arrival;
     int after, at;
@@ -82,16 +81,16 @@ struct crowd_trial {
     uint64_t seed;
     bool cudahost;
     int model, n_ctx, n;
-    int kv_order[4]; /* the first format that the model's heads can have counts */
+    int kv_order[4]; /* formats in order; the first one that fits the model's heads is used */
     int option[CROWD_N_OPTION];
     struct crowd_request request[CROWD_REQUESTS];
 };
 
-/* Shared memory of parent and child. */
+/* Memory that parent and child share. */
 struct crowd_told {
     volatile double limit; /* in and out: CPU seconds of the child */
-    double patience; /* in: a crowd may take so many seconds, and 20 times what its requests take
-                        one by one */
+    /* in: CPU seconds that a crowd may take, in addition to 20 times those of its requests alone */
+    double patience;
     volatile long compared, cancelled, preempted, cached, drafted, accepted, branched, swapped,
         limited;
 };
@@ -104,9 +103,9 @@ struct crowd_place {
 
 void crowd_draw(struct crowd_trial *t, const struct crowd_place *p, uint64_t seed);
 enum { CROWD_EQUAL = 0, CROWD_DIFFERENT = 1, CROWD_REFUSED = 3 };
-/* Runs it in this process. Says on standard output what differs or why it was refused. */
+/* Runs the trial in this process. Prints the differences, or the reason of a refusal. */
 int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct crowd_told *told);
-/* One line: every setting that is not plain. */
+/* Prints one line with every setting that is not plain. */
 void crowd_print(const struct crowd_trial *t);
 
 #endif

@@ -68,8 +68,8 @@ static void redirect(const char *path, int fd)
     close(f);
 }
 
-/* Any process may look at the child, where the kernel asks for that; and it ends when the test
- * does. */
+/* Allows any process to attach to the child, if the kernel restricts that. The child ends with the
+ * test. */
 static void child_begin(void)
 {
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
@@ -118,7 +118,7 @@ void child_exec(struct child *c, const char *dir, const char *out, const char *l
     say_and_leave(argv[0]);
 }
 
-/* Has it ended? Then its status is noted. */
+/* True when the child has ended; its status is then stored. */
 static bool child_ended(struct child *c)
 {
     int status;
@@ -143,8 +143,7 @@ static bool child_ends_within(struct child *c, double seconds)
     return true;
 }
 
-/* gdb's backtraces of all threads, appended to the log; false where gdb is missing or cannot
- * attach. */
+/* Appends gdb's backtraces of all threads to the log; false: gdb is missing or cannot attach. */
 static bool traces_by_gdb(const struct child *c)
 {
     char pid[24];
@@ -173,7 +172,7 @@ static void append_file(FILE *to, const char *label, const char *path)
     free(text);
 }
 
-/* User and system time of a process or thread, clock ticks; folder: that of it in /proc. */
+/* User and system time in clock ticks of the process or thread with this folder in /proc. */
 static unsigned long cpu_ticks(const char *folder)
 {
     char path[700];
@@ -188,9 +187,9 @@ static unsigned long cpu_ticks(const char *folder)
 }
 
 /*
- * Without gdb: what /proc says of each thread. A forked child prints each thread's backtrace on
- * SIGUSR1. An executed one has no such handler: its busiest thread gets SIGABRT, whose stack
- * AddressSanitizer prints (handle_abort=1).
+ * Backtraces without gdb: writes the state of each thread from /proc. A forked child prints each
+ * thread's backtrace on SIGUSR1. An executed program has no such handler: its busiest thread gets
+ * SIGABRT, and AddressSanitizer prints the stack (handle_abort=1).
  */
 static void traces_by_signals(const struct child *c)
 {
@@ -219,7 +218,7 @@ static void traces_by_signals(const struct child *c)
         most = ticks > most ? ticks : most;
         if (c->handlers) {
             syscall(SYS_tgkill, c->pid, tid, SIGUSR1);
-            usleep(100000); /* one backtrace after the other */
+            usleep(100000); /* one backtrace at a time */
         }
     }
     if (dir)
@@ -270,7 +269,7 @@ bool child_signal_after(struct child *c, double seconds, int sig)
     return true;
 }
 
-/* backtrace_symbols_fd allocates nothing. */
+/* Uses backtrace_symbols_fd, which allocates nothing. */
 static void on_trace(int sig)
 {
     void *at[40];
@@ -287,9 +286,9 @@ static void on_trace(int sig)
 void child_traces(void)
 {
     void *at[2];
-    backtrace(at, 2); /* the first call loads a library, which a handler must not do */
+    backtrace(at, 2); /* the first call loads a library; a signal handler must not do that */
     signal(SIGUSR1, on_trace);
-#ifndef __SANITIZE_ADDRESS__ /* it prints its own */
+#ifndef __SANITIZE_ADDRESS__ /* AddressSanitizer prints its own backtraces */
     signal(SIGABRT, on_trace);
     signal(SIGSEGV, on_trace);
     signal(SIGBUS, on_trace);

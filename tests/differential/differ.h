@@ -1,11 +1,11 @@
 /*
- * differ: what both differential tests share: dice, children under a watch, and the search for the
+ * differ: shared by both differential tests: dice, watched child processes, and the search for the
  * smallest trial that still fails.
  *
- * A trial runs in a child process, so that a crash or a hang ends the child and not the test. A
- * child that exceeds its limit is a failure; the watch then writes where its threads stand and
- * kills it. The limit counts CPU time, since other programs may keep the processor busy. A child
- * that waits for ever is found after WALL_SECONDS and WALL_SLOWER times its limit.
+ * A trial runs in a child process. A crash or a hang ends the child, not the test. A child that
+ * exceeds its limit is a failure: the watch writes the backtraces of its threads and kills it. The
+ * limit counts CPU time, because other programs may occupy the processor. A child that waits for
+ * ever is killed after WALL_SECONDS plus WALL_SLOWER times its limit.
  */
 #ifndef MAS_DIFFER_H
 #define MAS_DIFFER_H
@@ -33,8 +33,8 @@ void dice_word(struct dice *d, const char *words, char *out, size_t size);
 
 struct child {
     pid_t pid;
-    const char *log; /* file that gets its standard error, and the backtraces after a hang */
-    bool handlers;   /* child_traces was called in it */
+    const char *log; /* file for its standard error, and for the backtraces after a hang */
+    bool handlers;   /* the child has called child_traces */
     bool ended;      /* status is known */
     bool hung;       /* killed by the watch */
     int status;      /* exit status, or 128 + the signal that ended it */
@@ -44,21 +44,21 @@ struct child {
 
 double now_seconds(void); /* since an arbitrary start */
 
-/* body(user) is the child; its return value is the exit status. Both streams go to the log. */
+/* Forks a child that runs body(user); the result is the exit status. Both streams go to the log. */
 void child_fork(struct child *c, const char *log, int (*body)(void *user), void *user);
-/* argv[0] is the program; standard output goes to `out`. dir: where it runs. */
+/* Runs program argv[0] in folder dir; its standard output goes to `out`. */
 void child_exec(struct child *c, const char *dir, const char *out, const char *log,
                 char *const argv[]);
 #define WALL_SECONDS 20
 #define WALL_SLOWER 4
-/* Waits until the child ends or has used *limit seconds. The limit may lie in shared memory and
- * change meanwhile. */
+/* Waits until the child ends or has used *limit CPU seconds. The limit may lie in shared memory and
+ * change during the wait. */
 void child_wait(struct child *c, const volatile double *limit);
-/* Waits at most so many seconds, then sends the signal. False: it had ended before. */
+/* Waits at most this number of seconds, then sends the signal. False: the child ended before. */
 bool child_signal_after(struct child *c, double seconds, int signal);
 /* In a forked child: SIGUSR1 and fatal signals print the backtrace of the thread that gets them. */
 void child_traces(void);
-/* Never use gdb, as on a machine that has none. For the tests of the watch. */
+/* From now on gdb is not used, as on a machine without it. For the tests of the watch. */
 void child_without_gdb(void);
 
 /* ---- the smallest trial ---- */
@@ -67,22 +67,22 @@ struct shrink {
     void *trial; /* plain data: copied with memcpy */
     size_t size;
     int n_part;
-    /* Takes a part out of the trial, or sets it to its plain value. False: there was nothing to
-     * take out. */
+    /* Removes a part of the trial, or sets it to its plain value. False: there is nothing to
+     * remove. */
     bool (*drop)(void *trial, int part);
     bool (*fails)(const void *trial, void *user);
     void *user;
-    double seconds; /* no new try after so long */
+    double seconds; /* after this time no new try starts */
     int tries;      /* out */
 };
-/* Drops one part after the other while the trial still fails, until none can go. */
+/* Drops one part after another while the trial still fails, until no part can be dropped. */
 void shrink_run(struct shrink *s);
 
 /* ---- files ---- */
 
 char *differ_read(const char *path); /* the text, or an empty one; free() */
-/* A copy of a model whose F32 tensors have noise of this relative size: a draft model that is
- * mostly right. */
+/* Writes a copy of a model with noise of this relative size in its F32 tensors: a draft model whose
+ * drafts are mostly right. */
 void differ_noisy_copy(const char *model, const char *path, double noise);
 
 #endif

@@ -1,13 +1,12 @@
 /*
- * differ_engine: random crowds of requests on random engines; each request must get what it gets
- * alone, bit for bit.
+ * differ_engine: random crowds of requests on random engines. Each request must have the result
+ * that it has alone, bit for bit.
  *
  *   differ_engine [--seed S] [--count N] [--minutes M] [--keep-going]
- *   differ_engine --seed S [--plain OPTION,..] [--only REQUEST,..]      one crowd again, made
- * smaller
+ *   differ_engine --seed S [--plain OPTION,..] [--only REQUEST,..]
+ *                                     repeats one crowd with plain options or fewer requests
  *
- * Trial i has seed S + i. A failure is made as small as it goes, and the command that repeats it is
- * printed.
+ * Trial i has seed S + i. A failing trial is reduced; the command that repeats it is printed.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -42,7 +41,7 @@ static struct child run(struct engine_test *t, const struct crowd_trial *trial)
 {
     struct child c;
     t->running = trial;
-    t->told->limit = 300; /* until the child knows better */
+    t->told->limit = 300; /* until the child sets its own */
     t->told->patience = t->shrinking ? 3 : 20;
     child_fork(&c, t->log, in_child, t);
     child_wait(&c, &t->told->limit);
@@ -90,7 +89,7 @@ static bool drop(void *trial, int part)
     return given;
 }
 
-/* The command that runs the trial again. */
+/* Prints the command that runs the trial again. */
 static void print_command(const struct crowd_trial *t, const struct crowd_place *p)
 {
     static struct crowd_trial whole;
@@ -139,8 +138,7 @@ static void report(struct engine_test *t, const struct crowd_trial *trial, const
                        .fails = still_fails,
                        .user = t,
                        .seconds = t->shrink_seconds};
-    struct crowd_told told =
-        *t->told; /* its figures are those of the trials, without those of the search */
+    struct crowd_told told = *t->told; /* figures of the trials, without those of the search */
     t->shrinking = true;
     shrink_run(&s);
     t->shrinking = false;
@@ -155,7 +153,7 @@ static void report(struct engine_test *t, const struct crowd_trial *trial, const
     fflush(stdout);
 }
 
-/* "a,b,c" */
+/* Makes the options of "a,b,c" plain. */
 static void set_plain(struct crowd_trial *t, char *names)
 {
     for (char *name = strtok(names, ","); name; name = strtok(NULL, ",")) {
@@ -181,7 +179,7 @@ static void keep_only(struct crowd_trial *t, char *numbers)
     }
 }
 
-/* True when the caller may go on. */
+/* Runs one trial; true when the caller may continue. */
 static bool one_trial(struct engine_test *t, const struct crowd_trial *trial)
 {
     struct child c = run(t, trial);
@@ -198,7 +196,7 @@ static bool one_trial(struct engine_test *t, const struct crowd_trial *trial)
     return false;
 }
 
-/* A run of many trials that never met a limit of the engine has tested nothing. */
+/* False when many trials together never reached a limit of the engine: such a run tests nothing. */
 static bool enough(const struct engine_test *t)
 {
     const struct crowd_told *w = t->told;

@@ -1,13 +1,13 @@
 /*
- * differ_mas: random commands of mas in random settings that change no result, against the plainest
- * command.
+ * differ_mas: compares random commands of mas, in random settings that must not change the result,
+ * with the plainest command.
  *
  *   differ_mas [--seed S] [--count N] [--variants V] [--minutes M] [--keep-going]
- *   differ_mas --seed S --variant I                                     one pair again
+ *   differ_mas --seed S --variant I                                     repeats one pair
  *
- * Command i has seed S + i, and V variants are compared with its plain run. MAS is the program and
- * MAS_SOURCE the root of the tree. A failure is made as small as it goes, and the commands that
- * show it are printed.
+ * Command i has seed S + i. V variants are compared with its plain run. MAS is the program and
+ * MAS_SOURCE the root of the tree. A failing pair is reduced; the commands that show it are
+ * printed.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -38,8 +38,8 @@ struct mas_test {
     char key[1 << 14]; /* of the plain outcome */
     struct outcome plain;
     bool have_plain;
-    double patience, slower; /* a variant may use so many CPU seconds, and so many times those of
-                                the plain command */
+    /* a variant may use patience + slower * (CPU seconds of the plain command) */
+    double patience, slower;
     long plains, runs, lives, killed, failed, refused;
     double shrink_seconds;
     enum verdict
@@ -58,7 +58,7 @@ static bool refused_status(int status)
     return status == 64 || status == 65 || status == 78;
 }
 
-/* A fresh folder for a run. */
+/* Empties the folder of a run. */
 static void empty(const char *dir)
 {
     char command[400];
@@ -112,7 +112,7 @@ static double limit_of(const struct mas_test *t)
     return t->patience + t->slower * t->plain.cpu;
 }
 
-/* The outcome of the plain command, from the last time if it was the same. */
+/* The outcome of the plain command; the previous outcome if the command is the same. */
 static enum verdict run_plain(struct mas_test *t, const struct mas_trial *trial)
 {
     char key[sizeof t->key];
@@ -132,8 +132,8 @@ static enum verdict run_plain(struct mas_test *t, const struct mas_trial *trial)
                                              : CRASHED;
 }
 
-/* Stopped and started again, each time under other settings; then the run itself has to finish what
- * is left. */
+/* Stops and restarts the command, each time with other settings. A last run must finish the
+ * rest. */
 static enum verdict run_lives(struct mas_test *t, const struct mas_trial *trial)
 {
     for (int i = 0; i < trial->n_life; i++) {
@@ -178,7 +178,7 @@ static bool is_failure(enum verdict v)
     return v != SAME && v != REFUSED;
 }
 
-/* In the same way, and not only since a setting is missing now that another one needs. */
+/* True for a failure of the same kind; a missing setting that another one needs does not count. */
 static bool still_fails(const void *trial, void *user)
 {
     struct mas_test *t = user;
@@ -275,7 +275,7 @@ static void report(struct mas_test *t, const struct mas_trial *trial, int varian
 
 /* ---- the test ---- */
 
-/* True when the caller may go on. */
+/* Runs one variant; true when the caller may continue. */
 static bool one_variant(struct mas_test *t, struct mas_trial *trial, int variant)
 {
     struct outcome o = {.essence = STR_INIT};

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The differential tests for hours, with any seeds: both programs at once, one process each. Failures are made small, and
-# the run goes on. usage: hours.sh BUILD [HOURS [SEED]]     logs: BUILD/differential/*.log
+# Runs both differential tests for hours with any seeds, one process each. A failure is reduced, and the run goes on.
+# usage: hours.sh BUILD [HOURS [SEED]]     logs: BUILD/differential/*.log
 set -u
 build=$(cd "${1:?folder of the build}" && pwd) || exit 66
 hours=${2:-8}

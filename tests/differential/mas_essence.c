@@ -23,8 +23,8 @@ static const char *const volatile_question[] = {
 static const char *const volatile_generate[] = {
     "cached_tokens", "passes", "drafted", "accepted", "first_seconds", "total_seconds", NULL};
 
-/* Removes the fields and appends the rest as one line, keys sorted. A call has only the fields of
- * its kind. */
+/* Removes the fields `without` and appends the others as one line with sorted keys. A call keeps
+ * only the fields of its kind. */
 static int add_json(json_t *j, const char *label, const char *const *without, struct str *out,
                     struct err *e)
 {
@@ -80,7 +80,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Calls of several cases are written in the order in which they end. */
+/* Sorts the lines: calls of several cases are written in the order in which they end. */
 static void sort_lines(struct str *text)
 {
     size_t n = 0, cap = 64;
@@ -99,7 +99,7 @@ static void sort_lines(struct str *text)
     *text = sorted;
 }
 
-/* The end of the field of a CSV line that begins at s: its comma or the end of the line. */
+/* The end of the field of a CSV line at s: its comma, or the end of the line. */
 static const char *csv_end(const char *s)
 {
     bool quoted = false;
@@ -108,7 +108,7 @@ static const char *csv_end(const char *s)
     return s;
 }
 
-/* results.csv without the column of seconds. */
+/* Appends results.csv without the column of seconds. */
 static int add_csv(const char *path, struct str *out, struct err *e)
 {
     struct str text = STR_INIT;
@@ -209,7 +209,7 @@ static void print_field(const char *key, json_t *a, json_t *b)
     free(y);
 }
 
-/* Two lines "label {..}" of the same label. */
+/* Prints the differing fields of two lines "label {..}" with the same label. */
 static void print_fields(const char *plain, const char *other)
 {
     const char *a = strchr(plain, '{'), *b = strchr(other, '{');

@@ -19,8 +19,8 @@ static struct trial_setting *add(struct trial_settings *all, const char *name, c
     return s;
 }
 
-/* One of the words, an empty one meaning that it is not given. Where the first is empty, each third
- * time: that is what users run. */
+/* Draws one of the words; an empty word means: not given. If the first word is empty, every third
+ * draw takes it, because most users do not give the setting. */
 static const char *add_word(struct trial_settings *all, struct dice *d, const char *name,
                             const char *plain, const char *words)
 {
@@ -68,8 +68,7 @@ static void draw_panel(struct dice *d, struct trial_settings *h, bool small, boo
 {
     const char *how = add_word(h, d, "planner.selection", "",
                                "full|compact|logit|logit|logit|logit|all|random|fixed");
-    /* The names of the whole catalogue are many and long, which is what scoring them has to bear.
-     */
+    /* Scoring the names of the whole catalogue is worth testing: they are many and long. */
     bool few = tiny || (small && (strcmp(how, "logit") || dice_chance(d, 20)));
     if (few)
         add_value(h, "specialties", "tests/differential/specialties.yaml");
@@ -131,7 +130,7 @@ static void draw_eval(struct dice *d, struct mas_trial *t, const struct mas_plac
     bool many_calls = !strcmp(value_of(h, "planner.selection"), "all") ||
                       !strcmp(value_of(h, "planner.selection"), "full");
     bool scores = !strcmp(value_of(h, "planner.selection"),
-                          "logit"); /* several cases compete for the step's sequences */
+                          "logit"); /* several cases compete for the sequences of a step */
     add_int(h, "--n=",
             cudahost || (!small && many_calls) ? 1
             : !small || many_calls             ? 2
@@ -157,7 +156,7 @@ static void draw_eval(struct dice *d, struct mas_trial *t, const struct mas_plac
     }
 }
 
-/* Bytes of a pool that holds one context of so many tokens, or a little more. */
+/* Adds a pool in bytes that holds one context of this number of tokens, or a little more. */
 static void add_pool(struct trial_settings *f, struct dice *d, const char *name,
                      const struct trial_model *m, const char *type, int context, int page_tokens)
 {
@@ -171,7 +170,7 @@ static void add_pool(struct trial_settings *f, struct dice *d, const char *name,
              bytes * (double)m->kv_elems * (pages + more) * page_tokens);
 }
 
-/* Not given: the program guesses from the prompt and earlier replies, but has no draft model. */
+/* Without settings the program drafts from the prompt and earlier replies, with no draft model. */
 static void draw_guesses(struct dice *d, struct trial_settings *f, const struct trial_model *m,
                          bool config)
 {
@@ -180,7 +179,7 @@ static void draw_guesses(struct dice *d, struct trial_settings *f, const struct 
         snprintf(s->value, sizeof s->value, "%s",
                  *m->draft && dice_chance(d, 50) ? m->draft : m->path);
     if (!config && !*s->value && !*value_of(f, "--lookup"))
-        return; /* refused where nothing guesses */
+        return; /* the program refuses it when nothing drafts */
     add_word(f, d, config ? "speculative.max_draft" : "--max-draft=", "", "|1|2|5|13|30|64");
     if (config || *s->value)
         add_word(f, d, config ? "speculative.max_branches" : "--max-branches=", "", "|0|1|3|4");
@@ -302,7 +301,7 @@ static void draw_perplexity(struct dice *d, struct mas_trial *t, const struct ma
         snprintf(s->value + strlen(s->value), sizeof s->value - strlen(s->value), "%.90s ",
                  texts[(i + n) % (N_TEXT - 3)]);
     if (dice_chance(d, 70))
-        add_value(h, "--logits-out=", "@"); /* a file of the run's own */
+        add_value(h, "--logits-out=", "@"); /* a file in the run's own folder */
 }
 
 static void draw_engine_free(struct dice *d, const struct mas_trial *t, const struct mas_place *p,
@@ -371,7 +370,7 @@ void trial_draw_free(struct mas_trial *t, const struct mas_place *p, uint64_t se
     }
 }
 
-/* Without these there is no run, another one, or one that takes minutes. */
+/* True for settings that a run needs: without them it fails, is another run, or takes minutes. */
 static bool is_needed(const char *name)
 {
     static const char *const names[] = {
@@ -394,7 +393,7 @@ static bool drop_held(struct trial_setting *s)
         *s->value = 0;
         return true;
     }
-    int n = atoi(s->value); /* questions */
+    int n = atoi(s->value); /* number of questions */
     snprintf(s->value, sizeof s->value, "%d", n - 1);
     return n > 1;
 }
@@ -406,7 +405,7 @@ static bool drop_free(struct trial_setting *s)
     return can;
 }
 
-/* Free settings go to their plain value, held ones are left away. */
+/* Sets a free setting to its plain value, or removes a held one. */
 bool trial_drop(void *trial, int part)
 {
     struct mas_trial *t = trial;
@@ -548,7 +547,7 @@ void mas_place_init(struct mas_place *p, const char *mas, const char *source, co
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
         if (opens("cpu", isas[i])) {
             snprintf(p->isas + strlen(p->isas), sizeof p->isas - strlen(p->isas), "|%s", isas[i]);
-            if (i) /* scalar takes 45 times as long, which only the smallest models can bear */
+            if (i) /* scalar is 45 times slower: only for the smallest models */
                 snprintf(p->fast_isas + strlen(p->fast_isas),
                          sizeof p->fast_isas - strlen(p->fast_isas), "|%s", isas[i]);
         }

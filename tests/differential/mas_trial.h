@@ -1,9 +1,8 @@
 /*
- * mas_trial: a random command of mas, as settings that change its result (held) and settings that
- * do not (free).
+ * mas_trial: a random command of mas. Held settings change its result, free settings must not.
  *
  * A trial is plain data. The plain command has the held settings and the plain value of each free
- * one.
+ * setting.
  */
 #ifndef MAS_MAS_TRIAL_H
 #define MAS_MAS_TRIAL_H
@@ -22,12 +21,12 @@
 enum trial_command { TRIAL_EVAL, TRIAL_GENERATE, TRIAL_PERPLEXITY };
 
 /*
- * "kv.type": given as --set kv.type=VALUE. "--isa=": as --isa=VALUE. "--lookup": as it stands.
- * An empty value: not given.
+ * "kv.type" is given as --set kv.type=VALUE, "--isa=" as --isa=VALUE, "--lookup" as written. An
+ * empty value means: not given.
  */
 struct trial_setting {
     const char *name;
-    const char *plain; /* value in the plain command, of a free setting */
+    const char *plain; /* of a free setting: its value in the plain command */
     char value[TRIAL_VALUE];
 };
 
@@ -36,10 +35,10 @@ struct trial_settings {
     struct trial_setting s[TRIAL_SETTINGS];
 };
 
-struct trial_life { /* the command is stopped while it runs, and continued under other free settings
-                     */
+/* The command is stopped while it runs, and continued under other free settings. */
+struct trial_life {
     struct trial_settings free;
-    double share; /* of the time that the plain command took */
+    double share; /* time of the stop, as a share of the plain command's time */
     int signal;
 };
 
@@ -59,35 +58,36 @@ struct trial_model {
     char draft[300]; /* a noisy copy, "" = none */
 };
 
-/* What this machine and build have. */
+/* Facts of this machine and build. */
 struct mas_place {
     const char *mas, *source, *dir; /* the program, the root of the tree, a scratch folder */
-    char isas[200], fast_isas[200]; /* "auto|scalar|.."; those that a model of some size can bear */
+    char isas[200], fast_isas[200]; /* "auto|scalar|.."; those fast enough for larger models */
     bool has_cudahost;
     int n_model;
     struct trial_model model[8]; /* the first two are the toy models */
 };
 
-/* Looks at the machine; makes draft models and schema files in dir. */
+/* Reads the facts of the machine; makes draft models and schema files in dir. */
 void mas_place_init(struct mas_place *p, const char *mas, const char *source, const char *dir);
 
-/* Held settings and free ones: two streams of draws, so that many variants share one plain command.
- */
+/* Held and free settings have streams of draws of their own: many variants share one plain
+ * command. */
 void trial_draw_held(struct mas_trial *t, const struct mas_place *p, uint64_t seed);
 void trial_draw_free(struct mas_trial *t, const struct mas_place *p, uint64_t seed);
 
-/* Takes something out; the number of things is the same for every trial. */
+/* Drops a part; the number of parts is the same for every trial. */
 enum { TRIAL_PARTS = 1 + TRIAL_LIVES + 2 * TRIAL_SETTINGS };
 bool trial_drop(void *trial, int part);
 
 /*
  * The arguments of the command after the program's name, NULL-terminated; text holds them. free
- * NULL: the plain command. dir: folder of the run (eval), or of its other files.
+ * NULL: the plain command. dir: the folder of an eval run; for other commands, the folder of their
+ * files.
  */
 void trial_argv(const struct mas_trial *t, const struct trial_settings *free,
                 const struct mas_place *p, const char *dir, char *argv[TRIAL_ARGS], char *text,
                 size_t size);
-/* The held settings as one text: equal for two trials that share a plain command. */
+/* The held settings as one text: two trials that share a plain command have equal texts. */
 void trial_key(const struct mas_trial *t, char *key, size_t size);
 
 #endif

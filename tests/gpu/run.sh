@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Everything that only a GPU can tell, in one command on a machine that has one: is what the kernels do there
-# what the host and the oracle say, and how fast. Needs a build made elsewhere (release preset with nvcc), no
-# compiler. Prints its tables last (DIR/table.md, by table.sh); everything goes into DIR/result.json and logs beside it.
+# All checks that need a GPU, in one command: do the kernels agree there with the host and the oracle, and how fast
+# are they? Needs a build made elsewhere (release preset with nvcc), no compiler. Prints its tables last (DIR/table.md,
+# by table.sh). All results go into DIR/result.json, with logs beside it.
 #   usage: tests/gpu/run.sh [-b BUILD] [-o DIR] [--pack] [--dry-run] [--70b]
 #     -b BUILD     folder of the build (default build/release)
 #     -o DIR       folder for the results (default $OUT, else gpu-result)
-#     --pack       only copies the libraries that the programs need into BUILD/lib, where they were built:
+#     --pack       on the build machine: only copies the libraries that the programs need into BUILD/lib;
 #                  BUILD/mas, BUILD/lib and BUILD/tests/t_* can then be carried to a bare machine
 #     --dry-run    the same steps with the kernels run by the CPU on a tiny model: tries this script
 #     --70b        also the 70B shape (42 GB on the disk and on the GPU)
@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
     --dry-run) kind=cudahost ;;
     --70b) big=yes ;;
     --pack) pack=yes ;;
-    *) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 64 ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 64 ;;
     esac
     shift
 done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tables of a README from what tests/gpu/run.sh measured: one section a result, newest first.
+# The tables of a README from the results of tests/gpu/run.sh: one section a result, newest first.
 #   usage: tests/gpu/table.sh [--write FILE] RESULT.json..
 #     --write FILE   puts them between the lines <!-- table: tests/gpu/table.sh --> and <!-- end of table --> of FILE
 # Exit 1 for a result that is not whole or did not pass.

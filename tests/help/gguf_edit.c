@@ -101,7 +101,7 @@ static void put_keys(const struct gguf *g, struct gguf_writer *w, const struct e
             put_key(w, &all->e[i]);
 }
 
-/* Of each layer, or once: declares them, or writes their data. */
+/* Declares one bias, or one of each layer; with `data` writes their data instead. */
 static void put_bias(struct gguf_writer *w, const struct edit *c, int n_layer, bool data)
 {
     struct err e;

@@ -8,7 +8,7 @@
 
 #define NO(...) return snprintf(why, 256, __VA_ARGS__), false
 
-/* Where a value stands: a schema of its own, or one of several that it must fit. */
+/* Position of a schema: alone, or one of several that a value must fit. */
 enum place { ALONE, JOINED };
 
 static bool check(const json_t *root, const json_t *schema, const json_t *v, enum place place,
@@ -183,10 +183,10 @@ static bool check_number(const json_t *schema, const json_t *v, enum place place
 
 /* ---- strings -------------------------------------------------------------------------------- */
 
-struct subject { /* a text as code points, and which places in it the match may have come to */
+struct subject { /* a text as code points, and the reader of the expression */
     unsigned cp[4096];
     size_t n;
-    const unsigned char *pattern; /* where the reader of the expression is */
+    const unsigned char *pattern; /* next byte of the expression */
 };
 
 static unsigned decode(const unsigned char **s)
@@ -204,7 +204,7 @@ static bool word(unsigned c)
     return c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-/* Reads one character or escape; *class is its letter for \d and the like, else 0. */
+/* Reads one character or escape; *class is its letter for \d and the like, otherwise 0. */
 static unsigned atom(const unsigned char **p, char *class)
 {
     *class = 0;
@@ -236,7 +236,8 @@ static bool in_class(char class, unsigned c)
 
 static bool alternatives(struct subject *s, bool *at);
 
-/* One element at s->pattern: *at becomes the places after it. Returns its end. */
+/* Matches one element at s->pattern. at[i] = a match has reached place i: replaced by the places
+ * after the element. Leaves s->pattern after it. */
 static void element(struct subject *s, bool *at)
 {
     bool to[4097] = {false};
@@ -279,7 +280,7 @@ static void element(struct subject *s, bool *at)
     memcpy(at, to, sizeof to);
 }
 
-/* An element and its quantifier. */
+/* Matches an element and its quantifier. */
 static void repeated(struct subject *s, bool *at)
 {
     const unsigned char *start = s->pattern, *end;
@@ -424,7 +425,7 @@ static bool check_string(const json_t *schema, const json_t *v, enum place place
     if (pattern) {
         bool at[4097];
         for (size_t i = 0; i < 4097; i++)
-            at[i] = i <= s.n; /* it may begin anywhere */
+            at[i] = i <= s.n; /* a match may begin at any place */
         s.pattern = (const unsigned char *)pattern;
         if (!alternatives(&s, at))
             NO("'%s' does not fit %s", json_string_value(v), pattern);
@@ -503,7 +504,7 @@ static bool check(const json_t *root, const json_t *schema, const json_t *v, enu
     return !json_is_string(v) || check_string(schema, v, place, why);
 }
 
-/* Outside strings: one space after every ',' and ':', none elsewhere. */
+/* Checks that outside strings one space follows every ',' and ':', and none stands elsewhere. */
 static bool check_spaces(const char *s, size_t n, char why[256])
 {
     bool in = false;

@@ -78,7 +78,7 @@ static void script_good(struct llm_call *c, const struct consult_call *k)
         script_final(c, k->of, key, !strcmp(k->role->name, "answer"));
 }
 
-/* Keeps the first `own` bytes of the reply and ends it as the engine does at a token limit. */
+/* Keeps the first `own` bytes of the reply and closes it, as the engine does at a token limit. */
 static void script_close(struct llm_call *c, size_t own)
 {
     struct err e;

@@ -80,7 +80,7 @@ int jobs_try(struct engine *en, struct jobs *js, int i, struct err *e)
     pthread_mutex_unlock(&s->lock);
     int rc = engine_submit(en, &js->job[i].r, e);
     pthread_mutex_lock(&s->lock);
-    js->left -= rc < 0; /* refused: done will not be called */
+    js->left -= rc < 0; /* refused: there will be no call of done */
     pthread_mutex_unlock(&s->lock);
     return rc;
 }

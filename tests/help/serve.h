@@ -1,4 +1,4 @@
-/* serve: an engine on a committed tiny model, and requests that are waited for, for tests. */
+/* serve: an engine on a committed tiny model, and requests with a wait for their end, for tests. */
 #ifndef MAS_SERVE_H
 #define MAS_SERVE_H
 
@@ -17,7 +17,7 @@ struct jobs {
     void *sync;
 };
 
-/* n requests with seeded random prompts of lo..hi tokens and max_new tokens to generate each. */
+/* Makes n requests: seeded random prompts of lo..hi tokens, and max_new tokens to generate each. */
 struct jobs *jobs_make(int n, int lo, int hi, int max_new, uint64_t seed, int n_vocab);
 void jobs_free(struct jobs *js);
 int jobs_try(struct engine *en, struct jobs *js, int i, struct err *e); /* submits one */
@@ -25,12 +25,12 @@ int jobs_try(struct engine *en, struct jobs *js, int i, struct err *e); /* submi
 void jobs_submit(struct engine *en, struct jobs *js, int from, int to);
 void jobs_wait(struct jobs *js);
 void jobs_run(struct engine *en, struct jobs *js); /* submit all, wait for all */
-/* Both generated the same tokens with the same log-probabilities, bit for bit. */
+/* Checks that both generated the same tokens with the same log-probabilities, bit for bit. */
 void jobs_equal(const struct jobs *a, const struct jobs *b, const char *what);
 
 /* Options for the committed tiny model (GQA, 2 layers); backend "cpu", 2 threads. */
 struct engine_options serve_options(void);
-/* Writes a draft for that model to path: the same weights but for noise, so that it is mostly
+/* Writes a draft model for that model to path: its weights with noise, so that most drafts are
  * right. */
 void serve_draft(const char *path);
 

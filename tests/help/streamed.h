@@ -1,4 +1,4 @@
-/* streamed: made-up items of a made-up file, streamed through a stage and looked at, for tests. */
+/* streamed: made-up items of a made-up file, streamed through a stage and compared, for tests. */
 #ifndef MAS_STREAMED_H
 #define MAS_STREAMED_H
 
@@ -12,24 +12,24 @@ struct streamed {
     struct stage_range range[STREAMED_ITEMS][STREAMED_RANGES];
     int n_item;
     uint64_t largest, total; /* bytes of items, each rounded up to 256 */
-    /* the reader */
+    /* state of the reader */
     uint64_t rng;
     bool slow;    /* a pause of up to 0.3 ms before some reads */
     long fail_at; /* this read (from 1) and all later ones fail; 0 = none */
     long reads;
 };
 
-/* n_item items of 1 to 3 ranges with gaps between them, from a seed. */
+/* Makes n_item items of 1 to 3 ranges with gaps between them, from a seed. */
 void streamed_make(struct streamed *s, int n_item, uint64_t seed);
-/* A config for them with a ring for the largest item, everything else 0; the reader is
- * streamed's. */
+/* A config for the items with a ring for the largest one and with their reader; other fields are
+ * 0. */
 struct stage_config streamed_config(struct streamed *s, struct device *dev);
-/* `passes` passes of acquiring each item, fetching it on the default stream and releasing it; the
- * bytes are looked at after each pass, and a wrong one fails the test naming `what`. Returns the
+/* Runs `passes` passes: acquires each item, fetches it on the default stream and releases it.
+ * Compares the bytes after each pass; a wrong byte fails the test with the name `what`. Returns the
  * first error of a call. */
 int streamed_run(struct streamed *s, struct device *dev, struct stage *st, int passes,
                  const char *what, struct err *e);
-/* Opens, runs and closes. */
+/* Opens a stage, runs `passes` passes and closes it. */
 int streamed_try(struct streamed *s, const struct stage_config *c, int passes, const char *what,
                  struct err *e);
 

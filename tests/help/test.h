@@ -1,4 +1,4 @@
-/* test: what every cmocka program of the suite includes. */
+/* test: the common header of all cmocka programs of the suite. */
 #ifndef MAS_TEST_H
 #define MAS_TEST_H
 
@@ -35,7 +35,8 @@
                      (want_code), (text));                                                         \
     } while (0)
 
-/* Path of a file of the optional data folder; skips the test, saying so, when it is not there. */
+/* Path of a file of the optional data folder; skips the test with a message if the file is
+ * missing. */
 const char *test_data(const char *name, char buf[1024]);
 #define need_data(name, buf)                                                                       \
     do {                                                                                           \
@@ -45,7 +46,8 @@ const char *test_data(const char *name, char buf[1024]);
         }                                                                                          \
     } while (0)
 
-/* This build has the backend and the machine what it needs; else says that its runs are skipped. */
+/* True when this build and machine can run the backend; otherwise prints that its runs are
+ * skipped. */
 bool test_backend(const char *kind);
 
 /* Whole file; fails the test when it cannot be read. NUL-terminated; free(). */
@@ -54,7 +56,7 @@ char *test_read(const char *path, size_t *n);
 char *test_mkdir(char buf[256]);
 void test_rmdir(const char *dir);
 int test_count(const char *dir); /* names in a directory */
-/* Exit status of a shell command, its stdout and stderr together in out. */
+/* Runs a shell command; returns its exit status. out receives its stdout and stderr together. */
 int test_run(struct str *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -12,15 +12,16 @@ struct vocabulary {
     struct grammar_vocab *v;
 };
 
-/* All 256 bytes, two end tokens, one empty token, pieces that cross borders of JSON, some of them
- * twice, and `random` pieces cut out of sample[0..n_sample) at any byte (each seed its own). */
+/* Makes a vocabulary: all 256 bytes, two end tokens, one empty token, and pieces that cross borders
+ * of JSON, some of them twice. In addition `random` pieces of sample[0..n_sample), cut at any byte;
+ * they depend on the seed. */
 void vocabulary_init(struct vocabulary *out, const char *sample, size_t n_sample, size_t random,
                      uint64_t seed);
 void vocabulary_free(struct vocabulary *x);
 
 /* One uniformly random token of the mask, or -1. */
 int32_t vocabulary_draw(const struct vocabulary *x, const uint32_t *mask, uint64_t key);
-/* A reply of random allowed tokens appended to out; at most 200,000 tokens. */
+/* Appends a reply of random allowed tokens to out; at most 200,000 tokens. */
 void vocabulary_reply(const struct vocabulary *x, const struct grammar *g, uint64_t seed,
                       struct str *out);
 /* Compiles a schema file of tests/fuzz/corpus/grammar. */

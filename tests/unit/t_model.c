@@ -176,6 +176,46 @@ static void linear_scaling_divides_the_frequencies(void **state)
     model_free(&scaled);
 }
 
+/* An outline has the tensors of the architecture's slots: those of every file, and those that its
+ * flags bring. */
+static void an_outline_has_the_tensors_of_its_architecture(void **state)
+{
+    (void)state;
+    static const struct hparams hp = {.n_layer = 2,
+                                      .n_embd = 256,
+                                      .n_head = 4,
+                                      .n_kv_head = 2,
+                                      .head_dim = 64,
+                                      .n_ff = 512,
+                                      .n_vocab = 1000,
+                                      .rotary = {.n_rot = 64}};
+    static const struct {
+        const char *arch;
+        uint64_t more; /* parameters of a layer beside the matrices and two norms */
+    } row[] = {{"llama", 0}, {"qwen2", 256 + 2 * 128}, {"qwen3", 2 * 64}};
+    const uint64_t layer = 2 * 256 + 2 * 256 * 256 + 2 * 128 * 256 + 3 * 256 * 512;
+    struct err e;
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        for (int tied = 0; tied < 2; tied++) {
+            const struct arch *a = model_arch_find(row[i].arch, strlen(row[i].arch));
+            struct model m;
+            uint64_t bytes[4];
+            struct plan_input in = {0};
+            ok(model_outline(a, &hp, tied, MIX_F16, &m, &e));
+            assert_int_equal(m.n_params, 2 * (layer + row[i].more) + 256 + (tied ? 1 : 2) * 256000);
+            model_plan_sizes(&m, bytes, &in);
+            assert_int_equal(in.n_layer, 2);
+            assert_int_equal(in.ffn_bytes[1], 4 * 256 + 2 * 3 * 256 * 512);
+            assert_int_equal(in.tied_bytes, tied ? 512000 : 0);
+            assert_int_equal(in.row_bytes, 1024);
+            assert_int_equal(weights_tied(&m.w), tied);
+            assert_null(weights_get(&m.w, SLOT_FFN_UP_BIAS, 0)->data);
+            assert_int_equal(weights_get(&m.w, SLOT_FFN_UP_BIAS, 0)->n_dim, 0);
+            model_free(&m);
+        }
+    assert_null(model_arch_find("mamba", 5));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +223,7 @@ int main(void)
         cmocka_unit_test(hyperparameters_are_needed_and_in_range),
         cmocka_unit_test(tensors_must_all_be_there_fit_and_be_used),
         cmocka_unit_test(linear_scaling_divides_the_frequencies),
+        cmocka_unit_test(an_outline_has_the_tensors_of_its_architecture),
     };
     test_mkdir(dir);
     snprintf(path, sizeof path, "%s/changed.gguf", dir);

@@ -26,9 +26,14 @@ static void close_made(void)
 enum { EMBD, NORM, BIAS, UP, SLOTS };
 static const struct weight_slot slots[SLOTS] = {
     [EMBD] = {.name = "embd", .n_dim = 2, .dim = {4, 32}},
-    [NORM] = {.name = "blk.%d.norm", .f32_only = true, .n_dim = 1, .dim = {32}},
-    [BIAS] = {.name = "blk.%d.bias", .optional = true, .f32_only = true, .n_dim = 1, .dim = {32}},
-    [UP] = {.name = "blk.%d.up", .n_dim = 2, .dim = {8, 32}},
+    [NORM] = {.name = "blk.%d.norm", .part = PART_FFN, .f32_only = true, .n_dim = 1, .dim = {32}},
+    [BIAS] = {.name = "blk.%d.bias",
+              .part = PART_FFN,
+              .optional = true,
+              .f32_only = true,
+              .n_dim = 1,
+              .dim = {32}},
+    [UP] = {.name = "blk.%d.up", .part = PART_FFN, .n_dim = 2, .dim = {8, 32}},
 };
 
 static void make_layer(int layer, enum fmt norm, enum fmt up, uint64_t rows)
@@ -58,10 +63,11 @@ static void every_slot_of_every_layer_is_a_view_of_the_file(void **state)
     assert_int_equal(weights_get(&w, UP, 0)->fmt, FMT_Q8_0);
     assert_null(weights_get(&w, BIAS, 0)->data);
     assert_non_null(weights_get(&w, BIAS, 1)->data);
-    assert_int_equal(weights_layer_bytes(&w, 0), 128 + 8 * 34);
-    assert_int_equal(weights_layer_bytes(&w, 1), 128 + 8 * 128 + 128);
-    assert_int_equal(w.layer_bytes, weights_layer_bytes(&w, 1));
+    /* 128 and 8 x 34 bytes; 128, 8 x 128 and 128 bytes: each at a multiple of 256 */
+    assert_int_equal(weights_part_bytes(&w, PART_FFN, 0), 256 + 512);
+    assert_int_equal(weights_part_bytes(&w, PART_FFN, 1), 256 + 1024 + 256);
     assert_int_equal(weights_shared_bytes(&w), 256);
+    assert_int_equal(weights_bytes(&w), 256 + 768 + 1536);
     weights_free(&w);
     assert_null(w.t);
     close_made();
@@ -124,9 +130,47 @@ static void a_model_without_layers_binds_its_shared_slots(void **state)
     open_made();
     ok(weights_bind(g, slots, SLOTS, 0, &w, &e));
     assert_non_null(weights_get(&w, EMBD, 0)->data);
-    assert_int_equal(w.layer_bytes, 0);
+    assert_int_equal(weights_bytes(&w), 256);
     weights_free(&w);
     close_made();
+}
+
+static enum fmt format_of(const void *user, const char *name, int n_dim, const int64_t *dim)
+{
+    (void)dim;
+    return n_dim == 1 ? FMT_F32 : !strcmp(name, "blk.1.up") ? *(const enum fmt *)user : FMT_F16;
+}
+
+static void an_outline_has_sizes_but_no_data(void **state)
+{
+    (void)state;
+    struct err e;
+    struct weights w;
+    struct weight_slot with[SLOTS + 1];
+    enum fmt up = FMT_Q8_0;
+    memcpy(with, slots, sizeof slots);
+    with[SLOTS] = (struct weight_slot){.name = "out",
+                                       .part = PART_OUTPUT,
+                                       .optional = true,
+                                       .or_name = "embd",
+                                       .n_dim = 2,
+                                       .dim = {4, 32}};
+    for (int tied = 0; tied < 2; tied++) {
+        ok(weights_outline(with, SLOTS + 1, 2, tied, format_of, &up, &w, &e));
+        assert_null(weights_get(&w, UP, 1)->data);
+        assert_int_equal(weights_get(&w, UP, 1)->row_bytes, 34);
+        assert_false(weights_own(&w, BIAS, 1));
+        assert_int_equal(weights_own(&w, SLOTS, 0), !tied);
+        assert_int_equal(weights_tied(&w), tied);
+        assert_int_equal(weights_part_bytes(&w, PART_OUTPUT, 0), 256);
+        assert_int_equal(weights_shared_bytes(&w), tied ? 256 : 512);
+        assert_int_equal(weights_part_bytes(&w, PART_FFN, 0), 256 + 512);
+        assert_int_equal(weights_part_bytes(&w, PART_FFN, 1), 256 + 512);
+        weights_free(&w);
+    }
+    up = FMT_Q4_K; /* blocks of 256 */
+    fails(weights_outline(with, SLOTS + 1, 2, false, format_of, &up, &w, &e), ERR_USAGE,
+          "blk.1.up: rows of 32 elements are no whole blocks of Q4_K");
 }
 
 int main(void)
@@ -136,6 +180,7 @@ int main(void)
         cmocka_unit_test(all_misses_stand_in_one_message),
         cmocka_unit_test(a_long_list_ends_with_a_count),
         cmocka_unit_test(a_model_without_layers_binds_its_shared_slots),
+        cmocka_unit_test(an_outline_has_sizes_but_no_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

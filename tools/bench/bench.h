@@ -1,20 +1,20 @@
 /*
- * bench: what the modes of mas bench share. `mas bench kernels -o json` prints one object
+ * bench: the parts that the modes of mas bench share. `mas bench kernels -o json` prints one
+ * object, and `mas bench compare` reads two of them:
  *
  *   {"bench": "kernels", "format": 1, "commit", "time", "backend", "device", "threads",
- *    "emulated": a GPU's kernels were run by the host,
- *    "ceiling": {"copy_gb_s", "read_gb_s", "read_how": the best way to read the host's memory, ""
- *    on a device,
- *                "f32_gop_s", "int8_gop_s", "tensor_f16_gop_s", "tensor_int8_gop_s": 0 = no such
- *                unit},
- *    "rows": [{"op", "case", "kernel", "us": median of cold calls, "us_p5", "us_p95", "warm_us",
- *              "bytes", "ops": least that a call moves and computes, "gb_s", "gop_s", "share" of
- *              the read ceiling,
- *              "noisy", "best": fastest of its case, "picked": what a call takes when nothing is
- *              forced,
+ *    "emulated": true if the host ran a GPU's kernels,
+ *    "ceiling": {"copy_gb_s", "read_gb_s",
+ *                "read_how": the best way to read the host's memory, "" on a device,
+ *                "f32_gop_s", "int8_gop_s", "tensor_f16_gop_s",
+ *                "tensor_int8_gop_s": 0 = no such unit},
+ *    "rows": [{"op", "case", "kernel",
+ *              "us": median of cold calls, "us_p5", "us_p95", "warm_us",
+ *              "bytes", "ops": the least that a call moves and computes, "gb_s", "gop_s",
+ *              "share": of the read ceiling, "noisy",
+ *              "best": fastest of its case,
+ *              "picked": the kernel that a call takes when none is forced,
  *              "error": used share of the oracle's tolerance, or null}]}
- *
- * and mas bench compare reads two of them.
  */
 #ifndef MAS_BENCH_H
 #define MAS_BENCH_H
@@ -30,17 +30,18 @@ struct ceiling_read { /* one way to read the host's memory */
 };
 
 struct ceiling { /* bytes/s; 0 = not measured */
-    /* copy counts what is read and what is written; triad: a = b + s c, three arrays */
+    /* copy counts bytes read and bytes written; triad: a = b + s c, three arrays */
     double copy, read, triad;
-    double read_one;                          /* of one thread */
-    struct ceiling_read reads[CEILING_READS]; /* of all threads; the best of them is read */
-    int n_read, best_read;                    /* n_read 0: read is not of the host */
-    double up, down;                          /* from pinned memory to a device, and back */
-    double peak[PEAK_COUNT]; /* operations/s; 0: there is no such unit, or it was not measured */
+    double read_one; /* of one thread */
+    /* all threads together; the best is the member read */
+    struct ceiling_read reads[CEILING_READS];
+    int n_read, best_read;   /* n_read 0: read is the rate of a device */
+    double up, down;         /* from pinned memory to a device, and back */
+    double peak[PEAK_COUNT]; /* operations/s; 0: no such unit, or not measured */
 };
 
-/* threads: of the host; 0 = all. A device's memory (copy, up, down), or the host's (all but up and
- * down). */
+/* threads: of the host; 0 = all. Measures a device's memory (copy, up, down) or the host's (all but
+ * up and down). */
 /* The host's read rate is the best of several patterns, each with and without huge pages. */
 int ceiling_measure(struct ops *ops, int threads, struct ceiling *out, struct err *e);
 

@@ -9,12 +9,12 @@ struct bench_result { /* one kernel on one case */
     char op[16], name[96], kernel[64];
     double us, us_p5, us_p95, warm_us, bytes, ops, share, error; /* error: NaN = not checked */
     bool noisy, best, picked;
-    /* of a model's matrix: rows of activations, and uses in a decode step; else 0 */
+    /* for a model's matrix: rows of activations, and uses in a decode step; else 0 */
     int columns, times;
 };
 
 struct bench_page {
-    const char *title, *device, *note; /* note: "" or what must be said of the figures */
+    const char *title, *device, *note; /* note: "" or a caveat about the figures */
     int threads;
     struct ceiling ceiling;
     const struct bench_result *row;

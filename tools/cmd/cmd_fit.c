@@ -10,10 +10,11 @@
 #include "cli.h"
 #include "cmd.h"
 #include "fit_simulate.h"
+#include "forward.h"
+#include "kv.h"
 #include "mem.h"
 #include "plan.h"
-#include "sizes.h"
-#include "source.h"
+#include "shape.h"
 #include "str.h"
 
 /* A MedQA panel evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
@@ -30,7 +31,7 @@ static const double host_ops = 1e12; /* int8 operations/s of a desktop CPU */
 enum {
     BATCH_ROWS = 512,
     PAGE = 32,
-    PROPOSED = 8,
+    MAX_DRAFT = 8,
     DRAFT_WARM = 400,
     DRAFT_TOKENS = 40,
     ADVICE = 6,
@@ -57,11 +58,14 @@ struct fit {
     enum plan_mode mode;
     int n_ctx, n_seq, cpu_layers;
     uint64_t vram, ram;
+    uint64_t kv_bytes; /* of the KV cache; 0 = the plan's choice */
     double link, host;
     bool json, help;
     /* made */
-    struct model_sizes m;
+    struct sketch of;
     struct plan_rates rates;
+    struct sim *sim; /* the card */
+    struct ops *ops; /* of it, asked for the room that its kernels need */
 };
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -88,8 +92,12 @@ enum {
 
 static const struct argp_option options[] = {
     {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are looked at", 1},
-    {"shape", KEY_SHAPE, "NAME", 0,
-     "instead of a file: llama3-8b, llama3-70b, llama3.2-1b, llama3.2-3b", 1},
+    {"shape", KEY_SHAPE, "NAME", 0, "instead of a file, one of"
+#define X(name, ...) " " name
+#include "shapes.def"
+#undef X
+     ,
+     1},
     {"type", KEY_TYPE, "TYPE", 0, "number format of the shape (default Q4_K_M)", 1},
     {"gpu", KEY_GPU, "NAME", 0, "a card by name, such as rtx4090; an unknown name lists all", 2},
     {"vram", KEY_VRAM, "SIZE", 0, "memory of the card that may be used (default: all but 1 GiB)",
@@ -181,7 +189,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         f->draft = arg;
         return 0;
     case KEY_ACCEPTED:
-        return cli_int(st, "--accepted", arg, 1, PROPOSED, &f->accepted);
+        return cli_int(st, "--accepted", arg, 1, MAX_DRAFT, &f->accepted);
     case KEY_SIMULATE:
         f->simulate = arg;
         return 0;
@@ -213,27 +221,26 @@ static const struct argp argp = {options,
 
 /* ---- the model and the machine --------------------------------------------------------------- */
 
-static int read_sizes(struct fit *f, struct err *e)
+static int read_model(struct fit *f, struct err *e)
 {
-    int rc;
+    struct shape shape;
     if (!f->model == !f->shape)
         FAIL(e, ERR_USAGE, "%s; give the model with -m FILE or --shape NAME",
              f->model ? "both -m and --shape" : "no model");
-    if (f->shape) {
-        if (sizes_of_shape(f->shape, f->mix, &f->m, &rc, e))
-            return rc;
-        struct str all = STR_INIT;
-        for (const char *const *s = sizes_shapes(); *s; s++)
-            str_addf(&all, "%s%s", all.len ? ", " : "", *s);
-        rc = err_set(e, ERR_USAGE, "unknown --shape '%s'; known: %s", f->shape, all.s ? all.s : "");
-        str_free(&all);
-        return rc;
-    }
-    struct gguf *g;
-    TRY(source_open(f->model, &g, e));
-    rc = sizes_of_file(g, &f->m, e);
-    gguf_close(g);
-    return rc;
+    if (f->model)
+        return sketch_file(f->model, &f->of, e);
+    if (!shape_find(f->shape, &shape))
+        return shape_unknown("--shape", f->shape, e);
+    return sketch_shape(&shape, f->mix, &f->of, e);
+}
+
+/* The card without arithmetic: it knows what its kernels need. */
+static int open_card(struct fit *f, struct err *e)
+{
+    const struct sim_config c = {
+        .vram_bytes = f->vram, .vram = f->rates.vram, .link = f->rates.link, .host = f->rates.host};
+    TRY(sim_open(&c, &f->sim, e));
+    return ops_open("sim", &(struct ops_options){.sim = f->sim}, &f->ops, e);
 }
 
 static int read_machine(struct fit *f, struct err *e)
@@ -255,66 +262,74 @@ static int read_machine(struct fit *f, struct err *e)
                                    .hop_s = 3e-5,
                                    .step_s = step_s,
                                    .launch_s = launch_s};
-    return 0;
+    return open_card(f, e);
 }
 
-/* Activations of a step of 512 rows, logits of n sequences, and scratch: as
- * runtime/engine/forward.c takes them. */
-static uint64_t workspace(const struct fit *f, int n_seq)
+/* Bytes of activations and scratch of an engine's steps. */
+static uint64_t workspace(const struct fit *f, const struct model *m, int n_seq, int max_draft)
 {
-    uint64_t rows = BATCH_ROWS > n_seq ? BATCH_ROWS : (uint64_t)n_seq,
-             lrows = n_seq > 64 ? (uint64_t)n_seq : 64;
-    uint64_t row = (uint64_t)(4 * f->m.n_embd + 2 * f->m.kv_row + f->m.n_ff);
-    return rows * row * 4 + lrows * (uint64_t)(f->m.n_vocab + f->m.n_embd) * 4 +
-           ((uint64_t)64 << 20);
+    const struct forward_load load = {.n_seq = n_seq,
+                                      .batch_tokens = n_seq > BATCH_ROWS ? n_seq : BATCH_ROWS,
+                                      .n_ctx = f->n_ctx,
+                                      .page_tokens = PAGE,
+                                      .max_draft = max_draft};
+    const struct forward_limits lim = forward_limits_for(m, &load);
+    return forward_workspace(m, f->ops, &lim);
+}
+
+static int pages(int n_ctx)
+{
+    return (n_ctx + PAGE - 1) / PAGE;
+}
+
+/* Bytes of the KV cache for a token; 0: the format cannot hold the heads. */
+static uint64_t kv_token_bytes(const struct fit *f, const struct hparams *hp)
+{
+    const struct kv_config kc = {.fmt = f->kv,
+                                 .page_tokens = PAGE,
+                                 .n_layer = hp->n_layer,
+                                 .n_kv_head = hp->n_kv_head,
+                                 .head_dim = hp->head_dim};
+    return kv_page_bytes(&kc) / PAGE;
 }
 
 static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct plan *out,
                     struct err *e)
 {
-    size_t kv_row = 0;
-    if (!fmt_row_bytes(f->kv, f->m.head_dim, &kv_row))
-        FAIL(e, ERR_USAGE, "--kv-type %s cannot hold heads of %d elements; use f16",
-             fmt_info(f->kv)->name, f->m.head_dim);
-    uint64_t per_token =
-        2 * (uint64_t)(f->m.kv_row / f->m.head_dim) * kv_row * (uint64_t)f->m.n_layer;
-    struct plan_input in = {.n_layer = f->m.n_layer,
-                            .attn_bytes = f->m.attn,
-                            .ffn_bytes = f->m.ffn,
-                            .embed_bytes = f->m.embed,
-                            .output_bytes = f->m.output,
-                            .tied_bytes = f->m.tied,
-                            .kv_bytes_per_token = per_token,
-                            .n_ctx = (f->n_ctx + PAGE - 1) / PAGE * PAGE,
+    const struct model *m = &f->of.m;
+    struct plan_input in = {.kv_bytes_per_token = kv_token_bytes(f, &m->hp),
+                            .kv_bytes = f->kv_bytes,
+                            .n_ctx = pages(f->n_ctx) * PAGE,
                             .n_seq = n_seq,
-                            .workspace_bytes = workspace(f, n_seq),
+                            .workspace_bytes = workspace(f, m, n_seq, 0),
                             .on_device = true,
                             .vram_bytes = f->vram,
                             .ram_bytes = f->ram,
                             .mode = mode,
                             .n_host = f->cpu_layers,
                             .rates = f->rates,
-                            .kv_len = f->n_ctx,
-                            .row_bytes = (uint64_t)f->m.n_embd * 4,
-                            .ops_per_byte = 2 * (double)f->m.n_params / (double)f->m.total};
+                            .kv_len = f->n_ctx};
+    if (!in.kv_bytes_per_token)
+        FAIL(e, ERR_USAGE, "--kv-type %s cannot hold heads of %d elements; use f16",
+             fmt_info(f->kv)->name, m->hp.head_dim);
+    uint64_t *layer = mem_zalloc(2 * (size_t)m->hp.n_layer, sizeof *layer);
+    if (!layer)
+        return NOMEM(e, 2 * (size_t)m->hp.n_layer * sizeof *layer, "plan");
+    model_plan_sizes(m, layer, &in);
     int rc = plan_make(&in, out, e);
+    mem_free(layer);
     if (rc < 0)
         advice_instead(e, "--ctx",
                        "lower --ctx, --sequences or --kv-type, or raise --vram or --ram");
     return rc;
 }
 
-/* Sizes of a draft: a shape, or a file. */
-static int draft_sizes(const struct fit *f, struct model_sizes *m, struct err *e)
+/* A draft: a shape, or a file. */
+static int draft_open(const struct fit *f, struct sketch *out, struct err *e)
 {
-    struct gguf *g;
-    int rc;
-    if (sizes_of_shape(f->draft, f->mix, m, &rc, e))
-        return rc;
-    TRY(source_open(f->draft, &g, e));
-    rc = sizes_of_file(g, m, e);
-    gguf_close(g);
-    return rc;
+    struct shape shape;
+    return shape_find(f->draft, &shape) ? sketch_shape(&shape, f->mix, out, e)
+                                        : sketch_file(f->draft, out, e);
 }
 
 struct speculation {
@@ -326,25 +341,33 @@ struct speculation {
  * them and the one before accepts some and adds one. */
 static int speculate(const struct fit *f, struct speculation *out, struct err *e)
 {
-    struct model_sizes m = {0};
+    struct sketch draft;
     struct plan p;
     struct fit with = *f;
-    TRY(draft_sizes(f, &m, e));
-    uint64_t kv = 4 * (uint64_t)(m.n_layer * m.kv_row) * (uint64_t)f->n_ctx; /* f16 */
-    *out = (struct speculation){.draft_bytes = m.total + kv};
+    const int rows = MAX_DRAFT + 1;
+    TRY(draft_open(f, &draft, e));
+    const struct model *m = &draft.m;
+    const struct weights *w = &m->w;
+    const uint64_t kv = kv_token_bytes(f, &m->hp) * (uint64_t)f->n_ctx;
+    /* a token reads a row of the embedding, unless that is the output matrix, too */
+    const uint64_t read =
+        weights_bytes(w) - (weights_tied(w) ? 0 : weights_part_bytes(w, PART_EMBED, 0));
+    *out =
+        (struct speculation){.draft_bytes = weights_bytes(w) + kv + workspace(f, m, 1, MAX_DRAFT)};
     const int launches = COST_LAUNCHES_EMBED +
-                         m.n_layer * (COST_LAUNCHES_ATTN + COST_LAUNCHES_FFN) +
+                         m->hp.n_layer * (COST_LAUNCHES_ATTN + COST_LAUNCHES_FFN) +
                          COST_LAUNCHES_OUTPUT;
-    out->draft_s =
-        PROPOSED * (((double)(m.total - (m.tied ? 0 : m.embed)) + (double)kv / 2) / f->rates.vram +
-                    launches * f->rates.launch_s);
-    sizes_free(&m);
+    out->draft_s = MAX_DRAFT *
+                   (((double)read + (double)kv / 2) / f->rates.vram + launches * f->rates.launch_s);
+    sketch_close(&draft);
     if (out->draft_bytes >= f->vram)
         FAIL(e, ERR_USAGE, "the draft needs %.1f GB of the card, which has %.1f",
              (double)out->draft_bytes * 1e-9, (double)f->vram * 1e-9);
     with.vram -= out->draft_bytes;
-    with.n_ctx = f->n_ctx / (PROPOSED + 1) + 1; /* all rows together hold one sequence */
-    TRY(plan_for(&with, PROPOSED + 1, PLAN_LATENCY, &p, e));
+    /* all rows together hold one sequence, and all of them are in the step */
+    with.n_ctx = f->n_ctx / rows + 1;
+    with.kv_bytes = kv_token_bytes(f, &f->of.m.hp) * (uint64_t)(rows * pages(with.n_ctx) * PAGE);
+    TRY(plan_for(&with, rows, PLAN_LATENCY, &p, e));
     out->pass_s = p.all.step_s;
     plan_free(&p);
     out->rate = (f->accepted + 1) / (out->pass_s + out->draft_s);
@@ -385,7 +408,7 @@ static int best_plan(const struct fit *f, enum plan_mode mode, struct plan *best
  * arithmetic. */
 static double eval_hours(const struct fit *f, const struct plan *p)
 {
-    double prefill = 2 * (double)f->m.n_params / f->rates.device_ops;
+    double prefill = 2 * (double)f->of.m.n_params / f->rates.device_ops;
     return (eval_output / batch_rate(p) + eval_prompt * prefill) / 3600;
 }
 
@@ -535,17 +558,18 @@ static void print_draft(struct str *s, const struct fit *f)
                  "\nwith draft %s: %.1f GB in VRAM; %d tokens proposed a pass in %.3f s, verified "
                  "in %.3f s, %d accepted "
                  "(assumed)\n  predicted: %.2f tok/s for 1 sequence; the same text as without\n",
-                 f->draft, gb(d.draft_bytes), PROPOSED, d.draft_s, d.pass_s, f->accepted, d.rate);
+                 f->draft, gb(d.draft_bytes), MAX_DRAFT, d.draft_s, d.pass_s, f->accepted, d.rate);
 }
 
 static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why)
 {
     struct str s = STR_INIT;
     struct advice a[ADVICE];
+    const struct model *m = &f->of.m;
     int best = !ok[0] || (ok[1] && batch_rate(&p[1]) > batch_rate(&p[0]));
     str_addf(&s, "%s %s: %.1f GB, %d layers, %.2f billion parameters\n",
-             f->shape ? f->shape : f->model, f->shape ? mixture_name(f->mix) : "", gb(f->m.total),
-             f->m.n_layer, (double)f->m.n_params * 1e-9);
+             f->shape ? f->shape : f->model, f->shape ? mixture_name(f->mix) : "",
+             gb(weights_bytes(&m->w)), m->hp.n_layer, (double)m->n_params * 1e-9);
     str_addf(&s,
              "on %s: %.0f GB/s, link %.0f GB/s, CPU %.0f GB/s; %d tokens a sequence, KV cache %s\n",
              f->gpu, f->rates.vram * 1e-9, f->rates.link * 1e-9, f->rates.host * 1e-9, f->n_ctx,
@@ -593,8 +617,8 @@ static void json_plan(struct str *s, const struct fit *f, const struct plan *p, 
 static void print_json(const struct fit *f, struct plan *p, const bool *ok)
 {
     struct str s = STR_INIT;
-    str_addf(&s, "{\"predicted\": true, \"weight_bytes\": %" PRIu64 ", \"parameters\": %" PRId64,
-             f->m.total, f->m.n_params);
+    str_addf(&s, "{\"predicted\": true, \"weight_bytes\": %" PRIu64 ", \"parameters\": %" PRIu64,
+             weights_bytes(&f->of.m.w), f->of.m.n_params);
     for (int i = 0; i < 2; i++)
         if (ok[i]) {
             str_adds(&s, ", ");
@@ -606,13 +630,13 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
                  ", \"draft\": {\"bytes\": %" PRIu64
                  ", \"proposed\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
                  "%.6g}",
-                 d.draft_bytes, PROPOSED, f->accepted, d.rate);
+                 d.draft_bytes, MAX_DRAFT, f->accepted, d.rate);
     str_adds(&s, "}\n");
     fputs(s.s ? s.s : "", stdout);
     str_free(&s);
 }
 
-/* The share of guesses that are right, so that of PROPOSED in a row `accepted` are, on average,
+/* The share of guesses that are right, so that of MAX_DRAFT in a row `accepted` are, on average,
  * before the first wrong. */
 static double share_of(int accepted)
 {
@@ -620,7 +644,7 @@ static double share_of(int accepted)
     for (int i = 0; i < 50; i++) {
         const double p = (low + high) / 2;
         double sum = 0, right = p;
-        for (int k = 0; k < PROPOSED; k++, right *= p)
+        for (int k = 0; k < MAX_DRAFT; k++, right *= p)
             sum += right;
         *(sum < accepted ? &low : &high) = p;
     }
@@ -631,17 +655,14 @@ static double share_of(int accepted)
 static int scene_with_draft(const struct fit *f, struct scene *s, struct err *e)
 {
     struct speculation d;
-    struct model_sizes m = {0};
-    int rc = 0;
+    struct shape shape;
     TRY(speculate(f, &d, e));
     s->draft = f->draft;
-    s->draft_is_shape = sizes_of_shape(f->draft, f->mix, &m, &rc, e);
-    sizes_free(&m);
-    TRY(rc);
+    s->draft_is_shape = shape_find(f->draft, &shape);
     s->predicted = d.rate;
     s->run.mode = PLAN_LATENCY;
     s->run.n_seq = 1;
-    s->run.max_draft = PROPOSED;
+    s->run.max_draft = MAX_DRAFT;
     s->run.spoil = 1 - share_of(f->accepted);
     s->run.n_warm = DRAFT_WARM;
     s->run.n_step = DRAFT_TOKENS;
@@ -691,7 +712,7 @@ static int fit(struct fit *f, struct err *e)
     struct plan p[2];
     bool ok[2] = {false, false};
     struct err why[2] = {{0}, {0}};
-    TRY(read_sizes(f, e));
+    TRY(read_model(f, e));
     TRY(read_machine(f, e));
     for (int i = 0; i < 2; i++) {
         enum plan_mode mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY;
@@ -723,7 +744,9 @@ static int run(int argc, char **argv)
     if (f.help)
         return 0;
     int rc = fit(&f, &e);
-    sizes_free(&f.m);
+    ops_close(f.ops);
+    sim_close(f.sim);
+    sketch_close(&f.of);
     return rc < 0 ? cmd_fail(&e) : 0;
 }
 

@@ -2,12 +2,7 @@
  * mas synth: writes a GGUF file with random weights of the right shape, for measurements. The file
  * is complete (metadata, tokenizer, every tensor of its architecture), depends only on its options,
  * and is made straight in the blocks of its formats (fmt_random.h), so the disk is the limit. Its
- * answers mean nothing.
- *
- * Deviations of the weights, so that activations keep their size through any depth (n = inputs of a
- * row, L = layers; residual branches are damped as in GPT-2): token_embd 1; attn_q, attn_k, attn_v,
- * ffn_gate, ffn_up 1 / sqrt n; attn_output, ffn_down 1 / sqrt (2 L n); output 3 / sqrt n, so that
- * logits have a deviation of 3 and the best token a few per cent. Norms are 1.
+ * answers mean nothing. The tensors and their values come from the slots of the model (slots.def).
  */
 #include <inttypes.h>
 #include <math.h>
@@ -25,34 +20,23 @@
 #include "modelfile.h"
 #include "pool.h"
 #include "rng.h"
+#include "shape.h"
 #include "str.h"
 #include "synth.h"
 #include "synth_vocab.h"
 
 #define CHUNK ((size_t)16 << 20) /* bytes made at a time */
 
-struct synth_shape {
-    const char *name;
-    int64_t n_layer, n_embd, n_ff, n_head, n_kv_head, n_ctx, n_vocab;
-    bool tied; /* the output is the embedding */
-};
-
-static const struct synth_shape shapes[] = {
-#define X(name, layers, embd, ff, head, kv, ctx, vocab, tied)                                      \
-    {name, layers, embd, ff, head, kv, ctx, vocab, tied},
-#include "shapes.def"
-#undef X
-};
-
 struct synth {
     const char *out, *vocab_from;
-    struct synth_shape shape;
+    struct shape shape;
     bool has_shape, hollow, quiet;
     enum mixture mix;
     int64_t n_layer, seed; /* n_layer 0: the shape's own */
     int threads;
-    int64_t n_vocab;
     /* while it runs */
+    struct model m;
+    struct weight_slot slot[SLOT_COUNT];
     struct pool *pool;
     struct gguf_writer *w;
     FILE *report;         /* for the closing line: not where the model goes */
@@ -66,7 +50,12 @@ struct synth {
 enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_SEED, OPT_HOLLOW, OPT_QUIET };
 
 static const struct argp_option options[] = {
-    {"shape", OPT_SHAPE, "NAME", 0, "llama3-8b, llama3-70b, llama3.2-1b, llama3.2-3b or tiny", 1},
+    {"shape", OPT_SHAPE, "NAME", 0, "one of"
+#define X(name, ...) " " name
+#include "shapes.def"
+#undef X
+     ,
+     1},
     {"layers", OPT_LAYERS, "N", 0, "another number of layers, 1 to 1000", 1},
     {"type", OPT_TYPE, "TYPE", 0, "F32, F16, BF16, Q8_0, Q4_0, Q6_K, Q5_K_M or Q4_K_M (default)",
      1},
@@ -82,24 +71,14 @@ static const struct argp_option options[] = {
     {0},
 };
 
-static bool synth_shape_find(const char *name, struct synth_shape *out)
-{
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        if (!strcmp(shapes[i].name, name)) {
-            *out = shapes[i];
-            return true;
-        }
-    return false;
-}
-
 static error_t parse_shape(struct synth *s, const char *arg, struct argp_state *state)
 {
-    s->has_shape = synth_shape_find(arg, &s->shape);
+    struct err why;
+    s->has_shape = shape_find(arg, &s->shape);
     if (s->has_shape)
         return 0;
-    argp_error(state,
-               "unknown shape '%s'; known: llama3-8b, llama3-70b, llama3.2-1b, llama3.2-3b, tiny",
-               arg);
+    shape_unknown("shape", arg, &why);
+    argp_error(state, "%s", why.msg);
     return EINVAL;
 }
 
@@ -172,140 +151,138 @@ static int put_general(struct synth *s, struct err *e)
 {
     char name[96];
     static const char about[] = "random weights for measurements; its answers mean nothing";
-    snprintf(name, sizeof name, "synthetic %s, %" PRId64 " layers, seed %" PRId64, s->shape.name,
-             s->shape.n_layer, s->seed);
-    TRY(gguf_put_str(s->w, "general.architecture", "llama", 5, e));
+    snprintf(name, sizeof name, "synthetic %s, %d layers, seed %" PRId64, s->shape.name,
+             s->shape.hp.n_layer, s->seed);
+    TRY(gguf_put_str(s->w, "general.architecture", s->shape.arch->name, strlen(s->shape.arch->name),
+                     e));
     TRY(gguf_put_str(s->w, "general.name", name, strlen(name), e));
     TRY(gguf_put_str(s->w, "general.description", about, strlen(about), e));
     TRY(gguf_put_u32(s->w, "general.file_type", mixture_file_type(s->mix), e));
     return gguf_put_u32(s->w, "general.quantization_version", 2, e);
 }
 
+static int put_u32(struct synth *s, const char *key, int value, struct err *e)
+{
+    char full[96];
+    snprintf(full, sizeof full, "%s.%s", s->shape.arch->name, key);
+    return gguf_put_u32(s->w, full, (uint32_t)value, e);
+}
+
+static int put_f32(struct synth *s, const char *key, float value, struct err *e)
+{
+    char full[96];
+    snprintf(full, sizeof full, "%s.%s", s->shape.arch->name, key);
+    return gguf_put_f32(s->w, full, value, e);
+}
+
 static int put_shape(struct synth *s, struct err *e)
 {
-    const struct synth_shape *h = &s->shape;
-    const struct {
-        const char *key;
-        int64_t value;
-    } row[] = {
-        {"llama.block_count", h->n_layer},
-        {"llama.context_length", h->n_ctx},
-        {"llama.embedding_length", h->n_embd},
-        {"llama.feed_forward_length", h->n_ff},
-        {"llama.attention.head_count", h->n_head},
-        {"llama.attention.head_count_kv", h->n_kv_head},
-        {"llama.rope.dimension_count", h->n_embd / h->n_head},
-        {"llama.vocab_size", s->n_vocab},
-    };
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-        TRY(gguf_put_u32(s->w, row[i].key, (uint32_t)row[i].value, e));
-    TRY(gguf_put_f32(s->w, "llama.rope.freq_base", 500000, e));
-    return gguf_put_f32(s->w, "llama.attention.layer_norm_rms_epsilon", 1e-5f, e);
+    const struct hparams *hp = &s->shape.hp;
+    TRY(put_u32(s, "block_count", hp->n_layer, e));
+    TRY(put_u32(s, "context_length", hp->n_ctx_train, e));
+    TRY(put_u32(s, "embedding_length", hp->n_embd, e));
+    TRY(put_u32(s, "feed_forward_length", hp->n_ff, e));
+    TRY(put_u32(s, "attention.head_count", hp->n_head, e));
+    TRY(put_u32(s, "attention.head_count_kv", hp->n_kv_head, e));
+    if (hp->head_dim * hp->n_head != hp->n_embd) {
+        TRY(put_u32(s, "attention.key_length", hp->head_dim, e));
+        TRY(put_u32(s, "attention.value_length", hp->head_dim, e));
+    }
+    TRY(put_u32(s, "rope.dimension_count", hp->rotary.n_rot, e));
+    TRY(put_u32(s, "vocab_size", hp->n_vocab, e));
+    TRY(put_f32(s, "rope.freq_base", hp->rotary.theta, e));
+    return put_f32(s, "attention.layer_norm_rms_epsilon", hp->eps, e);
 }
 
 /* ---- tensors -------------------------------------------------------------------------------- */
 
-struct synth_row {
-    const char *name;
-    int64_t rows, cols; /* rows 0: a norm, all ones */
-    float std;
-};
-
 struct synth_tensor {
-    char name[64];
-    int n_dim;
-    int64_t dim[2];
-    enum fmt fmt;
-    float std;
-    int64_t blocks;
+    char name[WEIGHTS_NAME];
+    const struct tensor *t;
+    enum slot_init init;
     uint64_t key, bytes;
+    int64_t blocks;
 };
 
-enum { PER_LAYER = 9 };
-
-static struct synth_row row_in_layer(const struct synth_shape *h, int64_t k)
+/* Calls `each` for every tensor, in the order of their use: the embedding, the layers, the output.
+ */
+static int for_each_tensor(struct synth *s,
+                           int (*each)(struct synth *s, const struct synth_tensor *t,
+                                       struct err *e),
+                           struct err *e)
 {
-    int64_t n = h->n_embd, kv = n / h->n_head * h->n_kv_head;
-    float even = 1 / sqrtf((float)n), damp = 1 / sqrtf(2.0f * (float)h->n_layer);
-    const struct synth_row row[PER_LAYER] = {
-        {"attn_norm", 0, n, 0},
-        {"attn_q", n, n, even},
-        {"attn_k", kv, n, even},
-        {"attn_v", kv, n, even},
-        {"attn_output", n, n, damp * even},
-        {"ffn_norm", 0, n, 0},
-        {"ffn_gate", h->n_ff, n, even},
-        {"ffn_up", h->n_ff, n, even},
-        {"ffn_down", n, h->n_ff, damp / sqrtf((float)h->n_ff)},
-    };
-    return row[k];
+    const struct weights *w = &s->m.w;
+    const int n = s->m.hp.n_layer;
+    for (int l = -1; l <= n; l++)
+        for (int slot = 0; slot < SLOT_COUNT; slot++) {
+            const bool inside = l >= 0 && l < n;
+            if (w->per_layer[slot] != inside || !weights_own(w, slot, inside ? l : 0) ||
+                (!inside && (w->part[slot] == PART_EMBED) != (l < 0)))
+                continue;
+            struct synth_tensor t = {.t = weights_get(w, slot, inside ? l : 0),
+                                     .init = model_slot_init((enum slot)slot)};
+            const uint64_t place =
+                inside ? (uint64_t)(slot - SLOT_ATTN_NORM) : slot != SLOT_TOKEN_EMBD;
+            CHECK(weights_name(t.name, &s->slot[slot], l));
+            t.key = rng_key((uint64_t)s->seed, inside ? (uint64_t)l + 1 : 0, place);
+            t.bytes = tensor_bytes(t.t);
+            t.blocks = (int64_t)(t.bytes / fmt_info(t.t->fmt)->block_bytes);
+            TRY(each(s, &t, e));
+        }
+    return 0;
 }
 
-static int64_t tensor_count(const struct synth *s)
+static float deviation(const struct synth *s, const struct synth_tensor *t)
 {
-    return s->shape.n_layer * PER_LAYER + (s->shape.tied ? 2 : 3);
-}
-
-/* Tensor i of the file: token_embd, the layers, output_norm, output unless it is tied. */
-static struct synth_tensor tensor_at(const struct synth *s, int64_t i)
-{
-    const struct synth_shape *h = &s->shape;
-    const struct mixture_model mm = {(int)h->n_layer, (int)h->n_head, (int)h->n_kv_head, h->tied};
-    int64_t layer = (i - 1) / PER_LAYER, norm = 1 + h->n_layer * PER_LAYER;
-    bool inside = i > 0 && i < norm, fell_back;
-    struct synth_row r = {"output", s->n_vocab, h->n_embd, 3 / sqrtf((float)h->n_embd)};
-    if (inside)
-        r = row_in_layer(h, (i - 1) % PER_LAYER);
-    else if (i == 0)
-        r = (struct synth_row){"token_embd", s->n_vocab, h->n_embd, 1};
-    else if (i == norm)
-        r = (struct synth_row){"output_norm", 0, h->n_embd, 0};
-    struct synth_tensor t = {.n_dim = r.rows ? 2 : 1};
-    if (inside)
-        snprintf(t.name, sizeof t.name, "blk.%" PRId64 ".%s.weight", layer, r.name);
-    else
-        snprintf(t.name, sizeof t.name, "%s.weight", r.name);
-    t.dim[0] = r.rows ? r.rows : r.cols;
-    t.dim[1] = r.rows ? r.cols : 1;
-    t.fmt = mixture_choose(s->mix, &mm, t.name, t.n_dim, t.dim, &fell_back);
-    t.std = r.std;
-    t.key = rng_key((uint64_t)s->seed, inside ? (uint64_t)layer + 1 : 0,
-                    inside ? (uint64_t)(i - 1) % PER_LAYER : (uint64_t)(i != 0));
-    t.blocks = t.dim[0] * t.dim[1] / fmt_info(t.fmt)->block_elems;
-    t.bytes = (uint64_t)t.blocks * fmt_info(t.fmt)->block_bytes;
-    return t;
+    const float even = 1 / sqrtf((float)tensor_cols(t->t));
+    switch (t->init) {
+    case INIT_UNIT:
+        return 1;
+    case INIT_EVEN:
+        return even;
+    case INIT_DAMPED:
+        return 1 / sqrtf(2.0f * (float)s->m.hp.n_layer) * even;
+    case INIT_LOGITS:
+        return 3 / sqrtf((float)tensor_cols(t->t));
+    case INIT_ZEROS:
+    case INIT_ONES:
+        break;
+    }
+    return 0;
 }
 
 struct fill_job {
     const struct synth_tensor *t;
     int64_t first;
+    float deviation;
     unsigned char *out;
 };
 
 static void fill_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     const struct fill_job *j = arg;
+    const enum fmt fmt = j->t->t->fmt;
     (void)worker;
-    fmt_random(j->t->fmt, j->t->key, j->first + begin, end - begin, j->t->std,
-               j->out + (size_t)begin * fmt_info(j->t->fmt)->block_bytes);
+    fmt_random(fmt, j->t->key, j->first + begin, end - begin, j->deviation,
+               j->out + (size_t)begin * fmt_info(fmt)->block_bytes);
 }
 
-static int put_ones(struct synth *s, const struct synth_tensor *t, struct err *e)
+static int put_same(struct synth *s, const struct synth_tensor *t, float value, struct err *e)
 {
     float *y = (float *)(void *)s->chunk;
-    CHECK(t->fmt == FMT_F32 && t->bytes <= CHUNK);
+    CHECK(t->t->fmt == FMT_F32 && t->bytes <= CHUNK);
     for (int64_t i = 0; i < t->blocks; i++)
-        y[i] = 1;
+        y[i] = value;
     return gguf_put_data(s->w, y, (size_t)t->bytes, e);
 }
 
 static int put_random(struct synth *s, const struct synth_tensor *t, struct err *e)
 {
-    size_t size = fmt_info(t->fmt)->block_bytes;
+    size_t size = fmt_info(t->t->fmt)->block_bytes;
     int64_t most = (int64_t)(CHUNK / size);
     for (int64_t at = 0; at < t->blocks; at += most) {
         int64_t n = t->blocks - at < most ? t->blocks - at : most;
-        struct fill_job j = {t, at, s->chunk};
+        struct fill_job j = {t, at, deviation(s, t), s->chunk};
         pool_run_grain(s->pool, n, 64, fill_part, &j);
         TRY(gguf_put_data(s->w, s->chunk, (size_t)n * size, e));
         s->done += (uint64_t)n * size;
@@ -314,22 +291,29 @@ static int put_random(struct synth *s, const struct synth_tensor *t, struct err 
     return 0;
 }
 
+static int put_header(struct synth *s, const struct synth_tensor *t, struct err *e)
+{
+    s->bytes += t->bytes;
+    return gguf_put_tensor(s->w, t->name, t->t->fmt, t->t->n_dim, t->t->dim, e);
+}
+
+static int put_values(struct synth *s, const struct synth_tensor *t, struct err *e)
+{
+    if (t->init == INIT_ZEROS || t->init == INIT_ONES)
+        return put_same(s, t, t->init == INIT_ONES, e);
+    return put_random(s, t, e);
+}
+
 static int put_tensors(struct synth *s, struct err *e)
 {
-    int64_t n = tensor_count(s);
-    for (int64_t i = 0; i < n; i++) {
-        struct synth_tensor t = tensor_at(s, i);
-        TRY(gguf_put_tensor(s->w, t.name, t.fmt, t.n_dim, t.dim, e));
-        s->bytes += t.bytes;
-    }
+    const struct shape *sh = &s->shape;
+    TRY(model_outline(sh->arch, &sh->hp, sh->tied, s->mix, &s->m, e));
+    model_slots(sh->arch, &sh->hp, s->slot);
+    TRY(for_each_tensor(s, put_header, e));
     if (s->hollow)
         return 0;
     modelfile_progress_begin(&s->progress, "writing", s->bytes, s->quiet);
-    for (int64_t i = 0; i < n; i++) {
-        struct synth_tensor t = tensor_at(s, i);
-        TRY(t.std > 0 ? put_random(s, &t, e) : put_ones(s, &t, e));
-    }
-    return 0;
+    return for_each_tensor(s, put_values, e);
 }
 
 /* ---- the command ---------------------------------------------------------------------------- */
@@ -347,10 +331,12 @@ static int write_model(struct synth *s, struct err *e)
                        : gguf_writer_open(s->out, &s->w, e));
     s->report = gguf_writer_is_stdout(s->w) ? stderr : stdout;
     TRY_DONE(put_general(s, e));
+    int64_t n_vocab;
     if (s->vocab_from)
-        TRY_DONE(synth_vocab_copy(s->vocab_from, s->w, &s->n_vocab, e));
+        TRY_DONE(synth_vocab_copy(s->vocab_from, s->w, &n_vocab, e));
     else
-        TRY_DONE(synth_vocab_bytes(s->w, s->hollow ? s->shape.n_vocab : 0, &s->n_vocab, e));
+        TRY_DONE(synth_vocab_bytes(s->w, s->hollow ? s->shape.hp.n_vocab : 0, &n_vocab, e));
+    s->shape.hp.n_vocab = (int)n_vocab; /* at most 2^24 */
     TRY_DONE(put_shape(s, e));
     TRY_DONE(put_tensors(s, e));
     struct gguf_writer *w = s->w;
@@ -361,6 +347,7 @@ done:
     gguf_writer_abandon(s->w);
     pool_close(s->pool);
     mem_free(s->chunk);
+    model_free(&s->m);
     return rc;
 }
 
@@ -368,8 +355,8 @@ int synth_hollow(const char *shape, enum mixture mix, const char *path, struct e
 {
     struct synth s = {
         .out = path, .mix = mix, .seed = 1, .hollow = true, .quiet = true, .threads = 1};
-    if (!synth_shape_find(shape, &s.shape))
-        FAIL(e, ERR_USAGE, "unknown shape '%s'", shape);
+    if (!shape_find(shape, &s.shape))
+        return shape_unknown("shape", shape, e);
     return write_model(&s, e);
 }
 
@@ -381,19 +368,17 @@ static int run(int argc, char **argv)
     if (code >= 0)
         return code;
     if (s.n_layer)
-        s.shape.n_layer = s.n_layer;
+        s.shape.hp.n_layer = (int)s.n_layer;
     int64_t start = clock_ns();
     if (write_model(&s, &e) < 0)
         return cmd_fail(&e);
     double seconds = (double)(clock_ns() - start) / 1e9, gigabytes = (double)s.bytes / 1e9;
     if (!s.quiet && s.hollow)
-        fprintf(s.report,
-                "%s: nothing but zeros, %s, %" PRId64 " layers, %s, %.2f GB that take no room\n",
-                s.out, s.shape.name, s.shape.n_layer, mixture_name(s.mix), gigabytes);
+        fprintf(s.report, "%s: nothing but zeros, %s, %d layers, %s, %.2f GB that take no room\n",
+                s.out, s.shape.name, s.shape.hp.n_layer, mixture_name(s.mix), gigabytes);
     else if (!s.quiet)
-        fprintf(s.report,
-                "%s: random weights, %s, %" PRId64 " layers, %s, %.2f GB in %.1f s (%.2f GB/s)\n",
-                s.out, s.shape.name, s.shape.n_layer, mixture_name(s.mix), gigabytes, seconds,
+        fprintf(s.report, "%s: random weights, %s, %d layers, %s, %.2f GB in %.1f s (%.2f GB/s)\n",
+                s.out, s.shape.name, s.shape.hp.n_layer, mixture_name(s.mix), gigabytes, seconds,
                 gigabytes / seconds);
     return 0;
 }

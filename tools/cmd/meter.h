@@ -7,8 +7,8 @@
 
 struct meter {
     bool quiet, terminal;
-    int64_t shown_ns; /* when the last line was drawn */
-    bool drawn;       /* the bar stands on the line at hand */
+    int64_t shown_ns; /* time of the last drawn line */
+    bool drawn;       /* the current line holds the bar */
 };
 
 void meter_open(struct meter *m, bool quiet);

@@ -1,6 +1,6 @@
 /*
- * modelfile: what the commands that write a model file share: refusing to write onto what they
- * read, and saying how far they are.
+ * modelfile: the parts that the commands share that write a model file: the refusal to write onto
+ * their input, and their progress.
  */
 #ifndef MAS_MODELFILE_H
 #define MAS_MODELFILE_H
@@ -13,7 +13,8 @@
 /* ERR_USAGE when `out` is the file `in`, by any name or link. */
 int modelfile_apart(const char *in, const char *out, struct err *e);
 
-/* Progress on stderr: a bar drawn over itself on a terminal, a line every few seconds elsewhere. */
+/* Progress on stderr: a bar that rewrites itself on a terminal, a line every few seconds
+ * elsewhere. */
 struct modelfile_progress {
     const char *verb; /* "quantizing" */
     uint64_t total;   /* bytes */

@@ -1,4 +1,7 @@
-/* output: reports of a run to the terminal and to files, which are written as outfile.h says. */
+/*
+ * output: reports of a run to the terminal and to files. Files are written by the rules of
+ * outfile.h.
+ */
 #ifndef MAS_OUTPUT_H
 #define MAS_OUTPUT_H
 

@@ -10,16 +10,16 @@
 enum { SCENES = 3 };
 
 struct scene {           /* one placement */
-    struct simulate run; /* its model is filled in */
+    struct simulate run; /* without its model, which fit_simulate sets */
     char machine[96];    /* "rtx4090, 23.0 GiB, link 25 GB/s" */
-    const char *draft;   /* proposes tokens: a shape, or a file; NULL = none */
+    const char *draft;   /* the draft model: a shape, or a file; NULL = none */
     bool draft_is_shape;
     double predicted; /* tokens/s with it */
 };
 
 /* Runs n scenes, writes their timelines (run.n_step steps each) to path as SVG, adds a table to
- * report. model: a GGUF file, or NULL for a shape of shapes.def in formats of mix, made as a
- * hollow file for the time of the run. */
+ * report. model: a GGUF file. NULL: a shape of shapes.def in the formats of mix, as a hollow file
+ * that exists during the run. */
 int fit_simulate(struct scene *s, int n, const char *model, const char *shape, enum mixture mix,
                  const char *path, struct str *report, struct err *e);
 

@@ -1,4 +1,4 @@
-/* timeline: what the engines of a simulated card do in a few steps, as a picture. */
+/* timeline: the work of a simulated card's engines in a few steps, as a picture. */
 #ifndef MAS_TIMELINE_H
 #define MAS_TIMELINE_H
 
@@ -9,7 +9,7 @@ struct timeline {
     char title[200], note[280];
     const struct simulated *run;
     double seconds; /* shown, from run->begin */
-    double step;    /* from one mark of a next step to another; 0 = no marks */
+    double step;    /* seconds from one step's mark to the next; 0 = no marks */
 };
 
 /* An SVG of n timelines, one below the other. */

@@ -3,10 +3,10 @@
 #
 #   tools/scripts/bench_batch.sh [-c config] [-d questions] [-n questions] [-r rounds] [-j "1 4 16 64 256"] [-o folder] [-- --set ..]
 #
-# Each round runs every combination once, in turn; the table has medians. The engine computes as many sequences together as
-# cases are in flight, 5 a case at most (the panel's specialists), 256 in all. In the folder: one picture of each
-# combination, tokens a second and use of the KV cache over time. The first row of the table is the way of today's scripts:
-# one case after the other, one call after the other, nothing kept. MAS names another program than build/release/mas.
+# Each round runs every combination once, in turn; the table has medians. Each case in flight gives the engine at most 5
+# sequences (the panel's specialists), 256 in all. The folder gets one picture of each combination: tokens a second and use
+# of the KV cache over time. The first row of the table is the baseline: one case after the other, one call after the other,
+# no cache. MAS names another program than build/release/mas.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -5,8 +5,8 @@
 #
 #   tools/scripts/bench_peers.sh -m 8b.gguf -t 2 ik="ik/build/bin/llama-bench -rtr 1" llama.cpp="llama/build/bin/llama-bench"
 #
-# A round measures memory and processors (`mas bench ceiling`), then each program once, so that a state that the machine
-# is in for a minute is seen by all. Nothing else should run. MAS names another program than build/release/mas.
+# A round measures memory and processors (`mas bench ceiling`), then each program once. So a slow minute of the machine
+# affects all programs. Nothing else should run. MAS names another program than build/release/mas.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

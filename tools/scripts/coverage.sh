@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lines and branches that the tests reach, as a table per room and of the files below the goal. Counted by
-# gcov, which comes with gcc, over the .c files; what a header defines counts where it is compiled in.
+# Lines and branches that the tests reach, as a table per room and of the files below the goal. gcov, which
+# comes with gcc, counts over the .c files. Code of a header counts in the file that includes it.
 # usage: tools/scripts/coverage.sh [GOAL_PERCENT]
 . "$(dirname "$0")/setup.sh"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What a byte costs: the instructions of the main loop of the kernels in kernels/cuda/mix.tsv, from machine code, and
-# what follows of them for a card: the share of its issue slots that its bandwidth would take, and the bytes in flight
-# against bandwidth times latency. Predictions, from counts: nothing is run. 77 when nvcc or nvdisasm is missing.
+# The cost of a byte: the instructions of the main loop of the kernels in kernels/cuda/mix.tsv, from machine code. Derives
+# for a card the share of its bandwidth within reach, and the bytes in flight against bandwidth times latency. These are
+# predictions from counts: nothing is run. 77 when nvcc or nvdisasm is missing.
 #   usage: tools/scripts/kernel_mix.sh [--table]     --table: into kernels/CUDA.md
 #   environment: NVCC, NVDISASM
 set -euo pipefail

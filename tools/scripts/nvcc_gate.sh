@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# What can be known of the kernels without a GPU: every one compiles for each architecture without warnings,
-# spilled registers or local memory, keeps to the budget of kernels/cuda/gate.tsv (registers, shared memory,
-# instructions it must and must not have), stands in it, and is run by a case of the tests (sectors.tsv).
-# 77 when there is no nvcc.
+# Checks the kernels without a GPU. Every kernel compiles for each architecture without warnings, spilled registers
+# or local memory. It has a row in kernels/cuda/gate.tsv and keeps to its budget: registers, shared memory,
+# required and forbidden instructions. A case of the tests runs it (sectors.tsv). 77 when there is no nvcc.
 #   usage: tools/scripts/nvcc_gate.sh [--table | FILE.cu..]
 #     --table   instead of only checking, writes the figures into the table of kernels/CUDA.md, beside those of
 #               kernels/cuda/sectors.tsv (tests/cudahost/sectors.sh)

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: where things are, the packages a build needs, and quiet steps.
+# Sourced by the other scripts: folders, the packages that a build needs, and quiet steps.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

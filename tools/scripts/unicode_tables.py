@@ -3,9 +3,9 @@
 
 usage: tools/scripts/unicode_tables.py [FOLDER] > runtime/text/unicode_tables.h
 
-FOLDER (default /usr/share/unicode, Debian's package unicode-data) holds UnicodeData.txt, whose third
-column gives the general category (L* letters, N* numbers), and PropList.txt for White_Space, which is
-what \\s means in the Rust regular expressions that define Llama 3's pre-tokeniser.
+FOLDER (default /usr/share/unicode, Debian's package unicode-data) holds UnicodeData.txt and PropList.txt. The third column of
+the former gives the general category (L* letters, N* numbers). The latter gives White_Space, the meaning of \\s in the Rust
+regular expressions that define Llama 3's pre-tokeniser.
 """
 import re
 import sys
