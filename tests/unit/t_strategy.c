@@ -371,8 +371,13 @@ static void all_option_counts(struct medqa *m)
     }
 }
 
-static enum consult_state want_of(enum script_mood mood, bool scored_only, int n_options)
+static enum consult_state want_of(enum script_mood mood, const struct strategy *s, int n_options)
 {
+    bool scored_only = true, closes = false;
+    for (const struct strategy_role *r = s->role; r->name; r++) {
+        scored_only = scored_only && (r->needs & LLM_CAN_SCORE);
+        closes = closes || (r->needs & LLM_CAN_SCHEMA);
+    }
     if (scored_only && !n_options)
         return CONSULT_FAILED;
     switch (mood) {
@@ -380,14 +385,14 @@ static enum consult_state want_of(enum script_mood mood, bool scored_only, int n
         return CONSULT_ANSWERED;
     case SCRIPT_ERROR:
         return CONSULT_FAILED;
-    case SCRIPT_CLOSED: /* a score has nothing to close */
-        return scored_only ? CONSULT_ANSWERED : CONSULT_UNPARSED;
+    case SCRIPT_CLOSED: /* a score or a free text has nothing to close */
+        return closes ? CONSULT_UNPARSED : CONSULT_ANSWERED;
     default:
         return CONSULT_UNPARSED;
     }
 }
 
-static void all_moods(const char *const *sets, bool scored_only)
+static void all_moods(const char *const *sets)
 {
     struct medqa m = {.n = 0};
     all_option_counts(&m);
@@ -397,14 +402,14 @@ static void all_moods(const char *const *sets, bool scored_only)
         struct err e = {.code = 0};
         bench_open(&b, 7, sets);
         b.script = (struct script){
-            .mood = (enum script_mood)mood, .only_index = -1, .error = ERR_DATA, .own = 30};
+            .mood = (enum script_mood)mood, .only_index = -1, .error = ERR_DATA, .own = 4};
         int rc = one(&b, &m, &rs, &e);
         assert_int_equal(rc, mood == SCRIPT_CANCEL ? ERR_CANCEL : 0);
         assert_int_equal(rs.n, mood == SCRIPT_CANCEL ? 0 : m.n);
         for (size_t i = 0; i < rs.n; i++) {
             const struct result *r = &rs.r[i];
             const int n = m.question[r->index].n_options;
-            enum consult_state want = want_of((enum script_mood)mood, scored_only, n);
+            enum consult_state want = want_of((enum script_mood)mood, b.env.strategy, n);
             if (r->state != want)
                 fail_msg("%s, mood %d, %d options: %s: %s", sets[0], mood, n,
                          consult_state_name(r->state), r->why);
@@ -418,6 +423,17 @@ static void all_moods(const char *const *sets, bool scored_only)
         bench_close(&b);
     }
     medqa_free(&m);
+}
+
+/* Every strategy with the settings it has by itself, whichever strategies there are. */
+static void every_strategy_meets_every_reply_and_every_number_of_options(void **state)
+{
+    (void)state;
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        char set[64];
+        snprintf(set, sizeof set, "strategy=%s", (*s)->name);
+        all_moods((const char *[]){set, NULL});
+    }
 }
 
 static void every_selection_meets_every_reply_and_every_number_of_options(void **state)
@@ -434,10 +450,8 @@ static void every_selection_meets_every_reply_and_every_number_of_options(void *
                 continue;
             snprintf(set, sizeof set, "planner.selection=%s", selections[s]);
             snprintf(top, sizeof top, "planner.top_k=%d", ks[k]);
-            all_moods(sets, false);
+            all_moods(sets);
         }
-    all_moods((const char *[]){"strategy=cot", NULL}, false);
-    all_moods((const char *[]){"strategy=direct", NULL}, true);
 }
 
 /* Letters of the last options are reached, too. */
@@ -451,16 +465,17 @@ static void letters_look(const struct consult *c, const struct result *r)
 static void every_letter_can_be_the_answer(void **state)
 {
     (void)state;
-    static const char *const names[] = {"strategy=panel", "strategy=cot", "strategy=direct"};
-    for (int s = 0; s < 3; s++) {
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        char name[64];
         struct medqa m = {.n = 0};
+        snprintf(name, sizeof name, "strategy=%s", (*s)->name);
         struct err e;
         letters_seen = 0;
         look = letters_look;
         all_option_counts(&m);
         for (int seed = 1; seed <= 40; seed++) {
             char set[32];
-            const char *sets[] = {names[s], set, NULL};
+            const char *sets[] = {name, set, NULL};
             struct bench b;
             struct results rs = {.n = 0};
             snprintf(set, sizeof set, "seed=%d", seed);
@@ -878,9 +893,10 @@ static void a_spent_token_budget_fails_the_case(void **state)
 static void a_case_that_took_more_than_its_budget_fails(void **state)
 {
     (void)state;
-    static const char *const strategies[] = {"strategy=direct", "strategy=cot", "strategy=panel"};
-    for (int i = 0; i < 3; i++) {
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
         int64_t took = 0;
+        char set[64];
+        snprintf(set, sizeof set, "strategy=%s", (*s)->name);
         for (int less = 0; less < 2; less++) {
             struct err e;
             struct bench b;
@@ -889,7 +905,7 @@ static void a_case_that_took_more_than_its_budget_fails(void **state)
             char budget[64];
             snprintf(budget, sizeof budget, "budgets.max_tokens_per_case=%lld",
                      less ? (long long)took - 1 : 1000000);
-            bench_open(&b, 5, (const char *[]){strategies[i], budget, NULL});
+            bench_open(&b, 5, (const char *[]){set, budget, NULL});
             bench_questions(&m, 1);
             ok(one(&b, &m, &rs, &e));
             took = rs.r[0].prompt_tokens + rs.r[0].new_tokens;
@@ -1002,6 +1018,7 @@ int main(void)
         cmocka_unit_test(ids_and_diagnoses_that_the_closer_chose_never_count),
         cmocka_unit_test(a_closed_reply_names_the_limit_to_raise),
         cmocka_unit_test(each_selection_asks_as_many_calls_as_it_says),
+        cmocka_unit_test(every_strategy_meets_every_reply_and_every_number_of_options),
         cmocka_unit_test(every_selection_meets_every_reply_and_every_number_of_options),
         cmocka_unit_test(every_letter_can_be_the_answer),
         cmocka_unit_test(logit_takes_the_likeliest_in_order),
