@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent_options.h"
 #include "check.h"
-#include "config.h"
 #include "rng.h"
 #include "strategy.h"
 
@@ -30,7 +30,7 @@ uint64_t consult_id(const char *question, const char *role, int index)
 /* Fisher-Yates from the question's own random numbers. */
 static void consult_shuffle(struct consult *c)
 {
-    uint64_t key = rng_key((uint64_t)c->env->config->seed, consult_id(c->q->id, "options", 0), 0);
+    uint64_t key = rng_key((uint64_t)c->env->options->seed, consult_id(c->q->id, "options", 0), 0);
     for (int i = c->q->n_options - 1; i > 0; i--) {
         int j = (int)rng_below(key, (uint64_t)i, (uint32_t)i + 1), t = c->shown[i];
         c->shown[i] = c->shown[j];
@@ -104,7 +104,7 @@ int64_t consult_tokens(const struct consult *c)
 
 bool consult_spent(struct consult *c)
 {
-    int64_t most = c->env->config->budgets.max_tokens_per_case, used = consult_tokens(c);
+    int64_t most = c->env->options->max_tokens_per_case, used = consult_tokens(c);
     if (c->n_open || most <= 0 || used <= most)
         return false;
     consult_fail(c, "token budget exceeded: %lld used, budgets.max_tokens_per_case is %lld",
@@ -114,7 +114,7 @@ bool consult_spent(struct consult *c)
 
 static int consult_budget(const struct consult *c, const char *role, struct err *e)
 {
-    int64_t most = c->env->config->budgets.max_tokens_per_case, used = consult_tokens(c);
+    int64_t most = c->env->options->max_tokens_per_case, used = consult_tokens(c);
     if (most > 0 && used >= most)
         FAIL(e, ERR_DATA,
              "token budget spent before the %s: %lld used, budgets.max_tokens_per_case is %lld",
@@ -143,7 +143,7 @@ static int consult_prompt(struct consult *c, const struct consult_ask *ask, stru
 static int consult_make(struct consult *c, const struct consult_ask *ask, struct consult_call **out,
                         struct err *e)
 {
-    const struct config *cfg = c->env->config;
+    const struct agent_options *cfg = c->env->options;
     struct consult_call *k = arena_alloc(&c->arena, 1, sizeof *k);
     if (!k)
         return NOMEM(e, sizeof *k, "a call");
@@ -160,9 +160,8 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     k->llm.rank = (uint32_t)c->q->index;
     k->llm.reply_prefix = ask->reply_prefix;
     k->llm.schema = ask->schema;
-    k->llm.max_tokens =
-        ask->role->needs & LLM_CAN_SCORE ? 0 : strategy_tokens(c->env->config, ask->role);
-    k->llm.temperature = (float)strategy_temperature(c->env->config, ask->role);
+    k->llm.max_tokens = ask->role->needs & LLM_CAN_SCORE ? 0 : strategy_tokens(cfg, ask->role);
+    k->llm.temperature = (float)strategy_temperature(cfg, ask->role);
     k->llm.top_p = (float)cfg->top_p;
     k->llm.min_p = (float)cfg->min_p;
     k->llm.top_k = (int)cfg->top_k;

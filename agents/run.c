@@ -170,7 +170,7 @@ static void run_step(struct run *r, struct llm_call *l)
 
 static void run_time_limits(struct run *r)
 {
-    double limit = r->o->env->config->budgets.timeout_seconds;
+    double limit = r->o->env->options->timeout_seconds;
     int64_t now = run_clock(r);
     for (size_t i = r->n_flight; limit > 0 && i-- > 0;) {
         struct consult *c = r->flight[i];

@@ -76,7 +76,8 @@ int strategy_open(struct strategy_env *env, struct err *e)
     env->strategy = NULL;
     env->state = NULL;
     env->prompts = (struct str)STR_INIT;
-    TRY_DONE(strategy_find(env->config->strategy, &s, e));
+    env->options = config_of(env->config, &agent_option_set);
+    TRY_DONE(strategy_find(env->options->strategy, &s, e));
     if (env->plan_only)
         TRY_DONE(strategy_makes_plan(s, e));
     TRY_DONE(strategy_able(env, s, e));
@@ -142,41 +143,22 @@ void strategy_answer_form(int n_options, char buf[96])
     snprintf(buf + at, 96 - (size_t)at, "]}");
 }
 
-/* The number set by role_tokens.KEY or agent_temperatures.KEY, or `unset`. */
-static double strategy_limit(const struct config *c, const char *group,
-                             const struct strategy_role *r, double unset)
+int strategy_tokens(const struct agent_options *o, const struct strategy_role *r)
 {
-    size_t n;
-    const struct config_knob *k = config_knobs(&n);
-    char key[80];
-    snprintf(key, sizeof key, "%s.%s", group, r->key ? r->key : "");
-    for (size_t i = 0; r->key && i < n; i++) {
-        const char *at = (const char *)c + k[i].offset;
-        if (strcmp(k[i].key, key) != 0)
-            continue;
-        if (k[i].type == CONFIG_INT)
-            return (double)*(const int64_t *)(const void *)at;
-        return *(const double *)(const void *)at;
-    }
-    return unset;
+    double otherwise = r->max_tokens > 0 ? r->max_tokens : (double)o->max_output_tokens;
+    return (int)(r->key ? option_map_get(&o->role_tokens, r->key, otherwise) : otherwise);
 }
 
-int strategy_tokens(const struct config *c, const struct strategy_role *r)
+double strategy_temperature(const struct agent_options *o, const struct strategy_role *r)
 {
-    int own = (int)strategy_limit(c, "role_tokens", r, 0);
-    return own > 0 ? own : r->max_tokens > 0 ? r->max_tokens : (int)c->max_output_tokens;
+    double otherwise = r->temperature >= 0 ? r->temperature : o->temperature;
+    return r->key ? option_map_get(&o->agent_temperatures, r->key, otherwise) : otherwise;
 }
 
-double strategy_temperature(const struct config *c, const struct strategy_role *r)
-{
-    double own = strategy_limit(c, "agent_temperatures", r, -1);
-    return own >= 0 ? own : r->temperature >= 0 ? r->temperature : c->temperature;
-}
-
-int strategy_least_tokens(const struct config *c, const struct strategy_role *r, int least,
+int strategy_least_tokens(const struct agent_options *o, const struct strategy_role *r, int least,
                           struct err *e)
 {
-    int have = strategy_tokens(c, r);
+    int have = strategy_tokens(o, r);
     if (have < least)
         FAIL(e, ERR_CONFIG, "role_tokens.%s is %d, at least %d are needed here", r->key, have,
              least);

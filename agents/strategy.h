@@ -14,8 +14,8 @@
 #ifndef MAS_STRATEGY_H
 #define MAS_STRATEGY_H
 
+#include "agent_options.h"
 #include "catalog.h"
-#include "config.h"
 #include "consult.h"
 #include "llm.h"
 
@@ -56,6 +56,7 @@ struct strategy {
     const char *doc;                  /* one line */
     const struct strategy_role *role; /* ends with a name of NULL */
     bool plans;                       /* can stop after a plan: strategy_env.plan_only */
+    const struct option_set *options; /* the strategy's own; NULL = none */
     /* Is the role asked under these settings? NULL = every role is. */
     bool (*asks)(const struct strategy_env *env, const struct strategy_role *r);
     /* describe: "name": "hash" pairs of all prompts and schemas, comma-separated, for the trace. */
@@ -70,11 +71,12 @@ struct strategy {
 
 struct strategy_env { /* what every consult of a run shares */
     struct llm *llm;
-    const struct config *config;
+    const struct config *config; /* has the tables of agent_option_sets */
     const struct catalog *catalog;
     bool shuffle;   /* options in an order of the question's own */
     bool plan_only; /* stop after the plan; of strategies that make one */
     /* filled by strategy_open */
+    const struct agent_options *options;
     const struct strategy *strategy;
     void *state;
     struct str prompts; /* JSON object: prompt and schema hashes */
@@ -89,9 +91,9 @@ void strategy_names(bool planning, struct str *out);
 /* ERR_CONFIG, naming those that do, when the strategy makes no plan. */
 int strategy_makes_plan(const struct strategy *s, struct err *e);
 
-/* Opens config->strategy on the env's llm, config and catalogue, which must outlive it. ERR_CONFIG
- * when the llm cannot do what a role needs: names the strategy, the role, the need and the
- * provider. */
+/* Opens the strategy of config on the env's llm, config and catalogue, which must outlive it.
+ * ERR_CONFIG when the llm cannot do what a role needs: names the strategy, the role, the need and
+ * the provider. */
 int strategy_open(struct strategy_env *env, struct err *e);
 void strategy_close(struct strategy_env *env); /* accepts one whose open failed */
 
@@ -106,11 +108,11 @@ void strategy_answer_form(int n_options, char buf[96]);
 /* Adds "name": "hash". */
 void strategy_describe(struct str *describe, const char *name, const char *hash);
 /* Limits of a role: its own value if set, or its default, or the common one. */
-int strategy_tokens(const struct config *c, const struct strategy_role *r);
-double strategy_temperature(const struct config *c, const struct strategy_role *r);
+int strategy_tokens(const struct agent_options *o, const struct strategy_role *r);
+double strategy_temperature(const struct agent_options *o, const struct strategy_role *r);
 /* ERR_CONFIG when the role's token limit is below `least`, where a reply would be closed before the
  * model has said what counts. */
-int strategy_least_tokens(const struct config *c, const struct strategy_role *r, int least,
+int strategy_least_tokens(const struct agent_options *o, const struct strategy_role *r, int least,
                           struct err *e);
 /* Writes the items, separated by "; "; nothing for n = 0. */
 void strategy_show_list(const struct strategy_page *p, const char *head, const char *const *items,

@@ -33,9 +33,9 @@ static int cot_open(const struct strategy_env *env, struct str *describe, void *
                     struct err *e)
 {
     static const char *const slots[] = {"question", "options", NULL};
-    struct prompt_source src = {env->config->prompts_dir, "cot"};
+    struct prompt_source src = {env->options->prompts_dir, "cot"};
     int rc;
-    TRY(strategy_least_tokens(env->config, cot_roles, COT_LEAST_TOKENS, e));
+    TRY(strategy_least_tokens(env->options, cot_roles, COT_LEAST_TOKENS, e));
     struct cot *t = mem_zalloc(1, sizeof *t);
     if (!t)
         return NOMEM(e, sizeof *t, "a strategy");

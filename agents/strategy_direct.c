@@ -32,7 +32,7 @@ static int direct_open(const struct strategy_env *env, struct str *describe, voi
                        struct err *e)
 {
     static const char *const slots[] = {"question", "options", NULL};
-    struct prompt_source src = {env->config->prompts_dir, "direct"};
+    struct prompt_source src = {env->options->prompts_dir, "direct"};
     struct direct *d = mem_zalloc(1, sizeof *d);
     int rc;
     if (!d)

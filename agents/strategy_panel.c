@@ -29,8 +29,23 @@ enum panel_selection {
     PANEL_RANDOM,
     PANEL_FIXED
 };
-static const char *const panel_selections[] = {"compact", "full",   "logit",
-                                               "all",     "random", "fixed"};
+#define PANEL_SELECTIONS "compact|full|logit|all|random|fixed" /* in the order of the enum */
+
+/* X(..) as in option.h. */
+#define PANEL_OPTIONS(X)                                                                           \
+    X(int, top_k, INT, "planner.top_k", NULL, 0, NULL, 1, 28, "5", NULL, "specialties",            \
+      OPTION_RESULT, "How many specialists see a case.")                                           \
+    X(enum panel_selection, selection, ENUM, "planner.selection", NULL, 0, NULL, 0, 0, "compact",  \
+      PANEL_SELECTIONS, "", OPTION_RESULT,                                                         \
+      "How specialists are chosen: short JSON, scored catalogue, log-probability, or an "          \
+      "ablation.")                                                                                 \
+    X(struct option_list, fixed, LIST, "planner.fixed", NULL, 0, NULL, 0, OPTION_LIST_MAX, "",     \
+      NULL, "specialty ids", OPTION_RESULT,                                                        \
+      "The specialists of every case when planner.selection is fixed.")
+
+struct panel_options {
+    PANEL_OPTIONS(OPTION_MEMBER)
+};
 
 enum { PANEL_PLANNER, PANEL_RANKER, PANEL_SPECIALIST, PANEL_AGGREGATOR };
 static const struct strategy_role panel_roles[] = {
@@ -94,68 +109,94 @@ static void panel_close(void *state)
     mem_free(p);
 }
 
-static int panel_fixed(struct panel *p, const struct strategy_env *env, struct err *e)
+static const struct option_set panel_option_set;
+
+static int panel_fixed(struct panel *p, const struct strategy_env *env,
+                       const struct option_list *ids, struct err *e)
 {
-    const struct config *c = env->config;
-    if (!c->planner.n_fixed)
-        FAIL(e, ERR_CONFIG, "planner.selection fixed needs planner.fixed: [ids]");
-    for (int i = 0; i < c->planner.n_fixed; i++) {
-        int rc = catalog_need(env->catalog, c->planner.fixed[i], &p->fixed[i], e);
+    for (int i = 0; i < ids->n; i++) {
+        int rc = catalog_need(env->catalog, ids->item[i], &p->fixed[i], e);
         if (rc < 0)
             return err_wrap(e, rc, "planner.fixed");
-        for (int j = 0; j < i; j++)
-            if (p->fixed[j] == p->fixed[i])
-                FAIL(e, ERR_CONFIG, "planner.fixed names '%s' twice", c->planner.fixed[i]);
     }
-    p->k = c->planner.n_fixed;
+    p->k = ids->n;
     return 0;
 }
 
-/* PANEL_FIXED + 1 for a selection that is not known. */
-static int panel_selection(const struct config *c)
+/* Says why the selection cannot be. */
+static int panel_refuse(const struct config *c, const char *why, struct err *e)
 {
-    int s = 0;
-    while (s <= PANEL_FIXED && strcmp(panel_selections[s], c->planner.selection) != 0)
-        s++;
-    return s;
+    struct str now = STR_INIT;
+    config_value(c, "planner.selection", &now);
+    int rc = str_ok(&now, "a message", e);
+    if (rc == 0)
+        rc = err_set(e, ERR_CONFIG, "planner.selection %s %s", now.s, why);
+    str_free(&now);
+    return rc;
+}
+
+/* The options by themselves, before anything is loaded. */
+static int panel_check(const struct config *c, struct err *e)
+{
+    const struct panel_options *o = config_of(c, &panel_option_set);
+    if (o->selection == PANEL_FIXED && !o->fixed.n)
+        return panel_refuse(
+            c, "needs planner.fixed, which names no specialty; add planner.fixed: [id, ..]", e);
+    if (o->selection != PANEL_FIXED && o->fixed.n)
+        return panel_refuse(c,
+                            "looks at no planner.fixed, which is set; set planner.selection: fixed "
+                            "or remove planner.fixed",
+                            e);
+    for (int i = 0; i < o->fixed.n; i++)
+        for (int j = 0; j < i; j++)
+            if (!strcmp(o->fixed.item[i], o->fixed.item[j]))
+                FAIL(e, ERR_CONFIG, "planner.fixed names '%s' twice; remove one", o->fixed.item[i]);
+    return 0;
 }
 
 static bool panel_asks(const struct strategy_env *env, const struct strategy_role *r)
 {
-    int s = panel_selection(env->config);
+    const struct panel_options *o = config_of(env->config, &panel_option_set);
     if (r == &panel_roles[PANEL_PLANNER])
-        return s <= PANEL_FULL;
+        return o->selection <= PANEL_FULL;
     if (r == &panel_roles[PANEL_RANKER])
-        return s == PANEL_LOGIT;
+        return o->selection == PANEL_LOGIT;
     return !env->plan_only;
 }
 
 static int panel_choose(struct panel *p, const struct strategy_env *env, struct err *e)
 {
-    const char *want = env->config->planner.selection;
-    int s = panel_selection(env->config);
-    if (s > PANEL_FIXED)
-        FAIL(e, ERR_CONFIG, "planner.selection '%.40s' is not known", want);
-    p->selection = (enum panel_selection)s;
-    p->k = p->selection == PANEL_ALL ? env->catalog->n : (int)env->config->planner.top_k;
-    if (p->selection == PANEL_FIXED)
-        TRY(panel_fixed(p, env, e));
+    const struct panel_options *o = config_of(env->config, &panel_option_set);
+    p->selection = o->selection;
+    p->k = p->selection == PANEL_ALL ? env->catalog->n : o->top_k;
+    if (p->selection == PANEL_FIXED) {
+        TRY(panel_check(env->config, e));
+        TRY(panel_fixed(p, env, &o->fixed, e));
+    }
     if (p->k < 1 || p->k > env->catalog->n)
         FAIL(e, ERR_CONFIG, "planner.top_k is %d, the catalogue has %d specialties", p->k,
              env->catalog->n);
     if (env->plan_only && p->selection >= PANEL_ALL)
-        FAIL(e, ERR_CONFIG, "planner.selection %s asks no planner: there is no plan to show", want);
+        return panel_refuse(env->config, "asks no planner: there is no plan to show", e);
     return 0;
 }
 
+static const struct option_row panel_rows[] = {
+#define PANEL_ROW(...) OPTION_ROW(struct panel_options, __VA_ARGS__)
+    PANEL_OPTIONS(PANEL_ROW)};
+
+static const struct option_set panel_option_set = {panel_rows,
+                                                   sizeof panel_rows / sizeof panel_rows[0],
+                                                   sizeof(struct panel_options), panel_check, NULL};
+
 /* Below these limits a reply would be closed before the model has said what counts. */
-static int panel_limits(const struct panel *p, const struct config *c, struct err *e)
+static int panel_limits(const struct panel *p, const struct agent_options *o, struct err *e)
 {
     int planner = p->selection == PANEL_FULL ? PANEL_FULL_TOKENS : 32 + 12 * p->k;
     if (p->selection <= PANEL_FULL)
-        TRY(strategy_least_tokens(c, &panel_roles[PANEL_PLANNER], planner, e));
-    TRY(strategy_least_tokens(c, &panel_roles[PANEL_SPECIALIST], PANEL_REPORT_TOKENS, e));
-    return strategy_least_tokens(c, &panel_roles[PANEL_AGGREGATOR], PANEL_DECISION_TOKENS, e);
+        TRY(strategy_least_tokens(o, &panel_roles[PANEL_PLANNER], planner, e));
+    TRY(strategy_least_tokens(o, &panel_roles[PANEL_SPECIALIST], PANEL_REPORT_TOKENS, e));
+    return strategy_least_tokens(o, &panel_roles[PANEL_AGGREGATOR], PANEL_DECISION_TOKENS, e);
 }
 
 /* "a","b",.. as JSON text for an enum; only generalists if so wanted. */
@@ -264,7 +305,7 @@ static int panel_schemas(struct panel *p, const struct strategy_env *env,
 static int panel_open(const struct strategy_env *env, struct str *describe, void **state,
                       struct err *e)
 {
-    struct prompt_source src = {env->config->prompts_dir, "panel"};
+    struct prompt_source src = {env->options->prompts_dir, "panel"};
     struct panel *p = mem_zalloc(1, sizeof *p);
     int rc;
     if (!p)
@@ -274,7 +315,7 @@ static int panel_open(const struct strategy_env *env, struct str *describe, void
         p->id[i] = (struct llm_text){p->id_text[i], (size_t)n};
     }
     TRY_DONE(panel_choose(p, env, e));
-    TRY_DONE(panel_limits(p, env->config, e));
+    TRY_DONE(panel_limits(p, env->options, e));
     TRY_DONE(panel_prompts(p, env, &src, describe, e));
     TRY_DONE(panel_schemas(p, env, &src, describe, e));
     *state = p;
@@ -363,7 +404,7 @@ static int panel_ask_planner(const struct panel *p, struct consult *c, struct er
 /* K different ones, drawn from the question's own random numbers; in catalogue order. */
 static void panel_draw(const struct panel *p, const struct consult *c, struct answer_plan *plan)
 {
-    uint64_t key = rng_key((uint64_t)c->env->config->seed, consult_id(c->q->id, "plan", 0), 0);
+    uint64_t key = rng_key((uint64_t)c->env->options->seed, consult_id(c->q->id, "plan", 0), 0);
     int n = c->env->catalog->n, left = p->k;
     for (int i = 0; i < n && left; i++)
         if (rng_below(key, (uint64_t)i, (uint32_t)(n - i)) < (uint32_t)left) {
@@ -636,6 +677,7 @@ const struct strategy strategy_panel = {
     .role = panel_roles,
     .plans = true,
     .asks = panel_asks,
+    .options = &panel_option_set,
     .open = panel_open,
     .close = panel_close,
     .start = panel_start,

@@ -345,6 +345,10 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     int (*read)(struct ops *, int i, const void *p, size_t n, uint64_t *sum, struct err *e);
 };
 
+/* What users may choose of ops_open's kinds, and of the cpu backend's instruction sets. */
+#define OPS_KINDS "auto|ref|cpu|cuda|cudahost"
+#define OPS_ISAS "auto|scalar|avx2|avxvnni|avx512vnni|neon"
+
 struct ops_options {
     int n_threads; /* CPU: 0 = all cores this process may use */
     /* CPU: "auto", "scalar", "avx2", "avxvnni", "avx512vnni", "neon"; a set that the processor

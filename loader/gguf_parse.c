@@ -360,7 +360,7 @@ static int parse_tensor_fields(struct gguf *g, struct reader *r, struct gguf_ten
     TRY(parse_dims(r, &t->t, e));
     TRY(take_format(r, &t->t.fmt, e));
     TRY(check_size(t, e));
-    TRY(take_u64(r, &t->at, e)); /* relative until check_data */
+    TRY(take_u64(r, &t->at, e)); /* from the start of the data until check_inside adds that */
     if (t->at % g->alignment != 0)
         FAIL(e, ERR_DATA, "offset %" PRIu64 " is no multiple of the alignment %" PRIu64, t->at,
              g->alignment);

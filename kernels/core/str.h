@@ -1,7 +1,7 @@
 /*
- * str: a growing byte string. Invariants: s is NUL-terminated and never NULL after str_init or any
- * append; len does not count that NUL; bytes may include NUL. When memory runs out the string
- * becomes `failed`: later appends do nothing. The caller checks once at the end (str_ok).
+ * str: a growing byte string. Invariants: s is NULL until the first append and NUL-terminated after
+ * it; len does not count that NUL; bytes may include NUL. When memory runs out the string becomes
+ * `failed`: later appends do nothing. The caller checks once at the end (str_ok).
  */
 #ifndef MAS_STR_H
 #define MAS_STR_H

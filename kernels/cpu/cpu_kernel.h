@@ -67,7 +67,7 @@ struct attn_item {
     int shared;
     int row, n_row;   /* query rows row .. row + n_row - 1 of the batch */
     int head, n_head; /* query heads head .. head + n_head - 1 of the kv head's group */
-    float *scratch;   /* attn_scratch_floats() */
+    float *scratch;   /* of one worker; cpu_attention.c counts them */
 };
 #define ATTN_BLOCK 32   /* positions per step of the online softmax; part of the numerics */
 #define ATTN_QUERIES 32 /* query rows x heads of an item */

@@ -398,13 +398,6 @@ __global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_cal
 
 /* ---- launchers --------------------------------------------------------------------------- */
 
-size_t cuda_attention_scratch(const struct ops_limits *l)
-{
-    size_t one = attn_states(1, l->n_head, l->head_dim, l->max_kv_len);
-    size_t all = one * (size_t)l->max_rows;
-    return all < ATTN_SCRATCH ? all : one > ATTN_SCRATCH ? one : ATTN_SCRATCH;
-}
-
 /* Columns of a warp: the fewest that hold the heads of a kv head, or four if rows share it too. */
 static int attn_width(const struct attention_args *a)
 {
@@ -443,8 +436,8 @@ int attn_lend_states(struct cuda_ctx *cx, const struct attention_args *a, attn_c
 {
     void *scratch;
     TRY(cuda_ctx_scratch(cx, "attention",
-                         attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len), &scratch,
-                         e));
+                         scratch_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len),
+                         &scratch, e));
     c->state = static_cast<float2 *>(scratch);
     c->state_out = reinterpret_cast<float *>(c->state + (size_t)a->n_row * (size_t)a->n_head *
                                                             (size_t)c->splits);

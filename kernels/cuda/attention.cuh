@@ -32,8 +32,7 @@ namespace CU_NS
 static constexpr int ATTN_TILE = 32; /* positions of a tile: one a lane */
 static constexpr int ATTN_SPLIT = 4; /* tiles of a split */
 static constexpr int ATTN_SPAN = ATTN_TILE * ATTN_SPLIT;
-/* bytes of states; calls that need more walk all splits */
-static constexpr size_t ATTN_SCRATCH = (size_t)64 << 20;
+static_assert(ATTN_SPAN == SCRATCH_ATTN_SPAN, "positions of a split");
 
 struct attn_call {
     const float *q;
@@ -174,12 +173,6 @@ static inline int attn_splits(int max_kv_len)
     return (max_kv_len + ATTN_SPAN - 1) / ATTN_SPAN;
 }
 
-static inline size_t attn_states(int64_t n_row, int n_head, int head_dim, int max_kv_len)
-{
-    return (size_t)n_row * (size_t)n_head * (size_t)attn_splits(max_kv_len) *
-           (sizeof(float2) + (size_t)head_dim * sizeof(float));
-}
-
 /* Fills c for tiles of `columns` columns, without states. */
 int attn_prepare(const struct attention_args *a, int columns, attn_call *c, struct err *e);
 /* Lends c scratch for the states of all splits. */
@@ -199,7 +192,7 @@ static inline int64_t attn_tiles(const attn_call &c, const struct attention_args
 static inline bool attn_has_room(const struct attention_args *a, const struct cuda_ctx *cx)
 {
     return attn_splits(a->max_kv_len) <= 65535 &&
-           attn_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len) <= cx->scratch_bytes;
+           scratch_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len) <= cx->scratch_bytes;
 }
 
 /* More than one split, and fewer than `few` tiles times kv heads. */

@@ -18,6 +18,7 @@
 
 extern "C" {
 #include "ops_check.h"
+#include "scratch.h"
 }
 
 #ifdef __CUDACC__

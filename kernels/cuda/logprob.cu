@@ -57,18 +57,12 @@ __global__ void __launch_bounds__(32 * LOGPROB_WARPS) k_logprob_pair(const logpr
         a.lp[pair] = vocab_logprob(a.logits[row * a.n_vocab + a.id[pair]], sum);
 }
 
-size_t cuda_logprob_scratch(const struct ops_limits *l)
-{
-    return (size_t)l->max_logit_rows * (size_t)vocab_chunks(l->n_vocab) * sizeof(vocab_part);
-}
-
 int cuda_logprob_chunk(struct cuda_ctx *cx, cudaStream_t s, const struct logprob_args *a,
                        struct err *e)
 {
     void *scratch;
     const int chunks = vocab_chunks(a->n_vocab);
-    TRY(cuda_ctx_scratch(cx, "logprob", (size_t)a->n_row * (size_t)chunks * sizeof(vocab_part),
-                         &scratch, e));
+    TRY(cuda_ctx_scratch(cx, "logprob", scratch_logprob(a->n_row, a->n_vocab), &scratch, e));
     const logprob_call call = {a->logits,
                                a->n_vocab,
                                a->row,

@@ -85,11 +85,6 @@ static int64_t mm_chunks(int64_t n_in)
     return (n_in + MM_CHUNK - 1) / MM_CHUNK;
 }
 
-size_t mm_normed_bytes(int64_t n_row, int64_t n_in)
-{
-    return size_align((size_t)(n_row * n_in) * sizeof(float), 256);
-}
-
 int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, size_t need,
             struct matmul_args *out, struct err *e)
 {
@@ -98,28 +93,13 @@ int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, si
     if (!a->norm.w)
         return 0;
     need = size_align(need, 256);
-    TRY(cuda_ctx_scratch(cx, "matmul", need + mm_normed_bytes(a->n_row, a->n_in), &scratch, e));
+    TRY(cuda_ctx_scratch(cx, "matmul", need + scratch_normed(a->n_row, a->n_in), &scratch, e));
     float *x = reinterpret_cast<float *>(static_cast<char *>(scratch) + need);
     const struct rmsnorm_args norm = {a->x, a->norm.w, x, a->n_row, a->n_in, a->norm.eps};
     TRY(cuda_rmsnorm_block(cx, s, &norm, e));
     out->x = x;
     out->norm.w = NULL;
     return 0;
-}
-
-/* Both forms of x in 8 bits, since the matrices of one call may need both, or their replacement.
- * Then x normed. */
-size_t cuda_matmul_scratch(const struct ops_limits *l)
-{
-    const size_t forms =
-        2 * (size_t)l->max_rows * (size_t)mm_chunks(l->max_in) * sizeof(struct mm_x);
-    const size_t blas = l->all_variants ? mm_blas_scratch(l->max_rows, l->max_in, l->max_out) : 0;
-    const size_t f16 = l->f16_weights ? mm_parts_bytes(FMT_F16, l->max_rows, l->max_in) : 0;
-    const size_t bf16 = l->bf16_weights ? mm_parts_bytes(FMT_BF16, l->max_rows, l->max_in) : 0;
-    size_t most = forms > blas ? forms : blas;
-    most = f16 > most ? f16 : most;
-    most = bf16 > most ? bf16 : most;
-    return size_align(most, 256) + mm_normed_bytes(l->max_rows, l->max_norm);
 }
 
 static bool mm_wants(const struct matmul_args *a, int block)
@@ -204,7 +184,7 @@ static int mm_prepare_parts(struct cuda_ctx *cx, struct mm_plan *p, struct err *
 {
     const struct matmul_args a = p->a;
     const enum fmt fmt = a.out[0].w->fmt;
-    const size_t need = mm_parts_bytes(fmt, a.n_row, a.n_in);
+    const size_t need = scratch_parts(fmt, a.n_row, a.n_in);
     TRY(cuda_ctx_scratch(cx, "matmul", need, &p->parts, e));
     TRY(mm_norm(cx, p->s, &a, need, &p->a, e));
     return mm_launch_split(p->s, fmt, &p->a, p->parts, e);
@@ -216,7 +196,7 @@ static int mm_prepare_forms(struct cuda_ctx *cx, struct mm_plan *p, struct err *
     const struct matmul_args a = p->a;
     const size_t chunks = (size_t)a.n_row * (size_t)mm_chunks(a.n_in);
     const bool wide = mm_wants(&a, 256), narrow = mm_wants(&a, 32);
-    const size_t need = ((size_t)wide + narrow) * chunks * sizeof(struct mm_x);
+    const size_t need = scratch_forms(wide + narrow, a.n_row, a.n_in);
     void *scratch = NULL;
     if (need)
         TRY(cuda_ctx_scratch(cx, "matmul", need, &scratch, e));

@@ -30,10 +30,11 @@
 namespace CU_NS
 {
 
-static constexpr int MM_CHUNK = 256; /* elements; the block of the K formats, 8 of the others */
+/* elements; the block of the K formats, 8 of the others */
+static constexpr int MM_CHUNK = SCRATCH_MM_CHUNK;
 /* chunks, 2048 elements: a row of 4096 gives two warps work */
 static constexpr int MM_SEGMENT = 8;
-static constexpr int MM_X_BYTES = 288; /* bytes of a quantised chunk of x */
+static constexpr int MM_X_BYTES = SCRATCH_MM_X; /* bytes of a quantised chunk of x */
 
 /* A chunk of a row of x in 8 bits. Each sum of 32 q is split into two bytes that dp4a can multiply:
  * sum = 64 hi + lo, 0 <= lo < 64. */
@@ -203,11 +204,7 @@ __device__ __forceinline__ void mm_store_tile(const struct mm_call &a, const str
 /* The checks of a call that kernels rely on. */
 int mm_check(const struct matmul_args *a, struct err *e);
 struct mm_matrix mm_matrix_of(const struct matmul_out *o, const struct matmul_out *second);
-/* Scratch of the variant blas. */
-size_t mm_blas_scratch(int64_t n_row, int64_t n_in, int64_t n_out);
 
-/* Scratch of mm_norm. */
-size_t mm_normed_bytes(int64_t n_row, int64_t n_in);
 /* Norms x in a launch of its own, for the kernels that take x in f32. The result lies in the
  * scratch after the `need` bytes of the call itself; too little scratch is an error. *out: the
  * remaining call, which is *a or has no norm. */
@@ -226,7 +223,6 @@ int mm_launch_matvec(cudaStream_t s, bool rows, enum fmt fmt, struct mm_call *a,
 int mm_launch_mma(cudaStream_t s, bool split, enum fmt fmt, struct mm_call *a, int n,
                   struct err *e);
 /* x in parts of the weights' format, F16 or BF16, and the products of the parts. */
-size_t mm_parts_bytes(enum fmt fmt, int64_t n_row, int64_t n_in);
 int mm_launch_split(cudaStream_t s, enum fmt fmt, const struct matmul_args *x, void *parts,
                     struct err *e);
 int mm_launch_float_mma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);

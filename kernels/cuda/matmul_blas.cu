@@ -5,8 +5,8 @@
  * Moves, beside the weights' bytes, 2 bytes of each weight out and in again: 7 times the bytes of
  * Q4_K. Floor for many rows: 2 n_row n_in n_out operations at the tensor cores' f16 rate.
  *
- * One variant, `blas`. W is decoded MB_TILE bytes of f16 at a time, so that they are still in L2
- * when they are multiplied. Numerics: weights and x are rounded to f16, sums are in f32 in the
+ * One variant, `blas`. W is decoded 32 MiB of f16 at a time, so that they are still in L2 when they
+ * are multiplied. Numerics: weights and x are rounded to f16, sums are in f32 in the
  * library's order. The bits differ from the variants of matmul.cuh and may change with the number
  * of rows. No call prefers this variant.
  *
@@ -29,25 +29,10 @@ namespace CU_NS
 {
 
 static constexpr int MB_THREADS = 256, MB_RUN = 8;
-static constexpr size_t MB_TILE = (size_t)32 << 20; /* bytes of decoded weights at a time */
 
 static size_t mb_align(size_t bytes)
 {
     return (bytes + 255) / 256 * 256;
-}
-
-static int64_t mb_tile_rows(int64_t n_in, int64_t n_out)
-{
-    const int64_t rows = (int64_t)(MB_TILE / sizeof(__half)) / n_in;
-    return rows < 1 ? 1 : rows < n_out ? rows : n_out;
-}
-
-/* x, a tile of W, two results */
-size_t mm_blas_scratch(int64_t n_row, int64_t n_in, int64_t n_out)
-{
-    return mb_align((size_t)(n_row * n_in) * sizeof(__half)) +
-           mb_align((size_t)(mb_tile_rows(n_in, n_out) * n_in) * sizeof(__half)) +
-           2 * mb_align((size_t)(n_row * n_out) * sizeof(float));
 }
 
 /* ---- kernels ----------------------------------------------------------------------------- */
@@ -274,7 +259,7 @@ struct mb_space { /* of the scratch */
 static int mb_matrix(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
                      const struct tensor *w, const struct mb_space &m, float *y, struct err *e)
 {
-    const int64_t n_out = tensor_rows(w), tile = mb_tile_rows(a->n_in, n_out);
+    const int64_t n_out = tensor_rows(w), tile = scratch_blas_rows(a->n_in, n_out);
     for (int64_t j = 0; j < n_out; j += tile) {
         const int64_t n = n_out - j < tile ? n_out - j : tile;
         const struct mb_decode d = {static_cast<const uint8_t *>(w->data) +
@@ -294,8 +279,8 @@ bool cuda_matmul_blas_fits(const struct matmul_args *a, const struct cuda_ctx *c
             return false;
         most = tensor_rows(a->out[i].w) > most ? tensor_rows(a->out[i].w) : most;
     }
-    const size_t normed = a->norm.w ? mm_normed_bytes(a->n_row, a->n_in) : 0;
-    return size_align(mm_blas_scratch(a->n_row, a->n_in, most), 256) + normed <= cx->scratch_bytes;
+    const size_t normed = a->norm.w ? scratch_normed(a->n_row, a->n_in) : 0;
+    return size_align(scratch_blas(a->n_row, a->n_in, most), 256) + normed <= cx->scratch_bytes;
 }
 
 int cuda_matmul_blas(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *call,
@@ -307,7 +292,7 @@ int cuda_matmul_blas(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_ar
     TRY(mb_open(cx, e));
     for (int i = 0; i < call->n_out; i++)
         most = tensor_rows(call->out[i].w) > most ? tensor_rows(call->out[i].w) : most;
-    const size_t need = mm_blas_scratch(call->n_row, call->n_in, most);
+    const size_t need = scratch_blas(call->n_row, call->n_in, most);
     struct matmul_args left;
     TRY(cuda_ctx_scratch(cx, "matmul", need, &scratch, e));
     TRY(mm_norm(cx, s, call, need, &left, e));
@@ -317,7 +302,7 @@ int cuda_matmul_blas(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_ar
     m.x = reinterpret_cast<uint16_t *>(at);
     at += mb_align((size_t)(a->n_row * a->n_in) * sizeof *m.x);
     m.w = reinterpret_cast<uint16_t *>(at);
-    at += mb_align((size_t)(mb_tile_rows(a->n_in, most) * a->n_in) * sizeof *m.w);
+    at += mb_align((size_t)(scratch_blas_rows(a->n_in, most) * a->n_in) * sizeof *m.w);
     m.y[0] = reinterpret_cast<float *>(at);
     m.y[1] = m.y[0] + mb_align((size_t)(a->n_row * most) * sizeof(float)) / sizeof(float);
     LAUNCH(k_matmul_half, mb_grid(a->n_row * a->n_in), dim3(MB_THREADS), 0, s, a->x, m.x,

@@ -33,13 +33,14 @@
 namespace CU_NS
 {
 
-static constexpr int MH_CHUNK = 64, MH_SEGMENT = 8; /* elements; chunks */
+static constexpr int MH_CHUNK = SCRATCH_MH_CHUNK, MH_SEGMENT = 8; /* elements; chunks */
 static constexpr int MH_SEGMENT_ELEMS = MH_CHUNK * MH_SEGMENT;
+static_assert(MH_SEGMENT_ELEMS == SCRATCH_MH_SEGMENT, "elements of a segment");
 static constexpr int MH_WARPS = 4, MH_THREADS = 32 * MH_WARPS;
 static constexpr int MH_ROW = 144; /* bytes from row to row in shared memory: 4 words modulo 32, so
                                       that the 8 rows of an ldmatrix lie in different banks */
 
-template <enum fmt F> static constexpr int MH_PARTS = F == FMT_F16 ? 2 : 3;
+template <enum fmt F> static constexpr int MH_PARTS = SCRATCH_MH_PARTS(F);
 
 __host__ __device__ static constexpr int mh_div(int64_t n, int by)
 {
@@ -50,7 +51,7 @@ __host__ __device__ static constexpr int mh_div(int64_t n, int by)
 static const float *mh_back(enum fmt fmt, const void *parts, int64_t n_row, int64_t n_in)
 {
     return reinterpret_cast<const float *>(static_cast<const char *>(parts) +
-                                           mm_parts_bytes(fmt, n_row, n_in)) -
+                                           scratch_parts(fmt, n_row, n_in)) -
            n_row * mh_div(n_in, MH_SEGMENT_ELEMS);
 }
 
@@ -343,13 +344,6 @@ static int mh_launch_rows(cudaStream_t s, struct mh_call *a, int n, struct err *
     if (a->c.n_row <= 32)
         return mh_launch<F, 4, 1>(s, a, n, e);
     return mh_launch<F, 8, 1>(s, a, n, e);
-}
-
-size_t mm_parts_bytes(enum fmt fmt, int64_t n_row, int64_t n_in)
-{
-    const size_t parts = fmt == FMT_F16 ? MH_PARTS<FMT_F16> : MH_PARTS<FMT_BF16>;
-    return (size_t)n_row * ((size_t)mh_div(n_in, MH_CHUNK) * parts * MH_CHUNK * 2 +
-                            (size_t)mh_div(n_in, MH_SEGMENT_ELEMS) * sizeof(float));
 }
 
 int mm_launch_split(cudaStream_t s, enum fmt fmt, const struct matmul_args *x, void *parts,

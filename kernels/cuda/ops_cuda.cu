@@ -17,7 +17,6 @@ namespace CU_NS
                               struct err *e);                                                      \
     bool accepts(const struct op##_args *a, const struct cuda_ctx *cx);                            \
     bool prefers(const struct op##_args *a, const struct cuda_ctx *cx);
-#define S(op) size_t cuda_##op##_scratch(const struct ops_limits *l);
 #include "variants.def"
 
 #define X(op)                                                                                      \
@@ -243,11 +242,7 @@ OP_LIST(X)
 
 static size_t ops_cuda_scratch_bytes(const struct ops *, const struct ops_limits *l)
 {
-    size_t most = 0;
-    (void)l;
-#define S(op) most = cuda_##op##_scratch(l) > most ? cuda_##op##_scratch(l) : most;
-#include "variants.def"
-    return size_align(most, 256);
+    return scratch_cuda(l);
 }
 
 static void ops_cuda_bind_scratch(struct ops *ops, void *ptr, size_t bytes)

@@ -268,8 +268,8 @@ __device__ __forceinline__ wgmma_tile wgmma_tile_move(wgmma_tile t, int bytes)
         : "memory")
 
 /* d (64, N) s32 = a (64, 32) b (32, N), + d when add; a: 8 bits, signed or not, in registers. b (N,
- * 32) int8: 32 columns of a tile. Warp w has rows 16 w .. + 15. a and d are as in mma_m16n8k32, d[4
- * i ..] of columns 8 i .. + 7. Exact. [wgmma.mma_async] */
+ * 32) int8: 32 columns of a tile. Warp w has rows 16 w .. + 15. a and d are as in mma_m16n8k32_s8,
+ * d[4 i ..] of columns 8 i .. + 7. Exact. [wgmma.mma_async] */
 template <int N, bool SIGNED>
 __device__ __forceinline__ void wgmma_m64k32(int (&d)[N / 2], const uint32_t (&a)[4], wgmma_tile b,
                                              bool add)

@@ -34,7 +34,7 @@
 namespace CU_NS
 {
 
-static const int SAMPLE_ROWS = 64; /* whose scratch there is; more rows take turns */
+static const int SAMPLE_ROWS = SCRATCH_SAMPLE_ROWS; /* more rows take turns */
 static const int SAMPLE_DIGIT = 11, SAMPLE_BINS = 1 << SAMPLE_DIGIT;
 static const int SAMPLE_DIGITS = 3; /* 11 + 11 + 10 bits */
 static const int SAMPLE_LEVELS = 2 * SAMPLE_DIGITS;
@@ -58,6 +58,12 @@ struct sample_state {
     uint32_t prefix;
     sample_sum need; /* the weight that the tokens with the prefix must still reach */
 };
+
+static_assert(SAMPLE_BINS == SCRATCH_SAMPLE_BINS && 1 + SAMPLE_LEVELS == SCRATCH_SAMPLE_STATES,
+              "sums and states of a row");
+static_assert(sizeof(sample_sum) == 8 && sizeof(sample_state) == SCRATCH_SAMPLE_STATE &&
+                  sizeof(sample_pick) == SCRATCH_SAMPLE_PICK,
+              "sizes of the scratch");
 
 struct sample_call {
     const float *logits; /* of the first row of this turn, as the rest */
@@ -428,20 +434,6 @@ __global__ void __launch_bounds__(32) k_sample_end(const sample_call a)
 /* ---- launchers
  * -------------------------------------------------------------------------------------- */
 
-/* Bytes of one row's scratch: sums, states, and of each chunk its part, pick and NaN. */
-static size_t sample_row_bytes(int64_t n_vocab)
-{
-    return 3 * (size_t)SAMPLE_BINS * sizeof(sample_sum) +
-           (1 + (size_t)SAMPLE_LEVELS) * sizeof(sample_state) +
-           (size_t)vocab_chunks(n_vocab) * (sizeof(vocab_part) + sizeof(sample_pick) + sizeof(int));
-}
-
-size_t cuda_sample_scratch(const struct ops_limits *l)
-{
-    int rows = l->max_logit_rows < SAMPLE_ROWS ? l->max_logit_rows : SAMPLE_ROWS;
-    return (size_t)rows * sample_row_bytes(l->n_vocab);
-}
-
 /* The arrays of rows' scratch, the ones with the widest elements first. */
 static void sample_carve(sample_call *c, void *scratch, size_t rows)
 {
@@ -480,7 +472,7 @@ int cuda_sample_radix(struct cuda_ctx *cx, cudaStream_t s, const struct sample_a
 {
     const int most = a->n_row < SAMPLE_ROWS ? a->n_row : SAMPLE_ROWS;
     void *scratch;
-    TRY(cuda_ctx_scratch(cx, "sample", (size_t)most * sample_row_bytes(a->n_vocab), &scratch, e));
+    TRY(cuda_ctx_scratch(cx, "sample", scratch_sample(most, a->n_vocab), &scratch, e));
     for (int at = 0; at < a->n_row; at += most) {
         sample_call c;
         c.logits = a->logits + at * a->n_vocab;

@@ -18,6 +18,7 @@ static const int VOCAB_THREADS = 256;
 /* quads of a thread; quad k begins at element 4 (threads k + thread) */
 static const int VOCAB_QUADS = 4;
 static const int VOCAB_CHUNK = 4 * VOCAB_THREADS * VOCAB_QUADS;
+static_assert(VOCAB_CHUNK == SCRATCH_VOCAB_CHUNK, "logits of a chunk");
 
 static inline int vocab_chunks(int64_t n_vocab)
 {
@@ -28,6 +29,7 @@ struct vocab_part { /* of a chunk */
     float max;      /* -inf when all logits are */
     float sum;      /* of e^(x - max); NaN when a logit is NaN or +inf */
 };
+static_assert(sizeof(vocab_part) == SCRATCH_VOCAB_PART, "a part of a chunk");
 
 /* The first element of this thread's quad k in a chunk; >= n: the quad is empty. */
 __device__ __forceinline__ int64_t vocab_at(int chunk, int k)

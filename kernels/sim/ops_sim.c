@@ -5,9 +5,7 @@
 #include "device_cpu.h"
 #include "device_sim.h"
 #include "mem.h"
-
-/* an estimate of the scratch of the CUDA kernels; tools/cmd/cmd_fit.c has the same */
-#define SCRATCH ((size_t)64 << 20)
+#include "scratch.h"
 
 struct ops_sim {
     struct ops ops;
@@ -44,8 +42,7 @@ OP_LIST(X)
 
 static size_t ops_sim_scratch_bytes(const struct ops *ops, const struct ops_limits *l)
 {
-    (void)l;
-    return ((const struct ops_sim *)ops)->is_host ? 0 : SCRATCH;
+    return ((const struct ops_sim *)ops)->is_host ? 0 : scratch_cuda(l);
 }
 
 static void ops_sim_bind_scratch(struct ops *ops, void *ptr, size_t bytes)

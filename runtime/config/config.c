@@ -9,7 +9,6 @@
 
 #include "check.h"
 #include "embed.h"
-#include "knob.h"
 #include "mem.h"
 #include "text.h"
 #include "zio.h"
@@ -67,10 +66,10 @@ static int doc_check(struct doc *d, const yaml_event_t *ev, struct err *e)
     if (anchor || ev->type == YAML_ALIAS_EVENT)
         DOC_FAIL(d, e, "anchors and aliases are not allowed; write the value out");
     if (tag)
-        DOC_FAIL(d, e, "tag '%.*s' is not allowed; remove it", KNOB_DISPLAY, (const char *)tag);
+        DOC_FAIL(d, e, "tag '%.*s' is not allowed; remove it", OPTION_DISPLAY, (const char *)tag);
     if (ev->type == YAML_SCALAR_EVENT) {
         if (memchr(ev->data.scalar.value, 0, ev->data.scalar.length))
-            DOC_FAIL(d, e, "a NUL byte in '%.*s..'; remove it", KNOB_DISPLAY,
+            DOC_FAIL(d, e, "a NUL byte in '%.*s..'; remove it", OPTION_DISPLAY,
                      (const char *)ev->data.scalar.value);
         if (++d->nodes > CONFIG_NODES_MAX)
             DOC_FAIL(d, e, "more than %d keys and values; shorten the file", CONFIG_NODES_MAX);
@@ -133,7 +132,7 @@ static int doc_read(struct doc *d, const char *text, size_t n,
 /* ---- a configuration as a flat list of entries ----------------------------------------------- */
 
 struct entry {
-    const char *key;   /* "planner.top_k", dotted also when it was written nested */
+    const char *key;   /* "kv.type", dotted also when it was written nested */
     const char **item; /* (n) */
     int n;
     size_t cap;
@@ -170,7 +169,7 @@ static int reader_add(struct reader *r, struct entry **out, struct err *e)
     for (size_t i = 0; i < f->n; i++)
         if (!strcmp(f->entry[i].key, r->key)) {
             r->doc.line = r->key_line;
-            DOC_FAIL(&r->doc, e, "duplicate key '%.*s', first on line %d; keep one", KNOB_DISPLAY,
+            DOC_FAIL(&r->doc, e, "duplicate key '%.*s', first on line %d; keep one", OPTION_DISPLAY,
                      r->key, f->entry[i].line);
         }
     TRY(mem_grow(&f->entry, &f->cap, f->n + 1, sizeof *f->entry, "configuration entries", e));
@@ -206,7 +205,7 @@ static int reader_scalar(struct reader *r, const yaml_event_t *ev, struct err *e
     const char *text = (const char *)ev->data.scalar.value;
     size_t n = ev->data.scalar.length;
     if (!r->depth)
-        DOC_FAIL(&r->doc, e, "expected 'key: value' lines, got '%.*s'", KNOB_DISPLAY, text);
+        DOC_FAIL(&r->doc, e, "expected 'key: value' lines, got '%.*s'", OPTION_DISPLAY, text);
     if (!r->in_list && !r->key)
         return reader_key(r, text, n, e);
     if (is_null(ev))
@@ -320,7 +319,7 @@ static int json_key(struct json_writer *w, struct json_level *at, const char *na
         return NOMEM(e, n, "a key");
     for (const struct json_key *old = at->keys; old; old = old->next)
         if (!strcmp(old->name, name))
-            DOC_FAIL(&w->doc, e, "duplicate key '%.*s'; keep one", KNOB_DISPLAY, name);
+            DOC_FAIL(&w->doc, e, "duplicate key '%.*s'; keep one", OPTION_DISPLAY, name);
     *k = (struct json_key){copy, at->keys};
     at->keys = k;
     str_adds(w->out, at->n++ ? ", " : "");
@@ -540,54 +539,55 @@ done:
 
 /* ---- applying -------------------------------------------------------------------------------- */
 
-static int unknown_key(const char *key, struct err *e)
+static int unknown_key(const struct config *c, const char *key, struct err *e)
 {
     struct str near = STR_INIT;
-    if (knob_is_group(key))
+    if (config_is_group(c, key))
         FAIL(e, ERR_CONFIG, "'%s' is a group of keys and takes no value; set one of %s.*", key,
              key);
-    knob_nearest(key, &near);
+    config_nearest(c, key, &near);
     int rc = str_ok(&near, "a message", e);
     if (rc == 0 && near.len)
-        rc = err_set(e, ERR_CONFIG, "unknown key '%.*s'; nearest is %s", KNOB_DISPLAY, key, near.s);
+        rc = err_set(e, ERR_CONFIG, "unknown key '%.*s'; nearest is %s", OPTION_DISPLAY, key,
+                     near.s);
     else if (rc == 0)
         rc = err_set(e, ERR_CONFIG, "unknown key '%.*s'; configs/llama3_70b.yaml lists all keys",
-                     KNOB_DISPLAY, key);
+                     OPTION_DISPLAY, key);
     str_free(&near);
     return rc;
 }
 
-static int entry_apply(struct config *c, const struct entry *en, struct err *e)
+/* The name of an entry in the key of a map, NULL for other rows. */
+static const char *entry_name(const struct option_row *r, const char *key)
 {
-    const struct config_knob *k = knob_find(en->key);
-    if (!strcmp(en->key, "_base") || (en->is_group && knob_is_group(en->key)))
+    return option_is_map(r) ? key + strlen(r->key) + 1 : NULL;
+}
+
+static int entry_apply(struct config *c, const struct file *f, const struct entry *en,
+                       struct err *e)
+{
+    char origin[CONFIG_PATH_MAX + 16];
+    const void *at;
+    const struct option_row *r = config_find(c, en->key, &at);
+    if (!strcmp(en->key, "_base") || (en->is_group && config_is_group(c, en->key)))
         return 0;
-    if (k && en->is_group)
-        FAIL(e, ERR_CONFIG, "%s takes a value, not keys below it", k->key);
-    if (!k)
-        return unknown_key(en->key, e);
-    struct knob_value v = {en->item, en->n, en->is_list, en->quoted};
-    return knob_set(c, k, &v, e);
+    if (r && en->is_group)
+        FAIL(e, ERR_CONFIG, "%s takes a value, not keys below it", en->key);
+    if (!r)
+        return unknown_key(c, en->key, e);
+    snprintf(origin, sizeof origin, "%s:%d", f->name, en->line);
+    struct option_value v = {en->item, en->n, en->is_list, en->quoted, entry_name(r, en->key),
+                             origin};
+    return option_set(r, en->key, &v, (void *)(uintptr_t)at, &c->words, e);
 }
 
 static int file_apply(struct config *c, const struct file *f, struct err *e)
 {
     for (size_t i = 0; i < f->n; i++) {
-        int rc = entry_apply(c, &f->entry[i], e);
+        int rc = entry_apply(c, f, &f->entry[i], e);
         if (rc < 0)
             return err_wrap(e, rc, "%s:%d", f->name, f->entry[i].line);
     }
-    return 0;
-}
-
-/* On failure `to` holds what was copied so far. */
-static int config_copy(struct config *to, const struct config *from, struct err *e)
-{
-    size_t n;
-    const struct config_knob *k = config_knobs(&n);
-    memset(to, 0, sizeof *to);
-    for (size_t i = 0; i < n; i++)
-        TRY(knob_copy(to, from, &k[i], e));
     return 0;
 }
 
@@ -595,26 +595,27 @@ int config_load(struct config *c, const char *path, struct err *e)
 {
     struct arena a = {.limit = 16 * CONFIG_FILE_MAX};
     struct file chain[CONFIG_BASES_MAX];
-    struct config next = {0};
     int n = 0, rc;
+    void *before = mem_zalloc(1, c->bytes);
+    if (!before)
+        return NOMEM(e, c->bytes, "a configuration");
+    memcpy(before, c->values, c->bytes); /* strings are never changed in place */
     TRY_DONE(chain_read(chain, &n, path, &a, e));
-    TRY_DONE(config_copy(&next, c, e));
     for (int i = n - 1; i >= 0; i--)
-        TRY_DONE(file_apply(&next, &chain[i], e));
-    config_free(c);
-    *c = next;
-    memset(&next, 0, sizeof next);
+        TRY_DONE(file_apply(c, &chain[i], e));
 done:
-    config_free(&next);
+    if (rc < 0)
+        memcpy(c->values, before, c->bytes);
+    mem_free(before);
     while (n > 0)
         file_free(&chain[--n]);
     arena_free(&a);
     return rc;
 }
 
-/* "[a, b]" or "a,b", cut up in place. More than CONFIG_LIST_MAX items: one too many are returned.
+/* "[a, b]" or "a,b", cut up in place. More than OPTION_LIST_MAX items: one too many are returned.
  */
-static int split_list(char *text, const char *item[CONFIG_LIST_MAX + 1])
+static int split_list(char *text, const char *item[OPTION_LIST_MAX + 1])
 {
     int n = 0;
     size_t len = strlen(text);
@@ -623,7 +624,7 @@ static int split_list(char *text, const char *item[CONFIG_LIST_MAX + 1])
         text++;
     }
     text += strspn(text, " ");
-    while (*text && n <= CONFIG_LIST_MAX) {
+    while (*text && n <= OPTION_LIST_MAX) {
         char *end = text + strcspn(text, ","), *stop = end;
         bool last = !*end;
         while (stop > text && stop[-1] == ' ')
@@ -637,23 +638,24 @@ static int split_list(char *text, const char *item[CONFIG_LIST_MAX + 1])
 
 static int assign(struct config *c, char *key, char *value, struct err *e)
 {
-    const char *item[CONFIG_LIST_MAX + 1] = {value};
-    struct knob_value v = {item, 1, false, false};
-    const struct config_knob *k = knob_find(key);
-    if (!k)
-        return unknown_key(key, e);
-    if (k->type == CONFIG_LIST) {
+    const char *item[OPTION_LIST_MAX + 1] = {value};
+    const void *at;
+    const struct option_row *r = config_find(c, key, &at);
+    if (!r)
+        return unknown_key(c, key, e);
+    struct option_value v = {item, 1, false, false, entry_name(r, key), "--set"};
+    if (r->type == OPTION_LIST) {
         v.n = split_list(value, item);
         v.is_list = true;
     }
-    return knob_set(c, k, &v, e);
+    return option_set(r, key, &v, (void *)(uintptr_t)at, &c->words, e);
 }
 
 int config_set(struct config *c, const char *assignment, struct err *e)
 {
     const char *eq = strchr(assignment, '=');
     if (!eq || eq == assignment)
-        FAIL(e, ERR_CONFIG, "--set '%.*s' is no assignment; write --set key=value", KNOB_DISPLAY,
+        FAIL(e, ERR_CONFIG, "--set '%.*s' is no assignment; write --set key=value", OPTION_DISPLAY,
              assignment);
     char *copy = mem_strdup(assignment);
     if (!copy)
@@ -661,33 +663,49 @@ int config_set(struct config *c, const char *assignment, struct err *e)
     copy[eq - assignment] = 0;
     int rc = assign(c, copy, copy + (eq - assignment) + 1, e);
     if (rc < 0)
-        err_wrap(e, rc, "--set %.*s", KNOB_DISPLAY, assignment);
+        err_wrap(e, rc, "--set %.*s", OPTION_DISPLAY, assignment);
     mem_free(copy);
     return rc;
 }
 
-int config_init(struct config *c, struct err *e)
+int config_init(struct config *c, const struct option_set *const *sets, int n, struct err *e)
 {
-    size_t n;
-    const struct config_knob *k = config_knobs(&n);
-    memset(c, 0, sizeof *c);
-    for (size_t i = 0; i < n; i++) {
-        struct knob_value v = {&k[i].dflt, k[i].type == CONFIG_LIST ? 0 : 1,
-                               k[i].type == CONFIG_LIST, false};
-        int rc = knob_set(c, &k[i], &v, e);
-        CHECK_MSG(rc == 0 || rc == ERR_NOMEM, "a default breaks its own rule");
-        if (rc < 0) {
-            config_free(c);
-            return rc;
-        }
+    CHECK(n <= CONFIG_SETS_MAX);
+    *c = (struct config){.n = n, .words.limit = 64 * CONFIG_FILE_MAX};
+    for (int i = 0; i < n; i++) {
+        c->set[i] = sets[i];
+        c->offset[i] = c->bytes;
+        c->bytes += (sets[i]->size + 15) / 16 * 16;
     }
+    c->values = mem_zalloc(1, c->bytes);
+    if (!c->values)
+        return NOMEM(e, c->bytes, "a configuration");
+    for (int i = 0; i < n; i++)
+        option_defaults(sets[i], (char *)c->values + c->offset[i]);
     return 0;
 }
 
 void config_free(struct config *c)
 {
-    size_t n;
-    const struct config_knob *k = config_knobs(&n);
-    for (size_t i = 0; i < n; i++)
-        knob_clear(c, &k[i]);
+    mem_free(c->values);
+    arena_free(&c->words);
+    c->values = NULL;
+    c->n = 0;
+}
+
+const void *config_of(const struct config *c, const struct option_set *set)
+{
+    int i = 0;
+    while (i < c->n && c->set[i] != set)
+        i++;
+    CHECK_MSG(i < c->n, "the configuration has no such table");
+    return (const char *)c->values + c->offset[i];
+}
+
+int config_check(const struct config *c, struct err *e)
+{
+    for (int i = 0; i < c->n; i++)
+        if (c->set[i]->check)
+            TRY(c->set[i]->check(c, e));
+    return 0;
 }

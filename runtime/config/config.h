@@ -1,7 +1,7 @@
 /*
- * config: every knob of the program as one row of a table (name, type, range, default, unit, doc).
- * YAML files, --set, --help, the trace header and the docs all come from that table. libyaml lives
- * in config.c only.
+ * config: the settings of a command, read from YAML files and from --set. A configuration is a set
+ * of option tables (option.h), each with the struct that it describes. Every room registers its
+ * own table: this one knows no engine and no strategy by name. libyaml lives in config.c only.
  *
  * Files are untrusted: size, depth and node counts are bounded, aliases/anchors/tags/duplicate keys
  * are errors, an unknown key is an error with its line and the nearest known key.
@@ -9,105 +9,25 @@
 #ifndef MAS_CONFIG_H
 #define MAS_CONFIG_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "option.h"
 
-#include "err.h"
-#include "str.h"
+#define CONFIG_SETS_MAX 16
 
-enum config_type {
-    CONFIG_BOOL,
-    CONFIG_INT,
-    CONFIG_FLOAT,
-    CONFIG_BYTES,
-    CONFIG_STRING,
-    CONFIG_ENUM,
-    CONFIG_LIST
-};
-
-#define CONFIG_LIST_MAX 32
-
-/* Field names follow the dotted YAML keys. Strings are owned by the config. */
 struct config {
-    char *model;     /* path or "demo" */
-    char *provider;  /* "local" */
-    char *backend;   /* auto | ref | cpu | cuda | cudahost */
-    char *isa;       /* CPU: auto | scalar | avx2 | avxvnni | avx512vnni | neon */
-    int64_t threads; /* 0 = all */
-    int64_t seed;
-    double temperature, top_p, min_p;
-    int64_t top_k;
-    struct {
-        double planner, specialist, aggregator;
-    } agent_temperatures; /* < 0 = temperature */
-    int64_t max_output_tokens;
-    /* 0 = max_output_tokens */
-    struct {
-        int64_t planner, specialist, aggregator, cot;
-    } role_tokens;
-    int64_t max_context_length;
-    char *strategy;    /* panel | direct | cot | .. (strategies.def) */
-    char *prompts_dir; /* "" = the ones built in */
-    char *specialties; /* path of the catalogue, "" = built in */
-    struct {
-        int64_t top_k;
-        char *selection; /* compact | full | logit | all | random | fixed */
-        char *fixed[CONFIG_LIST_MAX];
-        int n_fixed;
-    } planner;
-    struct {
-        double timeout_seconds;
-        int64_t max_tokens_per_case;
-    } budgets; /* 0 = none */
-    /* bytes 0 = from sequences x context */
-    struct {
-        char *type;
-        int64_t page_tokens;
-        uint64_t bytes;
-        char *swap;
-    } kv;
-    struct {
-        uint64_t vram, ram, link_limit;
-        char *mode;
-        int64_t cpu_layers;
-        bool map_weights;
-    } placement;
-    struct {
-        int64_t sequences, batch_tokens;
-        bool prefix_cache;
-    } engine; /* sequences 0 = auto */
-    struct {
-        char *draft_model;
-        bool lookup;
-        int64_t max_draft, max_branches;
-    } speculative;
-    struct {
-        char *traces_dir;
-        char *level;
-    } logging;
-    double price_kwh; /* USD, for cost per question */
+    const struct option_set *set[CONFIG_SETS_MAX];
+    size_t offset[CONFIG_SETS_MAX]; /* of the struct of each table in values */
+    int n;
+    void *values; /* (bytes) the structs, one after the other */
+    size_t bytes;
+    struct arena words; /* what strings, lists and maps point to */
 };
 
-struct config_knob { /* one row; offset and size address the field in struct config */
-    const char *key; /* "planner.top_k" */
-    enum config_type type;
-    size_t offset;
-    size_t count_offset; /* CONFIG_LIST: the int that counts the items */
-    double lo, hi;       /* numbers: inclusive range; strings: length */
-    const char *dflt;    /* as it would be written in YAML; NULL = required */
-    const char *choices; /* CONFIG_ENUM: "f16|q8_0" */
-    const char *unit;    /* "tokens", "" */
-    const char *doc;     /* one sentence */
-    /* part of what a resumed evaluation must have unchanged; backend and placement are not: a run's
-     * identity has what they came to */
-    bool affects_result;
-};
+/* The defaults of the tables, in the order in which they are printed. */
+int config_init(struct config *c, const struct option_set *const *sets, int n, struct err *e);
+void config_free(struct config *c); /* accepts a zeroed one */
+/* The struct of that table, which c must have. */
+const void *config_of(const struct config *c, const struct option_set *set);
 
-const struct config_knob *config_knobs(size_t *n);
-
-int config_init(struct config *c, struct err *e); /* the defaults */
-void config_free(struct config *c);
 /* Reads a file over the present values; `_base: other.yaml` (relative to the file) is read first,
  * at most 8 deep, a cycle is an error. A name without '/' and '.' that is no file here means the
  * built-in configs/NAME.yaml. On failure c is as it was. ERR_NOINPUT, ERR_CONFIG "file:line:
@@ -115,15 +35,28 @@ void config_free(struct config *c);
 int config_load(struct config *c, const char *path, struct err *e);
 /* "key=value", as given to --set. */
 int config_set(struct config *c, const char *assignment, struct err *e);
-/* Checks that need more than one value (a reply must leave room for the prompt, ..). Call it when
- * files and --set have been read. */
+/* Checks that need more than one value, each table's own. Call it when files and --set have been
+ * read. */
 int config_check(const struct config *c, struct err *e);
-/* The value of one knob as text ("0.3", "f16", "[a, b]"). */
-void config_value(const struct config *c, const struct config_knob *k, struct str *out);
-/* Every knob as a JSON object {"key": value, ..} in table order. */
-void config_json(const struct config *c, bool only_result_knobs, struct str *out);
-/* Every knob as a commented YAML file: the reference for users. */
-void config_reference(struct str *out);
+
+/* The row of a key; for "map.name" the row of the map. *at: its struct, if not NULL. NULL: none. */
+const struct option_row *config_find(const struct config *c, const char *key, const void **at);
+/* "kv": keys "kv.*" exist, or a map of that name. */
+bool config_is_group(const struct config *c, const char *key);
+/* Appends "'temperature'", or "'top_p' or 'top_k'" when several known keys or groups are equally
+ * near; nothing when none is near. */
+void config_nearest(const struct config *c, const char *key, struct str *out);
+
+/* The whole number of that key, which must exist. */
+int64_t config_int(const struct config *c, const char *key);
+/* The value of one key as text ("0.3", "f16", "[a, b]"); the key must exist. */
+void config_value(const struct config *c, const char *key, struct str *out);
+/* Every option as a JSON object {"key": value, ..} in the order of the tables. A map writes
+ * "map.name" for each entry that is set. */
+void config_json(const struct config *c, bool only_results, struct str *out);
+/* Every option with its default as a commented YAML file: the reference for users. */
+void config_reference(const struct config *c, struct str *out);
+
 /* A YAML document that is no configuration (the catalogue of specialties) as JSON text appended to
  * json: mappings, sequences, and every scalar as a string. The bounds and refusals of config files
  * hold; ERR_CONFIG "name:line: ...", ERR_NOMEM. */

@@ -1,60 +1,124 @@
-#include "config.h"
-
+#include <stdlib.h>
 #include <string.h>
 
-#include "knob.h"
+#include "check.h"
+#include "config.h"
 
-void config_value(const struct config *c, const struct config_knob *k, struct str *out)
+int64_t config_int(const struct config *c, const char *key)
 {
-    if (k->type == CONFIG_STRING || k->type == CONFIG_ENUM) {
-        str_adds(out, *(char *const *)(const void *)((const char *)c + k->offset));
-    } else if (k->type == CONFIG_LIST) {
-        int n;
-        char *const *items = knob_items(c, k, &n);
-        str_addc(out, '[');
-        for (int i = 0; i < n; i++)
-            str_addf(out, "%s%s", i ? ", " : "", items[i]);
-        str_addc(out, ']');
-    } else {
-        knob_json(c, k, out);
-    }
+    struct str s = STR_INIT;
+    int64_t v = 0;
+    config_value(c, key, &s);
+    CHECK_MSG(s.failed || str_to_i64(s.s, INT64_MIN, INT64_MAX, &v), key);
+    str_free(&s);
+    return v;
 }
 
-void config_json(const struct config *c, bool only_result_knobs, struct str *out)
+/* One entry of a map as JSON, or its default. */
+static void map_value(const struct option_row *r, const void *at, const char *name, struct str *out)
 {
-    size_t n;
-    const struct config_knob *k = config_knobs(&n);
+    const struct option_map *m = (const void *)((const char *)at + r->offset);
+    double unset = 0;
+    CHECK(str_to_f64(r->otherwise, -1e9, 1e9, &unset));
+    const struct option_row one = {.type = OPTION_FLOAT, .size = sizeof(double)};
+    double v = option_map_get(m, name, unset);
+    if (r->type == OPTION_MAP_OF_INT)
+        str_addf(out, "%.0f", v);
+    else
+        option_json(&one, &v, out);
+}
+
+void config_value(const struct config *c, const char *key, struct str *out)
+{
+    const void *at;
+    const struct option_row *r = config_find(c, key, &at);
+    CHECK_MSG(r, key);
+    if (option_is_map(r))
+        map_value(r, at, key + strlen(r->key) + 1, out);
+    else
+        option_text(r, at, out);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static void json_entry(const struct option_row *r, const void *at, const char *name,
+                       const char **comma, struct str *out)
+{
+    str_addf(out, "%s\"%s.%s\": ", *comma, r->key, name);
+    map_value(r, at, name, out);
+    *comma = ", ";
+}
+
+/* The entries that are set: an unset one is as if the map did not know its name. */
+static void json_map(const struct option_row *r, const void *at, const char **comma,
+                     struct str *out)
+{
+    const struct option_map *m = (const void *)((const char *)at + r->offset);
+    for (int i = 0; i < m->n; i++)
+        json_entry(r, at, m->item[i].name, comma, out);
+}
+
+void config_json(const struct config *c, bool only_results, struct str *out)
+{
     const char *comma = "";
     str_addc(out, '{');
-    for (size_t i = 0; i < n; i++) {
-        if (only_result_knobs && !k[i].affects_result)
-            continue;
-        str_addf(out, "%s\"%s\": ", comma, k[i].key);
-        knob_json(c, &k[i], out);
-        comma = ", ";
-    }
+    for (int s = 0; s < c->n; s++)
+        for (int i = 0; i < c->set[s]->n; i++) {
+            const struct option_row *r = &c->set[s]->row[i];
+            const void *at = (const char *)c->values + c->offset[s];
+            if (only_results && !(r->marks & OPTION_RESULT))
+                continue;
+            if (option_is_map(r)) {
+                json_map(r, at, &comma, out);
+                continue;
+            }
+            str_addf(out, "%s\"%s\": ", comma, r->key);
+            option_json(r, at, out);
+            comma = ", ";
+        }
     str_addc(out, '}');
 }
 
-void config_reference(struct str *out)
+/* ---- the reference --------------------------------------------------------------------------- */
+
+static void reference_doc(const struct option_row *r, const char *indent, struct str *out)
 {
-    size_t n;
-    const struct config_knob *k = config_knobs(&n);
+    str_addf(out, "%s# %s\n%s# Takes ", indent, r->doc, indent);
+    option_rule(r, out);
+    str_adds(out, option_is_map(r) ? ", for each role.\n" : ".\n");
+}
+
+static void reference_row(const struct option_set *set, const struct option_row *r,
+                          const struct option_row *before, struct str *out)
+{
+    const char *dot = strchr(r->key, '.'), *indent = dot ? "  " : "";
+    size_t group = dot ? (size_t)(dot - r->key) + 1 : 0;
+    if (!group || !before || strncmp(r->key, before->key, group)) {
+        str_addc(out, '\n');
+        if (group)
+            str_addf(out, "%.*s:\n", (int)group - 1, r->key);
+    }
+    reference_doc(r, indent, out);
+    if (option_is_map(r)) {
+        str_addf(out, "%s:\n", r->key);
+        for (int i = 0; set->name && set->name(r, i); i++)
+            str_addf(out, "  %s: %s\n", set->name(r, i), r->otherwise);
+        return;
+    }
+    const char *text = r->type == OPTION_LIST ? "[]" : *r->otherwise ? r->otherwise : "\"\"";
+    str_addf(out, "%s%s: %s\n", indent, r->key + group, text);
+}
+
+void config_reference(const struct config *c, struct str *out)
+{
+    const struct option_row *before = NULL;
     str_adds(
         out,
         "# Every key of a configuration with its default.\n"
         "# '_base: other.yaml' reads another file first; --set key=value has the last word.\n");
-    for (size_t i = 0; i < n; i++) {
-        const char *dot = strchr(k[i].key, '.'), *indent = dot ? "  " : "";
-        size_t group = dot ? (size_t)(dot - k[i].key) + 1 : 0;
-        if (!group || !i || strncmp(k[i].key, k[i - 1].key, group)) {
-            str_addc(out, '\n');
-            if (group)
-                str_addf(out, "%.*s:\n", (int)group - 1, k[i].key);
+    for (int s = 0; s < c->n; s++)
+        for (int i = 0; i < c->set[s]->n; i++) {
+            reference_row(c->set[s], &c->set[s]->row[i], before, out);
+            before = &c->set[s]->row[i];
         }
-        str_addf(out, "%s# %s\n%s# Takes ", indent, k[i].doc, indent);
-        knob_rule(&k[i], out);
-        const char *dflt = k[i].type == CONFIG_LIST ? "[]" : *k[i].dflt ? k[i].dflt : "\"\"";
-        str_addf(out, ".\n%s%s: %s\n", indent, k[i].key + group, dflt);
-    }
 }

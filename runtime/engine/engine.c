@@ -19,8 +19,8 @@
 
 #define ROOM_STEP ((uint64_t)64 << 20)       /* how well is known what a device gives */
 enum { MANY_HOST = 64, MANY_CONTEXTS = 16 }; /* what n_seq 0 means on the host */
-/* On a device: as many as its KV cache holds of typical length (prompt and reply of a call of the
- * MedQA panel). */
+/* On a device: as many as its KV cache holds of typical length (prompt and reply of a call of a
+ * MedQA evaluation). */
 enum { MANY_DEVICE_LEAST = 16, MANY_DEVICE_MOST = 256, TYPICAL_TOKENS = 900 };
 enum { ROOM_TRIES = 4 }; /* plans until one fits: others may take memory meanwhile */
 
@@ -213,28 +213,17 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
 {
     const struct hparams *hp = &en->model.hp;
     struct engine_info *in = &en->info;
-    in->n_ctx = opt->n_ctx ? opt->n_ctx : hp->n_ctx_train < 4096 ? hp->n_ctx_train : 4096;
+    in->n_ctx = opt->n_ctx;
     in->n_seq = opt->n_seq ? opt->n_seq : en->ops->dev->is_host ? MANY_HOST : MANY_DEVICE_MOST;
-    in->batch_tokens = opt->batch_tokens ? opt->batch_tokens : 512;
-    in->page_tokens = opt->page_tokens ? opt->page_tokens : 32;
+    in->batch_tokens = opt->batch_tokens;
+    in->page_tokens = opt->page_tokens;
     in->kv_fmt = opt->kv_fmt;
-    if (in->n_ctx < 1 || in->n_ctx > hp->n_ctx_train)
+    if (in->n_ctx > hp->n_ctx_train)
         FAIL(e, ERR_USAGE,
-             "context of %d tokens: must be 1 to %d, the model's own limit; set "
-             "--ctx",
-             in->n_ctx, hp->n_ctx_train);
-    if (in->n_seq < 1 || in->n_seq > 4096)
-        FAIL(e, ERR_USAGE, "%d sequences at once: must be 1 to 4096", in->n_seq);
+             "context of %d tokens: must be 1 to %d, the model's own limit; set --ctx", in->n_ctx,
+             hp->n_ctx_train);
     if (in->batch_tokens < in->n_seq)
         in->batch_tokens = in->n_seq; /* every running sequence must fit into a step */
-    if (in->batch_tokens > 65536)
-        FAIL(e, ERR_USAGE, "%d tokens in a step: must be at most 65536", in->batch_tokens);
-    if (opt->max_draft < 0 || opt->max_draft > DRAFT_MOST)
-        FAIL(e, ERR_USAGE, "%d tokens guessed ahead: must be 0 (none) to %d", opt->max_draft,
-             DRAFT_MOST);
-    if (opt->max_branch < 0 || opt->max_branch > BRANCH_MOST)
-        FAIL(e, ERR_USAGE, "%d branches of a sequence: must be 0 (none) to %d", opt->max_branch,
-             BRANCH_MOST);
     return 0;
 }
 
@@ -257,7 +246,7 @@ static void plan_sizes(const struct engine *en, const struct engine_options *opt
                               .weights_packed = !device && en->ops->packs && !opt->map_weights,
                               .on_device = device,
                               .mode = opt->placement,
-                              .n_host = opt->cpu_layers_set ? opt->cpu_layers : PLAN_ANY};
+                              .n_host = opt->cpu_layers.set ? opt->cpu_layers.value : PLAN_ANY};
     model_plan_sizes(&en->model, layer, in);
 }
 
@@ -384,7 +373,7 @@ static int engine_plan_what_fits(struct engine *en, const struct engine_options 
         if (room >= en->plan.total_bytes)
             return 0;
         want = en->plan.total_bytes;
-        if (opt->ops.vram_bytes || opt->kv_bytes)
+        if (opt->vram_bytes || opt->kv_bytes)
             break;
         log_warn("%s gives %" PRIu64 " MiB of its memory, less than the %" PRIu64
                  " MiB that were planned by what it said "
@@ -438,7 +427,7 @@ static int engine_speculate(struct engine *en, const struct engine_options *opt,
                                         .n_seq = en->info.n_seq,
                                         .always = opt->always_draft,
                                         .spoil = opt->spoil_drafts};
-    if (!opt->max_draft || (!opt->lookup && !en->drafter))
+    if (!opt->max_draft)
         return 0;
     return speculate_open(&o, en->tok, en->gv, en->drafter, &en->speculate, e);
 }
@@ -471,7 +460,7 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
                                       .max_draft = opt->max_draft};
     struct forward_limits lim = forward_limits_for(&en->model, &load);
     lim.no_record = opt->no_record;
-    bool drafts = opt->max_draft && opt->draft_model && *opt->draft_model;
+    bool drafts = opt->max_draft && *opt->draft_model;
     if (drafts && opt->max_branch)
         lim.max_seqs += SPECULATE_BRANCHES;
     if (drafts)
@@ -499,10 +488,15 @@ static int engine_load(struct engine *en, const struct engine_options *opt, stru
     TRY(tokenizer_open(en->file, &en->tok, e));
     TRY(model_init(en->file, tokenizer_n_vocab(en->tok), &en->model, e));
     TRY(chat_detect(en->file, en->tok, &en->info.chat, e));
-    TRY(ops_open(opt->backend ? opt->backend : "auto", &opt->ops, &en->ops, e));
+    const struct ops_options of = {.n_threads = opt->n_threads,
+                                   .isa = opt->isa,
+                                   .device = opt->device,
+                                   .vram_bytes = opt->vram_bytes,
+                                   .sim = opt->sim};
+    TRY(ops_open(opt->backend, &of, &en->ops, e));
     if (en->ops->dev->is_host)
         return 0;
-    return ops_open_beside(en->ops, &opt->ops, &en->host, e);
+    return ops_open_beside(en->ops, &of, &en->host, e);
 }
 
 static void engine_describe(struct engine *en)
@@ -555,15 +549,22 @@ static void engine_free(struct engine *en)
 
 int engine_open(const struct engine_options *opt, struct engine **out, struct err *e)
 {
+    struct engine_options full = *opt;
+    option_fill(&engine_option_set, &full);
+    TRY(option_check(&engine_option_set, &full, e));
     struct engine *en = mem_zalloc(1, sizeof *en);
     if (!en)
         return NOMEM(e, sizeof *en, "engine");
     int rc = 0;
     pthread_mutex_init(&en->lock, NULL);
     pthread_cond_init(&en->news, NULL);
-    TRY_DONE(engine_load(en, opt, e));
+    TRY_DONE(engine_load(en, &full, e));
     engine_describe(en);
-    TRY_DONE(engine_build(en, opt, e));
+    if (!opt->n_ctx && full.n_ctx > en->info.n_ctx_train)
+        full.n_ctx = en->info.n_ctx_train; /* the default is no more than the model can do */
+    if (!full.lookup && !*full.draft_model)
+        full.max_draft = 0; /* nothing drafts */
+    TRY_DONE(engine_build(en, &full, e));
     if (pthread_create(&en->thread, NULL, engine_main, en)) {
         rc = err_set(e, ERR_AGAIN, "cannot start the engine thread");
         goto done;

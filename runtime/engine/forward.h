@@ -37,7 +37,8 @@ struct forward_load { /* of an engine */
 /* The limits that hold this load; record_key is 0. */
 struct forward_limits forward_limits_for(const struct model *m, const struct forward_load *load);
 
-/* Filled by the scheduler between forward_clear and forward_step; arrays have the limits' sizes. */
+/* forward_batch empties it, the scheduler fills it for forward_step; arrays have the limits'
+ * sizes. */
 struct batch {
     int n_row, n_seq, n_logit;
     int max_kv_len;

@@ -23,9 +23,11 @@
 
 #include "kv_swap.h"
 
+enum { KV_PAGE_LEAST = 16, KV_PAGE_MOST = 256 }; /* tokens; powers of two */
+
 struct kv_config {
     enum fmt fmt;
-    int page_tokens; /* power of two, 16..256 */
+    int page_tokens; /* power of two, KV_PAGE_LEAST to KV_PAGE_MOST */
     int32_t n_page;
     int n_layer, n_kv_head, head_dim;
     bool prefix_cache;

@@ -64,7 +64,7 @@ struct request {
     int n_cached;              /* prompt tokens taken from the prefix cache */
     int n_pass;                /* steps that gave tokens of the reply */
     int n_drafted, n_accepted; /* guesses that steps verified, and those that came true */
-    int64_t t_submit_ns, t_first_ns, t_done_ns; /* clock_ns; t_first: first token or score */
+    int64_t t_submit_ns, t_first_ns, t_done_ns; /* clock_ns; t_first_ns: first token or score */
     void *engine_slot;                          /* the engine's */
 };
 

@@ -29,15 +29,15 @@ done
 gen=("$MAS" generate -m demo --quiet -t 1)
 expect 64 'no text' "${gen[@]}"
 expect 64 'both -p and -f' "${gen[@]}" -p x -f y
-expect 64 "bad -n '0'" "${gen[@]}" -p x -n 0
-expect 64 "bad --temp 'hot'" "${gen[@]}" -p x --temp hot
-expect 64 "bad --kv-type 'q4'" "${gen[@]}" -p x --kv-type q4
+expect 64 "--tokens is '0'; it takes a whole number from 1" "${gen[@]}" -p x -n 0
+expect 64 "--temp is 'hot'; it takes a number from 0 to 5" "${gen[@]}" -p x --temp hot
+expect 64 "--kv-type is 'q4'; it takes one of f16|q8_0|q4_0|f32" "${gen[@]}" -p x --kv-type q4
 expect 64 'unexpected argument' "${gen[@]}" x
 expect 66 '/no/such/file' "${gen[@]}" -f /no/such/file
 expect 66 '/no/such.gguf' "$MAS" generate -m /no/such.gguf -p x
 expect 69 'cannot use backend cuda (use auto, cpu or ref)' "${gen[@]}" -p x --backend cuda --device 63
-expect 64 "bad --device '-1'" "${gen[@]}" -p x --device -1
-expect 64 "bad --vram 'much'" "${gen[@]}" -p x --vram much
+expect 64 "--device is '-1'; it takes" "${gen[@]}" -p x --device -1
+expect 64 "--vram is 'much'; it takes a size" "${gen[@]}" -p x --vram much
 # The CUDA kernels run by the CPU, where the build has them.
 if "${gen[@]}" -p hello -n 4 --backend cudahost >"$dir/host" 2>"$dir/why"; then
     [ -s "$dir/host" ] || { echo "FAILED: cudahost says nothing"; failed=1; }
@@ -46,7 +46,7 @@ if "${gen[@]}" -p hello -n 4 --backend cudahost >"$dir/host" 2>"$dir/why"; then
 else
     grep -q "CUDA's headers were not found" "$dir/why" || { echo "FAILED: $(cat "$dir/why")"; failed=1; }
 fi
-expect 64 "unknown instruction set 'mmx'" "${gen[@]}" -p x --isa mmx
+expect 64 "--isa is 'mmx'; it takes one of auto|scalar" "${gen[@]}" -p x --isa mmx
 expect 65 'exceeds the context of 64' "${gen[@]}" -p hello -n 62 --ctx 64
 expect 0 '' "${gen[@]}" -p '' -n 1 # BOS alone is a prompt
 

@@ -235,7 +235,7 @@ static struct engine_options too_small(uint64_t vram, enum plan_mode mode)
     static const struct plan_rates rates = {
         .vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12, .hop_s = 1e-5, .step_s = 1e-4};
     struct engine_options o = cudahost_options();
-    o.ops.vram_bytes = vram;
+    o.vram_bytes = vram;
     o.rates = &rates;
     o.placement = mode;
     return o;
@@ -292,8 +292,7 @@ static void layers_on_the_cpu_give_the_same_at_every_run(void **state)
 {
     (void)state;
     struct engine_options o = cudahost_options();
-    o.cpu_layers_set = true;
-    o.cpu_layers = 1;
+    o.cpu_layers = (struct option_auto){true, 1};
     o.placement = PLAN_LATENCY;
     struct engine_options few = too_small((uint64_t)1 << 30, PLAN_LATENCY);
     o.rates = few.rates;
@@ -302,7 +301,7 @@ static void layers_on_the_cpu_give_the_same_at_every_run(void **state)
     engine_close(en);
     struct jobs *want = run_alone(&o);
     compare(want, &o, "all together");
-    o.ops.n_threads = 1;
+    o.n_threads = 1;
     o.batch_tokens = 24;
     compare(want, &o, "one thread, chunks of 24 tokens");
     jobs_free(want);
@@ -314,7 +313,7 @@ static void a_model_that_does_not_fit_names_the_knobs(void **state)
     struct engine_options o = cudahost_options();
     struct engine *en = NULL;
     struct err e;
-    o.ops.vram_bytes = 1 << 20;
+    o.vram_bytes = 1 << 20;
     fails(engine_open(&o, &en, &e), ERR_USAGE, "available on the device; lower --ctx");
     assert_non_null(strstr(e.msg, "raise --vram"));
     assert_int_equal(cushim_live(NULL), 0);

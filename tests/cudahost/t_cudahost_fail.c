@@ -30,8 +30,7 @@ static struct engine_options streamed(void)
     struct engine_options o = small();
     o.rates = &rates;
     o.placement = PLAN_THROUGHPUT;
-    o.cpu_layers_set = true;
-    o.cpu_layers = 1;
+    o.cpu_layers = (struct option_auto){true, 1};
     return o;
 }
 

@@ -547,8 +547,8 @@ static int open_alone(const struct crowd_trial *t, const char *model, struct eng
                                  .n_ctx = t->n_ctx,
                                  .n_seq = 1,
                                  .no_prefix_cache = true,
-                                 .ops = {.n_threads = 1},
-                                 .cpu_layers_set = t->cudahost};
+                                 .n_threads = 1,
+                                 .cpu_layers = {t->cudahost, 0}};
     for (size_t i = 0; rc < 0 && i < sizeof kv_formats / sizeof *kv_formats; i++) {
         o->kv_fmt = kv_formats[t->kv_order[i]];
         rc = engine_open(o, en, e);
@@ -576,8 +576,8 @@ static int set_options(const struct crowd_trial *t, const struct engine *alone, 
     uint64_t page = (uint64_t)head * 2 * (uint64_t)in->n_kv_head * (uint64_t)in->n_layer *
                     (uint64_t)page_tokens;
     uint64_t context = (uint64_t)((in->n_ctx + page_tokens - 1) / page_tokens);
-    o->ops.n_threads = v[CROWD_THREADS];
-    o->ops.isa = isas[v[CROWD_ISA]];
+    o->n_threads = v[CROWD_THREADS];
+    o->isa = isas[v[CROWD_ISA]];
     o->n_seq = v[CROWD_N_SEQ];
     o->batch_tokens = v[CROWD_BATCH_TOKENS];
     o->page_tokens = v[CROWD_PAGE_TOKENS];
@@ -617,13 +617,13 @@ static int open_limited(struct engine_options *o, int percent, struct engine **e
     engine_close(*en);
     o->rates = &rates;
     for (int part = percent; part < 100; part += 10) {
-        o->ops.vram_bytes = (uint64_t)(total - weights * (100 - part) / 100 + weights / 16);
+        o->vram_bytes = (uint64_t)(total - weights * (100 - part) / 100 + weights / 16);
         if (engine_open(o, en, e) == 0) {
             told->limited += !plan_is_resident(engine_info(*en)->plan);
             return 0;
         }
     }
-    o->ops.vram_bytes = 0;
+    o->vram_bytes = 0;
     return engine_open(o, en, e);
 }
 
@@ -670,8 +670,8 @@ int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct c
     alone.en = NULL;
     double took = cpu_now();
     told->limit = took + told->patience + CROWD_SLOWER * took;
-    if (rc == 0 && !has_isa(o.ops.isa))
-        o.ops.isa = NULL;
+    if (rc == 0 && !has_isa(o.isa))
+        o.isa = NULL;
     if (rc == 0)
         rc = open_limited(&o, t->option[CROWD_VRAM], &en, told, &e);
     if (rc == 0) {

@@ -501,7 +501,7 @@ static void place_model(struct mas_place *p, const char *name, const char *path,
 {
     struct trial_model *m = &p->model[p->n_model];
     struct engine_options o = {
-        .model = path, .backend = "cpu", .n_ctx = 64, .n_seq = 1, .ops = {.n_threads = 1}};
+        .model = path, .backend = "cpu", .n_ctx = 64, .n_seq = 1, .n_threads = 1};
     struct engine *en = NULL;
     struct err e;
     char full[1024];

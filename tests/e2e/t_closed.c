@@ -24,7 +24,7 @@ static int setup(void **state)
     struct err e;
     struct engine_options o = {.model = TEST_SOURCE "/configs/demo/toy_clinic.gguf",
                                .backend = "cpu",
-                               .ops = {.n_threads = 2},
+                               .n_threads = 2,
                                .n_ctx = 2048,
                                .n_seq = 32};
     ok(engine_open(&o, &engine, &e));

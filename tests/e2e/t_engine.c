@@ -90,7 +90,7 @@ static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **
     o.no_prefix_cache = true;
     compare(want, &o, "no prefix cache");
     for (int t = 1; t <= 4; t += 3) {
-        o.ops.n_threads = t;
+        o.n_threads = t;
         compare(want, &o, "other thread count");
     }
     o = serve_options();
@@ -132,12 +132,12 @@ static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
     o.page_tokens = 128;
     o.batch_tokens = 40;
     o.n_seq = 7;
-    o.ops.n_threads = 3;
+    o.n_threads = 3;
     compare(want, &o, "7 together, chunks of 40, pages of 128, 3 threads");
     static const char *const isa[] = {"scalar", "avx2", "avxvnni", "avx512vnni", "neon"};
     for (size_t i = 0; i < sizeof isa / sizeof *isa; i++) {
         struct engine *en = NULL;
-        o.ops.isa = isa[i];
+        o.isa = isa[i];
         if (engine_open(&o, &en, NULL) == ERR_NODEV) {
             print_message("skipped: this machine has no %s\n", isa[i]);
             continue;
@@ -198,7 +198,7 @@ static void results_do_not_depend_on_guessing_ahead(void **state)
     compare_guessing(want, o, "5 together, 24 rows, pages of 64", 400, 100);
     o.max_draft = 64;
     o.no_prefix_cache = true;
-    o.ops.n_threads = 1;
+    o.n_threads = 1;
     compare_guessing(want, o, "64 ahead, no prefix cache, 1 thread", 200, 50);
     o = serve_options();
     o.max_draft = 5;
@@ -240,7 +240,7 @@ static void results_do_not_depend_on_branches(void **state)
     compare_guessing(want, o, "24 rows, some guesses spoilt", 400, 100);
     o.no_prefix_cache = true;
     o.max_draft = 40;
-    o.ops.n_threads = 1;
+    o.n_threads = 1;
     compare_guessing(want, o, "40 ahead, no prefix cache, 1 thread", 400, 100);
     o = serve_options();
     o.max_draft = 5;
@@ -419,7 +419,7 @@ static void guessed_tokens_have_the_distribution_of_the_model(void **state)
     o.spoil_drafts = 0.2;
     o.n_seq = 64;
     o.batch_tokens = 512;
-    o.ops.n_threads = 1;
+    o.n_threads = 1;
     struct engine *en = open_engine(&o);
     int32_t prompt[PROMPT + 2] = {1, 7, 3, 9, 5};
     struct top first = next_top(en, prompt, PROMPT), second[TOP], third[TOP][TOP];
@@ -720,7 +720,12 @@ static void a_draft_model_that_does_not_fit_is_refused(void **state)
     fails(engine_open(&o, &en, &e), ERR_DATA, "no tensors");
     o.draft_model = NULL;
     o.max_draft = 65;
-    fails(engine_open(&o, &en, &e), ERR_USAGE, "65 tokens");
+    fails(engine_open(&o, &en, &e), ERR_USAGE,
+          "--max-draft is '65'; it takes a whole number from 0 to 64");
+    o.max_draft = 0;
+    o.page_tokens = 48;
+    fails(engine_open(&o, &en, &e), ERR_USAGE,
+          "--page-tokens is '48'; it takes a power of two from 16 to 256");
 }
 
 int main(void)

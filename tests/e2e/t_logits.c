@@ -179,7 +179,7 @@ static void setup_check(const char *name, const char *model, const struct golden
     struct engine_options opt = {.model = model,
                                  .backend = s->backend,
                                  .kv_fmt = s->kv_fmt,
-                                 .ops = {.n_threads = 2},
+                                 .n_threads = 2,
                                  .n_ctx = 256,
                                  .n_seq = 2,
                                  .batch_tokens = 64};

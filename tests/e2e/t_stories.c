@@ -72,7 +72,7 @@ static struct engine *open_longer(const char *path, const char *backend, char di
     struct engine_options opt = {.model = copy,
                                  .backend = backend,
                                  .kv_fmt = FMT_F16,
-                                 .ops = {.n_threads = 2},
+                                 .n_threads = 2,
                                  .n_ctx = 256,
                                  .n_seq = 2};
     ok(engine_open(&opt, &en, &e));

@@ -10,6 +10,7 @@
 #include "check.h"
 #include "config.h"
 #include "mem.h"
+#include "tool_options.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,7 +34,7 @@ static void check_round_trip(const struct config *c)
     struct config back;
     struct err e = {0};
     config_json(c, false, &one);
-    CHECK(config_init(&back, &e) == 0);
+    CHECK(tool_config_init(&back, &e) == 0);
     int rc = load(&back, (const uint8_t *)one.s, one.len, &e);
     CHECK_MSG(rc == 0, e.msg);
     config_json(&back, false, &two);
@@ -60,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct config c;
     struct err e = {0};
-    CHECK(config_init(&c, &e) == 0);
+    CHECK(tool_config_init(&c, &e) == 0);
     int rc = load(&c, data, size, &e);
     CHECK(rc == 0 || (e.code == rc && *e.msg));
     check_round_trip(&c);

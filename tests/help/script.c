@@ -7,6 +7,7 @@
 #include "grammar_vocab.h"
 #include "rng.h"
 #include "test.h"
+#include "tool_options.h"
 
 static uint64_t script_key(const struct llm_call *c)
 {
@@ -19,9 +20,14 @@ static uint64_t script_key(const struct llm_call *c)
 static void script_planner(struct llm_call *c, const struct consult *of, uint64_t key)
 {
     const struct catalog *cat = of->env->catalog;
-    int k = (int)of->env->config->planner.top_k, at = (int)rng_below(key, 1, (uint32_t)cat->n);
+    int k = (int)config_int(of->env->config, "planner.top_k"),
+        at = (int)rng_below(key, 1, (uint32_t)cat->n);
     str_addf(&c->reply, "{\"triage_generalist\": \"%s\"", cat->entry[rng_below(key, 0, 3)].id);
-    if (!strcmp(of->env->config->planner.selection, "full")) {
+    struct str how = STR_INIT;
+    config_value(of->env->config, "planner.selection", &how);
+    bool full = !strcmp(how.s, "full");
+    str_free(&how);
+    if (full) {
         str_adds(&c->reply, ", \"scored_catalog\": [");
         for (int i = 0; i < cat->n; i++)
             str_addf(&c->reply,
@@ -213,7 +219,7 @@ void bench_open(struct bench *b, uint64_t order, const char *const *sets)
     struct err e;
     memset(b, 0, sizeof *b);
     b->script.only_index = -1;
-    ok(config_init(&b->config, &e));
+    ok(tool_config_init(&b->config, &e));
     for (; sets && *sets; sets++)
         ok(config_set(&b->config, *sets, &e));
     ok(catalog_read("", &b->catalog, &e));

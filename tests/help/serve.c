@@ -127,7 +127,7 @@ struct engine_options serve_options(void)
 {
     return (struct engine_options){.model = TEST_GOLDEN "/logits_llama_gqa.gguf",
                                    .backend = "cpu",
-                                   .ops = {.n_threads = 2},
+                                   .n_threads = 2,
                                    .n_ctx = 256,
                                    .n_seq = 16,
                                    .batch_tokens = 128,

@@ -44,6 +44,28 @@ while IFS=: read -r text line path; do
     [ -e "$(dirname "$text")/$path" ] || bad "$text:$line: a link to $path, which does not exist"
 done < <(grep -noHE '\]\([A-Za-z0-9_./-]+\)' "${texts[@]}" | sed -E 's/\]\((.*)\)$/\1/')
 
+# Comments: a source file that one names exists, and so does a function that is written with its brackets. Not ours:
+# headers of the C library, and examples.
+mapfile -t all_sources < <(sources kernels loader runtime agents tools tests)
+bad_lines < <(awk '
+    BEGIN { n = split("sysexits.h kernel.cu llama.cpp", f, " "); for (i = 1; i <= n; i++) file[f[i]] }
+    FILENAME == ARGV[1] { word[$0]; next }
+    FILENAME == ARGV[2] { sub(/.*\//, ""); file[$0]; next }
+    {
+        at = $0; sub(/: .*/, "", at); s = substr($0, length(at) + 2)
+        while (match(s, /[A-Za-z0-9_.\/*<>-]+\.(c|h|cu|cuh|def|cpp|sh)([^A-Za-z0-9_]|$)/)) {
+            name = substr(s, RSTART, RLENGTH); sub(/[^A-Za-z0-9_]$/, "", name); sub(/.*\//, "", name)
+            s = substr(s, RSTART + RLENGTH)
+            if (name !~ /^[_*<.-]|[*<>]|^[A-Z]+\./ && !(name in file)) print at ": a comment names " name ", which does not exist"
+        }
+        s = $0
+        while (match(s, /[a-z][a-z0-9]*_[a-z0-9_]+\(\)/)) {
+            name = substr(s, RSTART, RLENGTH - 2); s = substr(s, RSTART + RLENGTH)
+            if (!(name in word)) print at ": a comment names " name "(), which does not exist"
+        }
+    }' <(code "${all_sources[@]}" | grep -oE '[A-Za-z_][A-Za-z0-9_]*' | sort -u) \
+    <(find kernels loader runtime agents tools tests -type f) <(comments "${all_sources[@]}"))
+
 bad_lines < <(grep -rnIE --exclude-dir=.git --exclude-dir=build --exclude-dir=golden --exclude-dir=corpus \
     --exclude=.git --exclude-dir=runs --exclude-dir=models '(^|[^A-Za-z0-9_.-])/(home|root|Users|work|workspace|mnt)/[A-Za-z0-9]' . |
     sed -E 's/^\.\/([^:]*:[0-9]+):.*/\1: a path of one machine/' || true)

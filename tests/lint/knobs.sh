@@ -1,23 +1,26 @@
 #!/usr/bin/env bash
-# tests/MATRIX.md says which test exercises which setting: each key of the configuration, each option of the commands that
-# open an engine, and each field of struct engine_options has a row, and each test of the row exists and names one of the row's
-# settings. usage: knobs.sh [TREE]
+# tests/MATRIX.md says which test exercises which setting: the key and the flag of each row of a table of options, and each
+# member of struct engine_options has a row there, and each test of the row exists and names one of the row's settings.
+# usage: knobs.sh [TREE]
 # shellcheck disable=SC2016 # back quotes are Markdown here
 . "$(dirname "$0")/lint.bash"
 
 matrix=tests/MATRIX.md
-keys=$(sed -nE 's/^    \{"([a-z_.]+)", CONFIG_.*/\1/p' runtime/config/knob.c)
-options=$(sed -nE '/argp_option engine_options\[\]/,/\{0\}/s/^    \{"([a-z-]+)",.*/--\1/p' tools/cmd/cli.c)
-fields=$(awk '
+mapfile -t tables < <(sources runtime agents tools | xargs -r grep -lE '\bX\([a-z][A-Za-z_0-9 *]*, *[a-z_]+, *[A-Z_]+,' || true)
+table=$(option_rows "${tables[@]}")
+engine=$(option_rows runtime/engine/options.def)
+keys=$(cut -d' ' -f2 <<<"$table")
+options=$(awk '$3 != "NULL" { print "--" $3 }' <<<"$table" | sort -u; echo --quiet)
+fields=$(cut -d' ' -f1 <<<"$engine"; awk '
     /^struct engine_options \{/ { inside = 1; next }
     inside && /^};/ { exit }
-    inside {
+    inside && !/^#/ {
         s = comment $0; comment = ""
         gsub(/\/\*([^*]|\*[^\/])*\*\//, "", s)
         if (match(s, /\/\*/)) { comment = "/*"; s = substr(s, 1, RSTART - 1) }
         if (match(s, /\(\*[a-z_]+\)/)) print substr(s, RSTART + 2, RLENGTH - 3)
         else if (match(s, /[a-z_0-9]+(\[[^]]*\])?;/)) { f = substr(s, RSTART, RLENGTH); sub(/(\[.*)?;$/, "", f); print f }
-    }' runtime/engine/engine.h)
+    }' runtime/engine/engine_options.h)
 for list in keys options fields; do
     [ -n "${!list}" ] || bad "tests/lint/knobs.sh:1: found no $list: has their file another form?"
 done

@@ -21,7 +21,7 @@ grep_code() {
 bad_lines < <(grep -E '^[^:]*:[0-9]+:[[:space:]]*#[[:space:]]*include[[:space:]]*"' <<<"$all_lines" |
     awk -F: -v files="$(printf '%s\n' "${everything[@]}")" '
     function room(path) { sub(/\/.*/, "", path); return path }
-    function own(path) { return path ~ /^runtime\/(config\/config|zio)\.h$|^loader\/(sha256|outfile)\.h$|^kernels\/core\// }
+    function own(path) { return path ~ /^runtime\/(config\/(config|option)|zio)\.h$|^runtime\/config\/sampling\.def$|^loader\/(sha256|outfile)\.h$|^kernels\/core\// }
     BEGIN {
         split("kernels loader runtime agents tools tests", order, " ")
         for (i in order) rank[order[i]] = i + 0

@@ -32,6 +32,28 @@ sources() {
     done | sort
 }
 
+# comments FILE...: "file:line: text" of each line that holds a part of a C comment, with that part alone.
+comments() {
+    [ $# -eq 0 ] || awk '
+        FNR == 1 { inside = 0 }
+        {
+            s = $0; out = ""
+            while (s != "") {
+                if (inside) {
+                    end = index(s, "*/")
+                    out = out (end ? substr(s, 1, end - 1) : s) " "
+                    s = end ? substr(s, end + 2) : ""
+                    inside = !end
+                } else if (match(s, /^"([^"\\]|\\.)*"/) || match(s, /^.[^"\/]*/)) {
+                    if (substr(s, 1, 2) == "/*") { inside = 1; s = substr(s, 3) }
+                    else if (substr(s, 1, 2) == "//") { out = out substr(s, 3); s = "" }
+                    else s = substr(s, RLENGTH + 1)
+                }
+            }
+            if (out != "") print FILENAME ":" FNR ": " out
+        }' "$@"
+}
+
 # code FILE...: "file:line: text" of each line, comments and the insides of strings taken out, so that
 # a search finds code only. What an #include names is kept.
 code() {
@@ -58,6 +80,13 @@ code() {
             }
             print FILENAME ":" FNR ": " out
         }' "$@"
+}
+
+# option_rows FILE..: "member key flag" of each row X(..) of a table of options (runtime/config/option.h); NULL = no flag
+option_rows() {
+    [ $# -eq 0 ] || cat "$@" | tr '\\\n' '  ' |
+        grep -oP '\bX\(\s*[a-z][\w *]*,\s*\w+,\s*[A-Z_]+,\s*"[a-z_.]+",\s*("[a-z-]+"|NULL)' |
+        sed -E 's/^X\([^,]*, *([^,]*), *[^,]*, *"([^"]*)", */\1 \2 /; s/"//g' || true
 }
 
 finish() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Messages name options that the command has which prints them.
-#   - kernels, loader, runtime: an option of every command that opens an engine (tools/cmd/cli.c), with a row in
-#     tools/cmd/advice.c, which says the same to commands that have a configuration instead; --set in runtime/config
+#   - kernels, loader, runtime: an option of every command that opens an engine (runtime/engine/options.def), which
+#     tools/cmd/advice.c names by its key to commands that have a configuration instead; --set in runtime/config
 #   - agents: an option that both `mas eval` and `mas run` have
 #   - tools: an option of the command; a file without options of its own: of some command
 #   - anywhere: one of another command, when the message says so: "mas eval --repair"
@@ -13,15 +13,17 @@ options() { [ ! -f "$1" ] || grep -oP '\{"\K[a-z][a-z0-9-]*(?=",\s*(\x27|[A-Z0-9
 # all FILE: also those of the child parsers that it takes
 all() {
     options "$1"
-    ! grep -q 'cli_engine_argp' "$1" || options tools/cmd/cli.c
+    ! grep -q 'cli_engine_argp' "$1" || printf '%s\n' "$engine" "$(options tools/cmd/cli.c)"
+    ! grep -q 'cli_sampling_argp' "$1" || flags runtime/config/sampling.def
     ! grep -q 'clinic_argp' "$1" || options tools/cmd/clinic.c
     ! grep -q '"one_case.h"' "$1" || [ "$1" = tools/cmd/one_case.c ] || all tools/cmd/one_case.c
 }
+# flags FILE: the flags of a table of options
+flags() { [ ! -f "$1" ] || option_rows "$1" | awk '$3 != "NULL" { print $3 }'; }
 has() { grep -qx -- "$1" <<<"$2"; }
 
-engine=$(options tools/cmd/cli.c)
-advice=$([ ! -f tools/cmd/advice.c ] || grep -oP '\{"--\K[a-z0-9-]+(?=", )' tools/cmd/advice.c || true)
-every=$(for file in tools/*.c tools/*/*.c; do options "$file"; done | sort -u)
+engine=$(flags runtime/engine/options.def)
+every=$(for file in tools/*.c tools/*/*.c; do all "$file"; done | sort -u)
 declare -A of=()
 for file in tools/cmd/cmd_*.c; do
     [ ! -f "$file" ] || of[$(basename "$file" .c | sed 's/^cmd_//')]=$(all "$file")
@@ -80,7 +82,6 @@ check() {
         runtime/config/*) [ "$option" != set ] || continue ;;&
         kernels/* | loader/* | runtime/*)
             has "$option" "$engine" || bad "$file:$line: no command that opens an engine has --$option"
-            has "$option" "$advice" || bad "$file:$line: tools/cmd/advice.c has no row for --$option"
             ;;
         agents/*)
             for command in eval run; do

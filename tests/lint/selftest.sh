@@ -62,6 +62,13 @@ for lint in layers messages docs options; do
     expect "$lint" 0 'clean'
 done
 
+# comments
+red docs agents/run.c 'int x; /* as in caller.c */' 'agents/run.c:4: a comment names caller.c, which does not exist'
+red docs agents/run.c '// see llm_nowhere() for it' 'agents/run.c:4: a comment names llm_nowhere()'
+good_tree
+printf '/* config.h,\n * mem.c and f_real(); <x.h>, _a.c, *.c */ int f_real(void); const char *s = "no.c /* no.c */";\n' >>agents/run.c
+expect docs 0 'clean'
+
 # 1: arrows
 red layers kernels/ops.h '#include "gguf.h"' 'kernels/ops.h:2: kernels includes loader/gguf.h'
 red layers loader/gguf.h '#include "config.h"' 'loader/gguf.h:3: loader includes runtime/config/config.h'
@@ -149,8 +156,9 @@ fi
 # options
 option_tree() { # with mas run and mas eval, and an engine's options
     good_tree
-    printf 'const struct argp_option a[] = {{"ctx", KEY_CTX, "N", 0, "x", 1}, {0}}; /* --nothing */\n' >tools/cmd/cli.c
-    printf 'const struct row b[] = {{"--ctx", "max_context_length"}};\n' >tools/cmd/advice.c
+    mkdir -p runtime/engine
+    printf 'X(int, n_ctx, INT, "max_context_length", "ctx", 0, "N", 1)\n' >runtime/engine/options.def
+    printf 'x = cli_engine_argp; /* --nothing */\n' >tools/cmd/cli.c
     printf 'const struct argp_option c[] = {{"set", OPT_SET, "K", 0, "x", 1}, {0}};\n' >tools/cmd/clinic.c
     printf 'const struct argp_option d[] = {{"out", 1, "DIR", 0, "x", 1}, {0}}; x = clinic_argp;\n' >>tools/cmd/cmd_run.c
     printf 'const struct argp_option f[] = {{"out", 1, "DIR", 0, "x", 1}, {"repair", 2, 0, 0, "x", 1}, {0}}; x = clinic_argp;\n' >tools/cmd/cmd_eval.c
@@ -171,9 +179,9 @@ red_option loader/a.c 'FAIL(e, 1, "lower --ctxx");' 'loader/a.c:1: no command th
 red_option kernels/a.cu 'f(x ? "raise --ctx, " : "raise --vram, ");' 'kernels/a.cu:1: no command that opens an engine has --vram'
 red_option tools/cmd/cli.c 'struct argp_option g = {"vram", 2, "N", 0, "x", 1}; FAIL(e, 1, "--cpu");' 'tools/cmd/cli.c:1: no option --cpu here'
 option_tree
-printf '{"vram", 2, "N", 0, "x", 1}\n' >>tools/cmd/cli.c
+printf 'X(uint64_t, a, BYTES, "b.c", "vram", 0)\n' >>runtime/engine/options.def
 printf 'FAIL(e, 1, "raise --vram");\n' >loader/a.c
-expect options 1 'tools/cmd/advice.c has no row for --vram'
+expect options 0 'clean'
 red_option agents/b.c 'FAIL(e, 1, "use --repair");' 'agents/b.c:1: mas run, which prints this, has no --repair'
 red_option agents/b.c 'FAIL(e, 1, "mas eval --fresh");' 'agents/b.c:1: mas eval has no --fresh'
 red_option tools/cmd/cmd_run.c 'FAIL(e, 1, "choose " "another --dir");' 'tools/cmd/cmd_run.c:1: no option --dir here'
@@ -182,24 +190,27 @@ red_option runtime/config/config_x.c 'FAIL(e, 1, "--sett");' 'runtime/config/con
 # knobs: every setting has a test that names it
 knob_tree() {
     good_tree
-    printf '    {"kv.type", CONFIG_ENUM, x},\n' >runtime/config/knob.c
-    printf 'static const struct argp_option engine_options[] = {\n    {"ctx", OPT_CTX, 0},\n    {0}};\n' >tools/cmd/cli.c
-    printf 'struct engine_options {\n    int n_ctx; /* 0 = all\n        of it; */\n    void (*progress)(int x); /* or NULL */\n};\n' >runtime/engine/engine.h
-    printf 'int t(void) { return o.n_ctx + o.progress; } /* kv.type */\n' >tests/unit/t_kv.c
+    mkdir -p runtime/engine
+    printf 'X(int, n_ctx, INT, "kv.type",\n  "ctx", 0, 1, "x")\n' >runtime/engine/options.def
+    printf 'struct engine_options {\n#include "options.def"\n    void (*progress)(int x); /* or\n        NULL; */\n};\n' >runtime/engine/engine_options.h
+    printf 'int t(void) { return o.n_ctx + o.progress; } /* kv.type --quiet */\n' >tests/unit/t_kv.c
     printf '| configuration | option | engine_options | tests |\n|---|---|---|---|\n%s\n%s\n' \
-        '| kv.type | --ctx | n_ctx, progress | t_kv |' "$*" >tests/MATRIX.md
+        '| kv.type | --ctx --quiet | n_ctx, progress | t_kv |' "$*" >tests/MATRIX.md
 }
 knob_tree
 expect knobs 0 'clean'
 knob_tree
-printf '    {"kv.bytes", CONFIG_BYTES, x},\n' >>runtime/config/knob.c
+printf '#define ROWS(X)  \\\n    X(const char *, dir, STRING, "kv.bytes", NULL, 0)\n' >agents/strategy_x.c
 expect knobs 1 'tests/MATRIX.md:1: no row for the key kv.bytes'
 knob_tree
-printf 'static const struct argp_option engine_options[] = {\n    {"ctx", 1},\n    {"vram", 2},\n    {0}};\n' >tools/cmd/cli.c
+printf 'X(uint64_t, vram_bytes, BYTES, "kv.type", "vram", 0)\n' >runtime/config/other.def
 expect knobs 1 'no row for the option --vram'
 knob_tree
-printf 'struct engine_options {\n    int n_ctx;\n    bool (*progress)(int x);\n    bool lookup; /* guess */\n};\n' >runtime/engine/engine.h
+printf 'X(bool, lookup, BOOL, "kv.type", "ctx", 0)\n' >>runtime/engine/options.def
 expect knobs 1 'no row for the field lookup'
+knob_tree
+printf 'struct engine_options {\n#include "options.def"\n    bool (*progress)(int x);\n    bool probe; /* x */\n};\n' >runtime/engine/engine_options.h
+expect knobs 1 'no row for the field probe'
 knob_tree '| kv.gone | | | t_kv |'
 expect knobs 1 'tests/MATRIX.md:4: the program has no kv.gone'
 knob_tree '| kv.type | | | |'

@@ -177,6 +177,32 @@ static void memory_is_counted_and_what_comes_back_is_zero(void **state)
     fails(ops_open("sim", NULL, &ops, &e), ERR_NODEV, "made by the program alone");
 }
 
+/* The bytes of the CUDA backend: of matmul with both forms of x and x normed, of 64 sampled rows, and
+ * of attention's states up to 64 MiB. */
+static void a_simulated_card_wants_the_scratch_of_a_real_one(void **state)
+{
+    (void)state;
+    struct ops_limits l = {.max_rows = 64,
+                           .max_logit_rows = 64,
+                           .max_in = 512,
+                           .max_norm = 128,
+                           .max_out = 4096,
+                           .n_vocab = 4096,
+                           .max_kv_len = 256,
+                           .n_head = 4,
+                           .head_dim = 64};
+    assert_int_equal(ops->scratch_bytes(ops, &l), 64 * (3 * 2048 * 8 + 7 * 40 + 8 + 8 + 4));
+    l.max_rows = 4096;
+    assert_int_equal(ops->scratch_bytes(ops, &l), 4096 * 4 * 2 * (64 + 2) * 4);
+    l.max_in = 4096;
+    assert_int_equal(ops->scratch_bytes(ops, &l), 4096 * (2 * 16 * 288 + 128 * 4));
+    l.max_rows = 512;
+    l.n_head = 32;
+    l.max_kv_len = 8192;
+    assert_int_equal(ops->scratch_bytes(ops, &l), 64 << 20);
+    assert_int_equal(cpu->scratch_bytes(cpu, &l), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +213,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_ready_first_comes_first_on_an_engine, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(events_order_streams, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_simulated_card_wants_the_scratch_of_a_real_one, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(the_cpu_holds_up_its_caller, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_is_counted_and_what_comes_back_is_zero, set_up,
                                         tear_down),

@@ -5,6 +5,7 @@
 #include "embed.h"
 #include "script.h"
 #include "test.h"
+#include "tool_options.h"
 
 static unsigned letters_seen; /* bit i: option i was an answer */
 
@@ -611,7 +612,7 @@ static void refuses(const char *const *sets, int code, const char *text)
     struct llm *l = NULL;
     struct err e;
     struct script s = {.mood = SCRIPT_GOOD, .only_index = -1};
-    ok(config_init(&c, &e));
+    ok(tool_config_init(&c, &e));
     for (; *sets; sets++)
         ok(config_set(&c, *sets, &e));
     ok(catalog_read("", &cat, &e));
@@ -652,7 +653,7 @@ static int open_lacking(const char *const *sets, unsigned lacks, bool plan_only,
     struct catalog cat = {.n = 0};
     struct llm *l = NULL;
     struct script s = {.mood = SCRIPT_GOOD, .only_index = -1};
-    ok(config_init(&c, &e));
+    ok(tool_config_init(&c, &e));
     for (; *sets; sets++)
         ok(config_set(&c, *sets, &e));
     ok(catalog_read("", &cat, &e));
@@ -682,7 +683,7 @@ static void every_need_of_every_role_is_checked_at_the_start(void **state)
             struct err e = {.code = 0};
             const struct strategy_role *r = (*s)->role;
             struct config c;
-            ok(config_init(&c, &e));
+            ok(tool_config_init(&c, &e));
             ok(config_set(&c, set, &e));
             const struct strategy_env env = {.config = &c};
             while (r->name && (!(r->needs & can) || ((*s)->asks && !(*s)->asks(&env, r))))

@@ -5,32 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Options of tools/cmd/cli.c that messages name, and what stands for them in a configuration. */
-static const struct {
-    const char *option, *key;
-} rows[] = {
-    {"--backend", "backend"},
-    {"--batch-tokens", "engine.batch_tokens"},
-    {"--cpu-layers", "placement.cpu_layers"},
-    {"--ctx", "max_context_length"},
-    {"--device", "CUDA_VISIBLE_DEVICES"},
-    {"--draft-model", "speculative.draft_model"},
-    {"--isa", "isa"},
-    {"--kv-bytes", "kv.bytes"},
-    {"--kv-swap", "kv.swap"},
-    {"--kv-type", "kv.type"},
-    {"--link-limit", "placement.link_limit"},
-    {"--lookup", "speculative.lookup"},
-    {"--map-weights", "placement.map_weights"},
-    {"--max-branches", "speculative.max_branches"},
-    {"--max-draft", "speculative.max_draft"},
-    {"--page-tokens", "kv.page_tokens"},
-    {"--placement", "placement.mode"},
-    {"--ram", "placement.ram"},
-    {"--sequences", "engine.sequences"},
-    {"--threads", "threads"},
-    {"--vram", "placement.vram"},
-};
+#include "engine_options.h"
 
 static bool is_word(char c)
 {
@@ -48,11 +23,14 @@ static size_t option_at(const char *s)
     return n;
 }
 
+/* The key of a configuration that stands for the engine's option "--flag" of n bytes. */
 static const char *key_of(const char *option, size_t n)
 {
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (strlen(rows[i].option) == n && !memcmp(rows[i].option, option, n))
-            return rows[i].key;
+    for (int i = 0; i < engine_option_set.n; i++) {
+        const char *flag = engine_option_set.row[i].flag;
+        if (strlen(flag) + 2 == n && !memcmp(flag, option + 2, n - 2))
+            return engine_option_set.row[i].key;
+    }
     return NULL;
 }
 

@@ -1,7 +1,7 @@
 /*
  * advice: a message says what to do, and must name settings that the command at hand has. The rooms
- * below speak of the options of commands that open an engine (tools/cmd/cli.c): --ctx, --kv-type.
- * Other commands say it in their own terms before they print. tests/lint/options.sh holds every
+ * below speak of the options of commands that open an engine (options.def): --ctx, --kv-type. Other
+ * commands say it in their own terms before they print. tests/lint/options.sh holds every
  * message to that.
  */
 #ifndef MAS_ADVICE_H

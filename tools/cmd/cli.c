@@ -9,32 +9,6 @@
 #include "text.h"
 #include "zio.h"
 
-enum {
-    OPT_BACKEND = 0x1000,
-    OPT_ISA,
-    OPT_CTX,
-    OPT_KV_TYPE,
-    OPT_SEQUENCES,
-    OPT_BATCH,
-    OPT_PAGE,
-    OPT_KV_BYTES,
-    OPT_KV_SWAP,
-    OPT_NO_PREFIX,
-    OPT_QUIET,
-    OPT_DEVICE,
-    OPT_VRAM,
-    OPT_NO_RECORD,
-    OPT_PLACEMENT,
-    OPT_CPU_LAYERS,
-    OPT_RAM,
-    OPT_LINK_LIMIT,
-    OPT_MAP_WEIGHTS,
-    OPT_DRAFT_MODEL,
-    OPT_MAX_DRAFT,
-    OPT_MAX_BRANCHES,
-    OPT_LOOKUP
-};
-
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
                 int *out)
 {
@@ -106,154 +80,150 @@ error_t cli_rate(struct argp_state *st, const char *name, const char *arg, doubl
     return EINVAL;
 }
 
+/* ---- options that are rows of a table -------------------------------------------------------- */
+
+error_t cli_option(struct argp_state *st, const struct option_set *set, const char *flag,
+                   const char *arg, void *at)
+{
+    const struct option_row *r = option_of_flag(set, flag);
+    const char *text = arg ? arg : r->type == OPTION_NOT ? "false" : "true";
+    struct option_value v = {.item = &text, .n = 1};
+    char name[64];
+    struct err e = {0};
+    snprintf(name, sizeof name, "--%s", flag);
+    if (option_set(r, name, &v, at, NULL, &e) == 0)
+        return 0;
+    argp_error(st, "%s", e.msg);
+    return EINVAL;
+}
+
+/* argp's key of a row without a letter: its place in the table after this one. */
+enum { KEY_ROW = 0x4000, KEY_QUIET = 0x1000 };
+
+static const struct option_row *row_of_key(const struct option_set *set, int key)
+{
+    for (int i = 0; i < set->n; i++)
+        if (key == (set->row[i].letter ? set->row[i].letter : KEY_ROW + i))
+            return &set->row[i];
+    return NULL;
+}
+
+static error_t parse_row(const struct option_set *set, int key, const char *arg,
+                         struct argp_state *st, void *at)
+{
+    const struct option_row *r = row_of_key(set, key);
+    return r ? cli_option(st, set, r->flag, arg, at) : ARGP_ERR_UNKNOWN;
+}
+
+/* argp frees what is not `text`. */
+static char *help_row(const struct option_set *set, int key, const char *text, bool has_default)
+{
+    struct str s = STR_INIT;
+    const struct option_row *r = row_of_key(set, key);
+    if (!r)
+        return (char *)(uintptr_t)text;
+    struct option_row one = *r;
+    if (!has_default)
+        one.otherwise = "";
+    option_help(&one, &s);
+    return str_take(&s);
+}
+
+/* ---- the engine's ---------------------------------------------------------------------------- */
+
+void cli_engine_init(struct cli_engine *ce)
+{
+    struct engine_options *o = &ce->opt;
+    *ce = (struct cli_engine){0};
+    option_defaults(&engine_option_set, o);
+    for (int i = 0; i < engine_option_set.n; i++) /* a switch is off until its flag is given */
+        if (!engine_option_set.row[i].arg)
+            *((bool *)(void *)((char *)o + engine_option_set.row[i].offset)) = false;
+    o->model = NULL; /* must be given */
+    o->n_ctx = 0;    /* the default, or the model's own limit where that is less */
+}
+
 static error_t parse_engine(int key, char *arg, struct argp_state *st)
 {
     struct cli_engine *ce = st->input;
-    struct engine_options *o = &ce->opt;
-    switch (key) {
-    case 'm':
-        o->model = arg;
+    const struct engine_options *o = &ce->opt;
+    const struct option_row *r = row_of_key(&engine_option_set, key);
+    if (r && !strcmp(r->flag, "max-draft"))
+        ce->drafts = true;
+    if (key == ARGP_KEY_SUCCESS && ce->drafts && !*o->draft_model && !o->lookup) {
+        argp_error(st, "--max-draft without --lookup or --draft-model: nothing would draft");
+        return EINVAL;
+    }
+    if (key == ARGP_KEY_SUCCESS)
         return 0;
-    case 't':
-        return cli_int(st, "--threads", arg, 0, 256, &o->ops.n_threads);
-    case OPT_BACKEND:
-        o->backend = arg;
-        return 0;
-    case OPT_ISA:
-        o->ops.isa = arg;
-        return 0;
-    case OPT_DEVICE:
-        return cli_int(st, "--device", arg, 0, 63, &o->ops.device);
-    case OPT_VRAM:
-        return cli_bytes(st, "--vram", arg, &o->ops.vram_bytes);
-    case OPT_PLACEMENT:
-        if (!plan_mode_from_name(arg, &o->placement)) {
-            argp_error(st, "bad --placement '%s': must be auto, latency or throughput", arg);
-            return EINVAL;
-        }
-        return 0;
-    case OPT_CPU_LAYERS:
-        o->cpu_layers_set = true;
-        return cli_int(st, "--cpu-layers", arg, 0, 1024, &o->cpu_layers);
-    case OPT_RAM:
-        return cli_bytes(st, "--ram", arg, &o->ram_bytes);
-    case OPT_MAP_WEIGHTS:
-        o->map_weights = true;
-        return 0;
-    case OPT_LINK_LIMIT:
-        return cli_rate(st, "--link-limit", arg, &o->link_limit);
-    case OPT_NO_RECORD:
-        o->no_record = true;
-        return 0;
-    case OPT_CTX:
-        return cli_int(st, "--ctx", arg, 1, 1 << 26, &o->n_ctx);
-    case OPT_KV_TYPE:
-        if (!fmt_from_name(arg, &o->kv_fmt) || (o->kv_fmt != FMT_F16 && o->kv_fmt != FMT_Q8_0 &&
-                                                o->kv_fmt != FMT_Q4_0 && o->kv_fmt != FMT_F32)) {
-            argp_error(st, "bad --kv-type '%s': must be f16, q8_0, q4_0 or f32", arg);
-            return EINVAL;
-        }
-        return 0;
-    case OPT_SEQUENCES:
-        return cli_int(st, "--sequences", arg, 1, 4096, &o->n_seq);
-    case OPT_BATCH:
-        return cli_int(st, "--batch-tokens", arg, 1, 65536, &o->batch_tokens);
-    case OPT_PAGE:
-        return cli_int(st, "--page-tokens", arg, 16, 256, &o->page_tokens);
-    case OPT_KV_BYTES:
-        return cli_bytes(st, "--kv-bytes", arg, &o->kv_bytes);
-    case OPT_KV_SWAP:
-        if (!plan_swap_from_name(arg, &o->swap)) {
-            argp_error(st, "bad --kv-swap '%s': must be auto, off or on", arg);
-            return EINVAL;
-        }
-        return 0;
-    case OPT_NO_PREFIX:
-        o->no_prefix_cache = true;
-        return 0;
-    case OPT_DRAFT_MODEL:
-        o->draft_model = arg;
-        return 0;
-    case OPT_LOOKUP:
-        o->lookup = true;
-        return 0;
-    case OPT_MAX_DRAFT:
-        return cli_int(st, "--max-draft", arg, 1, 64, &o->max_draft);
-    case OPT_MAX_BRANCHES:
-        return cli_int(st, "--max-branches", arg, 0, 4, &o->max_branch);
-    case ARGP_KEY_INIT:
-        o->max_branch = 3;
-        return 0;
-    case ARGP_KEY_SUCCESS:
-        if (o->max_draft && !o->draft_model && !o->lookup) {
-            argp_error(st, "--max-draft without --lookup or --draft-model: nothing would guess");
-            return EINVAL;
-        }
-        if ((o->draft_model || o->lookup) && !o->max_draft)
-            o->max_draft = 8;
-        return 0;
-    case OPT_QUIET:
+    if (key == KEY_QUIET) {
         ce->quiet = true;
         return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
     }
+    return parse_row(&engine_option_set, key, arg, st, &ce->opt);
 }
 
-static const struct argp_option engine_options[] = {
-    {"model", 'm', "FILE", 0, "model file (GGUF), or 'demo' for the built-in one", 10},
-    {"backend", OPT_BACKEND, "KIND", 0,
-     "auto, cpu, cuda, ref (slow oracle), cudahost (CUDA kernels run by "
-     "the CPU, for tests)",
-     10},
-    {"isa", OPT_ISA, "NAME", 0, "CPU instructions: auto, scalar, avx2, avxvnni, avx512vnni, neon",
-     10},
-    {"threads", 't', "N", 0, "CPU threads, 0 = all cores (default)", 10},
-    {"device", OPT_DEVICE, "N", 0, "number of the GPU, from 0", 10},
-    {"vram", OPT_VRAM, "SIZE", 0, "most GPU memory to take, such as 22GiB", 10},
-    {"placement", OPT_PLACEMENT, "MODE", 0,
-     "where a model lies that is larger than GPU memory: auto (default), "
-     "latency (weights first, the CPU computes layers), throughput (KV cache first, the rest "
-     "streamed)",
-     10},
-    {"cpu-layers", OPT_CPU_LAYERS, "N", 0,
-     "layers whose feed-forward part the CPU computes beside a GPU", 10},
-    {"ram", OPT_RAM, "SIZE", 0, "most main memory that weights may take beside a GPU", 10},
-    {"link-limit", OPT_LINK_LIMIT, "RATE", 0,
-     "copy weights to the GPU no faster than this, such as 25GB/s: emulates "
-     "a slower machine",
-     10},
-    {"map-weights", OPT_MAP_WEIGHTS, 0, 0,
-     "the CPU reads weights from the mapped file: no copy of them in memory, and "
-     "slower steps",
-     10},
-    {"no-graphs", OPT_NO_RECORD, 0, 0, "launch decode steps op by op, not as recorded CUDA graphs",
-     10},
-    {"ctx", OPT_CTX, "N", 0, "longest prompt + reply in tokens", 10},
-    {"kv-type", OPT_KV_TYPE, "TYPE", 0,
-     "KV cache: f16 (default), q8_0, q4_0, or f32 for comparisons with float32 programs", 10},
-    {"sequences", OPT_SEQUENCES, "N", 0, "sequences computed together", 10},
-    {"batch-tokens", OPT_BATCH, "N", 0, "tokens of one step, prompt chunks included", 10},
-    {"page-tokens", OPT_PAGE, "N", 0, "positions of a KV page: 16 to 256, a power of two", 10},
-    {"kv-bytes", OPT_KV_BYTES, "SIZE", 0, "size of the KV pool, such as 4GiB", 10},
-    {"kv-swap", OPT_KV_SWAP, "WHEN", 0,
-     "KV pages without room are kept in main memory (on) or computed again (off); auto "
-     "(default): what is faster",
-     10},
-    {"no-prefix-cache", OPT_NO_PREFIX, 0, 0, "compute shared prompt beginnings every time", 10},
-    {"lookup", OPT_LOOKUP, 0, 0,
-     "guess tokens ahead from the prompt and from earlier replies; changes no result", 10},
-    {"draft-model", OPT_DRAFT_MODEL, "FILE", 0,
-     "guess tokens ahead by this small model of the same vocabulary; changes no "
-     "result",
-     10},
-    {"max-draft", OPT_MAX_DRAFT, "N", 0, "tokens guessed ahead at most (default 8)", 10},
-    {"max-branches", OPT_MAX_BRANCHES, "N", 0,
-     "second choices of the draft model that are followed, too, at most: 0 to 4 (default 3)", 10},
-    {"quiet", OPT_QUIET, 0, 0, "no progress on the terminal", 10},
+static char *help_engine(int key, const char *text, void *input)
+{
+    (void)input;
+    return help_row(&engine_option_set, key, text, key != 'm'); /* the model must be given */
+}
+
+enum {
+#define X(ctype, member, ...) ROW_##member,
+#include "options.def"
+#undef X
+};
+
+static const struct argp_option engine_rows[] = {
+#define X(ctype, member, type, key, flag, letter, arg, lo, hi, otherwise, choices, unit, marks,    \
+          doc)                                                                                     \
+    {flag, letter ? letter : KEY_ROW + ROW_##member, arg, 0, doc, 10},
+#include "options.def"
+#undef X
+    {"quiet", KEY_QUIET, 0, 0, "no progress on the terminal", 10}, {0}};
+
+const struct argp cli_engine_argp = {engine_rows, parse_engine, 0, 0, 0, help_engine, 0};
+
+/* ---- sampling -------------------------------------------------------------------------------- */
+
+static const struct option_row sampling_options[] = {
+#define X(...) OPTION_ROW(struct cli_sampling, __VA_ARGS__)
+#include "sampling.def"
+#undef X
+};
+
+const struct option_set cli_sampling_set = {sampling_options,
+                                            sizeof sampling_options / sizeof sampling_options[0],
+                                            sizeof(struct cli_sampling), NULL, NULL};
+
+static error_t parse_sampling(int key, char *arg, struct argp_state *st)
+{
+    return parse_row(&cli_sampling_set, key, arg, st, st->input);
+}
+
+enum {
+#define X(ctype, member, ...) SAMPLING_##member,
+#include "sampling.def"
+#undef X
+};
+
+static const struct argp_option sampling_rows[] = {
+#define X(ctype, member, type, key, flag, letter, arg, lo, hi, otherwise, choices, unit, marks,    \
+          doc)                                                                                     \
+    {flag, letter ? letter : KEY_ROW + SAMPLING_##member, arg, 0, doc, 2},
+#include "sampling.def"
+#undef X
     {0}};
 
-const struct argp cli_engine_argp = {engine_options, parse_engine, 0, 0, 0, 0, 0};
+/* A command may have defaults of its own, which its help must say. */
+static char *help_sampling(int key, const char *text, void *input)
+{
+    (void)input;
+    return help_row(&cli_sampling_set, key, text, false);
+}
+
+const struct argp cli_sampling_argp = {sampling_rows, parse_sampling, 0, 0, 0, help_sampling, 0};
 
 int cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 {

@@ -9,14 +9,29 @@
 
 #include "engine.h"
 
-/* -m, --backend, --isa, -t/--threads, --device, --vram, --no-graphs, --ctx, --kv-type, --sequences,
- * --batch-tokens, --page-tokens, --kv-bytes, --no-prefix-cache: child parser; its input is a
- * struct cli_engine. */
+/* Child parser of the options of options.def, and --quiet; its input is a struct cli_engine. */
 struct cli_engine {
     struct engine_options opt;
-    bool quiet; /* no progress of loading */
+    bool quiet;  /* no progress of loading */
+    bool drafts; /* --max-draft was given */
 };
 extern const struct argp cli_engine_argp;
+/* The defaults; a switch is off, and the model must be given. Call it before cli_parse. */
+void cli_engine_init(struct cli_engine *ce);
+
+/* Child parser of the options of sampling.def; its input is a struct cli_sampling with defaults. */
+struct cli_sampling {
+#define X(...) OPTION_MEMBER(__VA_ARGS__)
+#include "sampling.def"
+#undef X
+};
+extern const struct option_set cli_sampling_set;
+extern const struct argp cli_sampling_argp;
+
+/* One option of a table for a command with help of its own: `flag` as its row has it, arg NULL for
+ * a switch, at = the table's struct. On a bad value prints the message and returns EINVAL. */
+error_t cli_option(struct argp_state *st, const struct option_set *set, const char *flag,
+                   const char *arg, void *at);
 
 /* Parses with ARGP_NO_EXIT. Returns -1 to go on, or the exit code to return at once (0 after
  * --help). */

@@ -15,6 +15,7 @@
 #include "mem.h"
 #include "provider.h"
 #include "text.h"
+#include "tool_options.h"
 
 /* ---- options --------------------------------------------------------------------------------- */
 
@@ -92,7 +93,8 @@ static int set_key(struct config *c, const char *key, const char *value, struct 
 static int choose_planning(struct config *c, bool given, struct err *e)
 {
     const struct strategy *s = NULL;
-    TRY(strategy_find(c->strategy, &s, e));
+    TRY(strategy_find(((const struct agent_options *)config_of(c, &agent_option_set))->strategy, &s,
+                      e));
     if (s->plans || given)
         return strategy_makes_plan(s, e);
     for (const struct strategy *const *k = strategy_all(); *k; k++)
@@ -104,7 +106,6 @@ static int choose_planning(struct config *c, bool given, struct err *e)
 static int read_config(const struct clinic_options *o, bool plan_only, struct config *c,
                        struct err *e)
 {
-    static const char *const levels[] = {"error", "warn", "info", "debug"};
     const char *file = o->config;
     if (!file && !o->or_demo)
         FAIL(e, ERR_USAGE,
@@ -113,7 +114,7 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
         file = "demo";
         fprintf(stderr, "no -c FILE: the model inside the program; its answers mean nothing\n");
     }
-    TRY(config_init(c, e));
+    TRY(tool_config_init(c, e));
     TRY(config_load(c, file, e));
     for (int i = 0; i < o->n_set; i++)
         TRY(config_set(c, o->set[i], e));
@@ -124,9 +125,7 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
     if (o->seed)
         TRY(set_key(c, "seed", o->seed, e));
     TRY(config_check(c, e));
-    for (int i = 0; i < 4; i++)
-        if (!strcmp(levels[i], c->logging.level))
-            log_set_level((enum log_level)i);
+    log_set_level(((const struct tool_options *)config_of(c, &tool_option_set))->log_level);
     return 0;
 }
 
@@ -153,8 +152,9 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
     int rc;
     memset(c, 0, sizeof *c);
     TRY_DONE(read_config(o, plan_only, &c->config, e));
-    TRY_DONE(strategy_find(c->config.strategy, &known, e));
-    TRY_DONE(catalog_read(c->config.specialties, &c->catalog, e));
+    const struct agent_options *of = config_of(&c->config, &agent_option_set);
+    TRY_DONE(strategy_find(of->strategy, &known, e));
+    TRY_DONE(catalog_read(of->specialties, &c->catalog, e));
     TRY_DONE(open_llm(o, c, hash, e));
     c->env = (struct strategy_env){.llm = c->llm,
                                    .config = &c->config,
@@ -203,6 +203,7 @@ done:
 static int free_folder(const struct config *c, const char *name, char *out, struct err *e)
 {
     char stamp[32];
+    const struct tool_options *o = config_of(c, &tool_option_set);
     struct stat st;
     struct tm tm;
     time_t now = time(NULL);
@@ -212,10 +213,9 @@ static int free_folder(const struct config *c, const char *name, char *out, stru
         char suffix[16] = "";
         if (i > 1)
             snprintf(suffix, sizeof suffix, "-%d", i);
-        int n = snprintf(out, 1024, "%s/%s-%s%s", c->logging.traces_dir, name, stamp, suffix);
+        int n = snprintf(out, 1024, "%s/%s-%s%s", o->traces_dir, name, stamp, suffix);
         if (n < 0 || n >= 1024)
-            FAIL(e, ERR_CONFIG, "logging.traces_dir is too long: %zu bytes",
-                 strlen(c->logging.traces_dir));
+            FAIL(e, ERR_CONFIG, "logging.traces_dir is too long: %zu bytes", strlen(o->traces_dir));
         if (stat(out, &st) != 0)
             return 0;
     }

@@ -44,7 +44,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case 'n':
         return cli_list(st, "-n", arg, 0, 1 << 24, BENCH_LIST, b->n, &b->n_n);
     case 'b':
-        return cli_int(st, "-b", arg, 1, 65536, &b->ce.opt.batch_tokens);
+        return cli_option(st, &engine_option_set, "batch-tokens", arg, &b->ce.opt);
     case 'r':
         return cli_int(st, "-r", arg, 1, 1000, &b->repeat);
     case OPT_PARALLEL:
@@ -198,7 +198,7 @@ static void print_json_row(const struct engine_info *in, const struct bench_row 
 static void print_row(const struct bench *b, const struct engine_info *in,
                       const struct bench_row *t, bool first)
 {
-    int threads = b->ce.opt.ops.n_threads ? b->ce.opt.ops.n_threads : pool_cores();
+    int threads = b->ce.opt.n_threads ? b->ce.opt.n_threads : pool_cores();
     if (!strcmp(b->format, "md")) {
         print_md(in, t, first, threads);
     } else if (!strcmp(b->format, "json")) {
@@ -286,8 +286,9 @@ static int run(int argc, char **argv)
                       .parallel = {1},
                       .n_parallel = 1,
                       .repeat = 5,
-                      .format = "md",
-                      .ce = {.opt = {.kv_fmt = FMT_F16, .no_prefix_cache = true}}};
+                      .format = "md"};
+    cli_engine_init(&b.ce);
+    b.ce.opt.no_prefix_cache = true;
     int done = cli_parse(&argp, argc, argv, &b);
     if (done >= 0)
         return done;

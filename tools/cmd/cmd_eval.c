@@ -99,7 +99,7 @@ static int draw(const struct options *o, const struct curve *c, const struct cli
     struct str svg = STR_INIT;
     char title[256];
     snprintf(title, sizeof title, "%zu questions, strategy %s, %d sequences, KV cache %s", n,
-             k->config.strategy, llm_info(k->llm)->slots, llm_info(k->llm)->kv);
+             k->env.options->strategy, llm_info(k->llm)->slots, llm_info(k->llm)->kv);
     int rc = curve_svg(c, title, &svg, e);
     if (rc == 0)
         rc = output_file(o->curve, &svg, e);
@@ -215,7 +215,7 @@ static int report(const struct clinic *c, struct trace *t, const char *dir, cons
     const char *slash = strrchr(data, '/');
     char title[256];
     int rc;
-    snprintf(title, sizeof title, "strategy %s on %s", c->config.strategy,
+    snprintf(title, sizeof title, "strategy %s on %s", c->env.options->strategy,
              slash ? slash + 1 : data);
     TRY_DONE(trace_read(dir, &run, e));
     TRY_DONE(stats_summarize(&run, run.price_kwh, &s, e));
@@ -279,7 +279,7 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
     TRY_DONE(clinic_trace(c, &ct, dir, &t, e));
     size_t before = done_before(t, a, &beyond);
     fprintf(stderr, "%zu records: %zu questions, strategy %s, %zu done before; results in %s\n",
-            a->records, a->questions, c->config.strategy, before, dir);
+            a->records, a->questions, c->env.options->strategy, before, dir);
     if (beyond)
         fprintf(stderr,
                 "the folder has %zu more finished questions after the first %zu records: they stay "

@@ -9,6 +9,7 @@
 #include "cmd.h"
 #include "output.h"
 #include "report.h"
+#include "tool_options.h"
 #include "trace.h"
 
 #define BOOTSTRAP_DRAWS 10000
@@ -18,7 +19,7 @@ struct options {
     const char *dir, *csv, *summary;
     const char *against[MAX_RUNS - 1];
     int n_against;
-    float price; /* NaN = the run's own */
+    struct tool_options own; /* price_kwh NaN = as the run says */
 };
 
 enum { OPT_CSV = 1, OPT_SUMMARY, OPT_AGAINST, OPT_PRICE };
@@ -55,7 +56,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->against[o->n_against++] = arg;
         return 0;
     case OPT_PRICE:
-        return cli_float(st, "--price-kwh", arg, 0, 100, &o->price);
+        return cli_option(st, &tool_option_set, "price-kwh", arg, &o->own);
     case ARGP_KEY_ARG:
         if (o->dir) {
             argp_error(st,
@@ -79,7 +80,7 @@ static int load(const char *dir, struct trace_run *run, struct err *e)
 
 static double price(const struct options *o, const struct trace_run *run)
 {
-    return isnan(o->price) ? run->price_kwh : (double)o->price;
+    return isnan(o->own.price_kwh) ? run->price_kwh : o->own.price_kwh;
 }
 
 static int write_csv(const struct options *o, const struct trace_run *run, struct err *e)
@@ -233,7 +234,7 @@ static int run(int argc, char **argv)
                                      NULL,
                                      NULL,
                                      NULL};
-    struct options o = {.price = NAN};
+    struct options o = {.own = {.price_kwh = NAN}};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)

@@ -34,9 +34,7 @@
 struct generate {
     struct cli_engine ce;
     const char *prompt, *file, *schema;
-    int n, top_k;
-    float temperature, top_p, min_p;
-    int seed;
+    struct cli_sampling draw;
     bool json, chat, ignore_eos;
     /* while it runs */
     struct engine *en;
@@ -46,17 +44,7 @@ struct generate {
     struct str text; /* complete characters so far */
 };
 
-enum {
-    OPT_TEMP = 1,
-    OPT_TOP_K,
-    OPT_TOP_P,
-    OPT_MIN_P,
-    OPT_SEED,
-    OPT_JSON,
-    OPT_CHAT,
-    OPT_SCHEMA,
-    OPT_IGNORE_EOS
-};
+enum { OPT_JSON = 1, OPT_CHAT, OPT_SCHEMA, OPT_IGNORE_EOS };
 
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
@@ -64,6 +52,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     switch (key) {
     case ARGP_KEY_INIT:
         st->child_inputs[0] = &g->ce;
+        st->child_inputs[1] = &g->draw;
         return 0;
     case 'p':
         g->prompt = arg;
@@ -71,18 +60,6 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case 'f':
         g->file = arg;
         return 0;
-    case 'n':
-        return cli_int(st, "-n", arg, 1, 1 << 24, &g->n);
-    case OPT_TEMP:
-        return cli_float(st, "--temp", arg, 0, 100, &g->temperature);
-    case OPT_TOP_K:
-        return cli_int(st, "--top-k", arg, 0, 1 << 24, &g->top_k);
-    case OPT_TOP_P:
-        return cli_float(st, "--top-p", arg, 0, 1, &g->top_p);
-    case OPT_MIN_P:
-        return cli_float(st, "--min-p", arg, 0, 1, &g->min_p);
-    case OPT_SEED:
-        return cli_int(st, "--seed", arg, 0, INT32_MAX, &g->seed);
     case OPT_JSON:
         g->json = true;
         return 0;
@@ -109,14 +86,8 @@ static const struct argp_option options[] = {
      "read it from a file, '-' = standard input; its bytes are kept, line ends as well, but for "
      "a byte order mark of UTF-8",
      1},
-    {"tokens", 'n', "N", 0, "most tokens to generate (default 128)", 1},
     {"chat", OPT_CHAT, 0, 0, "the text is a user's message: use the model's chat template", 1},
     {"schema", OPT_SCHEMA, "FILE", 0, "constrain the reply to this JSON Schema", 1},
-    {"temp", OPT_TEMP, "T", 0, "temperature, 0 = greedy (default)", 2},
-    {"top-k", OPT_TOP_K, "K", 0, "keep the K most probable tokens, 0 = all (default)", 2},
-    {"top-p", OPT_TOP_P, "P", 0, "keep the most probable tokens up to a sum of P (default 1)", 2},
-    {"min-p", OPT_MIN_P, "P", 0, "keep tokens of at least P times the best (default 0)", 2},
-    {"seed", OPT_SEED, "N", 0, "of the random numbers (default 42)", 2},
     {"ignore-eos", OPT_IGNORE_EOS, 0, 0, "go on after the end-of-text token", 2},
     {"json", OPT_JSON, 0, 0, "print one JSON object with text, ids, log-probabilities, times", 3},
     {0}};
@@ -179,21 +150,21 @@ static int run_request(struct generate *g, struct engine *en, const struct token
     struct cli_job j = {.user = g};
     struct request *r = &j.r;
     *r = (struct request){.id = 1,
-                          .seed = (uint64_t)g->seed,
+                          .seed = (uint64_t)g->draw.seed,
                           .prompt = prompt->id,
                           .n_prompt = (int)prompt->n,
-                          .max_new = g->n,
-                          .temperature = g->temperature,
-                          .top_p = g->top_p,
-                          .min_p = g->min_p,
-                          .top_k = g->top_k,
+                          .max_new = g->draw.max_output_tokens,
+                          .temperature = (float)g->draw.temperature,
+                          .top_p = (float)g->draw.top_p,
+                          .min_p = (float)g->draw.min_p,
+                          .top_k = g->draw.top_k,
                           .ignore_eos = g->ignore_eos,
                           .grammar = grammar,
                           .on_token = on_token};
-    r->out = mem_zalloc((size_t)g->n, sizeof *r->out);
-    r->out_lp = mem_zalloc((size_t)g->n, sizeof *r->out_lp);
+    r->out = mem_zalloc((size_t)g->draw.max_output_tokens, sizeof *r->out);
+    r->out_lp = mem_zalloc((size_t)g->draw.max_output_tokens, sizeof *r->out_lp);
     if (!r->out || !r->out_lp) {
-        rc = NOMEM(e, (size_t)g->n * sizeof *r->out, "reply");
+        rc = NOMEM(e, (size_t)g->draw.max_output_tokens * sizeof *r->out, "reply");
         goto done;
     }
     TRY_DONE(cli_run(en, &j, e));
@@ -261,18 +232,23 @@ done:
 
 static int run(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10},
-                                                 {0}};
+    static const struct argp_child children[] = {
+        {&cli_engine_argp, 0, "Model and machine:", 10}, {&cli_sampling_argp, 0, NULL, 2}, {0}};
     static const struct argp argp = {
-        options,  parse,
-        NULL,     "Continues a text with a model and prints it as it comes.\v" SCHEMA_HELP,
-        children, NULL,
+        options,
+        parse,
+        NULL,
+        "Continues a text with a model and prints it as it comes. Without --tokens the "
+        "reply has at most 128 tokens; without --temp it is greedy.\v" SCHEMA_HELP,
+        children,
+        NULL,
         NULL};
-    struct generate g = {.n = 128,
-                         .top_p = 1,
-                         .seed = 42,
-                         .ce = {.opt = {.kv_fmt = FMT_F16, .n_seq = 1}},
-                         .text = STR_INIT};
+    struct generate g = {.text = STR_INIT};
+    cli_engine_init(&g.ce);
+    g.ce.opt.n_seq = 1;
+    option_defaults(&cli_sampling_set, &g.draw);
+    g.draw.max_output_tokens = 128;
+    g.draw.temperature = 0;
     int done = cli_parse(&argp, argc, argv, &g);
     if (done >= 0)
         return done;

@@ -216,8 +216,11 @@ static int run(int argc, char **argv)
         children,
         NULL,
         NULL};
-    struct perplexity p = {
-        .ce = {.opt = {.kv_fmt = FMT_F16, .n_seq = 1, .n_ctx = 512, .no_prefix_cache = true}}};
+    struct perplexity p = {0};
+    cli_engine_init(&p.ce);
+    p.ce.opt.n_seq = 1;
+    p.ce.opt.n_ctx = 512;
+    p.ce.opt.no_prefix_cache = true;
     int done = cli_parse(&argp, argc, argv, &p);
     if (done >= 0)
         return done;

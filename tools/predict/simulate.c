@@ -212,7 +212,8 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
     TRY(sim_open(&c, &sim, e));
     const struct engine_options opt = {.model = in->model,
                                        .backend = "sim",
-                                       .ops = {.sim = sim, .n_threads = 1},
+                                       .sim = sim,
+                                       .n_threads = 1,
                                        .n_ctx = in->n_ctx,
                                        .n_seq = in->n_seq,
                                        .batch_tokens = in->n_seq > BATCH_TOKENS / 2 ? 2 * in->n_seq
@@ -223,8 +224,7 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
                                        .max_draft = in->max_draft,
                                        .spoil_drafts = in->spoil,
                                        .placement = in->mode,
-                                       .cpu_layers_set = in->cpu_layers != PLAN_ANY,
-                                       .cpu_layers = in->cpu_layers,
+                                       .cpu_layers = {in->cpu_layers != PLAN_ANY, in->cpu_layers},
                                        .ram_bytes = in->ram_bytes,
                                        .rates = r};
     TRY_DONE(engine_open(&opt, &en, e));

@@ -1,0 +1,16 @@
+#include "engine_options.h"
+
+#include "kv.h"
+#include "ops.h"
+#include "seq.h"
+
+#define KV_FORMATS "f16|q8_0|q4_0|f32"
+
+static const struct option_row rows[] = {
+#define X(...) OPTION_ROW(struct engine_options, __VA_ARGS__)
+#include "options.def"
+#undef X
+};
+
+const struct option_set engine_option_set = {rows, sizeof rows / sizeof rows[0],
+                                             sizeof(struct engine_options), NULL, NULL};
