@@ -87,7 +87,7 @@ struct differ_options {
     bool keep_going; /* after a failure */
 };
 
-struct option; /* getopt.h */
+struct option; /* of getopt_long */
 /* Reads the options of both programs; own: those of one program, ended by a row of zeros, whose
  * values go to take(key, value, user). An unknown option ends the program with status 64. */
 void differ_options_read(int argc, char **argv, const struct option *own,

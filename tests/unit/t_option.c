@@ -37,8 +37,8 @@ static const struct option_row rows[] = {
 #define ROW(...) OPTION_ROW(struct sample, __VA_ARGS__)
     ROWS(ROW)};
 
-static const struct option_set set = {rows, sizeof rows / sizeof rows[0], sizeof(struct sample),
-                                      NULL};
+static const struct option_set set = {
+    .row = rows, .n = sizeof rows / sizeof rows[0], .size = sizeof(struct sample)};
 
 static const struct option_row *row(const char *key)
 {
