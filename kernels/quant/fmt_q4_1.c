@@ -37,14 +37,13 @@ static float q4_1_quant(float x, float low, float inv)
     return quant_fit_round((x - low) * inv, 0, TOP);
 }
 
-/* The line of least squares through the quants that t gives; its weighted error
- * is the sum of squares less what the line explains, over differences from t's
- * low. */
+/* The line of least squares through the quants of t. Its weighted error is the sum of squares minus
+ * the part that the line explains. All differences are from t's low. */
 static void q4_1_fit(const float (*x)[L], const float (*w)[L], struct line *t)
 {
     float sw[L] = {0}, sq[L] = {0}, sqq[L] = {0}, sp[L] = {0}, spq[L] = {0}, spp[L] = {0};
     for (int i = 0; i < N; i++)
-        for (int l = 0; l < L; l++) { /* p: how far the line of t is off, in steps */
+        for (int l = 0; l < L; l++) { /* p: residual of the line of t, in steps */
             const float u = (x[i][l] - t->low[l]) * t->inv[l], q = quant_fit_round(u, 0, TOP);
             const float p = u - q, wq = w[i][l] * q, wp = w[i][l] * p;
             sw[l] += w[i][l];

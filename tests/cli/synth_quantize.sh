@@ -25,6 +25,15 @@ esac
 for type in $types; do
     expect 0 "$type" "$MAS" synth --shape tiny --type $type --layers 3 s_$type.gguf
 done
+# ---- a format without a kernel of its own computes, and is named once
+for type in $types; do
+    said=$("$MAS" generate -m s_$type.gguf --backend cpu -p x -n 2 2>&1 >/dev/null) || fault "generate with $type: $said"
+    case $type in
+    F32 | F16 | BF16 | Q8_0 | Q4_0 | Q6_K | Q4_K_M | Q5_K_M) want=0 ;;
+    *) want=$(grep -c "$type has no fast kernel on cpu" <<<"$said") ;;
+    esac
+    [ "$want" -le 1 ] && [ "$(grep -c 'no fast kernel' <<<"$said")" = "$want" ] || fault "$type on cpu: $said"
+done
 grep -aq "<|start_header_id|>" f32.gguf || fault "no Llama 3 tokens"
 "$MAS" synth --shape tiny --vocab-from f32.gguf --type F32 --seed 3 --quiet copy.gguf
 cmp f32.gguf copy.gguf || fault "--vocab-from changes the vocabulary"
