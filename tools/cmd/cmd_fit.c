@@ -96,7 +96,7 @@ static const char kv_doc[] = "one of"
                              " (default q8_0)";
 
 static const struct argp_option options[] = {
-    {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are looked at", 1},
+    {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are read", 1},
     {"shape", KEY_SHAPE, "NAME", 0, "instead of a file, one of"
 #define X(name, ...) " " name
 #include "shapes.def"
@@ -119,11 +119,11 @@ static const struct argp_option options[] = {
     {"simulate", KEY_SIMULATE, "FILE.svg", 0,
      "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
     {"draft", KEY_DRAFT, "MODEL", 0,
-     "a small model, as a shape's name or a file, that proposes tokens: predicts one "
+     "a small model, as a shape's name or a file, that drafts tokens: predicts one "
      "sequence with speculation",
      3},
     {"accepted", KEY_ACCEPTED, "N", 0,
-     "proposed tokens that a pass accepts on average (default 4 of 8)", 3},
+     "drafted tokens that a pass accepts on average (default 4 of 8)", 3},
     {"json", KEY_JSON, NULL, 0, "print one JSON object", 4},
     {"help", KEY_HELP, NULL, 0, "show this", 4},
     {0},
@@ -214,7 +214,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 static const struct argp argp = {options,
                                  parse,
                                  NULL,
-                                 "Predicts where a model lies on a card and how fast it is there. "
+                                 "Predicts the placement of a model on a card, and its speed. "
                                  "All figures are predictions from "
                                  "sizes and bandwidths; measure with mas bench.",
                                  NULL,
