@@ -15,6 +15,7 @@
 #include "prompt.h"
 
 struct strategy_env;
+struct strategy_role;
 
 enum consult_state {
     CONSULT_OPEN,
@@ -29,9 +30,9 @@ struct consult_call {
     struct llm_call llm; /* user_data points back here */
     struct consult *of;
     struct consult_call *next; /* in order of asking */
-    const char *role;          /* "planner", "specialist", .. */
-    int index;                 /* among the calls of this role */
-    int specialty;             /* catalogue index, -1 = none */
+    const struct strategy_role *role;
+    int index;     /* among the calls of this role */
+    int specialty; /* catalogue index, -1 = none */
     const struct prompt *prompt;
     bool done, parsed, broken; /* broken: ended in an error that fails the case */
     char why[256];             /* parsed == false: what was wrong with the reply */
@@ -53,10 +54,11 @@ struct consult {
     const char *answer;  /* text of an open question's answer, or NULL */
     char why[512];       /* unparsed, failed: the reason */
     struct str warnings; /* one a line */
-    const struct answer_plan *plan;
-    const struct answer_report *reports;
-    int n_reports;
-    const struct answer_decision *decision;
+    /* catalogue indices of the specialties that were asked for a report; NULL = none is asked by
+     * this strategy */
+    const int *selected;
+    int n_selected, n_reports;      /* reports: those that could be used */
+    double agreement;               /* among the reports; NaN = not measured */
     double p_option[MEDQA_OPTIONS]; /* by original option, sums to 1; only if has_p */
     bool has_p;
     int64_t t_start, t_end; /* ns */
@@ -68,16 +70,14 @@ int consult_open(const struct strategy_env *env, const struct medqa_question *q,
 void consult_close(struct consult *c); /* accepts NULL; no call may be open */
 
 struct consult_ask {
-    const char *role;
+    const struct strategy_role *role; /* gives the token limit and the temperature */
     int index;
     int specialty; /* -1 = none */
     const struct prompt *prompt;
     const char *const *values; /* of the prompt's slots */
     const char *reply_prefix;  /* NULL = none */
     const struct llm_schema *schema;
-    int max_tokens; /* 0 = scoring of options */
-    double temperature;
-    const struct llm_text *options;
+    const struct llm_text *options; /* of a role that scores */
     int n_options;
 };
 
@@ -90,8 +90,8 @@ int consult_submit_all(struct consult *c, const struct consult_ask *ask, int n, 
 
 /* The reply can be parsed: it was neither cut nor an error. Otherwise says why in the call. */
 bool consult_usable(struct consult_call *call);
-/* Leaves a warning if the call's reply was closed before the model had finished it. name: of the
- * role. */
+/* Leaves a warning if the call's reply was closed before the model had finished it. name: who
+ * speaks, as the warning calls it. */
 void consult_warn_closed(const struct consult_call *call, const char *name);
 /* Marks the call as not parsed. Of a reply that was closed early, says which limit to raise. */
 void consult_bad(struct consult_call *call, const struct err *why);

@@ -1,7 +1,11 @@
 /*
  * llm: the agents' only door to a model. Calls go in, completions come out of one queue, so that a
  * pipeline is a state machine stepped on completions and never a thread. The local implementation
- * sits on runtime/engine/engine.h; the scripted one answers from a table or a function, for tests.
+ * sits on runtime/engine/engine.h; the scripted one answers from a function, for tests.
+ * provider.h opens the llm that a configuration names.
+ *
+ * An llm says what it can do. A strategy says what its roles need, and strategy_open compares the
+ * two before anything is asked.
  *
  * One thread uses an llm. Calls are owned by the caller and lent from submit until llm_next returns
  * them.
@@ -62,7 +66,7 @@ struct llm_call {
     enum llm_finish finish;
     struct err err;
     int n_prompt, n_cached, n_new;
-    /* steps that gave new tokens; tokens guessed ahead, and those that came true */
+    /* steps that gave new tokens; tokens drafted, and those accepted */
     int n_pass, n_drafted, n_accepted;
     double mean_lp;       /* mean log-probability of the new tokens, NaN if none */
     double seconds;       /* submit to done */
@@ -73,7 +77,24 @@ struct llm_call {
 
 void llm_call_clear(struct llm_call *c); /* frees the out part; the in part stays */
 
-struct llm_info { /* for the trace header */
+/* What an llm can do: a set of bits. */
+enum llm_can {
+    LLM_CAN_SCORE = 1,    /* log-probability of given continuations */
+    LLM_CAN_SCHEMA = 2,   /* decoding constrained by a JSON Schema */
+    LLM_CAN_SEED = 4,     /* the same seed and id give the same reply */
+    LLM_CAN_LOGPROBS = 8, /* log-probability of the reply's own tokens */
+    LLM_CAN_PREFIX = 16,  /* the reply goes on from a given beginning */
+    LLM_CAN_ALL = 31,
+};
+/* "scores options, obeys a schema": the capabilities of the set, as a sentence needs them. */
+const char *llm_can_text(unsigned can, char buf[160]);
+/* What a call with these in members needs. */
+unsigned llm_call_needs(const struct llm_call *c);
+
+struct llm_info {         /* for the trace header */
+    const char *provider; /* "local", a row of providers.def; "script" */
+    unsigned can;         /* LLM_CAN_.. */
+    char name[128];       /* the model's own name, "" = it has none */
     char model[512];
     char model_sha256[65];
     char backend[64], device[128];
@@ -81,8 +102,21 @@ struct llm_info { /* for the trace header */
         [4096]; /* "0-3,7": feed-forward parts that the CPU computes beside a device; "" = none */
     char placement[200]; /* where the weights lie; "" when it is not ours to know */
     char chat[32];
+    char kv[16]; /* number format of the KV cache; "" when it is not ours to know */
     int n_ctx;
     int slots; /* calls that make progress together: a hint for how many to submit */
+};
+
+struct llm_gauge {                    /* figures of the moment; totals count from the opening */
+    double new_tokens, prompt_tokens; /* computed, totals */
+    int pages;                        /* of the KV cache */
+    int pages_used, pages_cached;     /* of them */
+    int running;                      /* calls that make progress */
+};
+
+enum llm_figures {
+    LLM_FIGURES_LINE, /* one line for a person, without its end */
+    LLM_FIGURES_JSON, /* one JSON object */
 };
 
 struct llm_api {
@@ -92,9 +126,12 @@ struct llm_api {
     int (*check)(struct llm *l, const struct llm_call *c, struct err *e);
     struct llm_call *(*next)(struct llm *l, int timeout_ms);
     void (*cancel)(struct llm *l, struct llm_call *c);
-    int (*count_tokens)(struct llm *l, const struct llm_call *c, int *out, struct err *e);
     const struct llm_info *(*info)(struct llm *l);
     void (*close)(struct llm *l);
+    /* Each of these may be NULL: this llm has nothing of the kind. */
+    void (*gauge)(struct llm *l, struct llm_gauge *out);
+    void (*figures)(struct llm *l, enum llm_figures form, struct str *out);
+    void (*placement)(struct llm *l, struct str *out);
 };
 
 struct llm { /* first member of every implementation */
@@ -113,19 +150,28 @@ int llm_check(struct llm *l, const struct llm_call *c, struct err *e);
  * once when nothing is in flight). A signal wakes it with NULL. */
 struct llm_call *llm_next(struct llm *l, int timeout_ms);
 void llm_cancel(struct llm *l, struct llm_call *c); /* it still comes out of llm_next */
-int llm_count_tokens(struct llm *l, const struct llm_call *c, int *out, struct err *e);
 const struct llm_info *llm_info(struct llm *l);
 void llm_close(struct llm *l); /* accepts NULL */
 
-/* llm_local.c: on an engine, which it borrows. */
+/* False, and out is left alone, when this llm measures nothing of the kind. */
+bool llm_gauge(struct llm *l, struct llm_gauge *out);
+/* Appends the figures of the work done since the opening; nothing where none are known or nothing
+ * was computed. */
+void llm_figures(struct llm *l, enum llm_figures form, struct str *out);
+/* Appends lines that say where the weights lie; nothing when they all lie in one place. */
+void llm_placement(struct llm *l, struct str *out);
+
+/* llm_local.c: on an engine, which it borrows; own: which llm_close closes, too. */
 struct engine;
-int llm_local_open(struct engine *en, struct llm **out, struct err *e);
+int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e);
 
 /* llm_script.c: fn writes the reply (and finish, own_len of a closed one, option_lp) of a call;
  * called at llm_next, in an order shuffled by seed, so that completions arrive as unordered as
  * in life. */
 typedef void (*llm_script_fn)(struct llm_call *c, void *user);
 int llm_script_open(llm_script_fn fn, void *user, uint64_t seed, struct llm **out, struct err *e);
+/* Such an llm can do everything until this says otherwise. */
+void llm_script_can(struct llm *l, unsigned can);
 /* The text of a schema that such an llm has prepared. */
 const char *llm_script_schema(const struct llm_schema *s);
 

@@ -22,9 +22,9 @@ struct result {
     const char *answer;                /* of an open question; "" = none */
     const char *why;                   /* unparsed, failed: the reason; "" otherwise */
     const char *step;                  /* "step1", .. or "" */
-    const char *selected[CATALOG_MAX]; /* ids of the specialists asked */
+    const char *selected[CATALOG_MAX]; /* ids of the specialties asked */
     int n_selected, n_reports;
-    double agreement;       /* among the specialists, NaN = not measured */
+    double agreement;       /* among the reports, NaN = not measured */
     double p;               /* probability of the predicted letter, NaN = not measured */
     double seconds, joules; /* of the case; joules NaN = not measured */
     int calls;

@@ -86,11 +86,6 @@ static int shape_text(const struct matmul_args *a, char *t, size_t n)
                        fmt_info(a->out[i].w->fmt)->name);
     return at;
 }
-static int shape_text(const struct rope_args *a, char *t, size_t n)
-{
-    return snprintf(t, n, "%d rows, %d and %d heads of %d, %d turned", a->n_row, a->n_head,
-                    a->n_kv_head, a->head_dim, a->n_rot);
-}
 static int shape_text(const struct kv_view *kv, char *t, size_t n)
 {
     return snprintf(t, n, "%s cache of %d heads of %d, pages of %d", fmt_info(kv->fmt)->name,
@@ -108,10 +103,6 @@ static int shape_text(const struct attention_args *a, char *t, size_t n)
 {
     int at = snprintf(t, n, "%d rows of %d sequences, %d heads, ", a->n_row, a->n_seq, a->n_head);
     return at + shape_text(a->kv, t + at, n - (size_t)at);
-}
-static int shape_text(const struct swiglu_args *a, char *t, size_t n)
-{
-    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n);
 }
 static int shape_text(const struct add_args *a, char *t, size_t n)
 {

@@ -294,8 +294,8 @@ static int drafter_second(struct drafter *d, int n_drawn, const uint32_t *const 
     return 0;
 }
 
-int drafter_guess(struct drafter *d, struct draft_want *w, int n, const uint32_t *const *masks,
-                  int n_mask, struct err *e)
+int drafter_next(struct drafter *d, struct draft_want *w, int n, const uint32_t *const *masks,
+                 int n_mask, struct err *e)
 {
     CHECK(n <= d->lim.max_seqs);
     struct batch *b = forward_batch(d->fw);

@@ -58,11 +58,11 @@ struct draft_want {      /* a request for one draft token */
 /* Runs one pass for all requests. Reads the unread tokens of each sequence, as far as the rows of a
  * step allow. Drafts one token for each sequence that is read completely. n <= lim.max_seqs. The
  * error is the device's. */
-int drafter_guess(struct drafter *d, struct draft_want *w, int n, const uint32_t *const *masks,
-                  int n_mask, struct err *e);
+int drafter_next(struct drafter *d, struct draft_want *w, int n, const uint32_t *const *masks,
+                 int n_mask, struct err *e);
 
 /* Drops the drafts after the first n_tok tokens. n_tok must be at least n_sure - 1 of every
- * drafter_guess so far. */
+ * drafter_next so far. */
 void drafter_rewind(struct drafter *d, struct kv_seq *s, int n_tok);
 /* drafter_fork makes an empty dst a fork of src. drafter_move frees the pages of dst and moves
  * those of src to it. */

@@ -432,30 +432,30 @@ static int forward_layer(struct forward *f, const struct batch *d, int l, const 
                          struct err *e)
 {
     struct workspace *w = &f->w;
-    TRY(place_part(f->place, PART_ATTN, l, NULL, t, e));
+    TRY(place_part(f->place, PART_ATTN, l, t, e));
     TRY(forward_attention(f, d, l, t, e));
-    TRY(place_release(f->place, PART_ATTN, l, NULL, e));
-    TRY(place_part(f->place, PART_FFN, l, NULL, t, e));
+    TRY(place_release(f->place, PART_ATTN, l, e));
+    TRY(place_part(f->place, PART_FFN, l, t, e));
     if (f->h.ops && place_of(f->place, PART_FFN, l) == PLAN_HOST)
         TRY(forward_ffn_host(f, d->n_row, t, e));
     else
         TRY(forward_ffn(f, f->ops, w->x, w->ffn, d->n_row, t, e));
-    return place_release(f->place, PART_FFN, l, NULL, e);
+    return place_release(f->place, PART_FFN, l, e);
 }
 
 /* Runs all layers. d has the arrays of the device. */
 static int forward_network(struct forward *f, const struct batch *d, struct err *e)
 {
     const struct tensor *t[SLOT_COUNT];
-    TRY(place_part(f->place, PART_EMBED, 0, NULL, t, e));
+    TRY(place_part(f->place, PART_EMBED, 0, t, e));
     TRY(forward_embed(f, d, t, e));
-    TRY(place_release(f->place, PART_EMBED, 0, NULL, e));
+    TRY(place_release(f->place, PART_EMBED, 0, e));
     for (int l = 0; l < f->m->hp.n_layer; l++)
         TRY(forward_layer(f, d, l, t, e));
     /* also without logits: streamed parts are used in a fixed order */
-    TRY(place_part(f->place, PART_OUTPUT, 0, NULL, t, e));
+    TRY(place_part(f->place, PART_OUTPUT, 0, t, e));
     TRY(forward_output(f, d, t, e));
-    return place_release(f->place, PART_OUTPUT, 0, NULL, e);
+    return place_release(f->place, PART_OUTPUT, 0, e);
 }
 
 /* ---- recorded steps --------------------------------------------------------------------------

@@ -89,15 +89,15 @@ static int common(const int32_t *a, const int32_t *b, int most)
     return n;
 }
 
-static struct lookup_guess find_in_text(const int32_t *tok, int n)
+static struct lookup_draft find_in_text(const int32_t *tok, int n)
 {
-    struct lookup_guess best = {.n = 0, .length = LEAST_TEXT - 1};
+    struct lookup_draft best = {.n = 0, .length = LEAST_TEXT - 1};
     for (int p = n - 1; p >= LEAST_TEXT && best.length < LOOKUP_LONGEST; p--) {
         if (tok[p - 1] != tok[n - 1] || tok[p - 2] != tok[n - 2])
             continue;
         int length = common(tok + p, tok + n, p < LOOKUP_LONGEST ? p : LOOKUP_LONGEST);
         if (length > best.length)
-            best = (struct lookup_guess){
+            best = (struct lookup_draft){
                 .next = tok + p, .n = n - p, .length = length, .from = LOOKUP_TEXT};
     }
     return best;
@@ -109,7 +109,7 @@ static int32_t remembered(const struct lookup *l, uint64_t i)
     return i < l->n && i + l->size >= l->n ? l->ring[i & (l->size - 1)] : BETWEEN;
 }
 
-static struct lookup_guess find_in_memory(const struct lookup *l, const int32_t *tok, int n)
+static struct lookup_draft find_in_memory(const struct lookup *l, const int32_t *tok, int n)
 {
     for (int k = 0; k < KEYS; k++) {
         if (n < key_length[k])
@@ -125,18 +125,18 @@ static struct lookup_guess find_in_memory(const struct lookup *l, const int32_t 
         while (follow < FOLLOW && remembered(l, at + (uint64_t)follow) != BETWEEN &&
                first + (size_t)follow < l->size)
             follow++;
-        return (struct lookup_guess){
+        return (struct lookup_draft){
             .next = l->ring + first, .n = follow, .length = length, .from = LOOKUP_MEMORY};
     }
-    return (struct lookup_guess){.n = 0};
+    return (struct lookup_draft){.n = 0};
 }
 
-struct lookup_guess lookup_find(const struct lookup *l, const int32_t *tok, int n)
+struct lookup_draft lookup_find(const struct lookup *l, const int32_t *tok, int n)
 {
     CHECK(n >= 0);
-    struct lookup_guess text = find_in_text(tok, n);
+    struct lookup_draft text = find_in_text(tok, n);
     if (text.n && text.length == LOOKUP_LONGEST)
         return text;
-    struct lookup_guess memory = find_in_memory(l, tok, n);
+    struct lookup_draft memory = find_in_memory(l, tok, n);
     return memory.n && (!text.n || memory.length > text.length) ? memory : text;
 }

@@ -20,7 +20,7 @@ struct lookup;
 
 enum lookup_from { LOOKUP_TEXT, LOOKUP_MEMORY };
 
-struct lookup_guess {
+struct lookup_draft {
     const int32_t *next; /* (n) in the text or the memory; valid until that changes */
     int n;
     int length; /* tokens of context that agree: 2 (text) or 3 (memory) to LOOKUP_LONGEST */
@@ -37,6 +37,6 @@ void lookup_remember(struct lookup *l, const int32_t *tok, int n);
 /* Drafts a continuation of tok[0..n) from the longest matching context. Among equal lengths the
  * text itself comes before the memory, and its last occurrence before earlier ones. Result n = 0:
  * none. */
-struct lookup_guess lookup_find(const struct lookup *l, const int32_t *tok, int n);
+struct lookup_draft lookup_find(const struct lookup *l, const int32_t *tok, int n);
 
 #endif

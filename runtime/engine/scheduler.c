@@ -5,7 +5,7 @@
 #include "check.h"
 #include "clock.h"
 #include "mem.h"
-#include "results.h"
+#include "outcome.h"
 #include "seq.h"
 #include "speculate.h"
 
@@ -17,7 +17,7 @@ struct sched {
     struct seq_list waiting, running, parked;
     uint64_t arrivals;
     struct seq **ready; /* (n_seq) sequences with drafts in this step */
-    struct results *results;
+    struct outcome *outcome;
     struct engine_stats stats;
 };
 
@@ -54,7 +54,7 @@ int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,
         return NOMEM(e, sizeof *s, "scheduler");
     *s = (struct sched){.c = *c, .fw = fw, .kv = kv, .sp = sp};
     s->ready = mem_zalloc((size_t)c->n_seq, sizeof(struct seq *));
-    int rc = s->ready ? results_open(fw, kv, tok, gv, sp, &s->stats, &s->results, e)
+    int rc = s->ready ? outcome_open(fw, kv, tok, gv, sp, &s->stats, &s->outcome, e)
                       : NOMEM(e, (size_t)c->n_seq * sizeof(struct seq *), "scheduler");
     if (rc < 0) {
         sched_close(s);
@@ -69,7 +69,7 @@ void sched_close(struct sched *s)
     if (!s)
         return;
     mem_free(s->ready);
-    results_close(s->results);
+    outcome_close(s->outcome);
     mem_free(s);
 }
 
@@ -335,7 +335,7 @@ static bool sched_ready(const struct seq *q)
 
 /* Lets the sequences with one token to compute draft ahead. They use only rows and logits rows that
  * no other sequence can need. */
-static int sched_guess(struct sched *s, struct err *e)
+static int sched_draft(struct sched *s, struct err *e)
 {
     int n = 0, prefill = 0, others = 0, logits = forward_limits(s->fw)->max_logit_rows;
     for (struct seq *q = s->running.head; q && s->sp; q = q->next) {
@@ -352,7 +352,7 @@ static int sched_guess(struct sched *s, struct err *e)
     int rows = s->c.batch_tokens - n - others, room = logits - s->running.n;
     prefill = prefill < rows ? prefill : rows;
     rows -= prefill;
-    return speculate_guess(s->sp, s->ready, n, others + prefill, room < rows ? room : rows, e);
+    return speculate_draft(s->sp, s->ready, n, others + prefill, room < rows ? room : rows, e);
 }
 
 enum pass { PASS_OLDEST, PASS_DECODE, PASS_PREFILL, PASSES };
@@ -378,7 +378,7 @@ static int sched_decode_rows(const struct sched *s)
 
 /* Drops draft tokens of q if rows, logits rows or pages of the step are short: no sequence gives
  * way to the draft of another. */
-static void sched_limit_guesses(struct sched *s, struct seq *q, int room, int logit_room)
+static void sched_limit_draft(struct sched *s, struct seq *q, int room, int logit_room)
 {
     int rows = 1 + q->step.n_draft,
         pages = sched_pages(s, q->n_tok + q->step.n_draft) - q->kv.n_page;
@@ -402,7 +402,7 @@ static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *log
             TRY(sched_lookup(s, q, &wait, e));
         if (wait)
             continue;
-        sched_limit_guesses(s, q, most - b->n_row, *logit_room);
+        sched_limit_draft(s, q, most - b->n_row, *logit_room);
         int n = sched_chunk(s, q, most - b->n_row, *logit_room - kept);
         bool room = false;
         if (n > 0)
@@ -554,7 +554,7 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     }
     struct batch *b = forward_batch(s->fw);
     int logit_room = forward_limits(s->fw)->max_logit_rows;
-    int rc = sched_guess(s, e);
+    int rc = sched_draft(s, e);
     double t1 = forward_now(s->fw); /* drafting is no part of the cost of a row */
     for (int pass = 0; pass < PASSES && rc == 0; pass++)
         rc = sched_fill(s, b, (enum pass)pass, &logit_room, e);
@@ -564,10 +564,10 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
         rc = sched_unblock(s, e);
         return rc < 0 ? sched_broken(s, rc, finished, user, e) : 0;
     }
-    int n_sample = results_ask(s->results, &s->running, b);
+    int n_sample = outcome_ask(s->outcome, &s->running, b);
     rc = forward_step(s->fw, e);
     if (rc == 0)
-        rc = results_take(s->results, &s->running, n_sample, e);
+        rc = outcome_take(s->outcome, &s->running, n_sample, e);
     if (rc < 0)
         return sched_broken(s, rc, finished, user, e);
     kv_step_done(s->kv, true);

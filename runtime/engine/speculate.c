@@ -299,7 +299,7 @@ static bool path_look(struct speculate *sp, struct path *p, const uint32_t *mask
 {
     const struct seq *q = p->q;
     if (!p->n_next) {
-        struct lookup_guess g = lookup_find(sp->lookup, q->tok, q->n_tok + q->step.n_draft);
+        struct lookup_draft g = lookup_find(sp->lookup, q->tok, q->n_tok + q->step.n_draft);
         p->next = g.next;
         p->n_next = g.n;
         p->length = g.length;
@@ -441,7 +441,7 @@ static int model_extend(struct speculate *sp, int n_seq, int n, double floor, st
     int rows = 0;
     for (int i = 0; i < n; i++)
         rows += sp->want[i].n_tok - sp->want[i].kv->len;
-    TRY(drafter_guess(sp->drafter, sp->want, n, sp->mask_row, n, e));
+    TRY(drafter_next(sp->drafter, sp->want, n, sp->mask_row, n, e));
     if (rows <= 2 * n) /* otherwise prompts were read: no measure of drafting */
         times_add(&sp->draft, n, drafter_now(sp->drafter) - t0);
     for (int i = n; i-- > 0;) { /* branches first: they may make room for others */
@@ -560,7 +560,7 @@ static void spoil(struct speculate *sp, struct seq *q)
             q->tok[q->n_tok + i] = q->tok[q->n_tok + i] ? 0 : 1;
 }
 
-int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows, int room,
+int speculate_draft(struct speculate *sp, struct seq **q, int n, int other_rows, int room,
                     struct err *e)
 {
     struct step st = {.rows = n + other_rows, .tokens = n, .room = room};

@@ -58,7 +58,7 @@ void speculate_close(struct speculate *sp); /* accepts NULL */
  * of tokens put after tok[n_tok - 1]: those worth their rows. other_rows: rows of the step besides
  * these n; room: further rows that it may take. The error is the device's, from the draft model.
  */
-int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows, int room,
+int speculate_draft(struct speculate *sp, struct seq **q, int n, int other_rows, int room,
                     struct err *e);
 /* Records that a step verified q's draft: its first n_true tokens were accepted, then n_way tokens
  * of branch `way` (NULL: of none). */

@@ -150,7 +150,7 @@ static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
 }
 
 /* Every kind of draft, right and wrong ones, also when pages and rows of a step are short. */
-static struct engine_stats compare_guessing(const struct jobs *want, struct engine_options o,
+static struct engine_stats compare_drafting(const struct jobs *want, struct engine_options o,
                                             const char *what, int n_drafted, int n_wrong)
 {
     struct engine *en = open_engine(&o);
@@ -160,7 +160,7 @@ static struct engine_stats compare_guessing(const struct jobs *want, struct engi
     struct engine_stats st;
     engine_stats(en, &st);
     if (st.drafted < (uint64_t)n_drafted || st.drafted - st.accepted < (uint64_t)n_wrong)
-        fail_msg("%s: %llu guesses, %llu right: too few for a test", what,
+        fail_msg("%s: %llu drafted, %llu accepted: too few for a test", what,
                  (unsigned long long)st.drafted, (unsigned long long)st.accepted);
     uint64_t drafted = 0, accepted = 0, passes = 0, new = 0;
     for (int i = 0; i < js->n; i++) {
@@ -178,7 +178,7 @@ static struct engine_stats compare_guessing(const struct jobs *want, struct engi
     return st;
 }
 
-static void results_do_not_depend_on_guessing_ahead(void **state)
+static void results_do_not_depend_on_drafts(void **state)
 {
     (void)state;
     struct engine_options o = serve_options();
@@ -186,28 +186,28 @@ static void results_do_not_depend_on_guessing_ahead(void **state)
     o.max_draft = 8;
     o.always_draft = true;
     o.lookup = true;
-    compare_guessing(want, o, "lookup", 100, 50);
+    compare_drafting(want, o, "lookup", 100, 50);
     o.draft_model = o.model;
-    compare_guessing(want, o, "lookup and the model itself as its draft", 400, 50);
+    compare_drafting(want, o, "lookup and the model itself as its draft", 400, 50);
     o.lookup = false;
-    compare_guessing(want, o, "the model itself as its draft", 400, 0);
+    compare_drafting(want, o, "the model itself as its draft", 400, 0);
     o.spoil_drafts = 0.3;
-    compare_guessing(want, o, "three of ten guesses spoilt", 400, 100);
+    compare_drafting(want, o, "three of ten drafts spoilt", 400, 100);
     o.n_seq = 5;
     o.batch_tokens = 24;
     o.page_tokens = 64;
-    compare_guessing(want, o, "5 together, 24 rows, pages of 64", 400, 100);
+    compare_drafting(want, o, "5 together, 24 rows, pages of 64", 400, 100);
     o.max_draft = 64;
     o.no_prefix_cache = true;
     o.n_threads = 1;
-    compare_guessing(want, o, "64 ahead, no prefix cache, 1 thread", 200, 50);
+    compare_drafting(want, o, "64 ahead, no prefix cache, 1 thread", 200, 50);
     o = serve_options();
     o.max_draft = 5;
     o.always_draft = o.lookup = true;
     o.spoil_drafts = 0.3;
     o.draft_model = o.model;
     o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* two contexts: sequences preempt each other */
-    compare_guessing(want, o, "preempted and recomputed", 100, 20);
+    compare_drafting(want, o, "preempted and recomputed", 100, 20);
     jobs_free(want);
 }
 
@@ -224,10 +224,10 @@ static void results_do_not_depend_on_branches(void **state)
     o.max_draft = 6;
     o.always_draft = true;
     o.draft_model = draft;
-    struct engine_stats chain = compare_guessing(want, o, "no branches", 400, 50);
+    struct engine_stats chain = compare_drafting(want, o, "no branches", 400, 50);
     assert_int_equal(chain.branched, 0);
     o.max_branch = 4;
-    struct engine_stats tree = compare_guessing(want, o, "4 branches of each", 800, 100);
+    struct engine_stats tree = compare_drafting(want, o, "4 branches of each", 800, 100);
     print_message("%llu steps along chains, %llu along trees, %llu passes took a branch\n",
                   (unsigned long long)chain.steps, (unsigned long long)tree.steps,
                   (unsigned long long)tree.branched);
@@ -236,23 +236,23 @@ static void results_do_not_depend_on_branches(void **state)
     o.n_seq = 3;
     o.page_tokens = 64;
     o.lookup = true;
-    compare_guessing(want, o, "3 together, pages of 64, lookup", 800, 100);
+    compare_drafting(want, o, "3 together, pages of 64, lookup", 800, 100);
     o.batch_tokens = 24;
     o.spoil_drafts = 0.2;
-    compare_guessing(want, o, "24 rows, some guesses spoilt", 400, 100);
+    compare_drafting(want, o, "24 rows, some drafts spoilt", 400, 100);
     o.no_prefix_cache = true;
     o.max_draft = 40;
     o.n_threads = 1;
-    compare_guessing(want, o, "40 ahead, no prefix cache, 1 thread", 400, 100);
+    compare_drafting(want, o, "40 ahead, no prefix cache, 1 thread", 400, 100);
     o = serve_options();
     o.max_draft = 5;
     o.max_branch = 3;
     o.always_draft = true;
     o.draft_model = draft;
     o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* two contexts */
-    compare_guessing(want, o, "preempted and recomputed", 100, 20);
+    compare_drafting(want, o, "preempted and recomputed", 100, 20);
     o.swap = PLAN_SWAP_ON;
-    compare_guessing(want, o, "preempted and swapped", 100, 20);
+    compare_drafting(want, o, "preempted and swapped", 100, 20);
     test_rmdir(dir);
     jobs_free(want);
 }
@@ -405,7 +405,7 @@ static int place_in(const struct top *t, int32_t id)
 
 /* 100,000 draws of three tokens among four. The second is drafted; the third is drawn after the
  * draft if that was accepted. Equal bits would suffice, but this checks the rule independently. */
-static void guessed_tokens_have_the_distribution_of_the_model(void **state)
+static void drafted_tokens_have_the_distribution_of_the_model(void **state)
 {
     (void)state;
     enum { DRAWS = 100000, LOT = 500, PROMPT = 5, CELLS = TOP * TOP * TOP };
@@ -451,7 +451,7 @@ static void guessed_tokens_have_the_distribution_of_the_model(void **state)
     struct engine_stats st;
     engine_stats(en, &st);
     test_rmdir(dir);
-    print_message("%d guesses, %d right, %d branches taken; ", (int)st.drafted, (int)st.accepted,
+    print_message("%d drafted, %d accepted, %d branches taken; ", (int)st.drafted, (int)st.accepted,
                   (int)st.branched);
     assert_true(st.accepted > DRAWS / 2 && st.drafted - st.accepted > DRAWS / 10);
     double chi2 = 0;
@@ -649,7 +649,7 @@ static void a_constrained_reply_parses_even_when_the_limit_is_near(void **state)
             same->job[i].r.temperature = 1.5f;
         }
         jobs_run(ahead, same);
-        jobs_equal(js, same, "guessing ahead under a grammar");
+        jobs_equal(js, same, "drafting under a grammar");
         jobs_free(same);
         jobs_free(js);
     }
@@ -736,11 +736,11 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_the_order_of_weights),
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_threads_or_cache),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
-        cmocka_unit_test(results_do_not_depend_on_guessing_ahead),
+        cmocka_unit_test(results_do_not_depend_on_drafts),
         cmocka_unit_test(results_do_not_depend_on_branches),
         cmocka_unit_test(branches_save_passes),
         cmocka_unit_test(the_oldest_has_rows_in_every_step),
-        cmocka_unit_test(guessed_tokens_have_the_distribution_of_the_model),
+        cmocka_unit_test(drafted_tokens_have_the_distribution_of_the_model),
         cmocka_unit_test(the_oracle_and_the_fast_backend_agree_on_greedy_text),
         cmocka_unit_test(a_shared_prefix_is_computed_once),
         cmocka_unit_test(scores_of_continuations_equal_the_raw_logits),

@@ -231,7 +231,7 @@ static void scores_do_not_depend_on_company(void **state)
         mixed_together(want, &o, "24 rows a step");
         o.max_draft = 8;
         o.lookup = o.always_draft = true;
-        mixed_together(want, &o, "guesses beside scorings");
+        mixed_together(want, &o, "drafts beside scorings");
         static const int pool[] = {34, 32, 17, 16}; /* pages; a context of 256 tokens has 16 */
         for (size_t k = 0; k < sizeof pool / sizeof *pool; k++) {
             o.kv_bytes = pages(&o, pool[k]);
@@ -305,7 +305,7 @@ static void submit_the_older(struct request *r, int32_t id, float lp)
 
 /* An older scoring arrives while a younger generation drafts. Its continuations need a row of
  * logits for each token. */
-static void guesses_leave_rows_of_logits_to_an_older_scoring(void **state)
+static void drafts_leave_rows_of_logits_to_an_older_scoring(void **state)
 {
     (void)state;
     struct engine_options o = serve_options();
@@ -331,10 +331,10 @@ static void guesses_leave_rows_of_logits_to_an_older_scoring(void **state)
         else
             score_submit(en, all, 0);
         score_submit(en, all, 1);
-        scores_wait(en, all, "an older scoring beside guesses");
+        scores_wait(en, all, "an older scoring beside drafts");
         engine_close(en);
         if (want) {
-            scores_equal(want, all, "an older scoring beside guesses");
+            scores_equal(want, all, "an older scoring beside drafts");
             scores_free(all);
         } else {
             want = all;
@@ -348,7 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_do_not_depend_on_company),
         cmocka_unit_test(an_older_scoring_gets_the_pages_of_its_own_prompt),
-        cmocka_unit_test(guesses_leave_rows_of_logits_to_an_older_scoring),
+        cmocka_unit_test(drafts_leave_rows_of_logits_to_an_older_scoring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -237,8 +237,8 @@ static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **s
     engine_stats(s.en, &st);
     print_message(
         "%d stopped, %d full length, %d closed, %d cancelled; %llu steps, %llu preempted, %llu of "
-        "%llu guesses "
-        "right, %llu branches taken, %llu pages swapped in, longest wait %.0f %% of the bound\n",
+        "%llu drafts accepted"
+        ", %llu branches taken, %llu pages swapped in, longest wait %.0f %% of the bound\n",
         ends[FINISH_STOP], ends[FINISH_LENGTH], ends[FINISH_CLOSED], ends[FINISH_CANCEL],
         (unsigned long long)st.steps, (unsigned long long)st.preempted,
         (unsigned long long)st.accepted, (unsigned long long)st.drafted,

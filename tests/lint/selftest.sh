@@ -158,7 +158,7 @@ option_tree() { # with mas run and mas eval, and an engine's options
     good_tree
     mkdir -p runtime/engine
     printf 'X(int, n_ctx, INT, "max_context_length", "ctx", 0, "N", 1)\n' >runtime/engine/options.def
-    printf 'x = cli_engine_argp; /* --nothing */\n' >tools/cmd/cli.c
+    printf 'x = cli_engine_init; /* --nothing */\n' >tools/cmd/cli.c
     printf 'const struct argp_option c[] = {{"set", OPT_SET, "K", 0, "x", 1}, {0}};\n' >tools/cmd/clinic.c
     printf 'const struct argp_option d[] = {{"out", 1, "DIR", 0, "x", 1}, {0}}; x = clinic_argp;\n' >>tools/cmd/cmd_run.c
     printf 'const struct argp_option f[] = {{"out", 1, "DIR", 0, "x", 1}, {"repair", 2, 0, 0, "x", 1}, {0}}; x = clinic_argp;\n' >tools/cmd/cmd_eval.c
@@ -185,6 +185,15 @@ expect options 0 'clean'
 red_option agents/b.c 'FAIL(e, 1, "use --repair");' 'agents/b.c:1: mas run, which prints this, has no --repair'
 red_option agents/b.c 'FAIL(e, 1, "mas eval --fresh");' 'agents/b.c:1: mas eval has no --fresh'
 red_option tools/cmd/cmd_run.c 'FAIL(e, 1, "choose " "another --dir");' 'tools/cmd/cmd_run.c:1: no option --dir here'
+red_option tools/cmd/cmd_run.c 'const struct argp_option h = {"ctx", 2, "N", 0, "x", 1};' 'tools/cmd/cmd_run.c:3: --ctx is a row of a table; take it by name'
+red_option tools/cmd/cmd_run.c 'const struct cli_row h = {.flag = "ctx", .absent = true}; cli_engine_init(&c); FAIL(e, 1, "--ctx");' 'tools/cmd/cmd_run.c:1: no option --ctx here'
+option_tree
+printf 'const struct argp_option h = {"ctx", 2, "N", 0, "same as --set max_context_length=N", 1};\n' >>tools/cmd/cmd_run.c
+printf 'const struct argp_option h = {"ctx", 2, "N", 0, "x", 1}; cli_option(st, &set, "ctx", arg, o);\n' >>tools/cmd/cmd_eval.c
+printf 'const struct cli_row h = {.flag = "ctx"}; FAIL(e, 1, "--ctx");\n' >tools/cmd/cmd_fit.c
+printf 'X(const char *, a, STRING, "b.c",\n  "model", 0)\n' >>runtime/engine/options.def
+printf 'const struct argp_option h = {"model", 2, "FILE", 0, "x", 1};\n' >>tools/cmd/cmd_fit.c
+expect options 0 'clean'
 red_option runtime/config/config_x.c 'FAIL(e, 1, "--sett");' 'runtime/config/config_x.c:1: no command'
 
 # knobs: every setting has a test that names it
@@ -193,6 +202,8 @@ knob_tree() {
     mkdir -p runtime/engine
     printf 'X(int, n_ctx, INT, "kv.type",\n  "ctx", 0, 1, "x")\n' >runtime/engine/options.def
     printf 'struct engine_options {\n#include "options.def"\n    void (*progress)(int x); /* or\n        NULL; */\n};\n' >runtime/engine/engine_options.h
+    printf 'int f(void) { return o->n_ctx; }\n' >runtime/engine/engine.c
+    printf 'kv:\n  type: f16\n' >configs/llama3_70b.yaml
     printf 'int t(void) { return o.n_ctx + o.progress; } /* kv.type --quiet */\n' >tests/unit/t_kv.c
     printf '| configuration | option | engine_options | tests |\n|---|---|---|---|\n%s\n%s\n' \
         '| kv.type | --ctx --quiet | n_ctx, progress | t_kv |' "$*" >tests/MATRIX.md
@@ -211,6 +222,15 @@ expect knobs 1 'no row for the field lookup'
 knob_tree
 printf 'struct engine_options {\n#include "options.def"\n    bool (*progress)(int x);\n    bool probe; /* x */\n};\n' >runtime/engine/engine_options.h
 expect knobs 1 'no row for the field probe'
+knob_tree
+printf 'int f(void) { o->n_ctx = 1; return n_ctx; } /* o->n_ctx, "kv.type" */\n' >runtime/engine/engine.c
+expect knobs 1 'nothing reads kv.type (member n_ctx); remove the row or use it'
+knob_tree
+printf 'int f(void) { return config_int(c, "kv.type"); }\n' >runtime/engine/engine.c
+expect knobs 0 'clean'
+knob_tree
+printf '  types: f16\n' >configs/llama3_70b.yaml
+expect knobs 1 'configs/llama3_70b.yaml:1: no key kv.type'
 knob_tree '| kv.gone | | | t_kv |'
 expect knobs 1 'tests/MATRIX.md:4: the program has no kv.gone'
 knob_tree '| kv.type | | | |'

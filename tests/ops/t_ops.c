@@ -197,40 +197,11 @@ static void norm_apart(struct op_case *c, struct ops *ops)
     c->n_buf--;
 }
 
-static bool with_rope(const struct op_case *c)
-{
-    return c->args.kv_write.rope.n_head > 0;
-}
-
-static void rope_apart(struct op_case *c, struct ops *ops)
-{
-    struct err e = {0};
-    struct case_device d;
-    struct kv_write_rope *rope = &c->args.kv_write.rope;
-    ok(case_upload(c, ops, 0, &d, &e));
-    const struct rope_args a = {.q = d.dev[5],
-                                .k = d.dev[0],
-                                .pos = d.dev[6],
-                                .inv_freq = d.dev[7],
-                                .n_row = c->args.kv_write.n_row,
-                                .n_head = rope->n_head,
-                                .n_kv_head = c->kv.n_kv_head,
-                                .head_dim = c->kv.head_dim,
-                                .n_rot = rope->n_rot,
-                                .pairs = rope->pairs};
-    ok(ops->rope(ops, NULL, &a, &e));
-    ok(case_download(c, &d, 0, c->buf[0].host, &e));
-    ok(case_download(c, &d, 5, c->buf[5].host, &e));
-    case_release(&d);
-    c->n_buf -= 3;
-    *rope = (struct kv_write_rope){0};
-}
-
 static const struct fusion {
     enum op op;
     bool (*with)(const struct op_case *c);
     void (*apart)(struct op_case *c, struct ops *ops);
-} fusions[] = {{OP_matmul, with_norm, norm_apart}, {OP_kv_write, with_rope, rope_apart}};
+} fusions[] = {{OP_matmul, with_norm, norm_apart}};
 
 static void case_apart_is_the_same(const struct fusion *f, struct op_case *c, struct ops *ops,
                                    const char *isa)

@@ -5,7 +5,7 @@
 #include "names.h"
 #include "oom.h"
 #include "ops.h"
-#include "place.h"
+#include "placed.h"
 #include "source.h"
 #include "test.h"
 

@@ -82,15 +82,15 @@ static void items_come_in_order_and_one_at_a_time(void **state)
     streamed_make(&s, 3, 2);
     struct stage_config c = streamed_config(&s, cpu->dev);
     ok(stage_open(&c, &st, &e));
-    fails(stage_acquire(st, 1, NULL, &base, &e), ERR_BUG, "item 1 was asked for; next is 0");
-    fails(stage_acquire(st, 0, NULL, &base, &e), ERR_BUG, "item 1 was asked for"); /* dead */
+    fails(stage_acquire(st, 1, &base, &e), ERR_BUG, "item 1 was asked for; next is 0");
+    fails(stage_acquire(st, 0, &base, &e), ERR_BUG, "item 1 was asked for"); /* dead */
     stage_close(st);
     ok(stage_open(&c, &st, &e));
-    ok(stage_acquire(st, 0, NULL, &base, &e));
-    fails(stage_acquire(st, 1, NULL, &base, &e), ERR_BUG, "the one before has not been released");
+    ok(stage_acquire(st, 0, &base, &e));
+    fails(stage_acquire(st, 1, &base, &e), ERR_BUG, "the one before has not been released");
     stage_close(st);
     ok(stage_open(&c, &st, &e));
-    fails(stage_release(st, 0, NULL, &e), ERR_BUG, "has not been acquired");
+    fails(stage_release(st, 0, &e), ERR_BUG, "has not been acquired");
     fails(stage_prefetch(st, &e), ERR_BUG, "has not been acquired");
     stage_close(st);
     stage_close(NULL);

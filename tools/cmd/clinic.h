@@ -1,6 +1,6 @@
 /*
- * clinic: what run, plan and eval share: their common options, opening everything a strategy needs,
- * the signals that stop a run, the folder of a run, and text wrapped for a terminal.
+ * clinic: the parts that run, plan and eval share: their common options, opening everything that a
+ * strategy needs, the signals that stop a run, the folder of a run, text wrapped for a terminal.
  */
 #ifndef MAS_CLINIC_H
 #define MAS_CLINIC_H
@@ -10,7 +10,6 @@
 #include <stdio.h>
 
 #include "config.h"
-#include "engine.h"
 #include "medqa.h"
 #include "run.h"
 #include "strategy.h"
@@ -36,7 +35,6 @@ extern const struct argp clinic_argp;
 struct clinic {
     struct config config;
     struct catalog catalog;
-    struct engine *engine;
     struct llm *llm;
     struct strategy_env env;
 };
@@ -47,8 +45,8 @@ int clinic_case(const char *text, const char *file, const char *options, struct 
                 struct err *e);
 
 /* Reads and checks all settings before the model is loaded. hash: also hash the model file (slow).
- * shuffle, plan_only: as in strategy_env; plan_only takes the panel whatever the configuration
- * says. */
+ * shuffle, plan_only: as in strategy_env. plan_only takes the first strategy that makes a plan when
+ * the configuration's own makes none and the command line names none. */
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
                 struct clinic *out, struct err *e);
 void clinic_close(struct clinic *c); /* accepts a zeroed one */

@@ -7,10 +7,10 @@
 #include "consult.h"
 #include "result.h"
 
-/* Plan, specialists, decision, cost; width in columns. */
+/* What led to the answer, the answer and its grounds, cost; width in columns. */
 void sheet_print(FILE *f, int width, const struct consult *c, const struct result *r,
                  const char *dir);
-void sheet_plan(FILE *f, int width, const struct consult *c); /* c->plan is there */
+void sheet_work(FILE *f, int width, const struct consult *c); /* what led to the answer, alone */
 /* noise: why the answer means nothing (toy.h); "" when it may mean something, NULL when nothing is
  * known of that. */
 void sheet_json(FILE *f, const struct consult *c, const struct result *r, const char *dir,
