@@ -58,7 +58,7 @@ red() {
 }
 
 good_tree
-for lint in layers messages docs options; do
+for lint in layers messages docs options prose; do
     expect "$lint" 0 'clean'
 done
 
@@ -139,6 +139,34 @@ red docs agents/README.md '`tools/mas.c`, `tools/none.c`' 'agents/README.md:1: t
 red docs agents/README.md '    build/release/mas fly -x' "agents/README.md:1: there is no command 'mas fly'"
 red docs agents/README.md '[the card](../configs/none.md)' 'agents/README.md:1: a link to ../configs/none.md'
 red docs configs/a.yaml "model: /hom""e/somebody/model.gguf" 'configs/a.yaml:1: a path of one machine'
+
+# prose
+words() { # N: a sentence of N words
+    printf 'One'
+    for ((i = 2; i <= $1; i++)); do printf ' more'; done
+    printf '.'
+}
+red prose loader/gguf.h "/* $(words 26) */" 'loader/gguf.h:3: 26 words in a sentence (at most 25): One more more more more ..'
+red prose loader/gguf.h $'/*\n * Short. '"$(words 12)"$'\n *\n * '"$(words 26)"$'\n */' 'loader/gguf.h:6: 26 words'
+red prose kernels/cuda/ptx.cuh "int a; /* $(words 26) */" 'kernels/cuda/ptx.cuh:2: 26 words'
+red prose agents/llm.h '/* What it holds. */' 'agents/llm.h:2: a sentence begins with "What": name the thing'
+red prose agents/llm.h 'int a; /* who owns it */' 'agents/llm.h:2: a sentence begins with "who"'
+red prose agents/llm.h $'/* The end.\n * Where it lies. */' 'agents/llm.h:3: a sentence begins with "Where"'
+red prose README.md "- $(words 26)" 'README.md:9: 26 words in a sentence'
+red prose README.md "| a | $(words 26) |" 'README.md:9: 26 words in a sentence'
+red prose agents/NOTES.md 'What follows is short.' 'agents/NOTES.md:1: a sentence begins with "What"'
+red prose README.md "$(yes a. | head -130)" 'lines, at most 120'
+red prose agents/README.md "$(yes a. | head -61)" 'agents/README.md:61: 61 lines, at most 60'
+good_tree
+{
+    printf '/* %s %s\n *\n *     %s\n' "$(words 25)" "$(words 25)" "$(words 30)"
+    printf ' * - %s\n *   %s\n * - %s\n' "$(words 13)" "$(words 25)" "$(words 25)"
+    printf ' *   key   %s\n *   next  %s\n * f(a, b, c) and `a b c d`; %s */\n' "$(words 25)" "$(words 25)" "$(words 22)"
+    printf 'const char *s = "/* What %s";\n' "$(words 30)"
+} >>loader/gguf.h
+printf '## What a byte costs\n\n%s `%s` [a](b c d).\n\n```\nWhat %s\n```\n' "$(words 22)" "$(words 30)" "$(words 30)" >agents/NOTES.md
+printf '1, 2, 3.5 and 4 %% of 5 %s\n' "$(words 23)" >>agents/NOTES.md
+expect prose 0 'clean'
 
 # format
 good_tree

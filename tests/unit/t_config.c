@@ -629,7 +629,8 @@ static void limits_of_roles_that_are_not_asked_may_be_any(void **state)
     }
 }
 
-/* What changes speed or place must not stop a resumed evaluation; what changes an answer must. */
+/* An option that changes only speed or place must not stop a resumed evaluation. An option that
+ * changes an answer must. */
 static void the_knobs_that_change_results_are_marked(void **state)
 {
     (void)state;

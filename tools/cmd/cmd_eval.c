@@ -81,7 +81,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
-struct watch { /* who looks on while the questions are asked */
+struct watch { /* the observers of the run */
     struct meter meter;
     struct curve curve;
 };

@@ -83,7 +83,7 @@ enum {
 };
 
 static const struct argp_option options[] = {
-    {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are looked at", 1},
+    {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are read", 1},
     {"shape", KEY_SHAPE, "NAME", 0, "instead of a file, one of"
 #define X(name, ...) " " name
 #include "shapes.def"
@@ -716,7 +716,7 @@ static int run(int argc, char **argv)
     const struct argp argp = {options,
                               parse,
                               NULL,
-                              "Predicts where a model lies on a card and how fast it is there. "
+                              "Predicts the placement of a model on a card, and its speed. "
                               "All figures are predictions from sizes and bandwidths; measure "
                               "with mas bench.",
                               children,
