@@ -12,7 +12,7 @@ struct agent_options {
 };
 extern const struct option_set agent_option_set;
 
-/* The agents' table, then each strategy's own, to out (most); returns how many. */
+/* Writes the agents' table, then each strategy's own, to out (most). Returns their number. */
 int agent_option_sets(const struct option_set **out, int most);
 
 #endif

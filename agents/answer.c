@@ -9,7 +9,7 @@
 #include "str.h"
 
 struct answer_doc {
-    /* what is taken: the reply, or of a closed one the values that the model finished */
+    /* the text to read: the reply, or the finished values of a closed one */
     json_t *said;
     json_t *prose; /* the same, and the text in which the model was stopped */
     bool closed;

@@ -144,7 +144,7 @@ int catalog_parse(const char *text, size_t n, const char *name, struct catalog *
         rc = catalog_fill(&c, doc, e);
     if (rc < 0) {
         err_wrap(e, rc, "%s", name);
-        if (rc != ERR_NOMEM) { /* a catalogue is configuration, whatever form its fault has */
+        if (rc != ERR_NOMEM) { /* a catalogue is configuration, whatever the code of its fault */
             rc = ERR_CONFIG;
             if (e)
                 e->code = rc;

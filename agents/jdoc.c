@@ -28,8 +28,9 @@ static size_t jdoc_depth(const char *s, size_t n)
     return most;
 }
 
-/* Did parsing fail for lack of memory? The library reports that by no text at all, or as a syntax
- * error at the string that it could not copy; the same text read again then ends otherwise. */
+/* true: parsing failed for lack of memory. The library reports that with an empty text, or as a
+ * syntax error at the string that it could not copy. In the second case, reading the same text
+ * again ends otherwise. */
 static bool jdoc_starved(const char *s, size_t n, size_t flags, const json_error_t *first)
 {
     json_error_t again = {.position = 0};

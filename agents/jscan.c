@@ -32,7 +32,7 @@ static void jscan_space(struct jscan *j)
         j->at++;
 }
 
-/* What stands at hand, for a message. */
+/* The text at the current position, for a message. */
 static int jscan_fail(const struct jscan *j, const char *want, struct err *e)
 {
     if (j->at >= j->n)
@@ -57,7 +57,7 @@ static int jscan_char(struct jscan *j, char c, const char *want, struct err *e)
     return 0;
 }
 
-/* From the opening quote to behind the closing one. */
+/* Moves from the opening quote to the byte after the closing one. */
 static int jscan_string(struct jscan *j, struct err *e)
 {
     size_t begin = j->at++;
@@ -140,7 +140,7 @@ static int jscan_name(struct jscan *j, struct err *e)
     return jscan_char(j, ':', "':'", e);
 }
 
-/* Behind an opening bracket: an empty one is closed at once. *open: a value follows. */
+/* After an opening bracket: closes an empty bracket at once. *open: a value follows. */
 static int jscan_enter(struct jscan *j, bool object, bool *open, struct err *e)
 {
     jscan_space(j);
@@ -152,7 +152,7 @@ static int jscan_enter(struct jscan *j, bool object, bool *open, struct err *e)
     return object ? jscan_name(j, e) : 0;
 }
 
-/* Behind a value in a bracket: a comma and then a value, or the end of the bracket. */
+/* After a value in a bracket: a comma and then a value, or the end of the bracket. */
 static int jscan_after(struct jscan *j, bool object, bool *more, struct err *e)
 {
     jscan_space(j);

@@ -72,8 +72,7 @@ int llm_check(struct llm *l, const struct llm_call *c, struct err *e)
     return l->api->check(l, c, e);
 }
 
-/* How far a cancelled call got depends on when the cancelling reached it: nothing of that is
- * kept. */
+/* The progress of a cancelled call depends on chance, so nothing of its reply is kept. */
 static void llm_drop(struct llm_call *c)
 {
     str_free(&c->reply);

@@ -66,7 +66,7 @@ struct llm_call {
     enum llm_finish finish;
     struct err err;
     int n_prompt, n_cached, n_new;
-    /* steps that gave new tokens; tokens guessed ahead, and those that came true */
+    /* steps that gave new tokens; tokens drafted, and those accepted */
     int n_pass, n_drafted, n_accepted;
     double mean_lp;       /* mean log-probability of the new tokens, NaN if none */
     double seconds;       /* submit to done */

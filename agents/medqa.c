@@ -161,7 +161,7 @@ static size_t medqa_element(const char *s, size_t at, size_t n, int64_t *lines)
     return n;
 }
 
-/* From behind the opening bracket at s[*at] to behind the closing one. */
+/* Moves *at from the opening bracket at s[*at] to the byte after the closing one. */
 static int medqa_array(struct medqa_reader *r, const char *s, size_t *at, size_t n,
                        const char *name, int64_t *line, struct err *e)
 {

@@ -24,7 +24,7 @@ enum {
 static const char *const field_names[FIELD_ENDING] = {
     "question", "options", "answer_idx", "answer", "meta_info", "sent1", "sent2", "label"};
 
-struct field { /* a value as it stands in the file; n == 0: absent */
+struct field { /* a value, as the file's bytes; n == 0: absent */
     const char *s;
     size_t n;
     bool twice;
@@ -301,7 +301,7 @@ static int options_count(struct medqa_question *q, struct err *e)
 
 /* ---- the key --------------------------------------------------------------------------------- */
 
-struct index { /* what answer_idx or label says */
+struct index { /* the value of answer_idx or label */
     bool given;
     int letter;        /* -1 = a number */
     json_int_t number; /* -1 = a letter */

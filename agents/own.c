@@ -11,8 +11,8 @@ struct own_scan {
     char open[JDOC_DEPTH]; /* '{' or '[', outermost first */
     int depth;
     bool key;      /* the next string is a key */
-    size_t finish; /* just behind the last value finished or container begun, 0 = none */
-    /* end of the unfinished text value, its last whole character; 0 = there is none */
+    size_t finish; /* end of the last finished value or begun container, 0 = none */
+    /* end of the unfinished text value, after its last whole character; 0 = none */
     size_t cut;
 };
 

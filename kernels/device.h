@@ -50,7 +50,8 @@ struct dev_api {
     int (*event_sync)(struct device *d, struct event *ev, struct err *e);
     int (*sync)(struct device *d, struct stream *s, struct err *e); /* waits for all of s */
     int (*memory)(struct device *d, size_t *free_bytes, size_t *total_bytes, struct err *e);
-    /* *done: all work before the last record of ev has ended. Never waits, and starts no work. */
+    /* *done: all work before the last record of ev has ended. Never waits, and may leave queued
+     * work unstarted. */
     int (*event_done)(struct device *d, struct event *ev, bool *done, struct err *e);
     /* Calls fn(user) when the stream gets there, on a thread of the device's choice. Work queued
      * after the call waits until fn returns. fn must not call the device. */

@@ -84,24 +84,6 @@ struct matmul_args {
 };
 
 /*
- * Rotary position embedding, in place. Pair i of n_rot/2 of each head is turned by the angle pos[r]
- * * inv_freq[i]. Dimensions >= n_rot are left unchanged. (Su et al. 2021)
- *   ROPE_ADJACENT  pair (2i, 2i+1)         Llama in GGUF files
- *   ROPE_HALVES    pair (i, i + n_rot/2)   NeoX order: Qwen
- */
-enum rope_pairs { ROPE_ADJACENT, ROPE_HALVES };
-
-struct rope_args {
-    float *q;           /* (n_row, n_head, head_dim) */
-    float *k;           /* (n_row, n_kv_head, head_dim) */
-    const int32_t *pos; /* (n_row) >= 0 */
-    /* (n_rot / 2): theta^(-2i/n_rot), frequency factors already divided in */
-    const float *inv_freq;
-    int n_row, n_head, n_kv_head, head_dim, n_rot;
-    enum rope_pairs pairs;
-};
-
-/*
  * One layer's paged KV cache. Position t of a sequence lies in page table[t / page_tokens], at
  * offset t % page_tokens. A row of head_dim elements is stored in fmt (F16, Q8_0, ...).
  */
@@ -113,19 +95,28 @@ struct kv_view {
     int n_kv_head, head_dim;
 };
 
-/* As in rope_args; head_dim is the cache's. */
+/*
+ * Rotary position embedding, in place. Pair i of n_rot/2 of each head is turned by the angle pos[r]
+ * * inv_freq[i]. Dimensions >= n_rot are left unchanged. (Su et al. 2021)
+ *   ROPE_ADJACENT  pair (2i, 2i+1)         Llama in GGUF files
+ *   ROPE_HALVES    pair (i, i + n_rot/2)   NeoX order: Qwen
+ */
+enum rope_pairs { ROPE_ADJACENT, ROPE_HALVES };
+
+/* head_dim is the cache's. */
 struct kv_write_rope {
     /* (n_row, n_head, head_dim), turned in place; NULL: neither q nor k is turned */
     float *q;
-    const int32_t *pos;    /* (n_row) */
-    const float *inv_freq; /* (n_rot / 2) */
+    const int32_t *pos; /* (n_row) >= 0 */
+    /* (n_rot / 2): theta^(-2i/n_rot), frequency factors already divided in */
+    const float *inv_freq;
     int n_head, n_rot;
     enum rope_pairs pairs;
 };
 
 /* Stores k[r] and v[r] at slot[r] = page * page_tokens + offset. Slots of one call are distinct.
- * With rope.q not NULL, q is turned in place and k is stored turned, with the bits of the op rope.
- * The array k itself is left unchanged. */
+ * With rope.q not NULL, q is turned in place and k is stored turned. The array k itself is left
+ * unchanged. */
 struct kv_write_args {
     const float *k, *v;  /* (n_row, n_kv_head, head_dim) */
     const int32_t *slot; /* (n_row) */
@@ -163,15 +154,8 @@ struct attention_args {
     float scale; /* 1 / sqrt(head_dim) */
 };
 
-/* y[i] = silu(gate[i]) * up[i]. In place (y == gate or up) allowed. */
-struct swiglu_args {
-    const float *gate, *up; /* (n_row, n) */
-    float *y;               /* (n_row, n) */
-    int n_row;
-    int64_t n;
-};
-
-/* y[i] += x[i]. */
+/* y[i] += x[i]. Models such as Gemma 2 norm a block's result before they add it and need this op.
+ * Elsewhere matmul adds. */
 struct add_args {
     const float *x; /* (n_row, n) */
     float *y;       /* (n_row, n) */
@@ -244,11 +228,9 @@ struct sample_args {
     X(embed)                                                                                       \
     X(rmsnorm)                                                                                     \
     X(matmul)                                                                                      \
-    X(rope)                                                                                        \
     X(kv_write)                                                                                    \
     X(kv_copy)                                                                                     \
     X(attention)                                                                                   \
-    X(swiglu)                                                                                      \
     X(add)                                                                                         \
     X(gather)                                                                                      \
     X(logprob)                                                                                     \
@@ -271,7 +253,7 @@ struct ops_limits {
     int64_t n_vocab;
     int max_kv_len;
     int n_head, head_dim;
-    bool f16_weights, bf16_weights; /* a matmul has weights of this format */
+    bool weights[FMT_COUNT]; /* a matmul has weights of this format */
     /* scratch for every variant, also for those that no call prefers (benchmarks, tests) */
     bool all_variants;
 };
@@ -320,6 +302,10 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     /* the kernel of the last call; -1: no call yet */
     int (*variant_taken)(const struct ops *, enum op op);
 
+    /* true: matmul has a kernel that reads weights of this format directly. false: matmul decodes
+     * them first, which is slower. NULL: the backend treats all formats alike. */
+    bool (*reads)(const struct ops *, enum fmt fmt);
+
     /* Weights in the order that matmul reads fastest (lanes.h); NULL: that is the files' order.
      *
      * - packs: true if such an order exists for w, a matrix in the order of files.
@@ -345,7 +331,7 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     int (*read)(struct ops *, int i, const void *p, size_t n, uint64_t *sum, struct err *e);
 };
 
-/* What users may choose of ops_open's kinds, and of the cpu backend's instruction sets. */
+/* The kinds of ops_open, and the cpu backend's instruction sets, that users may choose. */
 #define OPS_KINDS "auto|ref|cpu|cuda|cudahost"
 #define OPS_ISAS "auto|scalar|avx2|avxvnni|avx512vnni|neon"
 

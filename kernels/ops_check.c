@@ -137,41 +137,6 @@ int ops_shape_matmul(const struct matmul_args *a, struct err *e)
     return 0;
 }
 
-/* What does not depend on there being rows. */
-static int ops_check_turns(const char *op, const struct rope_args *a, struct err *e)
-{
-    AT_LEAST(a->n_head, 1);
-    AT_LEAST(a->n_kv_head, 1);
-    AT_LEAST(a->head_dim, 1);
-    AT_MOST(a->head_dim, OPS_MAX_HEAD_DIM);
-    AT_LEAST(a->n_rot, 2);
-    AT_MOST(a->n_rot, a->head_dim);
-    MULTIPLE(a->n_rot, 2);
-    if (a->pairs != ROPE_ADJACENT && a->pairs != ROPE_HALVES)
-        FAIL(e, ERR_BUG, "%s: unknown pairing %d, limit %d", op, (int)a->pairs, ROPE_HALVES);
-    return 0;
-}
-
-int ops_shape_rope(const struct rope_args *a, struct err *e)
-{
-    const char *op = "rope";
-    AT_LEAST(a->n_row, 0);
-    TRY(ops_check_turns(op, a, e));
-    if (a->n_row == 0)
-        return 0;
-    NEED(a->q);
-    NEED(a->k);
-    NEED(a->pos);
-    NEED(a->inv_freq);
-    return 0;
-}
-
-int ops_check_rope(const struct rope_args *a, struct err *e)
-{
-    TRY(ops_shape_rope(a, e));
-    return ops_check_ids("rope", "pos", a->pos, a->n_row, INT32_MAX, e);
-}
-
 static int ops_check_kv(const char *op, const struct kv_view *kv, struct err *e)
 {
     size_t row;
@@ -207,12 +172,13 @@ int ops_shape_kv_write(const struct kv_write_args *a, struct err *e)
         return 0;
     NEED(a->rope.pos);
     NEED(a->rope.inv_freq);
-    const struct rope_args turn = {.n_head = a->rope.n_head,
-                                   .n_kv_head = a->kv->n_kv_head,
-                                   .n_rot = a->rope.n_rot,
-                                   .head_dim = a->kv->head_dim,
-                                   .pairs = a->rope.pairs};
-    return ops_check_turns(op, &turn, e);
+    AT_LEAST(a->rope.n_head, 1);
+    AT_LEAST(a->rope.n_rot, 2);
+    AT_MOST(a->rope.n_rot, a->kv->head_dim);
+    MULTIPLE(a->rope.n_rot, 2);
+    if (a->rope.pairs != ROPE_ADJACENT && a->rope.pairs != ROPE_HALVES)
+        FAIL(e, ERR_BUG, "%s: unknown pairing %d, limit %d", op, (int)a->rope.pairs, ROPE_HALVES);
+    return 0;
 }
 
 int ops_check_kv_write(const struct kv_write_args *a, struct err *e)
@@ -288,19 +254,6 @@ int ops_check_attention(const struct attention_args *a, struct err *e)
              a->q_start[a->n_seq], a->n_row);
     for (int s = 0; s < a->n_seq; s++)
         TRY(ops_check_sequence(a, s, e));
-    return 0;
-}
-
-int ops_shape_swiglu(const struct swiglu_args *a, struct err *e)
-{
-    const char *op = "swiglu";
-    AT_LEAST(a->n_row, 0);
-    AT_LEAST(a->n, 1);
-    if (a->n_row == 0)
-        return 0;
-    NEED(a->gate);
-    NEED(a->up);
-    NEED(a->y);
     return 0;
 }
 
@@ -413,7 +366,6 @@ int ops_check_sample(const struct sample_args *a, struct err *e)
 SHAPE_ONLY(rmsnorm)
 SHAPE_ONLY(matmul)
 SHAPE_ONLY(kv_copy)
-SHAPE_ONLY(swiglu)
 SHAPE_ONLY(add)
 
 int ops_check_scratch(const char *op, size_t need, const void *bound, size_t bytes, struct err *e)

@@ -81,9 +81,9 @@ static size_t matmul(const struct ops_limits *l)
     size_t most = scratch_forms(2, l->max_rows, l->max_in);
     if (l->all_variants)
         most = larger(most, scratch_blas(l->max_rows, l->max_in, l->max_out));
-    if (l->f16_weights)
+    if (l->weights[FMT_F16])
         most = larger(most, scratch_parts(FMT_F16, l->max_rows, l->max_in));
-    if (l->bf16_weights)
+    if (l->weights[FMT_BF16])
         most = larger(most, scratch_parts(FMT_BF16, l->max_rows, l->max_in));
     return size_align(most, 256) + scratch_normed(l->max_rows, l->max_norm);
 }

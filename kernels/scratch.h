@@ -1,10 +1,10 @@
 /*
- * scratch: the memory that the kernels of the CUDA backend want beside their arguments, as
- * functions of shapes. Plain C: a simulated card asks for the same bytes as a real one, and each
+ * scratch: the memory that the kernels of the CUDA backend need beside their arguments, as
+ * functions of shapes. It is plain C: a simulated card asks for the same bytes as a real one. Each
  * kernel's launcher takes its share by the same function.
  *
- * The sizes below belong to kernels, which take them from here; the kernels' files assert those of
- * structs.
+ * The sizes below belong to kernels, which take them from here. The kernels' files assert the sizes
+ * of structs.
  */
 #ifndef MAS_SCRATCH_H
 #define MAS_SCRATCH_H
@@ -19,7 +19,8 @@
 #define SCRATCH_MH_PARTS(fmt) ((fmt) == FMT_F16 ? 2 : 3)
 #define SCRATCH_VOCAB_CHUNK 4096 /* logits of a chunk (vocab.cuh) */
 #define SCRATCH_VOCAB_PART 8     /* bytes of a chunk's part */
-#define SCRATCH_SAMPLE_ROWS 64   /* rows that are sampled together; more take turns (sample.cu) */
+/* rows that are sampled together; further rows take turns (sample.cu) */
+#define SCRATCH_SAMPLE_ROWS 64
 #define SCRATCH_SAMPLE_BINS 2048
 #define SCRATCH_SAMPLE_STATES 7
 #define SCRATCH_SAMPLE_STATE 40 /* bytes of a state, of a pick */
@@ -29,7 +30,8 @@
 size_t scratch_states(int64_t n_row, int n_head, int head_dim, int max_kv_len); /* of attention */
 size_t scratch_forms(int n_form, int64_t n_row, int64_t n_in);   /* x in 8 bits, in n_form forms */
 size_t scratch_parts(enum fmt fmt, int64_t n_row, int64_t n_in); /* x in 16-bit parts for fmt */
-size_t scratch_normed(int64_t n_row, int64_t n_in);              /* x normed by itself */
+/* x normed by a launch of its own */
+size_t scratch_normed(int64_t n_row, int64_t n_in);
 /* The variant blas: x, a tile of W, two results. */
 size_t scratch_blas(int64_t n_row, int64_t n_in, int64_t n_out);
 int64_t scratch_blas_rows(int64_t n_in, int64_t n_out); /* rows of that tile */

@@ -44,12 +44,6 @@ struct traffic traffic_matmul(const struct matmul_args *a)
     return t;
 }
 
-struct traffic traffic_rope(const struct rope_args *a)
-{
-    double heads = (double)a->n_row * (a->n_head + a->n_kv_head);
-    return (struct traffic){.bytes = 2 * values(heads, a->n_rot), .ops = 3 * heads * a->n_rot};
-}
-
 struct traffic traffic_kv_write(const struct kv_write_args *a)
 {
     double n = (double)a->n_row * a->kv->n_kv_head * a->kv->head_dim;
@@ -76,12 +70,6 @@ struct traffic traffic_attention(const struct attention_args *a)
     return (struct traffic){.bytes = kv + 2 * values((double)a->n_row * a->n_head, dim),
                             .kept = kv,
                             .ops = 4 * a->n_row * len * a->n_head * dim};
-}
-
-struct traffic traffic_swiglu(const struct swiglu_args *a)
-{
-    return (struct traffic){.bytes = 3 * values(a->n_row, (double)a->n),
-                            .ops = 20 * a->n_row * (double)a->n};
 }
 
 struct traffic traffic_add(const struct add_args *a)

@@ -12,7 +12,7 @@
 #include "mem.h"
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "numbers are copied from little-endian files as they are"
+#error "numbers are copied unchanged from little-endian files"
 #endif
 
 #define KV_MIN_BYTES 14     /* key length 8, key 1, type 4, value 1 */
@@ -267,18 +267,6 @@ static int parse_alignment(struct gguf *g, struct reader *r, struct err *e)
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-/* Names of formats of the specification that this program does not compute with, for messages. */
-static const char *foreign_type_name(uint32_t id)
-{
-    static const char *const names[] = {
-        [3] = "Q4_1",   [6] = "Q5_0",    [7] = "Q5_1",     [9] = "Q8_1",    [10] = "Q2_K",
-        [11] = "Q3_K",  [15] = "Q8_K",   [16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS",
-        [19] = "IQ1_S", [20] = "IQ4_NL", [21] = "IQ3_S",   [22] = "IQ2_S",  [23] = "IQ4_XS",
-        [24] = "I8",    [25] = "I16",    [26] = "I32",     [27] = "I64",    [28] = "F64",
-        [29] = "IQ1_M", [34] = "TQ1_0",  [35] = "TQ2_0",   [39] = "MXFP4"};
-    return id < sizeof names / sizeof names[0] && names[id] ? names[id] : "unknown";
-}
-
 static int take_format(struct reader *r, enum fmt *out, struct err *e)
 {
     uint32_t id;
@@ -295,7 +283,7 @@ static int take_format(struct reader *r, enum fmt *out, struct err *e)
         memcpy(known + n, name, strlen(name));
         n += strlen(name);
     }
-    FAIL(e, ERR_DATA, "type %u (%s) is not supported; supported:%.*s", id, foreign_type_name(id),
+    FAIL(e, ERR_DATA, "type %u (%s) is not supported; supported:%.*s", id, fmt_gguf_name(id),
          (int)n, known);
 }
 

@@ -5,16 +5,24 @@
 
 #include "check.h"
 
+/* mixtures.def. A plain format has no rules, and its file type is in formats.def. */
 static const struct {
     const char *name;
-    uint32_t file_type; /* enum llama_ftype, as general.file_type stores it */
-    enum fmt most;      /* format of every matrix without a rule of its own */
+    bool mixed;
+    uint32_t file_type;
+    enum fmt most, fine, deep;
 } mixture_table[MIX_COUNT] = {
-    [MIX_F32] = {"F32", 0, FMT_F32},         [MIX_F16] = {"F16", 1, FMT_F16},
-    [MIX_BF16] = {"BF16", 32, FMT_BF16},     [MIX_Q8_0] = {"Q8_0", 7, FMT_Q8_0},
-    [MIX_Q4_0] = {"Q4_0", 2, FMT_Q4_0},      [MIX_Q6_K] = {"Q6_K", 18, FMT_Q6_K},
-    [MIX_Q4_K_M] = {"Q4_K_M", 15, FMT_Q4_K}, [MIX_Q5_K_M] = {"Q5_K_M", 17, FMT_Q5_K},
+#define P(NAME) [MIX_##NAME] = {#NAME, false, 0, FMT_##NAME, FMT_##NAME, FMT_##NAME},
+#define M(NAME, type, most, fine, deep)                                                            \
+    [MIX_##NAME] = {#NAME, true, type, FMT_##most, FMT_##fine, FMT_##deep},
+#include "mixtures.def"
 };
+
+const char mixture_choices[] =
+#define P(NAME) " " #NAME
+#define M(NAME, ...) " " #NAME
+#include "mixtures.def"
+    ;
 
 bool mixture_from_name(const char *name, enum mixture *out)
 {
@@ -35,7 +43,8 @@ const char *mixture_name(enum mixture m)
 uint32_t mixture_file_type(enum mixture m)
 {
     CHECK((unsigned)m < MIX_COUNT);
-    return mixture_table[m].file_type;
+    return mixture_table[m].mixed ? mixture_table[m].file_type
+                                  : (uint32_t)fmt_info(mixture_table[m].most)->file_type;
 }
 
 static bool mixture_ends(const char *name, const char *end)
@@ -64,24 +73,31 @@ static bool mixture_more_bits(const char *name, int n_layer)
     return layer < eighth || layer >= 7 * n_layer / 8 || (layer - eighth) % 3 == 2;
 }
 
+/* Has format a more bits an element than b? */
+static bool mixture_is_finer(enum fmt a, enum fmt b)
+{
+    const struct fmt_info *x = fmt_info(a), *y = fmt_info(b);
+    return x->block_bytes * (size_t)y->block_elems > y->block_bytes * (size_t)x->block_elems;
+}
+
 /* The format that the mixture prescribes, for a shape that fits its blocks. */
 static enum fmt mixture_want(enum mixture m, const struct mixture_model *mm, const char *name)
 {
     enum fmt most = mixture_table[m].most;
-    if (fmt_info(most)->block_elems == 1)
+    if (fmt_is_plain(most))
         return most;
     bool output =
         !strcmp(name, "output.weight") || (mm->tied_output && !strcmp(name, "token_embd.weight"));
     if (output)
-        return m == MIX_Q8_0 ? FMT_Q8_0 : FMT_Q6_K;
+        return mixture_is_finer(most, FMT_Q6_K) ? most : FMT_Q6_K;
     bool attn_v = mixture_ends(name, ".attn_v.weight");
-    if (m != MIX_Q4_K_M && m != MIX_Q5_K_M)
+    if (!mixture_table[m].mixed)
         return most;
     if ((attn_v || mixture_ends(name, ".ffn_down.weight")) && mixture_more_bits(name, mm->n_layer))
-        return FMT_Q6_K;
+        return mixture_table[m].fine;
     /* 70B: eight heads share attn_v, so it is small and its errors count eight times */
     if (attn_v && mm->n_layer >= 80 && mm->n_head > mm->n_kv_head)
-        return FMT_Q5_K;
+        return mixture_table[m].deep;
     return most;
 }
 

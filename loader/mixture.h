@@ -17,14 +17,9 @@
 #include "fmt.h"
 
 enum mixture {
-    MIX_F32,
-    MIX_F16,
-    MIX_BF16,
-    MIX_Q8_0,
-    MIX_Q4_0,
-    MIX_Q6_K,
-    MIX_Q4_K_M,
-    MIX_Q5_K_M,
+#define P(NAME) MIX_##NAME,
+#define M(NAME, ...) MIX_##NAME,
+#include "mixtures.def"
     MIX_COUNT
 };
 
@@ -35,6 +30,7 @@ struct mixture_model { /* facts of the model that the choice depends on */
 
 bool mixture_from_name(const char *name, enum mixture *out); /* "Q4_K_M", case does not matter */
 const char *mixture_name(enum mixture m);
+extern const char mixture_choices[];        /* all names, a space before each */
 uint32_t mixture_file_type(enum mixture m); /* general.file_type of GGUF (enum llama_ftype) */
 /* name: "blk.3.ffn_down.weight"; n_dim/dim slowest first. *fell_back: the shape does not fit the
  * blocks of the mixture's own format. */

@@ -40,7 +40,7 @@ struct outfile {
     uint64_t written, total;
 };
 
-/* ---- where a path leads ---------------------------------------------------------------------- */
+/* ---- the target of a path ------------------------------------------------------------------- */
 
 /* The folder of path; "." for a bare name and "/" for a name in the root. */
 static char *folder_of(const char *path)

@@ -469,21 +469,6 @@ done:
     return rc;
 }
 
-int place_run(const struct plan *plan, const struct weights *w, struct ops *ops, double link_limit,
-              void (*progress)(uint64_t, uint64_t, void *), void *user, struct place **out,
-              struct err *e)
-{
-    struct place *p;
-    TRY(place_open(plan, w, ops, NULL, link_limit, &p, e));
-    int rc = place_load(p, progress, user, e);
-    if (rc < 0) {
-        place_free(p);
-        return rc;
-    }
-    *out = p;
-    return 0;
-}
-
 void place_free(struct place *p)
 {
     if (!p)
@@ -523,8 +508,8 @@ static int place_same_file(struct place *p, struct err *e)
     return (p->n_host && p->mapped) || st.reading ? gguf_check_unchanged(p->w->file, e) : 0;
 }
 
-int place_part(struct place *p, enum plan_part part, int layer, struct stream *s,
-               const struct tensor **slots, struct err *e)
+int place_part(struct place *p, enum plan_part part, int layer, const struct tensor **slots,
+               struct err *e)
 {
     int u;
     TRY(place_unit(p, part, layer, &u, e));
@@ -533,7 +518,7 @@ int place_part(struct place *p, enum plan_part part, int layer, struct stream *s
     struct place_unit *unit = &p->unit[u];
     if (unit->where == PLAN_STREAM) {
         void *base;
-        TRY(stage_acquire(p->stage, unit->item, s, &base, e));
+        TRY(stage_acquire(p->stage, unit->item, &base, e));
         for (int i = 0; i < unit->streamed.n; i++)
             unit->streamed.range[i].t->data =
                 (unsigned char *)base + unit->streamed.range[i].copy_at;
@@ -545,11 +530,11 @@ int place_part(struct place *p, enum plan_part part, int layer, struct stream *s
     return 0;
 }
 
-int place_release(struct place *p, enum plan_part part, int layer, struct stream *s, struct err *e)
+int place_release(struct place *p, enum plan_part part, int layer, struct err *e)
 {
     int u;
     TRY(place_unit(p, part, layer, &u, e));
-    return p->unit[u].where == PLAN_STREAM ? stage_release(p->stage, p->unit[u].item, s, e) : 0;
+    return p->unit[u].where == PLAN_STREAM ? stage_release(p->stage, p->unit[u].item, e) : 0;
 }
 
 int place_prefetch(struct place *p, struct err *e)

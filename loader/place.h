@@ -37,24 +37,20 @@ int place_open(const struct plan *plan, const struct weights *w, struct ops *ops
  * step reads those. */
 int place_load(struct place *p, void (*progress)(uint64_t, uint64_t, void *), void *user,
                struct err *e);
-/* place_open, then place_load. */
-int place_run(const struct plan *plan, const struct weights *w, struct ops *ops, double link_limit,
-              void (*progress)(uint64_t, uint64_t, void *), void *user, struct place **out,
-              struct err *e);
 void place_free(struct place *p); /* accepts NULL */
 
 enum plan_place place_of(const struct place *p, enum plan_part part, int layer);
 
-/* Sets slots[i] for every weight slot i of this part: a view, ready for use in stream s. The view
- * lies in the memory of ops, for PLAN_HOST in that of the host. data == NULL: the slot is optional
- * and absent. Call it in the order of a step: PART_EMBED, then PART_ATTN and PART_FFN of each
- * layer, then PART_OUTPUT. Release each part before the next call. layer: 0 for the parts outside
- * the layers. ERR_IO: the model file has changed and is still needed; PART_EMBED checks that once a
- * step. After an error of a streamed part, every further call fails. */
-int place_part(struct place *p, enum plan_part part, int layer, struct stream *s,
-               const struct tensor **slots, struct err *e);
-/* Ends the use of the part. Every kernel that reads it is already queued on s. */
-int place_release(struct place *p, enum plan_part part, int layer, struct stream *s, struct err *e);
+/* Sets slots[i] for every weight slot i of this part: a view, ready for use in the device's own
+ * stream. The view lies in the memory of ops, for PLAN_HOST in that of the host. data == NULL: the
+ * slot is optional and absent. Call it in the order of a step: PART_EMBED, then PART_ATTN and
+ * PART_FFN of each layer, then PART_OUTPUT. Release each part before the next call. layer: 0 for
+ * the parts outside the layers. ERR_IO: the model file has changed and is still needed; PART_EMBED
+ * checks that once a step. After an error of a streamed part, every further call fails. */
+int place_part(struct place *p, enum plan_part part, int layer, const struct tensor **slots,
+               struct err *e);
+/* Ends the use of the part. Every kernel that reads it is already queued. */
+int place_release(struct place *p, enum plan_part part, int layer, struct err *e);
 /* Queues the copies that are possible now, without waiting. Call it before a long computation on
  * the host. */
 int place_prefetch(struct place *p, struct err *e);

@@ -436,7 +436,7 @@ static int plan_hopeless(struct search *s, struct err *e)
     FAIL(e, ERR_USAGE,
          "cannot place the model: %" PRIu64 " MiB of weights, %" PRIu64
          " MiB of memory on the device and %" PRIu64
-         " MiB on the host are available; raise --ram or --vram where they are set, or lower --ctx",
+         " MiB on the host are available; raise --ram or --vram if they are set, or lower --ctx",
          s->in->rates.link > 0 ? s->try.stream_bytes >> 20 : s->try.weight_bytes >> 20, room >> 20,
          in->ram_bytes >> 20);
 }

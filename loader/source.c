@@ -17,7 +17,7 @@ enum { SNIFF = 512 }; /* first bytes, enough to recognise a kind of file */
 
 #define FORMS "give the path of a .gguf file, or 'demo' for the model in the program"
 
-/* ---- what a file is that is no GGUF ---------------------------------------------------------- */
+/* ---- the kind of a file without GGUF --------------------------------------------------------- */
 
 struct head {                   /* the first bytes of a file */
     unsigned char b[SNIFF + 1]; /* with a NUL after the last byte */

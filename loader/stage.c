@@ -53,7 +53,7 @@ struct piece {
 struct use {                /* the latest use of an item */
     uint64_t at;            /* position of its first byte in the device's ring */
     struct event *copied;   /* on the copy stream */
-    struct event *released; /* on the compute stream */
+    struct event *released; /* on the device's own stream */
 };
 
 struct stage {
@@ -270,7 +270,7 @@ static int stage_wait(struct stage *st, struct err *e)
     return 0;
 }
 
-static int acquire(struct stage *st, int item, struct stream *compute, void **base, struct err *e)
+static int acquire(struct stage *st, int item, void **base, struct err *e)
 {
     int next = (int)(st->acquired % (uint64_t)st->c.n_item);
     if (item != next || st->acquired != st->released)
@@ -280,7 +280,7 @@ static int acquire(struct stage *st, int item, struct stream *compute, void **ba
     if (st->queued == st->acquired)
         TRY(stage_wait(st, e));
     const struct use *u = &st->use[item];
-    TRY(st->c.dev->api->stream_wait(st->c.dev, compute, u->copied, e));
+    TRY(st->c.dev->api->stream_wait(st->c.dev, NULL, u->copied, e));
     st->acquired++;
     *base = (unsigned char *)st->ring.ptr + u->at % st->c.ring_bytes;
     return 0;
@@ -291,18 +291,17 @@ static void say_disk(struct stage *st)
     struct stage_stats s;
     stage_stats(st, &s);
     double rate = s.read_seconds > 0 ? (double)s.read_bytes / s.read_seconds : 0;
-    log_warn("%.2f GiB of weights do not stay in memory and are read from the disk for every step: "
-             "it gave "
-             "%.2f GB/s, which is %.2f s a step; free memory, or choose a smaller model",
-             (double)s.pass_bytes / 1073741824, rate * 1e-9,
-             rate > 0 ? (double)s.pass_bytes / rate : 0);
+    log_warn(
+        "%.2f GiB of weights do not fit in memory and are read from the disk for every step, at "
+        "%.2f GB/s, %.2f s a step; free memory, or choose a smaller model",
+        (double)s.pass_bytes / 1073741824, rate * 1e-9, rate > 0 ? (double)s.pass_bytes / rate : 0);
 }
 
-static int release(struct stage *st, int item, struct stream *compute, struct err *e)
+static int release(struct stage *st, int item, struct err *e)
 {
     if (st->acquired == st->released || item != (int)(st->released % (uint64_t)st->c.n_item))
         FAIL(e, ERR_BUG, "stage: item %d was released, but has not been acquired", item);
-    TRY(st->c.dev->api->event_record(st->c.dev, st->use[item].released, compute, e));
+    TRY(st->c.dev->api->event_record(st->c.dev, st->use[item].released, NULL, e));
     st->released++;
     if (item == st->c.n_item - 1 && ++st->stats.passes == 1 && !st->c.keep_pinned)
         say_disk(st);
@@ -325,18 +324,18 @@ static int stage_result(struct stage *st, int rc, const struct err *why, struct 
             FAIL((e), (st)->dead.code, "%s", (st)->dead.msg);                                      \
     } while (0)
 
-int stage_acquire(struct stage *st, int item, struct stream *compute, void **base, struct err *e)
+int stage_acquire(struct stage *st, int item, void **base, struct err *e)
 {
     struct err why = {0};
     STAGE_ALIVE(st, e);
-    return stage_result(st, acquire(st, item, compute, base, &why), &why, e);
+    return stage_result(st, acquire(st, item, base, &why), &why, e);
 }
 
-int stage_release(struct stage *st, int item, struct stream *compute, struct err *e)
+int stage_release(struct stage *st, int item, struct err *e)
 {
     struct err why = {0};
     STAGE_ALIVE(st, e);
-    return stage_result(st, release(st, item, compute, &why), &why, e);
+    return stage_result(st, release(st, item, &why), &why, e);
 }
 
 int stage_prefetch(struct stage *st, struct err *e)

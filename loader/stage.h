@@ -6,8 +6,8 @@
  * An item is a part of a layer. Items are used in one fixed cyclic order.
  *
  * Memory:
- *   - The ring of the device is first in, first out; each item lies in one piece. The bytes of an
- *     item are free when the compute stream has passed the item's release.
+ *   - The ring of the device is first in, first out; each item is contiguous. The bytes of an
+ *     item are free when the device's own stream has passed the item's release.
  *   - The reader thread reads the bytes in pieces. Pinned host memory is either a copy of all items
  *     or a ring of pieces. The first pass fills the copy, later passes only copy from it. Every
  *     pass fills the ring again.
@@ -63,13 +63,13 @@ struct stage;
 int stage_open(const struct stage_config *c, struct stage **out, struct err *e);
 void stage_close(struct stage *st); /* accepts NULL; waits for copies and reads in progress */
 
-/* Makes the compute stream wait for the bytes of the item. *base: their address (256-aligned),
+/* Makes the device's own stream wait for the bytes of the item. *base: their address (256-aligned),
  * valid until the release. The host waits for the reader. ERR_BUG unless item is the next in order
  * and the previous item is released. */
-int stage_acquire(struct stage *st, int item, struct stream *compute, void **base, struct err *e);
-/* Ends the use of the acquired item. All kernels that read it are already queued on compute. Queues
- * the copies that this makes possible. */
-int stage_release(struct stage *st, int item, struct stream *compute, struct err *e);
+int stage_acquire(struct stage *st, int item, void **base, struct err *e);
+/* Ends the use of the acquired item. All kernels that read it are already queued. Queues the copies
+ * that this makes possible. */
+int stage_release(struct stage *st, int item, struct err *e);
 /* Queues copies of the following items without waiting, as far as they are read and the ring has
  * room. */
 int stage_prefetch(struct stage *st, struct err *e);

@@ -253,6 +253,16 @@ uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int la
     return sum;
 }
 
+void weights_formats(const struct weights *w, bool has[FMT_COUNT])
+{
+    const int n = w->n_slot * (w->n_layer > 1 ? w->n_layer : 1);
+    for (int f = 0; f < FMT_COUNT; f++)
+        has[f] = false;
+    for (int i = 0; i < n; i++)
+        if (w->t[i].n_dim)
+            has[w->t[i].fmt] = true;
+}
+
 bool weights_tied(const struct weights *w)
 {
     for (int s = 0; s < w->n_slot; s++)

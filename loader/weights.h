@@ -66,6 +66,8 @@ uint64_t weights_shared_bytes(const struct weights *w); /* of the slots without 
 /* Bytes of the slots of one part; layer matters for PART_ATTN and PART_FFN only. A tied tensor
  * counts in each part that has it. */
 uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int layer);
+/* Which formats do the tensors have? */
+void weights_formats(const struct weights *w, bool has[FMT_COUNT]);
 /* True when PART_OUTPUT uses a tensor of PART_EMBED. */
 bool weights_tied(const struct weights *w);
 

@@ -107,7 +107,7 @@ static int member_error(int z, const z_stream *zs, const struct zio_in *in, stru
          in->path, (unsigned long long)in->offset, zs->msg ? zs->msg : "no valid block");
 }
 
-/* One gzip member; in stands behind it afterwards. */
+/* Inflates one gzip member. Afterwards `in` points to the byte after it. */
 static int read_member(struct zio_in *in, size_t max_bytes, struct str *out, struct err *e)
 {
     unsigned char piece[ZIO_CHUNK];

@@ -12,34 +12,41 @@ static const struct kv_shape {
     float std;         /* deviation of k */
     int n_head, n_rot; /* heads of q; n_rot 0: no rope */
     enum rope_pairs pairs;
+    bool odd; /* frequencies that no model should have: negative, NaN, infinite */
 } kv_shapes[] = {
-    {FMT_F16, 1, 16, 1, 8, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_F16, 19, 32, 2, 40, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_F16, 3, 16, 2, 5, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_F16, 4, 16, 1, 40, false, 1e6f, 0, 0, ROPE_ADJACENT}, /* beyond the range of a half */
-    {FMT_F32, 5, 16, 1, 64, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_F32, 3, 16, 1, 7, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_BF16, 5, 64, 3, 64, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_BF16, 4, 16, 2, 9, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_Q8_0, 1, 16, 1, 32, false, 2, 0, 0, ROPE_ADJACENT}, /* one block */
-    {FMT_Q8_0, 33, 16, 2, 64, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_Q8_0, 3, 32, 8, 128, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_F16, 1, 16, 1, 8, false, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_F16, 19, 32, 2, 40, false, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_F16, 3, 16, 2, 5, false, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_F16, 4, 16, 1, 40, false, 1e6f, 0, 0, ROPE_ADJACENT,
+     false}, /* beyond the range of a half */
+    {FMT_F32, 5, 16, 1, 64, false, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_F32, 3, 16, 1, 7, false, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_BF16, 5, 64, 3, 64, false, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_BF16, 4, 16, 2, 9, false, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_Q8_0, 1, 16, 1, 32, false, 2, 0, 0, ROPE_ADJACENT, false}, /* one block */
+    {FMT_Q8_0, 33, 16, 2, 64, false, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_Q8_0, 3, 32, 8, 128, false, 2, 0, 0, ROPE_ADJACENT, false},
     /* scales of 1.3 times the smallest half */
-    {FMT_Q8_0, 4, 16, 1, 64, false, 6e-6f, 0, 0, ROPE_ADJACENT},
-    {FMT_Q4_0, 4, 32, 1, 128, false, 2, 0, 0, ROPE_ADJACENT},
+    {FMT_Q8_0, 4, 16, 1, 64, false, 6e-6f, 0, 0, ROPE_ADJACENT, false},
+    {FMT_Q4_0, 4, 32, 1, 128, false, 2, 0, 0, ROPE_ADJACENT, false},
     /* enough blocks to reach a difference in the last step of a search for the scale */
-    {FMT_Q4_0, 96, 32, 4, 64, false, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_F16, 19, 32, 2, 40, false, 2, 6, 40, ROPE_ADJACENT},
-    {FMT_F16, 3, 16, 2, 5, false, 2, 1, 4, ROPE_HALVES},       /* an odd length, rotated in part */
-    {FMT_F32, 5, 16, 1, 300, false, 2, 9, 300, ROPE_ADJACENT}, /* more pairs than threads */
-    {FMT_BF16, 2, 64, 3, 64, false, 2, 3, 32, ROPE_HALVES},
-    {FMT_Q8_0, 5, 32, 8, 128, false, 2, 32, 128, ROPE_ADJACENT},
-    {FMT_Q8_0, 33, 16, 2, 64, false, 2, 8, 64, ROPE_HALVES},
-    {FMT_Q4_0, 7, 32, 3, 512, false, 2, 3, 512, ROPE_ADJACENT},
-    {FMT_F16, 448, 64, 8, 128, true, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_Q8_0, 448, 64, 8, 128, true, 2, 0, 0, ROPE_ADJACENT},
-    {FMT_Q8_0, 1, 64, 8, 128, true, 2, 32, 128, ROPE_ADJACENT},
-    {FMT_Q8_0, 448, 64, 8, 128, true, 2, 32, 128, ROPE_ADJACENT},
+    {FMT_Q4_0, 96, 32, 4, 64, false, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_F16, 19, 32, 2, 40, false, 2, 6, 40, ROPE_ADJACENT, false},
+    {FMT_F16, 3, 16, 2, 5, false, 2, 1, 4, ROPE_HALVES, false}, /* an odd length, rotated in part */
+    {FMT_F32, 5, 16, 1, 300, false, 2, 9, 300, ROPE_ADJACENT, false}, /* more pairs than threads */
+    {FMT_BF16, 2, 64, 3, 64, false, 2, 3, 32, ROPE_HALVES, false},
+    {FMT_Q8_0, 5, 32, 8, 128, false, 2, 32, 128, ROPE_ADJACENT, false},
+    {FMT_Q8_0, 33, 16, 2, 64, false, 2, 8, 64, ROPE_HALVES, false},
+    {FMT_Q4_0, 7, 32, 3, 512, false, 2, 3, 512, ROPE_ADJACENT, false},
+    {FMT_F32, 1, 16, 1, 2, false, 2, 1, 2, ROPE_ADJACENT, false},
+    {FMT_F32, 5, 16, 1, 80, false, 2, 4, 32, ROPE_HALVES, false},
+    {FMT_F32, 33, 16, 8, 128, false, 2, 8, 128, ROPE_HALVES, false},
+    {FMT_F32, 7, 16, 1, 10, false, 2, 3, 6, ROPE_ADJACENT, false},
+    {FMT_F32, 3, 16, 1, 16, false, 2, 2, 12, ROPE_ADJACENT, true},
+    {FMT_F16, 448, 64, 8, 128, true, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_Q8_0, 448, 64, 8, 128, true, 2, 0, 0, ROPE_ADJACENT, false},
+    {FMT_Q8_0, 1, 64, 8, 128, true, 2, 32, 128, ROPE_ADJACENT, false},
+    {FMT_Q8_0, 448, 64, 8, 128, true, 2, 32, 128, ROPE_ADJACENT, false},
 };
 
 static int kv_write_run(const struct op_case *c, void *const *dev, struct ops *ops,
@@ -86,6 +93,12 @@ static int kv_write_add_rope(struct op_case *c, const struct kv_shape *s, struct
         pos[r] = r * 4001 % 131072;
     for (int k = 0; k < n_rot / 2; k++)
         freq[k] = powf(500000, -2.0f * (float)k / (float)n_rot);
+    if (s->odd) {
+        freq[1] = -0.7f;
+        freq[2] = NAN;
+        freq[3] = INFINITY;
+        freq[4] = -INFINITY;
+    }
     c->args.kv_write.rope =
         (struct kv_write_rope){.n_head = s->n_head, .n_rot = n_rot, .pairs = s->pairs};
     return 0;
@@ -101,6 +114,7 @@ static int kv_write_make(int i, struct op_case *c, struct err *e)
     snprintf(c->name, sizeof c->name, "%s %d rows %d heads of %d page %d%s", fmt_info(s->fmt)->name,
              s->n_row, s->n_kv_head, s->head_dim, s->page_tokens,
              !s->n_head                  ? ""
+             : s->odd                    ? " rope by odd frequencies"
              : s->pairs == ROPE_ADJACENT ? " rope adjacent"
                                          : " rope halves");
     case_floats(c, "k", CASE_IN, s->n_row * row, 8, s->std);

@@ -104,7 +104,7 @@ static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, boo
         return;
     }
     case_floats(c, names[i][2], role, a->n_row * rows, key + 20, 1);
-    bool exact = fmt == FMT_F32 || fmt == FMT_F16 || fmt == FMT_BF16;
+    const bool exact = fmt_is_plain(fmt);
     double abs = exact ? 1e-5 : 0.03;
     case_tolerance(c, a->epilogue == EPI_SWIGLU ? 5 * abs : abs, exact ? 1e-5 : 1e-3);
 }
@@ -127,21 +127,18 @@ static void matmul_limits(struct op_case *c)
     const bool norm = c->n_buf > 1 + 3 * a.n_out;
     a.norm.w = norm ? c->buf[c->n_buf - 1].host : NULL;
     int64_t most = 0;
-    bool f16 = false, bf16 = false;
     for (int i = 0; i < a.n_out; i++) {
         a.out[i].w = &c->w[i];
         most = tensor_rows(&c->w[i]) > most ? tensor_rows(&c->w[i]) : most;
-        f16 |= c->w[i].fmt == FMT_F16;
-        bf16 |= c->w[i].fmt == FMT_BF16;
     }
     case_traffic(c, traffic_matmul(&a));
     c->limits = (struct ops_limits){.max_rows = c->args.matmul.n_row,
                                     .max_in = c->args.matmul.n_in,
                                     .max_norm = norm ? c->args.matmul.n_in : 0,
                                     .max_out = most,
-                                    .f16_weights = f16,
-                                    .bf16_weights = bf16,
                                     .all_variants = true};
+    for (int i = 0; i < a.n_out; i++)
+        c->limits.weights[c->w[i].fmt] = true;
     c->run = matmul_run;
 }
 

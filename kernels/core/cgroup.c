@@ -50,7 +50,7 @@ static bool number_of(const char *root, const char *folder, const char *name, co
     return found;
 }
 
-/* ---- where the groups are -------------------------------------------------------------------- */
+/* ---- places of the groups -------------------------------------------------------------------- */
 
 /* Is word one of those between commas? */
 static bool has_word(const char *list, const char *word)

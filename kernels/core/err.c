@@ -48,21 +48,6 @@ int err_wrap(struct err *e, int code, const char *fmt, ...)
     return err_set(e, e->code ? e->code : code, "%s: %s", head, old);
 }
 
-const char *err_text(int code)
-{
-    switch (code) {
-    case ERR_OK:
-        return "ok";
-#define X(name, value, exit, text)                                                                 \
-    case ERR_##name:                                                                               \
-        return text;
-        ERR_MAP(X)
-#undef X
-    default:
-        return "unknown error";
-    }
-}
-
 int err_exit(int code)
 {
     switch (code) {

@@ -46,9 +46,6 @@ int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format
 /* Puts "<formatted text>: " in front of the message already in e; returns e's code (or code). */
 int err_wrap(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* "bad data" for ERR_DATA; "ok" for 0; never NULL. */
-const char *err_text(int code);
-
 /* The process exit code that reports code: 0 for 0, 70 for an unknown one. */
 int err_exit(int code);
 

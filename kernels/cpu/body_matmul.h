@@ -151,6 +151,31 @@ kernel_float_format(enum fmt fmt, const struct mm_x *x, const struct tensor *w, 
     }
 }
 
+/* ---- formats of blocks without a kernel of their own ----------------------------------------- */
+
+/* One weight row, decoded piece by piece, against rows r0 .. r0 + nr - 1. */
+static void kernel_decoded_row(const struct mm_x *x, const struct fmt_info *f, const char *w,
+                               int64_t r0, int nr, float *t)
+{
+    _Alignas(64) float piece[4 * FMT_MOST_ELEMS];
+    const int64_t blocks = (int64_t)(sizeof piece / sizeof *piece) / f->block_elems;
+    const int64_t most = blocks * f->block_elems;
+    struct v16 s[MM_ROWS];
+    for (int r = 0; r < nr; r++)
+        s[r] = v16_zero();
+    for (int64_t at = 0; at < x->n_in; at += most, w += (size_t)blocks * f->block_bytes) {
+        const int64_t n = x->n_in - at < most ? x->n_in - at : most;
+        f->decode(w, piece, n);
+        for (int r = 0; r < nr; r++) {
+            const float *a = x->f + (r0 + r) * x->n_in + at;
+            for (int64_t i = 0; i < n; i += V16)
+                s[r] = v16_fma(v16_load(piece + i), v16_load(a + i), s[r]);
+        }
+    }
+    for (int r = 0; r < nr; r++)
+        t[r * MM_TILE] = v16_sum(s[r]);
+}
+
 static void kernel_float_tile(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj,
                               int64_t r0, int nr, float *t)
 {
@@ -158,6 +183,11 @@ static void kernel_float_tile(const struct mm_x *x, const struct tensor *w, int6
         kernel_float_format(FMT_F32, x, w, j0, nj, r0, nr, t);
     else if (w->fmt == FMT_F16)
         kernel_float_format(FMT_F16, x, w, j0, nj, r0, nr, t);
-    else
+    else if (w->fmt == FMT_BF16)
         kernel_float_format(FMT_BF16, x, w, j0, nj, r0, nr, t);
+    else
+        for (int j = 0; j < nj; j++)
+            kernel_decoded_row(x, fmt_info(w->fmt),
+                               (const char *)w->data + (size_t)(j0 + j) * w->row_bytes, r0, nr,
+                               t + j);
 }

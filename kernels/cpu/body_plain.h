@@ -93,7 +93,7 @@ static void plain_row_32(const struct mm_x *x, enum fmt fmt, const char *w, int6
 static void plain_tile(const struct mm_x *x, const struct tensor *w, int64_t j0, int nj, int64_t r0,
                        int nr, float *t)
 {
-    if (w->fmt == FMT_F32 || w->fmt == FMT_F16 || w->fmt == FMT_BF16) {
+    if (!mm_x_block(w->fmt)) {
         kernel_float_tile(x, w, j0, nj, r0, nr, t);
         return;
     }
@@ -110,7 +110,7 @@ static void plain_tile(const struct mm_x *x, const struct tensor *w, int64_t j0,
             plain_row_32(x, w->fmt, row, r0, nr, t + j);
             break;
         default:
-            UNREACHABLE("cpu_matmul checks the format");
+            UNREACHABLE("a row of MM_QUANTS without a case");
         }
     }
 }

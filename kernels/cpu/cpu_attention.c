@@ -2,9 +2,8 @@
  * cpu_attention: attention on the CPU; body_attention.h has the arithmetic.
  *
  * An item of work is one kv head of one sequence and a few query rows, which share the decoded K
- * and V rows. Sequences that are neighbours in the batch and begin with the same pages (the
- * specialists of a case) are one item, as long as their queries fit. Then their common positions
- * are decoded once.
+ * and V rows. Neighbours in the batch that begin with the same pages, such as the specialists of a
+ * case, are one item if their queries fit. Then their common positions are decoded once.
  *
  * Items are counted kv head by kv head. So threads get whole heads if possible, and equal shares of
  * long and short rows.

@@ -16,6 +16,28 @@
 /* activation rows of a tile; a weight block is unpacked once for all of them */
 #define MM_ROWS 8
 
+/*
+ * The formats with a fast kernel, which multiplies quants without decoding. A row here needs a case
+ * in the tiles (body_plain.h, body_dot256.h). If the weights can be packed, it also needs a case in
+ * lanes.c and the strips. X(NAME, elements of x that are quantised as one block). Weights of all
+ * other formats are decoded if they have blocks, and multiplied by x in f32 (body_matmul.h).
+ */
+#define MM_QUANTS(X) X(Q4_0, 32) X(Q8_0, 32) X(Q4_K, 256) X(Q5_K, 256) X(Q6_K, 256)
+
+/* Elements per block of the quantised x that weights of this format meet; 0: x in f32. */
+static inline int mm_x_block(enum fmt fmt)
+{
+#define MM_X_BLOCK(NAME, elems)                                                                    \
+    case FMT_##NAME:                                                                               \
+        return elems;
+    switch (fmt) {
+        MM_QUANTS(MM_X_BLOCK)
+    default:
+        return 0;
+    }
+#undef MM_X_BLOCK
+}
+
 /* Activation rows, in f32 and quantised to 8 bits in blocks of `block` elements (numerics:
  * cpu_matmul.c). All data of row r lies at base + r * stride. */
 struct mm_x {

@@ -11,7 +11,8 @@
  *     acc = fmaf(d_w * d_x, (float)dot, acc)
  *     Q4_K, Q5_K then  acc = fmaf(-(dmin_w * d_x), (float)min, acc)
  *     at the end  ((0+4)+(2+6)) + ((1+5)+(3+7))
- * - F32, F16, BF16: fmaf adds element i to accumulator i % 16; then v16_sum.
+ * - F32, F16, BF16, and formats without a row in MM_QUANTS, decoded: fmaf adds element i to
+ *   accumulator i % 16; then v16_sum.
  * - Then bias, then the epilogue; silu as in v16.
  * - norm: x is the result of the kernel of rmsnorm.
  *
@@ -57,26 +58,6 @@ size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in, int64_t n_norm
            (size_t)n_row * (size_t)n_norm * sizeof(float);
 }
 
-/* Elements per block of the quantised x for weights of this format; 0: x itself. */
-static int cpu_x_block(enum fmt fmt)
-{
-    switch (fmt) {
-    case FMT_F32:
-    case FMT_F16:
-    case FMT_BF16:
-        return 0;
-    case FMT_Q4_0:
-    case FMT_Q8_0:
-        return 32;
-    case FMT_Q4_K:
-    case FMT_Q5_K:
-    case FMT_Q6_K:
-        return 256;
-    default:
-        return -1;
-    }
-}
-
 /* bytes of strips that stay in a core's cache while the rows of x pass */
 #define MM_CACHE ((size_t)256 << 10)
 
@@ -93,7 +74,7 @@ struct matmul_job {
 
 static int cpu_x_form(enum fmt fmt)
 {
-    return cpu_x_block(fmt) == 32;
+    return mm_x_block(fmt) == 32;
 }
 
 struct mm_prepare { /* of rows of x */
@@ -273,7 +254,7 @@ static void cpu_matmul_columns(void *arg, int64_t begin, int64_t end, int worker
 static void cpu_matmul_prepare(struct ops_cpu *c, struct matmul_job *job, enum fmt fmt)
 {
     const int form = cpu_x_form(fmt);
-    const bool quantise = cpu_x_block(fmt) && !job->ready[form];
+    const bool quantise = mm_x_block(fmt) && !job->ready[form];
     struct mm_prepare p = {job, quantise ? &job->x[form] : NULL,
                            job->a->norm.w && !job->normed_ready};
     if (!p.x && !p.norm)
@@ -291,10 +272,6 @@ int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
     if (a->n_row == 0)
         return 0;
     struct matmul_job job = {.a = a, .k = c->k};
-    for (int i = 0; i < a->n_out; i++)
-        if (cpu_x_block(a->out[i].w->fmt) < 0)
-            FAIL(e, ERR_BUG, "matmul: the cpu backend has no kernel for %s",
-                 fmt_info(a->out[i].w->fmt)->name);
     const size_t base = cpu_matmul_scratch(pool_threads(c->pool), a->n_row, a->n_in, 0);
     const size_t need =
         cpu_matmul_scratch(pool_threads(c->pool), a->n_row, a->n_in, a->norm.w ? a->n_in : 0);

@@ -52,7 +52,7 @@ struct peak_job {
 static void peak_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     struct peak_job *j = arg;
-    volatile float start = 1; /* what the compiler cannot know */
+    volatile float start = 1; /* a value that the compiler cannot know */
     for (int64_t i = begin; i < end; i++) {
         float sink = start;
         j->done[8 * worker] += j->k->peak(j->int8, j->turns, &sink);
@@ -145,6 +145,12 @@ static int ops_cpu_read(struct ops *ops, int i, const void *p, size_t n, uint64_
     return 0;
 }
 
+static bool ops_cpu_reads(const struct ops *ops, enum fmt fmt)
+{
+    (void)ops;
+    return fmt_is_plain(fmt) || mm_x_block(fmt) != 0;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void ops_cpu_close(struct ops *ops)
@@ -179,6 +185,7 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
         .peak = ops_cpu_peak,
         .read_name = ops_cpu_read_name,
         .read = ops_cpu_read,
+        .reads = ops_cpu_reads,
         .packs = cpu_packs,
         .pack = cpu_pack,
     };

@@ -1,8 +1,9 @@
 /*
  * attention: causal softmax(scale q k^T) v over a paged cache, for a ragged batch, in f32.
  *
- *   q, y (n_row, n_head, head_dim) f32; k, v (n_page, n_kv_head, page_tokens, head_dim) in F32,
- *   F16, BF16, Q8_0 or Q4_0; g = n_head / n_kv_head query heads share a kv head
+ *   q, y  (n_row, n_head, head_dim) f32
+ *   k, v  (n_page, n_kv_head, page_tokens, head_dim) in F32, F16, BF16, Q8_0 or Q4_0
+ *   g     n_head / n_kv_head query heads share a kv head
  *
  * Bytes: the rows of K and V of a sequence, once for each tile of query rows: 2 * kv_len *
  * n_kv_head * row_bytes. Decode at 8192 tokens, 8 kv heads of 128 f16: 33.6 MB, 10 us at 3.3 TB/s.
@@ -29,8 +30,7 @@
  * as factors of zero. Tolerance of the cases: 1e-5.
  */
 #include "attention.cuh"
-#include "fmt_q4_0.h"
-#include "fmt_q8_0.h"
+#include "element.cuh"
 
 namespace CU_NS
 {

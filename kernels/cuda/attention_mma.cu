@@ -15,9 +15,8 @@
  *   q    s = q K^T   [mma 16x8x16]   softmax   out = keep * out + p V    [mma 16x8x16]
  *   16   4 tiles of 8 positions      of rows   head_dim / 8 tiles of 8 elements
  *
- * K and V have one buffer each, filled by cp.async. V of a tile and K of the next tile are in
- * flight while the scores and the weighted sum of this tile are computed (16 KB a block for f16 and
- * 128).
+ * K and V have one buffer each, filled by cp.async. V of a tile and K of the next are in flight
+ * while the tile's scores and weighted sum are computed. That takes 16 KB a block for f16 and 128.
  *
  *   F16         piece c of 16 bytes of row r lies at c ^ (r % 8), so that the 8 rows of an ldmatrix
  *               lie in different banks
@@ -82,8 +81,8 @@ __device__ __forceinline__ am_pages am_find_pages(const attn_call &a, int table,
     return p;
 }
 
-/* Offsets of piece i of this thread of a tile, in the cache and in shared memory, each from the
- * thread's first piece of its run. All offsets are constants. */
+/* Offsets of this thread's piece i of a tile, in the cache and in shared memory. Each counts from
+ * the thread's first piece of its run. All offsets are constants. */
 template <enum fmt F, int D, int THREADS> struct am_pieces {
     static constexpr int ROW = D / am_format<F>::ELEMS * am_format<F>::BYTES;
     static constexpr int RUN = ROW;                            /* pieces of 16 rows */
@@ -157,8 +156,8 @@ __device__ __forceinline__ uint32_t am_u16(const uint8_t *p)
     return *reinterpret_cast<const uint16_t *>(p);
 }
 
-/* Elements of block b of a row: quants 16 half + x and x + 1 (x even), each as a byte from 0 on,
- * for which am_halves has the bias. */
+/* Elements of block b of a row: quants 16 half + x and x + 1 (x even). Each is a byte >= 0;
+ * am_halves has the bias. */
 template <enum fmt F>
 __device__ __forceinline__ uint32_t am_quants(const uint8_t *row, int b, int half, int x)
 {

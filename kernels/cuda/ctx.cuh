@@ -51,6 +51,9 @@ static inline int cuda_ctx_scratch(const struct cuda_ctx *cx, const char *op, si
 
 void cuda_blas_close(struct cuda_ctx *cx);
 
+/* ops.h: reads */
+bool cuda_matmul_reads(enum fmt fmt);
+
 /* Operations a second of the device, from `turns` turns of k_peak. Waits. */
 int cuda_peak(const struct cuda_ctx *cx, cudaStream_t stream, enum ops_peak what, int turns,
               double *out, struct err *e);

@@ -7,8 +7,8 @@
  *
  * One variant, `gather`: a thread decodes 8 neighbouring elements with the scalar decoder of
  * kernels/quant. So there is one decode per format, and the numbers have its bits. A thread stores
- * 16 bytes at a time and loads single bytes. Wide loads would gain little: neighbouring threads
- * take neighbouring bytes, a block of weights is one or two lines of L1, and the stores are 4 to 7
+ * 16 bytes at a time and loads single bytes. Wide loads would gain little. Neighbouring threads
+ * take neighbouring bytes, and a block of weights is one or two lines of L1. The stores are 4 to 7
  * times the loads. Not measured: there was no GPU. Numerics: exact, the bits of fmt_<x>_decode.
  */
 #include "element.cuh"
@@ -53,7 +53,8 @@ int cuda_embed_gather(struct cuda_ctx *, cudaStream_t s, const struct embed_args
     const struct tensor *t = a->table;
     const int64_t n = tensor_cols(t),
                   parts = (n + EMBED_THREADS * EMBED_RUN - 1) / (EMBED_THREADS * EMBED_RUN);
-    const size_t unit = t->fmt == FMT_F32 ? 4 : 2;
+    const struct fmt_info *f = fmt_info(t->fmt); /* blocks of an odd number of bytes lie anywhere */
+    const size_t unit = fmt_is_plain(t->fmt) ? f->block_bytes : 2 - f->block_bytes % 2;
     if (parts > 65535)
         FAIL(e, ERR_BUG, "embed: a row has %lld elements, limit %d", (long long)n,
              65535 * EMBED_THREADS * EMBED_RUN);
@@ -69,12 +70,11 @@ int cuda_embed_gather(struct cuda_ctx *, cudaStream_t s, const struct embed_args
     j.wide = n % EMBED_RUN == 0 && (uintptr_t)a->y % 16 == 0;
     const dim3 grid((unsigned)a->n_row, (unsigned)parts);
     switch (t->fmt) {
-#define X(NAME, lower, id, elems, bytes)                                                           \
+#define X(NAME, lower, ...)                                                                        \
     case FMT_##NAME:                                                                               \
         LAUNCH((k_embed_gather<FMT_##NAME>), grid, EMBED_THREADS, 0, s, j);                        \
         break;
 #include "formats.def"
-#undef X
     default:
         FAIL(e, ERR_BUG, "embed: no kernel for format %d", (int)t->fmt);
     }

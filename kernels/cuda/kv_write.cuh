@@ -5,8 +5,7 @@
 #ifndef MAS_KV_WRITE_CUH
 #define MAS_KV_WRITE_CUH
 
-#include "fmt_q4_0.h"
-#include "fmt_q8_0.h"
+#include "element.cuh"
 #include "kv_page.cuh"
 #include "real.cuh"
 

@@ -8,7 +8,7 @@
  *   matmul_mma.cu       quantised weights, tensor cores: more rows
  *   matmul_wgmma.cu     K formats, Hopper's tensor cores: many rows
  *   matmul_float_mma.cu F16 or BF16 weights alone, tensor cores
- *   matmul_float.cu     F32, F16, BF16 weights otherwise
+ *   matmul_float.cu     F32, F16, BF16 weights otherwise, and formats without a kernel of their own
  *   matmul_blas.cu      quantised weights through f16 and cuBLAS: the baseline of the others
  *
  * Variants of a call (variants.def): float_mma is for calls whose weights are all F16, or all BF16;
@@ -21,38 +21,17 @@
 namespace CU_NS
 {
 
-/* Elements per block of the quantised x for weights of this format; 0: x itself, -1: unknown */
-static int mm_x_block(enum fmt fmt)
-{
-    switch (fmt) {
-    case FMT_F32:
-    case FMT_F16:
-    case FMT_BF16:
-        return 0;
-    case FMT_Q4_0:
-    case FMT_Q8_0:
-        return 32;
-    case FMT_Q4_K:
-    case FMT_Q5_K:
-    case FMT_Q6_K:
-        return 256;
-    default:
-        return -1;
-    }
-}
-
-/* A block's address and a row's length must be multiples of this (matmul_block.cuh). */
+/* A block's address and a row's length are multiples of this: the largest power of two that divides
+ * the block, 16 at most (matmul_block.cuh). */
 static size_t mm_alignment(enum fmt fmt)
 {
-    switch (fmt) {
-    case FMT_Q4_K:
-    case FMT_Q5_K:
-        return 16;
-    case FMT_F32:
-        return 4;
-    default:
-        return 2;
-    }
+    const size_t bytes = fmt_info(fmt)->block_bytes, unit = bytes & (~bytes + 1);
+    return unit < 16 ? unit : 16;
+}
+
+bool cuda_matmul_reads(enum fmt fmt)
+{
+    return fmt_is_plain(fmt) || mm_x_block(fmt) != 0;
 }
 
 int mm_check(const struct matmul_args *a, struct err *e)
@@ -60,8 +39,6 @@ int mm_check(const struct matmul_args *a, struct err *e)
     for (int i = 0; i < a->n_out; i++) {
         const struct tensor *w = a->out[i].w;
         const size_t unit = mm_alignment(w->fmt);
-        if (mm_x_block(w->fmt) < 0)
-            FAIL(e, ERR_BUG, "matmul: no kernel for %s", fmt_info(w->fmt)->name);
         if (tensor_rows(w) > INT32_MAX / 4)
             FAIL(e, ERR_BUG, "matmul: out[%d] has %lld rows, limit %d", i,
                  (long long)tensor_rows(w), INT32_MAX / 4);

@@ -17,8 +17,9 @@
  * - A segment is MM_SEGMENT chunks. total = 0 + s_0 + s_1 + .. in order. So different warps or
  *   blocks can compute segments, and the bits stay the same.
  * - F16 and BF16 weights on tensor cores: matmul_float_mma.cu, with bits of their own.
- * - F32, F16, BF16 weights elsewhere: fmaf adds element i to the sum of lane i / 8 % 32, in order.
- *   Then a butterfly over 16, 8, 4, 2, 1 adds the lanes.
+ * - F32, F16, BF16 weights elsewhere, and formats without a row in MM_QUANTS, decoded: fmaf adds
+ *   element i to the sum of lane i / 8 % 32, in order. Then a butterfly over 16, 8, 4, 2, 1 adds
+ *   the lanes.
  * - Then + bias, then the epilogue. __fmul_rn makes the products that are added later; no compiler
  *   fuses it.
  */
@@ -35,6 +36,27 @@ static constexpr int MM_CHUNK = SCRATCH_MM_CHUNK;
 /* chunks, 2048 elements: a row of 4096 gives two warps work */
 static constexpr int MM_SEGMENT = 8;
 static constexpr int MM_X_BYTES = SCRATCH_MM_X; /* bytes of a quantised chunk of x */
+
+/*
+ * The formats with fast kernels: matvec, mma and wgmma multiply their quants without decoding.
+ * X(NAME, elements of x that are quantised as one block: the block of the format). Weights of all
+ * other formats are decoded if they have blocks, and multiplied by x in f32 (matmul_float.cu).
+ */
+#define MM_QUANTS(X) X(Q4_0, 32) X(Q8_0, 32) X(Q4_K, 256) X(Q5_K, 256) X(Q6_K, 256)
+
+/* Elements per block of the quantised x that weights of this format meet; 0: x in f32. */
+static constexpr int mm_x_block(enum fmt fmt)
+{
+#define MM_X_BLOCK(NAME, elems)                                                                    \
+    case FMT_##NAME:                                                                               \
+        return elems;
+    switch (fmt) {
+        MM_QUANTS(MM_X_BLOCK)
+    default:
+        return 0;
+    }
+#undef MM_X_BLOCK
+}
 
 /* A chunk of a row of x in 8 bits. Each sum of 32 q is split into two bytes that dp4a can multiply:
  * sum = 64 hi + lo, 0 <= lo < 64. */

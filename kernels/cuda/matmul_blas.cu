@@ -45,7 +45,7 @@ struct mb_decode {
     uint16_t *y; /* (n_row, n) f16 */
 };
 
-/* Eight elements a thread, which are in one row: rows of quants are multiples of 32. */
+/* Eight elements a thread, which are in one row: rows of blocks are multiples of 16. */
 template <enum fmt F>
 __global__ void __launch_bounds__(MB_THREADS) k_matmul_decode(const struct mb_decode a)
 {
@@ -225,30 +225,28 @@ static dim3 mb_grid(int64_t threads)
     return dim3((unsigned)((threads + MB_THREADS - 1) / MB_THREADS));
 }
 
+template <enum fmt F>
+static int mb_decode_format(cudaStream_t s, const struct mb_decode &a, struct err *e)
+{
+    if constexpr (fmt_of<F>::ELEMS == 1) {
+        FAIL(e, ERR_BUG, "matmul: blas has no kernel for %s", fmt_info(F)->name);
+    } else {
+        LAUNCH(k_matmul_decode<F>, mb_grid(a.n_row * a.n / MB_RUN), dim3(MB_THREADS), 0, s, a);
+        CU_LAUNCHED(e, "matmul_decode");
+    }
+    return 0;
+}
+
 static int mb_decode_rows(cudaStream_t s, enum fmt fmt, const struct mb_decode &a, struct err *e)
 {
-    const dim3 grid = mb_grid(a.n_row * a.n / MB_RUN), block(MB_THREADS);
     switch (fmt) {
-    case FMT_Q4_0:
-        LAUNCH(k_matmul_decode<FMT_Q4_0>, grid, block, 0, s, a);
-        break;
-    case FMT_Q8_0:
-        LAUNCH(k_matmul_decode<FMT_Q8_0>, grid, block, 0, s, a);
-        break;
-    case FMT_Q4_K:
-        LAUNCH(k_matmul_decode<FMT_Q4_K>, grid, block, 0, s, a);
-        break;
-    case FMT_Q5_K:
-        LAUNCH(k_matmul_decode<FMT_Q5_K>, grid, block, 0, s, a);
-        break;
-    case FMT_Q6_K:
-        LAUNCH(k_matmul_decode<FMT_Q6_K>, grid, block, 0, s, a);
-        break;
+#define X(NAME, lower, ...)                                                                        \
+    case FMT_##NAME:                                                                               \
+        return mb_decode_format<FMT_##NAME>(s, a, e);
+#include "formats.def"
     default:
-        FAIL(e, ERR_BUG, "matmul: blas has no kernel for %s", fmt_info(fmt)->name);
+        FAIL(e, ERR_BUG, "matmul: no format %d", (int)fmt);
     }
-    CU_LAUNCHED(e, "matmul_decode");
-    return 0;
 }
 
 struct mb_space { /* of the scratch */
@@ -275,7 +273,7 @@ bool cuda_matmul_blas_fits(const struct matmul_args *a, const struct cuda_ctx *c
 {
     int64_t most = 0;
     for (int i = 0; i < a->n_out; i++) {
-        if (fmt_info(a->out[i].w->fmt)->block_elems == 1)
+        if (fmt_is_plain(a->out[i].w->fmt))
             return false;
         most = tensor_rows(a->out[i].w) > most ? tensor_rows(a->out[i].w) : most;
     }

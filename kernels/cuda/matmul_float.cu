@@ -9,10 +9,13 @@
  * one 16-byte load for F16 and BF16, two for F32, coalesced. If some row does not begin at a
  * multiple of 16 bytes, or n_in is no multiple of 8, the matrix is read element by element.
  *
- * For F32 weights, and for rows of F16 and BF16 that matmul_float_mma.cu cannot take. Variants: (R,
- * C) = (2, 1), (2, 2), (2, 4), (4, 8). Not measured: there was no GPU. Numerics: matmul.cuh: f32
- * fmaf in one order; the tolerance is that of f32 sums of n_in terms.
+ * For F32 weights, and for rows of F16 and BF16 that matmul_float_mma.cu cannot take. Also for
+ * every format of blocks without a row in MM_QUANTS: a lane decodes its elements by the scalar
+ * decoder of kernels/quant. That works for any format but is slow. A fast kernel is a row of
+ * MM_QUANTS. Variants: (R, C) = (2, 1), (2, 2), (2, 4), (4, 8). Not measured: there was no GPU.
+ * Numerics: matmul.cuh: f32 fmaf in one order; the tolerance is that of f32 sums of n_in terms.
  */
+#include "element.cuh"
 #include "matmul.cuh"
 
 namespace CU_NS
@@ -20,9 +23,23 @@ namespace CU_NS
 
 static constexpr int MF_WARPS = 4, MF_RUN = 8; /* elements of a lane */
 
-template <enum fmt F> struct mf_weights;
+/* A format of blocks, decoded. ALIGN: of a row, so that run() can read it. */
+template <enum fmt F> struct mf_weights {
+    static constexpr size_t ALIGN = 1;
+    static __device__ __forceinline__ float one(const uint8_t *row, int64_t i)
+    {
+        return fmt_element<F>(row, i);
+    }
+    static __device__ __forceinline__ void run(const uint8_t *row, int64_t i, float (&w)[MF_RUN])
+    {
+#pragma unroll
+        for (int k = 0; k < MF_RUN; k++)
+            w[k] = fmt_element<F>(row, i + k);
+    }
+};
 
 template <> struct mf_weights<FMT_F32> {
+    static constexpr size_t ALIGN = 16;
     static __device__ __forceinline__ float one(const uint8_t *row, int64_t i)
     {
         return reinterpret_cast<const float *>(row)[i];
@@ -41,6 +58,7 @@ template <> struct mf_weights<FMT_F32> {
 };
 
 template <> struct mf_weights<FMT_F16> {
+    static constexpr size_t ALIGN = 16;
     static __device__ __forceinline__ float one(const uint8_t *row, int64_t i)
     {
         return vec_half(reinterpret_cast<const uint16_t *>(row)[i]);
@@ -59,6 +77,7 @@ template <> struct mf_weights<FMT_F16> {
 };
 
 template <> struct mf_weights<FMT_BF16> {
+    static constexpr size_t ALIGN = 16;
     static __device__ __forceinline__ float one(const uint8_t *row, int64_t i)
     {
         return vec_bf16(reinterpret_cast<const uint16_t *>(row)[i]);
@@ -160,10 +179,13 @@ static int mf_launch(cudaStream_t s, struct mm_call *a, int n, bool aligned, str
 {
     const int tiles = mm_tiles(a, n, MF_WARPS * R);
     const dim3 grid((unsigned)tiles, (unsigned)((a->n_row + C - 1) / C));
-    if (aligned)
+    if constexpr (mf_weights<F>::ALIGN == 1) { /* whole runs: blocks are multiples of 16 elements */
         LAUNCH((k_matmul_float<F, R, C, true>), grid, MF_WARPS * 32, 0, s, *a);
-    else
+    } else if (aligned) {
+        LAUNCH((k_matmul_float<F, R, C, true>), grid, MF_WARPS * 32, 0, s, *a);
+    } else {
         LAUNCH((k_matmul_float<F, R, C, false>), grid, MF_WARPS * 32, 0, s, *a);
+    }
     CU_LAUNCHED(e, "matmul_float");
     return 0;
 }
@@ -188,20 +210,30 @@ static int mf_launch_rows(cudaStream_t s, struct mm_call *a, int n, struct err *
         return mf_launch<F, 2, 2>(s, a, n, aligned, e);
     if (a->n_row <= 4)
         return mf_launch<F, 2, 4>(s, a, n, aligned, e);
-    return mf_launch<F, 4, 8>(s, a, n, aligned, e);
+    if constexpr (mf_weights<F>::ALIGN == 1) /* decoding takes the registers of more */
+        return mf_launch<F, 2, 4>(s, a, n, aligned, e);
+    else
+        return mf_launch<F, 4, 8>(s, a, n, aligned, e);
+}
+
+template <enum fmt F>
+static int mf_launch_format(cudaStream_t s, struct mm_call *a, int n, struct err *e)
+{
+    if constexpr (mm_x_block(F) == 0)
+        return mf_launch_rows<F>(s, a, n, e);
+    else
+        FAIL(e, ERR_BUG, "matmul: float has no kernel for %s", fmt_info(F)->name);
 }
 
 int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e)
 {
     switch (fmt) {
-    case FMT_F32:
-        return mf_launch_rows<FMT_F32>(s, a, n, e);
-    case FMT_F16:
-        return mf_launch_rows<FMT_F16>(s, a, n, e);
-    case FMT_BF16:
-        return mf_launch_rows<FMT_BF16>(s, a, n, e);
+#define X(NAME, lower, ...)                                                                        \
+    case FMT_##NAME:                                                                               \
+        return mf_launch_format<FMT_##NAME>(s, a, n, e);
+#include "formats.def"
     default:
-        FAIL(e, ERR_BUG, "matmul: float has no kernel for %s", fmt_info(fmt)->name);
+        FAIL(e, ERR_BUG, "matmul: no format %d", (int)fmt);
     }
 }
 

@@ -8,7 +8,7 @@
  *
  * A warp computes 4 R rows of W x one segment (8 chunks of 256) x C rows of x. Its 8 lanes of a row
  * share a chunk. Each lane multiplies 32 weights by dp4a with C rows of x, for R rows of W one
- * after the other. mm_reduce leaves each lane the total of one of the R C results, so the f32 part
+ * after the other. mm_reduce leaves each lane the total of one of the R C results. So the f32 part
  * is done once per result, not once per lane.
  *
  *             chunk      k              k + 1
@@ -347,16 +347,12 @@ int mm_launch_matvec(cudaStream_t s, bool rows, enum fmt fmt, struct mm_call *c,
                      struct err *e)
 {
     switch (fmt) {
-    case FMT_Q4_0:
-        return mv_launch_rows<FMT_Q4_0>(s, c, n, rows, e);
-    case FMT_Q8_0:
-        return mv_launch_rows<FMT_Q8_0>(s, c, n, rows, e);
-    case FMT_Q4_K:
-        return mv_launch_rows<FMT_Q4_K>(s, c, n, rows, e);
-    case FMT_Q5_K:
-        return mv_launch_rows<FMT_Q5_K>(s, c, n, rows, e);
-    case FMT_Q6_K:
-        return mv_launch_rows<FMT_Q6_K>(s, c, n, rows, e);
+#define MV_LAUNCH(NAME, elems)                                                                     \
+    case FMT_##NAME:                                                                               \
+        static_assert(mm_format<FMT_##NAME>::BLOCK == elems, "matmul.cuh and matmul_block.cuh");   \
+        return mv_launch_rows<FMT_##NAME>(s, c, n, rows, e);
+        MM_QUANTS(MV_LAUNCH)
+#undef MV_LAUNCH
     default:
         FAIL(e, ERR_BUG, "matmul: matvec has no kernel for %s", fmt_info(fmt)->name);
     }

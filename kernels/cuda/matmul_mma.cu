@@ -5,11 +5,11 @@
  * W once for each 8 NT rows of x (from L2 after the first), x once for each 16 MW rows of W. Floor:
  * 2 n_row n_in n_out operations at the int8 rate of mma.sync, or the weights' bytes for few rows.
  *
- * A block of 4 warps makes 16 MW rows of W x 8 NT rows of x, in G groups of warps, which take turns
- * at the segments of a row. A chunk of 256 of both lies raw in shared memory, S stages by cp.async.
- * A warp turns its 16 rows of W into the A operands of the whole chunk, once, in registers, without
- * a shuffle: the nibbles of one word are the k's of two groups. The bytes of x are the B operand
- * already and come by ldmatrix.
+ * A block of 4 warps makes 16 MW rows of W x 8 NT rows of x. Its G groups of warps take turns at
+ * the segments of a row. A chunk of 256 of both lies raw in shared memory, S stages by cp.async. A
+ * warp turns its 16 rows of W into the A operands of the whole chunk, once, in registers. That
+ * needs no shuffle: the nibbles of one word are the k's of two groups. The bytes of x are the B
+ * operand already and come by ldmatrix.
  *
  *          x rows ->  8 NT
  *   W  16 | warp 0  mma mma mma ..   mma = m16n8k32, 8 of them a chunk (Q6_K: m16n8k16, 16, since
@@ -329,16 +329,12 @@ static int mma_launch_rows(cudaStream_t s, struct mm_call *a, int n, bool split,
 int mm_launch_mma(cudaStream_t s, bool split, enum fmt fmt, struct mm_call *a, int n, struct err *e)
 {
     switch (fmt) {
-    case FMT_Q4_0:
-        return mma_launch_rows<FMT_Q4_0>(s, a, n, split, e);
-    case FMT_Q8_0:
-        return mma_launch_rows<FMT_Q8_0>(s, a, n, split, e);
-    case FMT_Q4_K:
-        return mma_launch_rows<FMT_Q4_K>(s, a, n, split, e);
-    case FMT_Q5_K:
-        return mma_launch_rows<FMT_Q5_K>(s, a, n, split, e);
-    case FMT_Q6_K:
-        return mma_launch_rows<FMT_Q6_K>(s, a, n, split, e);
+#define MMA_LAUNCH(NAME, elems)                                                                    \
+    case FMT_##NAME:                                                                               \
+        static_assert(mm_format<FMT_##NAME>::BLOCK == elems, "matmul.cuh and matmul_block.cuh");   \
+        return mma_launch_rows<FMT_##NAME>(s, a, n, split, e);
+        MM_QUANTS(MMA_LAUNCH)
+#undef MMA_LAUNCH
     default:
         FAIL(e, ERR_BUG, "matmul: mma has no kernel for %s", fmt_info(fmt)->name);
     }

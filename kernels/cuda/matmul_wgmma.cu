@@ -255,6 +255,15 @@ static int wg_launch_rows(cudaStream_t s, struct mm_call *a, int n, struct err *
     return a->n_row <= 64 ? wg_launch<F, 64>(s, a, n, e) : wg_launch<F, 128>(s, a, n, e);
 }
 
+template <enum fmt F>
+static int wg_launch_format(cudaStream_t s, struct mm_call *a, int n, struct err *e)
+{
+    if constexpr (mm_x_block(F) == MM_CHUNK)
+        return wg_launch_rows<F>(s, a, n, e);
+    else
+        FAIL(e, ERR_BUG, "matmul: wgmma has no kernel for %s", fmt_info(F)->name);
+}
+
 bool mm_has_wgmma(void)
 {
     return true;
@@ -263,12 +272,11 @@ bool mm_has_wgmma(void)
 int mm_launch_wgmma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e)
 {
     switch (fmt) {
-    case FMT_Q4_K:
-        return wg_launch_rows<FMT_Q4_K>(s, a, n, e);
-    case FMT_Q5_K:
-        return wg_launch_rows<FMT_Q5_K>(s, a, n, e);
-    case FMT_Q6_K:
-        return wg_launch_rows<FMT_Q6_K>(s, a, n, e);
+#define WG_LAUNCH(NAME, elems)                                                                     \
+    case FMT_##NAME:                                                                               \
+        return wg_launch_format<FMT_##NAME>(s, a, n, e);
+        MM_QUANTS(WG_LAUNCH)
+#undef WG_LAUNCH
     default:
         FAIL(e, ERR_BUG, "matmul: wgmma has no kernel for %s", fmt_info(fmt)->name);
     }

@@ -86,11 +86,6 @@ static int shape_text(const struct matmul_args *a, char *t, size_t n)
                        fmt_info(a->out[i].w->fmt)->name);
     return at;
 }
-static int shape_text(const struct rope_args *a, char *t, size_t n)
-{
-    return snprintf(t, n, "%d rows, %d and %d heads of %d, %d turned", a->n_row, a->n_head,
-                    a->n_kv_head, a->head_dim, a->n_rot);
-}
 static int shape_text(const struct kv_view *kv, char *t, size_t n)
 {
     return snprintf(t, n, "%s cache of %d heads of %d, pages of %d", fmt_info(kv->fmt)->name,
@@ -108,10 +103,6 @@ static int shape_text(const struct attention_args *a, char *t, size_t n)
 {
     int at = snprintf(t, n, "%d rows of %d sequences, %d heads, ", a->n_row, a->n_seq, a->n_head);
     return at + shape_text(a->kv, t + at, n - (size_t)at);
-}
-static int shape_text(const struct swiglu_args *a, char *t, size_t n)
-{
-    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n);
 }
 static int shape_text(const struct add_args *a, char *t, size_t n)
 {
@@ -170,8 +161,8 @@ static struct ops_cuda *self(struct ops *ops)
     return reinterpret_cast<struct ops_cuda *>(ops);
 }
 
-/* Checks ids, slots and pages if the host can read them and they have arrived: not on a GPU, not
- * while the call is only recorded, not while their upload may be queued. */
+/* Checks ids, slots and pages if the host can read them and they have arrived. Not on a GPU, not
+ * while the call is only recorded, and not while their upload may be queued. */
 template <class A>
 static int call_check(const struct ops_cuda *c, struct stream *s, const A *a,
                       int (*shape)(const A *, struct err *), int (*all)(const A *, struct err *),
@@ -385,6 +376,11 @@ static int ops_cuda_context(struct ops_cuda *c, struct err *e)
     return 0;
 }
 
+static bool ops_cuda_reads(const struct ops *, enum fmt fmt)
+{
+    return cuda_matmul_reads(fmt);
+}
+
 static int ops_cuda_peak(struct ops *ops, enum ops_peak what, double *out, struct err *e)
 {
 #ifdef __CUDACC__
@@ -415,6 +411,7 @@ static void ops_cuda_fill(struct ops *o, struct device *dev)
     o->variant_force = ops_cuda_variant_force;
     o->variant_taken = ops_cuda_variant_taken;
     o->peak = ops_cuda_peak;
+    o->reads = ops_cuda_reads;
 }
 
 static int ops_cuda_open(const struct ops_options *opt, struct ops **out, struct err *e)

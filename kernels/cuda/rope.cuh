@@ -1,5 +1,5 @@
 /*
- * rope: the turning of a pair, shared by rope.cu and kv_write_rope.cu.
+ * rope: the turning of a pair, of kv_write_rope.cu.
  *
  * Numerics: an f32 product pos * inv_freq would be off by 0.004 rad at position 100,000, and
  * doubles are slow on most GPUs. So the angle is counted in turns, as a 64-bit fraction: step =

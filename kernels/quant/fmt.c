@@ -1,5 +1,6 @@
 #include "fmt.h"
 
+#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
@@ -7,12 +8,26 @@
 #include "f16.h"
 #include "mem.h"
 
+#define TYPE_FILE(type) type
+#define TYPE_NO_FILE -1
 static const struct fmt_info fmt_table[FMT_COUNT] = {
-#define X(NAME, lower, id, elems, bytes)                                                           \
-    [FMT_##NAME] = {#NAME, id, elems, bytes, fmt_##lower##_decode, fmt_##lower##_encode},
+#define X(NAME, lower, id, elems, bytes, type, kv)                                                 \
+    [FMT_##NAME] = {                                                                               \
+        #NAME, id, elems, bytes, TYPE_##type, kv, fmt_##lower##_decode, fmt_##lower##_encode},
 #include "formats.def"
-#undef X
 };
+
+/* The CPU's generic product adds up sixteen elements at a time. */
+#define X(NAME, lower, id, elems, ...)                                                             \
+    static_assert(elems == 1 || elems % 16 == 0, #NAME ": elements of a block");
+#include "formats.def"
+
+const char fmt_kv_choices[] =
+#define X(NAME, lower, id, elems, bytes, type, kv) FMT_YES_##kv("|" #lower)
+#include "formats.def"
+#define X(NAME, lower, id, elems, bytes, type, kv) FMT_COMPARE_##kv("|" #lower)
+#include "formats.def"
+    ;
 
 const struct fmt_info *fmt_info(enum fmt f)
 {
@@ -28,6 +43,21 @@ bool fmt_from_gguf(uint32_t gguf_id, enum fmt *out)
             return true;
         }
     return false;
+}
+
+const char *fmt_gguf_name(uint32_t gguf_id)
+{
+    switch (gguf_id) {
+#define X(NAME, lower, id, ...)                                                                    \
+    case id:                                                                                       \
+        return #NAME;
+#define N(NAME, id)                                                                                \
+    case id:                                                                                       \
+        return #NAME;
+#include "formats.def"
+    default:
+        return "unknown";
+    }
 }
 
 bool fmt_from_name(const char *name, enum fmt *out)

@@ -1,7 +1,10 @@
 /*
  * fmt_block: the parts that the block structs of the formats share. Everything here and in
- * fmt_<x>.h is plain data and integer arithmetic. So the same text serves the host and a device:
- * FMT_FN marks a function for both.
+ * fmt_<x>.h is plain data and arithmetic that all processors do alike. FMT_FN marks a function that
+ * a device may call, too.
+ *
+ * Every fmt_<x>.h has fmt_<x>_element(row, i): element i of a row of blocks, with the bits of
+ * fmt_<x>_decode. Generic kernels of a device are made of it.
  *
  * Two facts that kernels rely on:
  * - A block lies at any even address (210 and 34 bytes are no multiples of 4).
@@ -16,9 +19,16 @@
 #include <stdint.h>
 
 #ifdef __CUDACC__
-#define FMT_FN static inline __host__ __device__
+#define FMT_FN static inline __device__
 #else
 #define FMT_FN static inline
+#endif
+
+/* f16 and bf16 -> f32, exact. Device code defines both, by its own instructions, before this. */
+#ifndef FMT_LOAD_F16
+#include "f16.h"
+#define FMT_LOAD_F16(h) f16_to_f32(h)
+#define FMT_LOAD_BF16(h) bf16_to_f32(h)
 #endif
 
 enum { FMT_K = 256 }; /* elements of a super-block of the K formats */

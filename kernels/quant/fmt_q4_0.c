@@ -6,7 +6,7 @@
 #include "fmt.h"
 #include "quant_fit.h"
 
-enum { LANES = QUANT_FIT_LANES };
+enum { L = QUANT_FIT_LANES };
 
 void fmt_q4_0_decode(const void *x, float *y, int64_t n)
 {
@@ -37,15 +37,15 @@ void fmt_q4_0_encode(const float *x, void *y, int64_t n)
 {
     const float limit = FMT_F16_MAX * 8;
     struct fmt_q4_0 *b = y;
-    for (int64_t at = 0, blocks = n / 32; at < blocks; at += LANES, x += 32 * LANES) {
-        int lanes = blocks - at < LANES ? (int)(blocks - at) : LANES;
-        float t[32][LANES] = {{0}}, step[LANES];
+    for (int64_t at = 0, blocks = n / 32; at < blocks; at += L, x += 32 * L) {
+        int lanes = blocks - at < L ? (int)(blocks - at) : L;
+        float t[32][L] = {{0}}, step[L];
         for (int l = 0; l < lanes; l++)
             for (int i = 0; i < 32; i++) {
                 float v = x[l * 32 + i];
                 t[i][l] = v > limit ? limit : v < -limit ? -limit : v;
             }
-        quant_fit_symmetric((const float(*)[LANES])t, 32, 8, step);
+        quant_fit_symmetric((const float(*)[L])t, 32, 8, step);
         for (int l = 0; l < lanes; l++)
             q4_0_block(x + l * 32, step[l], b + at + l);
     }

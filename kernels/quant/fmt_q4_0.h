@@ -31,4 +31,11 @@ FMT_FN float fmt_q4_0_value(const struct fmt_q4_0 *b, float d, int i)
     return d * (float)fmt_q4_0_quant(b, i);
 }
 
+/* Element i of a row. */
+FMT_FN float fmt_q4_0_element(const void *row, int64_t i)
+{
+    const struct fmt_q4_0 *b = (const struct fmt_q4_0 *)row + i / 32;
+    return fmt_q4_0_value(b, FMT_LOAD_F16(b->d), (int)(i % 32));
+}
+
 #endif

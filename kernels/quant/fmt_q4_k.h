@@ -39,4 +39,11 @@ FMT_FN float fmt_q4_k_value(const struct fmt_q4_k *b, float d, float dmin, int i
     return step * (float)fmt_q4_k_quant(b, i) - low;
 }
 
+/* Element i of a row. */
+FMT_FN float fmt_q4_k_element(const void *row, int64_t i)
+{
+    const struct fmt_q4_k *b = (const struct fmt_q4_k *)row + i / FMT_K;
+    return fmt_q4_k_value(b, FMT_LOAD_F16(b->d), FMT_LOAD_F16(b->dmin), (int)(i % FMT_K));
+}
+
 #endif

@@ -6,7 +6,7 @@
 #include "fmt.h"
 #include "quant_fit.h"
 
-enum { GROUPS = 16, GROUP = 16, LANES = QUANT_FIT_LANES };
+enum { GROUPS = 16, GROUP = 16, L = QUANT_FIT_LANES };
 
 void fmt_q6_k_decode(const void *x, float *y, int64_t n)
 {
@@ -31,11 +31,11 @@ void fmt_q6_k_decode(const void *x, float *y, int64_t n)
 static void q6_k_steps(const float *x, float *step)
 {
     for (int half = 0; half < 2; half++) {
-        float t[GROUP][LANES];
-        for (int l = 0; l < LANES; l++)
+        float t[GROUP][L];
+        for (int l = 0; l < L; l++)
             for (int i = 0; i < GROUP; i++)
-                t[i][l] = x[(half * LANES + l) * GROUP + i];
-        quant_fit_symmetric((const float(*)[LANES])t, GROUP, 32, step + half * LANES);
+                t[i][l] = x[(half * L + l) * GROUP + i];
+        quant_fit_symmetric((const float(*)[L])t, GROUP, 32, step + half * L);
     }
 }
 

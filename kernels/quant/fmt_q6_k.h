@@ -43,4 +43,11 @@ FMT_FN float fmt_q6_k_value(const struct fmt_q6_k *b, float d, int i)
     return d * (float)b->scale[i / 16] * (float)fmt_q6_k_quant(b, i);
 }
 
+/* Element i of a row. */
+FMT_FN float fmt_q6_k_element(const void *row, int64_t i)
+{
+    const struct fmt_q6_k *b = (const struct fmt_q6_k *)row + i / FMT_K;
+    return fmt_q6_k_value(b, FMT_LOAD_F16(b->d), (int)(i % FMT_K));
+}
+
 #endif

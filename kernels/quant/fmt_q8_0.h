@@ -26,4 +26,11 @@ FMT_FN float fmt_q8_0_value(const struct fmt_q8_0 *b, float d, int i)
     return d * (float)b->q[i];
 }
 
+/* Element i of a row. */
+FMT_FN float fmt_q8_0_element(const void *row, int64_t i)
+{
+    const struct fmt_q8_0 *b = (const struct fmt_q8_0 *)row + i / 32;
+    return fmt_q8_0_value(b, FMT_LOAD_F16(b->d), (int)(i % 32));
+}
+
 #endif

@@ -138,18 +138,44 @@ static void random_q6_k(uint64_t key, int64_t first, int64_t n, float std, void 
     }
 }
 
+/* A format that has a generator of its own, of blocks first .. first + n - 1; the others encode. */
+typedef void (*random_blocks)(uint64_t key, int64_t first, int64_t n, float std, void *out);
+
+static const random_blocks random_table[FMT_COUNT] = {
+    [FMT_F32] = random_f32,   [FMT_F16] = random_f16,   [FMT_BF16] = random_bf16,
+    [FMT_Q4_0] = random_q4_0, [FMT_Q8_0] = random_q8_0, [FMT_Q4_K] = random_q4_k,
+    [FMT_Q5_K] = random_q5_k, [FMT_Q6_K] = random_q6_k,
+};
+
+/* Uniform numbers of block k, encoded. Blocks come in pairs of opposite signs: their mean is 0. */
+static void random_pattern(const struct fmt_info *f, uint64_t key, int64_t k, float std, char *out)
+{
+    float x[FMT_MOST_ELEMS];
+    random_f32(key, k / 2 * f->block_elems, f->block_elems, k % 2 ? -std : std, x);
+    f->encode(x, out, f->block_elems);
+}
+
+/* Every block is one of PATTERNS, by its number: an encoder is slow, a copy is not. */
+static void random_encoded(const struct fmt_info *f, uint64_t key, int64_t first, int64_t n,
+                           float std, char *out)
+{
+    enum { PATTERNS = 256 };
+    char pattern[PATTERNS][FMT_MOST_BYTES];
+    bool made[PATTERNS] = {false};
+    for (int64_t k = first; k < first + n; k++, out += f->block_bytes) {
+        const size_t p = (size_t)(rng_u64(key, (uint64_t)k) % PATTERNS);
+        if (!made[p])
+            random_pattern(f, key, (int64_t)p, std, pattern[p]);
+        made[p] = true;
+        memcpy(out, pattern[p], f->block_bytes);
+    }
+}
+
 void fmt_random(enum fmt f, uint64_t key, int64_t first, int64_t n, float std, void *out)
 {
-    CHECK(first >= 0 && n >= 0);
-    switch (f) {
-#define X(NAME, lower, id, elems, bytes)                                                           \
-    case FMT_##NAME:                                                                               \
-        random_##lower(key, first, n, std, out);                                                   \
-        return;
-#include "formats.def"
-#undef X
-    case FMT_COUNT:
-        break;
-    }
-    UNREACHABLE("no such format");
+    CHECK(first >= 0 && n >= 0 && (unsigned)f < FMT_COUNT);
+    if (random_table[f])
+        random_table[f](key, first, n, std, out);
+    else
+        random_encoded(fmt_info(f), key, first, n, std, out);
 }

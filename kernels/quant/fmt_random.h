@@ -1,6 +1,7 @@
 /*
- * fmt_random: random numbers directly in a format's blocks, at memory speed and without an encoder,
- * for synthetic models and kernel benchmarks.
+ * fmt_random: random numbers in a format's blocks, for synthetic models and kernel benchmarks. Most
+ * formats have a generator that draws blocks without an encoder. The others repeat some hundred
+ * blocks of encoded uniform numbers in random order.
  *
  * Block k of the endless row named by `key` is a pure function of (format, key, k, std). So any
  * part can be made alone, in any order, by any thread. Over many blocks the decoded numbers have

@@ -11,8 +11,8 @@
 static_assert(sizeof(struct fmt_q4_k) == 36 * 4 && sizeof(struct fmt_q5_k) == 44 * 4, "words only");
 static_assert(offsetof(struct fmt_q6_k, d) == 52 * 4, "words, then d");
 
-/* Bytes 64 h + 32 part + 16 jj + 4 k of low and 32 h + 16 jj + 4 k of high (h, part, jj 0..1, k
- * 0..3): high stands at 4 + 3 n, the parts after it, n = 8 h + 4 jj + k. */
+/* Bytes 64 h + 32 part + 16 jj + 4 k of low belong to bytes 32 h + 16 jj + 4 k of high (h, part, jj
+ * 0..1, k 0..3). high stands at 4 + 3 n and its parts after it, n = 8 h + 4 jj + k. */
 static const uint8_t lanes_q6_k[52] = {
     5,  8,  11, 14, 17, 20, 23, 26, 6,  9,  12, 15, 18, 21, 24, 27, /* low, h = 0: part 0, part 1 */
     29, 32, 35, 38, 41, 44, 47, 50, 30, 33, 36, 39, 42, 45, 48, 51, /* h = 1 */

@@ -11,8 +11,8 @@ struct ops_ref {
     size_t scratch_bytes;
 };
 
-/* The need of one op at a time: two decoded weight rows and the normed rows of x; or the scores of
- * one head; or one row's order. */
+/* The need of one op at a time. Either two decoded weight rows and the normed rows of x, or the
+ * scores of one head, or one row's order. */
 static size_t ops_ref_scratch_bytes(const struct ops *ops, const struct ops_limits *l)
 {
     (void)ops;

@@ -13,19 +13,20 @@
 #include "text.h"
 #include "zio.h"
 
-#define CONFIG_FILE_MAX ((size_t)1 << 20) /* bytes; a config is a page or two */
+#define CONFIG_FILE_MAX ((size_t)1 << 20) /* bytes; a config has a page or two */
 #define CONFIG_NODES_MAX 2000             /* keys and values of one file */
 #define CONFIG_BASES_MAX 8                /* files in one chain of _base */
 #define CONFIG_PATH_MAX 4096
 
 /* ---- YAML events, strictly ------------------------------------------------------------------- */
 
-/* A document on its way through libyaml. What both readers below refuse is refused here. */
+/* A document that is being read by libyaml. It refuses the faults that both readers below
+ * refuse. */
 struct doc {
-    const char *name; /* as messages show it */
-    int line;         /* of the event at hand, from 1 */
-    int nodes;        /* scalars so far */
-    bool ended;       /* the first document of the file is over */
+    const char *name; /* for messages */
+    int line;         /* of the current event, from 1 */
+    int nodes;        /* scalars read so far */
+    bool ended;       /* the first document of the file has ended */
 };
 
 #define DOC_FAIL(d, e, ...) return doc_fail(d, err_set((e), ERR_CONFIG, __VA_ARGS__), e)
@@ -42,7 +43,7 @@ static bool is_null(const yaml_event_t *ev)
            (!*s || !strcmp(s, "~") || !strcmp(s, "null"));
 }
 
-/* The anchor and the tag of an event, NULL where there is none. */
+/* The anchor and the tag of an event, NULL if it has none. */
 static void event_marks(const yaml_event_t *ev, const unsigned char **anchor,
                         const unsigned char **tag)
 {
@@ -96,7 +97,7 @@ static int doc_problem(const struct doc *d, const yaml_parser_t *p, struct err *
     FAIL(e, ERR_CONFIG, "%s:%zu: not valid YAML: %s", d->name, p->problem_mark.line + 1, what);
 }
 
-/* Hands each event to on_event(reader, event). Any end of line that YAML has is one here. */
+/* Passes each event to on_event(reader, event). Every kind of line end of YAML is accepted. */
 static int doc_read(struct doc *d, const char *text, size_t n,
                     int (*on_event)(void *reader, const yaml_event_t *ev, struct err *e),
                     void *reader, struct err *e)
@@ -132,7 +133,7 @@ static int doc_read(struct doc *d, const char *text, size_t n,
 /* ---- a configuration as a flat list of entries ----------------------------------------------- */
 
 struct entry {
-    const char *key;   /* "kv.type", dotted also when it was written nested */
+    const char *key;   /* "kv.type", with a dot even if it was written nested */
     const char **item; /* (n) */
     int n;
     size_t cap;
@@ -143,15 +144,15 @@ struct entry {
 };
 
 struct file {
-    const char *name;                 /* as messages show it */
+    const char *name;                 /* for messages */
     const struct embed_file *builtin; /* NULL: a file on disk */
-    dev_t dev;                        /* with ino: which file it is, for cycles */
+    dev_t dev;                        /* with ino: identity of the file, for cycles */
     ino_t ino;
     struct entry *entry; /* (n), in the order of the file */
     size_t n, cap;
 };
 
-/* Where the reader stands: in the root mapping, in the mapping of `group`, or in a list. */
+/* The position of the reader: in the root mapping, in the mapping of `group`, or in a list. */
 struct reader {
     struct doc doc;
     struct file *file;
@@ -263,7 +264,7 @@ static int reader_event(void *reader, const yaml_event_t *ev, struct err *e)
         r->depth--;
         r->group = NULL;
         return 0;
-    default: /* begin and end of stream and document */
+    default: /* start and end of stream and document */
         return 0;
     }
 }
@@ -329,7 +330,7 @@ static int json_key(struct json_writer *w, struct json_level *at, const char *na
     return 0;
 }
 
-/* A value is about to be written: the comma of a list, the key of a mapping used up. */
+/* Before a value is written: writes the comma of a list, or uses up the key of a mapping. */
 static int json_value(struct json_writer *w, struct err *e)
 {
     struct json_level *at = w->depth ? &w->level[w->depth - 1] : NULL;
@@ -422,7 +423,7 @@ static const struct embed_file *builtin_find(const char *name)
     return embed_find(path);
 }
 
-/* Where `name`, written in the file `from` (NULL: on the command line), leads. */
+/* Finds the file `name`, which is written in the file `from` (NULL: on the command line). */
 static int file_locate(struct file *f, const char *name, const struct file *from, struct arena *a,
                        struct err *e)
 {
@@ -613,8 +614,7 @@ done:
     return rc;
 }
 
-/* "[a, b]" or "a,b", cut up in place. More than OPTION_LIST_MAX items: one too many are returned.
- */
+/* Splits "[a, b]" or "a,b" in place; returns the number of items, at most OPTION_LIST_MAX + 1. */
 static int split_list(char *text, const char *item[OPTION_LIST_MAX + 1])
 {
     int n = 0;

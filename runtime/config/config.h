@@ -1,10 +1,12 @@
 /*
- * config: the settings of a command, read from YAML files and from --set. A configuration is a set
- * of option tables (option.h), each with the struct that it describes. Every room registers its
- * own table: this one knows no engine and no strategy by name. libyaml lives in config.c only.
+ * config: the settings of a command, read from YAML files and from --set.
  *
- * Files are untrusted: size, depth and node counts are bounded, aliases/anchors/tags/duplicate keys
- * are errors, an unknown key is an error with its line and the nearest known key.
+ * A configuration is a set of option tables (option.h), each with the struct that it describes.
+ * Every room registers its own table: config knows no engine and no strategy by name. libyaml is
+ * used in config.c only.
+ *
+ * Files are untrusted. Size, depth and node counts are bounded. Aliases, anchors, tags and
+ * duplicate keys are errors. An unknown key is an error with its line and the nearest known key.
  */
 #ifndef MAS_CONFIG_H
 #define MAS_CONFIG_H
@@ -17,37 +19,36 @@ struct config {
     const struct option_set *set[CONFIG_SETS_MAX];
     size_t offset[CONFIG_SETS_MAX]; /* of the struct of each table in values */
     int n;
-    void *values; /* (bytes) the structs, one after the other */
+    void *values; /* (bytes) the structs of the tables, in order */
     size_t bytes;
-    struct arena words; /* what strings, lists and maps point to */
+    struct arena words; /* texts of strings, lists and maps */
 };
 
-/* The defaults of the tables, in the order in which they are printed. */
+/* Sets the defaults of the tables, which are in the order of printing. */
 int config_init(struct config *c, const struct option_set *const *sets, int n, struct err *e);
 void config_free(struct config *c); /* accepts a zeroed one */
-/* The struct of that table, which c must have. */
+/* The struct of a table; c must have that table. */
 const void *config_of(const struct config *c, const struct option_set *set);
 
-/* Reads a file over the present values; `_base: other.yaml` (relative to the file) is read first,
- * at most 8 deep, a cycle is an error. A name without '/' and '.' that is no file here means the
- * built-in configs/NAME.yaml. On failure c is as it was. ERR_NOINPUT, ERR_CONFIG "file:line:
- * ...". */
+/* Reads a file over the present values. `_base: other.yaml` (relative to the file) is read first,
+ * at most 8 deep; a cycle is an error. A name without '/' and '.' means the built-in
+ * configs/NAME.yaml, unless a file has that name. c is unchanged on failure. ERR_NOINPUT,
+ * ERR_CONFIG "file:line: ...". */
 int config_load(struct config *c, const char *path, struct err *e);
-/* "key=value", as given to --set. */
+/* Sets one option from "key=value", the form of --set. */
 int config_set(struct config *c, const char *assignment, struct err *e);
-/* Checks that need more than one value, each table's own. Call it when files and --set have been
- * read. */
+/* Runs each table's checks of several values. Call it after files and --set are read. */
 int config_check(const struct config *c, struct err *e);
 
 /* The row of a key; for "map.name" the row of the map. *at: its struct, if not NULL. NULL: none. */
 const struct option_row *config_find(const struct config *c, const char *key, const void **at);
-/* "kv": keys "kv.*" exist, or a map of that name. */
+/* True for "kv" when keys "kv.*" or a map of that name exist. */
 bool config_is_group(const struct config *c, const char *key);
-/* Appends "'temperature'", or "'top_p' or 'top_k'" when several known keys or groups are equally
- * near; nothing when none is near. */
+/* Appends the nearest known key or group, or several at equal distance: "'temperature'", "'top_p'
+ * or 'top_k'". Appends nothing when none is near. */
 void config_nearest(const struct config *c, const char *key, struct str *out);
 
-/* The whole number of that key, which must exist. */
+/* The value of a key with whole numbers; the key must exist. */
 int64_t config_int(const struct config *c, const char *key);
 /* The value of one key as text ("0.3", "f16", "[a, b]"); the key must exist. */
 void config_value(const struct config *c, const char *key, struct str *out);
@@ -57,9 +58,9 @@ void config_json(const struct config *c, bool only_results, struct str *out);
 /* Every option with its default as a commented YAML file: the reference for users. */
 void config_reference(const struct config *c, struct str *out);
 
-/* A YAML document that is no configuration (the catalogue of specialties) as JSON text appended to
- * json: mappings, sequences, and every scalar as a string. The bounds and refusals of config files
- * hold; ERR_CONFIG "name:line: ...", ERR_NOMEM. */
+/* Appends a YAML document that is no configuration (the catalogue of specialties) to json as JSON
+ * text: mappings, sequences, and every scalar as a string. It has the bounds and refusals of config
+ * files. ERR_CONFIG "name:line: ...", ERR_NOMEM. */
 int config_yaml_to_json(const char *text, size_t n, const char *name, struct str *json,
                         struct err *e);
 

@@ -4,7 +4,7 @@
 #include "check.h"
 #include "config.h"
 
-/* Is key "map.name", with a name that a map takes? */
+/* True for a key "map.name" whose name the map can take. */
 static bool is_entry(const struct option_row *r, const char *key)
 {
     size_t n = strlen(r->key);
@@ -50,8 +50,8 @@ static size_t group_length(const char *key)
     return dot ? (size_t)(dot - key) : 0;
 }
 
-/* How far the key is from a row's. Who forgot the group meant the part after the dot, which is one
- * step further off. Of a map's entry only the map's name counts. */
+/* Edit distance between key and the key of a row. A key without its group is compared with the part
+ * after the dot, at one step more. Of an entry of a map only the map's name counts. */
 static int distance(const char *key, const struct option_row *r)
 {
     char head[64];
@@ -99,7 +99,7 @@ static void nearest_of_set(struct nearest *s, const struct option_set *set, cons
 
 void config_nearest(const struct config *c, const char *key, struct str *out)
 {
-    size_t third = strlen(key) / 3; /* farther than a third of its letters is another word */
+    size_t third = strlen(key) / 3; /* a distance above a third of its letters is another word */
     struct nearest s = {.out = out, .best = third < 2 ? 3 : third > 8 ? 9 : (int)third + 1};
     const int limit = s.best;
     for (int pass = 0; pass < 2; pass++) {

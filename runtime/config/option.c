@@ -42,7 +42,7 @@ double option_map_get(const struct option_map *m, const char *name, double other
 
 /* ---- choices --------------------------------------------------------------------------------- */
 
-/* The place of text in "a|b|c", -1 when it is none of them. */
+/* The index of text in "a|b|c", -1 when it is not one of them. */
 static int choice_index(const char *choices, const char *text)
 {
     size_t n = strlen(text);
@@ -56,7 +56,7 @@ static int choice_index(const char *choices, const char *text)
     return -1;
 }
 
-/* The choice at place i; *n bytes, 0 when there are fewer choices. */
+/* The choice with index i; *n bytes, 0 when there are fewer choices. */
 static const char *choice_at(const char *choices, int i, size_t *n)
 {
     const char *s = choices;
@@ -68,7 +68,7 @@ static const char *choice_at(const char *choices, int i, size_t *n)
 
 /* ---- rules and messages ---------------------------------------------------------------------- */
 
-/* A value of its own outside the range, "-1" or "0", which means that nothing is set. */
+/* True when the row has a value outside its range, "-1" or "0", that means unset. */
 static bool has_unset(const struct option_row *r)
 {
     double d;
@@ -156,7 +156,7 @@ static int refuse(const struct option_row *r, const char *name, const struct opt
 
 /* ---- text to value --------------------------------------------------------------------------- */
 
-/* Strings go into traces, which are JSON: what is no UTF-8 could not be written there. */
+/* True for UTF-8. Strings go into traces, which are JSON and could not hold other bytes. */
 static bool is_text(const char *s)
 {
     uint32_t cp;
@@ -252,7 +252,7 @@ static int set_map(const struct option_row *r, const struct option_value *v, con
         return refuse(r, name, v, e);
     while (i < m->n && strcmp(m->item[i].name, v->name))
         i++;
-    if (d <= unset && d >= unset) { /* as if it had not been written */
+    if (d <= unset && d >= unset) { /* the entry is removed */
         if (i < m->n) {
             memmove(&m->item[i], &m->item[i + 1], (size_t)(m->n - i - 1) * sizeof m->item[0]);
             m->n--;
@@ -290,7 +290,7 @@ static int64_t get_whole(const struct option_row *r, const void *at)
     return narrow;
 }
 
-/* Numbers and switches are plain scalars. */
+/* Sets a number or a switch; only a plain scalar is accepted. */
 static int set_number(const struct option_row *r, const char *name, const struct option_value *v,
                       void *at, struct err *e)
 {
@@ -396,7 +396,7 @@ void option_fill(const struct option_set *s, void *at)
     }
 }
 
-/* The choice that is the number format of the member; *n is 0 when none is. */
+/* The choice for the number format of the member; *n is 0 when no choice is that format. */
 static const char *format_at(const struct option_row *r, const void *at, size_t *n)
 {
     char name[32];
@@ -409,7 +409,7 @@ static const char *format_at(const struct option_row *r, const void *at, size_t 
     }
 }
 
-/* Does the member hold what its row allows? */
+/* True when the member's value is one that its row allows. */
 static bool holds(const struct option_row *r, const void *at)
 {
     const void *p = const_member(r, at);
@@ -439,7 +439,7 @@ static bool holds(const struct option_row *r, const void *at)
     case OPTION_FORMAT:
         format_at(r, at, &n);
         return n > 0;
-    default: /* no value of theirs is wrong; lists and maps are the owner's to check */
+    default: /* every value is valid; the owner of a list or map checks it */
         return true;
     }
 }

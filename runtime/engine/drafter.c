@@ -9,7 +9,7 @@
 #include "tokenizer.h"
 
 #define RECORD_KEY 1 /* the large model's is 0 */
-#define KV_SHARE 8   /* the KV pool takes at most so small a part of the memory */
+#define KV_SHARE 8   /* the KV pool takes at most 1/8 of the memory */
 
 struct drafter {
     struct gguf *file;
@@ -21,7 +21,7 @@ struct drafter {
     struct forward *fw;
     struct forward_limits lim;
     struct sample_row *sample; /* (max_seqs) */
-    struct draft_want **drawn; /* (max_seqs) those whose last row is in the pass, in its order */
+    struct draft_want **drawn; /* (max_seqs) requests whose last row is in the pass, in its order */
     int32_t *id;               /* (max_seqs) */
     float *lp;                 /* (max_seqs) */
     size_t mask_words;
@@ -58,7 +58,7 @@ done:
     return rc;
 }
 
-/* A plan with everything where the backend computes. */
+/* Makes a plan with all parts resident where the backend computes. */
 static int drafter_plan(struct drafter *d, const struct drafter_options *o, struct kv_config *kc,
                         struct err *e)
 {
@@ -198,8 +198,8 @@ uint64_t drafter_bytes(const struct drafter *d)
 
 /* ---- a pass ---------------------------------------------------------------------------------- */
 
-/* Takes what its prefix cache has of the prompt; *wait: another sequence computes it in this very
- * pass. */
+/* Takes the pages of the prompt that the prefix cache has; *wait: another sequence computes the
+ * next page in this pass. */
 static int drafter_find(struct drafter *d, struct draft_want *w, bool *wait, struct err *e)
 {
     int pt = kv_page_tokens(d->kv);
@@ -259,7 +259,7 @@ static int drafter_fill(struct drafter *d, struct batch *b, struct draft_want *w
     return 0;
 }
 
-/* Draws once more from the logits of the pass, each without what it has drawn before. */
+/* Draws again from the logits of the pass; each draw excludes the token that was drawn first. */
 static int drafter_second(struct drafter *d, int n_drawn, const uint32_t *const *masks,
                           struct err *e)
 {
@@ -287,15 +287,15 @@ static int drafter_second(struct drafter *d, int n_drawn, const uint32_t *const 
     TRY(forward_sample(d->fw, 0, n_drawn, d->sample, row, n_drawn, d->id, d->lp, e));
     for (int i = 0; i < n_drawn; i++) {
         struct draft_want *w = d->drawn[i];
-        /* the simulated device knows no masks */
+        /* the simulated device ignores masks */
         w->id2 = w->second && d->id[i] != w->id ? d->id[i] : -1;
         w->lp2 = d->lp[i];
     }
     return 0;
 }
 
-int drafter_guess(struct drafter *d, struct draft_want *w, int n, const uint32_t *const *masks,
-                  int n_mask, struct err *e)
+int drafter_next(struct drafter *d, struct draft_want *w, int n, const uint32_t *const *masks,
+                 int n_mask, struct err *e)
 {
     CHECK(n <= d->lim.max_seqs);
     struct batch *b = forward_batch(d->fw);

@@ -17,14 +17,15 @@
 #include "speculate.h"
 #include "tokenizer.h"
 
-#define ROOM_STEP ((uint64_t)64 << 20)       /* how well is known what a device gives */
-enum { MANY_HOST = 64, MANY_CONTEXTS = 16 }; /* what n_seq 0 means on the host */
-/* On a device: as many as its KV cache holds of typical length (prompt and reply of a call of a
- * MedQA evaluation). */
+/* accuracy in bytes of the search for the memory that a device can allocate */
+#define ROOM_STEP ((uint64_t)64 << 20)
+enum { MANY_HOST = 64, MANY_CONTEXTS = 16 }; /* sequences and full contexts on the host, n_seq 0 */
+/* On a device n_seq 0 means the number of sequences of typical length that its KV cache holds.
+ * Typical: prompt and reply of one call of a MedQA evaluation. */
 enum { MANY_DEVICE_LEAST = 16, MANY_DEVICE_MOST = 256, TYPICAL_TOKENS = 900 };
-enum { ROOM_TRIES = 4 }; /* plans until one fits: others may take memory meanwhile */
+enum { ROOM_TRIES = 4 }; /* plans until one fits: other programs may allocate memory meanwhile */
 
-struct inbox { /* what other threads have said and the engine thread has not read yet */
+struct inbox { /* requests that other threads have left for the engine thread */
     struct request **item;
     size_t n, cap;
 };
@@ -35,8 +36,8 @@ struct engine {
     struct gguf *file;
     struct tokenizer *tok;
     struct model model;
-    struct ops *ops, *host; /* host: computes what is placed there beside a device, or NULL */
-    /* of the machine, measured when they are first needed; vram 0 = not yet */
+    struct ops *ops, *host; /* host: computes the parts placed there beside a device, or NULL */
+    /* of the machine, measured when first needed; vram 0 = not measured */
     struct plan_rates rates;
     struct plan plan;
     struct place *place;
@@ -81,14 +82,14 @@ static void engine_finished(struct seq *q, void *user)
     struct request *r = seq_request(q);
     pthread_mutex_lock(&en->lock);
     r->engine_slot = NULL;
-    inbox_forget(&en->cancelled, r);    /* after done() r may be gone */
-    sched_stats(en->sched, &en->stats); /* who hears of this ending sees it counted */
+    inbox_forget(&en->cancelled, r);    /* after done() r may be freed */
+    sched_stats(en->sched, &en->stats); /* before done(): its caller sees this end counted */
     pthread_mutex_unlock(&en->lock);
     seq_free(en->kv, q);
     r->done(r);
 }
 
-/* Hands the news to the scheduler; waits for some when there is nothing to do. False: stop. */
+/* Passes new and cancelled requests to the scheduler; waits for some if it is idle. False: stop. */
 static bool engine_take_news(struct engine *en)
 {
     pthread_mutex_lock(&en->lock);
@@ -227,7 +228,8 @@ static int engine_limits(struct engine *en, const struct engine_options *opt, st
     return 0;
 }
 
-/* The model's sizes and the caller's wishes; layer: room for 2 n_layer numbers. */
+/* Fills the input of the plan from the model's sizes and the caller's options. layer: room for 2
+ * n_layer numbers. */
 static void plan_sizes(const struct engine *en, const struct engine_options *opt,
                        const struct kv_config *kc, const struct forward_limits *lim,
                        uint64_t *layer, struct plan_input *in)
@@ -260,7 +262,7 @@ static int plan_budgets(struct engine *en, const struct engine_options *opt, str
         TRY(en->host->dev->api->memory(en->host->dev, &free_bytes, &total, e));
     }
     in->ram_bytes = opt->ram_bytes ? opt->ram_bytes : free_bytes;
-    /* what is free has it taken off already */
+    /* a budget includes the draft model, which free_bytes no longer counts */
     if (opt->ram_bytes && en->drafter && !in->on_device) {
         uint64_t taken = drafter_bytes(en->drafter);
         /* 0 would be no budget */
@@ -269,8 +271,8 @@ static int plan_budgets(struct engine *en, const struct engine_options *opt, str
     return 0;
 }
 
-/* Can a model that is not all resident be computed faster in one way than in another? Then rates
- * are needed. */
+/* Measures the rates of the machine if the plan needs them: if some part may not be resident and
+ * its place is to be chosen. */
 static int plan_measure(struct engine *en, const struct engine_options *opt, struct plan_input *in,
                         struct err *e)
 {
@@ -290,8 +292,9 @@ static int plan_measure(struct engine *en, const struct engine_options *opt, str
     return 0;
 }
 
-/* Sizes of workspace and KV pool and places of the weights by the plan; fails with the knob to turn
- * when they do not fit. limit: of the device's memory; 0 = what it says is free. */
+/* Makes the plan: sizes of workspace and KV pool, and places of the weights. If they do not fit,
+ * the error names the knob to turn. limit: of the device's memory; 0 = the free bytes that it
+ * reports. */
 static int engine_plan(struct engine *en, const struct engine_options *opt,
                        const struct forward_limits *lim, uint64_t limit, struct kv_config *kc,
                        struct err *e)
@@ -338,8 +341,8 @@ static int engine_say_plan(const struct engine *en, struct err *e)
     return rc;
 }
 
-/* Does the device give what the plan takes of it? Asked before anything is read or pinned. *room:
- * so many bytes, or nearly as many as it does give. */
+/* Tries whether the device can allocate the memory of the plan, before any byte is read or pinned.
+ * *room: that memory, otherwise nearly all that it can allocate. */
 static int engine_room(struct engine *en, uint64_t *room, struct err *e)
 {
     struct device *dev = en->ops->dev;
@@ -359,8 +362,8 @@ static int engine_room(struct engine *en, uint64_t *room, struct err *e)
     return 0;
 }
 
-/* A plan that the device has room for: where it gives less than it said and no budget was set, one
- * for that. */
+/* Makes a plan that the device has room for. If the device allocates less than it reported, a new
+ * plan is made for that, unless the caller set a budget. */
 static int engine_plan_what_fits(struct engine *en, const struct engine_options *opt,
                                  struct kv_config *kc, const struct forward_limits *lim,
                                  struct err *e)
@@ -375,21 +378,20 @@ static int engine_plan_what_fits(struct engine *en, const struct engine_options 
         want = en->plan.total_bytes;
         if (opt->vram_bytes || opt->kv_bytes)
             break;
-        log_warn("%s gives %" PRIu64 " MiB of its memory, less than the %" PRIu64
-                 " MiB that were planned by what it said "
-                 "is free: planning again",
+        log_warn("%s can allocate %" PRIu64 " MiB of memory, less than the %" PRIu64
+                 " MiB of the plan, which it reported as free: planning again",
                  en->ops->dev->name, room >> 20, en->plan.total_bytes >> 20);
         limit = room;
         plan_free(&en->plan);
     }
     FAIL(e, ERR_NOMEM,
-         "cannot place the model: the plan takes %" PRIu64
-         " MiB of the memory of %s, which gives %" PRIu64
+         "cannot place the model: the plan needs %" PRIu64
+         " MiB of the memory of %s, which can allocate %" PRIu64
          " MiB; set --vram to that or less, or lower --ctx or --sequences",
          want >> 20, en->ops->dev->name, room >> 20);
 }
 
-/* What takes memory, and the load last. */
+/* Allocates memory first and loads last. */
 static int engine_place(struct engine *en, const struct engine_options *opt, struct kv_config *kc,
                         const struct forward_limits *lim, struct err *e)
 {
@@ -432,7 +434,7 @@ static int engine_speculate(struct engine *en, const struct engine_options *opt,
     return speculate_open(&o, en->tok, en->gv, en->drafter, &en->speculate, e);
 }
 
-/* Sequences at once for a device's KV cache. */
+/* Number of sequences at once, from the size of a device's KV cache. */
 static int engine_many(const struct engine_info *in)
 {
     const int typical = in->n_ctx < TYPICAL_TOKENS ? in->n_ctx : TYPICAL_TOKENS;
@@ -464,7 +466,7 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
     if (drafts && opt->max_branch)
         lim.max_seqs += SPECULATE_BRANCHES;
     if (drafts)
-        TRY(engine_draft(en, opt, &lim, e)); /* first: the plan has what it leaves */
+        TRY(engine_draft(en, opt, &lim, e)); /* first: the plan uses the memory that it leaves */
     TRY(engine_place(en, opt, &kc, &lim, e));
     in->n_page = kc.n_page;
     in->plan = &en->plan;
@@ -477,6 +479,17 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
     struct sched_config sc = {
         .n_seq = in->n_seq, .batch_tokens = in->batch_tokens, .n_ctx = in->n_ctx};
     return sched_open(&sc, en->fw, en->kv, en->tok, en->gv, en->speculate, &en->sched, e);
+}
+
+/* Names each format of the model that a backend decodes before it multiplies. */
+static void engine_say_decoded(const struct engine *en, const struct ops *ops)
+{
+    bool has[FMT_COUNT];
+    weights_formats(&en->model.w, has);
+    for (int f = 0; f < FMT_COUNT && ops && ops->reads; f++)
+        if (has[f] && !ops->reads(ops, (enum fmt)f))
+            log_warn("%s has no fast kernel on %s: its weights are decoded first, which is slower",
+                     fmt_info((enum fmt)f)->name, ops->name);
 }
 
 static int engine_load(struct engine *en, const struct engine_options *opt, struct err *e)
@@ -494,9 +507,12 @@ static int engine_load(struct engine *en, const struct engine_options *opt, stru
                                    .vram_bytes = opt->vram_bytes,
                                    .sim = opt->sim};
     TRY(ops_open(opt->backend, &of, &en->ops, e));
+    engine_say_decoded(en, en->ops);
     if (en->ops->dev->is_host)
         return 0;
-    return ops_open_beside(en->ops, &of, &en->host, e);
+    TRY(ops_open_beside(en->ops, &of, &en->host, e));
+    engine_say_decoded(en, en->host);
+    return 0;
 }
 
 static void engine_describe(struct engine *en)
@@ -525,7 +541,7 @@ static void engine_describe(struct engine *en)
 static void engine_free(struct engine *en)
 {
     const char *why = "";
-    /* all requests have given their pages back */
+    /* all requests have freed their pages */
     CHECK_MSG(!en->kv || kv_audit(en->kv, NULL, 0, &why), why);
     sched_close(en->sched);
     speculate_close(en->speculate);

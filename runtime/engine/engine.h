@@ -1,14 +1,14 @@
 /*
  * engine: a loaded model that serves many generations at once. The façade of the runtime.
  *
- * One thread inside owns device, model, KV pool and scheduler. Others submit requests through one
- * queue and hear back through the request's callback, which runs on the engine thread and must only
- * hand the news on (it must not block and may call engine_submit). All calls are thread-safe.
+ * One thread inside owns device, model, KV pool and scheduler. Other threads submit requests
+ * through one queue. A request's callback reports its end. The callback runs on the engine thread:
+ * it must not block, and it may call engine_submit. All calls are thread-safe.
  *
- * What a request gets depends only on (model file, backend, prompt, its parameters, seed, id):
- * never on what else runs, on arrival order, thread count, page size, prefix cache, guesses ahead,
- * streaming or restarts. (Where the CPU computes layers beside a device it depends on which ones:
- * cpu_layers fixes their number.)
+ * A result depends only on the model file, the backend, and the request: its prompt, parameters,
+ * seed and id. It never depends on other requests, arrival order, thread count, page size, prefix
+ * cache, drafts, streaming or restarts. Exception: if the CPU computes layers beside a device, the
+ * result depends on their choice; cpu_layers fixes their number.
  */
 #ifndef MAS_ENGINE_H
 #define MAS_ENGINE_H
@@ -23,10 +23,11 @@
 struct engine;
 struct tokenizer; /* tokenizer.h */
 
-/* Members that are zero are as options.def says. ERR_NOINPUT, ERR_DATA (model file), ERR_NODEV,
- * ERR_NOMEM, ERR_USAGE (out of its row's range, or does not fit: the option to change). */
+/* Options that are zero have the defaults of options.def. ERR_NOINPUT, ERR_DATA (model file),
+ * ERR_NODEV, ERR_NOMEM. ERR_USAGE names the option: it is out of its range, or the model does not
+ * fit. */
 int engine_open(const struct engine_options *opt, struct engine **out, struct err *e);
-void engine_close(struct engine *en); /* cancels what runs, waits, frees; accepts NULL */
+void engine_close(struct engine *en); /* cancels all requests, waits, frees; accepts NULL */
 
 struct engine_info {
     const char *path;        /* of the model file */
@@ -38,7 +39,7 @@ struct engine_info {
     int n_ctx, n_seq, batch_tokens, page_tokens, n_page;
     enum fmt kv_fmt;
     enum chat_kind chat;
-    const struct plan *plan; /* where everything lies */
+    const struct plan *plan; /* the place of every part */
     double link_limit;       /* bytes/s, as asked for: figures are emulated; 0 = none */
 };
 const struct engine_info *engine_info(const struct engine *en); /* lives as long as en; constant but
@@ -47,17 +48,17 @@ const struct tokenizer *engine_tokenizer(const struct engine *en);
 /* sha256 of the model file; reads it all the first time. Before other threads use en. */
 int engine_hash(struct engine *en, char hex[65], struct err *e);
 
-/* ERR_DATA naming both numbers when the prompt (+ max_new, + longest continuation) exceeds n_ctx or
- * a token id is out of range; ERR_CANCEL when the engine is closing. On failure done is not
+/* ERR_DATA naming both numbers when the prompt (+ max_new, + longest continuation) exceeds n_ctx,
+ * or when a token id is out of range. ERR_CANCEL when the engine is closing. On failure done is not
  * called. */
 int engine_submit(struct engine *en, struct request *r, struct err *e);
-/* The ERR_DATA that engine_submit would give; nothing is taken. */
+/* Fails with the ERR_DATA that engine_submit would give. Takes nothing. */
 int engine_check(const struct engine *en, const struct request *r, struct err *e);
-/* done follows, FINISH_CANCEL or earlier */
+/* done follows, with FINISH_CANCEL or the earlier end */
 void engine_cancel(struct engine *en, struct request *r);
 
-/* Table of time by op since the last call, for an engine opened with `profile` that is idle: every
- * request submitted so far has had its done(). */
+/* Table of time by op since the last call, for an engine opened with `profile`. The engine must be
+ * idle: done() has run for every submitted request. */
 void engine_profile(struct engine *en, struct str *out);
 
 void engine_stats(struct engine *en, struct engine_stats *out);

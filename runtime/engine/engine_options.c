@@ -4,7 +4,7 @@
 #include "ops.h"
 #include "seq.h"
 
-#define KV_FORMATS "f16|q8_0|q4_0|f32"
+#define KV_FORMATS (fmt_kv_choices + 1)
 
 static const struct option_row rows[] = {
 #define X(...) OPTION_ROW(struct engine_options, __VA_ARGS__)

@@ -9,12 +9,12 @@ struct engine_stats { /* totals since open */
     double busy_seconds; /* inside steps */
     int running, waiting, pages_used, pages_cached, pages_free;
     int most_pages_used;
-    /* of the prefix cache: looked up, and forgotten for lack of room */
+    /* of the prefix cache: lookups that found a page or not, and evictions */
     uint64_t pages_found, pages_missed, pages_evicted;
     uint64_t pages_swapped_out, pages_swapped_in; /* to the host, and back */
     uint64_t preempted;
-    uint64_t drafted, accepted; /* guesses verified, and come true */
-    uint64_t branched;          /* passes that went on along a branch */
+    uint64_t drafted, accepted; /* draft tokens verified, and accepted */
+    uint64_t branched;          /* steps that accepted tokens of a branch */
 };
 
 #endif

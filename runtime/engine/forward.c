@@ -7,22 +7,23 @@
 #include "mem.h"
 #include "pinned.h"
 
-/* decode steps of up to so many sequences are recorded; larger ones hide the launches */
+/* decode steps with at most this number of rows are recorded; larger steps hide their launches */
 #define RECORD_ROWS 64
-#define RECORD_KEYS 64 /* keys remembered as having been run */
-#define LEAST_ROWS 64  /* of a step, and of logits */
+#define RECORD_KEYS 64 /* number of remembered keys of earlier steps */
+#define LEAST_ROWS 64  /* least limit of rows, and of rows with logits */
 #define MOST_PAIRS 4096
-/* of logits at most when drafts are verified: 523 rows of 128 K tokens */
+/* most bytes of logits when drafts are verified: 523 rows of 128 K tokens */
 #define VERIFY_BYTES ((size_t)256 << 20)
 
-/* All memory of a step, drawn once: f32 activations and the batch's integers, on the device. */
+/* The memory of a step, drawn once: f32 activations and the integers of the batch, on the
+ * device. */
 struct workspace {
     float *x;        /* (max_rows, n_embd) residual stream */
     float *q;        /* (max_rows, n_head * head_dim) */
     float *k, *v;    /* (max_rows, n_kv_head * head_dim) */
     float *att;      /* (max_rows, n_head * head_dim) */
     float *ffn;      /* (max_rows, n_ff) */
-    float *last;     /* (max_logit_rows, n_embd) rows that want logits */
+    float *last;     /* (max_logit_rows, n_embd) rows with logits */
     float *logits;   /* (max_logit_rows, n_vocab) */
     float *inv_freq; /* (n_rot / 2) */
     int32_t *ints;   /* the batch, as one block */
@@ -33,8 +34,8 @@ struct workspace {
     void *scratch;
 };
 
-/* The host's side of what a step sends and fetches, pinned so that copies are queued like
- * everything else. */
+/* Host memory that a step sends from and fetches to, pinned so that copies are queued like all
+ * other work. */
 struct staging {
     int32_t *ints;
     struct sample_row *sample;
@@ -43,9 +44,10 @@ struct staging {
     float *lp;
 };
 
-/* What the host computes with beside a device, in its own memory but for x, which hops. */
+/* The backend of parts on the host beside a device. Its memory is its own, except x, which moves
+ * between host and device. */
 struct hostside {
-    struct ops *ops; /* NULL: nothing is computed there */
+    struct ops *ops; /* NULL: no part is on the host */
     struct buf x_buf, buf;
     float *x;   /* (max_rows, n_embd) pinned */
     float *ffn; /* (max_rows, n_ff) */
@@ -64,7 +66,7 @@ struct forward {
     struct workspace w;
     size_t scratch_bytes;
     struct staging st;
-    struct batch host; /* what the scheduler fills: st.ints, laid out as w.ints */
+    struct batch host; /* the scheduler fills it: st.ints, with the layout of w.ints */
     size_t n_ints;
     size_t mask_words;
     uint64_t seen[RECORD_KEYS]; /* keys of steps that have run once, in a ring */
@@ -72,7 +74,7 @@ struct forward {
     struct prof prof;
 };
 
-/* Calls an op of a backend, timed until it is done when the profiler is on. */
+/* Calls an op of a backend; with the profiler on, waits for its end and records the time. */
 #define RUN_ON(f, be, op, ...)                                                                     \
     do {                                                                                           \
         struct op##_args run_args_ = {__VA_ARGS__};                                                \
@@ -100,7 +102,7 @@ struct forward_limits forward_limits_for(const struct model *m, const struct for
                                      (load->n_ctx + load->page_tokens - 1) / load->page_tokens,
                                  .max_kv_len = load->n_ctx,
                                  .max_pairs = MOST_PAIRS};
-    if (load->max_draft) { /* every drafted token wants a row of logits */
+    if (load->max_draft) { /* every draft token needs a row of logits */
         int want = load->n_seq * (1 + load->max_draft),
             most = (int)(VERIFY_BYTES / sizeof(float) / (size_t)m->hp.n_vocab);
         lim.max_logit_rows = larger(want < most ? want : most, lim.max_logit_rows);
@@ -109,34 +111,23 @@ struct forward_limits forward_limits_for(const struct model *m, const struct for
     return lim;
 }
 
-/* Whether a tensor of the model is of this format. */
-static bool forward_has(const struct model *m, enum fmt fmt)
-{
-    const struct weights *w = &m->w;
-    int n = w->n_slot * (w->n_layer > 1 ? w->n_layer : 1);
-    for (int i = 0; i < n; i++)
-        if (w->t[i].n_dim && w->t[i].fmt == fmt)
-            return true;
-    return false;
-}
-
 static struct ops_limits forward_ops_limits(const struct model *m, const struct forward_limits *lim)
 {
     const struct hparams *hp = &m->hp;
     int64_t heads = (int64_t)hp->n_head * hp->head_dim, in = hp->n_embd;
     in = hp->n_ff > in ? hp->n_ff : in;
     in = heads > in ? heads : in;
-    return (struct ops_limits){.max_rows = lim->max_rows,
-                               .max_logit_rows = lim->max_logit_rows,
-                               .max_in = in,
-                               .max_norm = hp->n_embd,
-                               .max_out = in > hp->n_vocab ? in : hp->n_vocab,
-                               .n_vocab = hp->n_vocab,
-                               .max_kv_len = lim->max_kv_len,
-                               .n_head = hp->n_head,
-                               .head_dim = hp->head_dim,
-                               .f16_weights = forward_has(m, FMT_F16),
-                               .bf16_weights = forward_has(m, FMT_BF16)};
+    struct ops_limits l = {.max_rows = lim->max_rows,
+                           .max_logit_rows = lim->max_logit_rows,
+                           .max_in = in,
+                           .max_norm = hp->n_embd,
+                           .max_out = in > hp->n_vocab ? in : hp->n_vocab,
+                           .n_vocab = hp->n_vocab,
+                           .max_kv_len = lim->max_kv_len,
+                           .n_head = hp->n_head,
+                           .head_dim = hp->head_dim};
+    weights_formats(&m->w, l.weights);
+    return l;
 }
 
 static size_t forward_scratch(const struct model *m, const struct ops *ops,
@@ -146,14 +137,14 @@ static size_t forward_scratch(const struct model *m, const struct ops *ops,
     return ops->scratch_bytes(ops, &ol);
 }
 
-/* Integers of a batch, all arrays together. */
+/* Number of integers in all arrays of a batch. */
 static size_t forward_n_ints(const struct forward_limits *lim)
 {
     return 3 * (size_t)lim->max_rows + (size_t)lim->max_logit_rows +
            (size_t)lim->max_seqs * (2 + (size_t)lim->max_pages) + 1;
 }
 
-/* The same for the host's side. */
+/* Lays out the staging memory of the host. */
 static void forward_stage(const struct model *m, const struct forward_limits *lim, struct layout *l,
                           struct staging *st)
 {
@@ -167,7 +158,7 @@ static void forward_stage(const struct model *m, const struct forward_limits *li
     st->lp = layout_take(l, lrows + pairs, sizeof *st->lp);
 }
 
-/* One walk over the workspace: counting when l->base is NULL, handing out pointers otherwise. */
+/* Walks over the workspace once: counts when l->base is NULL, otherwise hands out pointers. */
 static void forward_layout(const struct model *m, const struct ops *ops,
                            const struct forward_limits *lim, struct layout *l, struct workspace *w)
 {
@@ -204,7 +195,8 @@ size_t forward_workspace(const struct model *m, const struct ops *ops,
     return l.size;
 }
 
-/* The batch's arrays inside one block, in the order in which they are copied to the device. */
+/* Splits one block into the arrays of a batch, in the order in which they are copied to the
+ * device. */
 static void forward_split(const struct forward_limits *lim, int32_t *block, struct batch *b)
 {
     size_t rows = (size_t)lim->max_rows, seqs = (size_t)lim->max_seqs;
@@ -230,7 +222,7 @@ static int forward_alloc(struct forward *f, struct err *e)
     TRY(pinned_alloc(dev, l.size, "batches and results pass", &f->pinned, e));
     at = (struct layout){.base = f->pinned.ptr};
     forward_stage(f->m, &f->lim, &at, &f->st);
-    memset(f->pinned.ptr, 0, l.size); /* a batch is sent whole, also what no step has filled yet */
+    memset(f->pinned.ptr, 0, l.size); /* a batch is sent whole, unfilled parts included */
     return 0;
 }
 
@@ -305,7 +297,7 @@ void forward_close(struct forward *f)
     mem_free(f);
 }
 
-/* Another forward may have used the backends since. */
+/* Binds the scratch memory again: another forward may have used the backends since. */
 static void forward_take_turn(struct forward *f)
 {
     f->ops->bind_scratch(f->ops, f->w.scratch, f->scratch_bytes);
@@ -352,7 +344,8 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
     return 0;
 }
 
-/* On the device or on the host. x (n, n_embd), ffn (n, n_ff) in the memory of `on`. */
+/* Computes one ffn on the device or on the host. x (n, n_embd), ffn (n, n_ff) are in the memory of
+ * `on`. */
 static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, int n,
                        const struct tensor **t, struct err *e)
 {
@@ -367,8 +360,8 @@ static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, 
     return 0;
 }
 
-/* Rows up to the device. h.x may be written again after the next wait for the stream: the next hop
- * down, or the fetching of the step's results. */
+/* Copies rows to the device. h.x may be written again after the next wait for the stream: in the
+ * next hop_down, or when the results of the step are fetched. */
 static int hop_up(struct forward *f, int n, struct err *e)
 {
     struct device *dev = f->ops->dev;
@@ -376,7 +369,7 @@ static int hop_up(struct forward *f, int n, struct err *e)
     return dev->api->copy(dev, NULL, f->w.x, f->h.x, bytes, e);
 }
 
-/* Rows down to the host, and what the link can do while the host computes. */
+/* Copies rows to the host, and queues the copies that the link can do while the host computes. */
 static int hop_down(struct forward *f, int n, struct err *e)
 {
     struct device *dev = f->ops->dev;
@@ -394,8 +387,8 @@ static int forward_ffn_host(struct forward *f, int n, const struct tensor **t, s
     return hop_up(f, n, e);
 }
 
-/* Token embeddings into w.x. Those on the host are gathered there, by the ids that the scheduler
- * has put down. */
+/* Writes token embeddings to w.x. An embedding on the host is gathered there, by the ids in the
+ * batch of the host. */
 static int forward_embed(struct forward *f, const struct batch *d, const struct tensor **t,
                          struct err *e)
 {
@@ -439,42 +432,44 @@ static int forward_layer(struct forward *f, const struct batch *d, int l, const 
                          struct err *e)
 {
     struct workspace *w = &f->w;
-    TRY(place_part(f->place, PART_ATTN, l, NULL, t, e));
+    TRY(place_part(f->place, PART_ATTN, l, t, e));
     TRY(forward_attention(f, d, l, t, e));
-    TRY(place_release(f->place, PART_ATTN, l, NULL, e));
-    TRY(place_part(f->place, PART_FFN, l, NULL, t, e));
+    TRY(place_release(f->place, PART_ATTN, l, e));
+    TRY(place_part(f->place, PART_FFN, l, t, e));
     if (f->h.ops && place_of(f->place, PART_FFN, l) == PLAN_HOST)
         TRY(forward_ffn_host(f, d->n_row, t, e));
     else
         TRY(forward_ffn(f, f->ops, w->x, w->ffn, d->n_row, t, e));
-    return place_release(f->place, PART_FFN, l, NULL, e);
+    return place_release(f->place, PART_FFN, l, e);
 }
 
-/* d has the device's arrays. */
+/* Runs all layers. d has the arrays of the device. */
 static int forward_network(struct forward *f, const struct batch *d, struct err *e)
 {
     const struct tensor *t[SLOT_COUNT];
-    TRY(place_part(f->place, PART_EMBED, 0, NULL, t, e));
+    TRY(place_part(f->place, PART_EMBED, 0, t, e));
     TRY(forward_embed(f, d, t, e));
-    TRY(place_release(f->place, PART_EMBED, 0, NULL, e));
+    TRY(place_release(f->place, PART_EMBED, 0, e));
     for (int l = 0; l < f->m->hp.n_layer; l++)
         TRY(forward_layer(f, d, l, t, e));
-    /* also in a step without logits: streams go in turn */
-    TRY(place_part(f->place, PART_OUTPUT, 0, NULL, t, e));
+    /* also without logits: streamed parts are used in a fixed order */
+    TRY(place_part(f->place, PART_OUTPUT, 0, t, e));
     TRY(forward_output(f, d, t, e));
-    return place_release(f->place, PART_OUTPUT, 0, NULL, e);
+    return place_release(f->place, PART_OUTPUT, 0, e);
 }
 
-/* ---- recorded steps ----------------------------------------------------------------------------
- * A decode step (every row wants logits: one a sequence, more where drafts are verified) launches
- * hundreds of small kernels whose arguments depend on nothing but the numbers of sequences and rows
- * and, through max_kv_len, the geometry of attention. With max_kv_len rounded up to a power of two
- * they are the same for many steps, and the whole network is recorded once for each such key and
- * replayed. A key's first step runs plainly: keys that come only once cost no recording, and
- * kernels are loaded before one is made. Results do not change: max_kv_len is only a bound.
- * Where a part is streamed or on the host nothing is recorded. */
+/* ---- recorded steps --------------------------------------------------------------------------
+ * In a decode step every row has logits: one row a sequence, more if drafts are verified. It
+ * launches hundreds of small kernels. Their arguments depend only on the numbers of sequences and
+ * rows, and through max_kv_len on the geometry of attention. With max_kv_len rounded up to a power
+ * of two, many steps have equal arguments. So the whole network is recorded once for each such key,
+ * and replayed.
+ *   - The first step of a key runs plainly. A key that occurs once costs no recording, and kernels
+ *     are loaded before one is made.
+ *   - Results do not change: max_kv_len is only a bound.
+ *   - Nothing is recorded if a part is streamed or on the host. */
 
-/* The key of a recordable step, 0 for any other; *bound = its rounded max_kv_len. */
+/* The key of a step that can be recorded, 0 for other steps; *bound = its rounded max_kv_len. */
 static uint64_t forward_key(const struct forward *f, int *bound)
 {
     const struct batch *b = &f->host;
@@ -489,7 +484,7 @@ static uint64_t forward_key(const struct forward *f, int *bound)
            (uint64_t)b->n_row;
 }
 
-/* Was there a step with this key before? There is now. */
+/* True when an earlier step had this key; remembers the key. */
 static bool forward_seen(struct forward *f, uint64_t key)
 {
     for (unsigned i = 0; i < RECORD_KEYS; i++)
@@ -531,10 +526,10 @@ int forward_step(struct forward *f, struct err *e)
     forward_take_turn(f);
     struct device *dev = f->ops->dev;
     TRY(dev->api->copy(dev, NULL, f->w.ints, f->st.ints, f->n_ints * sizeof(int32_t), e));
-    struct batch d = f->host; /* the same counts, with the device's arrays */
+    struct batch d = f->host; /* the counts of the host's batch, with the device's arrays */
     forward_split(&f->lim, f->w.ints, &d);
     TRY(forward_run(f, &d, e));
-    /* One wait a step: where its results are fetched, or here, since the next batch takes
+    /* A step waits once: when its results are fetched, otherwise here. The next batch reuses
      * st.ints. */
     return d.n_logit ? 0 : dev->api->sync(dev, NULL, e);
 }

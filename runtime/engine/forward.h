@@ -1,14 +1,17 @@
 /*
- * forward: the pass of a ragged batch through the model: the only caller of ops for the network.
+ * forward: runs a ragged batch through the model; the only caller of ops for the network.
  *
- * Parts of the model are where place says: on the device, streamed to it, or on the host, where a
- * second backend computes them: rows then hop down through pinned memory and up again.
+ * A batch is rows (tokens) of several sequences. The rows of one sequence are adjacent and in
+ * order. Each row writes its K and V to its slot and attends to all earlier positions of its
+ * sequence. Chosen rows get logits.
  *
- * A batch is rows (tokens) of several sequences, each sequence's rows together and in order. The
- * rows write their K and V into their slots and attend to all earlier positions of their sequence.
- * Chosen rows get logits. The workspace is measured once for the limits and is one allocation; a
- * step allocates nothing. Several forwards may take turns on one ops: results of a step are fetched
- * before another one's step begins.
+ *   - Parts of the model are where place puts them: resident on the device, streamed to it, or on
+ *     the host. A second backend computes parts on the host. Rows go there and back through pinned
+ *     memory.
+ *   - The workspace is measured once for the limits and is one allocation. A step allocates
+ *     nothing.
+ *   - Several forwards may take turns on one ops. The results of a step must be fetched before a
+ *     step of another forward begins.
  */
 #ifndef MAS_FORWARD_H
 #define MAS_FORWARD_H
@@ -21,12 +24,12 @@
 struct forward_limits {
     int max_rows;       /* rows of a step */
     int max_seqs;       /* sequences of a step */
-    int max_logit_rows; /* rows that may ask for logits */
+    int max_logit_rows; /* rows with logits */
     int max_pages;      /* page table entries of one sequence */
     int max_kv_len;
     int max_pairs;       /* (row, token) pairs of forward_logprob */
     bool no_record;      /* never record and replay decode steps (ops.h) */
-    unsigned record_key; /* 0..255: tells the recordings of forwards on one ops apart */
+    unsigned record_key; /* 0..255: distinguishes the recordings of forwards on one ops */
 };
 
 struct forward_load { /* of an engine */
@@ -50,23 +53,23 @@ struct batch {
 
 struct forward;
 
-/* Borrows all its parts. host: a backend whose device is the host, for what is placed there beside
- * a device; NULL when nothing is. ERR_NOMEM / the device's error with the bytes asked for. */
+/* Borrows all its parts. host: a backend whose device is the host, for parts placed there beside a
+ * device; NULL without such parts. ERR_NOMEM or the device's error, with the requested bytes. */
 int forward_open(const struct model *m, struct place *place, struct kv *kv, struct ops *ops,
                  struct ops *host, const struct forward_limits *lim, struct forward **out,
                  struct err *e);
 void forward_close(struct forward *f); /* accepts NULL */
-/* Bytes of activations and scratch for these limits, without making anything. */
+/* Bytes of activations and scratch for these limits; allocates nothing. */
 size_t forward_workspace(const struct model *m, const struct ops *ops,
                          const struct forward_limits *lim);
 
 struct batch *forward_batch(struct forward *f); /* the one batch, emptied */
-/* Computes the batch; logits of row i of batch.logit_row are then row i of forward's logits. */
+/* Computes the batch. Row i of forward's logits then belongs to row batch.logit_row[i]. */
 int forward_step(struct forward *f, struct err *e);
 
-/* Chooses a token for logits rows: id and lp (n) on the host. rows[i].mask indexes masks (n_mask
- * host pointers of ceil(n_vocab/32) words, -1 = none); sample row i uses logits row logit[i]. n
- * rows of consecutive logits: logit rows first .. first + n - 1. */
+/* Chooses one token for each of the logits rows first .. first + n - 1 by rows[i]; id and lp (n)
+ * are on the host. rows[i].mask is an index into masks, -1 = none. masks (n_mask): host pointers of
+ * ceil(n_vocab/32) words each. */
 int forward_sample(struct forward *f, int first, int n, const struct sample_row *rows,
                    const uint32_t *const *masks, int n_mask, int32_t *id, float *lp, struct err *e);
 /* Log-probabilities of (logits row, token) pairs, sorted by row. */

@@ -35,7 +35,7 @@ static struct gguf_str key_text(const struct gguf_kv *kv, uint64_t i)
     return (struct gguf_str){(const char *)kv->raw + sizeof len, (size_t)len};
 }
 
-/* Is element i one of `only`? */
+/* True when element i is one of `only`. */
 static bool key_allows(const char *only, const struct gguf_kv *kv, uint64_t i)
 {
     double have = 0, want = 0;
@@ -55,7 +55,7 @@ static bool key_allows(const char *only, const struct gguf_kv *kv, uint64_t i)
     }
 }
 
-/* "must be 0 or 1" */
+/* Writes the allowed values for a message: "must be 0 or 1". */
 static void key_wanted(const char *only, char *out, size_t cap)
 {
     size_t at = 0;
@@ -88,7 +88,7 @@ static int key_refuse(const struct gguf *g, const struct gguf_kv *kv, const stru
          (int)kv->key.len, kv->key.s, value, element, k->what, want);
 }
 
-/* Does a layer have a sliding window? */
+/* True when a layer has a sliding window. */
 static bool key_windowed(const struct gguf *g, const char *arch)
 {
     char full[96];

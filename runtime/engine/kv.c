@@ -14,7 +14,7 @@ struct kv_page {
     int32_t prev, next; /* LRU list of cached pages, or free list (next only) */
     int32_t chain;      /* next page of the same hash bucket */
     bool listed;        /* in the hash table */
-    bool wanted;        /* more than once, or by a sequence that was pushed out: worth swapping */
+    bool wanted;        /* found again, or of a preempted sequence: worth swapping */
     struct kv_identity id;
     uint64_t step; /* step in which it was registered */
 };
@@ -29,7 +29,7 @@ struct kv {
     int32_t *token;                        /* (n_page, page_tokens) content of listed pages */
     int32_t *bucket;                       /* (n_bucket) */
     size_t n_bucket;                       /* power of two */
-    int32_t free_head, lru_head, lru_tail; /* lru_head is the next to go */
+    int32_t free_head, lru_head, lru_tail; /* lru_head is evicted next */
     int32_t n_free, n_cached;
     uint64_t next_uid, step;
     uint64_t hits, misses, evicted;
@@ -195,8 +195,8 @@ static const int32_t *kv_tokens(const struct kv *kv, int32_t p)
     return kv->token + (size_t)p * (size_t)kv->c.page_tokens;
 }
 
-/* A page with ref 1 and no content; the caller made sure there is one. Fails only when the device
- * does, with nothing changed. */
+/* Takes a page: ref 1, no content. The caller has made sure that there is one. The only error is
+ * the device's; nothing is changed then. */
 static int kv_take(struct kv *kv, int32_t *out, struct err *e)
 {
     int32_t p = kv->free_head;
@@ -250,7 +250,7 @@ int kv_seq_init(const struct kv *kv, int max_tokens, struct kv_seq *s, struct er
 
 void kv_seq_drop(struct kv *kv, struct kv_seq *s)
 {
-    /* last page first: leaves of the prefix tree go before roots */
+    /* last page first: leaves of the prefix tree are evicted before roots */
     for (int i = s->n_page; i-- > 0;)
         kv_unref(kv, s->page[i]);
     s->n_page = s->len = s->registered = 0;
@@ -331,7 +331,7 @@ void kv_seq_fork(struct kv *kv, const struct kv_seq *src, int n_tokens, struct k
     }
     dst->n_page = pages;
     dst->len = n_tokens;
-    /* The fork goes on in the cache only from where its identity is known. */
+    /* The fork continues in the cache only from the last page with a known identity. */
     dst->registered = src->registered < full ? src->registered : full;
     dst->parent = dst->registered ? kv->page[src->page[dst->registered - 1]].id.uid : 0;
 }
@@ -380,8 +380,8 @@ static void kv_list(struct kv *kv, int32_t p, const int32_t *tokens)
            (size_t)kv->c.page_tokens * sizeof *tokens);
 }
 
-/* Brings a page back that was swapped out: *out has ref 1, or is KV_NONE: it is not there, or there
- * is no room. */
+/* Copies a swapped page back. *out has ref 1; KV_NONE: the page is not swapped, or there is no
+ * room. */
 static int kv_recall(struct kv *kv, uint64_t parent, uint64_t hash, const int32_t *tokens,
                      int32_t *out, struct err *e)
 {
@@ -389,7 +389,7 @@ static int kv_recall(struct kv *kv, uint64_t parent, uint64_t hash, const int32_
     *out = KV_NONE;
     if (!kv->swap || kv_swap_find(kv->swap, parent, hash, tokens) < 0 || !kv_available(kv))
         return 0;
-    TRY(kv_take(kv, &p, e)); /* which may push out what is looked for */
+    TRY(kv_take(kv, &p, e)); /* may evict the very page that is looked for */
     slot = kv_swap_find(kv->swap, parent, hash, tokens);
     int rc = slot < 0 ? 0 : kv_swap_in(kv->swap, slot, kv->layer, p, &kv->page[p].id, e);
     if (slot < 0 || rc < 0) {
@@ -445,7 +445,7 @@ void kv_seq_register(struct kv *kv, struct kv_seq *s, const int32_t *tok, int n_
         uint64_t hash = kv_hash(s->parent, t, pt);
         int32_t p = s->page[s->registered], same = kv_find(kv, s->parent, hash, t);
         struct kv_page *g = &kv->page[p];
-        if (g->listed) { /* came with a fork */
+        if (g->listed) { /* registered before, in the sequence that this one forked */
             s->parent = g->id.uid;
             continue;
         }
@@ -453,7 +453,8 @@ void kv_seq_register(struct kv *kv, struct kv_seq *s, const int32_t *tok, int n_
             g->id = (struct kv_identity){kv->next_uid++, s->parent, hash};
             g->step = kv->step;
             kv_list(kv, p, t);
-            /* computed twice: ours stays private, the chain continues through the listed one */
+            /* computed twice: our copy stays private, the chain continues through the listed
+             * page */
         } else {
             g->id = kv->page[same].id;
         }

@@ -9,7 +9,7 @@
 #define NONE (-1)
 
 struct slot {
-    int32_t prev, next; /* from the one unused longest to the one used last; empty ones first */
+    int32_t prev, next; /* from the least to the most recently used; empty slots first */
     int32_t chain;      /* next slot of the same hash bucket */
     bool filled;
     struct kv_identity id;
@@ -127,7 +127,7 @@ void kv_swap_close(struct kv_swap *w)
 {
     if (!w)
         return;
-    if (w->n_out) /* copies may still be under way */
+    if (w->n_out) /* copies may still be in progress */
         (void)w->dev->api->sync(w->dev, NULL, NULL);
     w->dev->api->free(w->dev, &w->buf);
     mem_free(w->slot);
@@ -136,7 +136,7 @@ void kv_swap_close(struct kv_swap *w)
     mem_free(w);
 }
 
-/* A page of every layer, from the pool to a slot or back. */
+/* Copies a page of every layer, from the pool to a slot or back. */
 static int swap_copy(struct kv_swap *w, const struct kv_view *layer, int32_t p, int32_t s, bool out,
                      struct err *e)
 {
@@ -168,7 +168,7 @@ int kv_swap_out(struct kv_swap *w, const struct kv_view *layer, int32_t p,
         swap_used(w, s);
         return 0;
     }
-    /* else it was computed once more under another name, the one that its children know */
+    /* otherwise it was computed again with another uid, which its children refer to */
     if (s == NONE)
         s = w->head;
     swap_forget(w, s);

@@ -1,12 +1,14 @@
 /*
- * kv_swap: pages that had to leave the KV pool although they will be wanted again, kept in pinned
- * memory of the host.
+ * kv_swap: evicted pages of the KV pool that will be needed again, kept in pinned memory of the
+ * host. It is the second level of the prefix cache (kv.h).
  *
- * The second level of the prefix cache (kv.h). A page is known by what kv knows it by: its tokens
- * and, through its parent, all tokens before it. It is copied out before its place in the pool is
- * written again, and back when a sequence looks it up: bit for bit what computing it once more
- * would give. What has come back stays here too, so that leaving again costs nothing. The page
- * unused longest makes room. All copies are queued in the order of the device's default stream.
+ *   - A page has the same identity as in kv: its tokens and, through its parent, all tokens before
+ *     it.
+ *   - A page is copied out before its place in the pool is written again. It is copied back when a
+ *     sequence looks it up. Its bits are those that computing it again would give.
+ *   - A page that was copied back stays here too, so evicting it again costs nothing.
+ *   - The least recently used page makes room for a new one.
+ *   - All copies are queued in the order of the device's default stream.
  *
  * One thread (the engine's).
  */
@@ -19,22 +21,21 @@ struct kv_swap;
 
 struct kv_identity {
     uint64_t uid;    /* of this content */
-    uint64_t parent; /* uid of the page before; 0 = first page */
+    uint64_t parent; /* uid of the previous page; 0 = first page */
     uint64_t hash;   /* of parent and tokens */
 };
 
-/* Room for as many pages as fit into `bytes`; half = bytes of K of a page in one layer. ERR_NOMEM.
- */
+/* Allocates the pages that fit `bytes`. half: bytes of K of a page in one layer. ERR_NOMEM. */
 int kv_swap_open(struct device *dev, int n_layer, size_t half, int page_tokens, uint64_t bytes,
                  struct kv_swap **out, struct err *e);
 void kv_swap_close(struct kv_swap *w); /* accepts NULL */
 
-/* Copies page p out, unless it is here. layer (n_layer): the pool. */
+/* Copies page p out, unless it is here already. layer (n_layer): the pool. */
 int kv_swap_out(struct kv_swap *w, const struct kv_view *layer, int32_t p,
                 const struct kv_identity *id, const int32_t *tok, struct err *e);
-/* The slot of the page with these tokens behind that parent; -1 = it is not here. */
+/* The slot of the page with these tokens after that parent; -1 = not here. */
 int32_t kv_swap_find(const struct kv_swap *w, uint64_t parent, uint64_t hash, const int32_t *tok);
-/* Copies what slot holds into page p. */
+/* Copies the page of a slot to page p of the pool. */
 int kv_swap_in(struct kv_swap *w, int32_t slot, const struct kv_view *layer, int32_t p,
                struct kv_identity *id, struct err *e);
 

@@ -7,18 +7,18 @@
 #include "rng.h"
 
 #define LEAST_TEXT 2
-#define FOLLOW 64    /* tokens of a guess out of the memory at most */
-#define BETWEEN (-1) /* stands between two texts of the memory; no token */
+#define FOLLOW 64    /* most tokens of a draft from the memory */
+#define BETWEEN (-1) /* separates two texts of the memory; not a token */
 
-/* Contexts of these lengths are found in the memory, the longer ones first. */
+/* Lengths of the contexts that the memory finds, longer ones first. */
 static const int key_length[] = {6, 3};
 enum { KEYS = sizeof key_length / sizeof *key_length };
 
 struct lookup {
-    int32_t *ring; /* (size) the memory; token number i stands at i % size */
+    int32_t *ring; /* (size) the memory; token number i is at i % size */
     size_t size;   /* power of two */
     uint64_t n;    /* tokens ever remembered */
-    /* (2 size) by hash of a context: number of the token behind its last place; 0 = none */
+    /* (2 size) by hash of a context: number of the token after its last occurrence; 0 = none */
     uint64_t *at[KEYS];
 };
 
@@ -41,7 +41,7 @@ int lookup_open(size_t tokens, struct lookup **out, struct err *e)
         return rc;
     }
     l->ring[0] = BETWEEN;
-    l->n = 1; /* number 0 is no token: it says "none" in the tables */
+    l->n = 1; /* numbers start at 1: 0 means none in the tables */
     *out = l;
     return 0;
 }
@@ -80,7 +80,7 @@ void lookup_remember(struct lookup *l, const int32_t *tok, int n)
     l->ring[l->n++ & (l->size - 1)] = BETWEEN;
 }
 
-/* Tokens before a and b that agree, at most `most`. */
+/* Number of equal tokens just before a and b, at most `most`. */
 static int common(const int32_t *a, const int32_t *b, int most)
 {
     int n = 0;
@@ -89,27 +89,27 @@ static int common(const int32_t *a, const int32_t *b, int most)
     return n;
 }
 
-static struct lookup_guess find_in_text(const int32_t *tok, int n)
+static struct lookup_draft find_in_text(const int32_t *tok, int n)
 {
-    struct lookup_guess best = {.n = 0, .length = LEAST_TEXT - 1};
+    struct lookup_draft best = {.n = 0, .length = LEAST_TEXT - 1};
     for (int p = n - 1; p >= LEAST_TEXT && best.length < LOOKUP_LONGEST; p--) {
         if (tok[p - 1] != tok[n - 1] || tok[p - 2] != tok[n - 2])
             continue;
         int length = common(tok + p, tok + n, p < LOOKUP_LONGEST ? p : LOOKUP_LONGEST);
         if (length > best.length)
-            best = (struct lookup_guess){
+            best = (struct lookup_draft){
                 .next = tok + p, .n = n - p, .length = length, .from = LOOKUP_TEXT};
     }
     return best;
 }
 
-/* The memory's token number i, BETWEEN where there is none (any more). */
+/* Token number i of the memory; BETWEEN if it is overwritten or was never there. */
 static int32_t remembered(const struct lookup *l, uint64_t i)
 {
     return i < l->n && i + l->size >= l->n ? l->ring[i & (l->size - 1)] : BETWEEN;
 }
 
-static struct lookup_guess find_in_memory(const struct lookup *l, const int32_t *tok, int n)
+static struct lookup_draft find_in_memory(const struct lookup *l, const int32_t *tok, int n)
 {
     for (int k = 0; k < KEYS; k++) {
         if (n < key_length[k])
@@ -119,24 +119,24 @@ static struct lookup_guess find_in_memory(const struct lookup *l, const int32_t 
         while (length < LOOKUP_LONGEST && length < n && at > (uint64_t)length &&
                remembered(l, at - 1 - (uint64_t)length) == tok[n - 1 - length])
             length++;
-        if (length < key_length[k]) /* overwritten since, or another context of the same hash */
+        if (length < key_length[k]) /* overwritten since, or another context with the same hash */
             continue;
         size_t first = at & (l->size - 1);
         while (follow < FOLLOW && remembered(l, at + (uint64_t)follow) != BETWEEN &&
                first + (size_t)follow < l->size)
             follow++;
-        return (struct lookup_guess){
+        return (struct lookup_draft){
             .next = l->ring + first, .n = follow, .length = length, .from = LOOKUP_MEMORY};
     }
-    return (struct lookup_guess){.n = 0};
+    return (struct lookup_draft){.n = 0};
 }
 
-struct lookup_guess lookup_find(const struct lookup *l, const int32_t *tok, int n)
+struct lookup_draft lookup_find(const struct lookup *l, const int32_t *tok, int n)
 {
     CHECK(n >= 0);
-    struct lookup_guess text = find_in_text(tok, n);
+    struct lookup_draft text = find_in_text(tok, n);
     if (text.n && text.length == LOOKUP_LONGEST)
         return text;
-    struct lookup_guess memory = find_in_memory(l, tok, n);
+    struct lookup_draft memory = find_in_memory(l, tok, n);
     return memory.n && (!text.n || memory.length > text.length) ? memory : text;
 }

@@ -68,7 +68,7 @@ static bool model_has(const struct gguf *g, const struct arch *a, const char *ke
     return gguf_find(g, full) != NULL;
 }
 
-/* The same for a number that may stand there once for each layer. */
+/* Like model_int, for a key that may hold one number for each layer. */
 static int model_int_each(const struct gguf *g, const struct arch *a, const char *key, int n_layer,
                           int64_t hi, int *out, struct err *e)
 {
@@ -80,8 +80,8 @@ static int model_int_each(const struct gguf *g, const struct arch *a, const char
     return 0;
 }
 
-/* Within a window of n tokens attention with a window is attention without one: the context ends
- * there. */
+/* Limits the context to the sliding window: within n tokens, attention with a window equals
+ * attention without one. */
 static int model_window(const struct gguf *g, const struct arch *a, struct hparams *hp,
                         struct err *e)
 {
@@ -220,7 +220,7 @@ static int model_freqs(struct model *m, struct err *e)
     return 0;
 }
 
-/* A tensor that no slot uses would be silently left out of the computation: refuse the file. */
+/* Refuses a file with a tensor that no slot uses: the computation would silently ignore it. */
 static int model_all_used(const struct gguf *g, const struct model *m, struct err *e)
 {
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {

@@ -1,6 +1,6 @@
 /*
- * model: what a GGUF file says the network is: hyperparameters, the weight slots bound to its
- * tensors, and the RoPE frequencies. Views into the gguf, except for the few floats it computes.
+ * model: the network of a GGUF file: hyperparameters, weight slots bound to its tensors, and RoPE
+ * frequencies. Holds views into the gguf, except for the few floats that it computes.
  */
 #ifndef MAS_MODEL_H
 #define MAS_MODEL_H
@@ -25,24 +25,24 @@ enum slot {
     SLOT_COUNT
 };
 
-/* The values of a slot in a synthetic model: all the same, or random with a deviation that keeps
- * the size of activations through any depth (n = inputs of a row, L = layers). */
+/* The values of a slot in a synthetic model: all equal, or random. The deviation of random values
+ * keeps activations at one size through any depth. n: inputs of a row, L: layers. */
 enum slot_init {
     INIT_ZEROS,
     INIT_ONES,
     INIT_UNIT,   /* deviation 1 */
     INIT_EVEN,   /* 1 / sqrt n */
-    INIT_DAMPED, /* 1 / sqrt (2 L n): adds to the residual stream, as in GPT-2 */
-    INIT_LOGITS, /* 3 / sqrt n: logits have a deviation of 3, the best token a few per cent */
+    INIT_DAMPED, /* 1 / sqrt (2 L n): a result that is added to the residual stream, as in GPT-2 */
+    INIT_LOGITS, /* 3 / sqrt n: logits have a deviation of 3, the best token has a few per cent */
 };
 
 struct hparams {
     int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab;
-    /* tokens; not more than a sliding window, so that attention to all positions is what the file
-     * means */
+    /* tokens; at most the sliding window of the file, so that full attention gives the same
+     * result */
     int n_ctx_train;
     float eps;        /* of RMSNorm */
-    float attn_scale; /* of q.k: 1 / sqrt(head_dim), times what RoPE scaling makes of q and k */
+    float attn_scale; /* of q.k: 1 / sqrt(head_dim), times the gain of RoPE scaling for q and k */
     struct rotary rotary;
 };
 
@@ -50,19 +50,21 @@ struct model {
     const struct arch *arch;
     struct hparams hp;
     struct weights w;
-    float *inv_freq; /* (rotary.n_rot / 2), on the host; scaling and frequency factors are in */
+    /* (rotary.n_rot / 2) on the host; scaling and frequency factors are applied */
+    float *inv_freq;
     uint64_t n_params;
 };
 
-/* n_vocab is that of the tokenizer; tensors must agree. ERR_DATA names what is missing, out of
- * range, not computed here (keys.def) or of the wrong shape, all tensors at once; an unknown
- * architecture is named with those known. Warns of unknown keys, and of a sliding window that
- * shortens the context. */
+/* n_vocab: of the tokenizer; tensors must agree. ERR_DATA names one of these faults:
+ *   - an unknown architecture, with the known ones
+ *   - a key that is missing, out of range or not supported (keys.def)
+ *   - all tensors that are missing or have a wrong shape
+ * Warns of unknown keys, and of a sliding window that shortens the context. */
 int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e);
 void model_free(struct model *m);
 
-/* The same without a file, for predictions: tensors have shapes and formats but no data, and there
- * are no frequencies. tied: the output matrix is the embedding. */
+/* Makes a model without a file, for predictions: tensors have shapes and formats but no data, and
+ * there are no frequencies. tied: the output matrix is the embedding. */
 int model_outline(const struct arch *a, const struct hparams *hp, bool tied, enum mixture mix,
                   struct model *m, struct err *e);
 

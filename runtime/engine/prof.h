@@ -1,5 +1,5 @@
-/* prof: where the time of a step goes, by op. On the CPU an op has finished when its call returns,
- * so wall time around the call is its time. Off by default; costs two clock reads an op when on. */
+/* prof: the time of a step by op. On the CPU an op is finished when its call returns, so its time
+ * is the wall time of the call. Off by default; costs two clock reads an op when on. */
 #ifndef MAS_PROF_H
 #define MAS_PROF_H
 
@@ -14,7 +14,7 @@ struct prof {
     uint64_t calls[OP_COUNT];
 };
 
-/* op, calls, ms, share; most expensive first */
+/* writes op, calls, ms, share; the most expensive op first */
 void prof_table(const struct prof *p, struct str *out);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * request: one generation, or one scoring, as a caller asks the engine for it.
+ * request: one generation or one scoring that a caller asks of the engine.
  *
  * The caller owns a request and its buffers. It lends them to the engine from engine_submit to
  * done(). Only the engine writes to them in between.
@@ -18,7 +18,7 @@ enum finish {
     FINISH_NONE,   /* still running */
     FINISH_STOP,   /* end-of-turn token or the grammar's end */
     FINISH_LENGTH, /* max_new reached: the reply is cut */
-    /* max_new came near under a grammar: the reply was closed validly by the shortest text */
+    /* max_new near, under a grammar: the shortest valid text closed the reply */
     FINISH_CLOSED,
     FINISH_CANCEL,
     FINISH_ERROR, /* see request.err */
@@ -29,7 +29,7 @@ struct request {
     /* in */
     uint64_t id; /* names the random stream together with seed */
     uint64_t seed;
-    /* lower ones are served first, equal ones in order of their coming; changes no result */
+    /* lower ranks are served first, equal ranks in order of arrival; changes no result */
     uint32_t rank;
     const int32_t *prompt; /* (n_prompt) >= 1 */
     int n_prompt;
@@ -39,7 +39,7 @@ struct request {
     bool ignore_eos;               /* benchmarks */
     const struct grammar *grammar; /* NULL = free text */
     /* Scoring: log-probability of each continuation after the prompt, sum over its tokens. The
-     * prompt is computed once for all. n_cont > 0 needs max_new == 0. */
+     * prompt is computed once for all continuations. n_cont > 0 needs max_new == 0. */
     const int32_t *const *cont;
     const int *cont_len; /* each >= 1 */
     int n_cont;
@@ -63,7 +63,7 @@ struct request {
     struct err err;            /* for FINISH_ERROR */
     int n_cached;              /* prompt tokens taken from the prefix cache */
     int n_pass;                /* steps that gave tokens of the reply */
-    int n_drafted, n_accepted; /* guesses that steps verified, and those that came true */
+    int n_drafted, n_accepted; /* draft tokens that steps verified, and accepted ones */
     int64_t t_submit_ns, t_first_ns, t_done_ns; /* clock_ns; t_first_ns: first token or score */
     void *engine_slot;                          /* the engine's */
 };

@@ -36,7 +36,7 @@ static int rotary_type(const struct gguf *g, const char *arch, enum rotary_scali
     return 0;
 }
 
-/* 1 for a factor that is absent or 0. */
+/* *out: the factor; 1 when it is absent or 0. */
 static int rotary_factor(const struct gguf *g, const char *arch, float *out, struct err *e)
 {
     char full[96];
@@ -94,13 +94,13 @@ int rotary_read(const struct gguf *g, const char *arch, int n_ctx, struct rotary
     return 0;
 }
 
-/* The pair that makes `turns` turns within the original context, as a number between pairs. */
+/* The pair that makes `turns` turns within the original context, as a fractional index. */
 static double rotary_pair(const struct rotary *r, double turns)
 {
     return r->n_rot * log(r->n_ctx_orig / (turns * TURN)) / (2 * log((double)r->theta));
 }
 
-/* 1 where pair i keeps its frequency, 0 where it is divided by the factor. */
+/* The share of its own frequency that pair i keeps: 1 = all, 0 = divided by the factor. */
 static double rotary_keeps(const struct rotary *r, int i)
 {
     if (r->scaling != ROTARY_YARN)

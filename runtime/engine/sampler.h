@@ -1,5 +1,5 @@
-/* sampler: a request's sampling parameters, checked once and turned into the row that the op
- * takes. */
+/* sampler: checks the sampling parameters of a request and turns them into rows of the op
+ * sample. */
 #ifndef MAS_SAMPLER_H
 #define MAS_SAMPLER_H
 

@@ -5,7 +5,7 @@
 #include "check.h"
 #include "clock.h"
 #include "mem.h"
-#include "results.h"
+#include "outcome.h"
 #include "seq.h"
 #include "speculate.h"
 
@@ -16,8 +16,8 @@ struct sched {
     struct speculate *sp; /* or NULL */
     struct seq_list waiting, running, parked;
     uint64_t arrivals;
-    struct seq **ready; /* (n_seq) those that guess ahead in this step */
-    struct results *results;
+    struct seq **ready; /* (n_seq) sequences with drafts in this step */
+    struct outcome *outcome;
     struct engine_stats stats;
 };
 
@@ -54,7 +54,7 @@ int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,
         return NOMEM(e, sizeof *s, "scheduler");
     *s = (struct sched){.c = *c, .fw = fw, .kv = kv, .sp = sp};
     s->ready = mem_zalloc((size_t)c->n_seq, sizeof(struct seq *));
-    int rc = s->ready ? results_open(fw, kv, tok, gv, sp, &s->stats, &s->results, e)
+    int rc = s->ready ? outcome_open(fw, kv, tok, gv, sp, &s->stats, &s->outcome, e)
                       : NOMEM(e, (size_t)c->n_seq * sizeof(struct seq *), "scheduler");
     if (rc < 0) {
         sched_close(s);
@@ -69,7 +69,7 @@ void sched_close(struct sched *s)
     if (!s)
         return;
     mem_free(s->ready);
-    results_close(s->results);
+    outcome_close(s->outcome);
     mem_free(s);
 }
 
@@ -120,9 +120,9 @@ static struct seq *sched_parked(const struct sched *s, const struct seq *q)
 }
 
 /*
- * The sequence that gives its pages to q. First the youngest running one that is younger than q and
- * has no rows in this step, then the youngest parked one: its continuations find or recompute the
- * prompt themselves. The oldest sequence must have rows in every step, so it may also take the
+ * The sequence that gives its pages to q. It is the youngest running one that is younger than q and
+ * has no rows in this step. Otherwise it is the youngest parked one: its continuations find or
+ * recompute the prompt. The oldest sequence must have rows in every step. So it may also take the
  * pages of its own owner, and of the continuations after it.
  */
 static struct seq *sched_victim(const struct sched *s, const struct seq *q)
@@ -141,7 +141,7 @@ static struct seq *sched_victim(const struct sched *s, const struct seq *q)
     return NULL;
 }
 
-/* *room = q has pages for n more positions. Fails only when the device does. */
+/* *room = q has pages for n more positions. The only error is the device's. */
 static int sched_reserve(struct sched *s, struct seq *q, int n, bool *room, struct err *e)
 {
     int rc;
@@ -161,7 +161,7 @@ static int sched_pages(const struct sched *s, int tokens)
     return (tokens + pt - 1) / pt;
 }
 
-/* First admission, or again after a preemption. */
+/* Starts q at its first admission, or restarts it after a preemption. */
 static void sched_start(struct sched *s, struct seq *q)
 {
     if (q->kind == SEQ_CONT && q->owner->kv.len >= q->r->n_prompt && q->kv.len == 0)
@@ -172,8 +172,8 @@ static void sched_start(struct sched *s, struct seq *q)
     seq_move(s, q, SEQ_RUNNING);
 }
 
-/* Has q a place among the running ones, and pages for what it will ask for? For continuations,
- * whose request has begun already, those make room that came after it. */
+/* True when q has a place among the running sequences and pages for its next rows. A continuation
+ * belongs to a request that has begun: younger sequences make room for it. */
 static bool sched_place(struct sched *s, struct seq *q, int promised)
 {
     for (;;) {
@@ -193,17 +193,17 @@ static bool sched_place(struct sched *s, struct seq *q, int promised)
 
 static void sched_admit(struct sched *s)
 {
-    int promised = 0; /* pages that this round's newcomers will ask for */
+    int promised = 0; /* pages that the sequences admitted in this round will take */
     for (struct seq *q = s->waiting.head, *next; q; q = next) {
         if (!sched_place(s, q, promised))
-            return; /* first come, first served: nobody overtakes */
+            return; /* first come, first served: no sequence overtakes another */
         next = q->next;
         promised += sched_pages(s, q->n_tok + 1);
         sched_start(s, q);
     }
 }
 
-/* How many of q's rows in this step want logits, if it takes n rows. */
+/* Number of q's rows with logits in this step, if it has n rows. */
 static int sched_logit_rows(const struct seq *q, int n)
 {
     int from = q->kv.len, to = from + n;
@@ -216,8 +216,9 @@ static int sched_logit_rows(const struct seq *q, int n)
     return to == q->n_tok ? 1 : 0;
 }
 
-/* Takes what the prefix cache has; *wait: q sits this step out. The last token of a sequence is
- * always computed, since its logits are wanted, and so is everything on_logits asks for. */
+/* Takes the pages that the prefix cache has; *wait: q has no rows in this step. The last token of a
+ * sequence is always computed, because its logits are needed. So are all positions for
+ * on_logits. */
 static int sched_lookup(struct sched *s, struct seq *q, bool *wait, struct err *e)
 {
     enum kv_lookup got = KV_HIT;
@@ -236,8 +237,7 @@ static int sched_lookup(struct sched *s, struct seq *q, bool *wait, struct err *
     return 0;
 }
 
-/* Rows that q gets out of `room`, a prefill chunk ending on a page boundary where that is
- * possible. */
+/* Number of rows for q out of `room`. A prefill chunk ends at a page boundary if possible. */
 static int sched_chunk(const struct sched *s, const struct seq *q, int room, int logit_room)
 {
     int pt = kv_page_tokens(s->kv), left = q->n_tok + q->step.n_draft - q->kv.len,
@@ -254,7 +254,7 @@ static int sched_chunk(const struct sched *s, const struct seq *q, int room, int
     return n;
 }
 
-/* The next n positions of kv, whose tokens the batch has already, as a sequence of their own. */
+/* Adds the next n positions of kv to the batch as a sequence; their tokens are there already. */
 static void sched_put_rows(struct sched *s, struct batch *b, struct kv_seq *kv, int n)
 {
     int max_pages = forward_limits(s->fw)->max_pages, at = b->n_row, from = kv->len;
@@ -292,7 +292,7 @@ static int branch_rows(const struct branch *br)
     return br->n ? 1 + br->from + br->n : 0;
 }
 
-/* Rows of all branches of q. */
+/* Number of rows of all branches of q. */
 static int seq_branch_rows(const struct seq *q)
 {
     int n = 0;
@@ -301,7 +301,7 @@ static int seq_branch_rows(const struct seq *q)
     return n;
 }
 
-/* q's branches behind q itself, those that pages, rows and logits are left for. */
+/* Adds q's branches after q itself, as far as pages, rows and logits rows are left. */
 static int sched_put_branches(struct sched *s, struct batch *b, struct seq *q, int most,
                               int *logit_room, struct err *e)
 {
@@ -333,9 +333,9 @@ static bool sched_ready(const struct seq *q)
     return q->n_tok - q->kv.len == 1 && !q->cancelled;
 }
 
-/* Lets the sequences that have one token to compute guess ahead, as far as rows of the step and of
- * its logits go that nobody else can want. */
-static int sched_guess(struct sched *s, struct err *e)
+/* Lets the sequences with one token to compute draft ahead. They use only rows and logits rows that
+ * no other sequence can need. */
+static int sched_draft(struct sched *s, struct err *e)
 {
     int n = 0, prefill = 0, others = 0, logits = forward_limits(s->fw)->max_logit_rows;
     for (struct seq *q = s->running.head; q && s->sp; q = q->next) {
@@ -352,13 +352,13 @@ static int sched_guess(struct sched *s, struct err *e)
     int rows = s->c.batch_tokens - n - others, room = logits - s->running.n;
     prefill = prefill < rows ? prefill : rows;
     rows -= prefill;
-    return speculate_guess(s->sp, s->ready, n, others + prefill, room < rows ? room : rows, e);
+    return speculate_draft(s->sp, s->ready, n, others + prefill, room < rows ? room : rows, e);
 }
 
 enum pass { PASS_OLDEST, PASS_DECODE, PASS_PREFILL, PASSES };
 
-/* Does q take part in this pass? Before all others the oldest sequence when it is prefilling: the
- * younger ones have no rows yet and can be made to give their pages back to it. */
+/* True when q takes part in this pass. An oldest sequence that prefills comes before all others:
+ * the younger ones have no rows yet and can be preempted for it. */
 static bool sched_in_pass(const struct sched *s, const struct seq *q, enum pass pass)
 {
     if (q->step.rows || q->cancelled)
@@ -367,7 +367,7 @@ static bool sched_in_pass(const struct sched *s, const struct seq *q, enum pass 
     return pass == PASS_OLDEST ? !decode && q == s->running.head : decode == (pass == PASS_DECODE);
 }
 
-/* Rows that the sequences of PASS_DECODE will take. */
+/* Number of rows that the sequences of PASS_DECODE will take. */
 static int sched_decode_rows(const struct sched *s)
 {
     int n = 0;
@@ -376,9 +376,9 @@ static int sched_decode_rows(const struct sched *s)
     return n;
 }
 
-/* Drops the guesses of q where rows, logits rows or pages of the step are short: no other sequence
- * gives way to guesses. */
-static void sched_limit_guesses(struct sched *s, struct seq *q, int room, int logit_room)
+/* Drops draft tokens of q if rows, logits rows or pages of the step are short: no sequence gives
+ * way to the draft of another. */
+static void sched_limit_draft(struct sched *s, struct seq *q, int room, int logit_room)
 {
     int rows = 1 + q->step.n_draft,
         pages = sched_pages(s, q->n_tok + q->step.n_draft) - q->kv.n_page;
@@ -386,8 +386,8 @@ static void sched_limit_guesses(struct sched *s, struct seq *q, int room, int lo
         q->step.n_draft = 0;
 }
 
-/* Logits rows are counted as they are promised. The oldest sequence leaves rows and logits rows to
- * those that decode. */
+/* Puts the sequences of one pass into the batch. Logits rows are counted when they are promised.
+ * The oldest sequence leaves rows and logits rows to those that decode. */
 static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *logit_room,
                       struct err *e)
 {
@@ -402,7 +402,7 @@ static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *log
             TRY(sched_lookup(s, q, &wait, e));
         if (wait)
             continue;
-        sched_limit_guesses(s, q, most - b->n_row, *logit_room);
+        sched_limit_draft(s, q, most - b->n_row, *logit_room);
         int n = sched_chunk(s, q, most - b->n_row, *logit_room - kept);
         bool room = false;
         if (n > 0)
@@ -419,7 +419,7 @@ static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *log
 
 /* ---- endings --------------------------------------------------------------------------------- */
 
-/* Takes q and its continuations out of all lists and gives their pages back. */
+/* Removes q and its continuations from all lists and frees their pages. */
 static void sched_remove(struct sched *s, struct seq *q)
 {
     for (int i = 0; i < q->n_cont; i++) {
@@ -443,8 +443,7 @@ static void sched_finish(struct sched *s, struct seq *q, enum finish finish,
     finished(q, user);
 }
 
-/* The prompt of a score has been computed: it is kept for the continuations, which are entered now
- * and never again. */
+/* Parks a score whose prompt is computed. Its continuations are added now, and never again. */
 static void sched_park(struct sched *s, struct seq *q)
 {
     seq_move(s, q, SEQ_PARKED);
@@ -452,7 +451,7 @@ static void sched_park(struct sched *s, struct seq *q)
         seq_enter(s, q->cont[i], SEQ_WAITING);
 }
 
-/* Ends q or moves it to another list, as its state asks for after a step. */
+/* After a step: ends q or moves it to another list, as its state requires. */
 static void sched_settle(struct sched *s, struct seq *q, void (*finished)(struct seq *, void *),
                          void *user)
 {
@@ -467,7 +466,7 @@ static void sched_settle(struct sched *s, struct seq *q, void (*finished)(struct
         sched_park(s, q);
 }
 
-/* A continuation whose rows are all computed goes; its owner counts it. */
+/* Removes the continuations whose rows are all computed; the owner counts them. */
 static void sched_settle_conts(struct sched *s)
 {
     for (struct seq *q = s->running.head, *next; q; q = next) {
@@ -475,14 +474,14 @@ static void sched_settle_conts(struct sched *s)
         if (q->kind != SEQ_CONT || q->kv.len != q->n_tok)
             continue;
         seq_leave(s, q);
-        q->where = SEQ_PARKED; /* in no list: prev and next are NULL and it is no head */
+        q->where = SEQ_PARKED; /* in no list: prev and next are NULL, and no list begins with it */
         kv_seq_drop(s->kv, &q->kv);
         q->owner->cont_left--;
     }
 }
 
-/* The first request from q on in its list. Continuations are passed over: they end and move with
- * their owner. */
+/* The first request from q on in its list. Continuations are skipped: they end and move with their
+ * owner. */
 static struct seq *seq_request_from(struct seq *q)
 {
     while (q && q->kind == SEQ_CONT)
@@ -490,8 +489,8 @@ static struct seq *seq_request_from(struct seq *q)
     return q;
 }
 
-/* Settling a sequence may free it, move it, and take its continuations out of any list. It leaves
- * all other requests where they are, so the next one is read before. */
+/* Settling a sequence may free it, move it, and remove its continuations from any list. All other
+ * requests keep their places, so the next one is read first. */
 static void sched_settle_all(struct sched *s, void (*finished)(struct seq *, void *), void *user)
 {
     sched_settle_conts(s);
@@ -516,7 +515,7 @@ void sched_abort(struct sched *s, enum finish finish, const struct err *why,
         }
 }
 
-/* A device error: nothing of this step counts, and everything ends with it. */
+/* After a device error: no result of this step counts, and every sequence ends with the error. */
 static int sched_broken(struct sched *s, int rc, void (*finished)(struct seq *q, void *user),
                         void *user, const struct err *why)
 {
@@ -525,9 +524,9 @@ static int sched_broken(struct sched *s, int rc, void (*finished)(struct seq *q,
     return rc;
 }
 
-/* No sequence has a row: the youngest one with pages gives them back. The oldest takes what it
- * needs, so this is never needed for long; if there is nothing to give back the scheduler is
- * wrong, which is an error and no endless loop. */
+/* No sequence has a row: preempts the youngest one with pages. The oldest sequence takes all pages
+ * that it needs, so this cannot repeat for long. Without a page to free the scheduler has a bug: an
+ * error ends the loop. */
 static int sched_unblock(struct sched *s, struct err *e)
 {
     struct seq *v = sched_parked(s, NULL);
@@ -550,13 +549,13 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
     sched_settle_all(s, finished, user); /* cancellations */
     sched_admit(s);
     for (struct seq *q = s->running.head; q; q = q->next) {
-        sched_prune(s, q); /* of a step that it got no rows in */
+        sched_prune(s, q); /* branches of a step in which q got no rows */
         seq_step_begin(q);
     }
     struct batch *b = forward_batch(s->fw);
     int logit_room = forward_limits(s->fw)->max_logit_rows;
-    int rc = sched_guess(s, e);
-    double t1 = forward_now(s->fw); /* guessing is no part of what a row costs */
+    int rc = sched_draft(s, e);
+    double t1 = forward_now(s->fw); /* drafting is no part of the cost of a row */
     for (int pass = 0; pass < PASSES && rc == 0; pass++)
         rc = sched_fill(s, b, (enum pass)pass, &logit_room, e);
     if (rc < 0)
@@ -565,10 +564,10 @@ int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), voi
         rc = sched_unblock(s, e);
         return rc < 0 ? sched_broken(s, rc, finished, user, e) : 0;
     }
-    int n_sample = results_ask(s->results, &s->running, b);
+    int n_sample = outcome_ask(s->outcome, &s->running, b);
     rc = forward_step(s->fw, e);
     if (rc == 0)
-        rc = results_take(s->results, &s->running, n_sample, e);
+        rc = outcome_take(s->outcome, &s->running, n_sample, e);
     if (rc < 0)
         return sched_broken(s, rc, finished, user, e);
     kv_step_done(s->kv, true);

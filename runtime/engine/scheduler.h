@@ -1,23 +1,25 @@
 /*
- * scheduler: which rows go into the next step, and what becomes of its results. Runs on the engine
- * thread.
+ * scheduler: chooses the rows of the next step and uses its results. Runs on the engine thread.
  *
- * A sequence is a list of tokens of which the first kv.len have been computed; whatever its history
- * (waiting, prefilling, decoding, preempted, a fork for scoring), the next step computes some of
- * the rest. That makes continuous batching, chunked prefill and recomputation after preemption one
- * rule.
+ * A sequence is a list of tokens, of which the first kv.len are computed. The next step computes
+ * some of the rest. This one rule covers continuous batching, chunked prefill, recomputation after
+ * preemption, and forks for scoring.
  *
  *   waiting --admit--> running --all computed: sample / score--> .. --> finished (done called)
  *      ^                  |
- *      +---- preempted ---+   pages ran out: the youngest gives its pages back and waits in front
+ *      +---- preempted ---+   pages ran out: the youngest gives its pages back and waits at the
+ *                             head
  *
- * Fairness: every running sequence with one token left to compute is in every step; prefill chunks
- * share the rest of batch_tokens in order of arrival; admission is first come, first served, and
- * pages are taken from the youngest. The oldest request has rows in every step, but for a step in
- * which another one computes a page that it wants too. So a request waits at most for those that
- * came before it, and is done after as many steps as it and they have tokens, prompts and replies
- * together (t_soak_mt holds a run to less). Of requests of different rank the lower one counts as
- * older, but who runs already goes on: a newcomer of lower rank waits for a place and pages.
+ * Fairness:
+ *   - Every running sequence with one token left to compute is in every step.
+ *   - Prefill chunks share the rest of batch_tokens in order of arrival.
+ *   - Admission is first come, first served. Pages are taken from the youngest sequence.
+ *   - The oldest request has rows in every step. Exception: a step in which another request
+ *     computes a page that it needs too.
+ *   - So a request finishes within as many steps as there are tokens in it and in all requests
+ *     ahead of it, prompts and replies together. (t_soak_mt holds a run to fewer.)
+ *   - A request of lower rank counts as older. It does not preempt a running one: it waits for a
+ *     place and for pages.
  */
 #ifndef MAS_SCHEDULER_H
 #define MAS_SCHEDULER_H
@@ -38,19 +40,19 @@ struct sched_config {
 
 int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,
                const struct tokenizer *tok, struct grammar_vocab *gv, struct speculate *sp,
-               struct sched **out, struct err *e); /* sp NULL: no guessing ahead */
-void sched_close(struct sched *s);                 /* nothing may be in it; accepts NULL */
+               struct sched **out, struct err *e); /* sp NULL: no speculation */
+void sched_close(struct sched *s);                 /* must be empty; accepts NULL */
 
 void sched_add(struct sched *s, struct seq *q); /* takes ownership until finished() */
 void sched_cancel(struct sched *s, struct seq *q);
 bool sched_idle(const struct sched *s);
 
-/* One step: admits, computes, samples, finishes. finished(q, user) is called for each sequence that
- * ended, with the request's out part filled; it must free q. A device error ends all of them with
- * that error and is returned. */
+/* Runs one step: admits, computes, samples, finishes. Calls finished(q, user) for each sequence
+ * that has ended, with the request's out part filled; it must free q. A device error ends all
+ * sequences with that error and is returned. */
 int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), void *user,
                struct err *e);
-/* Ends everything at once with this finish and error. */
+/* Ends all sequences at once with this finish and error. */
 void sched_abort(struct sched *s, enum finish finish, const struct err *why,
                  void (*finished)(struct seq *q, void *user), void *user);
 void sched_stats(const struct sched *s, struct engine_stats *out);

@@ -107,7 +107,7 @@ static int seq_make_conts(struct seq *q, const struct kv *kv, struct err *e)
     if (!q->cont)
         return NOMEM(e, (size_t)r->n_cont * sizeof(struct seq *), "continuations");
     for (int i = 0; i < r->n_cont; i++) {
-        int more = r->cont_len[i] - 1; /* the last token is only scored, never computed */
+        int more = r->cont_len[i] - 1; /* the last token is scored but never computed */
         if (!more)
             continue;
         TRY(seq_make(r, SEQ_CONT, r->cont[i], more, r->n_prompt + more, kv, &q->cont[q->n_cont],

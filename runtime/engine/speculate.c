@@ -10,47 +10,47 @@
 #include "sampler.h"
 #include "tokenizer.h"
 
-#define MEMORY_TOKENS ((size_t)1 << 18) /* of replies remembered for lookup */
-#define LEVELS 8                        /* of confidence, of each kind of guess */
-/* tokens allowed, at most, where one way on is looked for */
+#define MEMORY_TOKENS ((size_t)1 << 18) /* tokens of replies remembered for lookup */
+#define LEVELS 8                        /* levels of confidence for each kind of draft */
+/* a draft by grammar is tried only if at most this number of tokens is allowed */
 #define FORCED_MOST 8
 
-/* Kinds of guesses; each has LEVELS classes whose success is counted. */
+/* Kinds of drafts; each has LEVELS classes whose acceptance is counted. */
 enum {
     KIND_FORCED,
     KIND_TEXT,
     KIND_MEMORY,
     KIND_MODEL,
-    KIND_SECOND /* given that the first choice is wrong */,
+    KIND_SECOND /* given that the first choice is rejected */,
     KINDS
 };
 
-/* What is known of a class before anything is seen, and for how many guesses that counts. */
+/* Acceptance rate of a class before any measurement; it counts as PRIOR_WEIGHT draft tokens. */
 static const double prior_true[KINDS] = {0.95, 0.6, 0.6, 0.7, 0.4};
 #define PRIOR_WEIGHT 4.0
-#define FORGET 0.995 /* of what was counted, a guess later: 200 guesses are remembered */
+#define FORGET 0.995 /* factor on old counts for each new one: about 200 draft tokens count */
 
 struct tally {
     double tried, came_true;
 };
 
-/* Seconds of steps by rows, at 1, 1.5, 2, 3, 4, 6, .. rows. */
+/* Durations of steps with 1, 1.5, 2, 3, 4, 6, .. rows, in seconds. */
 enum { TIMES = 34 };
 struct times {
-    double seconds[TIMES]; /* running mean, 0 = none seen */
+    double seconds[TIMES]; /* running mean, 0 = no step yet */
 };
-#define TIME_SHARE 0.15 /* of the newest in the running mean */
+#define TIME_SHARE 0.15 /* weight of the newest step in the running mean */
 
-struct path { /* the guesses of one sequence, or those of a branch, while they are made */
+struct path { /* the draft of a sequence, or a branch, while it is made */
     struct seq *q;
-    struct branch *branch; /* NULL: the guesses */
-    int32_t *tok;          /* where guess i goes */
+    struct branch *branch; /* NULL: the draft of the sequence */
+    int32_t *tok;          /* (n) draft token i */
     uint8_t *class;
     int *n;
-    double sure[DRAFT_MOST]; /* probability that guess i and all before it come true */
-    double last;             /* of the last one; before the first, of what comes before it */
+    double sure[DRAFT_MOST]; /* probability that draft tokens 0 to i are all accepted */
+    double last; /* of the last token so far; of the tokens before the path at its start */
     struct grammar_state grammar;
-    const int32_t *next; /* where a lookup goes on */
+    const int32_t *next; /* continuation that a lookup has found */
     int n_next, length;
     int kind;
     bool stopped;
@@ -66,13 +66,13 @@ struct speculate {
     struct times step, draft;
     uint64_t n_spoilt;
     size_t mask_words;
-    struct path *path;         /* (n_path) of the sequences, then of the branches */
+    struct path *path;         /* (n_path) paths of sequences, then of branches */
     struct draft_want *want;   /* (n_path) */
-    int *wants;                /* (n_path) whose */
+    int *wants;                /* (n_path) path of each request in want */
     uint32_t *mask;            /* (n_path, mask_words) */
     const uint32_t **mask_row; /* (n_path) */
     struct branch *branch;     /* (SPECULATE_BRANCHES) with tables of pages, or NULL */
-    int n_branch;              /* in use in this step */
+    int n_branch;              /* branches in use in this step */
 };
 
 static int branches_open(struct speculate *sp, struct err *e)
@@ -138,7 +138,7 @@ void speculate_close(struct speculate *sp)
     mem_free(sp);
 }
 
-/* ---- what steps cost, how often guesses come true -------------------------------------------- */
+/* ---- durations of steps, rates of acceptance ------------------------------------------------- */
 
 static double rows_of(int i)
 {
@@ -159,9 +159,9 @@ static void times_add(struct times *t, int rows, double seconds)
     *at = *at > 0 ? *at + TIME_SHARE * (seconds - *at) : seconds;
 }
 
-/* Seconds of a step of so many rows: between its measured neighbours along a line; beyond the last
- * one, or with one alone, a quarter of the time is taken to be the rows' own. 0: nothing has
- * been measured. More rows never take less. */
+/* Seconds of a step with this number of rows, linear between its measured neighbours. Beyond the
+ * last one, or with one alone, a quarter of the time is taken as proportional to rows. 0: nothing
+ * is measured. More rows never take less time. */
 static double times_of(const struct times *t, double rows)
 {
     double low = 0, low_rows = 0;
@@ -179,8 +179,8 @@ static double times_of(const struct times *t, double rows)
     return low > 0 ? low * (0.75 + 0.25 * rows / low_rows) : 0;
 }
 
-/* How likely a guess must come true so that its row pays, in a step of so many rows that gives so
- * many tokens: tokens a second must not fall. */
+/* Least probability of acceptance at which a further row pays: tokens a second must not fall. The
+ * step has `rows` rows and gives `tokens` tokens. */
 static double threshold(const struct speculate *sp, double rows, double tokens)
 {
     double now = times_of(&sp->step, rows), more = times_of(&sp->step, rows + 1);
@@ -194,7 +194,8 @@ static double class_true(const struct speculate *sp, int class)
     return (t->came_true + prior * PRIOR_WEIGHT) / (t->tried + PRIOR_WEIGHT);
 }
 
-/* The first n_true of n guesses came true; of those behind the first wrong one nothing is known. */
+/* Counts n draft tokens, the first n_true accepted. After the first rejected one nothing is
+ * known. */
 static void tally_way(struct speculate *sp, const uint8_t *class, int n, int n_true)
 {
     for (int i = 0; i < n && i <= n_true; i++) {
@@ -235,10 +236,10 @@ void speculate_took(struct speculate *sp, int rows, double seconds)
     times_add(&sp->step, rows, seconds);
 }
 
-/* ---- guesses without a model ----------------------------------------------------------------- */
+/* ---- drafts without a model ------------------------------------------------------------------ */
 
-/* The only way on that a grammar leaves: of at most FORCED_MOST tokens the longest, when all others
- * begin it. */
+/* The only continuation that a grammar allows. Of at most FORCED_MOST allowed tokens it is the
+ * longest, if all others are its prefixes. */
 static int32_t forced(const struct speculate *sp, const uint32_t *mask, bool *only)
 {
     int32_t id[FORCED_MOST], best = -1;
@@ -278,13 +279,13 @@ static void path_add(struct speculate *sp, struct path *p, int32_t id, int kind,
     *p->n = i + 1;
 }
 
-/* Takes id as the next guess, if the text may go on with it. */
+/* Takes id as the next draft token, if the text may continue with it. */
 static bool path_take(struct speculate *sp, struct path *p, const uint32_t *mask, int32_t id,
                       int kind, int level)
 {
     const struct request *r = p->q->r;
     if (tokenizer_is_end(sp->tok, id) && !r->ignore_eos)
-        return false; /* there is nothing behind it to compute */
+        return false; /* no token after it would be computed */
     if (r->grammar) {
         if (!(mask[id / 32] >> (id % 32) & 1) ||
             !grammar_accept(sp->gv, r->grammar, &p->grammar, id) || p->grammar.done)
@@ -298,7 +299,7 @@ static bool path_look(struct speculate *sp, struct path *p, const uint32_t *mask
 {
     const struct seq *q = p->q;
     if (!p->n_next) {
-        struct lookup_guess g = lookup_find(sp->lookup, q->tok, q->n_tok + q->step.n_draft);
+        struct lookup_draft g = lookup_find(sp->lookup, q->tok, q->n_tok + q->step.n_draft);
         p->next = g.next;
         p->n_next = g.n;
         p->length = g.length;
@@ -316,8 +317,8 @@ static bool path_look(struct speculate *sp, struct path *p, const uint32_t *mask
     return false;
 }
 
-/* The next guess of one way without a model. mask: of its grammar, or NULL. Texts are looked up for
- * the first way only. */
+/* Adds the next draft token of one path without a model. mask: of its grammar, or NULL. Texts are
+ * looked up for the draft of a sequence only, not for branches. */
 static bool path_extend(struct speculate *sp, struct path *p, const uint32_t *mask)
 {
     if (mask) {
@@ -333,9 +334,9 @@ static bool path_extend(struct speculate *sp, struct path *p, const uint32_t *ma
     return sp->lookup && !p->branch && path_look(sp, p, mask);
 }
 
-/* ---- guesses of a draft model ---------------------------------------------------------------- */
+/* ---- drafts of a model ----------------------------------------------------------------------- */
 
-/* Of a probability, 0 to LEVELS - 1. */
+/* The level of a probability, 0 to LEVELS - 1. */
 static int level_of(double p)
 {
     static const double bound[LEVELS - 1] = {0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.93};
@@ -345,7 +346,7 @@ static int level_of(double p)
     return level;
 }
 
-/* Tokens of p's way behind the sequence's own. */
+/* Number of tokens on p's path after the sequence's own. */
 static int path_depth(const struct path *p)
 {
     return (p->branch ? p->branch->from : 0) + *p->n;
@@ -372,8 +373,8 @@ static void want_add(struct speculate *sp, int i, const uint32_t *mask, int n)
                                       .sample = sampler_row(q->r, q->r->n_out + depth, row)};
 }
 
-/* Is a pass of the draft model for these worth its time? What it may give: the tokens that it
- * guesses right, at the time that a token takes now. */
+/* True when a pass of the draft model pays. The step now needs some time for the tokens that the
+ * pass is expected to add; the pass must take less. */
 static bool model_pays(const struct speculate *sp, int n, double tokens, double rows)
 {
     double step = times_of(&sp->step, rows), pass = times_of(&sp->draft, n), gain = 0, prior = 0;
@@ -384,8 +385,8 @@ static bool model_pays(const struct speculate *sp, int n, double tokens, double 
     return sp->o.always || !(step > 0) || !(pass > 0) || gain * step > tokens * pass;
 }
 
-/* A branch for q that is `likely` to be the way: a free one, or q's own least likely one, when that
- * is less so. */
+/* A branch for q with probability `likely`: a free one, or q's own least likely one if that is less
+ * likely. */
 static struct branch *branch_place(struct speculate *sp, int n_seq, struct seq *q, double likely)
 {
     if (q->step.n_branch < sp->o.max_branch && sp->n_branch < SPECULATE_BRANCHES)
@@ -403,9 +404,9 @@ static struct branch *branch_place(struct speculate *sp, int n_seq, struct seq *
     return least;
 }
 
-/* Begins a branch with the model's second choice where the first, *w's, may be wrong; p as it was
- * before that was taken. A branch costs the rows of what comes before it, too, so that it must
- * be likely enough to pay for them. */
+/* Begins a branch with the model's second choice, in case the first, *w's, is rejected. p is the
+ * path before the first choice was taken. A branch also costs the rows of the tokens before it, so
+ * it must be likely enough to pay for them. */
 static void branch_add(struct speculate *sp, int n_seq, const struct path *p,
                        const struct draft_want *w, const uint32_t *mask, double floor)
 {
@@ -433,17 +434,17 @@ static void branch_add(struct speculate *sp, int n_seq, const struct path *p,
         own->sure[0] = 0;
 }
 
-/* One token for each of sp->want[0..n). */
+/* Drafts one token for each of sp->want[0..n). */
 static int model_extend(struct speculate *sp, int n_seq, int n, double floor, struct err *e)
 {
     double t0 = drafter_now(sp->drafter);
     int rows = 0;
     for (int i = 0; i < n; i++)
         rows += sp->want[i].n_tok - sp->want[i].kv->len;
-    TRY(drafter_guess(sp->drafter, sp->want, n, sp->mask_row, n, e));
-    if (rows <= 2 * n) /* else prompts were read: no measure of guessing */
+    TRY(drafter_next(sp->drafter, sp->want, n, sp->mask_row, n, e));
+    if (rows <= 2 * n) /* otherwise prompts were read: no measure of drafting */
         times_add(&sp->draft, n, drafter_now(sp->drafter) - t0);
-    for (int i = n; i-- > 0;) { /* branches first, since they may make room for others */
+    for (int i = n; i-- > 0;) { /* branches first: they may make room for others */
         struct path *p = &sp->path[sp->wants[i]];
         const struct draft_want *w = &sp->want[i];
         const uint32_t *mask = w->sample.mask >= 0 ? sp->mask_row[i] : NULL;
@@ -457,8 +458,8 @@ static int model_extend(struct speculate *sp, int n_seq, int n, double floor, st
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
-/* One more guess for every path that has guessed `depth` tokens, branches included. *any: there was
- * one. */
+/* Adds one draft token to every path with `depth` tokens, branches included. *any: one was
+ * added. */
 static int extend_all(struct speculate *sp, int n_seq, int depth, double rows, double floor,
                       bool *any, struct err *e)
 {
@@ -474,7 +475,7 @@ static int extend_all(struct speculate *sp, int n_seq, int depth, double rows, d
             continue;
         }
         if (r->grammar && grammar_mask(sp->gv, r->grammar, &p->grammar, &mask, NULL) < 0) {
-            p->stopped = true; /* the step itself will say why */
+            p->stopped = true; /* the step itself will report the error */
             continue;
         }
         if (path_extend(sp, p, mask))
@@ -495,13 +496,13 @@ static int extend_all(struct speculate *sp, int n_seq, int depth, double rows, d
     return model_extend(sp, n_seq, n_want, floor, e);
 }
 
-/* What a step has so far, and room for more rows. */
+/* The rows and tokens of a step so far, and its room for more rows. */
 struct step {
     double rows, tokens;
     int room;
 };
 
-/* Cuts the paths to the guesses whose rows pay: the likeliest first, until one does not. */
+/* Cuts the paths to the draft tokens whose rows pay: the likeliest first, until one does not. */
 static void cut(struct speculate *sp, struct seq **q, int n, struct step *st)
 {
     enum { BINS = 64 };
@@ -525,7 +526,7 @@ static void cut(struct speculate *sp, struct seq **q, int n, struct step *st)
             q[i]->step.n_draft--;
 }
 
-/* Cuts branches to what pays for all their rows, and gives up those that do not pay at all. */
+/* Cuts each branch to the length that pays for all its rows; drops a branch that never pays. */
 static void cut_branches(struct speculate *sp, int n_seq, struct step *st)
 {
     for (int i = 0; i < sp->n_branch; i++) {
@@ -550,7 +551,7 @@ static void cut_branches(struct speculate *sp, int n_seq, struct step *st)
     }
 }
 
-/* For simulations: other tokens in place of guesses. Not under a grammar, which might not allow
+/* For simulations: replaces draft tokens by others. Never under a grammar, which might forbid
  * them. */
 static void spoil(struct speculate *sp, struct seq *q)
 {
@@ -559,7 +560,7 @@ static void spoil(struct speculate *sp, struct seq *q)
             q->tok[q->n_tok + i] = q->tok[q->n_tok + i] ? 0 : 1;
 }
 
-int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows, int room,
+int speculate_draft(struct speculate *sp, struct seq **q, int n, int other_rows, int room,
                     struct err *e)
 {
     struct step st = {.rows = n + other_rows, .tokens = n, .room = room};
@@ -577,7 +578,7 @@ int speculate_guess(struct speculate *sp, struct seq **q, int n, int other_rows,
                                     .last = 1};
         if (q[i]->r->grammar)
             sp->path[i].grammar = q[i]->grammar;
-        /* its last token, whatever was guessed there and behind it, is read again */
+        /* the last token is read again, and so are draft tokens at its place and after it */
         if (sp->drafter)
             drafter_rewind(sp->drafter, &q[i]->draft_kv, q[i]->n_tok - 1);
     }

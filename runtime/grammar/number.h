@@ -25,7 +25,7 @@ struct number_range {
     int64_t step; /* units; the range holds only multiples of it; 0 = 1 = every number */
 };
 
-struct number_prefix { /* what is written so far; all zero = nothing */
+struct number_prefix { /* the text written so far; all zero = nothing */
     uint64_t digits;   /* all digits read as one integer */
     uint8_t n_int, n_frac;
     bool negative, point;

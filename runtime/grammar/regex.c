@@ -390,8 +390,8 @@ static int read_group(struct parse *p, uint16_t *out)
         p->at = (size_t)(end - p->s) + 1;
     } else if (looking_at(p, "?")) {
         BAD(p,
-            "byte %zu: a look-ahead, look-behind or flag (?.. is not supported; what must "
-            "also fit goes into allOf as a pattern of its own",
+            "byte %zu: a look-ahead, look-behind or flag (?.. is not supported; put the second "
+            "condition into allOf as a pattern of its own",
             start);
     }
     TRY(read_alt(p, out));

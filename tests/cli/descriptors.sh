@@ -1,15 +1,7 @@
 #!/bin/bash
 # Standard input, output and error closed, full or without a reader: no output lands in another file, and each case is an error.
-set -u
-dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
-trap 'rm -rf -- "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-
-fault() {
-    echo "FAILED: $*"
-    bad=1
-}
+# shellcheck source=tests/cli/head.bash
+. "$(dirname "$0")/head.bash"
 
 data=$MAS_SOURCE/configs/demo/questions.jsonl
 "$MAS" synth --shape tiny --type F32 --quiet want.gguf || exit 1

@@ -1,30 +1,9 @@
 #!/bin/bash
 # mas eval, export, run and plan with the model inside the program. An evaluation killed and continued ends like an
 # uninterrupted one. Every refusal has its exit code and names the cause.
-set -u
-dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
-trap 'rm -rf -- "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
+# shellcheck source=tests/cli/head.bash
+. "$(dirname "$0")/head.bash"
 data=$MAS_SOURCE/configs/demo/questions.jsonl
-
-fault() {
-    echo "FAILED: $*"
-    bad=1
-}
-
-# expect CODE TEXT COMMAND..: exit code, and TEXT in what it says
-expect() {
-    local code=$1 text=$2 said got
-    shift 2
-    said=$("$@" 2>&1)
-    got=$?
-    [ "$got" = "$code" ] || fault "$*: exit code $got, want $code: $said"
-    case $said in
-    *"$text"*) ;;
-    *) fault "$*: no '$text' in: $said" ;;
-    esac
-}
 
 # what an evaluation found, without its times
 answers() {

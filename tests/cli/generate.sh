@@ -31,7 +31,7 @@ expect 64 'no text' "${gen[@]}"
 expect 64 'both -p and -f' "${gen[@]}" -p x -f y
 expect 64 "--tokens is '0'; it takes a whole number from 1" "${gen[@]}" -p x -n 0
 expect 64 "--temp is 'hot'; it takes a number from 0 to 5" "${gen[@]}" -p x --temp hot
-expect 64 "--kv-type is 'q4'; it takes one of f16|q8_0|q4_0|f32" "${gen[@]}" -p x --kv-type q4
+expect 64 "--kv-type is 'q4'; it takes one of f16|q4_0|q8_0|f32" "${gen[@]}" -p x --kv-type q4
 expect 64 'unexpected argument' "${gen[@]}" x
 expect 66 '/no/such/file' "${gen[@]}" -f /no/such/file
 expect 66 '/no/such.gguf' "$MAS" generate -m /no/such.gguf -p x

@@ -1,15 +1,7 @@
 #!/bin/bash
 # A case outside the toy model's world is announced first and last, as text and as JSON. A question of its world never is.
-set -u
-dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
-trap 'rm -rf -- "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-
-fault() {
-    echo "FAILED: $*"
-    bad=1
-}
+# shellcheck source=tests/cli/head.bash
+. "$(dirname "$0")/head.bash"
 
 case="65yo man with chest pain radiating to left arm, diaphoresis"
 options="A. GERD||B. Acute MI||C. PE||D. MSK pain"

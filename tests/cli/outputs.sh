@@ -1,29 +1,8 @@
 #!/bin/bash
 # The files that commands write: links stay, pipes and devices are written in place, neighbours survive, a failure
 # leaves the old content. loader/outfile.h says the rules, tests/unit/t_outfile.c tests the corners.
-set -u
-dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
-trap 'rm -rf -- "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-
-fault() {
-    echo "FAILED: $*"
-    bad=1
-}
-
-# expect CODE TEXT COMMAND..: exit code, and TEXT in what it says
-expect() {
-    local code=$1 text=$2 said got
-    shift 2
-    said=$("$@" 2>&1)
-    got=$?
-    [ "$got" = "$code" ] || fault "$*: exit code $got, want $code: $said"
-    case $said in
-    *"$text"*) ;;
-    *) fault "$*: no '$text' in: $said" ;;
-    esac
-}
+# shellcheck source=tests/cli/head.bash
+. "$(dirname "$0")/head.bash"
 
 "$MAS" synth --shape tiny --type F32 --quiet f32.gguf || exit 1
 "$MAS" quantize --quiet f32.gguf want.gguf Q8_0 || exit 1

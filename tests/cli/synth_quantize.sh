@@ -1,29 +1,8 @@
 #!/bin/bash
 # mas synth and mas quantize: their output is right and depends on the options alone. Every refusal has its exit
 # code, names the cause and leaves no file.
-set -u
-dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
-trap 'rm -rf -- "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-
-fault() {
-    echo "FAILED: $*"
-    bad=1
-}
-
-# expect CODE TEXT COMMAND..: exit code, and TEXT in what it says
-expect() {
-    local code=$1 text=$2 said got
-    shift 2
-    said=$("$@" 2>&1)
-    got=$?
-    [ "$got" = "$code" ] || fault "$*: exit code $got, want $code: $said"
-    case $said in
-    *"$text"*) ;;
-    *) fault "$*: no '$text' in: $said" ;;
-    esac
-}
+# shellcheck source=tests/cli/head.bash
+. "$(dirname "$0")/head.bash"
 
 sum() {
     sha256sum <"$1" | cut -c1-64
@@ -38,15 +17,29 @@ done
 "$MAS" synth --shape tiny --type F32 --seed 4 --quiet other.gguf
 cmp -s f32.gguf other.gguf && fault "synth does not depend on --seed"
 [ "$("$MAS" synth --shape tiny --quiet quiet.gguf 2>&1)" = "" ] || fault "--quiet is not quiet"
-for type in F16 BF16 Q8_0 Q4_0 Q6_K Q4_K_M Q5_K_M; do
+types=$("$MAS" synth --type none none.gguf 2>&1 | sed -n 's/.*known: //p')
+case " $types " in
+*" F32 "*" BF16 "*" Q4_K_M Q5_K_M "*) ;;
+*) fault "the known types are '$types'" ;;
+esac
+for type in $types; do
     expect 0 "$type" "$MAS" synth --shape tiny --type $type --layers 3 s_$type.gguf
+done
+# ---- a format without a kernel of its own computes, and is named once
+for type in $types; do
+    said=$("$MAS" generate -m s_$type.gguf --backend cpu -p x -n 2 2>&1 >/dev/null) || fault "generate with $type: $said"
+    case $type in
+    F32 | F16 | BF16 | Q8_0 | Q4_0 | Q6_K | Q4_K_M | Q5_K_M) want=0 ;;
+    *) want=$(grep -c "$type has no fast kernel on cpu" <<<"$said") ;;
+    esac
+    [ "$want" -le 1 ] && [ "$(grep -c 'no fast kernel' <<<"$said")" = "$want" ] || fault "$type on cpu: $said"
 done
 grep -aq "<|start_header_id|>" f32.gguf || fault "no Llama 3 tokens"
 "$MAS" synth --shape tiny --vocab-from f32.gguf --type F32 --seed 3 --quiet copy.gguf
 cmp f32.gguf copy.gguf || fault "--vocab-from changes the vocabulary"
 
 # ---- quantize: every type, the same bytes whatever the threads
-for type in F16 BF16 Q8_0 Q4_0 Q6_K Q4_K_M Q5_K_M; do
+for type in $types; do
     expect 0 "$type" "$MAS" quantize --rmse -t 1 f32.gguf q_$type.gguf $type
     "$MAS" quantize -t 3 --quiet f32.gguf again.gguf ${type,,}
     cmp q_$type.gguf again.gguf || fault "quantize $type depends on the threads"

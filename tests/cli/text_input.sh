@@ -1,29 +1,8 @@
 #!/bin/bash
 # Text as editors of other systems save it: byte order marks, CR LF, UTF-16, NUL bytes.
-set -u
-dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-test-XXXXXX")
-trap 'rm -rf -- "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
+# shellcheck source=tests/cli/head.bash
+. "$(dirname "$0")/head.bash"
 bom=$'\xef\xbb\xbf'
-
-fault() {
-    echo "FAILED: $*"
-    bad=1
-}
-
-# expect CODE TEXT COMMAND..: exit code, and TEXT in what it says
-expect() {
-    local code=$1 text=$2 said got
-    shift 2
-    said=$("$@" 2>&1)
-    got=$?
-    [ "$got" = "$code" ] || fault "$*: exit code $got, want $code: $said"
-    case $said in
-    *"$text"*) ;;
-    *) fault "$*: no '$text' in: $said" ;;
-    esac
-}
 
 wide() { # ENCODING FILE
     python3 -c 'import sys; sys.stdout.buffer.write(sys.stdin.buffer.read().decode().encode(sys.argv[1]))' "$1" <"$2"

@@ -23,10 +23,10 @@ ops_of() {
     matmul*) echo matmul ;;
     attention*) echo attention ;;
     norm.cuh) echo rmsnorm matmul ;;
-    rope.cuh) echo rope kv_write ;;
+    rope.cuh) echo kv_write ;;
     kv_write*) echo kv_write ;;
     warp.cuh) echo rmsnorm logprob sample ;;
-    row4.cuh) echo add swiglu gather rmsnorm logprob sample ;;
+    row4.cuh) echo add gather rmsnorm logprob sample ;;
     vocab.cuh) echo logprob sample ;;
     kv_page.cuh) echo kv_copy kv_write attention ;;
     *) basename "$1" .cu ;;

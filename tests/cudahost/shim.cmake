@@ -70,7 +70,7 @@ endforeach()
 function(cushim_library name flavour)
   set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX)
   if(flavour STREQUAL "race")
-    # What the compiler turned into a call of memcpy is an access like any other.
+    # A call of memcpy that the compiler made of an access counts as that access.
     add_library(${name}_obj OBJECT EXCLUDE_FROM_ALL ${ARGN})
     cushim_flags(${name}_obj race ON)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}_race.o)

@@ -45,7 +45,7 @@ struct work {
     /* kernel */
     struct kernel_call call = {};
     size_t shared_limit = 0;
-    std::shared_ptr<void> args; /* what call.args points to */
+    std::shared_ptr<void> args; /* the memory of call.args */
     /* copy, fill */
     void *dst = nullptr;
     const void *src = nullptr;
@@ -1338,7 +1338,7 @@ API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, const void
     return ret(cudaSuccess);
 }
 
-/* ---- what tests ask -------------------------------------------------------------------------- */
+/* ---- calls of tests -------------------------------------------------------------------------- */
 
 API void cushim_order(enum cushim_order order, uint64_t seed)
 {

@@ -611,7 +611,7 @@ void race_shape(const void *p, unsigned n, bool write, struct site at)
 
 } /* namespace cushim */
 
-/* ---- what gcc calls -------------------------------------------------------------------------- */
+/* ---- calls by gcc --------------------------------------------------------------------------- */
 
 #define PC ((uint32_t)(static_cast<char *>(__builtin_return_address(0)) - &__executable_start))
 #define HOOKS(n)                                                                                   \

@@ -5,8 +5,8 @@
  * memory at that time. Its sums are written then. Code that touches an operand or a sum too early
  * gets wrong numbers.
  *
- * Checked rules of the hardware: fences, alignment of tiles, no product in progress at the end, and
- * the same product in all four warps of a group.
+ * Checked rules of the hardware: fences, alignment of tiles, no unfinished product at the end, the
+ * same product in all four warps of a group.
  */
 #include "shim_rt.h"
 

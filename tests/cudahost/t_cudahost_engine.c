@@ -116,7 +116,7 @@ static void results_hold_with_k_quants(void **state)
     jobs_free(want);
 }
 
-static struct engine_options guessing(struct engine_options o)
+static struct engine_options drafting(struct engine_options o)
 {
     o.max_draft = 4;
     o.always_draft = o.lookup = true;
@@ -128,21 +128,21 @@ static struct engine_options guessing(struct engine_options o)
 
 /* Steps with several rows of one sequence, also recorded, by two models in turns; right and wrong
  * drafts. */
-static void results_do_not_depend_on_guessing_ahead(void **state)
+static void results_do_not_depend_on_drafts(void **state)
 {
     (void)state;
     struct engine_options o = cudahost_options();
     struct jobs *want = run_alone(&o);
-    struct engine_options ahead = guessing(o);
-    compare(want, &ahead, "guessing");
+    struct engine_options ahead = drafting(o);
+    compare(want, &ahead, "drafting");
     ahead.no_record = true;
     ahead.page_tokens = 64;
     ahead.n_seq = 3;
-    compare(want, &ahead, "guessing, no step recorded, 3 together, pages of 64");
+    compare(want, &ahead, "drafting, no step recorded, 3 together, pages of 64");
     char dir[256], draft[300];
     snprintf(draft, sizeof draft, "%s/draft.gguf", test_mkdir(dir));
     serve_draft(draft);
-    ahead = guessing(o);
+    ahead = drafting(o);
     ahead.draft_model = draft; /* its second choices are right sometimes */
     ahead.lookup = false;
     ahead.spoil_drafts = 0;
@@ -160,8 +160,8 @@ static void results_do_not_depend_on_guessing_ahead(void **state)
     o.model = TEST_SOURCE "/configs/demo/toy_mini.gguf";
     o.kv_fmt = FMT_Q8_0;
     want = run_alone(&o);
-    ahead = guessing(o);
-    compare(want, &ahead, "guessing with a q8_0 cache and quantised weights");
+    ahead = drafting(o);
+    compare(want, &ahead, "drafting with a q8_0 cache and quantised weights");
     jobs_free(want);
 }
 
@@ -357,7 +357,7 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_cache_or_recording),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
         cmocka_unit_test(results_hold_with_k_quants),
-        cmocka_unit_test(results_do_not_depend_on_guessing_ahead),
+        cmocka_unit_test(results_do_not_depend_on_drafts),
         cmocka_unit_test(streamed_weights_give_what_resident_ones_give),
         cmocka_unit_test(layers_on_the_cpu_give_the_same_at_every_run),
         cmocka_unit_test(sequences_that_push_each_other_out_get_the_same),

@@ -86,11 +86,8 @@ static void call_run(struct call *c, const char *name, int first, int n_row)
     const size_t x_bytes = (size_t)(n_row * c->n_in) * sizeof(float);
     const size_t y_bytes = (size_t)(n_row * c->n_out) * sizeof(float);
     const size_t w_bytes = (size_t)c->n_out * c->row_bytes;
-    const struct ops_limits limits = {.max_rows = n_row,
-                                      .max_in = c->n_in,
-                                      .max_out = c->n_out,
-                                      .f16_weights = c->fmt == FMT_F16,
-                                      .bf16_weights = c->fmt == FMT_BF16};
+    struct ops_limits limits = {.max_rows = n_row, .max_in = c->n_in, .max_out = c->n_out};
+    limits.weights[c->fmt] = true;
     ok(api->alloc(dev, MEM_DEVICE, x_bytes, &x, &e));
     ok(api->alloc(dev, MEM_DEVICE, w_bytes, &w, &e));
     ok(api->alloc(dev, MEM_DEVICE, y_bytes, &y, &e));

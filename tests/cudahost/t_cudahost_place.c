@@ -12,6 +12,7 @@
 #include "forward.h"
 #include "log.h"
 #include "mem.h"
+#include "placed.h"
 #include "source.h"
 #include "test.h"
 #include "tokenizer.h"
@@ -334,26 +335,26 @@ static void a_file_cut_in_the_middle_of_a_step_is_a_message(void **state)
     struct run r;
     test_mkdir(dir);
     open_streamed_copy(dir, path, &r);
-    ok(place_part(r.place, PART_EMBED, 0, NULL, t, &e));
-    ok(place_release(r.place, PART_EMBED, 0, NULL, &e));
+    ok(place_part(r.place, PART_EMBED, 0, t, &e));
+    ok(place_release(r.place, PART_EMBED, 0, &e));
     assert_int_equal(truncate(path, 4096), 0);
     int rc = 0;
     /* items already in the rings are used first */
     for (int i = 0; i < 8 * 2 * sc.m.hp.n_layer && rc == 0; i++) {
         int l = i / 2 % sc.m.hp.n_layer;
         enum plan_part part = i % 2 ? PART_FFN : PART_ATTN;
-        rc = place_part(r.place, part, l, NULL, t, &e);
+        rc = place_part(r.place, part, l, t, &e);
         if (rc == 0)
-            rc = place_release(r.place, part, l, NULL, &e);
+            rc = place_release(r.place, part, l, &e);
         if (rc == 0 && l == sc.m.hp.n_layer - 1 && part == PART_FFN)
-            rc = place_part(r.place, PART_OUTPUT, 0, NULL, t, &e);
+            rc = place_part(r.place, PART_OUTPUT, 0, t, &e);
         if (rc == 0 && l == sc.m.hp.n_layer - 1 && part == PART_FFN)
-            rc = place_release(r.place, PART_OUTPUT, 0, NULL, &e);
+            rc = place_release(r.place, PART_OUTPUT, 0, &e);
     }
     assert_int_equal(rc, ERR_IO);
     assert_non_null(strstr(e.msg, path));
     assert_non_null(strstr(e.msg, "shorter"));
-    fails(place_part(r.place, PART_ATTN, 0, NULL, t, &e), ERR_IO, path); /* later calls fail, too */
+    fails(place_part(r.place, PART_ATTN, 0, t, &e), ERR_IO, path); /* later calls fail, too */
     run_close(&r);
     test_rmdir(dir);
 }

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -321,6 +322,52 @@ void shrink_run(struct shrink *s)
         }
     }
     free(before);
+}
+
+/* ---- the command line ---- */
+
+void differ_options_read(int argc, char **argv, const struct option *own,
+                         void (*take)(int key, char *value, void *user), void *user,
+                         struct differ_options *out)
+{
+    static const struct option shared[] = {{"seed", 1, 0, 's'},    {"count", 1, 0, 'n'},
+                                           {"minutes", 1, 0, 'm'}, {"keep-going", 0, 0, 'k'},
+                                           {"no-gdb", 0, 0, 'g'},  {"shrink-seconds", 1, 0, 'h'}};
+    enum { SHARED = sizeof shared / sizeof *shared, MOST = 16 };
+    struct option all[MOST + 1] = {{0}};
+    int n = SHARED;
+    memcpy(all, shared, sizeof shared);
+    while (own->name && n < MOST)
+        all[n++] = *own++;
+    *out = (struct differ_options){.seed = 1, .count = -1, .minutes = 1e9, .shrink_seconds = 120};
+    for (int c; (c = getopt_long(argc, argv, "", all, NULL)) != -1;) {
+        switch (c) {
+        case 's':
+            out->seed = strtoull(optarg, NULL, 0);
+            break;
+        case 'n':
+            out->count = atol(optarg);
+            break;
+        case 'm':
+            out->minutes = atof(optarg);
+            break;
+        case 'k':
+            out->keep_going = true;
+            break;
+        case 'g':
+            child_without_gdb();
+            break;
+        case 'h':
+            out->shrink_seconds = atof(optarg);
+            break;
+        case '?':
+            exit(64);
+        default:
+            take(c, optarg, user);
+        }
+    }
+    if (out->count < 0)
+        out->count = out->minutes < 1e9 ? 1 << 30 : 1;
 }
 
 /* ---- files ---- */

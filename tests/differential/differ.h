@@ -78,6 +78,22 @@ struct shrink {
 /* Drops one part after another while the trial still fails, until no part can be dropped. */
 void shrink_run(struct shrink *s);
 
+/* ---- the command line ---- */
+
+struct differ_options {
+    uint64_t seed; /* of the first trial */
+    long count;    /* trials; without --count or --minutes 1 */
+    double minutes, shrink_seconds;
+    bool keep_going; /* after a failure */
+};
+
+struct option; /* getopt.h */
+/* Reads the options of both programs; own: those of one program, ended by a row of zeros, whose
+ * values go to take(key, value, user). An unknown option ends the program with status 64. */
+void differ_options_read(int argc, char **argv, const struct option *own,
+                         void (*take)(int key, char *value, void *user), void *user,
+                         struct differ_options *out);
+
 /* ---- files ---- */
 
 char *differ_read(const char *path); /* the text, or an empty one; free() */

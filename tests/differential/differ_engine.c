@@ -202,7 +202,7 @@ static bool enough(const struct engine_test *t)
     const struct crowd_told *w = t->told;
     printf("%ld crowds, %ld failed, %ld refused; %ld requests compared, %ld cancelled; %ld "
            "preempted, %ld prompt tokens "
-           "cached, %ld of %ld guesses right, %ld branches taken, %ld pages swapped in, %ld with "
+           "cached, %ld of %ld drafts accepted, %ld branches taken, %ld pages swapped in, %ld with "
            "streamed weights\n",
            t->trials, t->failed, t->refused, w->compared, w->cancelled, w->preempted, w->cached,
            w->accepted, w->drafted, w->branched, w->swapped, w->limited);
@@ -218,50 +218,23 @@ static bool enough(const struct engine_test *t)
     return met && t->refused * 20 <= t->trials;
 }
 
+struct words { /* of the command line */
+    char *plain, *only;
+};
+
+static void take_option(int key, char *value, void *user)
+{
+    struct words *w = user;
+    *(key == 'p' ? &w->plain : &w->only) = value;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"seed", 1, 0, 's'},   {"count", 1, 0, 'n'},          {"minutes", 1, 0, 'm'},
-        {"plain", 1, 0, 'p'},  {"only", 1, 0, 'o'},           {"keep-going", 0, 0, 'k'},
-        {"no-gdb", 0, 0, 'g'}, {"shrink-seconds", 1, 0, 'h'}, {0}};
-    uint64_t seed = 1;
-    long count = -1;
-    double minutes = 1e9;
-    char *plain = NULL, *only = NULL;
-    bool keep_going = false;
-    struct engine_test t = {.shrink_seconds = 120};
-    for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
-        switch (c) {
-        case 's':
-            seed = strtoull(optarg, NULL, 0);
-            break;
-        case 'n':
-            count = atol(optarg);
-            break;
-        case 'm':
-            minutes = atof(optarg);
-            break;
-        case 'p':
-            plain = optarg;
-            break;
-        case 'o':
-            only = optarg;
-            break;
-        case 'k':
-            keep_going = true;
-            break;
-        case 'g':
-            child_without_gdb();
-            break;
-        case 'h':
-            t.shrink_seconds = atof(optarg);
-            break;
-        default:
-            return 64;
-        }
-    }
-    if (count < 0)
-        count = minutes < 1e9 ? 1 << 30 : 1;
+    static const struct option own[] = {{"plain", 1, 0, 'p'}, {"only", 1, 0, 'o'}, {0}};
+    struct differ_options o;
+    struct words words = {NULL, NULL};
+    differ_options_read(argc, argv, own, take_option, &words, &o);
+    struct engine_test t = {.shrink_seconds = o.shrink_seconds};
     t.told = mmap(NULL, sizeof *t.told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (t.told == MAP_FAILED) {
         perror("mmap");
@@ -272,19 +245,19 @@ int main(int argc, char **argv)
         .golden = TEST_GOLDEN, .dir = t.dir, .has_cudahost = test_backend("cudahost")};
     static struct crowd_trial trial;
     double start = now_seconds();
-    for (long i = 0; i < count && now_seconds() - start < minutes * 60; i++) {
-        crowd_draw(&trial, &t.place, seed + (uint64_t)i);
-        if (plain)
-            set_plain(&trial, strdup(plain));
-        if (only)
-            keep_only(&trial, strdup(only));
-        if (count == 1)
+    for (long i = 0; i < o.count && now_seconds() - start < o.minutes * 60; i++) {
+        crowd_draw(&trial, &t.place, o.seed + (uint64_t)i);
+        if (words.plain)
+            set_plain(&trial, strdup(words.plain));
+        if (words.only)
+            keep_only(&trial, strdup(words.only));
+        if (o.count == 1)
             crowd_print(&trial);
-        if (!one_trial(&t, &trial) && !keep_going)
+        if (!one_trial(&t, &trial) && !o.keep_going)
             break;
     }
     bool good = (enough(&t) || t.failed) && !t.failed;
-    printf("seeds from %llu, %.1f s\n", (unsigned long long)seed, now_seconds() - start);
+    printf("seeds from %llu, %.1f s\n", (unsigned long long)o.seed, now_seconds() - start);
     test_rmdir(t.dir);
     return good ? 0 : 1;
 }

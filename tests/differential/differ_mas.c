@@ -308,22 +308,21 @@ static bool enough(const struct mas_test *t)
     return most && met;
 }
 
-static void run_all(struct mas_test *t, uint64_t seed, long count, int first, int variants,
-                    double minutes, bool keep_going)
+static void run_all(struct mas_test *t, const struct differ_options *o, int first, int variants)
 {
     static struct mas_trial trial;
     double begin = now_seconds();
-    for (long i = 0; i < count; i++) {
-        trial_draw_held(&trial, &t->place, seed + (uint64_t)i);
+    for (long i = 0; i < o->count; i++) {
+        trial_draw_held(&trial, &t->place, o->seed + (uint64_t)i);
         for (int k = first; k < first + variants; k++) {
-            if (now_seconds() - begin > minutes * 60)
+            if (now_seconds() - begin > o->minutes * 60)
                 return;
-            if (!one_variant(t, &trial, k) && !keep_going)
+            if (!one_variant(t, &trial, k) && !o->keep_going)
                 return;
             if (t->plain.status && refused_status(t->plain.status))
                 break;
         }
-        if (minutes < 1e9 && i % 50 == 49) {
+        if (o->minutes < 1e9 && i % 50 == 49) {
             printf("%.0f s: ", now_seconds() - begin);
             enough(t);
             fflush(stdout);
@@ -341,51 +340,27 @@ static const char *need_env(const char *name)
     return value;
 }
 
+struct range { /* of the variants of a seed */
+    int first, n;
+};
+
+static void take_option(int key, char *value, void *user)
+{
+    struct range *r = user;
+    if (key == 'v')
+        r->n = atoi(value);
+    else
+        r->first = atoi(value), r->n = 1;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"seed", 1, 0, 's'},    {"count", 1, 0, 'n'},          {"variants", 1, 0, 'v'},
-        {"variant", 1, 0, 'i'}, {"minutes", 1, 0, 'm'},        {"keep-going", 0, 0, 'k'},
-        {"no-gdb", 0, 0, 'g'},  {"shrink-seconds", 1, 0, 'h'}, {0}};
-    uint64_t seed = 1;
-    long count = -1;
-    int first = 0, variants = 4;
-    double minutes = 1e9;
-    bool keep_going = false;
-    static struct mas_test t = {
-        .shrink_seconds = 120, .patience = 15, .slower = 20, .plain = {.essence = STR_INIT}};
-    for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
-        switch (c) {
-        case 's':
-            seed = strtoull(optarg, NULL, 0);
-            break;
-        case 'n':
-            count = atol(optarg);
-            break;
-        case 'v':
-            variants = atoi(optarg);
-            break;
-        case 'i':
-            first = atoi(optarg), variants = 1;
-            break;
-        case 'm':
-            minutes = atof(optarg);
-            break;
-        case 'k':
-            keep_going = true;
-            break;
-        case 'g':
-            child_without_gdb();
-            break;
-        case 'h':
-            t.shrink_seconds = atof(optarg);
-            break;
-        default:
-            return 64;
-        }
-    }
-    if (count < 0)
-        count = minutes < 1e9 ? 1 << 30 : 1;
+    static const struct option own[] = {{"variants", 1, 0, 'v'}, {"variant", 1, 0, 'i'}, {0}};
+    struct differ_options o;
+    struct range variants = {.n = 4};
+    static struct mas_test t = {.patience = 15, .slower = 20, .plain = {.essence = STR_INIT}};
+    differ_options_read(argc, argv, own, take_option, &variants, &o);
+    t.shrink_seconds = o.shrink_seconds;
     char asan[1024];
     const char *set = getenv("ASAN_OPTIONS");
     snprintf(asan, sizeof asan, "%s%shandle_abort=1", set ? set : "",
@@ -400,9 +375,9 @@ int main(int argc, char **argv)
     printf("instruction sets %s; cudahost %s\n", t.place.isas,
            t.place.has_cudahost ? "yes" : "not in this build: left out");
     double begin = now_seconds();
-    run_all(&t, seed, count, first, variants, minutes, keep_going);
+    run_all(&t, &o, variants.first, variants.n);
     bool good = enough(&t) && !t.failed;
-    printf("seeds from %llu, %.1f s\n", (unsigned long long)seed, now_seconds() - begin);
+    printf("seeds from %llu, %.1f s\n", (unsigned long long)o.seed, now_seconds() - begin);
     str_free(&t.plain.essence);
     if (t.failed)
         printf("draft models and schemas of failed commands are in %s\n", t.dir);

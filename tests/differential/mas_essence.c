@@ -198,7 +198,7 @@ int essence_of_perplexity(const char *path, const char *logits, struct str *out,
     return 0;
 }
 
-/* ---- where they differ ---- */
+/* ---- the difference ---- */
 
 static void print_field(const char *key, json_t *a, json_t *b)
 {

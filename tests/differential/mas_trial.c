@@ -171,8 +171,8 @@ static void add_pool(struct trial_settings *f, struct dice *d, const char *name,
 }
 
 /* Without settings the program drafts from the prompt and earlier replies, with no draft model. */
-static void draw_guesses(struct dice *d, struct trial_settings *f, const struct trial_model *m,
-                         bool config)
+static void draw_drafts(struct dice *d, struct trial_settings *f, const struct trial_model *m,
+                        bool config)
 {
     struct trial_setting *s = add(f, config ? "speculative.draft_model" : "--draft-model=", "");
     if (dice_chance(d, 40))
@@ -201,7 +201,7 @@ static void draw_eval_free(struct dice *d, const struct mas_trial *t, const stru
     add_word(f, d, "kv.swap", "", "|on|off|on");
     add_word(f, d, "engine.prefix_cache", "false", "|true|false");
     add_word(f, d, "speculative.lookup", "false", "|true|false");
-    draw_guesses(d, f, model_of(p, h), true);
+    draw_drafts(d, f, model_of(p, h), true);
     add_word(f, d, "placement.map_weights", "", "||true");
     add_word(f, d, "logging.level", "", "|||debug|error");
     add_word(f, d, "--concurrency=", "1", "|auto|1|2|3|5|8|12");
@@ -321,7 +321,7 @@ static void draw_engine_free(struct dice *d, const struct mas_trial *t, const st
     add_word(f, d, "--kv-swap=", "", "|on|off|auto");
     add_word(f, d, "--no-prefix-cache", "yes", "|yes");
     add_word(f, d, "--lookup", "", "|yes");
-    draw_guesses(d, f, m, false);
+    draw_drafts(d, f, m, false);
     add_word(f, d, "--map-weights", "", "||yes");
     add_word(f, d, "--no-graphs", "", "||yes");
     if (device) {

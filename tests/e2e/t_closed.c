@@ -1,7 +1,9 @@
-/* Replies of a real model under every token limit, through the door that the agents use: of a reply
- * that was closed, what counts as the model's own is the beginning of the unlimited reply, and no
- * letter or id comes from the closer. And calls that were cancelled leave no trace of how far
- * they got. */
+/*
+ * Replies of a real model under every token limit, through the door that the agents use.
+ *   - The model's own part of a closed reply is the beginning of the unlimited reply.
+ *   - No letter or id comes from the closing text.
+ *   - A cancelled call leaves no trace of its progress.
+ */
 #include <math.h>
 #include <unistd.h>
 
@@ -45,7 +47,7 @@ static int teardown(void **state)
 
 /* ---- every limit ----------------------------------------------------------------------------- */
 
-struct taken { /* of a reply */
+struct taken { /* values that were read from a reply */
     int letter, n_selected, selected[CATALOG_MAX], n_dx;
 };
 
@@ -121,8 +123,8 @@ static const struct llm_schema *schema_of(const char *strategy, const char *name
     return out;
 }
 
-/* What the model said itself is the beginning of the whole reply, and what is taken of it is what
- * is taken of the whole. Returns 0 when nothing is. */
+/* Checks that the model's own part begins the whole reply, and that its values are those of the
+ * whole. Returns 0 when there are no values. */
 static int compare(const struct llm_call *whole, const struct llm_call *c, reader read,
                    const struct taken *want)
 {
@@ -159,8 +161,8 @@ static struct llm_call call_of(const struct llm_schema *schema, int limit, float
                              .reply = STR_INIT};
 }
 
-/* The reply under limits from 1 token to a few more than it has, against the reply without a limit:
- * all of the first and of the last ones, of the others every step-th. */
+/* Compares the reply under a limit with the reply without one. Limits go from 1 token to a few more
+ * than the whole: all of the first and the last ones, every step-th between. */
 static void every_limit(const char *strategy, const char *name, reader read, int step,
                         float temperature)
 {
@@ -183,7 +185,7 @@ static void every_limit(const char *strategy, const char *name, reader read, int
     for (int i = 0; i < n; i++)
         assert_non_null(llm_next(llm, -1));
     for (int i = 0; i < n; i++) {
-        if (c[i].finish == LLM_ERROR) { /* the frame alone is longer */
+        if (c[i].finish == LLM_ERROR) { /* the limit is too short even for the frame */
             assert_non_null(strstr(c[i].err.msg, "the shortest reply under this schema takes"));
             refused++;
         } else if (c[i].finish == LLM_CLOSED) {
@@ -244,7 +246,7 @@ static bool nothing_runs(const struct engine_stats *st)
     return st->new_tokens >= tokens_before + 5 && !st->running && !st->waiting;
 }
 
-/* Cancelled in the middle, or when it was complete already but not fetched: one record. */
+/* Calls cancelled in the middle, or when complete but not fetched: both give one record. */
 static void a_cancelled_call_records_nothing_of_how_far_it_got(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* The engine as a whole on a tiny model: what a request gets depends on nothing but itself. */
+/* The engine as a whole on a tiny model: the result of a request depends on nothing but the
+ * request. */
 #include <math.h>
 
 #include "grammar.h"
@@ -15,8 +16,8 @@ static struct engine *open_engine(const struct engine_options *o)
     return en;
 }
 
-/* 24 requests of 1..100 prompt tokens and 40 new ones, each alone: the reference for all
- * variants. */
+/* Makes 24 requests of 1..100 prompt tokens and 40 new ones. Run one by one they are the reference
+ * for all variants. */
 static struct jobs *some_jobs(const struct engine *en)
 {
     return jobs_make(24, 1, 100, 40, 5, engine_info(en)->n_vocab);
@@ -44,7 +45,7 @@ static void compare(const struct jobs *want, const struct engine_options *o, con
     jobs_free(js);
 }
 
-/* Weights that the CPU has copied into the order it likes, or reads as the file has them. */
+/* Weights that the CPU backend has packed, or that it reads from the mapping. */
 static void results_do_not_depend_on_the_order_of_weights(void **state)
 {
     (void)state;
@@ -77,7 +78,7 @@ static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **
     int distinct = 0;
     for (int i = 1; i < want->n; i++)
         distinct += want->job[i].out[39] != want->job[0].out[39];
-    assert_true(distinct > 3); /* the model says different things, so equality means something */
+    assert_true(distinct > 3); /* replies differ, so their equality means something */
     compare(want, &o, "16 together");
     o.n_seq = 3;
     compare(want, &o, "3 together");
@@ -94,7 +95,7 @@ static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **
         compare(want, &o, "other thread count");
     }
     o = serve_options();
-    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* two contexts: sequences push each other out */
+    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* two contexts: sequences preempt each other */
     struct engine *en = open_engine(&o);
     struct jobs *js = some_jobs(en);
     jobs_run(en, js);
@@ -105,7 +106,7 @@ static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **
     engine_close(en);
     jobs_free(js);
     o.swap = PLAN_SWAP_ON;
-    /* few: those that are wanted push each other out */
+    /* few: needed pages evict each other */
     for (int pages = 4; pages <= 64; pages *= 16) {
         o.swap_bytes = (uint64_t)pages * 16 * 2 * 2 * 16 * 2 * 2 * 2;
         en = open_engine(&o);
@@ -120,7 +121,7 @@ static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **
     jobs_free(want);
 }
 
-/* The same with quantised keys and values and quantised weights (the program's demo model). */
+/* Results with quantised keys and values and with quantised weights (the program's demo model). */
 static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
 {
     (void)state;
@@ -148,8 +149,8 @@ static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
     jobs_free(want);
 }
 
-/* Every kind of guess, right and wrong ones, also when pages run out and rows of a step are few. */
-static struct engine_stats compare_guessing(const struct jobs *want, struct engine_options o,
+/* Every kind of draft, right and wrong ones, also when pages and rows of a step are short. */
+static struct engine_stats compare_drafting(const struct jobs *want, struct engine_options o,
                                             const char *what, int n_drafted, int n_wrong)
 {
     struct engine *en = open_engine(&o);
@@ -159,7 +160,7 @@ static struct engine_stats compare_guessing(const struct jobs *want, struct engi
     struct engine_stats st;
     engine_stats(en, &st);
     if (st.drafted < (uint64_t)n_drafted || st.drafted - st.accepted < (uint64_t)n_wrong)
-        fail_msg("%s: %llu guesses, %llu right: too few for a test", what,
+        fail_msg("%s: %llu drafted, %llu accepted: too few for a test", what,
                  (unsigned long long)st.drafted, (unsigned long long)st.accepted);
     uint64_t drafted = 0, accepted = 0, passes = 0, new = 0;
     for (int i = 0; i < js->n; i++) {
@@ -170,14 +171,14 @@ static struct engine_stats compare_guessing(const struct jobs *want, struct engi
         new += (uint64_t)r->n_out;
     }
     assert_true(drafted == st.drafted && accepted == st.accepted);
-    assert_true(passes + accepted == new); /* a pass gives one token more than guesses came true */
+    assert_true(passes + accepted == new); /* a pass gives its accepted tokens and one more */
     assert_int_equal(st.pages_used, 0);
     engine_close(en);
     jobs_free(js);
     return st;
 }
 
-static void results_do_not_depend_on_guessing_ahead(void **state)
+static void results_do_not_depend_on_drafts(void **state)
 {
     (void)state;
     struct engine_options o = serve_options();
@@ -185,32 +186,33 @@ static void results_do_not_depend_on_guessing_ahead(void **state)
     o.max_draft = 8;
     o.always_draft = true;
     o.lookup = true;
-    compare_guessing(want, o, "lookup", 100, 50);
+    compare_drafting(want, o, "lookup", 100, 50);
     o.draft_model = o.model;
-    compare_guessing(want, o, "lookup and the model itself as its draft", 400, 50);
+    compare_drafting(want, o, "lookup and the model itself as its draft", 400, 50);
     o.lookup = false;
-    compare_guessing(want, o, "the model itself as its draft", 400, 0);
+    compare_drafting(want, o, "the model itself as its draft", 400, 0);
     o.spoil_drafts = 0.3;
-    compare_guessing(want, o, "three of ten guesses spoilt", 400, 100);
+    compare_drafting(want, o, "three of ten drafts spoilt", 400, 100);
     o.n_seq = 5;
     o.batch_tokens = 24;
     o.page_tokens = 64;
-    compare_guessing(want, o, "5 together, 24 rows, pages of 64", 400, 100);
+    compare_drafting(want, o, "5 together, 24 rows, pages of 64", 400, 100);
     o.max_draft = 64;
     o.no_prefix_cache = true;
     o.n_threads = 1;
-    compare_guessing(want, o, "64 ahead, no prefix cache, 1 thread", 200, 50);
+    compare_drafting(want, o, "64 ahead, no prefix cache, 1 thread", 200, 50);
     o = serve_options();
     o.max_draft = 5;
     o.always_draft = o.lookup = true;
     o.spoil_drafts = 0.3;
     o.draft_model = o.model;
-    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* two contexts: sequences push each other out */
-    compare_guessing(want, o, "preempted and recomputed", 100, 20);
+    o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* two contexts: sequences preempt each other */
+    compare_drafting(want, o, "preempted and recomputed", 100, 20);
     jobs_free(want);
 }
 
-/* Trees of a draft model that is wrong now and then, and right with its second choice then. */
+/* Trees of a draft model whose first choice is wrong at times and whose second one is right
+ * then. */
 static void results_do_not_depend_on_branches(void **state)
 {
     (void)state;
@@ -222,10 +224,10 @@ static void results_do_not_depend_on_branches(void **state)
     o.max_draft = 6;
     o.always_draft = true;
     o.draft_model = draft;
-    struct engine_stats chain = compare_guessing(want, o, "no branches", 400, 50);
+    struct engine_stats chain = compare_drafting(want, o, "no branches", 400, 50);
     assert_int_equal(chain.branched, 0);
     o.max_branch = 4;
-    struct engine_stats tree = compare_guessing(want, o, "4 branches of each", 800, 100);
+    struct engine_stats tree = compare_drafting(want, o, "4 branches of each", 800, 100);
     print_message("%llu steps along chains, %llu along trees, %llu passes took a branch\n",
                   (unsigned long long)chain.steps, (unsigned long long)tree.steps,
                   (unsigned long long)tree.branched);
@@ -234,23 +236,23 @@ static void results_do_not_depend_on_branches(void **state)
     o.n_seq = 3;
     o.page_tokens = 64;
     o.lookup = true;
-    compare_guessing(want, o, "3 together, pages of 64, lookup", 800, 100);
+    compare_drafting(want, o, "3 together, pages of 64, lookup", 800, 100);
     o.batch_tokens = 24;
     o.spoil_drafts = 0.2;
-    compare_guessing(want, o, "24 rows, some guesses spoilt", 400, 100);
+    compare_drafting(want, o, "24 rows, some drafts spoilt", 400, 100);
     o.no_prefix_cache = true;
     o.max_draft = 40;
     o.n_threads = 1;
-    compare_guessing(want, o, "40 ahead, no prefix cache, 1 thread", 400, 100);
+    compare_drafting(want, o, "40 ahead, no prefix cache, 1 thread", 400, 100);
     o = serve_options();
     o.max_draft = 5;
     o.max_branch = 3;
     o.always_draft = true;
     o.draft_model = draft;
     o.kv_bytes = 17 * 16 * 2 * 2 * 16 * 2 * 2; /* two contexts */
-    compare_guessing(want, o, "preempted and recomputed", 100, 20);
+    compare_drafting(want, o, "preempted and recomputed", 100, 20);
     o.swap = PLAN_SWAP_ON;
-    compare_guessing(want, o, "preempted and swapped", 100, 20);
+    compare_drafting(want, o, "preempted and swapped", 100, 20);
     test_rmdir(dir);
     jobs_free(want);
 }
@@ -281,7 +283,7 @@ static void count_token(struct request *r, int32_t id, float lp)
     }
 }
 
-/* A long prompt is read beside younger sequences that take pages for their replies: it never waits
+/* A long prompt is read beside younger sequences that take pages for their replies. It never waits
  * for them. */
 static void the_oldest_has_rows_in_every_step(void **state)
 {
@@ -291,7 +293,7 @@ static void the_oldest_has_rows_in_every_step(void **state)
     o.n_seq = YOUNG + 1;
     o.batch_tokens = 16;
     o.no_prefix_cache = true;
-    /* pages: the young ones have 8, the oldest wants 9, then they want more */
+    /* pages: the young ones have 8, the oldest needs 9, then the young ones need more */
     o.kv_bytes = 17 * 2048;
     struct waits w = {.en = open_engine(&o)};
     int n_vocab = engine_info(w.en)->n_vocab;
@@ -316,7 +318,7 @@ static void the_oldest_has_rows_in_every_step(void **state)
     jobs_free(w.old);
 }
 
-/* One long reply: a branch that was taken is where the draft model goes on, too. */
+/* One long reply: after an accepted branch the draft model continues on that branch, too. */
 static void branches_save_passes(void **state)
 {
     (void)state;
@@ -401,10 +403,9 @@ static int place_in(const struct top *t, int32_t id)
     return k;
 }
 
-/* 100,000 draws of three tokens among four: the second is guessed, the third drawn behind the guess
- * where that was right. Not because equal bits would not say it all, but because this looks at
- * the rule from another side. */
-static void guessed_tokens_have_the_distribution_of_the_model(void **state)
+/* 100,000 draws of three tokens among four. The second is drafted; the third is drawn after the
+ * draft if that was accepted. Equal bits would suffice, but this checks the rule independently. */
+static void drafted_tokens_have_the_distribution_of_the_model(void **state)
 {
     (void)state;
     enum { DRAWS = 100000, LOT = 500, PROMPT = 5, CELLS = TOP * TOP * TOP };
@@ -450,7 +451,7 @@ static void guessed_tokens_have_the_distribution_of_the_model(void **state)
     struct engine_stats st;
     engine_stats(en, &st);
     test_rmdir(dir);
-    print_message("%d guesses, %d right, %d branches taken; ", (int)st.drafted, (int)st.accepted,
+    print_message("%d drafted, %d accepted, %d branches taken; ", (int)st.drafted, (int)st.accepted,
                   (int)st.branched);
     assert_true(st.accepted > DRAWS / 2 && st.drafted - st.accepted > DRAWS / 10);
     double chi2 = 0;
@@ -487,7 +488,8 @@ static void the_oracle_and_the_fast_backend_agree_on_greedy_text(void **state)
     engine_close(ref);
 }
 
-/* A prompt seen before costs only its last page; the reply is the same, bit for bit. */
+/* A prompt that was computed before costs only its last page; the reply is the same, bit for
+ * bit. */
 static void a_shared_prefix_is_computed_once(void **state)
 {
     (void)state;
@@ -496,7 +498,7 @@ static void a_shared_prefix_is_computed_once(void **state)
     int n_vocab = engine_info(en)->n_vocab;
     struct jobs *first = jobs_make(1, 100, 100, 10, 8, n_vocab),
                 *many = jobs_make(8, 100, 100, 10, 8, n_vocab);
-    /* eight times the same prompt but for its last 4 tokens, at once */
+    /* eight prompts at once that differ in their last 4 tokens only */
     for (int i = 0; i < 8; i++) {
         memcpy(many->job[i].prompt, first->job[0].prompt, 96 * sizeof(int32_t));
         many->job[i].r.temperature = 0;
@@ -620,7 +622,7 @@ static void a_constrained_reply_parses_even_when_the_limit_is_near(void **state)
     o.max_draft = 12;
     o.always_draft = o.lookup = true;
     o.draft_model = o.model;
-    ahead = open_engine(&o); /* guesses, and says the same */
+    ahead = open_engine(&o); /* drafts, and scores the same */
     int closed = 0, stopped = 0;
     for (int limit = 30; limit <= 110; limit += 16) {
         struct jobs *js = jobs_make(12, 5, 20, limit, (uint64_t)limit, engine_info(en)->n_vocab);
@@ -647,7 +649,7 @@ static void a_constrained_reply_parses_even_when_the_limit_is_near(void **state)
             same->job[i].r.temperature = 1.5f;
         }
         jobs_run(ahead, same);
-        jobs_equal(js, same, "guessing ahead under a grammar");
+        jobs_equal(js, same, "drafting under a grammar");
         jobs_free(same);
         jobs_free(js);
     }
@@ -734,11 +736,11 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_the_order_of_weights),
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_threads_or_cache),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
-        cmocka_unit_test(results_do_not_depend_on_guessing_ahead),
+        cmocka_unit_test(results_do_not_depend_on_drafts),
         cmocka_unit_test(results_do_not_depend_on_branches),
         cmocka_unit_test(branches_save_passes),
         cmocka_unit_test(the_oldest_has_rows_in_every_step),
-        cmocka_unit_test(guessed_tokens_have_the_distribution_of_the_model),
+        cmocka_unit_test(drafted_tokens_have_the_distribution_of_the_model),
         cmocka_unit_test(the_oracle_and_the_fast_backend_agree_on_greedy_text),
         cmocka_unit_test(a_shared_prefix_is_computed_once),
         cmocka_unit_test(scores_of_continuations_equal_the_raw_logits),

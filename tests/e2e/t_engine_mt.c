@@ -1,4 +1,4 @@
-/* Several threads submit and cancel at once; the engine is closed with work in it. Also run under
+/* Several threads submit and cancel at once, and the engine closes with work in it. Also run under
  * TSan. */
 #include <pthread.h>
 
@@ -24,7 +24,7 @@ static void *work(void *arg)
             jobs_wait(c->js);
     }
     jobs_wait(c->js);
-    for (int k = 0; k < c->js->n; k++) /* long done: must be harmless */
+    for (int k = 0; k < c->js->n; k++) /* possibly done: must be harmless */
         engine_cancel(c->en, &c->js->job[k].r);
     return NULL;
 }

@@ -1,4 +1,4 @@
-/* Lack of memory at any point of opening and serving; and no allocation at all on the step path. */
+/* Lack of memory at any point of opening and serving, and no allocation on the step path. */
 #include "oom.h"
 #include "serve.h"
 #include "test.h"
@@ -9,7 +9,7 @@ static int open_and_close(void *arg)
     struct err e = {0};
     int rc = engine_open(arg, &en, &e);
     if (rc < 0 && !e.msg[0])
-        return ERR_BUG; /* every failure says why */
+        return ERR_BUG; /* every failure must have a message */
     if (rc == 0)
         engine_close(en);
     /* a thread that cannot be started for lack of memory is ERR_AGAIN: same meaning here */
@@ -54,7 +54,7 @@ static void submitting_survives_every_failed_allocation(void **state)
     ok(engine_open(&o, &s.en, &e));
     s.js = jobs_make(1, 20, 20, 10, 3, engine_info(s.en)->n_vocab);
     assert_true(oom_loop(serve_one, &s, false) >= 3);
-    jobs_run(s.en, s.js); /* and works afterwards */
+    jobs_run(s.en, s.js); /* the engine works afterwards */
     assert_int_equal(s.js->job[0].r.finish, FINISH_LENGTH);
     jobs_free(s.js);
     engine_close(s.en);
@@ -77,7 +77,7 @@ static void steps_allocate_nothing(const struct engine_options *o)
     ok(engine_open(o, &en, &e));
     struct jobs *js = jobs_make(8, 20, 60, 140, 3, engine_info(en)->n_vocab);
     long seen = -1;
-    /* the last: behind it nothing is submitted any more */
+    /* the last one: no request is submitted after it */
     js->job[js->n - 1].r.on_token = count_allocations;
     js->job[js->n - 1].r.user = &seen;
     jobs_run(en, js);

@@ -27,9 +27,10 @@ struct golden {
     struct prompt prompt[MAX_PROMPTS];
 };
 
-/* A cache of floats is compared with transformers as it is. A cache of halves is compared with
- * transformers rounding k and v likewise: up to 1.4e-3 from the former, so the two can't be mixed
- * up. Its tolerance is wider since a value near the middle of two halves may round either way. */
+/* A cache of floats is compared with unchanged transformers. A cache of halves is compared with
+ * transformers that rounds k and v to halves. The two references differ by up to 1.4e-3, so they
+ * cannot be mixed up. The tolerance of halves is wider: a value near the middle of two halves may
+ * round either way. */
 static const struct setup {
     const char *backend;
     enum fmt kv_fmt;
@@ -50,7 +51,7 @@ static uint32_t take_u32(const char **at, const char *end)
     return v;
 }
 
-/* n little-endian 4-byte items as they stand in the file (offsets are multiples of 4). */
+/* Takes n little-endian 4-byte items from the file (offsets are multiples of 4). */
 static const void *take_items(const char **at, const char *end, size_t n)
 {
     const char *p = *at;
@@ -83,7 +84,7 @@ static void golden_read(const char *path, struct golden *g)
     assert_ptr_equal(at, end);
 }
 
-struct rows { /* what on_logits saw; request.user */
+struct rows { /* rows that on_logits received; request.user */
     const struct prompt *p;
     int n_vocab;
     int n_call, n_kept;
@@ -112,7 +113,7 @@ static int largest(const float *x, int n)
     return a;
 }
 
-/* Fails unless the row is within tolerance; returns the part of the tolerance that was used. */
+/* Fails unless the row is within tolerance; returns the used share of the tolerance. */
 static double row_check(const char *what, int pos, const float *got, const float *want, int n,
                         double tol)
 {
@@ -175,7 +176,7 @@ static void setup_check(const char *name, const char *model, const struct golden
 {
     struct err e;
     struct engine *en;
-    /* 64 rows a step: the longer prompt is computed in three chunks, which must not show. */
+    /* 64 rows a step: three chunks of the longer prompt must give the same result. */
     struct engine_options opt = {.model = model,
                                  .backend = s->backend,
                                  .kv_fmt = s->kv_fmt,

@@ -1,6 +1,6 @@
 /*
- * mas perplexity says what llama-perplexity says, of models as they are and with each key and
- * tensor that changes the arithmetic; and it says nothing where there is nothing to say. Figures:
+ * mas perplexity prints the figures of llama-perplexity, for unchanged models and for each key and
+ * tensor that changes the arithmetic. Without a figure it prints an error. Figures:
  * tests/golden/perplexity.tsv.
  */
 #include <math.h>
@@ -25,7 +25,7 @@ struct row {
     double want;
 };
 
-/* Where the model and the text of a row are; false when it is data that is not here. */
+/* Paths of the model and the text of a row; false when their data is missing. */
 static bool row_paths(const struct row *r, char model[1024], char text[1024])
 {
     char name[128];
@@ -39,8 +39,8 @@ static bool row_paths(const struct row *r, char model[1024], char text[1024])
     return own || test_data(name, text);
 }
 
-/* The figure has 4 decimals. Float weights: only the order of sums differs. Quantised ones: both
- * round activations to 8 bits, in blocks of other sizes, and 0.1 % is what that may do; other
+/* The figure has 4 decimals. Float weights: only the order of sums differs. Quantised weights: both
+ * programs round activations to 8 bits in blocks of different sizes, which may change 0.1 %. Other
  * backends round otherwise or not at all. */
 static void row_check(const struct row *r, const char *text, const char *backend, const char *more)
 {
@@ -87,7 +87,7 @@ static void perplexity_is_what_llama_cpp_says(void **state)
         int n_change = 1;
         for (const char *s = r.changes; *s; s++)
             n_change += *s == ',';
-        /* slow: what has most of all in it */
+        /* slow backends run the rows that combine most changes */
         bool emulated = n_change >= 4 || strstr(r.changes, "bias:output");
         for (int b = 0; b < 4; b++)
             if (has[b] && (strcmp(backends[b], "cudahost") != 0 || emulated))
@@ -101,7 +101,7 @@ static void perplexity_is_what_llama_cpp_says(void **state)
     assert_true(n >= 30);
 }
 
-/* Exit code and a part of what is said. */
+/* Runs the command; checks exit code and a part of its output. */
 static void says(const char *options, int code, const char *want)
 {
     struct str out = STR_INIT;

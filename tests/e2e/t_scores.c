@@ -1,6 +1,6 @@
-/* Scorings in the engine: log-probabilities of continuations depend on nothing but prompt and
- * continuation, also where scorings and generations take each other's place, pages and rows of
- * logits. Nothing waits for ever. */
+/* Scorings in the engine. Log-probabilities of continuations depend on nothing but prompt and
+ * continuation. That holds when scorings and generations compete for sequences, pages and rows of
+ * logits. No request waits for ever. */
 #include <math.h>
 #include <pthread.h>
 #include <time.h>
@@ -27,7 +27,7 @@ struct scores {
     int n, left;
     pthread_mutex_t lock;
     pthread_cond_t news;
-    struct engine *en; /* for those that submit another one from a callback */
+    struct engine *en; /* for callbacks that submit another request */
 };
 
 static void score_done(struct request *r)
@@ -57,7 +57,7 @@ static void scores_free(struct scores *all)
     free(all);
 }
 
-/* Request i: n_prompt tokens, of which the first `common` are those of all requests; n_cont
+/* Makes request i: n_prompt tokens, of which all requests share the first `common`; n_cont
  * continuations of 1 to `longest` tokens. */
 static void score_make(struct scores *all, int i, int n_prompt, int common, int n_cont, int longest,
                        int n_vocab)
@@ -87,8 +87,8 @@ static void score_make(struct scores *all, int i, int n_prompt, int common, int 
                             .done = score_done};
 }
 
-/* Request i generates instead: n tokens, of a prompt that repeats, so that lookups find
- * something. */
+/* Makes request i a generation of n tokens. Its prompt repeats itself, so that lookups find
+ * drafts. */
 static void generation_make(struct scores *all, int i, int n_prompt, int n)
 {
     struct score *s = &all->s[i];
@@ -152,7 +152,7 @@ static void scores_equal(const struct scores *want, const struct scores *got, co
     }
 }
 
-/* Twelve scorings and four generations; ranks fall, so that later ones are to be served first. */
+/* Makes twelve scorings and four generations. Ranks fall, so later ones should be served first. */
 static struct scores *mixed(const struct engine *en)
 {
     struct scores *all = scores_new(16);
@@ -231,7 +231,7 @@ static void scores_do_not_depend_on_company(void **state)
         mixed_together(want, &o, "24 rows a step");
         o.max_draft = 8;
         o.lookup = o.always_draft = true;
-        mixed_together(want, &o, "guesses beside scorings");
+        mixed_together(want, &o, "drafts beside scorings");
         static const int pool[] = {34, 32, 17, 16}; /* pages; a context of 256 tokens has 16 */
         for (size_t k = 0; k < sizeof pool / sizeof *pool; k++) {
             o.kv_bytes = pages(&o, pool[k]);
@@ -246,8 +246,8 @@ static void scores_do_not_depend_on_company(void **state)
     scores_free(want);
 }
 
-/* Two scorings in a pool of one context: the younger one is at its continuations when the older one
- * comes. */
+/* Two scorings in a pool of one context. The older one arrives when the younger one is at its
+ * continuations. */
 static void an_older_scoring_gets_the_pages_of_its_own_prompt(void **state)
 {
     (void)state;
@@ -303,9 +303,9 @@ static void submit_the_older(struct request *r, int32_t id, float lp)
         score_submit(all->en, all, 0);
 }
 
-/* An older scoring, whose continuations want a row of logits for each token, comes when a younger
- * generation guesses. */
-static void guesses_leave_rows_of_logits_to_an_older_scoring(void **state)
+/* An older scoring arrives while a younger generation drafts. Its continuations need a row of
+ * logits for each token. */
+static void drafts_leave_rows_of_logits_to_an_older_scoring(void **state)
 {
     (void)state;
     struct engine_options o = serve_options();
@@ -331,10 +331,10 @@ static void guesses_leave_rows_of_logits_to_an_older_scoring(void **state)
         else
             score_submit(en, all, 0);
         score_submit(en, all, 1);
-        scores_wait(en, all, "an older scoring beside guesses");
+        scores_wait(en, all, "an older scoring beside drafts");
         engine_close(en);
         if (want) {
-            scores_equal(want, all, "an older scoring beside guesses");
+            scores_equal(want, all, "an older scoring beside drafts");
             scores_free(all);
         } else {
             want = all;
@@ -348,7 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_do_not_depend_on_company),
         cmocka_unit_test(an_older_scoring_gets_the_pages_of_its_own_prompt),
-        cmocka_unit_test(guesses_leave_rows_of_logits_to_an_older_scoring),
+        cmocka_unit_test(drafts_leave_rows_of_logits_to_an_older_scoring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /*
- * The whole engine on a simulated card (kernels/sim.h): its clock against closed forms of physics,
- * and the plan's predictions against the clock. Weights are zeros that nobody reads, so a 70B takes
- * a fraction of a second.
+ * The whole engine on a simulated card (kernels/sim.h). Its clock is compared with closed forms of
+ * physics, and the plan's predictions with the clock. Weights are zeros that no kernel reads, so a
+ * 70B model takes a fraction of a second.
  */
 #include <math.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ static int remove_models(void **state)
     return 0;
 }
 
-/* An RTX 4090 as design documents count it: 1,008 GB/s, 25 GB/s; of 24 GiB all but one. */
+/* An RTX 4090 with the figures of design documents: 1,008 GB/s, 25 GB/s; 23 of its 24 GiB. */
 static struct simulate rtx4090(const char *model, int n_seq)
 {
     if (!getenv("MAS"))
@@ -90,8 +90,8 @@ static void a_resident_model_takes_its_bytes_over_the_bandwidth(void **state)
     }
 }
 
-/* N x B / (W - V + N x kv): 42.5 GB of weights, V the card's memory less ring and workspace, 156 MB
- * of cache a sequence. */
+/* N x B / (W - V + N x kv). W = 42.5 GB of weights. V = memory of the card less ring and workspace.
+ * kv = 156 MB of cache a sequence. */
 static void a_70b_streams_at_the_rate_of_the_link(void **state)
 {
     (void)state;
@@ -116,7 +116,7 @@ static void a_70b_streams_at_the_rate_of_the_link(void **state)
     }
 }
 
-/* What does not fit is computed on the CPU: (W - V) / host + V / vram. */
+/* The CPU computes the parts that do not fit: (W - V) / host + V / vram. */
 static void layers_on_the_cpu_take_its_memorys_rate(void **state)
 {
     (void)state;
@@ -133,7 +133,7 @@ static void layers_on_the_cpu_take_its_memorys_rate(void **state)
     simulated_free(&r);
 }
 
-/* The split that latency mode chooses: the CPU and the link work at the same time, each most of the
+/* The split that latency mode chooses: CPU and link work at the same time, each during most of the
  * step. */
 static void in_latency_mode_cpu_and_link_work_together(void **state)
 {
@@ -143,8 +143,8 @@ static void in_latency_mode_cpu_and_link_work_together(void **state)
     struct simulate in = rtx4090(model_70b, 1);
     in.mode = PLAN_LATENCY;
     ok(simulate_run(&in, &r, &e));
-    /* What is neither resident nor the embedding comes at 65 GB/s, which both read, but at 25 while
-     * the card works. */
+    /* CPU and link share 65 GB/s for the parts that are neither resident nor the embedding. While
+     * the card computes, only the link's 25 GB/s are used. */
     const double rest = 42.5e9 - 0.59e9 - (double)r.plan.vram_weight_bytes,
                  card = r.busy[SIM_DEVICE] * r.step_s;
     near("CPU and link", r.step_s, (rest + 40e9 * card) / 65e9, 0.05);
@@ -159,7 +159,7 @@ static void in_latency_mode_cpu_and_link_work_together(void **state)
     simulated_free(&r);
 }
 
-/* Weights go up in pieces, so that what else goes up waits for one at most. */
+/* Weights are copied in pieces, so another copy to the device waits for one piece at most. */
 static void other_copies_wait_for_one_piece_at_most(void **state)
 {
     (void)state;
@@ -173,14 +173,14 @@ static void other_copies_wait_for_one_piece_at_most(void **state)
         assert_true(r.span[i].engine != SIM_UP || r.span[i].bytes <= (double)STAGE_PIECE);
         small += r.span[i].engine == SIM_UP && r.span[i].bytes < 1e6;
     }
-    assert_true(small >= 2 * in.n_step); /* the batch's numbers, the samplers' settings */
-    /* in each step the device works from the first layer on, long before the last one has come */
+    assert_true(small >= 2 * in.n_step); /* numbers of the batch, settings of the samplers */
+    /* in each step the device computes the first layer long before the last one has arrived */
     assert_true(r.busy[SIM_UP] >= 0.97);
     simulated_free(&r);
 }
 
-/* Others took 3 GiB of the card between the question and the answer: a smaller plan is found before
- * anything is loaded; where less is left than the smallest plan takes, the message says so. */
+/* Other programs take 3 GiB of the card between query and allocation. A smaller plan is found
+ * before any loading. If less is left than the smallest plan needs, the message says so. */
 static void a_card_with_less_than_it_says_gets_a_smaller_plan(void **state)
 {
     (void)state;
@@ -200,9 +200,9 @@ static void a_card_with_less_than_it_says_gets_a_smaller_plan(void **state)
     fails(simulate_run(&in, &r, &e), ERR_USAGE, "needs at least");
 }
 
-/* A draft model of 1B, of whose guesses two thirds are right: a pass over the streamed weights
- * gives about 2.6 tokens of every sequence. A batch gains as many tokens, but for the memory
- * that the draft takes and the time that it needs. */
+/* A draft model of 1B with an acceptance rate of two thirds. A pass over the streamed weights gives
+ * about 2.6 tokens of every sequence. A batch gains the same factor, less the memory and the time
+ * of the draft model. */
 static void a_draft_model_multiplies_what_streamed_weights_give(void **state)
 {
     (void)state;
@@ -232,7 +232,7 @@ static void a_draft_model_multiplies_what_streamed_weights_give(void **state)
     }
 }
 
-/* Cards, links, loads and placements: the plan is right about each within 5 %. */
+/* Cards, links, loads and placements: each prediction is within 5 %. */
 static void predictions_are_right_within_five_per_cent(void **state)
 {
     (void)state;

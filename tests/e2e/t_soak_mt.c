@@ -1,9 +1,10 @@
 /*
- * Thousands of requests of all kinds, lengths and ends on a pool that holds a few of them:
- * generations, free and under a grammar, scorings with continuations (forks), cancellations at any
- * moment, prompts with common beginnings, guesses by lookup and by a draft model. None is lost,
- * none is served twice, none starves, no page is lost, and what a request gets is what it gets
- * alone. Also run under TSan.
+ * Thousands of requests on a pool that holds a few of them, of all kinds, lengths and ends.
+ *
+ * Generations run free or under a grammar, with drafts by lookup and by a draft model. Scorings
+ * have continuations (forks). Prompts have common beginnings, and cancellations come at any moment.
+ * No request is lost, served twice or starved. No page is lost. Each result equals that of the
+ * request alone. Also run under TSan.
  */
 #include <pthread.h>
 
@@ -15,8 +16,7 @@
 #define REQUESTS 3000
 #define IN_FLIGHT 60
 #define CONTS 5
-/* prompt tokens that the oldest request has in a step at least: batch_tokens less the others'
- * rows */
+/* least prompt tokens of the oldest request in a step: batch_tokens less the rows of the others */
 #define CHUNK 64
 
 struct work {
@@ -28,7 +28,7 @@ struct work {
     int cont_len[CONTS];
     double cont_lp[CONTS];
     int done;                  /* times */
-    uint64_t submitted, bound; /* steps of the engine then, and that it may take at most */
+    uint64_t submitted, bound; /* step of the submission; most steps until the end */
     uint64_t ended;
 };
 
@@ -149,7 +149,7 @@ static void run(struct soak *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Every so many-th request again, alone, on an engine without guesses, cache and want of pages. */
+/* Runs every stride-th request again, alone: no drafts, no cache, and enough pages. */
 static void compare_alone(const struct soak *many, int stride, const struct grammar *g)
 {
     struct engine_options o = serve_options();
@@ -237,8 +237,8 @@ static void a_crowd_is_served_once_each_in_fair_order_and_loses_no_page(void **s
     engine_stats(s.en, &st);
     print_message(
         "%d stopped, %d full length, %d closed, %d cancelled; %llu steps, %llu preempted, %llu of "
-        "%llu guesses "
-        "right, %llu branches taken, %llu pages swapped in, longest wait %.0f %% of the bound\n",
+        "%llu drafts accepted"
+        ", %llu branches taken, %llu pages swapped in, longest wait %.0f %% of the bound\n",
         ends[FINISH_STOP], ends[FINISH_LENGTH], ends[FINISH_CLOSED], ends[FINISH_CANCEL],
         (unsigned long long)st.steps, (unsigned long long)st.preempted,
         (unsigned long long)st.accepted, (unsigned long long)st.drafted,

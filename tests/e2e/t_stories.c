@@ -1,11 +1,12 @@
 /*
- * A really trained model tells the story that llama.cpp tells. Golden files and how they were made:
+ * A trained model tells the story that llama.cpp tells. Golden files and their making:
  * tests/golden/README.md, tools/training/golden/stories.py; the models are optional data.
  *
- * Quantised weights: llama.cpp (like our cpu backend) rounds activations to 8 bits, which moves its
- * margins by up to 0.41. Free-running text is therefore compared up to the first near-tie, and the
- * rest by scoring llama.cpp's own tokens against the exact best token of each position.
+ * Quantised weights: llama.cpp and our cpu backend round activations to 8 bits, which moves margins
+ * between tokens by up to 0.41. So free-running text is compared up to the first near-tie. The rest
+ * scores llama.cpp's own tokens against the exact best token of each position.
  */
+#include <glob.h>
 #include <math.h>
 
 #include "reply.h"
@@ -13,6 +14,7 @@
 #include "tokenizer.h"
 
 #define PROMPT "Once upon a time"
+#define FORMAT_PROMPT "Once upon a time there was a boy"
 #define NEAR_TIE 0.1f
 
 enum { N_NEW = 200, MAX_IDS = 256 };
@@ -48,8 +50,8 @@ static void story_read(const char *name, struct story *s)
     free(table);
 }
 
-/* The golden text has 205 positions, the models say they were trained with 128: opens a copy of the
- * file that says 256, in a new folder dir that goes with close_longer. */
+/* Opens a copy of the model with 256 tokens of context: the golden text has 205, the file says 128.
+ * The copy is in a new folder dir; close_longer removes it. */
 static struct engine *open_longer(const char *path, const char *backend, char dir[256])
 {
     static const char key[] = "llama.context_length";
@@ -85,12 +87,13 @@ static void close_longer(struct engine *en, const char *dir)
     test_rmdir(dir);
 }
 
-/* n greedy tokens after the prompt, whose ids are checked on the way. */
-static void tell(struct engine *en, const struct story *s, int n, int32_t out[N_NEW])
+/* Generates n greedy tokens after the prompt; checks the ids of the prompt. */
+static void tell(struct engine *en, const char *text, const struct story *s, int n,
+                 int32_t out[N_NEW])
 {
     struct err e;
     struct token_list prompt = {0};
-    ok(reply_prompt(en, PROMPT, &prompt, &e));
+    ok(reply_prompt(en, text, &prompt, &e));
     assert_int_equal(prompt.n, s->n_prompt);
     assert_memory_equal(prompt.id, s->id, prompt.n * sizeof *prompt.id);
     struct reply reply = {
@@ -101,7 +104,7 @@ static void tell(struct engine *en, const struct story *s, int n, int32_t out[N_
     token_list_free(&prompt);
 }
 
-/* The first n tokens are llama.cpp's. */
+/* Checks that the first n tokens are llama.cpp's. */
 static void same_ids(const char *what, const struct story *s, const int32_t *out, int n)
 {
     for (int i = 0; i < n; i++)
@@ -111,7 +114,7 @@ static void same_ids(const char *what, const struct story *s, const int32_t *out
                      (double)s->best_margin[i]);
 }
 
-/* Prompt and reply as text, as the golden file has it: without the space before the first word. */
+/* Checks prompt and reply as text against the golden file: no space before the first word. */
 static void same_text(const struct engine *en, const struct story *s, const int32_t *out)
 {
     struct err e;
@@ -153,8 +156,8 @@ static void note_best(struct request *r, int pos, const float *logits)
     c->n++;
 }
 
-/* After each of the first n golden tokens the engine prefers the exact best one wherever that leads
- * by `slack`. */
+/* Checks that after each of the first n golden tokens the engine prefers the exact best one,
+ * wherever that one leads by `slack`. */
 static void same_choices(struct engine *en, const char *what, const struct story *s, int n,
                          float slack)
 {
@@ -197,7 +200,7 @@ static void stories260k_tells_llama_cpps_story(void **state)
         if (!test_backend(backends[i]))
             continue;
         struct engine *en = open_longer(path, backends[i], dir);
-        tell(en, &s, N_NEW, out);
+        tell(en, PROMPT, &s, N_NEW, out);
         same_ids(backends[i], &s, out, N_NEW);
         same_text(en, &s, out);
         same_choices(en, backends[i], &s, N_NEW, 0.02f);
@@ -206,9 +209,9 @@ static void stories260k_tells_llama_cpps_story(void **state)
     free(s.text);
 }
 
-/* K-quants. ref does not round activations: it must agree with exact arithmetic but for rounding of
- * k and v. It is slow, so it tells the story only as far as that is compared, and so is cudahost.
- * cpu and cuda tell all of it; they may move a margin by about as much as llama.cpp does, twice
+/* K-quants. ref does not round activations: it must agree with exact arithmetic, except for the
+ * rounding of k and v. ref and cudahost are slow, so they tell only the compared part of the story.
+ * cpu and cuda tell all of it. They may move a margin by about as much as llama.cpp does; twice
  * that is allowed. */
 static void quantised_story(const char *file, const char *name)
 {
@@ -230,7 +233,7 @@ static void quantised_story(const char *file, const char *name)
         if (!test_backend(runs[i].backend))
             continue;
         struct engine *en = open_longer(file, runs[i].backend, dir);
-        tell(en, &s, runs[i].n_new, out);
+        tell(en, PROMPT, &s, runs[i].n_new, out);
         same_ids(runs[i].backend, &s, out, n);
         same_choices(en, runs[i].backend, &s, runs[i].n_score, runs[i].slack);
         close_longer(en, dir);
@@ -254,12 +257,47 @@ static void q4_k_m_tells_llama_cpps_story_up_to_a_near_tie(void **state)
     quantised_story(path, "stories260K-pad1024-Q4_K_M");
 }
 
+/* Every model of one format in the golden folder: all backends tell all of llama.cpp's story. */
+static void each_formats_model_tells_llama_cpps_story(void **state)
+{
+    (void)state;
+    glob_t models;
+    const int rc = glob(TEST_GOLDEN "/stories260K-*.gguf", 0, NULL, &models);
+    if (rc == GLOB_NOMATCH) {
+        print_message("no model of a format in %s\n", TEST_GOLDEN);
+        skip();
+    }
+    assert_int_equal(rc, 0);
+    for (size_t k = 0; k < models.gl_pathc; k++) {
+        char name[64];
+        struct story s;
+        snprintf(name, sizeof name, "%.*s", (int)(strlen(strrchr(models.gl_pathv[k], '/')) - 6),
+                 strrchr(models.gl_pathv[k], '/') + 1);
+        story_read(name, &s);
+        for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
+            int32_t out[N_NEW];
+            char dir[256];
+            if (!test_backend(backends[i]))
+                continue;
+            struct engine *en = open_longer(models.gl_pathv[k], backends[i], dir);
+            tell(en, FORMAT_PROMPT, &s, N_NEW, out);
+            same_ids(backends[i], &s, out, N_NEW);
+            same_text(en, &s, out);
+            close_longer(en, dir);
+            print_message("%s on %s: %d tokens\n", name, backends[i], N_NEW);
+        }
+        free(s.text);
+    }
+    globfree(&models);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stories260k_tells_llama_cpps_story),
         cmocka_unit_test(q6_k_tells_llama_cpps_story_up_to_a_near_tie),
         cmocka_unit_test(q4_k_m_tells_llama_cpps_story_up_to_a_near_tie),
+        cmocka_unit_test(each_formats_model_tells_llama_cpps_story),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
-/* Runs a fuzz target over its corpus and over seeded mutations of it, so that every plain test run
- * repeats what fuzzing once found and looks a little further. Usage: fuzz_x CORPUS_DIR
- * [MUTATIONS] */
+/*
+ * Runs a fuzz target over its corpus and over seeded mutations of it. So every plain test run
+ * repeats the findings of earlier fuzzing and tries a few more inputs. Usage: fuzz_x CORPUS_DIR
+ * [MUTATIONS]
+ */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

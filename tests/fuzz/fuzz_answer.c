@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e;
     int letter = -1;
     read_all(s, size, size);
-    for (size_t i = 0; i < 8; i++) /* closed in different places */
+    for (size_t i = 0; i < 8; i++) /* closed at different bytes */
         read_all(s, size, size * i / 8);
     if (answer_letter(s, size, 4, &letter, &e) == 0 && (letter < 0 || letter > 3))
         abort();

@@ -1,5 +1,7 @@
-/* Any bytes as a configuration file or behind --set: an error, or a config that reads back as
- * itself. Any bytes as another YAML document: an error, or JSON. */
+/*
+ * Any bytes as a configuration file or after --set: an error, or a config that reads back as
+ * itself. Any bytes as another YAML document: an error, or JSON.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +29,7 @@ static int load(struct config *c, const uint8_t *data, size_t size, struct err *
     return rc;
 }
 
-/* What was taken must read back, as JSON, to the same values. */
+/* A config that was accepted must read back, as JSON, to the same values. */
 static void check_round_trip(const struct config *c)
 {
     struct str one = STR_INIT, two = STR_INIT;

@@ -1,4 +1,4 @@
-/* Any bytes: the reader refuses them, or everything it hands out lies inside them. */
+/* Any bytes as a model file: the reader refuses it, or all its views lie inside the bytes. */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>

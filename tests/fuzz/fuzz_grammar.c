@@ -1,5 +1,5 @@
-/* fuzz_grammar: any bytes as a schema; one that compiles is driven by its own bytes: random steps
- * must keep the mask, feeding and closing in agreement. */
+/* Any bytes as a schema. A schema that compiles is driven by the same bytes: in random steps the
+ * mask, feeding and closing must agree. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

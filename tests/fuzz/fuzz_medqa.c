@@ -34,7 +34,7 @@ static void whole(const struct medqa *m)
     }
 }
 
-/* What a run's folder keeps of the file reads back. */
+/* The copy of the file in a run's folder reads back. */
 static void kept(const struct medqa *m)
 {
     struct str s = STR_INIT;

@@ -1,6 +1,9 @@
-/* Fuzzes both tokenizers. Input that begins with "GGUF" is a model file, whose vocabulary is opened
- * and used if it is right; any other input is text for the two small vocabularies of tests/golden.
- * Either way: what is encoded decodes to the same bytes, and plain text gives no control token. */
+/*
+ * Fuzzes both tokenizers. Input that begins with "GGUF" is a model file: if it is valid, its
+ * vocabulary is opened and used. Any other input is text for the two small vocabularies of
+ * tests/golden. In both cases encoded text decodes to the same bytes, and plain text gives no
+ * control token.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -162,8 +162,8 @@ static int logits_of(const char *kind, const char *model, int n, struct rows *k,
     return rc;
 }
 
-/* Both round activations to 8 bits in their own way: logits may differ by a part of the largest;
- * the best token is the same wherever the CPU's leads by more than both may be off. */
+/* Both round activations to 8 bits in their own way, so logits may differ by a part of the largest.
+ * If the CPU's best token leads by more than both errors, the GPU has the same best token. */
 static int logits(const char *kind, const char *model, int n)
 {
     struct rows a = {0}, b = {0};

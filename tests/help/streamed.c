@@ -82,9 +82,9 @@ static int streamed_pass(struct streamed *s, struct device *dev, struct stage *s
     for (int i = 0; i < s->n_item; i++) {
         void *base;
         TRY(stage_prefetch(st, e));
-        TRY(stage_acquire(st, i, NULL, &base, e));
+        TRY(stage_acquire(st, i, &base, e));
         TRY(dev->api->copy(dev, NULL, got + at, base, (size_t)s->item[i].bytes, e));
-        TRY(stage_release(st, i, NULL, e));
+        TRY(stage_release(st, i, e));
         at += (s->item[i].bytes + 255) / 256 * 256;
     }
     return dev->api->sync(dev, NULL, e);

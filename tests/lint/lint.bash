@@ -82,6 +82,37 @@ code() {
         }' "$@"
 }
 
+# literals FILE..: "file:line:text" of each string in the code; those with only white space between them are one
+literals() {
+    [ $# -eq 0 ] || awk '
+        function flush() { if (have) print at ":" text; have = 0; text = "" }
+        FNR == 1 { flush(); comment = 0 }
+        {
+            s = $0
+            while (s != "") {
+                if (comment) {
+                    end = index(s, "*/")
+                    if (!end) break
+                    s = substr(s, end + 2); comment = 0
+                } else if (match(s, /\/\*|\/\/|"([^"\\]|\\.)*"|\047([^\047\\]|\\.)+\047/)) {
+                    what = substr(s, RSTART, 2)
+                    if (substr(s, 1, RSTART - 1) ~ /[^ \t]/) flush()
+                    if (what == "//") break
+                    if (what == "/*") comment = 1
+                    else if (substr(s, RSTART, 1) == "\"") {
+                        if (!have) at = FILENAME ":" FNR
+                        have = 1; text = text substr(s, RSTART + 1, RLENGTH - 2)
+                    }
+                    s = substr(s, RSTART + (what == "/*" ? 2 : RLENGTH))
+                } else {
+                    if (s ~ /[^ \t]/) flush()
+                    s = ""
+                }
+            }
+        }
+        END { flush() }' "$@"
+}
+
 # option_rows FILE..: "member key flag" of each row X(..) of a table of options (runtime/config/option.h); NULL = no flag
 option_rows() {
     [ $# -eq 0 ] || cat "$@" | tr '\\\n' '  ' |

@@ -1,6 +1,8 @@
-/* The contract of batch invariance, bit for bit, in every instruction set: a row alone or among
- * others, any page size and order, whole or chunked attention, a copied page. (Threads and equality
- * between instruction sets: t_ops.) */
+/*
+ * The contract of batch invariance, bit for bit, in every instruction set. A row is alone or among
+ * others, pages have any size and order, attention is whole or chunked, a page is a copy. t_ops
+ * covers threads, and equality between instruction sets.
+ */
 #include <math.h>
 
 #include "cpu_isa.h"
@@ -60,8 +62,7 @@ static void for_each_isa(void (*test)(struct world *w))
     }
 }
 
-/* ---- rows
- * ------------------------------------------------------------------------------------------ */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 #define ROWS 19 /* two tiles and a part of one */
 
@@ -157,8 +158,7 @@ static void sampling_a_row_is_the_same_alone_and_in_a_batch(void **state)
     for_each_isa(vocabulary_rows);
 }
 
-/* ---- attention
- * ------------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 enum { HEADS = 4, KV_HEADS = 2, DIM = 64, LEN = 150 };
 

@@ -1,10 +1,10 @@
-/* Every case of every op, every CPU backend that this machine can run, against the oracle. No op is
- * named here: a new one is tested as soon as it has cases. */
+/* Every case of every op on every CPU backend of this machine, against the oracle. The file names
+ * no op: a new op is tested once it has cases. */
 #include "case.h"
 #include "cpu_isa.h"
 #include "test.h"
 
-/* the instruction set that is looked at alone, beside the scalar text; NULL: all that are here */
+/* the only instruction set to test, beside the scalar one; NULL: all of this machine */
 static const char *only;
 
 static bool tried(int isa)
@@ -132,7 +132,7 @@ static void bits_do_not_depend_on_isa_or_threads(void **state)
         }
 }
 
-/* Weights as files have them, and in the order that the backend packs them into. */
+/* Weights in the order of files, and in the order that the backend packs them into. */
 static void bits_do_not_depend_on_the_order_of_weights(void **state)
 {
     (void)state;
@@ -175,9 +175,9 @@ static void bits_do_not_depend_on_the_order_of_weights(void **state)
     assert_true(n_packed >= 80 * n_isa);
 }
 
-/* Ops that do another op's work on the way: with() says whether a case asks for it, apart() has the
- * other op do it and takes it out of the case, whose results in the buffers that go are left in
- * host memory. */
+/* Ops that also do the work of another op. with() tells whether a case uses that. apart() runs the
+ * other op alone and removes it from the case. The results in the buffers that apart() removes are
+ * left in host memory. */
 static bool with_norm(const struct op_case *c)
 {
     return c->args.matmul.norm.eps > 0;
@@ -197,40 +197,11 @@ static void norm_apart(struct op_case *c, struct ops *ops)
     c->n_buf--;
 }
 
-static bool with_rope(const struct op_case *c)
-{
-    return c->args.kv_write.rope.n_head > 0;
-}
-
-static void rope_apart(struct op_case *c, struct ops *ops)
-{
-    struct err e = {0};
-    struct case_device d;
-    struct kv_write_rope *rope = &c->args.kv_write.rope;
-    ok(case_upload(c, ops, 0, &d, &e));
-    const struct rope_args a = {.q = d.dev[5],
-                                .k = d.dev[0],
-                                .pos = d.dev[6],
-                                .inv_freq = d.dev[7],
-                                .n_row = c->args.kv_write.n_row,
-                                .n_head = rope->n_head,
-                                .n_kv_head = c->kv.n_kv_head,
-                                .head_dim = c->kv.head_dim,
-                                .n_rot = rope->n_rot,
-                                .pairs = rope->pairs};
-    ok(ops->rope(ops, NULL, &a, &e));
-    ok(case_download(c, &d, 0, c->buf[0].host, &e));
-    ok(case_download(c, &d, 5, c->buf[5].host, &e));
-    case_release(&d);
-    c->n_buf -= 3;
-    *rope = (struct kv_write_rope){0};
-}
-
 static const struct fusion {
     enum op op;
     bool (*with)(const struct op_case *c);
     void (*apart)(struct op_case *c, struct ops *ops);
-} fusions[] = {{OP_matmul, with_norm, norm_apart}, {OP_kv_write, with_rope, rope_apart}};
+} fusions[] = {{OP_matmul, with_norm, norm_apart}};
 
 static void case_apart_is_the_same(const struct fusion *f, struct op_case *c, struct ops *ops,
                                    const char *isa)
@@ -271,7 +242,7 @@ static void ops_apart_are_the_same(const char *kind, const char *isa)
     ops_close(ops);
 }
 
-/* All bits, in every instruction set and by the CUDA kernels on the host. */
+/* All bits, in every instruction set, and by the CUDA kernels on the host. */
 static void what_an_op_does_on_the_way_has_the_bits_of_its_own_op(void **state)
 {
     (void)state;
@@ -318,7 +289,7 @@ static void backends_are_chosen_by_name(void **state)
           "unknown backend 'tpu'; use auto, cpu or ref");
     const struct ops_options nowhere = {.device = 63};
     fails(ops_open("cuda", &nowhere, &ops, &e), ERR_NODEV, "use auto, cpu or ref");
-    if (!strstr(e.msg, "no CUDA backend")) /* who names a GPU gets no other device */
+    if (!strstr(e.msg, "no CUDA backend")) /* a named GPU is never replaced by another device */
         fails(ops_open("auto", &nowhere, &ops, &e), ERR_NODEV, "");
     const struct ops_options bad = {.isa = "mmx"};
     fails(ops_open("cpu", &bad, &ops, &e), ERR_USAGE,

@@ -42,15 +42,12 @@ static void no_rows_are_no_work(void **state)
         ok(o->embed(o, NULL, &(struct embed_args){0}, &e));
         ok(o->rmsnorm(o, NULL, &(struct rmsnorm_args){.n = 1}, &e));
         ok(o->matmul(o, NULL, &(struct matmul_args){.n_in = 1, .n_out = 1}, &e));
-        ok(o->swiglu(o, NULL, &(struct swiglu_args){.n = 1}, &e));
         ok(o->add(o, NULL, &(struct add_args){.n = 1}, &e));
         ok(o->gather(o, NULL, &(struct gather_args){.n = 1}, &e));
         ok(o->logprob(o, NULL, &(struct logprob_args){.n_vocab = 1}, &e));
         ok(o->sample(o, NULL, &(struct sample_args){.n_vocab = 1}, &e));
         ok(o->kv_write(o, NULL, &(struct kv_write_args){0}, &e));
         ok(o->attention(o, NULL, &(struct attention_args){.n_head = 1}, &e));
-        const struct rope_args rope = {.n_head = 1, .n_kv_head = 1, .head_dim = 2, .n_rot = 2};
-        ok(o->rope(o, NULL, &rope, &e));
     }
 }
 
@@ -72,27 +69,11 @@ static void row_ops_name_what_is_wrong(void **state)
     BOTH(rmsnorm, &((struct rmsnorm_args){.x = x, .w = x, .y = y, .n_row = 1}), "rmsnorm: n is 0");
     BOTH(rmsnorm, &((struct rmsnorm_args){.x = x, .w = x, .y = y, .n_row = 1, .n = 4, .eps = NAN}),
          "rmsnorm: eps is");
-    BOTH(swiglu, &((struct swiglu_args){.gate = x, .y = y, .n_row = 1, .n = 4}),
-         "swiglu: up is NULL");
+    BOTH(add, &((struct add_args){.x = x, .n_row = 1, .n = 4}), "add: y is NULL");
     ids[0] = -3;
     BOTH(gather, &((struct gather_args){.x = x, .row = ids, .y = y, .n_row = 1, .n = 4}),
          "gather: row[0] is -3");
     ids[0] = 0;
-    struct rope_args rope = {.q = x,
-                             .k = y,
-                             .pos = ids,
-                             .inv_freq = x,
-                             .n_row = 1,
-                             .n_head = 1,
-                             .n_kv_head = 1,
-                             .head_dim = 8,
-                             .n_rot = 10};
-    BOTH(rope, &rope, "rope: n_rot is 10, limit 8");
-    rope.n_rot = 7;
-    BOTH(rope, &rope, "rope: n_rot is 7, not a multiple of 2");
-    rope.n_rot = 8;
-    rope.head_dim = 1024;
-    BOTH(rope, &rope, "rope: head_dim is 1024, limit 512");
 }
 
 static void matmul_names_what_is_wrong(void **state)
@@ -151,12 +132,17 @@ static void cache_ops_name_what_is_wrong(void **state)
         .q = y, .inv_freq = x, .n_head = 4, .n_rot = 10, .pairs = ROPE_HALVES};
     BOTH(kv_write, &write, "kv_write: rope.pos is NULL");
     write.rope.pos = &before;
-    BOTH(kv_write, &write, "kv_write: n_rot is 10, limit 8");
+    BOTH(kv_write, &write, "kv_write: rope.n_rot is 10, limit 8");
+    write.rope.n_rot = 7;
+    BOTH(kv_write, &write, "kv_write: rope.n_rot is 7, not a multiple of 2");
     write.rope.n_rot = 8;
+    write.rope.pairs = (enum rope_pairs)2;
+    BOTH(kv_write, &write, "kv_write: unknown pairing 2, limit 1");
+    write.rope.pairs = ROPE_HALVES;
     BOTH(kv_write, &write, "kv_write: rope.pos[0] is -1, must be 0");
     write.rope.pos = &pos;
     write.rope.n_head = 0;
-    BOTH(kv_write, &write, "kv_write: n_head is 0, must be at least 1");
+    BOTH(kv_write, &write, "kv_write: rope.n_head is 0, must be at least 1");
     write.rope.q = NULL;
     kv.page_tokens = 24;
     BOTH(kv_write, &write, "page_tokens is 24, must be a power of two, 16 to 256");

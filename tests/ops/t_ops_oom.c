@@ -1,4 +1,4 @@
-/* Opening a backend and the device's own allocations when memory runs out. */
+/* Opening a backend, and the device's own allocations, without memory. */
 #include "oom.h"
 #include "ops.h"
 #include "test.h"

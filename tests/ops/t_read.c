@@ -1,5 +1,4 @@
-/* Every way to read memory reads all of it once: the exclusive or of the words is that of a plain
- * loop. */
+/* Every way to read memory reads all of it once: the xor of its words is that of a plain loop. */
 #include "mem.h"
 #include "ops.h"
 #include "rng.h"

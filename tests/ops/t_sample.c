@@ -1,4 +1,4 @@
-/* What sample promises, on the oracle and on the CPU backend in every instruction set. */
+/* The promises of the op sample, on the oracle and on the CPU backend in every instruction set. */
 #include <math.h>
 
 #include "cpu_isa.h"
@@ -66,8 +66,7 @@ static int32_t draw(struct backend *b, const float *x, int64_t n, struct sample_
     return id;
 }
 
-/* ---- the distribution
- * ------------------------------------------------------------------------------ */
+/* ---- the distribution ------------------------------------------------------------------------ */
 
 enum { SMALL = 12, DRAWS = 4000, BATCHES = 5 };
 
@@ -190,8 +189,7 @@ static void filters_cut_exactly_between_close_neighbours(void **state)
             chi_square(&all[i], x, rows[r], 0xfff);
 }
 
-/* ---- single rows
- * ----------------------------------------------------------------------------------- */
+/* ---- single rows ----------------------------------------------------------------------------- */
 
 static void greedy_takes_the_lowest_id_of_a_tie(void **state)
 {

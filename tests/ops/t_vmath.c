@@ -1,5 +1,5 @@
-/* v16's exp and log against the C library in double, over all magnitudes of float. The scalar form
- * is measured; t_ops shows that the vector forms have the same bits. */
+/* v16's exp and log against the C library in double, over all magnitudes of float. This test
+ * measures the scalar form; t_ops shows that the vector forms have the same bits. */
 #include <math.h>
 
 #include "test.h"

@@ -1,4 +1,4 @@
-/* Replies are read strictly: the agreed form or an error that says what is wrong. */
+/* Parsing of replies: strict, the agreed form or an error that names the fault. */
 #include <jansson.h>
 #include <math.h>
 
@@ -71,7 +71,7 @@ static void a_full_plan_keeps_the_first_score_of_each(void **state)
     struct answer_plan p;
     struct str s = STR_INIT;
     str_adds(&s, "{\"triage_generalist\": \"pediatrics\", \"scored_catalog\": [");
-    for (int i = 0; i < 28; i++) /* the last id is replaced by a repeat of the first */
+    for (int i = 0; i < 28; i++) /* the last id repeats the first */
         str_addf(&s,
                  "%s{\"specialty_id\": \"%s\", \"relevance\": 0.%02d, \"coverage_gain\": 0, "
                  "\"urgency_alignment\": 0, \"procedural_signal\": 0, \"reason\": \"\"}",
@@ -206,9 +206,8 @@ static void a_reply_nested_too_deep_or_too_long_is_an_error(void **state)
 
 /* ---- closed replies -------------------------------------------------------------------------- */
 
-/* Two replies of equal length that differ in every choice: what the model would have written, and
- * the closer's. With the first n bytes of the one and the rest of the other, no value may come
- * from the closer. */
+/* Joins the first n bytes of the model's reply and the rest of the closer's. The two replies have
+ * equal length and differ in every choice, so no value may come from the closer. */
 static void spliced(const char *model, const char *closer, size_t n, char *out)
 {
     assert_int_equal(strlen(model), strlen(closer));
@@ -294,7 +293,7 @@ static void a_report_keeps_the_diagnoses_that_the_model_finished(void **state)
                                "\"p\": 0.25, \"evidence_for\": [], \"evidence_against\": [], "
                                "\"discriminators\": []}], \"notes\": \"seen twice\"}";
     static const struct {
-        const char *up_to; /* the model wrote so far */
+        const char *up_to; /* the last text that the model wrote */
         int n_dx, n_for, n_against;
         const char *notes;
     } cases[] = {
@@ -329,8 +328,7 @@ static void a_report_keeps_the_diagnoses_that_the_model_finished(void **state)
     }
 }
 
-/* Of every prefix of JSON, what was finished is JSON again, and its values are those of the
- * whole. */
+/* The finished part of every prefix of JSON is JSON again, with the values of the whole. */
 static void the_own_part_of_any_prefix_is_json(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* The catalogue: what is built in, and what a faulty file is told. */
+/* The catalogue: the built-in specialties, and the errors for a faulty file. */
 #include "catalog.h"
 #include "embed.h"
 #include "test.h"

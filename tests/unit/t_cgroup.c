@@ -1,4 +1,4 @@
-/* cgroup: limits of version 1 and 2, at any level, by trees of small files. */
+/* cgroup: limits of version 1 and 2, at any level, in trees of small files. */
 #include "cgroup.h"
 
 #include <sys/stat.h>
@@ -58,7 +58,7 @@ static void without_files_there_is_no_limit(void **state)
     assert_false(cgroup_memory(root, &a, &b));
 }
 
-/* As in a container with a name space of its own: the group is the mount's root. */
+/* As in a container with its own name space: the group is the root of the mount. */
 static void version_2_in_a_container(void **state)
 {
     (void)state;
@@ -78,7 +78,7 @@ static void version_2_in_a_container(void **state)
     memory_is(1000000, 300000);
     put("sys/fs/cgroup/memory.stat",
         "anon 300000\nfile 400000\ninactive_file 250000\nactive_file 150000\n");
-    memory_is(1000000, 550000); /* pages of read files give way */
+    memory_is(1000000, 550000); /* pages of files that were read can be evicted */
     put("sys/fs/cgroup/memory.current", "1300000\n");
     memory_is(1000000, 0);
     put("sys/fs/cgroup/cpu.max", "50000 100000\n");
@@ -100,7 +100,7 @@ static void the_least_limit_on_the_way_up_counts(void **state)
     put("sys/fs/cg root/slurm/uid 7/job/step/memory.current", "100\n");
     put("sys/fs/cg root/slurm/uid 7/memory.max", "6000\n");
     put("sys/fs/cg root/slurm/uid 7/memory.current", "5900\n");
-    memory_is(5000, 100); /* limit and what is left of different levels */
+    memory_is(5000, 100); /* limit and remaining bytes come from different levels */
     put("sys/fs/cg root/cpu.max", "100000 100000\n"); /* the mount point itself */
     assert_int_equal(cgroup_cores(root), 1);
 }
@@ -130,15 +130,15 @@ static void version_1_counts_too(void **state)
     put("sys/fs/cgroup/memory/box/memory.usage_in_bytes", "3000\n");
     put("sys/fs/cgroup/memory/box/memory.stat", "inactive_file 7\ntotal_inactive_file 1000\n");
     memory_is(8000, 6000);
-    /* both versions at once: the lesser */
+    /* both versions at once: the smaller limit counts */
     put("sys/fs/cgroup/unified/cpu.max", "100000 100000\n");
     assert_int_equal(cgroup_cores(root), 1);
     put("sys/fs/cgroup/unified/memory.max", "9000\n");
     memory_is(8000, 6000);
 }
 
-/* A container of version 1 sees its own group as the root of the mount, and its host's path in
- * /proc. */
+/* A container of version 1 sees its own group as the root of the mount. /proc has the path on the
+ * host. */
 static void a_mount_that_begins_at_the_group(void **state)
 {
     (void)state;
@@ -151,14 +151,14 @@ static void a_mount_that_begins_at_the_group(void **state)
     assert_int_equal(cgroup_cores(root), 3);
     put("sys/fs/cgroup/memory/deep/memory.limit_in_bytes", "4096\n");
     memory_is(4096, 4096);
-    /* one whose path in /proc is that of another name space: the mount point is what there is */
+    /* the path in /proc belongs to another name space: the mount point is used */
     put("proc/self/cgroup", "2:cpu:/../../other\n1:memory:/docker/abcdef\n");
     assert_int_equal(cgroup_cores(root), 3);
     put("sys/fs/cgroup/memory/memory.limit_in_bytes", "2048\n");
     memory_is(2048, 2048);
 }
 
-/* Must end, whatever stands there. */
+/* The search must end for any contents. */
 static void strange_files_do_no_harm(void **state)
 {
     (void)state;

@@ -205,7 +205,7 @@ static void wrong_roles_and_orders_are_refused(void **state)
     close_file(o);
 }
 
-/* A file that holds nothing but a template; NULL = not even that. */
+/* Makes a file with only a template; NULL = without one. */
 static int detect(const struct tokenizer *t, const char *template, enum chat_kind *out,
                   struct err *e)
 {
@@ -261,8 +261,8 @@ static void templates_are_recognised_by_their_text(void **state)
     close_file(spm);
 }
 
-/* Llama 3.1's template, in the real vocabulary's file: recognised, and rendered without its dates.
- */
+/* The template of Llama 3.1, with the real vocabulary: recognised, and rendered without its
+ * dates. */
 static void llama31_is_rendered_without_dates(void **state)
 {
     (void)state;
@@ -286,8 +286,8 @@ static void llama31_is_rendered_without_dates(void **state)
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-/* Prompt and rest are the tokens of the whole text, and no shorter than need be. Returns tokens of
- * all rests. */
+/* Checks that prompt and rest are the tokens of the whole text, with the longest common prompt.
+ * Returns the number of tokens in all rests. */
 static size_t check_options(enum chat_kind k, const struct tokenizer *t, const char *open,
                             const char *const *text, int n, size_t *n_prompt)
 {
@@ -349,7 +349,7 @@ static void options_are_tokens_of_the_whole_text(void **state)
     assert_true(merged > 0);
 }
 
-/* Llama 3's letters are scored as ever: each by the tokens of its own. */
+/* Options of Llama 3 are not merged with the prompt: each is scored by its own tokens. */
 static void options_of_llama3_stay_as_they_were(void **state)
 {
     (void)state;

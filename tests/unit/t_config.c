@@ -296,7 +296,7 @@ static void every_knob_refuses_the_wrong_type_and_says_what_it_takes(void **stat
     refused(
         "planner:\n  top_k: 50\n",
         "bad.yaml:2: planner.top_k is '50'; it takes a whole number from 1 to 28 (specialties)");
-    refused("kv.type: q4_k\n", "kv.type is 'q4_k'; it takes one of f16|q8_0|q4_0|f32");
+    refused("kv.type: q4_k\n", "kv.type is 'q4_k'; it takes one of f16|q4_0|q8_0|f32");
     refused("kv.type: f1\n", "one of");
     refused("kv.type: ''\n", "one of");
     refused("temperature: nan\n", "a number from 0 to 5");
@@ -338,7 +338,7 @@ static void nested_and_dotted_keys_mean_the_same(void **state)
     ok(config_check(&a, &e));
     ok(config_load(&a, put("a.yaml", "planner.fixed: []\nplanner.selection: logit\n"), &e));
     assert_int_equal(n_fixed(&a), 0);
-    is(&a, "planner.top_k", "7"); /* what a file does not name stays */
+    is(&a, "planner.top_k", "7"); /* keys that a file lacks keep their values */
     str_free(&ja);
     str_free(&jb);
     config_free(&a);
@@ -629,7 +629,7 @@ static void limits_of_roles_that_are_not_asked_may_be_any(void **state)
     }
 }
 
-/* What changes speed or place must not stop a resumed evaluation; what changes an answer must. */
+/* Knobs of speed or place must not stop a resumed evaluation; knobs that change an answer must. */
 static void the_knobs_that_change_results_are_marked(void **state)
 {
     (void)state;

@@ -61,7 +61,7 @@ static int init_and_load(void *arg)
     if (rc < 0)
         return rc;
     rc = config_load(&c, path, &e);
-    if (rc < 0 && rc != ERR_NOMEM) { /* the refusal itself may come, complete, or memory is out */
+    if (rc < 0 && rc != ERR_NOMEM) { /* either the complete refusal, or memory is out */
         assert_int_equal(rc, ERR_CONFIG);
         assert_non_null(strstr(e.msg, ".yaml"));
         rc = 0;

@@ -23,8 +23,8 @@ static void err_messages_are_one_clean_line(void **state)
     assert_int_equal(err_exit(-12345), 70);
 }
 
-/* Every f16 value survives f16 -> f32 -> f16, and every f32 rounds to the nearest f16 (ties to
- * even): checked against exact arithmetic in double at all midpoints and their neighbours. */
+/* Every f16 value survives f16 -> f32 -> f16, and every f32 rounds to the nearest f16, ties to
+ * even. All midpoints and their neighbours are checked against exact arithmetic in double. */
 static void f16_is_exact_and_rounds_to_nearest_even(void **state)
 {
     (void)state;

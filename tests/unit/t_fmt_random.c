@@ -1,4 +1,4 @@
-/* Random blocks: the promised moments, every part makeable alone. */
+/* Random blocks: they have the promised moments, and every part can be made alone. */
 #include "fmt_random.h"
 #include "test.h"
 
@@ -35,7 +35,7 @@ static void every_format_has_the_asked_for_mean_and_deviation(void **state)
 static void any_part_is_the_same_made_alone(void **state)
 {
     (void)state;
-    static unsigned char whole[64 * 210], part[64 * 210];
+    static unsigned char whole[64 * FMT_MOST_BYTES], part[64 * FMT_MOST_BYTES];
     for (int f = 0; f < FMT_COUNT; f++) {
         size_t size = fmt_info((enum fmt)f)->block_bytes;
         fmt_random((enum fmt)f, 5, 1000, 64, 0.1f, whole);

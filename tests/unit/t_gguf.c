@@ -1,4 +1,4 @@
-/* The reader: one bad file per rule of the format, every prefix, and what it hands out. */
+/* The GGUF reader: one bad file for each rule of the format, every prefix of a file, the views. */
 #include "gguf.h"
 
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include "rng.h"
 #include "test.h"
 
-/* Opens what m builds. */
+/* Opens the file that m describes. */
 static int open_made(const struct gguf_make *m, struct gguf **g, unsigned char **bytes,
                      struct err *e)
 {
@@ -21,8 +21,8 @@ static int open_made(const struct gguf_make *m, struct gguf **g, unsigned char *
     return gguf_open_memory(*bytes, n, "made.gguf", g, e);
 }
 
-/* The file is refused with ERR_DATA; the message has the file's name and all the texts (NULL
- * ends). */
+/* Checks that the file is refused with ERR_DATA. The message must have the file's name and all
+ * texts (NULL ends). */
 static void refused(struct gguf_make *m, const char *const *texts)
 {
     struct err e;
@@ -341,7 +341,7 @@ static void alignment_is_a_power_of_two(void **state)
     unsigned char *bytes;
     struct err e;
     static const uint32_t good[] = {8, 4096, 131072, 1 << 20};
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) { /* as large as the file can bear */
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) { /* the largest that fits the file */
         make_init(&m), m.align = good[i], make_kv_u32(&m, "general.alignment", good[i]);
         make_tensor(&m, "x", 1, (uint64_t[]){1}, FMT_F32),
             make_tensor(&m, "y", 1, (uint64_t[]){1}, FMT_F32);
@@ -442,7 +442,7 @@ static void files_that_cannot_be_opened_are_named(void **state)
     test_rmdir(dir);
 }
 
-/* A file may be terabytes; its metadata may not, and is refused before it is read. */
+/* A file may have terabytes. Metadata of that size are refused before they are read. */
 static void endless_metadata_is_refused_unread(void **state)
 {
     (void)state;

@@ -1,11 +1,11 @@
-/* Every allocation of reading, writing, binding, planning and placing fails once, and from then
- * on. */
+/* Every allocation of reading, writing, binding, planning and placing fails, alone and with all
+ * later ones. */
 #include "gguf_make.h"
 #include "gguf_write.h"
 #include "names.h"
 #include "oom.h"
 #include "ops.h"
-#include "place.h"
+#include "placed.h"
 #include "source.h"
 #include "test.h"
 

@@ -1,4 +1,4 @@
-/* The writer: what it writes the reader reads; a failure leaves nothing behind and says why. */
+/* The GGUF writer: the reader reads its files; a failure leaves no file and says why. */
 #include "gguf_write.h"
 
 #include <signal.h>
@@ -85,8 +85,7 @@ static void what_is_written_is_read_back(void **state)
     gguf_close(g);
 }
 
-/* Copying every key and tensor of a file gives the same keys, shapes and bytes, alignment
- * included. */
+/* A copy of every key and tensor has the same keys, shapes and bytes, alignment included. */
 static void a_copy_equals_the_original(void **state)
 {
     (void)state;
@@ -112,7 +111,7 @@ static void a_copy_equals_the_original(void **state)
     ok(gguf_writer_finish(w, &e));
     ok(gguf_open(path, &b, &e));
     assert_int_equal(gguf_version(b), 3);
-    /* version apart, the same bytes; the copy ends with the padding of its last tensor */
+    /* equal bytes except for the version; the copy ends with the padding of its last tensor */
     size_t size;
     char *copy = test_read(path, &size);
     assert_int_equal(size, (n + 31) / 32 * 32);
@@ -278,7 +277,7 @@ static void a_file_larger_than_the_disk_fails_before_the_data(void **state)
     gguf_writer_abandon(w);
 }
 
-/* A model needs one pass: it goes into a pipe as well. One with holes does not. */
+/* A model is written in one pass, so a pipe can take it. A hollow file cannot go into a pipe. */
 static void a_pipe_gets_the_bytes_of_a_file(void **state)
 {
     (void)state;

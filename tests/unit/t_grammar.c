@@ -8,8 +8,8 @@ static int compile(const char *schema, struct grammar **g, struct err *e)
     return grammar_compile(schema, strlen(schema), "s", g, e);
 }
 
-/* 'x' not a prefix of a reply, '>' a proper prefix, '=' a whole reply. The bytes are also fed one
- * by one. */
+/* Feeds the bytes at once and one by one. 'x': not a prefix of a reply, '>': a proper prefix, '=':
+ * a whole reply. */
 static char verdict(const struct grammar *g, const char *text, size_t n)
 {
     struct grammar_state whole, single, before;
@@ -417,7 +417,7 @@ static void alternatives_are_read_at_once_until_they_differ(void **state)
                 {'=', "null"}, {'x', "nul "}, {'x', "{\"a\": null"});
     CHECK_LINES("{\"type\":[\"string\",\"null\",\"array\"],\"maxLength\":1,\"maxItems\":0}",
                 {'=', "\"a\""}, {'=', "null"}, {'=', "[]"}, {'x', "\"ab"}, {'x', "[n"}, {'x', "t"});
-    /* the same beginning: only the whole of one alternative is a reply */
+    /* the alternatives begin equally: only the whole of one is a reply */
     CHECK_LINES("{\"anyOf\":[" OBJ("\"a\":{\"type\":\"string\",\"maxLength\":1},\"b\":{\"type\":"
                                    "\"null\"}") "," OBJ("\"a\":{\"type\":\"string\",\"maxLength\":"
                                                         "3},\"c\":{\"type\":\"null\"}") "]}",
@@ -429,7 +429,7 @@ static void alternatives_are_read_at_once_until_they_differ(void **state)
                 "3,\"maximum\":5},{\"enum\":[1,12,1.5,\"x\"]}]}}",
                 {'=', "[1, 12, 1.5]"}, {'=', "[3, \"x\", 5]"}, {'x', "[2"}, {'x', "[1.4"},
                 {'x', "[12."}, {'x', "[1.,"}, {'=', "[1]"}, {'x', "[31"});
-    /* both alternatives hold 1: one reply all the same */
+    /* both alternatives allow 1, which is one reply */
     CHECK_LINES(
         "{\"type\":\"array\",\"items\":{\"anyOf\":[{\"enum\":[1,2]},{\"type\":\"integer\","
         "\"minimum\":"

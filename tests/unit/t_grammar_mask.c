@@ -141,10 +141,10 @@ static void compare_mask(const struct vocabulary *x, const struct grammar *g,
             assert_memory_equal(&copy, s, sizeof copy);
     }
     for (size_t id = x->n; id < (x->n + 31) / 32 * 32; id++)
-        assert_false(allowed(mask, id)); /* no stray bits behind the last token */
+        assert_false(allowed(mask, id)); /* no stray bits after the last token */
 }
 
-/* Steps a random reply; prefers closing tokens now and then, so that all parts are reached. */
+/* Steps a random reply. Sometimes it prefers closing tokens, so that all parts are reached. */
 static int32_t next_token(const struct vocabulary *x, const struct grammar *g,
                           const struct grammar_state *s, const uint32_t *mask, uint64_t key)
 {
@@ -193,8 +193,9 @@ static void a_mask_allows_exactly_what_can_be_fed(void **state)
     assert_true(total.hits > 1000 && total.misses > 1000); /* both ways were compared */
 }
 
-/* From every state of a random reply: the closing text completes it validly, it is as long as said,
- * the closing text of each state on the way is its rest, and no token makes the promise wrong. */
+/* Closes from every state of a random reply. The closing text completes the reply and has the
+ * announced length. Each state on the way has the rest of it as its own closing text, and no token
+ * breaks that. */
 static void from_every_state_closing_is_valid_and_counted(void **state)
 {
     (void)state;
@@ -460,7 +461,7 @@ static void a_vocabulary_that_cannot_go_on_is_said(void **state)
     grammar_free(null);
 }
 
-/* More classes than the cache has places: old masks go, new ones are right. */
+/* More classes than the cache has slots: old masks are evicted, new ones are correct. */
 static void a_full_cache_forgets_and_stays_right(void **state)
 {
     (void)state;

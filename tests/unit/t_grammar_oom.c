@@ -23,7 +23,7 @@ static int compile(void *arg)
 }
 
 static int
-refuse(void *arg) /* a wrong schema stays wrong: either error is right, a crash or leak is not */
+refuse(void *arg) /* a wrong schema stays wrong: either error is correct, a crash or leak is not */
 {
     (void)arg;
     static const char bad[] =

@@ -1,4 +1,4 @@
-/* The grammar over the real Llama 3 vocabulary: correctness on samples, and how long masks take. */
+/* The grammar over the real Llama 3 vocabulary: correctness on samples, and the time for masks. */
 #include "gguf.h"
 #include "mem.h"
 #include "rng.h"
@@ -48,8 +48,8 @@ static void real_close(struct real *r)
     gguf_close(r->f);
 }
 
-/* A random token of the mask. One time in `close_every` the first token of the closing text, so
- * that strings end where replies of a model would. */
+/* A random token of the mask. One time in `close_every` it is the first token of the closing text,
+ * so that strings end as in replies of a model. */
 static int32_t draw(const struct real *r, const struct grammar *g, const struct grammar_state *s,
                     const uint32_t *mask, uint64_t key, uint32_t close_every)
 {
@@ -144,7 +144,7 @@ static void one_reply(struct real *r, const struct grammar *g, uint64_t seed, st
     }
 }
 
-static long replies_wanted(void) /* many only where it was asked for: GRAMMAR_REPLIES=10000 */
+static long replies_wanted(void) /* many on request only: GRAMMAR_REPLIES=10000 */
 {
     const char *s = getenv("GRAMMAR_REPLIES");
     return s ? atol(s) : 30;

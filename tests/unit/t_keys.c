@@ -1,4 +1,4 @@
-/* Keys that change the arithmetic are obeyed or refused by name; a file is written for each, on a
+/* Keys that change the arithmetic are obeyed or refused by name. Each has a file, made from a
  * committed model. */
 #include <math.h>
 
@@ -15,7 +15,8 @@ enum { N_VOCAB = 267 }; /* of both */
 
 static char dir[256], path[300];
 
-/* The model of a copy with these changes; *m (free it) keeps only what is its own. */
+/* The model of a copy with these changes. The file is closed; *m keeps only its own data; free
+ * it. */
 static int try_model(const char *from, const char *changes, struct model *m, struct err *e)
 {
     struct gguf *g;
@@ -162,7 +163,7 @@ static void values_that_change_nothing_are_taken(void **state)
             "context_length=512");
 }
 
-/* Reference: the definitions of the paper, computed here on their own. */
+/* Reference: the definitions of the paper, computed here independently. */
 static void yarn_keeps_fast_pairs_and_stretches_slow_ones(void **state)
 {
     (void)state;
@@ -245,7 +246,7 @@ static void an_unknown_key_is_a_warning_and_the_run_goes_on(void **state)
     str_free(&out);
 }
 
-/* Each command that reads a model's shape by itself. */
+/* Every other command that reads a model's shape. */
 static void other_commands_take_one_number_for_each_layer(void **state)
 {
     (void)state;

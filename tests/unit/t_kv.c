@@ -1,5 +1,4 @@
-/* The page pool and its prefix cache, on a device that only allocates and an op that only
- * records. */
+/* The page pool and its prefix cache, with a device that allocates and an op that records. */
 #include <stddef.h>
 
 #include "kv.h"
@@ -109,8 +108,8 @@ static enum kv_lookup look(struct kv *kv, struct kv_seq *s, const int32_t *tok)
     return got;
 }
 
-/* What the K and V of page i of a sequence with these tokens must be, in a layer: made of all
- * tokens up to its end. */
+/* The expected K or V of page i of a sequence in one layer: a function of all tokens up to the
+ * page's end. */
 static uint8_t stamp(const int32_t *tok, int i, int layer, int v)
 {
     uint64_t h = (uint64_t)(layer * 2 + v);
@@ -119,7 +118,7 @@ static uint8_t stamp(const int32_t *tok, int i, int layer, int v)
     return (uint8_t)h;
 }
 
-/* "Computes" page i, or checks that it holds what it must. */
+/* "Computes" page i, or checks its contents. */
 static void page_stamp(const struct kv *kv, const struct kv_seq *s, const int32_t *tok, int i,
                        bool check)
 {
@@ -143,7 +142,7 @@ static void audit(struct kv *kv, const struct kv_seq *const *seqs, int n)
         fail_msg("%s", why);
 }
 
-/* As the scheduler does: look up what there is, reserve and register the rest, end the step. */
+/* As the scheduler does: looks up cached pages, reserves and registers the rest, ends the step. */
 static int compute(struct kv *kv, struct kv_seq *s, const int32_t *tok, int n)
 {
     struct err e;
@@ -341,7 +340,7 @@ static void what_has_no_room_waits_on_the_host(void **state)
     assert_int_equal(c.swap.out, 4);
     assert_int_equal(c.swap.used, 4);
     assert_int_equal(r->moves, 4 * 2 * LAYERS);
-    kv_seq_drop(kv, &a); /* not pushed out and never found: not worth it */
+    kv_seq_drop(kv, &a); /* not preempted and never found: not worth swapping */
     assert_int_equal(compute(kv, &a, x, 70), 4);
     for (int i = 0; i < 4; i++)
         page_stamp(kv, &a, x, i, true);
@@ -349,7 +348,7 @@ static void what_has_no_room_waits_on_the_host(void **state)
     assert_int_equal(c.swap.in, 4);
     assert_int_equal(c.swap.out, 4);
     kv_seq_drop(kv, &a);
-    compute(kv, &a, y, 96); /* x leaves again, and is there already */
+    compute(kv, &a, y, 96); /* x is evicted again; the host has it already */
     kv_count(kv, &c);
     assert_int_equal(c.swap.out, 4);
     kv_seq_drop(kv, &a);

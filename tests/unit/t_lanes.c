@@ -1,11 +1,11 @@
-/* The order of packed weights: nothing is lost, and each word stands where lanes.h says. */
+/* The order of packed weights: nothing is lost, and each word has the place that lanes.h gives. */
 #include "lanes.h"
 
 #include "fmt_random.h"
 #include "ops.h"
 #include "test.h"
 
-/* a last block without a second one, rows behind the last strip */
+/* the last block has no second one; the last strip has few rows */
 enum { ROWS = 16 * 3 + 5, BLOCKS = 3 };
 
 struct matrix {
@@ -49,7 +49,7 @@ static void each_block_comes_back(void **state)
         char *strip = malloc(LANES * m.row_bytes), block[256];
         assert_non_null(strip);
         for (int s = 0; s < ROWS / LANES; s++) {
-            pack_strip(&m, s, strip); /* AddressSanitizer sees what would be written behind it */
+            pack_strip(&m, s, strip); /* AddressSanitizer reports a write after its end */
             for (int j = 0; j < LANES; j++)
                 for (int b = 0; b < BLOCKS; b++) {
                     lanes_block(&m.l, strip, j, m.n, b, block);

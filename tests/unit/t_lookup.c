@@ -1,4 +1,4 @@
-/* Guesses out of texts: which place is taken, where a text ends, what is forgotten. */
+/* Drafts from texts: the chosen occurrence, the end of a text, and eviction from the memory. */
 #include "lookup.h"
 #include "rng.h"
 #include "test.h"
@@ -11,12 +11,12 @@ static struct lookup *open_lookup(size_t tokens)
     return l;
 }
 
-static void guess_is(const struct lookup *l, const int32_t *tok, int n, enum lookup_from from,
+static void draft_is(const struct lookup *l, const int32_t *tok, int n, enum lookup_from from,
                      int length, int n_next, int32_t next)
 {
-    struct lookup_guess g = lookup_find(l, tok, n);
+    struct lookup_draft g = lookup_find(l, tok, n);
     if (g.n != n_next || (n_next && (g.from != from || g.length != length || g.next[0] != next)))
-        fail_msg("guess of %d tokens, first %d, by %d tokens of %s; wanted %d, %d, %d of %s", g.n,
+        fail_msg("draft of %d tokens, first %d, by %d tokens of %s; wanted %d, %d, %d of %s", g.n,
                  g.n ? g.next[0] : -1, g.length, g.from ? "memory" : "text", n_next, next, length,
                  from ? "memory" : "text");
 }
@@ -28,13 +28,13 @@ static void the_longest_context_counts_then_the_last_place(void **state)
     const int32_t none[] = {1, 2, 3, 4}, one[] = {1, 2, 9, 5, 1, 2},
                   last[] = {1, 2, 7, 1, 2, 8, 1, 2}, longer[] = {3, 1, 2, 7, 4, 1, 2, 8, 3, 1, 2},
                   run[] = {6, 6, 6, 6};
-    guess_is(l, none, 4, LOOKUP_TEXT, 0, 0, 0);
-    guess_is(l, none, 0, LOOKUP_TEXT, 0, 0, 0);
-    guess_is(l, none, 1, LOOKUP_TEXT, 0, 0, 0);
-    guess_is(l, one, 6, LOOKUP_TEXT, 2, 4, 9);
-    guess_is(l, last, 8, LOOKUP_TEXT, 2, 3, 8);
-    guess_is(l, longer, 11, LOOKUP_TEXT, 3, 8, 7);
-    guess_is(l, run, 4, LOOKUP_TEXT, 3, 1, 6);
+    draft_is(l, none, 4, LOOKUP_TEXT, 0, 0, 0);
+    draft_is(l, none, 0, LOOKUP_TEXT, 0, 0, 0);
+    draft_is(l, none, 1, LOOKUP_TEXT, 0, 0, 0);
+    draft_is(l, one, 6, LOOKUP_TEXT, 2, 4, 9);
+    draft_is(l, last, 8, LOOKUP_TEXT, 2, 3, 8);
+    draft_is(l, longer, 11, LOOKUP_TEXT, 3, 8, 7);
+    draft_is(l, run, 4, LOOKUP_TEXT, 3, 1, 6);
     lookup_close(l);
 }
 
@@ -46,17 +46,16 @@ static void memory_helps_where_the_text_has_less_to_say(void **state)
                   other[] = {9, 2, 3, 4}, whole[] = {1, 2, 3, 4}, own[] = {2, 3, 8, 2, 3},
                   both[] = {3, 4, 8, 2, 3, 4};
     lookup_remember(l, said, 5);
-    guess_is(l, whole, 4, LOOKUP_MEMORY, 4, 1, 5);
-    guess_is(l, end, 3, LOOKUP_MEMORY, 3, 0, 0); /* nothing stood behind it */
+    draft_is(l, whole, 4, LOOKUP_MEMORY, 4, 1, 5);
+    draft_is(l, end, 3, LOOKUP_MEMORY, 3, 0, 0); /* no token followed */
     lookup_remember(l, later, 5);
-    guess_is(l, other, 4, LOOKUP_MEMORY, 3, 1, 6); /* what was said last */
-    guess_is(l, own, 5, LOOKUP_TEXT, 2, 3, 8);     /* two tokens are too few for the memory */
-    guess_is(l, both, 6, LOOKUP_MEMORY, 3, 1, 6);  /* three beat two */
+    draft_is(l, other, 4, LOOKUP_MEMORY, 3, 1, 6); /* the last occurrence */
+    draft_is(l, own, 5, LOOKUP_TEXT, 2, 3, 8);     /* two tokens are too few for the memory */
+    draft_is(l, both, 6, LOOKUP_MEMORY, 3, 1, 6);  /* three beat two */
     lookup_close(l);
 }
 
-/* A memory of 64 tokens: what it says is always what was said last behind these tokens, or
- * nothing. */
+/* A memory of 64 tokens: a draft is what followed the last occurrence of these tokens, or empty. */
 static void what_is_overwritten_is_forgotten(void **state)
 {
     (void)state;
@@ -68,7 +67,7 @@ static void what_is_overwritten_is_forgotten(void **state)
     for (int i = 0; i + 20 <= 400; i += 20) {
         lookup_remember(l, text + i, 20);
         for (int k = 0; k + 20 <= i + 20; k += 20) {
-            struct lookup_guess g = lookup_find(l, text + k, 8);
+            struct lookup_draft g = lookup_find(l, text + k, 8);
             if (!g.n)
                 continue;
             found++;
@@ -77,8 +76,8 @@ static void what_is_overwritten_is_forgotten(void **state)
         }
     }
     assert_true(found > 30);
-    lookup_remember(l, text, 400); /* longer than the memory: its end stays */
-    guess_is(l, text + 380, 10, LOOKUP_MEMORY, 8, 10, text[390]);
+    lookup_remember(l, text, 400); /* longer than the memory, which keeps its end */
+    draft_is(l, text + 380, 10, LOOKUP_MEMORY, 8, 10, text[390]);
     lookup_close(l);
 }
 

@@ -1,4 +1,4 @@
-/* The question reader: forms, rejects, duplicates, the official file. */
+/* The question reader: accepted forms, rejects, duplicates, the official file. */
 #include "medqa.h"
 #include "test.h"
 #include "zio.h"
@@ -402,8 +402,8 @@ static void the_key_is_read_without_guessing(void **state)
     medqa_free(&m);
 }
 
-/* Questions of subsets, other orders and merged files have the same ids; another content has
- * another. */
+/* A question has the same id in subsets, other orders and merged files; other contents have other
+ * ids. */
 static void ids_come_from_the_content(void **state)
 {
     (void)state;
@@ -545,7 +545,7 @@ static void a_nul_never_cuts_a_text(void **state)
     medqa_free(&m);
 }
 
-/* What people met: every record is accepted, but in the file that is UTF-16. */
+/* Files that people met: every record is accepted, except in the UTF-16 file. */
 static void the_shared_cases_are_read(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* The readers of the agents when memory runs out: an error, no leak, no crash. */
+/* The readers of the agents without memory: an error, no leak, no crash. */
 #include "oom.h"
 
 #include <jansson.h>
@@ -88,7 +88,7 @@ static int read_result(void *arg)
     return rc;
 }
 
-/* What a folder keeps of a data file. */
+/* Reads the copy of a data file in a run's folder. */
 static int read_records(void *arg)
 {
     static const char text[] = "{\"record\": 0, \"line\": 1, \"id\": \"a\", \"key\": \"B\", "
@@ -134,9 +134,8 @@ static void each_of_our_allocations_can_fail(void **state)
     }
 }
 
-/* A question must not be rejected as bad JSON when it is memory that is short. (jansson 2.14 drops
- * a character without a sign when its buffer for a string of more than 15 bytes cannot grow; these
- * texts have none.) */
+/* Lack of memory must not reject a question as bad JSON. (jansson 2.14 silently drops a character
+ * when its buffer for a string of more than 15 bytes cannot grow; these texts have none.) */
 static void the_parsers_allocations_can_fail_too(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* The complete lists of formats of the common files, tensor by tensor, and their sizes. */
+/* The format of every tensor of the common files, and the sizes of these files. */
 #include "mixture.h"
 #include "test.h"
 
@@ -168,14 +168,22 @@ static void what_is_no_matrix_stays_f32(void **state)
 static void names_and_file_types(void **state)
 {
     (void)state;
-    const uint32_t id[MIX_COUNT] = {
-        [MIX_F32] = 0,  [MIX_F16] = 1,   [MIX_BF16] = 32,   [MIX_Q8_0] = 7,
-        [MIX_Q4_0] = 2, [MIX_Q6_K] = 18, [MIX_Q4_K_M] = 15, [MIX_Q5_K_M] = 17};
+    static const struct {
+        enum mixture m;
+        uint32_t id;
+    } known[] = {{MIX_F32, 0},  {MIX_F16, 1},   {MIX_BF16, 32},   {MIX_Q8_0, 7},
+                 {MIX_Q4_0, 2}, {MIX_Q6_K, 18}, {MIX_Q4_K_M, 15}, {MIX_Q5_K_M, 17}};
     enum mixture m;
+    char all[256] = "";
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+        assert_int_equal(mixture_file_type(known[k].m), known[k].id);
     for (int k = 0; k < MIX_COUNT; k++) {
         assert_true(mixture_from_name(mixture_name((enum mixture)k), &m) && (int)m == k);
-        assert_int_equal(mixture_file_type((enum mixture)k), id[k]);
+        for (int other = 0; other < k; other++)
+            assert_int_not_equal(mixture_file_type(m), mixture_file_type((enum mixture)other));
+        strcat(strcat(all, " "), mixture_name(m));
     }
+    assert_string_equal(mixture_choices, all);
     assert_true(mixture_from_name("q4_k_m", &m) && m == MIX_Q4_K_M);
     assert_false(mixture_from_name("Q4_K", &m));
     assert_false(mixture_from_name("", &m));

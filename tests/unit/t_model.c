@@ -1,5 +1,4 @@
-/* What a model file may say about its network: each rule broken once, in a copy of a committed
- * model. */
+/* The network of a model file: each rule is broken once, in a copy of a committed model. */
 #include <math.h>
 
 #include "gguf_write.h"
@@ -8,7 +7,7 @@
 
 #define MODEL TEST_GOLDEN "/logits_llama_rope31.gguf"
 
-struct change {           /* what the copy does differently; NULL / 0 = nothing */
+struct change {           /* difference of the copy; NULL / 0 = none */
     const char *drop_key; /* leave out */
     const char *set_u32;  /* replace by this number (or add) */
     uint32_t u32;

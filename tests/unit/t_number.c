@@ -13,8 +13,8 @@ static bool walk(const struct number_range *r, const char *text, struct number_p
     return true;
 }
 
-/* By the grammar's definition, digit by digit and without the code under test: is text a number
- * with at most d decimals in [lo, hi] (units of 10^-d), and a multiple of step (0: any)? */
+/* Decides digit by digit, without the code under test, whether text is a number of the grammar. It
+ * has at most d decimals, lies in [lo, hi] (units of 10^-d) and is a multiple of step (0: any). */
 static bool is_number(const char *text, int64_t lo, int64_t hi, int d, int64_t step)
 {
     bool negative = *text == '-';
@@ -64,9 +64,9 @@ static void every_text(struct tree *t)
     assert_int_equal(t->n, total);
 }
 
-/* Ranges whose bounds are themselves texts over the alphabet: each feasible prefix then has a
- * witness of at most LONGEST bytes over the alphabet or its own first digits, so both directions
- * can be decided. */
+/* The bounds of these ranges are texts over the alphabet. So each feasible prefix has a witness of
+ * at most LONGEST bytes, over the alphabet or its own first digits. Both directions can be
+ * decided. */
 static void prefixes_and_numbers_are_exactly_those_of_the_range(void **state)
 {
     (void)state;

@@ -1,5 +1,4 @@
-/* outfile: links stay, devices and pipes are written into, a file is there completely or as it
- * was. */
+/* outfile: links stay, devices and pipes are written to, a file is complete or unchanged. */
 #define _GNU_SOURCE /* O_TMPFILE */
 #include "outfile.h"
 
@@ -91,7 +90,7 @@ static void a_file_is_there_completely_or_as_it_was(void **state)
     outfile_abandon(NULL);
 }
 
-/* A process that dies leaves nothing, where the file system has files without names. */
+/* A process that dies leaves no file, if the file system has unnamed files. */
 static void a_killed_writer_leaves_nothing(void **state)
 {
     (void)state;
@@ -220,7 +219,7 @@ static void links_that_lead_nowhere_useful_are_named(void **state)
     assert_int_equal(test_count(dir), 1);
 }
 
-/* As the kernel does it: in a folder open to all, somebody else's link is not followed. */
+/* As in the kernel: another user's link in a folder open to all is not followed. */
 static void a_strangers_link_in_a_common_folder_is_not_followed(void **state)
 {
     (void)state;
@@ -277,7 +276,7 @@ static void a_fifo_gets_the_bytes(void **state)
     assert_true(S_ISFIFO(mode_of(path)));
 }
 
-/* What else is written to the descriptor stands before and after. */
+/* Other writes to the descriptor come before and after our bytes. */
 static void an_open_descriptor_is_shared(void **state)
 {
     (void)state;
@@ -315,7 +314,7 @@ static void other_names_of_a_file_keep_the_old_content(void **state)
     holds(other, "old");
 }
 
-/* What has come to the place of the target meanwhile is not replaced. */
+/* A pipe that took the target's place meanwhile is not replaced. */
 static void a_pipe_that_came_meanwhile_stays(void **state)
 {
     (void)state;
@@ -337,7 +336,7 @@ static void a_pipe_that_came_meanwhile_stays(void **state)
     }
 }
 
-/* As an ordinary user; the checks come back as the exit status. */
+/* Runs as an ordinary user; the exit status reports the checks. */
 #define CHILD_CHECK(cond)                                                                          \
     do {                                                                                           \
         if (!(cond)) {                                                                             \
@@ -352,16 +351,17 @@ static void child_of_no_rights(void)
     char deep[400];
     struct stat st;
     snprintf(deep, sizeof deep, "%s/sub/f", dir);
-    /* a folder that may not be written: what exists and may be written is, in place; nothing new */
+    /* a folder that may not be written: a writable file in it is written in place, no file is
+     * new */
     ino_t was = stat(deep, &st) == 0 ? st.st_ino : 0;
     CHILD_CHECK(save(deep, "new", 0, &e) == 0);
     CHILD_CHECK(stat(deep, &st) == 0 && st.st_ino == was && st.st_size == 3);
     snprintf(deep, sizeof deep, "%s/sub/none", dir);
     CHILD_CHECK(save(deep, "x", 0, &e) == ERR_CREATE && strstr(e.msg, "Permission denied"));
-    /* a file that may not be written in a folder that may */
+    /* a file that may not be written, in a folder that may */
     CHILD_CHECK(save(path, "x", 0, &e) == ERR_CREATE &&
                 strstr(e.msg, "it exists and may not be changed"));
-    /* a stranger's file in a common folder: written in place when it may be written */
+    /* another user's file in a common folder: written in place if it may be written */
     snprintf(deep, sizeof deep, "%s/common/f", dir);
     was = stat(deep, &st) == 0 ? st.st_ino : 0;
     CHILD_CHECK(save(deep, "new", 0, &e) == 0);

@@ -1,6 +1,6 @@
-/* Carrying out a plan: views of the mapping, or a copy that outlives the file, in the host's memory
- * or a device's. */
-#include "place.h"
+/* Placement of weights: views of the mapping, or a copy that outlives the file, on the host or on a
+ * device. */
+#include "placed.h"
 
 #include <unistd.h>
 
@@ -83,21 +83,21 @@ static void mapped_weights_are_views_of_the_file(void **state)
     ok(place_run(&sc.plan, &sc.w, sc.ops, 0, progress, &sc, &p, &e));
     assert_true(sc.calls >= 4);
     assert_int_equal(sc.done, sc.total);
-    ok(place_part(p, PART_EMBED, 0, NULL, t, &e));
-    ok(place_part(p, PART_FFN, 1, NULL, t, &e));
+    ok(place_part(p, PART_EMBED, 0, t, &e));
+    ok(place_part(p, PART_FFN, 1, t, &e));
     assert_ptr_equal(t[UP]->data, gguf_tensor_find(sc.g, "blk.1.up")->t.data);
     assert_ptr_equal(t[EMBD]->data, gguf_tensor_find(sc.g, "embd")->t.data);
     assert_non_null(t[BIAS]->data);
-    ok(place_release(p, PART_FFN, 1, NULL, &e));
-    ok(place_part(p, PART_FFN, 0, NULL, t, &e));
+    ok(place_release(p, PART_FFN, 1, &e));
+    ok(place_part(p, PART_FFN, 0, t, &e));
     assert_ptr_equal(t[UP]->data, gguf_tensor_find(sc.g, "blk.0.up")->t.data);
     assert_null(t[BIAS]->data);
-    fails(place_part(p, PART_FFN, 2, NULL, t, &e), ERR_BUG, "layer 2 of 2");
-    fails(place_part(p, PART_OUTPUT, 1, NULL, t, &e), ERR_BUG, "layer 1 of 2");
+    fails(place_part(p, PART_FFN, 2, t, &e), ERR_BUG, "layer 2 of 2");
+    fails(place_part(p, PART_OUTPUT, 1, t, &e), ERR_BUG, "layer 1 of 2");
     assert_int_equal(place_of(p, PART_FFN, 1), PLAN_HOST);
     assert_true(place_recordable(p) && !place_has_host(p));
     assert_int_equal(truncate(sc.path, 64), 0);
-    fails(place_part(p, PART_EMBED, 0, NULL, t, &e), ERR_IO, "model file changed");
+    fails(place_part(p, PART_EMBED, 0, t, &e), ERR_IO, "model file changed");
     place_free(p);
     place_free(NULL);
 }
@@ -113,8 +113,8 @@ static void copied_weights_outlive_the_file(void **state)
     assert_int_equal(sc.done, sc.total);
     assert_int_equal(truncate(sc.path, 0), 0);
     for (int l = 0; l < 2; l++) {
-        ok(place_part(p, PART_EMBED, 0, NULL, t, &e));
-        ok(place_part(p, PART_FFN, l, NULL, t, &e));
+        ok(place_part(p, PART_EMBED, 0, t, &e));
+        ok(place_part(p, PART_FFN, l, t, &e));
         const unsigned char *up = t[UP]->data, *embd = t[EMBD]->data;
         assert_int_equal((uintptr_t)up % 64, 0);
         for (size_t i = 0; i < tensor_bytes(t[UP]); i++)
@@ -125,8 +125,8 @@ static void copied_weights_outlive_the_file(void **state)
     place_free(p);
 }
 
-/* What a backend multiplies is packed once, what is only gathered from is not, and what a matrix
- * and the table share is. */
+/* A matrix is packed once, a table that is only gathered from never. A tensor that serves as both
+ * is packed. */
 static int fake_packed;
 static bool fake_packs(const struct ops *ops, const struct tensor *w)
 {
@@ -160,8 +160,8 @@ static void copied_weights_are_packed(void **state)
     ok(place_run(&sc.plan, &sc.w, &fake, 0, progress, &sc, &p, &e));
     assert_int_equal(sc.done, sc.total);
     assert_int_equal(fake_packed, 2); /* both layers' matrix */
-    ok(place_part(p, PART_EMBED, 0, NULL, t, &e));
-    ok(place_part(p, PART_FFN, 1, NULL, t, &e));
+    ok(place_part(p, PART_EMBED, 0, t, &e));
+    ok(place_part(p, PART_FFN, 1, t, &e));
     assert_true(t[UP]->lanes);
     assert_false(t[EMBD]->lanes || t[BIAS]->lanes);
     assert_int_equal(((unsigned char *)t[UP]->data)[5], 0xff ^ 6);
@@ -228,7 +228,7 @@ static void plans_for_another_place_are_refused(void **state)
     fails(place_run(&sc.plan, &sc.w, sc.ops, 0, NULL, NULL, &p, &e), ERR_BUG, "1 layers");
 }
 
-/* A device whose copies happen as late as they may: when their event is waited for, or all at a
+/* A device that copies as late as allowed: when the event of a copy is waited for, or all at a
  * sync. */
 enum { LATE = 8 };
 static struct late {
@@ -339,8 +339,8 @@ static void weights_reach_a_device_through_pinned_buffers(void **state)
     assert_int_equal(sc.done, sc.total);
     assert_true(late.pinned == 2 && late.open_events == 0 && late.queued == 4);
     for (int l = 0; l < 2; l++) {
-        ok(place_part(p, PART_EMBED, 0, NULL, t, &e));
-        ok(place_part(p, PART_FFN, l, NULL, t, &e));
+        ok(place_part(p, PART_EMBED, 0, t, &e));
+        ok(place_part(p, PART_FFN, l, t, &e));
         const unsigned char *up = t[UP]->data, *embd = t[EMBD]->data;
         assert_int_equal((uintptr_t)up % 256, 0);
         for (size_t i = 0; i < tensor_bytes(t[UP]); i++)

@@ -1,4 +1,4 @@
-/* The placement function: sizes in, a plan or the knob to turn out. */
+/* The placement function: sizes give a plan, or an error with the knob to turn. */
 #include "plan.h"
 
 #include <math.h>
@@ -45,7 +45,7 @@ static void everything_lies_on_the_host(void **state)
     plan_free(&p);
 }
 
-/* A copy in an order that is faster to read, where a sixteenth of the memory stays free. */
+/* Weights are packed if a sixteenth of the memory stays free beside the copy. */
 static void weights_are_packed_where_memory_has_room(void **state)
 {
     (void)state;
@@ -88,7 +88,7 @@ static void the_kv_pool_is_as_asked_or_at_most_half_of_memory(void **state)
     plan_free(&p);
 }
 
-/* A device holds the weights as well, and the pool may take nearly all that they leave. */
+/* A device holds the weights too; the pool may take nearly all the rest. */
 static void on_a_device_the_pool_takes_what_the_model_leaves(void **state)
 {
     (void)state;
@@ -190,7 +190,7 @@ static struct plan_input large(uint64_t vram, int n_seq, enum plan_mode mode)
                                          .step_s = 1e-3}};
 }
 
-/* No part is lost, nothing exceeds its budget, the cache holds what was promised. */
+/* No part is lost, no budget exceeded, and the cache holds the promised tokens. */
 static void check_sound(const struct plan_input *in, const struct plan *p)
 {
     uint64_t sum = p->vram_weight_bytes + p->stream_bytes + p->host_bytes, largest = 0;
@@ -277,8 +277,8 @@ static void what_cannot_be_planned_names_the_knob(void **state)
     fails(plan_make(&in, &p, &e), ERR_USAGE, "lower --cpu-layers");
 }
 
-/* Pages go to the host where everything is resident but the pool is small, and a token's K and V
- * are cheaper to fetch than to compute. */
+/* Pages go to the host if all parts are resident and the pool is small. K and V of a token must
+ * also be cheaper to fetch than to compute. */
 static void pages_are_swapped_where_that_is_cheaper(void **state)
 {
     (void)state;
@@ -303,7 +303,7 @@ static void pages_are_swapped_where_that_is_cheaper(void **state)
     ok(plan_make(&in, &p, &e));
     assert_true(p.swap_bytes == 0);
     plan_free(&p);
-    in.swap = PLAN_SWAP_AUTO; /* asked for in bytes */
+    in.swap = PLAN_SWAP_AUTO; /* with a requested size */
     ok(plan_make(&in, &p, &e));
     assert_true(p.swap_bytes == 1000);
     plan_free(&p);

@@ -1,4 +1,4 @@
-/* The thread pool: every item once, whatever the split; also run under TSan. */
+/* The thread pool: every item runs once for every split. Also run under TSan. */
 #include "clock.h"
 #include "pool.h"
 #include "test.h"
@@ -58,7 +58,7 @@ static void siblings(const char *dir, int cpu, const char *list)
     fclose(f);
 }
 
-/* Two processors of a core count once; where only the second may be used, that one. */
+/* Two processors of one core count once; if only the second may be used, it counts. */
 static void a_core_counts_once(void **state)
 {
     (void)state;
@@ -93,8 +93,8 @@ static void square(void *arg, int64_t begin, int64_t end, int worker)
         s->y[i] += s->x[i] * s->x[i];
 }
 
-/* Jobs in quick succession, and with pauses in which the workers park: each sees the results of the
- * one before. */
+/* Jobs in quick succession, and with pauses in which the workers park: each job sees the results of
+ * the previous one. */
 static void jobs_follow_each_other(void **state)
 {
     (void)state;
@@ -134,7 +134,7 @@ static void hold_one(void *arg, int64_t begin, int64_t end, int worker)
             sched_yield();
 }
 
-/* What a worker has not taken yet is done by the others while it is held up. */
+/* While a worker is held up, others do the items that it has not taken yet. */
 static void a_worker_that_is_late_keeps_what_it_has_and_no_more(void **state)
 {
     (void)state;

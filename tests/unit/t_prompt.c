@@ -1,4 +1,4 @@
-/* Prompt files: every slot known, every slot used, values never searched again. */
+/* Prompt files: every slot is known and used, and values are never searched for slots. */
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -135,8 +135,8 @@ static void schemas_get_json_in_place_of_quoted_slots(void **state)
     str_free(&s);
 }
 
-/* Editors of other systems end lines in CR LF and begin a file with a mark: the same prompt, the
- * same hash. */
+/* Editors of other systems end lines in CR LF and begin a file with a byte order mark: prompt and
+ * hash stay the same. */
 static void line_ends_and_a_mark_at_the_beginning_change_nothing(void **state)
 {
     (void)state;
@@ -155,7 +155,7 @@ static void line_ends_and_a_mark_at_the_beginning_change_nothing(void **state)
         ok(load(texts[i], &p, &e));
         assert_string_equal(prompt_system(p, &n), "A 5\nB {\"a\"}");
         prompt_render(p, (const char *const[]){"Q\r\n", "O"}, &s);
-        assert_string_equal(s.s, "Q\r\n\n\nO"); /* values stay as they are */
+        assert_string_equal(s.s, "Q\r\n\n\nO"); /* values are not changed */
         if (i)
             assert_string_equal(prompt_hash(p), hash);
         snprintf(hash, sizeof hash, "%s", prompt_hash(p));

@@ -1,4 +1,4 @@
-/* The driver: what a case results in depends on nothing but the case. */
+/* The driver of runs: the result of a case depends on nothing but the case. */
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -6,7 +6,7 @@
 #include "script.h"
 #include "test.h"
 
-/* One run of n questions in a fresh folder: the cases as text, and results.csv behind them. */
+/* Runs n questions in a fresh folder; out: the cases as text, then results.csv. */
 static void outcome(uint64_t order, int concurrency, int n, const char *const *sets,
                     struct str *out)
 {
@@ -291,7 +291,7 @@ static void unparsed_cases_stay_in_the_denominator(void **state)
     test_rmdir(dir);
 }
 
-/* Calls that met their token limit, and the cases that had one. */
+/* Counts the calls that reached their token limit, and the cases with such a call. */
 static void replies_that_met_their_limit_are_counted(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* An evaluation of 1,273 questions, killed with SIGKILL at random moments and started again until
- * it is complete: each question exactly once, results as if nothing had happened. */
+/* An evaluation of 1,273 questions, killed with SIGKILL at random moments and restarted until it is
+ * complete. Each question is answered once, and results equal those of an undisturbed run. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -42,8 +42,9 @@ static off_t trace_size(const char *dir)
     return stat(path, &st) == 0 ? st.st_size : 0;
 }
 
-/* Kills the child once it has written 0 to 11 cases more (6 KB each), and a moment of up to 0.5 ms
- * later: anywhere from its start to the middle of a write. Gives up when it has ended by itself. */
+/* Kills the child after it has written 0 to 11 more cases (6 KB each) and up to 0.5 ms have passed.
+ * So the kill hits any moment from its start to the middle of a write. Gives up when the child has
+ * ended. */
 static void kill_later(pid_t pid, const char *dir, uint64_t key)
 {
     off_t until = trace_size(dir) + (off_t)rng_below(key, 0, 12) * 6000;
@@ -65,7 +66,7 @@ static size_t finished(const char *dir)
     return n;
 }
 
-/* Tails that were found and set aside. */
+/* Number of torn tails that were found and set aside. */
 static size_t torn(const char *dir)
 {
     struct str s = STR_INIT;

@@ -1,10 +1,10 @@
 /*
- * Replies to schemas of every accepted keyword: drawn at random under masks, and closed near a
- * limit of tokens.
+ * Replies to schemas of every accepted keyword, drawn at random under masks and closed near a token
+ * limit.
  *
  * As a test it runs the schemas of tests/fuzz/corpus/grammar/reply_*.json. With a file of schemas,
- * one a line, it prints what tools/scripts/schema_check.py reads: "E message" for a schema that is
- * refused, else a line "R reply" for each reply; then a line ".".
+ * one a line, it prints the input of tools/scripts/schema_check.py. That is "E message" for a
+ * refused schema, otherwise a line "R reply" for each reply; then a line ".".
  */
 #include "grammar.h"
 #include "rng.h"
@@ -133,7 +133,7 @@ static void replies_to_every_keyword_are_valid(void **state)
     vocabulary_free(&x);
 }
 
-/* What people met (../shared/cases): accepted, and obeyed. */
+/* Schemas that people met (../shared/cases): accepted and obeyed. */
 static void schemas_that_people_met_are_obeyed(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* The clock of a simulated device (kernels/sim.h): engines beside one another, streams in order,
- * events, memory. */
+/* The clock of a simulated device (kernels/sim.h): parallel engines, ordered streams, events,
+ * memory. */
 #include "sim.h"
 #include "test.h"
 
@@ -72,7 +72,7 @@ static void calls_return_at_once_and_waiting_takes_the_time(void **state)
     at(0);
     up(NULL, 100);
     at(0);
-    ok(api->sync(dev, NULL, &e)); /* a hop, a second, and a hop until it is heard of */
+    ok(api->sync(dev, NULL, &e)); /* a hop, a second, and a hop for the result */
     at(1.2);
     ok(api->sync(dev, NULL, &e));
     at(1.2);
@@ -136,7 +136,7 @@ static void events_order_streams(void **state)
     ok(api->stream_wait(dev, NULL, ev, &e));
     fill(NULL, 100);                           /* 1.1 to 1.2 */
     up(other, 300);                            /* 1.1 to 4.1 */
-    ok(api->event_record(dev, ev, other, &e)); /* a later record is not what was waited for */
+    ok(api->event_record(dev, ev, other, &e)); /* a later record does not affect the wait */
     ok(api->sync(dev, NULL, &e));
     at(1.3);
     ok(api->event_sync(dev, ev, &e));
@@ -156,7 +156,7 @@ static void the_cpu_holds_up_its_caller(void **state)
     up(NULL, 100);
     ok(cpu->embed(cpu, NULL, &a, &e)); /* a row of 20 bytes at 10 bytes/s */
     at(2);
-    ok(api->sync(dev, NULL, &e)); /* has long been done, and is heard of */
+    ok(api->sync(dev, NULL, &e)); /* done long before; the result is read now */
     at(2);
     assert_float_equal(sim_busy(sim, SIM_CPU), 2, 1e-9);
 }
@@ -177,8 +177,8 @@ static void memory_is_counted_and_what_comes_back_is_zero(void **state)
     fails(ops_open("sim", NULL, &ops, &e), ERR_NODEV, "made by the program alone");
 }
 
-/* The bytes of the CUDA backend: of matmul with both forms of x and x normed, of 64 sampled rows, and
- * of attention's states up to 64 MiB. */
+/* The bytes of the CUDA backend. They hold matmul with both forms of x and a norm of x, 64 sampled
+ * rows, and states of attention up to 64 MiB. */
 static void a_simulated_card_wants_the_scratch_of_a_real_one(void **state)
 {
     (void)state;

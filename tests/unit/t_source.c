@@ -1,4 +1,4 @@
-/* Where a model comes from, and what a file is that is no model. */
+/* Names of models, and the messages for files that are no models. */
 #include "source.h"
 
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
-/* Streaming through a ring on the CPU's device, where copies happen at once: the reader's
- * handshake, orders, errors. (On a device whose copies happen late: t_cudahost_stage.) */
+/* Streaming through a ring on the CPU's device, which copies at once: handshake of the reader,
+ * orders, errors. (On a device that copies late: t_cudahost_stage.) */
 #include "stage.h"
 
 #include "clock.h"
@@ -34,7 +34,7 @@ static void every_ring_and_piece_gives_the_same_bytes(void **state)
         for (int v = 0; v < 12; v++) {
             streamed_make(&s, n, (uint64_t)(100 * n + v));
             struct stage_config c = streamed_config(&s, cpu->dev);
-            c.ring_bytes += (uint64_t)v * s.total / 6; /* up to twice what there is */
+            c.ring_bytes += (uint64_t)v * s.total / 6; /* up to twice the bytes of all items */
             c.piece_bytes = (uint64_t)256 << v % 4;
             c.pinned_bytes = (uint64_t)(v % 5) * c.piece_bytes;
             c.keep_pinned = v % 2;
@@ -82,15 +82,15 @@ static void items_come_in_order_and_one_at_a_time(void **state)
     streamed_make(&s, 3, 2);
     struct stage_config c = streamed_config(&s, cpu->dev);
     ok(stage_open(&c, &st, &e));
-    fails(stage_acquire(st, 1, NULL, &base, &e), ERR_BUG, "item 1 was asked for; next is 0");
-    fails(stage_acquire(st, 0, NULL, &base, &e), ERR_BUG, "item 1 was asked for"); /* dead */
+    fails(stage_acquire(st, 1, &base, &e), ERR_BUG, "item 1 was asked for; next is 0");
+    fails(stage_acquire(st, 0, &base, &e), ERR_BUG, "item 1 was asked for"); /* dead */
     stage_close(st);
     ok(stage_open(&c, &st, &e));
-    ok(stage_acquire(st, 0, NULL, &base, &e));
-    fails(stage_acquire(st, 1, NULL, &base, &e), ERR_BUG, "the one before has not been released");
+    ok(stage_acquire(st, 0, &base, &e));
+    fails(stage_acquire(st, 1, &base, &e), ERR_BUG, "the one before has not been released");
     stage_close(st);
     ok(stage_open(&c, &st, &e));
-    fails(stage_release(st, 0, NULL, &e), ERR_BUG, "has not been acquired");
+    fails(stage_release(st, 0, &e), ERR_BUG, "has not been acquired");
     fails(stage_prefetch(st, &e), ERR_BUG, "has not been acquired");
     stage_close(st);
     stage_close(NULL);
@@ -135,7 +135,7 @@ static void a_failed_read_is_said_once_its_piece_is_needed(void **state)
         }
 }
 
-/* ---- a system that lets nobody pin more than so much ----------------------------------------- */
+/* ---- a system with a limit on pinned memory -------------------------------------------------- */
 
 static size_t pin_limit;
 
@@ -195,7 +195,7 @@ static void a_slower_link_takes_its_time(void **state)
 
 int main(void)
 {
-    log_set_level(LOG_ERROR); /* what is said once a run is said hundreds of times here */
+    log_set_level(LOG_ERROR); /* a warning of one run would appear hundreds of times */
     const struct CMUnitTest tests[] = {
         T(every_ring_and_piece_gives_the_same_bytes),
         T(the_stage_counts_what_it_does),

@@ -1,4 +1,4 @@
-/* Statistics against values computed elsewhere. */
+/* Statistics against values that other programs computed. */
 #include <math.h>
 
 #include "report.h"
@@ -12,8 +12,8 @@ static void near_to(double got, double want, double tol)
         fail_msg("%.17g, want %.17g within %g", got, want, tol);
 }
 
-/* Values of the score interval: p = k/n in Wilson's formula evaluated in Python with z =
- * 1.959963984540054; 47/100 gives 0.3751 to 0.5671 in any table of the method. */
+/* Expected score intervals: Wilson's formula with p = k/n, evaluated in Python with z =
+ * 1.959963984540054. Any table of the method has 0.3751 to 0.5671 for 47/100. */
 static void wilson_interval(void **state)
 {
     (void)state;
@@ -63,7 +63,7 @@ static void calibration_error(void **state)
 
 #define ROWS 400
 
-struct made { /* a run of made-up results; rows: one question a record */
+struct made { /* a run of made-up results; rows: records, one question each */
     struct trace_run run;
     struct result r[ROWS];
     struct records_row row[ROWS];
@@ -129,7 +129,7 @@ static void pairs_by_id_whatever_the_order(void **state)
     assert_true(p.lo >= -1 && p.lo <= -0.2 && p.hi >= -0.2 && p.hi <= 1);
     ok(stats_pair(&a.run, &b.run, 2000, 42, &q, &e));
     assert_memory_equal(&p, &q, sizeof p);
-    b.run.asked = 3; /* what lies beyond is left out */
+    b.run.asked = 3; /* later records are left out */
     ok(stats_pair(&a.run, &b.run, 10, 1, &p, &e));
     assert_int_equal(p.n, 3);
 }
@@ -152,8 +152,8 @@ static void runs_without_a_common_question_have_no_difference(void **state)
     assert_int_equal(p.n, 0);
 }
 
-/* 400 questions, 60 only by a and 40 only by b: the normal approximation of the difference's
- * standard error is sqrt((60 + 40) - (60 - 40)^2 / 400) / 400 = 0.024875. */
+/* 400 questions, of which only a has 60 right and only b has 40. The normal approximation of the
+ * difference's standard error is sqrt((60 + 40) - (60 - 40)^2 / 400) / 400 = 0.024875. */
 static void bootstrap_interval_has_the_right_width(void **state)
 {
     (void)state;
@@ -221,8 +221,8 @@ static void a_summary_keeps_every_question_in_the_denominator(void **state)
     stats_free(&s);
 }
 
-/* Records of a file: 0 right, 1 rejected, 2 the same as 0, 3 wrong, 4 the same as 5, 5 not run, 6
- * not asked for. */
+/* Records of a file: 0 right, 1 rejected, 2 a copy of 0, 3 wrong, 4 a copy of 5, 5 not run, 6 not
+ * asked. */
 static void mixed(struct made *m)
 {
     fill(m, "1110111");

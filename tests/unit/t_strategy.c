@@ -1,4 +1,4 @@
-/* Every strategy of the registry, with a model that behaves and with models that do not. */
+/* Every strategy of the registry, with good replies of a model and with bad ones. */
 #include <jansson.h>
 #include <math.h>
 
@@ -9,7 +9,7 @@
 
 static unsigned letters_seen; /* bit i: option i was an answer */
 
-/* What a test wants to see of a case before it is freed; NULL = nothing. */
+/* Called with each case before it is freed, for the checks of a test; NULL = no checks. */
 static void (*look)(const struct consult *c, const struct result *r);
 
 static void finished(const struct consult *c, const struct result *r, void *user)
@@ -161,7 +161,7 @@ static void panel_without_any_report_plan_or_decision_is_unparsed(void **state)
 
 #define OWN_MOST 600 /* bytes; longer than every reply of the script */
 
-/* what came of a case whose reply was closed after as many bytes as its number says */
+/* result of a case whose reply was closed after `number of the case` bytes */
 struct closed {
     enum consult_state state;
     int predicted, n_selected, selected[CATALOG_MAX], n_dx;
@@ -538,7 +538,7 @@ static void fixed_look(const struct consult *c, const struct result *r)
     assert_true(strstr(text, "Otolaryngology:") < strstr(text, "Cardiology:"));
 }
 
-/* Whatever order they finish in. */
+/* Reports keep the order of selection in every order of their ends. */
 static void reports_stand_in_the_order_of_selection(void **state)
 {
     (void)state;
@@ -804,8 +804,7 @@ static void a_prompt_beyond_the_context_fails_its_case_with_both_numbers(void **
     free(text);
 }
 
-/* What is recorded of a case that cannot be asked must not depend on how far its other calls
- * got. */
+/* The record of a case that cannot be asked must not depend on the progress of its other calls. */
 static void specialists_are_asked_only_if_every_prompt_fits(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* text: marks go, CR LF is one line's end, UTF-16 and NUL bytes are refused by name. */
+/* text: byte order marks are removed, CR LF is one line end, UTF-16 and NUL bytes are refused by
+ * name. */
 #include "text.h"
 
 #include "test.h"
@@ -28,7 +29,7 @@ static void a_mark_goes_and_lines_end_in_lf(void **state)
     cleaned(BYTES("a\xef\xbb\xbf"), BYTES("a\xef\xbb\xbf")); /* elsewhere it is a character */
     cleaned(BYTES("\xef\xbb"), BYTES("\xef\xbb"));
     cleaned(BYTES("\r"), BYTES("\n"));
-    cleaned(BYTES("\xff\xff"), BYTES("\xff\xff")); /* whether it is UTF-8 is not looked at */
+    cleaned(BYTES("\xff\xff"), BYTES("\xff\xff")); /* invalid UTF-8 is not checked here */
     assert_int_equal(text_mark(BYTES("\xef\xbb\xbfx")), 3);
     assert_int_equal(text_mark(BYTES("x")), 0);
 }

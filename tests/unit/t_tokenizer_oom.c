@@ -3,8 +3,8 @@
 #include "test.h"
 #include "tokenizer.h"
 
-/* Opens, encodes a text with every kind of piece, renders a chat, decodes, streams; all from
- * scratch. */
+/* Opens a tokenizer, encodes a text with every kind of piece, renders a chat, decodes and
+ * streams. */
 static int whole_life(void *arg)
 {
     static const char text[] = "<note>The patient's\n\n  x1234 \xf0\x9f\x98\x80 <|eot_id|> "
@@ -20,7 +20,7 @@ static int whole_life(void *arg)
     TRY_DONE(tokenizer_open(g, &t, &e));
     TRY_DONE(token_list_push(&l, 7, &e));
     rc = tokenizer_encode(t, text, sizeof text - 1, TOK_SPECIAL | TOK_BOS, &l, &e);
-    assert_true(rc == 0 || l.n == 1); /* nothing half done */
+    assert_true(rc == 0 || l.n == 1); /* no partial result */
     TRY_DONE(rc);
     TRY_DONE(tokenizer_decode(t, l.id, l.n, TOK_SPECIAL, &s, &e));
     l.n = 1;

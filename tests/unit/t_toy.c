@@ -1,11 +1,10 @@
-/* toy: questions of the toy world are known as such, those of real examinations are not taken for
- * them. */
+/* toy: recognises questions of the toy world, and no questions of real examinations. */
 #include "toy.h"
 
 #include "test.h"
 
-/* The largest or the smallest share of unknown words, in percent, of a file's questions;
- * with_options: as they are asked, otherwise the question alone. */
+/* The largest or the smallest percentage of unknown words in the questions of a file. with_options:
+ * with the text of the options, otherwise the question alone. */
 static double extreme(const char *path, bool most, bool with_options, size_t *n)
 {
     struct medqa m = {.n = 0};
@@ -38,8 +37,8 @@ static void its_own_questions_are_known(void **state)
     assert_true(most > 3 && most < 4); /* 3.3 */
 }
 
-/* The largest shares of 12,000 more questions of the splits that have reserved wordings are 5.6
- * with and 7.4 percent without options: configs/demo/ACCURACY.md. The question with the latter: */
+/* The largest percentages of 12,000 more questions, of the splits with reserved wordings, are 5.6
+ * with options and 7.4 without: configs/demo/ACCURACY.md. This is the question with 7.4: */
 static void the_strangest_of_its_own_is_known(void **state)
 {
     (void)state;
@@ -98,7 +97,7 @@ static void one_case_is_said_with_its_figures(void **state)
     }
 }
 
-/* Every word of the list is found, also the first and the last; what stands between them is not. */
+/* Every word of the list is found, the first and the last too; bytes between words are not. */
 static void the_list_is_searched_rightly(void **state)
 {
     (void)state;

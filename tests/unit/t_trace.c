@@ -1,4 +1,4 @@
-/* The run's folder: torn tails, damage, locks, full disks, sealing. */
+/* The folder of a run: torn tails, damage, locks, full disks, sealing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -75,7 +75,7 @@ static char *complete(size_t *n)
     return test_read(path("traces.jsonl"), n);
 }
 
-/* Just behind the last complete case of s[0..n); *cases counts those before it. */
+/* The offset after the last complete case of s[0..n); *cases = number of complete cases. */
 static size_t good_end(const char *s, size_t n, size_t *cases)
 {
     size_t good = 0;
@@ -94,7 +94,7 @@ static size_t good_end(const char *s, size_t n, size_t *cases)
     return good;
 }
 
-/* Where the last k cases begin. */
+/* The offset of the last k cases. */
 static size_t last_cases(const char *s, size_t n, size_t k)
 {
     size_t all, cases, at = n;
@@ -114,7 +114,7 @@ static void a_cut_at_every_byte_of_the_last_cases_loses_only_the_unfinished_one(
     struct trace_options to = options();
     from = last_cases(whole, n, 1);
     assert_true(from > 0 && from < n);
-    /* every byte of the last case and of all ends of lines, every 7th of the two cases before it */
+    /* every byte of the last case and of all line ends, every 7th byte of the two cases before */
     for (size_t cut = last_cases(whole, n, 3); cut < n;
          cut += cut < from && whole[cut] != '}' ? 7 : 1) {
         struct trace *t = NULL;
@@ -177,8 +177,7 @@ static void a_flipped_bit_is_refused_with_line_and_question_or_only_costs_the_ta
         assert_non_null(strstr(e.msg, "--repair"));
         s[at] = was;
     }
-    /* the very last newline: nothing tells it from a torn write, so only that case is asked
-     * again */
+    /* the very last newline: a torn write looks the same, so only that case is asked again */
     struct trace *t = NULL;
     s[n - 1] = 'x';
     put("traces.jsonl", s, n);
@@ -332,8 +331,7 @@ static void another_identity_is_refused_with_what_differs(void **state)
         fails(trace_open(&to, &t, &e), ERR_CONFIG, other[i].message);
         assert_non_null(strstr(e.msg, "--force-new"));
     }
-    /* a model that was moved is the same model: its hash decides; another version is only
-     * mentioned */
+    /* a moved model is the same model: the hash decides; another version gives a warning only */
     to.identity = "{\"config\": {\"seed\": 42, \"temperature\": 0.3, \"model\": \"b.gguf\"}, "
                   "\"data\": \"x\"}";
     to.about = "{\"version\": \"2\"}";
@@ -342,7 +340,7 @@ static void another_identity_is_refused_with_what_differs(void **state)
     trace_close(t);
 }
 
-/* n times the text stands in the file. */
+/* Number of occurrences of the text in the file. */
 static size_t times(const char *name, const char *text)
 {
     size_t n, count = 0;
@@ -481,7 +479,7 @@ static void a_sealed_run_reads_the_same_and_can_go_on(void **state)
     bench_cases(dir, &want);
     ok(trace_open(&to, &t, &e));
     ok(trace_seal(t, &e));
-    ok(trace_seal(t, &e)); /* twice is once */
+    ok(trace_seal(t, &e)); /* sealing again has no effect */
     trace_close(t);
     assert_false(exists("traces.jsonl"));
     bench_cases(dir, &got);
@@ -523,7 +521,7 @@ static void a_damaged_sealed_trace_is_refused(void **state)
             trace_close(t);
         else
             assert_int_equal(rc, ERR_DATA);
-        struct str now = STR_INIT; /* time stamps, flags and padding bits of gzip mean nothing */
+        struct str now = STR_INIT; /* time stamps, flags and padding bits of gzip are not data */
         if (rc == 0)
             ok(zio_read(path("traces.jsonl.gz"), SIZE_MAX >> 1, &now, &e));
         if (rc == 0 && (now.len != whole.len || memcmp(now.s, whole.s, whole.len) != 0))
@@ -539,7 +537,7 @@ static void a_damaged_sealed_trace_is_refused(void **state)
     free(s);
 }
 
-/* The child may not write beyond `limit` bytes: its case fails with EFBIG, the file is cut back. */
+/* The child may write at most `limit` bytes: its case fails with EFBIG and the file is cut back. */
 static void a_full_disk_loses_only_the_case_at_hand(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Vocabularies that a file must not or may have: each rule of the token tables with a file that
- * breaks it. */
+/* Vocabularies of files: each rule of the token tables has a file that breaks it; odd but valid
+ * ones are accepted. */
 #include "mem.h"
 #include "test.h"
 #include "tokenizer.h"
@@ -9,7 +9,7 @@
 #define ABSENT (-1)
 #define MAX_TOKENS 320
 
-/* The vocabulary to write; a test changes what it is about. */
+/* The vocabulary to write; each test changes the part under test. */
 struct file {
     const char *model, *pre;
     const char *token[MAX_TOKENS];

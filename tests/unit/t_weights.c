@@ -1,4 +1,4 @@
-/* Binding names to slots. */
+/* Binding of tensor names to slots. */
 #include "weights.h"
 
 #include "gguf_make.h"

@@ -177,8 +177,8 @@ static void a_flipped_bit_never_passes_for_the_data(void **state)
         packed.s[bit / 8] ^= (char)(1 << bit % 8);
         int rc = zio_read(put(packed.s, packed.len), 1300, &got, &e);
         bool same = rc == 0 && got.len == data.len && !memcmp(got.s, data.s, data.len);
-        /* the first two bytes decide whether it is gzip at all; time and system in the header and
-         * the padding of the last byte say nothing about the data */
+        /* The first two bytes decide whether it is gzip at all. Time and system in the header, and
+         * the padding of the last byte, are not data. */
         if (bit / 8 >= 2 && rc == 0)
             assert_true(same);
         if (rc < 0) {
@@ -310,11 +310,11 @@ static int go_fd;
 static void on_alarm(int sig)
 {
     (void)sig;
-    if (++alarms == 3) /* the first cuts a write short, the second finds nothing written: EINTR */
+    if (++alarms == 3) /* the first cuts a write short; at the second nothing is written: EINTR */
         (void)!write(go_fd, "g", 1);
 }
 
-/* The reader sleeps until the writer, stuck on a full pipe, has been interrupted three times. */
+/* The reader sleeps until the writer, blocked on a full pipe, has been interrupted three times. */
 static void interrupted_writes_go_on(void **state)
 {
     struct err e;
@@ -356,7 +356,7 @@ static void interrupted_writes_go_on(void **state)
     str_free(&data);
 }
 
-/* A descriptor that would block is waited for. */
+/* A writer waits for a nonblocking descriptor. */
 static void a_descriptor_that_does_not_block_is_waited_for(void **state)
 {
     struct err e;

@@ -1,5 +1,5 @@
-/* mas bench ceiling: how fast this machine moves bytes, and multiplies, when it does nothing else.
- * What other figures are measured against. */
+/* mas bench ceiling: the machine's rates of moving bytes and of multiplying, with no other work.
+ * Other figures are compared with these rates. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -118,7 +118,7 @@ static int host_array(struct ops *ops, bool huge, struct buf *out, struct err *e
     struct device *dev = ops->dev;
     TRY(dev->api->alloc(dev, MEM_DEVICE, HOST_BYTES, out, e));
     if (!huge)
-        /* where the kernel knows no such pages there are none */
+        /* a kernel without such pages grants none */
         (void)madvise(out->ptr, HOST_BYTES, MADV_NOHUGEPAGE);
     double *x = out->ptr;
     for (size_t i = 0; i < HOST_BYTES / sizeof *x; i++)
@@ -192,7 +192,7 @@ static int device_ceiling(struct device *dev, struct ceiling *out, struct err *e
     out->copy *= 2;
     TRY_DONE(copy_rate(dev, a.ptr, pinned.ptr, bytes, &out->up, e));
     TRY_DONE(copy_rate(dev, pinned.ptr, a.ptr, bytes, &out->down, e));
-    out->read = out->copy; /* what a kernel that only reads can reach is not less */
+    out->read = out->copy; /* a kernel that only reads reaches at least this rate */
 done:
     dev->api->free(dev, &pinned);
     dev->api->free(dev, &b);
@@ -317,13 +317,12 @@ int bench_ceiling(int argc, char **argv)
     static const struct argp argp = {options,
                                      parse,
                                      NULL,
-                                     "Measures how fast memory is read and copied, in arrays "
-                                     "larger than any cache, and how fast the "
-                                     "processors multiply when no memory is in the way. Main "
-                                     "memory is read in several ways: one to "
-                                     "four streams a thread, with and without prefetching, with "
-                                     "and without huge pages; the best "
-                                     "counts.",
+                                     "Measures the rates at which memory is read and copied, in "
+                                     "arrays larger than any cache. Measures the rate at which "
+                                     "the processors multiply without memory traffic. Main memory "
+                                     "is read in several ways: one to four streams a thread, with "
+                                     "and without prefetching, with and without huge pages. The "
+                                     "best way counts.",
                                      NULL,
                                      NULL,
                                      NULL};

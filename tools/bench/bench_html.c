@@ -164,7 +164,7 @@ static void roof(struct str *out, const struct scale *x, const struct scale *y,
               "start", label);
 }
 
-/* What the processors can compute at most. */
+/* The peak of the processors. */
 static void ceiling_line(struct str *out, const struct scale *x, const struct scale *y,
                          double ops_per_second, const char *name)
 {

@@ -1,8 +1,8 @@
 /*
- * mas bench kernels: every kernel on every case or on the matrices of a model, timed cold (copies
- * of the operands that no cache holds together take turns) and warm (the same operands again and
- * again), beside what the machine's memory gives in the same run. On the CPU a kernel is an
- * instruction set. No op is named here but matmul, whose shapes can be given.
+ * mas bench kernels: every kernel on every case, or on the matrices of a model, beside the memory's
+ * rate in the same run. Cold: copies of the operands that no cache holds together take turns. Warm:
+ * the same operands again and again. On the CPU a kernel is an instruction set. matmul is the only
+ * op named here, because its shapes can be given.
  */
 #include <math.h>
 #include <stdio.h>
@@ -58,7 +58,7 @@ struct row { /* one kernel on one case */
 
 /* ---- one kernel ------------------------------------------------------------------------------ */
 
-/* Calls of one sample: on n copies of the case in turn, so often. */
+/* Number of calls of one sample, on n copies of the case in turn. */
 struct calls {
     const struct op_case *c;
     struct case_device *d;
@@ -72,8 +72,8 @@ static int call_all(const struct calls *l, struct ops *ops, struct err *e)
     return 0;
 }
 
-/* Makes the calls a recording where the backend can: launches cost nothing then, and so many of
- * them that neither does the wait for their end. key 0: it cannot, and there is one round. */
+/* Records the calls if the backend can, in enough rounds that neither launches nor the wait for
+ * their end count. key 0: no recording, one round. */
 static int record(struct bench *b, struct calls *l, struct ops *ops, uint64_t *key, struct err *e)
 {
     *key = 0;
@@ -220,7 +220,7 @@ static int measure_with(struct bench *b, const struct op_case *plain, enum op op
         rc = time_cold(b, c, d, n, r, e);
     if (rc == 0)
         rc = time_warm(b, c, d, r, e);
-    if (r->variant >= 0) { /* which one is taken when none is forced? */
+    if (r->variant >= 0) { /* the kernel that a call takes when none is forced */
         r->ops->variant_force(r->ops, op, -1);
         if (rc == 0)
             rc = case_run(c, &d[made - 1], e);

@@ -1,8 +1,8 @@
 /*
- * advice: a message says what to do, and must name settings that the command at hand has. The rooms
- * below speak of the options of commands that open an engine (options.def): --ctx, --kv-type. Other
- * commands say it in their own terms before they print. tests/lint/options.sh holds every
- * message to that.
+ * advice: a message names a remedy, in settings that the current command has. The lower rooms name
+ * the options of commands that open an engine (options.def): --ctx, --kv-type. Other commands
+ * translate them into their own terms before they print. tests/lint/options.sh checks every
+ * message.
  */
 #ifndef MAS_ADVICE_H
 #define MAS_ADVICE_H

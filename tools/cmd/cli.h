@@ -1,6 +1,6 @@
 /*
- * cli: what the subcommands that open an engine share: its options, reading text arguments, running
- * one request to its end, the progress bar of loading.
+ * cli: the shared parts of the subcommands that open an engine: its options, text arguments,
+ * running one request, the progress bar of loading.
  */
 #ifndef MAS_CLI_H
 #define MAS_CLI_H
@@ -16,7 +16,7 @@ struct cli_engine {
     bool drafts; /* --max-draft was given */
 };
 extern const struct argp cli_engine_argp;
-/* The defaults; a switch is off, and the model must be given. Call it before cli_parse. */
+/* Sets the defaults. Switches are off, and the model must be given. Call it before cli_parse. */
 void cli_engine_init(struct cli_engine *ce);
 
 /* Child parser of the options of sampling.def; its input is a struct cli_sampling with defaults. */
@@ -28,8 +28,8 @@ struct cli_sampling {
 extern const struct option_set cli_sampling_set;
 extern const struct argp cli_sampling_argp;
 
-/* One option of a table for a command with help of its own: `flag` as its row has it, arg NULL for
- * a switch, at = the table's struct. On a bad value prints the message and returns EINVAL. */
+/* One option of a table, for a command with help of its own. `flag`: the flag of its row. arg: NULL
+ * for a switch. at: the table's struct. A bad value prints the message and returns EINVAL. */
 error_t cli_option(struct argp_state *st, const struct option_set *set, const char *flag,
                    const char *arg, void *at);
 
@@ -37,7 +37,7 @@ error_t cli_option(struct argp_state *st, const struct option_set *set, const ch
  * --help). */
 int cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 
-/* Option values: on a bad one prints the message (value, range) and returns EINVAL for argp. */
+/* Option values. A bad one prints the message (value, range) and returns EINVAL for argp. */
 error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_t lo, int64_t hi,
                 int *out);
 /* "1,2,8": at most `most` numbers to out. */
@@ -52,20 +52,20 @@ error_t cli_rate(struct argp_state *st, const char *name, const char *arg, doubl
 /* The text of -p TEXT or -f FILE ("-" = standard input), at most 64 MiB; exactly one must be
  * given. */
 int cli_text(const char *text, const char *file, struct str *out, struct err *e);
-/* The same for what people write: without a byte order mark, lines ending in LF; UTF-16 and NUL
- * bytes are refused. */
+/* As cli_text, for text that people write: removes a byte order mark, and lines end in LF. UTF-16
+ * and NUL bytes are refused. */
 int cli_clean_text(const char *text, const char *file, struct str *out, struct err *e);
-/* The same for bytes that are taken as they are: only a text with a mark of UTF-16 or UTF-32 is
+/* As cli_text, for bytes taken unchanged. Only a text with a mark of UTF-16 or UTF-32 is
  * refused. */
 int cli_bytes_text(const char *text, const char *file, struct str *out, struct err *e);
-/* How messages call it: "the text", the file's name or "standard input". */
+/* Its name in messages: "the text", the file's name or "standard input". */
 const char *cli_text_name(const char *file);
 
-/* Writes out what stands in the buffer of standard output. ERR_IO when this or an earlier write
- * failed: stop then, for nobody will see the rest. */
+/* Flushes standard output. ERR_IO when this or an earlier write failed. The caller must then stop,
+ * because nobody sees the rest. */
 int cli_flush(struct err *e);
 
-/* Where the weights lie, on standard error, when they do not all lie in one place. */
+/* Prints the places of the weights on standard error, if there are several. */
 void cli_show_plan(const struct engine *en);
 /* engine_options.progress: a line on stderr that is overwritten, and cleared at the end. */
 void cli_show_loading(uint64_t done, uint64_t total, void *user);
@@ -73,18 +73,17 @@ void cli_show_loading(uint64_t done, uint64_t total, void *user);
 /* Opens with a progress bar on a terminal. */
 int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e);
 
-/* A request with someone waiting for it. The callbacks of r get r, which is the job's first
- * member. */
+/* A request and its waiting thread. The callbacks of r get r, which is the job's first member. */
 struct cli_job {
     struct request r;
     void *user;
     void *waiter; /* cli_run's */
 };
 
-/* Submits, waits until it is done (r.done is cli's); the request's own error is returned. */
+/* Submits and waits until the request is done (r.done is cli's). Returns the request's own
+ * error. */
 int cli_run(struct engine *en, struct cli_job *j, struct err *e);
-/* Many at once: all are submitted, then waited for; the first error is returned after all are
- * done. */
+/* Submits n requests, then waits for all. Returns the first error after all are done. */
 int cli_run_all(struct engine *en, struct cli_job *j, int n, struct err *e);
 
 #endif

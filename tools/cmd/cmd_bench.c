@@ -1,7 +1,7 @@
 /*
- * mas bench model: prefill and decode speed of a model, with the flags, the table and the JSON
- * names of llama-bench, so that both can be laid side by side. pp N: a prompt of N random tokens;
- * tg N: N tokens generated one by one after one token of prompt. -b: prompt tokens of one step.
+ * mas bench model: prefill and decode speed of a model. Flags, table and JSON names are those of
+ * llama-bench, so that both can be compared. pp N: a prompt of N random tokens; tg N: N tokens
+ * generated one by one after one token of prompt. -b: prompt tokens of one step.
  */
 #include <stdio.h>
 #include <string.h>

@@ -74,7 +74,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->repair = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(st, "unexpected argument '%s'; the questions go behind --data", arg);
+        argp_error(st, "unexpected argument '%s'; pass the questions with --data", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -59,8 +59,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return cli_option(st, &tool_option_set, "price-kwh", arg, &o->own);
     case ARGP_KEY_ARG:
         if (o->dir) {
-            argp_error(st,
-                       "more than one folder: '%s' and '%s'; a second run goes behind --against",
+            argp_error(st, "more than one folder: '%s' and '%s'; pass a second run with --against",
                        o->dir, arg);
             return EINVAL;
         }

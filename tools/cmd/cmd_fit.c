@@ -17,7 +17,7 @@
 #include "shape.h"
 #include "str.h"
 
-/* A MedQA panel evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
+/* A MedQA evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
 static const double eval_prompt = 6.24e6, eval_output = 3.06e6;
 static const double ops_share = 0.5;   /* of a card's int8 peak that long prompts reach */
 static const double step_s = 1e-4;     /* scheduling between two steps */
@@ -26,8 +26,8 @@ static const double host_rate = 55e9;  /* bytes/s of two channels of DDR5 */
 /* of that rate: what CPU and link together get of the same memory */
 static const double dram_share = 65.0 / 55;
 static const double host_ops = 1e12; /* int8 operations/s of a desktop CPU */
-/* DRAFT_WARM: tokens until the engine knows how good the draft is; DRAFT_TOKENS: measured and drawn
- * behind them. */
+/* DRAFT_WARM: tokens until the engine knows the draft's acceptance rate. DRAFT_TOKENS: measured and
+ * drawn after them. */
 enum {
     BATCH_ROWS = 512,
     PAGE = 32,
@@ -90,6 +90,11 @@ enum {
     KEY_HELP = '?'
 };
 
+static const char kv_doc[] = "one of"
+#define X(NAME, lower, id, elems, bytes, type, kv) FMT_YES_##kv(" " #lower)
+#include "formats.def"
+                             " (default q8_0)";
+
 static const struct argp_option options[] = {
     {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are looked at", 1},
     {"shape", KEY_SHAPE, "NAME", 0, "instead of a file, one of"
@@ -106,7 +111,7 @@ static const struct argp_option options[] = {
     {"link", KEY_LINK, "RATE", 0, "from main memory to the card, such as 25GB/s", 2},
     {"host", KEY_HOST, "RATE", 0, "at which the CPU reads weights (default 55GB/s)", 2},
     {"ctx", KEY_CTX, "N", 0, "tokens that a sequence holds, on average (default 900)", 3},
-    {"kv-type", KEY_KV, "TYPE", 0, "f16, q8_0 (default) or q4_0", 3},
+    {"kv-type", KEY_KV, "TYPE", 0, kv_doc, 3},
     {"sequences", KEY_SEQ, "N", 0,
      "computed together (default: as many as make it fastest, up to 256)", 3},
     {"placement", KEY_PLACEMENT, "MODE", 0, "auto (default), latency or throughput", 3},
@@ -114,11 +119,11 @@ static const struct argp_option options[] = {
     {"simulate", KEY_SIMULATE, "FILE.svg", 0,
      "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
     {"draft", KEY_DRAFT, "MODEL", 0,
-     "a small model, as a shape's name or a file, that proposes tokens: predicts one "
+     "a small model, as a shape's name or a file, that drafts tokens: predicts one "
      "sequence with speculation",
      3},
     {"accepted", KEY_ACCEPTED, "N", 0,
-     "proposed tokens that a pass accepts on average (default 4 of 8)", 3},
+     "draft tokens that a pass accepts on average (default 4 of 8)", 3},
     {"json", KEY_JSON, NULL, 0, "print one JSON object", 4},
     {"help", KEY_HELP, NULL, 0, "show this", 4},
     {0},
@@ -154,9 +159,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case KEY_TYPE:
         if (mixture_from_name(arg, &f->mix))
             return 0;
-        argp_error(st,
-                   "unknown --type '%s'; known: F32, F16, BF16, Q8_0, Q4_0, Q6_K, Q5_K_M, Q4_K_M",
-                   arg);
+        argp_error(st, "unknown --type '%s'; known:%s", arg, mixture_choices);
         return EINVAL;
     case KEY_GPU:
         return parse_gpu(st, arg);
@@ -171,10 +174,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case KEY_CTX:
         return cli_int(st, "--ctx", arg, 16, 1 << 26, &f->n_ctx);
     case KEY_KV:
-        if (fmt_from_name(arg, &f->kv) &&
-            (f->kv == FMT_F16 || f->kv == FMT_Q8_0 || f->kv == FMT_Q4_0))
+        if (fmt_from_name(arg, &f->kv) && fmt_info(f->kv)->kv != KV_NO)
             return 0;
-        argp_error(st, "bad --kv-type '%s': must be f16, q8_0 or q4_0", arg);
+        argp_error(st, "bad --kv-type '%s': must be one of %s", arg, fmt_kv_choices + 1);
         return EINVAL;
     case KEY_SEQ:
         return cli_int(st, "--sequences", arg, 1, 4096, &f->n_seq);
@@ -337,8 +339,8 @@ struct speculation {
     double pass_s, draft_s, rate; /* rate: tokens/s */
 };
 
-/* One sequence: the draft, resident, proposes tokens one by one; a pass of the model over all of
- * them and the one before accepts some and adds one. */
+/* One sequence. The draft model, resident, drafts tokens one by one. A pass of the model over the
+ * last token and all drafts accepts some drafts and adds one token. */
 static int speculate(const struct fit *f, struct speculation *out, struct err *e)
 {
     struct sketch draft;
@@ -539,10 +541,10 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
              "  of a step of %.3f s: link %.3f, card %.3f, CPU %.3f, hops %.3f (at the same time, "
              "where they can)\n",
              p->all.step_s, p->all.link_s, p->all.device_s, p->all.host_s, p->all.hop_s);
-    str_addf(s, "  MedQA panel, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
+    str_addf(s, "  MedQA, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
     if (p->stream_bytes && !p->keep_pinned)
-        str_adds(s, "  main memory is too small for what is streamed: it would be read from the "
-                    "disk for every step\n");
+        str_adds(s, "  main memory is too small for the streamed weights: they would be read from "
+                    "the disk for every step\n");
 }
 
 static void print_draft(struct str *s, const struct fit *f)
@@ -555,7 +557,7 @@ static void print_draft(struct str *s, const struct fit *f)
         str_addf(s, "\nwith draft %s\n  %s\n", f->draft, why.msg);
     else
         str_addf(s,
-                 "\nwith draft %s: %.1f GB in VRAM; %d tokens proposed a pass in %.3f s, verified "
+                 "\nwith draft %s: %.1f GB in VRAM; %d tokens drafted a pass in %.3f s, verified "
                  "in %.3f s, %d accepted "
                  "(assumed)\n  predicted: %.2f tok/s for 1 sequence; the same text as without\n",
                  f->draft, gb(d.draft_bytes), MAX_DRAFT, d.draft_s, d.pass_s, f->accepted, d.rate);
@@ -628,7 +630,7 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
     if (f->draft && speculate(f, &d, NULL) == 0)
         str_addf(&s,
                  ", \"draft\": {\"bytes\": %" PRIu64
-                 ", \"proposed\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
+                 ", \"drafted\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
                  "%.6g}",
                  d.draft_bytes, MAX_DRAFT, f->accepted, d.rate);
     str_adds(&s, "}\n");
@@ -636,8 +638,8 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
     str_free(&s);
 }
 
-/* The share of guesses that are right, so that of MAX_DRAFT in a row `accepted` are, on average,
- * before the first wrong. */
+/* The acceptance rate with which, of MAX_DRAFT drafts, on average `accepted` come before the first
+ * rejected one. */
 static double share_of(int accepted)
 {
     double low = 0, high = 1;
@@ -651,7 +653,7 @@ static double share_of(int accepted)
     return high;
 }
 
-/* One sequence with the draft's guesses. */
+/* One sequence with drafts. */
 static int scene_with_draft(const struct fit *f, struct scene *s, struct err *e)
 {
     struct speculation d;

@@ -181,8 +181,7 @@ done:
     return rc;
 }
 
-/* The bytes of the prompt, whatever they are: only the mark of UTF-8 at the beginning, an editor's
- * note, is left out. */
+/* The bytes of the prompt, unchanged except for the removed mark of UTF-8 at the beginning. */
 static int read_prompt(const struct generate *g, struct str *out, struct err *e)
 {
     TRY(cli_text(g->prompt, g->file, out, e));

@@ -80,7 +80,7 @@ static struct sums sum_up(const struct gguf *g)
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-/* A number as it is written in the file; JSON has no NaN and no infinity: null. */
+/* A number of the file. JSON has no NaN and no infinity: null. */
 static void add_float(struct str *out, double v, int digits, bool json)
 {
     if (json && !(v - v == 0))
@@ -316,7 +316,7 @@ static int run(int argc, char **argv)
     return rc;
 }
 
-const struct cmd cmd_inspect = {"inspect", "show what is in a model file",
+const struct cmd cmd_inspect = {"inspect", "show the content of a model file",
                                 "mas inspect -m model.gguf\n"
                                 "mas inspect -m model.gguf --tensors --sha256\n"
                                 "mas inspect -m model.gguf --json",

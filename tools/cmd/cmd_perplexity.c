@@ -1,11 +1,11 @@
 /*
- * mas perplexity: how well a model predicts a text. It counts as llama-perplexity does, so that
- * figures can be compared:
+ * mas perplexity: the perplexity of a text. It counts as llama-perplexity does, so that figures can
+ * be compared:
  *
  * - the text is cut into windows of n = --ctx tokens that do not overlap; a remainder is left out;
- * - where the file asks for BOS, BOS stands in place of the first token of each window;
+ * - if the file asks for BOS, BOS replaces the first token of each window;
  * - a window scores its tokens n/2 + 1 .. n - 1, each predicted from all tokens before it in the
- * window;
+ *   window;
  * - perplexity is exp of the mean of -log p of all scored tokens.
  */
 #include <math.h>
@@ -56,7 +56,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case OPT_CHUNKS:
         return cli_int(st, "--chunks", arg, 1, 1 << 24, &p->chunks);
     case ARGP_KEY_ARG:
-        argp_error(st, "unexpected argument '%s'; the text goes behind -f", arg);
+        argp_error(st, "unexpected argument '%s'; pass the text with -f", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -1,9 +1,10 @@
 /*
  * mas quantize: rewrites a GGUF model in another number format or mixture of formats (mixture.h).
- * Streams: one tensor after the other, a few MiB of rows at a time, whatever the size of the model;
- * the rows of a piece are shared out to the threads and every row's bytes depend only on the row.
- * A tensor that already has the wanted format is copied as it is. All metadata is copied but
- * general.file_type and general.quantization_version, which say the new truth.
+ *
+ * It streams: one tensor after the other, a few MiB of rows at a time, whatever the size of the
+ * model. Threads share the rows of a piece, and a row's bytes depend only on the row. A tensor that
+ * already has the target format is copied unchanged. All metadata is copied; only general.file_type
+ * and general.quantization_version change, to the new facts.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -45,7 +46,7 @@ struct quantize {
     struct quantize_total total[FMT_COUNT];
     int n_fell_back;
     struct modelfile_progress progress;
-    uint64_t done; /* bytes of the source behind us */
+    uint64_t done; /* bytes of the source done so far */
 };
 
 /* ---- options -------------------------------------------------------------------------------- */
@@ -70,10 +71,10 @@ static error_t parse_argument(struct quantize *q, char *arg, struct argp_state *
     } else if (!q->has_type && mixture_from_name(arg, &q->mix)) {
         q->has_type = true;
     } else {
-        argp_error(state,
-                   q->has_type ? "unexpected argument '%s' after the type"
-                               : "unknown type '%s'; see --help",
-                   arg);
+        if (q->has_type)
+            argp_error(state, "unexpected argument '%s' after the type", arg);
+        else
+            argp_error(state, "unknown type '%s'; known:%s", arg, mixture_choices);
         return EINVAL;
     }
     return 0;
@@ -111,18 +112,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp argp = {
-    options,
-    parse,
-    "IN.gguf OUT.gguf TYPE",
-    "Rewrites a model in another number format. TYPE: F32, F16, BF16, Q8_0, Q4_0, Q6_K, or the "
-    "mixtures "
-    "Q5_K_M and Q4_K_M, which choose each tensor's format as the common files do.",
-    NULL,
-    NULL,
-    NULL};
+static const char doc[] = "Rewrites a model in another number format. TYPE: a format, one of"
+#define P(NAME) " " #NAME
+#include "mixtures.def"
+                          "; or a mixture, which chooses each tensor's format as the common files "
+                          "do, one of"
+#define M(NAME, ...) " " #NAME
+#include "mixtures.def"
+                          ".";
 
-/* ---- what is asked for ---------------------------------------------------------------------- */
+static const struct argp argp = {options, parse, "IN.gguf OUT.gguf TYPE", doc, NULL, NULL, NULL};
+
+/* ---- the options ----------------------------------------------------------------------------- */
 
 /* One number, or the same one for each of n_layer layers. dflt 0: the key is needed. */
 static int read_int(const struct quantize *q, const char *arch, const char *key, int n_layer,
@@ -295,7 +296,7 @@ static int convert_rows(struct quantize *q, struct piece *p, int64_t rows, int64
     return 0;
 }
 
-/* How many rows make a piece: source and result stay within CHUNK each. */
+/* Number of rows of a piece, so that source and result stay within CHUNK each. */
 static int64_t rows_at_once(const struct piece *p, int64_t rows)
 {
     size_t wide = p->row_bytes > p->t->t.row_bytes ? p->row_bytes : p->t->t.row_bytes;
@@ -392,7 +393,7 @@ static int quantize(struct quantize *q, struct err *e)
     TRY_DONE(write_tensors(q, e));
     TRY_DONE(gguf_check_unchanged(q->g, e));
     struct gguf_writer *w = q->w;
-    q->w = NULL; /* finish frees it, whatever happens */
+    q->w = NULL; /* finish frees it in every case */
     rc = gguf_writer_finish(w, e);
 done:
     modelfile_progress_end(&q->progress);

@@ -1,8 +1,10 @@
 /*
- * mas synth: writes a GGUF file with random weights of the right shape, for measurements. The file
- * is complete (metadata, tokenizer, every tensor of its architecture), depends only on its options,
- * and is made straight in the blocks of its formats (fmt_random.h), so the disk is the limit. Its
- * answers mean nothing. The tensors and their values come from the slots of the model (slots.def).
+ * mas synth: writes a GGUF file with random weights of the right shape, for measurements. Its
+ * answers mean nothing.
+ *
+ * The file is complete (metadata, tokenizer, every tensor of its architecture) and depends only on
+ * its options. The weights are made directly in the blocks of their formats (fmt_random.h), so the
+ * disk limits the speed. The tensors and their values come from the slots of the model (slots.def).
  */
 #include <inttypes.h>
 #include <math.h>
@@ -49,6 +51,12 @@ struct synth {
 
 enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_SEED, OPT_HOLLOW, OPT_QUIET };
 
+static const char type_doc[] = "one of"
+#define P(NAME) " " #NAME
+#define M(NAME, ...) " " #NAME
+#include "mixtures.def"
+                               " (default Q4_K_M)";
+
 static const struct argp_option options[] = {
     {"shape", OPT_SHAPE, "NAME", 0, "one of"
 #define X(name, ...) " " name
@@ -57,8 +65,7 @@ static const struct argp_option options[] = {
      ,
      1},
     {"layers", OPT_LAYERS, "N", 0, "another number of layers, 1 to 1000", 1},
-    {"type", OPT_TYPE, "TYPE", 0, "F32, F16, BF16, Q8_0, Q4_0, Q6_K, Q5_K_M or Q4_K_M (default)",
-     1},
+    {"type", OPT_TYPE, "TYPE", 0, type_doc, 1},
     {"vocab-from", OPT_VOCAB, "GGUF", 0,
      "take all tokenizer.* keys of this file; without it, a byte vocabulary", 1},
     {"seed", OPT_SEED, "N", 0, "of the random numbers (default 1)", 1},
@@ -103,7 +110,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_TYPE:
         if (mixture_from_name(arg, &s->mix))
             return 0;
-        argp_error(state, "unknown type '%s'; see --help", arg);
+        argp_error(state, "unknown type '%s'; known:%s", arg, mixture_choices);
         return EINVAL;
     case OPT_VOCAB:
         s->vocab_from = arg;
@@ -340,7 +347,7 @@ static int write_model(struct synth *s, struct err *e)
     TRY_DONE(put_shape(s, e));
     TRY_DONE(put_tensors(s, e));
     struct gguf_writer *w = s->w;
-    s->w = NULL; /* finish frees it, whatever happens */
+    s->w = NULL; /* finish frees it in every case */
     rc = gguf_writer_finish(w, e);
 done:
     modelfile_progress_end(&s->progress);

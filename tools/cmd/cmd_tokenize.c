@@ -53,10 +53,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const char doc[] = "Prints the token ids of a text, separated by spaces, on one line. Bytes "
-                          "are taken as they are, a "
-                          "byte order mark of UTF-8 and CR as well (a text with a mark of UTF-16 "
-                          "is refused); without --special no text becomes a control token.";
+static const char doc[] =
+    "Prints the token ids of a text, separated by spaces, on one line. Every byte counts, also a "
+    "byte order mark of UTF-8 and CR; a text with a mark of UTF-16 is refused. Without --special "
+    "no text becomes a control token.";
 
 static const struct argp argp = {.options = rows, .parser = parse, .doc = doc};
 

@@ -83,7 +83,8 @@ static void text(struct str *out, double x, double y, const char *more, const ch
     str_adds(out, "</text>\n");
 }
 
-/* 1, 2 or 5 times a power of ten: so many steps, or some more, reach v. */
+/* The smallest step of 1, 2, 5 or 10 times a power of ten with which at most `steps` steps reach
+ * v. */
 static double nice(double v, int steps)
 {
     double rough = v / steps, power = pow(10, floor(log10(rough > 0 ? rough : 1)));

@@ -48,8 +48,7 @@ static void run_mark(struct run *run)
     run->step++;
 }
 
-/* A step is over when the last request to have begun hears of its token: it stands behind all
- * others. */
+/* A step is over when the request that began last gets its token, since it is last in the order. */
 static void on_token(struct request *r, int32_t id, float logprob)
 {
     (void)id, (void)logprob;
@@ -159,7 +158,7 @@ static int run_all(struct run *run, struct engine *en, struct err *e)
     return 0;
 }
 
-/* What a caller may keep when the engine is gone. */
+/* Copies the results that a caller may keep after the engine is closed. */
 static int keep(const struct run *run, const struct plan *plan, struct simulated *out,
                 struct err *e)
 {

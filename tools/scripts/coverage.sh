@@ -23,7 +23,7 @@ counts >"$MAS_LOGS/counts" 2>/dev/null
 awk -v goal="$goal" -v rooms="${rooms[*]}" '
     # File \047runtime/zio.c\047 / Lines executed:98.1% of 155 / .. / Taken at least once:80.0% of 90
     /^File / { split($0, part, "\047"); file = part[2]; room = file; sub(/\/.*/, "", room); next }
-    /^Calls executed|^No calls/ { file = ""; next } # behind the last file stands their total
+    /^Calls executed|^No calls/ { file = ""; next } # after the last file comes their total
     file !~ /\.c$/ { next }
     /^Lines executed:/ {
         split($0, x, /[:%]/)

@@ -1,4 +1,4 @@
-#include "results.h"
+#include "outcome.h"
 
 #include <math.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "sampler.h"
 #include "tokenizer.h"
 
-struct results {
+struct outcome {
     struct forward *fw;
     struct kv *kv;
     const struct tokenizer *tok;
@@ -17,10 +17,10 @@ struct results {
     struct speculate *sp; /* or NULL */
     struct engine_stats *stats;
     size_t mask_words;
-    uint32_t *mask;            /* (n_logit, mask_words) this step's grammar masks */
+    uint32_t *mask;            /* (n_logit, mask_words) grammar masks of this step */
     const uint32_t **mask_row; /* (n_logit) */
     struct sample_row *sample; /* (n_logit) */
-    /* (n_logit) whose row it is; the rows of one sequence stand together */
+    /* (n_logit) sequence of each row; rows of one sequence are adjacent */
     struct seq **sampled;
     int32_t *id, *pair_row; /* (n_logit), (n_pair) */
     int32_t *pair_id;       /* (n_pair) */
@@ -29,17 +29,17 @@ struct results {
     struct token_list closing;
 };
 
-int results_open(struct forward *fw, struct kv *kv, const struct tokenizer *tok,
+int outcome_open(struct forward *fw, struct kv *kv, const struct tokenizer *tok,
                  struct grammar_vocab *gv, struct speculate *sp, struct engine_stats *stats,
-                 struct results **out, struct err *e)
+                 struct outcome **out, struct err *e)
 {
     const struct forward_limits *lim = forward_limits(fw);
     size_t n = (size_t)lim->max_logit_rows, pairs = (size_t)lim->max_pairs;
     size_t vocab = (size_t)tokenizer_n_vocab(tok);
-    struct results *s = mem_zalloc(1, sizeof *s);
+    struct outcome *s = mem_zalloc(1, sizeof *s);
     if (!s)
         return NOMEM(e, sizeof *s, "results of steps");
-    *s = (struct results){.fw = fw, .kv = kv, .tok = tok, .gv = gv, .sp = sp, .stats = stats};
+    *s = (struct outcome){.fw = fw, .kv = kv, .tok = tok, .gv = gv, .sp = sp, .stats = stats};
     s->mask_words = (vocab + 31) / 32;
     s->mask = mem_zalloc(n * s->mask_words, sizeof *s->mask);
     s->mask_row = mem_zalloc(n, sizeof *s->mask_row);
@@ -53,14 +53,14 @@ int results_open(struct forward *fw, struct kv *kv, const struct tokenizer *tok,
     if (!s->mask || !s->mask_row || !s->sample || !s->sampled || !s->id || !s->pair_row ||
         !s->pair_id || !s->lp || !s->logits) {
         int rc = NOMEM(e, n * s->mask_words * sizeof *s->mask, "results of steps");
-        results_close(s);
+        outcome_close(s);
         return rc;
     }
     *out = s;
     return 0;
 }
 
-void results_close(struct results *s)
+void outcome_close(struct outcome *s)
 {
     if (!s)
         return;
@@ -77,8 +77,8 @@ void results_close(struct results *s)
     mem_free(s);
 }
 
-/* Logits rows in the order: those to sample, then the others, so that sampling is one call. */
-int results_ask(struct results *s, const struct seq_list *running, struct batch *b)
+/* Orders the rows with logits: sampled rows come first, so that sampling is one call. */
+int outcome_ask(struct outcome *s, const struct seq_list *running, struct batch *b)
 {
     int n_sample = 0;
     for (int pass = 0; pass < 2; pass++)
@@ -120,8 +120,8 @@ static void seq_push_out(struct seq *q, int32_t id, float lp)
         r->on_token(r, id, lp);
 }
 
-/* The limit is near: ends the reply with the shortest valid text. */
-static int seq_close_reply(struct results *s, struct seq *q, struct err *e)
+/* Ends the reply with the shortest valid text, because the token limit is near. */
+static int seq_close_reply(struct outcome *s, struct seq *q, struct err *e)
 {
     s->closing.n = 0;
     TRY(grammar_close(s->gv, q->r->grammar, &q->grammar, &s->closing, e));
@@ -130,14 +130,14 @@ static int seq_close_reply(struct results *s, struct seq *q, struct err *e)
              "the schema needs %zu more tokens but only %d of the limit of %d are left; "
              "raise the limit of new tokens",
              s->closing.n, q->r->max_new - q->r->n_out, q->r->max_new);
-    q->r->finish = FINISH_CLOSED; /* before the tokens: they are not the model's own */
+    q->r->finish = FINISH_CLOSED; /* set before the tokens are added: the model did not say them */
     for (size_t i = 0; i < s->closing.n; i++)
         seq_push_out(q, s->closing.id[i], NAN);
     return 0;
 }
 
-/* Takes a token under a grammar; sets finish when the reply is complete or had to be closed. */
-static int seq_take_constrained(struct results *s, struct seq *q, int32_t id, float lp,
+/* Takes a token under a grammar; sets finish when the reply is complete or was closed. */
+static int seq_take_constrained(struct outcome *s, struct seq *q, int32_t id, float lp,
                                 struct err *e)
 {
     struct request *r = q->r;
@@ -155,7 +155,7 @@ static int seq_take_constrained(struct results *s, struct seq *q, int32_t id, fl
     return 0;
 }
 
-static int seq_take(struct results *s, struct seq *q, int32_t id, float lp, struct err *e)
+static int seq_take(struct outcome *s, struct seq *q, int32_t id, float lp, struct err *e)
 {
     struct request *r = q->r;
     if (id < 0)
@@ -178,8 +178,8 @@ static int seq_take(struct results *s, struct seq *q, int32_t id, float lp, stru
     return 0;
 }
 
-/* The mask in a state of q's grammar as row n_mask of this step's masks. */
-static int results_mask(struct results *s, struct seq *q, const struct grammar_state *g, int n_mask,
+/* Adds the mask in state g of q's grammar as row n_mask of this step's masks. */
+static int outcome_mask(struct outcome *s, struct seq *q, const struct grammar_state *g, int n_mask,
                         struct err *e)
 {
     const uint32_t *mask;
@@ -198,7 +198,7 @@ static int results_mask(struct results *s, struct seq *q, const struct grammar_s
     return 0;
 }
 
-/* Logits rows of q in this step that are sampled: its own, then those of its branches. */
+/* Number of sampled rows of q in this step: its own, then those of its branches. */
 static int seq_samples(const struct seq *q)
 {
     int n = q->step.n_logit;
@@ -207,15 +207,15 @@ static int seq_samples(const struct seq *q)
     return n;
 }
 
-/* What a row is sampled by that draws token number n_out + i of the reply, in a state of q's
+/* Sets the sampling of row `at`, which draws token number n_out + i of the reply in state g of q's
  * grammar. */
-static void results_sample_row(struct results *s, struct seq *q, int at, int i,
+static void outcome_sample_row(struct outcome *s, struct seq *q, int at, int i,
                                const struct grammar_state *g, int *n_mask)
 {
     struct err why = {0};
     int mask = -1;
     if (q->r->grammar && !q->failed) {
-        if (results_mask(s, q, g, *n_mask, &why) < 0)
+        if (outcome_mask(s, q, g, *n_mask, &why) < 0)
             seq_fail(q, &why);
         else
             mask = (*n_mask)++;
@@ -223,28 +223,28 @@ static void results_sample_row(struct results *s, struct seq *q, int at, int i,
     s->sample[at] = sampler_row(q->r, q->r->n_out + i, mask);
 }
 
-/* Takes a guess into the state that the rows behind it are masked by. */
-static void results_ahead(struct results *s, struct seq *q, struct grammar_state *g, int32_t guess)
+/* Advances a grammar state by a draft token; the rows after that token are masked by this state. */
+static void outcome_ahead(struct outcome *s, struct seq *q, struct grammar_state *g, int32_t draft)
 {
     struct err why = {0};
-    if (q->r->grammar && !q->failed && !grammar_accept(s->gv, q->r->grammar, g, guess)) {
-        err_set(&why, ERR_BUG, "the grammar refused the guess %d, which it allowed", guess);
+    if (q->r->grammar && !q->failed && !grammar_accept(s->gv, q->r->grammar, g, draft)) {
+        err_set(&why, ERR_BUG, "the grammar refused draft token %d, which it had allowed", draft);
         seq_fail(q, &why);
     }
 }
 
-/* What q's rows of this step are sampled by, from row `at` on: that of its last token, then those
- * of its guesses, then those of its branches; what branches compute once more draws nothing that
- * is looked at. */
-static void results_sample_rows(struct results *s, struct seq *q, int at, int *n_mask)
+/* Sets the sampling of all rows of q in this step, from row `at` on. Order: last token, draft
+ * tokens, branches. A branch repeats the rows of the shared draft tokens; the draws of these rows
+ * are not used. */
+static void outcome_sample_rows(struct outcome *s, struct seq *q, int at, int *n_mask)
 {
-    struct grammar_state ahead, fork; /* behind the guesses so far */
+    struct grammar_state ahead, fork; /* after the draft tokens so far */
     if (q->r->grammar)
         ahead = q->grammar;
     for (int i = 0; i < q->step.n_logit; i++) {
         if (i > 0)
-            results_ahead(s, q, &ahead, q->tok[q->n_tok + i - 1]);
-        results_sample_row(s, q, at + i, i, i ? &ahead : &q->grammar, n_mask);
+            outcome_ahead(s, q, &ahead, q->tok[q->n_tok + i - 1]);
+        outcome_sample_row(s, q, at + i, i, i ? &ahead : &q->grammar, n_mask);
     }
     at += q->step.n_logit;
     for (int k = 0; k < q->step.n_branch; k++) {
@@ -253,10 +253,10 @@ static void results_sample_rows(struct results *s, struct seq *q, int at, int *n
             fork = q->grammar;
         for (int i = 0; i < br->rows; i++) {
             if (i > 0)
-                results_ahead(s, q, &fork,
+                outcome_ahead(s, q, &fork,
                               i <= br->from ? q->tok[q->n_tok + i - 1] : br->tok[i - 1 - br->from]);
             if (i > br->from)
-                results_sample_row(s, q, at + i, i, &fork, n_mask);
+                outcome_sample_row(s, q, at + i, i, &fork, n_mask);
             else
                 s->sample[at + i] = sampler_row(q->r, q->r->n_out + i, -1);
         }
@@ -264,8 +264,8 @@ static void results_sample_rows(struct results *s, struct seq *q, int at, int *n
     }
 }
 
-/* The branch that goes on with this token behind the first `from` guesses; *at: the row behind
- * that, of rows that begin at *at. */
+/* The branch with this token after the first `from` draft tokens. On entry *at is the first row of
+ * all branches; on return it is the row after that token. */
 static struct branch *seq_branch(const struct seq *q, int from, int32_t id, int *at)
 {
     for (int k = 0; k < q->step.n_branch; k++) {
@@ -279,26 +279,26 @@ static struct branch *seq_branch(const struct seq *q, int from, int32_t id, int 
     return NULL;
 }
 
-/* What a pass found: so many guesses came true, then so many of a branch. */
+/* The result of a verification: number of accepted draft tokens, then of tokens of a branch. */
 struct verified {
     int n_true, n_way;
     struct branch *way;
 };
 
-/* Takes the tokens that q's rows of this step have drawn, from row `at` on, as far as they are on a
- * way that was guessed. */
-static struct verified results_follow(struct results *s, struct seq *q, int at)
+/* Takes the tokens that were drawn for q from row `at` on, as long as each equals the draft or a
+ * branch. */
+static struct verified outcome_follow(struct outcome *s, struct seq *q, int at)
 {
     struct verified v = {0};
     struct err why = {0};
     int n_draft = q->step.n_draft, base = q->n_tok, row = at;
     for (int i = 0;; i++) {
-        int32_t guess = i < n_draft ? q->tok[base + i] : -1, id = s->id[row];
+        int32_t draft = i < n_draft ? q->tok[base + i] : -1, id = s->id[row];
         if (seq_take(s, q, id, s->lp[row], &why) < 0)
             seq_fail(q, &why);
         if (q->failed || q->r->finish != FINISH_NONE)
             return v;
-        if (v.way ? v.n_way < v.way->n && id == v.way->tok[v.n_way] : id == guess) {
+        if (v.way ? v.n_way < v.way->n && id == v.way->tok[v.n_way] : id == draft) {
             *(v.way ? &v.n_way : &v.n_true) += 1;
             row++;
             continue;
@@ -313,20 +313,20 @@ static struct verified results_follow(struct results *s, struct seq *q, int at)
     }
 }
 
-/* What comes of q's rows in this step, of which those that are sampled begin at row `at`. */
-static void results_of(struct results *s, struct seq *q, int at)
+/* Takes the results of all rows of q in this step; its sampled rows begin at row `at`. */
+static void outcome_of(struct outcome *s, struct seq *q, int at)
 {
     struct request *r = q->r;
-    int n_draft = q->step.n_draft, base = q->n_tok, n_guess = n_draft;
+    int n_draft = q->step.n_draft, base = q->n_tok, n_drafted = n_draft;
     struct verified v = {0};
     if (!q->failed)
-        v = results_follow(s, q, at);
+        v = outcome_follow(s, q, at);
     for (int k = 0; k < q->step.n_branch; k++)
-        n_guess += q->step.branch[k]->rows ? q->step.branch[k]->n : 0;
+        n_drafted += q->step.branch[k]->rows ? q->step.branch[k]->n : 0;
     r->n_pass++;
-    r->n_drafted += n_guess;
+    r->n_drafted += n_drafted;
     r->n_accepted += v.n_true + v.n_way;
-    s->stats->drafted += (uint64_t)n_guess;
+    s->stats->drafted += (uint64_t)n_drafted;
     s->stats->accepted += (uint64_t)(v.n_true + v.n_way);
     s->stats->branched += v.way != NULL;
     if (!n_draft)
@@ -339,23 +339,23 @@ static void results_of(struct results *s, struct seq *q, int at)
     kv_seq_register(s->kv, &q->kv, q->tok, base + v.n_true + v.n_way);
 }
 
-static int results_sample(struct results *s, int n, struct err *e)
+static int outcome_sample(struct outcome *s, int n, struct err *e)
 {
     if (!n)
         return 0;
     int n_mask = 0;
     for (int i = 0; i < n; i += seq_samples(s->sampled[i]))
-        results_sample_rows(s, s->sampled[i], i, &n_mask);
+        outcome_sample_rows(s, s->sampled[i], i, &n_mask);
     TRY(forward_sample(s->fw, 0, n, s->sample, s->mask_row, n_mask, s->id, s->lp, e));
     for (int i = 0, next; i < n; i = next) {
         next = i + seq_samples(s->sampled[i]);
-        results_of(s, s->sampled[i], i);
+        outcome_of(s, s->sampled[i], i);
     }
     return 0;
 }
 
-/* A score prompt is computed: its last row scores every continuation's first token. */
-static int results_score_prompt(struct results *s, struct seq *q, struct err *e)
+/* Ends the prompt of a score: its last row scores the first token of every continuation. */
+static int outcome_score_prompt(struct outcome *s, struct seq *q, struct err *e)
 {
     struct request *r = q->r;
     int step = forward_limits(s->fw)->max_pairs;
@@ -374,8 +374,8 @@ static int results_score_prompt(struct results *s, struct seq *q, struct err *e)
     return 0;
 }
 
-/* Rows of a continuation: row of position p scores the token at p + 1. */
-static int results_score_cont(struct results *s, struct seq *q, struct err *e)
+/* Scores a continuation: the row of position p scores the token at p + 1. */
+static int outcome_score_cont(struct outcome *s, struct seq *q, struct err *e)
 {
     struct request *r = q->r;
     const int32_t *cont = r->cont[q->cont_index];
@@ -391,7 +391,7 @@ static int results_score_cont(struct results *s, struct seq *q, struct err *e)
     return 0;
 }
 
-static int results_raw_logits(struct results *s, struct seq *q, struct err *e)
+static int outcome_raw_logits(struct outcome *s, struct seq *q, struct err *e)
 {
     for (int i = 0; i < q->step.n_logit; i++) {
         TRY(forward_logits(s->fw, q->step.logit + i, 1, s->logits, e));
@@ -402,18 +402,18 @@ static int results_raw_logits(struct results *s, struct seq *q, struct err *e)
     return 0;
 }
 
-int results_take(struct results *s, const struct seq_list *running, int n_sample, struct err *e)
+int outcome_take(struct outcome *s, const struct seq_list *running, int n_sample, struct err *e)
 {
-    TRY(results_sample(s, n_sample, e));
+    TRY(outcome_sample(s, n_sample, e));
     for (struct seq *q = running->head; q; q = q->next) {
         if (!q->step.n_logit || q->kind == SEQ_GENERATE)
             continue;
         if (q->kind == SEQ_CONT)
-            TRY(results_score_cont(s, q, e));
+            TRY(outcome_score_cont(s, q, e));
         else if (q->r->on_logits)
-            TRY(results_raw_logits(s, q, e));
+            TRY(outcome_raw_logits(s, q, e));
         else
-            TRY(results_score_prompt(s, q, e));
+            TRY(outcome_score_prompt(s, q, e));
     }
     return 0;
 }

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# A fact has one place: the names of a list stand in the list, and in few files that are about single names.
+#   - number formats: kernels/quant/formats.def and fmt_<x>.{h,c}; mixtures: loader/mixtures.def
+#   - strategies: agents/strategies.def; their roles: agents/strategy_<x>.c
+# An identifier (FMT_Q4_K) outside the allowed files is a violation, and so is a string with several of the names,
+# unless it shows commands ("mas .."). F32 and F16 are types of numbers too: they stand anywhere.
+# Strategies and roles stand in no other file of runtime, agents and tools: neither as a word of a string nor as an
+# identifier. "direct" is a common word: it is looked for as a whole string only. "answer" is a key of files, too: not at all.
+# usage: oneplace.sh [TREE]
+. "$(dirname "$0")/lint.bash"
+
+# names FILE MACRO: the first argument of each row, one a line
+names() { [ ! -f "$1" ] || grep -oP "^$2\(\K\w+" "$1" || true; }
+# any NAME..: a regular expression
+any() { local IFS='|'; printf '(%s)' "$*"; }
+
+mapfile -t files < <(sources kernels loader runtime agents tools)
+
+# identifiers PREFIX NAMES ALLOWED HOME: PREFIX_<name> stands in files that match ALLOWED only
+identifiers() {
+    [ "$2" != '()' ] || return 0
+    bad_lines < <(code "${files[@]}" | grep -vE "^($3):" | grep -oE "^[^:]*:[0-9]+:|\b$1_$2\b" |
+        awk -v home="$4" '/:$/ { at = $0; next } { print at " " $0 "; derive it from " home }')
+}
+
+# lists NAMES ALLOWED HOME: no string has two of the names, in capitals or not
+lists() {
+    [ "$1" != '()' ] || return 0
+    bad_lines < <(literals "${files[@]}" | grep -vE "^($2):" | awk -v names="^$1\$" -v home="$3" '
+        {
+            if (/mas /) next
+            split($0, at, ":"); text = toupper(substr($0, length(at[1] at[2]) + 3)); n = 0
+            k = split(text, word, /[^A-Z0-9_]+/)
+            for (i = 1; i <= k; i++) if (word[i] ~ names && !(word[i] in seen)) { seen[word[i]]; n++ }
+            for (w in seen) delete seen[w]
+            if (n > 1) print at[1] ":" at[2] ": a string with " n " names of a list; derive it from " home
+        }')
+}
+
+formats=$(names kernels/quant/formats.def X | grep -vxE 'F32|F16' || true)
+mixtures=$(names loader/mixtures.def M)
+# tables of fast kernels and of their cases, of random blocks and of packed ones; the rules of mixtures; defaults
+tables='kernels/(cpu|cuda|cases)/[^:]*|kernels/quant/(fmt_random|lanes)\.c|kernels/scratch\.c|loader/mixture\.c'
+defaults='tools/cmd/cmd_(fit|synth)\.c|tools/bench/bench_kernels\.c'
+own='kernels/quant/fmt_[a-z0-9_]+\.[ch]|kernels/quant/formats\.def'
+# shellcheck disable=SC2086 # one word a name
+identifiers FMT "$(any $formats)" "$own|$tables|$defaults" formats.def
+# shellcheck disable=SC2086
+identifiers MIX "$(any $formats $mixtures)" "loader/mixture\.[ch]|$defaults" mixtures.def
+# shellcheck disable=SC2086
+lists "$(any $formats $mixtures)" "$own" 'formats.def or mixtures.def'
+
+# ---- strategies and roles ----------------------------------------------------------------------------
+mapfile -t clinic < <(sources runtime agents tools)
+# the default strategy is the value of a row
+clinic_own='agents/strategies\.def|agents/strategy_[a-z0-9_]+\.c|agents/agent_options\.def'
+declared=$({
+    names agents/strategies.def X
+    for file in agents/strategy_*.c; do [ ! -f "$file" ] || grep -oP '\.name = "\K[a-z_]+' "$file" || true; done
+} | sort -u | grep -vx answer || true)
+common='direct'
+# words of strings, but for commands ("mas ..") and keys of JSON, which stay as files on disk have them
+clinic_words() {
+    bad_lines < <(literals "${clinic[@]}" | grep -vE "^($clinic_own):" | awk -v names="^($1)\$" -v common="^($common)\$" '
+        {
+            split($0, at, ":"); text = substr($0, length(at[1] at[2]) + 3)
+            if (text ~ /mas /) next
+            whole = text
+            k = split(text, word, /[^a-z0-9_]+/)
+            for (i = 1; i <= k; i++)
+                if (word[i] ~ names && (word[i] !~ common || word[i] == whole)) {
+                    print at[1] ":" at[2] ": a string names " word[i] "; strategies and roles stand in strategy_<x>.c"
+                    next
+                }
+        }')
+}
+clinic_identifiers() {
+    bad_lines < <(code "${clinic[@]}" | grep -vE "^($clinic_own):" | grep -oE "^[^:]*:[0-9]+:|\b(strategy_)?($1)\b" |
+        awk '/:$/ { at = $0; next } { print at " " $0 "; strategies and roles stand in strategy_<x>.c" }')
+}
+# shellcheck disable=SC2086 # one word a name
+rare=$(grep -vxE "$common" <<<"$declared" | paste -sd'|' || true)
+if [ -n "$rare" ]; then
+    clinic_words "$(paste -sd'|' <<<"$declared")"
+    clinic_identifiers "$rare"
+fi
+finish
