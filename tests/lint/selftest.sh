@@ -277,6 +277,9 @@ place_tree() {
     mkdir -p kernels/quant kernels/cpu kernels/cuda
     printf 'X(F32, f32, 0)\nX(Q4_0, q4_0, 2)\nX(Q8_0, q8_0, 8)\nN(Q5_0, 6)\n' >kernels/quant/formats.def
     printf 'M(Q4_K_M, 15)\n' >loader/mixtures.def
+    printf 'X(panel)\nX(direct)\n' >agents/strategies.def
+    printf 'static const struct r roles[] = {{.name = "planner"}, {.name = "answer"}}; /* panel */\n' >agents/strategy_panel.c
+    printf 'int h(void) { return direct + answer("answer: direct it"); } /* the panel */\n' >agents/answer.c
     printf 'int f(void) { return FMT_Q4_0 + FMT_Q8_0; } /* Q4_0 */\n' |
         tee kernels/quant/fmt_q4_0.h kernels/cpu/body.h kernels/cuda/x.cu >kernels/quant/lanes.c
     printf 'int f(void) { return FMT_F32 + MIX_COUNT; } /* FMT_Q4_0, "q4_0|q8_0" */\n%s\n' \
@@ -290,6 +293,11 @@ place() {
 }
 place_tree
 expect oneplace 0 'clean'
+place agents/run.c 'const char *p = "first the planner";' 'agents/run.c:4: a string names planner; strategies and roles stand'
+place tools/cmd/sheet.c 'const char *p = "direct";' 'tools/cmd/sheet.c:1: a string names direct; strategies'
+place tools/cmd/clinic.c 'const char *p = "panel or" " another";' 'tools/cmd/clinic.c:1: a string names panel; strategies'
+place runtime/config/config.c 'int p = c->planner;' 'runtime/config/config.c:4: planner; strategies and roles stand'
+place tools/cmd/clinic.c 'int p = strategy_panel.plans;' 'tools/cmd/clinic.c:1: strategy_panel; strategies and roles'
 place runtime/zio.c 'int g(void) { return FMT_Q8_0; }' 'runtime/zio.c:3: FMT_Q8_0; derive it from formats.def'
 place kernels/core/mem.c 'int g = FMT_Q4_0;' 'kernels/core/mem.c:3: FMT_Q4_0; derive'
 place kernels/quant/fit.c 'int g = FMT_Q4_0;' 'kernels/quant/fit.c:1: FMT_Q4_0; derive'

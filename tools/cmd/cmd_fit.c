@@ -17,7 +17,7 @@
 #include "shape.h"
 #include "str.h"
 
-/* A MedQA panel evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
+/* A MedQA evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
 static const double eval_prompt = 6.24e6, eval_output = 3.06e6;
 static const double ops_share = 0.5;   /* of a card's int8 peak that long prompts reach */
 static const double step_s = 1e-4;     /* scheduling between two steps */
@@ -497,7 +497,7 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
              "  of a step of %.3f s: link %.3f, card %.3f, CPU %.3f, hops %.3f (at the same time, "
              "where they can)\n",
              p->all.step_s, p->all.link_s, p->all.device_s, p->all.host_s, p->all.hop_s);
-    str_addf(s, "  MedQA panel, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
+    str_addf(s, "  MedQA, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
     if (p->stream_bytes && !p->keep_pinned)
         str_adds(s, "  main memory is too small for the streamed weights: they would be read from "
                     "the disk for every step\n");
