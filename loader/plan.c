@@ -599,27 +599,6 @@ const char *plan_mode_name(enum plan_mode mode)
     return mode_names[mode];
 }
 
-bool plan_mode_from_name(const char *name, enum plan_mode *out)
-{
-    for (int m = 0; m < PLAN_MODE_COUNT; m++)
-        if (!strcmp(mode_names[m], name)) {
-            *out = (enum plan_mode)m;
-            return true;
-        }
-    return false;
-}
-
-bool plan_swap_from_name(const char *name, enum plan_swap *out)
-{
-    static const char *const names[PLAN_SWAP_COUNT] = {"auto", "off", "on"};
-    for (int s = 0; s < PLAN_SWAP_COUNT; s++)
-        if (!strcmp(names[s], name)) {
-            *out = (enum plan_swap)s;
-            return true;
-        }
-    return false;
-}
-
 static void describe_row(struct str *out, const char *what, uint64_t bytes, const char *where)
 {
     str_addf(out, "%-10s %10.1f MiB%s%s\n", what, (double)bytes / 1048576.0, *where ? "  " : "",

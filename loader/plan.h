@@ -119,7 +119,5 @@ void plan_line(const struct plan *p, struct str *out);
 
 const char *plan_place_name(enum plan_place place); /* "VRAM", "streamed", "host" */
 const char *plan_mode_name(enum plan_mode mode);    /* "auto", "latency", "throughput" */
-bool plan_mode_from_name(const char *name, enum plan_mode *out);
-bool plan_swap_from_name(const char *name, enum plan_swap *out); /* "auto", "off", "on" */
 
 #endif

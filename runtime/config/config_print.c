@@ -49,32 +49,13 @@ static void json_entry(const struct option_row *r, const void *at, const char *n
     *comma = ", ";
 }
 
-/* Copies the next name of "a|b|c" to name; NULL after the last one. */
-static const char *next_choice(const char *choices, char name[64])
-{
-    size_t n = choices ? strcspn(choices, "|") : 0;
-    if (!n)
-        return NULL;
-    CHECK(n < 64);
-    memcpy(name, choices, n);
-    name[n] = 0;
-    return choices + n + (choices[n] == '|');
-}
-
+/* The entries that are set: an unset one is as if the map did not know its name. */
 static void json_map(const struct option_row *r, const void *at, const char **comma,
                      struct str *out)
 {
     const struct option_map *m = (const void *)((const char *)at + r->offset);
-    char name[64];
-    for (const char *s = r->choices; (s = next_choice(s, name));)
-        json_entry(r, at, name, comma, out);
-    for (int i = 0; i < m->n; i++) {
-        bool listed = false;
-        for (const char *s = r->choices; (s = next_choice(s, name));)
-            listed |= !strcmp(name, m->item[i].name);
-        if (!listed)
-            json_entry(r, at, m->item[i].name, comma, out);
-    }
+    for (int i = 0; i < m->n; i++)
+        json_entry(r, at, m->item[i].name, comma, out);
 }
 
 void config_json(const struct config *c, bool only_results, struct str *out)
@@ -107,12 +88,11 @@ static void reference_doc(const struct option_row *r, const char *indent, struct
     str_adds(out, option_is_map(r) ? ", for each role.\n" : ".\n");
 }
 
-static void reference_row(const struct option_row *r, const struct option_row *before,
-                          struct str *out)
+static void reference_row(const struct option_set *set, const struct option_row *r,
+                          const struct option_row *before, struct str *out)
 {
     const char *dot = strchr(r->key, '.'), *indent = dot ? "  " : "";
     size_t group = dot ? (size_t)(dot - r->key) + 1 : 0;
-    char name[64];
     if (!group || !before || strncmp(r->key, before->key, group)) {
         str_addc(out, '\n');
         if (group)
@@ -121,8 +101,8 @@ static void reference_row(const struct option_row *r, const struct option_row *b
     reference_doc(r, indent, out);
     if (option_is_map(r)) {
         str_addf(out, "%s:\n", r->key);
-        for (const char *s = r->choices; (s = next_choice(s, name));)
-            str_addf(out, "  %s: %s\n", name, r->otherwise);
+        for (int i = 0; set->name && set->name(r, i); i++)
+            str_addf(out, "  %s: %s\n", set->name(r, i), r->otherwise);
         return;
     }
     const char *text = r->type == OPTION_LIST ? "[]" : *r->otherwise ? r->otherwise : "\"\"";
@@ -138,7 +118,7 @@ void config_reference(const struct config *c, struct str *out)
         "# '_base: other.yaml' reads another file first; --set key=value has the last word.\n");
     for (int s = 0; s < c->n; s++)
         for (int i = 0; i < c->set[s]->n; i++) {
-            reference_row(&c->set[s]->row[i], before, out);
+            reference_row(c->set[s], &c->set[s]->row[i], before, out);
             before = &c->set[s]->row[i];
         }
 }

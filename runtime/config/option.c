@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -427,7 +426,7 @@ static bool holds(const struct option_row *r, const void *at)
         return *(const double *)p >= r->lo && *(const double *)p <= r->hi;
     case OPTION_RATE:
         d = *(const double *)p;
-        return !(d < 0) && !isnan(d) && (d >= r->lo || d <= 0);
+        return d >= r->lo || (d >= 0 && d <= 0);
     case OPTION_STRING:
         n = strlen(*(const char *const *)p);
         return (double)n >= r->lo && (double)n <= r->hi;

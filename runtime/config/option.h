@@ -95,6 +95,9 @@ struct option_set { /* a table and the struct that it describes */
     size_t size; /* of the struct */
     /* Checks that need more than one value; NULL = none. ERR_CONFIG. */
     int (*check)(const struct config *c, struct err *e);
+    /* The name at place i of those that entries of the map r may have; NULL after the last one.
+     * NULL = the table has no maps. */
+    const char *(*name)(const struct option_row *r, int i);
 };
 
 #define OPTION_MEMBER(ctype, member, ...) ctype member;

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# A row of a table of options is read by code, and configs/llama3_70b.yaml, the reference for users, has its key.
 # tests/MATRIX.md says which test exercises which setting: the key and the flag of each row of a table of options, and each
 # member of struct engine_options has a row there, and each test of the row exists and names one of the row's settings.
 # usage: knobs.sh [TREE]
@@ -21,6 +22,24 @@ fields=$(cut -d' ' -f1 <<<"$engine"; awk '
         if (match(s, /\(\*[a-z_]+\)/)) print substr(s, RSTART + 2, RLENGTH - 3)
         else if (match(s, /[a-z_0-9]+(\[[^]]*\])?;/)) { f = substr(s, RSTART, RLENGTH); sub(/(\[.*)?;$/, "", f); print f }
     }' runtime/engine/engine_options.h)
+# Who reads a row? Code takes the member of a struct, or asks for the key.
+mapfile -t users < <(sources runtime agents tools | grep '\.c$')
+reads=$(code "${users[@]}" | grep -oP '(?<=[\w)\]])(?:\.|->)\K\w+(?!\w)(?!\s*=[^=])' | sort -u || true)
+asked=$(literals "${users[@]}" | cut -d: -f3- | sort -u || true)
+while read -r member key _; do
+    [ -n "$member" ] || continue
+    grep -qx -- "$member" <<<"$reads" || grep -qxF -- "$key" <<<"$asked" ||
+        bad "tests/lint/knobs.sh:1: nothing reads $key (member $member); remove the row or use it"
+done <<<"$table"
+# t_config compares the reference with the rows word by word.
+reference=configs/llama3_70b.yaml
+for key in $keys; do
+    case $key in
+    *.*) pattern="^  ${key#*.}:" ;;
+    *) pattern="^$key:" ;;
+    esac
+    grep -q -- "$pattern" "$reference" || bad "$reference:1: no key $key"
+done
 for list in keys options fields; do
     [ -n "${!list}" ] || bad "tests/lint/knobs.sh:1: found no $list: has their file another form?"
 done

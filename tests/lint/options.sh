@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Messages name options that the command has which prints them.
+# An option that is a row of a table is described by its row, and messages name options that their command has.
+#   - tools: no command describes a number, size, choice or switch of a table again; it takes the row by name
+#     (cli_row, cli_option), or says that it is the same as --set
 #   - kernels, loader, runtime: an option of every command that opens an engine (runtime/engine/options.def), which
 #     tools/cmd/advice.c names by its key to commands that have a configuration instead; --set in runtime/config
 #   - agents: an option that both `mas eval` and `mas run` have
@@ -9,19 +11,29 @@
 . "$(dirname "$0")/lint.bash"
 
 # options FILE: the long options that its argp rows define
-options() { [ ! -f "$1" ] || grep -oP '\{"\K[a-z][a-z0-9-]*(?=",\s*(\x27|[A-Z0-9]))' "$1" || true; }
+options() { [ ! -f "$1" ] || grep -oP '\{"\K[a-z][a-z0-9-]*(?=",\s*(\x27|[A-Z0-9]))|\{\s*\.flag = "\K[a-z0-9-]+' "$1" || true; }
+# absent FILE: the options of a child parser that it leaves out
+absent() { tr '\n' ' ' <"$1" | grep -oP '\.flag = "\K[a-z0-9-]+(?="[^}]*\.absent = true)' || true; }
 # all FILE: also those of the child parsers that it takes
 all() {
-    options "$1"
-    ! grep -q 'cli_engine_argp' "$1" || printf '%s\n' "$engine" "$(options tools/cmd/cli.c)"
-    ! grep -q 'cli_sampling_argp' "$1" || flags runtime/config/sampling.def
-    ! grep -q 'clinic_argp' "$1" || options tools/cmd/clinic.c
+    local out
+    [ -f "$1" ] || return 0
+    out=$(absent "$1")
+    {
+        options "$1"
+        ! grep -q 'cli_engine_init' "$1" || printf '%s\n' "$engine" quiet
+        ! grep -q 'cli_rows_all(.*cli_sampling_set' "$1" || flags runtime/config/sampling.def
+        ! grep -q 'clinic_argp' "$1" || options tools/cmd/clinic.c
+        ! grep -q '"one_case.h"' "$1" || [ "$1" = tools/cmd/one_case.c ] || all tools/cmd/one_case.c
+    } | grep -vxF -- "${out:-no option}" || true
 }
 # flags FILE: the flags of a table of options
-flags() { [ ! -f "$1" ] || option_rows "$1" | awk '$3 != "NULL" { print $3 }'; }
+flags() { [ ! -f "${1:-}" ] || option_rows "$@" | awk '$3 != "NULL" { print $3 }'; }
 has() { grep -qx -- "$1" <<<"$2"; }
 
 engine=$(flags runtime/engine/options.def)
+# Texts have no range that a command could repeat.
+texts=$(cat runtime/engine/options.def runtime/config/sampling.def 2>/dev/null | tr '\n' ' ' | grep -oP 'STRING, "[a-z_.]+",\s*"\K[a-z-]+' || true)
 every=$(for file in tools/*.c tools/*/*.c; do all "$file"; done | sort -u)
 declare -A of=()
 for file in tools/cmd/cmd_*.c; do
@@ -64,6 +76,19 @@ check() {
         esac
     done
 }
+
+# again FILE: "line:flag" of each row of argp whose flag a table has
+mapfile -t tables < <(sources runtime agents tools | xargs -r grep -lE '\bX\([a-z][A-Za-z_0-9 *]*, *[a-z_]+, *[A-Z_]+,' || true)
+of_tables=$(flags "${tables[@]}" | sort -u)
+for file in tools/*.c tools/*/*.c; do
+    [ -f "$file" ] || continue
+    while IFS=: read -r line flag; do
+        has "$flag" "$of_tables" || continue
+        ! has "$flag" "$texts" || continue
+        ! tr '\n' ' ' <"$file" | grep -qE "cli_option\([^;]*\"$flag\"|\{\"$flag\",[^}]*same as --set" || continue
+        bad "$file:$line: --$flag is a row of a table; take it by name (cli_row)"
+    done < <(grep -noP '\{"\K[a-z][a-z0-9-]*(?=",\s*(\x27|[A-Z0-9]))' "$file" || true)
+done
 
 mapfile -t below < <(sources kernels loader runtime agents | grep -E '\.(c|h|cu|cuh)$')
 mapfile -t above < <(sources tools | grep '\.c$')

@@ -58,7 +58,7 @@ red() {
 }
 
 good_tree
-for lint in layers messages docs options; do
+for lint in layers messages docs options prose; do
     expect "$lint" 0 'clean'
 done
 
@@ -140,6 +140,34 @@ red docs agents/README.md '    build/release/mas fly -x' "agents/README.md:1: th
 red docs agents/README.md '[the card](../configs/none.md)' 'agents/README.md:1: a link to ../configs/none.md'
 red docs configs/a.yaml "model: /hom""e/somebody/model.gguf" 'configs/a.yaml:1: a path of one machine'
 
+# prose
+words() { # N: a sentence of N words
+    printf 'One'
+    for ((i = 2; i <= $1; i++)); do printf ' more'; done
+    printf '.'
+}
+red prose loader/gguf.h "/* $(words 26) */" 'loader/gguf.h:3: 26 words in a sentence (at most 25): One more more more more ..'
+red prose loader/gguf.h $'/*\n * Short. '"$(words 12)"$'\n *\n * '"$(words 26)"$'\n */' 'loader/gguf.h:6: 26 words'
+red prose kernels/cuda/ptx.cuh "int a; /* $(words 26) */" 'kernels/cuda/ptx.cuh:2: 26 words'
+red prose agents/llm.h '/* What it holds. */' 'agents/llm.h:2: a sentence begins with "What": name the thing'
+red prose agents/llm.h 'int a; /* who owns it */' 'agents/llm.h:2: a sentence begins with "who"'
+red prose agents/llm.h $'/* The end.\n * Where it lies. */' 'agents/llm.h:3: a sentence begins with "Where"'
+red prose README.md "- $(words 26)" 'README.md:9: 26 words in a sentence'
+red prose README.md "| a | $(words 26) |" 'README.md:9: 26 words in a sentence'
+red prose agents/NOTES.md 'What follows is short.' 'agents/NOTES.md:1: a sentence begins with "What"'
+red prose README.md "$(yes a. | head -130)" 'lines, at most 120'
+red prose agents/README.md "$(yes a. | head -61)" 'agents/README.md:61: 61 lines, at most 60'
+good_tree
+{
+    printf '/* %s %s\n *\n *     %s\n' "$(words 25)" "$(words 25)" "$(words 30)"
+    printf ' * - %s\n *   %s\n * - %s\n' "$(words 13)" "$(words 25)" "$(words 25)"
+    printf ' *   key   %s\n *   next  %s\n * f(a, b, c) and `a b c d`; %s */\n' "$(words 25)" "$(words 25)" "$(words 22)"
+    printf 'const char *s = "/* What %s";\n' "$(words 30)"
+} >>loader/gguf.h
+printf '## What a byte costs\n\n%s `%s` [a](b c d).\n\n```\nWhat %s\n```\n' "$(words 22)" "$(words 30)" "$(words 30)" >agents/NOTES.md
+printf '1, 2, 3.5 and 4 %% of 5 %s\n' "$(words 23)" >>agents/NOTES.md
+expect prose 0 'clean'
+
 # format
 good_tree
 cp "$here/../../.clang-format" .
@@ -158,7 +186,7 @@ option_tree() { # with mas run and mas eval, and an engine's options
     good_tree
     mkdir -p runtime/engine
     printf 'X(int, n_ctx, INT, "max_context_length", "ctx", 0, "N", 1)\n' >runtime/engine/options.def
-    printf 'x = cli_engine_argp; /* --nothing */\n' >tools/cmd/cli.c
+    printf 'x = cli_engine_init; /* --nothing */\n' >tools/cmd/cli.c
     printf 'const struct argp_option c[] = {{"set", OPT_SET, "K", 0, "x", 1}, {0}};\n' >tools/cmd/clinic.c
     printf 'const struct argp_option d[] = {{"out", 1, "DIR", 0, "x", 1}, {0}}; x = clinic_argp;\n' >>tools/cmd/cmd_run.c
     printf 'const struct argp_option f[] = {{"out", 1, "DIR", 0, "x", 1}, {"repair", 2, 0, 0, "x", 1}, {0}}; x = clinic_argp;\n' >tools/cmd/cmd_eval.c
@@ -185,6 +213,15 @@ expect options 0 'clean'
 red_option agents/b.c 'FAIL(e, 1, "use --repair");' 'agents/b.c:1: mas run, which prints this, has no --repair'
 red_option agents/b.c 'FAIL(e, 1, "mas eval --fresh");' 'agents/b.c:1: mas eval has no --fresh'
 red_option tools/cmd/cmd_run.c 'FAIL(e, 1, "choose " "another --dir");' 'tools/cmd/cmd_run.c:1: no option --dir here'
+red_option tools/cmd/cmd_run.c 'const struct argp_option h = {"ctx", 2, "N", 0, "x", 1};' 'tools/cmd/cmd_run.c:3: --ctx is a row of a table; take it by name'
+red_option tools/cmd/cmd_run.c 'const struct cli_row h = {.flag = "ctx", .absent = true}; cli_engine_init(&c); FAIL(e, 1, "--ctx");' 'tools/cmd/cmd_run.c:1: no option --ctx here'
+option_tree
+printf 'const struct argp_option h = {"ctx", 2, "N", 0, "same as --set max_context_length=N", 1};\n' >>tools/cmd/cmd_run.c
+printf 'const struct argp_option h = {"ctx", 2, "N", 0, "x", 1}; cli_option(st, &set, "ctx", arg, o);\n' >>tools/cmd/cmd_eval.c
+printf 'const struct cli_row h = {.flag = "ctx"}; FAIL(e, 1, "--ctx");\n' >tools/cmd/cmd_fit.c
+printf 'X(const char *, a, STRING, "b.c",\n  "model", 0)\n' >>runtime/engine/options.def
+printf 'const struct argp_option h = {"model", 2, "FILE", 0, "x", 1};\n' >>tools/cmd/cmd_fit.c
+expect options 0 'clean'
 red_option runtime/config/config_x.c 'FAIL(e, 1, "--sett");' 'runtime/config/config_x.c:1: no command'
 
 # knobs: every setting has a test that names it
@@ -193,6 +230,8 @@ knob_tree() {
     mkdir -p runtime/engine
     printf 'X(int, n_ctx, INT, "kv.type",\n  "ctx", 0, 1, "x")\n' >runtime/engine/options.def
     printf 'struct engine_options {\n#include "options.def"\n    void (*progress)(int x); /* or\n        NULL; */\n};\n' >runtime/engine/engine_options.h
+    printf 'int f(void) { return o->n_ctx; }\n' >runtime/engine/engine.c
+    printf 'kv:\n  type: f16\n' >configs/llama3_70b.yaml
     printf 'int t(void) { return o.n_ctx + o.progress; } /* kv.type --quiet */\n' >tests/unit/t_kv.c
     printf '| configuration | option | engine_options | tests |\n|---|---|---|---|\n%s\n%s\n' \
         '| kv.type | --ctx --quiet | n_ctx, progress | t_kv |' "$*" >tests/MATRIX.md
@@ -211,6 +250,15 @@ expect knobs 1 'no row for the field lookup'
 knob_tree
 printf 'struct engine_options {\n#include "options.def"\n    bool (*progress)(int x);\n    bool probe; /* x */\n};\n' >runtime/engine/engine_options.h
 expect knobs 1 'no row for the field probe'
+knob_tree
+printf 'int f(void) { o->n_ctx = 1; return n_ctx; } /* o->n_ctx, "kv.type" */\n' >runtime/engine/engine.c
+expect knobs 1 'nothing reads kv.type (member n_ctx); remove the row or use it'
+knob_tree
+printf 'int f(void) { return config_int(c, "kv.type"); }\n' >runtime/engine/engine.c
+expect knobs 0 'clean'
+knob_tree
+printf '  types: f16\n' >configs/llama3_70b.yaml
+expect knobs 1 'configs/llama3_70b.yaml:1: no key kv.type'
 knob_tree '| kv.gone | | | t_kv |'
 expect knobs 1 'tests/MATRIX.md:4: the program has no kv.gone'
 knob_tree '| kv.type | | | |'
@@ -229,6 +277,9 @@ place_tree() {
     mkdir -p kernels/quant kernels/cpu kernels/cuda
     printf 'X(F32, f32, 0)\nX(Q4_0, q4_0, 2)\nX(Q8_0, q8_0, 8)\nN(Q5_0, 6)\n' >kernels/quant/formats.def
     printf 'M(Q4_K_M, 15)\n' >loader/mixtures.def
+    printf 'X(panel)\nX(direct)\n' >agents/strategies.def
+    printf 'static const struct r roles[] = {{.name = "planner"}, {.name = "answer"}}; /* panel */\n' >agents/strategy_panel.c
+    printf 'int h(void) { return direct + answer("answer: direct it"); } /* the panel */\n' >agents/answer.c
     printf 'int f(void) { return FMT_Q4_0 + FMT_Q8_0; } /* Q4_0 */\n' |
         tee kernels/quant/fmt_q4_0.h kernels/cpu/body.h kernels/cuda/x.cu >kernels/quant/lanes.c
     printf 'int f(void) { return FMT_F32 + MIX_COUNT; } /* FMT_Q4_0, "q4_0|q8_0" */\n%s\n' \
@@ -242,6 +293,11 @@ place() {
 }
 place_tree
 expect oneplace 0 'clean'
+place agents/run.c 'const char *p = "first the planner";' 'agents/run.c:4: a string names planner; strategies and roles stand'
+place tools/cmd/sheet.c 'const char *p = "direct";' 'tools/cmd/sheet.c:1: a string names direct; strategies'
+place tools/cmd/clinic.c 'const char *p = "panel or" " another";' 'tools/cmd/clinic.c:1: a string names panel; strategies'
+place runtime/config/config.c 'int p = c->planner;' 'runtime/config/config.c:4: planner; strategies and roles stand'
+place tools/cmd/clinic.c 'int p = strategy_panel.plans;' 'tools/cmd/clinic.c:1: strategy_panel; strategies and roles'
 place runtime/zio.c 'int g(void) { return FMT_Q8_0; }' 'runtime/zio.c:3: FMT_Q8_0; derive it from formats.def'
 place kernels/core/mem.c 'int g = FMT_Q4_0;' 'kernels/core/mem.c:3: FMT_Q4_0; derive'
 place kernels/quant/fit.c 'int g = FMT_Q4_0;' 'kernels/quant/fit.c:1: FMT_Q4_0; derive'

@@ -217,8 +217,8 @@ const char *const ceiling_peak_field[PEAK_COUNT] = {"f32_gop_s", "int8_gop_s", "
 /* ---- the mode -------------------------------------------------------------------------------- */
 
 struct options {
-    const char *backend;
-    struct ops_options ops;
+    struct engine_options machine; /* backend, threads and device */
+    struct cli_rows rows;
     bool json, verbose;
 };
 
@@ -226,13 +226,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 {
     struct options *o = st->input;
     switch (key) {
-    case 'B':
-        o->backend = arg;
+    case ARGP_KEY_INIT:
+        st->child_inputs[0] = &o->rows;
         return 0;
-    case 't':
-        return cli_int(st, "--threads", arg, 0, 256, &o->ops.n_threads);
-    case 'd':
-        return cli_int(st, "--device", arg, 0, 63, &o->ops.device);
     case 'o':
         if (strcmp(arg, "md") && strcmp(arg, "json")) {
             argp_error(st, "bad -o '%s': must be md or json", arg);
@@ -308,34 +304,41 @@ static void print_json(const struct ops *ops, const struct ceiling *c)
 int bench_ceiling(int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {"backend", 'B', "KIND", 0, "cpu (default), cuda or cudahost: whose memory", 1},
-        {"threads", 't', "N", 0, "of the CPU, 0 = all cores (default)", 1},
-        {"device", 'd', "N", 0, "GPU (default 0)", 1},
         {"output", 'o', "FORMAT", 0, "md (default) or json, which has every way to read memory", 1},
         {"verbose", 'v', NULL, 0, "every way to read memory, not only the best", 1},
         {0}};
-    static const struct argp argp = {options,
-                                     parse,
-                                     NULL,
-                                     "Measures the rates at which memory is read and copied, in "
-                                     "arrays larger than any cache. Measures the rate at which "
-                                     "the processors multiply without memory traffic. Main memory "
-                                     "is read in several ways: one to four streams a thread, with "
-                                     "and without prefetching, with and without huge pages. The "
-                                     "best way counts.",
-                                     NULL,
-                                     NULL,
-                                     NULL};
-    struct options o = {.backend = "cpu"};
+    static const struct cli_row rows[] = {{.flag = "backend",
+                                           .letter = 'B',
+                                           .group = 1,
+                                           .doc = "Backend whose memory is measured.",
+                                           .otherwise = "cpu"},
+                                          {.flag = "threads", .group = 1},
+                                          {.flag = "device", .letter = 'd', .group = 1}};
+    struct options o = {.json = false};
+    const struct argp_child children[] = {{&o.rows.argp, 0, NULL, 1}, {0}};
+    const struct argp argp = {options,
+                              parse,
+                              NULL,
+                              "Measures the rates at which memory is read and copied, in "
+                              "arrays larger than any cache. Measures the rate at which "
+                              "the processors multiply without memory traffic. Main memory "
+                              "is read in several ways: one to four streams a thread, with "
+                              "and without prefetching, with and without huge pages. The "
+                              "best way counts.",
+                              children,
+                              NULL,
+                              NULL};
     struct ceiling c;
     struct ops *ops = NULL;
     struct err e = {0};
+    cli_rows_some(&o.rows, &engine_option_set, rows, sizeof rows / sizeof rows[0], &o.machine);
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)
         return done;
-    if (ops_open(o.backend, &o.ops, &ops, &e) < 0)
+    const struct ops_options how = {.n_threads = o.machine.n_threads, .device = o.machine.device};
+    if (ops_open(o.machine.backend, &how, &ops, &e) < 0)
         return cmd_fail(&e);
-    int rc = ceiling_measure(ops, o.ops.n_threads, &c, &e);
+    int rc = ceiling_measure(ops, how.n_threads, &c, &e);
     if (rc == 0 && o.json)
         print_json(ops, &c);
     else if (rc == 0)

@@ -27,13 +27,15 @@ static const double sample_s = 1e-3;
 static const double noise = 1.15; /* p95 / p5 from which a row is called noisy */
 
 struct bench {
-    const char *backend, *op, *shape, *variant, *format;
+    const char *op, *shape, *variant, *format;
     int fmt; /* enum fmt, or -1 = all of the case's */
     int columns[MOST_COLUMNS], n_columns;
     int repeats;
     bool refcheck;
-    struct ops_options ops;
+    struct engine_options machine; /* backend, threads and device */
+    struct cli_rows rows;
     /* while it runs */
+    struct ops_options ops;
     struct ops *open[MOST_KERNELS]; /* one for each instruction set of the CPU, else one */
     const char *open_name[MOST_KERNELS];
     int n_open;
@@ -558,11 +560,11 @@ static int bench_open(struct bench *b, struct err *e)
 {
     if (b->refcheck)
         TRY(ops_open("ref", NULL, &b->ref, e));
-    if (!strcmp(b->backend, "cpu")) {
+    if (!strcmp(b->machine.backend, "cpu")) {
         TRY(open_cpu(b, e));
     } else {
-        TRY(ops_open(b->backend, &b->ops, &b->open[0], e));
-        b->open_name[b->n_open++] = b->backend;
+        TRY(ops_open(b->machine.backend, &b->ops, &b->open[0], e));
+        b->open_name[b->n_open++] = b->machine.backend;
     }
     b->emulated = !strcmp(b->open[0]->dev->kind, "cudahost");
     return ceiling_measure(b->open[b->n_open - 1], b->ops.n_threads, &b->ceiling, e);
@@ -602,8 +604,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     struct bench *b = st->input;
     enum fmt fmt;
     switch (key) {
-    case 'B':
-        b->backend = arg;
+    case ARGP_KEY_INIT:
+        st->child_inputs[0] = &b->rows;
         return 0;
     case 'p':
         return parse_op(b, arg, st);
@@ -627,10 +629,6 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case 'r':
         return cli_int(st, "-r", arg, 1, MOST_REPEATS, &b->repeats);
-    case 't':
-        return cli_int(st, "--threads", arg, 0, 256, &b->ops.n_threads);
-    case 'd':
-        return cli_int(st, "--device", arg, 0, 63, &b->ops.device);
     case 'o':
         if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json") && strcmp(arg, "html")) {
             argp_error(st, "bad -o '%s': must be md, csv, json or html", arg);
@@ -646,8 +644,6 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 int bench_kernels(int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {"backend", 'B', "KIND", 0,
-         "cpu (default: one row for each instruction set), ref, cuda or cudahost", 1},
         {"op", 'p', "OP", 0, "only this operation (default all)", 1},
         {"fmt", 'f', "FORMAT", 0,
          "only this number format; with --shape the matrices' (default Q4_K)", 1},
@@ -658,22 +654,30 @@ int bench_kernels(int argc, char **argv)
         {"variant", 'v', "NAME", 0, "only this kernel (default all)", 1},
         {"refcheck", 'R', NULL, 0, "compare each result with the oracle first", 1},
         {"repetitions", 'r', "N", 0, "samples of each time (default 15)", 1},
-        {"threads", 't', "N", 0, "of the CPU, 0 = all cores (default)", 2},
-        {"device", 'd', "N", 0, "GPU (default 0)", 2},
         {"output", 'o', "FORMAT", 0,
          "md (default), csv, json or html: a page with roofline and curves", 2},
         {0}};
-    static const struct argp argp = {
-        options, parse,
-        NULL,    "Times every kernel, cold and warm, beside what the memory gives in the same run.",
-        NULL,    NULL,
-        NULL};
-    struct bench b = {
-        .backend = "cpu", .fmt = -1, .columns = {1}, .n_columns = 1, .repeats = 15, .format = "md"};
+    static const struct cli_row rows[] = {
+        {.flag = "backend",
+         .letter = 'B',
+         .group = 1,
+         .doc = "Backend that is measured; cpu measures each instruction set.",
+         .otherwise = "cpu"},
+        {.flag = "threads", .group = 2},
+        {.flag = "device", .letter = 'd', .group = 2}};
+    struct bench b = {.fmt = -1, .columns = {1}, .n_columns = 1, .repeats = 15, .format = "md"};
     struct err e = {0};
+    const struct argp_child children[] = {{&b.rows.argp, 0, NULL, 1}, {0}};
+    const struct argp argp = {
+        options,  parse,
+        NULL,     "Times every kernel, cold and warm, beside the memory's rate in the same run.",
+        children, NULL,
+        NULL};
+    cli_rows_some(&b.rows, &engine_option_set, rows, sizeof rows / sizeof rows[0], &b.machine);
     int done = cli_parse(&argp, argc, argv, &b);
     if (done >= 0)
         return done;
+    b.ops = (struct ops_options){.n_threads = b.machine.n_threads, .device = b.machine.device};
     int rc = bench_run(&b, &e);
     for (int i = 0; i < b.n_open; i++)
         ops_close(b.open[i]);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "text.h"
 #include "zio.h"
 
@@ -55,15 +56,6 @@ error_t cli_float(struct argp_state *st, const char *name, const char *arg, doub
     return 0;
 }
 
-error_t cli_bytes(struct argp_state *st, const char *name, const char *arg, uint64_t *out)
-{
-    if (!str_to_bytes(arg, out)) {
-        argp_error(st, "bad %s '%s': must be a size such as 4GiB, 512MB or 1073741824", name, arg);
-        return EINVAL;
-    }
-    return 0;
-}
-
 error_t cli_rate(struct argp_state *st, const char *name, const char *arg, double *out)
 {
     char size[64];
@@ -97,93 +89,133 @@ error_t cli_option(struct argp_state *st, const struct option_set *set, const ch
     return EINVAL;
 }
 
-/* argp's key of a row without a letter: its place in the table after this one. */
+/* argp's key of a row without a letter: the row's place after KEY_ROW. */
 enum { KEY_ROW = 0x4000, KEY_QUIET = 0x1000 };
 
-static const struct option_row *row_of_key(const struct option_set *set, int key)
+static const struct option_row *row_of_key(const struct cli_rows *r, int key)
 {
-    for (int i = 0; i < set->n; i++)
-        if (key == (set->row[i].letter ? set->row[i].letter : KEY_ROW + i))
-            return &set->row[i];
+    for (int i = 0; i < r->n; i++)
+        if (key == r->option[i].key)
+            return r->row[i];
     return NULL;
 }
 
-static error_t parse_row(const struct option_set *set, int key, const char *arg,
-                         struct argp_state *st, void *at)
+static error_t parse_rows(int key, char *arg, struct argp_state *st)
 {
-    const struct option_row *r = row_of_key(set, key);
-    return r ? cli_option(st, set, r->flag, arg, at) : ARGP_ERR_UNKNOWN;
+    const struct cli_rows *r = st->input;
+    const struct option_row *row = row_of_key(r, key);
+    return row ? cli_option(st, r->set, row->flag, arg, r->at) : ARGP_ERR_UNKNOWN;
 }
 
-/* argp frees what is not `text`. */
-static char *help_row(const struct option_set *set, int key, const char *text, bool has_default)
+static void add_row(struct cli_rows *r, const struct option_row *row, const struct cli_row *own,
+                    int group)
 {
-    struct str s = STR_INIT;
-    const struct option_row *r = row_of_key(set, key);
-    if (!r)
-        return (char *)(uintptr_t)text;
-    struct option_row one = *r;
-    if (!has_default)
-        one.otherwise = "";
-    option_help(&one, &s);
-    return str_take(&s);
+    struct option_row seen = *row; /* as the command's help has it */
+    struct str doc = STR_INIT;
+    CHECK(r->n < CLI_ROWS_MAX);
+    seen.doc = own->doc ? own->doc : row->doc;
+    seen.otherwise = own->otherwise ? own->otherwise : row->otherwise;
+    if (*seen.otherwise && row->arg) {
+        struct option_value v = {&seen.otherwise, 1, false, false, NULL, NULL};
+        CHECK_MSG(option_set(row, row->key, &v, r->at, NULL, NULL) == 0, row->key);
+    }
+    option_help(&seen, &doc);
+    CHECK_MSG(doc.len < CLI_DOC_MAX, row->key);
+    if (!doc.failed)
+        memcpy(r->doc[r->n], doc.s, doc.len + 1);
+    str_free(&doc);
+    r->row[r->n] = row;
+    r->option[r->n] =
+        (struct argp_option){.name = row->flag,
+                             .key = own->letter   ? own->letter
+                                    : row->letter ? row->letter
+                                                  : KEY_ROW + (int)(row - r->set->row),
+                             .arg = row->arg,
+                             .doc = r->doc[r->n],
+                             .group = own->group ? own->group : group};
+    r->n++;
+}
+
+static void rows_init(struct cli_rows *r, const struct option_set *set, void *at)
+{
+    *r = (struct cli_rows){.set = set, .at = at};
+    r->argp = (struct argp){.options = r->option, .parser = parse_rows};
+    option_defaults(set, at);
+    for (int i = 0; i < set->n; i++) /* a switch is off until its flag is given */
+        if (set->row[i].flag && !set->row[i].arg)
+            *((bool *)(void *)((char *)at + set->row[i].offset)) = false;
+}
+
+void cli_rows_some(struct cli_rows *r, const struct option_set *set, const struct cli_row *some,
+                   int n, void *at)
+{
+    rows_init(r, set, at);
+    for (int i = 0; i < n; i++) {
+        const struct option_row *row = option_of_flag(set, some[i].flag);
+        CHECK_MSG(row, some[i].flag);
+        add_row(r, row, &some[i], 0);
+    }
+}
+
+void cli_rows_all(struct cli_rows *r, const struct option_set *set, const struct cli_row *own,
+                  int n, int group, void *at)
+{
+    const struct cli_row plain = {0};
+    int met = 0;
+    rows_init(r, set, at);
+    for (int i = 0; i < set->n; i++) {
+        const struct cli_row *mine = &plain;
+        if (!set->row[i].flag)
+            continue;
+        for (int k = 0; k < n; k++)
+            if (!strcmp(own[k].flag, set->row[i].flag)) {
+                mine = &own[k];
+                met++;
+            }
+        if (!mine->absent)
+            add_row(r, &set->row[i], mine, group);
+    }
+    CHECK_MSG(met == n, "a flag that the table lacks");
 }
 
 /* ---- the engine's ---------------------------------------------------------------------------- */
-
-void cli_engine_init(struct cli_engine *ce)
-{
-    struct engine_options *o = &ce->opt;
-    *ce = (struct cli_engine){0};
-    option_defaults(&engine_option_set, o);
-    for (int i = 0; i < engine_option_set.n; i++) /* a switch is off until its flag is given */
-        if (!engine_option_set.row[i].arg)
-            *((bool *)(void *)((char *)o + engine_option_set.row[i].offset)) = false;
-    o->model = NULL; /* must be given */
-    o->n_ctx = 0;    /* the default, or the model's own limit where that is less */
-}
 
 static error_t parse_engine(int key, char *arg, struct argp_state *st)
 {
     struct cli_engine *ce = st->input;
     const struct engine_options *o = &ce->opt;
-    const struct option_row *r = row_of_key(&engine_option_set, key);
-    if (r && !strcmp(r->flag, "max-draft"))
+    const struct option_row *row = row_of_key(&ce->rows, key);
+    if (row && !strcmp(row->flag, "max-draft"))
         ce->drafts = true;
+    if (row)
+        return cli_option(st, &engine_option_set, row->flag, arg, &ce->opt);
     if (key == ARGP_KEY_SUCCESS && ce->drafts && !*o->draft_model && !o->lookup) {
         argp_error(st, "--max-draft without --lookup or --draft-model: nothing would draft");
         return EINVAL;
     }
-    if (key == ARGP_KEY_SUCCESS)
-        return 0;
-    if (key == KEY_QUIET) {
+    if (key == KEY_QUIET)
         ce->quiet = true;
-        return 0;
-    }
-    return parse_row(&engine_option_set, key, arg, st, &ce->opt);
+    return key == KEY_QUIET || key == ARGP_KEY_SUCCESS ? 0 : ARGP_ERR_UNKNOWN;
 }
 
-static char *help_engine(int key, const char *text, void *input)
+void cli_engine_init(struct cli_engine *ce, const struct cli_row *own, int n)
 {
-    (void)input;
-    return help_row(&engine_option_set, key, text, key != 'm'); /* the model must be given */
+    struct cli_row rows[CLI_ROWS_MAX] = {{.flag = "model", .otherwise = ""}};
+    bool has_context = false;
+    CHECK(n < CLI_ROWS_MAX);
+    for (int i = 0; i < n; i++) {
+        rows[i + 1] = own[i];
+        has_context |= !strcmp(own[i].flag, "ctx");
+    }
+    *ce = (struct cli_engine){0};
+    cli_rows_all(&ce->rows, &engine_option_set, rows, n + 1, 10, &ce->opt);
+    ce->rows.option[ce->rows.n] =
+        (struct argp_option){"quiet", KEY_QUIET, 0, 0, "no progress on the terminal", 10};
+    ce->rows.argp.parser = parse_engine;
+    ce->opt.model = NULL; /* must be given */
+    if (!has_context)
+        ce->opt.n_ctx = 0; /* the default, or the model's own limit where that is less */
 }
-
-enum {
-#define X(ctype, member, ...) ROW_##member,
-#include "options.def"
-#undef X
-};
-
-static const struct argp_option engine_rows[] = {
-#define X(ctype, member, type, key, flag, letter, arg, lo, hi, otherwise, choices, unit, marks,    \
-          doc)                                                                                     \
-    {flag, letter ? letter : KEY_ROW + ROW_##member, arg, 0, doc, 10},
-#include "options.def"
-#undef X
-    {"quiet", KEY_QUIET, 0, 0, "no progress on the terminal", 10}, {0}};
-
-const struct argp cli_engine_argp = {engine_rows, parse_engine, 0, 0, 0, help_engine, 0};
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 
@@ -195,35 +227,7 @@ static const struct option_row sampling_options[] = {
 
 const struct option_set cli_sampling_set = {sampling_options,
                                             sizeof sampling_options / sizeof sampling_options[0],
-                                            sizeof(struct cli_sampling), NULL};
-
-static error_t parse_sampling(int key, char *arg, struct argp_state *st)
-{
-    return parse_row(&cli_sampling_set, key, arg, st, st->input);
-}
-
-enum {
-#define X(ctype, member, ...) SAMPLING_##member,
-#include "sampling.def"
-#undef X
-};
-
-static const struct argp_option sampling_rows[] = {
-#define X(ctype, member, type, key, flag, letter, arg, lo, hi, otherwise, choices, unit, marks,    \
-          doc)                                                                                     \
-    {flag, letter ? letter : KEY_ROW + SAMPLING_##member, arg, 0, doc, 2},
-#include "sampling.def"
-#undef X
-    {0}};
-
-/* A command may have defaults of its own, which its help must say. */
-static char *help_sampling(int key, const char *text, void *input)
-{
-    (void)input;
-    return help_row(&cli_sampling_set, key, text, false);
-}
-
-const struct argp cli_sampling_argp = {sampling_rows, parse_sampling, 0, 0, 0, help_sampling, 0};
+                                            sizeof(struct cli_sampling), NULL, NULL};
 
 int cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 {

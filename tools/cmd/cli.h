@@ -9,24 +9,55 @@
 
 #include "engine.h"
 
-/* Child parser of the options of options.def, and --quiet; its input is a struct cli_engine. */
+/* A row of a table in a command, by the name of its flag. The rest says how the command's option
+ * differs from the row. */
+struct cli_row {
+    const char *flag;
+    const char *doc;       /* one sentence, as in the table; NULL = the row's */
+    const char *otherwise; /* the default; NULL = the row's, "" = the caller sets one */
+    int letter;            /* 'd' as in -d; 0 = the row's */
+    int group;             /* of --help; 0 = the group of the other rows */
+    bool absent;           /* the command has no such option */
+};
+
+#define CLI_ROWS_MAX 40
+#define CLI_DOC_MAX 320
+
+/* Options that are rows of a table, as a child parser. The parser's input is the structure. */
+struct cli_rows {
+    struct argp argp;
+    const struct option_set *set;
+    void *at; /* the struct that the table describes */
+    int n;
+    const struct option_row *row[CLI_ROWS_MAX];
+    struct argp_option option[CLI_ROWS_MAX + 2]; /* room for one more */
+    char doc[CLI_ROWS_MAX][CLI_DOC_MAX];
+};
+/* The rows that are named, in that order. *at gets every default of the table; a switch is off. */
+void cli_rows_some(struct cli_rows *r, const struct option_set *set, const struct cli_row *some,
+                   int n, void *at);
+/* Every row with a flag; `own` names those that differ in this command. */
+void cli_rows_all(struct cli_rows *r, const struct option_set *set, const struct cli_row *own,
+                  int n, int group, void *at);
+
+/* The options of options.def and --quiet, as a child parser; its input is the structure. */
 struct cli_engine {
     struct engine_options opt;
     bool quiet;  /* no progress of loading */
     bool drafts; /* --max-draft was given */
+    struct cli_rows rows;
 };
-extern const struct argp cli_engine_argp;
-/* Sets the defaults. Switches are off, and the model must be given. Call it before cli_parse. */
-void cli_engine_init(struct cli_engine *ce);
+/* Makes the parser rows.argp and the defaults of opt. The user must name the model. Call it before
+ * cli_parse. */
+void cli_engine_init(struct cli_engine *ce, const struct cli_row *own, int n);
 
-/* Child parser of the options of sampling.def; its input is a struct cli_sampling with defaults. */
+/* The options of sampling.def. */
 struct cli_sampling {
 #define X(...) OPTION_MEMBER(__VA_ARGS__)
 #include "sampling.def"
 #undef X
 };
 extern const struct option_set cli_sampling_set;
-extern const struct argp cli_sampling_argp;
 
 /* One option of a table, for a command with help of its own. `flag`: the flag of its row. arg: NULL
  * for a switch. at: the table's struct. A bad value prints the message and returns EINVAL. */
@@ -45,7 +76,6 @@ error_t cli_list(struct argp_state *st, const char *name, const char *arg, int l
                  int *out, int *n);
 error_t cli_float(struct argp_state *st, const char *name, const char *arg, double lo, double hi,
                   float *out);
-error_t cli_bytes(struct argp_state *st, const char *name, const char *arg, uint64_t *out);
 /* bytes/s */
 error_t cli_rate(struct argp_state *st, const char *name, const char *arg, double *out);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "advice.h"
 #include "bench.h"
 #include "cli.h"
 #include "clock.h"
@@ -73,7 +74,7 @@ static const struct argp_option options[] = {
     {"n-prompt", 'p', "N,..", 0, "prompt lengths to measure, 0 = none (default 512)", 1},
     {"n-gen", 'n', "N,..", 0, "numbers of tokens to generate, 0 = none (default 128)", 1},
     {"parallel", OPT_PARALLEL, "N,..", 0, "sequences generated together in tg (default 1)", 1},
-    {"batch-size", 'b', "N", 0, "prompt tokens of one step (default 512)", 1},
+    {"batch-size", 'b', "N", 0, "the same as --batch-tokens", 1},
     {"repetitions", 'r', "N", 0, "repeats of each test (default 5)", 1},
     {"profile", OPT_PROFILE, 0, 0, "after each test, the time by op on standard error", 1},
     {"output", 'o', "FORMAT", 0, "md (default), csv or json", 1},
@@ -268,17 +269,10 @@ static int run(int argc, char **argv)
             argv[1] = title;
             return modes[i].run(argc - 1, argv + 1);
         }
-    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10},
-                                                 {0}};
-    static const struct argp argp = {
-        options,
-        parse,
-        "model",
-        "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
-        "mas bench kernels, mas bench ceiling, mas bench compare; each has its own --help.",
-        children,
-        NULL,
-        NULL};
+    /* -p, -n and --parallel set the first two; a repeat must not find a cache */
+    static const struct cli_row own[] = {{.flag = "ctx", .absent = true},
+                                         {.flag = "sequences", .absent = true},
+                                         {.flag = "no-prefix-cache", .absent = true}};
     struct bench b = {.p = {512},
                       .n_p = 1,
                       .n = {128},
@@ -287,13 +281,26 @@ static int run(int argc, char **argv)
                       .n_parallel = 1,
                       .repeat = 5,
                       .format = "md"};
-    cli_engine_init(&b.ce);
+    const struct argp_child children[] = {{&b.ce.rows.argp, 0, "Model and machine:", 10}, {0}};
+    const struct argp argp = {
+        options,
+        parse,
+        "model",
+        "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
+        "mas bench kernels, mas bench ceiling, mas bench compare; each has its own --help.",
+        children,
+        NULL,
+        NULL};
+    cli_engine_init(&b.ce, own, sizeof own / sizeof own[0]);
     b.ce.opt.no_prefix_cache = true;
     int done = cli_parse(&argp, argc, argv, &b);
     if (done >= 0)
         return done;
     struct err e = {0};
-    return bench(&b, &e) < 0 ? cmd_fail(&e) : 0;
+    int rc = bench(&b, &e);
+    if (rc < 0)
+        advice_instead(&e, "--ctx", "lower -p, -n or --parallel, or raise --vram or --ram");
+    return rc < 0 ? cmd_fail(&e) : 0;
 }
 
 const struct cmd cmd_bench = {

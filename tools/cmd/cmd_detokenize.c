@@ -16,7 +16,7 @@ struct options {
 enum { OPT_SPECIAL = 1 };
 
 static const struct argp_option rows[] = {
-    {"model", 'm', "MODEL", 0, "a GGUF file (one without tensors will do), or demo", 0},
+    {"model", 'm', "MODEL", 0, "a GGUF file, also one without tensors, or demo", 0},
     {"file", 'f', "FILE", 0, "read the ids from FILE, - is standard input", 0},
     {"special", OPT_SPECIAL, NULL, 0, "show control tokens by their names", 0},
     {0},

@@ -17,7 +17,7 @@
 #include "shape.h"
 #include "str.h"
 
-/* A MedQA panel evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
+/* A MedQA evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
 static const double eval_prompt = 6.24e6, eval_output = 3.06e6;
 static const double ops_share = 0.5;   /* of a card's int8 peak that long prompts reach */
 static const double step_s = 1e-4;     /* scheduling between two steps */
@@ -54,13 +54,13 @@ struct fit {
     const char *model, *shape, *gpu, *simulate, *draft;
     int accepted; /* tokens of the draft that a pass accepts, on average */
     enum mixture mix;
-    enum fmt kv;
-    enum plan_mode mode;
-    int n_ctx, n_seq, cpu_layers;
-    uint64_t vram, ram;
+    /* n_ctx = what a sequence holds on average; vram_bytes, ram_bytes, kv_fmt, placement, n_seq and
+     * cpu_layers as for an engine */
+    struct engine_options opt;
+    struct cli_rows *rows;
     uint64_t kv_bytes; /* of the KV cache; 0 = the plan's choice */
     double link, host;
-    bool json, help;
+    bool json;
     /* made */
     struct sketch of;
     struct plan_rates rates;
@@ -74,29 +74,16 @@ enum {
     KEY_SHAPE = 0x100,
     KEY_TYPE,
     KEY_GPU,
-    KEY_VRAM,
-    KEY_RAM,
     KEY_LINK,
     KEY_HOST,
-    KEY_CTX,
-    KEY_KV,
-    KEY_SEQ,
-    KEY_PLACEMENT,
-    KEY_CPU,
     KEY_SIMULATE,
     KEY_DRAFT,
     KEY_ACCEPTED,
-    KEY_JSON,
-    KEY_HELP = '?'
+    KEY_JSON
 };
 
-static const char kv_doc[] = "one of"
-#define X(NAME, lower, id, elems, bytes, type, kv) FMT_YES_##kv(" " #lower)
-#include "formats.def"
-                             " (default q8_0)";
-
 static const struct argp_option options[] = {
-    {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are looked at", 1},
+    {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are read", 1},
     {"shape", KEY_SHAPE, "NAME", 0, "instead of a file, one of"
 #define X(name, ...) " " name
 #include "shapes.def"
@@ -105,17 +92,8 @@ static const struct argp_option options[] = {
      1},
     {"type", KEY_TYPE, "TYPE", 0, "number format of the shape (default Q4_K_M)", 1},
     {"gpu", KEY_GPU, "NAME", 0, "a card by name, such as rtx4090; an unknown name lists all", 2},
-    {"vram", KEY_VRAM, "SIZE", 0, "memory of the card that may be used (default: all but 1 GiB)",
-     2},
-    {"ram", KEY_RAM, "SIZE", 0, "main memory that weights may take (default 64GiB)", 2},
     {"link", KEY_LINK, "RATE", 0, "from main memory to the card, such as 25GB/s", 2},
     {"host", KEY_HOST, "RATE", 0, "at which the CPU reads weights (default 55GB/s)", 2},
-    {"ctx", KEY_CTX, "N", 0, "tokens that a sequence holds, on average (default 900)", 3},
-    {"kv-type", KEY_KV, "TYPE", 0, kv_doc, 3},
-    {"sequences", KEY_SEQ, "N", 0,
-     "computed together (default: as many as make it fastest, up to 256)", 3},
-    {"placement", KEY_PLACEMENT, "MODE", 0, "auto (default), latency or throughput", 3},
-    {"cpu-layers", KEY_CPU, "N", 0, "layers whose feed-forward part the CPU computes", 3},
     {"simulate", KEY_SIMULATE, "FILE.svg", 0,
      "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
     {"draft", KEY_DRAFT, "MODEL", 0,
@@ -125,7 +103,6 @@ static const struct argp_option options[] = {
     {"accepted", KEY_ACCEPTED, "N", 0,
      "draft tokens that a pass accepts on average (default 4 of 8)", 3},
     {"json", KEY_JSON, NULL, 0, "print one JSON object", 4},
-    {"help", KEY_HELP, NULL, 0, "show this", 4},
     {0},
 };
 
@@ -150,6 +127,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 {
     struct fit *f = st->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        st->child_inputs[0] = f->rows;
+        return 0;
     case 'm':
         f->model = arg;
         return 0;
@@ -163,30 +143,10 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return EINVAL;
     case KEY_GPU:
         return parse_gpu(st, arg);
-    case KEY_VRAM:
-        return cli_bytes(st, "--vram", arg, &f->vram);
-    case KEY_RAM:
-        return cli_bytes(st, "--ram", arg, &f->ram);
     case KEY_LINK:
         return cli_rate(st, "--link", arg, &f->link);
     case KEY_HOST:
         return cli_rate(st, "--host", arg, &f->host);
-    case KEY_CTX:
-        return cli_int(st, "--ctx", arg, 16, 1 << 26, &f->n_ctx);
-    case KEY_KV:
-        if (fmt_from_name(arg, &f->kv) && fmt_info(f->kv)->kv != KV_NO)
-            return 0;
-        argp_error(st, "bad --kv-type '%s': must be one of %s", arg, fmt_kv_choices + 1);
-        return EINVAL;
-    case KEY_SEQ:
-        return cli_int(st, "--sequences", arg, 1, 4096, &f->n_seq);
-    case KEY_CPU:
-        return cli_int(st, "--cpu-layers", arg, 0, 10000, &f->cpu_layers);
-    case KEY_PLACEMENT:
-        if (plan_mode_from_name(arg, &f->mode))
-            return 0;
-        argp_error(st, "bad --placement '%s': must be auto, latency or throughput", arg);
-        return EINVAL;
     case KEY_DRAFT:
         f->draft = arg;
         return 0;
@@ -198,11 +158,6 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case KEY_JSON:
         f->json = true;
         return 0;
-    case KEY_HELP:
-        f->help = true;
-        argp_state_help(st, stdout, ARGP_HELP_STD_HELP);
-        st->next = st->argc;
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(st, "unexpected argument '%s'", arg);
         return EINVAL;
@@ -210,16 +165,6 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return ARGP_ERR_UNKNOWN;
     }
 }
-
-static const struct argp argp = {options,
-                                 parse,
-                                 NULL,
-                                 "Predicts where a model lies on a card and how fast it is there. "
-                                 "All figures are predictions from "
-                                 "sizes and bandwidths; measure with mas bench.",
-                                 NULL,
-                                 NULL,
-                                 NULL};
 
 /* ---- the model and the machine --------------------------------------------------------------- */
 
@@ -239,8 +184,10 @@ static int read_model(struct fit *f, struct err *e)
 /* The card without arithmetic: it knows what its kernels need. */
 static int open_card(struct fit *f, struct err *e)
 {
-    const struct sim_config c = {
-        .vram_bytes = f->vram, .vram = f->rates.vram, .link = f->rates.link, .host = f->rates.host};
+    const struct sim_config c = {.vram_bytes = f->opt.vram_bytes,
+                                 .vram = f->rates.vram,
+                                 .link = f->rates.link,
+                                 .host = f->rates.host};
     TRY(sim_open(&c, &f->sim, e));
     return ops_open("sim", &(struct ops_options){.sim = f->sim}, &f->ops, e);
 }
@@ -253,8 +200,10 @@ static int read_machine(struct fit *f, struct err *e)
             c = &cards[i];
     if (!c)
         FAIL(e, ERR_USAGE, "no card; name one with --gpu, such as rtx4090 (--gpu list shows all)");
-    f->vram = f->vram ? f->vram : c->vram - ((uint64_t)1 << 30);
-    f->ram = f->ram ? f->ram : (uint64_t)64 << 30;
+    if (!f->opt.vram_bytes)
+        f->opt.vram_bytes = c->vram - ((uint64_t)1 << 30);
+    if (!f->opt.ram_bytes)
+        f->opt.ram_bytes = (uint64_t)64 << 30;
     f->rates = (struct plan_rates){.vram = c->gbs * 1e9,
                                    .link = f->link > 0 ? f->link : c->link * 1e9,
                                    .host = f->host > 0 ? f->host : host_rate,
@@ -267,12 +216,18 @@ static int read_machine(struct fit *f, struct err *e)
     return open_card(f, e);
 }
 
+/* Layers whose feed-forward part the CPU computes. */
+static int n_host(const struct fit *f)
+{
+    return f->opt.cpu_layers.set ? f->opt.cpu_layers.value : PLAN_ANY;
+}
+
 /* Bytes of activations and scratch of an engine's steps. */
 static uint64_t workspace(const struct fit *f, const struct model *m, int n_seq, int max_draft)
 {
     const struct forward_load load = {.n_seq = n_seq,
                                       .batch_tokens = n_seq > BATCH_ROWS ? n_seq : BATCH_ROWS,
-                                      .n_ctx = f->n_ctx,
+                                      .n_ctx = f->opt.n_ctx,
                                       .page_tokens = PAGE,
                                       .max_draft = max_draft};
     const struct forward_limits lim = forward_limits_for(m, &load);
@@ -287,7 +242,7 @@ static int pages(int n_ctx)
 /* Bytes of the KV cache for a token; 0: the format cannot hold the heads. */
 static uint64_t kv_token_bytes(const struct fit *f, const struct hparams *hp)
 {
-    const struct kv_config kc = {.fmt = f->kv,
+    const struct kv_config kc = {.fmt = f->opt.kv_fmt,
                                  .page_tokens = PAGE,
                                  .n_layer = hp->n_layer,
                                  .n_kv_head = hp->n_kv_head,
@@ -301,19 +256,19 @@ static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct 
     const struct model *m = &f->of.m;
     struct plan_input in = {.kv_bytes_per_token = kv_token_bytes(f, &m->hp),
                             .kv_bytes = f->kv_bytes,
-                            .n_ctx = pages(f->n_ctx) * PAGE,
+                            .n_ctx = pages(f->opt.n_ctx) * PAGE,
                             .n_seq = n_seq,
                             .workspace_bytes = workspace(f, m, n_seq, 0),
                             .on_device = true,
-                            .vram_bytes = f->vram,
-                            .ram_bytes = f->ram,
+                            .vram_bytes = f->opt.vram_bytes,
+                            .ram_bytes = f->opt.ram_bytes,
                             .mode = mode,
-                            .n_host = f->cpu_layers,
+                            .n_host = n_host(f),
                             .rates = f->rates,
-                            .kv_len = f->n_ctx};
+                            .kv_len = f->opt.n_ctx};
     if (!in.kv_bytes_per_token)
         FAIL(e, ERR_USAGE, "--kv-type %s cannot hold heads of %d elements; use f16",
-             fmt_info(f->kv)->name, m->hp.head_dim);
+             fmt_info(f->opt.kv_fmt)->name, m->hp.head_dim);
     uint64_t *layer = mem_zalloc(2 * (size_t)m->hp.n_layer, sizeof *layer);
     if (!layer)
         return NOMEM(e, 2 * (size_t)m->hp.n_layer * sizeof *layer, "plan");
@@ -350,7 +305,7 @@ static int speculate(const struct fit *f, struct speculation *out, struct err *e
     TRY(draft_open(f, &draft, e));
     const struct model *m = &draft.m;
     const struct weights *w = &m->w;
-    const uint64_t kv = kv_token_bytes(f, &m->hp) * (uint64_t)f->n_ctx;
+    const uint64_t kv = kv_token_bytes(f, &m->hp) * (uint64_t)f->opt.n_ctx;
     /* a token reads a row of the embedding, unless that is the output matrix, too */
     const uint64_t read =
         weights_bytes(w) - (weights_tied(w) ? 0 : weights_part_bytes(w, PART_EMBED, 0));
@@ -362,13 +317,14 @@ static int speculate(const struct fit *f, struct speculation *out, struct err *e
     out->draft_s = MAX_DRAFT *
                    (((double)read + (double)kv / 2) / f->rates.vram + launches * f->rates.launch_s);
     sketch_close(&draft);
-    if (out->draft_bytes >= f->vram)
+    if (out->draft_bytes >= f->opt.vram_bytes)
         FAIL(e, ERR_USAGE, "the draft needs %.1f GB of the card, which has %.1f",
-             (double)out->draft_bytes * 1e-9, (double)f->vram * 1e-9);
-    with.vram -= out->draft_bytes;
+             (double)out->draft_bytes * 1e-9, (double)f->opt.vram_bytes * 1e-9);
+    with.opt.vram_bytes -= out->draft_bytes;
     /* all rows together hold one sequence, and all of them are in the step */
-    with.n_ctx = f->n_ctx / rows + 1;
-    with.kv_bytes = kv_token_bytes(f, &f->of.m.hp) * (uint64_t)(rows * pages(with.n_ctx) * PAGE);
+    with.opt.n_ctx = f->opt.n_ctx / rows + 1;
+    with.kv_bytes =
+        kv_token_bytes(f, &f->of.m.hp) * (uint64_t)(rows * pages(with.opt.n_ctx) * PAGE);
     TRY(plan_for(&with, rows, PLAN_LATENCY, &p, e));
     out->pass_s = p.all.step_s;
     plan_free(&p);
@@ -385,8 +341,8 @@ static double batch_rate(const struct plan *p)
 static int best_plan(const struct fit *f, enum plan_mode mode, struct plan *best, struct err *e)
 {
     static const int tries[] = {1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 143, 160, 192, 224, 256};
-    if (f->n_seq)
-        return plan_for(f, f->n_seq, mode, best, e);
+    if (f->opt.n_seq)
+        return plan_for(f, f->opt.n_seq, mode, best, e);
     bool found = false;
     int rc = 0;
     for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
@@ -426,7 +382,7 @@ static void try_change(const struct fit *changed, const char *what, double now, 
     struct plan p;
     *a = (struct advice){.gain = 0};
     snprintf(a->what, sizeof a->what, "%s", what);
-    if (best_plan(changed, changed->mode, &p, NULL) < 0)
+    if (best_plan(changed, changed->opt.placement, &p, NULL) < 0)
         return;
     a->gain = batch_rate(&p) / now;
     plan_free(&p);
@@ -438,21 +394,21 @@ static int advise(const struct fit *f, double now, struct advice out[ADVICE])
     int n = 0;
     for (int i = 0; i < ADVICE; i++)
         c[i] = *f;
-    c[n].vram += (uint64_t)8 << 30;
+    c[n].opt.vram_bytes += (uint64_t)8 << 30;
     try_change(&c[n], "8 GiB more memory on the card", now, &out[n]), n++;
     c[n].rates.link *= 2;
     try_change(&c[n], "a link twice as fast (PCIe 5.0 for 4.0)", now, &out[n]), n++;
     c[n].rates.host *= 2;
     c[n].rates.dram *= 2;
     try_change(&c[n], "main memory twice as fast", now, &out[n]), n++;
-    c[n].n_ctx = f->n_ctx / 2 > 16 ? f->n_ctx / 2 : 16;
+    c[n].opt.n_ctx = f->opt.n_ctx / 2 > 16 ? f->opt.n_ctx / 2 : 16;
     try_change(&c[n], "sequences half as long (--ctx)", now, &out[n]), n++;
-    if (f->kv == FMT_F16) {
-        c[n].kv = FMT_Q8_0;
+    if (f->opt.kv_fmt == FMT_F16) {
+        c[n].opt.kv_fmt = FMT_Q8_0;
         try_change(&c[n], "a KV cache of half the size (--kv-type q8_0)", now, &out[n]), n++;
     }
-    if (f->n_seq) {
-        c[n].n_seq = 2 * f->n_seq;
+    if (f->opt.n_seq) {
+        c[n].opt.n_seq = 2 * f->opt.n_seq;
         try_change(&c[n], "twice as many sequences together (--sequences)", now, &out[n]), n++;
     }
     for (int i = 1; i < n; i++) /* the largest gain first */
@@ -485,20 +441,20 @@ static void print_bar(struct str *s, const struct fit *f, const struct plan *p)
 {
     int used = 0;
     str_adds(s, "  VRAM [");
-    bar_piece(s, 'W', p->vram_weight_bytes, f->vram, &used);
-    bar_piece(s, 'r', p->ring_bytes, f->vram, &used);
-    bar_piece(s, 'k', p->kv_bytes, f->vram, &used);
-    bar_piece(s, 'a', p->workspace_bytes, f->vram, &used);
+    bar_piece(s, 'W', p->vram_weight_bytes, f->opt.vram_bytes, &used);
+    bar_piece(s, 'r', p->ring_bytes, f->opt.vram_bytes, &used);
+    bar_piece(s, 'k', p->kv_bytes, f->opt.vram_bytes, &used);
+    bar_piece(s, 'a', p->workspace_bytes, f->opt.vram_bytes, &used);
     while (used++ < BAR)
         str_addc(s, '.');
-    str_addf(s, "] %.1f GB\n", gb(f->vram));
+    str_addf(s, "] %.1f GB\n", gb(f->opt.vram_bytes));
     used = 0;
     str_adds(s, "  RAM  [");
-    bar_piece(s, 's', p->pinned_bytes, f->ram, &used);
-    bar_piece(s, 'C', p->host_bytes, f->ram, &used);
+    bar_piece(s, 's', p->pinned_bytes, f->opt.ram_bytes, &used);
+    bar_piece(s, 'C', p->host_bytes, f->opt.ram_bytes, &used);
     while (used++ < BAR)
         str_addc(s, '.');
-    str_addf(s, "] %.1f GB\n", gb(f->ram));
+    str_addf(s, "] %.1f GB\n", gb(f->opt.ram_bytes));
 }
 
 static int count(const enum plan_place *p, int n, enum plan_place what)
@@ -541,7 +497,7 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
              "  of a step of %.3f s: link %.3f, card %.3f, CPU %.3f, hops %.3f (at the same time, "
              "where they can)\n",
              p->all.step_s, p->all.link_s, p->all.device_s, p->all.host_s, p->all.hop_s);
-    str_addf(s, "  MedQA panel, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
+    str_addf(s, "  MedQA, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
     if (p->stream_bytes && !p->keep_pinned)
         str_adds(s, "  main memory is too small for the streamed weights: they would be read from "
                     "the disk for every step\n");
@@ -574,8 +530,8 @@ static void print_text(const struct fit *f, struct plan *p, const bool *ok, cons
              gb(weights_bytes(&m->w)), m->hp.n_layer, (double)m->n_params * 1e-9);
     str_addf(&s,
              "on %s: %.0f GB/s, link %.0f GB/s, CPU %.0f GB/s; %d tokens a sequence, KV cache %s\n",
-             f->gpu, f->rates.vram * 1e-9, f->rates.link * 1e-9, f->rates.host * 1e-9, f->n_ctx,
-             fmt_info(f->kv)->name);
+             f->gpu, f->rates.vram * 1e-9, f->rates.link * 1e-9, f->rates.host * 1e-9, f->opt.n_ctx,
+             fmt_info(f->opt.kv_fmt)->name);
     for (int i = 0; i < 2; i++) {
         enum plan_mode mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY;
         if (ok[i] && plan_is_resident(&p[i]) && i == 0 && ok[1] && plan_is_resident(&p[1]))
@@ -683,21 +639,22 @@ static int simulate(const struct fit *f, const struct plan *p, const bool *ok, s
         if (k < 2 &&
             (!ok[i] || (i == 0 && ok[1] && plan_is_resident(&p[0]) && plan_is_resident(&p[1]))))
             continue;
-        int n_seq = i ? p[i].n_seq : f->n_seq ? f->n_seq : 1;
-        s[n] = (struct scene){.run = {.vram_bytes = f->vram,
-                                      .ram_bytes = f->ram,
+        int n_seq = i ? p[i].n_seq : f->opt.n_seq ? f->opt.n_seq : 1;
+        s[n] = (struct scene){.run = {.vram_bytes = f->opt.vram_bytes,
+                                      .ram_bytes = f->opt.ram_bytes,
                                       .rates = f->rates,
                                       .mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY,
-                                      .cpu_layers = f->cpu_layers,
-                                      .n_ctx = f->n_ctx,
+                                      .cpu_layers = n_host(f),
+                                      .n_ctx = f->opt.n_ctx,
                                       .n_seq = n_seq,
-                                      .kv_fmt = f->kv,
+                                      .kv_fmt = f->opt.kv_fmt,
                                       .n_warm = 2,
                                       .n_step = 2}};
         /* the simulation takes no time for either */
         s[n].run.rates.step_s = s[n].run.rates.launch_s = 0;
         snprintf(s[n].machine, sizeof s[n].machine, "%s, %.1f GiB, link %.3g GB/s, CPU %.3g GB/s",
-                 f->gpu, (double)f->vram / 1073741824, f->rates.link * 1e-9, f->rates.host * 1e-9);
+                 f->gpu, (double)f->opt.vram_bytes / 1073741824, f->rates.link * 1e-9,
+                 f->rates.host * 1e-9);
         if (k == 2)
             TRY(scene_with_draft(f, &s[n], e));
         n++;
@@ -718,7 +675,7 @@ static int fit(struct fit *f, struct err *e)
     TRY(read_machine(f, e));
     for (int i = 0; i < 2; i++) {
         enum plan_mode mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY;
-        if (f->mode == PLAN_AUTO || f->mode == mode)
+        if (f->opt.placement == PLAN_AUTO || f->opt.placement == mode)
             ok[i] = best_plan(f, mode, &p[i], &why[i]) == 0;
     }
     int rc = 0;
@@ -738,13 +695,38 @@ static int fit(struct fit *f, struct err *e)
 
 static int run(int argc, char **argv)
 {
-    struct fit f = {
-        .mix = MIX_Q4_K_M, .kv = FMT_Q8_0, .n_ctx = 900, .cpu_layers = PLAN_ANY, .accepted = 4};
+    static const struct cli_row own[] = {
+        {.flag = "vram",
+         .group = 2,
+         .doc = "Memory of the card that may be used; 0 is all but 1 GiB."},
+        {.flag = "ram", .group = 2, .doc = "Main memory that weights may use; 0 is 64 GiB."},
+        {.flag = "ctx",
+         .group = 3,
+         .doc = "Tokens that a sequence holds, on average.",
+         .otherwise = "900"},
+        {.flag = "kv-type", .group = 3, .otherwise = "q8_0"},
+        {.flag = "sequences",
+         .group = 3,
+         .doc = "Sequences computed together; 0 is the fastest number, up to 256."},
+        {.flag = "placement", .group = 3},
+        {.flag = "cpu-layers", .group = 3}};
+    struct cli_rows rows;
+    struct fit f = {.mix = MIX_Q4_K_M, .rows = &rows, .accepted = 4};
+    const struct argp_child children[] = {{&rows.argp, 0, NULL, 3}, {0}};
+    const struct argp argp = {options,
+                              parse,
+                              NULL,
+                              "Predicts the placement of a model on a card, and its speed. "
+                              "All figures are predictions from sizes and bandwidths; measure "
+                              "with mas bench.",
+                              children,
+                              NULL,
+                              NULL};
     struct err e = {0};
-    if (argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, &f))
-        return err_exit(ERR_USAGE);
-    if (f.help)
-        return 0;
+    cli_rows_some(&rows, &engine_option_set, own, sizeof own / sizeof own[0], &f.opt);
+    int done = cli_parse(&argp, argc, argv, &f);
+    if (done >= 0)
+        return done;
     int rc = fit(&f, &e);
     ops_close(f.ops);
     sim_close(f.sim);

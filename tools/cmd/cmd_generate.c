@@ -35,6 +35,7 @@ struct generate {
     struct cli_engine ce;
     const char *prompt, *file, *schema;
     struct cli_sampling draw;
+    struct cli_rows draw_rows;
     bool json, chat, ignore_eos;
     /* while it runs */
     struct engine *en;
@@ -52,7 +53,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     switch (key) {
     case ARGP_KEY_INIT:
         st->child_inputs[0] = &g->ce;
-        st->child_inputs[1] = &g->draw;
+        st->child_inputs[1] = &g->draw_rows;
         return 0;
     case 'p':
         g->prompt = arg;
@@ -231,23 +232,19 @@ done:
 
 static int run(int argc, char **argv)
 {
-    static const struct argp_child children[] = {
-        {&cli_engine_argp, 0, "Model and machine:", 10}, {&cli_sampling_argp, 0, NULL, 2}, {0}};
-    static const struct argp argp = {
-        options,
-        parse,
-        NULL,
-        "Continues a text with a model and prints it as it comes. Without --tokens the "
-        "reply has at most 128 tokens; without --temp it is greedy.\v" SCHEMA_HELP,
-        children,
-        NULL,
-        NULL};
+    static const struct cli_row greedy[] = {{.flag = "tokens", .otherwise = "128"},
+                                            {.flag = "temp", .otherwise = "0"}};
     struct generate g = {.text = STR_INIT};
-    cli_engine_init(&g.ce);
+    const struct argp_child children[] = {
+        {&g.ce.rows.argp, 0, "Model and machine:", 10}, {&g.draw_rows.argp, 0, NULL, 2}, {0}};
+    const struct argp argp = {
+        options,  parse,
+        NULL,     "Continues a text with a model and prints it as it comes.\v" SCHEMA_HELP,
+        children, NULL,
+        NULL};
+    cli_engine_init(&g.ce, NULL, 0);
     g.ce.opt.n_seq = 1;
-    option_defaults(&cli_sampling_set, &g.draw);
-    g.draw.max_output_tokens = 128;
-    g.draw.temperature = 0;
+    cli_rows_all(&g.draw_rows, &cli_sampling_set, greedy, 2, 2, &g.draw);
     int done = cli_parse(&argp, argc, argv, &g);
     if (done >= 0)
         return done;

@@ -202,24 +202,24 @@ done:
 
 static int run(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&cli_engine_argp, 0, "Model and machine:", 10},
-                                                 {0}};
-    static const struct argp argp = {
+    static const struct cli_row own[] = {
+        {.flag = "ctx", .doc = "Tokens of a window.", .otherwise = "512"}};
+    struct perplexity p = {0};
+    const struct argp_child children[] = {{&p.ce.rows.argp, 0, "Model and machine:", 10}, {0}};
+    const struct argp argp = {
         options,
         parse,
         NULL,
         "Measures how well a model predicts a text. Counts as llama-perplexity does: "
-        "the text is cut into windows of --ctx tokens (default 512) that do not overlap, and a "
+        "the text is cut into windows of --ctx tokens that do not overlap, and a "
         "remainder is left out. BOS stands in place of the first token of each window if the "
         "model's file asks for BOS. Each window scores the tokens after its middle, n - n/2 - 1 "
         "of n. One newline at the end of a file is not part of the text.",
         children,
         NULL,
         NULL};
-    struct perplexity p = {0};
-    cli_engine_init(&p.ce);
+    cli_engine_init(&p.ce, own, sizeof own / sizeof own[0]);
     p.ce.opt.n_seq = 1;
-    p.ce.opt.n_ctx = 512;
     p.ce.opt.no_prefix_cache = true;
     int done = cli_parse(&argp, argc, argv, &p);
     if (done >= 0)

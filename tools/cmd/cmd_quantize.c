@@ -36,7 +36,8 @@ struct quantize {
     const char *in, *out;
     enum mixture mix;
     bool has_type, requantize, rmse, quiet;
-    int threads;
+    struct engine_options machine; /* threads */
+    struct cli_rows rows;
     /* while it runs */
     struct gguf *g;
     struct gguf_writer *w;
@@ -54,7 +55,6 @@ struct quantize {
 enum { OPT_REQUANTIZE = 0x100, OPT_RMSE, OPT_QUIET };
 
 static const struct argp_option options[] = {
-    {"threads", 't', "N", 0, "0 = all cores (default); the file does not depend on it", 1},
     {"allow-requantize", OPT_REQUANTIZE, NULL, 0,
      "accept a source that is quantised already: its losses add to the new ones", 1},
     {"rmse", OPT_RMSE, NULL, 0, "measure the error of each format as well", 1},
@@ -84,8 +84,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct quantize *q = state->input;
     switch (key) {
-    case 't':
-        return cli_int(state, "--threads", arg, 0, 256, &q->threads);
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &q->rows;
+        return 0;
     case OPT_REQUANTIZE:
         q->requantize = true;
         return 0;
@@ -119,9 +120,7 @@ static const char doc[] = "Rewrites a model in another number format. TYPE: a fo
                           "do, one of"
 #define M(NAME, ...) " " #NAME
 #include "mixtures.def"
-                          ".";
-
-static const struct argp argp = {options, parse, "IN.gguf OUT.gguf TYPE", doc, NULL, NULL, NULL};
+                          ". Every number of threads gives the same file.";
 
 /* ---- the options ----------------------------------------------------------------------------- */
 
@@ -385,7 +384,7 @@ static int quantize(struct quantize *q, struct err *e)
     TRY_DONE(modelfile_apart(q->in, q->out, e));
     TRY_DONE(gguf_open(q->in, &q->g, e));
     TRY_DONE(read_model(q, e));
-    TRY_DONE(pool_open(q->threads, &q->pool, e));
+    TRY_DONE(pool_open(q->machine.n_threads, &q->pool, e));
     TRY_DONE(gguf_writer_open(q->out, &q->w, e));
     q->report = gguf_writer_is_stdout(q->w) ? stderr : stdout;
     TRY_DONE(copy_metadata(q, e));
@@ -437,8 +436,12 @@ static void print_table(const struct quantize *q, double seconds)
 
 static int run(int argc, char **argv)
 {
+    static const struct cli_row rows[] = {{.flag = "threads", .group = 1}};
     struct quantize q = {0};
     struct err e = {0};
+    const struct argp_child children[] = {{&q.rows.argp, 0, NULL, 1}, {0}};
+    const struct argp argp = {options, parse, "IN.gguf OUT.gguf TYPE", doc, children, NULL, NULL};
+    cli_rows_some(&q.rows, &engine_option_set, rows, 1, &q.machine);
     int code = cli_parse(&argp, argc, argv, &q);
     if (code >= 0)
         return code;

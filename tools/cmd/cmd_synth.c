@@ -34,8 +34,10 @@ struct synth {
     struct shape shape;
     bool has_shape, hollow, quiet;
     enum mixture mix;
-    int64_t n_layer, seed; /* n_layer 0: the shape's own */
-    int threads;
+    int n_layer;                   /* 0: the shape's own */
+    struct engine_options machine; /* threads */
+    struct cli_sampling draw;      /* seed */
+    struct cli_rows rows, draw_rows;
     /* while it runs */
     struct model m;
     struct weight_slot slot[SLOT_COUNT];
@@ -49,7 +51,7 @@ struct synth {
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_SEED, OPT_HOLLOW, OPT_QUIET };
+enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_HOLLOW, OPT_QUIET };
 
 static const char type_doc[] = "one of"
 #define P(NAME) " " #NAME
@@ -68,12 +70,10 @@ static const struct argp_option options[] = {
     {"type", OPT_TYPE, "TYPE", 0, type_doc, 1},
     {"vocab-from", OPT_VOCAB, "GGUF", 0,
      "take all tokenizer.* keys of this file; without it, a byte vocabulary", 1},
-    {"seed", OPT_SEED, "N", 0, "of the random numbers (default 1)", 1},
     {"hollow", OPT_HOLLOW, NULL, 0,
      "all weights are zero, and the file takes no room on the disk; the vocabulary has the shape's "
      "size",
      1},
-    {"threads", 't', "N", 0, "0 = all cores (default); the file does not depend on it", 2},
     {"quiet", OPT_QUIET, NULL, 0, "print nothing", 2},
     {0},
 };
@@ -89,16 +89,6 @@ static error_t parse_shape(struct synth *s, const char *arg, struct argp_state *
     return EINVAL;
 }
 
-static error_t parse_number(struct argp_state *state, const char *name, const char *arg, int64_t lo,
-                            int64_t hi, int64_t *out)
-{
-    if (str_to_i64(arg, lo, hi, out))
-        return 0;
-    argp_error(state, "bad %s '%s': must be a whole number from %" PRId64 " to %" PRId64, name, arg,
-               lo, hi);
-    return EINVAL;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct synth *s = state->input;
@@ -106,7 +96,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_SHAPE:
         return parse_shape(s, arg, state);
     case OPT_LAYERS:
-        return parse_number(state, "--layers", arg, 1, 1000, &s->n_layer);
+        return cli_int(state, "--layers", arg, 1, 1000, &s->n_layer);
     case OPT_TYPE:
         if (mixture_from_name(arg, &s->mix))
             return 0;
@@ -115,10 +105,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_VOCAB:
         s->vocab_from = arg;
         return 0;
-    case OPT_SEED:
-        return parse_number(state, "--seed", arg, 0, INT64_MAX, &s->seed);
-    case 't':
-        return cli_int(state, "--threads", arg, 0, 256, &s->threads);
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &s->rows;
+        state->child_inputs[1] = &s->draw_rows;
+        return 0;
     case OPT_HOLLOW:
         s->hollow = true;
         return 0;
@@ -143,15 +133,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp argp = {options,
-                                 parse,
-                                 "OUT.gguf",
-                                 "Writes a model with random weights of the right shape, for "
-                                 "measurements. Its answers mean nothing.",
-                                 NULL,
-                                 NULL,
-                                 NULL};
-
 /* ---- metadata ------------------------------------------------------------------------------- */
 
 static int put_general(struct synth *s, struct err *e)
@@ -159,7 +140,7 @@ static int put_general(struct synth *s, struct err *e)
     char name[96];
     static const char about[] = "random weights for measurements; its answers mean nothing";
     snprintf(name, sizeof name, "synthetic %s, %d layers, seed %" PRId64, s->shape.name,
-             s->shape.hp.n_layer, s->seed);
+             s->shape.hp.n_layer, s->draw.seed);
     TRY(gguf_put_str(s->w, "general.architecture", s->shape.arch->name, strlen(s->shape.arch->name),
                      e));
     TRY(gguf_put_str(s->w, "general.name", name, strlen(name), e));
@@ -231,7 +212,7 @@ static int for_each_tensor(struct synth *s,
             const uint64_t place =
                 inside ? (uint64_t)(slot - SLOT_ATTN_NORM) : slot != SLOT_TOKEN_EMBD;
             CHECK(weights_name(t.name, &s->slot[slot], l));
-            t.key = rng_key((uint64_t)s->seed, inside ? (uint64_t)l + 1 : 0, place);
+            t.key = rng_key((uint64_t)s->draw.seed, inside ? (uint64_t)l + 1 : 0, place);
             t.bytes = tensor_bytes(t.t);
             t.blocks = (int64_t)(t.bytes / fmt_info(t.t->fmt)->block_bytes);
             TRY(each(s, &t, e));
@@ -333,7 +314,7 @@ static int write_model(struct synth *s, struct err *e)
         TRY_DONE(NOMEM(e, CHUNK, "a block of weights"));
     if (s->vocab_from)
         TRY_DONE(modelfile_apart(s->vocab_from, s->out, e));
-    TRY_DONE(pool_open(s->threads, &s->pool, e));
+    TRY_DONE(pool_open(s->machine.n_threads, &s->pool, e));
     TRY_DONE(s->hollow ? gguf_writer_open_hollow(s->out, &s->w, e)
                        : gguf_writer_open(s->out, &s->w, e));
     s->report = gguf_writer_is_stdout(s->w) ? stderr : stdout;
@@ -360,8 +341,12 @@ done:
 
 int synth_hollow(const char *shape, enum mixture mix, const char *path, struct err *e)
 {
-    struct synth s = {
-        .out = path, .mix = mix, .seed = 1, .hollow = true, .quiet = true, .threads = 1};
+    struct synth s = {.out = path,
+                      .mix = mix,
+                      .draw.seed = 1,
+                      .hollow = true,
+                      .quiet = true,
+                      .machine.n_threads = 1};
     if (!shape_find(shape, &s.shape))
         return shape_unknown("shape", shape, e);
     return write_model(&s, e);
@@ -369,13 +354,29 @@ int synth_hollow(const char *shape, enum mixture mix, const char *path, struct e
 
 static int run(int argc, char **argv)
 {
-    struct synth s = {.mix = MIX_Q4_K_M, .seed = 1};
+    static const struct cli_row rows[] = {{.flag = "threads", .group = 2}};
+    static const struct cli_row draw_rows[] = {
+        {.flag = "seed", .group = 1, .doc = "Seed of the random numbers.", .otherwise = "1"}};
+    struct synth s = {.mix = MIX_Q4_K_M};
     struct err e = {0};
+    const struct argp_child children[] = {
+        {&s.rows.argp, 0, NULL, 2}, {&s.draw_rows.argp, 0, NULL, 1}, {0}};
+    const struct argp argp = {options,
+                              parse,
+                              "OUT.gguf",
+                              "Writes a model with random weights of the right shape, for "
+                              "measurements. Its answers mean nothing. Every number of threads "
+                              "gives the same file.",
+                              children,
+                              NULL,
+                              NULL};
+    cli_rows_some(&s.rows, &engine_option_set, rows, 1, &s.machine);
+    cli_rows_some(&s.draw_rows, &cli_sampling_set, draw_rows, 1, &s.draw);
     int code = cli_parse(&argp, argc, argv, &s);
     if (code >= 0)
         return code;
     if (s.n_layer)
-        s.shape.hp.n_layer = (int)s.n_layer;
+        s.shape.hp.n_layer = s.n_layer;
     int64_t start = clock_ns();
     if (write_model(&s, &e) < 0)
         return cmd_fail(&e);

@@ -14,7 +14,7 @@ struct options {
 enum { OPT_SPECIAL = 1, OPT_BOS, OPT_COUNT };
 
 static const struct argp_option rows[] = {
-    {"model", 'm', "MODEL", 0, "a GGUF file (one without tensors will do), or demo", 0},
+    {"model", 'm', "MODEL", 0, "a GGUF file, also one without tensors, or demo", 0},
     {"prompt", 'p', "TEXT", 0, "the text", 0},
     {"file", 'f', "FILE", 0, "read it from FILE; without -p and -f from standard input", 0},
     {"special", OPT_SPECIAL, NULL, 0, "names of control tokens in the text become these tokens", 0},

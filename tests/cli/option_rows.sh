@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The command line is the tables of options: mas generate has the flag of each row and refuses what its row refuses, and
+# the help of every command fits a terminal of 80 columns.
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../lint/lint.bash"
+
+flags() { option_rows "$@" | awk '$3 != "NULL" { print $3 }'; }
+flags=$(flags runtime/engine/options.def runtime/config/sampling.def)
+[ "$(wc -l <<<"$flags")" -gt 25 ] || bad "found only these flags: $flags"
+help=$("$MAS" generate --help)
+for flag in $flags; do
+    line=$(grep -oE -- "--$flag(=[A-Z.]+)?( |\$)" <<<"$help" | head -1)
+    case $line in
+    '') bad "mas generate --help: no --$flag" ;;
+    *=FILE*) ;; # any text is a name
+    *=*)
+        rc=0
+        out=$("$MAS" generate -m demo -p x "--$flag=?" 2>&1) || rc=$?
+        [ "$rc" -eq 64 ] || bad "--$flag=?: exit $rc"
+        [[ $out == "mas generate: --$flag is '?'; it takes "* ]] || bad "--$flag=?: $out"
+        ;;
+    esac
+done
+for flag in $(grep -oE -- '^ {6}--[a-z-]+|^  -., --[a-z-]+' <<<"$help" | sed 's/.*--//'); do
+    case $flag in
+    chat | file | prompt | schema | ignore-eos | json | quiet) ;; # the command's own
+    *) grep -qxF -- "$flag" <<<"$flags" || bad "mas generate --help: --$flag is no row of a table" ;;
+    esac
+done
+
+# mas bench sets these itself
+help=$("$MAS" bench --help)
+for flag in ctx sequences no-prefix-cache; do
+    ! grep -qE -- "^ +--$flag( |=)" <<<"$help" || bad "mas bench --help: --$flag would do nothing"
+done
+
+mapfile -t commands < <(grep -oP '^X\(\K\w+' tools/cmd/commands.def)
+[ ${#commands[@]} -gt 10 ] || bad "tools/cmd/commands.def: found only these commands: ${commands[*]}"
+for command in "${commands[@]}" 'bench kernels' 'bench ceiling' 'bench compare'; do
+    [ "$command" = help ] || [ "$command" = version ] || {
+        # shellcheck disable=SC2086 # two words
+        bad_lines < <("$MAS" $command --help | awk -v c="$command" 'length > 79 { print "mas " c " --help: more than 79 columns: " $0 }')
+    }
+done
+finish
