@@ -1,4 +1,4 @@
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "check.h"
@@ -49,16 +49,14 @@ static void json_entry(const struct option_row *r, const void *at, const char *n
     *comma = ", ";
 }
 
-/* Copies the next name of "a|b|c" to name; NULL after the last one. */
-static const char *next_choice(const char *choices, char name[64])
+/* Copies the choice with index i to name; false after the last one. */
+static bool name_at(const struct option_row *r, int i, char name[64])
 {
-    size_t n = choices ? strcspn(choices, "|") : 0;
-    if (!n)
-        return NULL;
+    size_t n;
+    const char *s = option_choice(r->choices ? r->choices : "", i, &n);
     CHECK(n < 64);
-    memcpy(name, choices, n);
-    name[n] = 0;
-    return choices + n + (choices[n] == '|');
+    snprintf(name, 64, "%.*s", (int)n, s);
+    return n > 0;
 }
 
 static void json_map(const struct option_row *r, const void *at, const char **comma,
@@ -66,15 +64,11 @@ static void json_map(const struct option_row *r, const void *at, const char **co
 {
     const struct option_map *m = (const void *)((const char *)at + r->offset);
     char name[64];
-    for (const char *s = r->choices; (s = next_choice(s, name));)
+    for (int i = 0; name_at(r, i, name); i++)
         json_entry(r, at, name, comma, out);
-    for (int i = 0; i < m->n; i++) {
-        bool listed = false;
-        for (const char *s = r->choices; (s = next_choice(s, name));)
-            listed |= !strcmp(name, m->item[i].name);
-        if (!listed)
+    for (int i = 0; i < m->n; i++)
+        if (!r->choices || option_choice_index(r->choices, m->item[i].name) < 0)
             json_entry(r, at, m->item[i].name, comma, out);
-    }
 }
 
 void config_json(const struct config *c, bool only_results, struct str *out)
@@ -121,7 +115,7 @@ static void reference_row(const struct option_row *r, const struct option_row *b
     reference_doc(r, indent, out);
     if (option_is_map(r)) {
         str_addf(out, "%s:\n", r->key);
-        for (const char *s = r->choices; (s = next_choice(s, name));)
+        for (int i = 0; name_at(r, i, name); i++)
             str_addf(out, "  %s: %s\n", name, r->otherwise);
         return;
     }

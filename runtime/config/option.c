@@ -41,8 +41,7 @@ double option_map_get(const struct option_map *m, const char *name, double other
 
 /* ---- choices --------------------------------------------------------------------------------- */
 
-/* The index of text in "a|b|c", -1 when it is not one of them. */
-static int choice_index(const char *choices, const char *text)
+int option_choice_index(const char *choices, const char *text)
 {
     size_t n = strlen(text);
     int i = 0;
@@ -55,8 +54,7 @@ static int choice_index(const char *choices, const char *text)
     return -1;
 }
 
-/* The choice with index i; *n bytes, 0 when there are fewer choices. */
-static const char *choice_at(const char *choices, int i, size_t *n)
+const char *option_choice(const char *choices, int i, size_t *n)
 {
     const char *s = choices;
     for (; i > 0 && *s; i--)
@@ -344,15 +342,15 @@ int option_set(const struct option_row *r, const char *name, const struct option
             return refuse(r, name, v, e);
         return set_string(r, text, at, keep, e);
     case OPTION_WORD:
-        return choice_index(r->choices, text) >= 0 ? set_string(r, text, at, keep, e)
-                                                   : refuse(r, name, v, e);
+        return option_choice_index(r->choices, text) >= 0 ? set_string(r, text, at, keep, e)
+                                                          : refuse(r, name, v, e);
     case OPTION_ENUM:
-        if ((i = choice_index(r->choices, text)) < 0)
+        if ((i = option_choice_index(r->choices, text)) < 0)
             return refuse(r, name, v, e);
         put_whole(r, i, at);
         return 0;
     case OPTION_FORMAT:
-        if (choice_index(r->choices, text) < 0 || !fmt_from_name(text, &fmt))
+        if (option_choice_index(r->choices, text) < 0 || !fmt_from_name(text, &fmt))
             return refuse(r, name, v, e);
         put_whole(r, (int64_t)fmt, at);
         return 0;
@@ -401,7 +399,7 @@ static const char *format_at(const struct option_row *r, const void *at, size_t 
     char name[32];
     enum fmt f;
     for (int i = 0;; i++) {
-        const char *s = choice_at(r->choices, i, n);
+        const char *s = option_choice(r->choices, i, n);
         snprintf(name, sizeof name, "%.*s", (int)*n, s);
         if (!*n || (fmt_from_name(name, &f) && (int64_t)f == get_whole(r, at)))
             return s;
@@ -431,9 +429,10 @@ static bool holds(const struct option_row *r, const void *at)
         n = strlen(*(const char *const *)p);
         return (double)n >= r->lo && (double)n <= r->hi;
     case OPTION_WORD:
-        return (r->marks & OPTION_OPEN) || choice_index(r->choices, *(const char *const *)p) >= 0;
+        return (r->marks & OPTION_OPEN) ||
+               option_choice_index(r->choices, *(const char *const *)p) >= 0;
     case OPTION_ENUM:
-        choice_at(r->choices, (int)get_whole(r, at), &n);
+        option_choice(r->choices, (int)get_whole(r, at), &n);
         return n > 0;
     case OPTION_FORMAT:
         format_at(r, at, &n);
@@ -487,7 +486,7 @@ static void add_double(double d, struct str *out)
 static const char *word_of(const struct option_row *r, const void *at, size_t *n)
 {
     if (r->type == OPTION_ENUM)
-        return choice_at(r->choices, (int)get_whole(r, at), n);
+        return option_choice(r->choices, (int)get_whole(r, at), n);
     if (r->type == OPTION_FORMAT)
         return format_at(r, at, n);
     const char *s = *(const char *const *)const_member(r, at);

@@ -129,6 +129,11 @@ struct option_value {
 
 bool option_is_map(const struct option_row *r);
 
+/* Choices are written "a|b|c". Returns the index of text, -1 when it is not one of them. */
+int option_choice_index(const char *choices, const char *text);
+/* Returns the choice with index i, which has *n bytes. *n is 0 after the last one. */
+const char *option_choice(const char *choices, int i, size_t *n);
+
 /* Sets every member to its default. */
 void option_defaults(const struct option_set *s, void *at);
 /* Sets the zero members of a caller in C to their defaults, if their range has no zero. */
