@@ -1,54 +1,96 @@
 #include "agent_options.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "check.h"
 #include "strategy.h"
 
-static bool is_choice(const char *choices, const char *name)
+#define NEAR 3 /* edits between a name and the one that may have been meant */
+
+/* The keys of the roles that strategies declare, each once, in the order of strategies.def. */
+static const char *role_key(const struct option_row *r, int i)
 {
-    size_t n = strlen(name);
-    for (const char *s = choices; *s; s += strcspn(s, "|") + (s[strcspn(s, "|")] == '|'))
-        if (strcspn(s, "|") == n && !memcmp(s, name, n))
-            return true;
-    return false;
+    const struct strategy_role *all[64];
+    int n = 0;
+    (void)r;
+    for (const struct strategy *const *s = strategy_all(); *s; s++)
+        for (const struct strategy_role *q = (*s)->role; q->name; q++) {
+            bool known = !q->key;
+            for (int k = 0; k < n && !known; k++)
+                known = !strcmp(all[k]->key, q->key);
+            if (known)
+                continue;
+            CHECK_MSG(n < 64, "more roles than there is room for");
+            if (n == i)
+                return q->key;
+            all[n++] = q;
+        }
+    return NULL;
 }
 
-/* Every name of a map must be one of its row's choices. */
+static int refuse_name(const struct option_row *r, const struct option_map_item *item,
+                       struct err *e)
+{
+    char names[512], near[80] = "";
+    size_t n = 0;
+    int least = NEAR + 1;
+    for (int i = 0; role_key(r, i); i++) {
+        const char *key = role_key(r, i);
+        int d = str_distance(item->name, key);
+        if (d < least)
+            snprintf(near, sizeof near, "the nearest is '%.60s'; ", key);
+        least = d < least ? d : least;
+        if (n < sizeof names)
+            n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", key);
+    }
+    FAIL(e, ERR_CONFIG, "%s: %s has no role '%s'; %sthere are %s", item->origin, r->key, item->name,
+         near, names);
+}
+
+/* Every name of a map is that of a role, of whichever strategy. */
 static int check_names(const struct option_row *r, const struct option_map *m, struct err *e)
 {
-    for (int i = 0; i < m->n; i++)
-        if (!is_choice(r->choices, m->item[i].name))
-            FAIL(e, ERR_CONFIG, "%s: %s has no role '%s'; there are %s", m->item[i].origin, r->key,
-                 m->item[i].name, r->choices);
+    for (int i = 0; i < m->n; i++) {
+        int k = 0;
+        while (role_key(r, k) && strcmp(role_key(r, k), m->item[i].name) != 0)
+            k++;
+        if (!role_key(r, k))
+            return refuse_name(r, &m->item[i], e);
+    }
     return 0;
 }
 
-static int check_tokens(const char *key, const char *role, double tokens, int64_t context,
-                        struct err *e)
+/* The limits of the roles that the strategy asks leave room for a prompt. */
+static int check_tokens(const struct config *c, const struct agent_options *o, struct err *e)
 {
-    if (tokens >= (double)context)
+    const struct strategy_env env = {.config = c, .options = o};
+    const struct strategy *s = NULL;
+    int64_t context = config_int(c, "max_context_length");
+    TRY(strategy_find(o->strategy, &s, e));
+    for (const struct strategy_role *r = s->role; r->name; r++) {
+        int tokens = strategy_tokens(o, r);
+        bool own = r->key && option_map_get(&o->role_tokens, r->key, 0) > 0;
+        if (r->needs & LLM_CAN_SCORE || tokens < context || (s->asks && !s->asks(&env, r)))
+            continue;
         FAIL(e, ERR_CONFIG,
-             "%s%s%s is %.0f tokens, but max_context_length is %lld and must also hold the prompt; "
+             "%s%s is %d tokens, but max_context_length is %lld and must also hold the prompt; "
              "lower the one or raise the other",
-             key, *role ? "." : "", role, tokens, (long long)context);
+             own || r->max_tokens ? "role_tokens." : "max_output_tokens",
+             own || r->max_tokens ? r->key : "", tokens, (long long)context);
+    }
     return 0;
 }
 
 static int check(const struct config *c, struct err *e)
 {
     const struct agent_options *o = config_of(c, &agent_option_set);
-    int64_t context = config_int(c, "max_context_length");
     for (int i = 0; i < agent_option_set.n; i++) {
         const struct option_row *r = &agent_option_set.row[i];
         if (option_is_map(r))
             TRY(check_names(r, (const void *)((const char *)o + r->offset), e));
     }
-    TRY(check_tokens("max_output_tokens", "", o->max_output_tokens, context, e));
-    for (int i = 0; i < o->role_tokens.n; i++)
-        TRY(check_tokens("role_tokens", o->role_tokens.item[i].name, o->role_tokens.item[i].value,
-                         context, e));
-    return 0;
+    return check_tokens(c, o, e);
 }
 
 static const struct option_row rows[] = {
@@ -58,7 +100,7 @@ static const struct option_row rows[] = {
 };
 
 const struct option_set agent_option_set = {rows, sizeof rows / sizeof rows[0],
-                                            sizeof(struct agent_options), check};
+                                            sizeof(struct agent_options), check, role_key};
 
 int agent_option_sets(const struct option_set **out, int most)
 {

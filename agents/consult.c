@@ -1,5 +1,6 @@
 #include "consult.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,6 +67,7 @@ int consult_open(const struct strategy_env *env, const struct medqa_question *q,
     c->env = env;
     c->q = q;
     c->predicted = -1;
+    c->agreement = (double)NAN;
     c->warnings = (struct str)STR_INIT;
     for (int i = 0; i < q->n_options; i++)
         c->shown[i] = i;
@@ -152,20 +154,22 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     k->prompt = ask->prompt;
     k->llm.reply = (struct str)STR_INIT;
     TRY(consult_prompt(c, ask, k, e));
-    k->llm.id = consult_id(c->q->id, ask->role, ask->index);
+    k->llm.id = consult_id(c->q->id, ask->role->name, ask->index);
     k->llm.seed = (uint64_t)cfg->seed;
     /* earlier cases first: they end one by one, not all at the end */
     k->llm.rank = (uint32_t)c->q->index;
     k->llm.reply_prefix = ask->reply_prefix;
     k->llm.schema = ask->schema;
-    k->llm.max_tokens = ask->max_tokens;
-    k->llm.temperature = (float)ask->temperature;
+    k->llm.max_tokens = ask->role->needs & LLM_CAN_SCORE ? 0 : strategy_tokens(cfg, ask->role);
+    k->llm.temperature = (float)strategy_temperature(cfg, ask->role);
     k->llm.top_p = (float)cfg->top_p;
     k->llm.min_p = (float)cfg->min_p;
     k->llm.top_k = (int)cfg->top_k;
     k->llm.options = ask->options;
     k->llm.n_options = ask->n_options;
     k->llm.user_data = k;
+    CHECK_MSG(!(llm_call_needs(&k->llm) & ~ask->role->needs), "a role needs more than it declares");
+    CHECK_MSG(!ask->index || ask->role->many, "a role is asked twice and does not declare it");
     *out = k;
     return 0;
 }
@@ -174,8 +178,8 @@ static int consult_send(struct consult *c, struct consult_call *k, struct err *e
 {
     int rc = llm_submit(c->env->llm, &k->llm, e);
     if (rc < 0) {
-        llm_call_clear(&k->llm); /* what a half-taken call may hold already */
-        return err_wrap(e, rc, "%s", k->role);
+        llm_call_clear(&k->llm); /* a partly submitted call may hold memory already */
+        return err_wrap(e, rc, "%s", k->role->name);
     }
     if (c->last)
         c->last->next = k;
@@ -190,7 +194,7 @@ static int consult_send(struct consult *c, struct consult_call *k, struct err *e
 int consult_submit(struct consult *c, const struct consult_ask *ask, struct err *e)
 {
     struct consult_call *k = NULL;
-    TRY(consult_budget(c, ask->role, e));
+    TRY(consult_budget(c, ask->role->name, e));
     TRY(consult_make(c, ask, &k, e));
     return consult_send(c, k, e);
 }
@@ -200,12 +204,12 @@ int consult_submit_all(struct consult *c, const struct consult_ask *ask, int n, 
     struct consult_call **k = arena_alloc(&c->arena, (size_t)n, sizeof(struct consult_call *));
     if (!k)
         return NOMEM(e, (size_t)n * sizeof(struct consult_call *), "calls");
-    TRY(consult_budget(c, ask->role, e));
+    TRY(consult_budget(c, ask->role->name, e));
     for (int i = 0; i < n; i++) {
         TRY(consult_make(c, &ask[i], &k[i], e));
         int rc = llm_check(c->env->llm, &k[i]->llm, e);
         if (rc < 0)
-            return err_wrap(e, rc, "%s %d of %d", ask[i].role, i + 1, n);
+            return err_wrap(e, rc, "%s %d of %d", ask[i].role->name, i + 1, n);
     }
     for (int i = 0; i < n; i++)
         TRY(consult_send(c, k[i], e));
@@ -229,14 +233,13 @@ void consult_warn_closed(const struct consult_call *call, const char *name)
 void consult_bad(struct consult_call *call, const struct err *why)
 {
     call->parsed = false;
-    if (!consult_closed(call)) {
+    if (!consult_closed(call) || !call->role->key) {
         snprintf(call->why, sizeof call->why, "%.*s", (int)sizeof call->why - 1, why->msg);
         return;
     }
-    const char *knob = !strcmp(call->role, "answer") ? "cot" : call->role;
     snprintf(call->why, sizeof call->why,
              "%.120s; the reply was closed at its limit of %d tokens; raise role_tokens.%s",
-             why->msg, call->llm.max_tokens, knob);
+             why->msg, call->llm.max_tokens, call->role->key);
 }
 
 void consult_break(struct consult_call *call, const struct err *why)

@@ -1,6 +1,7 @@
 #include "llm.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "check.h"
 #include "mem.h"
@@ -9,6 +10,30 @@ const char *llm_finish_name(enum llm_finish f)
 {
     static const char *const names[] = {"stop", "cut", "closed", "cancel", "error"};
     return names[f];
+}
+
+const char *llm_can_text(unsigned can, char buf[160])
+{
+    static const struct {
+        enum llm_can bit;
+        const char *text;
+    } names[] = {{LLM_CAN_SCORE, "scores options"},
+                 {LLM_CAN_SCHEMA, "obeys a schema"},
+                 {LLM_CAN_SEED, "draws by a seed"},
+                 {LLM_CAN_LOGPROBS, "reports log-probabilities"},
+                 {LLM_CAN_PREFIX, "goes on from a given beginning"}};
+    size_t n = 0;
+    buf[0] = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (can & names[i].bit)
+            n += (size_t)snprintf(buf + n, 160 - n, "%s%s", n ? ", " : "", names[i].text);
+    return buf;
+}
+
+unsigned llm_call_needs(const struct llm_call *c)
+{
+    return (c->max_tokens <= 0 ? LLM_CAN_SCORE : 0u) | (c->schema ? LLM_CAN_SCHEMA : 0u) |
+           (c->reply_prefix ? LLM_CAN_PREFIX : 0u);
 }
 
 void llm_call_clear(struct llm_call *c)
@@ -79,9 +104,24 @@ void llm_cancel(struct llm *l, struct llm_call *c)
     l->api->cancel(l, c);
 }
 
-int llm_count_tokens(struct llm *l, const struct llm_call *c, int *out, struct err *e)
+bool llm_gauge(struct llm *l, struct llm_gauge *out)
 {
-    return l->api->count_tokens(l, c, out, e);
+    if (!l->api->gauge)
+        return false;
+    l->api->gauge(l, out);
+    return true;
+}
+
+void llm_figures(struct llm *l, enum llm_figures form, struct str *out)
+{
+    if (l->api->figures)
+        l->api->figures(l, form, out);
+}
+
+void llm_placement(struct llm *l, struct str *out)
+{
+    if (l->api->placement)
+        l->api->placement(l, out);
 }
 
 const struct llm_info *llm_info(struct llm *l)

@@ -1,7 +1,11 @@
 /*
- * llm: the agents' only door to a model. Calls go in, completions come out of one queue, so that a
- * pipeline is a state machine stepped on completions and never a thread. The local implementation
- * sits on runtime/engine/engine.h; the scripted one answers from a table or a function, for tests.
+ * llm: the agents' only door to a model. Calls go in, and completions come out of one queue. So a
+ * pipeline is a state machine stepped on completions, never a thread. The local implementation sits
+ * on runtime/engine/engine.h; the scripted one answers from a function, for tests. provider.h opens
+ * the llm that a configuration names.
+ *
+ * An llm says what it can do. A strategy says what its roles need, and strategy_open compares the
+ * two before anything is asked.
  *
  * One thread uses an llm. Calls are owned by the caller and lent from submit until llm_next returns
  * them.
@@ -23,7 +27,7 @@ enum llm_finish {
     LLM_STOP,   /* ended by itself */
     LLM_CUT,    /* token limit reached in the middle */
     LLM_CLOSED, /* token limit near: closed validly under its schema; see own_len */
-    /* also a reply that was complete before the cancelling reached it: no reply, n_new 0 */
+    /* no reply, n_new 0, even if the reply was complete before the cancel arrived */
     LLM_CANCEL,
     LLM_ERROR, /* call.err says why */
 };
@@ -54,7 +58,7 @@ struct llm_call {
     void *user_data;
     /* out; reply and option_lp belong to the call until llm_call_clear */
     struct str reply;
-    /* bytes of reply that the model chose or that its schema forced; the rest of a closed reply is
+    /* bytes of reply that the model chose or that its schema forced. The rest of a closed reply is
      * the closer's. LLM_CLOSED: at most reply.len; any other: reply.len */
     size_t own_len;
     double *option_lp;  /* (n_options) natural log, sum over the option's tokens */
@@ -73,16 +77,46 @@ struct llm_call {
 
 void llm_call_clear(struct llm_call *c); /* frees the out part; the in part stays */
 
-struct llm_info { /* for the trace header */
+/* The capabilities of an llm: a set of bits. */
+enum llm_can {
+    LLM_CAN_SCORE = 1,    /* log-probability of given continuations */
+    LLM_CAN_SCHEMA = 2,   /* decoding constrained by a JSON Schema */
+    LLM_CAN_SEED = 4,     /* the same seed and id give the same reply */
+    LLM_CAN_LOGPROBS = 8, /* log-probability of the reply's own tokens */
+    LLM_CAN_PREFIX = 16,  /* the reply continues a given beginning */
+    LLM_CAN_ALL = 31,
+};
+/* "scores options, obeys a schema": the capabilities of the set, as part of a sentence. */
+const char *llm_can_text(unsigned can, char buf[160]);
+/* The capabilities that a call with these in members needs. */
+unsigned llm_call_needs(const struct llm_call *c);
+
+struct llm_info {         /* for the trace header */
+    const char *provider; /* "local", a row of providers.def; "script" */
+    unsigned can;         /* LLM_CAN_.. */
+    char name[128];       /* the model's own name, "" = it has none */
     char model[512];
     char model_sha256[65];
     char backend[64], device[128];
     char host_layers
         [4096]; /* "0-3,7": feed-forward parts that the CPU computes beside a device; "" = none */
-    char placement[200]; /* where the weights lie; "" when it is not ours to know */
+    char placement[200]; /* places of the weights; "" = unknown to the provider */
     char chat[32];
+    char kv[16]; /* number format of the KV cache; "" = unknown to the provider */
     int n_ctx;
-    int slots; /* calls that make progress together: a hint for how many to submit */
+    int slots; /* calls that make progress together, a hint for the number to submit */
+};
+
+struct llm_gauge {                    /* figures of the moment; totals count from the opening */
+    double new_tokens, prompt_tokens; /* computed, totals */
+    int pages;                        /* of the KV cache */
+    int pages_used, pages_cached;     /* of them */
+    int running;                      /* calls that make progress */
+};
+
+enum llm_figures {
+    LLM_FIGURES_LINE, /* one line for a person, without its end */
+    LLM_FIGURES_JSON, /* one JSON object */
 };
 
 struct llm_api {
@@ -92,9 +126,12 @@ struct llm_api {
     int (*check)(struct llm *l, const struct llm_call *c, struct err *e);
     struct llm_call *(*next)(struct llm *l, int timeout_ms);
     void (*cancel)(struct llm *l, struct llm_call *c);
-    int (*count_tokens)(struct llm *l, const struct llm_call *c, int *out, struct err *e);
     const struct llm_info *(*info)(struct llm *l);
     void (*close)(struct llm *l);
+    /* Each of these may be NULL: this llm has no such figures. */
+    void (*gauge)(struct llm *l, struct llm_gauge *out);
+    void (*figures)(struct llm *l, enum llm_figures form, struct str *out);
+    void (*placement)(struct llm *l, struct str *out);
 };
 
 struct llm { /* first member of every implementation */
@@ -107,26 +144,36 @@ int llm_schema(struct llm *l, const char *json, size_t n, const char *name,
 /* ERR_DATA when prompt + max_tokens exceed the context (both numbers); then the call was not
  * taken. */
 int llm_submit(struct llm *l, struct llm_call *c, struct err *e);
-/* Would llm_submit find room for it? The same ERR_DATA where not; nothing is taken. */
+/* Checks that llm_submit would find room for the call. Fails with the same ERR_DATA. Takes
+ * nothing. */
 int llm_check(struct llm *l, const struct llm_call *c, struct err *e);
 /* The next finished call, in order of completion; NULL after timeout_ms (-1 = for ever, but NULL at
  * once when nothing is in flight). A signal wakes it with NULL. */
 struct llm_call *llm_next(struct llm *l, int timeout_ms);
 void llm_cancel(struct llm *l, struct llm_call *c); /* it still comes out of llm_next */
-int llm_count_tokens(struct llm *l, const struct llm_call *c, int *out, struct err *e);
 const struct llm_info *llm_info(struct llm *l);
 void llm_close(struct llm *l); /* accepts NULL */
 
-/* llm_local.c: on an engine, which it borrows. */
-struct engine;
-int llm_local_open(struct engine *en, struct llm **out, struct err *e);
+/* false, with out unchanged, when this llm has no gauge. */
+bool llm_gauge(struct llm *l, struct llm_gauge *out);
+/* Appends the figures of the work since the opening. Appends nothing if no figures are known or no
+ * work was done. */
+void llm_figures(struct llm *l, enum llm_figures form, struct str *out);
+/* Appends lines with the places of the weights. Appends nothing if all weights lie in one place. */
+void llm_placement(struct llm *l, struct str *out);
 
-/* llm_script.c: fn writes the reply (and finish, own_len of a closed one, option_lp) of a call;
- * called at llm_next, in an order shuffled by seed, so that completions arrive as unordered as
- * in life. */
+/* llm_local.c: an llm on an engine. It borrows the engine; own: llm_close closes the engine too. */
+struct engine;
+int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e);
+
+/* llm_script.c: fn writes the reply of a call, and finish, option_lp, and own_len of a closed
+ * reply. llm_next calls it in an order shuffled by seed, so that completions arrive as unordered as
+ * in reality. */
 typedef void (*llm_script_fn)(struct llm_call *c, void *user);
 int llm_script_open(llm_script_fn fn, void *user, uint64_t seed, struct llm **out, struct err *e);
-/* The text of a schema that such an llm has prepared. */
+/* A scripted llm has every capability until this call sets others. */
+void llm_script_can(struct llm *l, unsigned can);
+/* The text of a schema that a scripted llm has prepared. */
 const char *llm_script_schema(const struct llm_schema *s);
 
 #endif

@@ -3,6 +3,7 @@
  * thread through a list and an eventfd, so that waiting can be cut short by a signal.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>
@@ -39,6 +40,7 @@ struct local_call {          /* one call inside the engine */
 struct llm_local {
     struct llm llm;
     struct engine *en;
+    bool own; /* en is closed with this */
     struct llm_info info;
     struct llm_schema *schemas;
     int event; /* eventfd: counts completions not yet taken */
@@ -319,16 +321,6 @@ static void local_cancel(struct llm *llm, struct llm_call *c)
         engine_cancel(l->en, &((struct local_call *)c->llm_slot)->r);
 }
 
-static int local_count(struct llm *llm, const struct llm_call *c, int *out, struct err *e)
-{
-    struct token_list t = {0};
-    int rc = local_render((struct llm_local *)llm, c, &t, e);
-    if (rc == 0)
-        *out = (int)t.n;
-    token_list_free(&t);
-    return rc;
-}
-
 static const struct llm_info *local_info(struct llm *llm)
 {
     return &((struct llm_local *)llm)->info;
@@ -348,8 +340,93 @@ static void local_close(struct llm *llm)
     }
     pthread_mutex_destroy(&l->lock);
     close(l->event);
+    if (l->own)
+        engine_close(l->en);
     mem_free(l);
 }
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static void local_gauge(struct llm *llm, struct llm_gauge *out)
+{
+    struct llm_local *l = (struct llm_local *)llm;
+    struct engine_stats s;
+    engine_stats(l->en, &s);
+    *out = (struct llm_gauge){.new_tokens = (double)s.new_tokens,
+                              .prompt_tokens = (double)s.prompt_tokens,
+                              .pages = engine_info(l->en)->n_page,
+                              .pages_used = s.pages_used,
+                              .pages_cached = s.pages_cached,
+                              .running = s.running};
+}
+
+/* The figures that say whether another setting would be faster. */
+static void local_figures_line(const struct engine_stats *s, int pages, struct str *out)
+{
+    double asked = (double)(s->prompt_tokens + s->cached_tokens);
+    str_addf(out,
+             "engine: %.0f tok/s generated, %.0f tokens in %.0f steps of %.1f rows; %.0f prompt "
+             "tokens, %.1f %% of them from the prefix cache (%.0f pages found, %.0f not, %.0f "
+             "evicted for lack of room); most pages in use %.0f of %.0f; %.0f sequences preempted "
+             "and computed again",
+             s->busy_seconds > 0 ? (double)s->new_tokens / s->busy_seconds : 0,
+             (double)s->new_tokens, (double)s->steps, (double)s->rows / (double)s->steps, asked,
+             asked > 0 ? 100 * (double)s->cached_tokens / asked : 0, (double)s->pages_found,
+             (double)s->pages_missed, (double)s->pages_evicted, (double)s->most_pages_used,
+             (double)pages, (double)s->preempted);
+    if (s->pages_swapped_out)
+        str_addf(out, "; %.0f pages swapped to the host, %.0f back", (double)s->pages_swapped_out,
+                 (double)s->pages_swapped_in);
+    if (s->drafted)
+        str_addf(out, "; %.0f of %.0f drafted tokens accepted", (double)s->accepted,
+                 (double)s->drafted);
+}
+
+static void local_figures_json(const struct engine_stats *s, int pages, struct str *out)
+{
+    str_addf(out, "{\"steps\": %" PRIu64 ", \"rows\": %" PRIu64 ", \"new_tokens\": %" PRIu64,
+             s->steps, s->rows, s->new_tokens);
+    str_addf(out,
+             ", \"busy_seconds\": %.3f, \"prompt_tokens_computed\": %" PRIu64
+             ", \"prompt_tokens_cached\": %" PRIu64,
+             s->busy_seconds, s->prompt_tokens, s->cached_tokens);
+    str_addf(out,
+             ", \"pages\": %d, \"most_pages_used\": %d, \"pages_found\": %" PRIu64
+             ", \"pages_missed\": %" PRIu64,
+             pages, s->most_pages_used, s->pages_found, s->pages_missed);
+    str_addf(out,
+             ", \"pages_swapped_out\": %" PRIu64 ", \"pages_swapped_in\": %" PRIu64
+             ", \"pages_evicted\": %" PRIu64 ", \"preempted\": %" PRIu64,
+             s->pages_swapped_out, s->pages_swapped_in, s->pages_evicted, s->preempted);
+    str_addf(out,
+             ", \"drafted\": %" PRIu64 ", \"accepted\": %" PRIu64 ", \"branched\": %" PRIu64 "}",
+             s->drafted, s->accepted, s->branched);
+}
+
+static void local_figures(struct llm *llm, enum llm_figures form, struct str *out)
+{
+    struct llm_local *l = (struct llm_local *)llm;
+    struct engine_stats s;
+    int pages = engine_info(l->en)->n_page;
+    engine_stats(l->en, &s);
+    if (!s.steps)
+        return;
+    if (form == LLM_FIGURES_JSON)
+        local_figures_json(&s, pages, out);
+    else
+        local_figures_line(&s, pages, out);
+}
+
+static void local_placement(struct llm *llm, struct str *out)
+{
+    const struct engine_info *in = engine_info(((struct llm_local *)llm)->en);
+    if (plan_is_resident(in->plan))
+        return;
+    str_addf(out, "placement on %s:\n", in->device);
+    plan_describe(in->plan, out);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* Layers whose feed-forward part the host computes beside a device, as ranges. */
 static void local_host_layers(const struct plan *p, char *out, size_t size)
@@ -372,10 +449,18 @@ static void local_host_layers(const struct plan *p, char *out, size_t size)
     }
 }
 
-int llm_local_open(struct engine *en, struct llm **out, struct err *e)
+int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e)
 {
-    static const struct llm_api api = {local_schema, local_submit, local_check, local_next,
-                                       local_cancel, local_count,  local_info,  local_close};
+    static const struct llm_api api = {.schema = local_schema,
+                                       .submit = local_submit,
+                                       .check = local_check,
+                                       .next = local_next,
+                                       .cancel = local_cancel,
+                                       .info = local_info,
+                                       .close = local_close,
+                                       .gauge = local_gauge,
+                                       .figures = local_figures,
+                                       .placement = local_placement};
     struct llm_local *l = mem_zalloc(1, sizeof *l);
     if (!l)
         return NOMEM(e, sizeof *l, "llm");
@@ -387,7 +472,12 @@ int llm_local_open(struct engine *en, struct llm **out, struct err *e)
         FAIL(e, ERR_AGAIN, "cannot make an event descriptor: %s", strerror(errno));
     }
     pthread_mutex_init(&l->lock, NULL);
+    l->own = own;
     const struct engine_info *in = engine_info(en);
+    l->info.provider = "local";
+    l->info.can = LLM_CAN_ALL;
+    snprintf(l->info.name, sizeof l->info.name, "%s", in->name);
+    snprintf(l->info.kv, sizeof l->info.kv, "%s", fmt_info(in->kv_fmt)->name);
     snprintf(l->info.model, sizeof l->info.model, "%s", in->path);
     memcpy(l->info.model_sha256, in->model_sha256, sizeof l->info.model_sha256);
     snprintf(l->info.backend, sizeof l->info.backend, "%s", in->backend);

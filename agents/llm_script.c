@@ -33,9 +33,8 @@ static int script_tokens(size_t bytes)
     return (int)((bytes + 3) / 4);
 }
 
-static int script_count(struct llm *l, const struct llm_call *c, int *out, struct err *e)
+static int script_count(const struct llm_call *c, int *out, struct err *e)
 {
-    (void)l;
     size_t prefix = c->reply_prefix ? strlen(c->reply_prefix) : 0;
     if (c->system_len + c->user_len + prefix > (size_t)1 << 30)
         FAIL(e, ERR_DATA, "prompt of %zu bytes", c->system_len + c->user_len + prefix);
@@ -77,7 +76,8 @@ const char *llm_script_schema(const struct llm_schema *s)
 static int script_check(struct llm *l, const struct llm_call *c, struct err *e)
 {
     int prompt = 0;
-    TRY(script_count(l, c, &prompt, e));
+    (void)l;
+    TRY(script_count(c, &prompt, e));
     if (prompt + c->max_tokens > SCRIPT_CONTEXT)
         FAIL(e, ERR_DATA, "prompt of %d tokens + reply of %d exceed the context of %d", prompt,
              c->max_tokens, SCRIPT_CONTEXT);
@@ -89,7 +89,7 @@ static int script_submit(struct llm *l, struct llm_call *c, struct err *e)
     struct script *s = (struct script *)l;
     int prompt = 0;
     TRY(script_check(l, c, e));
-    TRY(script_count(l, c, &prompt, e));
+    TRY(script_count(c, &prompt, e));
     TRY(mem_grow(&s->waiting, &s->cap, s->n + 1, sizeof(struct llm_call *), "calls", e));
     llm_call_clear(c);
     c->n_prompt = prompt;
@@ -158,7 +158,6 @@ static const struct llm_api script_api = {
     .check = script_check,
     .next = script_next,
     .cancel = script_cancel,
-    .count_tokens = script_count,
     .info = script_info,
     .close = script_close,
 };
@@ -172,6 +171,8 @@ int llm_script_open(llm_script_fn fn, void *user, uint64_t seed, struct llm **ou
     s->fn = fn;
     s->user = user;
     s->seed = seed;
+    s->info.provider = "script";
+    s->info.can = LLM_CAN_ALL;
     snprintf(s->info.model, sizeof s->info.model, "script");
     snprintf(s->info.backend, sizeof s->info.backend, "script");
     snprintf(s->info.chat, sizeof s->info.chat, "plain");
@@ -180,4 +181,9 @@ int llm_script_open(llm_script_fn fn, void *user, uint64_t seed, struct llm **ou
     s->info.slots = SCRIPT_SLOTS;
     *out = &s->llm;
     return 0;
+}
+
+void llm_script_can(struct llm *l, unsigned can)
+{
+    ((struct script *)l)->info.can = can;
 }

@@ -78,6 +78,23 @@ static void report_usage(const struct stats_summary *s, struct str *out)
         str_adds(out, "  energy          not measured\n");
 }
 
+/* Calls by role, with the tokens of one call. */
+static void report_roles(const struct stats_summary *s, struct str *out)
+{
+    if (!s->n_role)
+        return;
+    str_addf(out, "\n  by role, tokens of one call\n    %-18s %8s %8s %6s %6s %7s %7s %7s\n", "",
+             "calls", "unparsed", "cut", "closed", "prompt", "cached", "new");
+    for (size_t i = 0; i < s->n_role; i++) {
+        const struct roles_row *r = &s->role[i];
+        double n = (double)r->calls;
+        str_addf(out, "    %-18.18s %8lld %8lld %6lld %6lld %7.0f %7.0f %7.0f\n", r->name,
+                 (long long)r->calls, (long long)r->unparsed, (long long)r->cut,
+                 (long long)r->closed, (double)r->prompt_tokens / n, (double)r->cached_tokens / n,
+                 (double)r->new_tokens / n);
+    }
+}
+
 static void report_counts(const struct stats_summary *s, struct str *out)
 {
     str_addf(out, "\n  counted wrong   %zu unparsed, %zu failed, %zu rejected, %zu not run\n",
@@ -108,14 +125,15 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
     report_rate(&s->accuracy, out);
     report_counts(s, out);
     if (isfinite(s->agreement))
-        str_addf(out, "  agreement       %.2f of specialist pairs name the same first diagnosis\n",
+        str_addf(out, "  agreement       %.2f of pairs of reports name the same first diagnosis\n",
                  s->agreement);
     if (isfinite(s->ece))
         str_addf(out, "  calibration     ECE %.3f over %zu answers with letter probabilities\n",
                  s->ece, s->n_ece);
     report_usage(s, out);
+    report_roles(s, out);
     report_groups("by step", s->step, s->n_step, width, out);
-    report_groups("by specialist asked", s->specialty, (size_t)s->n_specialty, width, out);
+    report_groups("by specialty asked", s->specialty, (size_t)s->n_specialty, width, out);
 }
 
 /* One number in a column; "-" when it was not measured. */
@@ -243,6 +261,24 @@ static void report_json_groups(struct str *out, const char *key, const struct st
     str_addc(out, '}');
 }
 
+/* Totals by role. */
+static void report_json_roles(struct str *out, const struct stats_summary *s)
+{
+    str_adds(out, ",\n \"by_role\": {");
+    for (size_t i = 0; i < s->n_role; i++) {
+        const struct roles_row *r = &s->role[i];
+        str_adds(out, i ? ", " : "");
+        str_add_json(out, r->name, strlen(r->name));
+        str_addf(out, ": {\"calls\": %lld, \"unparsed\": %lld, \"cut\": %lld, \"closed\": %lld",
+                 (long long)r->calls, (long long)r->unparsed, (long long)r->cut,
+                 (long long)r->closed);
+        str_addf(out, ", \"prompt_tokens\": %lld, \"cached_tokens\": %lld, \"new_tokens\": %lld}",
+                 (long long)r->prompt_tokens, (long long)r->cached_tokens,
+                 (long long)r->new_tokens);
+    }
+    str_addc(out, '}');
+}
+
 /* Members without brackets. */
 static void report_json_counts(const struct stats_summary *s, struct str *out)
 {
@@ -280,6 +316,7 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     str_addf(out, ", \"ece_n\": %zu", s->n_ece);
     report_json_groups(out, "by_step", s->step, s->n_step);
     report_json_groups(out, "by_specialty", s->specialty, (size_t)s->n_specialty);
+    report_json_roles(out, s);
     str_addf(out, ",\n \"per_question\": {\"calls\": %.10g", s->calls);
     report_number(out, "prompt_tokens", s->prompt_tokens);
     report_number(out, "cached_tokens", s->cached_tokens);
@@ -314,7 +351,7 @@ static void report_field(struct str *out, const char *s)
     str_addc(out, '"');
 }
 
-/* What was answered; r NULL = nothing. */
+/* The columns of the answer; r NULL = no answer. */
 static void report_csv_answer(const struct result *r, struct str *out)
 {
     char predicted[2] = "";

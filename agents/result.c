@@ -60,7 +60,7 @@ static void result_write_options(const struct llm_call *l, struct str *out)
 void result_write_call(const struct consult *c, const struct consult_call *k, struct str *out)
 {
     const struct llm_call *l = &k->llm;
-    str_addf(out, "{\"call\": \"%s\", \"role\": \"%s\", \"index\": %d", c->q->id, k->role,
+    str_addf(out, "{\"call\": \"%s\", \"role\": \"%s\", \"index\": %d", c->q->id, k->role->name,
              k->index);
     if (k->specialty >= 0)
         result_text(out, "specialty", c->env->catalog->entry[k->specialty].id);
@@ -107,19 +107,19 @@ size_t result_head(const char *s)
     return at;
 }
 
-static void result_write_plan(const struct consult *c, struct str *out)
+/* The members of the strategy, and the specialties that were asked. */
+static void result_write_work(const struct consult *c, struct str *out)
 {
-    const struct catalog *cat = c->env->catalog;
-    const struct answer_plan *p = c->plan;
-    if (!p)
+    const struct strategy *s = c->env->strategy;
+    if (s->facts)
+        s->facts(c, STRATEGY_TRACE, out);
+    if (!c->selected)
         return;
-    if (p->triage >= 0)
-        result_text(out, "triage", cat->entry[p->triage].id);
     str_adds(out, ", \"selected\": [");
-    for (int i = 0; i < p->n_selected; i++)
-        str_addf(out, "%s\"%s\"", i ? ", " : "", cat->entry[p->selected[i]].id);
+    for (int i = 0; i < c->n_selected; i++)
+        str_addf(out, "%s\"%s\"", i ? ", " : "", c->env->catalog->entry[c->selected[i]].id);
     str_addf(out, "], \"reports\": %d", c->n_reports);
-    result_number(out, "agreement", answer_agreement(c->reports, c->n_reports));
+    result_number(out, "agreement", c->agreement);
 }
 
 static void result_write_usage(const struct consult *c, struct str *out)
@@ -168,7 +168,7 @@ void result_write(const struct consult *c, struct str *out)
     result_text(out, "step", q->step);
     result_number(out, "p",
                   c->has_p && c->predicted >= 0 ? c->p_option[c->predicted] : (double)NAN);
-    result_write_plan(c, out);
+    result_write_work(c, out);
     result_write_usage(c, out);
     result_number(out, "joules", (double)NAN);
     result_write_shown(c, out);

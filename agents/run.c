@@ -65,7 +65,7 @@ static void run_cancel(struct consult *c)
             llm_cancel(c->env->llm, &k->llm);
 }
 
-/* A strategy's verdict on what it was told: bad data fails the case, anything else ends the run. */
+/* Handles a strategy's return code: ERR_DATA fails the case, any other error ends the run. */
 static void run_verdict(struct run *r, struct consult *c, int rc, const struct err *why)
 {
     if (rc == ERR_DATA)
@@ -147,7 +147,7 @@ static void run_step(struct run *r, struct llm_call *l)
     c->n_open--;
     if (c->state == CONSULT_OPEN && !r->rc) {
         if (l->finish == LLM_ERROR) {
-            err_set(&e, l->err.code ? l->err.code : ERR_BUG, "%s: %s", k->role, l->err.msg);
+            err_set(&e, l->err.code ? l->err.code : ERR_BUG, "%s: %s", k->role->name, l->err.msg);
             if (e.code == ERR_DATA) {
                 consult_break(k, &e);
             } else {
@@ -155,7 +155,7 @@ static void run_step(struct run *r, struct llm_call *l)
                 run_end(r, e.code, &e);
             }
         } else if (l->finish == LLM_CANCEL) {
-            err_set(&e, ERR_CANCEL, "%s: cancelled by the model's side", k->role);
+            err_set(&e, ERR_CANCEL, "%s: cancelled by the model's side", k->role->name);
             run_end(r, ERR_CANCEL, &e);
         } else if (!consult_spent(c)) {
             int rc = r->o->env->strategy->step(r->o->env->state, c, k, &e);

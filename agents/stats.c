@@ -309,6 +309,8 @@ int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_
         stats_record(&s, &t, row, row->kind == MEDQA_REJECTED ? NULL : of[row->of]);
     }
     stats_rates(&s, &t, run->asked, price_kwh);
+    s.role = run->roles.r;
+    s.n_role = run->roles.n;
     *out = s;
     s.step = NULL;
 done:

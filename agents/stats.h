@@ -12,6 +12,7 @@
 
 #include "records.h"
 #include "result.h"
+#include "roles.h"
 #include "stat.h"
 
 struct stats_rate {
@@ -64,6 +65,8 @@ struct stats_summary {
     size_t n_step;
     struct stats_group specialty[CATALOG_MAX]; /* questions for which it was selected; by name */
     int n_specialty;
+    const struct roles_row *role; /* (n_role) belong to the run */
+    size_t n_role;
     double agreement; /* mean over the cases that have one; NaN = none */
     double ece;       /* NaN = no letter probabilities */
     size_t n_ece;

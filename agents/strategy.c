@@ -5,6 +5,8 @@
 
 #include "sha256.h"
 
+#define STRATEGY_LIST 2048 /* bytes of a list on a page */
+
 static const struct strategy *const strategies[] = {
 #define X(name) &strategy_##name,
 #include "strategies.def"
@@ -16,18 +18,53 @@ const struct strategy *const *strategy_all(void)
     return strategies;
 }
 
+void strategy_names(bool planning, struct str *out)
+{
+    const char *comma = "";
+    for (const struct strategy *const *s = strategies; *s; s++)
+        if ((*s)->plans || !planning) {
+            str_addf(out, "%s%s", comma, (*s)->name);
+            comma = ", ";
+        }
+}
+
 int strategy_find(const char *name, const struct strategy **out, struct err *e)
 {
-    char names[256];
-    size_t n = 0;
-    for (const struct strategy *const *s = strategies; *s; s++) {
+    struct str names = STR_INIT;
+    for (const struct strategy *const *s = strategies; *s; s++)
         if (!strcmp((*s)->name, name)) {
             *out = *s;
             return 0;
         }
-        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", (*s)->name);
-    }
-    FAIL(e, ERR_CONFIG, "no strategy '%.40s'; there are %s", name, names);
+    strategy_names(false, &names);
+    int rc = err_set(e, ERR_CONFIG, "no strategy '%.40s'; there are %s", name, names.s);
+    str_free(&names);
+    return rc;
+}
+
+/* Compares what the roles need with what the llm can do. */
+static int strategy_able(const struct strategy_env *env, const struct strategy *s, struct err *e)
+{
+    const struct llm_info *info = llm_info(env->llm);
+    char lacks[160];
+    for (const struct strategy_role *r = s->role; r->name; r++)
+        if ((r->needs & ~info->can) && (!s->asks || s->asks(env, r)))
+            FAIL(e, ERR_CONFIG,
+                 "strategy %s needs for its role %s an llm that %s; provider %s does not; choose "
+                 "another strategy or provider",
+                 s->name, r->name, llm_can_text(r->needs & ~info->can, lacks), info->provider);
+    return 0;
+}
+
+int strategy_makes_plan(const struct strategy *s, struct err *e)
+{
+    struct str names = STR_INIT;
+    if (s->plans)
+        return 0;
+    strategy_names(true, &names);
+    int rc = err_set(e, ERR_CONFIG, "strategy %s makes no plan; these do: %s", s->name, names.s);
+    str_free(&names);
+    return rc;
 }
 
 int strategy_open(struct strategy_env *env, struct err *e)
@@ -41,6 +78,9 @@ int strategy_open(struct strategy_env *env, struct err *e)
     env->prompts = (struct str)STR_INIT;
     env->options = config_of(env->config, &agent_option_set);
     TRY_DONE(strategy_find(env->options->strategy, &s, e));
+    if (env->plan_only)
+        TRY_DONE(strategy_makes_plan(s, e));
+    TRY_DONE(strategy_able(env, s, e));
     TRY_DONE(s->open(env, &describe, &state, e));
     rc = str_ok(&describe, "prompt hashes", e);
     if (rc < 0) {
@@ -103,12 +143,50 @@ void strategy_answer_form(int n_options, char buf[96])
     snprintf(buf + at, 96 - (size_t)at, "]}");
 }
 
-int strategy_tokens(const struct agent_options *o, const char *role)
+int strategy_tokens(const struct agent_options *o, const struct strategy_role *r)
 {
-    return (int)option_map_get(&o->role_tokens, role, o->max_output_tokens);
+    double otherwise = r->max_tokens > 0 ? r->max_tokens : (double)o->max_output_tokens;
+    return (int)(r->key ? option_map_get(&o->role_tokens, r->key, otherwise) : otherwise);
 }
 
-double strategy_temperature(const struct agent_options *o, const char *role)
+double strategy_temperature(const struct agent_options *o, const struct strategy_role *r)
 {
-    return option_map_get(&o->agent_temperatures, role, o->temperature);
+    double otherwise = r->temperature >= 0 ? r->temperature : o->temperature;
+    return r->key ? option_map_get(&o->agent_temperatures, r->key, otherwise) : otherwise;
+}
+
+int strategy_least_tokens(const struct agent_options *o, const struct strategy_role *r, int least,
+                          struct err *e)
+{
+    int have = strategy_tokens(o, r);
+    if (have < least)
+        FAIL(e, ERR_CONFIG, "role_tokens.%s is %d, at least %d are needed here", r->key, have,
+             least);
+    return 0;
+}
+
+/* ---- a finished case ------------------------------------------------------------------------- */
+
+void strategy_show_list(const struct strategy_page *p, const char *head, const char *const *items,
+                        int n)
+{
+    char text[STRATEGY_LIST];
+    size_t at = 0;
+    if (!n)
+        return;
+    for (int i = 0; i < n && at < sizeof text - 1; i++) {
+        int k = snprintf(text + at, sizeof text - at, "%s%s", i ? "; " : "", items[i]);
+        at += k > 0 ? (size_t)k : 0;
+    }
+    p->text(p->user, head, text);
+}
+
+void strategy_show_decision(const struct strategy_page *p, const struct answer_decision *d)
+{
+    if (!d)
+        return;
+    if (d->justification && d->justification[0])
+        p->text(p->user, "because       ", d->justification);
+    strategy_show_list(p, "differential  ", d->differential, d->n_differential);
+    strategy_show_list(p, "warnings      ", d->warnings, d->n_warnings);
 }

@@ -7,6 +7,14 @@
 
 #define COT_LEAST_TOKENS 64
 
+static const struct strategy_role cot_roles[] = {{.name = "answer",
+                                                  .doc = "reasons first and answers last",
+                                                  .key = "cot",
+                                                  .needs = LLM_CAN_SCHEMA,
+                                                  .temperature = -1,
+                                                  .json = "decision"},
+                                                 {.name = NULL}};
+
 struct cot {
     struct prompt *prompt;
     const struct llm_schema *schema[MEDQA_OPTIONS + 1]; /* by number of options */
@@ -26,10 +34,8 @@ static int cot_open(const struct strategy_env *env, struct str *describe, void *
 {
     static const char *const slots[] = {"question", "options", NULL};
     struct prompt_source src = {env->options->prompts_dir, "cot"};
-    int tokens = strategy_tokens(env->options, "cot"), rc;
-    if (tokens < COT_LEAST_TOKENS)
-        FAIL(e, ERR_CONFIG, "role_tokens.cot is %d, at least %d are needed", tokens,
-             COT_LEAST_TOKENS);
+    int rc;
+    TRY(strategy_least_tokens(env->options, cot_roles, COT_LEAST_TOKENS, e));
     struct cot *t = mem_zalloc(1, sizeof *t);
     if (!t)
         return NOMEM(e, sizeof *t, "a strategy");
@@ -52,15 +58,12 @@ done:
 static int cot_start(const void *state, struct consult *c, struct err *e)
 {
     const struct cot *t = state;
-    const struct agent_options *cfg = c->env->options;
     const char *values[] = {c->q->text, c->options};
-    struct consult_ask ask = {.role = "answer",
+    struct consult_ask ask = {.role = cot_roles,
                               .specialty = -1,
                               .prompt = t->prompt,
                               .values = values,
-                              .schema = t->schema[c->q->n_options],
-                              .max_tokens = strategy_tokens(cfg, "cot"),
-                              .temperature = cfg->temperature};
+                              .schema = t->schema[c->q->n_options]};
     return consult_submit(c, &ask, e);
 }
 
@@ -85,17 +88,26 @@ static int cot_step(const void *state, struct consult *c, struct consult_call *c
         return 0;
     }
     call->parsed = true;
-    consult_warn_closed(call, "answer");
-    c->decision = d;
+    consult_warn_closed(call, call->role->name);
+    c->data = d;
     consult_answer(c, d->letter, d->text);
     return 0;
+}
+
+static void cot_show(const struct consult *c, enum strategy_part part,
+                     const struct strategy_page *p)
+{
+    if (part == STRATEGY_GROUNDS)
+        strategy_show_decision(p, c->data);
 }
 
 const struct strategy strategy_cot = {
     .name = "cot",
     .doc = "reasons step by step, then answers: one call",
+    .role = cot_roles,
     .open = cot_open,
     .close = cot_close,
     .start = cot_start,
     .step = cot_step,
+    .show = cot_show,
 };

@@ -6,6 +6,13 @@
 #include "mem.h"
 #include "strategy.h"
 
+/* Nothing is drawn: the role has no temperature and no token limit. */
+static const struct strategy_role direct_roles[] = {{.name = "answer",
+                                                     .doc = "scores the letters of the options",
+                                                     .needs = LLM_CAN_SCORE | LLM_CAN_PREFIX,
+                                                     .json = "decision"},
+                                                    {.name = NULL}};
+
 struct direct {
     struct prompt *prompt;
     char text[MEDQA_OPTIONS][3]; /* " A", " B", .. */
@@ -48,9 +55,10 @@ static int direct_start(const void *state, struct consult *c, struct err *e)
 {
     const struct direct *d = state;
     if (!c->q->n_options)
-        FAIL(e, ERR_DATA, "strategy direct needs options; use cot or panel for an open question");
+        FAIL(e, ERR_DATA,
+             "strategy direct needs options; choose another strategy for an open question");
     const char *values[] = {c->q->text, c->options};
-    struct consult_ask ask = {.role = "answer",
+    struct consult_ask ask = {.role = direct_roles,
                               .specialty = -1,
                               .prompt = d->prompt,
                               .values = values,
@@ -110,6 +118,7 @@ static int direct_step(const void *state, struct consult *c, struct consult_call
 const struct strategy strategy_direct = {
     .name = "direct",
     .doc = "letter by log-probability of the options, one call, no generation",
+    .role = direct_roles,
     .open = direct_open,
     .close = direct_close,
     .start = direct_start,

@@ -1,19 +1,18 @@
 /* panel: a planner chooses K specialists, they report side by side in one batch, an aggregator
  * decides.
  *
- * Selections: compact and full ask the planner for JSON; logit ranks the catalogue by the model's
- * own log-probability of each id (one scoring call); all, random and fixed ask nobody. K + 2 calls
- * a case, K + 1 without a planner.
+ * Selections: compact and full ask the planner for JSON. logit ranks the catalogue by the model's
+ * own log-probability of each id (one scoring call). all, random and fixed ask no planner. A case
+ * takes K + 2 calls, or K + 1 without a planner.
  *
- * A specialist whose reply cannot be used is left out with a warning; a case without any report,
- * plan or decision is unparsed. The order in which specialists answer changes nothing: reports
- * stand in the order of selection. Of a reply that was closed at its token limit, only what the
- * model itself finished is used. */
+ * A specialist with an unusable reply is left out with a warning. A case without any report, plan
+ * or decision is unparsed. The order in which specialists answer changes nothing: reports stand in
+ * the order of selection. Of a reply that was closed at its token limit, only the parts that the
+ * model finished are used. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
 #include "rng.h"
 #include "strategy.h"
 
@@ -48,6 +47,35 @@ struct panel_options {
     PANEL_OPTIONS(OPTION_MEMBER)
 };
 
+enum { PANEL_PLANNER, PANEL_RANKER, PANEL_SPECIALIST, PANEL_AGGREGATOR };
+static const struct strategy_role panel_roles[] = {
+    [PANEL_PLANNER] = {.name = "planner",
+                       .doc = "triages and selects the specialties",
+                       .key = "planner",
+                       .needs = LLM_CAN_SCHEMA,
+                       .temperature = -1,
+                       .json = "planner"},
+    /* the same role where the selection is by score: nothing is generated */
+    [PANEL_RANKER] = {.name = "planner",
+                      .doc = "ranks the catalogue by log-probability",
+                      .key = "planner",
+                      .needs = LLM_CAN_SCORE | LLM_CAN_PREFIX,
+                      .temperature = -1},
+    [PANEL_SPECIALIST] = {.name = "specialist",
+                          .doc = "reports from one specialty",
+                          .key = "specialist",
+                          .needs = LLM_CAN_SCHEMA,
+                          .temperature = -1,
+                          .many = true,
+                          .json = "reports"},
+    [PANEL_AGGREGATOR] = {.name = "aggregator",
+                          .doc = "weighs the reports and decides",
+                          .key = "aggregator",
+                          .needs = LLM_CAN_SCHEMA,
+                          .temperature = -1,
+                          .json = "decision"},
+    {.name = NULL}};
+
 struct panel {
     enum panel_selection selection;
     int k;
@@ -64,6 +92,8 @@ struct panel_case {
     struct answer_plan plan;
     struct answer_report report[CATALOG_MAX]; /* (plan.n_selected), in order of selection */
     int n_back;                               /* specialists that have answered */
+    const struct answer_report *kept;         /* (consult.n_reports) those that could be used */
+    const struct answer_decision *decision;   /* NULL = none yet */
 };
 
 /* ---- start-up -------------------------------------------------------------------------------- */
@@ -124,6 +154,16 @@ static int panel_check(const struct config *c, struct err *e)
     return 0;
 }
 
+static bool panel_asks(const struct strategy_env *env, const struct strategy_role *r)
+{
+    const struct panel_options *o = config_of(env->config, &panel_option_set);
+    if (r == &panel_roles[PANEL_PLANNER])
+        return o->selection <= PANEL_FULL;
+    if (r == &panel_roles[PANEL_RANKER])
+        return o->selection == PANEL_LOGIT;
+    return !env->plan_only;
+}
+
 static int panel_choose(struct panel *p, const struct strategy_env *env, struct err *e)
 {
     const struct panel_options *o = config_of(env->config, &panel_option_set);
@@ -147,23 +187,16 @@ static const struct option_row panel_rows[] = {
 
 static const struct option_set panel_option_set = {panel_rows,
                                                    sizeof panel_rows / sizeof panel_rows[0],
-                                                   sizeof(struct panel_options), panel_check};
-
-static int panel_least(const char *role, int have, int need, struct err *e)
-{
-    if (have < need)
-        FAIL(e, ERR_CONFIG, "role_tokens.%s is %d, at least %d are needed here", role, have, need);
-    return 0;
-}
+                                                   sizeof(struct panel_options), panel_check, NULL};
 
 /* Below these limits a reply would be closed before the model has said what counts. */
 static int panel_limits(const struct panel *p, const struct agent_options *o, struct err *e)
 {
     int planner = p->selection == PANEL_FULL ? PANEL_FULL_TOKENS : 32 + 12 * p->k;
     if (p->selection <= PANEL_FULL)
-        TRY(panel_least("planner", strategy_tokens(o, "planner"), planner, e));
-    TRY(panel_least("specialist", strategy_tokens(o, "specialist"), PANEL_REPORT_TOKENS, e));
-    return panel_least("aggregator", strategy_tokens(o, "aggregator"), PANEL_DECISION_TOKENS, e);
+        TRY(strategy_least_tokens(o, &panel_roles[PANEL_PLANNER], planner, e));
+    TRY(strategy_least_tokens(o, &panel_roles[PANEL_SPECIALIST], PANEL_REPORT_TOKENS, e));
+    return strategy_least_tokens(o, &panel_roles[PANEL_AGGREGATOR], PANEL_DECISION_TOKENS, e);
 }
 
 /* "a","b",.. as JSON text for an enum; only generalists if so wanted. */
@@ -303,8 +336,8 @@ static const char *panel_rationale(const struct panel_case *pc)
 static int panel_ask_specialists(const struct panel *p, struct consult *c, struct err *e)
 {
     struct panel_case *pc = c->data;
-    const struct agent_options *cfg = c->env->options;
-    c->plan = &pc->plan;
+    c->selected = pc->plan.selected;
+    c->n_selected = pc->plan.n_selected;
     if (c->env->plan_only) {
         c->state = CONSULT_PLANNED;
         return 0;
@@ -316,38 +349,33 @@ static int panel_ask_specialists(const struct panel *p, struct consult *c, struc
         const char *fill[] = {c->q->text, c->options, panel_rationale(pc),
                               s->name,    s->id,      s->scope};
         memcpy(values[i], fill, sizeof fill);
-        ask[i] = (struct consult_ask){.role = "specialist",
+        ask[i] = (struct consult_ask){.role = &panel_roles[PANEL_SPECIALIST],
                                       .index = i,
                                       .specialty = pc->plan.selected[i],
                                       .prompt = p->specialist,
                                       .values = values[i],
-                                      .schema = p->specialist_schema[pc->plan.selected[i]],
-                                      .max_tokens = strategy_tokens(cfg, "specialist"),
-                                      .temperature = strategy_temperature(cfg, "specialist")};
+                                      .schema = p->specialist_schema[pc->plan.selected[i]]};
     }
     return consult_submit_all(c, ask, pc->plan.n_selected, e);
 }
 
 static int panel_ask_aggregator(const struct panel *p, struct consult *c, struct err *e)
 {
-    struct panel_case *pc = c->data;
-    const struct agent_options *cfg = c->env->options;
+    const struct panel_case *pc = c->data;
     struct str reports = STR_INIT;
     int rc;
     for (int i = 0; i < c->n_reports; i++) {
         if (i)
             str_addc(&reports, '\n');
-        answer_report_text(&c->reports[i], c->env->catalog, &reports);
+        answer_report_text(&pc->kept[i], c->env->catalog, &reports);
     }
     TRY_DONE(str_ok(&reports, "reports", e));
     const char *values[] = {c->q->text, c->options, panel_rationale(pc), reports.s};
-    struct consult_ask ask = {.role = "aggregator",
+    struct consult_ask ask = {.role = &panel_roles[PANEL_AGGREGATOR],
                               .specialty = -1,
                               .prompt = p->aggregator,
                               .values = values,
-                              .schema = p->aggregator_schema[c->q->n_options],
-                              .max_tokens = strategy_tokens(cfg, "aggregator"),
-                              .temperature = strategy_temperature(cfg, "aggregator")};
+                              .schema = p->aggregator_schema[c->q->n_options]};
     TRY_DONE(consult_submit(c, &ask, e));
 done:
     str_free(&reports);
@@ -358,20 +386,17 @@ done:
 
 static int panel_ask_planner(const struct panel *p, struct consult *c, struct err *e)
 {
-    const struct agent_options *cfg = c->env->options;
     const char *values[] = {c->q->text, c->options};
-    struct consult_ask ask = {.role = "planner",
+    struct consult_ask ask = {.role = &panel_roles[PANEL_PLANNER],
                               .specialty = -1,
                               .prompt = p->planner,
                               .values = values,
-                              .temperature = strategy_temperature(cfg, "planner")};
+                              .schema = p->planner_schema};
     if (p->selection == PANEL_LOGIT) {
+        ask.role = &panel_roles[PANEL_RANKER];
         ask.reply_prefix = "Specialty:";
         ask.options = p->id;
         ask.n_options = c->env->catalog->n;
-    } else {
-        ask.schema = p->planner_schema;
-        ask.max_tokens = strategy_tokens(cfg, "planner");
     }
     return consult_submit(c, &ask, e);
 }
@@ -457,7 +482,7 @@ static int panel_planned(const struct panel *p, struct consult *c, struct consul
         return 0;
     }
     call->parsed = true;
-    consult_warn_closed(call, "planner");
+    consult_warn_closed(call, call->role->name);
     if (pc->plan.scored_twice)
         consult_warn(c, "planner: %d specialties scored twice, as many not at all",
                      pc->plan.scored_twice);
@@ -474,7 +499,7 @@ static int panel_collect(struct consult *c, struct err *e)
     if (!kept)
         return NOMEM(e, (size_t)pc->n_back * sizeof *kept, "reports");
     for (const struct consult_call *k = c->first; k; k = k->next) {
-        if (strcmp(k->role, "specialist") != 0)
+        if (k->role != &panel_roles[PANEL_SPECIALIST])
             continue;
         const char *id = c->env->catalog->entry[k->specialty].id;
         if (!k->parsed) {
@@ -486,7 +511,8 @@ static int panel_collect(struct consult *c, struct err *e)
         if (pc->report[k->index].rescaled)
             consult_warn(c, "%s: probabilities summed to more than 1 and were rescaled", id);
     }
-    c->reports = kept;
+    pc->kept = kept;
+    c->agreement = answer_agreement(kept, c->n_reports);
     return 0;
 }
 
@@ -517,6 +543,7 @@ static int panel_reported(const struct panel *p, struct consult *c, struct consu
 
 static int panel_decided(struct consult *c, struct consult_call *call, struct err *e)
 {
+    struct panel_case *pc = c->data;
     struct err why = {.code = 0};
     struct answer_decision *d = arena_alloc(&c->arena, 1, sizeof *d);
     if (!d)
@@ -535,8 +562,8 @@ static int panel_decided(struct consult *c, struct consult_call *call, struct er
         return 0;
     }
     call->parsed = true;
-    consult_warn_closed(call, "aggregator");
-    c->decision = d;
+    consult_warn_closed(call, call->role->name);
+    pc->decision = d;
     consult_answer(c, d->letter, d->text);
     return 0;
 }
@@ -545,20 +572,116 @@ static int panel_step(const void *state, struct consult *c, struct consult_call 
                       struct err *e)
 {
     const struct panel *p = state;
-    if (!strcmp(call->role, "planner"))
-        return panel_planned(p, c, call, e);
-    if (!strcmp(call->role, "specialist"))
+    if (call->role == &panel_roles[PANEL_SPECIALIST])
         return panel_reported(p, c, call, e);
-    CHECK(!strcmp(call->role, "aggregator"));
-    return panel_decided(c, call, e);
+    if (call->role == &panel_roles[PANEL_AGGREGATOR])
+        return panel_decided(c, call, e);
+    return panel_planned(p, c, call, e);
+}
+
+/* ---- a finished case ------------------------------------------------------------------------- */
+
+static void panel_show_scores(const struct strategy_page *page, const struct answer_plan *p,
+                              const struct catalog *cat)
+{
+    char row[160];
+    if (p->has_scores) {
+        snprintf(row, sizeof row, "              %-26s relevance  coverage  urgency  procedure",
+                 "");
+        page->row(page->user, row);
+    }
+    for (int i = 0; i < cat->n && p->has_scores; i++)
+        if (p->score[i].present) {
+            snprintf(row, sizeof row, "              %-26s %9.2f %9.2f %8.2f %10.2f",
+                     cat->entry[i].id, p->score[i].relevance, p->score[i].coverage_gain,
+                     p->score[i].urgency_alignment, p->score[i].procedural_signal);
+            page->row(page->user, row);
+        }
+    for (int i = 0; i < p->n_selected && p->has_log_p; i++) {
+        snprintf(row, sizeof row, "              %-26s log p %8.3f", cat->entry[p->selected[i]].id,
+                 p->log_p[p->selected[i]]);
+        page->row(page->user, row);
+    }
+}
+
+static void panel_show_plan(const struct strategy_page *page, const struct answer_plan *p,
+                            const struct catalog *cat)
+{
+    const char *names[CATALOG_MAX];
+    for (int i = 0; i < p->n_selected; i++)
+        names[i] = cat->entry[p->selected[i]].name;
+    if (p->triage >= 0)
+        page->text(page->user, "triage        ", cat->entry[p->triage].name);
+    strategy_show_list(page, "asked         ", names, p->n_selected);
+    if (p->rationale && p->rationale[0])
+        page->text(page->user, "because       ", p->rationale);
+    panel_show_scores(page, p, cat);
+}
+
+static void panel_show_report(const struct strategy_page *page, const struct answer_report *r,
+                              const struct catalog *cat)
+{
+    page->title(page->user, cat->entry[r->specialty].name);
+    for (int i = 0; i < r->n_dx; i++) {
+        const struct answer_dx *d = &r->dx[i];
+        char head[32];
+        snprintf(head, sizeof head, "  %4.2f  ", d->p);
+        page->text(page->user, head, d->dx);
+        strategy_show_list(page, "        for      ", d->evidence_for, d->n_for);
+        strategy_show_list(page, "        against  ", d->evidence_against, d->n_against);
+        strategy_show_list(page, "        would tell apart  ", d->discriminators,
+                           d->n_discriminators);
+    }
+    if (r->notes[0])
+        page->text(page->user, "  notes ", r->notes);
+}
+
+static void panel_show(const struct consult *c, enum strategy_part part,
+                       const struct strategy_page *page)
+{
+    const struct panel_case *pc = c->data;
+    if (!c->selected) /* there is no plan yet */
+        return;
+    if (part == STRATEGY_GROUNDS) {
+        strategy_show_decision(page, pc->decision);
+        return;
+    }
+    panel_show_plan(page, &pc->plan, c->env->catalog);
+    for (int i = 0; i < c->n_reports; i++)
+        panel_show_report(page, &pc->kept[i], c->env->catalog);
+}
+
+static void panel_facts(const struct consult *c, enum strategy_form form, struct str *out)
+{
+    const struct panel_case *pc = c->data;
+    const struct catalog *cat = c->env->catalog;
+    if (!c->selected)
+        return;
+    if (pc->plan.triage >= 0)
+        str_addf(out, ", \"%s\": \"%s\"", form == STRATEGY_TRACE ? "triage" : "triage_generalist",
+                 cat->entry[pc->plan.triage].id);
+    if (form == STRATEGY_TRACE)
+        return;
+    str_adds(out, ", \"selected_specialties\": [");
+    for (int i = 0; i < c->n_selected; i++)
+        str_addf(out, "%s\"%s\"", i ? ", " : "", cat->entry[c->selected[i]].id);
+    str_addc(out, ']');
+    for (int i = 0; i < cat->n && pc->plan.has_log_p; i++)
+        str_addf(out, "%s\"%s\": %.9g%s", i ? ", " : ", \"log_p\": {", cat->entry[i].id,
+                 pc->plan.log_p[i], i + 1 < cat->n ? "" : "}");
 }
 
 const struct strategy strategy_panel = {
     .name = "panel",
     .doc = "planner, K specialists side by side, aggregator: K + 2 calls",
+    .role = panel_roles,
+    .plans = true,
+    .asks = panel_asks,
     .options = &panel_option_set,
     .open = panel_open,
     .close = panel_close,
     .start = panel_start,
     .step = panel_step,
+    .show = panel_show,
+    .facts = panel_facts,
 };

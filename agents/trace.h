@@ -22,6 +22,7 @@
 #include "medqa.h"
 #include "records.h"
 #include "result.h"
+#include "roles.h"
 #include "str.h"
 
 #define TRACE_FORMAT 2 /* of the folder; format 1 named questions by their index in the file */
@@ -65,6 +66,7 @@ const char *trace_json(const struct trace *t); /* the last written run.json */
 struct trace_run {
     struct records records;
     struct results results; /* in order of the data file; also results beyond `asked` */
+    struct roles roles;     /* calls of the records asked for */
     size_t asked;           /* records that the figures cover, at most records.n */
     double price_kwh;       /* USD, of the last session; NaN = not recorded */
     struct str json;        /* run.json */

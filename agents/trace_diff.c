@@ -22,11 +22,23 @@ static bool trace_is_path(const char *key)
            !strcmp(key, "config.specialties");
 }
 
+/* Runs before wrote 0 and -1 for a role without a limit or a temperature of its own; now such a
+ * role is not written. */
+static const json_t *trace_set(const char *key, const json_t *v)
+{
+    static const char tokens[] = "config.role_tokens.", heat[] = "config.agent_temperatures.";
+    bool unset = (!strncmp(key, tokens, sizeof tokens - 1) && json_number_value(v) == 0) ||
+                 (!strncmp(key, heat, sizeof heat - 1) && json_number_value(v) == -1);
+    return unset ? NULL : v;
+}
+
 static int trace_diff(const json_t *was, const json_t *is, const char *key, int count,
                       struct str *out)
 {
     char a[80], b[80];
-    if ((was && is && json_equal(was, is)) || trace_is_path(key))
+    was = trace_set(key, was);
+    is = trace_set(key, is);
+    if ((!was && !is) || (was && is && json_equal(was, is)) || trace_is_path(key))
         return count;
     trace_diff_value(was, a);
     trace_diff_value(is, b);

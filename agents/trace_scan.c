@@ -66,6 +66,19 @@ int trace_mark(unsigned char **has, size_t *n_has, int64_t index, bool *twice, s
     return 0;
 }
 
+/* Counts the call lines text[at, end) of a case by their roles. */
+static int trace_scan_roles(struct trace_scan *s, const char *text, size_t at, size_t end,
+                            struct err *why)
+{
+    while (at < end) {
+        const char *nl = memchr(text + at, '\n', end - at);
+        size_t n = nl ? (size_t)(nl - text) - at : end - at;
+        TRY(roles_add(s->roles, text + at, n, why));
+        at += n + 1;
+    }
+    return 0;
+}
+
 /* A case line with its calls before it. Damage is noted; only lack of memory is an error. */
 static int trace_scan_case(struct trace_scan *s, const char *text, size_t at, size_t end,
                            const char *id, struct err *e)
@@ -81,6 +94,8 @@ static int trace_scan_case(struct trace_scan *s, const char *text, size_t at, si
         rc = trace_mark(s->has, s->n_has, s->results->r[had].index, &twice, &why);
     if (!rc && twice)
         rc = err_set(&why, ERR_DATA, "the question was finished before");
+    if (!rc && s->roles && (size_t)s->results->r[had].index < s->asked)
+        rc = trace_scan_roles(s, text, s->group_at, at, &why);
     if (rc == ERR_NOMEM)
         FAIL(e, rc, "%s", why.msg);
     if (rc < 0) {

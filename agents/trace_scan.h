@@ -1,23 +1,28 @@
 /*
  * trace_scan: the lines of traces.jsonl. Each ends with its checksum; a case follows its calls.
- * Reading back keeps whole cases, and says at which line and question the first damage is.
+ * Reading back keeps whole cases, and names the line and question of the first damage.
  */
 #ifndef MAS_TRACE_SCAN_H
 #define MAS_TRACE_SCAN_H
 
 #include "result.h"
+#include "roles.h"
 
 #define TRACE_INDEX ((int64_t)1 << 26) /* questions in one data file */
+#define TRACE_BYTES ((size_t)16 << 30) /* largest trace that is read back */
 
 struct trace_scan {
     struct results *results;
     unsigned char **has;
     size_t *n_has;
     struct str *kept; /* repair: the good cases; NULL otherwise */
-    size_t good_end;  /* after the last complete case */
-    int64_t line;     /* at hand, from 1 */
-    char group[24];   /* question whose calls are being read, "" = none */
-    size_t group_at;  /* where they begin */
+    /* calls of the cases whose index is below `asked`; NULL = not counted */
+    struct roles *roles;
+    size_t asked;
+    size_t good_end; /* after the last complete case */
+    int64_t line;    /* the current line, from 1 */
+    char group[24];  /* question whose calls are being read, "" = none */
+    size_t group_at; /* offset of the group's first call */
     int group_calls;
     int64_t damaged;   /* lines or cases found wrong (repair) */
     int64_t first_bad; /* line of the first */

@@ -53,7 +53,7 @@ int64_t config_int(const struct config *c, const char *key);
 /* The value of one key as text ("0.3", "f16", "[a, b]"); the key must exist. */
 void config_value(const struct config *c, const char *key, struct str *out);
 /* Every option as a JSON object {"key": value, ..} in the order of the tables. A map writes
- * "map.name" for each of its choices, set or not, and then for every other name. */
+ * "map.name" for each entry that is set. */
 void config_json(const struct config *c, bool only_results, struct str *out);
 /* Every option with its default as a commented YAML file: the reference for users. */
 void config_reference(const struct config *c, struct str *out);

@@ -1,4 +1,4 @@
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
@@ -49,26 +49,13 @@ static void json_entry(const struct option_row *r, const void *at, const char *n
     *comma = ", ";
 }
 
-/* Copies the choice with index i to name; false after the last one. */
-static bool name_at(const struct option_row *r, int i, char name[64])
-{
-    size_t n;
-    const char *s = option_choice(r->choices ? r->choices : "", i, &n);
-    CHECK(n < 64);
-    snprintf(name, 64, "%.*s", (int)n, s);
-    return n > 0;
-}
-
+/* The entries that are set: an unset one is as if the map did not know its name. */
 static void json_map(const struct option_row *r, const void *at, const char **comma,
                      struct str *out)
 {
     const struct option_map *m = (const void *)((const char *)at + r->offset);
-    char name[64];
-    for (int i = 0; name_at(r, i, name); i++)
-        json_entry(r, at, name, comma, out);
     for (int i = 0; i < m->n; i++)
-        if (!r->choices || option_choice_index(r->choices, m->item[i].name) < 0)
-            json_entry(r, at, m->item[i].name, comma, out);
+        json_entry(r, at, m->item[i].name, comma, out);
 }
 
 void config_json(const struct config *c, bool only_results, struct str *out)
@@ -101,12 +88,11 @@ static void reference_doc(const struct option_row *r, const char *indent, struct
     str_adds(out, option_is_map(r) ? ", for each role.\n" : ".\n");
 }
 
-static void reference_row(const struct option_row *r, const struct option_row *before,
-                          struct str *out)
+static void reference_row(const struct option_set *set, const struct option_row *r,
+                          const struct option_row *before, struct str *out)
 {
     const char *dot = strchr(r->key, '.'), *indent = dot ? "  " : "";
     size_t group = dot ? (size_t)(dot - r->key) + 1 : 0;
-    char name[64];
     if (!group || !before || strncmp(r->key, before->key, group)) {
         str_addc(out, '\n');
         if (group)
@@ -115,8 +101,8 @@ static void reference_row(const struct option_row *r, const struct option_row *b
     reference_doc(r, indent, out);
     if (option_is_map(r)) {
         str_addf(out, "%s:\n", r->key);
-        for (int i = 0; name_at(r, i, name); i++)
-            str_addf(out, "  %s: %s\n", name, r->otherwise);
+        for (int i = 0; set->name && set->name(r, i); i++)
+            str_addf(out, "  %s: %s\n", set->name(r, i), r->otherwise);
         return;
     }
     const char *text = r->type == OPTION_LIST ? "[]" : *r->otherwise ? r->otherwise : "\"\"";
@@ -132,7 +118,7 @@ void config_reference(const struct config *c, struct str *out)
         "# '_base: other.yaml' reads another file first; --set key=value has the last word.\n");
     for (int s = 0; s < c->n; s++)
         for (int i = 0; i < c->set[s]->n; i++) {
-            reference_row(&c->set[s]->row[i], before, out);
+            reference_row(c->set[s], &c->set[s]->row[i], before, out);
             before = &c->set[s]->row[i];
         }
 }

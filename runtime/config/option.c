@@ -41,7 +41,8 @@ double option_map_get(const struct option_map *m, const char *name, double other
 
 /* ---- choices --------------------------------------------------------------------------------- */
 
-int option_choice_index(const char *choices, const char *text)
+/* The index of text in "a|b|c", -1 when it is not one of them. */
+static int choice_index(const char *choices, const char *text)
 {
     size_t n = strlen(text);
     int i = 0;
@@ -342,15 +343,15 @@ int option_set(const struct option_row *r, const char *name, const struct option
             return refuse(r, name, v, e);
         return set_string(r, text, at, keep, e);
     case OPTION_WORD:
-        return option_choice_index(r->choices, text) >= 0 ? set_string(r, text, at, keep, e)
-                                                          : refuse(r, name, v, e);
+        return choice_index(r->choices, text) >= 0 ? set_string(r, text, at, keep, e)
+                                                   : refuse(r, name, v, e);
     case OPTION_ENUM:
-        if ((i = option_choice_index(r->choices, text)) < 0)
+        if ((i = choice_index(r->choices, text)) < 0)
             return refuse(r, name, v, e);
         put_whole(r, i, at);
         return 0;
     case OPTION_FORMAT:
-        if (option_choice_index(r->choices, text) < 0 || !fmt_from_name(text, &fmt))
+        if (choice_index(r->choices, text) < 0 || !fmt_from_name(text, &fmt))
             return refuse(r, name, v, e);
         put_whole(r, (int64_t)fmt, at);
         return 0;
@@ -429,8 +430,7 @@ static bool holds(const struct option_row *r, const void *at)
         n = strlen(*(const char *const *)p);
         return (double)n >= r->lo && (double)n <= r->hi;
     case OPTION_WORD:
-        return (r->marks & OPTION_OPEN) ||
-               option_choice_index(r->choices, *(const char *const *)p) >= 0;
+        return (r->marks & OPTION_OPEN) || choice_index(r->choices, *(const char *const *)p) >= 0;
     case OPTION_ENUM:
         option_choice(r->choices, (int)get_whole(r, at), &n);
         return n > 0;

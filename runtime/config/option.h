@@ -95,6 +95,9 @@ struct option_set { /* a table and the struct that it describes */
     size_t size; /* of the struct */
     /* Checks that need more than one value; NULL = none. ERR_CONFIG. */
     int (*check)(const struct config *c, struct err *e);
+    /* The name at place i of those that entries of the map r may have; NULL after the last one.
+     * NULL = the table has no maps. */
+    const char *(*name)(const struct option_row *r, int i);
 };
 
 #define OPTION_MEMBER(ctype, member, ...) ctype member;
@@ -129,9 +132,7 @@ struct option_value {
 
 bool option_is_map(const struct option_row *r);
 
-/* Choices are written "a|b|c". Returns the index of text, -1 when it is not one of them. */
-int option_choice_index(const char *choices, const char *text);
-/* Returns the choice with index i, which has *n bytes. *n is 0 after the last one. */
+/* Returns the choice with index i of "a|b|c"; it has *n bytes. *n is 0 after the last one. */
 const char *option_choice(const char *choices, int i, size_t *n);
 
 /* Sets every member to its default. */

@@ -13,4 +13,4 @@ static const struct option_row rows[] = {
 };
 
 const struct option_set engine_option_set = {rows, sizeof rows / sizeof rows[0],
-                                             sizeof(struct engine_options), NULL};
+                                             sizeof(struct engine_options), NULL, NULL};

@@ -184,6 +184,13 @@ expect 0 '"state": "answered"' "$MAS" run -c demo -s direct -q "Chest pain?" -o 
 "$MAS" run -c demo -s direct -q "Chest pain?" -o "A. x||B. y" --json --out three 2>/dev/null |
     python3 -c 'import json, sys; json.load(sys.stdin)' || fault "--json is no JSON"
 expect 0 'asked' "$MAS" plan -c demo --set planner.selection=logit -q "Chest pain?"
+expect 0 'asked' "$MAS" plan -c demo --set strategy=cot --set planner.selection=logit -q "Chest pain?"
+expect 78 'strategy cot makes no plan; these do: panel' "$MAS" plan -c demo -s cot -q "Chest pain?"
+expect 78 'strategy direct makes no plan; these do: panel' "$MAS" run -c demo -s direct --plan-only -q "Chest pain?"
+[ "$("$MAS" plan -c demo -q "Chest pain?" --out plan-a 2>&1)" = "$("$MAS" run -c demo -q "Chest pain?" --plan-only --out plan-b 2>&1)" ] ||
+    fault "mas plan and mas run --plan-only differ"
+expect 73 'plan-a holds the answer to this case already' "$MAS" plan -c demo -q "Chest pain?" --out plan-a
+expect 0 'one of panel, direct' "$MAS" eval --help
 expect 0 'exact McNemar' "$MAS" export whole --against whole/old-1
 expect 0 'parts ' "$MAS" export whole --against parts --against whole/old-1
 exit $bad

@@ -46,5 +46,5 @@ for isa in auto scalar avx2 avxvnni avx512vnni neon; do
     run "isa_$isa" --set isa="$isa" --strategy cot --set role_tokens.cot=64
 done
 [ -s "$out/isa_scalar.txt" ] || fail "the scalar instruction set did not run"
-grep -q ' 0 sequences pushed out' "$out/scarce.log" && fail "scarce: nobody was pushed out: $(grep '^engine' "$out/scarce.log")"
+grep -q ' 0 sequences preempted' "$out/scarce.log" && fail "scarce: nothing was preempted: $(grep '^engine' "$out/scarce.log")"
 echo "equal"

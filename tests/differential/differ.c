@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <execinfo.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>

@@ -10,6 +10,7 @@
 #ifndef MAS_DIFFER_H
 #define MAS_DIFFER_H
 
+#include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -87,7 +88,6 @@ struct differ_options {
     bool keep_going; /* after a failure */
 };
 
-struct option; /* getopt.h */
 /* Reads the options of both programs; own: those of one program, ended by a row of zeros, whose
  * values go to take(key, value, user). An unknown option ends the program with status 64. */
 void differ_options_read(int argc, char **argv, const struct option *own,

@@ -8,7 +8,6 @@
  *
  * Trial i has seed S + i. A failing trial is reduced; the command that repeats it is printed.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

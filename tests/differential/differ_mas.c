@@ -9,7 +9,6 @@
  * MAS_SOURCE the root of the tree. A failing pair is reduced; the commands that show it are
  * printed.
  */
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -30,7 +30,7 @@ static int setup(void **state)
                                .n_ctx = 2048,
                                .n_seq = 32};
     ok(engine_open(&o, &engine, &e));
-    ok(llm_local_open(engine, &llm, &e));
+    ok(llm_local_open(engine, false, &llm, &e));
     ok(catalog_read("", &catalog, &e));
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "script.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <unistd.h>
 
@@ -69,6 +70,63 @@ static void script_final(struct llm_call *c, const struct consult *of, uint64_t 
                  answer);
 }
 
+/* A value that the schema allows, drawn by key. A list of different items walks through an enum. */
+static void script_value(const json_t *form, uint64_t key, int item, struct str *out)
+{
+    const json_t *list = json_object_get(form, "enum"), *part = NULL;
+    const char *type = json_string_value(json_object_get(form, "type")), *name;
+    if (json_object_get(form, "const")) {
+        str_add_json(out, json_string_value(json_object_get(form, "const")),
+                     json_string_length(json_object_get(form, "const")));
+    } else if (list) {
+        uint32_t n = (uint32_t)json_array_size(list);
+        const json_t *v = json_array_get(list, (rng_below(key, 0, n) + (uint32_t)item) % n);
+        str_add_json(out, json_string_value(v), json_string_length(v));
+    } else if (!strcmp(type, "string")) {
+        str_addf(out, "\"text %u\"", rng_below(key, 1, 100));
+    } else if (!strcmp(type, "number")) {
+        str_addf(out, "0.%02u", rng_below(key, 2, 100));
+    } else if (!strcmp(type, "boolean")) {
+        str_adds(out, rng_below(key, 3, 2) ? "true" : "false");
+    } else if (!strcmp(type, "array")) {
+        int n = (int)json_integer_value(json_object_get(form, "minItems"));
+        str_addc(out, '[');
+        for (int i = 0; i < n; i++) {
+            str_adds(out, i ? ", " : "");
+            script_value(json_object_get(form, "items"), key, i, out);
+        }
+        str_addc(out, ']');
+    } else {
+        const char *comma = "";
+        assert_string_equal(type, "object");
+        str_addc(out, '{');
+        json_object_foreach((json_t *)(uintptr_t)json_object_get(form, "properties"), name, part)
+        {
+            str_addf(out, "%s\"%s\": ", comma, name);
+            script_value(part, rng_mix(key ^ (unsigned char)name[0]), 0, out);
+            comma = ", ";
+        }
+        str_addc(out, '}');
+    }
+}
+
+/* A role that this file does not know: any reply that its schema allows, or an answer in words. */
+static void script_any(struct llm_call *c, const struct consult *of, uint64_t key)
+{
+    if (!c->schema && of->q->n_options) {
+        str_addc(&c->reply, (char)('A' + rng_below(key, 7, (uint32_t)of->q->n_options)));
+        return;
+    }
+    if (!c->schema) {
+        str_adds(&c->reply, "Acute something");
+        return;
+    }
+    json_t *form = json_loads(llm_script_schema(c->schema), JSON_DECODE_ANY, NULL);
+    assert_non_null(form);
+    script_value(form, key, 0, &c->reply);
+    json_decref(form);
+}
+
 static void script_good(struct llm_call *c, const struct consult_call *k)
 {
     uint64_t key = script_key(c);
@@ -76,12 +134,16 @@ static void script_good(struct llm_call *c, const struct consult_call *k)
         c->option_lp[i] = -0.1 - (double)rng_uniform(key, (uint64_t)i);
     if (c->n_options)
         return;
-    if (!strcmp(k->role, "planner"))
+    if (!strcmp(k->role->name, "planner"))
         script_planner(c, k->of, key);
-    else if (!strcmp(k->role, "specialist"))
+    else if (!strcmp(k->role->name, "specialist"))
         script_specialist(c, k, key);
+    else if (!strcmp(k->role->name, "aggregator"))
+        script_final(c, k->of, key, false);
+    else if (k->role->key && !strcmp(k->role->key, "cot"))
+        script_final(c, k->of, key, true);
     else
-        script_final(c, k->of, key, !strcmp(k->role, "answer"));
+        script_any(c, k->of, key);
 }
 
 /* Keeps the first `own` bytes of the reply and closes it, as the engine does at a token limit. */
@@ -114,7 +176,7 @@ void script_answer(struct llm_call *c, void *user)
 {
     struct script *s = user;
     const struct consult_call *k = c->user_data;
-    bool here = (!s->only_role || !strcmp(s->only_role, k->role)) &&
+    bool here = (!s->only_role || !strcmp(s->only_role, k->role->name)) &&
                 (s->only_index < 0 || s->only_index == k->index);
     s->calls++;
     c->finish = LLM_STOP;

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # A fact has one place: the names of a list stand in the list, and in few files that are about single names.
 #   - number formats: kernels/quant/formats.def and fmt_<x>.{h,c}; mixtures: loader/mixtures.def
+#   - strategies: agents/strategies.def; their roles: agents/strategy_<x>.c
 # An identifier (FMT_Q4_K) outside the allowed files is a violation, and so is a string with several of the names,
 # unless it shows commands ("mas .."). F32 and F16 are types of numbers too: they stand anywhere.
+# Strategies and roles stand in no other file of runtime, agents and tools: neither as a word of a string nor as an
+# identifier. "direct" is a common word: it is looked for as a whole string only. "answer" is a key of files, too: not at all.
 # usage: oneplace.sh [TREE]
 . "$(dirname "$0")/lint.bash"
 
@@ -46,4 +49,39 @@ identifiers FMT "$(any $formats)" "$own|$tables|$defaults" formats.def
 identifiers MIX "$(any $formats $mixtures)" "loader/mixture\.[ch]|$defaults" mixtures.def
 # shellcheck disable=SC2086
 lists "$(any $formats $mixtures)" "$own" 'formats.def or mixtures.def'
+
+# ---- strategies and roles ----------------------------------------------------------------------------
+mapfile -t clinic < <(sources runtime agents tools)
+# the default strategy is the value of a row
+clinic_own='agents/strategies\.def|agents/strategy_[a-z0-9_]+\.c|agents/agent_options\.def'
+declared=$({
+    names agents/strategies.def X
+    for file in agents/strategy_*.c; do [ ! -f "$file" ] || grep -oP '\.name = "\K[a-z_]+' "$file" || true; done
+} | sort -u | grep -vx answer || true)
+common='direct'
+# words of strings, but for commands ("mas ..") and keys of JSON, which stay as files on disk have them
+clinic_words() {
+    bad_lines < <(literals "${clinic[@]}" | grep -vE "^($clinic_own):" | awk -v names="^($1)\$" -v common="^($common)\$" '
+        {
+            split($0, at, ":"); text = substr($0, length(at[1] at[2]) + 3)
+            if (text ~ /mas /) next
+            whole = text
+            k = split(text, word, /[^a-z0-9_]+/)
+            for (i = 1; i <= k; i++)
+                if (word[i] ~ names && (word[i] !~ common || word[i] == whole)) {
+                    print at[1] ":" at[2] ": a string names " word[i] "; strategies and roles stand in strategy_<x>.c"
+                    next
+                }
+        }')
+}
+clinic_identifiers() {
+    bad_lines < <(code "${clinic[@]}" | grep -vE "^($clinic_own):" | grep -oE "^[^:]*:[0-9]+:|\b(strategy_)?($1)\b" |
+        awk '/:$/ { at = $0; next } { print at " " $0 "; strategies and roles stand in strategy_<x>.c" }')
+}
+# shellcheck disable=SC2086 # one word a name
+rare=$(grep -vxE "$common" <<<"$declared" | paste -sd'|' || true)
+if [ -n "$rare" ]; then
+    clinic_words "$(paste -sd'|' <<<"$declared")"
+    clinic_identifiers "$rare"
+fi
 finish

@@ -555,12 +555,16 @@ static void values_that_do_not_go_together_are_refused(void **state)
     } bad[] = {
         {{"max_output_tokens=4096", NULL},
          "max_output_tokens is 4096 tokens, but max_context_length"},
-        {{"role_tokens.cot=5000", NULL}, "role_tokens.cot is 5000"},
+        {{"role_tokens.cot=5000", "strategy=cot"}, "role_tokens.cot is 5000 tokens, but max_"},
+        {{"role_tokens.planner=5000", NULL}, "role_tokens.planner is 5000 tokens, but max_"},
         {{"planner.selection=fixed", NULL}, "needs planner.fixed, which names no specialty"},
         {{"planner.fixed=ent", NULL}, "planner.selection compact looks at no planner.fixed"},
         {{"planner.fixed=ent,urology,ent", "planner.selection=fixed"}, "'ent' twice"},
         {{"role_tokens.cop=5", NULL}, "--set: role_tokens has no role 'cop'"},
-        {{"agent_temperatures.cot=1", NULL}, "agent_temperatures has no role 'cot'"},
+        {{"role_tokens.cop=5", NULL}, "the nearest is 'cot'; there are planner, specialist, "},
+        {{"agent_temperatures.oracle=1", NULL},
+         "--set: agent_temperatures has no role 'oracle'; there are planner"},
+        {{"strategy=oracle", NULL}, "no strategy 'oracle'; there are "},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct config c;
@@ -604,7 +608,29 @@ static void json_reads_back_as_the_same_config(void **state)
     config_free(&b);
 }
 
-/* Knobs of speed or place must not stop a resumed evaluation; knobs that change an answer must. */
+/* A limit counts where its role is asked: by this strategy, under these settings. */
+static void limits_of_roles_that_are_not_asked_may_be_any(void **state)
+{
+    (void)state;
+    static const char *const good[][3] = {
+        {"strategy=direct", "role_tokens.specialist=5000", "max_output_tokens=5000"},
+        {"role_tokens.cot=5000", "agent_temperatures.cot=1", NULL},
+        {"strategy=cot", "role_tokens.planner=5000", NULL},
+        {"planner.selection=logit", "role_tokens.planner=5000", NULL},
+        {"planner.selection=random", "role_tokens.planner=5000", NULL}};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct config c;
+        struct err e;
+        ok(tool_config_init(&c, &e));
+        for (int j = 0; j < 3 && good[i][j]; j++)
+            ok(config_set(&c, good[i][j], &e));
+        ok(config_check(&c, &e));
+        config_free(&c);
+    }
+}
+
+/* An option that changes only speed or place must not stop a resumed evaluation. An option that
+ * changes an answer must. */
 static void the_knobs_that_change_results_are_marked(void **state)
 {
     (void)state;
@@ -822,6 +848,7 @@ int main(void)
         cmocka_unit_test(built_in_configs_go_by_a_plain_name),
         cmocka_unit_test(set_reads_every_type),
         cmocka_unit_test(values_that_do_not_go_together_are_refused),
+        cmocka_unit_test(limits_of_roles_that_are_not_asked_may_be_any),
         cmocka_unit_test(json_reads_back_as_the_same_config),
         cmocka_unit_test(the_knobs_that_change_results_are_marked),
         cmocka_unit_test(every_row_has_a_member_a_key_and_a_flag_of_its_own),

@@ -37,8 +37,8 @@ static const struct option_row rows[] = {
 #define ROW(...) OPTION_ROW(struct sample, __VA_ARGS__)
     ROWS(ROW)};
 
-static const struct option_set set = {rows, sizeof rows / sizeof rows[0], sizeof(struct sample),
-                                      NULL};
+static const struct option_set set = {
+    .row = rows, .n = sizeof rows / sizeof rows[0], .size = sizeof(struct sample)};
 
 static const struct option_row *row(const char *key)
 {
@@ -67,7 +67,7 @@ static void a_struct_of_defaults_holds(void **state)
     assert_int_equal(s.least.n, 0);
 }
 
-/* What a caller in C gave is refused with the rule of its row, by flag or by key. */
+/* A value from C is refused with the rule of its row, by flag or by key. */
 static void a_member_outside_its_row_is_refused(void **state)
 {
     (void)state;

@@ -33,9 +33,10 @@ static void concurrency_and_order_of_completion_change_no_byte(void **state)
 {
     (void)state;
     static const int cases[] = {1, 7, 64};
-    static const char *const strategies[] = {"strategy=panel", "strategy=direct", "strategy=cot"};
-    for (int s = 0; s < 3; s++) {
-        const char *sets[] = {strategies[s], "planner.top_k=3", NULL};
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        char set[64];
+        const char *sets[] = {set, "planner.top_k=3", NULL};
+        snprintf(set, sizeof set, "strategy=%s", (*s)->name);
         struct str want = STR_INIT, got = STR_INIT;
         outcome(1, 1, 40, sets, &want);
         assert_true(want.len > 2000);
@@ -335,8 +336,8 @@ static void replies_that_met_their_limit_are_counted(void **state)
 static void any_number_of_options_up_to_ten_runs(void **state)
 {
     (void)state;
-    static const char *const strategies[] = {"strategy=panel", "strategy=direct", "strategy=cot"};
-    for (int i = 0; i < 3; i++) {
+    for (const struct strategy *const *of = strategy_all(); *of; of++) {
+        char set[64];
         struct err e;
         struct bench b;
         struct medqa m = {.n = 0};
@@ -345,7 +346,8 @@ static void any_number_of_options_up_to_ten_runs(void **state)
         unsigned seen = 0;
         char dir[256];
         bench_mkdir(dir);
-        bench_open(&b, 6, (const char *[]){strategies[i], "planner.top_k=2", NULL});
+        snprintf(set, sizeof set, "strategy=%s", (*of)->name);
+        bench_open(&b, 6, (const char *[]){set, "planner.top_k=2", NULL});
         b.env.shuffle = true;
         for (int q = 0; q < 180; q++) {
             int n = 2 + q % 9;

@@ -395,6 +395,15 @@ static void tables_fit_their_width_and_name_what_is_missing(void **state)
         m.r[i].n_selected = 3;
     }
     m.row[0].step = "a step of the longest name that a record may have, 63 bytes....";
+    struct roles_row role = {.name = "a role of a long name, which is cut off",
+                             .calls = 99999999,
+                             .unparsed = 99999999,
+                             .cut = 999999,
+                             .closed = 999999,
+                             .prompt_tokens = 99999999 * INT64_C(131072),
+                             .cached_tokens = 99999999 * INT64_C(131072),
+                             .new_tokens = 99999999 * INT64_C(131072)};
+    m.run.roles = (struct roles){.r = &role, .n = 1};
     ok(stats_summarize(&m.run, 0.12, &s, &e));
     for (int width = 80; width <= 120; width += 40) {
         struct str t = STR_INIT;
@@ -408,10 +417,12 @@ static void tables_fit_their_width_and_name_what_is_missing(void **state)
         assert_non_null(strstr(t.s, "50.0 %  3/6"));
         assert_non_null(strstr(t.s, "not measured"));
         assert_non_null(strstr(t.s, "family_internal_medicine"));
+        assert_non_null(strstr(t.s, "a role of a long n 99999999 99999999 999999 999999  131072"));
         str_free(&t);
     }
     stats_free(&s);
     m.run.asked = 0;
+    m.run.roles = (struct roles){.n = 0};
     ok(stats_summarize(&m.run, 0.12, &s, &e));
     struct str t = STR_INIT;
     report_table(&s, "title", 80, &t);

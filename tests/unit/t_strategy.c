@@ -1,4 +1,5 @@
 /* Every strategy of the registry, with good replies of a model and with bad ones. */
+#include <jansson.h>
 #include <math.h>
 
 #include "embed.h"
@@ -168,14 +169,27 @@ struct closed {
 };
 static struct closed closed_case[OWN_MOST];
 
+/* A page that counts the diagnoses of reports: "  0.60  " stands before each. */
+static void count_text(void *user, const char *head, const char *text)
+{
+    (void)text;
+    *(int *)user += head[0] == ' ' && head[1] == ' ' && head[2] >= '0' && head[2] <= '9';
+}
+
+static void count_line(void *user, const char *text)
+{
+    (void)user;
+    assert_true(text[0]);
+}
+
 static void closed_look(const struct consult *c, const struct result *r)
 {
     struct closed *k = &closed_case[c->q->index];
     *k = (struct closed){.state = c->state, .predicted = r->predicted};
-    for (int i = 0; c->plan && i < c->plan->n_selected; i++)
-        k->selected[k->n_selected++] = c->plan->selected[i];
-    for (int i = 0; i < c->n_reports; i++)
-        k->n_dx += c->reports[i].n_dx;
+    for (int i = 0; i < c->n_selected; i++)
+        k->selected[k->n_selected++] = c->selected[i];
+    const struct strategy_page page = {count_line, count_text, count_line, &k->n_dx};
+    c->env->strategy->show(c, STRATEGY_WORK, &page);
     k->warned = strstr(c->warnings.s, "closed at its limit") != NULL;
 }
 
@@ -358,8 +372,13 @@ static void all_option_counts(struct medqa *m)
     }
 }
 
-static enum consult_state want_of(enum script_mood mood, bool scored_only, int n_options)
+static enum consult_state want_of(enum script_mood mood, const struct strategy *s, int n_options)
 {
+    bool scored_only = true, closes = false;
+    for (const struct strategy_role *r = s->role; r->name; r++) {
+        scored_only = scored_only && (r->needs & LLM_CAN_SCORE);
+        closes = closes || (r->needs & LLM_CAN_SCHEMA);
+    }
     if (scored_only && !n_options)
         return CONSULT_FAILED;
     switch (mood) {
@@ -367,14 +386,14 @@ static enum consult_state want_of(enum script_mood mood, bool scored_only, int n
         return CONSULT_ANSWERED;
     case SCRIPT_ERROR:
         return CONSULT_FAILED;
-    case SCRIPT_CLOSED: /* a score has nothing to close */
-        return scored_only ? CONSULT_ANSWERED : CONSULT_UNPARSED;
+    case SCRIPT_CLOSED: /* a score or a free text has nothing to close */
+        return closes ? CONSULT_UNPARSED : CONSULT_ANSWERED;
     default:
         return CONSULT_UNPARSED;
     }
 }
 
-static void all_moods(const char *const *sets, bool scored_only)
+static void all_moods(const char *const *sets)
 {
     struct medqa m = {.n = 0};
     all_option_counts(&m);
@@ -384,14 +403,14 @@ static void all_moods(const char *const *sets, bool scored_only)
         struct err e = {.code = 0};
         bench_open(&b, 7, sets);
         b.script = (struct script){
-            .mood = (enum script_mood)mood, .only_index = -1, .error = ERR_DATA, .own = 30};
+            .mood = (enum script_mood)mood, .only_index = -1, .error = ERR_DATA, .own = 4};
         int rc = one(&b, &m, &rs, &e);
         assert_int_equal(rc, mood == SCRIPT_CANCEL ? ERR_CANCEL : 0);
         assert_int_equal(rs.n, mood == SCRIPT_CANCEL ? 0 : m.n);
         for (size_t i = 0; i < rs.n; i++) {
             const struct result *r = &rs.r[i];
             const int n = m.question[r->index].n_options;
-            enum consult_state want = want_of((enum script_mood)mood, scored_only, n);
+            enum consult_state want = want_of((enum script_mood)mood, b.env.strategy, n);
             if (r->state != want)
                 fail_msg("%s, mood %d, %d options: %s: %s", sets[0], mood, n,
                          consult_state_name(r->state), r->why);
@@ -405,6 +424,17 @@ static void all_moods(const char *const *sets, bool scored_only)
         bench_close(&b);
     }
     medqa_free(&m);
+}
+
+/* Every strategy with the settings it has by itself, whichever strategies there are. */
+static void every_strategy_meets_every_reply_and_every_number_of_options(void **state)
+{
+    (void)state;
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        char set[64];
+        snprintf(set, sizeof set, "strategy=%s", (*s)->name);
+        all_moods((const char *[]){set, NULL});
+    }
 }
 
 static void every_selection_meets_every_reply_and_every_number_of_options(void **state)
@@ -421,10 +451,8 @@ static void every_selection_meets_every_reply_and_every_number_of_options(void *
                 continue;
             snprintf(set, sizeof set, "planner.selection=%s", selections[s]);
             snprintf(top, sizeof top, "planner.top_k=%d", ks[k]);
-            all_moods(sets, false);
+            all_moods(sets);
         }
-    all_moods((const char *[]){"strategy=cot", NULL}, false);
-    all_moods((const char *[]){"strategy=direct", NULL}, true);
 }
 
 /* Letters of the last options are reached, too. */
@@ -438,16 +466,17 @@ static void letters_look(const struct consult *c, const struct result *r)
 static void every_letter_can_be_the_answer(void **state)
 {
     (void)state;
-    static const char *const names[] = {"strategy=panel", "strategy=cot", "strategy=direct"};
-    for (int s = 0; s < 3; s++) {
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        char name[64];
         struct medqa m = {.n = 0};
+        snprintf(name, sizeof name, "strategy=%s", (*s)->name);
         struct err e;
         letters_seen = 0;
         look = letters_look;
         all_option_counts(&m);
         for (int seed = 1; seed <= 40; seed++) {
             char set[32];
-            const char *sets[] = {names[s], set, NULL};
+            const char *sets[] = {name, set, NULL};
             struct bench b;
             struct results rs = {.n = 0};
             snprintf(set, sizeof set, "seed=%d", seed);
@@ -465,14 +494,26 @@ static void every_letter_can_be_the_answer(void **state)
 static void logit_look(const struct consult *c, const struct result *r)
 {
     (void)r;
-    const struct answer_plan *p = c->plan;
-    assert_true(p->has_log_p);
-    for (int j = 0; j < p->n_selected; j++)
-        for (int i = 0; i < c->env->catalog->n; i++) {
+    const struct catalog *cat = c->env->catalog;
+    struct str facts = STR_INIT;
+    double log_p[CATALOG_MAX];
+    c->env->strategy->facts(c, STRATEGY_JSON, &facts);
+    facts.s[0] = '{'; /* in place of the comma */
+    str_addc(&facts, '}');
+    json_t *doc = json_loads(facts.s, 0, NULL);
+    for (int i = 0; i < cat->n; i++) {
+        const json_t *lp = json_object_get(json_object_get(doc, "log_p"), cat->entry[i].id);
+        assert_true(json_is_real(lp));
+        log_p[i] = json_real_value(lp);
+    }
+    json_decref(doc);
+    str_free(&facts);
+    for (int j = 0; j < c->n_selected; j++)
+        for (int i = 0; i < cat->n; i++) {
             bool before = false;
             for (int h = 0; h <= j; h++)
-                before |= p->selected[h] == i;
-            assert_true(before || p->log_p[i] <= p->log_p[p->selected[j]]);
+                before |= c->selected[h] == i;
+            assert_true(before || log_p[i] <= log_p[c->selected[j]]);
         }
 }
 
@@ -487,11 +528,11 @@ static void logit_takes_the_likeliest_in_order(void **state)
 static void fixed_look(const struct consult *c, const struct result *r)
 {
     (void)r;
-    assert_string_equal(c->env->catalog->entry[c->plan->selected[0]].id, "ent");
-    assert_string_equal(c->env->catalog->entry[c->plan->selected[1]].id, "cardiology");
+    assert_string_equal(c->env->catalog->entry[c->selected[0]].id, "ent");
+    assert_string_equal(c->env->catalog->entry[c->selected[1]].id, "cardiology");
     const char *text = NULL;
     for (const struct consult_call *k = c->first; k; k = k->next)
-        if (!strcmp(k->role, "aggregator"))
+        if (!strcmp(k->role->name, "aggregator"))
             text = k->llm.user;
     assert_non_null(text);
     assert_true(strstr(text, "Otolaryngology:") < strstr(text, "Cardiology:"));
@@ -512,7 +553,7 @@ static void common_look(const struct consult *c, const struct result *r)
     (void)r;
     const struct consult_call *first = NULL;
     for (const struct consult_call *k = c->first; k; k = k->next) {
-        if (strcmp(k->role, "specialist") != 0)
+        if (strcmp(k->role->name, "specialist") != 0)
             continue;
         if (first) {
             assert_ptr_equal(k->llm.system, first->llm.system);
@@ -600,6 +641,119 @@ static void what_cannot_work_is_refused_at_the_start(void **state)
     refuses((const char *[]){"planner.selection=fixed", NULL}, ERR_CONFIG, "needs planner.fixed");
     refuses((const char *[]){"prompts_dir=/nowhere", NULL}, ERR_NOINPUT,
             "/nowhere/panel/system.txt");
+}
+
+/* ---- needs ----------------------------------------------------------------------------------- */
+
+/* Opens by `sets` on an llm that lacks some capabilities. */
+static int open_lacking(const char *const *sets, unsigned lacks, bool plan_only, struct err *out)
+{
+    struct err e;
+    struct config c;
+    struct catalog cat = {.n = 0};
+    struct llm *l = NULL;
+    struct script s = {.mood = SCRIPT_GOOD, .only_index = -1};
+    ok(tool_config_init(&c, &e));
+    for (; *sets; sets++)
+        ok(config_set(&c, *sets, &e));
+    ok(catalog_read("", &cat, &e));
+    ok(llm_script_open(script_answer, &s, 0, &l, &e));
+    llm_script_can(l, LLM_CAN_ALL & ~lacks);
+    struct strategy_env env = {.llm = l, .config = &c, .catalog = &cat, .plan_only = plan_only};
+    *out = (struct err){.code = 0};
+    int rc = strategy_open(&env, out);
+    strategy_close(&env);
+    llm_close(l);
+    catalog_free(&cat);
+    config_free(&c);
+    return rc;
+}
+
+/* Whatever a role declares: an llm without it is refused, and the message names strategy, role,
+ * need and provider. */
+static void every_need_of_every_role_is_checked_at_the_start(void **state)
+{
+    (void)state;
+    int refused = 0;
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        char set[64], text[160], want[256];
+        const char *sets[] = {set, NULL};
+        snprintf(set, sizeof set, "strategy=%s", (*s)->name);
+        for (unsigned can = 1; can & LLM_CAN_ALL; can <<= 1) {
+            struct err e = {.code = 0};
+            const struct strategy_role *r = (*s)->role;
+            struct config c;
+            ok(tool_config_init(&c, &e));
+            ok(config_set(&c, set, &e));
+            const struct strategy_env env = {.config = &c};
+            while (r->name && (!(r->needs & can) || ((*s)->asks && !(*s)->asks(&env, r))))
+                r++;
+            config_free(&c);
+            int rc = open_lacking(sets, can, false, &e);
+            assert_int_equal(rc, r->name ? ERR_CONFIG : 0);
+            if (!r->name)
+                continue;
+            refused++;
+            snprintf(want, sizeof want,
+                     "strategy %s needs for its role %s an llm that %s; provider script does not",
+                     (*s)->name, r->name, llm_can_text(can, text));
+            if (!strstr(e.msg, want))
+                fail_msg("\"%s\", want \"%s\"", e.msg, want);
+        }
+    }
+    assert_in_range(refused, 4, 1000);
+}
+
+/* A need holds only where the settings ask that role. */
+static void needs_follow_the_settings(void **state)
+{
+    (void)state;
+    struct err e = {.code = 0};
+    const char *const logit[] = {"strategy=panel", "planner.selection=logit", NULL};
+    const char *const compact[] = {"strategy=panel", NULL};
+    const char *const all[] = {"strategy=panel", "planner.selection=all", NULL};
+    ok(open_lacking(compact, LLM_CAN_SCORE | LLM_CAN_PREFIX, false, &e));
+    fails(open_lacking(logit, LLM_CAN_SCORE, false, &e), ERR_CONFIG,
+          "for its role planner an llm that scores options;");
+    fails(open_lacking(logit, LLM_CAN_SCORE | LLM_CAN_PREFIX, false, &e), ERR_CONFIG,
+          "scores options, goes on from a given beginning;");
+    fails(open_lacking(all, LLM_CAN_SCHEMA, false, &e), ERR_CONFIG, "its role specialist");
+    fails(open_lacking(logit, LLM_CAN_SCHEMA, false, &e), ERR_CONFIG, "its role specialist");
+    ok(open_lacking(logit, LLM_CAN_SEED | LLM_CAN_LOGPROBS, true, &e));
+}
+
+static void a_plan_is_had_only_of_strategies_that_make_one(void **state)
+{
+    (void)state;
+    int planning = 0;
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        char set[64], want[80];
+        const char *sets[] = {set, NULL};
+        struct err e = {.code = 0};
+        snprintf(set, sizeof set, "strategy=%s", (*s)->name);
+        snprintf(want, sizeof want, "strategy %s makes no plan; these do: ", (*s)->name);
+        int rc = open_lacking(sets, 0, true, &e);
+        assert_int_equal(rc, (*s)->plans ? 0 : ERR_CONFIG);
+        assert_true((*s)->plans || strstr(e.msg, want));
+        planning += (*s)->plans;
+    }
+    assert_in_range(planning, 1, 100);
+}
+
+/* Names are unique in traces; keys, where two roles of a strategy share one, belong to one name. */
+static void every_strategy_declares_its_roles(void **state)
+{
+    (void)state;
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        assert_true((*s)->name[0] && (*s)->doc[0] && (*s)->role && (*s)->role->name);
+        for (const struct strategy_role *r = (*s)->role; r->name; r++) {
+            assert_true(r->name[0] && r->doc && r->doc[0]);
+            assert_true((r->needs & LLM_CAN_SCORE) || r->key); /* a reply has a limit to raise */
+            for (const struct strategy_role *q = (*s)->role; q != r; q++)
+                assert_true(!r->key || !q->key ||
+                            !strcmp(r->key, q->key) == !strcmp(r->name, q->name));
+        }
+    }
 }
 
 /* ---- cases ----------------------------------------------------------------------------------- */
@@ -739,9 +893,10 @@ static void a_spent_token_budget_fails_the_case(void **state)
 static void a_case_that_took_more_than_its_budget_fails(void **state)
 {
     (void)state;
-    static const char *const strategies[] = {"strategy=direct", "strategy=cot", "strategy=panel"};
-    for (int i = 0; i < 3; i++) {
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
         int64_t took = 0;
+        char set[64];
+        snprintf(set, sizeof set, "strategy=%s", (*s)->name);
         for (int less = 0; less < 2; less++) {
             struct err e;
             struct bench b;
@@ -750,7 +905,7 @@ static void a_case_that_took_more_than_its_budget_fails(void **state)
             char budget[64];
             snprintf(budget, sizeof budget, "budgets.max_tokens_per_case=%lld",
                      less ? (long long)took - 1 : 1000000);
-            bench_open(&b, 5, (const char *[]){strategies[i], budget, NULL});
+            bench_open(&b, 5, (const char *[]){set, budget, NULL});
             bench_questions(&m, 1);
             ok(one(&b, &m, &rs, &e));
             took = rs.r[0].prompt_tokens + rs.r[0].new_tokens;
@@ -768,7 +923,10 @@ static void a_case_that_took_more_than_its_budget_fails(void **state)
 static void shuffled_look(const struct consult *c, const struct result *r)
 {
     /* the shown letter maps back to the option of that text */
-    int shown = c->decision->letter;
+    static const char key[] = "\"final_answer\": \"";
+    const char *answer = strstr(c->first->llm.reply.s, key);
+    assert_non_null(answer);
+    int shown = answer[sizeof key - 1] - 'A';
     const char *at = strstr(c->first->llm.user, "Options:");
     char want[64];
     assert_non_null(at);
@@ -860,6 +1018,7 @@ int main(void)
         cmocka_unit_test(ids_and_diagnoses_that_the_closer_chose_never_count),
         cmocka_unit_test(a_closed_reply_names_the_limit_to_raise),
         cmocka_unit_test(each_selection_asks_as_many_calls_as_it_says),
+        cmocka_unit_test(every_strategy_meets_every_reply_and_every_number_of_options),
         cmocka_unit_test(every_selection_meets_every_reply_and_every_number_of_options),
         cmocka_unit_test(every_letter_can_be_the_answer),
         cmocka_unit_test(logit_takes_the_likeliest_in_order),
@@ -867,6 +1026,10 @@ int main(void)
         cmocka_unit_test(specialists_share_everything_but_their_name_and_scope),
         cmocka_unit_test(the_answer_stands_after_its_reasons),
         cmocka_unit_test(what_cannot_work_is_refused_at_the_start),
+        cmocka_unit_test(every_need_of_every_role_is_checked_at_the_start),
+        cmocka_unit_test(needs_follow_the_settings),
+        cmocka_unit_test(a_plan_is_had_only_of_strategies_that_make_one),
+        cmocka_unit_test(every_strategy_declares_its_roles),
         cmocka_unit_test(an_open_question_is_answered_in_words),
         cmocka_unit_test(a_prompt_beyond_the_context_fails_its_case_with_both_numbers),
         cmocka_unit_test(specialists_are_asked_only_if_every_prompt_fits),

@@ -75,22 +75,22 @@ static void one_case_is_said_with_its_figures(void **state)
     struct medqa m = {.n = 0};
     struct err e;
     char said[TOY_TEXT];
-    struct engine_info toy = {.name = "mas toy clinic"}, other = {.name = "Meta Llama 3 8B"};
+    static const char toy[] = "mas toy clinic", other[] = "Meta Llama 3 8B";
     ok(medqa_single("65yo man with chest pain radiating to left arm, diaphoresis",
                     "A. GERD||B. Acute MI||C. PE||D. MSK pain", &m, &e));
-    assert_true(toy_says(&toy, m.question, said));
+    assert_true(toy_says(toy, m.question, said));
     assert_string_equal(said, "the toy model does not know 7 of this case's 16 words (44 %, limit "
                               "8 %): the answer is noise");
-    assert_true(toy_says_all(&toy, m.question, 1, said));
+    assert_true(toy_says_all(toy, m.question, 1, said));
     assert_non_null(strstr(said, "1 of the 1 questions"));
-    assert_false(toy_says(&other, m.question, said));
+    assert_false(toy_says(other, m.question, said));
     assert_string_equal(said, "");
-    assert_false(toy_says_all(&other, m.question, 1, said));
+    assert_false(toy_says_all(other, m.question, 1, said));
     medqa_free(&m);
     static const char *const empty[] = {"?", "1 2 3", "a b c"};
     for (size_t i = 0; i < 3; i++) {
         ok(medqa_single(empty[i], NULL, &m, &e));
-        assert_true(toy_says(&toy, m.question, said));
+        assert_true(toy_says(toy, m.question, said));
         assert_string_equal(
             said, "this case holds no word that the toy model could know: the answer is noise");
         medqa_free(&m);

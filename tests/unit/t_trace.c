@@ -7,8 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "report.h"
 #include "script.h"
 #include "test.h"
+#include "trace_scan.h"
 #include "zio.h"
 
 #define N 6 /* questions in the traces of these tests */
@@ -615,6 +617,103 @@ static void a_trace_line_holds_prompt_and_reply(void **state)
     free(s);
 }
 
+/* Puts `to` in place of `from`, as long, in every line of the trace; checksums follow. */
+static void rewrite(const char *from, const char *to)
+{
+    size_t n, len = strlen(from);
+    struct str out = STR_INIT;
+    char *s = test_read(path("traces.jsonl"), &n);
+    assert_int_equal(strlen(to), len);
+    for (char *line = s; *line;) {
+        char *end = strchr(line, '\n'), *crc = end - strlen(", \"crc\": \"01234567\"}");
+        size_t begin = out.len;
+        for (char *at = line; at + len <= crc; at++)
+            if (!memcmp(at, from, len))
+                memcpy(at, to, len);
+        str_add(&out, line, (size_t)(crc - line));
+        trace_end_line(&out, begin);
+        line = end + 1;
+    }
+    put("traces.jsonl", out.s, out.len);
+    str_free(&out);
+    free(s);
+}
+
+static const struct roles_row *role_of(const struct trace_run *run, const char *name)
+{
+    for (size_t i = 0; i < run->roles.n; i++)
+        if (!strcmp(run->roles.r[i].name, name))
+            return &run->roles.r[i];
+    fail_msg("no role %s", name);
+    return NULL;
+}
+
+/* The roles of a trace are those that it names, also one that no strategy here declares. */
+static void calls_are_counted_by_the_roles_that_a_trace_names(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n;
+    struct trace_run run = {.asked = 0};
+    struct stats_summary sum = {.answered = 0};
+    struct str table = STR_INIT, json = STR_INIT;
+    int64_t calls = 0, prompt = 0, new = 0;
+    bench.script.mood = SCRIPT_CUT;
+    bench.script.only_role = "specialist";
+    bench.script.only_index = 1;
+    free(complete(&n));
+    rewrite("\"role\": \"planner\"", "\"role\": \"referee\"");
+    ok(trace_read(dir, &run, &e));
+    assert_int_equal(run.roles.n, 3);
+    for (size_t i = 0; i < run.results.n; i++) {
+        calls += run.results.r[i].calls;
+        prompt += run.results.r[i].prompt_tokens;
+        new += run.results.r[i].new_tokens;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        calls -= run.roles.r[i].calls;
+        prompt -= run.roles.r[i].prompt_tokens;
+        new -= run.roles.r[i].new_tokens;
+    }
+    assert_true(calls == 0 && prompt == 0 && new == 0);
+    const int64_t cases = (int64_t)questions.n;
+    assert_int_equal(role_of(&run, "referee")->calls, cases);
+    assert_int_equal(role_of(&run, "specialist")->calls, 3 * cases);
+    assert_int_equal(role_of(&run, "specialist")->cut, cases);
+    assert_int_equal(role_of(&run, "specialist")->unparsed, cases);
+    assert_int_equal(role_of(&run, "aggregator")->cut, 0);
+    ok(stats_summarize(&run, 0.12, &sum, &e));
+    report_table(&sum, "title", 80, &table);
+    report_json(&sum, "", "", &json);
+    assert_non_null(strstr(table.s, "    referee "));
+    assert_non_null(strstr(json.s, "\"referee\": {\"calls\": "));
+    str_free(&table);
+    str_free(&json);
+    stats_free(&sum);
+    trace_run_free(&run);
+    rewrite("\"n_new\": ", "\"n_nex\": ");
+    fails(trace_read(dir, &run, &e), ERR_DATA, "key 'n_new' of a call is missing");
+}
+
+/* Calls of records that were not asked for are in the file and not in the figures. */
+static void calls_beyond_the_records_asked_for_are_not_counted(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n;
+    struct trace *t = NULL;
+    struct trace_run run = {.asked = 0};
+    struct trace_options to = options();
+    free(complete(&n));
+    to.asked = 2;
+    ok(trace_open(&to, &t, &e));
+    trace_close(t);
+    ok(trace_read(dir, &run, &e));
+    assert_int_equal(run.results.n, questions.n);
+    assert_int_equal(role_of(&run, "planner")->calls, 2);
+    trace_run_free(&run);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -638,6 +737,8 @@ int main(void)
         T(a_full_disk_loses_only_the_case_at_hand),
         T(a_folder_that_cannot_be_made_is_named),
         T(a_trace_line_holds_prompt_and_reply),
+        T(calls_are_counted_by_the_roles_that_a_trace_names),
+        T(calls_beyond_the_records_asked_for_are_not_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

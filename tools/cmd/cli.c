@@ -227,7 +227,7 @@ static const struct option_row sampling_options[] = {
 
 const struct option_set cli_sampling_set = {sampling_options,
                                             sizeof sampling_options / sizeof sampling_options[0],
-                                            sizeof(struct cli_sampling), NULL};
+                                            sizeof(struct cli_sampling), NULL, NULL};
 
 int cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 {

@@ -12,19 +12,21 @@
 #include "cmd.h"
 #include "identity.h"
 #include "log.h"
+#include "mem.h"
+#include "provider.h"
 #include "text.h"
 #include "tool_options.h"
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-enum { ONE_CASE = 8 }; /* sequences of one case: its specialists together */
+enum { ONE_CASE = 8 }; /* calls of one case side by side */
 
 enum { OPT_SET = 0x2000, OPT_SEED, OPT_QUIET };
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "configuration; 'demo' and 'llama3_70b' are built in", 20},
     {"set", OPT_SET, "KEY=VALUE", 0, "sets one key, after the file; may be repeated", 20},
-    {"strategy", 's', "NAME", 0, "panel, direct or cot; same as --set strategy=NAME", 20},
+    {"strategy", 's', "NAME", 0, "same as --set strategy=NAME; one of ", 20},
     {"seed", OPT_SEED, "N", 0, "same as --set seed=N", 20},
     {"quiet", OPT_QUIET, 0, 0, "no progress", 20},
     {0}};
@@ -57,7 +59,22 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
-const struct argp clinic_argp = {options, parse, 0, 0, 0, 0, 0};
+/* The strategies there are. argp frees a text that is not the one given. */
+static char *help(int key, const char *text, void *input)
+{
+    struct str s = STR_INIT;
+    char *copy = NULL;
+    (void)input;
+    if (key == 's') {
+        str_adds(&s, text);
+        strategy_names(false, &s);
+        copy = s.failed ? NULL : mem_strndup(s.s, s.len);
+    }
+    str_free(&s);
+    return copy ? copy : (char *)(uintptr_t)text;
+}
+
+const struct argp clinic_argp = {options, parse, 0, 0, 0, help, 0};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -70,6 +87,20 @@ static int set_key(struct config *c, const char *key, const char *value, struct 
         rc = config_set(c, s.s, e);
     str_free(&s);
     return rc;
+}
+
+/* The strategy of a run that stops after the plan. given: by name on the command line. */
+static int choose_planning(struct config *c, bool given, struct err *e)
+{
+    const struct strategy *s = NULL;
+    TRY(strategy_find(((const struct agent_options *)config_of(c, &agent_option_set))->strategy, &s,
+                      e));
+    if (s->plans || given)
+        return strategy_makes_plan(s, e);
+    for (const struct strategy *const *k = strategy_all(); *k; k++)
+        if ((*k)->plans)
+            return set_key(c, "strategy", (*k)->name, e);
+    return strategy_makes_plan(s, e);
 }
 
 static int read_config(const struct clinic_options *o, bool plan_only, struct config *c,
@@ -87,8 +118,10 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
     TRY(config_load(c, file, e));
     for (int i = 0; i < o->n_set; i++)
         TRY(config_set(c, o->set[i], e));
-    if (o->strategy || plan_only)
-        TRY(set_key(c, "strategy", plan_only ? "panel" : o->strategy, e));
+    if (o->strategy)
+        TRY(set_key(c, "strategy", o->strategy, e));
+    if (plan_only)
+        TRY(choose_planning(c, o->strategy, e));
     if (o->seed)
         TRY(set_key(c, "seed", o->seed, e));
     TRY(config_check(c, e));
@@ -96,17 +129,18 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
     return 0;
 }
 
-static int open_engine(const struct clinic_options *o, struct clinic *c, struct err *e)
+static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash, struct err *e)
 {
-    struct engine_options opt =
-        *(const struct engine_options *)config_of(&c->config, &engine_option_set);
-    if (!opt.n_seq && !o->many)
-        opt.n_seq = ONE_CASE;
+    struct provider_options po = {
+        .config = &c->config, .calls = o->many ? 0 : ONE_CASE, .hash = hash};
+    struct str placement = STR_INIT;
     if (!o->quiet && isatty(STDERR_FILENO))
-        opt.progress = cli_show_loading;
-    TRY(engine_open(&opt, &c->engine, e));
+        po.progress = cli_show_loading;
+    TRY(provider_open(&po, &c->llm, e));
     if (!o->quiet)
-        cli_show_plan(c->engine);
+        llm_placement(c->llm, &placement);
+    fputs(placement.s ? placement.s : "", stderr);
+    str_free(&placement);
     return 0;
 }
 
@@ -115,17 +149,13 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
 {
     const struct strategy *known = NULL;
     struct clinic *c = out;
-    char hex[65];
     int rc;
     memset(c, 0, sizeof *c);
     TRY_DONE(read_config(o, plan_only, &c->config, e));
     const struct agent_options *of = config_of(&c->config, &agent_option_set);
     TRY_DONE(strategy_find(of->strategy, &known, e));
     TRY_DONE(catalog_read(of->specialties, &c->catalog, e));
-    TRY_DONE(open_engine(o, c, e));
-    if (hash)
-        TRY_DONE(engine_hash(c->engine, hex, e));
-    TRY_DONE(llm_local_open(c->engine, &c->llm, e));
+    TRY_DONE(open_llm(o, c, hash, e));
     c->env = (struct strategy_env){.llm = c->llm,
                                    .config = &c->config,
                                    .catalog = &c->catalog,
@@ -142,7 +172,6 @@ void clinic_close(struct clinic *c)
 {
     strategy_close(&c->env);
     llm_close(c->llm);
-    engine_close(c->engine);
     catalog_free(&c->catalog);
     config_free(&c->config);
     memset(c, 0, sizeof *c);

@@ -81,7 +81,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
-struct watch { /* who looks on while the questions are asked */
+struct watch { /* the observers of the run */
     struct meter meter;
     struct curve curve;
 };
@@ -96,46 +96,24 @@ static void on_progress(const struct run_progress *p, void *user)
 static int draw(const struct options *o, const struct curve *c, const struct clinic *k, size_t n,
                 struct err *e)
 {
-    struct str svg = STR_INIT, kv_type = STR_INIT;
+    struct str svg = STR_INIT;
     char title[256];
-    config_value(&k->config, "kv.type", &kv_type);
     snprintf(title, sizeof title, "%zu questions, strategy %s, %d sequences, KV cache %s", n,
-             k->env.options->strategy, engine_info(k->engine)->n_seq, kv_type.s);
+             k->env.options->strategy, llm_info(k->llm)->slots, llm_info(k->llm)->kv);
     int rc = curve_svg(c, title, &svg, e);
     if (rc == 0)
         rc = output_file(o->curve, &svg, e);
     str_free(&svg);
-    str_free(&kv_type);
     return rc;
 }
 
-/* What the engine did for it: the figures that say whether another setting would be faster. */
-static void say_engine(const struct clinic *c)
+static void say_figures(const struct clinic *c)
 {
-    struct engine_stats s;
-    engine_stats(c->engine, &s);
-    double asked = (double)(s.prompt_tokens + s.cached_tokens),
-           pages = engine_info(c->engine)->n_page;
-    if (!s.steps)
-        return;
-    fprintf(stderr,
-            "engine: %.0f tok/s generated, %.0f tokens in %.0f steps of %.1f rows; %.0f prompt "
-            "tokens, %.1f %% of "
-            "them from the prefix cache (%.0f pages found, %.0f not, %.0f forgotten for lack of "
-            "room); most pages in use "
-            "%.0f of %.0f; %.0f sequences pushed out and computed again",
-            s.busy_seconds > 0 ? (double)s.new_tokens / s.busy_seconds : 0, (double)s.new_tokens,
-            (double)s.steps, (double)s.rows / (double)s.steps, asked,
-            asked > 0 ? 100 * (double)s.cached_tokens / asked : 0, (double)s.pages_found,
-            (double)s.pages_missed, (double)s.pages_evicted, (double)s.most_pages_used, pages,
-            (double)s.preempted);
-    if (s.pages_swapped_out)
-        fprintf(stderr, "; %.0f pages swapped to the host, %.0f back", (double)s.pages_swapped_out,
-                (double)s.pages_swapped_in);
-    if (s.drafted)
-        fprintf(stderr, "; %.0f of %.0f draft tokens were accepted", (double)s.accepted,
-                (double)s.drafted);
-    fputc('\n', stderr);
+    struct str line = STR_INIT;
+    llm_figures(c->llm, LLM_FIGURES_LINE, &line);
+    if (line.len)
+        fprintf(stderr, "%s\n", line.s);
+    str_free(&line);
 }
 
 /* The "engine" of the summary that is there, as it stands; nothing when there is none. */
@@ -158,34 +136,12 @@ static void former_figures(const char *dir, struct str *out)
     str_free(&text);
 }
 
-/* The same for summary.json: of the last start that computed anything. */
+/* The figures of the last start that computed anything. */
 static void engine_figures(const struct clinic *c, const char *dir, struct str *out)
 {
-    struct engine_stats s;
-    engine_stats(c->engine, &s);
-    if (!s.steps) {
+    llm_figures(c->llm, LLM_FIGURES_JSON, out);
+    if (!out->len)
         former_figures(dir, out);
-        return;
-    }
-    str_addf(out,
-             "{\"steps\": %llu, \"rows\": %llu, \"new_tokens\": %llu, \"busy_seconds\": %.3f, ",
-             (unsigned long long)s.steps, (unsigned long long)s.rows,
-             (unsigned long long)s.new_tokens, s.busy_seconds);
-    str_addf(out, "\"prompt_tokens_computed\": %llu, \"prompt_tokens_cached\": %llu, ",
-             (unsigned long long)s.prompt_tokens, (unsigned long long)s.cached_tokens);
-    str_addf(
-        out,
-        "\"pages\": %d, \"most_pages_used\": %d, \"pages_found\": %llu, \"pages_missed\": %llu, ",
-        engine_info(c->engine)->n_page, s.most_pages_used, (unsigned long long)s.pages_found,
-        (unsigned long long)s.pages_missed);
-    str_addf(out, "\"pages_swapped_out\": %llu, \"pages_swapped_in\": %llu, ",
-             (unsigned long long)s.pages_swapped_out, (unsigned long long)s.pages_swapped_in);
-    str_addf(out,
-             "\"pages_evicted\": %llu, \"preempted\": %llu, \"drafted\": %llu, \"accepted\": "
-             "%llu, \"branched\": %llu}",
-             (unsigned long long)s.pages_evicted, (unsigned long long)s.preempted,
-             (unsigned long long)s.drafted, (unsigned long long)s.accepted,
-             (unsigned long long)s.branched);
 }
 
 #define NAMED 20 /* lines that are named on the terminal */
@@ -345,7 +301,7 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
     rc = run_questions(&ro, &p, e);
     meter_close(&watch->meter);
     if (!o->clinic.quiet)
-        say_engine(c);
+        say_figures(c);
     if (rc < 0)
         unfinished(o, c, t, dir, &p);
     else
@@ -357,9 +313,10 @@ done:
 
 static int evaluate(const struct options *o, struct err *e)
 {
-    struct clinic c = {.engine = NULL};
+    struct clinic c = {.llm = NULL};
     struct medqa m = {.n = 0};
-    struct watch watch = {.curve = {.en = NULL}};
+    struct llm_gauge gauge;
+    struct watch watch = {.curve = {.llm = NULL}};
     int rc;
     if (!o->data)
         FAIL(e, ERR_USAGE,
@@ -370,10 +327,13 @@ static int evaluate(const struct options *o, struct err *e)
     say_records(&m, &a, o->data);
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));
+    if (o->curve && !llm_gauge(c.llm, &gauge))
+        TRY_DONE(err_set(e, ERR_USAGE, "--curve: provider %s measures nothing to draw",
+                         llm_info(c.llm)->provider));
     if (o->curve)
-        curve_open(&watch.curve, c.engine);
+        curve_open(&watch.curve, c.llm);
     char noise[TOY_TEXT];
-    if (toy_says_all(engine_info(c.engine), m.question, a.questions, noise))
+    if (toy_says_all(llm_info(c.llm)->name, m.question, a.questions, noise))
         fprintf(stderr, "noise: %s\n", noise);
     rc = ask(o, &c, &m, &a, &watch, stop, e);
     bool ended = rc == 0 || rc == ERR_ITEMS; /* the summary is there */

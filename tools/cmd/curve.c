@@ -14,60 +14,62 @@ enum {
     LEFT = 78,
     RIGHT = 24,
     TOP = 64,
-    PANEL = 200,
+    CHART = 200,
     GAP = 62,
     BINS = 120
 };
 
-void curve_open(struct curve *c, struct engine *en)
+void curve_open(struct curve *c, struct llm *llm)
 {
-    *c = (struct curve){.en = en, .begin = (double)clock_ns() * 1e-9};
+    *c = (struct curve){.llm = llm, .begin = (double)clock_ns() * 1e-9};
     curve_add(c);
 }
 
 void curve_add(struct curve *c)
 {
-    if (!c->en)
+    struct llm_gauge g;
+    if (!c->llm)
         return;
     double now = (double)clock_ns() * 1e-9 - c->begin;
     if (c->full || (c->n && now < c->p[c->n - 1].seconds + LEAST_SECONDS))
+        return;
+    if (!llm_gauge(c->llm, &g))
         return;
     if (mem_grow(&c->p, &c->cap, c->n + 1, sizeof *c->p, "curve", NULL) < 0) {
         c->full = true;
         return;
     }
-    struct engine_stats st;
-    engine_stats(c->en, &st);
+    c->pages = g.pages;
     c->p[c->n++] = (struct curve_point){.seconds = now,
-                                        .new_tokens = (double)st.new_tokens,
-                                        .prompt_tokens = (double)st.prompt_tokens,
-                                        .used = st.pages_used,
-                                        .cached = st.pages_cached,
-                                        .running = st.running};
+                                        .new_tokens = g.new_tokens,
+                                        .prompt_tokens = g.prompt_tokens,
+                                        .used = g.pages_used,
+                                        .cached = g.pages_cached,
+                                        .running = g.running};
 }
 
 void curve_free(struct curve *c)
 {
     mem_free(c->p);
-    *c = (struct curve){.en = NULL};
+    *c = (struct curve){.llm = NULL};
 }
 
 /* ---- drawing --------------------------------------------------------------------------------- */
 
-struct panel {
+struct chart {
     const char *title;
     double y, top; /* of its upper edge; value there */
     double seconds;
 };
 
-static double at_x(const struct panel *p, double seconds)
+static double at_x(const struct chart *p, double seconds)
 {
     return LEFT + seconds / p->seconds * (WIDTH - LEFT - RIGHT);
 }
 
-static double at_y(const struct panel *p, double v)
+static double at_y(const struct chart *p, double v)
 {
-    return p->y + PANEL * (1 - v / p->top);
+    return p->y + CHART * (1 - v / p->top);
 }
 
 static void text(struct str *out, double x, double y, const char *more, const char *what)
@@ -89,7 +91,7 @@ static double nice(double v, int steps)
     return power * (rough / power <= 1 ? 1 : rough / power <= 2 ? 2 : rough / power <= 5 ? 5 : 10);
 }
 
-static void frame(struct str *out, const struct panel *p)
+static void frame(struct str *out, const struct chart *p)
 {
     char label[32];
     double step = nice(p->top, 4), tick = nice(p->seconds, 8);
@@ -102,7 +104,7 @@ static void frame(struct str *out, const struct panel *p)
     }
     for (double s = 0; s <= p->seconds * 1.0001; s += tick) {
         snprintf(label, sizeof label, "%g s", s);
-        text(out, at_x(p, s), p->y + PANEL + 17, "text-anchor=\"middle\" class=\"small\"", label);
+        text(out, at_x(p, s), p->y + CHART + 17, "text-anchor=\"middle\" class=\"small\"", label);
     }
 }
 
@@ -131,7 +133,7 @@ static double rate(const struct curve *c, int bin, double width, size_t field)
     return (total_at(c, (bin + 1) * width, field) - total_at(c, bin * width, field)) / width;
 }
 
-static void rates(struct str *out, const struct curve *c, const struct panel *p, size_t field,
+static void rates(struct str *out, const struct curve *c, const struct chart *p, size_t field,
                   const char *colour, int bins)
 {
     double width = p->seconds / bins;
@@ -144,7 +146,7 @@ static void rates(struct str *out, const struct curve *c, const struct panel *p,
 }
 
 /* An area from the value `from` to from + `more` of each point. */
-static void area(struct str *out, const struct curve *c, const struct panel *p, bool cached,
+static void area(struct str *out, const struct curve *c, const struct chart *p, bool cached,
                  const char *colour)
 {
     str_addf(out, "<polygon fill=\"%s\" points=\"", colour);
@@ -156,7 +158,7 @@ static void area(struct str *out, const struct curve *c, const struct panel *p, 
     str_adds(out, "\"/>\n");
 }
 
-static void draw_rates(struct str *out, const struct curve *c, struct panel p, int bins)
+static void draw_rates(struct str *out, const struct curve *c, struct chart p, int bins)
 {
     const size_t new = offsetof(struct curve_point, new_tokens),
                  prompt = offsetof(struct curve_point, prompt_tokens);
@@ -173,16 +175,16 @@ static void draw_rates(struct str *out, const struct curve *c, struct panel p, i
         "prompt tokens computed (those from the prefix cache are not)");
 }
 
-static void draw_pages(struct str *out, const struct curve *c, struct panel p)
+static void draw_pages(struct str *out, const struct curve *c, struct chart p)
 {
     double most = 1;
     for (size_t i = 0; i < c->n; i++)
         most = fmax(most, c->p[i].running);
-    p.top = engine_info(c->en)->n_page;
+    p.top = c->pages;
     frame(out, &p);
     area(out, c, &p, true, "#cfe3d4");
     area(out, c, &p, false, "#4f9d69");
-    struct panel q = p;
+    struct chart q = p;
     char label[64];
     q.top = most;
     str_adds(out, "<polyline fill=\"none\" stroke=\"#212529\" stroke-width=\"1.5\" points=\"");
@@ -200,11 +202,11 @@ int curve_svg(const struct curve *c, const char *title, struct str *out, struct 
     if (c->n < 2)
         FAIL(e, ERR_DATA, "nothing to draw: the run was over at once");
     int bins = c->n / 2 < BINS ? (int)(c->n / 2) : BINS;
-    const struct panel p = {.y = TOP + 30, .seconds = c->p[c->n - 1].seconds};
-    struct panel rates_panel = p, pages = p;
-    rates_panel.title = "tokens a second";
+    const struct chart p = {.y = TOP + 30, .seconds = c->p[c->n - 1].seconds};
+    struct chart rates_chart = p, pages = p;
+    rates_chart.title = "tokens a second";
     pages.title = "KV cache, pages";
-    pages.y += PANEL + GAP;
+    pages.y += CHART + GAP;
     str_addf(out,
              "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 "
              "%d %d\">\n"
@@ -213,7 +215,7 @@ int curve_svg(const struct curve *c, const char *title, struct str *out, struct 
              "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
              WIDTH, HEIGHT, WIDTH, HEIGHT);
     text(out, LEFT, 30, "class=\"title\"", title);
-    draw_rates(out, c, rates_panel, bins > 0 ? bins : 1);
+    draw_rates(out, c, rates_chart, bins > 0 ? bins : 1);
     draw_pages(out, c, pages);
     str_adds(out, "</svg>\n");
     return str_ok(out, "a picture", e);

@@ -4,82 +4,59 @@
 #include <string.h>
 
 #include "clinic.h"
-
-#define SHEET_LIST 2048
+#include "strategy.h"
 
 /* ---- for people ------------------------------------------------------------------------------ */
 
-static void join(char out[SHEET_LIST], const char *const *items, int n)
+struct page {
+    FILE *f;
+    int width;
+    bool apart; /* an empty line comes before whatever is written first */
+};
+
+static void page_begin(struct page *p)
 {
-    size_t at = 0;
-    out[0] = 0;
-    for (int i = 0; i < n && at < SHEET_LIST - 1; i++) {
-        int k = snprintf(out + at, SHEET_LIST - at, "%s%s", i ? "; " : "", items[i]);
-        at += k > 0 ? (size_t)k : 0;
-    }
+    if (p->apart)
+        fputc('\n', p->f);
+    p->apart = false;
 }
 
-static void list(FILE *f, int width, const char *head, const char *const *items, int n)
+static void page_title(void *user, const char *text)
 {
-    char text[SHEET_LIST];
-    if (!n)
-        return;
-    join(text, items, n);
-    clinic_wrap(f, width, head, text);
+    struct page *p = user;
+    p->apart = true;
+    page_begin(p);
+    clinic_wrap(p->f, p->width, "", text);
 }
 
-static void plan_scores(FILE *f, const struct consult *c)
+static void page_text(void *user, const char *head, const char *text)
 {
-    const struct answer_plan *p = c->plan;
-    const struct catalog *cat = c->env->catalog;
-    if (p->has_scores)
-        fprintf(f, "              %-26s relevance  coverage  urgency  procedure\n", "");
-    for (int i = 0; i < cat->n && p->has_scores; i++)
-        if (p->score[i].present)
-            fprintf(f, "              %-26s %9.2f %9.2f %8.2f %10.2f\n", cat->entry[i].id,
-                    p->score[i].relevance, p->score[i].coverage_gain, p->score[i].urgency_alignment,
-                    p->score[i].procedural_signal);
-    for (int i = 0; i < p->n_selected && p->has_log_p; i++)
-        fprintf(f, "              %-26s log p %8.3f\n", cat->entry[p->selected[i]].id,
-                p->log_p[p->selected[i]]);
+    struct page *p = user;
+    page_begin(p);
+    clinic_wrap(p->f, p->width, head, text);
 }
 
-void sheet_plan(FILE *f, int width, const struct consult *c)
+static void page_row(void *user, const char *text)
 {
-    const struct answer_plan *p = c->plan;
-    const struct catalog *cat = c->env->catalog;
-    const char *names[CATALOG_MAX];
-    char text[SHEET_LIST];
-    for (int i = 0; i < p->n_selected; i++)
-        names[i] = cat->entry[p->selected[i]].name;
-    join(text, names, p->n_selected);
-    if (p->triage >= 0)
-        clinic_wrap(f, width, "triage        ", cat->entry[p->triage].name);
-    clinic_wrap(f, width, "asked         ", text);
-    if (p->rationale && p->rationale[0])
-        clinic_wrap(f, width, "because       ", p->rationale);
-    plan_scores(f, c);
+    struct page *p = user;
+    page_begin(p);
+    fprintf(p->f, "%s\n", text);
 }
 
-static void report(FILE *f, int width, const struct consult *c, const struct answer_report *r)
+static void show(struct page *p, const struct consult *c, enum strategy_part part)
 {
-    fprintf(f, "\n%s\n", c->env->catalog->entry[r->specialty].name);
-    for (int i = 0; i < r->n_dx; i++) {
-        const struct answer_dx *d = &r->dx[i];
-        char head[32];
-        snprintf(head, sizeof head, "  %4.2f  ", d->p);
-        clinic_wrap(f, width, head, d->dx);
-        list(f, width, "        for      ", d->evidence_for, d->n_for);
-        list(f, width, "        against  ", d->evidence_against, d->n_against);
-        list(f, width, "        would tell apart  ", d->discriminators, d->n_discriminators);
-    }
-    if (r->notes[0])
-        clinic_wrap(f, width, "  notes ", r->notes);
+    const struct strategy_page to = {page_title, page_text, page_row, p};
+    if (c->env->strategy->show)
+        c->env->strategy->show(c, part, &to);
+}
+
+void sheet_work(FILE *f, int width, const struct consult *c)
+{
+    show(&(struct page){.f = f, .width = width}, c, STRATEGY_WORK);
 }
 
 static void decision(FILE *f, int width, const struct consult *c, const struct result *r)
 {
-    const struct answer_decision *d = c->decision;
     if (r->predicted >= 0)
         clinic_wrapf(f, width, "decision      ", "%c. %s", 'A' + r->predicted,
                      c->q->option[r->predicted]);
@@ -91,24 +68,14 @@ static void decision(FILE *f, int width, const struct consult *c, const struct r
     for (int i = 0; i < c->q->n_options && c->has_p; i++)
         clinic_wrapf(f, width, "              ", "%5.1f %%  %c. %s", 100 * c->p_option[i], 'A' + i,
                      c->q->option[i]);
-    if (!d)
-        return;
-    if (d->justification && d->justification[0])
-        clinic_wrap(f, width, "because       ", d->justification);
-    list(f, width, "differential  ", d->differential, d->n_differential);
-    list(f, width, "warnings      ", d->warnings, d->n_warnings);
+    show(&(struct page){.f = f, .width = width}, c, STRATEGY_GROUNDS);
 }
 
 void sheet_print(FILE *f, int width, const struct consult *c, const struct result *r,
                  const char *dir)
 {
     char line[512];
-    if (c->plan) {
-        fprintf(f, "\n");
-        sheet_plan(f, width, c);
-    }
-    for (int i = 0; i < c->n_reports; i++)
-        report(f, width, c, &c->reports[i]);
+    show(&(struct page){.f = f, .width = width, .apart = true}, c, STRATEGY_WORK);
     fprintf(f, "\n");
     decision(f, width, c, r);
     for (const char *w = c->warnings.s; *w;) { /* one a line */
@@ -133,35 +100,36 @@ static void text(struct str *s, const char *key, const char *v)
     str_add_json(s, v, strlen(v));
 }
 
-/* A parsed reply is valid JSON as it stands. */
-static void replies(struct str *s, const struct consult *c, const char *role)
+/* The parsed replies of every role that has this member of the object, in order of asking. A reply
+ * under a schema is valid JSON as it stands; any other becomes a string. */
+static void replies(struct str *s, const struct consult *c, const char *json)
 {
     const char *comma = "";
+    str_addf(s, ", \"%s\": [", json);
     for (const struct consult_call *k = c->first; k; k = k->next) {
-        if (strcmp(k->role, role) != 0 || !k->parsed || k->llm.n_options)
+        if (!k->role->json || strcmp(k->role->json, json) != 0 || !k->parsed || k->llm.n_options)
             continue;
         str_adds(s, comma);
-        str_add(s, k->llm.reply.s, k->llm.reply.len);
+        if (k->llm.schema)
+            str_add(s, k->llm.reply.s, k->llm.reply.len);
+        else
+            str_add_json(s, k->llm.reply.s, k->llm.reply.len);
         comma = ", ";
     }
+    str_addc(s, ']');
 }
 
-static void plan_json(struct str *s, const struct consult *c)
+/* A member of each name that the strategy's roles have. */
+static void all_replies(struct str *s, const struct consult *c)
 {
-    const struct answer_plan *p = c->plan;
-    const struct catalog *cat = c->env->catalog;
-    if (p->triage >= 0)
-        text(s, "triage_generalist", cat->entry[p->triage].id);
-    str_adds(s, ", \"selected_specialties\": [");
-    for (int i = 0; i < p->n_selected; i++)
-        str_addf(s, "%s\"%s\"", i ? ", " : "", cat->entry[p->selected[i]].id);
-    str_addc(s, ']');
-    for (int i = 0; i < cat->n && p->has_log_p; i++)
-        str_addf(s, "%s\"%s\": %.9g%s", i ? ", " : ", \"log_p\": {", cat->entry[i].id, p->log_p[i],
-                 i + 1 < cat->n ? "" : "}");
-    str_adds(s, ", \"planner\": [");
-    replies(s, c, "planner");
-    str_addc(s, ']');
+    const struct strategy_role *first = c->env->strategy->role;
+    for (const struct strategy_role *r = first; r->name; r++) {
+        bool before = !r->json;
+        for (const struct strategy_role *q = first; q != r && !before; q++)
+            before = q->json && !strcmp(q->json, r->json);
+        if (!before)
+            replies(s, c, r->json);
+    }
 }
 
 void sheet_noise(FILE *f, int width, const char *noise)
@@ -183,14 +151,9 @@ void sheet_json(FILE *f, const struct consult *c, const struct result *r, const 
         str_addf(&s, ", \"predicted\": \"%c\"", 'A' + r->predicted);
     text(&s, "answer", r->predicted >= 0 ? c->q->option[r->predicted] : r->answer);
     text(&s, "why", r->why);
-    if (c->plan)
-        plan_json(&s, c);
-    str_adds(&s, ", \"reports\": [");
-    replies(&s, c, "specialist");
-    str_adds(&s, "], \"decision\": [");
-    replies(&s, c, "aggregator");
-    replies(&s, c, "answer");
-    str_addc(&s, ']');
+    if (c->env->strategy->facts)
+        c->env->strategy->facts(c, STRATEGY_JSON, &s);
+    all_replies(&s, c);
     for (int i = 0; i < c->q->n_options && c->has_p; i++)
         str_addf(&s, "%s%.9g%s", i ? ", " : ", \"p\": [", c->p_option[i],
                  i + 1 < c->q->n_options ? "" : "]");

@@ -8,7 +8,7 @@ static const struct option_row rows[] = {
     TOOL_OPTIONS(ROW)};
 
 const struct option_set tool_option_set = {rows, sizeof rows / sizeof rows[0],
-                                           sizeof(struct tool_options), NULL};
+                                           sizeof(struct tool_options), NULL, NULL};
 
 int tool_config_init(struct config *c, struct err *e)
 {

@@ -8,10 +8,10 @@
 
 #define WORD_MAX 64 /* bytes; longer ones are unknown */
 
-bool toy_is(const struct engine_info *in)
+bool toy_is(const char *model)
 {
     static const char name[] = "mas toy clinic";
-    return !strncmp(in->name, name, sizeof name - 1);
+    return !strncmp(model, name, sizeof name - 1);
 }
 
 static char lower(char c)
@@ -85,11 +85,11 @@ bool toy_foreign(const struct toy_words *w)
     return !w->all || (int64_t)w->unknown * 100 > (int64_t)w->all * TOY_UNKNOWN;
 }
 
-bool toy_says(const struct engine_info *in, const struct medqa_question *q, char out[TOY_TEXT])
+bool toy_says(const char *model, const struct medqa_question *q, char out[TOY_TEXT])
 {
     *out = 0;
     struct toy_words w = toy_count(q);
-    if (!toy_is(in) || !toy_foreign(&w))
+    if (!toy_is(model) || !toy_foreign(&w))
         return false;
     if (!w.all)
         snprintf(out, TOY_TEXT,
@@ -103,12 +103,11 @@ bool toy_says(const struct engine_info *in, const struct medqa_question *q, char
     return true;
 }
 
-bool toy_says_all(const struct engine_info *in, const struct medqa_question *q, size_t n,
-                  char out[TOY_TEXT])
+bool toy_says_all(const char *model, const struct medqa_question *q, size_t n, char out[TOY_TEXT])
 {
     size_t foreign = 0;
     *out = 0;
-    for (size_t i = 0; i < n && toy_is(in); i++) {
+    for (size_t i = 0; i < n && toy_is(model); i++) {
         struct toy_words w = toy_count(&q[i]);
         foreign += toy_foreign(&w);
     }

@@ -9,14 +9,13 @@
 
 #include <stdbool.h>
 
-#include "engine.h"
 #include "medqa.h"
 
 #define TOY_UNKNOWN 8 /* percent of a case's words that may be new to the model */
 #define TOY_TEXT 200
 
-/* true: the toy model, or a model made from it. */
-bool toy_is(const struct engine_info *in);
+/* true: the model of this name is the toy model, or was made from it. */
+bool toy_is(const char *model);
 
 /* Number of words of the question and its options, and number of them that training has not
  * shown. */
@@ -28,9 +27,8 @@ bool toy_foreign(const struct toy_words *w);
 
 /* One case: true and the sentence that says so, if the answer is noise. false and "" for another
  * model, or a case that may be of its world. */
-bool toy_says(const struct engine_info *in, const struct medqa_question *q, char out[TOY_TEXT]);
+bool toy_says(const char *model, const struct medqa_question *q, char out[TOY_TEXT]);
 /* As toy_says, for many cases: the sentence has the number of noise cases. */
-bool toy_says_all(const struct engine_info *in, const struct medqa_question *q, size_t n,
-                  char out[TOY_TEXT]);
+bool toy_says_all(const char *model, const struct medqa_question *q, size_t n, char out[TOY_TEXT]);
 
 #endif

@@ -1,0 +1,129 @@
+#include "folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "outfile.h"
+#include "zio.h"
+
+void folder_path(const struct folder *f, const char *name, char out[1100])
+{
+    snprintf(out, 1100, "%s/%s", f->dir, name);
+}
+
+bool folder_has(const struct folder *f, const char *name)
+{
+    char path[1100];
+    struct stat st;
+    folder_path(f, name, path);
+    return stat(path, &st) == 0;
+}
+
+int folder_sync(const struct folder *f, struct err *e)
+{
+    int fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad = fd < 0 || fsync(fd) != 0;
+    if (fd >= 0)
+        close(fd);
+    if (bad)
+        FAIL(e, ERR_IO, "cannot sync the folder %s: %s", f->dir, strerror(errno));
+    return 0;
+}
+
+int folder_save(const struct folder *f, const char *name, const void *data, size_t n, struct err *e)
+{
+    char path[1100];
+    folder_path(f, name, path);
+    return outfile_save(path, data, n, e);
+}
+
+int folder_make(struct folder *f, const char *dir, struct err *e)
+{
+    size_t n = strlen(dir);
+    if (!n || n >= sizeof f->dir)
+        FAIL(e, ERR_CREATE, "the name of the run's folder has %zu bytes, expected 1 to %zu", n,
+             sizeof f->dir - 1);
+    memcpy(f->dir, dir, n + 1);
+    while (n > 1 && f->dir[n - 1] == '/')
+        f->dir[--n] = 0;
+    for (size_t i = 1; i <= n; i++) {
+        if (f->dir[i] != '/' && f->dir[i] != 0)
+            continue;
+        f->dir[i] = 0;
+        int failed = mkdir(f->dir, 0777) != 0 && errno != EEXIST;
+        if (failed)
+            FAIL(e, ERR_CREATE, "cannot create the folder %s: %s", f->dir, strerror(errno));
+        if (i < n)
+            f->dir[i] = '/';
+    }
+    return 0;
+}
+
+int folder_lock(struct folder *f, struct err *e)
+{
+    char path[1100], pid[32] = "";
+    folder_path(f, "lock", path);
+    f->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (f->lock < 0)
+        FAIL(e, ERR_CREATE, "cannot create %s: %s", path, strerror(errno));
+    if (flock(f->lock, LOCK_EX | LOCK_NB) != 0) {
+        ssize_t n = errno == EWOULDBLOCK ? pread(f->lock, pid, sizeof pid - 1, 0) : -1;
+        if (n < 0)
+            FAIL(e, ERR_CREATE, "cannot lock %s: %s", path, strerror(errno));
+        pid[strspn(pid, "0123456789")] = 0;
+        FAIL(e, ERR_CREATE,
+             "%s is being written by process %s; wait for it or choose another --out", f->dir,
+             pid[0] ? pid : "(unknown)");
+    }
+    int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    if (ftruncate(f->lock, 0) != 0)
+        FAIL(e, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    return zio_write_all(f->lock, path, pid, (size_t)n, e);
+}
+
+void folder_free_name(const struct folder *f, const char *stem, char out[64])
+{
+    snprintf(out, 64, "%s", stem);
+    for (int i = 2; folder_has(f, out) && i < 10000; i++)
+        snprintf(out, 64, "%s.%d", stem, i);
+}
+
+int folder_set_aside(const struct folder *f, struct str *notes, struct err *e)
+{
+    static const char *const names[] = {"run.json",     "traces.jsonl", "traces.jsonl.gz",
+                                        "summary.json", "results.csv",  "records.jsonl"};
+    char sub[64], from[1100], to[1200];
+    bool any = false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        any |= folder_has(f, names[i]);
+    if (!any)
+        return 0;
+    for (int i = 1;; i++) {
+        snprintf(sub, sizeof sub, "old-%d", i);
+        folder_path(f, sub, to);
+        if (mkdir(to, 0777) == 0)
+            break;
+        if (errno != EEXIST || i > 10000)
+            FAIL(e, ERR_CREATE, "cannot create %s: %s", to, strerror(errno));
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        folder_path(f, names[i], from);
+        snprintf(to, sizeof to, "%s/%s/%s", f->dir, sub, names[i]);
+        if (rename(from, to) != 0 && errno != ENOENT)
+            FAIL(e, ERR_IO, "cannot move %s: %s", from, strerror(errno));
+    }
+    str_addf(notes, "the former results are in %s/%s\n", f->dir, sub);
+    return folder_sync(f, e);
+}
+
+void folder_close(struct folder *f)
+{
+    if (f->lock >= 0)
+        close(f->lock); /* gives the lock back */
+    f->lock = -1;
+}
