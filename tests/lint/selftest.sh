@@ -295,7 +295,7 @@ place_tree
 expect oneplace 0 'clean'
 place agents/run.c 'const char *p = "first the planner";' 'agents/run.c:4: a string names planner; strategies and roles stand'
 place tools/cmd/sheet.c 'const char *p = "direct";' 'tools/cmd/sheet.c:1: a string names direct; strategies'
-place tools/cmd/clinic.c 'const char *p = "panel or" " another";' 'tools/cmd/clinic.c:1: a string names panel; strategies'
+place tools/cmd/clinic.c 'const char *p = "panel or" " direct";' 'tools/cmd/clinic.c:1: a string names direct; strategies'
 place runtime/config/config.c 'int p = c->planner;' 'runtime/config/config.c:4: planner; strategies and roles stand'
 place tools/cmd/clinic.c 'int p = strategy_panel.plans;' 'tools/cmd/clinic.c:1: strategy_panel; strategies and roles'
 place runtime/zio.c 'int g(void) { return FMT_Q8_0; }' 'runtime/zio.c:3: FMT_Q8_0; derive it from formats.def'

@@ -362,7 +362,7 @@ static int best_plan(const struct fit *f, enum plan_mode mode, struct plan *best
     return found ? 0 : rc;
 }
 
-/* Hours of a MedQA panel evaluation: output at the batch's rate, prompts at the card's
+/* Hours of a MedQA evaluation: output at the batch's rate, prompts at the card's
  * arithmetic. */
 static double eval_hours(const struct fit *f, const struct plan *p)
 {
