@@ -226,7 +226,7 @@ void consult_warn_closed(const struct consult_call *call, const char *name)
     if (consult_closed(call))
         consult_warn(
             call->of,
-            "%s: the reply was closed at its limit of %d tokens; what was not finished is left out",
+            "%s: the reply was closed at its limit of %d tokens; unfinished parts are left out",
             name, call->llm.max_tokens);
 }
 

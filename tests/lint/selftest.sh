@@ -35,6 +35,7 @@ good_tree() {
     printf '#include "mas.h"\n#include <zlib.h>\nint main(void) { exit(1); }\n' >tests/unit/t_run.c
     printf 'int mas;\n' >tools/mas.h
     printf '# mas\n\n`mas run` runs, see `tools/mas.c`.\n\n```\n$ mas run -q x\nan answer\n```\n' >README.md
+    for room in kernels loader runtime agents configs tools tests; do printf 'A room.\n' >"$room/README.md"; done
     printf '# tools\n\n| `mas run` | takes a case |\n' >tools/COMMANDS.md
 }
 
@@ -135,9 +136,12 @@ red docs tools/cmd/commands.def 'X(eval)' 'tools/COMMANDS.md:1: no entry for `ma
 red docs README.md 'Use `mas fly` for more.' "README.md:9: there is no command 'mas fly'"
 red docs README.md $'```\nbuild/release/mas fly -x\n```' "there is no command 'mas fly'"
 red docs README.md 'See `tools/none.sh`.' 'README.md:9: there is no tools/none.sh'
-red docs agents/README.md '`tools/mas.c`, `tools/none.c`' 'agents/README.md:1: there is no tools/none.c'
-red docs agents/README.md '    build/release/mas fly -x' "agents/README.md:1: there is no command 'mas fly'"
-red docs agents/README.md '[the card](../configs/none.md)' 'agents/README.md:1: a link to ../configs/none.md'
+red docs agents/README.md '`tools/mas.c`, `tools/none.c`' 'agents/README.md:2: there is no tools/none.c'
+red docs agents/README.md '    build/release/mas fly -x' "agents/README.md:2: there is no command 'mas fly'"
+red docs agents/README.md '[the card](../configs/none.md)' 'agents/README.md:2: a link to ../configs/none.md'
+good_tree
+rm agents/README.md
+expect docs 1 'agents/README.md:1: a room without a README'
 red docs configs/a.yaml "model: /hom""e/somebody/model.gguf" 'configs/a.yaml:1: a path of one machine'
 
 # prose
@@ -156,7 +160,7 @@ red prose README.md "- $(words 26)" 'README.md:9: 26 words in a sentence'
 red prose README.md "| a | $(words 26) |" 'README.md:9: 26 words in a sentence'
 red prose agents/NOTES.md 'What follows is short.' 'agents/NOTES.md:1: a sentence begins with "What"'
 red prose README.md "$(yes a. | head -130)" 'lines, at most 120'
-red prose agents/README.md "$(yes a. | head -61)" 'agents/README.md:61: 61 lines, at most 60'
+red prose agents/README.md "$(yes a. | head -60)" 'agents/README.md:61: 61 lines, at most 60'
 good_tree
 {
     printf '/* %s %s\n *\n *     %s\n' "$(words 25)" "$(words 25)" "$(words 30)"
