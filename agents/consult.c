@@ -178,7 +178,7 @@ static int consult_send(struct consult *c, struct consult_call *k, struct err *e
 {
     int rc = llm_submit(c->env->llm, &k->llm, e);
     if (rc < 0) {
-        llm_call_clear(&k->llm); /* what a half-taken call may hold already */
+        llm_call_clear(&k->llm); /* a partly submitted call may hold memory already */
         return err_wrap(e, rc, "%s", k->role->name);
     }
     if (c->last)
@@ -226,7 +226,7 @@ void consult_warn_closed(const struct consult_call *call, const char *name)
     if (consult_closed(call))
         consult_warn(
             call->of,
-            "%s: the reply was closed at its limit of %d tokens; what was not finished is left out",
+            "%s: the reply was closed at its limit of %d tokens; unfinished parts are left out",
             name, call->llm.max_tokens);
 }
 

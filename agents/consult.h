@@ -1,10 +1,10 @@
 /*
- * consult: one question on its way through a strategy. A state machine, not a thread: a strategy
- * asks calls, hears of each one as it completes, and ends the consult with an answer, as unparsed,
- * or as failed. Hundreds are in flight at once, which is what gives the scheduler its batch.
+ * consult: one question on its way through a strategy. A consult is a state machine, not a thread.
+ * A strategy asks calls and is told of each completed call. It ends the consult with an answer, as
+ * unparsed, or as failed. Hundreds are in flight at once and give the scheduler its batch.
  *
- * Everything random in a consult (call ids, order of options) is derived from the configured seed
- * and the question's id, so that neither resuming nor concurrency changes a result.
+ * The configured seed and the question's id determine everything random in a consult: call ids,
+ * order of options. So neither resuming nor concurrency changes a result.
  */
 #ifndef MAS_CONSULT_H
 #define MAS_CONSULT_H
@@ -35,20 +35,20 @@ struct consult_call {
     int specialty; /* catalogue index, -1 = none */
     const struct prompt *prompt;
     bool done, parsed, broken; /* broken: ended in an error that fails the case */
-    char why[256];             /* parsed == false: what was wrong with the reply */
+    char why[256];             /* parsed == false: the fault of the reply */
 };
 
 struct consult {
     const struct strategy_env *env;
     const struct medqa_question *q;
     int shown[MEDQA_OPTIONS]; /* option shown at place i is q->option[shown[i]] */
-    const char *options;      /* the options as they stand in a prompt */
+    const char *options;      /* the options in the form of a prompt */
     struct arena arena;       /* prompts, parsed replies; one lifetime */
     struct consult_call *first, *last;
     int n_calls, n_open;
     bool broken; /* a call ended in an error: the case fails when no call is open any more */
     void *data;  /* the strategy's, in the arena */
-    /* what came out */
+    /* the outcome */
     enum consult_state state;
     int predicted;       /* index into q->option, -1 = none */
     const char *answer;  /* text of an open question's answer, or NULL */
@@ -84,25 +84,28 @@ struct consult_ask {
 /* Submits one call. ERR_DATA when the prompt does not fit the context or the case's token budget is
  * spent: the case has failed, the run goes on. Other errors end the run. */
 int consult_submit(struct consult *c, const struct consult_ask *ask, struct err *e);
-/* Submits n calls side by side, or none: every prompt is checked before the first is sent, so that
- * what a failed case records does not depend on how far the others got. Errors as above. */
+/* Submits n calls side by side, or none. Every prompt is checked before the first is sent. So the
+ * record of a failed case does not depend on the progress of its other calls. Errors as above. */
 int consult_submit_all(struct consult *c, const struct consult_ask *ask, int n, struct err *e);
 
-/* The reply can be parsed: it was neither cut nor an error. Otherwise says why in the call. */
+/* true: the reply can be parsed, since it was neither cut nor an error. Otherwise writes the reason
+ * into the call. */
 bool consult_usable(struct consult_call *call);
-/* Leaves a warning if the call's reply was closed before the model had finished it. name: who
- * speaks, as the warning calls it. */
+/* Leaves a warning if the call's reply was closed before the model had finished it. name: the
+ * speaker's name in the warning. */
 void consult_warn_closed(const struct consult_call *call, const char *name);
-/* Marks the call as not parsed. Of a reply that was closed early, says which limit to raise. */
+/* Marks the call as not parsed. For a reply that was closed early, the reason names the limit to
+ * raise. */
 void consult_bad(struct consult_call *call, const struct err *why);
 
-/* The call ended in an error that fails its case. The calls beside it end by themselves first, so
- * that the record does not depend on the order in which they end. */
+/* The call ended in an error that fails its case. The case ends only after its other calls, so that
+ * the record does not depend on their order. */
 void consult_break(struct consult_call *call, const struct err *why);
-/* Fails a broken case without open calls, for the reason of the first call asked that has one. */
+/* Fails a broken case without open calls. The reason is that of the first asked call with a
+ * reason. */
 void consult_settle(struct consult *c);
 
-/* How a consult ends. letter: as shown; mapped back to the question's own order here. */
+/* Ends a consult. letter: as shown to the model; it is mapped back to the question's own order. */
 void consult_answer(struct consult *c, int letter, const char *text);
 void consult_unparsed(struct consult *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -111,10 +114,10 @@ void consult_warn(struct consult *c, const char *fmt, ...) __attribute__((format
 
 /* Tokens of the calls that are done: prompt (cached ones included) + new. */
 int64_t consult_tokens(const struct consult *c);
-/* Fails the case when its calls took more tokens than a case may. Looks when no call is open, so
- * that the order in which calls end changes nothing. */
+/* Fails the case when its calls took more tokens than the budget of a case. Checks only when no
+ * call is open, so that the order of ends changes nothing. */
 bool consult_spent(struct consult *c);
-/* A number that names (question, role, index) and nothing else. */
+/* A number that depends on (question, role, index) and nothing else. */
 uint64_t consult_id(const char *question, const char *role, int index);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * folder: the folder that holds a run: its name, its lock, and files that are written so that after
- * a crash each is there completely or not at all. trace.h says which files these are.
+ * folder: the folder of a run: its name, its lock, and its files. After a crash each file is there
+ * completely or not at all. trace.h lists the files.
  */
 #ifndef MAS_FOLDER_H
 #define MAS_FOLDER_H
@@ -16,7 +16,7 @@ struct folder {
     int lock; /* descriptor, -1 = not held */
 };
 
-/* Makes the folder, parents too, and takes its name over. ERR_CREATE. */
+/* Makes the folder and its parents, and stores its name. ERR_CREATE. */
 int folder_make(struct folder *f, const char *dir, struct err *e);
 /* Holds the lock until folder_close. ERR_CREATE names the process that holds it. */
 int folder_lock(struct folder *f, struct err *e);
@@ -24,15 +24,14 @@ void folder_close(struct folder *f); /* gives the lock back if it is held */
 
 void folder_path(const struct folder *f, const char *name, char out[1100]);
 bool folder_has(const struct folder *f, const char *name);
-/* Makes what was created or renamed in the folder last a crash. ERR_IO. */
+/* Syncs the folder, so that created and renamed files survive a crash. ERR_IO. */
 int folder_sync(const struct folder *f, struct err *e);
 /* Writes a whole file in place of the former one. ERR_CREATE, ERR_IO. */
 int folder_save(const struct folder *f, const char *name, const void *data, size_t n,
                 struct err *e);
 /* The next free name of the form stem or stem.N. */
 void folder_free_name(const struct folder *f, const char *stem, char out[64]);
-/* Moves the files of a former run into the first free old-N and says so in notes. ERR_CREATE,
- * ERR_IO. */
+/* Moves the files of a former run into the first free old-N and notes that. ERR_CREATE, ERR_IO. */
 int folder_set_aside(const struct folder *f, struct str *notes, struct err *e);
 
 #endif

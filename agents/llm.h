@@ -1,8 +1,8 @@
 /*
- * llm: the agents' only door to a model. Calls go in, completions come out of one queue, so that a
- * pipeline is a state machine stepped on completions and never a thread. The local implementation
- * sits on runtime/engine/engine.h; the scripted one answers from a function, for tests.
- * provider.h opens the llm that a configuration names.
+ * llm: the agents' only door to a model. Calls go in, and completions come out of one queue. So a
+ * pipeline is a state machine stepped on completions, never a thread. The local implementation sits
+ * on runtime/engine/engine.h; the scripted one answers from a function, for tests. provider.h opens
+ * the llm that a configuration names.
  *
  * An llm says what it can do. A strategy says what its roles need, and strategy_open compares the
  * two before anything is asked.
@@ -27,7 +27,7 @@ enum llm_finish {
     LLM_STOP,   /* ended by itself */
     LLM_CUT,    /* token limit reached in the middle */
     LLM_CLOSED, /* token limit near: closed validly under its schema; see own_len */
-    /* also a reply that was complete before the cancelling reached it: no reply, n_new 0 */
+    /* no reply, n_new 0, even if the reply was complete before the cancel arrived */
     LLM_CANCEL,
     LLM_ERROR, /* call.err says why */
 };
@@ -58,7 +58,7 @@ struct llm_call {
     void *user_data;
     /* out; reply and option_lp belong to the call until llm_call_clear */
     struct str reply;
-    /* bytes of reply that the model chose or that its schema forced; the rest of a closed reply is
+    /* bytes of reply that the model chose or that its schema forced. The rest of a closed reply is
      * the closer's. LLM_CLOSED: at most reply.len; any other: reply.len */
     size_t own_len;
     double *option_lp;  /* (n_options) natural log, sum over the option's tokens */
@@ -77,18 +77,18 @@ struct llm_call {
 
 void llm_call_clear(struct llm_call *c); /* frees the out part; the in part stays */
 
-/* What an llm can do: a set of bits. */
+/* The capabilities of an llm: a set of bits. */
 enum llm_can {
     LLM_CAN_SCORE = 1,    /* log-probability of given continuations */
     LLM_CAN_SCHEMA = 2,   /* decoding constrained by a JSON Schema */
     LLM_CAN_SEED = 4,     /* the same seed and id give the same reply */
     LLM_CAN_LOGPROBS = 8, /* log-probability of the reply's own tokens */
-    LLM_CAN_PREFIX = 16,  /* the reply goes on from a given beginning */
+    LLM_CAN_PREFIX = 16,  /* the reply continues a given beginning */
     LLM_CAN_ALL = 31,
 };
-/* "scores options, obeys a schema": the capabilities of the set, as a sentence needs them. */
+/* "scores options, obeys a schema": the capabilities of the set, as part of a sentence. */
 const char *llm_can_text(unsigned can, char buf[160]);
-/* What a call with these in members needs. */
+/* The capabilities that a call with these in members needs. */
 unsigned llm_call_needs(const struct llm_call *c);
 
 struct llm_info {         /* for the trace header */
@@ -100,11 +100,11 @@ struct llm_info {         /* for the trace header */
     char backend[64], device[128];
     char host_layers
         [4096]; /* "0-3,7": feed-forward parts that the CPU computes beside a device; "" = none */
-    char placement[200]; /* where the weights lie; "" when it is not ours to know */
+    char placement[200]; /* places of the weights; "" = unknown to the provider */
     char chat[32];
-    char kv[16]; /* number format of the KV cache; "" when it is not ours to know */
+    char kv[16]; /* number format of the KV cache; "" = unknown to the provider */
     int n_ctx;
-    int slots; /* calls that make progress together: a hint for how many to submit */
+    int slots; /* calls that make progress together, a hint for the number to submit */
 };
 
 struct llm_gauge {                    /* figures of the moment; totals count from the opening */
@@ -128,7 +128,7 @@ struct llm_api {
     void (*cancel)(struct llm *l, struct llm_call *c);
     const struct llm_info *(*info)(struct llm *l);
     void (*close)(struct llm *l);
-    /* Each of these may be NULL: this llm has nothing of the kind. */
+    /* Each of these may be NULL: this llm has no such figures. */
     void (*gauge)(struct llm *l, struct llm_gauge *out);
     void (*figures)(struct llm *l, enum llm_figures form, struct str *out);
     void (*placement)(struct llm *l, struct str *out);
@@ -144,7 +144,8 @@ int llm_schema(struct llm *l, const char *json, size_t n, const char *name,
 /* ERR_DATA when prompt + max_tokens exceed the context (both numbers); then the call was not
  * taken. */
 int llm_submit(struct llm *l, struct llm_call *c, struct err *e);
-/* Would llm_submit find room for it? The same ERR_DATA where not; nothing is taken. */
+/* Checks that llm_submit would find room for the call. Fails with the same ERR_DATA. Takes
+ * nothing. */
 int llm_check(struct llm *l, const struct llm_call *c, struct err *e);
 /* The next finished call, in order of completion; NULL after timeout_ms (-1 = for ever, but NULL at
  * once when nothing is in flight). A signal wakes it with NULL. */
@@ -153,26 +154,26 @@ void llm_cancel(struct llm *l, struct llm_call *c); /* it still comes out of llm
 const struct llm_info *llm_info(struct llm *l);
 void llm_close(struct llm *l); /* accepts NULL */
 
-/* False, and out is left alone, when this llm measures nothing of the kind. */
+/* false, with out unchanged, when this llm has no gauge. */
 bool llm_gauge(struct llm *l, struct llm_gauge *out);
-/* Appends the figures of the work done since the opening; nothing where none are known or nothing
- * was computed. */
+/* Appends the figures of the work since the opening. Appends nothing if no figures are known or no
+ * work was done. */
 void llm_figures(struct llm *l, enum llm_figures form, struct str *out);
-/* Appends lines that say where the weights lie; nothing when they all lie in one place. */
+/* Appends lines with the places of the weights. Appends nothing if all weights lie in one place. */
 void llm_placement(struct llm *l, struct str *out);
 
-/* llm_local.c: on an engine, which it borrows; own: which llm_close closes, too. */
+/* llm_local.c: an llm on an engine. It borrows the engine; own: llm_close closes the engine too. */
 struct engine;
 int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e);
 
-/* llm_script.c: fn writes the reply (and finish, own_len of a closed one, option_lp) of a call;
- * called at llm_next, in an order shuffled by seed, so that completions arrive as unordered as
- * in life. */
+/* llm_script.c: fn writes the reply of a call, and finish, option_lp, and own_len of a closed
+ * reply. llm_next calls it in an order shuffled by seed, so that completions arrive as unordered as
+ * in reality. */
 typedef void (*llm_script_fn)(struct llm_call *c, void *user);
 int llm_script_open(llm_script_fn fn, void *user, uint64_t seed, struct llm **out, struct err *e);
-/* Such an llm can do everything until this says otherwise. */
+/* A scripted llm has every capability until this call sets others. */
 void llm_script_can(struct llm *l, unsigned can);
-/* The text of a schema that such an llm has prepared. */
+/* The text of a schema that a scripted llm has prepared. */
 const char *llm_script_schema(const struct llm_schema *s);
 
 #endif

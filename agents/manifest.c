@@ -9,7 +9,7 @@
 #include "trace_diff.h"
 #include "zio.h"
 
-/* A value of run.json as it stands there, so that writing it again changes no digit. */
+/* A value of run.json as its text, so that writing it again changes no digit. */
 struct manifest_raw {
     const char *s;
     size_t n;

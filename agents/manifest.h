@@ -1,7 +1,7 @@
 /*
- * manifest: run.json, which says what a run is: its identity, the records asked for, what the data
- * file held, a session for each change of settings, and the figures of the last report. Parts that
- * are written again keep every digit.
+ * manifest: run.json, the description of a run. It holds the identity, the records asked for, the
+ * content of the data file, and a session for each change of settings. It also holds the figures of
+ * the last report. Rewritten parts keep every digit.
  */
 #ifndef MAS_MANIFEST_H
 #define MAS_MANIFEST_H
@@ -14,14 +14,13 @@
 
 struct manifest {
     struct str head; /* run.json up to its figures */
-    struct str json; /* all of it, as last written */
+    struct str json; /* all of run.json, as last written */
 };
 
 /* ERR_CONFIG unless the document is of the format that this program writes. */
 int manifest_format(const json_t *doc, const char *dir, struct err *e);
-/* The manifest of a new run, or of one whose run.json is there: it must be of the same identity.
- * notes says which settings differ. Writes records.jsonl. ERR_CONFIG, ERR_DATA, ERR_IO,
- * ERR_NOMEM. */
+/* Begins a new run, or continues one whose run.json exists and has the same identity. notes names
+ * the settings that differ. Writes records.jsonl. ERR_CONFIG, ERR_DATA, ERR_IO, ERR_NOMEM. */
 int manifest_begin(struct manifest *m, const struct folder *f, const struct trace_options *o,
                    struct err *e);
 int manifest_continue(struct manifest *m, const struct folder *f, struct str *notes,

@@ -5,12 +5,12 @@
  *     [system]  constant for a whole evaluation; its slots are filled when the file is read
  *     [user]    filled for every call
  * A slot is {name}; {{ and }} stand for braces. Every slot must be known, and every slot that the
- * program offers must be used: a typo is an error with its line, never a hole in a prompt. What is
- * shared by most calls stands first, so that the key/value cache of a common beginning is computed
+ * program offers must be used. So a typo is an error with its line, never a hole in a prompt. The
+ * text that most calls share stands first, so that the KV cache of a common beginning is computed
  * once.
  *
- * Untrusted text enters only as the value of a slot, in the user section; values are not searched
- * for slots again.
+ * Untrusted text enters only as the value of a slot, in the user section; a value is not searched
+ * for slots.
  */
 #ifndef MAS_PROMPT_H
 #define MAS_PROMPT_H
@@ -26,7 +26,7 @@ struct prompt_constant { /* a slot of the system section, or of a schema */
     const char *name, *value;
 };
 
-/* Where prompts come from: dir "" = built in. */
+/* The source of prompts; dir "" = built in. */
 struct prompt_source {
     const char *dir;
     const char *strategy;
@@ -40,13 +40,13 @@ int prompt_open(const struct prompt_source *src, const char *role,
 void prompt_close(struct prompt *p); /* accepts NULL */
 
 const char *prompt_system(const struct prompt *p, size_t *len);
-const char *prompt_hash(const struct prompt *p); /* 16 hex digits over path and text as filled */
+const char *prompt_hash(const struct prompt *p); /* 16 hex digits over path and filled text */
 const char *prompt_name(const struct prompt *p); /* "panel/planner" */
 /* Appends the user section with values[i] in place of slots[i]. */
 void prompt_render(const struct prompt *p, const char *const *values, struct str *out);
 
-/* Reads <strategy>/<name> and appends it with each "{slot}" (in quotes, so that the file is JSON as
- * it stands) replaced by the JSON text of the constant. Errors as prompt_open. */
+/* Reads <strategy>/<name> and appends it. The JSON text of a constant replaces each "{slot}"; the
+ * quotes around a slot make the file itself valid JSON. Errors as prompt_open. */
 int prompt_schema(const struct prompt_source *src, const char *name,
                   const struct prompt_constant *constants, size_t n_constants, struct str *out,
                   struct err *e);

@@ -9,11 +9,11 @@
 #include "llm.h"
 
 struct provider_options {
-    const struct config *config; /* provider, model and the settings of that provider */
+    const struct config *config; /* provider, model, and the provider's settings */
     /* calls in flight when the configuration leaves their number open; 0 = as many as make a batch
      * fast */
     int calls;
-    bool hash; /* llm_info.model_sha256 is wanted, which may take long */
+    bool hash; /* compute llm_info.model_sha256, which may take long */
     /* loading, in bytes; may be NULL */
     void (*progress)(uint64_t done, uint64_t total, void *user);
     void *user;
@@ -25,8 +25,8 @@ struct provider {
     int (*open)(const struct provider_options *o, struct llm **out, struct err *e);
 };
 
-/* Opens an llm by config->provider. ERR_CONFIG names the providers there are; otherwise the errors
- * of the provider. */
+/* Opens an llm by config->provider. ERR_CONFIG names all providers; otherwise the errors of the
+ * provider. */
 int provider_open(const struct provider_options *o, struct llm **out, struct err *e);
 
 #define X(name) extern const struct provider provider_##name;

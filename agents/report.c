@@ -351,7 +351,7 @@ static void report_field(struct str *out, const char *s)
     str_addc(out, '"');
 }
 
-/* What was answered; r NULL = nothing. */
+/* The columns of the answer; r NULL = no answer. */
 static void report_csv_answer(const struct result *r, struct str *out)
 {
     char predicted[2] = "";

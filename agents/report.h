@@ -7,11 +7,10 @@
 #include "str.h"
 #include "trace.h"
 
-/* A table of at most `width` columns (80 or more). title: what was run, one line. */
+/* A table of at most `width` columns (80 or more). title: the run, in one line. */
 void report_table(const struct stats_summary *s, const char *title, int width, struct str *out);
-/* Runs side by side, the first one being what the others are compared with: accuracy with its
- * interval, what is missing, and what a question cost. Every difference is this run minus the
- * first. */
+/* Runs side by side: accuracy with its interval, missing answers, and the cost of a question. The
+ * others are compared with the first run; every difference is this run minus the first. */
 struct report_run {
     const char *name;
     struct stats_summary summary;
@@ -20,17 +19,20 @@ struct report_run {
 void report_runs(const struct report_run *run, int n, struct str *out);
 void report_paired(const struct report_run *first, const struct report_run *other, struct str *out);
 /* One JSON object; numbers that were not measured are null. run_json: the trace's run.json,
- * included as "run" when not empty; engine_json likewise: what the engine of the process that
- * ended the run has done. */
+ * included as "run" when not empty; engine_json likewise: the work of the engine in the process
+ * that ended the run. */
 void report_json(const struct stats_summary *s, const char *run_json, const char *engine_json,
                  struct str *out);
 /* The counts alone, for run.json: one JSON object. */
 void report_figures(const struct stats_summary *s, struct str *out);
-/* Header and one row a record asked for, RFC 4180: trace_id, question (first 100 characters),
- * predicted_answer, correct_answer, is_correct, total_latency_seconds, total_tokens, n_specialists;
- * line (of the data file), status (answered, unparsed, failed, not run, duplicate, rejected),
- * calls_cut, calls_closed, reason. An unknown value is an empty field; a duplicate has the
- * answer of the record that it repeats, and no costs. */
+/* Writes CSV (RFC 4180): a header and one row a record asked for. Columns:
+ * - trace_id, question (first 100 characters), predicted_answer, correct_answer, is_correct,
+ *   total_latency_seconds, total_tokens, n_specialists;
+ * - line (of the data file), status (answered, unparsed, failed, not run, duplicate, rejected),
+ *   calls_cut, calls_closed, reason.
+ *
+ * An unknown value is an empty field. A duplicate has the answer of the record that it repeats, and
+ * no costs. */
 int report_csv(const struct trace_run *run, struct str *out, struct err *e);
 
 #endif

@@ -107,7 +107,7 @@ size_t result_head(const char *s)
     return at;
 }
 
-/* What the strategy adds, and the specialties that were asked. */
+/* The members of the strategy, and the specialties that were asked. */
 static void result_write_work(const struct consult *c, struct str *out)
 {
     const struct strategy *s = c->env->strategy;

@@ -1,7 +1,7 @@
 /*
- * result: what a finished case left behind, as one line of a trace. A result is always read from
- * its line, also by the run that wrote it, so that a resumed evaluation cannot differ from an
- * uninterrupted one.
+ * result: the outcome of a finished case, as one line of a trace. A result is always read from its
+ * line, also by the run that wrote it. So a resumed evaluation cannot differ from an uninterrupted
+ * one.
  */
 #ifndef MAS_RESULT_H
 #define MAS_RESULT_H
@@ -28,8 +28,8 @@ struct result {
     double p;               /* probability of the predicted letter, NaN = not measured */
     double seconds, joules; /* of the case; joules NaN = not measured */
     int calls;
-    int cut;    /* of them: replies cut at their token limit */
-    int closed; /* of them: replies closed before their limit, validly under their schema */
+    int cut;    /* number of replies cut at their token limit */
+    int closed; /* number of replies closed before their limit, validly under their schema */
     int64_t prompt_tokens, cached_tokens, new_tokens; /* prompt_tokens counts cached ones too */
 };
 
@@ -45,7 +45,7 @@ size_t result_head(const char *s);
 
 /* Appends the case as a JSON object without its last brace; trace.c adds the checksum. */
 void result_write(const struct consult *c, struct str *out);
-/* Appends one call likewise. */
+/* Appends one call as a JSON object without its last brace. */
 void result_write_call(const struct consult *c, const struct consult_call *k, struct str *out);
 
 /* Reads a whole case line (with brace and checksum) and appends it to rs. ERR_DATA, ERR_NOMEM. */

@@ -58,7 +58,7 @@ static int roles_row(struct roles *rs, const char *name, struct roles_row **out,
     return 0;
 }
 
-/* The row of a name as it stands in JSON. */
+/* The row of a name, in JSON's escapes. */
 static int roles_named(struct roles *rs, const struct jscan_item *it, struct roles_row **out,
                        struct err *e)
 {

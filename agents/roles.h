@@ -1,6 +1,6 @@
 /*
- * roles: the calls of a run, counted role by role as the call lines of its trace have them. A role
- * is a name in a trace. One that no strategy of this program declares is counted like any other.
+ * roles: the calls of a run, counted role by role from the call lines of its trace. A role is a
+ * name in a trace. A role that no strategy of this program declares is counted like any other.
  */
 #ifndef MAS_ROLES_H
 #define MAS_ROLES_H
@@ -15,7 +15,7 @@ struct roles_row {
 };
 
 struct roles {
-    struct roles_row *r; /* (n) in the order in which the trace names them */
+    struct roles_row *r; /* (n) in order of first mention in the trace */
     size_t n, cap;
     struct arena arena; /* their names */
 };

@@ -65,7 +65,7 @@ static void run_cancel(struct consult *c)
             llm_cancel(c->env->llm, &k->llm);
 }
 
-/* A strategy's verdict on what it was told: bad data fails the case, anything else ends the run. */
+/* Handles a strategy's return code: ERR_DATA fails the case, any other error ends the run. */
 static void run_verdict(struct run *r, struct consult *c, int rc, const struct err *why)
 {
     if (rc == ERR_DATA)

@@ -1,15 +1,14 @@
 /*
- * strategy: a way from a question to an answer. A strategy is a file strategy_<name>.c with
- * `const struct strategy strategy_<name>`, one line in strategies.def and a folder of prompts. It
- * declares the roles that it asks; settings, reports and traces know of roles only what is declared
- * here.
+ * strategy: a way from a question to an answer. A strategy is a file strategy_<name>.c with `const
+ * struct strategy strategy_<name>`, one line in strategies.def and a folder of prompts. It declares
+ * the roles that it asks; settings, reports and traces know of roles only what is declared here.
  *
- * open reads and checks everything that a run needs (prompts, schemas, selections), so that nothing
- * of the kind can go wrong in the middle of an evaluation. start and step drive one consult: they
- * ask calls with consult_submit and end the consult with consult_answer, consult_unparsed or
- * consult_fail. They return 0; ERR_DATA = this case has failed, the message is its reason; anything
- * else ends the run. step hears only of calls that the llm completed; results must not depend on
- * the order of completion.
+ * open reads and checks everything that a run needs: prompts, schemas, selections. So none of them
+ * can fail in the middle of an evaluation. start and step drive one consult. They ask calls with
+ * consult_submit and end the consult with consult_answer, consult_unparsed or consult_fail. 0: go
+ * on. ERR_DATA: this case has failed, and the message is its reason. Any other error ends the run.
+ * step is called only for calls that the llm completed. Results must not depend on the order of
+ * completion.
  */
 #ifndef MAS_STRATEGY_H
 #define MAS_STRATEGY_H
@@ -29,22 +28,22 @@ struct strategy_role {
     unsigned needs;     /* LLM_CAN_.. that its calls use */
     double temperature; /* default of agent_temperatures.KEY; negative = the key temperature */
     int max_tokens;     /* default of role_tokens.KEY; 0 = the key max_output_tokens */
-    bool many;          /* several of them are asked side by side */
+    bool many;          /* several calls of this role are asked side by side */
     const char *json;   /* member of `mas run --json` that holds its replies; NULL = none */
 };
 
-/* Where a finished case is written for a person. Texts may come from a model. */
+/* The page on which a finished case is written for a person. Texts may come from a model. */
 struct strategy_page {
     void (*title)(void *user, const char *text);
-    /* a text that is wrapped: the first line after head, the others indented by head's length */
+    /* a wrapped text: the first line after head, the others indented by head's length */
     void (*text)(void *user, const char *head, const char *text);
-    void (*row)(void *user, const char *text); /* one line of a table, as it stands */
+    void (*row)(void *user, const char *text); /* one line of a table, not wrapped */
     void *user;
 };
 
 enum strategy_part {
-    STRATEGY_WORK,    /* what led to the answer: plans, reports */
-    STRATEGY_GROUNDS, /* what stands below the answer: reasons, warnings */
+    STRATEGY_WORK,    /* before the answer: plans, reports */
+    STRATEGY_GROUNDS, /* below the answer: reasons, warnings */
 };
 enum strategy_form {
     STRATEGY_TRACE, /* members of the case's line in a trace */
@@ -54,27 +53,28 @@ enum strategy_form {
 struct strategy {
     const char *name;
     const char *doc;                  /* one line */
-    const struct strategy_role *role; /* ends with a name of NULL */
+    const struct strategy_role *role; /* a name of NULL ends the list */
     bool plans;                       /* can stop after a plan: strategy_env.plan_only */
     const struct option_set *options; /* the strategy's own; NULL = none */
-    /* Is the role asked under these settings? NULL = every role is. */
+    /* true: the role is asked under these settings. NULL = every role is asked. */
     bool (*asks)(const struct strategy_env *env, const struct strategy_role *r);
     /* describe: "name": "hash" pairs of all prompts and schemas, comma-separated, for the trace. */
     int (*open)(const struct strategy_env *env, struct str *describe, void **state, struct err *e);
     void (*close)(void *state); /* accepts NULL */
     int (*start)(const void *state, struct consult *c, struct err *e);
     int (*step)(const void *state, struct consult *c, struct consult_call *call, struct err *e);
-    /* A case as far as it came. Either may be NULL. facts appends ", \"key\": value" members. */
+    /* Shows a case, also an unfinished one. Either may be NULL. facts appends ", \"key\": value"
+     * members. */
     void (*show)(const struct consult *c, enum strategy_part part, const struct strategy_page *p);
     void (*facts)(const struct consult *c, enum strategy_form form, struct str *out);
 };
 
-struct strategy_env { /* what every consult of a run shares */
+struct strategy_env { /* shared by every consult of a run */
     struct llm *llm;
     const struct config *config; /* has the tables of agent_option_sets */
     const struct catalog *catalog;
     bool shuffle;   /* options in an order of the question's own */
-    bool plan_only; /* stop after the plan; of strategies that make one */
+    bool plan_only; /* stop after the plan, for strategies that make one */
     /* filled by strategy_open */
     const struct agent_options *options;
     const struct strategy *strategy;
@@ -84,16 +84,16 @@ struct strategy_env { /* what every consult of a run shares */
 
 /* NULL-terminated, in the order of strategies.def. */
 const struct strategy *const *strategy_all(void);
-/* ERR_CONFIG with the names there are. */
+/* ERR_CONFIG with all names. */
 int strategy_find(const char *name, const struct strategy **out, struct err *e);
-/* Appends "a, b": the strategies there are, or those that make a plan. */
+/* Appends "a, b": the names of all strategies, or of those that make a plan. */
 void strategy_names(bool planning, struct str *out);
-/* ERR_CONFIG, naming those that do, when the strategy makes no plan. */
+/* ERR_CONFIG when the strategy makes no plan; the message names those that do. */
 int strategy_makes_plan(const struct strategy *s, struct err *e);
 
 /* Opens the strategy of config on the env's llm, config and catalogue, which must outlive it.
- * ERR_CONFIG when the llm cannot do what a role needs: names the strategy, the role, the need and
- * the provider. */
+ * ERR_CONFIG when the llm lacks a capability that a role needs. The message names strategy, role,
+ * need and provider. */
 int strategy_open(struct strategy_env *env, struct err *e);
 void strategy_close(struct strategy_env *env); /* accepts one whose open failed */
 
@@ -110,8 +110,8 @@ void strategy_describe(struct str *describe, const char *name, const char *hash)
 /* Limits of a role: its own value if set, or its default, or the common one. */
 int strategy_tokens(const struct agent_options *o, const struct strategy_role *r);
 double strategy_temperature(const struct agent_options *o, const struct strategy_role *r);
-/* ERR_CONFIG when the role's token limit is below `least`, where a reply would be closed before the
- * model has said what counts. */
+/* ERR_CONFIG when the role's token limit is below `least`. Such a reply would be closed before the
+ * model has written the part that counts. */
 int strategy_least_tokens(const struct agent_options *o, const struct strategy_role *r, int least,
                           struct err *e);
 /* Writes the items, separated by "; "; nothing for n = 0. */

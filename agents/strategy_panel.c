@@ -1,14 +1,14 @@
 /* panel: a planner chooses K specialists, they report side by side in one batch, an aggregator
  * decides.
  *
- * Selections: compact and full ask the planner for JSON; logit ranks the catalogue by the model's
- * own log-probability of each id (one scoring call); all, random and fixed ask nobody. K + 2 calls
- * a case, K + 1 without a planner.
+ * Selections: compact and full ask the planner for JSON. logit ranks the catalogue by the model's
+ * own log-probability of each id (one scoring call). all, random and fixed ask no planner. A case
+ * takes K + 2 calls, or K + 1 without a planner.
  *
- * A specialist whose reply cannot be used is left out with a warning; a case without any report,
- * plan or decision is unparsed. The order in which specialists answer changes nothing: reports
- * stand in the order of selection. Of a reply that was closed at its token limit, only what the
- * model itself finished is used. */
+ * A specialist with an unusable reply is left out with a warning. A case without any report, plan
+ * or decision is unparsed. The order in which specialists answer changes nothing: reports stand in
+ * the order of selection. Of a reply that was closed at its token limit, only the parts that the
+ * model finished are used. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

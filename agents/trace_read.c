@@ -9,7 +9,7 @@
 #include "trace_scan.h"
 #include "zio.h"
 
-/* What run.json says: how many records were asked for, the price, the hash of records.jsonl. */
+/* Reads run.json: the number of records asked for, the price, the hash of records.jsonl. */
 static int trace_read_run(const char *dir, struct trace_run *r, char sha256[65], struct err *e)
 {
     json_t *doc = NULL, *data = NULL, *sessions = NULL;

@@ -1,6 +1,6 @@
 /*
  * trace_scan: the lines of traces.jsonl. Each ends with its checksum; a case follows its calls.
- * Reading back keeps whole cases, and says at which line and question the first damage is.
+ * Reading back keeps whole cases, and names the line and question of the first damage.
  */
 #ifndef MAS_TRACE_SCAN_H
 #define MAS_TRACE_SCAN_H
@@ -20,9 +20,9 @@ struct trace_scan {
     struct roles *roles;
     size_t asked;
     size_t good_end; /* after the last complete case */
-    int64_t line;    /* at hand, from 1 */
+    int64_t line;    /* the current line, from 1 */
     char group[24];  /* question whose calls are being read, "" = none */
-    size_t group_at; /* where they begin */
+    size_t group_at; /* offset of the group's first call */
     int group_calls;
     int64_t damaged;   /* lines or cases found wrong (repair) */
     int64_t first_bad; /* line of the first */

@@ -55,8 +55,7 @@ static int choice_index(const char *choices, const char *text)
     return -1;
 }
 
-/* The choice with index i; *n bytes, 0 when there are fewer choices. */
-static const char *choice_at(const char *choices, int i, size_t *n)
+const char *option_choice(const char *choices, int i, size_t *n)
 {
     const char *s = choices;
     for (; i > 0 && *s; i--)
@@ -401,7 +400,7 @@ static const char *format_at(const struct option_row *r, const void *at, size_t 
     char name[32];
     enum fmt f;
     for (int i = 0;; i++) {
-        const char *s = choice_at(r->choices, i, n);
+        const char *s = option_choice(r->choices, i, n);
         snprintf(name, sizeof name, "%.*s", (int)*n, s);
         if (!*n || (fmt_from_name(name, &f) && (int64_t)f == get_whole(r, at)))
             return s;
@@ -433,7 +432,7 @@ static bool holds(const struct option_row *r, const void *at)
     case OPTION_WORD:
         return (r->marks & OPTION_OPEN) || choice_index(r->choices, *(const char *const *)p) >= 0;
     case OPTION_ENUM:
-        choice_at(r->choices, (int)get_whole(r, at), &n);
+        option_choice(r->choices, (int)get_whole(r, at), &n);
         return n > 0;
     case OPTION_FORMAT:
         format_at(r, at, &n);
@@ -487,7 +486,7 @@ static void add_double(double d, struct str *out)
 static const char *word_of(const struct option_row *r, const void *at, size_t *n)
 {
     if (r->type == OPTION_ENUM)
-        return choice_at(r->choices, (int)get_whole(r, at), n);
+        return option_choice(r->choices, (int)get_whole(r, at), n);
     if (r->type == OPTION_FORMAT)
         return format_at(r, at, n);
     const char *s = *(const char *const *)const_member(r, at);

@@ -132,6 +132,9 @@ struct option_value {
 
 bool option_is_map(const struct option_row *r);
 
+/* Returns the choice with index i of "a|b|c"; it has *n bytes. *n is 0 after the last one. */
+const char *option_choice(const char *choices, int i, size_t *n);
+
 /* Sets every member to its default. */
 void option_defaults(const struct option_set *s, void *at);
 /* Sets the zero members of a caller in C to their defaults, if their range has no zero. */

@@ -28,10 +28,10 @@ for flag in $(grep -oE -- '^ {6}--[a-z-]+|^  -., --[a-z-]+' <<<"$help" | sed 's/
     esac
 done
 
-# mas bench sets these itself
-help=$("$MAS" bench --help)
-for flag in ctx sequences no-prefix-cache; do
-    ! grep -qE -- "^ +--$flag( |=)" <<<"$help" || bad "mas bench --help: --$flag would do nothing"
+# These commands set these options themselves.
+for pair in 'bench ctx' 'bench sequences' 'bench no-prefix-cache' 'perplexity no-prefix-cache'; do
+    read -r command flag <<<"$pair"
+    ! grep -qE -- "^ +--$flag( |=)" < <("$MAS" "$command" --help) || bad "mas $command --help: --$flag would do nothing"
 done
 
 mapfile -t commands < <(grep -oP '^X\(\K\w+' tools/cmd/commands.def)

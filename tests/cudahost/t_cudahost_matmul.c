@@ -114,15 +114,16 @@ static void call_run(struct call *c, const char *name, int first, int n_row)
     api->free(dev, &scratch);
 }
 
+/* Its quants are multiplied; false: its numbers, read or decoded. */
 static bool is_quantised(enum fmt fmt)
 {
-    return fmt_info(fmt)->block_elems > 1;
+    return !fmt_is_plain(fmt) && ops->reads(ops, fmt);
 }
 
 /* The i-th tensor-core kernel for weights of this format, or NULL. */
 static const char *on_tensor_cores(enum fmt fmt, int i)
 {
-    if (fmt == FMT_F32 || (!is_quantised(fmt) && i > 0) || i > 2)
+    if (fmt == FMT_F32 || !ops->reads(ops, fmt) || (!is_quantised(fmt) && i > 0) || i > 2)
         return NULL;
     if (!is_quantised(fmt))
         return "float_mma";

@@ -136,11 +136,15 @@ static int add_csv(const char *path, struct str *out, struct err *e)
 static int add_summary(const char *path, struct str *out, struct err *e)
 {
     struct str text = STR_INIT;
+    const char *name;
+    json_t *role;
     TRY(zio_read(path, FILE_MAX, &text, e));
     json_t *j = json_loadb(text.s, text.len, JSON_ALLOW_NUL, NULL),
            *per_question = json_incref(json_object_get(j, "per_question"));
     str_free(&text);
     json_object_del(j, "per_question");
+    json_object_foreach(json_object_get(j, "by_role"), name, role)
+        json_object_del(role, "cached_tokens");
     int rc = j && per_question ? 0 : err_set(e, ERR_DATA, "%s: no summary", path);
     if (rc == 0)
         rc = add_json(j, "summary", volatile_summary, out, e);

@@ -319,7 +319,8 @@ static void draw_engine_free(struct dice *d, const struct mas_trial *t, const st
         add_pool(f, d, "--kv-bytes=", m, value_of(h, "--kv-type="), atoi(value_of(h, "--ctx=")),
                  atoi(page));
     add_word(f, d, "--kv-swap=", "", "|on|off|auto");
-    add_word(f, d, "--no-prefix-cache", "yes", "|yes");
+    if (t->command == TRIAL_GENERATE)
+        add_word(f, d, "--no-prefix-cache", "yes", "|yes");
     add_word(f, d, "--lookup", "", "|yes");
     draw_drafts(d, f, m, false);
     add_word(f, d, "--map-weights", "", "||yes");

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Texts in Markdown and the program agree. tools/COMMANDS.md has every command; every command and every file that a text names
-# exists. No file holds a path of somebody's own machine. usage: docs.sh [TREE]
+# exists. Each room has a README. No file holds a path of somebody's own machine. usage: docs.sh [TREE]
 . "$(dirname "$0")/lint.bash"
 
 commands=$(sed -nE 's/^X\((\w+)\).*/\1/p' tools/cmd/commands.def)
 for name in $commands; do
     grep -qE "\`mas ${name}[ \`]" tools/COMMANDS.md || bad "tools/COMMANDS.md:1: no entry for \`mas $name\`"
     [ -f "tools/cmd/cmd_$name.c" ] || bad "tools/cmd/commands.def:1: $name has no tools/cmd/cmd_$name.c"
+done
+
+for room in kernels loader runtime agents configs tools tests; do
+    [ ! -d "$room" ] || [ -f "$room/README.md" ] || bad "$room/README.md:1: a room without a README"
 done
 
 mapfile -t texts < <(find . -name '*.md' ! -path './.git/*' ! -path './build/*' ! -path './runs/*' ! -path './models/*' |

@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # A fact has one place: the names of a list stand in the list, and in few files that are about single names.
 #   - number formats: kernels/quant/formats.def and fmt_<x>.{h,c}; mixtures: loader/mixtures.def
+#   - strategies: agents/strategies.def; their roles: agents/strategy_<x>.c
 # An identifier (FMT_Q4_K) outside the allowed files is a violation, and so is a string with several of the names,
 # unless it shows commands ("mas .."). F32 and F16 are types of numbers too: they stand anywhere.
+# A strategy stands in no other file of runtime, agents and tools as strategy_<x>, as a whole string, or with another
+# strategy in a string. A role stands there neither as a word of a string nor as an identifier; "answer" may, being a key
+# of files.
 # usage: oneplace.sh [TREE]
 . "$(dirname "$0")/lint.bash"
 
@@ -46,4 +50,34 @@ identifiers FMT "$(any $formats)" "$own|$tables|$defaults" formats.def
 identifiers MIX "$(any $formats $mixtures)" "loader/mixture\.[ch]|$defaults" mixtures.def
 # shellcheck disable=SC2086
 lists "$(any $formats $mixtures)" "$own" 'formats.def or mixtures.def'
+
+# ---- strategies and roles ----------------------------------------------------------------------------
+mapfile -t clinic < <(sources runtime agents tools)
+# the default strategy is the value of a row
+clinic_own='agents/strategies\.def|agents/strategy_[a-z0-9_]+\.c|agents/agent_options\.def'
+strategies=$(names agents/strategies.def X | paste -sd'|')
+roles=$(for file in agents/strategy_*.c; do
+    [ ! -f "$file" ] || grep -oP '\.name = "\K[a-z_]+' "$file" || true
+done | sort -u | grep -vxE "answer|${strategies:-none}" | paste -sd'|' || true)
+if [ -n "$strategies" ]; then
+    # a string that shows a command ("mas ..") may name any
+    bad_lines < <(literals "${clinic[@]}" | grep -vE "^($clinic_own):" |
+        awk -v strategies="^($strategies)\$" -v roles="^(${roles:-none})\$" '
+        {
+            split($0, at, ":"); text = substr($0, length(at[1] at[2]) + 3); n = 0; name = ""
+            if (text ~ /mas /) next
+            k = split(text, word, /[^a-z0-9_]+/)
+            for (i = 1; i <= k; i++) {
+                if (word[i] ~ roles) { name = word[i]; break }
+                if (word[i] ~ strategies && !(word[i] in seen)) { seen[word[i]]; n++; last = word[i] }
+            }
+            for (w in seen) delete seen[w]
+            if (name == "" && (n > 1 || (n == 1 && last == text))) name = last
+            if (name != "")
+                print at[1] ":" at[2] ": a string names " name "; strategies and roles stand in strategy_<x>.c"
+        }')
+    bad_lines < <(code "${clinic[@]}" | grep -vE "^($clinic_own):" |
+        grep -oE "^[^:]*:[0-9]+:|\bstrategy_($strategies)\b|\b(${roles:-none})\b" |
+        awk '/:$/ { at = $0; next } { print at " " $0 "; strategies and roles stand in strategy_<x>.c" }')
+fi
 finish

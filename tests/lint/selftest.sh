@@ -35,6 +35,7 @@ good_tree() {
     printf '#include "mas.h"\n#include <zlib.h>\nint main(void) { exit(1); }\n' >tests/unit/t_run.c
     printf 'int mas;\n' >tools/mas.h
     printf '# mas\n\n`mas run` runs, see `tools/mas.c`.\n\n```\n$ mas run -q x\nan answer\n```\n' >README.md
+    for room in kernels loader runtime agents configs tools tests; do printf 'A room.\n' >"$room/README.md"; done
     printf '# tools\n\n| `mas run` | takes a case |\n' >tools/COMMANDS.md
 }
 
@@ -58,7 +59,7 @@ red() {
 }
 
 good_tree
-for lint in layers messages docs options; do
+for lint in layers messages docs options prose; do
     expect "$lint" 0 'clean'
 done
 
@@ -135,10 +136,41 @@ red docs tools/cmd/commands.def 'X(eval)' 'tools/COMMANDS.md:1: no entry for `ma
 red docs README.md 'Use `mas fly` for more.' "README.md:9: there is no command 'mas fly'"
 red docs README.md $'```\nbuild/release/mas fly -x\n```' "there is no command 'mas fly'"
 red docs README.md 'See `tools/none.sh`.' 'README.md:9: there is no tools/none.sh'
-red docs agents/README.md '`tools/mas.c`, `tools/none.c`' 'agents/README.md:1: there is no tools/none.c'
-red docs agents/README.md '    build/release/mas fly -x' "agents/README.md:1: there is no command 'mas fly'"
-red docs agents/README.md '[the card](../configs/none.md)' 'agents/README.md:1: a link to ../configs/none.md'
+red docs agents/README.md '`tools/mas.c`, `tools/none.c`' 'agents/README.md:2: there is no tools/none.c'
+red docs agents/README.md '    build/release/mas fly -x' "agents/README.md:2: there is no command 'mas fly'"
+red docs agents/README.md '[the card](../configs/none.md)' 'agents/README.md:2: a link to ../configs/none.md'
+good_tree
+rm agents/README.md
+expect docs 1 'agents/README.md:1: a room without a README'
 red docs configs/a.yaml "model: /hom""e/somebody/model.gguf" 'configs/a.yaml:1: a path of one machine'
+
+# prose
+words() { # N: a sentence of N words
+    printf 'One'
+    for ((i = 2; i <= $1; i++)); do printf ' more'; done
+    printf '.'
+}
+red prose loader/gguf.h "/* $(words 26) */" 'loader/gguf.h:3: 26 words in a sentence (at most 25): One more more more more ..'
+red prose loader/gguf.h $'/*\n * Short. '"$(words 12)"$'\n *\n * '"$(words 26)"$'\n */' 'loader/gguf.h:6: 26 words'
+red prose kernels/cuda/ptx.cuh "int a; /* $(words 26) */" 'kernels/cuda/ptx.cuh:2: 26 words'
+red prose agents/llm.h '/* What it holds. */' 'agents/llm.h:2: a sentence begins with "What": name the thing'
+red prose agents/llm.h 'int a; /* who owns it */' 'agents/llm.h:2: a sentence begins with "who"'
+red prose agents/llm.h $'/* The end.\n * Where it lies. */' 'agents/llm.h:3: a sentence begins with "Where"'
+red prose README.md "- $(words 26)" 'README.md:9: 26 words in a sentence'
+red prose README.md "| a | $(words 26) |" 'README.md:9: 26 words in a sentence'
+red prose agents/NOTES.md 'What follows is short.' 'agents/NOTES.md:1: a sentence begins with "What"'
+red prose README.md "$(yes a. | head -130)" 'lines, at most 120'
+red prose agents/README.md "$(yes a. | head -60)" 'agents/README.md:61: 61 lines, at most 60'
+good_tree
+{
+    printf '/* %s %s\n *\n *     %s\n' "$(words 25)" "$(words 25)" "$(words 30)"
+    printf ' * - %s\n *   %s\n * - %s\n' "$(words 13)" "$(words 25)" "$(words 25)"
+    printf ' *   key   %s\n *   next  %s\n * f(a, b, c) and `a b c d`; %s */\n' "$(words 25)" "$(words 25)" "$(words 22)"
+    printf 'const char *s = "/* What %s";\n' "$(words 30)"
+} >>loader/gguf.h
+printf '## What a byte costs\n\n%s `%s` [a](b c d).\n\n```\nWhat %s\n```\n' "$(words 22)" "$(words 30)" "$(words 30)" >agents/NOTES.md
+printf '1, 2, 3.5 and 4 %% of 5 %s\n' "$(words 23)" >>agents/NOTES.md
+expect prose 0 'clean'
 
 # format
 good_tree
@@ -249,6 +281,9 @@ place_tree() {
     mkdir -p kernels/quant kernels/cpu kernels/cuda
     printf 'X(F32, f32, 0)\nX(Q4_0, q4_0, 2)\nX(Q8_0, q8_0, 8)\nN(Q5_0, 6)\n' >kernels/quant/formats.def
     printf 'M(Q4_K_M, 15)\n' >loader/mixtures.def
+    printf 'X(panel)\nX(direct)\n' >agents/strategies.def
+    printf 'static const struct r roles[] = {{.name = "planner"}, {.name = "answer"}}; /* panel */\n' >agents/strategy_panel.c
+    printf 'int h(void) { return direct + answer("answer: direct it"); } /* the panel */\n' >agents/answer.c
     printf 'int f(void) { return FMT_Q4_0 + FMT_Q8_0; } /* Q4_0 */\n' |
         tee kernels/quant/fmt_q4_0.h kernels/cpu/body.h kernels/cuda/x.cu >kernels/quant/lanes.c
     printf 'int f(void) { return FMT_F32 + MIX_COUNT; } /* FMT_Q4_0, "q4_0|q8_0" */\n%s\n' \
@@ -262,6 +297,11 @@ place() {
 }
 place_tree
 expect oneplace 0 'clean'
+place agents/run.c 'const char *p = "first the planner";' 'agents/run.c:4: a string names planner; strategies and roles stand'
+place tools/cmd/sheet.c 'const char *p = "direct";' 'tools/cmd/sheet.c:1: a string names direct; strategies'
+place tools/cmd/clinic.c 'const char *p = "panel or" " direct";' 'tools/cmd/clinic.c:1: a string names direct; strategies'
+place runtime/config/config.c 'int p = c->planner;' 'runtime/config/config.c:4: planner; strategies and roles stand'
+place tools/cmd/clinic.c 'int p = strategy_panel.plans;' 'tools/cmd/clinic.c:1: strategy_panel; strategies and roles'
 place runtime/zio.c 'int g(void) { return FMT_Q8_0; }' 'runtime/zio.c:3: FMT_Q8_0; derive it from formats.def'
 place kernels/core/mem.c 'int g = FMT_Q4_0;' 'kernels/core/mem.c:3: FMT_Q4_0; derive'
 place kernels/quant/fit.c 'int g = FMT_Q4_0;' 'kernels/quant/fit.c:1: FMT_Q4_0; derive'

@@ -1,12 +1,12 @@
 #include "cli.h"
 #include "test.h"
 
-/* What the command line of a test goes to. */
+/* The destination of a test's command line. */
 struct line {
     struct cli_rows rows;
     struct engine_options opt;
     FILE *errors;
-    char *message; /* what was printed there */
+    char *message; /* the text printed to errors */
     size_t size;
 };
 

@@ -67,7 +67,7 @@ static void a_struct_of_defaults_holds(void **state)
     assert_int_equal(s.least.n, 0);
 }
 
-/* What a caller in C gave is refused with the rule of its row, by flag or by key. */
+/* A value from C is refused with the rule of its row, by flag or by key. */
 static void a_member_outside_its_row_is_refused(void **state)
 {
     (void)state;

@@ -351,6 +351,29 @@ static size_t times(const char *name, const char *text)
     return count;
 }
 
+/* Runs before wrote 0 and -1 for roles without a limit or a temperature of their own. */
+static void a_role_without_limits_is_written_or_absent(void **state)
+{
+    (void)state;
+    struct err e;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    to.identity = "{\"config\": {\"role_tokens.a\": 0, \"role_tokens.b\": 90, "
+                  "\"agent_temperatures.a\": -1, \"agent_temperatures.b\": 0}}";
+    ok(trace_open(&to, &t, &e));
+    trace_close(t);
+    to.identity = "{\"config\": {\"role_tokens.b\": 90, \"agent_temperatures.b\": 0}}";
+    ok(trace_open(&to, &t, &e));
+    trace_close(t);
+    to.identity = "{\"config\": {\"agent_temperatures.b\": 0}}";
+    fails(trace_open(&to, &t, &e), ERR_CONFIG, "config.role_tokens.b was 90, is (absent)");
+    to.identity = "{\"config\": {\"role_tokens.b\": 90}}";
+    fails(trace_open(&to, &t, &e), ERR_CONFIG, "config.agent_temperatures.b was 0, is (absent)");
+    to.identity = "{\"config\": {\"role_tokens.a\": 64, \"role_tokens.b\": 90, "
+                  "\"agent_temperatures.b\": 0}}";
+    fails(trace_open(&to, &t, &e), ERR_CONFIG, "config.role_tokens.a was (absent), is 64");
+}
+
 static void every_change_of_settings_is_a_session_of_its_own(void **state)
 {
     (void)state;
@@ -728,6 +751,7 @@ int main(void)
         T(a_missing_call_is_damage),
         T(a_second_run_in_the_same_folder_names_the_first_process),
         T(another_identity_is_refused_with_what_differs),
+        T(a_role_without_limits_is_written_or_absent),
         T(every_change_of_settings_is_a_session_of_its_own),
         T(a_folder_of_another_format_is_refused_by_name),
         T(the_records_of_the_data_file_are_kept_and_checked),

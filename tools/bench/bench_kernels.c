@@ -11,6 +11,7 @@
 #include "advice.h"
 #include "bench_html.h"
 #include "case.h"
+#include "check.h"
 #include "cli.h"
 #include "clock.h"
 #include "cmd.h"
@@ -38,6 +39,7 @@ struct bench {
     struct ops_options ops;
     struct ops *open[MOST_KERNELS]; /* one for each instruction set of the CPU, else one */
     const char *open_name[MOST_KERNELS];
+    char isa[MOST_KERNELS][16]; /* names of instruction sets */
     int n_open;
     struct ops *ref;
     struct ceiling ceiling;
@@ -543,17 +545,21 @@ static int bench_registry(struct bench *b, struct err *e)
 
 static int open_cpu(struct bench *b, struct err *e)
 {
-    static const char *const isa[] = {"scalar", "neon", "avx2", "avxvnni", "avx512vnni"};
-    for (size_t i = 0; i < sizeof isa / sizeof *isa; i++) {
+    size_t n;
+    for (int i = 1;; i++) { /* after "auto" */
+        const char *isa = option_choice(OPS_ISAS, i, &n);
         struct ops_options o = b->ops;
-        o.isa = isa[i];
+        if (!n)
+            return 0;
+        CHECK(b->n_open < MOST_KERNELS && n < sizeof b->isa[0]);
+        snprintf(b->isa[b->n_open], sizeof b->isa[0], "%.*s", (int)n, isa);
+        o.isa = b->isa[b->n_open];
         int rc = ops_open("cpu", &o, &b->open[b->n_open], e);
         if (rc == ERR_NODEV)
             continue;
         TRY(rc);
-        b->open_name[b->n_open++] = isa[i];
+        b->open_name[b->n_open++] = o.isa;
     }
-    return 0;
 }
 
 static int bench_open(struct bench *b, struct err *e)

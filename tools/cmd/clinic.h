@@ -1,6 +1,6 @@
 /*
- * clinic: the parts that run, plan and eval share: their common options, opening everything that a
- * strategy needs, the signals that stop a run, the folder of a run, text wrapped for a terminal.
+ * clinic: the shared parts of run, plan and eval. These are common options, opening a strategy's
+ * surroundings, the signals that stop a run, the folder of a run, text wrapped for a terminal.
  */
 #ifndef MAS_CLINIC_H
 #define MAS_CLINIC_H
@@ -26,7 +26,8 @@ struct clinic_options { /* input of clinic_argp */
     /* many cases at once: engine.sequences 0 means as many as make a batch fast, not those of one
      * case */
     bool many;
-    /* no -c: the built-in demo configuration, saying so (one case; never an evaluation) */
+    /* without -c: takes the built-in demo configuration and says so (one case; never an
+     * evaluation) */
     bool or_demo;
 };
 /* -c, --set, -s/--strategy, --seed, --quiet: child parser. */
@@ -39,8 +40,8 @@ struct clinic {
     struct strategy_env env;
 };
 
-/* The one case of run and plan, by its text or its file ("-" = standard input). Editors' marks and
- * line ends do not change it; UTF-16 and NUL bytes are refused. */
+/* The one case of run and plan, by its text or its file ("-" = standard input). Byte order marks
+ * and line ends do not change it. UTF-16 and NUL bytes are refused. */
 int clinic_case(const char *text, const char *file, const char *options, struct medqa *out,
                 struct err *e);
 
@@ -63,13 +64,13 @@ struct clinic_trace {
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,
                  struct err *e);
 
-/* SIGINT, SIGTERM, SIGHUP: the first makes the returned flag non-zero, the second ends the process
- * at once (exit code 75; the trace is safe). */
+/* SIGINT, SIGTERM, SIGHUP: the first signal makes the returned flag non-zero. The second ends the
+ * process at once (exit code 75; the trace is safe). */
 const atomic_int *clinic_signals(void);
 
-int clinic_width(FILE *f); /* columns of the terminal, 80 when f is none; 40 to 200 */
+int clinic_width(FILE *f); /* columns of the terminal, 40 to 200; 80 if f is no terminal */
 /* Prints text wrapped at width, the first line after `head`, the others indented by its length.
- * Control characters come out as '?', so that a model's text cannot draw on the terminal. */
+ * Control characters become '?', so that a model's text cannot draw on the terminal. */
 void clinic_wrap(FILE *f, int width, const char *head, const char *text);
 void clinic_wrapf(FILE *f, int width, const char *head, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -77,7 +78,7 @@ void clinic_wrapf(FILE *f, int width, const char *head, const char *fmt, ...)
 /* Prints the error in the terms of a configuration (advice.h) and returns its exit code. */
 int clinic_fail(struct err *e);
 
-/* The sentence that every command which prints a decision prints once, on standard error. */
+/* Prints the warning of every command that prints a decision, once, on standard error. */
 void clinic_notice(void);
 
 #endif

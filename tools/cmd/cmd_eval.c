@@ -38,7 +38,7 @@ static const struct argp_option rows[] = {
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
     {"curve", OPT_CURVE, "FILE.svg", 0,
      "draw tokens a second and the use of the KV cache over time", 2},
-    {"force-new", OPT_FORCE_NEW, 0, 0, "start again in DIR; what is there moves to DIR/old-N", 2},
+    {"force-new", OPT_FORCE_NEW, 0, 0, "start again in DIR; its old content moves to DIR/old-N", 2},
     {"repair", OPT_REPAIR, 0, 0, "drop cases whose trace is damaged and ask them again", 2},
     {0}};
 
@@ -81,7 +81,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
-struct watch { /* who looks on while the questions are asked */
+struct watch { /* the observers of the run */
     struct meter meter;
     struct curve curve;
 };

@@ -17,7 +17,7 @@
 #include "shape.h"
 #include "str.h"
 
-/* A MedQA panel evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
+/* A MedQA evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
 static const double eval_prompt = 6.24e6, eval_output = 3.06e6;
 static const double ops_share = 0.5;   /* of a card's int8 peak that long prompts reach */
 static const double step_s = 1e-4;     /* scheduling between two steps */
@@ -83,7 +83,7 @@ enum {
 };
 
 static const struct argp_option options[] = {
-    {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are looked at", 1},
+    {"model", 'm', "FILE", 0, "a GGUF file, or 'demo'; only its sizes are read", 1},
     {"shape", KEY_SHAPE, "NAME", 0, "instead of a file, one of"
 #define X(name, ...) " " name
 #include "shapes.def"
@@ -362,7 +362,7 @@ static int best_plan(const struct fit *f, enum plan_mode mode, struct plan *best
     return found ? 0 : rc;
 }
 
-/* Hours of a MedQA panel evaluation: output at the batch's rate, prompts at the card's
+/* Hours of a MedQA evaluation: output at the batch's rate, prompts at the card's
  * arithmetic. */
 static double eval_hours(const struct fit *f, const struct plan *p)
 {
@@ -497,7 +497,7 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
              "  of a step of %.3f s: link %.3f, card %.3f, CPU %.3f, hops %.3f (at the same time, "
              "where they can)\n",
              p->all.step_s, p->all.link_s, p->all.device_s, p->all.host_s, p->all.hop_s);
-    str_addf(s, "  MedQA panel, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
+    str_addf(s, "  MedQA, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
     if (p->stream_bytes && !p->keep_pinned)
         str_adds(s, "  main memory is too small for the streamed weights: they would be read from "
                     "the disk for every step\n");
@@ -716,7 +716,7 @@ static int run(int argc, char **argv)
     const struct argp argp = {options,
                               parse,
                               NULL,
-                              "Predicts where a model lies on a card and how fast it is there. "
+                              "Predicts the placement of a model on a card, and its speed. "
                               "All figures are predictions from sizes and bandwidths; measure "
                               "with mas bench.",
                               children,

@@ -203,7 +203,8 @@ done:
 static int run(int argc, char **argv)
 {
     static const struct cli_row own[] = {
-        {.flag = "ctx", .doc = "Tokens of a window.", .otherwise = "512"}};
+        {.flag = "ctx", .doc = "Tokens of a window.", .otherwise = "512"},
+        {.flag = "no-prefix-cache", .absent = true}}; /* there is no cache */
     struct perplexity p = {0};
     const struct argp_child children[] = {{&p.ce.rows.argp, 0, "Model and machine:", 10}, {0}};
     const struct argp argp = {

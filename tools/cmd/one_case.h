@@ -1,4 +1,4 @@
-/* one_case: one case through a strategy, as `mas run` and `mas plan` do it. */
+/* one_case: one case through a strategy, the common part of `mas run` and `mas plan`. */
 #ifndef MAS_ONE_CASE_H
 #define MAS_ONE_CASE_H
 

@@ -1,4 +1,4 @@
-/* sheet: a finished case as a person reads it, or as one JSON object. */
+/* sheet: a finished case as a page for a person, or as one JSON object. */
 #ifndef MAS_SHEET_H
 #define MAS_SHEET_H
 
@@ -7,12 +7,12 @@
 #include "consult.h"
 #include "result.h"
 
-/* What led to the answer, the answer and its grounds, cost; width in columns. */
+/* Prints the work before the answer, the answer, its grounds and its cost. width in columns. */
 void sheet_print(FILE *f, int width, const struct consult *c, const struct result *r,
                  const char *dir);
-void sheet_work(FILE *f, int width, const struct consult *c); /* what led to the answer, alone */
-/* noise: why the answer means nothing (toy.h); "" when it may mean something, NULL when nothing is
- * known of that. */
+void sheet_work(FILE *f, int width, const struct consult *c); /* only the work before the answer */
+/* noise: the reason why the answer means nothing (toy.h); "" = it may mean something, NULL =
+ * unknown. */
 void sheet_json(FILE *f, const struct consult *c, const struct result *r, const char *dir,
                 const char *noise);
 /* The first and the last line of a page whose answer means nothing; nothing for "". */
