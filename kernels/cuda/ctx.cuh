@@ -31,9 +31,8 @@ namespace CU_NS
 {
 
 struct cuda_ctx {
-    int sm_count;      /* number of multiprocessors, which a grid should fill */
-    size_t smem_optin; /* most dynamic shared memory of a block, bytes */
-    int cc;            /* compute capability, 10 * major + minor */
+    int sm_count; /* number of multiprocessors, which a grid should fill */
+    int cc;       /* compute capability, 10 * major + minor */
     /* MEM_DEVICE, 256-aligned, lent by ops.bind_scratch; content is lost between calls */
     void *scratch;
     size_t scratch_bytes;

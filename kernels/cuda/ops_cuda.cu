@@ -365,12 +365,10 @@ static void ops_cuda_close(struct ops *ops)
 
 static int ops_cuda_context(struct ops_cuda *c, struct err *e)
 {
-    int smem, sms, major, minor, index = c->dev.index;
-    CU_TRY(e, cudaDeviceGetAttribute(&smem, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
+    int sms, major, minor, index = c->dev.index;
     CU_TRY(e, cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, index));
     CU_TRY(e, cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
     CU_TRY(e, cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
-    c->cx.smem_optin = (size_t)smem;
     c->cx.sm_count = sms;
     c->cx.cc = 10 * major + minor;
     return 0;

@@ -529,13 +529,9 @@ static void engine_describe(struct engine *en)
     in->model_bytes = gguf_file_bytes(en->file);
     in->n_params = en->model.n_params;
     in->n_layer = hp->n_layer;
-    in->n_embd = hp->n_embd;
-    in->n_head = hp->n_head;
     in->n_kv_head = hp->n_kv_head;
     in->head_dim = hp->head_dim;
-    in->n_ff = hp->n_ff;
     in->n_vocab = hp->n_vocab;
-    in->n_ctx_train = hp->n_ctx_train;
 }
 
 static void engine_free(struct engine *en)
@@ -576,8 +572,8 @@ int engine_open(const struct engine_options *opt, struct engine **out, struct er
     pthread_cond_init(&en->news, NULL);
     TRY_DONE(engine_load(en, &full, e));
     engine_describe(en);
-    if (!opt->n_ctx && full.n_ctx > en->info.n_ctx_train)
-        full.n_ctx = en->info.n_ctx_train; /* the default is no more than the model can do */
+    if (!opt->n_ctx && full.n_ctx > en->model.hp.n_ctx_train)
+        full.n_ctx = en->model.hp.n_ctx_train; /* the default is no more than the model can do */
     if (!full.lookup && !*full.draft_model)
         full.max_draft = 0; /* nothing drafts */
     TRY_DONE(engine_build(en, &full, e));

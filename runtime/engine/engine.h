@@ -35,7 +35,7 @@ struct engine_info {
     const char *backend, *device;
     char model_sha256[65]; /* "" until engine_hash */
     uint64_t model_bytes, n_params;
-    int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, n_ctx_train;
+    int n_layer, n_kv_head, head_dim, n_vocab;
     int n_ctx, n_seq, batch_tokens, page_tokens, n_page;
     enum fmt kv_fmt;
     enum chat_kind chat;
