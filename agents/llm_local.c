@@ -488,7 +488,7 @@ int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e)
     plan_line(in->plan, &placement);
     if (in->link_limit > 0)
         str_addf(&placement, "; emulated: link limited to %.4g GB/s", in->link_limit * 1e-9);
-    if (placement.s) /* without memory for the line there is none */
+    if (placement.s) /* out of memory: no line */
         snprintf(l->info.placement, sizeof l->info.placement, "%s", placement.s);
     str_free(&placement);
     l->info.n_ctx = in->n_ctx;

@@ -116,7 +116,7 @@ static void say_figures(const struct clinic *c)
     str_free(&line);
 }
 
-/* The "engine" of the summary that is there, as it stands; nothing when there is none. */
+/* Appends the "engine" of the existing summary, unchanged; nothing if no summary exists. */
 static void former_figures(const char *dir, struct str *out)
 {
     struct str text = STR_INIT;

@@ -11,7 +11,7 @@
 struct page {
     FILE *f;
     int width;
-    bool apart; /* an empty line comes before whatever is written first */
+    bool apart; /* an empty line comes before the first text */
 };
 
 static void page_begin(struct page *p)
@@ -101,7 +101,7 @@ static void text(struct str *s, const char *key, const char *v)
 }
 
 /* The parsed replies of every role that has this member of the object, in order of asking. A reply
- * under a schema is valid JSON as it stands; any other becomes a string. */
+ * under a schema is valid JSON already; any other becomes a string. */
 static void replies(struct str *s, const struct consult *c, const char *json)
 {
     const char *comma = "";
