@@ -50,6 +50,8 @@ grep -q "download incomplete" "$dir/out" || fail "truncated"
 code 66 "$MAS" inspect -m "$dir/none.gguf"
 code 66 "$MAS" inspect -m "$dir"
 code 64 "$MAS" inspect
+code 0 "$MAS" inspect "$corpus/valid_v3.gguf"
+code 64 "$MAS" inspect -m "$corpus/valid_v3.gguf" "$corpus/valid_v2.gguf"
 code 64 "$MAS" inspect --nonsense
 code 0 "$MAS" inspect --help
 code 0 "$MAS" help inspect

@@ -18,7 +18,7 @@ enum { KEY_HELP = '?', KEY_JSON = 0x100, KEY_TENSORS, KEY_SHA256 };
 enum { SHOW_ELEMS = 6, SHOW_BYTES = 100 }; /* of an array, of a string in the table */
 
 static const struct argp_option rows[] = {
-    {"model", 'm', "MODEL", 0, "path of a GGUF file, or 'demo'", 0},
+    {"model", 'm', "MODEL", 0, "path of a GGUF file, or 'demo'; the same as MODEL alone", 0},
     {"json", KEY_JSON, NULL, 0, "print one JSON object, tensors included", 0},
     {"tensors", KEY_TENSORS, NULL, 0, "list the tensors", 0},
     {"sha256", KEY_SHA256, NULL, 0, "hash the whole file", 0},
@@ -42,6 +42,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_SHA256:
         o->sha256 = true;
         return 0;
+    case ARGP_KEY_ARG:
+        if (o->model) {
+            argp_error(state, "a second model '%s'; one at a time", arg);
+            return EINVAL;
+        }
+        o->model = arg;
+        return 0;
     case KEY_HELP:
         o->help = true;
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
@@ -53,7 +60,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp argp = {
-    rows, parse, NULL, "Shows metadata, tensors and bytes by format of a model file.",
+    rows, parse, "[MODEL]", "Shows metadata, tensors and bytes by format of a model file.",
     NULL, NULL,  NULL};
 
 /* ---- sums ------------------------------------------------------------------------------------ */
@@ -305,7 +312,7 @@ static int run(int argc, char **argv)
     if (o.help)
         return 0;
     if (!o.model)
-        rc = err_set(&e, ERR_USAGE, "no model given; use -m MODEL");
+        rc = err_set(&e, ERR_USAGE, "no model given; name a GGUF file or demo");
     else
         rc = inspect(&o, &out, &e);
     if (rc < 0)
