@@ -84,7 +84,7 @@ step() { # NAME LIMIT_SECONDS COMMAND..: its output goes to NAME.log
 
 speed() { # NAME MODEL PREFILL NEW PARALLEL
     step "speed-$1" 180 "$mas" bench model -m "$2" --backend "$kind" --quiet -p "$3" -n "$4" --parallel "$5" \
-        --sequences 64 --ctx 1024 -r 2 -o json
+        -r 2 -o json
 }
 
 # ---- correctness ------------------------------------------------------------------------------------------------
