@@ -15,18 +15,18 @@
 
 #define PIECE ((uint64_t)64 << 20) /* bytes between calls of progress: about 20 ms of a fast disk */
 
-struct place_range { /* bytes of a tensor in the file, and in our copy of its list (or item) */
-    uint64_t at, bytes, copy_at;
+struct place_tensor {
+    struct stage_range range; /* in the file, and in the copy of its list or item */
     struct tensor *t;
 };
 
 struct place_list {
-    struct place_range *range;
+    struct place_tensor *tensor;
     int n;
     uint64_t bytes; /* of the copy */
 };
 
-struct place_unit { /* a part of a layer; units stand in the order of a step */
+struct place_part { /* in the order of a step */
     enum plan_place where;
     struct place_list streamed; /* views into the list of all */
     int item;                   /* of the stage */
@@ -38,9 +38,9 @@ struct place {
     struct ops *host;        /* computes what is PLAN_HOST */
     bool mapped;             /* PLAN_HOST: views of the file */
     struct tensor *slot;     /* (n_layer or 1, n_slot) */
-    struct place_unit *unit; /* (n_unit) */
-    int n_unit, n_streamed, n_host;
-    struct place_range *streamed; /* ranges of streamed tensors, unit by unit */
+    struct place_part *part; /* (n_part) */
+    int n_part, n_streamed, n_host;
+    struct place_tensor *streamed; /* the streamed ones, part by part */
     struct place_list in_vram, on_host;
     struct buf vram, host_copy; /* of them; host: unless mapped */
     struct stage *stage;        /* NULL when nothing is streamed */
@@ -54,10 +54,10 @@ struct place_load { /* state of one load */
     void *user;
 };
 
-/* ---- units ----------------------------------------------------------------------------------- */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
-/* Number of a unit in the order of a step: EMBED, ATTN 0, FFN 0, ATTN 1, .., OUTPUT. */
-static int unit_of(int n_layer, enum plan_part part, int layer)
+/* Number of a part in the order of a step: EMBED, ATTN 0, FFN 0, ATTN 1, .., OUTPUT. */
+static int part_number(int n_layer, enum plan_part part, int layer)
 {
     switch (part) {
     case PART_EMBED:
@@ -72,22 +72,22 @@ static int unit_of(int n_layer, enum plan_part part, int layer)
     return -1;
 }
 
-static enum plan_part unit_part(int n_layer, int unit)
+static enum plan_part part_of(int n_layer, int number)
 {
-    if (unit == 0)
+    if (number == 0)
         return PART_EMBED;
-    if (unit == 1 + 2 * n_layer)
+    if (number == 1 + 2 * n_layer)
         return PART_OUTPUT;
-    return unit % 2 ? PART_ATTN : PART_FFN;
+    return number % 2 ? PART_ATTN : PART_FFN;
 }
 
-static int unit_layer(int n_layer, int unit)
+static int part_layer(int n_layer, int number)
 {
-    return unit == 0 || unit == 1 + 2 * n_layer ? 0 : (unit - 1) / 2;
+    return number == 0 || number == 1 + 2 * n_layer ? 0 : (number - 1) / 2;
 }
 
 /* True when a part may have this place. A device that is the host has one place only. */
-static bool unit_allowed(const struct device *dev, enum plan_part part, enum plan_place where)
+static bool part_allowed(const struct device *dev, enum plan_part part, enum plan_place where)
 {
     if (dev->is_host)
         return where == PLAN_HOST;
@@ -103,7 +103,7 @@ static bool unit_allowed(const struct device *dev, enum plan_part part, enum pla
     return false;
 }
 
-static int unit_refused(const struct place *p, enum plan_part part, int layer,
+static int part_refused(const struct place *p, enum plan_part part, int layer,
                         enum plan_place where, struct err *e)
 {
     static const char *const what[] = {"the embedding", "attention", "the feed-forward matrices",
@@ -118,23 +118,23 @@ static int unit_refused(const struct place *p, enum plan_part part, int layer,
          p->dev->name);
 }
 
-static int place_units(struct place *p, const struct plan *plan, struct err *e)
+static int place_parts(struct place *p, const struct plan *plan, struct err *e)
 {
     int n_layer = p->w->n_layer;
     if (plan->n_layer != n_layer)
         FAIL(e, ERR_BUG, "place: the plan has %d layers, the weights have %d", plan->n_layer,
              n_layer);
-    p->n_unit = 2 + 2 * n_layer;
-    p->unit = mem_zalloc((size_t)p->n_unit, sizeof *p->unit);
-    if (!p->unit)
-        return NOMEM(e, (size_t)p->n_unit * sizeof *p->unit, "placed weights");
-    for (int u = 0; u < p->n_unit; u++) {
-        enum plan_part part = unit_part(n_layer, u);
-        int layer = unit_layer(n_layer, u);
+    p->n_part = 2 + 2 * n_layer;
+    p->part = mem_zalloc((size_t)p->n_part, sizeof *p->part);
+    if (!p->part)
+        return NOMEM(e, (size_t)p->n_part * sizeof *p->part, "placed weights");
+    for (int u = 0; u < p->n_part; u++) {
+        enum plan_part part = part_of(n_layer, u);
+        int layer = part_layer(n_layer, u);
         enum plan_place where = plan_at(plan, part, layer);
-        if (!unit_allowed(p->dev, part, where))
-            return unit_refused(p, part, layer, where, e);
-        p->unit[u].where = where;
+        if (!part_allowed(p->dev, part, where))
+            return part_refused(p, part, layer, where, e);
+        p->part[u].where = where;
         p->n_streamed += where == PLAN_STREAM;
         p->n_host += where == PLAN_HOST;
     }
@@ -162,26 +162,26 @@ static int place_table(struct place *p, struct err *e)
     return 0;
 }
 
-static int range_order(const void *a, const void *b)
+static int tensor_order(const void *a, const void *b)
 {
-    const struct place_range *x = a, *y = b;
-    return (x->at > y->at) - (x->at < y->at);
+    const struct place_tensor *x = a, *y = b;
+    return (x->range.file_at > y->range.file_at) - (x->range.file_at < y->range.file_at);
 }
 
-/* Appends the tensors of one unit to the list. */
-static int list_unit(struct place *p, int unit, struct place_list *list, struct err *e)
+/* Appends the tensors of one part to the list. */
+static int list_part(struct place *p, int number, struct place_list *list, struct err *e)
 {
-    int n_layer = p->w->n_layer, layer = unit_layer(n_layer, unit);
-    enum plan_part part = unit_part(n_layer, unit);
+    int n_layer = p->w->n_layer, layer = part_layer(n_layer, number);
+    enum plan_part part = part_of(n_layer, number);
     for (int s = 0; s < p->w->n_slot; s++) {
         struct tensor *t = &p->slot[(size_t)layer * (size_t)p->w->n_slot + (size_t)s];
-        struct place_range *r = &list->range[list->n];
+        struct place_tensor *r = &list->tensor[list->n];
         if (p->w->part[s] != part || !t->data)
             continue;
-        if (!gguf_offset(p->w->file, t->data, &r->at))
+        if (!gguf_offset(p->w->file, t->data, &r->range.file_at))
             FAIL(e, ERR_BUG, "place: slot %d lies outside the model file", s);
         r->t = t;
-        r->bytes = tensor_bytes(t);
+        r->range.bytes = tensor_bytes(t);
         list->n++;
     }
     return 0;
@@ -192,30 +192,30 @@ static int list_unit(struct place *p, int unit, struct place_list *list, struct 
 static void list_lay_out(struct place_list *list)
 {
     if (list->n)
-        qsort(list->range, (size_t)list->n, sizeof *list->range, range_order);
+        qsort(list->tensor, (size_t)list->n, sizeof *list->tensor, tensor_order);
     for (int i = 0; i < list->n; i++) {
-        struct place_range *r = &list->range[i];
-        bool again = i && r[-1].at == r->at;
-        r->copy_at = again ? r[-1].copy_at : list->bytes;
+        struct place_tensor *r = &list->tensor[i];
+        bool again = i && r[-1].range.file_at == r->range.file_at;
+        r->range.at = again ? r[-1].range.at : list->bytes;
         if (!again)
-            list->bytes += (r->bytes + WEIGHTS_ALIGN - 1) & ~(WEIGHTS_ALIGN - 1);
+            list->bytes += (r->range.bytes + WEIGHTS_ALIGN - 1) & ~(WEIGHTS_ALIGN - 1);
     }
 }
 
 static int list_alloc(const struct place *p, struct place_list *list, struct err *e)
 {
     size_t n = place_rows(p->w) * (size_t)p->w->n_slot;
-    list->range = mem_zalloc(n, sizeof *list->range);
-    return list->range ? 0 : NOMEM(e, n * sizeof *list->range, "the order of weights");
+    list->tensor = mem_zalloc(n, sizeof *list->tensor);
+    return list->tensor ? 0 : NOMEM(e, n * sizeof *list->tensor, "the order of weights");
 }
 
 /* Lists all tensors of one place. */
 static int list_make(struct place *p, enum plan_place where, struct place_list *list, struct err *e)
 {
     TRY(list_alloc(p, list, e));
-    for (int u = 0; u < p->n_unit; u++)
-        if (p->unit[u].where == where)
-            TRY(list_unit(p, u, list, e));
+    for (int u = 0; u < p->n_part; u++)
+        if (p->part[u].where == where)
+            TRY(list_part(p, u, list, e));
     list_lay_out(list);
     return 0;
 }
@@ -230,15 +230,15 @@ static void load_step(struct place_load *load, uint64_t bytes)
 }
 
 /* Loads the bytes of one tensor: into the mapping when dst is NULL, otherwise copied to dst. */
-static int load_range(struct place_load *load, const struct place_range *r, unsigned char *dst,
-                      struct err *e)
+static int load_tensor(struct place_load *load, const struct place_tensor *r, unsigned char *dst,
+                       struct err *e)
 {
-    for (uint64_t at = 0; at < r->bytes; at += PIECE) {
-        uint64_t n = r->bytes - at < PIECE ? r->bytes - at : PIECE;
+    for (uint64_t at = 0; at < r->range.bytes; at += PIECE) {
+        uint64_t n = r->range.bytes - at < PIECE ? r->range.bytes - at : PIECE;
         if (dst && !load->hollow)
-            TRY(gguf_read(load->g, r->at + at, dst + at, (size_t)n, e));
+            TRY(gguf_read(load->g, r->range.file_at + at, dst + at, (size_t)n, e));
         else if (!dst)
-            TRY(gguf_populate(load->g, r->at + at, n, e));
+            TRY(gguf_populate(load->g, r->range.file_at + at, n, e));
         load_step(load, n);
     }
     return 0;
@@ -255,7 +255,7 @@ static int load_mapped(struct place_load *load, const struct place_list *list, s
         return 0;
     }
     for (int i = 0; i < list->n; i++)
-        TRY(load_range(load, &list->range[i], NULL, e));
+        TRY(load_tensor(load, &list->tensor[i], NULL, e));
     return 0;
 }
 
@@ -267,7 +267,7 @@ static int list_take(struct place *p, struct place_list *list, enum mem_space sp
         return 0;
     TRY(p->dev->api->alloc(p->dev, space, (size_t)list->bytes, to, e));
     for (int i = 0; i < list->n; i++)
-        list->range[i].t->data = (unsigned char *)to->ptr + list->range[i].copy_at;
+        list->tensor[i].t->data = (unsigned char *)to->ptr + list->tensor[i].range.at;
     return 0;
 }
 
@@ -283,12 +283,12 @@ static int place_take(struct place *p, struct err *e)
 
 /* True for a matrix of the CPU's own copy that its backend packs. A table that is only gathered
  * from is not packed. Equal ranges, those of a tied matrix, are neighbours in the list. */
-static bool range_packs(const struct place *p, int i)
+static bool tensor_packs(const struct place *p, int i)
 {
-    const struct place_range *r = p->on_host.range;
+    const struct place_tensor *r = p->on_host.tensor;
     if (!p->host->packs || p->dev->hollow || !p->host->packs(p->host, r[i].t))
         return false;
-    for (int k = i; k < p->on_host.n && r[k].at == r[i].at; k++)
+    for (int k = i; k < p->on_host.n && r[k].range.file_at == r[i].range.file_at; k++)
         if (p->w->part[(r[k].t - p->slot) % p->w->n_slot] != PART_EMBED)
             return true;
     return false;
@@ -296,18 +296,19 @@ static bool range_packs(const struct place *p, int i)
 
 struct load_matrix {
     const struct gguf *g;
-    const struct place_range *r;
+    const struct place_tensor *r;
 };
 
 static int load_rows(void *user, int64_t row, int64_t n, void *dst, struct err *e)
 {
     const struct load_matrix *m = user;
     const uint64_t bytes = m->r->t->row_bytes;
-    return gguf_read(m->g, m->r->at + (uint64_t)row * bytes, dst, (size_t)((uint64_t)n * bytes), e);
+    return gguf_read(m->g, m->r->range.file_at + (uint64_t)row * bytes, dst,
+                     (size_t)((uint64_t)n * bytes), e);
 }
 
 /* Reads a matrix and packs it with the threads of the backend. */
-static int load_packed(struct place *p, struct place_load *load, const struct place_range *r,
+static int load_packed(struct place *p, struct place_load *load, const struct place_tensor *r,
                        struct err *e)
 {
     struct load_matrix m = {load->g, r};
@@ -323,15 +324,15 @@ static int load_packed(struct place *p, struct place_load *load, const struct pl
 
 static int load_copied(struct place *p, struct place_load *load, struct err *e)
 {
-    const struct place_range *r = p->on_host.range;
+    const struct place_tensor *r = p->on_host.tensor;
     for (int i = 0; i < p->on_host.n; i++) {
-        unsigned char *dst = (unsigned char *)p->host_copy.ptr + r[i].copy_at;
-        if (i && r[i].at == r[i - 1].at) { /* shared, already loaded */
+        unsigned char *dst = (unsigned char *)p->host_copy.ptr + r[i].range.at;
+        if (i && r[i].range.file_at == r[i - 1].range.file_at) { /* shared, already loaded */
             r[i].t->lanes = r[i - 1].t->lanes;
             continue;
         }
-        const bool pack = range_packs(p, i);
-        TRY(pack ? load_packed(p, load, &r[i], e) : load_range(load, &r[i], dst, e));
+        const bool pack = tensor_packs(p, i);
+        TRY(pack ? load_packed(p, load, &r[i], e) : load_tensor(load, &r[i], dst, e));
         r[i].t->lanes = pack;
     }
     return 0;
@@ -342,12 +343,13 @@ static int load_uploaded(struct place *p, struct place_load *load, struct upload
     TRY(upload_init(up, e));
     unsigned char *base = p->vram.ptr;
     for (int i = 0; i < p->in_vram.n; i++) {
-        const struct place_range *r = &p->in_vram.range[i];
-        if (i && r[-1].at == r->at)
+        const struct place_tensor *r = &p->in_vram.tensor[i];
+        if (i && r[-1].range.file_at == r->range.file_at)
             continue; /* a shared tensor is already copied */
-        for (uint64_t at = 0; at < r->bytes; at += UPLOAD_PIECE) {
-            size_t n = (size_t)(r->bytes - at < UPLOAD_PIECE ? r->bytes - at : UPLOAD_PIECE);
-            TRY(upload_piece(up, load->g, r->at + at, n, base + r->copy_at + at, e));
+        for (uint64_t at = 0; at < r->range.bytes; at += UPLOAD_PIECE) {
+            size_t n =
+                (size_t)(r->range.bytes - at < UPLOAD_PIECE ? r->range.bytes - at : UPLOAD_PIECE);
+            TRY(upload_piece(up, load->g, r->range.file_at + at, n, base + r->range.at + at, e));
             load_step(load, n);
         }
     }
@@ -390,27 +392,25 @@ static int place_read(void *user, uint64_t file_at, void *dst, size_t n, struct 
     return p->dev->hollow ? 0 : gguf_read(p->w->file, file_at, dst, n, e);
 }
 
-/* The streamed units as items of a stage: *item (n_streamed), *range for each of p->streamed. */
+/* The streamed parts as items of a stage: *item (n_streamed), *range for each of p->streamed. */
 static int place_items(struct place *p, struct stage_item *item, struct stage_range *range,
                        struct err *e)
 {
-    struct place_range *free_range = p->streamed;
+    struct place_tensor *free_tensor = p->streamed;
     int n_item = 0;
-    for (int u = 0; u < p->n_unit; u++) {
-        struct place_list *list = &p->unit[u].streamed;
-        if (p->unit[u].where != PLAN_STREAM)
+    for (int u = 0; u < p->n_part; u++) {
+        struct place_list *list = &p->part[u].streamed;
+        if (p->part[u].where != PLAN_STREAM)
             continue;
-        list->range = free_range;
-        TRY(list_unit(p, u, list, e));
+        list->tensor = free_tensor;
+        TRY(list_part(p, u, list, e));
         list_lay_out(list);
         for (int i = 0; i < list->n; i++)
-            range[i] = (struct stage_range){.file_at = list->range[i].at,
-                                            .bytes = list->range[i].bytes,
-                                            .at = list->range[i].copy_at};
+            range[i] = list->tensor[i].range;
         item[n_item] =
             (struct stage_item){.bytes = list->bytes, .n_range = list->n, .range = range};
-        p->unit[u].item = n_item++;
-        free_range += list->n;
+        p->part[u].item = n_item++;
+        free_tensor += list->n;
         range += list->n;
     }
     return 0;
@@ -457,7 +457,7 @@ int place_open(const struct plan *plan, const struct weights *w, struct ops *ops
     p->dev = ops->dev;
     p->host = host ? host : ops;
     p->mapped = plan->weights_mapped;
-    TRY_DONE(place_units(p, plan, e));
+    TRY_DONE(place_parts(p, plan, e));
     TRY_DONE(place_table(p, e));
     TRY_DONE(gguf_check_unchanged(w->file, e));
     TRY_DONE(place_take(p, e));
@@ -477,27 +477,27 @@ void place_free(struct place *p)
     p->dev->api->free(p->dev, &p->vram);
     p->dev->api->free(p->dev, &p->host_copy);
     mem_free(p->streamed);
-    mem_free(p->in_vram.range);
-    mem_free(p->on_host.range);
-    mem_free(p->unit);
+    mem_free(p->in_vram.tensor);
+    mem_free(p->on_host.tensor);
+    mem_free(p->part);
     mem_free(p->slot);
     mem_free(p);
 }
 
-/* *unit: the number of a part and layer. */
-static int place_unit(const struct place *p, enum plan_part part, int layer, int *unit,
-                      struct err *e)
+/* *number: the number of a part of a layer. */
+static int place_number(const struct place *p, enum plan_part part, int layer, int *number,
+                        struct err *e)
 {
     bool in_layer = part == PART_ATTN || part == PART_FFN;
     if (layer < 0 || layer >= (in_layer ? p->w->n_layer : 1))
         FAIL(e, ERR_BUG, "place: layer %d of %d", layer, p->w->n_layer);
-    *unit = unit_of(p->w->n_layer, part, layer);
+    *number = part_number(p->w->n_layer, part, layer);
     return 0;
 }
 
 enum plan_place place_of(const struct place *p, enum plan_part part, int layer)
 {
-    return p->unit[unit_of(p->w->n_layer, part, layer)].where;
+    return p->part[part_number(p->w->n_layer, part, layer)].where;
 }
 
 /* Once a step, in two system calls: checks that a file still in use is the one that was opened. */
@@ -512,16 +512,16 @@ int place_part(struct place *p, enum plan_part part, int layer, const struct ten
                struct err *e)
 {
     int u;
-    TRY(place_unit(p, part, layer, &u, e));
+    TRY(place_number(p, part, layer, &u, e));
     if (part == PART_EMBED)
         TRY(place_same_file(p, e));
-    struct place_unit *unit = &p->unit[u];
-    if (unit->where == PLAN_STREAM) {
+    struct place_part *one = &p->part[u];
+    if (one->where == PLAN_STREAM) {
         void *base;
-        TRY(stage_acquire(p->stage, unit->item, &base, e));
-        for (int i = 0; i < unit->streamed.n; i++)
-            unit->streamed.range[i].t->data =
-                (unsigned char *)base + unit->streamed.range[i].copy_at;
+        TRY(stage_acquire(p->stage, one->item, &base, e));
+        for (int i = 0; i < one->streamed.n; i++)
+            one->streamed.tensor[i].t->data =
+                (unsigned char *)base + one->streamed.tensor[i].range.at;
     }
     const struct tensor *row = &p->slot[(size_t)layer * (size_t)p->w->n_slot];
     for (int i = 0; i < p->w->n_slot; i++)
@@ -533,8 +533,8 @@ int place_part(struct place *p, enum plan_part part, int layer, const struct ten
 int place_release(struct place *p, enum plan_part part, int layer, struct err *e)
 {
     int u;
-    TRY(place_unit(p, part, layer, &u, e));
-    return p->unit[u].where == PLAN_STREAM ? stage_release(p->stage, p->unit[u].item, e) : 0;
+    TRY(place_number(p, part, layer, &u, e));
+    return p->part[u].where == PLAN_STREAM ? stage_release(p->stage, p->part[u].item, e) : 0;
 }
 
 int place_prefetch(struct place *p, struct err *e)
