@@ -20,7 +20,7 @@ fi
 # The ops whose cases use a file of kernels/cuda.
 ops_of() {
     case $1 in
-    matmul*) echo matmul ;;
+    matmul* | ../scratch.c) echo matmul ;;
     attention*) echo attention ;;
     norm.cuh) echo rmsnorm matmul ;;
     rope.cuh) echo kv_write ;;

@@ -172,6 +172,16 @@ printf '## What a byte costs\n\n%s `%s` [a](b c d).\n\n```\nWhat %s\n```\n' "$(w
 printf '1, 2, 3.5 and 4 %% of 5 %s\n' "$(words 23)" >>agents/NOTES.md
 expect prose 0 'clean'
 
+# mutants
+good_tree
+printf 'int a = 1;\n' >kernels/cuda/x.cu
+printf '# list\nplus\tx.cu\ts/= 1/= 2/\tkilled\ta sum\n' >tests/cudahost/mutants.tsv
+expect mutants 0 'clean'
+printf 'gone\tx.cu\ts/= 3/= 2/\tkilled\ta sum\n' >>tests/cudahost/mutants.tsv
+expect mutants 1 'mutants.tsv:3: gone changes nothing'
+printf 'none\ty.cu\ts/a/b/\tkilled\ta sum\n' >>tests/cudahost/mutants.tsv
+expect mutants 1 'mutants.tsv:4: none: there is no kernels/cuda/y.cu'
+
 # format
 good_tree
 cp "$here/../../.clang-format" .
