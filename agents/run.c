@@ -124,7 +124,7 @@ static void run_start(struct run *r, const struct medqa_question *q)
     }
     c->t_start = run_clock(r);
     r->flight[r->n_flight++] = c;
-    rc = r->o->env->strategy->start(r->o->env->state, c, &e);
+    rc = strategy_start(r->o->env, c, &e);
     run_verdict(r, c, rc, &e);
     run_settle(r, r->n_flight - 1);
 }

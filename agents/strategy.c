@@ -67,6 +67,14 @@ int strategy_makes_plan(const struct strategy *s, struct err *e)
     return rc;
 }
 
+int strategy_start(const struct strategy_env *env, struct consult *c, struct err *e)
+{
+    if (env->strategy->needs_options && !c->q->n_options)
+        FAIL(e, ERR_DATA, "strategy %s needs options; choose another strategy for an open question",
+             env->strategy->name);
+    return env->strategy->start(env->state, c, e);
+}
+
 int strategy_open(struct strategy_env *env, struct err *e)
 {
     const struct strategy *s = NULL;

@@ -55,6 +55,7 @@ struct strategy {
     const char *doc;                  /* one line */
     const struct strategy_role *role; /* a name of NULL ends the list */
     bool plans;                       /* can stop after a plan: strategy_env.plan_only */
+    bool needs_options;               /* a question without options is a failed case */
     const struct option_set *options; /* the strategy's own; NULL = none */
     /* true: the role is asked under these settings. NULL = every role is asked. */
     bool (*asks)(const struct strategy_env *env, const struct strategy_role *r);
@@ -90,6 +91,10 @@ int strategy_find(const char *name, const struct strategy **out, struct err *e);
 void strategy_names(bool planning, struct str *out);
 /* ERR_CONFIG when the strategy makes no plan; the message names those that do. */
 int strategy_makes_plan(const struct strategy *s, struct err *e);
+
+/* Starts a consult by the strategy's start. ERR_DATA also when the question lacks the options that
+ * the strategy needs. */
+int strategy_start(const struct strategy_env *env, struct consult *c, struct err *e);
 
 /* Opens the strategy of config on the env's llm, config and catalogue, which must outlive it.
  * ERR_CONFIG when the llm lacks a capability that a role needs. The message names strategy, role,

@@ -54,9 +54,6 @@ done:
 static int direct_start(const void *state, struct consult *c, struct err *e)
 {
     const struct direct *d = state;
-    if (!c->q->n_options)
-        FAIL(e, ERR_DATA,
-             "strategy direct needs options; choose another strategy for an open question");
     const char *values[] = {c->q->text, c->options};
     struct consult_ask ask = {.role = direct_roles,
                               .specialty = -1,
@@ -119,6 +116,7 @@ const struct strategy strategy_direct = {
     .name = "direct",
     .doc = "letter by log-probability of the options, one call, no generation",
     .role = direct_roles,
+    .needs_options = true,
     .open = direct_open,
     .close = direct_close,
     .start = direct_start,

@@ -374,12 +374,10 @@ static void all_option_counts(struct medqa *m)
 
 static enum consult_state want_of(enum script_mood mood, const struct strategy *s, int n_options)
 {
-    bool scored_only = true, closes = false;
-    for (const struct strategy_role *r = s->role; r->name; r++) {
-        scored_only = scored_only && (r->needs & LLM_CAN_SCORE);
+    bool closes = false;
+    for (const struct strategy_role *r = s->role; r->name; r++)
         closes = closes || (r->needs & LLM_CAN_SCHEMA);
-    }
-    if (scored_only && !n_options)
+    if (s->needs_options && !n_options)
         return CONSULT_FAILED;
     switch (mood) {
     case SCRIPT_GOOD:
