@@ -259,6 +259,8 @@ bool str_to_bytes(const char *s, uint64_t *out)
         if (!strcmp(s + n, units[i].suffix)) {
             if (v * units[i].unit > 9e18)
                 return false;
+            if (v > 0 && v * units[i].unit < 1)
+                return false; /* less than a byte; 0 has a meaning of its own */
             *out = (uint64_t)llround(v * units[i].unit);
             return true;
         }

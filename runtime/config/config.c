@@ -641,6 +641,8 @@ static int assign(struct config *c, char *key, char *value, struct err *e)
     const char *item[OPTION_LIST_MAX + 1] = {value};
     const void *at;
     const struct option_row *r = config_find(c, key, &at);
+    if (!strcmp(key, "_base"))
+        FAIL(e, ERR_CONFIG, "_base is a key of files; write it in the file that -c names");
     if (!r)
         return unknown_key(c, key, e);
     struct option_value v = {item, 1, false, false, entry_name(r, key), "--set"};

@@ -97,7 +97,7 @@ void option_rule(const struct option_row *r, struct str *out)
         str_adds(out, "a size such as 22.5GiB, 512MB or 0");
         return;
     case OPTION_RATE:
-        str_adds(out, "a rate such as 25GB/s, or 0");
+        str_addf(out, "a rate such as 25GB/s, at least %.0f bytes/s, or 0", r->lo);
         return;
     case OPTION_WORD:
     case OPTION_ENUM:

@@ -82,5 +82,9 @@ refused 64 "known: llama3-8b" --shape gpt --gpu rtx4090
 refused 64 "needs at least" --shape llama3-70b --gpu rtx4090 --vram 1GiB
 refused 64 "must be a rate" --shape llama3-70b --gpu rtx4090 --link 25
 refused 73 "cannot create" --shape llama3-8b --gpu rtx4090 --simulate "$dir/none/x.svg"
+refused 66 "draft none.gguf: cannot open" --shape llama3-8b --gpu rtx4090 --draft none.gguf
+refused 64 "accepted without --draft" --shape llama3-8b --gpu rtx4090 --accepted 3
+refused 64 "type with -m" -m demo --gpu rtx4090 --type Q8_0
+refused 0 '"draft": {"error": "the draft needs' --shape llama3-8b --gpu rtx4090 --draft llama3-70b --json
 refused 64 "the model has 80" --shape llama3-70b --gpu rtx4090 --cpu-layers 81
 exit 0

@@ -302,7 +302,10 @@ static void every_knob_refuses_the_wrong_type_and_says_what_it_takes(void **stat
     refused("temperature: nan\n", "a number from 0 to 5");
     refused("agent_temperatures.planner: -0.5\n", "a number from 0 to 5, or -1");
     refused("kv.page_tokens: 48\n", "a power of two from 16 to 256 (tokens)");
-    refused("placement.link_limit: 25\n", "a rate such as 25GB/s, or 0");
+    refused("placement.link_limit: 25\n", "a rate such as 25GB/s, at least 1000 bytes/s, or 0");
+    refused("placement.link_limit: 0.1\n", "at least 1000 bytes/s");
+    refused("placement.ram: 0.1B\n", "a size such as");
+
     refused("temperature: 1e999\n", "a number from 0 to 5");
     refused("seed: 0x10\n", "a whole number");
     refused("seed: 4.0\n", "a whole number");
@@ -519,6 +522,7 @@ static void set_reads_every_type(void **state)
     ok(config_set(&c, "planner.fixed=a,b,c", &e));
     assert_int_equal(n_fixed(&c), 3);
     fails(config_set(&c, "planner.fixed=a,,c", &e), ERR_CONFIG, "has 3 items");
+    fails(config_set(&c, "_base=demo", &e), ERR_CONFIG, "_base is a key of files");
     ok(config_set(&c, "planner.fixed=", &e));
     assert_int_equal(n_fixed(&c), 0);
     ok(config_set(&c, "planner.fixed=[]", &e));

@@ -32,6 +32,7 @@ enum {
     BATCH_ROWS = 512,
     PAGE = 32,
     MAX_DRAFT = 8,
+    ACCEPTED = 4, /* of them, unless --accepted says it */
     DRAFT_WARM = 400,
     DRAFT_TOKENS = 40,
     ADVICE = 6,
@@ -53,6 +54,7 @@ static const struct card cards[] = {
 struct fit {
     const char *model, *shape, *gpu, *simulate, *draft;
     int accepted; /* tokens of the draft that a pass accepts, on average */
+    bool typed;   /* --type was given */
     enum mixture mix;
     /* n_ctx = what a sequence holds on average; vram_bytes, ram_bytes, kv_fmt, placement, n_seq and
      * cpu_layers as for an engine */
@@ -117,7 +119,9 @@ static error_t parse_gpu(struct argp_state *st, const char *arg)
         }
         str_addf(&all, "%s%s", i ? ", " : "", cards[i].name);
     }
-    argp_error(st, "unknown --gpu '%s'; known: %s; describe another one with --vram and --link",
+    argp_error(st,
+               "unknown --gpu '%s'; known: %s; for another card name the nearest one and give its "
+               "--vram and --link",
                arg, all.s ? all.s : "");
     str_free(&all);
     return EINVAL;
@@ -137,6 +141,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         f->shape = arg;
         return 0;
     case KEY_TYPE:
+        f->typed = true;
         if (mixture_from_name(arg, &f->mix))
             return 0;
         argp_error(st, "unknown --type '%s'; known:%s", arg, mixture_choices);
@@ -174,6 +179,8 @@ static int read_model(struct fit *f, struct err *e)
     if (!f->model == !f->shape)
         FAIL(e, ERR_USAGE, "%s; give the model with -m FILE or --shape NAME",
              f->model ? "both -m and --shape" : "no model");
+    if (f->model && f->typed)
+        FAIL(e, ERR_USAGE, "--type with -m: the file has its formats; give --type with --shape");
     if (f->model)
         return sketch_file(f->model, &f->of, e);
     if (!shape_find(f->shape, &shape))
@@ -199,7 +206,8 @@ static int read_machine(struct fit *f, struct err *e)
         if (!strcmp(cards[i].name, f->gpu))
             c = &cards[i];
     if (!c)
-        FAIL(e, ERR_USAGE, "no card; name one with --gpu, such as rtx4090 (--gpu list shows all)");
+        FAIL(e, ERR_USAGE,
+             "no card; name one with --gpu, such as rtx4090; --vram and --link change it");
     if (!f->opt.vram_bytes)
         f->opt.vram_bytes = c->vram - ((uint64_t)1 << 30);
     if (!f->opt.ram_bytes)
@@ -583,12 +591,18 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
             json_plan(&s, f, &p[i], i ? PLAN_THROUGHPUT : PLAN_LATENCY);
         }
     struct speculation d;
-    if (f->draft && speculate(f, &d, NULL) == 0)
+    struct err why = {0};
+    if (f->draft && speculate(f, &d, &why) < 0) {
+        str_adds(&s, ", \"draft\": {\"error\": ");
+        str_add_json(&s, why.msg, strlen(why.msg));
+        str_addc(&s, '}');
+    } else if (f->draft) {
         str_addf(&s,
                  ", \"draft\": {\"bytes\": %" PRIu64
                  ", \"drafted\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
                  "%.6g}",
                  d.draft_bytes, MAX_DRAFT, f->accepted, d.rate);
+    }
     str_adds(&s, "}\n");
     fputs(s.s ? s.s : "", stdout);
     str_free(&s);
@@ -666,6 +680,21 @@ static int simulate(const struct fit *f, const struct plan *p, const bool *ok, s
     return rc;
 }
 
+/* A draft that cannot be read is an error; one that does not fit is a result. */
+static int check_draft(const struct fit *f, struct err *e)
+{
+    struct sketch draft;
+    if (!f->draft && f->accepted)
+        FAIL(e, ERR_USAGE, "--accepted without --draft: nothing would draft; give --draft MODEL");
+    if (!f->draft)
+        return 0;
+    int rc = draft_open(f, &draft, e);
+    if (rc < 0)
+        return err_wrap(e, rc, "--draft %s", f->draft);
+    sketch_close(&draft);
+    return 0;
+}
+
 static int fit(struct fit *f, struct err *e)
 {
     struct plan p[2];
@@ -673,6 +702,9 @@ static int fit(struct fit *f, struct err *e)
     struct err why[2] = {{0}, {0}};
     TRY(read_model(f, e));
     TRY(read_machine(f, e));
+    TRY(check_draft(f, e));
+    if (!f->accepted)
+        f->accepted = ACCEPTED;
     for (int i = 0; i < 2; i++) {
         enum plan_mode mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY;
         if (f->opt.placement == PLAN_AUTO || f->opt.placement == mode)
@@ -711,7 +743,7 @@ static int run(int argc, char **argv)
         {.flag = "placement", .group = 3},
         {.flag = "cpu-layers", .group = 3}};
     struct cli_rows rows;
-    struct fit f = {.mix = MIX_Q4_K_M, .rows = &rows, .accepted = 4};
+    struct fit f = {.mix = MIX_Q4_K_M, .rows = &rows};
     const struct argp_child children[] = {{&rows.argp, 0, NULL, 3}, {0}};
     const struct argp argp = {options,
                               parse,
