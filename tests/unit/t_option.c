@@ -99,7 +99,8 @@ static void a_member_outside_its_row_is_refused(void **state)
     taken(own, ((struct option_auto){false, 9}));
     refused(heat, 0.25, "--heat is '0.25'; it takes a number from 0.5 to 2");
     refused(heat, (double)NAN, "--heat is 'nan'");
-    refused(speed, 25, "--speed is '25'; it takes a rate such as 25GB/s, at least 1000 bytes/s, or 0");
+    refused(speed, 25,
+            "--speed is '25'; it takes a rate such as 25GB/s, at least 1000 bytes/s, or 0");
     refused(speed, -1, "--speed is '-1'");
     refused(speed, (double)NAN, "--speed is");
     taken(speed, 1000);
