@@ -37,6 +37,7 @@
 #include "mem.h"
 #include "pace.h"
 #include "reader.h"
+#include "span.h"
 
 #define ALIGN ((uint64_t)256) /* of an item in the ring: kernels expect it of a matrix */
 #define RING_PIECES 256       /* size of the host's ring: 1 GiB of pieces */
@@ -73,6 +74,7 @@ struct stage {
     uint64_t piece_queued, piece_free, piece_filled; /* piece_filled: as last seen */
     struct pace pace; /* the emulated link; rate 0 = none. Only the copy stream uses it */
     struct stage_stats stats;
+    struct spans *spans; /* or NULL */
     struct err dead;
 };
 
@@ -187,7 +189,17 @@ static int stage_queue(struct stage *st, bool *done, struct err *e)
         st->use[p->item].at = at;
         st->next_at = at + size;
     }
-    TRY(stage_queue_copy(st, p, at + p->at, e));
+    const struct span span = {.kind = SPAN_COPY,
+                              .name = "copy",
+                              .detail = "",
+                              .layer = -1,
+                              .bytes = (double)p->bytes,
+                              .dev = st->c.dev,
+                              .stream = st->copy};
+    spans_begin(st->spans, &span);
+    int rc = stage_queue_copy(st, p, at + p->at, e);
+    spans_end(st->spans, &span);
+    TRY(rc);
     st->piece_queued++;
     st->queued += p->last;
     st->stats.copied_bytes += p->bytes;
@@ -317,15 +329,19 @@ static int stage_result(struct stage *st, int rc, const struct err *why, struct 
 int stage_acquire(struct stage *st, int item, void **base, struct err *e)
 {
     struct err why = {0};
+    int rc;
     STAGE_ALIVE(st, e);
-    return stage_result(st, acquire(st, item, base, &why), &why, e);
+    SPANNED(rc, st->spans, SPAN_HOST, "weights", -1, 0, acquire(st, item, base, &why));
+    return stage_result(st, rc, &why, e);
 }
 
 int stage_release(struct stage *st, int item, struct err *e)
 {
     struct err why = {0};
+    int rc;
     STAGE_ALIVE(st, e);
-    return stage_result(st, release(st, item, &why), &why, e);
+    SPANNED(rc, st->spans, SPAN_HOST, "weights", -1, 0, release(st, item, &why));
+    return stage_result(st, rc, &why, e);
 }
 
 int stage_prefetch(struct stage *st, struct err *e)
@@ -333,6 +349,11 @@ int stage_prefetch(struct stage *st, struct err *e)
     struct err why = {0};
     STAGE_ALIVE(st, e);
     return stage_result(st, stage_pump(st, &why), &why, e);
+}
+
+void stage_watch(struct stage *st, struct spans *spans)
+{
+    st->spans = spans;
 }
 
 void stage_stats(struct stage *st, struct stage_stats *out)

@@ -95,7 +95,7 @@ static int run_step(struct run *r, const int32_t *tok, int n, float *out, struct
         b->page[i] = r->seq.page[i];
     b->n_logit = out != NULL;
     b->logit_row[0] = n - 1;
-    TRY(forward_step(r->fw, e));
+    TRY(forward_step(r->fw, "pass", e));
     return out ? forward_logits(r->fw, 0, 1, out, e) : 0;
 }
 
