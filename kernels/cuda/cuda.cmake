@@ -59,6 +59,7 @@ if(MAS_HAVE_CUDA)
   set(MAS_NVCC_FLAGS -std=c++17 -O3 -lineinfo -gencode=arch=compute_${oldest},code=[${code}${ptx}]
     -Xcompiler=-Wall,-ffp-contract=off,-fno-omit-frame-pointer
     -Xptxas=-warn-spills,-warn-lmem-usage,-Werror --Werror=all-warnings)
+  list(APPEND MAS_NVCC_FLAGS "-DMAS_CUDA_CODE=\"${code}${ptx}\"")
   # Machine code is stored compressed. CUDA 12 has the flag from 12.8 on, but drivers before 12.4 cannot read the result.
   execute_process(COMMAND ${MAS_NVCC} --version OUTPUT_VARIABLE cuda_version)
   string(REGEX MATCH "release ([0-9]+)" cuda_version "${cuda_version}")
