@@ -60,7 +60,10 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case ARGP_KEY_ARG:
         if (!strcmp(arg, "model"))
             return 0;
-        argp_error(st, "unknown benchmark '%s'; there are: model, kernels, ceiling, compare", arg);
+        argp_error(st,
+                   "unknown benchmark '%s'; there are: model, kernels, ceiling, compare, "
+                   "read",
+                   arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -244,8 +247,10 @@ static int run(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } modes[] = {
-        {"kernels", bench_kernels}, {"ceiling", bench_ceiling}, {"compare", bench_compare}};
+    } modes[] = {{"kernels", bench_kernels},
+                 {"ceiling", bench_ceiling},
+                 {"compare", bench_compare},
+                 {"read", bench_read}};
     char title[64]; /* how argp calls the program */
     for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(argv[1], modes[i].name)) {
@@ -271,7 +276,8 @@ static int run(int argc, char **argv)
         parse,
         "model",
         "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
-        "mas bench kernels, mas bench ceiling, mas bench compare; each has its own --help.",
+        "mas bench kernels, mas bench ceiling, mas bench compare, mas bench read; each has its own "
+        "--help.",
         children,
         NULL,
         NULL};
@@ -293,5 +299,6 @@ const struct cmd cmd_bench = {
     "mas bench model -m model.gguf -p 0 -n 64 --parallel 1,4,8 -o json\n"
     "mas bench kernels --op matmul --shape 8b --fmt Q4_K --columns 1,8,64 -o json >a.json\n"
     "mas bench ceiling\n"
-    "mas bench compare a.json b.json\n",
+    "mas bench compare a.json b.json\n"
+    "nsys stats -r nvtx_gpu_proj_sum,cuda_gpu_kern_sum -f csv run.nsys-rep | mas bench read -\n",
     run};
