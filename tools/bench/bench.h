@@ -52,6 +52,7 @@ extern const char *const ceiling_peak_field[PEAK_COUNT]; /* "f32_gop_s" */
 int bench_kernels(int argc, char **argv);
 int bench_ceiling(int argc, char **argv);
 int bench_compare(int argc, char **argv);
+int bench_stream(int argc, char **argv);
 
 /* "2026-11-25T17:00:00Z" */
 void bench_time(char out[32]);
