@@ -14,7 +14,8 @@
  *              "share": of the read ceiling, "noisy",
  *              "best": fastest of its case,
  *              "picked": the kernel that a call takes when none is forced,
- *              "error": used share of the oracle's tolerance, or null}]}
+ *              "error": used share of the oracle's tolerance, or null}
+ *             or, for a kernel that failed, {"op", "case", "kernel", "failed": the message}]}
  */
 #ifndef MAS_BENCH_H
 #define MAS_BENCH_H

@@ -43,8 +43,9 @@ struct bench {
     int n_open;
     struct ops *ref;
     struct ceiling ceiling;
-    bool emulated; /* a GPU's kernels, run by the host */
-    int n_row;
+    bool emulated;               /* a GPU's kernels, run by the host */
+    int n_row;                   /* printed or kept, failed ones included */
+    int n_failed;                /* of them */
     uint64_t key;                /* of recordings */
     int n_times;                 /* of the model's matrix being measured: uses in a decode step */
     struct bench_result *result; /* (n_result), for a page */
@@ -58,6 +59,7 @@ struct row { /* one kernel on one case */
     struct stat_summary cold;
     double warm, error; /* error: share of the tolerance, NaN = not checked */
     bool picked, best;
+    struct err failed; /* code 0: the figures are measured */
 };
 
 /* ---- one kernel ------------------------------------------------------------------------------ */
@@ -241,7 +243,19 @@ static int measure_with(struct bench *b, const struct op_case *plain, enum op op
     return rc;
 }
 
-/* All kernels that can do the case, into row; *n of them. */
+/* After a failure: an error that the device keeps ends the run. */
+static int still_answers(struct ops *ops, const struct op_case *c, const struct row *r,
+                         struct err *e)
+{
+    struct err why = {0};
+    int rc = ops->dev->api->sync(ops->dev, NULL, &why);
+    if (rc < 0)
+        FAIL(e, rc, "%s: %s: the device stopped, and no other kernel was measured: %s", c->name,
+             r->kernel, why.msg);
+    return 0;
+}
+
+/* All kernels that can do the case, into row; *n of them, the failed ones included. */
 static int measure_all(struct bench *b, const struct op_case *c, enum op op, struct row *row,
                        int *n, void *want[CASE_BUFS], struct err *e)
 {
@@ -258,11 +272,16 @@ static int measure_all(struct bench *b, const struct op_case *c, enum op op, str
                 continue;
             struct err why = {0};
             int rc = measure_with(b, c, op, r, want, &why);
-            if (rc == ERR_NODEV)
+            if (rc == ERR_NODEV) { /* it cannot do the case */
+                TRY(still_answers(ops, c, r, e));
                 continue;
-            if (rc < 0)
-                FAIL(e, rc, "%s: %s", c->name, why.msg);
+            }
             ++*n;
+            if (rc < 0) {
+                r->failed = why;
+                r->failed.code = rc;
+                TRY(still_answers(ops, c, r, e));
+            }
         }
     }
     return 0;
@@ -292,7 +311,8 @@ static void print_head(const struct bench *b)
     char when[32];
     bench_time(when);
     if (!strcmp(b->format, "csv")) {
-        printf("op,case,kernel,us,us_p5,us_p95,warm_us,gb_s,gop_s,share,noisy,best,picked,error\n");
+        printf("op,case,kernel,us,us_p5,us_p95,warm_us,gb_s,gop_s,share,noisy,best,picked,error,"
+               "failed\n");
     } else if (!strcmp(b->format, "json")) {
         struct str s = STR_INIT;
         str_addf(&s,
@@ -348,6 +368,27 @@ static void print_md(const struct bench *b, enum op op, const struct op_case *c,
         100 * c->bytes / r->cold.median / b->ceiling.read, error, mark);
 }
 
+/* A kernel without figures, on standard error, too. */
+static void print_failed(const struct bench *b, enum op op, const struct op_case *c,
+                         const struct row *r)
+{
+    struct str s = STR_INIT;
+    const char *msg = r->failed.msg;
+    fprintf(stderr, "mas: %s [%s]: %s failed: %s\n", ops_op_name(op), c->name, r->kernel, msg);
+    if (!strcmp(b->format, "json")) {
+        str_add_json(&s, msg, strlen(msg));
+        printf("%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"failed\": %s}",
+               b->n_row ? "," : "", ops_op_name(op), c->name, r->kernel, s.s ? s.s : "\"\"");
+    } else if (!strcmp(b->format, "csv")) {
+        for (; *msg; msg++)
+            str_addf(&s, *msg == '"' ? "\"%c" : "%c", *msg);
+        printf("%s,%s,%s,,,,,,,,,,,,\"%s\"\n", ops_op_name(op), c->name, r->kernel, s.s ? s.s : "");
+    } else {
+        printf("| %-9s | %-34s | %-11s | failed: %s |\n", ops_op_name(op), c->name, r->kernel, msg);
+    }
+    str_free(&s);
+}
+
 static void print_row(struct bench *b, enum op op, const struct op_case *c, const struct row *r)
 {
     const double share = c->bytes / r->cold.median / b->ceiling.read,
@@ -357,8 +398,10 @@ static void print_row(struct bench *b, enum op op, const struct op_case *c, cons
         print_head(b);
     if (!isnan(r->error))
         snprintf(error, sizeof error, "%.4f", r->error);
-    if (!strcmp(b->format, "csv"))
-        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s\n", ops_op_name(op),
+    if (r->failed.code)
+        print_failed(b, op, c, r);
+    else if (!strcmp(b->format, "csv"))
+        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s,\n", ops_op_name(op),
                c->name, r->kernel, r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6,
                r->warm * 1e6, gb_s(c, r), gop, share, noisy(r), r->best, r->picked,
                isnan(r->error) ? "" : error);
@@ -381,6 +424,11 @@ static void print_row(struct bench *b, enum op op, const struct op_case *c, cons
 static int keep(struct bench *b, enum op op, const struct op_case *c, const struct row *r,
                 struct err *e)
 {
+    if (r->failed.code) {
+        print_failed(b, op, c, r);
+        b->n_row++;
+        return 0;
+    }
     TRY(mem_grow(&b->result, &b->cap_result, b->n_result + 1, sizeof *b->result,
                  "the results of a benchmark", e));
     struct bench_result *k = &b->result[b->n_result++];
@@ -404,25 +452,40 @@ static int keep(struct bench *b, enum op op, const struct op_case *c, const stru
     return 0;
 }
 
-/* The fastest, and what a call takes unforced: of the CPU's instruction sets the last. */
-static int judge(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n,
-                 struct err *e)
+/* Marks the fastest, and what a call takes unforced: of the CPU's instruction sets the last. Failed
+ * kernels have no mark. */
+static void judge(const struct bench *b, struct row *r, int n, int *best, int *picked)
 {
-    int best = 0, picked = n - 1;
+    *best = -1;
+    *picked = r[n - 1].variant < 0 ? n - 1 : -1;
     for (int i = 0; i < n; i++) {
-        best = r[i].cold.median < r[best].cold.median ? i : best;
-        picked = r[i].picked ? i : picked;
+        if (r[i].failed.code)
+            continue;
+        *best = *best < 0 || r[i].cold.median < r[*best].cold.median ? i : *best;
+        *picked = r[i].picked ? i : *picked;
     }
-    r[best].best = true;
-    for (int i = 0; i < n; i++)
-        r[i].picked = i == picked && !b->variant;
-    for (int i = 0; i < n; i++)
+    if (*picked >= 0 && r[*picked].failed.code)
+        *picked = -1;
+    for (int i = 0; i < n; i++) {
+        r[i].best = i == *best;
+        r[i].picked = i == *picked && !b->variant;
+    }
+}
+
+static int print_case(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n,
+                      struct err *e)
+{
+    int best, picked;
+    judge(b, r, n, &best, &picked);
+    for (int i = 0; i < n; i++) {
+        b->n_failed += r[i].failed.code != 0;
         if (!strcmp(b->format, "html"))
             TRY(keep(b, op, c, &r[i], e));
         else
             print_row(b, op, c, &r[i]);
+    }
     TRY(cli_flush(e));
-    if (!b->emulated && !b->variant && r[picked].cold.p5 > r[best].cold.p95)
+    if (!b->emulated && !b->variant && picked >= 0 && r[picked].cold.p5 > r[best].cold.p95)
         fprintf(stderr, "mas: %s [%s]: %s is picked and %.2f times as slow as %s\n",
                 ops_op_name(op), c->name, r[picked].kernel,
                 r[picked].cold.median / r[best].cold.median, r[best].kernel);
@@ -438,25 +501,27 @@ static int bench_case(struct bench *b, enum op op, const struct op_case *c, stru
         rc = measure_all(b, c, op, row, &n, want, e);
     for (int i = 0; i < CASE_BUFS; i++)
         mem_free(want[i]);
-    return rc == 0 && n ? judge(b, op, c, row, n, e) : rc;
+    /* the device may have stopped: the rows before are printed */
+    int end = n ? print_case(b, op, c, row, n, rc ? NULL : e) : 0;
+    return rc ? rc : end;
 }
 
 static int print_page(const struct bench *b, struct err *e)
 {
+#define EMULATED "A GPU's kernels, run by the host: these times say nothing about a GPU."
+#define FAILED "Some kernels failed and have no row."
+    static const char *const note[2][2] = {{"", FAILED}, {EMULATED, EMULATED " " FAILED}};
     struct str s = STR_INIT;
     char title[96];
     snprintf(title, sizeof title, "mas bench kernels%s%s", b->shape ? ", matrices of " : "",
              b->shape ? b->shape : "");
-    const struct bench_page p = {
-        .title = title,
-        .device = b->open[b->n_open - 1]->dev->name,
-        .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
-        .note = b->emulated
-                    ? "A GPU's kernels, run by the host: these times say nothing about a GPU."
-                    : "",
-        .ceiling = b->ceiling,
-        .row = b->result,
-        .n_row = b->n_result};
+    const struct bench_page p = {.title = title,
+                                 .device = b->open[b->n_open - 1]->dev->name,
+                                 .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
+                                 .note = note[b->emulated][b->n_failed != 0],
+                                 .ceiling = b->ceiling,
+                                 .row = b->result,
+                                 .n_row = b->n_result};
     bench_html(&p, &s);
     int rc = str_ok(&s, "a page", e);
     if (rc == 0)
@@ -582,15 +647,21 @@ static int bench_run(struct bench *b, struct err *e)
     int rc = b->shape ? bench_shapes(b, e) : bench_registry(b, e);
     if (!strcmp(b->format, "json") && b->n_row)
         printf("\n ]}\n");
+    if (!strcmp(b->format, "html") && b->n_row) {
+        int page = print_page(b, rc ? NULL : e);
+        rc = rc ? rc : page;
+    }
     TRY(rc);
-    if (!strcmp(b->format, "html") && b->n_row)
-        TRY(print_page(b, e));
     if (!b->n_row)
         FAIL(e, ERR_USAGE, "no case and kernel of that description; see --help");
     if (!strcmp(b->format, "md"))
         printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle "
                "allows.\n",
                noise);
+    if (b->n_failed)
+        FAIL(e, ERR_ITEMS, "%d kernel%s of %d failed: see %s message%s", b->n_failed,
+             b->n_failed == 1 ? "" : "s", b->n_row, b->n_failed == 1 ? "its" : "their",
+             b->n_failed == 1 ? "" : "s");
     return 0;
 }
 
