@@ -20,9 +20,11 @@
 #include "stat.h"
 
 enum { MOST_COPIES = 64, MOST_KERNELS = 16, MOST_COLUMNS = 16, MOST_REPEATS = 1000 };
-enum { RECORDED = 64 };            /* calls of a recording, at least */
-#define SPREAD ((size_t)256 << 20) /* bytes that no cache holds */
-#define ROOM ((size_t)2 << 30)     /* of all copies together */
+enum { RECORDED = 64 };                /* calls of a recording, at least, */
+static const double recorded_s = 5e-3; /* or so many seconds of them */
+enum { SAMPLED = 64 };                 /* rows of a large matrix that the oracle computes */
+#define SPREAD ((size_t)256 << 20)     /* bytes that no cache holds */
+#define ROOM ((size_t)2 << 30)         /* of all copies together */
 /* a warm sample is at least so long: a clock's resolution does not show */
 static const double sample_s = 1e-3;
 static const double noise = 1.15; /* p95 / p5 from which a row is called noisy */
@@ -45,8 +47,10 @@ struct bench {
     struct ceiling ceiling;
     bool emulated; /* a GPU's kernels, run by the host */
     int n_row;
-    uint64_t key;                /* of recordings */
-    int n_times;                 /* of the model's matrix being measured: uses in a decode step */
+    uint64_t key;      /* of recordings */
+    int n_times;       /* of the model's matrix being measured: uses in a decode step */
+    struct str failed; /* kernels that failed, as JSON objects */
+    int n_failed;
     struct bench_result *result; /* (n_result), for a page */
     size_t n_result, cap_result;
 };
@@ -77,15 +81,18 @@ static int call_all(const struct calls *l, struct ops *ops, struct err *e)
 }
 
 /* Records the calls if the backend can, in enough rounds that neither launches nor the wait for
- * their end count. key 0: no recording, one round. */
-static int record(struct bench *b, struct calls *l, struct ops *ops, uint64_t *key, struct err *e)
+ * their end count; call_s: seconds of a call, about. key 0: no recording, one round. */
+static int record(struct bench *b, struct calls *l, struct ops *ops, double call_s, uint64_t *key,
+                  struct err *e)
 {
     *key = 0;
     l->rounds = 1;
     if (!ops->record_begin)
         return 0;
-    if (!b->emulated && l->n < RECORDED)
-        l->rounds = (RECORDED + l->n - 1) / l->n;
+    const double most = recorded_s / (call_s + 1e-9);
+    const int calls = most < RECORDED ? (int)most + 1 : RECORDED;
+    if (!b->emulated && l->n < calls)
+        l->rounds = (calls + l->n - 1) / l->n;
     TRY(ops->record_begin(ops, NULL, e));
     int rc = call_all(l, ops, e);
     if (rc == 0)
@@ -119,7 +126,9 @@ static int time_cold(struct bench *b, const struct op_case *c, struct case_devic
     struct calls l = {c, d, n, 1};
     double s[MOST_REPEATS], first;
     uint64_t key;
-    TRY(record(b, &l, r->ops, &key, e));
+    TRY(pass(&l, r->ops, 0, &first, e)); /* loads the kernels */
+    TRY(pass(&l, r->ops, 0, &first, e));
+    TRY(record(b, &l, r->ops, first, &key, e));
     TRY(pass(&l, r->ops, key, &first, e)); /* warms up what is not memory */
     for (int i = 0; i < b->repeats; i++)
         TRY(pass(&l, r->ops, key, &s[i], e));
@@ -133,7 +142,7 @@ static int time_warm(struct bench *b, const struct op_case *c, struct case_devic
     struct calls l = {c, d, 1, 1};
     double s[MOST_REPEATS], one;
     uint64_t key;
-    TRY(record(b, &l, r->ops, &key, e));
+    TRY(record(b, &l, r->ops, r->cold.median, &key, e));
     TRY(pass(&l, r->ops, key, &one, e));
     one *= l.rounds;
     int calls = one < sample_s ? (int)(sample_s / (one + 1e-9)) + 1 : 1;
@@ -149,7 +158,93 @@ static int time_warm(struct bench *b, const struct op_case *c, struct case_devic
     return 0;
 }
 
-/* ---- against the oracle ---------------------------------------------------------------------- */
+/* ---- against the oracle ----------------------------------------------------------------------
+ * The oracle computes every number of a small case. Of a large matrix it computes SAMPLED of the
+ * results of each row: the first, the last, and some between. */
+
+static int64_t sampled_row(int64_t n, int i)
+{
+    return n <= SAMPLED ? i : i * (n - 1) / (SAMPLED - 1);
+}
+
+static bool is_sampled(const struct op_case *c, enum op op)
+{
+    return op == OP_matmul && c->bench;
+}
+
+/* Copies the sampled columns of y (n_row, n) to out (n_row, sampled). */
+static void sample_results(const float *y, int n_row, int64_t n, float *out)
+{
+    const int k = n < SAMPLED ? (int)n : SAMPLED;
+    for (int r = 0; r < n_row; r++)
+        for (int i = 0; i < k; i++)
+            out[r * k + i] = y[r * n + sampled_row(n, i)];
+}
+
+/* The oracle on the sampled rows of each matrix; want[i] of a result is (n_row, sampled). Without
+ * biases and norm, as case_matmul_shape makes them. */
+static int sampled_oracle(struct ops *ref, const struct op_case *c, void *want[CASE_BUFS],
+                          struct err *e)
+{
+    struct matmul_args a = c->args.matmul;
+    struct tensor w[3];
+    void *rows[3] = {NULL}, *scratch = NULL;
+    int rc = 0;
+    a.x = c->buf[0].host;
+    for (int i = 0; i < a.n_out; i++) {
+        const int64_t n = tensor_rows(&c->w[i]), k = n < SAMPLED ? n : SAMPLED;
+        const struct case_buf *y = &c->buf[3 + 3 * i];
+        w[i] = c->w[i];
+        w[i].dim[0] = k;
+        rows[i] = mem_zalloc((size_t)k, w[i].row_bytes);
+        w[i].data = rows[i];
+        if (y->role != CASE_IN)
+            want[3 + 3 * i] = mem_zalloc((size_t)(a.n_row * k), sizeof(float));
+        if (!rows[i] || (y->role != CASE_IN && !want[3 + 3 * i]))
+            TRY_DONE(NOMEM(e, (size_t)k * w[i].row_bytes, "the oracle"));
+        for (int64_t j = 0; j < k; j++)
+            memcpy((char *)rows[i] + (size_t)j * w[i].row_bytes,
+                   (const char *)c->buf[c->w_at[i]].host +
+                       (size_t)sampled_row(n, (int)j) * w[i].row_bytes,
+                   w[i].row_bytes);
+        if (y->role == CASE_INOUT)
+            sample_results(y->host, a.n_row, n, want[3 + 3 * i]);
+        a.out[i] = (struct matmul_out){&w[i], NULL, want[3 + 3 * i]};
+    }
+    const size_t bytes = ref->scratch_bytes(ref, &c->limits);
+    scratch = mem_aligned(bytes);
+    if (!scratch)
+        TRY_DONE(NOMEM(e, bytes, "the oracle"));
+    ref->bind_scratch(ref, scratch, bytes);
+    rc = ref->matmul(ref, NULL, &a, e);
+    ref->bind_scratch(ref, NULL, 0);
+done:
+    mem_free(scratch);
+    for (int i = 0; i < 3; i++)
+        mem_free(rows[i]);
+    return rc;
+}
+
+/* Share of the tolerance that result i uses. */
+static int compare_result(const struct op_case *c, enum op op, int i, const void *got,
+                          const void *want, double *used, struct err *e)
+{
+    struct case_buf b = c->buf[i];
+    if (!is_sampled(c, op)) {
+        *used = case_compare(&b, got, want).used;
+        return 0;
+    }
+    const int n_row = c->args.matmul.n_row;
+    const int64_t n = (int64_t)(b.bytes / sizeof(float)) / n_row, k = n < SAMPLED ? n : SAMPLED;
+    b.bytes = (size_t)(n_row * k) * sizeof(float);
+    float *some = mem_zalloc(b.bytes, 1);
+    if (!some)
+        return NOMEM(e, b.bytes, "a comparison");
+    sample_results(got, n_row, n, some);
+    *used = case_compare(&b, some, want).used;
+    mem_free(some);
+    return 0;
+}
 
 static int results(const struct op_case *plain, struct ops *ops, void *out[CASE_BUFS],
                    struct err *e)
@@ -173,20 +268,43 @@ static int results(const struct op_case *plain, struct ops *ops, void *out[CASE_
     return rc;
 }
 
-static int check(const struct op_case *c, struct row *r, void *want[CASE_BUFS], struct err *e)
+static int check(const struct op_case *c, enum op op, struct row *r, void *want[CASE_BUFS],
+                 struct err *e)
 {
     void *got[CASE_BUFS] = {NULL};
     int rc = results(c, r->ops, got, e);
     r->error = 0;
-    for (int i = 0; i < c->n_buf && rc == 0; i++)
+    for (int i = 0; i < c->n_buf && rc == 0; i++) {
+        double used = 0;
         if (c->buf[i].role != CASE_IN)
-            r->error = fmax(r->error, case_compare(&c->buf[i], got[i], want[i]).used);
+            rc = compare_result(c, op, i, got[i], want[i], &used, e);
+        r->error = fmax(r->error, used);
+    }
     for (int i = 0; i < CASE_BUFS; i++)
         mem_free(got[i]);
     return rc;
 }
 
 /* ---- one case -------------------------------------------------------------------------------- */
+
+/* Reports a kernel that failed, or a case that could not be made, and lets the run go on: 0, unless
+ * the device itself works no more. */
+static int failed(struct bench *b, struct ops *ops, enum op op, const char *name,
+                  const char *kernel, const struct err *why, struct err *e)
+{
+    fprintf(stderr, "mas: %s [%s]: %s failed: %s\n", ops_op_name(op), name, kernel, why->msg);
+    str_addf(&b->failed,
+             "%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"failed\": ",
+             b->n_failed++ ? "," : "", ops_op_name(op), name, kernel);
+    str_add_json(&b->failed, why->msg, strlen(why->msg));
+    str_adds(&b->failed, "}");
+    struct err dead = {0};
+    int rc = ops->dev->api->sync(ops->dev, NULL, &dead);
+    if (rc < 0)
+        FAIL(e, rc, "the device answers no more after %s [%s] %s: %s", ops_op_name(op), name,
+             kernel, dead.msg);
+    return 0;
+}
 
 static size_t case_bytes(const struct op_case *c)
 {
@@ -235,7 +353,7 @@ static int measure_with(struct bench *b, const struct op_case *plain, enum op op
         case_release(&d[--made]);
     r->error = NAN;
     if (rc == 0 && b->refcheck)
-        rc = check(c, r, want, e);
+        rc = check(c, op, r, want, e);
     if (r->variant >= 0)
         r->ops->variant_force(r->ops, op, -1);
     return rc;
@@ -261,8 +379,9 @@ static int measure_all(struct bench *b, const struct op_case *c, enum op op, str
             if (rc == ERR_NODEV)
                 continue;
             if (rc < 0)
-                FAIL(e, rc, "%s: %s", c->name, why.msg);
-            ++*n;
+                TRY(failed(b, ops, op, c->name, r->kernel, &why, e));
+            else
+                ++*n;
         }
     }
     return 0;
@@ -356,7 +475,7 @@ static void print_row(struct bench *b, enum op op, const struct op_case *c, cons
     if (!b->n_row)
         print_head(b);
     if (!isnan(r->error))
-        snprintf(error, sizeof error, "%.4f", r->error);
+        snprintf(error, sizeof error, "%.4f", fmin(r->error, 1e9)); /* JSON has no infinity */
     if (!strcmp(b->format, "csv"))
         printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s\n", ops_op_name(op),
                c->name, r->kernel, r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6,
@@ -422,6 +541,14 @@ static int judge(struct bench *b, enum op op, const struct op_case *c, struct ro
         else
             print_row(b, op, c, &r[i]);
     TRY(cli_flush(e));
+    for (int i = 0; i < n; i++) {
+        struct err why = {0};
+        if (!isnan(r[i].error) && !(r[i].error <= 1)) {
+            err_set(&why, ERR_IO, "differs from the oracle by %.3g times the tolerance",
+                    r[i].error);
+            TRY(failed(b, r[i].ops, op, c->name, r[i].kernel, &why, e));
+        }
+    }
     if (!b->emulated && !b->variant && r[picked].cold.p5 > r[best].cold.p95)
         fprintf(stderr, "mas: %s [%s]: %s is picked and %.2f times as slow as %s\n",
                 ops_op_name(op), c->name, r[picked].kernel,
@@ -433,9 +560,13 @@ static int bench_case(struct bench *b, enum op op, const struct op_case *c, stru
 {
     struct row row[MOST_KERNELS];
     void *want[CASE_BUFS] = {NULL};
-    int n = 0, rc = b->refcheck ? results(c, b->ref, want, e) : 0;
-    if (rc == 0)
-        rc = measure_all(b, c, op, row, &n, want, e);
+    struct err why = {0};
+    int n = 0, rc = 0;
+    if (b->refcheck)
+        rc = is_sampled(c, op) ? sampled_oracle(b->ref, c, want, &why)
+                               : results(c, b->ref, want, &why);
+    rc = rc < 0 ? failed(b, b->ref, op, c->name, "the oracle", &why, e)
+                : measure_all(b, c, op, row, &n, want, e);
     for (int i = 0; i < CASE_BUFS; i++)
         mem_free(want[i]);
     return rc == 0 && n ? judge(b, op, c, row, n, e) : rc;
@@ -485,9 +616,14 @@ static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out
                        enum matmul_epilogue epilogue, struct err *e)
 {
     struct op_case c = {0};
+    struct err why = {0};
     int rc = case_matmul_shape(&c, b->fmt < 0 ? FMT_Q4_K : (enum fmt)b->fmt, columns, n_in, n_out,
-                               epilogue, e);
-    if (rc == 0)
+                               epilogue, &why);
+    if (rc == ERR_USAGE)
+        *e = why;
+    else if (rc < 0)
+        rc = failed(b, b->open[0], OP_matmul, c.name, "the case", &why, e);
+    else
         rc = bench_case(b, OP_matmul, &c, e);
     case_free(&c);
     return rc;
@@ -530,9 +666,12 @@ static int bench_registry(struct bench *b, struct err *e)
             continue;
         for (int i = 0; i < case_registry[op]->n; i++) {
             struct op_case c = {0};
-            int rc = case_registry[op]->make(i, &c, e);
+            struct err why = {0};
+            int rc = case_registry[op]->make(i, &c, &why);
             const char *fmt = b->fmt < 0 ? "" : fmt_info((enum fmt)b->fmt)->name;
-            if (rc == 0 && c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
+            if (rc < 0)
+                rc = failed(b, b->open[0], (enum op)op, c.name, "the case", &why, e);
+            else if (c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
                 rc = bench_case(b, (enum op)op, &c, e);
             case_free(&c);
             TRY(rc);
@@ -580,11 +719,17 @@ static int bench_run(struct bench *b, struct err *e)
 {
     TRY(bench_open(b, e));
     int rc = b->shape ? bench_shapes(b, e) : bench_registry(b, e);
-    if (!strcmp(b->format, "json") && b->n_row)
-        printf("\n ]}\n");
+    if (!strcmp(b->format, "json") && (b->n_row || b->n_failed)) {
+        if (!b->n_row)
+            print_head(b);
+        printf("\n ],\n \"failed\": [%s\n ]}\n", b->failed.s ? b->failed.s : "");
+    }
     TRY(rc);
+    TRY(str_ok(&b->failed, "the list of failures", e));
     if (!strcmp(b->format, "html") && b->n_row)
         TRY(print_page(b, e));
+    if (b->n_failed)
+        FAIL(e, ERR_IO, "%d kernels or cases failed; see above", b->n_failed);
     if (!b->n_row)
         FAIL(e, ERR_USAGE, "no case and kernel of that description; see --help");
     if (!strcmp(b->format, "md"))
@@ -671,7 +816,12 @@ int bench_kernels(int argc, char **argv)
          .otherwise = "cpu"},
         {.flag = "threads", .group = 2},
         {.flag = "device", .letter = 'd', .group = 2}};
-    struct bench b = {.fmt = -1, .columns = {1}, .n_columns = 1, .repeats = 15, .format = "md"};
+    struct bench b = {.fmt = -1,
+                      .columns = {1},
+                      .n_columns = 1,
+                      .repeats = 15,
+                      .format = "md",
+                      .failed = STR_INIT};
     struct err e = {0};
     const struct argp_child children[] = {{&b.rows.argp, 0, NULL, 1}, {0}};
     const struct argp argp = {
@@ -688,6 +838,7 @@ int bench_kernels(int argc, char **argv)
     for (int i = 0; i < b.n_open; i++)
         ops_close(b.open[i]);
     ops_close(b.ref);
+    str_free(&b.failed);
     mem_free(b.result);
     if (rc < 0)
         advice_instead(&e, "--ctx", "choose a smaller --shape or fewer --columns");
