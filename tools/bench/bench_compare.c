@@ -4,7 +4,9 @@
  *
  * Two rows belong together when everything that both know is the same: op, case, kernel and so on.
  * Two kinds of pairs are shown and not judged. "part" is one kernel beside a whole call. "mix" is a
- * row that fits several rows of the other file. */
+ * row that fits several rows of the other file.
+ *
+ * A kernel that fails in the second file alone is as bad as a slower one. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +36,7 @@ struct compare {
     float threshold;
     int width; /* of the column of kernels */
     int slower, faster, same, alone, unjudged;
+    int failed, broken; /* rows that failed in a file; of them those that failed in B alone */
 };
 
 static int load(struct side *s, struct err *e)
@@ -192,8 +195,27 @@ static bool has_interval(const json_t *row)
     return number(row, "us_p5") > 0 && number(row, "us_p95") > 0;
 }
 
+/* A row of a kernel that failed in at least one file has no figures to compare. */
+static bool compare_failed(struct compare *c, const json_t *a, const json_t *b)
+{
+    const bool in_a = *text(a, "failed"), in_b = *text(b, "failed");
+    if (!in_a && !in_b)
+        return false;
+    print_names(c, a, b);
+    printf(" failed in %s: %s\n",
+           in_a && in_b ? "both"
+           : in_a       ? "A"
+                        : "B",
+           text(in_b ? b : a, "failed"));
+    c->failed++;
+    c->broken += in_b && !in_a;
+    return true;
+}
+
 static int compare_row(struct compare *c, const json_t *a, const json_t *b, bool mix, struct err *e)
 {
+    if (compare_failed(c, a, b))
+        return 0;
     double us_a = number(a, "us"), us_b = number(b, "us");
     bool interval = has_interval(a) && has_interval(b);
     if (!(us_a > 0 && us_b > 0))
@@ -306,7 +328,12 @@ static int compare(struct compare *c, struct err *e)
     if (c->unjudged)
         printf(", %d not judged (part: a kernel beside a call; mix: beside several rows)",
                c->unjudged);
+    if (c->failed)
+        printf(", %d failed", c->failed);
     printf("\n");
+    if (c->broken)
+        FAIL(e, ERR_ITEMS, "%d kernel%s of %s failed, which %s in %s", c->broken,
+             c->broken == 1 ? "" : "s", b->path, c->broken == 1 ? "runs" : "run", a->path);
     if (c->slower)
         FAIL(e, ERR_ITEMS, "%d kernel%s of %s: less than %.2f of the speed in %s", c->slower,
              c->slower == 1 ? "" : "s", b->path, (double)c->threshold, a->path);
