@@ -395,7 +395,7 @@ static int bench_run(struct bench *b, struct err *e)
 done:
     if (!strcmp(b->format, "json") && !b->first)
         printf("\n ]}\n");
-    engine_close(b->en);
+    cli_engine_close(&b->ce, b->en);
     mem_free(b->copy);
     return rc;
 }
