@@ -156,6 +156,8 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     k->llm.reply = (struct str)STR_INIT;
     TRY(consult_prompt(c, ask, k, e));
     k->llm.id = consult_id(c->q->id, ask->role->name, ask->index);
+    k->llm.role = ask->role->name;
+    k->llm.about = c->q->id;
     k->llm.seed = (uint64_t)cfg->seed;
     /* earlier cases first: they end one by one, not all at the end */
     k->llm.rank = (uint32_t)c->q->index;

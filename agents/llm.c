@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "mem.h"
+#include "span.h"
 
 const char *llm_finish_name(enum llm_finish f)
 {
@@ -64,7 +65,13 @@ int llm_submit(struct llm *l, struct llm_call *c, struct err *e)
 {
     c->own_len = 0;
     c->cancelled = false;
-    return l->api->submit(l, c, e);
+    int rc = l->api->submit(l, c, e);
+    if (rc == 0 && l->spans) {
+        struct span span = span_of(SPAN_CALL, c->role ? c->role : "call", -1, 0);
+        span.detail = c->about ? c->about : "";
+        spans_start(l->spans, (uint64_t)(uintptr_t)c, &span);
+    }
+    return rc;
 }
 
 int llm_check(struct llm *l, const struct llm_call *c, struct err *e)
@@ -90,6 +97,8 @@ static void llm_drop(struct llm_call *c)
 struct llm_call *llm_next(struct llm *l, int timeout_ms)
 {
     struct llm_call *c = l->api->next(l, timeout_ms);
+    if (c)
+        spans_finish(l->spans, (uint64_t)(uintptr_t)c);
     if (c && (c->cancelled || c->finish == LLM_CANCEL))
         llm_drop(c);
     else if (c && c->finish != LLM_CLOSED)
@@ -102,6 +111,11 @@ void llm_cancel(struct llm *l, struct llm_call *c)
 {
     c->cancelled = true;
     l->api->cancel(l, c);
+}
+
+void llm_watch(struct llm *l, struct spans *spans)
+{
+    l->spans = spans;
 }
 
 bool llm_gauge(struct llm *l, struct llm_gauge *out)

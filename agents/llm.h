@@ -21,6 +21,7 @@
 #include "str.h"
 
 struct llm;
+struct spans;      /* span.h */
 struct llm_schema; /* a JSON Schema prepared by one llm; lives until llm_close */
 
 enum llm_finish {
@@ -44,7 +45,9 @@ struct llm_call {
      * resumed run draws the same numbers */
     uint64_t id;
     uint64_t seed;
-    uint32_t rank;      /* lower ones are served first; changes no reply */
+    uint32_t rank; /* lower ones are served first; changes no reply */
+    /* for profilers: the role, and the question or its id; NULL = unnamed */
+    const char *role, *about;
     const char *system; /* trusted text of the role */
     const char *user;   /* holds untrusted text; never becomes control tokens */
     size_t system_len, user_len;
@@ -137,6 +140,7 @@ struct llm_api {
 
 struct llm { /* first member of every implementation */
     const struct llm_api *api;
+    struct spans *spans; /* llm_watch */
 };
 
 /* Compiles a schema; ERR_CONFIG with its JSON path when a form is not supported. */
@@ -153,6 +157,8 @@ int llm_check(struct llm *l, const struct llm_call *c, struct err *e);
 struct llm_call *llm_next(struct llm *l, int timeout_ms);
 void llm_cancel(struct llm *l, struct llm_call *c); /* it still comes out of llm_next */
 const struct llm_info *llm_info(struct llm *l);
+/* Reports each call to spans (span.h; NULL = none), from submit to llm_next. */
+void llm_watch(struct llm *l, struct spans *spans);
 void llm_close(struct llm *l); /* accepts NULL */
 
 /* false, with out unchanged, when this llm has no gauge. */

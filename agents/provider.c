@@ -11,6 +11,14 @@ static const struct provider *const providers[] = {
 #undef X
 };
 
+static int provider_watched(const struct provider *p, const struct provider_options *o,
+                            struct llm **out, struct err *e)
+{
+    TRY(p->open(o, out, e));
+    llm_watch(*out, o->spans);
+    return 0;
+}
+
 int provider_open(const struct provider_options *o, struct llm **out, struct err *e)
 {
     const struct agent_options *of = config_of(o->config, &agent_option_set);
@@ -19,7 +27,7 @@ int provider_open(const struct provider_options *o, struct llm **out, struct err
     size_t n = 0;
     for (size_t i = 0; i < sizeof providers / sizeof providers[0]; i++) {
         if (!strcmp(providers[i]->name, name))
-            return providers[i]->open(o, out, e);
+            return provider_watched(providers[i], o, out, e);
         n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "",
                               providers[i]->name);
     }

@@ -13,7 +13,8 @@ struct provider_options {
     /* calls in flight when the configuration leaves their number open; 0 = as many as make a batch
      * fast */
     int calls;
-    bool hash; /* compute llm_info.model_sha256, which may take long */
+    struct spans *spans; /* sinks of the engine's and the calls' intervals; NULL = none */
+    bool hash;           /* compute llm_info.model_sha256, which may take long */
     /* loading, in bytes; may be NULL */
     void (*progress)(uint64_t done, uint64_t total, void *user);
     void *user;

@@ -11,6 +11,7 @@ static int local_open(const struct provider_options *o, struct llm **out, struct
     int rc;
     if (!opt.n_seq)
         opt.n_seq = o->calls;
+    opt.spans = o->spans;
     opt.progress = o->progress;
     opt.user = o->user;
     TRY(engine_open(&opt, &en, e));

@@ -537,6 +537,12 @@ int place_release(struct place *p, enum plan_part part, int layer, struct err *e
     return p->part[u].where == PLAN_STREAM ? stage_release(p->stage, p->part[u].item, e) : 0;
 }
 
+void place_watch(struct place *p, struct spans *spans)
+{
+    if (p->stage)
+        stage_watch(p->stage, spans);
+}
+
 int place_prefetch(struct place *p, struct err *e)
 {
     return p->stage ? stage_prefetch(p->stage, e) : 0;

@@ -22,6 +22,7 @@
 #include "weights.h"
 
 struct place;
+struct spans; /* span.h */
 
 /* Allocates all memory of the plan, of device and host, and starts to read streamed parts.
  * host: the backend of PLAN_HOST, NULL = ops. It may pack its copies of weights (ops.h: pack).
@@ -54,6 +55,8 @@ int place_release(struct place *p, enum plan_part part, int layer, struct err *e
 /* Queues the copies that are possible now, without waiting. Call it before a long computation on
  * the host. */
 int place_prefetch(struct place *p, struct err *e);
+/* Reports the copies of streamed weights to spans (NULL = none). */
+void place_watch(struct place *p, struct spans *spans);
 
 /* True when each part is computed in its place: its pointers are the same in every step. */
 bool place_recordable(const struct place *p);

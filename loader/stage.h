@@ -56,6 +56,7 @@ struct stage_config { /* item and range tables are copied by stage_open */
 };
 
 struct stage;
+struct spans; /* span.h */
 
 /* Starts reading at once. ERR_USAGE when an item does not fit the ring, with needed and given bytes
  * and the knob. ERR_NOMEM when the device has no room. If memory cannot be pinned, the stage takes
@@ -73,6 +74,9 @@ int stage_release(struct stage *st, int item, struct err *e);
 /* Queues copies of the following items without waiting, as far as they are read and the ring has
  * room. */
 int stage_prefetch(struct stage *st, struct err *e);
+
+/* Reports intervals to spans (NULL = none). */
+void stage_watch(struct stage *st, struct spans *spans);
 
 struct stage_stats {       /* since open */
     uint64_t copied_bytes; /* queued to the device */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "call_text.h"
 #include "case.h"
 
 struct matmul_shape {
@@ -84,11 +85,6 @@ static int matmul_run(const struct op_case *c, void *const *dev, struct ops *ops
     return ops->matmul(ops, s, &a, e);
 }
 
-static const char *matmul_epilogue_name(enum matmul_epilogue epilogue)
-{
-    return epilogue == EPI_STORE ? "store" : epilogue == EPI_ADD ? "add" : "swiglu";
-}
-
 /* Adds the i-th matrix with its bias and result; without a bias, a buffer of one number. */
 static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, bool bias)
 {
@@ -150,7 +146,7 @@ static int matmul_make_mix(int i, struct op_case *c, struct err *e)
     snprintf(c->name, sizeof c->name, "%s+%s%s%s %dx512 %s%s", fmt_info(m->fmt[0])->name,
              fmt_info(m->fmt[1])->name, m->n_out > 2 ? "+" : "",
              m->n_out > 2 ? fmt_info(m->fmt[2])->name : "", m->n_row,
-             matmul_epilogue_name(m->epilogue), m->norm ? " norm" : "");
+             call_epilogue_name(m->epilogue), m->norm ? " norm" : "");
     case_floats(c, "x", CASE_IN, m->n_row * 512, 5, 1);
     case_aligned(c);
     for (int k = 0; k < m->n_out; k++)
@@ -169,7 +165,7 @@ int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, 
         FAIL(e, ERR_USAGE, "%s has no rows of %lld elements: must be a multiple of %d", f->name,
              (long long)n_in, (int)f->block_elems);
     snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s", f->name, n_row, (long long)n_in,
-             (long long)n_out, matmul_epilogue_name(epilogue));
+             (long long)n_out, call_epilogue_name(epilogue));
     int n = epilogue == EPI_SWIGLU ? 2 : 1;
     c->bench = true;
     c->args.matmul =
@@ -195,7 +191,7 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
         n_in += 96; /* three blocks of 32: a partly filled group of 8 */
     c->bench = s->bench;
     snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s%s%s%s", f->name, s->n_row,
-             (long long)n_in, (long long)s->n_out, matmul_epilogue_name(s->epilogue),
+             (long long)n_in, (long long)s->n_out, call_epilogue_name(s->epilogue),
              s->bias ? " bias" : "", s->zeros ? " zero blocks" : "", s->norm ? " norm" : "");
     int n_out = s->epilogue == EPI_SWIGLU ? 2 : 1;
     c->args.matmul = (struct matmul_args){

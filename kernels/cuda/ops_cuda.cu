@@ -5,7 +5,9 @@
  */
 #include "device_cuda.cuh"
 
-#include <stdio.h>
+extern "C" {
+#include "call_text.h"
+}
 
 namespace CU_NS
 {
@@ -66,60 +68,15 @@ static int kernel_find(enum op op, int i)
     return -1;
 }
 
-/* ---- the shape of a call, for messages; is there anything to do? ----------------------------- */
+/* ---- the text of a call, for messages; is there anything to do? ------------------------------ */
 
-static int shape_text(const struct embed_args *a, char *t, size_t n)
-{
-    return snprintf(t, n, "%d rows of %lld, %s", a->n_row, (long long)tensor_cols(a->table),
-                    fmt_info(a->table->fmt)->name);
-}
-static int shape_text(const struct rmsnorm_args *a, char *t, size_t n)
-{
-    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n);
-}
-static int shape_text(const struct matmul_args *a, char *t, size_t n)
-{
-    int at =
-        snprintf(t, n, "%d rows of %lld, epilogue %d", a->n_row, (long long)a->n_in, a->epilogue);
-    for (int i = 0; i < a->n_out; i++)
-        at += snprintf(t + at, n - (size_t)at, ", %lld x %s", (long long)tensor_rows(a->out[i].w),
-                       fmt_info(a->out[i].w->fmt)->name);
-    return at;
-}
-static int shape_text(const struct kv_view *kv, char *t, size_t n)
-{
-    return snprintf(t, n, "%s cache of %d heads of %d, pages of %d", fmt_info(kv->fmt)->name,
-                    kv->n_kv_head, kv->head_dim, kv->page_tokens);
-}
-static int shape_text(const struct kv_write_args *a, char *t, size_t n)
-{
-    return shape_text(a->kv, t, n);
-}
-static int shape_text(const struct kv_copy_args *a, char *t, size_t n)
-{
-    return shape_text(a->kv, t, n);
-}
-static int shape_text(const struct attention_args *a, char *t, size_t n)
-{
-    int at = snprintf(t, n, "%d rows of %d sequences, %d heads, ", a->n_row, a->n_seq, a->n_head);
-    return at + shape_text(a->kv, t + at, n - (size_t)at);
-}
-static int shape_text(const struct add_args *a, char *t, size_t n)
-{
-    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n);
-}
-static int shape_text(const struct gather_args *a, char *t, size_t n)
-{
-    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n);
-}
-static int shape_text(const struct logprob_args *a, char *t, size_t n)
-{
-    return snprintf(t, n, "%d pairs, %d rows of %lld", a->n_pair, a->n_row, (long long)a->n_vocab);
-}
-static int shape_text(const struct sample_args *a, char *t, size_t n)
-{
-    return snprintf(t, n, "%d rows of %lld", a->n_row, (long long)a->n_vocab);
-}
+#define X(op)                                                                                      \
+    static void text_of(const struct op##_args *a, char out[CALL_TEXT])                            \
+    {                                                                                              \
+        call_text_##op(a, out);                                                                    \
+    }
+OP_LIST(X)
+#undef X
 
 template <class A> static bool is_empty(const A *a)
 {
@@ -180,7 +137,7 @@ static int call_check(const struct ops_cuda *c, struct stream *s, const A *a,
 template <class A>
 static int call(struct ops_cuda *c, enum op op, struct stream *s, const A *a, struct err *e)
 {
-    char shape[192];
+    char text[CALL_TEXT];
     int k = -1, forced = c->forced[op];
     if (forced)
         k = kernel_find(op, forced - 1);
@@ -189,10 +146,10 @@ static int call(struct ops_cuda *c, enum op op, struct stream *s, const A *a, st
             kernel_table[i].prefers(a, &c->cx))
             k = i;
     if (k < 0 || !kernel_table[k].accepts(a, &c->cx)) {
-        shape_text(a, shape, sizeof shape);
+        text_of(a, text);
         FAIL(e, forced ? ERR_NODEV : ERR_BUG, "%s: %s of backend %s can compute %s",
              ops_op_name(op), forced ? "the forced kernel is not one that" : "no kernel",
-             c->ops.name, shape);
+             c->ops.name, text);
     }
     c->taken[op] = 1 + k;
     TRY(device_cuda_use(&c->dev, e));
@@ -289,7 +246,11 @@ static int ops_cuda_record_end(struct ops *ops, struct stream *s, uint64_t key, 
     CU_TRY(e, cudaStreamEndCapture(device_cuda_stream(&c->dev, s), &graph));
     cudaError_t instantiate = key ? cudaGraphInstantiate(&exec, graph, 0) : cudaSuccess;
     (void)cudaGraphDestroy(graph);
-    CU_TRY(e, instantiate);
+    if (instantiate != cudaSuccess) {
+        (void)cudaGetLastError();
+        FAIL(e, cu_err_code(instantiate), "cuda: cudaGraphInstantiate failed: %s",
+             cudaGetErrorString(instantiate));
+    }
     if (!key)
         return 0;
     struct recording *r = recording_place(c, key);
@@ -371,7 +332,7 @@ static int ops_cuda_context(struct ops_cuda *c, struct err *e)
     CU_TRY(e, cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
     c->cx.sm_count = sms;
     c->cx.cc = 10 * major + minor;
-    return 0;
+    return cuda_code_check(&c->cx, e);
 }
 
 static bool ops_cuda_reads(const struct ops *, enum fmt fmt)

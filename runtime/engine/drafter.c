@@ -191,6 +191,11 @@ double drafter_now(const struct drafter *d)
     return forward_now(d->fw);
 }
 
+void drafter_watch(struct drafter *d, struct spans *spans)
+{
+    forward_watch(d->fw, spans);
+}
+
 uint64_t drafter_bytes(const struct drafter *d)
 {
     return d->plan.total_bytes;
@@ -303,7 +308,7 @@ int drafter_next(struct drafter *d, struct draft_want *w, int n, const uint32_t 
     TRY(drafter_fill(d, b, w, n, &n_drawn, e));
     if (!b->n_row)
         return 0;
-    int rc = forward_step(d->fw, e);
+    int rc = forward_step(d->fw, "draft", e);
     if (rc == 0 && n_drawn)
         rc = forward_sample(d->fw, 0, n_drawn, d->sample, masks, n_mask, d->id, d->lp, e);
     for (int i = 0; rc == 0 && i < n_drawn; i++) {

@@ -32,8 +32,9 @@ int drafter_open(const struct drafter_options *o, const struct tokenizer *tok, s
                  struct drafter **out, struct err *e);
 void drafter_close(struct drafter *d); /* accepts NULL; every sequence must be dropped before */
 
-uint64_t drafter_bytes(const struct drafter *d); /* allocated where it computes */
-double drafter_now(const struct drafter *d);     /* forward_now */
+void drafter_watch(struct drafter *d, struct spans *spans); /* as forward_watch */
+uint64_t drafter_bytes(const struct drafter *d);            /* allocated where it computes */
+double drafter_now(const struct drafter *d);                /* forward_now */
 
 struct draft_want {      /* a request for one draft token */
     struct kv_seq *kv;   /* the sequence's pages in the drafter's pool (kv_seq_init) */

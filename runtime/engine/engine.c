@@ -47,6 +47,7 @@ struct engine {
     struct drafter *drafter;
     struct speculate *speculate;
     struct sched *sched;
+    struct spans *spans; /* or NULL */
     pthread_t thread;
     bool has_thread;
     /* shared, under lock */
@@ -110,6 +111,7 @@ static bool engine_take_news(struct engine *en)
 static void *engine_main(void *arg)
 {
     struct engine *en = arg;
+    spans_thread(en->spans, "engine");
     while (engine_take_news(en)) {
         struct err why = {0};
         if (en->dead.code) {
@@ -163,15 +165,6 @@ void engine_cancel(struct engine *en, struct request *r)
     pthread_mutex_lock(&en->lock);
     if (r->engine_slot && inbox_put(&en->cancelled, r, NULL) == 0)
         pthread_cond_signal(&en->news);
-    pthread_mutex_unlock(&en->lock);
-}
-
-void engine_profile(struct engine *en, struct str *out)
-{
-    struct prof *p = forward_prof(en->fw);
-    pthread_mutex_lock(&en->lock);
-    prof_table(p, out);
-    *p = (struct prof){.on = p->on};
     pthread_mutex_unlock(&en->lock);
 }
 
@@ -285,9 +278,9 @@ static int plan_measure(struct engine *en, const struct engine_options *opt, str
     if (!(en->rates.vram > 0)) {
         const struct tensor *up = weights_get(&en->model.w, SLOT_FFN_UP, 0);
         TRY(probe_rates(en->ops, en->host, up->data ? up->fmt : FMT_F16, &en->rates, e));
-        if (opt->link_limit > 0 && en->rates.link > opt->link_limit)
-            en->rates.link = opt->link_limit;
     }
+    if (opt->link_limit > 0 && en->rates.link > opt->link_limit)
+        en->rates.link = opt->link_limit;
     in->rates = en->rates;
     return 0;
 }
@@ -473,11 +466,16 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
     if (!opt->n_seq && !en->ops->dev->is_host)
         in->n_seq = engine_many(in);
     in->link_limit = opt->link_limit;
-    forward_prof(en->fw)->on = opt->profile;
+    en->spans = opt->spans;
+    forward_watch(en->fw, opt->spans);
+    if (en->drafter)
+        drafter_watch(en->drafter, opt->spans);
     TRY(grammar_vocab_open(en->tok, &en->gv, e));
     TRY(engine_speculate(en, opt, e));
-    struct sched_config sc = {
-        .n_seq = in->n_seq, .batch_tokens = in->batch_tokens, .n_ctx = in->n_ctx};
+    struct sched_config sc = {.n_seq = in->n_seq,
+                              .batch_tokens = in->batch_tokens,
+                              .n_ctx = in->n_ctx,
+                              .spans = opt->spans};
     return sched_open(&sc, en->fw, en->kv, en->tok, en->gv, en->speculate, &en->sched, e);
 }
 

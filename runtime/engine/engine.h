@@ -58,10 +58,6 @@ int engine_check(const struct engine *en, const struct request *r, struct err *e
 /* done follows, with FINISH_CANCEL or the earlier end */
 void engine_cancel(struct engine *en, struct request *r);
 
-/* Table of time by op since the last call, for an engine opened with `profile`. The engine must be
- * idle: done() has run for every submitted request. */
-void engine_profile(struct engine *en, struct str *out);
-
 void engine_stats(struct engine *en, struct engine_stats *out);
 
 #endif

@@ -17,7 +17,7 @@ struct engine_options {
     uint64_t swap_bytes; /* bytes of host memory for KV pages; 0 = the plan chooses */
     bool always_draft;   /* for tests: draft even if it costs more than it saves */
     double spoil_drafts; /* 0 to 1, share of drafted tokens made wrong: for simulations */
-    bool profile;        /* measure the time of every op (engine_profile) */
+    struct spans *spans; /* sinks of the work's intervals (span.h), which outlive the engine */
     struct sim *sim;     /* the clock of backend "sim" */
     const struct plan_rates *rates; /* of the machine; NULL = measured when needed */
     void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "clock.h"
+#include "log.h"
 #include "mem.h"
 #include "pinned.h"
 
@@ -71,20 +72,16 @@ struct forward {
     size_t mask_words;
     uint64_t seen[RECORD_KEYS]; /* keys of steps that have run once, in a ring */
     unsigned n_seen;
-    struct prof prof;
+    bool plain;          /* a recording failed: steps run without any */
+    struct spans *spans; /* or NULL */
+    int layer;           /* under way, for spans; -1 outside */
 };
 
-/* Calls an op of a backend; with the profiler on, waits for its end and records the time. */
+/* Calls an op of a backend, in a span of the layer under way. */
 #define RUN_ON(f, be, op, ...)                                                                     \
     do {                                                                                           \
         struct op##_args run_args_ = {__VA_ARGS__};                                                \
-        int64_t run_t0_ = (f)->prof.on ? clock_ns() : 0;                                           \
-        TRY((be)->op((be), NULL, &run_args_, e));                                                  \
-        if ((f)->prof.on) {                                                                        \
-            TRY((be)->dev->api->sync((be)->dev, NULL, e));                                         \
-            (f)->prof.ns[OP_##op] += clock_ns() - run_t0_;                                         \
-            (f)->prof.calls[OP_##op]++;                                                            \
-        }                                                                                          \
+        TRY(spans_run_##op((f)->spans, (f)->layer, (be), &run_args_, e));                          \
     } while (0)
 #define RUN(f, op, ...) RUN_ON(f, (f)->ops, op, __VA_ARGS__)
 
@@ -259,7 +256,7 @@ int forward_open(const struct model *m, struct place *place, struct kv *kv, stru
     struct forward *f = mem_zalloc(1, sizeof *f);
     if (!f)
         return NOMEM(e, sizeof *f, "forward pass");
-    *f = (struct forward){.m = m, .place = place, .kv = kv, .ops = ops, .lim = *lim};
+    *f = (struct forward){.m = m, .place = place, .kv = kv, .ops = ops, .lim = *lim, .layer = -1};
     CHECK(host ? host->dev->is_host : !place_has_host(place));
     if (place_has_host(place))
         f->h.ops = host;
@@ -382,9 +379,12 @@ static int hop_down(struct forward *f, int n, struct err *e)
 static int forward_ffn_host(struct forward *f, int n, const struct tensor **t, struct err *e)
 {
     struct hostside *h = &f->h;
-    TRY(hop_down(f, n, e));
+    int rc;
+    SPANNED(rc, f->spans, SPAN_HOST, "hop", f->layer, n, hop_down(f, n, e));
+    TRY(rc);
     TRY(forward_ffn(f, h->ops, h->x, h->ffn, n, t, e));
-    return hop_up(f, n, e);
+    SPANNED(rc, f->spans, SPAN_HOST, "hop", f->layer, n, hop_up(f, n, e));
+    return rc;
 }
 
 /* Writes token embeddings to w.x. An embedding on the host is gathered there, by the ids in the
@@ -443,19 +443,37 @@ static int forward_layer(struct forward *f, const struct batch *d, int l, const 
     return place_release(f->place, PART_FFN, l, e);
 }
 
+static int forward_first(struct forward *f, const struct batch *d, const struct tensor **t,
+                         struct err *e)
+{
+    TRY(place_part(f->place, PART_EMBED, 0, t, e));
+    TRY(forward_embed(f, d, t, e));
+    return place_release(f->place, PART_EMBED, 0, e);
+}
+
+/* Uses the output part also without logits: streamed parts are used in a fixed order. */
+static int forward_last(struct forward *f, const struct batch *d, const struct tensor **t,
+                        struct err *e)
+{
+    TRY(place_part(f->place, PART_OUTPUT, 0, t, e));
+    TRY(forward_output(f, d, t, e));
+    return place_release(f->place, PART_OUTPUT, 0, e);
+}
+
 /* Runs all layers. d has the arrays of the device. */
 static int forward_network(struct forward *f, const struct batch *d, struct err *e)
 {
     const struct tensor *t[SLOT_COUNT];
-    TRY(place_part(f->place, PART_EMBED, 0, t, e));
-    TRY(forward_embed(f, d, t, e));
-    TRY(place_release(f->place, PART_EMBED, 0, e));
-    for (int l = 0; l < f->m->hp.n_layer; l++)
-        TRY(forward_layer(f, d, l, t, e));
-    /* also without logits: streamed parts are used in a fixed order */
-    TRY(place_part(f->place, PART_OUTPUT, 0, t, e));
-    TRY(forward_output(f, d, t, e));
-    return place_release(f->place, PART_OUTPUT, 0, e);
+    int rc;
+    SPANNED(rc, f->spans, SPAN_PART, "embed", -1, d->n_row, forward_first(f, d, t, e));
+    for (int l = 0; l < f->m->hp.n_layer && rc == 0; l++) {
+        f->layer = l;
+        SPANNED(rc, f->spans, SPAN_PART, "layer", l, d->n_row, forward_layer(f, d, l, t, e));
+    }
+    f->layer = -1;
+    if (rc == 0)
+        SPANNED(rc, f->spans, SPAN_PART, "output", -1, d->n_logit, forward_last(f, d, t, e));
+    return rc;
 }
 
 /* ---- recorded steps --------------------------------------------------------------------------
@@ -467,13 +485,15 @@ static int forward_network(struct forward *f, const struct batch *d, struct err 
  *   - The first step of a key runs plainly. A key that occurs once costs no recording, and kernels
  *     are loaded before one is made.
  *   - Results do not change: max_kv_len is only a bound.
- *   - Nothing is recorded if a part is streamed or on the host. */
+ *   - Nothing is recorded if a part is streamed or on the host.
+ *   - A step whose recording fails runs plainly, and so do all later ones. Nothing of the step has
+ *     run by then. A device that works no more fails again. */
 
 /* The key of a step that can be recorded, 0 for other steps; *bound = its rounded max_kv_len. */
 static uint64_t forward_key(const struct forward *f, int *bound)
 {
     const struct batch *b = &f->host;
-    if (!f->ops->replay || f->lim.no_record || f->prof.on || !place_recordable(f->place) ||
+    if (!f->ops->replay || f->lim.no_record || f->plain || !place_recordable(f->place) ||
         b->n_row > RECORD_ROWS || b->n_row != b->n_logit)
         return 0;
     int top = f->lim.max_kv_len;
@@ -494,17 +514,30 @@ static bool forward_seen(struct forward *f, uint64_t key)
     return false;
 }
 
+/* 1: the recorded pass is queued. 0: no recording has this key. */
+static int forward_replay(struct forward *f, uint64_t key, struct err *e)
+{
+    int rc;
+    SPANNED(rc, f->spans, SPAN_HOST, "replay", -1, f->host.n_row,
+            f->ops->replay(f->ops, NULL, key, e));
+    if (rc > 0)
+        spans_replay(f->spans, f->ops, key);
+    return rc;
+}
+
 static int forward_record(struct forward *f, const struct batch *d, uint64_t key, struct err *e)
 {
     struct ops *ops = f->ops;
     TRY(ops->record_begin(ops, NULL, e));
+    spans_record(f->spans, ops, key);
     int rc = forward_network(f, d, e);
+    spans_record(f->spans, ops, 0);
     if (rc < 0) {
         (void)ops->record_end(ops, NULL, 0, NULL);
         return rc;
     }
     TRY(ops->record_end(ops, NULL, key, e));
-    rc = ops->replay(ops, NULL, key, e);
+    rc = forward_replay(f, key, e);
     CHECK(rc != 0);
     return rc < 0 ? rc : 0;
 }
@@ -514,24 +547,51 @@ static int forward_run(struct forward *f, struct batch *d, struct err *e)
     uint64_t key = forward_key(f, &d->max_kv_len);
     if (!key)
         return forward_network(f, d, e);
-    int rc = f->ops->replay(f->ops, NULL, key, e);
-    if (rc)
-        return rc < 0 ? rc : 0;
-    return forward_seen(f, key) ? forward_record(f, d, key, e) : forward_network(f, d, e);
+    struct err why = {0};
+    int rc = forward_replay(f, key, &why);
+    if (rc == 0 && forward_seen(f, key))
+        rc = forward_record(f, d, key, &why) < 0 ? -1 : 1;
+    if (rc < 0) {
+        f->plain = true;
+        log_warn("decode steps run without CUDA graphs from now on: %s", why.msg);
+    }
+    return rc > 0 ? 0 : forward_network(f, d, e);
 }
 
-int forward_step(struct forward *f, struct err *e)
+static int forward_upload(struct forward *f, struct err *e)
 {
-    forward_check(f);
-    forward_take_turn(f);
     struct device *dev = f->ops->dev;
-    TRY(dev->api->copy(dev, NULL, f->w.ints, f->st.ints, f->n_ints * sizeof(int32_t), e));
+    return dev->api->copy(dev, NULL, f->w.ints, f->st.ints, f->n_ints * sizeof(int32_t), e);
+}
+
+static int forward_wait(struct forward *f, struct err *e)
+{
+    struct device *dev = f->ops->dev;
+    int rc;
+    SPANNED(rc, f->spans, SPAN_HOST, "wait", -1, 0, dev->api->sync(dev, NULL, e));
+    return rc;
+}
+
+static int forward_pass(struct forward *f, struct err *e)
+{
+    int rc;
+    SPANNED(rc, f->spans, SPAN_HOST, "upload", -1, f->host.n_row, forward_upload(f, e));
+    TRY(rc);
     struct batch d = f->host; /* the counts of the host's batch, with the device's arrays */
     forward_split(&f->lim, f->w.ints, &d);
     TRY(forward_run(f, &d, e));
     /* A step waits once: when its results are fetched, otherwise here. The next batch reuses
      * st.ints. */
-    return d.n_logit ? 0 : dev->api->sync(dev, NULL, e);
+    return d.n_logit ? 0 : forward_wait(f, e);
+}
+
+int forward_step(struct forward *f, const char *phase, struct err *e)
+{
+    int rc;
+    forward_check(f);
+    forward_take_turn(f);
+    SPANNED(rc, f->spans, SPAN_PHASE, phase, -1, f->host.n_row, forward_pass(f, e));
+    return rc;
 }
 
 int forward_sample(struct forward *f, int first, int n, const struct sample_row *rows,
@@ -552,7 +612,7 @@ int forward_sample(struct forward *f, int first, int n, const struct sample_row 
         .id = w->id, .lp = w->lp);
     TRY(dev->api->copy(dev, NULL, st->id, w->id, (size_t)n * sizeof *id, e));
     TRY(dev->api->copy(dev, NULL, st->lp, w->lp, (size_t)n * sizeof *lp, e));
-    TRY(dev->api->sync(dev, NULL, e));
+    TRY(forward_wait(f, e));
     memcpy(id, st->id, (size_t)n * sizeof *id);
     memcpy(lp, st->lp, (size_t)n * sizeof *lp);
     return 0;
@@ -572,7 +632,7 @@ int forward_logprob(struct forward *f, const int32_t *row, const int32_t *id, in
     RUN(f, logprob, .logits = w->logits, .n_row = f->host.n_logit, .n_vocab = f->m->hp.n_vocab,
         .row = w->pair_row, .id = w->pair_id, .lp = w->lp, .n_pair = n);
     TRY(dev->api->copy(dev, NULL, st->lp, w->lp, (size_t)n * sizeof *lp, e));
-    TRY(dev->api->sync(dev, NULL, e));
+    TRY(forward_wait(f, e));
     memcpy(lp, st->lp, (size_t)n * sizeof *lp);
     return 0;
 }
@@ -584,7 +644,7 @@ int forward_logits(struct forward *f, int first, int n, float *out, struct err *
     CHECK(n > 0 && first + n <= f->lim.max_logit_rows);
     TRY(dev->api->copy(dev, NULL, out, f->w.logits + (size_t)first * vocab,
                        (size_t)n * vocab * sizeof *out, e));
-    return dev->api->sync(dev, NULL, e);
+    return forward_wait(f, e);
 }
 
 const struct forward_limits *forward_limits(const struct forward *f)
@@ -598,7 +658,9 @@ double forward_now(const struct forward *f)
     return dev->api->now ? dev->api->now(dev) : (double)clock_ns() * 1e-9;
 }
 
-struct prof *forward_prof(struct forward *f)
+void forward_watch(struct forward *f, struct spans *spans)
 {
-    return &f->prof;
+    f->spans = spans;
+    place_watch(f->place, spans);
+    kv_watch(f->kv, spans);
 }

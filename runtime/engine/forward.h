@@ -19,7 +19,7 @@
 #include "kv.h"
 #include "model.h"
 #include "place.h"
-#include "prof.h"
+#include "span_op.h"
 
 struct forward_limits {
     int max_rows;       /* rows of a step */
@@ -64,8 +64,9 @@ size_t forward_workspace(const struct model *m, const struct ops *ops,
                          const struct forward_limits *lim);
 
 struct batch *forward_batch(struct forward *f); /* the one batch, emptied */
-/* Computes the batch. Row i of forward's logits then belongs to row batch.logit_row[i]. */
-int forward_step(struct forward *f, struct err *e);
+/* Computes the batch. Row i of forward's logits then belongs to row batch.logit_row[i]. phase: the
+ * name of its span ("decode"). */
+int forward_step(struct forward *f, const char *phase, struct err *e);
 
 /* Chooses one token for each of the logits rows first .. first + n - 1 by rows[i]; id and lp (n)
  * are on the host. rows[i].mask is an index into masks, -1 = none. masks (n_mask): host pointers of
@@ -79,7 +80,8 @@ int forward_logprob(struct forward *f, const int32_t *row, const int32_t *id, in
 int forward_logits(struct forward *f, int first, int n, float *out, struct err *e);
 
 const struct forward_limits *forward_limits(const struct forward *f);
-struct prof *forward_prof(struct forward *f);
+/* Reports intervals to spans (NULL = none), also those of its place and KV cache. */
+void forward_watch(struct forward *f, struct spans *spans);
 double forward_now(const struct forward *f); /* seconds, on the clock of the device */
 
 #endif

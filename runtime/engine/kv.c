@@ -6,6 +6,7 @@
 #include "kv_swap.h"
 #include "mem.h"
 #include "rng.h"
+#include "span_op.h"
 
 #define KV_NONE (-1)
 
@@ -33,6 +34,7 @@ struct kv {
     int32_t n_free, n_cached;
     uint64_t next_uid, step;
     uint64_t hits, misses, evicted;
+    struct spans *spans; /* or NULL */
 };
 
 size_t kv_page_bytes(const struct kv_config *c)
@@ -126,6 +128,11 @@ int kv_open(const struct kv_config *c, struct ops *ops, struct kv **out, struct 
 done:
     kv_close(kv);
     return rc;
+}
+
+void kv_watch(struct kv *kv, struct spans *spans)
+{
+    kv->spans = spans;
 }
 
 void kv_close(struct kv *kv)
@@ -276,7 +283,7 @@ static int kv_copy_page(struct kv *kv, int32_t src, int32_t dst, int n_token, st
 {
     for (int l = 0; l < kv->c.n_layer; l++) {
         struct kv_copy_args a = {.kv = &kv->layer[l], .src = src, .dst = dst, .n_token = n_token};
-        TRY(kv->ops->kv_copy(kv->ops, NULL, &a, e));
+        TRY(spans_run_kv_copy(kv->spans, l, kv->ops, &a, e));
     }
     return 0;
 }

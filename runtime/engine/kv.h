@@ -27,6 +27,8 @@
 
 #include "kv_swap.h"
 
+struct spans; /* span.h */
+
 enum { KV_PAGE_LEAST = 16, KV_PAGE_MOST = 256 }; /* tokens; powers of two */
 
 struct kv_config {
@@ -53,6 +55,8 @@ struct kv_seq {    /* the pages of one sequence; plain data, owned by its reques
 size_t kv_page_bytes(const struct kv_config *c);
 
 int kv_open(const struct kv_config *c, struct ops *ops, struct kv **out, struct err *e);
+/* Reports copies of pages on the device to spans (NULL = none). */
+void kv_watch(struct kv *kv, struct spans *spans);
 void kv_close(struct kv *kv); /* accepts NULL; every sequence must be dropped before */
 
 const struct kv_view *kv_layer(const struct kv *kv, int layer);

@@ -542,46 +542,91 @@ static int sched_unblock(struct sched *s, struct err *e)
     return 0;
 }
 
-int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), void *user,
-               struct err *e)
+/* The span of the model's pass: a step with drafts verifies them. */
+static const char *sched_phase(const struct sched *s)
 {
-    int64_t t0 = clock_ns();
+    bool decode = false, prefill = false;
+    for (const struct seq *q = s->running.head; q; q = q->next) {
+        if (q->step.n_draft)
+            return "verify";
+        decode = decode || q->step.rows == 1;
+        prefill = prefill || q->step.rows > 1;
+    }
+    return !prefill ? "decode" : decode ? "mixed" : "prefill";
+}
+
+/* Admits sequences and clears what they know of the step before. */
+static int sched_begin(struct sched *s, void (*finished)(struct seq *q, void *user), void *user)
+{
     sched_settle_all(s, finished, user); /* cancellations */
     sched_admit(s);
     for (struct seq *q = s->running.head; q; q = q->next) {
         sched_prune(s, q); /* branches of a step in which q got no rows */
         seq_step_begin(q);
     }
-    struct batch *b = forward_batch(s->fw);
+    return 0;
+}
+
+static int sched_fill_all(struct sched *s, struct batch *b, int *n_sample, struct err *e)
+{
     int logit_room = forward_limits(s->fw)->max_logit_rows;
-    int rc = sched_draft(s, e);
-    double t1 = forward_now(s->fw); /* drafting is no part of the cost of a row */
-    for (int pass = 0; pass < PASSES && rc == 0; pass++)
-        rc = sched_fill(s, b, (enum pass)pass, &logit_room, e);
-    if (rc < 0)
-        return sched_broken(s, rc, finished, user, e);
-    if (!b->n_row) {
-        rc = sched_unblock(s, e);
-        return rc < 0 ? sched_broken(s, rc, finished, user, e) : 0;
-    }
-    int n_sample = outcome_ask(s->outcome, &s->running, b);
-    rc = forward_step(s->fw, e);
-    if (rc == 0)
-        rc = outcome_take(s->outcome, &s->running, n_sample, e);
-    if (rc < 0)
-        return sched_broken(s, rc, finished, user, e);
-    kv_step_done(s->kv, true);
+    for (int pass = 0; pass < PASSES; pass++)
+        TRY(sched_fill(s, b, (enum pass)pass, &logit_room, e));
+    if (b->n_row)
+        *n_sample = outcome_ask(s->outcome, &s->running, b);
+    return 0;
+}
+
+static void sched_count(struct sched *s, const struct batch *b)
+{
     struct kv_counts pages;
     kv_count(s->kv, &pages);
     s->stats.most_pages_used =
         pages.used > s->stats.most_pages_used ? pages.used : s->stats.most_pages_used;
     s->stats.steps++;
     s->stats.rows += (uint64_t)b->n_row;
+}
+
+static int sched_turn(struct sched *s, void (*finished)(struct seq *q, void *user), void *user,
+                      struct err *e)
+{
+    struct spans *spans = s->c.spans;
+    int rc, n_sample = 0;
+    SPANNED(rc, spans, SPAN_HOST, "schedule", -1, 0, sched_begin(s, finished, user));
+    struct batch *b = forward_batch(s->fw);
+    rc = sched_draft(s, e);
+    double t1 = forward_now(s->fw); /* drafting is no part of the cost of a row */
+    if (rc == 0)
+        SPANNED(rc, spans, SPAN_HOST, "schedule", -1, 0, sched_fill_all(s, b, &n_sample, e));
+    if (rc < 0)
+        return sched_broken(s, rc, finished, user, e);
+    if (!b->n_row) {
+        rc = sched_unblock(s, e);
+        return rc < 0 ? sched_broken(s, rc, finished, user, e) : 0;
+    }
+    rc = forward_step(s->fw, sched_phase(s), e);
+    if (rc == 0)
+        SPANNED(rc, spans, SPAN_HOST, "deliver", -1, b->n_logit,
+                outcome_take(s->outcome, &s->running, n_sample, e));
+    if (rc < 0)
+        return sched_broken(s, rc, finished, user, e);
+    kv_step_done(s->kv, true);
+    sched_count(s, b);
     if (s->sp)
         speculate_took(s->sp, b->n_row, forward_now(s->fw) - t1);
-    sched_settle_all(s, finished, user);
-    s->stats.busy_seconds += (double)(clock_ns() - t0) / 1e9;
-    return 0;
+    SPANNED(rc, spans, SPAN_HOST, "deliver", -1, 0, (sched_settle_all(s, finished, user), 0));
+    return rc;
+}
+
+int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), void *user,
+               struct err *e)
+{
+    int rc;
+    int64_t t0 = clock_ns();
+    SPANNED(rc, s->c.spans, SPAN_STEP, "step", -1, 0, sched_turn(s, finished, user, e));
+    if (rc == 0)
+        s->stats.busy_seconds += (double)(clock_ns() - t0) / 1e9;
+    return rc;
 }
 
 void sched_stats(const struct sched *s, struct engine_stats *out)

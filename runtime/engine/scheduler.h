@@ -36,6 +36,7 @@ struct sched;
 
 struct sched_config {
     int n_seq, batch_tokens, n_ctx;
+    struct spans *spans; /* or NULL */
 };
 
 int sched_open(const struct sched_config *c, struct forward *fw, struct kv *kv,

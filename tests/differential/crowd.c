@@ -12,6 +12,7 @@
 #include "engine.h"
 #include "grammar.h"
 #include "rng.h"
+#include "span_log.h"
 
 #define CROWD_SLOWER 20
 
@@ -150,7 +151,7 @@ static void draw_options(struct dice *d, const struct crowd_trial *t, int *o)
         o[CROWD_LINK] = dice_chance(d, 30) ? dice_int(d, 200, 2000) : 0;
         o[CROWD_RAM] = dice_chance(d, 30) ? dice_int(d, 64, 1024) : 0;
     }
-    o[CROWD_PROFILE] = dice_chance(d, 15);
+    o[CROWD_SPANS] = dice_chance(d, 15);
     o[CROWD_PROGRESS] = dice_chance(d, 15);
 }
 
@@ -596,7 +597,6 @@ static int set_options(const struct crowd_trial *t, const struct engine *alone, 
     o->placement = (enum plan_mode)v[CROWD_PLACEMENT];
     o->ram_bytes = v[CROWD_RAM] ? (uint64_t)v[CROWD_RAM] << 20 : 0;
     o->link_limit = v[CROWD_LINK] * 1e6;
-    o->profile = v[CROWD_PROFILE];
     o->progress = v[CROWD_PROGRESS] ? on_progress : NULL;
     o->user = calls;
     return 0;
@@ -666,6 +666,9 @@ int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct c
     if (t->option[CROWD_DRAFT])
         differ_noisy_copy(model, draft, (t->option[CROWD_DRAFT] - 1) / 100.0);
     int calls = 0, rc = set_options(t, one, draft, &calls, &o, &e);
+    struct span_log spans;
+    span_log_init(&spans);
+    o.spans = t->option[CROWD_SPANS] ? &spans.spans : NULL;
     engine_close(one); /* otherwise its threads would appear in every backtrace */
     alone.en = NULL;
     double took = cpu_now();
@@ -684,6 +687,10 @@ int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct c
             rc = CROWD_DIFFERENT;
         }
         crowd_free(&many);
+        if (o.spans && (!span_log_right(&spans) || !spans.n[SPAN_OP])) {
+            printf("spans: %s\n", spans.n[SPAN_OP] ? spans.fault : "none has ended");
+            rc = CROWD_DIFFERENT;
+        }
     } else
         rc = refused("the crowd's engine", &e);
     crowd_free(&alone);

@@ -38,7 +38,7 @@
     X(VRAM, "vram_bytes", 0)     /* room for this % of the weights; 0 = no limit */                \
     X(LINK, "link_limit", 0)     /* MB/s; cudahost only, as the next one */                        \
     X(RAM, "ram_bytes", 0)       /* MiB */                                                         \
-    X(PROFILE, "profile", 0)                                                                       \
+    X(SPANS, "spans", 0)                                                                           \
     X(PROGRESS, "progress", 0)                                                                     \
     X(RANKS, "ranks", 0)     /* requests have different ranks */                                   \
     X(LATE, "late", 0)       /* requests arrive while others run */                                \

@@ -31,7 +31,7 @@ struct bench_row {
     struct stat_summary s; /* tok/s */
 };
 
-enum { OPT_PARALLEL = 1, OPT_PROFILE };
+enum { OPT_PARALLEL = 1 };
 
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
@@ -50,9 +50,6 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return cli_int(st, "-r", arg, 1, 1000, &b->repeat);
     case OPT_PARALLEL:
         return cli_list(st, "--parallel", arg, 1, 4096, BENCH_LIST, b->parallel, &b->n_parallel);
-    case OPT_PROFILE:
-        b->ce.opt.profile = true;
-        return 0;
     case 'o':
         if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json")) {
             argp_error(st, "bad -o '%s': must be md, csv or json", arg);
@@ -76,7 +73,6 @@ static const struct argp_option options[] = {
     {"parallel", OPT_PARALLEL, "N,..", 0, "sequences generated together in tg (default 1)", 1},
     {"batch-size", 'b', "N", 0, "the same as --batch-tokens", 1},
     {"repetitions", 'r', "N", 0, "repeats of each test (default 5)", 1},
-    {"profile", OPT_PROFILE, 0, 0, "after each test, the time by op on standard error", 1},
     {"output", 'o', "FORMAT", 0, "md (default), csv or json", 1},
     {0}};
 
@@ -120,24 +116,12 @@ static int measure(struct bench *b, struct engine *en, struct bench_row *t, stru
     int tokens = t->gen ? t->gen * t->parallel : t->prompt;
     struct bench_row warm = *t;
     warm.gen = t->gen > 8 ? 8 : t->gen;
-    struct str table = STR_INIT;
     TRY(run_once(en, &warm, 999, &seconds, e));
-    engine_profile(en, &table); /* forgets the warm-up */
-    str_clear(&table);
     for (int i = 0; i < b->repeat; i++) {
-        int rc = run_once(en, t, (uint64_t)i, &seconds, e);
-        if (rc < 0) {
-            str_free(&table);
-            return rc;
-        }
+        TRY(run_once(en, t, (uint64_t)i, &seconds, e));
         x[i] = tokens / seconds;
     }
     t->s = stat_summarize(x, (size_t)b->repeat);
-    if (b->ce.opt.profile) {
-        engine_profile(en, &table);
-        fprintf(stderr, "%s%d\n%s", t->gen ? "tg" : "pp", t->gen ? t->gen : t->prompt, table.s);
-    }
-    str_free(&table);
     return 0;
 }
 
