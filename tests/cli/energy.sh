@@ -102,4 +102,24 @@ q='A 50-year-old woman has a fever.'
 expect 0 'energy        ' with 'energy_step=5000' "$MAS" run "${gpu[@]}" -q "$q" -o 'A. one||B. two' --out one
 expect 0 '"energy": "not measured: no NVML' "$MAS" run "${gpu[@]}" -q "$q" -o 'A. one||B. two' \
     --out two --json
+
+# ---- benchmarks
+model=(bench model -m demo -p 16 -n 4 -r 2 --backend cudahost)
+kernels=(bench kernels --backend cudahost --op add -r 2)
+with 'energy_step=5000 reasons=4' "$MAS" "${model[@]}" -o json >model.json || fault "bench model: exit $?"
+with 'energy_step=5000 reasons=4' "$MAS" "${kernels[@]}" -o json >kernels.json || fault "bench kernels: exit $?"
+python3 - <<'END' || fault "the energy of benchmarks"
+import json
+kernels = json.load(open("kernels.json"))
+for row, tokens in zip(json.load(open("model.json")) + [kernels], (32, 8, None)):
+    e, h = row["energy"], row["health"]
+    assert e["gpu_j"] >= 5 and e["gpu"] == "NVML energy counter", e
+    assert tokens is None and e["j_per_token"] is None or abs(e["j_per_token"] * tokens - e["joules"]) < 1e-6 * e["joules"], e
+    assert h["sm_mhz"] == {"min": 1980, "max": 1980} and h["celsius"]["max"] == 45, h
+    assert h["vram_used_bytes"]["max"] == 22870491955 and h["clock_reasons"] == "software power cap", h
+END
+expect 0 'J a token, ' with 'energy_step=5000 reasons=4' "$MAS" "${model[@]}"
+expect 0 'temperature 45 C, power 200 W, throttled: power' with 'energy_step=5000 reasons=4' "$MAS" "${kernels[@]}"
+expect 0 'energy: not measured: no NVML (libnvidia-ml.so.1: ' "$MAS" "${model[@]}"
+expect 0 'energy: not measured: no NVML (libnvidia-ml.so.1: ' "$MAS" "${kernels[@]}"
 exit $bad

@@ -14,7 +14,12 @@
  *              "share": of the read ceiling, "noisy",
  *              "best": fastest of its case,
  *              "picked": the kernel that a call takes when none is forced,
- *              "error": used share of the oracle's tolerance, or null}]}
+ *              "error": used share of the oracle's tolerance, or null}],
+ *    "energy": {"joules": of the rows together, "gpu_j", "cpu_j", "j_per_token": null,
+ *               "source", "gpu", "cpu": how each is measured, or why not},
+ *    "health": {the gauges of health.h: {"min", "max"}, "clock_reasons": in words}, or null}
+ *
+ * A figure that is not known is null. `mas bench model -o json` has both objects in each row.
  */
 #ifndef MAS_BENCH_H
 #define MAS_BENCH_H

@@ -61,7 +61,7 @@ void energy_end(struct energy *n, struct energy_span *out)
 static void number(struct str *out, const char *before, const char *key, double v)
 {
     if (isfinite(v))
-        str_addf(out, "%s\"%s\": %.10g", before, key, v);
+        str_addf(out, "%s\"%s\": %.12g", before, key, v);
     else
         str_addf(out, "%s\"%s\": null", before, key);
 }
@@ -70,6 +70,31 @@ static void text(struct str *out, const char *key, const char *s)
 {
     str_addf(out, ", \"%s\": ", key);
     str_add_json(out, s, strlen(s));
+}
+
+static void state(const struct health_now *n, struct str *out)
+{
+    struct str reasons = STR_INIT;
+    bool known = n->has_reasons;
+    for (int i = 0; i < HEALTH_COUNT; i++)
+        known |= isfinite(n->gauge[i].lo);
+    if (!known) {
+        str_adds(out, "null");
+        return;
+    }
+    for (int i = 0; i < HEALTH_COUNT; i++) {
+        str_addf(out, "%s\"%s\": {", i ? ", " : "{", health_gauge_key[i]);
+        number(out, "", "min", n->gauge[i].lo);
+        number(out, ", ", "max", n->gauge[i].hi);
+        str_addc(out, '}');
+    }
+    health_reasons(n->reasons_seen, &reasons);
+    if (n->has_reasons)
+        text(out, "clock_reasons", reasons.s);
+    else
+        str_adds(out, ", \"clock_reasons\": null");
+    str_addc(out, '}');
+    str_free(&reasons);
 }
 
 void energy_json(const struct energy_span *s, double tokens, struct str *out)
@@ -82,34 +107,13 @@ void energy_json(const struct energy_span *s, double tokens, struct str *out)
     text(out, "source", n->source);
     text(out, "gpu", n->gpu);
     text(out, "cpu", n->cpu);
-    str_adds(out, "}, \"health\": {");
-    for (int i = 0; i < HEALTH_COUNT; i++) {
-        str_addf(out, "%s\"%s\": {", i ? ", " : "", health_gauge_key[i]);
-        number(out, "", "min", n->gauge[i].lo);
-        number(out, ", ", "max", n->gauge[i].hi);
-        str_addc(out, '}');
-    }
-    struct str reasons = STR_INIT;
-    health_reasons(n->reasons_seen, &reasons);
-    if (n->has_reasons)
-        text(out, "clock_reasons", reasons.s);
-    else
-        str_adds(out, ", \"clock_reasons\": null");
-    str_addc(out, '}');
-    str_free(&reasons);
+    str_adds(out, "}, \"health\": ");
+    state(n, out);
 }
 
 /* ---- for people ------------------------------------------------------------------------------ */
 
-static void joules(struct str *out, const char *name, double v, const char *how)
-{
-    if (isfinite(v))
-        str_addf(out, "; %s %.4g J (%s)", name, v, how);
-    else
-        str_addf(out, "; %s %s", name, how);
-}
-
-/* ", 345 to 1980 MHz" */
+/* ", SM clock 345 to 1980 MHz" */
 static void range(struct str *out, const char *name, const struct health_value *v, const char *unit)
 {
     if (!isfinite(v->lo) || !isfinite(v->hi))
@@ -120,17 +124,18 @@ static void range(struct str *out, const char *name, const struct health_value *
     str_addf(out, " %s", unit);
 }
 
-void energy_lines(const struct energy_span *s, struct str *out)
+void energy_line(const struct energy_span *s, double tokens, struct str *out)
 {
     const struct health_now *n = &s->end;
-    if (isfinite(s->joules))
-        str_addf(out, "energy: %.4g J in %.2f s", s->joules, s->seconds);
-    else
-        str_adds(out, "energy: not measured");
-    joules(out, "GPU", s->gpu_joules, n->gpu);
-    joules(out, "CPU", s->cpu_joules, n->cpu);
-    str_addc(out, '\n');
     struct str line = STR_INIT;
+    if (isfinite(s->joules) && tokens > 0)
+        str_addf(&line, ", %.4g J a token", s->joules / tokens);
+    if (isfinite(s->joules))
+        str_addf(&line, ", %.4g J in %.2f s", s->joules, s->seconds);
+    if (isfinite(s->gpu_joules) && isfinite(s->cpu_joules))
+        str_addf(&line, " (GPU %.4g, CPU %.4g)", s->gpu_joules, s->cpu_joules);
+    else if (isfinite(s->cpu_joules) && !isfinite(s->joules))
+        str_addf(&line, ", CPU alone %.4g J in %.2f s", s->cpu_joules, s->seconds);
     range(&line, "SM clock", &n->gauge[HEALTH_SM_MHZ], "MHz");
     range(&line, "memory clock", &n->gauge[HEALTH_MEMORY_MHZ], "MHz");
     range(&line, "temperature", &n->gauge[HEALTH_CELSIUS], "C");
@@ -139,6 +144,6 @@ void energy_lines(const struct energy_span *s, struct str *out)
     if (n->has_reasons)
         str_addf(&line, ", %s%s", *held ? "throttled: " : "not throttled", held);
     if (line.len)
-        str_addf(out, "GPU: %s\n", line.s + 2);
+        str_adds(out, line.s + 2);
     str_free(&line);
 }
