@@ -97,6 +97,29 @@ rm -f log
 expect 0 'accuracy' with 'energy_step=5000' "$MAS" eval -c demo --data "$data" --strategy direct --set backend=cpu --out cpu --n 2
 [ ! -e log ] || fault "NVML was opened without a GPU in use"
 
+# ---- the processor's counter, in a mount namespace of its own, where this machine allows one
+cat >namespace.sh <<'END'
+mount -t tmpfs none /sys/class || exit 77
+d=/sys/class/powercap/intel-rapl:0
+mkdir -p "$d" && echo package-0 >"$d/name" && echo 262143328850 >"$d/max_energy_range_uj" && echo 0 >"$d/energy_uj"
+for ((i = 0; ; i += 1000000)); do # 1 J every 10 ms
+    echo "$i" >"$d/fresh" && mv "$d/fresh" "$d/energy_uj" && sleep 0.01
+done &
+"$@"
+rc=$?
+kill %1
+exit $rc
+END
+said=$(unshare -m bash namespace.sh "$MAS" eval -c demo --data "$data" -s cot --set backend=cpu --out rapl --n 60 --quiet 2>&1)
+case $? in
+0)
+    [[ $said == *'J a question, '*'CPU: RAPL, 1 package'* ]] || fault "no joules of the processor: $said"
+    [ "$(json rapl/summary.json 'd["per_question"]["joules"] > 0, d["energy"]')" = "True CPU: RAPL, 1 package" ] ||
+        fault "the processor's joules: $(json rapl/summary.json 'd["per_question"]')"
+    ;;
+*) [[ $said == *accuracy* ]] && fault "with a counter of the processor: $said" || echo "no mount namespace here: RAPL is not tried" ;;
+esac
+
 # ---- one case
 q='A 50-year-old woman has a fever.'
 expect 0 'energy        ' with 'energy_step=5000' "$MAS" run "${gpu[@]}" -q "$q" -o 'A. one||B. two' --out one

@@ -434,7 +434,7 @@ static void energy_is_that_of_the_questions_that_have_it(void **state)
     assert_true(isnan(s.joules) && s.n_joules == 0);
     assert_true(table_has(&s, "energy          not measured\n"));
     assert_true(json_has(&s, ", \"energy\": \"not measured\", \"energy_gap\": null"));
-    assert_true(json_has(&s, "\"joules\": null, \"joules_n\": 0, \"joules_per_token\": null"));
+    assert_true(json_has(&s, "\"joules\": null, \"joules_n\": 0, "));
     stats_free(&s);
 
     for (int i = 0; i < 4; i++)
@@ -470,8 +470,9 @@ static void energy_is_that_of_the_questions_that_have_it(void **state)
     }
     ok(stats_summarize(&m.run, 0.12, &s, &e));
     assert_true(isnan(s.joules_per_new_token));
-    assert_true(table_has(&s, "1 J a question, 0.0114 J a token computed, 3.3e-05 USD for 1,000 questions "
-                              "CPU: RAPL, 1 package\n"));
+    assert_true(
+        table_has(&s, "1 J a question, 0.0114 J a token computed, 3.3e-05 USD for 1,000 questions "
+                      "CPU: RAPL, 1 package\n"));
     assert_true(json_has(&s, "\"joules_per_new_token\": null"));
     assert_true(json_has(&s, "\"energy_gap\": null"));
     stats_free(&s);

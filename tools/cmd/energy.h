@@ -1,6 +1,6 @@
 /*
- * energy: health.h as the commands use it: opened for the device of a command, read as joules of a
- * run, printed as members of JSON and as lines.
+ * energy: health.h for the commands. It is opened for the device of a command, read as joules of a
+ * run, and printed as members of JSON and as lines.
  */
 #ifndef MAS_ENERGY_H
 #define MAS_ENERGY_H

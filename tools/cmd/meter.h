@@ -15,8 +15,8 @@ struct meter {
 void meter_open(struct meter *m, bool quiet);
 /* h: the state of the device, as last read. */
 void meter_show(struct meter *m, const struct run_progress *p, const struct health_now *h);
-/* The line, in at most `width` columns: counts, accuracy, rate and time left, then as much as fits
- * of unusable answers, throttling, energy and memory of the GPU, in this order. */
+/* The line has counts, accuracy, rate and time left. Parts that fit in `width` columns follow, in
+ * this order of importance: unusable answers, throttling, energy, memory of the GPU. */
 void meter_line(const struct run_progress *p, const struct health_now *h, int width,
                 struct str *out);
 void meter_close(struct meter *m); /* ends the bar's line */
