@@ -53,6 +53,8 @@ library() { # HEADER HOME
 library 'yaml\.h' 'runtime/config/config.c'
 library 'zlib\.h' 'runtime/zio.c'
 library 'openssl/' 'loader/sha256.c'
+grep_code "$lines" '#[[:space:]]*include[[:space:]]*<dlfcn\.h' 'library header <dlfcn.h>: NVML and cuBLAS alone are found at run time' \
+    'kernels/(health/nvml\.c|cuda/matmul_blas\.cu)'
 for header in 'curl/' 'microhttpd'; do
     homes=$(grep -E "#[[:space:]]*include[[:space:]]*<$header" <<<"$lines" | cut -d: -f1 | sort -u || true)
     [ "$(wc -w <<<"$homes")" -le 1 ] || bad "${homes%%$'\n'*}:1: library <$header> has a second home:" \

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "config.h"
+#include "energy.h"
 #include "medqa.h"
 #include "run.h"
 #include "strategy.h"
@@ -38,6 +39,7 @@ struct clinic {
     struct catalog catalog;
     struct llm *llm;
     struct strategy_env env;
+    struct energy energy; /* of the llm's device */
 };
 
 /* The one case of run and plan, by its text or its file ("-" = standard input). Byte order marks

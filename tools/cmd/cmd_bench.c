@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "clock.h"
 #include "cmd.h"
+#include "energy.h"
 #include "mem.h"
 #include "pool.h"
 #include "rng.h"
@@ -24,11 +25,15 @@ struct bench {
     int p[BENCH_LIST], n_p, n[BENCH_LIST], n_n, parallel[BENCH_LIST], n_parallel;
     int repeat;
     const char *format;
+    struct energy energy;
+    struct str foot; /* of the table: a line a test */
 };
 
 struct bench_row {
     int prompt, gen, parallel;
-    struct stat_summary s; /* tok/s */
+    struct stat_summary s;     /* tok/s */
+    struct energy_span energy; /* of all repeats */
+    double tokens;             /* of all repeats */
 };
 
 enum { OPT_PARALLEL = 1 };
@@ -120,10 +125,13 @@ static int measure(struct bench *b, struct engine *en, struct bench_row *t, stru
     struct bench_row warm = *t;
     warm.gen = t->gen > 8 ? 8 : t->gen;
     TRY(run_once(en, &warm, 999, &seconds, e));
+    energy_begin(&b->energy);
     for (int i = 0; i < b->repeat; i++) {
         TRY(run_once(en, t, (uint64_t)i, &seconds, e));
         x[i] = tokens / seconds;
     }
+    energy_end(&b->energy, &t->energy);
+    t->tokens = (double)tokens * b->repeat;
     t->s = stat_summarize(x, (size_t)b->repeat);
     return 0;
 }
@@ -131,6 +139,15 @@ static int measure(struct bench *b, struct engine *en, struct bench_row *t, stru
 static void model_label(const struct engine_info *in, char out[128])
 {
     snprintf(out, 128, "%s %.2f B", in->name[0] ? in->name : in->arch, (double)in->n_params / 1e9);
+}
+
+/* "pp512", "tg128 x 4" */
+static void test_name(const struct bench_row *t, char out[32])
+{
+    if (t->gen && t->parallel > 1)
+        snprintf(out, 32, "tg%d x %d", t->gen, t->parallel);
+    else
+        snprintf(out, 32, "%s%d", t->gen ? "tg" : "pp", t->gen ? t->gen : t->prompt);
 }
 
 static void print_md(const struct engine_info *in, const struct bench_row *t, bool head,
@@ -143,10 +160,7 @@ static void print_md(const struct engine_info *in, const struct bench_row *t, bo
             "--------------: | -------------------: |\n",
             "model", "size", "params", "backend", "threads", "test", "t/s");
     char test[32], model[128], speed[48];
-    if (t->gen && t->parallel > 1)
-        snprintf(test, sizeof test, "tg%d x %d", t->gen, t->parallel);
-    else
-        snprintf(test, sizeof test, "%s%d", t->gen ? "tg" : "pp", t->gen ? t->gen : t->prompt);
+    test_name(t, test);
     snprintf(model, sizeof model, "%.30s", in->name[0] ? in->name : in->arch);
     snprintf(speed, sizeof speed, "%.2f ± %.2f", t->s.mean, t->s.stddev);
     printf("| %-30s | %6.2f GiB | %8.2f B | %-10s | %7d | %15s | %20s |\n", model,
@@ -175,12 +189,31 @@ static void print_json_row(const struct engine_info *in, const struct bench_row 
         ", \"model_size\": %llu, \"model_n_params\": %llu, \"backends\": \"%s\", "
         "\"n_threads\": %d, \"n_batch\": %d, \"n_prompt\": %d, \"n_gen\": %d, \"n_parallel\": %d, "
         "\"test_time\": \"%s\", \"avg_ts\": %.6f, \"stddev_ts\": %.6f, \"median_ts\": %.6f, "
-        "\"p5_ts\": %.6f, \"p95_ts\": %.6f}",
+        "\"p5_ts\": %.6f, \"p95_ts\": %.6f",
         (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend, threads,
         in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, when, t->s.mean, t->s.stddev,
         t->s.median, t->s.p5, t->s.p95);
+    energy_json(&t->energy, t->tokens, &s);
+    str_addc(&s, '}');
     fputs(s.s, stdout);
     str_free(&s);
+}
+
+/* Keeps the test's energy for the end of the table. */
+static void keep_energy(struct bench *b, const struct bench_row *t)
+{
+    char test[32];
+    struct str line = STR_INIT;
+    test_name(t, test);
+    energy_line(&t->energy, t->tokens, &line);
+    if (line.len)
+        str_addf(&b->foot, "  %-12s %s\n", test, line.s);
+    str_free(&line);
+}
+
+static void print_foot(const struct bench *b)
+{
+    printf("\nenergy: %s\n%s", b->energy.now.source, b->foot.s);
 }
 
 static void print_row(const struct bench *b, const struct engine_info *in,
@@ -219,6 +252,7 @@ static int bench(struct bench *b, struct err *e)
     b->ce.opt.n_ctx = most_p + 1 > most_n + 1 ? most_p + 1 : most_n + 1;
     b->ce.opt.n_seq = most_seq;
     TRY_DONE(cli_engine_open(&b->ce, &en, e));
+    TRY_DONE(energy_open(&b->energy, engine_info(en)->backend, engine_info(en)->pci, e));
     bool first = true;
     for (int i = 0; i < b->n_p + b->n_n * b->n_parallel; i++) {
         struct bench_row t = {.parallel = 1};
@@ -232,12 +266,18 @@ static int bench(struct bench *b, struct err *e)
             continue;
         TRY_DONE(measure(b, en, &t, e));
         print_row(b, engine_info(en), &t, first);
+        keep_energy(b, &t);
         TRY_DONE(cli_flush(e));
         first = false;
     }
     if (!strcmp(b->format, "json"))
         printf("%s\n]\n", first ? "[" : "");
+    else if (!strcmp(b->format, "md") && !first)
+        print_foot(b);
+    rc = cli_flush(e);
 done:
+    energy_close(&b->energy);
+    str_free(&b->foot);
     engine_close(en);
     return rc;
 }
@@ -270,7 +310,8 @@ static int run(int argc, char **argv)
                       .parallel = {1},
                       .n_parallel = 1,
                       .repeat = 5,
-                      .format = "md"};
+                      .format = "md",
+                      .foot = STR_INIT};
     const struct argp_child children[] = {{&b.ce.rows.argp, 0, "Model and machine:", 10}, {0}};
     const struct argp argp = {
         options,
