@@ -6,7 +6,7 @@
  *
  * Pieces split the wall time of a group. Each moment of a step belongs to one piece:
  *
- *   1. an op that runs on a device or on the CPU    piece of the op's name
+ *   1. an op that runs on a device or on the CPU    piece of the op's name; "draft" for the draft's
  *   2. else host work other than waiting            piece of its name: "schedule", "upload", ..
  *   3. else a copy that runs                        "copy": the computation waits for weights
  *   4. else an op that is being queued              "queue"
@@ -45,7 +45,7 @@ struct profile_row { /* calls of an op with one phase, case and kernel */
     double bytes, ops;                        /* of all calls */
     /* The CPU pool: time of worker w inside parts, and the sum over calls of the longest time that a
      * worker had. NULL: not watched. */
-    const int64_t *busy_ns;
+    int64_t *busy_ns;
     int64_t longest_ns;
     int64_t watched_ns; /* duration of the calls with worker times */
 };
