@@ -43,8 +43,8 @@ struct profile_row { /* calls of an op with one phase, case and kernel */
     int64_t ns;                               /* of all calls */
     struct stat_summary call;                 /* ns of a call */
     double bytes, ops;                        /* of all calls */
-    /* The CPU pool: time of worker w inside parts, and the sum over calls of the longest time that a
-     * worker had. NULL: not watched. */
+    /* The CPU pool: time of each worker inside parts (NULL: not watched), and the sum over calls of
+     * the longest time of a worker. */
     int64_t *busy_ns;
     int64_t longest_ns;
     int64_t watched_ns; /* duration of the calls with worker times */
