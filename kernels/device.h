@@ -59,6 +59,9 @@ struct dev_api {
                      struct err *e);
     /* seconds on the device's own clock; NULL: the clock is the host's (clock.h) */
     double (*now)(struct device *d);
+    /* Copies of the stream between host and device take at least bytes / rate; 0 = no limit. Only
+     * of a device with a clock of its own; NULL: the caller delays copies itself (host_call). */
+    void (*stream_limit)(struct device *d, struct stream *s, double rate);
 };
 
 struct device {

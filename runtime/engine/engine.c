@@ -278,9 +278,9 @@ static int plan_measure(struct engine *en, const struct engine_options *opt, str
     if (!(en->rates.vram > 0)) {
         const struct tensor *up = weights_get(&en->model.w, SLOT_FFN_UP, 0);
         TRY(probe_rates(en->ops, en->host, up->data ? up->fmt : FMT_F16, &en->rates, e));
-        if (opt->link_limit > 0 && en->rates.link > opt->link_limit)
-            en->rates.link = opt->link_limit;
     }
+    if (opt->link_limit > 0 && en->rates.link > opt->link_limit)
+        en->rates.link = opt->link_limit;
     in->rates = en->rates;
     return 0;
 }
