@@ -31,6 +31,8 @@ struct track {
     char name[80]; /* "engine", "NVIDIA H200", "copies", "worker 1", "calls" */
 };
 
+#define RECORD_UNWATCHED SIZE_MAX
+
 struct interval {
     enum span_kind kind;
     const char *name;   /* as in struct span */
@@ -44,7 +46,8 @@ struct interval {
     double bytes, ops;
     int64_t start_ns, end_ns; /* on the host's clock, from record.begin_ns */
     uint64_t id;              /* SPAN_CALL */
-    /* SPAN_OP on the CPU pool: index of the first of n_worker numbers in record.busy_ns */
+    /* SPAN_OP on the CPU pool: index of the first of n_worker numbers in record.busy_ns;
+     * RECORD_UNWATCHED for all others */
     size_t busy;
 };
 
