@@ -8,7 +8,7 @@
  *
  *   an op             max(bytes of weights and cache / vram, operations / device_ops)  (traffic.h)
  *                     bytes that lie in an L2 cache cost nothing
- *   a copy            bytes / link
+ *   a copy            bytes / link, or bytes / limit on a stream with a lower one (device.h)
  *   an op on the CPU  max(bytes / host, operations / host_ops), by which the host's clock advances
  *
  * While a copy goes up, the CPU has dram minus the copy's rate, and at least a tenth of host.

@@ -29,13 +29,13 @@
  */
 #include "stage.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "pace.h"
 #include "reader.h"
 #include "span.h"
 
@@ -72,8 +72,7 @@ struct stage {
     uint64_t next_at; /* start of the next use, unless that would cross the end of the ring */
     uint64_t queued, acquired, released, waited;     /* uses */
     uint64_t piece_queued, piece_free, piece_filled; /* piece_filled: as last seen */
-    /* with a link limit: time at which the emulated link is free; only the copy stream uses it */
-    int64_t due_ns;
+    struct pace pace; /* the emulated link; rate 0 = none. Only the copy stream uses it */
     struct stage_stats stats;
     struct spans *spans; /* or NULL */
     struct err dead;
@@ -114,25 +113,16 @@ static int piece_fill(void *user, uint64_t n, struct err *e)
 /* ---- a slower link --------------------------------------------------------------------------- */
 
 /* The copy stream calls the two functions before and after the copy of a piece. */
-static void pace_begin(void *user)
+static void piece_begin(void *user)
 {
     struct stage *st = ((struct piece *)user)->st;
-    int64_t now = clock_ns();
-    if (st->due_ns < now)
-        st->due_ns = now;
+    pace_begin(&st->pace, clock_ns());
 }
 
-static void pace_end(void *user)
+static void piece_end(void *user)
 {
     struct piece *p = user;
-    struct stage *st = p->st;
-    st->due_ns += (int64_t)((double)p->bytes / st->c.link_limit * 1e9);
-    int64_t left = st->due_ns - clock_ns();
-    if (left <= 0)
-        return;
-    struct timespec t = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
-    while (nanosleep(&t, &t) != 0 && errno == EINTR)
-        ;
+    pace_sleep(pace_end(&p->st->pace, p->bytes, clock_ns()));
 }
 
 /* ---- queueing copies ------------------------------------------------------------------------- */
@@ -174,11 +164,11 @@ static int stage_queue_copy(struct stage *st, struct piece *p, uint64_t to, stru
 {
     const struct dev_api *api = st->c.dev->api;
     void *dst = (unsigned char *)st->ring.ptr + to % st->c.ring_bytes;
-    if (st->c.link_limit > 0)
-        TRY(api->host_call(st->c.dev, st->copy, pace_begin, p, e));
+    if (st->pace.rate > 0)
+        TRY(api->host_call(st->c.dev, st->copy, piece_begin, p, e));
     TRY(api->copy(st->c.dev, st->copy, dst, piece_host(st, st->piece_queued), (size_t)p->bytes, e));
-    if (st->c.link_limit > 0)
-        TRY(api->host_call(st->c.dev, st->copy, pace_end, p, e));
+    if (st->pace.rate > 0)
+        TRY(api->host_call(st->c.dev, st->copy, piece_end, p, e));
     if (!stage_kept(st))
         TRY(api->event_record(st->c.dev, st->slot[st->piece_queued % st->n_slot], st->copy, e));
     if (p->last)
@@ -543,6 +533,10 @@ int stage_open(const struct stage_config *c, struct stage **out, struct err *e)
     TRY_DONE(stage_tables(st, e));
     stage_cut(st);
     TRY_DONE(c->dev->api->stream_open(c->dev, &st->copy, e));
+    if (c->dev->api->stream_limit)
+        c->dev->api->stream_limit(c->dev, st->copy, c->link_limit);
+    else
+        st->pace.rate = c->link_limit;
     TRY_DONE(c->dev->api->alloc(c->dev, MEM_DEVICE, (size_t)st->c.ring_bytes, &st->ring, e));
     TRY_DONE(stage_host(st, e));
     TRY_DONE(stage_events(st, e));

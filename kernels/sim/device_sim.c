@@ -104,7 +104,8 @@ static int copy(struct sim *s, struct stream *k, void *dst, const void *src, siz
         return 0;
     enum sim_engine engine = to && from ? SIM_DEVICE : to ? SIM_UP : SIM_DOWN;
     /* bytes are read and written, so the device's rate counts twice */
-    double n = (double)bytes, rate = engine == SIM_DEVICE ? s->c.vram / 2 : s->c.link;
+    double n = (double)bytes,
+           rate = engine == SIM_DEVICE ? s->c.vram / 2 : sim_link(s, stream_of(s, k));
     return sim_work(s, stream_of(s, k), engine, "copy", n, n / rate, e);
 }
 
@@ -230,6 +231,14 @@ static int device_sim_host_call(struct device *d, struct stream *k, void (*fn)(v
     LOCKED(d, sim_queue(s, stream_of(s, k), &c, e));
 }
 
+static void device_sim_stream_limit(struct device *d, struct stream *k, double rate)
+{
+    struct sim *s = sim_of(d);
+    pthread_mutex_lock(&s->lock);
+    stream_of(s, k)->link = rate;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static int device_sim_sync(struct device *d, struct stream *k, struct err *e)
 {
     LOCKED(d, sim_wait_stream(s, stream_of(s, k), e));
@@ -250,6 +259,7 @@ static const struct dev_api device_sim_api = {
     .event_done = device_sim_event_done,
     .host_call = device_sim_host_call,
     .now = device_sim_now,
+    .stream_limit = device_sim_stream_limit,
     .sync = device_sim_sync,
     .memory = device_sim_memory,
 };

@@ -137,6 +137,8 @@ static void sim_execute(struct sim *s, struct stream *k, double start)
     span.start = start;
     span.end += start;
     s->free_at[span.engine] = k->at = span.end;
+    if (span.engine == SIM_UP)
+        s->up_rate = sim_link(s, k);
     sim_note(s, &span);
     stream_pop(k);
 }
@@ -182,16 +184,26 @@ void sim_catch_up(struct sim *s)
         sim_execute(s, k, start);
 }
 
+double sim_link(const struct sim *s, const struct stream *k)
+{
+    return k->link > 0 && k->link < s->c.link ? k->link : s->c.link;
+}
+
 double sim_seconds(const struct traffic *t, double rate, double ops_rate)
 {
     return later(t->kept / rate, ops_rate > 0 ? t->ops / ops_rate : 0);
 }
 
+/* Rate of the CPU's memory while the latest copy goes up. */
+static double rate_beside(const struct sim *s)
+{
+    const double alone = s->c.host, rest = later(s->c.dram - s->up_rate, alone / 10);
+    return s->c.dram > 0 && rest < alone ? rest : alone;
+}
+
 /* Computes in pieces, because the link starts and stops copying meanwhile. */
 void sim_compute(struct sim *s, const char *name, const struct traffic *t)
 {
-    const double alone = s->c.host, rest = later(s->c.dram - s->c.link, alone / 10);
-    const double beside = s->c.dram > 0 && rest < alone ? rest : alone;
     struct sim_span span = {.engine = SIM_CPU, .name = name, .start = s->now, .bytes = t->kept};
     for (double left = 1; left > 0;) { /* share of the work */
         double next, up = s->free_at[SIM_UP];
@@ -200,7 +212,8 @@ void sim_compute(struct sim *s, const char *name, const struct traffic *t)
             sim_execute(s, k, next);
             continue;
         }
-        double whole = sim_seconds(t, up > s->now ? beside : alone, s->c.host_ops);
+        double rate = up > s->now ? rate_beside(s) : s->c.host;
+        double whole = sim_seconds(t, rate, s->c.host_ops);
         double until = s->now + left * whole;
         if (up > s->now && up < next)
             next = up;

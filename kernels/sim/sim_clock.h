@@ -32,7 +32,8 @@ struct command {
 struct stream {
     struct stream *next; /* of the sim */
     struct command *first, **last;
-    double at; /* end of the work executed so far, seconds */
+    double at;   /* end of the work executed so far, seconds */
+    double link; /* bytes/s of its copies between host and device; 0 = the sim's */
 };
 
 struct event {
@@ -44,6 +45,7 @@ struct sim {
     pthread_mutex_t lock;
     double now;
     double free_at[SIM_ENGINES], busy[SIM_ENGINES];
+    double up_rate;               /* bytes/s of the latest copy to the device */
     struct stream main, *streams; /* all of them; main is the device's default */
     struct sim_span *span;        /* (c.n_span) */
     size_t n_span;
@@ -58,6 +60,8 @@ int sim_work(struct sim *s, struct stream *to, enum sim_engine engine, const cha
              double bytes, double seconds, struct err *e);
 /* Keeps the CPU busy; the caller waits until the work ends. */
 void sim_compute(struct sim *s, const char *name, const struct traffic *t);
+/* bytes/s of the stream's copies between host and device */
+double sim_link(const struct sim *s, const struct stream *k);
 /* ops_rate 0 = no limit */
 double sim_seconds(const struct traffic *t, double rate, double ops_rate);
 /* Runs until the stream is empty, or the mark is done, and sets the host's clock to that time.

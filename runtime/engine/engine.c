@@ -278,9 +278,9 @@ static int plan_measure(struct engine *en, const struct engine_options *opt, str
     if (!(en->rates.vram > 0)) {
         const struct tensor *up = weights_get(&en->model.w, SLOT_FFN_UP, 0);
         TRY(probe_rates(en->ops, en->host, up->data ? up->fmt : FMT_F16, &en->rates, e));
-        if (opt->link_limit > 0 && en->rates.link > opt->link_limit)
-            en->rates.link = opt->link_limit;
     }
+    if (opt->link_limit > 0 && en->rates.link > opt->link_limit)
+        en->rates.link = opt->link_limit;
     in->rates = en->rates;
     return 0;
 }
@@ -545,6 +545,10 @@ static void engine_free(struct engine *en)
     kv_close(en->kv);
     place_free(en->place);
     plan_free(&en->plan);
+    if (en->host)
+        spans_closing(en->spans, en->host->dev);
+    if (en->ops)
+        spans_closing(en->spans, en->ops->dev);
     ops_close(en->host);
     ops_close(en->ops);
     model_free(&en->model);

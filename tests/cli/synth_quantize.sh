@@ -38,6 +38,28 @@ grep -aq "<|start_header_id|>" f32.gguf || fault "no Llama 3 tokens"
 "$MAS" synth --shape tiny --vocab-from f32.gguf --type F32 --seed 3 --quiet copy.gguf
 cmp f32.gguf copy.gguf || fault "--vocab-from changes the vocabulary"
 
+# ---- a vocabulary of a given size: exactly so many tokens, all different, and the tokenizer knows them
+rows() { # FILE: rows of the embedding and of the output matrix
+    "$MAS" inspect --tensors "$1" | sed -n 's/.* \(token_embd\|output\)\.weight (\([0-9]*\), .*/\2/p' | xargs
+}
+for n in 272 301 4099; do
+    expect 0 "" "$MAS" synth --shape tiny --type Q8_0 --vocab $n --quiet words.gguf
+    [ "$(rows words.gguf)" = "$n $n" ] || fault "--vocab $n gives matrices of $(rows words.gguf) rows"
+    "$MAS" generate -m words.gguf --backend cpu -p "a" -n 2 --ctx 64 >/dev/null || fault "generate with --vocab $n"
+done
+seq 272 4098 | sed 's/$/ 198/' >ids # 198: the byte of a newline
+"$MAS" detokenize -m words.gguf -f ids >words
+[ "$(grep -cE '^ ?([bcdfghjklmnprstv][aeiou]){2,}$' words)" = 3827 ] || fault "not all tokens are words: $(head -3 words)"
+[ "$(sort -u words | wc -l)" = 3827 ] || fault "two tokens are the same word: $(sort words | uniq -d | head -3)"
+[ "$("$MAS" tokenize -m words.gguf -p "$(sed -n 1p words)")" = 272 ] || fault "the tokenizer does not find a word"
+[ "$("$MAS" tokenize -m words.gguf -p "$(sed -n 3827p words)")" = 4098 ] || fault "the tokenizer does not find the last word"
+"$MAS" synth --shape tiny --type Q8_0 --vocab shape --quiet shape.gguf
+"$MAS" synth --shape tiny --type Q8_0 --vocab 4096 --quiet number.gguf
+cmp shape.gguf number.gguf || fault "--vocab shape is not the shape's 4096"
+[ "$(rows shape.gguf)" = "4096 4096" ] || fault "--vocab shape: $(rows shape.gguf) rows"
+"$MAS" synth --shape llama3-8b --vocab shape --hollow --quiet hollow.gguf
+[ "$(rows hollow.gguf)" = "128256 128256" ] || fault "--hollow --vocab shape: $(rows hollow.gguf) rows"
+
 # ---- quantize: every type, the same bytes whatever the threads
 for type in $types; do
     expect 0 "$type" "$MAS" quantize --rmse -t 1 f32.gguf q_$type.gguf $type
@@ -79,6 +101,10 @@ expect 65 "tensor output.weight, row 287: cannot encode as Q6_K: element 255" \
 expect 64 "--shape is missing" "$MAS" synth none.gguf
 expect 64 "the output file is missing" "$MAS" synth --shape tiny
 expect 64 "unknown shape 'huge'" "$MAS" synth --shape huge none.gguf
+expect 64 "from 272 (all bytes, and control tokens) to 16777216, or shape" "$MAS" synth --shape tiny --vocab 271 none.gguf
+expect 64 "bad --vocab '16777217'" "$MAS" synth --shape tiny --vocab 16777217 none.gguf
+expect 64 "bad --vocab 'shapes'" "$MAS" synth --shape tiny --vocab shapes none.gguf
+expect 64 "--vocab and --vocab-from exclude each other" "$MAS" synth --shape tiny --vocab 300 --vocab-from f32.gguf none.gguf
 expect 64 "--layers" "$MAS" synth --shape tiny --layers 0 none.gguf
 expect 64 "--seed" "$MAS" synth --shape tiny --seed x none.gguf
 expect 64 "is the input" "$MAS" synth --shape tiny --vocab-from f32.gguf f32.gguf

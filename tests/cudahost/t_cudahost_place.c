@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "cushim_test.h"
 #include "forward.h"
 #include "log.h"
 #include "mem.h"
+#include "pace.h"
 #include "placed.h"
 #include "source.h"
 #include "test.h"
@@ -27,6 +29,7 @@ static struct scene { /* a model on a device, and a plan for the test to change 
     struct plan plan;
     enum plan_place place[2 * MAX_LAYERS];
     uint64_t largest;
+    double link_limit;
     float *want; /* logits with everything resident */
     size_t n_logits;
 } sc;
@@ -58,7 +61,7 @@ static int run_open(struct run *r, struct err *e)
                                  /* recordings of sc.gpu would outlive the memory that they use */
                                  .no_record = true};
     *r = (struct run){0};
-    TRY(place_run(&sc.plan, &sc.m.w, sc.gpu, 0, NULL, NULL, &r->place, e));
+    TRY(place_run(&sc.plan, &sc.m.w, sc.gpu, sc.link_limit, NULL, NULL, &r->place, e));
     TRY(kv_open(&kc, sc.gpu, &r->kv, e));
     TRY(forward_open(&sc.m, r->place, r->kv, sc.gpu, sc.cpu, &lim, &r->fw, e));
     return kv_seq_init(r->kv, N_CTX, &r->seq, e);
@@ -259,6 +262,45 @@ static void streamed_is_resident_with_every_ring(void **state)
         }
 }
 
+/* Seconds of the steps of run_text, and the bytes copied for them. */
+static double text_seconds(float *out, uint64_t *bytes)
+{
+    struct err e;
+    struct run r;
+    struct stage_stats st;
+    const int64_t t0 = clock_ns();
+    ok(run_open(&r, &e));
+    ok(run_text(&r, out, &e));
+    const double seconds = (double)(clock_ns() - t0) * 1e-9;
+    place_stats(r.place, &st);
+    *bytes = st.copied_bytes;
+    run_close(&r);
+    return seconds;
+}
+
+/* The copies take at least their bytes over the limit; beside them a run takes no longer than
+ * without a limit. The device of this test computes while nothing is copied. */
+static void a_limited_link_gives_the_same_bits_at_its_rate(void **state)
+{
+    (void)state;
+    uint64_t bytes;
+    float *got = mem_zalloc(sc.n_logits, sizeof *got);
+    everything(PLAN_STREAM);
+    const double free_s = text_seconds(got, &bytes);
+    sc.link_limit = (double)bytes / 0.3; /* the run copies for 0.3 s */
+    double best = INFINITY;
+    for (int i = 0; i < 5 && best > 0.3 + 1.5 * free_s; i++) {
+        memset(got, 0, sc.n_logits * sizeof *got);
+        const double seconds = text_seconds(got, &bytes);
+        assert_memory_equal(got, sc.want, sc.n_logits * sizeof *got);
+        assert_true(seconds >= (double)bytes / sc.link_limit - PACE_IDLE_NS * 1e-9);
+        best = seconds < best ? seconds : best;
+    }
+    print_message("%.3f s without a limit, %.3f s with 0.3 s of copies\n", free_s, best);
+    assert_true(best <= 0.3 + 1.5 * free_s);
+    mem_free(got);
+}
+
 static void parts_on_the_cpu_give_the_same_bits_near_the_device_s(void **state)
 {
     (void)state;
@@ -386,6 +428,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(streamed_is_resident_at_every_split, small),
         T(streamed_is_resident_with_every_ring, small),
+        T(a_limited_link_gives_the_same_bits_at_its_rate, small),
         T(parts_on_the_cpu_give_the_same_bits_near_the_device_s, small),
         T(a_file_cut_while_it_is_streamed_is_a_message, small),
         T(a_file_cut_in_the_middle_of_a_step_is_a_message, small),

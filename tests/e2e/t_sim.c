@@ -159,6 +159,34 @@ static void in_latency_mode_cpu_and_link_work_together(void **state)
     simulated_free(&r);
 }
 
+/* A fast link that is limited gives the plan and the steps of a slow one, with parts on the CPU,
+ * too. Activations keep the fast link. */
+static void a_limited_link_is_a_slower_link(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated slow, limited, fast;
+    for (int latency = 0; latency <= 1; latency++) {
+        struct simulate in = rtx4090(model_70b, latency ? 1 : 32);
+        in.mode = latency ? PLAN_LATENCY : PLAN_THROUGHPUT;
+        ok(simulate_run(&in, &slow, &e));
+        in.rates.link = 60e9;
+        in.rates.dram = 90e9;
+        ok(simulate_run(&in, &fast, &e));
+        assert_true(fast.step_s < 0.8 * slow.step_s);
+        in.link_limit = 25e9;
+        in.rates.dram = 65e9;
+        ok(simulate_run(&in, &limited, &e));
+        assert_int_equal(limited.plan.stream_bytes, slow.plan.stream_bytes);
+        assert_int_equal(limited.plan.host_bytes, slow.plan.host_bytes);
+        near("limited", limited.step_s, slow.step_s, 0.01);
+        assert_true(limited.busy[SIM_UP] > 0.8);
+        simulated_free(&slow);
+        simulated_free(&limited);
+        simulated_free(&fast);
+    }
+}
+
 /* Weights are copied in pieces, so another copy to the device waits for one piece at most. */
 static void other_copies_wait_for_one_piece_at_most(void **state)
 {
@@ -277,6 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_resident_model_takes_its_bytes_over_the_bandwidth),
         cmocka_unit_test(a_70b_streams_at_the_rate_of_the_link),
+        cmocka_unit_test(a_limited_link_is_a_slower_link),
         cmocka_unit_test(layers_on_the_cpu_take_its_memorys_rate),
         cmocka_unit_test(in_latency_mode_cpu_and_link_work_together),
         cmocka_unit_test(other_copies_wait_for_one_piece_at_most),

@@ -9,13 +9,9 @@ static struct device *dev;
 static const struct dev_api *api;
 static struct buf on_card, pinned;
 
-/* A card of 1,000 bytes/s, a link of 100, a CPU of 10, a tenth of a second for a hop. */
-static int set_up(void **state)
+static int set_up_with(struct sim_config c)
 {
     struct err e;
-    (void)state;
-    const struct sim_config c = {
-        .vram_bytes = 1 << 20, .vram = 1000, .link = 100, .host = 10, .hop_s = 0.1, .n_span = 64};
     ok(sim_open(&c, &sim, &e));
     const struct ops_options opt = {.sim = sim};
     ok(ops_open("sim", &opt, &ops, &e));
@@ -25,6 +21,14 @@ static int set_up(void **state)
     ok(api->alloc(dev, MEM_DEVICE, 1000, &on_card, &e));
     ok(api->alloc(dev, MEM_PINNED, 1000, &pinned, &e));
     return 0;
+}
+
+/* A card of 1,000 bytes/s, a link of 100, a CPU of 10, a tenth of a second for a hop. */
+static int set_up(void **state)
+{
+    (void)state;
+    return set_up_with((struct sim_config){
+        .vram_bytes = 1 << 20, .vram = 1000, .link = 100, .host = 10, .hop_s = 0.1, .n_span = 64});
 }
 
 static int tear_down(void **state)
@@ -161,6 +165,51 @@ static void the_cpu_holds_up_its_caller(void **state)
     assert_float_equal(sim_busy(sim, SIM_CPU), 2, 1e-9);
 }
 
+/* The other streams keep the sim's rate, and the CPU has the memory that the slow copy leaves. */
+static void a_limited_stream_copies_slower(void **state)
+{
+    struct err e;
+    struct stream *slow;
+    (void)state;
+    ok(api->stream_open(dev, &slow, &e));
+    api->stream_limit(dev, slow, 20);
+    up(slow, 100);
+    ok(api->sync(dev, slow, &e));
+    at(0.1 + 5 + 0.1);
+    up(NULL, 100);
+    ok(api->sync(dev, NULL, &e));
+    at(5.2 + 0.1 + 1 + 0.1);
+    api->stream_limit(dev, slow, 1000); /* faster than the link: its rate holds */
+    down(slow, 100);
+    ok(api->sync(dev, slow, &e));
+    at(6.4 + 0.1 + 1 + 0.1);
+    api->stream_limit(dev, slow, 0);
+    up(slow, 50);
+    ok(api->sync(dev, slow, &e));
+    at(7.6 + 0.1 + 0.5 + 0.1);
+    api->stream_close(dev, slow);
+}
+
+static void the_cpu_has_the_memory_that_a_limited_copy_leaves(void **state)
+{
+    struct err e;
+    struct stream *slow;
+    (void)state;
+    const struct tensor table = {.fmt = FMT_F32, .n_dim = 2, .dim = {4, 5, 1, 1}, .row_bytes = 20};
+    const struct embed_args a = {.table = &table, .n_row = 1};
+    tear_down(state);
+    set_up_with((struct sim_config){
+        .vram_bytes = 1 << 20, .vram = 1000, .link = 100, .host = 10, .dram = 12, .hop_s = 0.1});
+    ok(api->stream_open(dev, &slow, &e));
+    api->stream_limit(dev, slow, 4);
+    up(slow, 100); /* 25 s */
+    ok(api->sync(dev, NULL, &e));
+    ok(cpu->embed(cpu, NULL, &a, &e)); /* 0.1 s at 10 bytes/s, then 19 bytes at 12 - 4 */
+    at(0.1 + 19.0 / 8);
+    ok(api->sync(dev, slow, &e));
+    api->stream_close(dev, slow);
+}
+
 static void memory_is_counted_and_what_comes_back_is_zero(void **state)
 {
     struct err e;
@@ -216,6 +265,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_simulated_card_wants_the_scratch_of_a_real_one, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_cpu_holds_up_its_caller, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_limited_stream_copies_slower, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_cpu_has_the_memory_that_a_limited_copy_leaves, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(memory_is_counted_and_what_comes_back_is_zero, set_up,
                                         tear_down),
     };

@@ -35,6 +35,7 @@ struct synth {
     bool has_shape, hollow, quiet;
     enum mixture mix;
     int n_layer;                   /* 0: the shape's own */
+    int n_vocab;                   /* tokens; 0: bytes only, VOCAB_SHAPE: the shape's own */
     struct engine_options machine; /* threads */
     struct cli_sampling draw;      /* seed */
     struct cli_rows rows, draw_rows;
@@ -51,7 +52,9 @@ struct synth {
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_HOLLOW, OPT_QUIET };
+enum { VOCAB_SHAPE = -1 };
+
+enum { OPT_SHAPE = 0x100, OPT_LAYERS, OPT_TYPE, OPT_VOCAB, OPT_VOCAB_FROM, OPT_HOLLOW, OPT_QUIET };
 
 static const char type_doc[] = "one of"
 #define P(NAME) " " #NAME
@@ -68,11 +71,15 @@ static const struct argp_option options[] = {
      1},
     {"layers", OPT_LAYERS, "N", 0, "another number of layers, 1 to 1000", 1},
     {"type", OPT_TYPE, "TYPE", 0, type_doc, 1},
-    {"vocab-from", OPT_VOCAB, "GGUF", 0,
-     "take all tokenizer.* keys of this file; without it, a byte vocabulary", 1},
+    {"vocab", OPT_VOCAB, "N", 0,
+     "a vocabulary of N tokens, 272 to 16777216: bytes, then made-up words; N may be the word "
+     "shape, for the size of the real model's (default: bytes only)",
+     1},
+    {"vocab-from", OPT_VOCAB_FROM, "GGUF", 0,
+     "take the vocabulary of this file (all its tokenizer.* keys)", 1},
     {"hollow", OPT_HOLLOW, NULL, 0,
-     "all weights are zero, and the file takes no room on the disk; the vocabulary has the shape's "
-     "size",
+     "all weights are zero, and the file takes no room on the disk; the default vocabulary has the "
+     "shape's size",
      1},
     {"quiet", OPT_QUIET, NULL, 0, "print nothing", 2},
     {0},
@@ -89,6 +96,33 @@ static error_t parse_shape(struct synth *s, const char *arg, struct argp_state *
     return EINVAL;
 }
 
+static error_t parse_vocab(struct synth *s, const char *arg, struct argp_state *state)
+{
+    int64_t n = VOCAB_SHAPE;
+    if (strcmp(arg, "shape") != 0 && !str_to_i64(arg, SYNTH_VOCAB_LEAST, SYNTH_VOCAB_MOST, &n)) {
+        argp_error(state,
+                   "bad --vocab '%s': must be a whole number from %d (all bytes, and control "
+                   "tokens) to %d, or shape",
+                   arg, SYNTH_VOCAB_LEAST, SYNTH_VOCAB_MOST);
+        return EINVAL;
+    }
+    s->n_vocab = (int)n;
+    return 0;
+}
+
+static error_t parse_end(const struct synth *s, struct argp_state *state)
+{
+    if (!s->has_shape || !s->out) {
+        argp_error(state, "%s is missing", s->has_shape ? "the output file" : "--shape");
+        return EINVAL;
+    }
+    if (s->n_vocab && s->vocab_from) {
+        argp_error(state, "--vocab and --vocab-from exclude each other; give one of them");
+        return EINVAL;
+    }
+    return 0;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct synth *s = state->input;
@@ -103,6 +137,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         argp_error(state, "unknown type '%s'; known:%s", arg, mixture_choices);
         return EINVAL;
     case OPT_VOCAB:
+        return parse_vocab(s, arg, state);
+    case OPT_VOCAB_FROM:
         s->vocab_from = arg;
         return 0;
     case ARGP_KEY_INIT:
@@ -123,11 +159,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         s->out = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!s->has_shape || !s->out) {
-            argp_error(state, "%s is missing", s->has_shape ? "the output file" : "--shape");
-            return EINVAL;
-        }
-        return 0;
+        return parse_end(s, state);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -306,6 +338,20 @@ static int put_tensors(struct synth *s, struct err *e)
 
 /* ---- the command ---------------------------------------------------------------------------- */
 
+static int put_vocab(struct synth *s, struct err *e)
+{
+    struct hparams *hp = &s->shape.hp;
+    int64_t n = s->n_vocab == VOCAB_SHAPE ? hp->n_vocab : s->n_vocab;
+    if (s->vocab_from)
+        TRY(synth_vocab_copy(s->vocab_from, s->w, &n, e));
+    else if (n)
+        TRY(synth_vocab_words(s->w, n, e));
+    else
+        TRY(synth_vocab_bytes(s->w, s->hollow ? hp->n_vocab : 0, &n, e));
+    hp->n_vocab = (int)n; /* at most SYNTH_VOCAB_MOST */
+    return 0;
+}
+
 static int write_model(struct synth *s, struct err *e)
 {
     int rc = 0;
@@ -319,12 +365,7 @@ static int write_model(struct synth *s, struct err *e)
                        : gguf_writer_open(s->out, &s->w, e));
     s->report = gguf_writer_is_stdout(s->w) ? stderr : stdout;
     TRY_DONE(put_general(s, e));
-    int64_t n_vocab;
-    if (s->vocab_from)
-        TRY_DONE(synth_vocab_copy(s->vocab_from, s->w, &n_vocab, e));
-    else
-        TRY_DONE(synth_vocab_bytes(s->w, s->hollow ? s->shape.hp.n_vocab : 0, &n_vocab, e));
-    s->shape.hp.n_vocab = (int)n_vocab; /* at most 2^24 */
+    TRY_DONE(put_vocab(s, e));
     TRY_DONE(put_shape(s, e));
     TRY_DONE(put_tensors(s, e));
     struct gguf_writer *w = s->w;
@@ -394,6 +435,7 @@ static int run(int argc, char **argv)
 const struct cmd cmd_synth = {
     "synth", "write a model with random weights, for measurements",
     "mas synth --shape tiny --type Q8_0 tiny.gguf\n"
+    "mas synth --shape llama3-8b --type Q4_K_M --vocab shape 8b.gguf\n"
     "mas synth --shape llama3-8b --type Q4_K_M --vocab-from llama-bpe.gguf 8b.gguf\n"
     "mas synth --shape llama3-70b --layers 4 --seed 3 slice.gguf\n",
     run};

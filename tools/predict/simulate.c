@@ -223,6 +223,7 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
                                        .max_draft = in->max_draft,
                                        .spoil_drafts = in->spoil,
                                        .placement = in->mode,
+                                       .link_limit = in->link_limit,
                                        .cpu_layers = {in->cpu_layers != PLAN_ANY, in->cpu_layers},
                                        .ram_bytes = in->ram_bytes,
                                        .rates = r};

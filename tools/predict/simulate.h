@@ -12,6 +12,7 @@ struct simulate {
     const char *model;
     uint64_t vram_bytes, ram_bytes, lost_bytes; /* lost: sim.h */
     struct plan_rates rates; /* of the plan; disk, step_s and launch_s are not simulated */
+    double link_limit;       /* bytes/s, as the engine's option; 0 = none */
     enum plan_mode mode;
     int cpu_layers; /* PLAN_ANY = the mode decides */
     int n_ctx, n_seq;

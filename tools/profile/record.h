@@ -45,7 +45,12 @@ struct interval {
     int64_t rows;
     double bytes, ops;
     int64_t start_ns, end_ns; /* on the host's clock, from record.begin_ns */
-    uint64_t id;              /* SPAN_CALL */
+    /* Time that the recorder itself took right before the start and right after the end. It lies in
+     * the interval around this one. */
+    int64_t before_ns, after_ns;
+    /* SPAN_CALL: its number. SPAN_OP, SPAN_COPY: an op as queued and the same op as it ran have one
+     * number; 0 = the op was part of a replay. */
+    uint64_t id;
     /* SPAN_OP on the CPU pool: index of the first of n_worker numbers in record.busy_ns;
      * RECORD_UNWATCHED for all others */
     size_t busy;
@@ -67,7 +72,8 @@ struct record {
 struct recorder;
 
 int recorder_open(size_t most, struct recorder **out, struct err *e);
-void recorder_close(struct recorder *r); /* accepts NULL; after the engine it watched */
+/* Accepts NULL. After the engine that it watched: the engine reports the end of its devices. */
+void recorder_close(struct recorder *r);
 struct spans *recorder_spans(struct recorder *r);
 /* Forgets all intervals: ends a warm-up. The engine must be idle. */
 void recorder_clear(struct recorder *r);
