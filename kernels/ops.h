@@ -305,9 +305,9 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     /* the kernel of the last call; -1: no call yet */
     int (*variant_taken)(const struct ops *, enum op op);
 
-    /* The threads that share an op; NULL: the backend has none. watch begins or ends the measurement
-     * of their times. workers writes the times since the last read for at most `most` of them, and
-     * returns their number. */
+    /* The threads that share an op; NULL: the backend has none. watch begins or ends the
+     * measurement of their times. workers writes the times since the last read for at most `most`
+     * of them, and returns their number. */
     void (*watch)(struct ops *, bool on);
     int (*workers)(struct ops *, struct pool_time *out, int most);
 

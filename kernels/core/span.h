@@ -49,6 +49,9 @@ struct span {
     struct ops *on;     /* SPAN_OP: the backend that computes */
     struct device *dev; /* SPAN_OP, SPAN_COPY: the device; NULL = the host */
     struct stream *stream; /* SPAN_COPY; NULL = the device's own */
+    /* SPAN_OP: clock_ns() before the texts of this span were made, which only sinks need; 0 =
+     * unknown */
+    int64_t told_ns;
 };
 
 struct spans {

@@ -37,6 +37,7 @@ struct cuda_ctx {
     void *scratch;
     size_t scratch_bytes;
     struct cuda_blas *blas; /* matmul_blas.cu; NULL until its first use */
+    bool blas_missing;      /* the library was looked for and not found */
 };
 
 /* Scratch of a call: ERR_BUG with op and both sizes when less is bound. */
@@ -49,9 +50,13 @@ static inline int cuda_ctx_scratch(const struct cuda_ctx *cx, const char *op, si
 }
 
 void cuda_blas_close(struct cuda_ctx *cx);
+size_t cuda_blas_workspace(void); /* bytes beside those of scratch_cuda for all variants */
 
 /* ops.h: reads */
 bool cuda_matmul_reads(enum fmt fmt);
+
+/* ERR_NODEV when the program has no kernels for the device. */
+int cuda_code_check(const struct cuda_ctx *cx, struct err *e);
 
 /* Operations a second of the device, from `turns` turns of k_peak. Waits. */
 int cuda_peak(const struct cuda_ctx *cx, cudaStream_t stream, enum ops_peak what, int turns,

@@ -100,6 +100,30 @@ static void each_moment_of_a_step_belongs_to_one_piece(void **state)
     check_pieces_are_whole();
 }
 
+/* The recorder's work counts where nothing else does. */
+static void the_recorder_s_own_work_is_a_piece(void **state)
+{
+    (void)state;
+    struct err e;
+    m.step = 0;
+    record_make_add(&m, SPAN_HOST, engine, "schedule", 100, 200)->before_ns = 30;
+    record_make_add(&m, SPAN_HOST, engine, "upload", 250, 300)->after_ns = 7;
+    struct interval *op = record_make_add(&m, SPAN_OP, engine, "matmul", 400, 500);
+    op->before_ns = 150; /* from 250 on: the upload, then 20, then the device, then 30 */
+    op->after_ns = 20;
+    record_make_add(&m, SPAN_OP, device, "matmul", 320, 370);
+    struct interval *step = record_make_add(&m, SPAN_STEP, engine, "step", 0, 1000);
+    step->before_ns = step->after_ns = 1000; /* outside of the step */
+    ok(profile_sum_make(&m.r, &sum, &e));
+    const struct profile_group *g = &sum.group[0];
+    assert_int_equal(piece(g, PIECE_RECORDER, "recorder"), 30 + 20 + 30 + 20);
+    assert_int_equal(piece(g, PIECE_HOST, "schedule"), 100);
+    assert_int_equal(piece(g, PIECE_HOST, "upload"), 50);
+    assert_int_equal(piece(g, PIECE_OP, "matmul"), 50);
+    assert_int_equal(piece(g, PIECE_QUEUE, "queue"), 100);
+    check_pieces_are_whole();
+}
+
 static void groups_have_their_median_step_and_gaps(void **state)
 {
     (void)state;
@@ -235,6 +259,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(each_moment_of_a_step_belongs_to_one_piece),
+        TEST(the_recorder_s_own_work_is_a_piece),
         TEST(groups_have_their_median_step_and_gaps),
         TEST(a_device_that_runs_past_the_step_is_cut),
         TEST(rows_are_calls_of_one_case),

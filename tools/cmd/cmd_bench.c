@@ -10,11 +10,9 @@
 #include "advice.h"
 #include "bench.h"
 #include "cli.h"
-#include "clock.h"
 #include "cmd.h"
-#include "mem.h"
 #include "pool.h"
-#include "rng.h"
+#include "speed.h"
 #include "stat.h"
 
 #define BENCH_LIST 16
@@ -27,7 +25,7 @@ struct bench {
 };
 
 struct bench_row {
-    int prompt, gen, parallel;
+    struct speed_test test;
     struct stat_summary s; /* tok/s */
 };
 
@@ -60,7 +58,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case ARGP_KEY_ARG:
         if (!strcmp(arg, "model"))
             return 0;
-        argp_error(st, "unknown benchmark '%s'; there are: model, kernels, ceiling, compare", arg);
+        argp_error(
+            st, "unknown benchmark '%s'; there are: model, kernels, ceiling, compare, stream", arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -76,50 +75,13 @@ static const struct argp_option options[] = {
     {"output", 'o', "FORMAT", 0, "md (default), csv or json", 1},
     {0}};
 
-/* Seconds of one run: n_seq sequences of `prompt` tokens each, then gen tokens from each. */
-static int run_once(struct engine *en, const struct bench_row *t, uint64_t seed, double *seconds,
-                    struct err *e)
-{
-    int rc = 0, n = t->prompt ? t->prompt : 1, count = t->gen ? t->parallel : 1;
-    uint32_t vocab = (uint32_t)engine_info(en)->n_vocab;
-    struct cli_job *jobs = mem_zalloc((size_t)count, sizeof *jobs);
-    int32_t *tok = mem_zalloc((size_t)count * (size_t)n, sizeof *tok);
-    int32_t *out = mem_zalloc((size_t)count * (size_t)(t->gen + 1), sizeof *out);
-    if (!jobs || !tok || !out) {
-        rc = NOMEM(e, (size_t)count * (size_t)n * sizeof *tok, "benchmark");
-        goto done;
-    }
-    for (int i = 0; i < count * n; i++)
-        tok[i] = (int32_t)rng_below(seed, (uint64_t)i, vocab);
-    for (int i = 0; i < count; i++)
-        jobs[i].r = (struct request){.id = (uint64_t)i,
-                                     .seed = seed,
-                                     .prompt = tok + i * n,
-                                     .n_prompt = n,
-                                     .max_new = t->gen ? t->gen : 1,
-                                     .top_p = 1,
-                                     .ignore_eos = true,
-                                     .out = out + (size_t)i * (size_t)(t->gen + 1)};
-    int64_t t0 = clock_ns();
-    TRY_DONE(cli_run_all(en, jobs, count, e));
-    *seconds = (double)(clock_ns() - t0) / 1e9;
-done:
-    mem_free(jobs);
-    mem_free(tok);
-    mem_free(out);
-    return rc;
-}
-
 static int measure(struct bench *b, struct engine *en, struct bench_row *t, struct err *e)
 {
     double x[1000], seconds;
-    int tokens = t->gen ? t->gen * t->parallel : t->prompt;
-    struct bench_row warm = *t;
-    warm.gen = t->gen > 8 ? 8 : t->gen;
-    TRY(run_once(en, &warm, 999, &seconds, e));
+    TRY(speed_warm(en, &t->test, e));
     for (int i = 0; i < b->repeat; i++) {
-        TRY(run_once(en, t, (uint64_t)i, &seconds, e));
-        x[i] = tokens / seconds;
+        TRY(speed_run(en, &t->test, (uint64_t)i, &seconds, e));
+        x[i] = speed_tokens(&t->test) / seconds;
     }
     t->s = stat_summarize(x, (size_t)b->repeat);
     return 0;
@@ -140,10 +102,7 @@ static void print_md(const struct engine_info *in, const struct bench_row *t, bo
             "--------------: | -------------------: |\n",
             "model", "size", "params", "backend", "threads", "test", "t/s");
     char test[32], model[128], speed[48];
-    if (t->gen && t->parallel > 1)
-        snprintf(test, sizeof test, "tg%d x %d", t->gen, t->parallel);
-    else
-        snprintf(test, sizeof test, "%s%d", t->gen ? "tg" : "pp", t->gen ? t->gen : t->prompt);
+    speed_name(&t->test, test);
     snprintf(model, sizeof model, "%.30s", in->name[0] ? in->name : in->arch);
     snprintf(speed, sizeof speed, "%.2f ± %.2f", t->s.mean, t->s.stddev);
     printf("| %-30s | %6.2f GiB | %8.2f B | %-10s | %7d | %15s | %20s |\n", model,
@@ -174,8 +133,8 @@ static void print_json_row(const struct engine_info *in, const struct bench_row 
         "\"test_time\": \"%s\", \"avg_ts\": %.6f, \"stddev_ts\": %.6f, \"median_ts\": %.6f, "
         "\"p5_ts\": %.6f, \"p95_ts\": %.6f}",
         (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend, threads,
-        in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, when, t->s.mean, t->s.stddev,
-        t->s.median, t->s.p5, t->s.p95);
+        in->batch_tokens, t->test.prompt, t->test.gen, t->test.parallel, when, t->s.mean,
+        t->s.stddev, t->s.median, t->s.p5, t->s.p95);
     fputs(s.s, stdout);
     str_free(&s);
 }
@@ -195,7 +154,7 @@ static void print_row(const struct bench *b, const struct engine_info *in,
                    "n_parallel,avg_ts,stddev_ts,median_ts,p5_ts,p95_ts\n");
         printf("%s,%llu,%llu,%s,%d,%d,%d,%d,%d,%.6f,%.6f,%.6f,%.6f,%.6f\n", in->path,
                (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend,
-               threads, in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, t->s.mean,
+               threads, in->batch_tokens, t->test.prompt, t->test.gen, t->test.parallel, t->s.mean,
                t->s.stddev, t->s.median, t->s.p5, t->s.p95);
     }
 }
@@ -218,14 +177,14 @@ static int bench(struct bench *b, struct err *e)
     TRY_DONE(cli_engine_open(&b->ce, &en, e));
     bool first = true;
     for (int i = 0; i < b->n_p + b->n_n * b->n_parallel; i++) {
-        struct bench_row t = {.parallel = 1};
+        struct bench_row t = {.test.parallel = 1};
         if (i < b->n_p) {
-            t.prompt = b->p[i];
+            t.test.prompt = b->p[i];
         } else {
-            t.gen = b->n[(i - b->n_p) / b->n_parallel];
-            t.parallel = b->parallel[(i - b->n_p) % b->n_parallel];
+            t.test.gen = b->n[(i - b->n_p) / b->n_parallel];
+            t.test.parallel = b->parallel[(i - b->n_p) % b->n_parallel];
         }
-        if (!t.prompt && !t.gen)
+        if (!t.test.prompt && !t.test.gen)
             continue;
         TRY_DONE(measure(b, en, &t, e));
         print_row(b, engine_info(en), &t, first);
@@ -244,8 +203,10 @@ static int run(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } modes[] = {
-        {"kernels", bench_kernels}, {"ceiling", bench_ceiling}, {"compare", bench_compare}};
+    } modes[] = {{"kernels", bench_kernels},
+                 {"ceiling", bench_ceiling},
+                 {"compare", bench_compare},
+                 {"stream", bench_stream}};
     char title[64]; /* how argp calls the program */
     for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(argv[1], modes[i].name)) {
@@ -271,7 +232,8 @@ static int run(int argc, char **argv)
         parse,
         "model",
         "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
-        "mas bench kernels, mas bench ceiling, mas bench compare; each has its own --help.",
+        "mas bench kernels, mas bench ceiling, mas bench compare, mas bench stream; each has its "
+        "own --help. mas profile times each op of the same tests.",
         children,
         NULL,
         NULL};
@@ -293,5 +255,6 @@ const struct cmd cmd_bench = {
     "mas bench model -m model.gguf -p 0 -n 64 --parallel 1,4,8 -o json\n"
     "mas bench kernels --op matmul --shape 8b --fmt Q4_K --columns 1,8,64 -o json >a.json\n"
     "mas bench ceiling\n"
+    "mas bench stream -m model.gguf --vram 8GiB --link-limit 25GB --parallel 1,8\n"
     "mas bench compare a.json b.json\n",
     run};

@@ -6,6 +6,9 @@
 
 #include "mem.h"
 
+/* of an interval: itself, and the recorder's work before and after it */
+enum { LEAVES = 3 };
+
 struct step {
     const struct interval *span; /* NULL: the record does not have it */
     int group;
@@ -17,6 +20,7 @@ struct step {
 struct leaf {
     int step;
     enum piece_kind kind;
+    int64_t from, to;
     const struct interval *v;
 };
 
@@ -152,8 +156,19 @@ static void read_leaves(struct sum *s)
     for (size_t i = 0; i < s->r->n_interval; i++) {
         const struct interval *v = &s->r->interval[i];
         const struct step *step = step_of(s, v);
-        struct leaf l = {.step = v->step, .v = v};
-        if (step && step->span && duration(v) > 0 && leaf_kind(s->r, v, &l.kind))
+        struct leaf l = {.step = v->step, .from = v->start_ns, .to = v->end_ns, .v = v};
+        if (!step || !step->span)
+            continue;
+        if (duration(v) > 0 && leaf_kind(s->r, v, &l.kind))
+            s->leaf[s->n_leaf++] = l;
+        l.kind = PIECE_RECORDER;
+        l.from = v->start_ns - v->before_ns;
+        l.to = v->start_ns;
+        if (v->before_ns > 0 && v->kind != SPAN_STEP)
+            s->leaf[s->n_leaf++] = l;
+        l.from = v->end_ns;
+        l.to = v->end_ns + v->after_ns;
+        if (v->after_ns > 0 && v->kind != SPAN_STEP)
             s->leaf[s->n_leaf++] = l;
     }
     qsort(s->leaf, s->n_leaf, sizeof *s->leaf, by_step);
@@ -172,6 +187,8 @@ static const char *piece_name(enum piece_kind kind, const struct interval *v)
         return "queue";
     case PIECE_WAIT:
         return "wait";
+    case PIECE_RECORDER:
+        return "recorder";
     case PIECE_BETWEEN:
         break;
     }
@@ -225,9 +242,8 @@ static int split_step(struct sum *s, int k, size_t from, size_t to, struct err *
     int64_t at = step->start_ns;
     size_t n_edge = 0, n_active = 0;
     for (size_t i = from; i < to; i++) {
-        const struct interval *v = s->leaf[i].v;
-        s->edge[n_edge++] = (struct edge){clip(v->start_ns, step), i, true};
-        s->edge[n_edge++] = (struct edge){clip(v->end_ns, step), i, false};
+        s->edge[n_edge++] = (struct edge){clip(s->leaf[i].from, step), i, true};
+        s->edge[n_edge++] = (struct edge){clip(s->leaf[i].to, step), i, false};
     }
     qsort(s->edge, n_edge, sizeof *s->edge, by_time);
     for (size_t i = 0; i <= n_edge; i++) {
@@ -302,12 +318,34 @@ static int read_calls(struct sum *s, struct err *e)
     return 0;
 }
 
+/* The number after "up to " in a case: the longest sequence of an attention, which differs from
+ * step to step. Returns the length of the text before it; 0 = there is none. */
+static size_t up_to(const char *detail, long *n)
+{
+    const char *at = strstr(detail, "up to ");
+    char *end = NULL;
+    *n = at ? strtol(at + 6, &end, 10) : 0;
+    return at && end > at + 6 ? (size_t)(at + 6 - detail) : 0;
+}
+
+/* Orders cases; equal if they differ in the longest sequence only. */
+static int compare_cases(const char *a, const char *b)
+{
+    long n;
+    const size_t x = up_to(a, &n), y = up_to(b, &n);
+    if (!x || x != y || strncmp(a, b, x) != 0)
+        return strcmp(a, b);
+    a += x;
+    b += y;
+    return strcmp(a + strspn(a, "0123456789"), b + strspn(b, "0123456789"));
+}
+
 static int compare_calls(const struct call *x, const struct call *y)
 {
     int d = (x->group > y->group) - (x->group < y->group);
     d = d ? d : strcmp(x->v->phase, y->v->phase);
     d = d ? d : strcmp(x->v->name, y->v->name);
-    d = d ? d : strcmp(x->v->detail, y->v->detail);
+    d = d ? d : compare_cases(x->v->detail, y->v->detail);
     return d ? d : strcmp(x->v->kernel, y->v->kernel);
 }
 
@@ -347,6 +385,10 @@ static int add_row(struct sum *s, size_t from, size_t to, struct profile_row *ro
                                 .calls = (int64_t)(to - from)};
     for (size_t i = from; i < to; i++) {
         const struct interval *v = s->call[i].v;
+        long most, n;
+        (void)up_to(row->detail, &most);
+        (void)up_to(v->detail, &n);
+        row->detail = n > most ? v->detail : row->detail;
         row->rows += v->rows;
         row->ns += duration(v);
         row->bytes += v->bytes;
@@ -451,9 +493,9 @@ static int reserve(struct sum *s, struct err *e)
 {
     const size_t n = s->r->n_interval + 1, k = (size_t)s->r->n_step + 1, most = n > k ? n : k;
     s->step = mem_zalloc(k, sizeof *s->step);
-    s->leaf = mem_zalloc(n, sizeof *s->leaf);
-    s->edge = mem_zalloc(n, 2 * sizeof *s->edge);
-    s->active = mem_zalloc(n, sizeof *s->active);
+    s->leaf = mem_zalloc(n, LEAVES * sizeof *s->leaf);
+    s->edge = mem_zalloc(n, LEAVES * 2 * sizeof *s->edge);
+    s->active = mem_zalloc(n, LEAVES * sizeof *s->active);
     s->call = mem_zalloc(n, sizeof *s->call);
     s->sample = mem_zalloc(most, sizeof *s->sample);
     if (!s->step || !s->leaf || !s->edge || !s->active || !s->call || !s->sample)

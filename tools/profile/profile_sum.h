@@ -11,10 +11,12 @@
  *   3. else a copy that runs                        "copy": the computation waits for weights
  *   4. else an op that is being queued              "queue"
  *   5. else the host waits                          "wait": the device is idle
- *   6. else                                         "between"
+ *   6. else work of the recorder itself             "recorder"
+ *   7. else                                         "between"
  *
  * So the pieces of a group add up to its wall time exactly. A row adds up the ops of one phase,
- * name, case and kernel. Ops of two devices may overlap: rows can add up to more than the pieces.
+ * name, case and kernel. Cases that differ only in the longest sequence are one, with the
+ * longest of all. Ops of two devices may overlap: rows can add up to more than the pieces.
  */
 #ifndef MAS_PROFILE_SUM_H
 #define MAS_PROFILE_SUM_H
@@ -22,7 +24,15 @@
 #include "record.h"
 #include "stat.h"
 
-enum piece_kind { PIECE_OP, PIECE_HOST, PIECE_COPY, PIECE_QUEUE, PIECE_WAIT, PIECE_BETWEEN };
+enum piece_kind {
+    PIECE_OP,
+    PIECE_HOST,
+    PIECE_COPY,
+    PIECE_QUEUE,
+    PIECE_WAIT,
+    PIECE_RECORDER,
+    PIECE_BETWEEN
+};
 
 struct profile_piece {
     enum piece_kind kind;
