@@ -10,9 +10,9 @@
 #include "profile_sum.h"
 
 enum {
-    WIDTH = 900,
+    WIDTH = 1040,
     LEFT = 110,
-    RIGHT = 60,
+    RIGHT = 70,
     LANE = 22,
     GAP = 6,
     AXIS = 24,
@@ -62,6 +62,17 @@ static bool is_pale(const char *c)
     return (rgb >> 16) * 3 + (rgb >> 8 & 255) * 6 + (rgb & 255) > 1600;
 }
 
+/* Three or four digits: "85.1 us", "12.34 ms". */
+static void add_time(struct str *out, double ns)
+{
+    if (ns < 999.5e3)
+        str_addf(out, "%.*f us", ns < 99.95e3 ? 1 : 0, ns * 1e-3);
+    else if (ns < 999.5e6)
+        str_addf(out, "%.*f ms", ns < 9.995e6 ? 3 : ns < 99.95e6 ? 2 : 1, ns * 1e-6);
+    else
+        str_addf(out, "%.2f s", ns * 1e-9);
+}
+
 /* ---- one bar by piece ------------------------------------------------------------------------ */
 
 static void bar(const struct page *p, const struct profile_group *g)
@@ -81,9 +92,10 @@ static void bar(const struct page *p, const struct profile_group *g)
             continue;
         str_addf(p->out,
                  "<rect x=\"%.2f\" y=\"1\" width=\"%.2f\" height=\"%d\" fill=\"%s\" "
-                 "class=\"cut\"><title>%s: %.4g us, %.1f %%</title></rect>\n",
-                 x, w, BAR, c, k->name, (double)k->median_ns * 1e-3,
-                 100 * (double)k->median_ns / all);
+                 "class=\"cut\"><title>%s: ",
+                 x, w, BAR, c, k->name);
+        add_time(p->out, (double)k->median_ns);
+        str_addf(p->out, ", %.1f %%</title></rect>\n", 100 * (double)k->median_ns / all);
         if (w > 8 * (double)strlen(k->name) + 8)
             str_addf(p->out,
                      "<text x=\"%.1f\" y=\"22\" text-anchor=\"middle\" class=\"%s\">%s</text>\n",
@@ -93,9 +105,9 @@ static void bar(const struct page *p, const struct profile_group *g)
     str_adds(p->out, "</svg></div>\n<p class=\"key\">");
     for (int i = 0; i < g->n_piece; i++) {
         const struct profile_piece *k = &g->piece[i];
-        str_addf(p->out, "<span><i style=\"background:%s\"></i>%s <b>%.4g us</b>, %.1f %%</span> ",
-                 colour(k->name), k->name, (double)k->median_ns * 1e-3,
-                 100 * (double)k->median_ns / all);
+        str_addf(p->out, "<span><i style=\"background:%s\"></i>%s <b>", colour(k->name), k->name);
+        add_time(p->out, (double)k->median_ns);
+        str_addf(p->out, "</b>, %.1f %%</span> ", 100 * (double)k->median_ns / all);
     }
     str_adds(p->out, "</p>\n");
 }
@@ -152,7 +164,8 @@ static void pen_write(const struct page *p, struct pen *pen, double y)
     if (pen->n > 1) {
         str_addf(p->out, ", %d times", pen->n);
     } else {
-        str_addf(p->out, " %.4g us", (double)(pen->v->end_ns - pen->v->start_ns) * 1e-3);
+        str_addc(p->out, ' ');
+        add_time(p->out, (double)(pen->v->end_ns - pen->v->start_ns));
         if (pen->v->layer >= 0)
             str_addf(p->out, ", layer %d", pen->v->layer);
         if (*pen->v->detail) {
@@ -414,11 +427,17 @@ static int section(const struct page *p, int group, struct err *e)
         str_adds(p->out, ": work outside of steps");
     str_adds(p->out, "</h2>\n");
     if (g->n_step) {
-        str_addf(p->out,
-                 "<p>%d step%s, %.4g rows each. A step takes %.4g ms (median; 5 %% take less than "
-                 "%.4g ms, 5 %% more than %.4g ms).</p>\n",
-                 g->n_step, g->n_step == 1 ? "" : "s", (double)g->rows / g->n_step,
-                 g->step.median * 1e-6, g->step.p5 * 1e-6, g->step.p95 * 1e-6);
+        str_addf(p->out, "<p>%d step%s, %.4g rows each. A step takes ", g->n_step,
+                 g->n_step == 1 ? "" : "s", (double)g->rows / g->n_step);
+        add_time(p->out, g->step.median);
+        if (g->n_step > 1) {
+            str_adds(p->out, " (median; 5 % take less than ");
+            add_time(p->out, g->step.p5);
+            str_adds(p->out, ", 5 % more than ");
+            add_time(p->out, g->step.p95);
+            str_addc(p->out, ')');
+        }
+        str_adds(p->out, ".</p>\n");
         bar(p, g);
         TRY(timeline(p, g, e));
     }
@@ -434,7 +453,8 @@ static void head(const struct page *p)
     struct str title = STR_INIT;
     str_addf(&title, "Profile%s%s", *f->model ? " of " : "", f->model);
     page_open(p->out, title.s,
-              ".wide{overflow-x:auto}.wide svg{min-width:700px}h3{font-size:14px;margin:18px 0 4px}"
+              "body{max-width:1040px}.wide{overflow-x:auto}.wide "
+              "svg{min-width:760px}h3{font-size:14px;margin:18px 0 4px}"
               "pre{background:#f1f3f5;padding:8px 12px;white-space:pre-wrap;overflow-wrap:anywhere}"
               ".lane{fill:#f1f3f5}.mark{stroke:#ced4da}.high{stroke:#868e96}.cut{stroke:#fff;"
               "stroke-width:1}svg text.on-dark{fill:#fff;stroke:none}svg text.on-pale{stroke:none}"
@@ -472,15 +492,19 @@ static void head(const struct page *p)
 
 static void how_to_read(const struct page *p)
 {
+    str_adds(p->out, "<p>All steps take ");
+    add_time(p->out, (double)p->sum->wall_ns);
+    str_adds(p->out, ", and ");
+    add_time(p->out, (double)p->sum->apart_ns);
     str_addf(p->out,
-             "<p>All steps take %.4g ms, and %.4g ms pass between steps. A bar shows the step of "
-             "median duration. Each moment belongs to one piece: an op that runs; else host work "
-             "(grey); else <b>copy</b>, a copy of weights; else <b>queue</b>, an op that is "
-             "queued; else <b>wait</b>, the host waits and the device is idle; else "
-             "<b>between</b>.%s</p>\n",
-             (double)p->sum->wall_ns * 1e-6, (double)p->sum->apart_ns * 1e-6,
-             p->r->device_timed ? " Times of the device are measured on the device."
-                                : " Ops are timed while they are called.");
+             " pass between steps. %s The bar of a section is its step of median duration. Each "
+             "moment of a step belongs to the first piece that fits:</p>\n<ol><li>an op runs: its "
+             "name</li><li>the host works (grey): schedule, upload, deliver, ..</li><li>copy: "
+             "weights are copied</li><li>queue: the host queues an op</li><li>wait: the host waits "
+             "and the device is idle</li><li>recorder: the profiler works</li><li>between: the "
+             "rest</li></ol>\n",
+             p->r->device_timed ? "The device itself measures its times."
+                                : "Ops are timed while they are called.");
     if (p->f->read > 0)
         str_addf(p->out,
                  "<p>&quot;%% of read&quot; compares with a memory read of %.4g GB/s, measured in "
