@@ -551,6 +551,10 @@ static void engine_free(struct engine *en)
     kv_close(en->kv);
     place_free(en->place);
     plan_free(&en->plan);
+    if (en->host)
+        spans_closing(en->spans, en->host->dev);
+    if (en->ops)
+        spans_closing(en->spans, en->ops->dev);
     ops_close(en->host);
     ops_close(en->ops);
     model_free(&en->model);

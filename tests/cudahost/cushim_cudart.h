@@ -52,6 +52,7 @@
 #define cudaEventCreateWithFlags cushim_cudaEventCreateWithFlags
 #define cudaEventDestroy cushim_cudaEventDestroy
 #define cudaEventRecord cushim_cudaEventRecord
+#define cudaEventRecordWithFlags cushim_cudaEventRecordWithFlags
 #define cudaEventSynchronize cushim_cudaEventSynchronize
 #define cudaEventQuery cushim_cudaEventQuery
 #define cudaEventElapsedTime cushim_cudaEventElapsedTime
@@ -116,6 +117,7 @@ cudaError_t cudaEventCreate(cudaEvent_t *e);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t e, cudaStream_t s, unsigned flags);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
 cudaError_t cudaEventQuery(cudaEvent_t e);
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end);

@@ -10,12 +10,11 @@
 #include "advice.h"
 #include "bench.h"
 #include "cli.h"
-#include "clock.h"
 #include "cmd.h"
 #include "energy.h"
 #include "mem.h"
 #include "pool.h"
-#include "rng.h"
+#include "speed.h"
 #include "stat.h"
 
 #define BENCH_LIST 16
@@ -30,7 +29,7 @@ struct bench {
 };
 
 struct bench_row {
-    int prompt, gen, parallel;
+    struct speed_test test;
     struct stat_summary s;     /* tok/s */
     struct energy_span energy; /* of all repeats */
     double tokens;             /* of all repeats */
@@ -84,54 +83,17 @@ static const struct argp_option options[] = {
     {"output", 'o', "FORMAT", 0, "md (default), csv or json", 1},
     {0}};
 
-/* Seconds of one run: n_seq sequences of `prompt` tokens each, then gen tokens from each. */
-static int run_once(struct engine *en, const struct bench_row *t, uint64_t seed, double *seconds,
-                    struct err *e)
-{
-    int rc = 0, n = t->prompt ? t->prompt : 1, count = t->gen ? t->parallel : 1;
-    uint32_t vocab = (uint32_t)engine_info(en)->n_vocab;
-    struct cli_job *jobs = mem_zalloc((size_t)count, sizeof *jobs);
-    int32_t *tok = mem_zalloc((size_t)count * (size_t)n, sizeof *tok);
-    int32_t *out = mem_zalloc((size_t)count * (size_t)(t->gen + 1), sizeof *out);
-    if (!jobs || !tok || !out) {
-        rc = NOMEM(e, (size_t)count * (size_t)n * sizeof *tok, "benchmark");
-        goto done;
-    }
-    for (int i = 0; i < count * n; i++)
-        tok[i] = (int32_t)rng_below(seed, (uint64_t)i, vocab);
-    for (int i = 0; i < count; i++)
-        jobs[i].r = (struct request){.id = (uint64_t)i,
-                                     .seed = seed,
-                                     .prompt = tok + i * n,
-                                     .n_prompt = n,
-                                     .max_new = t->gen ? t->gen : 1,
-                                     .top_p = 1,
-                                     .ignore_eos = true,
-                                     .out = out + (size_t)i * (size_t)(t->gen + 1)};
-    int64_t t0 = clock_ns();
-    TRY_DONE(cli_run_all(en, jobs, count, e));
-    *seconds = (double)(clock_ns() - t0) / 1e9;
-done:
-    mem_free(jobs);
-    mem_free(tok);
-    mem_free(out);
-    return rc;
-}
-
 static int measure(struct bench *b, struct engine *en, struct bench_row *t, struct err *e)
 {
     double x[1000], seconds;
-    int tokens = t->gen ? t->gen * t->parallel : t->prompt;
-    struct bench_row warm = *t;
-    warm.gen = t->gen > 8 ? 8 : t->gen;
-    TRY(run_once(en, &warm, 999, &seconds, e));
+    TRY(speed_warm(en, &t->test, e));
     energy_begin(&b->energy);
     for (int i = 0; i < b->repeat; i++) {
-        TRY(run_once(en, t, (uint64_t)i, &seconds, e));
-        x[i] = tokens / seconds;
+        TRY(speed_run(en, &t->test, (uint64_t)i, &seconds, e));
+        x[i] = speed_tokens(&t->test) / seconds;
     }
     energy_end(&b->energy, &t->energy);
-    t->tokens = (double)tokens * b->repeat;
+    t->tokens = (double)speed_tokens(&t->test) * b->repeat;
     t->s = stat_summarize(x, (size_t)b->repeat);
     return 0;
 }
@@ -139,15 +101,6 @@ static int measure(struct bench *b, struct engine *en, struct bench_row *t, stru
 static void model_label(const struct engine_info *in, char out[128])
 {
     snprintf(out, 128, "%s %.2f B", in->name[0] ? in->name : in->arch, (double)in->n_params / 1e9);
-}
-
-/* "pp512", "tg128 x 4" */
-static void test_name(const struct bench_row *t, char out[32])
-{
-    if (t->gen && t->parallel > 1)
-        snprintf(out, 32, "tg%d x %d", t->gen, t->parallel);
-    else
-        snprintf(out, 32, "%s%d", t->gen ? "tg" : "pp", t->gen ? t->gen : t->prompt);
 }
 
 static void print_md(const struct engine_info *in, const struct bench_row *t, bool head,
@@ -160,7 +113,7 @@ static void print_md(const struct engine_info *in, const struct bench_row *t, bo
             "--------------: | -------------------: |\n",
             "model", "size", "params", "backend", "threads", "test", "t/s");
     char test[32], model[128], speed[48];
-    test_name(t, test);
+    speed_name(&t->test, test);
     snprintf(model, sizeof model, "%.30s", in->name[0] ? in->name : in->arch);
     snprintf(speed, sizeof speed, "%.2f ± %.2f", t->s.mean, t->s.stddev);
     printf("| %-30s | %6.2f GiB | %8.2f B | %-10s | %7d | %15s | %20s |\n", model,
@@ -191,8 +144,8 @@ static void print_json_row(const struct engine_info *in, const struct bench_row 
         "\"test_time\": \"%s\", \"avg_ts\": %.6f, \"stddev_ts\": %.6f, \"median_ts\": %.6f, "
         "\"p5_ts\": %.6f, \"p95_ts\": %.6f",
         (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend, threads,
-        in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, when, t->s.mean, t->s.stddev,
-        t->s.median, t->s.p5, t->s.p95);
+        in->batch_tokens, t->test.prompt, t->test.gen, t->test.parallel, when, t->s.mean,
+        t->s.stddev, t->s.median, t->s.p5, t->s.p95);
     energy_json(&t->energy, t->tokens, &s);
     str_addc(&s, '}');
     fputs(s.s, stdout);
@@ -204,7 +157,7 @@ static void keep_energy(struct bench *b, const struct bench_row *t)
 {
     char test[32];
     struct str line = STR_INIT;
-    test_name(t, test);
+    speed_name(&t->test, test);
     energy_line(&t->energy, t->tokens, &line);
     if (line.len)
         str_addf(&b->foot, "  %-12s %s\n", test, line.s);
@@ -231,7 +184,7 @@ static void print_row(const struct bench *b, const struct engine_info *in,
                    "n_parallel,avg_ts,stddev_ts,median_ts,p5_ts,p95_ts\n");
         printf("%s,%llu,%llu,%s,%d,%d,%d,%d,%d,%.6f,%.6f,%.6f,%.6f,%.6f\n", in->path,
                (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend,
-               threads, in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, t->s.mean,
+               threads, in->batch_tokens, t->test.prompt, t->test.gen, t->test.parallel, t->s.mean,
                t->s.stddev, t->s.median, t->s.p5, t->s.p95);
     }
 }
@@ -255,14 +208,14 @@ static int bench(struct bench *b, struct err *e)
     TRY_DONE(energy_open(&b->energy, engine_info(en)->backend, engine_info(en)->pci, e));
     bool first = true;
     for (int i = 0; i < b->n_p + b->n_n * b->n_parallel; i++) {
-        struct bench_row t = {.parallel = 1};
+        struct bench_row t = {.test.parallel = 1};
         if (i < b->n_p) {
-            t.prompt = b->p[i];
+            t.test.prompt = b->p[i];
         } else {
-            t.gen = b->n[(i - b->n_p) / b->n_parallel];
-            t.parallel = b->parallel[(i - b->n_p) % b->n_parallel];
+            t.test.gen = b->n[(i - b->n_p) / b->n_parallel];
+            t.test.parallel = b->parallel[(i - b->n_p) % b->n_parallel];
         }
-        if (!t.prompt && !t.gen)
+        if (!t.test.prompt && !t.test.gen)
             continue;
         TRY_DONE(measure(b, en, &t, e));
         print_row(b, engine_info(en), &t, first);
@@ -319,7 +272,7 @@ static int run(int argc, char **argv)
         "model",
         "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
         "mas bench kernels, mas bench ceiling, mas bench compare, mas bench stream, mas bench "
-        "read; each has its own --help.",
+        "read; each has its own --help. mas profile times each op of the same tests.",
         children,
         NULL,
         NULL};
