@@ -1,6 +1,6 @@
 /*
- * bench: the parts that the modes of mas bench share. `mas bench kernels -o json` prints one
- * object, and `mas bench compare` reads two of them:
+ * bench: the parts that the modes of mas bench share. `mas bench kernels -o json` and `mas profile
+ * -o json` print one object, and `mas bench compare` reads two of them:
  *
  *   {"bench": "kernels", "format": 1, "commit", "time", "backend", "device", "threads",
  *    "emulated": true if the host ran a GPU's kernels,
@@ -16,6 +16,22 @@
  *              "picked": the kernel that a call takes when none is forced,
  *              "error": used share of the oracle's tolerance, or null}
  *             or, for a kernel that failed, {"op", "case", "kernel", "failed": the message}]}
+ *
+ * A profile has null for each figure that it does not know, and more members. Its "us" are calls in
+ * steps of a model. A case has a row for each kind of step, and one for the draft.
+ *
+ *   row:       "step": "prefill", "decode", "mixed" or "verify", "phase": "draft" for a draft,
+ *              "calls", "total_ms", "step_share": of the steps' time,
+ *              "imbalance": (longest - mean) / mean of the threads' times
+ *   "profile": {"model", "command", "device_timed", "intervals", "dropped",
+ *               "wall_ms": of all steps, "apart_ms": between steps,
+ *               "tests": [{"test": "pp512", "tokens", "recorded_s", "plain_s", "overhead"}],
+ *               "steps": [{"step", "steps": their number, "rows",
+ *                          "wall_ms": of all, "ms": median of a step, "ms_p5", "ms_p95",
+ *                          "pieces": [{"kind": "op", "host", "copy", "queue", "wait", "recorder" or
+ *                                      "between", "name", "ms", "share"}], which add up to wall_ms
+ *                          "layers": [{"layer", "us_min", "us": median over steps, "us_max"}],
+ *                          "workers": [{"worker", "busy_ms", "waits_ms"}]}]}
  */
 #ifndef MAS_BENCH_H
 #define MAS_BENCH_H

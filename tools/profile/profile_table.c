@@ -285,7 +285,7 @@ static void json_row(const struct profile_report *p, const struct profile_row *r
              ", \"noisy\": null, \"best\": null, \"picked\": null, \"error\": null, \"step\": "
              "\"%s\", \"phase\": \"%s\", \"calls\": %lld",
              p->sum->group[row->group].name, row->phase, (long long)row->calls);
-    json_number(out, "ms", (double)row->ns * 1e-6, 6);
+    json_number(out, "total_ms", (double)row->ns * 1e-6, 6);
     json_number(out, "step_share", f.step_share, 6);
     json_number(out, "imbalance", profile_imbalance(p->record, row), 4);
     str_addc(out, '}');
@@ -411,7 +411,7 @@ void profile_csv(const struct profile_report *p, struct str *out)
     for (size_t i = 0; i < p->sum->n_row; i++) {
         const struct profile_row *row = &p->sum->row[i];
         const struct figures f = figures_of(p, row);
-        str_addf(out, "%s,%s,%s,%s,%s,%lld,%.6f,%.6f,%.3f,%.3f,%.3f,%.3f,%.3f\n",
+        str_addf(out, "%s,%s,%s,\"%s\",%s,%lld,%.6f,%.6f,%.3f,%.3f,%.3f,%.3f,%.3f\n",
                  p->sum->group[row->group].name, row->phase, row->op, row->detail, row->kernel,
                  (long long)row->calls, (double)row->ns * 1e-6, f.step_share, f.us, f.us_p5,
                  f.us_p95, f.gb_s, f.gop_s);
