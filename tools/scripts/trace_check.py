@@ -236,7 +236,7 @@ def table_ns(doc):
     out = collections.Counter()
     for row in doc["rows"]:
         if row.get("calls"):
-            out[row.get("phase") or "", row["op"]] += row["total_ms"] * 1e6
+            out[row["phase"], row["op"]] += row["ms"] * 1e6
     return out
 
 
@@ -244,8 +244,8 @@ def compare(check, table, within):
     for key in sorted(set(check.op_ns) | set(table)):
         ours, theirs = check.op_ns.get(key, 0), table.get(key, 0)
         if abs(ours - theirs) > within * max(ours, theirs):
-            check.fault(None, f"{key[0] or 'no phase'}, {key[1]}: {ours / 1e6:.3f} ms in the trace, "
-                              f"{theirs / 1e6:.3f} ms in the profile")
+            check.fault(None, f"{key[0] or 'no phase'}, {key[1]}: {ours / 1e6:.6f} ms in the trace, "
+                              f"{theirs / 1e6:.6f} ms in the profile")
     if not table:
         check.fault(None, "the profile has no rows with calls")
 
