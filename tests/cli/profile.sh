@@ -8,7 +8,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 profile=("$MAS" profile -m demo -p 24 -n 6 -r 2 -t 2)
 
-"${profile[@]}" -o json --trace "$dir/trace" >"$dir/json" || fail "exit $?"
+"${profile[@]}" -o json --trace "$dir/trace" --html "$dir/page" >"$dir/json" || fail "exit $?"
 python3 - "$dir/json" <<'PY' || fail "the JSON is not right"
 import json, sys
 d = json.load(open(sys.argv[1]))
@@ -32,7 +32,7 @@ for kind in steps:
     # the pieces of ops are the ops of the rows
     rows = [r for r in d["rows"] if r["step"] == kind]
     piece = sum(x["ms"] for x in steps[kind]["pieces"] if x["kind"] == "op")
-    assert abs(sum(r["total_ms"] for r in rows) - piece) < 0.01 * piece
+    assert abs(sum(r["ms"] for r in rows) - piece) < 0.01 * piece
     n = steps[kind]["steps"]
     assert sum(r["calls"] for r in rows if r["op"] == "matmul") == n * (6 * 4 + 1)
     assert sum(r["calls"] for r in rows if r["op"] == "attention") == n * 6
@@ -44,6 +44,8 @@ for r in d["rows"]:
 PY
 python3 "$MAS_SOURCE/tools/scripts/trace_check.py" "$dir/trace" --profile "$dir/json" >"$dir/check" ||
     fail "the trace: $(head -n 5 "$dir/check")"
+
+grep -q '</html>' "$dir/page" && grep -q '<svg' "$dir/page" && ! grep -q 'src=' "$dir/page" || fail "the page"
 
 # rows of a profile lie beside those of mas bench kernels
 case='Q4_K 1x256->512 swiglu norm'
@@ -93,5 +95,6 @@ bad 64 'bad -o' -o html
 bad 64 'nothing to profile' -m demo -p 0 -n 0
 bad 73 'nowhere' -m demo -p 1 -n 1 --trace "$dir/nowhere/trace"
 bad 66 'no-model' -m "$dir/no-model"
+bad 73 'nowhere' -m demo -p 1 -n 1 --html "$dir/nowhere/page"
 [ ! -e "$dir/nowhere" ] || fail "a folder was made"
 echo ok

@@ -28,11 +28,11 @@
  * - "instance": arguments of the kernel's template; "launch": grid and block;
  * - "range": the NVTX range around it; "function": the kernel's full name; "report": its report.
  *
- * The "us" of mas profile are calls in steps of a model. A case has a row for each kind of step, and
- * one for the draft. More members:
+ * The "us" of mas profile are calls in steps of a model. A case has a row for each kind of step,
+ * and one for the draft. More members:
  *
  *   row:       "step": "prefill", "decode", "mixed" or "verify", "phase": "draft" for a draft,
- *              "calls", "total_ms", "step_share": of the steps' time,
+ *              "calls", "ms": of all calls, "step_share": of the steps' time,
  *              "imbalance": (longest - mean) / mean of the threads' times
  *   "profile": {"model", "command", "device_timed", "intervals", "dropped",
  *               "wall_ms": of all steps, "apart_ms": between steps,

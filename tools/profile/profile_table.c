@@ -285,7 +285,7 @@ static void json_row(const struct profile_report *p, const struct profile_row *r
              ", \"noisy\": null, \"best\": null, \"picked\": null, \"error\": null, \"step\": "
              "\"%s\", \"phase\": \"%s\", \"calls\": %lld",
              p->sum->group[row->group].name, row->phase, (long long)row->calls);
-    json_number(out, "total_ms", (double)row->ns * 1e-6, 6);
+    json_number(out, "ms", (double)row->ns * 1e-6, 6);
     json_number(out, "step_share", f.step_share, 6);
     json_number(out, "imbalance", profile_imbalance(p->record, row), 4);
     str_addc(out, '}');
