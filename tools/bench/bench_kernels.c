@@ -20,9 +20,11 @@
 #include "stat.h"
 
 enum { MOST_COPIES = 64, MOST_KERNELS = 16, MOST_COLUMNS = 16, MOST_REPEATS = 1000 };
-enum { RECORDED = 64 };            /* calls of a recording, at least */
-#define SPREAD ((size_t)256 << 20) /* bytes that no cache holds */
-#define ROOM ((size_t)2 << 30)     /* of all copies together */
+enum { RECORDED = 64 };                /* calls of a recording, at least, */
+static const double recorded_s = 5e-3; /* or so many seconds of them */
+enum { SAMPLED = 64 };                 /* rows of a large matrix that the oracle computes */
+#define SPREAD ((size_t)256 << 20)     /* bytes that no cache holds */
+#define ROOM ((size_t)2 << 30)         /* of all copies together */
 /* a warm sample is at least so long: a clock's resolution does not show */
 static const double sample_s = 1e-3;
 static const double noise = 1.15; /* p95 / p5 from which a row is called noisy */
@@ -79,15 +81,18 @@ static int call_all(const struct calls *l, struct ops *ops, struct err *e)
 }
 
 /* Records the calls if the backend can, in enough rounds that neither launches nor the wait for
- * their end count. key 0: no recording, one round. */
-static int record(struct bench *b, struct calls *l, struct ops *ops, uint64_t *key, struct err *e)
+ * their end count; call_s: seconds of a call, about. key 0: no recording, one round. */
+static int record(struct bench *b, struct calls *l, struct ops *ops, double call_s, uint64_t *key,
+                  struct err *e)
 {
     *key = 0;
     l->rounds = 1;
     if (!ops->record_begin)
         return 0;
-    if (!b->emulated && l->n < RECORDED)
-        l->rounds = (RECORDED + l->n - 1) / l->n;
+    const double most = recorded_s / (call_s + 1e-9);
+    const int calls = most < RECORDED ? (int)most + 1 : RECORDED;
+    if (!b->emulated && l->n < calls)
+        l->rounds = (calls + l->n - 1) / l->n;
     TRY(ops->record_begin(ops, NULL, e));
     int rc = call_all(l, ops, e);
     if (rc == 0)
@@ -121,7 +126,9 @@ static int time_cold(struct bench *b, const struct op_case *c, struct case_devic
     struct calls l = {c, d, n, 1};
     double s[MOST_REPEATS], first;
     uint64_t key;
-    TRY(record(b, &l, r->ops, &key, e));
+    TRY(pass(&l, r->ops, 0, &first, e)); /* loads the kernels */
+    TRY(pass(&l, r->ops, 0, &first, e));
+    TRY(record(b, &l, r->ops, first, &key, e));
     TRY(pass(&l, r->ops, key, &first, e)); /* warms up what is not memory */
     for (int i = 0; i < b->repeats; i++)
         TRY(pass(&l, r->ops, key, &s[i], e));
@@ -135,7 +142,7 @@ static int time_warm(struct bench *b, const struct op_case *c, struct case_devic
     struct calls l = {c, d, 1, 1};
     double s[MOST_REPEATS], one;
     uint64_t key;
-    TRY(record(b, &l, r->ops, &key, e));
+    TRY(record(b, &l, r->ops, r->cold.median, &key, e));
     TRY(pass(&l, r->ops, key, &one, e));
     one *= l.rounds;
     int calls = one < sample_s ? (int)(sample_s / (one + 1e-9)) + 1 : 1;
@@ -151,7 +158,93 @@ static int time_warm(struct bench *b, const struct op_case *c, struct case_devic
     return 0;
 }
 
-/* ---- against the oracle ---------------------------------------------------------------------- */
+/* ---- against the oracle ----------------------------------------------------------------------
+ * The oracle computes every number of a small case. Of a large matrix it computes SAMPLED of the
+ * results of each row: the first, the last, and some between. */
+
+static int64_t sampled_row(int64_t n, int i)
+{
+    return n <= SAMPLED ? i : i * (n - 1) / (SAMPLED - 1);
+}
+
+static bool is_sampled(const struct op_case *c, enum op op)
+{
+    return op == OP_matmul && c->bench;
+}
+
+/* Copies the sampled columns of y (n_row, n) to out (n_row, sampled). */
+static void sample_results(const float *y, int n_row, int64_t n, float *out)
+{
+    const int k = n < SAMPLED ? (int)n : SAMPLED;
+    for (int r = 0; r < n_row; r++)
+        for (int i = 0; i < k; i++)
+            out[r * k + i] = y[r * n + sampled_row(n, i)];
+}
+
+/* The oracle on the sampled rows of each matrix; want[i] of a result is (n_row, sampled). Without
+ * biases and norm, as case_matmul_shape makes them. */
+static int sampled_oracle(struct ops *ref, const struct op_case *c, void *want[CASE_BUFS],
+                          struct err *e)
+{
+    struct matmul_args a = c->args.matmul;
+    struct tensor w[3];
+    void *rows[3] = {NULL}, *scratch = NULL;
+    int rc = 0;
+    a.x = c->buf[0].host;
+    for (int i = 0; i < a.n_out; i++) {
+        const int64_t n = tensor_rows(&c->w[i]), k = n < SAMPLED ? n : SAMPLED;
+        const struct case_buf *y = &c->buf[3 + 3 * i];
+        w[i] = c->w[i];
+        w[i].dim[0] = k;
+        rows[i] = mem_zalloc((size_t)k, w[i].row_bytes);
+        w[i].data = rows[i];
+        if (y->role != CASE_IN)
+            want[3 + 3 * i] = mem_zalloc((size_t)(a.n_row * k), sizeof(float));
+        if (!rows[i] || (y->role != CASE_IN && !want[3 + 3 * i]))
+            TRY_DONE(NOMEM(e, (size_t)k * w[i].row_bytes, "the oracle"));
+        for (int64_t j = 0; j < k; j++)
+            memcpy((char *)rows[i] + (size_t)j * w[i].row_bytes,
+                   (const char *)c->buf[c->w_at[i]].host +
+                       (size_t)sampled_row(n, (int)j) * w[i].row_bytes,
+                   w[i].row_bytes);
+        if (y->role == CASE_INOUT)
+            sample_results(y->host, a.n_row, n, want[3 + 3 * i]);
+        a.out[i] = (struct matmul_out){&w[i], NULL, want[3 + 3 * i]};
+    }
+    const size_t bytes = ref->scratch_bytes(ref, &c->limits);
+    scratch = mem_aligned(bytes);
+    if (!scratch)
+        TRY_DONE(NOMEM(e, bytes, "the oracle"));
+    ref->bind_scratch(ref, scratch, bytes);
+    rc = ref->matmul(ref, NULL, &a, e);
+    ref->bind_scratch(ref, NULL, 0);
+done:
+    mem_free(scratch);
+    for (int i = 0; i < 3; i++)
+        mem_free(rows[i]);
+    return rc;
+}
+
+/* Share of the tolerance that result i uses. */
+static int compare_result(const struct op_case *c, enum op op, int i, const void *got,
+                          const void *want, double *used, struct err *e)
+{
+    struct case_buf b = c->buf[i];
+    if (!is_sampled(c, op)) {
+        *used = case_compare(&b, got, want).used;
+        return 0;
+    }
+    const int n_row = c->args.matmul.n_row;
+    const int64_t n = (int64_t)(b.bytes / sizeof(float)) / n_row, k = n < SAMPLED ? n : SAMPLED;
+    b.bytes = (size_t)(n_row * k) * sizeof(float);
+    float *some = mem_zalloc(b.bytes, 1);
+    if (!some)
+        return NOMEM(e, b.bytes, "a comparison");
+    sample_results(got, n_row, n, some);
+    *used = case_compare(&b, some, want).used;
+    mem_free(some);
+    return 0;
+}
 
 static int results(const struct op_case *plain, struct ops *ops, void *out[CASE_BUFS],
                    struct err *e)
@@ -175,14 +268,18 @@ static int results(const struct op_case *plain, struct ops *ops, void *out[CASE_
     return rc;
 }
 
-static int check(const struct op_case *c, struct row *r, void *want[CASE_BUFS], struct err *e)
+static int check(const struct op_case *c, enum op op, struct row *r, void *want[CASE_BUFS],
+                 struct err *e)
 {
     void *got[CASE_BUFS] = {NULL};
     int rc = results(c, r->ops, got, e);
     r->error = 0;
-    for (int i = 0; i < c->n_buf && rc == 0; i++)
+    for (int i = 0; i < c->n_buf && rc == 0; i++) {
+        double used = 0;
         if (c->buf[i].role != CASE_IN)
-            r->error = fmax(r->error, case_compare(&c->buf[i], got[i], want[i]).used);
+            rc = compare_result(c, op, i, got[i], want[i], &used, e);
+        r->error = fmax(r->error, used);
+    }
     for (int i = 0; i < CASE_BUFS; i++)
         mem_free(got[i]);
     return rc;
@@ -237,7 +334,7 @@ static int measure_with(struct bench *b, const struct op_case *plain, enum op op
         case_release(&d[--made]);
     r->error = NAN;
     if (rc == 0 && b->refcheck)
-        rc = check(c, r, want, e);
+        rc = check(c, op, r, want, e);
     if (r->variant >= 0)
         r->ops->variant_force(r->ops, op, -1);
     return rc;
@@ -277,6 +374,9 @@ static int measure_all(struct bench *b, const struct op_case *c, enum op op, str
                 continue;
             }
             ++*n;
+            if (rc == 0 && !isnan(r->error) && !(r->error <= 1))
+                rc = err_set(&why, ERR_IO, "differs from the oracle by %.3g times the tolerance",
+                             r->error);
             if (rc < 0) {
                 r->failed = why;
                 r->failed.code = rc;
@@ -492,13 +592,27 @@ static int print_case(struct bench *b, enum op op, const struct op_case *c, stru
     return 0;
 }
 
+/* Reports a case that cannot be made, or that the oracle cannot compute; the run goes on. */
+static int no_case(struct bench *b, enum op op, const struct op_case *c, const char *part, int rc,
+                   const struct err *why, struct err *e)
+{
+    struct row r = {.failed = *why, .error = (double)NAN};
+    r.failed.code = rc;
+    snprintf(r.kernel, sizeof r.kernel, "%s", part);
+    return print_case(b, op, c, &r, 1, e);
+}
+
 static int bench_case(struct bench *b, enum op op, const struct op_case *c, struct err *e)
 {
     struct row row[MOST_KERNELS];
     void *want[CASE_BUFS] = {NULL};
-    int n = 0, rc = b->refcheck ? results(c, b->ref, want, e) : 0;
-    if (rc == 0)
-        rc = measure_all(b, c, op, row, &n, want, e);
+    struct err why = {0};
+    int n = 0, rc = 0;
+    if (b->refcheck)
+        rc = is_sampled(c, op) ? sampled_oracle(b->ref, c, want, &why)
+                               : results(c, b->ref, want, &why);
+    rc = rc < 0 ? no_case(b, op, c, "the oracle", rc, &why, e)
+                : measure_all(b, c, op, row, &n, want, e);
     for (int i = 0; i < CASE_BUFS; i++)
         mem_free(want[i]);
     /* the device may have stopped: the rows before are printed */
@@ -550,9 +664,14 @@ static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out
                        enum matmul_epilogue epilogue, struct err *e)
 {
     struct op_case c = {0};
+    struct err why = {0};
     int rc = case_matmul_shape(&c, b->fmt < 0 ? FMT_Q4_K : (enum fmt)b->fmt, columns, n_in, n_out,
-                               epilogue, e);
-    if (rc == 0)
+                               epilogue, &why);
+    if (rc == ERR_USAGE)
+        *e = why;
+    else if (rc < 0)
+        rc = no_case(b, OP_matmul, &c, "the case", rc, &why, e);
+    else
         rc = bench_case(b, OP_matmul, &c, e);
     case_free(&c);
     return rc;
@@ -595,9 +714,12 @@ static int bench_registry(struct bench *b, struct err *e)
             continue;
         for (int i = 0; i < case_registry[op]->n; i++) {
             struct op_case c = {0};
-            int rc = case_registry[op]->make(i, &c, e);
+            struct err why = {0};
+            int rc = case_registry[op]->make(i, &c, &why);
             const char *fmt = b->fmt < 0 ? "" : fmt_info((enum fmt)b->fmt)->name;
-            if (rc == 0 && c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
+            if (rc < 0)
+                rc = no_case(b, (enum op)op, &c, "the case", rc, &why, e);
+            else if (c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
                 rc = bench_case(b, (enum op)op, &c, e);
             case_free(&c);
             TRY(rc);
