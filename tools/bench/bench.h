@@ -20,7 +20,8 @@
  *               "source", "gpu", "cpu": how each is measured, or why not},
  *    "health": {the gauges of health.h: {"min", "max"}, "clock_reasons": in words}, or null}
  *
- * A figure that is not known is null. `mas bench model -o json` has both objects in each row.
+ * A figure that is not known is null. `mas bench model -o json` has both objects in each row,
+ * `mas bench stream -o json` once.
  */
 #ifndef MAS_BENCH_H
 #define MAS_BENCH_H
