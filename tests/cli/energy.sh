@@ -145,4 +145,10 @@ expect 0 'J a token, ' with 'energy_step=5000 reasons=4' "$MAS" "${model[@]}"
 expect 0 'temperature 45 C, power 200 W, throttled: power' with 'energy_step=5000 reasons=4' "$MAS" "${kernels[@]}"
 expect 0 'energy: not measured: no NVML (libnvidia-ml.so.1: ' "$MAS" "${model[@]}"
 expect 0 'energy: not measured: no NVML (libnvidia-ml.so.1: ' "$MAS" "${kernels[@]}"
+"$MAS" synth --shape tiny --layers 6 --type F16 --quiet m.gguf || fault "synth"
+stream=(bench stream -m m.gguf --backend cudahost -t 1 -r 1 -n 2 --vram 11MiB --parallel 1 --quiet)
+with 'energy_step=5000' "$MAS" "${stream[@]}" -o json >stream.json || fault "bench stream: exit $?"
+[ "$(json stream.json 'd["energy"]["gpu_j"] >= 5, d["energy"]["gpu"], d["health"]["clock_reasons"]')" = \
+    "True NVML energy counter " ] || fault "bench stream: $(tail -n 1 stream.json)"
+expect 0 'energy: not measured: no NVML (libnvidia-ml.so.1: ' "$MAS" "${stream[@]}"
 exit $bad

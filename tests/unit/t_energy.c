@@ -69,6 +69,17 @@ static void a_line_has_what_is_known(void **state)
     says(&s, 100, "SM clock 345 to 1980 MHz, temperature 61 C, not throttled");
     s.end.reasons_seen = HEALTH_POWER_CAP | HEALTH_IDLE;
     says(&s, 100, "SM clock 345 to 1980 MHz, temperature 61 C, throttled: power");
+    struct str t = STR_INIT;
+    snprintf(s.end.source, sizeof s.end.source, "not measured: no reason");
+    energy_foot(&s, &t);
+    assert_string_equal(t.s, "energy: not measured: no reason\n"
+                             "  SM clock 345 to 1980 MHz, temperature 61 C, throttled: power\n");
+    str_clear(&t);
+    s = made_up();
+    s.joules = s.gpu_joules = s.cpu_joules = (double)NAN;
+    energy_foot(&s, &t);
+    assert_string_equal(t.s, "energy: \n");
+    str_free(&t);
 }
 
 static void the_json_is_whole(void **state)

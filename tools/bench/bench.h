@@ -21,7 +21,7 @@
  *               "source", "gpu", "cpu": how each is measured, or why not},
  *    "health": {the gauges of health.h: {"min", "max"}, "clock_reasons": in words}, or null}
  *
- * `mas bench model -o json` has both objects in each row.
+ * `mas bench model -o json` has both objects in each row, `mas bench stream -o json` once.
  *
  * A member of a row that is not known is null or missing. A profiler's report gives "files",
  * "left_out" and "ranges" beside the rows. Members of its rows:

@@ -776,10 +776,10 @@ static void print_tail(const struct bench *b)
         energy_json(&b->spent, 0, &s);
         printf("\n ]%s}\n", s.s);
     } else if (!strcmp(b->format, "md")) {
-        energy_line(&b->spent, 0, &s);
+        energy_foot(&b->spent, &s);
         printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle "
-               "allows.\nenergy: %s\n%s%s%s",
-               noise, b->energy.now.source, s.len ? "  " : "", s.s, s.len ? "\n" : "");
+               "allows.\n%s",
+               noise, s.s);
     }
     str_free(&s);
 }

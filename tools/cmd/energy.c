@@ -147,3 +147,13 @@ void energy_line(const struct energy_span *s, double tokens, struct str *out)
         str_adds(out, line.s + 2);
     str_free(&line);
 }
+
+void energy_foot(const struct energy_span *s, struct str *out)
+{
+    struct str line = STR_INIT;
+    energy_line(s, 0, &line);
+    str_addf(out, "energy: %s\n", s->end.source);
+    if (line.len)
+        str_addf(out, "  %s\n", line.s);
+    str_free(&line);
+}

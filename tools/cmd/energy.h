@@ -29,11 +29,13 @@ void energy_begin(struct energy *n);
 void energy_end(struct energy *n, struct energy_span *out); /* since energy_begin */
 
 /* Appends the members "energy" and "health" of a JSON object, with a comma before each. health is
- * null when nothing is known. tokens: the
- * work of the span, 0 = its joules have no such measure. */
+ * null when nothing is known. tokens: the work of the span, 0 = its joules have no such
+ * measure. */
 void energy_json(const struct energy_span *s, double tokens, struct str *out);
 /* Appends the same for a person: "0.32 J a token, 40.1 J in 0.5 s, SM clock 345 to 1980 MHz, not
  * throttled". Appends nothing if nothing is known; s->end.source has the reason. */
 void energy_line(const struct energy_span *s, double tokens, struct str *out);
+/* Appends the end of a table: the source of the joules, then energy_line below it. */
+void energy_foot(const struct energy_span *s, struct str *out);
 
 #endif
