@@ -12,6 +12,7 @@
 #include "config.h"
 #include "energy.h"
 #include "medqa.h"
+#include "ranges.h"
 #include "run.h"
 #include "strategy.h"
 
@@ -24,6 +25,7 @@ struct clinic_options { /* input of clinic_argp */
     const char *strategy; /* NULL = the configuration's */
     const char *seed;     /* NULL likewise */
     bool quiet;
+    struct ranges ranges;
     /* many cases at once: engine.sequences 0 means as many as make a batch fast, not those of one
      * case */
     bool many;
@@ -31,7 +33,7 @@ struct clinic_options { /* input of clinic_argp */
      * evaluation) */
     bool or_demo;
 };
-/* -c, --set, -s/--strategy, --seed, --quiet: child parser. */
+/* -c, --set, -s/--strategy, --seed, --quiet, and those of ranges.h: child parser. */
 extern const struct argp clinic_argp;
 
 struct clinic {
@@ -40,6 +42,7 @@ struct clinic {
     struct llm *llm;
     struct strategy_env env;
     struct energy energy; /* of the llm's device */
+    struct ranges ranges;
 };
 
 /* The one case of run and plan, by its text or its file ("-" = standard input). Byte order marks

@@ -14,6 +14,7 @@
 #include "energy.h"
 #include "mem.h"
 #include "pool.h"
+#include "span.h"
 #include "speed.h"
 #include "stat.h"
 
@@ -86,13 +87,18 @@ static const struct argp_option options[] = {
 static int measure(struct bench *b, struct engine *en, struct bench_row *t, struct err *e)
 {
     double x[1000], seconds;
+    int rc = 0;
+    const struct span span = span_of(SPAN_HOST, "measured", -1, 0); /* a profiler's capture */
     TRY(speed_warm(en, &t->test, e));
     energy_begin(&b->energy);
-    for (int i = 0; i < b->repeat; i++) {
-        TRY(speed_run(en, &t->test, (uint64_t)i, &seconds, e));
+    spans_begin(b->ce.ranges.spans, &span);
+    for (int i = 0; i < b->repeat && rc == 0; i++) {
+        rc = speed_run(en, &t->test, (uint64_t)i, &seconds, e);
         x[i] = speed_tokens(&t->test) / seconds;
     }
+    spans_end(b->ce.ranges.spans, &span);
     energy_end(&b->energy, &t->energy);
+    TRY(rc);
     t->tokens = (double)speed_tokens(&t->test) * b->repeat;
     t->s = stat_summarize(x, (size_t)b->repeat);
     return 0;
@@ -231,7 +237,7 @@ static int bench(struct bench *b, struct err *e)
 done:
     energy_close(&b->energy);
     str_free(&b->foot);
-    engine_close(en);
+    cli_engine_close(&b->ce, en);
     return rc;
 }
 
