@@ -53,6 +53,8 @@ library() { # HEADER HOME
 library 'yaml\.h' 'runtime/config/config.c'
 library 'zlib\.h' 'runtime/zio.c'
 library 'openssl/' 'loader/sha256.c'
+grep_code "$lines" '#[[:space:]]*include[[:space:]]*<dlfcn\.h' 'library header <dlfcn.h>: NVML and cuBLAS alone are found at run time' \
+    'kernels/(health/nvml\.c|cuda/matmul_blas\.cu)'
 library 'nvtx3/' 'kernels/nvtx.c'
 for header in 'curl/' 'microhttpd'; do
     homes=$(grep -E "#[[:space:]]*include[[:space:]]*<$header" <<<"$lines" | cut -d: -f1 | sort -u || true)

@@ -86,6 +86,7 @@ red layers runtime/zio.c '#include <yaml.h>' 'runtime/zio.c:3: library header <y
 red layers tools/mas.c '#include <nvtx3/nvToolsExt.h>' 'library header <nvtx3/'
 red layers agents/run.c '#include <zlib.h>' 'agents/run.c:4: library header <zlib'
 red layers agents/run.c '#include <openssl/sha.h>' 'agents/run.c:4: library header <openssl'
+red layers runtime/zio.c '#include <dlfcn.h>' 'runtime/zio.c:3: library header <dlfcn'
 good_tree
 printf '#include <curl/curl.h>\n' | tee tools/one.c >loader/two.c
 expect layers 1 'loader/two.c:1: library <curl/> has a second home: tools/one.c'

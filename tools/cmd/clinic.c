@@ -165,6 +165,7 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
     c->ranges.nvtx = o->ranges.nvtx;
     TRY_DONE(ranges_open(&c->ranges, e));
     TRY_DONE(open_llm(o, c, hash, e));
+    TRY_DONE(energy_open(&c->energy, llm_info(c->llm)->backend, llm_info(c->llm)->pci, e));
     c->env = (struct strategy_env){.llm = c->llm,
                                    .config = &c->config,
                                    .catalog = &c->catalog,
@@ -180,6 +181,7 @@ done:
 void clinic_close(struct clinic *c)
 {
     strategy_close(&c->env);
+    energy_close(&c->energy);
     llm_close(c->llm);
     ranges_close(&c->ranges);
     catalog_free(&c->catalog);
@@ -236,13 +238,15 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
                  struct err *e)
 {
     struct str identity = STR_INIT, about = STR_INIT;
+    const char *energy;
     int rc = 0;
     if (!o->dir)
         TRY_DONE(free_folder(&c->config, o->name, out_dir, e));
     else if (snprintf(out_dir, 1024, "%s", o->dir) >= 1024)
         TRY_DONE(err_set(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(o->dir)));
     identity_json(&c->env, o->data->sha256, &identity);
-    identity_about(&c->env, MAS_COMMIT, o->data_path, &about);
+    (void)energy_joules(&c->energy, &energy);
+    identity_about(&c->env, MAS_COMMIT, o->data_path, energy, &about);
     TRY_DONE(str_ok(&identity, "the run's identity", e));
     TRY_DONE(str_ok(&about, "the run's settings", e));
     struct trace_options to = {.dir = out_dir,

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "config.h"
+#include "energy.h"
 #include "medqa.h"
 #include "ranges.h"
 #include "run.h"
@@ -40,6 +41,7 @@ struct clinic {
     struct catalog catalog;
     struct llm *llm;
     struct strategy_env env;
+    struct energy energy; /* of the llm's device */
     struct ranges ranges;
 };
 
