@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -278,12 +279,39 @@ static void on_thread(struct spans *s, const char *name)
     nvtxNameOsThreadA((uint32_t)syscall(SYS_gettid), name);
 }
 
+/* Attention's case has the longest sequence, which grows with every step. Its name has the next
+ * power of two, so that names stay few. Other cases come back as they are. */
+static const char *few_names(const struct span *span, char out[CALL_TEXT])
+{
+    static const char up_to[] = ", up to ";
+    const char *at =
+        span->kind == SPAN_OP && span->op == OP_attention ? strstr(span->detail, up_to) : NULL;
+    if (!at)
+        return span->detail ? span->detail : "";
+    char *rest, digits[24], *d = digits + sizeof digits - 1;
+    uint64_t top = 1;
+    at += strlen(up_to);
+    for (const unsigned long n = strtoul(at, &rest, 10); top < n && top < UINT32_MAX;)
+        top *= 2;
+    *d = 0;
+    for (; top; top /= 10)
+        *--d = (char)('0' + top % 10);
+    const size_t front = (size_t)(at - span->detail), middle = strlen(d), back = strlen(rest);
+    if (front + middle + back >= CALL_TEXT)
+        return span->detail;
+    memcpy(out, span->detail, front);
+    memcpy(out + front, d, middle);
+    memcpy(out + front + middle, rest, back + 1);
+    return out;
+}
+
 static void on_begin(struct spans *s, const struct span *span)
 {
     struct nvtx *x = self(s);
     struct event v;
+    char few[CALL_TEXT];
     event_init(&v, span->kind);
-    event_name(x, &v, span->name, span->detail, span->kind == SPAN_PART ? span->layer : -1);
+    event_name(x, &v, span->name, few_names(span, few), span->kind == SPAN_PART ? span->layer : -1);
     event_payload(x, &v, span);
     nvtxDomainRangePushEx(x->domain, &v.a);
 }
