@@ -24,6 +24,10 @@ enum { MOST_SCHEMAS = 8, MOST_ENTRIES = 8, FIRST_SCHEMA = 1000 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static FILE *file;
 static unsigned long ids;
+static struct kept { /* registered strings */
+    struct kept *next;
+    char s[];
+} * kept;
 static struct {
     char name[MOST_ENTRIES][32];
     uint64_t type[MOST_ENTRIES], at[MOST_ENTRIES];
@@ -119,7 +123,16 @@ static nvtxStringHandle_t NVTX_API register_string(nvtxDomainHandle_t domain, co
         text(s);
         line_end();
     }
-    return (nvtxStringHandle_t)strdup(s);
+    size_t n = strlen(s) + 1;
+    struct kept *k = malloc(sizeof *k + n);
+    if (!k)
+        return NULL;
+    memcpy(k->s, s, n);
+    pthread_mutex_lock(&lock);
+    k->next = kept;
+    kept = k;
+    pthread_mutex_unlock(&lock);
+    return (nvtxStringHandle_t)k->s;
 }
 
 static void NVTX_API category(nvtxDomainHandle_t domain, uint32_t id, const char *name)
