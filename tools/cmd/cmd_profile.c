@@ -20,17 +20,17 @@ struct profile {
     struct cli_engine ce;
     int prompt, gen, parallel, repeat;
     bool no_plain, ceiling;
-    const char *format, *trace;
+    const char *format, *trace, *html;
     /* while it runs */
     struct speed_test test[MOST_TESTS];
     struct profile_test result[MOST_TESTS];
     int n_test;
     char command[1024], program[64], date[32], model[128], device[128];
     struct profile_facts facts;
-    struct outfile *trace_file;
+    struct outfile *trace_file, *html_file;
 };
 
-enum { OPT_PARALLEL = 1, OPT_TRACE, OPT_NO_PLAIN, OPT_CEILING };
+enum { OPT_PARALLEL = 1, OPT_TRACE, OPT_HTML, OPT_NO_PLAIN, OPT_CEILING };
 
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
@@ -57,6 +57,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case OPT_TRACE:
         p->trace = arg;
         return 0;
+    case OPT_HTML:
+        p->html = arg;
+        return 0;
     case OPT_NO_PLAIN:
         p->no_plain = true;
         return 0;
@@ -79,6 +82,7 @@ static const struct argp_option options[] = {
      "measure the read rate of the memory first, for the column % read", 1},
     {"output", 'o', "FORMAT", 0, "md (default), csv or json", 2},
     {"trace", OPT_TRACE, "FILE", 0, "write the timeline as a Trace Event file, for Perfetto", 2},
+    {"html", OPT_HTML, "FILE", 0, "write a page: parts of a step, timeline, ops, layers", 2},
     {0}};
 
 /* ---- the tests ------------------------------------------------------------------------------- */
@@ -209,6 +213,8 @@ static int report(struct profile *p, struct recorder *r, const char *backend, st
     TRY(rc);
     if (p->trace_file)
         TRY(save(&p->trace_file, profile_trace, &rec, &p->facts, e));
+    if (p->html_file)
+        TRY(save(&p->html_file, profile_html, &rec, &p->facts, e));
     return 0;
 }
 
@@ -241,6 +247,8 @@ static int profile(struct profile *p, struct err *e)
     p->ce.opt.n_seq = p->gen ? p->parallel : 1;
     if (p->trace)
         TRY_DONE(outfile_open(p->trace, 0, &p->trace_file, e));
+    if (p->html)
+        TRY_DONE(outfile_open(p->html, 0, &p->html_file, e));
     if (p->ceiling)
         TRY_DONE(measure_ceiling(p, e));
     if (!p->no_plain)
@@ -249,6 +257,7 @@ static int profile(struct profile *p, struct err *e)
     TRY_DONE(run_recorded(p, r, e));
 done:
     outfile_abandon(p->trace_file);
+    outfile_abandon(p->html_file);
     recorder_close(r);
     return rc;
 }
@@ -302,6 +311,6 @@ static int run(int argc, char **argv)
 const struct cmd cmd_profile = {"profile", "show where the time of a step goes",
                                 "mas profile -m model.gguf -p 512 -n 32 -t 2\n"
                                 "mas profile -m model.gguf --parallel 8 -o json >profile.json\n"
-                                "mas profile -m model.gguf --trace trace.json\n"
+                                "mas profile -m model.gguf --trace trace.json --html profile.html\n"
                                 "mas bench compare kernels.json profile.json\n",
                                 run};

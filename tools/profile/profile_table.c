@@ -411,7 +411,7 @@ void profile_csv(const struct profile_report *p, struct str *out)
     for (size_t i = 0; i < p->sum->n_row; i++) {
         const struct profile_row *row = &p->sum->row[i];
         const struct figures f = figures_of(p, row);
-        str_addf(out, "%s,%s,%s,%s,%s,%lld,%.6f,%.6f,%.3f,%.3f,%.3f,%.3f,%.3f\n",
+        str_addf(out, "%s,%s,%s,\"%s\",%s,%lld,%.6f,%.6f,%.3f,%.3f,%.3f,%.3f,%.3f\n",
                  p->sum->group[row->group].name, row->phase, row->op, row->detail, row->kernel,
                  (long long)row->calls, (double)row->ns * 1e-6, f.step_share, f.us, f.us_p5,
                  f.us_p95, f.gb_s, f.gop_s);
