@@ -35,8 +35,8 @@ struct shade {
     const char *name, *colour;
 };
 
-/* Ops have colours, the host's work is grey, waiting is pale. Neighbours of a step differ in lightness
- * too. */
+/* Ops have colours, the host's work is grey, waiting is pale. Neighbours in a step differ in
+ * lightness too. */
 static const struct shade shades[] = {
     {"matmul", "#2f6db5"},   {"attention", "#e09f3e"}, {"rmsnorm", "#4f9d69"},
     {"kv_write", "#7d5ba6"}, {"kv_copy", "#b79ad6"},   {"embed", "#b5446e"},
@@ -121,8 +121,8 @@ static const struct interval *find_step(const struct record *r, int step)
     return NULL;
 }
 
-/* Does the timeline show the interval on its track? Passes, parts and steps only surround others. On
- * the CPU alone an op runs while it is called, so it is no host work. */
+/* Does the timeline show the interval on its track? Passes, parts and steps only surround others.
+ * On the CPU alone an op runs while it is called, so it is no host work. */
 static bool is_shown(const struct record *r, const struct interval *v)
 {
     const bool work = v->kind == SPAN_OP || v->kind == SPAN_COPY;
