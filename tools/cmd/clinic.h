@@ -10,7 +10,9 @@
 #include <stdio.h>
 
 #include "config.h"
+#include "energy.h"
 #include "medqa.h"
+#include "ranges.h"
 #include "recording.h"
 #include "run.h"
 #include "strategy.h"
@@ -27,6 +29,7 @@ struct clinic_options { /* input of clinic_argp */
     const char *timeline; /* path of a Trace Event file; NULL = none */
     char **word;          /* the command line */
     int n_word;
+    struct ranges ranges;
     /* many cases at once: engine.sequences 0 means as many as make a batch fast, not those of one
      * case */
     bool many;
@@ -34,7 +37,7 @@ struct clinic_options { /* input of clinic_argp */
      * evaluation) */
     bool or_demo;
 };
-/* -c, --set, -s/--strategy, --seed, --quiet, --timeline: child parser. */
+/* -c, --set, -s/--strategy, --seed, --quiet, --timeline, and those of ranges.h: child parser. */
 extern const struct argp clinic_argp;
 
 struct clinic {
@@ -43,6 +46,8 @@ struct clinic {
     struct llm *llm;
     struct strategy_env env;
     struct recording recording;
+    struct energy energy; /* of the llm's device */
+    struct ranges ranges;
 };
 
 /* The one case of run and plan, by its text or its file ("-" = standard input). Byte order marks

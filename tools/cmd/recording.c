@@ -9,25 +9,21 @@
 
 enum { MOST_INTERVALS = 1 << 20 };
 
-int recording_open(const char *path, struct recording *out, struct err *e)
+int recording_open(const char *path, struct spans *next, struct recording *out, struct err *e)
 {
-    struct recording r = {.path = path};
+    struct recording r = {.path = path, .spans = next};
     int rc = 0;
-    memset(out, 0, sizeof *out);
-    if (!path)
-        return 0;
-    TRY_DONE(outfile_open(path, 0, &r.file, e));
-    TRY_DONE(recorder_open(MOST_INTERVALS, &r.recorder, e));
+    if (path) {
+        TRY_DONE(outfile_open(path, 0, &r.file, e));
+        TRY_DONE(recorder_open(MOST_INTERVALS, &r.recorder, e));
+        r.spans = recorder_spans(r.recorder);
+        r.spans->next = next;
+    }
     *out = r;
 done:
     if (rc < 0)
         recording_close(&r);
     return rc;
-}
-
-struct spans *recording_spans(const struct recording *r)
-{
-    return r->recorder ? recorder_spans(r->recorder) : NULL;
 }
 
 static int write_file(struct recording *r, const struct record *record,

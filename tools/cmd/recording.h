@@ -9,15 +9,16 @@
 #include "outfile.h"
 #include "record.h"
 
-struct recording { /* zeroed: no timeline is wanted */
+struct recording { /* without a recorder: no timeline is wanted */
     struct recorder *recorder;
     struct outfile *file;
     const char *path;
+    struct spans *spans; /* pass these on; NULL = none */
 };
 
-/* path NULL: leaves *out zeroed. Opens the file, so that a bad path fails before the run. */
-int recording_open(const char *path, struct recording *out, struct err *e);
-struct spans *recording_spans(const struct recording *r); /* NULL: none */
+/* Opens the file, so that a bad path fails before the run. path NULL: records nothing. next: sinks
+ * that get all spans, too, or NULL. */
+int recording_open(const char *path, struct spans *next, struct recording *out, struct err *e);
 /* Writes the file. No call may be in flight. command: the words of the command line. Does nothing
  * without a timeline. */
 int recording_save(struct recording *r, struct llm *llm, char *const *command, int n,
