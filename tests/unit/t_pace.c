@@ -136,8 +136,8 @@ static void random_links_are_never_faster(void **state)
 /* ---- the real clock -------------------------------------------------------------------------- */
 
 /* Other programs may stop this one for longer than PACE_IDLE_NS, which counts as idle time of the
- * link. *lost_s: the sum of such times, which the rate leaves out. Shorter delays count: a rule that
- * forgets late sleeps loses some 60 us for each of 1,000 pieces. */
+ * link. *lost_s: the sum of such times, which the rate leaves out. Shorter delays count: a rule
+ * that forgets late sleeps loses some 60 us for each of 1,000 pieces. */
 static double real_rate(double *lost_s)
 {
     struct pace p = {.rate = RATE};
