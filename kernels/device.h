@@ -76,6 +76,7 @@ struct device {
     const struct dev_api *api;
     const char *kind; /* "cpu", "cuda", "cudahost", "sim" */
     char name[128];   /* "AMD EPYC, 2 threads, AVX-512 VNNI", for headers of results */
+    char pci[16];     /* bus id of a GPU, "0000:C1:00.0"; "" = no GPU */
     /* MEM_DEVICE is the host's own memory: the ops take pointers into a mapped file */
     bool is_host;
     bool hollow; /* buffers have no contents, so nothing needs to be read into them (sim.h) */

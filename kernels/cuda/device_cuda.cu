@@ -348,6 +348,7 @@ static int device_describe(struct device_cuda *d, struct err *e)
              OLDEST_CC);
     snprintf(d->dev.name, sizeof d->dev.name, "%.72s, %d SMs, %.1f GiB, sm_%d%s", p.name,
              p.multiProcessorCount, (double)p.totalGlobalMem / (1024 * MIB), cc, FLAVOUR);
+    CU_TRY(e, cudaDeviceGetPCIBusId(d->dev.pci, sizeof d->dev.pci, d->index));
     return 0;
 }
 

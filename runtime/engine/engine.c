@@ -529,6 +529,7 @@ static void engine_describe(struct engine *en)
     in->name = en->name;
     in->backend = en->ops->name;
     in->device = en->ops->dev->name;
+    in->pci = en->ops->dev->pci;
     in->model_bytes = gguf_file_bytes(en->file);
     in->n_params = en->model.n_params;
     in->n_layer = hp->n_layer;

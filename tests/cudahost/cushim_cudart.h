@@ -22,6 +22,7 @@
 #define cudaInitDevice cushim_cudaInitDevice
 #undef cudaGetDeviceProperties
 #define cudaGetDeviceProperties cushim_cudaGetDeviceProperties
+#define cudaDeviceGetPCIBusId cushim_cudaDeviceGetPCIBusId
 #define cudaDeviceGetAttribute cushim_cudaDeviceGetAttribute
 #define cudaDeviceSynchronize cushim_cudaDeviceSynchronize
 #define cudaDeviceReset cushim_cudaDeviceReset
@@ -83,6 +84,7 @@ cudaError_t cudaGetDevice(int *device);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaInitDevice(int device, unsigned device_flags, unsigned flags);
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device);
+cudaError_t cudaDeviceGetPCIBusId(char *id, int bytes, int device); /* one that no machine has */
 cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr attr, int device);
 cudaError_t cudaDeviceSynchronize(void);
 cudaError_t cudaDeviceReset(void);

@@ -615,6 +615,18 @@ API cudaError_t cudaInitDevice(int device, unsigned, unsigned)
     return cudaSetDevice(device);
 }
 
+API cudaError_t cudaDeviceGetPCIBusId(char *id, int bytes, int device)
+{
+    static const char made_up[] = "FFFF:FF:1F.7"; /* the last address of the last bus */
+    ENTER(cudaErrorUnknown);
+    if (device != 0)
+        return bad(cudaErrorInvalidDevice, "device %d of 1", device);
+    if (!id || bytes < (int)sizeof made_up)
+        return bad(cudaErrorInvalidValue, "%d bytes for a bus id of %zu", bytes, sizeof made_up);
+    memcpy(id, made_up, sizeof made_up);
+    return cudaSuccess;
+}
+
 API cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 {
     ENTER(cudaErrorUnknown);

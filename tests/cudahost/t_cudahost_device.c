@@ -43,6 +43,7 @@ static void the_device_names_itself(void **state)
     assert_false(dev->is_host);
     assert_non_null(strstr(dev->name, "SMs"));
     assert_non_null(strstr(dev->name, "sm_90"));
+    assert_string_equal(dev->pci, "FFFF:FF:1F.7"); /* the shim's, which is no machine's */
 }
 
 static void copies_go_in_every_direction_in_order(void **state)

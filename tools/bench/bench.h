@@ -16,7 +16,12 @@
  *              "best": fastest of its case,
  *              "picked": the kernel that a call takes when none is forced,
  *              "error": used share of the oracle's tolerance, or null}
- *             or, for a kernel that failed, {"op", "case", "kernel", "failed": the message}]}
+ *             or, for a kernel that failed, {"op", "case", "kernel", "failed": the message}],
+ *    "energy": {"joules": of the rows together, "gpu_j", "cpu_j", "j_per_token": null,
+ *               "source", "gpu", "cpu": how each is measured, or why not},
+ *    "health": {the gauges of health.h: {"min", "max"}, "clock_reasons": in words}, or null}
+ *
+ * `mas bench model -o json` has both objects in each row, `mas bench stream -o json` once.
  *
  * A member of a row that is not known is null or missing. A profiler's report gives "files",
  * "left_out" and "ranges" beside the rows. Members of its rows:

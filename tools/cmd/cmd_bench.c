@@ -11,7 +11,10 @@
 #include "bench.h"
 #include "cli.h"
 #include "cmd.h"
+#include "energy.h"
+#include "mem.h"
 #include "pool.h"
+#include "span.h"
 #include "speed.h"
 #include "stat.h"
 
@@ -22,11 +25,15 @@ struct bench {
     int p[BENCH_LIST], n_p, n[BENCH_LIST], n_n, parallel[BENCH_LIST], n_parallel;
     int repeat;
     const char *format;
+    struct energy energy;
+    struct str foot; /* of the table: a line a test */
 };
 
 struct bench_row {
     struct speed_test test;
-    struct stat_summary s; /* tok/s */
+    struct stat_summary s;     /* tok/s */
+    struct energy_span energy; /* of all repeats */
+    double tokens;             /* of all repeats */
 };
 
 enum { OPT_PARALLEL = 1 };
@@ -80,11 +87,19 @@ static const struct argp_option options[] = {
 static int measure(struct bench *b, struct engine *en, struct bench_row *t, struct err *e)
 {
     double x[1000], seconds;
+    int rc = 0;
+    const struct span span = span_of(SPAN_HOST, "measured", -1, 0); /* a profiler's capture */
     TRY(speed_warm(en, &t->test, e));
-    for (int i = 0; i < b->repeat; i++) {
-        TRY(speed_run(en, &t->test, (uint64_t)i, &seconds, e));
+    energy_begin(&b->energy);
+    spans_begin(b->ce.ranges.spans, &span);
+    for (int i = 0; i < b->repeat && rc == 0; i++) {
+        rc = speed_run(en, &t->test, (uint64_t)i, &seconds, e);
         x[i] = speed_tokens(&t->test) / seconds;
     }
+    spans_end(b->ce.ranges.spans, &span);
+    energy_end(&b->energy, &t->energy);
+    TRY(rc);
+    t->tokens = (double)speed_tokens(&t->test) * b->repeat;
     t->s = stat_summarize(x, (size_t)b->repeat);
     return 0;
 }
@@ -133,12 +148,31 @@ static void print_json_row(const struct engine_info *in, const struct bench_row 
         ", \"model_size\": %llu, \"model_n_params\": %llu, \"backends\": \"%s\", "
         "\"n_threads\": %d, \"n_batch\": %d, \"n_prompt\": %d, \"n_gen\": %d, \"n_parallel\": %d, "
         "\"test_time\": \"%s\", \"avg_ts\": %.6f, \"stddev_ts\": %.6f, \"median_ts\": %.6f, "
-        "\"p5_ts\": %.6f, \"p95_ts\": %.6f}",
+        "\"p5_ts\": %.6f, \"p95_ts\": %.6f",
         (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend, threads,
         in->batch_tokens, t->test.prompt, t->test.gen, t->test.parallel, when, t->s.mean,
         t->s.stddev, t->s.median, t->s.p5, t->s.p95);
+    energy_json(&t->energy, t->tokens, &s);
+    str_addc(&s, '}');
     fputs(s.s, stdout);
     str_free(&s);
+}
+
+/* Keeps the test's energy for the end of the table. */
+static void keep_energy(struct bench *b, const struct bench_row *t)
+{
+    char test[32];
+    struct str line = STR_INIT;
+    speed_name(&t->test, test);
+    energy_line(&t->energy, t->tokens, &line);
+    if (line.len)
+        str_addf(&b->foot, "  %-12s %s\n", test, line.s);
+    str_free(&line);
+}
+
+static void print_foot(const struct bench *b)
+{
+    printf("\nenergy: %s\n%s", b->energy.now.source, b->foot.s);
 }
 
 static void print_row(const struct bench *b, const struct engine_info *in,
@@ -177,6 +211,7 @@ static int bench(struct bench *b, struct err *e)
     b->ce.opt.n_ctx = most_p + 1 > most_n + 1 ? most_p + 1 : most_n + 1;
     b->ce.opt.n_seq = most_seq;
     TRY_DONE(cli_engine_open(&b->ce, &en, e));
+    TRY_DONE(energy_open(&b->energy, engine_info(en)->backend, engine_info(en)->pci, e));
     bool first = true;
     for (int i = 0; i < b->n_p + b->n_n * b->n_parallel; i++) {
         struct bench_row t = {.test.parallel = 1};
@@ -190,13 +225,19 @@ static int bench(struct bench *b, struct err *e)
             continue;
         TRY_DONE(measure(b, en, &t, e));
         print_row(b, engine_info(en), &t, first);
+        keep_energy(b, &t);
         TRY_DONE(cli_flush(e));
         first = false;
     }
     if (!strcmp(b->format, "json"))
         printf("%s\n]\n", first ? "[" : "");
+    else if (!strcmp(b->format, "md") && !first)
+        print_foot(b);
+    rc = cli_flush(e);
 done:
-    engine_close(en);
+    energy_close(&b->energy);
+    str_free(&b->foot);
+    cli_engine_close(&b->ce, en);
     return rc;
 }
 
@@ -228,7 +269,8 @@ static int run(int argc, char **argv)
                       .parallel = {1},
                       .n_parallel = 1,
                       .repeat = 5,
-                      .format = "md"};
+                      .format = "md",
+                      .foot = STR_INIT};
     const struct argp_child children[] = {{&b.ce.rows.argp, 0, "Model and machine:", 10}, {0}};
     const struct argp argp = {
         options,

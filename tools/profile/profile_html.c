@@ -10,9 +10,9 @@
 #include "profile_sum.h"
 
 enum {
-    WIDTH = 900,
-    LEFT = 110,
-    RIGHT = 60,
+    WIDTH = 1040,
+    LEFT = 130,
+    RIGHT = 70,
     LANE = 22,
     GAP = 6,
     AXIS = 24,
@@ -62,6 +62,17 @@ static bool is_pale(const char *c)
     return (rgb >> 16) * 3 + (rgb >> 8 & 255) * 6 + (rgb & 255) > 1600;
 }
 
+/* Three or four digits: "85.1 us", "12.34 ms". */
+static void add_time(struct str *out, double ns)
+{
+    if (ns < 999.5e3)
+        str_addf(out, "%.*f us", ns < 99.95e3 ? 1 : 0, ns * 1e-3);
+    else if (ns < 999.5e6)
+        str_addf(out, "%.*f ms", ns < 9.995e6 ? 3 : ns < 99.95e6 ? 2 : 1, ns * 1e-6);
+    else
+        str_addf(out, "%.2f s", ns * 1e-9);
+}
+
 /* ---- one bar by piece ------------------------------------------------------------------------ */
 
 static void bar(const struct page *p, const struct profile_group *g)
@@ -71,7 +82,6 @@ static void bar(const struct page *p, const struct profile_group *g)
         all += (double)g->piece[i].median_ns;
     if (!(all > 0))
         return;
-    str_adds(p->out, "<div class=\"wide\">");
     page_svg(p->out, WIDTH, BAR + 2);
     for (int i = 0; i < g->n_piece; i++) {
         const struct profile_piece *k = &g->piece[i];
@@ -81,21 +91,22 @@ static void bar(const struct page *p, const struct profile_group *g)
             continue;
         str_addf(p->out,
                  "<rect x=\"%.2f\" y=\"1\" width=\"%.2f\" height=\"%d\" fill=\"%s\" "
-                 "class=\"cut\"><title>%s: %.4g us, %.1f %%</title></rect>\n",
-                 x, w, BAR, c, k->name, (double)k->median_ns * 1e-3,
-                 100 * (double)k->median_ns / all);
+                 "class=\"cut\"><title>%s: ",
+                 x, w, BAR, c, k->name);
+        add_time(p->out, (double)k->median_ns);
+        str_addf(p->out, ", %.1f %%</title></rect>\n", 100 * (double)k->median_ns / all);
         if (w > 8 * (double)strlen(k->name) + 8)
             str_addf(p->out,
                      "<text x=\"%.1f\" y=\"22\" text-anchor=\"middle\" class=\"%s\">%s</text>\n",
                      x + w / 2, is_pale(c) ? "on-pale" : "on-dark", k->name);
         x += w;
     }
-    str_adds(p->out, "</svg></div>\n<p class=\"key\">");
+    str_adds(p->out, "</svg>\n<p class=\"key\">");
     for (int i = 0; i < g->n_piece; i++) {
         const struct profile_piece *k = &g->piece[i];
-        str_addf(p->out, "<span><i style=\"background:%s\"></i>%s <b>%.4g us</b>, %.1f %%</span> ",
-                 colour(k->name), k->name, (double)k->median_ns * 1e-3,
-                 100 * (double)k->median_ns / all);
+        str_addf(p->out, "<span><i style=\"background:%s\"></i>%s <b>", colour(k->name), k->name);
+        add_time(p->out, (double)k->median_ns);
+        str_addf(p->out, "</b>, %.1f %%</span> ", 100 * (double)k->median_ns / all);
     }
     str_adds(p->out, "</p>\n");
 }
@@ -110,10 +121,14 @@ static const struct interval *find_step(const struct record *r, int step)
     return NULL;
 }
 
-/* Does the timeline show the interval on its track? Passes, parts and steps only surround others. */
-static bool is_shown(const struct interval *v)
+/* Does the timeline show the interval on its track? Passes, parts and steps only surround others. On
+ * the CPU alone an op runs while it is called, so it is no host work. */
+static bool is_shown(const struct record *r, const struct interval *v)
 {
-    return v->kind == SPAN_OP || v->kind == SPAN_COPY || v->kind == SPAN_HOST;
+    const bool work = v->kind == SPAN_OP || v->kind == SPAN_COPY;
+    if (work && r->track[v->track].kind == TRACK_ENGINE)
+        return r->device_timed;
+    return work || v->kind == SPAN_HOST;
 }
 
 static const char *shown_as(const struct record *r, const struct interval *v)
@@ -126,12 +141,19 @@ static const char *shown_as(const struct record *r, const struct interval *v)
     return v->kind == SPAN_COPY ? "copy" : !strcmp(v->phase, "draft") ? "draft" : v->name;
 }
 
+struct shown {
+    const struct interval *v;
+    enum track_kind kind;
+};
+
 static int by_start(const void *a, const void *b)
 {
-    const struct interval *x = *(const struct interval *const *)a;
-    const struct interval *y = *(const struct interval *const *)b;
-    return x->track != y->track ? (x->track > y->track) - (x->track < y->track)
-                                : (x->start_ns > y->start_ns) - (x->start_ns < y->start_ns);
+    const struct shown *x = a, *y = b;
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    if (x->v->track != y->v->track)
+        return x->v->track < y->v->track ? -1 : 1;
+    return (x->v->start_ns > y->v->start_ns) - (x->v->start_ns < y->v->start_ns);
 }
 
 struct pen { /* a rectangle that is not written yet */
@@ -152,7 +174,8 @@ static void pen_write(const struct page *p, struct pen *pen, double y)
     if (pen->n > 1) {
         str_addf(p->out, ", %d times", pen->n);
     } else {
-        str_addf(p->out, " %.4g us", (double)(pen->v->end_ns - pen->v->start_ns) * 1e-3);
+        str_addc(p->out, ' ');
+        add_time(p->out, (double)(pen->v->end_ns - pen->v->start_ns));
         if (pen->v->layer >= 0)
             str_addf(p->out, ", layer %d", pen->v->layer);
         if (*pen->v->detail) {
@@ -166,20 +189,21 @@ static void pen_write(const struct page *p, struct pen *pen, double y)
 
 /* Intervals less than a third of a pixel apart become one; those hidden by the last one are left
  * out. */
-static void lane(const struct page *p, const struct interval *const *v, size_t n,
+static void lane(const struct page *p, const struct shown *shown, size_t n,
                  const struct interval *step, double y)
 {
     const double scale = room / (double)(step->end_ns - step->start_ns);
-    const struct track *k = &p->r->track[v[0]->track];
+    const struct track *k = &p->r->track[shown[0].v->track];
     struct pen pen = {.n = 0};
     double busy = 0;
-    char share[16];
+    char share[16], title[24];
     str_addf(p->out, "<rect x=\"%d\" y=\"%.1f\" width=\"%.0f\" height=\"%d\" class=\"lane\"/>\n",
              LEFT, y, room, LANE);
     for (size_t i = 0; i < n; i++) {
-        const double from = fmax(0, (double)(v[i]->start_ns - step->start_ns) * scale);
-        const double to = fmin(room, (double)(v[i]->end_ns - step->start_ns) * scale);
-        const char *name = shown_as(p->r, v[i]);
+        const struct interval *v = shown[i].v;
+        const double from = fmax(0, (double)(v->start_ns - step->start_ns) * scale);
+        const double to = fmin(room, (double)(v->end_ns - step->start_ns) * scale);
+        const char *name = shown_as(p->r, v);
         if (to <= from)
             continue;
         busy += strcmp(name, "wait") ? to - from : 0;
@@ -189,10 +213,11 @@ static void lane(const struct page *p, const struct interval *const *v, size_t n
             continue;
         }
         pen_write(p, &pen, y);
-        pen = (struct pen){v[i], name, from, to, 1};
+        pen = (struct pen){v, name, from, to, 1};
     }
     pen_write(p, &pen, y);
-    page_label(p->out, LEFT - 8, y + LANE / 2.0 + 4, "end", k->name);
+    snprintf(title, sizeof title, "%.*s", (int)strcspn(k->name, ","), k->name);
+    page_label(p->out, LEFT - 8, y + LANE / 2.0 + 4, "end", title);
     snprintf(share, sizeof share, "%.1f %%", 100 * fmin(1, busy / room));
     page_label(p->out, WIDTH - RIGHT + 8, y + LANE / 2.0 + 4, "start", share);
 }
@@ -219,13 +244,13 @@ static void axis(const struct page *p, double us, double y)
     page_label(p->out, WIDTH - RIGHT + 20, y + 14, "start", ms ? "ms" : "us");
 }
 
-static void lanes(const struct page *p, const struct interval *const *v, size_t n,
+static void lanes(const struct page *p, const struct shown *v, size_t n,
                   const struct interval *step)
 {
     int n_lane = 0, workers = 0;
     size_t to;
     for (size_t i = 0; i < n; i++)
-        n_lane += i == 0 || v[i]->track != v[i - 1]->track;
+        n_lane += i == 0 || v[i].v->track != v[i - 1].v->track;
     if (n_lane > MOST_WORKERS + 8)
         n_lane = MOST_WORKERS + 8;
     str_adds(p->out, "<div class=\"wide\">");
@@ -233,9 +258,9 @@ static void lanes(const struct page *p, const struct interval *const *v, size_t 
     axis(p, (double)(step->end_ns - step->start_ns) * 1e-3, n_lane * (LANE + GAP));
     double y = 4;
     for (size_t from = 0; from < n && n_lane; from = to) {
-        for (to = from + 1; to < n && v[to]->track == v[from]->track;)
+        for (to = from + 1; to < n && v[to].v->track == v[from].v->track;)
             to++;
-        if (p->r->track[v[from]->track].kind == TRACK_WORKER && workers++ == MOST_WORKERS)
+        if (v[from].kind == TRACK_WORKER && workers++ == MOST_WORKERS)
             break;
         lane(p, v + from, to - from, step, y);
         y += LANE + GAP;
@@ -253,12 +278,12 @@ static int timeline(const struct page *p, const struct profile_group *g, struct 
     size_t n = 0;
     if (!step || step->end_ns <= step->start_ns)
         return 0;
-    const struct interval **v = mem_zalloc(p->r->n_interval + 1, sizeof(struct interval *));
+    struct shown *v = mem_zalloc(p->r->n_interval + 1, sizeof *v);
     if (!v)
         return NOMEM(e, p->r->n_interval * sizeof *v, "a timeline");
     for (size_t i = 0; i < p->r->n_interval; i++)
-        if (p->r->interval[i].step == g->median && is_shown(&p->r->interval[i]))
-            v[n++] = &p->r->interval[i];
+        if (p->r->interval[i].step == g->median && is_shown(p->r, &p->r->interval[i]))
+            v[n++] = (struct shown){&p->r->interval[i], p->r->track[p->r->interval[i].track].kind};
     qsort(v, n, sizeof *v, by_start);
     str_addf(p->out,
              "<h3>Timeline of step %d</h3>\n<p>The colours are those of the bar. On the right is "
@@ -319,7 +344,7 @@ static void table(const struct page *p, int group)
     str_adds(p->out, "<h3>Ops</h3>\n<div class=\"wide\"><table><thead><tr><th>op</th><th>case</th>"
                      "<th>kernel</th><th>calls</th><th>ms, all</th><th>% of steps</th><th>us a "
                      "call</th><th>p5 .. p95</th><th>GB/s</th><th>% of read</th><th>GOP/s</th>"
-                     "<th>imbalance %</th></tr></thead><tbody>\n");
+                     "<th>uneven %</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < p->sum->n_row; i++)
         if (p->sum->row[i].group == group)
             row(p, &p->sum->group[group], &p->sum->row[i]);
@@ -344,11 +369,12 @@ static void layers(const struct page *p, const struct profile_group *g)
                      "over steps, the line above it the longest (cut at twice the longest "
                      "bar).</p>\n<div class=\"wide\">");
     page_svg(p->out, WIDTH, LAYERS + AXIS + 8);
-    for (double x = 0, mark = tick(top * 2e-3); x <= top * 1e-3; x += mark) {
-        const double y = 8 + LAYERS - x / (top * 1e-3) * LAYERS;
+    const double unit = top >= 3e6 ? 1e6 : 1e3, whole = top / unit;
+    for (double x = 0, mark = tick(2 * whole); x <= whole; x += mark) {
+        const double y = 8 + LAYERS - x / whole * LAYERS;
         str_addf(p->out, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%.0f\" y2=\"%.1f\" class=\"mark\"/>\n",
                  LEFT, y, LEFT + room, y);
-        snprintf(text, sizeof text, "%g us", x);
+        snprintf(text, sizeof text, "%g %s", x, unit > 1e3 ? "ms" : "us");
         page_label(p->out, LEFT - 8, y + 4, "end", text);
     }
     for (int i = 0; i < g->n_layer; i++) {
@@ -381,8 +407,9 @@ static void workers(const struct page *p, int group)
     if (watched <= 0)
         return;
     str_adds(p->out, "<h3>Threads of the CPU pool</h3>\n<p>Share of the time of ops that each "
-                     "thread computes; it waits for the others in the rest. The imbalance in the "
-                     "table is (longest - mean) / mean of a call.</p>\n<div class=\"wide\">");
+                     "thread computes; it waits for the others in the rest. The column "
+                     "&quot;uneven&quot; of the "
+                     "table is (longest - mean) / mean, call by call.</p>\n<div class=\"wide\">");
     page_svg(p->out, WIDTH, p->r->n_worker * 18 + 4);
     for (int w = 0; w < p->r->n_worker; w++) {
         int64_t busy = 0;
@@ -414,11 +441,17 @@ static int section(const struct page *p, int group, struct err *e)
         str_adds(p->out, ": work outside of steps");
     str_adds(p->out, "</h2>\n");
     if (g->n_step) {
-        str_addf(p->out,
-                 "<p>%d step%s, %.4g rows each. A step takes %.4g ms (median; 5 %% take less than "
-                 "%.4g ms, 5 %% more than %.4g ms).</p>\n",
-                 g->n_step, g->n_step == 1 ? "" : "s", (double)g->rows / g->n_step,
-                 g->step.median * 1e-6, g->step.p5 * 1e-6, g->step.p95 * 1e-6);
+        str_addf(p->out, "<p>%d step%s, %.4g rows each. A step takes ", g->n_step,
+                 g->n_step == 1 ? "" : "s", (double)g->rows / g->n_step);
+        add_time(p->out, g->step.median);
+        if (g->n_step > 1) {
+            str_adds(p->out, " (median; 5 % take less than ");
+            add_time(p->out, g->step.p5);
+            str_adds(p->out, ", 5 % more than ");
+            add_time(p->out, g->step.p95);
+            str_addc(p->out, ')');
+        }
+        str_adds(p->out, ".</p>\n");
         bar(p, g);
         TRY(timeline(p, g, e));
     }
@@ -434,11 +467,13 @@ static void head(const struct page *p)
     struct str title = STR_INIT;
     str_addf(&title, "Profile%s%s", *f->model ? " of " : "", f->model);
     page_open(p->out, title.s,
-              ".wide{overflow-x:auto}.wide svg{min-width:700px}h3{font-size:14px;margin:18px 0 4px}"
+              "body{max-width:1040px}.wide{overflow-x:auto}.wide "
+              "svg{min-width:760px}h3{font-size:14px;margin:18px 0 4px}"
               "pre{background:#f1f3f5;padding:8px 12px;white-space:pre-wrap;overflow-wrap:anywhere}"
               ".lane{fill:#f1f3f5}.mark{stroke:#ced4da}.high{stroke:#868e96}.cut{stroke:#fff;"
               "stroke-width:1}svg text.on-dark{fill:#fff;stroke:none}svg text.on-pale{stroke:none}"
-              ".key i,i.box{border:1px solid #868e96}i.box{display:inline-block;width:9px;"
+              ".key i,i.box{border:1px solid #868e96}th,td{padding:3px "
+              "5px}i.box{display:inline-block;width:9px;"
               "height:9px;margin-right:6px}th,td{white-space:nowrap}*{-webkit-print-color-adjust:"
               "exact;print-color-adjust:exact}");
     str_free(&title);
@@ -472,15 +507,19 @@ static void head(const struct page *p)
 
 static void how_to_read(const struct page *p)
 {
+    str_adds(p->out, "<p>All steps take ");
+    add_time(p->out, (double)p->sum->wall_ns);
+    str_adds(p->out, ", and ");
+    add_time(p->out, (double)p->sum->apart_ns);
     str_addf(p->out,
-             "<p>All steps take %.4g ms, and %.4g ms pass between steps. A bar shows the step of "
-             "median duration. Each moment belongs to one piece: an op that runs; else host work "
-             "(grey); else <b>copy</b>, a copy of weights; else <b>queue</b>, an op that is "
-             "queued; else <b>wait</b>, the host waits and the device is idle; else "
-             "<b>between</b>.%s</p>\n",
-             (double)p->sum->wall_ns * 1e-6, (double)p->sum->apart_ns * 1e-6,
-             p->r->device_timed ? " Times of the device are measured on the device."
-                                : " Ops are timed while they are called.");
+             " pass between steps. %s The bar of a section is its step of median duration. Each "
+             "moment of a step belongs to the first piece that fits:</p>\n<ol><li>an op runs: its "
+             "name</li><li>the host works (grey): schedule, upload, deliver, ..</li><li>copy: "
+             "weights are copied</li><li>queue: the host queues an op</li><li>wait: the host waits "
+             "and the device is idle</li><li>recorder: the profiler works</li><li>between: the "
+             "rest</li></ol>\n",
+             p->r->device_timed ? "The device itself measures its times."
+                                : "Ops are timed while they are called.");
     if (p->f->read > 0)
         str_addf(p->out,
                  "<p>&quot;%% of read&quot; compares with a memory read of %.4g GB/s, measured in "
