@@ -70,7 +70,8 @@ int model_calls(const char *model, int fmt, struct model_call out[MODEL_CALLS], 
     *n = 0;
     if (!shape_find(name, &shape))
         return 0;
-    CHECK(mixture_from_name("Q4_K_M", &mix));
+    const bool known = mixture_from_name("Q4_K_M", &mix);
+    CHECK(known);
     TRY(sketch_shape(&shape, mix, &sketch, e));
     const struct calls c = {&sketch.m.w, fmt, out, n};
     struct matmul_call last = {.epilogue = EPI_STORE, .norm = true};
