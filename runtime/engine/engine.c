@@ -175,6 +175,11 @@ void engine_stats(struct engine *en, struct engine_stats *out)
     pthread_mutex_unlock(&en->lock);
 }
 
+struct place *engine_placed(struct engine *en)
+{
+    return en->place;
+}
+
 const struct engine_info *engine_info(const struct engine *en)
 {
     return &en->info;

@@ -21,6 +21,7 @@
 #include "request.h"
 
 struct engine;
+struct place;     /* place.h */
 struct tokenizer; /* tokenizer.h */
 
 /* Options that are zero have the defaults of options.def. ERR_NOINPUT, ERR_DATA (model file),
@@ -56,6 +57,10 @@ int engine_submit(struct engine *en, struct request *r, struct err *e);
 int engine_check(const struct engine *en, const struct request *r, struct err *e);
 /* done follows, with FINISH_CANCEL or the earlier end */
 void engine_cancel(struct engine *en, struct request *r);
+
+/* The placed weights, for measurements (place_hold, place_copy_alone). Only while the engine is
+ * idle: done() has run for every submitted request. */
+struct place *engine_placed(struct engine *en);
 
 void engine_stats(struct engine *en, struct engine_stats *out);
 

@@ -23,7 +23,7 @@ def rows_of(log):
             row = json.loads(line)
         except ValueError:
             continue
-        if isinstance(row, dict) and "op" in row and "us" in row:
+        if isinstance(row, dict) and "op" in row and "kernel" in row:
             found["rows"].append(row)
         elif isinstance(row, dict) and "ceiling" in row:
             found.update(row)

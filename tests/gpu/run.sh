@@ -246,9 +246,11 @@ blas=$(blas_folder)
 if [ $kind = cuda ]; then
     synth 8b --shape llama3-8b --vocab shape
     wide="-p 512 -n 64" decode=-n\ 64 rows=64 parallel=1,8,64 repeats=3 few=-n\ 16 fewer=2
+    stream="--parallel 1,8,64"
 else
     synth 8b --shape tiny --layers 1 --type Q8_0
-    wide="-p 8 -n 2" decode=-n\ 2 rows=4 parallel=1,2 repeats=1 few=-n\ 2 fewer=1
+    wide="-p 4 -n 1" decode=-n\ 1 rows=4 parallel=1,2 repeats=1 few=-n\ 1 fewer=1
+    stream="--parallel 1 -n 1 -r 1"
 fi
 step environment 1 20 bash -c environment
 [ $last_rc != 69 ] || exit 69 # no GPU: the message has told why
@@ -359,9 +361,9 @@ part_b() {
         kernels attention 8 25 --op attention --refcheck
         kernels kernels-70b 50 90 --shape 70b --columns $columns --refcheck
     else
-        synth 70b-10 --shape tiny --layers 2 --type Q8_0
+        synth 70b-10 --shape tiny --layers 30 --type Q8_0
         synth draft --shape tiny --layers 1 --type Q8_0
-        slice="--vram 16MB --link-limit 25GB/s"
+        slice="--vram 18MB --link-limit 25GB/s"
         kernels kernels-8b 1 30 --shape 2x256x64 --refcheck
         kernels attention 1 30 --op kv_copy --refcheck
     fi
@@ -380,7 +382,11 @@ part_b() {
         speed 70b-10-draft 14 25 70b-10 -p 0 $few --parallel 1 $slice --placement latency --cpu-layers 0 \
             --draft-model "$models/draft.gguf"
     }
-    step stream 10 25 "$mas" bench stream --backend "$kind" -o json
+    # shellcheck disable=SC2086
+    if has_model stream 70b-10; then
+        step stream 15 30 "$mas" bench stream -m "$models/70b-10.gguf" --backend "$kind" $slice --cpu-layers 0 \
+            $stream -o json
+    fi
     log=$work/logs/$(printf '%02d-memcheck' $((number + 1)))
     export log
     if [ $kind = cuda ]; then

@@ -84,17 +84,31 @@ def speeds(steps):
     return out and head("step", "test", ">tokens/s") + out
 
 
+def streams(steps):
+    out = []
+    for s in steps:
+        if isinstance(s["data"], dict) and s["data"].get("bench") == "stream":
+            for r in s["data"]["rows"]:
+                out.append(cells(r["parallel"], rate(r["tokens_s"]), f"{r['step_ms']:.1f}", f"{r['compute_ms']:.1f}",
+                                 f"{r['copy_ms']:.1f}", f"{r['copy_gb_s']:.1f}", f"{100 * r['link_share']:.0f} %"))
+    return out and head(">streamed, together", ">tokens/s", ">step, ms", ">computation alone, ms", ">copies alone, ms",
+                        ">copies alone, GB/s", ">of the link") + out
+
+
 def kernels(steps):
     out = []
     for s in steps:
         data = s["data"]
         rows = data.get("rows") if isinstance(data, dict) else None
-        if not rows or not isinstance(rows, list):
+        if not rows or not isinstance(rows, list) or "kernel" not in rows[0]:
             continue
+        failed = [r for r in rows if "failed" in r]
+        rows = [r for r in rows if "us" in r]
         shown = [r for r in rows if r["picked"]]
         slower = sum(1 for r in rows if r["best"] and not r["picked"])
         out += ["", f"{s['step']} ({s['verdict']}), {len(rows)} times; "
                 f"another kernel was faster in {slower} of {len(shown)} cases.", ""]
+        out += [f"- {r['op']} [{r['case']}] `{r['kernel']}` failed: {r['failed']}" for r in failed] + [""] * bool(failed)
         out += head("op", "case", "kernel taken", ">us", ">GB/s", ">10^12 operations/s", ">of the copy rate",
                     ">of the tolerance", "fastest")
         for r in shown:
@@ -122,7 +136,7 @@ def predictions(steps):
 
 def table(paths):
     steps = [s for path in paths for s in load(path)]
-    parts = [part(steps) for part in (title, verdicts, ceilings, logits, speeds, predictions, kernels)]
+    parts = [part(steps) for part in (title, verdicts, ceilings, logits, speeds, predictions, streams, kernels)]
     return "\n\n".join("\n".join(p) for p in parts if p) + "\n"
 
 

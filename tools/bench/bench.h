@@ -14,7 +14,8 @@
  *              "share": of the read ceiling, "noisy",
  *              "best": fastest of its case,
  *              "picked": the kernel that a call takes when none is forced,
- *              "error": used share of the oracle's tolerance, or null}]}
+ *              "error": used share of the oracle's tolerance, or null}
+ *             or, for a kernel that failed, {"op", "case", "kernel", "failed": the message}]}
  */
 #ifndef MAS_BENCH_H
 #define MAS_BENCH_H
@@ -52,6 +53,7 @@ extern const char *const ceiling_peak_field[PEAK_COUNT]; /* "f32_gop_s" */
 int bench_kernels(int argc, char **argv);
 int bench_ceiling(int argc, char **argv);
 int bench_compare(int argc, char **argv);
+int bench_stream(int argc, char **argv);
 
 /* "2026-11-25T17:00:00Z" */
 void bench_time(char out[32]);

@@ -1,6 +1,6 @@
 /* mas bench compare: two results of mas bench kernels -o json, row by row. A ratio above 1 means
  * that the second is faster. Its interval is that of the quotient of the two times between their
- * 5 and 95 % quantiles. */
+ * 5 and 95 % quantiles. A kernel that fails in the second alone is as bad as a slower one. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +15,7 @@ struct compare {
     float threshold;
     json_t *doc[2];
     int slower, faster, same, alone;
+    int failed, broken; /* rows that failed in a file; of them those that failed in B alone */
 };
 
 static int load(const char *path, json_t **out, struct err *e)
@@ -55,6 +56,23 @@ static const json_t *find(const json_t *rows, const json_t *row)
         if (same_row(json_array_get(rows, i), row))
             return json_array_get(rows, i);
     return NULL;
+}
+
+/* A row of a kernel that failed in at least one file has no figures to compare. */
+static bool compare_failed(struct compare *c, const json_t *a, const json_t *b)
+{
+    const bool in_a = *text(a, "failed"), in_b = *text(b, "failed");
+    if (!in_a && !in_b)
+        return false;
+    printf("| %-9s | %-34s | %-10s | failed in %s: %s\n", text(a, "op"), text(a, "case"),
+           text(a, "kernel"),
+           in_a && in_b ? "both"
+           : in_a       ? "A"
+                        : "B",
+           text(in_b ? b : a, "failed"));
+    c->failed++;
+    c->broken += in_b && !in_a;
+    return true;
 }
 
 static int compare_row(struct compare *c, const json_t *a, const json_t *b, struct err *e)
@@ -102,16 +120,22 @@ static int compare(struct compare *c, struct err *e)
            "op", "case", "kernel", "us, A", "us, B", "A / B", "interval", "");
     for (size_t i = 0; i < json_array_size(a); i++) {
         const json_t *row = json_array_get(a, i), *other = find(b, row);
-        if (other)
-            TRY(compare_row(c, row, other, e));
-        else
+        if (!other)
             alone(c, row, 0);
+        else if (!compare_failed(c, row, other))
+            TRY(compare_row(c, row, other, e));
     }
     for (size_t i = 0; i < json_array_size(b); i++)
         if (!find(a, json_array_get(b, i)))
             alone(c, json_array_get(b, i), 1);
-    printf("\n%d faster, %d slower, %d the same within %.2f, %d only in one file\n", c->faster,
+    printf("\n%d faster, %d slower, %d the same within %.2f, %d only in one file", c->faster,
            c->slower, c->same, (double)c->threshold, c->alone);
+    if (c->failed)
+        printf(", %d failed", c->failed);
+    printf("\n");
+    if (c->broken)
+        FAIL(e, ERR_ITEMS, "%d kernel%s of %s failed, which %s in %s", c->broken,
+             c->broken == 1 ? "" : "s", c->path[1], c->broken == 1 ? "runs" : "run", c->path[0]);
     if (c->slower)
         FAIL(e, ERR_ITEMS, "%d kernel%s of %s: less than %.2f of the speed in %s", c->slower,
              c->slower == 1 ? "" : "s", c->path[1], (double)c->threshold, c->path[0]);

@@ -20,11 +20,11 @@
 #include "stat.h"
 
 enum { MOST_COPIES = 64, MOST_KERNELS = 16, MOST_COLUMNS = 16, MOST_REPEATS = 1000 };
-enum { RECORDED = 64 };                /* calls of a recording, at least, */
-static const double recorded_s = 5e-3; /* or so many seconds of them */
-enum { SAMPLED = 64 };                 /* rows of a large matrix that the oracle computes */
-#define SPREAD ((size_t)256 << 20)     /* bytes that no cache holds */
-#define ROOM ((size_t)2 << 30)         /* of all copies together */
+enum { RECORDED = 64 }; /* calls of a recording at least, or as many as take recorded_s */
+static const double recorded_s = 5e-3;
+enum { SAMPLED = 64 };             /* results of a row of a large matrix that the oracle computes */
+#define SPREAD ((size_t)256 << 20) /* bytes that no cache holds */
+#define ROOM ((size_t)2 << 30)     /* of all copies together */
 /* a warm sample is at least so long: a clock's resolution does not show */
 static const double sample_s = 1e-3;
 static const double noise = 1.15; /* p95 / p5 from which a row is called noisy */
@@ -45,12 +45,11 @@ struct bench {
     int n_open;
     struct ops *ref;
     struct ceiling ceiling;
-    bool emulated; /* a GPU's kernels, run by the host */
-    int n_row;
-    uint64_t key;      /* of recordings */
-    int n_times;       /* of the model's matrix being measured: uses in a decode step */
-    struct str failed; /* kernels that failed, as JSON objects */
-    int n_failed;
+    bool emulated;               /* a GPU's kernels, run by the host */
+    int n_row;                   /* printed or kept, failed ones included */
+    int n_failed;                /* of them */
+    uint64_t key;                /* of recordings */
+    int n_times;                 /* of the model's matrix being measured: uses in a decode step */
     struct bench_result *result; /* (n_result), for a page */
     size_t n_result, cap_result;
 };
@@ -62,6 +61,7 @@ struct row { /* one kernel on one case */
     struct stat_summary cold;
     double warm, error; /* error: share of the tolerance, NaN = not checked */
     bool picked, best;
+    struct err failed; /* code 0: the figures are measured */
 };
 
 /* ---- one kernel ------------------------------------------------------------------------------ */
@@ -167,9 +167,10 @@ static int64_t sampled_row(int64_t n, int i)
     return n <= SAMPLED ? i : i * (n - 1) / (SAMPLED - 1);
 }
 
+/* A call without a norm, whose weights would be one more buffer. */
 static bool is_sampled(const struct op_case *c, enum op op)
 {
-    return op == OP_matmul && c->bench;
+    return op == OP_matmul && c->bench && c->n_buf == 1 + 3 * c->args.matmul.n_out;
 }
 
 /* Copies the sampled columns of y (n_row, n) to out (n_row, sampled). */
@@ -181,8 +182,8 @@ static void sample_results(const float *y, int n_row, int64_t n, float *out)
             out[r * k + i] = y[r * n + sampled_row(n, i)];
 }
 
-/* The oracle on the sampled rows of each matrix; want[i] of a result is (n_row, sampled). Without
- * biases and norm, as case_matmul_shape makes them. */
+/* The oracle on the sampled rows of each matrix; want[i] of a result is (n_row, sampled). There are
+ * no biases. */
 static int sampled_oracle(struct ops *ref, const struct op_case *c, void *want[CASE_BUFS],
                           struct err *e)
 {
@@ -287,25 +288,6 @@ static int check(const struct op_case *c, enum op op, struct row *r, void *want[
 
 /* ---- one case -------------------------------------------------------------------------------- */
 
-/* Reports a kernel that failed, or a case that could not be made, and lets the run go on: 0, unless
- * the device itself works no more. */
-static int failed(struct bench *b, struct ops *ops, enum op op, const char *name,
-                  const char *kernel, const struct err *why, struct err *e)
-{
-    fprintf(stderr, "mas: %s [%s]: %s failed: %s\n", ops_op_name(op), name, kernel, why->msg);
-    str_addf(&b->failed,
-             "%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"failed\": ",
-             b->n_failed++ ? "," : "", ops_op_name(op), name, kernel);
-    str_add_json(&b->failed, why->msg, strlen(why->msg));
-    str_adds(&b->failed, "}");
-    struct err dead = {0};
-    int rc = ops->dev->api->sync(ops->dev, NULL, &dead);
-    if (rc < 0)
-        FAIL(e, rc, "the device answers no more after %s [%s] %s: %s", ops_op_name(op), name,
-             kernel, dead.msg);
-    return 0;
-}
-
 static size_t case_bytes(const struct op_case *c)
 {
     size_t sum = 1;
@@ -359,7 +341,19 @@ static int measure_with(struct bench *b, const struct op_case *plain, enum op op
     return rc;
 }
 
-/* All kernels that can do the case, into row; *n of them. */
+/* After a failure: an error that the device keeps ends the run. */
+static int still_answers(struct ops *ops, const struct op_case *c, const struct row *r,
+                         struct err *e)
+{
+    struct err why = {0};
+    int rc = ops->dev->api->sync(ops->dev, NULL, &why);
+    if (rc < 0)
+        FAIL(e, rc, "%s: %s: the device stopped, and no other kernel was measured: %s", c->name,
+             r->kernel, why.msg);
+    return 0;
+}
+
+/* All kernels that can do the case, into row; *n of them, the failed ones included. */
 static int measure_all(struct bench *b, const struct op_case *c, enum op op, struct row *row,
                        int *n, void *want[CASE_BUFS], struct err *e)
 {
@@ -376,12 +370,19 @@ static int measure_all(struct bench *b, const struct op_case *c, enum op op, str
                 continue;
             struct err why = {0};
             int rc = measure_with(b, c, op, r, want, &why);
-            if (rc == ERR_NODEV)
+            if (rc == 0 && !isnan(r->error) && !(r->error <= 1))
+                rc = err_set(&why, ERR_IO, "differs from the oracle by %.3g times the tolerance",
+                             r->error);
+            if (rc == ERR_NODEV) { /* it cannot do the case */
+                TRY(still_answers(ops, c, r, e));
                 continue;
-            if (rc < 0)
-                TRY(failed(b, ops, op, c->name, r->kernel, &why, e));
-            else
-                ++*n;
+            }
+            ++*n;
+            if (rc < 0) {
+                r->failed = why;
+                r->failed.code = rc;
+                TRY(still_answers(ops, c, r, e));
+            }
         }
     }
     return 0;
@@ -411,7 +412,8 @@ static void print_head(const struct bench *b)
     char when[32];
     bench_time(when);
     if (!strcmp(b->format, "csv")) {
-        printf("op,case,kernel,us,us_p5,us_p95,warm_us,gb_s,gop_s,share,noisy,best,picked,error\n");
+        printf("op,case,kernel,us,us_p5,us_p95,warm_us,gb_s,gop_s,share,noisy,best,picked,error,"
+               "failed\n");
     } else if (!strcmp(b->format, "json")) {
         struct str s = STR_INIT;
         str_addf(&s,
@@ -467,6 +469,27 @@ static void print_md(const struct bench *b, enum op op, const struct op_case *c,
         100 * c->bytes / r->cold.median / b->ceiling.read, error, mark);
 }
 
+/* A kernel without figures, on standard error, too. */
+static void print_failed(const struct bench *b, enum op op, const struct op_case *c,
+                         const struct row *r)
+{
+    struct str s = STR_INIT;
+    const char *msg = r->failed.msg;
+    fprintf(stderr, "mas: %s [%s]: %s failed: %s\n", ops_op_name(op), c->name, r->kernel, msg);
+    if (!strcmp(b->format, "json")) {
+        str_add_json(&s, msg, strlen(msg));
+        printf("%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"failed\": %s}",
+               b->n_row ? "," : "", ops_op_name(op), c->name, r->kernel, s.s ? s.s : "\"\"");
+    } else if (!strcmp(b->format, "csv")) {
+        for (; *msg; msg++)
+            str_addf(&s, *msg == '"' ? "\"%c" : "%c", *msg);
+        printf("%s,%s,%s,,,,,,,,,,,,\"%s\"\n", ops_op_name(op), c->name, r->kernel, s.s ? s.s : "");
+    } else {
+        printf("| %-9s | %-34s | %-11s | failed: %s |\n", ops_op_name(op), c->name, r->kernel, msg);
+    }
+    str_free(&s);
+}
+
 static void print_row(struct bench *b, enum op op, const struct op_case *c, const struct row *r)
 {
     const double share = c->bytes / r->cold.median / b->ceiling.read,
@@ -475,9 +498,11 @@ static void print_row(struct bench *b, enum op op, const struct op_case *c, cons
     if (!b->n_row)
         print_head(b);
     if (!isnan(r->error))
-        snprintf(error, sizeof error, "%.4f", fmin(r->error, 1e9)); /* JSON has no infinity */
-    if (!strcmp(b->format, "csv"))
-        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s\n", ops_op_name(op),
+        snprintf(error, sizeof error, "%.4f", r->error);
+    if (r->failed.code)
+        print_failed(b, op, c, r);
+    else if (!strcmp(b->format, "csv"))
+        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s,\n", ops_op_name(op),
                c->name, r->kernel, r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6,
                r->warm * 1e6, gb_s(c, r), gop, share, noisy(r), r->best, r->picked,
                isnan(r->error) ? "" : error);
@@ -500,6 +525,11 @@ static void print_row(struct bench *b, enum op op, const struct op_case *c, cons
 static int keep(struct bench *b, enum op op, const struct op_case *c, const struct row *r,
                 struct err *e)
 {
+    if (r->failed.code) {
+        print_failed(b, op, c, r);
+        b->n_row++;
+        return 0;
+    }
     TRY(mem_grow(&b->result, &b->cap_result, b->n_result + 1, sizeof *b->result,
                  "the results of a benchmark", e));
     struct bench_result *k = &b->result[b->n_result++];
@@ -523,33 +553,40 @@ static int keep(struct bench *b, enum op op, const struct op_case *c, const stru
     return 0;
 }
 
-/* The fastest, and what a call takes unforced: of the CPU's instruction sets the last. */
-static int judge(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n,
-                 struct err *e)
+/* Marks the fastest, and what a call takes unforced: of the CPU's instruction sets the last. Failed
+ * kernels have no mark. */
+static void judge(const struct bench *b, struct row *r, int n, int *best, int *picked)
 {
-    int best = 0, picked = n - 1;
+    *best = -1;
+    *picked = r[n - 1].variant < 0 ? n - 1 : -1;
     for (int i = 0; i < n; i++) {
-        best = r[i].cold.median < r[best].cold.median ? i : best;
-        picked = r[i].picked ? i : picked;
+        if (r[i].failed.code)
+            continue;
+        *best = *best < 0 || r[i].cold.median < r[*best].cold.median ? i : *best;
+        *picked = r[i].picked ? i : *picked;
     }
-    r[best].best = true;
-    for (int i = 0; i < n; i++)
-        r[i].picked = i == picked && !b->variant;
-    for (int i = 0; i < n; i++)
+    if (*picked >= 0 && r[*picked].failed.code)
+        *picked = -1;
+    for (int i = 0; i < n; i++) {
+        r[i].best = i == *best;
+        r[i].picked = i == *picked && !b->variant;
+    }
+}
+
+static int print_case(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n,
+                      struct err *e)
+{
+    int best, picked;
+    judge(b, r, n, &best, &picked);
+    for (int i = 0; i < n; i++) {
+        b->n_failed += r[i].failed.code != 0;
         if (!strcmp(b->format, "html"))
             TRY(keep(b, op, c, &r[i], e));
         else
             print_row(b, op, c, &r[i]);
-    TRY(cli_flush(e));
-    for (int i = 0; i < n; i++) {
-        struct err why = {0};
-        if (!isnan(r[i].error) && !(r[i].error <= 1)) {
-            err_set(&why, ERR_IO, "differs from the oracle by %.3g times the tolerance",
-                    r[i].error);
-            TRY(failed(b, r[i].ops, op, c->name, r[i].kernel, &why, e));
-        }
     }
-    if (!b->emulated && !b->variant && r[picked].cold.p5 > r[best].cold.p95)
+    TRY(cli_flush(e));
+    if (!b->emulated && !b->variant && picked >= 0 && r[picked].cold.p5 > r[best].cold.p95)
         fprintf(stderr, "mas: %s [%s]: %s is picked and %.2f times as slow as %s\n",
                 ops_op_name(op), c->name, r[picked].kernel,
                 r[picked].cold.median / r[best].cold.median, r[best].kernel);
@@ -560,34 +597,34 @@ static int bench_case(struct bench *b, enum op op, const struct op_case *c, stru
 {
     struct row row[MOST_KERNELS];
     void *want[CASE_BUFS] = {NULL};
-    struct err why = {0};
     int n = 0, rc = 0;
     if (b->refcheck)
-        rc = is_sampled(c, op) ? sampled_oracle(b->ref, c, want, &why)
-                               : results(c, b->ref, want, &why);
-    rc = rc < 0 ? failed(b, b->ref, op, c->name, "the oracle", &why, e)
-                : measure_all(b, c, op, row, &n, want, e);
+        rc = is_sampled(c, op) ? sampled_oracle(b->ref, c, want, e) : results(c, b->ref, want, e);
+    if (rc == 0)
+        rc = measure_all(b, c, op, row, &n, want, e);
     for (int i = 0; i < CASE_BUFS; i++)
         mem_free(want[i]);
-    return rc == 0 && n ? judge(b, op, c, row, n, e) : rc;
+    /* the device may have stopped: the rows before are printed */
+    int end = n ? print_case(b, op, c, row, n, rc ? NULL : e) : 0;
+    return rc ? rc : end;
 }
 
 static int print_page(const struct bench *b, struct err *e)
 {
+#define EMULATED "A GPU's kernels, run by the host: these times say nothing about a GPU."
+#define FAILED "Some kernels failed and have no row."
+    static const char *const note[2][2] = {{"", FAILED}, {EMULATED, EMULATED " " FAILED}};
     struct str s = STR_INIT;
     char title[96];
     snprintf(title, sizeof title, "mas bench kernels%s%s", b->shape ? ", matrices of " : "",
              b->shape ? b->shape : "");
-    const struct bench_page p = {
-        .title = title,
-        .device = b->open[b->n_open - 1]->dev->name,
-        .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
-        .note = b->emulated
-                    ? "A GPU's kernels, run by the host: these times say nothing about a GPU."
-                    : "",
-        .ceiling = b->ceiling,
-        .row = b->result,
-        .n_row = b->n_result};
+    const struct bench_page p = {.title = title,
+                                 .device = b->open[b->n_open - 1]->dev->name,
+                                 .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
+                                 .note = note[b->emulated][b->n_failed != 0],
+                                 .ceiling = b->ceiling,
+                                 .row = b->result,
+                                 .n_row = b->n_result};
     bench_html(&p, &s);
     int rc = str_ok(&s, "a page", e);
     if (rc == 0)
@@ -616,14 +653,9 @@ static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out
                        enum matmul_epilogue epilogue, struct err *e)
 {
     struct op_case c = {0};
-    struct err why = {0};
     int rc = case_matmul_shape(&c, b->fmt < 0 ? FMT_Q4_K : (enum fmt)b->fmt, columns, n_in, n_out,
-                               epilogue, &why);
-    if (rc == ERR_USAGE)
-        *e = why;
-    else if (rc < 0)
-        rc = failed(b, b->open[0], OP_matmul, c.name, "the case", &why, e);
-    else
+                               epilogue, e);
+    if (rc == 0)
         rc = bench_case(b, OP_matmul, &c, e);
     case_free(&c);
     return rc;
@@ -666,12 +698,9 @@ static int bench_registry(struct bench *b, struct err *e)
             continue;
         for (int i = 0; i < case_registry[op]->n; i++) {
             struct op_case c = {0};
-            struct err why = {0};
-            int rc = case_registry[op]->make(i, &c, &why);
+            int rc = case_registry[op]->make(i, &c, e);
             const char *fmt = b->fmt < 0 ? "" : fmt_info((enum fmt)b->fmt)->name;
-            if (rc < 0)
-                rc = failed(b, b->open[0], (enum op)op, c.name, "the case", &why, e);
-            else if (c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
+            if (rc == 0 && c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
                 rc = bench_case(b, (enum op)op, &c, e);
             case_free(&c);
             TRY(rc);
@@ -719,23 +748,23 @@ static int bench_run(struct bench *b, struct err *e)
 {
     TRY(bench_open(b, e));
     int rc = b->shape ? bench_shapes(b, e) : bench_registry(b, e);
-    if (!strcmp(b->format, "json") && (b->n_row || b->n_failed)) {
-        if (!b->n_row)
-            print_head(b);
-        printf("\n ],\n \"failed\": [%s\n ]}\n", b->failed.s ? b->failed.s : "");
+    if (!strcmp(b->format, "json") && b->n_row)
+        printf("\n ]}\n");
+    if (!strcmp(b->format, "html") && b->n_row) {
+        int page = print_page(b, rc ? NULL : e);
+        rc = rc ? rc : page;
     }
     TRY(rc);
-    TRY(str_ok(&b->failed, "the list of failures", e));
-    if (!strcmp(b->format, "html") && b->n_row)
-        TRY(print_page(b, e));
-    if (b->n_failed)
-        FAIL(e, ERR_IO, "%d kernels or cases failed; see above", b->n_failed);
     if (!b->n_row)
         FAIL(e, ERR_USAGE, "no case and kernel of that description; see --help");
     if (!strcmp(b->format, "md"))
         printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle "
                "allows.\n",
                noise);
+    if (b->n_failed)
+        FAIL(e, ERR_ITEMS, "%d kernel%s of %d failed: see %s message%s", b->n_failed,
+             b->n_failed == 1 ? "" : "s", b->n_row, b->n_failed == 1 ? "its" : "their",
+             b->n_failed == 1 ? "" : "s");
     return 0;
 }
 
@@ -803,7 +832,8 @@ int bench_kernels(int argc, char **argv)
         {"columns", 'c', "N,..", 0,
          "rows of activations that share a matrix, for 8b and 70b (default 1)", 1},
         {"variant", 'v', "NAME", 0, "only this kernel (default all)", 1},
-        {"refcheck", 'R', NULL, 0, "compare each result with the oracle first", 1},
+        {"refcheck", 'R', NULL, 0,
+         "compare each result with the oracle; of a large matrix 64 results of each row", 1},
         {"repetitions", 'r', "N", 0, "samples of each time (default 15)", 1},
         {"output", 'o', "FORMAT", 0,
          "md (default), csv, json or html: a page with roofline and curves", 2},
@@ -816,12 +846,7 @@ int bench_kernels(int argc, char **argv)
          .otherwise = "cpu"},
         {.flag = "threads", .group = 2},
         {.flag = "device", .letter = 'd', .group = 2}};
-    struct bench b = {.fmt = -1,
-                      .columns = {1},
-                      .n_columns = 1,
-                      .repeats = 15,
-                      .format = "md",
-                      .failed = STR_INIT};
+    struct bench b = {.fmt = -1, .columns = {1}, .n_columns = 1, .repeats = 15, .format = "md"};
     struct err e = {0};
     const struct argp_child children[] = {{&b.rows.argp, 0, NULL, 1}, {0}};
     const struct argp argp = {
@@ -838,7 +863,6 @@ int bench_kernels(int argc, char **argv)
     for (int i = 0; i < b.n_open; i++)
         ops_close(b.open[i]);
     ops_close(b.ref);
-    str_free(&b.failed);
     mem_free(b.result);
     if (rc < 0)
         advice_instead(&e, "--ctx", "choose a smaller --shape or fewer --columns");
