@@ -16,7 +16,7 @@
 # Tables: tests/gpu/table.py result-A.tar result-B.tar. Exit 0 nothing failed, 1 something did, 69 no GPU.
 set -uo pipefail
 export LC_ALL=C
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 66
 PACK_MOST=$((45 << 20)) # bytes: with the tree that travels along, it fits into 64 MiB
 
 usage() {
@@ -237,14 +237,14 @@ if [ -z "$models" ]; then # memory serves faster than a disk, if there is enough
     fi
 fi
 mkdir -p "$models" || exit 73
-rm -f "$models"/*.failed "$models"/*.part
+rm -f "$models"/*.failed "$models"/*.part "$models"/*.none
 export models
 export -f environment blas_folder query tool quote
 blas=$(blas_folder)
 [ -z "$blas" ] || export LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$blas
 
 if [ $kind = cuda ]; then
-    synth 8b --shape llama3-8b --vocab shape
+    synth 8b --shape llama3-8b --vocab shape -t 4
     wide="-p 512 -n 64" decode=-n\ 64 rows=64 parallel=1,8,64 repeats=3 few=-n\ 16 fewer=2
     stream="--parallel 1,8,64"
 else
@@ -351,15 +351,17 @@ memcheck() { # OP[/N]..
 }
 export -f profile memcheck
 part_b() {
-    local slice full columns=1,2,4,8,16,64,128,512 op
+    local slice narrow=1,2,4,8,16 wider=64,128,512
     if [ $kind = cuda ]; then
-        synth 70b-10 --shape llama3-70b --layers 10 --vocab shape -t 8
+        synth 70b-10 --shape llama3-70b --layers 10 --vocab shape -t 4
         synth draft --shape llama3.2-1b --vocab shape -t 4
         # 24 GB are to 80 layers as these are to 10, beside the embedding and the output
         slice="--vram 4500MB --link-limit 25GB/s"
-        kernels kernels-8b 40 80 --shape 8b --columns $columns --refcheck
+        kernels kernels-8b 30 50 --shape 8b --columns $narrow --refcheck
+        kernels kernels-8b-wide 16 30 --shape 8b --columns $wider
         kernels attention 8 25 --op attention --refcheck
-        kernels kernels-70b 50 90 --shape 70b --columns $columns --refcheck
+        kernels kernels-70b 44 60 --shape 70b --columns $narrow --refcheck
+        kernels kernels-70b-wide 25 40 --shape 70b --columns $wider
     else
         synth 70b-10 --shape tiny --layers 30 --type Q8_0
         synth draft --shape tiny --layers 1 --type Q8_0
@@ -371,7 +373,14 @@ part_b() {
     # shellcheck disable=SC2086
     speed 70b-10-resident 8 25 70b-10 $wide --parallel ${parallel%,*}
     # the whole 70B is made from here on, so that it does not disturb the kernels' times
-    [ $kind = cudahost ] || synth 70b --shape llama3-70b --vocab shape -t 8
+    if [ $kind = cuda ]; then
+        free=$(df --output=avail -k "$models" | tail -n 1)
+        if [ "$free" -gt $((45 << 20)) ] || [ -e "$models/70b.gguf" ]; then
+            synth 70b --shape llama3-70b --vocab shape -t 8
+        else
+            touch "$models/70b.none"
+        fi
+    fi
     # A step of these copies gigabytes over the link: few tokens.
     repeats=$fewer
     # shellcheck disable=SC2086
@@ -398,6 +407,10 @@ part_b() {
             skip llama-bench "no peers/llama-bench was carried"
         fi
         repeats=1
+        [ ! -e "$models/70b.none" ] || {
+            skip model-70b "no room for 42.5 GB in $models"
+            return
+        }
         step model-70b 1 40 bash -c 'model_ready 70b'
         speed 70b-latency 35 90 70b -p 0 -n 8 --parallel 1 --vram 24GB --link-limit 25GB/s --placement latency
     else

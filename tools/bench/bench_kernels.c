@@ -80,8 +80,8 @@ static int call_all(const struct calls *l, struct ops *ops, struct err *e)
     return 0;
 }
 
-/* Records the calls if the backend can, in enough rounds that neither launches nor the wait for
- * their end count; call_s: seconds of a call, about. key 0: no recording, one round. */
+/* Records the calls if the backend can. There are enough rounds that neither launches nor the wait
+ * for their end count. call_s: seconds of a call, about. key 0: no recording, one round. */
 static int record(struct bench *b, struct calls *l, struct ops *ops, double call_s, uint64_t *key,
                   struct err *e)
 {
