@@ -25,11 +25,16 @@ PY
 grep -q '^| matmul    | Q8_0 1x256->32 store  ' "$dir/md" || fail "no row in $(cat "$dir/md")"
 [ "$(grep -c '^| matmul' "$dir/md")" = 1 ] || fail "--variant is not one kernel"
 [ "$("${kernels[@]}" --shape 1x256x32 -o csv | head -n 1 | tr , '\n' | wc -l)" = 15 ] || fail "the CSV's head"
-# of a large matrix the oracle computes 64 results of each row
+# of a large matrix the oracle computes 64 results of each row, in every epilogue
 "${kernels[@]}" --shape 3x512x1000 --refcheck -o json >"$dir/large.json" || fail "exit $?"
-python3 -c 'import json, sys
-rows = json.load(open(sys.argv[1]))["rows"]
-assert rows and all(0 < r["error"] <= 1 for r in rows)' "$dir/large.json" || fail "the oracle of a large matrix"
+# a case that cannot be made is reported, the JSON is whole, and the exit status says it
+"${kernels[@]}" --shape 1x16777216x16777216 -o json >"$dir/failed.json" 2>"$dir/failed.err" && fail "a failure is no failure"
+python3 - "$dir/large.json" "$dir/failed.json" <<'PY' || fail "$(cat "$dir/failed.err" "$dir/failed.json")"
+import json, sys
+large, failed = (json.load(open(f)) for f in sys.argv[1:])
+assert large["rows"] and all(0 < r["error"] <= 1 for r in large["rows"])
+assert len(failed["rows"]) == 1 and "memory" in failed["rows"][0]["failed"]
+PY
 "${kernels[@]}" --shape 2x256x32 -o html >"$dir/page" || fail "exit $?"
 grep -q '</html>' "$dir/page" && [ "$(grep -c '<svg' "$dir/page")" = 1 ] && ! grep -q 'http' "$dir/page" || fail "the page"
 if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then

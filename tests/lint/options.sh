@@ -57,7 +57,7 @@ check() {
             has "$option" "${of[$command]:-}" || bad "$file:$line: mas $command has no --$option"
             continue
         fi
-        [[ $before != *gguf-split\  ]] || continue # another program's
+        [[ ! $before =~ (gguf-split|nsys\ [a-z]+|ncu)\ $ ]] || continue # another program's
         case $file in
         runtime/config/*) [ "$option" != set ] || continue ;;&
         kernels/* | loader/* | runtime/*)

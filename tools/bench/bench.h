@@ -1,6 +1,7 @@
 /*
  * bench: the parts that the modes of mas bench share. `mas bench kernels -o json` prints one
- * object, and `mas bench compare` reads two of them:
+ * object, `mas bench read -o json` another from a profiler's report, and `mas bench compare` reads
+ * two of them:
  *
  *   {"bench": "kernels", "format": 1, "commit", "time", "backend", "device", "threads",
  *    "emulated": true if the host ran a GPU's kernels,
@@ -16,6 +17,16 @@
  *              "picked": the kernel that a call takes when none is forced,
  *              "error": used share of the oracle's tolerance, or null}
  *             or, for a kernel that failed, {"op", "case", "kernel", "failed": the message}]}
+ *
+ * A member of a row that is not known is null or missing. A profiler's report gives "files",
+ * "left_out" and "ranges" beside the rows. Members of its rows:
+ *
+ * - "us": median, or the mean with "mean": true;
+ * - "bytes": read and written by the GPU's memory; "share": of that memory's peak rate;
+ * - "calls": number of calls or launches; "total_us": of all of them;
+ * - "part": true if the row is one CUDA kernel; the call of an op may launch several;
+ * - "instance": arguments of the kernel's template; "launch": grid and block;
+ * - "range": the NVTX range around it; "function": the kernel's full name; "report": its report.
  */
 #ifndef MAS_BENCH_H
 #define MAS_BENCH_H
@@ -54,6 +65,7 @@ int bench_kernels(int argc, char **argv);
 int bench_ceiling(int argc, char **argv);
 int bench_compare(int argc, char **argv);
 int bench_stream(int argc, char **argv);
+int bench_read(int argc, char **argv);
 
 /* "2026-11-25T17:00:00Z" */
 void bench_time(char out[32]);

@@ -20,11 +20,11 @@
 #include "stat.h"
 
 enum { MOST_COPIES = 64, MOST_KERNELS = 16, MOST_COLUMNS = 16, MOST_REPEATS = 1000 };
-enum { RECORDED = 64 }; /* calls of a recording at least, or as many as take recorded_s */
-static const double recorded_s = 5e-3;
-enum { SAMPLED = 64 };             /* results of a row of a large matrix that the oracle computes */
-#define SPREAD ((size_t)256 << 20) /* bytes that no cache holds */
-#define ROOM ((size_t)2 << 30)     /* of all copies together */
+enum { RECORDED = 64 };                /* calls of a recording, at least, */
+static const double recorded_s = 5e-3; /* or so many seconds of them */
+enum { SAMPLED = 64 };                 /* rows of a large matrix that the oracle computes */
+#define SPREAD ((size_t)256 << 20)     /* bytes that no cache holds */
+#define ROOM ((size_t)2 << 30)         /* of all copies together */
 /* a warm sample is at least so long: a clock's resolution does not show */
 static const double sample_s = 1e-3;
 static const double noise = 1.15; /* p95 / p5 from which a row is called noisy */
@@ -370,14 +370,14 @@ static int measure_all(struct bench *b, const struct op_case *c, enum op op, str
                 continue;
             struct err why = {0};
             int rc = measure_with(b, c, op, r, want, &why);
-            if (rc == 0 && !isnan(r->error) && !(r->error <= 1))
-                rc = err_set(&why, ERR_IO, "differs from the oracle by %.3g times the tolerance",
-                             r->error);
             if (rc == ERR_NODEV) { /* it cannot do the case */
                 TRY(still_answers(ops, c, r, e));
                 continue;
             }
             ++*n;
+            if (rc == 0 && !isnan(r->error) && !(r->error <= 1))
+                rc = err_set(&why, ERR_IO, "differs from the oracle by %.3g times the tolerance",
+                             r->error);
             if (rc < 0) {
                 r->failed = why;
                 r->failed.code = rc;
@@ -593,15 +593,27 @@ static int print_case(struct bench *b, enum op op, const struct op_case *c, stru
     return 0;
 }
 
+/* Reports a case that cannot be made, or that the oracle cannot compute; the run goes on. */
+static int no_case(struct bench *b, enum op op, const struct op_case *c, const char *part, int rc,
+                   const struct err *why, struct err *e)
+{
+    struct row r = {.failed = *why, .error = (double)NAN};
+    r.failed.code = rc;
+    snprintf(r.kernel, sizeof r.kernel, "%s", part);
+    return print_case(b, op, c, &r, 1, e);
+}
+
 static int bench_case(struct bench *b, enum op op, const struct op_case *c, struct err *e)
 {
     struct row row[MOST_KERNELS];
     void *want[CASE_BUFS] = {NULL};
+    struct err why = {0};
     int n = 0, rc = 0;
     if (b->refcheck)
-        rc = is_sampled(c, op) ? sampled_oracle(b->ref, c, want, e) : results(c, b->ref, want, e);
-    if (rc == 0)
-        rc = measure_all(b, c, op, row, &n, want, e);
+        rc = is_sampled(c, op) ? sampled_oracle(b->ref, c, want, &why)
+                               : results(c, b->ref, want, &why);
+    rc = rc < 0 ? no_case(b, op, c, "the oracle", rc, &why, e)
+                : measure_all(b, c, op, row, &n, want, e);
     for (int i = 0; i < CASE_BUFS; i++)
         mem_free(want[i]);
     /* the device may have stopped: the rows before are printed */
@@ -653,9 +665,14 @@ static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out
                        enum matmul_epilogue epilogue, struct err *e)
 {
     struct op_case c = {0};
+    struct err why = {0};
     int rc = case_matmul_shape(&c, b->fmt < 0 ? FMT_Q4_K : (enum fmt)b->fmt, columns, n_in, n_out,
-                               epilogue, e);
-    if (rc == 0)
+                               epilogue, &why);
+    if (rc == ERR_USAGE)
+        *e = why;
+    else if (rc < 0)
+        rc = no_case(b, OP_matmul, &c, "the case", rc, &why, e);
+    else
         rc = bench_case(b, OP_matmul, &c, e);
     case_free(&c);
     return rc;
@@ -698,9 +715,12 @@ static int bench_registry(struct bench *b, struct err *e)
             continue;
         for (int i = 0; i < case_registry[op]->n; i++) {
             struct op_case c = {0};
-            int rc = case_registry[op]->make(i, &c, e);
+            struct err why = {0};
+            int rc = case_registry[op]->make(i, &c, &why);
             const char *fmt = b->fmt < 0 ? "" : fmt_info((enum fmt)b->fmt)->name;
-            if (rc == 0 && c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
+            if (rc < 0)
+                rc = no_case(b, (enum op)op, &c, "the case", rc, &why, e);
+            else if (c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
                 rc = bench_case(b, (enum op)op, &c, e);
             case_free(&c);
             TRY(rc);

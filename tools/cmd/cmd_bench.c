@@ -60,8 +60,10 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case ARGP_KEY_ARG:
         if (!strcmp(arg, "model"))
             return 0;
-        argp_error(
-            st, "unknown benchmark '%s'; there are: model, kernels, ceiling, compare, stream", arg);
+        argp_error(st,
+                   "unknown benchmark '%s'; there are: model, kernels, ceiling, compare, "
+                   "stream, read",
+                   arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -248,7 +250,8 @@ static int run(int argc, char **argv)
     } modes[] = {{"kernels", bench_kernels},
                  {"ceiling", bench_ceiling},
                  {"compare", bench_compare},
-                 {"stream", bench_stream}};
+                 {"stream", bench_stream},
+                 {"read", bench_read}};
     char title[64]; /* how argp calls the program */
     for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(argv[1], modes[i].name)) {
@@ -274,8 +277,8 @@ static int run(int argc, char **argv)
         parse,
         "model",
         "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
-        "mas bench kernels, mas bench ceiling, mas bench compare, mas bench stream; each has its "
-        "own --help.",
+        "mas bench kernels, mas bench ceiling, mas bench compare, mas bench stream, mas bench "
+        "read; each has its own --help.",
         children,
         NULL,
         NULL};
@@ -298,5 +301,6 @@ const struct cmd cmd_bench = {
     "mas bench kernels --op matmul --shape 8b --fmt Q4_K --columns 1,8,64 -o json >a.json\n"
     "mas bench ceiling\n"
     "mas bench stream -m model.gguf --vram 8GiB --link-limit 25GB --parallel 1,8\n"
-    "mas bench compare a.json b.json\n",
+    "mas bench compare a.json b.json\n"
+    "nsys stats -r nvtx_gpu_proj_sum,cuda_gpu_kern_sum -f csv run.nsys-rep | mas bench read -\n",
     run};
