@@ -34,7 +34,7 @@ until [ "$(grep -c '^[A-Z]' "$dir/k.out")" -ge 6 ]; do
     kill -0 $pid 2>/dev/null || fail "A ended before it was killed: $(cat "$dir/k.out")"
     sleep 0.05
 done
-left=$(pgrep -P $pid)
+left=$(pgrep -P $pid) # steps and models that go on without it
 kill -9 $pid
 # shellcheck disable=SC2086
 kill $left 2>/dev/null
@@ -52,6 +52,17 @@ began=$SECONDS
 run A -o "$dir/l" --limit 12 >"$dir/l.out" 2>&1
 [ $((SECONDS - began)) -le 14 ] || fail "$((SECONDS - began)) s with a limit of 12"
 grep -q '^NOT RUN logits-8b .*no time: 15 s expected' "$dir/l.out" || fail "a limit of 12 s: $(cat "$dir/l.out")"
+
+# kernels that were stopped: the times that they had printed are in the table
+mkdir -p "$dir/s/steps" "$dir/s/logs"
+printf '{"step": "kernels-8b", "part": "B", "verdict": "FAIL", "seconds": 9, "limit": 9, "message": "stopped", "data": null}\n' \
+    >"$dir/s/steps/01-kernels-8b.json"
+{
+    "$build/mas" bench kernels --backend cudahost --op add -r 1 -o json | head -n 4
+    printf '  {"op": "add", "case": "3x'
+} >"$dir/s/logs/01-kernels-8b.out" 2>"$dir/s.err"
+tar -C "$dir/s" -cf "$dir/s.tar" steps logs
+python3 "$here/table.py" "$dir/s.tar" >"$dir/s.md" && grep -q '^| add | 1x1 | `flat` ' "$dir/s.md" || fail "$(cat "$dir/s.md")"
 
 # B, whole; then both as a kept file, and the table inside another text
 began=$SECONDS

@@ -309,8 +309,8 @@ part_a() {
 
 # ---- B -----------------------------------------------------------------------------------------------------------
 # ncu reads one launch of a kernel, memcheck runs small cases. A tool that cannot be used here is no fault of ours.
-profile() { # the output of ncu as CSV, one kernel after the other
-    local ncu rc=0 kernel shape
+profile() { # FOLDER: the output of ncu as CSV, one kernel after the other; prints them as mas bench reads them
+    local ncu rc=0 kernel shape read=()
     ncu=$(tool ncu)
     [ -n "$ncu" ] || { echo "no ncu" >&2 && return 77; }
     while read -r kernel shape; do
@@ -320,6 +320,8 @@ profile() { # the output of ncu as CSV, one kernel after the other
             grep -h '==ERROR==\|==WARNING==' "$1/ncu-$kernel.csv" "$1/ncu-$kernel.err" >&2
             echo "ncu made no figures of $kernel" >&2
             rc=77
+        else
+            read+=("$1/ncu-$kernel.csv")
         fi
     done <<'KERNELS'
 k_matmul_matvec --op matmul --shape 1x4096x14336 --variant matvec_rows
@@ -329,6 +331,7 @@ k_matmul_norm_quantise --op matmul --fmt Q4_K --variant mma
 k_attention_mma --op attention --variant mma_split
 k_sample --op sample
 KERNELS
+    [ ${#read[@]} = 0 ] || "$mas" bench read -o json "${read[@]}" || return 1
     return $rc
 }
 memcheck() { # OP[/N]..

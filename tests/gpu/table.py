@@ -32,6 +32,7 @@ def title(steps):
             e = s["data"]
             emulated = "" if e["kind"] == "cuda" else " **Kernels run by the CPU: no time means anything.**"
             driver = f", driver {e['driver_version']}" if e["driver_version"] else ""
+            driver += "" if e["cublas"] else ", no cuBLAS: `matmul_blas` is left out"
             return [f"**{e['opened']}**{driver}, {e['cores']} cores ({e['cpu']}), {e['date'][:10]}, "
                     f"{e['program']}.{emulated}"]
     return ["The machine is not known: the first step had not ended."]
@@ -100,7 +101,7 @@ def kernels(steps):
     for s in steps:
         data = s["data"]
         rows = data.get("rows") if isinstance(data, dict) else None
-        if not rows or not isinstance(rows, list) or "kernel" not in rows[0]:
+        if not rows or not isinstance(rows, list) or "kernel" not in rows[0] or "report" in rows[0]:
             continue
         failed = [r for r in rows if "failed" in r]
         rows = [r for r in rows if "us" in r]
@@ -120,6 +121,16 @@ def kernels(steps):
     return out[1:]
 
 
+def profiles(steps):
+    out = []
+    for s in steps:
+        rows = s["data"].get("rows") if s["step"] == "ncu" and isinstance(s["data"], dict) else None
+        for r in rows or []:
+            out.append(cells(f"`{r['function']}`", r["launch"], f"{r['us']:.2f}", rate(r["gb_s"]) if r["gb_s"] else "-",
+                             f"{100 * r['share']:.0f} %" if r["share"] else "-"))
+    return out and head("ncu: one launch of", "grid", ">us", ">GB/s", ">of the memory's peak") + out
+
+
 def predictions(steps):
     """predicted.tsv: text, step, n_prompt, n_gen, n_parallel, tokens/s, source."""
     out = []
@@ -136,7 +147,7 @@ def predictions(steps):
 
 def table(paths):
     steps = [s for path in paths for s in load(path)]
-    parts = [part(steps) for part in (title, verdicts, ceilings, logits, speeds, predictions, streams, kernels)]
+    parts = [part(steps) for part in (title, verdicts, ceilings, logits, speeds, predictions, streams, profiles, kernels)]
     return "\n\n".join("\n".join(p) for p in parts if p) + "\n"
 
 
