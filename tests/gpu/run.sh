@@ -53,7 +53,8 @@ if [ $part = pack ]; then
         strip -o "$pack/$(basename $program)" "$build/$program" || exit 1
     done
     [ ! -d "$build/peers" ] || cp -rL "$build/peers" "$pack/"
-    ldd "$pack/mas" "$pack/t_gpu" | awk '$3 ~ /^\// { print $3 }' | sort -u |
+    # the preset's programs look into lib beside them; other programs of that machine keep to their own libraries
+    ldd "$build/mas" "$build/tests/t_gpu" | awk '$3 ~ /^\// { print $3 }' | sort -u |
         grep -vE '/lib(c|m|dl|rt|pthread)\.so' | xargs cp -Lt "$pack/lib" || exit 1
     bytes=$(find "$pack" -type f -printf '%s\n' | awk '{ n += $1 } END { print n + 0 }')
     find "$pack" -type f -printf '%s %P\n' | sort -rn
@@ -72,7 +73,6 @@ began=${EPOCHREALTIME/./}
 build=$(cd "$build" && pwd) || exit 66
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 73
 work=$(mktemp -d) && mkdir "$work/steps" "$work/logs" || exit 73
-export LD_LIBRARY_PATH=$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 program() { # NAME: in a pack, or in the folder of a build
     local at
     for at in "$build/$1" "$build/tests/$1" "$build/tests/cudahost/$1"; do
@@ -241,7 +241,7 @@ rm -f "$models"/*.failed "$models"/*.part "$models"/*.none
 export models
 export -f environment blas_folder query tool quote
 blas=$(blas_folder)
-[ -z "$blas" ] || export LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$blas
+[ -z "$blas" ] || export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$blas
 
 if [ $kind = cuda ]; then
     synth 8b --shape llama3-8b --vocab shape -t 4
