@@ -34,6 +34,7 @@ struct engine_info {
     const char *path;        /* of the model file */
     const char *arch, *name; /* general.architecture, general.name ("" if absent) */
     const char *backend, *device;
+    const char *pci;       /* bus id of the GPU that computes; "" = none */
     char model_sha256[65]; /* "" until engine_hash */
     uint64_t model_bytes, n_params;
     int n_layer, n_kv_head, head_dim, n_vocab;

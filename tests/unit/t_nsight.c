@@ -232,10 +232,11 @@ static void several_reports_of_nsys_in_one_file(void **state)
     near(row_of(&x, "cuda_gpu_kern_gb_sum", "matmul", "mma", "528x1x1 of 128x1x1")->us, 12);
     near(row_of(&x, "cuda_gpu_kern_gb_sum", "matmul", "mma", "132x1x1 of 128x1x1")->us, 4.9);
 
-    assert_int_equal(x.n_range, 4); /* step, decode, layer 0, warm; not NCCL's */
+    assert_int_equal(x.n_range, 5); /* step, decode, embed, layer 0, warm; not NCCL's */
     assert_string_equal(x.range[0].name, "step");
     near(x.range[0].us, 1990);
-    assert_string_equal(x.range[2].name, "layer 0");
+    assert_string_equal(x.range[2].name, "embed"); /* the part, not the op */
+    assert_string_equal(x.range[3].name, "layer 0");
     assert_int_equal(x.n_other, 3);
     near(x.other_us, 5 + 5 + 40);
     nsight_free(&x);
@@ -332,7 +333,7 @@ static void bad_files(void **state)
         {"Range,Range Instances\nadd,5\n", "has no column 'Total Proj Time'"},
         {"NVTX Range,Kernel Name,Total Time (ns)\nadd,k_add_flat,5\n",
          "nvtx_kern_sum has no column 'Kern Inst'"},
-        {PROJ "other:add,PushPop,5,1,5\n", "no kernel and no range of mas, 1 rows"},
+        {PROJ "other:add 3x17,PushPop,5,1,5\n", "no kernel and no range of mas, 1 rows"},
         {NCU "\"0\",\"k_add_flat\",\"Duration\",\"us\"\n", "line 2 has 4 columns, ncu has 5"},
         {NCU "\"0\",\"k_add_flat\",\"Duration\",\"parsec\",\"1\"\n", "the unknown unit 'parsec'"},
         {NCU "\"0\",\"k_add_flat\",\"Duration\",\"us/s\",\"1\"\n", "the unknown unit 'us/s'"},
@@ -376,10 +377,12 @@ static void good_files(void **state)
         {"Total Time (ms),Instances,Name\n0.01,2,k_add_flat\n", 5},
         {"Total Time,Instances,Name\n10000,2,k_add_flat\n\nx,y\n", 5},
         {KERN "1,\"12,345,678.5\",1,5,,\"k_add_flat(\"\"\n\"\")\"\n", 0.005},
-        {PROJ ":add,PushPop,5000,1,4000\n", 4},
+        {PROJ ":add 3x17,PushPop,5000,1,4000\n", 4},
         {PROJ "mas:add 3x17,PushPop,5000,1,4000\n", 4},
         {KERN "1,5000,1,5,7000,add 3x17/k_add_flat\n", 7},
-        {PROJ "mas:add,PushPop,5000,1,4000\nProcessing [x] with [/r/osrt_sum.py]...\nName\nq\n", 4},
+        {PROJ
+         "mas:add 3x17,PushPop,5000,1,4000\nProcessing [x] with [/r/osrt_sum.py]...\nName\nq\n",
+         4},
         {"words\n" RAW "\"\",\"\",\"ms\"\n\"0\",\"k_add_flat\",\"0.5\"\n==PROF== end\n", 500},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {

@@ -1,5 +1,5 @@
-/* mas bench compare: two results of mas bench kernels or mas bench read, row by row. A ratio above 1
- * means that the second is faster. Its interval is that of the quotient of the two times between
+/* mas bench compare: two results of mas bench kernels or mas bench read, row by row. A ratio above
+ * 1 means that the second is faster. Its interval is that of the quotient of the two times between
  * their 5 and 95 % quantiles. Without quantiles the times alone are compared.
  *
  * Two rows belong together when everything that both know is the same: op, case, kernel and so on.

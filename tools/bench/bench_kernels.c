@@ -15,6 +15,7 @@
 #include "cli.h"
 #include "clock.h"
 #include "cmd.h"
+#include "energy.h"
 #include "mem.h"
 #include "pool.h"
 #include "stat.h"
@@ -45,6 +46,8 @@ struct bench {
     int n_open;
     struct ops *ref;
     struct ceiling ceiling;
+    struct energy energy;
+    struct energy_span spent;    /* by all rows */
     bool emulated;               /* a GPU's kernels, run by the host */
     int n_row;                   /* printed or kept, failed ones included */
     int n_failed;                /* of them */
@@ -760,16 +763,36 @@ static int bench_open(struct bench *b, struct err *e)
         TRY(ops_open(b->machine.backend, &b->ops, &b->open[0], e));
         b->open_name[b->n_open++] = b->machine.backend;
     }
-    b->emulated = !strcmp(b->open[0]->dev->kind, "cudahost");
+    const struct device *dev = b->open[0]->dev;
+    b->emulated = !strcmp(dev->kind, "cudahost");
+    TRY(energy_open(&b->energy, dev->kind, dev->pci, e));
     return ceiling_measure(b->open[b->n_open - 1], b->ops.n_threads, &b->ceiling, e);
+}
+
+/* The end of what print_head began. */
+static void print_tail(const struct bench *b)
+{
+    struct str s = STR_INIT;
+    if (!strcmp(b->format, "json")) {
+        energy_json(&b->spent, 0, &s);
+        printf("\n ]%s}\n", s.s);
+    } else if (!strcmp(b->format, "md")) {
+        energy_foot(&b->spent, &s);
+        printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle "
+               "allows.\n%s",
+               noise, s.s);
+    }
+    str_free(&s);
 }
 
 static int bench_run(struct bench *b, struct err *e)
 {
     TRY(bench_open(b, e));
+    energy_begin(&b->energy);
     int rc = b->shape ? bench_shapes(b, e) : bench_registry(b, e);
-    if (!strcmp(b->format, "json") && b->n_row)
-        printf("\n ]}\n");
+    energy_end(&b->energy, &b->spent);
+    if (b->n_row)
+        print_tail(b);
     if (!strcmp(b->format, "html") && b->n_row) {
         int page = print_page(b, rc ? NULL : e);
         rc = rc ? rc : page;
@@ -777,15 +800,11 @@ static int bench_run(struct bench *b, struct err *e)
     TRY(rc);
     if (!b->n_row)
         FAIL(e, ERR_USAGE, "no case and kernel of that description; see --help");
-    if (!strcmp(b->format, "md"))
-        printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle "
-               "allows.\n",
-               noise);
     if (b->n_failed)
         FAIL(e, ERR_ITEMS, "%d kernel%s of %d failed: see %s message%s", b->n_failed,
              b->n_failed == 1 ? "" : "s", b->n_row, b->n_failed == 1 ? "its" : "their",
              b->n_failed == 1 ? "" : "s");
-    return 0;
+    return cli_flush(e);
 }
 
 static error_t parse_op(struct bench *b, const char *arg, struct argp_state *st)
@@ -882,6 +901,7 @@ int bench_kernels(int argc, char **argv)
     int rc = bench_run(&b, &e);
     for (int i = 0; i < b.n_open; i++)
         ops_close(b.open[i]);
+    energy_close(&b.energy);
     ops_close(b.ref);
     mem_free(b.result);
     if (rc < 0)

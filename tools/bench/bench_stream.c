@@ -21,6 +21,7 @@
 #include "cli.h"
 #include "clock.h"
 #include "cmd.h"
+#include "energy.h"
 #include "mem.h"
 #include "place.h"
 #include "rng.h"
@@ -54,6 +55,7 @@ struct bench {
     int passes;                    /* of copies alone */
     double *copy, *step, *compute; /* (repeats), (repeats x steps) x 2 */
     bool first;
+    struct energy energy;
 };
 
 struct row {
@@ -348,6 +350,22 @@ static void print_row(struct bench *b, const struct row *r)
     b->first = false;
 }
 
+/* The end of what the head began. The energy is that of copies, steps and computation together. */
+static void print_tail(struct bench *b)
+{
+    struct energy_span spent;
+    struct str s = STR_INIT;
+    energy_end(&b->energy, &spent);
+    if (!strcmp(b->format, "json")) {
+        energy_json(&spent, 0, &s);
+        printf("\n ]%s}\n", s.s);
+    } else if (!strcmp(b->format, "md")) {
+        energy_foot(&spent, &s);
+        printf("\n%s", s.s);
+    }
+    str_free(&s);
+}
+
 /* ---- the mode -------------------------------------------------------------------------------- */
 
 static int check_streams(const struct bench *b, struct err *e)
@@ -385,6 +403,8 @@ static int bench_run(struct bench *b, struct err *e)
     b->ce.opt.n_ctx = b->depth + length(b, most);
     TRY_DONE(cli_engine_open(&b->ce, &b->en, e));
     TRY_DONE(check_streams(b, e));
+    TRY_DONE(energy_open(&b->energy, engine_info(b->en)->backend, engine_info(b->en)->pci, e));
+    energy_begin(&b->energy);
     place_stats(engine_placed(b->en), &b->stage);
     for (int i = 0; i < b->n_parallel; i++) {
         struct row r = {.parallel = b->parallel[i]};
@@ -393,8 +413,9 @@ static int bench_run(struct bench *b, struct err *e)
         TRY_DONE(cli_flush(e));
     }
 done:
-    if (!strcmp(b->format, "json") && !b->first)
-        printf("\n ]}\n");
+    if (!b->first)
+        print_tail(b);
+    energy_close(&b->energy);
     engine_close(b->en);
     mem_free(b->copy);
     return rc;

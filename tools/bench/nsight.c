@@ -248,14 +248,15 @@ static const char *our_range(const char *range)
     return NULL;
 }
 
-/* The op of a range called "add", or "add 3x17": then *call is "3x17". */
+/* The op of a range called "add 3x17"; *call is "3x17". An op's range always has its case: "embed"
+ * alone is a part of a step. */
 static const char *range_op(const char *s, const char **call)
 {
     size_t n = strcspn(s, " ");
     for (int op = 0; op < OP_COUNT; op++) {
         const char *name = ops_op_name((enum op)op);
-        if (strlen(name) == n && !strncmp(s, name, n)) {
-            *call = s[n] && s[n + 1] ? s + n + 1 : NULL;
+        if (strlen(name) == n && !strncmp(s, name, n) && s[n] && s[n + 1]) {
+            *call = s + n + 1;
             return name;
         }
     }
@@ -355,8 +356,8 @@ static int projected(struct nsight_file *f, struct err *e)
 }
 
 /* A kernel stands once under every range around it. Of these the op's counts. A replayed recording
- * has no range of an op, and a kernel may stand outside all ranges. Then the kernel's own name tells
- * the op. */
+ * has no range of an op, and a kernel may stand outside all ranges. Then the kernel's own name
+ * tells the op. */
 static int in_ranges(struct nsight_file *f, struct err *e)
 {
     struct times t = {.mean = nsight_column(&f->head, "Avg|Average"),
