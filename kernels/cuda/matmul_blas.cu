@@ -34,7 +34,7 @@ namespace CU_NS
 {
 
 static constexpr int MB_THREADS = 256, MB_RUN = 8;
-/* Bytes: the size that the library's guide recommends for Hopper; a token one for the plain kernel. */
+/* Bytes: the library's guide recommends this size for Hopper. The plain kernel needs none. */
 static constexpr size_t MB_WORKSPACE = MB_LIBRARY ? (size_t)32 << 20 : 4096;
 
 static size_t mb_align(size_t bytes)

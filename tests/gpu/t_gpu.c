@@ -2,11 +2,15 @@
  * t_gpu: what tests/gpu/run.sh runs on a GPU, besides programs that exist anyway. No op is named
  * here.
  *
- *   t_gpu check KIND [OP..]     every small case, every kernel that can do it, against the oracle
+ *   t_gpu ops                   names of all ops, one a line
+ *   t_gpu open KIND             name of the device
+ *   t_gpu check KIND OP[/N]..   every small case (every N-th), every kernel that can do it, against
+ *                               the oracle; prints a JSON object for each op
  *   t_gpu logits KIND MODEL N   logits of a seeded prompt of N tokens: KIND against the CPU
  *
  * KIND is a backend with a device of its own: cuda, or cudahost to try this program without a GPU.
- * Exit 0 right, 1 wrong, 69 no device.
+ * Exit 0 right, 1 wrong, 69 no device. The environment variable T_GPU_FAIL names an op whose first
+ * result counts as wrong: a fault to try run.sh with.
  */
 #include <math.h>
 #include <stdio.h>
@@ -25,12 +29,16 @@ static int die(const char *what, const struct err *e)
     return e->code == ERR_NODEV ? 69 : 1;
 }
 
-static bool wanted(enum op op, char **only)
+static bool op_from_name(const char *name, enum op *op, int *stride)
 {
-    bool all = !*only;
-    for (; *only; only++)
-        all = all || !strcmp(*only, ops_op_name(op));
-    return all;
+    const size_t n = strcspn(name, "/");
+    *stride = name[n] ? atoi(name + n + 1) : 1;
+    for (int i = 0; i < OP_COUNT; i++)
+        if (!strncmp(name, ops_op_name((enum op)i), n) && !ops_op_name((enum op)i)[n]) {
+            *op = (enum op)i;
+            return *stride > 0;
+        }
+    return false;
 }
 
 /* ---- check ----------------------------------------------------------------------------------- */
@@ -66,16 +74,18 @@ static int check_one(const struct op_case *c, struct ops *ops, enum op op, int v
     int rc = run_case(c, ops, got, &e), verdict = rc == ERR_NODEV ? 0 : rc < 0 ? -1 : 1;
     ops->variant_force(ops, op, -1);
     if (verdict < 0)
-        printf("FAIL %s_%s [%s]: %s\n", ops_op_name(op), name, c->name, e.msg);
+        fprintf(stderr, "FAIL %s_%s [%s]: %s\n", ops_op_name(op), name, c->name, e.msg);
     for (int i = 0; i < c->n_buf && verdict > 0; i++) {
         if (c->buf[i].role == CASE_IN)
             continue;
         struct case_diff d = case_compare(&c->buf[i], got[i], want[i]);
         if (d.used <= 1)
             continue;
-        printf("FAIL %s_%s [%s]: %s[%lld] is %.9g, the oracle has %.9g: %.0f %% of the tolerance\n",
-               ops_op_name(op), name, c->name, c->buf[i].name, (long long)d.worst, d.got, d.want,
-               100 * d.used);
+        fprintf(
+            stderr,
+            "FAIL %s_%s [%s]: %s[%lld] is %.9g, the oracle has %.9g: %.0f %% of the tolerance\n",
+            ops_op_name(op), name, c->name, c->buf[i].name, (long long)d.worst, d.got, d.want,
+            100 * d.used);
         verdict = -1;
     }
     for (int i = 0; i < CASE_BUFS; i++)
@@ -83,10 +93,15 @@ static int check_one(const struct op_case *c, struct ops *ops, enum op op, int v
     return verdict;
 }
 
-static int check_op(enum op op, struct ops *ref, struct ops *ops)
+static int check_op(enum op op, int stride, struct ops *ref, struct ops *ops)
 {
+    const char *planted = getenv("T_GPU_FAIL");
     int failed = 0, runs = 0, n = ops->variants(ops, op);
-    for (int i = 0; i < case_registry[op]->n; i++) {
+    if (planted && !strcmp(planted, ops_op_name(op))) {
+        fprintf(stderr, "FAIL %s: planted by T_GPU_FAIL\n", planted);
+        failed++;
+    }
+    for (int i = 0; i < case_registry[op]->n; i += stride) {
         struct op_case c = {0};
         void *want[CASE_BUFS] = {0};
         struct err e = {0};
@@ -102,7 +117,7 @@ static int check_op(enum op op, struct ops *ref, struct ops *ops)
                 accepted += verdict != 0;
             }
             if (!accepted) {
-                printf("FAIL %s [%s]: no kernel can do it\n", ops_op_name(op), c.name);
+                fprintf(stderr, "FAIL %s [%s]: no kernel can do it\n", ops_op_name(op), c.name);
                 failed++;
             }
             runs += accepted;
@@ -111,20 +126,28 @@ static int check_op(enum op op, struct ops *ref, struct ops *ops)
             free(want[k]);
         case_free(&c);
     }
-    printf("%-10s %d kernels, %3d runs, %d failed\n", ops_op_name(op), n, runs, failed);
+    printf("{\"op\": \"%s\", \"kernels\": %d, \"runs\": %d, \"failed\": %d}\n", ops_op_name(op), n,
+           runs, failed);
     return failed;
 }
 
-static int check(struct ops *ops, char **only)
+static int check(struct ops *ops, char **names)
 {
     struct ops *ref;
     struct err e = {0};
     int failed = 0;
     if (ops_open("ref", NULL, &ref, &e) < 0)
         return die("ref", &e);
-    for (int op = 0; op < OP_COUNT; op++)
-        if (wanted((enum op)op, only))
-            failed += check_op((enum op)op, ref, ops);
+    for (; *names; names++) {
+        enum op op;
+        int stride;
+        if (!op_from_name(*names, &op, &stride)) {
+            fprintf(stderr, "t_gpu: no op %s\n", *names);
+            failed++;
+        } else {
+            failed += check_op(op, stride, ref, ops);
+        }
+    }
     ops_close(ref);
     return failed ? 1 : 0;
 }
@@ -200,25 +223,36 @@ static int logits(const char *kind, const char *model, int n)
     return right ? 0 : 1;
 }
 
-int main(int argc, char **argv)
+static int with_device(int argc, char **argv)
 {
     struct ops *ops;
     struct err e = {0};
-    bool compare = argc == 5 && !strcmp(argv[1], "logits");
-    if (argc < 3 || (!compare && strcmp(argv[1], "check") != 0)) {
-        fprintf(stderr, "usage: t_gpu check KIND [OP..] | logits KIND MODEL N\n");
-        return 64;
-    }
-    if (compare)
-        return logits(argv[2], argv[3], atoi(argv[4]));
     if (ops_open(argv[2], NULL, &ops, &e) < 0)
         return die(argv[2], &e);
-    if (!ops->variants || !ops->replay) {
+    int rc = 0;
+    if (argc == 3) {
+        printf("%s\n", ops->dev->name);
+    } else if (!ops->variants || !ops->replay) {
         fprintf(stderr, "t_gpu: backend %s has no kernels to choose from\n", argv[2]);
-        ops_close(ops);
-        return 64;
+        rc = 64;
+    } else {
+        rc = check(ops, argv + 3);
     }
-    int rc = check(ops, argv + 3);
     ops_close(ops);
     return rc;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && !strcmp(argv[1], "ops")) {
+        for (int op = 0; op < OP_COUNT; op++)
+            printf("%s\n", ops_op_name((enum op)op));
+        return 0;
+    }
+    if (argc == 5 && !strcmp(argv[1], "logits"))
+        return logits(argv[2], argv[3], atoi(argv[4]));
+    if ((argc == 3 && !strcmp(argv[1], "open")) || (argc > 3 && !strcmp(argv[1], "check")))
+        return with_device(argc, argv);
+    fprintf(stderr, "usage: t_gpu ops | open KIND | check KIND OP[/N].. | logits KIND MODEL N\n");
+    return 64;
 }
