@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -36,6 +37,8 @@ struct text {
     const char *name;
     int layer; /* -1 = none */
     nvtxStringHandle_t handle;
+    /* the text that came after this one last time: steps repeat themselves */
+    _Atomic(struct text *) next;
 };
 
 struct call {
@@ -48,7 +51,8 @@ struct nvtx {
     nvtxDomainHandle_t domain;
     uint64_t schema; /* 0: the profiler takes no schemas */
     pthread_mutex_t lock;
-    struct text text[TEXTS]; /* open addressing by hash */
+    struct text text[TEXTS];     /* open addressing by hash */
+    _Atomic(struct text *) last; /* the latest one of any thread; a guess, so a race does no harm */
     int n_text;
     struct call *call; /* in flight */
     size_t n_call, cap_call;
@@ -86,23 +90,39 @@ static void text_of(const struct text *key, const char *detail, char out[TEXT])
         snprintf(out + n, TEXT - n, " %d", key->layer);
 }
 
-static uint64_t mixed(uint64_t h, uint64_t v)
+static inline uint64_t mixed(uint64_t h, uint64_t v)
 {
     h = (h ^ v) * 0x9e3779b97f4a7c15u;
     return h ^ h >> 32;
 }
 
+static inline uint64_t word(const char *s)
+{
+    uint64_t v;
+    memcpy(&v, s, sizeof v);
+    return v;
+}
+
+/* Two sums side by side, since each waits for its multiplication. */
 static uint64_t hash_of(const struct text *key, const char *detail)
 {
-    uint64_t h = mixed((uint64_t)(uintptr_t)key->name, (uint64_t)key->layer), v;
+    uint64_t a = (uint64_t)(uintptr_t)key->name, b = (uint64_t)key->layer + key->n;
     size_t i = 0;
-    for (; i + sizeof v <= key->n; i += sizeof v) {
-        memcpy(&v, detail + i, sizeof v);
-        h = mixed(h, v);
+    for (; i + 16 <= key->n; i += 16) {
+        a = mixed(a, word(detail + i));
+        b = mixed(b, word(detail + i + 8));
     }
-    for (v = 0; i < key->n; i++)
-        v = v << 8 | (unsigned char)detail[i];
-    return mixed(h, v);
+    if (i + 8 <= key->n) {
+        a = mixed(a, word(detail + i));
+        i += 8;
+    }
+    uint64_t rest = 0;
+    if (key->n >= 8 && i < key->n) /* the last eight bytes, some of them again */
+        rest = word(detail + key->n - 8);
+    else
+        for (; i < key->n; i++)
+            rest = rest << 8 | (unsigned char)detail[i];
+    return mixed(a, mixed(b, rest));
 }
 
 /* The place of the text, or the free one where it belongs. */
@@ -184,22 +204,41 @@ static void event_init(struct event *v, enum span_kind kind)
     v->a.color = colour[kind];
 }
 
-/* Names are registered, so that a profiler can begin and end its capture at a range. detail may be
- * NULL. layer: of a part, else -1. */
+static bool is_text(struct text *t, const char *name, const char *detail, int layer)
+{
+    const char *known = t ? atomic_load_explicit(&t->detail, memory_order_acquire) : NULL;
+    return known && t->name == name && t->layer == layer && !strcmp(known, detail);
+}
+
+/* NULL: not registered, no room. */
+static nvtxStringHandle_t handle_of(struct nvtx *x, const char *name, const char *detail, int layer)
+{
+    struct text *last = atomic_load_explicit(&x->last, memory_order_relaxed);
+    struct text *t = last ? atomic_load_explicit(&last->next, memory_order_relaxed) : NULL;
+    if (!is_text(t, name, detail, layer)) {
+        const struct text key = {.n = strlen(detail), .name = name, .layer = layer};
+        t = place_of(x, &key, detail);
+        if (!atomic_load_explicit(&t->detail, memory_order_acquire))
+            return add_text(x, &key, detail);
+        if (last)
+            atomic_store_explicit(&last->next, t, memory_order_relaxed);
+    }
+    atomic_store_explicit(&x->last, t, memory_order_relaxed);
+    return t->handle;
+}
+
+/* Names are registered, so that a profiler can begin and end its capture at a range. layer: of a
+ * part, else -1. */
 static void event_name(struct nvtx *x, struct event *v, const char *name, const char *detail,
                        int layer)
 {
-    const struct text key = {.n = detail ? strlen(detail) : 0, .name = name, .layer = layer};
-    const char *text = detail ? detail : "";
-    struct text *t = place_of(x, &key, text);
-    nvtxStringHandle_t handle = atomic_load_explicit(&t->detail, memory_order_relaxed)
-                                    ? t->handle
-                                    : add_text(x, &key, text);
+    nvtxStringHandle_t handle = handle_of(x, name, detail, layer);
     if (handle) {
         v->a.messageType = NVTX_MESSAGE_TYPE_REGISTERED;
         v->a.message.registered = handle;
     } else {
-        text_of(&key, text, v->text);
+        const struct text key = {.n = strlen(detail), .name = name, .layer = layer};
+        text_of(&key, detail, v->text);
         v->a.messageType = NVTX_MESSAGE_TYPE_ASCII;
         v->a.message.ascii = v->text;
     }
@@ -286,7 +325,7 @@ static void on_finish(struct spans *s, uint64_t id)
 static void with_key(struct nvtx *x, struct event *v, const char *name, uint64_t key)
 {
     event_init(v, SPAN_HOST);
-    event_name(x, v, name, NULL, -1);
+    event_name(x, v, name, "", -1);
     event_number(v, key);
 }
 

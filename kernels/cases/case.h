@@ -106,6 +106,17 @@ void case_release(struct case_device *d); /* also after a failed upload */
 int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, int64_t n_out,
                       enum matmul_epilogue epilogue, struct err *e);
 
+struct matmul_call { /* of a model */
+    int64_t n_in;
+    enum matmul_epilogue epilogue;
+    bool norm;
+    int n_out;
+    enum fmt fmt[3]; /* (n_out) */
+    int64_t rows[3];
+};
+/* The call with n_row rows, named by call_text_matmul. Errors as above. */
+int case_matmul_call(struct op_case *c, const struct matmul_call *call, int n_row, struct err *e);
+
 /* The comparison of one buffer. */
 struct case_diff {
     /* index of the element that uses most of its tolerance; -1: none was compared */

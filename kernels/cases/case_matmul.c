@@ -179,6 +179,33 @@ int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, 
     return case_done(c, e);
 }
 
+int case_matmul_call(struct op_case *c, const struct matmul_call *call, int n_row, struct err *e)
+{
+    char text[CALL_TEXT];
+    for (int i = 0; i < call->n_out; i++)
+        if (call->n_in % fmt_info(call->fmt[i])->block_elems)
+            FAIL(e, ERR_USAGE, "%s has no rows of %lld elements: must be a multiple of %d",
+                 fmt_info(call->fmt[i])->name, (long long)call->n_in,
+                 (int)fmt_info(call->fmt[i])->block_elems);
+    c->bench = true;
+    c->args.matmul = (struct matmul_args){
+        .n_row = n_row, .n_in = call->n_in, .epilogue = call->epilogue, .n_out = call->n_out};
+    case_floats(c, "x", CASE_IN, n_row * call->n_in, 5, 1);
+    case_aligned(c);
+    for (int i = 0; i < call->n_out; i++)
+        matmul_add(c, i, call->fmt[i], call->rows[i], false);
+    if (call->norm)
+        matmul_add_norm(c);
+    matmul_limits(c);
+    struct matmul_args a = c->args.matmul;
+    for (int i = 0; i < a.n_out; i++)
+        a.out[i].w = &c->w[i];
+    a.norm.w = call->norm ? c->buf[c->n_buf - 1].host : NULL;
+    call_text_matmul(&a, text);
+    snprintf(c->name, sizeof c->name, "%s", text);
+    return case_done(c, e);
+}
+
 static int matmul_make(int i, struct op_case *c, struct err *e)
 {
     if (i >= FMT_COUNT * N_SHAPES)

@@ -42,6 +42,17 @@ if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then
     grep -q 'say nothing about a GPU' "$dir/host" && grep -q '^| add .*| flat ' "$dir/host" || fail "cudahost"
 fi
 
+# the calls of a model, with their norms and formats
+"${kernels[@]}" --shape tiny --columns 2 --variant scalar --refcheck -o json >"$dir/tiny" || fail "exit $?"
+python3 - "$dir/tiny" <<'PY' || fail "a model's calls: $(grep -o '"case": "[^"]*"' "$dir/tiny")"
+import json, sys
+rows = {r["case"]: r for r in json.load(open(sys.argv[1]))["rows"]}
+assert {"Q4_K 2x256->256 add", "Q4_K 2x256->512 swiglu norm", "Q6_K 2x256->4096 store norm"} <= set(rows)
+assert any(c.endswith("2x256->256+128+128 store norm") for c in rows) and all(0 <= r["error"] <= 1 for r in rows.values())
+PY
+"${kernels[@]}" --shape tiny --variant scalar --fmt Q8_0 -o csv >"$dir/csv" || fail "exit $?"
+[ "$(grep -c '^matmul,Q8_0 1x' "$dir/csv")" = 5 ] || fail "one format: $(cat "$dir/csv")"
+
 # the same against itself; against itself made slower; with a row of its own
 "$MAS" bench compare "$dir/a.json" "$dir/a.json" >"$dir/same" || fail "a file differs from itself"
 grep -q '^0 faster, 0 slower' "$dir/same" || fail "$(tail -n 1 "$dir/same")"
@@ -92,7 +103,7 @@ assert d["link_limit_gb_s"] == 0.025 and d["step_bytes"] > 1e6 and [r["parallel"
 for r in d["rows"]:
     step, copy, compute = r["step_ms"], r["copy_ms"], r["compute_ms"]
     assert 0.02 < r["copy_gb_s"] < 0.0255 and abs(r["copy_gb_s"] * copy * 1e6 / d["step_bytes"] - 1) < 0.01
-    assert abs(r["step_gb_s"] * step * 1e6 / d["step_bytes"] - 1) < 0.02 and 0 < compute < step > 0.97 * copy
+    assert abs(r["step_gb_s"] * step * 1e6 / d["step_bytes"] - 1) < 0.02 and compute > 0 and step > 0.97 * copy
     assert abs(r["overlap"] - (copy + compute - step) / min(copy, compute)) < 0.01
     assert abs(r["link_share"] - r["step_gb_s"] / r["copy_gb_s"]) < 0.01
     assert abs(r["tokens_s"] * step / 1e3 / r["parallel"] - 1) < 0.01

@@ -172,6 +172,22 @@ at = names.index("measured")
 assert names.count("measured") == 1 and names[at:].count("step") == 3 * 8 and names[:at].count("step") == 8
 PY
 
+# ---- the same calls as in the table of mas profile: a warm-up of both tests, then both tests --------------------------
+record profile.jsonl "$MAS" profile -m demo -p 6 -n 8 -r 1 --no-plain -t 1 --quiet -o json >profile.json || fault "exit $?"
+python3 - <<'PY' || fault "mas profile and the ranges differ"
+from seen import *
+ranges, calls, moved = collections.Counter(), collections.Counter(), {}
+for r in Seen("profile.jsonl").ranges:
+    if r.kind == "op":
+        ranges[tuple(r.name.split(" ", 1))] += 1
+        moved[tuple(r.name.split(" ", 1))] = r.payload["bytes"]
+for row in json.load(open("profile.json"))["rows"]:
+    calls[row["op"], row["case"]] += row["calls"]
+    # attention's bytes grow with the sequence
+    assert row["op"] == "attention" or abs(moved[row["op"], row["case"]] - row["bytes"]) < 1, row
+assert calls and ranges == {key: 2 * n for key, n in calls.items()}, (ranges, calls)
+PY
+
 # ---- a GPU's kernels, run by the host: recordings, copies -----------------------------------------------------------
 if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then
     run=("$MAS" generate -m demo -p hello -n 12 --backend cudahost --quiet)

@@ -59,6 +59,14 @@ PY
 "$MAS" bench compare "$dir/kernels" "$dir/json" >"$dir/compare" || fail "compare: exit $?"
 grep -q "^| matmul *| $case *|.*| *1.000 |" "$dir/compare" || fail "compare: $(cat "$dir/compare")"
 
+"$MAS" synth --shape tiny --type Q4_K_M --vocab shape --quiet "$dir/tiny.gguf" || fail "exit $?"
+"$MAS" profile -m "$dir/tiny.gguf" -p 0 -n 2 -r 1 -t 1 --no-plain -o json >"$dir/json" || fail "exit $?"
+kernel=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["rows"][0]["kernel"])' <"$dir/json")
+"$MAS" bench kernels --shape tiny --variant "$kernel" -r 1 -t 1 -o json >"$dir/kernels" || fail "exit $?"
+"$MAS" bench compare "$dir/kernels" "$dir/json" >"$dir/compare"
+grep -q '^| matmul .* norm ' "$dir/compare" && ! grep -q '^| matmul .*only in' "$dir/compare" ||
+    fail "cases of the model and of the benchmark differ: $(cat "$dir/compare")"
+
 "${profile[@]}" >"$dir/md" || fail "exit $?"
 for text in '^## prefill: 2 steps, 24.0 rows each' '^## decode: 12 steps, 1.0 rows each' '^| pp24 ' '^| tg6 .* %' \
     '^| matmul  .*Q6_K 1x256->5120 store norm' '^| between ' '^| sum .*100.0 %' '^6 layers: ' '^| *1 |.* %' ' pass between steps'; do

@@ -114,4 +114,14 @@ expect 2 "occurs twice" "$check" bad.json
 expect 2 "cannot be read" "$check" absent.json
 echo '[]' >bad.json
 expect 1 "no JSON object" "$check" bad.json
+
+# The traces of real runs, with the sums that the table of the same run has.
+for backend in cpu cudahost; do
+    "$MAS" profile -m demo --backend $backend -p 24 -n 6 --parallel 2 -r 1 --no-plain --trace run.json -o json \
+        >run-profile.json 2>said || {
+        grep -q "this build has no" said || fault "profile --backend $backend: $(cat said)"
+        continue
+    }
+    expect 0 "run.json: right; " "$check" run.json --profile run-profile.json
+done
 exit $bad

@@ -1,4 +1,4 @@
-/* profile_trace: records made by hand, read back with jansson and by tools/scripts/trace_check.py. */
+/* profile_trace: records made by hand, read back with jansson and by trace_check.py. */
 #include <jansson.h>
 
 #include "profile.h"

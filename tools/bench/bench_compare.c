@@ -71,9 +71,9 @@ static double number(const json_t *row, const char *key)
 }
 
 /* The members that tell rows apart. */
-static const char *const keys[] = {"op",     "case",  "kernel",   "instance",
-                                   "launch", "range", "function", "report"};
-enum { N_KEY = sizeof keys / sizeof *keys, N_FIT = 5 }; /* the first N_FIT decide what fits */
+static const char *const keys[] = {"op",   "case",  "kernel", "instance", "launch",
+                                   "step", "phase", "range",  "function", "report"};
+enum { N_KEY = sizeof keys / sizeof *keys, N_FIT = 7 }; /* the first N_FIT decide what fits */
 
 static bool part(const json_t *row)
 {

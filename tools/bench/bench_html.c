@@ -251,7 +251,9 @@ static void step(const struct bench_page *p, struct str *out)
 static bool same_matrix(const struct bench_result *a, const struct bench_result *b)
 {
     const char *x = strchr(a->name, 'x'), *y = strchr(b->name, 'x');
-    return a->times && b->times && x && y && !strcmp(x, y);
+    const size_t n = strcspn(a->name, " "), k = strcspn(b->name, " "); /* of the formats */
+    return a->times && b->times && x && y && !strcmp(x, y) && n == k &&
+           !strncmp(a->name, b->name, n);
 }
 
 static bool first_of_matrix(const struct bench_page *p, size_t i)
@@ -280,6 +282,7 @@ static void columns(const struct bench_page *p, struct str *out)
     svg_open(out, HEIGHT);
     axes(out, &x, &y, 2, "rows of activations", "us a call");
     struct str names = STR_INIT;
+    char label[128];
     int line = 0;
     for (size_t i = 0; i < p->n_row && line < MOST_LINES; i++) {
         if (!p->row[i].times || !first_of_matrix(p, i))
@@ -291,7 +294,10 @@ static void columns(const struct bench_page *p, struct str *out)
                 str_addf(out, "%.1f,%.1f ", at(&x, p->row[k].columns), at(&y, p->row[k].us));
         str_adds(out, "\"/>\n");
         str_addf(&names, "<span><i style=\"background:%s\"></i>", c);
-        page_text(&names, strchr(p->row[i].name, 'x') + 1);
+        const char *name = p->row[i].name; /* without the columns: "Q4_K 4096->14336 swiglu" */
+        snprintf(label, sizeof label, "%.*s %s", (int)strcspn(name, " "), name,
+                 strchr(name, 'x') + 1);
+        page_text(&names, label);
         str_adds(&names, "</span> ");
         line++;
     }

@@ -17,6 +17,7 @@
 #include "cmd.h"
 #include "energy.h"
 #include "mem.h"
+#include "model_calls.h"
 #include "pool.h"
 #include "stat.h"
 
@@ -185,8 +186,8 @@ static void sample_results(const float *y, int n_row, int64_t n, float *out)
             out[r * k + i] = y[r * n + sampled_row(n, i)];
 }
 
-/* The oracle on the sampled rows of each matrix; want[i] of a result is (n_row, sampled). There are
- * no biases. */
+/* The oracle on the sampled rows of each matrix; want[i] of a result is (n_row, sampled). Cases for
+ * benchmarks have no biases. */
 static int sampled_oracle(struct ops *ref, const struct op_case *c, void *want[CASE_BUFS],
                           struct err *e)
 {
@@ -195,6 +196,8 @@ static int sampled_oracle(struct ops *ref, const struct op_case *c, void *want[C
     void *rows[3] = {NULL}, *scratch = NULL;
     int rc = 0;
     a.x = c->buf[0].host;
+    if (c->n_buf > 1 + 3 * a.n_out)
+        a.norm.w = c->buf[1 + 3 * a.n_out].host;
     for (int i = 0; i < a.n_out; i++) {
         const int64_t n = tensor_rows(&c->w[i]), k = n < SAMPLED ? n : SAMPLED;
         const struct case_buf *y = &c->buf[3 + 3 * i];
@@ -650,20 +653,6 @@ static int print_page(const struct bench *b, struct err *e)
 
 /* ---- which cases ----------------------------------------------------------------------------- */
 
-static const struct model_shape { /* the matrices of a decode step */
-    const char *model;
-    int64_t n_in, n_out;
-    enum matmul_epilogue epilogue;
-    int times;
-} model_shapes[] = {
-    {"8b", 4096, 4096, EPI_STORE, 32},  {"8b", 4096, 1024, EPI_STORE, 64},
-    {"8b", 4096, 4096, EPI_ADD, 32},    {"8b", 4096, 14336, EPI_SWIGLU, 32},
-    {"8b", 14336, 4096, EPI_ADD, 32},   {"8b", 4096, 128256, EPI_STORE, 1},
-    {"70b", 8192, 8192, EPI_STORE, 80}, {"70b", 8192, 1024, EPI_STORE, 160},
-    {"70b", 8192, 8192, EPI_ADD, 80},   {"70b", 8192, 28672, EPI_SWIGLU, 80},
-    {"70b", 28672, 8192, EPI_ADD, 80},  {"70b", 8192, 128256, EPI_STORE, 1},
-};
-
 static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out,
                        enum matmul_epilogue epilogue, struct err *e)
 {
@@ -681,7 +670,22 @@ static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out
     return rc;
 }
 
-/* 8b, 70b, or COLUMNSxN_INxN_OUT. */
+static int bench_call(struct bench *b, const struct matmul_call *call, int columns, struct err *e)
+{
+    struct op_case c = {0};
+    struct err why = {0};
+    int rc = case_matmul_call(&c, call, columns, &why);
+    if (rc == ERR_USAGE)
+        *e = why;
+    else if (rc < 0)
+        rc = no_case(b, OP_matmul, &c, "the case", rc, &why, e);
+    else
+        rc = bench_case(b, OP_matmul, &c, e);
+    case_free(&c);
+    return rc;
+}
+
+/* A model, or COLUMNSxN_INxN_OUT. */
 static int bench_shapes(struct bench *b, struct err *e)
 {
     long long m, n, k;
@@ -693,20 +697,19 @@ static int bench_shapes(struct bench *b, struct err *e)
                  b->shape);
         return bench_shape(b, (int)m, n, k, EPI_STORE, e);
     }
-    bool found = false;
-    for (size_t i = 0; i < sizeof model_shapes / sizeof *model_shapes; i++) {
-        const struct model_shape *s = &model_shapes[i];
-        if (strcmp(s->model, b->shape))
-            continue;
-        found = true;
-        b->n_times = s->times;
-        for (int k2 = 0; k2 < b->n_columns; k2++)
-            TRY(bench_shape(b, b->columns[k2], s->n_in, s->n_out, s->epilogue, e));
-    }
-    if (!found)
+    struct model_call call[MODEL_CALLS];
+    int n_call;
+    TRY(model_calls(b->shape, b->fmt, call, &n_call, e));
+    if (!n_call)
         FAIL(e, ERR_USAGE,
-             "bad --shape '%s': must be 8b, 70b or COLUMNSxINPUTSxOUTPUTS, such as 8x4096x14336",
+             "bad --shape '%s': must be 8b, 70b or a model of mas fit --shape, or "
+             "COLUMNSxINPUTSxOUTPUTS, such as 8x4096x14336",
              b->shape);
+    for (int i = 0; i < n_call; i++) {
+        b->n_times = call[i].times;
+        for (int c = 0; c < b->n_columns; c++)
+            TRY(bench_call(b, &call[i].call, b->columns[c], e));
+    }
     return 0;
 }
 
@@ -864,12 +867,13 @@ int bench_kernels(int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"op", 'p', "OP", 0, "only this operation (default all)", 1},
-        {"fmt", 'f', "FORMAT", 0,
-         "only this number format; with --shape the matrices' (default Q4_K)", 1},
+        {"fmt", 'f', "FORMAT", 0, "only this number format; with --shape that of all matrices", 1},
         {"shape", 's', "SHAPE", 0,
-         "matmul with the matrices of 8b or 70b, or COLUMNSxINPUTSxOUTPUTS", 1},
+         "the matmuls of a step of 8b, 70b or another model of mas fit --shape, in the formats of "
+         "Q4_K_M; or one of COLUMNSxINPUTSxOUTPUTS",
+         1},
         {"columns", 'c', "N,..", 0,
-         "rows of activations that share a matrix, for 8b and 70b (default 1)", 1},
+         "rows of activations that share a matrix, for a model (default 1)", 1},
         {"variant", 'v', "NAME", 0, "only this kernel (default all)", 1},
         {"refcheck", 'R', NULL, 0,
          "compare each result with the oracle; of a large matrix 64 results of each row", 1},

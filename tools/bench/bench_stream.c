@@ -416,7 +416,7 @@ done:
     if (!b->first)
         print_tail(b);
     energy_close(&b->energy);
-    engine_close(b->en);
+    cli_engine_close(&b->ce, b->en);
     mem_free(b->copy);
     return rc;
 }

@@ -322,15 +322,19 @@ int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e)
         ce->ranges.spans->next = ce->opt.spans;
         ce->opt.spans = ce->ranges.spans;
     }
-    TRY(engine_open(&ce->opt, out, e));
-    if (!ce->quiet)
+    int rc = engine_open(&ce->opt, out, e);
+    if (rc < 0)
+        cli_engine_close(ce, NULL);
+    else if (!ce->quiet)
         cli_show_plan(*out);
-    return 0;
+    return rc < 0 ? rc : 0;
 }
 
 void cli_engine_close(struct cli_engine *ce, struct engine *en)
 {
     engine_close(en);
+    if (ce->ranges.spans)
+        ce->opt.spans = ce->ranges.spans->next;
     ranges_close(&ce->ranges);
 }
 

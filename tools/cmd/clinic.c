@@ -21,7 +21,7 @@
 
 enum { ONE_CASE = 8 }; /* calls of one case side by side */
 
-enum { OPT_SET = 0x2000, OPT_SEED, OPT_QUIET };
+enum { OPT_SET = 0x2000, OPT_SEED, OPT_QUIET, OPT_TIMELINE };
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "configuration; 'demo' and 'llama3_70b' are built in", 20},
@@ -29,6 +29,10 @@ static const struct argp_option options[] = {
     {"strategy", 's', "NAME", 0, "same as --set strategy=NAME; one of ", 20},
     {"seed", OPT_SEED, "N", 0, "same as --set seed=N", 20},
     {"quiet", OPT_QUIET, 0, 0, "no progress", 20},
+    {"timeline", OPT_TIMELINE, "FILE", 0,
+     "write calls, steps and ops of the run as a Trace Event file, for Perfetto. The file has the "
+     "first million intervals",
+     20},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *st)
@@ -36,6 +40,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     struct clinic_options *o = st->input;
     switch (key) {
     case ARGP_KEY_INIT:
+        o->word = st->argv;
+        o->n_word = st->argc;
         st->child_inputs[0] = &o->ranges;
         return 0;
     case 'c':
@@ -49,6 +55,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_QUIET:
         o->quiet = true;
+        return 0;
+    case OPT_TIMELINE:
+        o->timeline = arg;
         return 0;
     case OPT_SET:
         if (o->n_set == CLINIC_SETS) {
@@ -138,7 +147,7 @@ static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash,
 {
     struct provider_options po = {.config = &c->config,
                                   .calls = o->many ? 0 : ONE_CASE,
-                                  .spans = c->ranges.spans,
+                                  .spans = c->recording.spans,
                                   .hash = hash};
     struct str placement = STR_INIT;
     if (!o->quiet && isatty(STDERR_FILENO))
@@ -164,6 +173,7 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
     TRY_DONE(catalog_read(of->specialties, &c->catalog, e));
     c->ranges.nvtx = o->ranges.nvtx;
     TRY_DONE(ranges_open(&c->ranges, e));
+    TRY_DONE(recording_open(o->timeline, c->ranges.spans, &c->recording, e));
     TRY_DONE(open_llm(o, c, hash, e));
     TRY_DONE(energy_open(&c->energy, llm_info(c->llm)->backend, llm_info(c->llm)->pci, e));
     c->env = (struct strategy_env){.llm = c->llm,
@@ -178,11 +188,23 @@ done:
     return rc;
 }
 
+int clinic_ran(const struct clinic_options *o, struct clinic *c, int rc, struct err *e)
+{
+    struct err why = {.code = 0};
+    const int saved = recording_save(&c->recording, c->llm, o->word, o->n_word, &why);
+    if (saved < 0 && rc == 0)
+        return err_set(e, saved, "%s", why.msg);
+    if (saved < 0)
+        fprintf(stderr, "%s\n", why.msg);
+    return rc;
+}
+
 void clinic_close(struct clinic *c)
 {
     strategy_close(&c->env);
     energy_close(&c->energy);
     llm_close(c->llm);
+    recording_close(&c->recording);
     ranges_close(&c->ranges);
     catalog_free(&c->catalog);
     config_free(&c->config);

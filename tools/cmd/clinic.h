@@ -13,6 +13,7 @@
 #include "energy.h"
 #include "medqa.h"
 #include "ranges.h"
+#include "recording.h"
 #include "run.h"
 #include "strategy.h"
 
@@ -25,6 +26,9 @@ struct clinic_options { /* input of clinic_argp */
     const char *strategy; /* NULL = the configuration's */
     const char *seed;     /* NULL likewise */
     bool quiet;
+    const char *timeline; /* path of a Trace Event file; NULL = none */
+    char **word;          /* the command line */
+    int n_word;
     struct ranges ranges;
     /* many cases at once: engine.sequences 0 means as many as make a batch fast, not those of one
      * case */
@@ -33,7 +37,7 @@ struct clinic_options { /* input of clinic_argp */
      * evaluation) */
     bool or_demo;
 };
-/* -c, --set, -s/--strategy, --seed, --quiet, and those of ranges.h: child parser. */
+/* -c, --set, -s/--strategy, --seed, --quiet, --timeline, and those of ranges.h: child parser. */
 extern const struct argp clinic_argp;
 
 struct clinic {
@@ -41,6 +45,7 @@ struct clinic {
     struct catalog catalog;
     struct llm *llm;
     struct strategy_env env;
+    struct recording recording;
     struct energy energy; /* of the llm's device */
     struct ranges ranges;
 };
@@ -55,6 +60,9 @@ int clinic_case(const char *text, const char *file, const char *options, struct 
  * the configuration's own makes none and the command line names none. */
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
                 struct clinic *out, struct err *e);
+/* After a run that returned rc: writes the timeline, if one is wanted. Returns rc, or the error of
+ * the timeline when rc is 0. Prints that error when rc is another one. */
+int clinic_ran(const struct clinic_options *o, struct clinic *c, int rc, struct err *e);
 void clinic_close(struct clinic *c); /* accepts a zeroed one */
 
 /* Opens the trace of a run. dir NULL: a new folder traces_dir/NAME-DATE-TIME, whose name goes to

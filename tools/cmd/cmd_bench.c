@@ -94,7 +94,7 @@ static int measure(struct bench *b, struct engine *en, struct bench_row *t, stru
     spans_begin(b->ce.ranges.spans, &span);
     for (int i = 0; i < b->repeat && rc == 0; i++) {
         rc = speed_run(en, &t->test, (uint64_t)i, &seconds, e);
-        x[i] = speed_tokens(&t->test) / seconds;
+        x[i] = rc == 0 ? speed_tokens(&t->test) / seconds : 0;
     }
     spans_end(b->ce.ranges.spans, &span);
     energy_end(&b->energy, &t->energy);

@@ -345,7 +345,7 @@ static int evaluate(const struct options *o, struct err *e)
     char noise[TOY_TEXT];
     if (toy_says_all(llm_info(c.llm)->name, m.question, a.questions, noise))
         fprintf(stderr, "noise: %s\n", noise);
-    rc = ask(o, &c, &m, &a, &watch, stop, e);
+    rc = clinic_ran(&o->clinic, &c, ask(o, &c, &m, &a, &watch, stop, e), e);
     bool ended = rc == 0 || rc == ERR_ITEMS; /* the summary is there */
     if (*noise && ended) {
         printf("\n");

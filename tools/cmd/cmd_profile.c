@@ -123,7 +123,7 @@ static int run_plain(struct profile *p, struct err *e)
     p->ce.opt.spans = NULL;
     TRY(cli_engine_open(&p->ce, &en, e));
     const int rc = run_tests(p, en, NULL, s, e);
-    engine_close(en);
+    cli_engine_close(&p->ce, en);
     for (int i = 0; i < p->n_test && rc == 0; i++)
         p->result[i].without = s[i];
     return rc;
@@ -232,7 +232,7 @@ static int run_recorded(struct profile *p, struct recorder *r, struct err *e)
     fill_facts(p, engine_info(en));
     TRY_DONE(report(p, r, engine_info(en)->backend, e));
 done:
-    engine_close(en);
+    cli_engine_close(&p->ce, en);
     return rc;
 }
 

@@ -133,7 +133,7 @@ static int answer(const struct options *o, struct err *e)
                              .joules = on_joules,
                              .finished = on_case,
                              .user = &shown};
-    TRY_DONE(run_questions(&ro, NULL, e));
+    TRY_DONE(clinic_ran(&o->clinic, &c, run_questions(&ro, NULL, e), e));
     sheet_noise(page, clinic_width(page), noise);
     TRY_DONE(outcome(&shown, e));
 done:

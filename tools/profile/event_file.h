@@ -4,8 +4,8 @@
  *
  *     events_open, { events_at, events_arg_*, events_end }, events_other, events_close
  *
- * events_end hands full buffers to the file. Texts may hold any bytes. Times are in ns. The file has
- * microseconds with three decimals.
+ * events_end hands full buffers to the file. Texts may hold any bytes. Times are in ns. The file
+ * has microseconds with three decimals.
  */
 #ifndef MAS_EVENT_FILE_H
 #define MAS_EVENT_FILE_H

@@ -11,7 +11,7 @@
 
 enum {
     WIDTH = 1040,
-    LEFT = 130,
+    LEFT = 150,
     RIGHT = 70,
     LANE = 22,
     GAP = 6,
@@ -35,8 +35,8 @@ struct shade {
     const char *name, *colour;
 };
 
-/* Ops have colours, the host's work is grey, waiting is pale. Neighbours of a step differ in lightness
- * too. */
+/* Ops have colours, the host's work is grey, waiting is pale. Neighbours in a step differ in
+ * lightness too. */
 static const struct shade shades[] = {
     {"matmul", "#2f6db5"},   {"attention", "#e09f3e"}, {"rmsnorm", "#4f9d69"},
     {"kv_write", "#7d5ba6"}, {"kv_copy", "#b79ad6"},   {"embed", "#b5446e"},
@@ -121,8 +121,8 @@ static const struct interval *find_step(const struct record *r, int step)
     return NULL;
 }
 
-/* Does the timeline show the interval on its track? Passes, parts and steps only surround others. On
- * the CPU alone an op runs while it is called, so it is no host work. */
+/* Does the timeline show the interval on its track? Passes, parts and steps only surround others.
+ * On the CPU alone an op runs while it is called, so it is no host work. */
 static bool is_shown(const struct record *r, const struct interval *v)
 {
     const bool work = v->kind == SPAN_OP || v->kind == SPAN_COPY;
@@ -196,7 +196,7 @@ static void lane(const struct page *p, const struct shown *shown, size_t n,
     const struct track *k = &p->r->track[shown[0].v->track];
     struct pen pen = {.n = 0};
     double busy = 0;
-    char share[16], title[24];
+    char share[16], title[21];
     str_addf(p->out, "<rect x=\"%d\" y=\"%.1f\" width=\"%.0f\" height=\"%d\" class=\"lane\"/>\n",
              LEFT, y, room, LANE);
     for (size_t i = 0; i < n; i++) {
@@ -333,18 +333,21 @@ static void row(const struct page *p, const struct profile_group *g, const struc
     cell_number(p, "%.1f", us);
     str_addf(p->out, "<td>%.1f .. %.1f</td>", k->call.p5 * 1e-3, k->call.p95 * 1e-3);
     cell_number(p, "%.2f", gb);
-    cell_number(p, "%.1f", p->f->read > 0 ? 100 * gb * 1e9 / p->f->read : nan);
+    if (p->f->read > 0)
+        cell_number(p, "%.1f", 100 * gb * 1e9 / p->f->read);
     cell_number(p, "%.1f", gop);
-    cell_number(p, "%.1f", 100 * profile_imbalance(p->r, k));
+    if (p->r->n_worker)
+        cell_number(p, "%.1f", 100 * profile_imbalance(p->r, k));
     str_adds(p->out, "</tr>\n");
 }
 
 static void table(const struct page *p, int group)
 {
-    str_adds(p->out, "<h3>Ops</h3>\n<div class=\"wide\"><table><thead><tr><th>op</th><th>case</th>"
-                     "<th>kernel</th><th>calls</th><th>ms, all</th><th>% of steps</th><th>us a "
-                     "call</th><th>p5 .. p95</th><th>GB/s</th><th>% of read</th><th>GOP/s</th>"
-                     "<th>uneven %</th></tr></thead><tbody>\n");
+    str_addf(p->out,
+             "<h3>Ops</h3>\n<div class=\"wide\"><table><thead><tr><th>op</th><th>case</th>"
+             "<th>kernel</th><th>calls</th><th>ms, all</th><th>%% of steps</th><th>us a "
+             "call</th><th>p5 .. p95</th><th>GB/s</th>%s<th>GOP/s</th>%s</tr></thead><tbody>\n",
+             p->f->read > 0 ? "<th>% of read</th>" : "", p->r->n_worker ? "<th>uneven %</th>" : "");
     for (size_t i = 0; i < p->sum->n_row; i++)
         if (p->sum->row[i].group == group)
             row(p, &p->sum->group[group], &p->sum->row[i]);
@@ -472,10 +475,10 @@ static void head(const struct page *p)
               "pre{background:#f1f3f5;padding:8px 12px;white-space:pre-wrap;overflow-wrap:anywhere}"
               ".lane{fill:#f1f3f5}.mark{stroke:#ced4da}.high{stroke:#868e96}.cut{stroke:#fff;"
               "stroke-width:1}svg text.on-dark{fill:#fff;stroke:none}svg text.on-pale{stroke:none}"
-              ".key i,i.box{border:1px solid #868e96}th,td{padding:3px "
-              "5px}i.box{display:inline-block;width:9px;"
-              "height:9px;margin-right:6px}th,td{white-space:nowrap}*{-webkit-print-color-adjust:"
-              "exact;print-color-adjust:exact}");
+              ".key i,i.box{border:1px solid #868e96}i.box{display:inline-block;width:9px;"
+              "height:9px;margin-right:6px}th,td{padding:3px 5px;white-space:nowrap}"
+              "td:nth-child(2){white-space:normal;min-width:170px}"
+              "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}");
     str_free(&title);
     str_adds(p->out, "<p>");
     const char *const fact[] = {f->device, f->date, f->program};
