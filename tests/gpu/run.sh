@@ -360,11 +360,11 @@ part_b() {
         synth draft --shape llama3.2-1b --vocab shape -t 4
         # 24 GB are to 80 layers as these are to 10, beside the embedding and the output
         slice="--vram 4500MB --link-limit 25GB/s"
-        kernels kernels-8b 30 50 --shape 8b --columns $narrow --refcheck
-        kernels kernels-8b-wide 16 30 --shape 8b --columns $wider
+        kernels kernels-8b 35 55 --shape 8b --columns $narrow --refcheck
+        kernels kernels-8b-wide 18 35 --shape 8b --columns $wider
         kernels attention 8 25 --op attention --refcheck
-        kernels kernels-70b 44 60 --shape 70b --columns $narrow --refcheck
-        kernels kernels-70b-wide 25 40 --shape 70b --columns $wider
+        kernels kernels-70b 50 70 --shape 70b --columns $narrow --refcheck
+        kernels kernels-70b-wide 29 45 --shape 70b --columns $wider
     else
         synth 70b-10 --shape tiny --layers 30 --type Q8_0
         synth draft --shape tiny --layers 1 --type Q8_0
