@@ -23,7 +23,7 @@ for flag in $flags; do
 done
 for flag in $(grep -oE -- '^ {6}--[a-z-]+|^  -., --[a-z-]+' <<<"$help" | sed 's/.*--//'); do
     case $flag in
-    chat | file | prompt | schema | ignore-eos | json | quiet) ;; # the command's own
+    chat | file | prompt | schema | ignore-eos | json | quiet | nvtx | no-nvtx) ;; # the command's own
     *) grep -qxF -- "$flag" <<<"$flags" || bad "mas generate --help: --$flag is no row of a table" ;;
     esac
 done
