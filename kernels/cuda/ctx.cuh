@@ -53,6 +53,9 @@ void cuda_blas_close(struct cuda_ctx *cx);
 /* ops.h: reads */
 bool cuda_matmul_reads(enum fmt fmt);
 
+/* ERR_NODEV when the program has no kernels for the device. */
+int cuda_code_check(const struct cuda_ctx *cx, struct err *e);
+
 /* Operations a second of the device, from `turns` turns of k_peak. Waits. */
 int cuda_peak(const struct cuda_ctx *cx, cudaStream_t stream, enum ops_peak what, int turns,
               double *out, struct err *e);

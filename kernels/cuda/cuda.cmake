@@ -14,6 +14,7 @@ if(MAS_NVCC)
   endif()
 endif()
 set(MAS_CUDA_ARCHS "${cuda_archs}" CACHE STRING "compute capabilities with machine code; the first one gets PTX too")
+option(MAS_CUDA_PTX "PTX of the oldest architecture, for cards newer than all listed ones" ON)
 get_filename_component(cuda_root "${MAS_NVCC}" REALPATH)
 get_filename_component(cuda_root "${cuda_root}" DIRECTORY)
 get_filename_component(cuda_root "${cuda_root}" DIRECTORY)
@@ -51,9 +52,20 @@ if(MAS_HAVE_CUDA)
   list(GET MAS_CUDA_ARCHS 0 oldest)
   list(TRANSFORM MAS_CUDA_ARCHS PREPEND sm_ OUTPUT_VARIABLE code)
   string(REPLACE ";" "," code "${code}")
-  set(MAS_NVCC_FLAGS -std=c++17 -O3 -lineinfo -gencode=arch=compute_${oldest},code=[${code},compute_${oldest}]
+  set(ptx)
+  if(MAS_CUDA_PTX)
+    set(ptx ",compute_${oldest}")
+  endif()
+  set(MAS_NVCC_FLAGS -std=c++17 -O3 -lineinfo -gencode=arch=compute_${oldest},code=[${code}${ptx}]
     -Xcompiler=-Wall,-ffp-contract=off,-fno-omit-frame-pointer
     -Xptxas=-warn-spills,-warn-lmem-usage,-Werror --Werror=all-warnings)
+  list(APPEND MAS_NVCC_FLAGS "-DMAS_CUDA_CODE=\"${code}${ptx}\"")
+  # Machine code is stored compressed. CUDA 12 has the flag from 12.8 on, but drivers before 12.4 cannot read the result.
+  execute_process(COMMAND ${MAS_NVCC} --version OUTPUT_VARIABLE cuda_version)
+  string(REGEX MATCH "release ([0-9]+)" cuda_version "${cuda_version}")
+  if(CMAKE_MATCH_1 GREATER_EQUAL 13)
+    list(APPEND MAS_NVCC_FLAGS -compress-mode=size)
+  endif()
   # Files of kernels for Hopper alone, *_wgmma.cu, need the features of sm_90a.
   set(MAS_NVCC_HOPPER ${MAS_NVCC_FLAGS})
   if("90" IN_LIST MAS_CUDA_ARCHS)
@@ -81,7 +93,8 @@ if(MAS_HAVE_CUDA)
   add_library(kernels_cuda STATIC ${cuda_objects})
   set_target_properties(kernels_cuda PROPERTIES LINKER_LANGUAGE CXX)
   # The static runtime looks for the driver when it is first called: the program starts without one.
-  target_link_libraries(kernels_cuda PUBLIC kernels ${MAS_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
+  # stdc++: the linker takes C for the language of these objects when no other part of a program is C++.
+  target_link_libraries(kernels_cuda PUBLIC kernels ${MAS_CUDART} stdc++ Threads::Threads ${CMAKE_DL_LIBS} rt)
   # static and mutual, each calls the other; LINK_ONLY: nobody above sees CUDA's headers
   target_link_libraries(kernels INTERFACE $<LINK_ONLY:kernels_cuda>)
   set(MAS_HAVE_CUDA_SUMMARY "on (${code})")

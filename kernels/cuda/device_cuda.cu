@@ -266,9 +266,35 @@ static const struct dev_api *device_cuda_api(void)
     return &api;
 }
 
+/* The oldest driver that a CUDA version runs on (CUDA Toolkit release notes, "minor version
+ * compatibility"); NULL: unknown. */
+static const char *driver_of(int cuda)
+{
+    return cuda == 13 ? "driver 580 or newer" : cuda == 12 ? "driver 525 or newer" : NULL;
+}
+
+/* ERR_NODEV without a driver, and if its CUDA version is older than that of the build. */
+static int driver_check(struct err *e)
+{
+    const int build = CUDART_VERSION / 1000;
+    int version = 0;
+    CU_TRY(e, cudaDriverGetVersion(&version));
+    if (version == 0)
+        FAIL(e, ERR_NODEV, "no CUDA driver is installed");
+    if (version / 1000 >= build)
+        return 0;
+    const char *driver = driver_of(build);
+    FAIL(e, ERR_NODEV,
+         "the driver supports CUDA %d.%d and this program was built with CUDA %d.%d; install %s, "
+         "or build with a CUDA %d toolkit",
+         version / 1000, version % 1000 / 10, build, CUDART_VERSION % 1000 / 10,
+         driver ? driver : "a newer driver", version / 1000);
+}
+
 int device_cuda_count(int *n, struct err *e)
 {
     int count = 0;
+    TRY(driver_check(e));
     cudaError_t rc = cudaGetDeviceCount(&count);
     if (rc == cudaSuccess && count > 0) {
         *n = count;
@@ -277,8 +303,8 @@ int device_cuda_count(int *n, struct err *e)
     (void)cudaGetLastError();
     if (rc == cudaSuccess || rc == cudaErrorNoDevice)
         FAIL(e, ERR_NODEV, "the CUDA driver shows no GPU");
-    if (rc == cudaErrorInsufficientDriver)
-        FAIL(e, ERR_NODEV, "no CUDA driver, or one older than this build needs (CUDA %d.%d)",
+    if (rc == cudaErrorInsufficientDriver) /* of a version that looked new enough */
+        FAIL(e, ERR_NODEV, "the CUDA driver is too old for this program (CUDA %d.%d)",
              CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
     FAIL(e, ERR_NODEV, "the CUDA driver does not answer: %s", cudaGetErrorString(rc));
 }

@@ -246,7 +246,11 @@ static int ops_cuda_record_end(struct ops *ops, struct stream *s, uint64_t key, 
     CU_TRY(e, cudaStreamEndCapture(device_cuda_stream(&c->dev, s), &graph));
     cudaError_t instantiate = key ? cudaGraphInstantiate(&exec, graph, 0) : cudaSuccess;
     (void)cudaGraphDestroy(graph);
-    CU_TRY(e, instantiate);
+    if (instantiate != cudaSuccess) {
+        (void)cudaGetLastError();
+        FAIL(e, cu_err_code(instantiate), "cuda: cudaGraphInstantiate failed: %s",
+             cudaGetErrorString(instantiate));
+    }
     if (!key)
         return 0;
     struct recording *r = recording_place(c, key);
@@ -328,7 +332,7 @@ static int ops_cuda_context(struct ops_cuda *c, struct err *e)
     CU_TRY(e, cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
     c->cx.sm_count = sms;
     c->cx.cc = 10 * major + minor;
-    return 0;
+    return cuda_code_check(&c->cx, e);
 }
 
 static bool ops_cuda_reads(const struct ops *, enum fmt fmt)

@@ -103,6 +103,24 @@ static int peak_time(const struct peak_run *r, enum ops_peak what, double *secon
     return 0;
 }
 
+/* Builds name their architectures, so that the message can; host execution runs any. */
+#ifndef MAS_CUDA_CODE
+#define MAS_CUDA_CODE "any"
+#endif
+
+int cuda_code_check(const struct cuda_ctx *cx, struct err *e)
+{
+    struct cudaFuncAttributes a;
+    const cudaError_t rc = cudaFuncGetAttributes(&a, k_peak<0>);
+    if (rc == cudaSuccess)
+        return 0;
+    (void)cudaGetLastError();
+    FAIL(
+        e, ERR_NODEV,
+        "the GPU is sm_%d and this program has kernels for %s; build with -DMAS_CUDA_ARCHS=%d (%s)",
+        cx->cc, MAS_CUDA_CODE, cx->cc, cudaGetErrorString(rc));
+}
+
 int cuda_peak(const struct cuda_ctx *cx, cudaStream_t stream, enum ops_peak what, int turns,
               double *out, struct err *e)
 {

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "clock.h"
+#include "log.h"
 #include "mem.h"
 #include "pinned.h"
 
@@ -71,6 +72,7 @@ struct forward {
     size_t mask_words;
     uint64_t seen[RECORD_KEYS]; /* keys of steps that have run once, in a ring */
     unsigned n_seen;
+    bool plain;          /* a recording failed: steps run without any */
     struct spans *spans; /* or NULL */
     int layer;           /* under way, for spans; -1 outside */
 };
@@ -483,13 +485,15 @@ static int forward_network(struct forward *f, const struct batch *d, struct err 
  *   - The first step of a key runs plainly. A key that occurs once costs no recording, and kernels
  *     are loaded before one is made.
  *   - Results do not change: max_kv_len is only a bound.
- *   - Nothing is recorded if a part is streamed or on the host. */
+ *   - Nothing is recorded if a part is streamed or on the host.
+ *   - A step whose recording fails runs plainly, and so do all later ones. Nothing of the step has
+ *     run by then. A device that works no more fails again. */
 
 /* The key of a step that can be recorded, 0 for other steps; *bound = its rounded max_kv_len. */
 static uint64_t forward_key(const struct forward *f, int *bound)
 {
     const struct batch *b = &f->host;
-    if (!f->ops->replay || f->lim.no_record || !place_recordable(f->place) ||
+    if (!f->ops->replay || f->lim.no_record || f->plain || !place_recordable(f->place) ||
         b->n_row > RECORD_ROWS || b->n_row != b->n_logit)
         return 0;
     int top = f->lim.max_kv_len;
@@ -543,10 +547,15 @@ static int forward_run(struct forward *f, struct batch *d, struct err *e)
     uint64_t key = forward_key(f, &d->max_kv_len);
     if (!key)
         return forward_network(f, d, e);
-    int rc = forward_replay(f, key, e);
-    if (rc)
-        return rc < 0 ? rc : 0;
-    return forward_seen(f, key) ? forward_record(f, d, key, e) : forward_network(f, d, e);
+    struct err why = {0};
+    int rc = forward_replay(f, key, &why);
+    if (rc == 0 && forward_seen(f, key))
+        rc = forward_record(f, d, key, &why) < 0 ? -1 : 1;
+    if (rc < 0) {
+        f->plain = true;
+        log_warn("decode steps run without CUDA graphs from now on: %s", why.msg);
+    }
+    return rc > 0 ? 0 : forward_network(f, d, e);
 }
 
 static int forward_upload(struct forward *f, struct err *e)

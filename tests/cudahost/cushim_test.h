@@ -46,6 +46,16 @@ void cushim_reset(void);
  * ones; n <= 0: none. Calls that free or destroy, and queries of errors, are not counted. */
 void cushim_fail_at(long n, int once);
 long cushim_calls(void); /* counted since the last cushim_fail_at */
+/* Makes the runtime call of this name fail from its n-th time on; "launch" stands for launches, ""
+ * ends it. */
+void cushim_fail_call(const char *name, long n);
+long cushim_named_calls(void); /* of that name, counted since the last cushim_fail_call */
+
+/* 1: every launch on a stream under capture fails and breaks the capture. */
+void cushim_break_capture(int on);
+
+/* The CUDA version that the driver supports: 13000 (the default) is CUDA 13.0; 0: no driver. */
+void cushim_driver(int version);
 
 struct cushim_objects {
     /* graphs: graphs and their executable forms */

@@ -124,6 +124,10 @@ struct runtime {
     bool lazy = false;
     long calls = 0, fail_at = 0;
     bool fail_once = false;
+    std::string fail_name; /* a call that fails by its name: from its fail_from-th time on */
+    long named = 0, fail_from = 0;
+    int driver = 13000; /* the CUDA version of the driver */
+    bool break_capture = false;
     std::string detail; /* details of the last bad call */
 };
 /* Never destroyed: other static objects of a program may still use the device. */
@@ -157,12 +161,14 @@ static cudaError_t bad(cudaError_t e, const char *fmt, ...)
     return ret(e);
 }
 
-/* Begins every call that can fail; true: this call must fail (cushim_fail_at). */
-static bool refused(void)
+/* Begins every call that can fail; true: this call must fail (cushim_fail_at, cushim_fail_call). */
+static bool refused(const char *func)
 {
     if (G.sticky)
         return true;
     long n = ++R.calls;
+    if (!R.fail_name.empty() && strstr(func, R.fail_name.c_str()) && ++R.named >= R.fail_from)
+        return true;
     return R.fail_at > 0 && (R.fail_once ? n == R.fail_at : n >= R.fail_at);
 }
 
@@ -179,7 +185,7 @@ static bool capture_forbids(void)
 
 #define ENTER(injected)                                                                            \
     locked hold(R.lock);                                                                           \
-    if (refused())                                                                                 \
+    if (refused(__func__))                                                                         \
     return ret(injected)
 #define ENTER_UNCAPTURED(injected, what)                                                           \
     ENTER(injected);                                                                               \
@@ -464,13 +470,18 @@ void launch(const struct kernel_call *call, cudaStream_t stream)
 {
     locked hold(R.lock);
     size_t limit = 0;
-    if (refused()) {
+    if (refused(__func__)) {
         ret(cudaErrorLaunchOutOfResources);
         return;
     }
     std::shared_ptr<struct stream> s = find(stream);
     if (!s) {
         bad_stream();
+        return;
+    }
+    if (s->cap && R.break_capture) {
+        s->cap->broken = true;
+        ret(cudaErrorStreamCaptureInvalidated);
         return;
     }
     if (check_launch(call, &limit) != cudaSuccess)
@@ -564,18 +575,22 @@ API const char *cudaGetErrorString(cudaError_t e)
 API cudaError_t cudaDriverGetVersion(int *v)
 {
     ENTER(cudaErrorUnknown);
-    *v = 13000;
+    *v = R.driver;
     return ret(cudaSuccess);
 }
 
 API cudaError_t cudaRuntimeGetVersion(int *v)
 {
-    return cudaDriverGetVersion(v);
+    ENTER(cudaErrorUnknown);
+    *v = CUDART_VERSION;
+    return ret(cudaSuccess);
 }
 
 API cudaError_t cudaGetDeviceCount(int *n)
 {
     ENTER(cudaErrorUnknown);
+    if (R.driver / 1000 < CUDART_VERSION / 1000)
+        return ret(cudaErrorInsufficientDriver);
     *n = 1;
     return ret(cudaSuccess);
 }
@@ -1163,7 +1178,7 @@ static void capture_close(const std::shared_ptr<struct capture> &c)
 API cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *g)
 {
     locked hold(R.lock);
-    bool fails = refused();
+    bool fails = refused(__func__);
     *g = nullptr;
     std::shared_ptr<struct stream> s = find(stream);
     if (!s)
@@ -1320,7 +1335,7 @@ API cudaError_t cudaFuncSetAttribute(const void *func, enum cudaFuncAttribute at
 
 API cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *func)
 {
-    ENTER(cudaErrorUnknown);
+    ENTER(cudaErrorNoKernelImageForDevice);
     memset(a, 0, sizeof *a);
     auto it = R.dynamic_limit.find(func);
     a->maxThreadsPerBlock = MAX_THREADS;
@@ -1405,6 +1420,7 @@ API void cushim_reset(void)
     G.sticky = false;
     last_error = cudaSuccess;
     R.fail_at = 0;
+    R.fail_name.clear();
 }
 
 API void cushim_fail_at(long n, int once)
@@ -1419,6 +1435,32 @@ API long cushim_calls(void)
 {
     locked hold(R.lock);
     return R.calls;
+}
+
+API void cushim_fail_call(const char *name, long n)
+{
+    locked hold(R.lock);
+    R.fail_name = name;
+    R.fail_from = n;
+    R.named = 0;
+}
+
+API long cushim_named_calls(void)
+{
+    locked hold(R.lock);
+    return R.named;
+}
+
+API void cushim_break_capture(int on)
+{
+    locked hold(R.lock);
+    R.break_capture = on != 0;
+}
+
+API void cushim_driver(int version)
+{
+    locked hold(R.lock);
+    R.driver = version;
 }
 
 API size_t cushim_live(struct cushim_objects *out)

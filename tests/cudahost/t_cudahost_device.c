@@ -148,6 +148,37 @@ static void a_device_that_is_not_there_is_an_error(void **state)
     fails(ops_open("cudahost", &opt, &none, &e), ERR_NODEV, "no GPU 7: there is 1, counted from 0");
 }
 
+/* The message names both versions and both ways out. */
+static void a_driver_older_than_the_build_is_named(void **state)
+{
+    (void)state;
+    struct err e;
+    struct ops *none;
+    cushim_driver(12040);
+    fails(ops_open("cudahost", NULL, &none, &e), ERR_NODEV, "supports CUDA 12.4");
+    assert_non_null(strstr(e.msg, "built with CUDA 13."));
+    assert_non_null(strstr(e.msg, "install driver 580 or newer, or build with a CUDA 12 toolkit"));
+    cushim_driver(11080);
+    fails(ops_open("cudahost", NULL, &none, &e), ERR_NODEV, "build with a CUDA 11 toolkit");
+    cushim_driver(0);
+    fails(ops_open("cudahost", NULL, &none, &e), ERR_NODEV, "no CUDA driver is installed");
+    cushim_driver(13010); /* newer than the build */
+    ok(ops_open("cudahost", NULL, &none, &e));
+    ops_close(none);
+    cushim_driver(13000);
+}
+
+static void a_gpu_without_machine_code_is_named_when_opened(void **state)
+{
+    (void)state;
+    struct err e;
+    struct ops *none;
+    cushim_fail_call("cudaFuncGetAttributes", 1);
+    fails(ops_open("cudahost", NULL, &none, &e), ERR_NODEV, "the GPU is sm_90 and this program");
+    assert_non_null(strstr(e.msg, "build with -DMAS_CUDA_ARCHS=90"));
+    cushim_fail_call("", 0);
+}
+
 /* y += x on the device, recorded and replayed. */
 static void a_recording_runs_again_on_new_data(void **state)
 {
@@ -225,6 +256,8 @@ int main(void)
         T(streams_wait_for_events),
         T(too_little_memory_names_need_rest_and_knob),
         T(a_device_that_is_not_there_is_an_error),
+        T(a_driver_older_than_the_build_is_named),
+        T(a_gpu_without_machine_code_is_named_when_opened),
         T(a_recording_runs_again_on_new_data),
         T(the_recording_unused_longest_is_forgotten),
     };

@@ -4,6 +4,7 @@
  * result of the CPU. (Against other programs: t_logits and t_stories, which also run this backend.)
  */
 #include <math.h>
+#include <unistd.h>
 
 #include "cushim_test.h"
 #include "serve.h"
@@ -206,6 +207,87 @@ static void decode_steps_are_recorded_and_replayed(void **state)
     jobs_free(js);
 }
 
+/* Text that the program writes to stderr between capture and release. */
+static FILE *stderr_kept;
+static int stderr_real;
+
+static void stderr_capture(void)
+{
+    fflush(stderr);
+    stderr_real = dup(STDERR_FILENO);
+    stderr_kept = tmpfile();
+    assert_non_null(stderr_kept);
+    assert_true(dup2(fileno(stderr_kept), STDERR_FILENO) >= 0);
+}
+
+static void stderr_release(char *out, size_t n)
+{
+    fflush(stderr);
+    dup2(stderr_real, STDERR_FILENO);
+    close(stderr_real);
+    rewind(stderr_kept);
+    out[fread(out, 1, n - 1, stderr_kept)] = 0;
+    fclose(stderr_kept);
+}
+
+/* A call that makes or starts a recording fails from its n-th time on. */
+static void without_recordings_steps_run_plainly_and_say_so_once(void **state)
+{
+    static const struct {
+        const char *name;
+        long n;
+    } calls[] = {{"cudaStreamBeginCapture", 1},
+                 {"cudaStreamEndCapture", 1},
+                 {"cudaGraphInstantiate", 1},
+                 {"cudaGraphLaunch", 1},
+                 {"cudaGraphLaunch", 3}};
+    (void)state;
+    struct engine_options o = cudahost_options();
+    struct jobs *want = run_alone(&o);
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        char text[4096];
+        struct engine *en = open_engine(&o);
+        struct jobs *js = some_jobs(en);
+        cushim_fail_call(calls[i].name, calls[i].n);
+        stderr_capture();
+        jobs_run(en, js);
+        stderr_release(text, sizeof text);
+        const long called = cushim_named_calls();
+        cushim_fail_call("", 0);
+        jobs_equal(want, js, calls[i].name);
+        const char *said = strstr(text, "run without CUDA graphs from now on");
+        if (!said || strstr(said + 8, "run without") || !strstr(text, calls[i].name))
+            fail_msg("%s, call %ld: said \"%s\"", calls[i].name, calls[i].n, text);
+        assert_int_equal(called, calls[i].n); /* not tried again */
+        engine_close(en);
+        jobs_free(js);
+        assert_int_equal(cushim_live(NULL), 0);
+    }
+    jobs_free(want);
+}
+
+/* A launch that fails only while it is recorded. */
+static void a_broken_capture_is_computed_plainly(void **state)
+{
+    (void)state;
+    struct engine_options o = cudahost_options();
+    struct jobs *want = run_alone(&o);
+    char text[4096];
+    struct engine *en = open_engine(&o);
+    struct jobs *js = some_jobs(en);
+    cushim_break_capture(1);
+    stderr_capture();
+    jobs_run(en, js);
+    stderr_release(text, sizeof text);
+    cushim_break_capture(0);
+    jobs_equal(want, js, "a broken capture");
+    assert_non_null(strstr(text, "run without CUDA graphs from now on"));
+    engine_close(en);
+    jobs_free(js);
+    jobs_free(want);
+    assert_int_equal(cushim_live(NULL), 0);
+}
+
 /* F32 weights: both backends differ from exact arithmetic by rounding only. */
 static void the_cpu_and_the_kernels_agree_on_greedy_text(void **state)
 {
@@ -352,6 +434,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_that_does_not_fit_names_the_knobs),
         cmocka_unit_test(decode_steps_are_recorded_and_replayed),
+        cmocka_unit_test(without_recordings_steps_run_plainly_and_say_so_once),
+        cmocka_unit_test(a_broken_capture_is_computed_plainly),
         cmocka_unit_test(sequences_are_as_many_as_the_cache_holds),
         cmocka_unit_test(the_cpu_and_the_kernels_agree_on_greedy_text),
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_cache_or_recording),
