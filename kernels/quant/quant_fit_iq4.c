@@ -13,36 +13,31 @@ enum { L = QUANT_FIT_LANES, N = QUANT_FIT_GROUP, BOOK = 16 };
 #define IQ4_BOTTOM 127.0f /* largest magnitude of the book: of its first, negative entry */
 #define IQ4_TOP 113.0f    /* its last entry */
 
-struct iq4_book { /* entries, and the places where rounding changes from one to the next */
-    float middle[BOOK - 1], gap[BOOK - 1];
+/* The nearest entries of half steps of a scaled element. All places where rounding changes from one
+ * entry to the next are multiples of 1/2. */
+struct iq4_book {
+    float entry[2 * (127 + 113) + 1]; /* of -127, -126.5 .. 113 */
+    uint8_t index[2 * (127 + 113) + 1];
 };
 
-static struct iq4_book iq4_book(void)
+static void iq4_book(struct iq4_book *b)
 {
-    struct iq4_book b;
-    for (int k = 0; k + 1 < BOOK; k++) {
-        b.middle[k] = 0.5f * (float)(fmt_iq4_book[k] + fmt_iq4_book[k + 1]);
-        b.gap[k] = (float)(fmt_iq4_book[k + 1] - fmt_iq4_book[k]);
+    int at = 0;
+    for (int k = 0; k < BOOK; k++) {
+        const int end = k + 1 < BOOK ? fmt_iq4_book[k] + fmt_iq4_book[k + 1] + 254 : 2 * 240 + 1;
+        for (; at < end; at++) {
+            b->entry[at] = (float)fmt_iq4_book[k];
+            b->index[at] = (uint8_t)k;
+        }
     }
-    return b;
 }
 
-/* The entry nearest to t in every lane. */
-static void iq4_nearest(const struct iq4_book *b, const float t[L], float entry[L])
+/* The place of t in the tables. */
+static inline int iq4_at(float t)
 {
-    for (int l = 0; l < L; l++)
-        entry[l] = -IQ4_BOTTOM;
-    for (int k = 0; k + 1 < BOOK; k++)
-        for (int l = 0; l < L; l++)
-            entry[l] += t[l] > b->middle[k] ? b->gap[k] : 0;
-}
-
-static int iq4_index(const struct iq4_book *b, float t)
-{
-    int index = 0;
-    for (int k = 0; k + 1 < BOOK; k++)
-        index += t > b->middle[k];
-    return index;
+    t = t < -IQ4_BOTTOM ? -IQ4_BOTTOM : t;
+    t = t > IQ4_TOP ? IQ4_TOP : t;
+    return (int)(2 * (t + IQ4_BOTTOM));
 }
 
 struct iq4_trial {
@@ -57,9 +52,13 @@ static void iq4_try(const struct iq4_book *b, const float (*x)[L], const float (
     float qq[L] = {0}, pq[L] = {0}, pp[L] = {0};
     for (int i = 0; i < N; i++) {
         float s[L], q[L];
-        for (int l = 0; l < L; l++)
+        int at[L];
+        for (int l = 0; l < L; l++) {
             s[l] = x[i][l] * t->inv[l];
-        iq4_nearest(b, s, q);
+            at[l] = iq4_at(s[l]);
+        }
+        for (int l = 0; l < L; l++)
+            q[l] = b->entry[at[l]];
         for (int l = 0; l < L; l++) {
             const float p = q[l] - s[l], wq = w[i][l] * q[l], wp = w[i][l] * p;
             qq[l] += wq * q[l];
@@ -68,7 +67,8 @@ static void iq4_try(const struct iq4_book *b, const float (*x)[L], const float (
         }
     }
     for (int l = 0; l < L; l++) { /* s ~ a q: p = q - s ~ (1 - a) q */
-        const float slope = pq[l] / qq[l], unit = t->inv[l] != 0 ? 1 / t->inv[l] : 0;
+        const float slope = qq[l] > 0 ? pq[l] / qq[l] : 0,
+                    unit = t->inv[l] != 0 ? 1 / t->inv[l] : 0;
         t->step[l] = (1 - slope) * unit;
         t->err[l] = (pp[l] - slope * pq[l]) * unit * unit;
     }
@@ -121,8 +121,9 @@ static void iq4_lanes(const float *x, int n, float steps, float t[N][L])
 
 void quant_fit_iq4(const float *x, int n, struct quant_fit_centred out[L])
 {
-    const struct iq4_book b = iq4_book();
+    struct iq4_book b;
     float t[N][L], step[L];
+    iq4_book(&b);
     iq4_lanes(x, n, 1, t);
     iq4_steps(&b, (const float(*)[L])t, step);
     for (int l = 0; l < n; l++) {
@@ -130,7 +131,7 @@ void quant_fit_iq4(const float *x, int n, struct quant_fit_centred out[L])
         const float size = f16_to_f32(d), one = size > 0 ? 1 / size : 0;
         out[l].d = step[l] < 0 ? d | 0x8000 : d;
         for (int i = 0; i < N; i++)
-            out[l].q[i] = (uint8_t)iq4_index(&b, t[i][l] * (step[l] < 0 ? -one : one));
+            out[l].q[i] = b.index[iq4_at(t[i][l] * (step[l] < 0 ? -one : one))];
     }
 }
 
@@ -140,7 +141,7 @@ static float iq4_entries(const struct iq4_book *b, const float *x, float step, u
     const float inv = step != 0 ? 1 / step : 0;
     float err = 0;
     for (int i = 0; i < N; i++) {
-        q[i] = (uint8_t)iq4_index(b, x[i] * inv);
+        q[i] = b->index[iq4_at(x[i] * inv)];
         const float r = (float)fmt_iq4_book[q[i]] * step - x[i];
         err += r * r;
     }
@@ -150,8 +151,9 @@ static float iq4_entries(const struct iq4_book *b, const float *x, float step, u
 void quant_fit_iq4_groups(const float *x, struct quant_fit_signed *out)
 {
     enum { CODES = 32 };
-    const struct iq4_book b = iq4_book();
+    struct iq4_book b;
     float t[N][L], step[L], most = 0;
+    iq4_book(&b);
     iq4_lanes(x, L, CODES - 1, t);
     iq4_steps(&b, (const float(*)[L])t, step);
     for (int l = 0; l < L; l++)
