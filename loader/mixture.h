@@ -5,14 +5,15 @@
  *
  * Sizes in documents rely on Q4_K_M:
  *   - output is Q6_K
- *   - ffn_down and attn_v are Q6_K in half of the layers, called MORE: the first eighth, every third
- *     of the middle, the last eighth. Elsewhere they are Q4_K.
+ *   - ffn_down and attn_v are Q6_K in half of the layers, called MORE: the first eighth, every
+ *     third of the middle, the last eighth. Elsewhere they are Q4_K.
  *   - in models of 80 layers or more, attn_v is Q5_K elsewhere
  *   - norms and biases stay F32
  *
- * A format whose blocks do not fit a tensor's rows is replaced by one with blocks of 32: Q2_K and
- * Q3_K by Q4_0, Q4_K by Q5_0, Q5_K by Q5_1, Q6_K by Q8_0, the IQ formats by IQ4_NL, any of the
- * output matrix by Q8_0. Rows that are no multiple of 32 become F16.
+ * A format whose blocks do not fit a tensor's rows is replaced by one with blocks of 32:
+ *   - Q2_K and Q3_K by Q4_0, Q4_K by Q5_0, Q5_K by Q5_1, Q6_K by Q8_0, the IQ formats by IQ4_NL
+ *   - any format of the output matrix by Q8_0
+ *   - rows that are no multiple of 32 become F16
  */
 #ifndef MAS_MIXTURE_H
 #define MAS_MIXTURE_H

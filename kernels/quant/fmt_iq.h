@@ -3,8 +3,8 @@
  *
  * An IQ2 format stores eight magnitudes as the number of a point of a code book, and their signs
  * apart; an IQ3 format stores four. The IQ4 formats take each number from a table of sixteen. The
- * books are constants of the file format: GGUF reference implementation, ggml-common.h, tables
- * iq2xxs_grid, iq2xs_grid, iq2s_grid, iq3xxs_grid, iq3s_grid and kvalues_iq4nl.
+ * books are constants of the file format. Source: ggml, the reference implementation of GGUF,
+ * tables iq2xxs_grid, iq2xs_grid, iq2s_grid, iq3xxs_grid, iq3s_grid and kvalues_iq4nl.
  *
  * A point is packed here: magnitude k is digit k, of two bits in the IQ2 books and of three in the
  * IQ3 books. The functions below turn a digit into the magnitude.

@@ -156,7 +156,7 @@ void quant_fit_signed(const float *x, int bottom, int codes, struct quant_fit_si
             fit_signed_code(v + g * SMALL, d, step[g], bottom, codes, out->q + g * SMALL);
 }
 
-/* ---- blocks of 32 ----------------------------------------------------------------------------- */
+/* ---- blocks of 32 ---------------------------------------------------------------------------- */
 
 static float fit_clamp(float x, float limit)
 {
