@@ -68,6 +68,7 @@ int consult_open(const struct strategy_env *env, const struct medqa_question *q,
     c->q = q;
     c->predicted = -1;
     c->agreement = (double)NAN;
+    c->joules = (double)NAN;
     c->warnings = (struct str)STR_INIT;
     for (int i = 0; i < q->n_options; i++)
         c->shown[i] = i;

@@ -62,6 +62,9 @@ struct consult {
     double p_option[MEDQA_OPTIONS]; /* by original option, sums to 1; only if has_p */
     bool has_p;
     int64_t t_start, t_end; /* ns */
+    /* the case's share of the energy while it was in flight; NaN = not measured */
+    double joules;
+    const char *energy; /* the source of the joules, or why there are none; NULL = not asked for */
 };
 
 /* Texts last as long as the consult. */

@@ -25,7 +25,7 @@ void identity_json(const struct strategy_env *env, const char *data_sha256, stru
 }
 
 void identity_about(const struct strategy_env *env, const char *version, const char *data_path,
-                    struct str *out)
+                    const char *energy, struct str *out)
 {
     const struct llm_info *info = llm_info(env->llm);
     str_adds(out, "{\"version\": ");
@@ -35,6 +35,7 @@ void identity_about(const struct strategy_env *env, const char *version, const c
     identity_text(out, "device", info->device);
     identity_text(out, "placement", info->placement);
     identity_text(out, "data", data_path);
+    identity_text(out, "energy", energy);
     str_adds(out, ", \"config\": ");
     config_json(env->config, false, out);
     str_addc(out, '}');

@@ -15,8 +15,8 @@
  * Instruction set, threads, sequences, pages, drafts and the places of weights change no bit and
  * are left out. */
 void identity_json(const struct strategy_env *env, const char *data_sha256, struct str *out);
-/* Every option, code version, device, placement, data path. */
+/* Every option, code version, device, placement, data path, and how energy is measured. */
 void identity_about(const struct strategy_env *env, const char *version, const char *data_path,
-                    struct str *out);
+                    const char *energy, struct str *out);
 
 #endif

@@ -101,6 +101,7 @@ struct llm_info {         /* for the trace header */
     char model[512];
     char model_sha256[65];
     char backend[64], device[128];
+    char pci[16]; /* bus id of the GPU that computes; "" = none, or not in this machine */
     char host_layers
         [4096]; /* "0-3,7": feed-forward parts that the CPU computes beside a device; "" = none */
     char placement[200]; /* places of the weights; "" = unknown to the provider */

@@ -59,7 +59,60 @@ static void report_groups(const char *head, const struct stats_group *g, size_t 
         str_addf(out, "    and %zu more: summary.json has all\n", all - n);
 }
 
-static void report_usage(const struct stats_summary *s, struct str *out)
+/* The text after the head, its further lines below its first. A word longer than a line is cut. */
+static void report_wrap(const char *head, const char *text, int width, struct str *out)
+{
+    size_t indent = strlen(head), at = indent, room = (size_t)width - indent;
+    str_adds(out, head);
+    while (*text) {
+        size_t n = strcspn(text, " ");
+        n = n < room ? n : room;
+        if (at > indent && at + 1 + n > (size_t)width) {
+            str_addf(out, "\n%*s", (int)indent, "");
+            at = indent;
+        } else if (at > indent) {
+            str_addc(out, ' ');
+            at++;
+        }
+        str_add(out, text, n);
+        at += n;
+        text += n + (text[n] == ' ');
+    }
+    str_addc(out, '\n');
+}
+
+/* Three digits, and all of them before the point. */
+static void report_joules(double v, const char *of, struct str *out)
+{
+    if (isfinite(v))
+        str_addf(out, v < 100 ? "%.3g J %s, " : "%.0f J %s, ", v, of);
+}
+
+static void report_energy(const struct stats_summary *s, int width, struct str *out)
+{
+    static const char *const head = "  energy          ", *const more = "                  ";
+    struct str text = STR_INIT;
+    const char *gap = *s->energy_gap ? s->energy_gap : "not measured";
+    if (!s->n_joules) {
+        report_wrap(head, gap, width, out);
+        return;
+    }
+    report_joules(s->joules, "a question", &text);
+    report_joules(s->joules_per_token, "a token computed", &text);
+    report_joules(s->joules_per_new_token, "a new token", &text);
+    str_addf(&text, "%.2g USD for 1,000 questions", 1000 * s->cost);
+    report_wrap(head, text.s, width, out);
+    report_wrap(more, s->energy, width, out);
+    if (s->n_joules < s->seconds.n) {
+        str_clear(&text);
+        str_addf(&text, "means over %zu of %zu questions; the others: %s", s->n_joules,
+                 s->seconds.n, gap);
+        report_wrap(more, text.s, width, out);
+    }
+    str_free(&text);
+}
+
+static void report_usage(const struct stats_summary *s, int width, struct str *out)
 {
     str_addf(out, "  per question    %.1f calls, ", s->calls);
     report_count(s->prompt_tokens, out);
@@ -72,10 +125,7 @@ static void report_usage(const struct stats_summary *s, struct str *out)
         str_addf(out,
                  "  seconds         median %.2f, 95 %% within %.2f (from first call to answer)\n",
                  s->seconds.median, s->seconds.p95);
-    if (isfinite(s->joules))
-        str_addf(out, "  energy          %.0f J a question, %.5f USD\n", s->joules, s->cost);
-    else
-        str_adds(out, "  energy          not measured\n");
+    report_energy(s, width, out);
 }
 
 /* Calls by role, with the tokens of one call. */
@@ -130,7 +180,7 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
     if (isfinite(s->ece))
         str_addf(out, "  calibration     ECE %.3f over %zu answers with letter probabilities\n",
                  s->ece, s->n_ece);
-    report_usage(s, out);
+    report_usage(s, width, out);
     report_roles(s, out);
     report_groups("by step", s->step, s->n_step, width, out);
     report_groups("by specialty asked", s->specialty, (size_t)s->n_specialty, width, out);
@@ -279,6 +329,24 @@ static void report_json_roles(struct str *out, const struct stats_summary *s)
     str_addc(out, '}');
 }
 
+static void report_json_text(struct str *out, const char *key, const char *s)
+{
+    str_addf(out, ", \"%s\": ", key);
+    str_add_json(out, s, strlen(s));
+}
+
+/* "energy": the source of the joules, or why there are none. "energy_gap": why some questions have
+ * none. */
+static void report_json_energy(struct str *out, const struct stats_summary *s)
+{
+    const char *gap = *s->energy_gap ? s->energy_gap : "not measured";
+    report_json_text(out, "energy", s->n_joules ? s->energy : gap);
+    if (s->n_joules && s->n_joules < s->seconds.n)
+        report_json_text(out, "energy_gap", gap);
+    else
+        str_adds(out, ", \"energy_gap\": null");
+}
+
 /* Members without brackets. */
 static void report_json_counts(const struct stats_summary *s, struct str *out)
 {
@@ -325,8 +393,12 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     report_number(out, "seconds_median", s->seconds.median);
     report_number(out, "seconds_p95", s->seconds.p95);
     report_number(out, "joules", s->joules);
+    str_addf(out, ", \"joules_n\": %zu", s->n_joules);
+    report_number(out, "joules_per_token", s->joules_per_token);
+    report_number(out, "joules_per_new_token", s->joules_per_new_token);
     report_number(out, "cost_usd", s->cost);
     str_addc(out, '}');
+    report_json_energy(out, s);
     if (engine_json[0])
         str_addf(out, ",\n \"engine\": %s", engine_json);
     if (run_json[0])
@@ -397,6 +469,12 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
         str_addf(out, "the same question as line %lld", (long long)run->records.r[row->of].line);
     else
         report_field(out, why);
+    if (own && isfinite(r->joules))
+        str_addf(out, ",%.6g,", r->joules);
+    else
+        str_adds(out, ",,");
+    if (own && isfinite(r->joules) && result_computed(r) > 0)
+        str_addf(out, "%.6g", r->joules / (double)result_computed(r));
     str_adds(out, "\r\n");
 }
 
@@ -410,7 +488,8 @@ int report_csv(const struct trace_run *run, struct str *out, struct err *e)
             of[run->results.r[i].index] = &run->results.r[i];
     str_adds(out,
              "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
-             "total_tokens,n_specialists,line,status,calls_cut,calls_closed,reason\r\n");
+             "total_tokens,n_specialists,line,status,calls_cut,calls_closed,reason,"
+             "joules,joules_per_token\r\n");
     for (size_t i = 0; i < run->asked; i++)
         report_csv_row(run, i,
                        run->records.r[i].kind == MEDQA_REJECTED ? NULL : of[run->records.r[i].of],

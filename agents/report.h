@@ -29,7 +29,8 @@ void report_figures(const struct stats_summary *s, struct str *out);
  * - trace_id, question (first 100 characters), predicted_answer, correct_answer, is_correct,
  *   total_latency_seconds, total_tokens, n_specialists;
  * - line (of the data file), status (answered, unparsed, failed, not run, duplicate, rejected),
- *   calls_cut, calls_closed, reason.
+ *   calls_cut, calls_closed, reason;
+ * - joules, joules_per_token (a token that the model computed).
  *
  * An unknown value is an empty field. A duplicate has the answer of the record that it repeats, and
  * no costs. */

@@ -137,6 +137,12 @@ static void result_write_usage(const struct consult *c, struct str *out)
     str_addf(out, ", \"prompt_tokens\": %lld, \"cached_tokens\": %lld, \"new_tokens\": %lld",
              prompt, cached, new);
     result_number(out, "seconds", (double)(c->t_end - c->t_start) * 1e-9);
+    long long computed = prompt - cached + new;
+    result_number(out, "joules", c->joules);
+    result_number(out, "joules_per_token",
+                  computed > 0 ? c->joules / (double)computed : (double)NAN);
+    if (c->energy)
+        result_text(out, "energy", c->energy);
 }
 
 static void result_write_shown(const struct consult *c, struct str *out)
@@ -170,7 +176,6 @@ void result_write(const struct consult *c, struct str *out)
                   c->has_p && c->predicted >= 0 ? c->p_option[c->predicted] : (double)NAN);
     result_write_work(c, out);
     result_write_usage(c, out);
-    result_number(out, "joules", (double)NAN);
     result_write_shown(c, out);
     str_adds(out, ", \"warnings\": ");
     str_add_json(out, c->warnings.s, c->warnings.len);
@@ -180,16 +185,21 @@ void result_write(const struct consult *c, struct str *out)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static int result_string(struct results *rs, const json_t *doc, const char *key, const char **out,
-                         struct err *e)
+static int result_copy(struct results *rs, const char *s, const char **out, struct err *e)
 {
-    const char *s = NULL;
-    TRY(jdoc_string(doc, key, &s, e));
     char *copy = arena_strndup(&rs->arena, s, strlen(s));
     if (!copy)
         return NOMEM(e, strlen(s) + 1, "results");
     *out = copy;
     return 0;
+}
+
+static int result_string(struct results *rs, const json_t *doc, const char *key, const char **out,
+                         struct err *e)
+{
+    const char *s = NULL;
+    TRY(jdoc_string(doc, key, &s, e));
+    return result_copy(rs, s, out, e);
 }
 
 /* A number or null (NaN). */
@@ -272,6 +282,21 @@ static int result_counts(const json_t *doc, struct result *r, struct err *e)
     return 0;
 }
 
+/* "energy" is the text of most cases of a run: one copy serves those that follow each other. Runs
+ * before had none. */
+static int result_energy(struct results *rs, const json_t *doc, struct result *r, struct err *e)
+{
+    const char *last = rs->n ? rs->r[rs->n - 1].energy : "";
+    const char *s = json_string_value(json_object_get(doc, "energy"));
+    TRY(result_maybe(doc, "joules", &r->joules, e));
+    r->energy = "";
+    if (!s || !strcmp(s, last)) {
+        r->energy = s ? last : "";
+        return 0;
+    }
+    return result_copy(rs, s, &r->energy, e);
+}
+
 static int result_fill(struct results *rs, const json_t *doc, struct result *r, struct err *e)
 {
     const char *id = NULL;
@@ -293,7 +318,7 @@ static int result_fill(struct results *rs, const json_t *doc, struct result *r, 
     TRY(result_selected(rs, doc, r, e));
     TRY(result_maybe(doc, "agreement", &r->agreement, e));
     TRY(result_maybe(doc, "p", &r->p, e));
-    TRY(result_maybe(doc, "joules", &r->joules, e));
+    TRY(result_energy(rs, doc, r, e));
     return jdoc_number(doc, "seconds", 0, 1e12, &r->seconds, e);
 }
 
@@ -309,6 +334,11 @@ int result_read(struct results *rs, const char *line, size_t n, struct err *e)
 done:
     json_decref(doc);
     return rc;
+}
+
+int64_t result_computed(const struct result *r)
+{
+    return r->prompt_tokens - r->cached_tokens + r->new_tokens;
 }
 
 static int result_before(const void *a, const void *b)

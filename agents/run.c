@@ -16,7 +16,8 @@ struct run {
     size_t next; /* question to start next */
     struct run_progress p;
     int64_t t_start, t_shown;
-    int rc; /* the error that ends the run */
+    double joules; /* the reading up to which energy has been shared; NaN = none */
+    int rc;        /* the error that ends the run */
     struct err err;
 };
 
@@ -58,6 +59,23 @@ static void run_end(struct run *r, int rc, const struct err *why)
 
 /* ---- one case -------------------------------------------------------------------------------- */
 
+/* Before the number of cases in flight changes: shares the energy since the last change among them.
+ * Without a case in flight, the next one gets it. A reading that is NaN, before or now, makes the
+ * shares NaN. */
+static void run_share(struct run *r)
+{
+    const char *source = NULL;
+    if (!r->o->joules)
+        return;
+    double now = r->o->joules(r->o->user, &source);
+    for (size_t i = 0; i < r->n_flight; i++) {
+        r->flight[i]->joules += (now - r->joules) / (double)r->n_flight;
+        r->flight[i]->energy = source;
+    }
+    if (r->n_flight || !isfinite(r->joules))
+        r->joules = now;
+}
+
 static void run_cancel(struct consult *c)
 {
     for (struct consult_call *k = c->first; k; k = k->next)
@@ -84,6 +102,10 @@ static int run_record(struct run *r, struct consult *c, struct err *e)
     r->p.fresh++;
     r->p.new_tokens += res->new_tokens;
     r->p.prompt_tokens += res->prompt_tokens;
+    if (isfinite(res->joules)) {
+        r->p.joules += res->joules;
+        r->p.n_joules++;
+    }
     if (r->o->finished)
         r->o->finished(c, res, r->o->user);
     return 0;
@@ -102,6 +124,7 @@ static void run_settle(struct run *r, size_t at)
         run_cancel(c);
         return;
     }
+    run_share(r);
     if (c->state != CONSULT_OPEN && !r->rc) {
         int rc = run_record(r, c, &e);
         if (rc < 0)
@@ -122,7 +145,10 @@ static void run_start(struct run *r, const struct medqa_question *q)
         run_end(r, rc, &e);
         return;
     }
+    run_share(r);
     c->t_start = run_clock(r);
+    if (r->o->joules)
+        c->joules = 0;
     r->flight[r->n_flight++] = c;
     rc = strategy_start(r->o->env, c, &e);
     run_verdict(r, c, rc, &e);
@@ -253,7 +279,8 @@ static int run_adopt(struct run *r, struct err *e)
 int run_questions(const struct run_options *o, struct run_progress *out, struct err *e)
 {
     int slots = o->concurrency > 0 ? o->concurrency : llm_info(o->env->llm)->slots;
-    struct run r = {.o = o, .cap = slots > 0 ? (size_t)slots : 1, .p = {.total = o->n}};
+    struct run r = {
+        .o = o, .cap = slots > 0 ? (size_t)slots : 1, .p = {.total = o->n}, .joules = (double)NAN};
     TRY(run_adopt(&r, e));
     r.flight = mem_zalloc(r.cap, sizeof(struct consult *));
     if (!r.flight)

@@ -4,6 +4,9 @@
  * One loop: start cases while there is room, take a completed call, step its case, write the case
  * when it is done. The result of a case does not depend on the other cases in flight. Questions
  * that the trace already has are not asked again.
+ *
+ * Energy between two starts or ends of cases is shared equally by the cases in flight. So the
+ * joules of all cases add up to the run's. The share of a case that was given up is in no result.
  */
 #ifndef MAS_RUN_H
 #define MAS_RUN_H
@@ -22,6 +25,8 @@ struct run_progress {
     size_t in_flight;
     int64_t new_tokens, prompt_tokens; /* of this run */
     double seconds;                    /* since it began */
+    double joules;                     /* of the n_joules fresh cases whose energy was measured */
+    size_t n_joules;
 };
 
 struct run_options {
@@ -34,6 +39,9 @@ struct run_options {
     /* when it becomes non-zero: start no more, give up cases in flight; or NULL */
     const atomic_int *stop;
     int64_t (*clock)(void *user); /* ns; NULL = the monotonic clock */
+    /* Joules used since any fixed moment; NaN = not measured. *source: how they are measured, or
+     * why not; it lasts until the next call. NULL = energy is not asked for. */
+    double (*joules)(void *user, const char **source);
     /* Each may be NULL. progress: about twice a second and after every case. */
     void (*progress)(const struct run_progress *p, void *user);
     void (*finished)(const struct consult *c, const struct result *r, void *user);

@@ -198,6 +198,7 @@ static size_t stats_merge(struct stats_group *g, size_t n)
 
 struct stats_sums {
     double agreement, joules;
+    double computed, new_tokens; /* of the questions that have joules */
     size_t n, n_agreement, n_joules, n_p;
     double *p, *seconds; /* (n_p), (n) */
     unsigned char *right;
@@ -222,7 +223,12 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
     }
     if (isfinite(r->joules)) {
         t->joules += r->joules;
+        t->computed += (double)result_computed(r);
+        t->new_tokens += (double)r->new_tokens;
         t->n_joules++;
+        s->energy = r->energy;
+    } else {
+        s->energy_gap = r->energy;
     }
     if (isfinite(r->p) && r->p >= 0 && r->p <= 1) {
         t->p[t->n_p] = r->p;
@@ -275,7 +281,10 @@ static void stats_rates(struct stats_summary *s, const struct stats_sums *t, siz
     s->cached_tokens /= n;
     s->new_tokens /= n;
     s->seconds = stat_summarize(t->seconds, t->n);
+    s->n_joules = t->n_joules;
     s->joules = t->n_joules ? t->joules / (double)t->n_joules : (double)NAN;
+    s->joules_per_token = t->computed > 0 ? t->joules / t->computed : (double)NAN;
+    s->joules_per_new_token = t->new_tokens > 0 ? t->joules / t->new_tokens : (double)NAN;
     s->cost = s->joules / 3.6e6 * price_kwh;
 }
 
@@ -292,7 +301,7 @@ static const struct result **stats_by_record(const struct trace_run *run)
 int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_summary *out,
                     struct err *e)
 {
-    struct stats_summary s = {.answered = 0};
+    struct stats_summary s = {.energy = "", .energy_gap = ""};
     struct stats_sums t = {.n_p = 0};
     const struct result **of = stats_by_record(run);
     int rc = 0;

@@ -72,7 +72,14 @@ struct stats_summary {
     size_t n_ece;
     double calls, prompt_tokens, cached_tokens, new_tokens; /* per finished question */
     struct stat_summary seconds;                            /* per finished question */
-    double joules, cost; /* per finished question, USD; NaN = not measured */
+    /* Energy. Means over the n_joules finished questions that have joules; NaN = none has. A token:
+     * one that the model computed (result_computed), or a new one. cost: USD. */
+    size_t n_joules;
+    double joules, joules_per_token, joules_per_new_token, cost;
+    /* the source of the joules, of the last question that has some; "" = none has */
+    const char *energy;
+    /* why the last finished question without joules has none; "" = all have, or not recorded */
+    const char *energy_gap;
 };
 /* price: USD per kWh, NaN = not known. Free with stats_free. ERR_NOMEM. */
 int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_summary *out,

@@ -59,6 +59,14 @@ struct dev_api {
                      struct err *e);
     /* seconds on the device's own clock; NULL: the clock is the host's (clock.h) */
     double (*now)(struct device *d);
+    /* Opens a timer: an event that keeps the time at which its stream gets to the record. A record
+     * between record_begin and record_end (ops.h) belongs to the recording: every replay sets the
+     * time anew. NULL, as elapsed then: the device keeps no times. */
+    int (*timer_open)(struct device *d, struct event **out, struct err *e);
+    /* Seconds from the last record of one timer to that of another, below 0 if `to` came first.
+     * Both streams must have passed the records. */
+    int (*elapsed)(struct device *d, struct event *from, struct event *to, double *seconds,
+                   struct err *e);
     /* Copies of the stream between host and device take at least bytes / rate; 0 = no limit. Only
      * of a device with a clock of its own; NULL: the caller delays copies itself (host_call). */
     void (*stream_limit)(struct device *d, struct stream *s, double rate);
@@ -68,6 +76,7 @@ struct device {
     const struct dev_api *api;
     const char *kind; /* "cpu", "cuda", "cudahost", "sim" */
     char name[128];   /* "AMD EPYC, 2 threads, AVX-512 VNNI", for headers of results */
+    char pci[16];     /* bus id of a GPU, "0000:C1:00.0"; "" = no GPU */
     /* MEM_DEVICE is the host's own memory: the ops take pointers into a mapped file */
     bool is_host;
     bool hollow; /* buffers have no contents, so nothing needs to be read into them (sim.h) */

@@ -269,8 +269,11 @@ enum ops_peak {
 /* Writes rows row .. row + n - 1 of a matrix to dst, in the order of files. */
 typedef int (*ops_read)(void *user, int64_t row, int64_t n, void *dst, struct err *e);
 
+struct pool_time; /* pool.h */
+
 struct ops {            /* a backend; opened by ops_open, used by one thread at a time */
     const char *name;   /* "ref", "cpu", "cuda", "cudahost", "sim", "sim-cpu" */
+    const char *isa;    /* instruction set, a name of OPS_ISAS; NULL: not that of a CPU */
     struct device *dev; /* owned by the backend */
 #define X(op) int (*op)(struct ops *, struct stream *, const struct op##_args *, struct err *);
     OP_LIST(X)
@@ -301,6 +304,12 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     void (*variant_force)(struct ops *, enum op op, int i);
     /* the kernel of the last call; -1: no call yet */
     int (*variant_taken)(const struct ops *, enum op op);
+
+    /* The threads that share an op; NULL: the backend has none. watch begins or ends the
+     * measurement of their times. workers writes the times since the last read for at most `most`
+     * of them, and returns their number. */
+    void (*watch)(struct ops *, bool on);
+    int (*workers)(struct ops *, struct pool_time *out, int most);
 
     /* true: matmul has a kernel that reads weights of this format directly. false: matmul decodes
      * them first, which is slower. NULL: the backend treats all formats alike. */

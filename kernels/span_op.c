@@ -1,6 +1,7 @@
 #include "span_op.h"
 
 #include "call_text.h"
+#include "clock.h"
 #include "traffic.h"
 
 #define N_ROW(op)                                                                                  \
@@ -30,6 +31,7 @@ static int64_t rows_kv_copy(const struct kv_copy_args *a)
         if (!s)                                                                                    \
             return ops->name_(ops, NULL, a, e);                                                    \
         char text[CALL_TEXT];                                                                      \
+        const int64_t told_ns = clock_ns();                                                        \
         const struct traffic t = traffic_##name_(a);                                               \
         call_text_##name_(a, text);                                                                \
         const struct span span = {.kind = SPAN_OP,                                                 \
@@ -41,7 +43,8 @@ static int64_t rows_kv_copy(const struct kv_copy_args *a)
                                   .ops = t.ops,                                                    \
                                   .op = OP_##name_,                                                \
                                   .on = ops,                                                       \
-                                  .dev = ops->dev};                                                \
+                                  .dev = ops->dev,                                                 \
+                                  .told_ns = told_ns};                                             \
         spans_begin(s, &span);                                                                     \
         const int rc = ops->name_(ops, NULL, a, e);                                                \
         spans_end(s, &span);                                                                       \

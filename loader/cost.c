@@ -159,6 +159,18 @@ static void cross(struct clock_run *r)
     r->now += t;
 }
 
+static int launches_output(int rows)
+{
+    return COST_LAUNCHES_OUTPUT +
+           COST_LAUNCHES_SAMPLE * ((rows + COST_SAMPLE_ROWS - 1) / COST_SAMPLE_ROWS);
+}
+
+double cost_launches(int n_layer, double attn_more, int rows)
+{
+    return COST_LAUNCHES_EMBED + n_layer * (COST_LAUNCHES_ATTN + attn_more + COST_LAUNCHES_FFN) +
+           launches_output(rows);
+}
+
 static void run_part(struct clock_run *r, const struct cost_part *p)
 {
     const struct plan_rates *rates = &r->m->rates;
@@ -178,9 +190,9 @@ static void run_part(struct clock_run *r, const struct cost_part *p)
     }
     if (p->place == PLAN_STREAM)
         link_acquire(r);
-    const int launches = p->part == PART_ATTN  ? COST_LAUNCHES_ATTN
-                         : p->part == PART_FFN ? COST_LAUNCHES_FFN
-                                               : COST_LAUNCHES_OUTPUT;
+    const double launches = p->part == PART_ATTN  ? COST_LAUNCHES_ATTN + r->m->attn_more
+                            : p->part == PART_FFN ? COST_LAUNCHES_FFN
+                                                  : launches_output(r->load->rows);
     double t = work(bytes, rates->vram, ops, rates->device_ops) + launches * rates->launch_s;
     if (p->part == PART_ATTN)
         t += (double)r->load->n_seq * (double)r->load->kv_len * (double)r->m->kv_bytes_per_token /

@@ -65,13 +65,16 @@ struct plan_rates {
     double launch_s;
 };
 
-/* Number of kernels in a decode step of one sequence (kernels/CUDA.md); attention runs in parts
- * that a further kernel merges. */
+/* Number of kernels of each part in a decode step with quantised weights. These are the figures of
+ * kernels/CUDA.md; t_cudahost_launches counts them. */
 #define COST_LAUNCHES_EMBED 1 /* embed */
-/* norm + quantise, q/k/v, rope + KV write, attention, its merge, quantise, out */
+/* norm + quantise, q/k/v, rope + KV write, attention, its merge (contexts of more than
+ * SCRATCH_ATTN_SPAN tokens), quantise, out */
 #define COST_LAUNCHES_ATTN 7
-#define COST_LAUNCHES_FFN 4    /* norm + quantise, gate/up, quantise, down */
-#define COST_LAUNCHES_OUTPUT 9 /* gather, norm + quantise, the matrix, sampling */
+#define COST_LAUNCHES_FFN 4     /* norm + quantise, gate/up, quantise, down */
+#define COST_LAUNCHES_OUTPUT 3  /* gather, norm + quantise, the matrix */
+#define COST_LAUNCHES_SAMPLE 10 /* sampling, for each COST_SAMPLE_ROWS rows */
+#define COST_SAMPLE_ROWS 64
 
 struct cost_part {
     enum plan_part part;
@@ -90,6 +93,7 @@ struct cost_model {
     int n_layer;
     uint64_t row_bytes;  /* activations of a token */
     double ops_per_byte; /* operations of one row for a byte of weights */
+    double attn_more;    /* mean number of kernels of attention parts beyond COST_LAUNCHES_ATTN */
 };
 
 struct cost_load {
@@ -97,6 +101,9 @@ struct cost_load {
     int n_seq;  /* sequences whose KV is read */
     int kv_len; /* tokens of each sequence */
 };
+
+/* Number of kernels of a whole step with these rows, all parts on the device. */
+double cost_launches(int n_layer, double attn_more, int rows);
 
 struct cost { /* seconds of one step */
     double step_s;

@@ -564,3 +564,23 @@ void place_stats(const struct place *p, struct stage_stats *out)
     if (p->stage)
         stage_stats(p->stage, out);
 }
+
+static int place_streams(const struct place *p, struct err *e)
+{
+    if (!p->stage)
+        FAIL(e, ERR_USAGE, "nothing is streamed: no part of the model is copied for every step");
+    return 0;
+}
+
+int place_hold(struct place *p, bool on, struct err *e)
+{
+    TRY(place_streams(p, e));
+    stage_hold(p->stage, on);
+    return 0;
+}
+
+int place_copy_alone(struct place *p, int passes, uint64_t *bytes, double *seconds, struct err *e)
+{
+    TRY(place_streams(p, e));
+    return stage_copy_alone(p->stage, passes, bytes, seconds, e);
+}

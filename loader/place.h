@@ -62,6 +62,10 @@ void place_watch(struct place *p, struct spans *spans);
 bool place_recordable(const struct place *p);
 /* true when a part is PLAN_HOST although the device is not the host */
 bool place_has_host(const struct place *p);
+/* For measurements, while no step is under way (stage.h: stage_hold, stage_copy_alone). ERR_USAGE
+ * when nothing is streamed. */
+int place_hold(struct place *p, bool on, struct err *e);
+int place_copy_alone(struct place *p, int passes, uint64_t *bytes, double *seconds, struct err *e);
 /* Figures of streaming; all zero when nothing is streamed. */
 void place_stats(const struct place *p, struct stage_stats *out);
 

@@ -260,7 +260,8 @@ static int step_of(struct search *s, const struct plan *p, int n_seq, struct cos
                            .kv_bytes_per_token = in->kv_bytes_per_token,
                            .n_layer = in->n_layer ? in->n_layer : 1,
                            .row_bytes = in->row_bytes,
-                           .ops_per_byte = in->ops_per_byte};
+                           .ops_per_byte = in->ops_per_byte,
+                           .attn_more = in->attn_more};
     struct cost_load load = {n_seq, n_seq, in->kv_len ? in->kv_len : (in->n_ctx + 1) / 2};
     return cost_step(&m, &load, out, e);
 }

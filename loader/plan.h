@@ -68,6 +68,7 @@ struct plan_input {
     int kv_len;          /* tokens of a sequence in predictions; 0 = n_ctx / 2 */
     uint64_t row_bytes;  /* activations of one token between parts, n_embd x 4 */
     double ops_per_byte; /* 2 x parameters / bytes of the weights */
+    double attn_more;    /* cost.h; mean of all layers */
 };
 
 struct plan {

@@ -37,6 +37,7 @@
 #include "mem.h"
 #include "pace.h"
 #include "reader.h"
+#include "rng.h"
 #include "span.h"
 
 #define ALIGN ((uint64_t)256) /* of an item in the ring: kernels expect it of a matrix */
@@ -75,6 +76,11 @@ struct stage {
     struct pace pace; /* the emulated link; rate 0 = none. Only the copy stream uses it */
     struct stage_stats stats;
     struct spans *spans; /* or NULL */
+    bool hold;           /* asked for: no pass begins to copy */
+    bool held;           /* in effect */
+    bool held_open;      /* an item is acquired during a hold */
+    int held_item;       /* the next one */
+    uint64_t held_at;    /* as next_at */
     struct err dead;
 };
 
@@ -152,11 +158,11 @@ static int stage_room(struct stage *st, uint64_t n, uint64_t end, bool *room, st
     return 0;
 }
 
-/* The position of the next use, of `size` bytes: after the previous one, or at the next start of
- * the ring. */
-static uint64_t stage_position(const struct stage *st, uint64_t size)
+/* The position of the next use, of `size` bytes: at `at`, the end of the previous one, or at the
+ * next start of the ring. */
+static uint64_t stage_position(const struct stage *st, uint64_t at, uint64_t size)
 {
-    uint64_t ring = st->c.ring_bytes, at = st->next_at;
+    uint64_t ring = st->c.ring_bytes;
     return at % ring + size > ring ? at + (ring - at % ring) : at;
 }
 
@@ -176,12 +182,16 @@ static int stage_queue_copy(struct stage *st, struct piece *p, uint64_t to, stru
     return 0;
 }
 
-/* Queues the next piece, which is filled. *done = false: the ring has no room yet. */
+/* Queues the next piece, which is filled. *done = false: the ring has no room yet, or a hold
+ * begins. */
 static int stage_queue(struct stage *st, bool *done, struct err *e)
 {
     struct piece *p = &st->piece[st->piece_queued % st->n_piece];
     uint64_t size = stage_size(st->item[p->item].bytes), n = st->queued;
-    uint64_t at = p->at ? st->use[p->item].at : stage_position(st, size);
+    uint64_t at = p->at ? st->use[p->item].at : stage_position(st, st->next_at, size);
+    *done = false;
+    if (st->hold && st->piece_queued % st->n_piece == 0)
+        return 0;
     TRY(stage_room(st, n, at + p->at + p->bytes, done, e));
     if (!*done)
         return 0;
@@ -243,6 +253,8 @@ static int stage_filled(struct stage *st, bool *filled, struct err *e)
 
 static int stage_pump(struct stage *st, struct err *e)
 {
+    if (st->held)
+        return 0;
     TRY(stage_recycle(st, false, e));
     for (;;) {
         bool go;
@@ -272,8 +284,76 @@ static int stage_wait(struct stage *st, struct err *e)
     return 0;
 }
 
+/* ---- a hold ---------------------------------------------------------------------------------- */
+
+/* Fills the ring with random bytes whose numbers are finite in every format: the bits of the
+ * largest exponents are 0. */
+static int hold_fill(struct stage *st, struct err *e)
+{
+    struct device *dev = st->c.dev;
+    const uint64_t size = st->c.piece_bytes;
+    unsigned char *some = mem_zalloc((size_t)size, 1);
+    if (!some)
+        return NOMEM(e, size, "made-up weights");
+    for (uint64_t i = 0; i < size; i++)
+        some[i] = (unsigned char)(rng_u64(1, i) & 0x2f);
+    int rc = 0;
+    for (uint64_t at = 0; at < st->c.ring_bytes && rc == 0; at += size) {
+        const uint64_t left = st->c.ring_bytes - at;
+        rc = dev->api->copy(dev, NULL, (unsigned char *)st->ring.ptr + at, some,
+                            (size_t)(left < size ? left : size), e);
+    }
+    int end = dev->api->sync(dev, NULL, rc ? NULL : e); /* also after an error: `some` is read */
+    mem_free(some);
+    return rc ? rc : end;
+}
+
+/* Begins or ends a hold where that is due. At the end, later copies must not overwrite the ring
+ * before the kernels of the hold have read it. */
+static int hold_turn(struct stage *st, struct err *e)
+{
+    if (st->held && !st->hold && !st->held_item && !st->held_open) {
+        st->held = false;
+        return st->c.dev->api->sync(st->c.dev, NULL, e);
+    }
+    if (st->hold && !st->held && st->queued == st->released &&
+        st->piece_queued % st->n_piece == 0) { /* no piece of item 0 is queued either */
+        TRY(hold_fill(st, e));
+        st->held = true;
+        st->held_item = 0;
+    }
+    return 0;
+}
+
+static int held_acquire(struct stage *st, int item, void **base, struct err *e)
+{
+    if (item != st->held_item || st->held_open)
+        FAIL(e, ERR_BUG, "stage: item %d was asked for in a hold; next is %d%s", item,
+             st->held_item, st->held_open ? ", and the one before has not been released" : "");
+    const uint64_t size = stage_size(st->item[item].bytes),
+                   at = stage_position(st, st->held_at, size);
+    st->held_at = at + size;
+    st->held_open = true;
+    *base = (unsigned char *)st->ring.ptr + at % st->c.ring_bytes;
+    return 0;
+}
+
+static int held_release(struct stage *st, int item, struct err *e)
+{
+    if (!st->held_open || item != st->held_item)
+        FAIL(e, ERR_BUG, "stage: item %d was released in a hold, but has not been acquired", item);
+    st->held_open = false;
+    st->held_item = (item + 1) % st->c.n_item;
+    return 0;
+}
+
+/* ---- acquire and release --------------------------------------------------------------------- */
+
 static int acquire(struct stage *st, int item, void **base, struct err *e)
 {
+    TRY(hold_turn(st, e));
+    if (st->held)
+        return held_acquire(st, item, base, e);
     int next = (int)(st->acquired % (uint64_t)st->c.n_item);
     if (item != next || st->acquired != st->released)
         FAIL(e, ERR_BUG, "stage: item %d was asked for; next is %d%s", item, next,
@@ -301,6 +381,8 @@ static void say_disk(struct stage *st)
 
 static int release(struct stage *st, int item, struct err *e)
 {
+    if (st->held)
+        return held_release(st, item, e);
     if (st->acquired == st->released || item != (int)(st->released % (uint64_t)st->c.n_item))
         FAIL(e, ERR_BUG, "stage: item %d was released, but has not been acquired", item);
     TRY(st->c.dev->api->event_record(st->c.dev, st->use[item].released, NULL, e));
@@ -349,6 +431,54 @@ int stage_prefetch(struct stage *st, struct err *e)
     struct err why = {0};
     STAGE_ALIVE(st, e);
     return stage_result(st, stage_pump(st, &why), &why, e);
+}
+
+/* ---- measurements ---------------------------------------------------------------------------- */
+
+void stage_hold(struct stage *st, bool on)
+{
+    st->hold = on;
+}
+
+static double stage_now(const struct stage *st)
+{
+    struct device *dev = st->c.dev;
+    return dev->api->now ? dev->api->now(dev) : (double)clock_ns() * 1e-9;
+}
+
+static int pass_alone(struct stage *st, struct err *e)
+{
+    void *base;
+    for (int i = 0; i < st->c.n_item; i++) {
+        TRY(acquire(st, i, &base, e));
+        TRY(release(st, i, e));
+    }
+    return 0;
+}
+
+/* The first pass is not counted. Before and after the others, the link has copied all that is
+ * queued. */
+static int copy_alone(struct stage *st, int passes, uint64_t *bytes, double *seconds, struct err *e)
+{
+    struct device *dev = st->c.dev;
+    st->hold = false;
+    TRY(pass_alone(st, e));
+    TRY(dev->api->sync(dev, st->copy, e));
+    const double t0 = stage_now(st);
+    const uint64_t before = st->stats.copied_bytes;
+    for (int i = 0; i < passes; i++)
+        TRY(pass_alone(st, e));
+    TRY(dev->api->sync(dev, st->copy, e));
+    *seconds = stage_now(st) - t0;
+    *bytes = st->stats.copied_bytes - before;
+    return 0;
+}
+
+int stage_copy_alone(struct stage *st, int passes, uint64_t *bytes, double *seconds, struct err *e)
+{
+    struct err why = {0};
+    STAGE_ALIVE(st, e);
+    return stage_result(st, copy_alone(st, passes, bytes, seconds, &why), &why, e);
 }
 
 void stage_watch(struct stage *st, struct spans *spans)

@@ -78,6 +78,17 @@ int stage_prefetch(struct stage *st, struct err *e);
 /* Reports intervals to spans (NULL = none). */
 void stage_watch(struct stage *st, struct spans *spans);
 
+/* For measurements, between two passes.
+ *
+ * stage_hold(on): passes copy nothing, and the ring has made-up contents that are finite in every
+ * number format. stage_hold(off): the next pass copies again. Each takes effect at the first
+ * acquire of item 0 for which no copy is queued, so the pass after the call may still copy.
+ *
+ * stage_copy_alone: this number of passes without any computation. *bytes were copied in *seconds,
+ * measured on the clock of the device. Ends a hold. */
+void stage_hold(struct stage *st, bool on);
+int stage_copy_alone(struct stage *st, int passes, uint64_t *bytes, double *seconds, struct err *e);
+
 struct stage_stats {       /* since open */
     uint64_t copied_bytes; /* queued to the device */
     uint64_t read_bytes;   /* by the reader */

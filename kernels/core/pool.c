@@ -11,6 +11,7 @@
 
 #include "cgroup.h"
 #include "check.h"
+#include "clock.h"
 #include "mem.h"
 
 #define POOL_MAX 256
@@ -23,6 +24,11 @@
  * it, so that no worker can take a part of a finished job. Each has a cache line of its own. */
 struct pool_range {
     _Alignas(64) _Atomic uint64_t word; /* job << 32 | next << 16 | end */
+};
+
+/* Written by its worker inside a job, read by the caller after the job. */
+struct pool_clock {
+    _Alignas(64) struct pool_time t;
 };
 
 struct pool {
@@ -39,8 +45,10 @@ struct pool {
     void *arg;
     int64_t items, grain;
     int parts;
+    bool watched;                 /* written between jobs, as fn is */
     _Alignas(64) atomic_int done; /* parts */
     struct pool_range range[POOL_MAX];
+    struct pool_clock clock[POOL_MAX];
 };
 
 struct pool_start {
@@ -74,6 +82,24 @@ static int pool_take(struct pool_range *r, unsigned job)
     }
 }
 
+static void pool_timed(struct pool_time *t, pool_fn fn, void *arg, int64_t begin, int64_t end,
+                       int worker)
+{
+    const int64_t from = clock_ns();
+    fn(arg, begin, end, worker);
+    t->end_ns = clock_ns();
+    t->busy_ns += t->end_ns - from;
+    t->begin_ns = t->begin_ns ? t->begin_ns : from;
+}
+
+static void pool_part(struct pool *p, int64_t begin, int64_t end, int worker)
+{
+    if (p->watched)
+        pool_timed(&p->clock[worker].t, p->fn, p->arg, begin, end, worker);
+    else
+        p->fn(p->arg, begin, end, worker);
+}
+
 /* Runs the rest of the job: the worker's own range, then those of the others. */
 static void pool_work(struct pool *p, unsigned job, int worker)
 {
@@ -85,7 +111,7 @@ static void pool_work(struct pool *p, unsigned job, int worker)
             const int64_t units = pool_units(p);
             const int64_t begin = units * part / p->parts * p->grain,
                           end = units * (part + 1) / p->parts * p->grain;
-            p->fn(p->arg, begin, end < p->items ? end : p->items, worker);
+            pool_part(p, begin, end < p->items ? end : p->items, worker);
         }
     }
     if (done)
@@ -150,12 +176,12 @@ void pool_run_grain(struct pool *p, int64_t n, int64_t grain, pool_fn fn, void *
     if (n <= 0)
         return;
     CHECK(grain > 0);
-    if (p->n == 1 || n <= grain) {
-        fn(arg, 0, n, 0);
-        return;
-    }
     p->fn = fn;
     p->arg = arg;
+    if (p->n == 1 || n <= grain) {
+        pool_part(p, 0, n, 0);
+        return;
+    }
     p->items = n;
     p->grain = grain;
     const unsigned job = atomic_load_explicit(&p->job, memory_order_relaxed) + 1;
@@ -262,6 +288,22 @@ void pool_close(struct pool *p)
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->lock);
     mem_free(p);
+}
+
+void pool_watch(struct pool *p, bool on)
+{
+    p->watched = on;
+    memset(p->clock, 0, sizeof p->clock);
+}
+
+int pool_times(struct pool *p, struct pool_time *out, int most)
+{
+    for (int w = 0; w < p->n; w++) {
+        if (w < most)
+            out[w] = p->clock[w].t;
+        p->clock[w].t = (struct pool_time){0};
+    }
+    return p->n;
 }
 
 int pool_threads(const struct pool *p)

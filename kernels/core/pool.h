@@ -21,6 +21,12 @@
 #include "err.h"
 
 struct pool;
+
+struct pool_time {            /* of a worker, since the last read; on the clock of clock_ns() */
+    int64_t busy_ns;          /* inside parts */
+    int64_t begin_ns, end_ns; /* of its first and its last part; 0 = it took none */
+};
+
 typedef void (*pool_fn)(void *arg, int64_t begin, int64_t end, int worker);
 
 /* n_threads 0 = the number of cores that this process may use: affinity mask and cgroup cpu quota,
@@ -31,6 +37,12 @@ int pool_threads(const struct pool *p);
 void pool_run(struct pool *p, int64_t n, pool_fn fn, void *arg);
 /* As above, with ranges that begin and end on multiples of `grain` (the last one excepted). */
 void pool_run_grain(struct pool *p, int64_t n, int64_t grain, pool_fn fn, void *arg);
+
+/* Begins or ends the measurement of times. Both functions: between jobs, from the thread that runs
+ * the jobs. A pool that is not watched pays one branch a part. */
+void pool_watch(struct pool *p, bool on);
+/* Writes the times of the first `most` workers and forgets them. Returns the number of workers. */
+int pool_times(struct pool *p, struct pool_time *out, int most);
 
 int pool_cores(void); /* the number that n_threads 0 means on this machine */
 /* Number of cores of the processors i < n with allowed[i]. The files

@@ -49,6 +49,9 @@ struct span {
     struct ops *on;     /* SPAN_OP: the backend that computes */
     struct device *dev; /* SPAN_OP, SPAN_COPY: the device; NULL = the host */
     struct stream *stream; /* SPAN_COPY; NULL = the device's own */
+    /* SPAN_OP: clock_ns() before the texts of this span were made, which only sinks need; 0 =
+     * unknown */
+    int64_t told_ns;
 };
 
 struct spans {
@@ -62,6 +65,8 @@ struct spans {
      * kept under key have been queued. Keys belong to one backend. */
     void (*record)(struct spans *, struct ops *, uint64_t key);
     void (*replay)(struct spans *, struct ops *, uint64_t key);
+    /* The device is about to close: nothing runs on it, and events on it must go. */
+    void (*closing)(struct spans *, struct device *);
     struct spans *next; /* the next sink of the chain, or NULL */
 };
 
@@ -99,6 +104,10 @@ static inline void spans_record(struct spans *s, struct ops *ops, uint64_t key)
 static inline void spans_replay(struct spans *s, struct ops *ops, uint64_t key)
 {
     SPANS_EACH(s, replay, ops, key);
+}
+static inline void spans_closing(struct spans *s, struct device *dev)
+{
+    SPANS_EACH(s, closing, dev);
 }
 
 /* An interval of the host, of a part or of a phase. layer -1 = in no layer. */

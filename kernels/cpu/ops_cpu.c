@@ -151,6 +151,16 @@ static bool ops_cpu_reads(const struct ops *ops, enum fmt fmt)
     return fmt_is_plain(fmt) || mm_x_block(fmt) != 0;
 }
 
+static void ops_cpu_watch(struct ops *ops, bool on)
+{
+    pool_watch(ops_cpu(ops)->pool, on);
+}
+
+static int ops_cpu_workers(struct ops *ops, struct pool_time *out, int most)
+{
+    return pool_times(ops_cpu(ops)->pool, out, most);
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void ops_cpu_close(struct ops *ops)
@@ -175,6 +185,7 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
     device_cpu_init(&c->dev, pool_threads(c->pool), cpu_isa_title(isa));
     c->ops = (struct ops){
         .name = "cpu",
+        .isa = cpu_isa_name(isa),
         .dev = &c->dev,
 #define X(op) .op = cpu_##op,
         OP_LIST(X)
@@ -185,6 +196,8 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
         .peak = ops_cpu_peak,
         .read_name = ops_cpu_read_name,
         .read = ops_cpu_read,
+        .watch = ops_cpu_watch,
+        .workers = ops_cpu_workers,
         .reads = ops_cpu_reads,
         .packs = cpu_packs,
         .pack = cpu_pack,

@@ -37,6 +37,7 @@ struct cuda_ctx {
     void *scratch;
     size_t scratch_bytes;
     struct cuda_blas *blas; /* matmul_blas.cu; NULL until its first use */
+    bool blas_missing;      /* the library was looked for and not found */
 };
 
 /* Scratch of a call: ERR_BUG with op and both sizes when less is bound. */
@@ -49,6 +50,7 @@ static inline int cuda_ctx_scratch(const struct cuda_ctx *cx, const char *op, si
 }
 
 void cuda_blas_close(struct cuda_ctx *cx);
+size_t cuda_blas_workspace(void); /* bytes beside those of scratch_cuda for all variants */
 
 /* ops.h: reads */
 bool cuda_matmul_reads(enum fmt fmt);

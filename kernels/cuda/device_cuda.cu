@@ -188,6 +188,29 @@ static int cuda_event_open(struct device *dev, struct event **out, struct err *e
     return 0;
 }
 
+static int cuda_timer_open(struct device *dev, struct event **out, struct err *e)
+{
+    cudaEvent_t ev;
+    TRY(device_cuda_use(self(dev), e));
+    CU_TRY(e, cudaEventCreateWithFlags(&ev, cudaEventDefault));
+    *out = reinterpret_cast<struct event *>(ev);
+    return 0;
+}
+
+static int cuda_elapsed(struct device *dev, struct event *from, struct event *to, double *seconds,
+                        struct err *e)
+{
+    float ms;
+    if (!from || !to)
+        FAIL(e, ERR_BUG, "elapsed: the %s timer is NULL", from ? "second" : "first");
+    TRY(device_cuda_use(self(dev), e));
+    TRY(device_result(cudaEventElapsedTime(&ms, reinterpret_cast<cudaEvent_t>(from),
+                                           reinterpret_cast<cudaEvent_t>(to)),
+                      "cudaEventElapsedTime", e));
+    *seconds = (double)ms * 1e-3;
+    return 0;
+}
+
 static void cuda_event_close(struct device *dev, struct event *ev)
 {
     if (!ev)
@@ -200,8 +223,14 @@ static int cuda_event_record(struct device *dev, struct event *ev, struct stream
 {
     if (!ev)
         FAIL(e, ERR_BUG, "event_record: the event is NULL");
+    cudaStream_t stream = device_cuda_stream(self(dev), s);
+    cudaStreamCaptureStatus status;
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaEventRecord(reinterpret_cast<cudaEvent_t>(ev), device_cuda_stream(self(dev), s)));
+    CU_TRY(e, cudaStreamIsCapturing(stream, &status));
+    /* external: a node of the graph, not only an order of its nodes */
+    unsigned flags =
+        status == cudaStreamCaptureStatusNone ? cudaEventRecordDefault : cudaEventRecordExternal;
+    CU_TRY(e, cudaEventRecordWithFlags(reinterpret_cast<cudaEvent_t>(ev), stream, flags));
     return 0;
 }
 
@@ -261,7 +290,7 @@ static const struct dev_api *device_cuda_api(void)
         cuda_alloc,        cuda_free,       cuda_copy,        cuda_fill,         cuda_stream_open,
         cuda_stream_close, cuda_event_open, cuda_event_close, cuda_event_record, cuda_stream_wait,
         cuda_event_sync,   cuda_sync,       cuda_memory,      cuda_event_done,   cuda_host_call,
-        nullptr,           nullptr,
+        nullptr,           cuda_timer_open, cuda_elapsed,     nullptr,
     }; /* in the order of struct dev_api */
     return &api;
 }
@@ -319,6 +348,7 @@ static int device_describe(struct device_cuda *d, struct err *e)
              OLDEST_CC);
     snprintf(d->dev.name, sizeof d->dev.name, "%.72s, %d SMs, %.1f GiB, sm_%d%s", p.name,
              p.multiProcessorCount, (double)p.totalGlobalMem / (1024 * MIB), cc, FLAVOUR);
+    CU_TRY(e, cudaDeviceGetPCIBusId(d->dev.pci, sizeof d->dev.pci, d->index));
     return 0;
 }
 

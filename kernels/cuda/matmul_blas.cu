@@ -11,11 +11,16 @@
  * of rows. No call prefers this variant.
  *
  * The library is loaded at its first use (libcublas.so of the version that this was compiled for),
- * so that the program starts without it. If the host runs the kernels, a plain kernel multiplies
- * instead.
+ * so that the program starts without it. Without the library, the variant says so once and is left
+ * out. The library's workspace is part of the scratch, so that no call allocates and a recording
+ * keeps its memory. If the host runs the kernels, a plain kernel multiplies instead.
  */
 #include "element.cuh"
 #include "matmul.cuh"
+
+extern "C" {
+#include "log.h"
+}
 
 #if defined(__CUDACC__) && __has_include(<cublas_v2.h>)
 #include <cublas_v2.h>
@@ -29,6 +34,8 @@ namespace CU_NS
 {
 
 static constexpr int MB_THREADS = 256, MB_RUN = FMT_RUN;
+/* Bytes: the size that the library's guide recommends for Hopper; a token one for the plain kernel. */
+static constexpr size_t MB_WORKSPACE = MB_LIBRARY ? (size_t)32 << 20 : 4096;
 
 static size_t mb_align(size_t bytes)
 {
@@ -91,6 +98,7 @@ struct mb_product {        /* y[r][j] = x[r] . w[j] */
     float *y;              /* (n_row, stride) */
     int n_row, n_out, stride;
     int64_t n_in;
+    void *workspace; /* (MB_WORKSPACE), content is lost */
 };
 
 #if MB_LIBRARY
@@ -105,6 +113,7 @@ struct cuda_blas {
     cublasHandle_t handle;
     decltype(&cublasDestroy) destroy;
     decltype(&cublasSetStream) set_stream;
+    decltype(&cublasSetWorkspace) set_workspace;
     mb_gemm gemm;
 };
 
@@ -127,6 +136,7 @@ static int mb_load(struct cuda_blas *b, struct err *e)
     if (!mb_symbol(b->library, MB_TEXT(cublasCreate), &create) ||
         !mb_symbol(b->library, MB_TEXT(cublasDestroy), &b->destroy) ||
         !mb_symbol(b->library, MB_TEXT(cublasSetStream), &b->set_stream) ||
+        !mb_symbol(b->library, MB_TEXT(cublasSetWorkspace), &b->set_workspace) ||
         !mb_symbol(b->library, MB_TEXT(cublasGemmEx), &b->gemm))
         FAIL(e, ERR_NODEV, "matmul: libcublas.so lacks a function: %s", dlerror());
     const cublasStatus_t rc = create(&b->handle);
@@ -139,13 +149,21 @@ static int mb_open(struct cuda_ctx *cx, struct err *e)
 {
     if (cx->blas)
         return 0;
+    if (cx->blas_missing)
+        FAIL(e, ERR_NODEV,
+             "matmul: the kernel blas is left out: no cuBLAS (see the first message)");
     struct cuda_blas *b = static_cast<struct cuda_blas *>(mem_zalloc(1, sizeof *b));
     if (!b)
         return NOMEM(e, sizeof *b, "cuBLAS");
     cx->blas = b;
-    const int rc = mb_load(b, e);
-    if (rc < 0)
+    struct err why = {};
+    const int rc = mb_load(b, &why);
+    if (rc < 0) {
         cuda_blas_close(cx);
+        cx->blas_missing = true;
+        log_warn("%s; the kernel is left out", why.msg);
+        *e = why;
+    }
     return rc;
 }
 
@@ -160,12 +178,15 @@ void cuda_blas_close(struct cuda_ctx *cx)
     mem_free(b);
 }
 
-/* The library counts by columns: its matrices are the transposes of ours. */
+/* The library counts by columns: its matrices are the transposes of ours. cublasSetStream takes the
+ * workspace away, so that both are set for every call. */
 static int mb_multiply(struct cuda_ctx *cx, cudaStream_t s, const struct mb_product &p,
                        struct err *e)
 {
     const float one = 1, zero = 0;
     cublasStatus_t rc = cx->blas->set_stream(cx->blas->handle, s);
+    if (rc == CUBLAS_STATUS_SUCCESS)
+        rc = cx->blas->set_workspace(cx->blas->handle, p.workspace, MB_WORKSPACE);
     if (rc == CUBLAS_STATUS_SUCCESS)
         rc = cx->blas->gemm(cx->blas->handle, CUBLAS_OP_T, CUBLAS_OP_N, p.n_out, p.n_row,
                             (int)p.n_in, &one, p.w, CUDA_R_16F, (int)p.n_in, p.x, CUDA_R_16F,
@@ -213,6 +234,7 @@ __global__ void __launch_bounds__(MB_THREADS) k_matmul_plain(const struct mb_pro
 static int mb_multiply(struct cuda_ctx *, cudaStream_t s, const struct mb_product &p, struct err *e)
 {
     const int64_t blocks = ((int64_t)p.n_row * p.n_out + MB_THREADS - 1) / MB_THREADS;
+    CU_TRY(e, cudaMemsetAsync(p.workspace, 0xff, MB_WORKSPACE, s)); /* as the library may */
     LAUNCH(k_matmul_plain, dim3((unsigned)blocks), dim3(MB_THREADS), 0, s, p);
     CU_LAUNCHED(e, "matmul_plain");
     return 0;
@@ -253,7 +275,18 @@ static int mb_decode_rows(cudaStream_t s, enum fmt fmt, const struct mb_decode &
 struct mb_space { /* of the scratch */
     uint16_t *x, *w;
     float *y[2];
+    void *workspace;
 };
+
+static size_t mb_need(const struct matmul_args *a, int64_t most)
+{
+    return scratch_blas(a->n_row, a->n_in, most) + MB_WORKSPACE;
+}
+
+size_t cuda_blas_workspace(void)
+{
+    return MB_WORKSPACE;
+}
 
 static int mb_matrix(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a,
                      const struct tensor *w, const struct mb_space &m, float *y, struct err *e)
@@ -265,7 +298,8 @@ static int mb_matrix(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_ar
                                         (size_t)j * w->row_bytes,
                                     w->row_bytes, a->n_in, n, m.w};
         TRY(mb_decode_rows(s, w->fmt, d, e));
-        TRY(mb_multiply(cx, s, {m.x, m.w, y + j, a->n_row, (int)n, (int)n_out, a->n_in}, e));
+        TRY(mb_multiply(cx, s,
+                        {m.x, m.w, y + j, a->n_row, (int)n, (int)n_out, a->n_in, m.workspace}, e));
     }
     return 0;
 }
@@ -279,7 +313,7 @@ bool cuda_matmul_blas_fits(const struct matmul_args *a, const struct cuda_ctx *c
         most = tensor_rows(a->out[i].w) > most ? tensor_rows(a->out[i].w) : most;
     }
     const size_t normed = a->norm.w ? scratch_normed(a->n_row, a->n_in) : 0;
-    return size_align(scratch_blas(a->n_row, a->n_in, most), 256) + normed <= cx->scratch_bytes;
+    return size_align(mb_need(a, most), 256) + normed <= cx->scratch_bytes;
 }
 
 int cuda_matmul_blas(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *call,
@@ -291,13 +325,15 @@ int cuda_matmul_blas(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_ar
     TRY(mb_open(cx, e));
     for (int i = 0; i < call->n_out; i++)
         most = tensor_rows(call->out[i].w) > most ? tensor_rows(call->out[i].w) : most;
-    const size_t need = scratch_blas(call->n_row, call->n_in, most);
+    const size_t need = mb_need(call, most);
     struct matmul_args left;
     TRY(cuda_ctx_scratch(cx, "matmul", need, &scratch, e));
     TRY(mm_norm(cx, s, call, need, &left, e));
     const struct matmul_args *a = &left;
     unsigned char *at = static_cast<unsigned char *>(scratch);
     struct mb_space m;
+    m.workspace = at;
+    at += MB_WORKSPACE;
     m.x = reinterpret_cast<uint16_t *>(at);
     at += mb_align((size_t)(a->n_row * a->n_in) * sizeof *m.x);
     m.w = reinterpret_cast<uint16_t *>(at);

@@ -190,7 +190,7 @@ OP_LIST(X)
 
 static size_t ops_cuda_scratch_bytes(const struct ops *, const struct ops_limits *l)
 {
-    return scratch_cuda(l);
+    return scratch_cuda(l) + (l->all_variants ? cuda_blas_workspace() : 0);
 }
 
 static void ops_cuda_bind_scratch(struct ops *ops, void *ptr, size_t bytes)

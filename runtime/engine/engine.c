@@ -175,6 +175,11 @@ void engine_stats(struct engine *en, struct engine_stats *out)
     pthread_mutex_unlock(&en->lock);
 }
 
+struct place *engine_placed(struct engine *en)
+{
+    return en->place;
+}
+
 const struct engine_info *engine_info(const struct engine *en)
 {
     return &en->info;
@@ -524,6 +529,7 @@ static void engine_describe(struct engine *en)
     in->name = en->name;
     in->backend = en->ops->name;
     in->device = en->ops->dev->name;
+    in->pci = en->ops->dev->pci;
     in->model_bytes = gguf_file_bytes(en->file);
     in->n_params = en->model.n_params;
     in->n_layer = hp->n_layer;
@@ -545,6 +551,10 @@ static void engine_free(struct engine *en)
     kv_close(en->kv);
     place_free(en->place);
     plan_free(&en->plan);
+    if (en->host)
+        spans_closing(en->spans, en->host->dev);
+    if (en->ops)
+        spans_closing(en->spans, en->ops->dev);
     ops_close(en->host);
     ops_close(en->ops);
     model_free(&en->model);

@@ -21,6 +21,7 @@
 #include "request.h"
 
 struct engine;
+struct place;     /* place.h */
 struct tokenizer; /* tokenizer.h */
 
 /* Options that are zero have the defaults of options.def. ERR_NOINPUT, ERR_DATA (model file),
@@ -33,6 +34,7 @@ struct engine_info {
     const char *path;        /* of the model file */
     const char *arch, *name; /* general.architecture, general.name ("" if absent) */
     const char *backend, *device;
+    const char *pci;       /* bus id of the GPU that computes; "" = none */
     char model_sha256[65]; /* "" until engine_hash */
     uint64_t model_bytes, n_params;
     int n_layer, n_kv_head, head_dim, n_vocab;
@@ -56,6 +58,10 @@ int engine_submit(struct engine *en, struct request *r, struct err *e);
 int engine_check(const struct engine *en, const struct request *r, struct err *e);
 /* done follows, with FINISH_CANCEL or the earlier end */
 void engine_cancel(struct engine *en, struct request *r);
+
+/* The placed weights, for measurements (place_hold, place_copy_alone). Only while the engine is
+ * idle: done() has run for every submitted request. */
+struct place *engine_placed(struct engine *en);
 
 void engine_stats(struct engine *en, struct engine_stats *out);
 

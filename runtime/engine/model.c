@@ -295,6 +295,25 @@ int model_outline(const struct arch *a, const struct hparams *hp, bool tied, enu
     return 0;
 }
 
+/* Each format of q, k and v beyond the first is a kernel of its own, and so is each norm of q and
+ * k. */
+int model_more_launches(const struct model *m)
+{
+    static const enum slot qkv[] = {SLOT_ATTN_Q, SLOT_ATTN_K, SLOT_ATTN_V};
+    const struct weights *w = &m->w;
+    int more = 0;
+    for (int l = 0; l < m->hp.n_layer; l++) {
+        more += weights_own(w, SLOT_ATTN_Q_NORM, l) + weights_own(w, SLOT_ATTN_K_NORM, l);
+        for (int i = 1; i < 3; i++) {
+            bool again = false;
+            for (int k = 0; k < i; k++)
+                again |= weights_get(w, qkv[k], l)->fmt == weights_get(w, qkv[i], l)->fmt;
+            more += !again;
+        }
+    }
+    return more;
+}
+
 void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input *in)
 {
     const struct weights *w = &m->w;
@@ -310,6 +329,7 @@ void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input 
     in->output_bytes = weights_part_bytes(w, PART_OUTPUT, 0);
     in->tied_bytes = in->embed_bytes + in->output_bytes - weights_shared_bytes(w);
     in->row_bytes = (uint64_t)m->hp.n_embd * sizeof(float);
+    in->attn_more = n ? (double)model_more_launches(m) / n : 0;
     in->ops_per_byte = 2 * (double)m->n_params / (double)weights_bytes(w);
 }
 

@@ -76,5 +76,7 @@ enum slot_init model_slot_init(enum slot s);
 /* The fields of a plan's input that depend on the model alone. layer: room for 2 n_layer numbers,
  * which *in points to. */
 void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input *in);
+/* Kernels of all attention parts together beyond COST_LAUNCHES_ATTN each (cost.h). */
+int model_more_launches(const struct model *m);
 
 #endif

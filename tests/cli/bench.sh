@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# mas bench kernels, ceiling, compare: tables and JSON are whole, kernels agree with the oracle, compare finds a slower
-# kernel, bad input is a message. Checks no speed.
+# mas bench kernels, ceiling, compare, stream: tables and JSON are whole, kernels agree with the oracle, compare
+# finds a slower kernel, bad input is a message. Checks no speed.
 set -u
 : "${MAS:?path of the program}"
 fail() { echo "bench: $*" && exit 1; }
@@ -24,7 +24,17 @@ PY
 "${kernels[@]}" --shape 1x256x32 --fmt Q8_0 --variant scalar >"$dir/md" || fail "exit $?"
 grep -q '^| matmul    | Q8_0 1x256->32 store  ' "$dir/md" || fail "no row in $(cat "$dir/md")"
 [ "$(grep -c '^| matmul' "$dir/md")" = 1 ] || fail "--variant is not one kernel"
-[ "$("${kernels[@]}" --shape 1x256x32 -o csv | head -n 1 | tr , '\n' | wc -l)" = 14 ] || fail "the CSV's head"
+[ "$("${kernels[@]}" --shape 1x256x32 -o csv | head -n 1 | tr , '\n' | wc -l)" = 15 ] || fail "the CSV's head"
+# of a large matrix the oracle computes 64 results of each row, in every epilogue
+"${kernels[@]}" --shape 3x512x1000 --refcheck -o json >"$dir/large.json" || fail "exit $?"
+# a case that cannot be made is reported, the JSON is whole, and the exit status says it
+"${kernels[@]}" --shape 1x16777216x16777216 -o json >"$dir/failed.json" 2>"$dir/failed.err" && fail "a failure is no failure"
+python3 - "$dir/large.json" "$dir/failed.json" <<'PY' || fail "$(cat "$dir/failed.err" "$dir/failed.json")"
+import json, sys
+large, failed = (json.load(open(f)) for f in sys.argv[1:])
+assert large["rows"] and all(0 < r["error"] <= 1 for r in large["rows"])
+assert len(failed["rows"]) == 1 and "memory" in failed["rows"][0]["failed"]
+PY
 "${kernels[@]}" --shape 2x256x32 -o html >"$dir/page" || fail "exit $?"
 grep -q '</html>' "$dir/page" && [ "$(grep -c '<svg' "$dir/page")" = 1 ] && ! grep -q 'http' "$dir/page" || fail "the page"
 if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then
@@ -69,6 +79,31 @@ PY
 [ "$(grep -c 'stream.* | *[0-9.]* |$' "$dir/ceiling")" = 17 ] || fail "ceiling -v: $(cat "$dir/ceiling")"
 grep -q '^| read, all threads: [1-4] stream' "$dir/ceiling" || fail "ceiling says not how: $(cat "$dir/ceiling")"
 
+# streamed weights: copies, steps and computation of one run fit together
+if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then
+    "$MAS" synth --shape tiny --layers 6 --type F16 --quiet "$dir/m.gguf" || fail "synth"
+    stream=("$MAS" bench stream -m "$dir/m.gguf" --backend cudahost -t 1 -r 1 -n 2 --vram 11MiB)
+    "${stream[@]}" --link-limit 25MB --parallel 1,2 --cpu-layers 2 -o json >"$dir/stream" 2>"$dir/out" || fail "stream: $(cat "$dir/out")"
+    python3 - "$dir/stream" <<'PY' || fail "stream: $(cat "$dir/stream")"
+import json, sys
+d = json.load(open(sys.argv[1]))
+assert d["bench"] == "stream" and d["format"] == 1 and d["emulated"] and d["pinned"] and d["kept"]
+assert d["link_limit_gb_s"] == 0.025 and d["step_bytes"] > 1e6 and [r["parallel"] for r in d["rows"]] == [1, 2]
+for r in d["rows"]:
+    step, copy, compute = r["step_ms"], r["copy_ms"], r["compute_ms"]
+    assert 0.02 < r["copy_gb_s"] < 0.0255 and abs(r["copy_gb_s"] * copy * 1e6 / d["step_bytes"] - 1) < 0.01
+    assert abs(r["step_gb_s"] * step * 1e6 / d["step_bytes"] - 1) < 0.02 and 0 < compute < step > 0.97 * copy
+    assert abs(r["overlap"] - (copy + compute - step) / min(copy, compute)) < 0.01
+    assert abs(r["link_share"] - r["step_gb_s"] / r["copy_gb_s"]) < 0.01
+    assert abs(r["tokens_s"] * step / 1e3 / r["parallel"] - 1) < 0.01
+    assert r["cpu_bytes"] > 2 * 2 * 3 * 256 * 512 and r["cpu_gb_s"] > 0 < r["cpu_alone_gb_s"]
+PY
+    "${stream[@]}" --parallel 1 -o csv >"$dir/stream" 2>/dev/null || fail "stream: exit $?"
+    [ "$(wc -l <"$dir/stream")" = 2 ] && [ "$(tr -cd ',\n' <"$dir/stream" | uniq | wc -l)" = 1 ] || fail "stream, CSV: $(cat "$dir/stream")"
+    "${stream[@]}" --parallel 1 --quiet >"$dir/stream" 2>"$dir/out" || fail "stream: exit $?"
+    grep -q '^|         1 |.*|         - |$' "$dir/stream" && grep -q 'say nothing about a GPU' "$dir/stream" || fail "stream, md: $(cat "$dir/stream")"
+fi
+
 # refused CODE TEXT ARGS..
 refused() {
     local code=$1 text=$2
@@ -85,4 +120,11 @@ refused 64 "two files are needed" compare "$dir/a.json"
 refused 66 "cannot read" compare "$dir/a.json" "$dir/none"
 refused 65 "is not a result" compare "$dir/a.json" <(echo '{}')
 refused 64 "there are: model, kernels" nothing
+refused 64 "nothing is streamed on backend cpu" stream -m demo --backend cpu
+refused 64 "must be md, csv or json" stream -m demo -o html
+refused 64 "name the model with -m" stream demo
+refused 64 "no model" stream
+if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then
+    refused 64 "nothing is streamed to" stream -m demo --backend cudahost --quiet
+fi
 exit 0

@@ -29,7 +29,8 @@ for flag in $(grep -oE -- '^ {6}--[a-z-]+|^  -., --[a-z-]+' <<<"$help" | sed 's/
 done
 
 # These commands set these options themselves.
-for pair in 'bench ctx' 'bench sequences' 'bench no-prefix-cache' 'perplexity no-prefix-cache'; do
+for pair in 'bench ctx' 'bench sequences' 'bench no-prefix-cache' 'perplexity no-prefix-cache' 'profile ctx' \
+    'profile sequences' 'profile no-prefix-cache'; do
     read -r command flag <<<"$pair"
     ! grep -qE -- "^ +--$flag( |=)" < <("$MAS" "$command" --help) || bad "mas $command --help: --$flag would do nothing"
 done

@@ -22,6 +22,7 @@
 #define cudaInitDevice cushim_cudaInitDevice
 #undef cudaGetDeviceProperties
 #define cudaGetDeviceProperties cushim_cudaGetDeviceProperties
+#define cudaDeviceGetPCIBusId cushim_cudaDeviceGetPCIBusId
 #define cudaDeviceGetAttribute cushim_cudaDeviceGetAttribute
 #define cudaDeviceSynchronize cushim_cudaDeviceSynchronize
 #define cudaDeviceReset cushim_cudaDeviceReset
@@ -51,6 +52,7 @@
 #define cudaEventCreateWithFlags cushim_cudaEventCreateWithFlags
 #define cudaEventDestroy cushim_cudaEventDestroy
 #define cudaEventRecord cushim_cudaEventRecord
+#define cudaEventRecordWithFlags cushim_cudaEventRecordWithFlags
 #define cudaEventSynchronize cushim_cudaEventSynchronize
 #define cudaEventQuery cushim_cudaEventQuery
 #define cudaEventElapsedTime cushim_cudaEventElapsedTime
@@ -82,6 +84,7 @@ cudaError_t cudaGetDevice(int *device);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaInitDevice(int device, unsigned device_flags, unsigned flags);
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device);
+cudaError_t cudaDeviceGetPCIBusId(char *id, int bytes, int device); /* one that no machine has */
 cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr attr, int device);
 cudaError_t cudaDeviceSynchronize(void);
 cudaError_t cudaDeviceReset(void);
@@ -114,6 +117,7 @@ cudaError_t cudaEventCreate(cudaEvent_t *e);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t e, cudaStream_t s, unsigned flags);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
 cudaError_t cudaEventQuery(cudaEvent_t e);
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end);

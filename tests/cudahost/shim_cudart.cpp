@@ -615,6 +615,18 @@ API cudaError_t cudaInitDevice(int device, unsigned, unsigned)
     return cudaSetDevice(device);
 }
 
+API cudaError_t cudaDeviceGetPCIBusId(char *id, int bytes, int device)
+{
+    static const char made_up[] = "FFFF:FF:1F.7"; /* the last address of the last bus */
+    ENTER(cudaErrorUnknown);
+    if (device != 0)
+        return bad(cudaErrorInvalidDevice, "device %d of 1", device);
+    if (!id || bytes < (int)sizeof made_up)
+        return bad(cudaErrorInvalidValue, "%d bytes for a bus id of %zu", bytes, sizeof made_up);
+    memcpy(id, made_up, sizeof made_up);
+    return cudaSuccess;
+}
+
 API cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 {
     ENTER(cudaErrorUnknown);
@@ -1069,14 +1081,19 @@ API cudaError_t cudaEventDestroy(cudaEvent_t e)
     return R.events.erase(e) ? ret(cudaSuccess) : bad_event();
 }
 
-API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+/* An external record under capture is a node of the graph. Any other record under capture only
+ * orders nodes. */
+API cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags)
 {
     ENTER(cudaErrorUnknown);
     std::shared_ptr<struct stream> s = find(stream);
     std::shared_ptr<struct event> ev = find_event(event);
     if (!s || !ev)
         return s ? bad_event() : bad_stream();
-    if (s->cap) {
+    bool external = flags & cudaEventRecordExternal;
+    if (external && !s->cap)
+        return bad(cudaErrorIllegalState, "an external record of an event outside of a capture");
+    if (s->cap && !external) {
         ev->cap = s->cap;
         ev->known = s->cap->members[s.get()].known;
         return ret(cudaSuccess);
@@ -1086,12 +1103,19 @@ API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
         WORK_RECORD
     };
     w.ev = ev;
+    if (external)
+        return enqueue(s, std::move(w));
     cudaError_t e = enqueue(s, std::move(w));
     if (e == cudaSuccess) {
         ev->of = s;
         ev->place = s->queued;
     }
     return e;
+}
+
+API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    return cudaEventRecordWithFlags(event, stream, cudaEventRecordDefault);
 }
 
 API cudaError_t cudaEventSynchronize(cudaEvent_t event)
@@ -1255,7 +1279,13 @@ API cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
         WORK_GRAPH
     };
     w.nodes = x->nodes; /* a later update does not change this launch */
-    return enqueue(s, std::move(w));
+    cudaError_t e = enqueue(s, std::move(w));
+    for (const struct work &n : *x->nodes)
+        if (e == cudaSuccess && n.kind == WORK_RECORD) { /* the launch records its events */
+            n.ev->of = s;
+            n.ev->place = s->queued;
+        }
+    return e;
 }
 
 API cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream)

@@ -1,6 +1,7 @@
 /* The CUDA device of device.h, and recordings, on the host's runtime. Queued work runs as late as
  * its order allows, so a missing wait shows. */
 #include <stdint.h>
+#include <time.h>
 
 #include "cushim_test.h"
 #include "ops.h"
@@ -42,6 +43,7 @@ static void the_device_names_itself(void **state)
     assert_false(dev->is_host);
     assert_non_null(strstr(dev->name, "SMs"));
     assert_non_null(strstr(dev->name, "sm_90"));
+    assert_string_equal(dev->pci, "FFFF:FF:1F.7"); /* the shim's, which is no machine's */
 }
 
 static void copies_go_in_every_direction_in_order(void **state)
@@ -218,6 +220,95 @@ static void a_recording_runs_again_on_new_data(void **state)
     api->free(dev, &y);
 }
 
+struct times {
+    struct event *start, *end;
+};
+
+static struct times times_open(void)
+{
+    struct err e;
+    struct times t = {0};
+    ok(api->timer_open(dev, &t.start, &e));
+    ok(api->timer_open(dev, &t.end, &e));
+    return t;
+}
+
+static void times_close(const struct times *t)
+{
+    api->event_close(dev, t->start);
+    api->event_close(dev, t->end);
+}
+
+static void nap(void *user)
+{
+    const struct timespec two_ms = {0, 2000000};
+    (void)user;
+    nanosleep(&two_ms, NULL);
+}
+
+static void timers_measure_what_lies_between(void **state)
+{
+    (void)state;
+    struct err e;
+    struct event *plain = NULL;
+    struct stream *s = NULL;
+    const struct times t = times_open();
+    double seconds = -1, back = -1;
+    ok(api->stream_open(dev, &s, &e));
+    ok(api->event_open(dev, &plain, &e));
+    ok(api->event_record(dev, t.start, s, &e));
+    ok(api->host_call(dev, s, nap, NULL, &e));
+    ok(api->event_record(dev, t.end, s, &e));
+    ok(api->event_record(dev, plain, s, &e));
+    fails(api->elapsed(dev, t.start, t.end, &seconds, &e), ERR_IO, "cudaEventElapsedTime");
+    ok(api->event_sync(dev, t.end, &e));
+    ok(api->elapsed(dev, t.start, t.end, &seconds, &e));
+    ok(api->elapsed(dev, t.end, t.start, &back, &e));
+    assert_true(seconds >= 2e-3 && seconds < 10 && back == -seconds);
+    ok(api->sync(dev, s, &e));
+    cushim_quiet(1);
+    fails(api->elapsed(dev, t.start, plain, &seconds, &e), ERR_BUG, "cudaEventElapsedTime");
+    cushim_quiet(0);
+    fails(api->elapsed(dev, NULL, t.end, &seconds, &e), ERR_BUG, "first timer is NULL");
+    fails(api->elapsed(dev, t.start, NULL, &seconds, &e), ERR_BUG, "second timer is NULL");
+    times_close(&t);
+    api->event_close(dev, plain);
+    api->stream_close(dev, s);
+}
+
+/* Timers inside a recording tell the times of the last replay. */
+static void timers_of_a_recording_tell_each_replay(void **state)
+{
+    (void)state;
+    struct err e;
+    struct buf x = {0};
+    const struct times t = times_open(), around = times_open();
+    double first = -1, second = -1, from = -1, to = -1;
+    ok(api->alloc(dev, MEM_DEVICE, 64, &x, &e));
+    ok(api->fill(dev, NULL, x.ptr, 0, 64, &e));
+    const struct add_args add = {.x = x.ptr, .y = (float *)x.ptr + 8, .n_row = 1, .n = 4};
+    ok(ops->record_begin(ops, NULL, &e));
+    ok(api->event_record(dev, t.start, NULL, &e));
+    ok(ops->add(ops, NULL, &add, &e));
+    ok(api->event_record(dev, t.end, NULL, &e));
+    ok(ops->record_end(ops, NULL, 7, &e));
+    assert_int_equal(ops->replay(ops, NULL, 7, &e), 1);
+    ok(api->sync(dev, NULL, &e));
+    ok(api->elapsed(dev, t.start, t.end, &first, &e));
+    assert_true(first >= 0);
+    ok(api->event_record(dev, around.start, NULL, &e));
+    assert_int_equal(ops->replay(ops, NULL, 7, &e), 1);
+    ok(api->event_record(dev, around.end, NULL, &e));
+    ok(api->sync(dev, NULL, &e));
+    ok(api->elapsed(dev, around.start, t.start, &from, &e));
+    ok(api->elapsed(dev, t.start, t.end, &second, &e));
+    ok(api->elapsed(dev, t.end, around.end, &to, &e));
+    assert_true(from >= 0 && second > 0 && to >= 0);
+    times_close(&t);
+    times_close(&around);
+    api->free(dev, &x);
+}
+
 static void the_recording_unused_longest_is_forgotten(void **state)
 {
     (void)state;
@@ -259,6 +350,8 @@ int main(void)
         T(a_driver_older_than_the_build_is_named),
         T(a_gpu_without_machine_code_is_named_when_opened),
         T(a_recording_runs_again_on_new_data),
+        T(timers_measure_what_lies_between),
+        T(timers_of_a_recording_tell_each_replay),
         T(the_recording_unused_longest_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

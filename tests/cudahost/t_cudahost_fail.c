@@ -5,6 +5,7 @@
  */
 #include "cushim_test.h"
 #include "log.h"
+#include "record.h"
 #include "reply.h"
 #include "serve.h"
 #include "test.h"
@@ -69,11 +70,18 @@ static int serve(struct engine *en, struct err *e)
     return rc < 0 ? rc : score(en, e);
 }
 
+static bool record; /* runs have a recorder, whose timers fail, too */
+
 /* The n-th call of opening, serving and closing fails. False: there are fewer calls. */
 static bool open_serve_close(struct engine_options o, long n, bool once)
 {
     struct engine *en = NULL;
     struct err e = {0};
+    struct recorder *r = NULL;
+    if (record) {
+        ok(recorder_open(1 << 16, &r, &e));
+        o.spans = recorder_spans(r);
+    }
     cushim_fail_at(n, once);
     int rc = engine_open(&o, &en, &e);
     if (rc == 0) {
@@ -87,6 +95,7 @@ static bool open_serve_close(struct engine_options o, long n, bool once)
         }
         engine_close(en);
     }
+    recorder_close(r);
     if (rc < 0 && !e.msg[0])
         fail_msg("call %ld: failed without a word", n);
     bool reached = cushim_calls() >= n;
@@ -123,6 +132,15 @@ static void calls_that_fail_from_then_on(void **state)
 {
     (void)state;
     every_failure_is_clean(small(), false);
+}
+
+/* A recorder's timers: in plain, recorded and replayed steps. */
+static void a_call_that_fails_once_while_recording_times(void **state)
+{
+    (void)state;
+    record = true;
+    every_failure_is_clean(small(), true);
+    record = false;
 }
 
 /* Lowers the device's memory until the plan has all three: parts resident, streamed, and on the
@@ -167,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_that_fails_once),
         cmocka_unit_test(calls_that_fail_from_then_on),
+        cmocka_unit_test(a_call_that_fails_once_while_recording_times),
         cmocka_unit_test(a_call_that_fails_once_while_streaming),
         cmocka_unit_test(calls_that_fail_from_then_on_while_streaming),
     };

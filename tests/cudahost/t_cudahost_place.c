@@ -301,6 +301,53 @@ static void a_limited_link_gives_the_same_bits_at_its_rate(void **state)
     mem_free(got);
 }
 
+/* In a hold steps copy nothing and give finite logits. After it, and after copies alone, the bits
+ * are those of resident weights. */
+static void a_hold_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct err e;
+    struct run r;
+    struct stage_stats before, after;
+    const int32_t tok = 5;
+    uint64_t bytes;
+    double seconds;
+    float *got = mem_zalloc(sc.n_logits, sizeof *got);
+    for (int v = 0; v < 4; v++) {
+        everything(PLAN_STREAM);
+        sc.plan.ring_bytes *= v % 2 ? 3 : 1;
+        sc.plan.keep_pinned = v / 2;
+        cushim_lazy(v % 2);
+        ok(run_open(&r, &e));
+        ok(run_step(&r, &tok, 1, NULL, &e));
+        ok(place_hold(r.place, true, &e));
+        ok(run_step(&r, &tok, 1, NULL, &e));
+        place_stats(r.place, &before);
+        for (int i = 0; i < 3; i++) {
+            ok(run_step(&r, &tok, 1, got, &e));
+            for (int k = 0; k < sc.m.hp.n_vocab; k++)
+                assert_true(isfinite(got[k]));
+        }
+        place_stats(r.place, &after);
+        assert_int_equal(after.copied_bytes, before.copied_bytes);
+        ok(place_hold(r.place, false, &e));
+        ok(run_step(&r, &tok, 1, NULL, &e));
+        ok(place_copy_alone(r.place, 2, &bytes, &seconds, &e));
+        assert_true(bytes > 0 && seconds > 0);
+        kv_seq_free(r.kv, &r.seq);
+        ok(kv_seq_init(r.kv, N_CTX, &r.seq, &e));
+        ok(run_text(&r, got, &e));
+        assert_memory_equal(got, sc.want, sc.n_logits * sizeof *got);
+        run_close(&r);
+    }
+    everything(PLAN_VRAM);
+    ok(run_open(&r, &e));
+    fails(place_hold(r.place, true, &e), ERR_USAGE, "nothing is streamed");
+    fails(place_copy_alone(r.place, 1, &bytes, &seconds, &e), ERR_USAGE, "nothing is streamed");
+    run_close(&r);
+    mem_free(got);
+}
+
 static void parts_on_the_cpu_give_the_same_bits_near_the_device_s(void **state)
 {
     (void)state;
@@ -428,6 +475,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(streamed_is_resident_at_every_split, small),
         T(streamed_is_resident_with_every_ring, small),
+        T(a_hold_leaves_nothing_behind, small),
         T(a_limited_link_gives_the_same_bits_at_its_rate, small),
         T(parts_on_the_cpu_give_the_same_bits_near_the_device_s, small),
         T(a_file_cut_while_it_is_streamed_is_a_message, small),

@@ -47,11 +47,12 @@ static void every_ring_gives_the_same_bytes_however_late(void **state)
             cushim_lazy(v % 2);
             snprintf(what, sizeof what, "%d items, variant %d", n, v);
             ok(streamed_try(&s, &c, 3, what, &e));
+            ok(streamed_held(&s, &c, what, &e));
         }
 }
 
-/* The n-th call of opening, three passes and closing fails. False: there are fewer calls. */
-static bool fail_call(long n, bool once, bool keep)
+/* The n-th call of opening, a few passes and closing fails. False: there are fewer calls. */
+static bool fail_call(long n, bool once, bool keep, bool hold)
 {
     struct streamed s;
     struct err e = {0};
@@ -62,7 +63,8 @@ static bool fail_call(long n, bool once, bool keep)
     c.pinned_bytes = 3072;
     size_t before = cushim_live(NULL);
     cushim_fail_at(n, once);
-    int rc = streamed_try(&s, &c, 3, "with a failing call", &e);
+    int rc = hold ? streamed_held(&s, &c, "with a failing call", &e)
+                  : streamed_try(&s, &c, 3, "with a failing call", &e);
     bool reached = cushim_calls() >= n;
     cushim_fail_at(0, 1);
     if (cushim_live(NULL) != before)
@@ -77,12 +79,13 @@ static bool fail_call(long n, bool once, bool keep)
 static void a_failing_call_leaves_an_error_and_nothing_else(void **state)
 {
     (void)state;
-    for (int v = 0; v < 4; v++) {
+    for (int v = 0; v < 8; v++) {
         long n = 1;
-        while (fail_call(n, v % 2, v / 2))
+        while (fail_call(n, v % 2, v / 2 % 2, v / 4))
             n++;
-        print_message("%ld calls failed, %s, weights %s\n", n - 1, v % 2 ? "once" : "from then on",
-                      v / 2 ? "kept" : "read anew");
+        print_message("%ld calls failed, %s, weights %s%s\n", n - 1,
+                      v % 2 ? "once" : "from then on", v / 2 % 2 ? "kept" : "read anew",
+                      v / 4 ? ", with a hold" : "");
         assert_true(n > 50);
     }
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <thread>
+#include <time.h>
 #include <vector>
 
 namespace CU_NS
@@ -212,6 +213,56 @@ static void graphs_replay_and_update()
     OK(cudaGraphExecDestroy(x));
     OK(cudaGraphDestroy(other));
     OK(cudaGraphDestroy(longer));
+}
+
+/* A graph with an external record before and after its work sets both times at each launch. */
+static void external_records_are_nodes()
+{
+    fixture f;
+    EXPECT(f.open());
+    cudaEvent_t end;
+    OK(cudaEventCreate(&end));
+    cudaGraph_t g = nullptr;
+    cudaGraphExec_t x;
+    float first_ms = -1, second_ms = -1, between = -1;
+    size_t n = 0;
+    EXPECT(cudaEventRecordWithFlags(f.e, f.a, cudaEventRecordExternal) == cudaErrorIllegalState);
+    (void)cudaGetLastError();
+    OK(cudaStreamBeginCapture(f.a, cudaStreamCaptureModeThreadLocal));
+    OK(cudaEventRecordWithFlags(f.e, f.a, cudaEventRecordExternal));
+    OK(cudaLaunchHostFunc(
+        f.a,
+        [](void *) {
+            struct timespec t = {0, 2000000};
+            nanosleep(&t, nullptr);
+        },
+        nullptr));
+    OK(cudaEventRecordWithFlags(end, f.a, cudaEventRecordExternal));
+    OK(cudaStreamEndCapture(f.a, &g));
+    OK(cudaGraphGetNodes(g, nullptr, &n));
+    EXPECT(n == 3);
+    OK(cudaGraphInstantiate(&x, g, 0));
+    EXPECT(cudaEventElapsedTime(&first_ms, f.e, end) == cudaErrorInvalidResourceHandle);
+    (void)cudaGetLastError();
+    cudaEvent_t start;
+    OK(cudaEventCreate(&start));
+    cushim_lazy(1);
+    OK(cudaEventRecord(start, f.a));
+    OK(cudaGraphLaunch(x, f.a));
+    EXPECT(cudaEventElapsedTime(&first_ms, f.e, end) == cudaErrorNotReady);
+    OK(cudaStreamSynchronize(f.a));
+    OK(cudaEventElapsedTime(&first_ms, f.e, end));
+    EXPECT(first_ms >= 2);
+    OK(cudaGraphLaunch(x, f.a));
+    EXPECT(cudaEventElapsedTime(&second_ms, f.e, end) == cudaErrorNotReady);
+    OK(cudaStreamSynchronize(f.a));
+    OK(cudaEventElapsedTime(&second_ms, f.e, end));
+    OK(cudaEventElapsedTime(&between, start, f.e)); /* after the whole first launch */
+    EXPECT(second_ms >= 2 && between >= first_ms);
+    OK(cudaGraphExecDestroy(x));
+    OK(cudaGraphDestroy(g));
+    OK(cudaEventDestroy(start));
+    OK(cudaEventDestroy(end));
 }
 
 static void broken_capture_gives_no_graph()
@@ -424,6 +475,7 @@ int main(void)
         TEST(default_stream_orders_blocking_ones),
         TEST(host_work_and_time),
         TEST(graphs_replay_and_update),
+        TEST(external_records_are_nodes),
         TEST(broken_capture_gives_no_graph),
         TEST(memory_has_an_end),
         TEST(pointers_are_known),

@@ -12,14 +12,19 @@
 
 #define FILE_MAX ((size_t)64 << 20)
 #define SHOWN_LINES 3
+#define CSV_COLUMNS 64
 
 static const char *const volatile_call[] = {"n_cached",   "n_pass",  "n_drafted",
                                             "n_accepted", "seconds", "first_seconds",
                                             "joules",     "crc",     NULL};
-static const char *const volatile_case[] = {"cached_tokens", "seconds", "joules", "crc", NULL};
-static const char *const volatile_summary[] = {"engine", "run", NULL};
+static const char *const volatile_case[] = {
+    "cached_tokens", "seconds", "joules", "joules_per_token", "energy", "crc", NULL};
+static const char *const volatile_summary[] = {"engine", "run", "energy", "energy_gap", NULL};
 static const char *const volatile_question[] = {
-    "cached_tokens", "seconds_mean", "seconds_median", "seconds_p95", "joules", "cost_usd", NULL};
+    "cached_tokens", "seconds_mean",     "seconds_median",       "seconds_p95", "joules",
+    "joules_n",      "joules_per_token", "joules_per_new_token", "cost_usd",    NULL};
+static const char *const volatile_csv[] = {"total_latency_seconds", "joules", "joules_per_token"};
+enum { VOLATILE_CSV = sizeof volatile_csv / sizeof *volatile_csv };
 static const char *const volatile_generate[] = {
     "cached_tokens", "passes", "drafted", "accepted", "first_seconds", "total_seconds", NULL};
 
@@ -108,28 +113,43 @@ static const char *csv_end(const char *s)
     return s;
 }
 
-/* Appends results.csv without the column of seconds. */
+/* The number of that column among those without a fixed content, -1 = another column. */
+static int csv_volatile(const char *s, size_t n)
+{
+    for (int i = 0; i < VOLATILE_CSV; i++)
+        if (n == strlen(volatile_csv[i]) && !memcmp(s, volatile_csv[i], n))
+            return i;
+    return -1;
+}
+
+/* Appends results.csv without the columns of seconds and joules. */
 static int add_csv(const char *path, struct str *out, struct err *e)
 {
     struct str text = STR_INIT;
     TRY(zio_read(path, FILE_MAX, &text, e));
-    static const char name[] = "total_latency_seconds";
-    int column = 0, seconds = -1;
+    bool skipped[CSV_COLUMNS] = {false};
+    int column = 0, found = 0;
+    bool head = true;
     str_adds(out, "csv");
     for (const char *s = text.s; *s;) {
         const char *end = csv_end(s);
-        if ((size_t)(end - s) == strlen(name) && !memcmp(s, name, strlen(name)))
-            seconds = column;
-        if (column != seconds)
-            str_addf(out, " %.*s", (int)(end - s), s);
+        size_t n = (size_t)(end - s), plain = n && s[n - 1] == '\r' ? n - 1 : n;
+        if (head && column < CSV_COLUMNS && csv_volatile(s, plain) >= 0) {
+            skipped[column] = true;
+            found++;
+        }
+        head = head && *end != '\n';
+        if (column >= CSV_COLUMNS || !skipped[column])
+            str_addf(out, " %.*s", (int)n, s);
         column = *end == '\n' ? 0 : column + 1;
         str_adds(out, *end == '\n' ? "\ncsv" : *end ? "," : "");
         s = end + (*end != 0);
     }
     str_addc(out, '\n');
     str_free(&text);
-    if (seconds < 0)
-        FAIL(e, ERR_DATA, "%s: no column %s", path, name);
+    if (found != VOLATILE_CSV)
+        FAIL(e, ERR_DATA, "%s: %d of the columns of seconds and joules, expected %d", path, found,
+             VOLATILE_CSV);
     return 0;
 }
 

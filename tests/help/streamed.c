@@ -120,3 +120,67 @@ int streamed_try(struct streamed *s, const struct stage_config *c, int passes, c
     stage_close(st);
     return rc;
 }
+
+/* A pass in a hold: the contents are finite numbers, and nothing is copied. */
+static int held_pass(struct streamed *s, struct device *dev, struct stage *st, unsigned char *got,
+                     const char *what, struct err *e)
+{
+    struct stage_stats before, after;
+    stage_stats(st, &before);
+    memset(got, 0xee, (size_t)s->total);
+    TRY(streamed_pass(s, dev, st, got, e));
+    uint64_t at = 0;
+    for (int i = 0; i < s->n_item; i++) {
+        for (uint64_t k = 0; k < s->item[i].bytes; k++)
+            if (got[at + k] & 0xd0)
+                fail_msg("%s: in a hold byte %d of item %d is %d", what, (int)k, i, got[at + k]);
+        at += (s->item[i].bytes + 255) / 256 * 256;
+    }
+    stage_stats(st, &after);
+    if (after.copied_bytes != before.copied_bytes || after.passes != before.passes)
+        fail_msg("%s: a hold copies %d bytes", what,
+                 (int)(after.copied_bytes - before.copied_bytes));
+    return 0;
+}
+
+static int held_all(struct streamed *s, const struct stage_config *c, struct stage *st,
+                    unsigned char *got, const char *what, struct err *e)
+{
+    struct device *dev = c->dev;
+    struct stage_stats is;
+    uint64_t bytes;
+    double seconds;
+    TRY(streamed_run(s, dev, st, 1, what, e));
+    for (int turn = 0; turn < 2; turn++) {
+        stage_hold(st, true);
+        TRY(streamed_pass(s, dev, st, got, e)); /* its copies may have begun */
+        for (int i = 0; i < 2; i++)
+            TRY(held_pass(s, dev, st, got, what, e));
+        if (turn)
+            break;
+        stage_hold(st, false);
+        TRY(streamed_run(s, dev, st, 3, what, e));
+    }
+    TRY(stage_copy_alone(st, 3, &bytes, &seconds, e)); /* ends the hold */
+    stage_stats(st, &is);
+    const uint64_t want = 3 * is.pass_bytes, ring = c->ring_bytes;
+    if (!(seconds > 0) || bytes + ring < want || bytes > want + ring)
+        fail_msg("%s: three passes alone copy %d bytes of %d in %g s", what, (int)bytes, (int)want,
+                 seconds);
+    return streamed_run(s, dev, st, 2, what, e);
+}
+
+int streamed_held(struct streamed *s, const struct stage_config *c, const char *what, struct err *e)
+{
+    struct stage *st;
+    struct buf got = {0};
+    s->reads = 0;
+    TRY(c->dev->api->alloc(c->dev, MEM_PINNED, (size_t)s->total, &got, e));
+    int rc = stage_open(c, &st, e);
+    if (rc == 0) {
+        rc = held_all(s, c, st, got.ptr, what, e);
+        stage_close(st);
+    }
+    c->dev->api->free(c->dev, &got);
+    return rc;
+}

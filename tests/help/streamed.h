@@ -32,5 +32,9 @@ int streamed_run(struct streamed *s, struct device *dev, struct stage *st, int p
 /* Opens a stage, runs `passes` passes and closes it. */
 int streamed_try(struct streamed *s, const struct stage_config *c, int passes, const char *what,
                  struct err *e);
+/* Passes, a hold, passes, copies alone, passes: the bytes are right before and after, and a hold
+ * copies nothing. */
+int streamed_held(struct streamed *s, const struct stage_config *c, const char *what,
+                  struct err *e);
 
 #endif

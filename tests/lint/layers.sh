@@ -41,7 +41,7 @@ bad_lines < <(grep -E '^[^:]*:[0-9]+:[[:space:]]*#[[:space:]]*include[[:space:]]
     }')
 
 # ---- 2. CUDA and C++ have one home -------------------------------------------------------------------
-grep_code "$all_lines" '#[[:space:]]*include[[:space:]]*[<"](cuda|cublas|curand|cufft|cub/|mma\.h|nvtx)' \
+grep_code "$all_lines" '#[[:space:]]*include[[:space:]]*[<"](cuda|cublas|curand|cufft|cub/|mma\.h)' \
     'CUDA header outside kernels/cuda and tests/cudahost' '(kernels/cuda|tests/cudahost)/[^:]*'
 bad_lines < <(printf '%s\n' "${everything[@]}" | grep -E '\.(cu|cuh|cc|cpp|hpp)$' |
     grep -vE '^(kernels/cuda|tests/cudahost)/' | sed 's/$/:1: C++ or CUDA outside kernels\/cuda and tests\/cudahost/')
@@ -53,6 +53,9 @@ library() { # HEADER HOME
 library 'yaml\.h' 'runtime/config/config.c'
 library 'zlib\.h' 'runtime/zio.c'
 library 'openssl/' 'loader/sha256.c'
+grep_code "$lines" '#[[:space:]]*include[[:space:]]*<dlfcn\.h' 'library header <dlfcn.h>: NVML and cuBLAS alone are found at run time' \
+    'kernels/(health/nvml\.c|cuda/matmul_blas\.cu)'
+library 'nvtx3/' 'kernels/nvtx.c'
 for header in 'curl/' 'microhttpd'; do
     homes=$(grep -E "#[[:space:]]*include[[:space:]]*<$header" <<<"$lines" | cut -d: -f1 | sort -u || true)
     [ "$(wc -w <<<"$homes")" -le 1 ] || bad "${homes%%$'\n'*}:1: library <$header> has a second home:" \

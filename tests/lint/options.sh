@@ -21,9 +21,10 @@ all() {
     out=$(absent "$1")
     {
         options "$1"
-        ! grep -q 'cli_engine_init' "$1" || printf '%s\n' "$engine" quiet
+        ! grep -q 'cli_engine_init' "$1" || printf '%s\n' "$engine" quiet nvtx no-nvtx
         ! grep -q 'cli_rows_all(.*cli_sampling_set' "$1" || flags runtime/config/sampling.def
         ! grep -q 'clinic_argp' "$1" || options tools/cmd/clinic.c
+        ! grep -q 'clinic_argp' "$1" || options tools/cmd/ranges.c
         ! grep -q '"one_case.h"' "$1" || [ "$1" = tools/cmd/one_case.c ] || all tools/cmd/one_case.c
     } | grep -vxF -- "${out:-no option}" || true
 }
@@ -57,7 +58,7 @@ check() {
             has "$option" "${of[$command]:-}" || bad "$file:$line: mas $command has no --$option"
             continue
         fi
-        [[ $before != *gguf-split\  ]] || continue # another program's
+        [[ ! $before =~ (gguf-split|nsys\ [a-z]+|ncu)\ $ ]] || continue # another program's
         case $file in
         runtime/config/*) [ "$option" != set ] || continue ;;&
         kernels/* | loader/* | runtime/*)

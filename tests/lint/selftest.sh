@@ -83,8 +83,10 @@ red layers loader/fast.cpp 'int x;' 'loader/fast.cpp:1: C++'
 red layers tests/unit/t_k.cu 'int x;' 'tests/unit/t_k.cu:1: C++'
 # 3: homes
 red layers runtime/zio.c '#include <yaml.h>' 'runtime/zio.c:3: library header <yaml'
+red layers tools/mas.c '#include <nvtx3/nvToolsExt.h>' 'library header <nvtx3/'
 red layers agents/run.c '#include <zlib.h>' 'agents/run.c:4: library header <zlib'
 red layers agents/run.c '#include <openssl/sha.h>' 'agents/run.c:4: library header <openssl'
+red layers runtime/zio.c '#include <dlfcn.h>' 'runtime/zio.c:3: library header <dlfcn'
 good_tree
 printf '#include <curl/curl.h>\n' | tee tools/one.c >loader/two.c
 expect layers 1 'loader/two.c:1: library <curl/> has a second home: tools/one.c'

@@ -1,5 +1,5 @@
-/* The emulated link of link_limit has its rate: on a simulated clock with every kind of delay, and on
- * the real one. It never gains more than PACE_IDLE_NS. */
+/* The emulated link of link_limit has its rate: on a simulated clock with every kind of delay, and
+ * on the real one. It never gains more than PACE_IDLE_NS. */
 #include "pace.h"
 
 #include <math.h>

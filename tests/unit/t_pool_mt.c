@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <time.h>
 
 struct cover {
     unsigned char *seen;
@@ -153,6 +154,79 @@ static void a_worker_that_is_late_keeps_what_it_has_and_no_more(void **state)
     pool_close(p);
 }
 
+static void nap(void *arg, int64_t begin, int64_t end, int worker)
+{
+    const struct timespec ms = {0, 1000000};
+    (void)arg, (void)worker;
+    for (int64_t i = begin; i < end; i++)
+        nanosleep(&ms, NULL);
+}
+
+/* Every worker's time inside parts is counted; a read forgets it. */
+static void a_watched_pool_counts_the_time_of_each_worker(void **state)
+{
+    (void)state;
+    struct err e;
+    struct pool *p;
+    struct pool_time t[4];
+    for (int threads = 1; threads <= 4; threads += 3) {
+        ok(pool_open(threads, &p, &e));
+        pool_run(p, 16, nap, NULL);
+        assert_int_equal(pool_times(p, t, 4), threads);
+        for (int w = 0; w < threads; w++) /* not watched yet */
+            assert_true(!t[w].busy_ns && !t[w].begin_ns && !t[w].end_ns);
+        pool_watch(p, true);
+        const int64_t t0 = clock_ns();
+        pool_run(p, 16, nap, NULL);
+        const int64_t t1 = clock_ns();
+        assert_int_equal(pool_times(p, t, 4), threads);
+        int64_t busy = 0;
+        for (int w = 0; w < threads; w++) {
+            busy += t[w].busy_ns;
+            if (!t[w].busy_ns) /* the others were faster */
+                continue;
+            assert_true(t0 <= t[w].begin_ns && t[w].begin_ns < t[w].end_ns && t[w].end_ns <= t1);
+            assert_true(t[w].busy_ns <= t[w].end_ns - t[w].begin_ns);
+        }
+        assert_true(busy >= 16 * 1000000 && busy <= threads * (t1 - t0));
+        t[0] = (struct pool_time){1, 1, 1};
+        pool_times(p, t, 0);
+        assert_int_equal(t[0].busy_ns, 1); /* nothing is written after `most` */
+        pool_run(p, 1, nap, NULL);         /* one item: the caller alone */
+        pool_times(p, t, 4);
+        assert_true(t[0].busy_ns >= 1000000 && t[0].end_ns - t[0].begin_ns == t[0].busy_ns);
+        for (int w = 1; w < threads; w++)
+            assert_int_equal(t[w].busy_ns, 0);
+        pool_watch(p, false);
+        pool_run(p, 16, nap, NULL);
+        pool_times(p, t, 4);
+        assert_int_equal(t[0].busy_ns, 0);
+        pool_close(p);
+    }
+}
+
+/* Results of a watched pool are those of any other. */
+static void a_watched_pool_covers_every_item_once(void **state)
+{
+    (void)state;
+    struct err e;
+    struct pool *p;
+    struct pool_time t[3];
+    unsigned char seen[1000];
+    ok(pool_open(3, &p, &e));
+    pool_watch(p, true);
+    for (int round = 0; round < 300; round++) {
+        struct cover c = {seen, 4};
+        memset(seen, 0, sizeof seen);
+        pool_run_grain(p, 3 * round, 4, mark, &c);
+        if (round % 3 == 0)
+            pool_times(p, t, 3);
+        for (int64_t i = 0; i < 1000; i++)
+            assert_int_equal(seen[i], i < 3 * round);
+    }
+    pool_close(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +234,8 @@ int main(void)
         cmocka_unit_test(a_core_counts_once),
         cmocka_unit_test(jobs_follow_each_other),
         cmocka_unit_test(a_worker_that_is_late_keeps_what_it_has_and_no_more),
+        cmocka_unit_test(a_watched_pool_counts_the_time_of_each_worker),
+        cmocka_unit_test(a_watched_pool_covers_every_item_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

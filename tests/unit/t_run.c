@@ -1,4 +1,5 @@
 /* The driver of runs: the result of a case depends on nothing but the case. */
+#include <math.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -146,6 +147,129 @@ static void a_run_that_is_stopped_before_it_begins_asks_nothing(void **state)
     trace_close(t);
     medqa_free(&m);
     bench_close(&b);
+    test_rmdir(dir);
+}
+
+/* ---- energy ---------------------------------------------------------------------------------- */
+
+struct supply { /* each reading is 3 to 9 J above the one before */
+    double now, first;
+    int reads, ends; /* ends: the reading from which on there is none; 0 = never */
+};
+
+static double supply_read(void *user, const char **source)
+{
+    struct supply *s = user;
+    s->now += 3 + s->reads * 7 % 4 * 2;
+    s->first = s->reads++ ? s->first : s->now;
+    bool on = !s->ends || s->reads < s->ends;
+    *source = on ? "a meter" : "not measured: the meter broke";
+    return on ? s->now : (double)NAN;
+}
+
+/* Runs the questions of m that the folder lacks; the sum of the joules of all results. */
+static double supplied(const struct medqa *m, const char *dir, int concurrency, struct supply *s,
+                       struct run_progress *p)
+{
+    struct err e;
+    struct bench b;
+    struct trace *t = NULL;
+    double sum = 0;
+    struct trace_options to = {.dir = dir, .identity = "{}", .about = "{}", .data = m};
+    bench_open(&b, 3, NULL);
+    ok(trace_open(&to, &t, &e));
+    struct run_options o = {.env = &b.env,
+                            .question = m->question,
+                            .n = m->n,
+                            .trace = t,
+                            .concurrency = concurrency,
+                            .joules = s ? supply_read : NULL,
+                            .user = s};
+    ok(run_questions(&o, p, &e));
+    const struct results *rs = trace_results(t);
+    for (size_t i = 0; i < rs->n; i++)
+        sum += isfinite(rs->r[i].joules) ? rs->r[i].joules : 0;
+    trace_close(t);
+    bench_close(&b);
+    return sum;
+}
+
+static void the_joules_of_all_cases_are_those_of_the_run(void **state)
+{
+    (void)state;
+    static const int cases[] = {1, 5, 64};
+    for (int i = 0; i < 3; i++) {
+        struct medqa m = {.n = 0};
+        struct supply s = {.now = 1000};
+        struct run_progress p;
+        char dir[256];
+        bench_mkdir(dir);
+        bench_questions(&m, 20);
+        double sum = supplied(&m, dir, cases[i], &s, &p), want = s.now - s.first;
+        assert_true(want > 100);
+        if (!(fabs(sum - want) <= 1e-9 * want))
+            fail_msg("%d at once: the cases have %.12g J, the run %.12g J", cases[i], sum, want);
+        assert_int_equal(p.n_joules, 20);
+        assert_true(fabs(p.joules - want) <= 1e-9 * want);
+        medqa_free(&m);
+        test_rmdir(dir);
+    }
+}
+
+static void a_meter_that_breaks_leaves_no_zeros(void **state)
+{
+    (void)state;
+    struct err e;
+    struct medqa m = {.n = 0};
+    struct trace_run run = {.asked = 0};
+    struct supply s = {.ends = 22};
+    struct run_progress p;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_questions(&m, 20);
+    supplied(&m, dir, 4, &s, &p);
+    ok(trace_read(dir, &run, &e));
+    size_t has = 0;
+    for (size_t i = 0; i < run.results.n; i++) {
+        const struct result *r = &run.results.r[i];
+        has += isfinite(r->joules);
+        assert_true(isnan(r->joules) || r->joules > 0);
+        assert_string_equal(r->energy,
+                            isfinite(r->joules) ? "a meter" : "not measured: the meter broke");
+    }
+    assert_true(has > 3 && has < 17);
+    assert_int_equal(p.n_joules, has);
+    trace_run_free(&run);
+    medqa_free(&m);
+    test_rmdir(dir);
+}
+
+static void a_run_begun_without_a_meter_goes_on_with_one(void **state)
+{
+    (void)state;
+    struct err e;
+    struct medqa m = {.n = 0}, less = {.n = 0};
+    struct trace_run run = {.asked = 0};
+    struct supply s = {.now = 0};
+    struct run_progress p;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_questions(&m, 12);
+    less = m;
+    less.n = 5;
+    assert_true(supplied(&less, dir, 4, NULL, &p) == 0);
+    assert_int_equal(p.n_joules, 0);
+    double sum = supplied(&m, dir, 4, &s, &p), want = s.now - s.first;
+    assert_true(fabs(sum - want) <= 1e-9 * want);
+    assert_int_equal(p.n_joules, 7);
+    ok(trace_read(dir, &run, &e));
+    assert_int_equal(run.results.n, 12);
+    for (size_t i = 0; i < run.results.n; i++) {
+        assert_int_equal(isfinite(run.results.r[i].joules), i >= 5);
+        assert_string_equal(run.results.r[i].energy, i >= 5 ? "a meter" : "");
+    }
+    trace_run_free(&run);
+    medqa_free(&m);
     test_rmdir(dir);
 }
 
@@ -381,6 +505,9 @@ int main(void)
         cmocka_unit_test(another_seed_gives_other_replies),
         cmocka_unit_test(a_stopped_run_continues_to_the_same_results),
         cmocka_unit_test(a_run_that_is_stopped_before_it_begins_asks_nothing),
+        cmocka_unit_test(the_joules_of_all_cases_are_those_of_the_run),
+        cmocka_unit_test(a_meter_that_breaks_leaves_no_zeros),
+        cmocka_unit_test(a_run_begun_without_a_meter_goes_on_with_one),
         cmocka_unit_test(a_case_beyond_its_time_fails_and_the_run_goes_on),
         cmocka_unit_test(a_lost_device_keeps_what_was_finished),
         cmocka_unit_test(results_beyond_the_questions_asked_for_are_kept),

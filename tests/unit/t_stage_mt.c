@@ -41,7 +41,33 @@ static void every_ring_and_piece_gives_the_same_bytes(void **state)
             s.slow = v % 3 == 0;
             snprintf(what, sizeof what, "%d items, variant %d", n, v);
             ok(streamed_try(&s, &c, 4, what, &e));
+            ok(streamed_held(&s, &c, what, &e));
         }
+}
+
+static void a_hold_has_the_order_of_items(void **state)
+{
+    (void)state;
+    struct err e;
+    struct streamed s;
+    struct stage *st;
+    void *base;
+    streamed_make(&s, 3, 2);
+    struct stage_config c = streamed_config(&s, cpu->dev);
+    for (int v = 0; v < 3; v++) {
+        ok(stage_open(&c, &st, &e));
+        stage_hold(st, true);
+        ok(stage_acquire(st, 0, &base, &e)); /* nothing was queued: at once */
+        if (v == 0)
+            fails(stage_acquire(st, 1, &base, &e), ERR_BUG, "in a hold; next is 0, and the one");
+        else if (v == 1)
+            fails(stage_release(st, 1, &e), ERR_BUG, "item 1 was released in a hold");
+        else
+            ok(stage_release(st, 0, &e));
+        if (v == 2)
+            fails(stage_acquire(st, 2, &base, &e), ERR_BUG, "in a hold; next is 1");
+        stage_close(st);
+    }
 }
 
 static void the_stage_counts_what_it_does(void **state)
@@ -199,6 +225,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(every_ring_and_piece_gives_the_same_bytes),
         T(the_stage_counts_what_it_does),
+        T(a_hold_has_the_order_of_items),
         T(items_come_in_order_and_one_at_a_time),
         T(what_cannot_be_streamed_is_refused),
         T(a_failed_read_is_said_once_its_piece_is_needed),

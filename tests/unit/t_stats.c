@@ -91,6 +91,7 @@ static void fill(struct made *m, const char *right)
                                   .step = "",
                                   .p = (double)NAN,
                                   .joules = (double)NAN,
+                                  .energy = "",
                                   .seconds = (double)i,
                                   .calls = 7,
                                   .prompt_tokens = 100,
@@ -366,19 +367,115 @@ static void csv_has_the_agreed_columns_and_a_row_for_every_record(void **state)
     m.r[1].state = CONSULT_UNPARSED;
     m.r[1].why = "no, \"A\"";
     m.r[1].cut = 1;
+    m.r[0].joules = 250;
+    m.r[0].cached_tokens = 10;
     ok(report_csv(&m.run, &s, &e));
     assert_string_equal(
         s.s, "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
              "total_tokens,"
-             "n_specialists,line,status,calls_cut,calls_closed,reason\r\n"
-             "0000,\"A man, 40, says \"\"no\"\".\nWhy?\",B,B,true,0.000,110,0,1,answered,0,0,\r\n"
-             ",,,,false,,,,2,rejected,,,key 'question' is missing\r\n"
+             "n_specialists,line,status,calls_cut,calls_closed,reason,joules,joules_per_token\r\n"
+             "0000,\"A man, 40, says "
+             "\"\"no\"\".\nWhy?\",B,B,true,0.000,110,0,1,answered,0,0,,250,2.5\r\n"
+             ",,,,false,,,,2,rejected,,,key 'question' is missing,,\r\n"
              "0002,\"A man, 40, says \"\"no\"\".\nWhy?\",B,B,true,,,,3,duplicate,,,the same "
-             "question as line 1\r\n"
-             "0003,q,,B,false,3.000,110,0,4,unparsed,1,0,\"no, \"\"A\"\"\"\r\n"
-             "0004,q,,B,false,,,,5,not run,,,\r\n"
-             "0005,q,,B,false,,,,6,duplicate,,,the same question as line 5\r\n");
+             "question as line 1,,\r\n"
+             "0003,q,,B,false,3.000,110,0,4,unparsed,1,0,\"no, \"\"A\"\"\",,\r\n"
+             "0004,q,,B,false,,,,5,not run,,,,,\r\n"
+             "0005,q,,B,false,,,,6,duplicate,,,the same question as line 5,,\r\n");
     str_free(&s);
+}
+
+#define NO_NVML                                                                                    \
+    "not measured: no NVML (libnvidia-ml.so.1: cannot open shared object file: No such file or "   \
+    "directory)"
+
+/* Of the table: true if some line has all of the text. */
+static bool table_has(const struct stats_summary *s, const char *text)
+{
+    struct str t = STR_INIT, flat = STR_INIT;
+    report_table(s, "title", 80, &t);
+    for (const char *p = t.s; *p;) { /* a line that goes on below its head's end is one line */
+        size_t n = strcspn(p, "\n"), indent = strspn(p, " ");
+        assert_true(n <= 80);
+        if (indent == 18)
+            str_addc(&flat, ' ');
+        else
+            str_addc(&flat, '\n');
+        str_add(&flat, p + (indent == 18 ? 18 : 0), n - (indent == 18 ? 18 : 0));
+        p += n + (p[n] == '\n');
+    }
+    bool found = strstr(flat.s, text) != NULL;
+    if (!found)
+        print_message("'%s' is not in\n%s", text, t.s);
+    str_free(&t);
+    str_free(&flat);
+    return found;
+}
+
+static bool json_has(const struct stats_summary *s, const char *text)
+{
+    struct str t = STR_INIT;
+    report_json(s, "", "", &t);
+    bool found = strstr(t.s, text) != NULL;
+    if (!found)
+        print_message("'%s' is not in\n%s", text, t.s);
+    str_free(&t);
+    return found;
+}
+
+static void energy_is_that_of_the_questions_that_have_it(void **state)
+{
+    (void)state;
+    struct err e;
+    static struct made m;
+    struct stats_summary s;
+    fill(&m, "1110");
+    ok(stats_summarize(&m.run, 0.12, &s, &e)); /* as in folders without a source */
+    assert_true(isnan(s.joules) && s.n_joules == 0);
+    assert_true(table_has(&s, "energy          not measured\n"));
+    assert_true(json_has(&s, ", \"energy\": \"not measured\", \"energy_gap\": null"));
+    assert_true(json_has(&s, "\"joules\": null, \"joules_n\": 0, "));
+    stats_free(&s);
+
+    for (int i = 0; i < 4; i++)
+        m.r[i].energy = NO_NVML;
+    ok(stats_summarize(&m.run, 0.12, &s, &e));
+    assert_true(table_has(&s, "energy          " NO_NVML "\n"));
+    assert_true(json_has(&s, ", \"energy\": \"" NO_NVML "\", \"energy_gap\": null"));
+    stats_free(&s);
+
+    m.r[2].energy = m.r[3].energy = "GPU: NVML energy counter; CPU: RAPL, 1 package";
+    m.r[2].joules = 100; /* 100 prompt tokens, 10 new ones */
+    m.r[3].joules = 254;
+    m.r[3].cached_tokens = 50;
+    ok(stats_summarize(&m.run, 0.36, &s, &e));
+    assert_int_equal(s.n_joules, 2);
+    near_to(s.joules, 177, 1e-12);
+    near_to(s.joules_per_token, 354.0 / (110 + 60), 1e-12);
+    near_to(s.joules_per_new_token, 354.0 / 20, 1e-12);
+    near_to(s.cost, 177e-7, 1e-15);
+    assert_true(table_has(&s, "energy          177 J a question, 2.08 J a token computed, 17.7 J a "
+                              "new token, 0.018 USD for 1,000 questions "
+                              "GPU: NVML energy counter; CPU: RAPL, 1 package "
+                              "means over 2 of 4 questions; the others: " NO_NVML "\n"));
+    assert_true(json_has(&s, "\"joules\": 177, \"joules_n\": 2, "));
+    assert_true(json_has(&s, ", \"energy\": \"GPU: NVML energy counter; CPU: RAPL, 1 package\", "
+                             "\"energy_gap\": \"" NO_NVML "\""));
+    stats_free(&s);
+
+    for (int i = 0; i < 4; i++) { /* a question answered by scores generates nothing */
+        m.r[i].joules = 1;
+        m.r[i].new_tokens = 0;
+        m.r[i].energy = "CPU: RAPL, 1 package";
+    }
+    ok(stats_summarize(&m.run, 0.12, &s, &e));
+    assert_true(isnan(s.joules_per_new_token));
+    assert_true(
+        table_has(&s, "1 J a question, 0.0114 J a token computed, 3.3e-05 USD for 1,000 questions "
+                      "CPU: RAPL, 1 package\n"));
+    assert_true(json_has(&s, "\"joules_per_new_token\": null"));
+    assert_true(json_has(&s, "\"energy_gap\": null"));
+    stats_free(&s);
 }
 
 static void tables_fit_their_width_and_name_what_is_missing(void **state)
@@ -495,6 +592,7 @@ int main(void)
         cmocka_unit_test(more_steps_than_a_table_shows_are_all_in_the_summary),
         cmocka_unit_test(the_reports_name_every_kind_of_record),
         cmocka_unit_test(csv_has_the_agreed_columns_and_a_row_for_every_record),
+        cmocka_unit_test(energy_is_that_of_the_questions_that_have_it),
         cmocka_unit_test(tables_fit_their_width_and_name_what_is_missing),
         cmocka_unit_test(runs_stand_side_by_side),
     };

@@ -1,6 +1,7 @@
 /*
  * bench: the parts that the modes of mas bench share. `mas bench kernels -o json` prints one
- * object, and `mas bench compare` reads two of them:
+ * object, `mas profile -o json` another, and `mas bench read -o json` one from a profiler's report.
+ * `mas bench compare` reads two of them:
  *
  *   {"bench": "kernels", "format": 1, "commit", "time", "backend", "device", "threads",
  *    "emulated": true if the host ran a GPU's kernels,
@@ -14,7 +15,39 @@
  *              "share": of the read ceiling, "noisy",
  *              "best": fastest of its case,
  *              "picked": the kernel that a call takes when none is forced,
- *              "error": used share of the oracle's tolerance, or null}]}
+ *              "error": used share of the oracle's tolerance, or null}
+ *             or, for a kernel that failed, {"op", "case", "kernel", "failed": the message}],
+ *    "energy": {"joules": of the rows together, "gpu_j", "cpu_j", "j_per_token": null,
+ *               "source", "gpu", "cpu": how each is measured, or why not},
+ *    "health": {the gauges of health.h: {"min", "max"}, "clock_reasons": in words}, or null}
+ *
+ * `mas bench model -o json` has both objects in each row, `mas bench stream -o json` once.
+ *
+ * A member of a row that is not known is null or missing. A profiler's report gives "files",
+ * "left_out" and "ranges" beside the rows. Members of its rows:
+ *
+ * - "us": median, or the mean with "mean": true;
+ * - "bytes": read and written by the GPU's memory; "share": of that memory's peak rate;
+ * - "calls": number of calls or launches; "total_us": of all of them;
+ * - "part": true if the row is one CUDA kernel; the call of an op may launch several;
+ * - "instance": arguments of the kernel's template; "launch": grid and block;
+ * - "range": the NVTX range around it; "function": the kernel's full name; "report": its report.
+ *
+ * The "us" of mas profile are calls in steps of a model. A case has a row for each kind of step,
+ * and one for the draft. More members:
+ *
+ *   row:       "step": "prefill", "decode", "mixed" or "verify", "phase": "draft" for a draft,
+ *              "calls", "ms": of all calls, "step_share": of the steps' time,
+ *              "imbalance": (longest - mean) / mean of the threads' times
+ *   "profile": {"model", "command", "device_timed", "intervals", "dropped",
+ *               "wall_ms": of all steps, "apart_ms": between steps,
+ *               "tests": [{"test": "pp512", "tokens", "recorded_s", "plain_s", "overhead"}],
+ *               "steps": [{"step", "steps": their number, "rows",
+ *                          "wall_ms": of all, "ms": median of a step, "ms_p5", "ms_p95",
+ *                          "pieces": [{"kind": "op", "host", "copy", "queue", "wait", "recorder" or
+ *                                      "between", "name", "ms", "share"}], which add up to wall_ms
+ *                          "layers": [{"layer", "us_min", "us": median over steps, "us_max"}],
+ *                          "workers": [{"worker", "busy_ms", "waits_ms"}]}]}
  */
 #ifndef MAS_BENCH_H
 #define MAS_BENCH_H
@@ -52,6 +85,8 @@ extern const char *const ceiling_peak_field[PEAK_COUNT]; /* "f32_gop_s" */
 int bench_kernels(int argc, char **argv);
 int bench_ceiling(int argc, char **argv);
 int bench_compare(int argc, char **argv);
+int bench_stream(int argc, char **argv);
+int bench_read(int argc, char **argv);
 
 /* "2026-11-25T17:00:00Z" */
 void bench_time(char out[32]);

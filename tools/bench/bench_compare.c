@@ -1,6 +1,12 @@
-/* mas bench compare: two results of mas bench kernels -o json, row by row. A ratio above 1 means
- * that the second is faster. Its interval is that of the quotient of the two times between their
- * 5 and 95 % quantiles. */
+/* mas bench compare: two results of mas bench kernels or mas bench read, row by row. A ratio above
+ * 1 means that the second is faster. Its interval is that of the quotient of the two times between
+ * their 5 and 95 % quantiles. Without quantiles the times alone are compared.
+ *
+ * Two rows belong together when everything that both know is the same: op, case, kernel and so on.
+ * Two kinds of pairs are shown and not judged. "part" is one kernel beside a whole call. "mix" is a
+ * row that fits several rows of the other file.
+ *
+ * A kernel that fails in the second file alone is as bad as a slower one. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,28 +14,49 @@
 #include "bench.h"
 #include "cli.h"
 #include "cmd.h"
+#include "mem.h"
 
-struct compare {
-    const char *path[2];
-    int n_path;
-    float threshold;
-    json_t *doc[2];
-    int slower, faster, same, alone;
+struct match {  /* of a row in the other file's rows */
+    long other; /* -1: none, or several */
+    int n;      /* rows that fit */
+    bool same;  /* all keys are equal */
 };
 
-static int load(const char *path, json_t **out, struct err *e)
+struct side {
+    const char *path;
+    json_t *doc;
+    const json_t *rows;
+    size_t n;
+    struct match *match; /* (n) */
+};
+
+struct compare {
+    struct side side[2];
+    int n_path;
+    float threshold;
+    int width; /* of the column of kernels */
+    int slower, faster, same, alone, unjudged;
+    int failed, broken; /* rows that failed in a file; of them those that failed in B alone */
+};
+
+static int load(struct side *s, struct err *e)
 {
+    const char *path = s->path;
     json_error_t why;
-    *out = json_load_file(path, 0, &why);
-    if (!*out)
+    s->doc = json_load_file(path, 0, &why);
+    if (!s->doc)
         FAIL(e, why.line < 0 ? ERR_NOINPUT : ERR_DATA, "cannot read %s: line %d: %s", path,
              why.line, why.text);
-    const char *kind = json_string_value(json_object_get(*out, "bench"));
+    const char *kind = json_string_value(json_object_get(s->doc, "bench"));
     if (!kind || strcmp(kind, "kernels") ||
-        json_integer_value(json_object_get(*out, "format")) != 1 ||
-        !json_is_array(json_object_get(*out, "rows")))
-        FAIL(e, ERR_DATA, "%s is not a result of mas bench kernels -o json, format 1", path);
-    return 0;
+        json_integer_value(json_object_get(s->doc, "format")) != 1 ||
+        !json_is_array(json_object_get(s->doc, "rows")))
+        FAIL(e, ERR_DATA,
+             "%s is not a result of mas bench kernels or mas bench read -o json, format 1", path);
+    s->rows = json_object_get(s->doc, "rows");
+    s->n = json_array_size(s->rows);
+    s->match = mem_zalloc(s->n + 1, sizeof *s->match);
+    return s->match ? 0 : NOMEM(e, s->n * sizeof *s->match, "pairs of rows");
 }
 
 static const char *text(const json_t *row, const char *key)
@@ -43,30 +70,164 @@ static double number(const json_t *row, const char *key)
     return json_number_value(json_object_get(row, key));
 }
 
+/* The members that tell rows apart. */
+static const char *const keys[] = {"op",     "case",  "kernel",   "instance",
+                                   "launch", "range", "function", "report"};
+enum { N_KEY = sizeof keys / sizeof *keys, N_FIT = 5 }; /* the first N_FIT decide what fits */
+
+static bool part(const json_t *row)
+{
+    return json_is_true(json_object_get(row, "part"));
+}
+
+/* Everything is the same, also what is not known. */
 static bool same_row(const json_t *a, const json_t *b)
 {
-    return !strcmp(text(a, "op"), text(b, "op")) && !strcmp(text(a, "case"), text(b, "case")) &&
-           !strcmp(text(a, "kernel"), text(b, "kernel"));
+    for (int i = 0; i < N_KEY; i++)
+        if (strcmp(text(a, keys[i]), text(b, keys[i])))
+            return false;
+    return true;
 }
 
-static const json_t *find(const json_t *rows, const json_t *row)
+/* The number format of a row: "Q4_K" begins its case or its kernel's arguments; -1: not known. */
+static int format_of(const json_t *row)
 {
-    for (size_t i = 0; i < json_array_size(rows); i++)
-        if (same_row(json_array_get(rows, i), row))
-            return json_array_get(rows, i);
-    return NULL;
+    const char *of[] = {text(row, "case"), text(row, "instance")};
+    for (int i = 0; i < 2; i++) {
+        char word[16];
+        enum fmt fmt;
+        size_t n = strcspn(of[i], ", ");
+        snprintf(word, sizeof word, "%.*s", n < sizeof word ? (int)n : 0, of[i]);
+        if (fmt_from_name(word, &fmt))
+            return (int)fmt;
+    }
+    return -1;
 }
 
-static int compare_row(struct compare *c, const json_t *a, const json_t *b, struct err *e)
+/* Nothing that both know differs. */
+static bool fits(const json_t *a, const json_t *b)
 {
-    double low = number(b, "us_p95"), high = number(b, "us_p5"), mid = number(b, "us");
-    if (!(low > 0 && high > 0 && mid > 0 && number(a, "us") > 0))
+    int x_fmt = format_of(a), y_fmt = format_of(b);
+    if (x_fmt >= 0 && y_fmt >= 0 && x_fmt != y_fmt)
+        return false;
+    for (int i = 0; i < N_FIT; i++) {
+        const char *x = text(a, keys[i]), *y = text(b, keys[i]);
+        if (*x && *y && strcmp(x, y))
+            return false;
+    }
+    return true;
+}
+
+static void match_same(struct side *own, struct side *other)
+{
+    for (size_t i = 0; i < own->n; i++) {
+        own->match[i].other = -1;
+        for (size_t k = 0; k < other->n && !own->match[i].same; k++)
+            if (same_row(json_array_get(own->rows, i), json_array_get(other->rows, k)))
+                own->match[i] = (struct match){(long)k, 1, true};
+    }
+}
+
+/* For the rows that have no equal. Whole calls go with whole calls and kernels with kernels, if
+ * there are such. A row without a kernel goes with the kernel that a call takes. */
+static void match_fitting(struct side *own, struct side *other)
+{
+    for (size_t i = 0; i < own->n; i++) {
+        const json_t *row = json_array_get(own->rows, i);
+        int n[2] = {0, 0}, n_picked = 0;
+        long one[2] = {-1, -1}, picked = -1;
+        for (size_t k = 0; k < other->n && !own->match[i].same; k++) {
+            const json_t *r = json_array_get(other->rows, k);
+            if (!other->match[k].same && fits(r, row)) {
+                n[part(r)]++;
+                one[part(r)] = (long)k;
+                if (json_is_true(json_object_get(r, "picked"))) {
+                    n_picked++;
+                    picked = (long)k;
+                }
+            }
+        }
+        int kind = n[part(row)] ? part(row) : !part(row);
+        if (own->match[i].same)
+            continue;
+        own->match[i] = (struct match){n[kind] == 1 ? one[kind] : -1, n[kind], false};
+        if (n[kind] > 1 && n_picked == 1 && !part(row) && !*text(row, "kernel"))
+            own->match[i].other = picked;
+    }
+}
+
+/* True if a row of `own` is paired with row k of the other file. */
+static bool taken(const struct side *own, size_t k)
+{
+    for (size_t i = 0; i < own->n; i++)
+        if (own->match[i].other == (long)k)
+            return true;
+    return false;
+}
+
+enum { MOST_WIDTH = 40 };
+
+/* "mma<Q4_K, 2, 1>"; without a word of our own the function's name; "-" */
+static void kernel_of(const json_t *row, char out[MOST_WIDTH + 1])
+{
+    const char *name = text(row, "kernel"), *more = text(row, "instance");
+    if (*name && *more)
+        snprintf(out, MOST_WIDTH + 1, "%s<%s>", name, more);
+    else if (*name)
+        snprintf(out, MOST_WIDTH + 1, "%s", name);
+    else if (*text(row, "function"))
+        snprintf(out, MOST_WIDTH + 1, "%.*s", (int)strcspn(text(row, "function"), "<("),
+                 text(row, "function"));
+    else
+        snprintf(out, MOST_WIDTH + 1, "-");
+}
+
+static void print_names(const struct compare *c, const json_t *row, const json_t *other)
+{
+    char kernel[MOST_WIDTH + 1];
+    const char *of = *text(row, "case") ? text(row, "case") : text(other, "case");
+    kernel_of(*text(row, "kernel") || *text(row, "function") ? row : other, kernel);
+    printf("| %-9s | %-34s | %-*s |", text(row, "op"), *of ? of : "-", c->width, kernel);
+}
+
+static bool has_interval(const json_t *row)
+{
+    return number(row, "us_p5") > 0 && number(row, "us_p95") > 0;
+}
+
+/* A row of a kernel that failed in at least one file has no figures to compare. */
+static bool compare_failed(struct compare *c, const json_t *a, const json_t *b)
+{
+    const bool in_a = *text(a, "failed"), in_b = *text(b, "failed");
+    if (!in_a && !in_b)
+        return false;
+    print_names(c, a, b);
+    printf(" failed in %s: %s\n",
+           in_a && in_b ? "both"
+           : in_a       ? "A"
+                        : "B",
+           text(in_b ? b : a, "failed"));
+    c->failed++;
+    c->broken += in_b && !in_a;
+    return true;
+}
+
+static int compare_row(struct compare *c, const json_t *a, const json_t *b, bool mix, struct err *e)
+{
+    if (compare_failed(c, a, b))
+        return 0;
+    double us_a = number(a, "us"), us_b = number(b, "us");
+    bool interval = has_interval(a) && has_interval(b);
+    if (!(us_a > 0 && us_b > 0))
         FAIL(e, ERR_DATA, "%s [%s] %s: times must be above 0", text(a, "op"), text(a, "case"),
              text(a, "kernel"));
-    low = number(a, "us_p5") / low;
-    high = number(a, "us_p95") / high;
+    double low = interval ? number(a, "us_p5") / number(b, "us_p95") : us_a / us_b;
+    double high = interval ? number(a, "us_p95") / number(b, "us_p5") : us_a / us_b;
     const char *mark = "";
-    if (high < (double)c->threshold) {
+    if (mix || part(a) != part(b)) {
+        mark = part(a) != part(b) ? "part" : "mix";
+        c->unjudged++;
+    } else if (high < (double)c->threshold) {
         mark = "slower";
         c->slower++;
     } else if (low > 1 / (double)c->threshold) {
@@ -75,46 +236,107 @@ static int compare_row(struct compare *c, const json_t *a, const json_t *b, stru
     } else {
         c->same++;
     }
-    printf("| %-9s | %-34s | %-10s | %10.1f | %10.1f | %6.3f | %6.3f .. %-6.3f | %-6s |\n",
-           text(a, "op"), text(a, "case"), text(a, "kernel"), number(a, "us"), number(b, "us"),
-           number(a, "us") / mid, low, high, mark);
+    print_names(c, a, b);
+    printf(" %10.1f | %10.1f | %6.3f |", us_a, us_b, us_a / us_b);
+    if (interval)
+        printf(" %6.3f .. %-6.3f | %-6s |\n", low, high, mark);
+    else
+        printf(" %-16s | %-6s |\n", "no interval", mark);
     return 0;
 }
 
-static void alone(struct compare *c, const json_t *row, int which)
+static void alone(struct compare *c, const json_t *row, int which, int n)
 {
-    printf("| %-9s | %-34s | %-10s | only in %s\n", text(row, "op"), text(row, "case"),
-           text(row, "kernel"), c->path[which]);
+    print_names(c, row, row);
+    printf(" only in %s", c->side[which].path);
+    if (n)
+        printf("; rows that fit: %d", n);
+    printf("\n");
     c->alone++;
+}
+
+/* "A: a.json, NVIDIA H200, 2026-11-29T17:00:00Z, mas 1a2b3c": what the file knows. */
+static void print_file(const struct compare *c, int i)
+{
+    static const char *const of[] = {"device", "time", "commit"};
+    printf("%c: %s", 'A' + i, c->side[i].path);
+    for (int k = 0; k < 3; k++) {
+        const char *s = text(c->side[i].doc, of[k]);
+        printf("%s%s%s", *s ? ", " : "", *s && k == 2 ? "mas " : "", s);
+    }
+    printf("\n");
+}
+
+static void print_head(struct compare *c)
+{
+    static const char line[] = "--------------------------------------------";
+    char kernel[MOST_WIDTH + 1];
+    c->width = 10;
+    for (int i = 0; i < 2; i++)
+        for (size_t k = 0; k < c->side[i].n; k++) {
+            kernel_of(json_array_get(c->side[i].rows, k), kernel);
+            c->width = (int)strlen(kernel) > c->width ? (int)strlen(kernel) : c->width;
+        }
+    for (int i = 0; i < 2; i++)
+        print_file(c, i);
+    printf("\n| %-9s | %-34s | %-*s | %10s | %10s | %6s | %-16s | %-6s |\n", "op", "case", c->width,
+           "kernel", "us, A", "us, B", "A / B", "interval", "");
+    printf("| --------- | ---------------------------------- | %.*s | ---------: | ---------: | "
+           "-----: | ---------------- | ------ |\n",
+           c->width, line);
+}
+
+/* The rows of A, then those of B that stand beside none of A. */
+static int compare_rows(struct compare *c, struct err *e)
+{
+    const struct side *a = &c->side[0], *b = &c->side[1];
+    for (size_t i = 0; i < a->n; i++) {
+        const json_t *row = json_array_get(a->rows, i);
+        const struct match *m = &a->match[i];
+        if (m->other >= 0)
+            TRY(compare_row(c, row, json_array_get(b->rows, (size_t)m->other),
+                            b->match[m->other].other != (long)i && !m->same, e));
+        else if (!taken(b, i))
+            alone(c, row, 0, m->n);
+    }
+    for (size_t k = 0; k < b->n; k++) {
+        const json_t *row = json_array_get(b->rows, k);
+        const struct match *m = &b->match[k];
+        if (taken(a, k))
+            continue;
+        if (m->other >= 0)
+            TRY(compare_row(c, json_array_get(a->rows, (size_t)m->other), row, true, e));
+        else
+            alone(c, row, 1, m->n);
+    }
+    return 0;
 }
 
 static int compare(struct compare *c, struct err *e)
 {
-    for (int i = 0; i < 2; i++)
-        TRY(load(c->path[i], &c->doc[i], e));
-    const json_t *a = json_object_get(c->doc[0], "rows"), *b = json_object_get(c->doc[1], "rows");
-    for (int i = 0; i < 2; i++)
-        printf("%c: %s, %s, %s, mas %s\n", 'A' + i, c->path[i], text(c->doc[i], "device"),
-               text(c->doc[i], "time"), text(c->doc[i], "commit"));
-    printf("\n| %-9s | %-34s | %-10s | %10s | %10s | %6s | %-16s | %-6s |\n| --------- | "
-           "---------------------------------- | "
-           "---------- | ---------: | ---------: | -----: | ---------------- | ------ |\n",
-           "op", "case", "kernel", "us, A", "us, B", "A / B", "interval", "");
-    for (size_t i = 0; i < json_array_size(a); i++) {
-        const json_t *row = json_array_get(a, i), *other = find(b, row);
-        if (other)
-            TRY(compare_row(c, row, other, e));
-        else
-            alone(c, row, 0);
-    }
-    for (size_t i = 0; i < json_array_size(b); i++)
-        if (!find(a, json_array_get(b, i)))
-            alone(c, json_array_get(b, i), 1);
-    printf("\n%d faster, %d slower, %d the same within %.2f, %d only in one file\n", c->faster,
+    struct side *a = &c->side[0], *b = &c->side[1];
+    TRY(load(a, e));
+    TRY(load(b, e));
+    match_same(a, b);
+    match_same(b, a);
+    match_fitting(a, b);
+    match_fitting(b, a);
+    print_head(c);
+    TRY(compare_rows(c, e));
+    printf("\n%d faster, %d slower, %d the same within %.2f, %d only in one file", c->faster,
            c->slower, c->same, (double)c->threshold, c->alone);
+    if (c->unjudged)
+        printf(", %d not judged (part: a kernel beside a call; mix: beside several rows)",
+               c->unjudged);
+    if (c->failed)
+        printf(", %d failed", c->failed);
+    printf("\n");
+    if (c->broken)
+        FAIL(e, ERR_ITEMS, "%d kernel%s of %s failed, which %s in %s", c->broken,
+             c->broken == 1 ? "" : "s", b->path, c->broken == 1 ? "runs" : "run", a->path);
     if (c->slower)
         FAIL(e, ERR_ITEMS, "%d kernel%s of %s: less than %.2f of the speed in %s", c->slower,
-             c->slower == 1 ? "" : "s", c->path[1], (double)c->threshold, c->path[0]);
+             c->slower == 1 ? "" : "s", b->path, (double)c->threshold, a->path);
     return 0;
 }
 
@@ -126,7 +348,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return cli_float(st, "--threshold", arg, 0.01, 1, &c->threshold);
     case ARGP_KEY_ARG:
         if (c->n_path < 2) {
-            c->path[c->n_path++] = arg;
+            c->side[c->n_path++].path = arg;
             return 0;
         }
         argp_error(st, "unexpected argument '%s' after two files", arg);
@@ -151,15 +373,22 @@ int bench_compare(int argc, char **argv)
          1},
         {0}};
     static const struct argp argp = {
-        options, parse, "A.json B.json", "Compares two results of mas bench kernels -o json.", NULL,
-        NULL,    NULL};
+        options,
+        parse,
+        "A.json B.json",
+        "Compares two results of mas bench kernels or mas bench read, -o json.",
+        NULL,
+        NULL,
+        NULL};
     struct compare c = {.threshold = 0.95f};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &c);
     if (done >= 0)
         return done;
     int rc = compare(&c, &e);
-    for (int i = 0; i < 2; i++)
-        json_decref(c.doc[i]);
+    for (int i = 0; i < 2; i++) {
+        json_decref(c.side[i].doc);
+        mem_free(c.side[i].match);
+    }
     return rc < 0 ? cmd_fail(&e) : 0;
 }

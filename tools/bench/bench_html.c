@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "page.h"
+
 enum {
     WIDTH = 900,
     HEIGHT = 420,
@@ -17,29 +19,9 @@ enum {
 static const char *const colour[COLOURS] = {"#2f6db5", "#c8553d", "#4f9d69", "#7d5ba6",
                                             "#e09f3e", "#3a9ca5", "#8d99ae", "#b5446e"};
 
-/* ---- text ------------------------------------------------------------------------------------ */
-
-static void add_text(struct str *out, const char *s)
-{
-    for (; *s; s++) {
-        if (*s == '&' || *s == '<' || *s == '>')
-            str_adds(out, *s == '&' ? "&amp;" : *s == '<' ? "&lt;" : "&gt;");
-        else
-            str_addc(out, *s);
-    }
-}
-
-static void svg_label(struct str *out, double x, double y, const char *anchor, const char *text)
-{
-    str_addf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x, y, anchor);
-    add_text(out, text);
-    str_adds(out, "</text>\n");
-}
-
 static void svg_open(struct str *out, int height)
 {
-    str_addf(out, "<svg viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n", WIDTH,
-             height, WIDTH, height);
+    page_svg(out, WIDTH, height);
 }
 
 /* Has no row before i this kernel? */
@@ -68,7 +50,7 @@ static void key(const struct bench_page *p, struct str *out)
             continue;
         str_addf(out, "<span><i style=\"background:%s\"></i>",
                  colour[kernel_index(p, p->row[i].kernel) % COLOURS]);
-        add_text(out, p->row[i].kernel);
+        page_text(out, p->row[i].kernel);
         str_adds(out, "</span> ");
     }
     str_adds(out, "</p>\n");
@@ -111,19 +93,19 @@ static void axes(struct str *out, const struct scale *x, const struct scale *y, 
         str_addf(out, "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" class=\"grid\"/>\n", px,
                  TOP, px, HEIGHT - BOTTOM);
         snprintf(label, sizeof label, "%g", v);
-        svg_label(out, px, HEIGHT - BOTTOM + 18, "middle", label);
+        page_label(out, px, HEIGHT - BOTTOM + 18, "middle", label);
     }
     for (double v = y->low; v <= y->high * 1.001; v *= 10) {
         double py = at(y, v);
         str_addf(out, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" class=\"grid\"/>\n", LEFT,
                  py, WIDTH - RIGHT, py);
         snprintf(label, sizeof label, "%g", v);
-        svg_label(out, LEFT - 8, py + 4, "end", label);
+        page_label(out, LEFT - 8, py + 4, "end", label);
     }
-    svg_label(out, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 12, "middle", name_x);
+    page_label(out, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 12, "middle", name_x);
     str_addf(out, "<text transform=\"translate(16 %d) rotate(-90)\" text-anchor=\"middle\">",
              (TOP + HEIGHT - BOTTOM) / 2);
-    add_text(out, name_y);
+    page_text(out, name_y);
     str_adds(out, "</text>\n");
 }
 
@@ -133,11 +115,11 @@ static void point(struct str *out, double x, double y, const struct bench_page *
     str_addf(out,
              "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"%s\" fill-opacity=\"0.85\"><title>",
              x, y, r->best ? 5.0 : 3.5, colour[kernel_index(p, r->kernel) % COLOURS]);
-    add_text(out, r->op);
+    page_text(out, r->op);
     str_adds(out, " [");
-    add_text(out, r->name);
+    page_text(out, r->name);
     str_adds(out, "] ");
-    add_text(out, r->kernel);
+    page_text(out, r->kernel);
     str_addf(out, ": %s</title></circle>\n", what);
 }
 
@@ -160,8 +142,8 @@ static void roof(struct str *out, const struct scale *x, const struct scale *y,
     /* to the right of the line near its foot, where neither kernels nor the processors' ceilings
      * are */
     const double from = 0.06, px = at(x, low) + from * (at(x, high) - at(x, low));
-    svg_label(out, px + 10, at(y, low * to) + from * (at(y, high * to) - at(y, low * to)) + 8,
-              "start", label);
+    page_label(out, px + 10, at(y, low * to) + from * (at(y, high * to) - at(y, low * to)) + 8,
+               "start", label);
 }
 
 /* The peak of the processors. */
@@ -175,7 +157,7 @@ static void ceiling_line(struct str *out, const struct scale *x, const struct sc
     str_addf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"roof\"/>\n",
              at(x, x->low), at(y, gop), at(x, x->high), at(y, gop));
     snprintf(label, sizeof label, "%s %.3g GOP/s", name, gop);
-    svg_label(out, at(x, x->high) - 8, at(y, gop) - 5, "end", label);
+    page_label(out, at(x, x->high) - 8, at(y, gop) - 5, "end", label);
 }
 
 static void roofline(const struct bench_page *p, struct str *out)
@@ -252,12 +234,12 @@ static void step(const struct bench_page *p, struct str *out)
             continue;
         double w = 440 * r->us * r->times / longest;
         snprintf(label, sizeof label, "%s, %d x", r->name, r->times);
-        svg_label(out, 262, y + 15, "end", label);
+        page_label(out, 262, y + 15, "end", label);
         str_addf(out, "<rect x=\"270\" y=\"%.1f\" width=\"%.1f\" height=\"20\" fill=\"%s\"/>\n", y,
                  w < 1 ? 1 : w, colour[kernel_index(p, r->kernel) % COLOURS]);
         snprintf(label, sizeof label, "%.2f ms, %.0f %% of read", r->us * r->times * 1e-3,
                  100 * r->share);
-        svg_label(out, 278 + w, y + 15, "start", label);
+        page_label(out, 278 + w, y + 15, "start", label);
         y += 30;
     }
     str_adds(out, "</svg>\n");
@@ -309,7 +291,7 @@ static void columns(const struct bench_page *p, struct str *out)
                 str_addf(out, "%.1f,%.1f ", at(&x, p->row[k].columns), at(&y, p->row[k].us));
         str_adds(out, "\"/>\n");
         str_addf(&names, "<span><i style=\"background:%s\"></i>", c);
-        add_text(&names, strchr(p->row[i].name, 'x') + 1);
+        page_text(&names, strchr(p->row[i].name, 'x') + 1);
         str_adds(&names, "</span> ");
         line++;
     }
@@ -330,11 +312,11 @@ static void table(const struct bench_page *p, struct str *out)
     for (size_t i = 0; i < p->n_row; i++) {
         const struct bench_result *r = &p->row[i];
         str_addf(out, "<tr%s><td>", r->best ? " class=\"best\"" : "");
-        add_text(out, r->op);
+        page_text(out, r->op);
         str_adds(out, "</td><td>");
-        add_text(out, r->name);
+        page_text(out, r->name);
         str_adds(out, "</td><td>");
-        add_text(out, r->kernel);
+        page_text(out, r->kernel);
         str_addf(out,
                  "</td><td>%.1f</td><td>%.1f .. "
                  "%.1f%s</td><td>%.1f</td><td>%.2f</td><td>%.1f</td><td>%.1f</td><td>",
@@ -352,27 +334,9 @@ void bench_html(const struct bench_page *p, struct str *out)
 {
     char when[32];
     bench_time(when);
-    str_adds(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
-    add_text(out, p->title);
-    str_adds(out,
-             "</title>\n<style>body{font:14px/1.45 "
-             "sans-serif;color:#212529;max-width:940px;margin:24px auto;padding:0 16px}"
-             "h1{font-size:22px}h2{font-size:17px;margin-top:28px}svg{max-width:100%;height:auto}"
-             "svg text{font:11px sans-serif;"
-             "fill:#495057;paint-order:stroke;stroke:#fff;stroke-width:3px}.grid{stroke:#e9ecef}."
-             "roof{stroke:#212529;stroke-width:1.5}table{border-collapse:collapse;font-size:12px;"
-             "width:100%}th,td{padding:3px 6px;text-align:right;border-bottom:1px solid "
-             "#e9ecef}th:nth-child(-n+3),"
-             "td:nth-child(-n+3){text-align:left}tr.best td{font-weight:600}.key "
-             "span{margin-right:16px;display:inline-block}.key i{display:inline-block;"
-             "width:11px;height:11px;margin-right:6px}.note{background:#fff3cd;padding:8px "
-             "12px}@media print{body{margin:0;"
-             "max-width:none;font-size:11px}table{font-size:8.5px}th,td{white-space:nowrap;padding:"
-             "2px 4px}h2,h2+p{break-after:avoid}"
-             "svg,tr{break-inside:avoid}}</style></head><body>\n<h1>");
-    add_text(out, p->title);
-    str_adds(out, "</h1>\n<p>");
-    add_text(out, p->device);
+    page_open(out, p->title, "");
+    str_adds(out, "<p>");
+    page_text(out, p->device);
     str_addf(out,
              "; %d threads; %s; mas %s. Memory read %.4g GB/s, copied %.4g GB/s (read and written)",
              p->threads, when, MAS_COMMIT, p->ceiling.read * 1e-9, p->ceiling.copy * 1e-9);
@@ -381,12 +345,12 @@ void bench_html(const struct bench_page *p, struct str *out)
     str_adds(out, ", measured in the same run.</p>\n");
     if (*p->note) {
         str_adds(out, "<p class=\"note\">");
-        add_text(out, p->note);
+        page_text(out, p->note);
         str_adds(out, "</p>\n");
     }
     roofline(p, out);
     step(p, out);
     columns(p, out);
     table(p, out);
-    str_adds(out, "</body></html>\n");
+    page_close(out);
 }

@@ -15,14 +15,17 @@
 #include "cli.h"
 #include "clock.h"
 #include "cmd.h"
+#include "energy.h"
 #include "mem.h"
 #include "pool.h"
 #include "stat.h"
 
 enum { MOST_COPIES = 64, MOST_KERNELS = 16, MOST_COLUMNS = 16, MOST_REPEATS = 1000 };
-enum { RECORDED = 64 };            /* calls of a recording, at least */
-#define SPREAD ((size_t)256 << 20) /* bytes that no cache holds */
-#define ROOM ((size_t)2 << 30)     /* of all copies together */
+enum { RECORDED = 64 };                /* calls of a recording, at least, */
+static const double recorded_s = 5e-3; /* or so many seconds of them */
+enum { SAMPLED = 64 };                 /* rows of a large matrix that the oracle computes */
+#define SPREAD ((size_t)256 << 20)     /* bytes that no cache holds */
+#define ROOM ((size_t)2 << 30)         /* of all copies together */
 /* a warm sample is at least so long: a clock's resolution does not show */
 static const double sample_s = 1e-3;
 static const double noise = 1.15; /* p95 / p5 from which a row is called noisy */
@@ -43,8 +46,11 @@ struct bench {
     int n_open;
     struct ops *ref;
     struct ceiling ceiling;
-    bool emulated; /* a GPU's kernels, run by the host */
-    int n_row;
+    struct energy energy;
+    struct energy_span spent;    /* by all rows */
+    bool emulated;               /* a GPU's kernels, run by the host */
+    int n_row;                   /* printed or kept, failed ones included */
+    int n_failed;                /* of them */
     uint64_t key;                /* of recordings */
     int n_times;                 /* of the model's matrix being measured: uses in a decode step */
     struct bench_result *result; /* (n_result), for a page */
@@ -58,6 +64,7 @@ struct row { /* one kernel on one case */
     struct stat_summary cold;
     double warm, error; /* error: share of the tolerance, NaN = not checked */
     bool picked, best;
+    struct err failed; /* code 0: the figures are measured */
 };
 
 /* ---- one kernel ------------------------------------------------------------------------------ */
@@ -77,15 +84,18 @@ static int call_all(const struct calls *l, struct ops *ops, struct err *e)
 }
 
 /* Records the calls if the backend can, in enough rounds that neither launches nor the wait for
- * their end count. key 0: no recording, one round. */
-static int record(struct bench *b, struct calls *l, struct ops *ops, uint64_t *key, struct err *e)
+ * their end count; call_s: seconds of a call, about. key 0: no recording, one round. */
+static int record(struct bench *b, struct calls *l, struct ops *ops, double call_s, uint64_t *key,
+                  struct err *e)
 {
     *key = 0;
     l->rounds = 1;
     if (!ops->record_begin)
         return 0;
-    if (!b->emulated && l->n < RECORDED)
-        l->rounds = (RECORDED + l->n - 1) / l->n;
+    const double most = recorded_s / (call_s + 1e-9);
+    const int calls = most < RECORDED ? (int)most + 1 : RECORDED;
+    if (!b->emulated && l->n < calls)
+        l->rounds = (calls + l->n - 1) / l->n;
     TRY(ops->record_begin(ops, NULL, e));
     int rc = call_all(l, ops, e);
     if (rc == 0)
@@ -119,7 +129,9 @@ static int time_cold(struct bench *b, const struct op_case *c, struct case_devic
     struct calls l = {c, d, n, 1};
     double s[MOST_REPEATS], first;
     uint64_t key;
-    TRY(record(b, &l, r->ops, &key, e));
+    TRY(pass(&l, r->ops, 0, &first, e)); /* loads the kernels */
+    TRY(pass(&l, r->ops, 0, &first, e));
+    TRY(record(b, &l, r->ops, first, &key, e));
     TRY(pass(&l, r->ops, key, &first, e)); /* warms up what is not memory */
     for (int i = 0; i < b->repeats; i++)
         TRY(pass(&l, r->ops, key, &s[i], e));
@@ -133,7 +145,7 @@ static int time_warm(struct bench *b, const struct op_case *c, struct case_devic
     struct calls l = {c, d, 1, 1};
     double s[MOST_REPEATS], one;
     uint64_t key;
-    TRY(record(b, &l, r->ops, &key, e));
+    TRY(record(b, &l, r->ops, r->cold.median, &key, e));
     TRY(pass(&l, r->ops, key, &one, e));
     one *= l.rounds;
     int calls = one < sample_s ? (int)(sample_s / (one + 1e-9)) + 1 : 1;
@@ -149,7 +161,93 @@ static int time_warm(struct bench *b, const struct op_case *c, struct case_devic
     return 0;
 }
 
-/* ---- against the oracle ---------------------------------------------------------------------- */
+/* ---- against the oracle ----------------------------------------------------------------------
+ * The oracle computes every number of a small case. Of a large matrix it computes SAMPLED of the
+ * results of each row: the first, the last, and some between. */
+
+static int64_t sampled_row(int64_t n, int i)
+{
+    return n <= SAMPLED ? i : i * (n - 1) / (SAMPLED - 1);
+}
+
+static bool is_sampled(const struct op_case *c, enum op op)
+{
+    return op == OP_matmul && c->bench;
+}
+
+/* Copies the sampled columns of y (n_row, n) to out (n_row, sampled). */
+static void sample_results(const float *y, int n_row, int64_t n, float *out)
+{
+    const int k = n < SAMPLED ? (int)n : SAMPLED;
+    for (int r = 0; r < n_row; r++)
+        for (int i = 0; i < k; i++)
+            out[r * k + i] = y[r * n + sampled_row(n, i)];
+}
+
+/* The oracle on the sampled rows of each matrix; want[i] of a result is (n_row, sampled). Without
+ * biases and norm, as case_matmul_shape makes them. */
+static int sampled_oracle(struct ops *ref, const struct op_case *c, void *want[CASE_BUFS],
+                          struct err *e)
+{
+    struct matmul_args a = c->args.matmul;
+    struct tensor w[3];
+    void *rows[3] = {NULL}, *scratch = NULL;
+    int rc = 0;
+    a.x = c->buf[0].host;
+    for (int i = 0; i < a.n_out; i++) {
+        const int64_t n = tensor_rows(&c->w[i]), k = n < SAMPLED ? n : SAMPLED;
+        const struct case_buf *y = &c->buf[3 + 3 * i];
+        w[i] = c->w[i];
+        w[i].dim[0] = k;
+        rows[i] = mem_zalloc((size_t)k, w[i].row_bytes);
+        w[i].data = rows[i];
+        if (y->role != CASE_IN)
+            want[3 + 3 * i] = mem_zalloc((size_t)(a.n_row * k), sizeof(float));
+        if (!rows[i] || (y->role != CASE_IN && !want[3 + 3 * i]))
+            TRY_DONE(NOMEM(e, (size_t)k * w[i].row_bytes, "the oracle"));
+        for (int64_t j = 0; j < k; j++)
+            memcpy((char *)rows[i] + (size_t)j * w[i].row_bytes,
+                   (const char *)c->buf[c->w_at[i]].host +
+                       (size_t)sampled_row(n, (int)j) * w[i].row_bytes,
+                   w[i].row_bytes);
+        if (y->role == CASE_INOUT)
+            sample_results(y->host, a.n_row, n, want[3 + 3 * i]);
+        a.out[i] = (struct matmul_out){&w[i], NULL, want[3 + 3 * i]};
+    }
+    const size_t bytes = ref->scratch_bytes(ref, &c->limits);
+    scratch = mem_aligned(bytes);
+    if (!scratch)
+        TRY_DONE(NOMEM(e, bytes, "the oracle"));
+    ref->bind_scratch(ref, scratch, bytes);
+    rc = ref->matmul(ref, NULL, &a, e);
+    ref->bind_scratch(ref, NULL, 0);
+done:
+    mem_free(scratch);
+    for (int i = 0; i < 3; i++)
+        mem_free(rows[i]);
+    return rc;
+}
+
+/* Share of the tolerance that result i uses. */
+static int compare_result(const struct op_case *c, enum op op, int i, const void *got,
+                          const void *want, double *used, struct err *e)
+{
+    struct case_buf b = c->buf[i];
+    if (!is_sampled(c, op)) {
+        *used = case_compare(&b, got, want).used;
+        return 0;
+    }
+    const int n_row = c->args.matmul.n_row;
+    const int64_t n = (int64_t)(b.bytes / sizeof(float)) / n_row, k = n < SAMPLED ? n : SAMPLED;
+    b.bytes = (size_t)(n_row * k) * sizeof(float);
+    float *some = mem_zalloc(b.bytes, 1);
+    if (!some)
+        return NOMEM(e, b.bytes, "a comparison");
+    sample_results(got, n_row, n, some);
+    *used = case_compare(&b, some, want).used;
+    mem_free(some);
+    return 0;
+}
 
 static int results(const struct op_case *plain, struct ops *ops, void *out[CASE_BUFS],
                    struct err *e)
@@ -173,14 +271,18 @@ static int results(const struct op_case *plain, struct ops *ops, void *out[CASE_
     return rc;
 }
 
-static int check(const struct op_case *c, struct row *r, void *want[CASE_BUFS], struct err *e)
+static int check(const struct op_case *c, enum op op, struct row *r, void *want[CASE_BUFS],
+                 struct err *e)
 {
     void *got[CASE_BUFS] = {NULL};
     int rc = results(c, r->ops, got, e);
     r->error = 0;
-    for (int i = 0; i < c->n_buf && rc == 0; i++)
+    for (int i = 0; i < c->n_buf && rc == 0; i++) {
+        double used = 0;
         if (c->buf[i].role != CASE_IN)
-            r->error = fmax(r->error, case_compare(&c->buf[i], got[i], want[i]).used);
+            rc = compare_result(c, op, i, got[i], want[i], &used, e);
+        r->error = fmax(r->error, used);
+    }
     for (int i = 0; i < CASE_BUFS; i++)
         mem_free(got[i]);
     return rc;
@@ -235,13 +337,25 @@ static int measure_with(struct bench *b, const struct op_case *plain, enum op op
         case_release(&d[--made]);
     r->error = NAN;
     if (rc == 0 && b->refcheck)
-        rc = check(c, r, want, e);
+        rc = check(c, op, r, want, e);
     if (r->variant >= 0)
         r->ops->variant_force(r->ops, op, -1);
     return rc;
 }
 
-/* All kernels that can do the case, into row; *n of them. */
+/* After a failure: an error that the device keeps ends the run. */
+static int still_answers(struct ops *ops, const struct op_case *c, const struct row *r,
+                         struct err *e)
+{
+    struct err why = {0};
+    int rc = ops->dev->api->sync(ops->dev, NULL, &why);
+    if (rc < 0)
+        FAIL(e, rc, "%s: %s: the device stopped, and no other kernel was measured: %s", c->name,
+             r->kernel, why.msg);
+    return 0;
+}
+
+/* All kernels that can do the case, into row; *n of them, the failed ones included. */
 static int measure_all(struct bench *b, const struct op_case *c, enum op op, struct row *row,
                        int *n, void *want[CASE_BUFS], struct err *e)
 {
@@ -258,11 +372,19 @@ static int measure_all(struct bench *b, const struct op_case *c, enum op op, str
                 continue;
             struct err why = {0};
             int rc = measure_with(b, c, op, r, want, &why);
-            if (rc == ERR_NODEV)
+            if (rc == ERR_NODEV) { /* it cannot do the case */
+                TRY(still_answers(ops, c, r, e));
                 continue;
-            if (rc < 0)
-                FAIL(e, rc, "%s: %s", c->name, why.msg);
+            }
             ++*n;
+            if (rc == 0 && !isnan(r->error) && !(r->error <= 1))
+                rc = err_set(&why, ERR_IO, "differs from the oracle by %.3g times the tolerance",
+                             r->error);
+            if (rc < 0) {
+                r->failed = why;
+                r->failed.code = rc;
+                TRY(still_answers(ops, c, r, e));
+            }
         }
     }
     return 0;
@@ -292,7 +414,8 @@ static void print_head(const struct bench *b)
     char when[32];
     bench_time(when);
     if (!strcmp(b->format, "csv")) {
-        printf("op,case,kernel,us,us_p5,us_p95,warm_us,gb_s,gop_s,share,noisy,best,picked,error\n");
+        printf("op,case,kernel,us,us_p5,us_p95,warm_us,gb_s,gop_s,share,noisy,best,picked,error,"
+               "failed\n");
     } else if (!strcmp(b->format, "json")) {
         struct str s = STR_INIT;
         str_addf(&s,
@@ -348,6 +471,27 @@ static void print_md(const struct bench *b, enum op op, const struct op_case *c,
         100 * c->bytes / r->cold.median / b->ceiling.read, error, mark);
 }
 
+/* A kernel without figures, on standard error, too. */
+static void print_failed(const struct bench *b, enum op op, const struct op_case *c,
+                         const struct row *r)
+{
+    struct str s = STR_INIT;
+    const char *msg = r->failed.msg;
+    fprintf(stderr, "mas: %s [%s]: %s failed: %s\n", ops_op_name(op), c->name, r->kernel, msg);
+    if (!strcmp(b->format, "json")) {
+        str_add_json(&s, msg, strlen(msg));
+        printf("%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"failed\": %s}",
+               b->n_row ? "," : "", ops_op_name(op), c->name, r->kernel, s.s ? s.s : "\"\"");
+    } else if (!strcmp(b->format, "csv")) {
+        for (; *msg; msg++)
+            str_addf(&s, *msg == '"' ? "\"%c" : "%c", *msg);
+        printf("%s,%s,%s,,,,,,,,,,,,\"%s\"\n", ops_op_name(op), c->name, r->kernel, s.s ? s.s : "");
+    } else {
+        printf("| %-9s | %-34s | %-11s | failed: %s |\n", ops_op_name(op), c->name, r->kernel, msg);
+    }
+    str_free(&s);
+}
+
 static void print_row(struct bench *b, enum op op, const struct op_case *c, const struct row *r)
 {
     const double share = c->bytes / r->cold.median / b->ceiling.read,
@@ -357,8 +501,10 @@ static void print_row(struct bench *b, enum op op, const struct op_case *c, cons
         print_head(b);
     if (!isnan(r->error))
         snprintf(error, sizeof error, "%.4f", r->error);
-    if (!strcmp(b->format, "csv"))
-        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s\n", ops_op_name(op),
+    if (r->failed.code)
+        print_failed(b, op, c, r);
+    else if (!strcmp(b->format, "csv"))
+        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s,\n", ops_op_name(op),
                c->name, r->kernel, r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6,
                r->warm * 1e6, gb_s(c, r), gop, share, noisy(r), r->best, r->picked,
                isnan(r->error) ? "" : error);
@@ -381,6 +527,11 @@ static void print_row(struct bench *b, enum op op, const struct op_case *c, cons
 static int keep(struct bench *b, enum op op, const struct op_case *c, const struct row *r,
                 struct err *e)
 {
+    if (r->failed.code) {
+        print_failed(b, op, c, r);
+        b->n_row++;
+        return 0;
+    }
     TRY(mem_grow(&b->result, &b->cap_result, b->n_result + 1, sizeof *b->result,
                  "the results of a benchmark", e));
     struct bench_result *k = &b->result[b->n_result++];
@@ -404,59 +555,90 @@ static int keep(struct bench *b, enum op op, const struct op_case *c, const stru
     return 0;
 }
 
-/* The fastest, and what a call takes unforced: of the CPU's instruction sets the last. */
-static int judge(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n,
-                 struct err *e)
+/* Marks the fastest, and what a call takes unforced: of the CPU's instruction sets the last. Failed
+ * kernels have no mark. */
+static void judge(const struct bench *b, struct row *r, int n, int *best, int *picked)
 {
-    int best = 0, picked = n - 1;
+    *best = -1;
+    *picked = r[n - 1].variant < 0 ? n - 1 : -1;
     for (int i = 0; i < n; i++) {
-        best = r[i].cold.median < r[best].cold.median ? i : best;
-        picked = r[i].picked ? i : picked;
+        if (r[i].failed.code)
+            continue;
+        *best = *best < 0 || r[i].cold.median < r[*best].cold.median ? i : *best;
+        *picked = r[i].picked ? i : *picked;
     }
-    r[best].best = true;
-    for (int i = 0; i < n; i++)
-        r[i].picked = i == picked && !b->variant;
-    for (int i = 0; i < n; i++)
+    if (*picked >= 0 && r[*picked].failed.code)
+        *picked = -1;
+    for (int i = 0; i < n; i++) {
+        r[i].best = i == *best;
+        r[i].picked = i == *picked && !b->variant;
+    }
+}
+
+static int print_case(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n,
+                      struct err *e)
+{
+    int best, picked;
+    judge(b, r, n, &best, &picked);
+    for (int i = 0; i < n; i++) {
+        b->n_failed += r[i].failed.code != 0;
         if (!strcmp(b->format, "html"))
             TRY(keep(b, op, c, &r[i], e));
         else
             print_row(b, op, c, &r[i]);
+    }
     TRY(cli_flush(e));
-    if (!b->emulated && !b->variant && r[picked].cold.p5 > r[best].cold.p95)
+    if (!b->emulated && !b->variant && picked >= 0 && r[picked].cold.p5 > r[best].cold.p95)
         fprintf(stderr, "mas: %s [%s]: %s is picked and %.2f times as slow as %s\n",
                 ops_op_name(op), c->name, r[picked].kernel,
                 r[picked].cold.median / r[best].cold.median, r[best].kernel);
     return 0;
 }
 
+/* Reports a case that cannot be made, or that the oracle cannot compute; the run goes on. */
+static int no_case(struct bench *b, enum op op, const struct op_case *c, const char *part, int rc,
+                   const struct err *why, struct err *e)
+{
+    struct row r = {.failed = *why, .error = (double)NAN};
+    r.failed.code = rc;
+    snprintf(r.kernel, sizeof r.kernel, "%s", part);
+    return print_case(b, op, c, &r, 1, e);
+}
+
 static int bench_case(struct bench *b, enum op op, const struct op_case *c, struct err *e)
 {
     struct row row[MOST_KERNELS];
     void *want[CASE_BUFS] = {NULL};
-    int n = 0, rc = b->refcheck ? results(c, b->ref, want, e) : 0;
-    if (rc == 0)
-        rc = measure_all(b, c, op, row, &n, want, e);
+    struct err why = {0};
+    int n = 0, rc = 0;
+    if (b->refcheck)
+        rc = is_sampled(c, op) ? sampled_oracle(b->ref, c, want, &why)
+                               : results(c, b->ref, want, &why);
+    rc = rc < 0 ? no_case(b, op, c, "the oracle", rc, &why, e)
+                : measure_all(b, c, op, row, &n, want, e);
     for (int i = 0; i < CASE_BUFS; i++)
         mem_free(want[i]);
-    return rc == 0 && n ? judge(b, op, c, row, n, e) : rc;
+    /* the device may have stopped: the rows before are printed */
+    int end = n ? print_case(b, op, c, row, n, rc ? NULL : e) : 0;
+    return rc ? rc : end;
 }
 
 static int print_page(const struct bench *b, struct err *e)
 {
+#define EMULATED "A GPU's kernels, run by the host: these times say nothing about a GPU."
+#define FAILED "Some kernels failed and have no row."
+    static const char *const note[2][2] = {{"", FAILED}, {EMULATED, EMULATED " " FAILED}};
     struct str s = STR_INIT;
     char title[96];
     snprintf(title, sizeof title, "mas bench kernels%s%s", b->shape ? ", matrices of " : "",
              b->shape ? b->shape : "");
-    const struct bench_page p = {
-        .title = title,
-        .device = b->open[b->n_open - 1]->dev->name,
-        .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
-        .note = b->emulated
-                    ? "A GPU's kernels, run by the host: these times say nothing about a GPU."
-                    : "",
-        .ceiling = b->ceiling,
-        .row = b->result,
-        .n_row = b->n_result};
+    const struct bench_page p = {.title = title,
+                                 .device = b->open[b->n_open - 1]->dev->name,
+                                 .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
+                                 .note = note[b->emulated][b->n_failed != 0],
+                                 .ceiling = b->ceiling,
+                                 .row = b->result,
+                                 .n_row = b->n_result};
     bench_html(&p, &s);
     int rc = str_ok(&s, "a page", e);
     if (rc == 0)
@@ -485,9 +667,14 @@ static int bench_shape(struct bench *b, int columns, int64_t n_in, int64_t n_out
                        enum matmul_epilogue epilogue, struct err *e)
 {
     struct op_case c = {0};
+    struct err why = {0};
     int rc = case_matmul_shape(&c, b->fmt < 0 ? FMT_Q4_K : (enum fmt)b->fmt, columns, n_in, n_out,
-                               epilogue, e);
-    if (rc == 0)
+                               epilogue, &why);
+    if (rc == ERR_USAGE)
+        *e = why;
+    else if (rc < 0)
+        rc = no_case(b, OP_matmul, &c, "the case", rc, &why, e);
+    else
         rc = bench_case(b, OP_matmul, &c, e);
     case_free(&c);
     return rc;
@@ -530,9 +717,12 @@ static int bench_registry(struct bench *b, struct err *e)
             continue;
         for (int i = 0; i < case_registry[op]->n; i++) {
             struct op_case c = {0};
-            int rc = case_registry[op]->make(i, &c, e);
+            struct err why = {0};
+            int rc = case_registry[op]->make(i, &c, &why);
             const char *fmt = b->fmt < 0 ? "" : fmt_info((enum fmt)b->fmt)->name;
-            if (rc == 0 && c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
+            if (rc < 0)
+                rc = no_case(b, (enum op)op, &c, "the case", rc, &why, e);
+            else if (c.bench != b->emulated && !strncmp(c.name, fmt, strlen(fmt)))
                 rc = bench_case(b, (enum op)op, &c, e);
             case_free(&c);
             TRY(rc);
@@ -572,26 +762,48 @@ static int bench_open(struct bench *b, struct err *e)
         TRY(ops_open(b->machine.backend, &b->ops, &b->open[0], e));
         b->open_name[b->n_open++] = b->machine.backend;
     }
-    b->emulated = !strcmp(b->open[0]->dev->kind, "cudahost");
+    const struct device *dev = b->open[0]->dev;
+    b->emulated = !strcmp(dev->kind, "cudahost");
+    TRY(energy_open(&b->energy, dev->kind, dev->pci, e));
     return ceiling_measure(b->open[b->n_open - 1], b->ops.n_threads, &b->ceiling, e);
+}
+
+/* The end of what print_head began. */
+static void print_tail(const struct bench *b)
+{
+    struct str s = STR_INIT;
+    if (!strcmp(b->format, "json")) {
+        energy_json(&b->spent, 0, &s);
+        printf("\n ]%s}\n", s.s);
+    } else if (!strcmp(b->format, "md")) {
+        energy_foot(&b->spent, &s);
+        printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle "
+               "allows.\n%s",
+               noise, s.s);
+    }
+    str_free(&s);
 }
 
 static int bench_run(struct bench *b, struct err *e)
 {
     TRY(bench_open(b, e));
+    energy_begin(&b->energy);
     int rc = b->shape ? bench_shapes(b, e) : bench_registry(b, e);
-    if (!strcmp(b->format, "json") && b->n_row)
-        printf("\n ]}\n");
+    energy_end(&b->energy, &b->spent);
+    if (b->n_row)
+        print_tail(b);
+    if (!strcmp(b->format, "html") && b->n_row) {
+        int page = print_page(b, rc ? NULL : e);
+        rc = rc ? rc : page;
+    }
     TRY(rc);
-    if (!strcmp(b->format, "html") && b->n_row)
-        TRY(print_page(b, e));
     if (!b->n_row)
         FAIL(e, ERR_USAGE, "no case and kernel of that description; see --help");
-    if (!strcmp(b->format, "md"))
-        printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle "
-               "allows.\n",
-               noise);
-    return 0;
+    if (b->n_failed)
+        FAIL(e, ERR_ITEMS, "%d kernel%s of %d failed: see %s message%s", b->n_failed,
+             b->n_failed == 1 ? "" : "s", b->n_row, b->n_failed == 1 ? "its" : "their",
+             b->n_failed == 1 ? "" : "s");
+    return cli_flush(e);
 }
 
 static error_t parse_op(struct bench *b, const char *arg, struct argp_state *st)
@@ -687,6 +899,7 @@ int bench_kernels(int argc, char **argv)
     int rc = bench_run(&b, &e);
     for (int i = 0; i < b.n_open; i++)
         ops_close(b.open[i]);
+    energy_close(&b.energy);
     ops_close(b.ref);
     mem_free(b.result);
     if (rc < 0)

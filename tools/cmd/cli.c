@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "span.h"
 #include "text.h"
 #include "zio.h"
 
@@ -185,6 +186,10 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
     struct cli_engine *ce = st->input;
     const struct engine_options *o = &ce->opt;
     const struct option_row *row = row_of_key(&ce->rows, key);
+    if (key == ARGP_KEY_INIT) {
+        st->child_inputs[0] = &ce->ranges;
+        return 0;
+    }
     if (row && !strcmp(row->flag, "max-draft"))
         ce->drafts = true;
     if (row)
@@ -212,6 +217,8 @@ void cli_engine_init(struct cli_engine *ce, const struct cli_row *own, int n)
     ce->rows.option[ce->rows.n] =
         (struct argp_option){"quiet", KEY_QUIET, 0, 0, "no progress on the terminal", 10};
     ce->rows.argp.parser = parse_engine;
+    ce->ranged[0] = (struct argp_child){&ranges_argp, 0, NULL, 0};
+    ce->rows.argp.children = ce->ranged;
     ce->opt.model = NULL; /* must be given */
     if (!has_context)
         ce->opt.n_ctx = 0; /* the default, or the model's own limit where that is less */
@@ -310,10 +317,21 @@ int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e)
         FAIL(e, ERR_USAGE, "no model; give one with -m FILE, or -m demo for the built-in one");
     if (!ce->quiet && isatty(STDERR_FILENO))
         ce->opt.progress = cli_show_loading;
+    TRY(ranges_open(&ce->ranges, e));
+    if (ce->ranges.spans) {
+        ce->ranges.spans->next = ce->opt.spans;
+        ce->opt.spans = ce->ranges.spans;
+    }
     TRY(engine_open(&ce->opt, out, e));
     if (!ce->quiet)
         cli_show_plan(*out);
     return 0;
+}
+
+void cli_engine_close(struct cli_engine *ce, struct engine *en)
+{
+    engine_close(en);
+    ranges_close(&ce->ranges);
 }
 
 struct waiter {

@@ -8,6 +8,7 @@
 #include <argp.h>
 
 #include "engine.h"
+#include "ranges.h"
 
 /* A row of a table in a command, by the name of its flag. The rest says how the command's option
  * differs from the row. */
@@ -40,12 +41,15 @@ void cli_rows_some(struct cli_rows *r, const struct option_set *set, const struc
 void cli_rows_all(struct cli_rows *r, const struct option_set *set, const struct cli_row *own,
                   int n, int group, void *at);
 
-/* The options of options.def and --quiet, as a child parser; its input is the structure. */
+/* The options of options.def, of ranges.h and --quiet, as a child parser; its input is the
+ * structure. The structure stays at its place from cli_engine_init on. */
 struct cli_engine {
     struct engine_options opt;
     bool quiet;  /* no progress of loading */
     bool drafts; /* --max-draft was given */
+    struct ranges ranges;
     struct cli_rows rows;
+    struct argp_child ranged[2];
 };
 /* Makes the parser rows.argp and the defaults of opt. The user must name the model. Call it before
  * cli_parse. */
@@ -100,8 +104,10 @@ void cli_show_plan(const struct engine *en);
 /* engine_options.progress: a line on stderr that is overwritten, and cleared at the end. */
 void cli_show_loading(uint64_t done, uint64_t total, void *user);
 
-/* Opens with a progress bar on a terminal. */
+/* Opens with a progress bar on a terminal. The engine reports to ce->ranges. */
 int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e);
+/* Closes the engine (NULL = none was opened), then the ranges. */
+void cli_engine_close(struct cli_engine *ce, struct engine *en);
 
 /* A request and its waiting thread. The callbacks of r get r, which is the job's first member. */
 struct cli_job {

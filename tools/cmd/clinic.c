@@ -35,6 +35,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 {
     struct clinic_options *o = st->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        st->child_inputs[0] = &o->ranges;
+        return 0;
     case 'c':
         o->config = arg;
         return 0;
@@ -74,7 +77,9 @@ static char *help(int key, const char *text, void *input)
     return copy ? copy : (char *)(uintptr_t)text;
 }
 
-const struct argp clinic_argp = {options, parse, 0, 0, 0, help, 0};
+static const struct argp_child ranged[] = {{&ranges_argp, 0, NULL, 0}, {0}};
+
+const struct argp clinic_argp = {options, parse, 0, 0, ranged, help, 0};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -131,8 +136,10 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
 
 static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash, struct err *e)
 {
-    struct provider_options po = {
-        .config = &c->config, .calls = o->many ? 0 : ONE_CASE, .hash = hash};
+    struct provider_options po = {.config = &c->config,
+                                  .calls = o->many ? 0 : ONE_CASE,
+                                  .spans = c->ranges.spans,
+                                  .hash = hash};
     struct str placement = STR_INIT;
     if (!o->quiet && isatty(STDERR_FILENO))
         po.progress = cli_show_loading;
@@ -155,7 +162,10 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
     const struct agent_options *of = config_of(&c->config, &agent_option_set);
     TRY_DONE(strategy_find(of->strategy, &known, e));
     TRY_DONE(catalog_read(of->specialties, &c->catalog, e));
+    c->ranges.nvtx = o->ranges.nvtx;
+    TRY_DONE(ranges_open(&c->ranges, e));
     TRY_DONE(open_llm(o, c, hash, e));
+    TRY_DONE(energy_open(&c->energy, llm_info(c->llm)->backend, llm_info(c->llm)->pci, e));
     c->env = (struct strategy_env){.llm = c->llm,
                                    .config = &c->config,
                                    .catalog = &c->catalog,
@@ -171,7 +181,9 @@ done:
 void clinic_close(struct clinic *c)
 {
     strategy_close(&c->env);
+    energy_close(&c->energy);
     llm_close(c->llm);
+    ranges_close(&c->ranges);
     catalog_free(&c->catalog);
     config_free(&c->config);
     memset(c, 0, sizeof *c);
@@ -226,13 +238,15 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
                  struct err *e)
 {
     struct str identity = STR_INIT, about = STR_INIT;
+    const char *energy;
     int rc = 0;
     if (!o->dir)
         TRY_DONE(free_folder(&c->config, o->name, out_dir, e));
     else if (snprintf(out_dir, 1024, "%s", o->dir) >= 1024)
         TRY_DONE(err_set(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(o->dir)));
     identity_json(&c->env, o->data->sha256, &identity);
-    identity_about(&c->env, MAS_COMMIT, o->data_path, &about);
+    (void)energy_joules(&c->energy, &energy);
+    identity_about(&c->env, MAS_COMMIT, o->data_path, energy, &about);
     TRY_DONE(str_ok(&identity, "the run's identity", e));
     TRY_DONE(str_ok(&about, "the run's settings", e));
     struct trace_options to = {.dir = out_dir,

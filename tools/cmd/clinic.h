@@ -10,7 +10,9 @@
 #include <stdio.h>
 
 #include "config.h"
+#include "energy.h"
 #include "medqa.h"
+#include "ranges.h"
 #include "run.h"
 #include "strategy.h"
 
@@ -23,6 +25,7 @@ struct clinic_options { /* input of clinic_argp */
     const char *strategy; /* NULL = the configuration's */
     const char *seed;     /* NULL likewise */
     bool quiet;
+    struct ranges ranges;
     /* many cases at once: engine.sequences 0 means as many as make a batch fast, not those of one
      * case */
     bool many;
@@ -30,7 +33,7 @@ struct clinic_options { /* input of clinic_argp */
      * evaluation) */
     bool or_demo;
 };
-/* -c, --set, -s/--strategy, --seed, --quiet: child parser. */
+/* -c, --set, -s/--strategy, --seed, --quiet, and those of ranges.h: child parser. */
 extern const struct argp clinic_argp;
 
 struct clinic {
@@ -38,6 +41,8 @@ struct clinic {
     struct catalog catalog;
     struct llm *llm;
     struct strategy_env env;
+    struct energy energy; /* of the llm's device */
+    struct ranges ranges;
 };
 
 /* The one case of run and plan, by its text or its file ("-" = standard input). Byte order marks

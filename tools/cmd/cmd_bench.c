@@ -10,11 +10,12 @@
 #include "advice.h"
 #include "bench.h"
 #include "cli.h"
-#include "clock.h"
 #include "cmd.h"
+#include "energy.h"
 #include "mem.h"
 #include "pool.h"
-#include "rng.h"
+#include "span.h"
+#include "speed.h"
 #include "stat.h"
 
 #define BENCH_LIST 16
@@ -24,11 +25,15 @@ struct bench {
     int p[BENCH_LIST], n_p, n[BENCH_LIST], n_n, parallel[BENCH_LIST], n_parallel;
     int repeat;
     const char *format;
+    struct energy energy;
+    struct str foot; /* of the table: a line a test */
 };
 
 struct bench_row {
-    int prompt, gen, parallel;
-    struct stat_summary s; /* tok/s */
+    struct speed_test test;
+    struct stat_summary s;     /* tok/s */
+    struct energy_span energy; /* of all repeats */
+    double tokens;             /* of all repeats */
 };
 
 enum { OPT_PARALLEL = 1 };
@@ -60,7 +65,10 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case ARGP_KEY_ARG:
         if (!strcmp(arg, "model"))
             return 0;
-        argp_error(st, "unknown benchmark '%s'; there are: model, kernels, ceiling, compare", arg);
+        argp_error(st,
+                   "unknown benchmark '%s'; there are: model, kernels, ceiling, compare, "
+                   "stream, read",
+                   arg);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -76,51 +84,22 @@ static const struct argp_option options[] = {
     {"output", 'o', "FORMAT", 0, "md (default), csv or json", 1},
     {0}};
 
-/* Seconds of one run: n_seq sequences of `prompt` tokens each, then gen tokens from each. */
-static int run_once(struct engine *en, const struct bench_row *t, uint64_t seed, double *seconds,
-                    struct err *e)
-{
-    int rc = 0, n = t->prompt ? t->prompt : 1, count = t->gen ? t->parallel : 1;
-    uint32_t vocab = (uint32_t)engine_info(en)->n_vocab;
-    struct cli_job *jobs = mem_zalloc((size_t)count, sizeof *jobs);
-    int32_t *tok = mem_zalloc((size_t)count * (size_t)n, sizeof *tok);
-    int32_t *out = mem_zalloc((size_t)count * (size_t)(t->gen + 1), sizeof *out);
-    if (!jobs || !tok || !out) {
-        rc = NOMEM(e, (size_t)count * (size_t)n * sizeof *tok, "benchmark");
-        goto done;
-    }
-    for (int i = 0; i < count * n; i++)
-        tok[i] = (int32_t)rng_below(seed, (uint64_t)i, vocab);
-    for (int i = 0; i < count; i++)
-        jobs[i].r = (struct request){.id = (uint64_t)i,
-                                     .seed = seed,
-                                     .prompt = tok + i * n,
-                                     .n_prompt = n,
-                                     .max_new = t->gen ? t->gen : 1,
-                                     .top_p = 1,
-                                     .ignore_eos = true,
-                                     .out = out + (size_t)i * (size_t)(t->gen + 1)};
-    int64_t t0 = clock_ns();
-    TRY_DONE(cli_run_all(en, jobs, count, e));
-    *seconds = (double)(clock_ns() - t0) / 1e9;
-done:
-    mem_free(jobs);
-    mem_free(tok);
-    mem_free(out);
-    return rc;
-}
-
 static int measure(struct bench *b, struct engine *en, struct bench_row *t, struct err *e)
 {
     double x[1000], seconds;
-    int tokens = t->gen ? t->gen * t->parallel : t->prompt;
-    struct bench_row warm = *t;
-    warm.gen = t->gen > 8 ? 8 : t->gen;
-    TRY(run_once(en, &warm, 999, &seconds, e));
-    for (int i = 0; i < b->repeat; i++) {
-        TRY(run_once(en, t, (uint64_t)i, &seconds, e));
-        x[i] = tokens / seconds;
+    int rc = 0;
+    const struct span span = span_of(SPAN_HOST, "measured", -1, 0); /* a profiler's capture */
+    TRY(speed_warm(en, &t->test, e));
+    energy_begin(&b->energy);
+    spans_begin(b->ce.ranges.spans, &span);
+    for (int i = 0; i < b->repeat && rc == 0; i++) {
+        rc = speed_run(en, &t->test, (uint64_t)i, &seconds, e);
+        x[i] = speed_tokens(&t->test) / seconds;
     }
+    spans_end(b->ce.ranges.spans, &span);
+    energy_end(&b->energy, &t->energy);
+    TRY(rc);
+    t->tokens = (double)speed_tokens(&t->test) * b->repeat;
     t->s = stat_summarize(x, (size_t)b->repeat);
     return 0;
 }
@@ -140,10 +119,7 @@ static void print_md(const struct engine_info *in, const struct bench_row *t, bo
             "--------------: | -------------------: |\n",
             "model", "size", "params", "backend", "threads", "test", "t/s");
     char test[32], model[128], speed[48];
-    if (t->gen && t->parallel > 1)
-        snprintf(test, sizeof test, "tg%d x %d", t->gen, t->parallel);
-    else
-        snprintf(test, sizeof test, "%s%d", t->gen ? "tg" : "pp", t->gen ? t->gen : t->prompt);
+    speed_name(&t->test, test);
     snprintf(model, sizeof model, "%.30s", in->name[0] ? in->name : in->arch);
     snprintf(speed, sizeof speed, "%.2f ± %.2f", t->s.mean, t->s.stddev);
     printf("| %-30s | %6.2f GiB | %8.2f B | %-10s | %7d | %15s | %20s |\n", model,
@@ -172,12 +148,31 @@ static void print_json_row(const struct engine_info *in, const struct bench_row 
         ", \"model_size\": %llu, \"model_n_params\": %llu, \"backends\": \"%s\", "
         "\"n_threads\": %d, \"n_batch\": %d, \"n_prompt\": %d, \"n_gen\": %d, \"n_parallel\": %d, "
         "\"test_time\": \"%s\", \"avg_ts\": %.6f, \"stddev_ts\": %.6f, \"median_ts\": %.6f, "
-        "\"p5_ts\": %.6f, \"p95_ts\": %.6f}",
+        "\"p5_ts\": %.6f, \"p95_ts\": %.6f",
         (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend, threads,
-        in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, when, t->s.mean, t->s.stddev,
-        t->s.median, t->s.p5, t->s.p95);
+        in->batch_tokens, t->test.prompt, t->test.gen, t->test.parallel, when, t->s.mean,
+        t->s.stddev, t->s.median, t->s.p5, t->s.p95);
+    energy_json(&t->energy, t->tokens, &s);
+    str_addc(&s, '}');
     fputs(s.s, stdout);
     str_free(&s);
+}
+
+/* Keeps the test's energy for the end of the table. */
+static void keep_energy(struct bench *b, const struct bench_row *t)
+{
+    char test[32];
+    struct str line = STR_INIT;
+    speed_name(&t->test, test);
+    energy_line(&t->energy, t->tokens, &line);
+    if (line.len)
+        str_addf(&b->foot, "  %-12s %s\n", test, line.s);
+    str_free(&line);
+}
+
+static void print_foot(const struct bench *b)
+{
+    printf("\nenergy: %s\n%s", b->energy.now.source, b->foot.s);
 }
 
 static void print_row(const struct bench *b, const struct engine_info *in,
@@ -195,7 +190,7 @@ static void print_row(const struct bench *b, const struct engine_info *in,
                    "n_parallel,avg_ts,stddev_ts,median_ts,p5_ts,p95_ts\n");
         printf("%s,%llu,%llu,%s,%d,%d,%d,%d,%d,%.6f,%.6f,%.6f,%.6f,%.6f\n", in->path,
                (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend,
-               threads, in->batch_tokens, t->gen ? 0 : t->prompt, t->gen, t->parallel, t->s.mean,
+               threads, in->batch_tokens, t->test.prompt, t->test.gen, t->test.parallel, t->s.mean,
                t->s.stddev, t->s.median, t->s.p5, t->s.p95);
     }
 }
@@ -216,26 +211,33 @@ static int bench(struct bench *b, struct err *e)
     b->ce.opt.n_ctx = most_p + 1 > most_n + 1 ? most_p + 1 : most_n + 1;
     b->ce.opt.n_seq = most_seq;
     TRY_DONE(cli_engine_open(&b->ce, &en, e));
+    TRY_DONE(energy_open(&b->energy, engine_info(en)->backend, engine_info(en)->pci, e));
     bool first = true;
     for (int i = 0; i < b->n_p + b->n_n * b->n_parallel; i++) {
-        struct bench_row t = {.parallel = 1};
+        struct bench_row t = {.test.parallel = 1};
         if (i < b->n_p) {
-            t.prompt = b->p[i];
+            t.test.prompt = b->p[i];
         } else {
-            t.gen = b->n[(i - b->n_p) / b->n_parallel];
-            t.parallel = b->parallel[(i - b->n_p) % b->n_parallel];
+            t.test.gen = b->n[(i - b->n_p) / b->n_parallel];
+            t.test.parallel = b->parallel[(i - b->n_p) % b->n_parallel];
         }
-        if (!t.prompt && !t.gen)
+        if (!t.test.prompt && !t.test.gen)
             continue;
         TRY_DONE(measure(b, en, &t, e));
         print_row(b, engine_info(en), &t, first);
+        keep_energy(b, &t);
         TRY_DONE(cli_flush(e));
         first = false;
     }
     if (!strcmp(b->format, "json"))
         printf("%s\n]\n", first ? "[" : "");
+    else if (!strcmp(b->format, "md") && !first)
+        print_foot(b);
+    rc = cli_flush(e);
 done:
-    engine_close(en);
+    energy_close(&b->energy);
+    str_free(&b->foot);
+    cli_engine_close(&b->ce, en);
     return rc;
 }
 
@@ -244,8 +246,11 @@ static int run(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } modes[] = {
-        {"kernels", bench_kernels}, {"ceiling", bench_ceiling}, {"compare", bench_compare}};
+    } modes[] = {{"kernels", bench_kernels},
+                 {"ceiling", bench_ceiling},
+                 {"compare", bench_compare},
+                 {"stream", bench_stream},
+                 {"read", bench_read}};
     char title[64]; /* how argp calls the program */
     for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(argv[1], modes[i].name)) {
@@ -264,14 +269,16 @@ static int run(int argc, char **argv)
                       .parallel = {1},
                       .n_parallel = 1,
                       .repeat = 5,
-                      .format = "md"};
+                      .format = "md",
+                      .foot = STR_INIT};
     const struct argp_child children[] = {{&b.ce.rows.argp, 0, "Model and machine:", 10}, {0}};
     const struct argp argp = {
         options,
         parse,
         "model",
         "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
-        "mas bench kernels, mas bench ceiling, mas bench compare; each has its own --help.",
+        "mas bench kernels, mas bench ceiling, mas bench compare, mas bench stream, mas bench "
+        "read; each has its own --help. mas profile times each op of the same tests.",
         children,
         NULL,
         NULL};
@@ -293,5 +300,7 @@ const struct cmd cmd_bench = {
     "mas bench model -m model.gguf -p 0 -n 64 --parallel 1,4,8 -o json\n"
     "mas bench kernels --op matmul --shape 8b --fmt Q4_K --columns 1,8,64 -o json >a.json\n"
     "mas bench ceiling\n"
-    "mas bench compare a.json b.json\n",
+    "mas bench stream -m model.gguf --vram 8GiB --link-limit 25GB --parallel 1,8\n"
+    "mas bench compare a.json b.json\n"
+    "nsys stats -r nvtx_gpu_proj_sum,cuda_gpu_kern_sum -f csv run.nsys-rep | mas bench read -\n",
     run};

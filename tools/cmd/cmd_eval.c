@@ -84,12 +84,20 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 struct watch { /* the observers of the run */
     struct meter meter;
     struct curve curve;
+    struct energy *energy;
 };
+
+static double on_joules(void *user, const char **source)
+{
+    return energy_joules(((struct watch *)user)->energy, source);
+}
 
 static void on_progress(const struct run_progress *p, void *user)
 {
     struct watch *w = user;
-    meter_show(&w->meter, p);
+    const char *source;
+    (void)energy_joules(w->energy, &source); /* the gauges of the line */
+    meter_show(&w->meter, p, &w->energy->now);
     curve_add(&w->curve);
 }
 
@@ -290,12 +298,14 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
         TRY_DONE(
             report(c, t, dir, o->data, false, e)); /* so that no report says more than is true */
     meter_open(&watch->meter, o->clinic.quiet);
+    watch->energy = &c->energy;
     struct run_options ro = {.env = &c->env,
                              .question = m->question,
                              .n = a->questions,
                              .trace = t,
                              .concurrency = o->concurrency,
                              .stop = stop,
+                             .joules = on_joules,
                              .progress = on_progress,
                              .user = watch};
     rc = run_questions(&ro, &p, e);

@@ -320,9 +320,8 @@ static int speculate(const struct fit *f, struct speculation *out, struct err *e
         weights_bytes(w) - (weights_tied(w) ? 0 : weights_part_bytes(w, PART_EMBED, 0));
     *out =
         (struct speculation){.draft_bytes = weights_bytes(w) + kv + workspace(f, m, 1, MAX_DRAFT)};
-    const int launches = COST_LAUNCHES_EMBED +
-                         m->hp.n_layer * (COST_LAUNCHES_ATTN + COST_LAUNCHES_FFN) +
-                         COST_LAUNCHES_OUTPUT;
+    const int n = m->hp.n_layer;
+    const double launches = cost_launches(n, (double)model_more_launches(m) / n, 1);
     out->draft_s = MAX_DRAFT *
                    (((double)read + (double)kv / 2) / f->rates.vram + launches * f->rates.launch_s);
     sketch_close(&draft);

@@ -221,7 +221,7 @@ static int generate(struct generate *g, struct err *e)
     }
     TRY_DONE(run_request(g, en, &prompt, grammar, e));
 done:
-    engine_close(en);
+    cli_engine_close(&g->ce, en);
     grammar_free(grammar);
     token_list_free(&prompt);
     str_free(&schema);

@@ -190,7 +190,7 @@ static int perplexity(struct perplexity *p, struct err *e)
     TRY_DONE(tokenizer_encode(engine_tokenizer(en), text.s, text.len, TOK_BOS, &tok, e));
     TRY_DONE(measure(p, en, &tok, e));
 done:
-    engine_close(en);
+    cli_engine_close(&p->ce, en);
     if (p->logits && rc == 0)
         rc = outfile_commit(p->logits, e);
     else

@@ -1,5 +1,6 @@
 #include "meter.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,21 +31,52 @@ static void eta(const struct run_progress *p, char out[32])
         snprintf(out, 32, "ETA %ld:%02ld", s / 60, s % 60);
 }
 
-/* "412/1273  61.2 % (57-66)  230 tok/s  ETA 1:02:33  2 unparsed" */
-static void describe(const struct run_progress *p, char out[160])
+/* The parts that are left out when there is no room, the most important one first. */
+enum { PART_BAD, PART_THROTTLED, PART_ENERGY, PART_VRAM, PARTS };
+
+static void parts(const struct run_progress *p, const struct health_now *h, char part[PARTS][48])
 {
-    struct stats_rate a = stats_wilson(p->correct, p->done);
-    char when[32], bad[64] = "";
-    size_t n = 0;
-    eta(p, when);
+    const struct health_value *used = &h->gauge[HEALTH_VRAM_USED],
+                              *total = &h->gauge[HEALTH_VRAM_TOTAL];
+    const char *held = health_throttled(h->reasons);
+    memset(part, 0, sizeof(char[PARTS][48]));
     if (p->unparsed + p->failed)
-        snprintf(bad, sizeof bad, "  %zu unparsed %zu failed", p->unparsed, p->failed);
-    n += (size_t)snprintf(out, 160, "%zu/%zu", p->done, p->total);
+        snprintf(part[PART_BAD], 48, "  %zu unparsed %zu failed", p->unparsed, p->failed);
+    if (*held)
+        snprintf(part[PART_THROTTLED], 48, "  throttled: %s", held);
+    if (p->n_joules) {
+        double each = p->joules / (double)p->n_joules;
+        snprintf(part[PART_ENERGY], 48, each < 10 ? "  %.2g J/q" : "  %.0f J/q", each);
+    }
+    if (isfinite(used->now) && isfinite(total->now))
+        snprintf(part[PART_VRAM], 48, "  %.1f/%.1f GiB", used->now / 1073741824.0,
+                 total->now / 1073741824.0);
+}
+
+/* "412/1273  61.2 % (57-66)  230 tok/s  ETA 1:02:33  212 J/q  21.3/24.0 GiB" */
+void meter_line(const struct run_progress *p, const struct health_now *h, int width,
+                struct str *out)
+{
+    static const int shown[PARTS] = {PART_ENERGY, PART_VRAM, PART_THROTTLED, PART_BAD};
+    struct stats_rate a = stats_wilson(p->correct, p->done);
+    char when[32], part[PARTS][48];
+    size_t begin = out->len;
+    eta(p, when);
+    parts(p, h, part);
+    str_addf(out, "%zu/%zu", p->done, p->total);
     if (p->done)
-        n += (size_t)snprintf(out + n, 160 - n, "  %.1f %% (%.0f-%.0f)", 100 * a.rate, 100 * a.lo,
-                              100 * a.hi);
-    snprintf(out + n, 160 - n, "  %.0f tok/s  %s%s",
-             p->seconds > 0 ? (double)p->new_tokens / p->seconds : 0.0, when, bad);
+        str_addf(out, "  %.1f %% (%.0f-%.0f)", 100 * a.rate, 100 * a.lo, 100 * a.hi);
+    str_addf(out, "  %.0f tok/s  %s", p->seconds > 0 ? (double)p->new_tokens / p->seconds : 0.0,
+             when);
+    for (size_t i = 0, at = out->len - begin; i < PARTS; i++) {
+        size_t n = strlen(part[i]);
+        if (at + n > (size_t)width)
+            part[i][0] = 0;
+        else
+            at += n;
+    }
+    for (int i = 0; i < PARTS; i++)
+        str_adds(out, part[shown[i]]);
 }
 
 static void bar(const struct run_progress *p, const char *text)
@@ -61,22 +93,23 @@ static void bar(const struct run_progress *p, const char *text)
             room - full, "", text);
 }
 
-void meter_show(struct meter *m, const struct run_progress *p)
+void meter_show(struct meter *m, const struct run_progress *p, const struct health_now *h)
 {
-    char text[160];
+    struct str text = STR_INIT;
     int64_t now = clock_ns();
     bool last = p->done == p->total && m->terminal;
     if (m->quiet || (!last && now - m->shown_ns < (m->terminal ? METER_BAR_NS : METER_LINE_NS)))
         return;
     m->shown_ns = now;
-    describe(p, text);
+    meter_line(p, h, clinic_width(stderr) - (m->terminal ? 1 : 0), &text);
     if (m->terminal) {
-        bar(p, text);
+        bar(p, text.s);
         m->drawn = true;
     } else {
-        fprintf(stderr, "%s\n", text);
+        fprintf(stderr, "%s\n", text.s);
     }
     fflush(stderr);
+    str_free(&text);
 }
 
 void meter_close(struct meter *m)

@@ -3,6 +3,7 @@
 #ifndef MAS_METER_H
 #define MAS_METER_H
 
+#include "health.h"
 #include "run.h"
 
 struct meter {
@@ -12,7 +13,12 @@ struct meter {
 };
 
 void meter_open(struct meter *m, bool quiet);
-void meter_show(struct meter *m, const struct run_progress *p);
+/* h: the state of the device, as last read. */
+void meter_show(struct meter *m, const struct run_progress *p, const struct health_now *h);
+/* The line has counts, accuracy, rate and time left. Parts that fit in `width` columns follow, in
+ * this order of importance: unusable answers, throttling, energy, memory of the GPU. */
+void meter_line(const struct run_progress *p, const struct health_now *h, int width,
+                struct str *out);
 void meter_close(struct meter *m); /* ends the bar's line */
 
 #endif

@@ -62,7 +62,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
-struct shown { /* of the callback */
+struct shown { /* of the callbacks */
+    struct energy *energy;
     bool json, plan_only;
     const char *dir;
     const char *noise; /* of sheet_json */
@@ -81,6 +82,11 @@ static void on_case(const struct consult *c, const struct result *r, void *user)
         sheet_work(stdout, clinic_width(stdout), c);
     else
         sheet_print(stdout, clinic_width(stdout), c, r, s->dir);
+}
+
+static double on_joules(void *user, const char **source)
+{
+    return energy_joules(((struct shown *)user)->energy, source);
 }
 
 /* The exit of a case that was asked. */
@@ -113,7 +119,8 @@ static int answer(const struct options *o, struct err *e)
     struct clinic_trace ct = {
         .dir = o->out, .name = o->plan_only ? "plan" : "run", .data_path = "-", .data = &m};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
-    struct shown shown = {.json = o->json,
+    struct shown shown = {.energy = &c.energy,
+                          .json = o->json,
                           .plan_only = o->plan_only,
                           .dir = dir,
                           .noise = toy_is(model) ? noise : NULL,
@@ -123,6 +130,7 @@ static int answer(const struct options *o, struct err *e)
                              .n = 1,
                              .trace = t,
                              .stop = stop,
+                             .joules = on_joules,
                              .finished = on_case,
                              .user = &shown};
     TRY_DONE(run_questions(&ro, NULL, e));

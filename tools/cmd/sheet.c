@@ -89,6 +89,8 @@ void sheet_print(FILE *f, int width, const struct consult *c, const struct resul
                  "%d call%s, %.1f s, %lld prompt tokens (%lld from the cache), %lld new tokens",
                  r->calls, r->calls == 1 ? "" : "s", r->seconds, (long long)r->prompt_tokens,
                  (long long)r->cached_tokens, (long long)r->new_tokens);
+    if (isfinite(r->joules))
+        clinic_wrapf(f, width, "energy        ", "%.4g J (%s)", r->joules, r->energy);
     clinic_wrap(f, width, "trace         ", dir);
 }
 
@@ -163,6 +165,11 @@ void sheet_json(FILE *f, const struct consult *c, const struct result *r, const 
              "%lld, \"new_tokens\": %lld",
              r->calls, r->seconds, (long long)r->prompt_tokens, (long long)r->cached_tokens,
              (long long)r->new_tokens);
+    if (isfinite(r->joules))
+        str_addf(&s, ", \"joules\": %.9g", r->joules);
+    else
+        str_adds(&s, ", \"joules\": null");
+    text(&s, "energy", r->energy);
     text(&s, "trace", dir);
     str_adds(&s, "}\n");
     if (s.failed)

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# mas profile: table, JSON, CSV and trace are whole and agree, mas bench compare reads the JSON, bad input is a message.
+# Checks no speed.
+set -u
+: "${MAS:?path of the program}" "${MAS_SOURCE:?root of the sources}"
+fail() { echo "profile: $*" && exit 1; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+profile=("$MAS" profile -m demo -p 24 -n 6 -r 2 -t 2)
+
+"${profile[@]}" -o json --trace "$dir/trace" --html "$dir/page" >"$dir/json" || fail "exit $?"
+python3 - "$dir/json" <<'PY' || fail "the JSON is not right"
+import json, sys
+d = json.load(open(sys.argv[1]))
+assert d["bench"] == "kernels" and d["format"] == 1 and d["threads"] == 2 and d["ceiling"] is None
+p = d["profile"]
+assert [t["test"] for t in p["tests"]] == ["pp24", "tg6"] and [t["tokens"] for t in p["tests"]] == [24, 6]
+assert all(t["recorded_s"] > 0 and abs(t["recorded_s"] / t["plain_s"] - 1 - t["overhead"]) < 1e-4 for t in p["tests"])
+assert p["dropped"] == 0 and not p["device_timed"] and "profile -m demo" in p["command"]
+steps = {s["step"]: s for s in p["steps"]}
+assert set(steps) == {"prefill", "decode"}
+assert steps["prefill"]["steps"] == 2 and steps["prefill"]["rows"] == 48
+assert steps["decode"]["steps"] == steps["decode"]["rows"] == 12
+for s in steps.values():
+    assert abs(sum(x["ms"] for x in s["pieces"]) - s["wall_ms"]) < 1e-3
+    assert abs(sum(x["share"] for x in s["pieces"]) - 1) < 1e-3
+    assert [l["layer"] for l in s["layers"]] == list(range(6))
+    assert all(0 < l["us_min"] <= l["us"] <= l["us_max"] for l in s["layers"])
+    assert [w["worker"] for w in s["workers"]] == [0, 1] and all(w["busy_ms"] >= 0 and w["waits_ms"] > 0 for w in s["workers"])
+assert abs(sum(s["wall_ms"] for s in steps.values()) - p["wall_ms"]) < 1e-3
+for kind in steps:
+    # the pieces of ops are the ops of the rows
+    rows = [r for r in d["rows"] if r["step"] == kind]
+    piece = sum(x["ms"] for x in steps[kind]["pieces"] if x["kind"] == "op")
+    assert abs(sum(r["ms"] for r in rows) - piece) < 0.01 * piece
+    n = steps[kind]["steps"]
+    assert sum(r["calls"] for r in rows if r["op"] == "matmul") == n * (6 * 4 + 1)
+    assert sum(r["calls"] for r in rows if r["op"] == "attention") == n * 6
+assert len([r for r in d["rows"] if r["op"] == "attention"]) == 2
+for r in d["rows"]:
+    assert r["kernel"] and 0 < r["us_p5"] <= r["us"] <= r["us_p95"] and r["imbalance"] >= 0
+    assert r["share"] is r["warm_us"] is r["noisy"] is r["best"] is r["picked"] is r["error"] is None
+    assert r["op"] == "sample" or abs(r["gb_s"] - r["bytes"] / r["us"] / 1e3) < 0.02 * r["gb_s"] + 0.001
+PY
+python3 "$MAS_SOURCE/tools/scripts/trace_check.py" "$dir/trace" --profile "$dir/json" >"$dir/check" ||
+    fail "the trace: $(head -n 5 "$dir/check")"
+
+grep -q '</html>' "$dir/page" && grep -q '<svg' "$dir/page" && ! grep -q 'src=' "$dir/page" || fail "the page"
+
+# rows of a profile lie beside those of mas bench kernels
+case='Q4_K 1x256->512 swiglu norm'
+python3 - "$dir" "$case" <<'PY' || fail "no row to compare"
+import json, sys
+d = json.load(open(sys.argv[1] + "/json"))
+row = [r for r in d["rows"] if r["case"] == sys.argv[2]][0]
+other = {k: row[k] for k in ("op", "case", "kernel", "us", "us_p5", "us_p95")}
+json.dump({"bench": "kernels", "format": 1, "rows": [other]}, open(sys.argv[1] + "/kernels", "w"))
+PY
+"$MAS" bench compare "$dir/kernels" "$dir/json" >"$dir/compare" || fail "compare: exit $?"
+grep -q "^| matmul *| $case *|.*| *1.000 |" "$dir/compare" || fail "compare: $(cat "$dir/compare")"
+
+"${profile[@]}" >"$dir/md" || fail "exit $?"
+for text in '^## prefill: 2 steps, 24.0 rows each' '^## decode: 12 steps, 1.0 rows each' '^| pp24 ' '^| tg6 .* %' \
+    '^| matmul  .*Q6_K 1x256->5120 store norm' '^| between ' '^| sum .*100.0 %' '^6 layers: ' '^| *1 |.* %' ' pass between steps'; do
+    grep -q -- "$text" "$dir/md" || fail "no '$text' in $(cat "$dir/md")"
+done
+"${profile[@]}" --no-plain -p 0 --parallel 3 -o csv >"$dir/csv" || fail "exit $?"
+[ "$(head -n 1 "$dir/csv" | tr , '\n' | wc -l)" = 13 ] || fail "the CSV's head"
+awk -F , 'NR > 1 && $1 != "decode" { exit 1 }' "$dir/csv" || fail "only decode steps: $(cat "$dir/csv")"
+grep -q 'Q4_K 3x256->512 swiglu norm' "$dir/csv" || fail "no row of three sequences: $(cat "$dir/csv")"
+
+if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then
+    "$MAS" profile -m demo -p 4 -n 5 -r 1 --no-plain --backend cudahost -o json --trace "$dir/trace" >"$dir/json" ||
+        fail "exit $?"
+    python3 - "$dir/json" <<'PY' || fail "cudahost: the JSON is not right"
+import json, sys
+d = json.load(open(sys.argv[1]))
+assert d["emulated"] and d["profile"]["device_timed"] and d["profile"]["tests"][0]["overhead"] is None
+decode = [s for s in d["profile"]["steps"] if s["step"] == "decode"][0]
+assert {"replay", "upload", "deliver"} <= {x["name"] for x in decode["pieces"]} | {"replay"} and not decode["workers"]
+assert sum(r["calls"] for r in d["rows"] if r["op"] == "matmul" and r["step"] == "decode") == 5 * (6 * 4 + 1)
+PY
+    python3 "$MAS_SOURCE/tools/scripts/trace_check.py" "$dir/trace" --profile "$dir/json" >"$dir/check" ||
+        fail "the trace of cudahost: $(head -n 5 "$dir/check")"
+fi
+
+bad() { # exit, text, arguments
+    local code=$1 text=$2
+    shift 2
+    "$MAS" profile "$@" >"$dir/out" 2>&1
+    [ $? -eq "$code" ] || fail "mas profile $*: wrong exit code: $(cat "$dir/out")"
+    grep -q -- "$text" "$dir/out" || fail "mas profile $*: no '$text' in $(cat "$dir/out")"
+}
+bad 64 'bad -o' -o html
+bad 64 'nothing to profile' -m demo -p 0 -n 0
+bad 73 'nowhere' -m demo -p 1 -n 1 --trace "$dir/nowhere/trace"
+bad 66 'no-model' -m "$dir/no-model"
+bad 73 'nowhere' -m demo -p 1 -n 1 --html "$dir/nowhere/page"
+[ ! -e "$dir/nowhere" ] || fail "a folder was made"
+echo ok

@@ -1,0 +1,27 @@
+/*
+ * speed: the two tests of a model's speed, on random tokens. mas bench model and mas profile run
+ * them.
+ *
+ *   ppN   a prompt of N tokens: the time until its first token
+ *   tgN   N tokens for each of `parallel` sequences, after one token of prompt
+ */
+#ifndef MAS_SPEED_H
+#define MAS_SPEED_H
+
+#include "engine.h"
+
+struct speed_test {
+    int prompt;   /* of pp; 0 = tg */
+    int gen;      /* of tg; 0 = pp */
+    int parallel; /* sequences of tg */
+};
+
+void speed_name(const struct speed_test *t, char out[32]); /* "pp512", "tg128", "tg128 x 4" */
+int speed_tokens(const struct speed_test *t);              /* that the speed counts */
+/* Runs the test once. Equal seeds give equal tokens. */
+int speed_run(struct engine *en, const struct speed_test *t, uint64_t seed, double *seconds,
+              struct err *e);
+/* Runs the test once with few tokens, so that memory and kernels are ready. */
+int speed_warm(struct engine *en, const struct speed_test *t, struct err *e);
+
+#endif
