@@ -16,7 +16,7 @@
 namespace CU_NS
 {
 
-static constexpr int EMBED_THREADS = 128, EMBED_RUN = 8;
+static constexpr int EMBED_THREADS = 128, EMBED_RUN = FMT_RUN;
 
 struct embed_job {
     const uint8_t *table;
@@ -35,13 +35,17 @@ __global__ void __launch_bounds__(EMBED_THREADS) k_embed_gather(const struct emb
         return;
     const uint8_t *row = a.table + (size_t)a.id[blockIdx.x] * a.row_bytes;
     float *y = a.y + (size_t)blockIdx.x * (size_t)a.n + i;
-    if (a.wide) {
+    if (a.wide || fmt_of<F>::ELEMS > 1) { /* rows of blocks are whole runs long */
         float v[EMBED_RUN];
+        fmt_run<F>(row, i, v);
+        if (a.wide) {
+            reinterpret_cast<float4 *>(y)[0] = make_float4(v[0], v[1], v[2], v[3]);
+            reinterpret_cast<float4 *>(y)[1] = make_float4(v[4], v[5], v[6], v[7]);
+            return;
+        }
 #pragma unroll
         for (int k = 0; k < EMBED_RUN; k++)
-            v[k] = fmt_element<F>(row, i + k);
-        reinterpret_cast<float4 *>(y)[0] = make_float4(v[0], v[1], v[2], v[3]);
-        reinterpret_cast<float4 *>(y)[1] = make_float4(v[4], v[5], v[6], v[7]);
+            y[k] = v[k];
         return;
     }
     for (int k = 0; k < EMBED_RUN && i + k < a.n; k++)

@@ -33,7 +33,7 @@ extern "C" {
 namespace CU_NS
 {
 
-static constexpr int MB_THREADS = 256, MB_RUN = 8;
+static constexpr int MB_THREADS = 256, MB_RUN = FMT_RUN;
 /* Bytes: the library's guide recommends this size for Hopper. The plain kernel needs none. */
 static constexpr size_t MB_WORKSPACE = MB_LIBRARY ? (size_t)32 << 20 : 4096;
 
@@ -60,11 +60,12 @@ __global__ void __launch_bounds__(MB_THREADS) k_matmul_decode(const struct mb_de
     if (at >= a.n_row * a.n)
         return;
     const uint8_t *row = a.w + (size_t)(at / a.n) * a.row_bytes;
+    float x[MB_RUN];
     uint32_t v[MB_RUN / 2];
+    fmt_run<F>(row, at % a.n, x);
 #pragma unroll
     for (int i = 0; i < MB_RUN / 2; i++)
-        v[i] = vec_pack_half2(fmt_element<F>(row, at % a.n + 2 * i),
-                              fmt_element<F>(row, at % a.n + 2 * i + 1));
+        v[i] = vec_pack_half2(x[2 * i], x[2 * i + 1]);
     vec_store16(a.y + at, make_uint4(v[0], v[1], v[2], v[3]));
 }
 

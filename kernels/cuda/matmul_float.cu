@@ -12,7 +12,8 @@
  * For F32 weights, and for rows of F16 and BF16 that matmul_float_mma.cu cannot take. Also for
  * every format of blocks without a row in MM_QUANTS: a lane decodes its elements by the scalar
  * decoder of kernels/quant. That works for any format but is slow. A fast kernel is a row of
- * MM_QUANTS. Variants: (R, C) = (2, 1), (2, 2), (2, 4), (4, 8). Not measured: there was no GPU.
+ * MM_QUANTS. Variants: (R, C) = (2, 1), (2, 2), (2, 4), (4, 8); a
+ * format of blocks has (2, 1) and (2, 4). Not measured: there was no GPU.
  * Numerics: matmul.cuh: f32 fmaf in one order; the tolerance is that of f32 sums of n_in terms.
  */
 #include "element.cuh"
@@ -21,7 +22,7 @@
 namespace CU_NS
 {
 
-static constexpr int MF_WARPS = 4, MF_RUN = 8; /* elements of a lane */
+static constexpr int MF_WARPS = 4, MF_RUN = FMT_RUN; /* elements of a lane */
 
 /* A format of blocks, decoded. ALIGN: of a row, so that run() can read it. */
 template <enum fmt F> struct mf_weights {
@@ -32,9 +33,7 @@ template <enum fmt F> struct mf_weights {
     }
     static __device__ __forceinline__ void run(const uint8_t *row, int64_t i, float (&w)[MF_RUN])
     {
-#pragma unroll
-        for (int k = 0; k < MF_RUN; k++)
-            w[k] = fmt_element<F>(row, i + k);
+        fmt_run<F>(row, i, w);
     }
 };
 
@@ -206,14 +205,15 @@ static int mf_launch_rows(cudaStream_t s, struct mm_call *a, int n, struct err *
     const bool aligned = mf_aligned(a, n);
     if (a->n_row == 1)
         return mf_launch<F, 2, 1>(s, a, n, aligned, e);
-    if (a->n_row == 2)
-        return mf_launch<F, 2, 2>(s, a, n, aligned, e);
-    if (a->n_row <= 4)
+    if constexpr (mf_weights<F>::ALIGN == 1) { /* decoding takes the registers of more */
         return mf_launch<F, 2, 4>(s, a, n, aligned, e);
-    if constexpr (mf_weights<F>::ALIGN == 1) /* decoding takes the registers of more */
-        return mf_launch<F, 2, 4>(s, a, n, aligned, e);
-    else
+    } else {
+        if (a->n_row == 2)
+            return mf_launch<F, 2, 2>(s, a, n, aligned, e);
+        if (a->n_row <= 4)
+            return mf_launch<F, 2, 4>(s, a, n, aligned, e);
         return mf_launch<F, 4, 8>(s, a, n, aligned, e);
+    }
 }
 
 template <enum fmt F>

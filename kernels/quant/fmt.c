@@ -10,10 +10,12 @@
 
 #define TYPE_FILE(type) type
 #define TYPE_NO_FILE -1
+#define ENCODE_ENCODES(lower) fmt_##lower##_encode
+#define ENCODE_DECODES(lower) NULL
 static const struct fmt_info fmt_table[FMT_COUNT] = {
-#define X(NAME, lower, id, elems, bytes, type, kv)                                                 \
+#define X(NAME, lower, id, elems, bytes, type, kv, enc)                                            \
     [FMT_##NAME] = {                                                                               \
-        #NAME, id, elems, bytes, TYPE_##type, kv, fmt_##lower##_decode, fmt_##lower##_encode},
+        #NAME, id, elems, bytes, TYPE_##type, kv, fmt_##lower##_decode, ENCODE_##enc(lower)},
 #include "formats.def"
 };
 
@@ -23,9 +25,9 @@ static const struct fmt_info fmt_table[FMT_COUNT] = {
 #include "formats.def"
 
 const char fmt_kv_choices[] =
-#define X(NAME, lower, id, elems, bytes, type, kv) FMT_YES_##kv("|" #lower)
+#define X(NAME, lower, id, elems, bytes, type, kv, ...) FMT_YES_##kv("|" #lower)
 #include "formats.def"
-#define X(NAME, lower, id, elems, bytes, type, kv) FMT_COMPARE_##kv("|" #lower)
+#define X(NAME, lower, id, elems, bytes, type, kv, ...) FMT_COMPARE_##kv("|" #lower)
 #include "formats.def"
     ;
 
@@ -98,6 +100,8 @@ int fmt_encode_row(enum fmt f, const float *x, void *y, int64_t n, struct err *e
 {
     const struct fmt_info *info = fmt_info(f);
     CHECK(n >= 0 && n % info->block_elems == 0);
+    if (!info->encode)
+        FAIL(e, ERR_BUG, "cannot encode as %s: this format is only read", info->name);
     int64_t bad = fmt_first_bad(x, n);
     if (bad < n)
         FAIL(e, ERR_DATA, "cannot encode as %s: element %lld of the row is %s; repair the source",

@@ -3,9 +3,11 @@
  *
  * A row of n elements is n / block_elems blocks of block_bytes, one after another; n must be a
  * multiple of block_elems. Decoding is exact in f32, with one rounding if the format's definition
- * has a product. It equals the reference of the GGUF specification bit for bit. Encoding is our
- * own: any finite input gives a valid block, and an all-zero block decodes to zeros. NaN and
- * infinity are an error of the caller; fmt_encode_row checks that and names the first bad element.
+ * has a product. It equals the reference of the GGUF specification bit for bit.
+ *
+ * Encoding is our own: any finite input gives a valid block, and an all-zero block decodes to
+ * zeros. NaN and infinity are an error of the caller; fmt_encode_row checks that and names the
+ * first bad element. A format without an encoder is only read.
  */
 #ifndef MAS_FMT_H
 #define MAS_FMT_H
@@ -54,7 +56,7 @@ struct fmt_info {
     enum fmt_kv kv;
     /* n elements, n a multiple of block_elems; x and y do not overlap */
     void (*decode)(const void *x, float *y, int64_t n);
-    void (*encode)(const float *x, void *y, int64_t n);
+    void (*encode)(const float *x, void *y, int64_t n); /* NULL: the format is only read */
 };
 
 const struct fmt_info *fmt_info(enum fmt f);         /* never NULL for f < FMT_COUNT */
@@ -67,7 +69,8 @@ extern const char fmt_kv_choices[];
 /* *out: bytes of a row of n elements. false when n is no multiple of the block or the product
  * overflows. */
 bool fmt_row_bytes(enum fmt f, int64_t n, size_t *out);
-/* Encodes n elements. ERR_DATA names the index of the first NaN or infinity. */
+/* Encodes n elements of a format that has an encoder. ERR_DATA names the index of the first NaN or
+ * infinity. */
 int fmt_encode_row(enum fmt f, const float *x, void *y, int64_t n, struct err *e);
 
 /* true: a format without blocks, in which every element is a number of its own. */
@@ -76,9 +79,11 @@ static inline bool fmt_is_plain(enum fmt f)
     return fmt_info(f)->block_elems == 1;
 }
 
-#define X(NAME, lower, ...)                                                                        \
+#define FMT_DECLARE_ENCODES(lower) void fmt_##lower##_encode(const float *x, void *y, int64_t n);
+#define FMT_DECLARE_DECODES(lower)
+#define X(NAME, lower, id, elems, bytes, type, kv, enc)                                            \
     void fmt_##lower##_decode(const void *x, float *y, int64_t n);                                 \
-    void fmt_##lower##_encode(const float *x, void *y, int64_t n);
+    FMT_DECLARE_##enc(lower)
 #include "formats.def"
 
 #endif

@@ -8,6 +8,7 @@
  * mean 0; formats with lopsided quants get random signs of their scales. Their standard deviation
  * is std, within 4 % for std in 3e-4 .. 100: a scale is an f16, subnormal for the smallest. They
  * are uniform for the formats with one scale per block, a mixture of uniforms for the K formats.
+ * For the IQ formats they are entries of the code book.
  */
 #ifndef MAS_FMT_RANDOM_H
 #define MAS_FMT_RANDOM_H

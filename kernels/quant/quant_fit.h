@@ -19,6 +19,9 @@
 
 enum { QUANT_FIT_LANES = 8, QUANT_FIT_GROUP = 32 };
 
+/* A quarter of the smallest f16: rounds to zero in every format. */
+#define QUANT_FIT_TINY 0x1p-26f
+
 /* Nearest integer (ties to even) of t clamped to [low, high]; |low|, |high| < 2^22. No libm call,
  * so a loop over it vectorises. */
 static inline float quant_fit_round(float t, float low, float high)
@@ -40,14 +43,54 @@ uint16_t quant_fit_scale(float most, int steps);
 void quant_fit_symmetric(const float (*x)[QUANT_FIT_LANES], int n, int bottom,
                          float step[QUANT_FIT_LANES]);
 
-/* One super-block of Q4_K (top = 15) or Q5_K (top = 31), before packing. */
-struct quant_fit_k {
-    uint16_t d, dmin;
-    uint8_t scale[8], min[8]; /* 0..63 */
-    uint8_t q[256];           /* 0..top, in the order of the elements */
+/* A block of 32 of Q4_0 or Q5_0, before packing. */
+struct quant_fit_centred {
+    uint16_t d;    /* may be negative */
+    uint8_t q[32]; /* quant + bottom, so 0..2 bottom - 1 */
 };
 
-/* Fits x ~ d * scale * q - dmin * min. x (256), finite. */
-void quant_fit_k(const float *x, int top, struct quant_fit_k *out);
+/* Fits n <= QUANT_FIT_LANES blocks of x ~ d * quant, quants -bottom..bottom - 1. x (n, 32), finite;
+ * magnitudes above 65504 * bottom are clamped. */
+void quant_fit_centred(const float *x, int n, int bottom,
+                       struct quant_fit_centred out[QUANT_FIT_LANES]);
+
+/* A block of 32 of Q4_1 or Q5_1, before packing. */
+struct quant_fit_min {
+    uint16_t d, m;
+    uint8_t q[32]; /* 0..top */
+};
+
+/* Fits n <= QUANT_FIT_LANES blocks of x ~ d * q + m. x (n, 32), finite; magnitudes above 65504 are
+ * clamped. */
+void quant_fit_min(const float *x, int n, int top, struct quant_fit_min out[QUANT_FIT_LANES]);
+
+/* One super-block of Q2_K, Q4_K or Q5_K, before packing. */
+struct quant_fit_k {
+    uint16_t d, dmin;
+    uint8_t scale[16], min[16]; /* 0..codes, of each group */
+    uint8_t q[256];             /* 0..top, in the order of the elements */
+};
+
+/* Fits x ~ d * scale * q - dmin * min in groups of n = 16 or 32 elements. x (256), finite. */
+void quant_fit_k(const float *x, int n, int top, int codes, struct quant_fit_k *out);
+
+/* One super-block of Q3_K or Q6_K, before packing: groups of 16. */
+struct quant_fit_signed {
+    uint16_t d;
+    int8_t scale[16]; /* -codes..codes - 1 */
+    uint8_t q[256];   /* quant + bottom, so 0..2 bottom - 1, in the order of the elements */
+};
+
+/* Fits x ~ d * scale * quant, quants -bottom..bottom - 1. x (256), finite; magnitudes above
+ * 65504 * (codes - 1) * (bottom - 1) are clamped. */
+void quant_fit_signed(const float *x, int bottom, int codes, struct quant_fit_signed *out);
+
+/* A block of IQ4_NL before packing: d, and q = numbers of entries of the book. n, x and limits as
+ * quant_fit_centred with bottom = 113. */
+void quant_fit_iq4(const float *x, int n, struct quant_fit_centred out[QUANT_FIT_LANES]);
+
+/* A super-block of IQ4_XS before packing: d, eight scales -32..31 of groups of 32, and q = numbers
+ * of entries. Magnitudes above 65504 * 31 * 113 are clamped. */
+void quant_fit_iq4_groups(const float *x, struct quant_fit_signed *out);
 
 #endif

@@ -273,14 +273,19 @@ struct outline {
 static enum fmt outline_format(const void *user, const char *name, int n_dim, const int64_t *dim)
 {
     const struct outline *o = user;
-    bool fell_back;
-    return mixture_choose(o->mix, &o->mm, name, n_dim, dim, &fell_back);
+    enum fmt want;
+    return mixture_choose(o->mix, &o->mm, name, n_dim, dim, &want);
 }
 
 int model_outline(const struct arch *a, const struct hparams *hp, bool tied, enum mixture mix,
                   struct model *m, struct err *e)
 {
-    const struct outline o = {mix, {hp->n_layer, hp->n_head, hp->n_kv_head, tied}};
+    const struct mixture_model mm = {.n_layer = hp->n_layer,
+                                     .n_head = hp->n_head,
+                                     .n_kv_head = hp->n_kv_head,
+                                     .tied_output = tied,
+                                     .imatrix = !mixture_writes(mix)};
+    const struct outline o = {mix, mm};
     struct model made = {.arch = a, .hp = *hp};
     struct weight_slot slots[SLOT_COUNT];
     model_slots(a, hp, slots);

@@ -33,6 +33,13 @@ done
 awk 'length > 110 { exit 1 }' "$dir/text" || fail "a line is too wide"
 "$MAS" fit -m demo --gpu rtx3060 | grep -q "6 layers, 0.00 billion" || fail "a model file"
 
+# a type that lies on the card whole, beside the one that does not
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 1 >"$dir/text" || fail "exit $?"
+awk '/^  Q4_K_M +42.5  streamed/ { a = $6 } /^  IQ3_XXS +27.5  streamed/ { b = $6 } /^  IQ2_XS +21.1  whole in VRAM/ { c = $6 }
+    END { exit !(a > 1 && b > 3 * a && c > 10 * a) }' "$dir/text" || fail "the types of the 70B: $(cat "$dir/text")"
+"$MAS" fit --shape llama3-70b --type IQ2_XS --gpu rtx4090 --sequences 1 --json >"$dir/json" || fail "exit $?"
+grep -q '"weight_bytes": 211[0-9]*, ' "$dir/json" && ! grep -q '"types"' "$dir/json" || fail "the 70B in IQ2_XS: $(cat "$dir/json")"
+
 # a shape and a file of that shape are the same model, tied or not
 for shape in llama3.2-3b llama3-8b; do
     "$MAS" synth --shape $shape --hollow --quiet "$dir/$shape.gguf" || fail "synth: exit $?"

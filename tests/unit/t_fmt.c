@@ -45,6 +45,11 @@ static void round_trip(enum fmt f, const float *x, float *y, int64_t n)
     free(block);
 }
 
+static bool encodes(enum fmt f)
+{
+    return fmt_info(f)->encode != NULL;
+}
+
 /* rms of the difference over rms of x */
 static double relative(const float *x, const float *y, int64_t n)
 {
@@ -198,6 +203,13 @@ static const struct {
     {FMT_Q5_K, 3.495e-2, 4.227e-2},
     {FMT_Q4_K, 7.070e-2, 8.555e-2},
     {FMT_Q4_0, 8.180e-2, 1.1260e-1},
+    {FMT_Q4_1, 7.015e-2, 8.452e-2},
+    {FMT_Q5_0, 4.049e-2, 5.623e-2},
+    {FMT_Q5_1, 3.384e-2, 4.070e-2},
+    {FMT_IQ4_NL, 7.505e-2, 9.207e-2},
+    {FMT_IQ4_XS, 7.561e-2, 9.276e-2},
+    {FMT_Q3_K, 1.4497e-1, 1.7664e-1},
+    {FMT_Q2_K, 2.6942e-1, 3.0051e-1},
 };
 
 /* The limit of a format: its row above. Without a row, three steps of its bits: a search for the
@@ -223,6 +235,8 @@ static void errors_of_a_round_trip_stay_small(void **state)
         for (int k = 0; k < FMT_COUNT; k++) {
             const enum fmt f = (enum fmt)k;
             double limit = quality_limit(f, kind);
+            if (!encodes(f))
+                continue;
             round_trip(f, x, y, N);
             double got = relative(x, y, N);
             print_message("%-5s %s %.6f (limit %.6f)\n", fmt_info(f)->name,
@@ -261,6 +275,8 @@ static void encoding_twice_changes_little(void **state)
     for (uint64_t i = 0; i < ROW; i++)
         x[i] = gaussian(7, i);
     for (int f = 0; f < FMT_COUNT; f++) {
+        if (!encodes((enum fmt)f))
+            continue;
         round_trip((enum fmt)f, x, y, ROW);
         round_trip((enum fmt)f, y, z, ROW);
         double first = relative(x, y, ROW), second = relative(y, z, ROW);
@@ -277,6 +293,8 @@ static void a_block_of_zeros_decodes_to_zeros(void **state)
     (void)state;
     static float x[ROW], y[ROW];
     for (int f = 0; f < FMT_COUNT; f++) {
+        if (!encodes((enum fmt)f))
+            continue;
         memset(x, 0, sizeof x);
         round_trip((enum fmt)f, x, y, ROW);
         for (int i = 0; i < ROW; i++)
@@ -296,10 +314,13 @@ static void equal_numbers_survive(void **state)
     const float value[] = {1, -1, 0.3f, -0.3f, 1e-3f, -12345};
     for (size_t v = 0; v < sizeof value / sizeof *value; v++)
         for (int f = 0; f < FMT_COUNT; f++) {
+            if (!encodes((enum fmt)f))
+                continue;
             for (int i = 0; i < ROW; i++)
                 x[i] = value[v];
             round_trip((enum fmt)f, x, y, ROW);
-            assert_true(relative(x, y, ROW) < 4.1e-3);
+            /* numbers of IQ4_XS are up to 4064 times its f16 factor, which is subnormal at 1e-3 */
+            assert_true(relative(x, y, ROW) < (f == FMT_IQ4_XS && v == 4 ? 2e-2 : 4.1e-3));
         }
 }
 
@@ -323,6 +344,8 @@ static void any_finite_input_gives_a_valid_block(void **state)
             x[i] = f32_from_bits(bits);
         }
         for (int f = 0; f < FMT_COUNT; f++) {
+            if (!encodes((enum fmt)f))
+                continue;
             round_trip((enum fmt)f, x, y, ROW);
             for (int i = 0; i < ROW; i++) {
                 assert_true(isfinite(y[i]));
@@ -348,6 +371,8 @@ static void a_block_does_not_depend_on_its_neighbours(void **state)
         x[i] = heavy(13, i) * (i / 256 % 2 ? 100 : 1);
     for (int f = 0; f < FMT_COUNT; f++) {
         const struct fmt_info *info = fmt_info((enum fmt)f);
+        if (!info->encode)
+            continue;
         info->encode(x, row, ROW);
         for (int64_t k = 0; k < ROW / info->block_elems; k++) {
             info->encode(x + k * info->block_elems, one, info->block_elems);
@@ -363,6 +388,10 @@ static void nan_and_infinity_are_refused_by_index(void **state)
     static float x[ROW];
     static unsigned char y[ROW * 4];
     for (int f = 0; f < FMT_COUNT; f++) {
+        if (!encodes((enum fmt)f)) {
+            fails(fmt_encode_row((enum fmt)f, x, y, ROW, &e), ERR_BUG, "this format is only read");
+            continue;
+        }
         x[777] = NAN;
         x[800] = INFINITY;
         fails(fmt_encode_row((enum fmt)f, x, y, ROW, &e), ERR_DATA,

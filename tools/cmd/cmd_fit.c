@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "advice.h"
+#include "check.h"
 #include "cli.h"
 #include "cmd.h"
 #include "fit_simulate.h"
@@ -427,6 +428,69 @@ static int advise(const struct fit *f, double now, struct advice out[ADVICE])
     return n;
 }
 
+/* ---- other types of a shape ------------------------------------------------------------------ */
+
+struct other { /* the shape in a type of number format */
+    enum mixture mix;
+    uint64_t bytes;
+    bool fits, whole; /* in the plan for one sequence; whole: all weights in VRAM */
+    /* tokens/s, of one sequence and of a batch; batch: 0 for streamed types but the shape's own */
+    double one, batch;
+};
+
+static int other_type(const struct fit *f, enum mixture mix, struct other *out, struct err *e)
+{
+    struct shape shape;
+    struct fit with = *f;
+    struct plan p;
+    struct err why;
+    *out = (struct other){.mix = mix};
+    CHECK(shape_find(f->shape, &shape));
+    TRY(sketch_shape(&shape, mix, &with.of, e));
+    out->bytes = weights_bytes(&with.of.m.w);
+    if (plan_for(&with, 1, PLAN_LATENCY, &p, &why) == 0) {
+        out->fits = true;
+        out->whole = plan_is_resident(&p);
+        out->one = 1 / p.one.step_s;
+        plan_free(&p);
+    }
+    if ((out->whole || mix == f->mix) && best_plan(&with, PLAN_THROUGHPUT, &p, &why) == 0) {
+        out->batch = batch_rate(&p);
+        plan_free(&p);
+    }
+    sketch_close(&with.of);
+    return 0;
+}
+
+/* The shape in its own type, then in each smaller one, the largest first, until three lie on the
+ * card whole. 0 of them if its own type does, or for a file. */
+static int other_types(const struct fit *f, struct other out[MIX_COUNT], int *n, struct err *e)
+{
+    int whole = 0;
+    *n = 0;
+    if (!f->shape)
+        return 0;
+    TRY(other_type(f, f->mix, &out[0], e));
+    if (out[0].whole)
+        return 0;
+    *n = 1;
+    for (int m = 0; m < MIX_COUNT; m++) {
+        struct other t;
+        TRY(other_type(f, (enum mixture)m, &t, e));
+        int k = *n;
+        if (t.bytes >= out[0].bytes)
+            continue;
+        for (; k > 1 && t.bytes > out[k - 1].bytes; k--)
+            out[k] = out[k - 1];
+        out[k] = t;
+        ++*n;
+    }
+    for (int k = 1; k < *n && whole < 3; k++)
+        if (out[k].whole && ++whole == 3)
+            *n = k + 1;
+    return 0;
+}
+
 /* ---- output ---------------------------------------------------------------------------------- */
 
 static double gb(uint64_t bytes)
@@ -526,7 +590,26 @@ static void print_draft(struct str *s, const struct fit *f)
                  f->draft, gb(d.draft_bytes), MAX_DRAFT, d.draft_s, d.pass_s, f->accepted, d.rate);
 }
 
-static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why)
+static void print_types(struct str *s, const struct other *t, int n)
+{
+    if (!n)
+        return;
+    str_addf(s, "\nthe same shape in smaller types\n  %-8s %8s  %-17s %10s %10s\n", "type", "GB",
+             "weights", "tok/s of 1", "of a batch");
+    for (int i = 0; i < n; i++) {
+        str_addf(s, "  %-8s %8.1f  ", mixture_name(t[i].mix), gb(t[i].bytes));
+        if (t[i].fits)
+            str_addf(s, "%-17s %10.2f", t[i].whole ? "whole in VRAM" : "streamed or CPU", t[i].one);
+        else
+            str_adds(s, "too large");
+        if (t[i].batch > 0)
+            str_addf(s, " %10.1f", t[i].batch);
+        str_addc(s, '\n');
+    }
+}
+
+static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why,
+                       const struct other *types, int n_type)
 {
     struct str s = STR_INIT;
     struct advice a[ADVICE];
@@ -549,6 +632,7 @@ static void print_text(const struct fit *f, struct plan *p, const bool *ok, cons
             str_addf(&s, "\n%s\n  %s\n", plan_mode_name(mode), why[i].msg);
     }
     print_draft(&s, f);
+    print_types(&s, types, n_type);
     str_adds(&s, "\nW weights  r ring for streamed ones  k KV cache  a activations  s pinned, "
                  "streamed  C computed by the CPU\n");
     if (ok[best]) {
@@ -579,7 +663,26 @@ static void json_plan(struct str *s, const struct fit *f, const struct plan *p, 
              count(p->ffn, p->n_layer, PLAN_STREAM), count(p->ffn, p->n_layer, PLAN_HOST));
 }
 
-static void print_json(const struct fit *f, struct plan *p, const bool *ok)
+static void json_types(struct str *s, const struct other *t, int n)
+{
+    if (!n)
+        return;
+    str_adds(s, ", \"types\": [");
+    for (int i = 0; i < n; i++) {
+        str_addf(s, "%s{\"type\": \"%s\", \"weight_bytes\": %" PRIu64, i ? ", " : "",
+                 mixture_name(t[i].mix), t[i].bytes);
+        if (t[i].fits)
+            str_addf(s, ", \"whole_in_vram\": %s, \"tokens_per_second_1\": %.6g",
+                     t[i].whole ? "true" : "false", t[i].one);
+        if (t[i].batch > 0)
+            str_addf(s, ", \"tokens_per_second_batch\": %.6g", t[i].batch);
+        str_addc(s, '}');
+    }
+    str_addc(s, ']');
+}
+
+static void print_json(const struct fit *f, struct plan *p, const bool *ok,
+                       const struct other *types, int n_type)
 {
     struct str s = STR_INIT;
     str_addf(&s, "{\"predicted\": true, \"weight_bytes\": %" PRIu64 ", \"parameters\": %" PRIu64,
@@ -602,6 +705,7 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok)
                  "%.6g}",
                  d.draft_bytes, MAX_DRAFT, f->accepted, d.rate);
     }
+    json_types(&s, types, n_type);
     str_adds(&s, "}\n");
     fputs(s.s ? s.s : "", stdout);
     str_free(&s);
@@ -709,13 +813,14 @@ static int fit(struct fit *f, struct err *e)
         if (f->opt.placement == PLAN_AUTO || f->opt.placement == mode)
             ok[i] = best_plan(f, mode, &p[i], &why[i]) == 0;
     }
-    int rc = 0;
-    if (!ok[0] && !ok[1])
+    struct other types[MIX_COUNT];
+    int n_type = 0, rc = other_types(f, types, &n_type, e);
+    if (rc == 0 && !ok[0] && !ok[1])
         rc = err_set(e, ERR_USAGE, "%s", why[1].msg[0] ? why[1].msg : why[0].msg);
-    else if (f->json)
-        print_json(f, p, ok);
-    else
-        print_text(f, p, ok, why);
+    else if (rc == 0 && f->json)
+        print_json(f, p, ok, types, n_type);
+    else if (rc == 0)
+        print_text(f, p, ok, why, types, n_type);
     if (rc == 0 && f->simulate)
         rc = simulate(f, p, ok, e);
     for (int i = 0; i < 2; i++)

@@ -7,6 +7,7 @@
 
 #include "cmd.h"
 #include "escape.h"
+#include "mixture.h"
 #include "source.h"
 
 struct options {
@@ -174,6 +175,20 @@ static void add_shape(struct str *out, const struct tensor *t, const char *open,
     str_adds(out, close);
 }
 
+/* The name of the type of a file, after its number. */
+static void add_file_type(struct str *out, const struct gguf_kv *kv)
+{
+    static const char key[] = "general.file_type";
+    uint32_t type;
+    enum mixture mix;
+    if (kv->type != GGUF_U32 || kv->key.len != sizeof key - 1 ||
+        memcmp(kv->key.s, key, kv->key.len) != 0)
+        return;
+    memcpy(&type, kv->raw, sizeof type);
+    if (mixture_from_file_type(type, &mix))
+        str_addf(out, " (%s)", mixture_name(mix));
+}
+
 static void text_metadata(struct str *out, const struct gguf *g)
 {
     for (size_t i = 0; i < gguf_n_kv(g); i++) {
@@ -185,6 +200,7 @@ static void text_metadata(struct str *out, const struct gguf *g)
             str_addf(out, "[%" PRIu64 "]", kv->count);
         str_adds(out, " = ");
         add_value(out, kv, false);
+        add_file_type(out, kv);
         str_addc(out, '\n');
     }
 }
@@ -194,7 +210,7 @@ static void text_tensors(struct str *out, const struct gguf *g)
     str_addf(out, "\ntensors (shapes slowest first)\n");
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        str_addf(out, "  %-5s %14" PRIu64 " bytes at %14" PRIu64 "  ", fmt_info(t->t.fmt)->name,
+        str_addf(out, "  %-7s %14" PRIu64 " bytes at %14" PRIu64 "  ", fmt_info(t->t.fmt)->name,
                  t->bytes, t->at);
         escape_add(out, t->name.s, t->name.len, SHOW_BYTES);
         add_shape(out, &t->t, " (", ")\n");

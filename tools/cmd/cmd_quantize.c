@@ -32,6 +32,15 @@ struct quantize_total { /* of one format of the result */
     double square, err; /* sums over the converted elements, with --rmse */
 };
 
+enum { FALLBACK_KINDS = 32, TENSOR_NAME = 65 };
+
+struct quantize_fallback {  /* tensors of one kind whose rows do not fit the blocks of a format */
+    char kind[TENSOR_NAME]; /* the name, with * for the layer's number */
+    enum fmt want, to;
+    int64_t cols;
+    int n;
+};
+
 struct quantize {
     const char *in, *out;
     enum mixture mix;
@@ -45,7 +54,9 @@ struct quantize {
     struct pool *pool;
     struct mixture_model model;
     struct quantize_total total[FMT_COUNT];
-    int n_fell_back;
+    struct quantize_fallback fallback[FALLBACK_KINDS];
+    int n_fallback; /* kinds */
+    int n_more;     /* tensors of further kinds */
     struct modelfile_progress progress;
     uint64_t done; /* bytes of the source done so far */
 };
@@ -74,7 +85,14 @@ static error_t parse_argument(struct quantize *q, char *arg, struct argp_state *
         if (q->has_type)
             argp_error(state, "unexpected argument '%s' after the type", arg);
         else
-            argp_error(state, "unknown type '%s'; known:%s", arg, mixture_choices);
+            argp_error(state, "unknown type '%s'; known:%s", arg, mixture_targets);
+        return EINVAL;
+    }
+    if (q->has_type && !mixture_writes(q->mix)) {
+        argp_error(state,
+                   "%s is read, but not written; make such a file with llama-quantize and "
+                   "an importance matrix, or choose one of%s",
+                   mixture_name(q->mix), mixture_targets);
         return EINVAL;
     }
     return 0;
@@ -118,7 +136,9 @@ static const char doc[] = "Rewrites a model in another number format. TYPE: a fo
 #include "mixtures.def"
                           "; or a mixture, which chooses each tensor's format as the common files "
                           "do, one of"
-#define M(NAME, ...) " " #NAME
+#define TYPE_READS(NAME)
+#define TYPE_WRITES(NAME) " " #NAME
+#define M(NAME, type, most, output, use) TYPE_##use(NAME)
 #include "mixtures.def"
                           ". Every number of threads gives the same file.";
 
@@ -159,9 +179,9 @@ static int read_model(struct quantize *q, struct err *e)
     return 0;
 }
 
-/* Name and new format of tensor i. */
-static int target_of(const struct quantize *q, size_t i, char name[65], enum fmt *f,
-                     bool *fell_back, struct err *e)
+/* Name and new format of tensor i; want: the format that the type prescribes. */
+static int target_of(const struct quantize *q, size_t i, char name[TENSOR_NAME], enum fmt *f,
+                     enum fmt *want, struct err *e)
 {
     const struct gguf_tensor *t = gguf_tensor_at(q->g, i);
     if (t->name.len > 64 || memchr(t->name.s, 0, t->name.len)) {
@@ -171,24 +191,46 @@ static int target_of(const struct quantize *q, size_t i, char name[65], enum fmt
     }
     memcpy(name, t->name.s, t->name.len);
     name[t->name.len] = 0;
-    *f = mixture_choose(q->mix, &q->model, name, t->t.n_dim, t->t.dim, fell_back);
+    *f = mixture_choose(q->mix, &q->model, name, t->t.n_dim, t->t.dim, want);
     return 0;
+}
+
+static void note_fallback(struct quantize *q, const char *name, enum fmt want, enum fmt to,
+                          int64_t cols)
+{
+    struct quantize_fallback f = {.want = want, .to = to, .cols = cols, .n = 1};
+    const size_t digits = strncmp(name, "blk.", 4) ? 0 : strspn(name + 4, "0123456789");
+    if (digits)
+        snprintf(f.kind, sizeof f.kind, "blk.*%s", name + 4 + digits);
+    else
+        snprintf(f.kind, sizeof f.kind, "%s", name);
+    for (int k = 0; k < q->n_fallback; k++) {
+        struct quantize_fallback *p = &q->fallback[k];
+        if (p->want == want && p->to == to && p->cols == cols && !strcmp(p->kind, f.kind)) {
+            p->n++;
+            return;
+        }
+    }
+    if (q->n_fallback < FALLBACK_KINDS)
+        q->fallback[q->n_fallback++] = f;
+    else
+        q->n_more++;
 }
 
 static int declare_tensors(struct quantize *q, struct err *e)
 {
     for (size_t i = 0; i < gguf_n_tensors(q->g); i++) {
         const struct tensor *t = &gguf_tensor_at(q->g, i)->t;
-        char name[65];
-        enum fmt f;
-        bool fell_back;
-        TRY(target_of(q, i, name, &f, &fell_back, e));
+        char name[TENSOR_NAME];
+        enum fmt f, want;
+        TRY(target_of(q, i, name, &f, &want, e));
         if (fmt_info(t->fmt)->block_elems > 1 && f != t->fmt && !q->requantize)
             FAIL(e, ERR_DATA,
                  "tensor %s of %s is %s already: quantising it again adds to its error; start from "
                  "an F16, BF16 or F32 file, or give --allow-requantize",
                  name, q->in, fmt_info(t->fmt)->name);
-        q->n_fell_back += fell_back;
+        if (f != want)
+            note_fallback(q, name, want, f, tensor_cols(t));
         TRY(gguf_put_tensor(q->w, name, f, t->n_dim, t->dim, e));
     }
     return 0;
@@ -278,7 +320,7 @@ static int convert_rows(struct quantize *q, struct piece *p, int64_t rows, int64
                         struct err *e)
 {
     struct quantize_total *sum = &q->total[p->to];
-    char name[65];
+    char name[TENSOR_NAME];
     snprintf(name, sizeof name, "%.*s", (int)p->t->name.len, p->t->name.s);
     for (p->first = 0; p->first < rows; p->first += at_once) {
         int64_t n = rows - p->first < at_once ? rows - p->first : at_once;
@@ -360,11 +402,10 @@ static int write_tensors(struct quantize *q, struct err *e)
     modelfile_progress_begin(&q->progress, "quantizing", all, q->quiet);
     for (size_t i = 0; i < gguf_n_tensors(q->g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(q->g, i);
-        char name[65];
-        enum fmt to;
-        bool fell_back;
+        char name[TENSOR_NAME];
+        enum fmt to, want;
         size_t row;
-        TRY(target_of(q, i, name, &to, &fell_back, e));
+        TRY(target_of(q, i, name, &to, &want, e));
         TRY(to == t->t.fmt ? copy_tensor(q, t, e) : convert_tensor(q, t, to, e));
         struct quantize_total *sum = &q->total[to];
         sum->tensors++;
@@ -424,12 +465,14 @@ static void print_table(const struct quantize *q, double seconds)
     }
     fprintf(to, "%-8s %8" PRId64 " %16" PRIu64 " %8.2f\n", "all", tensors, bytes,
             elems ? (double)bytes * 8 / (double)elems : 0.0);
-    if (q->n_fell_back)
-        fprintf(
-            to,
-            "%d tensors have rows that do not fit the blocks of their format: stored as Q8_0 or "
-            "F16 instead\n",
-            q->n_fell_back);
+    for (int k = 0; k < q->n_fallback; k++) {
+        const struct quantize_fallback *p = &q->fallback[k];
+        fprintf(to, "%s: rows of %" PRId64 " do not fit blocks of %d of %s: %d stored as %s\n",
+                p->kind, p->cols, (int)fmt_info(p->want)->block_elems, fmt_info(p->want)->name,
+                p->n, fmt_info(p->to)->name);
+    }
+    if (q->n_more)
+        fprintf(to, "%d more tensors have rows that do not fit blocks either\n", q->n_more);
     fprintf(to, "%s: %s, %.1f s, %.0f M weights/s\n", q->out, mixture_name(q->mix), seconds,
             (double)elems / 1e6 / seconds);
 }

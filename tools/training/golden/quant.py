@@ -5,7 +5,7 @@ Usage: python3 tools/training/golden/quant.py tests/golden      (needs numpy and
 The reference is gguf.quants.dequantize of the Python package of the GGUF format. A file holds, little
 endian: u32 number of blocks, the blocks, then the f32 values. The blocks are random bytes with chosen
 f16 scales (ordinary, subnormal, largest, zero and their negatives) and, where the package can quantise,
-blocks made from gaussian numbers. Every value is finite.
+blocks made from gaussian numbers. Each point of a code book occurs. Every value is finite.
 
 The formats are those of kernels/quant/formats.def. Only files that are missing are written: delete one
 to make it again.
@@ -62,6 +62,17 @@ def finite_blocks(kind, count, size, rng):
         raw[bad] = rng.integers(0, 256, (bad.sum(), size), dtype=np.uint8)
 
 
+def every_point(name, raw):
+    """The first blocks use each point of a large code book: random numbers would miss some."""
+    if name == "IQ2_XS":  # nine bits of each of 32 u16
+        q = raw[:16, 2:66].view("<u2")
+        q[:] = (q & 0xFE00) | np.arange(512).reshape(16, 32)
+    if name == "IQ2_S":  # eight bits in a byte, two more in another
+        n = np.arange(1024).reshape(32, 32)
+        raw[:32, 2:34] = n & 255
+        raw[:32, 66:74] = ((n >> 8).reshape(32, 8, 4) << np.array([0, 2, 4, 6])).sum(axis=2)
+
+
 def blocks_of(name, rng):
     _, count, scales = OWN.get(name, (None, COUNT, None))
     kind = gguf.GGMLQuantizationType[name]
@@ -70,6 +81,7 @@ def blocks_of(name, rng):
         return finite_f16(rng, count).view(np.uint8).reshape(count, size)
     if name not in OWN:
         raw = finite_blocks(kind, count, size, rng)
+        every_point(name, raw)
         return with_gaussian(raw, kind, elems, rng)
     raw = rng.integers(0, 256, (count, size), dtype=np.uint8)
     if name == "F32":  # finite ones

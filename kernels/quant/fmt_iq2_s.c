@@ -1,0 +1,17 @@
+#include "fmt_iq2_s.h"
+
+#include "f16.h"
+#include "fmt.h"
+
+void fmt_iq2_s_decode(const void *x, float *y, int64_t n)
+{
+    const struct fmt_iq2_s *b = x;
+    for (int64_t k = 0; k < n / FMT_K; k++, b++, y += FMT_K) {
+        const float d = f16_to_f32(b->d);
+        for (int g = 0; g < FMT_K / 16; g++) {
+            const float step = fmt_iq2_step(d, b->scale, g);
+            for (int i = 16 * g; i < 16 * g + 16; i++)
+                y[i] = step * (float)fmt_iq2_s_quant(b, i);
+        }
+    }
+}
