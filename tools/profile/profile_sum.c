@@ -174,13 +174,13 @@ static void read_leaves(struct sum *s)
     qsort(s->leaf, s->n_leaf, sizeof *s->leaf, by_step);
 }
 
-static const char *piece_name(enum piece_kind kind, const struct interval *v)
+const char *piece_kind_name(enum piece_kind kind)
 {
     switch (kind) {
     case PIECE_OP:
-        return is_draft(v) ? "draft" : v->name;
+        return "op";
     case PIECE_HOST:
-        return v->name;
+        return "host";
     case PIECE_COPY:
         return "copy";
     case PIECE_QUEUE:
@@ -193,6 +193,13 @@ static const char *piece_name(enum piece_kind kind, const struct interval *v)
         break;
     }
     return "between";
+}
+
+static const char *piece_name(enum piece_kind kind, const struct interval *v)
+{
+    if (kind == PIECE_OP)
+        return is_draft(v) ? "draft" : v->name;
+    return kind == PIECE_HOST ? v->name : piece_kind_name(kind);
 }
 
 static int add_piece(struct sum *s, enum piece_kind kind, const struct interval *v, int64_t ns,

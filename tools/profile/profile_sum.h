@@ -83,6 +83,8 @@ struct profile_sum {
     struct arena *memory;
 };
 
+const char *piece_kind_name(enum piece_kind kind); /* "op", "host", .. */
+
 /* Totals of r, which must outlive them. ERR_NOMEM. */
 int profile_sum_make(const struct record *r, struct profile_sum *out, struct err *e);
 void profile_sum_free(struct profile_sum *s); /* accepts a zeroed one */

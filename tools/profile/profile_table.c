@@ -6,27 +6,6 @@
 
 #include "mem.h"
 
-static const char *piece_kind(enum piece_kind kind)
-{
-    switch (kind) {
-    case PIECE_OP:
-        return "op";
-    case PIECE_HOST:
-        return "host";
-    case PIECE_COPY:
-        return "copy";
-    case PIECE_QUEUE:
-        return "queue";
-    case PIECE_WAIT:
-        return "wait";
-    case PIECE_RECORDER:
-        return "recorder";
-    case PIECE_BETWEEN:
-        break;
-    }
-    return "between";
-}
-
 /* For people. */
 static const char *piece_meaning(enum piece_kind kind)
 {
@@ -297,7 +276,7 @@ static void json_pieces(const struct profile_group *g, struct str *out)
     for (int i = 0; i < g->n_piece; i++) {
         const struct profile_piece *x = &g->piece[i];
         str_addf(out, "%s\n     {\"kind\": \"%s\", \"name\": \"%s\"", i ? "," : "",
-                 piece_kind(x->kind), x->name);
+                 piece_kind_name(x->kind), x->name);
         json_number(out, "ms", (double)x->ns * 1e-6, 6);
         json_number(out, "share", (double)x->ns / (double)g->wall_ns, 6);
         str_addc(out, '}');
