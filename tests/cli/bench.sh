@@ -128,7 +128,7 @@ refused 64 "must be a multiple of 256" kernels --shape 1x100x10
 refused 64 "unknown --op 'foo'" kernels --op foo
 refused 64 "no case and kernel" kernels --variant none --shape 1x256x1
 refused 64 "two files are needed" compare "$dir/a.json"
-refused 66 "cannot read" compare "$dir/a.json" "$dir/none"
+refused 66 "cannot open" compare "$dir/a.json" "$dir/none"
 refused 65 "is not a result" compare "$dir/a.json" <(echo '{}')
 refused 64 "there are: model, kernels" nothing
 refused 64 "nothing is streamed on backend cpu" stream -m demo --backend cpu

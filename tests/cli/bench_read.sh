@@ -80,7 +80,58 @@ expect 0 '0 slower, 0 the same within 0.95, 3 only in one file, 2 not judged' "$
 expect 0 '| mix ' "$MAS" bench compare ops.json unpicked.json
 expect 0 '0 slower, 1 the same within 0.95' "$MAS" bench compare one.json one.json
 # a kernel of Q4_K is none of Q6_K
-expect 0 '4 only in one file' "$MAS" bench compare q6.json ncu_raw.json
+expect 65 '4 only in one file' "$MAS" bench compare q6.json ncu_raw.json
+expect 65 'nothing to compare: no row of q6.json (1) is in ncu_raw.json (3); measure' "$MAS" bench compare q6.json ncu_raw.json
+
+# nothing to compare, or files that are no results: by name, and before a table
+cat >rows.py <<'PY'
+import json
+def write(name, doc):
+    json.dump(doc, open(name, "w"))
+row = {"op": "add", "case": "c", "kernel": "k", "us": 2}
+def rows(*of, **more):
+    return {"bench": "kernels", "format": 1, "rows": list(of), **more}
+write("none.json", rows())
+write("good.json", rows(row, dict(row, case="d")))
+write("zero.json", rows(row, dict(row, case="d", us=0)))
+write("failed.json", rows(dict(row, failed="why")))
+write("one_good.json", rows(row))
+write("text.json", rows("row"))
+write("new.json", rows(row, format=2))
+write("format.json", rows(row, format="1"))
+write("stream.json", {"bench": "stream", "format": 1, "rows": []})
+write("no_rows.json", {"bench": "kernels", "format": 1})
+write("model.json", [{"avg_ts": 1}])
+write("list.json", [1])
+write("trace.json", {"traceEvents": []})
+PY
+python3 rows.py
+mkdir folder
+: >empty.json
+echo '{"rows": [' >broken.json
+both() { # CODE TEXT FILE: as A and as B
+    expect "$1" "$2" "$MAS" bench compare "$3" good.json
+    expect "$1" "$2" "$MAS" bench compare good.json "$3"
+}
+both 65 'nothing to compare: none.json has no rows (A has ' none.json
+both 65 'zero.json: add [d] k: "us" must be a time above 0' zero.json
+"$MAS" bench compare good.json zero.json 2>/dev/null | grep . && fault "a table before an error"
+expect 65 'nothing to compare: each kernel of both files failed (1)' "$MAS" bench compare failed.json failed.json
+expect 1 '1 kernel of failed.json failed, which runs in one_good.json' "$MAS" bench compare one_good.json failed.json
+both 65 'text.json: row 1 of 1 is no JSON object' text.json
+both 65 'new.json has format 2, this program reads format 1' new.json
+both 65 'format.json has no whole number "format"' format.json
+both 65 'stream.json is a result of mas bench stream; name one of mas bench kernels, mas bench read and mas profile, -o' stream.json
+both 65 'no_rows.json has no array "rows"' no_rows.json
+both 65 'model.json is an array: a result of mas bench model; name a result of' model.json
+both 65 'list.json is an array; name a result of' list.json
+both 65 'trace.json is a timeline (mas profile --trace)' trace.json
+both 65 'empty.json is empty' empty.json
+both 65 'broken.json is no JSON: line ' broken.json
+both 66 "cannot open 'nowhere.json'" nowhere.json
+"$MAS" bench compare folder good.json >out 2>&1 && fault "a folder is a result"
+grep -q 'folder.*directory' out && ! grep -q 'line' out || fault "a folder: $(cat out)"
+expect 0 'mas profile with -o json' sh -c '"$1" bench compare --help | tr -s " \n" " "' - "$MAS"
 
 expect 64 'a file is needed' "$MAS" bench read
 expect 64 "bad -o 'html'" "$MAS" bench read -o html "$golden/ncu_raw.csv"

@@ -1,12 +1,13 @@
-/* mas bench compare: two results of mas bench kernels or mas bench read, row by row. A ratio above
- * 1 means that the second is faster. Its interval is that of the quotient of the two times between
- * their 5 and 95 % quantiles. Without quantiles the times alone are compared.
+/* mas bench compare: two results of mas bench kernels, mas bench read or mas profile, row by row. A
+ * ratio above 1 means that the second is faster. Its interval is that of the quotient of the two
+ * times between their 5 and 95 % quantiles. Without quantiles the times alone are compared.
  *
  * Two rows belong together when everything that both know is the same: op, case, kernel and so on.
  * Two kinds of pairs are shown and not judged. "part" is one kernel beside a whole call. "mix" is a
  * row that fits several rows of the other file.
  *
- * A kernel that fails in the second file alone is as bad as a slower one. */
+ * A kernel that fails in the second file alone is as bad as a slower one. Two files without a pair
+ * of rows are an error, too. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,9 @@
 #include "cli.h"
 #include "cmd.h"
 #include "mem.h"
+#include "zio.h"
+
+#define MOST_BYTES ((size_t)64 << 20)
 
 struct match {  /* of a row in the other file's rows */
     long other; /* -1: none, or several */
@@ -39,26 +43,6 @@ struct compare {
     int failed, broken; /* rows that failed in a file; of them those that failed in B alone */
 };
 
-static int load(struct side *s, struct err *e)
-{
-    const char *path = s->path;
-    json_error_t why;
-    s->doc = json_load_file(path, 0, &why);
-    if (!s->doc)
-        FAIL(e, why.line < 0 ? ERR_NOINPUT : ERR_DATA, "cannot read %s: line %d: %s", path,
-             why.line, why.text);
-    const char *kind = json_string_value(json_object_get(s->doc, "bench"));
-    if (!kind || strcmp(kind, "kernels") ||
-        json_integer_value(json_object_get(s->doc, "format")) != 1 ||
-        !json_is_array(json_object_get(s->doc, "rows")))
-        FAIL(e, ERR_DATA,
-             "%s is not a result of mas bench kernels or mas bench read -o json, format 1", path);
-    s->rows = json_object_get(s->doc, "rows");
-    s->n = json_array_size(s->rows);
-    s->match = mem_zalloc(s->n + 1, sizeof *s->match);
-    return s->match ? 0 : NOMEM(e, s->n * sizeof *s->match, "pairs of rows");
-}
-
 static const char *text(const json_t *row, const char *key)
 {
     const char *s = json_string_value(json_object_get(row, key));
@@ -68,6 +52,60 @@ static const char *text(const json_t *row, const char *key)
 static double number(const json_t *row, const char *key)
 {
     return json_number_value(json_object_get(row, key));
+}
+
+#define READS "mas bench kernels, mas bench read and mas profile, -o json"
+
+/* The file is none of READS: says which file it is, if its members tell. */
+static int refuse(const struct side *s, struct err *e)
+{
+    const char *kind = text(s->doc, "bench");
+    if (json_is_array(s->doc))
+        FAIL(e, ERR_DATA, "%s is an array%s; name a result of " READS, s->path,
+             json_object_get(json_array_get(s->doc, 0), "avg_ts") ? ": a result of mas bench model"
+                                                                  : "");
+    if (json_object_get(s->doc, "traceEvents"))
+        FAIL(e, ERR_DATA, "%s is a timeline (mas profile --trace); name a result of " READS,
+             s->path);
+    if (*kind && strcmp(kind, "kernels") != 0)
+        FAIL(e, ERR_DATA, "%s is a result of mas bench %s; name one of " READS, s->path, kind);
+    if (!*kind)
+        FAIL(e, ERR_DATA, "%s is not a result of " READS ": it has no member \"bench\"", s->path);
+    const json_t *format = json_object_get(s->doc, "format");
+    if (!json_is_integer(format))
+        FAIL(e, ERR_DATA, "%s has no whole number \"format\"; name a result of " READS, s->path);
+    if (json_integer_value(format) != 1)
+        FAIL(e, ERR_DATA, "%s has format %lld, this program reads format 1; measure again", s->path,
+             (long long)json_integer_value(format));
+    FAIL(e, ERR_DATA, "%s has no array \"rows\"; name a result of " READS, s->path);
+}
+
+static int load(struct side *s, struct err *e)
+{
+    struct str file = STR_INIT;
+    json_error_t why;
+    TRY(zio_read(s->path, MOST_BYTES, &file, e));
+    size_t blank = file.s ? strspn(file.s, " \t\r\n") : 0;
+    if (blank < file.len)
+        s->doc = json_loadb(file.s, file.len, 0, &why);
+    int rc = 0;
+    if (blank == file.len)
+        rc = err_set(e, ERR_DATA, "%s is empty; name a result of " READS, s->path);
+    else if (!s->doc)
+        rc = err_set(e, ERR_DATA, "%s is no JSON: line %d: %s; name a result of " READS, s->path,
+                     why.line, why.text);
+    str_free(&file);
+    TRY(rc);
+    s->rows = json_object_get(s->doc, "rows");
+    if (strcmp(text(s->doc, "bench"), "kernels") != 0 || !json_is_array(s->rows) ||
+        json_integer_value(json_object_get(s->doc, "format")) != 1)
+        return refuse(s, e);
+    s->n = json_array_size(s->rows);
+    for (size_t i = 0; i < s->n; i++)
+        if (!json_is_object(json_array_get(s->rows, i)))
+            FAIL(e, ERR_DATA, "%s: row %zu of %zu is no JSON object", s->path, i + 1, s->n);
+    s->match = mem_zalloc(s->n + 1, sizeof *s->match);
+    return s->match ? 0 : NOMEM(e, s->n * sizeof *s->match, "pairs of rows");
 }
 
 /* The members that tell rows apart. */
@@ -212,15 +250,27 @@ static bool compare_failed(struct compare *c, const json_t *a, const json_t *b)
     return true;
 }
 
-static int compare_row(struct compare *c, const json_t *a, const json_t *b, bool mix, struct err *e)
+/* Before anything is printed: rows that have no failure have times. */
+static int check_pair(struct compare *c, const json_t *a, const json_t *b, bool mix, struct err *e)
 {
+    (void)mix;
+    const json_t *row[] = {a, b};
+    const bool failed = *text(a, "failed") || *text(b, "failed");
+    for (int i = 0; i < 2 && !failed; i++)
+        if (!(number(row[i], "us") > 0))
+            FAIL(e, ERR_DATA, "%s: %s [%s] %s: \"us\" must be a time above 0", c->side[i].path,
+                 text(row[i], "op"), text(row[i], "case"), text(row[i], "kernel"));
+    return 0;
+}
+
+static int compare_pair(struct compare *c, const json_t *a, const json_t *b, bool mix,
+                        struct err *e)
+{
+    (void)e;
     if (compare_failed(c, a, b))
         return 0;
     double us_a = number(a, "us"), us_b = number(b, "us");
     bool interval = has_interval(a) && has_interval(b);
-    if (!(us_a > 0 && us_b > 0))
-        FAIL(e, ERR_DATA, "%s [%s] %s: times must be above 0", text(a, "op"), text(a, "case"),
-             text(a, "kernel"));
     double low = interval ? number(a, "us_p5") / number(b, "us_p95") : us_a / us_b;
     double high = interval ? number(a, "us_p95") / number(b, "us_p5") : us_a / us_b;
     const char *mark = "";
@@ -286,18 +336,22 @@ static void print_head(struct compare *c)
            c->width, line);
 }
 
-/* The rows of A, then those of B that stand beside none of A. */
-static int compare_rows(struct compare *c, struct err *e)
+typedef int pair_fn(struct compare *c, const json_t *a, const json_t *b, bool mix, struct err *e);
+typedef void lone_fn(struct compare *c, const json_t *row, int which, int n);
+
+/* The rows of A, then those of B that stand beside none of A. lone: of a row of one file, or
+ * NULL. */
+static int each_row(struct compare *c, pair_fn *pair, lone_fn *lone, struct err *e)
 {
     const struct side *a = &c->side[0], *b = &c->side[1];
     for (size_t i = 0; i < a->n; i++) {
         const json_t *row = json_array_get(a->rows, i);
         const struct match *m = &a->match[i];
         if (m->other >= 0)
-            TRY(compare_row(c, row, json_array_get(b->rows, (size_t)m->other),
-                            b->match[m->other].other != (long)i && !m->same, e));
-        else if (!taken(b, i))
-            alone(c, row, 0, m->n);
+            TRY(pair(c, row, json_array_get(b->rows, (size_t)m->other),
+                     b->match[m->other].other != (long)i && !m->same, e));
+        else if (lone && !taken(b, i))
+            lone(c, row, 0, m->n);
     }
     for (size_t k = 0; k < b->n; k++) {
         const json_t *row = json_array_get(b->rows, k);
@@ -305,11 +359,25 @@ static int compare_rows(struct compare *c, struct err *e)
         if (taken(a, k))
             continue;
         if (m->other >= 0)
-            TRY(compare_row(c, json_array_get(a->rows, (size_t)m->other), row, true, e));
-        else
-            alone(c, row, 1, m->n);
+            TRY(pair(c, json_array_get(a->rows, (size_t)m->other), row, true, e));
+        else if (lone)
+            lone(c, row, 1, m->n);
     }
     return 0;
+}
+
+/* No pair of rows has times. */
+static int nothing(const struct compare *c, struct err *e)
+{
+    const struct side *a = &c->side[0], *b = &c->side[1];
+    if (!a->n || !b->n)
+        FAIL(e, ERR_DATA, "nothing to compare: %s has no rows (A has %zu, B has %zu)",
+             a->n ? b->path : a->path, a->n, b->n);
+    if (c->failed)
+        FAIL(e, ERR_DATA, "nothing to compare: each kernel of both files failed (%d)", c->failed);
+    FAIL(e, ERR_DATA,
+         "nothing to compare: no row of %s (%zu) is in %s (%zu); measure the same ops and cases",
+         a->path, a->n, b->path, b->n);
 }
 
 static int compare(struct compare *c, struct err *e)
@@ -321,8 +389,9 @@ static int compare(struct compare *c, struct err *e)
     match_same(b, a);
     match_fitting(a, b);
     match_fitting(b, a);
+    TRY(each_row(c, check_pair, NULL, e));
     print_head(c);
-    TRY(compare_rows(c, e));
+    TRY(each_row(c, compare_pair, alone, e));
     printf("\n%d faster, %d slower, %d the same within %.2f, %d only in one file", c->faster,
            c->slower, c->same, (double)c->threshold, c->alone);
     if (c->unjudged)
@@ -334,6 +403,8 @@ static int compare(struct compare *c, struct err *e)
     if (c->broken)
         FAIL(e, ERR_ITEMS, "%d kernel%s of %s failed, which %s in %s", c->broken,
              c->broken == 1 ? "" : "s", b->path, c->broken == 1 ? "runs" : "run", a->path);
+    if (!(c->slower + c->faster + c->same + c->unjudged))
+        return nothing(c, e);
     if (c->slower)
         FAIL(e, ERR_ITEMS, "%d kernel%s of %s: less than %.2f of the speed in %s", c->slower,
              c->slower == 1 ? "" : "s", b->path, (double)c->threshold, a->path);
@@ -376,7 +447,9 @@ int bench_compare(int argc, char **argv)
         options,
         parse,
         "A.json B.json",
-        "Compares two results of mas bench kernels or mas bench read, -o json.",
+        "Compares two results, row by row. A result is the output of mas bench kernels, mas bench "
+        "read or mas profile with -o json. Exits 1 for a slower kernel, 65 when no row of A is in "
+        "B.",
         NULL,
         NULL,
         NULL};
