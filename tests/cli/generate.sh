@@ -25,6 +25,16 @@ for c in $("$MAS" help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do
     expect 0 'Examples:' "$MAS" help "$c"
     [ "$c" = version ] || [ "$c" = help ] || expect 0 '--' "$MAS" "$c" --help
 done
+for mode in model kernels ceiling compare stream read; do
+    "$MAS" help bench $mode >"$dir/said" 2>&1 || expect 0 'Usage' "$MAS" help bench $mode
+    [ $mode = model ] || expect 0 "Usage: mas bench $mode " cat "$dir/said"
+    grep -q "mas bench $mode" "$dir/said" && ! sed -n '/^Examples/,$p' "$dir/said" | grep '^  ' | grep -v "mas bench $mode" ||
+        expect 0 'examples of this mode alone' cat "$dir/said"
+done
+expect 64 "mas bench has no mode 'speed'; 'mas help bench' shows" "$MAS" help bench speed
+expect 64 "mas eval has no mode 'x'" "$MAS" help eval x
+expect 64 "mas version has no mode 'x'" "$MAS" help version x
+expect 64 "unexpected argument 'x'" "$MAS" help bench read x
 
 gen=("$MAS" generate -m demo --quiet -t 1)
 expect 64 'no text' "${gen[@]}"
