@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tools/scripts/profile_nsys.sh and profile_ncu.sh against stand-ins for nsys and ncu. These check their arguments, run the
-# program that they profile, and give the samples of tests/golden/nsight.
+# The usage of scripts. Then tools/scripts/profile_nsys.sh and profile_ncu.sh against stand-ins for nsys and ncu. These
+# check their arguments, run the program that they profile, and give the samples of tests/golden/nsight.
 # shellcheck source=tests/cli/head.bash
 . "$(dirname "$0")/head.bash"
 : "${MAS_SOURCE:?folder of the sources}"
@@ -72,9 +72,29 @@ chmod +x bin/nsys bin/ncu
 
 for script in profile_nsys profile_ncu; do
     expect 64 'no model; usage' bash "$scripts/$script.sh"
-    expect 64 'tools/scripts/profile_n' bash "$scripts/$script.sh" -h
+    for help in -h --help; do
+        expect 0 "tools/scripts/$script.sh [-o folder]" bash "$scripts/$script.sh" $help
+        expect 0 'Exit status 69: no n' bash "$scripts/$script.sh" $help
+    done
+    expect 64 "$script.sh: unknown option -x; -h shows the usage" bash "$scripts/$script.sh" -x demo
+    expect 64 "$script.sh: -o needs a value; -h" bash "$scripts/$script.sh" -o
+    expect 64 "$script.sh: unknown option --out=x; -h" bash "$scripts/$script.sh" --out=x demo
+    ! bash "$scripts/$script.sh" -o x --help | grep -E '^(#|set|export)' || fault "$script.sh: code in its usage"
     expect 66 'no program /no/mas' env MAS=/no/mas bash "$scripts/$script.sh" demo
 done
+for script in bench_batch bench_peers; do
+    for help in -h --help; do
+        expect 0 "tools/scripts/$script.sh " bash "$scripts/$script.sh" $help
+    done
+    expect 64 "$script.sh: unknown option -x; -h shows the usage" bash "$scripts/$script.sh" -x
+    expect 64 "$script.sh: -n needs a value; -h" bash "$scripts/$script.sh" -n
+done
+for help in -h --help; do
+    expect 0 'usage: tests/gpu/run.sh A|B' bash "$MAS_SOURCE/tests/gpu/run.sh" $help
+    expect 0 '--pack  ' bash "$MAS_SOURCE/tests/gpu/run.sh" A $help
+done
+expect 64 "run.sh: unknown argument '-x'" bash "$MAS_SOURCE/tests/gpu/run.sh" -x
+expect 64 'run.sh: give A, B or --pack' bash "$MAS_SOURCE/tests/gpu/run.sh"
 expect 69 'install Nsight Systems' env NSYS=no-nsys bash "$scripts/profile_nsys.sh" demo
 expect 69 'install Nsight Compute' env NCU=no-ncu bash "$scripts/profile_ncu.sh" demo
 expect 64 "bad layer 'x'" bash "$scripts/profile_ncu.sh" -l x demo

@@ -20,8 +20,7 @@ cd "$(dirname "$0")/../.." || exit 66
 PACK_MOST=$((45 << 20)) # bytes: with the tree that travels along, it fits into 64 MiB
 
 usage() {
-    sed -n '4,15s/^# \{0,1\}//p' "$0"
-    exit 64
+    sed -n '4,15s/^# \{0,1\}//p' tests/gpu/run.sh
 }
 part=
 build=
@@ -38,11 +37,12 @@ while [ $# -gt 0 ]; do
     --models) models=${2:-} && shift ;;
     --dry-run) kind=cudahost ;;
     --pack) part=pack ;;
-    *) usage ;;
+    -h | --help) usage && exit 0 ;;
+    *) echo "run.sh: unknown argument '$1'; -h shows the usage" >&2 && exit 64 ;;
     esac
     shift
 done
-[ -n "$part" ] || usage
+[ -n "$part" ] || { echo "run.sh: give A, B or --pack; -h shows the usage" >&2 && exit 64; }
 
 # ---- pack --------------------------------------------------------------------------------------------------------
 if [ $part = pack ]; then

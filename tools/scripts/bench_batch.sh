@@ -11,7 +11,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 mas=${MAS:-build/release/mas} config=demo data=configs/demo/questions.jsonl n=64 rounds=3 flights="1 4 16 64 256" out=''
-while getopts c:d:n:r:j:o: flag; do
+usage() { # the head comment
+    sed -n '2,9s/^# \{0,1\}//p' tools/scripts/bench_batch.sh
+}
+while getopts :c:d:n:r:j:o:h-: flag; do
     case $flag in
     c) config=$OPTARG ;;
     d) data=$OPTARG ;;
@@ -19,7 +22,15 @@ while getopts c:d:n:r:j:o: flag; do
     r) rounds=$OPTARG ;;
     j) flights=$OPTARG ;;
     o) out=$OPTARG ;;
-    *) exit 64 ;;
+    *)
+        case $flag${OPTARG:-} in
+        h | -help) usage && exit 0 ;;
+        -*) echo "bench_batch.sh: unknown option --$OPTARG; -h shows the usage" >&2 ;;
+        \?*) echo "bench_batch.sh: unknown option -$OPTARG; -h shows the usage" >&2 ;;
+        *) echo "bench_batch.sh: -$OPTARG needs a value; -h shows the usage" >&2 ;;
+        esac
+        exit 64
+        ;;
     esac
 done
 shift $((OPTIND - 1))

@@ -11,14 +11,25 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 mas=${MAS:-build/release/mas} model='' rounds=5 prompt=512 new=24 threads=0
-while getopts m:r:p:n:t: flag; do
+usage() { # the head comment
+    sed -n '2,9s/^# \{0,1\}//p' tools/scripts/bench_peers.sh
+}
+while getopts :m:r:p:n:t:h-: flag; do
     case $flag in
     m) model=$OPTARG ;;
     r) rounds=$OPTARG ;;
     p) prompt=$OPTARG ;;
     n) new=$OPTARG ;;
     t) threads=$OPTARG ;;
-    *) exit 64 ;;
+    *)
+        case $flag${OPTARG:-} in
+        h | -help) usage && exit 0 ;;
+        -*) echo "bench_peers.sh: unknown option --$OPTARG; -h shows the usage" >&2 ;;
+        \?*) echo "bench_peers.sh: unknown option -$OPTARG; -h shows the usage" >&2 ;;
+        *) echo "bench_peers.sh: -$OPTARG needs a value; -h shows the usage" >&2 ;;
+        esac
+        exit 64
+        ;;
     esac
 done
 shift $((OPTIND - 1))

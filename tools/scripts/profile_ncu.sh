@@ -14,12 +14,20 @@ set -euo pipefail
 export LC_ALL=C
 
 out=profile-ncu layer=1
-while getopts o:l:h flag; do
+usage() { # the head comment
+    sed -n '2,12s/^# \{0,1\}//p' "$0"
+}
+while getopts :o:l:h-: flag; do
     case $flag in
     o) out=$OPTARG ;;
     l) layer=$OPTARG ;;
     *)
-        sed -n '2,12s/^# \{0,1\}//p' "$0"
+        case $flag${OPTARG:-} in
+        h | -help) usage && exit 0 ;;
+        -*) echo "profile_ncu.sh: unknown option --$OPTARG; -h shows the usage" >&2 ;;
+        \?*) echo "profile_ncu.sh: unknown option -$OPTARG; -h shows the usage" >&2 ;;
+        *) echo "profile_ncu.sh: -$OPTARG needs a value; -h shows the usage" >&2 ;;
+        esac
         exit 64
         ;;
     esac

@@ -16,11 +16,19 @@ set -euo pipefail
 export LC_ALL=C
 
 out=profile-nsys
-while getopts o:h flag; do
+usage() { # the head comment
+    sed -n '2,14s/^# \{0,1\}//p' "$0"
+}
+while getopts :o:h-: flag; do
     case $flag in
     o) out=$OPTARG ;;
     *)
-        sed -n '2,16s/^# \{0,1\}//p' "$0"
+        case $flag${OPTARG:-} in
+        h | -help) usage && exit 0 ;;
+        -*) echo "profile_nsys.sh: unknown option --$OPTARG; -h shows the usage" >&2 ;;
+        \?*) echo "profile_nsys.sh: unknown option -$OPTARG; -h shows the usage" >&2 ;;
+        *) echo "profile_nsys.sh: -$OPTARG needs a value; -h shows the usage" >&2 ;;
+        esac
         exit 64
         ;;
     esac
