@@ -68,6 +68,8 @@ broken "ph=f without 'id'" '"ts":2.000,"cat":"queue","name":"queue","id":1,' '"t
 broken "name is no text" '"name":"step"' '"name":7'
 broken "ts is no finite number" '"ts":7.000,"dur"' '"ts":"7","dur"'
 broken "ts is no finite number" '"ts":7.000,"dur"' '"ts":1e999,"dur"'
+broken "ts is no finite number" '"ts":7.000,"dur"' "\"ts\":1$(printf '%0400d' 0),\"dur\""
+broken "args.phase is no text" '"phase":"decode"' '"phase":["decode"]'
 broken "tid is no integer" '"tid":2,"ts":7.000' '"tid":2.5,"ts":7.000'
 broken "id is neither text nor number" '"id":4' '"id":[4]'
 broken "negative time -1.0" '"ts":0.000,"dur":10' '"ts":-1.000,"dur":10'
@@ -104,6 +106,32 @@ differs '{"rows":[{"op":"matmul","phase":"decode","calls":1,"ms":0.005}]}' "deco
 differs '{"rows":[{"op":"matmul","phase":"decode","calls":1,"ms":0.005},{"op":"add","phase":"prefill","calls":1,"ms":0.0025}]}' \
     "prefill, add"
 differs '{"rows":[]}' "no rows with calls"
+
+# wrong TEXT JSON: a file that is no profile is one line
+wrong() {
+    printf '%s\n' "$2" >other.json
+    expect 1 "other.json: $1; name the output of mas profile -o json" "$check" good.json --profile other.json
+    [ "$("$check" good.json --profile other.json 2>&1 | wc -l)" = 1 ] || fault "not one line for the profile $2"
+}
+wrong 'no JSON object' '[]'
+wrong 'no JSON object' '7'
+wrong 'no array rows' '{}'
+wrong 'no array rows' '{"rows":{}}'
+wrong 'a timeline' '{"traceEvents":[]}'
+wrong 'row 0: no object' '{"rows":[7]}'
+wrong 'row 0: no texts op and phase' '{"rows":[{"op":"add","calls":1,"ms":1}]}'
+wrong 'row 0: no texts op and phase' '{"rows":[{"op":["add"],"phase":"decode","calls":1,"ms":1}]}'
+wrong 'row 0: ms is no finite number' '{"rows":[{"op":"add","phase":"decode","calls":1,"ms":"1"}]}'
+wrong 'row 0: ms is no finite number' '{"rows":[{"op":"add","phase":"decode","calls":1}]}'
+# a reader that has left
+python3 - <<'EOF'
+import json
+doc = json.load(open("good.json"))
+doc["traceEvents"] += [dict(doc["traceEvents"][8], name=f"{i:0400}", ts=100 + i, dur=1) for i in range(400)]
+json.dump(doc, open("long.json", "w"))
+EOF
+{ "$check" long.json 2>pipe; } | true
+[ -s pipe ] && fault "a closed pipe: $(cat pipe)"
 
 echo '{"traceEvents":[}' >bad.json
 expect 2 "cannot be read" "$check" bad.json

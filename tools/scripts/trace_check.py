@@ -8,12 +8,14 @@ Rules: each event has the members of its kind; numbers are finite and no duratio
 complete events of a thread nest; every begin of an async event has its end; every flow has a start
 and an end in order of time, each inside a slice; processes and threads have names.
 
-Exit status 0: no fault. 1: faults, the first of them are printed. 2: the file cannot be read.
+Exit status 0: no fault. 1: faults, the first of them are printed, or P.json is no profile. 2: a file cannot
+be read.
 """
 import argparse
 import collections
 import json
 import math
+import signal
 import sys
 
 SHOWN = 20  # faults that are printed
@@ -50,7 +52,10 @@ def unique(pairs):
 
 
 def is_number(v):
-    return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+    try:
+        return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+    except OverflowError:  # a whole number above all floats
+        return False
 
 
 def ns(us):
@@ -133,7 +138,10 @@ class Checker:
         start = ns(e["ts"])
         self.slices[e["pid"], e["tid"]].append((start, start + ns(e["dur"]), number))
         if e["cat"] == "op":
-            self.op_ns[e.get("args", {}).get("phase", ""), e["name"]] += ns(e["dur"])
+            phase = e.get("args", {}).get("phase", "")
+            if not isinstance(phase, str):
+                return self.fault(number, "args.phase is no text")
+            self.op_ns[phase, e["name"]] += ns(e["dur"])
 
     def counter(self, number, e):
         if not e["args"]:
@@ -231,11 +239,25 @@ def near(intervals, at):
     return intervals[low:low + 1]
 
 
-def table_ns(doc):
-    """(phase, op) -> ns of the rows of mas profile -o json."""
+def table_ns(path, doc):
+    """(phase, op) -> ns of the rows of mas profile -o json. Ends the program if the file is another one."""
+    def refuse(why):
+        print(f"{path}: {why}; name the output of mas profile -o json", file=sys.stderr)
+        sys.exit(1)
+
     out = collections.Counter()
-    for row in doc["rows"]:
+    if not isinstance(doc, dict):
+        refuse("no JSON object")
+    if not isinstance(doc.get("rows"), list):
+        refuse("a timeline" if "traceEvents" in doc else "no array rows")
+    for number, row in enumerate(doc["rows"]):
+        if not isinstance(row, dict):
+            refuse(f"row {number}: no object")
+        if not isinstance(row.get("op"), str) or not isinstance(row.get("phase"), str):
+            refuse(f"row {number}: no texts op and phase")
         if row.get("calls"):
+            if not is_number(row.get("ms")):
+                refuse(f"row {number}: ms is no finite number")
             out[row["phase"], row["op"]] += row["ms"] * 1e6
     return out
 
@@ -268,7 +290,7 @@ def main():
     check = Checker()
     check.file(load(a.trace))
     if a.profile:
-        compare(check, table_ns(load(a.profile)), a.within)
+        compare(check, table_ns(a.profile, load(a.profile)), a.within)
     for line in check.faults[:SHOWN]:
         print(f"{a.trace}: {line}")
     if len(check.faults) > SHOWN:
@@ -282,4 +304,5 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has left ends the program without a message
     sys.exit(main())
