@@ -158,13 +158,20 @@ static int matmul_make_mix(int i, struct op_case *c, struct err *e)
     return case_done(c, e);
 }
 
-int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, int64_t n_out,
-                      enum matmul_epilogue epilogue, struct err *e)
+int case_matmul_row(enum fmt fmt, int64_t n_in, struct err *e)
 {
     const struct fmt_info *f = fmt_info(fmt);
     if (n_in % f->block_elems)
         FAIL(e, ERR_USAGE, "%s has no rows of %lld elements: must be a multiple of %d", f->name,
              (long long)n_in, (int)f->block_elems);
+    return 0;
+}
+
+int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, int64_t n_out,
+                      enum matmul_epilogue epilogue, struct err *e)
+{
+    const struct fmt_info *f = fmt_info(fmt);
+    TRY(case_matmul_row(fmt, n_in, e));
     snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s", f->name, n_row, (long long)n_in,
              (long long)n_out, call_epilogue_name(epilogue));
     int n = epilogue == EPI_SWIGLU ? 2 : 1;
@@ -184,10 +191,7 @@ int case_matmul_call(struct op_case *c, const struct matmul_call *call, int n_ro
 {
     char text[CALL_TEXT];
     for (int i = 0; i < call->n_out; i++)
-        if (call->n_in % fmt_info(call->fmt[i])->block_elems)
-            FAIL(e, ERR_USAGE, "%s has no rows of %lld elements: must be a multiple of %d",
-                 fmt_info(call->fmt[i])->name, (long long)call->n_in,
-                 (int)fmt_info(call->fmt[i])->block_elems);
+        TRY(case_matmul_row(call->fmt[i], call->n_in, e));
     c->bench = true;
     c->args.matmul = (struct matmul_args){
         .n_row = n_row, .n_in = call->n_in, .epilogue = call->epilogue, .n_out = call->n_out};

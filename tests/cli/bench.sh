@@ -125,8 +125,23 @@ refused() {
 }
 refused 64 "must be 8b, 70b or" kernels --shape 9b
 refused 64 "must be a multiple of 256" kernels --shape 1x100x10
-refused 64 "unknown --op 'foo'" kernels --op foo
-refused 64 "no case and kernel" kernels --variant none --shape 1x256x1
+refused 64 "unknown --op 'foo'; ops: embed, .*matmul, .*attention" kernels --op foo
+refused 64 "unknown --fmt 'Q9'; formats: F32, .*Q4_K, .*IQ2_S" kernels --fmt Q9
+refused 64 "unknown --variant 'none'; kernels of matmul on backend cpu: scalar" kernels --variant none --shape 1x256x1
+refused 64 "unknown --variant 'none'; kernels of all ops on backend cpu: scalar" kernels --variant none
+refused 64 "and --op is add" kernels --op add --shape 8b
+refused 64 "Q4_K has no rows of 100 elements" kernels --shape 1x100x10 --fmt q4_k
+refused 64 "1 to 65536 columns" kernels --shape 0x256x1
+refused 64 "no case and kernel" kernels --op add --fmt Q4_K
+# the ceiling alone takes seconds: a bad value ends before it
+for bad in '--shape 9b' '--shape 1x100x10' '--shape 8b --op add' '--op foo' '--fmt Q9' '--variant none'; do
+    read -ra words <<<"$bad"
+    (ulimit -t 1 && exec "$MAS" bench kernels "${words[@]}" >"$dir/out" 2>&1)
+    [ $? = 64 ] || fail "bench kernels $bad measures first: $(cat "$dir/out")"
+done
+if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then
+    refused 64 "unknown --variant 'none'; kernels of add on backend cudahost: flat" kernels --backend cudahost --op add --variant none
+fi
 refused 64 "two files are needed" compare "$dir/a.json"
 refused 66 "cannot open" compare "$dir/a.json" "$dir/none"
 refused 65 "is not a result" compare "$dir/a.json" <(echo '{}')

@@ -35,6 +35,12 @@ struct bench {
     const char *op, *shape, *variant, *format;
     int fmt; /* enum fmt, or -1 = all of the case's */
     int columns[MOST_COLUMNS], n_columns;
+    struct {
+        int columns;         /* of one matrix; 0 = a model's calls */
+        int64_t n_in, n_out; /* of it */
+        struct model_call call[MODEL_CALLS];
+        int n_call;
+    } matrices; /* of shape */
     int repeats;
     bool refcheck;
     struct engine_options machine; /* backend, threads and device */
@@ -690,30 +696,16 @@ static int bench_call(struct bench *b, const struct matmul_call *call, int colum
     return rc;
 }
 
-/* A model, or COLUMNSxN_INxN_OUT. */
 static int bench_shapes(struct bench *b, struct err *e)
 {
-    long long m, n, k;
-    char rest;
-    if (sscanf(b->shape, "%lldx%lldx%lld%c", &m, &n, &k, &rest) == 3) {
-        if (m < 1 || m > 65536 || n < 1 || n > 1 << 24 || k < 1 || k > 1 << 24)
-            FAIL(e, ERR_USAGE,
-                 "bad --shape '%s': 1 to 65536 columns, 1 to 16777216 inputs and outputs",
-                 b->shape);
-        return bench_shape(b, (int)m, n, k, EPI_STORE, e);
-    }
-    struct model_call call[MODEL_CALLS];
-    int n_call;
-    TRY(model_calls(b->shape, b->fmt, call, &n_call, e));
-    if (!n_call)
-        FAIL(e, ERR_USAGE,
-             "bad --shape '%s': must be 8b, 70b or a model of mas fit --shape, or "
-             "COLUMNSxINPUTSxOUTPUTS, such as 8x4096x14336",
-             b->shape);
-    for (int i = 0; i < n_call; i++) {
-        b->n_times = call[i].times;
+    if (b->matrices.columns)
+        return bench_shape(b, b->matrices.columns, b->matrices.n_in, b->matrices.n_out, EPI_STORE,
+                           e);
+    for (int i = 0; i < b->matrices.n_call; i++) {
+        const struct model_call *call = &b->matrices.call[i];
+        b->n_times = call->times;
         for (int c = 0; c < b->n_columns; c++)
-            TRY(bench_call(b, &call[i].call, b->columns[c], e));
+            TRY(bench_call(b, &call->call, b->columns[c], e));
     }
     return 0;
 }
@@ -738,6 +730,80 @@ static int bench_registry(struct bench *b, struct err *e)
         }
     }
     return 0;
+}
+
+/* ---- the options, checked before anything is measured ---------------------------------------- */
+
+/* --shape: a model, or COLUMNSxN_INxN_OUT. */
+static int check_shape(struct bench *b, struct err *e)
+{
+    long long m, n, k;
+    char rest;
+    if (b->op && strcmp(b->op, ops_op_name(OP_matmul)) != 0)
+        FAIL(e, ERR_USAGE, "--shape has matrices of matmul, and --op is %s; leave out one of them",
+             b->op);
+    if (sscanf(b->shape, "%lldx%lldx%lld%c", &m, &n, &k, &rest) == 3) {
+        if (m < 1 || m > 65536 || n < 1 || n > 1 << 24 || k < 1 || k > 1 << 24)
+            FAIL(e, ERR_USAGE,
+                 "bad --shape '%s': 1 to 65536 columns, 1 to 16777216 inputs and outputs",
+                 b->shape);
+        b->matrices.columns = (int)m;
+        b->matrices.n_in = n;
+        b->matrices.n_out = k;
+        return case_matmul_row(b->fmt < 0 ? FMT_Q4_K : (enum fmt)b->fmt, n, e);
+    }
+    TRY(model_calls(b->shape, b->fmt, b->matrices.call, &b->matrices.n_call, e));
+    if (!b->matrices.n_call)
+        FAIL(e, ERR_USAGE,
+             "bad --shape '%s': must be 8b, 70b or a model of mas fit --shape, or "
+             "COLUMNSxINPUTSxOUTPUTS, such as 8x4096x14336",
+             b->shape);
+    for (int i = 0; i < b->matrices.n_call; i++) {
+        const struct matmul_call *call = &b->matrices.call[i].call;
+        for (int k_out = 0; k_out < call->n_out; k_out++)
+            TRY(case_matmul_row(call->fmt[k_out], call->n_in, e));
+    }
+    return 0;
+}
+
+/* Adds the name to the list "a, b" once. */
+static void add_name(struct str *list, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *s = list->s; s && *s; s += strspn(s, ", ")) {
+        size_t word = strcspn(s, ",");
+        if (word == n && !memcmp(s, name, n))
+            return;
+        s += word;
+    }
+    str_addf(list, "%s%s", list->len ? ", " : "", name);
+}
+
+/* --variant is a kernel of an op that is measured. */
+static int check_variant(const struct bench *b, struct err *e)
+{
+    const char *of = b->shape ? ops_op_name(OP_matmul) : b->op;
+    struct str list = STR_INIT;
+    bool found = false;
+    for (int op = 0; op < OP_COUNT; op++) {
+        if (of && strcmp(of, ops_op_name((enum op)op)) != 0)
+            continue;
+        for (int o = 0; o < b->n_open; o++) {
+            const struct ops *ops = b->open[o];
+            const int n = ops->variants ? ops->variants(ops, (enum op)op) : 0;
+            for (int v = n ? 0 : -1; v < n; v++) {
+                const char *name = v < 0 ? b->open_name[o] : ops->variant_name(ops, (enum op)op, v);
+                add_name(&list, name);
+                found |= !strcmp(name, b->variant);
+            }
+        }
+    }
+    int rc = str_ok(&list, "the names of kernels", e);
+    if (rc == 0 && !found)
+        rc = err_set(e, ERR_USAGE, "unknown --variant '%s'; kernels of %s on backend %s: %s",
+                     b->variant, of ? of : "all ops", b->machine.backend, list.s);
+    str_free(&list);
+    return rc;
 }
 
 /* ---- the mode -------------------------------------------------------------------------------- */
@@ -773,6 +839,8 @@ static int bench_open(struct bench *b, struct err *e)
     }
     const struct device *dev = b->open[0]->dev;
     b->emulated = !strcmp(dev->kind, "cudahost");
+    if (b->variant)
+        TRY(check_variant(b, e));
     TRY(energy_open(&b->energy, dev->kind, dev->pci, e));
     return ceiling_measure(b->open[b->n_open - 1], b->ops.n_threads, &b->ceiling, e);
 }
@@ -795,6 +863,8 @@ static void print_tail(const struct bench *b)
 
 static int bench_run(struct bench *b, struct err *e)
 {
+    if (b->shape)
+        TRY(check_shape(b, e));
     TRY(bench_open(b, e));
     energy_begin(&b->energy);
     int rc = b->shape ? bench_shapes(b, e) : bench_registry(b, e);
@@ -822,14 +892,32 @@ static error_t parse_op(struct bench *b, const char *arg, struct argp_state *st)
             b->op = arg;
             return 0;
         }
-    argp_error(st, "unknown --op '%s'; see kernels/ops.h: embed, rmsnorm, matmul, ..", arg);
+    struct str list = STR_INIT;
+    for (int op = 0; op < OP_COUNT; op++)
+        add_name(&list, ops_op_name((enum op)op));
+    argp_error(st, "unknown --op '%s'; ops: %s", arg, list.s ? list.s : "");
+    str_free(&list);
+    return EINVAL;
+}
+
+static error_t parse_fmt(struct bench *b, const char *arg, struct argp_state *st)
+{
+    enum fmt fmt;
+    if (fmt_from_name(arg, &fmt)) {
+        b->fmt = (int)fmt;
+        return 0;
+    }
+    struct str list = STR_INIT;
+    for (int f = 0; f < FMT_COUNT; f++)
+        add_name(&list, fmt_info((enum fmt)f)->name);
+    argp_error(st, "unknown --fmt '%s'; formats: %s", arg, list.s ? list.s : "");
+    str_free(&list);
     return EINVAL;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
     struct bench *b = st->input;
-    enum fmt fmt;
     switch (key) {
     case ARGP_KEY_INIT:
         st->child_inputs[0] = &b->rows;
@@ -837,12 +925,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case 'p':
         return parse_op(b, arg, st);
     case 'f':
-        if (!fmt_from_name(arg, &fmt)) {
-            argp_error(st, "unknown --fmt '%s'", arg);
-            return EINVAL;
-        }
-        b->fmt = (int)fmt;
-        return 0;
+        return parse_fmt(b, arg, st);
     case 's':
         b->shape = arg;
         return 0;
