@@ -37,8 +37,17 @@ static int ops_open_auto(const struct ops_options *opt, struct ops **out, struct
     int rc = ops_open_cuda(opt, out, &why);
     if (rc == 0)
         return 0;
-    if (rc != ERR_NODEV || opt->device || opt->vram_bytes)
+    if (rc != ERR_NODEV)
         FAIL(e, rc, "%s", why.msg);
+    if (opt->device || opt->vram_bytes) {
+        const char *asked = !opt->device       ? "--vram asks"
+                            : !opt->vram_bytes ? "--device asks"
+                                               : "--vram and --device ask";
+        FAIL(e, rc,
+             "%s for a GPU, and no GPU can be used: %s; for the CPU use --backend cpu "
+             "without --vram and --device",
+             asked, why.msg);
+    }
     log_line(MAS_HAVE_CUDA ? LOG_WARN : LOG_INFO, "using the CPU: %s", why.msg);
     return ops_cpu_open(opt, out, e);
 }

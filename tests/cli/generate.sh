@@ -48,6 +48,13 @@ expect 66 '/no/such.gguf' "$MAS" generate -m /no/such.gguf -p x
 expect 69 'cannot use backend cuda (use auto, cpu or ref)' "${gen[@]}" -p x --backend cuda --device 63
 expect 64 "--device is '-1'; it takes" "${gen[@]}" -p x --device -1
 expect 64 "--vram is 'much'; it takes a size" "${gen[@]}" -p x --vram much
+if "$MAS" generate -m demo -p x -n 1 --backend cuda 2>&1 | grep -q 'cannot use backend cuda'; then
+    for option in '--vram 1MiB' '--device 1'; do
+        read -ra words <<<"$option"
+        expect 69 "${words[0]} asks for a GPU, and no GPU can be used: " "$MAS" profile -m demo "${words[@]}"
+        expect 69 'for the CPU use --backend cpu without' "${gen[@]}" -p x "${words[@]}"
+    done
+fi
 # The CUDA kernels run by the CPU, where the build has them.
 if "${gen[@]}" -p hello -n 4 --backend cudahost >"$dir/host" 2>"$dir/why"; then
     [ -s "$dir/host" ] || { echo "FAILED: cudahost says nothing"; failed=1; }

@@ -289,8 +289,11 @@ static void backends_are_chosen_by_name(void **state)
           "unknown backend 'tpu'; use auto, cpu or ref");
     const struct ops_options nowhere = {.device = 63};
     fails(ops_open("cuda", &nowhere, &ops, &e), ERR_NODEV, "use auto, cpu or ref");
-    if (!strstr(e.msg, "no CUDA backend")) /* a named GPU is never replaced by another device */
-        fails(ops_open("auto", &nowhere, &ops, &e), ERR_NODEV, "");
+    /* a GPU that is named, or whose memory is limited, is never replaced by another device */
+    const struct ops_options limited = {.device = 63, .vram_bytes = 1 << 20};
+    fails(ops_open("auto", &nowhere, &ops, &e), ERR_NODEV, "--device asks for a GPU, and no GPU");
+    fails(ops_open("auto", &limited, &ops, &e), ERR_NODEV, "--vram and --device ask for a GPU");
+    fails(ops_open("auto", &limited, &ops, &e), ERR_NODEV, "use --backend cpu without --vram");
     const struct ops_options bad = {.isa = "mmx"};
     fails(ops_open("cpu", &bad, &ops, &e), ERR_USAGE,
           "unknown instruction set 'mmx'; use auto, scalar");
