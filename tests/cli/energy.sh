@@ -123,6 +123,7 @@ esac
 # ---- one case
 q='A 50-year-old woman has a fever.'
 expect 0 'energy        ' with 'energy_step=5000' "$MAS" run "${gpu[@]}" -q "$q" -o 'A. one||B. two' --out one
+expect 0 'energy        not measured: no NVML' "$MAS" run "${gpu[@]}" -q "$q" -o 'A. one||B. two' --out plain
 expect 0 '"energy": "not measured: no NVML' "$MAS" run "${gpu[@]}" -q "$q" -o 'A. one||B. two' \
     --out two --json
 

@@ -91,6 +91,8 @@ void sheet_print(FILE *f, int width, const struct consult *c, const struct resul
                  (long long)r->cached_tokens, (long long)r->new_tokens);
     if (isfinite(r->joules))
         clinic_wrapf(f, width, "energy        ", "%.4g J (%s)", r->joules, r->energy);
+    else if (*r->energy)
+        clinic_wrap(f, width, "energy        ", r->energy);
     clinic_wrap(f, width, "trace         ", dir);
 }
 
