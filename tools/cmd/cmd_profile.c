@@ -113,8 +113,13 @@ static int run_tests(struct profile *p, struct engine *en, struct recorder *r,
     if (r)
         recorder_clear(r);
     for (int i = 0; i < p->n_test; i++) {
+        struct engine_stats before, after;
+        engine_stats(en, &before);
         for (int k = 0; k < p->repeat; k++)
             TRY(speed_run(en, &p->test[i], (uint64_t)k, &x[k], e));
+        engine_stats(en, &after);
+        if (r)
+            speed_say_width(&p->test[i], &before, &after);
         out[i] = stat_summarize(x, (size_t)p->repeat);
     }
     return 0;
