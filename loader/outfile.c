@@ -290,17 +290,28 @@ static void outfile_free(struct outfile *o)
     mem_free(o);
 }
 
-int outfile_open(const char *path, unsigned flags, struct outfile **out, struct err *e)
+/* An outfile that only knows its path. */
+static int outfile_new(const char *path, struct outfile **out, struct err *e)
 {
     struct outfile *o = mem_zalloc(1, sizeof *o);
-    int rc = 0;
     if (!o)
         return NOMEM(e, sizeof *o, "an output file");
     o->fd = -1;
     o->temp = (struct str)STR_INIT;
     o->path = mem_strdup(path);
-    if (!o->path)
-        TRY_DONE(NOMEM(e, strlen(path), "a path"));
+    if (!o->path) {
+        outfile_free(o);
+        return NOMEM(e, strlen(path), "a path");
+    }
+    *out = o;
+    return 0;
+}
+
+int outfile_open(const char *path, unsigned flags, struct outfile **out, struct err *e)
+{
+    struct outfile *o;
+    int rc = 0;
+    TRY(outfile_new(path, &o, e));
     TRY_DONE(open_target(o, flags, e));
     if ((flags & OUTFILE_EXTENDS) && !o->regular)
         TRY_DONE(
@@ -312,6 +323,22 @@ int outfile_open(const char *path, unsigned flags, struct outfile **out, struct 
     return 0;
 done:
     outfile_abandon(o);
+    return rc;
+}
+
+int outfile_replaces(const char *path, bool *out, struct err *e)
+{
+    struct outfile *o;
+    bool magic;
+    int rc = 0;
+    TRY(outfile_new(path, &o, e));
+    TRY_DONE(resolve(o, &magic, e));
+    if (magic)
+        *out = own_descriptor(o) < 0 && stat(path, &o->old) == 0 && S_ISREG(o->old.st_mode);
+    else
+        *out = o->existed && S_ISREG(o->old.st_mode);
+done:
+    outfile_free(o);
     return rc;
 }
 

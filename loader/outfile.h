@@ -37,6 +37,10 @@ enum outfile_flags {
 };
 
 int outfile_open(const char *path, unsigned flags, struct outfile **out, struct err *e);
+/* *out: would outfile_open and outfile_commit change a regular file that exists? False for a free
+ * name, a FIFO, a device and a descriptor of this program. ERR_CREATE for a path that leads
+ * nowhere. */
+int outfile_replaces(const char *path, bool *out, struct err *e);
 void outfile_abandon(struct outfile *o); /* keeps the previous file; accepts NULL */
 /* Announces the size of the file; ERR_IO when the file system has no room for it. */
 int outfile_expect(struct outfile *o, uint64_t total, struct err *e);

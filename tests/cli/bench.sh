@@ -104,7 +104,8 @@ for r in d["rows"]:
     step, copy, compute = r["step_ms"], r["copy_ms"], r["compute_ms"]
     assert 0.02 < r["copy_gb_s"] < 0.0255 and abs(r["copy_gb_s"] * copy * 1e6 / d["step_bytes"] - 1) < 0.01
     assert abs(r["step_gb_s"] * step * 1e6 / d["step_bytes"] - 1) < 0.02 and compute > 0 and step > 0.97 * copy
-    assert abs(r["overlap"] - (copy + compute - step) / min(copy, compute)) < 0.01
+    small = min(copy, compute) < 0.05 * step # noise would decide
+    assert r["overlap"] is None if small else abs(r["overlap"] - (copy + compute - step) / min(copy, compute)) < 0.01
     assert abs(r["link_share"] - r["step_gb_s"] / r["copy_gb_s"]) < 0.01
     assert abs(r["tokens_s"] * step / 1e3 / r["parallel"] - 1) < 0.01
     assert r["cpu_bytes"] > 2 * 2 * 3 * 256 * 512 and r["cpu_gb_s"] > 0 < r["cpu_alone_gb_s"]

@@ -68,7 +68,7 @@ grep -q '^| matmul .* norm ' "$dir/compare" && ! grep -q '^| matmul .*only in' "
     fail "cases of the model and of the benchmark differ: $(cat "$dir/compare")"
 
 "${profile[@]}" >"$dir/md" || fail "exit $?"
-for text in '^## prefill: 2 steps, 24.0 rows each' '^## decode: 12 steps, 1.0 rows each' '^| pp24 ' '^| tg6 .* %' \
+for text in '^## prefill: 2 steps, 24.0 rows each' '^## decode: 12 steps, 1.0 rows each' '^| pp24 ' '^| tg6 .*\( %\|in the noise\)' \
     '^| matmul  .*Q6_K 1x256->5120 store norm' '^| between ' '^| sum .*100.0 %' '^6 layers: ' '^| *1 |.* %' ' pass between steps'; do
     grep -q -- "$text" "$dir/md" || fail "no '$text' in $(cat "$dir/md")"
 done
@@ -105,4 +105,51 @@ bad 73 'nowhere' -m demo -p 1 -n 1 --trace "$dir/nowhere/trace"
 bad 66 'no-model' -m "$dir/no-model"
 bad 73 'nowhere' -m demo -p 1 -n 1 --html "$dir/nowhere/page"
 [ ! -e "$dir/nowhere" ] || fail "a folder was made"
+
+# an existing file is replaced only by its like; a refusal comes before the run and changes nothing
+bad 64 '--trace needs a file name' -m demo --trace=
+bad 64 '--html needs a file name' -m demo --html=
+kept() { # file, option, name of the form, arguments: refused, the file stays
+    local file=$1 before
+    before=$(sha256sum <"$1")
+    shift
+    bad 64 "exists and is no $2 of mas; choose another name" -p 4 -n 1 -r 1 --no-plain "${@:3}" "$1" "$file"
+    [ "$(sha256sum <"$file")" = "$before" ] || fail "$1 changed $file"
+}
+short=(-m demo -p 4 -n 1 -r 1 --no-plain)
+kept "$dir/tiny.gguf" --trace trace -m "$dir/tiny.gguf"
+kept "$dir/tiny.gguf" --html page -m "$dir/tiny.gguf"
+ln -s tiny.gguf "$dir/link"
+kept "$dir/link" --trace trace -m "$dir/tiny.gguf"
+kept "$dir/page" --trace trace -m demo
+kept "$dir/trace" --html page -m demo
+echo '{"traceEvents":[{"ph":"M"}]}' >"$dir/foreign"
+kept "$dir/foreign" --trace trace -m demo
+echo '<!doctype html>' >"$dir/foreign"
+kept "$dir/foreign" --html page -m demo
+: >"$dir/empty"
+"$MAS" profile "${short[@]}" --trace "$dir/empty" --html "$dir/page" >/dev/null || fail "its like is not replaced: $?"
+"$MAS" profile "${short[@]}" --trace "$dir/empty" --html /dev/null >/dev/null || fail "its like is not replaced: $?"
+"$MAS" profile "${short[@]}" --trace /dev/null --html /dev/null >/dev/null || fail "/dev/null: $?"
+echo text >"$dir/appended"
+"$MAS" profile "${short[@]}" --trace /dev/stdout >>"$dir/appended" || fail "/dev/stdout: $?"
+[ "$(head -n 1 "$dir/appended")" = text ] && grep -q traceEvents "$dir/appended" || fail "/dev/stdout lost bytes"
+mkfifo "$dir/fifo"
+cat "$dir/fifo" >"$dir/read" &
+"$MAS" profile "${short[@]}" --trace "$dir/fifo" >/dev/null || fail "a FIFO: $?"
+wait $!
+grep -q traceEvents "$dir/read" || fail "the FIFO got no trace"
+
+both='--trace and --html both name'
+bad 64 "$both" "${short[@]}" --trace "$dir/new" --html "$dir/new"
+bad 64 "$both" "${short[@]}" --trace "$dir/new" --html "$dir/./new"
+(cd "$dir" && "$MAS" profile "${short[@]}" --trace new --html ./new >out 2>&1) && fail "new and ./new are one file"
+grep -q -- "$both" "$dir/out" || fail "new and ./new: $(cat "$dir/out")"
+[ ! -e "$dir/new" ] || fail "a refused run left a file"
+: >"$dir/new"
+ln -s new "$dir/other"
+bad 64 "$both" "${short[@]}" --trace "$dir/new" --html "$dir/other"
+rm "$dir/new"
+bad 64 'is no page of mas' "${short[@]}" --trace "$dir/new" --html "$dir/other"
+python3 "$MAS_SOURCE/tools/scripts/trace_check.py" "$dir/new" >/dev/null || fail "the page replaced the trace"
 echo ok

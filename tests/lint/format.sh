@@ -8,6 +8,10 @@ mapfile -t files < <(sources kernels loader runtime agents tools tests)
 bad_lines < <(awk 'FNR == 1 { name = FILENAME } length($0) > 100 {
     print name ":" FNR ": " length($0) " columns; at most 100" }' "${files[@]}")
 
+# lines that a merge leaves where both sides changed the same place
+bad_lines < <(grep -rnIE '^(<{7}|>{7}|\|{7}) ' --include='*.*' --exclude-dir=.git --exclude-dir=build --exclude-dir=runs . 2>/dev/null |
+    sed -E 's,^\./([^:]*:[0-9]+):.*,\1: a conflict marker,')
+
 tool=
 for candidate in clang-format-14 clang-format; do
     if command -v "$candidate" >/dev/null && "$candidate" --version | grep -q 'version 14\.'; then

@@ -449,6 +449,39 @@ static void standard_output_is_known(void **state)
     assert_false(is);
 }
 
+static void a_file_that_would_be_changed_is_known(void **state)
+{
+    (void)state;
+    struct err e;
+    bool is = true;
+    char from[] = "/tmp/mas-outfile-XXXXXX";
+    ok(outfile_replaces(path, &is, &e));
+    assert_false(is);
+    put(path, "old");
+    ok(outfile_replaces(path, &is, &e));
+    assert_true(is);
+    holds(path, "old");
+    assert_int_equal(test_count(dir), 1);
+    const int fd = mkstemp(from);
+    assert_true(fd >= 0);
+    assert_int_equal(unlink(from), 0);
+    assert_int_equal(symlink(path, from), 0);
+    ok(outfile_replaces(from, &is, &e));
+    assert_true(is);
+    assert_int_equal(unlink(path), 0);
+    ok(outfile_replaces(from, &is, &e));
+    assert_false(is);
+    assert_int_equal(unlink(from), 0);
+    char own[64];
+    snprintf(own, sizeof own, "/dev/fd/%d", fd); /* a regular file, but an open one */
+    ok(outfile_replaces(own, &is, &e));
+    assert_false(is);
+    close(fd);
+    ok(outfile_replaces("/dev/null", &is, &e));
+    assert_false(is);
+    fails(outfile_replaces("", &is, &e), ERR_CREATE, "cannot write");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -470,6 +503,7 @@ int main(void)
         TEST(rights_of_an_ordinary_user),
         TEST(a_limit_on_file_sizes_is_an_error),
         TEST(standard_output_is_known),
+        TEST(a_file_that_would_be_changed_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

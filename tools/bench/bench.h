@@ -41,7 +41,8 @@
  *              "imbalance": (longest - mean) / mean of the threads' times
  *   "profile": {"model", "command", "device_timed", "intervals", "dropped",
  *               "wall_ms": of all steps, "apart_ms": between steps,
- *               "tests": [{"test": "pp512", "tokens", "recorded_s", "plain_s", "overhead"}],
+ *               "tests": [{"test": "pp512", "tokens", "recorded_s", "plain_s", "overhead",
+ *                          "overhead_clear": it is more than noise}],
  *               "steps": [{"step", "steps": their number, "rows",
  *                          "wall_ms": of all, "ms": median of a step, "ms_p5", "ms_p95",
  *                          "pieces": [{"kind": "op", "host", "copy", "queue", "wait", "recorder" or

@@ -31,6 +31,8 @@
 enum { MOST_PARALLEL = 16, MOST_STEPS = 1000, MOST_REPEATS = 100, WARM = 2 };
 /* copies alone take about that long, and at least one pass */
 static const double copy_s = 0.1;
+/* of a step: a copy or a computation below says nothing about their overlap */
+static const double small_part = 0.05;
 
 /* Sees the steps of the engine. Only its thread writes while requests run. */
 struct watch {
@@ -200,9 +202,12 @@ static int measure(struct bench *b, struct row *r, struct err *e)
     return 0;
 }
 
+/* NaN if the shorter one is so small a part of a step that noise decides. */
 static double overlap(const struct row *r)
 {
     const double shorter = fmin(r->copy.median, r->compute.median);
+    if (!(shorter >= small_part * r->step.median))
+        return NAN;
     return (r->copy.median + r->compute.median - r->step.median) / shorter;
 }
 
@@ -261,15 +266,17 @@ static void rate_md(char out[24], double bytes_per_second)
 
 static void print_md(const struct bench *b, const struct row *r)
 {
-    char cpu[24], alone[24];
+    char cpu[24], alone[24], hidden[24] = "-";
+    if (!isnan(overlap(r)))
+        snprintf(hidden, sizeof hidden, "%.1f %%", 100 * overlap(r));
     rate_md(cpu, r->cpu);
     rate_md(alone, r->cpu_alone);
     if (b->first)
         head_md(b);
-    printf("| %9d | %9.2f | %9.2f | %10.2f | %9.2f | %6.1f %% | %11.2f | %10.2f | %5.1f %% | %9s | "
+    printf("| %9d | %9.2f | %9.2f | %10.2f | %9.2f | %8s | %11.2f | %10.2f | %5.1f %% | %9s | "
            "%9s |\n",
            r->parallel, r->parallel / r->step.median, r->step.median * 1e3, r->compute.median * 1e3,
-           r->copy.median * 1e3, 100 * overlap(r), rate_streamed(b, r), rate_alone(b, r),
+           r->copy.median * 1e3, hidden, rate_streamed(b, r), rate_alone(b, r),
            100 * rate_streamed(b, r) / rate_alone(b, r), cpu, alone);
 }
 
@@ -308,7 +315,9 @@ static void rate_json(char out[24], double bytes_per_second)
 
 static void print_json(const struct bench *b, const struct row *r)
 {
-    char cpu[24], alone[24];
+    char cpu[24], alone[24], hidden[24] = "null";
+    if (!isnan(overlap(r)))
+        snprintf(hidden, sizeof hidden, "%.4f", overlap(r));
     rate_json(cpu, r->cpu);
     rate_json(alone, r->cpu_alone);
     if (b->first)
@@ -316,13 +325,13 @@ static void print_json(const struct bench *b, const struct row *r)
     printf("%s\n  {\"parallel\": %d, \"tokens_s\": %.4f, \"step_ms\": %.4f, \"step_ms_p5\": %.4f, "
            "\"step_ms_p95\": %.4f, \"compute_ms\": %.4f, \"compute_ms_p5\": %.4f, "
            "\"compute_ms_p95\": %.4f, \"copy_ms\": %.4f, \"copy_ms_p5\": %.4f, \"copy_ms_p95\": "
-           "%.4f, \"overlap\": %.4f, \"step_gb_s\": %.4f, \"copy_gb_s\": %.4f, \"link_share\": "
+           "%.4f, \"overlap\": %s, \"step_gb_s\": %.4f, \"copy_gb_s\": %.4f, \"link_share\": "
            "%.4f, \"cpu_bytes\": %.0f, \"cpu_gb_s\": %s, \"cpu_alone_gb_s\": %s}",
            b->first ? "" : ",", r->parallel, r->parallel / r->step.median, r->step.median * 1e3,
            r->step.p5 * 1e3, r->step.p95 * 1e3, r->compute.median * 1e3, r->compute.p5 * 1e3,
-           r->compute.p95 * 1e3, r->copy.median * 1e3, r->copy.p5 * 1e3, r->copy.p95 * 1e3,
-           overlap(r), rate_streamed(b, r), rate_alone(b, r),
-           rate_streamed(b, r) / rate_alone(b, r), r->cpu_bytes, cpu, alone);
+           r->compute.p95 * 1e3, r->copy.median * 1e3, r->copy.p5 * 1e3, r->copy.p95 * 1e3, hidden,
+           rate_streamed(b, r), rate_alone(b, r), rate_streamed(b, r) / rate_alone(b, r),
+           r->cpu_bytes, cpu, alone);
 }
 
 static void print_csv(const struct bench *b, const struct row *r)
@@ -330,8 +339,11 @@ static void print_csv(const struct bench *b, const struct row *r)
     if (b->first)
         printf("parallel,tokens_s,step_ms,compute_ms,copy_ms,overlap,step_gb_s,copy_gb_s,"
                "link_share,cpu_gb_s,cpu_alone_gb_s\n");
-    printf("%d,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,", r->parallel, r->parallel / r->step.median,
-           r->step.median * 1e3, r->compute.median * 1e3, r->copy.median * 1e3, overlap(r),
+    char hidden[24] = "";
+    if (!isnan(overlap(r)))
+        snprintf(hidden, sizeof hidden, "%.4f", overlap(r));
+    printf("%d,%.4f,%.4f,%.4f,%.4f,%s,%.4f,%.4f,%.4f,", r->parallel, r->parallel / r->step.median,
+           r->step.median * 1e3, r->compute.median * 1e3, r->copy.median * 1e3, hidden,
            rate_streamed(b, r), rate_alone(b, r), rate_streamed(b, r) / rate_alone(b, r));
     if (isnan(r->cpu) || isnan(r->cpu_alone))
         printf(",\n");

@@ -24,8 +24,7 @@ void page_text(struct str *out, const char *s)
 
 void page_open(struct str *out, const char *title, const char *style)
 {
-    str_adds(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta "
-                  "name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>");
+    str_adds(out, PAGE_HEAD);
     page_text(out, title);
     str_adds(out,
              "</title>\n<style>body{font:14px/1.45 "

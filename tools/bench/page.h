@@ -5,6 +5,11 @@
 #include "str.h"
 
 /* Everything up to the heading, which is the title. style: more rules of CSS. */
+/* the first bytes of every page, up to its title */
+#define PAGE_HEAD                                                                                  \
+    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta "                      \
+    "name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>"
+
 void page_open(struct str *out, const char *title, const char *style);
 void page_close(struct str *out);
 /* Text with the characters of HTML escaped. It may stand in an element or in a quoted attribute. */

@@ -16,6 +16,7 @@
 #include "provider.h"
 #include "text.h"
 #include "tool_options.h"
+#include "viewfile.h"
 
 /* ---- options --------------------------------------------------------------------------------- */
 
@@ -31,7 +32,8 @@ static const struct argp_option options[] = {
     {"quiet", OPT_QUIET, 0, 0, "no progress", 20},
     {"timeline", OPT_TIMELINE, "FILE", 0,
      "write calls, steps and ops of the run as a Trace Event file, for Perfetto. The file has the "
-     "first million intervals",
+     "first million intervals. An existing file is replaced only when it is empty or a timeline; "
+     "never when a folder of eval has finished questions",
      20},
     {0}};
 
@@ -57,8 +59,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->quiet = true;
         return 0;
     case OPT_TIMELINE:
-        o->timeline = arg;
-        return 0;
+        return viewfile_name(st, "--timeline", arg, &o->timeline);
     case OPT_SET:
         if (o->n_set == CLINIC_SETS) {
             argp_error(st, "more than %d --set; write a file", CLINIC_SETS);
@@ -254,6 +255,31 @@ static int free_folder(const struct config *c, const char *name, char *out, stru
             return 0;
     }
     FAIL(e, ERR_CREATE, "no free folder name like %s", out);
+}
+
+/* Does the folder have finished questions? A run that cannot be read in full may have some. */
+static bool has_finished(const char *dir)
+{
+    char about[1100];
+    struct trace_run run = {.asked = 0};
+    struct err unread;
+    const int rc = trace_read(dir, &run, &unread);
+    if (rc == 0) {
+        const bool some = run.results.n > 0;
+        trace_run_free(&run);
+        return some;
+    }
+    snprintf(about, sizeof about, "%s/run.json", dir);
+    return access(about, F_OK) == 0;
+}
+
+int clinic_timeline_apart(const struct clinic_options *o, const char *dir, struct err *e)
+{
+    if (o->timeline && dir && viewfile_is(VIEWFILE_TIMELINE, o->timeline) && has_finished(dir))
+        FAIL(e, ERR_USAGE,
+             "%s exists and is the timeline of an earlier part of this run; choose another name",
+             o->timeline);
+    return 0;
 }
 
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,

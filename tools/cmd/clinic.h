@@ -65,6 +65,10 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
 int clinic_ran(const struct clinic_options *o, struct clinic *c, int rc, struct err *e);
 void clinic_close(struct clinic *c); /* accepts a zeroed one */
 
+/* ERR_USAGE when the timeline exists and the folder of the run has finished questions. The rest of
+ * the run would replace the timeline of its beginning. dir NULL: a new folder. */
+int clinic_timeline_apart(const struct clinic_options *o, const char *dir, struct err *e);
+
 /* Opens the trace of a run. dir NULL: a new folder traces_dir/NAME-DATE-TIME, whose name goes to
  * out_dir (1,024 bytes). Prints the trace's notes. */
 struct clinic_trace {

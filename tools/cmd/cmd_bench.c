@@ -89,7 +89,9 @@ static int measure(struct bench *b, struct engine *en, struct bench_row *t, stru
     double x[1000], seconds;
     int rc = 0;
     const struct span span = span_of(SPAN_HOST, "measured", -1, 0); /* a profiler's capture */
+    struct engine_stats before, after;
     TRY(speed_warm(en, &t->test, e));
+    engine_stats(en, &before);
     energy_begin(&b->energy);
     spans_begin(b->ce.ranges.spans, &span);
     for (int i = 0; i < b->repeat && rc == 0; i++) {
@@ -99,6 +101,8 @@ static int measure(struct bench *b, struct engine *en, struct bench_row *t, stru
     spans_end(b->ce.ranges.spans, &span);
     energy_end(&b->energy, &t->energy);
     TRY(rc);
+    engine_stats(en, &after);
+    speed_say_width(&t->test, &before, &after);
     t->tokens = (double)speed_tokens(&t->test) * b->repeat;
     t->s = stat_summarize(x, (size_t)b->repeat);
     return 0;

@@ -12,6 +12,7 @@
 #include "report.h"
 #include "sheet.h"
 #include "toy.h"
+#include "viewfile.h"
 #include "zio.h"
 
 struct options {
@@ -85,6 +86,7 @@ struct watch { /* the observers of the run */
     struct meter meter;
     struct curve curve;
     struct energy *energy;
+    bool began; /* the folder of the run is open: its timeline may be written */
 };
 
 static double on_joules(void *user, const char **source)
@@ -285,6 +287,7 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
     size_t beyond = 0;
     int rc;
     TRY_DONE(clinic_trace(c, &ct, dir, &t, e));
+    watch->began = true;
     size_t before = done_before(t, a, &beyond);
     fprintf(stderr, "%zu records: %zu questions, strategy %s, %zu done before; results in %s\n",
             a->records, a->questions, c->env.options->strategy, before, dir);
@@ -332,6 +335,8 @@ static int evaluate(const struct options *o, struct err *e)
         FAIL(e, ERR_USAGE,
              "no questions; give a file with --data FILE "
              "(configs/demo/questions.jsonl is a small one)");
+    TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
+    TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(medqa_read(o->data, &m, e));
     struct asked a = count(&m, o->n);
     say_records(&m, &a, o->data);
@@ -345,7 +350,9 @@ static int evaluate(const struct options *o, struct err *e)
     char noise[TOY_TEXT];
     if (toy_says_all(llm_info(c.llm)->name, m.question, a.questions, noise))
         fprintf(stderr, "noise: %s\n", noise);
-    rc = clinic_ran(&o->clinic, &c, ask(o, &c, &m, &a, &watch, stop, e), e);
+    rc = ask(o, &c, &m, &a, &watch, stop, e);
+    if (watch.began)
+        rc = clinic_ran(&o->clinic, &c, rc, e);
     bool ended = rc == 0 || rc == ERR_ITEMS; /* the summary is there */
     if (*noise && ended) {
         printf("\n");

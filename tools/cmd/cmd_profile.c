@@ -13,6 +13,7 @@
 #include "pool.h"
 #include "profile_table.h"
 #include "speed.h"
+#include "viewfile.h"
 
 enum { MOST_TESTS = 2, MOST_REPEATS = 1000, MOST_INTERVALS = 1 << 22 };
 
@@ -55,11 +56,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         p->format = arg;
         return 0;
     case OPT_TRACE:
-        p->trace = arg;
-        return 0;
+        return viewfile_name(st, "--trace", arg, &p->trace);
     case OPT_HTML:
-        p->html = arg;
-        return 0;
+        return viewfile_name(st, "--html", arg, &p->html);
     case OPT_NO_PLAIN:
         p->no_plain = true;
         return 0;
@@ -81,8 +80,13 @@ static const struct argp_option options[] = {
     {"ceiling", OPT_CEILING, NULL, 0,
      "measure the read rate of the memory first, for the column % read", 1},
     {"output", 'o', "FORMAT", 0, "md (default), csv or json", 2},
-    {"trace", OPT_TRACE, "FILE", 0, "write the timeline as a Trace Event file, for Perfetto", 2},
-    {"html", OPT_HTML, "FILE", 0, "write a page: parts of a step, timeline, ops, layers", 2},
+    {"trace", OPT_TRACE, "FILE", 0,
+     "write the timeline as a Trace Event file, for Perfetto; replaces only an empty file or a "
+     "trace",
+     2},
+    {"html", OPT_HTML, "FILE", 0,
+     "write a page: parts of a step, timeline, ops, layers; replaces only an empty file or a page",
+     2},
     {0}};
 
 /* ---- the tests ------------------------------------------------------------------------------- */
@@ -109,8 +113,13 @@ static int run_tests(struct profile *p, struct engine *en, struct recorder *r,
     if (r)
         recorder_clear(r);
     for (int i = 0; i < p->n_test; i++) {
+        struct engine_stats before, after;
+        engine_stats(en, &before);
         for (int k = 0; k < p->repeat; k++)
             TRY(speed_run(en, &p->test[i], (uint64_t)k, &x[k], e));
+        engine_stats(en, &after);
+        if (r)
+            speed_say_width(&p->test[i], &before, &after);
         out[i] = stat_summarize(x, (size_t)p->repeat);
     }
     return 0;
@@ -190,14 +199,16 @@ static int print(const struct profile *p, const struct record *r, const struct p
     return rc < 0 ? rc : cli_flush(e);
 }
 
-/* Writes a file and gives it its name; *file is then NULL. */
-static int save(struct outfile **file,
+/* Writes a file and gives it its name; *file is then NULL. A file that took the name during the run
+ * stays, unless it is of that kind. */
+static int save(struct outfile **file, enum viewfile kind, const char *path,
                 int (*write)(const struct record *, const struct profile_facts *, struct outfile *,
                              struct err *),
                 const struct record *r, const struct profile_facts *f, struct err *e)
 {
     struct outfile *o = *file;
     TRY(write(r, f, o, e));
+    TRY(viewfile_free(kind, path, e));
     *file = NULL;
     return outfile_commit(o, e);
 }
@@ -212,9 +223,9 @@ static int report(struct profile *p, struct recorder *r, const char *backend, st
     profile_sum_free(&sum);
     TRY(rc);
     if (p->trace_file)
-        TRY(save(&p->trace_file, profile_trace, &rec, &p->facts, e));
+        TRY(save(&p->trace_file, VIEWFILE_TRACE, p->trace, profile_trace, &rec, &p->facts, e));
     if (p->html_file)
-        TRY(save(&p->html_file, profile_html, &rec, &p->facts, e));
+        TRY(save(&p->html_file, VIEWFILE_PAGE, p->html, profile_html, &rec, &p->facts, e));
     return 0;
 }
 
@@ -236,6 +247,21 @@ done:
     return rc;
 }
 
+/* Opens both files, so that a bad path fails before the run. */
+static int open_files(struct profile *p, struct err *e)
+{
+    TRY(viewfile_apart("--trace", p->trace, "--html", p->html, e));
+    if (p->trace)
+        TRY(viewfile_free(VIEWFILE_TRACE, p->trace, e));
+    if (p->html)
+        TRY(viewfile_free(VIEWFILE_PAGE, p->html, e));
+    if (p->trace)
+        TRY(outfile_open(p->trace, 0, &p->trace_file, e));
+    if (p->html)
+        TRY(outfile_open(p->html, 0, &p->html_file, e));
+    return 0;
+}
+
 static int profile(struct profile *p, struct err *e)
 {
     struct recorder *r = NULL;
@@ -245,10 +271,7 @@ static int profile(struct profile *p, struct err *e)
         FAIL(e, ERR_USAGE, "nothing to profile: -p and -n are both 0; set one of them");
     p->ce.opt.n_ctx = (p->prompt > p->gen ? p->prompt : p->gen) + 1;
     p->ce.opt.n_seq = p->gen ? p->parallel : 1;
-    if (p->trace)
-        TRY_DONE(outfile_open(p->trace, 0, &p->trace_file, e));
-    if (p->html)
-        TRY_DONE(outfile_open(p->html, 0, &p->html_file, e));
+    TRY_DONE(open_files(p, e));
     if (p->ceiling)
         TRY_DONE(measure_ceiling(p, e));
     if (!p->no_plain)

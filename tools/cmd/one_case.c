@@ -92,9 +92,6 @@ static double on_joules(void *user, const char **source)
 /* The exit of a case that was asked. */
 static int outcome(const struct shown *s, struct err *e)
 {
-    if (s->state == CONSULT_OPEN)
-        FAIL(e, ERR_CREATE, "%s holds the answer to this case already; choose another --out",
-             s->dir);
     if (s->plan_only && s->state != CONSULT_PLANNED)
         FAIL(e, ERR_ITEMS, "no plan (%s): %s", consult_state_name(s->state), s->why);
     if (!s->plan_only && s->state != CONSULT_ANSWERED)
@@ -119,6 +116,9 @@ static int answer(const struct options *o, struct err *e)
     struct clinic_trace ct = {
         .dir = o->out, .name = o->plan_only ? "plan" : "run", .data_path = "-", .data = &m};
     TRY_DONE(clinic_trace(&c, &ct, dir, &t, e));
+    if (trace_has(t, m.question[0].index))
+        TRY_DONE(err_set(e, ERR_CREATE,
+                         "%s holds the answer to this case already; choose another --out", dir));
     struct shown shown = {.energy = &c.energy,
                           .json = o->json,
                           .plan_only = o->plan_only,

@@ -6,6 +6,7 @@
 
 #include "bench.h"
 #include "profile.h"
+#include "viewfile.h"
 
 enum { MOST_INTERVALS = 1 << 20 };
 
@@ -14,6 +15,7 @@ int recording_open(const char *path, struct spans *next, struct recording *out, 
     struct recording r = {.path = path, .spans = next};
     int rc = 0;
     if (path) {
+        TRY_DONE(viewfile_free(VIEWFILE_TIMELINE, path, e));
         TRY_DONE(outfile_open(path, 0, &r.file, e));
         TRY_DONE(recorder_open(MOST_INTERVALS, &r.recorder, e));
         r.spans = recorder_spans(r.recorder);
@@ -31,6 +33,7 @@ static int write_file(struct recording *r, const struct record *record,
 {
     struct outfile *file = r->file;
     TRY(profile_trace(record, f, file, e));
+    TRY(viewfile_free(VIEWFILE_TIMELINE, r->path, e));
     r->file = NULL;
     return outfile_commit(file, e);
 }

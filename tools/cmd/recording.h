@@ -16,11 +16,12 @@ struct recording { /* without a recorder: no timeline is wanted */
     struct spans *spans; /* pass these on; NULL = none */
 };
 
-/* Opens the file, so that a bad path fails before the run. path NULL: records nothing. next: sinks
- * that get all spans, too, or NULL. */
+/* Opens the file before the run, so that a bad path fails early. ERR_USAGE for a path that
+ * viewfile_free refuses. path NULL: records nothing. next: sinks that get all spans, too, or
+ * NULL. */
 int recording_open(const char *path, struct spans *next, struct recording *out, struct err *e);
-/* Writes the file. No call may be in flight. command: the words of the command line. Does nothing
- * without a timeline. */
+/* Writes the file, unless a file of another kind took its name during the run. No call may be in
+ * flight. command: the words of the command line. Does nothing without a timeline. */
 int recording_save(struct recording *r, struct llm *llm, char *const *command, int n,
                    struct err *e);
 /* After the llm is closed. A file that was not saved does not appear. */

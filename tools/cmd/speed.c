@@ -62,3 +62,18 @@ int speed_warm(struct engine *en, const struct speed_test *t, struct err *e)
     warm.gen = t->gen > WARM_TOKENS ? WARM_TOKENS : t->gen;
     return speed_run(en, &warm, WARM_SEED, &seconds, e);
 }
+
+void speed_say_width(const struct speed_test *t, const struct engine_stats *before,
+                     const struct engine_stats *after)
+{
+    char name[32];
+    const uint64_t steps = after->steps - before->steps;
+    const double width = steps ? (double)(after->rows - before->rows) / (double)steps : 0;
+    if (!t->gen || t->parallel < 2 || !steps || width > 0.9 * t->parallel)
+        return;
+    speed_name(t, name);
+    fprintf(stderr,
+            "mas: %s: on average %.1f of %d sequences ran together; raise --kv-bytes, --vram or "
+            "--ram, or use --placement throughput\n",
+            name, width, t->parallel);
+}

@@ -24,4 +24,10 @@ int speed_run(struct engine *en, const struct speed_test *t, uint64_t seed, doub
 /* Runs the test once with few tokens, so that memory and kernels are ready. */
 int speed_warm(struct engine *en, const struct speed_test *t, struct err *e);
 
+/* Says on standard error if fewer sequences ran together than the test asks for. That happens when
+ * the KV cache has no room, or when the placement serves one sequence. The number is the mean of
+ * the steps between two readings of engine_stats. */
+void speed_say_width(const struct speed_test *t, const struct engine_stats *before,
+                     const struct engine_stats *after);
+
 #endif

@@ -11,7 +11,15 @@
 #define MAS_PROFILE_H
 
 #include "outfile.h"
+#include "page.h"
 #include "record.h"
+
+/* The first bytes of each file, by which a later run knows a file of its own. */
+#define PROFILE_TRACE_HEAD                                                                         \
+    "{\"traceEvents\":[\n{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":"    \
+    "\"mas"
+#define PROFILE_HTML_TITLE "Profile"
+#define PROFILE_HTML_HEAD PAGE_HEAD PROFILE_HTML_TITLE
 
 struct profile_facts { /* texts; "" = not known */
     const char *program, *device, *model, *date, *command;

@@ -468,7 +468,7 @@ static void head(const struct page *p)
 {
     const struct profile_facts *f = p->f;
     struct str title = STR_INIT;
-    str_addf(&title, "Profile%s%s", *f->model ? " of " : "", f->model);
+    str_addf(&title, PROFILE_HTML_TITLE "%s%s", *f->model ? " of " : "", f->model);
     page_open(p->out, title.s,
               "body{max-width:1040px}.wide{overflow-x:auto}.wide "
               "svg{min-width:760px}h3{font-size:14px;margin:18px 0 4px}"

@@ -33,6 +33,12 @@ double profile_overhead(const struct profile_test *t)
     return t->with.n && t->without.n ? t->with.median / t->without.median - 1 : (double)NAN;
 }
 
+bool profile_overhead_clear(const struct profile_test *t)
+{
+    return t->with.n > 2 && t->without.n > 2 &&
+           (t->with.min > t->without.max || t->with.max < t->without.min);
+}
+
 /* ---- figures of a row ------------------------------------------------------------------------ */
 
 struct figures { /* of a call */
@@ -92,16 +98,20 @@ static void md_head(const struct profile_report *p, struct str *out)
                  "%llu intervals are missing: the record was full. Sums are too small; lower -n, "
                  "-r or --parallel.\n",
                  (unsigned long long)p->record->dropped);
-    str_adds(out, "\n| test        | tokens/s, recorded | tokens/s, not recorded | recorder |\n"
-                  "| ----------- | -----------------: | ---------------------: | -------: |\n");
+    str_adds(out,
+             "\n| test        | tokens/s, recorded | tokens/s, not recorded | recording takes |\n"
+             "| ----------- | -----------------: | ---------------------: | --------------: |\n");
     for (int i = 0; i < p->n_test; i++) {
         const struct profile_test *t = &p->test[i];
         char without[32] = "", over[32] = "";
         if (t->without.n) {
             snprintf(without, sizeof without, "%.2f", t->tokens / t->without.median);
-            snprintf(over, sizeof over, "%+.1f %%", 100 * profile_overhead(t));
+            if (profile_overhead_clear(t))
+                snprintf(over, sizeof over, "%+.1f %%", 100 * profile_overhead(t));
+            else
+                snprintf(over, sizeof over, "in the noise");
         }
-        str_addf(out, "| %-11s | %18.2f | %22s | %8s |\n", t->name, t->tokens / t->with.median,
+        str_addf(out, "| %-11s | %18.2f | %22s | %15s |\n", t->name, t->tokens / t->with.median,
                  without, over);
     }
 }
@@ -110,8 +120,8 @@ static void md_pieces(const struct profile_group *g, struct str *out)
 {
     int64_t sum = 0;
     str_addf(out,
-             "\n## %s: %d step%s, %.1f rows each, %.3f ms (%.3f .. %.3f)\n\n"
-             "| time of a step | us         | share   |                                   |\n"
+             "\n## %s: %d step%s, %.1f rows each, median %.3f ms (5 to 95 %%: %.3f .. %.3f)\n\n"
+             "| time of a step | us, mean   | share   |                                   |\n"
              "| -------------- | ---------: | ------: | --------------------------------- |\n",
              g->name, g->n_step, g->n_step == 1 ? "" : "s", (double)g->rows / g->n_step,
              g->step.median * 1e-6, g->step.p5 * 1e-6, g->step.p95 * 1e-6);
@@ -332,7 +342,7 @@ static void json_tests(const struct profile_report *p, struct str *out)
         json_number(out, "recorded_s", t->with.n ? t->with.median : nan, 9);
         json_number(out, "plain_s", t->without.n ? t->without.median : nan, 9);
         json_number(out, "overhead", profile_overhead(t), 6);
-        str_addc(out, '}');
+        str_addf(out, ", \"overhead_clear\": %s}", profile_overhead_clear(t) ? "true" : "false");
     }
     str_addc(out, ']');
 }

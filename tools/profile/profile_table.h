@@ -5,6 +5,8 @@
 #ifndef MAS_PROFILE_TABLE_H
 #define MAS_PROFILE_TABLE_H
 
+#include <stdbool.h>
+
 #include "profile.h"
 #include "profile_sum.h"
 #include "str.h"
@@ -32,5 +34,8 @@ void profile_csv(const struct profile_report *p, struct str *out);
 
 /* Time that the recorder costs a test, as a share of the time without it; NaN = not measured. */
 double profile_overhead(const struct profile_test *t);
+/* Every repeat with the recorder took longer than every one without, or the reverse; three of each
+ * at least. Otherwise the overhead is not told apart from noise. */
+bool profile_overhead_clear(const struct profile_test *t);
 
 #endif
