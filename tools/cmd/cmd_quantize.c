@@ -20,6 +20,7 @@
 #include "mixture.h"
 #include "modelfile.h"
 #include "pool.h"
+#include "source.h"
 #include "str.h"
 
 #define CHUNK                                                                                      \
@@ -161,16 +162,11 @@ static int read_model(struct quantize *q, struct err *e)
 {
     struct gguf_str arch;
     char name[65] = {0};
-    int64_t parts;
     TRY(gguf_get_str(q->g, "general.architecture", &arch, e));
     if (arch.len < 1 || arch.len >= sizeof name || memchr(arch.s, 0, arch.len))
         FAIL(e, ERR_DATA, "%s: general.architecture has %zu bytes; must be 1 to %zu of text", q->in,
              arch.len, sizeof name - 1);
     memcpy(name, arch.s, arch.len);
-    TRY(gguf_get_int_or(q->g, "split.count", 0, 65535, 1, &parts, e));
-    if (parts > 1)
-        FAIL(e, ERR_DATA, "%s is one of %" PRId64 " parts of a model; merge them first", q->in,
-             parts);
     TRY(read_int(q, name, "block_count", 0, 0, &q->model.n_layer, e));
     TRY(read_int(q, name, "attention.head_count", q->model.n_layer, 0, &q->model.n_head, e));
     TRY(read_int(q, name, "attention.head_count_kv", q->model.n_layer, q->model.n_head,
@@ -241,12 +237,18 @@ static bool key_is(const struct gguf_kv *kv, const char *key)
     return kv->key.len == strlen(key) && !memcmp(kv->key.s, key, kv->key.len);
 }
 
+/* True for the keys that tie a file to the other parts of its model: the result is one file. */
+static bool key_splits(const struct gguf_kv *kv)
+{
+    return kv->key.len > 6 && !memcmp(kv->key.s, "split.", 6);
+}
+
 static int copy_metadata(struct quantize *q, struct err *e)
 {
     static const char type[] = "general.file_type", version[] = "general.quantization_version";
     for (size_t i = 0; i < gguf_n_kv(q->g); i++) {
         const struct gguf_kv *kv = gguf_kv_at(q->g, i);
-        if (!key_is(kv, type) && !key_is(kv, version))
+        if (!key_is(kv, type) && !key_is(kv, version) && !key_splits(kv))
             TRY(gguf_put_kv(q->w, kv, e));
     }
     TRY(gguf_put_u32(q->w, version, 2, e)); /* 2: since May 2023, all formats known here */
@@ -423,7 +425,9 @@ static int quantize(struct quantize *q, struct err *e)
 {
     int rc = 0;
     TRY_DONE(modelfile_apart(q->in, q->out, e));
-    TRY_DONE(gguf_open(q->in, &q->g, e));
+    TRY_DONE(source_open(q->in, &q->g, e));
+    for (size_t i = 0; i < gguf_n_parts(q->g); i++)
+        TRY_DONE(modelfile_apart(gguf_part(q->g, i).path, q->out, e));
     TRY_DONE(read_model(q, e));
     TRY_DONE(pool_open(q->machine.n_threads, &q->pool, e));
     TRY_DONE(gguf_writer_open(q->out, &q->w, e));
