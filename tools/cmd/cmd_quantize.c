@@ -22,6 +22,7 @@
 #include "mixture.h"
 #include "modelfile.h"
 #include "pool.h"
+#include "source.h"
 #include "str.h"
 
 #define CHUNK                                                                                      \
@@ -174,16 +175,11 @@ static int read_model(struct quantize *q, struct err *e)
 {
     struct gguf_str arch;
     char name[65] = {0};
-    int64_t parts;
     TRY(gguf_get_str(q->g, "general.architecture", &arch, e));
     if (arch.len < 1 || arch.len >= sizeof name || memchr(arch.s, 0, arch.len))
         FAIL(e, ERR_DATA, "%s: general.architecture has %zu bytes; must be 1 to %zu of text", q->in,
              arch.len, sizeof name - 1);
     memcpy(name, arch.s, arch.len);
-    TRY(gguf_get_int_or(q->g, "split.count", 0, 65535, 1, &parts, e));
-    if (parts > 1)
-        FAIL(e, ERR_DATA, "%s is one of %" PRId64 " parts of a model; merge them first", q->in,
-             parts);
     TRY(read_int(q, name, "block_count", 0, 0, &q->model.n_layer, e));
     TRY(read_int(q, name, "attention.head_count", q->model.n_layer, 0, &q->model.n_head, e));
     TRY(read_int(q, name, "attention.head_count_kv", q->model.n_layer, q->model.n_head,
@@ -254,9 +250,15 @@ static bool key_is(const struct gguf_kv *kv, const char *key)
     return kv->key.len == strlen(key) && !memcmp(kv->key.s, key, kv->key.len);
 }
 
-static bool key_begins(const struct gguf_kv *kv, const char *text)
+/* True for keys that are not facts of the result: they tie the file to the other parts of its
+ * model, or name the importance matrix of an earlier quantisation. */
+static bool key_is_past(const struct gguf_kv *kv)
 {
-    return kv->key.len >= strlen(text) && !memcmp(kv->key.s, text, strlen(text));
+    static const char *const past[] = {"split.", "quantize.imatrix."};
+    for (size_t i = 0; i < sizeof past / sizeof *past; i++)
+        if (kv->key.len > strlen(past[i]) && !memcmp(kv->key.s, past[i], strlen(past[i])))
+            return true;
+    return false;
 }
 
 static int put_imatrix(struct quantize *q, struct err *e)
@@ -278,7 +280,7 @@ static int copy_metadata(struct quantize *q, struct err *e)
     static const char type[] = "general.file_type", version[] = "general.quantization_version";
     for (size_t i = 0; i < gguf_n_kv(q->g); i++) {
         const struct gguf_kv *kv = gguf_kv_at(q->g, i);
-        if (!key_is(kv, type) && !key_is(kv, version) && !key_begins(kv, "quantize.imatrix."))
+        if (!key_is(kv, type) && !key_is(kv, version) && !key_is_past(kv))
             TRY(gguf_put_kv(q->w, kv, e));
     }
     if (q->imatrix)
@@ -476,7 +478,9 @@ static int quantize(struct quantize *q, struct err *e)
 {
     int rc = 0;
     TRY_DONE(modelfile_apart(q->in, q->out, e));
-    TRY_DONE(gguf_open(q->in, &q->g, e));
+    TRY_DONE(source_open(q->in, &q->g, e));
+    for (size_t i = 0; i < gguf_n_parts(q->g); i++)
+        TRY_DONE(modelfile_apart(gguf_part(q->g, i).path, q->out, e));
     TRY_DONE(read_model(q, e));
     if (q->imatrix_path)
         TRY_DONE(imatrix_open(q->imatrix_path, &q->imatrix, e));
