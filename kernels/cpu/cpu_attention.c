@@ -159,6 +159,8 @@ int cpu_attention(struct ops *ops, struct stream *st, const struct attention_arg
     (void)st;
     struct ops_cpu *c = ops_cpu(ops);
     TRY(ops_check_attention(a, e));
+    if (a->window)
+        FAIL(e, ERR_NODEV, "attention: the cpu backend has no kernel for windows");
     if (a->n_row == 0)
         return 0;
     size_t need = cpu_attention_scratch(pool_threads(c->pool), a->kv->head_dim, a->n_seq);

@@ -269,6 +269,8 @@ int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
     (void)s;
     struct ops_cpu *c = ops_cpu(ops);
     TRY(ops_check_matmul(a, e));
+    if (a->epilogue == EPI_GEGLU)
+        FAIL(e, ERR_NODEV, "matmul: the cpu backend has no kernel for geglu");
     if (a->n_row == 0)
         return 0;
     struct matmul_job job = {.a = a, .k = c->k};

@@ -19,6 +19,8 @@ int cpu_rmsnorm(struct ops *ops, struct stream *s, const struct rmsnorm_args *a,
 {
     (void)s;
     TRY(ops_check_rmsnorm(a, e));
+    if (a->add)
+        FAIL(e, ERR_NODEV, "rmsnorm: the cpu backend has no kernel that adds");
     struct rmsnorm_job job = {a, ops_cpu(ops)->k};
     pool_run(ops_cpu(ops)->pool, a->n_row, cpu_rmsnorm_rows, &job);
     return 0;
