@@ -41,8 +41,8 @@ struct embed_args {
 };
 
 /* norm(x)[r][i] = x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i]. (Zhang & Sennrich 2019)
- * y = norm(x), in place allowed. With add, y += norm(x), not in place: Gemma norms a block's result
- * before adding it to the residual stream. */
+ * y = norm(x), in place allowed. With add, y += norm(x), not in place, with the bits of rmsnorm
+ * and add: Gemma norms a block's result before adding it to the residual stream. */
 struct rmsnorm_args {
     const float *x; /* (n_row, n) */
     const float *w; /* (n) */

@@ -66,10 +66,13 @@ struct traffic traffic_kv_copy(const struct kv_copy_args *a)
 struct traffic traffic_attention(const struct attention_args *a)
 {
     const double dim = a->kv->head_dim, len = a->max_kv_len;
-    const double kv = 2 * cached(a->kv, a->n_seq * len * a->kv->n_kv_head * dim);
+    const double seen = a->window && a->window < len ? a->window : len; /* by a row */
+    const double more = a->n_seq ? (double)a->n_row / a->n_seq - 1 : 0; /* by the others */
+    const double read = seen + more < len ? seen + more : len;
+    const double kv = 2 * cached(a->kv, a->n_seq * read * a->kv->n_kv_head * dim);
     return (struct traffic){.bytes = kv + 2 * values((double)a->n_row * a->n_head, dim),
                             .kept = kv,
-                            .ops = 4 * a->n_row * len * a->n_head * dim};
+                            .ops = 4 * a->n_row * seen * a->n_head * dim};
 }
 
 struct traffic traffic_add(const struct add_args *a)

@@ -12,15 +12,13 @@ static void cpu_rmsnorm_rows(void *arg, int64_t begin, int64_t end, int worker)
     const struct rmsnorm_job *j = arg;
     const struct rmsnorm_args *a = j->a;
     for (int64_t r = begin; r < end; r++)
-        j->k->rmsnorm(a->x + r * a->n, a->w, a->y + r * a->n, a->n, a->eps);
+        j->k->rmsnorm(a->x + r * a->n, a->w, a->y + r * a->n, a->n, a->eps, a->add);
 }
 
 int cpu_rmsnorm(struct ops *ops, struct stream *s, const struct rmsnorm_args *a, struct err *e)
 {
     (void)s;
     TRY(ops_check_rmsnorm(a, e));
-    if (a->add)
-        FAIL(e, ERR_NODEV, "rmsnorm: the cpu backend has no kernel that adds");
     struct rmsnorm_job job = {a, ops_cpu(ops)->k};
     pool_run(ops_cpu(ops)->pool, a->n_row, cpu_rmsnorm_rows, &job);
     return 0;

@@ -15,8 +15,8 @@ int ref_rmsnorm(struct ops *ops, struct stream *s, const struct rmsnorm_args *a,
         double scale = 1 / sqrt(sum / (double)a->n + (double)a->eps);
         for (int64_t i = 0; i < a->n; i++) {
             float *y = a->y + r * a->n + i;
-            const double v = (double)x[i] * scale * (double)a->w[i];
-            *y = (float)(a->add ? (double)*y + v : v);
+            const float v = (float)((double)x[i] * scale * (double)a->w[i]);
+            *y = a->add ? *y + v : v;
         }
     }
     return 0;
