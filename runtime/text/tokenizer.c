@@ -139,6 +139,8 @@ static int tokenizer_read(struct tokenizer *t, const struct gguf *g, const char 
                           struct err *e)
 {
     const struct pretoken *pre = NULL;
+    if (pre_name && !*pre_name)
+        pre_name = NULL;
     TRY(form_of(g, &t->form, e));
     if (t->form == VOCAB_BYTE_LEVEL)
         TRY(pre_of(g, pre_name, &pre, e));

@@ -25,12 +25,12 @@
 
 struct tokenizer;
 
-/* pre names the pre-tokenizer in place of the file's; NULL = the file's. ERR_DATA names the key: a
- * missing array, unequal lengths, a merge of unknown tokens, an unknown model or pre-tokenizer. A
- * file without a name is Llama 3's if it has Llama 3's control tokens, with a warning; otherwise it
- * is refused. A special id out of range is a warning, and the tokenizer has no such token. Without
- * types all tokens are normal; without scores all scores are 0. ERR_USAGE: pre for
- * SentencePiece. */
+/* pre names the pre-tokenizer in place of the file's; NULL or empty = the file's. ERR_DATA names
+ * the key: a missing array, unequal lengths, a merge of unknown tokens, an unknown model or
+ * pre-tokenizer. A file without a name is Llama 3's if it has Llama 3's control tokens, with a
+ * warning; otherwise it is refused. A special id out of range is a warning, and the tokenizer has
+ * no such token. Without types all tokens are normal; without scores all scores are 0. ERR_USAGE:
+ * pre for SentencePiece. */
 int tokenizer_open(const struct gguf *g, const char *pre, struct tokenizer **out, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 
