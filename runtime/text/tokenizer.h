@@ -72,8 +72,10 @@ void tokenizer_stream_end(struct tokenizer_stream *st, struct str *out); /* appe
 int32_t tokenizer_n_vocab(const struct tokenizer *t);
 int32_t tokenizer_bos(const struct tokenizer *t); /* -1 = none */
 int32_t tokenizer_eos(const struct tokenizer *t);
-int32_t tokenizer_eot(const struct tokenizer *t); /* end of turn: <|eot_id|>, -1 = none */
-bool tokenizer_is_end(const struct tokenizer *t, int32_t id); /* EOS, EOT, EOM, <|end_of_text|> */
+/* End of turn, -1 = none: eot_token_id, or the first such token of markers.def. */
+int32_t tokenizer_eot(const struct tokenizer *t);
+/* Ends a reply: EOS, EOT, EOM, and the tokens that markers.def names. */
+bool tokenizer_is_end(const struct tokenizer *t, int32_t id);
 bool tokenizer_is_control(const struct tokenizer *t, int32_t id); /* control, unused or unknown */
 /* The token of exactly these bytes, -1 = none. A control or user-defined token takes precedence. */
 int32_t tokenizer_find(const struct tokenizer *t, const char *piece, size_t n);

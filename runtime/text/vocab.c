@@ -11,10 +11,9 @@
 #define KEY_TOKENS "tokenizer.ggml.tokens"
 #define KEY_TYPES "tokenizer.ggml.token_type"
 
-/* Control tokens by name: some converters type them as user-defined. */
 static const char *const control_names[] = {
-    "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
-    "<|eot_id|>",        "<|eom_id|>",      "<|python_tag|>",
+#define X(name, end) name,
+#include "markers.def"
 };
 
 /* ---- notation ------------------------------------------------------------------------------ */

@@ -62,8 +62,8 @@ struct vocab {
 
 /* Reads tokenizer.ggml.tokens and .token_type of g. control[0..n_control) are the ids of control
  * tokens such as end of text; -1 = none. They are control tokens even if the file types them as
- * normal or user-defined. So are the tokens with the names of Llama 3's control tokens. No text
- * ever becomes a control token. ERR_DATA names key and token; ERR_NOMEM. */
+ * normal or user-defined. So are the tokens with a name of markers.def. No text ever becomes
+ * a control token. ERR_DATA names key and token; ERR_NOMEM. */
 int vocab_init(struct vocab *v, const struct gguf *g, enum vocab_form form, const int32_t *control,
                size_t n_control, struct err *e);
 void vocab_free(struct vocab *v); /* accepts all zero */

@@ -565,6 +565,33 @@ static void control_tokens_are_control_whatever_their_type_says(void **state)
     unbuild(b);
 }
 
+static void turn_markers_end_replies_and_are_no_text(void **state)
+{
+    (void)state;
+    struct err e;
+    struct tokenizer *t;
+    struct file f = right_bpe();
+    static const char *const more[] = {"<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>",
+                                       "<reponame>"};
+    for (int i = 0; i < 5; i++) {
+        f.token[260 + i] = more[i];
+        f.type[260 + i] = 4; /* as some converters write them */
+    }
+    f.n = f.n_types = 265;
+    f.bos = ABSENT;
+    f.eos = 3;
+    expect_ids(&f, "<|im_end|>", TOK_SPECIAL, "261");
+    expect_ids(&f, "a<|im_end|>", 0, "97 60 124 105 109 95 101 110 100 124 62");
+    expect_ids(&f, "<think>", 0, "263"); /* visible text of a reply */
+    struct built b = build(&f);
+    ok(tokenizer_open(b.g, NULL, &t, &e));
+    assert_int_equal(tokenizer_eot(t), 261);
+    for (int id = -1; id < 266; id++)
+        assert_true(tokenizer_is_end(t, id) == (id == 3 || id == 261 || id == 262 || id == 264));
+    tokenizer_close(t);
+    unbuild(b);
+}
+
 static void user_defined_tokens_are_found_in_any_text_longest_first(void **state)
 {
     (void)state;
@@ -601,6 +628,7 @@ int main(void)
         cmocka_unit_test(merges_must_be_two_known_tokens_and_their_join),
         cmocka_unit_test(text_cannot_merge_into_a_control_token),
         cmocka_unit_test(control_tokens_are_control_whatever_their_type_says),
+        cmocka_unit_test(turn_markers_end_replies_and_are_no_text),
         cmocka_unit_test(user_defined_tokens_are_found_in_any_text_longest_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
