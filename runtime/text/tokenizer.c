@@ -129,6 +129,20 @@ static int id_of(const struct gguf *g, const char *key, uint64_t n_vocab, int32_
     return 0;
 }
 
+/* A SentencePiece file without keys has SentencePiece's own order: <unk>, <s>, </s>. */
+static void ids_usual(struct tokenizer *t, const struct gguf *g, const struct gguf_kv *tokens)
+{
+    const struct {
+        const char *key, *name;
+        int32_t *id;
+    } usual[] = {{KEY "unknown_token_id", "<unk>", &t->unknown},
+                 {KEY "bos_token_id", "<s>", &t->bos},
+                 {KEY "eos_token_id", "</s>", &t->eos}};
+    for (int32_t i = 0; i < 3 && (uint64_t)i < tokens->count; i++)
+        if (!gguf_find(g, usual[i].key) && is_text(tokens->strings[i], usual[i].name))
+            *usual[i].id = i;
+}
+
 static int ids_read(struct tokenizer *t, const struct gguf *g, struct err *e)
 {
     const struct gguf_kv *tokens;
@@ -137,7 +151,10 @@ static int ids_read(struct tokenizer *t, const struct gguf *g, struct err *e)
     TRY(id_of(g, KEY "eos_token_id", tokens->count, &t->eos, e));
     TRY(id_of(g, KEY "eot_token_id", tokens->count, &t->eot, e));
     TRY(id_of(g, KEY "eom_token_id", tokens->count, &t->eom, e));
-    return id_of(g, KEY "unknown_token_id", tokens->count, &t->unknown, e);
+    TRY(id_of(g, KEY "unknown_token_id", tokens->count, &t->unknown, e));
+    if (t->form == VOCAB_SENTENCE)
+        ids_usual(t, g, tokens);
+    return 0;
 }
 
 static void end_add(struct tokenizer *t, int32_t id)
