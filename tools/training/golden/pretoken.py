@@ -97,6 +97,13 @@ ODD = ["\x00", "\x01", "\x1b", "\x7f", "\ufffd", "\ufeff", "\ufffe", "\U0010ffff
        "\ue000", "\U000e0020"]
 
 
+# Edges of the patterns: signs with line ends and slashes, ends of the lists of code points.
+EDGES = ["a)\n/b", "!\r\n//x", "?/\n/ y", " -/\n\n/", "x\u0800y", "1\u0800\u0801 \u9fa5\u9fa6\u9fa71", "\u4e00\u4dff",
+         "\uabff\uac00\ud7a3 .\ud7b0", "\u303f\u3040\u3041\u309f\u30a0\u30ff\u3100\u3105", "!\uff01\uff0f\uff10\uff1a\uff5e\uff5f",
+         "\u2017\u2018\u201f\u2020", "\u3000\u3001\u3002\u3003", "\u01ba\u01bb\u01bc\u01bf\u01c0", "\u0293\u0294\u0295", "@[`{", "#!/bin/sh\n",
+         "12\n", "1 \n", "a \n", "\u00e9'S", "\u4e00's", "A'LL", "Ab'Ve", "'ll'LL"]
+
+
 def known(c):
     return unicodedata.category(c) not in ("Cs", "Cn") or c in "\ufffe\U0010ffff"
 
@@ -128,6 +135,7 @@ def texts(count):
     rng = random.Random(2511)
     out = [s for s in nasty() if s and len(s) < 200]
     out += [rng.choice(SPACES) + line for line in SENTENCES.split("\n")]
+    out += EDGES
     while len(out) < count:
         s = "".join(atom(rng) for _ in range(rng.randrange(1, 12)))
         if s:
