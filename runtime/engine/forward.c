@@ -162,8 +162,8 @@ static bool has_post(const struct model *m)
 {
     bool has = false;
     for (int l = 0; l < m->hp.n_layer; l++)
-        has |= weights_own(&m->w, SLOT_ATTN_POST_NORM, l) ||
-               weights_own(&m->w, SLOT_FFN_POST_NORM, l);
+        has |=
+            weights_own(&m->w, SLOT_ATTN_POST_NORM, l) || weights_own(&m->w, SLOT_FFN_POST_NORM, l);
     return has;
 }
 
