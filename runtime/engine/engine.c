@@ -501,7 +501,7 @@ static int engine_load(struct engine *en, const struct engine_options *opt, stru
     if (!gguf_n_tensors(en->file))
         FAIL(e, ERR_DATA, "%s: holds a vocabulary but no tensors; a model is needed",
              gguf_path(en->file));
-    TRY(tokenizer_open(en->file, &en->tok, e));
+    TRY(tokenizer_open(en->file, NULL, &en->tok, e));
     TRY(model_init(en->file, tokenizer_n_vocab(en->tok), &en->model, e));
     TRY(chat_detect(en->file, en->tok, &en->info.chat, e));
     const struct ops_options of = {.n_threads = opt->n_threads,

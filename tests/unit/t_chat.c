@@ -20,7 +20,7 @@ static struct opened open_file(const char *path)
     struct err e;
     struct opened o;
     ok(gguf_open(path, &o.g, &e));
-    ok(tokenizer_open(o.g, &o.t, &e));
+    ok(tokenizer_open(o.g, NULL, &o.t, &e));
     return o;
 }
 
