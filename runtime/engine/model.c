@@ -453,6 +453,10 @@ void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input 
         layer[n + l] = weights_part_bytes(w, PART_FFN, l);
     }
     in->n_layer = n;
+    in->window = m->hp.window;
+    in->n_windowed = 0;
+    for (int l = 0; l < n; l++)
+        in->n_windowed += m->layer[l].window > 0;
     in->attn_bytes = layer;
     in->ffn_bytes = layer + n;
     in->embed_bytes = weights_part_bytes(w, PART_EMBED, 0);
