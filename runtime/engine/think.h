@@ -1,0 +1,27 @@
+/*
+ * think: follows a block of thinking, token by token, and finds its end.
+ *
+ * The end is a text, which may lie in one token, span several, or end inside one. So bytes are
+ * compared, the names of control tokens among them. Plain data: assignment forks it.
+ */
+#ifndef MAS_THINK_H
+#define MAS_THINK_H
+
+#include "request.h"
+
+struct tokenizer; /* tokenizer.h */
+
+struct think {
+    bool open;   /* the next token belongs to the block */
+    bool rest;   /* the token that closed the block has bytes after the closing text */
+    int matched; /* leading bytes of the closing text that the block ends with */
+};
+
+struct think think_begin(const struct request_think *t);
+/* Adds a token to an open block. true: it has closed the block. */
+bool think_take(const struct request_think *t, const struct tokenizer *tok, struct think *b,
+                int32_t id);
+/* ERR_BUG, ERR_DATA: a block that cannot be closed, or tokens that the vocabulary lacks. */
+int think_check(const struct request *r, const struct tokenizer *tok, struct err *e);
+
+#endif
