@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "chat.h"
 #include "tokenizer.h"
 
 struct think think_begin(const struct request_think *t)
@@ -60,4 +61,57 @@ int think_check(const struct request *r, const struct tokenizer *tok, struct err
              t->n_close, t->n_end, THINK_CLOSE_MOST);
     TRY(think_tokens(t->end, t->n_end, tokenizer_n_vocab(tok), "the end", e));
     return think_tokens(t->after, t->n_after, tokenizer_n_vocab(tok), "the space after the end", e);
+}
+
+int think_of_chat(const struct chat *chat, const struct tokenizer *tok, int max,
+                  struct token_list *added, struct request_think *t, struct err *e)
+{
+    const struct chat_thinking *how = chat_thinking(chat);
+    struct str end = STR_INIT;
+    int rc;
+    if (!how)
+        FAIL(e, ERR_DATA, "a budget of thinking of %d tokens: chat template %s does not think", max,
+             chat_name(chat));
+    added->n = 0;
+    /* models end the last line of their thoughts before they close the block */
+    str_addf(&end, "\n%s%s", how->close, how->after);
+    TRY_DONE(str_ok(&end, "the end of thinking", e));
+    TRY_DONE(tokenizer_encode(tok, end.s, end.len, TOK_SPECIAL, added, e));
+    size_t n_end = added->n;
+    TRY_DONE(tokenizer_encode(tok, how->after, strlen(how->after), TOK_SPECIAL, added, e));
+    *t = (struct request_think){.max = max,
+                                .close = how->close,
+                                .n_close = (int)strlen(how->close),
+                                .end = added->id,
+                                .n_end = (int)n_end,
+                                .after = added->id + n_end,
+                                .n_after = (int)(added->n - n_end)};
+done:
+    str_free(&end);
+    return rc;
+}
+
+void think_text(const struct request *r, const struct tokenizer *tok, struct str *thought,
+                struct str *rest)
+{
+    struct think b = think_begin(&r->think);
+    struct str all = STR_INIT;
+    size_t n = (size_t)r->think.n_close;
+    for (int i = 0; i < r->n_think && b.open; i++) {
+        think_take(&r->think, tok, &b, r->out[i]);
+        tokenizer_piece(tok, r->out[i], TOK_SPECIAL, &all);
+    }
+    size_t at = all.len; /* of the closing text; it ends in the last of these tokens */
+    if (!b.open && !all.failed) {
+        at = 0;
+        while (memcmp(all.s + at, r->think.close, n) != 0)
+            at++;
+        if (rest)
+            str_add(rest, all.s + at + n, all.len - at - n);
+    }
+    if (thought)
+        str_add(thought, all.s, at);
+    if (thought && all.failed)
+        thought->failed = true;
+    str_free(&all);
 }
