@@ -503,7 +503,7 @@ static int engine_load(struct engine *en, const struct engine_options *opt, stru
     if (!gguf_n_tensors(en->file))
         FAIL(e, ERR_DATA, "%s: holds a vocabulary but no tensors; a model is needed",
              gguf_path(en->file));
-    TRY(tokenizer_open(en->file, &en->tok, e));
+    TRY(tokenizer_open(en->file, NULL, &en->tok, e));
     TRY(model_init(en->file, tokenizer_n_vocab(en->tok), &en->model, e));
     const struct chat_options co = {.name = opt->chat_template, .date = opt->chat_date};
     TRY(chat_open(en->file, en->tok, &co, &en->chat, e));

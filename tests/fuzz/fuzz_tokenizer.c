@@ -57,7 +57,8 @@ static void use_file(const uint8_t *data, size_t size)
     const struct chat_message m = {"user", text, sizeof text - 1};
     void *copy = mem_aligned(size);
     memcpy(copy, data, size);
-    if (gguf_open_memory(copy, size, "fuzz.gguf", &g, &e) == 0 && tokenizer_open(g, &t, &e) == 0) {
+    if (gguf_open_memory(copy, size, "fuzz.gguf", &g, &e) == 0 &&
+        tokenizer_open(g, NULL, &t, &e) == 0) {
         (void)tokenizer_encode(t, text, sizeof text - 1, 0, &l, &e);
         for (size_t i = 0; i < l.n; i++)
             require(l.id[i] >= 0 && l.id[i] < tokenizer_n_vocab(t), "an id outside the vocabulary");
@@ -76,7 +77,8 @@ static void use_text(const char *file, const char *s, size_t n)
     struct gguf *g;
     struct tokenizer *t;
     struct err e;
-    require(gguf_open(file, &g, &e) == 0 && tokenizer_open(g, &t, &e) == 0, "no small vocabulary");
+    require(gguf_open(file, &g, &e) == 0 && tokenizer_open(g, NULL, &t, &e) == 0,
+            "no small vocabulary");
     round_trip(t, s, n, 0);
     round_trip(t, s, n, TOK_SPECIAL);
     tokenizer_close(t);
