@@ -132,8 +132,9 @@ static void *engine_main(void *arg)
 int engine_submit(struct engine *en, struct request *r, struct err *e)
 {
     struct seq *q;
-    r->n_out = r->n_own = r->n_cached = r->n_pass = r->n_drafted = r->n_accepted = 0;
+    r->n_out = r->n_think = r->n_own = r->n_cached = r->n_pass = r->n_drafted = r->n_accepted = 0;
     r->finish = FINISH_NONE;
+    r->thought = r->think.max ? THOUGHT_OPEN : THOUGHT_NONE;
     r->err = (struct err){0};
     r->t_submit_ns = clock_ns();
     r->t_first_ns = r->t_done_ns = 0;
