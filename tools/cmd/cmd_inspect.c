@@ -9,6 +9,7 @@
 #include "escape.h"
 #include "mixture.h"
 #include "source.h"
+#include "sources.h"
 
 struct options {
     const char *model;
@@ -335,7 +336,7 @@ static int inspect(const struct options *o, struct str *out, struct err *e)
     struct gguf *g = NULL;
     char hash[65] = "";
     int rc;
-    TRY_DONE(source_open(o->model, &g, e));
+    TRY_DONE(sources_gguf(o->model, &g, e));
     if (o->sha256)
         TRY_DONE(source_sha256(g, NULL, NULL, hash, e));
     if (o->json)
