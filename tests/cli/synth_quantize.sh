@@ -102,6 +102,23 @@ done
 [ "$(tail -c 1000000 same.gguf | sha256sum)" = "$(tail -c 1000000 q_Q8_0.gguf | sha256sum)" ] ||
     fault "Q8_0 to Q8_0 changes the weights"
 
+# ---- an importance matrix: named in the file, weighs errors, and must be one of this model
+matrix=$MAS_SOURCE/tests/golden/stories260K-imatrix
+story=$MAS_SOURCE/tests/golden/stories260K-Q4_1.gguf
+"$MAS" quantize --quiet --allow-requantize "$story" plain.gguf Q4_0
+for form in gguf dat; do
+    said=$("$MAS" quantize --allow-requantize --imatrix "$matrix.$form" "$story" weighed.gguf Q4_0)
+    grep -q "imatrix.$form: 30 tensors weighed; 1 without an entry, token_embd.weight" <<<"$said" || fault "the matrix is not reported: $said"
+    "$MAS" inspect weighed.gguf | grep -q "quantize.imatrix.entries_count  u32 = 35" || fault "the matrix is not in the file"
+    tail -c 100000 weighed.gguf >tail.$form
+done
+cmp -s weighed.gguf plain.gguf && fault "the matrix changes nothing"
+cmp tail.gguf tail.dat || fault "the forms of the matrix give other weights"
+"$MAS" quantize --quiet --allow-requantize weighed.gguf again.gguf Q5_0
+"$MAS" inspect again.gguf | grep -q "quantize.imatrix" && fault "a matrix that was not used is named"
+expect 65 "has 64 columns, but the tensor has 256" "$MAS" quantize --imatrix "$matrix.dat" f32.gguf none.gguf Q4_K_M
+expect 66 "absent.dat" "$MAS" quantize --imatrix absent.dat f32.gguf none.gguf Q4_K_M
+
 # ---- what is refused
 before=$(sum q_Q8_0.gguf)
 ln -s q_Q8_0.gguf link.gguf

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "chat.h"
+#include "chat_digest.h"
 #include "cmd.h"
 #include "escape.h"
 #include "mixture.h"
@@ -231,8 +233,35 @@ static void text_parts(struct str *out, const struct gguf *g)
     }
 }
 
+/* The chat template of a file. */
+struct template
+{
+    const char *name;
+    char digest[CHAT_DIGEST_HEX + 1]; /* "" = the file has none */
+};
+
+static int template_of(const struct gguf *g, struct template *out, struct err *e)
+{
+    struct gguf_str text;
+    out->digest[0] = '\0';
+    TRY(chat_recognise(g, &out->name, e));
+    if (!gguf_find(g, CHAT_KEY))
+        return 0;
+    TRY(gguf_get_str(g, CHAT_KEY, &text, e));
+    return chat_digest(text, out->digest, e);
+}
+
+static void text_template(struct str *out, const struct template *t)
+{
+    if (!*t->digest)
+        str_adds(out, "\nchat template: none in the file, so plain\n");
+    else
+        str_addf(out, "\nchat template: %s (digest %s)%s\n", t->name, t->digest,
+                 strcmp(t->name, CHAT_UNKNOWN) != 0 ? "" : ": --chat needs --chat-template NAME");
+}
+
 static void text_form(struct str *out, const struct gguf *g, const struct options *o,
-                      const char *hash)
+                      const char *hash, const struct template *t)
 {
     struct sums s = sum_up(g);
     escape_add(out, gguf_path(g), strlen(gguf_path(g)), SIZE_MAX);
@@ -243,6 +272,7 @@ static void text_form(struct str *out, const struct gguf *g, const struct option
                  gguf_n_parts(g) > 1 ? " (of all parts, one after the other)" : "");
     str_addf(out, "\nmetadata (%zu keys)\n", gguf_n_kv(g));
     text_metadata(out, g);
+    text_template(out, t);
     if (o->tensors)
         text_tensors(out, g);
     str_addf(out, "\n%-8s %8s %16s %16s %10s\n", "format", "tensors", "parameters", "bytes",
@@ -305,7 +335,8 @@ static void json_parts(struct str *out, const struct gguf *g)
     }
 }
 
-static void json_form(struct str *out, const struct gguf *g, const char *hash)
+static void json_form(struct str *out, const struct gguf *g, const char *hash,
+                      const struct template *t)
 {
     struct sums s = sum_up(g);
     str_adds(out, "{\"path\": ");
@@ -315,6 +346,7 @@ static void json_form(struct str *out, const struct gguf *g, const char *hash)
     if (*hash)
         str_addf(out, "\"sha256\": \"%s\",\n", hash);
     json_parts(out, g);
+    str_addf(out, "\"chat_template\": \"%s\", \"chat_digest\": \"%s\",\n", t->name, t->digest);
     json_metadata(out, g);
     json_tensors(out, g);
     str_adds(out, "\"formats\": [");
@@ -335,14 +367,16 @@ static int inspect(const struct options *o, struct str *out, struct err *e)
 {
     struct gguf *g = NULL;
     char hash[65] = "";
+    struct template t;
     int rc;
     TRY_DONE(sources_gguf(o->model, &g, e));
     if (o->sha256)
         TRY_DONE(source_sha256(g, NULL, NULL, hash, e));
+    TRY_DONE(template_of(g, &t, e));
     if (o->json)
-        json_form(out, g, hash);
+        json_form(out, g, hash, &t);
     else
-        text_form(out, g, o, hash);
+        text_form(out, g, o, hash, &t);
     TRY_DONE(str_ok(out, "the description of a model", e));
 done:
     gguf_close(g);
