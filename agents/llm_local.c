@@ -115,7 +115,7 @@ static int local_render(struct llm_local *l, const struct llm_call *c, struct to
 {
     struct chat_message m[3];
     int n = local_messages(c, m);
-    return chat_render(engine_info(l->en)->chat, engine_tokenizer(l->en), m, n, out, e);
+    return chat_render(engine_info(l->en)->chat, m, n, CHAT_THINK_DEFAULT, out, e);
 }
 
 static int local_options(struct llm_local *l, struct local_call *lc, struct err *e)
@@ -135,7 +135,7 @@ static int local_options(struct llm_local *l, struct local_call *lc, struct err 
     }
     for (size_t i = 0; i < n; i++)
         o[i] = (struct chat_option){c->options[i].s, c->options[i].n};
-    int rc = chat_render_options(engine_info(l->en)->chat, engine_tokenizer(l->en), m, n_message, o,
+    int rc = chat_render_options(engine_info(l->en)->chat, m, n_message, CHAT_THINK_DEFAULT, o,
                                  c->n_options, &lc->prompt, &lc->conts, lc->cont_len, e);
     mem_free(o);
     if (rc < 0)

@@ -29,7 +29,7 @@ static int embed_make(int i, struct op_case *c, struct err *e)
     TRY(case_done(c, e));
     for (int r = 0; r < n_row; r++)
         id[r] = (EMBED_VOCAB - 1 + 17 * r) % EMBED_VOCAB; /* the last token, then scattered ones */
-    c->args.embed = (struct embed_args){.n_row = n_row};
+    c->args.embed = (struct embed_args){.n_row = n_row, .scale = 1};
     c->bytes = (double)n_row * ((double)c->w[0].row_bytes + 4.0 * (double)n);
     c->run = embed_run;
     return 0;

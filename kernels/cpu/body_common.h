@@ -22,6 +22,6 @@
 
 #define KERNELS_COMMON                                                                             \
     .quantise = kernel_quantise, .rmsnorm = kernel_rmsnorm, .swiglu = kernel_swiglu,               \
-    .add = kernel_add, .f16 = kernel_f16, .rope = kernel_rope, .attention = kernel_attention,      \
-    .log_sum_exp = kernel_log_sum_exp, .sample = kernel_sample, .peak = kernel_peak,               \
-    .read = kernel_read
+    .geglu = kernel_geglu, .add = kernel_add, .f16 = kernel_f16, .rope = kernel_rope,              \
+    .attention = kernel_attention, .log_sum_exp = kernel_log_sum_exp, .sample = kernel_sample,     \
+    .peak = kernel_peak, .read = kernel_read

@@ -163,8 +163,8 @@ static inline const float *mm_x_d(const struct mm_x *x, int64_t r)
 struct attn_item {
     const struct attention_args *a;
     int seq, n_seq, kv_head;
-    /* positions that all sequences share and all of their rows see, a multiple of ATTN_BLOCK; 0 if
-     * n_seq is 1 */
+    /* positions that all sequences share, before the last position of each row, a multiple of
+     * ATTN_BLOCK; 0 if n_seq is 1 */
     int shared;
     int row, n_row;   /* query rows row .. row + n_row - 1 of the batch */
     int head, n_head; /* query heads head .. head + n_head - 1 of the kv head's group */
@@ -209,8 +209,9 @@ struct cpu_kernels {
      * pays, for formats with a tile */
     int pack_rows;
     void (*pack)(const struct lanes *l, const char *const row[LANES], int64_t n, void *strip);
-    void (*rmsnorm)(const float *x, const float *w, float *y, int64_t n, float eps);
+    void (*rmsnorm)(const float *x, const float *w, float *y, int64_t n, float eps, bool add);
     void (*swiglu)(const float *gate, const float *up, float *y, int64_t n);
+    void (*geglu)(const float *gate, const float *up, float *y, int64_t n);
     void (*add)(const float *x, float *y, int64_t n);
     void (*f16)(const float *x, uint16_t *y, int64_t n);
     void (*rope)(float *x, int n_head, int head_dim, int n_pair, int step, int apart,

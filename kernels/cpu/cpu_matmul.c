@@ -16,7 +16,7 @@
  *     at the end  ((0+4)+(2+6)) + ((1+5)+(3+7))
  * - F32, F16, BF16, and formats without a row in MM_QUANTS, decoded: fmaf adds element i to
  *   accumulator i % 16; then v16_sum.
- * - Then bias, then the epilogue; silu as in v16.
+ * - Then bias, then the epilogue; silu and gelu as in v16.
  * - norm: x is the result of the kernel of rmsnorm.
  *
  * Work: threads share the output columns, in strips of MM_TILE weight rows. All rows of x pass,
@@ -82,7 +82,7 @@ struct matmul_job {
     float *normed; /* (n_row, n_in), where a norms x */
     bool normed_ready;
     char *slots;   /* (n_threads, 2, cpu_slot_bytes): a strip, then its unpacked form */
-    int n_product; /* calls of the epilogue: 1 for EPI_SWIGLU */
+    int n_product; /* calls of the epilogue: 1 for a gated one */
 };
 
 static int cpu_x_form(enum fmt fmt)
@@ -104,7 +104,7 @@ static void cpu_prepare_rows(void *arg, int64_t begin, int64_t end, int worker)
     for (int64_t r = begin; r < end; r++) {
         if (p->norm)
             p->job->k->rmsnorm(a->x + r * a->n_in, a->norm.w, p->job->normed + r * a->n_in, a->n_in,
-                               a->norm.eps);
+                               a->norm.eps, false);
         if (p->x)
             p->job->k->quantise(p->x, r);
     }
@@ -172,28 +172,30 @@ static void cpu_matmul_product(const struct matmul_job *job, const struct matmul
     cpu_add_bias(o->bias, j0, nj, nr, t);
 }
 
-/* nj results of a row, from column j0 on, through the epilogue into y; up: of the next product,
- * EPI_SWIGLU. */
+/* nj results of a row, from column j0 on, through the epilogue into y; up: of the next product
+ * of a gated epilogue. */
 static void cpu_matmul_finish(const struct matmul_job *job, const struct matmul_out *o, int64_t r,
                               int64_t j0, int nj, const float *t, const float *up)
 {
     float *y = o->y + r * tensor_rows(o->w) + j0;
     if (job->a->epilogue == EPI_SWIGLU)
         job->k->swiglu(t, up, y, nj);
+    else if (job->a->epilogue == EPI_GEGLU)
+        job->k->geglu(t, up, y, nj);
     else if (job->a->epilogue == EPI_ADD)
         job->k->add(t, y, nj);
     else
         memcpy(y, t, (size_t)nj * sizeof *y);
 }
 
-/* Rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of product o (and the next one, EPI_SWIGLU),
+/* Rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of product o (and the next one, if gated),
  * through the epilogue into y. */
 static void cpu_matmul_tile(const struct matmul_job *job, const struct matmul_out *o,
                             const char *const strip[2], int64_t j0, int nj, int64_t r0, int nr)
 {
     _Alignas(64) float t[MM_ROWS * MM_TILE], up[MM_ROWS * MM_TILE];
     cpu_matmul_product(job, o, strip[0], j0, nj, r0, nr, t);
-    if (job->a->epilogue == EPI_SWIGLU)
+    if (matmul_is_gated(job->a->epilogue))
         cpu_matmul_product(job, o + 1, strip[1], j0, nj, r0, nr, up);
     for (int r = 0; r < nr; r++)
         cpu_matmul_finish(job, o, r0 + r, j0, nj, t + r * MM_TILE, up + r * MM_TILE);
@@ -207,7 +209,7 @@ static int64_t cpu_matmul_several(const struct matmul_job *job, const struct mat
     _Alignas(64) float t[MM_SEVERAL][MM_TILE];
     float *to[MM_SEVERAL];
     const char *strip[MM_SEVERAL];
-    const int both = job->a->epilogue == EPI_SWIGLU ? 2 : 1;
+    const int both = matmul_is_gated(job->a->epilogue) ? 2 : 1;
     const int ways = (job->k->several ? job->k->several(o->w->fmt) : 0) / both;
     const struct mm_x *x = &job->x[cpu_x_form(o->w->fmt)];
     if (job->a->n_row != 1 || !ways || !o[0].w->lanes || !o[both - 1].w->lanes ||
@@ -234,13 +236,13 @@ static int64_t cpu_matmul_several(const struct matmul_job *job, const struct mat
 static void cpu_matmul_strips(const struct matmul_job *job, const struct matmul_out *o, int64_t j0,
                               int64_t end, int worker)
 {
-    const bool swiglu = job->a->epilogue == EPI_SWIGLU;
+    const bool gated = matmul_is_gated(job->a->epilogue);
     const char *strip[2] = {NULL, NULL};
     for (int64_t r0 = 0; r0 < job->a->n_row; r0 += MM_ROWS) {
         const int nr = job->a->n_row - r0 < MM_ROWS ? (int)(job->a->n_row - r0) : MM_ROWS;
         for (int64_t j = j0; j < end; j += MM_TILE) {
             const int nj = end - j < MM_TILE ? (int)(end - j) : MM_TILE;
-            for (int i = 0; i <= swiglu && (r0 == 0 || end - j0 > MM_TILE); i++)
+            for (int i = 0; i <= gated && (r0 == 0 || end - j0 > MM_TILE); i++)
                 strip[i] = cpu_matmul_strip(job, o[i].w, j, nj, worker, i);
             cpu_matmul_tile(job, o, strip, j, nj, r0, nr);
         }
@@ -251,7 +253,7 @@ static void cpu_matmul_strips(const struct matmul_job *job, const struct matmul_
 static int64_t cpu_matmul_group(const struct matmul_job *job, const struct matmul_out *o)
 {
     size_t bytes = 0;
-    for (int i = 0; i <= (job->a->epilogue == EPI_SWIGLU); i++) {
+    for (int i = 0; i <= matmul_is_gated(job->a->epilogue); i++) {
         if (!o[i].w->lanes || cpu_matmul_unpacks(job, o[i].w->fmt))
             return MM_TILE;
         bytes += MM_TILE * o[i].w->row_bytes;
@@ -324,7 +326,7 @@ int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
     for (int i = 0; i < a->n_out; i++)
         cpu_matmul_prepare(c, &job, a->out[i].w->fmt);
     int64_t strips = 0;
-    job.n_product = a->epilogue == EPI_SWIGLU ? 1 : a->n_out;
+    job.n_product = matmul_is_gated(a->epilogue) ? 1 : a->n_out;
     for (int i = 0; i < job.n_product; i++)
         strips += (tensor_rows(a->out[i].w) + MM_TILE - 1) / MM_TILE;
     pool_run(c->pool, strips, cpu_matmul_columns, &job);

@@ -72,7 +72,7 @@ int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, si
     need = size_align(need, 256);
     TRY(cuda_ctx_scratch(cx, "matmul", need + scratch_normed(a->n_row, a->n_in), &scratch, e));
     float *x = reinterpret_cast<float *>(static_cast<char *>(scratch) + need);
-    const struct rmsnorm_args norm = {a->x, a->norm.w, x, a->n_row, a->n_in, a->norm.eps};
+    const struct rmsnorm_args norm = {a->x, a->norm.w, x, a->n_row, a->n_in, a->norm.eps, false};
     TRY(cuda_rmsnorm_block(cx, s, &norm, e));
     out->x = x;
     out->norm.w = NULL;

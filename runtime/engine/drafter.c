@@ -33,7 +33,7 @@ static int drafter_same_vocabulary(const struct gguf *file, const struct tokeniz
 {
     struct tokenizer *small = NULL;
     int rc = 0;
-    TRY(tokenizer_open(file, &small, e));
+    TRY(tokenizer_open(file, NULL, &small, e));
     int32_t n = tokenizer_n_vocab(large);
     if (tokenizer_n_vocab(small) != n)
         TRY_DONE(err_set(

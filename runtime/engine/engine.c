@@ -35,6 +35,7 @@ struct engine {
     char arch[64], name[128];
     struct gguf *file;
     struct tokenizer *tok;
+    struct chat *chat;
     struct model model;
     struct ops *ops, *host; /* host: computes the parts placed there beside a device, or NULL */
     /* of the machine, measured when first needed; vram 0 = not measured */
@@ -501,9 +502,11 @@ static int engine_load(struct engine *en, const struct engine_options *opt, stru
     if (!gguf_n_tensors(en->file))
         FAIL(e, ERR_DATA, "%s: holds a vocabulary but no tensors; a model is needed",
              gguf_path(en->file));
-    TRY(tokenizer_open(en->file, &en->tok, e));
+    TRY(tokenizer_open(en->file, NULL, &en->tok, e));
     TRY(model_init(en->file, tokenizer_n_vocab(en->tok), &en->model, e));
-    TRY(chat_detect(en->file, en->tok, &en->info.chat, e));
+    const struct chat_options co = {.name = opt->chat_template, .date = opt->chat_date};
+    TRY(chat_open(en->file, en->tok, &co, &en->chat, e));
+    en->info.chat = en->chat;
     const struct ops_options of = {.n_threads = opt->n_threads,
                                    .isa = opt->isa,
                                    .device = opt->device,
@@ -558,6 +561,7 @@ static void engine_free(struct engine *en)
     ops_close(en->host);
     ops_close(en->ops);
     model_free(&en->model);
+    chat_close(en->chat);
     tokenizer_close(en->tok);
     gguf_close(en->file);
     mem_free(en->added.item);

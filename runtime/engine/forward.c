@@ -393,11 +393,12 @@ static int forward_embed(struct forward *f, const struct batch *d, const struct 
                          struct err *e)
 {
     if (!f->h.ops || place_of(f->place, PART_EMBED, 0) != PLAN_HOST) {
-        RUN(f, embed, .table = t[SLOT_TOKEN_EMBD], .id = d->tok, .y = f->w.x, .n_row = d->n_row);
+        RUN(f, embed, .table = t[SLOT_TOKEN_EMBD], .id = d->tok, .y = f->w.x, .n_row = d->n_row,
+            .scale = 1);
         return 0;
     }
     RUN_ON(f, f->h.ops, embed, .table = t[SLOT_TOKEN_EMBD], .id = f->host.tok, .y = f->h.x,
-           .n_row = d->n_row);
+           .n_row = d->n_row, .scale = 1);
     return hop_up(f, d->n_row, e);
 }
 

@@ -51,20 +51,22 @@ static void use_file(const uint8_t *data, size_t size)
     static const char text[] = "The a patient's  \n\n 12345 \xc3\xa9\xff<|eot_id|></s>";
     struct gguf *g = NULL;
     struct tokenizer *t = NULL;
+    struct chat *c = NULL;
     struct token_list l = {0};
     struct err e;
-    enum chat_kind kind;
     const struct chat_message m = {"user", text, sizeof text - 1};
     void *copy = mem_aligned(size);
     memcpy(copy, data, size);
-    if (gguf_open_memory(copy, size, "fuzz.gguf", &g, &e) == 0 && tokenizer_open(g, &t, &e) == 0) {
+    if (gguf_open_memory(copy, size, "fuzz.gguf", &g, &e) == 0 &&
+        tokenizer_open(g, NULL, &t, &e) == 0) {
         (void)tokenizer_encode(t, text, sizeof text - 1, 0, &l, &e);
         for (size_t i = 0; i < l.n; i++)
             require(l.id[i] >= 0 && l.id[i] < tokenizer_n_vocab(t), "an id outside the vocabulary");
-        if (chat_detect(g, t, &kind, &e) == 0)
-            (void)chat_render(kind, t, &m, 1, &l, &e);
+        if (chat_open(g, t, &(struct chat_options){0}, &c, &e) == 0)
+            (void)chat_render(c, &m, 1, CHAT_THINK_DEFAULT, &l, &e);
     }
     token_list_free(&l);
+    chat_close(c);
     tokenizer_close(t);
     gguf_close(g);
     mem_free(copy);
@@ -75,7 +77,8 @@ static void use_text(const char *file, const char *s, size_t n)
     struct gguf *g;
     struct tokenizer *t;
     struct err e;
-    require(gguf_open(file, &g, &e) == 0 && tokenizer_open(g, &t, &e) == 0, "no small vocabulary");
+    require(gguf_open(file, &g, &e) == 0 && tokenizer_open(g, NULL, &t, &e) == 0,
+            "no small vocabulary");
     round_trip(t, s, n, 0);
     round_trip(t, s, n, TOK_SPECIAL);
     tokenizer_close(t);

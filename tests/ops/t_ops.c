@@ -189,8 +189,12 @@ static void norm_apart(struct op_case *c, struct ops *ops)
     struct case_device d;
     const struct matmul_args *m = &c->args.matmul;
     ok(case_upload(c, ops, 0, &d, &e));
-    const struct rmsnorm_args a = {d.dev[0], d.dev[c->n_buf - 1], d.dev[0], m->n_row,
-                                   m->n_in,  m->norm.eps};
+    const struct rmsnorm_args a = {.x = d.dev[0],
+                                   .w = d.dev[c->n_buf - 1],
+                                   .y = d.dev[0],
+                                   .n_row = m->n_row,
+                                   .n = m->n_in,
+                                   .eps = m->norm.eps};
     ok(ops->rmsnorm(ops, NULL, &a, &e));
     ok(case_download(c, &d, 0, c->buf[0].host, &e));
     case_release(&d);

@@ -141,7 +141,7 @@ static int encode_prompt(struct generate *g, struct engine *en, const struct str
     if (!g->chat)
         return tokenizer_encode(g->tok, text->s, text->len, TOK_BOS, out, e);
     struct chat_message m = {"user", text->s, text->len};
-    return chat_render(engine_info(en)->chat, g->tok, &m, 1, out, e);
+    return chat_render(engine_info(en)->chat, &m, 1, CHAT_THINK_DEFAULT, out, e);
 }
 
 static int run_request(struct generate *g, struct engine *en, const struct token_list *prompt,

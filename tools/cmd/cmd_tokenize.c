@@ -68,7 +68,7 @@ static int tokenize(const struct options *o, const char *text, size_t n, struct 
     unsigned flags = (o->special ? TOK_SPECIAL : 0) | (o->bos ? TOK_BOS : 0);
     int rc;
     TRY_DONE(source_open(o->model, &g, e));
-    TRY_DONE(tokenizer_open(g, &t, e));
+    TRY_DONE(tokenizer_open(g, NULL, &t, e));
     TRY_DONE(tokenizer_encode(t, text, n, flags, ids, e));
 done:
     tokenizer_close(t);
