@@ -152,7 +152,7 @@ int drafter_open(const struct drafter_options *o, const struct tokenizer *tok, s
         return NOMEM(e, sizeof *d, "draft model");
     int rc = 0;
     d->ops = ops;
-    TRY_DONE(source_open(o->model, &d->file, e));
+    TRY_DONE(source_open_from(o->model, o->places, &d->file, e));
     if (!gguf_n_tensors(d->file))
         TRY_DONE(err_set(e, ERR_DATA, "%s: holds a vocabulary but no tensors; a model is needed",
                          gguf_path(d->file)));

@@ -299,6 +299,11 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsi
 
 /* ---- tokens to text ------------------------------------------------------------------------ */
 
+void tokenizer_text(const struct tokenizer *t, int32_t id, const char **s, size_t *len)
+{
+    *s = vocab_text(&t->vocab, id, len);
+}
+
 void tokenizer_bytes(const struct tokenizer *t, int32_t id, const char **s, size_t *len)
 {
     *s = vocab_text(&t->vocab, id, len);

@@ -83,5 +83,7 @@ int32_t tokenizer_find(const struct tokenizer *t, const char *piece, size_t n);
 /* The vocabulary as bytes, for constrained decoding: *s points to the raw bytes of the token.
  * Control tokens have len 0: a grammar never allows them. Valid while the tokenizer lives. */
 void tokenizer_bytes(const struct tokenizer *t, int32_t id, const char **s, size_t *len);
+/* The same, and a control token is its name. */
+void tokenizer_text(const struct tokenizer *t, int32_t id, const char **s, size_t *len);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "cli.h"
 #include "cmd.h"
-#include "source.h"
+#include "sources.h"
 #include "tokenizer.h"
 
 struct options {
@@ -85,7 +85,7 @@ static int detokenize(struct options *o, struct str *text, struct err *e)
         TRY_DONE(cli_clean_text(NULL, o->file, &o->ids, e));
     TRY_DONE(str_ok(&o->ids, "the ids", e));
     TRY_DONE(o->ids.len ? read_ids(o->ids.s, o->ids.len, &ids, e) : 0);
-    TRY_DONE(source_open(o->model, &g, e));
+    TRY_DONE(sources_gguf(o->model, &g, e));
     TRY_DONE(tokenizer_open(g, o->pre, &t, e));
     TRY_DONE(tokenizer_decode(t, ids.id, ids.n, o->special ? TOK_SPECIAL : 0, text, e));
 done:

@@ -3,7 +3,7 @@
 
 #include "cli.h"
 #include "cmd.h"
-#include "source.h"
+#include "sources.h"
 #include "tokenizer.h"
 
 struct options {
@@ -71,7 +71,7 @@ static int tokenize(const struct options *o, const char *text, size_t n, struct 
     struct tokenizer *t = NULL;
     unsigned flags = (o->special ? TOK_SPECIAL : 0) | (o->bos ? TOK_BOS : 0);
     int rc;
-    TRY_DONE(source_open(o->model, &g, e));
+    TRY_DONE(sources_gguf(o->model, &g, e));
     TRY_DONE(tokenizer_open(g, o->pre, &t, e));
     TRY_DONE(tokenizer_encode(t, text, n, flags, ids, e));
 done:
