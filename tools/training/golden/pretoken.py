@@ -9,7 +9,7 @@ key, separated by spaces.
 Pieces come from the pre-tokenizers of the Python package tokenizers (Hugging Face) with the patterns
 of the models' tokenizer.json. falcon and default are the patterns of llama.cpp (src/llama-vocab.cpp).
 falcon's tokenizer.json splits digits a second time, also bytes that look like digits in the
-byte-level alphabet; its vocabulary has no merge across such a cut, so tokens are the same. The
+byte-level alphabet; a vocabulary trained with it has no merge across such a cut. The
 package regex must give the same pieces for each pattern; the script ends otherwise. Characters that
 this Python's Unicode does not know are left out: the packages' tables are newer than version 15.
 
