@@ -146,7 +146,7 @@ static void check_template(const struct opened *o, const json_t *row, const json
     chat_close(c);
 }
 
-/* Reads chat.jsonl, which tools/training/golden/chat.py makes. */
+/* Reads chat.jsonl, which tools/training/golden/templates.py makes. */
 static void templates_give_the_text_and_the_tokens_of_jinja(void **state)
 {
     (void)state;
@@ -190,7 +190,7 @@ static void each_name(void (*use)(const char *name))
         else
             assert_string_equal(s, "auto");
     }
-    assert_int_equal(n, 37);
+    assert_int_equal(n, 40);
 }
 
 static void has_goldens(const char *name)
@@ -289,7 +289,7 @@ static void contents_cannot_become_control_tokens(void **state)
     }
 }
 
-/* What a chat of these messages is refused with. */
+/* Expects that a chat of these messages is refused with `why`. */
 static void refused(const char *name, const struct chat_message *m, int n, const char *why)
 {
     struct err e;
