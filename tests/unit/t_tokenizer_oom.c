@@ -17,7 +17,7 @@ static int whole_life(void *arg)
     struct str s = STR_INIT;
     struct err e;
     int rc;
-    TRY_DONE(tokenizer_open(g, &t, &e));
+    TRY_DONE(tokenizer_open(g, NULL, &t, &e));
     TRY_DONE(token_list_push(&l, 7, &e));
     rc = tokenizer_encode(t, text, sizeof text - 1, TOK_SPECIAL | TOK_BOS, &l, &e);
     assert_true(rc == 0 || l.n == 1); /* no partial result */
