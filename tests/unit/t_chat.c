@@ -597,6 +597,8 @@ static void texts_that_jinja_reads_alike_have_one_digest(void **state)
         {"  {% if x %}a  {% endif %}", "{% if x %}a  {% endif %}"},
         {"{%- if x -%}\n\n a {%- endif -%}", "{% if x %}a{% endif %}"},
         {"{% if tools %}T{% else %}a{% endif %}", "a"},
+        {"m{% for m in messages %}{{ 'm' + m['m'] }}{% endfor %}",
+         "m{% for message in messages %}{{ 'm' + message['m'] }}{% endfor %}"},
         {"{% if tools %}T{% elif x %}a{% else %}b{% endif %}", "{% if x %}a{% else %}b{% endif %}"},
         {"{% if tools %}{% if y %}T{% else %}U{% endif %}{% endif %}a", "a"},
         {"{% if x %}a{% elif message.role == 'tool' %}T{% endif %}", "{% if x %}a{% endif %}"},
@@ -630,6 +632,13 @@ static void texts_that_differ_have_digests_of_their_own(void **state)
         {"{% x +%}\na", "{% x %}\na"}, /* "+" keeps the newline */
         {"b {% x %}a", "b{% x %}a"},   /* not at the start of a line */
         {"  {%+ x %}a", "{% x %}a"},   /* "+" keeps the spaces */
+        {"{% for m in messages %}{{ m.m }}{% endfor %}",
+         "{% for message in messages %}{{ message.message }}{% endfor %}"},
+        {"{% for m in messages %}{{ m }}{% endfor %}{{ message }}",
+         "{% for message in messages %}{{ message }}{% endfor %}{{ message }}"},
+        {"{% for m in messages %}{{ f(m=1) }}{% endfor %}",
+         "{% for message in messages %}{{ f(message=1) }}{% endfor %}"},
+        {"{% for m in x %}{{ m }}{% endfor %}", "{% for message in x %}{{ message }}{% endfor %}"},
         {"{% if not tools %}a{% endif %}", "a"},
         {"{% if tools or x %}a{% endif %}", ""},
         {"{% set tools = [1] %}{% if tools %}a{% endif %}", "{% set tools = [1] %}"},
