@@ -316,7 +316,7 @@ static int rename_variable(struct reader *r, struct err *e)
     return str_ok(&r->words, "a chat template", e);
 }
 
-/* ---- branches that need tools ---------------------------------------------------------------- */
+/* ---- branches that no chat takes ---------------------------------------------------------------- */
 
 enum { NEST_MOST = 64 };
 
@@ -324,6 +324,7 @@ struct nest {    /* an open `if` or `for` */
     bool branch; /* an `if` */
     bool dead;   /* the present branch is dropped */
     bool begun;  /* an `if` was written, so `elif` and `endif` belong to it */
+    bool done;   /* a branch was taken for certain: all later ones are dropped */
 };
 
 struct writer {
@@ -370,6 +371,20 @@ static bool never(const struct reader *r, const struct part *p, size_t from)
     return false;
 }
 
+/* Whether the condition after `from` bytes of a tag is true for every chat of this program. */
+static bool always(const struct reader *r, const struct part *p, size_t from)
+{
+    static const char *const always_true[] = {
+        "message . content is string",
+        "message . content is defined",
+        "messages [ 0 ] . content is string",
+    };
+    for (size_t i = 0; i < sizeof always_true / sizeof *always_true; i++)
+        if (words_are(r, p, from, always_true[i], true))
+            return true;
+    return false;
+}
+
 /* Whether no tag gives these names a value of its own. */
 static bool names_are_unset(const struct reader *r)
 {
@@ -410,6 +425,8 @@ static void open_nest(struct writer *w, const struct part *p, bool branch)
     if (branch && !w->n_dead && never(w->r, p, 3)) {
         *k = (struct nest){.branch = true, .dead = true};
         w->n_dead++;
+    } else if (branch && !w->n_dead && always(w->r, p, 3)) {
+        *k = (struct nest){.branch = true, .done = true};
     } else {
         write_part(w, p, "", 0);
     }
@@ -427,9 +444,13 @@ static void next_branch(struct writer *w, const struct part *p, bool elif)
         k->dead = false;
         w->n_dead--;
     }
-    if (elif && !w->n_dead && never(w->r, p, 5)) {
+    if (k->done || (elif && !w->n_dead && never(w->r, p, 5))) {
         k->dead = true;
         w->n_dead++;
+    } else if (elif && !w->n_dead && always(w->r, p, 5)) {
+        k->done = true;
+        if (k->begun)
+            write_part(w, p, "else", p->len);
     } else if (k->begun) {
         write_part(w, p, "", 0);
     } else if (elif) {
