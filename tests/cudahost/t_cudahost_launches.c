@@ -129,7 +129,7 @@ static int more(const char *path, int *n_layer)
     struct tokenizer *tok;
     struct model m;
     ok(source_open(path, &g, &e));
-    ok(tokenizer_open(g, &tok, &e));
+    ok(tokenizer_open(g, NULL, &tok, &e));
     ok(model_init(g, tokenizer_n_vocab(tok), &m, &e));
     const int n = model_more_launches(&m);
     *n_layer = m.hp.n_layer;

@@ -34,7 +34,7 @@ static void real_open(struct real *r, const char *path)
 {
     struct err e;
     ok(gguf_open(path, &r->f, &e));
-    ok(tokenizer_open(r->f, &r->t, &e));
+    ok(tokenizer_open(r->f, NULL, &r->t, &e));
     int64_t t0 = cpu_ns();
     ok(grammar_vocab_open(r->t, &r->v, &e));
     r->open_ns = cpu_ns() - t0;
