@@ -215,8 +215,8 @@ static void layers_are(const char *from, const char *changes, const char *want)
     model_free(&m);
 }
 
-/* The context stays whole. Without a pattern, llama's layers all have the window, and every sixth of
- * Gemma 3's has none. */
+/* The context stays whole. Without a pattern, llama's layers all have the window, and every sixth
+ * of Gemma 3's has none. */
 static void a_sliding_window_belongs_to_its_layers(void **state)
 {
     (void)state;
