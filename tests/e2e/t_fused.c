@@ -1,5 +1,5 @@
-/* A file with fused tensors, and the same file with the tensors apart, have the same logits bit for
- * bit: in each format, on each backend. */
+/* Splitting the fused tensors of a file changes no bit of its logits, in each format, on each
+ * backend. */
 #include "gguf_write.h"
 #include "test.h"
 
