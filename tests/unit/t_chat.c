@@ -22,12 +22,8 @@ static struct opened open_file(const char *path, const char *name)
     struct err e;
     struct opened o;
     ok(gguf_open(path, &o.g, &e));
-<<<<<<< HEAD
     ok(tokenizer_open(o.g, NULL, &o.t, &e));
-=======
-    ok(tokenizer_open(o.g, &o.t, &e));
     ok(chat_open(o.g, o.t, &(struct chat_options){.name = name}, &o.c, &e));
->>>>>>> chat
     return o;
 }
 
