@@ -64,13 +64,15 @@ static void put_end(struct chat_run *r, int32_t id)
 
 void chat_put(struct chat_run *r, const char *text)
 {
-    while (*text) {
+    while (text && *text) {
         const struct chat_mark *m = mark_at(r->c, text);
         size_t n = m ? m->len : 1;
         if (*text == CHAT_BOS[0]) {
             put_end(r, tokenizer_bos(r->c->t));
         } else if (*text == CHAT_EOS[0]) {
             put_end(r, tokenizer_eos(r->c->t));
+        } else if (*text == CHAT_DATE[0]) {
+            chat_say(r, (struct gguf_str){r->c->date, strlen(r->c->date)});
         } else if (m && !r->whole) {
             push(r, m->id);
         } else {
@@ -145,6 +147,27 @@ struct gguf_str chat_trimmed(const struct chat_run *r, int i)
     return chat_is_open(r, i) ? s : chat_trim_right(s);
 }
 
+struct gguf_str chat_after_thought(struct gguf_str s)
+{
+    static const char close[] = "</think>";
+    const size_t n = sizeof close - 1;
+    for (size_t i = s.len; i >= n; i--)
+        if (!memcmp(s.s + i - n, close, n))
+            return (struct gguf_str){s.s + i, s.len - i};
+    return s;
+}
+
+struct gguf_str chat_strip_newlines(struct gguf_str s, bool left, bool right)
+{
+    while (left && s.len && s.s[0] == '\n') {
+        s.s++;
+        s.len--;
+    }
+    while (right && s.len && s.s[s.len - 1] == '\n')
+        s.len--;
+    return s;
+}
+
 void chat_start_reply(struct chat_run *r, bool written)
 {
     const struct chat_thinking *k = r->c->family->thinking;
@@ -154,14 +177,6 @@ void chat_start_reply(struct chat_run *r, bool written)
         chat_put(r, k->none);
     else if (r->think == CHAT_THINK_OPEN || written)
         chat_put(r, k->open);
-}
-
-void chat_say_system(struct chat_run *r)
-{
-    if (!chat_is(&r->m[0], "system"))
-        return;
-    chat_say(r, chat_raw(&r->m[0]));
-    chat_put(r, "\n\n");
 }
 
 int chat_one_system(const struct chat_run *r, struct err *e)

@@ -8,6 +8,7 @@
 
 #define SMALL_BPE TEST_GOLDEN "/vocab_bpe.gguf"
 #define SMALL_SPM TEST_GOLDEN "/vocab_spm.gguf"
+#define CHAT_VOCAB TEST_GOLDEN "/vocab_chat.gguf"
 #define MAX_MESSAGES 8
 
 struct opened {
@@ -90,6 +91,120 @@ static void llama3_gives_the_tokens_of_the_rendered_template(void **state)
     assert_int_equal(n, 7);
     free(text);
     close_file(o);
+}
+
+/* ---- all templates against Jinja2 ------------------------------------------------------------ */
+
+/* The messages of a conversation of chat.jsonl: pairs of role and content. */
+static int conversation(const json_t *list, struct chat_message m[MAX_MESSAGES])
+{
+    int n = (int)json_array_size(list);
+    assert_in_range(n, 1, MAX_MESSAGES);
+    for (int i = 0; i < n; i++) {
+        const json_t *one = json_array_get(list, (size_t)i), *text = json_array_get(one, 1);
+        m[i] = (struct chat_message){json_string_value(json_array_get(one, 0)),
+                                     json_string_value(text), json_string_length(text)};
+    }
+    return n;
+}
+
+static void check_ids(const struct chat *c, const struct chat_message *m, int n,
+                      enum chat_think think, const json_t *ids)
+{
+    struct err e;
+    struct token_list l = {0};
+    ok(chat_render(c, m, n, think, &l, &e));
+    assert_int_equal(l.n, json_array_size(ids));
+    for (size_t i = 0; i < l.n; i++)
+        assert_int_equal(l.id[i], json_integer_value(json_array_get(ids, i)));
+    token_list_free(&l);
+}
+
+static void check_template(const struct opened *o, const json_t *row, const json_t *all)
+{
+    struct err e;
+    struct chat_message m[MAX_MESSAGES];
+    struct str s = STR_INIT;
+    struct chat *c;
+    const char *name = json_string_value(json_object_get(row, "chat"));
+    int at = (int)json_integer_value(json_object_get(row, "at"));
+    int n = conversation(json_array_get(all, (size_t)at), m);
+    const json_t *want = json_object_get(row, "text"), *ids = json_object_get(row, "ids");
+    enum chat_think think = json_object_get(row, "think") ? CHAT_THINK_NONE : CHAT_THINK_DEFAULT;
+    ok(chat_open(o->g, o->t, &(struct chat_options){.name = name}, &c, &e));
+    assert_string_equal(chat_name(c), name);
+    int rc = chat_text(c, m, n, think, &s, &e);
+    if (json_is_null(want) ? rc != ERR_DATA
+                           : rc < 0 || s.len != json_string_length(want) ||
+                                 memcmp(s.s, json_string_value(want), s.len) != 0)
+        fail_msg("%s, conversation %d: %s\n'%s', but Jinja gives\n'%s'", name, at,
+                 rc < 0 ? e.msg : "", s.s,
+                 json_is_null(want) ? "(refused)" : json_string_value(want));
+    if (ids)
+        check_ids(c, m, n, think, ids);
+    str_free(&s);
+    chat_close(c);
+}
+
+/* Reads chat.jsonl, which tools/training/golden/chat.py makes. */
+static void templates_give_the_text_and_the_tokens_of_jinja(void **state)
+{
+    (void)state;
+    struct opened o = open_file(CHAT_VOCAB, "plain");
+    char *text = test_read(TEST_GOLDEN "/chat.jsonl", NULL);
+    json_t *all = NULL;
+    int n = 0, with_ids = 0, refused = 0;
+    for (char *s = text, *end; (end = strchr(s, '\n')); s = end + 1) {
+        json_error_t je;
+        json_t *row = json_loadb(s, (size_t)(end - s), JSON_ALLOW_NUL, &je);
+        assert_non_null(row);
+        if (!all) {
+            all = row;
+            continue;
+        }
+        check_template(&o, row, all);
+        with_ids += json_object_get(row, "ids") != NULL;
+        refused += json_is_null(json_object_get(row, "text"));
+        json_decref(row);
+        n++;
+    }
+    assert_in_range(n, 800, 2000);
+    assert_in_range(with_ids, 600, n);
+    assert_in_range(refused, 50, 200);
+    json_decref(all);
+    free(text);
+    close_file(o);
+}
+
+/* Calls use for each name of CHAT_NAMES but auto. */
+static void each_name(void (*use)(const char *name))
+{
+    char names[] = CHAT_NAMES;
+    int n = 0;
+    for (char *s = names, *end; s; s = end, n++) {
+        end = strchr(s, '|');
+        if (end)
+            *end++ = '\0';
+        if (n)
+            use(s);
+        else
+            assert_string_equal(s, "auto");
+    }
+    assert_int_equal(n, 37);
+}
+
+static void has_goldens(const char *name)
+{
+    char key[64], *text = test_read(TEST_GOLDEN "/chat.jsonl", NULL);
+    snprintf(key, sizeof key, "{\"chat\":\"%s\",", name);
+    assert_true(strstr(text, key) || !strcmp(name, "plain"));
+    free(text);
+}
+
+static void every_name_has_a_template_and_goldens(void **state)
+{
+    (void)state;
+    each_name(has_goldens);
 }
 
 static void llama3_leaves_a_last_assistant_message_open(void **state)
@@ -379,6 +494,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama3_gives_the_tokens_of_the_rendered_template),
+        cmocka_unit_test(templates_give_the_text_and_the_tokens_of_jinja),
+        cmocka_unit_test(every_name_has_a_template_and_goldens),
         cmocka_unit_test(llama3_leaves_a_last_assistant_message_open),
         cmocka_unit_test(llama2_wraps_each_exchange),
         cmocka_unit_test(llama2_encodes_an_exchange_as_one_text),

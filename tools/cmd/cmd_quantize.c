@@ -22,7 +22,7 @@
 #include "mixture.h"
 #include "modelfile.h"
 #include "pool.h"
-#include "source.h"
+#include "sources.h"
 #include "str.h"
 
 #define CHUNK                                                                                      \
@@ -478,7 +478,7 @@ static int quantize(struct quantize *q, struct err *e)
 {
     int rc = 0;
     TRY_DONE(modelfile_apart(q->in, q->out, e));
-    TRY_DONE(source_open(q->in, &q->g, e));
+    TRY_DONE(sources_gguf(q->in, &q->g, e));
     for (size_t i = 0; i < gguf_n_parts(q->g); i++)
         TRY_DONE(modelfile_apart(gguf_part(q->g, i).path, q->out, e));
     TRY_DONE(read_model(q, e));
