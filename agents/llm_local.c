@@ -523,6 +523,7 @@ int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e)
                                        .gauge = local_gauge,
                                        .figures = local_figures,
                                        .placement = local_placement};
+    TRY(chat_check(engine_info(en)->chat, e));
     struct llm_local *l = mem_zalloc(1, sizeof *l);
     if (!l)
         return NOMEM(e, sizeof *l, "llm");

@@ -20,6 +20,7 @@ static const struct chat_thinking think_always = {true, "<think>\n", "</think>",
 #define LLAMA3_MARKS "<|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|>"
 #define LLAMA3_HEAD(role) "<|start_header_id|>" role "<|end_header_id|>\n\n"
 #define INST_MARKS "[INST] [/INST]"
+#define MISTRAL_MARKS INST_MARKS " [SYSTEM_PROMPT] [/SYSTEM_PROMPT]"
 #define CHATML_MARKS "<|im_start|> <|im_end|>"
 #define CHATML_SYSTEM(text) "<|im_start|>system\n" text "<|im_end|>\n"
 #define CHATML                                                                                     \
@@ -37,6 +38,9 @@ static const struct chat_thinking think_always = {true, "<think>\n", "</think>",
     .reply = {"<|assistant|>\n", "<|end|>\n"}, .header = "<|assistant|>\n"
 #define PHI4_MARKS "<|im_start|> <|im_sep|> <|im_end|>"
 #define DEEPSEEK_MARKS "<｜User｜> <｜Assistant｜> <｜end▁of▁sentence｜>"
+
+static const struct chat_thinking think_closed = {false, "<think>\n", "</think>", "\n\n",
+                                                  "<think>\n</think>"};
 
 static const struct chat_family families[] = {
 #define CHAT(name, renderer, thinking, date, needs, marks, ...)                                    \

@@ -37,7 +37,9 @@ static struct gguf_str form_content(const struct chat_run *r, const struct chat_
         s = chat_trimmed(r, i);
     if (f->cut_thought && reply && !open)
         s = chat_after_thought(s);
-    return f->cut_newlines && reply ? chat_strip_newlines(s, true, false) : s;
+    return f->cut_newlines && reply && !(open && f->open_whole)
+               ? chat_strip_newlines(s, true, false)
+               : s;
 }
 
 /* `host`: the message that the system text is written into; -1 = none. */
@@ -47,7 +49,7 @@ static void form_message(struct chat_run *r, const struct chat_form *f, int i, i
     bool open = chat_is_open(r, i);
     chat_put(r, t[0]);
     if (open)
-        chat_start_reply(r, false);
+        chat_start_reply(r, CHAT_THINK_DEFAULT);
     if (i == host)
         say_with_system(r, f, i);
     else
@@ -92,7 +94,9 @@ int chat_form_render(struct chat_run *r, struct err *e)
     if (!r->open) {
         if (!f->user_opens || !chat_is(&r->m[r->n - 1], "user"))
             chat_put(r, f->header);
-        chat_start_reply(r, f->opens);
+        chat_start_reply(r, f->closes  ? CHAT_THINK_NONE
+                            : f->opens ? CHAT_THINK_OPEN
+                                       : CHAT_THINK_DEFAULT);
     }
     return 0;
 }

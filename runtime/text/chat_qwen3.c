@@ -52,7 +52,7 @@ static void qwen3_reply(struct chat_run *r, int i, int query)
         rest = chat_strip_newlines(rest, true, false);
     chat_put(r, "<|im_start|>assistant\n");
     if (chat_is_open(r, i)) { /* the template ends here with the empty block, whatever thoughts */
-        chat_start_reply(r, false);
+        chat_start_reply(r, CHAT_THINK_DEFAULT);
         if (r->think == CHAT_THINK_DEFAULT && i > query)
             chat_put(r, r->c->family->thinking->none);
         chat_say(r, i > query ? chat_strip_newlines(s, true, false) : s);
@@ -85,7 +85,7 @@ int chat_qwen3_render(struct chat_run *r, struct err *e)
     }
     if (!r->open) {
         chat_put(r, "<|im_start|>assistant\n");
-        chat_start_reply(r, f->opens);
+        chat_start_reply(r, f->opens ? CHAT_THINK_OPEN : CHAT_THINK_DEFAULT);
     }
     return 0;
 }

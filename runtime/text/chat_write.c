@@ -29,7 +29,7 @@ static void push(struct chat_run *r, int32_t id)
 {
     if (!r->begun && id == tokenizer_bos(r->c->t))
         r->begun = true; /* the template writes BOS itself */
-    if (r->tail) {       /* what stands before a control token cannot change the tokens after it */
+    if (r->tail) {       /* text before a control token cannot change the tokens after it */
         str_clear(&r->text);
         r->begun = true;
         if (r->rc == 0)
@@ -168,15 +168,12 @@ struct gguf_str chat_strip_newlines(struct gguf_str s, bool left, bool right)
     return s;
 }
 
-void chat_start_reply(struct chat_run *r, bool written)
+void chat_start_reply(struct chat_run *r, enum chat_think own)
 {
     const struct chat_thinking *k = r->c->family->thinking;
-    if (!k)
-        return;
-    if (r->think == CHAT_THINK_NONE)
-        chat_put(r, k->none);
-    else if (r->think == CHAT_THINK_OPEN || written)
-        chat_put(r, k->open);
+    enum chat_think start = r->think == CHAT_THINK_DEFAULT ? own : r->think;
+    if (k && start != CHAT_THINK_DEFAULT)
+        chat_put(r, start == CHAT_THINK_OPEN ? k->open : k->none);
 }
 
 int chat_one_system(const struct chat_run *r, struct err *e)

@@ -78,8 +78,8 @@ struct gguf_str chat_trimmed(const struct chat_run *r, int i);
 /* The rest of s after the last "</think>"; all of s without one. */
 struct gguf_str chat_after_thought(struct gguf_str s);
 struct gguf_str chat_strip_newlines(struct gguf_str s, bool left, bool right);
-/* The start of the reply for r->think. `written`: the template itself opens the block. */
-void chat_start_reply(struct chat_run *r, bool written);
+/* The start of the reply for r->think. `own`: the start that the template writes by itself. */
+void chat_start_reply(struct chat_run *r, enum chat_think own);
 
 /* ERR_DATA if a message after the first has the role system. */
 int chat_one_system(const struct chat_run *r, struct err *e);
@@ -114,7 +114,9 @@ struct chat_form {
     bool cut_thought;  /* contents of replies begin after the last "</think>" */
     bool cut_newlines; /* contents of replies lose newlines at the start */
     bool user_opens;   /* user[1] has the header, which is not repeated after a user's message */
+    bool open_whole;   /* .. but the open reply does not */
     bool opens;        /* the header opens the block of thoughts */
+    bool closes;       /* the header has the empty block */
 };
 int chat_form_render(struct chat_run *r, struct err *e);
 int chat_plain_render(struct chat_run *r, struct err *e);

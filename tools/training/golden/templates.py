@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes the goldens of chat templates with Jinja2, and says which template a text is.
 
-usage: tools/training/golden/chat.py TEXTS [OUT]               (OUT: tests/golden)
-       tools/training/golden/chat.py --which FILE.. [MAS]
+usage: tools/training/golden/templates.py TEXTS [OUT]               (OUT: tests/golden)
+       tools/training/golden/templates.py --which FILE.. [MAS]
 
 TEXTS is a folder with one published text for each template, NAME.jinja; the names are the rows of
 runtime/text/chats.def. The texts have licences of their own, so none is part of this project.
@@ -34,6 +34,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 BOS, EOS = "<|begin_of_text|>", "<|end_of_text|>"
 DATES = {"%d %b %Y": "26 Jul 2024", "%Y-%m-%d": "2025-06-20"}
+DATES_2501 = {"%Y-%m-%d": "2025-01-30"}
 MARKS = ["<|im_start|>", "<|im_end|>", "<|im_sep|>", "<start_of_turn>", "<end_of_turn>", "<|system|>",
          "<|user|>", "<|assistant|>", "<|end|>", "<｜User｜>", "<｜Assistant｜>",
          "<｜end▁of▁sentence｜>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"]
@@ -75,7 +76,8 @@ class Refused(Exception):
     pass
 
 
-def environment():
+def environment(name=""):
+    dates = DATES_2501 if name == "mistral-small-2501" else DATES
     env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
                                         extensions=[loopcontrols])
 
@@ -84,7 +86,7 @@ def environment():
 
     env.filters["tojson"] = lambda x, **kw: json.dumps(x, ensure_ascii=False)
     env.globals["raise_exception"] = refuse
-    env.globals["strftime_now"] = lambda form: DATES[form]
+    env.globals["strftime_now"] = lambda form: dates[form]
     return env
 
 
@@ -138,11 +140,11 @@ def digest(mas, text):
 
 # A late system message is like any other here; other templates take one, at the start.
 ANY = {"llama3", "llama3.1", "mistral-v7", "mistral-v7-tekken", "chatml", "smollm2", "qwen2", "qwen2.5",
-       "qwen3", "qwen3-thinking", "qwq", "phi3-small", "phi3", "phi3.5", "phi4-mini", "phi4",
+       "qwen3", "qwen3-thinking", "qwq", "qwq-switched", "mistral-small-2501", "phi3-small", "phi3", "phi3.5", "phi4-mini", "phi4",
        "phi4-first", "zephyr", "vicuna"}
 # These need a user's message, and user and assistant in turn.
 TURNS = {"llama2", "llama2-trim", "mistral-v0.1", "mistral-v0.2", "mistral-v1", "mistral-v3",
-         "mistral-v3-tekken", "mistral-small", "gemma1", "gemma2", "gemma3"}
+         "mistral-v3-tekken", "mistral-small-2506", "gemma1", "gemma2", "gemma3"}
 # These have no place for a system text: it becomes the start of the first user message.
 MERGED = {"mistral-v0.1", "mistral-v0.2", "gemma1", "gemma2", "phi3-mini", "phi3-medium"}
 # These write the system text into the last message, if that is the user's. An open reply follows the
@@ -178,7 +180,7 @@ def expected(name, template, chat, **more):
 
 
 def rows_of(name, text):
-    template = environment().from_string(text)
+    template = environment(name).from_string(text)
     for i, chat in enumerate(CONVERSATIONS):
         yield {"chat": name, "at": i, "text": expected(name, template, chat)}
         if name == "qwen3" and chat[-1][0] != A:
@@ -227,10 +229,6 @@ def make(texts, out):
 def which(path, mas):
     """Prints the names whose texts give the same as this one."""
     text = read_text(path)
-    try:
-        template = environment().from_string(text)
-    except jinja2.TemplateError as e:
-        return print(f"{path}: {e}")
     golden = Path(__file__).parents[3] / "tests/golden/chat.jsonl"
     want = {}
     for line in golden.read_text().split("\n")[1:-1]:
@@ -239,9 +237,10 @@ def which(path, mas):
     names = []
     for name, rows in want.items():
         try:
-            if all(text == expected(name, template, CONVERSATIONS[at],
+            template = environment(name).from_string(text)
+            if all(given == expected(name, template, CONVERSATIONS[at],
                                     **({"enable_thinking": False} if none else {}))
-                   for at, none, text in rows):
+                   for at, none, given in rows):
                 names.append(name)
         except (jinja2.TemplateError, KeyError, TypeError):
             pass
