@@ -153,11 +153,8 @@ int clinic_data(const struct clinic_options *o, const char *given, struct str *p
         return sources_data(given, path, e);
     TRY_DONE(read_config(o, false, &c, e));
     const struct tool_options *of = config_of(&c, &tool_option_set);
-    if (!*of->data)
-        TRY_DONE(err_set(e, ERR_USAGE,
-                         "no questions; give a file with --data FILE "
-                         "(configs/demo/questions.jsonl is a small one), or the key 'data'"));
-    rc = sources_data(of->data, path, e);
+    if (*of->data)
+        rc = sources_data(of->data, path, e);
 done:
     config_free(&c);
     return rc;

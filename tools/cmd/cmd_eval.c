@@ -398,6 +398,10 @@ static int run(int argc, char **argv)
     struct str data = STR_INIT;
     int rc = clinic_data(&o.clinic, o.data, &data, &e);
     o.data = data.s;
+    if (rc == 0 && !data.len)
+        rc = err_set(&e, ERR_USAGE,
+                     "no questions; give a file with --data FILE "
+                     "(configs/demo/questions.jsonl is a small one), or the key 'data'");
     if (rc == 0)
         rc = evaluate(&o, &e);
     str_free(&data);
