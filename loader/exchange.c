@@ -173,6 +173,8 @@ int exchange_open(struct exchange *x, const struct pull_options *o, struct err *
     SET(CURLOPT_XFERINFOFUNCTION, on_time);
     SET(CURLOPT_XFERINFODATA, x);
     SET(CURLOPT_NOPROGRESS, 0L);
+    if (o->authorities)
+        SET(CURLOPT_CAINFO, o->authorities);
 #undef SET
     if (!fine)
         FAIL(e, ERR_BUG, "libcurl refuses an option of a download");
@@ -312,8 +314,8 @@ static int broken(const struct exchange *x, CURLcode code, bool *again, struct e
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
         FAIL(e, ERR_IO,
-             "%s: its certificate cannot be trusted (%s); the clock or the list of "
-             "authorities may be wrong",
+             "%s: its certificate cannot be trusted (%s); check the clock, or name the file of the "
+             "authority's certificate in SSL_CERT_FILE",
              x->shown, why);
     case CURLE_URL_MALFORMAT:
         FAIL(e, ERR_USAGE, "%s is no address of the web (%s)", x->shown, why);

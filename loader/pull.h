@@ -11,7 +11,7 @@
  *   - A token goes to its own server alone. A redirection never carries it to another one, and
  *     never leads from https to http.
  *
- * Proxies and certificates are those of libcurl (https_proxy, no_proxy, SSL_CERT_FILE).
+ * Proxies are those of libcurl (https_proxy, no_proxy).
  */
 #ifndef MAS_PULL_H
 #define MAS_PULL_H
@@ -45,7 +45,8 @@ struct pull_progress {
 struct pull_options {
     const struct pull_token *token; /* (n_token) */
     size_t n_token;
-    int tries;      /* attempts without one new byte, for each address; at least 1 */
+    const char *authorities; /* file of certificates that are trusted; NULL = the system's */
+    int tries;               /* attempts without one new byte, for each address; at least 1 */
     int stall_s;    /* an attempt ends when fewer than 100 bytes a second came for so long */
     int backoff_ms; /* wait after the first failure; doubles, up to 30 s */
     /* Both may be NULL. stopped is asked several times a second; true ends the download. */

@@ -14,11 +14,15 @@ cp "$large" www/large.gguf
 head -c 3000 "$model" >www/cut.gguf
 echo '<html>' >www/page.gguf
 printf '%s' "$sha" >sha
+if command -v openssl >/dev/null; then
+    openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 \
+        -keyout cert.pem -out public.pem 2>/dev/null && cat public.pem >>cert.pem
+fi
 python3 "$MAS_SOURCE/tests/cli/pull_server.py" "$dir" >port &
 server=$!
 trap 'kill $server 2>/dev/null; rm -rf -- "$dir"' EXIT
 for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
-port=$(cat port)
+read -r port secure <port
 at=http://127.0.0.1:$port
 sed "s|^  hf: .*|  hf: $at|; s|^  ollama: .*|  ollama: $at|; s|at: https://huggingface.co$|at: $at|" \
     "$MAS_SOURCE/configs/sources.yaml" >list.yaml
@@ -106,6 +110,25 @@ expect 75 '' "${pull[@]}" http://127.0.0.1:1/x.gguf
 expect 75 '' "${pull[@]}" http://no.such.host.invalid/x.gguf
 expect 64 'is no address of the web' "${pull[@]}" "http://[1:2/x.gguf"
 none address
+
+# ---- certificates: https, never back to http -------------------------------------------------------------------------
+if [ -n "$secure" ]; then
+    https=https://127.0.0.1:$secure
+    expect 74 'its certificate cannot be trusted' "${pull[@]}" "$https/ok/tales.gguf"
+    none certificate
+    export SSL_CERT_FILE=public.pem
+    expect 0 "got.gguf: $bytes bytes" "${pull[@]}" "$https/to/drop/https/tales.gguf"
+    cmp -s got.gguf "$model" || fault 'https: the file is wrong'
+    rm got.gguf
+    expect 65 "redirects from https to http://127.0.0.1:$port/ok/tales.gguf, which anybody" \
+        "${pull[@]}" "$https/tohttp/ok/tales.gguf"
+    none downgrade
+    expect 74 'cannot be trusted' "${pull[@]}" "https://localhost:$secure/ok/tales.gguf" # a name that it has not
+    none 'another name'
+    unset SSL_CERT_FILE
+else
+    echo "not tried: no openssl makes a certificate"
+fi
 
 # ---- interrupted --------------------------------------------------------------------------------------------------
 for signal in KILL INT; do

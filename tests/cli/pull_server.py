@@ -1,10 +1,12 @@
 """A hostile HTTP server for pull.sh: usage: pull_server.py FOLDER. It serves the files of FOLDER/www, prints its port,
-and appends a line for each request to FOLDER/log: path, Range, If-Range, Authorization.
+and appends a line for each request to FOLDER/log: path, Range, If-Range, Authorization. With FOLDER/cert.pem (key and
+certificate) it prints a second port, which speaks TLS.
 
 /KIND/FILE: KIND says what is wrong with the server. It keeps count of the requests of each path."""
 import collections
 import os
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -129,6 +131,8 @@ def serve(out, path, headers):
         send(head(302, f"Location: http://localhost:{port}/{name}", "Content-Length: 0"))
     elif kind == "loop":
         send(head(302, f"Location: {path}", "Content-Length: 0"))
+    elif kind == "tohttp":
+        send(head(302, f"Location: http://127.0.0.1:{port}/{name}", "Content-Length: 0"))
     elif kind == "tofile":
         send(head(302, "Location: file:///etc/passwd", "Content-Length: 0"))
     elif kind == "nowhere":
@@ -195,11 +199,32 @@ def one(connection):
         connection.close()
 
 
-listener = socket.socket()
-listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-listener.bind(("", 0))
-listener.listen(64)
-port = listener.getsockname()[1]
-print(port, flush=True)
-while True:
-    threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
+def listen(context):
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("", 0))
+    listener.listen(64)
+
+    def secure(connection):
+        try:
+            one(context.wrap_socket(connection, server_side=True))
+        except OSError:
+            connection.close()
+
+    def accept():
+        while True:
+            connection = listener.accept()[0]
+            threading.Thread(target=secure if context else one, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+port = listen(None)
+ports = [port]
+if os.path.isfile(folder + "/cert.pem"):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder + "/cert.pem")
+    ports.append(listen(tls))
+print(*ports, flush=True)
+threading.Event().wait()

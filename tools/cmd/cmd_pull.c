@@ -615,6 +615,7 @@ static int run(int argc, char **argv)
     j.pull = (struct pull_options){.tries = o.tries,
                                    .stall_s = o.stall,
                                    .backoff_ms = 500,
+                                   .authorities = getenv("SSL_CERT_FILE"),
                                    .progress = on_progress,
                                    .stopped = on_stop,
                                    .user = &j.show};
