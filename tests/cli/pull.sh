@@ -107,7 +107,6 @@ none cut
 expect 65 'no GGUF file' "${pull[@]}" "$at/ok/page.gguf"
 none page
 expect 75 '' "${pull[@]}" http://127.0.0.1:1/x.gguf
-expect 75 '' "${pull[@]}" http://no.such.host.invalid/x.gguf
 expect 64 'is no address of the web' "${pull[@]}" "http://[1:2/x.gguf"
 none address
 
@@ -245,6 +244,18 @@ expect 0 "models/tales-8b.gguf: $bytes bytes, sha256 $sha as it must be" "$MAS" 
 grep -q "^/v2/library/tales/manifests/8b " log && grep -q "^/v2/library/tales/blobs/sha256:$sha " log || fault "registry: $(cat log)"
 printf '{"layers":[]}' >manifest
 expect 65 'names 0 model files' "$MAS" pull --quiet ollama:none
+
+# questions: length, digest and form
+sed "s|https://raw.*|$at/ok/page.gguf|" list.yaml >data.yaml
+expect 65 "the server's file has 7 bytes, must have 2075679" "$MAS" pull --quiet medqa --sources data.yaml
+sed -i '/2075679/d' data.yaml
+expect 65 'must have c3b905cc' "$MAS" pull --quiet medqa --sources data.yaml
+sed -i '/c3b905cc/d' data.yaml
+expect 65 'medqa_us_4_options_test.jsonl.part' "$MAS" pull --quiet medqa --sources data.yaml
+[ -z "$(ls data)" ] || fault "wrong questions left $(ls data)"
+cp "$MAS_SOURCE/configs/demo/questions.jsonl" www/page.gguf
+expect 0 'data/medqa_us_4_options_test.jsonl: ' "$MAS" pull --quiet medqa --sources data.yaml
+expect 0 'medqa                  here' "$MAS" pull
 
 # mirrors: tried first; a wrong file there does not count
 sed -i "s|^mirrors: .*|mirrors: [{of: '$at/ok/', at: ['$at/flip/', '$at/404/']}]|" list.yaml

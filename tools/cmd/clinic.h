@@ -61,7 +61,7 @@ int clinic_case(const char *text, const char *file, const char *options, struct 
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
                 struct clinic *out, struct err *e);
 /* Appends the path of the questions: those of the command line (NULL: none), or else of the
- * configuration. A name of the list (sources.h) becomes its file. Appends nothing when there are none. */
+ * configuration. A name of the list (sources.h) becomes its file. Without any appends nothing. */
 int clinic_data(const struct clinic_options *o, const char *given, struct str *path, struct err *e);
 /* After a run that returned rc: writes the timeline, if one is wanted. Returns rc, or the error of
  * the timeline when rc is 0. Prints that error when rc is another one. */
