@@ -145,6 +145,21 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
     return 0;
 }
 
+int clinic_data(const struct clinic_options *o, const char *given, struct str *path, struct err *e)
+{
+    struct config c = {.n = 0};
+    int rc = 0;
+    if (given)
+        return sources_data(given, path, e);
+    TRY_DONE(read_config(o, false, &c, e));
+    const struct tool_options *of = config_of(&c, &tool_option_set);
+    if (*of->data)
+        rc = sources_data(of->data, path, e);
+done:
+    config_free(&c);
+    return rc;
+}
+
 static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash, struct err *e)
 {
     struct provider_options po = {.config = &c->config,

@@ -60,6 +60,9 @@ int clinic_case(const char *text, const char *file, const char *options, struct 
  * the configuration's own makes none and the command line names none. */
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
                 struct clinic *out, struct err *e);
+/* Appends the path of the questions: those of the command line (NULL: none), or else of the
+ * configuration. A name of the list (sources.h) becomes its file. Without any appends nothing. */
+int clinic_data(const struct clinic_options *o, const char *given, struct str *path, struct err *e);
 /* After a run that returned rc: writes the timeline, if one is wanted. Returns rc, or the error of
  * the timeline when rc is 0. Prints that error when rc is another one. */
 int clinic_ran(const struct clinic_options *o, struct clinic *c, int rc, struct err *e);
