@@ -11,11 +11,14 @@
 #include "embed.h"
 #include "mem.h"
 #include "sha256.h"
+#include "store.h"
 
 enum { SNIFF = 512 }; /* first bytes, enough to recognise a kind of file */
 
 #define HASH_PIECE ((size_t)4 << 20)
-#define FORMS "give the path of a .gguf file, or 'demo' for the model in the program"
+#define FORMS                                                                                      \
+    "give the path of a .gguf file, 'demo' for the model in the program, ollama:NAME:TAG, "        \
+    "hf:ORG/REPO/FILE, or a name that 'mas pull' lists"
 
 /* ---- the kind of a file without GGUF --------------------------------------------------------- */
 
@@ -111,6 +114,18 @@ static int source_demo(struct gguf **out, struct err *e)
     return gguf_open_memory(embed_demo, embed_demo_size, "demo", out, e);
 }
 
+int source_check(const char *path, struct err *e)
+{
+    const char *kind;
+    struct gguf *g;
+    TRY(source_look(path, &kind, e));
+    if (kind)
+        FAIL(e, ERR_DATA, "%s is no model: %s", path, kind);
+    TRY(gguf_open(path, &g, e));
+    gguf_close(g);
+    return 0;
+}
+
 int source_open(const char *name, struct gguf **out, struct err *e)
 {
     const char *kind;
@@ -120,6 +135,84 @@ int source_open(const char *name, struct gguf **out, struct err *e)
     if (kind)
         FAIL(e, ERR_DATA, "cannot use model '%s': %s", name, kind);
     return gguf_open_model(name, out, e);
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+const char *source_nearest(const char *name, const struct source_known *known, size_t n)
+{
+    const char *best = NULL;
+    int least = 4;
+    for (size_t i = 0; strlen(name) < 64 && i < n; i++) {
+        int d = strlen(known[i].name) < 64 ? str_distance(name, known[i].name) : least;
+        if (d < least) {
+            least = d;
+            best = known[i].name;
+        }
+    }
+    return best;
+}
+
+/* A name of the list: the file that a download of it writes. */
+static int source_download(const struct source_known *k, const char *folder, struct str *path,
+                           struct err *e)
+{
+    struct stat st;
+    size_t before = path->len;
+    str_addf(path, "%s/%s", folder, k->file);
+    TRY(str_ok(path, "a path", e));
+    if (stat(path->s + before, &st) != 0)
+        FAIL(e, ERR_NOINPUT, "model '%s' is not here: there is no %s; 'mas pull %s' downloads it",
+             k->name, path->s + before, k->name);
+    return 0;
+}
+
+/* A path without a file, if it is the place of a download: names the command. */
+static int source_hint(const char *name, const struct source_places *p, struct err *e)
+{
+    const char *slash = strrchr(name, '/'), *file = slash ? slash + 1 : name;
+    for (size_t i = 0; i < p->n_known; i++)
+        if (!strcmp(p->known[i].file, file))
+            FAIL(e, ERR_NOINPUT,
+                 "cannot open model '%s': there is no such file; 'mas pull %s' downloads it", name,
+                 p->known[i].name);
+    const char *near = strchr(name, '/') ? NULL : source_nearest(name, p->known, p->n_known);
+    if (near)
+        FAIL(e, ERR_NOINPUT, "cannot open model '%s': there is no such file; did you mean '%s'?",
+             name, near);
+    return 0;
+}
+
+int source_find(const char *name, const struct source_places *p, struct str *path, struct err *e)
+{
+    static const struct source_places none = {.hub = NULL};
+    struct stat st;
+    p = p ? p : &none;
+    if (!strncmp(name, "ollama:", 7))
+        return store_find_ollama(name + 7, p, path, e);
+    if (!strncmp(name, "hf:", 3))
+        return store_find_hub(name + 3, p, path, e);
+    if (strcmp(name, "demo") != 0 && stat(name, &st) != 0 && errno == ENOENT) {
+        for (size_t i = 0; i < p->n_known; i++)
+            if (!strcmp(name, p->known[i].name))
+                return source_download(&p->known[i], p->models, path, e);
+        TRY(source_hint(name, p, e));
+    }
+    str_adds(path, name);
+    return str_ok(path, "a path", e);
+}
+
+int source_open_from(const char *name, const struct source_places *p, struct gguf **out,
+                     struct err *e)
+{
+    struct str path = STR_INIT;
+    int rc = source_find(name, p, &path, e);
+    if (rc == 0)
+        rc = source_open(path.s, out, e);
+    if (rc < 0 && path.len && strcmp(path.s, name) != 0)
+        err_wrap(e, rc, "%s", name);
+    str_free(&path);
+    return rc;
 }
 
 /* ---- identity -------------------------------------------------------------------------------- */

@@ -5,11 +5,9 @@
 #include "cpu_kernel.h"
 
 #include "check.h"
-#include "fmt_q4_0.h"
-#include "fmt_q4_k.h"
-#include "fmt_q5_k.h"
-#include "fmt_q6_k.h"
-#include "fmt_q8_0.h"
+#define FMT_HEADERS
+#include "formats.def"
+#undef FMT_HEADERS
 #include "kv_row.h"
 #include "ops_check.h"
 #include "rng.h"

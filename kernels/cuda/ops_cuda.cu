@@ -164,28 +164,12 @@ static int check_order(const void *, struct err *)
 {
     return 0;
 }
-static int check_order(const struct rmsnorm_args *a, struct err *e)
-{
-    if (a->add)
-        FAIL(e, ERR_NODEV, "rmsnorm: the cuda backend has no kernel that adds");
-    return 0;
-}
-static int check_order(const struct attention_args *a, struct err *e)
-{
-    if (a->window)
-        FAIL(e, ERR_NODEV, "attention: the cuda backend has no kernel for windows");
-    return 0;
-}
 static int check_order(const struct embed_args *a, struct err *e)
 {
-    if (a->scale != 1)
-        FAIL(e, ERR_NODEV, "embed: the cuda backend has no kernel that scales");
     return ops_check_unpacked("embed", a->table, e);
 }
 static int check_order(const struct matmul_args *a, struct err *e)
 {
-    if (a->epilogue == EPI_GEGLU)
-        FAIL(e, ERR_NODEV, "matmul: the cuda backend has no kernel for geglu");
     for (int i = 0; i < a->n_out; i++)
         TRY(ops_check_unpacked("matmul", a->out[i].w, e));
     return 0;

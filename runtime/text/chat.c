@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "chat_defaults.h"
 #include "chat_digest.h"
 #include "chat_write.h"
 #include "log.h"
@@ -15,6 +16,31 @@ static const struct chat_thinking think_switched = {false, "<think>\n", "</think
                                                     "<think>\n\n</think>\n\n"};
 static const struct chat_thinking think_always = {true, "<think>\n", "</think>", "\n\n",
                                                   "<think>\n\n</think>\n\n"};
+
+#define LLAMA3_MARKS "<|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|>"
+#define LLAMA3_HEAD(role) "<|start_header_id|>" role "<|end_header_id|>\n\n"
+#define INST_MARKS "[INST] [/INST]"
+#define MISTRAL_MARKS INST_MARKS " [SYSTEM_PROMPT] [/SYSTEM_PROMPT]"
+#define CHATML_MARKS "<|im_start|> <|im_end|>"
+#define CHATML_SYSTEM(text) "<|im_start|>system\n" text "<|im_end|>\n"
+#define CHATML                                                                                     \
+    .system = {"<|im_start|>system\n", "<|im_end|>\n"},                                            \
+    .user = {"<|im_start|>user\n", "<|im_end|>\n"},                                                \
+    .reply = {"<|im_start|>assistant\n", "<|im_end|>\n"}, .header = "<|im_start|>assistant\n"
+#define GEMMA_MARKS "<start_of_turn> <end_of_turn>"
+#define GEMMA                                                                                      \
+    .user = {"<start_of_turn>user\n", "<end_of_turn>\n"},                                          \
+    .reply = {"<start_of_turn>model\n", "<end_of_turn>\n"}, .header = "<start_of_turn>model\n",    \
+    .alternate = true, .trim = true
+#define PHI3_MARKS "<|user|> <|assistant|> <|end|>"
+#define PHI3                                                                                       \
+    .system = {"<|system|>\n", "<|end|>\n"}, .user = {"<|user|>\n", "<|end|>\n"},                  \
+    .reply = {"<|assistant|>\n", "<|end|>\n"}, .header = "<|assistant|>\n"
+#define PHI4_MARKS "<|im_start|> <|im_sep|> <|im_end|>"
+#define DEEPSEEK_MARKS "<｜User｜> <｜Assistant｜> <｜end▁of▁sentence｜>"
+
+static const struct chat_thinking think_closed = {false, "<think>\n", "</think>", "\n\n",
+                                                  "<think>\n</think>"};
 
 static const struct chat_family families[] = {
 #define CHAT(name, renderer, thinking, date, needs, marks, ...)                                    \
@@ -87,9 +113,6 @@ static void find_marks(struct chat *c, const char *list, bool needed)
             c->mark[c->n_mark++] = (struct chat_mark){list, n, id};
         else if (needed && !c->lacks.len)
             c->lacks = (struct gguf_str){list, n};
-        else if (!needed)
-            log_info("the vocabulary lacks %.*s: the chat template %s writes it as text", (int)n,
-                     list, c->family->name);
     }
 }
 

@@ -28,7 +28,13 @@ struct chat;
 #define CHAT_UNKNOWN "unknown"
 
 /* Values of the option chat.template: the names of chats.def, and auto for the file's own. */
-#define CHAT_NAMES "auto|llama3|llama3.1|llama2|chatml|qwen3|deepseek-r1|plain"
+#define CHAT_NAMES                                                                                 \
+    "auto|llama3|llama3.1|llama2|llama2-trim|mistral-v0.1|mistral-v0.2|mistral-v1|"                \
+    "mistral-v3|mistral-v3-tekken|mistral-v7|mistral-v7-tekken|mistral-small-2501|"                \
+    "mistral-small-2506|chatml|smollm2|qwen2|qwen2.5|qwen3|qwen3-thinking|qwq|"                    \
+    "qwq-switched|gemma1|gemma2|gemma3|phi3-mini|phi3-medium|phi3-small|phi3|phi3.5|"              \
+    "phi4-mini|phi4|phi4-first|zephyr|vicuna|deepseek-r1|deepseek-r1-switched|"                    \
+    "deepseek-r1-first|deepseek-r1-0528|plain"
 enum { CHAT_DATE_MOST = 63 }; /* bytes of a date */
 
 struct chat_options {

@@ -9,9 +9,7 @@ int chat_llama31_render(struct chat_run *r, struct err *e)
     (void)e;
     int first = chat_is(&r->m[0], "system");
     chat_put(r, "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
-                "Cutting Knowledge Date: December 2023\nToday Date: ");
-    chat_say(r, (struct gguf_str){r->c->date, strlen(r->c->date)});
-    chat_put(r, "\n\n");
+                "Cutting Knowledge Date: December 2023\nToday Date: " CHAT_DATE "\n\n");
     if (first)
         chat_say(r, chat_trimmed(r, 0));
     chat_put(r, "<|eot_id|>");
@@ -33,7 +31,9 @@ int chat_llama31_render(struct chat_run *r, struct err *e)
 /* The user's side of an exchange; the template trims system and user text together. */
 static void llama2_user(struct chat_run *r, int i, bool system)
 {
-    struct gguf_str text = chat_raw(&r->m[i]), before = chat_raw(&r->m[0]);
+    const struct chat_form *f = r->c->family->form;
+    struct gguf_str text = chat_raw(&r->m[i]),
+                    before = f->trim ? chat_trimmed(r, 0) : chat_raw(&r->m[0]);
     chat_put(r, "[INST] ");
     if (!system) {
         chat_say(r, chat_trimmed(r, i));

@@ -29,7 +29,7 @@ static void push(struct chat_run *r, int32_t id)
 {
     if (!r->begun && id == tokenizer_bos(r->c->t))
         r->begun = true; /* the template writes BOS itself */
-    if (r->tail) {       /* what stands before a control token cannot change the tokens after it */
+    if (r->tail) {       /* text before a control token cannot change the tokens after it */
         str_clear(&r->text);
         r->begun = true;
         if (r->rc == 0)
@@ -64,13 +64,15 @@ static void put_end(struct chat_run *r, int32_t id)
 
 void chat_put(struct chat_run *r, const char *text)
 {
-    while (*text) {
+    while (text && *text) {
         const struct chat_mark *m = mark_at(r->c, text);
         size_t n = m ? m->len : 1;
         if (*text == CHAT_BOS[0]) {
             put_end(r, tokenizer_bos(r->c->t));
         } else if (*text == CHAT_EOS[0]) {
             put_end(r, tokenizer_eos(r->c->t));
+        } else if (*text == CHAT_DATE[0]) {
+            chat_say(r, (struct gguf_str){r->c->date, strlen(r->c->date)});
         } else if (m && !r->whole) {
             push(r, m->id);
         } else {
@@ -145,23 +147,33 @@ struct gguf_str chat_trimmed(const struct chat_run *r, int i)
     return chat_is_open(r, i) ? s : chat_trim_right(s);
 }
 
-void chat_start_reply(struct chat_run *r, bool written)
+struct gguf_str chat_after_thought(struct gguf_str s)
 {
-    const struct chat_thinking *k = r->c->family->thinking;
-    if (!k)
-        return;
-    if (r->think == CHAT_THINK_NONE)
-        chat_put(r, k->none);
-    else if (r->think == CHAT_THINK_OPEN || written)
-        chat_put(r, k->open);
+    static const char close[] = "</think>";
+    const size_t n = sizeof close - 1;
+    for (size_t i = s.len; i >= n; i--)
+        if (!memcmp(s.s + i - n, close, n))
+            return (struct gguf_str){s.s + i, s.len - i};
+    return s;
 }
 
-void chat_say_system(struct chat_run *r)
+struct gguf_str chat_strip_newlines(struct gguf_str s, bool left, bool right)
 {
-    if (!chat_is(&r->m[0], "system"))
-        return;
-    chat_say(r, chat_raw(&r->m[0]));
-    chat_put(r, "\n\n");
+    while (left && s.len && s.s[0] == '\n') {
+        s.s++;
+        s.len--;
+    }
+    while (right && s.len && s.s[s.len - 1] == '\n')
+        s.len--;
+    return s;
+}
+
+void chat_start_reply(struct chat_run *r, enum chat_think own)
+{
+    const struct chat_thinking *k = r->c->family->thinking;
+    enum chat_think start = r->think == CHAT_THINK_DEFAULT ? own : r->think;
+    if (k && start != CHAT_THINK_DEFAULT)
+        chat_put(r, start == CHAT_THINK_OPEN ? k->open : k->none);
 }
 
 int chat_one_system(const struct chat_run *r, struct err *e)

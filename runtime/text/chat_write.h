@@ -59,10 +59,11 @@ struct chat_run {
     struct err *e;
 };
 
-/* In texts of a template: its bos_token and eos_token. */
+/* In texts of a template: its bos_token, its eos_token, and the date. */
 #define CHAT_BOS "\x01"
 #define CHAT_EOS "\x02"
-void chat_put(struct chat_run *r, const char *text);        /* text of the template */
+#define CHAT_DATE "\x03"
+void chat_put(struct chat_run *r, const char *text);        /* text of the template; NULL = none */
 void chat_say(struct chat_run *r, struct gguf_str content); /* content of a message */
 int chat_end(struct chat_run *r); /* encodes the rest; the first failure */
 
@@ -74,11 +75,11 @@ struct gguf_str chat_trim_left(struct gguf_str s);
 struct gguf_str chat_trim_right(struct gguf_str s);
 /* Message i, trimmed as `| trim` does. The open reply keeps its end. */
 struct gguf_str chat_trimmed(const struct chat_run *r, int i);
-/* The start of the reply for r->think. `written`: the template itself opens the block. */
-void chat_start_reply(struct chat_run *r, bool written);
-
-/* The text of the system message and a blank line, before the first user text. */
-void chat_say_system(struct chat_run *r);
+/* The rest of s after the last "</think>"; all of s without one. */
+struct gguf_str chat_after_thought(struct gguf_str s);
+struct gguf_str chat_strip_newlines(struct gguf_str s, bool left, bool right);
+/* The start of the reply for r->think. `own`: the start that the template writes by itself. */
+void chat_start_reply(struct chat_run *r, enum chat_think own);
 
 /* ERR_DATA if a message after the first has the role system. */
 int chat_one_system(const struct chat_run *r, struct err *e);
@@ -89,13 +90,16 @@ int chat_alternate(const struct chat_run *r, struct err *e);
 
 /* How a template treats a system text. */
 enum chat_system {
-    CHAT_SYSTEM_ANY,   /* a message like the others, anywhere */
-    CHAT_SYSTEM_FIRST, /* the first message only */
-    CHAT_SYSTEM_USER,  /* has no place of its own: at the start of the first user text */
+    CHAT_SYSTEM_ANY,    /* a message like the others, anywhere */
+    CHAT_SYSTEM_FIRST,  /* the first message only */
+    CHAT_SYSTEM_USER,   /* before the first user text, with a blank line between them */
+    CHAT_SYSTEM_LAST,   /* likewise before the last user text */
+    CHAT_SYSTEM_MERGED, /* has no place: it is made a part of the first user message */
 };
 
 /* A template that writes each message between two texts. */
 struct chat_form {
+    /* texts; NULL = none */
     const char *start;     /* before everything */
     const char *no_system; /* then, if the first message is not the system's */
     const char *system[2]; /* before and after a content */
@@ -103,11 +107,16 @@ struct chat_form {
     const char *reply[2];
     const char *header; /* of the reply, after the last message */
     enum chat_system place;
-    bool alternate;   /* user and assistant must come in turn */
-    bool trim;        /* contents without white space at both ends */
-    bool skip_empty;  /* no system message if its text is empty */
-    bool cut_thought; /* contents of replies begin after the last "</think>" */
-    bool opens;       /* the header opens the block of thoughts */
+    bool alternate;    /* user and assistant must come in turn */
+    bool trim_reply;   /* replies without white space at both ends */
+    bool trim;         /* contents without white space at both ends */
+    bool skip_empty;   /* no system message if its text is empty */
+    bool cut_thought;  /* contents of replies begin after the last "</think>" */
+    bool cut_newlines; /* contents of replies lose newlines at the start */
+    bool user_opens;   /* user[1] has the header, which is not repeated after a user's message */
+    bool open_whole;   /* .. but the open reply does not */
+    bool opens;        /* the header opens the block of thoughts */
+    bool closes;       /* the header has the empty block */
 };
 int chat_form_render(struct chat_run *r, struct err *e);
 int chat_plain_render(struct chat_run *r, struct err *e);

@@ -10,6 +10,15 @@
 #include "vocab.h"
 
 #define KEY "tokenizer.ggml."
+static const struct marker {
+    const char *name;
+    enum { NO, TURN, TEXT } end;
+} markers[] = {
+#define X(name, end) {name, end},
+#include "markers.def"
+};
+
+enum { MAX_ENDS = sizeof markers / sizeof markers[0] + 3 };
 
 struct tokenizer {
     enum vocab_form form; /* VOCAB_BYTE_LEVEL: bpe is set; VOCAB_SENTENCE: spm */
@@ -17,7 +26,8 @@ struct tokenizer {
     struct bpe bpe;
     struct spm spm;
     int32_t bos, eos, eot, eom, unknown; /* -1 = none */
-    int32_t end_of_text; /* <|end_of_text|>: Llama 3 ends a reply with it, or with <|eot_id|> */
+    int32_t end[MAX_ENDS];               /* tokens that end a reply */
+    int n_end;
     bool add_bos;
     bool space_prefix; /* SentencePiece: encoding puts a space before text, decoding removes it */
 };
@@ -119,6 +129,20 @@ static int id_of(const struct gguf *g, const char *key, uint64_t n_vocab, int32_
     return 0;
 }
 
+/* A SentencePiece file without keys has SentencePiece's own order: <unk>, <s>, </s>. */
+static void ids_usual(struct tokenizer *t, const struct gguf *g, const struct gguf_kv *tokens)
+{
+    const struct {
+        const char *key, *name;
+        int32_t *id;
+    } usual[] = {{KEY "unknown_token_id", "<unk>", &t->unknown},
+                 {KEY "bos_token_id", "<s>", &t->bos},
+                 {KEY "eos_token_id", "</s>", &t->eos}};
+    for (int32_t i = 0; i < 3 && (uint64_t)i < tokens->count; i++)
+        if (!gguf_find(g, usual[i].key) && is_text(tokens->strings[i], usual[i].name))
+            *usual[i].id = i;
+}
+
 static int ids_read(struct tokenizer *t, const struct gguf *g, struct err *e)
 {
     const struct gguf_kv *tokens;
@@ -127,18 +151,45 @@ static int ids_read(struct tokenizer *t, const struct gguf *g, struct err *e)
     TRY(id_of(g, KEY "eos_token_id", tokens->count, &t->eos, e));
     TRY(id_of(g, KEY "eot_token_id", tokens->count, &t->eot, e));
     TRY(id_of(g, KEY "eom_token_id", tokens->count, &t->eom, e));
-    return id_of(g, KEY "unknown_token_id", tokens->count, &t->unknown, e);
+    TRY(id_of(g, KEY "unknown_token_id", tokens->count, &t->unknown, e));
+    if (t->form == VOCAB_SENTENCE)
+        ids_usual(t, g, tokens);
+    return 0;
 }
 
+static void end_add(struct tokenizer *t, int32_t id)
+{
+    if (id >= 0 && !tokenizer_is_end(t, id))
+        t->end[t->n_end++] = id;
+}
+
+/* The control token of that name, -1 = none. */
 static int32_t named(const struct tokenizer *t, const char *name)
 {
-    return vocab_marked(&t->vocab, name, strlen(name));
+    int32_t id = vocab_marked(&t->vocab, name, strlen(name));
+    return id >= 0 && t->vocab.type[id] == VOCAB_CONTROL ? id : -1;
+}
+
+static void ends_find(struct tokenizer *t)
+{
+    for (size_t i = 0; i < sizeof markers / sizeof markers[0]; i++) {
+        int32_t id = named(t, markers[i].name);
+        if (markers[i].end == TURN && t->eot < 0)
+            t->eot = id;
+        if (markers[i].end != NO)
+            end_add(t, id);
+    }
+    end_add(t, t->eos);
+    end_add(t, t->eot);
+    end_add(t, t->eom);
 }
 
 static int tokenizer_read(struct tokenizer *t, const struct gguf *g, const char *pre_name,
                           struct err *e)
 {
     const struct pretoken *pre = NULL;
+    if (pre_name && !*pre_name)
+        pre_name = NULL;
     TRY(form_of(g, &t->form, e));
     if (t->form == VOCAB_BYTE_LEVEL)
         TRY(pre_of(g, pre_name, &pre, e));
@@ -151,11 +202,7 @@ static int tokenizer_read(struct tokenizer *t, const struct gguf *g, const char 
         TRY(gguf_get_bool_or(g, KEY "add_space_prefix", true, &t->space_prefix, e));
     const int32_t control[] = {t->bos, t->eos, t->eot, t->eom};
     TRY(vocab_init(&t->vocab, g, t->form, control, sizeof control / sizeof control[0], e));
-    if (t->eot < 0)
-        t->eot = named(t, "<|eot_id|>");
-    if (t->eom < 0)
-        t->eom = named(t, "<|eom_id|>");
-    t->end_of_text = named(t, "<|end_of_text|>");
+    ends_find(t);
     for (int32_t i = 0; i < t->vocab.n && t->unknown < 0; i++)
         if (t->vocab.type[i] == VOCAB_UNKNOWN)
             t->unknown = i;
@@ -251,6 +298,11 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsi
 }
 
 /* ---- tokens to text ------------------------------------------------------------------------ */
+
+void tokenizer_text(const struct tokenizer *t, int32_t id, const char **s, size_t *len)
+{
+    *s = vocab_text(&t->vocab, id, len);
+}
 
 void tokenizer_bytes(const struct tokenizer *t, int32_t id, const char **s, size_t *len)
 {
@@ -356,7 +408,10 @@ int32_t tokenizer_eot(const struct tokenizer *t)
 
 bool tokenizer_is_end(const struct tokenizer *t, int32_t id)
 {
-    return id >= 0 && (id == t->eos || id == t->eot || id == t->eom || id == t->end_of_text);
+    for (int i = 0; i < t->n_end; i++)
+        if (t->end[i] == id)
+            return true;
+    return false;
 }
 
 bool tokenizer_is_control(const struct tokenizer *t, int32_t id)

@@ -25,12 +25,12 @@
 
 struct tokenizer;
 
-/* pre names the pre-tokenizer in place of the file's; NULL = the file's. ERR_DATA names the key: a
- * missing array, unequal lengths, a merge of unknown tokens, an unknown model or pre-tokenizer. A
- * file without a name is Llama 3's if it has Llama 3's control tokens, with a warning; otherwise it
- * is refused. A special id out of range is a warning, and the tokenizer has no such token. Without
- * types all tokens are normal; without scores all scores are 0. ERR_USAGE: pre for
- * SentencePiece. */
+/* pre names the pre-tokenizer in place of the file's; NULL or empty = the file's. ERR_DATA names
+ * the key: a missing array, unequal lengths, a merge of unknown tokens, an unknown model or
+ * pre-tokenizer. A file without a name is Llama 3's if it has Llama 3's control tokens, with a
+ * warning; otherwise it is refused. A special id out of range is a warning, and the tokenizer has
+ * no such token. Without types all tokens are normal; without scores all scores are 0. ERR_USAGE:
+ * pre for SentencePiece. */
 int tokenizer_open(const struct gguf *g, const char *pre, struct tokenizer **out, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 
@@ -72,8 +72,10 @@ void tokenizer_stream_end(struct tokenizer_stream *st, struct str *out); /* appe
 int32_t tokenizer_n_vocab(const struct tokenizer *t);
 int32_t tokenizer_bos(const struct tokenizer *t); /* -1 = none */
 int32_t tokenizer_eos(const struct tokenizer *t);
-int32_t tokenizer_eot(const struct tokenizer *t); /* end of turn: <|eot_id|>, -1 = none */
-bool tokenizer_is_end(const struct tokenizer *t, int32_t id); /* EOS, EOT, EOM, <|end_of_text|> */
+/* End of turn, -1 = none: eot_token_id, or the first such token of markers.def. */
+int32_t tokenizer_eot(const struct tokenizer *t);
+/* Ends a reply: EOS, EOT, EOM, and the tokens that markers.def names. */
+bool tokenizer_is_end(const struct tokenizer *t, int32_t id);
 bool tokenizer_is_control(const struct tokenizer *t, int32_t id); /* control, unused or unknown */
 /* The token of exactly these bytes, -1 = none. A control or user-defined token takes precedence. */
 int32_t tokenizer_find(const struct tokenizer *t, const char *piece, size_t n);
@@ -81,5 +83,7 @@ int32_t tokenizer_find(const struct tokenizer *t, const char *piece, size_t n);
 /* The vocabulary as bytes, for constrained decoding: *s points to the raw bytes of the token.
  * Control tokens have len 0: a grammar never allows them. Valid while the tokenizer lives. */
 void tokenizer_bytes(const struct tokenizer *t, int32_t id, const char **s, size_t *len);
+/* The same, and a control token is its name. */
+void tokenizer_text(const struct tokenizer *t, int32_t id, const char **s, size_t *len);
 
 #endif

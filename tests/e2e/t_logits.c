@@ -10,7 +10,10 @@
 
 #define MODELS(X)                                                                                  \
     X(llama_gqa)                                                                                   \
-    X(llama_mha_tied) X(llama_rope31) X(llama_2) X(llama_head_dim) X(mistral) X(qwen2) X(qwen3)
+    X(llama_mha_tied)                                                                              \
+    X(llama_rope31)                                                                                \
+    X(llama_2) X(llama_head_dim) X(mistral) X(qwen2) X(qwen3) X(gemma3) X(gemma3_pattern) X(phi3)  \
+        X(phi3_long) X(phi3_short) X(mistral_window) X(llama_bias) X(llama_linear) X(qwen2_yarn)
 
 enum { MAX_PROMPTS = 4, MAX_POS = 16 };
 

@@ -201,11 +201,43 @@ static void norm_apart(struct op_case *c, struct ops *ops)
     c->n_buf--;
 }
 
+static bool with_add(const struct op_case *c)
+{
+    return c->args.rmsnorm.add;
+}
+
+static int run_add(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
+                   struct err *e)
+{
+    struct add_args a = c->args.add;
+    a.x = dev[0];
+    a.y = dev[2];
+    return ops->add(ops, s, &a, e);
+}
+
+/* What is left of the case is an addition. */
+static void norm_before_add(struct op_case *c, struct ops *ops)
+{
+    struct err e = {0};
+    struct case_device d;
+    struct rmsnorm_args a = c->args.rmsnorm;
+    ok(case_upload(c, ops, 0, &d, &e));
+    a.x = d.dev[0];
+    a.w = d.dev[1];
+    a.y = d.dev[0];
+    a.add = false;
+    ok(ops->rmsnorm(ops, NULL, &a, &e));
+    ok(case_download(c, &d, 0, c->buf[0].host, &e));
+    case_release(&d);
+    c->args.add = (struct add_args){.n_row = a.n_row, .n = a.n};
+    c->run = run_add;
+}
+
 static const struct fusion {
     enum op op;
     bool (*with)(const struct op_case *c);
     void (*apart)(struct op_case *c, struct ops *ops);
-} fusions[] = {{OP_matmul, with_norm, norm_apart}};
+} fusions[] = {{OP_matmul, with_norm, norm_apart}, {OP_rmsnorm, with_add, norm_before_add}};
 
 static void case_apart_is_the_same(const struct fusion *f, struct op_case *c, struct ops *ops,
                                    const char *isa)

@@ -424,6 +424,21 @@ static void without_types_tokens_are_normal_and_without_scores_all_equal(void **
     expect_ids(&f, "aab", 0, "263 261");
 }
 
+static void sentencepiece_without_ids_has_its_usual_ones(void **state)
+{
+    (void)state;
+    struct file f = right_spm();
+    f.bos = f.eos = f.unknown = ABSENT;
+    expect_ids(&f, "ab</s>", TOK_BOS | TOK_SPECIAL, "1 262 261 2");
+    f.n_types = ABSENT; /* then their names are no text, either */
+    expect_ids(&f, "</s>", TOK_BOS, "1 262 0 50 118 0");
+    f.bos = UINT32_MAX; /* none, in the words of the file */
+    expect_ids(&f, "ab", TOK_BOS, "262 261");
+    f.bos = ABSENT;
+    f.token[1] = "[CLS]"; /* of another order */
+    expect_ids(&f, "ab", TOK_BOS, "262 261");
+}
+
 static void special_ids_outside_the_vocabulary_are_no_tokens(void **state)
 {
     (void)state;
@@ -455,15 +470,33 @@ static void tokens_that_cannot_be_read_are_refused(void **state)
         f.token[3 + 0x41] = bytes[i];
         expect_refused(&f, "tokenizer.ggml.tokens[68]");
     }
-    struct file f = right_bpe();
-    f.token[256] = "a b";
-    expect_refused(&f, "tokens[256] 'a b' has type normal, but a character outside");
-    f.token[256] = "\xff";
-    expect_refused(&f, "tokens[256]");
-    f.token[256] = "\xc5\x84"; /* U+0144, one past the alphabet */
-    expect_refused(&f, "tokens[256]");
-    f.token[256] = "\xc2\xad"; /* U+00AD, which stands for no byte */
-    expect_refused(&f, "tokens[256]");
+}
+
+static void normal_tokens_outside_the_alphabet_are_unused(void **state)
+{
+    (void)state;
+    static const char *const odd[] = {"a b", "\xff", "\xc5\x84" /* U+0144, one past the alphabet */,
+                                      "\xc2\xad" /* U+00AD, which stands for no byte */};
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        struct err e;
+        struct tokenizer *t;
+        struct str name = STR_INIT;
+        struct file f = right_bpe();
+        f.token[259] = odd[i];
+        expect_ids(&f, odd[i], TOK_SPECIAL,
+                   i == 0   ? "97 32 98"
+                   : i == 1 ? "255"
+                   : i == 2 ? "197 132"
+                            : "194 173");
+        struct built b = build(&f);
+        ok(tokenizer_open(b.g, NULL, &t, &e));
+        assert_true(tokenizer_is_control(t, 259));
+        tokenizer_piece(t, 259, TOK_SPECIAL, &name);
+        assert_string_equal(name.s, odd[i]);
+        str_free(&name);
+        tokenizer_close(t);
+        unbuild(b);
+    }
 }
 
 static void a_byte_without_a_token_is_left_out(void **state)
@@ -485,6 +518,7 @@ static void a_byte_without_a_token_is_left_out(void **state)
     expect_ids(&f, "\xc3\xa9", 0, "262 198 0");
     f.unknown = ABSENT; /* found by its type */
     expect_ids(&f, "\xc3\xa9", 0, "262 198 0");
+    f.token[0] = "?";
     f.type[0] = 5;
     expect_ids(&f, "\xc3\xa9", 0, "262 198");
 }
@@ -565,6 +599,33 @@ static void control_tokens_are_control_whatever_their_type_says(void **state)
     unbuild(b);
 }
 
+static void turn_markers_end_replies_and_are_no_text(void **state)
+{
+    (void)state;
+    struct err e;
+    struct tokenizer *t;
+    struct file f = right_bpe();
+    static const char *const more[] = {"<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>",
+                                       "<reponame>"};
+    for (int i = 0; i < 5; i++) {
+        f.token[260 + i] = more[i];
+        f.type[260 + i] = 4; /* as some converters write them */
+    }
+    f.n = f.n_types = 265;
+    f.bos = ABSENT;
+    f.eos = 3;
+    expect_ids(&f, "<|im_end|>", TOK_SPECIAL, "261");
+    expect_ids(&f, "a<|im_end|>", 0, "97 60 124 105 109 95 101 110 100 124 62");
+    expect_ids(&f, "<think>", 0, "263"); /* visible text of a reply */
+    struct built b = build(&f);
+    ok(tokenizer_open(b.g, NULL, &t, &e));
+    assert_int_equal(tokenizer_eot(t), 261);
+    for (int id = -1; id < 266; id++)
+        assert_true(tokenizer_is_end(t, id) == (id == 3 || id == 261 || id == 262 || id == 264));
+    tokenizer_close(t);
+    unbuild(b);
+}
+
 static void user_defined_tokens_are_found_in_any_text_longest_first(void **state)
 {
     (void)state;
@@ -594,13 +655,16 @@ int main(void)
         cmocka_unit_test(the_pre_tokenizer_of_the_caller_comes_first),
         cmocka_unit_test(token_tables_of_the_wrong_shape_are_refused),
         cmocka_unit_test(without_types_tokens_are_normal_and_without_scores_all_equal),
+        cmocka_unit_test(sentencepiece_without_ids_has_its_usual_ones),
         cmocka_unit_test(special_ids_outside_the_vocabulary_are_no_tokens),
         cmocka_unit_test(tokens_that_cannot_be_read_are_refused),
+        cmocka_unit_test(normal_tokens_outside_the_alphabet_are_unused),
         cmocka_unit_test(a_byte_without_a_token_is_left_out),
         cmocka_unit_test(a_vocabulary_without_byte_tokens_says_unknown_once_a_character),
         cmocka_unit_test(merges_must_be_two_known_tokens_and_their_join),
         cmocka_unit_test(text_cannot_merge_into_a_control_token),
         cmocka_unit_test(control_tokens_are_control_whatever_their_type_says),
+        cmocka_unit_test(turn_markers_end_replies_and_are_no_text),
         cmocka_unit_test(user_defined_tokens_are_found_in_any_text_longest_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

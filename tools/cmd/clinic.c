@@ -14,6 +14,7 @@
 #include "log.h"
 #include "mem.h"
 #include "provider.h"
+#include "sources.h"
 #include "text.h"
 #include "tool_options.h"
 #include "viewfile.h"
@@ -153,7 +154,13 @@ static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash,
     struct str placement = STR_INIT;
     if (!o->quiet && isatty(STDERR_FILENO))
         po.progress = cli_show_loading;
-    TRY(provider_open(&po, &c->llm, e));
+    struct sources sources = {.data = NULL};
+    int rc = sources_open(NULL, &sources, e);
+    po.places = &sources.places;
+    if (rc == 0)
+        rc = provider_open(&po, &c->llm, e);
+    sources_close(&sources);
+    TRY(rc);
     if (!o->quiet)
         llm_placement(c->llm, &placement);
     fputs(placement.s ? placement.s : "", stderr);

@@ -11,6 +11,7 @@
 #include "escape.h"
 #include "mixture.h"
 #include "source.h"
+#include "sources.h"
 
 struct options {
     const char *model;
@@ -368,7 +369,7 @@ static int inspect(const struct options *o, struct str *out, struct err *e)
     char hash[65] = "";
     struct template t;
     int rc;
-    TRY_DONE(source_open(o->model, &g, e));
+    TRY_DONE(sources_gguf(o->model, &g, e));
     if (o->sha256)
         TRY_DONE(source_sha256(g, NULL, NULL, hash, e));
     TRY_DONE(template_of(g, &t, e));

@@ -22,7 +22,7 @@
 #include "mixture.h"
 #include "modelfile.h"
 #include "pool.h"
-#include "source.h"
+#include "sources.h"
 #include "str.h"
 
 #define CHUNK                                                                                      \
@@ -250,8 +250,8 @@ static bool key_is(const struct gguf_kv *kv, const char *key)
     return kv->key.len == strlen(key) && !memcmp(kv->key.s, key, kv->key.len);
 }
 
-/* True for keys that are not facts of the result: they tie the file to the other parts of its
- * model, or name the importance matrix of an earlier quantisation. */
+/* True for keys that do not hold for the result. They tie the file to the other parts of its model,
+ * or name the importance matrix of an earlier quantisation. */
 static bool key_is_past(const struct gguf_kv *kv)
 {
     static const char *const past[] = {"split.", "quantize.imatrix."};
@@ -478,7 +478,7 @@ static int quantize(struct quantize *q, struct err *e)
 {
     int rc = 0;
     TRY_DONE(modelfile_apart(q->in, q->out, e));
-    TRY_DONE(source_open(q->in, &q->g, e));
+    TRY_DONE(sources_gguf(q->in, &q->g, e));
     for (size_t i = 0; i < gguf_n_parts(q->g); i++)
         TRY_DONE(modelfile_apart(gguf_part(q->g, i).path, q->out, e));
     TRY_DONE(read_model(q, e));
