@@ -38,8 +38,8 @@ class Failure(Exception):
 
 class Checks:
     def __init__(self, options, folder):
-        self.mas = options.mas
-        self.models = {"smollm2": options.smollm2, "gemma3": options.gemma3}
+        self.mas = str(pathlib.Path(options.mas).resolve())
+        self.models = {"smollm2": str(pathlib.Path(options.smollm2).resolve()), "gemma3": str(pathlib.Path(options.gemma3).resolve())}
         self.folder = pathlib.Path(folder)
         self.failed = 0
 
@@ -56,7 +56,7 @@ class Checks:
 
     def settings(self, model):
         """Options of run and eval: short replies, so that the check stays short."""
-        return ["--set", f"model={self.models[model]}", "--set", "max_output_tokens=120", "--set", "planner.top_k=2"]
+        return ["-m", self.models[model], "--set", "max_output_tokens=120", "--set", "planner.top_k=2"]
 
     def generate(self, model, prompt, n, *more):
         out, _ = self.run("generate", "-m", self.models[model], "-p", prompt, "-n", n, "--temp", 0, "--json",
