@@ -21,6 +21,7 @@
 
 struct clinic_options { /* input of clinic_argp */
     const char *config;
+    const char *model;            /* NULL = the configuration's */
     const char *set[CLINIC_SETS]; /* "key=value" */
     int n_set;
     const char *strategy; /* NULL = the configuration's */
@@ -37,7 +38,7 @@ struct clinic_options { /* input of clinic_argp */
      * evaluation) */
     bool or_demo;
 };
-/* -c, --set, -s/--strategy, --seed, --quiet, --timeline, and those of ranges.h: child parser. */
+/* -c, -m/--model, --set, -s/--strategy, --seed, --quiet, --timeline, and those of ranges.h: child parser. */
 extern const struct argp clinic_argp;
 
 struct clinic {
