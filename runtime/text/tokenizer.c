@@ -192,8 +192,9 @@ static int is_phi3(const struct gguf *g, bool *out, struct err *e)
 {
     static const char *const names[] = {"phi-3", "phi3"};
     struct gguf_str s;
+    const struct gguf_kv *kv = gguf_find(g, "general.name");
     *out = false;
-    if (!gguf_find(g, "general.name"))
+    if (!kv || kv->type != GGUF_STRING)
         return 0;
     TRY(gguf_get_str(g, "general.name", &s, e));
     for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
