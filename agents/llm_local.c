@@ -292,8 +292,9 @@ static int local_thinking(struct llm_local *l, const struct request *r, struct l
         at++;
     if (!r->grammar)
         str_add(&c->reply, rest.s + at, rest.len - at);
+    int rc = str_ok(&rest, "thinking", e);
     str_free(&rest);
-    return str_ok(&c->think, "thinking", e);
+    return rc < 0 ? rc : str_ok(&c->think, "thinking", e);
 }
 
 /* The reply's text, and how much of it is the model's own: its tokens, and what had to follow

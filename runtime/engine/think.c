@@ -111,7 +111,9 @@ void think_text(const struct request *r, const struct tokenizer *tok, struct str
     }
     if (thought)
         str_add(thought, all.s, at);
-    if (thought && all.failed)
-        thought->failed = true;
+    if (thought)
+        thought->failed = thought->failed || all.failed;
+    if (rest)
+        rest->failed = rest->failed || all.failed;
     str_free(&all);
 }

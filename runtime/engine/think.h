@@ -24,9 +24,9 @@ struct think think_begin(const struct request_think *t);
 /* Adds a token to an open block. true: it has closed the block. */
 bool think_take(const struct request_think *t, const struct tokenizer *tok, struct think *b,
                 int32_t id);
-/* Fills t with the thinking of a chat template and a budget of max tokens, 1 or more. added receives
- * the tokens that t points to; it must stay unchanged while t is used. ERR_DATA: models of this
- * template do not think. ERR_NOMEM. */
+/* Fills t with the thinking of a chat template and a budget of max tokens, 1 or more. added gets
+ * the tokens of end and after, so it must stay unchanged while t is used. ERR_DATA: the template's
+ * models do not think. ERR_NOMEM. */
 int think_of_chat(const struct chat *chat, const struct tokenizer *tok, int max,
                   struct token_list *added, struct request_think *t, struct err *e);
 /* Appends the text of r's block up to its closing text to thought, and the text that the closing

@@ -82,6 +82,7 @@ static void the_end_is_found_by_its_text(void **state)
     assert_int_equal(FEED("ther", " t", "he", "r"), 2);
     assert_int_equal(FEED("ther", " t", "he", "re"), -2);
     assert_int_equal(FEED("aab", "a", "a", "a", "b"), 3);
+    assert_int_equal(FEED("aab", "a", "a", "c", "a", "b"), 99);
     assert_int_equal(FEED("abab!", "a", "b", "a", "b", "a", "b", "!"), 6);
     assert_int_equal(FEED("<|start_header_id|>", "a", "<|start_header_id|>", "b"), 1);
     assert_int_equal(FEED("<|start_header_id|>", "<", "|", "s"), 99);
