@@ -83,9 +83,12 @@ static int family_of(const struct gguf *g, const struct chat_family **out, struc
         *out = family_named("plain");
         return 0;
     }
-    TRY(gguf_get_str(g, CHAT_KEY, text, e));
-    TRY(chat_digest(*text, digest, e));
     *out = NULL;
+    if (gguf_get_str(g, CHAT_KEY, text, e) < 0) {
+        *text = (struct gguf_str){"(not a string)", 14};
+        return 0;
+    }
+    TRY(chat_digest(*text, digest, e));
     for (size_t i = 0; i < sizeof known / sizeof *known && !*out; i++)
         if (!strcmp(known[i].digest, digest))
             *out = family_named(known[i].name);

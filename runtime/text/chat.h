@@ -45,14 +45,12 @@ struct chat_options {
 
 /* Finds the template. An unknown one is no error yet: only rendering needs it. A file without a
  * template gets "plain". g may be closed afterwards; t must outlive the chat. ERR_USAGE: a name
- * that chats.def lacks, or a date with control characters or more than 63 bytes. ERR_DATA: the key
- * tokenizer.chat_template is no string. */
+ * that chats.def lacks, or a date with control characters or more than 63 bytes. */
 int chat_open(const struct gguf *g, const struct tokenizer *t, const struct chat_options *o,
               struct chat **out, struct err *e);
 void chat_close(struct chat *c); /* accepts NULL */
 
-/* The name of the template of a file, "plain" without one, "unknown" if the table lacks it.
- * ERR_DATA as chat_open. */
+/* The name of the template of a file, "plain" without one, "unknown" if the table lacks it. */
 int chat_recognise(const struct gguf *g, const char **name, struct err *e);
 const char *chat_name(const struct chat *c); /* "unknown" if the table lacks the text */
 

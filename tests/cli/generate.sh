@@ -122,7 +122,7 @@ expect 65 'of no known text' "${near[@]}" --chat
 expect 65 'choose one with --chat-template (chat.template): auto|llama3|' "${near[@]}" --chat
 expect 0 '' "${near[@]}" --chat --chat-template llama3
 expect 65 'needs the control token <start_of_turn>' "${gen[@]}" -p x --chat --chat-template gemma3
-expect 64 "--chat-template is 'llama'; it takes auto|llama3|" "${gen[@]}" -p x --chat --chat-template llama
+expect 64 "chat.template is 'llama'; it takes auto|llama3|" "${gen[@]}" -p x --chat --chat-template llama
 prompt_of() { "${gen[@]}" -n 1 -p hi --chat --json "$@" | sed -n 's/.*"prompt_tokens": \([0-9]*\).*/\1/p'; }
 [ "$(prompt_of)" -lt "$(prompt_of --chat-template llama3.1)" ] || { echo "FAILED: no date block"; failed=1; }
 [ "$(prompt_of --chat-template llama3.1)" -lt "$(prompt_of --chat-template llama3.1 --chat-date '26 Jul 2024, noon')" ] ||

@@ -245,15 +245,14 @@ static int template_of(const struct gguf *g, struct template *out, struct err *e
     struct gguf_str text;
     out->digest[0] = '\0';
     TRY(chat_recognise(g, &out->name, e));
-    if (!gguf_find(g, CHAT_KEY))
+    if (!gguf_find(g, CHAT_KEY) || gguf_get_str(g, CHAT_KEY, &text, e) < 0)
         return 0;
-    TRY(gguf_get_str(g, CHAT_KEY, &text, e));
     return chat_digest(text, out->digest, e);
 }
 
 static void text_template(struct str *out, const struct template *t)
 {
-    if (!*t->digest)
+    if (!strcmp(t->name, "plain") && !*t->digest)
         str_adds(out, "\nchat template: none in the file, so plain\n");
     else
         str_addf(out, "\nchat template: %s (digest %s)%s\n", t->name, t->digest,
