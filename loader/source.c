@@ -207,10 +207,11 @@ int source_open_from(const char *name, const struct source_places *p, struct ggu
 {
     struct str path = STR_INIT;
     int rc = source_find(name, p, &path, e);
-    if (rc == 0)
+    if (rc == 0) {
         rc = source_open(path.s, out, e);
-    if (rc < 0 && path.len && strcmp(path.s, name) != 0)
-        err_wrap(e, rc, "%s", name);
+        if (rc < 0 && strcmp(path.s, name) != 0)
+            err_wrap(e, rc, "%s", name);
+    }
     str_free(&path);
     return rc;
 }

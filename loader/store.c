@@ -395,12 +395,14 @@ static int hub_absent(const char *name, const char *lacks, const char *root, lis
 static int hub_commit(const char *dir, const struct store_hub *h, struct str *out, struct err *e)
 {
     struct str at = STR_INIT, text = STR_INIT;
-    struct err ignored;
     struct stat st;
     int rc = 0;
     str_addf(&at, "%s/refs/%s", dir, h->revision);
     TRY_DONE(str_ok(&at, "a path", e));
-    if (read_small(at.s, &text, &ignored) == 0) {
+    rc = read_small(at.s, &text, e);
+    if (rc < 0 && rc != ERR_NOINPUT)
+        goto done;
+    if (rc == 0) {
         size_t n = strspn(text.s, "0123456789abcdefABCDEF");
         if (n < 7 || text.s[n + strspn(text.s + n, "\r\n \t")])
             TRY_DONE(err_set(e, ERR_DATA, "%s holds no commit", at.s));

@@ -12,7 +12,6 @@
 
 #include "call_text.h"
 #include "case.h"
-#include "lanes.h"
 
 struct matmul_shape {
     int n_row;
@@ -217,14 +216,6 @@ int case_matmul_call(struct op_case *c, const struct matmul_call *call, int n_ro
     return case_done(c, e);
 }
 
-/* A format without a packed order has no fast kernels: each element is decoded. Its rows need not
- * be long, and decoding takes most of the time of a test. */
-static bool matmul_is_generic(enum fmt fmt)
-{
-    struct lanes l;
-    return !fmt_is_plain(fmt) && !lanes_of(fmt, &l);
-}
-
 static int matmul_make(int i, struct op_case *c, struct err *e)
 {
     if (i >= FMT_COUNT * N_SHAPES)
@@ -232,8 +223,7 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
     const struct matmul_shape *s = &matmul_shapes[i % N_SHAPES];
     enum fmt fmt = (enum fmt)(i / N_SHAPES);
     const struct fmt_info *f = fmt_info(fmt);
-    int64_t units = matmul_is_generic(fmt) && !s->bench && s->n_in > 3 ? 3 : s->n_in;
-    int64_t n_in = units * 256 + (f->block_elems == 1 ? s->tail : 0);
+    int64_t n_in = s->n_in * 256 + (f->block_elems == 1 ? s->tail : 0);
     if (f->block_elems == 32 && s->tail)
         n_in += 96; /* three blocks of 32: a partly filled group of 8 */
     c->bench = s->bench;

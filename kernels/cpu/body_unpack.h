@@ -6,8 +6,8 @@
  *
  * Code books of IQ2 and IQ3: two points of a row are looked up at once, one for each half of a
  * lane. struct unpack_book holds a book whose entries have been turned. Nibble j of a turned point
- * of IQ3 is magnitude j. In IQ2 it is the magnitudes j and 4 + j, two bits each. The bytes of two
- * points take two exchanges of bits (unpack_points). Included by cpu_kernel_*.c only.
+ * of IQ3 is magnitude j. In IQ2 it is the magnitudes j and 4 + j, two bits each. A table of sixteen
+ * entries gives the magnitude of a nibble. Included by cpu_kernel_*.c only.
  *
  * UNPACK_FLIP, defined before: 0, or 0x80 where a kernel needs unsigned weights.
  */
@@ -49,22 +49,38 @@ UNPACK_INLINE part32 part_spread(part32 bits, const int first, const int to)
     return ((bits >> first & 15) * 0x00204081 & 0x01010101) << to;
 }
 
-/* table[byte] for each byte, 0..15, of v. */
-UNPACK_INLINE part32 part_table(const uint8_t table[16], part32 v)
+/* Sixteen bytes at p, repeated. */
+UNPACK_INLINE part32 part_sixteen(const uint8_t p[16])
 {
 #if UNPACK_PART == 64
-    const __m512i t = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table));
-    return (part32)_mm512_shuffle_epi8(t, (__m512i)v);
+    return (part32)_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)p));
 #elif UNPACK_PART == 32
-    const __m256i t =
-        _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)table));
-    return (part32)_mm256_shuffle_epi8(t, (__m256i)v);
+    return (part32)_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)p));
 #else
-    return (part32)vqtbl1q_u8(vld1q_u8(table), (uint8x16_t)v);
+    return (part32)vld1q_u8(p);
 #endif
 }
 
-/* v, negative where bit 0 .. 3 of signs >> first is set, for the bytes 0 .. 3. */
+/* v[byte] for each byte of at, among sixteen bytes each; 0 where the byte is 128 or more. */
+UNPACK_INLINE part32 part_shuffle(part32 v, part32 at)
+{
+#if UNPACK_PART == 64
+    return (part32)_mm512_shuffle_epi8((__m512i)v, (__m512i)at);
+#elif UNPACK_PART == 32
+    return (part32)_mm256_shuffle_epi8((__m256i)v, (__m256i)at);
+#else
+    return (part32)vqtbl1q_u8((uint8x16_t)v, (uint8x16_t)at);
+#endif
+}
+
+/* table[byte] for each byte, 0..15, of v. */
+UNPACK_INLINE part32 part_table(const uint8_t table[16], part32 v)
+{
+    return part_shuffle(part_sixteen(table), v);
+}
+
+/* v, negated where bit 0 .. 3 of signs >> first is set, for the bytes 0 .. 3. With UNPACK_FLIP in v
+ * it is in the result as well: 0 - (128 + q) is 128 - q. */
 UNPACK_INLINE part8 part_signed(part32 v, part32 signs, const int first)
 {
 #if UNPACK_PART == 64
@@ -82,6 +98,14 @@ UNPACK_INLINE part8 part_signed(part32 v, part32 signs, const int first)
 UNPACK_INLINE void part_store(uint8_t *to, part8 v)
 {
     v ^= UNPACK_FLIP;
+    memcpy(to, &v, sizeof v);
+}
+
+/* The magnitudes of a table that contains UNPACK_FLIP, with their signs. */
+UNPACK_INLINE void part_store_signed(uint8_t *to, const uint8_t table[16], part32 nibble,
+                                     part32 signs, const int first)
+{
+    const part8 v = part_signed(part_table(table, nibble), signs, first);
     memcpy(to, &v, sizeof v);
 }
 
@@ -157,9 +181,15 @@ UNPACK_INLINE void unpack_part_k(const enum fmt fmt, const char *word, struct un
 
 /* ---- code books of points -------------------------------------------------------------------- */
 
-static const uint8_t unpack_iq2_size[16] = {8, 25, 43},
-                     unpack_iq3_xxs_size[16] = {4, 12, 20, 28, 36, 44, 52, 62},
-                     unpack_iq3_s_size[16] = {1, 3, 5, 7, 9, 11, 13, 15};
+#define FLIPPED(q) ((q) + UNPACK_FLIP)
+#define FLIPPED_4(a, b, c, d) FLIPPED(a), FLIPPED(b), FLIPPED(c), FLIPPED(d)
+/* Magnitudes of a nibble: IQ2's of its bits 1,0 and of its bits 3,2 (3 does not occur). */
+static const uint8_t unpack_iq2_size[2][16] = {
+    {FLIPPED_4(8, 25, 43, 0), FLIPPED_4(8, 25, 43, 0), FLIPPED_4(8, 25, 43, 0)},
+    {FLIPPED_4(8, 8, 8, 8), FLIPPED_4(25, 25, 25, 25), FLIPPED_4(43, 43, 43, 43)}};
+static const uint8_t unpack_iq3_xxs_size[16] = {FLIPPED_4(4, 12, 20, 28),
+                                                FLIPPED_4(36, 44, 52, 62)},
+                     unpack_iq3_s_size[16] = {FLIPPED_4(1, 3, 5, 7), FLIPPED_4(9, 11, 13, 15)};
 
 static void unpack_turn(const uint16_t *book, int n, bool iq2, struct unpack_book *out)
 {
@@ -204,23 +234,22 @@ UNPACK_INLINE part32 unpack_look(const struct unpack_book *book, part32 number, 
 #endif
 }
 
-/* Two turned points in the halves of a lane -> byte j = nibble j of the first in bits 3..0, of the
- * second in bits 7..4. */
-UNPACK_INLINE part32 unpack_points(part32 v)
+/* The nibbles of a lane's low half, or of its high one, as four bytes. */
+UNPACK_INLINE part32 unpack_nibbles(part32 v, const int high)
 {
-    part32 t = (v ^ v >> 8) & 0x0000ff00;
-    v ^= t ^ t << 8;
-    t = (v ^ v >> 4) & 0x00f000f0;
-    return v ^ t ^ t << 4;
+    static const uint8_t pick[2][16] = {
+        {0, 128, 1, 128, 4, 128, 5, 128, 8, 128, 9, 128, 12, 128, 13, 128},
+        {2, 128, 3, 128, 6, 128, 7, 128, 10, 128, 11, 128, 14, 128, 15, 128}};
+    v = part_shuffle(v, part_sixteen(pick[high]));
+    return (v | v << 4) & 0x0f0f0f0f;
 }
 
 /* Four codes of seven sign bits, from bit 0 on, as four bytes of eight (fmt_iq_signs). */
 UNPACK_INLINE part32 unpack_parity(part32 seven)
 {
-    part32 p = (seven ^ (seven >> 4 & 0x0f0f0f0f)) & 0x0f0f0f0f;
-    p ^= p >> 2 & 0x03030303;
-    p ^= p >> 1 & 0x01010101;
-    return seven | (p & 0x01010101) << 7;
+    static const uint8_t odd[16] = {0, 128, 128, 0, 128, 0, 0, 128, 128, 0, 0, 128, 0, 128, 128, 0};
+    return seven |
+           (part_table(odd, part_nibble(seven, 0)) ^ part_table(odd, part_nibble(seven, 1)));
 }
 
 UNPACK_INLINE part32 unpack_signs(part32 word)
@@ -234,9 +263,9 @@ UNPACK_INLINE void unpack_iq3_two(const struct unpack_book *book, const int n,
                                   const uint8_t size[16], part32 number, part32 signs, const int a,
                                   const int b, uint8_t (*q)[UNPACKED_LINE])
 {
-    const part32 v = unpack_points(unpack_look(book, number, n));
-    part_store(q[a], part_signed(part_table(size, part_nibble(v, 0)), signs, 4 * a));
-    part_store(q[b], part_signed(part_table(size, part_nibble(v, 1)), signs, 4 * b));
+    const part32 v = unpack_look(book, number, n);
+    part_store_signed(q[a], size, unpack_nibbles(v, 0), signs, 4 * a);
+    part_store_signed(q[b], size, unpack_nibbles(v, 1), signs, 4 * b);
 }
 
 /* IQ2: the numbers of two points, whose elements are lines a and a + 1, b and b + 1 of a group. */
@@ -244,12 +273,12 @@ UNPACK_INLINE void unpack_iq2_two(const struct unpack_book *book, const int n, p
                                   part32 signs, const int a, const int b,
                                   uint8_t (*q)[UNPACKED_LINE])
 {
-    const part32 v = unpack_points(unpack_look(book, number, n));
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        const int line = i / 2 ? b + i % 2 : a + i % 2;
-        part_store(q[line], part_signed(part_table(unpack_iq2_size, v >> 2 * i & 0x03030303), signs,
-                                        4 * line));
+    const part32 v = unpack_look(book, number, n), first = unpack_nibbles(v, 0),
+                 second = unpack_nibbles(v, 1);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        part_store_signed(q[a + i], unpack_iq2_size[i], first, signs, 4 * (a + i));
+        part_store_signed(q[b + i], unpack_iq2_size[i], second, signs, 4 * (b + i));
     }
 }
 

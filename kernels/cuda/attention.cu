@@ -232,7 +232,7 @@ __device__ __forceinline__ void attn_weighted(const attn_call &a, attn_state<D /
         float w[R][4];
 #pragma unroll
         for (int j = 0; j < R; j++) {
-            const float4 x = t0 < seen[j]
+            const float4 x = attn_sees_any(a, seen[j], t0, 4)
                                  ? *reinterpret_cast<const float4 *>(p + j * ATTN_WARPS * 32 + t0)
                                  : make_float4(0, 0, 0, 0);
             w[j][0] = x.x;
@@ -284,9 +284,10 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
     const int heads = min(a.heads, a.group - head0),
               last = t.seen + t.n - 1;   /* positions of the last row */
     const int low = attn_low(a, t.seen); /* the first position that a row sees */
-    const int first = low / ATTN_SPAN + (a.state ? (int)blockIdx.z : 0);
-    const int end = a.state ? first + 1 : (last + ATTN_SPAN - 1) / ATTN_SPAN;
-    if (first * ATTN_SPAN >= last)
+    const int split = (low / ATTN_SPAN + (int)blockIdx.z) * ATTN_SPAN; /* not of one that walks */
+    const int end = a.state ? min(last, split + ATTN_SPAN) : last;
+    int at = max(a.state ? split : 0, low / ATTN_TILE * ATTN_TILE);
+    if (at >= end)
         return;
 
     for (int i = (int)threadIdx.x; i < columns * dim4; i += ATTN_THREADS) {
@@ -303,13 +304,12 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
         attn_clear(total[j]);
     }
     const int32_t *page = a.page + (int64_t)t.seq * a.max_pages;
-    for (int split = first; split < end; split++) {
+    while (at < end) { /* split by split */
 #pragma unroll
         for (int j = 0; j < R; j++)
             attn_clear(part[j]);
-        const int stop = min(last, (split + 1) * ATTN_SPAN);
-        for (int at = max(split * ATTN_SPAN, low / ATTN_TILE * ATTN_TILE); at < stop;
-             at += ATTN_TILE) {
+        const int stop = min(end, (at / ATTN_SPAN + 1) * ATTN_SPAN);
+        for (; at < stop; at += ATTN_TILE) {
             const int n = min(ATTN_TILE, stop - at);
             attn_source s;
             s.page0 = page[at >> a.kv.shift];
@@ -346,17 +346,18 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
         }
 #pragma unroll
         for (int j = 0; j < R; j++)
-            if (split * ATTN_SPAN < seen[j])
+            if ((stop - 1) / ATTN_SPAN * ATTN_SPAN < seen[j])
                 attn_merge<attn_base_e>(total[j], part[j]);
     }
+    const int done = (end - 1) / ATTN_SPAN; /* the split, again: registers are scarce */
 #pragma unroll
     for (int j = 0; j < R; j++) {
         const int c = j * ATTN_WARPS + warp;
-        if (a.state ? !attn_sees_any(a, seen[j], first * ATTN_SPAN, ATTN_SPAN) : !seen[j])
+        if (a.state ? !attn_sees_any(a, seen[j], done * ATTN_SPAN, ATTN_SPAN) : !seen[j])
             continue;
         const int64_t to =
             (int64_t)(t.row + c / a.heads) * a.n_head + kv_head * a.group + head0 + c % a.heads;
-        const int64_t st = to * a.splits + first - attn_low(a, seen[j]) / ATTN_SPAN;
+        const int64_t st = to * a.splits + done - attn_low(a, seen[j]) / ATTN_SPAN;
         if (a.state && lane == 0)
             a.state[st] = make_float2(total[j].max, total[j].sum);
 #pragma unroll

@@ -658,15 +658,15 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
         }
     }
 
+    const int done = (stop - 1) / ATTN_SPAN; /* the split, again: registers are scarce */
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         const am_column *c = w.column(lane / 4 + 8 * h);
-        if (a.state ? !attn_sees_any(a, c->seen, split, ATTN_SPAN) : !c->seen)
+        if (a.state ? !attn_sees_any(a, c->seen, done * ATTN_SPAN, ATTN_SPAN) : !c->seen)
             continue;
         float v[2 * W::TILES];
         if (a.state) {
-            const int64_t st =
-                (int64_t)c->at * a.splits + split / ATTN_SPAN - attn_low(a, c->seen) / ATTN_SPAN;
+            const int64_t st = (int64_t)c->at * a.splits + done - attn_low(a, c->seen) / ATTN_SPAN;
             if (t == 0)
                 a.state[st] = make_float2(w.max[h], w.sum[h]);
 #pragma unroll

@@ -6,7 +6,7 @@
  *   matmul_quantise.cu  x in 8 bits
  *   matmul_matvec.cu    quantised weights, dp4a: few rows
  *   matmul_mma.cu       quantised weights, tensor cores: more rows
- *   matmul_wgmma.cu     K formats, Hopper's tensor cores: many rows
+ *   matmul_wgmma.cu     Q4_K, Q5_K, Q6_K, Hopper's tensor cores: many rows
  *   matmul_float_mma.cu F16 or BF16 weights alone, tensor cores
  *   matmul_float.cu     F32, F16, BF16 weights otherwise, and formats without a kernel of their own
  *   matmul_blas.cu      quantised weights through f16 and cuBLAS: the baseline of the others
@@ -134,7 +134,7 @@ static int mm_launch(const struct mm_plan *p, enum fmt fmt, enum mm_epilogue epi
         return mm_launch_float_mma(p->s, fmt, &c, n, e);
     if (block == 0)
         return mm_launch_float(p->s, fmt, &c, n, e);
-    if (p->kernel == MM_WGMMA && block == 256)
+    if (p->kernel == MM_WGMMA && mm_on_wgmma(fmt))
         return mm_launch_wgmma(p->s, fmt, &c, n, e);
     if (p->kernel != MM_MATVEC && p->kernel != MM_MATVEC_ROWS)
         return mm_launch_mma(p->s, p->kernel == MM_MMA_SPLIT, fmt, &c, n, e);
@@ -288,7 +288,10 @@ bool cuda_matmul_quants_narrow(const struct matmul_args *a, const struct cuda_ct
 /* wgmma: sm_90a is for this one compute capability, not for later ones. */
 bool cuda_matmul_hopper(const struct matmul_args *a, const struct cuda_ctx *cx)
 {
-    return cx->cc == 90 && mm_has_wgmma() && mm_wants(a, 256);
+    bool any = false;
+    for (int i = 0; i < a->n_out; i++)
+        any = any || mm_on_wgmma(a->out[i].w->fmt);
+    return cx->cc == 90 && mm_has_wgmma() && any;
 }
 
 /*

@@ -3,16 +3,18 @@
  * arguments, the epilogue and the order of summation.
  *
  * Numerics (binding: every variant, geometry and n_row gives the same bits)
- * - x is cut into chunks of 256. K formats quantise a chunk as one block, Q4_0 and Q8_0 as eight
- *   blocks of 32. d_x = amax / 127, q = nearest integer (ties to even) of x * (127 / amax). A block
+ * - x is cut into chunks of 256. Formats of 256 quantise a chunk as one block, formats of 32 as
+ *   eight blocks. d_x = amax / 127, q = nearest integer (ties to even) of x * (127 / amax). A block
  *   with a NaN or an infinity has d_x = NaN and q = 0. A block with amax < 1e-30 has d_x = 0. The
  *   CPU backend has the same numbers, so the two differ only in the order of f32 additions.
  * - Chunk k of a weight row against chunk k of x, exact in int32:
- *     K formats   dot = sum_g scale[g] (q_w . q_x)_g,  min = sum_g min[g] sum(q_x)_g
- *     others      dot_b = q_w . q_x of block b = 0..7
+ *     of 256      dot = sum_g scale[g] (q_w . q_x)_g,  min = sum_g min[g] sum(q_x)_g
+ *     of 32       dot_b = q_w . q_x of block b = 0..7,  sum_b = sum(q_x) of it
  * - In f32, into the sum s of the segment, chunk after chunk:
- *     K formats   s = fmaf(d_w d_x, dot, s); Q4_K, Q5_K then s = fmaf(-(dmin_w d_x), min, s)
- *     others      p_b = (d_w d_x)_b dot_b;  s = s + (((p0+p4) + (p2+p6)) + ((p1+p5) + (p3+p7)))
+ *     of 256      s = fmaf(d_w d_x, dot, s); Q2_K, Q4_K, Q5_K: s = fmaf(-(dmin_w d_x), min, s)
+ *     of 32       p_b = (d_w d_x)_b dot_b; Q4_1, Q5_1: p_b = fmaf((m_w d_x)_b, sum_b, p_b);
+ *                 s = s + (((p0+p4) + (p2+p6)) + ((p1+p5) + (p3+p7)))
+ * - The IQ formats have odd scales 2 s + 1 and d_w is divided by 4 or 8, exactly.
  * - Blocks past the end of the row count as zeros.
  * - A segment is MM_SEGMENT chunks. total = 0 + s_0 + s_1 + .. in order. So different warps or
  *   blocks can compute segments, and the bits stay the same.
@@ -31,18 +33,24 @@
 namespace CU_NS
 {
 
-/* elements; the block of the K formats, 8 of the others */
+/* elements; one block of 256 or eight blocks of 32 */
 static constexpr int MM_CHUNK = SCRATCH_MM_CHUNK;
 /* chunks, 2048 elements: a row of 4096 gives two warps work */
 static constexpr int MM_SEGMENT = 8;
 static constexpr int MM_X_BYTES = SCRATCH_MM_X; /* bytes of a quantised chunk of x */
 
 /*
- * The formats with fast kernels: matvec, mma and wgmma multiply their quants without decoding.
+ * The formats with fast kernels: matvec and mma multiply their quants without decoding.
  * X(NAME, elements of x that are quantised as one block: the block of the format). Weights of all
  * other formats are decoded if they have blocks, and multiplied by x in f32 (matmul_float.cu).
  */
-#define MM_QUANTS(X) X(Q4_0, 32) X(Q8_0, 32) X(Q4_K, 256) X(Q5_K, 256) X(Q6_K, 256)
+#define MM_QUANTS(X) MM_LEGACY(X) MM_K(X) MM_IQ(X)
+#define MM_LEGACY(X) X(Q4_0, 32) X(Q4_1, 32) X(Q5_0, 32) X(Q5_1, 32) X(Q8_0, 32)
+#define MM_K(X) X(Q2_K, 256) X(Q3_K, 256) MM_WGMMA(X)
+#define MM_WGMMA(X) X(Q4_K, 256) X(Q5_K, 256) X(Q6_K, 256) /* those that wgmma multiplies as well */
+#define MM_IQ(X) X(IQ4_NL, 32) X(IQ4_XS, 256) MM_IQ3(X) MM_IQ2(X)
+#define MM_IQ3(X) X(IQ3_XXS, 256) X(IQ3_S, 256)
+#define MM_IQ2(X) X(IQ2_XXS, 256) X(IQ2_XS, 256) X(IQ2_S, 256)
 
 /* Elements per block of the quantised x that weights of this format meet; 0: x in f32. */
 static constexpr int mm_x_block(enum fmt fmt)
@@ -58,14 +66,27 @@ static constexpr int mm_x_block(enum fmt fmt)
 #undef MM_X_BLOCK
 }
 
-/* A chunk of a row of x in 8 bits. Each sum of 32 q is split into two bytes that dp4a can multiply:
- * sum = 64 hi + lo, 0 <= lo < 64. */
+static constexpr bool mm_on_wgmma(enum fmt fmt)
+{
+#define MM_IS(NAME, elems) fmt == FMT_##NAME ||
+    return MM_WGMMA(MM_IS) false;
+#undef MM_IS
+}
+
+/*
+ * A chunk of a row of x in 8 bits. Each sum of 32 q is split into two bytes that dp4a can multiply:
+ * sum = 64 hi + lo, 0 <= lo < 64. Q2_K also takes the sum of the first 16 of each 32, in the same
+ * way: 16 first_hi + 4 bits of first_lo. Byte j of first_lo has the bits of group j, and above them
+ * those of group j + 4.
+ */
 struct mm_x {
     int8_t q[MM_CHUNK];
     union {
         struct {
             int8_t hi[8], lo[8];
-            float d, pad[3];
+            float d;
+            int8_t first_hi[8];
+            uint8_t first_lo[4];
         } k;
         float d32[8];
     };
@@ -135,6 +156,21 @@ __device__ __forceinline__ int mm_min(uint2 min, uint4 sums)
     int hi = __dp4a((int)min.x, (int)sums.x, __dp4a((int)min.y, (int)sums.y, 0));
     int lo = __dp4a((int)min.x, (int)sums.z, __dp4a((int)min.y, (int)sums.w, 0));
     return 64 * hi + lo;
+}
+
+/* The product of a block of 32 with a minimum. */
+__device__ __forceinline__ float mm_product_min(float product, float m_w, float d_x, int sum)
+{
+    return fmaf(__fmul_rn(m_w, d_x), (float)sum, product);
+}
+
+/* sum_g less[g] of the sums of the first 16; sums: d and those. */
+__device__ __forceinline__ int mm_min_first(uint2 less, uint4 sums)
+{
+    int hi = __dp4a((int)less.x, (int)sums.y, __dp4a((int)less.y, (int)sums.z, 0));
+    int lo = __dp4a((int)less.x, (int)(sums.w & 0x0f0f0f0fu),
+                    __dp4a((int)less.y, (int)(sums.w >> 4 & 0x0f0f0f0fu), 0));
+    return 16 * hi + lo;
 }
 
 /*
@@ -251,7 +287,7 @@ int mm_launch_mma(cudaStream_t s, bool split, enum fmt fmt, struct mm_call *a, i
 int mm_launch_split(cudaStream_t s, enum fmt fmt, const struct matmul_args *x, void *parts,
                     struct err *e);
 int mm_launch_float_mma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
-/* true: the program has the kernels (K formats, compute capability 9.0). */
+/* true: the program has the kernels (MM_WGMMA, compute capability 9.0). */
 bool mm_has_wgmma(void);
 int mm_launch_wgmma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);
 int mm_launch_float(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, struct err *e);

@@ -21,6 +21,10 @@
  *
  * lane(): lane s of 8 takes 32 of the 256 weights, in two runs of 16 that begin at x0(s) and x1(s).
  * words(), for mma.sync: words t and t + 4 of each group of 32, in the order of k.
+ * BOOK: bytes of shared memory for a code book. fill() writes it once; lane() and words() read it.
+ * MIN: weights have a minimum. In formats of 32 m32() gives it.
+ *
+ * matmul_block_low.cuh and matmul_block_iq.cuh have the other formats.
  */
 #ifndef MAS_MATMUL_BLOCK_CUH
 #define MAS_MATMUL_BLOCK_CUH
@@ -89,18 +93,25 @@ template <int N> __device__ __forceinline__ uint32_t mm_minus(uint32_t v)
     return ((v | 0x80808080u) - 0x01010101u * N) ^ 0x80808080u;
 }
 
+/* Four bytes 0..127 minus four such bytes, signed. */
+__device__ __forceinline__ uint32_t mm_minus_bytes(uint32_t v, uint32_t n)
+{
+    return ((v | 0x80808080u) - n) ^ 0x80808080u;
+}
+
 /* The part of a chunk that a lane of 8 holds. */
 struct mm_lane {
     uint32_t run0[4], run1[4]; /* weights x0(s) .. + 15, x1(s) .. + 15, plus BIAS each */
-    int scale0, scale1;        /* K formats: of the two runs */
-    float d;                   /* K formats: of the chunk; others: of block s */
+    int scale0, scale1;        /* formats of 256: of the two runs */
+    float d, m;                /* formats of 32: step and minimum of block s */
 };
 
-/* The numbers of a whole chunk of a K format. */
+/* The numbers of a whole chunk of a format of 256. */
 struct mm_factors {
     float d, dmin;
     uint32_t scale[4]; /* bytes: eight, Q6_K sixteen signed ones */
-    uint2 min;         /* eight bytes */
+    uint2 min;         /* eight bytes; Q2_K: of the second half of each 32 */
+    uint2 less;        /* Q2_K: eight signed bytes, the first half's minimum less the second's */
 };
 
 template <enum fmt F> struct mm_format;
@@ -141,7 +152,7 @@ __device__ __forceinline__ int mm_k_scale(const struct mm_factors &f, int g)
 
 template <> struct mm_format<FMT_Q4_K> {
     static constexpr int BYTES = 144, PIECES = 9, APART = 144, BLOCK = 256, GROUP = 32, MIN = 1;
-    static constexpr int BIAS = 0;
+    static constexpr int BIAS = 0, BOOK = 0;
     static constexpr bool WHOLE = true;
 
     static __device__ __forceinline__ int x0(int s)
@@ -186,7 +197,7 @@ template <> struct mm_format<FMT_Q4_K> {
 
 template <> struct mm_format<FMT_Q5_K> {
     static constexpr int BYTES = 176, PIECES = 11, APART = 176, BLOCK = 256, GROUP = 32, MIN = 1;
-    static constexpr int BIAS = 0;
+    static constexpr int BIAS = 0, BOOK = 0;
     static constexpr bool WHOLE = true;
 
     static __device__ __forceinline__ int x0(int s)
@@ -241,7 +252,7 @@ template <> struct mm_format<FMT_Q5_K> {
 
 template <> struct mm_format<FMT_Q6_K> {
     static constexpr int BYTES = 210, PIECES = 14, APART = 240, BLOCK = 256, GROUP = 16, MIN = 0;
-    static constexpr int BIAS = 32;
+    static constexpr int BIAS = 32, BOOK = 0;
     static constexpr bool WHOLE = false;
 
     /* lane s has 16 bytes of low: 16 weights of quarter q = s / 2 % 2 and 16 of quarter q + 2 */
@@ -308,7 +319,7 @@ template <> struct mm_format<FMT_Q6_K> {
 
 template <> struct mm_format<FMT_Q8_0> {
     static constexpr int BYTES = 272, PIECES = 18, APART = 304, BLOCK = 32, GROUP = 32, MIN = 0;
-    static constexpr int BIAS = 0;
+    static constexpr int BIAS = 0, BOOK = 0;
     static constexpr bool WHOLE = false;
 
     static __device__ __forceinline__ int x0(int s)
@@ -347,7 +358,7 @@ template <> struct mm_format<FMT_Q8_0> {
 
 template <> struct mm_format<FMT_Q4_0> {
     static constexpr int BYTES = 144, PIECES = 10, APART = 176, BLOCK = 32, GROUP = 32, MIN = 0;
-    static constexpr int BIAS = 8;
+    static constexpr int BIAS = 8, BOOK = 0;
     static constexpr bool WHOLE = false;
 
     static __device__ __forceinline__ int x0(int s)
@@ -383,6 +394,53 @@ template <> struct mm_format<FMT_Q4_0> {
         return vec_half(mm_u16(p + 18 * b));
     }
 };
+
+/* ---- with or without a code book ----------------------------------------------------------- */
+
+/* The block's code book, filled; NULL if the format has none. All `threads` of the block call. */
+template <enum fmt F>
+__device__ __forceinline__ const uint8_t *mm_book(SmemCarve &carve, int threads)
+{
+    if constexpr (mm_format<F>::BOOK > 0) {
+        uint8_t *book = carve.take<uint8_t>(mm_format<F>::BOOK, 16);
+        mm_format<F>::fill(book, threads);
+        __syncthreads(); /* the book is whole */
+        return book;
+    } else {
+        return nullptr;
+    }
+}
+
+template <enum fmt F>
+__device__ __forceinline__ void mm_lane_of(const uint8_t *p, int s, const uint8_t *book,
+                                           struct mm_lane &l)
+{
+    if constexpr (mm_format<F>::BOOK > 0)
+        mm_format<F>::lane(p, s, book, l);
+    else
+        mm_format<F>::lane(p, s, l);
+}
+
+template <enum fmt F>
+__device__ __forceinline__ void mm_words_of(const uint8_t *p, int t, const uint8_t *book,
+                                            uint32_t (&w)[8][2])
+{
+    if constexpr (mm_format<F>::BOOK > 0)
+        mm_format<F>::words(p, t, book, w);
+    else
+        mm_format<F>::words(p, t, w);
+}
+
+/* The sum of a chunk's minimums, each times the sum of the x that it meets. */
+template <enum fmt F>
+__device__ __forceinline__ int mm_chunk_min(const struct mm_factors &f, const struct mm_x *x)
+{
+    const int min = mm_min(f.min, vec_load16(x->k.hi));
+    if constexpr (mm_format<F>::GROUP == 32)
+        return min;
+    else
+        return min + mm_min_first(f.less, vec_load16(&x->k.d));
+}
 
 /* ---- from global to shared memory -------------------------------------------------------- */
 

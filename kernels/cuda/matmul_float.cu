@@ -12,8 +12,8 @@
  * For F32 weights, and for rows of F16 and BF16 that matmul_float_mma.cu cannot take. Also for
  * every format of blocks without a row in MM_QUANTS: a lane decodes its elements by the scalar
  * decoder of kernels/quant. That works for any format but is slow. A fast kernel is a row of
- * MM_QUANTS. Variants: (R, C) = (2, 1), (2, 2), (2, 4), (4, 8); a
- * format of blocks has (2, 1) and (2, 4). Not measured: there was no GPU.
+ * MM_QUANTS; today every format of blocks has one. Variants: (R, C) = (2, 1), (2, 2), (2, 4),
+ * (4, 8); a format of blocks has (2, 1) and (2, 4). Not measured: there was no GPU.
  * Numerics: matmul.cuh: f32 fmaf in one order; the tolerance is that of f32 sums of n_in terms.
  */
 #include "element.cuh"

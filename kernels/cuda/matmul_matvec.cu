@@ -25,13 +25,13 @@
  * Variants: C = 1, 2, 4, 8 rows of x at once; for C = 1, 2
  *
  *   matvec       4 rows of W a warp (R = 1)
- *   matvec_rows  16 (R = 4, of Q4_K, Q5_K, Q4_0 and one row of x) or 8 (R = 2). x is read once for
- *                all of them and fewer lanes repeat the f32 part: fewer instructions a byte
+ *   matvec_rows  16 (R = 4, for one row of x, if 16 rows fit: mv_rows) or 8 (R = 2). x is read once
+ *                for all of them and fewer lanes repeat the f32 part: fewer instructions a byte
  *                (kernels/CUDA.md). Taken when the matrix still gives every SM 16 warps
  *
  * Not measured: there was no GPU. Numerics: matmul.cuh; the bits of mma.
  */
-#include "matmul_block.cuh"
+#include "matmul_block_iq.cuh"
 
 namespace CU_NS
 {
@@ -39,10 +39,10 @@ namespace CU_NS
 static constexpr int MV_WARPS = 8;
 static constexpr int MV_GROUPS = 4; /* of 8 lanes in a warp, whose 32 weights are 16-byte runs */
 
-/* R of matvec_rows for C rows of x, limited by registers. */
+/* R of matvec_rows for C rows of x, limited by registers and shared memory. */
 template <enum fmt F, int C> __device__ __host__ constexpr int mv_rows()
 {
-    return C == 1 && mm_format<F>::APART < 200 ? 4 : 2;
+    return C == 1 && mm_format<F>::APART < 200 && mm_format<F>::BOOK < 8192 ? 4 : 2;
 }
 
 /* Chunks of the ring: with 16 rows two are 4.6 KB of a warp ahead, as many as 99 KB hold. */
@@ -74,6 +74,7 @@ template <enum fmt F, int R, int C> struct mv_segment {
     const struct mm_x *x;      /* the chunk in use of the first row of x */
     int at[C];                 /* from there to each of the rows */
     int own_w, own_x;          /* of the result: the row of W, and the offset from x to the row */
+    const uint8_t *book;       /* of the format, or NULL */
     int s;
 
     /* The group's r-th row: its segment begins at w. */
@@ -135,7 +136,7 @@ template <enum fmt F, int R, int C> struct mv_segment {
 #pragma unroll
             for (int r = 0; r < R; r++) {
                 struct mm_lane l;
-                W::lane(chunk_at(r), s, l);
+                mm_lane_of<F>(chunk_at(r), s, book, l);
 #pragma unroll
                 for (int c = 0; c < C; c++) {
                     if constexpr (R == 1)
@@ -152,7 +153,7 @@ template <enum fmt F, int R, int C> struct mv_segment {
             const float d_x = mine->k.d;
             sum = mm_add_dot(sum, f.d, d_x, all);
             if constexpr (W::MIN)
-                sum = mm_add_min(sum, f.dmin, d_x, mm_min(f.min, vec_load16(mine->k.hi)));
+                sum = mm_add_min(sum, f.dmin, d_x, mm_chunk_min<F>(f, mine));
             return sum;
         } else {
             float product[N], d_x[C];
@@ -163,30 +164,37 @@ template <enum fmt F, int R, int C> struct mv_segment {
 #pragma unroll
             for (int r = 0; r < R; r++) {
                 struct mm_lane l;
-                W::lane(chunk_at(r), s, l);
+                mm_lane_of<F>(chunk_at(r), s, book, l);
 #pragma unroll
                 for (int c = 0; c < C; c++) {
                     if constexpr (R == 1) {
                         load(x + at[c], q[c], less[c]);
                         d_x[c] = x[at[c]].d32[s];
                     }
-                    int dot = less[c][0] + less[c][1];
+                    const int extra = less[c][0] + less[c][1];
+                    int dot = W::MIN ? 0 : extra;
                     run(q[c], l, dot, dot);
-                    product[r * C + c] = mm_product(l.d, d_x[c], dot);
+                    float &p = product[r * C + c];
+                    p = mm_product(l.d, d_x[c], dot);
+                    if constexpr (W::MIN)
+                        p = mm_product_min(p, l.m, d_x[c], extra);
                 }
             }
             return sum + mm_reduce<8>(product, s);
         }
     }
 
-    /* x for this lane's two runs, and minus the contribution of the weights' bias to each. */
+    /* x for this lane's two runs, and minus the contribution of the weights' bias to each. Formats
+     * of 32 with minimums: the sums of x in place of that. */
     __device__ __forceinline__ void load(const struct mm_x *at, uint4 (&q)[2], int (&less)[2])
     {
         q[0] = vec_load16(at->q + W::x0(s));
         q[1] = vec_load16(at->q + W::x1(s));
         less[0] = less[1] = 0;
-        if constexpr (W::BIAS != 0) {
-            const uint32_t minus = (uint8_t)-W::BIAS * 0x01010101u;
+        constexpr bool SUMS = W::BLOCK == 32 && W::MIN;
+        static_assert(!SUMS || W::BIAS == 0, "one of the two");
+        if constexpr (W::BIAS != 0 || SUMS) {
+            const uint32_t minus = (SUMS ? 1 : (uint8_t)-W::BIAS) * 0x01010101u;
 #pragma unroll
             for (int i = 0; i < 2; i++) {
                 less[i] = __dp4a((int)q[i].x, (int)minus, less[i]);
@@ -256,6 +264,7 @@ __global__ void __launch_bounds__(MV_WARPS * 32, R *C == 1                 ? 3
     uint8_t *ring = carve.take<uint8_t>(MV_WARPS * S::STAGES * S::ROWS * W::APART, 128);
     const int tasks = a.groups * a.segments;
     float *part = carve.take<float>((unsigned)(tasks * S::ROWS * C)); /* (segment, group, row, C) */
+    const uint8_t *book = mm_book<F>(carve, MV_WARPS * 32);
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, row = lane / 8;
     const int pair =
         a.c.epilogue == MM_SWIGLU; /* then row v of the tile is row v / 2 of w[v % 2] */
@@ -266,6 +275,7 @@ __global__ void __launch_bounds__(MV_WARPS * 32, R *C == 1                 ? 3
     S g;
     g.ring = ring + (warp * S::STAGES * S::ROWS + row) * W::APART;
     g.s = lane % 8;
+    g.book = book;
     const int own = g.s * S::N / 8, col = own % C;
 #pragma unroll
     for (int c = 0; c < C; c++) /* rows past the end repeat the last and are not stored */
@@ -323,10 +333,12 @@ static int mv_launch(cudaStream_t s, struct mm_call *c, int n, struct err *e)
     const size_t ring = (size_t)MV_WARPS * mv_stages<R>() * ROWS * mm_format<F>::APART;
     const size_t part = sizeof(float) * (size_t)a.groups * (size_t)a.segments * ROWS * C;
     const dim3 grid((unsigned)tiles, (unsigned)((a.c.n_row + C - 1) / C));
-    static_assert(MV_WARPS * mv_stages<R>() * ROWS * mm_format<F>::APART <= CU_SMEM_LEAST - 4096,
+    static_assert(MV_WARPS * mv_stages<R>() * ROWS * mm_format<F>::APART + mm_format<F>::BOOK <=
+                      CU_SMEM_LEAST - 4096,
                   "runs on the smallest card");
-    TRY(cu_smem_limit(k_matmul_matvec<F, R, C>, ring + part, e));
-    LAUNCH((k_matmul_matvec<F, R, C>), grid, MV_WARPS * 32, ring + part, s, a);
+    const size_t bytes = ring + size_align(part, 16) + mm_format<F>::BOOK;
+    TRY(cu_smem_limit(k_matmul_matvec<F, R, C>, bytes, e));
+    LAUNCH((k_matmul_matvec<F, R, C>), grid, MV_WARPS * 32, bytes, s, a);
     CU_LAUNCHED(e, "matmul_matvec");
     return 0;
 }

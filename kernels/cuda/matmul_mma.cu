@@ -28,7 +28,7 @@
  *
  * Not measured: there was no GPU. Numerics: matmul.cuh; the bits of matvec.
  */
-#include "matmul_block.cuh"
+#include "matmul_block_iq.cuh"
 
 namespace CU_NS
 {
@@ -52,13 +52,14 @@ template <enum fmt F, int NT> struct mma_chunk {
 
     uint32_t a[8][4];    /* A operands of the 8 groups of 32 */
     const uint8_t *p[2]; /* the chunk of rows lane / 4 and + 8 */
+    const uint8_t *book; /* of the format, or NULL */
 
     __device__ __forceinline__ void load(int t)
     {
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             uint32_t w[8][2];
-            W::words(p[i], t, w);
+            mm_words_of<F>(p[i], t, book, w);
 #pragma unroll
             for (int g = 0; g < 8; g++) {
                 a[g][i] = w[g][0];
@@ -81,7 +82,7 @@ template <enum fmt F, int NT> struct mma_chunk {
         }
     }
 
-    /* K formats */
+    /* formats of 256 */
     __device__ __forceinline__ void add_k(const uint8_t *x, const uint32_t (&b)[8][2],
                                           const struct mm_factors (&f)[2], int t, float (&sum)[4])
     {
@@ -116,26 +117,38 @@ template <enum fmt F, int NT> struct mma_chunk {
                 float &to = sum[2 * i + col];
                 to = mm_add_dot(to, f[i].d, d_x, dot[2 * i + col]);
                 if constexpr (W::MIN)
-                    to = mm_add_min(to, f[i].dmin, d_x, mm_min(f[i].min, vec_load16(of->k.hi)));
+                    to = mm_add_min(to, f[i].dmin, d_x, mm_chunk_min<F>(f[i], of));
             }
         }
     }
 
-    /* formats of 32: r = p_b + p_(b+4) */
+    /* Formats of 32: r = p_b + p_(b+4). A product with ones sums x for the minimums. */
     __device__ __forceinline__ void two_blocks(const uint8_t *x, const uint32_t (&b)[8][2],
                                                const float (&d)[2][8], int t, int block,
                                                float (&r)[4])
     {
-        int low[4] = {0, 0, 0, 0}, high[4] = {0, 0, 0, 0};
-        mma_m16n8k32_s8(low, a[block], b[block]);
-        mma_m16n8k32_s8(high, a[block + 4], b[block + 4]);
+        const uint32_t ones[4] = {0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u};
+        float part[2][4];
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const struct mm_x *of =
-                reinterpret_cast<const struct mm_x *>(x + (2 * t + i % 2) * MMA_X);
-            r[i] = mm_product(d[i / 2][block], of->d32[block], low[i]) +
-                   mm_product(d[i / 2][block + 4], of->d32[block + 4], high[i]);
+        for (int h = 0; h < 2; h++) {
+            const int at = block + 4 * h;
+            int dot[4] = {0, 0, 0, 0}, sum[4] = {0, 0, 0, 0};
+            mma_m16n8k32_s8(dot, a[at], b[at]);
+            if constexpr (W::MIN)
+                mma_m16n8k32_s8(sum, ones, b[at]);
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const struct mm_x *of =
+                    reinterpret_cast<const struct mm_x *>(x + (2 * t + i % 2) * MMA_X);
+                part[h][i] = mm_product(d[i / 2][at], of->d32[at], dot[i]);
+                if constexpr (W::MIN)
+                    part[h][i] =
+                        mm_product_min(part[h][i], W::m32(p[i / 2], at), of->d32[at], sum[i]);
+            }
         }
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            r[i] = part[0][i] + part[1][i];
     }
 
     __device__ __forceinline__ void add_32(const uint8_t *x, const uint32_t (&b)[8][2],
@@ -190,10 +203,16 @@ template <enum fmt F, int NT> struct mma_chunk {
     }
 };
 
-/* 3 blocks on an SM: see matvec; up to 168 registers. */
+/* Blocks on an SM, by registers: up to 168 with 3 (see matvec). Two scales for each product, and
+ * minimums beside steps, take more. */
+template <enum fmt F> __device__ __host__ constexpr int mma_blocks()
+{
+    using W = mm_format<F>;
+    return W::GROUP == 16 || (W::BLOCK == 32 && W::MIN) ? 2 : 3;
+}
+
 template <enum fmt F, int NT, int G>
-__global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
-    k_matmul_mma(const struct mm_call a)
+__global__ void __launch_bounds__(MMA_THREADS, mma_blocks<F>()) k_matmul_mma(const struct mm_call a)
 {
     using W = mm_format<F>;
     using H = mma_shape<NT, G>;
@@ -202,6 +221,7 @@ __global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
     uint8_t *xs = carve.take<uint8_t>(G * H::S * 8 * NT * MMA_X, 128);
     /* (G, NT, 4, THREADS): the segments under way; a thread changes only its own column. */
     float *meet = carve.take<float>(NT * 4 * MMA_THREADS);
+    const uint8_t *book = mm_book<F>(carve, MMA_THREADS);
     const int group = (int)threadIdx.x / H::THREADS, tid = (int)threadIdx.x % H::THREADS;
     const int warp = tid / 32, lane = tid % 32;
     ws += group * H::S * H::ROWS * W::APART;
@@ -269,6 +289,7 @@ __global__ void __launch_bounds__(MMA_THREADS, F == FMT_Q6_K ? 2 : 3)
         fetch(j + H::S - 1);
         if (k < a.n_chunk) {
             struct mma_chunk<F, NT> c;
+            c.book = book;
 #pragma unroll
             for (int i = 0; i < 2; i++)
                 c.p[i] = ws + (j % H::S * H::ROWS + warp * 16 + lane / 4 + 8 * i) * W::APART +
@@ -304,7 +325,7 @@ static int mma_launch(cudaStream_t s, struct mm_call *a, int n, struct err *e)
     using H = mma_shape<NT, G>;
     const int tiles = mm_tiles(a, n, H::ROWS);
     constexpr size_t bytes = (size_t)G * H::S * (H::ROWS * mm_format<F>::APART + 8 * NT * MMA_X) +
-                             sizeof(float) * NT * 4 * MMA_THREADS;
+                             sizeof(float) * NT * 4 * MMA_THREADS + mm_format<F>::BOOK;
     static_assert(bytes <= CU_SMEM_LEAST, "runs on the smallest card");
     const int64_t x_tiles = (a->n_row + 8 * NT - 1) / (8 * NT);
     if (x_tiles * tiles > INT32_MAX)

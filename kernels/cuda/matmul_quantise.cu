@@ -79,15 +79,19 @@ __device__ __forceinline__ void mq_chunk(const float (&v)[8], int lane, struct m
         if (lane % 4 == 0)
             out->d32[lane / 4] = d;
     } else {
-        int sum = __dp4a((int)q.x, 0x01010101, __dp4a((int)q.y, 0x01010101, 0));
-        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        int first = __dp4a((int)q.x, 0x01010101, __dp4a((int)q.y, 0x01010101, 0));
+        first += __shfl_xor_sync(0xffffffffu, first, 1);
+        const int sum = first + __shfl_xor_sync(0xffffffffu, first, 2);
+        const int later = __shfl_xor_sync(0xffffffffu, first, 16); /* of the group 4 later */
         if (lane % 4 == 0) {
             out->k.lo[lane / 4] = (int8_t)(sum & 63);
-            out->k.hi[lane / 4] = (int8_t)(sum >> 6); /* |sum| <= 32 * 127: -64 .. 63 */
+            out->k.hi[lane / 4] = (int8_t)(sum >> 6);         /* |sum| <= 32 * 127: -64 .. 63 */
+            out->k.first_hi[lane / 4] = (int8_t)(first >> 4); /* |first| <= 16 * 127 */
+            if (lane < 16)
+                out->k.first_lo[lane / 4] = (uint8_t)((first & 15) | (later & 15) << 4);
         }
         if (lane == 0)
-            *reinterpret_cast<float4 *>(&out->k.d) = make_float4(d, 0, 0, 0);
+            out->k.d = d;
     }
 }
 

@@ -1,5 +1,6 @@
 /*
- * matmul, K formats, many rows of x, on Hopper's tensor cores:  y[r][j] = sum_i x[r][i] W[j][i]
+ * matmul, Q4_K, Q5_K and Q6_K, many rows of x, on Hopper's tensor cores:
+ * y[r][j] = sum_i x[r][i] W[j][i]
  *
  * Shapes and numbers as matmul_mma.cu; only for compute capability 9.0 (this file is compiled for
  * sm_90a alone). Floor: 2 P n_row n_in n_out operations at the int8 rate of wgmma, P = 2.
@@ -255,15 +256,6 @@ static int wg_launch_rows(cudaStream_t s, struct mm_call *a, int n, struct err *
     return a->n_row <= 64 ? wg_launch<F, 64>(s, a, n, e) : wg_launch<F, 128>(s, a, n, e);
 }
 
-template <enum fmt F>
-static int wg_launch_format(cudaStream_t s, struct mm_call *a, int n, struct err *e)
-{
-    if constexpr (mm_x_block(F) == MM_CHUNK)
-        return wg_launch_rows<F>(s, a, n, e);
-    else
-        FAIL(e, ERR_BUG, "matmul: wgmma has no kernel for %s", fmt_info(F)->name);
-}
-
 bool mm_has_wgmma(void)
 {
     return true;
@@ -274,8 +266,8 @@ int mm_launch_wgmma(cudaStream_t s, enum fmt fmt, struct mm_call *a, int n, stru
     switch (fmt) {
 #define WG_LAUNCH(NAME, elems)                                                                     \
     case FMT_##NAME:                                                                               \
-        return wg_launch_format<FMT_##NAME>(s, a, n, e);
-        MM_QUANTS(WG_LAUNCH)
+        return wg_launch_rows<FMT_##NAME>(s, a, n, e);
+        MM_WGMMA(WG_LAUNCH)
 #undef WG_LAUNCH
     default:
         FAIL(e, ERR_BUG, "matmul: wgmma has no kernel for %s", fmt_info(fmt)->name);

@@ -35,6 +35,11 @@ __device__ __forceinline__ void vec_store16(void *p, uint4 v)
     *reinterpret_cast<uint4 *>(p) = v;
 }
 
+__device__ __forceinline__ uint2 vec_load8(const void *p) /* 8-byte aligned */
+{
+    return *reinterpret_cast<const uint2 *>(p);
+}
+
 /* Two f16 in 32 bits <-> two f32; the low half is x. Exact; to f16 rounds to nearest even. */
 __device__ __forceinline__ float2 vec_half2(uint32_t packed)
 {

@@ -14,8 +14,8 @@
  * ", " and safe to print. */
 int keys_check(const struct gguf *g, const char *arch, struct str *unknown, struct err *e);
 
-/* The reason why an architecture that this program lacks differs from those that it has, as its
- * keys tell: "a mixture of experts", .. NULL: they tell none. */
+/* The feature of an unknown architecture that no known one has, as its keys tell: "a mixture of
+ * experts", .. NULL: they tell none. */
 const char *keys_reason(const struct gguf *g, struct gguf_str arch);
 
 #endif

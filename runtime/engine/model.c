@@ -424,8 +424,8 @@ done:
     return rc;
 }
 
-/* Each format of q, k and v beyond the first is a kernel of its own. So is each norm of q and k, and
- * each norm of a result. */
+/* Each format of q, k and v beyond the first is a kernel of its own. So is each norm of q and k,
+ * and each norm of a result. */
 int model_more_launches(const struct model *m)
 {
     static const enum slot qkv[] = {SLOT_ATTN_Q, SLOT_ATTN_K, SLOT_ATTN_V};

@@ -223,7 +223,100 @@ text: /* no template of Jinja's: the bytes count as they are */
     return add_part(r, TEXT, from, e);
 }
 
-/* ---- branches that need tools ---------------------------------------------------------------- */
+/* ---- the name of the loop's variable --------------------------------------------------------- */
+
+/* The next word of a part at *at; false at its end. A string is one word. */
+static bool next_word(const struct reader *r, const struct part *p, size_t *at, struct gguf_str *w)
+{
+    const char *s = r->words.s + p->at;
+    if (*at >= p->len)
+        return false;
+    size_t from = *at;
+    while (*at < p->len && s[*at] != WORD)
+        ++*at;
+    *w = (struct gguf_str){s + from, *at - from};
+    ++*at;
+    return true;
+}
+
+static bool word_is(struct gguf_str w, struct gguf_str want)
+{
+    return w.len == want.len && !memcmp(w.s, want.s, w.len);
+}
+
+/* The variable of the first loop over the messages; len 0 = there is none. */
+static struct gguf_str loop_variable(const struct reader *r)
+{
+    static const char *const around[] = {"for", NULL, "in", "messages"};
+    for (size_t i = 0; i < r->n_part; i++) {
+        struct gguf_str w, name = {"", 0};
+        size_t at = 0;
+        int n = 0;
+        while (r->part[i].kind == BLOCK && n < 4 && next_word(r, &r->part[i], &at, &w)) {
+            if (!around[n])
+                name = w;
+            else if (!word_is(w, (struct gguf_str){around[n], strlen(around[n])}))
+                break;
+            n++;
+        }
+        if (n == 4 && at > r->part[i].len)
+            return name;
+    }
+    return (struct gguf_str){"", 0};
+}
+
+/* A word after one of these is an attribute or a filter, not a variable. */
+static bool names_part(struct gguf_str before)
+{
+    return before.len == 1 && (*before.s == '.' || *before.s == '|');
+}
+
+/* Whether `name` is never the key of an argument, and the text has no variable `message`. */
+static bool can_rename(const struct reader *r, struct gguf_str name)
+{
+    static const struct gguf_str message = {"message", 7};
+    for (size_t i = 0; i < r->n_part; i++) {
+        struct gguf_str w, before = {"", 0};
+        size_t at = 0;
+        while (r->part[i].kind != TEXT && next_word(r, &r->part[i], &at, &w)) {
+            if ((word_is(w, message) && !names_part(before)) ||
+                (word_is(before, name) && w.len == 1 && *w.s == '='))
+                return false;
+            before = w;
+        }
+    }
+    return true;
+}
+
+/* Gives the loop's variable the usual name, so that `for m in messages` reads alike. */
+static int rename_variable(struct reader *r, struct err *e)
+{
+    struct gguf_str name = loop_variable(r), w;
+    struct str to = STR_INIT;
+    if (!name.len || !is_word(*name.s) || word_is(name, (struct gguf_str){"messages", 8}) ||
+        !can_rename(r, name))
+        return 0;
+    for (size_t i = 0; i < r->n_part; i++) {
+        struct part *p = &r->part[i];
+        size_t from = to.len, at = 0;
+        if (p->kind == TEXT)
+            str_add(&to, r->words.s + p->at, p->len);
+        else
+            for (struct gguf_str before = {"", 0}; next_word(r, p, &at, &w); before = w) {
+                bool own = word_is(w, name) && !names_part(before);
+                if (to.len > from)
+                    str_addc(&to, WORD);
+                str_add(&to, own ? "message" : w.s, own ? 7 : w.len);
+            }
+        p->at = from;
+        p->len = to.len - from;
+    }
+    str_free(&r->words);
+    r->words = to;
+    return str_ok(&r->words, "a chat template", e);
+}
+
+/* ---- branches that no chat takes ---------------------------------------------------------------- */
 
 enum { NEST_MOST = 64 };
 
@@ -231,6 +324,7 @@ struct nest {    /* an open `if` or `for` */
     bool branch; /* an `if` */
     bool dead;   /* the present branch is dropped */
     bool begun;  /* an `if` was written, so `elif` and `endif` belong to it */
+    bool done;   /* a branch was taken for certain: all later ones are dropped */
 };
 
 struct writer {
@@ -277,6 +371,20 @@ static bool never(const struct reader *r, const struct part *p, size_t from)
     return false;
 }
 
+/* Whether the condition after `from` bytes of a tag is true for every chat of this program. */
+static bool always(const struct reader *r, const struct part *p, size_t from)
+{
+    static const char *const always_true[] = {
+        "message . content is string",
+        "message . content is defined",
+        "messages [ 0 ] . content is string",
+    };
+    for (size_t i = 0; i < sizeof always_true / sizeof *always_true; i++)
+        if (words_are(r, p, from, always_true[i], true))
+            return true;
+    return false;
+}
+
 /* Whether no tag gives these names a value of its own. */
 static bool names_are_unset(const struct reader *r)
 {
@@ -317,6 +425,8 @@ static void open_nest(struct writer *w, const struct part *p, bool branch)
     if (branch && !w->n_dead && never(w->r, p, 3)) {
         *k = (struct nest){.branch = true, .dead = true};
         w->n_dead++;
+    } else if (branch && !w->n_dead && always(w->r, p, 3)) {
+        *k = (struct nest){.branch = true, .done = true};
     } else {
         write_part(w, p, "", 0);
     }
@@ -334,9 +444,13 @@ static void next_branch(struct writer *w, const struct part *p, bool elif)
         k->dead = false;
         w->n_dead--;
     }
-    if (elif && !w->n_dead && never(w->r, p, 5)) {
+    if (k->done || (elif && !w->n_dead && never(w->r, p, 5))) {
         k->dead = true;
         w->n_dead++;
+    } else if (elif && !w->n_dead && always(w->r, p, 5)) {
+        k->done = true;
+        if (k->begun)
+            write_part(w, p, "else", p->len);
     } else if (k->begun) {
         write_part(w, p, "", 0);
     } else if (elif) {
@@ -417,6 +531,7 @@ int chat_canonical(struct gguf_str text, struct str *out, struct err *e)
     read_source(text, &r.src);
     TRY_DONE(str_ok(&r.src, "a chat template", e));
     TRY_DONE(read_all(&r, e));
+    TRY_DONE(rename_variable(&r, e));
     if (!names_are_unset(&r) || !write_parts(&r, true, out)) {
         out->len = before;
         write_parts(&r, false, out);

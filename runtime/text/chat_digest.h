@@ -8,8 +8,9 @@
  *   - white space that Jinja removes: at "-" of a tag, after a block tag (trim_blocks), and before
  *     one at the start of a line (lstrip_blocks), as transformers sets them;
  *   - white space between the words of a tag; quotes and escapes of a string;
+ *   - the name of the variable in `for m in messages`, if it is only a variable;
  *   - m['role'] and m.role; a tag that only prints strings, and its text without a tag;
- *   - branches of an `if` that need tools, because this program passes none.
+ *   - branches of an `if` that need tools or contents that are no text: there are none.
  * All other characters count.
  */
 #ifndef MAS_CHAT_DIGEST_H

@@ -99,18 +99,18 @@ static int pre_of(const struct gguf *g, const char *name, const struct pretoken 
     if (*out)
         return 0;
     pretoken_names(&names);
+    int rc = name ? ERR_USAGE : ERR_DATA;
     if (absent)
-        err_set(e, ERR_DATA,
+        err_set(e, rc,
                 "%s: there is no " KEY "pre, which names the pre-tokenizer; choose one with --pre "
                 "NAME: %s",
                 gguf_path(g), names.failed ? "" : names.s);
     else
-        err_set(e, ERR_DATA,
-                "%s: the pre-tokenizer '%.*s'%s is unknown; choose one with --pre NAME: %s",
+        err_set(e, rc, "%s: the pre-tokenizer '%.*s'%s is unknown; choose one with --pre NAME: %s",
                 gguf_path(g), shown(pre), pre.s, name ? "" : " of " KEY "pre",
                 names.failed ? "" : names.s);
     str_free(&names);
-    return ERR_DATA;
+    return rc;
 }
 
 /* A special id; -1 when the key is absent or holds -1 or 2^32 - 1, which converters write for

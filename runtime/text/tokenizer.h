@@ -30,7 +30,7 @@ struct tokenizer;
  * pre-tokenizer. A file without a name is Llama 3's if it has Llama 3's control tokens, with a
  * warning; otherwise it is refused. A special id out of range is a warning, and the tokenizer has
  * no such token. Without types all tokens are normal; without scores all scores are 0. ERR_USAGE:
- * pre for SentencePiece. */
+ * pre is unknown, or the file is SentencePiece. */
 int tokenizer_open(const struct gguf *g, const char *pre, struct tokenizer **out, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 

@@ -116,6 +116,23 @@ expect 0 'Q8_0' "$MAS" quantize --allow-requantize $name out.gguf Q8_0
 expect 0 '' "$MAS" run -q 'A man has chest pain.' -o 'A. GERD||B. MI' --set "model=demo" --set strategy=direct
 expect 66 'ollama:nobody' "$MAS" run -q 'A man has chest pain.' -o 'A. GERD||B. MI' --set model=ollama:nobody --set strategy=direct
 
+# ---- questions by name, as the line of the reference configuration needs them -------------------------------
+cp "$MAS_SOURCE/configs/llama3_70b.yaml" .
+rm models/*
+expect 66 "there is no data/medqa_us_4_options_test.jsonl; 'mas pull medqa' downloads them" \
+    "$MAS" eval --config llama3_70b.yaml --n 2
+expect 66 "did you mean 'medqa'?" "$MAS" eval -c demo --data medqua
+expect 66 "cannot open 'nothing.jsonl'" "$MAS" eval -c demo --set data=nothing.jsonl
+mkdir data
+cp "$MAS_SOURCE/configs/demo/questions.jsonl" data/medqa_us_4_options_test.jsonl
+expect 66 "mas: model 'llama3-70b' is not here: there is no models/Meta-Llama-3-70B-Instruct-Q4_K_M.gguf; 'mas pull llama3-70b'" \
+    "$MAS" eval --config llama3_70b.yaml --n 2
+cp "$MAS_SOURCE/configs/demo/toy_clinic.gguf" models/Meta-Llama-3-70B-Instruct-Q4_K_M.gguf
+expect 0 'strategy panel on medqa_us_4_options_test.jsonl' "$MAS" eval --config llama3_70b.yaml --n 2 --quiet
+expect 0 'strategy direct on medqa_us_4_options_test.jsonl' "$MAS" eval -c demo --data medqa --n 2 --quiet --strategy direct
+expect 0 'strategy direct on questions.jsonl' "$MAS" eval -c demo --n 2 --quiet --strategy direct \
+    --set "data=$MAS_SOURCE/configs/demo/questions.jsonl"
+
 # ---- a list of one's own -----------------------------------------------------------------------------------
 list() { # PATTERN REPLACEMENT: a copy of the list with one change
     sed "s|$1|$2|" "$MAS_SOURCE/configs/sources.yaml" >list.yaml

@@ -28,6 +28,7 @@
 #include <memory>
 #include <set>
 #include <sys/mman.h>
+#include <tuple>
 #include <unistd.h>
 #include <unordered_map>
 #include <vector>
@@ -376,7 +377,8 @@ struct request {
     uint64_t addr;
 };
 static bool want_shapes;
-static std::map<std::string, struct shape> shapes;
+/* by kernel, place and kind of access: the lines of places are looked up when shapes are printed */
+static std::map<std::tuple<const char *, uint32_t, std::string>, struct shape> shapes;
 static std::map<std::string, struct cushim_kernel> kernels; /* by kernel_call.full */
 static std::vector<struct request> requests[MAX_WARPS];
 static std::unordered_map<uint64_t, uint32_t> counts[MAX_WARPS];
@@ -434,8 +436,7 @@ static void shapes_flush(struct warp *w)
         bool shared = v[i].key & 1, write = v[i].key >> 1 & 1;
         char tail[32];
         snprintf(tail, sizeof tail, " %s%u", write ? "st" : "ld", v[i].size * 8);
-        struct shape *s =
-            &shapes[std::string(G.call->name) + " " + where((uint32_t)(v[i].key >> 2)) + tail];
+        struct shape *s = &shapes[{G.call->name, (uint32_t)(v[i].key >> 2), tail}];
         s->shared = shared;
         s->write = write;
         s->size = v[i].size;
@@ -732,7 +733,17 @@ int cushim_kernels(void (*each)(const struct cushim_kernel *k, void *arg), void 
 
 int cushim_print_shapes(int fd)
 {
+    std::map<std::string, struct cushim::shape> lines;
     for (auto &s : cushim::shapes) {
+        const std::string kernel = std::get<0>(s.first), line = cushim::where(std::get<1>(s.first));
+        struct cushim::shape &to = lines[kernel + " " + line + std::get<2>(s.first)];
+        const struct cushim::shape before = to;
+        to = s.second;
+        to.requests += before.requests;
+        to.units += before.units;
+        to.ideal += before.ideal;
+    }
+    for (auto &s : lines) {
         const struct cushim::shape &x = s.second;
         dprintf(fd, "%-60s %-6s %9llu requests %6.2f %s (ideal %.2f)%s\n", s.first.c_str(),
                 x.shared ? "shared" : "global", (unsigned long long)x.requests,

@@ -128,7 +128,7 @@ static const char *on_tensor_cores(enum fmt fmt, int i)
     if (!is_quantised(fmt))
         return "float_mma";
     if (i == 2)
-        return fmt_info(fmt)->block_elems == 256 ? "wgmma" : NULL;
+        return fmt == FMT_Q4_K || fmt == FMT_Q5_K || fmt == FMT_Q6_K ? "wgmma" : NULL;
     return i ? "mma_split" : "mma";
 }
 

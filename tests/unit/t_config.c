@@ -121,6 +121,7 @@ static void defaults_are_the_documented_ones(void **state)
                                           {"top_p", "1"},
                                           {"min_p", "0"},
                                           {"price_kwh", "0.12"},
+                                          {"data", ""},
                                           {"agent_temperatures.planner", "-1"},
                                           {"role_tokens.cot", "0"},
                                           {"seed", "42"},
@@ -671,6 +672,7 @@ static void the_knobs_that_change_results_are_marked(void **state)
         "engine.prefix_cache",
         "logging.traces_dir",
         "logging.level",
+        "data", /* its content's hash is in the identity */
         "price_kwh"};
     for (size_t i = 0; i < sizeof must / sizeof must[0]; i++)
         assert_true(row(must[i])->marks & OPTION_RESULT);

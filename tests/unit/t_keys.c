@@ -215,8 +215,8 @@ static void layers_are(const char *from, const char *changes, const char *want)
     model_free(&m);
 }
 
-/* The context stays whole. Without a pattern, llama's layers all have the window, and every sixth of
- * Gemma 3's has none. */
+/* The context stays whole. Without a pattern, llama's layers all have the window, and every sixth
+ * of Gemma 3's has none. */
 static void a_sliding_window_belongs_to_its_layers(void **state)
 {
     (void)state;
@@ -307,6 +307,34 @@ static void the_activation_is_that_of_the_architecture(void **state)
           "an activation other than GELU is not supported; must be gelu_pytorch_tanh");
     fails(try_model(gemma, "f32:final_logit_softcapping=30", &m, &e), ERR_DATA,
           "soft-capping of logits");
+}
+
+/* Gemma 3 27B has heads of 128, but its scores are scaled by 5376 / 32 = 168. */
+static void the_scale_of_scores_is_that_of_the_model(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *shape;
+        double dim;
+    } row[] = {{"gemma3-27b", 168}, {"gemma3-12b", 256}, {"mistral-small-3", 128}, {"phi-4", 128}};
+    const char *mas = getenv("MAS");
+    struct str out = STR_INIT;
+    assert_non_null(mas);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct err e = {0};
+        struct gguf *g;
+        struct model m;
+        str_clear(&out);
+        if (test_run(&out, "'%s' synth --hollow --shape %s --vocab 300 --quiet '%s'", mas,
+                     row[i].shape, path))
+            fail_msg("%s", out.s);
+        ok(gguf_open(path, &g, &e));
+        ok(model_init(g, 300, &m, &e));
+        assert_true(fabs((double)m.hp.attn_scale * sqrt(row[i].dim) - 1) < 1e-6);
+        model_free(&m);
+        gguf_close(g);
+    }
+    str_free(&out);
 }
 
 /* The keys of an image encoder do not concern the text. */
@@ -408,6 +436,7 @@ int main(void)
         cmocka_unit_test(layers_with_a_window_have_their_own_frequencies),
         cmocka_unit_test(the_context_chooses_the_factors_of_longrope),
         cmocka_unit_test(the_activation_is_that_of_the_architecture),
+        cmocka_unit_test(the_scale_of_scores_is_that_of_the_model),
         cmocka_unit_test(keys_of_an_image_encoder_are_not_unknown),
         cmocka_unit_test(unknown_keys_are_named),
         cmocka_unit_test(an_unknown_key_is_a_warning_and_the_run_goes_on),

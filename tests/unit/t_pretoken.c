@@ -7,6 +7,7 @@
 
 #include "rng.h"
 #include "test.h"
+#include "tokenizer.h"
 #include "zio.h"
 
 static const char *const names[] = {
@@ -35,10 +36,25 @@ static void pieces_of(const struct pretoken *p, const char *s, size_t n, struct 
         str_addf(out, out->len ? " %zu" : "%zu", len);
 }
 
-static void check_line(const json_t *row, size_t count[N_NAMES])
+/* The tokens on a small vocabulary with the rule. */
+static void ids_of(const struct tokenizer *t, const char *s, size_t n, struct str *out)
+{
+    struct err e;
+    struct token_list l = {0};
+    str_clear(out);
+    ok(tokenizer_encode(t, s, n, 0, &l, &e));
+    for (size_t i = 0; i < l.n; i++)
+        str_addf(out, i ? " %d" : "%d", l.id[i]);
+    token_list_free(&l);
+}
+
+/* Compares the rules named in each key of row's member `what` with its value. t: (N_NAMES) the
+ * small vocabulary with each rule, for ids; NULL for cuts. */
+static void check_line(const json_t *row, const char *what, struct tokenizer *const *t,
+                       size_t count[N_NAMES])
 {
     const json_t *text = json_object_get(row, "text");
-    json_t *cuts = json_object_get(row, "cuts");
+    json_t *cuts = json_object_get(row, what);
     struct str got = STR_INIT;
     const char *key;
     json_t *cut;
@@ -50,31 +66,46 @@ static void check_line(const json_t *row, size_t count[N_NAMES])
             if (!at || (at > key && at[-1] != ' ') || (at[len] && at[len] != ' '))
                 continue;
             count[i]++;
-            pieces_of(rule(names[i]), json_string_value(text), json_string_length(text), &got);
+            if (t)
+                ids_of(t[i], json_string_value(text), json_string_length(text), &got);
+            else
+                pieces_of(rule(names[i]), json_string_value(text), json_string_length(text), &got);
             if (strcmp(got.s, json_string_value(cut)))
-                fail_msg("%s cuts '%s' into\n %s, want\n %s", names[i], json_string_value(text),
-                         got.s, json_string_value(cut));
+                fail_msg("%s, %s of '%s':\n got %s\nwant %s", names[i], what,
+                         json_string_value(text), got.s, json_string_value(cut));
         }
     }
     str_free(&got);
 }
 
-static void two_thousand_strings_have_the_pieces_of_the_oracle(void **state)
+static void two_thousand_strings_have_the_pieces_and_ids_of_the_oracle(void **state)
 {
     (void)state;
     struct err e;
     struct str all = STR_INIT;
-    size_t count[N_NAMES] = {0};
+    struct gguf *g;
+    struct tokenizer *t[N_NAMES];
+    size_t cuts[N_NAMES] = {0}, ids[N_NAMES] = {0};
+    ok(gguf_open(TEST_GOLDEN "/vocab_bpe.gguf", &g, &e));
+    for (size_t i = 0; i < N_NAMES; i++)
+        ok(tokenizer_open(g, names[i], &t[i], &e));
     ok(zio_read(TEST_GOLDEN "/pretoken.jsonl.gz", 1 << 24, &all, &e));
     for (char *s = all.s, *end; (end = strchr(s, '\n')); s = end + 1) {
         json_error_t je;
         json_t *row = json_loadb(s, (size_t)(end - s), JSON_ALLOW_NUL, &je);
         assert_non_null(row);
-        check_line(row, count);
+        check_line(row, "cuts", NULL, cuts);
+        if (json_object_get(row, "ids"))
+            check_line(row, "ids", t, ids);
         json_decref(row);
     }
-    for (size_t i = 0; i < N_NAMES; i++)
-        assert_int_equal(count[i], strcmp(names[i], "smaug-bpe") ? 2000 : 0);
+    for (size_t i = 0; i < N_NAMES; i++) {
+        bool own = strcmp(names[i], "smaug-bpe") != 0; /* it has the pieces of llama-bpe */
+        assert_int_equal(cuts[i], own ? 2000 : 0);
+        assert_int_equal(ids[i], own ? 200 : 0);
+        tokenizer_close(t[i]);
+    }
+    gguf_close(g);
     str_free(&all);
 }
 
@@ -184,7 +215,7 @@ static void long_runs_cost_linear_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_thousand_strings_have_the_pieces_of_the_oracle),
+        cmocka_unit_test(two_thousand_strings_have_the_pieces_and_ids_of_the_oracle),
         cmocka_unit_test(each_label_finds_its_row),
         cmocka_unit_test(any_bytes_are_covered_by_pieces),
         cmocka_unit_test(long_runs_cost_linear_time),

@@ -359,7 +359,7 @@ static void the_pre_tokenizer_of_the_caller_comes_first(void **state)
     assert_int_equal(l.n, 2);
     assert_int_equal(l.id[1], '2');
     tokenizer_close(t);
-    fails(tokenizer_open(b.g, "qwen8", &t, &e), ERR_DATA, "the pre-tokenizer 'qwen8' is unknown");
+    fails(tokenizer_open(b.g, "qwen8", &t, &e), ERR_USAGE, "the pre-tokenizer 'qwen8' is unknown");
     unbuild(b);
     f = right_spm();
     b = build(&f);

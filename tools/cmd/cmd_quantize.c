@@ -250,8 +250,8 @@ static bool key_is(const struct gguf_kv *kv, const char *key)
     return kv->key.len == strlen(key) && !memcmp(kv->key.s, key, kv->key.len);
 }
 
-/* True for keys that are not facts of the result: they tie the file to the other parts of its
- * model, or name the importance matrix of an earlier quantisation. */
+/* True for keys that do not hold for the result. They tie the file to the other parts of its model,
+ * or name the importance matrix of an earlier quantisation. */
 static bool key_is_past(const struct gguf_kv *kv)
 {
     static const char *const past[] = {"split.", "quantize.imatrix."};

@@ -368,6 +368,13 @@ static int data_of(const struct sources *s, const char *name, struct str *path, 
     const struct sources_entry *n = sources_find(s, name);
     struct stat st;
     if (!n || !n->data) {
+        struct source_known all[1] = {{.name = NULL}};
+        for (size_t i = s->n_model; i < s->n_entry; i++) {
+            all[0].name = s->entry[i].name;
+            if (source_nearest(name, all, 1))
+                FAIL(e, ERR_NOINPUT, "cannot open '%s': there is no such file; did you mean '%s'?",
+                     name, all[0].name);
+        }
         str_adds(path, name);
         return str_ok(path, "a path", e);
     }

@@ -4,16 +4,17 @@
 usage: tools/training/golden/pretoken.py [OUT]                       (default tests/golden)
 
 A line is {"text": .., "cuts": {name: "bytes of piece 1, 2, .."}}. Names with equal pieces share one
-key, separated by spaces.
+key, separated by spaces. Every tenth line also has "ids", the tokens on OUT/vocab_bpe.gguf with that
+pre-tokenizer, in the same form.
 
 Pieces come from the pre-tokenizers of the Python package tokenizers (Hugging Face) with the patterns
 of the models' tokenizer.json. falcon and default are the patterns of llama.cpp (src/llama-vocab.cpp).
 falcon's tokenizer.json splits digits a second time, also bytes that look like digits in the
-byte-level alphabet; its vocabulary has no merge across such a cut, so tokens are the same. The
+byte-level alphabet; a vocabulary trained with it has no merge across such a cut. The
 package regex must give the same pieces for each pattern; the script ends otherwise. Characters that
 this Python's Unicode does not know are left out: the packages' tables are newer than version 15.
 
-Needs: tokenizers, regex.
+Needs: gguf, tokenizers, regex.
 """
 import gzip
 import json
@@ -22,8 +23,9 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import gguf
 import regex
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tokenizer import SENTENCES, nasty
@@ -97,6 +99,13 @@ ODD = ["\x00", "\x01", "\x1b", "\x7f", "\ufffd", "\ufeff", "\ufffe", "\U0010ffff
        "\ue000", "\U000e0020"]
 
 
+# Edges of the patterns: signs with line ends and slashes, ends of the lists of code points.
+EDGES = ["a)\n/b", "!\r\n//x", "?/\n/ y", " -/\n\n/", "x\u0800y", "1\u0800\u0801 \u9fa5\u9fa6\u9fa71", "\u4e00\u4dff",
+         "\uabff\uac00\ud7a3 .\ud7b0", "\u303f\u3040\u3041\u309f\u30a0\u30ff\u3100\u3105", "!\uff01\uff0f\uff10\uff1a\uff5e\uff5f",
+         "\u2017\u2018\u201f\u2020", "\u3000\u3001\u3002\u3003", "\u01ba\u01bb\u01bc\u01bf\u01c0", "\u0293\u0294\u0295", "@[`{", "#!/bin/sh\n",
+         "12\n", "1 \n", "a \n", "\u00e9'S", "\u4e00's", "A'LL", "Ab'Ve", "'ll'LL"]
+
+
 def known(c):
     return unicodedata.category(c) not in ("Cs", "Cn") or c in "\ufffe\U0010ffff"
 
@@ -128,6 +137,7 @@ def texts(count):
     rng = random.Random(2511)
     out = [s for s in nasty() if s and len(s) < 200]
     out += [rng.choice(SPACES) + line for line in SENTENCES.split("\n")]
+    out += EDGES
     while len(out) < count:
         s = "".join(atom(rng) for _ in range(rng.randrange(1, 12)))
         if s:
@@ -155,21 +165,50 @@ def by_regex(passes, text):
     return out
 
 
+WHOLE_FIRST = ("llama-bpe", "tekken")  # ignore_merges in tokenizer.json
+
+
+def on_small(path, name):
+    """A function from text to the ids on a small vocabulary of ours."""
+    fields = gguf.GGUFReader(path).fields
+    tokens, types, merges = (fields["tokenizer.ggml." + k].contents() for k in ("tokens", "token_type", "merges"))
+    vocab = {t: i for i, (t, k) in enumerate(zip(tokens, types)) if k == gguf.TokenType.NORMAL}
+    user = [t for t, k in zip(tokens, types) if k == gguf.TokenType.USER_DEFINED]
+    tok = Tokenizer(models.BPE(vocab=vocab, merges=[tuple(m.split(" ")) for m in merges],
+                               ignore_merges=name in WHOLE_FIRST))
+    tok.pre_tokenizer = pre_tokenizers.Sequence(
+        [by_tokenizers(PASSES[name]), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tok.add_tokens([AddedToken(t, special=False, normalized=False) for t in user])
+    ids = {tok.token_to_id(t): tokens.index(t) for t in user}
+    return lambda text: [ids.get(i, i) for i in tok.encode(text, add_special_tokens=False).ids]
+
+
+def shared(values):
+    """{name: text} as {names: text}: names of equal texts share a key."""
+    names = {}
+    for name, value in values.items():
+        names.setdefault(" ".join(map(str, value)), []).append(name)
+    return {" ".join(n): value for value, n in names.items()}
+
+
 def main():
     out = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[3] / "tests" / "golden")
     tokenizers = {name: by_tokenizers(p) for name, p in PASSES.items()}
     patterns = {name: [regex.compile(p, regex.V1) for p in ps] for name, ps in PASSES.items()}
+    small = {name: on_small(out / "vocab_bpe.gguf", name) for name in PASSES}
     lines, differ = [], 0
-    for text in texts(2000):
-        same = {}
+    for i, text in enumerate(texts(2000)):
+        cuts = {}
         for name in PASSES:
             pieces = [p for p, _ in tokenizers[name].pre_tokenize_str(text)]
             if pieces != by_regex(patterns[name], text):
                 differ += 1
                 print(f"{name}: {text!r}\n tokenizers {pieces}\n regex      {by_regex(patterns[name], text)}")
-            same.setdefault(" ".join(str(len(p.encode())) for p in pieces), []).append(name)
-        cuts = {" ".join(names): cut for cut, names in same.items()}
-        lines.append(json.dumps({"text": text, "cuts": cuts}, separators=(",", ":")) + "\n")
+            cuts[name] = [len(p.encode()) for p in pieces]
+        row = {"text": text, "cuts": shared(cuts)}
+        if i % 10 == 0:
+            row["ids"] = shared({name: encode(text) for name, encode in small.items()})
+        lines.append(json.dumps(row, separators=(",", ":")) + "\n")
     with open(out / "pretoken.jsonl.gz", "wb") as f:
         f.write(gzip.compress("".join(lines).encode(), 9, mtime=0))
     print(f"{len(lines)} strings, {len(PASSES)} pre-tokenizers, {differ} differences between the packages")

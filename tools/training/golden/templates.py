@@ -234,10 +234,12 @@ def which(path, mas):
     for line in golden.read_text().split("\n")[1:-1]:
         row = json.loads(line)
         want.setdefault(row["chat"], []).append((row["at"], "think" in row, row["text"]))
-    names = []
+    names, template, last = [], None, None
     for name, rows in want.items():
         try:
-            template = environment(name).from_string(text)
+            if template is None or (name == "mistral-small-2501") != last:  # its date differs
+                template = environment(name).from_string(text)
+                last = name == "mistral-small-2501"
             if all(given == expected(name, template, CONVERSATIONS[at],
                                     **({"enable_thinking": False} if none else {}))
                    for at, none, given in rows):
