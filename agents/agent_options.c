@@ -70,6 +70,12 @@ static int check_tokens(const struct config *c, const struct agent_options *o, s
     TRY(strategy_find(o->strategy, &s, e));
     for (const struct strategy_role *r = s->role; r->name; r++) {
         int tokens = strategy_tokens(o, r);
+        if (o->think > 0 && tokens < context && (int64_t)o->think + tokens >= context &&
+            !(r->needs & LLM_CAN_SCORE) && (!s->asks || s->asks(&env, r)))
+            FAIL(e, ERR_CONFIG,
+                 "thinking.budget is %d tokens and the reply of role %s %d, but max_context_length "
+                 "is %lld and must also hold the prompt; lower the budget or raise the context",
+                 o->think, r->name, tokens, (long long)context);
         bool own = r->key && option_map_get(&o->role_tokens, r->key, 0) > 0;
         if (r->needs & LLM_CAN_SCORE || tokens < context || (s->asks && !s->asks(&env, r)))
             continue;

@@ -99,7 +99,7 @@ int64_t consult_tokens(const struct consult *c)
     int64_t sum = 0;
     for (const struct consult_call *k = c->first; k; k = k->next)
         if (k->done)
-            sum += k->llm.n_prompt + k->llm.n_new;
+            sum += k->llm.n_prompt + k->llm.n_think + k->llm.n_new;
     return sum;
 }
 
@@ -153,7 +153,7 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     k->index = ask->index;
     k->specialty = ask->specialty;
     k->prompt = ask->prompt;
-    k->llm.reply = (struct str)STR_INIT;
+    k->llm.reply = k->llm.think = (struct str)STR_INIT;
     TRY(consult_prompt(c, ask, k, e));
     k->llm.id = consult_id(c->q->id, ask->role->name, ask->index);
     k->llm.role = ask->role->name;
@@ -164,6 +164,7 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     k->llm.reply_prefix = ask->reply_prefix;
     k->llm.schema = ask->schema;
     k->llm.max_tokens = ask->role->needs & LLM_CAN_SCORE ? 0 : strategy_tokens(cfg, ask->role);
+    k->llm.max_think = strategy_think(c->env, ask->role);
     k->llm.temperature = (float)strategy_temperature(cfg, ask->role);
     k->llm.top_p = (float)cfg->top_p;
     k->llm.min_p = (float)cfg->min_p;
@@ -231,6 +232,19 @@ void consult_warn_closed(const struct consult_call *call, const char *name)
             call->of,
             "%s: the reply was closed at its limit of %d tokens; unfinished parts are left out",
             name, call->llm.max_tokens);
+}
+
+void consult_warn_thinking(struct consult *c)
+{
+    for (const struct consult_call *k = c->first; k; k = k->next) {
+        const char *of = k->specialty >= 0 ? c->env->catalog->entry[k->specialty].id : "";
+        if (k->done && k->llm.thought == LLM_THOUGHT_CUT)
+            consult_warn(c, "%s%s%s: the thinking was cut at its budget of %d tokens",
+                         k->role->name, *of ? " " : "", of, k->llm.max_think);
+        if (k->done && k->llm.thought == LLM_THOUGHT_EOS)
+            consult_warn(c, "%s%s%s: the model ended its turn while it was thinking", k->role->name,
+                         *of ? " " : "", of);
+    }
 }
 
 void consult_bad(struct consult_call *call, const struct err *why)

@@ -97,6 +97,8 @@ bool consult_usable(struct consult_call *call);
 /* Leaves a warning if the call's reply was closed before the model had finished it. name: the
  * speaker's name in the warning. */
 void consult_warn_closed(const struct consult_call *call, const char *name);
+/* Leaves a warning for each call whose thinking was cut, in order of asking. */
+void consult_warn_thinking(struct consult *c);
 /* Marks the call as not parsed. For a reply that was closed early, the reason names the limit to
  * raise. */
 void consult_bad(struct consult_call *call, const struct err *why);
@@ -115,7 +117,7 @@ void consult_unparsed(struct consult *c, const char *fmt, ...)
 void consult_fail(struct consult *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void consult_warn(struct consult *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Tokens of the calls that are done: prompt (cached ones included) + new. */
+/* Tokens of the calls that are done: prompt (cached ones included) + thinking + new. */
 int64_t consult_tokens(const struct consult *c);
 /* Fails the case when its calls took more tokens than the budget of a case. Checks only when no
  * call is open, so that the order of ends changes nothing. */

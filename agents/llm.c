@@ -13,6 +13,12 @@ const char *llm_finish_name(enum llm_finish f)
     return names[f];
 }
 
+const char *llm_thought_name(enum llm_thought t)
+{
+    static const char *const names[] = {"none", "empty", "open", "closed", "cut", "eos"};
+    return names[t];
+}
+
 const char *llm_can_text(unsigned can, char buf[160])
 {
     static const struct {
@@ -41,11 +47,15 @@ void llm_call_clear(struct llm_call *c)
 {
     if (c->reply.s) /* a call that was zeroed and never sent has no string yet */
         str_free(&c->reply);
-    c->reply = (struct str)STR_INIT;
+    if (c->think.s)
+        str_free(&c->think);
+    c->reply = c->think = (struct str)STR_INIT;
     mem_free(c->option_lp);
     mem_free(c->option_tokens);
     c->option_lp = NULL;
     c->option_tokens = NULL;
+    c->thought = LLM_THOUGHT_NONE;
+    c->n_think = 0;
     c->finish = LLM_STOP;
     c->err = (struct err){.code = 0};
     c->n_prompt = c->n_cached = c->n_new = c->n_pass = c->n_drafted = c->n_accepted = 0;
@@ -83,10 +93,13 @@ int llm_check(struct llm *l, const struct llm_call *c, struct err *e)
 static void llm_drop(struct llm_call *c)
 {
     str_free(&c->reply);
+    str_free(&c->think);
     mem_free(c->option_lp);
     mem_free(c->option_tokens);
     c->option_lp = NULL;
     c->option_tokens = NULL;
+    c->thought = c->max_think ? LLM_THOUGHT_OPEN : c->thought;
+    c->n_think = 0;
     c->finish = LLM_CANCEL;
     c->err = (struct err){.code = 0};
     c->n_cached = c->n_new = c->n_pass = c->n_drafted = c->n_accepted = 0;

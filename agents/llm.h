@@ -34,6 +34,18 @@ enum llm_finish {
 };
 const char *llm_finish_name(enum llm_finish f); /* "stop", "cut", .. */
 
+/* The end of a call's thinking: free text that the model writes before its reply. */
+enum llm_thought {
+    LLM_THOUGHT_NONE,   /* the model does not think */
+    LLM_THOUGHT_EMPTY,  /* budget 0: the reply follows the template's empty block */
+    LLM_THOUGHT_OPEN,   /* not ended: the call was cancelled or failed before */
+    LLM_THOUGHT_CLOSED, /* by the model */
+    LLM_THOUGHT_CUT,    /* the budget ran out, and the llm closed the block */
+    LLM_THOUGHT_EOS,    /* the model ended its turn within the block, and the llm closed it */
+};
+const char *llm_thought_name(enum llm_thought t); /* "none", "empty", "open", "closed", .. */
+#define LLM_THINK_DEFAULT 2048 /* tokens: the budget of a model that thinks, if none is given */
+
 struct llm_text {
     const char *s;
     size_t n;
@@ -54,13 +66,19 @@ struct llm_call {
     const char *reply_prefix;        /* the assistant's turn begins with this; NULL = nothing */
     const struct llm_schema *schema; /* NULL = free text */
     int max_tokens; /* 0 = scoring: log-probability of each option as continuation */
+    /* most tokens of thinking before the reply; 0 = none. A score has none. ERR_DATA for a model
+     * that does not think */
+    int max_think;
     float temperature, top_p, min_p;
     int top_k;
     const struct llm_text *options; /* scoring only */
     int n_options;
     void *user_data;
-    /* out; reply and option_lp belong to the call until llm_call_clear */
-    struct str reply;
+    /* out; reply, think and option_lp belong to the call until llm_call_clear */
+    struct str reply; /* without the thinking */
+    struct str think; /* the thinking, without the texts that open and close it */
+    enum llm_thought thought;
+    int n_think; /* tokens of the block; n_new does not count them */
     /* bytes of reply that the model chose or that its schema forced. The rest of a closed reply is
      * the closer's. LLM_CLOSED: at most reply.len; any other: reply.len */
     size_t own_len;
@@ -71,7 +89,7 @@ struct llm_call {
     int n_prompt, n_cached, n_new;
     /* steps that gave new tokens; tokens drafted, and those accepted */
     int n_pass, n_drafted, n_accepted;
-    double mean_lp;       /* mean log-probability of the new tokens, NaN if none */
+    double mean_lp;       /* mean log-probability of the reply's tokens, NaN if none */
     double seconds;       /* submit to done */
     double first_seconds; /* submit to first token */
     void *llm_slot;       /* the llm's */
@@ -107,6 +125,7 @@ struct llm_info {         /* for the trace header */
     char placement[200]; /* places of the weights; "" = unknown to the provider */
     char chat[32];
     char kv[16]; /* number format of the KV cache; "" = unknown to the provider */
+    bool thinks; /* the model can think before it replies */
     int n_ctx;
     int slots; /* calls that make progress together, a hint for the number to submit */
 };
@@ -146,8 +165,7 @@ struct llm { /* first member of every implementation */
 /* Compiles a schema; ERR_CONFIG with its JSON path when a form is not supported. */
 int llm_schema(struct llm *l, const char *json, size_t n, const char *name,
                const struct llm_schema **out, struct err *e);
-/* ERR_DATA when prompt + max_tokens exceed the context (both numbers); then the call was not
- * taken. */
+/* ERR_DATA when prompt + max_think + max_tokens exceed the context; then the call was not taken. */
 int llm_submit(struct llm *l, struct llm_call *c, struct err *e);
 /* Checks that llm_submit would find room for the call. Fails with the same ERR_DATA. Takes
  * nothing. */
@@ -173,13 +191,15 @@ void llm_placement(struct llm *l, struct str *out);
 struct engine;
 int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e);
 
-/* llm_script.c: fn writes the reply of a call, and finish, option_lp, and own_len of a closed
- * reply. llm_next calls it in an order shuffled by seed, so that completions arrive as unordered as
- * in reality. */
+/* llm_script.c: fn writes the reply of a call, and finish, option_lp, think, thought (closed if fn
+ * leaves it), and own_len of a closed reply. llm_next calls it in an order shuffled by seed, so
+ * that completions arrive as unordered as in reality. */
 typedef void (*llm_script_fn)(struct llm_call *c, void *user);
 int llm_script_open(llm_script_fn fn, void *user, uint64_t seed, struct llm **out, struct err *e);
 /* A scripted llm has every capability until this call sets others. */
 void llm_script_can(struct llm *l, unsigned can);
+/* A scripted llm does not think until this call. */
+void llm_script_thinks(struct llm *l, bool thinks);
 /* The text of a schema that a scripted llm has prepared. */
 const char *llm_script_schema(const struct llm_schema *s);
 

@@ -19,6 +19,7 @@
 #include "llm.h"
 #include "mem.h"
 #include "str.h"
+#include "think.h"
 #include "tokenizer.h"
 
 struct llm_schema { /* linked in its llm */
@@ -32,6 +33,7 @@ struct local_call {          /* one call inside the engine */
     struct llm_call *call;
     struct request r;
     struct token_list prompt;
+    struct token_list added; /* by the engine to the thinking */
     struct token_list conts; /* all options' tokens, one after another */
     const int32_t **cont;
     int *cont_len;
@@ -54,6 +56,7 @@ static void local_call_free(struct local_call *lc)
     if (!lc)
         return;
     token_list_free(&lc->prompt);
+    token_list_free(&lc->added);
     token_list_free(&lc->conts);
     mem_free(lc->cont);
     mem_free(lc->cont_len);
@@ -110,12 +113,29 @@ static int local_messages(const struct llm_call *c, struct chat_message m[3])
     return n;
 }
 
+/* Without a budget the block of a model that thinks is empty, also of one that always thinks. */
+static enum chat_think local_start(const struct llm_call *c)
+{
+    return c->max_think ? CHAT_THINK_OPEN : CHAT_THINK_NONE;
+}
+
+/* Gives the request its block of thinking. */
+static int local_think(struct llm_local *l, struct local_call *lc, struct err *e)
+{
+    const struct llm_call *c = lc->call;
+    if (c->max_tokens <= 0 || c->reply_prefix)
+        FAIL(e, ERR_BUG, "thinking of %d tokens before %s", c->max_think,
+             c->reply_prefix ? "a reply with a given beginning" : "a score");
+    return think_of_chat(engine_info(l->en)->chat, engine_tokenizer(l->en), c->max_think,
+                         &lc->added, &lc->r.think, e);
+}
+
 static int local_render(struct llm_local *l, const struct llm_call *c, struct token_list *out,
                         struct err *e)
 {
     struct chat_message m[3];
     int n = local_messages(c, m);
-    return chat_render(engine_info(l->en)->chat, engine_tokenizer(l->en), m, n, out, e);
+    return chat_render(engine_info(l->en)->chat, m, n, local_start(c), out, e);
 }
 
 static int local_options(struct llm_local *l, struct local_call *lc, struct err *e)
@@ -135,7 +155,7 @@ static int local_options(struct llm_local *l, struct local_call *lc, struct err 
     }
     for (size_t i = 0; i < n; i++)
         o[i] = (struct chat_option){c->options[i].s, c->options[i].n};
-    int rc = chat_render_options(engine_info(l->en)->chat, engine_tokenizer(l->en), m, n_message, o,
+    int rc = chat_render_options(engine_info(l->en)->chat, m, n_message, local_start(c), o,
                                  c->n_options, &lc->prompt, &lc->conts, lc->cont_len, e);
     mem_free(o);
     if (rc < 0)
@@ -166,15 +186,18 @@ static int local_fill(struct llm_local *l, struct local_call *lc, struct err *e)
                              .grammar = c->schema ? c->schema->grammar : NULL,
                              .done = local_done,
                              .user = lc};
+    if (c->max_think)
+        TRY(local_think(l, lc, e));
     TRY(c->max_tokens > 0 ? local_render(l, c, &lc->prompt, e) : local_options(l, lc, e));
     lc->r.prompt = lc->prompt.id;
     lc->r.n_prompt = (int)lc->prompt.n;
     if (c->max_tokens <= 0)
         return 0;
-    lc->r.out = mem_zalloc((size_t)c->max_tokens, sizeof *lc->r.out);
-    lc->r.out_lp = mem_zalloc((size_t)c->max_tokens, sizeof *lc->r.out_lp);
+    size_t most = (size_t)request_most(&lc->r);
+    lc->r.out = mem_zalloc(most, sizeof *lc->r.out);
+    lc->r.out_lp = mem_zalloc(most, sizeof *lc->r.out_lp);
     if (!lc->r.out || !lc->r.out_lp)
-        return NOMEM(e, (size_t)c->max_tokens * sizeof *lc->r.out, "reply");
+        return NOMEM(e, most * sizeof *lc->r.out, "reply");
     return 0;
 }
 
@@ -185,7 +208,7 @@ static int local_check(struct llm *llm, const struct llm_call *c, struct err *e)
     struct local_call *lc = mem_zalloc(1, sizeof *lc);
     if (!lc)
         return NOMEM(e, sizeof *lc, "call");
-    copy.reply = (struct str)STR_INIT;
+    copy.reply = copy.think = (struct str)STR_INIT;
     copy.option_lp = NULL;
     copy.option_tokens = NULL;
     lc->call = &copy;
@@ -236,6 +259,44 @@ static enum llm_finish local_finish(enum finish f)
     return LLM_ERROR;
 }
 
+static enum llm_thought local_thought(const struct llm_local *l, enum thought t)
+{
+    switch (t) {
+    case THOUGHT_OPEN:
+        return LLM_THOUGHT_OPEN;
+    case THOUGHT_CLOSED:
+        return LLM_THOUGHT_CLOSED;
+    case THOUGHT_CUT:
+        return LLM_THOUGHT_CUT;
+    case THOUGHT_EOS:
+        return LLM_THOUGHT_EOS;
+    case THOUGHT_NONE:
+        break;
+    }
+    return l->info.thinks ? LLM_THOUGHT_EMPTY : LLM_THOUGHT_NONE;
+}
+
+/* The text of the thinking. A free reply begins with the bytes that the closing token has after the
+ * closing text, but for white space. */
+static int local_thinking(struct llm_local *l, const struct request *r, struct llm_call *c,
+                          struct err *e)
+{
+    struct str rest = STR_INIT;
+    size_t at = 0;
+    c->thought = local_thought(l, r->thought);
+    c->n_think = r->n_think;
+    if (!r->n_think)
+        return 0;
+    think_text(r, engine_tokenizer(l->en), &c->think, &rest);
+    while (at < rest.len && strchr(" \t\r\n", rest.s[at]))
+        at++;
+    if (!r->grammar)
+        str_add(&c->reply, rest.s + at, rest.len - at);
+    int rc = str_ok(&rest, "thinking", e);
+    str_free(&rest);
+    return rc < 0 ? rc : str_ok(&c->think, "thinking", e);
+}
+
 /* The reply's text, and how much of it is the model's own: its tokens, and what had to follow
  * them. */
 static int local_reply(struct llm_local *l, const struct request *r, struct llm_call *c,
@@ -245,12 +306,14 @@ static int local_reply(struct llm_local *l, const struct request *r, struct llm_
     struct str own = STR_INIT;
     struct grammar_state s;
     int rc = 0;
-    if (r->n_out)
-        TRY(tokenizer_decode(tok, r->out, (size_t)r->n_out, 0, &c->reply, e));
+    const int32_t *id = r->out + r->n_think;
+    TRY(local_thinking(l, r, c, e));
+    if (r->n_out > r->n_think)
+        TRY(tokenizer_decode(tok, id, (size_t)(r->n_out - r->n_think), 0, &c->reply, e));
     if (r->finish != FINISH_CLOSED)
         return 0;
     if (r->n_own)
-        rc = tokenizer_decode(tok, r->out, (size_t)r->n_own, 0, &own, e);
+        rc = tokenizer_decode(tok, id, (size_t)r->n_own, 0, &own, e);
     grammar_start(r->grammar, &s);
     if (rc == 0 && !grammar_feed(r->grammar, &s, own.s, own.len))
         rc = err_set(e, ERR_BUG, "the model's own part of a reply breaks its grammar");
@@ -269,7 +332,7 @@ static struct llm_call *local_take(struct llm_local *l, struct local_call *lc)
     c->err = r->err;
     c->n_prompt = r->n_prompt;
     c->n_cached = r->n_cached;
-    c->n_new = r->n_out;
+    c->n_new = r->n_out - r->n_think;
     c->n_pass = r->n_pass;
     c->n_drafted = r->n_drafted;
     c->n_accepted = r->n_accepted;
@@ -277,7 +340,7 @@ static struct llm_call *local_take(struct llm_local *l, struct local_call *lc)
     c->first_seconds = r->t_first_ns ? (double)(r->t_first_ns - r->t_submit_ns) / 1e9 : NAN;
     double sum = 0;
     int counted = 0;
-    for (int i = 0; i < r->n_out; i++)
+    for (int i = r->n_think; i < r->n_out; i++)
         if (!isnan(r->out_lp[i])) {
             sum += (double)r->out_lp[i];
             counted++;
@@ -461,6 +524,7 @@ int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e)
                                        .gauge = local_gauge,
                                        .figures = local_figures,
                                        .placement = local_placement};
+    TRY(chat_check(engine_info(en)->chat, e));
     struct llm_local *l = mem_zalloc(1, sizeof *l);
     if (!l)
         return NOMEM(e, sizeof *l, "llm");
@@ -484,6 +548,7 @@ int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e)
     snprintf(l->info.device, sizeof l->info.device, "%s", in->device);
     snprintf(l->info.pci, sizeof l->info.pci, "%s", in->pci);
     snprintf(l->info.chat, sizeof l->info.chat, "%s", chat_name(in->chat));
+    l->info.thinks = chat_thinking(in->chat) != NULL;
     local_host_layers(in->plan, l->info.host_layers, sizeof l->info.host_layers);
     struct str placement = STR_INIT;
     plan_line(in->plan, &placement);

@@ -75,12 +75,15 @@ const char *llm_script_schema(const struct llm_schema *s)
 
 static int script_check(struct llm *l, const struct llm_call *c, struct err *e)
 {
+    const struct script *s = (const struct script *)l;
     int prompt = 0;
-    (void)l;
     TRY(script_count(c, &prompt, e));
-    if (prompt + c->max_tokens > SCRIPT_CONTEXT)
-        FAIL(e, ERR_DATA, "prompt of %d tokens + reply of %d exceed the context of %d", prompt,
-             c->max_tokens, SCRIPT_CONTEXT);
+    if (c->max_think && !s->info.thinks)
+        FAIL(e, ERR_DATA, "thinking of %d tokens: the model does not think", c->max_think);
+    if ((int64_t)prompt + c->max_think + c->max_tokens > SCRIPT_CONTEXT)
+        FAIL(e, ERR_DATA,
+             "prompt of %d tokens + thinking of %d + reply of %d exceed the context of %d", prompt,
+             c->max_think, c->max_tokens, SCRIPT_CONTEXT);
     return 0;
 }
 
@@ -123,9 +126,13 @@ static struct llm_call *script_next(struct llm *l, int timeout_ms)
     memmove(s->waiting + at, s->waiting + at + 1, (s->n - at) * sizeof(struct llm_call *));
     if (c->finish == LLM_CANCEL)
         return c;
+    if (s->info.thinks)
+        c->thought = c->max_think ? LLM_THOUGHT_CLOSED : LLM_THOUGHT_EMPTY;
     s->fn(c, s->user);
     if (!c->n_new)
         c->n_new = script_tokens(c->reply.len);
+    if (!c->n_think)
+        c->n_think = script_tokens(c->think.len);
     return c;
 }
 
@@ -186,4 +193,9 @@ int llm_script_open(llm_script_fn fn, void *user, uint64_t seed, struct llm **ou
 void llm_script_can(struct llm *l, unsigned can)
 {
     ((struct script *)l)->info.can = can;
+}
+
+void llm_script_thinks(struct llm *l, bool thinks)
+{
+    ((struct script *)l)->info.thinks = thinks;
 }

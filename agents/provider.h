@@ -13,6 +13,7 @@ struct provider_options {
     /* calls in flight when the configuration leaves their number open; 0 = as many as make a batch
      * fast */
     int calls;
+    const struct source_places *places; /* folders for names of models; NULL = paths only */
     struct spans *spans; /* sinks of the engine's and the calls' intervals; NULL = none */
     bool hash;           /* compute llm_info.model_sha256, which may take long */
     /* loading, in bytes; may be NULL */

@@ -119,6 +119,10 @@ static void report_usage(const struct stats_summary *s, int width, struct str *o
     str_adds(out, " prompt tokens (");
     report_count(s->cached_tokens, out);
     str_adds(out, " from the cache), ");
+    if (s->think_tokens > 0) {
+        report_count(s->think_tokens, out);
+        str_adds(out, " of thinking, ");
+    }
     report_count(s->new_tokens, out);
     str_adds(out, " new\n");
     if (s->seconds.n)
@@ -131,17 +135,25 @@ static void report_usage(const struct stats_summary *s, int width, struct str *o
 /* Calls by role, with the tokens of one call. */
 static void report_roles(const struct stats_summary *s, struct str *out)
 {
+    bool thinks = false;
     if (!s->n_role)
         return;
-    str_addf(out, "\n  by role, tokens of one call\n    %-18s %8s %8s %6s %6s %7s %7s %7s\n", "",
-             "calls", "unparsed", "cut", "closed", "prompt", "cached", "new");
+    for (size_t i = 0; i < s->n_role; i++)
+        thinks = thinks || s->role[i].think_tokens;
+    str_addf(out, "\n  by role, tokens of one call\n    %-18s %8s %8s %6s %6s %7s %7s", "", "calls",
+             "unparsed", "cut", "closed", "prompt", "cached");
+    if (thinks)
+        str_addf(out, " %7s", "think");
+    str_addf(out, " %7s\n", "new");
     for (size_t i = 0; i < s->n_role; i++) {
         const struct roles_row *r = &s->role[i];
         double n = (double)r->calls;
-        str_addf(out, "    %-18.18s %8lld %8lld %6lld %6lld %7.0f %7.0f %7.0f\n", r->name,
+        str_addf(out, "    %-18.18s %8lld %8lld %6lld %6lld %7.0f %7.0f", r->name,
                  (long long)r->calls, (long long)r->unparsed, (long long)r->cut,
-                 (long long)r->closed, (double)r->prompt_tokens / n, (double)r->cached_tokens / n,
-                 (double)r->new_tokens / n);
+                 (long long)r->closed, (double)r->prompt_tokens / n, (double)r->cached_tokens / n);
+        if (thinks)
+            str_addf(out, " %7.0f", (double)r->think_tokens / n);
+        str_addf(out, " %7.0f\n", (double)r->new_tokens / n);
     }
 }
 
@@ -157,6 +169,9 @@ static void report_counts(const struct stats_summary *s, struct str *out)
     str_addf(out,
              "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
              s->calls_cut, s->cases_cut, s->calls_closed, s->cases_closed);
+    if (s->thoughts_cut)
+        str_addf(out, "  thinking        %zu calls cut at its budget (%zu questions)\n",
+                 s->thoughts_cut, s->cases_thought_cut);
     if (s->no_key)
         str_addf(out, "  without a key   %zu\n", s->no_key);
 }
@@ -203,23 +218,30 @@ static void report_name(const struct report_run *run, struct str *out)
     str_addf(out, partial[0] ? "%s (%s)" : "%s%s", run->name, partial);
 }
 
-static void report_run_row(const struct report_run *run, size_t name, bool joules, bool first,
-                           struct str *out)
+struct report_columns { /* those that not every table of runs has */
+    size_t name;        /* width */
+    bool joules, think;
+};
+
+static void report_run_row(const struct report_run *run, const struct report_columns *has,
+                           bool first, struct str *out)
 {
     const struct stats_summary *s = &run->summary;
     const struct stats_rate *a = &s->accuracy;
     size_t begin = out->len;
     report_name(run, out);
-    while (!out->failed && out->len - begin < name)
+    while (!out->failed && out->len - begin < has->name)
         str_addc(out, ' ');
     report_cell(100 * a->rate, 7, 1, out);
     report_cell(100 * a->lo, 6, 1, out);
     str_addf(out, "-%-5.1f%5zu%6.1f", 100 * a->hi,
              s->unparsed + s->failed + s->rejected + s->not_run, s->calls);
     report_cell(s->prompt_tokens - s->cached_tokens, 9, 0, out);
+    if (has->think)
+        report_cell(s->think_tokens, 7, 0, out);
     report_cell(s->new_tokens, 6, 0, out);
     report_cell(s->seconds.n ? s->seconds.median : (double)NAN, 8, 2, out);
-    if (joules)
+    if (has->joules)
         report_cell(s->joules, 8, 1, out);
     if (first)
         str_addc(out, '\n');
@@ -232,25 +254,27 @@ static void report_run_row(const struct report_run *run, size_t name, bool joule
 
 void report_runs(const struct report_run *run, int n, struct str *out)
 {
-    size_t name = strlen("run");
-    bool joules = false;
+    struct report_columns has = {.name = strlen("run")};
     for (int i = 0; i < n; i++) {
         struct str s = STR_INIT;
         report_name(&run[i], &s);
-        name = s.len > name ? s.len : name;
+        has.name = s.len > has.name ? s.len : has.name;
         str_free(&s);
-        joules = joules || isfinite(run[i].summary.joules);
+        has.joules = has.joules || isfinite(run[i].summary.joules);
+        has.think = has.think || run[i].summary.think_tokens > 0;
     }
-    str_addf(out, "%-*s  acc.%%  95 %% int.  none calls computed   new seconds%s   diff       p\n",
-             (int)name, "run", joules ? "  joules" : "");
+    str_addf(out,
+             "%-*s  acc.%%  95 %% int.  none calls computed%s   new seconds%s   diff       p\n",
+             (int)has.name, "run", has.think ? "  think" : "", has.joules ? "  joules" : "");
     for (int i = 0; i < n; i++)
-        report_run_row(&run[i], name, joules, i == 0, out);
+        report_run_row(&run[i], &has, i == 0, out);
     str_adds(out,
              "\nacc.: of all records asked for; none: without an answer (unparsed, failed, "
              "rejected, not\n"
-             "run), none counts as right; calls, computed (prompt tokens not from the cache), new\n"
-             "(tokens generated)");
-    str_adds(out, joules ? ", joules" : "");
+             "run), none counts as right; calls, computed (prompt tokens not from the cache), ");
+    str_adds(out, has.think ? "think\n(tokens of thinking), new (tokens of replies)"
+                            : "new\n(tokens generated)");
+    str_adds(out, has.joules ? ", joules" : "");
     str_adds(out, ": a finished question; seconds: median of a question, others being in\n"
                   "flight; diff: this run minus the first, points of accuracy on the questions "
                   "that both have\n"
@@ -322,9 +346,12 @@ static void report_json_roles(struct str *out, const struct stats_summary *s)
         str_addf(out, ": {\"calls\": %lld, \"unparsed\": %lld, \"cut\": %lld, \"closed\": %lld",
                  (long long)r->calls, (long long)r->unparsed, (long long)r->cut,
                  (long long)r->closed);
-        str_addf(out, ", \"prompt_tokens\": %lld, \"cached_tokens\": %lld, \"new_tokens\": %lld}",
+        str_addf(out, ", \"prompt_tokens\": %lld, \"cached_tokens\": %lld, \"new_tokens\": %lld",
                  (long long)r->prompt_tokens, (long long)r->cached_tokens,
                  (long long)r->new_tokens);
+        if (r->think_tokens)
+            str_addf(out, ", \"think_tokens\": %lld", (long long)r->think_tokens);
+        str_addc(out, '}');
     }
     str_addc(out, '}');
 }
@@ -359,6 +386,9 @@ static void report_json_counts(const struct stats_summary *s, struct str *out)
     str_addf(out, "\"failed\": %zu, \"no_key\": %zu, \"calls_cut\": %zu, \"cases_cut\": %zu, ",
              s->failed, s->no_key, s->calls_cut, s->cases_cut);
     str_addf(out, "\"calls_closed\": %zu, \"cases_closed\": %zu", s->calls_closed, s->cases_closed);
+    if (s->think_tokens > 0)
+        str_addf(out, ", \"thoughts_cut\": %zu, \"cases_thought_cut\": %zu", s->thoughts_cut,
+                 s->cases_thought_cut);
 }
 
 void report_figures(const struct stats_summary *s, struct str *out)
@@ -389,6 +419,8 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     report_number(out, "prompt_tokens", s->prompt_tokens);
     report_number(out, "cached_tokens", s->cached_tokens);
     report_number(out, "new_tokens", s->new_tokens);
+    if (s->think_tokens > 0)
+        report_number(out, "think_tokens", s->think_tokens);
     report_number(out, "seconds_mean", s->seconds.mean);
     report_number(out, "seconds_median", s->seconds.median);
     report_number(out, "seconds_p95", s->seconds.p95);
@@ -434,7 +466,7 @@ static void report_csv_answer(const struct result *r, struct str *out)
 }
 
 static void report_csv_row(const struct trace_run *run, size_t at, const struct result *r,
-                           struct str *out)
+                           bool think, struct str *out)
 {
     const struct records_row *row = &run->records.r[at];
     bool own = r && row->kind == MEDQA_QUESTION;
@@ -456,8 +488,8 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
     report_csv_answer(r, out);
     str_addf(out, "%s,%s,", key, r && r->correct ? "true" : "false");
     if (own)
-        str_addf(out, "%.3f,%lld,%d", r->seconds, (long long)(r->prompt_tokens + r->new_tokens),
-                 r->n_reports);
+        str_addf(out, "%.3f,%lld,%d", r->seconds,
+                 (long long)(r->prompt_tokens + r->think_tokens + r->new_tokens), r->n_reports);
     else
         str_adds(out, ",,");
     str_addf(out, ",%lld,%s,", (long long)row->line, status);
@@ -475,25 +507,33 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
         str_adds(out, ",,");
     if (own && isfinite(r->joules) && result_computed(r) > 0)
         str_addf(out, "%.6g", r->joules / (double)result_computed(r));
+    if (think)
+        str_addc(out, ',');
+    if (think && own)
+        str_addf(out, "%lld", (long long)r->think_tokens);
     str_adds(out, "\r\n");
 }
 
 int report_csv(const struct trace_run *run, struct str *out, struct err *e)
 {
     const struct result **of = mem_zalloc(run->asked, sizeof *of);
+    bool think = false;
     if (!of)
         return NOMEM(e, run->asked * sizeof *of, "a table");
     for (size_t i = 0; i < run->results.n; i++)
-        if ((size_t)run->results.r[i].index < run->asked)
+        if ((size_t)run->results.r[i].index < run->asked) {
             of[run->results.r[i].index] = &run->results.r[i];
+            think = think || run->results.r[i].think_tokens;
+        }
     str_adds(out,
              "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
              "total_tokens,n_specialists,line,status,calls_cut,calls_closed,reason,"
-             "joules,joules_per_token\r\n");
+             "joules,joules_per_token");
+    str_adds(out, think ? ",think_tokens\r\n" : "\r\n");
     for (size_t i = 0; i < run->asked; i++)
         report_csv_row(run, i,
                        run->records.r[i].kind == MEDQA_REJECTED ? NULL : of[run->records.r[i].of],
-                       out);
+                       think, out);
     mem_free(of);
     return 0;
 }

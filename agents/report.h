@@ -30,7 +30,8 @@ void report_figures(const struct stats_summary *s, struct str *out);
  *   total_latency_seconds, total_tokens, n_specialists;
  * - line (of the data file), status (answered, unparsed, failed, not run, duplicate, rejected),
  *   calls_cut, calls_closed, reason;
- * - joules, joules_per_token (a token that the model computed).
+ * - joules, joules_per_token (a token that the model computed);
+ * - think_tokens, if any question has some; total_tokens counts them too.
  *
  * An unknown value is an empty field. A duplicate has the answer of the record that it repeats, and
  * no costs. */

@@ -76,8 +76,11 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
         str_addf(out, ", \"own_bytes\": %zu", l->own_len);
     if (!k->parsed)
         result_text(out, "why", k->done ? k->why : "not waited for");
-    str_addf(out, ", \"n_prompt\": %d, \"n_cached\": %d, \"n_new\": %d", l->n_prompt, l->n_cached,
-             l->n_new);
+    str_addf(out, ", \"n_prompt\": %d, \"n_cached\": %d", l->n_prompt, l->n_cached);
+    if (l->thought != LLM_THOUGHT_NONE) /* before n_new, where roles.c looks for it */
+        str_addf(out, ", \"max_think\": %d, \"thought\": \"%s\", \"n_think\": %d", l->max_think,
+                 llm_thought_name(l->thought), l->n_think);
+    str_addf(out, ", \"n_new\": %d", l->n_new);
     if (l->n_pass)
         str_addf(out, ", \"n_pass\": %d, \"n_drafted\": %d, \"n_accepted\": %d", l->n_pass,
                  l->n_drafted, l->n_accepted);
@@ -92,6 +95,10 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
     str_add_json(out, l->user, l->user_len);
     if (l->reply_prefix)
         result_text(out, "reply_prefix", l->reply_prefix);
+    if (l->max_think) {
+        str_adds(out, ", \"thinking\": ");
+        str_add_json(out, l->think.s, l->think.len);
+    }
     str_adds(out, ", \"reply\": ");
     str_add_json(out, l->reply.s, l->reply.len);
 }
@@ -124,20 +131,24 @@ static void result_write_work(const struct consult *c, struct str *out)
 
 static void result_write_usage(const struct consult *c, struct str *out)
 {
-    long long prompt = 0, cached = 0, new = 0;
-    int cut = 0, closed = 0;
+    long long prompt = 0, cached = 0, think = 0, new = 0;
+    int cut = 0, closed = 0, thoughts_cut = 0;
     for (const struct consult_call *k = c->first; k; k = k->next) {
         cut += k->done && k->llm.finish == LLM_CUT;
         closed += k->done && k->llm.finish == LLM_CLOSED;
         prompt += k->done ? k->llm.n_prompt : 0;
         cached += k->done ? k->llm.n_cached : 0;
+        think += k->done ? k->llm.n_think : 0;
+        thoughts_cut += k->done && k->llm.thought == LLM_THOUGHT_CUT;
         new += k->done ? k->llm.n_new : 0;
     }
     str_addf(out, ", \"cut\": %d, \"closed\": %d", cut, closed);
     str_addf(out, ", \"prompt_tokens\": %lld, \"cached_tokens\": %lld, \"new_tokens\": %lld",
              prompt, cached, new);
+    if (think)
+        str_addf(out, ", \"think_tokens\": %lld, \"thoughts_cut\": %d", think, thoughts_cut);
     result_number(out, "seconds", (double)(c->t_end - c->t_start) * 1e-9);
-    long long computed = prompt - cached + new;
+    long long computed = prompt - cached + think + new;
     result_number(out, "joules", c->joules);
     result_number(out, "joules_per_token",
                   computed > 0 ? c->joules / (double)computed : (double)NAN);
@@ -262,7 +273,7 @@ static int result_selected(struct results *rs, const json_t *doc, struct result 
 static int result_counts(const json_t *doc, struct result *r, struct err *e)
 {
     const json_int_t most = (json_int_t)1 << 40;
-    json_int_t v[8] = {0};
+    json_int_t v[10] = {0};
     TRY(jdoc_int(doc, "n", 0, most, &v[0], e));
     TRY(jdoc_int(doc, "calls", 0, 1000, &v[1], e));
     TRY(jdoc_int(doc, "n_options", 0, MEDQA_OPTIONS, &v[2], e));
@@ -271,7 +282,14 @@ static int result_counts(const json_t *doc, struct result *r, struct err *e)
     TRY(jdoc_int(doc, "new_tokens", 0, most, &v[5], e));
     TRY(jdoc_int(doc, "cut", 0, v[1], &v[6], e));
     TRY(jdoc_int(doc, "closed", 0, v[1], &v[7], e));
+    /* of models that think, in runs that recorded it */
+    if (json_object_get(doc, "think_tokens")) {
+        TRY(jdoc_int(doc, "think_tokens", 0, most, &v[8], e));
+        TRY(jdoc_int(doc, "thoughts_cut", 0, v[1], &v[9], e));
+    }
     r->index = v[0];
+    r->think_tokens = v[8];
+    r->thoughts_cut = (int)v[9];
     r->calls = (int)v[1];
     r->n_options = (int)v[2];
     r->cut = (int)v[6];
@@ -338,7 +356,7 @@ done:
 
 int64_t result_computed(const struct result *r)
 {
-    return r->prompt_tokens - r->cached_tokens + r->new_tokens;
+    return r->prompt_tokens - r->cached_tokens + r->think_tokens + r->new_tokens;
 }
 
 static int result_before(const void *a, const void *b)

@@ -29,9 +29,11 @@ struct result {
     double seconds, joules; /* of the case; joules NaN = not measured */
     const char *energy;     /* the source of the joules, or why there are none; "" = not recorded */
     int calls;
-    int cut;    /* number of replies cut at their token limit */
-    int closed; /* number of replies closed before their limit, validly under their schema */
+    int cut;          /* number of replies cut at their token limit */
+    int closed;       /* number of replies closed before their limit, validly under their schema */
+    int thoughts_cut; /* replies whose thinking was cut at its budget */
     int64_t prompt_tokens, cached_tokens, new_tokens; /* prompt_tokens counts cached ones too */
+    int64_t think_tokens;                             /* of the thinking; new_tokens has none */
 };
 
 struct results {
@@ -51,7 +53,8 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
 
 /* Reads a whole case line (with brace and checksum) and appends it to rs. ERR_DATA, ERR_NOMEM. */
 int result_read(struct results *rs, const char *line, size_t n, struct err *e);
-/* Tokens of a case that the model computed: new ones, and prompt tokens not from the cache. */
+/* Tokens of a case that the model computed: thinking, new ones, and prompt tokens not from the
+ * cache. */
 int64_t result_computed(const struct result *r);
 /* Puts the results in the order of the data file. */
 void results_sort(struct results *rs);

@@ -5,26 +5,28 @@
 #include "jdoc.h"
 #include "jscan.h"
 
-enum { ROLE, FINISH, PARSED, PROMPT, CACHED, NEW, KEYS };
-static const char *const keys[KEYS] = {"role", "finish", "parsed", "n_prompt", "n_cached", "n_new"};
+/* THINK is there only if the model thinks; it stands before NEW. */
+enum { ROLE, FINISH, PARSED, PROMPT, CACHED, NEW, THINK, KEYS };
+static const char *const keys[KEYS] = {"role",     "finish", "parsed", "n_prompt",
+                                       "n_cached", "n_new",  "n_think"};
 
 /* The values of the keys, which stand before the line's long texts. */
 static int roles_scan(struct jscan *j, const char *line, size_t n, struct jscan_item out[KEYS],
                       struct err *e)
 {
     struct jscan_item it = {.key = NULL};
-    int more = 1, found = 0;
+    int more = 1, missing = THINK;
     jscan_set(j, line, n);
     TRY(jscan_open(j, '{', e));
-    while (found < KEYS && (more = jscan_next(j, &it, e)) > 0)
+    while (missing && (more = jscan_next(j, &it, e)) > 0)
         for (int k = 0; k < KEYS; k++)
             if (jscan_key(&it, keys[k]) && !out[k].n) {
                 out[k] = it;
-                found++;
+                missing -= k != THINK;
             }
     if (more < 0)
         return more;
-    for (int k = 0; k < KEYS; k++)
+    for (int k = 0; k < THINK; k++)
         if (!out[k].n)
             FAIL(e, ERR_DATA, "key '%s' of a call is missing", keys[k]);
     return 0;
@@ -86,6 +88,8 @@ int roles_add(struct roles *rs, const char *line, size_t n, struct err *e)
     TRY_DONE(roles_count(&it[PROMPT], &add.prompt_tokens, e));
     TRY_DONE(roles_count(&it[CACHED], &add.cached_tokens, e));
     TRY_DONE(roles_count(&it[NEW], &add.new_tokens, e));
+    if (it[THINK].n)
+        TRY_DONE(roles_count(&it[THINK], &add.think_tokens, e));
     TRY_DONE(roles_named(rs, &it[ROLE], &row, e));
     row->calls++;
     row->unparsed += !roles_is(&it[PARSED], "true");
@@ -94,6 +98,7 @@ int roles_add(struct roles *rs, const char *line, size_t n, struct err *e)
     row->prompt_tokens += add.prompt_tokens;
     row->cached_tokens += add.cached_tokens;
     row->new_tokens += add.new_tokens;
+    row->think_tokens += add.think_tokens;
 done:
     jscan_free(&j);
     return rc;

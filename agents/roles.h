@@ -12,6 +12,7 @@ struct roles_row {
     const char *name;
     int64_t calls, unparsed, cut, closed;
     int64_t prompt_tokens, cached_tokens, new_tokens; /* prompt_tokens counts cached ones too */
+    int64_t think_tokens;                             /* new_tokens has none of them */
 };
 
 struct roles {

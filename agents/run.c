@@ -95,12 +95,13 @@ static void run_verdict(struct run *r, struct consult *c, int rc, const struct e
 static int run_record(struct run *r, struct consult *c, struct err *e)
 {
     c->t_end = run_clock(r);
+    consult_warn_thinking(c);
     TRY(trace_append(r->o->trace, c, e));
     const struct results *rs = trace_results(r->o->trace);
     const struct result *res = &rs->r[rs->n - 1];
     run_count(&r->p, res);
     r->p.fresh++;
-    r->p.new_tokens += res->new_tokens;
+    r->p.new_tokens += res->think_tokens + res->new_tokens;
     r->p.prompt_tokens += res->prompt_tokens;
     if (isfinite(res->joules)) {
         r->p.joules += res->joules;

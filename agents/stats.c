@@ -215,6 +215,8 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
     s->cases_cut += r->cut > 0;
     s->calls_closed += (size_t)r->closed;
     s->cases_closed += r->closed > 0;
+    s->thoughts_cut += (size_t)r->thoughts_cut;
+    s->cases_thought_cut += r->thoughts_cut > 0;
     for (int j = 0; j < r->n_selected; j++)
         stats_count(s->specialty, &s->n_specialty, CATALOG_MAX, r->selected[j], r->correct);
     if (isfinite(r->agreement)) {
@@ -224,7 +226,7 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
     if (isfinite(r->joules)) {
         t->joules += r->joules;
         t->computed += (double)result_computed(r);
-        t->new_tokens += (double)r->new_tokens;
+        t->new_tokens += (double)(r->think_tokens + r->new_tokens);
         t->n_joules++;
         s->energy = r->energy;
     } else {
@@ -239,6 +241,7 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
     s->prompt_tokens += (double)r->prompt_tokens;
     s->cached_tokens += (double)r->cached_tokens;
     s->new_tokens += (double)r->new_tokens;
+    s->think_tokens += (double)r->think_tokens;
 }
 
 /* A record of the file; r: the result of its question, NULL = none yet. */
@@ -280,6 +283,7 @@ static void stats_rates(struct stats_summary *s, const struct stats_sums *t, siz
     s->prompt_tokens /= n;
     s->cached_tokens /= n;
     s->new_tokens /= n;
+    s->think_tokens /= n;
     s->seconds = stat_summarize(t->seconds, t->n);
     s->n_joules = t->n_joules;
     s->joules = t->n_joules ? t->joules / (double)t->n_joules : (double)NAN;

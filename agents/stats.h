@@ -65,15 +65,17 @@ struct stats_summary {
     size_t n_step;
     struct stats_group specialty[CATALOG_MAX]; /* questions for which it was selected; by name */
     int n_specialty;
-    const struct roles_row *role; /* (n_role) belong to the run */
+    size_t thoughts_cut, cases_thought_cut; /* thinking cut at its budget: replies, their cases */
+    const struct roles_row *role;           /* (n_role) belong to the run */
     size_t n_role;
     double agreement; /* mean over the cases that have one; NaN = none */
     double ece;       /* NaN = no letter probabilities */
     size_t n_ece;
     double calls, prompt_tokens, cached_tokens, new_tokens; /* per finished question */
-    struct stat_summary seconds;                            /* per finished question */
+    double think_tokens; /* likewise; 0 = nothing was thought. new_tokens has none of them */
+    struct stat_summary seconds; /* per finished question */
     /* Energy. Means over the n_joules finished questions that have joules; NaN = none has. A token:
-     * one that the model computed (result_computed), or a new one. cost: USD. */
+     * one that the model computed (result_computed), or a new one, thinking included. cost: USD. */
     size_t n_joules;
     double joules, joules_per_token, joules_per_new_token, cost;
     /* the source of the joules, of the last question that has some; "" = none has */

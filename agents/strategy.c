@@ -56,6 +56,27 @@ static int strategy_able(const struct strategy_env *env, const struct strategy *
     return 0;
 }
 
+/* Compares the budget of thinking with the model and its context. */
+static int strategy_thinks(const struct strategy_env *env, const struct strategy *s, struct err *e)
+{
+    const struct llm_info *info = llm_info(env->llm);
+    int budget = env->options->think;
+    if (budget > 0 && !info->thinks)
+        FAIL(e, ERR_CONFIG,
+             "thinking.budget is %d, but the model %s does not think (chat template %s); set it to "
+             "0 or -1",
+             budget, info->name[0] ? info->name : info->model, info->chat);
+    for (const struct strategy_role *r = s->role; r->name; r++) {
+        int think = strategy_think(env, r), tokens = strategy_tokens(env->options, r);
+        if (think && (int64_t)think + tokens >= info->n_ctx && (!s->asks || s->asks(env, r)))
+            FAIL(e, ERR_CONFIG,
+                 "thinking of %d tokens and a reply of %d leave no room for the prompt of role %s "
+                 "in the context of %d; lower thinking.budget or raise max_context_length",
+                 think, tokens, r->name, info->n_ctx);
+    }
+    return 0;
+}
+
 int strategy_makes_plan(const struct strategy *s, struct err *e)
 {
     struct str names = STR_INIT;
@@ -89,6 +110,7 @@ int strategy_open(struct strategy_env *env, struct err *e)
     if (env->plan_only)
         TRY_DONE(strategy_makes_plan(s, e));
     TRY_DONE(strategy_able(env, s, e));
+    TRY_DONE(strategy_thinks(env, s, e));
     TRY_DONE(s->open(env, &describe, &state, e));
     rc = str_ok(&describe, "prompt hashes", e);
     if (rc < 0) {
@@ -155,6 +177,14 @@ int strategy_tokens(const struct agent_options *o, const struct strategy_role *r
 {
     double otherwise = r->max_tokens > 0 ? r->max_tokens : (double)o->max_output_tokens;
     return (int)(r->key ? option_map_get(&o->role_tokens, r->key, otherwise) : otherwise);
+}
+
+int strategy_think(const struct strategy_env *env, const struct strategy_role *r)
+{
+    int budget = env->options->think;
+    if (r->needs & LLM_CAN_SCORE || !llm_info(env->llm)->thinks)
+        return 0;
+    return budget < 0 ? LLM_THINK_DEFAULT : budget;
 }
 
 double strategy_temperature(const struct agent_options *o, const struct strategy_role *r)

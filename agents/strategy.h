@@ -114,6 +114,9 @@ void strategy_answer_form(int n_options, char buf[96]);
 void strategy_describe(struct str *describe, const char *name, const char *hash);
 /* Limits of a role: its own value if set, or its default, or the common one. */
 int strategy_tokens(const struct agent_options *o, const struct strategy_role *r);
+/* Tokens that a call of this role may think: the configured budget, or the default of a model that
+ * thinks. 0 for a role that scores. */
+int strategy_think(const struct strategy_env *env, const struct strategy_role *r);
 double strategy_temperature(const struct agent_options *o, const struct strategy_role *r);
 /* ERR_CONFIG when the role's token limit is below `least`. Such a reply would be closed before the
  * model has written the part that counts. */

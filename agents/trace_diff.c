@@ -23,12 +23,13 @@ static bool trace_is_path(const char *key)
 }
 
 /* Runs before wrote 0 and -1 for a role without a limit or a temperature of its own; now such a
- * role is not written. */
+ * role is not written. Runs before had no thinking.budget. */
 static const json_t *trace_set(const char *key, const json_t *v)
 {
     static const char tokens[] = "config.role_tokens.", heat[] = "config.agent_temperatures.";
     bool unset = (!strncmp(key, tokens, sizeof tokens - 1) && json_number_value(v) == 0) ||
-                 (!strncmp(key, heat, sizeof heat - 1) && json_number_value(v) == -1);
+                 (!strncmp(key, heat, sizeof heat - 1) && json_number_value(v) == -1) ||
+                 (!strcmp(key, "config.thinking.budget") && json_number_value(v) == -1);
     return unset ? NULL : v;
 }
 

@@ -46,7 +46,9 @@ static struct words words(char out[CALL_TEXT])
 
 const char *call_epilogue_name(enum matmul_epilogue e)
 {
-    return e == EPI_ADD ? "add" : e == EPI_SWIGLU ? "swiglu" : "store";
+    static const char *const names[] = {
+        [EPI_STORE] = "store", [EPI_ADD] = "add", [EPI_SWIGLU] = "swiglu", [EPI_GEGLU] = "geglu"};
+    return (unsigned)e < sizeof names / sizeof *names ? names[e] : "unknown";
 }
 
 static void add_fmt(struct words *w, enum fmt fmt)
@@ -77,13 +79,15 @@ void call_text_embed(const struct embed_args *a, char out[CALL_TEXT])
 
 void call_text_rmsnorm(const struct rmsnorm_args *a, char out[CALL_TEXT])
 {
-    rows_of(a->n_row, a->n, out);
+    struct words w = words(out);
+    add_shape(&w, a->n_row, a->n);
+    add(&w, a->add ? " add" : "");
 }
 
-/* The matrices of swiglu have one shape, which stands once. */
+/* Gate and up have one shape, which stands once. */
 void call_text_matmul(const struct matmul_args *a, char out[CALL_TEXT])
 {
-    const int n_shape = a->epilogue == EPI_SWIGLU ? 1 : a->n_out;
+    const int n_shape = matmul_is_gated(a->epilogue) ? 1 : a->n_out;
     struct words w = words(out);
     bool one_fmt = true, bias = false;
     for (int i = 0; i < a->n_out; i++) {
@@ -152,6 +156,10 @@ void call_text_attention(const struct attention_args *a, char out[CALL_TEXT])
     add_int(&w, a->kv->n_kv_head);
     add(&w, " heads of ");
     add_int(&w, a->kv->head_dim);
+    if (a->window) {
+        add(&w, " window ");
+        add_int(&w, a->window);
+    }
 }
 
 void call_text_add(const struct add_args *a, char out[CALL_TEXT])

@@ -14,6 +14,6 @@ enum { CALL_TEXT = 128 }; /* bytes that hold every text */
 OP_LIST(X)
 #undef X
 
-const char *call_epilogue_name(enum matmul_epilogue e); /* "store", "add", "swiglu" */
+const char *call_epilogue_name(enum matmul_epilogue e); /* "store" .. "geglu" */
 
 #endif

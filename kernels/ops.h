@@ -31,16 +31,18 @@
 #include "device.h"
 #include "tensor.h"
 
-/* y[r] = decode(table[id[r]]). ids are trusted (checked by forward). */
+/* y[r] = decode(table[id[r]]) * scale. ids are trusted (checked by forward). */
 struct embed_args {
     const struct tensor *table; /* (n_vocab, n_embd) any format */
     const int32_t *id;          /* (n_row) */
     float *y;                   /* (n_row, n_embd) */
     int n_row;
+    float scale; /* Gemma: sqrt(n_embd); otherwise 1, which changes no bit. 0 is ERR_BUG. */
 };
 
-/* y[r][i] = x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i]. In place allowed. (Zhang & Sennrich
- * 2019) */
+/* norm(x)[r][i] = x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i]. (Zhang & Sennrich 2019)
+ * y = norm(x), in place allowed. With add, y += norm(x), not in place, with the bits of rmsnorm
+ * and add: Gemma norms a block's result before adding it to the residual stream. */
 struct rmsnorm_args {
     const float *x; /* (n_row, n) */
     const float *w; /* (n) */
@@ -48,6 +50,7 @@ struct rmsnorm_args {
     int n_row;
     int64_t n;
     float eps;
+    bool add;
 };
 
 /*
@@ -56,10 +59,20 @@ struct rmsnorm_args {
  *   EPI_STORE   y_i  = result
  *   EPI_ADD     y_i += result                     (residual)
  *   EPI_SWIGLU  y_0  = silu(result_0) * result_1  (n_out = 2; out[1].y unused)
- * A backend may quantise x to 8 bits per row (blocks of 32 or 256) when W is quantised; the oracle
+ *   EPI_GEGLU   y_0  = gelu(result_0) * result_1  (likewise)
+ *     gelu(g) = g / 2 * (1 + tanh(u)) = g / (1 + e^(-2u)),  u = sqrt(2 / pi) (g + 0.044715 g^3)
+ *     (the approximation by tanh: Hendrycks & Gimpel 2016; Shazeer 2020)
+ * The matrices may be ranges of rows of one larger matrix, each with a tensor of its own. Such a
+ * range is packed on its own, and its data lies at a multiple of 16 bytes. A backend may quantise x to 8 bits per row (blocks of 32 or 256) when W is quantised; the oracle
  * does not. A row's sums have one fixed order that does not depend on n_row.
  */
-enum matmul_epilogue { EPI_STORE, EPI_ADD, EPI_SWIGLU };
+enum matmul_epilogue { EPI_STORE, EPI_ADD, EPI_SWIGLU, EPI_GEGLU };
+
+/* true: the epilogue takes two matrices, gate and up, and has one result. */
+static inline bool matmul_is_gated(enum matmul_epilogue e)
+{
+    return e == EPI_SWIGLU || e == EPI_GEGLU;
+}
 
 /* w not NULL: the matrices are multiplied by rmsnorm(x[r]), with the bits of that op. */
 struct matmul_norm {
@@ -136,10 +149,14 @@ struct kv_copy_args {
 /*
  * Causal attention over paged KV for a ragged batch. Sequence s owns query rows q_start[s] ..
  * q_start[s+1]-1. They are the last of its kv_len[s] positions, and their k and v are already
- * written. Query row r of s sees positions 0 .. kv_len[s] - q_start[s+1] + r inclusive.
+ * written. Query row r of s has position p = kv_len[s] - q_start[s+1] + r and sees the positions t
+ * with max(0, p - window + 1) <= t <= p; window 0 sees 0 <= t <= p. So a row sees at most `window`
+ * positions, its own included (Gemma 3, Mistral 7B v0.1, Phi-3).
  *   y[r][h] = sum_t softmax_t(scale * q[r][h].k[t][h/g]) v[t][h/g],  g = n_head / n_kv_head
  * One op serves prefill (many rows a sequence) and decode (one row). Sums go over blocks of
- * positions of a fixed size, from 0 on, whatever the page size or the chunks of the prefill.
+ * positions of a fixed size, counted from position 0, whatever the page size, the window or the
+ * chunks of the prefill. Time is proportional to the positions seen. A position that no row sees is
+ * not read; the page table holds its page nonetheless.
  */
 struct attention_args {
     const float *q; /* (n_row, n_head, head_dim) */
@@ -152,10 +169,10 @@ struct attention_args {
     int max_kv_len; /* >= every kv_len, for geometry and scratch */
     int n_head;
     float scale; /* 1 / sqrt(head_dim) */
+    int window;  /* positions that a row sees at most; 0: all up to its own */
 };
 
-/* y[i] += x[i]. Models such as Gemma 2 norm a block's result before they add it and need this op.
- * Elsewhere matmul adds. */
+/* y[i] += x[i]. matmul and rmsnorm add their own results without this op. */
 struct add_args {
     const float *x; /* (n_row, n) */
     float *y;       /* (n_row, n) */

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "call_text.h"
+
 #define NEED(p)                                                                                    \
     do {                                                                                           \
         if (!(p))                                                                                  \
@@ -81,6 +83,8 @@ int ops_shape_embed(const struct embed_args *a, struct err *e)
     NEED(a->table);
     NEED(a->id);
     NEED(a->y);
+    if (!isfinite(a->scale) || a->scale == 0)
+        FAIL(e, ERR_BUG, "%s: scale is %g, must be finite and not 0", op, (double)a->scale);
     return ops_check_tensor(op, a->table, e);
 }
 
@@ -102,6 +106,8 @@ int ops_shape_rmsnorm(const struct rmsnorm_args *a, struct err *e)
     NEED(a->x);
     NEED(a->w);
     NEED(a->y);
+    if (a->add && a->x == a->y)
+        FAIL(e, ERR_BUG, "%s: x and y are one array, add needs two", op);
     return 0;
 }
 
@@ -112,10 +118,12 @@ int ops_shape_matmul(const struct matmul_args *a, struct err *e)
     AT_LEAST(a->n_in, 1);
     AT_LEAST(a->n_out, 1);
     AT_MOST(a->n_out, 3);
-    if ((unsigned)a->epilogue > EPI_SWIGLU)
-        FAIL(e, ERR_BUG, "%s: unknown epilogue %d, limit %d", op, (int)a->epilogue, EPI_SWIGLU);
-    if (a->epilogue == EPI_SWIGLU && a->n_out != 2)
-        FAIL(e, ERR_BUG, "%s: the swiglu epilogue takes 2 matrices, not %d", op, a->n_out);
+    if ((unsigned)a->epilogue > EPI_GEGLU)
+        FAIL(e, ERR_BUG, "%s: unknown epilogue %d, limit %d", op, (int)a->epilogue, EPI_GEGLU);
+    const bool gated = matmul_is_gated(a->epilogue);
+    const char *epilogue = call_epilogue_name(a->epilogue);
+    if (gated && a->n_out != 2)
+        FAIL(e, ERR_BUG, "%s: the %s epilogue takes 2 matrices, not %d", op, epilogue, a->n_out);
     if (a->n_row == 0)
         return 0;
     NEED(a->x);
@@ -124,15 +132,15 @@ int ops_shape_matmul(const struct matmul_args *a, struct err *e)
              (double)a->norm.eps);
     for (int i = 0; i < a->n_out; i++) {
         const struct tensor *w = a->out[i].w;
-        if (!w || (!a->out[i].y && !(a->epilogue == EPI_SWIGLU && i == 1)))
+        if (!w || (!a->out[i].y && !(gated && i == 1)))
             FAIL(e, ERR_BUG, "%s: out[%d].%s is NULL", op, i, w ? "y" : "w");
         TRY(ops_check_tensor(op, w, e));
         if (tensor_cols(w) != a->n_in)
             FAIL(e, ERR_BUG, "%s: out[%d].w has rows of %lld elements, x of %lld", op, i,
                  (long long)tensor_cols(w), (long long)a->n_in);
     }
-    if (a->epilogue == EPI_SWIGLU && tensor_rows(a->out[0].w) != tensor_rows(a->out[1].w))
-        FAIL(e, ERR_BUG, "%s: swiglu of %lld gate and %lld up rows", op,
+    if (gated && tensor_rows(a->out[0].w) != tensor_rows(a->out[1].w))
+        FAIL(e, ERR_BUG, "%s: %s of %lld gate and %lld up rows", op, epilogue,
              (long long)tensor_rows(a->out[0].w), (long long)tensor_rows(a->out[1].w));
     return 0;
 }
@@ -228,6 +236,7 @@ int ops_shape_attention(const struct attention_args *a, struct err *e)
     AT_LEAST(a->n_row, 0);
     AT_LEAST(a->n_seq, 0);
     AT_LEAST(a->n_head, 1);
+    AT_LEAST(a->window, 0);
     if (a->n_row == 0)
         return 0;
     AT_LEAST(a->n_seq, 1);

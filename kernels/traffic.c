@@ -22,8 +22,8 @@ struct traffic traffic_embed(const struct embed_args *a)
 struct traffic traffic_rmsnorm(const struct rmsnorm_args *a)
 {
     double n = (double)a->n;
-    return (struct traffic){.bytes = 2 * values(a->n_row, n) + values(1, n),
-                            .ops = 4 * a->n_row * n};
+    return (struct traffic){.bytes = (a->add ? 3 : 2) * values(a->n_row, n) + values(1, n),
+                            .ops = (a->add ? 5 : 4) * a->n_row * n};
 }
 
 struct traffic traffic_matmul(const struct matmul_args *a)
@@ -37,7 +37,7 @@ struct traffic traffic_matmul(const struct matmul_args *a)
         double rows = (double)a->out[i].w->dim[0];
         t.kept += rows * (double)a->out[i].w->row_bytes + (a->out[i].bias ? values(1, rows) : 0);
         t.ops += 2 * rows * (double)a->n_in * a->n_row;
-        if (a->epilogue != EPI_SWIGLU || i == 0)
+        if (!matmul_is_gated(a->epilogue) || i == 0)
             t.bytes += values(a->n_row, rows) * (a->epilogue == EPI_ADD ? 2 : 1);
     }
     t.bytes += t.kept;
@@ -66,10 +66,13 @@ struct traffic traffic_kv_copy(const struct kv_copy_args *a)
 struct traffic traffic_attention(const struct attention_args *a)
 {
     const double dim = a->kv->head_dim, len = a->max_kv_len;
-    const double kv = 2 * cached(a->kv, a->n_seq * len * a->kv->n_kv_head * dim);
+    const double seen = a->window && a->window < len ? a->window : len; /* by a row */
+    const double more = a->n_seq ? (double)a->n_row / a->n_seq - 1 : 0; /* by the others */
+    const double read = seen + more < len ? seen + more : len;
+    const double kv = 2 * cached(a->kv, a->n_seq * read * a->kv->n_kv_head * dim);
     return (struct traffic){.bytes = kv + 2 * values((double)a->n_row * a->n_head, dim),
                             .kept = kv,
-                            .ops = 4 * a->n_row * len * a->n_head * dim};
+                            .ops = 4 * a->n_row * seen * a->n_head * dim};
 }
 
 struct traffic traffic_add(const struct add_args *a)

@@ -171,6 +171,14 @@ double cost_launches(int n_layer, double attn_more, int rows)
            launches_output(rows);
 }
 
+/* Positions of a sequence that attention reads, as the mean over layers. */
+static double mean_kv_len(const struct cost_model *m, int kv_len)
+{
+    if (!m->n_windowed || kv_len <= m->window)
+        return kv_len;
+    return kv_len - (double)m->n_windowed / m->n_layer * (kv_len - m->window);
+}
+
 static void run_part(struct clock_run *r, const struct cost_part *p)
 {
     const struct plan_rates *rates = &r->m->rates;
@@ -195,8 +203,8 @@ static void run_part(struct clock_run *r, const struct cost_part *p)
                                                   : launches_output(r->load->rows);
     double t = work(bytes, rates->vram, ops, rates->device_ops) + launches * rates->launch_s;
     if (p->part == PART_ATTN)
-        t += (double)r->load->n_seq * (double)r->load->kv_len * (double)r->m->kv_bytes_per_token /
-             (double)r->m->n_layer / rates->vram;
+        t += (double)r->load->n_seq * mean_kv_len(r->m, r->load->kv_len) *
+             (double)r->m->kv_bytes_per_token / (double)r->m->n_layer / rates->vram;
     r->now += t;
     r->sum.device_s += t;
     if (p->place == PLAN_STREAM)

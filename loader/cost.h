@@ -8,7 +8,8 @@
  *   link    copies streamed parts in order, one at a time. A copy starts when the ring has room.
  *   device  computes attn, ffn in VRAM or streamed, and output. A streamed part waits for its copy.
  *           time = max(bytes / vram, rows x ops / device_ops)
- *                + bytes of KV / vram      (attn only)
+ *                + bytes of KV / vram      (attn only; layers with a sliding window read no more
+ *                                           than the window, and the mean over layers counts)
  *                + COST_LAUNCHES x launch_s
  *   host    computes the ffn parts placed there.
  *           time = max(bytes / host, rows x ops / host_ops)
@@ -91,9 +92,10 @@ struct cost_model {
     uint64_t ring_bytes;         /* at least the largest streamed part, if there is one */
     uint64_t kv_bytes_per_token; /* all layers */
     int n_layer;
-    uint64_t row_bytes;  /* activations of a token */
-    double ops_per_byte; /* operations of one row for a byte of weights */
-    double attn_more;    /* mean number of kernels of attention parts beyond COST_LAUNCHES_ATTN */
+    int n_windowed, window; /* layers with a sliding window; positions of K and V that they read */
+    uint64_t row_bytes;     /* activations of a token */
+    double ops_per_byte;    /* operations of one row for a byte of weights */
+    double attn_more; /* mean number of kernels of attention parts beyond COST_LAUNCHES_ATTN */
 };
 
 struct cost_load {

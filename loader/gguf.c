@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "escape.h"
 #include "gguf_parse.h"
@@ -42,9 +43,6 @@ static int gguf_index(struct gguf *g, struct gguf **out, struct err *e)
     if (g->bytes.size == 0)
         TRY_DONE(err_set(e, ERR_DATA, "%s is empty: download incomplete", g->shown));
     TRY_DONE(gguf_parse(g, e));
-    TRY_DONE(gguf_bytes_map(&g->bytes, e));
-    for (size_t i = 0; i < g->n_tensor; i++)
-        g->tensor[i].t.data = (void *)(uintptr_t)(g->bytes.map + g->tensor[i].at);
     *out = g;
     return 0;
 done:
@@ -52,7 +50,7 @@ done:
     return rc;
 }
 
-int gguf_open(const char *path, struct gguf **out, struct err *e)
+int gguf_parse_file(const char *path, struct gguf **out, struct err *e)
 {
     struct gguf *g = mem_zalloc(1, sizeof *g);
     if (!g)
@@ -63,6 +61,52 @@ int gguf_open(const char *path, struct gguf **out, struct err *e)
         return rc;
     }
     return gguf_index(g, out, e);
+}
+
+/* Reserves address space for the maps of all parts. */
+static int gguf_reserve(struct gguf *g, struct err *e)
+{
+    const struct gguf_more *last = &g->more[g->n_more - 1];
+    uint64_t room = last->at + gguf_bytes_room(&last->bytes);
+    void *p = room > SIZE_MAX ? MAP_FAILED
+                              : mmap(NULL, (size_t)room, PROT_NONE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        FAIL(e, ERR_NOMEM, "cannot map %s: no address space for the %" PRIu64 " bytes of its parts",
+             g->shown, room);
+    g->room = p;
+    g->room_bytes = (size_t)room;
+    return 0;
+}
+
+int gguf_map(struct gguf *g, struct err *e)
+{
+    if (g->n_more)
+        TRY(gguf_reserve(g, e));
+    TRY(gguf_bytes_map(&g->bytes, g->room, e));
+    for (size_t i = 0; i < g->n_more; i++)
+        TRY(gguf_bytes_map(&g->more[i].bytes, g->room + g->more[i].at, e));
+    for (size_t i = 0; i < g->n_tensor; i++)
+        g->tensor[i].t.data = (void *)(uintptr_t)(g->bytes.map + g->tensor[i].at);
+    return 0;
+}
+
+/* Maps a parsed model; owns g from now on, also on failure. */
+static int gguf_finish(struct gguf *g, struct gguf **out, struct err *e)
+{
+    int rc = gguf_map(g, e);
+    if (rc < 0)
+        gguf_close(g);
+    else
+        *out = g;
+    return rc;
+}
+
+int gguf_open(const char *path, struct gguf **out, struct err *e)
+{
+    struct gguf *g;
+    TRY(gguf_parse_file(path, &g, e));
+    return gguf_finish(g, out, e);
 }
 
 int gguf_open_memory(const void *data, size_t size, const char *name, struct gguf **out,
@@ -76,7 +120,8 @@ int gguf_open_memory(const void *data, size_t size, const char *name, struct ggu
         mem_free(g);
         return rc;
     }
-    return gguf_index(g, out, e);
+    TRY(gguf_index(g, &g, e));
+    return gguf_finish(g, out, e);
 }
 
 void gguf_close(struct gguf *g)
@@ -89,7 +134,12 @@ void gguf_close(struct gguf *g)
     mem_free(g->tensor);
     names_free(&g->kv_names);
     names_free(&g->tensor_names);
+    for (size_t i = 0; i < g->n_more; i++)
+        gguf_bytes_close(&g->more[i].bytes);
+    mem_free(g->more);
     gguf_bytes_close(&g->bytes);
+    if (g->room)
+        munmap(g->room, g->room_bytes);
     mem_free(g);
 }
 
@@ -102,7 +152,41 @@ const char *gguf_path(const struct gguf *g)
 
 uint64_t gguf_file_bytes(const struct gguf *g)
 {
-    return g->bytes.size;
+    uint64_t sum = g->bytes.size;
+    for (size_t i = 0; i < g->n_more; i++)
+        sum += g->more[i].bytes.size;
+    return sum;
+}
+
+size_t gguf_n_parts(const struct gguf *g)
+{
+    return 1 + g->n_more;
+}
+
+static const struct gguf_bytes *bytes_of(const struct gguf *g, size_t part, uint64_t *at)
+{
+    *at = part ? g->more[part - 1].at : 0;
+    return part ? &g->more[part - 1].bytes : &g->bytes;
+}
+
+struct gguf_part gguf_part(const struct gguf *g, size_t i)
+{
+    uint64_t at;
+    const struct gguf_bytes *b = bytes_of(g, i, &at);
+    return (struct gguf_part){.path = b->path, .at = at, .bytes = b->size};
+}
+
+size_t gguf_part_of(const struct gguf *g, uint64_t at)
+{
+    size_t low = 0, high = g->n_more; /* the part lies in low..high */
+    while (low < high) {
+        size_t mid = low + (high - low + 1) / 2;
+        if (g->more[mid - 1].at <= at)
+            low = mid;
+        else
+            high = mid - 1;
+    }
+    return low;
 }
 
 uint32_t gguf_version(const struct gguf *g)
@@ -144,30 +228,39 @@ const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *nam
 
 /* ---- the bytes ------------------------------------------------------------------------------- */
 
-static int gguf_range(const struct gguf *g, uint64_t at, uint64_t n, struct err *e)
+/* The part that holds bytes [*at, *at + n); *at becomes the offset in that part. */
+static int gguf_range(const struct gguf *g, uint64_t *at, uint64_t n, const struct gguf_bytes **out,
+                      struct err *e)
 {
-    if (at > g->bytes.size || n > g->bytes.size - at)
+    uint64_t begin;
+    const struct gguf_bytes *b = bytes_of(g, gguf_part_of(g, *at), &begin);
+    uint64_t inside = *at - begin;
+    if (inside > b->size || n > b->size - inside)
         FAIL(e, ERR_BUG, "%s: bytes %" PRIu64 " + %" PRIu64 " of %" PRIu64 " were asked for",
-             g->shown, at, n, g->bytes.size);
+             b->path, inside, n, b->size);
+    *at = inside;
+    *out = b;
     return 0;
 }
 
 int gguf_read(const struct gguf *g, uint64_t at, void *dst, size_t n, struct err *e)
 {
-    TRY(gguf_range(g, at, n, e));
-    return gguf_bytes_read(&g->bytes, at, dst, n, e);
+    const struct gguf_bytes *b;
+    TRY(gguf_range(g, &at, n, &b, e));
+    return gguf_bytes_read(b, at, dst, n, e);
 }
 
 int gguf_populate(const struct gguf *g, uint64_t at, uint64_t n, struct err *e)
 {
-    TRY(gguf_range(g, at, n, e));
-    return gguf_bytes_populate(&g->bytes, at, n, e);
+    const struct gguf_bytes *b;
+    TRY(gguf_range(g, &at, n, &b, e));
+    return gguf_bytes_populate(b, at, n, e);
 }
 
 bool gguf_offset(const struct gguf *g, const void *p, uint64_t *at)
 {
     uintptr_t begin = (uintptr_t)g->bytes.map, here = (uintptr_t)p;
-    if (here < begin || here - begin >= g->bytes.size)
+    if (here < begin || here - begin >= (g->room ? g->room_bytes : g->bytes.size))
         return false;
     *at = here - begin;
     return true;
@@ -175,7 +268,10 @@ bool gguf_offset(const struct gguf *g, const void *p, uint64_t *at)
 
 int gguf_check_unchanged(const struct gguf *g, struct err *e)
 {
-    return gguf_bytes_unchanged(&g->bytes, e);
+    TRY(gguf_bytes_unchanged(&g->bytes, e));
+    for (size_t i = 0; i < g->n_more; i++)
+        TRY(gguf_bytes_unchanged(&g->more[i].bytes, e));
+    return 0;
 }
 
 /* ---- typed getters --------------------------------------------------------------------------- */

@@ -4,8 +4,11 @@
  * The file is untrusted. gguf_open checks every count, length, offset and product against the size
  * of the file. A message names the file, the key or tensor, and the byte offset of a broken rule.
  *
+ * A model may consist of several files, its parts. Offsets then count through all parts: part i
+ * begins at gguf_part(i).at, a multiple of the page size. The bytes between two parts are zeros.
+ *
  * Invariants after gguf_open:
- *   - The bytes of every tensor lie inside the file.
+ *   - The bytes of every tensor lie inside one file.
  *   - Every view is in bounds as long as the file keeps its length; gguf_check_unchanged checks
  *     that.
  *   - The index is immutable; any thread may read it.
@@ -58,7 +61,13 @@ struct gguf_tensor {
     struct gguf_str name; /* 1..64 bytes, unique */
     /* data points into the mapping; dim is slowest first, unlike in the file */
     struct tensor t;
-    uint64_t at; /* absolute byte offset of the data in the file */
+    uint64_t at; /* absolute byte offset of the data in the file, through all parts */
+    uint64_t bytes;
+};
+
+struct gguf_part { /* one file of a model */
+    const char *path;
+    uint64_t at; /* offset of its first byte */
     uint64_t bytes;
 };
 
@@ -66,13 +75,21 @@ struct gguf;
 
 /* Maps and indexes path. ERR_NOINPUT (cannot open), ERR_DATA (broken rule), ERR_NOMEM. */
 int gguf_open(const char *path, struct gguf **out, struct err *e);
+/* Opens a model that may consist of several files, given the path of any of them. A file alone
+ * opens as by gguf_open. The names of the parts end in -00001-of-0000N.gguf. ERR_NOINPUT names a
+ * part that is missing, ERR_DATA the key that contradicts the other parts. */
+int gguf_open_model(const char *path, struct gguf **out, struct err *e);
 /* Indexes bytes in memory. data is borrowed and aligned to 64 bytes. `name` appears in messages. */
 int gguf_open_memory(const void *data, size_t size, const char *name, struct gguf **out,
                      struct err *e);
 void gguf_close(struct gguf *g); /* accepts NULL; all views die */
 
-const char *gguf_path(const struct gguf *g);
-uint64_t gguf_file_bytes(const struct gguf *g);
+const char *gguf_path(const struct gguf *g);    /* of the first part */
+uint64_t gguf_file_bytes(const struct gguf *g); /* of all parts together */
+size_t gguf_n_parts(const struct gguf *g);      /* 1 for a model in one file or in memory */
+struct gguf_part gguf_part(const struct gguf *g, size_t i);
+/* The part that holds offset at, which lies inside the model. */
+size_t gguf_part_of(const struct gguf *g, uint64_t at);
 uint32_t gguf_version(const struct gguf *g);
 size_t gguf_n_kv(const struct gguf *g);
 const struct gguf_kv *gguf_kv_at(const struct gguf *g, size_t i);
@@ -101,7 +118,7 @@ int gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *out, st
 int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type elem,
                    const struct gguf_kv **out, struct err *e);
 
-/* ERR_IO "model file changed" when the file on disk differs from the opened one in length, mtime or
+/* ERR_IO "model file changed" when a file on disk differs from the opened one in length, mtime or
  * inode; 0 for memory. Call it before touching pages after a pause. */
 int gguf_check_unchanged(const struct gguf *g, struct err *e);
 

@@ -85,7 +85,7 @@ void gguf_bytes_close(struct gguf_bytes *b)
     if (b->fd >= 0 && b->path) {
         if (b->head_reserved)
             munmap((void *)(uintptr_t)b->head, b->head_reserved);
-        if (b->map)
+        if (b->map && !b->map_lent)
             munmap((void *)(uintptr_t)b->map, (size_t)b->size);
     }
     if (b->fd >= 0)
@@ -115,7 +115,12 @@ int gguf_bytes_need(struct gguf_bytes *b, uint64_t upto, struct err *e)
     return 0;
 }
 
-int gguf_bytes_map(struct gguf_bytes *b, struct err *e)
+uint64_t gguf_bytes_room(const struct gguf_bytes *b)
+{
+    return page_up(b->size);
+}
+
+int gguf_bytes_map(struct gguf_bytes *b, void *at, struct err *e)
 {
     if (b->fd < 0)
         return 0;
@@ -128,11 +133,12 @@ int gguf_bytes_map(struct gguf_bytes *b, struct err *e)
         FAIL(e, ERR_IO, "cannot protect the metadata of %s: %s", b->path, strerror(errno));
     if (b->size > SIZE_MAX)
         FAIL(e, ERR_DATA, "cannot map %s: %" PRIu64 " bytes", b->path, b->size);
-    void *map = mmap(NULL, (size_t)b->size, PROT_READ, MAP_PRIVATE, b->fd, 0);
+    void *map = mmap(at, (size_t)b->size, PROT_READ, MAP_PRIVATE | (at ? MAP_FIXED : 0), b->fd, 0);
     if (map == MAP_FAILED)
         FAIL(e, errno == ENOMEM ? ERR_NOMEM : ERR_IO, "cannot map the %" PRIu64 " bytes of %s: %s",
              b->size, b->path, strerror(errno));
     b->map = map;
+    b->map_lent = at != NULL;
     return 0;
 }
 

@@ -18,6 +18,7 @@
 #ifndef MAS_GGUF_BYTES_H
 #define MAS_GGUF_BYTES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -36,6 +37,7 @@ struct gguf_bytes {
     size_t head_bytes;
     size_t head_reserved;     /* bytes of address space at head; 0 for memory */
     const unsigned char *map; /* (size) bytes after gguf_bytes_map; NULL before */
+    bool map_lent;            /* the map lies in address space of the caller, who frees it */
 };
 
 /* Most metadata that is read: 1 GiB, a hundred times the need of a vocabulary of 256 K tokens. */
@@ -49,8 +51,11 @@ void gguf_bytes_close(struct gguf_bytes *b); /* may be called twice */
 
 /* Makes bytes [0, upto) of head valid. ERR_DATA beyond GGUF_HEAD_MAX; ERR_BUG when upto > size. */
 int gguf_bytes_need(struct gguf_bytes *b, uint64_t upto, struct err *e);
-/* Ends parsing: makes head read-only and map valid. */
-int gguf_bytes_map(struct gguf_bytes *b, struct err *e);
+/* Bytes of address space that the map takes: size, up to a whole page. */
+uint64_t gguf_bytes_room(const struct gguf_bytes *b);
+/* Ends parsing: makes head read-only and map valid. at: the address of the map, in address space
+ * that the caller has reserved (gguf_bytes_room) and frees; NULL lets the system choose. */
+int gguf_bytes_map(struct gguf_bytes *b, void *at, struct err *e);
 
 /* Copies bytes [at, at + n) to dst. ERR_IO. Any thread. */
 int gguf_bytes_read(const struct gguf_bytes *b, uint64_t at, void *dst, size_t n, struct err *e);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -34,6 +35,7 @@ struct outfile {
     int fd;
     /* fd is a file of ours that takes the name at commit; false: fd is the target itself */
     bool replaces;
+    bool resumes; /* the temporary file is NAME.part and stays */
     bool regular;
     bool existed;
     struct stat old; /* of the target, if it existed */
@@ -240,6 +242,35 @@ static bool may_replace(const struct outfile *o)
            dir.st_uid == me;
 }
 
+/* Opens NAME.part with the bytes that it has, and locks it. */
+static int open_resumed(struct outfile *o, struct err *e)
+{
+    struct stat st, named;
+    int64_t end;
+    o->resumes = true;
+    if (o->existed && !may_replace(o))
+        FAIL(e, ERR_CREATE, "cannot write %s: no new file may take its name; choose another place",
+             o->path);
+    str_clear(&o->temp);
+    str_addf(&o->temp, "%s.part", o->target);
+    TRY(str_ok(&o->temp, "a path", e));
+    o->fd = open(o->temp.s, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    if (o->fd < 0)
+        FAIL(e, ERR_CREATE, "cannot create %s: %s", o->temp.s, strerror(errno));
+    if (fstat(o->fd, &st) != 0 || !S_ISREG(st.st_mode))
+        FAIL(e, ERR_CREATE, "cannot write %s: it is no regular file", o->temp.s);
+    /* a file system without locks refuses with another error */
+    if ((flock(o->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) ||
+        stat(o->temp.s, &named) != 0 || named.st_ino != st.st_ino || named.st_dev != st.st_dev)
+        FAIL(e, ERR_AGAIN, "cannot write %s: another program writes it now", o->temp.s);
+    end = lseek(o->fd, 0, SEEK_END);
+    if (end < 0)
+        FAIL(e, ERR_IO, "cannot read %s: %s", o->temp.s, strerror(errno));
+    o->written = (uint64_t)end;
+    o->has_temp = o->replaces = true;
+    return 0;
+}
+
 static int open_regular(struct outfile *o, unsigned flags, struct err *e)
 {
     if (o->existed && faccessat(AT_FDCWD, o->target, W_OK, AT_EACCESS) != 0)
@@ -248,6 +279,8 @@ static int open_regular(struct outfile *o, unsigned flags, struct err *e)
     o->regular = true;
     temp_name(o, UINT64_MAX);
     TRY(str_ok(&o->temp, "a path", e));
+    if (flags & OUTFILE_RESUMES)
+        return open_resumed(o, e);
     if (!o->existed || may_replace(o)) {
         o->replaces = open_temporary(o, flags & OUTFILE_NAMED) == 0;
         if (o->replaces)
@@ -319,6 +352,11 @@ int outfile_open(const char *path, unsigned flags, struct outfile **out, struct 
                     "cannot write %s: a file with holes cannot go into a pipe or a device; name a "
                     "regular file",
                     path));
+    if ((flags & OUTFILE_RESUMES) && !o->resumes)
+        TRY_DONE(err_set(e, ERR_USAGE,
+                         "cannot write %s: a pipe or a device keeps no part of a file; name a "
+                         "regular file",
+                         path));
     *out = o;
     return 0;
 done:
@@ -346,9 +384,20 @@ void outfile_abandon(struct outfile *o)
 {
     if (!o)
         return;
-    if (o->has_temp)
+    if (o->has_temp && !o->resumes)
         unlink(o->temp.s);
     outfile_free(o);
+}
+
+void outfile_discard(struct outfile *o)
+{
+    o->resumes = false;
+    outfile_abandon(o);
+}
+
+const char *outfile_part(const struct outfile *o)
+{
+    return o->temp.s;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -385,7 +434,8 @@ int outfile_expect(struct outfile *o, uint64_t total, struct err *e)
 {
     struct statvfs v;
     o->total = total;
-    if (o->regular && fstatvfs(o->fd, &v) == 0 && v.f_blocks && total / v.f_frsize > v.f_bavail)
+    uint64_t left = total > o->written ? total - o->written : 0;
+    if (o->regular && fstatvfs(o->fd, &v) == 0 && v.f_blocks && left / v.f_frsize > v.f_bavail)
         return io_error(o, "write", ENOSPC, e);
     return 0;
 }
@@ -408,6 +458,31 @@ int outfile_put(struct outfile *o, const void *data, size_t n, struct err *e)
         } else if (errno != EINTR) {
             return io_error(o, "write", errno, e);
         }
+    }
+    return 0;
+}
+
+int outfile_cut(struct outfile *o, uint64_t total, struct err *e)
+{
+    if (!o->resumes || total > o->written)
+        FAIL(e, ERR_BUG, "%s cannot be cut to %" PRIu64 " bytes", o->path, total);
+    if (ftruncate(o->fd, (off_t)total) != 0 || lseek(o->fd, (off_t)total, SEEK_SET) < 0)
+        return io_error(o, "cut", errno, e);
+    o->written = total;
+    return 0;
+}
+
+int outfile_reread(const struct outfile *o, uint64_t at, void *dst, size_t n, struct err *e)
+{
+    if (!o->resumes || at > o->written || n > o->written - at)
+        FAIL(e, ERR_BUG, "%s: bytes %" PRIu64 " + %zu were asked for", o->path, at, n);
+    for (size_t done = 0; done < n;) {
+        ssize_t k = pread(o->fd, (unsigned char *)dst + done, n - done, (off_t)(at + done));
+        if (k > 0)
+            done += (size_t)k;
+        else if (k == 0 || errno != EINTR)
+            FAIL(e, ERR_IO, "cannot read %s: %s", o->temp.s,
+                 k ? strerror(errno) : "it became shorter");
     }
     return 0;
 }

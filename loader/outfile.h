@@ -7,11 +7,13 @@
  *   a file that may not be renamed       the file itself, with a warning    syncs it
  *   a FIFO, a device or a socket         the target, never replaced         syncs it
  *   a descriptor (/dev/stdout, fd/3)     the target, never replaced         syncs it
+ *   any of the first two, to be resumed  NAME.part, which stays             renames it
  *
  * Invariants:
  *   - A file under its name is complete. Exception: the third row, where an interruption leaves it
  *     incomplete. That row applies to a folder that may not be written and to a mount point.
- *   - A file without a name disappears when the process dies. outfile_abandon removes a .part file.
+ *   - A file without a name disappears when the process dies. outfile_abandon removes a .part file,
+ *     but not the one of a file to be resumed.
  *   - A symbolic link stays: the file that it leads to is replaced, or created.
  *   - An existing file keeps its mode, and its owner if the system allows that. A file that may not
  *     be written is refused. Other names of the same file (hard links) keep the old content.
@@ -33,7 +35,11 @@ struct outfile;
 enum outfile_flags {
     /* for tests: always a .part file, as on a file system that needs names */
     OUTFILE_NAMED = 1,
-    OUTFILE_EXTENDS = 2 /* outfile_extend will be called: other targets are refused at once */
+    OUTFILE_EXTENDS = 2, /* outfile_extend will be called: other targets are refused at once */
+    /* The bytes stand in NAME.part, from earlier calls, too (outfile_written); this program alone
+     * writes there. Only a regular file in a folder that may be written. ERR_AGAIN: another program
+     * writes it. */
+    OUTFILE_RESUMES = 4
 };
 
 int outfile_open(const char *path, unsigned flags, struct outfile **out, struct err *e);
@@ -42,6 +48,14 @@ int outfile_open(const char *path, unsigned flags, struct outfile **out, struct 
  * nowhere. */
 int outfile_replaces(const char *path, bool *out, struct err *e);
 void outfile_abandon(struct outfile *o); /* keeps the previous file; accepts NULL */
+/* Removes the NAME.part of a file to be resumed; frees o. */
+void outfile_discard(struct outfile *o);
+/* Keeps the first `total` bytes of a file to be resumed. */
+int outfile_cut(struct outfile *o, uint64_t total, struct err *e);
+/* Reads n bytes of those that are written, from byte at. */
+int outfile_reread(const struct outfile *o, uint64_t at, void *dst, size_t n, struct err *e);
+/* The path of NAME.part, of a file to be resumed; lives as long as o. */
+const char *outfile_part(const struct outfile *o);
 /* Announces the size of the file; ERR_IO when the file system has no room for it. */
 int outfile_expect(struct outfile *o, uint64_t total, struct err *e);
 int outfile_put(struct outfile *o, const void *data, size_t n, struct err *e);

@@ -259,6 +259,8 @@ static int step_of(struct search *s, const struct plan *p, int n_seq, struct cos
                            .ring_bytes = p->ring_bytes,
                            .kv_bytes_per_token = in->kv_bytes_per_token,
                            .n_layer = in->n_layer ? in->n_layer : 1,
+                           .n_windowed = in->n_windowed,
+                           .window = in->window,
                            .row_bytes = in->row_bytes,
                            .ops_per_byte = in->ops_per_byte,
                            .attn_more = in->attn_more};

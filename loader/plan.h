@@ -65,10 +65,11 @@ struct plan_input {
     enum plan_mode mode;
     int n_host; /* exact number of ffn parts on the host; PLAN_ANY = the mode decides */
     struct plan_rates rates;
-    int kv_len;          /* tokens of a sequence in predictions; 0 = n_ctx / 2 */
-    uint64_t row_bytes;  /* activations of one token between parts, n_embd x 4 */
-    double ops_per_byte; /* 2 x parameters / bytes of the weights */
-    double attn_more;    /* cost.h; mean of all layers */
+    int kv_len;             /* tokens of a sequence in predictions; 0 = n_ctx / 2 */
+    uint64_t row_bytes;     /* activations of one token between parts, n_embd x 4 */
+    double ops_per_byte;    /* 2 x parameters / bytes of the weights */
+    double attn_more;       /* cost.h; mean of all layers */
+    int n_windowed, window; /* cost.h */
 };
 
 struct plan {

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -12,10 +11,14 @@
 #include "embed.h"
 #include "mem.h"
 #include "sha256.h"
+#include "store.h"
 
 enum { SNIFF = 512 }; /* first bytes, enough to recognise a kind of file */
 
-#define FORMS "give the path of a .gguf file, or 'demo' for the model in the program"
+#define HASH_PIECE ((size_t)4 << 20)
+#define FORMS                                                                                      \
+    "give the path of a .gguf file, 'demo' for the model in the program, ollama:NAME:TAG, "        \
+    "hf:ORG/REPO/FILE, or a name that 'mas pull' lists"
 
 /* ---- the kind of a file without GGUF --------------------------------------------------------- */
 
@@ -106,70 +109,153 @@ static int source_look(const char *path, const char **kind, struct err *e)
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-/* Refuses one file of a model that consists of several: alone it is not usable. */
-static int source_whole(const struct gguf *g, struct err *e)
-{
-    int64_t n, i;
-    TRY(gguf_get_int_or(g, "split.count", 0, UINT16_MAX, 0, &n, e));
-    TRY(gguf_get_int_or(g, "split.no", 0, UINT16_MAX, 0, &i, e));
-    if (n > 1)
-        FAIL(e, ERR_DATA,
-             "%.300s is part %" PRId64 " of %" PRId64
-             " of a model: merge the parts into one file first (llama-gguf-split --merge)",
-             gguf_path(g), i + 1, n);
-    return 0;
-}
-
 static int source_demo(struct gguf **out, struct err *e)
 {
     return gguf_open_memory(embed_demo, embed_demo_size, "demo", out, e);
 }
 
+int source_check(const char *path, struct err *e)
+{
+    const char *kind;
+    struct gguf *g;
+    TRY(source_look(path, &kind, e));
+    if (kind)
+        FAIL(e, ERR_DATA, "%s is no model: %s", path, kind);
+    TRY(gguf_open(path, &g, e));
+    gguf_close(g);
+    return 0;
+}
+
 int source_open(const char *name, struct gguf **out, struct err *e)
 {
-    struct gguf *g;
     const char *kind;
     if (!strcmp(name, "demo"))
         return source_demo(out, e);
     TRY(source_look(name, &kind, e));
     if (kind)
         FAIL(e, ERR_DATA, "cannot use model '%s': %s", name, kind);
-    TRY(gguf_open(name, &g, e));
-    int rc = source_whole(g, e);
-    if (rc < 0) {
-        gguf_close(g);
-        return rc;
+    return gguf_open_model(name, out, e);
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+const char *source_nearest(const char *name, const struct source_known *known, size_t n)
+{
+    const char *best = NULL;
+    int least = 4;
+    for (size_t i = 0; strlen(name) < 64 && i < n; i++) {
+        int d = strlen(known[i].name) < 64 ? str_distance(name, known[i].name) : least;
+        if (d < least) {
+            least = d;
+            best = known[i].name;
+        }
     }
-    *out = g;
+    return best;
+}
+
+/* A name of the list: the file that a download of it writes. */
+static int source_download(const struct source_known *k, const char *folder, struct str *path,
+                           struct err *e)
+{
+    struct stat st;
+    size_t before = path->len;
+    str_addf(path, "%s/%s", folder, k->file);
+    TRY(str_ok(path, "a path", e));
+    if (stat(path->s + before, &st) != 0)
+        FAIL(e, ERR_NOINPUT, "model '%s' is not here: there is no %s; 'mas pull %s' downloads it",
+             k->name, path->s + before, k->name);
     return 0;
+}
+
+/* A path without a file, if it is the place of a download: names the command. */
+static int source_hint(const char *name, const struct source_places *p, struct err *e)
+{
+    const char *slash = strrchr(name, '/'), *file = slash ? slash + 1 : name;
+    for (size_t i = 0; i < p->n_known; i++)
+        if (!strcmp(p->known[i].file, file))
+            FAIL(e, ERR_NOINPUT,
+                 "cannot open model '%s': there is no such file; 'mas pull %s' downloads it", name,
+                 p->known[i].name);
+    const char *near = strchr(name, '/') ? NULL : source_nearest(name, p->known, p->n_known);
+    if (near)
+        FAIL(e, ERR_NOINPUT, "cannot open model '%s': there is no such file; did you mean '%s'?",
+             name, near);
+    return 0;
+}
+
+int source_find(const char *name, const struct source_places *p, struct str *path, struct err *e)
+{
+    static const struct source_places none = {.hub = NULL};
+    struct stat st;
+    p = p ? p : &none;
+    if (!strncmp(name, "ollama:", 7))
+        return store_find_ollama(name + 7, p, path, e);
+    if (!strncmp(name, "hf:", 3))
+        return store_find_hub(name + 3, p, path, e);
+    if (strcmp(name, "demo") != 0 && stat(name, &st) != 0 && errno == ENOENT) {
+        for (size_t i = 0; i < p->n_known; i++)
+            if (!strcmp(name, p->known[i].name))
+                return source_download(&p->known[i], p->models, path, e);
+        TRY(source_hint(name, p, e));
+    }
+    str_adds(path, name);
+    return str_ok(path, "a path", e);
+}
+
+int source_open_from(const char *name, const struct source_places *p, struct gguf **out,
+                     struct err *e)
+{
+    struct str path = STR_INIT;
+    int rc = source_find(name, p, &path, e);
+    if (rc == 0) {
+        rc = source_open(path.s, out, e);
+        if (rc < 0 && strcmp(path.s, name) != 0)
+            err_wrap(e, rc, "%s", name);
+    }
+    str_free(&path);
+    return rc;
 }
 
 /* ---- identity -------------------------------------------------------------------------------- */
 
+struct hashing {
+    struct sha256 *h;
+    unsigned char *buf; /* (HASH_PIECE) */
+    uint64_t done, total;
+    void (*progress)(uint64_t, uint64_t, void *);
+    void *user;
+};
+
+static int hash_part(const struct gguf *g, struct gguf_part part, struct hashing *s, struct err *e)
+{
+    for (uint64_t at = 0; at < part.bytes; at += HASH_PIECE) {
+        size_t n = part.bytes - at < HASH_PIECE ? (size_t)(part.bytes - at) : HASH_PIECE;
+        TRY(gguf_read(g, part.at + at, s->buf, n, e));
+        TRY(sha256_add(s->h, s->buf, n, e));
+        s->done += n;
+        if (s->progress)
+            s->progress(s->done, s->total, s->user);
+    }
+    return 0;
+}
+
 int source_sha256(const struct gguf *g, void (*progress)(uint64_t, uint64_t, void *), void *user,
                   char hex[65], struct err *e)
 {
-    const size_t piece = (size_t)4 << 20;
-    uint64_t size = gguf_file_bytes(g);
-    struct sha256 *h = NULL;
+    struct hashing s = {.total = gguf_file_bytes(g), .progress = progress, .user = user};
     char text[65];
     int rc = 0;
-    unsigned char *buf = mem_aligned(piece);
-    if (!buf)
-        TRY_DONE(NOMEM(e, piece, "reading a model"));
-    TRY_DONE(sha256_open(&h, e));
-    for (uint64_t at = 0; at < size; at += piece) {
-        size_t n = size - at < piece ? (size_t)(size - at) : piece;
-        TRY_DONE(gguf_read(g, at, buf, n, e));
-        TRY_DONE(sha256_add(h, buf, n, e));
-        if (progress)
-            progress(at + n, size, user);
-    }
-    TRY_DONE(sha256_finish(h, text, e));
+    s.buf = mem_aligned(HASH_PIECE);
+    if (!s.buf)
+        TRY_DONE(NOMEM(e, HASH_PIECE, "reading a model"));
+    TRY_DONE(sha256_open(&s.h, e));
+    for (size_t i = 0; i < gguf_n_parts(g); i++)
+        TRY_DONE(hash_part(g, gguf_part(g, i), &s, e));
+    TRY_DONE(sha256_finish(s.h, text, e));
     TRY_DONE(gguf_check_unchanged(g, e)); /* the hash must be of one version of the file */
     memcpy(hex, text, sizeof text);
 done:
-    sha256_close(h);
-    mem_free(buf);
+    sha256_close(s.h);
+    mem_free(s.buf);
     return rc;
 }

@@ -56,11 +56,55 @@ static bool same_shape(const struct weight_slot *slot, const struct tensor *t)
     return true;
 }
 
+enum { WHY = 256 };
+
+/* Has the tensor the slot's shape and format? why: the fault. */
+static bool bind_fits(const struct weight_slot *slot, const struct gguf_tensor *gt, char why[WHY])
+{
+    char have[96], want[96];
+    if (!same_shape(slot, &gt->t))
+        snprintf(why, WHY, "is %s, must be %s", shape_text(have, gt->t.n_dim, gt->t.dim),
+                 shape_text(want, slot->n_dim, slot->dim));
+    else if (slot->f32_only && gt->t.fmt != FMT_F32)
+        snprintf(why, WHY, "has format %s, must be F32", fmt_info(gt->t.fmt)->name);
+    else
+        return true;
+    return false;
+}
+
+/* The tensor that holds the slot's rows: 1 = *out is their range, 0 = there is none, -1 = it has
+ * another shape or format. A vector's rows are its elements. */
+static int bind_range(const struct gguf *g, const struct weight_slot *slot, int layer,
+                      struct tensor *out, char why[WHY])
+{
+    const bool vector = slot->n_dim == 1;
+    const struct weight_slot fused = {.name = slot->fused_name,
+                                      .f32_only = vector || slot->f32_only,
+                                      .n_dim = slot->n_dim,
+                                      .dim = {slot->fused_rows, slot->dim[1], 1, 1}};
+    char name[WEIGHTS_NAME], fault[WHY];
+    const struct gguf_tensor *gt =
+        slot->fused_name && weights_name(name, &fused, layer) ? gguf_tensor_find(g, name) : NULL;
+    if (!gt)
+        return 0;
+    if (!bind_fits(&fused, gt, fault)) {
+        snprintf(why, WHY, "is missing, and %s %.160s", name, fault);
+        return -1;
+    }
+    const size_t step = vector ? sizeof(float) : gt->t.row_bytes;
+    *out = gt->t;
+    out->data = (unsigned char *)gt->t.data + (size_t)slot->fused_first * step;
+    out->dim[0] = slot->dim[0];
+    if (vector)
+        out->row_bytes = (size_t)slot->dim[0] * step;
+    return 1;
+}
+
 /* *out stays zero for an absent optional tensor, and for a miss. */
 static void bind_one(const struct gguf *g, const struct weight_slot *slot, int layer,
                      struct tensor *out, bool *shares, struct misses *m)
 {
-    char name[WEIGHTS_NAME], why[256], have[96], want[96];
+    char name[WEIGHTS_NAME], why[WHY] = "is missing", fused[WHY];
     const struct gguf_tensor *gt =
         weights_name(name, slot, layer) ? gguf_tensor_find(g, name) : NULL;
     if (!gt && slot->or_name) {
@@ -69,23 +113,15 @@ static void bind_one(const struct gguf *g, const struct weight_slot *slot, int l
         if (gt && !same_shape(slot, &gt->t))
             return; /* the slot of that name reports the miss */
     }
-    if (!gt) {
-        if (!slot->optional)
-            misses_add(m, name, "is missing");
+    if (gt && bind_fits(slot, gt, why)) {
+        *out = gt->t;
         return;
     }
-    if (!same_shape(slot, &gt->t)) {
-        snprintf(why, sizeof why, "is %s, must be %s", shape_text(have, gt->t.n_dim, gt->t.dim),
-                 shape_text(want, slot->n_dim, slot->dim));
-        misses_add(m, name, why);
+    const int in_range = bind_range(g, slot, layer, out, fused);
+    if (in_range > 0)
         return;
-    }
-    if (slot->f32_only && gt->t.fmt != FMT_F32) {
-        snprintf(why, sizeof why, "has format %s, must be F32", fmt_info(gt->t.fmt)->name);
-        misses_add(m, name, why);
-        return;
-    }
-    *out = gt->t;
+    if (gt || in_range < 0 || !slot->optional)
+        misses_add(m, name, !gt && in_range < 0 ? fused : why);
 }
 
 static int weights_alloc(struct weights *w, struct err *e)

@@ -20,6 +20,10 @@ struct weight_slot {  /* one row: a tensor, or one tensor per layer when `name` 
     bool f32_only;
     int n_dim; /* exact shape, slowest first */
     int64_t dim[4];
+    /* name of the fused tensor that holds this one as a range of rows, for files that lack `name`
+     * in this shape; NULL = none */
+    const char *fused_name;
+    int64_t fused_first, fused_rows; /* the first row of the range; rows of the fused tensor */
 };
 
 struct weights {
@@ -31,8 +35,9 @@ struct weights {
     enum plan_part *part; /* (n_slot) */
 };
 
-/* Looks up every slot for every layer and checks format and shape. ERR_DATA lists all misses in one
- * message; the message is cut with a count if they do not fit. */
+/* Looks up every slot for every layer and checks format and shape. A range of a fused tensor is a
+ * view like any other: nothing is copied. ERR_DATA lists all misses in one message; the message is
+ * cut with a count if they do not fit. */
 int weights_bind(const struct gguf *g, const struct weight_slot *slots, int n_slot, int n_layer,
                  struct weights *out, struct err *e);
 void weights_free(struct weights *w);

@@ -103,8 +103,8 @@ void case_release(struct case_device *d); /* also after a failed upload */
 
 /* ERR_USAGE when the format cannot hold rows of n_in elements. */
 int case_matmul_row(enum fmt fmt, int64_t n_in, struct err *e);
-/* A matmul of any shape, for benchmarks: n_row x n_in -> n_out; EPI_SWIGLU takes two such matrices.
- * Fills a zeroed c; ERR_USAGE as case_matmul_row. */
+/* A matmul of any shape, for benchmarks: n_row x n_in -> n_out; a gated epilogue takes two such
+ * matrices. Fills a zeroed c; ERR_USAGE as case_matmul_row. */
 int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, int64_t n_out,
                       enum matmul_epilogue epilogue, struct err *e);
 

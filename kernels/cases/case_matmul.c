@@ -44,11 +44,15 @@ static const struct matmul_shape matmul_shapes[] = {
     {40, 2, 72, 20, EPI_SWIGLU, true, false, false, false},
     /* one row, and strips of sixteen weight rows that are read at once */
     {1, 3, 3, 70, EPI_SWIGLU, true, false, false, false},
+    {1, 2, 0, 70, EPI_GEGLU, false, false, true, false},
+    {9, 3, 15, 40, EPI_GEGLU, true, false, true, false},
+    {40, 1, 72, 20, EPI_GEGLU, true, false, false, false},
     {1, 16, 0, 4096, EPI_STORE, false, false, true, true},
     {8, 16, 0, 4096, EPI_STORE, false, false, false, true},
     {512, 16, 0, 4096, EPI_STORE, false, false, true, true},
     {1, 16, 0, 14336, EPI_SWIGLU, false, false, true, true},
     {1, 56, 0, 4096, EPI_ADD, false, false, false, true},
+    {1, 10, 0, 10240, EPI_GEGLU, false, false, true, true},
 };
 enum { N_SHAPES = sizeof matmul_shapes / sizeof *matmul_shapes };
 
@@ -63,6 +67,8 @@ static const struct matmul_mix {
     {2, 3, EPI_ADD, true, {FMT_Q8_0, FMT_Q5_K, FMT_F16}, {20, 5, 1}},
     {11, 2, EPI_SWIGLU, true, {FMT_Q4_K, FMT_Q8_0}, {24, 24}},
     {1, 2, EPI_STORE, false, {FMT_F32, FMT_Q4_0}, {7, 33}},
+    {5, 2, EPI_GEGLU, true, {FMT_Q6_K, FMT_Q4_K}, {24, 24}},
+    {1, 2, EPI_GEGLU, false, {FMT_Q8_0, FMT_F16}, {33, 33}},
 };
 enum { N_MIXES = sizeof matmul_mixes / sizeof *matmul_mixes };
 
@@ -76,7 +82,7 @@ static int matmul_run(const struct op_case *c, void *const *dev, struct ops *ops
     for (int i = 0; i < a.n_out; i++) {
         w[i] = c->w[i];
         w[i].data = dev[1 + 3 * i];
-        bool second = a.epilogue == EPI_SWIGLU && i == 1;
+        bool second = matmul_is_gated(a.epilogue) && i == 1;
         a.out[i] = (struct matmul_out){&w[i], c->buf[2 + 3 * i].bytes > 4 ? dev[2 + 3 * i] : NULL,
                                        second ? NULL : dev[3 + 3 * i]};
     }
@@ -95,14 +101,14 @@ static void matmul_add(struct op_case *c, int i, enum fmt fmt, int64_t rows, boo
     case_weights(c, i, names[i][0], fmt, rows, a->n_in, key, 1 / sqrtf((float)a->n_in));
     case_floats(c, names[i][1], CASE_IN, bias ? rows + 1 : 1, key + 10, 1);
     enum case_role role = a->epilogue == EPI_ADD ? CASE_INOUT : CASE_OUT;
-    if (a->epilogue == EPI_SWIGLU && i == 1) { /* the second matrix has no result of its own */
+    if (matmul_is_gated(a->epilogue) && i == 1) { /* the second matrix has no result of its own */
         case_floats(c, names[i][2], CASE_IN, 1, key, 1);
         return;
     }
     case_floats(c, names[i][2], role, a->n_row * rows, key + 20, 1);
     const bool exact = fmt_is_plain(fmt);
     double abs = exact ? 1e-5 : 0.03;
-    case_tolerance(c, a->epilogue == EPI_SWIGLU ? 5 * abs : abs, exact ? 1e-5 : 1e-3);
+    case_tolerance(c, matmul_is_gated(a->epilogue) ? 5 * abs : abs, exact ? 1e-5 : 1e-3);
 }
 
 /* Adds the last buffer, the weights of a norm of x: numbers around 1, or around -1. */
@@ -173,7 +179,7 @@ int case_matmul_shape(struct op_case *c, enum fmt fmt, int n_row, int64_t n_in, 
     TRY(case_matmul_row(fmt, n_in, e));
     snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s", f->name, n_row, (long long)n_in,
              (long long)n_out, call_epilogue_name(epilogue));
-    int n = epilogue == EPI_SWIGLU ? 2 : 1;
+    int n = matmul_is_gated(epilogue) ? 2 : 1;
     c->bench = true;
     c->args.matmul =
         (struct matmul_args){.n_row = n_row, .n_in = n_in, .epilogue = epilogue, .n_out = n};
@@ -224,7 +230,7 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
     snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s%s%s%s", f->name, s->n_row,
              (long long)n_in, (long long)s->n_out, call_epilogue_name(s->epilogue),
              s->bias ? " bias" : "", s->zeros ? " zero blocks" : "", s->norm ? " norm" : "");
-    int n_out = s->epilogue == EPI_SWIGLU ? 2 : 1;
+    int n_out = matmul_is_gated(s->epilogue) ? 2 : 1;
     c->args.matmul = (struct matmul_args){
         .n_row = s->n_row, .n_in = n_in, .epilogue = s->epilogue, .n_out = n_out};
     float *x = case_floats(c, "x", CASE_IN, s->n_row * n_in, 5, 1);

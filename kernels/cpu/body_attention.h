@@ -56,10 +56,13 @@ struct attn_state { /* of one query: running maximum and sum of weights */
     float max, sum;
 };
 
-/* s[t] = q . k[t] for t < n, n rounded up to 4. k has rows for the whole block, whatever n. */
-static inline void kernel_scores(const float *q, const float *k, int n, int64_t dim, float *s)
+/* s[t] = q . k[t] for skip <= t < n, in whole fours. k has rows for the whole block, whatever
+ * skip and n. */
+static inline void kernel_scores(const float *q, const float *k, int skip, int n, int64_t dim,
+                                 float *s)
 {
-    for (int t = 0; t < n; t += 4, k += 4 * dim) {
+    k += skip / 4 * 4 * dim;
+    for (int t = skip / 4 * 4; t < n; t += 4, k += 4 * dim) {
         struct v16 a = v16_zero(), b = a, c = a, d = a;
         for (int64_t i = 0; i < dim; i += V16) {
             struct v16 x = v16_load(q + i);
@@ -72,12 +75,12 @@ static inline void kernel_scores(const float *q, const float *k, int n, int64_t 
     }
 }
 
-/* Turns the first n scores of a block into weights: e^(scale s - largest so far). Returns the
+/* Turns scores skip .. n - 1 of a block into weights: e^(scale s - largest so far). Returns the
  * factor for all earlier sums. */
-static inline float kernel_soften(float *s, int n, float scale, struct attn_state *st)
+static inline float kernel_soften(float *s, int skip, int n, float scale, struct attn_state *st)
 {
     const struct v16 none = v16_set1(-INFINITY), f = v16_set1(scale);
-    const uint32_t seen = n < 32 ? (1u << n) - 1 : ~0u;
+    const uint32_t seen = (n < 32 ? (1u << n) - 1 : ~0u) & ~0u << skip;
     struct v16 lo = v16_if_bit(seen & 0xffff, v16_mul(v16_load(s), f), none);
     struct v16 hi = v16_if_bit(seen >> 16, v16_mul(v16_load(s + V16), f), none);
     /* a NaN never becomes the maximum */
@@ -95,16 +98,16 @@ static inline float kernel_soften(float *s, int n, float scale, struct attn_stat
     return keep[0];
 }
 
-/* out[i] = out[i] * keep + sum_t p[t] v[t][i], t ascending */
-static inline void kernel_weigh(const float *p, const float *v, int n, int64_t dim, float keep,
-                                float *out)
+/* out[i] = out[i] * keep + sum_t p[t] v[t][i], t ascending from skip to n - 1 */
+static inline void kernel_weigh(const float *p, const float *v, int skip, int n, int64_t dim,
+                                float keep, float *out)
 {
     struct v16 k = v16_set1(keep);
     int64_t i = 0;
     for (; i + 4 * V16 <= dim; i += 4 * V16) {
         struct v16 a = v16_mul(v16_load(out + i), k), b = v16_mul(v16_load(out + i + 16), k);
         struct v16 c = v16_mul(v16_load(out + i + 32), k), d = v16_mul(v16_load(out + i + 48), k);
-        for (int t = 0; t < n; t++) {
+        for (int t = skip; t < n; t++) {
             struct v16 w = v16_set1(p[t]);
             const float *row = v + t * dim + i;
             a = v16_fma(w, v16_load(row), a);
@@ -119,19 +122,19 @@ static inline void kernel_weigh(const float *p, const float *v, int n, int64_t d
     }
     for (; i < dim; i += V16) {
         struct v16 a = v16_mul(v16_load(out + i), k);
-        for (int t = 0; t < n; t++)
+        for (int t = skip; t < n; t++)
             a = v16_fma(v16_set1(p[t]), v16_load(v + t * dim + i), a);
         v16_store(out + i, a);
     }
 }
 
-/* One query over one block of n visible positions. */
-static void kernel_attend(const float *q, const float *k, const float *v, int n, int64_t dim,
-                          float scale, struct attn_state *st, float *out)
+/* One query over one block, of which it sees positions skip .. n - 1. */
+static void kernel_attend(const float *q, const float *k, const float *v, int skip, int n,
+                          int64_t dim, float scale, struct attn_state *st, float *out)
 {
     float s[ATTN_BLOCK] = {0};
-    kernel_scores(q, k, n, dim, s);
-    kernel_weigh(s, v, n, dim, kernel_soften(s, n, scale, st), out);
+    kernel_scores(q, k, skip, n, dim, s);
+    kernel_weigh(s, v, skip, n, dim, kernel_soften(s, skip, n, scale, st), out);
 }
 
 #ifdef V16_MANY
@@ -172,14 +175,14 @@ kernel_scores_pair(enum fmt fmt, const float *q, const char *const *k, int64_t d
 
 /* 64 elements of two outputs, from i on; p (2, ATTN_BLOCK). */
 static inline __attribute__((always_inline)) void kernel_weigh_pair(enum fmt fmt, const float *p,
-                                                                    const char *const *v, int n,
-                                                                    int64_t i, int64_t dim,
+                                                                    const char *const *v, int skip,
+                                                                    int n, int64_t i, int64_t dim,
                                                                     const float keep[2], float *out)
 {
     struct v16 a[8];
     for (int c = 0; c < 8; c++)
         a[c] = v16_mul(v16_load(out + c / 4 * dim + i + c % 4 * V16), v16_set1(keep[c / 4]));
-    for (int t = 0; t < n; t++) {
+    for (int t = skip; t < n; t++) {
         const struct v16 x = v16_set1(p[t]), y = v16_set1(p[ATTN_BLOCK + t]);
         for (int c = 0; c < 4; c++) {
             const struct v16 row = kernel_load(fmt, v[t], i + c * V16);
@@ -191,50 +194,53 @@ static inline __attribute__((always_inline)) void kernel_weigh_pair(enum fmt fmt
         v16_store(out + c / 4 * dim + i + c % 4 * V16, a[c]);
 }
 
-/* Two neighbouring queries over one block of n visible positions, whose rows lie at k and v. Each
- * gets the bits that it has alone. dim is a multiple of 64. */
+/* Two neighbouring queries over one block, whose rows lie at k and v. Both see positions skip ..
+ * n - 1. Each gets the bits that it has alone. dim is a multiple of 64. */
 static inline __attribute__((always_inline)) void
-kernel_attend_pair(enum fmt fmt, const float *q, const char *const *k, const char *const *v, int n,
-                   int64_t dim, float scale, struct attn_state *st, float *out)
+kernel_attend_pair(enum fmt fmt, const float *q, const char *const *k, const char *const *v,
+                   int skip, int n, int64_t dim, float scale, struct attn_state *st, float *out)
 {
     float s[2][ATTN_BLOCK] = {{0}}, keep[2], both[V16];
-    for (int t = 0; t < n; t += 8) {
+    for (int t = skip / 8 * 8; t < n; t += 8) {
         v16_store(both, kernel_scores_pair(fmt, q, k + t, dim));
         memcpy(s[0] + t, both, 8 * sizeof *both);
         memcpy(s[1] + t, both + 8, 8 * sizeof *both);
     }
     for (int j = 0; j < 2; j++)
-        keep[j] = kernel_soften(s[j], n, scale, &st[j]);
+        keep[j] = kernel_soften(s[j], skip, n, scale, &st[j]);
     for (int64_t i = 0; i < dim; i += 4 * V16)
-        kernel_weigh_pair(fmt, s[0], v, n, i, dim, keep, out);
+        kernel_weigh_pair(fmt, s[0], v, skip, n, i, dim, keep, out);
 }
 
 #define ATTEND(name, fmt)                                                                          \
     static __attribute__((noinline)) void name(const float *q, const char *const *k,               \
-                                               const char *const *v, int n, int64_t dim,           \
+                                               const char *const *v, int skip, int n, int64_t dim, \
                                                float scale, struct attn_state *st, float *out)     \
     {                                                                                              \
-        kernel_attend_pair(fmt, q, k, v, n, dim, scale, st, out);                                  \
+        kernel_attend_pair(fmt, q, k, v, skip, n, dim, scale, st, out);                            \
     }
 ATTEND(kernel_attend_f32, FMT_F32)
 ATTEND(kernel_attend_f16, FMT_F16)
 ATTEND(kernel_attend_q8, FMT_Q8_0)
 #undef ATTEND
 
-/* Finds the rows of positions at .. at + n - 1; the rest of the block repeats the last. */
-static void kernel_find_rows(const struct attn_item *it, int seq, const void *base, int at, int n,
-                             const char *row[ATTN_BLOCK])
+/* Finds the rows of positions at + skip .. at + n - 1; the rest of the block repeats the first and
+ * the last. */
+static void kernel_find_rows(const struct attn_item *it, int seq, const void *base, int at,
+                             int skip, int n, const char *row[ATTN_BLOCK])
 {
     const struct attention_args *a = it->a;
     const int32_t *page = a->page + (int64_t)seq * a->max_pages;
     const int size = a->kv->page_tokens;
     const size_t bytes = kv_row_bytes(a->kv);
-    for (int t = 0; t < n;) {
+    for (int t = skip; t < n;) {
         const char *first = (const char *)base +
                             kv_row_at(a->kv, page[(at + t) / size], it->kv_head, (at + t) % size);
         for (int stop = t - (at + t) % size + size; t < n && t < stop; t++, first += bytes)
             row[t] = first;
     }
+    for (int t = 0; t < skip; t++)
+        row[t] = row[skip];
     for (int t = n; t < ATTN_BLOCK; t++)
         row[t] = row[n - 1];
 }
@@ -244,6 +250,7 @@ struct attn_work {          /* of one item, in its scratch */
     float *k, *v, *q, *out; /* (ATTN_BLOCK, dim) twice, (ATTN_QUERIES, dim) twice */
     int64_t dim;
     struct attn_state st[ATTN_QUERIES];
+    int low[ATTN_QUERIES]; /* the first position that a query sees */
 };
 
 /* Number of the n positions from `at` on that query j sees. The first row of queries sees `first`
@@ -264,8 +271,24 @@ static bool kernel_is_direct(const struct attn_item *it, const struct attn_work 
 }
 #endif
 
-/* Queries i .. end - 1, whose rows all belong to `seq`, over its positions from `from` on. The
- * first row sees `first` positions, each later row one more, up to `last`. */
+/* The first position that one of queries i .. end - 1 sees. */
+static int kernel_low(const struct attn_work *w, int i, int end)
+{
+    int low = w->low[i];
+    for (int j = i + 1; j < end; j++)
+        low = w->low[j] < low ? w->low[j] : low;
+    return low;
+}
+
+/* Number of the positions from `at` on that lie before `low`. */
+static inline int kernel_skip(int low, int at)
+{
+    return low > at ? low - at : 0;
+}
+
+/* Queries i .. end - 1, whose rows all belong to `seq`, over its positions from `from` on, a
+ * multiple of ATTN_BLOCK. The first row sees positions up to `first` - 1, each later row one more,
+ * up to `last` - 1. Blocks before the first position that a query sees are skipped. */
 static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, int seq, int i,
                                int end, int from, int first, int last)
 {
@@ -273,7 +296,7 @@ static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, 
 #ifdef ATTN_PAIR
     const char *k[ATTN_BLOCK], *v[ATTN_BLOCK];
     const bool direct = kernel_is_direct(it, w, end - i);
-    void (*const attend)(const float *, const char *const *, const char *const *, int, int64_t,
+    void (*const attend)(const float *, const char *const *, const char *const *, int, int, int64_t,
                          float, struct attn_state *, float *) = !direct ? kernel_attend_f32
                                                                 : a->kv->fmt == FMT_F16
                                                                     ? kernel_attend_f16
@@ -283,35 +306,64 @@ static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, 
         v[t] = (const char *)(w->v + t * w->dim);
     }
 #endif
-    for (int at = from; at < last; at += ATTN_BLOCK) {
-        int n = last - at < ATTN_BLOCK ? last - at : ATTN_BLOCK, j = i;
+    const int low = kernel_low(w, i, end), start = low / ATTN_BLOCK * ATTN_BLOCK;
+    for (int at = start > from ? start : from; at < last; at += ATTN_BLOCK) {
+        const int n = last - at < ATTN_BLOCK ? last - at : ATTN_BLOCK;
+        const int none = kernel_skip(low, at); /* positions that no query sees */
+        int j = i;
 #ifdef ATTN_PAIR
         if (direct) {
-            kernel_find_rows(it, seq, a->kv->k, at, n, k);
-            kernel_find_rows(it, seq, a->kv->v, at, n, v);
+            kernel_find_rows(it, seq, a->kv->k, at, none, n, k);
+            kernel_find_rows(it, seq, a->kv->v, at, none, n, v);
         } else
 #endif
         {
-            kernel_gather_kv(it, seq, a->kv->k, at, n, w->dim, w->k);
-            kernel_gather_kv(it, seq, a->kv->v, at, n, w->dim, w->v);
+            kernel_gather_kv(it, seq, a->kv->k, at + none, n - none, w->dim, w->k + none * w->dim);
+            kernel_gather_kv(it, seq, a->kv->v, at + none, n - none, w->dim, w->v + none * w->dim);
         }
         for (int step; j < end; j += step) {
-            const int seen = kernel_seen(it, first, i, j, at, n);
+            const int seen = kernel_seen(it, first, i, j, at, n), skip = kernel_skip(w->low[j], at);
             step = 1;
-            if (seen <= 0)
+            if (seen <= skip)
                 continue;
 #ifdef ATTN_PAIR
             if (w->dim % 64 == 0 && j + 1 < end &&
-                kernel_seen(it, first, i, j + 1, at, n) == seen) {
+                kernel_seen(it, first, i, j + 1, at, n) == seen &&
+                kernel_skip(w->low[j + 1], at) == skip) {
                 step = ATTN_PAIR;
-                attend(w->q + j * w->dim, k, v, seen, w->dim, a->scale, &w->st[j],
+                attend(w->q + j * w->dim, k, v, skip, seen, w->dim, a->scale, &w->st[j],
                        w->out + j * w->dim);
                 continue;
             }
 #endif
-            kernel_attend(w->q + j * w->dim, w->k, w->v, seen, w->dim, a->scale, &w->st[j],
+            kernel_attend(w->q + j * w->dim, w->k, w->v, skip, seen, w->dim, a->scale, &w->st[j],
                           w->out + j * w->dim);
         }
+    }
+}
+
+struct attn_rows {
+    int row, stop; /* the item's rows of a sequence: row .. stop - 1 of the batch */
+    int end;       /* the first of them sees positions up to end - 1 */
+};
+
+static struct attn_rows kernel_rows(const struct attn_item *it, int s)
+{
+    const struct attention_args *a = it->a;
+    const int from = a->q_start[s], to = a->q_start[s + 1], stop = it->row + it->n_row;
+    struct attn_rows r = {from > it->row ? from : it->row, to < stop ? to : stop, 0};
+    r.end = a->kv_len[s] - to + r.row + 1;
+    return r;
+}
+
+static void kernel_find_low(const struct attn_item *it, struct attn_work *w, int s)
+{
+    const struct attn_rows r = kernel_rows(it, s);
+    const int window = it->a->window;
+    for (int row = r.row; row < r.stop; row++) {
+        const int end = r.end + row - r.row, low = window && end > window ? end - window : 0;
+        for (int h = 0; h < it->n_head; h++)
+            w->low[(row - it->row) * it->n_head + h] = low;
     }
 }
 
@@ -333,14 +385,16 @@ static void kernel_attention(const struct attn_item *it)
         memcpy(w.q + i * dim, a->q + from * head, (size_t)head * sizeof *w.q);
         w.st[i] = (struct attn_state){-INFINITY, 0};
     }
-    /* any number of rows: each row sees all shared positions */
-    kernel_attend_from(it, &w, it->seq, 0, n_query, 0, it->shared, it->shared);
+    for (int s = it->seq; s < it->seq + it->n_seq; s++)
+        kernel_find_low(it, &w, s);
+    /* any number of rows: no row ends before the last shared position */
+    if (it->shared)
+        kernel_attend_from(it, &w, it->seq, 0, n_query, 0, it->shared, it->shared);
     for (int s = it->seq; s < it->seq + it->n_seq; s++) {
-        int row = a->q_start[s] > it->row ? a->q_start[s] : it->row, stop = it->row + it->n_row;
-        stop = a->q_start[s + 1] < stop ? a->q_start[s + 1] : stop;
-        int first = a->kv_len[s] - a->q_start[s + 1] + row + 1; /* positions that this row sees */
-        kernel_attend_from(it, &w, s, (row - it->row) * it->n_head, (stop - it->row) * it->n_head,
-                           it->shared, first, first + stop - row - 1);
+        const struct attn_rows r = kernel_rows(it, s);
+        kernel_attend_from(it, &w, s, (r.row - it->row) * it->n_head,
+                           (r.stop - it->row) * it->n_head, it->shared, r.end,
+                           r.end + r.stop - r.row - 1);
     }
     for (int i = 0; i < n_query; i++) {
         int64_t to = (int64_t)(it->row + i / it->n_head) * a->n_head + head0 + i % it->n_head;

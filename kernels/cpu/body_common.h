@@ -5,11 +5,9 @@
 #include "cpu_kernel.h"
 
 #include "check.h"
-#include "fmt_q4_0.h"
-#include "fmt_q4_k.h"
-#include "fmt_q5_k.h"
-#include "fmt_q6_k.h"
-#include "fmt_q8_0.h"
+#define FMT_HEADERS
+#include "formats.def"
+#undef FMT_HEADERS
 #include "kv_row.h"
 #include "ops_check.h"
 #include "rng.h"
@@ -24,6 +22,6 @@
 
 #define KERNELS_COMMON                                                                             \
     .quantise = kernel_quantise, .rmsnorm = kernel_rmsnorm, .swiglu = kernel_swiglu,               \
-    .add = kernel_add, .f16 = kernel_f16, .rope = kernel_rope, .attention = kernel_attention,      \
-    .log_sum_exp = kernel_log_sum_exp, .sample = kernel_sample, .peak = kernel_peak,               \
-    .read = kernel_read
+    .geglu = kernel_geglu, .add = kernel_add, .f16 = kernel_f16, .rope = kernel_rope,              \
+    .attention = kernel_attention, .log_sum_exp = kernel_log_sum_exp, .sample = kernel_sample,     \
+    .peak = kernel_peak, .read = kernel_read

@@ -25,17 +25,29 @@ static float kernel_quantise_block(const float *x, int m, int8_t *q, int16_t *su
 }
 
 /* The sums in the form of the strip kernels (struct mm_x). */
-static void kernel_quantise_sums(const struct mm_x *x, const int16_t *sum, int16_t *pair,
-                                 int32_t *off)
+static void kernel_quantise_sums(const struct mm_x *x, char *row)
 {
     static const uint8_t order[8] = {0, 2, 1, 3, 4, 6, 5, 7};
+    const int16_t *sum = (const int16_t *)(const void *)(row + x->sum_at);
+    int16_t *pair = (int16_t *)(void *)(row + x->pair_at),
+            *mix = (int16_t *)(void *)(row + x->mix_at);
+    int32_t *off = (int32_t *)(void *)(row + x->off_at),
+            *top = (int32_t *)(void *)(row + x->top_at);
+    const float *d = (const float *)(const void *)(row + x->d_at);
+    float *ds = (float *)(void *)(row + x->ds_at);
+    for (int64_t b = 0; b < x->n_in / 32; b++)
+        top[b] = -128 * (sum[2 * b] + sum[2 * b + 1]);
     if (x->block == 32) {
-        for (int64_t b = 0; b < x->n_in / 32; b++)
+        for (int64_t b = 0; b < x->n_in / 32; b++) {
             off[b] = -8 * (sum[2 * b] + sum[2 * b + 1]);
+            ds[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
+        }
         return;
     }
-    for (int64_t i = 0; i < x->n_in / 16; i++)
+    for (int64_t i = 0; i < x->n_in / 16; i++) {
         off[i] = -32 * sum[i];
+        mix[i] = sum[i / 4 * 4 + order[i % 4]];
+    }
     for (int64_t b = 0; b < x->n_in / 256; b++, sum += 16)
         for (int g = 0; g < 8; g++)
             *pair++ = (int16_t)(sum[2 * order[g]] + sum[2 * order[g] + 1]);
@@ -54,8 +66,7 @@ static void kernel_quantise(const struct mm_x *x, int64_t r)
                                      sum + b * block / 16);
     for (; n % 8; n++)
         d[n] = 0;
-    kernel_quantise_sums(x, sum, (int16_t *)(void *)(row + x->pair_at),
-                         (int32_t *)(void *)(row + x->off_at));
+    kernel_quantise_sums(x, row);
 }
 
 /* ---- float weights: 16 interleaved fmaf accumulators, element i in lane i % 16

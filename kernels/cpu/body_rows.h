@@ -17,6 +17,15 @@ static void kernel_swiglu(const float *gate, const float *up, float *y, int64_t 
     v16_store_n(y + i, v16_mul(v16_silu(g), u), n - i);
 }
 
+static void kernel_geglu(const float *gate, const float *up, float *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + V16 <= n; i += V16)
+        v16_store(y + i, v16_mul(v16_gelu(v16_load(gate + i)), v16_load(up + i)));
+    struct v16 g = v16_load_n(gate + i, n - i), u = v16_load_n(up + i, n - i);
+    v16_store_n(y + i, v16_mul(v16_gelu(g), u), n - i);
+}
+
 /* The bits of fmt_f16_encode: magnitudes beyond the range of f16 are clamped. */
 static void kernel_f16(const float *x, uint16_t *y, int64_t n)
 {
@@ -30,8 +39,9 @@ static void kernel_f16(const float *x, uint16_t *y, int64_t n)
                                                 : x[i]);
 }
 
-/* The squares of 1024 elements are added in f32, lane by lane; these parts are added in double. */
-static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, float eps)
+/* y = norm(x), or y += norm(x) with the bits of rmsnorm and add. The squares of 1024 elements are
+ * added in f32, lane by lane; these parts are added in double. */
+static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, float eps, bool add)
 {
     double sum = 0;
     for (int64_t at = 0; at < n; at += 1024) {
@@ -44,10 +54,13 @@ static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, 
     }
     struct v16 scale = v16_set1((float)(1 / sqrt(sum / (double)n + (double)eps)));
     int64_t i = 0;
-    for (; i + V16 <= n; i += V16)
-        v16_store(y + i, v16_mul(v16_mul(v16_load(x + i), scale), v16_load(w + i)));
+    for (; i + V16 <= n; i += V16) {
+        struct v16 v = v16_mul(v16_mul(v16_load(x + i), scale), v16_load(w + i));
+        v16_store(y + i, add ? v16_add(v16_load(y + i), v) : v);
+    }
     struct v16 t = v16_mul(v16_load_n(x + i, n - i), scale);
-    v16_store_n(y + i, v16_mul(t, v16_load_n(w + i, n - i)), n - i);
+    t = v16_mul(t, v16_load_n(w + i, n - i));
+    v16_store_n(y + i, add ? v16_add(v16_load_n(y + i, n - i), t) : t, n - i);
 }
 
 /* Turns pair i of each head by the angle with cosine c[i] and sine s[i]. The pairs are `step`

@@ -44,8 +44,15 @@ static int attention_rows(const struct attention_args *a, int seq)
     return a->q_start[seq + 1] - a->q_start[seq];
 }
 
+/* The first position that the first row of a sequence sees. */
+static int attention_low(const struct attention_args *a, int seq)
+{
+    const int end = a->kv_len[seq] - attention_rows(a, seq) + 1;
+    return a->window && end > a->window ? end - a->window : 0;
+}
+
 /* Number of leading positions that both sequences share, in whole blocks, and that were written
- * before this call. */
+ * before this call. 0: the windows hold too few of them to put the sequences together. */
 static int attention_common(const struct attention_args *a, int s, int t)
 {
     const int32_t *x = a->page + (int64_t)s * a->max_pages,
@@ -54,8 +61,9 @@ static int attention_common(const struct attention_args *a, int s, int t)
     int most = old_s < old_t ? old_s : old_t, n = 0;
     while (n < most && x[n / a->kv->page_tokens] == y[n / a->kv->page_tokens])
         n += a->kv->page_tokens;
-    n = n < most ? n : most;
-    return n / ATTN_BLOCK * ATTN_BLOCK;
+    n = (n < most ? n : most) / ATTN_BLOCK * ATTN_BLOCK;
+    const int low_s = attention_low(a, s), low_t = attention_low(a, t);
+    return n - (low_s > low_t ? low_s : low_t) < SHARED_LEAST && a->window ? 0 : n;
 }
 
 /* Number of positions that t shares with the next sequence, with which t may share more than with

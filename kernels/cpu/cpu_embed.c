@@ -27,12 +27,14 @@ static void cpu_embed_rows(void *arg, int64_t begin, int64_t end, int worker)
     struct lanes l;
     const bool known = lanes_of(table->fmt, &l);
     for (int64_t r = begin; r < end; r++) {
+        float *y = a->y + r * n;
         if (known && a->id[r] < packed)
-            cpu_embed_packed(table, &l, a->id[r], a->y + r * n);
+            cpu_embed_packed(table, &l, a->id[r], y);
         else
             fmt_info(table->fmt)
-                ->decode((const char *)table->data + (size_t)a->id[r] * table->row_bytes,
-                         a->y + r * n, n);
+                ->decode((const char *)table->data + (size_t)a->id[r] * table->row_bytes, y, n);
+        for (int64_t i = 0; i < n && a->scale != 1; i++)
+            y[i] *= a->scale;
     }
 }
 

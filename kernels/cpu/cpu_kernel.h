@@ -17,17 +17,41 @@
 #define MM_ROWS 8
 
 /*
- * The formats with a fast kernel, which multiplies quants without decoding. A row here needs a case
- * in the tiles (body_plain.h, body_dot256.h). If the weights can be packed, it also needs a case in
- * lanes.c and the strips. X(NAME, elements of x that are quantised as one block). Weights of all
- * other formats are decoded if they have blocks, and multiplied by x in f32 (body_matmul.h).
+ * The formats with a fast kernel, which multiplies quants without decoding. A row here needs cases
+ * in body_plain.h, lanes.c, body_unpack.h and the strips of each instruction set. X(NAME, elements
+ * of x that are quantised as one block, elements that share a scale, minimum, tile).
+ *   minimum  MM_MIN: a block or its groups have one; MM_NO_MIN
+ *   tile     MM_BY_ROWS: body_dot256.h has a kernel for few rows of x and weights in the order of
+ *            files; MM_PACKS: such weights are packed into a strip first, in every call
+ * Weights of all other formats are decoded if they have blocks, and multiplied by x in f32
+ * (body_matmul.h).
  */
-#define MM_QUANTS(X) X(Q4_0, 32) X(Q8_0, 32) X(Q4_K, 256) X(Q5_K, 256) X(Q6_K, 256)
+#define MM_QUANTS(X)                                                                               \
+    X(Q4_0, 32, 32, MM_NO_MIN, MM_BY_ROWS)                                                         \
+    X(Q8_0, 32, 32, MM_NO_MIN, MM_BY_ROWS)                                                         \
+    X(Q4_K, 256, 32, MM_MIN, MM_BY_ROWS)                                                           \
+    X(Q5_K, 256, 32, MM_MIN, MM_BY_ROWS)                                                           \
+    X(Q6_K, 256, 16, MM_NO_MIN, MM_BY_ROWS)                                                        \
+    X(Q4_1, 32, 32, MM_MIN, MM_PACKS)                                                              \
+    X(Q5_0, 32, 32, MM_NO_MIN, MM_PACKS)                                                           \
+    X(Q5_1, 32, 32, MM_MIN, MM_PACKS)                                                              \
+    X(Q2_K, 256, 16, MM_MIN, MM_PACKS)                                                             \
+    X(Q3_K, 256, 16, MM_NO_MIN, MM_PACKS)                                                          \
+    X(IQ4_NL, 32, 32, MM_NO_MIN, MM_PACKS)                                                         \
+    X(IQ4_XS, 256, 32, MM_NO_MIN, MM_PACKS)                                                        \
+    X(IQ3_XXS, 256, 32, MM_NO_MIN, MM_PACKS)                                                       \
+    X(IQ3_S, 256, 32, MM_NO_MIN, MM_PACKS)                                                         \
+    X(IQ2_XXS, 256, 32, MM_NO_MIN, MM_PACKS)                                                       \
+    X(IQ2_XS, 256, 16, MM_NO_MIN, MM_PACKS)                                                        \
+    X(IQ2_S, 256, 16, MM_NO_MIN, MM_PACKS)
+
+enum mm_least { MM_NO_MIN, MM_MIN };
+enum mm_few { MM_PACKS, MM_BY_ROWS };
 
 /* Elements per block of the quantised x that weights of this format meet; 0: x in f32. */
 static inline int mm_x_block(enum fmt fmt)
 {
-#define MM_X_BLOCK(NAME, elems)                                                                    \
+#define MM_X_BLOCK(NAME, elems, ...)                                                               \
     case FMT_##NAME:                                                                               \
         return elems;
     switch (fmt) {
@@ -36,6 +60,46 @@ static inline int mm_x_block(enum fmt fmt)
         return 0;
     }
 #undef MM_X_BLOCK
+}
+
+/* Elements of a group: those of a block that share a scale. */
+static inline int mm_group(enum fmt fmt)
+{
+#define MM_GROUP(NAME, elems, group, ...)                                                          \
+    case FMT_##NAME:                                                                               \
+        return group;
+    switch (fmt) {
+        MM_QUANTS(MM_GROUP)
+    default:
+        return 0;
+    }
+#undef MM_GROUP
+}
+
+static inline bool mm_has_min(enum fmt fmt)
+{
+#define MM_HAS_MIN(NAME, elems, group, least, few)                                                 \
+    case FMT_##NAME:                                                                               \
+        return least == MM_MIN;
+    switch (fmt) {
+        MM_QUANTS(MM_HAS_MIN)
+    default:
+        return false;
+    }
+#undef MM_HAS_MIN
+}
+
+static inline bool mm_by_rows(enum fmt fmt)
+{
+#define MM_HAS_TILE(NAME, elems, group, least, few)                                                \
+    case FMT_##NAME:                                                                               \
+        return few == MM_BY_ROWS;
+    switch (fmt) {
+        MM_QUANTS(MM_HAS_TILE)
+    default:
+        return true; /* in f32 */
+    }
+#undef MM_HAS_TILE
 }
 
 /* Activation rows, in f32 and quantised to 8 bits in blocks of `block` elements (numerics:
@@ -52,10 +116,13 @@ struct mm_x {
      *   sum   int16 (n_in / 16): sums of 16 q
      *   pair  int16 (n_in / 32): sums of 32 q, in the order of groups 0 2 1 3 4 6 5 7;
      *         blocks of 256 only
+     *   mix   int16 (n_in / 16): sum, each four in the order 0 2 1 3; blocks of 256 only
      *   off   int32: blocks of 256: -32 times each sum (n_in / 16);
      *         blocks of 32: -8 times the sum of 32 q (n_in / 32)
-     *   d     f32: scale of a block, padded with zeros to a multiple of 8 */
-    size_t sum_at, pair_at, off_at, d_at;
+     *   top   int32 (n_in / 32): -128 times the sum of 32 q
+     *   d     f32: scale of a block, padded with zeros to a multiple of 8
+     *   ds    f32 (n_in / 32): d times the sum of 32 q; blocks of 32 only */
+    size_t sum_at, pair_at, mix_at, off_at, top_at, d_at, ds_at;
 };
 
 static inline const int8_t *mm_x_q(const struct mm_x *x, int64_t r)
@@ -69,6 +136,18 @@ static inline const int16_t *mm_x_sum(const struct mm_x *x, int64_t r)
 static inline const int16_t *mm_x_pair(const struct mm_x *x, int64_t r)
 {
     return (const int16_t *)(const void *)(x->base + (size_t)r * x->stride + x->pair_at);
+}
+static inline const int16_t *mm_x_mix(const struct mm_x *x, int64_t r)
+{
+    return (const int16_t *)(const void *)(x->base + (size_t)r * x->stride + x->mix_at);
+}
+static inline const int32_t *mm_x_top(const struct mm_x *x, int64_t r)
+{
+    return (const int32_t *)(const void *)(x->base + (size_t)r * x->stride + x->top_at);
+}
+static inline const float *mm_x_ds(const struct mm_x *x, int64_t r)
+{
+    return (const float *)(const void *)(x->base + (size_t)r * x->stride + x->ds_at);
 }
 static inline const int32_t *mm_x_off(const struct mm_x *x, int64_t r)
 {
@@ -84,8 +163,8 @@ static inline const float *mm_x_d(const struct mm_x *x, int64_t r)
 struct attn_item {
     const struct attention_args *a;
     int seq, n_seq, kv_head;
-    /* positions that all sequences share and all of their rows see, a multiple of ATTN_BLOCK; 0 if
-     * n_seq is 1 */
+    /* positions that all sequences share, before the last position of each row, a multiple of
+     * ATTN_BLOCK; 0 if n_seq is 1 */
     int shared;
     int row, n_row;   /* query rows row .. row + n_row - 1 of the batch */
     int head, n_head; /* query heads head .. head + n_head - 1 of the kv head's group */
@@ -120,12 +199,19 @@ struct cpu_kernels {
     int (*several)(enum fmt fmt);
     void (*strips)(const struct mm_x *x, enum fmt fmt, const char *const *strip, int64_t r,
                    float *const *t);
+    /* The rows that meet an unpacked strip (struct unpacked). true: with so many rows of x, a strip
+     * of this format is unpacked once for all of them. unpacks NULL: never. */
+    bool (*unpacks)(enum fmt fmt, int n_row);
+    void (*unpack)(enum fmt fmt, const char *strip, int64_t n_in, void *out);
+    void (*unpacked)(const struct mm_x *x, enum fmt fmt, const void *strip, int64_t r0, int nr,
+                     float *t);
     /* lanes_pack, and the least number of rows of x for which packing a strip inside the call
-     * pays */
+     * pays, for formats with a tile */
     int pack_rows;
     void (*pack)(const struct lanes *l, const char *const row[LANES], int64_t n, void *strip);
-    void (*rmsnorm)(const float *x, const float *w, float *y, int64_t n, float eps);
+    void (*rmsnorm)(const float *x, const float *w, float *y, int64_t n, float eps, bool add);
     void (*swiglu)(const float *gate, const float *up, float *y, int64_t n);
+    void (*geglu)(const float *gate, const float *up, float *y, int64_t n);
     void (*add)(const float *x, float *y, int64_t n);
     void (*f16)(const float *x, uint16_t *y, int64_t n);
     void (*rope)(float *x, int n_head, int head_dim, int n_pair, int step, int apart,

@@ -7,12 +7,19 @@
 #include "body_dot256.h"
 #include "body_lanes512.h"
 
+#define UNPACK_FLIP 0x80
+#include "body_unpack.h"
+#include "body_wide512.h"
+
 const struct cpu_kernels cpu_kernels_avx512 = {
     .isa = CPU_AVX512VNNI,
     .tile = dot_tile,
-    .strip = lanes_strip,
-    .several = lanes_several,
-    .strips = lanes_strips,
+    .strip = wide_strip,
+    .several = wide_several,
+    .strips = wide_strips,
+    .unpacks = wide_unpacks,
+    .unpack = unpack_strip,
+    .unpacked = wide_unpacked,
     .pack_rows = 4,
     .pack = lanes_pack512,
     KERNELS_COMMON,

@@ -8,10 +8,17 @@
 #include "body_dot256.h"
 #include "body_lanes256.h"
 
+#define UNPACK_FLIP 0x80
+#include "body_unpack.h"
+#include "body_wide256.h"
+
 const struct cpu_kernels cpu_kernels_avxvnni = {
     .isa = CPU_AVXVNNI,
     .tile = dot_tile,
-    .strip = half_strip,
+    .strip = wide_strip,
+    .unpacks = wide_unpacks,
+    .unpack = unpack_strip,
+    .unpacked = wide_unpacked,
     .pack_rows = 32,
     .pack = lanes_pack,
     KERNELS_COMMON,

@@ -6,10 +6,17 @@
 #include "body_lanes_neon.h"
 #include "body_plain.h"
 
+#define UNPACK_FLIP 0
+#include "body_unpack.h"
+#include "body_wide_neon.h"
+
 const struct cpu_kernels cpu_kernels_neon = {
     .isa = CPU_NEON,
     .tile = plain_tile,
-    .strip = neon_strip,
+    .strip = wide_strip,
+    .unpacks = wide_unpacks,
+    .unpack = unpack_strip,
+    .unpacked = wide_unpacked,
     .pack_rows = 1, /* the tile is plain text. Not measured */
     .pack = lanes_pack,
     KERNELS_COMMON,

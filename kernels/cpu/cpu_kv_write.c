@@ -15,7 +15,7 @@ static void cpu_kv_store(const struct kv_write_job *j, const float *x, void *y)
     if (kv->fmt == FMT_F16)
         j->k->f16(x, y, kv->head_dim);
     else
-        fmt_info(kv->fmt)->encode(x, y, kv->head_dim);
+        fmt_info(kv->fmt)->encode(x, NULL, y, kv->head_dim);
 }
 
 /* k of a head for the cache: k itself, or its turned copy in x. */

@@ -2,18 +2,21 @@
  * cpu_matmul: y_i[r] = x[r] W_i^T.
  *
  * Numerics (binding: every instruction set, thread count and n_row gives the same bits)
- * - A row of x is quantised to int8, in blocks of 256 for K formats, of 32 for Q4_0 and Q8_0. d_x =
+ * - A row of x is quantised to int8, in blocks of 256 or 32 as MM_QUANTS says. d_x =
  *   amax / 127 in f32, q = nearest integer (ties to even) of x * (127 / amax), and the sums of q
  *   over 16 elements. A block with NaN or infinity has d_x = NaN.
  * - Per block, exact in int32: dot = sum_g scale[g] (q_w . q_x)_g and min = sum_g min[g]
- *   sum_g(q_x). The format has w = d_w scale[g] q_w - dmin_w min[g] (Q4_0, Q8_0: scale 1, no min).
+ *   sum_g(q_x). The format has w = d_w scale[g] q_w - dmin_w min[g] (blocks of 32: scale 1; Q4_1
+ *   and Q5_1: w = d_w q_w + m_w). IQ3_XXS and IQ2: d_w is a fraction of the stored f16, so that
+ *   scales are whole: 2 scale + 1.
  * - In f32, block b into accumulator b % 8, in block order:
  *     acc = fmaf(d_w * d_x, (float)dot, acc)
- *     Q4_K, Q5_K then  acc = fmaf(-(dmin_w * d_x), (float)min, acc)
+ *     Q4_K, Q5_K, Q2_K then  acc = fmaf(-(dmin_w * d_x), (float)min, acc)
+ *     Q4_1, Q5_1 then        acc = fmaf(m_w, d_x * (float)sum(q_x), acc)
  *     at the end  ((0+4)+(2+6)) + ((1+5)+(3+7))
  * - F32, F16, BF16, and formats without a row in MM_QUANTS, decoded: fmaf adds element i to
  *   accumulator i % 16; then v16_sum.
- * - Then bias, then the epilogue; silu as in v16.
+ * - Then bias, then the epilogue; silu and gelu as in v16.
  * - norm: x is the result of the kernel of rmsnorm.
  *
  * Work: threads share the output columns, in strips of MM_TILE weight rows. All rows of x pass,
@@ -26,6 +29,7 @@
 #include "mem.h"
 #include "ops_check.h"
 #include "ops_cpu.h"
+#include "unpacked.h"
 
 /* Lays out one quantised row of x and its parts. Returns the bytes from row to row. */
 static size_t cpu_x_layout(struct mm_x *x, int64_t n_in, int block)
@@ -34,9 +38,12 @@ static size_t cpu_x_layout(struct mm_x *x, int64_t n_in, int block)
     x->block = block;
     x->sum_at = size_align((size_t)n_in, 64);
     x->pair_at = x->sum_at + size_align((size_t)(n_in / 16) * sizeof(int16_t), 64);
-    x->off_at = x->pair_at + size_align((size_t)(n_in / 32) * sizeof(int16_t), 64);
-    x->d_at = x->off_at + size_align((size_t)(n_in / 16) * sizeof(int32_t), 64);
-    x->stride = x->d_at + size_align(((size_t)(n_in / block) + 8) * sizeof(float), 64);
+    x->mix_at = x->pair_at + size_align((size_t)(n_in / 32) * sizeof(int16_t), 64);
+    x->off_at = x->mix_at + size_align((size_t)(n_in / 16) * sizeof(int16_t), 64);
+    x->top_at = x->off_at + size_align((size_t)(n_in / 16) * sizeof(int32_t), 64);
+    x->d_at = x->top_at + size_align((size_t)(n_in / 32) * sizeof(int32_t), 64);
+    x->ds_at = x->d_at + size_align(((size_t)(n_in / block) + 8) * sizeof(float), 64);
+    x->stride = x->ds_at + size_align((size_t)(n_in / 32) * sizeof(float), 64);
     if (x->stride % 1024 == 0)
         x->stride += 64;
     return x->stride;
@@ -48,13 +55,19 @@ static size_t cpu_strip_bytes(int64_t n_in)
     return size_align((size_t)n_in * LANES + (size_t)n_in, 64); /* Q8_0: 34 bytes for 32 elements */
 }
 
-/* Both forms of x side by side, since the weights of one call may need both. Then two strips for
+/* Sixteen weight rows, packed and unpacked. */
+static size_t cpu_slot_bytes(int64_t n_in)
+{
+    return cpu_strip_bytes(n_in) + unpacked_most_bytes(n_in);
+}
+
+/* Both forms of x side by side, since the weights of one call may need both. Then two slots for
  * each thread (gate and up). Then normed rows of n_norm. */
 size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in, int64_t n_norm)
 {
     struct mm_x x;
     size_t rows = (size_t)n_row * (cpu_x_layout(&x, n_in, 256) + cpu_x_layout(&x, n_in, 32));
-    return rows + (size_t)n_threads * 2 * cpu_strip_bytes(n_in) +
+    return rows + (size_t)n_threads * 2 * cpu_slot_bytes(n_in) +
            (size_t)n_row * (size_t)n_norm * sizeof(float);
 }
 
@@ -68,8 +81,8 @@ struct matmul_job {
     bool ready[2];
     float *normed; /* (n_row, n_in), where a norms x */
     bool normed_ready;
-    char *strips;  /* (n_threads, 2, cpu_strip_bytes) */
-    int n_product; /* calls of the epilogue: 1 for EPI_SWIGLU */
+    char *slots;   /* (n_threads, 2, cpu_slot_bytes): a strip, then its unpacked form */
+    int n_product; /* calls of the epilogue: 1 for a gated one */
 };
 
 static int cpu_x_form(enum fmt fmt)
@@ -91,7 +104,7 @@ static void cpu_prepare_rows(void *arg, int64_t begin, int64_t end, int worker)
     for (int64_t r = begin; r < end; r++) {
         if (p->norm)
             p->job->k->rmsnorm(a->x + r * a->n_in, a->norm.w, p->job->normed + r * a->n_in, a->n_in,
-                               a->norm.eps);
+                               a->norm.eps, false);
         if (p->x)
             p->job->k->quantise(p->x, r);
     }
@@ -104,6 +117,16 @@ static void cpu_add_bias(const float *bias, int64_t j0, int nj, int nr, float *t
             t[r * MM_TILE + j] += bias[j0 + j];
 }
 
+static char *cpu_matmul_slot(const struct matmul_job *job, int worker, int second)
+{
+    return job->slots + (size_t)(2 * worker + second) * cpu_slot_bytes(job->a->n_in);
+}
+
+static bool cpu_matmul_unpacks(const struct matmul_job *job, enum fmt fmt)
+{
+    return job->k->unpacks && job->k->unpacks(fmt, job->a->n_row);
+}
+
 /* Columns j0 .. j0 + nj - 1 of a matrix as a strip: in place, or packed into the worker's memory.
  * NULL: the columns are used as rows. */
 static const char *cpu_matmul_pack(const struct matmul_job *job, const struct tensor *w, int64_t j0,
@@ -113,13 +136,26 @@ static const char *cpu_matmul_pack(const struct matmul_job *job, const struct te
     const char *rows = (const char *)w->data + (size_t)j0 * w->row_bytes, *row[LANES];
     if (w->lanes && nj == LANES)
         return rows;
-    if (!job->k->pack || job->a->n_row < job->k->pack_rows || !lanes_of(w->fmt, &l))
+    if (!job->k->pack || !lanes_of(w->fmt, &l) ||
+        (mm_by_rows(w->fmt) && job->a->n_row < job->k->pack_rows))
         return NULL;
-    char *strip = job->strips + (size_t)(2 * worker + second) * cpu_strip_bytes(job->a->n_in);
+    char *strip = cpu_matmul_slot(job, worker, second);
     for (int j = 0; j < LANES; j++) /* lanes beyond nj repeat the last row and are not used */
         row[j] = rows + (size_t)(j < nj ? j : nj - 1) * w->row_bytes;
     job->k->pack(&l, row, job->a->n_in, strip);
     return strip;
+}
+
+/* The same columns, unpacked into the worker's memory if that pays. */
+static const char *cpu_matmul_strip(const struct matmul_job *job, const struct tensor *w,
+                                    int64_t j0, int nj, int worker, int second)
+{
+    const char *strip = cpu_matmul_pack(job, w, j0, nj, worker, second);
+    if (!strip || !cpu_matmul_unpacks(job, w->fmt))
+        return strip;
+    char *out = cpu_matmul_slot(job, worker, second) + cpu_strip_bytes(job->a->n_in);
+    job->k->unpack(w->fmt, strip, job->a->n_in, out);
+    return out;
 }
 
 /* t = rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of one product, with bias */
@@ -127,35 +163,39 @@ static void cpu_matmul_product(const struct matmul_job *job, const struct matmul
                                const char *strip, int64_t j0, int nj, int64_t r0, int nr, float *t)
 {
     const struct mm_x *x = &job->x[cpu_x_form(o->w->fmt)];
-    if (strip)
+    if (strip && cpu_matmul_unpacks(job, o->w->fmt))
+        job->k->unpacked(x, o->w->fmt, strip, r0, nr, t);
+    else if (strip)
         job->k->strip(x, o->w->fmt, strip, r0, nr, t);
     else
         job->k->tile(x, o->w, j0, nj, r0, nr, t);
     cpu_add_bias(o->bias, j0, nj, nr, t);
 }
 
-/* nj results of a row, from column j0 on, through the epilogue into y; up: of the next product,
- * EPI_SWIGLU. */
+/* nj results of a row, from column j0 on, through the epilogue into y; up: of the next product
+ * of a gated epilogue. */
 static void cpu_matmul_finish(const struct matmul_job *job, const struct matmul_out *o, int64_t r,
                               int64_t j0, int nj, const float *t, const float *up)
 {
     float *y = o->y + r * tensor_rows(o->w) + j0;
     if (job->a->epilogue == EPI_SWIGLU)
         job->k->swiglu(t, up, y, nj);
+    else if (job->a->epilogue == EPI_GEGLU)
+        job->k->geglu(t, up, y, nj);
     else if (job->a->epilogue == EPI_ADD)
         job->k->add(t, y, nj);
     else
         memcpy(y, t, (size_t)nj * sizeof *y);
 }
 
-/* Rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of product o (and the next one, EPI_SWIGLU),
+/* Rows r0 .. r0 + nr - 1, columns j0 .. j0 + nj - 1 of product o (and the next one, if gated),
  * through the epilogue into y. */
 static void cpu_matmul_tile(const struct matmul_job *job, const struct matmul_out *o,
                             const char *const strip[2], int64_t j0, int nj, int64_t r0, int nr)
 {
     _Alignas(64) float t[MM_ROWS * MM_TILE], up[MM_ROWS * MM_TILE];
     cpu_matmul_product(job, o, strip[0], j0, nj, r0, nr, t);
-    if (job->a->epilogue == EPI_SWIGLU)
+    if (matmul_is_gated(job->a->epilogue))
         cpu_matmul_product(job, o + 1, strip[1], j0, nj, r0, nr, up);
     for (int r = 0; r < nr; r++)
         cpu_matmul_finish(job, o, r0 + r, j0, nj, t + r * MM_TILE, up + r * MM_TILE);
@@ -169,7 +209,7 @@ static int64_t cpu_matmul_several(const struct matmul_job *job, const struct mat
     _Alignas(64) float t[MM_SEVERAL][MM_TILE];
     float *to[MM_SEVERAL];
     const char *strip[MM_SEVERAL];
-    const int both = job->a->epilogue == EPI_SWIGLU ? 2 : 1;
+    const int both = matmul_is_gated(job->a->epilogue) ? 2 : 1;
     const int ways = (job->k->several ? job->k->several(o->w->fmt) : 0) / both;
     const struct mm_x *x = &job->x[cpu_x_form(o->w->fmt)];
     if (job->a->n_row != 1 || !ways || !o[0].w->lanes || !o[both - 1].w->lanes ||
@@ -196,14 +236,14 @@ static int64_t cpu_matmul_several(const struct matmul_job *job, const struct mat
 static void cpu_matmul_strips(const struct matmul_job *job, const struct matmul_out *o, int64_t j0,
                               int64_t end, int worker)
 {
-    const bool swiglu = job->a->epilogue == EPI_SWIGLU;
+    const bool gated = matmul_is_gated(job->a->epilogue);
     const char *strip[2] = {NULL, NULL};
     for (int64_t r0 = 0; r0 < job->a->n_row; r0 += MM_ROWS) {
         const int nr = job->a->n_row - r0 < MM_ROWS ? (int)(job->a->n_row - r0) : MM_ROWS;
         for (int64_t j = j0; j < end; j += MM_TILE) {
             const int nj = end - j < MM_TILE ? (int)(end - j) : MM_TILE;
-            for (int i = 0; i <= swiglu && (r0 == 0 || end - j0 > MM_TILE); i++)
-                strip[i] = cpu_matmul_pack(job, o[i].w, j, nj, worker, i);
+            for (int i = 0; i <= gated && (r0 == 0 || end - j0 > MM_TILE); i++)
+                strip[i] = cpu_matmul_strip(job, o[i].w, j, nj, worker, i);
             cpu_matmul_tile(job, o, strip, j, nj, r0, nr);
         }
     }
@@ -213,8 +253,8 @@ static void cpu_matmul_strips(const struct matmul_job *job, const struct matmul_
 static int64_t cpu_matmul_group(const struct matmul_job *job, const struct matmul_out *o)
 {
     size_t bytes = 0;
-    for (int i = 0; i <= (job->a->epilogue == EPI_SWIGLU); i++) {
-        if (!o[i].w->lanes)
+    for (int i = 0; i <= matmul_is_gated(job->a->epilogue); i++) {
+        if (!o[i].w->lanes || cpu_matmul_unpacks(job, o[i].w->fmt))
             return MM_TILE;
         bytes += MM_TILE * o[i].w->row_bytes;
     }
@@ -282,11 +322,11 @@ int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
     job.x[0].f = job.x[1].f = a->norm.w ? job.normed : a->x;
     job.x[0].base = c->scratch;
     job.x[1].base = c->scratch + first;
-    job.strips = c->scratch + both;
+    job.slots = c->scratch + both;
     for (int i = 0; i < a->n_out; i++)
         cpu_matmul_prepare(c, &job, a->out[i].w->fmt);
     int64_t strips = 0;
-    job.n_product = a->epilogue == EPI_SWIGLU ? 1 : a->n_out;
+    job.n_product = matmul_is_gated(a->epilogue) ? 1 : a->n_out;
     for (int i = 0; i < job.n_product; i++)
         strips += (tensor_rows(a->out[i].w) + MM_TILE - 1) / MM_TILE;
     pool_run(c->pool, strips, cpu_matmul_columns, &job);

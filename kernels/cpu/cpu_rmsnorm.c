@@ -12,7 +12,7 @@ static void cpu_rmsnorm_rows(void *arg, int64_t begin, int64_t end, int worker)
     const struct rmsnorm_job *j = arg;
     const struct rmsnorm_args *a = j->a;
     for (int64_t r = begin; r < end; r++)
-        j->k->rmsnorm(a->x + r * a->n, a->w, a->y + r * a->n, a->n, a->eps);
+        j->k->rmsnorm(a->x + r * a->n, a->w, a->y + r * a->n, a->n, a->eps, a->add);
 }
 
 int cpu_rmsnorm(struct ops *ops, struct stream *s, const struct rmsnorm_args *a, struct err *e)

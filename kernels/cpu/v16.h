@@ -791,4 +791,12 @@ static inline struct v16 v16_silu(struct v16 x)
     return v16_div(x, v16_add(v16_set1(1), e));
 }
 
+/* gelu(x), approximated by tanh (ops.h): x / (1 + e^z), z = -2 sqrt(2 / pi) (x + 0.044715 x^3). */
+static inline struct v16 v16_gelu(struct v16 x)
+{
+    const struct v16 linear = v16_set1(-1.59576912f), cubic = v16_set1(-0.0713548163f);
+    struct v16 z = v16_mul(x, v16_fma(v16_mul(x, x), cubic, linear));
+    return v16_div(x, v16_add(v16_set1(1), v16_exp(z)));
+}
+
 #endif

@@ -26,8 +26,8 @@
  * use: several blocks an SM hide the latency.
  *
  * Numerics: q.k is added element by element in f32; the rest is that of attention.cuh. A column's
- * bits depend neither on R nor on the variant. Keys after a row's last position are not used even
- * as factors of zero. Tolerance of the cases: 1e-5.
+ * bits depend neither on R nor on the variant. Keys that a row does not see are not used even as
+ * factors of zero. Tolerance of the cases: 1e-5.
  */
 #include "attention.cuh"
 #include "element.cuh"
@@ -197,13 +197,13 @@ __device__ __forceinline__ void attn_scores(const float *q, const float *k, int 
     }
 }
 
-/* Updates a column's maximum and sum over a tile of which it sees `seen` > 0 positions. s is the
- * score of this lane's position. The weights go to p (32). */
+/* Updates a column's maximum and sum over a tile of which it sees a position. s is the score of this
+ * lane's position, which the column sees or not. The weights go to p (32). */
 template <int N>
-__device__ __forceinline__ void attn_softmax(attn_state<N> &b, float s, float scale, int seen,
+__device__ __forceinline__ void attn_softmax(attn_state<N> &b, float s, float scale, bool seen,
                                              int lane, float *p)
 {
-    const float score = lane < seen ? f_mul(s, scale) : -REAL_INF;
+    const float score = seen ? f_mul(s, scale) : -REAL_INF;
     const float top = fmaxf(b.max, warp_max(score)), base = attn_base(top);
     const float keep = real_exp(b.max - base), weight = real_exp(score - base);
     b.max = top;
@@ -214,21 +214,25 @@ __device__ __forceinline__ void attn_softmax(attn_state<N> &b, float s, float sc
     p[lane] = weight;
 }
 
-/* out += sum of p[t] v[t], t ascending to what each column sees. p of the warp's first column. */
+/* out += sum of p[t] v[t], t ascending over the positions that each column sees. p of the warp's
+ * first column. */
 template <int D, int R>
-__device__ __forceinline__ void attn_weighted(attn_state<D / 32> (&b)[R], const float *p,
-                                              const float *v, int dim4, const int (&seen)[R],
-                                              int lane)
+__device__ __forceinline__ void attn_weighted(const attn_call &a, attn_state<D / 32> (&b)[R],
+                                              const float *p, const float *v, int dim4,
+                                              const int (&seen)[R], int lane)
 {
-    int most = 0;
+    int most = 0, least = ATTN_TILE;
 #pragma unroll
-    for (int j = 0; j < R; j++)
+    for (int j = 0; j < R; j++) {
         most = max(most, min(seen[j], ATTN_TILE));
-    for (int t0 = 0; t0 < most; t0 += 4) {
+        if (seen[j] > 0)
+            least = min(least, attn_low(a, seen[j]));
+    }
+    for (int t0 = least / 4 * 4; t0 < most; t0 += 4) {
         float w[R][4];
 #pragma unroll
         for (int j = 0; j < R; j++) {
-            const float4 x = t0 < seen[j]
+            const float4 x = attn_sees_any(a, seen[j], t0, 4)
                                  ? *reinterpret_cast<const float4 *>(p + j * ATTN_WARPS * 32 + t0)
                                  : make_float4(0, 0, 0, 0);
             w[j][0] = x.x;
@@ -238,13 +242,13 @@ __device__ __forceinline__ void attn_weighted(attn_state<D / 32> (&b)[R], const 
         }
 #pragma unroll
         for (int u = 0; u < 4; u++) {
-            if (t0 + u >= most)
+            if (t0 + u >= most || t0 + u < least)
                 continue;
             float x[D / 32];
             attn_take<D>(v + (t0 + u) * dim4, lane, dim4, x);
 #pragma unroll
             for (int j = 0; j < R; j++)
-                if (t0 + u < seen[j])
+                if (attn_sees(a, seen[j], t0 + u))
 #pragma unroll
                     for (int i = 0; i < D / 32; i++)
                         b[j].out[i] = fmaf(w[j][u], x[i], b[j].out[i]);
@@ -278,10 +282,12 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
         return;
     const int kv_head = (int)blockIdx.y / a.parts, head0 = (int)blockIdx.y % a.parts * a.heads;
     const int heads = min(a.heads, a.group - head0),
-              last = t.seen + t.n - 1; /* positions of the last row */
-    int split = a.state ? (int)blockIdx.z : 0;
-    const int end = a.state ? split + 1 : (last + ATTN_SPAN - 1) / ATTN_SPAN;
-    if (split * ATTN_SPAN >= last)
+              last = t.seen + t.n - 1;   /* positions of the last row */
+    const int low = attn_low(a, t.seen); /* the first position that a row sees */
+    const int split = (low / ATTN_SPAN + (int)blockIdx.z) * ATTN_SPAN; /* not of one that walks */
+    const int end = a.state ? min(last, split + ATTN_SPAN) : last;
+    int at = max(a.state ? split : 0, low / ATTN_TILE * ATTN_TILE);
+    if (at >= end)
         return;
 
     for (int i = (int)threadIdx.x; i < columns * dim4; i += ATTN_THREADS) {
@@ -290,7 +296,7 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
         q[i] = row < t.n && head < heads && x < a.kv.head_dim ? a.q[from * a.kv.head_dim + x] : 0;
     }
     attn_state<D / 32> total[R], part[R];
-    int seen[R]; /* of this warp's columns; 0: there is no such column */
+    int seen[R]; /* this warp's columns see positions before this one; 0: there is no such column */
 #pragma unroll
     for (int j = 0; j < R; j++) {
         const int c = j * ATTN_WARPS + warp, row = c / a.heads;
@@ -298,12 +304,12 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
         attn_clear(total[j]);
     }
     const int32_t *page = a.page + (int64_t)t.seq * a.max_pages;
-    for (; split < end; split++) {
+    while (at < end) { /* split by split */
 #pragma unroll
         for (int j = 0; j < R; j++)
             attn_clear(part[j]);
-        const int stop = min(last, (split + 1) * ATTN_SPAN);
-        for (int at = split * ATTN_SPAN; at < stop; at += ATTN_TILE) {
+        const int stop = min(end, (at / ATTN_SPAN + 1) * ATTN_SPAN);
+        for (; at < stop; at += ATTN_TILE) {
             const int n = min(ATTN_TILE, stop - at);
             attn_source s;
             s.page0 = page[at >> a.kv.shift];
@@ -324,8 +330,8 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
 #pragma unroll
             for (int j = 0; j < R; j++) {
                 see[j] = seen[j] - at;
-                if (see[j] > 0)
-                    attn_softmax(part[j], score[j], a.scale, see[j], lane,
+                if (attn_sees_any(a, see[j], 0, ATTN_TILE))
+                    attn_softmax(part[j], score[j], a.scale, attn_sees(a, see[j], lane), lane,
                                  p + (j * ATTN_WARPS + warp) * 32);
             }
             if (one_buffer) {
@@ -336,21 +342,22 @@ __global__ void __launch_bounds__(ATTN_THREADS, R < 4 && D * R < 512 ? 4 : 2)
             } else {
                 __syncwarp(); /* the warp's own weights are there */
             }
-            attn_weighted<D, R>(part, p + warp * 32, v, dim4, see, lane);
+            attn_weighted<D, R>(a, part, p + warp * 32, v, dim4, see, lane);
         }
 #pragma unroll
         for (int j = 0; j < R; j++)
-            if (split * ATTN_SPAN < seen[j])
+            if ((stop - 1) / ATTN_SPAN * ATTN_SPAN < seen[j])
                 attn_merge<attn_base_e>(total[j], part[j]);
     }
+    const int done = (end - 1) / ATTN_SPAN; /* the split, again: registers are scarce */
 #pragma unroll
     for (int j = 0; j < R; j++) {
         const int c = j * ATTN_WARPS + warp;
-        if (seen[j] <= (a.state ? (int)blockIdx.z * ATTN_SPAN : 0))
+        if (a.state ? !attn_sees_any(a, seen[j], done * ATTN_SPAN, ATTN_SPAN) : !seen[j])
             continue;
         const int64_t to =
             (int64_t)(t.row + c / a.heads) * a.n_head + kv_head * a.group + head0 + c % a.heads;
-        const int64_t st = to * a.splits + blockIdx.z;
+        const int64_t st = to * a.splits + done - attn_low(a, seen[j]) / ATTN_SPAN;
         if (a.state && lane == 0)
             a.state[st] = make_float2(total[j].max, total[j].sum);
 #pragma unroll
@@ -382,10 +389,11 @@ __global__ void __launch_bounds__(ATTN_THREADS) k_attention_merge(const attn_cal
             high = mid;
     }
     const int seen = a.kv_len[low] - a.q_start[low + 1] + row + 1;
+    const int first = attn_low(a, seen) / ATTN_SPAN;
     for (int x = (int)threadIdx.x; x < a.kv.head_dim; x += ATTN_THREADS) {
         attn_state<1> total, part;
         attn_clear(total);
-        for (int split = 0; split * ATTN_SPAN < seen; split++) {
+        for (int split = 0; (first + split) * ATTN_SPAN < seen; split++) {
             const float2 s = a.state[to * a.splits + split];
             part.max = s.x;
             part.sum = s.y;
@@ -425,7 +433,9 @@ int attn_prepare(const struct attention_args *a, int columns, attn_call *c, stru
     c->parts = (c->group + c->heads - 1) / c->heads;
     c->dim4 = (a->kv->head_dim + 3) / 4 * 4;
     c->wide = c->kv.row_bytes % 16 == 0;
-    c->splits = attn_splits(a->max_kv_len);
+    c->window = attn_is_windowed(a) ? a->window : INT32_MAX;
+    c->splits = attn_depth(a, 1);
+    c->depth = attn_depth(a, c->rows);
     c->state = NULL;
     c->state_out = NULL;
     return 0;
@@ -435,9 +445,7 @@ int attn_lend_states(struct cuda_ctx *cx, const struct attention_args *a, attn_c
                      struct err *e)
 {
     void *scratch;
-    TRY(cuda_ctx_scratch(cx, "attention",
-                         scratch_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len),
-                         &scratch, e));
+    TRY(cuda_ctx_scratch(cx, "attention", attn_state_bytes(a), &scratch, e));
     c->state = static_cast<float2 *>(scratch);
     c->state_out = reinterpret_cast<float *>(c->state + (size_t)a->n_row * (size_t)a->n_head *
                                                             (size_t)c->splits);
@@ -518,7 +526,7 @@ int cuda_attention_split(struct cuda_ctx *cx, cudaStream_t s, const struct atten
     attn_call c;
     TRY(attn_prepare(a, ATTN_WARPS * attn_width(a), &c, e));
     TRY(attn_lend_states(cx, a, &c, e));
-    TRY(attn_run(a, c, c.splits, s, e));
+    TRY(attn_run(a, c, c.depth, s, e));
     return attn_merge_states(c, a, false, s, e);
 }
 

@@ -19,6 +19,9 @@
  * Within a family a column's bits depend on its own q and its own positions alone. The softmax is
  * online (Milakov & Gimelshein 2018) within a split. States of splits are merged in ascending
  * order.
+ *
+ * With a window a block starts with the tile of the first position that one of its columns sees.
+ * Scratch has the states of the splits that a row sees, from its first one on.
  */
 #ifndef MAS_ATTENTION_CUH
 #define MAS_ATTENTION_CUH
@@ -44,7 +47,8 @@ struct attn_call {
     int rows, heads, parts; /* of a tile of columns: rows, query heads; number of tiles a group */
     int dim4;               /* head_dim rounded up to 4; the padding in shared memory is zero */
     bool wide;              /* cache rows are multiples of 16 bytes */
-    int splits;             /* of the longest sequence */
+    int window;             /* positions that a row sees at most; INT_MAX: no limit */
+    int splits, depth;      /* splits that a row sees at most, that a tile sees at most */
     float2 *state;          /* (n_row, n_head, splits): max and sum; NULL: walk all splits */
     float *state_out;       /* (n_row, n_head, splits, head_dim) */
 };
@@ -59,9 +63,27 @@ __device__ __forceinline__ int attn_first_tile(const attn_call &a, int s)
     return a.q_start[s] / a.rows + (a.rows > 1 ? s : 0);
 }
 
+/* The first position that a row sees; end: one more than its last position. */
+__device__ __forceinline__ int attn_low(const attn_call &a, int end)
+{
+    return max(end - a.window, 0);
+}
+
+/* true: a row sees position `at`. */
+__device__ __forceinline__ bool attn_sees(const attn_call &a, int end, int at)
+{
+    return (unsigned)(end - 1 - at) < (unsigned)a.window;
+}
+
+/* true: a row sees one of the `n` positions from `at` on. */
+__device__ __forceinline__ bool attn_sees_any(const attn_call &a, int end, int at, int n)
+{
+    return at < end && end - at - n < a.window;
+}
+
 struct attn_rows {
     int seq, row, n; /* rows row .. row + n - 1 of the batch; n <= 0: an empty tile */
-    int seen;        /* positions that row `row` sees; each later row sees one more */
+    int seen;        /* row `row` sees positions before this one; each later row one more */
 };
 
 __device__ __forceinline__ attn_rows attn_find(const attn_call &a, int tile)
@@ -173,6 +195,23 @@ static inline int attn_splits(int max_kv_len)
     return (max_kv_len + ATTN_SPAN - 1) / ATTN_SPAN;
 }
 
+/* true: the window is shorter than a sequence may be. */
+static inline bool attn_is_windowed(const struct attention_args *a)
+{
+    return a->window && a->window < a->max_kv_len;
+}
+
+/* Splits that `rows` neighbouring rows see together, at most. */
+static inline int attn_depth(const struct attention_args *a, int rows)
+{
+    const int all = attn_splits(a->max_kv_len);
+    if (!attn_is_windowed(a))
+        return all;
+    const int64_t positions = (int64_t)a->window + rows - 1;
+    const int64_t most = (positions + ATTN_SPAN - 2) / ATTN_SPAN + 1;
+    return most < all ? (int)most : all;
+}
+
 /* Fills c for tiles of `columns` columns, without states. */
 int attn_prepare(const struct attention_args *a, int columns, attn_call *c, struct err *e);
 /* Lends c scratch for the states of all splits. */
@@ -188,11 +227,15 @@ static inline int64_t attn_tiles(const attn_call &c, const struct attention_args
     return a->n_row / c.rows + (c.rows > 1 ? a->n_seq : 0);
 }
 
+static inline size_t attn_state_bytes(const struct attention_args *a)
+{
+    return scratch_states(a->n_row, a->n_head, a->kv->head_dim, ATTN_SPAN * attn_depth(a, 1));
+}
+
 /* true: the scratch has room for the states. */
 static inline bool attn_has_room(const struct attention_args *a, const struct cuda_ctx *cx)
 {
-    return attn_splits(a->max_kv_len) <= 65535 &&
-           scratch_states(a->n_row, a->n_head, a->kv->head_dim, a->max_kv_len) <= cx->scratch_bytes;
+    return attn_splits(a->max_kv_len) <= 65535 && attn_state_bytes(a) <= cx->scratch_bytes;
 }
 
 /* More than one split, and fewer than `few` tiles times kv heads. */
@@ -200,7 +243,7 @@ static inline bool attn_is_few(const struct attention_args *a, int columns, int6
 {
     const int group = a->n_head / a->kv->n_kv_head, heads = group < columns ? group : columns;
     const int64_t tiles = a->n_row / (columns / heads) + a->n_seq;
-    return attn_splits(a->max_kv_len) > 1 && tiles * a->kv->n_kv_head < few;
+    return attn_depth(a, 1) > 1 && tiles * a->kv->n_kv_head < few;
 }
 
 } // namespace CU_NS

@@ -105,11 +105,12 @@ template <enum fmt F, int D, int THREADS> struct am_pieces {
     }
 };
 
-/* Starts the copy of positions at .. at + n - 1 of K or V (base); the rest of the tile becomes
- * zero. Does not wait. */
+/* Starts the copy of positions at + skip .. at + n - 1 of K or V (base); the rest of the tile becomes
+ * zero. A piece of 16 bytes that holds the end of one row and the start of the next is copied whole.
+ * Its part of the first row has quants only, whose scale is zero. Does not wait. */
 template <enum fmt F, int D, int THREADS>
 __device__ __forceinline__ void am_load(const attn_call &a, const unsigned char *base, am_pages p,
-                                        int kv_head, int at, int n, uint8_t *to)
+                                        int kv_head, int at, int skip, int n, uint8_t *to)
 {
     using P = am_pieces<F, D, THREADS>;
     const int mask = (1 << a.kv.shift) - 1, thread = (int)threadIdx.x;
@@ -117,7 +118,7 @@ __device__ __forceinline__ void am_load(const attn_call &a, const unsigned char 
     const unsigned char *high =
         base + kv_page_row(a.kv, p.high, kv_head, (at + 16) & mask) + 16 * thread;
     const int place = P::place(thread);
-    if (n == ATTN_TILE) {
+    if (n == ATTN_TILE && skip <= 0) {
 #pragma unroll 2
         for (int i = 0; i < P::EACH; i++)
             if ((i + 1) * THREADS <= P::RUN || thread + i * THREADS < P::RUN) {
@@ -132,7 +133,8 @@ __device__ __forceinline__ void am_load(const attn_call &a, const unsigned char 
         const int k = second ? i - P::EACH : i, byte = 16 * (thread + k * THREADS);
         if (byte >= 16 * P::RUN)
             continue;
-        const int left = min(max((second ? n - 16 : n) * P::ROW - byte, 0), 16);
+        const int end = (second ? n - 16 : n) * P::ROW, from = (second ? skip - 16 : skip) * P::ROW;
+        const int left = byte + 16 <= from ? 0 : min(max(end - byte, 0), 16);
         cp_async16_part(to + P::step(place, k) + (second ? 16 * P::ROW : 0),
                         (second ? high : low) + k * P::STEP, left);
     }
@@ -197,7 +199,7 @@ __device__ __forceinline__ float2 am_power(float x)
 struct am_column {
     float max, sum; /* of all splits so far, to which all_out belongs */
     int at;         /* which head of all rows it is, */
-    int seen;       /* positions that it sees; 0: there is no such column */
+    int seen;       /* it sees positions before this one; 0: there is no such column */
 };
 
 /* A lane's part of columns g and g + 8, g = lane / 4, t = lane % 4: the fragments of mma. */
@@ -333,19 +335,19 @@ template <enum fmt F, int D> struct am_warp {
     }
 
     /* s becomes the weights of the tile at position `at`; keep: the factor of the earlier state */
-    __device__ __forceinline__ void softmax(int at, int lane, float (&keep)[2])
+    __device__ __forceinline__ void softmax(const attn_call &a, int at, int lane, float (&keep)[2])
     {
         const int t = lane % 4;
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            const int seen = column(lane / 4 + 8 * h)->seen;
+            const int seen = column(lane / 4 + 8 * h)->seen - at - 2 * t;
             float top = -REAL_INF, add = 0;
 #pragma unroll
             for (int n = 0; n < 4; n++)
 #pragma unroll
                 for (int i = 0; i < 2; i++) {
                     float &x = s[n][2 * h + i];
-                    x = at + 8 * n + 2 * t + i < seen ? f_mul(x, unit[h]) : -REAL_INF;
+                    x = attn_sees(a, seen, 8 * n + i) ? f_mul(x, unit[h]) : -REAL_INF;
                     top = fmaxf(top, x);
                 }
             top = fmaxf(top, __shfl_xor_sync(WARP_ALL, top, 1));
@@ -579,7 +581,9 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
         return;
     const int kv_head = (int)blockIdx.y / a.parts, head0 = (int)blockIdx.y % a.parts * a.heads;
     const int heads = min(a.heads, a.group - head0);
-    const int first = a.state ? (int)blockIdx.z * ATTN_SPAN : 0;
+    const int low = attn_low(a, rows.seen); /* the first position that a row sees */
+    const int split = (low / ATTN_SPAN + (int)blockIdx.z) * ATTN_SPAN; /* not of one that walks */
+    const int first = max(a.state ? split : 0, low / ATTN_TILE * ATTN_TILE);
     int last = rows.seen + rows.n - 1;
     bool shared = false; /* the tile's rows are of as many sequences */
     if constexpr (SHARE)
@@ -591,15 +595,17 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
         }
     if (rows.n == 0)
         return;
-    const int stop = a.state ? min(last, first + ATTN_SPAN) : last;
+    const int stop = a.state ? min(last, split + ATTN_SPAN) : last;
     if (first >= stop)
         return;
 
     const int table = rows.seq * a.max_pages;
     am_pages pages = am_find_pages(a, table, first, stop);
-    am_load<F, D, THREADS>(a, a.kv.k, pages, kv_head, first, min(ATTN_TILE, stop - first), ks);
+    am_load<F, D, THREADS>(a, a.kv.k, pages, kv_head, first, low - first,
+                           min(ATTN_TILE, stop - first), ks);
     cp_async_commit();
-    am_load<F, D, THREADS>(a, a.kv.v, pages, kv_head, first, min(ATTN_TILE, stop - first), vs);
+    am_load<F, D, THREADS>(a, a.kv.v, pages, kv_head, first, low - first,
+                           min(ATTN_TILE, stop - first), vs);
     cp_async_commit();
 
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, t = lane % 4;
@@ -623,7 +629,8 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
 
 #pragma unroll 1
     for (int at = first; at < stop; at += ATTN_TILE) {
-        const bool busy = __any_sync(WARP_ALL, at < w.column(lane % AM_COLUMNS)->seen);
+        const bool busy = __any_sync(
+            WARP_ALL, attn_sees_any(a, w.column(lane % AM_COLUMNS)->seen, at, ATTN_TILE));
         const int next = at + ATTN_TILE, more = min(ATTN_TILE, stop - next);
         float keep[2];
         pages = am_find_pages(a, table, next, stop);
@@ -633,17 +640,17 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
             w.scores(ks, lane_again());
         am_sync<WARPS>(); /* and has been used by all */
         if (more > 0)
-            am_load<F, D, THREADS>(a, a.kv.k, pages, kv_head, next, more, ks);
+            am_load<F, D, THREADS>(a, a.kv.k, pages, kv_head, next, 0, more, ks);
         cp_async_commit();
         if (busy)
-            w.softmax(at, lane, keep);
+            w.softmax(a, at, lane, keep);
         cp_async_wait<1>();
         am_sync<WARPS>(); /* V is there */
         if (busy)
             w.weighted(vs, lane_again(), keep);
         am_sync<WARPS>(); /* and has been used */
         if (more > 0)
-            am_load<F, D, THREADS>(a, a.kv.v, pages, kv_head, next, more, vs);
+            am_load<F, D, THREADS>(a, a.kv.v, pages, kv_head, next, 0, more, vs);
         cp_async_commit();
         if (!a.state && (next % ATTN_SPAN == 0 || more <= 0)) {
             w.merge(lane);
@@ -651,14 +658,15 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 1 ? 8 : 2) k_attention_mm
         }
     }
 
+    const int done = (stop - 1) / ATTN_SPAN; /* the split, again: registers are scarce */
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         const am_column *c = w.column(lane / 4 + 8 * h);
-        if (c->seen <= first)
+        if (a.state ? !attn_sees_any(a, c->seen, done * ATTN_SPAN, ATTN_SPAN) : !c->seen)
             continue;
         float v[2 * W::TILES];
         if (a.state) {
-            const int64_t st = (int64_t)c->at * a.splits + blockIdx.z;
+            const int64_t st = (int64_t)c->at * a.splits + done - attn_low(a, c->seen) / ATTN_SPAN;
             if (t == 0)
                 a.state[st] = make_float2(w.max[h], w.sum[h]);
 #pragma unroll
@@ -713,7 +721,7 @@ static int am_run(const struct attention_args *a, const attn_call &c, enum am_bl
                   cudaStream_t s, struct err *e)
 {
     const dim3 grid((unsigned)attn_tiles(c, a), (unsigned)(a->kv->n_kv_head * c.parts),
-                    (unsigned)(c.state ? c.splits : 1));
+                    (unsigned)(c.state ? c.depth : 1));
     if (c.kv.fmt == FMT_F16)
         return am_launch_format<FMT_F16>(c, block, grid, s, e);
     if (c.kv.fmt == FMT_Q8_0)
@@ -732,6 +740,12 @@ bool attention_mma_reads(const struct attention_args *a, const struct cuda_ctx *
 bool attention_mma_states(const struct attention_args *a, const struct cuda_ctx *cx)
 {
     return attention_mma_reads(a, cx) && attn_has_room(a, cx);
+}
+
+/* Without a window, which begins elsewhere in each sequence. */
+bool attention_mma_joins(const struct attention_args *a, const struct cuda_ctx *cx)
+{
+    return attention_mma_states(a, cx) && !attn_is_windowed(a);
 }
 
 /* Mostly sequences with one row, several of which fill a tile. */

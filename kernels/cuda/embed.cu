@@ -1,5 +1,5 @@
 /*
- * embed: y[r] = decode(table[id[r]])
+ * embed: y[r] = decode(table[id[r]]) * scale
  *
  * Shapes: table (n_vocab, n_embd) in any format, id (n_row), y (n_row, n_embd) f32. Moves n_row *
  * (row_bytes + 4 n_embd) bytes: 512 rows of 4096 Q4_K 9.6 MB, a decode step 19 KB. The launch
@@ -9,7 +9,7 @@
  * kernels/quant. So there is one decode per format, and the numbers have its bits. A thread stores
  * 16 bytes at a time and loads single bytes. Wide loads would gain little. Neighbouring threads
  * take neighbouring bytes, and a block of weights is one or two lines of L1. The stores are 4 to 7
- * times the loads. Not measured: there was no GPU. Numerics: exact, the bits of fmt_<x>_decode.
+ * times the loads. Not measured: there was no GPU. Numerics: the bits of fmt_<x>_decode, then one product.
  */
 #include "element.cuh"
 
@@ -24,6 +24,7 @@ struct embed_job {
     float *y;
     size_t row_bytes;
     int64_t n;
+    float scale;
     int wide; /* rows of y begin at multiples of 16 bytes and are whole runs long */
 };
 
@@ -38,6 +39,9 @@ __global__ void __launch_bounds__(EMBED_THREADS) k_embed_gather(const struct emb
     if (a.wide || fmt_of<F>::ELEMS > 1) { /* rows of blocks are whole runs long */
         float v[EMBED_RUN];
         fmt_run<F>(row, i, v);
+#pragma unroll
+        for (int k = 0; k < EMBED_RUN; k++)
+            v[k] = __fmul_rn(v[k], a.scale);
         if (a.wide) {
             reinterpret_cast<float4 *>(y)[0] = make_float4(v[0], v[1], v[2], v[3]);
             reinterpret_cast<float4 *>(y)[1] = make_float4(v[4], v[5], v[6], v[7]);
@@ -49,7 +53,7 @@ __global__ void __launch_bounds__(EMBED_THREADS) k_embed_gather(const struct emb
         return;
     }
     for (int k = 0; k < EMBED_RUN && i + k < a.n; k++)
-        y[k] = fmt_element<F>(row, i + k);
+        y[k] = __fmul_rn(fmt_element<F>(row, i + k), a.scale);
 }
 
 int cuda_embed_gather(struct cuda_ctx *, cudaStream_t s, const struct embed_args *a, struct err *e)
@@ -71,6 +75,7 @@ int cuda_embed_gather(struct cuda_ctx *, cudaStream_t s, const struct embed_args
     j.y = a->y;
     j.row_bytes = t->row_bytes;
     j.n = n;
+    j.scale = a->scale;
     j.wide = n % EMBED_RUN == 0 && (uintptr_t)a->y % 16 == 0;
     const dim3 grid((unsigned)a->n_row, (unsigned)parts);
     switch (t->fmt) {

@@ -72,7 +72,7 @@ int mm_norm(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args *a, si
     need = size_align(need, 256);
     TRY(cuda_ctx_scratch(cx, "matmul", need + scratch_normed(a->n_row, a->n_in), &scratch, e));
     float *x = reinterpret_cast<float *>(static_cast<char *>(scratch) + need);
-    const struct rmsnorm_args norm = {a->x, a->norm.w, x, a->n_row, a->n_in, a->norm.eps};
+    const struct rmsnorm_args norm = {a->x, a->norm.w, x, a->n_row, a->n_in, a->norm.eps, false};
     TRY(cuda_rmsnorm_block(cx, s, &norm, e));
     out->x = x;
     out->norm.w = NULL;
@@ -142,16 +142,19 @@ static int mm_launch(const struct mm_plan *p, enum fmt fmt, enum mm_epilogue epi
 }
 
 /* gate and up: as pairs of rows when they are alike, else one after the other. */
-static int mm_swiglu(const struct mm_plan *p, struct err *e)
+static int mm_gated_pair(const struct mm_plan *p, struct err *e)
 {
+    const bool gelu = p->a.epilogue == EPI_GEGLU;
     const struct matmul_out *gate = &p->a.out[0];
     struct matmul_out up = p->a.out[1];
     if (gate->w->fmt == up.w->fmt) {
-        const struct mm_matrix both = mm_matrix_of(gate, &up);
+        struct mm_matrix both = mm_matrix_of(gate, &up);
+        both.gelu = gelu;
         return mm_launch(p, gate->w->fmt, MM_SWIGLU, &both, 1, e);
     }
     up.y = gate->y;
-    const struct mm_matrix first = mm_matrix_of(gate, NULL), second = mm_matrix_of(&up, NULL);
+    struct mm_matrix first = mm_matrix_of(gate, NULL), second = mm_matrix_of(&up, NULL);
+    second.gelu = gelu;
     TRY(mm_launch(p, gate->w->fmt, MM_STORE, &first, 1, e));
     return mm_launch(p, up.w->fmt, MM_GATE, &second, 1, e);
 }
@@ -194,8 +197,8 @@ static int mm_run(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_args 
     struct mm_plan p = {s, *a, {NULL, NULL}, NULL, kernel};
     TRY(mm_check(a, e));
     TRY(kernel == MM_FLOAT_MMA ? mm_prepare_parts(cx, &p, e) : mm_prepare_forms(cx, &p, e));
-    if (a->epilogue == EPI_SWIGLU)
-        return mm_swiglu(&p, e);
+    if (matmul_is_gated(a->epilogue))
+        return mm_gated_pair(&p, e);
     const enum mm_epilogue epilogue = a->epilogue == EPI_ADD ? MM_ADD : MM_STORE;
     bool done[3] = {false, false, false};
     for (int i = 0; i < a->n_out; i++) {

@@ -93,8 +93,9 @@ struct mm_x {
 };
 static_assert(sizeof(struct mm_x) == MM_X_BYTES && MM_X_BYTES % 16 == 0, "a quantised chunk of x");
 
-/* The use of the result: ops.h, and MM_GATE for a SwiGLU whose matrices differ in format. There y
- * holds the gate already, and the up projection finishes it. */
+/* The use of the result: ops.h. MM_SWIGLU stands for both gated epilogues, with the function of the
+ * matrix (gelu). MM_GATE is for a gate and an up whose formats differ. There y holds the gate
+ * already, and the up projection finishes it. */
 enum mm_epilogue { MM_STORE, MM_ADD, MM_SWIGLU, MM_GATE };
 
 /* One matrix, or for MM_SWIGLU the pair of gate and up. */
@@ -103,6 +104,7 @@ struct mm_matrix {
     size_t row_bytes[2];
     const float *bias[2]; /* (n_out) or NULL */
     float *y;             /* (n_row, n_out) */
+    bool gelu;            /* the gate's function, else silu */
     int n_out;
     int first_tile; /* of the launch */
 };
@@ -198,9 +200,10 @@ template <int LANES, int N, class T> __device__ __forceinline__ T mm_reduce(T (&
 
 /* ---- the end of a result --------------------------------------------------------------------- */
 
-__device__ __forceinline__ float mm_silu(float v)
+__device__ __forceinline__ float mm_gated(bool gelu, float v)
 {
-    return v / (1.0f + expf(-v));
+    const float cubic = fmaf(__fmul_rn(v, v), -0.0713548163f, -1.59576912f);
+    return v / (1.0f + expf(gelu ? __fmul_rn(v, cubic) : -v));
 }
 
 /* result: of matrix row j and x row r. up: the result of the second matrix, MM_SWIGLU only. */
@@ -215,11 +218,11 @@ __device__ __forceinline__ void mm_store(const struct mm_matrix &m, enum mm_epil
     } else if (epilogue == MM_ADD) {
         *y += result;
     } else if (epilogue == MM_GATE) {
-        *y = mm_silu(*y) * result;
+        *y = mm_gated(m.gelu, *y) * result;
     } else {
         if (m.bias[1])
             up += m.bias[1][j];
-        *y = mm_silu(result) * up;
+        *y = mm_gated(m.gelu, result) * up;
     }
 }
 

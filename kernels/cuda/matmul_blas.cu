@@ -343,13 +343,14 @@ int cuda_matmul_blas(struct cuda_ctx *cx, cudaStream_t s, const struct matmul_ar
     LAUNCH(k_matmul_half, mb_grid(a->n_row * a->n_in), dim3(MB_THREADS), 0, s, a->x, m.x,
            a->n_row * a->n_in);
     CU_LAUNCHED(e, "matmul_half");
-    const bool pair = a->epilogue == EPI_SWIGLU;
+    const bool pair = matmul_is_gated(a->epilogue);
     for (int i = 0; i < a->n_out; i += 1 + pair) {
-        const struct mb_finish f = {mm_matrix_of(&a->out[i], pair ? &a->out[i + 1] : NULL), m.y[0],
-                                    m.y[1], a->n_row,
-                                    pair                     ? MM_SWIGLU
-                                    : a->epilogue == EPI_ADD ? MM_ADD
-                                                             : MM_STORE};
+        struct mb_finish f = {mm_matrix_of(&a->out[i], pair ? &a->out[i + 1] : NULL), m.y[0],
+                              m.y[1], a->n_row,
+                              pair                     ? MM_SWIGLU
+                              : a->epilogue == EPI_ADD ? MM_ADD
+                                                       : MM_STORE};
+        f.m.gelu = a->epilogue == EPI_GEGLU;
         TRY(mb_matrix(cx, s, a, a->out[i].w, m, m.y[0], e));
         if (pair)
             TRY(mb_matrix(cx, s, a, a->out[i + 1].w, m, m.y[1], e));

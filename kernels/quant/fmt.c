@@ -10,8 +10,9 @@
 
 #define TYPE_FILE(type) type
 #define TYPE_NO_FILE -1
-#define ENCODE_ENCODES(lower) fmt_##lower##_encode
-#define ENCODE_DECODES(lower) NULL
+#define ENCODE_FITS(lower) fmt_##lower##_encode, true
+#define ENCODE_ROUNDS(lower) fmt_##lower##_encode, false
+#define ENCODE_DECODES(lower) NULL, false
 static const struct fmt_info fmt_table[FMT_COUNT] = {
 #define X(NAME, lower, id, elems, bytes, type, kv, enc)                                            \
     [FMT_##NAME] = {                                                                               \
@@ -96,7 +97,7 @@ static int64_t fmt_first_bad(const float *x, int64_t n)
     return n;
 }
 
-int fmt_encode_row(enum fmt f, const float *x, void *y, int64_t n, struct err *e)
+int fmt_encode_row(enum fmt f, const float *x, const float *w, void *y, int64_t n, struct err *e)
 {
     const struct fmt_info *info = fmt_info(f);
     CHECK(n >= 0 && n % info->block_elems == 0);
@@ -106,6 +107,6 @@ int fmt_encode_row(enum fmt f, const float *x, void *y, int64_t n, struct err *e
     if (bad < n)
         FAIL(e, ERR_DATA, "cannot encode as %s: element %lld of the row is %s; repair the source",
              info->name, (long long)bad, x[bad] != x[bad] ? "NaN" : "infinite");
-    info->encode(x, y, n);
+    info->encode(x, w, y, n);
     return 0;
 }

@@ -6,7 +6,8 @@
  * has a product. It equals the reference of the GGUF specification bit for bit.
  *
  * Encoding is our own: any finite input gives a valid block, and an all-zero block decodes to
- * zeros. NaN and infinity are an error of the caller; fmt_encode_row checks that and names the
+ * zeros. An importance w of each element, positive and finite, weighs its error; NULL: all are
+ * alike. NaN and infinity are an error of the caller; fmt_encode_row checks that and names the
  * first bad element. A format without an encoder is only read.
  */
 #ifndef MAS_FMT_H
@@ -56,7 +57,9 @@ struct fmt_info {
     enum fmt_kv kv;
     /* n elements, n a multiple of block_elems; x and y do not overlap */
     void (*decode)(const void *x, float *y, int64_t n);
-    void (*encode)(const float *x, void *y, int64_t n); /* NULL: the format is only read */
+    /* w: (n) or NULL. encode NULL: the format is only read */
+    void (*encode)(const float *x, const float *w, void *y, int64_t n);
+    bool fits; /* encode regards w; otherwise every weight gets its nearest number */
 };
 
 const struct fmt_info *fmt_info(enum fmt f);         /* never NULL for f < FMT_COUNT */
@@ -71,7 +74,7 @@ extern const char fmt_kv_choices[];
 bool fmt_row_bytes(enum fmt f, int64_t n, size_t *out);
 /* Encodes n elements of a format that has an encoder. ERR_DATA names the index of the first NaN or
  * infinity. */
-int fmt_encode_row(enum fmt f, const float *x, void *y, int64_t n, struct err *e);
+int fmt_encode_row(enum fmt f, const float *x, const float *w, void *y, int64_t n, struct err *e);
 
 /* true: a format without blocks, in which every element is a number of its own. */
 static inline bool fmt_is_plain(enum fmt f)
@@ -79,7 +82,9 @@ static inline bool fmt_is_plain(enum fmt f)
     return fmt_info(f)->block_elems == 1;
 }
 
-#define FMT_DECLARE_ENCODES(lower) void fmt_##lower##_encode(const float *x, void *y, int64_t n);
+#define FMT_DECLARE_FITS(lower)                                                                    \
+    void fmt_##lower##_encode(const float *x, const float *w, void *y, int64_t n);
+#define FMT_DECLARE_ROUNDS(lower) FMT_DECLARE_FITS(lower)
 #define FMT_DECLARE_DECODES(lower)
 #define X(NAME, lower, id, elems, bytes, type, kv, enc)                                            \
     void fmt_##lower##_decode(const void *x, float *y, int64_t n);                                 \

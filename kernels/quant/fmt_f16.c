@@ -11,8 +11,9 @@ void fmt_f16_decode(const void *x, float *y, int64_t n)
         y[i] = f16_to_f32(h[i]);
 }
 
-void fmt_f16_encode(const float *x, void *y, int64_t n)
+void fmt_f16_encode(const float *x, const float *w, void *y, int64_t n)
 {
+    (void)w; /* every weight gets its nearest number */
     uint16_t *h = y;
     for (int64_t i = 0; i < n; i++) {
         float v = x[i] > FMT_F16_MAX ? FMT_F16_MAX : x[i] < -FMT_F16_MAX ? -FMT_F16_MAX : x[i];

@@ -18,13 +18,13 @@ void fmt_iq4_nl_decode(const void *x, float *y, int64_t n)
     }
 }
 
-void fmt_iq4_nl_encode(const float *x, void *y, int64_t n)
+void fmt_iq4_nl_encode(const float *x, const float *w, void *y, int64_t n)
 {
     struct fmt_iq4_nl *b = y;
     for (int64_t at = 0, blocks = n / N; at < blocks; at += L) {
         const int lanes = blocks - at < L ? (int)(blocks - at) : L;
         struct quant_fit_centred f[L];
-        quant_fit_iq4(x + at * N, lanes, f);
+        quant_fit_iq4(x + at * N, w ? w + at * N : NULL, lanes, f);
         for (int l = 0; l < lanes; l++, b++) {
             b->d = f[l].d;
             for (int i = 0; i < N / 2; i++)

@@ -22,12 +22,12 @@ void fmt_iq4_xs_decode(const void *x, float *y, int64_t n)
         }
 }
 
-void fmt_iq4_xs_encode(const float *x, void *y, int64_t n)
+void fmt_iq4_xs_encode(const float *x, const float *w, void *y, int64_t n)
 {
     struct fmt_iq4_xs *b = y;
     for (int64_t k = 0; k < n / FMT_K; k++, b++, x += FMT_K) {
         struct quant_fit_signed f;
-        quant_fit_iq4_groups(x, &f);
+        quant_fit_iq4_groups(x, w ? w + k * FMT_K : NULL, &f);
         memset(b, 0, sizeof *b);
         b->d = f.d;
         for (int g = 0; g < GROUPS; g++) {

@@ -36,12 +36,12 @@ static void q3_k_pack(const struct quant_fit_signed *f, struct fmt_q3_k *b)
     fmt_k_pack_two_bits(f->q, b->low);
 }
 
-void fmt_q3_k_encode(const float *x, void *y, int64_t n)
+void fmt_q3_k_encode(const float *x, const float *w, void *y, int64_t n)
 {
     struct fmt_q3_k *b = y;
     for (int64_t k = 0; k < n / FMT_K; k++, b++, x += FMT_K) {
         struct quant_fit_signed f;
-        quant_fit_signed(x, 4, 32, &f);
+        quant_fit_signed(x, w ? w + k * FMT_K : NULL, 4, 32, &f);
         q3_k_pack(&f, b);
     }
 }

@@ -18,13 +18,13 @@ void fmt_q4_0_decode(const void *x, float *y, int64_t n)
     }
 }
 
-void fmt_q4_0_encode(const float *x, void *y, int64_t n)
+void fmt_q4_0_encode(const float *x, const float *w, void *y, int64_t n)
 {
     struct fmt_q4_0 *b = y;
     for (int64_t at = 0, blocks = n / 32; at < blocks; at += L) {
         const int lanes = blocks - at < L ? (int)(blocks - at) : L;
         struct quant_fit_centred f[L];
-        quant_fit_centred(x + at * 32, lanes, 8, f);
+        quant_fit_centred(x + at * 32, w ? w + at * 32 : NULL, lanes, 8, f);
         for (int l = 0; l < lanes; l++, b++) {
             b->d = f[l].d;
             for (int i = 0; i < 16; i++)

@@ -20,12 +20,12 @@ void fmt_q4_k_decode(const void *x, float *y, int64_t n)
     }
 }
 
-void fmt_q4_k_encode(const float *x, void *y, int64_t n)
+void fmt_q4_k_encode(const float *x, const float *w, void *y, int64_t n)
 {
     struct fmt_q4_k *b = y;
     for (int64_t k = 0; k < n / FMT_K; k++, b++, x += FMT_K) {
         struct quant_fit_k f;
-        quant_fit_k(x, 32, 15, 63, &f);
+        quant_fit_k(x, w ? w + k * FMT_K : NULL, 32, 15, 63, &f);
         b->d = f.d;
         b->dmin = f.dmin;
         fmt_k_pack(f.scale, f.min, b->scale);

@@ -16,13 +16,13 @@ void fmt_q5_1_decode(const void *x, float *y, int64_t n)
     }
 }
 
-void fmt_q5_1_encode(const float *x, void *y, int64_t n)
+void fmt_q5_1_encode(const float *x, const float *w, void *y, int64_t n)
 {
     struct fmt_q5_1 *b = y;
     for (int64_t at = 0, blocks = n / N; at < blocks; at += L) {
         const int lanes = blocks - at < L ? (int)(blocks - at) : L;
         struct quant_fit_min f[L];
-        quant_fit_min(x + at * N, lanes, 31, f);
+        quant_fit_min(x + at * N, w ? w + at * N : NULL, lanes, 31, f);
         for (int l = 0; l < lanes; l++, b++) {
             b->d = f[l].d;
             b->m = f[l].m;

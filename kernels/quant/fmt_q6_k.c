@@ -38,12 +38,12 @@ static void q6_k_pack(const uint8_t *q, struct fmt_q6_k *b)
         }
 }
 
-void fmt_q6_k_encode(const float *x, void *y, int64_t n)
+void fmt_q6_k_encode(const float *x, const float *w, void *y, int64_t n)
 {
     struct fmt_q6_k *b = y;
     for (int64_t k = 0; k < n / FMT_K; k++, b++, x += FMT_K) {
         struct quant_fit_signed f;
-        quant_fit_signed(x, 32, 128, &f);
+        quant_fit_signed(x, w ? w + k * FMT_K : NULL, 32, 128, &f);
         b->d = f.d;
         memcpy(b->scale, f.scale, sizeof b->scale);
         q6_k_pack(f.q, b);

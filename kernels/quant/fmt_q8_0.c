@@ -14,8 +14,9 @@ void fmt_q8_0_decode(const void *x, float *y, int64_t n)
     }
 }
 
-void fmt_q8_0_encode(const float *x, void *y, int64_t n)
+void fmt_q8_0_encode(const float *x, const float *w, void *y, int64_t n)
 {
+    (void)w; /* every weight gets its nearest number */
     struct fmt_q8_0 *b = y;
     for (int64_t k = 0; k < n / 32; k++, b++, x += 32) {
         float most = 0;

@@ -208,7 +208,7 @@ static void random_pattern(const struct fmt_info *f, uint64_t key, int64_t k, fl
 {
     float x[FMT_MOST_ELEMS];
     random_f32(key, k / 2 * f->block_elems, f->block_elems, k % 2 ? -std : std, x);
-    f->encode(x, out, f->block_elems);
+    f->encode(x, NULL, out, f->block_elems);
 }
 
 /* Every block is one of PATTERNS, by its number: an encoder is slow, a copy is not. */

@@ -2,11 +2,9 @@
 
 #include <string.h>
 
-#include "fmt_q4_0.h"
-#include "fmt_q4_k.h"
-#include "fmt_q5_k.h"
-#include "fmt_q6_k.h"
-#include "fmt_q8_0.h"
+#define FMT_HEADERS
+#include "formats.def"
+#undef FMT_HEADERS
 
 static_assert(sizeof(struct fmt_q4_k) == 36 * 4 && sizeof(struct fmt_q5_k) == 44 * 4, "words only");
 static_assert(offsetof(struct fmt_q6_k, d) == 52 * 4, "words, then d");
@@ -18,6 +16,49 @@ static const uint8_t lanes_q6_k[52] = {
     29, 32, 35, 38, 41, 44, 47, 50, 30, 33, 36, 39, 42, 45, 48, 51, /* h = 1 */
     4,  7,  10, 13, 16, 19, 22, 25, 28, 31, 34, 37, 40, 43, 46, 49, /* high */
     0,  1,  2,  3,                                                  /* scales */
+};
+
+static_assert(sizeof(struct fmt_q4_1) == 5 * 4 && sizeof(struct fmt_q5_1) == 6 * 4, "words only");
+static_assert(sizeof(struct fmt_q2_k) == 21 * 4 && sizeof(struct fmt_iq4_xs) == 34 * 4,
+              "words only");
+static_assert(offsetof(struct fmt_q3_k, d) == 27 * 4, "words, then d");
+
+/* d and dmin first, then scales, then q. */
+static const uint8_t lanes_q2_k[21] = {1,  2,  3,  4,                                 /* scales */
+                                       5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15, 16, /* q */
+                                       17, 18, 19, 20, 0};
+
+/* Scales first. Words 0..3 of high and of low's first half, words 4..7 of both, low's second
+ * half. */
+static const uint8_t lanes_q3_k[27] = {
+    3, 4, 5, 6,  11, 12, 13, 14,                                 /* high */
+    7, 8, 9, 10, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, /* low */
+    0, 1, 2,                                                     /* scales */
+};
+
+/* Scales and high first, then for each group two words of q and one of signs. */
+static const uint8_t lanes_iq3_s[27] = {
+    3, 4, 6,  7,  9,  10, 12, 13, 15, 16, 18, 19, 21, 22, 24, 25, /* q */
+    1, 2,                                                         /* high */
+    5, 8, 11, 14, 17, 20, 23, 26,                                 /* signs */
+    0,                                                            /* scales */
+};
+
+/* For each group two words of q and the one of signs and scale. */
+static const uint8_t lanes_iq3_xxs[24] = {
+    0, 1, 3, 4,  6,  7,  9,  10, 12, 13, 15, 16, 18, 19, 21, 22, /* q */
+    2, 5, 8, 11, 14, 17, 20, 23,                                 /* signs and scale */
+};
+
+/* Scales first, then q. */
+static const uint8_t lanes_iq2_xs[18] = {2,  3,  4,  5,  6,  7,  8,  9, 10,
+                                         11, 12, 13, 14, 15, 16, 17, 0, 1};
+
+/* Scales and high first, then for each group a word of q and one of signs. */
+static const uint8_t lanes_iq2_s[20] = {
+    4, 6, 8, 10, 12, 14, 16, 18, /* q */
+    5, 7, 9, 11, 13, 15, 17, 19, /* signs */
+    2, 3, 0, 1,                  /* high, scales */
 };
 
 bool lanes_of(enum fmt f, struct lanes *out)
@@ -40,6 +81,45 @@ bool lanes_of(enum fmt f, struct lanes *out)
     case FMT_Q8_0:
         *out = (struct lanes){
             32, sizeof(struct fmt_q8_0), 8, offsetof(struct fmt_q8_0, q), NULL, true, 0};
+        return true;
+    case FMT_Q4_1:
+        *out = (struct lanes){32, sizeof(struct fmt_q4_1), 5, 0, NULL, false, 0};
+        return true;
+    case FMT_Q5_0:
+        *out = (struct lanes){
+            32, sizeof(struct fmt_q5_0), 5, offsetof(struct fmt_q5_0, high), NULL, true, 0};
+        return true;
+    case FMT_Q5_1:
+        *out = (struct lanes){32, sizeof(struct fmt_q5_1), 6, 0, NULL, false, 0};
+        return true;
+    case FMT_IQ4_NL:
+        *out = (struct lanes){
+            32, sizeof(struct fmt_iq4_nl), 4, offsetof(struct fmt_iq4_nl, q), NULL, true, 0};
+        return true;
+    case FMT_IQ4_XS:
+        *out = (struct lanes){FMT_K, sizeof(struct fmt_iq4_xs), 34, 0, NULL, false, 0};
+        return true;
+    case FMT_Q2_K:
+        *out = (struct lanes){FMT_K, sizeof(struct fmt_q2_k), 21, 0, lanes_q2_k, false, 0};
+        return true;
+    case FMT_Q3_K:
+        *out = (struct lanes){FMT_K, sizeof(struct fmt_q3_k),     27, 0, lanes_q3_k,
+                              true,  offsetof(struct fmt_q3_k, d)};
+        return true;
+    case FMT_IQ3_S:
+        *out = (struct lanes){FMT_K, sizeof(struct fmt_iq3_s), 27, 2, lanes_iq3_s, true, 0};
+        return true;
+    case FMT_IQ3_XXS:
+        *out = (struct lanes){FMT_K, sizeof(struct fmt_iq3_xxs), 24, 2, lanes_iq3_xxs, true, 0};
+        return true;
+    case FMT_IQ2_XXS:
+        *out = (struct lanes){FMT_K, sizeof(struct fmt_iq2_xxs), 16, 2, NULL, true, 0};
+        return true;
+    case FMT_IQ2_XS:
+        *out = (struct lanes){FMT_K, sizeof(struct fmt_iq2_xs), 18, 2, lanes_iq2_xs, true, 0};
+        return true;
+    case FMT_IQ2_S:
+        *out = (struct lanes){FMT_K, sizeof(struct fmt_iq2_s), 20, 2, lanes_iq2_s, true, 0};
         return true;
     default:
         return false;

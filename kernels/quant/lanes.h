@@ -15,6 +15,21 @@
  *            of low that it completes
  *   Q4_0     4 of q                                                d
  *   Q8_0     8 of q                                                d
+ *   Q4_1     d and m, 4 of q                                       -
+ *   Q5_0     1 of high, 4 of low                                   d
+ *   Q5_1     d and m, 1 of high, 4 of low                          -
+ *   Q2_K     d and dmin, 4 of scales, 16 of q                      -
+ *   Q3_K     3 of scales, then high with low's first half in two   d
+ *            steps of four words each, then low's second half
+ *   IQ4_NL   4 of q                                                d
+ *   IQ4_XS   d and scale_high, 1 of scale_low, 32 of q             -
+ *   IQ3_XXS  8 times two of q and one of signs and scale           d
+ *   IQ3_S    1 of scales, 2 of high, 8 times two of q and one of   d
+ *            signs
+ *   IQ2_XXS  16 of q                                               d
+ *   IQ2_XS   2 of scales, 16 of q                                  d
+ *   IQ2_S    2 of scales, 2 of high, 8 times one of q and one of   d
+ *            signs
  *
  * A kernel reads a strip from its first line to its last, each line at its first use in that order.
  * Other orders cost half of the bandwidth, because the processor's prefetchers lose the sequence.

@@ -29,7 +29,17 @@ struct fit_symmetric {
     float step[L];        /* the fitted step */
 };
 
-static void fit_weights(const float (*x)[L], int n, float (*w)[L])
+const float (*quant_fit_spread(const float *w, int lanes, int n, float (*t)[L]))[L]
+{
+    if (!w)
+        return NULL;
+    for (int l = 0; l < L; l++)
+        for (int i = 0; i < n; i++)
+            t[i][l] = l < lanes ? w[l * n + i] : 1;
+    return (const float(*)[L])t;
+}
+
+void quant_fit_weights(const float (*x)[L], const float (*w)[L], int n, float (*out)[L])
 {
     float square[L] = {0}, inv[L];
     for (int i = 0; i < n; i++)
@@ -39,7 +49,10 @@ static void fit_weights(const float (*x)[L], int n, float (*w)[L])
         inv[l] = square[l] > 0 ? 1 / sqrtf(square[l] / (float)n) : 0;
     for (int i = 0; i < n; i++)
         for (int l = 0; l < L; l++)
-            w[i][l] = 1 + fabsf(x[i][l]) * inv[l];
+            out[i][l] = 1 + fabsf(x[i][l]) * inv[l];
+    for (int i = 0; w && i < n; i++)
+        for (int l = 0; l < L; l++)
+            out[i][l] *= w[i][l];
 }
 
 /* One trial: quants at t->inv, then the least-squares step for them. */
@@ -71,7 +84,8 @@ static void fit_symmetric_keep(const struct fit_symmetric *t, struct fit_symmetr
     }
 }
 
-void quant_fit_symmetric(const float (*x)[L], int n, int bottom, float step[L])
+void quant_fit_symmetric(const float (*x)[L], const float (*given)[L], int n, int bottom,
+                         float step[L])
 {
     enum { TRIALS = 15, POLISH = 2 };
     float w[N][L], most[L] = {0}, base[L];
@@ -80,7 +94,7 @@ void quant_fit_symmetric(const float (*x)[L], int n, int bottom, float step[L])
             most[l] = fabsf(x[i][l]) > fabsf(most[l]) ? x[i][l] : most[l];
     for (int l = 0; l < L; l++)
         base[l] = fabsf(most[l]) >= QUANT_FIT_TINY ? -1 / most[l] : 0;
-    fit_weights(x, n, w);
+    quant_fit_weights(x, given, n, w);
     float low = (float)-bottom, high = (float)(bottom - 1);
     struct fit_symmetric best = {.step = {0}}, t;
     for (int l = 0; l < L; l++)
@@ -91,7 +105,7 @@ void quant_fit_symmetric(const float (*x)[L], int n, int bottom, float step[L])
             float again = k >= TRIALS && best.step[l] != 0 ? 1 / best.step[l] : 0;
             t.inv[l] = k < TRIALS ? grid : again;
         }
-        fit_symmetric_try(x, w, n, low, high, &t);
+        fit_symmetric_try(x, (const float(*)[L])w, n, low, high, &t);
         fit_symmetric_keep(&t, &best);
     }
     memcpy(step, best.step, sizeof best.step);
@@ -101,30 +115,31 @@ void quant_fit_symmetric(const float (*x)[L], int n, int bottom, float step[L])
 
 enum { SMALL = FMT_K / GROUPS };
 
-/* Quants of a group, plus bottom; returns the squared error. */
-static float fit_signed_quants(const float *x, float step, int bottom, uint8_t q[SMALL])
+/* Quants of a group, plus bottom; returns the sum of squared errors, each times its w. */
+static float fit_signed_quants(const float *x, const float *w, float step, int bottom,
+                               uint8_t q[SMALL])
 {
     const float inv = step != 0 ? 1 / step : 0;
     float err = 0;
     for (int i = 0; i < SMALL; i++) {
         float v = quant_fit_round(x[i] * inv, (float)-bottom, (float)(bottom - 1)),
               r = v * step - x[i];
-        err += r * r;
+        err += w ? w[i] * (r * r) : r * r;
         q[i] = (uint8_t)(v + (float)bottom);
     }
     return err;
 }
 
 /* Finds the best code around `want` and writes the group's quants for it. */
-static int8_t fit_signed_code(const float *x, float d, float want, int bottom, int codes,
-                              uint8_t q[SMALL])
+static int8_t fit_signed_code(const float *x, const float *w, float d, float want, int bottom,
+                              int codes, uint8_t q[SMALL])
 {
     const float low = (float)-codes, high = (float)(codes - 1);
     float base = d > 0 ? quant_fit_round(want / d, low, high) : 0, best = 0, code = base;
     for (int move = -1; move <= 1; move++) {
         uint8_t trial[SMALL];
         float c = quant_fit_round(base + (float)move, low, high),
-              err = fit_signed_quants(x, d * c, bottom, trial);
+              err = fit_signed_quants(x, w, d * c, bottom, trial);
         if (move == -1 || err < best) {
             best = err;
             code = c;
@@ -134,26 +149,29 @@ static int8_t fit_signed_code(const float *x, float d, float want, int bottom, i
     return (int8_t)code;
 }
 
-void quant_fit_signed(const float *x, int bottom, int codes, struct quant_fit_signed *out)
+void quant_fit_signed(const float *x, const float *w, int bottom, int codes,
+                      struct quant_fit_signed *out)
 {
     const float limit = FMT_F16_MAX * (float)(codes - 1) * (float)(bottom - 1);
     float v[FMT_K], step[GROUPS], most = 0;
     for (int i = 0; i < FMT_K; i++)
         v[i] = x[i] > limit ? limit : x[i] < -limit ? -limit : x[i];
     for (int half = 0; half < GROUPS / L; half++) {
-        float t[SMALL][L];
+        float t[SMALL][L], wide[SMALL][L];
         for (int l = 0; l < L; l++)
             for (int i = 0; i < SMALL; i++)
                 t[i][l] = v[(half * L + l) * SMALL + i];
-        quant_fit_symmetric((const float(*)[L])t, SMALL, bottom, step + half * L);
+        quant_fit_symmetric((const float(*)[L])t,
+                            quant_fit_spread(w ? w + half * L * SMALL : NULL, L, SMALL, wide),
+                            SMALL, bottom, step + half * L);
     }
     for (int g = 0; g < GROUPS; g++)
         most = fabsf(step[g]) > most ? fabsf(step[g]) : most;
     out->d = quant_fit_scale(most, codes - 1);
     const float d = f16_to_f32(out->d);
     for (int g = 0; g < GROUPS; g++)
-        out->scale[g] =
-            fit_signed_code(v + g * SMALL, d, step[g], bottom, codes, out->q + g * SMALL);
+        out->scale[g] = fit_signed_code(v + g * SMALL, w ? w + g * SMALL : NULL, d, step[g], bottom,
+                                        codes, out->q + g * SMALL);
 }
 
 /* ---- blocks of 32 ---------------------------------------------------------------------------- */
@@ -163,13 +181,14 @@ static float fit_clamp(float x, float limit)
     return x > limit ? limit : x < -limit ? -limit : x;
 }
 
-void quant_fit_centred(const float *x, int n, int bottom, struct quant_fit_centred out[L])
+void quant_fit_centred(const float *x, const float *w, int n, int bottom,
+                       struct quant_fit_centred out[L])
 {
-    float t[N][L] = {{0}}, step[L];
+    float t[N][L] = {{0}}, wide[N][L], step[L];
     for (int l = 0; l < n; l++)
         for (int i = 0; i < N; i++)
             t[i][l] = fit_clamp(x[l * N + i], FMT_F16_MAX * (float)bottom);
-    quant_fit_symmetric((const float(*)[L])t, N, bottom, step);
+    quant_fit_symmetric((const float(*)[L])t, quant_fit_spread(w, n, N, wide), N, bottom, step);
     for (int l = 0; l < n; l++) {
         const uint16_t d = quant_fit_scale(fabsf(step[l]), 1);
         const float size = f16_to_f32(d), one = size > 0 ? 1 / size : 0;
@@ -225,7 +244,7 @@ static void fit_line_keep(const struct fit_line *t, const float err[L], struct f
     }
 }
 
-static void fit_line(const float (*x)[L], int top, struct fit_line *best)
+static void fit_line(const float (*x)[L], const float (*given)[L], int top, struct fit_line *best)
 {
     enum { TRIALS = 12, POLISH = 3 };
     float w[N][L], low[L], high[L], least[L];
@@ -239,7 +258,7 @@ static void fit_line(const float (*x)[L], int top, struct fit_line *best)
         best->low[l] = low[l];
         least[l] = FLT_MAX;
     }
-    fit_weights(x, N, w);
+    quant_fit_weights(x, given, N, w);
     for (int k = 0; k < TRIALS + POLISH; k++) {
         struct fit_line t;
         float inv[L], err[L];
@@ -254,14 +273,14 @@ static void fit_line(const float (*x)[L], int top, struct fit_line *best)
     }
 }
 
-void quant_fit_min(const float *x, int n, int top, struct quant_fit_min out[L])
+void quant_fit_min(const float *x, const float *w, int n, int top, struct quant_fit_min out[L])
 {
-    float t[N][L] = {{0}};
+    float t[N][L] = {{0}}, wide[N][L];
     struct fit_line best;
     for (int l = 0; l < n; l++)
         for (int i = 0; i < N; i++)
             t[i][l] = fit_clamp(x[l * N + i], FMT_F16_MAX);
-    fit_line((const float(*)[L])t, top, &best);
+    fit_line((const float(*)[L])t, quant_fit_spread(w, n, N, wide), top, &best);
     for (int l = 0; l < n; l++) {
         out[l].d = quant_fit_scale(best.step[l], 1);
         out[l].m = f32_to_f16(fit_clamp(best.low[l], FMT_F16_MAX));
@@ -430,12 +449,13 @@ static void fit_quants(const float (*x)[L], int n, float top, float d, float dmi
     }
 }
 
-void quant_fit_k(const float *x, int n, int top, int codes, struct quant_fit_k *out)
+void quant_fit_k(const float *x, const float *given, int n, int top, int codes,
+                 struct quant_fit_k *out)
 {
     enum { PARTS = 2 }; /* of L groups; one part if groups have 32 elements */
     const float least = -FMT_F16_MAX * (float)codes, most = FMT_F16_MAX * (float)codes;
     const int parts = FMT_K / (n * L);
-    float t[PARTS][N][L], w[PARTS][N][L], step = 0, low = 0;
+    float t[PARTS][N][L], w[PARTS][N][L], wide[N][L], step = 0, low = 0;
     struct fit_affine f[PARTS];
     for (int p = 0; p < parts; p++) {
         for (int l = 0; l < L; l++)
@@ -444,7 +464,8 @@ void quant_fit_k(const float *x, int n, int top, int codes, struct quant_fit_k *
                 v = v < least ? least : v;
                 t[p][i][l] = v > most ? most : v;
             }
-        fit_weights((const float(*)[L])t[p], n, w[p]);
+        quant_fit_weights((const float(*)[L])t[p],
+                          quant_fit_spread(given ? given + p * L * n : NULL, L, n, wide), n, w[p]);
         fit_affine((const float(*)[L])t[p], (const float(*)[L])w[p], n, top, &f[p]);
         for (int l = 0; l < L; l++) {
             step = f[p].step[l] > step ? f[p].step[l] : step;

@@ -10,7 +10,10 @@
  * through (q, t) follows from sums of the rounding residual p = q - t. p is small, so the error
  * comes out of f32 sums without cancellation. Trials lie on a grid around the scale that spans the
  * group. The best trial is then polished: requantise with the fitted line, fit again. The weight of
- * an element is 1 + |x| / rms, because a large weight of a matrix is more likely to matter.
+ * an element is 1 + |x| / rms, because a large weight of a matrix is more likely to matter. Given
+ * importances multiply it.
+ *
+ * w: importance of each element, in the order of x; positive and finite. NULL: all are alike.
  */
 #ifndef MAS_QUANT_FIT_H
 #define MAS_QUANT_FIT_H
@@ -40,8 +43,16 @@ uint16_t quant_fit_scale(float most, int steps);
 /* Fits x ~ step * q with q in [-bottom, bottom - 1] in every lane. step may be negative; then the
  * largest element is positive and takes the extra level. Step 0 for a lane of zeros. n <= 32 rows.
  * |x| < 1e12; |x| below 2^-26 counts as zero. */
-void quant_fit_symmetric(const float (*x)[QUANT_FIT_LANES], int n, int bottom,
-                         float step[QUANT_FIT_LANES]);
+void quant_fit_symmetric(const float (*x)[QUANT_FIT_LANES], const float (*w)[QUANT_FIT_LANES],
+                         int n, int bottom, float step[QUANT_FIT_LANES]);
+
+/* The importances of `lanes` groups of n elements, side by side as a search takes them; 1 in the
+ * other lanes. Returns t, or NULL for w = NULL. */
+const float (*quant_fit_spread(const float *w, int lanes, int n,
+                               float (*t)[QUANT_FIT_LANES]))[QUANT_FIT_LANES];
+/* The weights of n elements of a search: see above. */
+void quant_fit_weights(const float (*x)[QUANT_FIT_LANES], const float (*w)[QUANT_FIT_LANES], int n,
+                       float (*out)[QUANT_FIT_LANES]);
 
 /* A block of 32 of Q4_0 or Q5_0, before packing. */
 struct quant_fit_centred {
@@ -51,7 +62,7 @@ struct quant_fit_centred {
 
 /* Fits n <= QUANT_FIT_LANES blocks of x ~ d * quant, quants -bottom..bottom - 1. x (n, 32), finite;
  * magnitudes above 65504 * bottom are clamped. */
-void quant_fit_centred(const float *x, int n, int bottom,
+void quant_fit_centred(const float *x, const float *w, int n, int bottom,
                        struct quant_fit_centred out[QUANT_FIT_LANES]);
 
 /* A block of 32 of Q4_1 or Q5_1, before packing. */
@@ -62,7 +73,8 @@ struct quant_fit_min {
 
 /* Fits n <= QUANT_FIT_LANES blocks of x ~ d * q + m. x (n, 32), finite; magnitudes above 65504 are
  * clamped. */
-void quant_fit_min(const float *x, int n, int top, struct quant_fit_min out[QUANT_FIT_LANES]);
+void quant_fit_min(const float *x, const float *w, int n, int top,
+                   struct quant_fit_min out[QUANT_FIT_LANES]);
 
 /* One super-block of Q2_K, Q4_K or Q5_K, before packing. */
 struct quant_fit_k {
@@ -72,7 +84,8 @@ struct quant_fit_k {
 };
 
 /* Fits x ~ d * scale * q - dmin * min in groups of n = 16 or 32 elements. x (256), finite. */
-void quant_fit_k(const float *x, int n, int top, int codes, struct quant_fit_k *out);
+void quant_fit_k(const float *x, const float *w, int n, int top, int codes,
+                 struct quant_fit_k *out);
 
 /* One super-block of Q3_K or Q6_K, before packing: groups of 16. */
 struct quant_fit_signed {
@@ -83,14 +96,16 @@ struct quant_fit_signed {
 
 /* Fits x ~ d * scale * quant, quants -bottom..bottom - 1. x (256), finite; magnitudes above
  * 65504 * (codes - 1) * (bottom - 1) are clamped. */
-void quant_fit_signed(const float *x, int bottom, int codes, struct quant_fit_signed *out);
+void quant_fit_signed(const float *x, const float *w, int bottom, int codes,
+                      struct quant_fit_signed *out);
 
 /* A block of IQ4_NL before packing: d, and q = numbers of entries of the book. n, x and limits as
  * quant_fit_centred with bottom = 113. */
-void quant_fit_iq4(const float *x, int n, struct quant_fit_centred out[QUANT_FIT_LANES]);
+void quant_fit_iq4(const float *x, const float *w, int n,
+                   struct quant_fit_centred out[QUANT_FIT_LANES]);
 
 /* A super-block of IQ4_XS before packing: d, eight scales -32..31 of groups of 32, and q = numbers
  * of entries. Magnitudes above 65504 * 31 * 113 are clamped. */
-void quant_fit_iq4_groups(const float *x, struct quant_fit_signed *out);
+void quant_fit_iq4_groups(const float *x, const float *w, struct quant_fit_signed *out);
 
 #endif

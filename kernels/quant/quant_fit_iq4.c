@@ -75,18 +75,15 @@ static void iq4_try(const struct iq4_book *b, const float (*x)[L], const float (
 }
 
 /* step of N rows of x, clamped already; 0 for a lane of zeros. */
-static void iq4_steps(const struct iq4_book *b, const float (*x)[L], float step[L])
+static void iq4_steps(const struct iq4_book *b, const float (*x)[L], const float (*given)[L],
+                      float step[L])
 {
     enum { TRIALS = 15, POLISH = 2 };
-    float w[N][L], most[L] = {0}, square[L] = {0}, least[L];
+    float w[N][L], most[L] = {0}, least[L];
+    quant_fit_weights(x, given, N, w);
     for (int l = 0; l < L; l++) {
-        for (int i = 0; i < N; i++) {
-            most[l] = fabsf(x[i][l]) > fabsf(most[l]) ? x[i][l] : most[l];
-            square[l] += x[i][l] * x[i][l];
-        }
-        const float inv = square[l] > 0 ? 1 / sqrtf(square[l] / N) : 0;
         for (int i = 0; i < N; i++)
-            w[i][l] = 1 + fabsf(x[i][l]) * inv;
+            most[l] = fabsf(x[i][l]) > fabsf(most[l]) ? x[i][l] : most[l];
         least[l] = FLT_MAX;
         step[l] = 0;
     }
@@ -119,13 +116,13 @@ static void iq4_lanes(const float *x, int n, float steps, float t[N][L])
         }
 }
 
-void quant_fit_iq4(const float *x, int n, struct quant_fit_centred out[L])
+void quant_fit_iq4(const float *x, const float *w, int n, struct quant_fit_centred out[L])
 {
     struct iq4_book b;
-    float t[N][L], step[L];
+    float t[N][L], wide[N][L], step[L];
     iq4_book(&b);
     iq4_lanes(x, n, 1, t);
-    iq4_steps(&b, (const float(*)[L])t, step);
+    iq4_steps(&b, (const float(*)[L])t, quant_fit_spread(w, n, N, wide), step);
     for (int l = 0; l < n; l++) {
         const uint16_t d = quant_fit_scale(fabsf(step[l]), 1);
         const float size = f16_to_f32(d), one = size > 0 ? 1 / size : 0;
@@ -135,27 +132,28 @@ void quant_fit_iq4(const float *x, int n, struct quant_fit_centred out[L])
     }
 }
 
-/* Entries of a group at a step; returns the squared error. */
-static float iq4_entries(const struct iq4_book *b, const float *x, float step, uint8_t q[N])
+/* Entries of a group at a step; returns the sum of squared errors, each times its w. */
+static float iq4_entries(const struct iq4_book *b, const float *x, const float *w, float step,
+                         uint8_t q[N])
 {
     const float inv = step != 0 ? 1 / step : 0;
     float err = 0;
     for (int i = 0; i < N; i++) {
         q[i] = b->index[iq4_at(x[i] * inv)];
         const float r = (float)fmt_iq4_book[q[i]] * step - x[i];
-        err += r * r;
+        err += w ? w[i] * (r * r) : r * r;
     }
     return err;
 }
 
-void quant_fit_iq4_groups(const float *x, struct quant_fit_signed *out)
+void quant_fit_iq4_groups(const float *x, const float *w, struct quant_fit_signed *out)
 {
     enum { CODES = 32 };
     struct iq4_book b;
-    float t[N][L], step[L], most = 0;
+    float t[N][L], wide[N][L], step[L], most = 0;
     iq4_book(&b);
     iq4_lanes(x, L, CODES - 1, t);
-    iq4_steps(&b, (const float(*)[L])t, step);
+    iq4_steps(&b, (const float(*)[L])t, quant_fit_spread(w, L, N, wide), step);
     for (int l = 0; l < L; l++)
         most = fabsf(step[l]) > most ? fabsf(step[l]) : most;
     out->d = quant_fit_scale(most, CODES - 1);
@@ -168,7 +166,7 @@ void quant_fit_iq4_groups(const float *x, struct quant_fit_signed *out)
         for (int move = -1; move <= 1; move++) {
             uint8_t trial[N];
             const float code = quant_fit_round(base + (float)move, -CODES, CODES - 1),
-                        err = iq4_entries(&b, group, d * code, trial);
+                        err = iq4_entries(&b, group, w ? w + l * N : NULL, d * code, trial);
             if (err < best) {
                 best = err;
                 out->scale[l] = (int8_t)code;

@@ -14,14 +14,14 @@ static void ref_kv_row(const struct attention_args *a, const void *base, int s, 
     fmt_info(kv->fmt)->decode((const char *)base + at, out, kv->head_dim);
 }
 
-/* One query row and head: q, y (head_dim). It sees n positions. p (n) is scratch. */
-static void ref_attention_head(const struct attention_args *a, int s, int h, int n, const float *q,
-                               float *y, double *p)
+/* One query row and head: q, y (head_dim). It sees positions from .. n - 1. p (n) is scratch. */
+static void ref_attention_head(const struct attention_args *a, int s, int h, int from, int n,
+                               const float *q, float *y, double *p)
 {
     int dim = a->kv->head_dim, kv_head = h / (a->n_head / a->kv->n_kv_head);
     float row[OPS_MAX_HEAD_DIM];
     double max = -INFINITY, sum = 0, out[OPS_MAX_HEAD_DIM] = {0};
-    for (int t = 0; t < n; t++) {
+    for (int t = from; t < n; t++) {
         ref_kv_row(a, a->kv->k, s, kv_head, t, row);
         double dot = 0;
         for (int i = 0; i < dim; i++)
@@ -29,11 +29,11 @@ static void ref_attention_head(const struct attention_args *a, int s, int h, int
         p[t] = dot * (double)a->scale;
         max = p[t] > max ? p[t] : max;
     }
-    for (int t = 0; t < n; t++) {
+    for (int t = from; t < n; t++) {
         p[t] = exp(p[t] - max);
         sum += p[t];
     }
-    for (int t = 0; t < n; t++) {
+    for (int t = from; t < n; t++) {
         ref_kv_row(a, a->kv->v, s, kv_head, t, row);
         for (int i = 0; i < dim; i++)
             out[i] += p[t] * (double)row[i];
@@ -55,7 +55,8 @@ int ref_attention(struct ops *ops, struct stream *st, const struct attention_arg
             for (int h = 0; h < a->n_head; h++) {
                 int n = a->kv_len[s] - a->q_start[s + 1] + r + 1;
                 int64_t at = ((int64_t)r * a->n_head + h) * a->kv->head_dim;
-                ref_attention_head(a, s, h, n, a->q + at, a->y + at, p);
+                int from = a->window && n > a->window ? n - a->window : 0;
+                ref_attention_head(a, s, h, from, n, a->q + at, a->y + at, p);
             }
     return 0;
 }

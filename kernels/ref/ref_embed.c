@@ -11,6 +11,8 @@ int ref_embed(struct ops *ops, struct stream *s, const struct embed_args *a, str
         int64_t n = tensor_cols(a->table);
         const char *row = (const char *)a->table->data + (size_t)a->id[r] * a->table->row_bytes;
         fmt_info(a->table->fmt)->decode(row, a->y + r * n, n);
+        for (int64_t i = 0; i < n; i++)
+            a->y[r * n + i] *= a->scale;
     }
     return 0;
 }

@@ -11,7 +11,7 @@ static void ref_kv_write_k(const struct kv_write_args *a, int64_t r, const float
     memcpy(x, k, (size_t)a->kv->head_dim * sizeof *x);
     if (a->rope.q)
         ref_rope_heads(&a->rope, a->kv->head_dim, x, 1, a->rope.pos[r]);
-    fmt_info(a->kv->fmt)->encode(x, to, a->kv->head_dim);
+    fmt_info(a->kv->fmt)->encode(x, NULL, to, a->kv->head_dim);
 }
 
 int ref_kv_write(struct ops *ops, struct stream *s, const struct kv_write_args *a, struct err *e)
@@ -30,7 +30,7 @@ int ref_kv_write(struct ops *ops, struct stream *s, const struct kv_write_args *
             size_t to = kv_row_at(a->kv, a->slot[r] / a->kv->page_tokens, h,
                                   a->slot[r] % a->kv->page_tokens);
             ref_kv_write_k(a, r, a->k + from, (char *)a->kv->k + to);
-            fmt_info(a->kv->fmt)->encode(a->v + from, (char *)a->kv->v + to, a->kv->head_dim);
+            fmt_info(a->kv->fmt)->encode(a->v + from, NULL, (char *)a->kv->v + to, a->kv->head_dim);
         }
     }
     return 0;

@@ -29,7 +29,18 @@ static void ref_matmul_out(const struct matmul_args *a, const struct matmul_out 
     }
 }
 
-static void ref_matmul_swiglu(const struct matmul_args *a, float *gate, float *up)
+static double ref_silu(double g)
+{
+    return g / (1 + exp(-g));
+}
+
+static double ref_gelu(double g)
+{
+    const double root = 0.79788456080286535588; /* sqrt(2 / pi) */
+    return g / 2 * (1 + tanh(root * (g + 0.044715 * g * g * g)));
+}
+
+static void ref_matmul_gated(const struct matmul_args *a, float *gate, float *up)
 {
     const struct matmul_out *g = &a->out[0], *u = &a->out[1];
     int64_t n_out = tensor_rows(g->w);
@@ -40,7 +51,8 @@ static void ref_matmul_swiglu(const struct matmul_args *a, float *gate, float *u
             const float *x = a->x + r * a->n_in;
             double vg = ref_dot(x, gate, a->n_in) + (g->bias ? (double)g->bias[j] : 0);
             double vu = ref_dot(x, up, a->n_in) + (u->bias ? (double)u->bias[j] : 0);
-            g->y[r * n_out + j] = (float)(vg / (1 + exp(-vg)) * vu);
+            const double act = a->epilogue == EPI_GEGLU ? ref_gelu(vg) : ref_silu(vg);
+            g->y[r * n_out + j] = (float)(act * vu);
         }
     }
 }
@@ -58,12 +70,17 @@ int ref_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
     float *w = scratch, *normed = w + 2 * a->n_in;
     struct matmul_args b = *a;
     if (a->norm.w) {
-        const struct rmsnorm_args norm = {a->x, a->norm.w, normed, a->n_row, a->n_in, a->norm.eps};
+        const struct rmsnorm_args norm = {.x = a->x,
+                                          .w = a->norm.w,
+                                          .y = normed,
+                                          .n_row = a->n_row,
+                                          .n = a->n_in,
+                                          .eps = a->norm.eps};
         TRY(ref_rmsnorm(ops, s, &norm, e));
         b.x = normed;
     }
-    if (a->epilogue == EPI_SWIGLU) {
-        ref_matmul_swiglu(&b, w, w + a->n_in);
+    if (matmul_is_gated(a->epilogue)) {
+        ref_matmul_gated(&b, w, w + a->n_in);
         return 0;
     }
     for (int i = 0; i < a->n_out; i++)

@@ -13,8 +13,11 @@ int ref_rmsnorm(struct ops *ops, struct stream *s, const struct rmsnorm_args *a,
         for (int64_t i = 0; i < a->n; i++)
             sum += (double)x[i] * (double)x[i];
         double scale = 1 / sqrt(sum / (double)a->n + (double)a->eps);
-        for (int64_t i = 0; i < a->n; i++)
-            a->y[r * a->n + i] = (float)((double)x[i] * scale * (double)a->w[i]);
+        for (int64_t i = 0; i < a->n; i++) {
+            float *y = a->y + r * a->n + i;
+            const float v = (float)((double)x[i] * scale * (double)a->w[i]);
+            *y = a->add ? *y + v : v;
+        }
     }
     return 0;
 }

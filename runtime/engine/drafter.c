@@ -28,12 +28,12 @@ struct drafter {
     uint32_t *mask; /* (DRAFTER_SECONDS, mask_words) */
 };
 
-static int drafter_same_vocabulary(const struct gguf *file, const struct tokenizer *large,
-                                   struct err *e)
+static int drafter_same_vocabulary(const struct gguf *file, const char *pre,
+                                   const struct tokenizer *large, struct err *e)
 {
     struct tokenizer *small = NULL;
     int rc = 0;
-    TRY(tokenizer_open(file, &small, e));
+    TRY(tokenizer_open(file, pre, &small, e));
     int32_t n = tokenizer_n_vocab(large);
     if (tokenizer_n_vocab(small) != n)
         TRY_DONE(err_set(
@@ -152,11 +152,11 @@ int drafter_open(const struct drafter_options *o, const struct tokenizer *tok, s
         return NOMEM(e, sizeof *d, "draft model");
     int rc = 0;
     d->ops = ops;
-    TRY_DONE(source_open(o->model, &d->file, e));
+    TRY_DONE(source_open_from(o->model, o->places, &d->file, e));
     if (!gguf_n_tensors(d->file))
         TRY_DONE(err_set(e, ERR_DATA, "%s: holds a vocabulary but no tensors; a model is needed",
                          gguf_path(d->file)));
-    TRY_DONE(drafter_same_vocabulary(d->file, tok, e));
+    TRY_DONE(drafter_same_vocabulary(d->file, o->pre, tok, e));
     TRY_DONE(model_init(d->file, tokenizer_n_vocab(tok), &d->model, e));
     TRY_DONE(drafter_build(d, o, e));
     *out = d;

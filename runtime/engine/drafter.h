@@ -18,8 +18,10 @@ struct drafter;
 
 struct drafter_options {
     const char *model;
-    struct forward_limits lim; /* of the large model; record_key is ignored */
-    int n_ctx, page_tokens;    /* of the large model */
+    const char *pre;                    /* as in engine_options */
+    const struct source_places *places; /* as in engine_options */
+    struct forward_limits lim;          /* of the large model; record_key is ignored */
+    int n_ctx, page_tokens;             /* of the large model */
     enum fmt kv_fmt;
     bool no_prefix_cache;
     bool map_weights;

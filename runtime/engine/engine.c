@@ -35,6 +35,7 @@ struct engine {
     char arch[64], name[128];
     struct gguf *file;
     struct tokenizer *tok;
+    struct chat *chat;
     struct model model;
     struct ops *ops, *host; /* host: computes the parts placed there beside a device, or NULL */
     /* of the machine, measured when first needed; vram 0 = not measured */
@@ -131,8 +132,9 @@ static void *engine_main(void *arg)
 int engine_submit(struct engine *en, struct request *r, struct err *e)
 {
     struct seq *q;
-    r->n_out = r->n_own = r->n_cached = r->n_pass = r->n_drafted = r->n_accepted = 0;
+    r->n_out = r->n_think = r->n_own = r->n_cached = r->n_pass = r->n_drafted = r->n_accepted = 0;
     r->finish = FINISH_NONE;
+    r->thought = r->think.max ? THOUGHT_OPEN : THOUGHT_NONE;
     r->err = (struct err){0};
     r->t_submit_ns = clock_ns();
     r->t_first_ns = r->t_done_ns = 0;
@@ -405,6 +407,8 @@ static int engine_draft(struct engine *en, const struct engine_options *opt,
 {
     const struct engine_info *in = &en->info;
     const struct drafter_options o = {.model = opt->draft_model,
+                                      .pre = opt->pre,
+                                      .places = opt->places,
                                       .lim = *lim,
                                       .n_ctx = in->n_ctx,
                                       .page_tokens = in->page_tokens,
@@ -497,13 +501,15 @@ static void engine_say_decoded(const struct engine *en, const struct ops *ops)
 
 static int engine_load(struct engine *en, const struct engine_options *opt, struct err *e)
 {
-    TRY(source_open(opt->model, &en->file, e));
+    TRY(source_open_from(opt->model, opt->places, &en->file, e));
     if (!gguf_n_tensors(en->file))
         FAIL(e, ERR_DATA, "%s: holds a vocabulary but no tensors; a model is needed",
              gguf_path(en->file));
-    TRY(tokenizer_open(en->file, &en->tok, e));
+    TRY(tokenizer_open(en->file, opt->pre, &en->tok, e));
     TRY(model_init(en->file, tokenizer_n_vocab(en->tok), &en->model, e));
-    TRY(chat_detect(en->file, en->tok, &en->info.chat, e));
+    const struct chat_options co = {.name = opt->chat_template, .date = opt->chat_date};
+    TRY(chat_open(en->file, en->tok, &co, &en->chat, e));
+    en->info.chat = en->chat;
     const struct ops_options of = {.n_threads = opt->n_threads,
                                    .isa = opt->isa,
                                    .device = opt->device,
@@ -558,6 +564,7 @@ static void engine_free(struct engine *en)
     ops_close(en->host);
     ops_close(en->ops);
     model_free(&en->model);
+    chat_close(en->chat);
     tokenizer_close(en->tok);
     gguf_close(en->file);
     mem_free(en->added.item);

@@ -40,7 +40,7 @@ struct engine_info {
     int n_layer, n_kv_head, head_dim, n_vocab;
     int n_ctx, n_seq, batch_tokens, page_tokens, n_page;
     enum fmt kv_fmt;
-    enum chat_kind chat;
+    const struct chat *chat; /* the template of the model, unknown ones included */
     const struct plan *plan; /* the place of every part */
     double link_limit;       /* bytes/s, as asked for: figures are emulated; 0 = none */
 };

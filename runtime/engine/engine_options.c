@@ -1,5 +1,6 @@
 #include "engine_options.h"
 
+#include "chat.h"
 #include "kv.h"
 #include "ops.h"
 #include "seq.h"

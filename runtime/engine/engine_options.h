@@ -19,6 +19,8 @@ struct engine_options {
     double spoil_drafts; /* 0 to 1, share of drafted tokens made wrong: for simulations */
     struct spans *spans; /* sinks of the work's intervals (span.h), which outlive the engine */
     struct sim *sim;     /* the clock of backend "sim" */
+    /* folders for names of models, which engine_open reads; NULL = paths and demo */
+    const struct source_places *places;
     const struct plan_rates *rates; /* of the machine; NULL = measured when needed */
     void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */
     void *user;

@@ -26,7 +26,8 @@ struct workspace {
     float *ffn;      /* (max_rows, n_ff) */
     float *last;     /* (max_logit_rows, n_embd) rows with logits */
     float *logits;   /* (max_logit_rows, n_vocab) */
-    float *inv_freq; /* (n_rot / 2) */
+    float *post;     /* (max_rows, n_embd) a result before its norm; NULL: the model has none */
+    float *inv_freq; /* (2 local, n_rot / 2) */
     int32_t *ints;   /* the batch, as one block */
     struct sample_row *sample;
     uint32_t *mask;
@@ -50,8 +51,9 @@ struct staging {
 struct hostside {
     struct ops *ops; /* NULL: no part is on the host */
     struct buf x_buf, buf;
-    float *x;   /* (max_rows, n_embd) pinned */
-    float *ffn; /* (max_rows, n_ff) */
+    float *x;    /* (max_rows, n_embd) pinned */
+    float *ffn;  /* (max_rows, n_ff) */
+    float *post; /* like workspace.post */
     void *scratch;
     size_t scratch_bytes;
 };
@@ -155,6 +157,16 @@ static void forward_stage(const struct model *m, const struct forward_limits *li
     st->lp = layout_take(l, lrows + pairs, sizeof *st->lp);
 }
 
+/* True when the result of some part is normed before it is added. */
+static bool has_post(const struct model *m)
+{
+    bool has = false;
+    for (int l = 0; l < m->hp.n_layer; l++)
+        has |=
+            weights_own(&m->w, SLOT_ATTN_POST_NORM, l) || weights_own(&m->w, SLOT_FFN_POST_NORM, l);
+    return has;
+}
+
 /* Walks over the workspace once: counts when l->base is NULL, otherwise hands out pointers. */
 static void forward_layout(const struct model *m, const struct ops *ops,
                            const struct forward_limits *lim, struct layout *l, struct workspace *w)
@@ -172,7 +184,8 @@ static void forward_layout(const struct model *m, const struct ops *ops,
     w->ffn = layout_take(l, rows * (size_t)hp->n_ff, f);
     w->last = layout_take(l, lrows * embd, f);
     w->logits = layout_take(l, lrows * vocab, f);
-    w->inv_freq = layout_take(l, (size_t)hp->rotary.n_rot / 2, f);
+    w->post = has_post(m) ? layout_take(l, rows * embd, f) : NULL;
+    w->inv_freq = layout_take(l, 2 * ((size_t)hp->rotary.n_rot / 2), f);
     w->ints = layout_take(l, forward_n_ints(lim), sizeof(int32_t));
     w->sample = layout_take(l, lrows, sizeof *w->sample);
     w->mask = layout_take(l, lrows * ((vocab + 31) / 32), sizeof *w->mask);
@@ -228,6 +241,8 @@ static void host_layout(const struct forward *f, size_t scratch_bytes, struct la
 {
     size_t rows = (size_t)f->lim.max_rows;
     h->ffn = layout_take(l, rows * (size_t)f->m->hp.n_ff, sizeof *h->ffn);
+    h->post =
+        has_post(f->m) ? layout_take(l, rows * (size_t)f->m->hp.n_embd, sizeof *h->post) : NULL;
     h->scratch = layout_take(l, scratch_bytes, 1);
 }
 
@@ -267,8 +282,10 @@ int forward_open(const struct model *m, struct place *place, struct kv *kv, stru
     if (f->h.ops)
         TRY_DONE(host_alloc(f, e));
     forward_split(lim, f->st.ints, &f->host);
-    TRY_DONE(api->copy(ops->dev, NULL, f->w.inv_freq, m->inv_freq,
-                       (size_t)m->hp.rotary.n_rot / 2 * sizeof *m->inv_freq, e));
+    const size_t n_freq = (size_t)m->hp.rotary.n_rot / 2;
+    for (size_t local = 0; local < 2; local++)
+        TRY_DONE(api->copy(ops->dev, NULL, f->w.inv_freq + local * n_freq,
+                           model_freqs(m, local, lim->max_kv_len), n_freq * sizeof(float), e));
     TRY_DONE(api->sync(ops->dev, NULL, e));
     *out = f;
     return 0;
@@ -310,11 +327,29 @@ struct batch *forward_batch(struct forward *f)
     return b;
 }
 
+/* Computes x += y W^T + bias, on `on`. With a post-norm, the product is normed before it is added;
+ * tmp (n, n_embd) holds the product. */
+static int forward_add(struct forward *f, struct ops *on, const float *y, int64_t n_in,
+                       const struct tensor *w, const struct tensor *bias, const struct tensor *post,
+                       float *tmp, float *x, int n, struct err *e)
+{
+    const struct hparams *hp = &f->m->hp;
+    RUN_ON(f, on, matmul, .x = y, .n_row = n, .n_in = n_in,
+           .epilogue = post->data ? EPI_STORE : EPI_ADD, .n_out = 1,
+           .out = {{w, bias->data, post->data ? tmp : x}});
+    if (post->data)
+        RUN_ON(f, on, rmsnorm, .x = tmp, .w = post->data, .y = x, .n_row = n, .n = hp->n_embd,
+               .eps = hp->eps, .add = true);
+    return 0;
+}
+
 static int forward_attention(struct forward *f, const struct batch *d, int layer,
                              const struct tensor **t, struct err *e)
 {
     const struct hparams *hp = &f->m->hp;
+    const struct layer *l = &f->m->layer[layer];
     struct workspace *w = &f->w;
+    const float *inv_freq = w->inv_freq + (l->local ? hp->rotary.n_rot / 2 : 0);
     int n = d->n_row;
     CHECK(t[SLOT_ATTN_NORM]->data);
     RUN(f, matmul, .x = w->x, .norm = {t[SLOT_ATTN_NORM]->data, hp->eps}, .n_row = n,
@@ -330,31 +365,28 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
             .n_row = n * hp->n_kv_head, .n = hp->head_dim, .eps = hp->eps);
     RUN(f, kv_write, .k = w->k, .v = w->v, .slot = d->slot, .kv = kv_layer(f->kv, layer),
         .n_row = n,
-        .rope = {w->q, d->pos, w->inv_freq, hp->n_head, hp->rotary.n_rot, f->m->arch->rope});
+        .rope = {w->q, d->pos, inv_freq, hp->n_head, hp->rotary.n_rot, f->m->arch->rope});
     RUN(f, attention, .q = w->q, .y = w->att, .kv = kv_layer(f->kv, layer), .q_start = d->q_start,
         .kv_len = d->kv_len, .page = d->page, .n_seq = d->n_seq, .n_row = n,
         .max_pages = f->lim.max_pages, .max_kv_len = d->max_kv_len, .n_head = hp->n_head,
-        .scale = hp->attn_scale);
-    RUN(f, matmul, .x = w->att, .n_row = n, .n_in = (int64_t)hp->n_head * hp->head_dim,
-        .epilogue = EPI_ADD, .n_out = 1,
-        .out = {{t[SLOT_ATTN_OUT], t[SLOT_ATTN_OUT_BIAS]->data, w->x}});
-    return 0;
+        .scale = hp->attn_scale, .window = l->window);
+    return forward_add(f, f->ops, w->att, (int64_t)hp->n_head * hp->head_dim, t[SLOT_ATTN_OUT],
+                       t[SLOT_ATTN_OUT_BIAS], t[SLOT_ATTN_POST_NORM], w->post, w->x, n, e);
 }
 
-/* Computes one ffn on the device or on the host. x (n, n_embd), ffn (n, n_ff) are in the memory of
- * `on`. */
-static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, int n,
+/* Computes one ffn on the device or on the host. x (n, n_embd), ffn (n, n_ff) and post (n, n_embd)
+ * are in the memory of `on`. */
+static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, float *post, int n,
                        const struct tensor **t, struct err *e)
 {
     const struct hparams *hp = &f->m->hp;
     CHECK(t[SLOT_FFN_NORM]->data);
     RUN_ON(f, on, matmul, .x = x, .norm = {t[SLOT_FFN_NORM]->data, hp->eps}, .n_row = n,
-           .n_in = hp->n_embd, .epilogue = EPI_SWIGLU, .n_out = 2,
+           .n_in = hp->n_embd, .epilogue = model_gate(f->m), .n_out = 2,
            .out = {{t[SLOT_FFN_GATE], t[SLOT_FFN_GATE_BIAS]->data, ffn},
                    {t[SLOT_FFN_UP], t[SLOT_FFN_UP_BIAS]->data, NULL}});
-    RUN_ON(f, on, matmul, .x = ffn, .n_row = n, .n_in = hp->n_ff, .epilogue = EPI_ADD, .n_out = 1,
-           .out = {{t[SLOT_FFN_DOWN], t[SLOT_FFN_DOWN_BIAS]->data, x}});
-    return 0;
+    return forward_add(f, on, ffn, hp->n_ff, t[SLOT_FFN_DOWN], t[SLOT_FFN_DOWN_BIAS],
+                       t[SLOT_FFN_POST_NORM], post, x, n, e);
 }
 
 /* Copies rows to the device. h.x may be written again after the next wait for the stream: in the
@@ -382,7 +414,7 @@ static int forward_ffn_host(struct forward *f, int n, const struct tensor **t, s
     int rc;
     SPANNED(rc, f->spans, SPAN_HOST, "hop", f->layer, n, hop_down(f, n, e));
     TRY(rc);
-    TRY(forward_ffn(f, h->ops, h->x, h->ffn, n, t, e));
+    TRY(forward_ffn(f, h->ops, h->x, h->ffn, h->post, n, t, e));
     SPANNED(rc, f->spans, SPAN_HOST, "hop", f->layer, n, hop_up(f, n, e));
     return rc;
 }
@@ -393,11 +425,12 @@ static int forward_embed(struct forward *f, const struct batch *d, const struct 
                          struct err *e)
 {
     if (!f->h.ops || place_of(f->place, PART_EMBED, 0) != PLAN_HOST) {
-        RUN(f, embed, .table = t[SLOT_TOKEN_EMBD], .id = d->tok, .y = f->w.x, .n_row = d->n_row);
+        RUN(f, embed, .table = t[SLOT_TOKEN_EMBD], .id = d->tok, .y = f->w.x, .n_row = d->n_row,
+            .scale = model_embed_scale(f->m));
         return 0;
     }
     RUN_ON(f, f->h.ops, embed, .table = t[SLOT_TOKEN_EMBD], .id = f->host.tok, .y = f->h.x,
-           .n_row = d->n_row);
+           .n_row = d->n_row, .scale = model_embed_scale(f->m));
     return hop_up(f, d->n_row, e);
 }
 
@@ -439,7 +472,7 @@ static int forward_layer(struct forward *f, const struct batch *d, int l, const 
     if (f->h.ops && place_of(f->place, PART_FFN, l) == PLAN_HOST)
         TRY(forward_ffn_host(f, d->n_row, t, e));
     else
-        TRY(forward_ffn(f, f->ops, w->x, w->ffn, d->n_row, t, e));
+        TRY(forward_ffn(f, f->ops, w->x, w->ffn, w->post, d->n_row, t, e));
     return place_release(f->place, PART_FFN, l, e);
 }
 

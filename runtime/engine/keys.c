@@ -101,16 +101,55 @@ static bool key_windowed(const struct gguf *g, const char *arch)
     return false;
 }
 
+/* The part of a key after "<arch>."; its s is NULL for other keys. */
+static struct gguf_str key_own(const struct gguf_kv *kv, struct gguf_str arch)
+{
+    if (kv->key.len <= arch.len || memcmp(kv->key.s, arch.s, arch.len) != 0 ||
+        kv->key.s[arch.len] != '.')
+        return (struct gguf_str){0};
+    return (struct gguf_str){kv->key.s + arch.len + 1, kv->key.len - arch.len - 1};
+}
+
+static bool key_begins(struct gguf_str s, const char *with)
+{
+    return s.len >= strlen(with) && !memcmp(s.s, with, strlen(with));
+}
+
+/* The first element whose value is not supported; kv->count: there is none. */
+static uint64_t key_fault(const struct key *k, const struct gguf_kv *kv)
+{
+    uint64_t i = 0;
+    if (k->rule != KEY_ONLY)
+        return kv->count;
+    while (i < kv->count && key_allows(k->only, kv, i))
+        i++;
+    return i;
+}
+
+const char *keys_reason(const struct gguf *g, struct gguf_str arch)
+{
+    const char *reason = NULL;
+    for (size_t n = 0; n < gguf_n_kv(g); n++) {
+        const struct gguf_kv *kv = gguf_kv_at(g, n);
+        const struct gguf_str name = key_own(kv, arch);
+        const struct key *k = name.s ? key_find(name.s, name.len) : NULL;
+        if (!k || key_fault(k, kv) == kv->count)
+            continue;
+        if (!reason || key_begins(name, "expert_")) /* experts matter more than details */
+            reason = k->what;
+    }
+    return reason;
+}
+
 int keys_check(const struct gguf *g, const char *arch, struct str *unknown, struct err *e)
 {
-    size_t prefix = strlen(arch);
     char text[ESCAPE_NAME];
     for (size_t n = 0; n < gguf_n_kv(g); n++) {
         const struct gguf_kv *kv = gguf_kv_at(g, n);
-        if (kv->key.len <= prefix || memcmp(kv->key.s, arch, prefix) != 0 ||
-            kv->key.s[prefix] != '.')
+        const struct gguf_str name = key_own(kv, (struct gguf_str){arch, strlen(arch)});
+        if (!name.s || key_begins(name, "vision.") || key_begins(name, "mm."))
             continue;
-        const struct key *k = key_find(kv->key.s + prefix + 1, kv->key.len - prefix - 1);
+        const struct key *k = key_find(name.s, name.len);
         if (!k) {
             if (unknown->len)
                 str_adds(unknown, ", ");
@@ -120,9 +159,9 @@ int keys_check(const struct gguf *g, const char *arch, struct str *unknown, stru
         if (k->rule == KEY_WINDOW && key_windowed(g, arch))
             FAIL(e, ERR_DATA, "%s: key '%.*s' with a sliding window: %s is not supported",
                  gguf_path(g), (int)kv->key.len, kv->key.s, k->what);
-        for (uint64_t i = 0; k->rule == KEY_ONLY && i < kv->count; i++)
-            if (!key_allows(k->only, kv, i))
-                return key_refuse(g, kv, k, i, e);
+        const uint64_t fault = key_fault(k, kv);
+        if (fault < kv->count)
+            return key_refuse(g, kv, k, fault, e);
     }
     return str_ok(unknown, "names of keys", e);
 }

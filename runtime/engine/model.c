@@ -9,7 +9,7 @@
 #include "mem.h"
 
 static const struct arch archs[] = {
-#define X(ENUM, name, rope, flags) {name, rope, flags},
+#define X(ENUM, name, rope, period, flags) {name, rope, period, flags},
 #include "arch.def"
 #undef X
 };
@@ -34,8 +34,10 @@ static int model_arch(const struct gguf *g, const struct arch **out, struct err 
         size_t at = strlen(known);
         snprintf(known + at, sizeof known - at, "%s%s", at ? ", " : "", archs[i].name);
     }
-    FAIL(e, ERR_DATA, "%s: architecture '%.*s' is not supported; supported: %s", gguf_path(g),
-         (int)(name.len < 64 ? name.len : 64), name.s, known);
+    const char *reason = keys_reason(g, name);
+    FAIL(e, ERR_DATA, "%s: architecture '%.*s' is not supported%s%s; supported: %s", gguf_path(g),
+         (int)(name.len < 64 ? name.len : 64), name.s, reason ? ": it has " : "",
+         reason ? reason : "", known);
 }
 
 /* "<arch>.<key>" as an int in [lo, hi]; absent: dflt, or an error when dflt is -1. */
@@ -80,20 +82,50 @@ static int model_int_each(const struct gguf *g, const struct arch *a, const char
     return 0;
 }
 
-/* Limits the context to the sliding window: within n tokens, attention with a window equals
- * attention without one. */
-static int model_window(const struct gguf *g, const struct arch *a, struct hparams *hp,
-                        struct err *e)
+/* *period: every n-th layer is without window. *each: the key with one number or bool for each
+ * layer, or with one bool for all; NULL if there is none. */
+static int model_pattern(const struct gguf *g, const struct arch *a, int n_layer, int *period,
+                         const struct gguf_kv **each, struct err *e)
 {
-    int window;
-    TRY(model_int(g, a, "attention.sliding_window", 0, INT32_MAX, 0, &window, e));
-    if (window == 0 || window >= hp->n_ctx_train)
-        return 0;
-    log_warn("%s: the context ends at %d tokens, not at %d: beyond its attention has a sliding "
-             "window, which is not "
-             "supported",
-             gguf_path(g), window, hp->n_ctx_train);
-    hp->n_ctx_train = window;
+    char full[96];
+    double v;
+    snprintf(full, sizeof full, "%s.attention.sliding_window_pattern", a->name);
+    const struct gguf_kv *kv = gguf_find(g, full);
+    *each = NULL;
+    *period = a->window_period;
+    if (kv && kv->type != GGUF_ARRAY && kv->type != GGUF_BOOL)
+        return model_int(g, a, "attention.sliding_window_pattern", 0, 1000, -1, period, e);
+    if (kv && kv->type == GGUF_ARRAY && kv->count != (uint64_t)n_layer)
+        FAIL(e, ERR_DATA, "%s: key '%s' has %llu elements, must have %d or be one number",
+             gguf_path(g), full, (unsigned long long)kv->count, n_layer);
+    if (kv && !gguf_number(kv, 0, &v))
+        FAIL(e, ERR_DATA, "%s: key '%s' has type %s, must hold numbers or bools", gguf_path(g),
+             full, gguf_type_name(kv->elem));
+    *each = kv;
+    return 0;
+}
+
+/* Decides which layers have the sliding window. A window of the whole context is none, but RoPE of
+ * its layers stays local. */
+static int model_layers(const struct gguf *g, struct model *m, struct err *e)
+{
+    struct hparams *hp = &m->hp;
+    const struct gguf_kv *each = NULL;
+    if (g) {
+        TRY(model_int(g, m->arch, "attention.sliding_window", 0, INT32_MAX, 0, &hp->window, e));
+        TRY(model_pattern(g, m->arch, hp->n_layer, &hp->window_period, &each, e));
+    }
+    m->layer = mem_zalloc((size_t)hp->n_layer, sizeof *m->layer);
+    if (!m->layer)
+        return NOMEM(e, (size_t)hp->n_layer * sizeof *m->layer, "facts of layers");
+    for (int l = 0; l < hp->n_layer && hp->window; l++) {
+        struct layer *layer = &m->layer[l];
+        double local = hp->window_period == 0 || (l + 1) % hp->window_period != 0;
+        if (each)
+            (void)gguf_number(each, each->type == GGUF_ARRAY ? (uint64_t)l : 0, &local);
+        layer->local = local != 0;
+        layer->window = layer->local && hp->window < hp->n_ctx_train ? hp->window : 0;
+    }
     return 0;
 }
 
@@ -131,15 +163,38 @@ static int model_rotary(const struct gguf *g, const struct arch *a, struct hpara
     TRY(rotary_read(g, a->name, hp->n_ctx_train, r, e));
     float scale, gain = rotary_gain(r);
     TRY(model_f32(g, a, "attention.scale", 0, 1e6, 0, &scale, e));
-    if (scale == 0)
-        scale = 1.0f / sqrtf((float)hp->head_dim);
+    if (scale == 0) {
+        /* Gemma 3 27B: its heads are not as wide as their share of the width. */
+        const bool by_width = a->flags & ARCH_LOCAL_ROPE && hp->n_layer == 62;
+        scale = 1.0f / sqrtf((float)(by_width ? hp->n_embd / hp->n_head : hp->head_dim));
+    }
     if (gain != 1 && r->n_rot != hp->head_dim)
         FAIL(e, ERR_DATA,
              "%s: RoPE scaling with an attention factor of %g turns %d of %d dimensions: only all "
              "are supported",
              gguf_path(g), (double)gain, r->n_rot, hp->head_dim);
     hp->attn_scale = scale * gain * gain;
-    return 0;
+    return rotary_read_local(g, a->name, r, a->flags & ARCH_LOCAL_ROPE, &hp->rotary_local, e);
+}
+
+static int model_activation(const struct gguf *g, const struct arch *a, struct err *e)
+{
+    static const char *const names[2][3] = {{"silu", "silu", "silu"},
+                                            {"gelu_pytorch_tanh", "gelu_tanh", "gelu"}};
+    const bool gelu = a->flags & ARCH_GEGLU;
+    char full[96];
+    struct gguf_str have;
+    snprintf(full, sizeof full, "%s.hidden_activation", a->name);
+    if (!gguf_find(g, full))
+        return 0;
+    TRY(gguf_get_str(g, full, &have, e));
+    for (int i = 0; i < 3; i++)
+        if (have.len == strlen(names[gelu][i]) && !memcmp(have.s, names[gelu][i], have.len))
+            return 0;
+    FAIL(e, ERR_DATA,
+         "%s: key '%s' is '%.*s': an activation other than %s is not supported; must be %s",
+         gguf_path(g), full, (int)(have.len < 64 ? have.len : 64), have.s, gelu ? "GELU" : "SiLU",
+         names[gelu][0]);
 }
 
 static int model_hparams(const struct gguf *g, const struct arch *a, int n_vocab,
@@ -158,7 +213,7 @@ static int model_hparams(const struct gguf *g, const struct arch *a, int n_vocab
         FAIL(e, ERR_DATA, "%s: key '%s' is missing", gguf_path(g), full);
     }
     TRY(model_f32(g, a, "attention.layer_norm_rms_epsilon", 1e-12, 1, 0, &hp->eps, e));
-    return model_window(g, a, hp, e);
+    return model_activation(g, a, e);
 }
 
 static int model_keys(const struct gguf *g, const struct arch *a, struct err *e)
@@ -184,7 +239,17 @@ void model_slots(const struct arch *a, const struct hparams *hp, struct weight_s
 #include "slots.def"
 #undef X
     };
+    const int64_t q_rows = (int64_t)hp->n_head * hp->head_dim,
+                  kv_rows = (int64_t)hp->n_kv_head * hp->head_dim;
     memcpy(out, slots, sizeof slots);
+#define X(NAME, text, when, first, rows)                                                           \
+    if (!(when) || a->flags & (when)) {                                                            \
+        out[SLOT_##NAME].fused_name = (text);                                                      \
+        out[SLOT_##NAME].fused_first = (first);                                                    \
+        out[SLOT_##NAME].fused_rows = (rows);                                                      \
+    }
+#include "fused.def"
+#undef X
     out[SLOT_OUTPUT].or_name = out[SLOT_TOKEN_EMBD].name; /* tied */
 }
 
@@ -205,34 +270,92 @@ static int model_bind(const struct gguf *g, struct model *m, struct err *e)
     return weights_bind(g, slots, SLOT_COUNT, m->hp.n_layer, &m->w, e);
 }
 
-static int model_freqs(struct model *m, struct err *e)
+static size_t freqs_n(const struct model *m)
 {
-    size_t n = (size_t)m->hp.rotary.n_rot / 2;
-    m->inv_freq = mem_zalloc(n, sizeof *m->inv_freq);
-    if (!m->inv_freq)
-        return NOMEM(e, n * sizeof *m->inv_freq, "rotary frequencies");
-    const float *factors = weights_get(&m->w, SLOT_ROPE_FREQS, 0)->data;
-    for (size_t i = 0; factors && i < n; i++)
+    return (size_t)m->hp.rotary.n_rot / 2;
+}
+
+const float *model_freqs(const struct model *m, bool local, int n_ctx)
+{
+    const bool is_long = n_ctx > m->hp.rotary.n_ctx_orig;
+    return m->inv_freq + ((size_t)local * 2 + is_long) * freqs_n(m);
+}
+
+/* Frequency factors of one tensor; NULL: it is absent. */
+static int freqs_factors(const struct model *m, enum slot slot, const char *name, const float **out,
+                         struct err *e)
+{
+    const float *factors = weights_get(&m->w, (int)slot, 0)->data;
+    for (size_t i = 0; factors && i < freqs_n(m); i++)
         if (!(factors[i] > 0 && factors[i] < 1e9f))
-            FAIL(e, ERR_DATA, "rope_freqs.weight element %zu is %g; must be positive", i,
+            FAIL(e, ERR_DATA, "%s element %zu is %g; must be positive", name, i,
                  (double)factors[i]);
-    rotary_freqs(&m->hp.rotary, factors, m->inv_freq);
+    *out = factors;
     return 0;
+}
+
+static int model_make_freqs(const struct gguf *g, struct model *m, struct err *e)
+{
+    const size_t n = freqs_n(m);
+    const float *all, *longer, *shorter;
+    TRY(freqs_factors(m, SLOT_ROPE_FREQS, "rope_freqs.weight", &all, e));
+    TRY(freqs_factors(m, SLOT_ROPE_LONG, "rope_factors_long.weight", &longer, e));
+    TRY(freqs_factors(m, SLOT_ROPE_SHORT, "rope_factors_short.weight", &shorter, e));
+    if (!longer != !shorter || (m->hp.rotary.scaling == ROTARY_LONG && !longer))
+        FAIL(e, ERR_DATA, "%s: tensor rope_factors_%s.weight is missing, which longrope needs",
+             gguf_path(g), longer ? "short" : "long");
+    if (all && longer)
+        FAIL(e, ERR_DATA,
+             "%s: both rope_freqs.weight and rope_factors_long.weight: must be one of them",
+             gguf_path(g));
+    m->inv_freq = mem_zalloc(4 * n, sizeof *m->inv_freq);
+    if (!m->inv_freq)
+        return NOMEM(e, 4 * n * sizeof *m->inv_freq, "rotary frequencies");
+    for (size_t i = 0; i < 4; i++)
+        rotary_freqs(i / 2 ? &m->hp.rotary_local : &m->hp.rotary,
+                     all     ? all
+                     : i % 2 ? longer
+                             : shorter,
+                     m->inv_freq + i * n);
+    return 0;
+}
+
+float model_embed_scale(const struct model *m)
+{
+    return m->arch->flags & ARCH_EMBED_SCALE ? sqrtf((float)m->hp.n_embd) : 1;
+}
+
+enum matmul_epilogue model_gate(const struct model *m)
+{
+    return m->arch->flags & ARCH_GEGLU ? EPI_GEGLU : EPI_SWIGLU;
+}
+
+/* True for tensors of an image encoder, which some files hold beside the text's. */
+static bool model_is_vision(struct gguf_str name)
+{
+    return (name.len > 2 && !memcmp(name.s, "v.", 2)) ||
+           (name.len > 3 && !memcmp(name.s, "mm.", 3));
 }
 
 /* Refuses a file with a tensor that no slot uses: the computation would silently ignore it. */
 static int model_all_used(const struct gguf *g, const struct model *m, struct err *e)
 {
+    size_t n_vision = 0;
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         bool used = false;
         for (int s = 0; s < SLOT_COUNT && !used; s++)
             for (int l = 0; l < m->hp.n_layer && !used; l++)
                 used = weights_get(&m->w, s, l)->data == t->t.data;
-        if (!used)
+        if (!used && model_is_vision(t->name))
+            n_vision++;
+        else if (!used)
             FAIL(e, ERR_DATA, "%s: tensor '%.*s' has no place in architecture %s with %d layers",
                  gguf_path(g), (int)t->name.len, t->name.s, m->arch->name, m->hp.n_layer);
     }
+    if (n_vision)
+        log_warn("%s: %zu tensors of an image encoder are ignored: only text is read", gguf_path(g),
+                 n_vision);
     return 0;
 }
 
@@ -254,9 +377,10 @@ int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e
     TRY_DONE(model_arch(g, &made.arch, e));
     TRY_DONE(model_keys(g, made.arch, e));
     TRY_DONE(model_hparams(g, made.arch, n_vocab, &made.hp, e));
+    TRY_DONE(model_layers(g, &made, e));
     TRY_DONE(model_bind(g, &made, e));
     TRY_DONE(model_all_used(g, &made, e));
-    TRY_DONE(model_freqs(&made, e));
+    TRY_DONE(model_make_freqs(g, &made, e));
     model_count(&made);
     *m = made;
     return 0;
@@ -288,22 +412,28 @@ int model_outline(const struct arch *a, const struct hparams *hp, bool tied, enu
     const struct outline o = {mix, mm};
     struct model made = {.arch = a, .hp = *hp};
     struct weight_slot slots[SLOT_COUNT];
+    int rc = 0;
     model_slots(a, hp, slots);
-    TRY(weights_outline(slots, SLOT_COUNT, hp->n_layer, tied, outline_format, &o, &made.w, e));
+    TRY_DONE(model_layers(NULL, &made, e));
+    TRY_DONE(weights_outline(slots, SLOT_COUNT, hp->n_layer, tied, outline_format, &o, &made.w, e));
     model_count(&made);
     *m = made;
     return 0;
+done:
+    model_free(&made);
+    return rc;
 }
 
-/* Each format of q, k and v beyond the first is a kernel of its own, and so is each norm of q and
- * k. */
+/* Each format of q, k and v beyond the first is a kernel of its own. So is each norm of q and k,
+ * and each norm of a result. */
 int model_more_launches(const struct model *m)
 {
     static const enum slot qkv[] = {SLOT_ATTN_Q, SLOT_ATTN_K, SLOT_ATTN_V};
     const struct weights *w = &m->w;
     int more = 0;
     for (int l = 0; l < m->hp.n_layer; l++) {
-        more += weights_own(w, SLOT_ATTN_Q_NORM, l) + weights_own(w, SLOT_ATTN_K_NORM, l);
+        more += weights_own(w, SLOT_ATTN_Q_NORM, l) + weights_own(w, SLOT_ATTN_K_NORM, l) +
+                weights_own(w, SLOT_ATTN_POST_NORM, l) + weights_own(w, SLOT_FFN_POST_NORM, l);
         for (int i = 1; i < 3; i++) {
             bool again = false;
             for (int k = 0; k < i; k++)
@@ -323,6 +453,10 @@ void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input 
         layer[n + l] = weights_part_bytes(w, PART_FFN, l);
     }
     in->n_layer = n;
+    in->window = m->hp.window;
+    in->n_windowed = 0;
+    for (int l = 0; l < n; l++)
+        in->n_windowed += m->layer[l].window > 0;
     in->attn_bytes = layer;
     in->ffn_bytes = layer + n;
     in->embed_bytes = weights_part_bytes(w, PART_EMBED, 0);
@@ -337,5 +471,6 @@ void model_free(struct model *m)
 {
     weights_free(&m->w);
     mem_free(m->inv_freq);
+    mem_free(m->layer);
     *m = (struct model){0};
 }

@@ -10,11 +10,20 @@
 #include "rotary.h"
 #include "weights.h"
 
-enum arch_flags { ARCH_QKV_BIAS = 1, ARCH_QK_NORM = 2 };
+enum arch_flags {
+    ARCH_QKV_BIAS = 1,     /* q, k and v have biases */
+    ARCH_QK_NORM = 2,      /* each head of q and k is normed before RoPE */
+    ARCH_POST_NORM = 4,    /* the results of attention and ffn are normed before they are added */
+    ARCH_GEGLU = 8,        /* the gate of ffn is GELU, not SiLU */
+    ARCH_EMBED_SCALE = 16, /* embeddings are multiplied by sqrt(n_embd) in f32, as in llama.cpp */
+    ARCH_LOCAL_ROPE = 32,  /* layers with a sliding window have RoPE of their own: base 10000 */
+    ARCH_GATE_UP = 64,     /* files fuse ffn_gate and ffn_up */
+};
 
 struct arch { /* one row of arch.def */
     const char *name;
     enum rope_pairs rope;
+    int window_period;
     unsigned flags;
 };
 
@@ -38,28 +47,36 @@ enum slot_init {
 
 struct hparams {
     int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab;
-    /* tokens; at most the sliding window of the file, so that full attention gives the same
-     * result */
-    int n_ctx_train;
-    float eps;        /* of RMSNorm */
-    float attn_scale; /* of q.k: 1 / sqrt(head_dim), times the gain of RoPE scaling for q and k */
-    struct rotary rotary;
+    int n_ctx_train; /* tokens */
+    /* positions that a query sees in a layer with a sliding window, its own included; 0 = no layer
+     * has one */
+    int window;
+    int window_period; /* every n-th layer is without window; 0 = none is */
+    float eps;         /* of RMSNorm */
+    float attn_scale;  /* of q.k: 1 / sqrt(head_dim), times the gain of RoPE scaling for q and k */
+    struct rotary rotary, rotary_local; /* of full layers, of layers with a window */
+};
+
+struct layer {  /* the facts of one layer beside its tensors */
+    int window; /* positions that a query sees, its own included; 0 = all before it */
+    bool local; /* RoPE of layers with a sliding window; true also if the window is 0: too wide */
 };
 
 struct model {
     const struct arch *arch;
     struct hparams hp;
     struct weights w;
-    /* (rotary.n_rot / 2) on the host; scaling and frequency factors are applied */
+    struct layer *layer; /* (n_layer) */
+    /* (2 local, 2 long, rotary.n_rot / 2) on the host; scaling and frequency factors are applied */
     float *inv_freq;
     uint64_t n_params;
 };
 
 /* n_vocab: of the tokenizer; tensors must agree. ERR_DATA names one of these faults:
- *   - an unknown architecture, with the known ones
+ *   - an unknown architecture, with the known ones and its difference from them
  *   - a key that is missing, out of range or not supported (keys.def)
  *   - all tensors that are missing or have a wrong shape
- * Warns of unknown keys, and of a sliding window that shortens the context. */
+ * Warns of unknown keys, and of tensors of an image encoder, which are ignored. */
 int model_init(const struct gguf *g, int n_vocab, struct model *m, struct err *e);
 void model_free(struct model *m);
 
@@ -67,6 +84,14 @@ void model_free(struct model *m);
  * there are no frequencies. tied: the output matrix is the embedding. */
 int model_outline(const struct arch *a, const struct hparams *hp, bool tied, enum mixture mix,
                   struct model *m, struct err *e);
+
+/* The frequencies (rotary.n_rot / 2) of layers that are local or not, for contexts of at most n_ctx
+ * tokens. Only longrope depends on n_ctx. */
+const float *model_freqs(const struct model *m, bool local, int n_ctx);
+/* Embeddings are multiplied by it. */
+float model_embed_scale(const struct model *m);
+/* The epilogue of gate and up. */
+enum matmul_epilogue model_gate(const struct model *m);
 
 const struct arch *model_arch_find(const char *name, size_t len); /* NULL: not supported */
 /* The slots of a model of these numbers; slot s of out (SLOT_COUNT) is enum slot s. */
@@ -76,7 +101,7 @@ enum slot_init model_slot_init(enum slot s);
 /* The fields of a plan's input that depend on the model alone. layer: room for 2 n_layer numbers,
  * which *in points to. */
 void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input *in);
-/* Kernels of all attention parts together beyond COST_LAUNCHES_ATTN each (cost.h). */
+/* Kernels of all layers together beyond COST_LAUNCHES_ATTN and COST_LAUNCHES_FFN each (cost.h). */
 int model_more_launches(const struct model *m);
 
 #endif

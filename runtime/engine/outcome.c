@@ -115,7 +115,8 @@ static void seq_push_out(struct seq *q, int32_t id, float lp)
     if (r->out_lp)
         r->out_lp[r->n_out] = lp;
     r->out[r->n_out++] = id;
-    r->n_own += r->finish == FINISH_NONE;
+    r->n_think += q->think.open;
+    r->n_own += !q->think.open && r->finish == FINISH_NONE;
     if (r->on_token)
         r->on_token(r, id, lp);
 }
@@ -125,11 +126,11 @@ static int seq_close_reply(struct outcome *s, struct seq *q, struct err *e)
 {
     s->closing.n = 0;
     TRY(grammar_close(s->gv, q->r->grammar, &q->grammar, &s->closing, e));
-    if (s->closing.n > (size_t)(q->r->max_new - q->r->n_out))
+    if (s->closing.n > (size_t)seq_left(q))
         FAIL(e, ERR_DATA,
              "the schema needs %zu more tokens but only %d of the limit of %d are left; "
              "raise the limit of new tokens",
-             s->closing.n, q->r->max_new - q->r->n_out, q->r->max_new);
+             s->closing.n, seq_left(q), q->r->max_new);
     q->r->finish = FINISH_CLOSED; /* set before the tokens are added: the model did not say them */
     for (size_t i = 0; i < s->closing.n; i++)
         seq_push_out(q, s->closing.id[i], NAN);
@@ -145,7 +146,7 @@ static int seq_take_constrained(struct outcome *s, struct seq *q, int32_t id, fl
     if (!grammar_accept(s->gv, r->grammar, &q->grammar, id))
         FAIL(e, ERR_BUG, "the grammar refused token %d, which its mask allowed", id);
     if (!q->grammar.done &&
-        grammar_close_tokens(s->gv, r->grammar, &q->grammar) > r->max_new - r->n_out - 1) {
+        grammar_close_tokens(s->gv, r->grammar, &q->grammar) > seq_left(q) - 1) {
         q->grammar = was;
         return seq_close_reply(s, q, e);
     }
@@ -153,6 +154,36 @@ static int seq_take_constrained(struct outcome *s, struct seq *q, int32_t id, fl
     if (q->grammar.done)
         r->finish = FINISH_STOP;
     return 0;
+}
+
+/* Ends the block of thinking and adds tokens that the model did not choose. */
+static void seq_end_thought(struct seq *q, enum thought how, const int32_t *added, int n)
+{
+    q->r->thought = how; /* set before the tokens are added, as the finish of a closed reply is */
+    for (int i = 0; i < n; i++) {
+        seq_push_out(q, added[i], NAN);
+        q->tok[q->n_tok++] = added[i];
+    }
+    q->think.open = false;
+}
+
+/* Takes a token of the block of thinking. */
+static void seq_take_thought(struct outcome *s, struct seq *q, int32_t id, float lp)
+{
+    const struct request_think *t = &q->r->think;
+    if (!q->r->ignore_eos && tokenizer_is_end(s->tok, id)) {
+        seq_end_thought(q, THOUGHT_EOS, t->end, t->n_end);
+        return;
+    }
+    struct think now = q->think;
+    bool closed = think_take(t, s->tok, &now, id);
+    seq_push_out(q, id, lp);
+    q->tok[q->n_tok++] = id;
+    q->think.matched = now.matched;
+    if (closed)
+        seq_end_thought(q, THOUGHT_CLOSED, t->after, now.rest ? 0 : t->n_after);
+    else if (!seq_left(q))
+        seq_end_thought(q, THOUGHT_CUT, t->end, t->n_end);
 }
 
 static int seq_take(struct outcome *s, struct seq *q, int32_t id, float lp, struct err *e)
@@ -163,6 +194,11 @@ static int seq_take(struct outcome *s, struct seq *q, int32_t id, float lp, stru
              "no token can be chosen at position %d: the logits are not numbers; the "
              "model file may be damaged",
              q->n_tok);
+    if (q->think.open) {
+        seq_take_thought(s, q, id, lp);
+        s->stats->new_tokens++;
+        return 0;
+    }
     if (r->grammar) {
         TRY(seq_take_constrained(s, q, id, lp, e));
     } else if (!r->ignore_eos && tokenizer_is_end(s->tok, id)) {
@@ -170,7 +206,7 @@ static int seq_take(struct outcome *s, struct seq *q, int32_t id, float lp, stru
     } else {
         seq_push_out(q, id, lp);
     }
-    if (r->finish == FINISH_NONE && r->n_out == r->max_new)
+    if (r->finish == FINISH_NONE && !seq_left(q))
         r->finish = FINISH_LENGTH;
     if (r->finish == FINISH_NONE)
         q->tok[q->n_tok++] = id;
@@ -186,7 +222,7 @@ static int outcome_mask(struct outcome *s, struct seq *q, const struct grammar_s
     int least = grammar_close_tokens(s->gv, q->r->grammar, g);
     if (least < 0)
         FAIL(e, ERR_DATA, "the vocabulary lacks bytes that a reply under this schema needs");
-    if (q->r->n_out == 0 && g == &q->grammar && least > q->r->max_new)
+    if (q->r->n_out == q->r->n_think && g == &q->grammar && least > q->r->max_new)
         FAIL(e, ERR_DATA,
              "the shortest reply under this schema takes %d tokens, the limit is %d; "
              "raise the limit of new tokens",
@@ -214,7 +250,7 @@ static void outcome_sample_row(struct outcome *s, struct seq *q, int at, int i,
 {
     struct err why = {0};
     int mask = -1;
-    if (q->r->grammar && !q->failed) {
+    if (seq_grammar(q) && !q->failed) {
         if (outcome_mask(s, q, g, *n_mask, &why) < 0)
             seq_fail(q, &why);
         else
@@ -227,7 +263,7 @@ static void outcome_sample_row(struct outcome *s, struct seq *q, int at, int i,
 static void outcome_ahead(struct outcome *s, struct seq *q, struct grammar_state *g, int32_t draft)
 {
     struct err why = {0};
-    if (q->r->grammar && !q->failed && !grammar_accept(s->gv, q->r->grammar, g, draft)) {
+    if (seq_grammar(q) && !q->failed && !grammar_accept(s->gv, q->r->grammar, g, draft)) {
         err_set(&why, ERR_BUG, "the grammar refused draft token %d, which it had allowed", draft);
         seq_fail(q, &why);
     }
@@ -239,7 +275,7 @@ static void outcome_ahead(struct outcome *s, struct seq *q, struct grammar_state
 static void outcome_sample_rows(struct outcome *s, struct seq *q, int at, int *n_mask)
 {
     struct grammar_state ahead, fork; /* after the draft tokens so far */
-    if (q->r->grammar)
+    if (seq_grammar(q))
         ahead = q->grammar;
     for (int i = 0; i < q->step.n_logit; i++) {
         if (i > 0)
@@ -249,7 +285,7 @@ static void outcome_sample_rows(struct outcome *s, struct seq *q, int at, int *n
     at += q->step.n_logit;
     for (int k = 0; k < q->step.n_branch; k++) {
         const struct branch *br = q->step.branch[k];
-        if (q->r->grammar)
+        if (seq_grammar(q))
             fork = q->grammar;
         for (int i = 0; i < br->rows; i++) {
             if (i > 0)
@@ -294,9 +330,11 @@ static struct verified outcome_follow(struct outcome *s, struct seq *q, int at)
     int n_draft = q->step.n_draft, base = q->n_tok, row = at;
     for (int i = 0;; i++) {
         int32_t draft = i < n_draft ? q->tok[base + i] : -1, id = s->id[row];
+        bool thinking = q->think.open;
         if (seq_take(s, q, id, s->lp[row], &why) < 0)
             seq_fail(q, &why);
-        if (q->failed || q->r->finish != FINISH_NONE)
+        /* rows after the end of thinking were drawn without the grammar and the added tokens */
+        if (q->failed || q->r->finish != FINISH_NONE || thinking != q->think.open)
             return v;
         if (v.way ? v.n_way < v.way->n && id == v.way->tok[v.n_way] : id == draft) {
             *(v.way ? &v.n_way : &v.n_true) += 1;

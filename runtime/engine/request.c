@@ -6,3 +6,16 @@ const char *finish_name(enum finish f)
                                         "closed",  "cancelled", "error"};
     return names[f];
 }
+
+const char *thought_name(enum thought t)
+{
+    static const char *const names[] = {"none", "open", "closed", "cut", "eos"};
+    return names[t];
+}
+
+int64_t request_most(const struct request *r)
+{
+    const struct request_think *t = &r->think;
+    int added = t->n_end > t->n_after ? t->n_end : t->n_after;
+    return (int64_t)r->max_new + (t->max ? (int64_t)t->max + added : 0);
+}

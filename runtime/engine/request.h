@@ -25,6 +25,36 @@ enum finish {
 };
 const char *finish_name(enum finish f);
 
+/*
+ * The thinking of a request: a block of free text before its reply. The prompt has opened the block
+ * already. Nothing constrains the block, and only these ends stop it:
+ *
+ *   the model writes `close`     the engine adds `after`, unless the last token goes on after close
+ *   the budget of `max` is used  the engine adds `end`
+ *   an end token (EOS, ..)       is dropped, and the engine adds `end`
+ *
+ * Tokens that the engine adds stand in out and belong to the block. Their log-probability is NaN.
+ * The reply begins after them, with its grammar and its own limit of max_new.
+ */
+struct request_think {
+    int max;           /* budget: tokens of the block that the model chooses; 0 = no block */
+    const char *close; /* (n_close) bytes; may end anywhere in a token, and span several */
+    int n_close;
+    const int32_t *end, *after; /* (n_end) >= 1, (n_after) */
+    int n_end, n_after;
+};
+#define THINK_CLOSE_MOST 64 /* bytes of close */
+#define THINK_ADDED_MOST 64 /* tokens of end, of after */
+
+enum thought {                 /* the end of the block */
+               THOUGHT_NONE,   /* the request has no block */
+               THOUGHT_OPEN,   /* not ended: the request still runs, was cancelled or failed */
+               THOUGHT_CLOSED, /* by the model */
+               THOUGHT_CUT,    /* by the budget */
+               THOUGHT_EOS,    /* the model ended its turn within the block */
+};
+const char *thought_name(enum thought t); /* "none", "open", "closed", "cut", "eos" */
+
 struct request {
     /* in */
     uint64_t id; /* names the random stream together with seed */
@@ -33,7 +63,8 @@ struct request {
     uint32_t rank;
     const int32_t *prompt; /* (n_prompt) >= 1 */
     int n_prompt;
-    int max_new; /* 0 = scoring only */
+    int max_new; /* tokens of the reply; 0 = scoring only */
+    struct request_think think;
     float temperature, top_p, min_p;
     int top_k;
     bool ignore_eos;               /* benchmarks */
@@ -47,16 +78,20 @@ struct request {
      * position >= logits_from with the row (n_vocab) f32, in order. NULL = none. */
     void (*on_logits)(struct request *r, int pos, const float *logits);
     int logits_from;
-    /* Every sampled token, in order, on the engine thread. May be NULL. */
+    /* Every token of out, in order, on the engine thread. It belongs to the block of thinking if
+     * n_think == n_out. May be NULL. */
     void (*on_token)(struct request *r, int32_t id, float logprob);
     /* Exactly once after a successful submit, last access by the engine. */
     void (*done)(struct request *r);
     void *user;
     /* out */
-    int32_t *out;  /* (max_new) caller's buffer */
-    float *out_lp; /* (max_new) or NULL: log-probability of each token at T = 1, unmasked */
+    int32_t *out;  /* (request_most) caller's buffer: the block of thinking, then the reply */
+    float *out_lp; /* (request_most) or NULL: log-probability of each token at T = 1, unmasked */
     int n_out;
-    /* tokens of out that the model chose; fewer than n_out under FINISH_CLOSED only */
+    int n_think; /* the first tokens of out: the block, its end included */
+    enum thought thought;
+    /* tokens of the reply that the model chose; fewer than n_out - n_think under FINISH_CLOSED
+     * only */
     int n_own;
     double *cont_lp; /* (n_cont) caller's buffer */
     enum finish finish;
@@ -67,5 +102,8 @@ struct request {
     int64_t t_submit_ns, t_first_ns, t_done_ns; /* clock_ns; t_first_ns: first token or score */
     void *engine_slot;                          /* the engine's */
 };
+
+/* Most tokens that out receives. */
+int64_t request_most(const struct request *r);
 
 #endif

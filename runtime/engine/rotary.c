@@ -30,9 +30,11 @@ static int rotary_type(const struct gguf *g, const char *arch, enum rotary_scali
         *out = ROTARY_NONE;
     else if (rotary_is(type, "yarn"))
         *out = ROTARY_YARN;
+    else if (rotary_is(type, "longrope"))
+        *out = ROTARY_LONG;
     else if (!rotary_is(type, "linear"))
-        FAIL(e, ERR_DATA, "%s: %s is '%.*s'; supported: none, linear, yarn", gguf_path(g), full,
-             (int)(type.len < 64 ? type.len : 64), type.s);
+        FAIL(e, ERR_DATA, "%s: %s is '%.*s'; supported: none, linear, yarn, longrope", gguf_path(g),
+             full, (int)(type.len < 64 ? type.len : 64), type.s);
     return 0;
 }
 
@@ -75,11 +77,21 @@ static int rotary_yarn(const struct gguf *g, const char *arch, int n_ctx, struct
     return 0;
 }
 
+/* *out: the base of the key, or of its other name in some files. */
+static int rotary_base(const struct gguf *g, const char *arch, const char *key, const char *other,
+                       float dflt, float *out, struct err *e)
+{
+    char full[96];
+    if (!gguf_find(g, rotary_key(full, arch, key)))
+        rotary_key(full, arch, other);
+    return gguf_get_f32_or(g, full, 1, 1e12, dflt, out, e);
+}
+
 int rotary_read(const struct gguf *g, const char *arch, int n_ctx, struct rotary *r, struct err *e)
 {
     char full[96];
     struct rotary made = {.n_rot = r->n_rot};
-    TRY(gguf_get_f32_or(g, rotary_key(full, arch, "freq_base"), 1, 1e12, 10000, &made.theta, e));
+    TRY(rotary_base(g, arch, "freq_base", "global.freq_base", 10000, &made.theta, e));
     TRY(rotary_type(g, arch, &made.scaling, e));
     TRY(rotary_factor(g, arch, &made.factor, e));
     if (made.scaling == ROTARY_NONE)
@@ -90,6 +102,30 @@ int rotary_read(const struct gguf *g, const char *arch, int n_ctx, struct rotary
     if (made.scaling == ROTARY_YARN && made.theta <= 1)
         FAIL(e, ERR_DATA, "%s: %s.rope.freq_base is 1: YaRN needs a base above 1", gguf_path(g),
              arch);
+    if (made.scaling == ROTARY_LONG && made.factor != 1)
+        FAIL(e, ERR_DATA,
+             "%s: %s.rope.scaling.factor is %g with rope.scaling.type longrope: must be absent, 0 "
+             "or 1",
+             gguf_path(g), arch, (double)made.factor);
+    *r = made;
+    return 0;
+}
+
+int rotary_read_local(const struct gguf *g, const char *arch, const struct rotary *full, bool own,
+                      struct rotary *r, struct err *e)
+{
+    struct rotary made = *full;
+    if (own) {
+        made = (struct rotary){
+            .n_rot = full->n_rot, .scaling = ROTARY_NONE, .factor = 1, .attn_factor = 1};
+        if (rotary_gain(full) != 1)
+            FAIL(e, ERR_DATA,
+                 "%s: RoPE scaling has a gain of %g, but its layers with a sliding window are not "
+                 "scaled: only linear scaling is supported here",
+                 gguf_path(g), (double)rotary_gain(full));
+    }
+    TRY(rotary_base(g, arch, "freq_base_swa", "local.freq_base", own ? 10000 : full->theta,
+                    &made.theta, e));
     *r = made;
     return 0;
 }

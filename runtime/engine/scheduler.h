@@ -17,7 +17,7 @@
  *   - The oldest request has rows in every step. Exception: a step in which another request
  *     computes a page that it needs too.
  *   - So a request finishes within as many steps as there are tokens in it and in all requests
- *     ahead of it, prompts and replies together. (t_soak_mt holds a run to fewer.)
+ *     ahead of it: prompts, thinking and replies together. (t_soak_mt holds a run to fewer.)
  *   - A request of lower rank counts as older. It does not preempt a running one: it waits for a
  *     place and for pages.
  */

@@ -62,12 +62,14 @@ int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, s
         TRY(seq_check_tokens(r->cont[i], r->cont_len[i], n_vocab, "continuation", e));
         longest = r->cont_len[i] > longest ? r->cont_len[i] : longest;
     }
-    int64_t need = (int64_t)r->n_prompt + r->max_new + longest;
+    TRY(think_check(r, tok, e));
+    int64_t more = request_most(r) + longest, need = r->n_prompt + more;
     if (need > n_ctx)
         FAIL(e, ERR_DATA,
-             "prompt of %d tokens + %d to come = %lld exceeds the context of %d; shorten "
-             "the prompt, lower the limit of new tokens or raise that of the context",
-             r->n_prompt, r->max_new + longest, (long long)need, n_ctx);
+             "prompt of %d tokens + %lld to come%s = %lld exceeds the context of %d; shorten "
+             "the prompt, lower the limit of new tokens%s or raise that of the context",
+             r->n_prompt, (long long)more, r->think.max ? ", thinking included" : "",
+             (long long)need, n_ctx, r->think.max ? " or of thinking" : "");
     return sampler_check(r, e);
 }
 
@@ -94,6 +96,7 @@ static int seq_make(struct request *r, enum seq_kind kind, const int32_t *more, 
                       .cap = cap,
                       .kv = pages,
                       .draft_kv = draft,
+                      .think = think_begin(&r->think),
                       .raw_next = r->logits_from};
     seq_step_begin(q);
     *out = q;
@@ -127,7 +130,7 @@ int seq_new(struct request *r, const struct kv *kv, const struct tokenizer *tok,
     TRY(seq_check(r, tok, n_ctx, e));
     struct seq *q;
     enum seq_kind kind = r->max_new ? SEQ_GENERATE : SEQ_SCORE;
-    TRY(seq_make(r, kind, NULL, 0, r->n_prompt + r->max_new, kv, &q, e));
+    TRY(seq_make(r, kind, NULL, 0, r->n_prompt + (int)request_most(r), kv, &q, e));
     int rc = kind == SEQ_SCORE ? seq_make_conts(q, kv, e) : 0;
     if (rc < 0) {
         seq_free(NULL, q);
@@ -156,6 +159,17 @@ void seq_free(struct kv *kv, struct seq *q)
 struct request *seq_request(struct seq *q)
 {
     return q->r;
+}
+
+const struct grammar *seq_grammar(const struct seq *q)
+{
+    return q->think.open ? NULL : q->r->grammar;
+}
+
+int seq_left(const struct seq *q)
+{
+    const struct request *r = q->r;
+    return q->think.open ? r->think.max - r->n_think : r->max_new - (r->n_out - r->n_think);
 }
 
 void seq_preempt(struct kv *kv, struct seq *q)

@@ -9,6 +9,7 @@
 #include "grammar.h"
 #include "kv.h"
 #include "request.h"
+#include "think.h"
 
 #define DRAFT_MOST 64 /* most draft tokens of a sequence in one step */
 #define BRANCH_MOST 4 /* most branches of a sequence in one step */
@@ -83,7 +84,8 @@ struct seq {
     int cap;
 
     /* progress */
-    int n_tok; /* tokens known so far */
+    int n_tok;          /* tokens known so far */
+    struct think think; /* the block before the reply */
     struct grammar_state grammar;
     int raw_next;  /* next position whose logits are scored or passed to on_logits */
     int cont_left; /* of a SEQ_SCORE: continuations not yet scored */
@@ -114,6 +116,10 @@ int seq_new(struct request *r, const struct kv *kv, const struct tokenizer *tok,
             struct seq **out, struct err *e);
 void seq_free(struct kv *kv, struct seq *q);
 struct request *seq_request(struct seq *q);
+/* The grammar that the next token obeys; NULL = free text. */
+const struct grammar *seq_grammar(const struct seq *q);
+/* Number of tokens that the model may still choose: of the block of thinking, or of the reply. */
+int seq_left(const struct seq *q);
 
 /* Frees the pages of q, which will compute its tokens again. Progress stays. */
 void seq_preempt(struct kv *kv, struct seq *q);

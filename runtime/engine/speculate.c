@@ -50,10 +50,12 @@ struct path { /* the draft of a sequence, or a branch, while it is made */
     double sure[DRAFT_MOST]; /* probability that draft tokens 0 to i are all accepted */
     double last; /* of the last token so far; of the tokens before the path at its start */
     struct grammar_state grammar;
+    struct think think;
     const int32_t *next; /* continuation that a lookup has found */
     int n_next, length;
     int kind;
-    bool stopped;
+    /* ended: its last token ends the thinking; no token after it can be drafted */
+    bool stopped, ended;
 };
 
 struct speculate {
@@ -286,7 +288,9 @@ static bool path_take(struct speculate *sp, struct path *p, const uint32_t *mask
     const struct request *r = p->q->r;
     if (tokenizer_is_end(sp->tok, id) && !r->ignore_eos)
         return false; /* no token after it would be computed */
-    if (r->grammar) {
+    if (p->think.open)
+        p->ended = think_take(&r->think, sp->tok, &p->think, id);
+    else if (r->grammar) {
         if (!(mask[id / 32] >> (id % 32) & 1) ||
             !grammar_accept(sp->gv, r->grammar, &p->grammar, id) || p->grammar.done)
             return false;
@@ -425,7 +429,8 @@ static void branch_add(struct speculate *sp, int n_seq, const struct path *p,
     b->n = 0;
     *own = (struct path){
         .q = q, .branch = b, .tok = b->tok, .class = b->class, .n = &b->n, .last = before};
-    if (q->r->grammar)
+    own->think = p->think;
+    if (seq_grammar(q))
         own->grammar = p->grammar;
     own->stopped = !path_take(sp, own, mask, w->id2, KIND_SECOND, level_of(share));
     if (!own->stopped)
@@ -467,14 +472,14 @@ static int extend_all(struct speculate *sp, int n_seq, int depth, double rows, d
     *any = false;
     for (int i = 0; i < n_path; i++) {
         struct path *p = &sp->path[i];
-        struct request *r = p->q->r;
         const uint32_t *mask = NULL;
-        if (p->stopped || path_depth(p) != depth || p->last < floor ||
-            depth >= r->max_new - r->n_out - 1) {
+        const struct grammar *grammar = seq_grammar(p->q);
+        if (p->stopped || p->ended || path_depth(p) != depth || p->last < floor ||
+            depth >= seq_left(p->q) - 1) {
             p->stopped = true;
             continue;
         }
-        if (r->grammar && grammar_mask(sp->gv, r->grammar, &p->grammar, &mask, NULL) < 0) {
+        if (grammar && grammar_mask(sp->gv, grammar, &p->grammar, &mask, NULL) < 0) {
             p->stopped = true; /* the step itself will report the error */
             continue;
         }
@@ -555,7 +560,7 @@ static void cut_branches(struct speculate *sp, int n_seq, struct step *st)
  * them. */
 static void spoil(struct speculate *sp, struct seq *q)
 {
-    for (int i = 0; i < q->step.n_draft && !q->r->grammar; i++)
+    for (int i = 0; i < q->step.n_draft && !seq_grammar(q); i++)
         if ((double)rng_uniform(sp->n_spoilt++, 0) < sp->o.spoil)
             q->tok[q->n_tok + i] = q->tok[q->n_tok + i] ? 0 : 1;
 }
@@ -576,7 +581,8 @@ int speculate_draft(struct speculate *sp, struct seq **q, int n, int other_rows,
                                     .class = q[i]->step.draft_class,
                                     .n = &q[i]->step.n_draft,
                                     .last = 1};
-        if (q[i]->r->grammar)
+        sp->path[i].think = q[i]->think;
+        if (seq_grammar(q[i]))
             sp->path[i].grammar = q[i]->grammar;
         /* the last token is read again, and so are draft tokens at its place and after it */
         if (sp->drafter)

@@ -4,7 +4,6 @@
 
 #include "heap.h"
 #include "mem.h"
-#include "pretoken.h"
 #include "rng.h"
 
 #define KEY_MERGES "tokenizer.ggml.merges"
@@ -93,15 +92,13 @@ done:
     return rc;
 }
 
-int bpe_init(struct bpe *b, const struct vocab *v, const struct gguf *g, struct err *e)
+int bpe_init(struct bpe *b, const struct vocab *v, const struct gguf *g, const struct pretoken *pre,
+             struct err *e)
 {
-    *b = (struct bpe){0};
+    *b = (struct bpe){.pre = pre};
     for (int i = 0; i < 256; i++) {
         char c = (char)i;
         b->byte[i] = vocab_plain(v, &c, 1);
-        if (b->byte[i] < 0)
-            FAIL(e, ERR_DATA, "%s: tokenizer.ggml.tokens has no normal token for the byte 0x%02x",
-                 gguf_path(g), (unsigned)i);
     }
     int rc = merges_read(b, v, g, e);
     if (rc < 0)
@@ -169,9 +166,10 @@ static int merge_all(const struct bpe *b, struct scratch *w, struct err *e)
 }
 
 static int encode_piece(const struct bpe *b, const struct vocab *v, struct scratch *w,
-                        const char *s, size_t n, struct token_list *out, struct err *e)
+                        const char *s, size_t n, struct token_list *out, size_t lost[256],
+                        struct err *e)
 {
-    int32_t whole = vocab_plain(v, s, n);
+    int32_t whole = b->pre->whole_first || n == 1 ? vocab_plain(v, s, n) : -1;
     if (whole >= 0)
         return token_list_push(out, whole, e);
     if (n >= NONE)
@@ -186,19 +184,22 @@ static int encode_piece(const struct bpe *b, const struct vocab *v, struct scrat
         TRY(offer(b, w, (uint32_t)i, e));
     TRY(merge_all(b, w, e));
     for (uint32_t i = 0; i != NONE; i = w->node[i].next)
-        TRY(token_list_push(out, w->node[i].id, e));
+        if (w->node[i].id < 0) /* such a node is never joined: it is one byte */
+            lost[(unsigned char)s[i]]++;
+        else
+            TRY(token_list_push(out, w->node[i].id, e));
     return 0;
 }
 
 int bpe_encode(const struct bpe *b, const struct vocab *v, const char *s, size_t n,
-               struct token_list *out, struct err *e)
+               struct token_list *out, size_t lost[256], struct err *e)
 {
     struct scratch w = {0};
+    struct pretoken_walk walk;
     int rc = 0;
-    for (size_t len; n > 0 && rc == 0; s += len, n -= len) {
-        len = pretoken_llama3(s, n);
-        rc = encode_piece(b, v, &w, s, len, out, e);
-    }
+    pretoken_start(&walk, b->pre, s, n);
+    for (size_t len; rc == 0 && (len = pretoken_next(&walk)) > 0; s += len)
+        rc = encode_piece(b, v, &w, s, len, out, lost, e);
     mem_free(w.node);
     heap_free(&w.heap);
     return rc;

@@ -1,290 +1,272 @@
 #include "chat.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "chat_defaults.h"
+#include "chat_digest.h"
+#include "chat_write.h"
+#include "log.h"
 #include "mem.h"
 #include "tokenizer.h"
-#include "unicode.h"
 
-/* ---- recognising the template -------------------------------------------------------------- */
+/* ---- the tables ------------------------------------------------------------------------------ */
 
-static bool contains(struct gguf_str hay, const char *needle)
-{
-    size_t n = strlen(needle);
-    for (size_t i = 0; i + n <= hay.len; i++)
-        if (hay.s[i] == needle[0] && !memcmp(hay.s + i, needle, n))
-            return true;
-    return false;
-}
+static const struct chat_thinking think_switched = {false, "<think>\n", "</think>", "\n\n",
+                                                    "<think>\n\n</think>\n\n"};
+static const struct chat_thinking think_always = {true, "<think>\n", "</think>", "\n\n",
+                                                  "<think>\n\n</think>\n\n"};
 
-/* Finds the id of a control token that a template needs. */
-static int control(const struct tokenizer *t, const char *name, int32_t *out, struct err *e)
-{
-    int32_t id = tokenizer_find(t, name, strlen(name));
-    if (id < 0 || !tokenizer_is_control(t, id))
-        FAIL(e, ERR_DATA,
-             "the chat template needs the control token %s, which the vocabulary lacks", name);
-    *out = id;
-    return 0;
-}
+#define LLAMA3_MARKS "<|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|>"
+#define LLAMA3_HEAD(role) "<|start_header_id|>" role "<|end_header_id|>\n\n"
+#define INST_MARKS "[INST] [/INST]"
+#define MISTRAL_MARKS INST_MARKS " [SYSTEM_PROMPT] [/SYSTEM_PROMPT]"
+#define CHATML_MARKS "<|im_start|> <|im_end|>"
+#define CHATML_SYSTEM(text) "<|im_start|>system\n" text "<|im_end|>\n"
+#define CHATML                                                                                     \
+    .system = {"<|im_start|>system\n", "<|im_end|>\n"},                                            \
+    .user = {"<|im_start|>user\n", "<|im_end|>\n"},                                                \
+    .reply = {"<|im_start|>assistant\n", "<|im_end|>\n"}, .header = "<|im_start|>assistant\n"
+#define GEMMA_MARKS "<start_of_turn> <end_of_turn>"
+#define GEMMA                                                                                      \
+    .user = {"<start_of_turn>user\n", "<end_of_turn>\n"},                                          \
+    .reply = {"<start_of_turn>model\n", "<end_of_turn>\n"}, .header = "<start_of_turn>model\n",    \
+    .alternate = true, .trim = true
+#define PHI3_MARKS "<|user|> <|assistant|> <|end|>"
+#define PHI3                                                                                       \
+    .system = {"<|system|>\n", "<|end|>\n"}, .user = {"<|user|>\n", "<|end|>\n"},                  \
+    .reply = {"<|assistant|>\n", "<|end|>\n"}, .header = "<|assistant|>\n"
+#define PHI4_MARKS "<|im_start|> <|im_sep|> <|im_end|>"
+#define DEEPSEEK_MARKS "<｜User｜> <｜Assistant｜> <｜end▁of▁sentence｜>"
 
-struct llama3 { /* control tokens of the template */
-    int32_t bos, header, header_end, eot;
+static const struct chat_thinking think_closed = {false, "<think>\n", "</think>", "\n\n",
+                                                  "<think>\n</think>"};
+
+static const struct chat_family families[] = {
+#define CHAT(name, renderer, thinking, date, needs, marks, ...)                                    \
+    {                                                                                              \
+        name,                                                                                      \
+        chat_##renderer##_render,                                                                  \
+        &(const struct chat_form){__VA_ARGS__},                                                    \
+        thinking,                                                                                  \
+        date,                                                                                      \
+        needs,                                                                                     \
+        marks},
+#include "chats.def"
+#undef CHAT
+};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+static const struct {
+    const char *digest, *name;
+} known[] = {
+#define TEXT(digest, name) {digest, name},
+#include "chat_texts.def"
+#undef TEXT
 };
 
-static int llama3_find(const struct tokenizer *t, struct llama3 *out, struct err *e)
+static const struct chat_family *family_named(const char *name)
 {
-    TRY(control(t, "<|begin_of_text|>", &out->bos, e));
-    TRY(control(t, "<|start_header_id|>", &out->header, e));
-    TRY(control(t, "<|end_header_id|>", &out->header_end, e));
-    return control(t, "<|eot_id|>", &out->eot, e);
+    for (size_t i = 0; i < FAMILIES; i++)
+        if (!strcmp(families[i].name, name))
+            return &families[i];
+    return NULL;
 }
 
-static int llama2_check(const struct tokenizer *t, struct err *e)
+/* *out = NULL: the text of the file is not in the table. */
+static int family_of(const struct gguf *g, const struct chat_family **out, struct gguf_str *text,
+                     struct err *e)
 {
-    if (tokenizer_bos(t) < 0 || tokenizer_eos(t) < 0)
-        FAIL(e, ERR_DATA,
-             "the chat template needs the tokens of begin and end of text, but the file "
-             "has no tokenizer.ggml.%s_token_id",
-             tokenizer_bos(t) < 0 ? "bos" : "eos");
+    char digest[CHAT_DIGEST_HEX + 1];
+    *text = (struct gguf_str){"", 0};
+    if (!gguf_find(g, CHAT_KEY)) {
+        *out = family_named("plain");
+        return 0;
+    }
+    TRY(gguf_get_str(g, CHAT_KEY, text, e));
+    TRY(chat_digest(*text, digest, e));
+    *out = NULL;
+    for (size_t i = 0; i < sizeof known / sizeof *known && !*out; i++)
+        if (!strcmp(known[i].digest, digest))
+            *out = family_named(known[i].name);
     return 0;
 }
 
-int chat_detect(const struct gguf *g, const struct tokenizer *t, enum chat_kind *out, struct err *e)
+int chat_recognise(const struct gguf *g, const char **name, struct err *e)
+{
+    const struct chat_family *f;
+    struct gguf_str text;
+    TRY(family_of(g, &f, &text, e));
+    *name = f ? f->name : CHAT_UNKNOWN;
+    return 0;
+}
+
+/* ---- open ------------------------------------------------------------------------------------ */
+
+/* Finds the tokens of the names in `list`. */
+static void find_marks(struct chat *c, const char *list, bool needed)
+{
+    for (size_t n; *list; list += n + (list[n] == ' ')) {
+        n = strcspn(list, " ");
+        int32_t id = tokenizer_find(c->t, list, n);
+        if (id >= 0 && c->n_mark < CHAT_MARKS_MOST)
+            c->mark[c->n_mark++] = (struct chat_mark){list, n, id};
+        else if (needed && !c->lacks.len)
+            c->lacks = (struct gguf_str){list, n};
+    }
+}
+
+static int take_date(struct chat *c, const char *date, struct err *e)
+{
+    size_t n = date ? strlen(date) : 0;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)date[i] < ' ' || date[i] == 0x7f)
+            FAIL(e, ERR_USAGE, "chat.date has a control character at byte %zu; write one line", i);
+    if (n > CHAT_DATE_MOST)
+        FAIL(e, ERR_USAGE, "chat.date has %zu bytes, the limit is %d", n, CHAT_DATE_MOST);
+    if (n && c->family && !c->family->date)
+        log_warn("chat.date is unused: the chat template %s writes no date", c->family->name);
+    if (n || (c->family && c->family->date))
+        memcpy(c->date, n ? date : c->family->date, (n ? n : strlen(c->family->date)) + 1);
+    return 0;
+}
+
+static int open_family(struct chat *c, const struct gguf *g, const struct chat_options *o,
+                       struct err *e)
 {
     struct gguf_str text;
-    struct llama3 ids;
-    if (!gguf_find(g, "tokenizer.chat_template")) {
-        *out = CHAT_PLAIN;
+    TRY(family_of(g, &c->family, &text, e));
+    if (!c->family)
+        snprintf(c->start, sizeof c->start, "%.*s%s", text.len > 80 ? 80 : (int)text.len, text.s,
+                 text.len > 80 ? ".." : "");
+    if (!o->name || !strcmp(o->name, "auto"))
         return 0;
+    c->family = family_named(o->name);
+    if (!c->family)
+        FAIL(e, ERR_USAGE, "chat.template is '%s'; it takes " CHAT_NAMES, o->name);
+    return 0;
+}
+
+int chat_open(const struct gguf *g, const struct tokenizer *t, const struct chat_options *o,
+              struct chat **out, struct err *e)
+{
+    struct chat *c = mem_zalloc(1, sizeof *c);
+    int rc;
+    if (!c)
+        return NOMEM(e, sizeof *c, "a chat template");
+    c->t = t;
+    c->path = mem_strdup(gguf_path(g));
+    if (!c->path)
+        rc = NOMEM(e, strlen(gguf_path(g)) + 1, "the path of a model");
+    else
+        rc = open_family(c, g, o, e);
+    if (rc == 0)
+        rc = take_date(c, o->date, e);
+    if (rc < 0) {
+        chat_close(c);
+        return rc;
     }
-    TRY(gguf_get_str(g, "tokenizer.chat_template", &text, e));
-    if (contains(text, "<|start_header_id|>") && contains(text, "<|end_header_id|>") &&
-        contains(text, "<|eot_id|>")) {
-        TRY(llama3_find(t, &ids, e));
-        *out = CHAT_LLAMA3;
-        return 0;
+    if (c->family) {
+        find_marks(c, c->family->needs, true);
+        find_marks(c, c->family->marks, false);
     }
-    if (contains(text, "[INST]") && contains(text, "<<SYS>>")) {
-        TRY(llama2_check(t, e));
-        *out = CHAT_LLAMA2;
-        return 0;
-    }
-    FAIL(e, ERR_DATA, "%s: tokenizer.chat_template is of no known kind (%s, %s): '%.*s'%s",
-         gguf_path(g), chat_name(CHAT_LLAMA3), chat_name(CHAT_LLAMA2),
-         text.len > 80 ? 80 : (int)text.len, text.s, text.len > 80 ? ".." : "");
+    *out = c;
+    return 0;
 }
 
-const char *chat_name(enum chat_kind k)
+void chat_close(struct chat *c)
 {
-    switch (k) {
-    case CHAT_LLAMA3:
-        return "llama3";
-    case CHAT_LLAMA2:
-        return "llama2";
-    case CHAT_PLAIN:
-        return "plain";
-    }
-    return "unknown";
+    if (!c)
+        return;
+    mem_free(c->path);
+    mem_free(c);
 }
 
-/* ---- rendering ----------------------------------------------------------------------------- */
-
-/* The characters that Python's str.strip removes: the templates say `| trim`. */
-static bool is_blank(uint32_t cp)
+const char *chat_name(const struct chat *c)
 {
-    return (cp >= 0x1c && cp <= 0x1f) || unicode_class(cp) == UNICODE_SPACE;
+    return c->family ? c->family->name : CHAT_UNKNOWN;
 }
 
-static struct gguf_str trim_left(struct gguf_str s)
+const struct chat_thinking *chat_thinking(const struct chat *c)
 {
-    uint32_t cp;
-    for (int k; s.len && (k = utf8_decode(s.s, s.len, &cp)) && is_blank(cp);) {
-        s.s += k;
-        s.len -= (size_t)k;
-    }
-    return s;
+    return c->family ? c->family->thinking : NULL;
 }
 
-static struct gguf_str trim_right(struct gguf_str s)
+int chat_check(const struct chat *c, struct err *e)
 {
-    while (s.len) {
-        size_t k = 1;
-        uint32_t cp;
-        while (k < 4 && k < s.len && ((unsigned char)s.s[s.len - k] & 0xc0) == 0x80)
-            k++;
-        if ((size_t)utf8_decode(s.s + s.len - k, k, &cp) != k || !is_blank(cp))
-            break;
-        s.len -= k;
-    }
-    return s;
+    if (!c->family)
+        FAIL(e, ERR_DATA,
+             "%s: the chat template is of no known text: '%s'; choose one with --chat-template "
+             "(chat.template): " CHAT_NAMES,
+             c->path, c->start);
+    if (c->lacks.len)
+        FAIL(e, ERR_DATA,
+             "the chat template %s needs the control token %.*s, which the vocabulary lacks",
+             c->family->name, (int)c->lacks.len, c->lacks.s);
+    return 0;
 }
 
-/* The text of m, trimmed as the templates trim it. The open reply keeps its end: white space there
- * belongs to the text that the model continues. */
-static struct gguf_str content(const struct chat_message *m, bool open)
-{
-    struct gguf_str s = trim_left((struct gguf_str){m->text, m->len});
-    return open ? s : trim_right(s);
-}
+/* ---- rendering ------------------------------------------------------------------------------- */
 
-static bool is_role(const struct chat_message *m, const char *role)
+static int check_messages(const struct chat *c, const struct chat_message *m, int n,
+                          enum chat_think think, struct err *e)
 {
-    return !strcmp(m->role, role);
-}
-
-static int check_roles(enum chat_kind k, const struct chat_message *m, int n, struct err *e)
-{
+    TRY(chat_check(c, e));
+    if (think == CHAT_THINK_OPEN && !c->family->thinking)
+        FAIL(e, ERR_USAGE, "models of the chat template %s do not think", c->family->name);
     if (n < 1)
         FAIL(e, ERR_DATA, "a chat of %d messages, needs at least one", n);
-    int turn = 0;
-    for (int i = 0; i < n; i++) {
-        bool user = is_role(&m[i], "user"), system = is_role(&m[i], "system");
-        if (!user && !system && !is_role(&m[i], "assistant"))
+    for (int i = 0; i < n; i++)
+        if (!chat_is(&m[i], "user") && !chat_is(&m[i], "system") && !chat_is(&m[i], "assistant"))
             FAIL(e, ERR_DATA, "message %d has the role '%s'; known are system, user, assistant", i,
                  m[i].role);
-        if (k != CHAT_LLAMA2 || (system && i == 0))
-            continue;
-        if (system || user != (turn % 2 == 0))
-            FAIL(e, ERR_DATA,
-                 "message %d has the role '%s', but the Llama 2 template takes one system "
-                 "message first and then user and assistant in turn",
-                 i, m[i].role);
-        turn++;
-    }
-    if (k == CHAT_LLAMA2 && turn == 0)
-        FAIL(e, ERR_DATA, "a chat of a system message alone; the Llama 2 template needs a user's");
     return 0;
 }
 
-/* Encodes the text of b, then empties b. */
-static int flush(const struct tokenizer *t, struct str *b, unsigned flags, struct token_list *out,
-                 struct err *e)
+static int render(struct chat_run *r, struct err *e)
 {
-    TRY(str_ok(b, "a chat message", e));
-    TRY(tokenizer_encode(t, b->s, b->len, flags, out, e));
-    str_clear(b);
-    return 0;
+    TRY(check_messages(r->c, r->m, r->n, r->think, e));
+    r->open = chat_is(&r->m[r->n - 1], "assistant");
+    r->text = (struct str)STR_INIT;
+    r->e = e;
+    int rc = r->c->family->render(r, e);
+    if (rc == 0)
+        rc = chat_end(r);
+    str_free(&r->text);
+    return rc;
 }
 
-static int llama3_header(const struct tokenizer *t, const struct llama3 *ids, const char *role,
-                         struct token_list *out, struct err *e)
-{
-    TRY(token_list_push(out, ids->header, e));
-    TRY(tokenizer_encode(t, role, strlen(role), 0, out, e));
-    return token_list_push(out, ids->header_end, e);
-}
-
-static int llama3_message(const struct tokenizer *t, const struct llama3 *ids,
-                          const struct chat_message *m, bool open, struct str *b,
-                          struct token_list *out, struct err *e)
-{
-    struct gguf_str text = content(m, open);
-    TRY(llama3_header(t, ids, m->role, out, e));
-    str_adds(b, "\n\n"); /* encoded together with the following text, as in the template */
-    str_add(b, text.s, text.len);
-    TRY(flush(t, b, 0, out, e));
-    return open ? 0 : token_list_push(out, ids->eot, e);
-}
-
-static int llama3_render(const struct tokenizer *t, const struct chat_message *m, int n,
-                         struct str *b, struct token_list *out, struct err *e)
-{
-    struct llama3 ids;
-    TRY(llama3_find(t, &ids, e));
-    TRY(token_list_push(out, ids.bos, e));
-    for (int i = 0; i < n; i++) {
-        bool open = i == n - 1 && is_role(&m[i], "assistant");
-        TRY(llama3_message(t, &ids, &m[i], open, b, out, e));
-        if (open)
-            return 0;
-    }
-    TRY(llama3_header(t, &ids, "assistant", out, e));
-    return tokenizer_encode(t, "\n\n", 2, 0, out, e);
-}
-
-/* The user's side of an exchange; the template trims system and user text together. */
-static void llama2_user(struct str *b, const struct chat_message *user,
-                        const struct chat_message *system)
-{
-    struct gguf_str text = content(user, false);
-    str_adds(b, "[INST] ");
-    if (system) {
-        str_adds(b, "<<SYS>>\n");
-        str_add(b, system->text, system->len);
-        str_adds(b, "\n<</SYS>>\n\n");
-        text = trim_right((struct gguf_str){user->text, user->len});
-        if (text.len == 0)
-            b->len = trim_right((struct gguf_str){b->s, b->len}).len;
-    }
-    str_add(b, text.s, text.len);
-    str_adds(b, " [/INST]");
-}
-
-/* One exchange is one text: BOS "[INST] user [/INST] reply " EOS. */
-static int llama2_render(const struct tokenizer *t, const struct chat_message *m, int n,
-                         struct str *b, struct token_list *out, struct err *e)
-{
-    TRY(llama2_check(t, e));
-    bool system = is_role(&m[0], "system");
-    for (int i = system; i < n; i++) {
-        bool user = is_role(&m[i], "user"), open = !user && i == n - 1;
-        if (user) {
-            TRY(token_list_push(out, tokenizer_bos(t), e));
-            llama2_user(b, &m[i], system && i == 1 ? &m[0] : NULL);
-            continue;
-        }
-        struct gguf_str text = content(&m[i], open);
-        str_addc(b, ' ');
-        str_add(b, text.s, text.len);
-        if (open)
-            break;
-        str_addc(b, ' ');
-        TRY(flush(t, b, 0, out, e));
-        TRY(token_list_push(out, tokenizer_eos(t), e));
-    }
-    return flush(t, b, 0, out, e);
-}
-
-static int plain_render(const struct tokenizer *t, const struct chat_message *m, int n,
-                        struct str *b, struct token_list *out, struct err *e)
-{
-    for (int i = 0; i < n; i++) {
-        if (i)
-            str_adds(b, "\n\n");
-        str_add(b, m[i].text, m[i].len);
-    }
-    return flush(t, b, TOK_BOS, out, e);
-}
-
-int chat_render(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m, int n,
+int chat_render(const struct chat *c, const struct chat_message *m, int n, enum chat_think think,
                 struct token_list *out, struct err *e)
 {
-    struct str b = STR_INIT;
     size_t before = out->n;
-    TRY(check_roles(k, m, n, e));
-    int rc = k == CHAT_LLAMA3   ? llama3_render(t, m, n, &b, out, e)
-             : k == CHAT_LLAMA2 ? llama2_render(t, m, n, &b, out, e)
-                                : plain_render(t, m, n, &b, out, e);
+    struct chat_run r = {.c = c, .m = m, .n = n, .think = think, .out = out, .base = before};
+    int rc = render(&r, e);
     if (rc < 0)
         out->n = before;
-    str_free(&b);
+    return rc;
+}
+
+int chat_text(const struct chat *c, const struct chat_message *m, int n, enum chat_think think,
+              struct str *out, struct err *e)
+{
+    size_t before = out->len;
+    struct chat_run r = {.c = c, .m = m, .n = n, .think = think, .whole = out};
+    int rc = render(&r, e);
+    if (rc < 0)
+        out->len = before;
     return rc;
 }
 
 /* ---- options of a reply --------------------------------------------------------------------- */
 
-/* Renders the last message, which is open. Llama 3's header begins with a control token, so text
- * before it cannot change the tokens of this message. Other templates are one text and are rendered
- * whole. */
-static int last_render(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m,
-                       int n, struct str *b, struct token_list *out, struct err *e)
+/* Renders the tokens from the last control token on. Text before it cannot change them. */
+static int tail_render(const struct chat *c, const struct chat_message *m, int n,
+                       enum chat_think think, struct token_list *out, struct err *e)
 {
-    struct llama3 ids;
-    if (k != CHAT_LLAMA3)
-        return chat_render(k, t, m, n, out, e);
-    TRY(llama3_find(t, &ids, e));
-    return llama3_message(t, &ids, &m[n - 1], true, b, out, e);
+    struct chat_run r = {
+        .c = c, .m = m, .n = n, .think = think, .out = out, .tail = true, .base = out->n};
+    return render(&r, e);
 }
 
 /* Drops the first `keep` tokens of each of n_text lists in rest. */
@@ -310,8 +292,8 @@ static size_t common_tokens(const int32_t *id, size_t n, const struct token_list
     return k;
 }
 
-static int options_render(enum chat_kind k, const struct tokenizer *t, struct chat_message *m,
-                          int n, const struct chat_option *o, int n_option, struct str *b,
+static int options_render(const struct chat *c, struct chat_message *m, int n,
+                          enum chat_think think, const struct chat_option *o, int n_option,
                           struct token_list *prompt, struct token_list *rest, int *len,
                           struct err *e)
 {
@@ -320,8 +302,8 @@ static int options_render(enum chat_kind k, const struct tokenizer *t, struct ch
     struct str text = STR_INIT;
     size_t first = rest->n, before = prompt->n, keep, at;
     int rc = 0;
-    TRY(chat_render(k, t, m, n, prompt, e));
-    TRY(last_render(k, t, m, n, b, rest, e));
+    TRY(chat_render(c, m, n, think, prompt, e));
+    TRY(tail_render(c, m, n, think, rest, e));
     at = prompt->n - (rest->n - first); /* start of the last message, or of the whole text */
     keep = rest->n - first;
     rest->n = first;
@@ -333,7 +315,7 @@ static int options_render(enum chat_kind k, const struct tokenizer *t, struct ch
         TRY_DONE(str_ok(&text, "an option", e));
         last->text = text.s;
         last->len = text.len;
-        TRY_DONE(last_render(k, t, m, n, b, rest, e));
+        TRY_DONE(tail_render(c, m, n, think, rest, e));
         len[i] = (int)(rest->n - from);
         common = common_tokens(rest->id + from, rest->n - from, prompt, at);
         if (len[i] < 1)
@@ -355,24 +337,22 @@ done:
     return rc;
 }
 
-int chat_render_options(enum chat_kind k, const struct tokenizer *t, const struct chat_message *m,
-                        int n, const struct chat_option *o, int n_option, struct token_list *prompt,
-                        struct token_list *rest, int *len, struct err *e)
+int chat_render_options(const struct chat *c, const struct chat_message *m, int n,
+                        enum chat_think think, const struct chat_option *o, int n_option,
+                        struct token_list *prompt, struct token_list *rest, int *len, struct err *e)
 {
     size_t n_prompt = prompt->n, n_rest = rest->n;
-    if (n < 1 || !is_role(&m[n - 1], "assistant"))
+    if (n < 1 || !chat_is(&m[n - 1], "assistant"))
         FAIL(e, ERR_DATA, "options need an open message of the assistant, which they continue");
     struct chat_message *copy = mem_zalloc((size_t)n, sizeof *copy);
     if (!copy)
         return NOMEM(e, (size_t)n * sizeof *copy, "messages");
     memcpy(copy, m, (size_t)n * sizeof *copy);
-    struct str b = STR_INIT;
-    int rc = options_render(k, t, copy, n, o, n_option, &b, prompt, rest, len, e);
+    int rc = options_render(c, copy, n, think, o, n_option, prompt, rest, len, e);
     if (rc < 0) {
         prompt->n = n_prompt;
         rest->n = n_rest;
     }
-    str_free(&b);
     mem_free(copy);
     return rc;
 }

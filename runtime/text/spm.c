@@ -19,7 +19,7 @@ static uint32_t descending(float score)
     return u >> 31 ? u : ~u & 0x7fffffff;
 }
 
-static int bytes_init(struct spm *p, const struct vocab *v, const struct gguf *g, struct err *e)
+static void bytes_init(struct spm *p, const struct vocab *v)
 {
     for (int i = 0; i < 256; i++)
         p->byte[i] = p->unknown;
@@ -32,13 +32,7 @@ static int bytes_init(struct spm *p, const struct vocab *v, const struct gguf *g
         int32_t id = p->byte[i] == p->unknown ? vocab_plain(v, name, strlen(name)) : -1;
         if (id >= 0)
             p->byte[i] = id;
-        if (p->byte[i] < 0)
-            FAIL(e, ERR_DATA,
-                 "%s: tokenizer.ggml.tokens has no token <0x%02X> and there is no "
-                 "tokenizer.ggml.unknown_token_id",
-                 gguf_path(g), (unsigned)i);
     }
-    return 0;
 }
 
 /* Fills rank (n): the sort key of each token by descending score; without scores all are 0. */
@@ -70,7 +64,7 @@ int spm_init(struct spm *p, const struct vocab *v, const struct gguf *g, int32_t
              struct err *e)
 {
     *p = (struct spm){.unknown = unknown};
-    TRY(bytes_init(p, v, g, e));
+    bytes_init(p, v);
     TRY(scores_read(p, v, g, e));
     for (int32_t id = 0; id < v->n; id++) {
         size_t len = v->at[id + 1] - v->at[id];
@@ -164,22 +158,25 @@ static uint32_t split(struct scratch *w, uint32_t n)
 }
 
 static int emit(const struct spm *p, const struct vocab *v, const char *s, uint32_t len,
-                struct token_list *out, struct err *e)
+                struct token_list *out, size_t lost[256], struct err *e)
 {
     int32_t id = normal_token(v, s, len);
     if (id >= 0)
         return token_list_push(out, id, e);
     for (uint32_t i = 0; i < len; i++) {
         int32_t byte = p->byte[(unsigned char)s[i]];
-        TRY(token_list_push(out, byte, e));
-        if (byte == p->unknown) /* one unknown token replaces the whole character */
+        if (byte < 0 || byte == p->unknown)
+            lost[(unsigned char)s[i]]++;
+        if (byte >= 0)
+            TRY(token_list_push(out, byte, e));
+        if (byte >= 0 && byte == p->unknown) /* it replaces the whole character */
             break;
     }
     return 0;
 }
 
 int spm_encode(const struct spm *p, const struct vocab *v, const char *s, size_t n, bool prefix,
-               struct token_list *out, struct err *e)
+               struct token_list *out, size_t lost[256], struct err *e)
 {
     if (n >= NONE - 1)
         FAIL(e, ERR_DATA, "cannot tokenize: a text of %zu bytes, at most %u", n, NONE - 2);
@@ -197,7 +194,7 @@ int spm_encode(const struct spm *p, const struct vocab *v, const char *s, size_t
         TRY_DONE(offer(p, v, &w, i, e));
     TRY_DONE(merge_all(p, v, &w, e));
     for (uint32_t i = count ? 0 : NONE; i != NONE; i = w.symbol[i].next)
-        TRY_DONE(emit(p, v, w.text + w.symbol[i].at, w.symbol[i].len, out, e));
+        TRY_DONE(emit(p, v, w.text + w.symbol[i].at, w.symbol[i].len, out, lost, e));
 done:
     mem_free(w.text);
     mem_free(w.symbol);

@@ -10,6 +10,15 @@
 #include "vocab.h"
 
 #define KEY "tokenizer.ggml."
+static const struct marker {
+    const char *name;
+    enum { NO, TURN, TEXT } end;
+} markers[] = {
+#define X(name, end) {name, end},
+#include "markers.def"
+};
+
+enum { MAX_ENDS = sizeof markers / sizeof markers[0] + 3 };
 
 struct tokenizer {
     enum vocab_form form; /* VOCAB_BYTE_LEVEL: bpe is set; VOCAB_SENTENCE: spm */
@@ -17,7 +26,8 @@ struct tokenizer {
     struct bpe bpe;
     struct spm spm;
     int32_t bos, eos, eot, eom, unknown; /* -1 = none */
-    int32_t end_of_text; /* <|end_of_text|>: Llama 3 ends a reply with it, or with <|eot_id|> */
+    int32_t end[MAX_ENDS];               /* tokens that end a reply */
+    int n_end;
     bool add_bos;
     bool space_prefix; /* SentencePiece: encoding puts a space before text, decoding removes it */
 };
@@ -34,27 +44,73 @@ static int shown(struct gguf_str s)
     return s.len > 80 ? 80 : (int)s.len;
 }
 
+/* Models of tokenizers that other programs know. */
+static const char *const refused_models[] = {"bert",   "t5",   "rwkv",    "plamo2",
+                                             "gemma4", "none", "no_vocab"};
+
 static int form_of(const struct gguf *g, enum vocab_form *out, struct err *e)
 {
-    struct gguf_str model, pre;
+    struct gguf_str model;
     TRY(gguf_get_str(g, KEY "model", &model, e));
-    if (is_text(model, "llama")) {
-        *out = VOCAB_SENTENCE;
-        return 0;
-    }
-    if (!is_text(model, "gpt2"))
+    bool known = false;
+    for (size_t i = 0; i < sizeof refused_models / sizeof refused_models[0]; i++)
+        known |= is_text(model, refused_models[i]);
+    if (known || (!is_text(model, "llama") && !is_text(model, "gpt2")))
         FAIL(e, ERR_DATA,
-             "%s: " KEY "model is '%.*s'; known are 'gpt2' (byte-level BPE) and 'llama' "
+             "%s: " KEY "model is '%.*s', %s; this program has 'gpt2' (byte-level BPE) and 'llama' "
              "(SentencePiece)",
-             gguf_path(g), shown(model), model.s);
-    TRY(gguf_get_str(g, KEY "pre", &pre, e));
-    if (!is_text(pre, "llama-bpe") && !is_text(pre, "llama3") && !is_text(pre, "llama-v3"))
-        FAIL(e, ERR_DATA,
-             "%s: " KEY "pre is '%.*s'; the only known pre-tokenizer is 'llama-bpe', also "
-             "called 'llama3' and 'llama-v3'",
-             gguf_path(g), shown(pre), pre.s);
-    *out = VOCAB_BYTE_LEVEL;
+             gguf_path(g), shown(model), model.s,
+             known ? "a tokenizer of another kind" : "an unknown tokenizer");
+    *out = is_text(model, "llama") ? VOCAB_SENTENCE : VOCAB_BYTE_LEVEL;
     return 0;
+}
+
+/* The control tokens that only Llama 3's vocabulary has. */
+static bool is_llama3(const struct gguf *g)
+{
+    static const char *const names[] = {"<|begin_of_text|>", "<|start_header_id|>", "<|eot_id|>"};
+    const struct gguf_kv *kv = gguf_find(g, KEY "tokens");
+    size_t found = 0;
+    if (!kv || kv->type != GGUF_ARRAY || kv->elem != GGUF_STRING)
+        return false;
+    for (uint64_t i = 0; i < kv->count; i++)
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
+            found += is_text(kv->strings[i], names[k]);
+    return found >= sizeof names / sizeof names[0];
+}
+
+/* name: of the caller, NULL = the file's. Old files of Llama 3 lack the key; their vocabulary shows
+ * what they are. */
+static int pre_of(const struct gguf *g, const char *name, const struct pretoken **out,
+                  struct err *e)
+{
+    struct gguf_str pre = {.s = name, .len = name ? strlen(name) : 0};
+    struct str names = STR_INIT;
+    bool absent = !name && !gguf_find(g, KEY "pre");
+    if (!name && !absent)
+        TRY(gguf_get_str(g, KEY "pre", &pre, e));
+    if (absent && is_llama3(g)) {
+        pre = (struct gguf_str){.s = "llama-bpe", .len = strlen("llama-bpe")};
+        log_warn("%s: there is no " KEY "pre; the vocabulary is Llama 3's, so its pre-tokenizer "
+                 "llama-bpe is taken; --pre NAME takes another",
+                 gguf_path(g));
+    }
+    *out = pretoken_find(pre.s, pre.len);
+    if (*out)
+        return 0;
+    pretoken_names(&names);
+    int rc = name ? ERR_USAGE : ERR_DATA;
+    if (absent)
+        err_set(e, rc,
+                "%s: there is no " KEY "pre, which names the pre-tokenizer; choose one with --pre "
+                "NAME: %s",
+                gguf_path(g), names.failed ? "" : names.s);
+    else
+        err_set(e, rc, "%s: the pre-tokenizer '%.*s'%s is unknown; choose one with --pre NAME: %s",
+                gguf_path(g), shown(pre), pre.s, name ? "" : " of " KEY "pre",
+                names.failed ? "" : names.s);
+    str_free(&names);
+    return rc;
 }
 
 /* A special id; -1 when the key is absent or holds -1 or 2^32 - 1, which converters write for
@@ -73,6 +129,20 @@ static int id_of(const struct gguf *g, const char *key, uint64_t n_vocab, int32_
     return 0;
 }
 
+/* A SentencePiece file without keys has SentencePiece's own order: <unk>, <s>, </s>. */
+static void ids_usual(struct tokenizer *t, const struct gguf *g, const struct gguf_kv *tokens)
+{
+    const struct {
+        const char *key, *name;
+        int32_t *id;
+    } usual[] = {{KEY "unknown_token_id", "<unk>", &t->unknown},
+                 {KEY "bos_token_id", "<s>", &t->bos},
+                 {KEY "eos_token_id", "</s>", &t->eos}};
+    for (int32_t i = 0; i < 3 && (uint64_t)i < tokens->count; i++)
+        if (!gguf_find(g, usual[i].key) && is_text(tokens->strings[i], usual[i].name))
+            *usual[i].id = i;
+}
+
 static int ids_read(struct tokenizer *t, const struct gguf *g, struct err *e)
 {
     const struct gguf_kv *tokens;
@@ -81,43 +151,72 @@ static int ids_read(struct tokenizer *t, const struct gguf *g, struct err *e)
     TRY(id_of(g, KEY "eos_token_id", tokens->count, &t->eos, e));
     TRY(id_of(g, KEY "eot_token_id", tokens->count, &t->eot, e));
     TRY(id_of(g, KEY "eom_token_id", tokens->count, &t->eom, e));
-    return id_of(g, KEY "unknown_token_id", tokens->count, &t->unknown, e);
+    TRY(id_of(g, KEY "unknown_token_id", tokens->count, &t->unknown, e));
+    if (t->form == VOCAB_SENTENCE)
+        ids_usual(t, g, tokens);
+    return 0;
 }
 
+static void end_add(struct tokenizer *t, int32_t id)
+{
+    if (id >= 0 && !tokenizer_is_end(t, id))
+        t->end[t->n_end++] = id;
+}
+
+/* The control token of that name, -1 = none. */
 static int32_t named(const struct tokenizer *t, const char *name)
 {
-    return vocab_marked(&t->vocab, name, strlen(name));
+    int32_t id = vocab_marked(&t->vocab, name, strlen(name));
+    return id >= 0 && t->vocab.type[id] == VOCAB_CONTROL ? id : -1;
 }
 
-static int tokenizer_read(struct tokenizer *t, const struct gguf *g, struct err *e)
+static void ends_find(struct tokenizer *t)
 {
+    for (size_t i = 0; i < sizeof markers / sizeof markers[0]; i++) {
+        int32_t id = named(t, markers[i].name);
+        if (markers[i].end == TURN && t->eot < 0)
+            t->eot = id;
+        if (markers[i].end != NO)
+            end_add(t, id);
+    }
+    end_add(t, t->eos);
+    end_add(t, t->eot);
+    end_add(t, t->eom);
+}
+
+static int tokenizer_read(struct tokenizer *t, const struct gguf *g, const char *pre_name,
+                          struct err *e)
+{
+    const struct pretoken *pre = NULL;
+    if (pre_name && !*pre_name)
+        pre_name = NULL;
     TRY(form_of(g, &t->form, e));
+    if (t->form == VOCAB_BYTE_LEVEL)
+        TRY(pre_of(g, pre_name, &pre, e));
+    else if (pre_name)
+        FAIL(e, ERR_USAGE, "%s: --pre %s: a SentencePiece vocabulary has no pre-tokenizer",
+             gguf_path(g), pre_name);
     TRY(ids_read(t, g, e));
-    /* An absent key means yes, as in llama.cpp for both kinds of Llama vocabulary. */
-    TRY(gguf_get_bool_or(g, KEY "add_bos_token", true, &t->add_bos, e));
+    TRY(gguf_get_bool_or(g, KEY "add_bos_token", !pre || pre->add_bos, &t->add_bos, e));
     if (t->form == VOCAB_SENTENCE)
         TRY(gguf_get_bool_or(g, KEY "add_space_prefix", true, &t->space_prefix, e));
     const int32_t control[] = {t->bos, t->eos, t->eot, t->eom};
     TRY(vocab_init(&t->vocab, g, t->form, control, sizeof control / sizeof control[0], e));
-    if (t->eot < 0)
-        t->eot = named(t, "<|eot_id|>");
-    if (t->eom < 0)
-        t->eom = named(t, "<|eom_id|>");
-    t->end_of_text = named(t, "<|end_of_text|>");
+    ends_find(t);
     for (int32_t i = 0; i < t->vocab.n && t->unknown < 0; i++)
         if (t->vocab.type[i] == VOCAB_UNKNOWN)
             t->unknown = i;
     if (t->form == VOCAB_SENTENCE)
         return spm_init(&t->spm, &t->vocab, g, t->unknown, e);
-    return bpe_init(&t->bpe, &t->vocab, g, e);
+    return bpe_init(&t->bpe, &t->vocab, g, pre, e);
 }
 
-int tokenizer_open(const struct gguf *g, struct tokenizer **out, struct err *e)
+int tokenizer_open(const struct gguf *g, const char *pre, struct tokenizer **out, struct err *e)
 {
     struct tokenizer *t = mem_zalloc(1, sizeof *t);
     if (!t)
         return NOMEM(e, sizeof *t, "the tokenizer");
-    int rc = tokenizer_read(t, g, e);
+    int rc = tokenizer_read(t, g, pre, e);
     if (rc < 0) {
         tokenizer_close(t);
         return rc;
@@ -139,17 +238,17 @@ void tokenizer_close(struct tokenizer *t)
 /* ---- text to tokens ------------------------------------------------------------------------ */
 
 static int encode_text(const struct tokenizer *t, const char *s, size_t n, struct token_list *out,
-                       struct err *e)
+                       size_t lost[256], struct err *e)
 {
     if (n == 0)
         return 0;
     if (t->form == VOCAB_SENTENCE)
-        return spm_encode(&t->spm, &t->vocab, s, n, t->space_prefix, out, e);
-    return bpe_encode(&t->bpe, &t->vocab, s, n, out, e);
+        return spm_encode(&t->spm, &t->vocab, s, n, t->space_prefix, out, lost, e);
+    return bpe_encode(&t->bpe, &t->vocab, s, n, out, lost, e);
 }
 
 static int encode_all(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
-                      struct token_list *out, struct err *e)
+                      struct token_list *out, size_t lost[256], struct err *e)
 {
     size_t begin = 0, at = 0; /* text[begin..at) holds no special or user-defined piece */
     if ((flags & TOK_BOS) && t->add_bos && t->bos >= 0)
@@ -162,24 +261,48 @@ static int encode_all(const struct tokenizer *t, const char *text, size_t n, uns
         }
         size_t len;
         vocab_text(&t->vocab, id, &len);
-        TRY(encode_text(t, text + begin, at - begin, out, e));
+        TRY(encode_text(t, text + begin, at - begin, out, lost, e));
         TRY(token_list_push(out, id, e));
         begin = at += len;
     }
-    return encode_text(t, text + begin, n - begin, out, e);
+    return encode_text(t, text + begin, n - begin, out, lost, e);
+}
+
+static void warn_lost(const size_t lost[256])
+{
+    struct str s = STR_INIT;
+    size_t n = 0;
+    for (int i = 0; i < 256; i++) {
+        if (!lost[i])
+            continue;
+        str_addf(&s, n ? ", 0x%02x" : "0x%02x", (unsigned)i);
+        n += lost[i];
+    }
+    if (n && !s.failed)
+        log_warn("the vocabulary has no token for %zu byte%s of the text: %s; the model does not "
+                 "see %s",
+                 n, n == 1 ? "" : "s", s.s, n == 1 ? "it" : "them");
+    str_free(&s);
 }
 
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
                      struct token_list *out, struct err *e)
 {
-    size_t before = out->n;
-    int rc = encode_all(t, text, n, flags, out, e);
+    size_t before = out->n, lost[256] = {0};
+    int rc = encode_all(t, text, n, flags, out, lost, e);
     if (rc < 0)
         out->n = before;
+    else
+        warn_lost(lost);
     return rc;
 }
 
 /* ---- tokens to text ------------------------------------------------------------------------ */
+
+void tokenizer_text(const struct tokenizer *t, int32_t id, const char **s, size_t *len)
+{
+    *s = vocab_text(&t->vocab, id, len);
+}
 
 void tokenizer_bytes(const struct tokenizer *t, int32_t id, const char **s, size_t *len)
 {
@@ -285,7 +408,10 @@ int32_t tokenizer_eot(const struct tokenizer *t)
 
 bool tokenizer_is_end(const struct tokenizer *t, int32_t id)
 {
-    return id >= 0 && (id == t->eos || id == t->eot || id == t->eom || id == t->end_of_text);
+    for (int i = 0; i < t->n_end; i++)
+        if (t->end[i] == id)
+            return true;
+    return false;
 }
 
 bool tokenizer_is_control(const struct tokenizer *t, int32_t id)

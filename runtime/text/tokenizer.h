@@ -1,15 +1,18 @@
 /*
- * tokenizer: text to token ids and back, for the two vocabularies of Llama files:
+ * tokenizer: text to token ids and back, for two kinds of vocabulary:
  *
- *   tokenizer.ggml.model "gpt2"   with pre "llama-bpe": byte-level BPE, pre-tokeniser of Llama 3
- *   tokenizer.ggml.model "llama"  SentencePiece (Llama 2): merges by score, byte fallback
+ *   tokenizer.ggml.model "gpt2"   byte-level BPE; tokenizer.ggml.pre names a row of pretokens.def
+ *   tokenizer.ggml.model "llama"  SentencePiece (Llama 2, Gemma): merges by score, byte fallback
  *
  * Invariants:
  *   - Any bytes are accepted as text.
  *   - Ordinary text never becomes a control token: special pieces are recognised on request only.
  *     User-defined tokens are ordinary text and are always recognised.
- *   - Decoding returns the encoded bytes exactly. SentencePiece has two exceptions: U+2581 becomes
- *     a space; without byte tokens, characters that the vocabulary lacks are lost.
+ *   - Decoding returns the encoded bytes exactly. Two exceptions: SentencePiece reads U+2581 as a
+ *     space, and a vocabulary may lack bytes. Such bytes are lost, and a warning names them.
+ *   - A lost byte of byte-level BPE gives no token, even if the file has an unknown token. Tokens
+ *     do not merge across it. SentencePiece writes the unknown token for the whole character, if
+ *     the file has one. Both are as in llama.cpp.
  *   - Pieces are raw bytes everywhere: " the", not the notation of the file.
  *   - A tokenizer is immutable after open. Any thread may use it.
  */
@@ -22,15 +25,19 @@
 
 struct tokenizer;
 
-/* ERR_DATA names the key: a missing array, unequal lengths, a merge of unknown tokens, an unknown
- * model or pre-tokeniser. The message names the unknown one; nothing is guessed. A special id out
- * of range is a warning, and the tokenizer has no such token. Without types all tokens are normal;
- * without scores all scores are 0. */
-int tokenizer_open(const struct gguf *g, struct tokenizer **out, struct err *e);
+/* pre names the pre-tokenizer in place of the file's; NULL or empty = the file's. ERR_DATA names
+ * the key: a missing array, unequal lengths, a merge of unknown tokens, an unknown model or
+ * pre-tokenizer. A file without a name is Llama 3's if it has Llama 3's control tokens, with a
+ * warning; otherwise it is refused. A special id out of range is a warning, and the tokenizer has
+ * no such token. Without types all tokens are normal; without scores all scores are 0. ERR_USAGE:
+ * pre is unknown, or the file is SentencePiece. */
+int tokenizer_open(const struct gguf *g, const char *pre, struct tokenizer **out, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 
 enum tokenizer_flags {
-    TOK_BOS = 1,     /* BOS comes first if the file asks for it (add_bos_token; absent = yes) */
+    /* BOS comes first if the file asks for it. Without add_bos_token the pre-tokenizer decides:
+     * Llama 3, Tekken and SentencePiece ask for it. */
+    TOK_BOS = 1,
     TOK_SPECIAL = 2, /* names of control tokens become these tokens: for trusted templates only */
 };
 
@@ -65,8 +72,10 @@ void tokenizer_stream_end(struct tokenizer_stream *st, struct str *out); /* appe
 int32_t tokenizer_n_vocab(const struct tokenizer *t);
 int32_t tokenizer_bos(const struct tokenizer *t); /* -1 = none */
 int32_t tokenizer_eos(const struct tokenizer *t);
-int32_t tokenizer_eot(const struct tokenizer *t); /* end of turn: <|eot_id|>, -1 = none */
-bool tokenizer_is_end(const struct tokenizer *t, int32_t id); /* EOS, EOT, EOM, <|end_of_text|> */
+/* End of turn, -1 = none: eot_token_id, or the first such token of markers.def. */
+int32_t tokenizer_eot(const struct tokenizer *t);
+/* Ends a reply: EOS, EOT, EOM, and the tokens that markers.def names. */
+bool tokenizer_is_end(const struct tokenizer *t, int32_t id);
 bool tokenizer_is_control(const struct tokenizer *t, int32_t id); /* control, unused or unknown */
 /* The token of exactly these bytes, -1 = none. A control or user-defined token takes precedence. */
 int32_t tokenizer_find(const struct tokenizer *t, const char *piece, size_t n);
@@ -74,5 +83,7 @@ int32_t tokenizer_find(const struct tokenizer *t, const char *piece, size_t n);
 /* The vocabulary as bytes, for constrained decoding: *s points to the raw bytes of the token.
  * Control tokens have len 0: a grammar never allows them. Valid while the tokenizer lives. */
 void tokenizer_bytes(const struct tokenizer *t, int32_t id, const char **s, size_t *len);
+/* The same, and a control token is its name. */
+void tokenizer_text(const struct tokenizer *t, int32_t id, const char **s, size_t *len);
 
 #endif

@@ -2,11 +2,25 @@
 
 #include <stddef.h>
 
-enum { L = UNICODE_LETTER, N = UNICODE_NUMBER, S = UNICODE_SPACE };
+#define ALTERNATING 0xffff /* UNICODE_UPPER, UNICODE_LOWER, UNICODE_UPPER, .. */
+
+enum {
+    U = UNICODE_UPPER,
+    W = UNICODE_LOWER,
+    T = UNICODE_TITLE,
+    D = UNICODE_MODIFIER,
+    O = UNICODE_UNCASED,
+    M = UNICODE_MARK,
+    N = UNICODE_NUMBER,
+    P = UNICODE_PUNCT,
+    Y = UNICODE_SYMBOL,
+    S = UNICODE_SPACE,
+    A = ALTERNATING,
+};
 
 static const struct {
     uint32_t first, last;
-    uint8_t class;
+    uint16_t class;
 } ranges[] = {
 #include "unicode_tables.h"
 };
@@ -23,5 +37,7 @@ enum unicode_class unicode_class(uint32_t cp)
     }
     if (lo == sizeof ranges / sizeof ranges[0] || cp < ranges[lo].first)
         return UNICODE_OTHER;
+    if (ranges[lo].class == ALTERNATING)
+        return (cp - ranges[lo].first) % 2 ? UNICODE_LOWER : UNICODE_UPPER;
     return (enum unicode_class)ranges[lo].class;
 }

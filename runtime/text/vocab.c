@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "log.h"
 #include "mem.h"
 #include "rng.h"
 #include "str.h"
@@ -11,10 +12,9 @@
 #define KEY_TOKENS "tokenizer.ggml.tokens"
 #define KEY_TYPES "tokenizer.ggml.token_type"
 
-/* Control tokens by name: some converters type them as user-defined. */
 static const char *const control_names[] = {
-    "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
-    "<|eot_id|>",        "<|eom_id|>",      "<|python_tag|>",
+#define X(name, end) name,
+#include "markers.def"
 };
 
 /* ---- notation ------------------------------------------------------------------------------ */
@@ -263,6 +263,20 @@ static bool has_control_name(struct gguf_str s)
     return false;
 }
 
+/* A token of type normal that no text encodes to: it was added without a type. Returns its bytes,
+ * which are written as they are. */
+static size_t odd_token(struct vocab *v, const struct gguf *g, int32_t i, struct gguf_str s,
+                        char *out)
+{
+    memcpy(out, s.s, s.len);
+    v->type[i] = VOCAB_UNUSED;
+    if (!v->n_odd++)
+        log_warn("%s: " KEY_TOKENS "[%d] '%.*s' has type normal, but a character outside the "
+                 "byte-level alphabet; such tokens count as unused",
+                 gguf_path(g), i, s.len > 40 ? 40 : (int)s.len, s.s);
+    return s.len;
+}
+
 /* Writes token i after token i - 1. */
 static int read_token(struct vocab *v, const struct gguf *g, enum vocab_form form, int32_t i,
                       struct gguf_str s, struct err *e)
@@ -281,10 +295,7 @@ static int read_token(struct vocab *v, const struct gguf *g, enum vocab_form for
     } else if (v->type[i] == VOCAB_NORMAL || form == VOCAB_SENTENCE) {
         len = vocab_unescape(form, s.s, s.len, out);
         if (len == SIZE_MAX)
-            FAIL(e, ERR_DATA,
-                 "%s: " KEY_TOKENS "[%d] '%.*s' has type normal, but a character outside the "
-                 "byte-level alphabet; an added token has type control or user-defined",
-                 gguf_path(g), i, shown, s.s);
+            len = odd_token(v, g, i, s, out);
     } else if (len) {
         memcpy(out, s.s, len);
     }

@@ -10,8 +10,9 @@
  *   VOCAB_SENTENCE    U+2581 is a space
  *
  * The file writes tokens of type byte as "<0xAB>". It writes control, unknown, unused and
- * user-defined tokens without a notation. Texts may be empty and may repeat: a lookup never finds
- * an empty one, and finds the least id among equals. Immutable after vocab_init.
+ * user-defined tokens without a notation. A normal token that the notation cannot write is unused,
+ * with a warning. Texts may be empty and may repeat: a lookup never finds an empty one, and finds
+ * the least id among equals. Immutable after vocab_init.
  */
 #ifndef MAS_VOCAB_H
 #define MAS_VOCAB_H
@@ -58,12 +59,13 @@ struct vocab {
     struct vocab_spotted *spotted;
     size_t n_spotted;
     bool starts[256]; /* first bytes of the spotted tokens */
+    int32_t n_odd;    /* normal tokens outside the byte-level alphabet, now unused */
 };
 
 /* Reads tokenizer.ggml.tokens and .token_type of g. control[0..n_control) are the ids of control
  * tokens such as end of text; -1 = none. They are control tokens even if the file types them as
- * normal or user-defined. So are the tokens with the names of Llama 3's control tokens. No text
- * ever becomes a control token. ERR_DATA names key and token; ERR_NOMEM. */
+ * normal or user-defined. So are the tokens with a name of markers.def. No text ever becomes
+ * a control token. ERR_DATA names key and token; ERR_NOMEM. */
 int vocab_init(struct vocab *v, const struct gguf *g, enum vocab_form form, const int32_t *control,
                size_t n_control, struct err *e);
 void vocab_free(struct vocab *v); /* accepts all zero */

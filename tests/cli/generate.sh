@@ -106,6 +106,30 @@ else
     echo "skipped: no ../shared/cases/schema"
 fi
 
+# chat templates: only --chat needs one that is known
+if "$MAS" inspect -m demo --json >"$dir/about" && grep -q '"chat_template": "llama3"' "$dir/about"; then :; else
+    echo "FAILED: the template of the demo model is unknown"
+    failed=1
+fi
+demo=$(find "$MAS_SOURCE/configs" -name '*.gguf' | head -1)
+sed 's/message\[.role.\]/message["ROLE"]/' "$demo" >"$dir/near.gguf" # a near miss of the same length
+cmp -s "$demo" "$dir/near.gguf" && { echo "FAILED: the near miss is none"; failed=1; }
+expect 0 'chat template: unknown' "$MAS" inspect "$dir/near.gguf"
+near=("$MAS" generate -m "$dir/near.gguf" -n 4 --quiet -p hello)
+expect 0 '' "${near[@]}"
+expect 0 'perplexity' "$MAS" perplexity -m "$dir/near.gguf" --quiet -p 'some text that is here' --ctx 8
+expect 65 'of no known text' "${near[@]}" --chat
+expect 65 'choose one with --chat-template (chat.template): auto|llama3|' "${near[@]}" --chat
+expect 0 '' "${near[@]}" --chat --chat-template llama3
+expect 65 'needs the control token <start_of_turn>' "${gen[@]}" -p x --chat --chat-template gemma3
+expect 64 "--chat-template is 'llama'; it takes auto|llama3|" "${gen[@]}" -p x --chat --chat-template llama
+prompt_of() { "${gen[@]}" -n 1 -p hi --chat --json "$@" | sed -n 's/.*"prompt_tokens": \([0-9]*\).*/\1/p'; }
+[ "$(prompt_of)" -lt "$(prompt_of --chat-template llama3.1)" ] || { echo "FAILED: no date block"; failed=1; }
+[ "$(prompt_of --chat-template llama3.1)" -lt "$(prompt_of --chat-template llama3.1 --chat-date '26 Jul 2024, noon')" ] ||
+    { echo "FAILED: --chat-date changes nothing"; failed=1; }
+expect 64 'chat.date has a control character at byte 1' "${gen[@]}" -p x --chat-date $'a\nb'
+expect 0 'chat.date is unused' "$MAS" generate -m demo -n 1 -p x --chat-date today
+
 head -c 2000 "$0" >"$dir/text"
 expect 0 'perplexity' "$MAS" perplexity -m demo --quiet -f "$dir/text" --ctx 128 --chunks 3
 tokens=$(tokens_of 'some text here')

@@ -39,6 +39,18 @@ expect 0 ANY "" "$MAS" tokenize --help
 expect 0 ANY "" "$MAS" help tokenize
 expect 0 ANY "" "$MAS" help detokenize
 
+# --pre takes the place of the file's pre-tokenizer: other pieces, other ids.
+expect 0 "5" "" "$MAS" tokenize -m "$bpe" -p "12345 6" --count
+expect 0 "7" "" "$MAS" tokenize -m "$bpe" -p "12345 6" --count --pre qwen2
+expect 0 "5" "" "$MAS" tokenize -m "$bpe" -p "12345 6" --count --pre llama3
+expect 64 "" "the pre-tokenizer 'qwen9' is unknown; choose one with --pre NAME: llama-bpe, smaug-bpe, gpt-2, qwen2," \
+    "$MAS" tokenize -m "$bpe" -p x --pre qwen9
+expect 64 "" "--pre qwen2: a SentencePiece vocabulary has no pre-tokenizer" "$MAS" tokenize -m "$spm" -p x --pre qwen2
+expect 0 "&A" "" "$MAS" detokenize -m "$bpe" --pre gpt-2 5 32
+expect 64 "" "the pre-tokenizer 'x' is unknown" "$MAS" detokenize -m "$bpe" --pre x 5
+expect 64 "" "the pre-tokenizer 'x' is unknown" "$MAS" generate -m demo --pre x -p Hello -n 1
+expect 0 ANY "" "$MAS" generate --quiet -m demo --pre llama3 -p Hello -n 1
+
 expect 64 "" "no ids" "$MAS" detokenize -m "$bpe"
 expect 64 "" "no model" "$MAS" detokenize 5
 expect 64 "" "not both" "$MAS" detokenize -m "$bpe" -f x 5

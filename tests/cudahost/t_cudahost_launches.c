@@ -129,7 +129,7 @@ static int more(const char *path, int *n_layer)
     struct tokenizer *tok;
     struct model m;
     ok(source_open(path, &g, &e));
-    ok(tokenizer_open(g, &tok, &e));
+    ok(tokenizer_open(g, NULL, &tok, &e));
     ok(model_init(g, tokenizer_n_vocab(tok), &m, &e));
     const int n = model_more_launches(&m);
     *n_layer = m.hp.n_layer;
@@ -238,17 +238,22 @@ static void a_recorded_step_has_as_many(void **state)
     assert_int_equal(replayed.step, eager.step);
 }
 
-/* Norms of q and k (Qwen3) are kernels of their own. */
-static void norms_of_q_and_k_count(void **state)
+/* Norms of q and k (Qwen3), and norms of results (Gemma 3), are kernels of their own. */
+static void norms_of_q_k_and_results_count(void **state)
 {
     (void)state;
-    int n_layer;
-    static const char qwen3[] = TEST_GOLDEN "/logits_qwen3.gguf";
-    const struct how h = {qwen3, 1, 5, 3, false, NULL, 0};
-    const struct counted c = count(&h);
-    const int beyond = more(qwen3, &n_layer);
-    assert_int_equal(beyond, 2 * n_layer);
-    assert_int_equal(c.norms, 2 * n_layer);
+    static const struct {
+        const char *path;
+        int norms; /* of a layer */
+    } row[] = {{TEST_GOLDEN "/logits_qwen3.gguf", 2}, {TEST_GOLDEN "/logits_gemma3.gguf", 4}};
+    for (int i = 0; i < 2; i++) {
+        int n_layer;
+        const struct how h = {row[i].path, 1, 5, 3, false, NULL, 0};
+        const struct counted c = count(&h);
+        const int beyond = more(row[i].path, &n_layer);
+        assert_int_equal(beyond, row[i].norms * n_layer);
+        assert_int_equal(c.norms, row[i].norms * n_layer);
+    }
 }
 
 /* A scored continuation takes log-probabilities instead of samples. */
@@ -308,7 +313,7 @@ int main(void)
         cmocka_unit_test(the_embedded_model_has_the_figures),
         cmocka_unit_test(a_llama3_model_has_the_figures_in_every_kind_of_step),
         cmocka_unit_test(a_recorded_step_has_as_many),
-        cmocka_unit_test(norms_of_q_and_k_count),
+        cmocka_unit_test(norms_of_q_k_and_results_count),
         cmocka_unit_test(scores_take_two),
         cmocka_unit_test(the_document_has_the_figures),
     };

@@ -151,7 +151,7 @@ static void scene_open(const char *model)
     struct err e;
     memset(&sc, 0, sizeof sc);
     ok(source_open(model, &sc.g, &e));
-    ok(tokenizer_open(sc.g, &sc.tok, &e));
+    ok(tokenizer_open(sc.g, NULL, &sc.tok, &e));
     ok(model_init(sc.g, tokenizer_n_vocab(sc.tok), &sc.m, &e));
     ok(ops_open("cudahost", NULL, &sc.gpu, &e));
     ok(ops_open("cpu", &(struct ops_options){.n_threads = 2}, &sc.cpu, &e));

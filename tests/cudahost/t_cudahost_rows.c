@@ -77,6 +77,7 @@ struct layout { /* layout and chunks of a sequence of LEN tokens */
     int page_tokens, chunk;
     bool reverse, beside; /* pages from the end; a second sequence in the same calls */
     const char *kernel;   /* NULL: the default kernel */
+    int window;
 };
 
 static void force(const char *kernel)
@@ -132,7 +133,8 @@ static void step(const struct layout *l, const struct kv_view *kv, const int32_t
                                      .max_pages = pages,
                                      .max_kv_len = LEN,
                                      .n_head = HEADS,
-                                     .scale = 0.2f};
+                                     .scale = 0.2f,
+                                     .window = l->window};
     ok(ops->attention(ops, NULL, &a, &e));
     host_bytes(ys, &dy);
     memcpy(y + at * Q, ys, (size_t)(n * Q) * sizeof *y);
@@ -175,20 +177,22 @@ enum { MOST_Q = LEN * HEADS * MOST_DIM, MOST_KV = LEN * KV_HEADS * MOST_DIM };
 
 static float q_rows[MOST_Q], k_rows[MOST_KV], v_rows[MOST_KV], want[MOST_Q], got[MOST_Q];
 
-static void same_in_all_layouts(enum fmt fmt, const char *split, const char *walk)
+static void same_in_all_layouts(enum fmt fmt, const char *split, const char *walk, int window)
 {
     const struct layout layouts[] = {
-        {32, 16, true, false, split}, {64, LEN, false, false, walk}, {16, 7, true, false, NULL},
-        {64, 33, false, true, NULL},  {16, 32, true, true, walk},    {256, 129, false, true, NULL},
-        {32, 1, true, true, split},   {16, 5, false, true, split},
+        {32, 16, true, false, split, window}, {64, LEN, false, false, walk, window},
+        {16, 7, true, false, NULL, window},   {64, 33, false, true, NULL, window},
+        {16, 32, true, true, walk, window},   {256, 129, false, true, NULL, window},
+        {32, 1, true, true, split, window},   {16, 5, false, true, split, window},
     };
-    attend(fmt, (struct layout){16, LEN, false, false, walk}, q_rows, k_rows, v_rows, want);
+    attend(fmt, (struct layout){16, LEN, false, false, walk, window}, q_rows, k_rows, v_rows, want);
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
         attend(fmt, layouts[i], q_rows, k_rows, v_rows, got);
         for (int j = 0; j < LEN * Q; j++)
             if (memcmp(&got[j], &want[j], sizeof *got) != 0)
-                fail_msg("%s, layout %d: row %d differs: %.9g, %.9g", fmt_info(fmt)->name, (int)i,
-                         j / Q, (double)got[j], (double)want[j]);
+                fail_msg("%s, layout %d, window %d: row %d differs: %.9g, %.9g",
+                         fmt_info(fmt)->name, (int)i, window, j / Q, (double)got[j],
+                         (double)want[j]);
     }
 }
 
@@ -202,12 +206,14 @@ static void an_attention_row_does_not_see_pages_chunks_neighbours_or_the_kernel(
     } kinds[] = {{FMT_F16, 32, "split", "walk"},          {FMT_Q8_0, 32, "split", "walk"},
                  {FMT_F32, 32, "split", "walk"},          {FMT_F16, 64, "mma_split", "mma_walk"},
                  {FMT_Q8_0, 64, "mma_split", "mma_walk"}, {FMT_Q4_0, 64, "mma_split", "mma_walk"}};
+    static const int windows[] = {0, 1, 40, 131};
     fill(q_rows, MOST_Q, 7, 2);
     fill(k_rows, MOST_KV, 8, 1);
     fill(v_rows, MOST_KV, 9, 1);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         set_dim(kinds[i].dim);
-        same_in_all_layouts(kinds[i].fmt, kinds[i].split, kinds[i].walk);
+        for (size_t n = 0; n < sizeof windows / sizeof *windows; n++)
+            same_in_all_layouts(kinds[i].fmt, kinds[i].split, kinds[i].walk, windows[n]);
     }
 }
 
@@ -217,10 +223,11 @@ static void an_attention_row_is_not_touched_by_infinities_behind_it(void **state
     (void)state;
     const int at = 70;
     set_dim(32);
-    attend(FMT_F32, (struct layout){16, LEN, false, false, "walk"}, q_rows, k_rows, v_rows, want);
+    attend(FMT_F32, (struct layout){16, LEN, false, false, "walk", 0}, q_rows, k_rows, v_rows,
+           want);
     for (int i = 0; i < KV; i++)
         v_rows[at * KV + i] = i % 2 ? INFINITY : NAN;
-    attend(FMT_F32, (struct layout){16, LEN, false, false, "walk"}, q_rows, k_rows, v_rows, got);
+    attend(FMT_F32, (struct layout){16, LEN, false, false, "walk", 0}, q_rows, k_rows, v_rows, got);
     assert_memory_equal(got, want, (size_t)(at * Q) * sizeof *got);
     for (int i = at * Q; i < LEN * Q; i++)
         assert_false(isfinite(got[i]));

@@ -13,6 +13,7 @@
 #include "grammar.h"
 #include "rng.h"
 #include "span_log.h"
+#include "tokenizer.h"
 
 #define CROWD_SLOWER 20
 
@@ -116,6 +117,22 @@ static void draw_request(struct dice *d, const struct crowd_trial *t, struct cro
         r->cancel_step = dice_int(d, 0, 60 + 4 * i);
 }
 
+/* Thinking has dice of its own, so the rest of a trial does not depend on it. */
+static void draw_thinking(const struct crowd_trial *t, struct crowd_request *r, int i)
+{
+    struct dice own = {.seed = rng_mix(t->seed + (uint64_t)i) ^ 0x74686e6b}, *d = &own;
+    int left = t->n_ctx - r->len - r->max_new;
+    if ((r->kind != CROWD_FREE && r->kind != CROWD_GRAMMAR) || !dice_chance(d, 35))
+        return;
+    r->n_think_end = dice_int(d, 1, 5);
+    r->n_think_after = dice_int(d, 0, 5);
+    r->think_close = dice_int(d, 0, 255);
+    left -= r->n_think_end > r->n_think_after ? r->n_think_end : r->n_think_after;
+    r->max_think = dice_int(d, 1, dice_chance(d, 50) ? 8 : 100);
+    if (r->max_think > left && !dice_chance(d, 2))
+        r->max_think = left > 0 ? left : 0;
+}
+
 static void draw_options(struct dice *d, const struct crowd_trial *t, int *o)
 {
     int context = t->n_ctx;
@@ -174,6 +191,8 @@ void crowd_draw(struct crowd_trial *t, const struct crowd_place *p, uint64_t see
     cont = cont < t->n_ctx ? cont : t->n_ctx;
     for (int i = 0; i < t->n; i++)
         draw_request(&d, t, &t->request[i], i, mix, longest, cont);
+    for (int i = 0; i < t->n; i++)
+        draw_thinking(t, &t->request[i], i);
 }
 
 void crowd_print(const struct crowd_trial *t)
@@ -198,7 +217,7 @@ struct work {
     const struct crowd_request *x;
     struct crowd *crowd;
     int index;
-    int32_t *prompt, *out;
+    int32_t *prompt, *out, *think_end;
     float *lp;
     int32_t *cont_tok[CROWD_CONTS];
     const int32_t *cont[CROWD_CONTS];
@@ -303,6 +322,23 @@ static int32_t *random_tokens(int n, int common, uint64_t family, uint64_t own, 
     return tok;
 }
 
+static void work_think(struct work *w, uint64_t base)
+{
+    const struct crowd_request *x = w->x;
+    const char *close;
+    size_t n;
+    tokenizer_text(engine_tokenizer(w->crowd->en), x->think_close, &close, &n);
+    w->think_end = random_tokens(x->n_think_end + x->n_think_after, 0, 0,
+                                 base + 3000 + (uint64_t)w->index, w->crowd->n_vocab);
+    w->r.think = (struct request_think){.max = x->max_think,
+                                        .close = close,
+                                        .n_close = (int)n,
+                                        .end = w->think_end,
+                                        .n_end = x->n_think_end,
+                                        .after = w->think_end + x->n_think_end,
+                                        .n_after = x->n_think_after};
+}
+
 static void work_init(struct work *w, struct crowd *c, int i)
 {
     const struct crowd_request *x = &c->t->request[i];
@@ -322,9 +358,12 @@ static void work_init(struct work *w, struct crowd *c, int i)
                             .top_k = x->top_k,
                             .ignore_eos = x->ignore_eos,
                             .done = on_done};
+    if (x->max_think)
+        work_think(w, base);
     if (x->max_new) {
-        w->r.out = w->out = malloc((size_t)x->max_new * sizeof *w->out);
-        w->r.out_lp = w->lp = malloc((size_t)x->max_new * sizeof *w->lp);
+        size_t most = (size_t)request_most(&w->r);
+        w->r.out = w->out = malloc(most * sizeof *w->out);
+        w->r.out_lp = w->lp = malloc(most * sizeof *w->lp);
         w->r.on_token = on_token;
     }
     if (x->kind == CROWD_GRAMMAR)
@@ -350,6 +389,7 @@ static void work_free(struct work *w)
     free(w->prompt);
     free(w->out);
     free(w->lp);
+    free(w->think_end);
     for (int k = 0; k < CROWD_CONTS; k++)
         free(w->cont_tok[k]);
 }
@@ -464,6 +504,8 @@ static const char *difference(const struct work *w, const struct work *a)
         return "finish";
     if (x->finish == FINISH_ERROR && strcmp(x->err.msg, y->err.msg))
         return "error";
+    if (x->thought != y->thought || x->n_think != y->n_think)
+        return "thinking";
     if (x->n_out != y->n_out || w->n_tokens != x->n_out || x->n_own != y->n_own)
         return "number of tokens";
     if (x->n_out && memcmp(x->out, y->out, (size_t)x->n_out * sizeof *x->out))
@@ -522,6 +564,7 @@ static int compare(const struct crowd *many, const struct crowd *alone, struct c
         const struct work *w = &many->work[i], *a = &alone->work[i];
         const char *what = w->x->dropped ? NULL : difference(w, a);
         told->compared += !w->x->dropped;
+        told->thought[w->r.thought]++;
         told->cancelled += w->r.finish == FINISH_CANCEL;
         if (what) {
             print_difference(w, a, what);

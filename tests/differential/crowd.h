@@ -68,6 +68,9 @@ struct crowd_request {
     int max_new, top_k, grammar, logits_from;
     float temperature, top_p, min_p;
     bool ignore_eos;
+    /* thinking before the reply: budget (0 = none), the text of a token that ends it, tokens that
+     * the engine adds */
+    int max_think, think_close, n_think_end, n_think_after;
     uint64_t seed;
     int n_cont, cont_len[CROWD_CONTS],
         cont_shared; /* common tokens at the start of all continuations */
@@ -93,6 +96,7 @@ struct crowd_told {
     double patience;
     volatile long compared, cancelled, preempted, cached, drafted, accepted, branched, swapped,
         limited;
+    volatile long thought[5]; /* blocks by enum thought */
 };
 
 struct crowd_place {

@@ -16,6 +16,7 @@
 
 #include "crowd.h"
 #include "differ.h"
+#include "request.h"
 #include "test.h"
 
 enum { BLOCKS = 2 * CROWD_REQUESTS - 1 }; /* of 64, 32, .., 1 requests */
@@ -202,13 +203,15 @@ static bool enough(const struct engine_test *t)
     printf("%ld crowds, %ld failed, %ld refused; %ld requests compared, %ld cancelled; %ld "
            "preempted, %ld prompt tokens "
            "cached, %ld of %ld drafts accepted, %ld branches taken, %ld pages swapped in, %ld with "
-           "streamed weights\n",
+           "streamed weights; thinking closed by %ld models, %ld budgets, %ld end tokens\n",
            t->trials, t->failed, t->refused, w->compared, w->cancelled, w->preempted, w->cached,
-           w->accepted, w->drafted, w->branched, w->swapped, w->limited);
+           w->accepted, w->drafted, w->branched, w->swapped, w->limited, w->thought[THOUGHT_CLOSED],
+           w->thought[THOUGHT_CUT], w->thought[THOUGHT_EOS]);
     if (t->trials < 100)
         return true;
     bool met = w->cancelled && w->preempted && w->cached && w->accepted &&
                w->accepted < w->drafted && w->branched && w->swapped &&
+               w->thought[THOUGHT_CLOSED] && w->thought[THOUGHT_CUT] && w->thought[THOUGHT_EOS] &&
                (w->limited || !t->place.has_cudahost);
     if (!met)
         printf("FAILED: a figure above is 0: these crowds exercise too little\n");

@@ -10,7 +10,22 @@
 
 #define MODELS(X)                                                                                  \
     X(llama_gqa)                                                                                   \
-    X(llama_mha_tied) X(llama_rope31) X(llama_2) X(llama_head_dim) X(mistral) X(qwen2) X(qwen3)
+    X(llama_mha_tied)                                                                              \
+    X(llama_rope31)                                                                                \
+    X(llama_2)                                                                                     \
+    X(llama_head_dim)                                                                              \
+    X(mistral)                                                                                     \
+    X(qwen2)                                                                                       \
+    X(qwen3)                                                                                       \
+    X(gemma3)                                                                                      \
+    X(gemma3_pattern)                                                                              \
+    X(phi3)                                                                                        \
+    X(phi3_long)                                                                                   \
+    X(phi3_short)                                                                                  \
+    X(mistral_window)                                                                              \
+    X(llama_bias)                                                                                  \
+    X(llama_linear)                                                                                \
+    X(qwen2_yarn)
 
 enum { MAX_PROMPTS = 4, MAX_POS = 16 };
 
@@ -171,27 +186,68 @@ static double prompt_check(struct engine *en, const char *what, const struct gol
     return used;
 }
 
+static struct engine_options options(const char *model, const struct setup *s)
+{
+    /* 64 rows a step: three chunks of the longer prompt must give the same result. */
+    return (struct engine_options){.model = model,
+                                   .backend = s->backend,
+                                   .kv_fmt = s->kv_fmt,
+                                   .n_threads = 2,
+                                   .n_ctx = 256,
+                                   .n_seq = 2,
+                                   .batch_tokens = 64};
+}
+
+static void logits_check(struct engine *en, const char *what, const struct golden *g,
+                         const struct setup *s)
+{
+    assert_int_equal(engine_info(en)->n_vocab, g->n_vocab);
+    double used = 0;
+    for (int i = 0; i < g->n_prompt; i++)
+        used = fmax(used, prompt_check(en, what, g, &g->prompt[i], s));
+    print_message("%s: %.1f %% of the tolerance\n", what, 100 * used);
+}
+
 static void setup_check(const char *name, const char *model, const struct golden *g,
                         const struct setup *s)
 {
     struct err e;
     struct engine *en;
-    /* 64 rows a step: three chunks of the longer prompt must give the same result. */
-    struct engine_options opt = {.model = model,
-                                 .backend = s->backend,
-                                 .kv_fmt = s->kv_fmt,
-                                 .n_threads = 2,
-                                 .n_ctx = 256,
-                                 .n_seq = 2,
-                                 .batch_tokens = 64};
-    ok(engine_open(&opt, &en, &e));
-    assert_int_equal(engine_info(en)->n_vocab, g->n_vocab);
+    const struct engine_options opt = options(model, s);
     char what[128];
     snprintf(what, sizeof what, "%s on %s, %s cache", name, s->backend, fmt_info(s->kv_fmt)->name);
-    double used = 0;
-    for (int i = 0; i < g->n_prompt; i++)
-        used = fmax(used, prompt_check(en, what, g, &g->prompt[i], s));
-    print_message("%s: %.1f %% of the tolerance\n", what, 100 * used);
+    ok(engine_open(&opt, &en, &e));
+    logits_check(en, what, g, s);
+    engine_close(en);
+}
+
+/* The parts beside the device: all ffn parts on the CPU, or some parts streamed. */
+static void places_check(const char *name, const char *model, const struct golden *g)
+{
+    static const struct plan_rates rates = {
+        .vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12, .hop_s = 1e-5, .step_s = 1e-4};
+    static const struct setup s = {"cudahost", FMT_F32, 0, 1e-4};
+    struct err e;
+    struct engine *en;
+    char what[128];
+    struct engine_options opt = options(model, &s);
+    opt.rates = &rates;
+    opt.kv_bytes = 1 << 20;
+    opt.cpu_layers = (struct option_auto){true, 2};
+    ok(engine_open(&opt, &en, &e));
+    const struct plan *p = engine_info(en)->plan;
+    assert_true(p->host_bytes > 0);
+    const uint64_t all = p->total_bytes + p->host_bytes, ffn = p->host_bytes;
+    snprintf(what, sizeof what, "%s with two ffn parts on the CPU", name);
+    logits_check(en, what, g, &s);
+    engine_close(en);
+    opt.cpu_layers = (struct option_auto){true, 0};
+    opt.vram_bytes = all - ffn / 4;
+    opt.placement = PLAN_THROUGHPUT;
+    ok(engine_open(&opt, &en, &e));
+    assert_true(engine_info(en)->plan->stream_bytes > 0);
+    snprintf(what, sizeof what, "%s with streamed parts", name);
+    logits_check(en, what, g, &s);
     engine_close(en);
 }
 
@@ -206,6 +262,24 @@ static void model_check(const char *name)
         if (test_backend(setups[i].backend))
             setup_check(name, model, &g, &setups[i]);
     free(g.bytes);
+}
+
+/* Fused tensors and post-norms in every place. */
+static void logits_do_not_depend_on_the_place(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"phi3", "gemma3"};
+    if (!test_backend("cudahost"))
+        skip();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[1024], model[1024];
+        struct golden g;
+        snprintf(path, sizeof path, "%s/logits_%s.bin", TEST_GOLDEN, names[i]);
+        snprintf(model, sizeof model, "%s/logits_%s.gguf", TEST_GOLDEN, names[i]);
+        golden_read(path, &g);
+        places_check(names[i], model, &g);
+        free(g.bytes);
+    }
 }
 
 #define X(name)                                                                                    \
@@ -223,6 +297,7 @@ int main(void)
 #define X(name) cmocka_unit_test(logits_of_##name##_match_transformers),
         MODELS(X)
 #undef X
+            cmocka_unit_test(logits_do_not_depend_on_the_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 /*
  * Fuzzes both tokenizers. Input that begins with "GGUF" is a model file: if it is valid, its
  * vocabulary is opened and used. Any other input is text for the two small vocabularies of
- * tests/golden. In both cases encoded text decodes to the same bytes, and plain text gives no
- * control token.
+ * tests/golden; its length chooses the pre-tokenizer. There encoded text decodes to the same bytes,
+ * and plain text gives no control token.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,31 +51,35 @@ static void use_file(const uint8_t *data, size_t size)
     static const char text[] = "The a patient's  \n\n 12345 \xc3\xa9\xff<|eot_id|></s>";
     struct gguf *g = NULL;
     struct tokenizer *t = NULL;
+    struct chat *c = NULL;
     struct token_list l = {0};
     struct err e;
-    enum chat_kind kind;
     const struct chat_message m = {"user", text, sizeof text - 1};
     void *copy = mem_aligned(size);
     memcpy(copy, data, size);
-    if (gguf_open_memory(copy, size, "fuzz.gguf", &g, &e) == 0 && tokenizer_open(g, &t, &e) == 0) {
+    if (gguf_open_memory(copy, size, "fuzz.gguf", &g, &e) == 0 &&
+        tokenizer_open(g, NULL, &t, &e) == 0) {
         (void)tokenizer_encode(t, text, sizeof text - 1, 0, &l, &e);
         for (size_t i = 0; i < l.n; i++)
             require(l.id[i] >= 0 && l.id[i] < tokenizer_n_vocab(t), "an id outside the vocabulary");
-        if (chat_detect(g, t, &kind, &e) == 0)
-            (void)chat_render(kind, t, &m, 1, &l, &e);
+        if (chat_open(g, t, &(struct chat_options){0}, &c, &e) == 0)
+            (void)chat_render(c, &m, 1, CHAT_THINK_DEFAULT, &l, &e);
     }
     token_list_free(&l);
+    chat_close(c);
     tokenizer_close(t);
     gguf_close(g);
     mem_free(copy);
 }
 
-static void use_text(const char *file, const char *s, size_t n)
+/* pre: NULL = the file's */
+static void use_text(const char *file, const char *pre, const char *s, size_t n)
 {
     struct gguf *g;
     struct tokenizer *t;
     struct err e;
-    require(gguf_open(file, &g, &e) == 0 && tokenizer_open(g, &t, &e) == 0, "no small vocabulary");
+    require(gguf_open(file, &g, &e) == 0 && tokenizer_open(g, pre, &t, &e) == 0,
+            "no small vocabulary");
     round_trip(t, s, n, 0);
     round_trip(t, s, n, TOK_SPECIAL);
     tokenizer_close(t);
@@ -88,7 +92,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         use_file(data, size);
         return 0;
     }
-    use_text(TEST_GOLDEN "/vocab_bpe.gguf", (const char *)data, size);
-    use_text(TEST_GOLDEN "/vocab_spm.gguf", (const char *)data, size);
+    static const char *const pre[] = {"llama-bpe",      "gpt-2",       "qwen2",  "qwen35",
+                                      "smollm",         "tekken",      "gpt-4o", "deepseek-llm",
+                                      "deepseek-coder", "deepseek-v3", "falcon", "default"};
+    const char *name = pre[size % (sizeof pre / sizeof pre[0])];
+    use_text(TEST_GOLDEN "/vocab_bpe.gguf", name, (const char *)data, size);
+    use_text(TEST_GOLDEN "/vocab_spm.gguf", NULL, (const char *)data, size);
     return 0;
 }

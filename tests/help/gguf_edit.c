@@ -5,7 +5,7 @@
 #include "gguf_write.h"
 #include "test.h"
 
-enum { MAX_CHANGES = 16, MAX_ITEMS = 64 };
+enum { MAX_CHANGES = 32, MAX_ITEMS = 64 };
 
 struct edit { /* one change: WHAT:NAME=VALUE */
     char what[8], name[96], value[64];
@@ -29,7 +29,8 @@ static struct edits edits_read(const struct gguf *g, const char *text)
         if (sscanf(text, "%7[^:]:%63[^=,]=%63[^,]", c->what, name, c->value) < 2)
             fail_msg("bad change '%s'", text);
         bool whole = !strncmp(name, "tokenizer.", 10) || !strncmp(name, "general.", 8) ||
-                     !strcmp(c->what, "bias") || !strcmp(c->what, "nan");
+                     !strcmp(c->what, "bias") || !strcmp(c->what, "nan") ||
+                     !strcmp(c->what, "piece");
         snprintf(c->name, sizeof c->name, "%.*s%s%s", whole ? 0 : (int)arch.len, arch.s,
                  whole ? "" : ".", name);
     }
@@ -41,7 +42,8 @@ static const struct edit *edits_find(const struct edits *all, const char *what,
 {
     for (int i = 0; i < all->n; i++) {
         const struct edit *c = &all->e[i];
-        bool tensor = !strcmp(c->what, "bias") || !strcmp(c->what, "nan");
+        bool tensor =
+            !strcmp(c->what, "bias") || !strcmp(c->what, "nan") || !strcmp(c->what, "piece");
         if (strlen(c->name) == name.len && !memcmp(c->name, name.s, name.len) &&
             (what ? !strcmp(c->what, what) : !tensor))
             return c;
@@ -90,14 +92,36 @@ static void put_key(struct gguf_writer *w, const struct edit *c)
     }
 }
 
+/* The tokens of the vocabulary, some of them renamed. */
+static void put_pieces(struct gguf_writer *w, const struct gguf_kv *kv, const struct edits *all)
+{
+    struct err e;
+    struct gguf_str *s = malloc(kv->count * sizeof *s);
+    assert_non_null(s);
+    memcpy(s, kv->strings, kv->count * sizeof *s);
+    for (int i = 0; i < all->n; i++)
+        if (!strcmp(all->e[i].what, "piece")) {
+            size_t id = strtoul(all->e[i].name, NULL, 10);
+            assert_true(id < kv->count);
+            s[id] = (struct gguf_str){all->e[i].value, strlen(all->e[i].value)};
+        }
+    ok(gguf_put_strings(w, "tokenizer.ggml.tokens", s, kv->count, &e));
+    free(s);
+}
+
 static void put_keys(const struct gguf *g, struct gguf_writer *w, const struct edits *all)
 {
     struct err e;
-    for (size_t i = 0; i < gguf_n_kv(g); i++)
-        if (!edits_find(all, NULL, gguf_kv_at(g, i)->key))
-            ok(gguf_put_kv(w, gguf_kv_at(g, i), &e));
+    for (size_t i = 0; i < gguf_n_kv(g); i++) {
+        const struct gguf_kv *kv = gguf_kv_at(g, i);
+        if (kv->key.len == 21 && !memcmp(kv->key.s, "tokenizer.ggml.tokens", 21))
+            put_pieces(w, kv, all);
+        else if (!edits_find(all, NULL, kv->key))
+            ok(gguf_put_kv(w, kv, &e));
+    }
     for (int i = 0; i < all->n; i++)
-        if (strcmp(all->e[i].what, "bias") != 0 && strcmp(all->e[i].what, "nan") != 0)
+        if (strcmp(all->e[i].what, "bias") != 0 && strcmp(all->e[i].what, "nan") != 0 &&
+            strcmp(all->e[i].what, "piece") != 0)
             put_key(w, &all->e[i]);
 }
 

@@ -9,6 +9,7 @@
  *                   layer. Element i of layer l is ((7 i + 3 l) mod 11 - 5) / 16.
  *   nan:TENSOR=I    makes element I of an F32 tensor NaN
  *   nan:TENSOR=I X  makes element I of an F32 tensor X
+ *   piece:ID=TEXT   renames a token of the vocabulary
  *
  * The architecture's name is put before KEY, unless KEY begins with "tokenizer." or "general.".
  */

@@ -172,6 +172,18 @@ static void script_close(struct llm_call *c, size_t own)
     grammar_free(g);
 }
 
+/* The thinking before a reply. It depends on the call alone, as the reply does. */
+static void script_think(struct llm_call *c, const struct script *s)
+{
+    if (s->thought != LLM_THOUGHT_NONE)
+        c->thought = s->thought;
+    if (s->think)
+        str_adds(&c->think, s->think);
+    else
+        str_addf(&c->think, "Case %u: \"final_answer\": \"A\"? No.\n",
+                 rng_below(script_key(c), 90, 1000));
+}
+
 void script_answer(struct llm_call *c, void *user)
 {
     struct script *s = user;
@@ -180,6 +192,8 @@ void script_answer(struct llm_call *c, void *user)
                 (s->only_index < 0 || s->only_index == k->index);
     s->calls++;
     c->finish = LLM_STOP;
+    if (c->max_think)
+        script_think(c, s);
     switch (here ? s->mood : SCRIPT_GOOD) {
     case SCRIPT_GOOD:
         script_good(c, k);
@@ -214,7 +228,8 @@ void script_answer(struct llm_call *c, void *user)
     }
 }
 
-void bench_open(struct bench *b, uint64_t order, const char *const *sets)
+/* The bench without its strategy. */
+static void bench_begin(struct bench *b, uint64_t order, const char *const *sets, bool thinks)
 {
     struct err e;
     memset(b, 0, sizeof *b);
@@ -224,8 +239,24 @@ void bench_open(struct bench *b, uint64_t order, const char *const *sets)
         ok(config_set(&b->config, *sets, &e));
     ok(catalog_read("", &b->catalog, &e));
     ok(llm_script_open(script_answer, &b->script, order, &b->llm, &e));
+    llm_script_thinks(b->llm, thinks);
     b->env = (struct strategy_env){.llm = b->llm, .config = &b->config, .catalog = &b->catalog};
+}
+
+void bench_open(struct bench *b, uint64_t order, const char *const *sets)
+{
+    struct err e;
+    bench_begin(b, order, sets, false);
     ok(strategy_open(&b->env, &e));
+}
+
+int bench_think(struct bench *b, uint64_t order, const char *const *sets, struct err *e)
+{
+    bench_begin(b, order, sets, true);
+    int rc = strategy_open(&b->env, e);
+    if (rc < 0)
+        bench_close(b);
+    return rc;
 }
 
 void bench_close(struct bench *b)

@@ -31,6 +31,10 @@ struct script {
     /* SCRIPT_CLOSED: the question's number replaces own; a shorter reply stays whole */
     bool own_by_question;
     long calls;
+    /* of calls that may think: the end of the block (LLM_THOUGHT_NONE: closed by the model), and
+     * the text in place of the script's own */
+    enum llm_thought thought;
+    const char *think;
 };
 
 void script_answer(struct llm_call *c, void *user); /* user: struct script */
@@ -45,6 +49,8 @@ struct bench {
 };
 /* sets: assignments for config_set, NULL-terminated. Fails the test on error. */
 void bench_open(struct bench *b, uint64_t order, const char *const *sets);
+/* The same with a model that thinks; on failure nothing stays open. */
+int bench_think(struct bench *b, uint64_t order, const char *const *sets, struct err *e);
 void bench_close(struct bench *b);
 
 /* Like test_mkdir, but in memory if the machine has such a folder: thousands of fsyncs would only

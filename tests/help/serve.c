@@ -57,6 +57,19 @@ struct jobs *jobs_make(int n, int lo, int hi, int max_new, uint64_t seed, int n_
     return js;
 }
 
+void jobs_think(struct jobs *js, const struct request_think *t)
+{
+    for (int i = 0; i < js->n; i++) {
+        struct job *j = &js->job[i];
+        j->r.think = *t;
+        size_t most = (size_t)request_most(&j->r);
+        free(j->out);
+        free(j->lp);
+        j->r.out = j->out = calloc(most, sizeof *j->out);
+        j->r.out_lp = j->lp = calloc(most, sizeof *j->lp);
+    }
+}
+
 void jobs_free(struct jobs *js)
 {
     for (int i = 0; i < js->n; i++) {
@@ -116,6 +129,11 @@ void jobs_equal(const struct jobs *a, const struct jobs *b, const char *what)
             fail_msg("%s: request %d ended %s with %d tokens (%s), reference %s with %d", what, i,
                      finish_name(y->finish), y->n_out, y->err.msg, finish_name(x->finish),
                      x->n_out);
+        if (x->n_think != y->n_think || x->thought != y->thought || x->n_own != y->n_own)
+            fail_msg("%s: request %d thought %d tokens (%s) and has %d of its own, reference %d "
+                     "(%s) and %d",
+                     what, i, y->n_think, thought_name(y->thought), y->n_own, x->n_think,
+                     thought_name(x->thought), x->n_own);
         for (int k = 0; k < x->n_out; k++)
             if (x->out[k] != y->out[k] || memcmp(&x->out_lp[k], &y->out_lp[k], sizeof(float)))
                 fail_msg("%s: request %d token %d: %d (%.9g), reference %d (%.9g)", what, i, k,

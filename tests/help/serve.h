@@ -19,6 +19,8 @@ struct jobs {
 
 /* Makes n requests: seeded random prompts of lo..hi tokens, and max_new tokens to generate each. */
 struct jobs *jobs_make(int n, int lo, int hi, int max_new, uint64_t seed, int n_vocab);
+/* Gives every request a block of thinking; the arrays of t must outlive them. */
+void jobs_think(struct jobs *js, const struct request_think *t);
 void jobs_free(struct jobs *js);
 int jobs_try(struct engine *en, struct jobs *js, int i, struct err *e); /* submits one */
 /* fails the test on refusal */

@@ -165,6 +165,7 @@ enum { HEADS = 4, KV_HEADS = 2, DIM = 64, LEN = 150 };
 struct paging {             /* how one sequence is laid out and fed */
     int page_tokens, chunk; /* chunk: query rows per call */
     bool reverse, beside;   /* pages from the end; a second sequence in the same calls */
+    int window;
 };
 
 /* A cache with room for two sequences; the second one has the rows of `other`. */
@@ -218,7 +219,8 @@ static void attend(struct world *w, enum fmt fmt, struct paging pg, const float 
                                          .max_pages = pages,
                                          .max_kv_len = LEN,
                                          .n_head = HEADS,
-                                         .scale = 0.125f};
+                                         .scale = 0.125f,
+                                         .window = pg.window};
         ok(w->ops->attention(w->ops, NULL, &a, &e));
         memcpy(y + at * wide, ys, (size_t)(n * wide) * sizeof *y);
     }
@@ -232,25 +234,32 @@ static void attention_layouts(struct world *w)
 {
     static const enum fmt fmts[] = {FMT_F16, FMT_Q8_0, FMT_F32};
     static const struct paging layouts[] = {
-        {32, LEN, true, false}, {64, LEN, false, false}, {16, 1, false, false},
-        {16, 7, true, false},   {64, 33, false, true},   {16, 32, true, true},
-        {32, 1, true, true},    {16, LEN, false, true},
+        {32, LEN, true, false, 0}, {64, LEN, false, false, 0}, {16, 1, false, false, 0},
+        {16, 7, true, false, 0},   {64, 33, false, true, 0},   {16, 32, true, true, 0},
+        {32, 1, true, true, 0},    {16, LEN, false, true, 0},
     };
+    static const int windows[] = {0, 1, 40, 64, LEN};
     enum { N = LEN * HEADS * DIM };
     float *q = floats(N, 7, 2), *k = floats(LEN * KV_HEADS * DIM, 8, 1);
     float *v = floats(LEN * KV_HEADS * DIM, 9, 1), *want = floats(N, 10, 1),
           *got = floats(N, 11, 1);
-    for (size_t f = 0; f < sizeof fmts / sizeof *fmts; f++) {
-        attend(w, fmts[f], (struct paging){16, LEN, false, false}, q, k, v, want);
+    enum { FMTS = sizeof fmts / sizeof *fmts, WINDOWS = sizeof windows / sizeof *windows };
+    for (int n = 0; n < FMTS * WINDOWS; n++) {
+        const enum fmt fmt = fmts[n / WINDOWS];
+        struct paging pg = {16, LEN, false, false, windows[n % WINDOWS]};
+        attend(w, fmt, pg, q, k, v, want);
         for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++) {
-            attend(w, fmts[f], layouts[l], q, k, v, got);
+            pg = layouts[l];
+            pg.window = windows[n % WINDOWS];
+            attend(w, fmt, pg, q, k, v, got);
             for (int i = 0; i < N; i++)
                 if (memcmp(&got[i], &want[i], sizeof *got) != 0)
-                    fail_msg("%s on %s, pages of %d, chunks of %d%s%s: row %d differs: %.9g, %.9g",
-                             fmt_info(fmts[f])->name, w->ops->dev->name, layouts[l].page_tokens,
-                             layouts[l].chunk, layouts[l].reverse ? ", reversed" : "",
-                             layouts[l].beside ? ", beside another" : "", i / (HEADS * DIM),
-                             (double)got[i], (double)want[i]);
+                    fail_msg("%s on %s, pages of %d, chunks of %d, window %d%s%s: row %d differs: "
+                             "%.9g, %.9g",
+                             fmt_info(fmt)->name, w->ops->dev->name, pg.page_tokens, pg.chunk,
+                             pg.window, pg.reverse ? ", reversed" : "",
+                             pg.beside ? ", beside another" : "", i / (HEADS * DIM), (double)got[i],
+                             (double)want[i]);
         }
     }
     free(q);

@@ -2,6 +2,7 @@
  * no op: a new op is tested once it has cases. */
 #include "case.h"
 #include "cpu_isa.h"
+#include "fmt_random.h"
 #include "test.h"
 
 /* the only instruction set to test, beside the scalar one; NULL: all of this machine */
@@ -189,19 +190,55 @@ static void norm_apart(struct op_case *c, struct ops *ops)
     struct case_device d;
     const struct matmul_args *m = &c->args.matmul;
     ok(case_upload(c, ops, 0, &d, &e));
-    const struct rmsnorm_args a = {d.dev[0], d.dev[c->n_buf - 1], d.dev[0], m->n_row,
-                                   m->n_in,  m->norm.eps};
+    const struct rmsnorm_args a = {.x = d.dev[0],
+                                   .w = d.dev[c->n_buf - 1],
+                                   .y = d.dev[0],
+                                   .n_row = m->n_row,
+                                   .n = m->n_in,
+                                   .eps = m->norm.eps};
     ok(ops->rmsnorm(ops, NULL, &a, &e));
     ok(case_download(c, &d, 0, c->buf[0].host, &e));
     case_release(&d);
     c->n_buf--;
 }
 
+static bool with_add(const struct op_case *c)
+{
+    return c->args.rmsnorm.add;
+}
+
+static int run_add(const struct op_case *c, void *const *dev, struct ops *ops, struct stream *s,
+                   struct err *e)
+{
+    struct add_args a = c->args.add;
+    a.x = dev[0];
+    a.y = dev[2];
+    return ops->add(ops, s, &a, e);
+}
+
+/* What is left of the case is an addition. */
+static void norm_before_add(struct op_case *c, struct ops *ops)
+{
+    struct err e = {0};
+    struct case_device d;
+    struct rmsnorm_args a = c->args.rmsnorm;
+    ok(case_upload(c, ops, 0, &d, &e));
+    a.x = d.dev[0];
+    a.w = d.dev[1];
+    a.y = d.dev[0];
+    a.add = false;
+    ok(ops->rmsnorm(ops, NULL, &a, &e));
+    ok(case_download(c, &d, 0, c->buf[0].host, &e));
+    case_release(&d);
+    c->args.add = (struct add_args){.n_row = a.n_row, .n = a.n};
+    c->run = run_add;
+}
+
 static const struct fusion {
     enum op op;
     bool (*with)(const struct op_case *c);
     void (*apart)(struct op_case *c, struct ops *ops);
-} fusions[] = {{OP_matmul, with_norm, norm_apart}};
+} fusions[] = {{OP_matmul, with_norm, norm_apart}, {OP_rmsnorm, with_add, norm_before_add}};
 
 static void case_apart_is_the_same(const struct fusion *f, struct op_case *c, struct ops *ops,
                                    const char *isa)
@@ -261,6 +298,86 @@ static void what_an_op_does_on_the_way_has_the_bits_of_its_own_op(void **state)
     }
     ops_close(ops);
     ops_apart_are_the_same("cudahost", "auto");
+}
+
+/* Three ranges of rows of one matrix, such as q, k and v of one tensor in a file, in calls of several
+ * and of one. The ranges end within strips; each is packed on its own. */
+static void ranges_of_one_matrix(struct ops *ops, enum fmt fmt)
+{
+    enum { N_IN = 512, ROWS = 3, PARTS = 3, MOST = 72 };
+    static const int64_t first[PARTS + 1] = {0, 40, 48, 72};
+    struct err e = {0};
+    size_t row;
+    assert_true(fmt_row_bytes(fmt, N_IN, &row));
+    const struct fmt_info *f = fmt_info(fmt);
+    struct op_case c = {0};
+    struct buf data, scratch;
+    const struct dev_api *api = ops->dev->api;
+    struct ops_limits limits = {.max_rows = ROWS, .max_in = N_IN, .max_out = MOST};
+    limits.weights[fmt] = true;
+    float *x = case_floats(&c, "x", CASE_IN, ROWS * N_IN, 5, 1);
+    float *whole = case_floats(&c, "y", CASE_OUT, ROWS * MOST, 6, 1);
+    float *part = case_floats(&c, "y", CASE_OUT, ROWS * MOST, 7, 1);
+    ok(case_done(&c, &e));
+    const size_t bytes = ops->scratch_bytes(ops, &limits);
+    ok(api->alloc(ops->dev, MEM_DEVICE, MOST * row, &data, &e));
+    ok(api->alloc(ops->dev, MEM_DEVICE, bytes, &scratch, &e));
+    ops->bind_scratch(ops, scratch.ptr, bytes);
+    fmt_random(fmt, 9, 0, MOST * (N_IN / f->block_elems), 0.05f, data.ptr);
+    struct tensor w = {
+        .fmt = fmt, .n_dim = 2, .dim = {MOST, N_IN, 1, 1}, .row_bytes = row, .data = data.ptr};
+    struct tensor range[PARTS];
+    struct matmul_args a = {
+        .x = x, .n_row = ROWS, .n_in = N_IN, .n_out = 1, .out = {{&w, NULL, whole}}};
+    ok(ops->matmul(ops, NULL, &a, &e));
+    for (int i = 0; i < PARTS; i++) {
+        range[i] = w;
+        range[i].dim[0] = first[i + 1] - first[i];
+        range[i].data = (char *)data.ptr + (size_t)first[i] * row;
+        if (ops->packs && ops->packs(ops, &range[i])) {
+            ok(ops->pack(ops, &range[i], 0, range[i].dim[0], NULL, NULL, &e));
+            range[i].lanes = true;
+        }
+        a.out[i] = (struct matmul_out){&range[i], NULL, part + ROWS * first[i]};
+    }
+    for (int n_row = 1; n_row <= ROWS; n_row += ROWS - 1) {
+        a.n_row = n_row;
+        a.n_out = PARTS;
+        ok(ops->matmul(ops, NULL, &a, &e));
+        for (int i = 0; i < PARTS; i++)
+            for (int r = 0; r < n_row; r++) {
+                const int64_t n = range[i].dim[0];
+                if (memcmp(a.out[i].y + r * n, whole + r * MOST + first[i], (size_t)n * sizeof *x))
+                    fail_msg("%s on %s: rows %d to %d of a matrix have other bits as a matrix of "
+                             "their own",
+                             f->name, ops->dev->name, (int)first[i], (int)first[i + 1] - 1);
+            }
+    }
+    ops->bind_scratch(ops, NULL, 0);
+    api->free(ops->dev, &scratch);
+    api->free(ops->dev, &data);
+    case_free(&c);
+}
+
+static void ranges_of_rows_are_matrices(void **state)
+{
+    (void)state;
+    for (int k = -2; k < CPU_ISA_COUNT; k++) {
+        struct err e = {0};
+        struct ops *ops = NULL;
+        const char *kind = k == -2 ? "ref" : k == -1 ? "cudahost" : "cpu";
+        if (k < 0 ? only != NULL : !tried(k))
+            continue;
+        const struct ops_options opt = {.isa = k < 0 ? NULL : cpu_isa_name((enum cpu_isa)k)};
+        if (ops_open(kind, &opt, &ops, &e) < 0) {
+            assert_int_equal(k, -1);
+            print_message("cudahost: skipped, not in this build\n");
+            continue;
+        }
+        for (int fmt = 0; fmt < FMT_COUNT; fmt++)
+            ranges_of_one_matrix(ops, (enum fmt)fmt);
+        ops_close(ops);
+    }
 }
 
 static void a_comparison_sees_nan_and_names_the_worst(void **state)
@@ -332,6 +449,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_op_agrees_with_the_oracle),
         cmocka_unit_test(bits_do_not_depend_on_isa_or_threads),
         cmocka_unit_test(bits_do_not_depend_on_the_order_of_weights),
+        cmocka_unit_test(ranges_of_rows_are_matrices),
         cmocka_unit_test(what_an_op_does_on_the_way_has_the_bits_of_its_own_op),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,6 +58,8 @@ static void row_ops_name_what_is_wrong(void **state)
     const struct tensor t = {
         .fmt = FMT_F32, .n_dim = 2, .dim = {4, 8, 1, 1}, .row_bytes = 32, .data = x};
     struct embed_args embed = {.table = &t, .id = ids, .y = y, .n_row = 2};
+    BOTH(embed, &embed, "embed: scale is 0, must be finite and not 0");
+    embed.scale = 1;
     ids[1] = 4;
     BOTH(embed, &embed, "embed: id[1] is 4, must be 0 to 3");
     ids[1] = -1;
@@ -65,6 +67,8 @@ static void row_ops_name_what_is_wrong(void **state)
     ids[1] = 0;
     embed.y = NULL;
     BOTH(embed, &embed, "embed: y is NULL");
+    BOTH(rmsnorm, &((struct rmsnorm_args){.x = x, .w = x, .y = x, .n_row = 1, .n = 4, .add = true}),
+         "rmsnorm: x and y are one array, add needs two");
     BOTH(add, &((struct add_args){.x = x, .y = y, .n_row = -1, .n = 4}), "add: n_row is -1");
     BOTH(rmsnorm, &((struct rmsnorm_args){.x = x, .w = x, .y = y, .n_row = 1}), "rmsnorm: n is 0");
     BOTH(rmsnorm, &((struct rmsnorm_args){.x = x, .w = x, .y = y, .n_row = 1, .n = 4, .eps = NAN}),
@@ -93,6 +97,10 @@ static void matmul_names_what_is_wrong(void **state)
     a.n_out = 1;
     a.epilogue = EPI_SWIGLU;
     BOTH(matmul, &a, "swiglu epilogue takes 2 matrices, not 1");
+    a.epilogue = EPI_GEGLU;
+    BOTH(matmul, &a, "geglu epilogue takes 2 matrices, not 1");
+    a.epilogue = (enum matmul_epilogue)(EPI_GEGLU + 1);
+    BOTH(matmul, &a, "unknown epilogue 4, limit 3");
     a.epilogue = EPI_STORE;
     a.out[0].w = &narrow;
     BOTH(matmul, &a, "out[0].w has rows of 6 elements, x of 8");
@@ -176,6 +184,9 @@ static void cache_ops_name_what_is_wrong(void **state)
     a.n_head = 3;
     BOTH(attention, &a, "n_head is 3, not a multiple of 2");
     a.n_head = 4;
+    a.window = -1;
+    BOTH(attention, &a, "attention: window is -1, must be at least 0");
+    a.window = 0;
     a.n_row = 4;
     BOTH(attention, &a, "q_start runs from 0 to 3, must be 0 to 4");
 }

@@ -73,12 +73,28 @@ static void silu_keeps_its_ends(void **state)
     assert_true(fabs((double)y[5] - 1 / (1 + exp(-1))) < 1e-7);
 }
 
+static void gelu_keeps_its_ends(void **state)
+{
+    (void)state;
+    const float x[V16] = {0, 200, -200, INFINITY, NAN, 1, -1, 3, -3, 1e-3f, 1e30f, -1e30f, -0.5f};
+    float y[V16];
+    v16_store(y, v16_gelu(v16_load(x)));
+    assert_true(y[0] == 0 && y[1] == 200 && y[2] == 0 && y[3] == INFINITY && isnan(y[4]));
+    assert_true(y[10] == 1e30f && y[11] == 0);
+    for (int i = 0; i < 13; i++) {
+        const double v = (double)x[i], u = sqrt(2 / acos(-1)) * (v + 0.044715 * v * v * v);
+        if (fabs(v) <= 3)
+            assert_true(fabs((double)y[i] - v / 2 * (1 + tanh(u))) <= 3e-7);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp_is_within_an_ulp),
         cmocka_unit_test(log_is_within_an_ulp),
         cmocka_unit_test(silu_keeps_its_ends),
+        cmocka_unit_test(gelu_keeps_its_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

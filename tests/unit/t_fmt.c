@@ -38,7 +38,7 @@ static void round_trip(enum fmt f, const float *x, float *y, int64_t n)
     assert_true(fmt_row_bytes(f, n, &bytes));
     unsigned char *block = malloc(bytes); /* exact, so that ASan sees a byte too many */
     assert_non_null(block);
-    ok(fmt_encode_row(f, x, block, n, &e));
+    ok(fmt_encode_row(f, x, NULL, block, n, &e));
     for (int64_t i = 0; i < n; i++)
         y[i] = NAN;
     fmt_info(f)->decode(block, y, n);
@@ -256,7 +256,7 @@ static void q8_0_is_never_off_by_more_than_half_a_step(void **state)
         struct fmt_q8_0 b;
         for (uint64_t i = 0; i < 32; i++)
             x[i] = ldexpf(gaussian(5, i + 64 * (uint64_t)(exponent + 40)), exponent);
-        fmt_q8_0_encode(x, &b, 32);
+        fmt_q8_0_encode(x, NULL, &b, 32);
         fmt_q8_0_decode(&b, y, 32);
         float half = f16_to_f32(b.d) * 0.50001f;
         for (int i = 0; i < 32; i++) {
@@ -365,19 +365,69 @@ static void any_finite_input_gives_a_valid_block(void **state)
 static void a_block_does_not_depend_on_its_neighbours(void **state)
 {
     (void)state;
-    static float x[ROW];
+    static float x[ROW], w[ROW];
     static unsigned char row[ROW * 4], one[1024];
-    for (uint64_t i = 0; i < ROW; i++)
+    for (uint64_t i = 0; i < ROW; i++) {
         x[i] = heavy(13, i) * (i / 256 % 2 ? 100 : 1);
+        w[i] = 0.01f + (float)(rng_u64(5, i) % 1000);
+    }
     for (int f = 0; f < FMT_COUNT; f++) {
         const struct fmt_info *info = fmt_info((enum fmt)f);
         if (!info->encode)
             continue;
-        info->encode(x, row, ROW);
-        for (int64_t k = 0; k < ROW / info->block_elems; k++) {
-            info->encode(x + k * info->block_elems, one, info->block_elems);
-            assert_memory_equal(one, row + (size_t)k * info->block_bytes, info->block_bytes);
+        for (int weighed = 0; weighed < 2; weighed++) {
+            info->encode(x, weighed ? w : NULL, row, ROW);
+            for (int64_t k = 0; k < ROW / info->block_elems; k++) {
+                const int64_t at = k * info->block_elems;
+                info->encode(x + at, weighed ? w + at : NULL, one, info->block_elems);
+                assert_memory_equal(one, row + (size_t)k * info->block_bytes, info->block_bytes);
+            }
         }
+    }
+}
+
+static float importance(uint64_t i)
+{
+    return rng_u64(3, i) % 8 == 0 ? 30 : 0.05f;
+}
+
+/* Sum over the row of importance times squared error. */
+static double weighed_error(const struct fmt_info *info, const float *x, const float *w,
+                            const float *given)
+{
+    static unsigned char row[ROW * 4];
+    static float y[ROW];
+    double sum = 0;
+    info->encode(x, given, row, ROW);
+    info->decode(row, y, ROW);
+    for (int i = 0; i < ROW; i++)
+        sum += (double)w[i] * ((double)y[i] - (double)x[i]) * ((double)y[i] - (double)x[i]);
+    return sum;
+}
+
+static void importances_lower_the_error_that_they_weigh(void **state)
+{
+    (void)state;
+    static float x[ROW], w[ROW], even[ROW];
+    static unsigned char plain[ROW * 4], same[ROW * 4];
+    for (uint64_t i = 0; i < ROW; i++) {
+        x[i] = heavy(17, i);
+        w[i] = importance(i);
+        even[i] = 1;
+    }
+    for (int f = 0; f < FMT_COUNT; f++) {
+        const struct fmt_info *info = fmt_info((enum fmt)f);
+        if (!info->encode)
+            continue;
+        info->encode(x, NULL, plain, ROW);
+        info->encode(x, even, same, ROW);
+        assert_memory_equal(same, plain, (size_t)(ROW / info->block_elems) * info->block_bytes);
+        const double without = weighed_error(info, x, w, NULL), with = weighed_error(info, x, w, w);
+        if (!info->fits)
+            assert_true(with == without);
+        else if (!(with < 0.95 * without))
+            fail_msg("%s: weighed error %g with importances, %g without", info->name, with,
+                     without);
     }
 }
 
@@ -389,19 +439,21 @@ static void nan_and_infinity_are_refused_by_index(void **state)
     static unsigned char y[ROW * 4];
     for (int f = 0; f < FMT_COUNT; f++) {
         if (!encodes((enum fmt)f)) {
-            fails(fmt_encode_row((enum fmt)f, x, y, ROW, &e), ERR_BUG, "this format is only read");
+            fails(fmt_encode_row((enum fmt)f, x, NULL, y, ROW, &e), ERR_BUG,
+                  "this format is only read");
             continue;
         }
         x[777] = NAN;
         x[800] = INFINITY;
-        fails(fmt_encode_row((enum fmt)f, x, y, ROW, &e), ERR_DATA,
+        fails(fmt_encode_row((enum fmt)f, x, NULL, y, ROW, &e), ERR_DATA,
               "element 777 of the row is NaN");
         x[777] = -INFINITY;
-        fails(fmt_encode_row((enum fmt)f, x, y, ROW, &e), ERR_DATA, "777 of the row is infinite");
+        fails(fmt_encode_row((enum fmt)f, x, NULL, y, ROW, &e), ERR_DATA,
+              "777 of the row is infinite");
         x[777] = x[800] = 0;
-        ok(fmt_encode_row((enum fmt)f, x, y, ROW, &e));
+        ok(fmt_encode_row((enum fmt)f, x, NULL, y, ROW, &e));
         x[ROW - 1] = NAN;
-        fails(fmt_encode_row((enum fmt)f, x, y, ROW, &e), ERR_DATA, "element 4095");
+        fails(fmt_encode_row((enum fmt)f, x, NULL, y, ROW, &e), ERR_DATA, "element 4095");
         x[ROW - 1] = 0;
     }
 }
@@ -461,6 +513,7 @@ int main(void)
         cmocka_unit_test(equal_numbers_survive),
         cmocka_unit_test(any_finite_input_gives_a_valid_block),
         cmocka_unit_test(a_block_does_not_depend_on_its_neighbours),
+        cmocka_unit_test(importances_lower_the_error_that_they_weigh),
         cmocka_unit_test(nan_and_infinity_are_refused_by_index),
         cmocka_unit_test(names_ids_and_sizes_are_the_table_of_the_format),
         cmocka_unit_test(scales_are_rounded_so_that_nothing_is_clipped),

@@ -1,5 +1,6 @@
 /* Every allocation of reading, writing, binding, planning and placing fails, alone and with all
  * later ones. */
+#include "gguf_cut.h"
 #include "gguf_make.h"
 #include "gguf_write.h"
 #include "names.h"
@@ -20,6 +21,20 @@ static int read_file(void *arg)
     int rc = source_open(model, &g, &e);
     if (rc < 0)
         assert_null(g);
+    gguf_close(g);
+    return rc;
+}
+
+static int read_parts(void *arg)
+{
+    struct err e = {0};
+    struct gguf *g = NULL;
+    char part[300];
+    (void)arg;
+    snprintf(part, sizeof part, "%s/p-00002-of-00003.gguf", dir);
+    int rc = source_open(part, &g, &e);
+    if (rc == 0)
+        assert_int_equal(gguf_n_parts(g), 3);
     gguf_close(g);
     return rc;
 }
@@ -95,12 +110,16 @@ static void every_failed_allocation_is_an_error_and_nothing_leaks(void **state)
     }
     make_save(&m, model);
     make_free(&m);
+    char prefix[300];
+    snprintf(prefix, sizeof prefix, "%s/p", dir);
+    gguf_cut(model, prefix, 3, NULL);
     ok(gguf_open(model, &g, &e));
     ok(ops_open("ref", &(struct ops_options){.n_threads = 1}, &ops, &e));
     char hex[65];
     ok(source_sha256(g, NULL, NULL, hex, &e)); /* OpenSSL sets itself up once, outside the loop */
     for (int sticky = 0; sticky <= 1; sticky++) {
         assert_true(oom_loop(read_file, NULL, sticky) >= 8);
+        assert_true(oom_loop(read_parts, NULL, sticky) >= 20);
         assert_true(oom_loop(hash_file, g, sticky) >= 2);
         assert_true(oom_loop(write_file, g, sticky) >= 8);
         assert_true(oom_loop(bind_and_place, g, sticky) >= 6);

@@ -8,6 +8,7 @@
 #include "vocabulary.h"
 
 #include <time.h>
+#include <unistd.h>
 
 #define FILE_NAME "vocab/ggml-vocab-llama-bpe.gguf"
 #define SPM_NAME "vocab/ggml-vocab-llama-spm.gguf"
@@ -34,7 +35,7 @@ static void real_open(struct real *r, const char *path)
 {
     struct err e;
     ok(gguf_open(path, &r->f, &e));
-    ok(tokenizer_open(r->f, &r->t, &e));
+    ok(tokenizer_open(r->f, NULL, &r->t, &e));
     int64_t t0 = cpu_ns();
     ok(grammar_vocab_open(r->t, &r->v, &e));
     r->open_ns = cpu_ns() - t0;
@@ -203,10 +204,8 @@ static void compare(const struct real *r, const struct grammar *g, const struct 
     }
 }
 
-static void masks_equal_their_definition(const char *name)
+static void masks_equal_their_definition(const char *path)
 {
-    char path[1024];
-    need_data(name, path);
     struct real r = {0};
     struct err e;
     real_open(&r, path);
@@ -229,13 +228,42 @@ static void masks_equal_their_definition(const char *name)
 static void masks_of_llama_3_equal_their_definition(void **state)
 {
     (void)state;
-    masks_equal_their_definition(FILE_NAME);
+    char path[1024];
+    need_data(FILE_NAME, path);
+    masks_equal_their_definition(path);
 }
 
 static void masks_of_llama_2_equal_their_definition(void **state)
 {
     (void)state;
-    masks_equal_their_definition(SPM_NAME);
+    char path[1024];
+    need_data(SPM_NAME, path);
+    masks_equal_their_definition(path);
+}
+
+/* Files of tests/real in the folder that MAS_REAL names. SmolLM2 lacks bytes; Gemma has 262,144
+ * tokens, many of them white space. */
+static void masks_of_real_models_equal_their_definition(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"SmolLM2-135M-Instruct.Q4_1.gguf",
+                                        "gemma-3-270m-q4_k_m.gguf", "qwen2.gguf", "tekken.gguf"};
+    const char *folder = getenv("MAS_REAL");
+    char path[1024];
+    int n = 0;
+    for (size_t i = 0; folder && i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        if (access(path, R_OK)) {
+            print_message("skipped: no %s\n", path);
+            continue;
+        }
+        masks_equal_their_definition(path);
+        n++;
+    }
+    if (!n) {
+        print_message("skipped: MAS_REAL names no folder of model files\n");
+        skip();
+    }
 }
 
 int main(void)
@@ -244,6 +272,7 @@ int main(void)
         cmocka_unit_test(replies_over_the_real_vocabulary_are_valid),
         cmocka_unit_test(masks_of_llama_3_equal_their_definition),
         cmocka_unit_test(masks_of_llama_2_equal_their_definition),
+        cmocka_unit_test(masks_of_real_models_equal_their_definition),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

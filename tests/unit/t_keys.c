@@ -89,8 +89,10 @@ static void what_is_not_computed_is_refused_by_name(void **state)
         {"u32:pooling_type=3", "pooling_type' is 3"},
         {"bool:use_parallel_residual=1", "use_parallel_residual"},
         {"str:rope.scaling.type=longrope",
-         "llama.rope.scaling.type is 'longrope'; supported: none, linear, yarn"},
-        {"str:rope.scaling.type=dynamic", "'dynamic'; supported"},
+         "tensor rope_factors_long.weight is missing, which longrope needs"},
+        {"str:rope.scaling.type=longrope,f32:rope.scaling.factor=4",
+         "llama.rope.scaling.factor is 4 with rope.scaling.type longrope"},
+        {"str:rope.scaling.type=dynamic", "'dynamic'; supported: none, linear, yarn, longrope"},
         {"u32:rope.scaling.type=1", "llama.rope.scaling.type"},
         {"f32:rope.scaling.alpha=1000", "rope.scaling.alpha"},
         {"f32:rope.scaling.factor=-4", "key 'llama.rope.scaling.factor'"},
@@ -112,9 +114,15 @@ static void what_is_not_computed_is_refused_by_name(void **state)
         {"str:rope.scaling.type=yarn,f32:rope.freq_base=1", "YaRN needs a base above 1"},
         {"f32:attention.scale=-1", "llama.attention.scale"},
         {"i32:attention.sliding_window=-1", "llama.attention.sliding_window"},
-        {"u32:attention.sliding_window=64,f32:rope.freq_base_swa=10000",
-         "key 'llama.rope.freq_base_swa' with a sliding window: another RoPE in windowed layers is "
-         "not supported"},
+        {"u32:attention.sliding_window=64,u32:attention.key_length_swa=4",
+         "key 'llama.attention.key_length_swa' with a sliding window: another head size in "
+         "windowed layers is not supported"},
+        {"u32:attention.sliding_window=64,f32:rope.freq_base_swa=0", "llama.rope.freq_base_swa"},
+        {"u32:attention.sliding_window=64,u32s:attention.sliding_window_pattern=1 0 1",
+         "key 'llama.attention.sliding_window_pattern' has 3 elements, must have 2 or be one "
+         "number"},
+        {"str:attention.sliding_window_pattern=swa", "llama.attention.sliding_window_pattern"},
+        {"u32:attention.sliding_window_pattern=1001", "llama.attention.sliding_window_pattern"},
         {"i32s:attention.head_count_kv=4 2", "key 'llama.attention.head_count_kv' at byte"},
         {"i32s:attention.head_count=4 2",
          "differs between layers, which is not supported: layer 1 has 2, layer 0 4"},
@@ -187,13 +195,161 @@ static void yarn_keeps_fast_pairs_and_stretches_slow_ones(void **state)
     model_free(&plain);
 }
 
-static void the_context_ends_with_a_sliding_window(void **state)
+/* Layers of a copy of `from` (two or three) with these changes: their windows, and '*' after those
+ * with local RoPE. */
+static void layers_are(const char *from, const char *changes, const char *want)
+{
+    struct err e = {0};
+    struct model m;
+    char have[64] = "";
+    if (try_model(from, changes, &m, &e) < 0)
+        fail_msg("%s: %s", changes, e.msg);
+    for (int l = 0; l < m.hp.n_layer; l++) {
+        size_t at = strlen(have);
+        snprintf(have + at, sizeof have - at, "%s%d%s", l ? " " : "", m.layer[l].window,
+                 m.layer[l].local ? "*" : "");
+    }
+    if (strcmp(have, want) != 0)
+        fail_msg("%s: layers %s, want %s", changes, have, want);
+    assert_int_equal(m.hp.n_ctx_train, 512);
+    model_free(&m);
+}
+
+/* The context stays whole. Without a pattern, llama's layers all have the window, and every sixth
+ * of Gemma 3's has none. */
+static void a_sliding_window_belongs_to_its_layers(void **state)
 {
     (void)state;
-    struct model m =
-        taken("u32:attention.sliding_window=100,bool:attention.sliding_window_pattern=1");
-    assert_int_equal(m.hp.n_ctx_train, 100);
+    static const char gemma[] = TEST_GOLDEN "/logits_gemma3.gguf";
+    layers_are(LLAMA, "-", "0 0");
+    layers_are(LLAMA, "u32:attention.sliding_window=0", "0 0");
+    layers_are(LLAMA, "u32:attention.sliding_window=100", "100* 100*");
+    layers_are(LLAMA, "u32:attention.sliding_window=511", "511* 511*");
+    layers_are(LLAMA, "u32:attention.sliding_window=512", "0* 0*");
+#define WINDOW "u32:attention.sliding_window=100,"
+    layers_are(LLAMA, WINDOW "u32:attention.sliding_window_pattern=2", "100* 0");
+    layers_are(LLAMA, WINDOW "u32:attention.sliding_window_pattern=1", "0 0");
+    layers_are(LLAMA, WINDOW "u32:attention.sliding_window_pattern=0", "100* 100*");
+    layers_are(LLAMA, WINDOW "bool:attention.sliding_window_pattern=1", "100* 100*");
+    layers_are(LLAMA, WINDOW "bool:attention.sliding_window_pattern=0", "0 0");
+    layers_are(LLAMA, WINDOW "u32s:attention.sliding_window_pattern=0 1", "0 100*");
+    layers_are(LLAMA, "u32s:attention.sliding_window_pattern=0 1", "0 0");
+    layers_are(gemma, "-", "20* 20* 20* 20* 20* 0 20*");
+    layers_are(gemma, "u32:attention.sliding_window=4096", "0* 0* 0* 0* 0* 0 0*");
+    layers_are(gemma, WINDOW "u32:attention.sliding_window_pattern=3",
+               "100* 100* 0 100* 100* 0 100*");
+#undef WINDOW
+}
+
+/* Local layers have their own base and, in Gemma 3, no scaling. */
+static void layers_with_a_window_have_their_own_frequencies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *changes;
+        double full, local; /* angle of pair 1 at position 1 */
+    } row[] = {
+        {LLAMA, "-", pow(10000, -0.25), pow(10000, -0.25)},
+        {LLAMA, "f32:rope.freq_base_swa=500", pow(10000, -0.25), pow(500, -0.25)},
+        {LLAMA, "f32:rope.scaling.factor=4,f32:rope.freq_base_swa=500", pow(10000, -0.25) / 4,
+         pow(500, -0.25) / 4},
+        {LLAMA, "f32:rope.global.freq_base=300,f32:rope.local.freq_base=500", pow(300, -0.25),
+         pow(500, -0.25)},
+        {TEST_GOLDEN "/logits_gemma3.gguf", "-", pow(1e6, -0.125) / 8, pow(1e4, -0.125)},
+        {TEST_GOLDEN "/logits_gemma3.gguf", "f32:rope.freq_base_swa=500", pow(1e6, -0.125) / 8,
+         pow(500, -0.125)},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct err e = {0};
+        struct model m;
+        if (try_model(row[i].from, row[i].changes, &m, &e) < 0)
+            fail_msg("%s: %s", row[i].changes, e.msg);
+        assert_true(fabs((double)model_freqs(&m, false, 512)[1] / row[i].full - 1) < 1e-6);
+        assert_true(fabs((double)model_freqs(&m, true, 512)[1] / row[i].local - 1) < 1e-6);
+        model_free(&m);
+    }
+    struct err e = {0};
+    struct model m;
+    fails(try_model(TEST_GOLDEN "/logits_gemma3.gguf", "str:rope.scaling.type=yarn", &m, &e),
+          ERR_DATA, "only linear scaling is supported here");
+}
+
+/* longrope: a context above the original one takes the long factors. */
+static void the_context_chooses_the_factors_of_longrope(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct model m;
+    if (try_model(TEST_GOLDEN "/logits_phi3_long.gguf", "-", &m, &e) < 0)
+        fail_msg("%s", e.msg);
+    const float *longer = model_freqs(&m, false, 41), *shorter = model_freqs(&m, false, 40);
+    for (int i = 0; i < m.hp.rotary.n_rot / 2; i++) {
+        double plain = pow(10000, -i / 6.0);
+        assert_true(fabs((double)longer[i] * (1 + 0.9 * i) / plain - 1) < 1e-6);
+        assert_true(fabs((double)shorter[i] * (1.3 - 0.1 * i) / plain - 1) < 1e-6);
+    }
+    const double gain = 1 + log(512.0 / 40) / log(40); /* of q and k together */
+    assert_true(fabs((double)m.hp.attn_scale * sqrt(12) / gain - 1) < 1e-6);
     model_free(&m);
+}
+
+static void the_activation_is_that_of_the_architecture(void **state)
+{
+    (void)state;
+    static const char gemma[] = TEST_GOLDEN "/logits_gemma3.gguf";
+    struct err e = {0};
+    struct model m;
+    ok(try_model(gemma, "str:hidden_activation=gelu_pytorch_tanh", &m, &e));
+    assert_int_equal(model_gate(&m), EPI_GEGLU);
+    assert_true(model_embed_scale(&m) == sqrtf(24));
+    model_free(&m);
+    fails(try_model(gemma, "str:hidden_activation=silu", &m, &e), ERR_DATA,
+          "an activation other than GELU is not supported; must be gelu_pytorch_tanh");
+    fails(try_model(gemma, "f32:final_logit_softcapping=30", &m, &e), ERR_DATA,
+          "soft-capping of logits");
+}
+
+/* Gemma 3 27B has heads of 128, but its scores are scaled by 5376 / 32 = 168. */
+static void the_scale_of_scores_is_that_of_the_model(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *shape;
+        double dim;
+    } row[] = {{"gemma3-27b", 168}, {"gemma3-12b", 256}, {"mistral-small-3", 128}, {"phi-4", 128}};
+    const char *mas = getenv("MAS");
+    struct str out = STR_INIT;
+    assert_non_null(mas);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct err e = {0};
+        struct gguf *g;
+        struct model m;
+        str_clear(&out);
+        if (test_run(&out, "'%s' synth --hollow --shape %s --vocab 300 --quiet '%s'", mas,
+                     row[i].shape, path))
+            fail_msg("%s", out.s);
+        ok(gguf_open(path, &g, &e));
+        ok(model_init(g, 300, &m, &e));
+        assert_true(fabs((double)m.hp.attn_scale * sqrt(row[i].dim) - 1) < 1e-6);
+        model_free(&m);
+        gguf_close(g);
+    }
+    str_free(&out);
+}
+
+/* The keys of an image encoder do not concern the text. */
+static void keys_of_an_image_encoder_are_not_unknown(void **state)
+{
+    (void)state;
+    struct err e;
+    struct gguf *g;
+    struct str unknown = STR_INIT;
+    gguf_edit(LLAMA, path, "u32:vision.block_count=27,u32:mm.tokens_per_image=256");
+    ok(gguf_open(path, &g, &e));
+    ok(keys_check(g, "llama", &unknown, &e));
+    assert_int_equal(unknown.len, 0);
+    gguf_close(g);
+    str_free(&unknown);
 }
 
 static void unknown_keys_are_named(void **state)
@@ -216,6 +372,8 @@ static void unknown_keys_are_named(void **state)
     static const char *const known[][2] = {{TEST_GOLDEN "/logits_llama_gqa.gguf", "llama"},
                                            {QWEN2, "qwen2"},
                                            {TEST_GOLDEN "/logits_qwen3.gguf", "qwen3"},
+                                           {TEST_GOLDEN "/logits_phi3_long.gguf", "phi3"},
+                                           {TEST_GOLDEN "/logits_gemma3_pattern.gguf", "gemma3"},
                                            {TEST_GOLDEN "/logits_llama_rope31.gguf", "llama"}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         ok(gguf_open(known[i][0], &g, &e));
@@ -238,11 +396,6 @@ static void an_unknown_key_is_a_warning_and_the_run_goes_on(void **state)
         !strstr(out.s, "perplexity"))
         fail_msg("exit %d: %s", rc, out.s);
     str_clear(&out);
-    gguf_edit(LLAMA, path, "u32:attention.sliding_window=100");
-    rc = test_run(&out, "'%s' perplexity -m '%s' -p 'some text' --ctx 101 --quiet", mas, path);
-    if (rc != 64 || !strstr(out.s, "the context ends at 100 tokens, not at 512") ||
-        !strstr(out.s, "must be 1 to 100"))
-        fail_msg("exit %d: %s", rc, out.s);
     str_free(&out);
 }
 
@@ -279,7 +432,12 @@ int main(void)
         cmocka_unit_test(what_is_not_computed_is_refused_by_name),
         cmocka_unit_test(values_that_change_nothing_are_taken),
         cmocka_unit_test(yarn_keeps_fast_pairs_and_stretches_slow_ones),
-        cmocka_unit_test(the_context_ends_with_a_sliding_window),
+        cmocka_unit_test(a_sliding_window_belongs_to_its_layers),
+        cmocka_unit_test(layers_with_a_window_have_their_own_frequencies),
+        cmocka_unit_test(the_context_chooses_the_factors_of_longrope),
+        cmocka_unit_test(the_activation_is_that_of_the_architecture),
+        cmocka_unit_test(the_scale_of_scores_is_that_of_the_model),
+        cmocka_unit_test(keys_of_an_image_encoder_are_not_unknown),
         cmocka_unit_test(unknown_keys_are_named),
         cmocka_unit_test(an_unknown_key_is_a_warning_and_the_run_goes_on),
         cmocka_unit_test(other_commands_take_one_number_for_each_layer),

@@ -145,6 +145,42 @@ static void hyperparameters_are_needed_and_in_range(void **state)
     refuse((struct change){.poison_freqs = true}, "rope_freqs.weight element 1 is 0");
 }
 
+/* An architecture that this program lacks is refused with its difference. Experts come first. */
+static void unknown_architectures_are_refused_with_their_reason(void **state)
+{
+    (void)state;
+    refuse((struct change){.set_str = "general.architecture",
+                           .str = "gemma2",
+                           .set_f32 = "gemma2.attn_logit_softcapping",
+                           .f32 = 50},
+           "architecture 'gemma2' is not supported: it has soft-capping of attention scores; "
+           "supported: llama, qwen2, qwen3, phi3, gemma3");
+    refuse((struct change){.set_str = "general.architecture",
+                           .str = "qwen3moe",
+                           .set_u32 = "qwen3moe.expert_count",
+                           .u32 = 128,
+                           .set_f32 = "qwen3moe.logit_scale",
+                           .f32 = 2},
+           "architecture 'qwen3moe' is not supported: it has a mixture of experts; supported");
+    refuse((struct change){.set_str = "general.architecture", .str = "mamba"},
+           "architecture 'mamba' is not supported; supported");
+}
+
+/* Tensors of an image encoder are left out. */
+static void only_the_text_of_a_model_with_images_is_read(void **state)
+{
+    (void)state;
+    struct err e;
+    struct model m;
+    struct change vision = {.add_tensor = "v.blk.0.attn_q.weight"};
+    struct change projector = {.add_tensor = "mm.mm_input_projection.weight"};
+    ok(open_changed(&vision, &m, &e));
+    model_free(&m);
+    ok(open_changed(&projector, &m, &e));
+    model_free(&m);
+    refuse((struct change){.add_tensor = "vblk.0.attn_q.weight"}, "has no place");
+}
+
 static void tensors_must_all_be_there_fit_and_be_used(void **state)
 {
     (void)state;
@@ -191,7 +227,11 @@ static void an_outline_has_the_tensors_of_its_architecture(void **state)
     static const struct {
         const char *arch;
         uint64_t more; /* parameters of a layer beside the matrices and two norms */
-    } row[] = {{"llama", 0}, {"qwen2", 256 + 2 * 128}, {"qwen3", 2 * 64}};
+    } row[] = {{"llama", 0},
+               {"qwen2", 256 + 2 * 128},
+               {"qwen3", 2 * 64},
+               {"phi3", 0},
+               {"gemma3", 2 * 64 + 2 * 256}};
     const uint64_t layer = 2 * 256 + 2 * 256 * 256 + 2 * 128 * 256 + 3 * 256 * 512;
     struct err e;
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
@@ -204,7 +244,8 @@ static void an_outline_has_the_tensors_of_its_architecture(void **state)
             assert_int_equal(m.n_params, 2 * (layer + row[i].more) + 256 + (tied ? 1 : 2) * 256000);
             model_plan_sizes(&m, bytes, &in);
             assert_int_equal(in.n_layer, 2);
-            assert_int_equal(in.ffn_bytes[1], 4 * 256 + 2 * 3 * 256 * 512);
+            const uint64_t norms = a->flags & ARCH_POST_NORM ? 2 : 1;
+            assert_int_equal(in.ffn_bytes[1], norms * 4 * 256 + 2 * 3 * 256 * 512);
             assert_int_equal(in.tied_bytes, tied ? 512000 : 0);
             assert_int_equal(in.row_bytes, 1024);
             assert_int_equal(weights_tied(&m.w), tied);
@@ -220,6 +261,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_unchanged_copy_is_understood),
         cmocka_unit_test(hyperparameters_are_needed_and_in_range),
+        cmocka_unit_test(unknown_architectures_are_refused_with_their_reason),
+        cmocka_unit_test(only_the_text_of_a_model_with_images_is_read),
         cmocka_unit_test(tensors_must_all_be_there_fit_and_be_used),
         cmocka_unit_test(linear_scaling_divides_the_frequencies),
         cmocka_unit_test(an_outline_has_the_tensors_of_its_architecture),

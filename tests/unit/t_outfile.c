@@ -482,6 +482,45 @@ static void a_file_that_would_be_changed_is_known(void **state)
     fails(outfile_replaces("", &is, &e), ERR_CREATE, "cannot write");
 }
 
+static void a_file_to_be_resumed_keeps_its_part(void **state)
+{
+    (void)state;
+    struct outfile *o, *second;
+    struct err e;
+    char part[320], got[4];
+    snprintf(part, sizeof part, "%s.part", path);
+    put(path, "old");
+    ok(outfile_open(path, OUTFILE_RESUMES, &o, &e));
+    assert_string_equal(outfile_part(o), part);
+    assert_int_equal(outfile_written(o), 0);
+    fails(outfile_open(path, OUTFILE_RESUMES, &second, &e), ERR_AGAIN, "another program writes it");
+    ok(outfile_put(o, "abcdef", 6, &e));
+    outfile_abandon(o);
+    holds(path, "old");
+    holds(part, "abcdef");
+    ok(outfile_open(path, OUTFILE_RESUMES, &o, &e));
+    assert_int_equal(outfile_written(o), 6);
+    ok(outfile_reread(o, 2, got, 3, &e));
+    assert_memory_equal(got, "cde", 3);
+    fails(outfile_reread(o, 4, got, 3, &e), ERR_BUG, "were asked for");
+    fails(outfile_cut(o, 7, &e), ERR_BUG, "cannot be cut");
+    ok(outfile_cut(o, 4, &e));
+    ok(outfile_put(o, "XY", 2, &e));
+    ok(outfile_commit(o, &e));
+    holds(path, "abcdXY");
+    assert_int_equal(access(part, F_OK), -1);
+    ok(outfile_open(path, OUTFILE_RESUMES, &o, &e));
+    outfile_discard(o);
+    assert_int_equal(access(part, F_OK), -1);
+    holds(path, "abcdXY");
+    assert_int_equal(symlink(other, part), 0); /* a link is not followed */
+    fails(outfile_open(path, OUTFILE_RESUMES, &o, &e), ERR_CREATE, "cannot create");
+    assert_int_equal(unlink(part), 0);
+    assert_int_equal(mkfifo(part, 0600), 0);
+    fails(outfile_open(path, OUTFILE_RESUMES, &o, &e), ERR_CREATE, "no regular file");
+    fails(outfile_open("/dev/null", OUTFILE_RESUMES, &o, &e), ERR_USAGE, "keeps no part");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -504,6 +543,7 @@ int main(void)
         TEST(a_limit_on_file_sizes_is_an_error),
         TEST(standard_output_is_known),
         TEST(a_file_that_would_be_changed_is_known),
+        TEST(a_file_to_be_resumed_keeps_its_part),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -353,6 +353,35 @@ static void a_plan_reads_like_a_table(void **state)
     plan_free(&p);
 }
 
+/* Layers with a sliding window read no more K and V than the window. */
+static void a_window_bounds_the_cache_that_a_step_reads(void **state)
+{
+    (void)state;
+    static const struct cost_part part[] = {{PART_ATTN, 0, PLAN_VRAM, 1000},
+                                            {PART_ATTN, 1, PLAN_VRAM, 1000},
+                                            {PART_ATTN, 2, PLAN_VRAM, 1000},
+                                            {PART_ATTN, 3, PLAN_VRAM, 1000}};
+    static const struct {
+        int n_windowed, kv_len;
+        double tokens; /* of a layer, mean of the four */
+    } row[] = {{0, 1000, 1000}, {3, 1000, 325}, {4, 1000, 100}, {3, 100, 100}, {3, 99, 99}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        const struct cost_model m = {.part = part,
+                                     .n_part = 4,
+                                     .rates = {.vram = 1e6},
+                                     .kv_bytes_per_token = 400,
+                                     .n_layer = 4,
+                                     .n_windowed = row[i].n_windowed,
+                                     .window = 100};
+        const struct cost_load load = {.rows = 2, .n_seq = 2, .kv_len = row[i].kv_len};
+        struct cost c;
+        struct err e;
+        ok(cost_step(&m, &load, &c, &e));
+        const double want = (4 * 1000 + 2 * 400 * row[i].tokens) / 1e6;
+        assert_true(fabs(c.step_s / want - 1) < 1e-9);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +396,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_planned_names_the_knob),
         cmocka_unit_test(pages_are_swapped_where_that_is_cheaper),
         cmocka_unit_test(a_plan_reads_like_a_table),
+        cmocka_unit_test(a_window_bounds_the_cache_that_a_step_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

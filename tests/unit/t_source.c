@@ -99,18 +99,12 @@ static void files_that_are_no_model_are_said_to_be_what_they_are(void **state)
     }
 }
 
-static void a_part_of_a_split_model_must_be_merged(void **state)
+static void a_model_of_one_part_is_a_file_like_any_other(void **state)
 {
     (void)state;
     struct gguf_make m;
     struct gguf *g;
     struct err e;
-    make_init(&m);
-    make_kv(&m, "split.no", GGUF_U16, "\1\0", 2);
-    make_kv(&m, "split.count", GGUF_U16, "\3\0", 2);
-    make_save(&m, path);
-    fails(source_open(path, &g, &e), ERR_DATA, "is part 2 of 3 of a model: merge the parts");
-    make_free(&m);
     make_init(&m);
     make_kv(&m, "split.count", GGUF_U16, "\1\0", 2);
     make_save(&m, path);
@@ -199,7 +193,7 @@ int main(void)
         T(a_path_opens_and_a_missing_one_names_the_forms),
         T(demo_is_the_model_in_the_program),
         T(files_that_are_no_model_are_said_to_be_what_they_are),
-        T(a_part_of_a_split_model_must_be_merged),
+        T(a_model_of_one_part_is_a_file_like_any_other),
         T(sha256_is_that_of_the_whole_file),
         T(escaped_text_cannot_draw_on_a_terminal),
     };

@@ -12,20 +12,20 @@ static int whole_life(void *arg)
     const struct gguf *g = arg;
     const struct chat_message m[] = {{"system", "be brief", 8}, {"user", "Hello", 5}};
     struct tokenizer *t = NULL;
+    struct chat *c = NULL;
     struct token_list l = {0};
     struct str s = STR_INIT;
     struct err e;
-    enum chat_kind kind;
     int rc;
-    TRY_DONE(tokenizer_open(g, &t, &e));
+    TRY_DONE(tokenizer_open(g, NULL, &t, &e));
     TRY_DONE(token_list_push(&l, 7, &e));
     rc = tokenizer_encode(t, text, sizeof text - 1, TOK_SPECIAL | TOK_BOS, &l, &e);
     assert_true(rc == 0 || l.n == 1); /* no partial result */
     TRY_DONE(rc);
     TRY_DONE(tokenizer_decode(t, l.id, l.n, TOK_SPECIAL, &s, &e));
     l.n = 1;
-    TRY_DONE(chat_detect(g, t, &kind, &e));
-    rc = chat_render(kind, t, m, 2, &l, &e);
+    TRY_DONE(chat_open(g, t, &(struct chat_options){.name = "chatml"}, &c, &e));
+    rc = chat_render(c, m, 2, CHAT_THINK_DEFAULT, &l, &e);
     assert_true(rc == 0 || l.n == 1);
     TRY_DONE(rc);
     str_free(&s);
@@ -37,6 +37,7 @@ static int whole_life(void *arg)
 done:
     str_free(&s);
     token_list_free(&l);
+    chat_close(c);
     tokenizer_close(t);
     return rc;
 }

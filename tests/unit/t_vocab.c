@@ -221,7 +221,7 @@ static void expect_ids(const struct file *f, const char *text, unsigned flags, c
     struct tokenizer *t;
     struct token_list l = {0};
     struct str got = STR_INIT;
-    ok(tokenizer_open(b.g, &t, &e));
+    ok(tokenizer_open(b.g, NULL, &t, &e));
     ok(tokenizer_encode(t, text, strlen(text), flags, &l, &e));
     for (size_t i = 0; i < l.n; i++)
         str_addf(&got, i ? " %d" : "%d", l.id[i]);
@@ -237,7 +237,7 @@ static void expect_refused(const struct file *f, const char *text)
     struct err e;
     struct built b = build(f);
     struct tokenizer *t;
-    fails(tokenizer_open(b.g, &t, &e), ERR_DATA, text);
+    fails(tokenizer_open(b.g, NULL, &t, &e), ERR_DATA, text);
     assert_non_null(strstr(e.msg, "small.gguf"));
     unbuild(b);
 }
@@ -293,10 +293,80 @@ static void unknown_models_and_pre_tokenizers_are_named(void **state)
     f.model = NULL;
     expect_refused(&f, "tokenizer.ggml.model");
     f = right_bpe();
-    f.pre = "qwen2";
-    expect_refused(&f, "tokenizer.ggml.pre is 'qwen2'");
+    f.pre = "qwen9";
+    expect_refused(&f,
+                   "the pre-tokenizer 'qwen9' of tokenizer.ggml.pre is unknown; choose one with "
+                   "--pre NAME: llama-bpe, ");
+    f.pre = "";
+    expect_refused(&f, "the pre-tokenizer '' of tokenizer.ggml.pre is unknown");
+    f.pre = "llama-bpe smaug-bpe"; /* not a list */
+    expect_refused(&f, "is unknown");
+    f.pre = NULL; /* and not all control tokens of Llama 3 */
+    expect_refused(&f, "there is no tokenizer.ggml.pre, which names the pre-tokenizer; choose one "
+                       "with --pre NAME: llama-bpe, ");
+}
+
+static void models_of_other_kinds_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"bert", "t5", "rwkv", "plamo2", "gemma4", "none"};
+    char want[96];
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        struct file f = right_bpe();
+        f.model = models[i];
+        snprintf(want, sizeof want, "tokenizer.ggml.model is '%s', a tokenizer of another kind",
+                 models[i]);
+        expect_refused(&f, want);
+    }
+    struct file f = right_bpe();
+    f.model = "gpt";
+    expect_refused(&f, "tokenizer.ggml.model is 'gpt', an unknown tokenizer; this program has");
+}
+
+static void a_nameless_vocabulary_of_llama_3_has_its_pre_tokenizer(void **state)
+{
+    (void)state;
+    struct file f = right_bpe();
+    f.token[262] = "<|start_header_id|>";
+    f.type[262] = 3;
+    f.n = f.n_types = 263;
     f.pre = NULL;
-    expect_refused(&f, "tokenizer.ggml.pre");
+    expect_ids(&f, "abc 1234", TOK_BOS, "260 257 32 49 50 51 52");
+}
+
+static void the_pre_tokenizer_of_the_caller_comes_first(void **state)
+{
+    (void)state;
+    struct err e;
+    struct file f = right_bpe();
+    struct token_list l = {0};
+    struct tokenizer *t;
+    f.merge[3] = "1 2";
+    f.token[262] = "12";
+    f.type[262] = 1;
+    f.n = f.n_types = 263;
+    f.n_merges = 4;
+    f.pre = "qwen9";
+    struct built b = build(&f);
+    ok(tokenizer_open(b.g, "llama3", &t, &e));
+    ok(tokenizer_encode(t, "12", 2, TOK_BOS, &l, &e));
+    assert_int_equal(l.n, 2);
+    assert_int_equal(l.id[1], 262);
+    tokenizer_close(t);
+    l.n = 0;
+    ok(tokenizer_open(b.g, "qwen2", &t, &e)); /* single digits, and no BOS of itself */
+    ok(tokenizer_encode(t, "12", 2, TOK_BOS, &l, &e));
+    assert_int_equal(l.n, 2);
+    assert_int_equal(l.id[1], '2');
+    tokenizer_close(t);
+    fails(tokenizer_open(b.g, "qwen8", &t, &e), ERR_USAGE, "the pre-tokenizer 'qwen8' is unknown");
+    unbuild(b);
+    f = right_spm();
+    b = build(&f);
+    fails(tokenizer_open(b.g, "qwen2", &t, &e), ERR_USAGE,
+          "--pre qwen2: a SentencePiece vocabulary has no pre-tokenizer");
+    unbuild(b);
+    token_list_free(&l);
 }
 
 static void token_tables_of_the_wrong_shape_are_refused(void **state)
@@ -354,6 +424,21 @@ static void without_types_tokens_are_normal_and_without_scores_all_equal(void **
     expect_ids(&f, "aab", 0, "263 261");
 }
 
+static void sentencepiece_without_ids_has_its_usual_ones(void **state)
+{
+    (void)state;
+    struct file f = right_spm();
+    f.bos = f.eos = f.unknown = ABSENT;
+    expect_ids(&f, "ab</s>", TOK_BOS | TOK_SPECIAL, "1 262 261 2");
+    f.n_types = ABSENT; /* then their names are no text, either */
+    expect_ids(&f, "</s>", TOK_BOS, "1 262 0 50 118 0");
+    f.bos = UINT32_MAX; /* none, in the words of the file */
+    expect_ids(&f, "ab", TOK_BOS, "262 261");
+    f.bos = ABSENT;
+    f.token[1] = "[CLS]"; /* of another order */
+    expect_ids(&f, "ab", TOK_BOS, "262 261");
+}
+
 static void special_ids_outside_the_vocabulary_are_no_tokens(void **state)
 {
     (void)state;
@@ -365,7 +450,7 @@ static void special_ids_outside_the_vocabulary_are_no_tokens(void **state)
         expect_ids(&f, "a", TOK_BOS, "97");
         struct built b = build(&f);
         struct tokenizer *t;
-        ok(tokenizer_open(b.g, &t, &e));
+        ok(tokenizer_open(b.g, NULL, &t, &e));
         assert_int_equal(tokenizer_bos(t), -1);
         assert_int_equal(tokenizer_eos(t), -1);
         for (int id = 0; id < 262; id++)
@@ -385,30 +470,57 @@ static void tokens_that_cannot_be_read_are_refused(void **state)
         f.token[3 + 0x41] = bytes[i];
         expect_refused(&f, "tokenizer.ggml.tokens[68]");
     }
-    struct file f = right_bpe();
-    f.token[256] = "a b";
-    expect_refused(&f, "tokens[256] 'a b' has type normal, but a character outside");
-    f.token[256] = "\xff";
-    expect_refused(&f, "tokens[256]");
-    f.token[256] = "\xc5\x84"; /* U+0144, one past the alphabet */
-    expect_refused(&f, "tokens[256]");
-    f.token[256] = "\xc2\xad"; /* U+00AD, which stands for no byte */
-    expect_refused(&f, "tokens[256]");
 }
 
-static void every_byte_needs_a_token(void **state)
+static void normal_tokens_outside_the_alphabet_are_unused(void **state)
+{
+    (void)state;
+    static const char *const odd[] = {"a b", "\xff", "\xc5\x84" /* U+0144, one past the alphabet */,
+                                      "\xc2\xad" /* U+00AD, which stands for no byte */};
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        struct err e;
+        struct tokenizer *t;
+        struct str name = STR_INIT;
+        struct file f = right_bpe();
+        f.token[259] = odd[i];
+        expect_ids(&f, odd[i], TOK_SPECIAL,
+                   i == 0   ? "97 32 98"
+                   : i == 1 ? "255"
+                   : i == 2 ? "197 132"
+                            : "194 173");
+        struct built b = build(&f);
+        ok(tokenizer_open(b.g, NULL, &t, &e));
+        assert_true(tokenizer_is_control(t, 259));
+        tokenizer_piece(t, 259, TOK_SPECIAL, &name);
+        assert_string_equal(name.s, odd[i]);
+        str_free(&name);
+        tokenizer_close(t);
+        unbuild(b);
+    }
+}
+
+static void a_byte_without_a_token_is_left_out(void **state)
 {
     (void)state;
     struct file f = right_bpe();
     f.token[0xe9] = "aa";
-    expect_refused(&f, "no normal token for the byte 0xe9");
+    expect_ids(&f, "x\xe9y", 0, "120 121");
+    expect_ids(&f, "\xe9", 0, "");
+    expect_ids(&f, "a\xe9 b", 0, "97 32 98");
+    f.unknown = 5; /* another program's token for it would mislead the model */
+    expect_ids(&f, "x\xe9y", 0, "120 121");
+    expect_ids(&f,
+               "a\xe9"
+               "b",
+               0, "97 98"); /* nothing merges across it */
     f = right_spm();
     f.token[3 + 0xa9] = "<0x41>"; /* one byte twice, the other not at all */
     expect_ids(&f, "\xc3\xa9", 0, "262 198 0");
     f.unknown = ABSENT; /* found by its type */
     expect_ids(&f, "\xc3\xa9", 0, "262 198 0");
+    f.token[0] = "?";
     f.type[0] = 5;
-    expect_refused(&f, "no token <0xA9>");
+    expect_ids(&f, "\xc3\xa9", 0, "262 198");
 }
 
 static void a_vocabulary_without_byte_tokens_says_unknown_once_a_character(void **state)
@@ -477,12 +589,39 @@ static void control_tokens_are_control_whatever_their_type_says(void **state)
     struct built b = build(&f);
     struct tokenizer *t;
     struct token_list l = {0};
-    ok(tokenizer_open(b.g, &t, &e));
+    ok(tokenizer_open(b.g, NULL, &t, &e));
     assert_true(tokenizer_is_control(t, 260) && tokenizer_is_control(t, 261));
     ok(tokenizer_encode(t, "<|begin_of_text|><|eot_id|>", 27, 0, &l, &e));
     for (size_t i = 0; i < l.n; i++)
         assert_true(l.id[i] < 260);
     token_list_free(&l);
+    tokenizer_close(t);
+    unbuild(b);
+}
+
+static void turn_markers_end_replies_and_are_no_text(void **state)
+{
+    (void)state;
+    struct err e;
+    struct tokenizer *t;
+    struct file f = right_bpe();
+    static const char *const more[] = {"<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>",
+                                       "<reponame>"};
+    for (int i = 0; i < 5; i++) {
+        f.token[260 + i] = more[i];
+        f.type[260 + i] = 4; /* as some converters write them */
+    }
+    f.n = f.n_types = 265;
+    f.bos = ABSENT;
+    f.eos = 3;
+    expect_ids(&f, "<|im_end|>", TOK_SPECIAL, "261");
+    expect_ids(&f, "a<|im_end|>", 0, "97 60 124 105 109 95 101 110 100 124 62");
+    expect_ids(&f, "<think>", 0, "263"); /* visible text of a reply */
+    struct built b = build(&f);
+    ok(tokenizer_open(b.g, NULL, &t, &e));
+    assert_int_equal(tokenizer_eot(t), 261);
+    for (int id = -1; id < 266; id++)
+        assert_true(tokenizer_is_end(t, id) == (id == 3 || id == 261 || id == 262 || id == 264));
     tokenizer_close(t);
     unbuild(b);
 }
@@ -511,15 +650,21 @@ int main(void)
         cmocka_unit_test(the_smallest_vocabularies_encode),
         cmocka_unit_test(defaults_and_switches_of_the_file),
         cmocka_unit_test(unknown_models_and_pre_tokenizers_are_named),
+        cmocka_unit_test(models_of_other_kinds_are_refused_by_name),
+        cmocka_unit_test(a_nameless_vocabulary_of_llama_3_has_its_pre_tokenizer),
+        cmocka_unit_test(the_pre_tokenizer_of_the_caller_comes_first),
         cmocka_unit_test(token_tables_of_the_wrong_shape_are_refused),
         cmocka_unit_test(without_types_tokens_are_normal_and_without_scores_all_equal),
+        cmocka_unit_test(sentencepiece_without_ids_has_its_usual_ones),
         cmocka_unit_test(special_ids_outside_the_vocabulary_are_no_tokens),
         cmocka_unit_test(tokens_that_cannot_be_read_are_refused),
-        cmocka_unit_test(every_byte_needs_a_token),
+        cmocka_unit_test(normal_tokens_outside_the_alphabet_are_unused),
+        cmocka_unit_test(a_byte_without_a_token_is_left_out),
         cmocka_unit_test(a_vocabulary_without_byte_tokens_says_unknown_once_a_character),
         cmocka_unit_test(merges_must_be_two_known_tokens_and_their_join),
         cmocka_unit_test(text_cannot_merge_into_a_control_token),
         cmocka_unit_test(control_tokens_are_control_whatever_their_type_says),
+        cmocka_unit_test(turn_markers_end_replies_and_are_no_text),
         cmocka_unit_test(user_defined_tokens_are_found_in_any_text_longest_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,6 +173,62 @@ static void an_outline_has_sizes_but_no_data(void **state)
           "blk.1.up: rows of 32 elements are no whole blocks of Q4_K");
 }
 
+/* Rows 8 .. 23 of a matrix of 32 rows, elements 8 .. 23 of its bias. */
+static void a_fused_tensor_is_split_into_views(void **state)
+{
+    (void)state;
+    static const struct weight_slot part[] = {{.name = "blk.%d.k",
+                                               .part = PART_ATTN,
+                                               .n_dim = 2,
+                                               .dim = {16, 32},
+                                               .fused_name = "blk.%d.qkv",
+                                               .fused_first = 8,
+                                               .fused_rows = 32},
+                                              {.name = "blk.%d.kb",
+                                               .part = PART_ATTN,
+                                               .optional = true,
+                                               .f32_only = true,
+                                               .n_dim = 1,
+                                               .dim = {16},
+                                               .fused_name = "blk.%d.qkvb",
+                                               .fused_first = 8,
+                                               .fused_rows = 32}};
+    struct err e;
+    struct weights w;
+    make_init(&m);
+    make_tensor(&m, "blk.0.qkv", 2, (uint64_t[]){32, 32}, FMT_Q8_0);
+    make_tensor(&m, "blk.0.qkvb", 1, (uint64_t[]){32}, FMT_F32);
+    make_tensor(&m, "blk.1.k", 2, (uint64_t[]){32, 16}, FMT_F16); /* its own comes first */
+    make_tensor(&m, "blk.1.qkv", 2, (uint64_t[]){32, 32}, FMT_Q8_0);
+    open_made();
+    ok(weights_bind(g, part, 2, 2, &w, &e));
+    const struct tensor *k = weights_get(&w, 0, 0), *b = weights_get(&w, 1, 0);
+    const unsigned char *qkv = gguf_tensor_find(g, "blk.0.qkv")->t.data,
+                        *qkvb = gguf_tensor_find(g, "blk.0.qkvb")->t.data;
+    assert_ptr_equal(k->data, qkv + (size_t)8 * 34);
+    assert_int_equal(tensor_rows(k), 16);
+    assert_int_equal(tensor_cols(k), 32);
+    assert_int_equal(tensor_bytes(k), 16 * 34);
+    assert_ptr_equal(b->data, qkvb + (size_t)8 * 4);
+    assert_int_equal(tensor_cols(b), 16);
+    assert_int_equal(tensor_bytes(b), 64);
+    assert_int_equal(weights_get(&w, 0, 1)->fmt, FMT_F16);
+    assert_null(weights_get(&w, 1, 1)->data);
+    assert_int_equal(weights_part_bytes(&w, PART_ATTN, 0), 768 + 256);
+    weights_free(&w);
+    close_made();
+
+    make_init(&m);
+    make_tensor(&m, "blk.0.qkv", 2, (uint64_t[]){32, 31}, FMT_Q8_0);
+    make_tensor(&m, "blk.0.qkvb", 1, (uint64_t[]){32}, FMT_F16);
+    open_made();
+    fails(weights_bind(g, part, 2, 1, &w, &e), ERR_DATA,
+          "blk.0.k is missing, and blk.0.qkv is (31, 32), must be (32, 32)");
+    assert_non_null(
+        strstr(e.msg, "blk.0.kb is missing, and blk.0.qkvb has format F16, must be F32"));
+    close_made();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +237,7 @@ int main(void)
         cmocka_unit_test(a_long_list_ends_with_a_count),
         cmocka_unit_test(a_model_without_layers_binds_its_shared_slots),
         cmocka_unit_test(an_outline_has_sizes_but_no_data),
+        cmocka_unit_test(a_fused_tensor_is_split_into_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

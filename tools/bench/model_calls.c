@@ -7,7 +7,7 @@
 #include "shape.h"
 
 struct calls {
-    const struct weights *w;
+    const struct model *m;
     int fmt; /* -1 = the matrices' own */
     struct model_call *out;
     int *n;
@@ -15,7 +15,7 @@ struct calls {
 
 static void set(const struct calls *c, struct matmul_call *call, int slot, int layer)
 {
-    const struct tensor *t = weights_get(c->w, slot, layer);
+    const struct tensor *t = weights_get(&c->m->w, slot, layer);
     call->n_in = tensor_cols(t);
     call->fmt[call->n_out] = c->fmt < 0 ? t->fmt : (enum fmt)c->fmt;
     call->rows[call->n_out++] = tensor_rows(t);
@@ -43,8 +43,10 @@ static void add(const struct calls *c, const struct matmul_call *call)
 
 static void add_layer(const struct calls *c, int layer)
 {
-    struct matmul_call qkv = {.epilogue = EPI_STORE, .norm = true}, out = {.epilogue = EPI_ADD},
-                       ffn = {.epilogue = EPI_SWIGLU, .norm = true}, down = {.epilogue = EPI_ADD};
+    /* with post-norms, another op adds the result */
+    const enum matmul_epilogue sum = c->m->arch->flags & ARCH_POST_NORM ? EPI_STORE : EPI_ADD;
+    struct matmul_call qkv = {.epilogue = EPI_STORE, .norm = true}, out = {.epilogue = sum},
+                       ffn = {.epilogue = model_gate(c->m), .norm = true}, down = {.epilogue = sum};
     set(c, &qkv, SLOT_ATTN_Q, layer);
     set(c, &qkv, SLOT_ATTN_K, layer);
     set(c, &qkv, SLOT_ATTN_V, layer);
@@ -73,7 +75,7 @@ int model_calls(const char *model, int fmt, struct model_call out[MODEL_CALLS], 
     const bool known = mixture_from_name("Q4_K_M", &mix);
     CHECK(known);
     TRY(sketch_shape(&shape, mix, &sketch, e));
-    const struct calls c = {&sketch.m.w, fmt, out, n};
+    const struct calls c = {&sketch.m, fmt, out, n};
     struct matmul_call last = {.epilogue = EPI_STORE, .norm = true};
     for (int l = 0; l < sketch.m.hp.n_layer; l++)
         add_layer(&c, l);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "sources.h"
 #include "span.h"
 #include "text.h"
 #include "zio.h"
@@ -322,7 +323,13 @@ int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e)
         ce->ranges.spans->next = ce->opt.spans;
         ce->opt.spans = ce->ranges.spans;
     }
-    int rc = engine_open(&ce->opt, out, e);
+    struct sources sources = {.data = NULL};
+    int rc = sources_open(NULL, &sources, e);
+    ce->opt.places = &sources.places;
+    if (rc == 0)
+        rc = engine_open(&ce->opt, out, e);
+    ce->opt.places = NULL;
+    sources_close(&sources);
     if (rc < 0)
         cli_engine_close(ce, NULL);
     else if (!ce->quiet)

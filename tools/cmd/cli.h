@@ -22,7 +22,7 @@ struct cli_row {
 };
 
 #define CLI_ROWS_MAX 40
-#define CLI_DOC_MAX 320
+#define CLI_DOC_MAX 800
 
 /* Options that are rows of a table, as a child parser. The parser's input is the structure. */
 struct cli_rows {

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "mem.h"
 #include "provider.h"
+#include "sources.h"
 #include "text.h"
 #include "tool_options.h"
 #include "viewfile.h"
@@ -26,6 +27,8 @@ enum { OPT_SET = 0x2000, OPT_SEED, OPT_QUIET, OPT_TIMELINE };
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "configuration; 'demo' and 'llama3_70b' are built in", 20},
+    {"model", 'm', "FILE", 0,
+     "same as --set model=FILE; without -c every other key has its default", 20},
     {"set", OPT_SET, "KEY=VALUE", 0, "sets one key, after the file; may be repeated", 20},
     {"strategy", 's', "NAME", 0, "same as --set strategy=NAME; one of ", 20},
     {"seed", OPT_SEED, "N", 0, "same as --set seed=N", 20},
@@ -48,6 +51,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case 'c':
         o->config = arg;
+        return 0;
+    case 'm':
+        o->model = arg;
         return 0;
     case 's':
         o->strategy = arg;
@@ -118,19 +124,33 @@ static int choose_planning(struct config *c, bool given, struct err *e)
     return strategy_makes_plan(s, e);
 }
 
+static bool names_model(const struct clinic_options *o)
+{
+    for (int i = 0; i < o->n_set; i++)
+        if (!strncmp(o->set[i], "model=", 6))
+            return true;
+    return o->model != NULL;
+}
+
 static int read_config(const struct clinic_options *o, bool plan_only, struct config *c,
                        struct err *e)
 {
     const char *file = o->config;
-    if (!file && !o->or_demo)
+    const bool defaults = !file && names_model(o); /* a model is all that has no default */
+    if (!file && !defaults && !o->or_demo)
         FAIL(e, ERR_USAGE,
-             "no configuration; give one with -c FILE, or -c demo for the built-in one");
-    if (!file) {
+             "no model: give one with -m FILE, a configuration with -c FILE, or -c demo for the "
+             "built-in one");
+    if (!file && !defaults) {
         file = "demo";
-        fprintf(stderr, "no -c FILE: the model inside the program; its answers mean nothing\n");
+        fprintf(stderr, "no -m or -c FILE: the model inside the program; its answers mean "
+                        "nothing\n");
     }
     TRY(tool_config_init(c, e));
-    TRY(config_load(c, file, e));
+    if (file)
+        TRY(config_load(c, file, e));
+    if (o->model)
+        TRY(set_key(c, "model", o->model, e));
     for (int i = 0; i < o->n_set; i++)
         TRY(config_set(c, o->set[i], e));
     if (o->strategy)
@@ -144,6 +164,21 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
     return 0;
 }
 
+int clinic_data(const struct clinic_options *o, const char *given, struct str *path, struct err *e)
+{
+    struct config c = {.n = 0};
+    int rc = 0;
+    if (given)
+        return sources_data(given, path, e);
+    TRY_DONE(read_config(o, false, &c, e));
+    const struct tool_options *of = config_of(&c, &tool_option_set);
+    if (*of->data)
+        rc = sources_data(of->data, path, e);
+done:
+    config_free(&c);
+    return rc;
+}
+
 static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash, struct err *e)
 {
     struct provider_options po = {.config = &c->config,
@@ -153,7 +188,13 @@ static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash,
     struct str placement = STR_INIT;
     if (!o->quiet && isatty(STDERR_FILENO))
         po.progress = cli_show_loading;
-    TRY(provider_open(&po, &c->llm, e));
+    struct sources sources = {.data = NULL};
+    int rc = sources_open(NULL, &sources, e);
+    po.places = &sources.places;
+    if (rc == 0)
+        rc = provider_open(&po, &c->llm, e);
+    sources_close(&sources);
+    TRY(rc);
     if (!o->quiet)
         llm_placement(c->llm, &placement);
     fputs(placement.s ? placement.s : "", stderr);

@@ -21,6 +21,7 @@
 
 struct clinic_options { /* input of clinic_argp */
     const char *config;
+    const char *model;            /* NULL = the configuration's */
     const char *set[CLINIC_SETS]; /* "key=value" */
     int n_set;
     const char *strategy; /* NULL = the configuration's */
@@ -37,7 +38,7 @@ struct clinic_options { /* input of clinic_argp */
      * evaluation) */
     bool or_demo;
 };
-/* -c, --set, -s/--strategy, --seed, --quiet, --timeline, and those of ranges.h: child parser. */
+/* -c, -m/--model, --set, -s/--strategy, --seed, --quiet, --timeline, and those of ranges.h: child parser. */
 extern const struct argp clinic_argp;
 
 struct clinic {
@@ -60,6 +61,9 @@ int clinic_case(const char *text, const char *file, const char *options, struct 
  * the configuration's own makes none and the command line names none. */
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
                 struct clinic *out, struct err *e);
+/* Appends the path of the questions: those of the command line (NULL: none), or else of the
+ * configuration. A name of the list (sources.h) becomes its file. Without any appends nothing. */
+int clinic_data(const struct clinic_options *o, const char *given, struct str *path, struct err *e);
 /* After a run that returned rc: writes the timeline, if one is wanted. Returns rc, or the error of
  * the timeline when rc is 0. Prints that error when rc is another one. */
 int clinic_ran(const struct clinic_options *o, struct clinic *c, int rc, struct err *e);

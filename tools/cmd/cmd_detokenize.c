@@ -4,21 +4,22 @@
 
 #include "cli.h"
 #include "cmd.h"
-#include "source.h"
+#include "sources.h"
 #include "tokenizer.h"
 
 struct options {
-    const char *model, *file;
+    const char *model, *file, *pre;
     struct str ids; /* arguments, separated by spaces */
     bool special;
 };
 
-enum { OPT_SPECIAL = 1 };
+enum { OPT_SPECIAL = 1, OPT_PRE };
 
 static const struct argp_option rows[] = {
     {"model", 'm', "MODEL", 0, "a GGUF file, also one without tensors, or demo", 0},
     {"file", 'f', "FILE", 0, "read the ids from FILE, - is standard input", 0},
     {"special", OPT_SPECIAL, NULL, 0, "show control tokens by their names", 0},
+    {"pre", OPT_PRE, "NAME", 0, "pre-tokenizer of a byte-level vocabulary; default: the file's", 0},
     {0},
 };
 
@@ -31,6 +32,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'f':
         o->file = arg;
+        return 0;
+    case OPT_PRE:
+        o->pre = arg;
         return 0;
     case OPT_SPECIAL:
         o->special = true;
@@ -81,8 +85,8 @@ static int detokenize(struct options *o, struct str *text, struct err *e)
         TRY_DONE(cli_clean_text(NULL, o->file, &o->ids, e));
     TRY_DONE(str_ok(&o->ids, "the ids", e));
     TRY_DONE(o->ids.len ? read_ids(o->ids.s, o->ids.len, &ids, e) : 0);
-    TRY_DONE(source_open(o->model, &g, e));
-    TRY_DONE(tokenizer_open(g, &t, e));
+    TRY_DONE(sources_gguf(o->model, &g, e));
+    TRY_DONE(tokenizer_open(g, o->pre, &t, e));
     TRY_DONE(tokenizer_decode(t, ids.id, ids.n, o->special ? TOK_SPECIAL : 0, text, e));
 done:
     token_list_free(&ids);

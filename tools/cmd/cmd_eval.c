@@ -26,7 +26,9 @@ enum { OPT_DATA = 1, OPT_OUT, OPT_SHUFFLE, OPT_CONCURRENCY, OPT_FORCE_NEW, OPT_R
 
 static const struct argp_option rows[] = {
     {"data", OPT_DATA, "FILE", 0,
-     "questions: MedQA JSONL, the -hf form, a JSON array; plain or .gz", 1},
+     "questions: MedQA JSONL, the -hf form, a JSON array; plain or .gz; or a name that mas pull "
+     "lists, as medqa; default: the configuration's",
+     1},
     {"n", 'n', "N", 0,
      "only the first N records of the file, rejected ones and duplicates counted. In a folder "
      "with more, nothing is dropped: the figures are about the N, the others stay",
@@ -331,10 +333,6 @@ static int evaluate(const struct options *o, struct err *e)
     struct llm_gauge gauge;
     struct watch watch = {.curve = {.llm = NULL}};
     int rc;
-    if (!o->data)
-        FAIL(e, ERR_USAGE,
-             "no questions; give a file with --data FILE "
-             "(configs/demo/questions.jsonl is a small one)");
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(medqa_read(o->data, &m, e));
@@ -397,12 +395,23 @@ static int run(int argc, char **argv)
     if (done >= 0)
         return done;
     clinic_notice();
-    return evaluate(&o, &e) < 0 ? clinic_fail(&e) : 0;
+    struct str data = STR_INIT;
+    int rc = clinic_data(&o.clinic, o.data, &data, &e);
+    o.data = data.s;
+    if (rc == 0 && !data.len)
+        rc = err_set(&e, ERR_USAGE,
+                     "no questions; give a file with --data FILE "
+                     "(configs/demo/questions.jsonl is a small one), or the key 'data'");
+    if (rc == 0)
+        rc = evaluate(&o, &e);
+    str_free(&data);
+    return rc < 0 ? clinic_fail(&e) : 0;
 }
 
 const struct cmd cmd_eval = {
     "eval", "evaluate a strategy on a file of questions",
     "mas eval -c demo --data configs/demo/questions.jsonl --n 20 --out runs/try\n"
-    "mas eval -c configs/llama3_70b.yaml --data medqa.jsonl --n 100 --strategy panel\n"
+    "mas eval --config configs/llama3_70b.yaml --n 10\n"
+    "mas eval -c configs/llama3_70b.yaml --data medqa --n 100 --strategy panel\n"
     "mas eval -c configs/llama3_8b.yaml --data medqa.jsonl --strategy direct --shuffle --seed 7\n",
     run};

@@ -16,6 +16,7 @@
 #include "mem.h"
 #include "plan.h"
 #include "shape.h"
+#include "sources.h"
 #include "str.h"
 
 /* A MedQA evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
@@ -65,6 +66,7 @@ struct fit {
     double link, host;
     bool json;
     /* made */
+    struct str path, draft_path; /* of the files that the names mean */
     struct sketch of;
     struct plan_rates rates;
     struct sim *sim; /* the card */
@@ -183,7 +185,9 @@ static int read_model(struct fit *f, struct err *e)
     if (f->model && f->typed)
         FAIL(e, ERR_USAGE, "--type with -m: the file has its formats; give --type with --shape");
     if (f->model)
-        return sketch_file(f->model, &f->of, e);
+        TRY(sources_model(f->model, &f->path, e));
+    if (f->model)
+        return sketch_file(f->path.s, &f->of, e);
     if (!shape_find(f->shape, &shape))
         return shape_unknown("--shape", f->shape, e);
     return sketch_shape(&shape, f->mix, &f->of, e);
@@ -295,7 +299,7 @@ static int draft_open(const struct fit *f, struct sketch *out, struct err *e)
 {
     struct shape shape;
     return shape_find(f->draft, &shape) ? sketch_shape(&shape, f->mix, out, e)
-                                        : sketch_file(f->draft, out, e);
+                                        : sketch_file(f->draft_path.s, out, e);
 }
 
 struct speculation {
@@ -732,8 +736,8 @@ static int scene_with_draft(const struct fit *f, struct scene *s, struct err *e)
     struct speculation d;
     struct shape shape;
     TRY(speculate(f, &d, e));
-    s->draft = f->draft;
     s->draft_is_shape = shape_find(f->draft, &shape);
+    s->draft = s->draft_is_shape ? f->draft : f->draft_path.s;
     s->predicted = d.rate;
     s->run.mode = PLAN_LATENCY;
     s->run.n_seq = 1;
@@ -776,7 +780,8 @@ static int simulate(const struct fit *f, const struct plan *p, const bool *ok, s
             TRY(scene_with_draft(f, &s[n], e));
         n++;
     }
-    int rc = fit_simulate(s, n, f->model, f->shape, f->mix, f->simulate, &report, e);
+    int rc =
+        fit_simulate(s, n, f->model ? f->path.s : NULL, f->shape, f->mix, f->simulate, &report, e);
     if (rc == 0 && !f->json)
         fputs(report.s ? report.s : "", stdout);
     str_free(&report);
@@ -784,14 +789,17 @@ static int simulate(const struct fit *f, const struct plan *p, const bool *ok, s
 }
 
 /* A draft that cannot be read is an error; one that does not fit is a result. */
-static int check_draft(const struct fit *f, struct err *e)
+static int check_draft(struct fit *f, struct err *e)
 {
     struct sketch draft;
+    struct shape shape;
     if (!f->draft && f->accepted)
         FAIL(e, ERR_USAGE, "--accepted without --draft: nothing would draft; give --draft MODEL");
     if (!f->draft)
         return 0;
-    int rc = draft_open(f, &draft, e);
+    int rc = shape_find(f->draft, &shape) ? 0 : sources_model(f->draft, &f->draft_path, e);
+    if (rc == 0)
+        rc = draft_open(f, &draft, e);
     if (rc < 0)
         return err_wrap(e, rc, "--draft %s", f->draft);
     sketch_close(&draft);
@@ -847,7 +855,7 @@ static int run(int argc, char **argv)
         {.flag = "placement", .group = 3},
         {.flag = "cpu-layers", .group = 3}};
     struct cli_rows rows;
-    struct fit f = {.mix = MIX_Q4_K_M, .rows = &rows};
+    struct fit f = {.mix = MIX_Q4_K_M, .rows = &rows, .path = STR_INIT, .draft_path = STR_INIT};
     const struct argp_child children[] = {{&rows.argp, 0, NULL, 3}, {0}};
     const struct argp argp = {options,
                               parse,
@@ -867,6 +875,8 @@ static int run(int argc, char **argv)
     ops_close(f.ops);
     sim_close(f.sim);
     sketch_close(&f.of);
+    str_free(&f.path);
+    str_free(&f.draft_path);
     return rc < 0 ? cmd_fail(&e) : 0;
 }
 

@@ -2,13 +2,16 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "cmd.h"
 #include "grammar.h"
+#include "llm.h"
 #include "mem.h"
 #include "schema.h"
 #include "text.h"
+#include "think.h"
 #include "tokenizer.h"
 #include "zio.h"
 
@@ -40,7 +43,9 @@ struct generate {
     /* while it runs */
     struct engine *en;
     const struct tokenizer *tok;
-    bool unseen; /* standard output takes no more */
+    const struct chat_thinking *thinking; /* of the chat; NULL = the model does not think */
+    bool dim;                             /* the thinking is shown on a terminal */
+    bool unseen;                          /* standard output takes no more */
     struct tokenizer_stream stream;
     struct str text; /* complete characters so far */
 };
@@ -87,17 +92,59 @@ static const struct argp_option options[] = {
      "read it from a file, '-' = standard input; its bytes are kept, line ends as well, but for "
      "a byte order mark of UTF-8",
      1},
-    {"chat", OPT_CHAT, 0, 0, "the text is a user's message: use the model's chat template", 1},
+    {"chat", OPT_CHAT, 0, 0,
+     "the text is a user's message: use the model's chat template; a model's thinking goes to "
+     "standard error, without --quiet",
+     1},
     {"schema", OPT_SCHEMA, "FILE", 0, "constrain the reply to this JSON Schema", 1},
     {"ignore-eos", OPT_IGNORE_EOS, 0, 0, "go on after the end-of-text token", 2},
     {"json", OPT_JSON, 0, 0, "print one JSON object with text, ids, log-probabilities, times", 3},
     {0}};
+
+/* Before the reply: ends the shown thinking. A free reply begins with the bytes that the closing
+ * token has after the closing text. */
+static void end_thought(struct generate *g, const struct request *r)
+{
+    if (!r->n_think)
+        return;
+    if (!g->json && !g->ce.quiet)
+        fputs(g->dim ? "\033[0m" : "", stderr);
+    if (!r->grammar)
+        think_text(r, g->tok, NULL, &g->text);
+    size_t space = strspn(g->text.s, " \t\r\n");
+    if (space) {
+        memmove(g->text.s, g->text.s + space, g->text.len - space + 1);
+        g->text.len -= space;
+    }
+    if (!g->json)
+        fwrite(g->text.s, 1, g->text.len, stdout);
+}
+
+/* Writes a token of the thinking to standard error: standard output has the reply alone. */
+static void show_thought(const struct generate *g, const struct request *r, int32_t id)
+{
+    const char *s;
+    size_t n;
+    if (g->json || g->ce.quiet)
+        return;
+    tokenizer_text(g->tok, id, &s, &n);
+    if (r->n_think == 1)
+        fprintf(stderr, "%s%s", g->dim ? "\033[2m" : "", g->thinking->open);
+    fwrite(s, 1, n, stderr);
+    fflush(stderr);
+}
 
 /* On the engine thread; nothing else touches g until the request is done. */
 static void on_token(struct request *r, int32_t id, float lp)
 {
     struct generate *g = ((struct cli_job *)r)->user;
     (void)lp;
+    if (r->n_think == r->n_out) {
+        show_thought(g, r, id);
+        return;
+    }
+    if (r->n_out == r->n_think + 1)
+        end_thought(g, r);
     size_t before = g->text.len;
     tokenizer_stream_push(g->tok, &g->stream, id, &g->text);
     if (!g->json) {
@@ -114,25 +161,41 @@ static void print_json(const struct generate *g, const struct request *r)
     struct str s = STR_INIT;
     str_adds(&s, "{\"text\": ");
     str_add_json(&s, g->text.s, g->text.len);
+    if (g->thinking) {
+        struct str thought = STR_INIT;
+        think_text(r, g->tok, &thought, NULL);
+        str_adds(&s, ", \"thinking\": ");
+        str_add_json(&s, thought.s, thought.len);
+        str_addf(&s, ", \"thought\": \"%s\", \"think_tokens\": %d",
+                 r->think.max ? thought_name(r->thought) : "empty", r->n_think);
+        s.failed = s.failed || thought.failed;
+        str_free(&thought);
+    }
     str_addf(&s,
              ", \"finish\": \"%s\", \"prompt_tokens\": %d, \"cached_tokens\": %d, \"passes\": %d, "
              "\"drafted\": %d, "
              "\"accepted\": %d, \"tokens\": [",
              finish_name(r->finish), r->n_prompt, r->n_cached, r->n_pass, r->n_drafted,
              r->n_accepted);
-    for (int i = 0; i < r->n_out; i++)
-        str_addf(&s, "%s%d", i ? ", " : "", r->out[i]);
+    for (int i = r->n_think; i < r->n_out; i++)
+        str_addf(&s, "%s%d", i > r->n_think ? ", " : "", r->out[i]);
     str_adds(&s, "], \"logprobs\": [");
-    for (int i = 0; i < r->n_out; i++)
+    for (int i = r->n_think; i < r->n_out; i++)
         if (isnan(r->out_lp[i]))
-            str_addf(&s, "%snull", i ? ", " : "");
+            str_addf(&s, "%snull", i > r->n_think ? ", " : "");
         else
-            str_addf(&s, "%s%.6g", i ? ", " : "", (double)r->out_lp[i]);
+            str_addf(&s, "%s%.6g", i > r->n_think ? ", " : "", (double)r->out_lp[i]);
     str_addf(&s, "], \"first_seconds\": %.6f, \"total_seconds\": %.6f}\n",
              r->t_first_ns ? (double)(r->t_first_ns - r->t_submit_ns) / 1e9 : 0.0,
              (double)(r->t_done_ns - r->t_submit_ns) / 1e9);
     fwrite(s.s, 1, s.len, stdout);
     str_free(&s);
+}
+
+/* Tokens that the model may think; 0 = none. */
+static int budget(const struct generate *g)
+{
+    return g->draw.think >= 0 ? g->draw.think : g->thinking ? LLM_THINK_DEFAULT : 0;
 }
 
 static int encode_prompt(struct generate *g, struct engine *en, const struct str *text,
@@ -141,13 +204,15 @@ static int encode_prompt(struct generate *g, struct engine *en, const struct str
     if (!g->chat)
         return tokenizer_encode(g->tok, text->s, text->len, TOK_BOS, out, e);
     struct chat_message m = {"user", text->s, text->len};
-    return chat_render(engine_info(en)->chat, g->tok, &m, 1, out, e);
+    enum chat_think start = budget(g) ? CHAT_THINK_OPEN : CHAT_THINK_NONE;
+    return chat_render(engine_info(en)->chat, &m, 1, start, out, e);
 }
 
 static int run_request(struct generate *g, struct engine *en, const struct token_list *prompt,
                        const struct grammar *grammar, struct err *e)
 {
     int rc = 0;
+    struct token_list added = {0};
     struct cli_job j = {.user = g};
     struct request *r = &j.r;
     *r = (struct request){.id = 1,
@@ -162,10 +227,13 @@ static int run_request(struct generate *g, struct engine *en, const struct token
                           .ignore_eos = g->ignore_eos,
                           .grammar = grammar,
                           .on_token = on_token};
-    r->out = mem_zalloc((size_t)g->draw.max_output_tokens, sizeof *r->out);
-    r->out_lp = mem_zalloc((size_t)g->draw.max_output_tokens, sizeof *r->out_lp);
+    if (budget(g))
+        TRY_DONE(think_of_chat(engine_info(en)->chat, g->tok, budget(g), &added, &r->think, e));
+    size_t most = (size_t)request_most(r);
+    r->out = mem_zalloc(most, sizeof *r->out);
+    r->out_lp = mem_zalloc(most, sizeof *r->out_lp);
     if (!r->out || !r->out_lp) {
-        rc = NOMEM(e, (size_t)g->draw.max_output_tokens * sizeof *r->out, "reply");
+        rc = NOMEM(e, most * sizeof *r->out, "reply");
         goto done;
     }
     TRY_DONE(cli_run(en, &j, e));
@@ -177,6 +245,7 @@ static int run_request(struct generate *g, struct engine *en, const struct token
     else
         printf("%s\n", g->text.s + before);
 done:
+    token_list_free(&added);
     mem_free(r->out);
     mem_free(r->out_lp);
     return rc;
@@ -206,6 +275,9 @@ static int generate(struct generate *g, struct err *e)
     struct engine *en = NULL;
     struct token_list prompt = {0};
     struct grammar *grammar = NULL;
+    if (g->draw.think > 0 && !g->chat)
+        TRY_DONE(err_set(e, ERR_USAGE, "--think %d needs --chat: a plain text has no thinking",
+                         g->draw.think));
     TRY_DONE(read_prompt(g, &text, e));
     if (g->schema) {
         TRY_DONE(zio_read(g->schema, (size_t)1 << 20, &schema, e));
@@ -214,6 +286,12 @@ static int generate(struct generate *g, struct err *e)
     TRY_DONE(cli_engine_open(&g->ce, &en, e));
     g->en = en;
     g->tok = engine_tokenizer(en);
+    g->thinking = g->chat ? chat_thinking(engine_info(en)->chat) : NULL;
+    g->dim = isatty(STDERR_FILENO);
+    if (g->draw.think > 0 && !g->thinking)
+        TRY_DONE(err_set(e, ERR_USAGE,
+                         "--think %d: models of chat template %s do not think; set it to 0 or -1",
+                         g->draw.think, chat_name(engine_info(en)->chat)));
     TRY_DONE(encode_prompt(g, en, &text, &prompt, e));
     if (!g->json && !g->chat && !g->schema) {
         fwrite(text.s, 1, text.len, stdout);

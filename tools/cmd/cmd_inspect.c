@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "chat.h"
+#include "chat_digest.h"
 #include "cmd.h"
 #include "escape.h"
 #include "mixture.h"
 #include "source.h"
+#include "sources.h"
 
 struct options {
     const char *model;
@@ -210,23 +213,66 @@ static void text_tensors(struct str *out, const struct gguf *g)
     str_addf(out, "\ntensors (shapes slowest first)\n");
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        size_t part = gguf_part_of(g, t->at);
         str_addf(out, "  %-7s %14" PRIu64 " bytes at %14" PRIu64 "  ", fmt_info(t->t.fmt)->name,
-                 t->bytes, t->at);
+                 t->bytes, t->at - gguf_part(g, part).at);
+        if (gguf_n_parts(g) > 1)
+            str_addf(out, "part %zu  ", part + 1);
         escape_add(out, t->name.s, t->name.len, SHOW_BYTES);
         add_shape(out, &t->t, " (", ")\n");
     }
 }
 
+static void text_parts(struct str *out, const struct gguf *g)
+{
+    for (size_t i = 0; gguf_n_parts(g) > 1 && i < gguf_n_parts(g); i++) {
+        struct gguf_part part = gguf_part(g, i);
+        str_addf(out, "part %zu of %zu, %" PRIu64 " bytes: ", i + 1, gguf_n_parts(g), part.bytes);
+        escape_add(out, part.path, strlen(part.path), SIZE_MAX);
+        str_addc(out, '\n');
+    }
+}
+
+/* The chat template of a file. */
+struct template
+{
+    const char *name;
+    char digest[CHAT_DIGEST_HEX + 1]; /* "" = the file has none */
+};
+
+static int template_of(const struct gguf *g, struct template *out, struct err *e)
+{
+    struct gguf_str text;
+    out->digest[0] = '\0';
+    TRY(chat_recognise(g, &out->name, e));
+    if (!gguf_find(g, CHAT_KEY))
+        return 0;
+    TRY(gguf_get_str(g, CHAT_KEY, &text, e));
+    return chat_digest(text, out->digest, e);
+}
+
+static void text_template(struct str *out, const struct template *t)
+{
+    if (!*t->digest)
+        str_adds(out, "\nchat template: none in the file, so plain\n");
+    else
+        str_addf(out, "\nchat template: %s (digest %s)%s\n", t->name, t->digest,
+                 strcmp(t->name, CHAT_UNKNOWN) != 0 ? "" : ": --chat needs --chat-template NAME");
+}
+
 static void text_form(struct str *out, const struct gguf *g, const struct options *o,
-                      const char *hash)
+                      const char *hash, const struct template *t)
 {
     struct sums s = sum_up(g);
     escape_add(out, gguf_path(g), strlen(gguf_path(g)), SIZE_MAX);
     str_addf(out, ": GGUF version %u, %" PRIu64 " bytes\n", gguf_version(g), gguf_file_bytes(g));
+    text_parts(out, g);
     if (*hash)
-        str_addf(out, "sha256 %s\n", hash);
+        str_addf(out, "sha256 %s%s\n", hash,
+                 gguf_n_parts(g) > 1 ? " (of all parts, one after the other)" : "");
     str_addf(out, "\nmetadata (%zu keys)\n", gguf_n_kv(g));
     text_metadata(out, g);
+    text_template(out, t);
     if (o->tensors)
         text_tensors(out, g);
     str_addf(out, "\n%-8s %8s %16s %16s %10s\n", "format", "tensors", "parameters", "bytes",
@@ -269,12 +315,28 @@ static void json_tensors(struct str *out, const struct gguf *g)
         str_add_json(out, t->name.s, t->name.len);
         str_addf(out, ", \"format\": \"%s\", \"shape\": ", fmt_info(t->t.fmt)->name);
         add_shape(out, &t->t, "[", "]");
-        str_addf(out, ", \"offset\": %" PRIu64 ", \"bytes\": %" PRIu64 "}", t->at, t->bytes);
+        size_t part = gguf_part_of(g, t->at);
+        if (gguf_n_parts(g) > 1)
+            str_addf(out, ", \"part\": %zu", part + 1);
+        str_addf(out, ", \"offset\": %" PRIu64 ", \"bytes\": %" PRIu64 "}",
+                 t->at - gguf_part(g, part).at, t->bytes);
     }
     str_adds(out, "],\n");
 }
 
-static void json_form(struct str *out, const struct gguf *g, const char *hash)
+static void json_parts(struct str *out, const struct gguf *g)
+{
+    for (size_t i = 0; gguf_n_parts(g) > 1 && i < gguf_n_parts(g); i++) {
+        struct gguf_part part = gguf_part(g, i);
+        str_adds(out, i ? ",\n  {\"path\": " : "\"parts\": [\n  {\"path\": ");
+        str_add_json(out, part.path, strlen(part.path));
+        str_addf(out, ", \"bytes\": %" PRIu64 "}%s", part.bytes,
+                 i + 1 < gguf_n_parts(g) ? "" : "],\n");
+    }
+}
+
+static void json_form(struct str *out, const struct gguf *g, const char *hash,
+                      const struct template *t)
 {
     struct sums s = sum_up(g);
     str_adds(out, "{\"path\": ");
@@ -283,6 +345,8 @@ static void json_form(struct str *out, const struct gguf *g, const char *hash)
              gguf_file_bytes(g));
     if (*hash)
         str_addf(out, "\"sha256\": \"%s\",\n", hash);
+    json_parts(out, g);
+    str_addf(out, "\"chat_template\": \"%s\", \"chat_digest\": \"%s\",\n", t->name, t->digest);
     json_metadata(out, g);
     json_tensors(out, g);
     str_adds(out, "\"formats\": [");
@@ -303,14 +367,16 @@ static int inspect(const struct options *o, struct str *out, struct err *e)
 {
     struct gguf *g = NULL;
     char hash[65] = "";
+    struct template t;
     int rc;
-    TRY_DONE(source_open(o->model, &g, e));
+    TRY_DONE(sources_gguf(o->model, &g, e));
     if (o->sha256)
         TRY_DONE(source_sha256(g, NULL, NULL, hash, e));
+    TRY_DONE(template_of(g, &t, e));
     if (o->json)
-        json_form(out, g, hash);
+        json_form(out, g, hash, &t);
     else
-        text_form(out, g, o, hash);
+        text_form(out, g, o, hash, &t);
     TRY_DONE(str_ok(out, "the description of a model", e));
 done:
     gguf_close(g);

@@ -4,7 +4,8 @@
  * It streams: one tensor after the other, a few MiB of rows at a time, whatever the size of the
  * model. Threads share the rows of a piece, and a row's bytes depend only on the row. A tensor that
  * already has the target format is copied unchanged. All metadata is copied; only general.file_type
- * and general.quantization_version change, to the new facts.
+ * and general.quantization_version change, to the new facts. An importance matrix steers the choice
+ * of formats and the encoders; keys quantize.imatrix.* name it, as in the common files.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -16,10 +17,12 @@
 #include "cmd.h"
 #include "escape.h"
 #include "gguf_write.h"
+#include "imatrix.h"
 #include "mem.h"
 #include "mixture.h"
 #include "modelfile.h"
 #include "pool.h"
+#include "sources.h"
 #include "str.h"
 
 #define CHUNK                                                                                      \
@@ -43,12 +46,16 @@ struct quantize_fallback {  /* tensors of one kind whose rows do not fit the blo
 
 struct quantize {
     const char *in, *out;
+    const char *imatrix_path; /* NULL: none */
     enum mixture mix;
     bool has_type, requantize, rmse, quiet;
     struct engine_options machine; /* threads */
     struct cli_rows rows;
     /* while it runs */
     struct gguf *g;
+    struct imatrix *imatrix;
+    int n_weighed, n_alike;  /* encoded tensors with an entry of the matrix, and without */
+    char alike[TENSOR_NAME]; /* the first of those without */
     struct gguf_writer *w;
     FILE *report; /* for the table: not where the model goes */
     struct pool *pool;
@@ -63,11 +70,15 @@ struct quantize {
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { OPT_REQUANTIZE = 0x100, OPT_RMSE, OPT_QUIET };
+enum { OPT_REQUANTIZE = 0x100, OPT_RMSE, OPT_QUIET, OPT_IMATRIX };
 
 static const struct argp_option options[] = {
     {"allow-requantize", OPT_REQUANTIZE, NULL, 0,
      "accept a source that is quantised already: its losses add to the new ones", 1},
+    {"imatrix", OPT_IMATRIX, "FILE", 0,
+     "importance matrix by llama-imatrix, in its GGUF or older form: errors of columns with large "
+     "activations weigh more",
+     1},
     {"rmse", OPT_RMSE, NULL, 0, "measure the error of each format as well", 1},
     {"quiet", OPT_QUIET, NULL, 0, "no progress and no table", 1},
     {0},
@@ -104,6 +115,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &q->rows;
+        return 0;
+    case OPT_IMATRIX:
+        q->imatrix_path = arg;
         return 0;
     case OPT_REQUANTIZE:
         q->requantize = true;
@@ -161,16 +175,11 @@ static int read_model(struct quantize *q, struct err *e)
 {
     struct gguf_str arch;
     char name[65] = {0};
-    int64_t parts;
     TRY(gguf_get_str(q->g, "general.architecture", &arch, e));
     if (arch.len < 1 || arch.len >= sizeof name || memchr(arch.s, 0, arch.len))
         FAIL(e, ERR_DATA, "%s: general.architecture has %zu bytes; must be 1 to %zu of text", q->in,
              arch.len, sizeof name - 1);
     memcpy(name, arch.s, arch.len);
-    TRY(gguf_get_int_or(q->g, "split.count", 0, 65535, 1, &parts, e));
-    if (parts > 1)
-        FAIL(e, ERR_DATA, "%s is one of %" PRId64 " parts of a model; merge them first", q->in,
-             parts);
     TRY(read_int(q, name, "block_count", 0, 0, &q->model.n_layer, e));
     TRY(read_int(q, name, "attention.head_count", q->model.n_layer, 0, &q->model.n_head, e));
     TRY(read_int(q, name, "attention.head_count_kv", q->model.n_layer, q->model.n_head,
@@ -241,14 +250,41 @@ static bool key_is(const struct gguf_kv *kv, const char *key)
     return kv->key.len == strlen(key) && !memcmp(kv->key.s, key, kv->key.len);
 }
 
+/* True for keys that do not hold for the result. They tie the file to the other parts of its model,
+ * or name the importance matrix of an earlier quantisation. */
+static bool key_is_past(const struct gguf_kv *kv)
+{
+    static const char *const past[] = {"split.", "quantize.imatrix."};
+    for (size_t i = 0; i < sizeof past / sizeof *past; i++)
+        if (kv->key.len > strlen(past[i]) && !memcmp(kv->key.s, past[i], strlen(past[i])))
+            return true;
+    return false;
+}
+
+static int put_imatrix(struct quantize *q, struct err *e)
+{
+    const char *path = q->imatrix_path, *text = imatrix_dataset(q->imatrix);
+    const int64_t chunks = imatrix_chunks(q->imatrix);
+    TRY(gguf_put_str(q->w, "quantize.imatrix.file", path, strlen(path), e));
+    if (*text)
+        TRY(gguf_put_str(q->w, "quantize.imatrix.dataset", text, strlen(text), e));
+    TRY(gguf_put_u32(q->w, "quantize.imatrix.entries_count", (uint32_t)imatrix_entries(q->imatrix),
+                     e));
+    if (chunks > 0 && chunks <= UINT32_MAX)
+        TRY(gguf_put_u32(q->w, "quantize.imatrix.chunks_count", (uint32_t)chunks, e));
+    return 0;
+}
+
 static int copy_metadata(struct quantize *q, struct err *e)
 {
     static const char type[] = "general.file_type", version[] = "general.quantization_version";
     for (size_t i = 0; i < gguf_n_kv(q->g); i++) {
         const struct gguf_kv *kv = gguf_kv_at(q->g, i);
-        if (!key_is(kv, type) && !key_is(kv, version))
+        if (!key_is(kv, type) && !key_is(kv, version) && !key_is_past(kv))
             TRY(gguf_put_kv(q->w, kv, e));
     }
+    if (q->imatrix)
+        TRY(put_imatrix(q, e));
     TRY(gguf_put_u32(q->w, version, 2, e)); /* 2: since May 2023, all formats known here */
     return gguf_put_u32(q->w, type, mixture_file_type(q->mix), e);
 }
@@ -266,6 +302,7 @@ struct piece { /* rows [first, first + n) of a tensor */
     const struct gguf *g;
     const struct gguf_tensor *t;
     int64_t first, cols;
+    const float *w; /* (cols) importances; NULL: all are alike */
     enum fmt to;
     size_t row_bytes;     /* of the result */
     unsigned char *out;   /* (n, row_bytes) */
@@ -280,7 +317,7 @@ static int convert_row(const struct piece *p, struct worker *w, int64_t i, struc
     unsigned char *y = p->out + (size_t)i * p->row_bytes;
     TRY(gguf_read(p->g, t->at + (uint64_t)row * t->t.row_bytes, w->raw, t->t.row_bytes, e));
     fmt_info(t->t.fmt)->decode(w->raw, w->x, p->cols);
-    int rc = fmt_encode_row(p->to, w->x, y, p->cols, e);
+    int rc = fmt_encode_row(p->to, w->x, p->w, y, p->cols, e);
     if (rc < 0)
         return err_wrap(e, rc, "tensor %.*s, row %" PRId64, (int)t->name.len, t->name.s, row);
     if (!p->err)
@@ -345,6 +382,23 @@ static int64_t rows_at_once(const struct piece *p, int64_t rows)
     return n < 1 ? 1 : n < rows ? n : rows;
 }
 
+/* Finds the importances of a tensor that is about to be encoded. */
+static int importances(struct quantize *q, const struct gguf_tensor *t, enum fmt to,
+                       const float **w, struct err *e)
+{
+    char name[TENSOR_NAME];
+    *w = NULL;
+    if (!q->imatrix || !fmt_info(to)->fits)
+        return 0;
+    snprintf(name, sizeof name, "%.*s", (int)t->name.len, t->name.s);
+    TRY(imatrix_find(q->imatrix, name, tensor_cols(&t->t), w, e));
+    if (*w)
+        q->n_weighed++;
+    else if (q->n_alike++ == 0)
+        snprintf(q->alike, sizeof q->alike, "%s", name);
+    return 0;
+}
+
 static int convert_tensor(struct quantize *q, const struct gguf_tensor *t, enum fmt to,
                           struct err *e)
 {
@@ -354,6 +408,7 @@ static int convert_tensor(struct quantize *q, const struct gguf_tensor *t, enum 
     struct arena mem = {0};
     if (!fmt_row_bytes(to, cols, &p.row_bytes))
         FAIL(e, ERR_BUG, "a row of %" PRId64 " does not fit %s", cols, fmt_info(to)->name);
+    TRY(importances(q, t, to, &p.w, e));
     int64_t at_once = rows_at_once(&p, rows);
     p.out = arena_alloc(&mem, (size_t)at_once, p.row_bytes);
     p.worker = arena_alloc(&mem, (size_t)n_worker, sizeof *p.worker);
@@ -423,8 +478,13 @@ static int quantize(struct quantize *q, struct err *e)
 {
     int rc = 0;
     TRY_DONE(modelfile_apart(q->in, q->out, e));
-    TRY_DONE(gguf_open(q->in, &q->g, e));
+    TRY_DONE(sources_gguf(q->in, &q->g, e));
+    for (size_t i = 0; i < gguf_n_parts(q->g); i++)
+        TRY_DONE(modelfile_apart(gguf_part(q->g, i).path, q->out, e));
     TRY_DONE(read_model(q, e));
+    if (q->imatrix_path)
+        TRY_DONE(imatrix_open(q->imatrix_path, &q->imatrix, e));
+    q->model.imatrix = q->imatrix != NULL;
     TRY_DONE(pool_open(q->machine.n_threads, &q->pool, e));
     TRY_DONE(gguf_writer_open(q->out, &q->w, e));
     q->report = gguf_writer_is_stdout(q->w) ? stderr : stdout;
@@ -439,6 +499,7 @@ done:
     modelfile_progress_end(&q->progress);
     gguf_writer_abandon(q->w);
     pool_close(q->pool);
+    imatrix_close(q->imatrix);
     gguf_close(q->g);
     return rc;
 }
@@ -473,6 +534,11 @@ static void print_table(const struct quantize *q, double seconds)
     }
     if (q->n_more)
         fprintf(to, "%d more tensors have rows that do not fit blocks either\n", q->n_more);
+    if (q->imatrix_path && q->n_alike)
+        fprintf(to, "%s: %d tensors weighed; %d without an entry, %s the first of them\n",
+                q->imatrix_path, q->n_weighed, q->n_alike, q->alike);
+    else if (q->imatrix_path)
+        fprintf(to, "%s: %d tensors weighed\n", q->imatrix_path, q->n_weighed);
     fprintf(to, "%s: %s, %.1f s, %.0f M weights/s\n", q->out, mixture_name(q->mix), seconds,
             (double)elems / 1e6 / seconds);
 }

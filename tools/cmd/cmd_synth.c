@@ -208,6 +208,8 @@ static int put_shape(struct synth *s, struct err *e)
         TRY(put_u32(s, "attention.key_length", hp->head_dim, e));
         TRY(put_u32(s, "attention.value_length", hp->head_dim, e));
     }
+    if (hp->window)
+        TRY(put_u32(s, "attention.sliding_window", hp->window, e));
     TRY(put_u32(s, "rope.dimension_count", hp->rotary.n_rot, e));
     TRY(put_u32(s, "vocab_size", hp->n_vocab, e));
     TRY(put_f32(s, "rope.freq_base", hp->rotary.theta, e));

@@ -3,15 +3,15 @@
 
 #include "cli.h"
 #include "cmd.h"
-#include "source.h"
+#include "sources.h"
 #include "tokenizer.h"
 
 struct options {
-    const char *model, *text, *file;
+    const char *model, *text, *file, *pre;
     bool special, bos, count;
 };
 
-enum { OPT_SPECIAL = 1, OPT_BOS, OPT_COUNT };
+enum { OPT_SPECIAL = 1, OPT_BOS, OPT_COUNT, OPT_PRE };
 
 static const struct argp_option rows[] = {
     {"model", 'm', "MODEL", 0, "a GGUF file, also one without tensors, or demo", 0},
@@ -20,6 +20,7 @@ static const struct argp_option rows[] = {
     {"special", OPT_SPECIAL, NULL, 0, "names of control tokens in the text become these tokens", 0},
     {"bos", OPT_BOS, NULL, 0, "begin with the BOS token if the model does so", 0},
     {"count", OPT_COUNT, NULL, 0, "print only the number of tokens", 0},
+    {"pre", OPT_PRE, "NAME", 0, "pre-tokenizer of a byte-level vocabulary; default: the file's", 0},
     {0},
 };
 
@@ -35,6 +36,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'f':
         o->file = arg;
+        return 0;
+    case OPT_PRE:
+        o->pre = arg;
         return 0;
     case OPT_SPECIAL:
         o->special = true;
@@ -67,8 +71,8 @@ static int tokenize(const struct options *o, const char *text, size_t n, struct 
     struct tokenizer *t = NULL;
     unsigned flags = (o->special ? TOK_SPECIAL : 0) | (o->bos ? TOK_BOS : 0);
     int rc;
-    TRY_DONE(source_open(o->model, &g, e));
-    TRY_DONE(tokenizer_open(g, &t, e));
+    TRY_DONE(sources_gguf(o->model, &g, e));
+    TRY_DONE(tokenizer_open(g, o->pre, &t, e));
     TRY_DONE(tokenizer_encode(t, text, n, flags, ids, e));
 done:
     tokenizer_close(t);

@@ -85,6 +85,10 @@ void sheet_print(FILE *f, int width, const struct consult *c, const struct resul
         w += n + (w[n] == '\n');
     }
     fprintf(f, "\n");
+    if (r->think_tokens)
+        clinic_wrapf(f, width, "thinking      ",
+                     "%lld tokens before the replies; the trace and --json have the text",
+                     (long long)r->think_tokens);
     clinic_wrapf(f, width, "cost          ",
                  "%d call%s, %.1f s, %lld prompt tokens (%lld from the cache), %lld new tokens",
                  r->calls, r->calls == 1 ? "" : "s", r->seconds, (long long)r->prompt_tokens,
@@ -136,6 +140,24 @@ static void all_replies(struct str *s, const struct consult *c)
     }
 }
 
+/* The thinking of every call, in order of asking. */
+static void thoughts(struct str *s, const struct consult *c)
+{
+    const char *comma = "";
+    str_adds(s, ", \"thinking\": [");
+    for (const struct consult_call *k = c->first; k; k = k->next) {
+        if (!k->done || !k->llm.max_think)
+            continue;
+        str_addf(s, "%s{\"role\": \"%s\", \"index\": %d, \"tokens\": %d, \"end\": \"%s\"", comma,
+                 k->role->name, k->index, k->llm.n_think, llm_thought_name(k->llm.thought));
+        str_adds(s, ", \"text\": ");
+        str_add_json(s, k->llm.think.s, k->llm.think.len);
+        str_addc(s, '}');
+        comma = ", ";
+    }
+    str_addc(s, ']');
+}
+
 void sheet_noise(FILE *f, int width, const char *noise)
 {
     if (*noise)
@@ -161,12 +183,16 @@ void sheet_json(FILE *f, const struct consult *c, const struct result *r, const 
     for (int i = 0; i < c->q->n_options && c->has_p; i++)
         str_addf(&s, "%s%.9g%s", i ? ", " : ", \"p\": [", c->p_option[i],
                  i + 1 < c->q->n_options ? "" : "]");
+    if (r->think_tokens)
+        thoughts(&s, c);
     text(&s, "notes", c->warnings.s);
     str_addf(&s,
              ", \"calls\": %d, \"seconds\": %.6f, \"prompt_tokens\": %lld, \"cached_tokens\": "
              "%lld, \"new_tokens\": %lld",
              r->calls, r->seconds, (long long)r->prompt_tokens, (long long)r->cached_tokens,
              (long long)r->new_tokens);
+    if (r->think_tokens)
+        str_addf(&s, ", \"think_tokens\": %lld", (long long)r->think_tokens);
     if (isfinite(r->joules))
         str_addf(&s, ", \"joules\": %.9g", r->joules);
     else

@@ -10,11 +10,13 @@ struct shape_row {
     const char *name, *arch;
     int n_layer, n_embd, n_ff, n_head, n_kv_head, head_dim, n_ctx, n_vocab;
     bool tied;
+    float theta, eps;
+    int window;
 };
 
 static const struct shape_row shapes[] = {
-#define X(name, arch, layers, embd, ff, head, kv, dim, ctx, vocab, tied)                           \
-    {name, arch, layers, embd, ff, head, kv, dim, ctx, vocab, tied},
+#define X(name, arch, layers, embd, ff, head, kv, dim, ctx, vocab, tied, theta, eps, window)       \
+    {name, arch, layers, embd, ff, head, kv, dim, ctx, vocab, tied, theta, eps, window},
 #include "shapes.def"
 #undef X
 };
@@ -36,8 +38,10 @@ static struct shape shape_of(const struct shape_row *r)
                                  .n_ff = r->n_ff,
                                  .n_vocab = r->n_vocab,
                                  .n_ctx_train = r->n_ctx,
-                                 .eps = 1e-5f,
-                                 .rotary = {.n_rot = r->head_dim, .theta = 500000}}};
+                                 .eps = r->eps,
+                                 .window = r->window,
+                                 .window_period = arch->window_period,
+                                 .rotary = {.n_rot = r->head_dim, .theta = r->theta}}};
 }
 
 bool shape_find(const char *name, struct shape *out)

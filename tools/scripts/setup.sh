@@ -50,6 +50,7 @@ jansson libjansson-dev
 cmocka libcmocka-dev
 zlib zlib1g-dev
 libcrypto libssl-dev
+libcurl libcurl4-openssl-dev
 END
 }
 

@@ -3,13 +3,14 @@
 
     python3 tools/training/golden/logits.py            writes tests/golden/logits_*.{gguf,bin}, then checks them
     python3 tools/training/golden/logits.py --check    only checks the files that are there
+    either with NAME ..                                only these rows of MODELS
 
 Each row of MODELS becomes a *ForCausalLM of transformers (float32, CPU, eager attention) with seeded
 weights large enough that attention, RoPE and norms matter. The GGUF file holds the same numbers in F32
 under GGUF names; for architecture llama the rows of q and k are reordered from half pairs (i, i + d/2)
 to adjacent pairs (2i, 2i + 1), as llama.cpp's converter does, and Llama 3.1's frequency scaling
 becomes the tensor rope_freqs.weight. The vocabulary is byte-level BPE in Llama 3's form: 256 bytes, a
-few merges, 8 control tokens.
+few merges, 8 control tokens. Gemma's norms are stored as 1 + w, as llama.cpp's converter does.
 
 The check: forward_numpy.py, which knows only the GGUF file, gives the same logits to 1e-5 of the
 largest one of each row; no row is so near a tie that the best token could be argued about; and common
@@ -26,7 +27,7 @@ Layout of logits_<name>.bin, everything little-endian, 4-byte fields without pad
         i32 id[n_id]
         i32 pos[n_pos] rising; the logits after id[0..pos]
         f32 exact[n_pos][n_vocab]  transformers as it is: keys and values in float32
-        f32 half[n_pos][n_vocab]   the same, k (after RoPE) and v rounded to binary16 in the cache
+        f32 half[n_pos][n_vocab]   the same, k (after RoPE, before its gain) and v rounded to binary16 in the cache
 
 Needs: torch, transformers 5, numpy, gguf (pip).
 """
@@ -53,6 +54,8 @@ CONTROL = ["begin_of_text", "end_of_text", "reserved_special_token_0", "reserved
 
 LLAMA31 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
            "original_max_position_embeddings": 64}
+
+LINEAR = {"rope_type": "linear", "factor": 8.0}
 
 # name: class and arch of the file, sizes, what it is there for. n_vocab = 264 + merges used; widths that
 # are no multiple of 16 or 64 exercise the tails of the kernels.
@@ -81,6 +84,35 @@ MODELS = {
     # half pairs, norms of q and k per head, wide heads
     "qwen3": dict(hf="Qwen3", arch="qwen3", n_embd=32, n_ff=40, n_head=4, n_kv=2, n_vocab=267,
                   head_dim=16, theta=1000000.0, eps=1e-6, tied=True, keys=True),
+    # Gemma 3: six layers with a window and local RoPE, one without; linear scaling of the latter alone.
+    # The file has no pattern and no local base: period 6 and base 10,000 are the defaults.
+    "gemma3": dict(hf="Gemma3Text", arch="gemma3", n_embd=24, n_ff=24, n_head=2, n_kv=1, n_vocab=267,
+                   head_dim=16, theta=1000000.0, eps=1e-4, tied=True, keys=True, layers=7, window=20,
+                   rope=LINEAR, local_theta=10000.0, pattern=6),
+    # the same with a bool for each layer, another local base, an own output matrix
+    "gemma3_pattern": dict(hf="Gemma3Text", arch="gemma3", n_embd=32, n_ff=24, n_head=4, n_kv=2, n_vocab=267,
+                           head_dim=16, theta=1000000.0, eps=1e-4, keys=True, layers=3, window=33,
+                           local_theta=20000.0, pattern=[True, False, True], pattern_keys=True),
+    # Phi-3 and Phi-4: q, k, v in one tensor, gate and up in another; a window in all layers
+    "phi3": dict(hf="Phi3", arch="phi3", n_embd=32, n_ff=40, n_head=4, n_kv=2, n_vocab=267,
+                 theta=10000.0, eps=1e-5, window=20),
+    # longrope: its long factors (the tests' context of 256 exceeds 40), its short ones (256 <= 300)
+    "phi3_long": dict(hf="Phi3", arch="phi3", n_embd=24, n_ff=24, n_head=2, n_kv=1, n_vocab=267,
+                      theta=10000.0, eps=1e-5, longrope=40),
+    "phi3_short": dict(hf="Phi3", arch="phi3", n_embd=24, n_ff=24, n_head=2, n_kv=1, n_vocab=267,
+                       theta=10000.0, eps=1e-5, longrope=300),
+    # Mistral with heads wider than n_embd / n_head, and with the window of its first version
+    "mistral_window": dict(hf="Mistral", arch="llama", n_embd=24, n_ff=40, n_head=4, n_kv=2, n_vocab=267,
+                           head_dim=10, theta=1000000.0, eps=1e-5, keys=True, window=20),
+    # a bias of every projection
+    "llama_bias": dict(hf="Llama", arch="llama", n_embd=24, n_ff=40, n_head=4, n_kv=2, n_vocab=267,
+                       theta=10000.0, eps=1e-5, config=dict(attention_bias=True, mlp_bias=True)),
+    # scaled RoPE: linear, YaRN
+    "llama_linear": dict(hf="Llama", arch="llama", n_embd=24, n_ff=24, n_head=2, n_kv=1, n_vocab=267,
+                         theta=10000.0, eps=1e-5, rope=dict(rope_type="linear", factor=4.0)),
+    "qwen2_yarn": dict(hf="Qwen2", arch="qwen2", n_embd=32, n_ff=24, n_head=2, n_kv=1, n_vocab=267,
+                       theta=10000.0, eps=1e-6,
+                       rope=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=128)),
 }
 N_LAYER = 2
 N_CTX = 512
@@ -105,20 +137,55 @@ def vocabulary(n_vocab):
     return tokens, types, merges
 
 
+def is_local(m):
+    """For each layer: has it the window and the RoPE of Gemma's local layers?"""
+    n = m.get("layers", N_LAYER)
+    if not isinstance(m["pattern"], int):
+        return m["pattern"]
+    return [(i + 1) % m["pattern"] != 0 for i in range(n)]
+
+
+def longrope(m):
+    """RoPE parameters of longrope with made-up factors, below and above 1."""
+    half = m["n_embd"] // m["n_head"] // 2
+    return {"rope_type": "longrope", "original_max_position_embeddings": m["longrope"],
+            "long_factor": [1 + 0.9 * i for i in range(half)],
+            "short_factor": [1.3 - 0.1 * i for i in range(half)]}
+
+
+def rope_parameters(m):
+    plain = {"rope_type": "default", **m.get("rope", {}), "rope_theta": m["theta"]}
+    if "longrope" in m:
+        return {**longrope(m), "rope_theta": m["theta"]}
+    if "local_theta" in m:
+        return {"full_attention": plain,
+                "sliding_attention": {"rope_type": "default", "rope_theta": m["local_theta"]}}
+    return plain
+
+
 def build(m, seed):
     """The checkpoint of one row with its weights drawn: the embedding N(0, 900 eps), so that the first
     norm's eps shows; other matrices N(0, 1 / n_in); biases N(0, 0.3^2); norms U(0.5, 1.5), the last
-    one with random signs."""
+    one with random signs. Gemma computes with 1 + w."""
     head_dim = m.get("head_dim", m["n_embd"] // m["n_head"])
+    more = dict(m.get("config", {}))
+    if m["hf"] != "Phi3":  # its heads have no width of their own
+        more["head_dim"] = head_dim
+    if m["arch"] == "gemma3":
+        more.update(query_pre_attn_scalar=head_dim, layer_types=[
+            "sliding_attention" if local else "full_attention" for local in is_local(m)])
+    if "longrope" in m:
+        more["original_max_position_embeddings"] = m["longrope"]
     config = getattr(transformers, m["hf"] + "Config")(
         vocab_size=m["n_vocab"], hidden_size=m["n_embd"], intermediate_size=m["n_ff"],
-        num_hidden_layers=N_LAYER, num_attention_heads=m["n_head"], num_key_value_heads=m["n_kv"],
-        head_dim=head_dim, max_position_embeddings=N_CTX, rms_norm_eps=m["eps"],
-        tie_word_embeddings=m.get("tied", False), sliding_window=None,
+        num_hidden_layers=m.get("layers", N_LAYER), num_attention_heads=m["n_head"],
+        num_key_value_heads=m["n_kv"], max_position_embeddings=N_CTX, rms_norm_eps=m["eps"],
+        tie_word_embeddings=m.get("tied", False), sliding_window=m.get("window"),
         bos_token_id=m["n_vocab"] - 8, eos_token_id=m["n_vocab"] - 1, pad_token_id=None,
-        rope_parameters={"rope_type": "default", **m.get("rope", {}), "rope_theta": m["theta"]})
+        rope_parameters=rope_parameters(m), **more)
     config._attn_implementation = "eager"
-    model = getattr(transformers, m["hf"] + "ForCausalLM")(config).float().eval()
+    causal = getattr(transformers, m["hf"].removesuffix("Text") + "ForCausalLM")
+    model = causal(config).float().eval()
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -126,10 +193,15 @@ def build(m, seed):
                 p.copy_(torch.rand(p.shape, generator=draw) + 0.5)
                 if name == "model.norm.weight":  # or a tied model would always repeat its input
                     p.mul_(torch.randint(0, 2, p.shape, generator=draw) * 2 - 1)
+                if m["arch"] == "gemma3":
+                    # small results, or seven layers amplify the rounding of the cache
+                    p.mul_(0.3 if "layers" in name and "post_" in name else 1).sub_(1)
             elif p.dim() == 1:
                 p.copy_(torch.randn(p.shape, generator=draw) * 0.3)
             else:
-                sigma = 30 * math.sqrt(m["eps"]) if "embed" in name else 1 / math.sqrt(p.shape[1])
+                sigma = 1 / math.sqrt(p.shape[1])
+                if "embed" in name:  # Gemma multiplies it by sqrt(n_embd)
+                    sigma = 30 * math.sqrt(m["eps"]) * (sigma if m["arch"] == "gemma3" else 1)
                 p.copy_(torch.randn(p.shape, generator=draw) * sigma)
     return model
 
@@ -156,17 +228,21 @@ NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.
          "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
          "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
          "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
-         "post_attention_layernorm": "ffn_norm"}
+         "post_attention_layernorm": "ffn_norm", "self_attn.qkv_proj": "attn_qkv",
+         "mlp.gate_up_proj": "ffn_up"}
+GEMMA_NAMES = {"post_attention_layernorm": "post_attention_norm",
+               "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm"}
 TOP = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
        "lm_head.weight": "output.weight"}
 
 
-def gguf_name(name):
+def gguf_name(name, arch):
     if name in TOP:
         return TOP[name]
     _, _, layer, rest = name.split(".", 3)  # model.layers.3.self_attn.q_proj.weight
     module, kind = rest.rsplit(".", 1)
-    return f"blk.{layer}.{NAMES[module]}.{kind}"
+    names = {**NAMES, **GEMMA_NAMES} if arch == "gemma3" else NAMES
+    return f"blk.{layer}.{names[module]}.{kind}"
 
 
 def write_vocabulary(w, n_vocab):
@@ -181,13 +257,37 @@ def write_vocabulary(w, n_vocab):
     w.add_add_bos_token(True)
 
 
+def write_window(w, m):
+    if "window" in m:
+        w.add_sliding_window(m["window"])
+    if m.get("pattern_keys"):
+        w.add_sliding_window_pattern(m["pattern"])
+        w.add_float32(f"{m['arch']}.rope.freq_base_swa", m["local_theta"])
+
+
+def write_scaling(w, m):
+    rope = m.get("rope", {})
+    if rope.get("rope_type") in ("linear", "yarn"):
+        w.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
+        w.add_rope_scaling_factor(rope["factor"])
+    if rope.get("rope_type") == "yarn":
+        w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    if "longrope" in m:
+        params, scale = longrope(m), N_CTX / m["longrope"]
+        w.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
+        w.add_rope_scaling_orig_ctx_len(m["longrope"])
+        w.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(scale) / math.log(m["longrope"])))
+        for which in ("long", "short"):
+            w.add_tensor(f"rope_factors_{which}.weight", np.array(params[f"{which}_factor"], np.float32))
+
+
 def write_gguf(path, name, m, model):
-    head_dim = model.config.head_dim if m["hf"] != "Qwen2" else m["n_embd"] // m["n_head"]
+    head_dim = m.get("head_dim", m["n_embd"] // m["n_head"])
     w = gguf.GGUFWriter(path, m["arch"])
     w.add_name(f"golden {name}")
     w.add_context_length(N_CTX)
     w.add_embedding_length(m["n_embd"])
-    w.add_block_count(N_LAYER)
+    w.add_block_count(m.get("layers", N_LAYER))
     w.add_feed_forward_length(m["n_ff"])
     w.add_head_count(m["n_head"])
     w.add_head_count_kv(m["n_kv"])
@@ -201,14 +301,18 @@ def write_gguf(path, name, m, model):
     if m.get("keys"):
         w.add_key_length(head_dim)
         w.add_value_length(head_dim)
+    write_window(w, m)
+    write_scaling(w, m)
     write_vocabulary(w, m["n_vocab"])
-    if "rope" in m:
+    if m.get("rope") == LLAMA31:
         w.add_tensor("rope_freqs.weight", frequency_factors(m["rope"], m["theta"], head_dim))
     for hf_name, p in model.named_parameters():
         data = p.detach().numpy()
         if m["arch"] == "llama" and ("q_proj" in hf_name or "k_proj" in hf_name):
             data = adjacent(data, m["n_head"] if "q_proj" in hf_name else m["n_kv"])
-        w.add_tensor(gguf_name(hf_name), np.ascontiguousarray(data))
+        if m["arch"] == "gemma3" and hf_name.endswith("norm.weight"):
+            data = data + 1
+        w.add_tensor(gguf_name(hf_name, m["arch"]), np.ascontiguousarray(data))
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
@@ -216,10 +320,20 @@ def write_gguf(path, name, m, model):
 
 
 class HalfCache(transformers.DynamicCache):
-    """Keys and values lose what binary16 cannot hold on their way into the cache."""
+    """Keys and values lose what binary16 cannot hold on their way into the cache. The gain of RoPE
+    scaling is no part of the stored keys: scores get it afterwards."""
+
+    gain = 1.0
 
     def update(self, key, value, *args, **kwargs):
-        return super().update(key.half().float(), value.half().float(), *args, **kwargs)
+        key = (key / self.gain).half().float() * self.gain
+        return super().update(key, value.half().float(), *args, **kwargs)
+
+
+def half_cache(model):
+    cache = HalfCache()
+    cache.gain = getattr(model.model.rotary_emb, "attention_scaling", 1.0)  # Gemma has one a layer type: 1
+    return cache
 
 
 def reference(model, ids, pos):
@@ -227,7 +341,7 @@ def reference(model, ids, pos):
     x = torch.tensor([ids])
     with torch.no_grad():
         rows = [model(x, past_key_values=cache, use_cache=True).logits[0, pos].numpy()
-                for cache in (transformers.DynamicCache(), HalfCache())]
+                for cache in (transformers.DynamicCache(), half_cache(model))]
     return np.stack(rows)
 
 
@@ -282,9 +396,30 @@ def mistakes(model):
 
     yield "the other pairs in RoPE", wrong(half_pairs=not model.half_pairs)
     yield "no RoPE", wrong(inv_freq=model.inv_freq * 0)
-    yield "theta off by 1 %", wrong(inv_freq=model.inv_freq ** (1 + np.log(1.01) / np.log(model.theta)))
+    theta = model.inv_freq ** (1 + np.log(1.01) / np.log(model.theta))
+    yield "theta off by 1 %", wrong(inv_freq=theta)
     yield "eps left out of the norms", wrong(eps=0.0)
-    for part in ("rope_freqs", ".bias", "q_norm", "k_norm"):
+    if model.local_freq is not None:
+        yield "the full layers' RoPE in all", wrong(local_freq=None)
+        yield "the local layers' RoPE in all", wrong(inv_freq=model.local_freq)
+    if model.window:
+        yield "no window", wrong(window=0)
+        yield "a window of one more", wrong(window=model.window + 1)
+        yield "a window of one less", wrong(window=model.window - 1)
+        if not all(model.local):
+            yield "the window in all layers", wrong(local=[True] * model.n_layer)
+    if model.embed_scale != 1:
+        yield "no scale of embeddings", wrong(embed_scale=1.0)
+        yield "SiLU", wrong(gelu=False)
+    if model.gain != 1:
+        yield "no gain of RoPE", wrong(gain=1.0)
+    if "rope_factors_long.weight" in model.w:
+        limit = model.get("rope.scaling.original_context_length")
+        yield "the other factors", wrong(n_ctx=limit + 1 if model.n_ctx <= limit else limit)
+    if "blk.0.attn_qkv.weight" in model.w:
+        yield "gate and up swapped", wrong(up_first=True)
+    for part in ("rope_freqs", ".bias", "q_norm", "k_norm", "post_attention_norm", "post_ffw_norm",
+                 "attn_output.bias", "ffn_down.bias", "ffn_gate.bias", "ffn_up.bias"):
         left = {k: v for k, v in model.w.items() if part not in k}
         if len(left) < len(model.w):
             yield f"{part} left out", wrong(w=left)
@@ -301,7 +436,7 @@ def check(name):
     print(f"{name}: numpy - transformers {f32:.1e} (f32 cache) {f16:.1e} (f16 cache); f16 - f32 cache "
           f"{between:.1e}; least margin {least:.1e}")
     assert f32 <= 1e-5, f"{name}: the GGUF file does not mean what transformers computed"
-    assert f16 <= 1e-4, f"{name}: cache of halves"
+    assert f16 <= 2e-4, f"{name}: cache of halves"
     assert least >= LEAST_MARGIN, f"{name}: near-tie"
     for what, other in mistakes(model):
         seen = max(apart(other.logits(ids)[pos], exact) for ids, pos, exact, _ in prompts)
@@ -312,9 +447,12 @@ def check(name):
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--check", action="store_true", help="only check the files that are there")
+    p.add_argument("names", nargs="*", metavar="NAME", help="rows of MODELS (default: all)")
     a = p.parse_args()
     torch.set_num_threads(1)
     for i, (name, m) in enumerate(MODELS.items()):
+        if a.names and name not in a.names:
+            continue
         if not a.check:
             model = build(m, seed=1000 + i)
             write_gguf(GOLDEN / f"logits_{name}.gguf", name, m, model)

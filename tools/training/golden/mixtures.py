@@ -34,6 +34,8 @@ MODELS = [  # name, layers, heads, kv heads, n_embd, n_ff, tied
     ("plain17", 17, 4, 4, 256, 512, True),
     ("narrow9", 9, 9, 3, 288, 768, False),
     ("odd5", 5, 4, 4, 288, 172, True),
+    ("fused17", 17, 8, 2, 256, 256, False),  # fused..: Phi-3's tensors
+    ("fused9", 9, 4, 4, 256, 512, False),
 ]
 
 
@@ -46,7 +48,8 @@ def types():
 
 
 def write_model(path, layers, heads, kv_heads, n_embd, n_ff, tied):
-    w = gguf.GGUFWriter(path, "llama")
+    fused = path.name.startswith("fused")
+    w = gguf.GGUFWriter(path, "phi3" if fused else "llama")
     w.add_block_count(layers)
     w.add_context_length(128)
     w.add_embedding_length(n_embd)
@@ -58,6 +61,9 @@ def write_model(path, layers, heads, kv_heads, n_embd, n_ff, tied):
     shapes = {"attn_q": (n_embd, n_embd), "attn_k": (kv, n_embd), "attn_v": (kv, n_embd),
               "attn_output": (n_embd, n_embd), "ffn_gate": (n_ff, n_embd), "ffn_up": (n_ff, n_embd),
               "ffn_down": (n_embd, n_ff)}
+    if fused:
+        shapes = {"attn_qkv": (n_embd + 2 * kv, n_embd), "attn_output": (n_embd, n_embd),
+                  "ffn_up": (2 * n_ff, n_embd), "ffn_down": (n_embd, n_ff)}
     w.add_tensor("token_embd.weight", np.zeros((8, n_embd), np.float16))
     w.add_tensor("output_norm.weight", np.zeros(n_embd, np.float32))
     if not tied:

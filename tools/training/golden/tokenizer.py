@@ -160,7 +160,7 @@ def train_bpe():
     return vocab, merges
 
 
-def write_bpe(path, vocab, merges, control, user, template=TEMPLATE):
+def write_bpe(path, vocab, merges, control, user, template=TEMPLATE, pre="llama-bpe"):
     tokens = [t for t, _ in sorted(vocab.items(), key=lambda kv: kv[1])]
     types = [gguf.TokenType.NORMAL] * len(tokens)
     tokens += control + user + ["<|unused|>", ""]
@@ -168,7 +168,7 @@ def write_bpe(path, vocab, merges, control, user, template=TEMPLATE):
     types += [gguf.TokenType.UNUSED] * 2
     w = gguf.GGUFWriter(path, "llama")
     w.add_tokenizer_model("gpt2")
-    w.add_tokenizer_pre("llama-bpe")
+    w.add_tokenizer_pre(pre)
     w.add_token_list(tokens)
     w.add_token_types(types)
     w.add_token_merges([" ".join(m) for m in merges])
@@ -282,6 +282,9 @@ def make_corpus(out):
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {t: i for i, t in enumerate(alphabet + ["Th", "The", "Ġa", "pat"])}
     write_bpe(out / "bpe.gguf", vocab, [("T", "h"), ("Th", "e"), ("Ġ", "a")], CONTROL[:5], USER[:1])
+    some = [c for i, c in enumerate(alphabet) if i % 3 or c in "The"] + ["Th", "The"]
+    write_bpe(out / "bpe_lossy.gguf", {t: i for i, t in enumerate(some)}, [("T", "h"), ("Th", "e")],
+              CONTROL[:5], USER[:1], pre="smollm")
     write_spm(out / "spm.gguf", ["Th", "The", "\u2581a"], ["T", "h", "e", "a", "\u2581"])
 
 

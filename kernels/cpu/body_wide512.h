@@ -1,0 +1,367 @@
+/*
+ * body_wide512: body_lanes512.h for the formats of MM_PACKS. lanes_any unpacks quants in registers.
+ * lanes_wide takes unpacked strips (unpacked.h): IQ2 and IQ3, whose code books make unpacking
+ * dearer than the products of one row. Included by cpu_kernel_avx512.c only.
+ */
+
+/* The bits 4 k .. 4 k + 3 of each lane, as bit 4 of the bytes 0 .. 3 of w. */
+static inline __attribute__((always_inline)) __m512i lanes_fifth(__m512i w, __m512i high,
+                                                                 const int k)
+{
+    const __m512i at = _mm512_add_epi8(_mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0),
+                                       _mm512_set1_epi8((char)(k / 2)));
+    const __mmask64 m = _mm512_test_epi8_mask(_mm512_shuffle_epi8(high, at),
+                                              _mm512_set1_epi32(0x08040201 << k % 2 * 4));
+    return _mm512_mask_add_epi8(w, m, w, _mm512_set1_epi8(16));
+}
+
+/* The code book of IQ4, 128 larger. */
+static inline __attribute__((always_inline)) __m512i lanes_iq4(__m512i index)
+{
+    const __m512i book = _mm512_xor_si512(
+        _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)fmt_iq4_book)),
+        _mm512_set1_epi8((char)0x80));
+    return _mm512_shuffle_epi8(book, index);
+}
+
+/* Group number `at` in the order of a strip. */
+static inline __attribute__((always_inline)) int any_group(const enum fmt fmt, const int at)
+{
+    return mm_group(fmt) == 16 ? at / 8 * 8 + at % 4 * 2 + at / 4 % 2 : at;
+}
+
+/* Word k of group g: quants plus an offset (any_start), as unsigned bytes. p: the block's words. */
+static inline __attribute__((always_inline)) __m512i any_quant(const enum fmt fmt, const char *p,
+                                                               const int g, const int k)
+{
+    const int half = g / 8, quarter = g / 2 % 4, part = g % 2;
+    switch (fmt) {
+    case FMT_Q4_1:
+        return lanes_nibble(lanes_load(p + 64 * (1 + k % 4)), k / 4);
+    case FMT_Q5_0:
+        return lanes_fifth(lanes_nibble(lanes_load(p + 64 * (1 + k % 4)), k / 4), lanes_load(p), k);
+    case FMT_Q5_1:
+        return lanes_fifth(lanes_nibble(lanes_load(p + 64 * (2 + k % 4)), k / 4),
+                           lanes_load(p + 64), k);
+    case FMT_IQ4_NL:
+        return lanes_iq4(lanes_nibble(lanes_load(p + 64 * (k % 4)), k / 4));
+    case FMT_IQ4_XS:
+        return lanes_iq4(lanes_nibble(lanes_load(p + 64 * (2 + 4 * g + k % 4)), k / 4));
+    case FMT_Q2_K:
+        return lanes_bits(lanes_load(p + 64 * (5 + 8 * half + 4 * part + k)), 2 * quarter, 0, 3);
+    default: /* Q3_K */
+        return _mm512_or_si512(
+            lanes_bits(lanes_load(p + 64 * ((half ? 19 + 4 * part : 7 + 8 * part) + k)),
+                       2 * quarter, 0, 3),
+            lanes_bits(lanes_load(p + 64 * (3 + 8 * part + k)), 4 * half + quarter, 2, 4));
+    }
+}
+
+/* The scales of group g. p: the block's words. */
+static inline __attribute__((always_inline)) __m512i any_scale(const enum fmt fmt, const char *p,
+                                                               const int g)
+{
+    const __m512i less = _mm512_set1_epi32(32);
+    if (fmt == FMT_Q2_K)
+        return lanes_byte(lanes_nibble(lanes_load(p + 64 * (1 + g / 4)), 0), g % 4);
+    if (fmt == FMT_Q3_K) {
+        const __m512i v = _mm512_or_si512(lanes_nibble(lanes_load(p + 64 * (g / 4 % 2)), g / 8),
+                                          lanes_bits(lanes_load(p + 64 * 2), g / 4 * 2, 4, 48));
+        return _mm512_sub_epi32(lanes_byte(v, g % 4), less);
+    }
+    const __m512i low = _mm512_srli_epi32(lanes_load(p + 64), (unsigned)(4 * g)),
+                  high = _mm512_srli_epi32(lanes_load(p), (unsigned)(16 + 2 * g));
+    return _mm512_sub_epi32(
+        _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(15)),
+                        _mm512_slli_epi32(_mm512_and_si512(high, _mm512_set1_epi32(3)), 4)),
+        less);
+}
+
+/* A row of x in the form of these kernels. */
+struct any_x {
+    const int8_t *q;
+    const int16_t *mix;
+    const int32_t *off, *top;
+    const float *d, *ds;
+};
+
+static inline __attribute__((always_inline)) void any_rows(const struct mm_x *x, int64_t r0, int nr,
+                                                           const int n, struct any_x *out)
+{
+    for (int i = 0; i < n; i++) { /* rows beyond nr repeat the last one */
+        const int64_t r = r0 + (i < nr ? i : nr - 1);
+        out[i] = (struct any_x){mm_x_q(x, r),   mm_x_mix(x, r), mm_x_off(x, r),
+                                mm_x_top(x, r), mm_x_d(x, r),   mm_x_ds(x, r)};
+    }
+}
+
+/* Minus the offset of the quants times the sum of x, for group g of block b. */
+static inline __attribute__((always_inline)) __m512i
+any_start(const enum fmt fmt, const struct any_x *x, int64_t b, const int g)
+{
+    switch (fmt) {
+    case FMT_Q5_0: /* 16 */
+        return _mm512_set1_epi32(x->off[b] * 2);
+    case FMT_Q3_K: /* 4 */
+        return _mm512_set1_epi32(x->off[16 * b + g] / 8);
+    case FMT_IQ4_NL: /* 128 */
+        return _mm512_set1_epi32(x->top[b]);
+    case FMT_IQ4_XS:
+        return _mm512_set1_epi32(x->top[8 * b + g]);
+    default:
+        return _mm512_setzero_si512();
+    }
+}
+
+/* The low or high f16 of each lane. */
+static inline __attribute__((always_inline)) __m512 any_half(__m512i v, const int high)
+{
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(high ? _mm512_srli_epi32(v, 16) : v));
+}
+
+/* ways strips (1 or 2; 2 with n = 1) against n rows of x, of which nr are stored. n is 1, 2, 4 or
+ * 8; fmt, ways and n are constants after inlining. */
+static inline __attribute__((always_inline)) void
+lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool left,
+          const char *const *strip, const int ways, int64_t r0, int nr, const int n,
+          float *const *t)
+{
+    const int block = mm_x_block(fmt), group = mm_group(fmt);
+    const int64_t blocks = x->n_in / block;
+    const __m512i even = _mm512_set1_epi32(0x00ff00ff);
+    __m512 acc[MM_ROWS][8];
+    struct any_x row[MM_ROWS];
+    size_t at = 0;
+    any_rows(x, r0, nr, n, row);
+    for (int i = 0; i < ways * n; i++)
+        for (int b = 0; b < 8; b++)
+            acc[i][b] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < blocks;
+         b++, at += (size_t)(64 * words + (left && b % 2 == 0 ? 64 : 0))) {
+        __m512i dot[MM_ROWS], s[MM_ROWS];
+        for (int w = 0; w < ways && n > 1; w++)
+            for (int i = 0; i < words + left; i += 16)
+                lanes_ahead(strip[w] + at + 64 * i, words + left - i < 16 ? words + left - i : 16,
+                            n);
+#pragma GCC unroll 16
+        for (int o = 0; o < block / group; o++) {
+            const int g = any_group(fmt, o);
+#pragma GCC unroll 8
+            for (int j = 0; j < ways * n; j++)
+                s[j] = any_start(fmt, &row[j % n], b, g);
+#pragma GCC unroll 8
+            for (int k = 0; k < group / 4; k++)
+#pragma GCC unroll 2
+                for (int w = 0; w < ways; w++) {
+                    const __m512i q = any_quant(fmt, strip[w] + at, g, k);
+#pragma GCC unroll 8
+                    for (int i = 0; i < n; i++)
+                        s[w * n + i] =
+                            vnni_dot4(s[w * n + i], q, row[i].q + block * b + group * g + 4 * k);
+                }
+#pragma GCC unroll 2
+            for (int w = 0; w < ways; w++) {
+                const __m512i scale =
+                    block == 256 ? any_scale(fmt, strip[w] + at, g) : _mm512_setzero_si512();
+#pragma GCC unroll 8
+                for (int j = w * n; j < w * n + n; j++) {
+                    const __m512i part = block == 256 ? _mm512_mullo_epi32(s[j], scale) : s[j];
+                    dot[j] = vnni_fence(o ? _mm512_add_epi32(dot[j], part) : part);
+                }
+            }
+        }
+#pragma GCC unroll 2
+        for (int w = 0; w < ways; w++) {
+            const char *p = strip[w] + at;
+            const __m512i ds = lanes_load(p);
+            const __m512 d = left ? lanes_left(p, words, b, blocks) : any_half(ds, 0);
+            const __m512 m = mm_has_min(fmt) ? any_half(ds, 1) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+            for (int i = 0; i < n; i++) {
+                const __m512 dx = _mm512_set1_ps(row[i].d[b]);
+                __m512 *to = &acc[w * n + i][b % 8];
+                lanes_add(to, _mm512_mul_ps(d, dx), dot[w * n + i]);
+                if (mm_has_min(fmt) && block == 32)
+                    *to = _mm512_fmadd_ps(m, _mm512_set1_ps(row[i].ds[b]), *to);
+                if (mm_has_min(fmt) && block == 256) {
+                    __m512i min = _mm512_setzero_si512();
+#pragma GCC unroll 4
+                    for (int k = 0; k < 4; k++) {
+                        const __m512i v = lanes_nibble(lanes_load(p + 64 * (1 + k)), 1);
+                        const int16_t *sum = row[i].mix + 16 * b + 4 * k;
+                        min = vnni_dot2(min, _mm512_and_si512(v, even), sum);
+                        min = vnni_dot2(min, _mm512_srli_epi16(v, 8), sum + 2);
+                    }
+                    *to = _mm512_fnmadd_ps(_mm512_mul_ps(m, dx), _mm512_cvtepi32_ps(min), *to);
+                }
+            }
+        }
+    }
+    for (int w = 0; w < ways; w++)
+        lanes_store(acc + w * n, nr, t[w]);
+}
+
+/* Functions for each format: a strip, and two strips against one row. */
+#define ANY_TILE(lower, FMT, words, left)                                                          \
+    static void any_tile_##lower(const struct mm_x *x, const char *strip, int64_t r0, int nr,      \
+                                 float *t)                                                         \
+    {                                                                                              \
+        switch (nr <= 2 ? nr : nr <= 4 ? 4 : 8) {                                                  \
+            LANES_CASE(1, lanes_any(x, FMT, words, left, &strip, 1, r0, nr, 1, &t));               \
+            LANES_CASE(2, lanes_any(x, FMT, words, left, &strip, 1, r0, nr, 2, &t));               \
+            LANES_CASE(4, lanes_any(x, FMT, words, left, &strip, 1, r0, nr, 4, &t));               \
+        default:                                                                                   \
+            lanes_any(x, FMT, words, left, &strip, 1, r0, nr, 8, &t);                              \
+        }                                                                                          \
+    }                                                                                              \
+    static void any_two_##lower(const struct mm_x *x, const char *const *strip, int64_t r,         \
+                                float *const *t)                                                   \
+    {                                                                                              \
+        lanes_any(x, FMT, words, left, strip, 2, r, 1, 1, t);                                      \
+    }
+/* X(lower, NAME, words of a block, a left-over f16): as lanes_of says */
+#define ANY_FORMATS(X)                                                                             \
+    X(q4_1, Q4_1, 5, false)                                                                        \
+    X(q5_0, Q5_0, 5, true)                                                                         \
+    X(q5_1, Q5_1, 6, false)                                                                        \
+    X(iq4_nl, IQ4_NL, 4, true)                                                                     \
+    X(iq4_xs, IQ4_XS, 34, false)                                                                   \
+    X(q2_k, Q2_K, 21, false)                                                                       \
+    X(q3_k, Q3_K, 27, true)
+#define ANY_DEFINE(lower, NAME, words, left) ANY_TILE(lower, FMT_##NAME, words, left)
+ANY_FORMATS(ANY_DEFINE)
+
+/* ---- unpacked strips ------------------------------------------------------------------------- */
+
+/* from: NULL, and `strip` is unpacked; or unpacks it block by block. group: 16 or 32. n: 1, 2, 4
+ * or 8. Both are constants after inlining. */
+static inline __attribute__((always_inline)) void
+lanes_wide(const struct mm_x *x, const int group, const struct unpack *from,
+           const struct unpacked_256 *strip, int64_t r0, int nr, const int n, float *t)
+{
+    __m512 acc[MM_ROWS][8];
+    struct any_x row[MM_ROWS];
+    _Alignas(64) struct unpacked_256 buffer;
+    any_rows(x, r0, nr, n, row);
+    for (int i = 0; i < n; i++)
+        for (int b = 0; b < 8; b++)
+            acc[i][b] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < x->n_in / 256; b++) {
+        const struct unpacked_256 *u = from ? &buffer : strip + b;
+        __m512i dot[MM_ROWS], s[MM_ROWS];
+        if (from)
+            unpack_block(from, b, &buffer);
+#pragma GCC unroll 16
+        for (int g = 0; g < 256 / group; g++) {
+#pragma GCC unroll 8
+            for (int i = 0; i < n; i++)
+                s[i] = _mm512_set1_epi32(group == 32 ? row[i].top[8 * b + g]
+                                                     : row[i].off[16 * b + g] * 4);
+#pragma GCC unroll 8
+            for (int k = 0; k < group / 4; k++) {
+                const __m512i q = lanes_load(u->q[group / 4 * g + k]);
+#pragma GCC unroll 8
+                for (int i = 0; i < n; i++)
+                    s[i] = vnni_dot4(s[i], q, row[i].q + 256 * b + group * g + 4 * k);
+            }
+            const int sixteen = g * group / 16;
+            const __m512i scale = lanes_signed_byte(lanes_load(u->scale[sixteen / 4]), sixteen % 4);
+#pragma GCC unroll 8
+            for (int i = 0; i < n; i++) {
+                s[i] = _mm512_mullo_epi32(s[i], scale);
+                dot[i] = vnni_fence(g ? _mm512_add_epi32(dot[i], s[i]) : s[i]);
+            }
+        }
+        const __m512 d = _mm512_loadu_ps(u->d);
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++)
+            lanes_add(&acc[i][b % 8], _mm512_mul_ps(d, _mm512_set1_ps(row[i].d[b])), dot[i]);
+    }
+    lanes_store(acc, nr, t);
+}
+
+#define WIDE_TILE(group)                                                                           \
+    static void wide_tile_##group(const struct mm_x *x, const struct unpack *from,                 \
+                                  const struct unpacked_256 *strip, int64_t r0, int nr, float *t)  \
+    {                                                                                              \
+        switch (nr <= 2 ? nr : nr <= 4 ? 4 : 8) {                                                  \
+            LANES_CASE(1, lanes_wide(x, group, from, strip, r0, nr, 1, t));                        \
+            LANES_CASE(2, lanes_wide(x, group, from, strip, r0, nr, 2, t));                        \
+            LANES_CASE(4, lanes_wide(x, group, from, strip, r0, nr, 4, t));                        \
+        default:                                                                                   \
+            lanes_wide(x, group, from, strip, r0, nr, 8, t);                                       \
+        }                                                                                          \
+    }
+WIDE_TILE(16)
+WIDE_TILE(32)
+
+static void wide_unpacked(const struct mm_x *x, enum fmt fmt, const void *strip, int64_t r0, int nr,
+                          float *t)
+{
+    if (mm_group(fmt) == 16)
+        wide_tile_16(x, NULL, strip, r0, nr, t);
+    else
+        wide_tile_32(x, NULL, strip, r0, nr, t);
+}
+
+/* ---- any format ------------------------------------------------------------------------------ */
+
+static bool wide_unpacks(enum fmt fmt, int n_row)
+{
+    return !mm_by_rows(fmt) && n_row > MM_ROWS && mm_x_block(fmt) == 256 && fmt != FMT_IQ4_XS &&
+           fmt != FMT_Q2_K && fmt != FMT_Q3_K;
+}
+
+static void wide_strip(const struct mm_x *x, enum fmt fmt, const char *strip, int64_t r0, int nr,
+                       float *t)
+{
+    struct unpack from;
+    switch (fmt) {
+#define ANY_CASE(lower, NAME, words, left)                                                         \
+    case FMT_##NAME:                                                                               \
+        any_tile_##lower(x, strip, r0, nr, t);                                                     \
+        break;
+        ANY_FORMATS(ANY_CASE)
+#undef ANY_CASE
+    case FMT_IQ3_XXS:
+    case FMT_IQ3_S:
+    case FMT_IQ2_XXS:
+    case FMT_IQ2_XS:
+    case FMT_IQ2_S:
+        unpack_open(&from, fmt, strip, x->n_in);
+        if (mm_group(fmt) == 16)
+            wide_tile_16(x, &from, NULL, r0, nr, t);
+        else
+            wide_tile_32(x, &from, NULL, r0, nr, t);
+        break;
+    default:
+        lanes_strip(x, fmt, strip, r0, nr, t);
+    }
+}
+
+static int wide_several(enum fmt fmt)
+{
+    switch (fmt) {
+#define ANY_CASE(lower, NAME, words, left) case FMT_##NAME:
+        ANY_FORMATS(ANY_CASE)
+#undef ANY_CASE
+        return LANES_AT_ONCE;
+    default:
+        return lanes_several(fmt);
+    }
+}
+
+static void wide_strips(const struct mm_x *x, enum fmt fmt, const char *const strip[LANES_AT_ONCE],
+                        int64_t r, float *const t[LANES_AT_ONCE])
+{
+    switch (fmt) {
+#define ANY_CASE(lower, NAME, words, left)                                                         \
+    case FMT_##NAME:                                                                               \
+        any_two_##lower(x, strip, r, t);                                                           \
+        break;
+        ANY_FORMATS(ANY_CASE)
+#undef ANY_CASE
+    default:
+        lanes_strips(x, fmt, strip, r, t);
+    }
+}

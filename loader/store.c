@@ -1,0 +1,460 @@
+#include "store.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mem.h"
+
+#define SMALL_MAX ((size_t)4 << 20) /* bytes of a manifest or of a ref */
+#define LIST_MAX 20                 /* names in a message */
+#define DEPTH_MAX 6                 /* folders below a store that are listed */
+#define MODEL_LAYER "application/vnd.ollama.image.model"
+
+#define FORM_OLLAMA "write ollama:NAME:TAG, such as ollama:llama3:70b"
+#define FORM_HUB "write hf:ORG/REPO/FILE or hf:ORG/REPO@REVISION/FILE"
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/* One word of a name: letters, digits, '.', '_', '-'; it becomes a folder, so it begins with no
+ * '.'. */
+static bool word_take(const char *s, size_t n, char *out, size_t cap)
+{
+    if (n < 1 || n >= cap || s[0] == '.')
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!isalnum((unsigned char)s[i]) && !strchr("._-", s[i]))
+            return false;
+    memcpy(out, s, n);
+    out[n] = 0;
+    return true;
+}
+
+/* As word_take; a port may follow. */
+static bool registry_take(const char *s, size_t n, char *out, size_t cap)
+{
+    const char *colon = memchr(s, ':', n);
+    size_t host = colon ? (size_t)(colon - s) : n;
+    if (n >= cap || !word_take(s, host, out, cap))
+        return false;
+    for (size_t i = host + 1; i < n; i++)
+        if (!isdigit((unsigned char)s[i]))
+            return false;
+    memcpy(out, s, n);
+    out[n] = 0;
+    return host + 1 != n;
+}
+
+int store_parse_ollama(const char *name, struct store_ollama *out, struct err *e)
+{
+    struct store_ollama o = {.registry = STORE_REGISTRY, .space = "library", .tag = "latest"};
+    const char *part[3], *at = name;
+    size_t len[3];
+    int n = 0;
+    for (;; n++) {
+        const char *slash = strchr(at, '/');
+        if (n == 3)
+            FAIL(e, ERR_USAGE, "'ollama:%s' has too many parts; " FORM_OLLAMA, name);
+        part[n] = at;
+        len[n] = slash ? (size_t)(slash - at) : strlen(at);
+        if (!slash)
+            break;
+        at = slash + 1;
+    }
+    const char *colon = memchr(part[n], ':', len[n]);
+    bool fine = !colon || word_take(colon + 1, strlen(colon + 1), o.tag, sizeof o.tag);
+    if (colon)
+        len[n] = (size_t)(colon - part[n]);
+    fine = fine && word_take(part[n], len[n], o.name, sizeof o.name);
+    if (n > 0)
+        fine = fine && word_take(part[n - 1], len[n - 1], o.space, sizeof o.space);
+    if (n > 1)
+        fine = fine && registry_take(part[0], len[0], o.registry, sizeof o.registry);
+    if (!fine)
+        FAIL(e, ERR_USAGE, "'ollama:%s' is no name of a model; " FORM_OLLAMA, name);
+    *out = o;
+    return 0;
+}
+
+/* True for a relative path that stays in its folder. */
+static bool path_inside(const char *s)
+{
+    while (*s) {
+        size_t n = strcspn(s, "/");
+        if (n == 0 || (s[0] == '.' && (n == 1 || (n == 2 && s[1] == '.'))))
+            return false;
+        s += n;
+        if (*s == '/' && !*++s)
+            return false;
+    }
+    return true;
+}
+
+int store_parse_hub(const char *name, struct store_hub *out, struct err *e)
+{
+    struct store_hub h = {.revision = "main"};
+    size_t org = strcspn(name, "/");
+    const char *repo = name[org] ? name + org + 1 : "";
+    size_t n = strcspn(repo, "/");
+    const char *file = repo[n] ? repo + n + 1 : "";
+    const char *at = memchr(repo, '@', n);
+    bool fine =
+        word_take(name, org, h.org, sizeof h.org) &&
+        word_take(repo, at ? (size_t)(at - repo) : n, h.repo, sizeof h.repo) &&
+        (!at || word_take(at + 1, n - (size_t)(at - repo) - 1, h.revision, sizeof h.revision)) &&
+        strlen(file) < sizeof h.file && path_inside(file);
+    if (!fine)
+        FAIL(e, ERR_USAGE, "'hf:%s' is no name of a file; " FORM_HUB, name);
+    strcpy(h.file, file);
+    *out = h;
+    return 0;
+}
+
+/* ---- small files and folders ----------------------------------------------------------------- */
+
+/* Reads a whole file. ERR_NOINPUT when there is none. */
+static int read_small(const char *path, struct str *out, struct err *e)
+{
+    char buf[4096];
+    int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        FAIL(e, ERR_NOINPUT, "cannot open %s: %s", path, strerror(errno));
+    for (;;) {
+        ssize_t k = read(fd, buf, sizeof buf);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            TRY_DONE(err_set(e, ERR_IO, "cannot read %s: %s", path, strerror(errno)));
+        if (k <= 0)
+            break;
+        if (out->len + (size_t)k > SMALL_MAX)
+            TRY_DONE(err_set(e, ERR_DATA, "%s has more than %zu bytes", path, SMALL_MAX));
+        str_add(out, buf, (size_t)k);
+    }
+    rc = str_ok(out, "a small file", e);
+done:
+    close(fd);
+    return rc;
+}
+
+struct list {
+    struct str text; /* ", a, b" */
+    int n;
+};
+
+/* A path of the store as the name that opens it, appended to out; false: it is none. */
+typedef bool (*list_name)(const char *inside, struct str *out);
+
+/* Lists the files below root/inside by name, sorted within a folder. depth bounds the recursion. */
+static void list_below(const char *root, const char *inside, int depth, list_name name,
+                       struct list *l)
+{
+    struct dirent **entry = NULL;
+    struct str dir = STR_INIT, at = STR_INIT;
+    str_addf(&dir, "%s/%s", root, inside);
+    int n = dir.failed || l->n > LIST_MAX ? 0 : scandir(dir.s, &entry, NULL, alphasort);
+    for (int i = 0; i < n; i++) {
+        struct stat st;
+        str_clear(&dir);
+        str_clear(&at);
+        str_addf(&at, "%s%s%s", inside, *inside ? "/" : "", entry[i]->d_name);
+        str_addf(&dir, "%s/%s", root, at.s);
+        if (entry[i]->d_name[0] == '.' || dir.failed || at.failed || l->n > LIST_MAX ||
+            stat(dir.s, &st) != 0)
+            ;
+        else if (S_ISDIR(st.st_mode) && depth > 1)
+            list_below(root, at.s, depth - 1, name, l);
+        else if (S_ISREG(st.st_mode) && l->n == LIST_MAX)
+            str_adds(&l->text, ", .."), l->n++;
+        else if (S_ISREG(st.st_mode)) {
+            size_t before = l->text.len;
+            str_adds(&l->text, l->n ? ", " : "");
+            if (name(at.s, &l->text))
+                l->n++;
+            else
+                l->text.len = before;
+        }
+        mem_free(entry[i]);
+    }
+    mem_free(entry);
+    str_free(&dir);
+    str_free(&at);
+}
+
+/* The list with a NUL, or the words for an empty one. */
+static const char *list_text(struct list *l, const char *empty)
+{
+    if (!l->n || l->text.failed)
+        return empty;
+    l->text.s[l->text.len] = 0;
+    return l->text.s;
+}
+
+/* ---- Ollama ---------------------------------------------------------------------------------- */
+
+static bool hex64(const char *s)
+{
+    return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
+}
+
+/* The one layer that is a model. */
+static int manifest_layer(const json_t *root, const char *path, const char **digest,
+                          uint64_t *bytes, struct err *e)
+{
+    const json_t *layers = json_object_get(root, "layers"), *one;
+    size_t i, n = 0;
+    json_array_foreach(layers, i, one)
+    {
+        const char *type = json_string_value(json_object_get(one, "mediaType"));
+        const char *text = json_string_value(json_object_get(one, "digest"));
+        json_int_t size = json_integer_value(json_object_get(one, "size"));
+        if (!type || strcmp(type, MODEL_LAYER) != 0)
+            continue;
+        if (!text || strncmp(text, "sha256:", 7) != 0 || !hex64(text + 7) || size < 1)
+            FAIL(e, ERR_DATA, "%s: the layer of the model has no sha256 digest and size", path);
+        *digest = text + 7;
+        *bytes = (uint64_t)size;
+        n++;
+    }
+    if (n != 1)
+        FAIL(e, ERR_DATA, "%s names %zu model files, must be 1", path, n);
+    return 0;
+}
+
+int store_manifest(const char *json, size_t n, const char *path, char hex[65], uint64_t *bytes,
+                   struct err *e)
+{
+    json_error_t why;
+    const char *digest = NULL;
+    json_t *root = json_loadb(json, n, JSON_REJECT_DUPLICATES, &why);
+    if (!root)
+        FAIL(e, ERR_DATA, "%s is no manifest: line %d: %s", path, why.line, why.text);
+    int rc = manifest_layer(root, path, &digest, bytes, e);
+    if (rc == 0)
+        memcpy(hex, digest, 65);
+    json_decref(root);
+    return rc;
+}
+
+/* REGISTRY/NAMESPACE/NAME/TAG as a user writes it. */
+static bool name_ollama(const char *inside, struct str *out)
+{
+    const char *tag = strrchr(inside, '/');
+    static const char usual[] = STORE_REGISTRY "/library/", host[] = STORE_REGISTRY "/";
+    if (!tag)
+        return false;
+    if (!strncmp(inside, usual, sizeof usual - 1))
+        inside += sizeof usual - 1;
+    else if (!strncmp(inside, host, sizeof host - 1))
+        inside += sizeof host - 1;
+    if (inside >= tag)
+        return false;
+    str_addf(out, "ollama:%.*s:%s", (int)(tag - inside), inside, tag + 1);
+    return true;
+}
+
+static int ollama_absent(const char *name, const struct source_places *p, struct err *e)
+{
+    struct list l = {.text = STR_INIT};
+    struct str dirs = STR_INIT, root = STR_INIT;
+    for (size_t i = 0; i < 3 && p->ollama[i]; i++) {
+        str_addf(&dirs, "%s%s", i ? " and " : "", p->ollama[i]);
+        str_clear(&root);
+        str_addf(&root, "%s/manifests", p->ollama[i]);
+        list_below(root.s, "", DEPTH_MAX, name_ollama, &l);
+    }
+    err_set(e, ERR_NOINPUT,
+            "there is no model ollama:%s in %s; there: %s; 'ollama pull' or 'mas pull ollama:%s' "
+            "brings it",
+            name, dirs.len ? dirs.s : "any folder: none is known", list_text(&l, "none"), name);
+    str_free(&l.text);
+    str_free(&dirs);
+    str_free(&root);
+    return ERR_NOINPUT;
+}
+
+/* The blob of a digest must have the size that the manifest names. */
+static int ollama_blob(const char *dir, const char hex[65], uint64_t bytes, struct str *path,
+                       struct err *e)
+{
+    struct stat st;
+    static const char *const form[] = {"%s/blobs/sha256-%s", "%s/blobs/sha256:%s"}; /* new, old */
+    struct str at = STR_INIT;
+    int rc = 0;
+    for (int i = 0; i < 2; i++) {
+        str_clear(&at);
+        str_addf(&at, i ? form[1] : form[0], dir, hex);
+        TRY_DONE(str_ok(&at, "a path", e));
+        if (stat(at.s, &st) != 0)
+            continue;
+        if ((uint64_t)st.st_size != bytes)
+            TRY_DONE(err_set(e, ERR_DATA,
+                             "%s has %" PRIu64 " bytes, its manifest says %" PRIu64
+                             ": download incomplete",
+                             at.s, (uint64_t)st.st_size, bytes));
+        str_adds(path, at.s);
+        TRY_DONE(str_ok(path, "a path", e));
+        goto done;
+    }
+    rc = err_set(e, ERR_NOINPUT, "the file of the model is missing: there is no %s/blobs/sha256-%s",
+                 dir, hex);
+done:
+    str_free(&at);
+    return rc;
+}
+
+/* Looks in one store; *found: it has the manifest. */
+static int ollama_in(const char *dir, const struct store_ollama *o, bool *found, struct str *path,
+                     struct err *e)
+{
+    struct str at = STR_INIT, json = STR_INIT;
+    struct stat st;
+    char hex[65];
+    uint64_t bytes;
+    int rc = 0;
+    str_addf(&at, "%s/manifests/%s/%s/%s/%s", dir, o->registry, o->space, o->name, o->tag);
+    TRY_DONE(str_ok(&at, "a path", e));
+    *found = stat(at.s, &st) == 0 && S_ISREG(st.st_mode);
+    if (!*found)
+        goto done;
+    TRY_DONE(read_small(at.s, &json, e));
+    TRY_DONE(store_manifest(json.s, json.len, at.s, hex, &bytes, e));
+    TRY_DONE(ollama_blob(dir, hex, bytes, path, e));
+done:
+    str_free(&at);
+    str_free(&json);
+    return rc;
+}
+
+int store_find_ollama(const char *name, const struct source_places *p, struct str *path,
+                      struct err *e)
+{
+    struct store_ollama o;
+    TRY(store_parse_ollama(name, &o, e));
+    for (size_t i = 0; i < 3 && p->ollama[i]; i++) {
+        bool found;
+        int rc = ollama_in(p->ollama[i], &o, &found, path, e);
+        if (rc < 0)
+            return err_wrap(e, rc, "ollama:%s", name);
+        if (found)
+            return 0;
+    }
+    return ollama_absent(name, p, e);
+}
+
+/* ---- Hugging Face ---------------------------------------------------------------------------- */
+
+static bool name_gguf(const char *inside, struct str *out)
+{
+    size_t n = strlen(inside);
+    if (n < 5 || strcmp(inside + n - 5, ".gguf") != 0)
+        return false;
+    str_adds(out, inside);
+    return true;
+}
+
+/* models--ORG--REPO/snapshots/COMMIT/FILE as a user writes it. */
+static bool name_hub(const char *inside, struct str *out)
+{
+    struct str ignored = STR_INIT;
+    bool gguf = !strncmp(inside, "models--", 8) && name_gguf(inside, &ignored);
+    str_free(&ignored);
+    if (!gguf)
+        return false;
+    const char *org = inside + 8, *repo = strstr(org, "--"),
+               *snapshots = strstr(org, "/snapshots/");
+    const char *file = snapshots ? strchr(snapshots + 11, '/') : NULL;
+    if (!repo || !file || repo > snapshots)
+        return false;
+    str_addf(out, "hf:%.*s/%.*s%s", (int)(repo - org), org, (int)(snapshots - repo) - 2, repo + 2,
+             file);
+    return true;
+}
+
+/* ERR_NOINPUT: `lacks` is absent; lists the files below root. */
+static int hub_absent(const char *name, const char *lacks, const char *root, list_name form,
+                      struct err *e)
+{
+    struct list l = {.text = STR_INIT};
+    list_below(root, "", DEPTH_MAX, form, &l);
+    err_set(e, ERR_NOINPUT, "%s in %s; there: %s; 'mas pull hf:%s' downloads a file", lacks, root,
+            list_text(&l, "no .gguf file"), name);
+    str_free(&l.text);
+    return ERR_NOINPUT;
+}
+
+/* The commit of a revision: what refs/REVISION says, or REVISION itself. */
+static int hub_commit(const char *dir, const struct store_hub *h, struct str *out, struct err *e)
+{
+    struct str at = STR_INIT, text = STR_INIT;
+    struct stat st;
+    int rc = 0;
+    str_addf(&at, "%s/refs/%s", dir, h->revision);
+    TRY_DONE(str_ok(&at, "a path", e));
+    rc = read_small(at.s, &text, e);
+    if (rc < 0 && rc != ERR_NOINPUT)
+        goto done;
+    if (rc == 0) {
+        size_t n = strspn(text.s, "0123456789abcdefABCDEF");
+        if (n < 7 || text.s[n + strspn(text.s + n, "\r\n \t")])
+            TRY_DONE(err_set(e, ERR_DATA, "%s holds no commit", at.s));
+        str_add(out, text.s, n);
+    } else {
+        str_clear(&at);
+        str_addf(&at, "%s/snapshots/%s", dir, h->revision);
+        if (stat(at.s, &st) != 0 || !S_ISDIR(st.st_mode))
+            TRY_DONE(err_set(e, ERR_NOINPUT, "there is no revision '%s' in %s", h->revision, dir));
+        str_adds(out, h->revision);
+    }
+    rc = str_ok(out, "a commit", e);
+done:
+    str_free(&at);
+    str_free(&text);
+    return rc;
+}
+
+static int hub_file(const char *name, const struct store_hub *h, const char *hub, struct str *path,
+                    struct err *e)
+{
+    struct str dir = STR_INIT, commit = STR_INIT, at = STR_INIT;
+    struct stat st;
+    int rc = 0;
+    str_addf(&dir, "%s/models--%s--%s", hub, h->org, h->repo);
+    TRY_DONE(str_ok(&dir, "a path", e));
+    if (stat(dir.s, &st) != 0)
+        TRY_DONE(hub_absent(name, "there is no such model", hub, name_hub, e));
+    TRY_DONE(hub_commit(dir.s, h, &commit, e));
+    str_addf(&dir, "/snapshots/%s", commit.s);
+    str_addf(&at, "%s/%s", dir.s, h->file);
+    TRY_DONE(str_ok(&dir, "a path", e));
+    TRY_DONE(str_ok(&at, "a path", e));
+    if (!*h->file)
+        TRY_DONE(hub_absent(name, "no file is named", dir.s, name_gguf, e));
+    if (stat(at.s, &st) != 0)
+        TRY_DONE(hub_absent(name, "there is no such file", dir.s, name_gguf, e));
+    str_adds(path, at.s);
+    rc = str_ok(path, "a path", e);
+done:
+    str_free(&dir);
+    str_free(&commit);
+    str_free(&at);
+    return rc;
+}
+
+int store_find_hub(const char *name, const struct source_places *p, struct str *path, struct err *e)
+{
+    struct store_hub h;
+    TRY(store_parse_hub(name, &h, e));
+    if (!p->hub)
+        FAIL(e, ERR_NOINPUT, "hf:%s: no folder of a Hugging Face cache is known", name);
+    int rc = hub_file(name, &h, p->hub, path, e);
+    return rc < 0 ? err_wrap(e, rc, "hf:%s", name) : 0;
+}

@@ -1,0 +1,636 @@
+/* mas pull: downloads a model or questions by name, by address, from Hugging Face or from Ollama's
+ * registry. pull.h has the rules of a transfer, sources.h the list of names. */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "clinic.h"
+#include "clock.h"
+#include "cmd.h"
+#include "medqa.h"
+#include "mem.h"
+#include "pull.h"
+#include "sources.h"
+#include "store.h"
+#include "zio.h"
+
+#define URL_MAX 32 /* addresses of one file */
+#define MANIFEST_MAX ((size_t)4 << 20)
+#define MANIFEST_TYPE "application/vnd.docker.distribution.manifest.v2+json"
+#define TOKEN_MAX ((size_t)8 << 10)
+#define PARTS_MAX 99999
+#define SECOND 1000000000
+#define BAR_EVERY (SECOND / 5)
+#define LINE_EVERY ((int64_t)30 * SECOND)
+
+struct options {
+    const char *name, *out, *list, *sha256;
+    int tries, stall;
+    bool force, quiet;
+};
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+enum { KEY_SOURCES = 0x100, KEY_SHA256, KEY_TRIES, KEY_STALL, KEY_FORCE, KEY_QUIET };
+
+static const struct argp_option rows[] = {
+    {"output", 'o', "FILE", 0, "write this file; default: the name's file in its folder", 0},
+    {"force", KEY_FORCE, 0, 0, "replace a file that is here already", 0},
+    {"sha256", KEY_SHA256, "HEX", 0, "digest that the file must have", 0},
+    {"sources", KEY_SOURCES, "FILE", 0,
+     "list of names, mirrors and tokens; default: $MAS_SOURCES, or the list in the program", 0},
+    {"tries", KEY_TRIES, "N", 0,
+     "attempts without one new byte before it gives up, for each address (default 8)", 0},
+    {"stall", KEY_STALL, "SECONDS", 0,
+     "begin again when hardly a byte came for so long (default 60)", 0},
+    {"quiet", KEY_QUIET, 0, 0, "no progress", 0},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *st)
+{
+    struct options *o = st->input;
+    switch (key) {
+    case 'o':
+        o->out = arg;
+        return 0;
+    case KEY_FORCE:
+        o->force = true;
+        return 0;
+    case KEY_SHA256:
+        o->sha256 = arg;
+        return 0;
+    case KEY_SOURCES:
+        o->list = arg;
+        return 0;
+    case KEY_TRIES:
+        return cli_int(st, "--tries", arg, 1, 1000, &o->tries);
+    case KEY_STALL:
+        return cli_int(st, "--stall", arg, 1, 3600, &o->stall);
+    case KEY_QUIET:
+        o->quiet = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->name) {
+            argp_error(st, "a second name '%s'; one at a time", arg);
+            return EINVAL;
+        }
+        o->name = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    .options = rows,
+    .parser = parse,
+    .args_doc = "[NAME|ADDRESS]",
+    .doc = "Downloads a model or questions: a name of the list, https://.., hf:ORG/REPO/FILE or "
+           "ollama:NAME:TAG. Without a name it shows the list. An interrupted download continues "
+           "with the same command."};
+
+/* ---- progress -------------------------------------------------------------------------------- */
+
+struct show {
+    const char *file;
+    bool quiet, terminal, drawn;
+    int64_t last_ns, mark_ns; /* of the last line; of the rate's last sample */
+    uint64_t mark;            /* bytes received then */
+    double rate;              /* bytes/s, smoothed over some seconds */
+    const atomic_int *stop;
+};
+
+static void show_end(struct show *s)
+{
+    if (s->drawn)
+        fprintf(stderr, "\r%78s\r", "");
+    s->drawn = false;
+}
+
+static void measure(struct show *s, uint64_t received, int64_t now)
+{
+    double dt = (double)(now - s->mark_ns) * 1e-9;
+    if (dt < 0.2)
+        return;
+    double one = (double)(received - s->mark) / dt, keep = s->rate > 0 ? exp(-dt / 5) : 0;
+    s->rate = keep * s->rate + (1 - keep) * one;
+    s->mark = received;
+    s->mark_ns = now;
+}
+
+/* "12.3 of 42.5 GB, 29 %, 45.2 MB/s, 11:09 left" */
+static void line_of(const struct show *s, const struct pull_progress *p, char *out, size_t cap)
+{
+    double unit = p->total >= 1000000000 || p->done >= 1000000000 ? 1e9 : 1e6;
+    const char *name = unit > 1e6 ? "GB" : "MB";
+    int n = snprintf(out, cap, "%.1f", (double)p->done / unit);
+    if (p->total)
+        n += snprintf(out + n, cap - (size_t)n, " of %.1f %s, %.0f %%", (double)p->total / unit,
+                      name, 100.0 * (double)p->done / (double)p->total);
+    else
+        n += snprintf(out + n, cap - (size_t)n, " %s", name);
+    if (p->phase == PULL_REREAD)
+        n += snprintf(out + n, cap - (size_t)n, ", reading the part that is here");
+    if (p->phase != PULL_TRANSFER || s->rate <= 0)
+        return;
+    n += snprintf(out + n, cap - (size_t)n, ", %.1f MB/s", s->rate * 1e-6);
+    if (p->total > p->done) {
+        double left = (double)(p->total - p->done) / s->rate;
+        if (left < 360000)
+            snprintf(out + n, cap - (size_t)n, ", %d:%02d:%02d left", (int)(left / 3600),
+                     (int)(left / 60) % 60, (int)left % 60);
+    }
+}
+
+static void on_progress(const struct pull_progress *p, void *user)
+{
+    struct show *s = user;
+    char line[200];
+    int64_t now = clock_ns();
+    if (p->phase == PULL_TRANSFER)
+        measure(s, p->received, now);
+    if (s->quiet || p->phase == PULL_CONNECT)
+        return;
+    if (p->phase == PULL_WAIT) {
+        show_end(s);
+        fprintf(stderr, "%s: %s; another attempt\n", s->file, p->why);
+        return;
+    }
+    if (now - s->last_ns < (s->terminal ? BAR_EVERY : LINE_EVERY))
+        return;
+    s->last_ns = now;
+    line_of(s, p, line, sizeof line);
+    if (s->terminal)
+        fprintf(stderr, "\r%-78.78s", line);
+    else
+        fprintf(stderr, "%s: %s\n", s->file, line);
+    s->drawn = s->terminal;
+    fflush(stderr);
+}
+
+static bool on_stop(void *user)
+{
+    return atomic_load(((const struct show *)user)->stop) != 0;
+}
+
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+/* The first line of a file; "" when there is no such file. */
+static int token_file(const char *path, struct str *out, struct err *e)
+{
+    struct str at = STR_INIT;
+    struct stat st;
+    int rc = sources_home(path, &at, e);
+    if (rc == 0 && stat(at.s, &st) == 0)
+        rc = zio_read(at.s, TOKEN_MAX, out, e);
+    str_free(&at);
+    out->len = strcspn(out->s, "\r\n");
+    return rc;
+}
+
+/* *secret: of the token in the environment or in its file; NULL: it has none. */
+static int token_read(const struct sources_token *t, struct sources *s, const char **secret,
+                      struct err *e)
+{
+    struct str text = STR_INIT;
+    const char *env = t->env ? getenv(t->env) : NULL;
+    int rc = 0;
+    *secret = NULL;
+    if (env && *env)
+        str_adds(&text, env);
+    else if (t->file)
+        rc = token_file(t->file, &text, e);
+    for (size_t i = 0; rc == 0 && i < text.len; i++)
+        if (!isgraph((unsigned char)text.s[i]))
+            rc = err_set(e, ERR_CONFIG,
+                         "the token for %s has a character that none may have: "
+                         "it must be one word of ASCII",
+                         t->at);
+    if (rc == 0 && text.len) {
+        *secret = arena_strndup(&s->words, text.s, text.len);
+        rc = *secret ? 0 : NOMEM(e, text.len, "a token");
+    }
+    str_free(&text);
+    return rc;
+}
+
+static int tokens_read(struct sources *s, struct pull_options *o, struct err *e)
+{
+    struct pull_token *token = arena_alloc(&s->words, s->n_token + 1, sizeof *token);
+    if (!token)
+        return NOMEM(e, (s->n_token + 1) * sizeof *token, "tokens");
+    for (size_t i = 0; i < s->n_token; i++) {
+        const char *secret;
+        TRY(token_read(&s->token[i], s, &secret, e));
+        if (secret)
+            token[o->n_token++] = (struct pull_token){.at = s->token[i].at, .secret = secret};
+    }
+    o->token = token;
+    return 0;
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+struct target { /* one file to download */
+    const char *url[URL_MAX];
+    size_t n_url;
+    const char *file; /* its name */
+    const char *sha256;
+    uint64_t bytes;
+    bool data;
+};
+
+struct job {
+    struct sources s;
+    struct pull_options pull;
+    struct show show;
+    struct target t;
+};
+
+static int no_room(struct err *e)
+{
+    return NOMEM(e, 1024, "an address");
+}
+
+/* Adds an address, after those of its mirrors. */
+static int add_url(struct job *j, const char *url, struct err *e)
+{
+    struct target *t = &j->t;
+    for (size_t i = 0; i < j->s.n_mirror; i++) {
+        const struct sources_mirror *m = &j->s.mirror[i];
+        size_t n = strlen(m->of);
+        for (size_t k = 0; !strncmp(url, m->of, n) && k < m->n_at && t->n_url < URL_MAX - 1; k++) {
+            t->url[t->n_url] = arena_printf(&j->s.words, "%s%s", m->at[k], url + n);
+            if (!t->url[t->n_url++])
+                return no_room(e);
+        }
+    }
+    if (t->n_url == URL_MAX)
+        FAIL(e, ERR_CONFIG, "more than %d addresses for one file", URL_MAX);
+    t->url[t->n_url++] = url;
+    return 0;
+}
+
+/* Appends a path to an address; other bytes than those of names become %XX. */
+static void add_escaped(struct str *url, const char *path)
+{
+    for (; *path; path++)
+        if (isalnum((unsigned char)*path) || strchr("-._~/", *path))
+            str_addc(url, *path);
+        else
+            str_addf(url, "%%%02X", (unsigned char)*path);
+}
+
+static int add_hub(struct job *j, const char *name, struct err *e)
+{
+    struct store_hub h;
+    struct str url = STR_INIT;
+    TRY(store_parse_hub(name, &h, e));
+    if (!*h.file)
+        FAIL(e, ERR_USAGE, "'hf:%s' names no file; write hf:ORG/REPO/FILE", name);
+    str_addf(&url, "%s/%s/%s/resolve/%s/", j->s.hf, h.org, h.repo, h.revision);
+    add_escaped(&url, h.file);
+    const char *kept = url.failed ? NULL : arena_strndup(&j->s.words, url.s, url.len);
+    if (!j->t.file) {
+        const char *slash = strrchr(h.file, '/'), *file = slash ? slash + 1 : h.file;
+        j->t.file = arena_strndup(&j->s.words, file, strlen(file));
+    }
+    str_free(&url);
+    return kept && j->t.file ? add_url(j, kept, e) : no_room(e);
+}
+
+/* https://HOST of a registry; the usual one is that of the list. */
+static const char *registry_of(struct job *j, const struct store_ollama *o)
+{
+    if (!strcmp(o->registry, STORE_REGISTRY))
+        return j->s.ollama;
+    return arena_printf(&j->s.words, "https://%s", o->registry);
+}
+
+static int add_ollama(struct job *j, const char *name, struct err *e)
+{
+    struct store_ollama o;
+    struct str json = STR_INIT;
+    char hex[65];
+    uint64_t bytes = 0;
+    int rc = 0;
+    TRY(store_parse_ollama(name, &o, e));
+    const char *server = registry_of(j, &o);
+    const char *url = server ? arena_printf(&j->s.words, "%s/v2/%s/%s/manifests/%s", server,
+                                            o.space, o.name, o.tag)
+                             : NULL;
+    if (!url)
+        return no_room(e);
+    TRY_DONE(pull_text(url, MANIFEST_TYPE, &j->pull, MANIFEST_MAX, &json, e));
+    TRY_DONE(store_manifest(json.s, json.len, url, hex, &bytes, e));
+    if (j->t.sha256 && strcmp(j->t.sha256, hex) != 0)
+        TRY_DONE(
+            err_set(e, ERR_DATA, "ollama:%s has sha256 %s, must have %s", name, hex, j->t.sha256));
+    url = arena_printf(&j->s.words, "%s/v2/%s/%s/blobs/sha256:%s", server, o.space, o.name, hex);
+    j->t.sha256 = arena_strndup(&j->s.words, hex, 64);
+    j->t.bytes = bytes;
+    if (!j->t.file)
+        j->t.file = arena_printf(&j->s.words, "%s-%s.gguf", o.name, o.tag);
+    rc = url && j->t.sha256 && j->t.file ? add_url(j, url, e) : no_room(e);
+done:
+    str_free(&json);
+    return rc;
+}
+
+static int add_web(struct job *j, const char *url, struct err *e)
+{
+    const char *path = strstr(url, "://") + 3;
+    size_t end = strcspn(path, "?#");
+    const char *slash = NULL;
+    for (const char *p = path; p < path + end; p++)
+        slash = *p == '/' ? p : slash;
+    if (!j->t.file && slash && slash + 1 < path + end) {
+        j->t.file = arena_strndup(&j->s.words, slash + 1, (size_t)(path + end - slash) - 1);
+        if (!j->t.file)
+            return no_room(e);
+    }
+    return add_url(j, url, e);
+}
+
+static bool is_web(const char *name)
+{
+    return !strncmp(name, "https://", 8) || !strncmp(name, "http://", 7);
+}
+
+static int add_address(struct job *j, const char *get, struct err *e)
+{
+    if (!strncmp(get, "hf:", 3))
+        return add_hub(j, get + 3, e);
+    if (!strncmp(get, "ollama:", 7))
+        return add_ollama(j, get + 7, e);
+    if (is_web(get))
+        return add_web(j, get, e);
+    FAIL(e, ERR_CONFIG, "'%s' is no address; give https://.., hf:ORG/REPO/FILE or ollama:NAME:TAG",
+         get);
+}
+
+static int unknown_name(const struct sources *s, const char *name, struct err *e)
+{
+    struct source_known all[128];
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_entry && n < 128; i++)
+        all[n++] = (struct source_known){s->entry[i].name, s->entry[i].file};
+    const char *near = source_nearest(name, all, n);
+    FAIL(e, ERR_USAGE,
+         "'%s' is no name of the list%s%s%s; 'mas pull' shows the list, and https://.., "
+         "hf:ORG/REPO/FILE and ollama:NAME:TAG need none",
+         name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static int find_target(struct job *j, const struct options *o, struct err *e)
+{
+    const struct sources_entry *n = sources_find(&j->s, o->name);
+    j->t.sha256 = o->sha256;
+    if (!n) {
+        if (strncmp(o->name, "hf:", 3) != 0 && strncmp(o->name, "ollama:", 7) != 0 &&
+            !is_web(o->name))
+            return unknown_name(&j->s, o->name, e);
+        return add_address(j, o->name, e);
+    }
+    j->t.file = n->file;
+    j->t.bytes = n->bytes;
+    j->t.data = n->data;
+    if (!j->t.sha256)
+        j->t.sha256 = n->sha256;
+    for (size_t i = 0; i < n->n_get; i++)
+        TRY(add_address(j, n->get[i], e));
+    return 0;
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+/* Makes the folders of a path, as far as they are absent. */
+static int make_folders(const char *dir, struct err *e)
+{
+    struct str at = STR_INIT;
+    struct stat st;
+    int rc = 0;
+    for (const char *p = dir; rc == 0; p++) {
+        if (*p != '/' && *p)
+            continue;
+        str_clear(&at);
+        str_add(&at, dir, (size_t)(p - dir));
+        rc = str_ok(&at, "a path", e);
+        if (rc == 0 && at.len && stat(at.s, &st) != 0 && mkdir(at.s, 0777) != 0 && errno != EEXIST)
+            rc = err_set(e, ERR_CREATE, "cannot create the folder %s: %s", at.s, strerror(errno));
+        if (!*p)
+            break;
+    }
+    str_free(&at);
+    return rc;
+}
+
+static bool ends(const char *s, const char *tail)
+{
+    size_t n = strlen(s), m = strlen(tail);
+    return n >= m && !strcmp(s + n - m, tail);
+}
+
+/* The path that the file gets; makes its folder. */
+static int place_of(struct job *j, const struct options *o, struct str *path, struct err *e)
+{
+    const char *file = j->t.file;
+    if (o->out) {
+        str_adds(path, o->out);
+        return str_ok(path, "a path", e);
+    }
+    if (!file || file[0] == '.' || (!j->t.data && !ends(file, ".gguf")))
+        FAIL(e, ERR_USAGE, "'%s' names no .gguf file; give the file's name with -o FILE", o->name);
+    const char *folder = j->t.data ? j->s.data : j->s.places.models;
+    TRY(make_folders(folder, e));
+    str_addf(path, "%s/%s", folder, file);
+    return str_ok(path, "a path", e);
+}
+
+static int check_model(const char *path, void *user, struct err *e)
+{
+    (void)user;
+    return source_check(path, e);
+}
+
+static int check_questions(const char *path, void *user, struct err *e)
+{
+    struct medqa m;
+    (void)user;
+    TRY(medqa_read(path, &m, e));
+    size_t n = m.n;
+    medqa_free(&m);
+    if (!n)
+        FAIL(e, ERR_DATA, "%s has no question", path);
+    return 0;
+}
+
+/* True when the file is here already. ERR_DATA: with another length. */
+static int is_here(const struct job *j, const char *path, const struct options *o, bool *here,
+                   struct err *e)
+{
+    struct stat st;
+    *here = !o->force && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    if (*here && j->t.bytes && (uint64_t)st.st_size != j->t.bytes)
+        FAIL(e, ERR_DATA,
+             "%s is here already, but has %" PRIu64 " bytes and must have %" PRIu64
+             "; replace it with --force",
+             path, (uint64_t)st.st_size, j->t.bytes);
+    return 0;
+}
+
+static int fetch(struct job *j, const char *path, const struct options *o, struct err *e)
+{
+    struct pull_file f = {.url = j->t.url,
+                          .n_url = j->t.n_url,
+                          .path = path,
+                          .sha256 = j->t.sha256,
+                          .bytes = j->t.bytes,
+                          .gguf = !j->t.data && ends(j->t.file ? j->t.file : path, ".gguf")};
+    struct pull_result r;
+    bool here;
+    TRY(is_here(j, path, o, &here, e));
+    if (here) {
+        printf("%s is here already\n", path);
+        return 0;
+    }
+    f.check = f.gguf ? check_model : j->t.data ? check_questions : NULL;
+    j->show.file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    j->show.rate = 0;
+    j->show.mark = 0;
+    j->show.mark_ns = j->show.last_ns = clock_ns();
+    int rc = pull_file(&f, &j->pull, &r, e);
+    show_end(&j->show);
+    if (rc < 0)
+        return rc;
+    printf("%s: %" PRIu64 " bytes, sha256 %s%s\n", path, r.bytes, r.sha256,
+           r.proven ? " as it must be" : "; no digest is known to compare it with");
+    return 0;
+}
+
+/* ---- models in several files ----------------------------------------------------------------- */
+
+/* Position of "-00001-of-00002.gguf" at the end of a name; *n: parts. NULL: it has none. */
+static const char *split_tail(const char *name, int *n)
+{
+    size_t len = strlen(name);
+    int no, count, end = 0;
+    const char *tail = len > 20 ? name + len - 20 : NULL;
+    if (!tail || sscanf(tail, "-%5d-of-%5d.gguf%n", &no, &count, &end) != 2 || end != 20 ||
+        no < 1 || count < no || count > PARTS_MAX)
+        return NULL;
+    *n = count;
+    return tail;
+}
+
+/* The name with another number of its part; NULL when memory is out. */
+static const char *split_name(struct job *j, const char *name, int no, int n)
+{
+    int all;
+    const char *tail = split_tail(name, &all);
+    if (!tail || all != n)
+        return name;
+    return arena_printf(&j->s.words, "%.*s-%05d-of-%05d.gguf", (int)(tail - name), name, no, n);
+}
+
+/* Downloads every part. A digest and a size on the list are those of one file. */
+static int fetch_parts(struct job *j, const char *path, int n, const struct options *o,
+                       struct err *e)
+{
+    const struct target first = j->t;
+    if (first.sha256)
+        FAIL(e, ERR_USAGE, "%s is one of %d parts; a digest can only be given for one file", path,
+             n);
+    for (int no = 1; no <= n; no++) {
+        const char *at = split_name(j, path, no, n);
+        j->t.file = split_name(j, first.file, no, n);
+        for (size_t i = 0; i < first.n_url; i++) {
+            j->t.url[i] = split_name(j, first.url[i], no, n);
+            if (!j->t.url[i])
+                return no_room(e);
+        }
+        if (!at || !j->t.file)
+            return no_room(e);
+        TRY(fetch(j, at, o, e));
+    }
+    return 0;
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static int show_list(const struct sources *s, struct err *e)
+{
+    for (size_t i = 0; i < s->n_entry; i++) {
+        const struct sources_entry *n = &s->entry[i];
+        struct str path = STR_INIT;
+        struct stat st;
+        str_addf(&path, "%s/%s", n->data ? s->data : s->places.models, n->file);
+        printf("%-22s %-5s %s\n", n->name, !path.failed && stat(path.s, &st) == 0 ? "here" : "",
+               n->about ? n->about : "");
+        str_free(&path);
+    }
+    return cli_flush(e);
+}
+
+static int pull(struct job *j, const struct options *o, struct err *e)
+{
+    struct str path = STR_INIT;
+    int rc = 0, n;
+    TRY_DONE(sources_open(o->list, &j->s, e));
+    if (!o->name) {
+        rc = show_list(&j->s, e);
+        goto done;
+    }
+    if (o->sha256 && (strlen(o->sha256) != 64 || strspn(o->sha256, "0123456789abcdef") != 64))
+        TRY_DONE(err_set(e, ERR_USAGE, "--sha256 is '%s'; it takes 64 lower-case hex digits",
+                         o->sha256));
+    TRY_DONE(tokens_read(&j->s, &j->pull, e));
+    TRY_DONE(find_target(j, o, e));
+    TRY_DONE(place_of(j, o, &path, e));
+    rc = j->t.file && !j->t.data && split_tail(j->t.file, &n) && split_tail(path.s, &n)
+             ? fetch_parts(j, path.s, n, o, e)
+             : fetch(j, path.s, o, e);
+done:
+    str_free(&path);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    struct options o = {.tries = 8, .stall = 60};
+    struct job j = {.t = {.n_url = 0}};
+    struct err e = {0};
+    int rc = cli_parse(&argp, argc, argv, &o);
+    if (rc >= 0)
+        return rc;
+    j.show = (struct show){
+        .quiet = o.quiet, .terminal = isatty(STDERR_FILENO), .stop = clinic_signals()};
+    j.pull = (struct pull_options){.tries = o.tries,
+                                   .stall_s = o.stall,
+                                   .backoff_ms = 500,
+                                   .authorities = getenv("SSL_CERT_FILE"),
+                                   .progress = on_progress,
+                                   .stopped = on_stop,
+                                   .user = &j.show};
+    rc = pull(&j, &o, &e);
+    show_end(&j.show);
+    sources_close(&j.s);
+    return rc < 0 ? cmd_fail(&e) : 0;
+}
+
+const struct cmd cmd_pull = {"pull", "download a model or questions",
+                             "mas pull\n"
+                             "mas pull llama3-8b\n"
+                             "mas pull medqa\n"
+                             "mas pull hf:bartowski/Qwen2.5-7B-Instruct-GGUF/"
+                             "Qwen2.5-7B-Instruct-Q4_K_M.gguf\n"
+                             "mas pull ollama:llama3:8b\n"
+                             "mas pull https://example.org/model.gguf -o models/m.gguf",
+                             run};
