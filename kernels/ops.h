@@ -41,8 +41,8 @@ struct embed_args {
 };
 
 /* norm(x)[r][i] = x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i]. (Zhang & Sennrich 2019)
- * y = norm(x), in place allowed. With add, y += norm(x), not in place, with the bits of rmsnorm
- * and add: Gemma norms a block's result before adding it to the residual stream. */
+ * y = norm(x), in place allowed. With add: y += norm(x), not in place, with the bits of two ops.
+ * Gemma norms a block's result before it is added to the residual stream. */
 struct rmsnorm_args {
     const float *x; /* (n_row, n) */
     const float *w; /* (n) */
@@ -63,7 +63,8 @@ struct rmsnorm_args {
  *     gelu(g) = g / 2 * (1 + tanh(u)) = g / (1 + e^(-2u)),  u = sqrt(2 / pi) (g + 0.044715 g^3)
  *     (the approximation by tanh: Hendrycks & Gimpel 2016; Shazeer 2020)
  * The matrices may be ranges of rows of one larger matrix, each with a tensor of its own. Such a
- * range is packed on its own, and its data lies at a multiple of 16 bytes. A backend may quantise x to 8 bits per row (blocks of 32 or 256) when W is quantised; the oracle
+ * range is packed on its own, and its data lies at a multiple of 16 bytes.
+ * A backend may quantise x to 8 bits per row (blocks of 32 or 256) when W is quantised; the oracle
  * does not. A row's sums have one fixed order that does not depend on n_row.
  */
 enum matmul_epilogue { EPI_STORE, EPI_ADD, EPI_SWIGLU, EPI_GEGLU };
@@ -155,8 +156,9 @@ struct kv_copy_args {
  *   y[r][h] = sum_t softmax_t(scale * q[r][h].k[t][h/g]) v[t][h/g],  g = n_head / n_kv_head
  * One op serves prefill (many rows a sequence) and decode (one row). Sums go over blocks of
  * positions of a fixed size, counted from position 0, whatever the page size, the window or the
- * chunks of the prefill. Time is proportional to the positions seen. A position that no row sees is
- * not read; the page table holds its page nonetheless.
+ * chunks of the prefill. Time is proportional to the positions seen. The
+ * numbers of positions that no row sees change nothing. The page table has their pages
+ * nonetheless.
  */
 struct attention_args {
     const float *q; /* (n_row, n_head, head_dim) */

@@ -12,7 +12,8 @@
 #define HOPS 10                 /* redirections followed */
 #define HEAD_MAX (256u << 10)   /* bytes of one answer's headers */
 #define REFUSAL_MAX (64u << 10) /* bytes of a refusal's body that are read */
-#define LOW_SPEED 100L          /* bytes a second */
+#define BUFFER (256L << 10)
+#define LOW_SPEED 100L /* bytes a second */
 #define CONNECT_S 30L
 
 /* ---- addresses ------------------------------------------------------------------------------- */
@@ -163,6 +164,7 @@ int exchange_open(struct exchange *x, const struct pull_options *o, struct err *
     SET(CURLOPT_USERAGENT, "mas");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    SET(CURLOPT_BUFFERSIZE, BUFFER);
     SET(CURLOPT_CONNECTTIMEOUT, CONNECT_S);
     SET(CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED);
     SET(CURLOPT_LOW_SPEED_TIME, (long)o->stall_s);

@@ -197,8 +197,8 @@ __device__ __forceinline__ void attn_scores(const float *q, const float *k, int 
     }
 }
 
-/* Updates a column's maximum and sum over a tile of which it sees a position. s is the score of this
- * lane's position, which the column sees or not. The weights go to p (32). */
+/* Updates a column's maximum and sum over a tile of which it sees some positions. s is the score of
+ * this lane's position. seen: the column sees that position. The weights go to p (32). */
 template <int N>
 __device__ __forceinline__ void attn_softmax(attn_state<N> &b, float s, float scale, bool seen,
                                              int lane, float *p)

@@ -30,8 +30,8 @@
  *                them. For few rows, whose tiles alone do not fill the device
  *
  *   mma_cascade  as mma_split, for neighbouring sequences of one row each that share the pages of a
- *                split: one block takes up to 16 of their columns. So the common part of a case's
- *                prompts is read once, and the rows of the mma are full
+ *                split, without a window: one block takes up to 16 of their columns. So the
+ *                common part of a case's prompts is read once, and the rows of the mma are full
  *
  *   mma_walk     one warp with 16 columns (decode), or four with 64 that share K and V (prefill);
  *                a block walks all splits and merges the states as it goes
@@ -105,9 +105,9 @@ template <enum fmt F, int D, int THREADS> struct am_pieces {
     }
 };
 
-/* Starts the copy of positions at + skip .. at + n - 1 of K or V (base); the rest of the tile becomes
- * zero. A piece of 16 bytes that holds the end of one row and the start of the next is copied whole.
- * Its part of the first row has quants only, whose scale is zero. Does not wait. */
+/* Starts the copy of positions at + skip .. at + n - 1 of K or V (base). The rest of the tile
+ * becomes zero. A piece of 16 bytes with the end of the row before `skip` is copied whole: that end
+ * has quants only, and their scale is zero. Does not wait. */
 template <enum fmt F, int D, int THREADS>
 __device__ __forceinline__ void am_load(const attn_call &a, const unsigned char *base, am_pages p,
                                         int kv_head, int at, int skip, int n, uint8_t *to)

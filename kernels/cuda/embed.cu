@@ -9,7 +9,8 @@
  * kernels/quant. So there is one decode per format, and the numbers have its bits. A thread stores
  * 16 bytes at a time and loads single bytes. Wide loads would gain little. Neighbouring threads
  * take neighbouring bytes, and a block of weights is one or two lines of L1. The stores are 4 to 7
- * times the loads. Not measured: there was no GPU. Numerics: the bits of fmt_<x>_decode, then one product.
+ * times the loads. Not measured: there was no GPU. Numerics: the bits of
+ * fmt_<x>_decode, then one product.
  */
 #include "element.cuh"
 

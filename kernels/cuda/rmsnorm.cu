@@ -1,10 +1,12 @@
 /*
- * rmsnorm: y[r][i] = x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i], in place allowed; or y += that.
+ * rmsnorm: y[r][i] = x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i], in place allowed; or
+ * y[r][i] += the same, as a product and then a sum.
  *
  *   x, y (n_row, n) f32; w (n) f32
  *
- * Bytes: 8 n a row (12 n when y is added to) and w once; x is read twice, the second time from cache. A decode row of 4096 is
- * 32 KiB: the launch costs more than the copy. 512 rows are 17 MB, 5 us at 3.3 TB/s.
+ * Bytes: 8 n a row (12 n for a sum) and w once; x is read twice, the second time from cache. A
+ * decode row of 4096 is 32 KiB: the launch costs more than the copy. 512 rows are 17 MB, 5 us at
+ * 3.3 TB/s.
  *
  * Variants
  *   block  one block a row, 16 bytes a thread and access if rows are 16-byte aligned.

@@ -1,6 +1,7 @@
 #include "tokenizer.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "bpe.h"
 #include "check.h"
@@ -30,6 +31,7 @@ struct tokenizer {
     int n_end;
     bool add_bos;
     bool space_prefix; /* SentencePiece: encoding puts a space before text, decoding removes it */
+    bool eats_space;   /* Phi 3: a special token takes the white space after it with it */
 };
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -184,6 +186,23 @@ static void ends_find(struct tokenizer *t)
     end_add(t, t->eom);
 }
 
+/* Phi 3's packages say "rstrip" of their special tokens. Files have no key for that: the model's
+ * name shows it, as in llama.cpp. */
+static int is_phi3(const struct gguf *g, bool *out, struct err *e)
+{
+    static const char *const names[] = {"phi-3", "phi3"};
+    struct gguf_str s;
+    const struct gguf_kv *kv = gguf_find(g, "general.name");
+    *out = false;
+    if (!kv || kv->type != GGUF_STRING)
+        return 0;
+    TRY(gguf_get_str(g, "general.name", &s, e));
+    for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
+        for (size_t i = 0, n = strlen(names[k]); i + n <= s.len; i++)
+            *out |= !strncasecmp(s.s + i, names[k], n);
+    return 0;
+}
+
 static int tokenizer_read(struct tokenizer *t, const struct gguf *g, const char *pre_name,
                           struct err *e)
 {
@@ -203,6 +222,7 @@ static int tokenizer_read(struct tokenizer *t, const struct gguf *g, const char 
     const int32_t control[] = {t->bos, t->eos, t->eot, t->eom};
     TRY(vocab_init(&t->vocab, g, t->form, control, sizeof control / sizeof control[0], e));
     ends_find(t);
+    TRY(is_phi3(g, &t->eats_space, e));
     for (int32_t i = 0; i < t->vocab.n && t->unknown < 0; i++)
         if (t->vocab.type[i] == VOCAB_UNKNOWN)
             t->unknown = i;
@@ -247,6 +267,23 @@ static int encode_text(const struct tokenizer *t, const char *s, size_t n, struc
     return bpe_encode(&t->bpe, &t->vocab, s, n, out, lost, e);
 }
 
+static bool keeps_space(const struct tokenizer *t, int32_t id)
+{
+    static const char *const names[] = {"<unk>", "<s>", "<|endoftext|>"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (vocab_marked(&t->vocab, names[i], strlen(names[i])) == id)
+            return true;
+    return false;
+}
+
+static size_t space_at(const char *s, size_t n) /* bytes of ASCII white space at the start */
+{
+    size_t i = 0;
+    while (i < n && (s[i] == ' ' || (s[i] >= '\t' && s[i] <= '\r')))
+        i++;
+    return i;
+}
+
 static int encode_all(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
                       struct token_list *out, size_t lost[256], struct err *e)
 {
@@ -263,7 +300,10 @@ static int encode_all(const struct tokenizer *t, const char *text, size_t n, uns
         vocab_text(&t->vocab, id, &len);
         TRY(encode_text(t, text + begin, at - begin, out, lost, e));
         TRY(token_list_push(out, id, e));
-        begin = at += len;
+        at += len;
+        if (t->eats_space && !keeps_space(t, id))
+            at += space_at(text + at, n - at);
+        begin = at;
     }
     return encode_text(t, text + begin, n - begin, out, lost, e);
 }

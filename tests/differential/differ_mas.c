@@ -39,7 +39,7 @@ struct mas_test {
     bool have_plain;
     /* a variant may use patience + slower * (CPU seconds of the plain command) */
     double patience, slower;
-    long plains, runs, lives, killed, failed, refused;
+    long plains, thinking, runs, lives, killed, failed, refused;
     double shrink_seconds;
     enum verdict
         sought; /* by the search for a smaller trial, and whether the plain command ended well */
@@ -295,9 +295,9 @@ static bool one_variant(struct mas_test *t, struct mas_trial *trial, int variant
 
 static bool enough(const struct mas_test *t)
 {
-    printf("%ld plain commands, %ld variants, %ld failed, %ld refused; %ld times started and %ld "
-           "times stopped before\n",
-           t->plains, t->runs, t->failed, t->refused, t->lives, t->killed);
+    printf("%ld plain commands, %ld of them with thinking, %ld variants, %ld failed, %ld refused; "
+           "%ld times started and %ld times stopped before\n",
+           t->plains, t->thinking, t->runs, t->failed, t->refused, t->lives, t->killed);
     bool most = t->refused * 20 <= t->plains, met = t->runs < 50 || t->killed;
     if (!most)
         printf("FAILED: more than one plain command in twenty was refused: nothing was compared "
@@ -313,6 +313,7 @@ static void run_all(struct mas_test *t, const struct differ_options *o, int firs
     double begin = now_seconds();
     for (long i = 0; i < o->count; i++) {
         trial_draw_held(&trial, &t->place, o->seed + (uint64_t)i);
+        t->thinking += trial_thinks(&trial);
         for (int k = first; k < first + variants; k++) {
             if (now_seconds() - begin > o->minutes * 60)
                 return;

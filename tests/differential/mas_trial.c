@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "engine.h"
+#include "gguf_edit.h"
 
 /* ---- settings ---- */
 
@@ -56,6 +57,8 @@ static const struct trial_model *model_of(const struct mas_place *p,
 {
     const char *path =
         *value_of(held, "model") ? value_of(held, "model") : value_of(held, "--model=");
+    if (!strcmp(p->thinks.path, path))
+        return &p->thinks;
     for (int i = 0; i < p->n_model; i++)
         if (!strcmp(p->model[i].path, path))
             return &p->model[i];
@@ -334,6 +337,33 @@ static void draw_engine_free(struct dice *d, const struct mas_trial *t, const st
         add_word(f, d, "--isa=", "", m->chats ? p->fast_isas : p->isas);
 }
 
+/* Lets some trials of the toy models think before they reply. Thinking has dice of its own, so the
+ * rest of a trial does not depend on it. */
+static void draw_thinking(struct mas_trial *t, const struct mas_place *p, uint64_t seed)
+{
+    struct dice d = {.seed = seed ^ 0x7468};
+    struct trial_settings *h = &t->held;
+    bool eval = t->command == TRIAL_EVAL;
+    const struct trial_model *m = model_of(p, h);
+    const char *model = eval ? "model" : "--model=";
+    bool fits = eval ? atoi(value_of(h, "max_context_length")) >= 700 && !*value_of(h, "backend") &&
+                           strcmp(value_of(h, "strategy"), "direct")
+                     : *value_of(h, "--chat") && !strcmp(value_of(h, "--backend="), "cpu");
+    if (!fits || !m->chats || m->head_dim % 32 != p->thinks.head_dim % 32 || !dice_chance(&d, 60))
+        return;
+    for (int i = 0; i < h->n; i++)
+        if (!strcmp(h->s[i].name, model))
+            snprintf(h->s[i].value, sizeof h->s[i].value, "%s", p->thinks.path);
+    add_value(h, eval ? "chat.template" : "--chat-template=", "qwen3");
+    add_int(h, eval ? "thinking.budget" : "--think=", dice_pick(&d, 0, 5, 24, 60));
+}
+
+bool trial_thinks(const struct mas_trial *t)
+{
+    return atoi(value_of(&t->held, "thinking.budget")) > 0 ||
+           atoi(value_of(&t->held, "--think=")) > 0;
+}
+
 /* ---- the whole trial ---- */
 
 void trial_draw_held(struct mas_trial *t, const struct mas_place *p, uint64_t seed)
@@ -348,6 +378,7 @@ void trial_draw_held(struct mas_trial *t, const struct mas_place *p, uint64_t se
         draw_generate(&d, t, p);
     else
         draw_perplexity(&d, t, p);
+    draw_thinking(t, p, seed);
 }
 
 static void draw_free(struct dice *d, const struct mas_trial *t, const struct mas_place *p,
@@ -375,11 +406,11 @@ void trial_draw_free(struct mas_trial *t, const struct mas_place *p, uint64_t se
 static bool is_needed(const char *name)
 {
     static const char *const names[] = {
-        "model",        "--model=",           "--data=", "prompts_dir",
-        "specialties",  "max_context_length", "backend", "placement.cpu_layers",
-        "--backend=",   "--cpu-layers=",      "--ctx=",  "--prompt=",
-        "--tokens=",    "--chunks=",          "--quiet", "--json",
-        "--logits-out="};
+        "model",         "--model=",           "--data=",         "prompts_dir",
+        "specialties",   "max_context_length", "backend",         "placement.cpu_layers",
+        "--backend=",    "--cpu-layers=",      "--ctx=",          "--prompt=",
+        "--tokens=",     "--chunks=",          "--quiet",         "--json",
+        "--logits-out=", "chat.template",      "--chat-template="};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i], name))
             return true;
@@ -528,6 +559,17 @@ static void place_model(struct mas_place *p, const char *name, const char *path,
     p->n_model++;
 }
 
+static void place_thinks(struct mas_place *p)
+{
+    snprintf(p->thinks_path, sizeof p->thinks_path, "%s/thinks.gguf", p->dir);
+    gguf_edit(TEST_SOURCE "/configs/demo/toy_mini.gguf", p->thinks_path,
+              "piece:3068=</think>,piece:3069=<think>,piece:3070=<|im_start|>,"
+              "piece:3071=<|im_end|>");
+    place_model(p, "thinks", p->thinks_path, 0.2);
+    p->thinks = p->model[--p->n_model];
+    p->thinks.chats = true;
+}
+
 static bool opens(const char *backend, const char *isa)
 {
     struct ops *ops = NULL;
@@ -558,6 +600,7 @@ void mas_place_init(struct mas_place *p, const char *mas, const char *source, co
     place_model(p, "qwen3", "tests/golden/logits_qwen3.gguf", 0.1);
     place_model(p, "rope31", "tests/golden/logits_llama_rope31.gguf", 0.1);
     place_model(p, "mistral", "tests/golden/logits_mistral.gguf", 0.1);
+    place_thinks(p);
     for (int i = 0; i < N_SCHEMA; i++) {
         char path[300];
         snprintf(path, sizeof path, "%s/schema%d.json", dir, i);

@@ -13,7 +13,7 @@
 
 #include "differ.h"
 
-#define TRIAL_SETTINGS 24
+#define TRIAL_SETTINGS 28
 #define TRIAL_VALUE 600
 #define TRIAL_LIVES 3
 #define TRIAL_ARGS 128
@@ -65,6 +65,8 @@ struct mas_place {
     bool has_cudahost;
     int n_model;
     struct trial_model model[8]; /* the first two are the toy models */
+    struct trial_model thinks;   /* the second one, with the control tokens of Qwen3 */
+    char thinks_path[300];
 };
 
 /* Reads the facts of the machine; makes draft models and schema files in dir. */
@@ -74,6 +76,8 @@ void mas_place_init(struct mas_place *p, const char *mas, const char *source, co
  * command. */
 void trial_draw_held(struct mas_trial *t, const struct mas_place *p, uint64_t seed);
 void trial_draw_free(struct mas_trial *t, const struct mas_place *p, uint64_t seed);
+
+bool trial_thinks(const struct mas_trial *t); /* its model may think before it replies */
 
 /* Drops a part; the number of parts is the same for every trial. */
 enum { TRIAL_PARTS = 1 + TRIAL_LIVES + 2 * TRIAL_SETTINGS };

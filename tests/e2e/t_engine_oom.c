@@ -1,4 +1,4 @@
-/* Lack of memory at any point of opening, serving and asking, and no allocation on the step path. */
+/* Lack of memory at any point of opening, serving and asking; no allocation on the step path. */
 #include "gguf_edit.h"
 #include "llm.h"
 #include "oom.h"

@@ -216,7 +216,7 @@ static int run_add(const struct op_case *c, void *const *dev, struct ops *ops, s
     return ops->add(ops, s, &a, e);
 }
 
-/* What is left of the case is an addition. */
+/* The rest of the case is an addition. */
 static void norm_before_add(struct op_case *c, struct ops *ops)
 {
     struct err e = {0};
@@ -300,8 +300,8 @@ static void what_an_op_does_on_the_way_has_the_bits_of_its_own_op(void **state)
     ops_apart_are_the_same("cudahost", "auto");
 }
 
-/* Three ranges of rows of one matrix, such as q, k and v of one tensor in a file, in calls of several
- * and of one. The ranges end within strips; each is packed on its own. */
+/* Three ranges of rows of one matrix, such as q, k and v of one tensor in a file. The ranges end
+ * within strips; each is packed on its own. */
 static void ranges_of_one_matrix(struct ops *ops, enum fmt fmt)
 {
     enum { N_IN = 512, ROWS = 3, PARTS = 3, MOST = 72 };

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """check: runs mas on two real models and compares with what llama.cpp said of them (tools/training/golden/real.py).
 
-    python3 tests/real/check.py --mas PROGRAM --smollm2 FILE --gemma3 FILE [CHECK ..]
+    python3 tests/real/check.py --build DIR --smollm2 FILE --gemma3 FILE [CHECK ..]
 
 CHECK is one of the functions check_* below, without that prefix; without any, all run. One line a comparison; exit 1 if
 one fails. Needs Python's standard library only.
@@ -38,8 +38,9 @@ class Failure(Exception):
 
 class Checks:
     def __init__(self, options, folder):
-        self.mas = str(pathlib.Path(options.mas).resolve())
-        self.models = {"smollm2": str(pathlib.Path(options.smollm2).resolve()), "gemma3": str(pathlib.Path(options.gemma3).resolve())}
+        self.build = pathlib.Path(options.build).resolve()
+        self.mas = str(self.build / "mas")
+        self.models = {name: str(pathlib.Path(getattr(options, name)).resolve()) for name in real.MODELS}
         self.folder = pathlib.Path(folder)
         self.failed = 0
 
@@ -86,6 +87,17 @@ class Checks:
                     break
             else:
                 self.say(True, f"{model}: tokens of 20 prompts")
+
+    def check_vocabularies(self):
+        """2,000 texts on each vocabulary, and masks of grammars: the tests of the build, with the files present."""
+        for test in ("t_tokens_real", "t_grammar_real"):
+            if not (self.build / "tests" / test).exists():
+                print(f"skipped {test}: not built in {self.build}")
+                continue
+            folder = pathlib.Path(self.models["smollm2"]).parent
+            run = subprocess.run([self.build / "tests" / test], capture_output=True, text=True,
+                                 env={**os.environ, "MAS_REAL": str(folder)})
+            self.say(run.returncode == 0, f"{test}{'' if run.returncode == 0 else ': ' + run.stderr[-600:]}")
 
     def first_differences(self, model, n, prompts, *more):
         """Texts that are the same, and (prompt, place, margin) of the first difference of the others."""
@@ -166,7 +178,7 @@ class Checks:
 def main():
     names = [n.removeprefix("check_") for n in dir(Checks) if n.startswith("check_")]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--mas", required=True)
+    parser.add_argument("--build", required=True, metavar="DIR", help="a folder with mas and tests/")
     for model in real.MODELS:
         parser.add_argument(f"--{model}", required=True, metavar="FILE")
     parser.add_argument("check", nargs="*", choices=[[], *names], metavar="CHECK", help=", ".join(names))

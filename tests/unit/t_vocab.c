@@ -11,7 +11,7 @@
 
 /* The vocabulary to write; each test changes the part under test. */
 struct file {
-    const char *model, *pre;
+    const char *model, *pre, *name;
     const char *token[MAX_TOKENS];
     int type[MAX_TOKENS];
     float score[MAX_TOKENS];
@@ -81,6 +81,10 @@ static void put_metadata(struct str *b, uint64_t *n_kv, const struct file *f)
     if (f->model) {
         put_key(b, n_kv, "tokenizer.ggml.model", GGUF_STRING);
         put_text(b, f->model);
+    }
+    if (f->name) {
+        put_key(b, n_kv, "general.name", GGUF_STRING);
+        put_text(b, f->name);
     }
     if (f->pre) {
         put_key(b, n_kv, "tokenizer.ggml.pre", GGUF_STRING);
@@ -626,6 +630,28 @@ static void turn_markers_end_replies_and_are_no_text(void **state)
     unbuild(b);
 }
 
+static void special_tokens_of_phi_3_eat_white_space(void **state)
+{
+    (void)state;
+    struct file f = right_spm();
+    f.add_prefix = 0;
+    f.token[264] = "<|end|>";
+    f.type[264] = 3;
+    f.token[265] = "<|endoftext|>";
+    f.type[265] = 3;
+    f.n = f.n_types = f.n_scores = 266;
+    expect_ids(&f, "<|end|> \n ab", TOK_SPECIAL, "264 262 13 262 261");
+    f.name = "Microsoft Phi-3 mini";
+    expect_ids(&f, "<|end|> \n ab", TOK_SPECIAL, "264 261");
+    expect_ids(&f, "<|end|> \t\n", TOK_SPECIAL, "264");
+    expect_ids(&f, "<|endoftext|> ab", TOK_SPECIAL, "265 262 261");
+    expect_ids(&f, "<s> ab", TOK_SPECIAL, "1 262 261");
+    f.name = "Phi 3";
+    expect_ids(&f, "<|end|> ab", TOK_SPECIAL, "264 262 261");
+    f.name = "phi3";
+    expect_ids(&f, "<|end|> ab", TOK_SPECIAL, "264 261");
+}
+
 static void user_defined_tokens_are_found_in_any_text_longest_first(void **state)
 {
     (void)state;
@@ -665,6 +691,7 @@ int main(void)
         cmocka_unit_test(text_cannot_merge_into_a_control_token),
         cmocka_unit_test(control_tokens_are_control_whatever_their_type_says),
         cmocka_unit_test(turn_markers_end_replies_and_are_no_text),
+        cmocka_unit_test(special_tokens_of_phi_3_eat_white_space),
         cmocka_unit_test(user_defined_tokens_are_found_in_any_text_longest_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,7 +38,8 @@ struct clinic_options { /* input of clinic_argp */
      * evaluation) */
     bool or_demo;
 };
-/* -c, -m/--model, --set, -s/--strategy, --seed, --quiet, --timeline, and those of ranges.h: child parser. */
+/* -c, -m/--model, --set, -s/--strategy, --seed, --quiet, --timeline, and those of ranges.h: child
+ * parser. */
 extern const struct argp clinic_argp;
 
 struct clinic {
