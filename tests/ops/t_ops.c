@@ -370,7 +370,7 @@ static void ranges_of_rows_are_matrices(void **state)
             continue;
         const struct ops_options opt = {.isa = k < 0 ? NULL : cpu_isa_name((enum cpu_isa)k)};
         if (ops_open(kind, &opt, &ops, &e) < 0) {
-            assert_int_equal(k, -1);
+            assert_true(k == -1); /* every build has the others */
             print_message("cudahost: skipped, not in this build\n");
             continue;
         }

@@ -94,7 +94,7 @@ static const struct argp_option options[] = {
      1},
     {"chat", OPT_CHAT, 0, 0,
      "the text is a user's message: use the model's chat template; a model's thinking goes to "
-     "standard error, without --quiet",
+     "standard error, unless --quiet is given",
      1},
     {"schema", OPT_SCHEMA, "FILE", 0, "constrain the reply to this JSON Schema", 1},
     {"ignore-eos", OPT_IGNORE_EOS, 0, 0, "go on after the end-of-text token", 2},
