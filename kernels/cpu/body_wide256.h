@@ -65,13 +65,14 @@ wide_half_256(const struct unpacked_256 *u, const int half, const int group, con
     __m256i dot[HALF_ROWS];
     for (int i = 0; i < n; i++)
         dot[i] = _mm256_setzero_si256();
-#pragma GCC unroll 16
-    for (int g = 0; g < 256 / group; g++) {
-        const int at = g * group / 16;
-        const __m256i bytes = half_load(u->scale[at / 4] + 32 * half);
-        wide_group(u->q[group / 4 * g] + 32 * half, group, row, 256 * b + group * g, n,
-                   HALF_VNNI ? half_signed_byte32(bytes, at % 4) : half_signed_byte(bytes, at % 4),
-                   dot);
+    for (int k = 0; k < 4; k++) { /* 64 elements: a line of scales */
+        const __m256i bytes = half_load(u->scale[k] + 32 * half);
+#pragma GCC unroll 4
+        for (int i = 0; i < 64; i += group)
+            wide_group(u->q[16 * k + i / 4] + 32 * half, group, row, 256 * b + 64 * k + i, n,
+                       HALF_VNNI ? half_signed_byte32(bytes, i / 16)
+                                 : half_signed_byte(bytes, i / 16),
+                       dot);
     }
     const __m256 d = _mm256_loadu_ps(u->d + 8 * half);
 #pragma GCC unroll 4

@@ -199,6 +199,11 @@ struct cpu_kernels {
     int (*several)(enum fmt fmt);
     void (*strips)(const struct mm_x *x, enum fmt fmt, const char *const *strip, int64_t r,
                    float *const *t);
+    /* strip for two strips at once, which share the loads of x. pairs NULL or false: no such
+     * kernel. */
+    bool (*pairs)(enum fmt fmt);
+    void (*pair)(const struct mm_x *x, enum fmt fmt, const char *const strip[2], int64_t r0, int nr,
+                 float *const t[2]);
     /* The rows that meet an unpacked strip (struct unpacked). true: with so many rows of x, a strip
      * of this format is unpacked once for all of them. unpacks NULL: never. */
     bool (*unpacks)(enum fmt fmt, int n_row);

@@ -201,6 +201,39 @@ static void cpu_matmul_tile(const struct matmul_job *job, const struct matmul_ou
         cpu_matmul_finish(job, o, r0 + r, j0, nj, t + r * MM_TILE, up + r * MM_TILE);
 }
 
+/* Whether the strips at columns j and j + MM_TILE, or those of gate and up at j, are multiplied
+ * together. end: of the columns of this call. */
+static bool cpu_matmul_has_pair(const struct matmul_job *job, const struct matmul_out *o, int64_t j,
+                                int64_t end, int nr)
+{
+    const bool gated = matmul_is_gated(job->a->epilogue);
+    return nr > MM_ROWS / 2 && job->k->pairs && job->k->pairs(o->w->fmt) && o->w->lanes &&
+           end - j >= (gated ? MM_TILE : 2 * MM_TILE) &&
+           (!gated || (o[1].w->lanes && o[1].w->fmt == o->w->fmt));
+}
+
+/* Rows r0 .. r0 + nr - 1 of such a pair. Returns the columns that are done. */
+static int64_t cpu_matmul_pair(const struct matmul_job *job, const struct matmul_out *o, int64_t j,
+                               int64_t r0, int nr)
+{
+    _Alignas(64) float t[2][MM_ROWS * MM_TILE];
+    const int gated = matmul_is_gated(job->a->epilogue);
+    const int64_t second = gated ? j : j + MM_TILE;
+    const char *const strip[2] = {(const char *)o->w->data + (size_t)j * o->w->row_bytes,
+                                  (const char *)o[gated].w->data +
+                                      (size_t)second * o[gated].w->row_bytes};
+    float *const to[2] = {t[0], t[1]};
+    job->k->pair(&job->x[cpu_x_form(o->w->fmt)], o->w->fmt, strip, r0, nr, to);
+    cpu_add_bias(o->bias, j, MM_TILE, nr, t[0]);
+    cpu_add_bias(o[gated].bias, second, MM_TILE, nr, t[1]);
+    for (int r = 0; r < nr; r++) {
+        cpu_matmul_finish(job, o, r0 + r, j, MM_TILE, t[0] + r * MM_TILE, t[1] + r * MM_TILE);
+        if (!gated)
+            cpu_matmul_finish(job, o, r0 + r, second, MM_TILE, t[1] + r * MM_TILE, NULL);
+    }
+    return gated ? MM_TILE : 2 * MM_TILE;
+}
+
 /* One row of x, columns from `begin` on. Reads several strips at once, each in its own part of the
  * range. Returns the first column that is left. */
 static int64_t cpu_matmul_several(const struct matmul_job *job, const struct matmul_out *o,
@@ -241,9 +274,14 @@ static void cpu_matmul_strips(const struct matmul_job *job, const struct matmul_
     for (int64_t r0 = 0; r0 < job->a->n_row; r0 += MM_ROWS) {
         const int nr = job->a->n_row - r0 < MM_ROWS ? (int)(job->a->n_row - r0) : MM_ROWS;
         for (int64_t j = j0; j < end; j += MM_TILE) {
+            while (cpu_matmul_has_pair(job, o, j, end, nr))
+                j += cpu_matmul_pair(job, o, j, r0, nr);
+            if (j >= end)
+                break;
             const int nj = end - j < MM_TILE ? (int)(end - j) : MM_TILE;
-            for (int i = 0; i <= gated && (r0 == 0 || end - j0 > MM_TILE); i++)
-                strip[i] = cpu_matmul_strip(job, o[i].w, j, nj, worker, i);
+            for (int i = 0; i <= gated; i++)
+                if (!strip[i] || end - j0 > MM_TILE) /* else that of the rows before */
+                    strip[i] = cpu_matmul_strip(job, o[i].w, j, nj, worker, i);
             cpu_matmul_tile(job, o, strip, j, nj, r0, nr);
         }
     }
