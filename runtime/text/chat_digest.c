@@ -316,7 +316,7 @@ static int rename_variable(struct reader *r, struct err *e)
     return str_ok(&r->words, "a chat template", e);
 }
 
-/* ---- branches that no chat takes -------------------------------------------------------------- */
+/* ---- branches that no chat takes ------------------------------------------------------------- */
 
 enum { NEST_MOST = 64 };
 

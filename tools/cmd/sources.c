@@ -48,8 +48,11 @@ static int keys_known(struct reading *r, const char *where, const json_t *o, con
     {
         size_t n = strlen(key);
         bool found = false;
-        for (const char *at = known; *at && !found; at += strcspn(at, " ") + 1)
-            found = strcspn(at, " ") == n && !strncmp(at, key, n);
+        for (const char *at = known; *at && !found;) {
+            size_t word = strcspn(at, " ");
+            found = word == n && !strncmp(at, key, n);
+            at += word + strspn(at + word, " ");
+        }
         if (!found)
             BAD(r, "%s: %s has an unknown key '%s'; known: %s", r->name, where, key, known);
     }
