@@ -97,7 +97,7 @@ done
     fault "Q8_0 to Q8_0 changes the weights"
 
 # ---- an importance matrix: named in the file, weighs errors, and must be one of this model
-matrix=$MAS_SOURCE/tests/golden/stories260K-imatrix
+matrix=$MAS_SOURCE/tests/golden/imatrix_stories260K
 story=$MAS_SOURCE/tests/golden/stories260K-Q4_1.gguf
 "$MAS" quantize --quiet --allow-requantize "$story" plain.gguf Q4_0
 for form in gguf dat; do

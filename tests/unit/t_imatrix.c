@@ -10,8 +10,8 @@
 
 enum { ENTRIES = 35, COLS = 64, LAYERS = 5 };
 
-#define GGUF_FORM TEST_GOLDEN "/stories260K-imatrix.gguf"
-#define LEGACY_FORM TEST_GOLDEN "/stories260K-imatrix.dat"
+#define GGUF_FORM TEST_GOLDEN "/imatrix_stories260K.gguf"
+#define LEGACY_FORM TEST_GOLDEN "/imatrix_stories260K.dat"
 
 /* Writes n bytes to a file of the test's folder. */
 static const char *file_of(const void *bytes, size_t n)

@@ -3,7 +3,7 @@
 
     python3 tools/training/golden/imatrix.py LLAMA_CPP
 
-LLAMA_CPP is a checkout built into LLAMA_CPP/build (CPU, target llama-imatrix). Writes stories260K-imatrix.gguf and .dat
+LLAMA_CPP is a checkout built into LLAMA_CPP/build (CPU, target llama-imatrix). Writes imatrix_stories260K.gguf and .dat
 into tests/golden: activations of stories260K-Q4_1.gguf on the text of stories260K_greedy.txt, four times over, in windows
 of 128 tokens. Needs nothing but Python.
 """
@@ -22,7 +22,7 @@ def main():
         (pathlib.Path(folder) / "s4.txt").write_bytes((GOLDEN / "stories260K_greedy.txt").read_bytes() * 4)
         for form in ("gguf", "dat"):
             subprocess.run([program, "-m", GOLDEN / "stories260K-Q4_1.gguf", "-f", "s4.txt", "-c", "128", "-t", "1",
-                            "-o", GOLDEN / f"stories260K-imatrix.{form}", "--output-format", form],
+                            "-o", GOLDEN / f"imatrix_stories260K.{form}", "--output-format", form],
                            cwd=folder, check=True, capture_output=True)
 
 
