@@ -130,13 +130,14 @@ lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool 
           float *const *t)
 {
     const int block = mm_x_block(fmt), group = mm_group(fmt);
+    const int groups = block == group ? 1 : group == 32 ? 8 : 16, sums = ways * n;
     const int64_t blocks = x->n_in / block;
     const __m512i even = _mm512_set1_epi32(0x00ff00ff);
     __m512 acc[8][ANY_MOST]; /* one base address for all rows */
     struct any_x row[MM_ROWS];
     size_t at = 0;
     any_rows(x, r0, nr, n, row);
-    for (int i = 0; i < ways * n; i++)
+    for (int i = 0; i < sums; i++)
         for (int b = 0; b < 8; b++)
             acc[b][i] = _mm512_setzero_ps();
     for (int64_t b = 0; b < blocks;
@@ -147,10 +148,10 @@ lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool 
                 lanes_ahead(strip[w] + at + 64 * i, words + left - i < 16 ? words + left - i : 16,
                             n);
 #pragma GCC unroll 16
-        for (int o = 0; o < block / group; o++) {
+        for (int o = 0; o < groups; o++) {
             const int g = any_group(fmt, o);
 #pragma GCC unroll 16
-            for (int j = 0; j < ways * n; j++)
+            for (int j = 0; j < sums; j++)
                 s[j] = any_start(fmt, &row[j % n], b, g);
 #pragma GCC unroll 8
             for (int k = 0; k < group / 4; k++) {
@@ -175,7 +176,8 @@ lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool 
                 const __m512i scale =
                     block == 256 ? any_scale(fmt, strip[w] + at, g) : _mm512_setzero_si512();
 #pragma GCC unroll 8
-                for (int j = w * n; j < w * n + n; j++) {
+                for (int i = 0; i < n; i++) {
+                    const int j = w * n + i;
                     const __m512i part = block == 256 ? _mm512_mullo_epi32(s[j], scale) : s[j];
                     dot[j] = vnni_fence(o ? _mm512_add_epi32(dot[j], part) : part);
                 }
