@@ -217,11 +217,13 @@ UNPACK_INLINE part32 unpack_look(const struct unpack_book *book, part32 number, 
     for (int i = 0; i < n / 64; i++)
         v[i] = _mm512_permutex2var_epi16(_mm512_load_si512(book->point + 64 * i), at,
                                          _mm512_load_si512(book->point + 64 * i + 32));
+    int left = n / 64; /* vectors, halved by each bit of the number */
 #pragma GCC unroll 4
-    for (int bit = 6; 1 << bit < n; bit++) {
+    for (int bit = 6; bit < 10; bit++) {
         const __mmask32 m = _mm512_test_epi16_mask(at, _mm512_set1_epi16((short)(1 << bit)));
+        left /= 2;
 #pragma GCC unroll 8
-        for (int i = 0; i < n >> (bit + 1); i++)
+        for (int i = 0; i < left; i++)
             v[i] = _mm512_mask_blend_epi16(m, v[2 * i], v[2 * i + 1]);
     }
     return (part32)v[0];

@@ -130,15 +130,16 @@ lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool 
           float *const *t)
 {
     const int block = mm_x_block(fmt), group = mm_group(fmt);
+    const int groups = block == group ? 1 : group == 32 ? 8 : 16, sums = ways * n;
     const int64_t blocks = x->n_in / block;
     const __m512i even = _mm512_set1_epi32(0x00ff00ff);
-    __m512 acc[ANY_MOST][8];
+    __m512 acc[8][ANY_MOST]; /* one base address for all rows */
     struct any_x row[MM_ROWS];
     size_t at = 0;
     any_rows(x, r0, nr, n, row);
-    for (int i = 0; i < ways * n; i++)
+    for (int i = 0; i < sums; i++)
         for (int b = 0; b < 8; b++)
-            acc[i][b] = _mm512_setzero_ps();
+            acc[b][i] = _mm512_setzero_ps();
     for (int64_t b = 0; b < blocks;
          b++, at += (size_t)(64 * words + (left && b % 2 == 0 ? 64 : 0))) {
         __m512i dot[ANY_MOST], s[ANY_MOST];
@@ -147,10 +148,10 @@ lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool 
                 lanes_ahead(strip[w] + at + 64 * i, words + left - i < 16 ? words + left - i : 16,
                             n);
 #pragma GCC unroll 16
-        for (int o = 0; o < block / group; o++) {
+        for (int o = 0; o < groups; o++) {
             const int g = any_group(fmt, o);
 #pragma GCC unroll 16
-            for (int j = 0; j < ways * n; j++)
+            for (int j = 0; j < sums; j++)
                 s[j] = any_start(fmt, &row[j % n], b, g);
 #pragma GCC unroll 8
             for (int k = 0; k < group / 4; k++) {
@@ -175,7 +176,8 @@ lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool 
                 const __m512i scale =
                     block == 256 ? any_scale(fmt, strip[w] + at, g) : _mm512_setzero_si512();
 #pragma GCC unroll 8
-                for (int j = w * n; j < w * n + n; j++) {
+                for (int i = 0; i < n; i++) {
+                    const int j = w * n + i;
                     const __m512i part = block == 256 ? _mm512_mullo_epi32(s[j], scale) : s[j];
                     dot[j] = vnni_fence(o ? _mm512_add_epi32(dot[j], part) : part);
                 }
@@ -190,7 +192,7 @@ lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool 
 #pragma GCC unroll 8
             for (int i = 0; i < n; i++) {
                 const __m512 dx = _mm512_set1_ps(row[i].d[b]);
-                __m512 *to = &acc[w * n + i][b % 8];
+                __m512 *to = &acc[b % 8][w * n + i];
                 lanes_add(to, _mm512_mul_ps(d, dx), dot[w * n + i]);
                 if (mm_has_min(fmt) && block == 32)
                     *to = _mm512_fmadd_ps(m, _mm512_set1_ps(row[i].ds[b]), *to);
@@ -209,7 +211,12 @@ lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool 
         }
     }
     for (int w = 0; w < ways; w++)
-        lanes_store(acc + w * n, nr, t[w]);
+        for (int i = 0; i < nr; i++) {
+            __m512 sum[8];
+            for (int b = 0; b < 8; b++)
+                sum[b] = acc[b][w * n + i];
+            _mm512_storeu_ps(t[w] + i * MM_TILE, lanes_sum8(sum));
+        }
 }
 
 /* Functions for each format: a strip, and two strips against one row. */
