@@ -87,7 +87,8 @@ UNPACK_INLINE part8 part_signed(part32 v, part32 signs, const int first)
     const __m512i byte = _mm512_shuffle_epi8(
         (__m512i)signs, _mm512_add_epi8(_mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0),
                                         _mm512_set1_epi8((char)(first / 8))));
-    const __mmask64 m = _mm512_test_epi8_mask(byte, _mm512_set1_epi32(0x08040201 << first % 8));
+    const __mmask64 m =
+        _mm512_test_epi8_mask(byte, _mm512_set1_epi32((int)(0x08040201u << first % 8)));
     return (part8)_mm512_mask_sub_epi8((__m512i)v, m, _mm512_setzero_si512(), (__m512i)v);
 #else
     const part8 m = -(part8)part_spread(signs, first, 0);

@@ -11,7 +11,7 @@ static inline __attribute__((always_inline)) __m512i lanes_fifth(__m512i w, __m5
     const __m512i at = _mm512_add_epi8(_mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0),
                                        _mm512_set1_epi8((char)(k / 2)));
     const __mmask64 m = _mm512_test_epi8_mask(_mm512_shuffle_epi8(high, at),
-                                              _mm512_set1_epi32(0x08040201 << k % 2 * 4));
+                                              _mm512_set1_epi32((int)(0x08040201u << k % 2 * 4)));
     return _mm512_mask_add_epi8(w, m, w, _mm512_set1_epi8(16));
 }
 
