@@ -4,8 +4,9 @@
 #include "mem.h"
 #include "ops_cpu.h"
 
-struct pack_worker {
+struct pack_worker { /* the first strip that could not be read, of those that the worker tried */
     int rc;
+    int64_t strip;
     struct err e;
 };
 
@@ -29,14 +30,20 @@ static void cpu_pack_strips(void *arg, int64_t begin, int64_t end, int worker)
     char *from = j->rows + (size_t)worker * j->bytes;
     for (int i = 0; i < LANES; i++)
         row[i] = from + (size_t)i * j->w->row_bytes;
-    for (int64_t s = begin; s < end && me->rc == 0; s++) {
+    /* Parts come in any order: those before a failure are still done, for the first failure of
+     * all is reported. */
+    for (int64_t s = begin; s < end && (me->rc == 0 || s < me->strip); s++) {
         const int64_t at = j->first + LANES * s;
         char *strip = (char *)j->w->data + (size_t)at * j->w->row_bytes;
+        int rc = 0;
+        struct err e;
         if (j->read)
-            me->rc = j->read(j->user, at, LANES, from, &me->e);
+            rc = j->read(j->user, at, LANES, from, &e);
         else
             memcpy(from, strip, LANES * j->w->row_bytes);
-        if (me->rc == 0)
+        if (rc < 0)
+            *me = (struct pack_worker){rc, s, e};
+        else
             j->k->pack(&j->lanes, row, tensor_cols(j->w), strip);
     }
 }
@@ -53,11 +60,14 @@ static int cpu_pack_run(struct ops_cpu *c, struct pack_job *j, int64_t n, struct
     const int64_t rest = n % LANES, at = j->first + n - rest;
     const int threads = pool_threads(c->pool);
     pool_run(c->pool, n / LANES, cpu_pack_strips, j);
-    for (int i = 0; i < threads; i++)
-        if (j->worker[i].rc < 0) {
-            *e = j->worker[i].e;
-            return j->worker[i].rc;
-        }
+    const struct pack_worker *first = NULL;
+    for (const struct pack_worker *w = j->worker; w < j->worker + threads; w++)
+        if (w->rc < 0 && (!first || w->strip < first->strip))
+            first = w;
+    if (first) {
+        *e = first->e;
+        return first->rc;
+    }
     if (rest && j->read)
         return j->read(j->user, at, rest, (char *)j->w->data + (size_t)at * j->w->row_bytes, e);
     return 0;

@@ -238,8 +238,8 @@ template <> struct mm_format<FMT_IQ3_S> : mm_runs_32, mm_byte_scales {
 #pragma unroll
         for (int k = 0; k < 8; k++) {
             const uint32_t point = (q[k / 4] >> 8 * (k % 4) & 255) | (high >> k & 1) << 8;
-            (k < 4 ? l.run0 : l.run1)[k % 4] =
-                mm_signed(mm_u32(book + 4 * point), sign[0] >> 4 * k);
+            uint32_t(&run)[4] = k < 4 ? l.run0 : l.run1;
+            run[k % 4] = mm_signed(mm_u32(book + 4 * point), sign[0] >> 4 * k);
         }
         l.scale0 = l.scale1 = 2 * (p[106 + s / 2] >> 4 * (s & 1) & 15) + 1;
     }

@@ -102,7 +102,7 @@ void think_text(const struct request *r, const struct tokenizer *tok, struct str
         tokenizer_piece(tok, r->out[i], TOK_SPECIAL, &all);
     }
     size_t at = all.len; /* of the closing text; it ends in the last of these tokens */
-    if (!b.open && !all.failed) {
+    if (n && !b.open && !all.failed) {
         at = 0;
         while (memcmp(all.s + at, r->think.close, n) != 0)
             at++;

@@ -295,6 +295,7 @@ struct worker { /* scratch of one thread, and the first row that failed there */
     unsigned char *raw;
     float *x, *back; /* (cols); back: only with --rmse */
     int rc;
+    int64_t row;
     struct err err;
 };
 
@@ -334,23 +335,31 @@ static int convert_row(const struct piece *p, struct worker *w, int64_t i, struc
     return 0;
 }
 
+/* Parts come in any order: rows before a failure are still done, for the first is reported. */
 static void convert_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     const struct piece *p = arg;
     struct worker *w = &p->worker[worker];
-    for (int64_t i = begin; i < end && w->rc == 0; i++)
-        w->rc = convert_row(p, w, i, &w->err);
+    for (int64_t i = begin; i < end && (w->rc == 0 || i < w->row); i++) {
+        struct err e;
+        int rc = convert_row(p, w, i, &e);
+        if (rc < 0) {
+            w->rc = rc;
+            w->row = i;
+            w->err = e;
+        }
+    }
 }
 
-/* Workers have rising ranges of rows, so the first of them that failed has the first bad row. */
 static int first_failure(const struct piece *p, int n_worker, struct err *e)
 {
-    for (int k = 0; k < n_worker; k++)
-        if (p->worker[k].rc < 0) {
-            *e = p->worker[k].err;
-            return p->worker[k].rc;
-        }
-    return 0;
+    const struct worker *first = NULL;
+    for (const struct worker *w = p->worker; w < p->worker + n_worker; w++)
+        if (w->rc < 0 && (!first || w->row < first->row))
+            first = w;
+    if (first)
+        *e = first->err;
+    return first ? first->rc : 0;
 }
 
 static int convert_rows(struct quantize *q, struct piece *p, int64_t rows, int64_t at_once,
