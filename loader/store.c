@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "mem.h"
+#include "origin.h"
 
 #define SMALL_MAX ((size_t)4 << 20) /* bytes of a manifest or of a ref */
 #define LIST_MAX 20                 /* names in a message */
@@ -118,6 +119,31 @@ int store_parse_hub(const char *name, struct store_hub *out, struct err *e)
     return 0;
 }
 
+int store_full_ollama(const struct store_ollama *o, struct str *out, struct err *e)
+{
+    str_addf(out, "ollama:%s/%s/%s:%s", o->registry, o->space, o->name, o->tag);
+    return str_ok(out, "a name", e);
+}
+
+int store_full_hub(const struct store_hub *h, struct str *out, struct err *e)
+{
+    str_addf(out, "hf:%s/%s@%s/%s", h->org, h->repo, h->revision, h->file);
+    return str_ok(out, "a name", e);
+}
+
+int store_file_ollama(const struct store_ollama *o, struct str *out, struct err *e)
+{
+    str_addf(out, "%s-%s.gguf", o->name, o->tag);
+    return str_ok(out, "a name", e);
+}
+
+int store_file_hub(const struct store_hub *h, struct str *out, struct err *e)
+{
+    const char *slash = strrchr(h->file, '/');
+    str_adds(out, slash ? slash + 1 : h->file);
+    return str_ok(out, "a name", e);
+}
+
 /* ---- small files and folders ----------------------------------------------------------------- */
 
 /* Reads a whole file. ERR_NOINPUT when there is none. */
@@ -196,6 +222,57 @@ static const char *list_text(struct list *l, const char *empty)
         return empty;
     l->text.s[l->text.len] = 0;
     return l->text.s;
+}
+
+/* ---- downloads ------------------------------------------------------------------------------- */
+
+/* Appends the path of the download, if it is here; path stays empty when it is not. *other: a file
+ * with its name is here, whose record does not name it. */
+static int find_download(const char *models, const struct str *file, const struct str *full,
+                         struct str *path, struct str *other, struct err *e)
+{
+    struct str at = STR_INIT;
+    struct stat st;
+    char sha256[65];
+    bool found = false;
+    int rc = 0;
+    if (!models || !file->len)
+        return 0;
+    str_addf(&at, "%s/%s", models, file->s);
+    TRY_DONE(str_ok(&at, "a path", e));
+    if (stat(at.s, &st) != 0 || !S_ISREG(st.st_mode))
+        goto done;
+    TRY_DONE(origin_find(at.s, full->s, &found, sha256, e));
+    str_adds(found ? path : other, at.s);
+    rc = str_ok(found ? path : other, "a path", e);
+done:
+    str_free(&at);
+    return rc;
+}
+
+/* After a search of the stores that found nothing (rc, *e): the download of that name. Its absence
+ * keeps the error of the search. */
+static int else_download(int rc, const char *models, const struct str *file, const struct str *full,
+                         struct str *path, struct err *e)
+{
+    struct str other = STR_INIT;
+    struct err why = {.code = 0};
+    size_t before = path->len;
+    int end = find_download(models, file, full, path, &other, &why);
+    if (end < 0)
+        err_set(e, end, "%s", why.msg);
+    else if (path->len > before)
+        end = 0;
+    else if (other.len) {
+        why = *e;
+        end = err_set(e, rc,
+                      "%.700s; %.200s is no download of that name, as far as a record says: give "
+                      "its path to use it",
+                      why.msg, other.s);
+    } else
+        end = rc;
+    str_free(&other);
+    return end;
 }
 
 /* ---- Ollama ---------------------------------------------------------------------------------- */
@@ -337,6 +414,7 @@ done:
 int store_find_ollama(const char *name, const struct source_places *p, struct str *path,
                       struct err *e)
 {
+    struct str file = STR_INIT, full = STR_INIT;
     struct store_ollama o;
     TRY(store_parse_ollama(name, &o, e));
     for (size_t i = 0; i < 3 && p->ollama[i]; i++) {
@@ -347,7 +425,14 @@ int store_find_ollama(const char *name, const struct source_places *p, struct st
         if (found)
             return 0;
     }
-    return ollama_absent(name, p, e);
+    int rc = store_file_ollama(&o, &file, e);
+    if (rc == 0)
+        rc = store_full_ollama(&o, &full, e);
+    if (rc == 0)
+        rc = else_download(ollama_absent(name, p, e), p->models, &file, &full, path, e);
+    str_free(&file);
+    str_free(&full);
+    return rc;
 }
 
 /* ---- Hugging Face ---------------------------------------------------------------------------- */
@@ -451,10 +536,21 @@ done:
 
 int store_find_hub(const char *name, const struct source_places *p, struct str *path, struct err *e)
 {
+    struct str file = STR_INIT, full = STR_INIT;
+    struct err own = {.code = 0};
     struct store_hub h;
+    e = e ? e : &own;
     TRY(store_parse_hub(name, &h, e));
-    if (!p->hub)
-        FAIL(e, ERR_NOINPUT, "hf:%s: no folder of a Hugging Face cache is known", name);
-    int rc = hub_file(name, &h, p->hub, path, e);
+    int rc = p->hub ? hub_file(name, &h, p->hub, path, e)
+                    : err_set(e, ERR_NOINPUT, "no folder of a Hugging Face cache is known");
+    if (rc == ERR_NOINPUT) {
+        int made = store_file_hub(&h, &file, &own);
+        if (made == 0)
+            made = store_full_hub(&h, &full, &own);
+        rc = made < 0 ? err_set(e, made, "%s", own.msg)
+                      : else_download(rc, p->models, &file, &full, path, e);
+    }
+    str_free(&file);
+    str_free(&full);
     return rc < 0 ? err_wrap(e, rc, "hf:%s", name) : 0;
 }

@@ -16,7 +16,9 @@
 #include "cmd.h"
 #include "medqa.h"
 #include "mem.h"
+#include "origin.h"
 #include "pull.h"
+#include "sha256.h"
 #include "sources.h"
 #include "store.h"
 #include "zio.h"
@@ -241,6 +243,8 @@ static int tokens_read(struct sources *s, struct pull_options *o, struct err *e)
 struct target { /* one file to download */
     const char *url[URL_MAX];
     size_t n_url;
+    const char *from[URL_MAX]; /* the addresses as a record has them (origin.h) */
+    size_t n_from;
     const char *file; /* its name */
     const char *sha256;
     uint64_t bytes;
@@ -278,6 +282,25 @@ static int add_url(struct job *j, const char *url, struct err *e)
     return 0;
 }
 
+/* Keeps a text that may have failed, and frees it; NULL when memory is out. */
+static const char *keep(struct job *j, struct str *text)
+{
+    const char *kept = text->failed ? NULL : arena_strndup(&j->s.words, text->s, text->len);
+    str_free(text);
+    return kept;
+}
+
+/* Adds a full name for the record. */
+static int add_from(struct job *j, struct str *text, struct err *e)
+{
+    const char *kept = keep(j, text);
+    if (!kept)
+        return no_room(e);
+    if (j->t.n_from < URL_MAX)
+        j->t.from[j->t.n_from++] = kept;
+    return 0;
+}
+
 /* Appends a path to an address; other bytes than those of names become %XX. */
 static void add_escaped(struct str *url, const char *path)
 {
@@ -291,18 +314,19 @@ static void add_escaped(struct str *url, const char *path)
 static int add_hub(struct job *j, const char *name, struct err *e)
 {
     struct store_hub h;
-    struct str url = STR_INIT;
+    struct str url = STR_INIT, file = STR_INIT, full = STR_INIT;
     TRY(store_parse_hub(name, &h, e));
     if (!*h.file)
         FAIL(e, ERR_USAGE, "'hf:%s' names no file; write hf:ORG/REPO/FILE", name);
     str_addf(&url, "%s/%s/%s/resolve/%s/", j->s.hf, h.org, h.repo, h.revision);
     add_escaped(&url, h.file);
-    const char *kept = url.failed ? NULL : arena_strndup(&j->s.words, url.s, url.len);
+    const char *kept = keep(j, &url);
     if (!j->t.file) {
-        const char *slash = strrchr(h.file, '/'), *file = slash ? slash + 1 : h.file;
-        j->t.file = arena_strndup(&j->s.words, file, strlen(file));
+        (void)store_file_hub(&h, &file, NULL); /* keep sees a failure */
+        j->t.file = keep(j, &file);
     }
-    str_free(&url);
+    (void)store_full_hub(&h, &full, NULL);
+    TRY(add_from(j, &full, e));
     return kept && j->t.file ? add_url(j, kept, e) : no_room(e);
 }
 
@@ -317,7 +341,7 @@ static const char *registry_of(struct job *j, const struct store_ollama *o)
 static int add_ollama(struct job *j, const char *name, struct err *e)
 {
     struct store_ollama o;
-    struct str json = STR_INIT;
+    struct str json = STR_INIT, file = STR_INIT, full = STR_INIT;
     char hex[65];
     uint64_t bytes = 0;
     int rc = 0;
@@ -336,8 +360,12 @@ static int add_ollama(struct job *j, const char *name, struct err *e)
     url = arena_printf(&j->s.words, "%s/v2/%s/%s/blobs/sha256:%s", server, o.space, o.name, hex);
     j->t.sha256 = arena_strndup(&j->s.words, hex, 64);
     j->t.bytes = bytes;
-    if (!j->t.file)
-        j->t.file = arena_printf(&j->s.words, "%s-%s.gguf", o.name, o.tag);
+    if (!j->t.file) {
+        (void)store_file_ollama(&o, &file, NULL); /* keep sees a failure */
+        j->t.file = keep(j, &file);
+    }
+    (void)store_full_ollama(&o, &full, NULL);
+    TRY_DONE(add_from(j, &full, e));
     rc = url && j->t.sha256 && j->t.file ? add_url(j, url, e) : no_room(e);
 done:
     str_free(&json);
@@ -349,6 +377,8 @@ static int add_web(struct job *j, const char *url, struct err *e)
     const char *path = strstr(url, "://") + 3;
     size_t end = strcspn(path, "?#");
     const char *slash = NULL;
+    struct str full = STR_INIT;
+    char hex[65];
     for (const char *p = path; p < path + end; p++)
         slash = *p == '/' ? p : slash;
     if (!j->t.file && slash && slash + 1 < path + end) {
@@ -356,6 +386,9 @@ static int add_web(struct job *j, const char *url, struct err *e)
         if (!j->t.file)
             return no_room(e);
     }
+    TRY(sha256_hex(url, strlen(url), hex, e));
+    str_addf(&full, "web:%s", hex);
+    TRY(add_from(j, &full, e));
     return add_url(j, url, e);
 }
 
@@ -472,17 +505,49 @@ static int check_questions(const char *path, void *user, struct err *e)
     return 0;
 }
 
-/* True when the file is here already. ERR_DATA: with another length. */
-static int is_here(const struct job *j, const char *path, const struct options *o, bool *here,
-                   struct err *e)
+static bool is_file(const char *path)
 {
     struct stat st;
-    *here = !o->force && stat(path, &st) == 0 && S_ISREG(st.st_mode);
-    if (*here && j->t.bytes && (uint64_t)st.st_size != j->t.bytes)
-        FAIL(e, ERR_DATA,
-             "%s is here already, but has %" PRIu64 " bytes and must have %" PRIu64
-             "; replace it with --force",
-             path, (uint64_t)st.st_size, j->t.bytes);
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Downloads in their usual place have a record, other files none. It serves a later call, so a
+ * failure is said and does no harm to the download. */
+static void record(const struct job *j, const char *path, const char sha256[65],
+                   const struct options *o)
+{
+    struct err e = {.code = 0};
+    int rc = o->out ? origin_drop(path, &e) : origin_save(path, sha256, j->t.from, j->t.n_from, &e);
+    if (rc < 0)
+        fprintf(stderr, "note: the record of where %s comes from is not right: %s\n", path, e.msg);
+}
+
+/* The file is here already: it must be the one that was asked for. A record of its download gives
+ * the digest; without one the servers are asked. */
+static int keep_file(struct job *j, struct pull_file *f, const struct options *o, struct err *e)
+{
+    struct err why = {.code = 0};
+    struct pull_result r;
+    bool recorded = false;
+    char sha256[65];
+    for (size_t i = 0; !o->out && !recorded && i < j->t.n_from; i++)
+        TRY(origin_find(f->path, j->t.from[i], &recorded, sha256, e));
+    if (recorded && !f->sha256)
+        f->sha256 = sha256;
+    int rc = pull_compare(f, &j->pull, &r, &why);
+    show_end(&j->show);
+    if (rc == ERR_DATA)
+        FAIL(e, rc,
+             "%s is here already, but may be another file: %.700s; replace it with --force, or "
+             "give another name with -o",
+             f->path, why.msg);
+    if (rc < 0)
+        FAIL(e, rc, "%s is here already, but cannot be compared with the one asked for: %.700s",
+             f->path, why.msg);
+    printf("%s is here already: its %s is as it must be\n", f->path,
+           r.proven ? "sha256" : "length");
+    if (!recorded && !o->out)
+        record(j, f->path, r.sha256, o);
     return 0;
 }
 
@@ -495,23 +560,20 @@ static int fetch(struct job *j, const char *path, const struct options *o, struc
                           .bytes = j->t.bytes,
                           .gguf = !j->t.data && ends(j->t.file ? j->t.file : path, ".gguf")};
     struct pull_result r;
-    bool here;
-    TRY(is_here(j, path, o, &here, e));
-    if (here) {
-        printf("%s is here already\n", path);
-        return 0;
-    }
     f.check = f.gguf ? check_model : j->t.data ? check_questions : NULL;
     j->show.file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     j->show.rate = 0;
     j->show.mark = 0;
     j->show.mark_ns = j->show.last_ns = clock_ns();
+    if (!o->force && is_file(path))
+        return keep_file(j, &f, o, e);
     int rc = pull_file(&f, &j->pull, &r, e);
     show_end(&j->show);
     if (rc < 0)
         return rc;
     printf("%s: %" PRIu64 " bytes, sha256 %s%s\n", path, r.bytes, r.sha256,
            r.proven ? " as it must be" : "; no digest is known to compare it with");
+    record(j, path, r.sha256, o);
     return 0;
 }
 
@@ -540,6 +602,13 @@ static const char *split_name(struct job *j, const char *name, int no, int n)
     return arena_printf(&j->s.words, "%.*s-%05d-of-%05d.gguf", (int)(tail - name), name, no, n);
 }
 
+/* The name for the record of a part. An address of the web is one hash: the number follows it. */
+static const char *part_from(struct job *j, const char *from, int no, int n)
+{
+    return strncmp(from, "web:", 4) ? split_name(j, from, no, n)
+                                    : arena_printf(&j->s.words, "%s-%d", from, no);
+}
+
 /* Downloads every part. A digest and a size on the list are those of one file. */
 static int fetch_parts(struct job *j, const char *path, int n, const struct options *o,
                        struct err *e)
@@ -554,6 +623,11 @@ static int fetch_parts(struct job *j, const char *path, int n, const struct opti
         for (size_t i = 0; i < first.n_url; i++) {
             j->t.url[i] = split_name(j, first.url[i], no, n);
             if (!j->t.url[i])
+                return no_room(e);
+        }
+        for (size_t i = 0; i < first.n_from; i++) {
+            j->t.from[i] = part_from(j, first.from[i], no, n);
+            if (!j->t.from[i])
                 return no_room(e);
         }
         if (!at || !j->t.file)
