@@ -561,7 +561,7 @@ done:
 
 /* ---- a file that is here --------------------------------------------------------------------- */
 
-struct answer {      /* what the servers tell about a file */
+struct answer {      /* of the servers, about a file */
     char sha256[65]; /* "" = not told */
     uint64_t bytes;  /* 0 = not told */
     char from[200];  /* the address that told the digest, or else the length */

@@ -12,13 +12,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "mem.h"
 #include "origin.h"
 
 #define SMALL_MAX ((size_t)4 << 20) /* bytes of a manifest or of a ref */
 #define LIST_MAX 20                 /* names in a message */
 #define DEPTH_MAX 6                 /* folders below a store that are listed */
-#define MODEL_LAYER "application/vnd.ollama.image.model"
+#define LAYER "application/vnd.ollama.image."
+#define MODEL_LAYER LAYER "model"
+#define ADAPTER_LAYER LAYER "adapter"
+#define PROJECTOR_LAYER LAYER "projector"
 
 #define FORM_OLLAMA "write ollama:NAME:TAG, such as ollama:llama3:70b"
 #define FORM_HUB "write hf:ORG/REPO/FILE or hf:ORG/REPO@REVISION/FILE"
@@ -226,10 +230,13 @@ static const char *list_text(struct list *l, const char *empty)
 
 /* ---- downloads ------------------------------------------------------------------------------- */
 
-/* Appends the path of the download, if it is here; path stays empty when it is not. *other: a file
- * with its name is here, whose record does not name it. */
+struct download {
+    struct str path;  /* of the download of that name; "" = none */
+    struct str other; /* a file of the same name, whose record does not name it; "" = none */
+};
+
 static int find_download(const char *models, const struct str *file, const struct str *full,
-                         struct str *path, struct str *other, struct err *e)
+                         struct download *out, struct err *e)
 {
     struct str at = STR_INIT;
     struct stat st;
@@ -243,36 +250,35 @@ static int find_download(const char *models, const struct str *file, const struc
     if (stat(at.s, &st) != 0 || !S_ISREG(st.st_mode))
         goto done;
     TRY_DONE(origin_find(at.s, full->s, &found, sha256, e));
-    str_adds(found ? path : other, at.s);
-    rc = str_ok(found ? path : other, "a path", e);
+    struct str *to = found ? &out->path : &out->other;
+    str_adds(to, at.s);
+    rc = str_ok(to, "a path", e);
 done:
     str_free(&at);
     return rc;
 }
 
-/* After a search of the stores that found nothing (rc, *e): the download of that name. Its absence
- * keeps the error of the search. */
-static int else_download(int rc, const char *models, const struct str *file, const struct str *full,
-                         struct str *path, struct err *e)
+static void download_free(struct download *d)
 {
-    struct str other = STR_INIT;
-    struct err why = {.code = 0};
-    size_t before = path->len;
-    int end = find_download(models, file, full, path, &other, &why);
-    if (end < 0)
-        err_set(e, end, "%s", why.msg);
-    else if (path->len > before)
-        end = 0;
-    else if (other.len) {
-        why = *e;
-        end = err_set(e, rc,
-                      "%.700s; %.200s is no download of that name, as far as a record says: give "
-                      "its path to use it",
-                      why.msg, other.s);
-    } else
-        end = rc;
-    str_free(&other);
-    return end;
+    str_free(&d->path);
+    str_free(&d->other);
+}
+
+/* The stores have no such model (rc, *e): takes the download, or adds to the message. */
+static int else_download(int rc, const struct download *d, struct str *path, struct err *e)
+{
+    if (d->path.len) {
+        str_adds(path, d->path.s);
+        return str_ok(path, "a path", e);
+    }
+    if (d->other.len) {
+        struct err why = *e;
+        err_set(e, rc,
+                "%.700s; %.200s is no download of that name, as far as a record says: give its "
+                "path to use it",
+                why.msg, d->other.s);
+    }
+    return rc;
 }
 
 /* ---- Ollama ---------------------------------------------------------------------------------- */
@@ -288,11 +294,18 @@ static int manifest_layer(const json_t *root, const char *path, const char **dig
 {
     const json_t *layers = json_object_get(root, "layers"), *one;
     size_t i, n = 0;
+    bool projector = false;
     json_array_foreach(layers, i, one)
     {
         const char *type = json_string_value(json_object_get(one, "mediaType"));
         const char *text = json_string_value(json_object_get(one, "digest"));
         json_int_t size = json_integer_value(json_object_get(one, "size"));
+        if (type && !strcmp(type, ADAPTER_LAYER))
+            FAIL(e, ERR_DATA,
+                 "%s: the model has an adapter (LoRA), which is not supported: merge it into the "
+                 "base model and take that GGUF file",
+                 path);
+        projector = projector || (type && !strcmp(type, PROJECTOR_LAYER));
         if (!type || strcmp(type, MODEL_LAYER) != 0)
             continue;
         if (!text || strncmp(text, "sha256:", 7) != 0 || !hex64(text + 7) || size < 1)
@@ -303,6 +316,9 @@ static int manifest_layer(const json_t *root, const char *path, const char **dig
     }
     if (n != 1)
         FAIL(e, ERR_DATA, "%s names %zu model files, must be 1", path, n);
+    if (projector)
+        log_warn("%s: the model has a projector for images, which is not used: only text is read",
+                 path);
     return 0;
 }
 
@@ -414,22 +430,28 @@ done:
 int store_find_ollama(const char *name, const struct source_places *p, struct str *path,
                       struct err *e)
 {
+    struct download d = {STR_INIT, STR_INIT};
     struct str file = STR_INIT, full = STR_INIT;
+    struct err own;
     struct store_ollama o;
+    int rc = 0;
+    e = e ? e : &own;
     TRY(store_parse_ollama(name, &o, e));
     for (size_t i = 0; i < 3 && p->ollama[i]; i++) {
         bool found;
-        int rc = ollama_in(p->ollama[i], &o, &found, path, e);
+        rc = ollama_in(p->ollama[i], &o, &found, path, e);
         if (rc < 0)
             return err_wrap(e, rc, "ollama:%s", name);
         if (found)
             return 0;
     }
-    int rc = store_file_ollama(&o, &file, e);
-    if (rc == 0)
-        rc = store_full_ollama(&o, &full, e);
-    if (rc == 0)
-        rc = else_download(ollama_absent(name, p, e), p->models, &file, &full, path, e);
+    TRY_DONE(store_file_ollama(&o, &file, e));
+    TRY_DONE(store_full_ollama(&o, &full, e));
+    TRY_DONE(find_download(p->models, &file, &full, &d, e));
+    rc = d.path.len ? ERR_NOINPUT : ollama_absent(name, p, e);
+    rc = else_download(rc, &d, path, e);
+done:
+    download_free(&d);
     str_free(&file);
     str_free(&full);
     return rc;
@@ -464,10 +486,12 @@ static bool name_hub(const char *inside, struct str *out)
     return true;
 }
 
-/* ERR_NOINPUT: `lacks` is absent; lists the files below root. */
+/* ERR_NOINPUT: `lacks` is absent; lists the files below root. form NULL: no list is wanted. */
 static int hub_absent(const char *name, const char *lacks, const char *root, list_name form,
                       struct err *e)
 {
+    if (!form)
+        FAIL(e, ERR_NOINPUT, "%s in %s", lacks, root);
     struct list l = {.text = STR_INIT};
     list_below(root, "", DEPTH_MAX, form, &l);
     err_set(e, ERR_NOINPUT, "%s in %s; there: %s; 'mas pull hf:%s' downloads a file", lacks, root,
@@ -506,8 +530,9 @@ done:
     return rc;
 }
 
-static int hub_file(const char *name, const struct store_hub *h, const char *hub, struct str *path,
-                    struct err *e)
+/* brief: the caller has another file, so an error needs no list. */
+static int hub_file(const char *name, const struct store_hub *h, const char *hub, bool brief,
+                    struct str *path, struct err *e)
 {
     struct str dir = STR_INIT, commit = STR_INIT, at = STR_INIT;
     struct stat st;
@@ -515,16 +540,16 @@ static int hub_file(const char *name, const struct store_hub *h, const char *hub
     str_addf(&dir, "%s/models--%s--%s", hub, h->org, h->repo);
     TRY_DONE(str_ok(&dir, "a path", e));
     if (stat(dir.s, &st) != 0)
-        TRY_DONE(hub_absent(name, "there is no such model", hub, name_hub, e));
+        TRY_DONE(hub_absent(name, "there is no such model", hub, brief ? NULL : name_hub, e));
     TRY_DONE(hub_commit(dir.s, h, &commit, e));
     str_addf(&dir, "/snapshots/%s", commit.s);
     str_addf(&at, "%s/%s", dir.s, h->file);
     TRY_DONE(str_ok(&dir, "a path", e));
     TRY_DONE(str_ok(&at, "a path", e));
     if (!*h->file)
-        TRY_DONE(hub_absent(name, "no file is named", dir.s, name_gguf, e));
+        TRY_DONE(hub_absent(name, "no file is named", dir.s, brief ? NULL : name_gguf, e));
     if (stat(at.s, &st) != 0)
-        TRY_DONE(hub_absent(name, "there is no such file", dir.s, name_gguf, e));
+        TRY_DONE(hub_absent(name, "there is no such file", dir.s, brief ? NULL : name_gguf, e));
     str_adds(path, at.s);
     rc = str_ok(path, "a path", e);
 done:
@@ -536,21 +561,25 @@ done:
 
 int store_find_hub(const char *name, const struct source_places *p, struct str *path, struct err *e)
 {
+    struct download d = {STR_INIT, STR_INIT};
     struct str file = STR_INIT, full = STR_INIT;
-    struct err own = {.code = 0};
+    struct err own;
     struct store_hub h;
+    int rc = 0;
     e = e ? e : &own;
     TRY(store_parse_hub(name, &h, e));
-    int rc = p->hub ? hub_file(name, &h, p->hub, path, e)
-                    : err_set(e, ERR_NOINPUT, "no folder of a Hugging Face cache is known");
-    if (rc == ERR_NOINPUT) {
-        int made = store_file_hub(&h, &file, &own);
-        if (made == 0)
-            made = store_full_hub(&h, &full, &own);
-        rc = made < 0 ? err_set(e, made, "%s", own.msg)
-                      : else_download(rc, p->models, &file, &full, path, e);
-    }
+    TRY_DONE(store_file_hub(&h, &file, e));
+    TRY_DONE(store_full_hub(&h, &full, e));
+    TRY_DONE(find_download(p->models, &file, &full, &d, e));
+    rc = p->hub ? hub_file(name, &h, p->hub, d.path.len > 0, path, e)
+                : err_set(e, ERR_NOINPUT, "no folder of a Hugging Face cache is known");
+    if (rc == ERR_NOINPUT)
+        rc = else_download(rc, &d, path, e);
+    if (rc < 0)
+        err_wrap(e, rc, "hf:%s", name);
+done:
+    download_free(&d);
     str_free(&file);
     str_free(&full);
-    return rc < 0 ? err_wrap(e, rc, "hf:%s", name) : 0;
+    return rc;
 }

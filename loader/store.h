@@ -38,11 +38,12 @@ int store_file_ollama(const struct store_ollama *o, struct str *out, struct err 
 int store_file_hub(const struct store_hub *h, struct str *out, struct err *e);
 
 /* Reads an Ollama manifest: the digest of its one model layer, 64 hex digits and NUL, and its
- * size. path: for messages. ERR_DATA. */
+ * size. path: for messages. ERR_DATA: no manifest, other than one model, or an adapter (LoRA). A
+ * projector gives a warning. */
 int store_manifest(const char *json, size_t n, const char *path, char hex[65], uint64_t *bytes,
                    struct err *e);
 
-/* Append the path of the file: in a store or the cache, or else the download in the folder of models
+/* Append the path of the file in a store or the cache. Without one there, the path of the download
  * whose record has that name. ERR_NOINPUT names the folders, and the models that are there. */
 int store_find_ollama(const char *name, const struct source_places *p, struct str *path,
                       struct err *e);

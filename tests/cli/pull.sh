@@ -266,6 +266,10 @@ expect 0 "models/tales-8b.gguf: $bytes bytes, sha256 $sha as it must be" "$MAS" 
 grep -q "^/v2/library/tales/manifests/8b " log && grep -q "^/v2/library/tales/blobs/sha256:$sha " log || fault "registry: $(cat log)"
 printf '{"layers":[]}' >manifest
 expect 65 'names 0 model files' "$MAS" pull --quiet ollama:none
+printf '{"layers":[{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:%s","size":%s},
+    {"mediaType":"application/vnd.ollama.image.adapter","digest":"sha256:%s","size":9}]}' "$sha" "$bytes" "$sha" >manifest
+expect 65 'has an adapter (LoRA), which is not supported' "$MAS" pull --quiet ollama:tales:lora
+[ ! -e models/tales-lora.gguf ] || fault 'an adapter was left out'
 
 # a record says which names the file answers to: -m takes them, and a file of the same name from elsewhere is refused
 expect 0 'models/tales-8b.gguf: GGUF' "$MAS" inspect -m ollama:tales:8b

@@ -56,6 +56,13 @@ expect 65 'no sha256 digest and size' "$MAS" inspect -m ollama:up
 printf '{"layers": [' >"$store/manifests/registry.ollama.ai/library/up/latest"
 expect 65 'is no manifest: line 1' "$MAS" inspect -m ollama:up
 cp "$model" "$store/blobs/sha256-$hex"
+# a layer that changes the model is refused; one for images is not used, and a warning says so
+manifest registry.ollama.ai/library/lora/latest "$main" "$(layer adapter sha256:11 5)"
+expect 65 'the model has an adapter (LoRA), which is not supported' "$MAS" inspect -m ollama:lora
+manifest registry.ollama.ai/library/eyes/latest "$(layer projector sha256:11 5)" "$main" "$(layer license sha256:11 5)"
+expect 0 'the model has a projector for images, which is not used' "$MAS" inspect -m ollama:eyes
+expect 0 'GGUF version 3' "$MAS" inspect -m ollama:eyes
+rm -r "$store/manifests/registry.ollama.ai/library/lora" "$store/manifests/registry.ollama.ai/library/eyes"
 
 # ---- the Hugging Face cache ----------------------------------------------------------------------------
 hub=$HOME/.cache/huggingface/hub
