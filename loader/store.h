@@ -8,6 +8,9 @@
  *       HUB/models--ORG--REPO/refs/REVISION names the commit.
  *       HUB/models--ORG--REPO/snapshots/COMMIT/FILE leads to the file.
  *
+ *       REVISION is a branch, a tag, or a commit (of a commit here, its first 7 digits suffice). A '/'
+ *       in a branch is written as %2F.
+ *
  * The defaults: registry.ollama.ai, library, latest; main.
  */
 #ifndef MAS_STORE_H
@@ -30,6 +33,8 @@ struct store_hub {
 int store_parse_ollama(const char *name, struct store_ollama *out, struct err *e);
 int store_parse_hub(const char *name, struct store_hub *out, struct err *e);
 
+/* Appends a revision as a name has it: '/' as %2F. */
+void store_add_revision(struct str *out, const char *revision);
 /* Append the full name, as a record of a download has it (origin.h), and the name of the file that
  * a download writes. */
 int store_full_ollama(const struct store_ollama *o, struct str *out, struct err *e);

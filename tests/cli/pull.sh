@@ -259,6 +259,24 @@ cp "$large" www/big-00002-of-00002.gguf
 expect 0 'big-00002-of-00002.gguf' "$MAS" pull --quiet "$at/ok/big-00001-of-00002.gguf"
 cmp -s models/big-00001-of-00002.gguf "$model" && cmp -s models/big-00002-of-00002.gguf "$large" || fault 'parts are wrong'
 
+rm models/big*
+expect 64 'the address is one of 2 parts of a model' "$MAS" pull --quiet "$at/ok/big-00001-of-00002.gguf" -o foo.gguf
+expect 64 'leave out -o, or give a name that ends in -00001-of-00002.gguf' \
+    "$MAS" pull --quiet hf:ann/Big/big-00001-of-00002.gguf -o foo-00001-of-00003.gguf
+[ ! -e foo.gguf ] || fault 'one part passed for a model'
+expect 0 'foo-00002-of-00002.gguf' "$MAS" pull --quiet "$at/ok/big-00002-of-00002.gguf?x=1" -o foo-00002-of-00002.gguf
+[ -e foo-00001-of-00002.gguf ] || fault 'a part is missing'
+sed "s|get: hf:bartowski/Qwen2.5-7B.*|get: $at/ok/big-00001-of-00002.gguf\n    file: one.gguf|" list.yaml >part.yaml
+expect 64 'each needs its own name; give -o a name' "$MAS" pull --quiet qwen2.5-7b --sources part.yaml
+
+# a name without a file; a branch with a '/'
+expect 66 "write hf:ORG/REPO/FILE" "$MAS" pull --quiet hf:ann/Tales
+: >log
+expect 0 'models/tales.gguf' "$MAS" pull --quiet hf:ann/Tales@refs%2Fpr%2F1/tales.gguf
+grep -q '^/ann/Tales/resolve/refs%2Fpr%2F1/tales.gguf ' log || fault "a branch with a slash: $(cat log)"
+expect 0 'models/tales.gguf: GGUF' "$MAS" inspect -m hf:ann/Tales@refs%2fpr%2F1/tales.gguf
+rm models/tales.gguf
+
 # Ollama's registry
 printf '{"layers":[{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:%s","size":%s}]}' "$sha" "$bytes" >manifest
 : >log

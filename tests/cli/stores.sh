@@ -83,6 +83,22 @@ expect 66 'there is no such file in' "$MAS" inspect -m hf:ann/Tales-GGUF/other.g
 expect 66 "there: sub/deep.gguf, tales.gguf; 'mas pull hf:ann/Tales-GGUF/other.gguf' downloads a file" \
     "$MAS" inspect -m hf:ann/Tales-GGUF/other.gguf
 expect 66 'no file is named' "$MAS" inspect -m hf:ann/Tales-GGUF
+expect 66 "there: sub/deep.gguf, tales.gguf; write hf:ORG/REPO/FILE" "$MAS" inspect -m hf:ann/Tales-GGUF
+expect 66 "there: hf:ann/Tales-GGUF/sub/deep.gguf, hf:ann/Tales-GGUF/tales.gguf; write hf:ORG/REPO/FILE" \
+    "$MAS" inspect -m hf:bob/Tales-GGUF
+expect 0 'GGUF version 3' "$MAS" inspect -m hf:ann/Tales-GGUF@${commit:0:7}/tales.gguf
+expect 66 "there is no revision '012345' in $repo" "$MAS" inspect -m hf:ann/Tales-GGUF@012345/tales.gguf
+mkdir "$repo/snapshots/${commit:0:10}ff" "$repo/refs/feature"
+expect 66 "'${commit:0:7}' begins 2 commits in $repo/snapshots" "$MAS" inspect -m hf:ann/Tales-GGUF@${commit:0:7}/tales.gguf
+expect 0 'GGUF version 3' "$MAS" inspect -m hf:ann/Tales-GGUF@${commit:0:11}/tales.gguf
+rmdir "$repo/snapshots/${commit:0:10}ff"
+printf %s $commit >"$repo/refs/feature/x"
+expect 66 "branches and tags there: feature/x, main, v2; commits: $commit; write a '/' in a branch as %2F" \
+    "$MAS" inspect -m hf:ann/Tales-GGUF@feature/x/tales.gguf
+expect 0 'GGUF version 3' "$MAS" inspect -m hf:ann/Tales-GGUF@feature%2Fx/tales.gguf
+for name in %2Fx x%2F x%2F%2Fx x%2F..%2Fx x%2 x%41; do
+    expect 64 'write hf:ORG/REPO/FILE' "$MAS" inspect -m "hf:ann/Tales-GGUF@$name/tales.gguf"
+done
 expect 66 "there is no revision 'v1' in $repo" "$MAS" inspect -m hf:ann/Tales-GGUF@v1/tales.gguf
 expect 66 'there is no such file in' "$MAS" inspect -m hf:ann/Tales-GGUF@v2/tales.gguf
 expect 66 "there is no such model in $hub; there: hf:ann/Tales-GGUF/sub/deep.gguf, hf:ann/Tales-GGUF/tales.gguf" \

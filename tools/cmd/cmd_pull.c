@@ -248,6 +248,7 @@ struct target { /* one file to download */
     const char *file; /* its name */
     const char *sha256;
     uint64_t bytes;
+    int parts; /* of the model, as the address names them; 0: it names none */
     bool data;
 };
 
@@ -290,6 +291,19 @@ static const char *keep(struct job *j, struct str *text)
     return kept;
 }
 
+/* Position of "-00001-of-00002.gguf" at the end of a name; *n: parts. NULL: it has none. */
+static const char *split_tail(const char *name, int *n)
+{
+    size_t len = strlen(name);
+    int no, count, end = 0;
+    const char *tail = len > 20 ? name + len - 20 : NULL;
+    if (!tail || sscanf(tail, "-%5d-of-%5d.gguf%n", &no, &count, &end) != 2 || end != 20 ||
+        no < 1 || count < no || count > PARTS_MAX)
+        return NULL;
+    *n = count;
+    return tail;
+}
+
 /* Adds a full name for the record. */
 static int add_from(struct job *j, struct str *text, struct err *e)
 {
@@ -316,10 +330,13 @@ static int add_hub(struct job *j, const char *name, struct err *e)
     struct store_hub h;
     struct str url = STR_INIT, file = STR_INIT, full = STR_INIT;
     TRY(store_parse_hub(name, &h, e));
-    if (!*h.file)
-        FAIL(e, ERR_USAGE, "'hf:%s' names no file; write hf:ORG/REPO/FILE", name);
-    str_addf(&url, "%s/%s/%s/resolve/%s/", j->s.hf, h.org, h.repo, h.revision);
+    if (!*h.file) /* the search says how to name one, and which are here */
+        return store_find_hub(name, &j->s.places, &file, e);
+    str_addf(&url, "%s/%s/%s/resolve/", j->s.hf, h.org, h.repo);
+    store_add_revision(&url, h.revision);
+    str_addc(&url, '/');
     add_escaped(&url, h.file);
+    (void)split_tail(h.file, &j->t.parts);
     const char *kept = keep(j, &url);
     if (!j->t.file) {
         (void)store_file_hub(&h, &file, NULL); /* keep sees a failure */
@@ -381,10 +398,12 @@ static int add_web(struct job *j, const char *url, struct err *e)
     char hex[65];
     for (const char *p = path; p < path + end; p++)
         slash = *p == '/' ? p : slash;
-    if (!j->t.file && slash && slash + 1 < path + end) {
-        j->t.file = arena_strndup(&j->s.words, slash + 1, (size_t)(path + end - slash) - 1);
-        if (!j->t.file)
+    if (slash && slash + 1 < path + end) {
+        const char *file = arena_strndup(&j->s.words, slash + 1, (size_t)(path + end - slash) - 1);
+        if (!file)
             return no_room(e);
+        (void)split_tail(file, &j->t.parts);
+        j->t.file = j->t.file ? j->t.file : file;
     }
     TRY(sha256_hex(url, strlen(url), hex, e));
     str_addf(&full, "web:%s", hex);
@@ -579,19 +598,6 @@ static int fetch(struct job *j, const char *path, const struct options *o, struc
 
 /* ---- models in several files ----------------------------------------------------------------- */
 
-/* Position of "-00001-of-00002.gguf" at the end of a name; *n: parts. NULL: it has none. */
-static const char *split_tail(const char *name, int *n)
-{
-    size_t len = strlen(name);
-    int no, count, end = 0;
-    const char *tail = len > 20 ? name + len - 20 : NULL;
-    if (!tail || sscanf(tail, "-%5d-of-%5d.gguf%n", &no, &count, &end) != 2 || end != 20 ||
-        no < 1 || count < no || count > PARTS_MAX)
-        return NULL;
-    *n = count;
-    return tail;
-}
-
 /* The name with another number of its part; NULL when memory is out. */
 static const char *split_name(struct job *j, const char *name, int no, int n)
 {
@@ -656,7 +662,7 @@ static int show_list(const struct sources *s, struct err *e)
 static int pull(struct job *j, const struct options *o, struct err *e)
 {
     struct str path = STR_INIT;
-    int rc = 0, n;
+    int rc = 0, n = 0;
     TRY_DONE(sources_open(o->list, &j->s, e));
     if (!o->name) {
         rc = show_list(&j->s, e);
@@ -668,9 +674,13 @@ static int pull(struct job *j, const struct options *o, struct err *e)
     TRY_DONE(tokens_read(&j->s, &j->pull, e));
     TRY_DONE(find_target(j, o, e));
     TRY_DONE(place_of(j, o, &path, e));
-    rc = j->t.file && !j->t.data && split_tail(j->t.file, &n) && split_tail(path.s, &n)
-             ? fetch_parts(j, path.s, n, o, e)
-             : fetch(j, path.s, o, e);
+    if (j->t.parts > 1 && (!split_tail(path.s, &n) || n != j->t.parts))
+        TRY_DONE(err_set(e, ERR_USAGE,
+                         "cannot write %s: the address is one of %d parts of a model, and each "
+                         "needs its own name; %s a name that ends in -00001-of-%05d.gguf",
+                         path.s, j->t.parts, o->out ? "leave out -o, or give" : "give -o",
+                         j->t.parts));
+    rc = j->t.parts > 1 ? fetch_parts(j, path.s, j->t.parts, o, e) : fetch(j, path.s, o, e);
 done:
     str_free(&path);
     return rc;
