@@ -32,19 +32,31 @@ static bool stopped(const struct pull_options *o)
     return o->stopped && o->stopped(o->user);
 }
 
-/* Waits after failure number n in a row; 0: one that brought new bytes. ERR_CANCEL: stopped. */
-static int back_off(const struct pull_options *o, int n, struct err *e)
+/* Waits after failure number n in a row; 0: one that brought new bytes. wait_s: the server asks for
+ * that. ERR_CANCEL: stopped. */
+static int back_off(const struct pull_options *o, int n, int wait_s, struct err *e)
 {
     int64_t ms = n ? o->backoff_ms : o->backoff_ms / 4;
     for (int i = 1; i < n && ms < WAIT_MAX_MS; i++)
         ms *= 2;
-    int64_t end = now_ms() + (ms < WAIT_MAX_MS ? ms : WAIT_MAX_MS);
+    ms = ms < WAIT_MAX_MS ? ms : WAIT_MAX_MS;
+    int64_t end = now_ms() + (ms > wait_s * 1000 ? ms : wait_s * 1000);
     while (now_ms() < end) {
         if (stopped(o))
             FAIL(e, ERR_CANCEL, "interrupted");
         nanosleep(&(struct timespec){.tv_nsec = 20 * 1000000}, NULL);
     }
     return 0;
+}
+
+/* The same for a request that brings no file; says so. */
+static int back_off_said(const struct pull_options *o, int n, const struct exchange *x,
+                         struct err *e)
+{
+    const struct pull_progress g = {.phase = PULL_WAIT, .why = e->msg};
+    if (o->progress)
+        o->progress(&g, o->user);
+    return back_off(o, n, x->wait_s, e);
 }
 
 /* ---- a small document ------------------------------------------------------------------------ */
@@ -71,7 +83,9 @@ int pull_text(const char *url, const char *accept, const struct pull_options *o,
     struct str own = STR_INIT;
     struct text t = {.out = &own, .max = max};
     struct exchange x;
+    struct err mine = {.code = 0};
     int rc = 0;
+    e = e ? e : &mine;
     TRY_DONE(exchange_open(&x, o, e));
     x.put = put_text;
     x.user = &t;
@@ -81,7 +95,7 @@ int pull_text(const char *url, const char *accept, const struct pull_options *o,
         rc = exchange_run(&x, url, accept, NULL, 0, &again, e);
         if (rc == 0 || !again || n == o->tries)
             break;
-        TRY_DONE(back_off(o, n, e));
+        TRY_DONE(back_off_said(o, n, &x, e));
     }
     if (rc == 0) {
         str_add(out, own.s, own.len);
@@ -428,7 +442,7 @@ static int pull_from(struct pull *p, struct exchange *x, const char *url, struct
         if (failed >= p->o->tries)
             return rc;
         show(p, PULL_WAIT, outfile_written(p->file), e->msg);
-        TRY(back_off(p->o, failed, e));
+        TRY(back_off(p->o, failed, x->wait_s, e));
     }
 }
 
@@ -601,7 +615,7 @@ static int ask_one(struct exchange *x, const char *url, const struct pull_option
         }
         if (!again || n >= o->tries)
             return rc;
-        TRY(back_off(o, n, e));
+        TRY(back_off_said(o, n, x, e));
     }
 }
 

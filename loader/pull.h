@@ -48,7 +48,8 @@ struct pull_options {
     const char *authorities; /* file of certificates that are trusted; NULL = the system's */
     int tries;               /* attempts without one new byte, for each address; at least 1 */
     int stall_s;    /* an attempt ends when fewer than 100 bytes a second came for so long */
-    int backoff_ms; /* wait after the first failure; doubles, up to 30 s */
+    int backoff_ms; /* wait after the first failure; doubles, up to 30 s. A busy server
+                     may ask for up to 60 s (Retry-After) */
     /* Both may be NULL. stopped is asked several times a second; true ends the download. */
     void (*progress)(const struct pull_progress *p, void *user);
     bool (*stopped)(void *user);

@@ -83,6 +83,12 @@ refuses 66 'the server answers 416' 416
 refuses 66 'the server answers 418' 418
 refuses 75 'the server answers 500; try again later' 500
 refuses 75 'the server answers 429 (too many requests)' 429
+refuses 75 '(too many requests) and asks for a wait of 7200 s (at most 60 s are waited)' waitlong --tries 1
+began=$(date +%s%N)
+right wait
+[ $(($(date +%s%N) - began)) -gt 1900000000 ] || fault 'a server that asks for a wait was not waited for'
+expect 0 'asks for a wait of 2 s; try again later; another attempt' "$MAS" pull --tries 2 -o got.gguf "$at/wait/said/tales.gguf"
+rm got.gguf
 refuses 65 "the server sends no GGUF file: it begins with '<!DOCTYPE html>" html
 refuses 65 'the server sends the file compressed' gzip
 refuses 65 'is empty' empty

@@ -162,7 +162,7 @@ static void on_progress(const struct pull_progress *p, void *user)
         return;
     if (p->phase == PULL_WAIT) {
         show_end(s);
-        fprintf(stderr, "%s: %s; another attempt\n", s->file, p->why);
+        fprintf(stderr, "%s: %s; another attempt\n", s->file ? s->file : "mas", p->why);
         return;
     }
     if (now - s->last_ns < (s->terminal ? BAR_EVERY : LINE_EVERY))
