@@ -81,8 +81,8 @@ int pull_file(const struct pull_file *f, const struct pull_options *o, struct pu
               struct err *e);
 /* Compares the file at f->path, which is here, with the one that pull_file would bring: its check,
  * its length and its digest. Without a known sha256 it asks the addresses for length and digest,
- * and receives no file. out->proven: a digest agrees; else the length alone. ERR_DATA: another file,
- * or no server tells its length or digest. Else the errors of pull_file. */
+ * and receives no file. out->proven: a digest agrees; else the length alone. ERR_DATA: another
+ * file, or no server tells its length or digest. Else the errors of pull_file. */
 int pull_compare(const struct pull_file *f, const struct pull_options *o, struct pull_result *out,
                  struct err *e);
 /* Appends a small document of at most max bytes. accept: the media type to ask for. */

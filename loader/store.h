@@ -8,8 +8,8 @@
  *       HUB/models--ORG--REPO/refs/REVISION names the commit.
  *       HUB/models--ORG--REPO/snapshots/COMMIT/FILE leads to the file.
  *
- *       REVISION is a branch, a tag, or a commit (of a commit here, its first 7 digits suffice). A '/'
- *       in a branch is written as %2F.
+ *       REVISION is a branch, a tag, or a commit. The first 7 digits of a commit that is here
+ *       suffice. A '/' in a branch is written as %2F.
  *
  * The defaults: registry.ollama.ai, library, latest; main.
  */

@@ -231,8 +231,17 @@ rm got.gguf
 expect 64 "'llama3-9b' is no name of the list; did you mean 'llama3-8b'?" "$MAS" pull llama3-9b
 expect 64 'a second name' "$MAS" pull a b
 expect 64 'give the file' "$MAS" pull "$at/ok/tales"
-expect 64 '64 lower-case hex digits' "$MAS" pull "$at/ok/tales.gguf" --sha256 xyz
+expect 64 "--sha256 is 'xyz', must be 64 hex digits" "$MAS" pull "$at/ok/tales.gguf" --sha256 xyz
+right ok --sha256 "${sha^^}"
 expect 0 'medqa' "$MAS" pull
+expect 0 'configs/sources.yaml' "$MAS" pull --help
+# the name in an address: decoded, and safe
+cp "$model" 'www/a%20b.gguf' # the server decodes nothing
+expect 0 "models/a b.gguf: $bytes bytes" "$MAS" pull --quiet "$at/ok/a%20b.gguf"
+for name in ..%2Fx.gguf a%2fx.gguf %2Ex.gguf a%0Ax.gguf a%00.gguf a%1b%5B2J.gguf; do
+    expect 64 'names no .gguf file; give' "$MAS" pull --quiet "$at/ok/$name"
+done
+rm -r models
 expect 0 "models/tales.gguf: $bytes bytes" "$MAS" pull --quiet "$at/ok/tales.gguf?download=true"
 rm models/tales.gguf
 
@@ -270,7 +279,9 @@ expect 64 'the address is one of 2 parts of a model' "$MAS" pull --quiet "$at/ok
 expect 64 'leave out -o, or give a name that ends in -00001-of-00002.gguf' \
     "$MAS" pull --quiet hf:ann/Big/big-00001-of-00002.gguf -o foo-00001-of-00003.gguf
 [ ! -e foo.gguf ] || fault 'one part passed for a model'
+: >log
 expect 0 'foo-00002-of-00002.gguf' "$MAS" pull --quiet "$at/ok/big-00002-of-00002.gguf?x=1" -o foo-00002-of-00002.gguf
+grep -q '^/ok/big-00001-of-00002.gguf ' log || fault "the first part was not asked for: $(cat log)"
 [ -e foo-00001-of-00002.gguf ] || fault 'a part is missing'
 sed "s|get: hf:bartowski/Qwen2.5-7B.*|get: $at/ok/big-00001-of-00002.gguf\n    file: one.gguf|" list.yaml >part.yaml
 expect 64 'each needs its own name; give -o a name' "$MAS" pull --quiet qwen2.5-7b --sources part.yaml

@@ -166,8 +166,19 @@ list '^  models: models' "  models: $dir/store"
 expect 66 "there is no $dir/store/Meta-Llama-3-8B-Instruct-Q4_K_M.gguf" "$MAS" inspect -m llama3-8b
 list '^mirrors:' 'mirror:'
 expect 78 "list.yaml: the list has an unknown key 'mirror'; known: folders servers mirrors" "$MAS" inspect -m llama3-8b
+printf 'folders: {models: %s/mine, data: data}\n' "$dir" >list.yaml # other sections are those of the program
+expect 66 "there is no $dir/mine/Meta-Llama-3-8B-Instruct-Q4_K_M.gguf" "$MAS" inspect -m llama3-8b
+printf 'models: {own: {get: hf:a/b/c.gguf}}\n' >list.yaml
+expect 66 "model 'own' is not here: there is no models/c.gguf" "$MAS" inspect -m own
+expect 66 "cannot open model 'llama3-8b': No such file" "$MAS" inspect -m llama3-8b
+printf 'folders: {models: x}\n' >list.yaml
+expect 78 "list.yaml: folders: 'data' is missing" "$MAS" inspect -m llama3-8b
+printf 'models: {own: {file: c.gguf}}\n' >list.yaml
+expect 78 "list.yaml: own: 'get' is missing" "$MAS" inspect -m llama3-8b
+printf 'folders: models\n' >list.yaml
+expect 78 'list.yaml: folders must be a mapping' "$MAS" inspect -m llama3-8b
 list '    sha256: c3' '    sha256: xx'
-expect 78 'medqa: sha256 must be 64' "$MAS" inspect -m llama3-8b
+expect 78 'must be 64 hex digits' "$MAS" inspect -m llama3-8b
 list '    bytes: 2075679' '    bytes: 2 MB'
 expect 78 "medqa: bytes is '2 MB', must be a whole number" "$MAS" inspect -m llama3-8b
 list '    file: medqa_' '    file: ../medqa_'

@@ -47,7 +47,10 @@ static const struct argp_option rows[] = {
     {"force", KEY_FORCE, 0, 0, "replace a file that is here already", 0},
     {"sha256", KEY_SHA256, "HEX", 0, "digest that the file must have", 0},
     {"sources", KEY_SOURCES, "FILE", 0,
-     "list of names, mirrors and tokens; default: $MAS_SOURCES, or the list in the program", 0},
+     "list of names, mirrors and tokens (form: configs/sources.yaml); default: $MAS_SOURCES, or "
+     "the "
+     "list in the program",
+     0},
     {"tries", KEY_TRIES, "N", 0,
      "attempts without one new byte before it gives up, for each address (default 8)", 0},
     {"stall", KEY_STALL, "SECONDS", 0,
@@ -389,6 +392,31 @@ done:
     return rc;
 }
 
+static int hex_value(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+/* The name of a file in an address, %XX decoded. It may have any byte: place_of checks it. */
+static const char *web_name(struct job *j, const char *s, size_t n)
+{
+    struct str name = STR_INIT;
+    for (size_t i = 0; i < n; i++) {
+        int high = s[i] == '%' && n - i > 2 ? hex_value(s[i + 1]) : -1;
+        int low = high >= 0 ? hex_value(s[i + 2]) : -1;
+        if (low < 0) {
+            str_addc(&name, s[i]);
+            continue;
+        }
+        /* a NUL would end the name: it stays a character that no name may have */
+        str_addc(&name, high || low ? (char)(high * 16 + low) : '\n');
+        i += 2;
+    }
+    return keep(j, &name);
+}
+
 static int add_web(struct job *j, const char *url, struct err *e)
 {
     const char *path = strstr(url, "://") + 3;
@@ -399,7 +427,7 @@ static int add_web(struct job *j, const char *url, struct err *e)
     for (const char *p = path; p < path + end; p++)
         slash = *p == '/' ? p : slash;
     if (slash && slash + 1 < path + end) {
-        const char *file = arena_strndup(&j->s.words, slash + 1, (size_t)(path + end - slash) - 1);
+        const char *file = web_name(j, slash + 1, (size_t)(path + end - slash) - 1);
         if (!file)
             return no_room(e);
         (void)split_tail(file, &j->t.parts);
@@ -444,7 +472,6 @@ static int unknown_name(const struct sources *s, const char *name, struct err *e
 static int find_target(struct job *j, const struct options *o, struct err *e)
 {
     const struct sources_entry *n = sources_find(&j->s, o->name);
-    j->t.sha256 = o->sha256;
     if (!n) {
         if (strncmp(o->name, "hf:", 3) != 0 && strncmp(o->name, "ollama:", 7) != 0 &&
             !is_web(o->name))
@@ -490,6 +517,15 @@ static bool ends(const char *s, const char *tail)
     return n >= m && !strcmp(s + n - m, tail);
 }
 
+/* A name may not lead to another folder, hide the file or draw on a terminal. */
+static bool name_is_safe(const char *name)
+{
+    for (const char *p = name; *p; p++)
+        if (iscntrl((unsigned char)*p) || *p == '/')
+            return false;
+    return *name && *name != '.';
+}
+
 /* The path that the file gets; makes its folder. */
 static int place_of(struct job *j, const struct options *o, struct str *path, struct err *e)
 {
@@ -498,7 +534,7 @@ static int place_of(struct job *j, const struct options *o, struct str *path, st
         str_adds(path, o->out);
         return str_ok(path, "a path", e);
     }
-    if (!file || file[0] == '.' || (!j->t.data && !ends(file, ".gguf")))
+    if (!file || !name_is_safe(file) || (!j->t.data && !ends(file, ".gguf")))
         FAIL(e, ERR_USAGE, "'%s' names no .gguf file; give the file's name with -o FILE", o->name);
     const char *folder = j->t.data ? j->s.data : j->s.places.models;
     TRY(make_folders(folder, e));
@@ -608,6 +644,15 @@ static const char *split_name(struct job *j, const char *name, int no, int n)
     return arena_printf(&j->s.words, "%.*s-%05d-of-%05d.gguf", (int)(tail - name), name, no, n);
 }
 
+/* The address with another number of its part, which a query may follow; NULL as of split_name. */
+static const char *split_url(struct job *j, const char *url, int no, int n)
+{
+    size_t len = strcspn(url, "?#");
+    const char *path = arena_strndup(&j->s.words, url, len);
+    path = path ? split_name(j, path, no, n) : NULL;
+    return path && url[len] ? arena_printf(&j->s.words, "%s%s", path, url + len) : path;
+}
+
 /* The name for the record of a part. An address of the web is one hash: the number follows it. */
 static const char *part_from(struct job *j, const char *from, int no, int n)
 {
@@ -627,7 +672,7 @@ static int fetch_parts(struct job *j, const char *path, int n, const struct opti
         const char *at = split_name(j, path, no, n);
         j->t.file = split_name(j, first.file, no, n);
         for (size_t i = 0; i < first.n_url; i++) {
-            j->t.url[i] = split_name(j, first.url[i], no, n);
+            j->t.url[i] = split_url(j, first.url[i], no, n);
             if (!j->t.url[i])
                 return no_room(e);
         }
@@ -668,9 +713,8 @@ static int pull(struct job *j, const struct options *o, struct err *e)
         rc = show_list(&j->s, e);
         goto done;
     }
-    if (o->sha256 && (strlen(o->sha256) != 64 || strspn(o->sha256, "0123456789abcdef") != 64))
-        TRY_DONE(err_set(e, ERR_USAGE, "--sha256 is '%s'; it takes 64 lower-case hex digits",
-                         o->sha256));
+    if (o->sha256)
+        TRY_DONE(sources_digest(&j->s, o->sha256, &j->t.sha256, "--sha256", e));
     TRY_DONE(tokens_read(&j->s, &j->pull, e));
     TRY_DONE(find_target(j, o, e));
     TRY_DONE(place_of(j, o, &path, e));
