@@ -13,6 +13,8 @@ struct provider_options {
     /* calls in flight when the configuration leaves their number open; 0 = as many as make a batch
      * fast */
     int calls;
+    /* max_context_length is the default: a model with a shorter context takes its own limit */
+    bool context_open;
     const struct source_places *places; /* folders for names of models; NULL = paths only */
     struct spans *spans; /* sinks of the engine's and the calls' intervals; NULL = none */
     bool hash;           /* compute llm_info.model_sha256, which may take long */

@@ -11,6 +11,8 @@ static int local_open(const struct provider_options *o, struct llm **out, struct
     int rc;
     if (!opt.n_seq)
         opt.n_seq = o->calls;
+    if (o->context_open)
+        opt.n_ctx = 0;
     opt.places = o->places;
     opt.spans = o->spans;
     opt.progress = o->progress;

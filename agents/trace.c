@@ -94,19 +94,64 @@ done:
     return rc;
 }
 
-static int trace_load_sealed(struct trace *t, struct err *e)
+/* Puts the readable part of a damaged sealed trace in place of it; the damaged file is kept. The
+ * plain file is there first, so a crash in between loses nothing. */
+static int trace_repair_sealed(struct trace *t, const char *path, const struct str *text,
+                               struct err *e)
+{
+    char bad[1100], name[64];
+    folder_free_name(&t->folder, "traces.jsonl.gz.bad", name);
+    folder_path(&t->folder, name, bad);
+    TRY(folder_save(&t->folder, "traces.jsonl", text->s, text->len, e));
+    if (rename(path, bad) != 0)
+        FAIL(e, ERR_IO, "cannot keep the damaged trace as %s: %s", bad, strerror(errno));
+    str_addf(&t->notes, "repaired: the cases that could be read are kept; the damaged file is %s\n",
+             bad);
+    return trace_load_plain(t, true, e);
+}
+
+/* *good: the text is a whole trace without damage. */
+static int trace_is_good(const struct str *text, bool *good, struct err *e)
+{
+    struct results results = {0};
+    unsigned char *has = NULL;
+    size_t n_has = 0;
+    struct trace_scan s = {.results = &results, .has = &has, .n_has = &n_has};
+    int rc = trace_scan(&s, text->s, text->len, e);
+    *good = rc == 0 && !s.damaged && s.good_end == text->len;
+    results_free(&results);
+    mem_free(has);
+    return rc;
+}
+
+static int trace_load_sealed(struct trace *t, bool repair, struct err *e)
 {
     char path[1100];
+    bool whole, good;
     struct str text = STR_INIT;
     struct trace_scan s = {.results = &t->results, .has = &t->has, .n_has = &t->n_has};
     int rc;
     folder_path(&t->folder, "traces.jsonl.gz", path);
-    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
+    TRY_DONE(zio_salvage(path, TRACE_BYTES, &text, &whole, e));
+    if (!whole && !repair)
+        TRY_DONE(err_set(e, ERR_DATA,
+                         "%s: damaged: it does not unpack to its end; mas eval --repair keeps the "
+                         "cases before the damage and asks the others again",
+                         path));
+    if (repair) {
+        TRY_DONE(trace_is_good(&text, &good, e));
+        if (!whole || !good) {
+            rc = trace_repair_sealed(t, path, &text, e);
+            goto done;
+        }
+    }
     TRY_DONE(trace_scan(&s, text.s, text.len, e));
     if (s.damaged)
         rc = trace_refuse(&s, path, e);
     else if (s.good_end < text.len)
-        rc = err_set(e, ERR_DATA, "%s: ends in the middle of a case", path);
+        rc = err_set(e, ERR_DATA,
+                     "%s: ends in the middle of a case; mas eval --repair asks that case again",
+                     path);
     t->sealed = !rc;
 done:
     str_free(&text);
@@ -145,7 +190,7 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
     if (folder_has(&t->folder, "traces.jsonl"))
         TRY(trace_load_plain(t, o->repair, e));
     else if (folder_has(&t->folder, "traces.jsonl.gz"))
-        TRY(trace_load_sealed(t, e));
+        TRY(trace_load_sealed(t, o->repair, e));
     TRY(trace_figures(t, "null", e));
     return str_ok(&t->notes, "notes", e);
 }

@@ -180,30 +180,51 @@ static int read_all(struct zio_in *in, size_t max_bytes, struct str *out, struct
     return 0;
 }
 
-int zio_read(const char *path, size_t max_bytes, struct str *out, struct err *e)
+/* Appends to text what could be read, also on failure. */
+static int read_path(const char *path, size_t max_bytes, struct str *text, struct err *e)
 {
     bool is_stdin = !strcmp(path, "-");
-    struct str text = STR_INIT;
     struct zio_in *in = mem_zalloc(1, sizeof *in);
     int rc;
     if (!in)
         return NOMEM(e, sizeof *in, "a read buffer");
     in->path = is_stdin ? "standard input" : path;
     in->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (in->fd < 0) {
+    if (in->fd < 0)
         rc = err_set(e, ERR_NOINPUT, "cannot open '%s': %s", path, strerror(errno));
-        goto done;
-    }
-    TRY_DONE(read_all(in, max_bytes, &text, e));
-    str_free(out);
-    *out = text;
-    text = (struct str)STR_INIT;
-done:
+    else
+        rc = read_all(in, max_bytes, text, e);
     if (in->fd >= 0 && !is_stdin)
         close(in->fd);
-    str_free(&text);
     mem_free(in);
     return rc;
+}
+
+int zio_read(const char *path, size_t max_bytes, struct str *out, struct err *e)
+{
+    struct str text = STR_INIT;
+    int rc = read_path(path, max_bytes, &text, e);
+    if (rc < 0) {
+        str_free(&text);
+        return rc;
+    }
+    str_free(out);
+    *out = text;
+    return 0;
+}
+
+int zio_salvage(const char *path, size_t max_bytes, struct str *out, bool *whole, struct err *e)
+{
+    struct str text = STR_INIT;
+    int rc = read_path(path, max_bytes, &text, e);
+    if (rc < 0 && rc != ERR_DATA) {
+        str_free(&text);
+        return rc;
+    }
+    *whole = rc == 0;
+    str_free(out);
+    *out = text;
+    return 0;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */

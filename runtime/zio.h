@@ -3,6 +3,7 @@
 #ifndef MAS_ZIO_H
 #define MAS_ZIO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,9 @@
  * truncated or corrupt member ERR_DATA with its byte offset. "-" = stdin. On failure out is as
  * it was. */
 int zio_read(const char *path, size_t max_bytes, struct str *out, struct err *e);
+/* As zio_read of a file. Of damaged gzip data out gets what comes before the damage, and *whole is
+ * false. */
+int zio_salvage(const char *path, size_t max_bytes, struct str *out, bool *whole, struct err *e);
 /* One gzip member of data appended to out. */
 int zio_gzip(const void *data, size_t n, struct str *out, struct err *e);
 uint32_t zio_crc32(uint32_t crc, const void *data, size_t n); /* start with 0 */

@@ -59,6 +59,9 @@ awk -v a="$(value tokens_per_second_1 draft)" -v b="$rate" 'BEGIN { exit !(a <= 
     fail "a draft on 22 GiB: $(value tokens_per_second_1 draft), on 23: $rate"
 "$MAS" fit --shape llama3-70b --gpu rtx4090 --draft llama3-70b | grep -q "the draft needs 4" || fail "a draft that does not fit"
 
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --draft gemma3-270m | grep -q "it has 262144 tokens and the model has 128256" ||
+    fail "a draft of another vocabulary is predicted"
+
 # the engine on a simulated card says the same, and is drawn
 "$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 64 --simulate "$dir/steps.svg" >"$dir/text" || fail "exit $?"
 awk '/^  (latency|throughput) +[0-9]+ / { n++; if ($3 / $4 > 1.05 || $3 / $4 < 0.95 || ($1 == "throughput" && $7 < 97)) bad = 1 }

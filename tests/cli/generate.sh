@@ -130,6 +130,17 @@ prompt_of() { "${gen[@]}" -n 1 -p hi --chat --json "$@" | sed -n 's/.*"prompt_to
 expect 64 'chat.date has a control character at byte 1' "${gen[@]}" -p x --chat-date $'a\nb'
 expect 0 'chat.date is unused' "$MAS" generate -m demo -n 1 -p x --chat-date today
 
+# a reply continues the prompt: SentencePiece keeps the space between them
+story=$MAS_SOURCE/tests/golden/stories260K-Q4_1.gguf
+expect 0 'Once upon a time,' "$MAS" generate -m "$story" --quiet --temp 0 -n 3 -p 'Once upon'
+expect 0 '"text": " a time,"' "$MAS" generate -m "$story" --quiet --temp 0 -n 3 -p 'Once upon' --json
+[ "$("$MAS" generate -m "$story" --quiet -p 'Once upon' -n 99999 2>&1 | sed -n '2s/:.*//p')" = mas ] ||
+    { echo "FAILED: the error does not begin a line"; failed=1; }
+# a model alone is enough for run; the default context is no more than the model has
+expect 1 'exceeds the context of 128' "$MAS" run -m "$story" -s direct -q pain -o 'A. x||B. y' --out "$dir/run" --set max_output_tokens=16
+expect 64 'context of 4096 tokens: must be 1 to 128' "$MAS" run -m "$story" -s direct -q pain -o 'A. x||B. y' \
+    --set max_context_length=4096
+
 head -c 2000 "$0" >"$dir/text"
 expect 0 'perplexity' "$MAS" perplexity -m demo --quiet -f "$dir/text" --ctx 128 --chunks 3
 tokens=$(tokens_of 'some text here')

@@ -556,7 +556,56 @@ static void a_damaged_sealed_trace_is_refused(void **state)
     assert_true(refused > 20); /* of 30 */
     str_free(&whole);
     put("traces.jsonl.gz", s, n / 2);
-    fails(trace_open(&to, &t, &e), ERR_DATA, "traces.jsonl.gz");
+    fails(trace_open(&to, &t, &e), ERR_DATA, "traces.jsonl.gz: damaged: it does not unpack");
+    assert_non_null(strstr(e.msg, "--repair"));
+    free(s);
+}
+
+static void repair_of_a_sealed_trace_asks_what_was_lost(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n, kept;
+    struct trace *t = NULL;
+    struct str want = STR_INIT, got = STR_INIT;
+    struct trace_options to = options();
+    free(complete(&n));
+    bench_cases(dir, &want);
+    ok(trace_open(&to, &t, &e));
+    ok(trace_seal(t, &e));
+    trace_close(t);
+    char *s = test_read(path("traces.jsonl.gz"), &n);
+    to.repair = true;
+    ok(trace_open(&to, &t, &e)); /* nothing to repair */
+    assert_int_equal(trace_results(t)->n, N);
+    trace_close(t);
+    assert_true(exists("traces.jsonl.gz"));
+    for (size_t at = 12; at < n; at += n / 23) {
+        const size_t len = at % 2 ? n : at + 1; /* a changed byte, or a cut file */
+        char was = s[at];
+        s[at] = (char)(was ^ 4);
+        put("traces.jsonl.gz", s, len);
+        unlink(path("traces.jsonl"));
+        ok(trace_open(&to, &t, &e));
+        const bool whole = trace_results(t)->n == N; /* the byte was no data */
+        assert_true(whole || strstr(trace_notes(t), "repaired"));
+        trace_close(t);
+        if (!whole) {
+            char *bad = test_read(path("traces.jsonl.gz.bad"), &kept);
+            assert_int_equal(kept, len);
+            assert_memory_equal(bad, s, len);
+            free(bad);
+            assert_false(exists("traces.jsonl.gz"));
+        }
+        unlink(path("traces.jsonl.gz.bad"));
+        ok(bench_run(&bench, &questions, dir, 3, NULL, &e));
+        str_clear(&got);
+        bench_cases(dir, &got);
+        assert_string_equal(got.s, want.s);
+        s[at] = was;
+    }
+    str_free(&want);
+    str_free(&got);
     free(s);
 }
 
@@ -758,6 +807,7 @@ int main(void)
         T(force_new_keeps_the_former_results_aside),
         T(a_sealed_run_reads_the_same_and_can_go_on),
         T(a_damaged_sealed_trace_is_refused),
+        T(repair_of_a_sealed_trace_asks_what_was_lost),
         T(a_full_disk_loses_only_the_case_at_hand),
         T(a_folder_that_cannot_be_made_is_named),
         T(a_trace_line_holds_prompt_and_reply),

@@ -124,12 +124,19 @@ static int choose_planning(struct config *c, bool given, struct err *e)
     return strategy_makes_plan(s, e);
 }
 
+/* Does a --set name the key? */
+static bool sets_key(const struct clinic_options *o, const char *key)
+{
+    const size_t n = strlen(key);
+    for (int i = 0; i < o->n_set; i++)
+        if (!strncmp(o->set[i], key, n) && o->set[i][n] == '=')
+            return true;
+    return false;
+}
+
 static bool names_model(const struct clinic_options *o)
 {
-    for (int i = 0; i < o->n_set; i++)
-        if (!strncmp(o->set[i], "model=", 6))
-            return true;
-    return o->model != NULL;
+    return o->model || sets_key(o, "model");
 }
 
 static int read_config(const struct clinic_options *o, bool plan_only, struct config *c,
@@ -184,6 +191,8 @@ static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash,
     struct provider_options po = {.config = &c->config,
                                   .calls = o->many ? 0 : ONE_CASE,
                                   .spans = c->recording.spans,
+                                  .context_open = !o->config && names_model(o) &&
+                                                  !sets_key(o, "max_context_length"),
                                   .hash = hash};
     struct str placement = STR_INIT;
     if (!o->quiet && isatty(STDERR_FILENO))

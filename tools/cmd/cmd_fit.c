@@ -318,6 +318,14 @@ static int speculate(const struct fit *f, struct speculation *out, struct err *e
     TRY(draft_open(f, &draft, e));
     const struct model *m = &draft.m;
     const struct weights *w = &m->w;
+    if (m->hp.n_vocab != f->of.m.hp.n_vocab) {
+        int rc = err_set(e, ERR_USAGE,
+                         "it has %d tokens and the model has %d; a draft needs the model's own "
+                         "vocabulary",
+                         m->hp.n_vocab, f->of.m.hp.n_vocab);
+        sketch_close(&draft);
+        return rc;
+    }
     const uint64_t kv = kv_token_bytes(f, &m->hp) * (uint64_t)f->opt.n_ctx;
     /* a token reads a row of the embedding, unless that is the output matrix, too */
     const uint64_t read =

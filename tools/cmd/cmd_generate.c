@@ -293,11 +293,17 @@ static int generate(struct generate *g, struct err *e)
                          "--think %d: models of chat template %s do not think; set it to 0 or -1",
                          g->draw.think, chat_name(engine_info(en)->chat)));
     TRY_DONE(encode_prompt(g, en, &text, &prompt, e));
-    if (!g->json && !g->chat && !g->schema) {
+    const bool echo = !g->json && !g->chat && !g->schema;
+    if (echo) {
         fwrite(text.s, 1, text.len, stdout);
         fflush(stdout);
     }
-    TRY_DONE(run_request(g, en, &prompt, grammar, e));
+    g->stream.started = !g->chat && text.len > 0; /* the reply continues the prompt's text */
+    rc = run_request(g, en, &prompt, grammar, e);
+    if (rc < 0 && echo && text.len > 0) {
+        fputc('\n', stdout); /* the error begins a line of its own */
+        fflush(stdout);
+    }
 done:
     cli_engine_close(&g->ce, en);
     grammar_free(grammar);
