@@ -15,6 +15,7 @@
 #define BUFFER (256L << 10)
 #define LOW_SPEED 100L /* bytes a second */
 #define CONNECT_S 30L
+#define WAIT_MAX_S 60 /* longest wait that a server may ask for */
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
@@ -279,14 +280,29 @@ done:
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
-/* *again: another attempt may succeed. */
-static int refused(const struct exchange *x, bool *again, struct err *e)
+/* A busy server: keeps the wait that it asks for (Retry-After), and appends it to the message. */
+static void asked_wait(struct exchange *x, char *out, size_t cap)
 {
+    curl_off_t s = 0;
+    out[0] = 0;
+    if ((x->status != 429 && x->status != 503) ||
+        curl_easy_getinfo(x->curl, CURLINFO_RETRY_AFTER, &s) != CURLE_OK || s < 1)
+        return;
+    x->wait_s = s < WAIT_MAX_S ? (int)s : WAIT_MAX_S;
+    snprintf(out, cap, " and asks for a wait of %" PRId64 " s%s", (int64_t)s,
+             s > WAIT_MAX_S ? " (at most 60 s are waited)" : "");
+}
+
+/* *again: another attempt may succeed. */
+static int refused(struct exchange *x, bool *again, struct err *e)
+{
+    char wait[80];
     long s = x->status;
+    asked_wait(x, wait, sizeof wait);
     *again = s == 408 || s == 425 || s == 429 || s >= 500;
     if (*again)
-        FAIL(e, ERR_AGAIN, "%s: the server answers %ld%s; try again later", x->shown, s,
-             s == 429 ? " (too many requests)" : "");
+        FAIL(e, ERR_AGAIN, "%s: the server answers %ld%s%s; try again later", x->shown, s,
+             s == 429 ? " (too many requests)" : "", wait);
     if (s == 401)
         FAIL(e, ERR_NOINPUT,
              "%s: the server answers 401, a login is needed: accept the model's "
@@ -338,6 +354,7 @@ int exchange_run(struct exchange *x, const char *url, const char *accept, const 
     CURLcode code;
     *again = false;
     x->rc = 0;
+    x->wait_s = 0;
     x->linked[0] = 0;
     x->linked_bytes = 0;
     exchange_show(url, x->shown, sizeof x->shown);

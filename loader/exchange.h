@@ -31,6 +31,7 @@ struct exchange {
     char linked[65];       /* sha256 of the file, as the first server names it; "" = none */
     uint64_t linked_bytes; /* its size; 0 = none */
     char shown[200];       /* the address for messages */
+    int wait_s;            /* seconds that a busy server asks to wait, at most 60; 0 = none */
     /* private */
     void *curl;
     const struct pull_options *o;

@@ -1,9 +1,12 @@
 #include "pull.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,19 +32,31 @@ static bool stopped(const struct pull_options *o)
     return o->stopped && o->stopped(o->user);
 }
 
-/* Waits after failure number n in a row; 0: one that brought new bytes. ERR_CANCEL: stopped. */
-static int back_off(const struct pull_options *o, int n, struct err *e)
+/* Waits after failure number n in a row; 0: one that brought new bytes. wait_s: the server asks for
+ * that. ERR_CANCEL: stopped. */
+static int back_off(const struct pull_options *o, int n, int wait_s, struct err *e)
 {
     int64_t ms = n ? o->backoff_ms : o->backoff_ms / 4;
     for (int i = 1; i < n && ms < WAIT_MAX_MS; i++)
         ms *= 2;
-    int64_t end = now_ms() + (ms < WAIT_MAX_MS ? ms : WAIT_MAX_MS);
+    ms = ms < WAIT_MAX_MS ? ms : WAIT_MAX_MS;
+    int64_t end = now_ms() + (ms > wait_s * 1000 ? ms : wait_s * 1000);
     while (now_ms() < end) {
         if (stopped(o))
             FAIL(e, ERR_CANCEL, "interrupted");
         nanosleep(&(struct timespec){.tv_nsec = 20 * 1000000}, NULL);
     }
     return 0;
+}
+
+/* The same for a request that brings no file; says so. */
+static int back_off_said(const struct pull_options *o, int n, const struct exchange *x,
+                         struct err *e)
+{
+    const struct pull_progress g = {.phase = PULL_WAIT, .why = e->msg};
+    if (o->progress)
+        o->progress(&g, o->user);
+    return back_off(o, n, x->wait_s, e);
 }
 
 /* ---- a small document ------------------------------------------------------------------------ */
@@ -68,7 +83,9 @@ int pull_text(const char *url, const char *accept, const struct pull_options *o,
     struct str own = STR_INIT;
     struct text t = {.out = &own, .max = max};
     struct exchange x;
+    struct err mine = {.code = 0};
     int rc = 0;
+    e = e ? e : &mine;
     TRY_DONE(exchange_open(&x, o, e));
     x.put = put_text;
     x.user = &t;
@@ -78,7 +95,7 @@ int pull_text(const char *url, const char *accept, const struct pull_options *o,
         rc = exchange_run(&x, url, accept, NULL, 0, &again, e);
         if (rc == 0 || !again || n == o->tries)
             break;
-        TRY_DONE(back_off(o, n, e));
+        TRY_DONE(back_off_said(o, n, &x, e));
     }
     if (rc == 0) {
         str_add(out, own.s, own.len);
@@ -425,7 +442,7 @@ static int pull_from(struct pull *p, struct exchange *x, const char *url, struct
         if (failed >= p->o->tries)
             return rc;
         show(p, PULL_WAIT, outfile_written(p->file), e->msg);
-        TRY(back_off(p->o, failed, e));
+        TRY(back_off(p->o, failed, x->wait_s, e));
     }
 }
 
@@ -553,5 +570,142 @@ done:
     exchange_close(&x);
     sha256_close(p.hash);
     str_free(&p.memo_path);
+    return rc;
+}
+
+/* ---- a file that is here --------------------------------------------------------------------- */
+
+struct answer {      /* of the servers, about a file */
+    char sha256[65]; /* "" = not told */
+    uint64_t bytes;  /* 0 = not told */
+    char from[200];  /* the address that told the digest, or else the length */
+    bool began;      /* the body has begun: the head is complete */
+};
+
+static void answer_keep(struct answer *a, const struct exchange *x)
+{
+    uint64_t bytes = x->linked_bytes ? x->linked_bytes : x->head.has_length ? x->head.length : 0;
+    if (!*x->linked && (a->bytes || !bytes))
+        return;
+    memcpy(a->from, x->shown, sizeof a->from);
+    strcpy(a->sha256, x->linked);
+    a->bytes = bytes;
+}
+
+/* Ends the request at the first byte of the file: the head says enough. */
+static int put_nothing(struct exchange *x, const char *data, size_t n, struct err *e)
+{
+    struct answer *a = x->user;
+    (void)data, (void)n;
+    a->began = true;
+    FAIL(e, ERR_CANCEL, "%s: the head is enough", x->shown);
+}
+
+/* Asks one address. */
+static int ask_one(struct exchange *x, const char *url, const struct pull_options *o,
+                   struct answer *a, struct err *e)
+{
+    for (int n = 1;; n++) {
+        bool again;
+        a->began = false;
+        int rc = exchange_run(x, url, NULL, NULL, 0, &again, e);
+        if (rc == 0 || a->began) {
+            answer_keep(a, x);
+            return 0;
+        }
+        if (!again || n >= o->tries)
+            return rc;
+        TRY(back_off_said(o, n, x, e));
+    }
+}
+
+/* Asks the addresses, until one tells a digest. */
+static int ask(const struct pull_file *f, const struct pull_options *o, struct answer *a,
+               struct err *e)
+{
+    struct exchange x = {.curl = NULL};
+    struct err why = {.code = 0}, own = {.code = 0};
+    int rc = 0;
+    TRY_DONE(exchange_open(&x, o, e));
+    x.put = put_nothing;
+    x.user = a;
+    for (size_t i = 0; i < f->n_url && !*a->sha256; i++) {
+        int one = ask_one(&x, f->url[i], o, a, &own);
+        if (one == ERR_CANCEL || one == ERR_NOMEM || one == ERR_BUG)
+            TRY_DONE(err_set(e, one, "%s", own.msg));
+        if (one < 0)
+            why = own;
+    }
+    if (!*a->sha256 && !a->bytes && why.code)
+        TRY_DONE(err_set(e, why.code, "%s", why.msg));
+    if (!*a->sha256 && !a->bytes)
+        TRY_DONE(err_set(e, ERR_DATA, "no server tells the length or the digest of the file"));
+done:
+    exchange_close(&x);
+    return rc;
+}
+
+/* Hashes an open file of `all` bytes. */
+static int hash_file(int fd, const struct pull_file *f, const struct pull_options *o, uint64_t all,
+                     char hex[65], struct err *e)
+{
+    unsigned char *buf = mem_aligned(PIECE);
+    struct sha256 *hash = NULL;
+    uint64_t at = 0;
+    int rc = 0;
+    if (!buf)
+        TRY_DONE(NOMEM(e, PIECE, "reading a file"));
+    TRY_DONE(sha256_open(&hash, e));
+    for (;;) {
+        ssize_t k = read(fd, buf, PIECE);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            TRY_DONE(err_set(e, ERR_IO, "cannot read %s: %s", f->path, strerror(errno)));
+        if (k == 0)
+            break;
+        TRY_DONE(sha256_add(hash, buf, (size_t)k, e));
+        at += (uint64_t)k;
+        const struct pull_progress g = {.phase = PULL_REREAD, .done = at, .total = all};
+        if (o->progress)
+            o->progress(&g, o->user);
+        if (stopped(o))
+            TRY_DONE(err_set(e, ERR_CANCEL, "interrupted"));
+    }
+    rc = sha256_finish(hash, hex, e);
+done:
+    sha256_close(hash);
+    mem_free(buf);
+    return rc;
+}
+
+int pull_compare(const struct pull_file *f, const struct pull_options *o, struct pull_result *out,
+                 struct err *e)
+{
+    struct answer a = {.bytes = 0};
+    struct stat st;
+    char hex[65];
+    int rc = 0, fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) != 0)
+        TRY_DONE(err_set(e, ERR_IO, "cannot read %s: %s", f->path, strerror(errno)));
+    if (f->check)
+        TRY_DONE(f->check(f->path, f->user, e));
+    if (!f->sha256)
+        TRY_DONE(ask(f, o, &a, e));
+    const char *want = f->sha256 ? f->sha256 : a.sha256;
+    uint64_t bytes = f->bytes ? f->bytes : a.bytes;
+    const char *from = *a.from ? a.from : "the file of that name";
+    if (bytes && (uint64_t)st.st_size != bytes)
+        TRY_DONE(err_set(e, ERR_DATA, "%s has %" PRIu64 " bytes, %s has %" PRIu64, f->path,
+                         (uint64_t)st.st_size, from, bytes));
+    TRY_DONE(hash_file(fd, f, o, (uint64_t)st.st_size, hex, e));
+    if (*want && strcmp(hex, want) != 0)
+        TRY_DONE(err_set(e, ERR_DATA, "%s has sha256 %s, must have %s%s%s", f->path, hex, want,
+                         *a.from ? " as " : "", a.from));
+    *out = (struct pull_result){.bytes = (uint64_t)st.st_size, .proven = *want != 0};
+    memcpy(out->sha256, hex, sizeof hex);
+done:
+    if (fd >= 0)
+        close(fd);
     return rc;
 }

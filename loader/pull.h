@@ -48,7 +48,8 @@ struct pull_options {
     const char *authorities; /* file of certificates that are trusted; NULL = the system's */
     int tries;               /* attempts without one new byte, for each address; at least 1 */
     int stall_s;    /* an attempt ends when fewer than 100 bytes a second came for so long */
-    int backoff_ms; /* wait after the first failure; doubles, up to 30 s */
+    int backoff_ms; /* wait after the first failure; doubles, up to 30 s. A busy server
+                     may ask for up to 60 s (Retry-After) */
     /* Both may be NULL. stopped is asked several times a second; true ends the download. */
     void (*progress)(const struct pull_progress *p, void *user);
     bool (*stopped)(void *user);
@@ -78,6 +79,12 @@ struct pull_result {
  * ERR_IO: the disk, or a certificate. ERR_CREATE. */
 int pull_file(const struct pull_file *f, const struct pull_options *o, struct pull_result *out,
               struct err *e);
+/* Compares the file at f->path, which is here, with the one that pull_file would bring: its check,
+ * its length and its digest. Without a known sha256 it asks the addresses for length and digest,
+ * and receives no file. out->proven: a digest agrees; else the length alone. ERR_DATA: another
+ * file, or no server tells its length or digest. Else the errors of pull_file. */
+int pull_compare(const struct pull_file *f, const struct pull_options *o, struct pull_result *out,
+                 struct err *e);
 /* Appends a small document of at most max bytes. accept: the media type to ask for. */
 int pull_text(const char *url, const char *accept, const struct pull_options *o, size_t max,
               struct str *out, struct err *e);

@@ -9,15 +9,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "mem.h"
+#include "origin.h"
 
 #define SMALL_MAX ((size_t)4 << 20) /* bytes of a manifest or of a ref */
 #define LIST_MAX 20                 /* names in a message */
 #define DEPTH_MAX 6                 /* folders below a store that are listed */
-#define MODEL_LAYER "application/vnd.ollama.image.model"
+#define LAYER "application/vnd.ollama.image."
+#define MODEL_LAYER LAYER "model"
+#define ADAPTER_LAYER LAYER "adapter"
+#define PROJECTOR_LAYER LAYER "projector"
 
 #define FORM_OLLAMA "write ollama:NAME:TAG, such as ollama:llama3:70b"
 #define FORM_HUB "write hf:ORG/REPO/FILE or hf:ORG/REPO@REVISION/FILE"
@@ -98,6 +104,36 @@ static bool path_inside(const char *s)
     return true;
 }
 
+/* A branch, tag or commit. A '/' in it is written as %2F, and becomes '/'. */
+static bool revision_take(const char *s, size_t n, char *out, size_t cap)
+{
+    size_t used = 0;
+    for (size_t at = 0;;) {
+        size_t word = 0;
+        while (at + word < n && s[at + word] != '%')
+            word++;
+        if (used >= cap || !word_take(s + at, word, out + used, cap - used))
+            return false;
+        used += word;
+        at += word;
+        if (at == n)
+            return true;
+        if (n - at < 3 || strncasecmp(s + at, "%2f", 3) != 0 || used + 1 >= cap)
+            return false;
+        out[used++] = '/';
+        at += 3;
+    }
+}
+
+void store_add_revision(struct str *out, const char *revision)
+{
+    for (; *revision; revision++)
+        if (*revision == '/')
+            str_adds(out, "%2F");
+        else
+            str_addc(out, *revision);
+}
+
 int store_parse_hub(const char *name, struct store_hub *out, struct err *e)
 {
     struct store_hub h = {.revision = "main"};
@@ -106,16 +142,43 @@ int store_parse_hub(const char *name, struct store_hub *out, struct err *e)
     size_t n = strcspn(repo, "/");
     const char *file = repo[n] ? repo + n + 1 : "";
     const char *at = memchr(repo, '@', n);
-    bool fine =
-        word_take(name, org, h.org, sizeof h.org) &&
-        word_take(repo, at ? (size_t)(at - repo) : n, h.repo, sizeof h.repo) &&
-        (!at || word_take(at + 1, n - (size_t)(at - repo) - 1, h.revision, sizeof h.revision)) &&
-        strlen(file) < sizeof h.file && path_inside(file);
+    bool fine = word_take(name, org, h.org, sizeof h.org) &&
+                word_take(repo, at ? (size_t)(at - repo) : n, h.repo, sizeof h.repo) &&
+                (!at || revision_take(at + 1, n - (size_t)(at - repo) - 1, h.revision,
+                                      sizeof h.revision)) &&
+                strlen(file) < sizeof h.file && path_inside(file);
     if (!fine)
         FAIL(e, ERR_USAGE, "'hf:%s' is no name of a file; " FORM_HUB, name);
     strcpy(h.file, file);
     *out = h;
     return 0;
+}
+
+int store_full_ollama(const struct store_ollama *o, struct str *out, struct err *e)
+{
+    str_addf(out, "ollama:%s/%s/%s:%s", o->registry, o->space, o->name, o->tag);
+    return str_ok(out, "a name", e);
+}
+
+int store_full_hub(const struct store_hub *h, struct str *out, struct err *e)
+{
+    str_addf(out, "hf:%s/%s@", h->org, h->repo);
+    store_add_revision(out, h->revision);
+    str_addf(out, "/%s", h->file);
+    return str_ok(out, "a name", e);
+}
+
+int store_file_ollama(const struct store_ollama *o, struct str *out, struct err *e)
+{
+    str_addf(out, "%s-%s.gguf", o->name, o->tag);
+    return str_ok(out, "a name", e);
+}
+
+int store_file_hub(const struct store_hub *h, struct str *out, struct err *e)
+{
+    const char *slash = strrchr(h->file, '/');
+    str_adds(out, slash ? slash + 1 : h->file);
+    return str_ok(out, "a name", e);
 }
 
 /* ---- small files and folders ----------------------------------------------------------------- */
@@ -198,6 +261,59 @@ static const char *list_text(struct list *l, const char *empty)
     return l->text.s;
 }
 
+/* ---- downloads ------------------------------------------------------------------------------- */
+
+struct download {
+    struct str path;  /* of the download of that name; "" = none */
+    struct str other; /* a file of the same name, whose record does not name it; "" = none */
+};
+
+static int find_download(const char *models, const struct str *file, const struct str *full,
+                         struct download *out, struct err *e)
+{
+    struct str at = STR_INIT;
+    struct stat st;
+    char sha256[65];
+    bool found = false;
+    int rc = 0;
+    if (!models || !file->len)
+        return 0;
+    str_addf(&at, "%s/%s", models, file->s);
+    TRY_DONE(str_ok(&at, "a path", e));
+    if (stat(at.s, &st) != 0 || !S_ISREG(st.st_mode))
+        goto done;
+    TRY_DONE(origin_find(at.s, full->s, &found, sha256, e));
+    struct str *to = found ? &out->path : &out->other;
+    str_adds(to, at.s);
+    rc = str_ok(to, "a path", e);
+done:
+    str_free(&at);
+    return rc;
+}
+
+static void download_free(struct download *d)
+{
+    str_free(&d->path);
+    str_free(&d->other);
+}
+
+/* The stores have no such model (rc, *e): takes the download, or adds to the message. */
+static int else_download(int rc, const struct download *d, struct str *path, struct err *e)
+{
+    if (d->path.len) {
+        str_adds(path, d->path.s);
+        return str_ok(path, "a path", e);
+    }
+    if (d->other.len) {
+        struct err why = *e;
+        err_set(e, rc,
+                "%.700s; %.200s is no download of that name, as far as a record says: give its "
+                "path to use it",
+                why.msg, d->other.s);
+    }
+    return rc;
+}
+
 /* ---- Ollama ---------------------------------------------------------------------------------- */
 
 static bool hex64(const char *s)
@@ -211,11 +327,18 @@ static int manifest_layer(const json_t *root, const char *path, const char **dig
 {
     const json_t *layers = json_object_get(root, "layers"), *one;
     size_t i, n = 0;
+    bool projector = false;
     json_array_foreach(layers, i, one)
     {
         const char *type = json_string_value(json_object_get(one, "mediaType"));
         const char *text = json_string_value(json_object_get(one, "digest"));
         json_int_t size = json_integer_value(json_object_get(one, "size"));
+        if (type && !strcmp(type, ADAPTER_LAYER))
+            FAIL(e, ERR_DATA,
+                 "%s: the model has an adapter (LoRA), which is not supported: merge it into the "
+                 "base model and take that GGUF file",
+                 path);
+        projector = projector || (type && !strcmp(type, PROJECTOR_LAYER));
         if (!type || strcmp(type, MODEL_LAYER) != 0)
             continue;
         if (!text || strncmp(text, "sha256:", 7) != 0 || !hex64(text + 7) || size < 1)
@@ -226,6 +349,9 @@ static int manifest_layer(const json_t *root, const char *path, const char **dig
     }
     if (n != 1)
         FAIL(e, ERR_DATA, "%s names %zu model files, must be 1", path, n);
+    if (projector)
+        log_warn("%s: the model has a projector for images, which is not used: only text is read",
+                 path);
     return 0;
 }
 
@@ -337,17 +463,31 @@ done:
 int store_find_ollama(const char *name, const struct source_places *p, struct str *path,
                       struct err *e)
 {
+    struct download d = {STR_INIT, STR_INIT};
+    struct str file = STR_INIT, full = STR_INIT;
+    struct err own;
     struct store_ollama o;
+    int rc = 0;
+    e = e ? e : &own;
     TRY(store_parse_ollama(name, &o, e));
     for (size_t i = 0; i < 3 && p->ollama[i]; i++) {
         bool found;
-        int rc = ollama_in(p->ollama[i], &o, &found, path, e);
+        rc = ollama_in(p->ollama[i], &o, &found, path, e);
         if (rc < 0)
             return err_wrap(e, rc, "ollama:%s", name);
         if (found)
             return 0;
     }
-    return ollama_absent(name, p, e);
+    TRY_DONE(store_file_ollama(&o, &file, e));
+    TRY_DONE(store_full_ollama(&o, &full, e));
+    TRY_DONE(find_download(p->models, &file, &full, &d, e));
+    rc = d.path.len ? ERR_NOINPUT : ollama_absent(name, p, e);
+    rc = else_download(rc, &d, path, e);
+done:
+    download_free(&d);
+    str_free(&file);
+    str_free(&full);
+    return rc;
 }
 
 /* ---- Hugging Face ---------------------------------------------------------------------------- */
@@ -379,19 +519,94 @@ static bool name_hub(const char *inside, struct str *out)
     return true;
 }
 
-/* ERR_NOINPUT: `lacks` is absent; lists the files below root. */
-static int hub_absent(const char *name, const char *lacks, const char *root, list_name form,
-                      struct err *e)
+/* ERR_NOINPUT: `lacks` is absent; lists the files below root. form NULL: no list is wanted.
+ * has_file: the name could be downloaded. */
+static int hub_absent(const char *name, bool has_file, const char *lacks, const char *root,
+                      list_name form, struct err *e)
 {
+    if (!form)
+        FAIL(e, ERR_NOINPUT, "%s in %s", lacks, root);
     struct list l = {.text = STR_INIT};
     list_below(root, "", DEPTH_MAX, form, &l);
-    err_set(e, ERR_NOINPUT, "%s in %s; there: %s; 'mas pull hf:%s' downloads a file", lacks, root,
-            list_text(&l, "no .gguf file"), name);
+    struct str advice = STR_INIT;
+    if (has_file)
+        str_addf(&advice, "'mas pull hf:%s' downloads a file", name);
+    else
+        str_adds(&advice, FORM_HUB);
+    err_set(e, ERR_NOINPUT, "%s in %s; there: %s; %s", lacks, root, list_text(&l, "no .gguf file"),
+            advice.failed ? FORM_HUB : advice.s);
+    str_free(&advice);
     str_free(&l.text);
     return ERR_NOINPUT;
 }
 
-/* The commit of a revision: what refs/REVISION says, or REVISION itself. */
+static bool name_any(const char *inside, struct str *out)
+{
+    str_adds(out, inside);
+    return true;
+}
+
+/* ERR_NOINPUT names the branches, tags and commits that are there. */
+static int revision_absent(const char *dir, const char *revision, struct list *commits,
+                           struct err *e)
+{
+    struct list refs = {.text = STR_INIT};
+    struct str at = STR_INIT;
+    str_addf(&at, "%s/refs", dir);
+    if (!at.failed)
+        list_below(at.s, "", DEPTH_MAX, name_any, &refs);
+    err_set(e, ERR_NOINPUT,
+            "there is no revision '%s' in %s; branches and tags there: %s; commits: %s; write a "
+            "'/' in a branch as %%2F",
+            revision, dir, list_text(&refs, "none"), list_text(commits, "none"));
+    str_free(&refs.text);
+    str_free(&at);
+    return ERR_NOINPUT;
+}
+
+/* A commit whose files are here, by its name or the first 7 digits or more of it. */
+static int hub_snapshot(const char *dir, const char *revision, struct str *out, struct err *e)
+{
+    size_t len = strlen(revision), hits = 0;
+    bool digits = len >= 7 && strspn(revision, "0123456789abcdef") == len;
+    struct list l = {.text = STR_INIT};
+    struct dirent **entry = NULL;
+    struct str at = STR_INIT;
+    int rc = 0, n = 0;
+    str_addf(&at, "%s/snapshots", dir);
+    TRY_DONE(str_ok(&at, "a path", e));
+    n = scandir(at.s, &entry, NULL, alphasort);
+    for (int i = 0; i < n; i++) {
+        const char *name = entry[i]->d_name;
+        if (name[0] == '.')
+            continue;
+        if (l.n++ < LIST_MAX)
+            str_addf(&l.text, "%s%s", l.text.len ? ", " : "", name);
+        if (!strcmp(name, revision) || (digits && !strncmp(name, revision, len))) {
+            hits = strcmp(name, revision) ? hits + 1 : 1;
+            str_clear(out);
+            str_adds(out, name);
+            if (name[len] == 0)
+                break;
+        }
+    }
+    if (!hits)
+        rc = revision_absent(dir, revision, &l, e);
+    else if (hits > 1)
+        rc = err_set(e, ERR_NOINPUT, "'%s' begins %zu commits in %s: %s; give more digits",
+                     revision, hits, at.s, list_text(&l, "none"));
+    else
+        rc = str_ok(out, "a commit", e);
+done:
+    for (int i = 0; i < n; i++)
+        mem_free(entry[i]);
+    mem_free(entry);
+    str_free(&l.text);
+    str_free(&at);
+    return rc;
+}
+
+/* The commit of a revision: the one that refs/REVISION names, or else REVISION itself. */
 static int hub_commit(const char *dir, const struct store_hub *h, struct str *out, struct err *e)
 {
     struct str at = STR_INIT, text = STR_INIT;
@@ -399,21 +614,15 @@ static int hub_commit(const char *dir, const struct store_hub *h, struct str *ou
     int rc = 0;
     str_addf(&at, "%s/refs/%s", dir, h->revision);
     TRY_DONE(str_ok(&at, "a path", e));
-    rc = read_small(at.s, &text, e);
-    if (rc < 0 && rc != ERR_NOINPUT)
+    if (stat(at.s, &st) != 0 || !S_ISREG(st.st_mode)) {
+        rc = hub_snapshot(dir, h->revision, out, e);
         goto done;
-    if (rc == 0) {
-        size_t n = strspn(text.s, "0123456789abcdefABCDEF");
-        if (n < 7 || text.s[n + strspn(text.s + n, "\r\n \t")])
-            TRY_DONE(err_set(e, ERR_DATA, "%s holds no commit", at.s));
-        str_add(out, text.s, n);
-    } else {
-        str_clear(&at);
-        str_addf(&at, "%s/snapshots/%s", dir, h->revision);
-        if (stat(at.s, &st) != 0 || !S_ISDIR(st.st_mode))
-            TRY_DONE(err_set(e, ERR_NOINPUT, "there is no revision '%s' in %s", h->revision, dir));
-        str_adds(out, h->revision);
     }
+    TRY_DONE(read_small(at.s, &text, e));
+    size_t n = strspn(text.s, "0123456789abcdefABCDEF");
+    if (n < 7 || text.s[n + strspn(text.s + n, "\r\n \t")])
+        TRY_DONE(err_set(e, ERR_DATA, "%s holds no commit", at.s));
+    str_add(out, text.s, n);
     rc = str_ok(out, "a commit", e);
 done:
     str_free(&at);
@@ -421,8 +630,9 @@ done:
     return rc;
 }
 
-static int hub_file(const char *name, const struct store_hub *h, const char *hub, struct str *path,
-                    struct err *e)
+/* brief: the caller has another file, so an error needs no list. */
+static int hub_file(const char *name, const struct store_hub *h, const char *hub, bool brief,
+                    struct str *path, struct err *e)
 {
     struct str dir = STR_INIT, commit = STR_INIT, at = STR_INIT;
     struct stat st;
@@ -430,16 +640,19 @@ static int hub_file(const char *name, const struct store_hub *h, const char *hub
     str_addf(&dir, "%s/models--%s--%s", hub, h->org, h->repo);
     TRY_DONE(str_ok(&dir, "a path", e));
     if (stat(dir.s, &st) != 0)
-        TRY_DONE(hub_absent(name, "there is no such model", hub, name_hub, e));
+        TRY_DONE(
+            hub_absent(name, *h->file, "there is no such model", hub, brief ? NULL : name_hub, e));
     TRY_DONE(hub_commit(dir.s, h, &commit, e));
     str_addf(&dir, "/snapshots/%s", commit.s);
     str_addf(&at, "%s/%s", dir.s, h->file);
     TRY_DONE(str_ok(&dir, "a path", e));
     TRY_DONE(str_ok(&at, "a path", e));
     if (!*h->file)
-        TRY_DONE(hub_absent(name, "no file is named", dir.s, name_gguf, e));
+        TRY_DONE(
+            hub_absent(name, *h->file, "no file is named", dir.s, brief ? NULL : name_gguf, e));
     if (stat(at.s, &st) != 0)
-        TRY_DONE(hub_absent(name, "there is no such file", dir.s, name_gguf, e));
+        TRY_DONE(hub_absent(name, *h->file, "there is no such file", dir.s,
+                            brief ? NULL : name_gguf, e));
     str_adds(path, at.s);
     rc = str_ok(path, "a path", e);
 done:
@@ -451,10 +664,25 @@ done:
 
 int store_find_hub(const char *name, const struct source_places *p, struct str *path, struct err *e)
 {
+    struct download d = {STR_INIT, STR_INIT};
+    struct str file = STR_INIT, full = STR_INIT;
+    struct err own;
     struct store_hub h;
+    int rc = 0;
+    e = e ? e : &own;
     TRY(store_parse_hub(name, &h, e));
-    if (!p->hub)
-        FAIL(e, ERR_NOINPUT, "hf:%s: no folder of a Hugging Face cache is known", name);
-    int rc = hub_file(name, &h, p->hub, path, e);
-    return rc < 0 ? err_wrap(e, rc, "hf:%s", name) : 0;
+    TRY_DONE(store_file_hub(&h, &file, e));
+    TRY_DONE(store_full_hub(&h, &full, e));
+    TRY_DONE(find_download(p->models, &file, &full, &d, e));
+    rc = p->hub ? hub_file(name, &h, p->hub, d.path.len > 0, path, e)
+                : err_set(e, ERR_NOINPUT, "no folder of a Hugging Face cache is known");
+    if (rc == ERR_NOINPUT)
+        rc = else_download(rc, &d, path, e);
+    if (rc < 0)
+        err_wrap(e, rc, "hf:%s", name);
+done:
+    download_free(&d);
+    str_free(&file);
+    str_free(&full);
+    return rc;
 }

@@ -83,6 +83,12 @@ refuses 66 'the server answers 416' 416
 refuses 66 'the server answers 418' 418
 refuses 75 'the server answers 500; try again later' 500
 refuses 75 'the server answers 429 (too many requests)' 429
+refuses 75 '(too many requests) and asks for a wait of 7200 s (at most 60 s are waited)' waitlong --tries 1
+began=$(date +%s%N)
+right wait
+[ $(($(date +%s%N) - began)) -gt 1900000000 ] || fault 'a server that asks for a wait was not waited for'
+expect 0 'asks for a wait of 2 s; try again later; another attempt' "$MAS" pull --tries 2 -o got.gguf "$at/wait/said/tales.gguf"
+rm got.gguf
 refuses 65 "the server sends no GGUF file: it begins with '<!DOCTYPE html>" html
 refuses 65 'the server sends the file compressed' gzip
 refuses 65 'is empty' empty
@@ -171,7 +177,7 @@ right ok
 
 # ---- a file that is here, folders, disk ----------------------------------------------------------------------------
 echo old >got.gguf
-expect 0 'got.gguf is here already' "${pull[@]}" "$at/ok/tales.gguf"
+expect 65 "got.gguf is here already, but may be another file: " "${pull[@]}" "$at/ok/tales.gguf"
 [ "$(cat got.gguf)" = old ] || fault 'a file that is here was replaced'
 expect 65 'no GGUF' "${pull[@]}" --force "$at/html/tales.gguf"
 [ "$(cat got.gguf)" = old ] || fault 'a failed download replaced a file'
@@ -199,12 +205,43 @@ else
     echo "not tried: no tmpfs can be mounted"
 fi
 
+# a file that is here must be the one that was asked for: whole, with the length and the digest that are known
+: >got.gguf
+expect 65 'it is empty: download incomplete; replace it with --force, or give another name with -o' "${pull[@]}" "$at/ok/tales.gguf"
+head -c 1000 "$model" >got.gguf
+expect 65 'got.gguf is here already, but may be another file' "${pull[@]}" "$at/ok/tales.gguf"
+cp "$model" got.gguf
+expect 0 'got.gguf is here already: its length is as it must be' "${pull[@]}" "$at/ok/tales.gguf"
+expect 65 "got.gguf has $bytes bytes, $at/ok/large.gguf has $(stat -c %s "$large")" "${pull[@]}" "$at/ok/large.gguf?x=secret"
+expect 0 'its sha256 is as it must be' "${pull[@]}" "$at/404/tales.gguf" --sha256 "$sha"
+expect 65 "got.gguf has sha256 $sha, must have 0000" "${pull[@]}" "$at/ok/tales.gguf" --sha256 "$(printf '%064d' 0)"
+expect 66 'cannot be compared with the one asked for' "${pull[@]}" "$at/404/tales.gguf"
+expect 75 'cannot be compared with the one asked for' "${pull[@]}" http://127.0.0.1:1/tales.gguf
+expect 65 'no server tells the length or the digest' "${pull[@]}" "$at/chunked/tales.gguf"
+expect 0 'its sha256 is as it must be' "${pull[@]}" hf:ann/Tales/tales.gguf
+printf '%064d' 0 >sha
+expect 65 "must have $(printf '%064d' 0) as $at/ann/Tales/resolve/dev/tales.gguf" "${pull[@]}" hf:ann/Tales@dev/tales.gguf
+printf '%s' "$sha" >sha
+cmp -s got.gguf "$model" || fault 'a comparison changed the file'
+none_of=$(ls -A | grep 'got.gguf.')
+[ -z "$none_of" ] || fault "a comparison left $none_of"
+rm got.gguf
+
 # ---- names ---------------------------------------------------------------------------------------------------------
 expect 64 "'llama3-9b' is no name of the list; did you mean 'llama3-8b'?" "$MAS" pull llama3-9b
 expect 64 'a second name' "$MAS" pull a b
 expect 64 'give the file' "$MAS" pull "$at/ok/tales"
-expect 64 '64 lower-case hex digits' "$MAS" pull "$at/ok/tales.gguf" --sha256 xyz
+expect 64 "--sha256 is 'xyz', must be 64 hex digits" "$MAS" pull "$at/ok/tales.gguf" --sha256 xyz
+right ok --sha256 "${sha^^}"
 expect 0 'medqa' "$MAS" pull
+expect 0 'configs/sources.yaml' "$MAS" pull --help
+# the name in an address: decoded, and safe
+cp "$model" 'www/a%20b.gguf' # the server decodes nothing
+expect 0 "models/a b.gguf: $bytes bytes" "$MAS" pull --quiet "$at/ok/a%20b.gguf"
+for name in ..%2Fx.gguf a%2fx.gguf %2Ex.gguf a%0Ax.gguf a%00.gguf a%1b%5B2J.gguf; do
+    expect 64 'names no .gguf file; give' "$MAS" pull --quiet "$at/ok/$name"
+done
+rm -r models
 expect 0 "models/tales.gguf: $bytes bytes" "$MAS" pull --quiet "$at/ok/tales.gguf?download=true"
 rm models/tales.gguf
 
@@ -237,6 +274,26 @@ cp "$large" www/big-00002-of-00002.gguf
 expect 0 'big-00002-of-00002.gguf' "$MAS" pull --quiet "$at/ok/big-00001-of-00002.gguf"
 cmp -s models/big-00001-of-00002.gguf "$model" && cmp -s models/big-00002-of-00002.gguf "$large" || fault 'parts are wrong'
 
+rm models/big*
+expect 64 'the address is one of 2 parts of a model' "$MAS" pull --quiet "$at/ok/big-00001-of-00002.gguf" -o foo.gguf
+expect 64 'leave out -o, or give a name that ends in -00001-of-00002.gguf' \
+    "$MAS" pull --quiet hf:ann/Big/big-00001-of-00002.gguf -o foo-00001-of-00003.gguf
+[ ! -e foo.gguf ] || fault 'one part passed for a model'
+: >log
+expect 0 'foo-00002-of-00002.gguf' "$MAS" pull --quiet "$at/ok/big-00002-of-00002.gguf?x=1" -o foo-00002-of-00002.gguf
+grep -q '^/ok/big-00001-of-00002.gguf ' log || fault "the first part was not asked for: $(cat log)"
+[ -e foo-00001-of-00002.gguf ] || fault 'a part is missing'
+sed "s|get: hf:bartowski/Qwen2.5-7B.*|get: $at/ok/big-00001-of-00002.gguf\n    file: one.gguf|" list.yaml >part.yaml
+expect 64 'each needs its own name; give -o a name' "$MAS" pull --quiet qwen2.5-7b --sources part.yaml
+
+# a name without a file; a branch with a '/'
+expect 66 "write hf:ORG/REPO/FILE" "$MAS" pull --quiet hf:ann/Tales
+: >log
+expect 0 'models/tales.gguf' "$MAS" pull --quiet hf:ann/Tales@refs%2Fpr%2F1/tales.gguf
+grep -q '^/ann/Tales/resolve/refs%2Fpr%2F1/tales.gguf ' log || fault "a branch with a slash: $(cat log)"
+expect 0 'models/tales.gguf: GGUF' "$MAS" inspect -m hf:ann/Tales@refs%2fpr%2F1/tales.gguf
+rm models/tales.gguf
+
 # Ollama's registry
 printf '{"layers":[{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:%s","size":%s}]}' "$sha" "$bytes" >manifest
 : >log
@@ -244,6 +301,51 @@ expect 0 "models/tales-8b.gguf: $bytes bytes, sha256 $sha as it must be" "$MAS" 
 grep -q "^/v2/library/tales/manifests/8b " log && grep -q "^/v2/library/tales/blobs/sha256:$sha " log || fault "registry: $(cat log)"
 printf '{"layers":[]}' >manifest
 expect 65 'names 0 model files' "$MAS" pull --quiet ollama:none
+printf '{"layers":[{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:%s","size":%s},
+    {"mediaType":"application/vnd.ollama.image.adapter","digest":"sha256:%s","size":9}]}' "$sha" "$bytes" "$sha" >manifest
+expect 65 'has an adapter (LoRA), which is not supported' "$MAS" pull --quiet ollama:tales:lora
+[ ! -e models/tales-lora.gguf ] || fault 'an adapter was left out'
+
+# a record says which names the file answers to: -m takes them, and a file of the same name from elsewhere is refused
+expect 0 'models/tales-8b.gguf: GGUF' "$MAS" inspect -m ollama:tales:8b
+expect 66 'models/tales-8b.gguf is no download of that name' "$MAS" inspect -m ollama:ann/tales:8b
+expect 66 'no model ollama:tales:9b' "$MAS" inspect -m ollama:tales:9b
+rm -rf models
+"$MAS" pull --quiet hf:ann/Tales@v2/sub/tales.gguf >/dev/null || fault 'no download'
+expect 0 'models/tales.gguf: GGUF' "$MAS" inspect -m hf:ann/Tales@v2/sub/tales.gguf
+expect 66 'models/tales.gguf is no download of that name' "$MAS" inspect -m hf:ann/Tales/sub/tales.gguf
+: >log
+expect 0 'is here already: its sha256 is as it must be' "$MAS" pull --quiet hf:ann/Tales@v2/sub/tales.gguf
+[ ! -s log ] || fault "a record does not suffice: $(cat log)"
+printf '%064d' 0 >sha
+expect 65 "must have $(printf '%064d' 0) as $at/ann/Other" "$MAS" pull --quiet hf:ann/Other/tales.gguf
+printf '%s' "$sha" >sha
+expect 0 'is here already: its sha256 is as it must be' "$MAS" pull --quiet hf:ann/Other/tales.gguf
+expect 0 'models/tales.gguf: GGUF' "$MAS" inspect -m hf:ann/Other/tales.gguf
+printf 'x' | dd of=models/tales.gguf bs=1 seek=100000 conv=notrunc 2>/dev/null
+expect 65 'is here already, but may be another file: models/tales.gguf has sha256' "$MAS" pull --quiet hf:ann/Other/tales.gguf
+expect 0 'as it must be' "$MAS" pull --quiet --force hf:ann/Other/tales.gguf
+cp "$large" models/tales.gguf # a record of another length does not count
+expect 66 'is no download of that name' "$MAS" inspect -m hf:ann/Other/tales.gguf
+for record in '' "sha256 $sha" "sha256 x
+bytes $bytes
+from hf:ann/Other@main/tales.gguf"; do
+    printf '%s' "$record" >models/.tales.gguf.from
+    cp "$model" models/tales.gguf
+    expect 66 'is no download of that name' "$MAS" inspect -m hf:ann/Other/tales.gguf
+done
+expect 0 'as it must be' "$MAS" pull --quiet hf:ann/Other/tales.gguf
+expect 0 'models/tales.gguf: GGUF' "$MAS" inspect -m hf:ann/Other/tales.gguf
+# another file under that name has no record
+expect 0 'models/tales.gguf: ' "$MAS" pull --quiet --force "$at/ok/tales.gguf" -o models/tales.gguf
+expect 66 'is no download of that name' "$MAS" inspect -m hf:ann/Other/tales.gguf
+# parts have a record each
+cp "$model" www/big-00002-of-00002.gguf # the server names one digest for all files
+expect 0 'big-00002-of-00002.gguf' "$MAS" pull --quiet hf:ann/Big/big-00001-of-00002.gguf
+: >log
+expect 0 'big-00002-of-00002.gguf is here already' "$MAS" pull --quiet hf:ann/Big/big-00001-of-00002.gguf
+[ ! -s log ] || fault "records of parts do not suffice: $(cat log)"
+rm -rf models
 
 # questions: length, digest and form
 sed "s|https://raw.*|$at/ok/page.gguf|" list.yaml >data.yaml

@@ -141,6 +141,11 @@ def serve(out, path, headers):
         send(head(kind, "Content-Length: 5") + b"sorry")
     elif kind == "busy":  # 503 once
         send(head(503, "Content-Length: 0")) if turn < 2 else part()
+    elif kind in ("wait", "waitlong"):  # 429 with a wait, always or once
+        if kind == "waitlong" or turn < 2:
+            send(head(429, f"Retry-After: {2 if kind == 'wait' else 7200}", "Content-Length: 0"))
+        else:
+            part()
     elif kind == "html":
         page = b"<!DOCTYPE html><html>Please log in</html>" + b" " * size
         send(head(200, f"Content-Length: {len(page)}") + page)

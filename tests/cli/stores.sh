@@ -56,6 +56,13 @@ expect 65 'no sha256 digest and size' "$MAS" inspect -m ollama:up
 printf '{"layers": [' >"$store/manifests/registry.ollama.ai/library/up/latest"
 expect 65 'is no manifest: line 1' "$MAS" inspect -m ollama:up
 cp "$model" "$store/blobs/sha256-$hex"
+# a layer that changes the model is refused; one for images is not used, and a warning says so
+manifest registry.ollama.ai/library/lora/latest "$main" "$(layer adapter sha256:11 5)"
+expect 65 'the model has an adapter (LoRA), which is not supported' "$MAS" inspect -m ollama:lora
+manifest registry.ollama.ai/library/eyes/latest "$(layer projector sha256:11 5)" "$main" "$(layer license sha256:11 5)"
+expect 0 'the model has a projector for images, which is not used' "$MAS" inspect -m ollama:eyes
+expect 0 'GGUF version 3' "$MAS" inspect -m ollama:eyes
+rm -r "$store/manifests/registry.ollama.ai/library/lora" "$store/manifests/registry.ollama.ai/library/eyes"
 
 # ---- the Hugging Face cache ----------------------------------------------------------------------------
 hub=$HOME/.cache/huggingface/hub
@@ -76,6 +83,22 @@ expect 66 'there is no such file in' "$MAS" inspect -m hf:ann/Tales-GGUF/other.g
 expect 66 "there: sub/deep.gguf, tales.gguf; 'mas pull hf:ann/Tales-GGUF/other.gguf' downloads a file" \
     "$MAS" inspect -m hf:ann/Tales-GGUF/other.gguf
 expect 66 'no file is named' "$MAS" inspect -m hf:ann/Tales-GGUF
+expect 66 "there: sub/deep.gguf, tales.gguf; write hf:ORG/REPO/FILE" "$MAS" inspect -m hf:ann/Tales-GGUF
+expect 66 "there: hf:ann/Tales-GGUF/sub/deep.gguf, hf:ann/Tales-GGUF/tales.gguf; write hf:ORG/REPO/FILE" \
+    "$MAS" inspect -m hf:bob/Tales-GGUF
+expect 0 'GGUF version 3' "$MAS" inspect -m hf:ann/Tales-GGUF@${commit:0:7}/tales.gguf
+expect 66 "there is no revision '012345' in $repo" "$MAS" inspect -m hf:ann/Tales-GGUF@012345/tales.gguf
+mkdir "$repo/snapshots/${commit:0:10}ff" "$repo/refs/feature"
+expect 66 "'${commit:0:7}' begins 2 commits in $repo/snapshots" "$MAS" inspect -m hf:ann/Tales-GGUF@${commit:0:7}/tales.gguf
+expect 0 'GGUF version 3' "$MAS" inspect -m hf:ann/Tales-GGUF@${commit:0:11}/tales.gguf
+rmdir "$repo/snapshots/${commit:0:10}ff"
+printf %s $commit >"$repo/refs/feature/x"
+expect 66 "branches and tags there: feature/x, main, v2; commits: $commit; write a '/' in a branch as %2F" \
+    "$MAS" inspect -m hf:ann/Tales-GGUF@feature/x/tales.gguf
+expect 0 'GGUF version 3' "$MAS" inspect -m hf:ann/Tales-GGUF@feature%2Fx/tales.gguf
+for name in %2Fx x%2F x%2F%2Fx x%2F..%2Fx x%2 x%41; do
+    expect 64 'write hf:ORG/REPO/FILE' "$MAS" inspect -m "hf:ann/Tales-GGUF@$name/tales.gguf"
+done
 expect 66 "there is no revision 'v1' in $repo" "$MAS" inspect -m hf:ann/Tales-GGUF@v1/tales.gguf
 expect 66 'there is no such file in' "$MAS" inspect -m hf:ann/Tales-GGUF@v2/tales.gguf
 expect 66 "there is no such model in $hub; there: hf:ann/Tales-GGUF/sub/deep.gguf, hf:ann/Tales-GGUF/tales.gguf" \
@@ -143,8 +166,19 @@ list '^  models: models' "  models: $dir/store"
 expect 66 "there is no $dir/store/Meta-Llama-3-8B-Instruct-Q4_K_M.gguf" "$MAS" inspect -m llama3-8b
 list '^mirrors:' 'mirror:'
 expect 78 "list.yaml: the list has an unknown key 'mirror'; known: folders servers mirrors" "$MAS" inspect -m llama3-8b
+printf 'folders: {models: %s/mine, data: data}\n' "$dir" >list.yaml # other sections are those of the program
+expect 66 "there is no $dir/mine/Meta-Llama-3-8B-Instruct-Q4_K_M.gguf" "$MAS" inspect -m llama3-8b
+printf 'models: {own: {get: hf:a/b/c.gguf}}\n' >list.yaml
+expect 66 "model 'own' is not here: there is no models/c.gguf" "$MAS" inspect -m own
+expect 66 "cannot open model 'llama3-8b': No such file" "$MAS" inspect -m llama3-8b
+printf 'folders: {models: x}\n' >list.yaml
+expect 78 "list.yaml: folders: 'data' is missing" "$MAS" inspect -m llama3-8b
+printf 'models: {own: {file: c.gguf}}\n' >list.yaml
+expect 78 "list.yaml: own: 'get' is missing" "$MAS" inspect -m llama3-8b
+printf 'folders: models\n' >list.yaml
+expect 78 'list.yaml: folders must be a mapping' "$MAS" inspect -m llama3-8b
 list '    sha256: c3' '    sha256: xx'
-expect 78 'medqa: sha256 must be 64' "$MAS" inspect -m llama3-8b
+expect 78 'must be 64 hex digits' "$MAS" inspect -m llama3-8b
 list '    bytes: 2075679' '    bytes: 2 MB'
 expect 78 "medqa: bytes is '2 MB', must be a whole number" "$MAS" inspect -m llama3-8b
 list '    file: medqa_' '    file: ../medqa_'

@@ -51,6 +51,12 @@ static int find_absent(void *arg)
     return rc == ERR_NOMEM || other == ERR_NOMEM ? ERR_NOMEM : 0;
 }
 
+static int find_pulled(void *arg)
+{
+    (void)arg;
+    return find("hf:a/b/pulled.gguf");
+}
+
 static int read_list(void *arg)
 {
     struct err e = {0};
@@ -71,7 +77,7 @@ static void every_failed_allocation_is_an_error_and_nothing_leaks(void **state)
     test_mkdir(dir);
     snprintf(root, sizeof root, "%s/o", dir);
     snprintf(hub, sizeof hub, "%s/h", dir);
-    places = (struct source_places){.ollama = {root}, .hub = hub};
+    places = (struct source_places){.ollama = {root}, .hub = hub, .models = hub};
     assert_int_equal(test_run(&out,
                               "mkdir -p %s/manifests/registry.ollama.ai/library/m %s/blobs "
                               "%s/models--a--b/refs %s/models--a--b/snapshots/abcdef0",
@@ -87,9 +93,14 @@ static void every_failed_allocation_is_an_error_and_nothing_leaks(void **state)
     write_file(path, "abcdef0");
     snprintf(path, sizeof path, "%s/models--a--b/snapshots/abcdef0/m.gguf", hub);
     write_file(path, "x");
+    snprintf(path, sizeof path, "%s/pulled.gguf", hub);
+    write_file(path, "x");
+    snprintf(path, sizeof path, "%s/.pulled.gguf.from", hub);
+    write_file(path, "sha256 " HEX "\nbytes 1\nfrom hf:a/b@main/pulled.gguf\n");
     for (int sticky = 0; sticky <= 1; sticky++) {
         assert_true(oom_loop(find_ollama, NULL, sticky) >= 2);
         assert_true(oom_loop(find_hub, NULL, sticky) >= 3);
+        assert_true(oom_loop(find_pulled, NULL, sticky) >= 3);
         assert_true(oom_loop(read_list, NULL, sticky) >= 5);
     }
     assert_int_equal(find_absent(NULL), 0);

@@ -16,7 +16,9 @@
 #include "cmd.h"
 #include "medqa.h"
 #include "mem.h"
+#include "origin.h"
 #include "pull.h"
+#include "sha256.h"
 #include "sources.h"
 #include "store.h"
 #include "zio.h"
@@ -45,7 +47,10 @@ static const struct argp_option rows[] = {
     {"force", KEY_FORCE, 0, 0, "replace a file that is here already", 0},
     {"sha256", KEY_SHA256, "HEX", 0, "digest that the file must have", 0},
     {"sources", KEY_SOURCES, "FILE", 0,
-     "list of names, mirrors and tokens; default: $MAS_SOURCES, or the list in the program", 0},
+     "list of names, mirrors and tokens (form: configs/sources.yaml); default: $MAS_SOURCES, or "
+     "the "
+     "list in the program",
+     0},
     {"tries", KEY_TRIES, "N", 0,
      "attempts without one new byte before it gives up, for each address (default 8)", 0},
     {"stall", KEY_STALL, "SECONDS", 0,
@@ -160,7 +165,7 @@ static void on_progress(const struct pull_progress *p, void *user)
         return;
     if (p->phase == PULL_WAIT) {
         show_end(s);
-        fprintf(stderr, "%s: %s; another attempt\n", s->file, p->why);
+        fprintf(stderr, "%s: %s; another attempt\n", s->file ? s->file : "mas", p->why);
         return;
     }
     if (now - s->last_ns < (s->terminal ? BAR_EVERY : LINE_EVERY))
@@ -241,9 +246,12 @@ static int tokens_read(struct sources *s, struct pull_options *o, struct err *e)
 struct target { /* one file to download */
     const char *url[URL_MAX];
     size_t n_url;
+    const char *from[URL_MAX]; /* the addresses as a record has them (origin.h) */
+    size_t n_from;
     const char *file; /* its name */
     const char *sha256;
     uint64_t bytes;
+    int parts; /* of the model, as the address names them; 0: it names none */
     bool data;
 };
 
@@ -278,6 +286,38 @@ static int add_url(struct job *j, const char *url, struct err *e)
     return 0;
 }
 
+/* Keeps a text that may have failed, and frees it; NULL when memory is out. */
+static const char *keep(struct job *j, struct str *text)
+{
+    const char *kept = text->failed ? NULL : arena_strndup(&j->s.words, text->s, text->len);
+    str_free(text);
+    return kept;
+}
+
+/* Position of "-00001-of-00002.gguf" at the end of a name; *n: parts. NULL: it has none. */
+static const char *split_tail(const char *name, int *n)
+{
+    size_t len = strlen(name);
+    int no, count, end = 0;
+    const char *tail = len > 20 ? name + len - 20 : NULL;
+    if (!tail || sscanf(tail, "-%5d-of-%5d.gguf%n", &no, &count, &end) != 2 || end != 20 ||
+        no < 1 || count < no || count > PARTS_MAX)
+        return NULL;
+    *n = count;
+    return tail;
+}
+
+/* Adds a full name for the record. */
+static int add_from(struct job *j, struct str *text, struct err *e)
+{
+    const char *kept = keep(j, text);
+    if (!kept)
+        return no_room(e);
+    if (j->t.n_from < URL_MAX)
+        j->t.from[j->t.n_from++] = kept;
+    return 0;
+}
+
 /* Appends a path to an address; other bytes than those of names become %XX. */
 static void add_escaped(struct str *url, const char *path)
 {
@@ -291,18 +331,22 @@ static void add_escaped(struct str *url, const char *path)
 static int add_hub(struct job *j, const char *name, struct err *e)
 {
     struct store_hub h;
-    struct str url = STR_INIT;
+    struct str url = STR_INIT, file = STR_INIT, full = STR_INIT;
     TRY(store_parse_hub(name, &h, e));
-    if (!*h.file)
-        FAIL(e, ERR_USAGE, "'hf:%s' names no file; write hf:ORG/REPO/FILE", name);
-    str_addf(&url, "%s/%s/%s/resolve/%s/", j->s.hf, h.org, h.repo, h.revision);
+    if (!*h.file) /* the search says how to name one, and which are here */
+        return store_find_hub(name, &j->s.places, &file, e);
+    str_addf(&url, "%s/%s/%s/resolve/", j->s.hf, h.org, h.repo);
+    store_add_revision(&url, h.revision);
+    str_addc(&url, '/');
     add_escaped(&url, h.file);
-    const char *kept = url.failed ? NULL : arena_strndup(&j->s.words, url.s, url.len);
+    (void)split_tail(h.file, &j->t.parts);
+    const char *kept = keep(j, &url);
     if (!j->t.file) {
-        const char *slash = strrchr(h.file, '/'), *file = slash ? slash + 1 : h.file;
-        j->t.file = arena_strndup(&j->s.words, file, strlen(file));
+        (void)store_file_hub(&h, &file, NULL); /* keep sees a failure */
+        j->t.file = keep(j, &file);
     }
-    str_free(&url);
+    (void)store_full_hub(&h, &full, NULL);
+    TRY(add_from(j, &full, e));
     return kept && j->t.file ? add_url(j, kept, e) : no_room(e);
 }
 
@@ -317,7 +361,7 @@ static const char *registry_of(struct job *j, const struct store_ollama *o)
 static int add_ollama(struct job *j, const char *name, struct err *e)
 {
     struct store_ollama o;
-    struct str json = STR_INIT;
+    struct str json = STR_INIT, file = STR_INIT, full = STR_INIT;
     char hex[65];
     uint64_t bytes = 0;
     int rc = 0;
@@ -336,12 +380,41 @@ static int add_ollama(struct job *j, const char *name, struct err *e)
     url = arena_printf(&j->s.words, "%s/v2/%s/%s/blobs/sha256:%s", server, o.space, o.name, hex);
     j->t.sha256 = arena_strndup(&j->s.words, hex, 64);
     j->t.bytes = bytes;
-    if (!j->t.file)
-        j->t.file = arena_printf(&j->s.words, "%s-%s.gguf", o.name, o.tag);
+    if (!j->t.file) {
+        (void)store_file_ollama(&o, &file, NULL); /* keep sees a failure */
+        j->t.file = keep(j, &file);
+    }
+    (void)store_full_ollama(&o, &full, NULL);
+    TRY_DONE(add_from(j, &full, e));
     rc = url && j->t.sha256 && j->t.file ? add_url(j, url, e) : no_room(e);
 done:
     str_free(&json);
     return rc;
+}
+
+static int hex_value(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+/* The name of a file in an address, %XX decoded. It may have any byte: place_of checks it. */
+static const char *web_name(struct job *j, const char *s, size_t n)
+{
+    struct str name = STR_INIT;
+    for (size_t i = 0; i < n; i++) {
+        int high = s[i] == '%' && n - i > 2 ? hex_value(s[i + 1]) : -1;
+        int low = high >= 0 ? hex_value(s[i + 2]) : -1;
+        if (low < 0) {
+            str_addc(&name, s[i]);
+            continue;
+        }
+        /* a NUL would end the name: it stays a character that no name may have */
+        str_addc(&name, high || low ? (char)(high * 16 + low) : '\n');
+        i += 2;
+    }
+    return keep(j, &name);
 }
 
 static int add_web(struct job *j, const char *url, struct err *e)
@@ -349,13 +422,20 @@ static int add_web(struct job *j, const char *url, struct err *e)
     const char *path = strstr(url, "://") + 3;
     size_t end = strcspn(path, "?#");
     const char *slash = NULL;
+    struct str full = STR_INIT;
+    char hex[65];
     for (const char *p = path; p < path + end; p++)
         slash = *p == '/' ? p : slash;
-    if (!j->t.file && slash && slash + 1 < path + end) {
-        j->t.file = arena_strndup(&j->s.words, slash + 1, (size_t)(path + end - slash) - 1);
-        if (!j->t.file)
+    if (slash && slash + 1 < path + end) {
+        const char *file = web_name(j, slash + 1, (size_t)(path + end - slash) - 1);
+        if (!file)
             return no_room(e);
+        (void)split_tail(file, &j->t.parts);
+        j->t.file = j->t.file ? j->t.file : file;
     }
+    TRY(sha256_hex(url, strlen(url), hex, e));
+    str_addf(&full, "web:%s", hex);
+    TRY(add_from(j, &full, e));
     return add_url(j, url, e);
 }
 
@@ -392,7 +472,6 @@ static int unknown_name(const struct sources *s, const char *name, struct err *e
 static int find_target(struct job *j, const struct options *o, struct err *e)
 {
     const struct sources_entry *n = sources_find(&j->s, o->name);
-    j->t.sha256 = o->sha256;
     if (!n) {
         if (strncmp(o->name, "hf:", 3) != 0 && strncmp(o->name, "ollama:", 7) != 0 &&
             !is_web(o->name))
@@ -438,6 +517,15 @@ static bool ends(const char *s, const char *tail)
     return n >= m && !strcmp(s + n - m, tail);
 }
 
+/* A name may not lead to another folder, hide the file or draw on a terminal. */
+static bool name_is_safe(const char *name)
+{
+    for (const char *p = name; *p; p++)
+        if (iscntrl((unsigned char)*p) || *p == '/')
+            return false;
+    return *name && *name != '.';
+}
+
 /* The path that the file gets; makes its folder. */
 static int place_of(struct job *j, const struct options *o, struct str *path, struct err *e)
 {
@@ -446,7 +534,7 @@ static int place_of(struct job *j, const struct options *o, struct str *path, st
         str_adds(path, o->out);
         return str_ok(path, "a path", e);
     }
-    if (!file || file[0] == '.' || (!j->t.data && !ends(file, ".gguf")))
+    if (!file || !name_is_safe(file) || (!j->t.data && !ends(file, ".gguf")))
         FAIL(e, ERR_USAGE, "'%s' names no .gguf file; give the file's name with -o FILE", o->name);
     const char *folder = j->t.data ? j->s.data : j->s.places.models;
     TRY(make_folders(folder, e));
@@ -472,17 +560,49 @@ static int check_questions(const char *path, void *user, struct err *e)
     return 0;
 }
 
-/* True when the file is here already. ERR_DATA: with another length. */
-static int is_here(const struct job *j, const char *path, const struct options *o, bool *here,
-                   struct err *e)
+static bool is_file(const char *path)
 {
     struct stat st;
-    *here = !o->force && stat(path, &st) == 0 && S_ISREG(st.st_mode);
-    if (*here && j->t.bytes && (uint64_t)st.st_size != j->t.bytes)
-        FAIL(e, ERR_DATA,
-             "%s is here already, but has %" PRIu64 " bytes and must have %" PRIu64
-             "; replace it with --force",
-             path, (uint64_t)st.st_size, j->t.bytes);
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Downloads in their usual place have a record, other files none. It serves a later call, so a
+ * failure is said and does no harm to the download. */
+static void record(const struct job *j, const char *path, const char sha256[65],
+                   const struct options *o)
+{
+    struct err e = {.code = 0};
+    int rc = o->out ? origin_drop(path, &e) : origin_save(path, sha256, j->t.from, j->t.n_from, &e);
+    if (rc < 0)
+        fprintf(stderr, "note: the record of where %s comes from is not right: %s\n", path, e.msg);
+}
+
+/* The file is here already: it must be the one that was asked for. A record of its download gives
+ * the digest; without one the servers are asked. */
+static int keep_file(struct job *j, struct pull_file *f, const struct options *o, struct err *e)
+{
+    struct err why = {.code = 0};
+    struct pull_result r;
+    bool recorded = false;
+    char sha256[65];
+    for (size_t i = 0; !o->out && !recorded && i < j->t.n_from; i++)
+        TRY(origin_find(f->path, j->t.from[i], &recorded, sha256, e));
+    if (recorded && !f->sha256)
+        f->sha256 = sha256;
+    int rc = pull_compare(f, &j->pull, &r, &why);
+    show_end(&j->show);
+    if (rc == ERR_DATA)
+        FAIL(e, rc,
+             "%s is here already, but may be another file: %.700s; replace it with --force, or "
+             "give another name with -o",
+             f->path, why.msg);
+    if (rc < 0)
+        FAIL(e, rc, "%s is here already, but cannot be compared with the one asked for: %.700s",
+             f->path, why.msg);
+    printf("%s is here already: its %s is as it must be\n", f->path,
+           r.proven ? "sha256" : "length");
+    if (!recorded && !o->out)
+        record(j, f->path, r.sha256, o);
     return 0;
 }
 
@@ -495,40 +615,24 @@ static int fetch(struct job *j, const char *path, const struct options *o, struc
                           .bytes = j->t.bytes,
                           .gguf = !j->t.data && ends(j->t.file ? j->t.file : path, ".gguf")};
     struct pull_result r;
-    bool here;
-    TRY(is_here(j, path, o, &here, e));
-    if (here) {
-        printf("%s is here already\n", path);
-        return 0;
-    }
     f.check = f.gguf ? check_model : j->t.data ? check_questions : NULL;
     j->show.file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     j->show.rate = 0;
     j->show.mark = 0;
     j->show.mark_ns = j->show.last_ns = clock_ns();
+    if (!o->force && is_file(path))
+        return keep_file(j, &f, o, e);
     int rc = pull_file(&f, &j->pull, &r, e);
     show_end(&j->show);
     if (rc < 0)
         return rc;
     printf("%s: %" PRIu64 " bytes, sha256 %s%s\n", path, r.bytes, r.sha256,
            r.proven ? " as it must be" : "; no digest is known to compare it with");
+    record(j, path, r.sha256, o);
     return 0;
 }
 
 /* ---- models in several files ----------------------------------------------------------------- */
-
-/* Position of "-00001-of-00002.gguf" at the end of a name; *n: parts. NULL: it has none. */
-static const char *split_tail(const char *name, int *n)
-{
-    size_t len = strlen(name);
-    int no, count, end = 0;
-    const char *tail = len > 20 ? name + len - 20 : NULL;
-    if (!tail || sscanf(tail, "-%5d-of-%5d.gguf%n", &no, &count, &end) != 2 || end != 20 ||
-        no < 1 || count < no || count > PARTS_MAX)
-        return NULL;
-    *n = count;
-    return tail;
-}
 
 /* The name with another number of its part; NULL when memory is out. */
 static const char *split_name(struct job *j, const char *name, int no, int n)
@@ -538,6 +642,22 @@ static const char *split_name(struct job *j, const char *name, int no, int n)
     if (!tail || all != n)
         return name;
     return arena_printf(&j->s.words, "%.*s-%05d-of-%05d.gguf", (int)(tail - name), name, no, n);
+}
+
+/* The address with another number of its part, which a query may follow; NULL as of split_name. */
+static const char *split_url(struct job *j, const char *url, int no, int n)
+{
+    size_t len = strcspn(url, "?#");
+    const char *path = arena_strndup(&j->s.words, url, len);
+    path = path ? split_name(j, path, no, n) : NULL;
+    return path && url[len] ? arena_printf(&j->s.words, "%s%s", path, url + len) : path;
+}
+
+/* The name for the record of a part. An address of the web is one hash: the number follows it. */
+static const char *part_from(struct job *j, const char *from, int no, int n)
+{
+    return strncmp(from, "web:", 4) ? split_name(j, from, no, n)
+                                    : arena_printf(&j->s.words, "%s-%d", from, no);
 }
 
 /* Downloads every part. A digest and a size on the list are those of one file. */
@@ -552,8 +672,13 @@ static int fetch_parts(struct job *j, const char *path, int n, const struct opti
         const char *at = split_name(j, path, no, n);
         j->t.file = split_name(j, first.file, no, n);
         for (size_t i = 0; i < first.n_url; i++) {
-            j->t.url[i] = split_name(j, first.url[i], no, n);
+            j->t.url[i] = split_url(j, first.url[i], no, n);
             if (!j->t.url[i])
+                return no_room(e);
+        }
+        for (size_t i = 0; i < first.n_from; i++) {
+            j->t.from[i] = part_from(j, first.from[i], no, n);
+            if (!j->t.from[i])
                 return no_room(e);
         }
         if (!at || !j->t.file)
@@ -582,21 +707,24 @@ static int show_list(const struct sources *s, struct err *e)
 static int pull(struct job *j, const struct options *o, struct err *e)
 {
     struct str path = STR_INIT;
-    int rc = 0, n;
+    int rc = 0, n = 0;
     TRY_DONE(sources_open(o->list, &j->s, e));
     if (!o->name) {
         rc = show_list(&j->s, e);
         goto done;
     }
-    if (o->sha256 && (strlen(o->sha256) != 64 || strspn(o->sha256, "0123456789abcdef") != 64))
-        TRY_DONE(err_set(e, ERR_USAGE, "--sha256 is '%s'; it takes 64 lower-case hex digits",
-                         o->sha256));
+    if (o->sha256)
+        TRY_DONE(sources_digest(&j->s, o->sha256, &j->t.sha256, "--sha256", e));
     TRY_DONE(tokens_read(&j->s, &j->pull, e));
     TRY_DONE(find_target(j, o, e));
     TRY_DONE(place_of(j, o, &path, e));
-    rc = j->t.file && !j->t.data && split_tail(j->t.file, &n) && split_tail(path.s, &n)
-             ? fetch_parts(j, path.s, n, o, e)
-             : fetch(j, path.s, o, e);
+    if (j->t.parts > 1 && (!split_tail(path.s, &n) || n != j->t.parts))
+        TRY_DONE(err_set(e, ERR_USAGE,
+                         "cannot write %s: the address is one of %d parts of a model, and each "
+                         "needs its own name; %s a name that ends in -00001-of-%05d.gguf",
+                         path.s, j->t.parts, o->out ? "leave out -o, or give" : "give -o",
+                         j->t.parts));
+    rc = j->t.parts > 1 ? fetch_parts(j, path.s, j->t.parts, o, e) : fetch(j, path.s, o, e);
 done:
     str_free(&path);
     return rc;

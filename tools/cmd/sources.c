@@ -1,5 +1,6 @@
 #include "sources.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -68,6 +69,8 @@ static int text_of(struct reading *r, const char *where, const json_t *o, const 
     *out = NULL;
     if (!v && !needed)
         return 0;
+    if (!v)
+        BAD(r, "%s: %s: '%s' is missing", r->name, where, key);
     if (!text || !*text)
         BAD(r, "%s: %s: '%s' must be a text", r->name, where, key);
     *out = keep(r, text);
@@ -81,6 +84,8 @@ static int texts_of(struct reading *r, const char *where, const json_t *o, const
     const json_t *v = json_object_get(o, key), *one = v;
     size_t count = json_is_array(v) ? json_array_size(v) : 1;
     const char **text = room(r, count, sizeof *text);
+    if (!v)
+        BAD(r, "%s: %s: '%s' is missing", r->name, where, key);
     if (!text)
         return no_memory(r);
     for (size_t i = 0; i < count; i++) {
@@ -176,8 +181,6 @@ static int entry_check(struct reading *r, const struct sources_entry *n, const c
     if (n->file[0] == '.' || n->file[strcspn(n->file, "/")] || !*n->file)
         BAD(r, "%s: %s: '%s' is no name of a file; give one with 'file'", r->name, n->name,
             n->file);
-    if (n->sha256 && (strlen(n->sha256) != 64 || strspn(n->sha256, "0123456789abcdef") != 64))
-        BAD(r, "%s: %s: sha256 must be 64 lower-case hex digits", r->name, n->name);
     if (bytes && !str_to_i64(bytes, 1, INT64_MAX, &size))
         BAD(r, "%s: %s: bytes is '%s', must be a whole number from 1", r->name, n->name, bytes);
     return 0;
@@ -199,6 +202,13 @@ static int entry_of(struct reading *r, const char *name, const json_t *o, struct
     if (!n->file)
         n->file = strrchr(n->get[0], '/') ? strrchr(n->get[0], '/') + 1 : "";
     TRY(entry_check(r, n, bytes));
+    if (n->sha256) {
+        struct err why = {.code = 0};
+        int rc = sources_digest(r->s, n->sha256, &n->sha256, "sha256", &why);
+        if (rc < 0)
+            return err_set(r->e, rc == ERR_USAGE ? ERR_CONFIG : rc, "%s: %s: %s", r->name, n->name,
+                           why.msg);
+    }
     if (bytes)
         (void)str_to_i64(bytes, 1, INT64_MAX, &size); /* entry_check has seen it */
     n->bytes = (uint64_t)size;
@@ -303,6 +313,39 @@ static int read_list(const char *file, struct str *json, struct err *e)
     return rc;
 }
 
+int sources_digest(struct sources *s, const char *text, const char **out, const char *of,
+                   struct err *e)
+{
+    size_t n = strlen(text);
+    if (n != 64 || strspn(text, "0123456789abcdefABCDEF") != 64)
+        FAIL(e, ERR_USAGE, "%s is '%s', must be 64 hex digits", of, text);
+    char *kept = arena_strndup(&s->words, text, n);
+    if (!kept)
+        return NOMEM(e, n, "a digest");
+    for (char *p = kept; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    *out = kept;
+    return 0;
+}
+
+/* Adds the sections that the list lacks, from the list in the program. */
+static int add_sections(json_t *root, struct err *e)
+{
+    struct str json = STR_INIT;
+    json_t *own = NULL;
+    int rc = 0;
+    if (!json_is_object(root))
+        return 0; /* list_of refuses it */
+    TRY_DONE(read_list(NULL, &json, e));
+    own = json_loadb(json.s, json.len, 0, NULL);
+    if (!own || json_object_update_missing(root, own) != 0)
+        rc = NOMEM(e, json.len, "the list of downloads");
+done:
+    json_decref(own);
+    str_free(&json);
+    return rc;
+}
+
 int sources_open(const char *file, struct sources *out, struct err *e)
 {
     struct sources s = {.data = NULL};
@@ -317,6 +360,8 @@ int sources_open(const char *file, struct sources *out, struct err *e)
     root = json_loadb(json.s, json.len, 0, NULL);
     if (!root)
         TRY_DONE(NOMEM(e, json.len, "the list of downloads"));
+    if (file)
+        TRY_DONE(add_sections(root, e));
     struct reading r = {.s = &s, .name = file ? file : LIST, .e = e};
     TRY_DONE(list_of(&r, root));
     find_folders(&s);

@@ -48,8 +48,12 @@ struct sources {
     struct arena words;
 };
 
-/* file: the list; NULL = MAS_SOURCES, or the one in the program. ERR_NOINPUT; ERR_CONFIG names the
- * file and the key. */
+/* A sha256 that a person wrote: 64 hex digits, in lower case in *out. ERR_USAGE begins with
+ * `of`. */
+int sources_digest(struct sources *s, const char *text, const char **out, const char *of,
+                   struct err *e);
+/* file: the list; NULL = MAS_SOURCES, or the one in the program. A section that the list leaves out
+ * is the one of the list in the program. ERR_NOINPUT; ERR_CONFIG names the file and the key. */
 int sources_open(const char *file, struct sources *out, struct err *e);
 void sources_close(struct sources *s); /* accepts a zeroed one */
 /* NULL: no such name. */
