@@ -102,7 +102,7 @@ story=$MAS_SOURCE/tests/golden/stories260K-Q4_1.gguf
 "$MAS" quantize --quiet --allow-requantize "$story" plain.gguf Q4_0
 for form in gguf dat; do
     said=$("$MAS" quantize --allow-requantize --imatrix "$matrix.$form" "$story" weighed.gguf Q4_0)
-    grep -q "imatrix.$form: 30 tensors weighed; 1 without an entry, token_embd.weight" <<<"$said" || fault "the matrix is not reported: $said"
+    grep -q "imatrix_stories260K.$form: 30 tensors weighed; 1 without an entry, token_embd.weight" <<<"$said" || fault "the matrix is not reported: $said"
     "$MAS" inspect weighed.gguf | grep -q "quantize.imatrix.entries_count  u32 = 35" || fault "the matrix is not in the file"
     tail -c 100000 weighed.gguf >tail.$form
 done
