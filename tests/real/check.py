@@ -145,7 +145,7 @@ class Checks:
 
     def check_chat(self):
         for model in self.models:
-            more = [] if model == "smollm2" else ["--chat-template", "gemma"]
+            more = [] if model == "smollm2" else ["--chat-template", "gemma3"]
             out, _ = self.run("generate", "-m", self.models[model], "--chat", "-p", "Name one symptom of anemia.", "-n", 24,
                               "--temp", 0, *more)
             self.say(len(out.split()) >= 1, f"{model}: chat: {out.strip()[:60]!r}")
