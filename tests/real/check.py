@@ -8,6 +8,7 @@ one fails. Needs Python's standard library only.
 """
 
 import argparse
+import csv
 import json
 import os
 import pathlib
@@ -45,10 +46,10 @@ class Checks:
         self.short = options.short
         self.failed = 0
 
-    def run(self, *arguments, status=0):
+    def run(self, *arguments, status=(0,)):
         run = subprocess.run([self.mas, *map(str, arguments)], capture_output=True, text=True, cwd=self.folder)
-        if run.returncode != status:
-            raise Failure(f"mas {' '.join(map(str, arguments))}: status {run.returncode}, must be {status}: "
+        if run.returncode not in status:
+            raise Failure(f"mas {' '.join(map(str, arguments))}: status {run.returncode}, must be of {status}: "
                           f"{run.stderr.strip()[-600:]}")
         return run.stdout, run.stderr
 
@@ -153,9 +154,11 @@ class Checks:
     def check_case(self):
         for model in self.models:
             for strategy in ("direct", "cot", "panel"):
-                out, _ = self.run("run", "-s", strategy, "-q", CASE, "-o", OPTIONS, "--json", *self.settings(model))
-                json.loads(out)
-                self.say(True, f"{model}: run by {strategy}")
+                out, _ = self.run("run", "-s", strategy, "-q", CASE, "-o", OPTIONS, "--json", *self.settings(model),
+                                  status=(0, 1))  # 1: a short reply without an answer
+                case = json.loads(out)
+                good = case["predicted"] in ("A", "B", "C") if case["state"] == "answered" else case["state"] == "unparsed"
+                self.say(good, f"{model}: run by {strategy}: {case['state']}, {case['predicted']!r}")
 
     def check_bench(self):
         for model in self.models:
@@ -174,7 +177,10 @@ class Checks:
                 self.run("eval", "-s", strategy, "--data", data, "--n", 4, "--out", folder, "--quiet",
                          *self.settings(model))
                 summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-                self.say(True, f"{model}: eval by {strategy}: {str(summary)[:80]}")
+                correct, n = summary["accuracy"]["correct"], summary["accuracy"]["n"]
+                with (folder / "results.csv").open(encoding="utf-8", newline="") as table:
+                    rows = len(list(csv.DictReader(table)))
+                self.say(n == rows == 4, f"{model}: eval by {strategy}: {correct} of {n}, {rows} rows; must be 4")
 
 
 def main():
