@@ -157,8 +157,8 @@ class Checks:
                 out, _ = self.run("run", "-s", strategy, "-q", CASE, "-o", OPTIONS, "--json", *self.settings(model),
                                   status=(0, 1))  # 1: a short reply without an answer
                 case = json.loads(out)
-                good = case["predicted"] in ("A", "B", "C") if case["state"] == "answered" else case["state"] == "unparsed"
-                self.say(good, f"{model}: run by {strategy}: {case['state']}, {case['predicted']!r}")
+                good = case.get("predicted") in ("A", "B", "C") if case["state"] == "answered" else case["state"] == "unparsed"
+                self.say(good, f"{model}: run by {strategy}: {case['state']}, {case.get('predicted')!r}")
 
     def check_bench(self):
         for model in self.models:
