@@ -155,7 +155,7 @@ bench=("$MAS" bench model -m demo --quiet -r 2 -p 8 -n 4)
 expect 0 'pp8 |' "${bench[@]}"
 expect 0 'tg4 x 3 |' "${bench[@]}" --parallel 1,3
 expect 0 'model_filename,model_size' "${bench[@]}" -o csv
-expect 64 "bad -o 'xml'" "${bench[@]}" -o xml
+expect 64 "-o is 'xml'; it takes one of md|csv|json" "${bench[@]}" -o xml
 "${bench[@]}" -o json | grep -q '"avg_ts": [0-9]' || { echo "FAILED: bench json"; failed=1; }
 "$MAS" generate -m demo -p x -n 3 --quiet >/dev/full 2>"$dir/full"
 [ $? = 74 ] || { echo "FAILED: a full device is not noticed: $(cat "$dir/full")"; failed=1; }

@@ -137,8 +137,8 @@ expect 64 "--shape is missing" "$MAS" synth none.gguf
 expect 64 "the output file is missing" "$MAS" synth --shape tiny
 expect 64 "unknown shape 'huge'" "$MAS" synth --shape huge none.gguf
 expect 64 "from 272 (all bytes, and control tokens) to 16777216, or shape" "$MAS" synth --shape tiny --vocab 271 none.gguf
-expect 64 "bad --vocab '16777217'" "$MAS" synth --shape tiny --vocab 16777217 none.gguf
-expect 64 "bad --vocab 'shapes'" "$MAS" synth --shape tiny --vocab shapes none.gguf
+expect 64 "--vocab is '16777217'; it takes a whole number" "$MAS" synth --shape tiny --vocab 16777217 none.gguf
+expect 64 "--vocab is 'shapes'; it takes a whole number" "$MAS" synth --shape tiny --vocab shapes none.gguf
 expect 64 "--vocab and --vocab-from exclude each other" "$MAS" synth --shape tiny --vocab 300 --vocab-from f32.gguf none.gguf
 expect 64 "--layers" "$MAS" synth --shape tiny --layers 0 none.gguf
 expect 64 "--seed" "$MAS" synth --shape tiny --seed x none.gguf
