@@ -121,6 +121,10 @@ expect 0 'perplexity' "$MAS" perplexity -m "$dir/near.gguf" --quiet -p 'some tex
 expect 65 'of no known text' "${near[@]}" --chat
 expect 65 'choose one with --chat-template (chat.template): auto|llama3|' "${near[@]}" --chat
 expect 0 '' "${near[@]}" --chat --chat-template llama3
+expect 0 'the vocabulary lacks <|im_start|> of the chat template chatml: the model reads it as plain text' \
+    "${gen[@]}" -n 1 -p x --chat --chat-template chatml
+plain=$("${gen[@]}" -n 1 -p x --chat --chat-template zephyr 2>&1) # most of its models have no such tokens
+! grep -q 'vocabulary lacks' <<<"$plain" || { echo "FAILED: zephyr: $plain"; failed=1; }
 expect 65 'needs the control token <start_of_turn>' "${gen[@]}" -p x --chat --chat-template gemma3
 expect 64 "chat.template is 'llama'; it takes auto|llama3|" "${gen[@]}" -p x --chat --chat-template llama
 prompt_of() { "${gen[@]}" -n 1 -p hi --chat --json "$@" | sed -n 's/.*"prompt_tokens": \([0-9]*\).*/\1/p'; }
