@@ -111,6 +111,11 @@ cmp tail.gguf tail.dat || fault "the forms of the matrix give other weights"
 "$MAS" quantize --quiet --allow-requantize weighed.gguf again.gguf Q5_0
 "$MAS" inspect again.gguf | grep -q "quantize.imatrix" && fault "a matrix that was not used is named"
 expect 65 "has 64 columns, but the tensor has 256" "$MAS" quantize --imatrix "$matrix.dat" f32.gguf none.gguf Q4_K_M
+for type in F16 Q8_0; do
+    expect 64 "--imatrix has no effect on $type: every weight gets its nearest number" \
+        "$MAS" quantize --allow-requantize --imatrix "$matrix.dat" "$story" none.gguf $type
+done
+[ ! -e none.gguf ] || fault "a refused matrix leaves a file"
 expect 66 "absent.dat" "$MAS" quantize --imatrix absent.dat f32.gguf none.gguf Q4_K_M
 
 # ---- what is refused
