@@ -1,0 +1,106 @@
+/*
+ * http: the transport of the server, and the only home of libmicrohttpd.
+ *
+ * An exchange is one request and its reply. The transport reads the request, checks it against the
+ * limits, and hands it over. The handler replies at once, or keeps the exchange and replies later
+ * from any thread:
+ *
+ *   head read -- head() --+- refused: http_reply, the body is not read
+ *                         +- body read -- whole() --+- http_reply                     one piece
+ *                                                   +- http_begin, http_write .., http_end
+ *
+ * Invariants:
+ *   - Every exchange that whole() was given ends with one http_reply or one http_end. Until then it
+ *     is the handler's, and it exists even if the client has left.
+ *   - After the client has left, http_reply, http_write and http_end send nothing.
+ *   - gone() is called at most once: when the client leaves before the end of its reply. The
+ *     transport watches the socket itself, so this happens within milliseconds.
+ *   - No call blocks on a client. A client that reads too slowly is cut.
+ *   - Nothing of a request is trusted: names of hosts, origins, types and sizes are checked here.
+ */
+#ifndef MAS_HTTP_H
+#define MAS_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "str.h"
+
+struct http;        /* an exchange */
+struct http_server; /* listens, reads, sends */
+
+/* Limits of every connection. */
+#define HTTP_BODY_MOST ((size_t)8 << 20)   /* bytes of a request's body */
+#define HTTP_HEAD_MOST ((size_t)32 << 10)  /* bytes of a request's line and headers */
+#define HTTP_UNREAD_MOST ((size_t)8 << 20) /* bytes of a reply that the client has not read */
+#define HTTP_HEAD_SECONDS 60               /* from a connection's start to a complete head */
+#define HTTP_BODY_SECONDS 120              /* from the head to the end of the body */
+#define HTTP_STALL_SECONDS 60              /* without progress on a connection */
+#define HTTP_BEAT_FIRST_MS 1000            /* a stream without text: its first comment */
+#define HTTP_BEAT_MS 10000                 /* and the next ones */
+
+struct http_options {
+    const char *address;     /* numeric, IPv4 or IPv6 */
+    int port;                /* 0 = any free one */
+    int connections;         /* open at a time; further ones are refused */
+    const char *const *host; /* (n_host) names that a Host header may have, beside localhost and
+                                numeric addresses */
+    int n_host;
+    /* The request's head is complete: may refuse it by http_reply. Otherwise the body follows. */
+    void (*head)(struct http *h, void *user);
+    void (*whole)(struct http *h, void *user); /* the request is complete */
+    /* Appends the body of an error reply by the transport, as the exchange's API writes it; returns
+     * its content type. */
+    const char *(*fault)(struct http *h, int status, const char *message, struct str *out,
+                         void *user);
+    void *user;
+};
+
+/* Listens. Callbacks come from the transport's threads, several at a time. ERR_CREATE: the address
+ * cannot be used. */
+int http_open(const struct http_options *o, struct http_server **out, struct err *e);
+int http_port(const struct http_server *s);
+/* Takes no more connections. Exchanges go on. */
+void http_drain(struct http_server *s);
+/* Ends connections; waits until every exchange has had its end. Accepts NULL. */
+void http_close(struct http_server *s);
+int http_open_exchanges(struct http_server *s); /* that have had no end yet */
+
+/* The request. Texts live as long as the exchange. */
+const char *http_method(const struct http *h);
+const char *http_path(const struct http *h); /* decoded, without the query */
+/* NULL = it has none. head() and whole() only. */
+const char *http_header(const struct http *h, const char *name);
+const char *http_query(const struct http *h, const char *name);
+const char *http_body(const struct http *h, size_t *n);
+uint64_t http_id(const struct http *h); /* unique in this process, from 1 */
+/* A place of the user's for each exchange: its route. */
+void http_set_user(struct http *h, void *user);
+void *http_user(const struct http *h);
+
+/* Adds a header to the reply; before http_reply or http_begin. */
+void http_set_header(struct http *h, const char *name, const char *value);
+/* Replies in one piece and gives the exchange back. Takes the bytes of body, which is then
+ * empty. */
+void http_reply(struct http *h, int status, const char *type, struct str *body);
+/* The same for a constant text. */
+void http_reply_text(struct http *h, int status, const char *type, const char *text, size_t n);
+
+/* Starts a reply in pieces; its head is sent at once. beat: bytes that are sent whenever nothing
+ * was written for a while, NULL = none. */
+void http_begin(struct http *h, int status, const char *type, const char *beat);
+void http_write(struct http *h, const void *bytes, size_t n);
+/* Ends the reply and gives the exchange back. cut: the reply is broken off, and the client sees an
+ * incomplete body. */
+void http_end(struct http *h, bool cut);
+
+/* The client's leaving. gone may be called in this call. It must not block. It must not use the
+ * exchange after the handler has ended it: http_forget first. */
+void http_watch(struct http *h, void (*gone)(struct http *h, void *user), void *user);
+/* After it, gone is neither running nor called. Not from gone itself. */
+void http_forget(struct http *h);
+bool http_gone(const struct http *h);
+
+#endif

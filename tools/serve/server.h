@@ -1,0 +1,50 @@
+/*
+ * server: the state of the server, shared by every handler.
+ */
+#ifndef MAS_SERVER_H
+#define MAS_SERVER_H
+
+#include <stdatomic.h>
+
+#include "gen.h"
+#include "http.h"
+#include "hub.h"
+#include "route.h"
+#include "serve_options.h"
+#include "work.h"
+
+struct serve {
+    const struct serve_options *o;
+    const struct config *config; /* of the engine, the strategies and the server */
+    char api_key[256];           /* "" = none is asked for */
+    struct http_server *http;
+    struct hub *hub;
+    struct work *work;
+    int64_t t_start;      /* clock_ns */
+    int64_t unix_start;   /* seconds since 1970 */
+    atomic_bool draining; /* no new work */
+    atomic_int admitted;  /* replies that run or wait */
+    atomic_ullong seeds;  /* random: the seed of the next request without one */
+    /* totals for /metrics */
+    atomic_ullong requests[6]; /* by the status' first digit */
+    atomic_ullong rejected;    /* for a full queue */
+    atomic_ullong cancelled;   /* clients that left */
+};
+
+/* Opens everything and listens. api_key: "" = that of serve.api_key_file, if any. ERR_USAGE:
+ * another address than loopback without a key. */
+int serve_open(const struct config *config, const char *api_key, const struct hub_options *models,
+               struct serve **out, struct err *e);
+/* Ends what runs. Accepts NULL. */
+void serve_close(struct serve *s);
+/* Takes no more work; true when nothing runs any more. */
+bool serve_drain(struct serve *s);
+
+/* Admits n replies to the queue, for serve_leave. false: the call has got its 503 with Retry-After,
+ * and is freed. */
+bool serve_admit(struct call *c, int n);
+void serve_leave(struct serve *s, int n);
+/* A seed for a request without one. Its header x-mas-seed tells it. */
+uint64_t serve_seed(struct call *c, int64_t asked);
+
+#endif
