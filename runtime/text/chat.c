@@ -106,17 +106,30 @@ int chat_recognise(const struct gguf *g, const char **name, struct err *e)
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-/* Finds the tokens of the names in `list`. */
-static void find_marks(struct chat *c, const char *list, bool needed)
+/* Finds the tokens of the names in `list`. Returns the first name that is no token, len 0: none. */
+static struct gguf_str find_marks(struct chat *c, const char *list)
 {
+    struct gguf_str lacks = {"", 0};
     for (size_t n; *list; list += n + (list[n] == ' ')) {
         n = strcspn(list, " ");
         int32_t id = tokenizer_find(c->t, list, n);
         if (id >= 0 && c->n_mark < CHAT_MARKS_MOST)
             c->mark[c->n_mark++] = (struct chat_mark){list, n, id};
-        else if (needed && !c->lacks.len)
-            c->lacks = (struct gguf_str){list, n};
+        else if (!lacks.len)
+            lacks = (struct gguf_str){list, n};
     }
+    return lacks;
+}
+
+static void find_all_marks(struct chat *c)
+{
+    const struct chat_form *form = c->family->form;
+    c->lacks = find_marks(c, c->family->needs);
+    const struct gguf_str plain = find_marks(c, c->family->marks);
+    if (plain.len && !c->lacks.len && !form->plain_marks)
+        log_warn("%s: the vocabulary lacks %.*s of the chat template %s: the model reads it as "
+                 "plain text; --chat-template NAME takes another",
+                 c->path, (int)plain.len, plain.s, c->family->name);
 }
 
 static int take_date(struct chat *c, const char *date, struct err *e)
@@ -169,10 +182,8 @@ int chat_open(const struct gguf *g, const struct tokenizer *t, const struct chat
         chat_close(c);
         return rc;
     }
-    if (c->family) {
-        find_marks(c, c->family->needs, true);
-        find_marks(c, c->family->marks, false);
-    }
+    if (c->family)
+        find_all_marks(c);
     *out = c;
     return 0;
 }

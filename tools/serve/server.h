@@ -44,8 +44,8 @@ struct serve {
     atomic_ullong cancelled;   /* clients that left */
 };
 
-/* Opens everything, listens, and begins to load the default model. api_key: "" = that of serve.api_key_file, if any. ERR_USAGE: another
- * address than loopback without a key. */
+/* Opens everything, listens, and begins to load the default model. api_key: "" = that of
+ * serve.api_key_file, if any. ERR_USAGE: another address than loopback without a key. */
 int serve_open(const struct config *config, const char *api_key, const struct hub_options *models,
                struct serve **out, struct err *e);
 /* Ends what runs. Accepts NULL. */
