@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "clock.h"
+#include "log.h"
 #include "mem.h"
 #include "zio.h"
 
@@ -46,6 +47,30 @@ static int serve_key(struct serve *s, const char *given, struct err *e)
     return 0;
 }
 
+/* The default model is there, or cannot be loaded. */
+static void serve_has_first(struct hub_wait *w, struct hub_model *m, const struct err *why)
+{
+    struct serve *s = w->user;
+    struct err e = {0};
+    if (!m) {
+        s->why = *why;
+        atomic_store(&s->first, SERVE_FAILED);
+        return;
+    }
+    if (energy_open(&s->energy, m->info->backend, m->info->pci, &e) < 0)
+        log_warn("no figures of energy: %s", e.msg);
+    atomic_store(&s->first, SERVE_READY);
+    hub_release(s->hub, m, -1);
+}
+
+enum serve_first serve_first(struct serve *s, struct err *e)
+{
+    enum serve_first f = (enum serve_first)atomic_load(&s->first);
+    if (f == SERVE_FAILED && e)
+        *e = s->why;
+    return f;
+}
+
 static int serve_start(struct serve *s, const char *api_key, const struct hub_options *models,
                        struct err *e)
 {
@@ -68,7 +93,11 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
     ho.keep_ms = s->o->keep_alive < 0 ? HUB_FOR_EVER : s->o->keep_alive * 1000;
     TRY(work_open(WORKERS, &s->work, e));
     TRY(hub_open(&ho, &s->hub, e));
-    return http_open(&to, &s->http, e);
+    TRY(http_open(&to, &s->http, e));
+    s->wait.ready = serve_has_first;
+    s->wait.user = s;
+    hub_want(s->hub, &s->wait);
+    return 0;
 }
 
 int serve_open(const struct config *config, const char *api_key, const struct hub_options *models,
@@ -105,6 +134,7 @@ void serve_close(struct serve *s)
     http_close(s->http);
     work_close(s->work);
     hub_close(s->hub);
+    energy_close(&s->energy);
     mem_free(s);
 }
 
