@@ -1,4 +1,5 @@
 /* mas serve: answers HTTP: OpenAI's and Ollama's APIs, clinical cases, a page. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -178,6 +179,20 @@ static int name_models(const struct options *o, const struct config *c, struct m
     return add_model(m, eo->model, e);
 }
 
+/* On stderr, once the server listens: its models, and who may ask. */
+static void say_settings(const struct serve *s, const struct options *o, const struct models *m)
+{
+    fprintf(stderr, "models: %s (the default)", m->name[0]);
+    for (int i = 1; i < m->n; i++)
+        fprintf(stderr, ", %s", m->name[i]);
+    if (*s->o->api_key_file)
+        fprintf(stderr, "\nAPI key: the first line of %s\n", s->o->api_key_file);
+    else if (*o->api_key)
+        fprintf(stderr, "\nAPI key: from --api-key\n");
+    else
+        fprintf(stderr, "\nAPI key: none, so every program on this machine may ask\n");
+}
+
 /* Until a signal, then until the work is done or the time is up. */
 static void wait_for_end(struct serve *s, const atomic_int *stop)
 {
@@ -198,6 +213,7 @@ static int serve(const struct options *o, struct err *e)
     struct sources sources = {.data = NULL};
     struct models *m = mem_zalloc(1, sizeof *m);
     struct serve *s = NULL;
+    struct str says = STR_INIT;
     int rc = m ? 0 : NOMEM(e, sizeof *m, "the names of models");
     TRY_DONE(rc);
     TRY_DONE(read_config(o, &c, e));
@@ -213,12 +229,18 @@ static int serve(const struct options *o, struct err *e)
     if (!o->config && !o->sets_context)
         ho.engine.n_ctx = 0; /* a model with a shorter context takes its own limit */
     const atomic_int *stop = clinic_signals();
+    signal(SIGPIPE, SIG_IGN); /* a reader of the log that ends must not end the server */
     TRY_DONE(serve_open(&c, o->api_key, &ho, &s, e));
     printf("listening on http://%s%s%s:%d\n", strchr(s->o->address, ':') ? "[" : "", s->o->address,
            strchr(s->o->address, ':') ? "]" : "", http_port(s->http));
     TRY_DONE(cli_flush(e));
+    say_settings(s, o, m);
+    TRY_DONE(serve_load(s, stop, &says, e));
+    if (says.len)
+        fprintf(stderr, "%s\n", says.s);
     wait_for_end(s, stop);
 done:
+    str_free(&says);
     serve_close(s);
     sources_close(&sources);
     config_free(&c);

@@ -57,8 +57,7 @@ static void completion_ready(struct task *t)
         g->r.top_p = (float)a->top_p;
         g->r.seed = serve_seed(t->c, a->seed);
         const char *p = json_string_value(a->prompt);
-        rc = p ? tokenizer_encode(t->m->tok, p, json_string_length(a->prompt), TOK_BOS, &g->prompt,
-                                  &e)
+        rc = p ? serve_encode(t->m, p, json_string_length(a->prompt), TOK_BOS, &g->prompt, &e)
                : err_set(&e, ERR_DATA, "'prompt' is no text");
     }
     if (rc == 0)

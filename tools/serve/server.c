@@ -5,19 +5,31 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "clock.h"
+#include "log.h"
 #include "mem.h"
 #include "zio.h"
 
-enum { WORKERS = 2 };
+/* Threads of work: one tokenizes a long prompt or compiles a schema while others go on. */
+enum { WORKERS_LEAST = 4, WORKERS_MOST = 16 };
 
 static bool loopback(const char *address)
 {
     return !strncmp(address, "127.", 4) || !strcmp(address, "::1");
+}
+
+/* Other users of the machine must not read the key. */
+static void serve_key_mode(const char *file)
+{
+    struct stat st;
+    if (stat(file, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077))
+        log_warn("other users may read the API key in %s (mode %03o); chmod 600 makes it yours",
+                 file, (unsigned)st.st_mode & 0777);
 }
 
 /* The key of the option or of its file. */
@@ -25,6 +37,7 @@ static int serve_key(struct serve *s, const char *given, struct err *e)
 {
     snprintf(s->api_key, sizeof s->api_key, "%s", given);
     if (*s->o->api_key_file) {
+        serve_key_mode(s->o->api_key_file);
         struct str text = STR_INIT;
         int rc = zio_read(s->o->api_key_file, sizeof s->api_key, &text, e);
         if (rc == 0) {
@@ -58,6 +71,7 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
                               .head = route_head,
                               .whole = route_whole,
                               .fault = route_fault,
+                              .over = route_over,
                               .user = s};
     uint64_t seed;
     TRY(serve_key(s, api_key, e));
@@ -66,7 +80,11 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
     atomic_store(&s->seeds, seed >> 12); /* below 2^52: exact in any client's numbers */
     ho.resident = s->o->resident;
     ho.keep_ms = s->o->keep_alive < 0 ? HUB_FOR_EVER : s->o->keep_alive * 1000;
-    TRY(work_open(WORKERS, &s->work, e));
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    TRY(work_open(cpus < WORKERS_LEAST  ? WORKERS_LEAST
+                  : cpus > WORKERS_MOST ? WORKERS_MOST
+                                        : (int)cpus,
+                  &s->work, e));
     TRY(hub_open(&ho, &s->hub, e));
     return http_open(&to, &s->http, e);
 }
@@ -79,6 +97,7 @@ int serve_open(const struct config *config, const char *api_key, const struct hu
         return NOMEM(e, sizeof *s, "server");
     s->config = config;
     s->o = config_of(config, &serve_option_set);
+    atomic_store(&s->slots, 1);
     s->t_start = clock_ns();
     s->unix_start = (int64_t)time(NULL);
     int rc = serve_start(s, api_key, models, e);
@@ -90,10 +109,58 @@ int serve_open(const struct config *config, const char *api_key, const struct hu
     return 0;
 }
 
+/* ---- the first model ------------------------------------------------------------------------- */
+
+struct first {
+    struct hub_wait wait;
+    struct hub_model *m;
+    struct err why;
+    atomic_bool done;
+};
+
+static void first_have(struct hub_wait *w, struct hub_model *m, const struct err *why)
+{
+    struct first *f = w->user;
+    f->m = m;
+    if (why)
+        f->why = *why;
+    atomic_store(&f->done, true);
+}
+
+/* The name of the default model. */
+static const char *first_name(struct serve *s, struct hub_entry *at)
+{
+    hub_entry(s->hub, 0, at);
+    return at->name;
+}
+
+int serve_load(struct serve *s, const atomic_int *stop, struct str *says, struct err *e)
+{
+    const struct timespec tick = {.tv_nsec = 20000000};
+    struct hub_entry entry;
+    struct first f = {.m = NULL};
+    f.wait.ready = first_have;
+    f.wait.user = &f;
+    atomic_store(&s->loading, true);
+    hub_want(s->hub, &f.wait);
+    while (!atomic_load(&f.done)) {
+        if (atomic_load(stop) && hub_give_up(s->hub, &f.wait))
+            return 0; /* the end of the server waits for the loading thread */
+        nanosleep(&tick, NULL);
+    }
+    atomic_store(&s->loading, false);
+    if (!f.m)
+        return err_set(e, f.why.code, "model %s: %s", first_name(s, &entry), f.why.msg);
+    str_addf(says, "%s: context %d, %d sequences at a time, loaded in %.1f s", f.m->name,
+             f.m->info->n_ctx, f.m->info->n_seq, f.m->load_seconds);
+    atomic_store(&s->slots, f.m->info->n_seq);
+    hub_release(s->hub, f.m, -1);
+    return 0;
+}
+
 bool serve_drain(struct serve *s)
 {
     atomic_store(&s->draining, true);
-    http_drain(s->http);
     return http_open_exchanges(s->http) == 0;
 }
 
@@ -112,8 +179,11 @@ bool serve_admit(struct call *c, int n)
 {
     struct serve *s = c->s;
     int before = atomic_fetch_add(&s->admitted, n);
-    int most = s->o->queue + hub_slots(s->hub);
-    if (before + n <= most || (before == 0 && n <= most))
+    int slots = hub_slots(s->hub);
+    if (slots) /* without a resident model: as many as the last one had */
+        atomic_store(&s->slots, slots);
+    int most = s->o->queue + atomic_load(&s->slots);
+    if (before + n <= most)
         return true;
     atomic_fetch_sub(&s->admitted, n);
     atomic_fetch_add(&s->rejected, 1);
@@ -125,6 +195,30 @@ bool serve_admit(struct call *c, int n)
 void serve_leave(struct serve *s, int n)
 {
     atomic_fetch_sub(&s->admitted, n);
+}
+
+int serve_encode(const struct hub_model *m, const char *text, size_t n, unsigned flags,
+                 struct token_list *out, struct err *e)
+{
+    size_t n_ctx = (size_t)m->info->n_ctx;
+    if (n <= n_ctx * 8) /* the usual case */
+        return tokenizer_encode(m->tok, text, n, flags, out, e);
+    size_t longest = 1, solid = 0;
+    for (int32_t id = 0; id < tokenizer_n_vocab(m->tok); id++) {
+        const char *s;
+        size_t len;
+        tokenizer_text(m->tok, id, &s, &len);
+        longest = len > longest ? len : longest;
+    }
+    for (size_t i = 0; i < n; i++) /* a token of Phi 3 takes any white space after it */
+        solid += text[i] != ' ' && (text[i] < '\t' || text[i] > '\r');
+    if (solid / longest > n_ctx)
+        FAIL(e, ERR_DATA,
+             "prompt of %zu bytes: at least %zu tokens, which exceed the context of %zu; shorten "
+             "the "
+             "prompt or raise max_context_length",
+             n, solid / longest, n_ctx);
+    return tokenizer_encode(m->tok, text, n, flags, out, e);
 }
 
 uint64_t serve_seed(struct call *c, int64_t asked)

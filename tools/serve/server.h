@@ -23,6 +23,8 @@ struct serve {
     int64_t t_start;      /* clock_ns */
     int64_t unix_start;   /* seconds since 1970 */
     atomic_bool draining; /* no new work */
+    atomic_bool loading;  /* the default model, by serve_load */
+    atomic_int slots;     /* sequences of the model that was resident last; at first 1 */
     atomic_int admitted;  /* replies that run or wait */
     atomic_ullong seeds;  /* random: the seed of the next request without one */
     /* totals for /metrics */
@@ -35,15 +37,23 @@ struct serve {
  * address than loopback without a key. */
 int serve_open(const struct config *config, const char *api_key, const struct hub_options *models,
                struct serve **out, struct err *e);
+/* Loads the default model, or gives up when *stop is not 0. Appends its figures to says: context,
+ * sequences. Errors as engine_open. */
+int serve_load(struct serve *s, const atomic_int *stop, struct str *says, struct err *e);
 /* Ends what runs. Accepts NULL. */
 void serve_close(struct serve *s);
-/* Takes no more work; true when nothing runs any more. */
+/* Takes no more work; true when nothing runs any more. Requests without work are still answered, so
+ * that GET /ready tells the state. */
 bool serve_drain(struct serve *s);
 
 /* Admits n replies to the queue, for serve_leave. false: the call has got its 503 with Retry-After,
  * and is freed. */
 bool serve_admit(struct call *c, int n);
 void serve_leave(struct serve *s, int n);
+/* tokenizer_encode for a prompt that a client sent. ERR_DATA, without encoding it, if the text is
+ * too long for the context in any case: n bytes need at least n / (bytes of the longest token). */
+int serve_encode(const struct hub_model *m, const char *text, size_t n, unsigned flags,
+                 struct token_list *out, struct err *e);
 /* A seed for a request without one. Its header x-mas-seed tells it. */
 uint64_t serve_seed(struct call *c, int64_t asked);
 
