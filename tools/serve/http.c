@@ -55,6 +55,8 @@ enum phase { READING, HANDED, FULL, STREAM };
 #define CLOSE_MS 500                     /* http_close: for replies that are on their way */
 #define COMPACT_FROM ((size_t)64 << 10)  /* sent bytes that a buffer may keep */
 
+static const char nul[] = "NUL"; /* http_target's mark of a target with one */
+
 /* When memory is out, this needs none. */
 static const char no_memory[] = "{\"error\": {\"message\": \"out of memory; try again later\", "
                                 "\"type\": \"server_error\", \"param\": null, \"code\": null}}\n";
@@ -607,10 +609,13 @@ static enum MHD_Result http_first(struct http_server *s, struct MHD_Connection *
                                   const char *url, const char *method, const char *version,
                                   void **ctx)
 {
+    bool with_nul = *ctx == nul;
+    *ctx = NULL;
     struct http *h = http_new(s, conn, url, method, version);
     if (!h)
         return MHD_NO;
     *ctx = h;
+    h->head.nul = with_nul;
     struct head_fault f = {0};
     pthread_mutex_lock(&s->lock);
     bool closing = s->closing;
@@ -658,12 +663,21 @@ static enum MHD_Result http_more(struct http *h, const char *data, size_t n)
     return MHD_YES;
 }
 
+/* libmicrohttpd ends the target at its first NUL, and has put another one before the version. What
+ * is returned is *ctx of the request's first call. */
+static void *http_target(void *cls, const char *target, struct MHD_Connection *conn)
+{
+    (void)cls;
+    (void)conn;
+    return strncmp(target + strlen(target) + 1, "HTTP/", 5) != 0 ? (void *)(uintptr_t)nul : NULL;
+}
+
 static enum MHD_Result http_access(void *cls, struct MHD_Connection *conn, const char *url,
                                    const char *method, const char *version, const char *data,
                                    size_t *n_data, void **ctx)
 {
     struct http *h = *ctx;
-    if (!h)
+    if (!h || *ctx == nul)
         return http_first(cls, conn, url, method, version, ctx);
     if (!*n_data)
         return http_hand(h);
@@ -691,7 +705,7 @@ static void http_over(void *cls, struct MHD_Connection *conn, void **ctx,
 {
     struct http *h = *ctx;
     struct http_server *s = cls;
-    if (!h)
+    if (!h || *ctx == nul)
         return;
     *ctx = NULL;
     http_tell(h, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
@@ -925,9 +939,10 @@ static int http_start(struct http_server *s, struct err *e)
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL,
         http_access, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)s->o.connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->o.stall_seconds,
-        MHD_OPTION_UNESCAPE_CALLBACK, http_unescape, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        POOL_BYTES, MHD_OPTION_NOTIFY_COMPLETED, http_over, s, MHD_OPTION_NOTIFY_CONNECTION,
-        http_connection, s, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS, MHD_OPTION_END);
+        MHD_OPTION_UNESCAPE_CALLBACK, http_unescape, NULL, MHD_OPTION_URI_LOG_CALLBACK, http_target,
+        NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, MHD_OPTION_NOTIFY_COMPLETED,
+        http_over, s, MHD_OPTION_NOTIFY_CONNECTION, http_connection, s, MHD_OPTION_THREAD_POOL_SIZE,
+        (unsigned)HTTP_THREADS, MHD_OPTION_END);
     if (!s->daemon) {
         close(fd);
         FAIL(e, ERR_CREATE, "cannot serve on %s port %d: %s", s->address, s->port, strerror(errno));

@@ -128,6 +128,8 @@ static bool head_check_frame(struct http_head *h, struct head_fault *f)
     const char *expect = head_find(h, HEAD_HEADER, "expect");
     if (h->bad)
         return head_fail(f, 400, true, "a header has a character that no header may have");
+    if (h->nul)
+        return head_fail(f, 400, true, "the target has a NUL");
     if (h->bytes > HTTP_HEAD_MOST) {
         snprintf(f->message, sizeof f->message, "the head has %zu bytes, the limit is %zu",
                  h->bytes, HTTP_HEAD_MOST);

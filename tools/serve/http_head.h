@@ -18,6 +18,7 @@ enum head_kind { HEAD_HEADER = 'h', HEAD_QUERY = 'q' };
 struct http_head {
     struct str entry;      /* of each: its kind, its name, NUL, its value, NUL */
     size_t bytes;          /* of the request's line and headers */
+    bool nul;              /* the target has a NUL */
     bool bad;              /* a name or a value has bytes that none may have */
     bool expects;          /* the client sends its body after "100 Continue" only */
     bool has_body;         /* the client announces one */
