@@ -176,7 +176,7 @@ def log_lines():
     err, _ = s.end(what="log")
     for want in (r"info: POST /v1/completions 200 [\d.]+ ms, \d+ bytes, \d+ \+ 2 tokens",
                  r"info: POST /v1/completions 400 [\d.]+ ms", r"info: GET /\?\?\[31m 404",
-                 r"demo: context \d+, \d+ sequences at a time", "API key: none"):
+                 r"demo: ready after .* context \d+ tokens, \d+ sequences at a time", "API key: none"):
         if not re.search(want, err):
             fault("the log has no line '%s':\n%s" % (want, err))
 

@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "clinic.h"
+#include "clock.h"
 #include "cmd.h"
 #include "engine_options.h"
 #include "mem.h"
@@ -193,6 +194,44 @@ static void say_settings(const struct serve *s, const struct options *o, const s
         fprintf(stderr, "\nAPI key: none, so every program on this machine may ask\n");
 }
 
+/* Says how far the loading of a model is: on a terminal in one line, else now and then. */
+struct loading {
+    bool terminal;
+    int64_t last_ns;
+};
+
+static void show_loading(uint64_t done, uint64_t total, void *user)
+{
+    struct loading *l = user;
+    int64_t now = clock_ns();
+    if (now - l->last_ns < (l->terminal ? 200000000 : 10000000000) && done < total)
+        return;
+    if (!l->last_ns && done == total) /* a small one */
+        return;
+    l->last_ns = now;
+    fprintf(stderr, l->terminal ? "\rloading: %.1f of %.1f GB%s" : "loading: %.1f of %.1f GB%s",
+            (double)done / 1e9, (double)total / 1e9, l->terminal && done < total ? "" : "\n");
+    fflush(stderr);
+}
+
+/* Waits until the first model is loaded, or a signal comes. */
+static int wait_for_model(struct serve *s, const atomic_int *stop, struct err *e)
+{
+    const struct timespec tick = {.tv_nsec = 20000000};
+    enum serve_first f = SERVE_LOADING;
+    while (!atomic_load(stop) && (f = serve_first(s, e)) == SERVE_LOADING)
+        nanosleep(&tick, NULL);
+    if (f == SERVE_FAILED)
+        return e->code;
+    struct hub_model *m = f == SERVE_READY ? hub_peek(s->hub, 0) : NULL;
+    if (m) {
+        fprintf(stderr, "%s: ready after %.1f s; context %d tokens, %d sequences at a time, %s\n",
+                m->name, m->load_seconds, m->info->n_ctx, m->info->n_seq, m->info->backend);
+        hub_unpeek(s->hub, m);
+    }
+    return 0;
+}
+
 /* Until a signal, then until the work is done or the time is up. */
 static void wait_for_end(struct serve *s, const atomic_int *stop)
 {
@@ -213,7 +252,7 @@ static int serve(const struct options *o, struct err *e)
     struct sources sources = {.data = NULL};
     struct models *m = mem_zalloc(1, sizeof *m);
     struct serve *s = NULL;
-    struct str says = STR_INIT;
+    struct loading loading = {.terminal = isatty(STDERR_FILENO)};
     int rc = m ? 0 : NOMEM(e, sizeof *m, "the names of models");
     TRY_DONE(rc);
     TRY_DONE(read_config(o, &c, e));
@@ -226,6 +265,8 @@ static int serve(const struct options *o, struct err *e)
                              .engine =
                                  *(const struct engine_options *)config_of(&c, &engine_option_set)};
     ho.engine.places = &sources.places;
+    ho.engine.progress = show_loading;
+    ho.engine.user = &loading;
     if (!o->config && !o->sets_context)
         ho.engine.n_ctx = 0; /* a model with a shorter context takes its own limit */
     const atomic_int *stop = clinic_signals();
@@ -235,12 +276,9 @@ static int serve(const struct options *o, struct err *e)
            strchr(s->o->address, ':') ? "]" : "", http_port(s->http));
     TRY_DONE(cli_flush(e));
     say_settings(s, o, m);
-    TRY_DONE(serve_load(s, stop, &says, e));
-    if (says.len)
-        fprintf(stderr, "%s\n", says.s);
+    TRY_DONE(wait_for_model(s, stop, e));
     wait_for_end(s, stop);
 done:
-    str_free(&says);
     serve_close(s);
     sources_close(&sources);
     config_free(&c);

@@ -59,6 +59,30 @@ static int serve_key(struct serve *s, const char *given, struct err *e)
     return 0;
 }
 
+/* The default model is there, or cannot be loaded. */
+static void serve_has_first(struct hub_wait *w, struct hub_model *m, const struct err *why)
+{
+    struct serve *s = w->user;
+    struct err e = {0};
+    if (!m) {
+        s->why = *why;
+        atomic_store(&s->first, SERVE_FAILED);
+        return;
+    }
+    if (energy_open(&s->energy, m->info->backend, m->info->pci, &e) < 0)
+        log_warn("no figures of energy: %s", e.msg);
+    atomic_store(&s->first, SERVE_READY);
+    hub_release(s->hub, m, -1);
+}
+
+enum serve_first serve_first(struct serve *s, struct err *e)
+{
+    enum serve_first f = (enum serve_first)atomic_load(&s->first);
+    if (f == SERVE_FAILED && e)
+        *e = s->why;
+    return f;
+}
+
 static int serve_start(struct serve *s, const char *api_key, const struct hub_options *models,
                        struct err *e)
 {
@@ -86,7 +110,11 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
                                         : (int)cpus,
                   &s->work, e));
     TRY(hub_open(&ho, &s->hub, e));
-    return http_open(&to, &s->http, e);
+    TRY(http_open(&to, &s->http, e));
+    s->wait.ready = serve_has_first;
+    s->wait.user = s;
+    hub_want(s->hub, &s->wait);
+    return 0;
 }
 
 int serve_open(const struct config *config, const char *api_key, const struct hub_options *models,
@@ -109,55 +137,6 @@ int serve_open(const struct config *config, const char *api_key, const struct hu
     return 0;
 }
 
-/* ---- the first model ------------------------------------------------------------------------- */
-
-struct first {
-    struct hub_wait wait;
-    struct hub_model *m;
-    struct err why;
-    atomic_bool done;
-};
-
-static void first_have(struct hub_wait *w, struct hub_model *m, const struct err *why)
-{
-    struct first *f = w->user;
-    f->m = m;
-    if (why)
-        f->why = *why;
-    atomic_store(&f->done, true);
-}
-
-/* The name of the default model. */
-static const char *first_name(struct serve *s, struct hub_entry *at)
-{
-    hub_entry(s->hub, 0, at);
-    return at->name;
-}
-
-int serve_load(struct serve *s, const atomic_int *stop, struct str *says, struct err *e)
-{
-    const struct timespec tick = {.tv_nsec = 20000000};
-    struct hub_entry entry;
-    struct first f = {.m = NULL};
-    f.wait.ready = first_have;
-    f.wait.user = &f;
-    atomic_store(&s->loading, true);
-    hub_want(s->hub, &f.wait);
-    while (!atomic_load(&f.done)) {
-        if (atomic_load(stop) && hub_give_up(s->hub, &f.wait))
-            return 0; /* the end of the server waits for the loading thread */
-        nanosleep(&tick, NULL);
-    }
-    atomic_store(&s->loading, false);
-    if (!f.m)
-        return err_set(e, f.why.code, "model %s: %s", first_name(s, &entry), f.why.msg);
-    str_addf(says, "%s: context %d, %d sequences at a time, loaded in %.1f s", f.m->name,
-             f.m->info->n_ctx, f.m->info->n_seq, f.m->load_seconds);
-    atomic_store(&s->slots, f.m->info->n_seq);
-    hub_release(s->hub, f.m, -1);
-    return 0;
-}
-
 bool serve_drain(struct serve *s)
 {
     atomic_store(&s->draining, true);
@@ -172,6 +151,7 @@ void serve_close(struct serve *s)
     http_close(s->http);
     work_close(s->work);
     hub_close(s->hub);
+    energy_close(&s->energy);
     mem_free(s);
 }
 
@@ -187,6 +167,11 @@ bool serve_admit(struct call *c, int n)
         return true;
     atomic_fetch_sub(&s->admitted, n);
     atomic_fetch_add(&s->rejected, 1);
+    if (n > most) { /* later is no better */
+        call_fail(c, 400, NULL, "%d replies are asked for, the limit is %d; raise serve.queue", n,
+                  most);
+        return false;
+    }
     call_fail(c, 503, NULL, "%d replies are asked for and %d run or wait; the limit is %d", n,
               before, most);
     return false;
@@ -214,9 +199,8 @@ int serve_encode(const struct hub_model *m, const char *text, size_t n, unsigned
         solid += text[i] != ' ' && (text[i] < '\t' || text[i] > '\r');
     if (solid / longest > n_ctx)
         FAIL(e, ERR_DATA,
-             "prompt of %zu bytes: at least %zu tokens, which exceed the context of %zu; shorten "
-             "the "
-             "prompt or raise max_context_length",
+             "prompt of %zu bytes: at least %zu tokens exceed the context of %zu; shorten it, or "
+             "raise max_context_length",
              n, solid / longest, n_ctx);
     return tokenizer_encode(m->tok, text, n, flags, out, e);
 }

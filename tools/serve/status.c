@@ -15,7 +15,7 @@ void ready_get(struct call *c)
         call_fail(c, 503, NULL, "the server is stopping");
         return;
     }
-    if (atomic_load(&c->s->loading)) {
+    if (atomic_load(&c->s->first) == SERVE_LOADING) {
         call_fail(c, 503, NULL, "the model is being loaded");
         return;
     }
