@@ -73,6 +73,12 @@ struct llm_call {
     int top_k;
     const struct llm_text *options; /* scoring only */
     int n_options;
+    /* For display while the call runs: pieces of think (thinking) and reply, n >= 1 bytes. Together
+     * they are exactly these two texts. A piece holds complete UTF-8 characters, except the last
+     * one of a text that ends within a character. Runs on the llm's own
+     * thread or in llm_next, never after llm_next has returned the call. It must not block, and
+     * must not use the llm. A cancelled call may have passed on a beginning. NULL = none. */
+    void (*on_text)(struct llm_call *c, const char *text, size_t n, bool thinking);
     void *user_data;
     /* out; reply, think and option_lp belong to the call until llm_call_clear */
     struct str reply; /* without the thinking */

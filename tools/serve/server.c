@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "clinical.h"
 #include "clock.h"
 #include "mem.h"
 #include "zio.h"
@@ -68,6 +69,7 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
     ho.keep_ms = s->o->keep_alive < 0 ? HUB_FOR_EVER : s->o->keep_alive * 1000;
     TRY(work_open(WORKERS, &s->work, e));
     TRY(hub_open(&ho, &s->hub, e));
+    TRY(clinical_open(s, &s->clinical, e));
     return http_open(&to, &s->http, e);
 }
 
@@ -94,7 +96,8 @@ bool serve_drain(struct serve *s)
 {
     atomic_store(&s->draining, true);
     http_drain(s->http);
-    return http_open_exchanges(s->http) == 0;
+    clinical_stop(s->clinical, true); /* evaluations can be resumed */
+    return http_open_exchanges(s->http) == 0 && clinical_running(s->clinical) == 0;
 }
 
 void serve_close(struct serve *s)
@@ -102,7 +105,10 @@ void serve_close(struct serve *s)
     if (!s)
         return;
     atomic_store(&s->draining, true);
+    if (s->clinical)
+        clinical_stop(s->clinical, false);
     http_close(s->http);
+    clinical_close(s->clinical);
     work_close(s->work);
     hub_close(s->hub);
     mem_free(s);

@@ -13,6 +13,8 @@
 #include "serve_options.h"
 #include "work.h"
 
+struct clinical;
+
 struct serve {
     const struct serve_options *o;
     const struct config *config; /* of the engine, the strategies and the server */
@@ -20,6 +22,7 @@ struct serve {
     struct http_server *http;
     struct hub *hub;
     struct work *work;
+    struct clinical *clinical;
     int64_t t_start;      /* clock_ns */
     int64_t unix_start;   /* seconds since 1970 */
     atomic_bool draining; /* no new work */
