@@ -39,11 +39,13 @@ static void consult_shuffle(struct consult *c)
     }
 }
 
+#define OPTIONS_HEAD "Options:"
+
 static int consult_options(struct consult *c, struct err *e)
 {
     struct str s = STR_INIT;
     if (c->q->n_options)
-        str_adds(&s, "Options:");
+        str_adds(&s, OPTIONS_HEAD);
     else
         str_adds(&s, "There are no options: answer in a few words.");
     for (int i = 0; i < c->q->n_options; i++)
@@ -56,6 +58,11 @@ static int consult_options(struct consult *c, struct err *e)
     }
     str_free(&s);
     return rc;
+}
+
+const char *consult_option_lines(const struct consult *c)
+{
+    return c->q->n_options ? c->options + sizeof OPTIONS_HEAD : ""; /* the head and its newline */
 }
 
 int consult_open(const struct strategy_env *env, const struct medqa_question *q,
@@ -163,6 +170,8 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     /* earlier cases first: they end one by one, not all at the end */
     k->llm.rank = (uint32_t)c->q->index;
     k->llm.reply_prefix = ask->reply_prefix;
+    k->llm.raw = ask->raw;
+    k->llm.no_bos = ask->no_bos;
     k->llm.schema = ask->schema;
     k->llm.max_tokens = ask->role->needs & LLM_CAN_SCORE ? 0 : strategy_tokens(cfg, ask->role);
     k->llm.max_think = strategy_think(c->env, ask->role);

@@ -75,6 +75,9 @@ struct consult {
     double agreement;               /* among the reports; NaN = not measured */
     double p_option[MEDQA_OPTIONS]; /* by original option, sums to 1; only if has_p */
     bool has_p;
+    /* by original option: log-probability of its letter after the prompt; only if has_lp */
+    double option_lp[MEDQA_OPTIONS];
+    bool has_lp;
     int64_t t_start, t_end; /* ns */
     /* the case's share of the energy while it was in flight; NaN = not measured */
     double joules;
@@ -86,6 +89,9 @@ int consult_open(const struct strategy_env *env, const struct medqa_question *q,
                  struct consult **out, struct err *e);
 void consult_close(struct consult *c); /* accepts NULL; no call may be open */
 
+/* The options alone, "A. ..", one a line; "" = the question has none. */
+const char *consult_option_lines(const struct consult *c);
+
 struct consult_ask {
     const struct strategy_role *role; /* gives the token limit and the temperature */
     int index;
@@ -93,6 +99,7 @@ struct consult_ask {
     const struct prompt *prompt;
     const char *const *values; /* of the prompt's slots */
     const char *reply_prefix;  /* NULL = none */
+    bool raw, no_bos;          /* as in llm_call */
     const struct llm_schema *schema;
     const struct llm_text *options; /* of a role that scores */
     int n_options;

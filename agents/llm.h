@@ -63,6 +63,9 @@ struct llm_call {
     const char *system; /* trusted text of the role */
     const char *user;   /* holds untrusted text; never becomes control tokens */
     size_t system_len, user_len;
+    /* The user text is the whole prompt, without a chat template. Then system, reply_prefix and
+     * max_think must be unset. BOS comes first if the model file asks for it, unless no_bos. */
+    bool raw, no_bos;
     const char *reply_prefix;        /* the assistant's turn begins with this; NULL = nothing */
     const struct llm_schema *schema; /* NULL = free text */
     int max_tokens; /* 0 = scoring: log-probability of each option as continuation */
@@ -111,7 +114,8 @@ enum llm_can {
     LLM_CAN_SEED = 4,     /* the same seed and id give the same reply */
     LLM_CAN_LOGPROBS = 8, /* log-probability of the reply's own tokens */
     LLM_CAN_PREFIX = 16,  /* the reply continues a given beginning */
-    LLM_CAN_ALL = 31,
+    LLM_CAN_RAW = 32,     /* prompts without a chat template */
+    LLM_CAN_ALL = 63,
 };
 /* "scores options, obeys a schema": the capabilities of the set, as part of a sentence. */
 const char *llm_can_text(unsigned can, char buf[160]);

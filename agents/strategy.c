@@ -88,11 +88,17 @@ int strategy_makes_plan(const struct strategy *s, struct err *e)
     return rc;
 }
 
+int strategy_takes(const struct strategy *s, int n_options, struct err *e)
+{
+    if (s->needs_options && !n_options)
+        FAIL(e, ERR_DATA, "strategy %s needs options; choose another strategy for an open question",
+             s->name);
+    return 0;
+}
+
 int strategy_start(const struct strategy_env *env, struct consult *c, struct err *e)
 {
-    if (env->strategy->needs_options && !c->q->n_options)
-        FAIL(e, ERR_DATA, "strategy %s needs options; choose another strategy for an open question",
-             env->strategy->name);
+    TRY(strategy_takes(env->strategy, c->q->n_options, e));
     return env->strategy->start(env->state, c, e);
 }
 

@@ -103,6 +103,8 @@ void strategy_names(bool planning, struct str *out);
 /* ERR_CONFIG when the strategy makes no plan; the message names those that do. */
 int strategy_makes_plan(const struct strategy *s, struct err *e);
 
+/* ERR_DATA when the strategy needs options and there are none. */
+int strategy_takes(const struct strategy *s, int n_options, struct err *e);
 /* Starts a consult by the strategy's start. ERR_DATA also when the question lacks the options that
  * the strategy needs. */
 int strategy_start(const struct strategy_env *env, struct consult *c, struct err *e);

@@ -21,7 +21,7 @@
 
 enum { ONE_CASE = 8 }; /* calls of one case side by side */
 
-enum { OPT_SET = 0x2000, OPT_SEED, OPT_QUIET, OPT_TIMELINE };
+enum { OPT_SET = 0x2000, OPT_SEED, OPT_PROMPT_FORM, OPT_QUIET, OPT_TIMELINE };
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "configuration; 'demo' and 'llama3_70b' are built in", 20},
@@ -30,6 +30,10 @@ static const struct argp_option options[] = {
     {"set", OPT_SET, "KEY=VALUE", 0, "sets one key, after the file; may be repeated", 20},
     {"strategy", 's', "NAME", 0, "same as --set strategy=NAME; one of ", 20},
     {"seed", OPT_SEED, "N", 0, "same as --set seed=N", 20},
+    {"prompt-form", OPT_PROMPT_FORM, "FORM", 0,
+     "same as --set direct.prompt_form=FORM: chat, or lm-eval for the text of "
+     "lm-evaluation-harness",
+     20},
     {"quiet", OPT_QUIET, 0, 0, "no progress", 20},
     {"timeline", OPT_TIMELINE, "FILE", 0,
      "write calls, steps and ops of the run as a Trace Event file, for Perfetto. The file has the "
@@ -58,6 +62,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_SEED:
         o->seed = arg;
+        return 0;
+    case OPT_PROMPT_FORM:
+        o->prompt_form = arg;
         return 0;
     case OPT_QUIET:
         o->quiet = true;
@@ -164,6 +171,8 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
         TRY(choose_planning(c, o->strategy, e));
     if (o->seed)
         TRY(set_key(c, "seed", o->seed, e));
+    if (o->prompt_form)
+        TRY(set_key(c, "direct.prompt_form", o->prompt_form, e));
     TRY(config_check(c, e));
     log_set_level(((const struct tool_options *)config_of(c, &tool_option_set))->log_level);
     return 0;

@@ -120,6 +120,8 @@ static int answer(const struct options *o, struct err *e)
     TRY_DONE(clinic_case(o->question, o->file, o->options, &m, e));
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, false, false, o->plan_only, &c, e));
+    TRY_DONE(
+        strategy_takes(c.env.strategy, m.question->n_options, e)); /* before a folder is made */
     const char *model = llm_info(c.llm)->name;
     toy_says(model, m.question, noise);
     FILE *page = o->json ? stderr : stdout;

@@ -318,7 +318,7 @@ int sources_digest(struct sources *s, const char *text, const char **out, const 
 {
     size_t n = strlen(text);
     if (n != 64 || strspn(text, "0123456789abcdefABCDEF") != 64)
-        FAIL(e, ERR_USAGE, "%s is '%s', must be 64 hex digits", of, text);
+        FAIL(e, ERR_USAGE, "%s is '%s'; it takes 64 hex digits", of, text);
     char *kept = arena_strndup(&s->words, text, n);
     if (!kept)
         return NOMEM(e, n, "a digest");

@@ -34,8 +34,8 @@ struct serve {
     atomic_ullong cancelled;   /* clients that left */
 };
 
-/* Opens everything and listens. api_key: "" = that of serve.api_key_file, if any. ERR_USAGE: another
- * address than loopback without a key. */
+/* Opens everything and listens. api_key: "" = that of serve.api_key_file, if any. ERR_USAGE:
+ * another address than loopback without a key. */
 int serve_open(const struct config *config, const char *api_key, const struct hub_options *models,
                struct serve **out, struct err *e);
 /* Ends what runs. Accepts NULL. */
