@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "clinic.h"
+#include "clock.h"
 #include "cmd.h"
 #include "engine_options.h"
 #include "mem.h"
@@ -178,6 +179,44 @@ static int name_models(const struct options *o, const struct config *c, struct m
     return add_model(m, eo->model, e);
 }
 
+/* Says how far the loading of a model is: on a terminal in one line, else now and then. */
+struct loading {
+    bool terminal;
+    int64_t last_ns;
+};
+
+static void show_loading(uint64_t done, uint64_t total, void *user)
+{
+    struct loading *l = user;
+    int64_t now = clock_ns();
+    if (now - l->last_ns < (l->terminal ? 200000000 : 10000000000) && done < total)
+        return;
+    if (!l->last_ns && done == total) /* a small one */
+        return;
+    l->last_ns = now;
+    fprintf(stderr, l->terminal ? "\rloading: %.1f of %.1f GB%s" : "loading: %.1f of %.1f GB%s",
+            (double)done / 1e9, (double)total / 1e9, l->terminal && done < total ? "" : "\n");
+    fflush(stderr);
+}
+
+/* Waits until the first model is loaded, or a signal comes. */
+static int wait_for_model(struct serve *s, const atomic_int *stop, struct err *e)
+{
+    const struct timespec tick = {.tv_nsec = 20000000};
+    enum serve_first f = SERVE_LOADING;
+    while (!atomic_load(stop) && (f = serve_first(s, e)) == SERVE_LOADING)
+        nanosleep(&tick, NULL);
+    if (f == SERVE_FAILED)
+        return e->code;
+    struct hub_model *m = f == SERVE_READY ? hub_peek(s->hub, 0) : NULL;
+    if (m) {
+        fprintf(stderr, "%s: ready after %.1f s; context %d tokens, %d sequences at a time, %s\n",
+                m->name, m->load_seconds, m->info->n_ctx, m->info->n_seq, m->info->backend);
+        hub_unpeek(s->hub, m);
+    }
+    return 0;
+}
+
 /* Until a signal, then until the work is done or the time is up. */
 static void wait_for_end(struct serve *s, const atomic_int *stop)
 {
@@ -198,6 +237,7 @@ static int serve(const struct options *o, struct err *e)
     struct sources sources = {.data = NULL};
     struct models *m = mem_zalloc(1, sizeof *m);
     struct serve *s = NULL;
+    struct loading loading = {.terminal = isatty(STDERR_FILENO)};
     int rc = m ? 0 : NOMEM(e, sizeof *m, "the names of models");
     TRY_DONE(rc);
     TRY_DONE(read_config(o, &c, e));
@@ -210,6 +250,8 @@ static int serve(const struct options *o, struct err *e)
                              .engine =
                                  *(const struct engine_options *)config_of(&c, &engine_option_set)};
     ho.engine.places = &sources.places;
+    ho.engine.progress = show_loading;
+    ho.engine.user = &loading;
     if (!o->config && !o->sets_context)
         ho.engine.n_ctx = 0; /* a model with a shorter context takes its own limit */
     const atomic_int *stop = clinic_signals();
@@ -217,6 +259,7 @@ static int serve(const struct options *o, struct err *e)
     printf("listening on http://%s%s%s:%d\n", strchr(s->o->address, ':') ? "[" : "", s->o->address,
            strchr(s->o->address, ':') ? "]" : "", http_port(s->http));
     TRY_DONE(cli_flush(e));
+    TRY_DONE(wait_for_model(s, stop, e));
     wait_for_end(s, stop);
 done:
     serve_close(s);

@@ -11,6 +11,7 @@
 #include "check.h"
 #include "clinical.h"
 #include "clock.h"
+#include "log.h"
 #include "mem.h"
 #include "zio.h"
 
@@ -47,6 +48,30 @@ static int serve_key(struct serve *s, const char *given, struct err *e)
     return 0;
 }
 
+/* The default model is there, or cannot be loaded. */
+static void serve_has_first(struct hub_wait *w, struct hub_model *m, const struct err *why)
+{
+    struct serve *s = w->user;
+    struct err e = {0};
+    if (!m) {
+        s->why = *why;
+        atomic_store(&s->first, SERVE_FAILED);
+        return;
+    }
+    if (energy_open(&s->energy, m->info->backend, m->info->pci, &e) < 0)
+        log_warn("no figures of energy: %s", e.msg);
+    atomic_store(&s->first, SERVE_READY);
+    hub_release(s->hub, m, -1);
+}
+
+enum serve_first serve_first(struct serve *s, struct err *e)
+{
+    enum serve_first f = (enum serve_first)atomic_load(&s->first);
+    if (f == SERVE_FAILED && e)
+        *e = s->why;
+    return f;
+}
+
 static int serve_start(struct serve *s, const char *api_key, const struct hub_options *models,
                        struct err *e)
 {
@@ -70,7 +95,11 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
     TRY(work_open(WORKERS, &s->work, e));
     TRY(hub_open(&ho, &s->hub, e));
     TRY(clinical_open(s, &s->clinical, e));
-    return http_open(&to, &s->http, e);
+    TRY(http_open(&to, &s->http, e));
+    s->wait.ready = serve_has_first;
+    s->wait.user = s;
+    hub_want(s->hub, &s->wait);
+    return 0;
 }
 
 int serve_open(const struct config *config, const char *api_key, const struct hub_options *models,
@@ -111,6 +140,7 @@ void serve_close(struct serve *s)
     clinical_close(s->clinical);
     work_close(s->work);
     hub_close(s->hub);
+    energy_close(&s->energy);
     mem_free(s);
 }
 

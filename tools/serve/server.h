@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+#include "energy.h"
 #include "gen.h"
 #include "http.h"
 #include "hub.h"
@@ -14,6 +15,12 @@
 #include "work.h"
 
 struct clinical;
+
+enum serve_first { /* the default model, once, at the start */
+                   SERVE_LOADING,
+                   SERVE_READY,
+                   SERVE_FAILED,
+};
 
 struct serve {
     const struct serve_options *o;
@@ -28,18 +35,26 @@ struct serve {
     atomic_bool draining; /* no new work */
     atomic_int admitted;  /* replies that run or wait */
     atomic_ullong seeds;  /* random: the seed of the next request without one */
+    atomic_int first;     /* enum serve_first */
+    atomic_bool lost;     /* the device does not work any more */
+    atomic_int pulls;     /* downloads that clients have asked for */
+    struct err why;       /* SERVE_FAILED: constant from then on */
+    struct energy energy; /* of the models' device; opened before SERVE_READY */
+    struct hub_wait wait; /* for the first model */
     /* totals for /metrics */
     atomic_ullong requests[6]; /* by the status' first digit */
     atomic_ullong rejected;    /* for a full queue */
     atomic_ullong cancelled;   /* clients that left */
 };
 
-/* Opens everything and listens. api_key: "" = that of serve.api_key_file, if any. ERR_USAGE:
- * another address than loopback without a key. */
+/* Opens everything, listens, and begins to load the default model. api_key: "" = that of
+ * serve.api_key_file, if any. ERR_USAGE: another address than loopback without a key. */
 int serve_open(const struct config *config, const char *api_key, const struct hub_options *models,
                struct serve **out, struct err *e);
 /* Ends what runs. Accepts NULL. */
 void serve_close(struct serve *s);
+/* Whether the default model has been loaded; SERVE_FAILED fills e. */
+enum serve_first serve_first(struct serve *s, struct err *e);
 /* Takes no more work; true when nothing runs any more. */
 bool serve_drain(struct serve *s);
 

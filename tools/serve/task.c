@@ -41,10 +41,13 @@ static void task_ready(struct work_job *j)
 {
     struct task *t = (struct task *)((char *)j - offsetof(struct task, job));
     t->t_ready = clock_ns();
-    if (!t->m)
-        task_fail_err(t, "model", &t->why);
-    else
+    if (t->m)
         t->ready(t);
+    else if (t->why.code == ERR_CANCEL)
+        task_fail_err(t, "model", &t->why);
+    else /* the cause names files: it is in the log */
+        task_fail(t, t->why.code == ERR_NOMEM ? 503 : 500, "model",
+                  "the model cannot be loaded; the server's log says why");
 }
 
 static void task_have(struct hub_wait *w, struct hub_model *m, const struct err *why)
@@ -127,6 +130,9 @@ static void task_ended(struct task *t, int n)
 
 static void task_gen_done(struct gen *g)
 {
+    struct task *t = g->user;
+    if (g->finish == GEN_ERROR && g->r.err.code == ERR_NODEV)
+        atomic_store(&t->s->lost, true);
     task_ended(g->user, 1);
 }
 
