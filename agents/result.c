@@ -249,7 +249,7 @@ static int result_state(const json_t *doc, enum consult_state *out, struct err *
 {
     const char *s = NULL;
     TRY(jdoc_string(doc, "state", &s, e));
-    for (int i = CONSULT_ANSWERED; i <= CONSULT_PLANNED; i++)
+    for (int i = CONSULT_ANSWERED; i <= CONSULT_REPORTED; i++)
         if (!strcmp(s, consult_state_name((enum consult_state)i))) {
             *out = (enum consult_state)i;
             return 0;
