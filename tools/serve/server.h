@@ -59,6 +59,8 @@ bool serve_drain(struct serve *s);
  * and is freed. */
 bool serve_admit(struct call *c, int n);
 void serve_leave(struct serve *s, int n);
+/* 404: no model has this name, NULL = none was given. */
+void call_no_model(struct call *c, const char *name);
 /* A seed for a request without one. Its header x-mas-seed tells it. */
 uint64_t serve_seed(struct call *c, int64_t asked);
 
