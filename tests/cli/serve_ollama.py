@@ -414,7 +414,7 @@ def pulls():
     o = post("/api/generate", model="tales:8b", prompt="Once", raw=True, stream=False, options={"num_predict": 4, "temperature": 0})
     want(o["model"] == "tales:8b", "tales:8b", o)
     # two downloads at a time; a client that leaves ends its own
-    held = [connect("/api/pull", {"model": "stuck"}) for _ in range(2)]
+    held = [connect("/api/pull", {"model": f"stuck{i}"}) for i in (1, 2)]
     time.sleep(0.3)
     refused(503, "2 downloads run already", "/api/pull", model="gone", stream=False)
     for s in held:

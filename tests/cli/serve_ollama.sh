@@ -39,10 +39,14 @@ models:
     about: a file that is here already, with other bytes
     get: $at/ok/tales.gguf
     file: other.gguf
-  stuck:
+  stuck1:
     about: a server that never answers
     get: $at/hang/tales.gguf
-    file: stuck.gguf
+    file: stuck1.gguf
+  stuck2:
+    about: the same, with another file
+    get: $at/hang/tales.gguf
+    file: stuck2.gguf
   gone:
     about: a file that is not there
     get: $at/404/tales.gguf

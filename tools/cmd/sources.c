@@ -182,7 +182,7 @@ static int entry_check(struct reading *r, const struct sources_entry *n, const c
         BAD(r, "%s: %s: '%s' is no name of a file; give one with 'file'", r->name, n->name,
             n->file);
     if (bytes && !str_to_i64(bytes, 1, INT64_MAX, &size))
-        BAD(r, "%s: %s: bytes is '%s', must be a whole number from 1", r->name, n->name, bytes);
+        BAD(r, "%s: %s: bytes is '%s'; it takes a whole number from 1", r->name, n->name, bytes);
     return 0;
 }
 

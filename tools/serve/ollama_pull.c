@@ -154,7 +154,6 @@ static void end(struct pull *p, const struct err *e)
     }
     http_write(c->http, out.s, out.len);
     http_end(c->http, out.failed);
-    atomic_fetch_add(&s->requests[2], 1);
     str_free(&out);
     call_free(c);
 }

@@ -339,7 +339,6 @@ static void end_stream(struct task *t, struct ollama_reply *o)
     http_forget(t->c->http);
     http_write(t->c->http, o->line.s, o->line.len);
     http_end(t->c->http, o->line.failed);
-    atomic_fetch_add(&t->s->requests[2], 1);
     call_free(t->c);
     task_end(t);
 }
@@ -446,7 +445,7 @@ static int raw_prompt(struct ollama_reply *o, int64_t limit, struct err *e)
     const struct tokenizer *tok = g->m->tok;
     if (o->think.must)
         FAIL(e, ERR_DATA, "'think' and 'raw' exclude each other");
-    TRY(tokenizer_encode(tok, a->prompt, strlen(a->prompt), TOK_BOS | TOK_SPECIAL, &g->prompt, e));
+    TRY(serve_encode(g->m, a->prompt, strlen(a->prompt), TOK_BOS | TOK_SPECIAL, &g->prompt, e));
     if (g->prompt.n > 1 && g->prompt.id[0] == tokenizer_bos(tok) &&
         g->prompt.id[1] == g->prompt.id[0]) {
         memmove(g->prompt.id, g->prompt.id + 1, (g->prompt.n - 1) * sizeof *g->prompt.id);

@@ -106,9 +106,6 @@ int openai_think(const char *effort, const json_t *think, struct openai_think *o
 int openai_render(struct openai_reply *r, const struct openai_messages *ms,
                   struct openai_think think, bool continues, int64_t limit, struct err *e);
 
-/* Any JSON object, as a schema. */
-#define OPENAI_ANY_OBJECT "{\"type\": \"object\", \"additionalProperties\": true}"
-
 /* ---- openai_format.c ------------------------------------------------------------------------- */
 
 /* Compiles a format of type text, json_object or json_schema; *out NULL = free text. at: its place

@@ -108,7 +108,7 @@ int openai_format(const json_t *format, const char *at, bool flat, struct gramma
         return format_only(format, at, plain, e);
     if (!strcmp(type, "json_object")) {
         TRY(format_only(format, at, plain, e));
-        return grammar_compile(OPENAI_ANY_OBJECT, strlen(OPENAI_ANY_OBJECT), at, out, e);
+        return grammar_any_object(out, e);
     }
     if (strcmp(type, "json_schema") != 0)
         FAIL(e, ERR_DATA, "'%s.type' is '%.40s', expected text, json_object or json_schema", at,

@@ -45,5 +45,5 @@ void openai_model_get(struct call *c)
 /* The models make text, not vectors. The body is not read. */
 void openai_embeddings_post(struct call *c)
 {
-    call_fail(c, 501, NULL, "embeddings are not supported: the models of this server make text");
+    call_fail(c, 400, NULL, "embeddings are not supported: the models of this server make text");
 }

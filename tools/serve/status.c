@@ -6,6 +6,7 @@
 #include "chat.h"
 #include "log.h"
 #include "mem.h"
+#include "page.h"
 #include "task.h"
 #include "tokenizer.h"
 
@@ -15,7 +16,12 @@ void root_get(struct call *c)
 {
     static const char text[] = "Ollama is running: its API and others are answered by mas; "
                                "/openapi.json lists all paths. For research only, not for care.\n";
+    const char *accept = http_header(c->http, "accept");
     struct str s = STR_INIT;
+    if (accept && strstr(accept, "text/html")) {
+        page_reply(c);
+        return;
+    }
     str_adds(&s, text);
     call_reply_type(c, 200, "text/plain; charset=utf-8", &s);
 }
