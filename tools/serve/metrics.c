@@ -11,6 +11,7 @@
 #include "mem.h"
 #include "server.h"
 #include "status.h"
+#include "zio.h"
 
 static void family(struct str *out, const char *name, const char *type, const char *help)
 {
@@ -59,11 +60,11 @@ static void labelled(struct str *out, const char *name, const char *label, const
 
 static double resident_bytes(void)
 {
-    unsigned long long pages;
-    FILE *f = fopen("/proc/self/statm", "r");
-    bool found = f && fscanf(f, "%*u %llu", &pages) == 1;
-    if (f)
-        fclose(f);
+    struct str text = STR_INIT;
+    unsigned long long pages = 0;
+    bool found = zio_read("/proc/self/statm", 4096, &text, NULL) == 0 &&
+                 sscanf(text.s, "%*u %llu", &pages) == 1;
+    str_free(&text);
     return found ? (double)pages * (double)sysconf(_SC_PAGESIZE) : (double)NAN;
 }
 
@@ -134,8 +135,8 @@ struct model_figures {
     struct hub_entry entry;
     struct engine_stats st;
     int n_seq, page_tokens, n_ctx; /* 0 unless the model is resident */
-    bool on_device;
-    double weights, kv, workspace, ring, streamed; /* bytes */
+    double streamed;               /* bytes of a step */
+    double memory[5]; /* bytes on a device: weights, KV, workspace, ring, draft model */
 };
 
 /* X(name, type, value, help): families with one row a model. */
@@ -156,6 +157,8 @@ struct model_figures {
     X("mas_steps_total", "counter", (double)m->st.steps, "Steps of the model.")                    \
     X("mas_step_rows_total", "counter", (double)m->st.rows,                                        \
       "Rows of all steps; by the steps, the width of the batch.")                                  \
+    X("mas_step_sequences_total", "counter", (double)m->st.sequences,                              \
+      "Sequences of all steps; by the steps, their number in a step.")                             \
     X("mas_busy_seconds_total", "counter", m->st.busy_seconds, "Time inside steps.")               \
     X("mas_preemptions_total", "counter", (double)m->st.preempted,                                 \
       "Sequences that lost their pages to others.")                                                \
@@ -164,6 +167,8 @@ struct model_figures {
       "Draft tokens accepted.")                                                                    \
     X("mas_prefix_evicted_pages_total", "counter", (double)m->st.pages_evicted,                    \
       "Pages dropped from the prefix cache.")                                                      \
+    X("mas_streamed_bytes_per_step", "gauge", m->streamed,                                         \
+      "Bytes of weights that every step copies to the device.")                                    \
     X("mas_kv_page_tokens", "gauge", m->page_tokens, "Tokens of a page of the KV cache.")          \
     X("mas_context_tokens", "gauge", m->n_ctx, "Longest prompt and reply together.")
 
@@ -180,12 +185,13 @@ static void model_figures(struct serve *s, int index, struct model_figures *m)
     m->n_seq = info->n_seq;
     m->n_ctx = info->n_ctx;
     m->page_tokens = info->page_tokens;
-    m->on_device = p->vram_weight_bytes > 0 || p->ring_bytes > 0;
-    m->weights = (double)p->vram_weight_bytes;
-    m->kv = (double)p->kv_bytes;
-    m->workspace = (double)p->workspace_bytes;
-    m->ring = (double)p->ring_bytes;
     m->streamed = (double)p->stream_bytes;
+    if (p->vram_weight_bytes || p->ring_bytes) {
+        const double bytes[5] = {(double)p->vram_weight_bytes, (double)p->kv_bytes,
+                                 (double)p->workspace_bytes, (double)p->ring_bytes,
+                                 (double)info->draft_bytes};
+        memcpy(m->memory, bytes, sizeof bytes);
+    }
     hub_unpeek(s->hub, at);
 }
 
@@ -212,73 +218,81 @@ static void model_metrics(const struct model_figures *all, int n, struct str *ou
 #undef X
 }
 
-/* A family with a row for each model and each value of a label. */
+/* Families with a row for each model and each value of a label; values fills v. */
 struct split {
     const char *name, *type, *help, *label;
-    const char *text[4]; /* values of the label, NULL at the end */
+    const char *text[6]; /* values of the label, NULL at the end */
+    void (*values)(const struct model_figures *m, double v[6]);
 };
 
-static void split_row(const struct split *f, const struct model_figures *m, const double v[4],
-                      struct str *out)
+static void pages(const struct model_figures *m, double v[6])
 {
-    for (int i = 0; i < 4 && f->text[i]; i++)
-        add_row(out, m, f->name, f->label, f->text[i], v[i]);
+    v[0] = m->st.pages_used;
+    v[1] = m->st.pages_cached;
+    v[2] = m->st.pages_free;
 }
+
+static void lookups(const struct model_figures *m, double v[6])
+{
+    v[0] = (double)m->st.pages_found;
+    v[1] = (double)m->st.pages_missed;
+}
+
+static void swaps(const struct model_figures *m, double v[6])
+{
+    v[0] = (double)m->st.pages_swapped_out;
+    v[1] = (double)m->st.pages_swapped_in;
+}
+
+static void link_bytes(const struct model_figures *m, double v[6])
+{
+    v[0] = (double)m->st.streamed_bytes;
+    v[1] = (double)m->st.swapped_bytes;
+}
+
+static void memory(const struct model_figures *m, double v[6])
+{
+    memcpy(v, m->memory, sizeof m->memory);
+}
+
+static const struct split splits[] = {
+    {"mas_kv_pages", "gauge", "Pages of the KV cache.", "state", {"used", "cached", "free"}, pages},
+    {"mas_prefix_pages_total",
+     "counter",
+     "Lookups of pages in the prefix cache.",
+     "result",
+     {"hit", "miss"},
+     lookups},
+    {"mas_swapped_pages_total",
+     "counter",
+     "Pages moved to main memory, and back.",
+     "direction",
+     {"out", "in"},
+     swaps},
+    {"mas_link_bytes_total",
+     "counter",
+     "Bytes over the link to the device: streamed weights, and pages.",
+     "kind",
+     {"streamed", "swapped"},
+     link_bytes},
+    {"mas_device_memory_bytes",
+     "gauge",
+     "Memory of the device that a model takes; 0 without a device.",
+     "part",
+     {"weights", "kv", "workspace", "ring", "draft"},
+     memory}};
 
 static void split_metrics(const struct model_figures *all, int n, struct str *out)
 {
-    static const struct split pages = {"mas_kv_pages",
-                                       "gauge",
-                                       "Pages of the KV cache.",
-                                       "state",
-                                       {"used", "cached", "free", NULL}},
-                              prefix = {"mas_prefix_pages_total",
-                                        "counter",
-                                        "Lookups of pages in the prefix cache.",
-                                        "result",
-                                        {"hit", "miss", NULL, NULL}},
-                              swaps = {"mas_swapped_pages_total",
-                                       "counter",
-                                       "Pages moved to main memory, and back.",
-                                       "direction",
-                                       {"out", "in", NULL, NULL}};
-    family(out, pages.name, pages.type, pages.help);
-    for (const struct model_figures *m = all; m < all + n; m++)
-        split_row(&pages, m, (double[4]){m->st.pages_used, m->st.pages_cached, m->st.pages_free},
-                  out);
-    family(out, prefix.name, prefix.type, prefix.help);
-    for (const struct model_figures *m = all; m < all + n; m++)
-        split_row(&prefix, m, (double[4]){(double)m->st.pages_found, (double)m->st.pages_missed},
-                  out);
-    family(out, swaps.name, swaps.type, swaps.help);
-    for (const struct model_figures *m = all; m < all + n; m++)
-        split_row(&swaps, m,
-                  (double[4]){(double)m->st.pages_swapped_out, (double)m->st.pages_swapped_in},
-                  out);
-}
-
-/* Models that compute on a device. */
-static void device_metrics(const struct model_figures *all, int n, struct str *out)
-{
-    static const struct split memory = {"mas_device_memory_bytes",
-                                        "gauge",
-                                        "Memory of the device that a model takes.",
-                                        "part",
-                                        {"weights", "kv", "workspace", "ring"}};
-    bool any = false;
-    for (int i = 0; i < n; i++)
-        any = any || all[i].on_device;
-    if (!any)
-        return;
-    family(out, memory.name, memory.type, memory.help);
-    for (const struct model_figures *m = all; m < all + n; m++)
-        if (m->on_device)
-            split_row(&memory, m, (double[4]){m->weights, m->kv, m->workspace, m->ring}, out);
-    family(out, "mas_streamed_bytes_per_step", "gauge",
-           "Bytes of weights that every step copies to the device.");
-    for (const struct model_figures *m = all; m < all + n; m++)
-        if (m->on_device)
-            add_row(out, m, "mas_streamed_bytes_per_step", NULL, NULL, m->streamed);
+    for (const struct split *f = splits; f < splits + sizeof splits / sizeof *splits; f++) {
+        family(out, f->name, f->type, f->help);
+        for (const struct model_figures *m = all; m < all + n; m++) {
+            double v[6] = {0};
+            f->values(m, v);
+            for (int i = 0; f->text[i]; i++)
+                add_row(out, m, f->name, f->label, f->text[i], v[i]);
+        }
+    }
 }
 
 /* ---- energy ---------------------------------------------------------------------------------- */
@@ -319,7 +333,6 @@ void metrics_get(struct call *c)
     request_metrics(s, &out);
     model_metrics(m, n, &out);
     split_metrics(m, n, &out);
-    device_metrics(m, n, &out);
     energy_metrics(s, &out);
     mem_free(m);
     call_reply_type(c, 200, "text/plain; version=0.0.4; charset=utf-8", &out);

@@ -40,8 +40,8 @@ struct task {
 };
 
 /* Takes the call. model: the name that the client gives, NULL or "" = the default model. replies:
- * how many it will run, for the queue's limit. The task is freed by task_end. false: the call has had
- * its error, and user is the caller's again. */
+ * how many it will run, for the queue's limit. The task is freed by task_end. false: the call has
+ * had its error. */
 bool task_start(struct call *c, const char *model, int replies, int64_t keep_ms,
                 void (*ready)(struct task *t), void *user);
 /* Submits every gen, whose user and done become the task's; finished follows when all have ended.
