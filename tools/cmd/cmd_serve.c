@@ -1,4 +1,5 @@
 /* mas serve: answers HTTP: OpenAI's and Ollama's APIs, clinical cases, a page. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -179,23 +180,40 @@ static int name_models(const struct options *o, const struct config *c, struct m
     return add_model(m, eo->model, e);
 }
 
-/* Says how far the loading of a model is: on a terminal in one line, else now and then. */
+/* On stderr, once the server listens: its models, and who may ask. */
+static void say_settings(const struct serve *s, const struct options *o, const struct models *m)
+{
+    fprintf(stderr, "models: %s (the default)", m->name[0]);
+    for (int i = 1; i < m->n; i++)
+        fprintf(stderr, ", %s", m->name[i]);
+    if (*s->o->api_key_file)
+        fprintf(stderr, "\nAPI key: the first line of %s\n", s->o->api_key_file);
+    else if (*o->api_key)
+        fprintf(stderr, "\nAPI key: from --api-key\n");
+    else
+        fprintf(stderr, "\nAPI key: none, so every program on this machine may ask\n");
+}
+
+/* Says how far the loading of a model is, if that takes long. */
 struct loading {
     bool terminal;
-    int64_t last_ns;
+    int64_t begin_ns, last_ns;
+    uint64_t total;
 };
 
 static void show_loading(uint64_t done, uint64_t total, void *user)
 {
     struct loading *l = user;
     int64_t now = clock_ns();
-    if (now - l->last_ns < (l->terminal ? 200000000 : 10000000000) && done < total)
-        return;
-    if (!l->last_ns && done == total) /* a small one */
+    if (!l->begin_ns || total != l->total)
+        *l = (struct loading){l->terminal, now, now, total};
+    if (done == total)
+        l->begin_ns = 0; /* the next one is another model's */
+    if (now - l->last_ns < (l->terminal ? 1 : 10) * (int64_t)1000000000)
         return;
     l->last_ns = now;
-    fprintf(stderr, l->terminal ? "\rloading: %.1f of %.1f GB%s" : "loading: %.1f of %.1f GB%s",
-            (double)done / 1e9, (double)total / 1e9, l->terminal && done < total ? "" : "\n");
+    fprintf(stderr, "%sloading: %.1f of %.1f GB%s", l->terminal ? "\r" : "", (double)done / 1e9,
+            (double)total / 1e9, l->terminal && done < total ? "" : "\n");
     fflush(stderr);
 }
 
@@ -255,10 +273,12 @@ static int serve(const struct options *o, struct err *e)
     if (!o->config && !o->sets_context)
         ho.engine.n_ctx = 0; /* a model with a shorter context takes its own limit */
     const atomic_int *stop = clinic_signals();
+    signal(SIGPIPE, SIG_IGN); /* a reader of the log that ends must not end the server */
     TRY_DONE(serve_open(&c, o->api_key, &ho, &s, e));
     printf("listening on http://%s%s%s:%d\n", strchr(s->o->address, ':') ? "[" : "", s->o->address,
            strchr(s->o->address, ':') ? "]" : "", http_port(s->http));
     TRY_DONE(cli_flush(e));
+    say_settings(s, o, m);
     TRY_DONE(wait_for_model(s, stop, e));
     wait_for_end(s, stop);
 done:

@@ -51,6 +51,9 @@ struct call {
     void *args;     /* the struct that route->fields fills; its texts belong to body */
     char part[128]; /* the text at "{..}" of the path, decoded */
     int64_t t_start;
+    /* the handler's, for as long as the call lives; call_free calls free_state, if there is one */
+    void *state;
+    void (*free_state)(void *state);
     struct work_job job;
 };
 
@@ -59,6 +62,7 @@ void route_head(struct http *h, void *user);
 void route_whole(struct http *h, void *user);
 const char *route_fault(struct http *h, int status, const char *message, struct str *out,
                         void *user);
+void route_over(struct http *h, const struct http_record *r, void *user);
 
 /* Replies with JSON and frees the call; json is empty afterwards. */
 void call_reply(struct call *c, int status, struct str *json);

@@ -36,12 +36,21 @@ void task_fail_err(struct task *t, const char *param, const struct err *e)
     task_end(t);
 }
 
+void task_reply(struct task *t, struct str *json)
+{
+    http_forget(t->c->http);
+    call_reply(t->c, 200, json);
+    task_end(t);
+}
+
 /* On a thread of work: the wait for the model is over. */
 static void task_ready(struct work_job *j)
 {
     struct task *t = (struct task *)((char *)j - offsetof(struct task, job));
     t->t_ready = clock_ns();
-    if (t->m)
+    if (t->m && task_gone(t)) /* while the model was loaded */
+        task_fail(t, 503, NULL, "the client has left");
+    else if (t->m)
         t->ready(t);
     else if (t->why.code == ERR_CANCEL)
         task_fail_err(t, "model", &t->why);
@@ -78,26 +87,23 @@ static void task_left(struct http *h, void *user)
     }
 }
 
-void task_start(struct call *c, const char *model, int replies, int64_t keep_ms,
+bool task_start(struct call *c, const char *model, int replies, int64_t keep_ms,
                 void (*ready)(struct task *t), void *user)
 {
     int index = hub_find(c->s->hub, model);
     if (index < 0) {
-        struct str names = STR_INIT;
-        hub_names(c->s->hub, &names);
-        call_fail(c, 404, "model", "no model '%.100s'; there are %.700s", model, names.s);
-        str_free(&names);
-        return;
+        call_no_model(c, model);
+        return false;
     }
     if (!serve_admit(c, replies))
-        return;
+        return false;
     struct task *t = mem_zalloc(1, sizeof *t);
     if (!t) {
         struct err e = {0};
         serve_leave(c->s, replies);
         NOMEM(&e, sizeof *t, "a request");
         call_fail_err(c, NULL, &e);
-        return;
+        return false;
     }
     t->s = c->s;
     t->c = c;
@@ -111,9 +117,23 @@ void task_start(struct call *c, const char *model, int replies, int64_t keep_ms,
     t->wait.index = index;
     http_watch(c->http, task_left, t);
     hub_want(t->s->hub, &t->wait);
+    return true;
 }
 
 /* ---- replies --------------------------------------------------------------------------------- */
+
+/* For the log's line: tokens of the prompts and of the replies. */
+static void task_note(struct task *t)
+{
+    char note[HTTP_NOTE_MOST];
+    long prompt = 0, reply = 0;
+    for (int i = 0; i < t->n_gen; i++) {
+        prompt += t->gen[i].r.n_prompt;
+        reply += t->gen[i].r.n_out;
+    }
+    snprintf(note, sizeof note, "%ld + %ld tokens", prompt, reply);
+    http_set_note(t->c->http, note);
+}
 
 /* n replies have ended; the last one ends the task's work. On a thread of work. */
 static void task_ended(struct task *t, int n)
@@ -125,6 +145,7 @@ static void task_ended(struct task *t, int n)
     if (!last)
         return;
     http_forget(t->c->http);
+    task_note(t);
     t->finished(t);
 }
 
