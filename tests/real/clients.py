@@ -24,6 +24,10 @@ TOOL = {"type": "function", "function": {"name": "weather", "description": "Weat
 clients = {}
 
 
+class Skipped(Exception):
+    pass
+
+
 def client(package):
     def add(f):
         clients[f.__name__] = (package, f)
@@ -302,7 +306,45 @@ def lm_eval(base, name):
         message = lm.apply_chat_template(TURN)
         got = lm.generate_until([Instance("generate_until", {}, (message, {"until": ["\n"], "max_gen_toks": 6}), 0)])
         assert isinstance(got[0], str)
-    return {"loglikelihood": loglikelihood, "generate_until": generate_until, "chat generate_until": chat_generate_until}
+    def medqa():
+        """100 questions of MedQA by the harness, and by `mas eval` in the harness' form: equal to 1e-4."""
+        import csv
+        import lm_eval as harness
+        from lm_eval.tasks import TaskManager
+        data = pathlib.Path(__file__).resolve().parents[3] / "shared/data/medqa/test_4opt.jsonl"
+        if not data.exists():
+            raise Skipped("no ../shared/data")
+        questions = [json.loads(l) for l in data.read_text().splitlines()[:100]]
+        with tempfile.TemporaryDirectory() as folder:
+            docs = [{"sent1": q["question"], **{f"ending{i}": q["options"][o] for i, o in enumerate("ABCD")},
+                     "label": "ABCD".index(q["answer_idx"])} for q in questions]
+            pathlib.Path(folder, "docs.json").write_text(json.dumps(docs))
+            pathlib.Path(folder, "task.yaml").write_text(f"""task: medqa_local
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {folder}/docs.json}}}}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "Question: {{{{sent1}}}}\\nA. {{{{ending0}}}}\\nB. {{{{ending1}}}}\\nC. {{{{ending2}}}}\\nD. {{{{ending3}}}}\\nAnswer:"
+doc_to_target: label
+doc_to_choice: ["A", "B", "C", "D"]
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+""")
+            os.environ["HF_DATASETS_CACHE"] = folder + "/cache"
+            samples = harness.simple_evaluate(model=door(batch_size=8), tasks=["medqa_local"], log_samples=True, bootstrap_iters=0,
+                                              task_manager=TaskManager(include_path=folder, include_defaults=False))["samples"]["medqa_local"]
+            done = subprocess.run([mas, "eval", "-m", model, "--data", data, "-n", "100", "-s", "direct", "--prompt-form", "lm-eval",
+                                   "--out", folder + "/run", "--quiet"], capture_output=True, text=True, timeout=1800)
+            assert done.returncode == 0, done.stderr[-500:]
+            rows = list(csv.DictReader(open(folder + "/run/results.csv")))
+        assert len(samples) == len(rows) == 100
+        worst = 0.0
+        for s, row in zip(sorted(samples, key=lambda s: s["doc_id"]), rows):
+            theirs = [float(r[0]) for r in s["filtered_resps"]]
+            ours = [float(row["lp_" + o]) for o in "ABCD"]
+            worst = max([worst, *(abs(a - b) for a, b in zip(theirs, ours))])
+            assert len(theirs) == len(ours) == 4
+        assert worst <= 1e-4, f"log-likelihoods differ by up to {worst}"
+    return {"medqa": medqa, "loglikelihood": loglikelihood, "generate_until": generate_until, "chat generate_until": chat_generate_until}
 
 
 def main():
@@ -318,6 +360,8 @@ def main():
             try:
                 run()
                 result = f"right, {time.monotonic() - start:.1f} s"
+            except Skipped as e:
+                result = f"skipped: {e}"
             except Exception as e:  # noqa: BLE001 - every failure is shown
                 bad = 1
                 result = f"WRONG: {type(e).__name__}: {str(e)[:600]}"
