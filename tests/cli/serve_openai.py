@@ -119,6 +119,20 @@ def echo_scores_the_prompt(s):
 
 
 @test
+def scores_of_equal_beginnings_are_those_of_each_prompt(s):
+    """The options of questions, in one call: scored together, shared or not, the floats are the same."""
+    begin, other = [(i * 37) % 5000 for i in range(150)], [(i * 31) % 5000 for i in range(90)]
+    prompts = [begin + [7], begin + [9, 10], other + [7], begin + [7], begin[:40], begin + [9, 11], other + [8], [1, 2]]
+    body = {"max_tokens": 1, "logprobs": 2, "echo": True, **GREEDY}
+    got = s.post(COMPLETIONS, {**body, "prompt": prompts, "n": 2})
+    for i, p in enumerate(prompts):
+        alone = s.post(COMPLETIONS, {**body, "prompt": p})["choices"][0]
+        for k in range(2):
+            same({**got["choices"][2 * i + k], "index": 0}, alone)
+    assert got["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
+
+
+@test
 def prompts_of_ids_get_no_bos(s):
     one = s.post(COMPLETIONS, {"prompt": [[40, 41, 42]], "max_tokens": 0, "echo": True, "logprobs": 1})
     same(one["usage"]["prompt_tokens"], 3)

@@ -37,6 +37,7 @@ struct openai_reply {
     struct str head; /* stream: the beginning of each piece, up to "choices": [ */
     struct str line; /* stream: a piece; pieces are made on the engine's thread, one at a time */
     void *user;      /* the path's */
+    void *scratch;   /* the path's, freed with the reply */
 };
 
 /* Checks what needs no model: stop, logit_bias, stream_options. *param: the member at fault. */
