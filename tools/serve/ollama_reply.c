@@ -495,14 +495,19 @@ static int set_context(struct ollama_reply *o, struct err *e)
              "the prompt has %zu tokens and 'options.num_ctx' is %lld; prompts are not cut: give a "
              "larger one",
              g->prompt.n, (long long)o->o.num_ctx);
-    int64_t used = request_most(&g->r) - g->r.max_new; /* the thinking and its end */
-    if (used && used >= room)
-        FAIL(e, ERR_DATA,
-             "the prompt has %zu tokens, its thinking %lld, and 'options.num_ctx' is %lld; give a "
-             "larger one, or think less",
-             g->prompt.n, (long long)used, (long long)o->o.num_ctx);
-    if (g->r.max_new > room - used)
-        g->r.max_new = (int)(room - used);
+    int64_t think = g->r.think.max;
+    room -= request_most(&g->r) - g->r.max_new - think; /* the tokens that end a thinking */
+    if (think && room < 2)
+        FAIL(
+            e, ERR_DATA,
+            "the prompt has %zu tokens and 'options.num_ctx' is %lld; nothing is left for thinking "
+            "and reply: give a larger one",
+            g->prompt.n, (long long)o->o.num_ctx);
+    if (think + g->r.max_new > room) { /* as without num_ctx: at most half of it is thinking */
+        think = think > room / 2 ? room / 2 : think;
+        g->r.think.max = (int)think;
+        g->r.max_new = (int)(room - think);
+    }
     return 0;
 }
 
