@@ -273,6 +273,11 @@ static void field_type_json(const struct field_row *r, struct str *out)
     }
     if (r->type == FIELD_ANY || r->type == FIELD_IDLE || r->type == FIELD_UNMET)
         return;
+    if (r->type == FIELD_OBJECT && r->choices) {
+        str_addf(out, "\"anyOf\": [{\"$ref\": \"#/components/schemas/%s\"}%s]", r->choices,
+                 needed ? "" : ", {\"type\": \"null\"}");
+        return;
+    }
     str_addf(out, needed ? "\"type\": \"%s\"" : "\"type\": [\"%s\", \"null\"]", name[r->type]);
     if (r->type == FIELD_INT || r->type == FIELD_NUMBER)
         str_addf(out, ", \"minimum\": %.17g, \"maximum\": %.17g", r->lo, r->hi);
@@ -280,6 +285,8 @@ static void field_type_json(const struct field_row *r, struct str *out)
         str_addf(out, ", \"minLength\": %.0f, \"maxLength\": %.0f", r->lo ? 1.0 : 0.0, r->hi);
     if (r->type == FIELD_ARRAY)
         str_addf(out, ", \"minItems\": %.0f, \"maxItems\": %.0f", r->lo, r->hi);
+    if (r->type == FIELD_ARRAY && r->choices)
+        str_addf(out, ", \"items\": {\"$ref\": \"#/components/schemas/%s\"}", r->choices);
     if ((r->type == FIELD_INT || r->type == FIELD_NUMBER) && !isnan(r->otherwise))
         str_addf(out, ", \"default\": %.17g", r->otherwise);
     if (r->type == FIELD_BOOL)

@@ -55,7 +55,7 @@ static const struct field_row message_rows[] = {
 #include "ollama_message.def"
 #undef X
 };
-static const struct field_set message_fields = {"OllamaMessage", message_rows,
+const struct field_set ollama_message_fields = {"OllamaMessage", message_rows,
                                                 sizeof message_rows / sizeof message_rows[0],
                                                 sizeof(struct message_args)};
 
@@ -165,7 +165,7 @@ static int message_of(const json_t *m, size_t i, json_t *list, struct err *e)
     const char *member;
     char at[40];
     snprintf(at, sizeof at, "messages[%zu]", i);
-    if (field_read(&message_fields, m, &a, &member, e) < 0)
+    if (field_read(&ollama_message_fields, m, &a, &member, e) < 0)
         return err_wrap(e, ERR_DATA, "'%s'", at);
     const char *tool = a.tool_name ? a.tool_name : a.name;
     bool is_tool = !strcmp(a.role, "tool");
