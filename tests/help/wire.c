@@ -27,6 +27,11 @@ static bool wire_wait(int fd, short events, int ms)
     return poll(&p, 1, ms) > 0;
 }
 
+bool wire_ready(int fd, int ms)
+{
+    return wire_wait(fd, POLLIN, ms);
+}
+
 bool wire_send(int fd, const char *bytes, size_t n)
 {
     while (n) {

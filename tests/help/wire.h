@@ -10,6 +10,7 @@
 int wire_open(int port); /* connects to 127.0.0.1; fails the test if it cannot */
 /* false: the other side has closed. Waits at most 10 s. */
 bool wire_send(int fd, const char *bytes, size_t n);
+bool wire_ready(int fd, int ms); /* something came, or the other side has closed */
 bool wire_sends(int fd, const char *text);
 /* Appends up to n bytes; returns their number, 0 = closed, -1 = nothing within ms. */
 long wire_recv(int fd, struct str *out, size_t n, int ms);
