@@ -11,7 +11,8 @@
 
 const char *consult_state_name(enum consult_state s)
 {
-    static const char *const names[] = {"open", "answered", "unparsed", "failed", "planned"};
+    static const char *const names[] = {"open",   "answered", "unparsed",
+                                        "failed", "planned",  "reported"};
     return names[s];
 }
 
@@ -187,8 +188,21 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     return 0;
 }
 
+static void consult_text(struct llm_call *l, const char *text, size_t n, bool thinking)
+{
+    const struct consult_call *k = l->user_data;
+    const struct consult_watch *w = k->of->env->watch;
+    w->text(k, text, n, thinking, w->user);
+}
+
 static int consult_send(struct consult *c, struct consult_call *k, struct err *e)
 {
+    const struct consult_watch *w = c->env->watch;
+    k->number = c->n_calls;
+    if (w && w->text)
+        k->llm.on_text = consult_text;
+    if (w && w->asked)
+        w->asked(k, w->user);
     int rc = llm_submit(c->env->llm, &k->llm, e);
     if (rc < 0) {
         llm_call_clear(&k->llm); /* a partly submitted call may hold memory already */

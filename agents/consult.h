@@ -23,6 +23,7 @@ enum consult_state {
     CONSULT_UNPARSED, /* the model replied, but not in the agreed form: counts as wrong */
     CONSULT_FAILED,   /* no usable reply (prompt too long, budget, error): counts as wrong */
     CONSULT_PLANNED,  /* only the plan was wanted */
+    CONSULT_REPORTED, /* only the reports were wanted */
 };
 const char *consult_state_name(enum consult_state s); /* "answered", .. */
 
@@ -31,11 +32,24 @@ struct consult_call {
     struct consult *of;
     struct consult_call *next; /* in order of asking */
     const struct strategy_role *role;
+    int number;    /* among the calls of the case, from 0 */
     int index;     /* among the calls of this role */
     int specialty; /* catalogue index, -1 = none */
     const struct prompt *prompt;
     bool done, parsed, broken; /* broken: ended in an error that fails the case */
     char why[256];             /* parsed == false: the fault of the reply */
+};
+
+/* Follows the calls of a case, for display. Each function may be NULL. All run on the thread of the
+ * run, except text, which runs as llm_call.on_text. A call has its events in this order: asked,
+ * text.., ended, taken. Calls of the next stage are asked between ended and taken. */
+struct consult_watch {
+    void (*asked)(const struct consult_call *k, void *user); /* before it is submitted */
+    void (*text)(const struct consult_call *k, const char *s, size_t n, bool thinking, void *user);
+    void (*ended)(const struct consult_call *k, void *user); /* the llm has returned it */
+    /* the strategy has read its reply: parsed and why are set */
+    void (*taken)(const struct consult_call *k, void *user);
+    void *user;
 };
 
 struct consult {

@@ -210,7 +210,7 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
     s->answered += r->state == CONSULT_ANSWERED;
     s->unparsed += r->state == CONSULT_UNPARSED;
     s->failed += r->state == CONSULT_FAILED;
-    s->planned += r->state == CONSULT_PLANNED;
+    s->planned += r->state == CONSULT_PLANNED || r->state == CONSULT_REPORTED;
     s->calls_cut += (size_t)r->cut;
     s->cases_cut += r->cut > 0;
     s->calls_closed += (size_t)r->closed;
@@ -322,6 +322,9 @@ int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_
         stats_record(&s, &t, row, row->kind == MEDQA_REJECTED ? NULL : of[row->of]);
     }
     stats_rates(&s, &t, run->asked, price_kwh);
+    s.token_usd = (s.prompt_tokens * run->price_prompt +
+                   (s.new_tokens + s.think_tokens) * run->price_completion) *
+                  1e-6;
     s.role = run->roles.r;
     s.n_role = run->roles.n;
     *out = s;

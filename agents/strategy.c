@@ -115,6 +115,8 @@ int strategy_open(struct strategy_env *env, struct err *e)
     TRY_DONE(strategy_find(env->options->strategy, &s, e));
     if (env->plan_only)
         TRY_DONE(strategy_makes_plan(s, e));
+    if ((env->reports_only || env->n_specialty) && !s->reports)
+        TRY_DONE(err_set(e, ERR_CONFIG, "strategy %s has no reports", s->name));
     TRY_DONE(strategy_able(env, s, e));
     TRY_DONE(strategy_thinks(env, s, e));
     TRY_DONE(s->open(env, &describe, &state, e));

@@ -598,6 +598,8 @@ static void sched_count(struct sched *s, const struct batch *b)
         pages.used > s->stats.most_pages_used ? pages.used : s->stats.most_pages_used;
     s->stats.steps++;
     s->stats.rows += (uint64_t)b->n_row;
+    for (const struct seq *q = s->running.head; q; q = q->next)
+        s->stats.sequences += q->step.rows > 0;
 }
 
 static int sched_turn(struct sched *s, void (*finished)(struct seq *q, void *user), void *user,

@@ -1,19 +1,18 @@
 #include "clinic.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "advice.h"
 #include "cli.h"
 #include "cmd.h"
-#include "identity.h"
 #include "log.h"
 #include "mem.h"
 #include "provider.h"
+#include "runfolder.h"
 #include "sources.h"
 #include "text.h"
 #include "tool_options.h"
@@ -195,13 +194,29 @@ done:
     return rc;
 }
 
+/* The server's key, from the variable that the configuration names. */
+static int find_key(const struct config *c, const char **key, struct err *e)
+{
+    const struct agent_options *of = config_of(c, &agent_option_set);
+    *key = *of->key_env ? getenv(of->key_env) : NULL;
+    if (*of->key_env && !*key)
+        FAIL(e, ERR_CONFIG,
+             "the environment has no variable '%.80s', which remote.key_env names; set it, or "
+             "remote.key_env to \"\"",
+             of->key_env);
+    return 0;
+}
+
 static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash, struct err *e)
 {
+    const char *key = NULL;
+    TRY(find_key(&c->config, &key, e));
     struct provider_options po = {.config = &c->config,
                                   .calls = o->many ? 0 : ONE_CASE,
                                   .spans = c->recording.spans,
                                   .context_open = !o->config && names_model(o) &&
                                                   !sets_key(o, "max_context_length"),
+                                  .key = key,
                                   .hash = hash};
     struct str placement = STR_INIT;
     if (!o->quiet && isatty(STDERR_FILENO))
@@ -294,28 +309,6 @@ done:
 
 /* ---- the folder of a run --------------------------------------------------------------------- */
 
-static int free_folder(const struct config *c, const char *name, char *out, struct err *e)
-{
-    char stamp[32];
-    const struct tool_options *o = config_of(c, &tool_option_set);
-    struct stat st;
-    struct tm tm;
-    time_t now = time(NULL);
-    localtime_r(&now, &tm);
-    strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &tm);
-    for (int i = 1; i < 1000; i++) {
-        char suffix[16] = "";
-        if (i > 1)
-            snprintf(suffix, sizeof suffix, "-%d", i);
-        int n = snprintf(out, 1024, "%s/%s-%s%s", o->traces_dir, name, stamp, suffix);
-        if (n < 0 || n >= 1024)
-            FAIL(e, ERR_CONFIG, "logging.traces_dir is too long: %zu bytes", strlen(o->traces_dir));
-        if (stat(out, &st) != 0)
-            return 0;
-    }
-    FAIL(e, ERR_CREATE, "no free folder name like %s", out);
-}
-
 /* Does the folder have finished questions? A run that cannot be read in full may have some. */
 static bool has_finished(const char *dir)
 {
@@ -344,31 +337,23 @@ int clinic_timeline_apart(const struct clinic_options *o, const char *dir, struc
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,
                  struct err *e)
 {
-    struct str identity = STR_INIT, about = STR_INIT;
     const char *energy;
-    int rc = 0;
-    if (!o->dir)
-        TRY_DONE(free_folder(&c->config, o->name, out_dir, e));
-    else if (snprintf(out_dir, 1024, "%s", o->dir) >= 1024)
-        TRY_DONE(err_set(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(o->dir)));
-    identity_json(&c->env, o->data->sha256, &identity);
     (void)energy_joules(&c->energy, &energy);
-    identity_about(&c->env, MAS_COMMIT, o->data_path, energy, &about);
-    TRY_DONE(str_ok(&identity, "the run's identity", e));
-    TRY_DONE(str_ok(&about, "the run's settings", e));
-    struct trace_options to = {.dir = out_dir,
-                               .identity = identity.s,
-                               .about = about.s,
-                               .data = o->data,
-                               .asked = o->asked,
-                               .fresh = o->fresh,
-                               .repair = o->repair};
-    TRY_DONE(trace_open(&to, out, e));
+    if (!o->dir)
+        TRY(runfolder_make(&c->config, o->name, out_dir, e));
+    else if (snprintf(out_dir, RUNFOLDER_PATH, "%s", o->dir) >= RUNFOLDER_PATH)
+        FAIL(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(o->dir));
+    const struct runfolder f = {.env = &c->env,
+                                .dir = out_dir,
+                                .data_path = o->data_path,
+                                .data = o->data,
+                                .asked = o->asked,
+                                .energy = energy,
+                                .fresh = o->fresh,
+                                .repair = o->repair};
+    TRY(runfolder_trace(&f, out, e));
     fputs(trace_notes(*out), stderr);
-done:
-    str_free(&identity);
-    str_free(&about);
-    return rc;
+    return 0;
 }
 
 /* ---- signals --------------------------------------------------------------------------------- */

@@ -71,13 +71,24 @@ struct shown { /* of the callbacks */
     char why[512];
 };
 
+static void print_json(const struct consult *c, const struct result *r, const struct shown *s)
+{
+    struct str text = STR_INIT;
+    sheet_json(c, r, s->dir, s->noise, &text);
+    if (text.failed)
+        fprintf(stderr, "mas: out of memory while printing\n");
+    else
+        fwrite(text.s, 1, text.len, stdout);
+    str_free(&text);
+}
+
 static void on_case(const struct consult *c, const struct result *r, void *user)
 {
     struct shown *s = user;
     s->state = r->state;
     snprintf(s->why, sizeof s->why, "%s", r->why);
     if (s->json)
-        sheet_json(stdout, c, r, s->dir, s->noise);
+        print_json(c, r, s);
     else if (s->plan_only)
         sheet_work(stdout, clinic_width(stdout), c);
     else
@@ -135,7 +146,12 @@ static int answer(const struct options *o, struct err *e)
                              .joules = on_joules,
                              .finished = on_case,
                              .user = &shown};
-    TRY_DONE(clinic_ran(&o->clinic, &c, run_questions(&ro, NULL, e), e));
+    rc = run_questions(&ro, NULL, e);
+    if (rc < 0) { /* the run's own error is the one to show */
+        struct err ignored;
+        (void)trace_stopped(t, e->msg, &ignored);
+    }
+    TRY_DONE(clinic_ran(&o->clinic, &c, rc, e));
     sheet_noise(page, clinic_width(page), noise);
     TRY_DONE(outcome(&shown, e));
 done:

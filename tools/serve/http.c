@@ -85,7 +85,7 @@ struct http {
     int status;
     char type[64];
     struct {
-        char name[32], value[160];
+        char name[32], value[480];
     } header[HEADERS_MOST];
     int n_header;
     struct str out; /* not sent yet: out.s[sent..] */

@@ -9,10 +9,14 @@ static void parameter_json(const char *path, struct str *out)
     const char *open = strchr(path, '{');
     if (!open)
         return;
-    str_adds(out, ", \"parameters\": [{\"name\": ");
-    str_add_json(out, open + 1, strcspn(open + 1, "}"));
-    str_adds(out, ", \"in\": \"path\", \"required\": true, \"schema\": {\"type\": \"string\", "
-                  "\"minLength\": 1, \"maxLength\": 127}}]");
+    str_adds(out, ", \"parameters\": [");
+    for (const char *comma = ""; open; open = strchr(open + 1, '{'), comma = ", ") {
+        str_addf(out, "%s{\"name\": ", comma);
+        str_add_json(out, open + 1, strcspn(open + 1, "}"));
+        str_adds(out, ", \"in\": \"path\", \"required\": true, \"schema\": {\"type\": \"string\", "
+                      "\"minLength\": 1, \"maxLength\": 127}}");
+    }
+    str_adds(out, "]");
 }
 
 /* An error of any status has the form of its API. */

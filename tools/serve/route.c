@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "check.h"
+#include "clinical.h"
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
@@ -22,7 +23,8 @@ const int route_count = sizeof route_table / sizeof route_table[0];
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
-/* Whether the path fits the pattern; part gets the text at its braces. */
+/* Whether the path fits the pattern; part gets the text at its braces. Bounded: a pattern has at
+ * most two. */
 static bool route_fits(const char *pattern, const char *path, char part[128])
 {
     part[0] = 0;
@@ -33,6 +35,14 @@ static bool route_fits(const char *pattern, const char *path, char part[128])
             continue;
         }
         pattern = strchr(pattern, '}') + 1;
+        if (strchr(pattern,
+                   '{')) { /* several: the part is all of their text, with what is between */
+            size_t n = strcspn(path, "/");
+            if (!n || strlen(path) >= 128 || !route_fits(pattern, path + n, part))
+                return false;
+            snprintf(part, 128, "%s", path);
+            return true;
+        }
         /* the rest of a pattern has a fixed text: the part ends before it */
         size_t tail = strlen(pattern), n = strlen(path);
         if (n <= tail || memcmp(path + n - tail, pattern, tail) != 0)

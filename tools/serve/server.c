@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "clinical.h"
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
@@ -110,6 +111,7 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
                                         : (int)cpus,
                   &s->work, e));
     TRY(hub_open(&ho, &s->hub, e));
+    TRY(clinical_open(s, &s->clinical, e));
     TRY(http_open(&to, &s->http, e));
     s->wait.ready = serve_has_first;
     s->wait.user = s;
@@ -140,7 +142,8 @@ int serve_open(const struct config *config, const char *api_key, const struct hu
 bool serve_drain(struct serve *s)
 {
     atomic_store(&s->draining, true);
-    return http_open_exchanges(s->http) == 0;
+    clinical_stop(s->clinical, true); /* evaluations can be resumed */
+    return http_open_exchanges(s->http) == 0 && clinical_running(s->clinical) == 0;
 }
 
 void serve_close(struct serve *s)
@@ -148,7 +151,10 @@ void serve_close(struct serve *s)
     if (!s)
         return;
     atomic_store(&s->draining, true);
+    if (s->clinical)
+        clinical_stop(s->clinical, false);
     http_close(s->http);
+    clinical_close(s->clinical);
     work_close(s->work);
     hub_close(s->hub);
     energy_close(&s->energy);

@@ -14,6 +14,8 @@
 #include "serve_options.h"
 #include "work.h"
 
+struct clinical;
+
 enum serve_first { /* the default model, once, at the start */
                    SERVE_LOADING,
                    SERVE_READY,
@@ -27,6 +29,7 @@ struct serve {
     struct http_server *http;
     struct hub *hub;
     struct work *work;
+    struct clinical *clinical;
     int64_t t_start;      /* clock_ns */
     int64_t unix_start;   /* seconds since 1970 */
     atomic_bool draining; /* no new work */

@@ -1,5 +1,21 @@
-/* GET /health, /ready, /openapi.json. */
+/* GET /, /health, /ready, /openapi.json. */
+#include <string.h>
+
+#include "page.h"
 #include "server.h"
+
+void root_get(struct call *c)
+{
+    static const char text[] = "mas is running\n";
+    const char *accept = http_header(c->http, "accept");
+    struct str s = STR_INIT;
+    if (accept && strstr(accept, "text/html")) {
+        page_reply(c);
+        return;
+    }
+    str_adds(&s, text);
+    call_reply_type(c, 200, "text/plain; charset=utf-8", &s);
+}
 
 void health_get(struct call *c)
 {
