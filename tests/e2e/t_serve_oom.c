@@ -1,13 +1,13 @@
 /* The whole server, when the n-th allocation fails: at its start, and in requests of every kind. */
 #include <time.h>
 
+#include "client.h"
 #include "log.h"
 #include "oom.h"
 #include "serve.h"
 #include "server.h"
 #include "test.h"
 #include "tool_options.h"
-#include "wire.h"
 
 struct place {
     struct config config;
@@ -136,23 +136,23 @@ static void requests(void **state)
             str_adds(&req, ask[i].head);
         }
         str_clear(&body);
-        int good = wire_ask(port, req.s, &body);
+        int good = client_ask(port, req.s, &body);
         size_t size = body.len;
         long n = 1, seen = 0;
         int closed = 0, refused = 0;
         for (;; n++) {
-            int fd = wire_open(port);
+            int fd = client_open(port);
             str_clear(&body);
             oom_at(n, false);
-            wire_sends(fd, req.s);
-            if (!wire_ready(fd, 20000))
+            client_sends(fd, req.s);
+            if (!client_ready(fd, 20000))
                 fail_msg("request %zu, allocation %ld: no reply and no end", i, n);
             while (http_open_exchanges(p.s->http) > 0 || atomic_load(&p.s->admitted) > 0)
                 nap();
             seen = oom_count();
             oom_at(0, false); /* the client needs memory, too: it reads after the end */
-            int status = wire_reply(fd, &body, 20000);
-            wire_close(fd);
+            int status = client_reply(fd, &body, 20000);
+            client_close(fd);
             if (status == -1)
                 fail_msg("request %zu, allocation %ld: the connection stays open", i, n);
             if (status != good && status != 503 && status != 500 && status != 0)
@@ -170,7 +170,7 @@ static void requests(void **state)
                       i, good, n - 1, refused, closed);
         assert_true(n > 2);
         str_clear(&body);
-        assert_int_equal(wire_ask(port, req.s, &body), good);
+        assert_int_equal(client_ask(port, req.s, &body), good);
     }
     serve_close(p.s);
     config_free(&p.config);
