@@ -197,6 +197,7 @@ static void say_settings(const struct serve *s, const struct options *o, const s
 /* Says how far the loading of a model is: on a terminal in one line, else now and then. */
 struct loading {
     bool terminal;
+    bool said;
     int64_t last_ns;
 };
 
@@ -206,8 +207,9 @@ static void show_loading(uint64_t done, uint64_t total, void *user)
     int64_t now = clock_ns();
     if (now - l->last_ns < (l->terminal ? 200000000 : 10000000000) && done < total)
         return;
-    if (!l->last_ns && done == total) /* a small one */
+    if (!l->said && done == total) /* a small one */
         return;
+    l->said = done < total;
     l->last_ns = now;
     fprintf(stderr, l->terminal ? "\rloading: %.1f of %.1f GB%s" : "loading: %.1f of %.1f GB%s",
             (double)done / 1e9, (double)total / 1e9, l->terminal && done < total ? "" : "\n");
@@ -252,7 +254,7 @@ static int serve(const struct options *o, struct err *e)
     struct sources sources = {.data = NULL};
     struct models *m = mem_zalloc(1, sizeof *m);
     struct serve *s = NULL;
-    struct loading loading = {.terminal = isatty(STDERR_FILENO)};
+    struct loading loading = {.terminal = isatty(STDERR_FILENO), .last_ns = clock_ns()};
     int rc = m ? 0 : NOMEM(e, sizeof *m, "the names of models");
     TRY_DONE(rc);
     TRY_DONE(read_config(o, &c, e));
