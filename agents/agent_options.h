@@ -5,6 +5,9 @@
 
 #include "config.h"
 
+/* A server whose fingerprint changes in the middle of a run, in the order of the row's choices. */
+enum remote_changes { REMOTE_CHANGES_STOP, REMOTE_CHANGES_RECORD };
+
 struct agent_options {
 #define X(...) OPTION_MEMBER(__VA_ARGS__)
 #include "agent_options.def"

@@ -19,6 +19,8 @@ void identity_json(const struct strategy_env *env, const char *data_sha256, stru
     identity_text(out, "chat", info->chat);
     identity_text(out, "backend", info->backend);
     identity_text(out, "host_layers", info->host_layers);
+    if (info->served[0])
+        identity_text(out, "served", info->served);
     str_addf(out, ", \"context\": %d", info->n_ctx);
     identity_text(out, "data_sha256", data_sha256);
     str_addf(out, ", \"shuffle\": %s}", env->shuffle ? "true" : "false");
@@ -34,6 +36,8 @@ void identity_about(const struct strategy_env *env, const char *version, const c
     identity_text(out, "backend", info->backend);
     identity_text(out, "device", info->device);
     identity_text(out, "placement", info->placement);
+    if (info->server[0])
+        identity_text(out, "server", info->server);
     identity_text(out, "data", data_path);
     identity_text(out, "energy", energy);
     str_adds(out, ", \"config\": ");

@@ -72,6 +72,8 @@ void llm_call_clear(struct llm_call *c)
     c->n_prompt = c->n_cached = c->n_new = c->n_pass = c->n_drafted = c->n_accepted = 0;
     c->mean_lp = c->seconds = c->first_seconds = 0;
     c->own_len = 0;
+    c->n_retries = c->n_repairs = 0;
+    c->retried[0] = c->fingerprint[0] = 0;
     c->llm_slot = NULL;
     c->cancelled = false;
 }

@@ -101,8 +101,12 @@ struct llm_call {
     double mean_lp;       /* mean log-probability of the reply's tokens, NaN if none */
     double seconds;       /* submit to done */
     double first_seconds; /* submit to first token */
-    void *llm_slot;       /* the llm's */
-    bool cancelled;       /* llm_cancel was called */
+    /* of a server: attempts after the first, repairs of a reply that broke its schema, the cause of
+     * the last further attempt, the fingerprint of another version; "" = none */
+    int n_retries, n_repairs;
+    char retried[200], fingerprint[128];
+    void *llm_slot; /* the llm's */
+    bool cancelled; /* llm_cancel was called */
 };
 
 void llm_call_clear(struct llm_call *c); /* frees the out part; the in part stays */
@@ -110,7 +114,7 @@ void llm_call_clear(struct llm_call *c); /* frees the out part; the in part stay
 /* The capabilities of an llm: a set of bits. */
 enum llm_can {
     LLM_CAN_SCORE = 1,    /* log-probability of given continuations */
-    LLM_CAN_SCHEMA = 2,   /* decoding constrained by a JSON Schema */
+    LLM_CAN_SCHEMA = 2,   /* a reply is decoded under a JSON Schema, or at least checked by it */
     LLM_CAN_SEED = 4,     /* the same seed and id give the same reply */
     LLM_CAN_LOGPROBS = 8, /* log-probability of the reply's own tokens */
     LLM_CAN_PREFIX = 16,  /* the reply continues a given beginning */
@@ -123,7 +127,7 @@ const char *llm_can_text(unsigned can, char buf[160]);
 unsigned llm_call_needs(const struct llm_call *c);
 
 struct llm_info {         /* for the trace header */
-    const char *provider; /* "local", a row of providers.def; "script" */
+    const char *provider; /* a row of providers.def; "script" */
     unsigned can;         /* LLM_CAN_.. */
     char name[128];       /* the model's own name, "" = it has none */
     char model[512];
@@ -134,8 +138,10 @@ struct llm_info {         /* for the trace header */
         [4096]; /* "0-3,7": feed-forward parts that the CPU computes beside a device; "" = none */
     char placement[200]; /* places of the weights; "" = unknown to the provider */
     char chat[32];
-    char kv[16]; /* number format of the KV cache; "" = unknown to the provider */
-    bool thinks; /* the model can think before it replies */
+    char kv[16];      /* number format of the KV cache; "" = unknown to the provider */
+    char server[700]; /* address, version and findings about a server; "" = no server */
+    char served[160]; /* the model's name as the server says it, with its digest; "" = no server */
+    bool thinks;      /* the model can think before it replies */
     int n_ctx;
     int slots; /* calls that make progress together, a hint for the number to submit */
 };

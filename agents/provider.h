@@ -17,6 +17,7 @@ struct provider_options {
     bool context_open;
     const struct source_places *places; /* folders for names of models; NULL = paths only */
     struct spans *spans; /* sinks of the engine's and the calls' intervals; NULL = none */
+    const char *key;     /* of a server; NULL = none. It is neither printed nor recorded */
     bool hash;           /* compute llm_info.model_sha256, which may take long */
     /* loading, in bytes; may be NULL */
     void (*progress)(uint64_t done, uint64_t total, void *user);

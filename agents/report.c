@@ -129,6 +129,9 @@ static void report_usage(const struct stats_summary *s, int width, struct str *o
         str_addf(out,
                  "  seconds         median %.2f, 95 %% within %.2f (from first call to answer)\n",
                  s->seconds.median, s->seconds.p95);
+    if (s->token_usd > 0)
+        str_addf(out, "  price           %.3g USD a question, %.3g USD for 1,000 questions\n",
+                 s->token_usd, 1000 * s->token_usd);
     report_energy(s, width, out);
 }
 
@@ -429,6 +432,8 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     report_number(out, "joules_per_token", s->joules_per_token);
     report_number(out, "joules_per_new_token", s->joules_per_new_token);
     report_number(out, "cost_usd", s->cost);
+    if (s->token_usd > 0)
+        report_number(out, "token_usd", s->token_usd);
     str_addc(out, '}');
     report_json_energy(out, s);
     if (engine_json[0])

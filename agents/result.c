@@ -84,6 +84,14 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
     if (l->n_pass)
         str_addf(out, ", \"n_pass\": %d, \"n_drafted\": %d, \"n_accepted\": %d", l->n_pass,
                  l->n_drafted, l->n_accepted);
+    if (l->n_retries)
+        str_addf(out, ", \"retries\": %d", l->n_retries);
+    if (l->retried[0])
+        result_text(out, "retried", l->retried);
+    if (l->n_repairs)
+        str_addf(out, ", \"repairs\": %d", l->n_repairs);
+    if (l->fingerprint[0])
+        result_text(out, "fingerprint", l->fingerprint);
     result_number(out, "seconds", l->seconds);
     result_number(out, "first_seconds", l->first_seconds);
     result_number(out, "mean_lp", l->mean_lp);
@@ -97,7 +105,7 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
         result_text(out, "reply_prefix", l->reply_prefix);
     if (l->raw) /* the user text is the whole prompt */
         str_addf(out, ", \"raw\": true, \"no_bos\": %s", l->no_bos ? "true" : "false");
-    if (l->max_think) {
+    if (l->max_think || l->think.len) {
         str_adds(out, ", \"thinking\": ");
         str_add_json(out, l->think.s, l->think.len);
     }

@@ -322,6 +322,9 @@ int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_
         stats_record(&s, &t, row, row->kind == MEDQA_REJECTED ? NULL : of[row->of]);
     }
     stats_rates(&s, &t, run->asked, price_kwh);
+    s.token_usd = (s.prompt_tokens * run->price_prompt +
+                   (s.new_tokens + s.think_tokens) * run->price_completion) *
+                  1e-6;
     s.role = run->roles.r;
     s.n_role = run->roles.n;
     *out = s;

@@ -78,6 +78,7 @@ struct stats_summary {
      * one that the model computed (result_computed), or a new one, thinking included. cost: USD. */
     size_t n_joules;
     double joules, joules_per_token, joules_per_new_token, cost;
+    double token_usd; /* price of the tokens of a finished question; 0 = the run has no prices */
     /* the source of the joules, of the last question that has some; "" = none has */
     const char *energy;
     /* why the last finished question without joules has none; "" = all have, or not recorded */

@@ -163,6 +163,28 @@ int trace_figures(struct trace *t, const char *figures, struct err *e)
     return manifest_write(&t->manifest, &t->folder, figures, e);
 }
 
+void trace_add_cause(struct str *figures, const char *cause)
+{
+    if (!cause || figures->failed || !figures->len || figures->s[figures->len - 1] != '}')
+        return;
+    figures->s[--figures->len] = 0;
+    str_adds(figures, figures->len > 1 ? ", \"stopped\": " : "\"stopped\": ");
+    str_add_json(figures, cause, strlen(cause));
+    str_addc(figures, '}');
+}
+
+int trace_stopped(struct trace *t, const char *cause, struct err *e)
+{
+    struct str s = STR_INIT;
+    str_adds(&s, "{}");
+    trace_add_cause(&s, cause);
+    int rc = str_ok(&s, "a cause", e);
+    if (rc == 0)
+        rc = trace_figures(t, s.s, e);
+    str_free(&s);
+    return rc;
+}
+
 const char *trace_json(const struct trace *t)
 {
     return t->manifest.json.s;

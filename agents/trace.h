@@ -60,6 +60,10 @@ int trace_seal(struct trace *t, struct err *e);
 
 /* Writes figures, a JSON object, into run.json in place of the former ones. */
 int trace_figures(struct trace *t, const char *figures, struct err *e);
+/* Adds the member "stopped" to figures, a JSON object with members; NULL = nothing. */
+void trace_add_cause(struct str *figures, const char *cause);
+/* Writes the cause of a run's end before its time as the only figure. */
+int trace_stopped(struct trace *t, const char *cause, struct err *e);
 const char *trace_json(const struct trace *t); /* the last written run.json */
 
 /* A folder that was read back. */
@@ -69,8 +73,10 @@ struct trace_run {
     struct roles roles;     /* calls of the records asked for */
     size_t asked;           /* records that the figures cover, at most records.n */
     double price_kwh;       /* USD, of the last session; NaN = not recorded */
-    struct str json;        /* run.json */
-    struct str notes;       /* lines for the user; "" = none */
+    /* USD a million tokens on a server, likewise; 0 = none */
+    double price_prompt, price_completion;
+    struct str json;  /* run.json */
+    struct str notes; /* lines for the user; "" = none */
 };
 /* Reads a folder without changing it (export). An unfinished tail is left out and mentioned in
  * notes. ERR_CONFIG for a folder of another format. */

@@ -25,10 +25,12 @@ static int trace_read_run(const char *dir, struct trace_run *r, char sha256[65],
     snprintf(sha256, 65, "%s", hash);
     TRY_DONE(jdoc_array(doc, "sessions", 1, 1000000, &sessions, e));
     const json_t *last = json_array_get(sessions, json_array_size(sessions) - 1);
-    const json_t *price =
-        json_object_get(json_object_get(json_object_get(last, "about"), "config"), "price_kwh");
+    const json_t *config = json_object_get(json_object_get(last, "about"), "config");
+    const json_t *price = json_object_get(config, "price_kwh");
     if (json_is_number(price))
         r->price_kwh = json_number_value(price);
+    r->price_prompt = json_number_value(json_object_get(config, "remote.price_prompt"));
+    r->price_completion = json_number_value(json_object_get(config, "remote.price_completion"));
     r->asked = (size_t)asked;
 done:
     json_decref(doc);

@@ -56,10 +56,15 @@ library 'openssl/' 'loader/sha256.c'
 grep_code "$lines" '#[[:space:]]*include[[:space:]]*<dlfcn\.h' 'library header <dlfcn.h>: NVML and cuBLAS alone are found at run time' \
     'kernels/(health/nvml\.c|cuda/matmul_blas\.cu)'
 library 'nvtx3/' 'kernels/nvtx.c'
-for header in 'curl/' 'microhttpd'; do
-    homes=$(grep -E "#[[:space:]]*include[[:space:]]*<$header" <<<"$lines" | cut -d: -f1 | sort -u || true)
-    [ "$(wc -w <<<"$homes")" -le 1 ] || bad "${homes%%$'\n'*}:1: library <$header> has a second home:" \
-        "${homes##*$'\n'}"
+# one_home ROOM HEADER: at most one file of the room (all: '') includes the header
+one_home() {
+    local homes
+    homes=$(grep -E "^$1[^:]*:[0-9]+:.*#[[:space:]]*include[[:space:]]*<$2" <<<"$lines" | cut -d: -f1 | sort -u || true)
+    [ "$(wc -w <<<"$homes")" -le 1 ] || bad "${homes%%$'\n'*}:1: library <$2> has a second home:" "${homes##*$'\n'}"
+}
+one_home '' 'microhttpd'
+for room in "${rooms[@]}"; do # pull and providers fetch in rooms of their own
+    one_home "$room/" 'curl/'
 done
 
 # ---- 5. loader and runtime name no backend -----------------------------------------------------------

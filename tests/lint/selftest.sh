@@ -88,8 +88,8 @@ red layers agents/run.c '#include <zlib.h>' 'agents/run.c:4: library header <zli
 red layers agents/run.c '#include <openssl/sha.h>' 'agents/run.c:4: library header <openssl'
 red layers runtime/zio.c '#include <dlfcn.h>' 'runtime/zio.c:3: library header <dlfcn'
 good_tree
-printf '#include <curl/curl.h>\n' | tee tools/one.c >loader/two.c
-expect layers 1 'loader/two.c:1: library <curl/> has a second home: tools/one.c'
+printf '#include <curl/curl.h>\n' | tee loader/one.c >loader/two.c
+expect layers 1 'loader/one.c:1: library <curl/> has a second home: loader/two.c'
 # 4: agents and the model
 red layers agents/run.c '#include "engine.h"' 'agents/run.c:4: agents include runtime/engine/engine.h'
 red layers agents/llm.h '#include "ops.h"' 'agents/llm.h:2: agents include kernels/ops.h'

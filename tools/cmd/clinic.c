@@ -1,6 +1,7 @@
 #include "clinic.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -193,13 +194,29 @@ done:
     return rc;
 }
 
+/* The server's key, from the variable that the configuration names. */
+static int find_key(const struct config *c, const char **key, struct err *e)
+{
+    const struct agent_options *of = config_of(c, &agent_option_set);
+    *key = *of->key_env ? getenv(of->key_env) : NULL;
+    if (*of->key_env && !*key)
+        FAIL(e, ERR_CONFIG,
+             "the environment has no variable '%.80s', which remote.key_env names; set it, or "
+             "remote.key_env to \"\"",
+             of->key_env);
+    return 0;
+}
+
 static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash, struct err *e)
 {
+    const char *key = NULL;
+    TRY(find_key(&c->config, &key, e));
     struct provider_options po = {.config = &c->config,
                                   .calls = o->many ? 0 : ONE_CASE,
                                   .spans = c->recording.spans,
                                   .context_open = !o->config && names_model(o) &&
                                                   !sets_key(o, "max_context_length"),
+                                  .key = key,
                                   .hash = hash};
     struct str placement = STR_INIT;
     if (!o->quiet && isatty(STDERR_FILENO))

@@ -171,9 +171,10 @@ static size_t done_before(const struct trace *t, const struct runfolder_asked *a
     return rs->n - *beyond;
 }
 
-/* The reports of the run; the table to standard output if wanted. */
+/* The reports of the run; the table to standard output if wanted. cause: of the run's end before
+ * its time; NULL = none. */
 static int report(const struct clinic *c, struct trace *t, const char *dir, const char *data,
-                  bool table, struct err *e)
+                  bool table, const char *cause, struct err *e)
 {
     struct str engine = STR_INIT;
     const char *slash = strrchr(data, '/');
@@ -183,19 +184,21 @@ static int report(const struct clinic *c, struct trace *t, const char *dir, cons
     llm_figures(c->llm, LLM_FIGURES_JSON, &engine);
     int rc = str_ok(&engine, "summary.json", e);
     if (rc == 0)
-        rc = runfolder_report(t, dir, table ? title : NULL, engine.s, e);
+        rc = runfolder_report(t, dir, table ? title : NULL, engine.s, cause, e);
     str_free(&engine);
     return rc;
 }
 
 /* The run ended before its time: what is finished is reported as far as that goes. */
 static void unfinished(const struct options *o, const struct clinic *c, struct trace *t,
-                       const char *dir, const struct run_progress *p)
+                       const char *dir, const struct run_progress *p, const struct err *why)
 {
     struct err ignored; /* the run's own error is the one to show */
-    if (!trace_results(t)->n)
+    if (!trace_results(t)->n) {
+        (void)trace_stopped(t, why->msg, &ignored);
         return;
-    (void)report(c, t, dir, o->data, true, &ignored);
+    }
+    (void)report(c, t, dir, o->data, true, why->msg, &ignored);
     fprintf(stderr, "partial, %zu of %zu questions; continue with the same command%s%s\n", p->done,
             p->total, o->out ? "" : " and --out ", o->out ? "" : dir);
 }
@@ -204,7 +207,7 @@ static int finish(const struct options *o, struct clinic *c, struct trace *t, co
                   const struct runfolder_asked *a, const struct run_progress *p, struct err *e)
 {
     TRY(trace_seal(t, e));
-    TRY(report(c, t, dir, o->data, true, e));
+    TRY(report(c, t, dir, o->data, true, NULL, e));
     if (p->failed || a->rejected)
         FAIL(
             e, ERR_ITEMS,
@@ -242,8 +245,8 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
                 "traces, the figures are about the %zu; a larger --n counts them again\n",
                 beyond, a->records, a->records);
     if (before < a->questions)
-        TRY_DONE(
-            report(c, t, dir, o->data, false, e)); /* so that no report says more than is true */
+        TRY_DONE(report(c, t, dir, o->data, false, NULL,
+                        e)); /* so that no report says more than is true */
     meter_open(&watch->meter, o->clinic.quiet);
     watch->energy = &c->energy;
     struct run_options ro = {.env = &c->env,
@@ -260,7 +263,7 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
     if (!o->clinic.quiet)
         say_figures(c);
     if (rc < 0)
-        unfinished(o, c, t, dir, &p);
+        unfinished(o, c, t, dir, &p, e);
     else
         rc = finish(o, c, t, dir, a, &p, e);
 done:

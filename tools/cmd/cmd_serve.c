@@ -1,4 +1,5 @@
 /* mas serve: answers HTTP: OpenAI's and Ollama's APIs, clinical cases, a page. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -179,6 +180,20 @@ static int name_models(const struct options *o, const struct config *c, struct m
     return add_model(m, eo->model, e);
 }
 
+/* On stderr, once the server listens: its models, and who may ask. */
+static void say_settings(const struct serve *s, const struct options *o, const struct models *m)
+{
+    fprintf(stderr, "models: %s (the default)", m->name[0]);
+    for (int i = 1; i < m->n; i++)
+        fprintf(stderr, ", %s", m->name[i]);
+    if (*s->o->api_key_file)
+        fprintf(stderr, "\nAPI key: the first line of %s\n", s->o->api_key_file);
+    else if (*o->api_key)
+        fprintf(stderr, "\nAPI key: from --api-key\n");
+    else
+        fprintf(stderr, "\nAPI key: none, so every program on this machine may ask\n");
+}
+
 /* Says how far the loading of a model is: on a terminal in one line, else now and then. */
 struct loading {
     bool terminal;
@@ -255,10 +270,12 @@ static int serve(const struct options *o, struct err *e)
     if (!o->config && !o->sets_context)
         ho.engine.n_ctx = 0; /* a model with a shorter context takes its own limit */
     const atomic_int *stop = clinic_signals();
+    signal(SIGPIPE, SIG_IGN); /* a reader of the log that ends must not end the server */
     TRY_DONE(serve_open(&c, o->api_key, &ho, &s, e));
     printf("listening on http://%s%s%s:%d\n", strchr(s->o->address, ':') ? "[" : "", s->o->address,
            strchr(s->o->address, ':') ? "]" : "", http_port(s->http));
     TRY_DONE(cli_flush(e));
+    say_settings(s, o, m);
     TRY_DONE(wait_for_model(s, stop, e));
     wait_for_end(s, stop);
 done:

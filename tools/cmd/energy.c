@@ -7,10 +7,12 @@
 int energy_open(struct energy *n, const char *backend, const char *pci, struct err *e)
 {
     *n = (struct energy){.h = NULL};
-    if (strncmp(backend, "sim", 3) != 0)
+    bool server = !strcmp(backend, "server"), simulated = !strncmp(backend, "sim", 3);
+    if (!server && !simulated)
         return health_open(&(struct health_options){.pci = pci}, &n->h, e);
     struct health_now *v = &n->now;
-    static const char why[] = "not measured: the device is simulated";
+    const char *why = server ? "not measured: the model runs on a server"
+                             : "not measured: the device is simulated";
     v->joules = v->gpu_joules = v->cpu_joules = (double)NAN;
     snprintf(v->source, sizeof v->source, "%s", why);
     snprintf(v->gpu, sizeof v->gpu, "%s", why);

@@ -8,12 +8,12 @@
 #include "health.h"
 
 struct energy {
-    struct health *h; /* NULL: not opened, or the device is simulated */
+    struct health *h; /* NULL: not opened, a simulated device, or a server */
     struct health_now now;
 };
 
-/* backend, pci: of the device that computes. A simulated device measures nothing, and its text says
- * so. ERR_NOMEM, ERR_IO. */
+/* backend, pci: of the device that computes. Of a simulated device and of a server nothing is
+ * measured, and the text says so. ERR_NOMEM, ERR_IO. */
 int energy_open(struct energy *n, const char *backend, const char *pci, struct err *e);
 void energy_close(struct energy *n); /* accepts a zeroed one */
 

@@ -146,7 +146,12 @@ static int answer(const struct options *o, struct err *e)
                              .joules = on_joules,
                              .finished = on_case,
                              .user = &shown};
-    TRY_DONE(clinic_ran(&o->clinic, &c, run_questions(&ro, NULL, e), e));
+    rc = run_questions(&ro, NULL, e);
+    if (rc < 0) { /* the run's own error is the one to show */
+        struct err ignored;
+        (void)trace_stopped(t, e->msg, &ignored);
+    }
+    TRY_DONE(clinic_ran(&o->clinic, &c, rc, e));
     sheet_noise(page, clinic_width(page), noise);
     TRY_DONE(outcome(&shown, e));
 done:

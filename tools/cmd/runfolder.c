@@ -95,7 +95,7 @@ static void former_figures(const char *dir, struct str *out)
 }
 
 int runfolder_report(struct trace *t, const char *dir, const char *title, const char *engine,
-                     struct err *e)
+                     const char *cause, struct err *e)
 {
     struct trace_run run = {.asked = 0};
     struct stats_summary s = {.answered = 0};
@@ -104,6 +104,7 @@ int runfolder_report(struct trace *t, const char *dir, const char *title, const 
     TRY_DONE(trace_read(dir, &run, e));
     TRY_DONE(stats_summarize(&run, run.price_kwh, &s, e));
     report_figures(&s, &figures);
+    trace_add_cause(&figures, cause);
     TRY_DONE(str_ok(&figures, "run.json", e));
     TRY_DONE(trace_figures(t, figures.s, e));
     str_clear(&run.json);

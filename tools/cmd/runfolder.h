@@ -33,8 +33,9 @@ struct runfolder_asked runfolder_count(const struct medqa *m, int n);
 
 /* Writes figures into run.json, and summary.json and results.csv into the folder. title: prints the
  * table to standard output, too; NULL = no table. engine: figures of the work of this process, a
- * JSON object; "" keeps those of the existing summary. */
+ * JSON object; "" keeps those of the existing summary. cause: of the run's end before its time;
+ * NULL = none. */
 int runfolder_report(struct trace *t, const char *dir, const char *title, const char *engine,
-                     struct err *e);
+                     const char *cause, struct err *e);
 
 #endif

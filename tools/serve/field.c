@@ -65,10 +65,14 @@ static void field_default(const struct field_row *r, void *at)
 static int field_int(const struct field_row *r, const json_t *v, int64_t *out, struct err *e)
 {
     double d = json_number_value(v);
-    if (!json_is_number(v) || d != floor(d))
+    if (!json_is_number(v))
         FAIL(e, ERR_DATA, "'%s' is %s, expected a whole number from %.0f to %.0f", r->name,
-             json_is_number(v) ? "not whole" : jdoc_type_name(json_typeof(v)), r->lo, r->hi);
-    if (!(d >= r->lo && d <= r->hi))
+             jdoc_type_name(json_typeof(v)), r->lo, r->hi);
+    if (d != floor(d))
+        FAIL(e, ERR_DATA, "'%s' is %g, expected a whole number from %.0f to %.0f", r->name, d,
+             r->lo, r->hi);
+    bool fits = json_is_integer(v) || (d >= -0x1p63 && d < 0x1p63);
+    if (!(d >= r->lo && d <= r->hi) || !fits)
         FAIL(e, ERR_DATA, "'%s' is %.17g, expected %.17g to %.17g", r->name, d, r->lo, r->hi);
     *out = json_is_integer(v) ? (int64_t)json_integer_value(v) : (int64_t)d;
     return 0;
@@ -202,9 +206,29 @@ int field_read(const struct field_set *s, const json_t *object, void *at, const 
     return 0;
 }
 
+/* Lists and objects of a text, in which the parser may still find faults. */
+static size_t field_parts(const char *s, size_t n)
+{
+    size_t parts = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < n; i++) {
+        if (quoted && s[i] == '\\')
+            i++;
+        else if (s[i] == '"')
+            quoted = !quoted;
+        else if (!quoted)
+            parts += s[i] == '{' || s[i] == '[';
+    }
+    return parts;
+}
+
 int field_parse(const char *s, size_t n, json_t **out, struct err *e)
 {
     json_t *v = NULL;
+    size_t parts = field_parts(s, n);
+    if (parts > FIELD_PARTS)
+        FAIL(e, ERR_DATA, "the body has %zu lists and objects, the limit is %d", parts,
+             FIELD_PARTS);
     TRY(jdoc_deep(s, n, FIELD_DEPTH, &v, e));
     if (!json_is_object(v)) {
         int rc = err_set(e, ERR_DATA, "the body is %s, expected an object",

@@ -7,11 +7,17 @@
  *
  * libmicrohttpd's thread suspends a connection that has nothing to send, and http_reply, http_write
  * or http_end resume it. `parked` says that it is suspended; it changes under the lock only.
+ * MHD_stop_daemon aborts the process if a connection is suspended. So http_close waits until every
+ * exchange has had its end, and from then on no exchange is handed over. MHD_quiesce_daemon is never
+ * used: in 0.9.75 it races with the threads of the pool, and the loser aborts the process.
+ *
+ * A refused request has its body read and dropped before the reply is sent. Otherwise the kernel
+ * would reset the connection, and a client that writes first would not see the reply.
  *
  * A suspended connection does not notice that its client has left. The watcher, a thread of this
- * file, waits on the sockets of all exchanges (epoll, EPOLLRDHUP). A client that closes its side of
- * the connection counts as gone, even if it could still read. The watcher also keeps the time
- * limits and sends the beats.
+ * file, waits on the sockets of all exchanges that were not answered at once (epoll, EPOLLRDHUP). A
+ * client that closes its side of the connection counts as gone, even if it could still read. The
+ * watcher also keeps the time limits and sends the beats.
  *
  * An exchange is held by libmicrohttpd until the request is over, by the handler until it has
  * replied, and by the watcher while it looks. Locks are taken in the order exchange, server.
@@ -22,10 +28,10 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -41,12 +47,24 @@ enum phase { READING, HANDED, FULL, STREAM };
 
 #define HEADERS_MOST 8
 #define HTTP_THREADS 2
-#define TICK_MS 250     /* the watcher's, for limits of seconds */
-#define TICK_MOST 65536 /* exchanges it looks at; connections are fewer */
+#define TICK_MS 250                      /* the watcher's, for limits of seconds */
+#define TICK_MOST 65536                  /* exchanges it looks at; connections are fewer */
+#define BUCKETS 4096                     /* of exchanges by their number */
+#define POOL_BYTES (2 * HTTP_HEAD_MOST)  /* libmicrohttpd's, of a connection: its head and more */
+#define DROPPED_MOST ((size_t)100000000) /* bytes of a refused body that are read */
+#define CLOSE_MS 500                     /* http_close: for replies that are on their way */
+#define COMPACT_FROM ((size_t)64 << 10)  /* sent bytes that a buffer may keep */
+
+static const char nul[] = "NUL"; /* http_target's mark of a target with one */
+
+/* When memory is out, this needs none. */
+static const char no_memory[] = "{\"error\": {\"message\": \"out of memory; try again later\", "
+                                "\"type\": \"server_error\", \"param\": null, \"code\": null}}\n";
 
 struct http {
     struct http_server *s;
     struct http *prev, *next; /* in s->list */
+    struct http *chain;       /* in s->bucket */
     uint64_t id;
     pthread_mutex_t lock;
     int holders; /* under the lock of s */
@@ -55,8 +73,10 @@ struct http {
     int fd;
     bool parked, queued; /* queued: libmicrohttpd has the response */
     bool ignore_body;    /* refused: what still comes is dropped */
+    size_t dropped;      /* bytes of it */
     /* the request */
-    char *path;
+    struct http_head head;
+    char *target;
     char method[16];
     struct str body;
     int64_t t_head;
@@ -70,7 +90,14 @@ struct http {
     int n_header;
     struct str out; /* not sent yet: out.s[sent..] */
     size_t sent;
-    bool ended, cut, left;
+    size_t total; /* bytes of the reply's body */
+    bool ended, left;
+    bool cut;     /* by the transport: the client reads too slowly, or memory is out */
+    bool broken;  /* by the handler: the reply ends incomplete, after what was written */
+    bool late;    /* the reply came after the client had left */
+    bool starved; /* no memory for the reply: no_memory in its place */
+    bool watched, handed;
+    char note[HTTP_NOTE_MOST];
     const char *beat;
     bool quiet;              /* nothing but beats was written */
     int64_t t_begun, t_text; /* of http_begin, of the last write */
@@ -93,28 +120,36 @@ struct http_server {
     char address[64];
     char **host;
     struct MHD_Daemon *daemon;
-    int listener; /* after http_drain; -1 */
     int port;
     int epoll, wake;
-    uint64_t *seen; /* (TICK_MOST) the watcher's */
+    struct http **seen;   /* (TICK_MOST) the watcher's */
+    atomic_size_t bodies; /* bytes of all bodies */
     pthread_t watcher;
     bool watching, closing;
     pthread_mutex_t lock; /* of the lists, of n_live, of closing */
     pthread_cond_t none;
-    struct http *list;
+    struct http *list, **bucket; /* (BUCKETS) */
     struct conn *conns;
     int n_live; /* exchanges that still exist */
     int n_held; /* of them, those whose handler has not ended them */
+    int n_open; /* of them, those that were handed over */
     uint64_t ids;
 };
 
 /* ---- an exchange's life ---------------------------------------------------------------------- */
 
+void http_free_body(struct http *h)
+{
+    atomic_fetch_sub(&h->s->bodies, h->body.len);
+    str_free(&h->body);
+}
+
 static void http_free(struct http *h)
 {
-    str_free(&h->body);
+    http_free_body(h);
     str_free(&h->out);
-    mem_free(h->path);
+    head_free(&h->head);
+    mem_free(h->target);
     pthread_cond_destroy(&h->called);
     pthread_mutex_destroy(&h->lock);
     mem_free(h);
@@ -127,12 +162,17 @@ static void http_drop(struct http *h)
     pthread_mutex_lock(&s->lock);
     bool last = --h->holders == 0;
     if (last) {
+        s->n_open -= h->handed;
         if (h->prev)
             h->prev->next = h->next;
         else
             s->list = h->next;
         if (h->next)
             h->next->prev = h->prev;
+        struct http **p = &s->bucket[h->id % BUCKETS];
+        while (*p != h)
+            p = &(*p)->chain;
+        *p = h->chain;
     }
     pthread_mutex_unlock(&s->lock);
     if (!last)
@@ -172,27 +212,51 @@ static void http_leave(struct http *h)
     http_wake(h);
 }
 
+static enum MHD_Result http_copy(void *cls, enum MHD_ValueKind kind, const char *name,
+                                 size_t n_name, const char *value, size_t n_value)
+{
+    struct http *h = cls;
+    head_add(&h->head, kind == MHD_HEADER_KIND ? HEAD_HEADER : HEAD_QUERY, name, n_name, value,
+             n_value);
+    return MHD_YES;
+}
+
+/* Copies the head: handlers on other threads read it while libmicrohttpd goes on. */
+static bool http_copy_head(struct http *h, const char *url, const char *version)
+{
+    const union MHD_ConnectionInfo *size =
+        MHD_get_connection_info(h->conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    MHD_get_connection_values_n(h->conn, MHD_HEADER_KIND | MHD_GET_ARGUMENT_KIND, http_copy, h);
+    h->head.bytes = size ? size->header_size : 0;
+    h->head.old = !strcmp(version, "HTTP/1.0");
+    h->target = mem_strdup(url);
+    if (!h->target || h->head.entry.failed)
+        return false;
+    head_target(&h->head, h->target);
+    return true;
+}
+
 static struct http *http_new(struct http_server *s, struct MHD_Connection *conn, const char *url,
-                             const char *method)
+                             const char *method, const char *version)
 {
     struct http *h = mem_zalloc(1, sizeof *h);
     if (!h)
         return NULL;
-    size_t n = strlen(url);
-    h->path = mem_zalloc(n + 1, 1);
-    if (!h->path) {
+    h->s = s;
+    h->conn = conn;
+    h->body = h->out = (struct str)STR_INIT;
+    head_init(&h->head);
+    if (!http_copy_head(h, url, version)) {
+        head_free(&h->head);
+        mem_free(h->target);
         mem_free(h);
         return NULL;
     }
-    memcpy(h->path, url, n);
     snprintf(h->method, sizeof h->method, "%s", method);
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->called, NULL);
-    h->s = s;
     h->holders = 1;
-    h->conn = conn;
     h->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    h->body = h->out = (struct str)STR_INIT;
     h->t_head = clock_ns();
     const union MHD_ConnectionInfo *ci =
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -204,6 +268,8 @@ static struct http *http_new(struct http_server *s, struct MHD_Connection *conn,
     if (h->next)
         h->next->prev = h;
     s->list = h;
+    h->chain = s->bucket[h->id % BUCKETS];
+    s->bucket[h->id % BUCKETS] = h;
     s->n_live++;
     pthread_mutex_unlock(&s->lock);
     return h;
@@ -218,17 +284,17 @@ const char *http_method(const struct http *h)
 
 const char *http_path(const struct http *h)
 {
-    return h->path;
+    return h->head.path;
 }
 
 const char *http_header(const struct http *h, const char *name)
 {
-    return h->conn ? MHD_lookup_connection_value(h->conn, MHD_HEADER_KIND, name) : NULL;
+    return head_find(&h->head, HEAD_HEADER, name);
 }
 
 const char *http_query(const struct http *h, const char *name)
 {
-    return h->conn ? MHD_lookup_connection_value(h->conn, MHD_GET_ARGUMENT_KIND, name) : NULL;
+    return head_find(&h->head, HEAD_QUERY, name);
 }
 
 const char *http_body(const struct http *h, size_t *n)
@@ -276,13 +342,22 @@ static void http_ended(struct http *h)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Refused before it was handed over: the transport's own hold remains. */
+/* With the lock. */
 static void http_full(struct http *h, int status, const char *type, struct str *body)
 {
     CHECK(h->phase == READING || h->phase == HANDED);
     h->phase = FULL;
+    if (body->failed) {
+        str_free(body);
+        status = 503;
+        type = "application/json";
+        h->starved = true;
+    }
     h->status = status;
     snprintf(h->type, sizeof h->type, "%s", type);
+    h->late = h->left;
+    if (h->late)
+        str_free(body);
     h->out = *body;
     *body = (struct str)STR_INIT;
     h->ended = true;
@@ -293,19 +368,22 @@ void http_reply(struct http *h, int status, const char *type, struct str *body)
 {
     pthread_mutex_lock(&h->lock);
     bool held = h->phase == HANDED;
-    if (body->failed) {
-        str_free(body);
-        status = 503;
-    }
     http_full(h, status, type, body);
     http_wake(h);
-    if (!held) {
+    if (!held) { /* refused before it was handed over: the transport's own hold remains */
         pthread_mutex_unlock(&h->lock);
         return;
     }
     http_ended(h);
     pthread_mutex_unlock(&h->lock);
     http_drop(h);
+}
+
+void http_set_note(struct http *h, const char *note)
+{
+    pthread_mutex_lock(&h->lock);
+    snprintf(h->note, sizeof h->note, "%s", note);
+    pthread_mutex_unlock(&h->lock);
 }
 
 void http_reply_text(struct http *h, int status, const char *type, const char *text, size_t n)
@@ -334,8 +412,9 @@ static void http_add(struct http *h, const void *bytes, size_t n)
 {
     if (h->left || !h->conn || h->cut)
         return;
-    if (h->sent == h->out.len) {
-        str_clear(&h->out);
+    if (h->sent == h->out.len || h->sent >= COMPACT_FROM) { /* a slow reader's buffer stays small */
+        h->out.len -= h->sent;
+        memmove(h->out.s, h->out.s + h->sent, h->out.len);
         h->sent = 0;
     }
     if (h->out.len - h->sent + n > HTTP_UNREAD_MOST || h->out.failed) {
@@ -362,7 +441,7 @@ void http_end(struct http *h, bool cut)
     pthread_mutex_lock(&h->lock);
     CHECK(h->phase == STREAM && !h->ended);
     h->ended = true;
-    h->cut |= cut;
+    h->broken = cut;
     h->gone = NULL;
     http_wake(h);
     http_ended(h);
@@ -402,111 +481,16 @@ bool http_gone(const struct http *h)
     return left;
 }
 
-/* ---- checks of the head ---------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 /* Replies with an error in the form of the exchange's API. */
 static void http_refuse(struct http *h, int status, const char *message)
 {
     struct str body = STR_INIT;
     const char *type = h->s->o.fault(h, status, message, &body, h->s->o.user);
+    if (status == 503)
+        http_set_header(h, "Retry-After", "2");
     http_reply(h, status, type, &body);
-}
-
-/* Splits "name:port" or "[v6]:port"; writes the name in lower case. false: malformed. */
-static bool http_host_name(const char *text, char out[256])
-{
-    size_t n = strlen(text);
-    const char *end = text[0] == '[' ? strchr(text, ']') : strchr(text, ':');
-    if (text[0] == '[') {
-        if (!end)
-            return false;
-        text++;
-    }
-    size_t len = end ? (size_t)(end - text) : n;
-    if (!len || len >= 256)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        out[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
-    }
-    out[len] = 0;
-    const char *port = end ? end + (*end == ']') : text + len;
-    if (*port == ':') {
-        if (!port[1] || strspn(port + 1, "0123456789") != strlen(port + 1) || strlen(port) > 6)
-            return false;
-    } else if (*port) {
-        return false;
-    }
-    return true;
-}
-
-/* A name that resolves to this address only by somebody's name server is refused: DNS rebinding. A
- * numeric address cannot be rebound. */
-static bool http_host_known(const struct http_server *s, const char *host)
-{
-    char name[256];
-    unsigned char any[16];
-    if (!http_host_name(host, name))
-        return false;
-    if (!strcmp(name, "localhost") || inet_pton(AF_INET, name, any) == 1 ||
-        inet_pton(AF_INET6, name, any) == 1)
-        return true;
-    for (int i = 0; i < s->o.n_host; i++)
-        if (!strcasecmp(name, s->host[i]))
-            return true;
-    return false;
-}
-
-static bool http_check_host(struct http *h)
-{
-    const char *host = http_header(h, "host"), *origin = http_header(h, "origin");
-    char message[700];
-    if (!host) {
-        http_refuse(h, 400, "the header Host is missing");
-        return false;
-    }
-    if (!http_host_known(h->s, host)) {
-        snprintf(message, sizeof message,
-                 "host '%.200s' is not served here; add %.200s to serve.hosts", host, host);
-        http_refuse(h, 403, message);
-        return false;
-    }
-    const char *from = origin ? strstr(origin, "://") : NULL;
-    if (origin && (!from || strcasecmp(from + 3, host) != 0)) {
-        snprintf(message, sizeof message, "pages of '%.200s' may not use this server", origin);
-        http_refuse(h, 403, message);
-        return false;
-    }
-    return true;
-}
-
-static bool http_check_body(struct http *h)
-{
-    const char *size = http_header(h, "content-length");
-    const char *type = http_header(h, "content-type");
-    const char *coded = http_header(h, "content-encoding");
-    bool has = size ? strcmp(size, "0") != 0 : http_header(h, "transfer-encoding") != NULL;
-    char message[300];
-    if (size && (strlen(size) > 12 || strtoull(size, NULL, 10) > HTTP_BODY_MOST)) {
-        snprintf(message, sizeof message, "the body has %.20s bytes, the limit is %zu", size,
-                 HTTP_BODY_MOST);
-        http_refuse(h, 413, message);
-        return false;
-    }
-    if (has && coded && strcasecmp(coded, "identity") != 0) {
-        snprintf(message, sizeof message, "content-encoding '%.60s' is not read; send it plain",
-                 coded);
-        http_refuse(h, 415, message);
-        return false;
-    }
-    size_t n = type ? strcspn(type, "; \t") : 0;
-    if (has && !(n == 16 && !strncasecmp(type, "application/json", 16))) {
-        snprintf(message, sizeof message, "content-type is '%.100s'; it takes application/json",
-                 type ? type : "");
-        http_refuse(h, 415, message);
-        return false;
-    }
-    return true;
 }
 
 /* ---- libmicrohttpd's calls ------------------------------------------------------------------- */
@@ -524,8 +508,9 @@ static ssize_t http_pull(void *cls, uint64_t pos, char *buf, size_t max)
         got = (ssize_t)(left < max ? left : max);
         memcpy(buf, h->out.s + h->sent, (size_t)got);
         h->sent += (size_t)got;
+        h->total += (size_t)got;
     } else if (h->ended) {
-        got = h->out.failed ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+        got = h->broken ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
     } else {
         got = 0;
         h->parked = true;
@@ -551,7 +536,7 @@ static enum MHD_Result http_settle(struct http *h)
 {
     if (h->queued)
         return MHD_YES;
-    if (h->left)
+    if (h->left && (h->phase != FULL || h->late))
         return MHD_NO;
     if (h->phase != FULL && h->phase != STREAM) {
         h->parked = true;
@@ -560,7 +545,10 @@ static enum MHD_Result http_settle(struct http *h)
     }
     struct MHD_Response *r;
     if (h->phase == FULL) {
-        r = MHD_create_response_from_buffer(h->out.len, h->out.s, MHD_RESPMEM_PERSISTENT);
+        const char *text = h->starved ? no_memory : h->out.s;
+        h->total = h->starved ? sizeof no_memory - 1 : h->out.len;
+        r = MHD_create_response_from_buffer(h->total, (char *)(uintptr_t)text,
+                                            MHD_RESPMEM_PERSISTENT);
         h->sent = h->out.len;
     } else {
         r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, http_pull, h, NULL);
@@ -574,54 +562,114 @@ static enum MHD_Result http_settle(struct http *h)
     return ok;
 }
 
+/* Has the watcher look for the client's leaving. With the lock. */
 static void http_start_watch(struct http *h)
 {
     struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = h->id};
-    epoll_ctl(h->s->epoll, EPOLL_CTL_ADD, h->fd, &ev);
+    h->watched = epoll_ctl(h->s->epoll, EPOLL_CTL_ADD, h->fd, &ev) == 0;
+}
+
+/* Counts the exchange as the handler's. false: the server closes. With the lock. */
+static bool http_hold(struct http *h)
+{
+    struct http_server *s = h->s;
+    pthread_mutex_lock(&s->lock);
+    bool open = !s->closing;
+    h->holders += open;
+    s->n_held += open;
+    s->n_open += open;
+    h->handed = open;
+    pthread_mutex_unlock(&s->lock);
+    return open;
 }
 
 /* The request is complete: hands it over. */
 static enum MHD_Result http_hand(struct http *h)
 {
     pthread_mutex_lock(&h->lock);
-    if (h->phase == READING) {
+    bool first = h->phase == READING, open = first && http_hold(h);
+    if (open)
         h->phase = HANDED;
-        pthread_mutex_lock(&h->s->lock);
-        h->holders++;
-        h->s->n_held++;
-        pthread_mutex_unlock(&h->s->lock);
-        http_start_watch(h);
-        pthread_mutex_unlock(&h->lock);
+    pthread_mutex_unlock(&h->lock);
+    if (open)
         h->s->o.whole(h, h->s->o.user);
-        pthread_mutex_lock(&h->lock);
-    }
+    else if (first)
+        http_refuse(h, 503, "the server is stopping");
+    pthread_mutex_lock(&h->lock);
+    if (open && h->phase != FULL)
+        http_start_watch(h);
     enum MHD_Result ok = http_settle(h);
     pthread_mutex_unlock(&h->lock);
     return ok;
 }
 
+/* The head is complete. A refusal goes out at once if the client waits for it, or if the end of the
+ * request is not known; otherwise after the body. */
 static enum MHD_Result http_first(struct http_server *s, struct MHD_Connection *conn,
-                                  const char *url, const char *method, void **ctx)
+                                  const char *url, const char *method, const char *version,
+                                  void **ctx)
 {
-    struct http *h = http_new(s, conn, url, method);
+    bool with_nul = *ctx == nul;
+    *ctx = NULL;
+    struct http *h = http_new(s, conn, url, method, version);
     if (!h)
         return MHD_NO;
     *ctx = h;
+    h->head.nul = with_nul;
+    struct head_fault f = {0};
     pthread_mutex_lock(&s->lock);
     bool closing = s->closing;
     pthread_mutex_unlock(&s->lock);
     if (closing)
         http_refuse(h, 503, "the server is stopping");
-    else if (http_check_host(h) && http_check_body(h))
+    else if (!head_check(&h->head, s->host, s->o.n_host, &f))
+        http_refuse(h, f.status, f.message);
+    else
         s->o.head(h, s->o.user);
     pthread_mutex_lock(&h->lock);
     enum MHD_Result ok = MHD_YES;
-    if (h->phase == FULL) {
-        h->ignore_body = true;
+    h->ignore_body = h->phase == FULL;
+    if (h->ignore_body && (f.close || h->head.expects))
         ok = http_settle(h);
-    }
     pthread_mutex_unlock(&h->lock);
     return ok;
+}
+
+/* n more bytes of the body. */
+static enum MHD_Result http_more(struct http *h, const char *data, size_t n)
+{
+    char message[160];
+    if (!h->ignore_body && h->body.len + n > HTTP_BODY_MOST) {
+        snprintf(message, sizeof message, "the body has more bytes than the limit, %zu",
+                 HTTP_BODY_MOST);
+        http_refuse(h, 413, message);
+        h->ignore_body = true;
+    } else if (!h->ignore_body && atomic_load(&h->s->bodies) + n > HTTP_BODIES_MOST) {
+        http_refuse(h, 503, "the requests that run have too many bytes; try again later");
+        h->ignore_body = true;
+    }
+    if (h->ignore_body) {
+        http_free_body(h);
+        h->dropped += n;
+        return h->dropped > DROPPED_MOST ? MHD_NO : MHD_YES;
+    }
+    size_t before = h->body.len;
+    str_add(&h->body, data, n);
+    atomic_fetch_add(&h->s->bodies, h->body.len - before);
+    if (h->body.failed) {
+        http_refuse(h, 503, "out of memory; try again later");
+        h->ignore_body = true;
+    }
+    return MHD_YES;
+}
+
+/* libmicrohttpd ends the target at its first NUL, and has put another one before the version. What
+ * is returned is *ctx of the request's first call. */
+static void *http_target(void *cls, const char *target, struct MHD_Connection *conn)
+{
+    (void)cls;
+    (void)conn;
+    return strncmp(target + strlen(target) + 1, "HTTP/", 5) != 0 ? (void *)(uintptr_t)nul : NULL;
 }
 
 static enum MHD_Result http_access(void *cls, struct MHD_Connection *conn, const char *url,
@@ -629,26 +677,27 @@ static enum MHD_Result http_access(void *cls, struct MHD_Connection *conn, const
                                    size_t *n_data, void **ctx)
 {
     struct http *h = *ctx;
-    (void)version;
-    if (!h)
-        return http_first(cls, conn, url, method, ctx);
-    if (*n_data) {
-        size_t n = *n_data;
-        *n_data = 0;
-        if (h->ignore_body)
-            return MHD_YES;
-        if (h->body.len + n > HTTP_BODY_MOST)
-            h->body.failed = true;
-        str_add(&h->body, data, n);
-        return MHD_YES;
-    }
-    if (h->phase == READING && h->body.failed) {
-        char message[100];
-        snprintf(message, sizeof message, "the body has more bytes than the limit, %zu",
-                 HTTP_BODY_MOST);
-        http_refuse(h, 413, message);
-    }
-    return http_hand(h);
+    if (!h || *ctx == nul)
+        return http_first(cls, conn, url, method, version, ctx);
+    if (!*n_data)
+        return http_hand(h);
+    size_t n = *n_data;
+    *n_data = 0;
+    return http_more(h, data, n);
+}
+
+/* The request is over. */
+static void http_tell(struct http *h, bool whole)
+{
+    struct http_record r = {.ns = clock_ns() - h->t_head};
+    pthread_mutex_lock(&h->lock);
+    r.whole = whole && !h->cut && !h->broken && !h->left;
+    r.status = h->queued ? h->status : 0;
+    r.bytes = h->total;
+    snprintf(r.note, sizeof r.note, "%s", h->note);
+    pthread_mutex_unlock(&h->lock);
+    if (h->s->o.over)
+        h->s->o.over(h, &r, h->s->o.user);
 }
 
 static void http_over(void *cls, struct MHD_Connection *conn, void **ctx,
@@ -656,9 +705,10 @@ static void http_over(void *cls, struct MHD_Connection *conn, void **ctx,
 {
     struct http *h = *ctx;
     struct http_server *s = cls;
-    if (!h)
+    if (!h || *ctx == nul)
         return;
     *ctx = NULL;
+    http_tell(h, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     const union MHD_ConnectionInfo *ci =
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     pthread_mutex_lock(&s->lock);
@@ -666,11 +716,11 @@ static void http_over(void *cls, struct MHD_Connection *conn, void **ctx,
         ((struct conn *)ci->socket_context)->t_idle = clock_ns();
     pthread_mutex_unlock(&s->lock);
     pthread_mutex_lock(&h->lock);
-    epoll_ctl(s->epoll, EPOLL_CTL_DEL, h->fd, NULL);
+    if (h->watched)
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, h->fd, NULL);
     h->conn = NULL;
     h->parked = false;
-    if (why != MHD_REQUEST_TERMINATED_COMPLETED_OK)
-        http_leave(h);
+    http_leave(h); /* nothing if the reply has ended; a HEAD of a stream ends before it */
     pthread_mutex_unlock(&h->lock);
     http_drop(h);
 }
@@ -708,7 +758,13 @@ static void http_connection(void *cls, struct MHD_Connection *conn, void **ctx,
     mem_free(c);
 }
 
-/* The transport's own refusals (bad syntax, too long) come from libmicrohttpd as short pages. */
+/* %XX in the target and in the query. */
+static size_t http_unescape(void *cls, struct MHD_Connection *conn, char *text)
+{
+    (void)cls;
+    (void)conn;
+    return head_unescape(text);
+}
 
 /* ---- the watcher ----------------------------------------------------------------------------- */
 
@@ -717,7 +773,7 @@ static struct http *http_find(struct http_server *s, uint64_t id)
 {
     struct http *h;
     pthread_mutex_lock(&s->lock);
-    for (h = s->list; h && h->id != id; h = h->next)
+    for (h = s->bucket[id % BUCKETS]; h && h->id != id; h = h->chain)
         ;
     if (h)
         h->holders++;
@@ -740,33 +796,35 @@ static void http_hung_up(struct http_server *s, uint64_t id)
 static void http_tick_one(struct http *h, int64_t now)
 {
     pthread_mutex_lock(&h->lock);
-    if (h->conn && h->phase == READING && now - h->t_head > (int64_t)HTTP_BODY_SECONDS * 1000000000)
+    if (h->conn && !h->queued && (h->phase == READING || h->ignore_body) &&
+        now - h->t_head > (int64_t)h->s->o.body_seconds * 1000000000)
         shutdown(h->fd, SHUT_RDWR);
     int64_t wait = h->quiet && h->t_text == h->t_begun ? HTTP_BEAT_FIRST_MS : HTTP_BEAT_MS;
     if (h->phase == STREAM && !h->ended && h->beat && now - h->t_text > wait * 1000000)
         http_add(h, h->beat, strlen(h->beat));
-    if (h->cut)
+    if (h->cut && h->conn) { /* libmicrohttpd would wait for the client to read */
+        shutdown(h->fd, SHUT_RDWR);
         http_leave(h);
+    }
     pthread_mutex_unlock(&h->lock);
 }
 
-static void http_tick(struct http_server *s, uint64_t *seen)
+static void http_tick(struct http_server *s)
 {
     int64_t now = clock_ns();
     pthread_mutex_lock(&s->lock);
     for (struct conn *c = s->conns; c; c = c->next)
-        if (c->t_idle && now - c->t_idle > (int64_t)HTTP_HEAD_SECONDS * 1000000000)
+        if (c->t_idle && now - c->t_idle > (int64_t)s->o.head_seconds * 1000000000)
             shutdown(c->fd, SHUT_RDWR);
     int n = 0;
-    for (struct http *h = s->list; h && n < TICK_MOST; h = h->next)
-        seen[n++] = h->id;
+    for (struct http *h = s->list; h && n < TICK_MOST; h = h->next) {
+        h->holders++;
+        s->seen[n++] = h;
+    }
     pthread_mutex_unlock(&s->lock);
     for (int i = 0; i < n; i++) {
-        struct http *h = http_find(s, seen[i]);
-        if (!h)
-            continue;
-        http_tick_one(h, now);
-        http_drop(h);
+        http_tick_one(s->seen[i], now);
+        http_drop(s->seen[i]);
     }
 }
 
@@ -774,7 +832,6 @@ static void *http_watcher(void *arg)
 {
     struct http_server *s = arg;
     struct epoll_event ev[64];
-    uint64_t *seen = s->seen;
     int64_t next = 0;
     for (;;) {
         int n = epoll_wait(s->epoll, ev, 64, TICK_MS);
@@ -784,7 +841,7 @@ static void *http_watcher(void *arg)
             http_hung_up(s, ev[i].data.u64);
         }
         if (clock_ns() >= next) {
-            http_tick(s, seen);
+            http_tick(s);
             next = clock_ns() + (int64_t)TICK_MS * 1000000;
         }
     }
@@ -798,8 +855,7 @@ static void http_server_free(struct http_server *s)
         mem_free(s->host ? s->host[i] : NULL);
     mem_free(s->host);
     mem_free(s->seen);
-    if (s->listener >= 0)
-        close(s->listener);
+    mem_free(s->bucket);
     if (s->epoll >= 0)
         close(s->epoll);
     if (s->wake >= 0)
@@ -871,18 +927,21 @@ static int http_start(struct http_server *s, struct err *e)
     int fd = -1;
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
     s->wake = eventfd(0, EFD_CLOEXEC);
-    s->seen = mem_zalloc(TICK_MOST, sizeof *s->seen);
-    if (s->epoll < 0 || s->wake < 0 || !s->seen ||
-        epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->wake, &ev) < 0)
+    s->seen = mem_zalloc(TICK_MOST, sizeof(struct http *));
+    s->bucket = mem_zalloc(BUCKETS, sizeof(struct http *));
+    if (!s->seen || !s->bucket)
+        return NOMEM(e, TICK_MOST * sizeof(struct http *), "the table of requests");
+    if (s->epoll < 0 || s->wake < 0 || epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->wake, &ev) < 0)
         FAIL(e, ERR_AGAIN, "cannot make event descriptors: %s", strerror(errno));
     TRY(http_listen(s, &fd, e));
     http_raise_descriptors(s->o.connections);
     s->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL,
         http_access, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)s->o.connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_STALL_SECONDS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, HTTP_HEAD_MOST, MHD_OPTION_NOTIFY_COMPLETED, http_over,
-        s, MHD_OPTION_NOTIFY_CONNECTION, http_connection, s, MHD_OPTION_THREAD_POOL_SIZE,
+        (unsigned)s->o.connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->o.stall_seconds,
+        MHD_OPTION_UNESCAPE_CALLBACK, http_unescape, NULL, MHD_OPTION_URI_LOG_CALLBACK, http_target,
+        NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, MHD_OPTION_NOTIFY_COMPLETED,
+        http_over, s, MHD_OPTION_NOTIFY_CONNECTION, http_connection, s, MHD_OPTION_THREAD_POOL_SIZE,
         (unsigned)HTTP_THREADS, MHD_OPTION_END);
     if (!s->daemon) {
         close(fd);
@@ -900,7 +959,10 @@ int http_open(const struct http_options *o, struct http_server **out, struct err
     if (!s)
         return NOMEM(e, sizeof *s, "server");
     s->o = *o;
-    s->listener = s->epoll = s->wake = -1;
+    s->o.head_seconds = o->head_seconds ? o->head_seconds : HTTP_HEAD_SECONDS;
+    s->o.body_seconds = o->body_seconds ? o->body_seconds : HTTP_BODY_SECONDS;
+    s->o.stall_seconds = o->stall_seconds ? o->stall_seconds : HTTP_STALL_SECONDS;
+    s->epoll = s->wake = -1;
     snprintf(s->address, sizeof s->address, "%s", o->address);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->none, NULL);
@@ -923,15 +985,18 @@ int http_port(const struct http_server *s)
 int http_open_exchanges(struct http_server *s)
 {
     pthread_mutex_lock(&s->lock);
-    int n = s->n_held;
+    int n = s->n_open;
     pthread_mutex_unlock(&s->lock);
     return n;
 }
 
-void http_drain(struct http_server *s)
+/* Every handler has ended its exchange, and clients had CLOSE_MS to read the replies. */
+static bool http_closed(struct http_server *s, int64_t since)
 {
-    if (s->listener < 0)
-        s->listener = MHD_quiesce_daemon(s->daemon);
+    pthread_mutex_lock(&s->lock);
+    bool ended = s->n_held == 0, over = s->n_open == 0;
+    pthread_mutex_unlock(&s->lock);
+    return ended && (over || clock_ns() - since > (int64_t)CLOSE_MS * 1000000);
 }
 
 /* Every exchange that is running: its client counts as gone. */
@@ -964,8 +1029,7 @@ void http_close(struct http_server *s)
     s->closing = true;
     pthread_mutex_unlock(&s->lock);
     if (s->daemon) {
-        http_drain(s);
-        while (http_open_exchanges(s) > 0) {
+        for (int64_t since = clock_ns(); !http_closed(s, since);) {
             http_leave_all(s);
             struct timespec ms = {.tv_nsec = 2000000};
             nanosleep(&ms, NULL);

@@ -41,3 +41,9 @@ void openai_model_get(struct call *c)
     str_adds(&out, "\n");
     call_reply(c, 200, &out);
 }
+
+/* The models make text, not vectors. The body is not read. */
+void openai_embeddings_post(struct call *c)
+{
+    call_fail(c, 400, NULL, "embeddings are not supported: the models of this server make text");
+}

@@ -155,14 +155,8 @@ void call_free(struct call *c)
     mem_free(c);
 }
 
-static void call_count(struct call *c, int status)
-{
-    atomic_fetch_add(&c->s->requests[status / 100 % 6], 1);
-}
-
 void call_reply_type(struct call *c, int status, const char *type, struct str *body)
 {
-    call_count(c, status);
     http_reply(c->http, status, type, body);
     call_free(c);
 }
@@ -274,6 +268,7 @@ static void call_run(struct work_job *j)
         const char *body = http_body(c->http, &n);
         int rc = n ? field_parse(body, n, &c->body, &e)
                    : err_set(&e, ERR_DATA, "the body is empty, expected a JSON object");
+        http_free_body(c->http);
         c->args = rc == 0 ? mem_zalloc(1, set->size) : NULL;
         if (rc == 0 && !c->args)
             rc = NOMEM(&e, set->size, "a request");
@@ -293,7 +288,9 @@ void route_whole(struct http *h, void *user)
     const struct route *r = http_user(h);
     struct call *c = mem_zalloc(1, sizeof *c);
     if (!c) {
-        http_reply_text(h, 503, "text/plain", "out of memory\n", 14);
+        struct str none = STR_INIT;
+        none.failed = true;
+        http_reply(h, 503, "application/json", &none);
         return;
     }
     c->s = s;
@@ -306,4 +303,16 @@ void route_whole(struct http *h, void *user)
         call_run(&c->job);
     else
         work_post(s->work, &c->job);
+}
+
+/* One line a request, and the count of its status. */
+void route_over(struct http *h, const struct http_record *r, void *user)
+{
+    struct serve *s = user;
+    struct err line = {0};
+    atomic_fetch_add(&s->requests[r->status / 100 % 6], 1);
+    err_set(&line, 0, "%.16s %.200s", http_method(h), http_path(h)); /* control bytes become '?' */
+    log_info("%s %d%s %.1f ms, %zu bytes%s%s", line.msg, r->status,
+             r->whole ? "" : " (the client left)", (double)r->ns / 1e6, r->bytes,
+             r->note[0] ? ", " : "", r->note);
 }

@@ -59,6 +59,7 @@ void route_head(struct http *h, void *user);
 void route_whole(struct http *h, void *user);
 const char *route_fault(struct http *h, int status, const char *message, struct str *out,
                         void *user);
+void route_over(struct http *h, const struct http_record *r, void *user);
 
 /* Replies with JSON and frees the call; json is empty afterwards. */
 void call_reply(struct call *c, int status, struct str *json);

@@ -235,7 +235,7 @@ static int run_begin(struct start *t, struct err *e)
     }
     TRY(str_ok(&r->text, "events", e));
     if (r->p.done < r->asked.questions) /* so that no report says more than is true */
-        TRY(runfolder_report(r->trace, r->dir, NULL, "", e));
+        TRY(runfolder_report(r->trace, r->dir, NULL, "", NULL, e));
     return 0;
 }
 
@@ -272,7 +272,7 @@ static void run_compute(struct live_run *r)
     int rc = run_questions(&ro, NULL, &e);
     if (rc == 0)
         rc = trace_seal(r->trace, &e);
-    if (runfolder_report(r->trace, r->dir, NULL, "", &late) < 0)
+    if (runfolder_report(r->trace, r->dir, NULL, "", rc < 0 ? e.msg : NULL, &late) < 0)
         log_warn("run %s: %s", r->id, late.msg);
     if (rc < 0 && rc != ERR_CANCEL)
         log_warn("run %s ends before its time: %s", r->id, e.msg);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,11 +16,21 @@
 #include "mem.h"
 #include "zio.h"
 
-enum { WORKERS = 2 };
+/* Threads of work: one tokenizes a long prompt or compiles a schema while others go on. */
+enum { WORKERS_LEAST = 4, WORKERS_MOST = 16 };
 
 static bool loopback(const char *address)
 {
     return !strncmp(address, "127.", 4) || !strcmp(address, "::1");
+}
+
+/* Other users of the machine must not read the key. */
+static void serve_key_mode(const char *file)
+{
+    struct stat st;
+    if (stat(file, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077))
+        log_warn("other users may read the API key in %s (mode %03o); chmod 600 makes it yours",
+                 file, (unsigned)st.st_mode & 0777);
 }
 
 /* The key of the option or of its file. */
@@ -27,6 +38,7 @@ static int serve_key(struct serve *s, const char *given, struct err *e)
 {
     snprintf(s->api_key, sizeof s->api_key, "%s", given);
     if (*s->o->api_key_file) {
+        serve_key_mode(s->o->api_key_file);
         struct str text = STR_INIT;
         int rc = zio_read(s->o->api_key_file, sizeof s->api_key, &text, e);
         if (rc == 0) {
@@ -84,6 +96,7 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
                               .head = route_head,
                               .whole = route_whole,
                               .fault = route_fault,
+                              .over = route_over,
                               .user = s};
     uint64_t seed;
     TRY(serve_key(s, api_key, e));
@@ -92,7 +105,11 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
     atomic_store(&s->seeds, seed >> 12); /* below 2^52: exact in any client's numbers */
     ho.resident = s->o->resident;
     ho.keep_ms = s->o->keep_alive < 0 ? HUB_FOR_EVER : s->o->keep_alive * 1000;
-    TRY(work_open(WORKERS, &s->work, e));
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    TRY(work_open(cpus < WORKERS_LEAST  ? WORKERS_LEAST
+                  : cpus > WORKERS_MOST ? WORKERS_MOST
+                                        : (int)cpus,
+                  &s->work, e));
     TRY(hub_open(&ho, &s->hub, e));
     TRY(clinical_open(s, &s->clinical, e));
     TRY(http_open(&to, &s->http, e));
@@ -110,6 +127,7 @@ int serve_open(const struct config *config, const char *api_key, const struct hu
         return NOMEM(e, sizeof *s, "server");
     s->config = config;
     s->o = config_of(config, &serve_option_set);
+    atomic_store(&s->slots, 1);
     s->t_start = clock_ns();
     s->unix_start = (int64_t)time(NULL);
     int rc = serve_start(s, api_key, models, e);
@@ -124,7 +142,6 @@ int serve_open(const struct config *config, const char *api_key, const struct hu
 bool serve_drain(struct serve *s)
 {
     atomic_store(&s->draining, true);
-    http_drain(s->http);
     clinical_stop(s->clinical, true); /* evaluations can be resumed */
     return http_open_exchanges(s->http) == 0 && clinical_running(s->clinical) == 0;
 }
@@ -148,11 +165,19 @@ bool serve_admit(struct call *c, int n)
 {
     struct serve *s = c->s;
     int before = atomic_fetch_add(&s->admitted, n);
-    int most = s->o->queue + hub_slots(s->hub);
-    if (before + n <= most || (before == 0 && n <= most))
+    int slots = hub_slots(s->hub);
+    if (slots) /* without a resident model: as many as the last one had */
+        atomic_store(&s->slots, slots);
+    int most = s->o->queue + atomic_load(&s->slots);
+    if (before + n <= most)
         return true;
     atomic_fetch_sub(&s->admitted, n);
     atomic_fetch_add(&s->rejected, 1);
+    if (n > most) { /* later is no better */
+        call_fail(c, 400, NULL, "%d replies are asked for, the limit is %d; raise serve.queue", n,
+                  most);
+        return false;
+    }
     call_fail(c, 503, NULL, "%d replies are asked for and %d run or wait; the limit is %d", n,
               before, most);
     return false;
@@ -161,6 +186,29 @@ bool serve_admit(struct call *c, int n)
 void serve_leave(struct serve *s, int n)
 {
     atomic_fetch_sub(&s->admitted, n);
+}
+
+int serve_encode(const struct hub_model *m, const char *text, size_t n, unsigned flags,
+                 struct token_list *out, struct err *e)
+{
+    size_t n_ctx = (size_t)m->info->n_ctx;
+    if (n <= n_ctx * 8) /* the usual case */
+        return tokenizer_encode(m->tok, text, n, flags, out, e);
+    size_t longest = 1, solid = 0;
+    for (int32_t id = 0; id < tokenizer_n_vocab(m->tok); id++) {
+        const char *s;
+        size_t len;
+        tokenizer_text(m->tok, id, &s, &len);
+        longest = len > longest ? len : longest;
+    }
+    for (size_t i = 0; i < n; i++) /* a token of Phi 3 takes any white space after it */
+        solid += text[i] != ' ' && (text[i] < '\t' || text[i] > '\r');
+    if (solid / longest > n_ctx)
+        FAIL(e, ERR_DATA,
+             "prompt of %zu bytes: at least %zu tokens exceed the context of %zu; shorten it, or "
+             "raise max_context_length",
+             n, solid / longest, n_ctx);
+    return tokenizer_encode(m->tok, text, n, flags, out, e);
 }
 
 uint64_t serve_seed(struct call *c, int64_t asked)

@@ -33,6 +33,7 @@ struct serve {
     int64_t t_start;      /* clock_ns */
     int64_t unix_start;   /* seconds since 1970 */
     atomic_bool draining; /* no new work */
+    atomic_int slots;     /* sequences of the model that was resident last; at first 1 */
     atomic_int admitted;  /* replies that run or wait */
     atomic_ullong seeds;  /* random: the seed of the next request without one */
     atomic_int first;     /* enum serve_first */
@@ -55,13 +56,18 @@ int serve_open(const struct config *config, const char *api_key, const struct hu
 void serve_close(struct serve *s);
 /* Whether the default model has been loaded; SERVE_FAILED fills e. */
 enum serve_first serve_first(struct serve *s, struct err *e);
-/* Takes no more work; true when nothing runs any more. */
+/* Takes no more work; true when nothing runs any more. Requests without work are still answered, so
+ * that GET /ready tells the state. */
 bool serve_drain(struct serve *s);
 
 /* Admits n replies to the queue, for serve_leave. false: the call has got its 503 with Retry-After,
- * and is freed. */
+ * or 400 if there is never room for n, and is freed. */
 bool serve_admit(struct call *c, int n);
 void serve_leave(struct serve *s, int n);
+/* tokenizer_encode for a prompt that a client sent. ERR_DATA, without encoding it, if the text is
+ * too long for the context in any case: n bytes need at least n / (bytes of the longest token). */
+int serve_encode(const struct hub_model *m, const char *text, size_t n, unsigned flags,
+                 struct token_list *out, struct err *e);
 /* A seed for a request without one. Its header x-mas-seed tells it. */
 uint64_t serve_seed(struct call *c, int64_t asked);
 

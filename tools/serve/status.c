@@ -31,6 +31,10 @@ void ready_get(struct call *c)
         call_fail(c, 503, NULL, "the server is stopping");
         return;
     }
+    if (atomic_load(&c->s->first) == SERVE_LOADING) {
+        call_fail(c, 503, NULL, "the model is being loaded");
+        return;
+    }
     str_adds(&s, "{\"status\": \"ready\"}\n");
     call_reply(c, 200, &s);
 }

@@ -41,7 +41,9 @@ static void task_ready(struct work_job *j)
 {
     struct task *t = (struct task *)((char *)j - offsetof(struct task, job));
     t->t_ready = clock_ns();
-    if (t->m)
+    if (t->m && task_gone(t)) /* while the model was loaded */
+        task_fail(t, 503, NULL, "the client has left");
+    else if (t->m)
         t->ready(t);
     else if (t->why.code == ERR_CANCEL)
         task_fail_err(t, "model", &t->why);
@@ -115,6 +117,19 @@ void task_start(struct call *c, const char *model, int replies, int64_t keep_ms,
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
+/* For the log's line: tokens of the prompts and of the replies. */
+static void task_note(struct task *t)
+{
+    char note[HTTP_NOTE_MOST];
+    long prompt = 0, reply = 0;
+    for (int i = 0; i < t->n_gen; i++) {
+        prompt += t->gen[i].r.n_prompt;
+        reply += t->gen[i].r.n_out;
+    }
+    snprintf(note, sizeof note, "%ld + %ld tokens", prompt, reply);
+    http_set_note(t->c->http, note);
+}
+
 /* n replies have ended; the last one ends the task's work. On a thread of work. */
 static void task_ended(struct task *t, int n)
 {
@@ -125,6 +140,7 @@ static void task_ended(struct task *t, int n)
     if (!last)
         return;
     http_forget(t->c->http);
+    task_note(t);
     t->finished(t);
 }
 

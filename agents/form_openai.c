@@ -1,0 +1,222 @@
+/* The API of OpenAI: /chat/completions, and /completions with echo for scores. vLLM, llama-server,
+ * Ollama's /v1, mas and hosted services have it, each with gaps. */
+#include <math.h>
+#include <string.h>
+
+#include "form.h"
+#include "jdoc.h"
+#include "mem.h"
+
+static void openai_sampling(const struct form_server *s, const struct form_chat *c, struct str *out)
+{
+    int off = s->sampling == FORM_SAMPLING_MINUS ? -1 : 0;
+    str_addf(out, ", \"temperature\": %.9g, \"top_p\": %.9g, \"seed\": %u", c->temperature,
+             c->top_p, (unsigned)c->seed);
+    if (s->sampling != FORM_SAMPLING_PLAIN)
+        str_addf(out, ", \"top_k\": %d, \"min_p\": %.9g", c->top_k > 0 ? c->top_k : off, c->min_p);
+    str_addf(out, ", \"%s\": %d", s->completion_tokens ? "max_completion_tokens" : "max_tokens",
+             c->max_tokens + c->max_think);
+}
+
+static void openai_write(const struct form_server *s, const struct form_chat *c, struct str *out)
+{
+    str_adds(out, "{\"model\": ");
+    str_add_json(out, s->model, strlen(s->model));
+    str_adds(out, ", \"messages\": [");
+    form_messages(s, c, out);
+    str_adds(out, "], \"stream\": false");
+    openai_sampling(s, c, out);
+    if (s->logprobs)
+        str_adds(out, ", \"logprobs\": true");
+    if (s->thinks && s->sampling != FORM_SAMPLING_PLAIN)
+        str_addf(out, ", \"chat_template_kwargs\": {\"enable_thinking\": %s}",
+                 c->max_think ? "true" : "false");
+    if (c->schema && s->schema == FORM_JSON_SCHEMA)
+        str_addf(out,
+                 ", \"response_format\": {\"type\": \"json_schema\", \"json_schema\": {\"name\": "
+                 "\"reply\", \"strict\": true, \"schema\": %s}}",
+                 c->schema);
+    if (c->schema && s->schema == FORM_GUIDED_JSON)
+        str_addf(out, ", \"guided_json\": %s", c->schema);
+    str_addc(out, '}');
+}
+
+static void openai_usage(const json_t *doc, struct form_reply *out)
+{
+    const json_t *u = json_object_get(doc, "usage");
+    if (!json_is_integer(json_object_get(u, "prompt_tokens")) ||
+        !json_is_integer(json_object_get(u, "completion_tokens")))
+        return;
+    int all = form_count(u, "completion_tokens");
+    out->counted = true;
+    out->n_prompt = form_count(u, "prompt_tokens");
+    out->n_cached = form_count(json_object_get(u, "prompt_tokens_details"), "cached_tokens");
+    out->n_think = form_count(json_object_get(u, "completion_tokens_details"), "reasoning_tokens");
+    out->n_think = out->n_think < all ? out->n_think : all;
+    out->n_cached = out->n_cached < out->n_prompt ? out->n_cached : out->n_prompt;
+    out->n_new = all - out->n_think;
+}
+
+static int openai_end(const json_t *choice, struct form_reply *out, struct err *e)
+{
+    const char *end = json_string_value(json_object_get(choice, "finish_reason"));
+    if (!end)
+        FAIL(e, ERR_DATA, "the reply has no finish_reason: it is cut off");
+    out->end = FORM_STOP;
+    if (!strcmp(end, "length"))
+        out->end = FORM_LENGTH;
+    else if (!strcmp(end, "content_filter"))
+        out->end = FORM_REFUSED;
+    else if (strcmp(end, "stop") != 0 && strcmp(end, "eos") != 0)
+        FAIL(e, ERR_DATA, "finish_reason '%.40s' is not known", end);
+    return 0;
+}
+
+static int openai_choice(const json_t *doc, json_t **out, struct err *e)
+{
+    json_t *choices = NULL;
+    TRY(jdoc_get(doc, "choices", JSON_ARRAY, &choices, e));
+    if (!json_array_size(choices))
+        FAIL(e, ERR_DATA, "'choices' is empty");
+    *out = json_array_get(choices, 0);
+    if (!json_is_object(*out))
+        FAIL(e, ERR_DATA, "item 1 of 'choices' is not an object");
+    return 0;
+}
+
+static int openai_message(const json_t *doc, struct form_reply *out, struct err *e)
+{
+    json_t *choice = NULL, *message = NULL;
+    TRY(openai_choice(doc, &choice, e));
+    TRY(jdoc_get(choice, "message", JSON_OBJECT, &message, e));
+    TRY(openai_end(choice, out, e));
+    TRY(form_append(message, "content", &out->text, e));
+    TRY(form_append(message, "reasoning_content", &out->think, e));
+    if (!out->think.len && json_is_string(json_object_get(message, "reasoning")))
+        TRY(form_append(message, "reasoning", &out->think, e));
+    TRY(form_append(message, "refusal", &out->refusal, e));
+    if (out->refusal.len)
+        out->end = FORM_REFUSED;
+    out->mean_lp = form_mean(json_object_get(json_object_get(choice, "logprobs"), "content"));
+    if (out->end == FORM_STOP && !out->text.len)
+        FAIL(e, ERR_DATA, "the reply is empty%s", out->think.len ? " after its thinking" : "");
+    return 0;
+}
+
+static int openai_open(const char *s, size_t n, json_t **doc, struct form_reply *out, struct err *e)
+{
+    TRY(jdoc_load(s, n, doc, e));
+    out->mean_lp = (double)NAN;
+    form_copy(*doc, "model", out->model);
+    form_copy(*doc, "system_fingerprint", out->fingerprint);
+    openai_usage(*doc, out);
+    return 0;
+}
+
+static int openai_read(const char *s, size_t n, struct form_reply *out, struct err *e)
+{
+    json_t *doc = NULL;
+    int rc;
+    TRY_DONE(openai_open(s, n, &doc, out, e));
+    rc = openai_message(doc, out, e);
+done:
+    json_decref(doc);
+    return rc;
+}
+
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+static void openai_write_score(const struct form_server *s, const struct form_score *c,
+                               struct str *out)
+{
+    struct str text = STR_INIT;
+    str_adds(out, "{\"model\": ");
+    str_add_json(out, s->model, strlen(s->model));
+    str_adds(out, ", \"prompt\": [");
+    for (int i = 0; i < c->n; i++) {
+        str_clear(&text);
+        str_add(&text, c->prompt, c->prompt_len);
+        str_add(&text, c->option[i], c->option_len[i]);
+        str_adds(out, i ? ", " : "");
+        str_add_json(out, text.s, text.len);
+    }
+    /* one new token, which every server takes: some refuse 0 */
+    str_adds(out, "], \"echo\": true, \"logprobs\": 1, \"max_tokens\": 1, \"temperature\": 0}");
+    out->failed = out->failed || text.failed;
+    str_free(&text);
+}
+
+/* One choice: the tokens of the option are those before the new one, back to the option's border. */
+static int openai_option(const json_t *choice, const char *option, size_t len, double *lp,
+                         int *tokens, struct err *e)
+{
+    const json_t *l = json_object_get(choice, "logprobs");
+    const json_t *token = json_object_get(l, "tokens");
+    const json_t *each = json_object_get(l, "token_logprobs");
+    size_t n = json_array_size(token), at = len;
+    double sum = 0;
+    if (n < 2 || json_array_size(each) != n)
+        FAIL(e, ERR_DATA, "the reply has no log-probabilities of the prompt");
+    size_t i = n - 1; /* without the new token */
+    while (at && i) {
+        const json_t *t = json_array_get(token, --i);
+        const json_t *v = json_array_get(each, i);
+        size_t k = json_string_length(t);
+        const char *text = json_string_value(t);
+        if (!text || !k || k > at || memcmp(text, option + at - k, k) != 0)
+            FAIL(e, ERR_DATA, "the tokens of the server do not end as the option does");
+        if (!json_is_number(v) || !(json_number_value(v) <= 0))
+            FAIL(e, ERR_DATA, "a token of an option has no log-probability");
+        sum += json_number_value(v);
+        at -= k;
+    }
+    if (at || !i)
+        FAIL(e, ERR_DATA, "the reply does not echo the prompt");
+    *lp = sum;
+    *tokens = (int)(n - 1 - i);
+    return 0;
+}
+
+static int openai_options(const struct form_score *c, const json_t *doc, double *lp, int *tokens,
+                          struct err *e)
+{
+    json_t *choices = NULL;
+    TRY(jdoc_get(doc, "choices", JSON_ARRAY, &choices, e));
+    if (json_array_size(choices) != (size_t)c->n)
+        FAIL(e, ERR_DATA, "%zu choices for %d prompts", json_array_size(choices), c->n);
+    for (int i = 0; i < c->n; i++)
+        tokens[i] = 0;
+    for (int i = 0; i < c->n; i++) {
+        json_int_t index = 0;
+        const json_t *choice = json_array_get(choices, (size_t)i);
+        TRY(jdoc_int(choice, "index", 0, c->n - 1, &index, e));
+        if (tokens[index])
+            FAIL(e, ERR_DATA, "choice %d stands twice", (int)index);
+        TRY(openai_option(choice, c->option[index], c->option_len[index], &lp[index],
+                          &tokens[index], e));
+    }
+    return 0;
+}
+
+static int openai_read_score(const struct form_score *c, const char *s, size_t n, double *lp,
+                             int *tokens, struct form_reply *out, struct err *e)
+{
+    json_t *doc = NULL;
+    int rc;
+    TRY_DONE(openai_open(s, n, &doc, out, e));
+    rc = openai_options(c, doc, lp, tokens, e);
+    out->end = FORM_STOP;
+done:
+    json_decref(doc);
+    return rc;
+}
+
+const struct form form_openai = {
+    .name = "openai",
+    .chat = "/chat/completions",
+    .complete = "/completions",
+    .write = openai_write,
+    .read = openai_read,
+    .write_score = openai_write_score,
+    .read_score = openai_read_score,
+};

@@ -1,0 +1,258 @@
+#include "schema_fit.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "jdoc.h"
+#include "mem.h"
+
+/* Recursion is bounded: jdoc refuses a text that is nested deeper than JDOC_DEPTH. */
+
+#define PATH 200
+
+struct schema_fit {
+    json_t *schema;
+    struct str text;
+};
+
+static bool one_of(const char *s, const char *const *list)
+{
+    while (*list && strcmp(s, *list) != 0)
+        list++;
+    return *list != NULL;
+}
+
+static bool is_note(const char *key)
+{
+    static const char *const notes[] = {"title",    "description", "$schema", "$id",
+                                        "examples", "default",     NULL};
+    return !strncmp(key, "x-", 2) || one_of(key, notes);
+}
+
+/* ---- the schema ------------------------------------------------------------------------------ */
+
+static int schema_read(json_t *s, const char *path, struct err *e);
+
+static int schema_members(json_t *members, const char *path, struct err *e)
+{
+    const char *key;
+    json_t *v;
+    if (!json_is_object(members))
+        FAIL(e, ERR_CONFIG, "%s.properties is not an object", path);
+    json_object_foreach(members, key, v)
+    {
+        char inner[PATH];
+        snprintf(inner, sizeof inner, "%.100s.%.80s", path, key);
+        TRY(schema_read(v, inner, e));
+    }
+    return 0;
+}
+
+/* Checks the keywords and takes the notes out. */
+static int schema_read(json_t *s, const char *path, struct err *e)
+{
+    static const char *const known[] = {
+        "type",    "enum",     "const",    "properties",  "required",  "additionalProperties",
+        "items",   "minItems", "maxItems", "uniqueItems", "minLength", "maxLength",
+        "minimum", "maximum",  NULL};
+    const char *key;
+    void *next;
+    json_t *v;
+    char inner[PATH];
+    if (!json_is_object(s))
+        FAIL(e, ERR_CONFIG, "%s is not an object", path);
+    json_object_foreach_safe(s, next, key, v)
+    {
+        if (is_note(key))
+            json_object_del(s, key);
+        else if (!one_of(key, known))
+            FAIL(e, ERR_CONFIG, "%s has the keyword '%.40s', which this provider cannot check",
+                 path, key);
+    }
+    if (json_object_get(s, "additionalProperties") &&
+        !json_is_false(json_object_get(s, "additionalProperties")))
+        FAIL(e, ERR_CONFIG, "%s.additionalProperties is not false", path);
+    if (json_object_get(s, "properties"))
+        TRY(schema_members(json_object_get(s, "properties"), path, e));
+    if (!json_object_get(s, "items"))
+        return 0;
+    snprintf(inner, sizeof inner, "%.180s[]", path);
+    return schema_read(json_object_get(s, "items"), inner, e);
+}
+
+int schema_fit_open(const char *json, size_t n, const char *name, struct schema_fit **out,
+                    struct err *e)
+{
+    struct schema_fit *s = mem_zalloc(1, sizeof *s);
+    char *text = NULL;
+    int rc;
+    if (!s)
+        return NOMEM(e, sizeof *s, "a schema");
+    s->text = (struct str)STR_INIT;
+    rc = jdoc_load(json, n, &s->schema, e);
+    if (rc < 0) {
+        rc = rc == ERR_DATA ? ERR_CONFIG : rc;
+        err_wrap(e, rc, "%s", name);
+        if (e)
+            e->code = rc;
+        goto done;
+    }
+    rc = schema_read(s->schema, "$", e);
+    if (rc < 0) {
+        rc = err_wrap(e, rc, "%s", name);
+        goto done;
+    }
+    text = json_dumps(s->schema, JSON_COMPACT);
+    if (!text)
+        TRY_DONE(NOMEM(e, n, "a schema"));
+    str_adds(&s->text, text);
+    TRY_DONE(str_ok(&s->text, "a schema", e));
+    *out = s;
+    s = NULL;
+done:
+    mem_free(text);
+    schema_fit_close(s);
+    return rc;
+}
+
+void schema_fit_close(struct schema_fit *s)
+{
+    if (!s)
+        return;
+    json_decref(s->schema);
+    str_free(&s->text);
+    mem_free(s);
+}
+
+const char *schema_fit_text(const struct schema_fit *s)
+{
+    return s->text.s;
+}
+
+/* ---- a value --------------------------------------------------------------------------------- */
+
+static bool is_type(const char *type, const json_t *v)
+{
+    static const struct {
+        const char *name;
+        json_type type;
+    } types[] = {{"object", JSON_OBJECT},   {"array", JSON_ARRAY}, {"string", JSON_STRING},
+                 {"integer", JSON_INTEGER}, {"null", JSON_NULL},   {"boolean", JSON_TRUE}};
+    if (!strcmp(type, "number"))
+        return json_is_number(v);
+    if (!strcmp(type, "boolean"))
+        return json_is_boolean(v);
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (!strcmp(types[i].name, type))
+            return json_typeof(v) == types[i].type;
+    return false;
+}
+
+static int fit_value(const json_t *s, json_t *v, const char *path, struct err *e);
+
+static int fit_object(const json_t *s, json_t *v, const char *path, struct err *e)
+{
+    json_t *members = json_object_get(s, "properties");
+    const json_t *required = json_object_get(s, "required");
+    const char *key;
+    json_t *item;
+    for (size_t i = 0; i < json_array_size(required); i++) {
+        const char *name = json_string_value(json_array_get(required, i));
+        if (name && !json_object_get(v, name))
+            FAIL(e, ERR_DATA, "%s lacks the key '%.60s'", path, name);
+    }
+    json_object_foreach(v, key, item)
+    {
+        char inner[PATH];
+        const json_t *form = json_object_get(members, key);
+        if (!form && json_object_get(s, "additionalProperties"))
+            FAIL(e, ERR_DATA, "%s has the key '%.60s', which the schema does not have", path, key);
+        snprintf(inner, sizeof inner, "%.100s.%.80s", path, key);
+        if (form)
+            TRY(fit_value(form, item, inner, e));
+    }
+    return 0;
+}
+
+/* Compares a number with the keyword, if the schema has it. */
+static bool beyond(const json_t *s, const char *keyword, double v, bool least)
+{
+    const json_t *limit = json_object_get(s, keyword);
+    if (!json_is_number(limit))
+        return false;
+    return least ? v < json_number_value(limit) : v > json_number_value(limit);
+}
+
+static int fit_array(const json_t *s, json_t *v, const char *path, struct err *e)
+{
+    const json_t *items = json_object_get(s, "items");
+    size_t n = json_array_size(v);
+    if (beyond(s, "minItems", (double)n, true) || beyond(s, "maxItems", (double)n, false))
+        FAIL(e, ERR_DATA, "%s has %zu items", path, n);
+    for (size_t i = 0; i < n; i++) {
+        char inner[PATH];
+        json_t *item = json_array_get(v, i);
+        snprintf(inner, sizeof inner, "%.180s[%zu]", path, i);
+        if (items)
+            TRY(fit_value(items, item, inner, e));
+        for (size_t k = 0; k < i && json_is_true(json_object_get(s, "uniqueItems")); k++)
+            if (json_equal(item, json_array_get(v, k)))
+                FAIL(e, ERR_DATA, "%s is the same as item %zu", inner, k);
+    }
+    return 0;
+}
+
+static size_t characters(const json_t *v)
+{
+    const char *s = json_string_value(v);
+    size_t n = 0;
+    for (size_t i = 0; i < json_string_length(v); i++)
+        n += ((unsigned char)s[i] & 0xc0) != 0x80;
+    return n;
+}
+
+static int fit_choice(const json_t *s, json_t *v, const char *path, struct err *e)
+{
+    const json_t *list = json_object_get(s, "enum");
+    json_t *only = json_object_get(s, "const");
+    if (only && !json_equal(only, v))
+        FAIL(e, ERR_DATA, "%s is not the value that the schema gives", path);
+    if (!json_is_array(list))
+        return 0;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (json_equal(json_array_get(list, i), v))
+            return 0;
+    FAIL(e, ERR_DATA, "%s is not one of the %zu values of the schema", path, json_array_size(list));
+}
+
+static int fit_value(const json_t *s, json_t *v, const char *path, struct err *e)
+{
+    const char *type = json_string_value(json_object_get(s, "type"));
+    if (type && !is_type(type, v))
+        FAIL(e, ERR_DATA, "%s is %s, the schema has the type %s", path,
+             jdoc_type_name(json_typeof(v)), type);
+    TRY(fit_choice(s, v, path, e));
+    if (json_is_object(v))
+        return fit_object(s, v, path, e);
+    if (json_is_array(v))
+        return fit_array(s, v, path, e);
+    if (json_is_string(v)) {
+        size_t n = characters(v);
+        if (beyond(s, "minLength", (double)n, true) || beyond(s, "maxLength", (double)n, false))
+            FAIL(e, ERR_DATA, "%s has %zu characters", path, n);
+    }
+    if (json_is_number(v) && (beyond(s, "minimum", json_number_value(v), true) ||
+                              beyond(s, "maximum", json_number_value(v), false)))
+        FAIL(e, ERR_DATA, "%s is %g", path, json_number_value(v));
+    return 0;
+}
+
+int schema_fit_check(const struct schema_fit *f, const char *s, size_t n, struct err *e)
+{
+    json_t *v = NULL;
+    TRY(jdoc_load(s, n, &v, e));
+    int rc = fit_value(f->schema, v, "$", e);
+    json_decref(v);
+    return rc;
+}
