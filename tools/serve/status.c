@@ -1,8 +1,8 @@
 /* GET /, /health, /ready, /openapi.json. */
 #include <string.h>
 
-#include "page.h"
 #include "server.h"
+#include "webpage.h"
 
 void root_get(struct call *c)
 {
