@@ -1,5 +1,5 @@
-/* The hub of models: one resident model for many requests, lives that end, waits that are given
- * up, models that cannot be loaded, room in memory. */
+/* The hub of models: one resident model for many requests, lives that end, and waits that are given
+ * up. Models that cannot be loaded, and models that need room in memory. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

@@ -194,23 +194,26 @@ static void say_settings(const struct serve *s, const struct options *o, const s
         fprintf(stderr, "\nAPI key: none, so every program on this machine may ask\n");
 }
 
-/* Says how far the loading of a model is: on a terminal in one line, else now and then. */
+/* Says how far the loading of a model is, if that takes long. */
 struct loading {
     bool terminal;
-    int64_t last_ns;
+    int64_t begin_ns, last_ns;
+    uint64_t total;
 };
 
 static void show_loading(uint64_t done, uint64_t total, void *user)
 {
     struct loading *l = user;
     int64_t now = clock_ns();
-    if (now - l->last_ns < (l->terminal ? 200000000 : 10000000000) && done < total)
-        return;
-    if (!l->last_ns && done == total) /* a small one */
+    if (!l->begin_ns || total != l->total)
+        *l = (struct loading){l->terminal, now, now, total};
+    if (done == total)
+        l->begin_ns = 0; /* the next one is another model's */
+    if (now - l->last_ns < (l->terminal ? 1 : 10) * (int64_t)1000000000)
         return;
     l->last_ns = now;
-    fprintf(stderr, l->terminal ? "\rloading: %.1f of %.1f GB%s" : "loading: %.1f of %.1f GB%s",
-            (double)done / 1e9, (double)total / 1e9, l->terminal && done < total ? "" : "\n");
+    fprintf(stderr, "%sloading: %.1f of %.1f GB%s", l->terminal ? "\r" : "", (double)done / 1e9,
+            (double)total / 1e9, l->terminal && done < total ? "" : "\n");
     fflush(stderr);
 }
 

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "mem.h"
 #include "source.h"
+#include "zio.h"
 
 enum hub_place { ABSENT, LOADING, RESIDENT };
 
@@ -192,12 +193,15 @@ int hub_add(struct hub *h, const char *name, const char *path, int *index, struc
     X(new_tokens)                                                                                  \
     X(steps)                                                                                       \
     X(rows)                                                                                        \
+    X(sequences)                                                                                   \
     X(busy_seconds)                                                                                \
     X(pages_found)                                                                                 \
     X(pages_missed)                                                                                \
     X(pages_evicted)                                                                               \
     X(pages_swapped_out)                                                                           \
     X(pages_swapped_in)                                                                            \
+    X(streamed_bytes)                                                                              \
+    X(swapped_bytes)                                                                               \
     X(preempted)                                                                                   \
     X(drafted)                                                                                     \
     X(accepted)                                                                                    \
@@ -317,24 +321,23 @@ static void hub_load(struct hub *h, struct hub_slot *s)
 /* Bytes of main memory that are free. A container's limit counts. */
 static bool hub_available(const struct hub *h, uint64_t *bytes)
 {
-    char line[256];
+    struct str text = STR_INIT;
     uint64_t limit, left, kib = 0;
-    bool found = false;
     if (h->o.available)
         return h->o.available(bytes, h->o.user);
-    FILE *f = fopen("/proc/meminfo", "r");
-    while (f && !found && fgets(line, sizeof line, f))
-        found = sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1;
-    if (f)
-        fclose(f);
+    const char *at = zio_read("/proc/meminfo", 65536, &text, NULL) == 0
+                         ? strstr(text.s, "\nMemAvailable:")
+                         : NULL;
+    bool found = at && sscanf(at + 14, "%" SCNu64, &kib) == 1;
+    str_free(&text);
     *bytes = kib * 1024;
     if (found && cgroup_memory("", &limit, &left) && left < *bytes)
         *bytes = left;
     return found;
 }
 
-/* Whether s may be loaded now, beside the models that are resident: weights, and a quarter of their
- * size for the KV cache and the workspace. */
+/* Whether s may be loaded beside the models that are resident. It needs its weights, and a quarter
+ * of their size for the KV cache and the workspace. */
 static bool hub_fits(const struct hub *h, const struct hub_slot *s)
 {
     int n = hub_resident(h);

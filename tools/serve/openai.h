@@ -69,6 +69,7 @@ void openai_about(const struct openai_reply *r, const char *object, struct str *
 /* Appends a float, the same text for the same float; null for NaN, -9999.0 for no chance at all. */
 void openai_float(float f, struct str *out);
 /* Chat's form: {"content": [..], "refusal": null} of tokens [from, to) of the reply. */
+void openai_logprobs_list(const struct gen *g, int from, int to, struct str *out); /* the list */
 void openai_logprobs_chat(const struct gen *g, int from, int to, struct str *out);
 /* Completions' form: {"tokens", "token_logprobs", "top_logprobs", "text_offset"} of the prompt, if
  * prompt, and of tokens [from, to) of the reply. first: characters of the choice's text before

@@ -67,11 +67,11 @@ static void chat_token(const struct tokenizer *tok, int32_t id, float lp, struct
     bytes_json(tok, id, out);
 }
 
-void openai_logprobs_chat(const struct gen *g, int from, int to, struct str *out)
+void openai_logprobs_list(const struct gen *g, int from, int to, struct str *out)
 {
     const struct request *r = &g->r;
     const struct tokenizer *tok = g->m->tok;
-    str_adds(out, "{\"content\": [");
+    str_adds(out, "[");
     for (int i = from; i < to; i++) {
         size_t at = (size_t)(r->n_think + i);
         const struct token_lp *top = r->out_top ? r->out_top + at * (size_t)r->n_top : NULL;
@@ -85,7 +85,14 @@ void openai_logprobs_chat(const struct gen *g, int from, int to, struct str *out
         }
         str_adds(out, "]}");
     }
-    str_adds(out, "], \"refusal\": null}");
+    str_adds(out, "]");
+}
+
+void openai_logprobs_chat(const struct gen *g, int from, int to, struct str *out)
+{
+    str_adds(out, "{\"content\": ");
+    openai_logprobs_list(g, from, to, out);
+    str_adds(out, ", \"refusal\": null}");
 }
 
 /* ---- completions ----------------------------------------------------------------------------- */

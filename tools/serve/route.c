@@ -10,8 +10,10 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "ollama.h"
 #include "openai.h"
 #include "server.h"
+#include "status.h"
 
 const struct route route_table[] = {
 #define X(method, path, run, fields, api, marks, tag, doc)                                         \
@@ -150,6 +152,8 @@ const char *route_fault(struct http *h, int status, const char *message, struct 
 
 void call_free(struct call *c)
 {
+    if (c->free_state)
+        c->free_state(c->state);
     json_decref(c->body);
     mem_free(c->args);
     mem_free(c);

@@ -51,6 +51,9 @@ struct call {
     void *args;     /* the struct that route->fields fills; its texts belong to body */
     char part[128]; /* the text at "{..}" of the path, decoded */
     int64_t t_start;
+    /* the handler's, for as long as the call lives; call_free calls free_state, if there is one */
+    void *state;
+    void (*free_state)(void *state);
     struct work_job job;
 };
 

@@ -232,3 +232,11 @@ uint64_t serve_seed(struct call *c, int64_t asked)
     http_set_header(c->http, "X-Mas-Seed", text);
     return seed;
 }
+
+void call_no_model(struct call *c, const char *name)
+{
+    struct str names = STR_INIT;
+    hub_names(c->s->hub, &names);
+    call_fail(c, 404, "model", "no model '%.100s'; there are %.700s", name ? name : "", names.s);
+    str_free(&names);
+}

@@ -67,6 +67,8 @@ bool serve_drain(struct serve *s);
  * or 400 if there is never room for n, and is freed. */
 bool serve_admit(struct call *c, int n);
 void serve_leave(struct serve *s, int n);
+/* 404: no model has this name, NULL = none was given. */
+void call_no_model(struct call *c, const char *name);
 /* tokenizer_encode for a prompt that a client sent. ERR_DATA, without encoding it, if the text is
  * too long for the context in any case: n bytes need at least n / (bytes of the longest token). */
 int serve_encode(const struct hub_model *m, const char *text, size_t n, unsigned flags,

@@ -36,6 +36,13 @@ void task_fail_err(struct task *t, const char *param, const struct err *e)
     task_end(t);
 }
 
+void task_reply(struct task *t, struct str *json)
+{
+    http_forget(t->c->http);
+    call_reply(t->c, 200, json);
+    task_end(t);
+}
+
 /* On a thread of work: the wait for the model is over. */
 static void task_ready(struct work_job *j)
 {
@@ -80,26 +87,23 @@ static void task_left(struct http *h, void *user)
     }
 }
 
-void task_start(struct call *c, const char *model, int replies, int64_t keep_ms,
+bool task_start(struct call *c, const char *model, int replies, int64_t keep_ms,
                 void (*ready)(struct task *t), void *user)
 {
     int index = hub_find(c->s->hub, model);
     if (index < 0) {
-        struct str names = STR_INIT;
-        hub_names(c->s->hub, &names);
-        call_fail(c, 404, "model", "no model '%.100s'; there are %.700s", model, names.s);
-        str_free(&names);
-        return;
+        call_no_model(c, model);
+        return false;
     }
     if (!serve_admit(c, replies))
-        return;
+        return false;
     struct task *t = mem_zalloc(1, sizeof *t);
     if (!t) {
         struct err e = {0};
         serve_leave(c->s, replies);
         NOMEM(&e, sizeof *t, "a request");
         call_fail_err(c, NULL, &e);
-        return;
+        return false;
     }
     t->s = c->s;
     t->c = c;
@@ -113,6 +117,7 @@ void task_start(struct call *c, const char *model, int replies, int64_t keep_ms,
     t->wait.index = index;
     http_watch(c->http, task_left, t);
     hub_want(t->s->hub, &t->wait);
+    return true;
 }
 
 /* ---- replies --------------------------------------------------------------------------------- */

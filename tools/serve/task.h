@@ -40,8 +40,9 @@ struct task {
 };
 
 /* Takes the call. model: the name that the client gives, NULL or "" = the default model. replies:
- * how many it will run, for the queue's limit. The task is freed by task_end. */
-void task_start(struct call *c, const char *model, int replies, int64_t keep_ms,
+ * how many it will run, for the queue's limit. The task is freed by task_end. false: the call has
+ * had its error. */
+bool task_start(struct call *c, const char *model, int replies, int64_t keep_ms,
                 void (*ready)(struct task *t), void *user);
 /* Submits every gen, whose user and done become the task's; finished follows when all have ended.
  * On failure none has run, and the call is still the caller's. Errors as gen_submit. A reply that
@@ -50,6 +51,8 @@ int task_run(struct task *t, void (*finished)(struct task *t), struct err *e);
 /* Cancels every reply that still runs. From any thread, before finished. */
 void task_cancel(struct task *t);
 bool task_gone(struct task *t); /* the client has left */
+/* The call's reply with status 200, and the task's end: in ready. Takes the bytes of json. */
+void task_reply(struct task *t, struct str *json);
 /* Gives the model back and frees the task: in finished, after the call was ended. */
 void task_end(struct task *t);
 /* The call's error, and the task's end: in ready, or after task_run failed. */
