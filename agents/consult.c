@@ -11,7 +11,8 @@
 
 const char *consult_state_name(enum consult_state s)
 {
-    static const char *const names[] = {"open", "answered", "unparsed", "failed", "planned"};
+    static const char *const names[] = {"open",   "answered", "unparsed",
+                                        "failed", "planned",  "reported"};
     return names[s];
 }
 
@@ -38,11 +39,13 @@ static void consult_shuffle(struct consult *c)
     }
 }
 
+#define OPTIONS_HEAD "Options:"
+
 static int consult_options(struct consult *c, struct err *e)
 {
     struct str s = STR_INIT;
     if (c->q->n_options)
-        str_adds(&s, "Options:");
+        str_adds(&s, OPTIONS_HEAD);
     else
         str_adds(&s, "There are no options: answer in a few words.");
     for (int i = 0; i < c->q->n_options; i++)
@@ -55,6 +58,11 @@ static int consult_options(struct consult *c, struct err *e)
     }
     str_free(&s);
     return rc;
+}
+
+const char *consult_option_lines(const struct consult *c)
+{
+    return c->q->n_options ? c->options + sizeof OPTIONS_HEAD : ""; /* the head and its newline */
 }
 
 int consult_open(const struct strategy_env *env, const struct medqa_question *q,
@@ -162,6 +170,8 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     /* earlier cases first: they end one by one, not all at the end */
     k->llm.rank = (uint32_t)c->q->index;
     k->llm.reply_prefix = ask->reply_prefix;
+    k->llm.raw = ask->raw;
+    k->llm.no_bos = ask->no_bos;
     k->llm.schema = ask->schema;
     k->llm.max_tokens = ask->role->needs & LLM_CAN_SCORE ? 0 : strategy_tokens(cfg, ask->role);
     k->llm.max_think = strategy_think(c->env, ask->role);
@@ -178,8 +188,21 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     return 0;
 }
 
+static void consult_text(struct llm_call *l, const char *text, size_t n, bool thinking)
+{
+    const struct consult_call *k = l->user_data;
+    const struct consult_watch *w = k->of->env->watch;
+    w->text(k, text, n, thinking, w->user);
+}
+
 static int consult_send(struct consult *c, struct consult_call *k, struct err *e)
 {
+    const struct consult_watch *w = c->env->watch;
+    k->number = c->n_calls;
+    if (w && w->text)
+        k->llm.on_text = consult_text;
+    if (w && w->asked)
+        w->asked(k, w->user);
     int rc = llm_submit(c->env->llm, &k->llm, e);
     if (rc < 0) {
         llm_call_clear(&k->llm); /* a partly submitted call may hold memory already */

@@ -23,6 +23,7 @@ enum consult_state {
     CONSULT_UNPARSED, /* the model replied, but not in the agreed form: counts as wrong */
     CONSULT_FAILED,   /* no usable reply (prompt too long, budget, error): counts as wrong */
     CONSULT_PLANNED,  /* only the plan was wanted */
+    CONSULT_REPORTED, /* only the reports were wanted */
 };
 const char *consult_state_name(enum consult_state s); /* "answered", .. */
 
@@ -31,11 +32,24 @@ struct consult_call {
     struct consult *of;
     struct consult_call *next; /* in order of asking */
     const struct strategy_role *role;
+    int number;    /* among the calls of the case, from 0 */
     int index;     /* among the calls of this role */
     int specialty; /* catalogue index, -1 = none */
     const struct prompt *prompt;
     bool done, parsed, broken; /* broken: ended in an error that fails the case */
     char why[256];             /* parsed == false: the fault of the reply */
+};
+
+/* Follows the calls of a case, for display. Each function may be NULL. All run on the thread of the
+ * run, except text, which runs as llm_call.on_text. A call has its events in this order: asked,
+ * text.., ended, taken. Calls of the next stage are asked between ended and taken. */
+struct consult_watch {
+    void (*asked)(const struct consult_call *k, void *user); /* before it is submitted */
+    void (*text)(const struct consult_call *k, const char *s, size_t n, bool thinking, void *user);
+    void (*ended)(const struct consult_call *k, void *user); /* the llm has returned it */
+    /* the strategy has read its reply: parsed and why are set */
+    void (*taken)(const struct consult_call *k, void *user);
+    void *user;
 };
 
 struct consult {
@@ -61,6 +75,9 @@ struct consult {
     double agreement;               /* among the reports; NaN = not measured */
     double p_option[MEDQA_OPTIONS]; /* by original option, sums to 1; only if has_p */
     bool has_p;
+    /* by original option: log-probability of its letter after the prompt; only if has_lp */
+    double option_lp[MEDQA_OPTIONS];
+    bool has_lp;
     int64_t t_start, t_end; /* ns */
     /* the case's share of the energy while it was in flight; NaN = not measured */
     double joules;
@@ -72,6 +89,9 @@ int consult_open(const struct strategy_env *env, const struct medqa_question *q,
                  struct consult **out, struct err *e);
 void consult_close(struct consult *c); /* accepts NULL; no call may be open */
 
+/* The options alone, "A. ..", one a line; "" = the question has none. */
+const char *consult_option_lines(const struct consult *c);
+
 struct consult_ask {
     const struct strategy_role *role; /* gives the token limit and the temperature */
     int index;
@@ -79,6 +99,7 @@ struct consult_ask {
     const struct prompt *prompt;
     const char *const *values; /* of the prompt's slots */
     const char *reply_prefix;  /* NULL = none */
+    bool raw, no_bos;          /* as in llm_call */
     const struct llm_schema *schema;
     const struct llm_text *options; /* of a role that scores */
     int n_options;

@@ -42,11 +42,12 @@ static bool jdoc_starved(const char *s, size_t n, size_t flags, const json_error
     return differs;
 }
 
-static int jdoc_read(const char *s, size_t n, size_t flags, json_t **out, struct err *e)
+static int jdoc_read(const char *s, size_t n, size_t most, size_t flags, json_t **out,
+                     struct err *e)
 {
     size_t depth = jdoc_depth(s, n);
-    if (depth > JDOC_DEPTH)
-        FAIL(e, ERR_DATA, "JSON nested %zu deep, the limit is %d", depth, JDOC_DEPTH);
+    if (depth > most)
+        FAIL(e, ERR_DATA, "JSON nested %zu deep, the limit is %zu", depth, most);
     json_error_t je = {.position = 0};
     json_t *doc = json_loadb(s, n, flags, &je);
     if (!doc && jdoc_starved(s, n, flags, &je))
@@ -59,12 +60,18 @@ static int jdoc_read(const char *s, size_t n, size_t flags, json_t **out, struct
 
 int jdoc_load(const char *s, size_t n, json_t **out, struct err *e)
 {
-    return jdoc_read(s, n, JSON_REJECT_DUPLICATES, out, e);
+    return jdoc_read(s, n, JDOC_DEPTH, JSON_REJECT_DUPLICATES, out, e);
 }
 
 int jdoc_value(const char *s, size_t n, json_t **out, struct err *e)
 {
-    return jdoc_read(s, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, out, e);
+    return jdoc_read(s, n, JDOC_DEPTH, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                     out, e);
+}
+
+int jdoc_deep(const char *s, size_t n, size_t most, json_t **out, struct err *e)
+{
+    return jdoc_read(s, n, most, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, out, e);
 }
 
 const char *jdoc_type_name(json_type t)

@@ -20,6 +20,8 @@ int jdoc_load(const char *s, size_t n, json_t **out, struct err *e);
 /* As jdoc_load, for a value of any type. Its strings may hold NUL, so the caller must use their
  * length. */
 int jdoc_value(const char *s, size_t n, json_t **out, struct err *e);
+/* As jdoc_value, for a document nested at most `most` deep. */
+int jdoc_deep(const char *s, size_t n, size_t most, json_t **out, struct err *e);
 const char *jdoc_type_name(json_type t); /* "an object", "null", .. */
 
 /* The object's value of that key and type; ERR_DATA when it is missing or of another type. */

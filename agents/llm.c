@@ -28,7 +28,8 @@ const char *llm_can_text(unsigned can, char buf[160])
                  {LLM_CAN_SCHEMA, "obeys a schema"},
                  {LLM_CAN_SEED, "draws by a seed"},
                  {LLM_CAN_LOGPROBS, "reports log-probabilities"},
-                 {LLM_CAN_PREFIX, "goes on from a given beginning"}};
+                 {LLM_CAN_PREFIX, "goes on from a given beginning"},
+                 {LLM_CAN_RAW, "takes a raw prompt"}};
     size_t n = 0;
     buf[0] = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -40,7 +41,17 @@ const char *llm_can_text(unsigned can, char buf[160])
 unsigned llm_call_needs(const struct llm_call *c)
 {
     return (c->max_tokens <= 0 ? LLM_CAN_SCORE : 0u) | (c->schema ? LLM_CAN_SCHEMA : 0u) |
-           (c->reply_prefix ? LLM_CAN_PREFIX : 0u);
+           (c->reply_prefix ? LLM_CAN_PREFIX : 0u) | (c->raw ? LLM_CAN_RAW : 0u);
+}
+
+static int llm_check_raw(const struct llm_call *c, struct err *e)
+{
+    if (c->raw && (c->system_len || c->reply_prefix || c->max_think))
+        FAIL(e, ERR_BUG, "a raw prompt with %s",
+             c->system_len     ? "a system text"
+             : c->reply_prefix ? "the beginning of a reply"
+                               : "thinking");
+    return 0;
 }
 
 void llm_call_clear(struct llm_call *c)
@@ -77,6 +88,7 @@ int llm_submit(struct llm *l, struct llm_call *c, struct err *e)
 {
     c->own_len = 0;
     c->cancelled = false;
+    TRY(llm_check_raw(c, e));
     int rc = l->api->submit(l, c, e);
     if (rc == 0 && l->spans) {
         struct span span = span_of(SPAN_CALL, c->role ? c->role : "call", -1, 0);
@@ -88,6 +100,7 @@ int llm_submit(struct llm *l, struct llm_call *c, struct err *e)
 
 int llm_check(struct llm *l, const struct llm_call *c, struct err *e)
 {
+    TRY(llm_check_raw(c, e));
     return l->api->check(l, c, e);
 }
 

@@ -63,6 +63,9 @@ struct llm_call {
     const char *system; /* trusted text of the role */
     const char *user;   /* holds untrusted text; never becomes control tokens */
     size_t system_len, user_len;
+    /* The user text is the whole prompt, without a chat template. Then system, reply_prefix and
+     * max_think must be unset. BOS comes first if the model file asks for it, unless no_bos. */
+    bool raw, no_bos;
     const char *reply_prefix;        /* the assistant's turn begins with this; NULL = nothing */
     const struct llm_schema *schema; /* NULL = free text */
     int max_tokens; /* 0 = scoring: log-probability of each option as continuation */
@@ -73,6 +76,12 @@ struct llm_call {
     int top_k;
     const struct llm_text *options; /* scoring only */
     int n_options;
+    /* For display while the call runs: pieces of think (thinking) and reply, n >= 1 bytes. Together
+     * they are exactly these two texts. A piece holds complete UTF-8 characters, except the last
+     * one of a text that ends within a character. Runs on the llm's own
+     * thread or in llm_next, never after llm_next has returned the call. It must not block, and
+     * must not use the llm. A cancelled call may have passed on a beginning. NULL = none. */
+    void (*on_text)(struct llm_call *c, const char *text, size_t n, bool thinking);
     void *user_data;
     /* out; reply, think and option_lp belong to the call until llm_call_clear */
     struct str reply; /* without the thinking */
@@ -109,7 +118,8 @@ enum llm_can {
     LLM_CAN_SEED = 4,     /* the same seed and id give the same reply */
     LLM_CAN_LOGPROBS = 8, /* log-probability of the reply's own tokens */
     LLM_CAN_PREFIX = 16,  /* the reply continues a given beginning */
-    LLM_CAN_ALL = 31,
+    LLM_CAN_RAW = 32,     /* prompts without a chat template */
+    LLM_CAN_ALL = 63,
 };
 /* "scores options, obeys a schema": the capabilities of the set, as part of a sentence. */
 const char *llm_can_text(unsigned can, char buf[160]);

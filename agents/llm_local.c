@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "engine.h"
 #include "grammar.h"
+#include "live.h"
 #include "llm.h"
 #include "mem.h"
 #include "str.h"
@@ -35,6 +36,7 @@ struct local_call {          /* one call inside the engine */
     struct token_list prompt;
     struct token_list added; /* by the engine to the thinking */
     struct token_list conts; /* all options' tokens, one after another */
+    struct live live;        /* of a call with on_text */
     const int32_t **cont;
     int *cont_len;
 };
@@ -58,6 +60,7 @@ static void local_call_free(struct local_call *lc)
     token_list_free(&lc->prompt);
     token_list_free(&lc->added);
     token_list_free(&lc->conts);
+    live_free(&lc->live);
     mem_free(lc->cont);
     mem_free(lc->cont_len);
     mem_free(lc->r.out);
@@ -66,11 +69,28 @@ static void local_call_free(struct local_call *lc)
 }
 
 /* On the engine thread. */
+static void local_say(void *user, const char *text, size_t n, bool thinking)
+{
+    struct llm_call *c = ((struct local_call *)user)->call;
+    c->on_text(c, text, n, thinking);
+}
+
+/* On the engine thread. */
+static void local_token(struct request *r, int32_t id, float lp)
+{
+    (void)id;
+    (void)lp;
+    live_token(&((struct local_call *)r->user)->live, r);
+}
+
+/* On the engine thread. */
 static void local_done(struct request *r)
 {
     struct local_call *lc = r->user;
     struct llm_local *l = lc->owner;
     uint64_t one = 1;
+    if (r->on_token)
+        live_end(&lc->live, r);
     pthread_mutex_lock(&l->lock);
     lc->next = NULL;
     *(l->done_tail ? &l->done_tail->next : &l->done_head) = lc;
@@ -134,32 +154,46 @@ static int local_render(struct llm_local *l, const struct llm_call *c, struct to
                         struct err *e)
 {
     struct chat_message m[3];
+    if (c->raw)
+        return tokenizer_encode(engine_tokenizer(l->en), c->user, c->user_len,
+                                c->no_bos ? 0 : TOK_BOS, out, e);
     int n = local_messages(c, m);
     return chat_render(engine_info(l->en)->chat, m, n, local_start(c), out, e);
+}
+
+/* Renders the prompt and the options, each encoded together with the prompt. */
+static int local_render_options(struct llm_local *l, struct local_call *lc, struct err *e)
+{
+    const struct llm_call *c = lc->call;
+    struct chat_message m[3];
+    struct chat_option *o = mem_zalloc((size_t)c->n_options, sizeof *o);
+    if (!o)
+        return NOMEM(e, (size_t)c->n_options * sizeof *o, "options to score");
+    for (int i = 0; i < c->n_options; i++)
+        o[i] = (struct chat_option){c->options[i].s, c->options[i].n};
+    int rc;
+    if (c->raw)
+        rc =
+            chat_raw_options(engine_tokenizer(l->en), c->user, c->user_len, c->no_bos ? 0 : TOK_BOS,
+                             o, c->n_options, &lc->prompt, &lc->conts, lc->cont_len, e);
+    else
+        rc = chat_render_options(engine_info(l->en)->chat, m, local_messages(c, m), local_start(c),
+                                 o, c->n_options, &lc->prompt, &lc->conts, lc->cont_len, e);
+    mem_free(o);
+    return rc;
 }
 
 static int local_options(struct llm_local *l, struct local_call *lc, struct err *e)
 {
     struct llm_call *c = lc->call;
-    struct chat_message m[3];
     size_t n = (size_t)c->n_options, at = 0;
-    int n_message = local_messages(c, m);
     lc->cont = mem_zalloc(n, sizeof *lc->cont);
     lc->cont_len = mem_zalloc(n, sizeof *lc->cont_len);
     c->option_lp = mem_zalloc(n, sizeof *c->option_lp);
     c->option_tokens = mem_zalloc(n, sizeof *c->option_tokens);
-    struct chat_option *o = mem_zalloc(n, sizeof *o);
-    if (!lc->cont || !lc->cont_len || !c->option_lp || !c->option_tokens || !o) {
-        mem_free(o);
+    if (!lc->cont || !lc->cont_len || !c->option_lp || !c->option_tokens)
         return NOMEM(e, n * sizeof *c->option_lp, "options to score");
-    }
-    for (size_t i = 0; i < n; i++)
-        o[i] = (struct chat_option){c->options[i].s, c->options[i].n};
-    int rc = chat_render_options(engine_info(l->en)->chat, m, n_message, local_start(c), o,
-                                 c->n_options, &lc->prompt, &lc->conts, lc->cont_len, e);
-    mem_free(o);
-    if (rc < 0)
-        return rc;
+    TRY(local_render_options(l, lc, e));
     for (size_t i = 0; i < n; i++) { /* only now: the list may have moved while it grew */
         lc->cont[i] = lc->conts.id + at;
         at += (size_t)lc->cont_len[i];
@@ -198,6 +232,10 @@ static int local_fill(struct llm_local *l, struct local_call *lc, struct err *e)
     lc->r.out_lp = mem_zalloc(most, sizeof *lc->r.out_lp);
     if (!lc->r.out || !lc->r.out_lp)
         return NOMEM(e, most * sizeof *lc->r.out, "reply");
+    if (c->on_text) {
+        live_init(&lc->live, engine_tokenizer(l->en), &lc->r, local_say, lc);
+        lc->r.on_token = local_token;
+    }
     return 0;
 }
 
@@ -347,7 +385,10 @@ static struct llm_call *local_take(struct llm_local *l, struct local_call *lc)
         }
     c->mean_lp = counted ? sum / counted : NAN;
     struct err why = {0};
-    if (local_reply(l, r, c, &why) < 0) {
+    int rc = local_reply(l, r, c, &why);
+    if (rc == 0 && lc->live.text.failed) /* on_text has not got all of it */
+        rc = NOMEM(&why, (size_t)r->n_out, "reply");
+    if (rc < 0) {
         c->finish = LLM_ERROR;
         c->err = why;
     }

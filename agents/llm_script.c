@@ -11,6 +11,7 @@
 
 #define SCRIPT_CONTEXT 8192
 #define SCRIPT_SLOTS 16
+#define SCRIPT_PIECE 7 /* most bytes of a call of on_text */
 
 struct llm_schema {
     struct llm_schema *next;
@@ -113,6 +114,17 @@ static int script_submit(struct llm *l, struct llm_call *c, struct err *e)
     return 0;
 }
 
+/* Passes a text on in pieces of a few characters. */
+static void script_say(struct llm_call *c, const struct str *s, bool thinking)
+{
+    for (size_t at = 0, n; at < s->len; at += n) {
+        size_t left = s->len - at;
+        n = utf8_complete(s->s + at, left < SCRIPT_PIECE ? left : SCRIPT_PIECE);
+        n = n ? n : left; /* a text that ends within a character */
+        c->on_text(c, s->s + at, n, thinking);
+    }
+}
+
 static struct llm_call *script_next(struct llm *l, int timeout_ms)
 {
     struct script *s = (struct script *)l;
@@ -133,6 +145,10 @@ static struct llm_call *script_next(struct llm *l, int timeout_ms)
         c->n_new = script_tokens(c->reply.len);
     if (!c->n_think)
         c->n_think = script_tokens(c->think.len);
+    if (c->on_text && !c->cancelled) {
+        script_say(c, &c->think, true);
+        script_say(c, &c->reply, false);
+    }
     return c;
 }
 

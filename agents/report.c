@@ -471,7 +471,7 @@ static void report_csv_answer(const struct result *r, struct str *out)
 }
 
 static void report_csv_row(const struct trace_run *run, size_t at, const struct result *r,
-                           bool think, struct str *out)
+                           bool think, int n_lp, struct str *out)
 {
     const struct records_row *row = &run->records.r[at];
     bool own = r && row->kind == MEDQA_QUESTION;
@@ -516,6 +516,11 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
         str_addc(out, ',');
     if (think && own)
         str_addf(out, "%lld", (long long)r->think_tokens);
+    for (int i = 0; i < n_lp; i++) {
+        str_addc(out, ',');
+        if (own && r->has_lp && i < r->n_options)
+            str_addf(out, "%.9g", r->option_lp[i]);
+    }
     str_adds(out, "\r\n");
 }
 
@@ -523,22 +528,28 @@ int report_csv(const struct trace_run *run, struct str *out, struct err *e)
 {
     const struct result **of = mem_zalloc(run->asked, sizeof *of);
     bool think = false;
+    int n_lp = 0; /* most options with log-probabilities */
     if (!of)
         return NOMEM(e, run->asked * sizeof *of, "a table");
     for (size_t i = 0; i < run->results.n; i++)
         if ((size_t)run->results.r[i].index < run->asked) {
-            of[run->results.r[i].index] = &run->results.r[i];
-            think = think || run->results.r[i].think_tokens;
+            const struct result *r = &run->results.r[i];
+            of[r->index] = r;
+            think = think || r->think_tokens;
+            n_lp = r->has_lp && r->n_options > n_lp ? r->n_options : n_lp;
         }
     str_adds(out,
              "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
              "total_tokens,n_specialists,line,status,calls_cut,calls_closed,reason,"
              "joules,joules_per_token");
-    str_adds(out, think ? ",think_tokens\r\n" : "\r\n");
+    str_adds(out, think ? ",think_tokens" : "");
+    for (int i = 0; i < n_lp; i++)
+        str_addf(out, ",lp_%c", 'A' + i);
+    str_adds(out, "\r\n");
     for (size_t i = 0; i < run->asked; i++)
         report_csv_row(run, i,
                        run->records.r[i].kind == MEDQA_REJECTED ? NULL : of[run->records.r[i].of],
-                       think, out);
+                       think, n_lp, out);
     mem_free(of);
     return 0;
 }

@@ -103,6 +103,8 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
     str_add_json(out, l->user, l->user_len);
     if (l->reply_prefix)
         result_text(out, "reply_prefix", l->reply_prefix);
+    if (l->raw) /* the user text is the whole prompt */
+        str_addf(out, ", \"raw\": true, \"no_bos\": %s", l->no_bos ? "true" : "false");
     if (l->max_think || l->think.len) {
         str_adds(out, ", \"thinking\": ");
         str_add_json(out, l->think.s, l->think.len);
@@ -164,18 +166,24 @@ static void result_write_usage(const struct consult *c, struct str *out)
         result_text(out, "energy", c->energy);
 }
 
+static void result_write_by_option(const char *head, const double *v, int n, struct str *out)
+{
+    str_adds(out, head);
+    for (int i = 0; i < n; i++)
+        str_addf(out, "%s%.17g", i ? ", " : "", v[i]);
+    str_addc(out, ']');
+}
+
 static void result_write_shown(const struct consult *c, struct str *out)
 {
     str_adds(out, ", \"shown\": \"");
     for (int i = 0; i < c->q->n_options; i++)
         str_addc(out, (char)('A' + c->shown[i]));
     str_addc(out, '"');
-    if (!c->has_p)
-        return;
-    str_adds(out, ", \"p_option\": [");
-    for (int i = 0; i < c->q->n_options; i++)
-        str_addf(out, "%s%.17g", i ? ", " : "", c->p_option[i]);
-    str_addc(out, ']');
+    if (c->has_p)
+        result_write_by_option(", \"p_option\": [", c->p_option, c->q->n_options, out);
+    if (c->has_lp)
+        result_write_by_option(", \"option_lp\": [", c->option_lp, c->q->n_options, out);
 }
 
 void result_write(const struct consult *c, struct str *out)
@@ -249,7 +257,7 @@ static int result_state(const json_t *doc, enum consult_state *out, struct err *
 {
     const char *s = NULL;
     TRY(jdoc_string(doc, "state", &s, e));
-    for (int i = CONSULT_ANSWERED; i <= CONSULT_PLANNED; i++)
+    for (int i = CONSULT_ANSWERED; i <= CONSULT_REPORTED; i++)
         if (!strcmp(s, consult_state_name((enum consult_state)i))) {
             *out = (enum consult_state)i;
             return 0;
@@ -323,6 +331,23 @@ static int result_energy(struct results *rs, const json_t *doc, struct result *r
     return result_copy(rs, s, &r->energy, e);
 }
 
+/* Of strategies that score the letters, in runs that recorded it. */
+static int result_option_lp(const json_t *doc, struct result *r, struct err *e)
+{
+    json_t *list = NULL;
+    if (!json_object_get(doc, "option_lp"))
+        return 0;
+    TRY(jdoc_array(doc, "option_lp", (size_t)r->n_options, (size_t)r->n_options, &list, e));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *v = json_array_get(list, i);
+        if (!json_is_number(v) || !(json_number_value(v) <= 0))
+            FAIL(e, ERR_DATA, "item %zu of 'option_lp' is no log-probability", i + 1);
+        r->option_lp[i] = json_number_value(v);
+    }
+    r->has_lp = true;
+    return 0;
+}
+
 static int result_fill(struct results *rs, const json_t *doc, struct result *r, struct err *e)
 {
     const char *id = NULL;
@@ -333,6 +358,7 @@ static int result_fill(struct results *rs, const json_t *doc, struct result *r, 
     TRY(result_counts(doc, r, e));
     TRY(result_state(doc, &r->state, e));
     TRY(result_option(doc, "predicted", r->n_options, &r->predicted, e));
+    TRY(result_option_lp(doc, r, e));
     TRY(result_option(doc, "key", r->n_options, &r->key, e));
     r->correct = json_is_true(json_object_get(doc, "correct"));
     if (r->correct != (r->state == CONSULT_ANSWERED && r->key >= 0 && r->predicted == r->key))

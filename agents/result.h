@@ -24,8 +24,11 @@ struct result {
     const char *step;                  /* "step1", .. or "" */
     const char *selected[CATALOG_MAX]; /* ids of the specialties asked */
     int n_selected, n_reports;
-    double agreement;       /* among the reports, NaN = not measured */
-    double p;               /* probability of the predicted letter, NaN = not measured */
+    double agreement; /* among the reports, NaN = not measured */
+    double p;         /* probability of the predicted letter, NaN = not measured */
+    /* (n_options) by option of the data file: log-probability of its letter; only if has_lp */
+    double option_lp[MEDQA_OPTIONS];
+    bool has_lp;
     double seconds, joules; /* of the case; joules NaN = not measured */
     const char *energy;     /* the source of the joules, or why there are none; "" = not recorded */
     int calls;

@@ -170,8 +170,11 @@ static void run_step(struct run *r, struct llm_call *l)
     struct consult_call *k = l->user_data;
     struct consult *c = k->of;
     struct err e = {.code = 0};
+    const struct consult_watch *w = r->o->env->watch;
     k->done = true;
     c->n_open--;
+    if (w && w->ended)
+        w->ended(k, w->user);
     if (c->state == CONSULT_OPEN && !r->rc) {
         if (l->finish == LLM_ERROR) {
             err_set(&e, l->err.code ? l->err.code : ERR_BUG, "%s: %s", k->role->name, l->err.msg);
@@ -190,6 +193,8 @@ static void run_step(struct run *r, struct llm_call *l)
         }
         consult_settle(c);
     }
+    if (w && w->taken)
+        w->taken(k, w->user);
     run_settle(r, run_find(r, c));
 }
 
@@ -238,7 +243,8 @@ static void run_loop(struct run *r)
             run_abandon(r);
         if (!r->n_flight)
             break;
-        struct llm_call *l = llm_next(r->o->env->llm, RUN_POLL_MS);
+        struct llm_call *l =
+            llm_next(r->o->env->llm, r->o->poll_ms > 0 ? r->o->poll_ms : RUN_POLL_MS);
         if (l)
             run_step(r, l);
         run_time_limits(r);

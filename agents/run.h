@@ -38,6 +38,7 @@ struct run_options {
     int concurrency; /* cases in flight; 0 = as many as the llm has slots */
     /* when it becomes non-zero: start no more, give up cases in flight; or NULL */
     const atomic_int *stop;
+    int poll_ms;                  /* a stop request may go unseen this long; 0 = 200 */
     int64_t (*clock)(void *user); /* ns; NULL = the monotonic clock */
     /* Joules used since any fixed moment; NaN = not measured. *source: how they are measured, or
      * why not; it lasts until the next call. NULL = energy is not asked for. */

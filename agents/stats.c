@@ -210,7 +210,7 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
     s->answered += r->state == CONSULT_ANSWERED;
     s->unparsed += r->state == CONSULT_UNPARSED;
     s->failed += r->state == CONSULT_FAILED;
-    s->planned += r->state == CONSULT_PLANNED;
+    s->planned += r->state == CONSULT_PLANNED || r->state == CONSULT_REPORTED;
     s->calls_cut += (size_t)r->cut;
     s->cases_cut += r->cut > 0;
     s->calls_closed += (size_t)r->closed;

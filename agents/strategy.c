@@ -88,11 +88,17 @@ int strategy_makes_plan(const struct strategy *s, struct err *e)
     return rc;
 }
 
+int strategy_takes(const struct strategy *s, int n_options, struct err *e)
+{
+    if (s->needs_options && !n_options)
+        FAIL(e, ERR_DATA, "strategy %s needs options; choose another strategy for an open question",
+             s->name);
+    return 0;
+}
+
 int strategy_start(const struct strategy_env *env, struct consult *c, struct err *e)
 {
-    if (env->strategy->needs_options && !c->q->n_options)
-        FAIL(e, ERR_DATA, "strategy %s needs options; choose another strategy for an open question",
-             env->strategy->name);
+    TRY(strategy_takes(env->strategy, c->q->n_options, e));
     return env->strategy->start(env->state, c, e);
 }
 
@@ -109,6 +115,8 @@ int strategy_open(struct strategy_env *env, struct err *e)
     TRY_DONE(strategy_find(env->options->strategy, &s, e));
     if (env->plan_only)
         TRY_DONE(strategy_makes_plan(s, e));
+    if ((env->reports_only || env->n_specialty) && !s->reports)
+        TRY_DONE(err_set(e, ERR_CONFIG, "strategy %s has no reports", s->name));
     TRY_DONE(strategy_able(env, s, e));
     TRY_DONE(strategy_thinks(env, s, e));
     TRY_DONE(s->open(env, &describe, &state, e));

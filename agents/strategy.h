@@ -55,7 +55,8 @@ struct strategy {
     const char *doc;                  /* one line */
     const struct strategy_role *role; /* a name of NULL ends the list */
     bool plans;                       /* can stop after a plan: strategy_env.plan_only */
-    bool needs_options;               /* a question without options is a failed case */
+    bool reports;       /* can stop after its reports, and can decide from given ones */
+    bool needs_options; /* a question without options is a failed case */
     const struct option_set *options; /* the strategy's own; NULL = none */
     /* true: the role is asked under these settings. NULL = every role is asked. */
     bool (*asks)(const struct strategy_env *env, const struct strategy_role *r);
@@ -76,6 +77,16 @@ struct strategy_env { /* shared by every consult of a run */
     const struct catalog *catalog;
     bool shuffle;   /* options in an order of the question's own */
     bool plan_only; /* stop after the plan, for strategies that make one */
+    /* stop after the reports, for strategies that have some */
+    bool reports_only;
+    /* (n_specialty) catalogue indices, all different: the specialties of every case, in place of
+     * those that a plan selects. n_specialty 0 = none */
+    const int *specialty;
+    int n_specialty;
+    /* (n_given) reports to decide from, of these specialties; n_given 0 = none */
+    const struct answer_report *given;
+    int n_given;
+    const struct consult_watch *watch; /* NULL = none */
     /* filled by strategy_open */
     const struct agent_options *options;
     const struct strategy *strategy;
@@ -92,6 +103,8 @@ void strategy_names(bool planning, struct str *out);
 /* ERR_CONFIG when the strategy makes no plan; the message names those that do. */
 int strategy_makes_plan(const struct strategy *s, struct err *e);
 
+/* ERR_DATA when the strategy needs options and there are none. */
+int strategy_takes(const struct strategy *s, int n_options, struct err *e);
 /* Starts a consult by the strategy's start. ERR_DATA also when the question lacks the options that
  * the strategy needs. */
 int strategy_start(const struct strategy_env *env, struct consult *c, struct err *e);

@@ -34,13 +34,13 @@ enum panel_selection {
 /* X(..) as in option.h. */
 #define PANEL_OPTIONS(X)                                                                           \
     X(int, top_k, INT, "planner.top_k", NULL, 0, NULL, 1, 28, "5", NULL, "specialties",            \
-      OPTION_RESULT, "How many specialists see a case.")                                           \
+      OPTION_RESULT | OPTION_CLIENT, "How many specialists see a case.")                           \
     X(enum panel_selection, selection, ENUM, "planner.selection", NULL, 0, NULL, 0, 0, "compact",  \
-      PANEL_SELECTIONS, "", OPTION_RESULT,                                                         \
+      PANEL_SELECTIONS, "", OPTION_RESULT | OPTION_CLIENT,                                         \
       "How specialists are chosen: short JSON, scored catalogue, log-probability, or an "          \
       "ablation.")                                                                                 \
     X(struct option_list, fixed, LIST, "planner.fixed", NULL, 0, NULL, 0, OPTION_LIST_MAX, "",     \
-      NULL, "specialty ids", OPTION_RESULT,                                                        \
+      NULL, "specialty ids", OPTION_RESULT | OPTION_CLIENT,                                        \
       "The specialists of every case when planner.selection is fixed.")
 
 struct panel_options {
@@ -157,11 +157,15 @@ static int panel_check(const struct config *c, struct err *e)
 static bool panel_asks(const struct strategy_env *env, const struct strategy_role *r)
 {
     const struct panel_options *o = config_of(env->config, &panel_option_set);
+    if (env->n_specialty && r <= &panel_roles[PANEL_RANKER])
+        return false;
     if (r == &panel_roles[PANEL_PLANNER])
         return o->selection <= PANEL_FULL;
     if (r == &panel_roles[PANEL_RANKER])
         return o->selection == PANEL_LOGIT;
-    return !env->plan_only;
+    if (r == &panel_roles[PANEL_SPECIALIST])
+        return !env->plan_only && !env->n_given;
+    return !env->plan_only && !env->reports_only;
 }
 
 static int panel_choose(struct panel *p, const struct strategy_env *env, struct err *e)
@@ -169,7 +173,11 @@ static int panel_choose(struct panel *p, const struct strategy_env *env, struct 
     const struct panel_options *o = config_of(env->config, &panel_option_set);
     p->selection = o->selection;
     p->k = p->selection == PANEL_ALL ? env->catalog->n : o->top_k;
-    if (p->selection == PANEL_FIXED) {
+    if (env->n_specialty) {
+        p->selection = PANEL_FIXED;
+        p->k = env->n_specialty;
+        memcpy(p->fixed, env->specialty, (size_t)p->k * sizeof *p->fixed);
+    } else if (p->selection == PANEL_FIXED) {
         TRY(panel_check(env->config, e));
         TRY(panel_fixed(p, env, &o->fixed, e));
     }
@@ -401,6 +409,19 @@ static int panel_ask_planner(const struct panel *p, struct consult *c, struct er
     return consult_submit(c, &ask, e);
 }
 
+/* The reports are given: only the decision is left. */
+static int panel_start_given(const struct panel *p, struct consult *c, struct err *e)
+{
+    struct panel_case *pc = c->data;
+    for (int i = 0; i < c->env->n_given; i++)
+        pc->plan.selected[pc->plan.n_selected++] = c->env->given[i].specialty;
+    pc->kept = c->env->given;
+    c->selected = pc->plan.selected;
+    c->n_selected = c->n_reports = c->env->n_given;
+    c->agreement = answer_agreement(pc->kept, c->n_reports);
+    return panel_ask_aggregator(p, c, e);
+}
+
 /* K different ones, drawn from the question's own random numbers; in catalogue order. */
 static void panel_draw(const struct panel *p, const struct consult *c, struct answer_plan *plan)
 {
@@ -421,6 +442,8 @@ static int panel_start(const void *state, struct consult *c, struct err *e)
         return NOMEM(e, sizeof *pc, "a case");
     c->data = pc;
     pc->plan.triage = -1;
+    if (c->env->n_given)
+        return panel_start_given(p, c, e);
     if (p->selection < PANEL_ALL)
         return panel_ask_planner(p, c, e);
     if (p->selection == PANEL_RANDOM)
@@ -536,6 +559,10 @@ static int panel_reported(const struct panel *p, struct consult *c, struct consu
     TRY(panel_collect(c, e));
     if (!c->n_reports) {
         consult_unparsed(c, "no specialist's report could be used: %s", c->last->why);
+        return 0;
+    }
+    if (c->env->reports_only) {
+        c->state = CONSULT_REPORTED;
         return 0;
     }
     return panel_ask_aggregator(p, c, e);
@@ -676,6 +703,7 @@ const struct strategy strategy_panel = {
     .doc = "planner, K specialists side by side, aggregator: K + 2 calls",
     .role = panel_roles,
     .plans = true,
+    .reports = true,
     .asks = panel_asks,
     .options = &panel_option_set,
     .open = panel_open,

@@ -190,8 +190,23 @@ const char *trace_json(const struct trace *t)
     return t->manifest.json.s;
 }
 
+/* The plain file has lost its text; the sealed one holds the cases. */
+static int trace_set_aside(struct trace *t, struct err *e)
+{
+    char path[1100], bad[1100], name[64];
+    folder_free_name(&t->folder, "traces.jsonl.bad", name);
+    folder_path(&t->folder, "traces.jsonl", path);
+    folder_path(&t->folder, name, bad);
+    if (rename(path, bad) != 0)
+        FAIL(e, ERR_IO, "cannot keep the short trace as %s: %s", bad, strerror(errno));
+    str_addf(&t->notes, "%s has less than traces.jsonl.gz, whose cases are taken; it is now %s\n",
+             path, bad);
+    return 0;
+}
+
 static int trace_load(struct trace *t, const struct trace_options *o, struct err *e)
 {
+    bool plain;
     if (o->fresh)
         TRY(folder_set_aside(&t->folder, &t->notes, e));
     if (folder_has(&t->folder, "run.json"))
@@ -209,9 +224,12 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
              t->folder.dir);
     else
         TRY(manifest_begin(&t->manifest, &t->folder, o, e));
-    if (folder_has(&t->folder, "traces.jsonl"))
+    TRY(trace_plain(&t->folder, &plain, e));
+    if (plain)
         TRY(trace_load_plain(t, o->repair, e));
-    else if (folder_has(&t->folder, "traces.jsonl.gz"))
+    else if (folder_has(&t->folder, "traces.jsonl"))
+        TRY(trace_set_aside(t, e));
+    if (!plain && folder_has(&t->folder, "traces.jsonl.gz"))
         TRY(trace_load_sealed(t, o->repair, e));
     TRY(trace_figures(t, "null", e));
     return str_ok(&t->notes, "notes", e);

@@ -74,7 +74,8 @@ static int trace_read_cases(const struct folder *f, struct trace_run *r, struct 
                            .roles = &r->roles,
                            .asked = r->asked};
     int rc = 0;
-    bool plain = folder_has(f, "traces.jsonl");
+    bool plain;
+    TRY(trace_plain(f, &plain, e));
     if (!plain && !folder_has(f, "traces.jsonl.gz")) /* nothing was finished yet */
         return 0;
     folder_path(f, plain ? "traces.jsonl" : "traces.jsonl.gz", path);

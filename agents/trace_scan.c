@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "mem.h"
 #include "zio.h"
@@ -156,4 +157,23 @@ int trace_refuse(const struct trace_scan *s, const char *path, struct err *e)
     FAIL(e, ERR_DATA,
          "%s:%lld: damaged%s%s: %s; mas eval --repair drops that case and asks it again", path,
          (long long)s->first_bad, s->bad_id[0] ? " at question " : "", s->bad_id, s->bad_why);
+}
+
+int trace_plain(const struct folder *f, bool *plain, struct err *e)
+{
+    char path[1100];
+    struct str sealed = STR_INIT;
+    struct stat st;
+    bool whole;
+    folder_path(f, "traces.jsonl", path);
+    if (stat(path, &st) != 0 || !folder_has(f, "traces.jsonl.gz")) {
+        *plain = folder_has(f, "traces.jsonl");
+        return 0;
+    }
+    folder_path(f, "traces.jsonl.gz", path);
+    int rc = zio_salvage(path, TRACE_BYTES, &sealed, &whole, e);
+    if (rc == 0)
+        *plain = !whole || (size_t)st.st_size >= sealed.len;
+    str_free(&sealed);
+    return rc;
 }

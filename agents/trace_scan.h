@@ -5,6 +5,7 @@
 #ifndef MAS_TRACE_SCAN_H
 #define MAS_TRACE_SCAN_H
 
+#include "folder.h"
 #include "result.h"
 #include "roles.h"
 
@@ -39,6 +40,10 @@ void trace_end_line(struct str *s, size_t begin);
 
 /* Reads the complete lines of text[0..n). Damage is noted in s; ERR_NOMEM. */
 int trace_scan(struct trace_scan *s, const char *text, size_t n, struct err *e);
+/* Which file of the folder holds the cases. Both are there after a crash, and then equal. A plain
+ * file that is shorter than the whole sealed one has lost its text: *plain is false. Both absent:
+ * *plain is false. */
+int trace_plain(const struct folder *f, bool *plain, struct err *e);
 /* Sets the error that names the first damage of the file `path`: ERR_DATA. */
 int trace_refuse(const struct trace_scan *s, const char *path, struct err *e);
 

@@ -11,36 +11,11 @@
 #include "cmd.h"
 #include "str.h"
 
-static const struct cmd *const cmds[] = {
-#define X(name) &cmd_##name,
-#include "commands.def"
-#undef X
-    NULL};
-
-const struct cmd *const *cmd_all(void)
-{
-    return cmds;
-}
-
-const struct cmd *cmd_find(const char *name)
-{
-    for (const struct cmd *const *c = cmds; *c; c++)
-        if (!strcmp((*c)->name, name))
-            return *c;
-    return NULL;
-}
-
-int cmd_fail(const struct err *e)
-{
-    fprintf(stderr, "mas: %s\n", e->msg);
-    return err_exit(e->code);
-}
-
 static int unknown(const char *name)
 {
     const struct cmd *near = NULL;
     int best = 4;
-    for (const struct cmd *const *c = cmds; *c; c++) {
+    for (const struct cmd *const *c = cmd_all(); *c; c++) {
         int d = str_distance(name, (*c)->name);
         if (d < best) {
             best = d;

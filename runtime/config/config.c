@@ -687,6 +687,13 @@ int config_init(struct config *c, const struct option_set *const *sets, int n, s
     return 0;
 }
 
+int config_copy(const struct config *from, struct config *out, struct err *e)
+{
+    TRY(config_init(out, from->set, from->n, e));
+    memcpy(out->values, from->values, from->bytes); /* texts stay in the arena of `from` */
+    return 0;
+}
+
 void config_free(struct config *c)
 {
     mem_free(c->values);

@@ -27,6 +27,8 @@ struct config {
 /* Sets the defaults of the tables, which are in the order of printing. */
 int config_init(struct config *c, const struct option_set *const *sets, int n, struct err *e);
 void config_free(struct config *c); /* accepts a zeroed one */
+/* A configuration with the values of `from`, which must outlive it. ERR_NOMEM. */
+int config_copy(const struct config *from, struct config *out, struct err *e);
 /* The struct of a table; c must have that table. */
 const void *config_of(const struct config *c, const struct option_set *set);
 

@@ -130,7 +130,7 @@ void option_help(const struct option_row *r, struct str *out)
     str_add(out, r->doc + 1, n - 2); /* without the full stop */
     if (has_choices)
         str_addf(out, "; one of %s", r->choices);
-    if (r->arg && *r->otherwise && strcmp(r->otherwise, "0") && strcmp(r->otherwise, "-1"))
+    if (r->arg && *r->otherwise)
         str_addf(out, " (default %s)", r->otherwise);
 }
 

@@ -45,7 +45,9 @@ enum option_mark {
      * identity of a run has the chosen ones. */
     OPTION_RESULT = 1,
     /* Values beyond the choices exist, for simulations; the code that uses the value checks it. */
-    OPTION_OPEN = 2
+    OPTION_OPEN = 2,
+    /* A client of the server may set it for its own case or evaluation. */
+    OPTION_CLIENT = 4
 };
 
 struct option_auto {

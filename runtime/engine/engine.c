@@ -56,6 +56,7 @@ struct engine {
     pthread_cond_t news;
     struct inbox added, cancelled;
     struct engine_stats stats;
+    uint64_t page_bytes; /* of the KV cache */
     bool stopping;
     struct err dead; /* code != 0: a device error ended the engine */
 };
@@ -78,14 +79,27 @@ static void inbox_forget(struct inbox *in, const struct request *r)
 
 /* ---- the engine thread ----------------------------------------------------------------------- */
 
+/* Brings en->stats up to date; under lock. */
+static void engine_count(struct engine *en)
+{
+    struct stage_stats st;
+    sched_stats(en->sched, &en->stats);
+    en->stats.swapped_bytes =
+        (en->stats.pages_swapped_out + en->stats.pages_swapped_in) * en->page_bytes;
+    if (!en->plan.stream_bytes)
+        return;
+    place_stats(en->place, &st);
+    en->stats.streamed_bytes = st.copied_bytes;
+}
+
 static void engine_finished(struct seq *q, void *user)
 {
     struct engine *en = user;
     struct request *r = seq_request(q);
     pthread_mutex_lock(&en->lock);
     r->engine_slot = NULL;
-    inbox_forget(&en->cancelled, r);    /* after done() r may be freed */
-    sched_stats(en->sched, &en->stats); /* before done(): its caller sees this end counted */
+    inbox_forget(&en->cancelled, r); /* after done() r may be freed */
+    engine_count(en);                /* before done(): its caller sees this end counted */
     pthread_mutex_unlock(&en->lock);
     seq_free(en->kv, q);
     r->done(r);
@@ -95,7 +109,7 @@ static void engine_finished(struct seq *q, void *user)
 static bool engine_take_news(struct engine *en)
 {
     pthread_mutex_lock(&en->lock);
-    sched_stats(en->sched, &en->stats);
+    engine_count(en);
     while (!en->stopping && !en->added.n && !en->cancelled.n && sched_idle(en->sched))
         pthread_cond_wait(&en->news, &en->lock);
     for (size_t i = 0; i < en->added.n; i++)
@@ -471,6 +485,8 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
         TRY(engine_draft(en, opt, &lim, e)); /* first: the plan uses the memory that it leaves */
     TRY(engine_place(en, opt, &kc, &lim, e));
     in->n_page = kc.n_page;
+    in->draft_bytes = en->drafter ? drafter_bytes(en->drafter) : 0;
+    en->page_bytes = kv_page_bytes(&kc);
     in->plan = &en->plan;
     if (!opt->n_seq && !en->ops->dev->is_host)
         in->n_seq = engine_many(in);

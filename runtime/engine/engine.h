@@ -41,7 +41,8 @@ struct engine_info {
     int n_ctx, n_seq, batch_tokens, page_tokens, n_page;
     enum fmt kv_fmt;
     const struct chat *chat; /* the template of the model, unknown ones included */
-    const struct plan *plan; /* the place of every part */
+    const struct plan *plan; /* the place of every part, and the bytes of memory */
+    uint64_t draft_bytes;    /* of memory, for the draft model where it computes; 0 = none */
     double link_limit;       /* bytes/s, as asked for: figures are emulated; 0 = none */
 };
 const struct engine_info *engine_info(const struct engine *en); /* lives as long as en; constant but

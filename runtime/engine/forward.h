@@ -53,6 +53,13 @@ struct batch {
 
 struct forward;
 
+/* A change of one logit: x becomes (x > 0 ? x / scale : x * scale) + add. */
+struct logit_edit {
+    int32_t row, id;
+    float scale, add;
+    float was; /* the logit before: forward_edit writes it */
+};
+
 /* Borrows all its parts. host: a backend whose device is the host, for parts placed there beside a
  * device; NULL without such parts. ERR_NOMEM or the device's error, with the requested bytes. */
 int forward_open(const struct model *m, struct place *place, struct kv *kv, struct ops *ops,
@@ -76,6 +83,13 @@ int forward_sample(struct forward *f, int first, int n, const struct sample_row 
 /* Log-probabilities of (logits row, token) pairs, sorted by row. */
 int forward_logprob(struct forward *f, const int32_t *row, const int32_t *id, int n, float *lp,
                     struct err *e);
+/* Changes logits: n edits; those of one row are adjacent, and name each token at most once.
+ * forward_restore undoes exactly these. */
+int forward_edit(struct forward *f, struct logit_edit *edit, int n, struct err *e);
+int forward_restore(struct forward *f, struct logit_edit *edit, int n, struct err *e);
+/* The n_top tokens with the largest logits of a row, lower ids first on ties: id (n_top), -1 after
+ * the last one. */
+int forward_top(struct forward *f, int row, int n_top, int32_t *id, struct err *e);
 /* Copies logits rows to the host: out (n, n_vocab). */
 int forward_logits(struct forward *f, int first, int n, float *out, struct err *e);
 

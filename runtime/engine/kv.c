@@ -51,11 +51,11 @@ static int kv_check_config(const struct kv_config *c, struct err *e)
 {
     int pt = c->page_tokens;
     if (pt < KV_PAGE_LEAST || pt > KV_PAGE_MOST || (pt & (pt - 1)))
-        FAIL(e, ERR_USAGE, "bad kv page of %d tokens: must be a power of two from %d to %d", pt,
+        FAIL(e, ERR_USAGE, "kv.page_tokens is %d; it takes a power of two from %d to %d", pt,
              KV_PAGE_LEAST, KV_PAGE_MOST);
     if (c->n_page < 1 || c->n_page > (1 << 30) / pt)
         FAIL(e, ERR_USAGE,
-             "bad kv pool of %d pages: must be 1 to %d; lower the kv budget or raise "
+             "the KV cache has %d pages; it takes 1 to %d; lower its size or raise "
              "kv.page_tokens",
              c->n_page, (1 << 30) / pt);
     if (!kv_page_bytes(c))

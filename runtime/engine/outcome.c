@@ -3,11 +3,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "adjust.h"
 #include "check.h"
 #include "clock.h"
 #include "mem.h"
 #include "sampler.h"
 #include "tokenizer.h"
+
+enum { EDITS = 1 << 14 }; /* least number of edits of logits in one call of forward_sample */
 
 struct outcome {
     struct forward *fw;
@@ -24,8 +27,13 @@ struct outcome {
     struct seq **sampled;
     int32_t *id, *pair_row; /* (n_logit), (n_pair) */
     int32_t *pair_id;       /* (n_pair) */
-    float *lp;              /* (max of both) */
-    float *logits;          /* (n_vocab) a row for on_logits */
+    float *lp;              /* (n_logit) */
+    float *pair_lp;         /* (n_pair) */
+    struct token_lp *top;   /* (n_logit, REQUEST_TOP_MOST) rows of one sequence */
+    struct adjust *adjust;
+    struct logit_edit *edit; /* (edits) in this call of forward_sample */
+    int edits;
+    float *logits; /* (n_vocab) a row for on_logits */
     struct token_list closing;
 };
 
@@ -48,11 +56,20 @@ int outcome_open(struct forward *fw, struct kv *kv, const struct tokenizer *tok,
     s->id = mem_zalloc(n, sizeof *s->id);
     s->pair_row = mem_zalloc(pairs, sizeof *s->pair_row);
     s->pair_id = mem_zalloc(pairs, sizeof *s->pair_id);
-    s->lp = mem_zalloc(n > pairs ? n : pairs, sizeof *s->lp);
+    s->lp = mem_zalloc(n, sizeof *s->lp);
+    s->pair_lp = mem_zalloc(pairs, sizeof *s->pair_lp);
+    s->top = mem_zalloc(n, REQUEST_TOP_MOST * sizeof *s->top);
     s->logits = mem_zalloc(vocab, sizeof *s->logits);
+    s->edits = lim->max_kv_len + REQUEST_BIAS_MOST;
+    s->edits = s->edits > EDITS ? s->edits : EDITS;
+    s->edit = mem_zalloc((size_t)s->edits, sizeof *s->edit);
+    int rc = 0;
     if (!s->mask || !s->mask_row || !s->sample || !s->sampled || !s->id || !s->pair_row ||
-        !s->pair_id || !s->lp || !s->logits) {
-        int rc = NOMEM(e, n * s->mask_words * sizeof *s->mask, "results of steps");
+        !s->pair_id || !s->lp || !s->pair_lp || !s->top || !s->logits || !s->edit)
+        rc = NOMEM(e, n * s->mask_words * sizeof *s->mask, "results of steps");
+    if (rc == 0)
+        rc = adjust_open((int32_t)vocab, &s->adjust, e);
+    if (rc < 0) {
         outcome_close(s);
         return rc;
     }
@@ -72,9 +89,26 @@ void outcome_close(struct outcome *s)
     mem_free(s->pair_row);
     mem_free(s->pair_id);
     mem_free(s->lp);
+    mem_free(s->pair_lp);
+    mem_free(s->top);
+    adjust_close(s->adjust);
+    mem_free(s->edit);
     mem_free(s->logits);
     token_list_free(&s->closing);
     mem_free(s);
+}
+
+/* Adds the rows that score prompts. */
+static void outcome_ask_scores(const struct seq_list *running, struct batch *b)
+{
+    for (struct seq *q = running->head; q; q = q->next) {
+        struct seq_step *st = &q->step;
+        if (!st->rows || !st->n_score)
+            continue;
+        st->score = b->n_logit;
+        for (int i = 0; i < st->n_score; i++)
+            b->logit_row[b->n_logit++] = st->first_row + st->rows - st->n_logit - st->n_score + i;
+    }
 }
 
 /* Orders the rows with logits: sampled rows come first, so that sampling is one call. */
@@ -95,7 +129,47 @@ int outcome_ask(struct outcome *s, const struct seq_list *running, struct batch 
             while (sample && n_sample < b->n_logit)
                 s->sampled[n_sample++] = q;
         }
+    outcome_ask_scores(running, b);
     return n_sample;
+}
+
+/* Writes the top lists of n logits rows from `row` on to out (n, n_top). */
+static int outcome_top(struct outcome *s, int row, int n, int n_top, struct token_lp *out,
+                       struct err *e)
+{
+    int block = forward_limits(s->fw)->max_pairs / n_top;
+    for (int at = 0; at < n; at += block) {
+        int rows = n - at < block ? n - at : block, pairs = 0;
+        for (int i = 0; i < rows; i++) {
+            int32_t id[REQUEST_TOP_MOST];
+            TRY(forward_top(s->fw, row + at + i, n_top, id, e));
+            for (int k = 0; k < n_top; k++) {
+                out[(at + i) * n_top + k] = (struct token_lp){id[k], NAN};
+                s->pair_row[pairs] = row + at + i;
+                s->pair_id[pairs] = id[k];
+                pairs += id[k] >= 0;
+            }
+        }
+        if (pairs)
+            TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, pairs, s->pair_lp, e));
+        pairs = 0;
+        for (int i = at * n_top; i < (at + rows) * n_top; i++)
+            if (out[i].id >= 0)
+                out[i].lp = s->pair_lp[pairs++];
+    }
+    return 0;
+}
+
+/* A token for out: drawn by the model, or added by the engine (lp NaN, top NULL). */
+struct drawn {
+    int32_t id;
+    float lp;
+    const struct token_lp *top; /* (n_top) the list of its row, or NULL */
+};
+
+static struct drawn added_token(int32_t id)
+{
+    return (struct drawn){.id = id, .lp = NAN};
 }
 
 static void seq_fail(struct seq *q, const struct err *why)
@@ -107,18 +181,20 @@ static void seq_fail(struct seq *q, const struct err *why)
     }
 }
 
-static void seq_push_out(struct seq *q, int32_t id, float lp)
+static void seq_push_out(struct seq *q, struct drawn d)
 {
     struct request *r = q->r;
     if (r->n_out == 0)
         r->t_first_ns = clock_ns();
     if (r->out_lp)
-        r->out_lp[r->n_out] = lp;
-    r->out[r->n_out++] = id;
+        r->out_lp[r->n_out] = d.lp;
+    for (int k = 0; k < r->n_top && r->out_top; k++)
+        r->out_top[r->n_out * r->n_top + k] = d.top ? d.top[k] : (struct token_lp){-1, NAN};
+    r->out[r->n_out++] = d.id;
     r->n_think += q->think.open;
     r->n_own += !q->think.open && r->finish == FINISH_NONE;
     if (r->on_token)
-        r->on_token(r, id, lp);
+        r->on_token(r, d.id, d.lp);
 }
 
 /* Ends the reply with the shortest valid text, because the token limit is near. */
@@ -133,24 +209,23 @@ static int seq_close_reply(struct outcome *s, struct seq *q, struct err *e)
              s->closing.n, seq_left(q), q->r->max_new);
     q->r->finish = FINISH_CLOSED; /* set before the tokens are added: the model did not say them */
     for (size_t i = 0; i < s->closing.n; i++)
-        seq_push_out(q, s->closing.id[i], NAN);
+        seq_push_out(q, added_token(s->closing.id[i]));
     return 0;
 }
 
 /* Takes a token under a grammar; sets finish when the reply is complete or was closed. */
-static int seq_take_constrained(struct outcome *s, struct seq *q, int32_t id, float lp,
-                                struct err *e)
+static int seq_take_constrained(struct outcome *s, struct seq *q, struct drawn d, struct err *e)
 {
     struct request *r = q->r;
     struct grammar_state was = q->grammar;
-    if (!grammar_accept(s->gv, r->grammar, &q->grammar, id))
-        FAIL(e, ERR_BUG, "the grammar refused token %d, which its mask allowed", id);
+    if (!grammar_accept(s->gv, r->grammar, &q->grammar, d.id))
+        FAIL(e, ERR_BUG, "the grammar refused token %d, which its mask allowed", d.id);
     if (!q->grammar.done &&
         grammar_close_tokens(s->gv, r->grammar, &q->grammar) > seq_left(q) - 1) {
         q->grammar = was;
         return seq_close_reply(s, q, e);
     }
-    seq_push_out(q, id, lp);
+    seq_push_out(q, d);
     if (q->grammar.done)
         r->finish = FINISH_STOP;
     return 0;
@@ -161,24 +236,24 @@ static void seq_end_thought(struct seq *q, enum thought how, const int32_t *adde
 {
     q->r->thought = how; /* set before the tokens are added, as the finish of a closed reply is */
     for (int i = 0; i < n; i++) {
-        seq_push_out(q, added[i], NAN);
+        seq_push_out(q, added_token(added[i]));
         q->tok[q->n_tok++] = added[i];
     }
     q->think.open = false;
 }
 
 /* Takes a token of the block of thinking. */
-static void seq_take_thought(struct outcome *s, struct seq *q, int32_t id, float lp)
+static void seq_take_thought(struct outcome *s, struct seq *q, struct drawn d)
 {
     const struct request_think *t = &q->r->think;
-    if (!q->r->ignore_eos && tokenizer_is_end(s->tok, id)) {
+    if (!q->r->ignore_eos && tokenizer_is_end(s->tok, d.id)) {
         seq_end_thought(q, THOUGHT_EOS, t->end, t->n_end);
         return;
     }
     struct think now = q->think;
-    bool closed = think_take(t, s->tok, &now, id);
-    seq_push_out(q, id, lp);
-    q->tok[q->n_tok++] = id;
+    bool closed = think_take(t, s->tok, &now, d.id);
+    seq_push_out(q, d);
+    q->tok[q->n_tok++] = d.id;
     q->think.matched = now.matched;
     if (closed)
         seq_end_thought(q, THOUGHT_CLOSED, t->after, now.rest ? 0 : t->n_after);
@@ -186,30 +261,30 @@ static void seq_take_thought(struct outcome *s, struct seq *q, int32_t id, float
         seq_end_thought(q, THOUGHT_CUT, t->end, t->n_end);
 }
 
-static int seq_take(struct outcome *s, struct seq *q, int32_t id, float lp, struct err *e)
+static int seq_take(struct outcome *s, struct seq *q, struct drawn d, struct err *e)
 {
     struct request *r = q->r;
-    if (id < 0)
+    if (d.id < 0)
         FAIL(e, ERR_DATA,
              "no token can be chosen at position %d: the logits are not numbers; the "
              "model file may be damaged",
              q->n_tok);
     if (q->think.open) {
-        seq_take_thought(s, q, id, lp);
+        seq_take_thought(s, q, d);
         s->stats->new_tokens++;
         return 0;
     }
     if (r->grammar) {
-        TRY(seq_take_constrained(s, q, id, lp, e));
-    } else if (!r->ignore_eos && tokenizer_is_end(s->tok, id)) {
+        TRY(seq_take_constrained(s, q, d, e));
+    } else if (!r->ignore_eos && tokenizer_is_end(s->tok, d.id)) {
         r->finish = FINISH_STOP;
     } else {
-        seq_push_out(q, id, lp);
+        seq_push_out(q, d);
     }
     if (r->finish == FINISH_NONE && !seq_left(q))
         r->finish = FINISH_LENGTH;
     if (r->finish == FINISH_NONE)
-        q->tok[q->n_tok++] = id;
+        q->tok[q->n_tok++] = d.id;
     s->stats->new_tokens++;
     return 0;
 }
@@ -331,7 +406,10 @@ static struct verified outcome_follow(struct outcome *s, struct seq *q, int at)
     for (int i = 0;; i++) {
         int32_t draft = i < n_draft ? q->tok[base + i] : -1, id = s->id[row];
         bool thinking = q->think.open;
-        if (seq_take(s, q, id, s->lp[row], &why) < 0)
+        struct drawn d = {.id = id, .lp = s->lp[row]};
+        if (q->r->n_top && q->r->out_top)
+            d.top = s->top + (size_t)(row - at) * (size_t)q->r->n_top;
+        if (seq_take(s, q, d, &why) < 0)
             seq_fail(q, &why);
         /* rows after the end of thinking were drawn without the grammar and the added tokens */
         if (q->failed || q->r->finish != FINISH_NONE || thinking != q->think.open)
@@ -377,6 +455,85 @@ static void outcome_of(struct outcome *s, struct seq *q, int at)
     kv_seq_register(s->kv, &q->kv, q->tok, base + v.n_true + v.n_way);
 }
 
+/* The tokens before q's k-th sampled row: its own rows come first, then those of its branches.
+ * False: the draw of the row is not used. */
+static bool seq_text(const struct seq *q, int k, struct adjust_text *t)
+{
+    *t = (struct adjust_text){.tok = q->tok, .n = q->n_tok + k};
+    if (k < q->step.n_logit)
+        return true;
+    k -= q->step.n_logit;
+    for (int b = 0; b < q->step.n_branch; b++) {
+        const struct branch *br = q->step.branch[b];
+        if (k < br->rows) {
+            t->n = q->n_tok + br->from;
+            t->tail = br->tok;
+            t->n_tail = k - br->from;
+            return k > br->from;
+        }
+        k -= br->rows;
+    }
+    return false;
+}
+
+/* Writes the edits of sampled rows from `at` on, as far as there is room for all edits of a row.
+ * Returns the row after the last one. */
+static int outcome_edits(struct outcome *s, int at, int n, int *n_edit)
+{
+    int first = at; /* of the sequence */
+    while (first > 0 && s->sampled[first - 1] == s->sampled[at])
+        first--;
+    for (*n_edit = 0; at < n; at++) {
+        struct seq *q = s->sampled[at];
+        struct adjust_text t;
+        if (q != s->sampled[first])
+            first = at;
+        if (!adjust_wanted(q->r) || !seq_text(q, at - first, &t))
+            continue;
+        if (*n_edit + adjust_most(s->adjust, q->r, t.n + t.n_tail) > s->edits)
+            break;
+        *n_edit += adjust_row(s->adjust, q->r, &t, at, s->edit + *n_edit);
+    }
+    return at;
+}
+
+/* Log-probabilities of the drawn tokens in the logits before the edits of their rows. */
+static int outcome_true_lp(struct outcome *s, int n_edit, struct err *e)
+{
+    int n = 0, most = forward_limits(s->fw)->max_pairs;
+    for (int i = 0; i < n_edit; i++) {
+        int row = s->edit[i].row;
+        bool last = i + 1 == n_edit || s->edit[i + 1].row != row;
+        if (last && s->id[row] >= 0) {
+            s->pair_row[n] = row;
+            s->pair_id[n++] = s->id[row];
+        }
+        if (n == most || (n && i + 1 == n_edit)) {
+            TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, n, s->pair_lp, e));
+            while (n-- > 0)
+                s->lp[s->pair_row[n]] = s->pair_lp[n];
+            n = 0;
+        }
+    }
+    return 0;
+}
+
+/* Draws a token for each of the n sampled rows. Edits of logits are undone afterwards. */
+static int outcome_draw(struct outcome *s, int n, int n_mask, struct err *e)
+{
+    for (int at = 0, next; at < n; at = next) {
+        int n_edit;
+        next = outcome_edits(s, at, n, &n_edit);
+        CHECK(next > at);
+        TRY(forward_edit(s->fw, s->edit, n_edit, e));
+        TRY(forward_sample(s->fw, at, next - at, s->sample + at, s->mask_row, n_mask, s->id + at,
+                           s->lp + at, e));
+        TRY(forward_restore(s->fw, s->edit, n_edit, e));
+        TRY(outcome_true_lp(s, n_edit, e));
+    }
+    return 0;
+}
+
 static int outcome_sample(struct outcome *s, int n, struct err *e)
 {
     if (!n)
@@ -384,11 +541,36 @@ static int outcome_sample(struct outcome *s, int n, struct err *e)
     int n_mask = 0;
     for (int i = 0; i < n; i += seq_samples(s->sampled[i]))
         outcome_sample_rows(s, s->sampled[i], i, &n_mask);
-    TRY(forward_sample(s->fw, 0, n, s->sample, s->mask_row, n_mask, s->id, s->lp, e));
+    TRY(outcome_draw(s, n, n_mask, e));
     for (int i = 0, next; i < n; i = next) {
-        next = i + seq_samples(s->sampled[i]);
-        outcome_of(s, s->sampled[i], i);
+        struct seq *q = s->sampled[i];
+        next = i + seq_samples(q);
+        if (q->r->n_top && q->r->out_top)
+            TRY(outcome_top(s, i, next - i, q->r->n_top, s->top, e));
+        outcome_of(s, q, i);
     }
+    return 0;
+}
+
+/* Scores tokens of the prompt: the row of position p scores the token at p + 1. */
+static int outcome_prompt(struct outcome *s, struct seq *q, struct err *e)
+{
+    struct request *r = q->r;
+    const struct seq_step *st = &q->step;
+    int first = q->kv.len - st->n_logit - st->n_score; /* position of the first of these rows */
+    int block = forward_limits(s->fw)->max_pairs;
+    for (int at = 0; at < st->n_score && r->prompt_lp; at += block) {
+        int n = st->n_score - at < block ? st->n_score - at : block;
+        for (int i = 0; i < n; i++) {
+            s->pair_row[i] = st->score + at + i;
+            s->pair_id[i] = q->tok[first + at + i + 1];
+        }
+        TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, n, r->prompt_lp + first + at + 1, e));
+    }
+    if (r->n_top && r->prompt_top)
+        TRY(outcome_top(s, st->score, st->n_score, r->n_top,
+                        r->prompt_top + (size_t)(first + 1) * (size_t)r->n_top, e));
+    q->raw_next = first + st->n_score;
     return 0;
 }
 
@@ -403,9 +585,9 @@ static int outcome_score_prompt(struct outcome *s, struct seq *q, struct err *e)
             s->pair_row[i] = q->step.logit + q->step.n_logit - 1;
             s->pair_id[i] = r->cont[at + i][0];
         }
-        TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, n, s->lp, e));
+        TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, n, s->pair_lp, e));
         for (int i = 0; i < n; i++)
-            r->cont_lp[at + i] = (double)s->lp[i];
+            r->cont_lp[at + i] = (double)s->pair_lp[i];
     }
     q->scored = true;
     r->t_first_ns = clock_ns();
@@ -422,9 +604,9 @@ static int outcome_score_cont(struct outcome *s, struct seq *q, struct err *e)
         s->pair_row[i] = q->step.logit + i;
         s->pair_id[i] = cont[first + i - r->n_prompt + 1];
     }
-    TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, q->step.n_logit, s->lp, e));
+    TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, q->step.n_logit, s->pair_lp, e));
     for (int i = 0; i < q->step.n_logit; i++)
-        r->cont_lp[q->cont_index] += (double)s->lp[i];
+        r->cont_lp[q->cont_index] += (double)s->pair_lp[i];
     q->raw_next = q->kv.len;
     return 0;
 }
@@ -442,6 +624,9 @@ static int outcome_raw_logits(struct outcome *s, struct seq *q, struct err *e)
 
 int outcome_take(struct outcome *s, const struct seq_list *running, int n_sample, struct err *e)
 {
+    for (struct seq *q = running->head; q; q = q->next)
+        if (q->step.n_score)
+            TRY(outcome_prompt(s, q, e));
     TRY(outcome_sample(s, n_sample, e));
     for (struct seq *q = running->head; q; q = q->next) {
         if (!q->step.n_logit || q->kind == SEQ_GENERATE)

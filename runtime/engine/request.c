@@ -13,6 +13,11 @@ const char *thought_name(enum thought t)
     return names[t];
 }
 
+bool request_scores_prompt(const struct request *r)
+{
+    return r->prompt_lp || (r->prompt_top && r->n_top);
+}
+
 int64_t request_most(const struct request *r)
 {
     const struct request_think *t = &r->think;

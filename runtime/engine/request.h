@@ -55,6 +55,18 @@ enum thought {                 /* the end of the block */
 };
 const char *thought_name(enum thought t); /* "none", "open", "closed", "cut", "eos" */
 
+struct token_lp { /* a token and its log-probability */
+    int32_t id;   /* -1 = none; then lp is NaN */
+    float lp;
+};
+#define REQUEST_TOP_MOST 20 /* of n_top */
+
+struct token_bias {
+    int32_t id;
+    float bias; /* -100 to 100 */
+};
+#define REQUEST_BIAS_MOST 1024 /* of n_bias; biases of one token add up */
+
 struct request {
     /* in */
     uint64_t id; /* names the random stream together with seed */
@@ -69,6 +81,29 @@ struct request {
     int top_k;
     bool ignore_eos;               /* benchmarks */
     const struct grammar *grammar; /* NULL = free text */
+    /*
+     * Changes of the logits before temperature and filters; a grammar's mask holds after them. All
+     * are off when 0. For a token with logit x, in this order (f32):
+     *
+     *   x > 0 ? x / repeat_penalty : x * repeat_penalty, if the token is among the last
+     *       repeat_last_n tokens of prompt and out (-1 = all; 0 = off)
+     *   x + (bias - (count * frequency_penalty + presence_penalty))
+     *
+     * count: occurrences in out so far, the block of thinking included; without any, both penalties
+     * are 0. Log-probabilities in the results are those before these changes.
+     */
+    const struct token_bias *bias; /* (n_bias) */
+    int n_bias;
+    float presence_penalty, frequency_penalty; /* -2 to 2 */
+    float repeat_penalty;                      /* 0.01 to 100; 0 and 1 = off */
+    int repeat_last_n;
+    /* Tokens listed at each position of out_top and prompt_top: 0 = none, to REQUEST_TOP_MOST. They
+     * are the most probable ones at T = 1, unmasked, in order of their logits, lower ids first on
+     * ties. Rows have NULL tokens (id -1) at places that the model did not compute. */
+    int n_top;
+    /* Scores the prompt from this position on, if prompt_lp or prompt_top is given. Then max_new
+     * and n_cont may both be 0. Not together with on_logits. */
+    int prompt_lp_from;
     /* Scoring: log-probability of each continuation after the prompt, sum over its tokens. The
      * prompt is computed once for all continuations. n_cont > 0 needs max_new == 0. */
     const int32_t *const *cont;
@@ -87,6 +122,11 @@ struct request {
     /* out */
     int32_t *out;  /* (request_most) caller's buffer: the block of thinking, then the reply */
     float *out_lp; /* (request_most) or NULL: log-probability of each token at T = 1, unmasked */
+    struct token_lp *out_top; /* (request_most, n_top) or NULL */
+    /* (n_prompt) or NULL: log-probability of each prompt token after those before it; NaN for the
+     * first one and before prompt_lp_from. The same float as out_lp of that token there. */
+    float *prompt_lp;
+    struct token_lp *prompt_top; /* (n_prompt, n_top) or NULL: as prompt_lp */
     int n_out;
     int n_think; /* the first tokens of out: the block, its end included */
     enum thought thought;
@@ -103,6 +143,8 @@ struct request {
     void *engine_slot;                          /* the engine's */
 };
 
+/* True when r asks for results of its prompt's tokens. */
+bool request_scores_prompt(const struct request *r);
 /* Most tokens that out receives. */
 int64_t request_most(const struct request *r);
 

@@ -5,14 +5,16 @@
 int sampler_check(const struct request *r, struct err *e)
 {
     if (!(r->temperature >= 0 && r->temperature <= 100))
-        FAIL(e, ERR_USAGE, "bad temperature %g: must be 0 to 100", (double)r->temperature);
+        FAIL(e, ERR_USAGE, "temperature is %g; it takes a number from 0 to 100",
+             (double)r->temperature);
     if (!(r->top_p > 0 && r->top_p <= 1))
-        FAIL(e, ERR_USAGE, "bad top_p %g: must be above 0 and at most 1 (1 = off)",
+        FAIL(e, ERR_USAGE, "top_p is %g; it takes a number above 0, at most 1 (1 = off)",
              (double)r->top_p);
     if (!(r->min_p >= 0 && r->min_p < 1))
-        FAIL(e, ERR_USAGE, "bad min_p %g: must be at least 0 (off) and below 1", (double)r->min_p);
+        FAIL(e, ERR_USAGE, "min_p is %g; it takes a number from 0 (off) to below 1",
+             (double)r->min_p);
     if (r->top_k < 0)
-        FAIL(e, ERR_USAGE, "bad top_k %d: must be 0 (off) or more", r->top_k);
+        FAIL(e, ERR_USAGE, "top_k is %d; it takes 0 (off) or more", r->top_k);
     return 0;
 }
 

@@ -203,7 +203,19 @@ static void sched_admit(struct sched *s)
     }
 }
 
-/* Number of q's rows with logits in this step, if it has n rows. */
+/* Number of rows that score q's prompt, of its next n rows. The prompt's last row draws a token or
+ * scores continuations: it is not among them. */
+static int sched_score_rows(const struct seq *q, int n)
+{
+    int from = q->kv.len, to = from + n, end = q->r->n_prompt - 1;
+    if (!seq_scores_prompt(q))
+        return 0;
+    from = q->raw_next > from ? q->raw_next : from;
+    to = to < end ? to : end;
+    return to > from ? to - from : 0;
+}
+
+/* Number of q's other rows with logits in this step, if it has n rows. */
 static int sched_logit_rows(const struct seq *q, int n)
 {
     int from = q->kv.len, to = from + n;
@@ -218,13 +230,13 @@ static int sched_logit_rows(const struct seq *q, int n)
 
 /* Takes the pages that the prefix cache has; *wait: q has no rows in this step. The last token of a
  * sequence is always computed, because its logits are needed. So are all positions for
- * on_logits. */
+ * on_logits, and those that score the prompt. */
 static int sched_lookup(struct sched *s, struct seq *q, bool *wait, struct err *e)
 {
     enum kv_lookup got = KV_HIT;
     int pt = kv_page_tokens(s->kv);
     int last = q->kind == SEQ_CONT ? q->r->n_prompt : q->n_tok - 1;
-    if (q->r->on_logits && q->raw_next < last)
+    if ((q->r->on_logits || seq_scores_prompt(q)) && q->raw_next < last)
         last = q->raw_next;
     while (got == KV_HIT && q->kv.len % pt == 0 && q->kv.len + pt <= last) {
         TRY(kv_seq_lookup(s->kv, &q->kv, q->tok + q->kv.len, &got, e));
@@ -249,7 +261,7 @@ static int sched_chunk(const struct sched *s, const struct seq *q, int room, int
         if (end > q->kv.len)
             n = end - q->kv.len;
     }
-    while (n > 0 && sched_logit_rows(q, n) > logit_room)
+    while (n > 0 && sched_score_rows(q, n) + sched_logit_rows(q, n) > logit_room)
         n--;
     return n;
 }
@@ -279,6 +291,7 @@ static void sched_put(struct sched *s, struct batch *b, struct seq *q, int n)
     q->step.rows = n;
     q->step.first_row = b->n_row;
     q->step.n_logit = sched_logit_rows(q, n);
+    q->step.n_score = sched_score_rows(q, n);
     for (int i = 0; i < n; i++) {
         b->tok[b->n_row + i] = q->tok[from + i];
         s->stats.prompt_tokens += from + i < q->r->n_prompt;
@@ -411,7 +424,7 @@ static int sched_fill(struct sched *s, struct batch *b, enum pass pass, int *log
         if (!room)
             continue;
         sched_put(s, b, q, n);
-        *logit_room -= q->step.n_logit;
+        *logit_room -= q->step.n_logit + q->step.n_score;
         TRY(sched_put_branches(s, b, q, most, logit_room, e));
     }
     return 0;
@@ -585,6 +598,8 @@ static void sched_count(struct sched *s, const struct batch *b)
         pages.used > s->stats.most_pages_used ? pages.used : s->stats.most_pages_used;
     s->stats.steps++;
     s->stats.rows += (uint64_t)b->n_row;
+    for (const struct seq *q = s->running.head; q; q = q->next)
+        s->stats.sequences += q->step.rows > 0;
 }
 
 static int sched_turn(struct sched *s, void (*finished)(struct seq *q, void *user), void *user,

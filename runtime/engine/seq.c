@@ -1,7 +1,9 @@
 #include "seq.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "adjust.h"
 #include "check.h"
 #include "mem.h"
 #include "sampler.h"
@@ -42,13 +44,28 @@ static int seq_check_tokens(const int32_t *id, int n, int32_t n_vocab, const cha
     return 0;
 }
 
+/* Checks the scoring of the prompt and the top lists. */
+static int seq_check_scores(const struct request *r, struct err *e)
+{
+    if (r->n_top < 0 || r->n_top > REQUEST_TOP_MOST)
+        FAIL(e, ERR_USAGE, "bad n_top %d: must be 0 to %d tokens at a position", r->n_top,
+             REQUEST_TOP_MOST);
+    if (r->prompt_lp_from < 0 || r->prompt_lp_from > r->n_prompt)
+        FAIL(e, ERR_USAGE, "bad prompt_lp_from %d: must be 0 to %d, the tokens of the prompt",
+             r->prompt_lp_from, r->n_prompt);
+    if (request_scores_prompt(r) && r->on_logits)
+        FAIL(e, ERR_BUG, "a request asks for scores of its prompt and for logits");
+    return 0;
+}
+
 int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, struct err *e)
 {
     int32_t n_vocab = tokenizer_n_vocab(tok);
     int longest = 0;
     if (r->n_prompt < 1)
         FAIL(e, ERR_DATA, "empty prompt: a request needs at least one token");
-    if (r->max_new < 0 || (r->max_new > 0) + (r->n_cont > 0) + (r->on_logits != NULL) != 1)
+    int tasks = (r->max_new > 0) + (r->n_cont > 0) + (r->on_logits != NULL);
+    if (r->max_new < 0 || tasks > 1 || (!tasks && !request_scores_prompt(r)))
         FAIL(e, ERR_BUG,
              "a request either generates (max_new %d), or scores (%d continuations), or "
              "asks for logits",
@@ -62,6 +79,8 @@ int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, s
         TRY(seq_check_tokens(r->cont[i], r->cont_len[i], n_vocab, "continuation", e));
         longest = r->cont_len[i] > longest ? r->cont_len[i] : longest;
     }
+    TRY(seq_check_scores(r, e));
+    TRY(adjust_check(r, n_vocab, e));
     TRY(think_check(r, tok, e));
     int64_t more = request_most(r) + longest, need = r->n_prompt + more;
     if (need > n_ctx)
@@ -124,6 +143,18 @@ static int seq_make_conts(struct seq *q, const struct kv *kv, struct err *e)
     return 0;
 }
 
+/* Clears the results of the prompt. The row of position p scores the token at p + 1. */
+static void seq_begin_prompt(struct seq *q)
+{
+    const struct request *r = q->r;
+    int from = r->prompt_lp_from > 1 ? r->prompt_lp_from : 1;
+    q->raw_next = from < r->n_prompt ? from - 1 : r->n_prompt - 1;
+    for (int i = 0; i < r->n_prompt && r->prompt_lp; i++)
+        r->prompt_lp[i] = NAN;
+    for (int i = 0; i < r->n_prompt * r->n_top && r->prompt_top; i++)
+        r->prompt_top[i] = (struct token_lp){-1, NAN};
+}
+
 int seq_new(struct request *r, const struct kv *kv, const struct tokenizer *tok, int n_ctx,
             struct seq **out, struct err *e)
 {
@@ -131,7 +162,9 @@ int seq_new(struct request *r, const struct kv *kv, const struct tokenizer *tok,
     struct seq *q;
     enum seq_kind kind = r->max_new ? SEQ_GENERATE : SEQ_SCORE;
     TRY(seq_make(r, kind, NULL, 0, r->n_prompt + (int)request_most(r), kv, &q, e));
-    int rc = kind == SEQ_SCORE ? seq_make_conts(q, kv, e) : 0;
+    int rc = r->n_cont ? seq_make_conts(q, kv, e) : 0;
+    if (rc == 0 && seq_scores_prompt(q))
+        seq_begin_prompt(q);
     if (rc < 0) {
         seq_free(NULL, q);
         return rc;
@@ -166,6 +199,11 @@ const struct grammar *seq_grammar(const struct seq *q)
     return q->think.open ? NULL : q->r->grammar;
 }
 
+bool seq_scores_prompt(const struct seq *q)
+{
+    return q->kind != SEQ_CONT && request_scores_prompt(q->r);
+}
+
 int seq_left(const struct seq *q)
 {
     const struct request *r = q->r;
@@ -181,5 +219,5 @@ void seq_preempt(struct kv *kv, struct seq *q)
 void seq_step_begin(struct seq *q)
 {
     CHECK(!q->step.n_branch);
-    q->step = (struct seq_step){.logit = -1};
+    q->step = (struct seq_step){.logit = -1, .score = -1};
 }

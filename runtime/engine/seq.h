@@ -46,6 +46,9 @@ struct seq_step {
     int first_row; /* index of the first of these rows */
     int logit;     /* first logits row, -1 = none */
     int n_logit;   /* the last n_logit rows have logits */
+    /* the n_score rows before them have logits too: of the prompt, which they score (prompt_lp) */
+    int n_score;
+    int score; /* first logits row of these, -1 = none */
     /* draft tokens after the known ones, tok[n_tok ..], that this step verifies (speculate.h) */
     int n_draft;
     uint8_t draft_class[DRAFT_MOST];
@@ -87,7 +90,8 @@ struct seq {
     int n_tok;          /* tokens known so far */
     struct think think; /* the block before the reply */
     struct grammar_state grammar;
-    int raw_next;  /* next position whose logits are scored or passed to on_logits */
+    /* next position whose logits are scored (continuation, prompt_lp) or passed to on_logits */
+    int raw_next;
     int cont_left; /* of a SEQ_SCORE: continuations not yet scored */
     bool started;  /* was admitted once, so the grammar is set up */
     /* of a SEQ_SCORE: the prompt has given its results, scores of first tokens or logits */
@@ -118,6 +122,8 @@ void seq_free(struct kv *kv, struct seq *q);
 struct request *seq_request(struct seq *q);
 /* The grammar that the next token obeys; NULL = free text. */
 const struct grammar *seq_grammar(const struct seq *q);
+/* True when rows of q's prompt score its tokens. */
+bool seq_scores_prompt(const struct seq *q);
 /* Number of tokens that the model may still choose: of the block of thinking, or of the reply. */
 int seq_left(const struct seq *q);
 

@@ -43,6 +43,10 @@ struct grammar_vocab; /* trie of a vocabulary and the cache of masks */
  * JSON path. ERR_NOMEM. */
 int grammar_compile(const char *schema, size_t n, const char *name, struct grammar **out,
                     struct err *e);
+/* A grammar of any JSON object: names of 1 to 100 characters, and values nested up to
+ * GRAMMAR_OBJECT_DEPTH deep in objects and arrays. A name may occur twice. ERR_NOMEM. */
+#define GRAMMAR_OBJECT_DEPTH 5
+int grammar_any_object(struct grammar **out, struct err *e);
 void grammar_free(struct grammar *g);         /* accepts NULL */
 uint64_t grammar_id(const struct grammar *g); /* hash of the schema's meaning: key of caches */
 

@@ -40,6 +40,8 @@ static void push(const struct schema *sc, struct grammar_way *s, size_t node)
     if (sc->node[node].kind == SCHEMA_CHOICE)
         f.sub = sc->node[node].n;
     s->f[s->depth++] = f;
+    if (sc->node[node].kind == SCHEMA_OBJECT && !sc->node[node].text[0].n) /* a pair */
+        push(sc, s, sc->node[node].child);
 }
 
 /* Node of the next item of the array in frame f. */
@@ -65,6 +67,8 @@ static void pop(const struct schema *sc, struct grammar_way *s)
     f->at = node->kind == SCHEMA_ARRAY ? ARRAY_AFTER : 0;
     if (node->unique)
         f->used |= (uint64_t)1 << child.index; /* the one value left of the choice */
+    if (node->kind == SCHEMA_OBJECT && f->index == node->n && !node->text[node->n].n)
+        pop(sc, s); /* a pair ends with its value; it stands in a map, not in a pair */
 }
 
 void machine_start(const struct schema *sc, struct grammar_state *s)
@@ -236,12 +240,14 @@ static bool goes_on(const struct schema *sc, struct grammar_way *s, unsigned cha
 {
     if (b != ',' && b != ']' && b != '}')
         return false;
-    struct grammar_frame child = *top(s), parent = s->f[s->depth - 2];
+    struct grammar_frame was[3]; /* the number, its parent, and the map if the parent is a pair */
+    int depth = s->depth, n = depth < 3 ? depth : 3;
+    memcpy(was, s->f + depth - n, (size_t)n * sizeof *was);
     pop(sc, s);
     if (leaf_step(sc, s, b)) /* b follows a value in an object or array: no value begins with it */
         return true;
-    *top(s) = parent;
-    s->f[s->depth++] = child;
+    memcpy(s->f + depth - n, was, (size_t)n * sizeof *was);
+    s->depth = depth;
     return false;
 }
 
@@ -278,16 +284,18 @@ static bool array_step(const struct schema *sc, struct grammar_way *s, unsigned 
 {
     struct grammar_frame *f = top(s);
     const struct schema_node *node = node_of(sc, f);
+    const unsigned char open = node->map ? '{' : '[', close = node->map ? '}' : ']';
+    const int depth = s->depth;
     switch (f->at) {
     case ARRAY_OPEN:
-        if (b != '[')
+        if (b != open)
             return false;
         f->at = node->min ? ARRAY_ITEM : ARRAY_FIRST;
         if (node->min)
             push(sc, s, item_node(node, f));
         return true;
     case ARRAY_FIRST:
-        if (b == ']')
+        if (b == close)
             break;
         if (!node->max)
             return false;
@@ -295,11 +303,11 @@ static bool array_step(const struct schema *sc, struct grammar_way *s, unsigned 
         push(sc, s, item_node(node, f));
         if (leaf_step(sc, s, b))
             return true;
-        s->depth--;
+        s->depth = depth;
         f->at = ARRAY_FIRST;
         return false;
     case ARRAY_AFTER:
-        if (b == ']' && f->index >= node->min)
+        if (b == close && f->index >= node->min)
             break;
         if (b != ',' || f->index >= node->max)
             return false;
@@ -398,7 +406,7 @@ static bool meets_union(const struct schema *sc, const struct grammar_way *w, un
 {
     const struct grammar_frame *f = top_const(w);
     const struct schema_node *node = node_of(sc, f);
-    if (node->kind == SCHEMA_ARRAY && f->at == ARRAY_FIRST && b != ']' && node->max)
+    if (node->kind == SCHEMA_ARRAY && !node->map && f->at == ARRAY_FIRST && b != ']' && node->max)
         node = &sc->node[item_node(node, f)];
     return node->kind == SCHEMA_UNION;
 }
@@ -497,10 +505,10 @@ static int leaf_close(const struct schema *sc, const struct grammar_way *s)
         return members_close(sc, node, f);
     case SCHEMA_ARRAY:
         if (f->at == ARRAY_OPEN)
-            return '[';
+            return node->map ? '{' : '[';
         if (f->at == ARRAY_SPACE)
             return ' ';
-        return f->index >= node->min ? ']' : ',';
+        return f->index < node->min ? ',' : node->map ? '}' : ']';
     case SCHEMA_STRING:
         return quoted_close(f->at, f->index < node->min);
     case SCHEMA_PATTERN:

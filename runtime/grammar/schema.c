@@ -303,7 +303,7 @@ static void set_width(const struct schema *sc, struct schema_node *node)
     for (size_t i = 0; i < n; i++)
         for (enum schema_sort s = 0; s < SCHEMA_SORTS; s++)
             most = most_of(most, sc->node[node->child + i].width[s]);
-    node->width[sort[node->kind]] = (uint16_t)most;
+    node->width[node->map ? SCHEMA_IS_OBJECT : sort[node->kind]] = (uint16_t)most;
 }
 
 static int finish_node(struct build *b, size_t at)
@@ -387,6 +387,7 @@ static uint64_t hash_node(uint64_t h, const struct schema_node *node)
         node->range.decimals,
         (uint64_t)node->range.step,
         node->counted,
+        node->map,
     };
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
         h = rng_mix(h ^ fixed[i]);
@@ -431,7 +432,8 @@ static int check_encoding(const char *text, size_t n, const char *name, struct e
     return 0;
 }
 
-int schema_compile(const char *text, size_t n, const char *name, struct schema *out, struct err *e)
+static int compile(const char *text, size_t n, const char *name, bool own, struct schema *out,
+                   struct err *e)
 {
     if (n > SCHEMA_BYTES)
         FAIL(e, ERR_CONFIG, "schema %s: %zu bytes; the limit is %u", name, n, SCHEMA_BYTES);
@@ -452,6 +454,7 @@ int schema_compile(const char *text, size_t n, const char *name, struct schema *
                       .name = name,
                       .root = root,
                       .budget = {.work = PATTERN_WORK, .cells = PATTERN_CELLS},
+                      .own = own,
                       .e = e};
     int rc = build_all(&b);
     json_decref(root);
@@ -463,6 +466,17 @@ int schema_compile(const char *text, size_t n, const char *name, struct schema *
     else
         *out = sc;
     return rc;
+}
+
+int schema_compile(const char *text, size_t n, const char *name, struct schema *out, struct err *e)
+{
+    return compile(text, n, name, false, out, e);
+}
+
+int schema_compile_own(const char *text, size_t n, const char *name, struct schema *out,
+                       struct err *e)
+{
+    return compile(text, n, name, true, out, e);
 }
 
 void schema_free(struct schema *sc)

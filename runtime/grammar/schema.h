@@ -87,6 +87,9 @@ struct schema_node {
     uint16_t min, max; /* items of an array, characters of a string, properties of a MEMBERS */
     bool unique;       /* array: items differ; its items are a choice of <= SCHEMA_UNIQUE */
     bool counted;      /* MEMBERS: min or max can matter */
+    /* ARRAY: the text is an object whose names are free. Its items are pairs: an OBJECT of two values
+     * with the literals "", ": " and "". */
+    bool map;
     /* OBJECT: (n + 1) the literals before the 1st, 2nd, .. value and after the last; MEMBERS: (n)
      * names with their ": "; choice: (n) texts sorted by bytes */
     const struct schema_text *text;
@@ -111,6 +114,11 @@ struct schema {
 
 /* Compiles text[0..n). ERR_CONFIG names the schema and the JSON path at fault; ERR_NOMEM. */
 int schema_compile(const char *text, size_t n, const char *name, struct schema *out, struct err *e);
+/* The same, with two keywords of this program. "x-pairs": SCHEMA makes an object with free names of
+ * up to SCHEMA_DEFAULT_ITEMS pairs, each as SCHEMA says. "x-pair": true makes a pair of the two
+ * properties, the name first. */
+int schema_compile_own(const char *text, size_t n, const char *name, struct schema *out,
+                       struct err *e);
 void schema_free(struct schema *sc);
 
 #endif

@@ -76,6 +76,7 @@ struct build {
     struct layer *layer; /* scratch: the layers of one node */
     size_t n_layer, cap_layer;
     struct pattern_budget budget;
+    bool own; /* x-pairs and x-pair are keywords */
     struct err *e;
 };
 

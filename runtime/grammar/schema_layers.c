@@ -37,6 +37,8 @@ static const struct keyword {
     {"minProperties", BIT(OBJECT)},
     {"maxProperties", BIT(OBJECT)},
     {"propertyNames", BIT(OBJECT)},
+    {"x-pairs", BIT(OBJECT)},
+    {"x-pair", BIT(OBJECT)},
     {"patternProperties", BIT(OBJECT)},
     {"items", BIT(ARRAY)},
     {"prefixItems", BIT(ARRAY)},
@@ -103,6 +105,8 @@ static int unknown_keyword(struct build *b, const char *path, const char *key)
         if (!strcmp(key, refused[i].name))
             BAD_KEY(b, path, key, "is not supported; %s", refused[i].instead);
     for (size_t i = 0; i < N_KEYWORDS; i++) {
+        if (!strncmp(keywords[i].name, "x-pair", 6))
+            continue;
         int d = str_distance(key, keywords[i].name);
         if (d < best) {
             best = d;
@@ -160,7 +164,7 @@ static int check_keywords(struct build *b, const struct layer *l)
         for (size_t i = 0; i < N_KEYWORDS && !found; i++)
             if (!strcmp(key, keywords[i].name))
                 found = &keywords[i];
-        if (!found)
+        if (!found || (!b->own && !strncmp(key, "x-pair", 6)))
             return unknown_keyword(b, l->path, key);
         if (found->forms & forms)
             continue;

@@ -229,16 +229,37 @@ static int keep_facts(struct build *b, size_t at, const struct object *o)
     return 0;
 }
 
+/* An object with free names, from x-pairs. */
+static int set_map(struct build *b, size_t at, struct schema_node *node)
+{
+    const struct work w = b->work[at];
+    const struct layer *l = &w.layer[0];
+    b->n_layer = 0;
+    node->kind = SCHEMA_ARRAY;
+    node->map = true;
+    node->max = SCHEMA_DEFAULT_ITEMS;
+    node->child = (uint16_t)b->n_work;
+    TRY(layers_push(b, json_object_get(l->json, "x-pairs"), schema_path(b, l->path, "x-pairs"),
+                    LAYER_RAW, l->origin));
+    return schema_add(b, b->layer, b->n_layer, TYPES, w.depth + 1, 0);
+}
+
 static int set_object(struct build *b, size_t at, struct schema_node *node)
 {
     const struct work w = b->work[at];
+    static const struct schema_text pair[] = {{"", 0}, {": ", 2}, {"", 0}};
     struct object o = {0};
     bool forbidden;
+    if (b->own && json_object_get(w.layer[0].json, "x-pairs"))
+        return set_map(b, at, node);
     TRY(read_names(b, &w, &o));
     TRY(read_required(b, &w, &o));
     TRY(drop_forbidden(b, &w, &o));
     TRY(set_counts(b, &w, &o, node));
-    TRY(keep_names(b, &o, node));
+    if (b->own && json_object_get(w.layer[0].json, "x-pair"))
+        node->text = pair;
+    else
+        TRY(keep_names(b, &o, node));
     TRY(keep_facts(b, at, &o));
     node->required = b->facts[at].required;
     node->n = (uint16_t)o.n;

@@ -106,17 +106,30 @@ int chat_recognise(const struct gguf *g, const char **name, struct err *e)
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-/* Finds the tokens of the names in `list`. */
-static void find_marks(struct chat *c, const char *list, bool needed)
+/* Finds the tokens of the names in `list`. Returns the first name that is no token, len 0: none. */
+static struct gguf_str find_marks(struct chat *c, const char *list)
 {
+    struct gguf_str lacks = {"", 0};
     for (size_t n; *list; list += n + (list[n] == ' ')) {
         n = strcspn(list, " ");
         int32_t id = tokenizer_find(c->t, list, n);
         if (id >= 0 && c->n_mark < CHAT_MARKS_MOST)
             c->mark[c->n_mark++] = (struct chat_mark){list, n, id};
-        else if (needed && !c->lacks.len)
-            c->lacks = (struct gguf_str){list, n};
+        else if (!lacks.len)
+            lacks = (struct gguf_str){list, n};
     }
+    return lacks;
+}
+
+static void find_all_marks(struct chat *c)
+{
+    const struct chat_form *form = c->family->form;
+    c->lacks = find_marks(c, c->family->needs);
+    const struct gguf_str plain = find_marks(c, c->family->marks);
+    if (plain.len && !c->lacks.len && !form->plain_marks)
+        log_warn("%s: the vocabulary lacks %.*s of the chat template %s: the model reads it as "
+                 "plain text; --chat-template NAME takes another",
+                 c->path, (int)plain.len, plain.s, c->family->name);
 }
 
 static int take_date(struct chat *c, const char *date, struct err *e)
@@ -169,10 +182,8 @@ int chat_open(const struct gguf *g, const struct tokenizer *t, const struct chat
         chat_close(c);
         return rc;
     }
-    if (c->family) {
-        find_marks(c, c->family->needs, true);
-        find_marks(c, c->family->marks, false);
-    }
+    if (c->family)
+        find_all_marks(c);
     *out = c;
     return 0;
 }
@@ -295,6 +306,36 @@ static size_t common_tokens(const int32_t *id, size_t n, const struct token_list
     return k;
 }
 
+/* The tokens of rest from `from` on are those of option i: *len. Lowers *keep to the number of
+ * first ones that the prompt has too, after its first `at` tokens. */
+static int option_common(const struct token_list *rest, size_t from,
+                         const struct token_list *prompt, size_t at, int i, int *len, size_t *keep,
+                         struct err *e)
+{
+    size_t n = rest->n - from, common = common_tokens(rest->id + from, n, prompt, at);
+    if (n < 1)
+        FAIL(e, ERR_DATA, "option %d has no tokens", i);
+    if (common == n)
+        common--; /* at least one token of each option is scored */
+    *len = (int)n;
+    *keep = common < *keep ? common : *keep;
+    return 0;
+}
+
+/* Leaves `n` tokens of the prompt, which began at `before`, and the tokens of each option after
+ * them. */
+static int options_cut(struct token_list *prompt, size_t before, size_t n, struct token_list *rest,
+                       size_t first, size_t keep, int n_option, int *len, struct err *e)
+{
+    if (n == before)
+        FAIL(e, ERR_DATA,
+             "the options change the first token of the prompt: no token is left to score them "
+             "after");
+    prompt->n = n;
+    rest_cut(rest, first, keep, n_option, len);
+    return 0;
+}
+
 static int options_render(const struct chat *c, struct chat_message *m, int n,
                           enum chat_think think, const struct chat_option *o, int n_option,
                           struct token_list *prompt, struct token_list *rest, int *len,
@@ -311,7 +352,7 @@ static int options_render(const struct chat *c, struct chat_message *m, int n,
     keep = rest->n - first;
     rest->n = first;
     for (int i = 0; i < n_option && rc == 0; i++) {
-        size_t from = rest->n, common;
+        size_t from = rest->n;
         str_clear(&text);
         str_add(&text, open.text, open.len);
         str_add(&text, o[i].s, o[i].n);
@@ -319,22 +360,10 @@ static int options_render(const struct chat *c, struct chat_message *m, int n,
         last->text = text.s;
         last->len = text.len;
         TRY_DONE(tail_render(c, m, n, think, rest, e));
-        len[i] = (int)(rest->n - from);
-        common = common_tokens(rest->id + from, rest->n - from, prompt, at);
-        if (len[i] < 1)
-            rc = err_set(e, ERR_DATA, "option %d has no tokens", i);
-        else if (common == (size_t)len[i])
-            common--; /* at least one token of each option is scored */
-        keep = common < keep ? common : keep;
+        rc = option_common(rest, from, prompt, at, i, &len[i], &keep, e);
     }
-    if (rc == 0 && at + keep == before)
-        rc = err_set(e, ERR_DATA,
-                     "the options change the first token of the prompt: no token is left to score "
-                     "them after");
-    if (rc == 0) {
-        prompt->n = at + keep;
-        rest_cut(rest, first, keep, n_option, len);
-    }
+    if (rc == 0)
+        rc = options_cut(prompt, before, at + keep, rest, first, keep, n_option, len, e);
 done:
     str_free(&text);
     return rc;
@@ -357,5 +386,43 @@ int chat_render_options(const struct chat *c, const struct chat_message *m, int 
         rest->n = n_rest;
     }
     mem_free(copy);
+    return rc;
+}
+
+static int raw_options(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
+                       const struct chat_option *o, int n_option, struct token_list *prompt,
+                       struct token_list *rest, int *len, struct err *e)
+{
+    struct str whole = STR_INIT;
+    size_t first = rest->n, before = prompt->n, keep;
+    int rc = 0;
+    TRY(tokenizer_encode(t, text, n, flags, prompt, e));
+    keep = prompt->n - before;
+    for (int i = 0; i < n_option && rc == 0; i++) {
+        size_t from = rest->n;
+        str_clear(&whole);
+        str_add(&whole, text, n);
+        str_add(&whole, o[i].s, o[i].n);
+        TRY_DONE(str_ok(&whole, "an option", e));
+        TRY_DONE(tokenizer_encode(t, whole.s, whole.len, flags, rest, e));
+        rc = option_common(rest, from, prompt, before, i, &len[i], &keep, e);
+    }
+    if (rc == 0)
+        rc = options_cut(prompt, before, before + keep, rest, first, keep, n_option, len, e);
+done:
+    str_free(&whole);
+    return rc;
+}
+
+int chat_raw_options(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
+                     const struct chat_option *o, int n_option, struct token_list *prompt,
+                     struct token_list *rest, int *len, struct err *e)
+{
+    size_t n_prompt = prompt->n, n_rest = rest->n;
+    int rc = raw_options(t, text, n, flags, o, n_option, prompt, rest, len, e);
+    if (rc < 0) {
+        prompt->n = n_prompt;
+        rest->n = n_rest;
+    }
     return rc;
 }

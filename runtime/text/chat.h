@@ -118,5 +118,9 @@ int chat_render_options(const struct chat *c, const struct chat_message *m, int 
                         enum chat_think think, const struct chat_option *o, int n_option,
                         struct token_list *prompt, struct token_list *rest, int *len,
                         struct err *e);
+/* The same for continuations of a plain text without a template. flags: of tokenizer_encode. */
+int chat_raw_options(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
+                     const struct chat_option *o, int n_option, struct token_list *prompt,
+                     struct token_list *rest, int *len, struct err *e);
 
 #endif

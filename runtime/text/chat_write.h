@@ -21,7 +21,8 @@ struct chat_family { /* one row of chats.def */
     const struct chat_thinking *thinking; /* NULL = the models do not think */
     const char *date;                     /* written where chat.date is empty; NULL = no date */
     const char *needs; /* control tokens of the template; a vocabulary without them is refused */
-    const char *marks; /* further texts that are control tokens if the vocabulary has them */
+    /* further texts that are control tokens if the vocabulary has them; a warning if not */
+    const char *marks;
 };
 
 struct chat_mark { /* a control token of a template */
@@ -117,6 +118,7 @@ struct chat_form {
     bool open_whole;   /* .. but the open reply does not */
     bool opens;        /* the header opens the block of thoughts */
     bool closes;       /* the header has the empty block */
+    bool plain_marks;  /* the models' own vocabularies have the marks as plain text, too */
 };
 int chat_form_render(struct chat_run *r, struct err *e);
 int chat_plain_render(struct chat_run *r, struct err *e);

@@ -10,6 +10,7 @@
 #include "str.h"
 
 #define KEY_SCORES "tokenizer.ggml.scores"
+#define KEY_SQUEEZE "tokenizer.ggml.remove_extra_whitespaces"
 #define NONE UINT32_MAX
 
 /* The bits of a float as an integer that grows as the float falls. */
@@ -65,6 +66,7 @@ int spm_init(struct spm *p, const struct vocab *v, const struct gguf *g, int32_t
 {
     *p = (struct spm){.unknown = unknown};
     bytes_init(p, v);
+    TRY(gguf_get_bool_or(g, KEY_SQUEEZE, false, &p->squeeze, e));
     TRY(scores_read(p, v, g, e));
     for (int32_t id = 0; id < v->n; id++) {
         size_t len = v->at[id + 1] - v->at[id];
@@ -175,6 +177,16 @@ static int emit(const struct spm *p, const struct vocab *v, const char *s, uint3
     return 0;
 }
 
+/* Removes spaces at both ends and makes one of each run. Returns the new length. */
+static size_t squeeze(char *s, size_t n)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++)
+        if (s[i] != ' ' || (len && s[len - 1] != ' '))
+            s[len++] = s[i];
+    return len && s[len - 1] == ' ' ? len - 1 : len;
+}
+
 int spm_encode(const struct spm *p, const struct vocab *v, const char *s, size_t n, bool prefix,
                struct token_list *out, size_t lost[256], struct err *e)
 {
@@ -188,7 +200,11 @@ int spm_encode(const struct spm *p, const struct vocab *v, const char *s, size_t
         goto done;
     }
     w.text[0] = ' ';
-    size_t len = prefix + vocab_unescape(VOCAB_SENTENCE, s, n, w.text + prefix);
+    size_t len = vocab_unescape(VOCAB_SENTENCE, s, n, w.text + prefix);
+    if (p->squeeze)
+        len = squeeze(w.text + prefix, len);
+    if (len || !p->squeeze)
+        len += prefix;
     uint32_t count = split(&w, (uint32_t)len);
     for (uint32_t i = 0; i < count; i++)
         TRY_DONE(offer(p, v, &w, i, e));

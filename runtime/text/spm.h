@@ -19,9 +19,11 @@ struct spm {
     /* Token of each byte, by its type or by its name, or the unknown token, -1 = none of them. */
     int32_t byte[256];
     int32_t unknown; /* -1 = none */
+    bool squeeze;    /* spaces at both ends of a text go, and runs of spaces become one */
 };
 
-/* Reads tokenizer.ggml.scores; without them all scores are 0. unknown: the id for text that the
+/* Reads tokenizer.ggml.scores; without them all scores are 0. Reads remove_extra_whitespaces, false
+ * if absent. unknown: the id for text that the
  * vocabulary lacks, -1 = none. ERR_DATA: the number of scores differs; a score is not finite. */
 int spm_init(struct spm *p, const struct vocab *v, const struct gguf *g, int32_t unknown,
              struct err *e);

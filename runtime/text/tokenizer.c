@@ -131,18 +131,46 @@ static int id_of(const struct gguf *g, const char *key, uint64_t n_vocab, int32_
     return 0;
 }
 
-/* A SentencePiece file without keys has SentencePiece's own order: <unk>, <s>, </s>. */
+/* A SentencePiece file without keys has SentencePiece's own order: <unk>, <s>, </s>; or Gemma's:
+ * <pad>, <eos>, <bos>. */
 static void ids_usual(struct tokenizer *t, const struct gguf *g, const struct gguf_kv *tokens)
 {
+    int32_t pad = -1;
     const struct {
         const char *key, *name;
         int32_t *id;
-    } usual[] = {{KEY "unknown_token_id", "<unk>", &t->unknown},
-                 {KEY "bos_token_id", "<s>", &t->bos},
-                 {KEY "eos_token_id", "</s>", &t->eos}};
-    for (int32_t i = 0; i < 3 && (uint64_t)i < tokens->count; i++)
-        if (!gguf_find(g, usual[i].key) && is_text(tokens->strings[i], usual[i].name))
-            *usual[i].id = i;
+    } usual[] = {
+        {KEY "unknown_token_id", "<unk>", &t->unknown}, {KEY "bos_token_id", "<s>", &t->bos},
+        {KEY "eos_token_id", "</s>", &t->eos},          {KEY "padding_token_id", "<pad>", &pad},
+        {KEY "eos_token_id", "<eos>", &t->eos},         {KEY "bos_token_id", "<bos>", &t->bos}};
+    const bool gemma = tokens->count > 2 && is_text(tokens->strings[0], "<pad>") &&
+                       is_text(tokens->strings[1], "<eos>") && is_text(tokens->strings[2], "<bos>");
+    for (int32_t i = 0; i < 3 && (uint64_t)i < tokens->count; i++) {
+        const int k = i + (gemma ? 3 : 0);
+        if (!gguf_find(g, usual[k].key) && is_text(tokens->strings[i], usual[k].name))
+            *usual[k].id = i;
+    }
+}
+
+/* Says which wishes of the file are not fulfilled. */
+static int warn_unused(const struct tokenizer *t, const struct gguf *g, struct err *e)
+{
+    bool eos, prefix;
+    TRY(gguf_get_bool_or(g, KEY "add_eos_token", false, &eos, e));
+    TRY(gguf_get_bool_or(g, KEY "add_space_prefix", false, &prefix, e));
+    if (t->add_bos && t->bos < 0)
+        log_warn("%s: texts should begin with BOS, but the file names no such token: they begin "
+                 "without",
+                 gguf_path(g));
+    if (eos)
+        log_warn("%s: " KEY "add_eos_token is true, but a reply continues the text: no EOS is "
+                 "added",
+                 gguf_path(g));
+    if (prefix && t->form == VOCAB_BYTE_LEVEL)
+        log_warn("%s: " KEY "add_space_prefix is true, but the vocabulary is of bytes: no space is "
+                 "added",
+                 gguf_path(g));
+    return 0;
 }
 
 static int ids_read(struct tokenizer *t, const struct gguf *g, struct err *e)
@@ -219,6 +247,7 @@ static int tokenizer_read(struct tokenizer *t, const struct gguf *g, const char 
     TRY(gguf_get_bool_or(g, KEY "add_bos_token", !pre || pre->add_bos, &t->add_bos, e));
     if (t->form == VOCAB_SENTENCE)
         TRY(gguf_get_bool_or(g, KEY "add_space_prefix", true, &t->space_prefix, e));
+    TRY(warn_unused(t, g, e));
     const int32_t control[] = {t->bos, t->eos, t->eot, t->eom};
     TRY(vocab_init(&t->vocab, g, t->form, control, sizeof control / sizeof control[0], e));
     ends_find(t);

@@ -43,8 +43,10 @@ enum tokenizer_flags {
 
 /* Appends the tokens of text[0..n) to out, which is unchanged on failure. Of several special pieces
  * at one place the longest wins. SentencePiece puts a space before the text and before each stretch
- * after a special piece; add_space_prefix = false in the file prevents that. EOS is never added. A
- * special piece of Phi 3 takes the white space after it with it. ERR_NOMEM; ERR_DATA for a word
+ * after a special piece; add_space_prefix = false in the file prevents that. With
+ * remove_extra_whitespaces = true in the file, SentencePiece removes spaces at both ends of such a
+ * stretch, and makes one of several spaces. EOS is never added. A special piece of Phi 3 takes the
+ * white space after it with it. ERR_NOMEM; ERR_DATA for a word
  * (SentencePiece: a text) of 4 GiB. */
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
                      struct token_list *out, struct err *e);

@@ -124,7 +124,16 @@ refused() {
     [ $? -eq "$code" ] || fail "mas bench $*: wrong exit code: $(cat "$dir/out")"
     grep -q -- "$text" "$dir/out" || fail "mas bench $*: no '$text' in $(cat "$dir/out")"
 }
-refused 64 "must be 8b, 70b or" kernels --shape 9b
+refused 64 "--shape is '9b'; it takes 8b, 70b or" kernels --shape 9b
+refused 64 "-o is 'xml'; it takes one of md|csv|json|html" kernels -o xml
+refused 64 "-o is 'csv'; it takes one of md|json" ceiling -o csv
+# llama-bench's options of several letters are not read as bundles of mas' own
+refused 64 "-pg is llama-bench's; give -p and -n" -m demo -pg 512,128
+refused 64 "-ngl is llama-bench's; .*--cpu-layers" -m demo -p 8 -ngl 99
+refused 64 "-fa is llama-bench's; .*leave it out" -m demo -fa 1
+refused 64 "-ctk is llama-bench's; .*--kv-type" model -m demo -ctk q8_0
+refused 64 "nothing to measure: -p and -n are both 0" -m demo -p 0 -n 0
+refused 64 "nothing to measure: -p and -n are both 0" -m demo -p 0,0 -n 0 -o json
 refused 64 "must be a multiple of 256" kernels --shape 1x100x10
 refused 64 "unknown --op 'foo'; ops: embed, .*matmul, .*attention" kernels --op foo
 refused 64 "unknown --fmt 'Q9'; formats: F32, .*Q4_K, .*IQ2_S" kernels --fmt Q9
@@ -148,7 +157,7 @@ refused 66 "cannot open" compare "$dir/a.json" "$dir/none"
 refused 65 "is not a result" compare "$dir/a.json" <(echo '{}')
 refused 64 "there are: model, kernels" nothing
 refused 64 "nothing is streamed on backend cpu" stream -m demo --backend cpu
-refused 64 "must be md, csv or json" stream -m demo -o html
+refused 64 "it takes one of md|csv|json" stream -m demo -o html
 refused 64 "name the model with -m" stream demo
 refused 64 "no model" stream
 if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then

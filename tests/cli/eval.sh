@@ -183,6 +183,8 @@ expect 0 'research software: not for clinical care' "$MAS" run -c demo -s direct
 expect 0 '"state": "answered"' "$MAS" run -c demo -s direct -q "Chest pain?" -o "A. x||B. y" --json --out two
 "$MAS" run -c demo -s direct -q "Chest pain?" -o "A. x||B. y" --json --out three 2>/dev/null |
     python3 -c 'import json, sys; json.load(sys.stdin)' || fault "--json is no JSON"
+expect 65 'strategy direct needs options; choose another strategy' "$MAS" run -c demo -s direct -q "Chest pain?" --out open
+[ ! -e open ] || fault "a case that direct does not take left a folder"
 expect 0 'asked' "$MAS" plan -c demo --set planner.selection=logit -q "Chest pain?"
 expect 0 'asked' "$MAS" plan -c demo --set strategy=cot --set planner.selection=logit -q "Chest pain?"
 expect 78 'strategy cot makes no plan; these do: panel' "$MAS" plan -c demo -s cot -q "Chest pain?"

@@ -89,7 +89,7 @@ refused 64 "known: rtx3060, rtx3090" --gpu list
 refused 64 "give the model with -m" --gpu rtx4090
 refused 64 "known: llama3-8b" --shape gpt --gpu rtx4090
 refused 64 "needs at least" --shape llama3-70b --gpu rtx4090 --vram 1GiB
-refused 64 "must be a rate" --shape llama3-70b --gpu rtx4090 --link 25
+refused 64 "it takes a rate such as 25GB/s" --shape llama3-70b --gpu rtx4090 --link 25
 refused 73 "cannot create" --shape llama3-8b --gpu rtx4090 --simulate "$dir/none/x.svg"
 refused 66 "draft none.gguf: cannot open" --shape llama3-8b --gpu rtx4090 --draft none.gguf
 refused 64 "accepted without --draft" --shape llama3-8b --gpu rtx4090 --accepted 3

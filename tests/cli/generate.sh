@@ -121,6 +121,10 @@ expect 0 'perplexity' "$MAS" perplexity -m "$dir/near.gguf" --quiet -p 'some tex
 expect 65 'of no known text' "${near[@]}" --chat
 expect 65 'choose one with --chat-template (chat.template): auto|llama3|' "${near[@]}" --chat
 expect 0 '' "${near[@]}" --chat --chat-template llama3
+expect 0 'the vocabulary lacks <|im_start|> of the chat template chatml: the model reads it as plain text' \
+    "${gen[@]}" -n 1 -p x --chat --chat-template chatml
+plain=$("${gen[@]}" -n 1 -p x --chat --chat-template zephyr 2>&1) # most of its models have no such tokens
+! grep -q 'vocabulary lacks' <<<"$plain" || { echo "FAILED: zephyr: $plain"; failed=1; }
 expect 65 'needs the control token <start_of_turn>' "${gen[@]}" -p x --chat --chat-template gemma3
 expect 64 "chat.template is 'llama'; it takes auto|llama3|" "${gen[@]}" -p x --chat --chat-template llama
 prompt_of() { "${gen[@]}" -n 1 -p hi --chat --json "$@" | sed -n 's/.*"prompt_tokens": \([0-9]*\).*/\1/p'; }
@@ -155,7 +159,7 @@ bench=("$MAS" bench model -m demo --quiet -r 2 -p 8 -n 4)
 expect 0 'pp8 |' "${bench[@]}"
 expect 0 'tg4 x 3 |' "${bench[@]}" --parallel 1,3
 expect 0 'model_filename,model_size' "${bench[@]}" -o csv
-expect 64 "bad -o 'xml'" "${bench[@]}" -o xml
+expect 64 "-o is 'xml'; it takes one of md|csv|json" "${bench[@]}" -o xml
 "${bench[@]}" -o json | grep -q '"avg_ts": [0-9]' || { echo "FAILED: bench json"; failed=1; }
 "$MAS" generate -m demo -p x -n 3 --quiet >/dev/full 2>"$dir/full"
 [ $? = 74 ] || { echo "FAILED: a full device is not noticed: $(cat "$dir/full")"; failed=1; }

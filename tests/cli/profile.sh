@@ -99,7 +99,7 @@ bad() { # exit, text, arguments
     [ $? -eq "$code" ] || fail "mas profile $*: wrong exit code: $(cat "$dir/out")"
     grep -q -- "$text" "$dir/out" || fail "mas profile $*: no '$text' in $(cat "$dir/out")"
 }
-bad 64 'bad -o' -o html
+bad 64 "-o is 'html'; it takes one of md|csv|json" -o html
 bad 64 'nothing to profile' -m demo -p 0 -n 0
 bad 73 'nowhere' -m demo -p 1 -n 1 --trace "$dir/nowhere/trace"
 bad 66 'no-model' -m "$dir/no-model"

@@ -231,7 +231,7 @@ rm got.gguf
 expect 64 "'llama3-9b' is no name of the list; did you mean 'llama3-8b'?" "$MAS" pull llama3-9b
 expect 64 'a second name' "$MAS" pull a b
 expect 64 'give the file' "$MAS" pull "$at/ok/tales"
-expect 64 "--sha256 is 'xyz', must be 64 hex digits" "$MAS" pull "$at/ok/tales.gguf" --sha256 xyz
+expect 64 "--sha256 is 'xyz'; it takes 64 hex digits" "$MAS" pull "$at/ok/tales.gguf" --sha256 xyz
 right ok --sha256 "${sha^^}"
 expect 0 'medqa' "$MAS" pull
 expect 0 'configs/sources.yaml' "$MAS" pull --help

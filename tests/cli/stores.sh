@@ -178,9 +178,9 @@ expect 78 "list.yaml: own: 'get' is missing" "$MAS" inspect -m llama3-8b
 printf 'folders: models\n' >list.yaml
 expect 78 'list.yaml: folders must be a mapping' "$MAS" inspect -m llama3-8b
 list '    sha256: c3' '    sha256: xx'
-expect 78 'must be 64 hex digits' "$MAS" inspect -m llama3-8b
+expect 78 'it takes 64 hex digits' "$MAS" inspect -m llama3-8b
 list '    bytes: 2075679' '    bytes: 2 MB'
-expect 78 "medqa: bytes is '2 MB', must be a whole number" "$MAS" inspect -m llama3-8b
+expect 78 "medqa: bytes is '2 MB'; it takes a whole number" "$MAS" inspect -m llama3-8b
 list '    file: medqa_' '    file: ../medqa_'
 expect 78 'is no name of a file' "$MAS" inspect -m llama3-8b
 list '  medqa:' '  llama3-8b:'

@@ -111,6 +111,11 @@ cmp tail.gguf tail.dat || fault "the forms of the matrix give other weights"
 "$MAS" quantize --quiet --allow-requantize weighed.gguf again.gguf Q5_0
 "$MAS" inspect again.gguf | grep -q "quantize.imatrix" && fault "a matrix that was not used is named"
 expect 65 "has 64 columns, but the tensor has 256" "$MAS" quantize --imatrix "$matrix.dat" f32.gguf none.gguf Q4_K_M
+for type in F16 Q8_0; do
+    expect 64 "--imatrix has no effect on $type: every weight gets its nearest number" \
+        "$MAS" quantize --allow-requantize --imatrix "$matrix.dat" "$story" none.gguf $type
+done
+[ ! -e none.gguf ] || fault "a refused matrix leaves a file"
 expect 66 "absent.dat" "$MAS" quantize --imatrix absent.dat f32.gguf none.gguf Q4_K_M
 
 # ---- what is refused
@@ -137,8 +142,8 @@ expect 64 "--shape is missing" "$MAS" synth none.gguf
 expect 64 "the output file is missing" "$MAS" synth --shape tiny
 expect 64 "unknown shape 'huge'" "$MAS" synth --shape huge none.gguf
 expect 64 "from 272 (all bytes, and control tokens) to 16777216, or shape" "$MAS" synth --shape tiny --vocab 271 none.gguf
-expect 64 "bad --vocab '16777217'" "$MAS" synth --shape tiny --vocab 16777217 none.gguf
-expect 64 "bad --vocab 'shapes'" "$MAS" synth --shape tiny --vocab shapes none.gguf
+expect 64 "--vocab is '16777217'; it takes a whole number" "$MAS" synth --shape tiny --vocab 16777217 none.gguf
+expect 64 "--vocab is 'shapes'; it takes a whole number" "$MAS" synth --shape tiny --vocab shapes none.gguf
 expect 64 "--vocab and --vocab-from exclude each other" "$MAS" synth --shape tiny --vocab 300 --vocab-from f32.gguf none.gguf
 expect 64 "--layers" "$MAS" synth --shape tiny --layers 0 none.gguf
 expect 64 "--seed" "$MAS" synth --shape tiny --seed x none.gguf

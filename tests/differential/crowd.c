@@ -133,6 +133,32 @@ static void draw_thinking(const struct crowd_trial *t, struct crowd_request *r, 
         r->max_think = left > 0 ? left : 0;
 }
 
+/* Extras have dice of their own, too. */
+static void draw_extras(const struct crowd_trial *t, struct crowd_request *r, int i)
+{
+    struct dice own = {.seed = rng_mix(t->seed + (uint64_t)i) ^ 0x65787472}, *d = &own;
+    r->prompt_from = -1;
+    if (r->kind == CROWD_LOGITS || !dice_chance(d, 40))
+        return;
+    r->n_top = dice_chance(d, 50) ? dice_int(d, 1, REQUEST_TOP_MOST) : 0;
+    if (dice_chance(d, 60)) {
+        r->prompt_from = dice_chance(d, 40) ? 0 : dice_int(d, 0, r->len);
+        r->prompt_top = dice_chance(d, 50);
+        if (r->kind == CROWD_SCORE && dice_chance(d, 30))
+            r->n_cont = 0; /* scores its prompt alone */
+    }
+    if (dice_chance(d, 40))
+        r->n_bias = dice_int(d, 1, CROWD_BIASES);
+    if (dice_chance(d, 40)) {
+        r->presence = (float)dice_int(d, -20, 20) / 10;
+        r->frequency = (float)dice_int(d, -20, 20) / 10;
+    }
+    if (dice_chance(d, 40)) {
+        r->repeat = (float)dice_pick(d, 3, 8, 11, 15) / 10;
+        r->repeat_last_n = dice_pick(d, 5, -1, 0, 1, 7, 64);
+    }
+}
+
 static void draw_options(struct dice *d, const struct crowd_trial *t, int *o)
 {
     int context = t->n_ctx;
@@ -193,6 +219,8 @@ void crowd_draw(struct crowd_trial *t, const struct crowd_place *p, uint64_t see
         draw_request(&d, t, &t->request[i], i, mix, longest, cont);
     for (int i = 0; i < t->n; i++)
         draw_thinking(t, &t->request[i], i);
+    for (int i = 0; i < t->n; i++)
+        draw_extras(t, &t->request[i], i);
 }
 
 void crowd_print(const struct crowd_trial *t)
@@ -218,7 +246,9 @@ struct work {
     struct crowd *crowd;
     int index;
     int32_t *prompt, *out, *think_end;
-    float *lp;
+    float *lp, *prompt_lp;
+    struct token_lp *top, *prompt_top;
+    struct token_bias bias[CROWD_BIASES];
     int32_t *cont_tok[CROWD_CONTS];
     const int32_t *cont[CROWD_CONTS];
     double cont_lp[CROWD_CONTS];
@@ -339,6 +369,30 @@ static void work_think(struct work *w, uint64_t base)
                                         .n_after = x->n_think_after};
 }
 
+static void work_extras(struct work *w, uint64_t base)
+{
+    const struct crowd_request *x = w->x;
+    size_t n = (size_t)x->len, n_top = (size_t)x->n_top;
+    w->r.n_top = x->n_top;
+    if (x->prompt_from >= 0) {
+        w->r.prompt_lp_from = x->prompt_from;
+        w->r.prompt_lp = w->prompt_lp = malloc(n * sizeof *w->prompt_lp);
+        if (x->prompt_top && n_top)
+            w->r.prompt_top = w->prompt_top = malloc(n * n_top * sizeof *w->prompt_top);
+    }
+    w->r.bias = w->bias;
+    w->r.n_bias = x->n_bias;
+    for (int k = 0; k < x->n_bias; k++)
+        w->bias[k] =
+            (struct token_bias){(int32_t)rng_below(base + 4000 + (uint64_t)w->index, (uint64_t)k,
+                                                   (uint32_t)w->crowd->n_vocab),
+                                k % 3 ? 20 * (rng_uniform(base, (uint64_t)k) - 0.7f) : -100};
+    w->r.presence_penalty = x->presence;
+    w->r.frequency_penalty = x->frequency;
+    w->r.repeat_penalty = x->repeat;
+    w->r.repeat_last_n = x->repeat_last_n;
+}
+
 static void work_init(struct work *w, struct crowd *c, int i)
 {
     const struct crowd_request *x = &c->t->request[i];
@@ -360,8 +414,11 @@ static void work_init(struct work *w, struct crowd *c, int i)
                             .done = on_done};
     if (x->max_think)
         work_think(w, base);
+    work_extras(w, base);
     if (x->max_new) {
         size_t most = (size_t)request_most(&w->r);
+        if (x->n_top)
+            w->r.out_top = w->top = malloc(most * (size_t)x->n_top * sizeof *w->top);
         w->r.out = w->out = malloc(most * sizeof *w->out);
         w->r.out_lp = w->lp = malloc(most * sizeof *w->lp);
         w->r.on_token = on_token;
@@ -389,6 +446,9 @@ static void work_free(struct work *w)
     free(w->prompt);
     free(w->out);
     free(w->lp);
+    free(w->prompt_lp);
+    free(w->top);
+    free(w->prompt_top);
     free(w->think_end);
     for (int k = 0; k < CROWD_CONTS; k++)
         free(w->cont_tok[k]);
@@ -515,6 +575,14 @@ static const char *difference(const struct work *w, const struct work *a)
         return "log-probabilities of tokens";
     if (memcmp(w->cont_lp, a->cont_lp, sizeof w->cont_lp))
         return "log-probabilities of continuations";
+    size_t list = (size_t)x->n_top * sizeof *w->top;
+    if (w->top && x->n_out && memcmp(w->top, a->top, (size_t)x->n_out * list))
+        return "lists of the most probable tokens";
+    if (w->prompt_lp &&
+        memcmp(w->prompt_lp, a->prompt_lp, (size_t)x->n_prompt * sizeof *w->prompt_lp))
+        return "log-probabilities of the prompt";
+    if (w->prompt_top && memcmp(w->prompt_top, a->prompt_top, (size_t)x->n_prompt * list))
+        return "lists of the prompt";
     if (w->n_rows != a->n_rows || w->rows != a->rows || w->unordered)
         return "raw logits";
     return NULL;
@@ -566,6 +634,9 @@ static int compare(const struct crowd *many, const struct crowd *alone, struct c
         told->compared += !w->x->dropped;
         told->thought[w->r.thought]++;
         told->cancelled += w->r.finish == FINISH_CANCEL;
+        told->scored += !w->x->dropped && w->prompt_lp;
+        told->changed +=
+            !w->x->dropped && (w->x->n_bias || w->x->presence != 0 || w->x->repeat != 0);
         if (what) {
             print_difference(w, a, what);
             rc = CROWD_DIFFERENT;

@@ -14,6 +14,7 @@
 
 #define CROWD_REQUESTS 64
 #define CROWD_CONTS 24
+#define CROWD_BIASES 8
 
 /* X(NAME, name, plain value): settings of the crowd's engine, then arrival of the requests. */
 #define CROWD_OPTIONS(X)                                                                           \
@@ -71,6 +72,11 @@ struct crowd_request {
     /* thinking before the reply: budget (0 = none), the text of a token that ends it, tokens that
      * the engine adds */
     int max_think, think_close, n_think_end, n_think_after;
+    /* extras of request.h: lists, scores of the prompt from a position on (-1 = none), biases of
+     * random tokens, penalties */
+    int n_top, prompt_from, n_bias, repeat_last_n;
+    bool prompt_top;
+    float presence, frequency, repeat;
     uint64_t seed;
     int n_cont, cont_len[CROWD_CONTS],
         cont_shared; /* common tokens at the start of all continuations */
@@ -97,6 +103,8 @@ struct crowd_told {
     volatile long compared, cancelled, preempted, cached, drafted, accepted, branched, swapped,
         limited;
     volatile long thought[5]; /* blocks by enum thought */
+    volatile long scored,
+        changed; /* requests with scores of their prompt; with biases, penalties */
 };
 
 struct crowd_place {

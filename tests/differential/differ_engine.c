@@ -203,16 +203,17 @@ static bool enough(const struct engine_test *t)
     printf("%ld crowds, %ld failed, %ld refused; %ld requests compared, %ld cancelled; %ld "
            "preempted, %ld prompt tokens "
            "cached, %ld of %ld drafts accepted, %ld branches taken, %ld pages swapped in, %ld with "
-           "streamed weights; thinking closed by %ld models, %ld budgets, %ld end tokens\n",
+           "streamed weights; thinking closed by %ld models, %ld budgets, %ld end tokens; %ld "
+           "prompts scored, %ld requests with biases or penalties\n",
            t->trials, t->failed, t->refused, w->compared, w->cancelled, w->preempted, w->cached,
            w->accepted, w->drafted, w->branched, w->swapped, w->limited, w->thought[THOUGHT_CLOSED],
-           w->thought[THOUGHT_CUT], w->thought[THOUGHT_EOS]);
+           w->thought[THOUGHT_CUT], w->thought[THOUGHT_EOS], w->scored, w->changed);
     if (t->trials < 100)
         return true;
     bool met = w->cancelled && w->preempted && w->cached && w->accepted &&
                w->accepted < w->drafted && w->branched && w->swapped &&
                w->thought[THOUGHT_CLOSED] && w->thought[THOUGHT_CUT] && w->thought[THOUGHT_EOS] &&
-               (w->limited || !t->place.has_cudahost);
+               w->scored && w->changed && (w->limited || !t->place.has_cudahost);
     if (!met)
         printf("FAILED: a figure above is 0: these crowds exercise too little\n");
     if (t->refused * 20 > t->trials)

@@ -115,6 +115,10 @@ static void results_do_not_depend_on_batch_pages_chunks_threads_or_cache(void **
         engine_stats(en, &st);
         jobs_equal(want, js, "preempted and swapped");
         assert_true(st.preempted > 0 && st.pages_swapped_out > 0 && st.pages_swapped_in > 0);
+        assert_int_equal(st.swapped_bytes,
+                         (st.pages_swapped_out + st.pages_swapped_in) * 16 * 2 * 2 * 16 * 2);
+        assert_true(st.sequences > st.steps && st.sequences <= st.rows);
+        assert_int_equal(st.streamed_bytes, 0);
         engine_close(en);
         jobs_free(js);
     }

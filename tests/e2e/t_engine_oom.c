@@ -88,8 +88,20 @@ static void steps_allocate_nothing(const struct engine_options *o, int budget)
     struct engine *en = NULL;
     ok(engine_open(o, &en, &e));
     struct jobs *js = jobs_make(8, 20, 60, 140, 3, engine_info(en)->n_vocab);
+    static struct token_lp top[8][200 * REQUEST_TOP_MOST];
+    static const struct token_bias bias[] = {{70, -100}, {71, 2}};
     long seen = -1;
     jobs_think(js, &t);
+    for (int i = 0; i < js->n; i += 2) { /* half of them with all extras */
+        struct request *r = &js->job[i].r;
+        r->n_top = REQUEST_TOP_MOST;
+        r->out_top = top[i];
+        r->bias = bias;
+        r->n_bias = 2;
+        r->presence_penalty = r->frequency_penalty = 0.5f;
+        r->repeat_penalty = 1.1f;
+        r->repeat_last_n = -1;
+    }
     /* the last one: no request is submitted after it */
     js->job[js->n - 1].r.on_token = count_allocations;
     js->job[js->n - 1].r.user = &seen;

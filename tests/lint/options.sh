@@ -23,6 +23,8 @@ all() {
         options "$1"
         ! grep -q 'cli_engine_init' "$1" || printf '%s\n' "$engine" quiet nvtx no-nvtx
         ! grep -q 'cli_rows_all(.*cli_sampling_set' "$1" || flags runtime/config/sampling.def
+        ! grep -q '&serve_option_set, &engine_option_set' "$1" || flags tools/serve/serve_options.def
+        ! grep -q '&serve_option_set, &engine_option_set' "$1" || printf '%s\n' "$engine"
         ! grep -q 'clinic_argp' "$1" || options tools/cmd/clinic.c
         ! grep -q 'clinic_argp' "$1" || options tools/cmd/ranges.c
         ! grep -q '"one_case.h"' "$1" || [ "$1" = tools/cmd/one_case.c ] || all tools/cmd/one_case.c

@@ -125,6 +125,8 @@ red layers kernels/cuda/ops_cuda.cu 'asm volatile("bar.sync 0;");' 'ops_cuda.cu:
 red layers kernels/core/mem.c '__asm__("nop");' 'kernels/core/mem.c:3: inline assembly'
 red layers kernels/cuda/ops_cuda.cu 'k<<<1, 2>>>(x);' 'ops_cuda.cu:3: a launch'
 # messages
+red messages tools/a.c $'argp_error(st, "bad --n \'%s\': must be 1", x);' "NAME is 'VALUE'; it takes RULE"
+red messages tools/a.c $'FAIL(e, ERR_USAGE, "bad %s \'%s\': must be 1", n, x);' "NAME is 'VALUE'; it takes RULE"
 red messages loader/a.c 'FAIL(e, ERR_DATA, "Cannot open %s", x);' 'loader/a.c:1: message begins upper case'
 red messages tools/a.c $'    return err_set(e, f(x),\n                   "The end");' 'begins upper case: The end'
 red messages agents/a.c 'log_warn("Slow");' 'begins upper case: Slow'

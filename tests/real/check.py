@@ -26,7 +26,7 @@ NEW = 64  # tokens of a greedy text
 # Logits. llama.cpp rounds activations and sums of attention in its own ways: on these models its margins are up to 0.4
 # away from those of float64. A wrong kernel gives first differences with margins of several logits.
 NEAR_TIE = 0.6
-PERPLEXITY = 0.001  # relative, against a cache of f32 and no flash attention
+PERPLEXITY = 0.001  # relative, against llama.cpp on weights of 32 bits, where neither program rounds activations
 
 SHARED = pathlib.Path(os.environ.get("MAS_SHARED", ROOT.parent / "shared"))
 CASE = "A 65-year-old man has had crushing chest pain for an hour. ECG: ST elevation in leads II, III and aVF."
@@ -60,6 +60,10 @@ class Checks:
     def settings(self, model):
         """Options of run and eval: short replies, so that the check stays short."""
         return ["-m", self.models[model], "--set", "max_output_tokens=120", "--set", "planner.top_k=2"]
+
+    def perplexity(self, path, text):
+        out, _ = self.run("perplexity", "-m", path, "-f", text, "--ctx", 512)
+        return float(out.split("perplexity ")[-1].split()[0])
 
     def generate(self, model, prompt, n, *more):
         out, _ = self.run("generate", "-m", self.models[model], "-p", prompt, "-n", n, "--temp", 0, "--json",
@@ -131,18 +135,27 @@ class Checks:
                                  *self.first_differences(model, 16, 1, "--backend", "cudahost"))
 
     def check_perplexity(self):
-        texts = real.texts(SHARED)
+        """Twice against the value of weights of 32 bits: with such weights, and with the file as it comes. The second
+        rounds activations; the limit is the distance of llama.cpp, which rounds them too, and PERPLEXITY."""
+        texts, wide = real.texts(SHARED), None
         for row in (HERE / "perplexity.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-            model, name, usual, exact = row.split("\t")
+            model, name, *values = row.split("\t")
+            exact, usual, flat = map(float, values)
             if name not in texts:
                 print(f"skipped {model}: perplexity of {name}: {SHARED} is absent")
                 continue
             (self.folder / name).write_text(texts[name], encoding="utf-8")
-            out, _ = self.run("perplexity", "-m", self.models[model], "-f", name, "--ctx", 512)
-            value = float(out.split("perplexity ")[-1].split()[0])
-            off = value / float(exact) - 1
-            self.say(abs(off) <= PERPLEXITY, f"{model}: perplexity of {name} {value:.4f}; llama.cpp {exact} ({off:+.2%}), "
-                                             f"with its flash attention {usual} ({value / float(usual) - 1:+.2%})")
+            if wide != model:
+                self.run("quantize", "--allow-requantize", "--quiet", self.models[model], "wide.gguf", "F32")
+                wide = model
+            value = self.perplexity("wide.gguf", name)
+            self.say(abs(value / exact - 1) <= PERPLEXITY, f"{model}: perplexity of {name}, weights of 32 bits: {value:.4f}; "
+                                                           f"llama.cpp {exact:.4f} ({value / exact - 1:+.3%})")
+            value = self.perplexity(self.models[model], name)
+            limit = max(abs(usual / exact - 1), abs(flat / exact - 1)) + PERPLEXITY
+            self.say(abs(value / exact - 1) <= limit,
+                     f"{model}: perplexity of {name}: {value:.4f} ({value / exact - 1:+.2%}, limit {limit:.2%}); llama.cpp "
+                     f"{usual:.4f} ({usual / exact - 1:+.2%}), without flash attention {flat:.4f} ({flat / exact - 1:+.2%})")
 
     def check_chat(self):
         for model in self.models:

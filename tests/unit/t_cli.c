@@ -109,7 +109,7 @@ static void all_rows_but_the_absent_ones_are_options(void **state)
         assert_string_not_equal(l.rows.option[i].name, "ctx");
         assert_int_equal(l.rows.option[i].group, 10);
         if (!strcmp(l.rows.option[i].name, "vram"))
-            assert_string_equal(l.rows.option[i].doc, "memory of the card");
+            assert_string_equal(l.rows.option[i].doc, "memory of the card (default 0)");
     }
     assert_int_not_equal(parse_words(&l, "--ctx=9"), 0);
     assert_int_equal(parse_words(&l, "--vram=1GiB"), 0);

@@ -674,9 +674,50 @@ static void a_copied_state_goes_its_own_way(void **state)
     grammar_free(g);
 }
 
+/* Any object: free names, values of every type, five deep. */
+static void any_object_is_read(void **state)
+{
+    (void)state;
+    static const struct line lines[] = {
+        {'=', "{}"},
+        {'=', "{\"a\": 1}"},
+        {'=', "{\"a\": -1.5, \"b\": true, \"c\": null, \"d\": \"x\"}"},
+        {'=', "{\"a\": [], \"b\": {}}"},
+        {'=', "{\"a\": [1, \"x\", [2, {\"b\": 3}]], \"c\": {\"d\": {\"e\": 4}, \"f\": 5}}"},
+        {'=', "{\"a\": {\"b\": {\"c\": {\"d\": {\"e\": 1}}}}}"},
+        {'>', "{\"a\": {\"b\": {\"c\": {\"d\": {\"e\": 1}}}}"},
+        {'x', "{\"a\": {\"b\": {\"c\": {\"d\": {\"e\": {"},
+        {'>', "{\"a\": 1"},
+        {'>', "{\"a\": 1, "},
+        {'x', "{\"a\": 1, }"},
+        {'x', "{\"a\": 1]"},
+        {'x', "{\"a\": [1}"},
+        {'x', "{\"\""},
+        {'x', "{a"},
+        {'x', "{\"a\": }"},
+        {'x', "{\"a\", "},
+        {'x', "{1"},
+        {'x', "[]"},
+        {'x', "1"},
+        {'x', "{}}"},
+    };
+    struct grammar *g;
+    struct err e;
+    ok(grammar_any_object(&g, &e));
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char got = verdict(g, lines[i].text, strlen(lines[i].text));
+        if (got != lines[i].want)
+            fail_msg("'%s': got %c, want %c", lines[i].text, got, lines[i].want);
+    }
+    grammar_free(g);
+    fails(compile("{\"type\":\"object\",\"x-pairs\":{}}", &g, &e), ERR_CONFIG,
+          "#/x-pairs: unknown or unsupported keyword");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_object_is_read),
         cmocka_unit_test(a_bad_schema_is_refused_with_its_path),
         cmocka_unit_test(limits_of_size_and_depth_hold),
         cmocka_unit_test(objects_are_written_in_the_schemas_order),

@@ -190,8 +190,8 @@ static void help_says_meaning_choices_and_default(void **state)
     static const char *const want[][2] = {{"count", "a number (default 3)"},
                                           {"way", "do not go the way"},
                                           {"on", "a switch"},
-                                          {"own", "a choice"},
-                                          {"room", "a size"},
+                                          {"own", "a choice (default -1)"},
+                                          {"room", "a size (default 0)"},
                                           {"mood", "a mood; one of calm|loud (default calm)"}};
     for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
         struct str s = STR_INIT;

@@ -521,6 +521,43 @@ static void a_sealed_run_reads_the_same_and_can_go_on(void **state)
     str_free(&got);
 }
 
+static size_t n_read(void)
+{
+    struct err e;
+    struct trace_run run;
+    ok(trace_read(dir, &run, &e));
+    size_t n = run.results.n;
+    trace_run_free(&run);
+    return n;
+}
+
+static void a_plain_trace_shorter_than_the_sealed_one_is_set_aside(void **state)
+{
+    (void)state;
+    struct err e;
+    size_t n, cases;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    char *s = complete(&n);
+    ok(trace_open(&to, &t, &e));
+    ok(trace_seal(t, &e));
+    trace_close(t);
+    const size_t lens[] = {0, 1, good_end(s, n / 2, &cases), n - 1, n};
+    for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
+        const bool whole = lens[i] == n; /* a crash after the sealed one was written */
+        put("traces.jsonl", s, lens[i]);
+        assert_int_equal(n_read(), N);
+        ok(trace_open(&to, &t, &e));
+        assert_int_equal(trace_results(t)->n, N);
+        assert_true(whole == !strstr(trace_notes(t), "traces.jsonl.bad"));
+        trace_close(t);
+        assert_true(exists("traces.jsonl") == whole);
+        assert_true(exists("traces.jsonl.bad") == !whole);
+        unlink(path("traces.jsonl.bad"));
+    }
+    free(s);
+}
+
 static void a_damaged_sealed_trace_is_refused(void **state)
 {
     (void)state;
@@ -806,6 +843,7 @@ int main(void)
         T(the_records_of_the_data_file_are_kept_and_checked),
         T(force_new_keeps_the_former_results_aside),
         T(a_sealed_run_reads_the_same_and_can_go_on),
+        T(a_plain_trace_shorter_than_the_sealed_one_is_set_aside),
         T(a_damaged_sealed_trace_is_refused),
         T(repair_of_a_sealed_trace_asks_what_was_lost),
         T(a_full_disk_loses_only_the_case_at_hand),

@@ -20,7 +20,8 @@ struct file {
     int n_merges;
     int64_t bos, eos, unknown; /* ABSENT: no such key */
     int add_bos, add_prefix;
-    int type_elem; /* element type of token_type */
+    int squeeze, add_eos; /* 0: no such key */
+    int type_elem;        /* element type of token_type */
 };
 
 static char letters[256][8]; /* the byte-level alphabet, or <0xAB> */
@@ -113,6 +114,8 @@ static void put_metadata(struct str *b, uint64_t *n_kv, const struct file *f)
     put_id(b, n_kv, "tokenizer.ggml.unknown_token_id", f->unknown);
     put_flag(b, n_kv, "tokenizer.ggml.add_bos_token", f->add_bos);
     put_flag(b, n_kv, "tokenizer.ggml.add_space_prefix", f->add_prefix);
+    put_flag(b, n_kv, "tokenizer.ggml.remove_extra_whitespaces", f->squeeze ? 1 : ABSENT);
+    put_flag(b, n_kv, "tokenizer.ggml.add_eos_token", f->add_eos ? 1 : ABSENT);
 }
 
 struct built {
@@ -443,6 +446,50 @@ static void sentencepiece_without_ids_has_its_usual_ones(void **state)
     expect_ids(&f, "ab", TOK_BOS, "262 261");
 }
 
+static void gemma_without_ids_has_gemmas_usual_ones(void **state)
+{
+    (void)state;
+    struct file f = right_spm();
+    static const char *const order[] = {"<pad>", "<eos>", "<bos>"};
+    for (int i = 0; i < 3; i++) {
+        f.token[i] = order[i];
+        f.type[i] = 3;
+    }
+    f.bos = f.eos = f.unknown = ABSENT;
+    expect_ids(&f, "ab<eos>", TOK_BOS | TOK_SPECIAL, "2 262 261 1");
+    f.bos = UINT32_MAX;
+    expect_ids(&f, "ab", TOK_BOS, "262 261");
+    f.bos = ABSENT;
+    f.token[1] = "[SEP]"; /* of another order */
+    expect_ids(&f, "ab", TOK_BOS, "262 261");
+}
+
+static void extra_spaces_are_removed_if_the_file_says_so(void **state)
+{
+    (void)state;
+    struct file f = right_spm();
+    expect_ids(&f, "  a  b ", 0, "262 262 263 262 262 260 262");
+    f.squeeze = 1;
+    expect_ids(&f, "  a  b ", 0, "263 262 260");
+    expect_ids(&f, "a\n  b", 0, "263 13 262 260"); /* other white space stays */
+    expect_ids(&f, "a \xe2\x96\x81 b", 0, "263 262 260");
+    expect_ids(&f, "a </s>  b", TOK_SPECIAL, "263 2 262 260");
+    expect_ids(&f, "   ", TOK_BOS, "1");
+    f.add_prefix = 0;
+    expect_ids(&f, "  a  b ", 0, "259 262 260");
+}
+
+static void eos_is_not_added_even_if_the_file_asks_for_it(void **state)
+{
+    (void)state;
+    struct file f = right_spm();
+    f.add_eos = 1;
+    expect_ids(&f, "ab", TOK_BOS, "1 262 261");
+    f = right_bpe();
+    f.add_eos = 1;
+    expect_ids(&f, "a", TOK_BOS, "260 97");
+}
+
 static void special_ids_outside_the_vocabulary_are_no_tokens(void **state)
 {
     (void)state;
@@ -682,6 +729,9 @@ int main(void)
         cmocka_unit_test(token_tables_of_the_wrong_shape_are_refused),
         cmocka_unit_test(without_types_tokens_are_normal_and_without_scores_all_equal),
         cmocka_unit_test(sentencepiece_without_ids_has_its_usual_ones),
+        cmocka_unit_test(gemma_without_ids_has_gemmas_usual_ones),
+        cmocka_unit_test(extra_spaces_are_removed_if_the_file_says_so),
+        cmocka_unit_test(eos_is_not_added_even_if_the_file_asks_for_it),
         cmocka_unit_test(special_ids_outside_the_vocabulary_are_no_tokens),
         cmocka_unit_test(tokens_that_cannot_be_read_are_refused),
         cmocka_unit_test(normal_tokens_outside_the_alphabet_are_unused),

@@ -225,16 +225,15 @@ struct options {
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
     struct options *o = st->input;
+    const char *format;
     switch (key) {
     case ARGP_KEY_INIT:
         st->child_inputs[0] = &o->rows;
         return 0;
     case 'o':
-        if (strcmp(arg, "md") && strcmp(arg, "json")) {
-            argp_error(st, "bad -o '%s': must be md or json", arg);
+        if (cli_word(st, "-o", arg, "md|json", &format))
             return EINVAL;
-        }
-        o->json = !strcmp(arg, "json");
+        o->json = !strcmp(format, "json");
         return 0;
     case 'v':
         o->verbose = true;

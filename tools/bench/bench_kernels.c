@@ -609,7 +609,7 @@ static int check_shape(struct bench *b, struct err *e)
     if (sscanf(b->shape, "%lldx%lldx%lld%c", &m, &n, &k, &rest) == 3) {
         if (m < 1 || m > 65536 || n < 1 || n > 1 << 24 || k < 1 || k > 1 << 24)
             FAIL(e, ERR_USAGE,
-                 "bad --shape '%s': 1 to 65536 columns, 1 to 16777216 inputs and outputs",
+                 "--shape is '%s'; it takes 1 to 65536 columns, 1 to 16777216 inputs and outputs",
                  b->shape);
         b->matrices.columns = (int)m;
         b->matrices.n_in = n;
@@ -619,7 +619,7 @@ static int check_shape(struct bench *b, struct err *e)
     TRY(model_calls(b->shape, b->fmt, b->matrices.call, &b->matrices.n_call, e));
     if (!b->matrices.n_call)
         FAIL(e, ERR_USAGE,
-             "bad --shape '%s': must be 8b, 70b or a model of mas fit --shape, or "
+             "--shape is '%s'; it takes 8b, 70b or a model of mas fit --shape, or "
              "COLUMNSxINPUTSxOUTPUTS, such as 8x4096x14336",
              b->shape);
     for (int i = 0; i < b->matrices.n_call; i++) {
@@ -804,12 +804,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case 'r':
         return cli_int(st, "-r", arg, 1, MOST_REPEATS, &b->repeats);
     case 'o':
-        if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json") && strcmp(arg, "html")) {
-            argp_error(st, "bad -o '%s': must be md, csv, json or html", arg);
-            return EINVAL;
-        }
-        b->format = arg;
-        return 0;
+        return cli_word(st, "-o", arg, "md|csv|json|html", &b->format);
     default:
         return ARGP_ERR_UNKNOWN;
     }

@@ -319,12 +319,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     struct reading *b = st->input;
     switch (key) {
     case 'o':
-        if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json")) {
-            argp_error(st, "bad -o '%s': must be md, csv or json", arg);
-            return EINVAL;
-        }
-        b->format = arg;
-        return 0;
+        return cli_word(st, "-o", arg, "md|csv|json", &b->format);
     case ARGP_KEY_ARG:
         if (b->n_path == MOST_FILES) {
             argp_error(st, "more than %d files", MOST_FILES);

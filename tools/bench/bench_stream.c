@@ -451,12 +451,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case 'r':
         return cli_int(st, "-r", arg, 1, MOST_REPEATS, &b->repeats);
     case 'o':
-        if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json")) {
-            argp_error(st, "bad -o '%s': must be md, csv or json", arg);
-            return EINVAL;
-        }
-        b->format = arg;
-        return 0;
+        return cli_word(st, "-o", arg, "md|csv|json", &b->format);
     case ARGP_KEY_ARG:
         argp_error(st, "unexpected argument '%s'; name the model with -m", arg);
         return EINVAL;

@@ -17,7 +17,7 @@ error_t cli_int(struct argp_state *st, const char *name, const char *arg, int64_
 {
     int64_t v;
     if (!str_to_i64(arg, lo, hi, &v)) {
-        argp_error(st, "bad %s '%s': must be a whole number from %lld to %lld", name, arg,
+        argp_error(st, "%s is '%s'; it takes a whole number from %lld to %lld", name, arg,
                    (long long)lo, (long long)hi);
         return EINVAL;
     }
@@ -51,7 +51,7 @@ error_t cli_float(struct argp_state *st, const char *name, const char *arg, doub
 {
     double v;
     if (!str_to_f64(arg, lo, hi, &v)) {
-        argp_error(st, "bad %s '%s': must be a number from %g to %g", name, arg, lo, hi);
+        argp_error(st, "%s is '%s'; it takes a number from %g to %g", name, arg, lo, hi);
         return EINVAL;
     }
     *out = (float)v;
@@ -70,7 +70,20 @@ error_t cli_rate(struct argp_state *st, const char *name, const char *arg, doubl
             return 0;
         }
     }
-    argp_error(st, "bad %s '%s': must be a rate such as 25GB/s", name, arg);
+    argp_error(st, "%s is '%s'; it takes a rate such as 25GB/s", name, arg);
+    return EINVAL;
+}
+
+error_t cli_word(struct argp_state *st, const char *name, const char *arg, const char *choices,
+                 const char **out)
+{
+    size_t n;
+    for (int i = 0; *option_choice(choices, i, &n); i++)
+        if (n == strlen(arg) && !memcmp(option_choice(choices, i, &n), arg, n)) {
+            *out = arg;
+            return 0;
+        }
+    argp_error(st, "%s is '%s'; it takes one of %s", name, arg, choices);
     return EINVAL;
 }
 

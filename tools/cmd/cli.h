@@ -82,6 +82,9 @@ error_t cli_float(struct argp_state *st, const char *name, const char *arg, doub
                   float *out);
 /* bytes/s */
 error_t cli_rate(struct argp_state *st, const char *name, const char *arg, double *out);
+/* choices: "md|csv|json". *out = arg. */
+error_t cli_word(struct argp_state *st, const char *name, const char *arg, const char *choices,
+                 const char **out);
 
 /* The text of -p TEXT or -f FILE ("-" = standard input), at most 64 MiB; exactly one must be
  * given. */

@@ -4,17 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "advice.h"
 #include "cli.h"
 #include "cmd.h"
-#include "identity.h"
 #include "log.h"
 #include "mem.h"
 #include "provider.h"
+#include "runfolder.h"
 #include "sources.h"
 #include "text.h"
 #include "tool_options.h"
@@ -24,7 +22,7 @@
 
 enum { ONE_CASE = 8 }; /* calls of one case side by side */
 
-enum { OPT_SET = 0x2000, OPT_SEED, OPT_QUIET, OPT_TIMELINE };
+enum { OPT_SET = 0x2000, OPT_SEED, OPT_PROMPT_FORM, OPT_QUIET, OPT_TIMELINE };
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "configuration; 'demo' and 'llama3_70b' are built in", 20},
@@ -33,6 +31,10 @@ static const struct argp_option options[] = {
     {"set", OPT_SET, "KEY=VALUE", 0, "sets one key, after the file; may be repeated", 20},
     {"strategy", 's', "NAME", 0, "same as --set strategy=NAME; one of ", 20},
     {"seed", OPT_SEED, "N", 0, "same as --set seed=N", 20},
+    {"prompt-form", OPT_PROMPT_FORM, "FORM", 0,
+     "same as --set direct.prompt_form=FORM: chat, or lm-eval for the text of "
+     "lm-evaluation-harness",
+     20},
     {"quiet", OPT_QUIET, 0, 0, "no progress", 20},
     {"timeline", OPT_TIMELINE, "FILE", 0,
      "write calls, steps and ops of the run as a Trace Event file, for Perfetto. The file has the "
@@ -61,6 +63,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_SEED:
         o->seed = arg;
+        return 0;
+    case OPT_PROMPT_FORM:
+        o->prompt_form = arg;
         return 0;
     case OPT_QUIET:
         o->quiet = true;
@@ -167,6 +172,8 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
         TRY(choose_planning(c, o->strategy, e));
     if (o->seed)
         TRY(set_key(c, "seed", o->seed, e));
+    if (o->prompt_form)
+        TRY(set_key(c, "direct.prompt_form", o->prompt_form, e));
     TRY(config_check(c, e));
     log_set_level(((const struct tool_options *)config_of(c, &tool_option_set))->log_level);
     return 0;
@@ -302,28 +309,6 @@ done:
 
 /* ---- the folder of a run --------------------------------------------------------------------- */
 
-static int free_folder(const struct config *c, const char *name, char *out, struct err *e)
-{
-    char stamp[32];
-    const struct tool_options *o = config_of(c, &tool_option_set);
-    struct stat st;
-    struct tm tm;
-    time_t now = time(NULL);
-    localtime_r(&now, &tm);
-    strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &tm);
-    for (int i = 1; i < 1000; i++) {
-        char suffix[16] = "";
-        if (i > 1)
-            snprintf(suffix, sizeof suffix, "-%d", i);
-        int n = snprintf(out, 1024, "%s/%s-%s%s", o->traces_dir, name, stamp, suffix);
-        if (n < 0 || n >= 1024)
-            FAIL(e, ERR_CONFIG, "logging.traces_dir is too long: %zu bytes", strlen(o->traces_dir));
-        if (stat(out, &st) != 0)
-            return 0;
-    }
-    FAIL(e, ERR_CREATE, "no free folder name like %s", out);
-}
-
 /* Does the folder have finished questions? A run that cannot be read in full may have some. */
 static bool has_finished(const char *dir)
 {
@@ -352,31 +337,23 @@ int clinic_timeline_apart(const struct clinic_options *o, const char *dir, struc
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,
                  struct err *e)
 {
-    struct str identity = STR_INIT, about = STR_INIT;
     const char *energy;
-    int rc = 0;
-    if (!o->dir)
-        TRY_DONE(free_folder(&c->config, o->name, out_dir, e));
-    else if (snprintf(out_dir, 1024, "%s", o->dir) >= 1024)
-        TRY_DONE(err_set(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(o->dir)));
-    identity_json(&c->env, o->data->sha256, &identity);
     (void)energy_joules(&c->energy, &energy);
-    identity_about(&c->env, MAS_COMMIT, o->data_path, energy, &about);
-    TRY_DONE(str_ok(&identity, "the run's identity", e));
-    TRY_DONE(str_ok(&about, "the run's settings", e));
-    struct trace_options to = {.dir = out_dir,
-                               .identity = identity.s,
-                               .about = about.s,
-                               .data = o->data,
-                               .asked = o->asked,
-                               .fresh = o->fresh,
-                               .repair = o->repair};
-    TRY_DONE(trace_open(&to, out, e));
+    if (!o->dir)
+        TRY(runfolder_make(&c->config, o->name, out_dir, e));
+    else if (snprintf(out_dir, RUNFOLDER_PATH, "%s", o->dir) >= RUNFOLDER_PATH)
+        FAIL(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(o->dir));
+    const struct runfolder f = {.env = &c->env,
+                                .dir = out_dir,
+                                .data_path = o->data_path,
+                                .data = o->data,
+                                .asked = o->asked,
+                                .energy = energy,
+                                .fresh = o->fresh,
+                                .repair = o->repair};
+    TRY(runfolder_trace(&f, out, e));
     fputs(trace_notes(*out), stderr);
-done:
-    str_free(&identity);
-    str_free(&about);
-    return rc;
+    return 0;
 }
 
 /* ---- signals --------------------------------------------------------------------------------- */

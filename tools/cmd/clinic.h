@@ -24,8 +24,9 @@ struct clinic_options { /* input of clinic_argp */
     const char *model;            /* NULL = the configuration's */
     const char *set[CLINIC_SETS]; /* "key=value" */
     int n_set;
-    const char *strategy; /* NULL = the configuration's */
-    const char *seed;     /* NULL likewise */
+    const char *strategy;    /* NULL = the configuration's */
+    const char *seed;        /* NULL likewise */
+    const char *prompt_form; /* NULL likewise */
     bool quiet;
     const char *timeline; /* path of a Trace Event file; NULL = none */
     char **word;          /* the command line */
@@ -38,8 +39,8 @@ struct clinic_options { /* input of clinic_argp */
      * evaluation) */
     bool or_demo;
 };
-/* -c, -m/--model, --set, -s/--strategy, --seed, --quiet, --timeline, and those of ranges.h: child
- * parser. */
+/* -c, -m/--model, --set, -s/--strategy, --seed, --prompt-form, --quiet, --timeline, and those of
+ * ranges.h: child parser. */
 extern const struct argp clinic_argp;
 
 struct clinic {

@@ -56,12 +56,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case OPT_PARALLEL:
         return cli_list(st, "--parallel", arg, 1, 4096, BENCH_LIST, b->parallel, &b->n_parallel);
     case 'o':
-        if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json")) {
-            argp_error(st, "bad -o '%s': must be md, csv or json", arg);
-            return EINVAL;
-        }
-        b->format = arg;
-        return 0;
+        return cli_word(st, "-o", arg, "md|csv|json", &b->format);
     case ARGP_KEY_ARG:
         if (!strcmp(arg, "model"))
             return 0;
@@ -205,13 +200,41 @@ static void longest(const int *v, int n, int *out)
         *out = v[i] > *out ? v[i] : *out;
 }
 
+/* Options of llama-bench that argp would take for bundles of short options. */
+static int check_foreign(int argc, char **argv, struct err *e)
+{
+    static const char *const foreign[][2] = {
+        {"-pg", "give -p and -n: each measures a test of its own"},
+        {"-ngl", "mas places layers itself; --vram and --cpu-layers change that"},
+        {"-fa", "mas has one kind of attention; leave it out"},
+        {"-ub", "a step has the tokens of -b"},
+        {"-d", "mas measures at the start of a context; leave it out"},
+        {"-ctk", "--kv-type is the format of the whole cache"},
+        {"-ctv", "--kv-type is the format of the whole cache"},
+        {"-mmp", "--map-weights reads weights from the mapped file"},
+        {"-ts", "mas uses one GPU; name it with --device"},
+        {"-sm", "mas uses one GPU; name it with --device"},
+        {"-mg", "mas uses one GPU; name it with --device"},
+        {"-dev", "name the GPU with --device"},
+        {"-nkvo", "the KV cache lies on the device that computes; leave it out"},
+        {"-rtr", "mas packs weights unless --map-weights is given; leave it out"},
+    };
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        for (size_t k = 0; k < sizeof foreign / sizeof *foreign; k++)
+            if (!strcmp(argv[i], foreign[k][0]))
+                FAIL(e, ERR_USAGE, "%s is llama-bench's; %s", foreign[k][0], foreign[k][1]);
+    return 0;
+}
+
 static int bench(struct bench *b, struct err *e)
 {
-    int rc = 0, most_p = 1, most_n = 1, most_seq = 1;
+    int rc = 0, most_p = 0, most_n = 0, most_seq = 1;
     longest(b->p, b->n_p, &most_p);
     longest(b->n, b->n_n, &most_n);
     longest(b->parallel, b->n_parallel, &most_seq);
     struct engine *en = NULL;
+    if (!most_p && !most_n)
+        FAIL(e, ERR_USAGE, "nothing to measure: -p and -n are both 0; set one of them");
     b->ce.opt.n_ctx = most_p + 1 > most_n + 1 ? most_p + 1 : most_n + 1;
     b->ce.opt.n_seq = most_seq;
     TRY_DONE(cli_engine_open(&b->ce, &en, e));
@@ -288,10 +311,12 @@ static int run(int argc, char **argv)
         NULL};
     cli_engine_init(&b.ce, own, sizeof own / sizeof own[0]);
     b.ce.opt.no_prefix_cache = true;
+    struct err e = {0};
+    if (check_foreign(argc, argv, &e) < 0)
+        return cmd_fail(&e);
     int done = cli_parse(&argp, argc, argv, &b);
     if (done >= 0)
         return done;
-    struct err e = {0};
     int rc = bench(&b, &e);
     if (rc < 0)
         advice_instead(&e, "--ctx", "lower -p, -n or --parallel, or raise --vram or --ram");

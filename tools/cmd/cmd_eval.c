@@ -6,14 +6,12 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "curve.h"
-#include "jscan.h"
 #include "meter.h"
 #include "output.h"
-#include "report.h"
+#include "runfolder.h"
 #include "sheet.h"
 #include "toy.h"
 #include "viewfile.h"
-#include "zio.h"
 
 struct options {
     struct clinic_options clinic;
@@ -128,50 +126,7 @@ static void say_figures(const struct clinic *c)
     str_free(&line);
 }
 
-/* Appends the "engine" of the existing summary, unchanged; nothing if no summary exists. */
-static void former_figures(const char *dir, struct str *out)
-{
-    struct str text = STR_INIT;
-    struct jscan j = {.n = 0};
-    struct jscan_item it = {.key = NULL};
-    struct err e;
-    char path[1100];
-    snprintf(path, sizeof path, "%s/summary.json", dir);
-    if (zio_read(path, (size_t)64 << 20, &text, &e) < 0)
-        return;
-    jscan_set(&j, text.s, text.len);
-    if (jscan_open(&j, '{', &e) == 0)
-        while (jscan_next(&j, &it, &e) > 0)
-            if (jscan_key(&it, "engine"))
-                str_add(out, it.value, it.n);
-    jscan_free(&j);
-    str_free(&text);
-}
-
-/* The figures of the last start that computed anything. */
-static void engine_figures(const struct clinic *c, const char *dir, struct str *out)
-{
-    llm_figures(c->llm, LLM_FIGURES_JSON, out);
-    if (!out->len)
-        former_figures(dir, out);
-}
-
 #define NAMED 20 /* lines that are named on the terminal */
-
-struct asked { /* the first records of a file, as many as are wanted */
-    size_t records, questions, duplicates, rejected;
-};
-
-static struct asked count(const struct medqa *m, int n)
-{
-    struct asked a = {.records = n && (size_t)n < m->n_records ? (size_t)n : m->n_records};
-    for (size_t i = 0; i < a.records; i++) {
-        a.duplicates += m->record[i].kind == MEDQA_DUPLICATE;
-        a.rejected += m->record[i].kind == MEDQA_REJECTED;
-    }
-    a.questions = medqa_first(m, a.records);
-    return a;
-}
 
 /* Names the records of that kind among the first n. */
 static void say_lines(const struct medqa *m, size_t n, enum medqa_kind kind, size_t all)
@@ -192,7 +147,7 @@ static void say_lines(const struct medqa *m, size_t n, enum medqa_kind kind, siz
         fprintf(stderr, "  and %zu more: records.jsonl and results.csv have all\n", all - named);
 }
 
-static void say_records(const struct medqa *m, const struct asked *a, const char *path)
+static void say_records(const struct medqa *m, const struct runfolder_asked *a, const char *path)
 {
     if (a->rejected)
         fprintf(stderr, "%s: %zu of %zu records rejected, they count as wrong:\n", path,
@@ -207,7 +162,7 @@ static void say_records(const struct medqa *m, const struct asked *a, const char
 }
 
 /* Finished questions of the folder: *beyond are not among those asked for. */
-static size_t done_before(const struct trace *t, const struct asked *a, size_t *beyond)
+static size_t done_before(const struct trace *t, const struct runfolder_asked *a, size_t *beyond)
 {
     const struct results *rs = trace_results(t);
     *beyond = 0;
@@ -216,34 +171,20 @@ static size_t done_before(const struct trace *t, const struct asked *a, size_t *
     return rs->n - *beyond;
 }
 
-/* Figures into run.json, summary.json and results.csv into the folder; the table to standard output
- * if wanted. cause: of the run's end before its time; NULL = none. */
+/* The reports of the run; the table to standard output if wanted. cause: of the run's end before
+ * its time; NULL = none. */
 static int report(const struct clinic *c, struct trace *t, const char *dir, const char *data,
                   bool table, const char *cause, struct err *e)
 {
-    struct trace_run run = {.asked = 0};
-    struct stats_summary s = {.answered = 0};
-    struct str figures = STR_INIT, engine = STR_INIT;
+    struct str engine = STR_INIT;
     const char *slash = strrchr(data, '/');
     char title[256];
-    int rc;
     snprintf(title, sizeof title, "strategy %s on %s", c->env.options->strategy,
              slash ? slash + 1 : data);
-    TRY_DONE(trace_read(dir, &run, e));
-    TRY_DONE(stats_summarize(&run, run.price_kwh, &s, e));
-    report_figures(&s, &figures);
-    trace_add_cause(&figures, cause);
-    TRY_DONE(str_ok(&figures, "run.json", e));
-    TRY_DONE(trace_figures(t, figures.s, e));
-    str_clear(&run.json);
-    str_adds(&run.json, trace_json(t));
-    engine_figures(c, dir, &engine);
-    TRY_DONE(str_ok(&engine, "summary.json", e));
-    TRY_DONE(output_reports(&run, engine.s, run.price_kwh, table ? title : NULL, dir, e));
-done:
-    stats_free(&s);
-    trace_run_free(&run);
-    str_free(&figures);
+    llm_figures(c->llm, LLM_FIGURES_JSON, &engine);
+    int rc = str_ok(&engine, "summary.json", e);
+    if (rc == 0)
+        rc = runfolder_report(t, dir, table ? title : NULL, engine.s, cause, e);
     str_free(&engine);
     return rc;
 }
@@ -263,7 +204,7 @@ static void unfinished(const struct options *o, const struct clinic *c, struct t
 }
 
 static int finish(const struct options *o, struct clinic *c, struct trace *t, const char *dir,
-                  const struct asked *a, const struct run_progress *p, struct err *e)
+                  const struct runfolder_asked *a, const struct run_progress *p, struct err *e)
 {
     TRY(trace_seal(t, e));
     TRY(report(c, t, dir, o->data, true, NULL, e));
@@ -277,7 +218,8 @@ static int finish(const struct options *o, struct clinic *c, struct trace *t, co
 }
 
 static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
-               const struct asked *a, struct watch *watch, const atomic_int *stop, struct err *e)
+               const struct runfolder_asked *a, struct watch *watch, const atomic_int *stop,
+               struct err *e)
 {
     struct clinic_trace ct = {.dir = o->out,
                               .name = "eval",
@@ -339,7 +281,7 @@ static int evaluate(const struct options *o, struct err *e)
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(medqa_read(o->data, &m, e));
-    struct asked a = count(&m, o->n);
+    struct runfolder_asked a = runfolder_count(&m, o->n);
     say_records(&m, &a, o->data);
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));

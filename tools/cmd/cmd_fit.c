@@ -6,21 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "advice.h"
-#include "check.h"
-#include "cli.h"
 #include "cmd.h"
+#include "fit_plan.h"
 #include "fit_simulate.h"
-#include "forward.h"
-#include "kv.h"
-#include "mem.h"
-#include "plan.h"
-#include "shape.h"
 #include "sources.h"
-#include "str.h"
 
-/* A MedQA evaluation, 1,273 questions x 7 calls: tokens of all prompts and of all replies. */
-static const double eval_prompt = 6.24e6, eval_output = 3.06e6;
 static const double ops_share = 0.5;   /* of a card's int8 peak that long prompts reach */
 static const double step_s = 1e-4;     /* scheduling between two steps */
 static const double launch_s = 1.5e-6; /* cost.h */
@@ -31,13 +21,9 @@ static const double host_ops = 1e12; /* int8 operations/s of a desktop CPU */
 /* DRAFT_WARM: tokens until the engine knows the draft's acceptance rate. DRAFT_TOKENS: measured and
  * drawn after them. */
 enum {
-    BATCH_ROWS = 512,
-    PAGE = 32,
-    MAX_DRAFT = 8,
-    ACCEPTED = 4, /* of them, unless --accepted says it */
+    ACCEPTED = 4, /* of FIT_DRAFT tokens, unless --accepted says it */
     DRAFT_WARM = 400,
     DRAFT_TOKENS = 40,
-    ADVICE = 6,
     BAR = 64
 };
 
@@ -51,26 +37,6 @@ static const struct card cards[] = {
 #define X(name, vram, gbs, link, tops) {name, vram, gbs, link, tops},
 #include "cards.def"
 #undef X
-};
-
-struct fit {
-    const char *model, *shape, *gpu, *simulate, *draft;
-    int accepted; /* tokens of the draft that a pass accepts, on average */
-    bool typed;   /* --type was given */
-    enum mixture mix;
-    /* n_ctx = what a sequence holds on average; vram_bytes, ram_bytes, kv_fmt, placement, n_seq and
-     * cpu_layers as for an engine */
-    struct engine_options opt;
-    struct cli_rows *rows;
-    uint64_t kv_bytes; /* of the KV cache; 0 = the plan's choice */
-    double link, host;
-    bool json;
-    /* made */
-    struct str path, draft_path; /* of the files that the names mean */
-    struct sketch of;
-    struct plan_rates rates;
-    struct sim *sim; /* the card */
-    struct ops *ops; /* of it, asked for the room that its kernels need */
 };
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -159,7 +125,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         f->draft = arg;
         return 0;
     case KEY_ACCEPTED:
-        return cli_int(st, "--accepted", arg, 1, MAX_DRAFT, &f->accepted);
+        return cli_int(st, "--accepted", arg, 1, FIT_DRAFT, &f->accepted);
     case KEY_SIMULATE:
         f->simulate = arg;
         return 0;
@@ -227,280 +193,6 @@ static int read_machine(struct fit *f, struct err *e)
                                    .step_s = step_s,
                                    .launch_s = launch_s};
     return open_card(f, e);
-}
-
-/* Layers whose feed-forward part the CPU computes. */
-static int n_host(const struct fit *f)
-{
-    return f->opt.cpu_layers.set ? f->opt.cpu_layers.value : PLAN_ANY;
-}
-
-/* Bytes of activations and scratch of an engine's steps. */
-static uint64_t workspace(const struct fit *f, const struct model *m, int n_seq, int max_draft)
-{
-    const struct forward_load load = {.n_seq = n_seq,
-                                      .batch_tokens = n_seq > BATCH_ROWS ? n_seq : BATCH_ROWS,
-                                      .n_ctx = f->opt.n_ctx,
-                                      .page_tokens = PAGE,
-                                      .max_draft = max_draft};
-    const struct forward_limits lim = forward_limits_for(m, &load);
-    return forward_workspace(m, f->ops, &lim);
-}
-
-static int pages(int n_ctx)
-{
-    return (n_ctx + PAGE - 1) / PAGE;
-}
-
-/* Bytes of the KV cache for a token; 0: the format cannot hold the heads. */
-static uint64_t kv_token_bytes(const struct fit *f, const struct hparams *hp)
-{
-    const struct kv_config kc = {.fmt = f->opt.kv_fmt,
-                                 .page_tokens = PAGE,
-                                 .n_layer = hp->n_layer,
-                                 .n_kv_head = hp->n_kv_head,
-                                 .head_dim = hp->head_dim};
-    return kv_page_bytes(&kc) / PAGE;
-}
-
-static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct plan *out,
-                    struct err *e)
-{
-    const struct model *m = &f->of.m;
-    struct plan_input in = {.kv_bytes_per_token = kv_token_bytes(f, &m->hp),
-                            .kv_bytes = f->kv_bytes,
-                            .n_ctx = pages(f->opt.n_ctx) * PAGE,
-                            .n_seq = n_seq,
-                            .workspace_bytes = workspace(f, m, n_seq, 0),
-                            .on_device = true,
-                            .vram_bytes = f->opt.vram_bytes,
-                            .ram_bytes = f->opt.ram_bytes,
-                            .mode = mode,
-                            .n_host = n_host(f),
-                            .rates = f->rates,
-                            .kv_len = f->opt.n_ctx};
-    if (!in.kv_bytes_per_token)
-        FAIL(e, ERR_USAGE, "--kv-type %s cannot hold heads of %d elements; use f16",
-             fmt_info(f->opt.kv_fmt)->name, m->hp.head_dim);
-    uint64_t *layer = mem_zalloc(2 * (size_t)m->hp.n_layer, sizeof *layer);
-    if (!layer)
-        return NOMEM(e, 2 * (size_t)m->hp.n_layer * sizeof *layer, "plan");
-    model_plan_sizes(m, layer, &in);
-    int rc = plan_make(&in, out, e);
-    mem_free(layer);
-    if (rc < 0)
-        advice_instead(e, "--ctx",
-                       "lower --ctx, --sequences or --kv-type, or raise --vram or --ram");
-    return rc;
-}
-
-/* A draft: a shape, or a file. */
-static int draft_open(const struct fit *f, struct sketch *out, struct err *e)
-{
-    struct shape shape;
-    return shape_find(f->draft, &shape) ? sketch_shape(&shape, f->mix, out, e)
-                                        : sketch_file(f->draft_path.s, out, e);
-}
-
-struct speculation {
-    uint64_t draft_bytes;
-    double pass_s, draft_s, rate; /* rate: tokens/s */
-};
-
-/* One sequence. The draft model, resident, drafts tokens one by one. A pass of the model over the
- * last token and all drafts accepts some drafts and adds one token. */
-static int speculate(const struct fit *f, struct speculation *out, struct err *e)
-{
-    struct sketch draft;
-    struct plan p;
-    struct fit with = *f;
-    const int rows = MAX_DRAFT + 1;
-    TRY(draft_open(f, &draft, e));
-    const struct model *m = &draft.m;
-    const struct weights *w = &m->w;
-    if (m->hp.n_vocab != f->of.m.hp.n_vocab) {
-        int rc = err_set(e, ERR_USAGE,
-                         "it has %d tokens and the model has %d; a draft needs the model's own "
-                         "vocabulary",
-                         m->hp.n_vocab, f->of.m.hp.n_vocab);
-        sketch_close(&draft);
-        return rc;
-    }
-    const uint64_t kv = kv_token_bytes(f, &m->hp) * (uint64_t)f->opt.n_ctx;
-    /* a token reads a row of the embedding, unless that is the output matrix, too */
-    const uint64_t read =
-        weights_bytes(w) - (weights_tied(w) ? 0 : weights_part_bytes(w, PART_EMBED, 0));
-    *out =
-        (struct speculation){.draft_bytes = weights_bytes(w) + kv + workspace(f, m, 1, MAX_DRAFT)};
-    const int n = m->hp.n_layer;
-    const double launches = cost_launches(n, (double)model_more_launches(m) / n, 1);
-    out->draft_s = MAX_DRAFT *
-                   (((double)read + (double)kv / 2) / f->rates.vram + launches * f->rates.launch_s);
-    sketch_close(&draft);
-    if (out->draft_bytes >= f->opt.vram_bytes)
-        FAIL(e, ERR_USAGE, "the draft needs %.1f GB of the card, which has %.1f",
-             (double)out->draft_bytes * 1e-9, (double)f->opt.vram_bytes * 1e-9);
-    with.opt.vram_bytes -= out->draft_bytes;
-    /* all rows together hold one sequence, and all of them are in the step */
-    with.opt.n_ctx = f->opt.n_ctx / rows + 1;
-    with.kv_bytes =
-        kv_token_bytes(f, &f->of.m.hp) * (uint64_t)(rows * pages(with.opt.n_ctx) * PAGE);
-    TRY(plan_for(&with, rows, PLAN_LATENCY, &p, e));
-    out->pass_s = p.all.step_s;
-    plan_free(&p);
-    out->rate = (f->accepted + 1) / (out->pass_s + out->draft_s);
-    return 0;
-}
-
-static double batch_rate(const struct plan *p)
-{
-    return p->all.step_s > 0 ? p->n_seq / p->all.step_s : 0;
-}
-
-/* The best number of sequences for the mode, unless it was given. */
-static int best_plan(const struct fit *f, enum plan_mode mode, struct plan *best, struct err *e)
-{
-    static const int tries[] = {1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 143, 160, 192, 224, 256};
-    if (f->opt.n_seq)
-        return plan_for(f, f->opt.n_seq, mode, best, e);
-    bool found = false;
-    int rc = 0;
-    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
-        struct plan p;
-        rc = plan_for(f, tries[i], mode, &p, e);
-        if (rc < 0)
-            break;
-        if (!found || batch_rate(&p) > batch_rate(best) * 1.001) {
-            if (found)
-                plan_free(best);
-            *best = p;
-            found = true;
-        } else {
-            plan_free(&p);
-        }
-    }
-    return found ? 0 : rc;
-}
-
-/* Hours of a MedQA evaluation: output at the batch's rate, prompts at the card's
- * arithmetic. */
-static double eval_hours(const struct fit *f, const struct plan *p)
-{
-    double prefill = 2 * (double)f->of.m.n_params / f->rates.device_ops;
-    return (eval_output / batch_rate(p) + eval_prompt * prefill) / 3600;
-}
-
-/* ---- advice ---------------------------------------------------------------------------------- */
-
-struct advice {
-    char what[64];
-    double gain; /* factor of the batch's rate; 0 = it does not fit */
-};
-
-static void try_change(const struct fit *changed, const char *what, double now, struct advice *a)
-{
-    struct plan p;
-    *a = (struct advice){.gain = 0};
-    snprintf(a->what, sizeof a->what, "%s", what);
-    if (best_plan(changed, changed->opt.placement, &p, NULL) < 0)
-        return;
-    a->gain = batch_rate(&p) / now;
-    plan_free(&p);
-}
-
-static int advise(const struct fit *f, double now, struct advice out[ADVICE])
-{
-    struct fit c[ADVICE];
-    int n = 0;
-    for (int i = 0; i < ADVICE; i++)
-        c[i] = *f;
-    c[n].opt.vram_bytes += (uint64_t)8 << 30;
-    try_change(&c[n], "8 GiB more memory on the card", now, &out[n]), n++;
-    c[n].rates.link *= 2;
-    try_change(&c[n], "a link twice as fast (PCIe 5.0 for 4.0)", now, &out[n]), n++;
-    c[n].rates.host *= 2;
-    c[n].rates.dram *= 2;
-    try_change(&c[n], "main memory twice as fast", now, &out[n]), n++;
-    c[n].opt.n_ctx = f->opt.n_ctx / 2 > 16 ? f->opt.n_ctx / 2 : 16;
-    try_change(&c[n], "sequences half as long (--ctx)", now, &out[n]), n++;
-    if (f->opt.kv_fmt == FMT_F16) {
-        c[n].opt.kv_fmt = FMT_Q8_0;
-        try_change(&c[n], "a KV cache of half the size (--kv-type q8_0)", now, &out[n]), n++;
-    }
-    if (f->opt.n_seq) {
-        c[n].opt.n_seq = 2 * f->opt.n_seq;
-        try_change(&c[n], "twice as many sequences together (--sequences)", now, &out[n]), n++;
-    }
-    for (int i = 1; i < n; i++) /* the largest gain first */
-        for (int k = i; k > 0 && out[k].gain > out[k - 1].gain; k--) {
-            struct advice t = out[k];
-            out[k] = out[k - 1];
-            out[k - 1] = t;
-        }
-    return n;
-}
-
-/* ---- other types of a shape ------------------------------------------------------------------ */
-
-struct other { /* the shape in a type of number format */
-    enum mixture mix;
-    uint64_t bytes;
-    bool fits, whole; /* in the plan for one sequence; whole: all weights in VRAM */
-    /* tokens/s, of one sequence and of a batch; batch: 0 for streamed types but the shape's own */
-    double one, batch;
-};
-
-static int other_type(const struct fit *f, enum mixture mix, struct other *out, struct err *e)
-{
-    struct shape shape;
-    struct fit with = *f;
-    struct plan p;
-    struct err why;
-    *out = (struct other){.mix = mix};
-    CHECK(shape_find(f->shape, &shape));
-    TRY(sketch_shape(&shape, mix, &with.of, e));
-    out->bytes = weights_bytes(&with.of.m.w);
-    if (plan_for(&with, 1, PLAN_LATENCY, &p, &why) == 0) {
-        out->fits = true;
-        out->whole = plan_is_resident(&p);
-        out->one = 1 / p.one.step_s;
-        plan_free(&p);
-    }
-    if ((out->whole || mix == f->mix) && best_plan(&with, PLAN_THROUGHPUT, &p, &why) == 0) {
-        out->batch = batch_rate(&p);
-        plan_free(&p);
-    }
-    sketch_close(&with.of);
-    return 0;
-}
-
-/* The shape in its own type, then in each smaller one, the largest first, until three lie on the
- * card whole. 0 of them if its own type does, or for a file. */
-static int other_types(const struct fit *f, struct other out[MIX_COUNT], int *n, struct err *e)
-{
-    int whole = 0;
-    *n = 0;
-    if (!f->shape)
-        return 0;
-    TRY(other_type(f, f->mix, &out[0], e));
-    if (out[0].whole)
-        return 0;
-    *n = 1;
-    for (int m = 0; m < MIX_COUNT; m++) {
-        struct other t;
-        TRY(other_type(f, (enum mixture)m, &t, e));
-        int k = *n;
-        if (t.bytes >= out[0].bytes)
-            continue;
-        for (; k > 1 && t.bytes > out[k - 1].bytes; k--)
-            out[k] = out[k - 1];
-        out[k] = t;
-        ++*n;
-    }
-    for (int k = 1; k < *n && whole < 3; k++)
-        if (out[k].whole && ++whole == 3)
-            *n = k + 1;
-    return 0;
 }
 
 /* ---- output ---------------------------------------------------------------------------------- */
@@ -575,12 +267,12 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
     print_bar(s, f, p);
     print_places(s, p);
     str_addf(s, "  predicted: %.2f tok/s for 1 sequence, %.1f tok/s for %d together\n",
-             1 / p->one.step_s, batch_rate(p), p->n_seq);
+             1 / p->one.step_s, fit_batch_rate(p), p->n_seq);
     str_addf(s,
              "  of a step of %.3f s: link %.3f, card %.3f, CPU %.3f, hops %.3f (at the same time, "
              "where they can)\n",
              p->all.step_s, p->all.link_s, p->all.device_s, p->all.host_s, p->all.hop_s);
-    str_addf(s, "  MedQA, 1,273 x 7 calls: %.1f hours\n", eval_hours(f, p));
+    str_addf(s, "  MedQA, 1,273 x 7 calls: %.1f hours\n", fit_eval_hours(f, p));
     if (p->stream_bytes && !p->keep_pinned)
         str_adds(s, "  main memory is too small for the streamed weights: they would be read from "
                     "the disk for every step\n");
@@ -588,21 +280,21 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
 
 static void print_draft(struct str *s, const struct fit *f)
 {
-    struct speculation d;
+    struct fit_speculation d;
     struct err why = {0};
     if (!f->draft)
         return;
-    if (speculate(f, &d, &why) < 0)
+    if (fit_speculate(f, &d, &why) < 0)
         str_addf(s, "\nwith draft %s\n  %s\n", f->draft, why.msg);
     else
         str_addf(s,
                  "\nwith draft %s: %.1f GB in VRAM; %d tokens drafted a pass in %.3f s, verified "
                  "in %.3f s, %d accepted "
                  "(assumed)\n  predicted: %.2f tok/s for 1 sequence; the same text as without\n",
-                 f->draft, gb(d.draft_bytes), MAX_DRAFT, d.draft_s, d.pass_s, f->accepted, d.rate);
+                 f->draft, gb(d.draft_bytes), FIT_DRAFT, d.draft_s, d.pass_s, f->accepted, d.rate);
 }
 
-static void print_types(struct str *s, const struct other *t, int n)
+static void print_types(struct str *s, const struct fit_type *t, int n)
 {
     if (!n)
         return;
@@ -621,12 +313,12 @@ static void print_types(struct str *s, const struct other *t, int n)
 }
 
 static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why,
-                       const struct other *types, int n_type)
+                       const struct fit_type *types, int n_type)
 {
     struct str s = STR_INIT;
-    struct advice a[ADVICE];
+    struct fit_advice a[FIT_ADVICE];
     const struct model *m = &f->of.m;
-    int best = !ok[0] || (ok[1] && batch_rate(&p[1]) > batch_rate(&p[0]));
+    int best = !ok[0] || (ok[1] && fit_batch_rate(&p[1]) > fit_batch_rate(&p[0]));
     str_addf(&s, "%s %s: %.1f GB, %d layers, %.2f billion parameters\n",
              f->shape ? f->shape : f->model, f->shape ? mixture_name(f->mix) : "",
              gb(weights_bytes(&m->w)), m->hp.n_layer, (double)m->n_params * 1e-9);
@@ -649,7 +341,7 @@ static void print_text(const struct fit *f, struct plan *p, const bool *ok, cons
                  "streamed  C computed by the CPU\n");
     if (ok[best]) {
         str_adds(&s, "\nwhat would help most, by predicted tok/s of the batch\n");
-        int n = advise(f, batch_rate(&p[best]), a);
+        int n = fit_advise(f, fit_batch_rate(&p[best]), a);
         for (int i = 0; i < n; i++)
             if (a[i].gain > 1.005)
                 str_addf(&s, "  x %.2f  %s\n", a[i].gain, a[i].what);
@@ -669,13 +361,13 @@ static void json_plan(struct str *s, const struct fit *f, const struct plan *p, 
              ", \"stream_bytes\": %" PRIu64 ", \"cpu_bytes\": %" PRIu64 ", \"kv_bytes\": %" PRIu64
              ", \"ring_bytes\": %" PRIu64 ", \"pinned_bytes\": %" PRIu64
              ", \"ffn\": {\"vram\": %d, \"stream\": %d, \"cpu\": %d}}",
-             plan_mode_name(mode), p->n_seq, 1 / p->one.step_s, batch_rate(p), eval_hours(f, p),
-             p->vram_weight_bytes, p->stream_bytes, p->host_bytes, p->kv_bytes, p->ring_bytes,
-             p->pinned_bytes, count(p->ffn, p->n_layer, PLAN_VRAM),
+             plan_mode_name(mode), p->n_seq, 1 / p->one.step_s, fit_batch_rate(p),
+             fit_eval_hours(f, p), p->vram_weight_bytes, p->stream_bytes, p->host_bytes,
+             p->kv_bytes, p->ring_bytes, p->pinned_bytes, count(p->ffn, p->n_layer, PLAN_VRAM),
              count(p->ffn, p->n_layer, PLAN_STREAM), count(p->ffn, p->n_layer, PLAN_HOST));
 }
 
-static void json_types(struct str *s, const struct other *t, int n)
+static void json_types(struct str *s, const struct fit_type *t, int n)
 {
     if (!n)
         return;
@@ -694,7 +386,7 @@ static void json_types(struct str *s, const struct other *t, int n)
 }
 
 static void print_json(const struct fit *f, struct plan *p, const bool *ok,
-                       const struct other *types, int n_type)
+                       const struct fit_type *types, int n_type)
 {
     struct str s = STR_INIT;
     str_addf(&s, "{\"predicted\": true, \"weight_bytes\": %" PRIu64 ", \"parameters\": %" PRIu64,
@@ -704,9 +396,9 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok,
             str_adds(&s, ", ");
             json_plan(&s, f, &p[i], i ? PLAN_THROUGHPUT : PLAN_LATENCY);
         }
-    struct speculation d;
+    struct fit_speculation d;
     struct err why = {0};
-    if (f->draft && speculate(f, &d, &why) < 0) {
+    if (f->draft && fit_speculate(f, &d, &why) < 0) {
         str_adds(&s, ", \"draft\": {\"error\": ");
         str_add_json(&s, why.msg, strlen(why.msg));
         str_addc(&s, '}');
@@ -715,7 +407,7 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok,
                  ", \"draft\": {\"bytes\": %" PRIu64
                  ", \"drafted\": %d, \"accepted_assumed\": %d, \"tokens_per_second_1\": "
                  "%.6g}",
-                 d.draft_bytes, MAX_DRAFT, f->accepted, d.rate);
+                 d.draft_bytes, FIT_DRAFT, f->accepted, d.rate);
     }
     json_types(&s, types, n_type);
     str_adds(&s, "}\n");
@@ -723,7 +415,7 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok,
     str_free(&s);
 }
 
-/* The acceptance rate with which, of MAX_DRAFT drafts, on average `accepted` come before the first
+/* The acceptance rate with which, of FIT_DRAFT drafts, on average `accepted` come before the first
  * rejected one. */
 static double share_of(int accepted)
 {
@@ -731,7 +423,7 @@ static double share_of(int accepted)
     for (int i = 0; i < 50; i++) {
         const double p = (low + high) / 2;
         double sum = 0, right = p;
-        for (int k = 0; k < MAX_DRAFT; k++, right *= p)
+        for (int k = 0; k < FIT_DRAFT; k++, right *= p)
             sum += right;
         *(sum < accepted ? &low : &high) = p;
     }
@@ -741,15 +433,15 @@ static double share_of(int accepted)
 /* One sequence with drafts. */
 static int scene_with_draft(const struct fit *f, struct scene *s, struct err *e)
 {
-    struct speculation d;
+    struct fit_speculation d;
     struct shape shape;
-    TRY(speculate(f, &d, e));
+    TRY(fit_speculate(f, &d, e));
     s->draft_is_shape = shape_find(f->draft, &shape);
     s->draft = s->draft_is_shape ? f->draft : f->draft_path.s;
     s->predicted = d.rate;
     s->run.mode = PLAN_LATENCY;
     s->run.n_seq = 1;
-    s->run.max_draft = MAX_DRAFT;
+    s->run.max_draft = FIT_DRAFT;
     s->run.spoil = 1 - share_of(f->accepted);
     s->run.n_warm = DRAFT_WARM;
     s->run.n_step = DRAFT_TOKENS;
@@ -773,7 +465,7 @@ static int simulate(const struct fit *f, const struct plan *p, const bool *ok, s
                                       .ram_bytes = f->opt.ram_bytes,
                                       .rates = f->rates,
                                       .mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY,
-                                      .cpu_layers = n_host(f),
+                                      .cpu_layers = fit_n_host(f),
                                       .n_ctx = f->opt.n_ctx,
                                       .n_seq = n_seq,
                                       .kv_fmt = f->opt.kv_fmt,
@@ -807,7 +499,7 @@ static int check_draft(struct fit *f, struct err *e)
         return 0;
     int rc = shape_find(f->draft, &shape) ? 0 : sources_model(f->draft, &f->draft_path, e);
     if (rc == 0)
-        rc = draft_open(f, &draft, e);
+        rc = fit_draft_open(f, &draft, e);
     if (rc < 0)
         return err_wrap(e, rc, "--draft %s", f->draft);
     sketch_close(&draft);
@@ -827,10 +519,10 @@ static int fit(struct fit *f, struct err *e)
     for (int i = 0; i < 2; i++) {
         enum plan_mode mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY;
         if (f->opt.placement == PLAN_AUTO || f->opt.placement == mode)
-            ok[i] = best_plan(f, mode, &p[i], &why[i]) == 0;
+            ok[i] = fit_best_plan(f, mode, &p[i], &why[i]) == 0;
     }
-    struct other types[MIX_COUNT];
-    int n_type = 0, rc = other_types(f, types, &n_type, e);
+    struct fit_type types[MIX_COUNT];
+    int n_type = 0, rc = fit_other_types(f, types, &n_type, e);
     if (rc == 0 && !ok[0] && !ok[1])
         rc = err_set(e, ERR_USAGE, "%s", why[1].msg[0] ? why[1].msg : why[0].msg);
     else if (rc == 0 && f->json)

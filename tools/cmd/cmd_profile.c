@@ -49,12 +49,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case OPT_PARALLEL:
         return cli_int(st, "--parallel", arg, 1, 4096, &p->parallel);
     case 'o':
-        if (strcmp(arg, "md") && strcmp(arg, "csv") && strcmp(arg, "json")) {
-            argp_error(st, "bad -o '%s': must be md, csv or json", arg);
-            return EINVAL;
-        }
-        p->format = arg;
-        return 0;
+        return cli_word(st, "-o", arg, "md|csv|json", &p->format);
     case OPT_TRACE:
         return viewfile_name(st, "--trace", arg, &p->trace);
     case OPT_HTML:

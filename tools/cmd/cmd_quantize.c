@@ -228,6 +228,7 @@ static void note_fallback(struct quantize *q, const char *name, enum fmt want, e
 
 static int declare_tensors(struct quantize *q, struct err *e)
 {
+    bool fits = false; /* an encoder weighs errors */
     for (size_t i = 0; i < gguf_n_tensors(q->g); i++) {
         const struct tensor *t = &gguf_tensor_at(q->g, i)->t;
         char name[TENSOR_NAME];
@@ -238,10 +239,16 @@ static int declare_tensors(struct quantize *q, struct err *e)
                  "tensor %s of %s is %s already: quantising it again adds to its error; start from "
                  "an F16, BF16 or F32 file, or give --allow-requantize",
                  name, q->in, fmt_info(t->fmt)->name);
+        fits |= fmt_info(f)->fits;
         if (f != want)
             note_fallback(q, name, want, f, tensor_cols(t));
         TRY(gguf_put_tensor(q->w, name, f, t->n_dim, t->dim, e));
     }
+    if (q->imatrix && !fits)
+        FAIL(e, ERR_USAGE,
+             "--imatrix has no effect on %s: every weight gets its nearest number; "
+             "leave it out",
+             mixture_name(q->mix));
     return 0;
 }
 

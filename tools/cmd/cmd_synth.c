@@ -101,7 +101,7 @@ static error_t parse_vocab(struct synth *s, const char *arg, struct argp_state *
     int64_t n = VOCAB_SHAPE;
     if (strcmp(arg, "shape") != 0 && !str_to_i64(arg, SYNTH_VOCAB_LEAST, SYNTH_VOCAB_MOST, &n)) {
         argp_error(state,
-                   "bad --vocab '%s': must be a whole number from %d (all bytes, and control "
+                   "--vocab is '%s'; it takes a whole number from %d (all bytes, and control "
                    "tokens) to %d, or shape",
                    arg, SYNTH_VOCAB_LEAST, SYNTH_VOCAB_MOST);
         return EINVAL;

@@ -71,13 +71,24 @@ struct shown { /* of the callbacks */
     char why[512];
 };
 
+static void print_json(const struct consult *c, const struct result *r, const struct shown *s)
+{
+    struct str text = STR_INIT;
+    sheet_json(c, r, s->dir, s->noise, &text);
+    if (text.failed)
+        fprintf(stderr, "mas: out of memory while printing\n");
+    else
+        fwrite(text.s, 1, text.len, stdout);
+    str_free(&text);
+}
+
 static void on_case(const struct consult *c, const struct result *r, void *user)
 {
     struct shown *s = user;
     s->state = r->state;
     snprintf(s->why, sizeof s->why, "%s", r->why);
     if (s->json)
-        sheet_json(stdout, c, r, s->dir, s->noise);
+        print_json(c, r, s);
     else if (s->plan_only)
         sheet_work(stdout, clinic_width(stdout), c);
     else
@@ -109,6 +120,8 @@ static int answer(const struct options *o, struct err *e)
     TRY_DONE(clinic_case(o->question, o->file, o->options, &m, e));
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, false, false, o->plan_only, &c, e));
+    TRY_DONE(
+        strategy_takes(c.env.strategy, m.question->n_options, e)); /* before a folder is made */
     const char *model = llm_info(c.llm)->name;
     toy_says(model, m.question, noise);
     FILE *page = o->json ? stderr : stdout;

@@ -164,45 +164,39 @@ void sheet_noise(FILE *f, int width, const char *noise)
         clinic_wrap(f, width, "NOISE         ", noise);
 }
 
-void sheet_json(FILE *f, const struct consult *c, const struct result *r, const char *dir,
-                const char *noise)
+void sheet_json(const struct consult *c, const struct result *r, const char *dir, const char *noise,
+                struct str *out)
 {
-    struct str s = STR_INIT;
-    str_addf(&s, "{\"state\": \"%s\"", consult_state_name(r->state));
+    str_addf(out, "{\"state\": \"%s\"", consult_state_name(r->state));
     if (noise && *noise)
-        text(&s, "noise", noise);
+        text(out, "noise", noise);
     else if (noise)
-        str_adds(&s, ", \"noise\": null");
+        str_adds(out, ", \"noise\": null");
     if (r->predicted >= 0)
-        str_addf(&s, ", \"predicted\": \"%c\"", 'A' + r->predicted);
-    text(&s, "answer", r->predicted >= 0 ? c->q->option[r->predicted] : r->answer);
-    text(&s, "why", r->why);
+        str_addf(out, ", \"predicted\": \"%c\"", 'A' + r->predicted);
+    text(out, "answer", r->predicted >= 0 ? c->q->option[r->predicted] : r->answer);
+    text(out, "why", r->why);
     if (c->env->strategy->facts)
-        c->env->strategy->facts(c, STRATEGY_JSON, &s);
-    all_replies(&s, c);
+        c->env->strategy->facts(c, STRATEGY_JSON, out);
+    all_replies(out, c);
     for (int i = 0; i < c->q->n_options && c->has_p; i++)
-        str_addf(&s, "%s%.9g%s", i ? ", " : ", \"p\": [", c->p_option[i],
+        str_addf(out, "%s%.9g%s", i ? ", " : ", \"p\": [", c->p_option[i],
                  i + 1 < c->q->n_options ? "" : "]");
     if (r->think_tokens)
-        thoughts(&s, c);
-    text(&s, "notes", c->warnings.s);
-    str_addf(&s,
+        thoughts(out, c);
+    text(out, "notes", c->warnings.s);
+    str_addf(out,
              ", \"calls\": %d, \"seconds\": %.6f, \"prompt_tokens\": %lld, \"cached_tokens\": "
              "%lld, \"new_tokens\": %lld",
              r->calls, r->seconds, (long long)r->prompt_tokens, (long long)r->cached_tokens,
              (long long)r->new_tokens);
     if (r->think_tokens)
-        str_addf(&s, ", \"think_tokens\": %lld", (long long)r->think_tokens);
+        str_addf(out, ", \"think_tokens\": %lld", (long long)r->think_tokens);
     if (isfinite(r->joules))
-        str_addf(&s, ", \"joules\": %.9g", r->joules);
+        str_addf(out, ", \"joules\": %.9g", r->joules);
     else
-        str_adds(&s, ", \"joules\": null");
-    text(&s, "energy", r->energy);
-    text(&s, "trace", dir);
-    str_adds(&s, "}\n");
-    if (s.failed)
-        fprintf(stderr, "mas: out of memory while printing\n");
-    else
-        fwrite(s.s, 1, s.len, f);
-    str_free(&s);
+        str_adds(out, ", \"joules\": null");
+    text(out, "energy", r->energy);
+    text(out, "trace", dir);
+    str_adds(out, "}\n");
 }

@@ -182,7 +182,7 @@ static int entry_check(struct reading *r, const struct sources_entry *n, const c
         BAD(r, "%s: %s: '%s' is no name of a file; give one with 'file'", r->name, n->name,
             n->file);
     if (bytes && !str_to_i64(bytes, 1, INT64_MAX, &size))
-        BAD(r, "%s: %s: bytes is '%s', must be a whole number from 1", r->name, n->name, bytes);
+        BAD(r, "%s: %s: bytes is '%s'; it takes a whole number from 1", r->name, n->name, bytes);
     return 0;
 }
 
@@ -318,7 +318,7 @@ int sources_digest(struct sources *s, const char *text, const char **out, const 
 {
     size_t n = strlen(text);
     if (n != 64 || strspn(text, "0123456789abcdefABCDEF") != 64)
-        FAIL(e, ERR_USAGE, "%s is '%s', must be 64 hex digits", of, text);
+        FAIL(e, ERR_USAGE, "%s is '%s'; it takes 64 hex digits", of, text);
     char *kept = arena_strndup(&s->words, text, n);
     if (!kept)
         return NOMEM(e, n, "a digest");

@@ -51,6 +51,7 @@ cmocka libcmocka-dev
 zlib zlib1g-dev
 libcrypto libssl-dev
 libcurl libcurl4-openssl-dev
+libmicrohttpd libmicrohttpd-dev
 END
 }
 

@@ -3,14 +3,18 @@
 
     python3 tools/training/golden/real.py LLAMA_CPP GREEDY MODELS [SHARED]
 
-LLAMA_CPP is a checkout built into LLAMA_CPP/build (CPU, target llama-perplexity). GREEDY is the program of
+LLAMA_CPP is a checkout built into LLAMA_CPP/build (CPU, targets llama-perplexity and llama-quantize). GREEDY is the program of
 llama_greedy.c, built against it. MODELS holds the two model files of tests/real/run.sh. SHARED is the folder of the
 optional data (default ../shared). Writes into tests/real:
 
     greedy_MODEL.tsv   for each prompt of prompts.txt: a line '# PROMPT', a line with the prompt's ids, then a line
                        a token of 64: id, tab, logit of the best minus logit of the second
-    perplexity.tsv     model, text, perplexity by llama-perplexity -c 512 -b 512 -t 2 as it comes (cache of halves,
-                       flash attention auto), and with -fa off -ctk f32 -ctv f32
+    perplexity.tsv     model, text, perplexity by llama-perplexity -c 512 -b 512 -t 2: of the weights as numbers of
+                       32 bits (llama-quantize --allow-requantize MODEL OUT F32) with -fa off -ctk f32 -ctv f32; of
+                       the file as it comes (cache of halves, flash attention auto); and of the file with those three
+                       options. Only the first run does not round activations.
+
+    python3 tools/training/golden/real.py --perplexity LLAMA_CPP MODELS [SHARED]    writes perplexity.tsv alone
 
 Texts: own.txt holds the questions of configs/demo/handwritten.jsonl, three times over. medqa.txt holds the first 60
 questions of SHARED/data/medqa/test_4opt.jsonl. run.sh makes both with text() here. Needs nothing but Python.
@@ -57,23 +61,34 @@ def perplexity(program, model, path, more):
     return re.search(r"Final estimate: PPL = ([0-9.]+)", run.stdout + run.stderr).group(1)
 
 
-def main():
-    llama, program, models = map(pathlib.Path, sys.argv[1:4])
-    shared = pathlib.Path(sys.argv[4]) if len(sys.argv) > 4 else ROOT.parent / "shared"
-    prompts = (REAL / "prompts.txt").read_text(encoding="utf-8").splitlines()
-    rows = ["# model\ttext\tas it comes\twith -fa off -ctk f32 -ctv f32; tools/training/golden/real.py"]
+def perplexities(llama, models, shared):
+    rows = ["# model\ttext\tweights of 32 bits\tas it comes\twith -fa off -ctk f32 -ctv f32; tools/training/golden/real.py"]
+    exact = ["-fa", "off", "-ctk", "f32", "-ctv", "f32"]
     with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
         for name, data in texts(shared).items():
-            (pathlib.Path(folder) / name).write_text(data, encoding="utf-8")
+            (folder / name).write_text(data, encoding="utf-8")
         for model, file in MODELS.items():
-            path = str(models / file)
+            path, wide = models / file, folder / "wide.gguf"
+            subprocess.run([llama / "build/bin/llama-quantize", "--allow-requantize", path, wide, "F32"],
+                           capture_output=True, check=True)
             for name in texts(shared):
-                both = [perplexity(llama / "build/bin/llama-perplexity", path, pathlib.Path(folder) / name, more)
-                        for more in ([], ["-fa", "off", "-ctk", "f32", "-ctv", "f32"])]
-                rows.append("\t".join([model, name, *both]))
+                three = [perplexity(llama / "build/bin/llama-perplexity", file, folder / name, more)
+                         for file, more in ((wide, exact), (path, []), (path, exact))]
+                rows.append("\t".join([model, name, *three]))
                 print(rows[-1], flush=True)
-            (REAL / f"greedy_{model}.tsv").write_text(greedy(program, path, prompts), encoding="utf-8")
     (REAL / "perplexity.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def main():
+    alone = sys.argv[1:2] == ["--perplexity"]
+    words = sys.argv[2:] if alone else [sys.argv[1], *sys.argv[3:]]
+    llama, models = map(pathlib.Path, words[:2])
+    shared = pathlib.Path(words[2]) if len(words) > 2 else ROOT.parent / "shared"
+    prompts = (REAL / "prompts.txt").read_text(encoding="utf-8").splitlines()
+    for model, file in MODELS.items() if not alone else ():
+        (REAL / f"greedy_{model}.tsv").write_text(greedy(sys.argv[2], str(models / file), prompts), encoding="utf-8")
+    perplexities(llama, models, shared)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# mas serve: its options, who may ask, limits, the end of the server. Settings: serve.address, serve.port,
+# serve.api_key_file, serve.hosts, serve.connections, serve.queue, serve.resident, serve.keep_alive, serve.drain_seconds.
+. "$(dirname "$0")/head.bash"
+command -v curl >/dev/null || { echo "skipped: no curl"; exit 77; }
+export no_proxy='*'
+
+server=
+# start OPTION..: a server on a free port; $at is its address
+start() {
+    stop_server
+    "$MAS" serve -m demo --port 0 --threads 1 "$@" >out 2>err &
+    server=$!
+    for _ in $(seq 200); do
+        at=$(sed -n 's/^listening on //p' out)
+        [ -z "$at" ] || return 0
+        kill -0 "$server" 2>/dev/null || break
+        sleep 0.05
+    done
+    cat err >&2
+    fault "the server with $* does not start"
+    return 1
+}
+stop_server() {
+    [ -z "$server" ] || { kill -TERM "$server" 2>/dev/null; wait "$server" 2>/dev/null; }
+    server=
+}
+trap 'stop_server; rm -rf -- "$dir"' EXIT
+
+# answers STATUS TEXT CURL-ARGUMENT..: the reply has that status and contains the text
+answers() {
+    local status=$1 text=$2 got
+    shift 2
+    got=$(curl -s -m 20 -o body -w '%{http_code}' "$@")
+    [ "$got" = "$status" ] || fault "curl $*: status $got, expected $status: $(head -c 300 body)"
+    grep -qF -- "$text" body || fault "curl $*: no '$text' in: $(head -c 300 body)"
+}
+json=(-H 'content-type: application/json')
+
+# who may ask
+expect 64 'address 0.0.0.0 is reached from other machines' "$MAS" serve -m demo --address 0.0.0.0 --port 0
+expect 64 "address 'here' is not numeric" "$MAS" serve -m demo --address here --api-key x
+start
+answers 200 '"status": "ok"' "$at/health"
+answers 403 "host 'evil.example' is not served here" -H 'Host: evil.example' "$at/health"
+answers 200 ok -H 'Host: localhost:1' "$at/health"
+answers 403 'may not use this server' -H 'Origin: http://evil.example' "$at/health"
+answers 200 '"text"' "${json[@]}" -d '{"prompt": "The patient", "max_tokens": 4, "temperature": 0}' "$at/v1/completions"
+answers 415 'it takes application/json' -d '{"prompt": "a"}' "$at/v1/completions"
+answers 404 'there are demo' "${json[@]}" -d '{"model": "x", "prompt": "a"}' "$at/v1/completions"
+answers 405 'use GET' -X POST "$at/health"
+echo sesame >key
+start --api-key-file key --set 'serve.hosts=[clinic.example]' --connections 10 --queue 1 --resident 1 --keep-alive 1 --drain-seconds 1 --address 127.0.0.1
+answers 200 ok -H 'Host: clinic.example' "$at/health"
+answers 401 'the API key is missing or wrong' "$at/v1/models"
+answers 401 'the API key is missing or wrong' -H 'authorization: Bearer sesam' "$at/v1/models"
+answers 200 demo -H 'authorization: Bearer sesame' "$at/v1/models"
+kill -TERM "$server"
+wait "$server"
+[ $? = 0 ] || fault "the server ends with status $?"
+server=
+exit $bad

@@ -1,0 +1,98 @@
+/* The OpenAPI document, from the routes and the fields of their bodies. */
+#include <ctype.h>
+#include <string.h>
+
+#include "route.h"
+
+static void parameter_json(const char *path, struct str *out)
+{
+    const char *open = strchr(path, '{');
+    if (!open)
+        return;
+    str_adds(out, ", \"parameters\": [");
+    for (const char *comma = ""; open; open = strchr(open + 1, '{'), comma = ", ") {
+        str_addf(out, "%s{\"name\": ", comma);
+        str_add_json(out, open + 1, strcspn(open + 1, "}"));
+        str_adds(out, ", \"in\": \"path\", \"required\": true, \"schema\": {\"type\": \"string\", "
+                      "\"minLength\": 1, \"maxLength\": 127}}");
+    }
+    str_adds(out, "]");
+}
+
+/* An error of any status has the form of its API. */
+static void responses_json(const struct route *r, struct str *out)
+{
+    const char *form = r->api == API_OLLAMA ? "OllamaError" : "Error";
+    str_adds(out, ", \"responses\": {\"200\": {\"description\": \"The result.\"}, \"default\": "
+                  "{\"description\": \"The cause of a failure.\", \"content\": "
+                  "{\"application/json\": {\"schema\": {\"$ref\": \"#/components/schemas/");
+    str_addf(out, "%s\"}}}}}", form);
+}
+
+static void operation_json(const struct route *r, struct str *out)
+{
+    str_adds(out, "\"");
+    for (const char *m = r->method; *m; m++)
+        str_addc(out, (char)tolower((unsigned char)*m));
+    str_addf(out, "\": {\"tags\": [\"%s\"], \"summary\": ", r->tag);
+    str_add_json(out, r->doc, strlen(r->doc));
+    if (r->marks & ROUTE_KEYLESS)
+        str_adds(out, ", \"security\": []");
+    parameter_json(r->path, out);
+    if (r->fields)
+        str_addf(out,
+                 ", \"requestBody\": {\"required\": true, \"content\": {\"application/json\": "
+                 "{\"schema\": {\"$ref\": \"#/components/schemas/%s\"}}}}",
+                 r->fields->name);
+    responses_json(r, out);
+    str_adds(out, "}");
+}
+
+static void paths_json(struct str *out)
+{
+    for (int i = 0; i < route_count; i++) {
+        bool seen = false;
+        for (int k = 0; k < i && !seen; k++)
+            seen = !strcmp(route_table[k].path, route_table[i].path);
+        if (seen)
+            continue;
+        str_adds(out, i ? ", " : "");
+        str_add_json(out, route_table[i].path, strlen(route_table[i].path));
+        str_adds(out, ": {");
+        int n = 0;
+        for (int k = i; k < route_count; k++)
+            if (!strcmp(route_table[k].path, route_table[i].path)) {
+                str_adds(out, n++ ? ", " : "");
+                operation_json(&route_table[k], out);
+            }
+        str_adds(out, "}");
+    }
+}
+
+void route_openapi(struct str *out)
+{
+    str_adds(out, "{\"openapi\": \"3.1.0\", \"info\": {\"title\": \"mas\", \"version\": \"1\", "
+                  "\"description\": \"Quantized transformers and clinical panels. For research "
+                  "only, not for care.\"}, \"security\": [{}, {\"key\": []}], \"paths\": {");
+    paths_json(out);
+    str_adds(out,
+             "}, \"components\": {\"securitySchemes\": {\"key\": {\"type\": \"http\", \"scheme\": "
+             "\"bearer\"}}, \"schemas\": {\"Error\": {\"type\": \"object\", \"required\": "
+             "[\"error\"], \"properties\": {\"error\": {\"type\": \"object\", \"required\": "
+             "[\"message\", \"type\"], \"properties\": {\"message\": {\"type\": \"string\"}, "
+             "\"type\": {\"type\": \"string\"}, \"param\": {\"type\": [\"string\", \"null\"]}, "
+             "\"code\": {\"type\": [\"string\", \"null\"]}}}}}, \"OllamaError\": {\"type\": "
+             "\"object\", \"required\": [\"error\"], \"properties\": {\"error\": {\"type\": "
+             "\"string\"}}}");
+    for (int i = 0; i < route_count; i++) {
+        const struct field_set *f = route_table[i].fields;
+        bool seen = !f;
+        for (int k = 0; k < i && !seen; k++)
+            seen = route_table[k].fields == f;
+        if (seen)
+            continue;
+        str_addf(out, ", \"%s\": ", f->name);
+        field_schema(f, out);
+    }
+    str_adds(out, "}}}\n");
+}

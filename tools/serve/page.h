@@ -1,0 +1,11 @@
+/* page: the page for browsers, one file without foreign resources. */
+#ifndef MAS_PAGE_H
+#define MAS_PAGE_H
+
+#include "route.h"
+
+/* Replies with the page and its headers, and ends the call. For GET / when the client accepts
+ * text/html. */
+void page_reply(struct call *c);
+
+#endif
