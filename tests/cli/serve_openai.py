@@ -119,6 +119,24 @@ def echo_scores_the_prompt(s):
 
 
 @test
+def an_end_token_is_among_the_scored_ones(s):
+    """lm-evaluation-harness drops the last entry, of the one new token: it must be there even if it ends the text."""
+    end = {"prompt": [40, 41, 42], "logprobs": 1, "logit_bias": {"5092": 100}, **GREEDY}
+    for most in (1, 5):
+        got = s.post(COMPLETIONS, {**end, "max_tokens": most, "echo": True})
+        lp = got["choices"][0]["logprobs"]
+        for key in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+            same(len(lp[key]), 4)
+        assert lp["token_logprobs"][3] < 0 and lp["tokens"][3].startswith("<|"), lp
+        same((got["choices"][0]["text"], got["choices"][0]["finish_reason"]), ("IJK", "stop"))
+        same(got["usage"]["completion_tokens"], 0)
+    last = s.events(COMPLETIONS, {**end, "max_tokens": 5, "stream": True})[-2][1]["choices"][0]
+    same((last["text"], last["finish_reason"], len(last["logprobs"]["tokens"])), ("", "stop", 1))
+    without = s.post(COMPLETIONS, {k: v for k, v in end.items() if k != "logprobs"})["choices"][0]
+    same((without["text"], without["finish_reason"]), ("", "stop"))
+
+
+@test
 def scores_of_equal_beginnings_are_those_of_each_prompt(s):
     """The options of questions, in one call: scored together, shared or not, the floats are the same."""
     begin, other = [(i * 37) % 5000 for i in range(150)], [(i * 31) % 5000 for i in range(90)]
