@@ -511,7 +511,9 @@ def responses_stream_their_events(s):
 def models_and_embeddings(s):
     same(s.send("GET", "/v1/models").json()["data"][0]["id"], "demo")
     same(s.send("GET", "/v1/models/demo").json()["object"], "model")
-    same(s.send("GET", "/v1/models/hf.co/a/b").status, 404)
+    none = s.send("GET", "/v1/models/hf.co/a/b")
+    same((none.status, none.json()["error"]["param"]), (404, "model"))
+    assert "'hf.co/a/b'" in none.json()["error"]["message"], none.body
     refused(s, "/v1/embeddings", {"model": "demo", "input": "x", "encoding_format": "base64"}, None, "embeddings are not supported")
 
 
@@ -624,9 +626,11 @@ def thinking_model(out):
 
 def thinking():
     thinking_model("thinks.gguf")
-    s = Server(mas, "-m", "thinks.gguf", "--threads", "1", "--chat-template", "qwen3", "--ctx", "1024")
+    s = Server(mas, "-m", "org/thinks=thinks.gguf", "--threads", "1", "--chat-template", "qwen3", "--ctx", "1024")
     try:
-        body = {"messages": HI, "max_tokens": 60, "temperature": 1.5, "seed": 1}
+        for name in ("org/thinks", "org%2Fthinks"):
+            same(s.send("GET", "/v1/models/" + name).json()["id"], "org/thinks")
+        body = {"model": "org/thinks", "messages": HI, "max_tokens": 60, "temperature": 1.5, "seed": 1}
         for k in range(4):
             body["seed"] = k
             got = s.post(CHAT, {**body, "think": 20})
