@@ -652,6 +652,7 @@ def thinking():
             same(got["usage"]["completion_tokens_details"]["reasoning_tokens"], 0)
             assert "reasoning_content" not in got["choices"][0]["message"]
         # thinking and reply together keep the limit
+        same(*(s.post(CHAT, {**body, "max_tokens": 10, "think": n})["choices"] for n in (8, 5)))
         small = s.post(CHAT, {**body, "max_tokens": 10})["usage"]
         assert small["completion_tokens_details"]["reasoning_tokens"] <= 5 + 8 and small["completion_tokens"] <= 10 + 8, small
         events = s.events(RESPONSES, {"input": "x", "max_output_tokens": 40, "temperature": 1.5, "seed": 2, "stream": True})
