@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
+sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent / "cli")  # not this folder: its files have names of packages
 from serve_client import Server  # noqa: E402
 
 mas, model, wanted = sys.argv[1], sys.argv[2], sys.argv[3:]

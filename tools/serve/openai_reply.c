@@ -272,9 +272,10 @@ const struct err *openai_failed(const struct openai_reply *r)
 
 void openai_fail(struct task *t, struct openai_reply *r, const char *param, const struct err *e)
 {
+    const struct err why = *e; /* e may be the reply's */
     if (!r || !r->begun) {
         openai_reply_free(r);
-        task_fail_err(t, param, e);
+        task_fail_err(t, param, &why);
         return;
     }
     str_clear(&r->line);
