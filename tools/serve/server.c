@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "provider.h"
 #include "zio.h"
 
 /* Threads of work: one tokenizes a long prompt or compiles a schema while others go on. */
@@ -76,6 +77,12 @@ static void serve_has_first(struct hub_wait *w, struct hub_model *m, const struc
     hub_release(s->hub, m, -1);
 }
 
+bool serve_is_remote(const struct serve *s)
+{
+    const struct agent_options *of = config_of(s->config, &agent_option_set);
+    return strcmp(of->provider, provider_local.name) != 0;
+}
+
 enum serve_first serve_first(struct serve *s, struct err *e)
 {
     enum serve_first f = (enum serve_first)atomic_load(&s->first);
@@ -113,6 +120,10 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
     TRY(hub_open(&ho, &s->hub, e));
     TRY(clinical_open(s, &s->clinical, e));
     TRY(http_open(&to, &s->http, e));
+    if (serve_is_remote(s)) {
+        atomic_store(&s->first, SERVE_READY);
+        return 0;
+    }
     s->wait.ready = serve_has_first;
     s->wait.user = s;
     hub_want(s->hub, &s->wait);
@@ -188,12 +199,11 @@ void serve_leave(struct serve *s, int n)
     atomic_fetch_sub(&s->admitted, n);
 }
 
-int serve_encode(const struct hub_model *m, const char *text, size_t n, unsigned flags,
-                 struct token_list *out, struct err *e)
+int serve_fits(const struct hub_model *m, const char *text, size_t n, struct err *e)
 {
     size_t n_ctx = (size_t)m->info->n_ctx;
     if (n <= n_ctx * 8) /* the usual case */
-        return tokenizer_encode(m->tok, text, n, flags, out, e);
+        return 0;
     size_t longest = 1, solid = 0;
     for (int32_t id = 0; id < tokenizer_n_vocab(m->tok); id++) {
         const char *s;
@@ -208,7 +218,7 @@ int serve_encode(const struct hub_model *m, const char *text, size_t n, unsigned
              "prompt of %zu bytes: at least %zu tokens exceed the context of %zu; shorten it, or "
              "raise max_context_length",
              n, solid / longest, n_ctx);
-    return tokenizer_encode(m->tok, text, n, flags, out, e);
+    return 0;
 }
 
 uint64_t serve_seed(struct call *c, int64_t asked)
