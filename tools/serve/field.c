@@ -242,7 +242,7 @@ int field_parse(const char *s, size_t n, json_t **out, struct err *e)
 
 /* ---- the JSON Schema ------------------------------------------------------------------------- */
 
-static void field_choices_json(const char *choices, struct str *out)
+static void field_choices_json(const char *choices, bool or_null, struct str *out)
 {
     str_adds(out, "[");
     for (const char *c = choices; *c;) {
@@ -252,7 +252,7 @@ static void field_choices_json(const char *choices, struct str *out)
         if (*c)
             str_adds(out, ", ");
     }
-    str_adds(out, "]");
+    str_adds(out, or_null ? ", null]" : "]");
 }
 
 /* "type": a value, or null = absent. */
@@ -264,11 +264,7 @@ static void field_type_json(const struct field_row *r, struct str *out)
     bool needed = (r->marks & FIELD_NEEDED) != 0;
     if (r->type == FIELD_WORD) {
         str_adds(out, needed ? "\"enum\": " : "\"type\": [\"string\", \"null\"], \"enum\": ");
-        struct str words = STR_INIT;
-        field_choices_json(r->choices, &words);
-        str_add(out, words.s, words.len ? words.len - 1 : 0);
-        str_adds(out, needed ? "]" : ", null]");
-        str_free(&words);
+        field_choices_json(r->choices, !needed, out);
         return;
     }
     if (r->type == FIELD_ANY || r->type == FIELD_IDLE || r->type == FIELD_UNMET)

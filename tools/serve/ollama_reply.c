@@ -445,7 +445,8 @@ static int raw_prompt(struct ollama_reply *o, int64_t limit, struct err *e)
     const struct tokenizer *tok = g->m->tok;
     if (o->think.must)
         FAIL(e, ERR_DATA, "'think' and 'raw' exclude each other");
-    TRY(serve_encode(g->m, a->prompt, strlen(a->prompt), TOK_BOS | TOK_SPECIAL, &g->prompt, e));
+    TRY(serve_fits(g->m, a->prompt, strlen(a->prompt), e));
+    TRY(tokenizer_encode(tok, a->prompt, strlen(a->prompt), TOK_BOS | TOK_SPECIAL, &g->prompt, e));
     if (g->prompt.n > 1 && g->prompt.id[0] == tokenizer_bos(tok) &&
         g->prompt.id[1] == g->prompt.id[0]) {
         memmove(g->prompt.id, g->prompt.id + 1, (g->prompt.n - 1) * sizeof *g->prompt.id);

@@ -34,6 +34,7 @@ struct openai_reply {
     char fingerprint[24];
     int64_t created;
     bool usage;      /* the stream's last piece has the numbers of tokens */
+    bool begun;      /* the stream, by openai_stream_begin */
     struct str head; /* stream: the beginning of each piece, up to "choices": [ */
     struct str line; /* stream: a piece; pieces are made on the engine's thread, one at a time */
     void *user;      /* the path's */

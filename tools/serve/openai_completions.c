@@ -70,8 +70,9 @@ static int encode(struct gen *g, const json_t *p, bool special, struct err *e)
     g->continues = true;
     if (json_is_string(p)) {
         g->continues = json_string_length(p) > 0;
-        TRY(serve_encode(g->m, json_string_value(p), json_string_length(p), special ? TOK_BOS : 0,
-                         &g->prompt, e));
+        TRY(serve_fits(g->m, json_string_value(p), json_string_length(p), e));
+        TRY(tokenizer_encode(g->m->tok, json_string_value(p), json_string_length(p),
+                             special ? TOK_BOS : 0, &g->prompt, e));
     }
     for (size_t i = 0; i < json_array_size(p); i++) {
         json_int_t id = json_integer_value(json_array_get(p, i));
