@@ -640,6 +640,8 @@ static void the_knobs_that_change_results_are_marked(void **state)
 {
     (void)state;
     static const char *const must[] = {"model",
+                                       "provider",
+                                       "remote.base_url",
                                        "seed",
                                        "temperature",
                                        "top_p",
@@ -673,6 +675,10 @@ static void the_knobs_that_change_results_are_marked(void **state)
         "logging.traces_dir",
         "logging.level",
         "data", /* its content's hash is in the identity */
+        "remote.key_env",
+        "remote.parallel",
+        "remote.retries",
+        "remote.timeout_seconds",
         "price_kwh"};
     for (size_t i = 0; i < sizeof must / sizeof must[0]; i++)
         assert_true(row(must[i])->marks & OPTION_RESULT);
@@ -855,10 +861,44 @@ static void other_yaml_documents_become_json(void **state)
     str_free(&json);
 }
 
+/* A copy has the values of its origin, and neither changes the other. */
+static void a_copy_changes_without_its_origin(void **state)
+{
+    (void)state;
+    struct config c, copy;
+    struct err e;
+    struct str was = STR_INIT, now = STR_INIT, other = STR_INIT;
+    ok(tool_config_init(&c, &e));
+    ok(config_set(&c, "strategy=cot", &e));
+    ok(config_set(&c, "planner.fixed=[neurology, urology]", &e));
+    ok(config_set(&c, "role_tokens.planner=77", &e));
+    config_json(&c, false, &was);
+    ok(config_copy(&c, &copy, &e));
+    config_json(&copy, false, &now);
+    assert_string_equal(now.s, was.s);
+    ok(config_set(&copy, "strategy=direct", &e));
+    ok(config_set(&copy, "planner.fixed=[cardiology]", &e));
+    ok(config_set(&copy, "role_tokens.planner=78", &e));
+    str_clear(&now);
+    config_json(&c, false, &now);
+    assert_string_equal(now.s, was.s);
+    config_json(&copy, false, &other);
+    assert_string_not_equal(other.s, was.s);
+    config_free(&copy);
+    str_clear(&now);
+    config_json(&c, false, &now); /* its texts are still there */
+    assert_string_equal(now.s, was.s);
+    config_free(&c);
+    str_free(&was);
+    str_free(&now);
+    str_free(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_the_documented_ones),
+        cmocka_unit_test(a_copy_changes_without_its_origin),
         cmocka_unit_test(a_key_with_one_letter_changed_is_refused_with_line_and_nearest_key),
         cmocka_unit_test(every_number_is_taken_at_its_limits_and_refused_beyond),
         cmocka_unit_test(every_knob_refuses_the_wrong_type_and_says_what_it_takes),

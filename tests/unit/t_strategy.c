@@ -1003,6 +1003,159 @@ static void call_ids_differ_by_question_role_and_index_only(void **state)
     assert_true(consult_id("qp", "lanner", 1) != consult_id("q", "planner", 1));
 }
 
+/* Opens the strategy of the bench again, after its parts have been set. */
+static int reopen(struct bench *b, struct err *e)
+{
+    strategy_close(&b->env);
+    return strategy_open(&b->env, e);
+}
+
+static struct arena *b_arena; /* of kept */
+
+static int kept_reports(const struct consult *c, struct answer_report *out)
+{
+    int n = 0;
+    for (const struct consult_call *k = c->first; k; k = k->next, n++) {
+        struct err e;
+        assert_true(k->parsed);
+        assert_int_equal(answer_report(k->llm.reply.s, k->llm.reply.len, k->llm.own_len,
+                                       c->env->catalog, k->specialty, b_arena, &out[n], &e),
+                         0);
+    }
+    return n;
+}
+
+static struct answer_report kept[2];
+
+static void keep(const struct consult *c, const struct result *r)
+{
+    assert_int_equal(r->state, CONSULT_REPORTED);
+    assert_int_equal(kept_reports(c, kept), 2);
+}
+
+/* The given specialties report and nothing else happens; given reports lead to a decision. */
+static void a_panel_reports_alone_and_decides_alone(void **state)
+{
+    (void)state;
+    static const int specialty[] = {9, 4};
+    const char *sets[] = {"strategy=panel", NULL};
+    struct arena arena = {.head = NULL};
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct results rs = {.n = 0};
+    struct err e = {.code = 0};
+    b_arena = &arena;
+    bench_open(&b, 3, sets);
+    b.script = (struct script){.mood = SCRIPT_GOOD, .only_index = -1};
+    bench_questions(&m, 1);
+    b.env.reports_only = true;
+    b.env.specialty = specialty;
+    b.env.n_specialty = 2;
+    assert_int_equal(reopen(&b, &e), 0);
+    look = keep;
+    assert_int_equal(one(&b, &m, &rs, &e), 0);
+    look = NULL;
+    assert_int_equal(rs.r[0].calls, 2);
+    assert_int_equal(rs.r[0].n_reports, 2);
+    assert_string_equal(rs.r[0].selected[0], b.env.catalog->entry[9].id);
+    results_free(&rs);
+    rs = (struct results){.n = 0};
+    b.env.reports_only = false;
+    b.env.given = kept;
+    b.env.n_given = 2;
+    assert_int_equal(reopen(&b, &e), 0);
+    assert_int_equal(one(&b, &m, &rs, &e), 0);
+    assert_int_equal(rs.r[0].state, CONSULT_ANSWERED);
+    assert_int_equal(rs.r[0].calls, 1);
+    results_free(&rs);
+    medqa_free(&m);
+    bench_close(&b);
+    arena_free(&arena);
+    const char *direct[] = {"strategy=direct", NULL};
+    bench_open(&b, 3, direct);
+    b.env.reports_only = true;
+    assert_int_equal(reopen(&b, &e), ERR_CONFIG);
+    assert_non_null(strstr(e.msg, "strategy direct has no reports"));
+    bench_close(&b);
+}
+
+#define WATCHED 64
+struct watched { /* of the calls of a case, by their numbers */
+    enum { NEW, ASKED, ENDED, TAKEN } phase[WATCHED];
+    struct str text[WATCHED];
+    int n, open, ended;
+    bool staging; /* between ended and taken */
+};
+
+static void saw_asked(const struct consult_call *k, void *user)
+{
+    struct watched *w = user;
+    assert_int_equal(k->number, w->n++);
+    assert_int_equal(w->phase[k->number], NEW);
+    w->phase[k->number] = ASKED;
+}
+
+static void saw_text(const struct consult_call *k, const char *s, size_t n, bool thinking,
+                     void *user)
+{
+    struct watched *w = user;
+    assert_int_equal(w->phase[k->number], ASKED);
+    assert_false(thinking);
+    str_add(&w->text[k->number], s, n);
+}
+
+static void saw_ended(const struct consult_call *k, void *user)
+{
+    struct watched *w = user;
+    assert_int_equal(w->phase[k->number], ASKED);
+    assert_false(w->staging);
+    w->phase[k->number] = ENDED;
+    w->staging = true;
+}
+
+static void saw_taken(const struct consult_call *k, void *user)
+{
+    struct watched *w = user;
+    assert_int_equal(w->phase[k->number], ENDED);
+    assert_int_equal(w->text[k->number].len, k->llm.reply.len);
+    assert_memory_equal(w->text[k->number].s, k->llm.reply.s, k->llm.reply.len);
+    w->phase[k->number] = TAKEN;
+    w->staging = false;
+    w->ended++;
+}
+
+static void a_watcher_sees_each_call_in_order_and_all_of_its_text(void **state)
+{
+    (void)state;
+    static const enum script_mood moods[] = {SCRIPT_GOOD, SCRIPT_GARBAGE, SCRIPT_REFUSAL};
+    for (const struct strategy *const *s = strategy_all(); *s; s++)
+        for (size_t i = 0; i < sizeof moods / sizeof moods[0]; i++) {
+            char set[64];
+            const char *sets[] = {set, NULL};
+            struct watched w = {.n = 0};
+            const struct consult_watch watch = {saw_asked, saw_text, saw_ended, saw_taken, &w};
+            struct bench b;
+            struct medqa m = {.n = 0};
+            struct results rs = {.n = 0};
+            struct err e = {.code = 0};
+            for (int k = 0; k < WATCHED; k++)
+                w.text[k] = (struct str)STR_INIT;
+            snprintf(set, sizeof set, "strategy=%s", (*s)->name);
+            bench_open(&b, 3, sets);
+            b.script = (struct script){.mood = moods[i], .only_index = -1};
+            b.env.watch = &watch;
+            bench_questions(&m, 1);
+            assert_int_equal(one(&b, &m, &rs, &e), 0);
+            assert_int_equal(w.n, rs.r[0].calls);
+            assert_int_equal(w.ended, w.n);
+            for (int k = 0; k < WATCHED; k++)
+                str_free(&w.text[k]);
+            results_free(&rs);
+            medqa_free(&m);
+            bench_close(&b);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1028,6 +1181,8 @@ int main(void)
         cmocka_unit_test(needs_follow_the_settings),
         cmocka_unit_test(a_plan_is_had_only_of_strategies_that_make_one),
         cmocka_unit_test(every_strategy_declares_its_roles),
+        cmocka_unit_test(a_panel_reports_alone_and_decides_alone),
+        cmocka_unit_test(a_watcher_sees_each_call_in_order_and_all_of_its_text),
         cmocka_unit_test(an_open_question_is_answered_in_words),
         cmocka_unit_test(a_prompt_beyond_the_context_fails_its_case_with_both_numbers),
         cmocka_unit_test(specialists_are_asked_only_if_every_prompt_fits),

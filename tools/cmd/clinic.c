@@ -194,8 +194,7 @@ done:
     return rc;
 }
 
-/* The server's key, from the variable that the configuration names. */
-static int find_key(const struct config *c, const char **key, struct err *e)
+int clinic_key(const struct config *c, const char **key, struct err *e)
 {
     const struct agent_options *of = config_of(c, &agent_option_set);
     *key = *of->key_env ? getenv(of->key_env) : NULL;
@@ -210,7 +209,7 @@ static int find_key(const struct config *c, const char **key, struct err *e)
 static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash, struct err *e)
 {
     const char *key = NULL;
-    TRY(find_key(&c->config, &key, e));
+    TRY(clinic_key(&c->config, &key, e));
     struct provider_options po = {.config = &c->config,
                                   .calls = o->many ? 0 : ONE_CASE,
                                   .spans = c->recording.spans,

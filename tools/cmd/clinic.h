@@ -69,6 +69,9 @@ int clinic_data(const struct clinic_options *o, const char *given, struct str *p
 /* After a run that returned rc: writes the timeline, if one is wanted. Returns rc, or the error of
  * the timeline when rc is 0. Prints that error when rc is another one. */
 int clinic_ran(const struct clinic_options *o, struct clinic *c, int rc, struct err *e);
+/* The key of the provider's server, from the environment's variable that the configuration names;
+ * NULL = none. ERR_CONFIG when the variable is not set. */
+int clinic_key(const struct config *c, const char **key, struct err *e);
 void clinic_close(struct clinic *c); /* accepts a zeroed one */
 
 /* ERR_USAGE when the timeline exists and the folder of the run has finished questions. The rest of

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "check.h"
+#include "clinic.h"
 #include "embed.h"
 #include "jscan.h"
 #include "mem.h"
@@ -375,7 +376,9 @@ static int ward_llm(struct ward *w, bool hash, struct err *e)
 {
     char hex[65];
     if (w->index < 0) {
-        const struct provider_options po = {.config = &w->config, .hash = hash};
+        const char *key = NULL;
+        TRY(clinic_key(&w->config, &key, e));
+        const struct provider_options po = {.config = &w->config, .key = key, .hash = hash};
         return provider_open(&po, &w->llm, e);
     }
     TRY(seat_model(w->seat, w->index, &w->model, e));
@@ -479,7 +482,7 @@ static void settings_json(const struct config *c, struct str *out)
 static void models_json(struct serve *s, struct str *out)
 {
     str_adds(out, ", \"models\": [");
-    for (int i = 0; i < hub_count(s->hub); i++) {
+    for (int i = 0; i < hub_count(s->hub) && !serve_is_remote(s); i++) {
         struct hub_entry m;
         hub_entry(s->hub, i, &m);
         struct hub_model *there = hub_peek(s->hub, i);

@@ -400,11 +400,21 @@ static void send_head(struct one *o)
     send_event(o, "case", &s, false);
 }
 
-/* The cost of the case. usd: of its energy. */
+/* USD of the case: by the price of a server's tokens, or else of the energy. */
+static double case_price(const struct one *o, const struct result *r)
+{
+    const struct agent_options *ao = o->ward.env.options;
+    const struct tool_options *to = config_of(&o->ward.config, &tool_option_set);
+    if (ao->price_prompt > 0 || ao->price_completion > 0)
+        return 1e-6 * ((double)r->prompt_tokens * ao->price_prompt +
+                       (double)(r->think_tokens + r->new_tokens) * ao->price_completion);
+    return r->joules / 3.6e6 * to->price_kwh;
+}
+
+/* The cost of the case. */
 static void send_cost(struct one *o, const struct result *r)
 {
     struct str s = STR_INIT;
-    const struct tool_options *of = config_of(&o->ward.config, &tool_option_set);
     str_addf(&s, "{\"calls\": %d, \"prompt_tokens\": %lld, \"cached_tokens\": %lld", r->calls,
              (long long)r->prompt_tokens, (long long)r->cached_tokens);
     str_addf(&s, ", \"think_tokens\": %lld, \"new_tokens\": %lld", (long long)r->think_tokens,
@@ -412,7 +422,7 @@ static void send_cost(struct one *o, const struct result *r)
     add_number(&s, "seconds", r->seconds);
     add_number(&s, "joules", r->joules);
     add_text(&s, "energy", r->energy, strlen(r->energy));
-    add_number(&s, "usd", r->joules / 3.6e6 * of->price_kwh);
+    add_number(&s, "usd", case_price(o, r));
     str_adds(&s, "}");
     send_event(o, "cost", &s, false);
 }

@@ -38,6 +38,7 @@ struct openai_reply {
     struct str head; /* stream: the beginning of each piece, up to "choices": [ */
     struct str line; /* stream: a piece; pieces are made on the engine's thread, one at a time */
     void *user;      /* the path's */
+    void *scratch;   /* the path's, freed with the reply */
 };
 
 /* Checks what needs no model: stop, logit_bias, stream_options. *param: the member at fault. */
@@ -103,7 +104,8 @@ struct openai_think {
 /* From reasoning_effort and think, either may be NULL. ERR_DATA: think of another type. */
 int openai_think(const char *effort, const json_t *think, struct openai_think *out, struct err *e);
 /* Encodes the conversation as the prompt of every reply, and sets their limits. continues: the last
- * message begins the reply. limit: most tokens of thinking and reply, FIELD_UNSET = the context's. */
+ * message begins the reply. limit: most tokens of thinking and reply; FIELD_UNSET = the
+ * context's. */
 int openai_render(struct openai_reply *r, const struct openai_messages *ms,
                   struct openai_think think, bool continues, int64_t limit, struct err *e);
 

@@ -190,6 +190,7 @@ void openai_reply_free(struct openai_reply *r)
         gen_free(&r->gen[i]);
     mem_free(r->gen);
     mem_free(r->bias);
+    mem_free(r->scratch);
     grammar_free(r->grammar);
     str_free(&r->head);
     str_free(&r->line);

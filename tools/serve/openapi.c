@@ -2,25 +2,27 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "clinical_doc.h"
 #include "ollama.h"
 #include "route.h"
 
 /* Schemas of objects inside bodies: rows name them as their choices. */
 static const struct field_set *const nested[] = {&ollama_options_fields, &ollama_message_fields};
 
-static void parameter_json(const char *path, struct str *out)
+static void parameter_json(const struct route *r, struct str *out)
 {
-    const char *open = strchr(path, '{');
-    if (!open)
-        return;
-    str_adds(out, ", \"parameters\": [");
-    for (const char *comma = ""; open; open = strchr(open + 1, '{'), comma = ", ") {
-        str_addf(out, "%s{\"name\": ", comma);
-        str_add_json(out, open + 1, strcspn(open + 1, "}"));
-        str_adds(out, ", \"in\": \"path\", \"required\": true, \"schema\": {\"type\": \"string\", "
-                      "\"minLength\": 1, \"maxLength\": 127}}");
+    struct str list = STR_INIT;
+    for (const char *open = strchr(r->path, '{'); open; open = strchr(open + 1, '{')) {
+        str_addf(&list, "%s{\"name\": ", list.len ? ", " : "");
+        str_add_json(&list, open + 1, strcspn(open + 1, "}"));
+        str_adds(&list, ", \"in\": \"path\", \"required\": true, \"schema\": {\"type\": "
+                        "\"string\", \"minLength\": 1, \"maxLength\": 127}}");
     }
-    str_adds(out, "]");
+    clinical_doc_queries(r->method, r->path, &list);
+    if (list.len)
+        str_addf(out, ", \"parameters\": [%s]", list.s);
+    out->failed |= list.failed;
+    str_free(&list);
 }
 
 /* An error of any status has the form of its API. */
@@ -40,9 +42,14 @@ static void operation_json(const struct route *r, struct str *out)
         str_addc(out, (char)tolower((unsigned char)*m));
     str_addf(out, "\": {\"tags\": [\"%s\"], \"summary\": ", r->tag);
     str_add_json(out, r->doc, strlen(r->doc));
+    const char *more = clinical_doc(r->method, r->path);
+    if (more) {
+        str_adds(out, ", \"description\": ");
+        str_add_json(out, more, strlen(more));
+    }
     if (r->marks & ROUTE_KEYLESS)
         str_adds(out, ", \"security\": []");
-    parameter_json(r->path, out);
+    parameter_json(r, out);
     if (r->fields)
         str_addf(out,
                  ", \"requestBody\": {\"required\": true, \"content\": {\"application/json\": "

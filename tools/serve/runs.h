@@ -1,8 +1,8 @@
 /*
- * runs: evaluations. A run is a folder in logging.traces_dir, and its id is the folder's name. While
- * this process computes one, it is a live run beside it.
+ * runs: evaluations. A run is a folder in logging.traces_dir, and its id is the folder's name.
+ * While this process computes one, it is a live run beside it.
  *
- *   POST /eval, POST /runs/ID/resume -- live run -- all questions done, stopped, or failed -- folder
+ *   POST /eval, POST /runs/ID/resume -- live run -- all done, stopped, or failed -- folder
  *
  * Event number n of a run is its n-th finished case, in the order of its trace. So a client that
  * has seen n continues at n + 1, also after a restart of the server.

@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "provider.h"
 #include "zio.h"
 
 /* Threads of work: one tokenizes a long prompt or compiles a schema while others go on. */
@@ -76,6 +77,12 @@ static void serve_has_first(struct hub_wait *w, struct hub_model *m, const struc
     hub_release(s->hub, m, -1);
 }
 
+bool serve_is_remote(const struct serve *s)
+{
+    const struct agent_options *of = config_of(s->config, &agent_option_set);
+    return strcmp(of->provider, provider_local.name) != 0;
+}
+
 enum serve_first serve_first(struct serve *s, struct err *e)
 {
     enum serve_first f = (enum serve_first)atomic_load(&s->first);
@@ -113,6 +120,10 @@ static int serve_start(struct serve *s, const char *api_key, const struct hub_op
     TRY(hub_open(&ho, &s->hub, e));
     TRY(clinical_open(s, &s->clinical, e));
     TRY(http_open(&to, &s->http, e));
+    if (serve_is_remote(s)) {
+        atomic_store(&s->first, SERVE_READY);
+        return 0;
+    }
     s->wait.ready = serve_has_first;
     s->wait.user = s;
     hub_want(s->hub, &s->wait);

@@ -54,6 +54,9 @@ int serve_open(const struct config *config, const char *api_key, const struct hu
                struct serve **out, struct err *e);
 /* Ends what runs. Accepts NULL. */
 void serve_close(struct serve *s);
+/* Whether the configuration names a provider elsewhere. Clinical cases use that one, and no model
+ * is loaded at the start. */
+bool serve_is_remote(const struct serve *s);
 /* Whether the default model has been loaded; SERVE_FAILED fills e. */
 enum serve_first serve_first(struct serve *s, struct err *e);
 /* Takes no more work; true when nothing runs any more. Requests without work are still answered, so

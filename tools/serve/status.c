@@ -6,9 +6,9 @@
 #include "chat.h"
 #include "log.h"
 #include "mem.h"
-#include "page.h"
 #include "task.h"
 #include "tokenizer.h"
+#include "webpage.h"
 
 const char serve_version[] = MAS_VERSION;
 

@@ -1,6 +1,6 @@
-/* page: the page for browsers, one file without foreign resources. */
-#ifndef MAS_PAGE_H
-#define MAS_PAGE_H
+/* webpage: the page for browsers, one file without foreign resources. */
+#ifndef MAS_WEBPAGE_H
+#define MAS_WEBPAGE_H
 
 #include "route.h"
 

@@ -1,5 +1,5 @@
 /* GET /: the page for browsers (page.html). */
-#include "page.h"
+#include "webpage.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# mas serve: clinical cases, evaluations and their folders, the page. Settings: serve.cases. The checks: serve_clinic.py.
+. "$(dirname "$0")/head.bash"
+command -v python3 >/dev/null || { echo "skipped: no python3"; exit 77; }
+export no_proxy='*'
+expect 64 'cases' "$MAS" serve -m demo --cases 0
+timeout 500 python3 "${MAS_SOURCE:?}/tests/cli/serve_clinic.py" "$MAS" "$MAS_SOURCE" || fault "serve_clinic.py"
+exit $bad
