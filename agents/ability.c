@@ -230,7 +230,8 @@ void ability_short(const struct ability *a, const struct form *f, struct str *ou
     f->write(&a->server, &c, out);
 }
 
-/* The first chat: finds the names of the limit and of the sampling options that the server takes. */
+/* The first chat: finds the names of the limit and of the sampling options that the server
+ * takes. */
 static int probe_first(const struct probe *p, struct err *e)
 {
     struct ability *a = p->a;

@@ -146,7 +146,8 @@ static void openai_write_score(const struct form_server *s, const struct form_sc
     str_free(&text);
 }
 
-/* One choice: the tokens of the option are those before the new one, back to the option's border. */
+/* One choice: the tokens of the option are those before the new one, back to the option's
+ * border. */
 static int openai_option(const json_t *choice, const char *option, size_t len, double *lp,
                          int *tokens, struct err *e)
 {

@@ -101,8 +101,8 @@ struct llm_call {
     double mean_lp;       /* mean log-probability of the reply's tokens, NaN if none */
     double seconds;       /* submit to done */
     double first_seconds; /* submit to first token */
-    /* of a server: attempts after the first, repairs of a reply that broke its schema, the cause of
-     * the last further attempt, the fingerprint of another version; "" = none */
+    /* Of a server: attempts after the first, and the cause of the last of them. Repairs of a reply
+     * that broke its schema. The fingerprint of another version of the server. "" = none. */
     int n_retries, n_repairs;
     char retried[200], fingerprint[128];
     void *llm_slot; /* the llm's */

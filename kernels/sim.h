@@ -9,7 +9,8 @@
  *   an op             max(bytes of weights and cache / vram, operations / device_ops)  (traffic.h)
  *                     bytes that lie in an L2 cache cost nothing
  *   a copy            bytes / link, or bytes / limit on a stream with a lower one (device.h)
- *   an op on the CPU  max(bytes / host, operations / host_ops), by which the host's clock advances
+ *   an op on the CPU  max(bytes / host, bytes / host_row, operations / host_ops), by which the
+ *                     host's clock advances
  *
  * While a copy goes up, the CPU has dram minus the copy's rate, and at least a tenth of host.
  *
@@ -31,6 +32,7 @@ struct sim_config {
     /* part of vram_bytes that counts as free and is refused when asked for */
     uint64_t lost_bytes;
     double vram, link, host;     /* bytes/s */
+    double host_row;             /* bytes/s that the CPU's arithmetic takes; 0 = not a limit */
     double dram;                 /* bytes/s that CPU and link share; 0 = no limit */
     double device_ops, host_ops; /* operations/s; 0 = not a limit */
     double hop_s;                /* seconds */

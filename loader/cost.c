@@ -54,6 +54,11 @@ static double work(double bytes, double rate, double ops, double ops_rate)
     return larger(bytes / rate, ops_rate > 0 ? ops / ops_rate : 0);
 }
 
+static double work_host(double bytes, double rate, double ops, const struct plan_rates *r)
+{
+    return larger(work(bytes, rate, ops, r->host_ops), r->host_row > 0 ? bytes / r->host_row : 0);
+}
+
 /* ---- the link -------------------------------------------------------------------------------- */
 
 /* Places the next use in the ring. */
@@ -139,7 +144,7 @@ static void host_compute(struct clock_run *r, double bytes, double ops)
     link_advance(r, r->now);
     for (double left = 1; left > 0;) {
         double room = link_room(r) / r->link,
-               whole = work(bytes, room > 0 ? beside : rates->host, ops, rates->host_ops);
+               whole = work_host(bytes, room > 0 ? beside : rates->host, ops, rates);
         double t = room > 0 && room < left * whole ? room : left * whole;
         left = t < left * whole ? left - t / whole : 0;
         r->now += t;

@@ -12,7 +12,7 @@
  *                                           than the window, and the mean over layers counts)
  *                + COST_LAUNCHES x launch_s
  *   host    computes the ffn parts placed there.
- *           time = max(bytes / host, rows x ops / host_ops)
+ *           time = max(bytes / host, bytes / host_row, rows x ops / host_ops)
  *
  * Rules of the clock:
  *   - Device and host alternate along the layers. Each crossing costs hop_s + activations / link.
@@ -53,9 +53,12 @@ enum plan_place {
 };
 
 struct plan_rates {
-    double vram;       /* bytes/s that a kernel reads from device memory */
-    double link;       /* bytes/s from pinned memory to the device */
-    double host;       /* bytes/s of weights that the CPU backend reads; 0 = no CPU backend */
+    double vram; /* bytes/s that a kernel reads from device memory */
+    double link; /* bytes/s from pinned memory to the device */
+    double host; /* bytes/s of weights that the CPU backend reads; 0 = no CPU backend */
+    /* bytes/s of weights that the CPU's arithmetic takes for a single row; 0 = not a limit, or part
+     * of host. Formats with code books have a rate below that of memory. */
+    double host_row;
     double disk;       /* bytes/s; 0 = not a limit */
     double dram;       /* bytes/s of the host's memory, shared by CPU and link; 0 = not a limit */
     double device_ops; /* operations/s (a multiply-add is two); 0 = not a limit */

@@ -239,7 +239,8 @@ static int step_of(struct search *s, const struct plan *p, int n_seq, struct cos
     int n = 0;
     struct plan_rates rates = in->rates;
     if (!in->on_device) { /* the host computes every part */
-        rates.vram = rates.host;
+        rates.vram =
+            rates.host_row > 0 && rates.host_row < rates.host ? rates.host_row : rates.host;
         rates.device_ops = rates.host_ops;
     }
     if (!(rates.vram > 0))

@@ -11,8 +11,8 @@
 
 /* ops: of the device; host: the CPU backend; fmt: of the weights that the CPU may compute with.
  * Measures vram, link, host, dram (bytes/s), host_ops (operations/s) and hop_s. step_s and launch_s
- * are assumed; disk and device_ops are 0 = unknown. Takes 128 MiB of the device and 96 MiB of the
- * host during the call, or less if memory is short. */
+ * are assumed; disk and device_ops are 0 = unknown; host_row is 0, because host includes it. Takes
+ * 128 MiB of the device and 96 MiB of the host during the call, or less if memory is short. */
 int probe_rates(struct ops *ops, struct ops *host, enum fmt fmt, struct plan_rates *out,
                 struct err *e);
 

@@ -214,6 +214,8 @@ void sim_compute(struct sim *s, const char *name, const struct traffic *t)
         }
         double rate = up > s->now ? rate_beside(s) : s->c.host;
         double whole = sim_seconds(t, rate, s->c.host_ops);
+        if (s->c.host_row > 0)
+            whole = later(whole, t->kept / s->c.host_row);
         double until = s->now + left * whole;
         if (up > s->now && up < next)
             next = up;

@@ -552,21 +552,29 @@ static int outcome_sample(struct outcome *s, int n, struct err *e)
     return 0;
 }
 
+/* Log-probability of token id[i] in the logits row `row` + i, for n rows. */
+static int outcome_logprob(struct outcome *s, int row, const int32_t *id, int n, float *lp,
+                           struct err *e)
+{
+    int block = forward_limits(s->fw)->max_pairs;
+    for (int at = 0; at < n; at += block) {
+        int pairs = n - at < block ? n - at : block;
+        for (int i = 0; i < pairs; i++)
+            s->pair_row[i] = row + at + i;
+        TRY(forward_logprob(s->fw, s->pair_row, id + at, pairs, lp + at, e));
+    }
+    return 0;
+}
+
 /* Scores tokens of the prompt: the row of position p scores the token at p + 1. */
 static int outcome_prompt(struct outcome *s, struct seq *q, struct err *e)
 {
     struct request *r = q->r;
     const struct seq_step *st = &q->step;
     int first = q->kv.len - st->n_logit - st->n_score; /* position of the first of these rows */
-    int block = forward_limits(s->fw)->max_pairs;
-    for (int at = 0; at < st->n_score && r->prompt_lp; at += block) {
-        int n = st->n_score - at < block ? st->n_score - at : block;
-        for (int i = 0; i < n; i++) {
-            s->pair_row[i] = st->score + at + i;
-            s->pair_id[i] = q->tok[first + at + i + 1];
-        }
-        TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, n, r->prompt_lp + first + at + 1, e));
-    }
+    if (r->prompt_lp)
+        TRY(outcome_logprob(s, st->score, q->tok + first + 1, st->n_score, r->prompt_lp + first + 1,
+                            e));
     if (r->n_top && r->prompt_top)
         TRY(outcome_top(s, st->score, st->n_score, r->n_top,
                         r->prompt_top + (size_t)(first + 1) * (size_t)r->n_top, e));
@@ -600,13 +608,10 @@ static int outcome_score_cont(struct outcome *s, struct seq *q, struct err *e)
     struct request *r = q->r;
     const int32_t *cont = r->cont[q->cont_index];
     int first = q->kv.len - q->step.n_logit; /* position of the first of these rows */
-    for (int i = 0; i < q->step.n_logit; i++) {
-        s->pair_row[i] = q->step.logit + i;
-        s->pair_id[i] = cont[first + i - r->n_prompt + 1];
-    }
-    TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, q->step.n_logit, s->pair_lp, e));
+    TRY(outcome_logprob(s, q->step.logit, cont + first - r->n_prompt + 1, q->step.n_logit, s->lp,
+                        e));
     for (int i = 0; i < q->step.n_logit; i++)
-        r->cont_lp[q->cont_index] += (double)s->pair_lp[i];
+        r->cont_lp[q->cont_index] += (double)s->lp[i];
     q->raw_next = q->kv.len;
     return 0;
 }

@@ -114,7 +114,8 @@ struct request {
     void (*on_logits)(struct request *r, int pos, const float *logits);
     int logits_from;
     /* Every token of out, in order, on the engine thread. It belongs to the block of thinking if
-     * n_think == n_out. May be NULL. */
+     * n_think == n_out. Its values stand in out_lp and out_top, and those of the prompt are
+     * complete. May be NULL. */
     void (*on_token)(struct request *r, int32_t id, float logprob);
     /* Exactly once after a successful submit, last access by the engine. */
     void (*done)(struct request *r);

@@ -87,8 +87,8 @@ struct schema_node {
     uint16_t min, max; /* items of an array, characters of a string, properties of a MEMBERS */
     bool unique;       /* array: items differ; its items are a choice of <= SCHEMA_UNIQUE */
     bool counted;      /* MEMBERS: min or max can matter */
-    /* ARRAY: the text is an object whose names are free. Its items are pairs: an OBJECT of two values
-     * with the literals "", ": " and "". */
+    /* ARRAY: the text is an object whose names are free. Its items are pairs: an OBJECT of two
+     * values with the literals "", ": " and "". */
     bool map;
     /* OBJECT: (n + 1) the literals before the 1st, 2nd, .. value and after the last; MEMBERS: (n)
      * names with their ": "; choice: (n) texts sorted by bytes */

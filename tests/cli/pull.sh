@@ -2,7 +2,7 @@
 # mas pull against a hostile server: the right file, or a clear error and no file; never a wrong one.
 . "$(dirname "$0")/head.bash"
 command -v python3 >/dev/null || { echo "skipped: no python3"; exit 77; }
-unset HF_TOKEN MAS_SOURCES http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY
+unset HF_TOKEN HF_ENDPOINT MAS_SOURCES http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY
 export no_proxy='*' HOME=$dir/home
 model=$MAS_SOURCE/tests/golden/stories260K-Q4_1.gguf
 large=$MAS_SOURCE/configs/demo/toy_clinic.gguf
@@ -252,6 +252,19 @@ HF_TOKEN=hf_secret expect 0 "models/tales.gguf: $bytes bytes, sha256 $sha as it 
 grep -q '^/ann/Tales/resolve/main/tales.gguf - - Bearer_hf_secret$' log || fault "no token: $(cat log)"
 grep -v '^/ann/' log | grep -q secret && fault "the token went on: $(cat log)"
 rm models/tales.gguf
+# a mirror by its variable, also with a path; it gets no token of another server
+: >log
+sed "s|^  hf: .*|  hf: http://127.0.0.1:1|" list.yaml >nowhere.yaml
+HF_TOKEN=hf_secret HF_ENDPOINT=http://localhost:$port/ MAS_SOURCES=nowhere.yaml \
+    expect 0 "models/tales.gguf: $bytes bytes" "$MAS" pull --quiet hf:ann/Tales/tales.gguf
+grep -q '^/ann/Tales/resolve/main/tales.gguf - - -$' log || fault "HF_ENDPOINT: $(cat log)"
+rm models/tales.gguf
+: >log
+HF_ENDPOINT=$at/ok/hub// MAS_SOURCES=nowhere.yaml expect 0 'models/tales.gguf' "$MAS" pull --quiet hf:ann/Tales/tales.gguf
+grep -q '^/ok/hub/ann/Tales/resolve/main/tales.gguf ' log || fault "HF_ENDPOINT with a path: $(cat log)"
+rm models/tales.gguf
+HF_ENDPOINT=mirror expect 78 "HF_ENDPOINT is 'mirror'; it takes an address" "$MAS" pull --quiet hf:ann/Tales/tales.gguf
+HF_ENDPOINT=mirror expect 0 'GGUF' "$MAS" inspect -m "$model" # the variable matters for hf: names alone
 : >log
 expect 0 'models/tales.gguf' "$MAS" pull --quiet hf:ann/Tales@v2/sub/tales.gguf
 grep -q '^/ann/Tales/resolve/v2/sub/tales.gguf - - -$' log || fault "another revision: $(cat log)"

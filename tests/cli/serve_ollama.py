@@ -93,8 +93,10 @@ def counters(o, what, reason=None):
 
 def ready():
     for _ in range(600):
-        if send("GET", "/ready")[0] == 200:
+        status, _, text = send("GET", "/ready")
+        if status == 200:
             return
+        want(status == 503 and "not loaded yet" in text, "/ready", status, text)
         time.sleep(0.05)
     fault("the server does not become ready")
 
@@ -132,6 +134,18 @@ def facts():
 
 
 # ---- tokens ----------------------------------------------------------------------------------------------------------
+
+def document():
+    """Every member of Ollama's bodies and options has a description, and every reference a target."""
+    d = get("/openapi.json")
+    schemas = d["components"]["schemas"]
+    for name in re.findall(r'"#/components/schemas/([A-Za-z]+)"', json.dumps(d)):
+        want(name in schemas, "openapi", name)
+    for name in ("OllamaOptions", "OllamaMessage", "OllamaChatRequest", "OllamaGenerateRequest", "OllamaPullRequest", "OllamaShowRequest"):
+        want(all(p["description"] for p in schemas[name]["properties"].values()), "openapi", name)
+    want(schemas["OllamaOptions"]["properties"]["temperature"]["default"] == 0.8, "openapi", "temperature")
+    want(schemas["OllamaChatRequest"]["properties"]["options"]["anyOf"][0]["$ref"].endswith("OllamaOptions"), "openapi", "options")
+
 
 def tokens():
     info = get("/tokenizer_info")
@@ -554,7 +568,7 @@ def recorded():
 
 
 ready()
-for check in (facts, tokens, replies, probabilities, formats, tools, refusals, lives, company, pulls, figures, recorded):
+for check in (facts, document, tokens, replies, probabilities, formats, tools, refusals, lives, company, pulls, figures, recorded):
     began = time.time()
     check()
     print(f"{check.__name__}: {time.time() - began:.1f} s", flush=True)

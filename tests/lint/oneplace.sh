@@ -42,7 +42,7 @@ formats=$(names kernels/quant/formats.def X | grep -vxE 'F32|F16' || true)
 mixtures=$(names loader/mixtures.def M)
 # tables of fast kernels and of their cases, of random blocks and of packed ones; the rules of mixtures; defaults
 tables='kernels/(cpu|cuda|cases)/[^:]*|kernels/quant/(fmt_random|lanes)\.c|kernels/scratch\.c|loader/mixture\.c'
-defaults='tools/cmd/cmd_(fit|synth)\.c|tools/bench/bench_kernels\.c'
+defaults='tools/cmd/(fit_plan|cmd_fit|cmd_synth)\.c|tools/bench/bench_kernels\.c'
 own='kernels/quant/fmt_[a-z0-9_]+\.[ch]|kernels/quant/formats\.def'
 # shellcheck disable=SC2086 # one word a name
 identifiers FMT "$(any $formats)" "$own|$tables|$defaults" formats.def

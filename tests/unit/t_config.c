@@ -640,6 +640,8 @@ static void the_knobs_that_change_results_are_marked(void **state)
 {
     (void)state;
     static const char *const must[] = {"model",
+                                       "provider",
+                                       "remote.base_url",
                                        "seed",
                                        "temperature",
                                        "top_p",
@@ -673,6 +675,10 @@ static void the_knobs_that_change_results_are_marked(void **state)
         "logging.traces_dir",
         "logging.level",
         "data", /* its content's hash is in the identity */
+        "remote.key_env",
+        "remote.parallel",
+        "remote.retries",
+        "remote.timeout_seconds",
         "price_kwh"};
     for (size_t i = 0; i < sizeof must / sizeof must[0]; i++)
         assert_true(row(must[i])->marks & OPTION_RESULT);

@@ -4,9 +4,9 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "client.h"
 #include "clock.h"
 #include "echo.h"
-#include "rawtcp.h"
 #include "rng.h"
 #include "test.h"
 
@@ -56,35 +56,35 @@ static void replies(void **state)
     struct echo t;
     struct str body = STR_INIT, want = STR_INIT, req = STR_INIT;
     echo_open(&t, NULL);
-    int fd = rawtcp_open(t.port); /* one connection for all */
+    int fd = client_open(t.port); /* one connection for all */
     for (size_t n = 0; n < 300000; n = n * 3 + 1) {
         str_clear(&req);
         str_clear(&body);
         post(&req, n % 2 ? "/echo" : "/later", n, (unsigned)n);
-        rawtcp_send(fd, req.s, req.len);
-        assert_int_equal(rawtcp_reply(fd, &body, 10000), 200);
+        client_send(fd, req.s, req.len);
+        assert_int_equal(client_reply(fd, &body, 10000), 200);
         assert_int_equal(body.len, n);
         assert_memory_equal(body.s, req.s + req.len - n, n);
     }
     str_clear(&body);
-    rawtcp_sends(fd, GET("/stream?n=1000"));
-    assert_int_equal(rawtcp_reply(fd, &body, 10000), 200);
+    client_sends(fd, GET("/stream?n=1000"));
+    assert_int_equal(client_reply(fd, &body, 10000), 200);
     numbers(&want, 1000);
     assert_string_equal(body.s, want.s);
     str_clear(&body);
-    rawtcp_sends(fd, GET("/big"));
-    assert_int_equal(rawtcp_reply(fd, &body, 10000), 200);
+    client_sends(fd, GET("/big"));
+    assert_int_equal(client_reply(fd, &body, 10000), 200);
     assert_int_equal(body.len, 4 << 20);
     str_clear(&body);
-    rawtcp_sends(fd, GET("/refused"));
-    assert_int_equal(rawtcp_reply(fd, &body, 10000), 404);
+    client_sends(fd, GET("/refused"));
+    assert_int_equal(client_reply(fd, &body, 10000), 404);
     str_clear(&body);
-    rawtcp_sends(fd, "HEAD /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    while (rawtcp_recv(fd, &body, 16384, 5000) > 0)
+    client_sends(fd, "HEAD /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    while (client_recv(fd, &body, 16384, 5000) > 0)
         ;
     assert_non_null(strstr(body.s, "Content-Length: 4194304\r\n"));
     assert_null(strstr(body.s, "bbbb"));
-    rawtcp_close(fd);
+    client_close(fd);
     settles(&t);
     assert_int_equal(atomic_load(&t.gone), 0);
     echo_close(&t);
@@ -104,25 +104,25 @@ static void refusal_is_seen(void **state)
     echo_open(&t, NULL);
     post(&req, "/refused", 6 << 20, 1);
     for (int i = 0; i < 3; i++) {
-        int fd = rawtcp_open(t.port);
-        assert_true(rawtcp_send(fd, req.s, req.len));
+        int fd = client_open(t.port);
+        assert_true(client_send(fd, req.s, req.len));
         str_clear(&body);
-        assert_int_equal(rawtcp_reply(fd, &body, 10000), 404);
-        rawtcp_sends(fd, GET("/stream?n=1"));
+        assert_int_equal(client_reply(fd, &body, 10000), 404);
+        client_sends(fd, GET("/stream?n=1"));
         str_clear(&body);
-        assert_int_equal(rawtcp_reply(fd, &body, 10000), 200);
+        assert_int_equal(client_reply(fd, &body, 10000), 200);
         assert_string_equal(body.s, "0;");
-        rawtcp_close(fd);
+        client_close(fd);
     }
     str_clear(&req);
     post(&req, "/echo", HTTP_BODY_MOST, 1);
     str_clear(&body);
-    assert_int_equal(rawtcp_ask(t.port, req.s, &body), 200);
+    assert_int_equal(client_ask(t.port, req.s, &body), 200);
     assert_int_equal(body.len, HTTP_BODY_MOST);
     str_clear(&req);
     post(&req, "/echo", HTTP_BODY_MOST + 1, 1);
     str_clear(&body);
-    assert_int_equal(rawtcp_ask(t.port, req.s, &body), 413);
+    assert_int_equal(client_ask(t.port, req.s, &body), 413);
     assert_non_null(strstr(body.s, "8388609 bytes, the limit is 8388608"));
     settles(&t);
     echo_close(&t);
@@ -139,21 +139,21 @@ static void leaving_is_noticed(void **state)
     struct str in = STR_INIT;
     echo_open(&t, NULL);
     for (int i = 0; i < 30; i++) {
-        int fd = rawtcp_open(t.port);
-        rawtcp_sends(fd, i % 2 ? GET("/never") : GET("/flood"));
+        int fd = client_open(t.port);
+        client_sends(fd, i % 2 ? GET("/never") : GET("/flood"));
         assert_true(until(&t.taken, i + 1, 5000));
         if (i % 2 == 0)
-            rawtcp_recv(fd, &in, 100, 5000);
+            client_recv(fd, &in, 100, 5000);
         if (i % 3 == 0)
-            rawtcp_reset(fd);
+            client_reset(fd);
         else if (i % 3 == 1)
-            rawtcp_close(fd);
+            client_close(fd);
         else
             shutdown(fd, SHUT_WR); /* one side only: counts as gone */
         if (!until(&t.gone, i + 1, 2000))
             fail_msg("leaving %d was not noticed", i);
         if (i % 3 == 2)
-            rawtcp_close(fd);
+            client_close(fd);
     }
     settles(&t);
     echo_close(&t);
@@ -167,13 +167,13 @@ static void head_of_a_stream(void **state)
     struct echo t;
     struct str in = STR_INIT;
     echo_open(&t, NULL);
-    int fd = rawtcp_open(t.port);
-    rawtcp_sends(fd, "HEAD /flood HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    int fd = client_open(t.port);
+    client_sends(fd, "HEAD /flood HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_true(until(&t.gone, 1, 5000));
-    assert_true(rawtcp_recv(fd, &in, 16384, 5000) > 0);
+    assert_true(client_recv(fd, &in, 16384, 5000) > 0);
     assert_true(!strncmp(in.s, "HTTP/1.1 200", 12));
     settles(&t);
-    rawtcp_close(fd);
+    client_close(fd);
     echo_close(&t);
     str_free(&in);
 }
@@ -186,13 +186,13 @@ static void half_closed_gets_quick_replies(void **state)
     echo_open(&t, NULL);
     post(&req, "/echo", 5, 0);
     for (int i = 0; i < 50; i++) {
-        int fd = rawtcp_open(t.port);
-        rawtcp_send(fd, req.s, req.len);
+        int fd = client_open(t.port);
+        client_send(fd, req.s, req.len);
         shutdown(fd, SHUT_WR);
         str_clear(&body);
-        assert_int_equal(rawtcp_reply(fd, &body, 5000), 200);
+        assert_int_equal(client_reply(fd, &body, 5000), 200);
         assert_int_equal(body.len, 5);
-        rawtcp_close(fd);
+        client_close(fd);
     }
     settles(&t);
     echo_close(&t);
@@ -206,13 +206,13 @@ static void unread_is_bounded(void **state)
     (void)state;
     struct echo t;
     echo_open(&t, NULL);
-    int fd = rawtcp_open(t.port);
-    rawtcp_sends(fd, GET("/flood"));
+    int fd = client_open(t.port);
+    client_sends(fd, GET("/flood"));
     assert_true(until(&t.gone, 1, 20000));
     assert_true(atomic_load(&t.flooded) >= HTTP_UNREAD_MOST);
     assert_true(atomic_load(&t.flooded) < HTTP_UNREAD_MOST + (64 << 20)); /* and socket buffers */
     settles(&t);
-    rawtcp_close(fd);
+    client_close(fd);
     echo_close(&t);
 }
 
@@ -221,18 +221,18 @@ static void unread_is_bounded(void **state)
 static void ends_within(struct echo *t, const char *begin, const char *drip, int ms)
 {
     struct str in = STR_INIT;
-    int fd = rawtcp_open(t->port);
+    int fd = client_open(t->port);
     int64_t start = clock_ns();
-    rawtcp_sends(fd, begin);
+    client_sends(fd, begin);
     for (;;) {
         if (*drip)
-            rawtcp_send(fd, drip, 1);
-        if (rawtcp_recv(fd, &in, 16384, 50) == 0)
+            client_send(fd, drip, 1);
+        if (client_recv(fd, &in, 16384, 50) == 0)
             break;
         if (clock_ns() - start > (int64_t)ms * 1000000)
             fail_msg("'%.20s' is still open after %d ms", begin, ms);
     }
-    rawtcp_close(fd);
+    client_close(fd);
     str_free(&in);
 }
 
@@ -256,15 +256,15 @@ static void limits_of_time(void **state)
     echo_close(&t);
     o = (struct http_options){.stall_seconds = 1};
     echo_open(&t, &o);
-    int fd = rawtcp_open(t.port), small = 4096;
+    int fd = client_open(t.port), small = 4096;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    rawtcp_sends(fd, GET("/big")); /* nothing is read */
+    client_sends(fd, GET("/big")); /* nothing is read */
     for (int i = 0; atomic_load(&t.over) == 0; i++) {
         assert_true(i < 6000);
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     assert_int_equal(atomic_load(&t.left), 1);
-    rawtcp_close(fd);
+    client_close(fd);
     settles(&t);
     echo_close(&t);
 }
@@ -293,7 +293,7 @@ static void read_some(int fd, uint64_t chance)
 {
     struct str in = STR_INIT;
     if (chance % 3)
-        rawtcp_recv(fd, &in, 1 + chance % 5000, 200);
+        client_recv(fd, &in, 1 + chance % 5000, 200);
     str_free(&in);
 }
 
@@ -301,7 +301,7 @@ static void crowd_one(struct crowd *c, struct dice *g)
 {
     struct str req = STR_INIT, body = STR_INIT, want = STR_INIT;
     size_t n = roll(g) % 3000;
-    int kind = (int)(roll(g) % 4), fd = rawtcp_open(c->t->port);
+    int kind = (int)(roll(g) % 4), fd = client_open(c->t->port);
     if (kind == 0)
         post(&req, "/echo", n, c->seed);
     else if (kind == 1)
@@ -312,8 +312,8 @@ static void crowd_one(struct crowd *c, struct dice *g)
         str_adds(&req, c->rude ? GET("/never") : GET("/refused"));
     bool leaves = c->rude && (kind == 3 || roll(g) % 2);
     if (!leaves) {
-        rawtcp_send(fd, req.s, req.len);
-        int status = rawtcp_reply(fd, &body, 30000);
+        client_send(fd, req.s, req.len);
+        int status = client_reply(fd, &body, 30000);
         if (status != (kind == 3 ? 404 : 200))
             fail_msg("status %d for %.30s", status, req.s);
         if (kind == 2)
@@ -325,13 +325,13 @@ static void crowd_one(struct crowd *c, struct dice *g)
         c->done++;
     } else {
         size_t part = roll(g) % 2 ? req.len : roll(g) % req.len;
-        rawtcp_send(fd, req.s, part);
+        client_send(fd, req.s, part);
         read_some(fd, roll(g));
     }
     if (roll(g) % 2)
-        rawtcp_reset(fd);
+        client_reset(fd);
     else
-        rawtcp_close(fd);
+        client_close(fd);
     str_free(&req);
     str_free(&body);
     str_free(&want);
@@ -406,15 +406,15 @@ static void closes_in_every_state(void **state)
         int fd[KINDS * EACH];
         echo_open(&t, NULL);
         for (int i = 0; i < KINDS * EACH; i++) {
-            fd[i] = rawtcp_open(t.port);
-            rawtcp_sends(fd[i], begun[i % KINDS]);
+            fd[i] = client_open(t.port);
+            client_sends(fd[i], begun[i % KINDS]);
         }
         nanosleep(&(struct timespec){.tv_nsec = wait * 20000000}, NULL);
         int64_t start = clock_ns();
         echo_close(&t);
         assert_true(clock_ns() - start < 8 * (int64_t)1000000000);
         for (int i = 0; i < KINDS * EACH; i++)
-            rawtcp_close(fd[i]);
+            client_close(fd[i]);
     }
 }
 
@@ -436,14 +436,14 @@ static void *knock_main(void *arg)
                                  .sin_port = htons((uint16_t)k->port),
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0 &&
-            rawtcp_send(fd, req.s, req.len)) {
+            client_send(fd, req.s, req.len)) {
             str_clear(&body);
-            int status = rawtcp_reply(fd, &body, 5000);
+            int status = client_reply(fd, &body, 5000);
             if (status != 200 && status != 503 && status != 0)
                 fail_msg("status %d at the end of the server", status);
             k->asked++;
         }
-        rawtcp_close(fd);
+        client_close(fd);
     }
     str_free(&body);
     str_free(&req);

@@ -382,6 +382,37 @@ static void a_window_bounds_the_cache_that_a_step_reads(void **state)
     }
 }
 
+/* The time of a part on the host is the longest of three: memory, arithmetic of a row, and of all
+ * rows. */
+static void a_format_that_needs_arithmetic_is_not_read_at_the_rate_of_memory(void **state)
+{
+    (void)state;
+    static const struct cost_part part[] = {{PART_FFN, 0, PLAN_HOST, 1000000}};
+    static const struct {
+        double host, host_row, host_ops;
+        int rows;
+        double want;
+    } row[] = {{1e6, 0, 0, 1, 1},       {1e6, 4e6, 0, 1, 1},     {1e6, 2.5e5, 0, 1, 4},
+               {1e6, 2.5e5, 0, 8, 4},   {1e6, 2.5e5, 1e6, 1, 4}, {1e6, 2.5e5, 1e6, 3, 6},
+               {1e5, 2.5e5, 1e6, 3, 10}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        const struct cost_model m = {.part = part,
+                                     .n_part = 1,
+                                     .ops_per_byte = 2,
+                                     .rates = {.vram = 1e9,
+                                               .host = row[i].host,
+                                               .host_row = row[i].host_row,
+                                               .host_ops = row[i].host_ops},
+                                     .n_layer = 1};
+        const struct cost_load load = {.rows = row[i].rows, .n_seq = 1};
+        struct cost c;
+        struct err e;
+        ok(cost_step(&m, &load, &c, &e));
+        if (!(fabs(c.step_s / row[i].want - 1) < 1e-9))
+            fail_msg("row %zu: %g s, must be %g", i, c.step_s, row[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +428,7 @@ int main(void)
         cmocka_unit_test(pages_are_swapped_where_that_is_cheaper),
         cmocka_unit_test(a_plan_reads_like_a_table),
         cmocka_unit_test(a_window_bounds_the_cache_that_a_step_reads),
+        cmocka_unit_test(a_format_that_needs_arithmetic_is_not_read_at_the_rate_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

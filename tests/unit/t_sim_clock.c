@@ -210,6 +210,19 @@ static void the_cpu_has_the_memory_that_a_limited_copy_leaves(void **state)
     api->stream_close(dev, slow);
 }
 
+static void the_cpu_takes_the_longer_of_memory_and_arithmetic(void **state)
+{
+    struct err e;
+    (void)state;
+    const struct tensor table = {.fmt = FMT_F32, .n_dim = 2, .dim = {4, 5, 1, 1}, .row_bytes = 20};
+    const struct embed_args a = {.table = &table, .n_row = 1}; /* 20 bytes */
+    tear_down(state);
+    set_up_with((struct sim_config){
+        .vram_bytes = 1 << 20, .vram = 1000, .link = 100, .host = 10, .host_row = 4, .hop_s = 0.1});
+    ok(cpu->embed(cpu, NULL, &a, &e));
+    at(5);
+}
+
 static void memory_is_counted_and_what_comes_back_is_zero(void **state)
 {
     struct err e;
@@ -267,6 +280,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_cpu_holds_up_its_caller, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_limited_stream_copies_slower, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_cpu_has_the_memory_that_a_limited_copy_leaves, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_cpu_takes_the_longer_of_memory_and_arithmetic, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(memory_is_counted_and_what_comes_back_is_zero, set_up,
                                         tear_down),

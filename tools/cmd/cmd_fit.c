@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "cpu_rate.h"
 #include "fit_plan.h"
 #include "fit_simulate.h"
 #include "sources.h"
@@ -17,11 +18,11 @@ static const double launch_s = 1.5e-6; /* cost.h */
 static const double host_rate = 55e9;  /* bytes/s of two channels of DDR5 */
 /* of that rate: what CPU and link together get of the same memory */
 static const double dram_share = 65.0 / 55;
-static const double host_ops = 1e12; /* int8 operations/s of a desktop CPU */
 /* DRAFT_WARM: tokens until the engine knows the draft's acceptance rate. DRAFT_TOKENS: measured and
  * drawn after them. */
 enum {
-    ACCEPTED = 4, /* of FIT_DRAFT tokens, unless --accepted says it */
+    HOST_CORES = 8, /* of a desktop CPU */
+    ACCEPTED = 4,   /* of FIT_DRAFT tokens, unless --accepted says it */
     DRAFT_WARM = 400,
     DRAFT_TOKENS = 40,
     BAR = 64
@@ -179,6 +180,10 @@ static int read_machine(struct fit *f, struct err *e)
     if (!c)
         FAIL(e, ERR_USAGE,
              "no card; name one with --gpu, such as rtx4090; --vram and --link change it");
+    if (!(cpu_rate_ops(f->opt.isa) > 0))
+        FAIL(e, ERR_USAGE, "--isa %s: nothing is measured for it; known: avx2, avxvnni, avx512vnni",
+             f->opt.isa);
+    f->cores = f->opt.n_threads ? f->opt.n_threads : HOST_CORES;
     if (!f->opt.vram_bytes)
         f->opt.vram_bytes = c->vram - ((uint64_t)1 << 30);
     if (!f->opt.ram_bytes)
@@ -186,7 +191,8 @@ static int read_machine(struct fit *f, struct err *e)
     f->rates = (struct plan_rates){.vram = c->gbs * 1e9,
                                    .link = f->link > 0 ? f->link : c->link * 1e9,
                                    .host = f->host > 0 ? f->host : host_rate,
-                                   .host_ops = host_ops,
+                                   .host_row = cpu_rate_row(&f->of.m.w, f->opt.isa, f->cores),
+                                   .host_ops = f->cores * cpu_rate_ops(f->opt.isa),
                                    .dram = (f->host > 0 ? f->host : host_rate) * dram_share,
                                    .device_ops = c->tops * 1e12 * ops_share,
                                    .hop_s = 3e-5,
@@ -544,6 +550,8 @@ static int run(int argc, char **argv)
          .group = 2,
          .doc = "Memory of the card that may be used; 0 is all but 1 GiB."},
         {.flag = "ram", .group = 2, .doc = "Main memory that weights may use; 0 is 64 GiB."},
+        {.flag = "threads", .group = 2, .doc = "Cores of the CPU that compute; 0 is 8."},
+        {.flag = "isa", .group = 2, .doc = "Instruction set of the CPU; auto is avx2."},
         {.flag = "ctx",
          .group = 3,
          .doc = "Tokens that a sequence holds, on average.",

@@ -255,7 +255,7 @@ static int serve(const struct options *o, struct err *e)
     struct sources sources = {.data = NULL};
     struct models *m = mem_zalloc(1, sizeof *m);
     struct serve *s = NULL;
-    struct loading loading = {.terminal = isatty(STDERR_FILENO)};
+    struct loading loading = {.terminal = isatty(STDERR_FILENO), .last_ns = clock_ns()};
     int rc = m ? 0 : NOMEM(e, sizeof *m, "the names of models");
     TRY_DONE(rc);
     TRY_DONE(read_config(o, &c, e));

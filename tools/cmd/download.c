@@ -170,6 +170,8 @@ static int add_hub(struct job *j, const char *name, struct err *e)
     TRY(store_parse_hub(name, &h, e));
     if (!*h.file) /* the search says how to name one, and which are here */
         return store_find_hub(name, &j->s.places, &file, e);
+    if (strncmp(j->s.hf, "https://", 8) != 0 && strncmp(j->s.hf, "http://", 7) != 0)
+        FAIL(e, ERR_CONFIG, "HF_ENDPOINT is '%s'; it takes an address: https://HOST", j->s.hf);
     str_addf(&url, "%s/%s/%s/resolve/", j->s.hf, h.org, h.repo);
     store_add_revision(&url, h.revision);
     str_addc(&url, '/');

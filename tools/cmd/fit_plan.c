@@ -4,6 +4,7 @@
 
 #include "advice.h"
 #include "check.h"
+#include "cpu_rate.h"
 #include "forward.h"
 #include "kv.h"
 #include "mem.h"
@@ -67,6 +68,7 @@ static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct 
     uint64_t *layer = mem_zalloc(2 * (size_t)m->hp.n_layer, sizeof *layer);
     if (!layer)
         return NOMEM(e, 2 * (size_t)m->hp.n_layer * sizeof *layer, "plan");
+    in.rates.host_row = cpu_rate_row(&m->w, f->opt.isa, f->cores);
     model_plan_sizes(m, layer, &in);
     int rc = plan_make(&in, out, e);
     mem_free(layer);

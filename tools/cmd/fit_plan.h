@@ -1,4 +1,5 @@
-/* fit_plan: the predictions of mas fit: plans of a model on a card, with a draft, and of changes. */
+/* fit_plan: the predictions of mas fit: plans of a model on a card, with a draft, and of
+ * changes. */
 #ifndef MAS_FIT_PLAN_H
 #define MAS_FIT_PLAN_H
 
@@ -12,7 +13,7 @@ enum {
     FIT_ADVICE = 6
 };
 
-/* What is predicted: the command line, then the model and the machine that it names. */
+/* A question to mas fit: the command line, then the model and the machine that it names. */
 struct fit {
     const char *model, *shape, *gpu, *simulate, *draft;
     int accepted; /* tokens of the draft that a pass accepts, on average */
@@ -28,6 +29,8 @@ struct fit {
     /* made */
     struct str path, draft_path; /* of the files that the names mean */
     struct sketch of;
+    int cores; /* of the CPU */
+    /* host_row is that of the model; predictions of another type have its own */
     struct plan_rates rates;
     struct sim *sim; /* the card */
     struct ops *ops; /* of it, asked for the room that its kernels need */

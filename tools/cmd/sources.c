@@ -256,6 +256,19 @@ static int list_of(struct reading *r, const json_t *root)
     return entries_of(r, root);
 }
 
+/* HF_ENDPOINT names another server of hf: names, as in Hugging Face's own programs. */
+static int endpoint_of(struct sources *s, struct err *e)
+{
+    const char *value = getenv("HF_ENDPOINT");
+    size_t n = value ? strlen(value) : 0;
+    while (n && value[n - 1] == '/')
+        n--;
+    if (!n)
+        return 0;
+    s->hf = arena_strndup(&s->words, value, n);
+    return s->hf ? 0 : NOMEM(e, n, "HF_ENDPOINT");
+}
+
 /* ---- folders --------------------------------------------------------------------------------- */
 
 /* $variable/tail, or the default when the variable is not set. */
@@ -364,6 +377,7 @@ int sources_open(const char *file, struct sources *out, struct err *e)
         TRY_DONE(add_sections(root, e));
     struct reading r = {.s = &s, .name = file ? file : LIST, .e = e};
     TRY_DONE(list_of(&r, root));
+    TRY_DONE(endpoint_of(&s, e));
     find_folders(&s);
     *out = s;
 done:

@@ -8,6 +8,7 @@
  *   HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME/huggingface/hub
  *                    the Hugging Face cache, the first that is set; without one
  *                    ~/.cache/huggingface/hub
+ *   HF_ENDPOINT      the server of hf: names, in place of the list's; may have a path
  */
 #ifndef MAS_SOURCES_H
 #define MAS_SOURCES_H
@@ -40,7 +41,7 @@ struct sources_token {
 struct sources {
     struct source_places places;   /* of models; known are the models of the list */
     const char *data;              /* folder of data */
-    const char *hf, *ollama;       /* servers */
+    const char *hf, *ollama;       /* servers; hf may have a path */
     struct sources_entry *entry;   /* (n_entry) models, then data */
     struct sources_mirror *mirror; /* (n_mirror) */
     struct sources_token *token;   /* (n_token) */

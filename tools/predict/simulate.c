@@ -198,6 +198,7 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
                                  .vram = r->vram,
                                  .link = r->link,
                                  .host = r->host,
+                                 .host_row = r->host_row,
                                  .dram = r->dram,
                                  .device_ops = r->device_ops,
                                  .host_ops = r->host_ops,

@@ -242,7 +242,7 @@ int field_parse(const char *s, size_t n, json_t **out, struct err *e)
 
 /* ---- the JSON Schema ------------------------------------------------------------------------- */
 
-static void field_choices_json(const char *choices, struct str *out)
+static void field_choices_json(const char *choices, bool or_null, struct str *out)
 {
     str_adds(out, "[");
     for (const char *c = choices; *c;) {
@@ -252,7 +252,7 @@ static void field_choices_json(const char *choices, struct str *out)
         if (*c)
             str_adds(out, ", ");
     }
-    str_adds(out, "]");
+    str_adds(out, or_null ? ", null]" : "]");
 }
 
 /* "type": a value, or null = absent. */
@@ -264,15 +264,16 @@ static void field_type_json(const struct field_row *r, struct str *out)
     bool needed = (r->marks & FIELD_NEEDED) != 0;
     if (r->type == FIELD_WORD) {
         str_adds(out, needed ? "\"enum\": " : "\"type\": [\"string\", \"null\"], \"enum\": ");
-        struct str words = STR_INIT;
-        field_choices_json(r->choices, &words);
-        str_add(out, words.s, words.len ? words.len - 1 : 0);
-        str_adds(out, needed ? "]" : ", null]");
-        str_free(&words);
+        field_choices_json(r->choices, !needed, out);
         return;
     }
     if (r->type == FIELD_ANY || r->type == FIELD_IDLE || r->type == FIELD_UNMET)
         return;
+    if (r->type == FIELD_OBJECT && r->choices) {
+        str_addf(out, "\"anyOf\": [{\"$ref\": \"#/components/schemas/%s\"}%s]", r->choices,
+                 needed ? "" : ", {\"type\": \"null\"}");
+        return;
+    }
     str_addf(out, needed ? "\"type\": \"%s\"" : "\"type\": [\"%s\", \"null\"]", name[r->type]);
     if (r->type == FIELD_INT || r->type == FIELD_NUMBER)
         str_addf(out, ", \"minimum\": %.17g, \"maximum\": %.17g", r->lo, r->hi);
@@ -280,6 +281,8 @@ static void field_type_json(const struct field_row *r, struct str *out)
         str_addf(out, ", \"minLength\": %.0f, \"maxLength\": %.0f", r->lo ? 1.0 : 0.0, r->hi);
     if (r->type == FIELD_ARRAY)
         str_addf(out, ", \"minItems\": %.0f, \"maxItems\": %.0f", r->lo, r->hi);
+    if (r->type == FIELD_ARRAY && r->choices)
+        str_addf(out, ", \"items\": {\"$ref\": \"#/components/schemas/%s\"}", r->choices);
     if ((r->type == FIELD_INT || r->type == FIELD_NUMBER) && !isnan(r->otherwise))
         str_addf(out, ", \"default\": %.17g", r->otherwise);
     if (r->type == FIELD_BOOL)

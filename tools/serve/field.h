@@ -42,9 +42,10 @@ struct field_row {
     const char *name;
     enum field_type type;
     size_t offset;
-    double lo, hi;       /* inclusive range: numbers, bytes of a string, items of an array */
-    double otherwise;    /* the default */
-    const char *choices; /* "auto|none" */
+    double lo, hi;    /* inclusive range: numbers, bytes of a string, items of an array */
+    double otherwise; /* the default */
+    /* "auto|none"; of an object the name of its schema, of a list that of its items, or NULL */
+    const char *choices;
     unsigned marks;
     const char *doc; /* one sentence */
 };

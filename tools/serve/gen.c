@@ -81,14 +81,6 @@ static size_t gen_held(const struct gen *g)
     return most;
 }
 
-static size_t gen_longest_stop(const struct gen *g)
-{
-    size_t n = 0;
-    for (int i = 0; i < g->n_stop; i++)
-        n = g->stop[i].n > n ? g->stop[i].n : n;
-    return n;
-}
-
 /* Gives out text up to raw[to). */
 static void gen_show(struct gen *g, size_t to)
 {
@@ -111,6 +103,20 @@ static void gen_show_think(struct gen *g, size_t to)
     if (g->on_piece && !g->think.failed)
         g->on_piece(g, g->raw_think.s + g->shown_think, to - g->shown_think, true);
     g->shown_think = to;
+}
+
+/* Looks for a stop string in all bytes that were not given out. A stop string never begins before
+ * them: bytes that could begin one were held back. true: the reply ends before it. */
+static bool gen_stops(struct gen *g)
+{
+    int which;
+    size_t at = gen_find_stop(g, g->shown, &which);
+    if (which < 0)
+        return false;
+    g->cut = true;
+    g->stopped = which;
+    gen_show(g, at);
+    return true;
 }
 
 /* The thinking is over: its text without the closing one, and what the closing token has after
@@ -174,22 +180,14 @@ static void gen_token(struct request *r, int32_t id, float lp)
     }
     if (!g->began)
         gen_begin(g);
-    size_t longest = gen_longest_stop(g), before = g->raw.len;
     tokenizer_stream_push(g->m->tok, &g->stream, id, &g->raw);
     g->token_end[g->n_text++] = g->raw.len;
     if (gen_waits(g))
         return;
-    size_t from = before > longest ? before - longest : 0;
-    int which;
-    size_t at = gen_find_stop(g, from, &which);
-    if (which >= 0) {
-        g->cut = true;
-        g->stopped = which;
-        gen_show(g, at);
+    if (gen_stops(g))
         engine_cancel(g->m->en, r);
-        return;
-    }
-    gen_show(g, g->raw.len - gen_held(g));
+    else
+        gen_show(g, g->raw.len - gen_held(g));
 }
 
 static enum gen_finish gen_ended(const struct gen *g)
@@ -258,13 +256,14 @@ static void gen_done(struct request *r)
             return;
         r->finish = rc == ERR_CANCEL ? FINISH_CANCEL : FINISH_ERROR;
     }
-    g->finish = gen_ended(g);
     if (!g->cut) {
         if (!g->began && r->n_out)
             gen_begin(g);
         tokenizer_stream_end(&g->stream, &g->raw);
-        gen_show(g, g->raw.len);
+        if (!gen_stops(g)) /* held back bytes of a call that was none were not looked at */
+            gen_show(g, g->raw.len);
     }
+    g->finish = gen_ended(g);
     if (g->text.failed || g->think.failed || g->raw.failed || g->raw_think.failed) {
         g->finish = GEN_ERROR;
         err_set(&r->err, ERR_NOMEM, "out of memory for a reply of %d tokens", r->n_out);

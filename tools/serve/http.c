@@ -436,6 +436,21 @@ void http_write(struct http *h, const void *bytes, size_t n)
     pthread_mutex_unlock(&h->lock);
 }
 
+void http_write_str(struct http *h, struct str *text)
+{
+    if (!text->failed) {
+        http_write(h, text->s, text->len);
+        str_clear(text);
+        return;
+    }
+    str_free(text);
+    pthread_mutex_lock(&h->lock);
+    CHECK(h->phase == STREAM && !h->ended);
+    h->cut = true;
+    http_wake(h);
+    pthread_mutex_unlock(&h->lock);
+}
+
 void http_end(struct http *h, bool cut)
 {
     pthread_mutex_lock(&h->lock);

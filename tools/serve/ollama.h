@@ -9,7 +9,7 @@
 #include "str.h"
 
 extern const struct field_set ollama_generate_fields, ollama_chat_fields, ollama_show_fields,
-    ollama_pull_fields, ollama_options_fields;
+    ollama_pull_fields, ollama_options_fields, ollama_message_fields;
 
 /* The first members of generate's and chat's args. */
 struct ollama_draw {

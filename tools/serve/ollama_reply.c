@@ -55,7 +55,7 @@ static const struct field_row message_rows[] = {
 #include "ollama_message.def"
 #undef X
 };
-static const struct field_set message_fields = {"OllamaMessage", message_rows,
+const struct field_set ollama_message_fields = {"OllamaMessage", message_rows,
                                                 sizeof message_rows / sizeof message_rows[0],
                                                 sizeof(struct message_args)};
 
@@ -165,7 +165,7 @@ static int message_of(const json_t *m, size_t i, json_t *list, struct err *e)
     const char *member;
     char at[40];
     snprintf(at, sizeof at, "messages[%zu]", i);
-    if (field_read(&message_fields, m, &a, &member, e) < 0)
+    if (field_read(&ollama_message_fields, m, &a, &member, e) < 0)
         return err_wrap(e, ERR_DATA, "'%s'", at);
     const char *tool = a.tool_name ? a.tool_name : a.name;
     bool is_tool = !strcmp(a.role, "tool");
@@ -445,7 +445,8 @@ static int raw_prompt(struct ollama_reply *o, int64_t limit, struct err *e)
     const struct tokenizer *tok = g->m->tok;
     if (o->think.must)
         FAIL(e, ERR_DATA, "'think' and 'raw' exclude each other");
-    TRY(serve_encode(g->m, a->prompt, strlen(a->prompt), TOK_BOS | TOK_SPECIAL, &g->prompt, e));
+    TRY(serve_fits(g->m, a->prompt, strlen(a->prompt), e));
+    TRY(tokenizer_encode(tok, a->prompt, strlen(a->prompt), TOK_BOS | TOK_SPECIAL, &g->prompt, e));
     if (g->prompt.n > 1 && g->prompt.id[0] == tokenizer_bos(tok) &&
         g->prompt.id[1] == g->prompt.id[0]) {
         memmove(g->prompt.id, g->prompt.id + 1, (g->prompt.n - 1) * sizeof *g->prompt.id);
@@ -495,14 +496,19 @@ static int set_context(struct ollama_reply *o, struct err *e)
              "the prompt has %zu tokens and 'options.num_ctx' is %lld; prompts are not cut: give a "
              "larger one",
              g->prompt.n, (long long)o->o.num_ctx);
-    int64_t used = request_most(&g->r) - g->r.max_new; /* the thinking and its end */
-    if (used && used >= room)
-        FAIL(e, ERR_DATA,
-             "the prompt has %zu tokens, its thinking %lld, and 'options.num_ctx' is %lld; give a "
-             "larger one, or think less",
-             g->prompt.n, (long long)used, (long long)o->o.num_ctx);
-    if (g->r.max_new > room - used)
-        g->r.max_new = (int)(room - used);
+    int64_t think = g->r.think.max;
+    room -= request_most(&g->r) - g->r.max_new - think; /* the tokens that end a thinking */
+    if (think && room < 2)
+        FAIL(
+            e, ERR_DATA,
+            "the prompt has %zu tokens and 'options.num_ctx' is %lld; nothing is left for thinking "
+            "and reply: give a larger one",
+            g->prompt.n, (long long)o->o.num_ctx);
+    if (think + g->r.max_new > room) { /* as without num_ctx: at most half of it is thinking */
+        think = think > room / 2 ? room / 2 : think;
+        g->r.think.max = (int)think;
+        g->r.max_new = (int)(room - think);
+    }
     return 0;
 }
 

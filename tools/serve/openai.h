@@ -34,9 +34,11 @@ struct openai_reply {
     char fingerprint[24];
     int64_t created;
     bool usage;      /* the stream's last piece has the numbers of tokens */
+    bool begun;      /* the stream, by openai_stream_begin */
     struct str head; /* stream: the beginning of each piece, up to "choices": [ */
     struct str line; /* stream: a piece; pieces are made on the engine's thread, one at a time */
     void *user;      /* the path's */
+    void *scratch;   /* the path's, freed with the reply */
 };
 
 /* Checks what needs no model: stop, logit_bias, stream_options. *param: the member at fault. */
@@ -68,8 +70,8 @@ void openai_about(const struct openai_reply *r, const char *object, struct str *
 
 /* Appends a float, the same text for the same float; null for NaN, -9999.0 for no chance at all. */
 void openai_float(float f, struct str *out);
-/* Chat's form: {"content": [..], "refusal": null} of tokens [from, to) of the reply. */
-void openai_logprobs_list(const struct gen *g, int from, int to, struct str *out); /* the list */
+/* A list of tokens [from, to) of the reply; chat's form is {"content": [..], "refusal": null}. */
+void openai_logprobs_list(const struct gen *g, int from, int to, struct str *out);
 void openai_logprobs_chat(const struct gen *g, int from, int to, struct str *out);
 /* Completions' form: {"tokens", "token_logprobs", "top_logprobs", "text_offset"} of the prompt, if
  * prompt, and of tokens [from, to) of the reply. first: characters of the choice's text before
@@ -102,7 +104,8 @@ struct openai_think {
 /* From reasoning_effort and think, either may be NULL. ERR_DATA: think of another type. */
 int openai_think(const char *effort, const json_t *think, struct openai_think *out, struct err *e);
 /* Encodes the conversation as the prompt of every reply, and sets their limits. continues: the last
- * message begins the reply. limit: most tokens of thinking and reply, FIELD_UNSET = the context's. */
+ * message begins the reply. limit: most tokens of thinking and reply; FIELD_UNSET = the
+ * context's. */
 int openai_render(struct openai_reply *r, const struct openai_messages *ms,
                   struct openai_think think, bool continues, int64_t limit, struct err *e);
 

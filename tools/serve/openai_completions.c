@@ -70,8 +70,9 @@ static int encode(struct gen *g, const json_t *p, bool special, struct err *e)
     g->continues = true;
     if (json_is_string(p)) {
         g->continues = json_string_length(p) > 0;
-        TRY(serve_encode(g->m, json_string_value(p), json_string_length(p), special ? TOK_BOS : 0,
-                         &g->prompt, e));
+        TRY(serve_fits(g->m, json_string_value(p), json_string_length(p), e));
+        TRY(tokenizer_encode(g->m->tok, json_string_value(p), json_string_length(p),
+                             special ? TOK_BOS : 0, &g->prompt, e));
     }
     for (size_t i = 0; i < json_array_size(p); i++) {
         json_int_t id = json_integer_value(json_array_get(p, i));
@@ -96,6 +97,56 @@ static void prompt_text(const struct gen *g, const json_t *p, struct str *out)
     for (int i = 0; i < g->r.n_prompt; i++)
         tokenizer_stream_push(g->m->tok, &st, g->r.prompt[i], out);
     tokenizer_stream_end(&st, out);
+}
+
+/* ---- scores of prompts that begin alike ------------------------------------------------------- */
+
+/* Prompts of one call often differ in their last tokens only: the options of a question. Scores of
+ * equal beginnings are computed once, and copied: they are the same floats. */
+struct alike {
+    int of;      /* the earlier reply whose prompt begins in the same way */
+    int n_token; /* so many of them; 0 = none */
+};
+
+enum { ALIKE_BACK = 16, ALIKE_LEAST = 16 }; /* earlier prompts that are compared; tokens */
+
+static int equal_tokens(const struct token_list *a, const struct token_list *b)
+{
+    size_t n = 0;
+    while (n < a->n && n < b->n && a->id[n] == b->id[n])
+        n++;
+    return (int)n;
+}
+
+static struct alike find_alike(const struct openai_reply *r, int i)
+{
+    struct alike best = {0, 0};
+    if (i % r->n_each)
+        return (struct alike){i - i % r->n_each, (int)r->gen[i].prompt.n};
+    for (int k = 1; k <= ALIKE_BACK && k * r->n_each <= i; k++) {
+        int of = i - k * r->n_each;
+        int n = equal_tokens(&r->gen[of].prompt, &r->gen[i].prompt);
+        if (n >= ALIKE_LEAST && n > best.n_token)
+            best = (struct alike){of, n};
+    }
+    return best;
+}
+
+/* Fills the scores that earlier prompts have. In order: those may have theirs from others. */
+static void copy_alike(struct openai_reply *r)
+{
+    const struct alike *alike = r->scratch;
+    for (int i = 0; alike && i < r->n; i++) {
+        const struct request *from = &r->gen[alike[i].of].r;
+        struct request *to = &r->gen[i].r;
+        size_t n = (size_t)alike[i].n_token;
+        if (!n)
+            continue;
+        memcpy(to->prompt_lp, from->prompt_lp, n * sizeof *to->prompt_lp);
+        if (to->n_top)
+            memcpy(to->prompt_top, from->prompt_top,
+                   n * (size_t)to->n_top * sizeof *to->prompt_top);
+    }
 }
 
 /* ---- replies --------------------------------------------------------------------------------- */
@@ -140,6 +191,7 @@ static void completion_finished(struct task *t)
         openai_stream_end(t, r);
         return;
     }
+    copy_alike(r);
     str_adds(&s, "{");
     openai_about(r, "text_completion", &s);
     str_adds(&s, ", \"choices\": [");
@@ -230,11 +282,17 @@ static int completion_fill(struct openai_reply *r, struct err *e)
         g->r.max_new = (int)(a->max_tokens < room ? a->max_tokens : room < least ? least : room);
         TRY(openai_copy(g, r->n_each, e));
     }
+    bool scores = a->echo && a->logprobs != FIELD_UNSET;
+    struct alike *alike = scores ? mem_zalloc((size_t)r->n, sizeof *alike) : NULL;
+    r->scratch = alike;
+    if (scores && !alike)
+        return NOMEM(e, (size_t)r->n * sizeof *alike, "scores");
     for (int i = 0; i < r->n; i++) {
         struct gen *g = &r->gen[i];
-        bool scores = a->echo && a->logprobs != FIELD_UNSET;
+        if (scores)
+            alike[i] = find_alike(r, i);
         g->score_prompt = scores || a->max_tokens == 0;
-        g->r.prompt_lp_from = scores ? 0 : (int)g->prompt.n;
+        g->r.prompt_lp_from = scores ? alike[i].n_token : (int)g->prompt.n;
         g->r.n_top = a->logprobs == FIELD_UNSET ? 0 : (int)a->logprobs;
         TRY(gen_check(g, e));
     }

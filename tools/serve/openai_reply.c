@@ -190,6 +190,7 @@ void openai_reply_free(struct openai_reply *r)
         gen_free(&r->gen[i]);
     mem_free(r->gen);
     mem_free(r->bias);
+    mem_free(r->scratch);
     grammar_free(r->grammar);
     str_free(&r->head);
     str_free(&r->line);
@@ -247,14 +248,14 @@ void openai_stream_begin(struct openai_reply *r, const char *object)
     if (r->usage)
         str_adds(&r->head, ", \"usage\": null");
     str_adds(&r->head, ", \"choices\": [");
+    r->begun = true;
     http_begin(r->c->http, 200, "text/event-stream", ": \n\n");
 }
 
 void openai_send(struct openai_reply *r)
 {
-    if (!r->line.failed)
-        http_write(r->c->http, r->line.s, r->line.len);
-    str_clear(&r->line);
+    r->line.failed |= r->head.failed;
+    http_write_str(r->c->http, &r->line);
 }
 
 const struct err *openai_failed(const struct openai_reply *r)
@@ -271,7 +272,7 @@ const struct err *openai_failed(const struct openai_reply *r)
 
 void openai_fail(struct task *t, struct openai_reply *r, const char *param, const struct err *e)
 {
-    if (!r || !r->head.len) { /* nothing was sent yet */
+    if (!r || !r->begun) {
         openai_reply_free(r);
         task_fail_err(t, param, e);
         return;

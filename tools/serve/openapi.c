@@ -3,7 +3,11 @@
 #include <string.h>
 
 #include "clinical_doc.h"
+#include "ollama.h"
 #include "route.h"
+
+/* Schemas of objects inside bodies: rows name them as their choices. */
+static const struct field_set *const nested[] = {&ollama_options_fields, &ollama_message_fields};
 
 static void parameter_json(const struct route *r, struct str *out)
 {
@@ -100,6 +104,10 @@ void route_openapi(struct str *out)
             continue;
         str_addf(out, ", \"%s\": ", f->name);
         field_schema(f, out);
+    }
+    for (size_t i = 0; i < sizeof nested / sizeof nested[0]; i++) {
+        str_addf(out, ", \"%s\": ", nested[i]->name);
+        field_schema(nested[i], out);
     }
     str_adds(out, "}}}\n");
 }

@@ -199,12 +199,11 @@ void serve_leave(struct serve *s, int n)
     atomic_fetch_sub(&s->admitted, n);
 }
 
-int serve_encode(const struct hub_model *m, const char *text, size_t n, unsigned flags,
-                 struct token_list *out, struct err *e)
+int serve_fits(const struct hub_model *m, const char *text, size_t n, struct err *e)
 {
     size_t n_ctx = (size_t)m->info->n_ctx;
     if (n <= n_ctx * 8) /* the usual case */
-        return tokenizer_encode(m->tok, text, n, flags, out, e);
+        return 0;
     size_t longest = 1, solid = 0;
     for (int32_t id = 0; id < tokenizer_n_vocab(m->tok); id++) {
         const char *s;
@@ -219,7 +218,7 @@ int serve_encode(const struct hub_model *m, const char *text, size_t n, unsigned
              "prompt of %zu bytes: at least %zu tokens exceed the context of %zu; shorten it, or "
              "raise max_context_length",
              n, solid / longest, n_ctx);
-    return tokenizer_encode(m->tok, text, n, flags, out, e);
+    return 0;
 }
 
 uint64_t serve_seed(struct call *c, int64_t asked)

@@ -65,7 +65,7 @@ int status_gguf(struct serve *s, int index, struct gguf **out, struct err *e)
     hub_entry(s->hub, index, m);
     int rc = source_open_from(m->path, hub_engine_options(s->hub)->places, out, e);
     if (rc < 0 && rc != ERR_NOMEM) { /* the cause has a path: it is for the log alone */
-        log_warn("model %s: %s", m->name, e->msg);
+        log_info("model %s: %s", m->name, e->msg);
         rc = err_set(e, ERR_NOINPUT, "the file of model '%s' cannot be read; the log says why",
                      m->name);
     }

@@ -1,4 +1,4 @@
-"""A server of models for providers.sh, with faults: usage: providers_server.py FOLDER. It prints two ports: of the server,
+"""A server of models for provider_faults.sh, with faults: usage: provider_server.py FOLDER. It prints two ports: of the server,
 and of a second one that only logs. It appends a line for each request to FOLDER/log: port, path, Authorization.
 
 /KIND/v1/..: the API of OpenAI; /KIND/api/..: that of Ollama. KIND says what is wrong with the server. FOLDER/well-KIND ends
@@ -136,6 +136,8 @@ def hash_of(text):
 
 class Server(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # a reply leaves in one piece
+    disable_nagle_algorithm = True
 
     def log_message(self, *_):
         pass
@@ -153,6 +155,7 @@ class Server(http.server.BaseHTTPRequestHandler):
             self.send_header(*line)
         self.end_headers()
         self.wfile.write(body)
+        self.wfile.flush()
         if length is not None:
             self.close_connection = True
 

@@ -1,4 +1,4 @@
-#include "rawtcp.h"
+#include "client.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 #include "test.h"
 
-int rawtcp_open(int port)
+int client_open(int port)
 {
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)port),
@@ -21,16 +21,21 @@ int rawtcp_open(int port)
     return fd;
 }
 
-static bool rawtcp_wait(int fd, short events, int ms)
+static bool client_wait(int fd, short events, int ms)
 {
     struct pollfd p = {.fd = fd, .events = events};
     return poll(&p, 1, ms) > 0;
 }
 
-bool rawtcp_send(int fd, const char *bytes, size_t n)
+bool client_ready(int fd, int ms)
+{
+    return client_wait(fd, POLLIN, ms);
+}
+
+bool client_send(int fd, const char *bytes, size_t n)
 {
     while (n) {
-        if (!rawtcp_wait(fd, POLLOUT, 10000))
+        if (!client_wait(fd, POLLOUT, 10000))
             return false;
         ssize_t k = send(fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (k < 0 && (errno == EAGAIN || errno == EINTR))
@@ -43,15 +48,15 @@ bool rawtcp_send(int fd, const char *bytes, size_t n)
     return true;
 }
 
-bool rawtcp_sends(int fd, const char *text)
+bool client_sends(int fd, const char *text)
 {
-    return rawtcp_send(fd, text, strlen(text));
+    return client_send(fd, text, strlen(text));
 }
 
-long rawtcp_recv(int fd, struct str *out, size_t n, int ms)
+long client_recv(int fd, struct str *out, size_t n, int ms)
 {
     char buf[16384];
-    if (!rawtcp_wait(fd, POLLIN, ms))
+    if (!client_wait(fd, POLLIN, ms))
         return -1;
     ssize_t k = recv(fd, buf, n < sizeof buf ? n : sizeof buf, 0);
     if (k <= 0)
@@ -65,14 +70,14 @@ struct reader {
     int fd, ms;
     struct str in;
     size_t at;
-    int fault; /* 0, or what rawtcp_reply returns */
+    int fault; /* 0, or what client_reply returns */
 };
 
 /* Makes n unread bytes available. */
 static bool reader_need(struct reader *r, size_t n)
 {
     while (!r->fault && r->in.len - r->at < n) {
-        long k = rawtcp_recv(r->fd, &r->in, 16384, r->ms);
+        long k = client_recv(r->fd, &r->in, 16384, r->ms);
         if (k <= 0) {
             r->fault = k == 0 ? 1 : -1;
             return false;
@@ -120,7 +125,7 @@ static bool reader_chunks(struct reader *r, struct str *body)
     return good;
 }
 
-int rawtcp_reply_head(int fd, struct str *head, struct str *body, int ms)
+int client_reply_head(int fd, struct str *head, struct str *body, int ms)
 {
     struct reader r = {.fd = fd, .ms = ms, .in = STR_INIT};
     struct str line = STR_INIT;
@@ -151,28 +156,28 @@ int rawtcp_reply_head(int fd, struct str *head, struct str *body, int ms)
     return !good || r.fault ? (r.fault == -1 ? -1 : 0) : status;
 }
 
-int rawtcp_reply(int fd, struct str *body, int ms)
+int client_reply(int fd, struct str *body, int ms)
 {
-    return rawtcp_reply_head(fd, NULL, body, ms);
+    return client_reply_head(fd, NULL, body, ms);
 }
 
-int rawtcp_ask(int port, const char *request, struct str *body)
+int client_ask(int port, const char *request, struct str *body)
 {
-    int fd = rawtcp_open(port);
-    rawtcp_sends(fd, request);
-    int status = rawtcp_reply(fd, body, 10000);
+    int fd = client_open(port);
+    client_sends(fd, request);
+    int status = client_reply(fd, body, 10000);
     close(fd);
     return status;
 }
 
-void rawtcp_reset(int fd)
+void client_reset(int fd)
 {
     struct linger l = {.l_onoff = 1, .l_linger = 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
     close(fd);
 }
 
-void rawtcp_close(int fd)
+void client_close(int fd)
 {
     close(fd);
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Providers openai and ollama against a server with faults: an evaluation ends like that of a good server, or it stops so
 # that it can be continued, and run.json has the cause.
+[ ! -w /dev/shm ] || export TMPDIR=/dev/shm # a thousand synced writes would only measure the disk
 . "$(dirname "$0")/head.bash"
 command -v python3 >/dev/null || { echo "skipped: no python3"; exit 77; }
 unset http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY
 export no_proxy='*' HOME=$dir/home
 data=$MAS_SOURCE/configs/demo/questions.jsonl
-python3 "$MAS_SOURCE/tests/cli/providers_server.py" "$dir" >port &
+python3 "$MAS_SOURCE/tests/cli/provider_server.py" "$dir" >port &
 server=$!
 trap 'kill $server 2>/dev/null; rm -rf -- "$dir"' EXIT
 for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
@@ -34,6 +35,7 @@ evaluate() {
     shift
     on eval "$kind" --data "$data" --n 20 --out "$kind" --quiet "$@"
 }
+few=20 # questions that the panel is asked
 # right KIND [OPTION..]: the same answers as a good server, by two strategies
 right() {
     local kind=$1
@@ -41,8 +43,8 @@ right() {
     expect 0 'accuracy' evaluate "$kind" -s cot "$@"
     [ "$(answers "$kind")" = "$(answers ok)" ] || fault "$kind: other answers by cot"
     mv "$kind" "$kind.cot"
-    expect 0 'accuracy' evaluate "$kind" -s panel --set planner.top_k=3 "$@"
-    [ "$(answers "$kind")" = "$(answers ok.panel)" ] || fault "$kind: other answers by panel"
+    expect 0 'accuracy' evaluate "$kind" -s panel --set planner.top_k=3 --n $few "$@"
+    [ "$(answers "$kind")" = "$(answers ok.panel | sed -n "1,${few}p")" ] || fault "$kind: other answers by panel"
 }
 # server KIND: the findings of its probe
 found() { json "$1/run.json" 'd["sessions"][-1]["about"]["server"]'; }
@@ -69,7 +71,8 @@ expect 0 'accuracy' evaluate slow -s cot --set remote.parallel=3
 expect 0 'triage' on plan ok -q 'chest pain' -o 'A. a||B. b' --out plan
 
 # ---- faults that pass ---------------------------------------------------------------------------------------------
-for kind in cut liar html empty s500 reset busy busydate late; do
+for kind in cut html busy s500 liar empty reset busydate late; do
+    [ $kind != liar ] || few=4
     right "$kind"
     grep -q '"retries": [1-9]' <(calls "$kind") || fault "$kind: no call of the trace has a further attempt"
 done
@@ -83,12 +86,12 @@ right guided
 right none
 [[ $(found none) == *'schemas: none (in the prompt, one repair)'* ]] || fault "none: $(found none)"
 grep -q '"repairs": 1' <(calls none) || fault 'none: no repair in the trace'
-[ "$(json none/summary.json 'd["engine"]["repairs"], d["engine"]["calls"]')" = '100 100' ] || fault 'none: repairs not counted'
+[ "$(json none/summary.json 'd["engine"]["repairs"], d["engine"]["calls"]')" = '20 20' ] || fault 'none: repairs not counted'
 expect 0 '20 unparsed' evaluate stubborn -s cot # after one repair the reply stays
 right someschema
 grep -q '"retried": ".*uniqueItems is not permitted' <(calls someschema) || fault 'someschema: the trace lacks the cause'
 right twice
-[ "$(json twice/summary.json 'd["engine"]["repairs"]')" = 20 ] || fault 'twice: a specialty selected twice was not repaired'
+[ "$(json twice/summary.json 'd["engine"]["repairs"]')" = 4 ] || fault 'twice: a specialty selected twice was not repaired'
 right nologprobs
 [[ $(found nologprobs) == *'log-probabilities: no'* ]] || fault "nologprobs: $(found nologprobs)"
 right plain
