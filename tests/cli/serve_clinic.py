@@ -1,4 +1,5 @@
 """Clinical cases and evaluations of `mas serve`: serve_clinic.py MAS SOURCE. Runs in an empty folder."""
+import atexit
 import csv
 import glob
 import gzip
@@ -25,11 +26,14 @@ def check(good, text):
 
 
 class Server:
+    all = []
+
     def __init__(self, *options, env=None):
         self.out = open("out", "w+")
         self.err = open("err", "a+")
         self.p = subprocess.Popen([mas, "serve", "-c", "demo", "--port", "0", "--threads", "1", *options],
                                   stdout=self.out, stderr=self.err, env={**os.environ, **(env or {})})
+        Server.all.append(self.p)
         for _ in range(600):
             line = open("out").read()
             if "listening on" in line:
@@ -71,6 +75,9 @@ class Server:
     def kill(self):
         self.p.kill()
         self.p.wait()
+
+
+atexit.register(lambda: [p.kill() for p in Server.all if p.poll() is None])
 
 
 def events(data):
