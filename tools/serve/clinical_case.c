@@ -233,10 +233,11 @@ static int read_request(struct one *o, const char **param, struct err *e)
 static void send_event(struct one *o, const char *name, struct str *json, bool next_stage)
 {
     struct str event = STR_INIT;
+    event.failed = json->failed;
     if (!json->failed)
         clinical_event(next_stage && o->staging ? &o->held : &event, name, -1, json->s, json->len);
-    if (event.len && !event.failed)
-        http_write(o->c->http, event.s, event.len);
+    if (event.len || event.failed)
+        http_write_str(o->c->http, &event);
     str_free(&event);
     str_free(json);
 }
@@ -367,9 +368,8 @@ static void on_taken(const struct consult_call *k, void *user)
     send_event(o, "call-finished", &s, false);
     send_plan(o, k->of, false);
     o->staging = false;
-    if (o->held.len && !o->held.failed)
-        http_write(o->c->http, o->held.s, o->held.len);
-    str_clear(&o->held);
+    if (o->held.len || o->held.failed)
+        http_write_str(o->c->http, &o->held);
     pthread_mutex_unlock(&o->lock);
 }
 
@@ -494,9 +494,17 @@ static int answer(struct one *o, struct seat *seat, struct err *e)
     return run_questions(&ro, NULL, e);
 }
 
-static void one_free(struct one *o)
+/* Gives back the trace, the model and the seat: only the answer is left. */
+static void one_leave(struct one *o, struct seat *seat)
 {
     trace_close(o->trace);
+    o->trace = NULL;
+    ward_close(&o->ward);
+    seat_leave(seat);
+}
+
+static void one_free(struct one *o)
+{
     ward_close(&o->ward);
     medqa_free(&o->q);
     arena_free(&o->arena);
@@ -539,13 +547,15 @@ static void case_main(struct seat *seat, void *user)
     http_watch(o->c->http, on_gone, seat);
     int rc = answer(o, seat, &e);
     http_forget(o->c->http); /* the client's leaving has no effect any more */
+    if (!o->began && rc == 0)
+        set_headers(o);
+    one_leave(o, seat);
     if (o->began) {
         end_stream(o, rc, &e);
     } else if (rc < 0) {
         call_fail_err(o->c, NULL, &e);
     } else {
         CHECK(o->finished);
-        set_headers(o);
         call_reply(o->c, 200, &o->reply);
     }
     one_free(o);

@@ -291,8 +291,8 @@ static int completion_fill(struct openai_reply *r, struct err *e)
         struct gen *g = &r->gen[i];
         if (scores)
             alike[i] = find_alike(r, i);
-        /* With the end token, arrays of a scored prompt are one longer than the prompt under
-         * max_tokens 1, whatever the new token is. */
+        /* Lists of tokens have the end token as well. So arrays of a scored prompt are one longer
+         * than the prompt under max_tokens 1, whatever the token is. */
         g->keep_end = a->logprobs != FIELD_UNSET && !a->draw.ignore_eos;
         g->score_prompt = scores || a->max_tokens == 0;
         g->r.prompt_lp_from = scores ? alike[i].n_token : (int)g->prompt.n;

@@ -274,6 +274,7 @@ void openai_fail(struct task *t, struct openai_reply *r, const char *param, cons
 {
     const struct err why = *e; /* e may be the reply's */
     if (!r || !r->begun) {
+        struct err why = *e; /* it may lie in r */
         openai_reply_free(r);
         task_fail_err(t, param, &why);
         return;
