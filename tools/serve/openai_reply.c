@@ -272,7 +272,6 @@ const struct err *openai_failed(const struct openai_reply *r)
 
 void openai_fail(struct task *t, struct openai_reply *r, const char *param, const struct err *e)
 {
-    const struct err why = *e; /* e may be the reply's */
     if (!r || !r->begun) {
         struct err why = *e; /* it may lie in r */
         openai_reply_free(r);
