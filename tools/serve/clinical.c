@@ -86,13 +86,23 @@ void clinical_close(struct clinical *k)
 static void *seat_main(void *arg)
 {
     struct seat *s = arg;
-    struct clinical *k = s->k;
     s->run(s, s->user);
-    pthread_mutex_lock(&k->lock);
+    return NULL;
+}
+
+void seat_leave_locked(struct seat *s)
+{
+    CHECK(s->state == SEAT_TAKEN);
     s->metered = false;
     s->state = SEAT_ENDED;
+}
+
+void seat_leave(struct seat *s)
+{
+    struct clinical *k = s->k;
+    pthread_mutex_lock(&k->lock);
+    seat_leave_locked(s);
     pthread_mutex_unlock(&k->lock);
-    return NULL;
 }
 
 int seat_start(struct clinical *k, void (*run)(struct seat *s, void *user), void *user,
@@ -111,7 +121,7 @@ int seat_start(struct clinical *k, void (*run)(struct seat *s, void *user), void
                                   k->n_seat, k->n_seat);
     } else {
         if (s->state == SEAT_ENDED)
-            pthread_join(s->thread, NULL); /* it has left this lock, and is about to end */
+            pthread_join(s->thread, NULL); /* it sends its last answer, without this lock */
         *s = (struct seat){.k = k, .state = SEAT_TAKEN, .run = run, .user = user};
         if (out)
             *out = s;

@@ -8,7 +8,7 @@
  * libmicrohttpd's thread suspends a connection that has nothing to send, and http_reply, http_write
  * or http_end resume it. `parked` says that it is suspended; it changes under the lock only.
  * MHD_stop_daemon aborts the process if a connection is suspended. So http_close waits until every
- * exchange has had its end, and from then on no exchange is handed over. MHD_quiesce_daemon is never
+ * exchange has had its end, and from then on no exchange is handed over. MHD_quiesce_daemon is not
  * used: in 0.9.75 it races with the threads of the pool, and the loser aborts the process.
  *
  * A refused request has its body read and dropped before the reply is sent. Otherwise the kernel
@@ -417,12 +417,11 @@ static void http_add(struct http *h, const void *bytes, size_t n)
         memmove(h->out.s, h->out.s + h->sent, h->out.len);
         h->sent = 0;
     }
-    if (h->out.len - h->sent + n > HTTP_UNREAD_MOST || h->out.failed) {
-        h->cut = true; /* reads too slowly, or memory is out: the client sees a broken reply */
-        http_wake(h);
-        return;
-    }
-    str_add(&h->out, bytes, n);
+    if (h->out.len - h->sent + n <= HTTP_UNREAD_MOST)
+        str_add(&h->out, bytes, n);
+    else
+        h->cut = true; /* it reads too slowly */
+    h->cut |= h->out.failed;
     h->t_text = clock_ns();
     http_wake(h);
 }
@@ -618,8 +617,8 @@ static enum MHD_Result http_hand(struct http *h)
     return ok;
 }
 
-/* The head is complete. A refusal goes out at once if the client waits for it, or if the end of the
- * request is not known; otherwise after the body. */
+/* The head is complete. A refusal goes out at once if the client waits for it, or if the request
+ * has no known end. Otherwise it goes out after the body. */
 static enum MHD_Result http_first(struct http_server *s, struct MHD_Connection *conn,
                                   const char *url, const char *method, const char *version,
                                   void **ctx)
@@ -678,8 +677,8 @@ static enum MHD_Result http_more(struct http *h, const char *data, size_t n)
     return MHD_YES;
 }
 
-/* libmicrohttpd ends the target at its first NUL, and has put another one before the version. What
- * is returned is *ctx of the request's first call. */
+/* libmicrohttpd ends the target at its first NUL, and has put another one before the version.
+ * Returns *ctx of the request's first call. */
 static void *http_target(void *cls, const char *target, struct MHD_Connection *conn)
 {
     (void)cls;

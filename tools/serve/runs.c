@@ -276,6 +276,9 @@ static void run_compute(struct live_run *r)
         log_warn("run %s: %s", r->id, late.msg);
     if (rc < 0 && rc != ERR_CANCEL)
         log_warn("run %s ends before its time: %s", r->id, e.msg);
+    trace_close(r->trace); /* another may go on with it as soon as the clients know of the end */
+    r->trace = NULL;
+    ward_close(&r->ward);
     pthread_mutex_lock(&k->lock);
     run_tell_end(r,
                  rc == 0            ? "complete"
@@ -284,6 +287,7 @@ static void run_compute(struct live_run *r)
                  rc == 0 || rc == ERR_CANCEL ? ""
                                              : "the run cannot go on; the server's log says why");
     run_unlist(k, r); /* from now on the folder speaks */
+    seat_leave_locked(r->seat);
     pthread_mutex_unlock(&k->lock);
 }
 
@@ -312,6 +316,10 @@ static void eval_main(struct seat *seat, void *user)
     if (rc == 0 && atomic_load(&seat->stop))
         rc = err_set(&e, ERR_CANCEL, "stopped before it began");
     if (rc < 0) {
+        trace_close(r->trace);
+        r->trace = NULL;
+        ward_close(&r->ward);
+        seat_leave(seat);
         if (rc == ERR_CREATE) { /* the lock of another process */
             log_warn("run %s: %s", r->id, e.msg);
             call_fail(t->c, 409, NULL, "the run's folder cannot be written; its log says why");
@@ -682,8 +690,22 @@ static int newer(const void *a, const void *b)
     return strcmp(y->name, x->name);
 }
 
+/* A folder that the program has named for a single case. */
+static bool names_case(const char *id)
+{
+    static const char *const kinds[] = {"run-", "plan-", "consult-", "aggregate-"};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const char *at = id + strlen(kinds[i]);
+        if (!strncmp(id, kinds[i], strlen(kinds[i])) && strspn(at, "0123456789") == 8 &&
+            at[8] == '-' && strspn(at + 9, "0123456789") == 6)
+            return true;
+    }
+    return false;
+}
+
 /* The folders of runs, the newest first. */
-static int list_folders(const struct serve *s, struct folder_name **out, size_t *n, struct err *e)
+static int list_folders(const struct serve *s, bool cases, struct folder_name **out, size_t *n,
+                        struct err *e)
 {
     const struct tool_options *of = config_of(s->config, &tool_option_set);
     DIR *d = opendir(of->traces_dir);
@@ -696,7 +718,7 @@ static int list_folders(const struct serve *s, struct folder_name **out, size_t 
     for (struct dirent *f; rc == 0 && (f = readdir(d));) {
         char path[RUNFOLDER_PATH + RUNS_ID + 16];
         struct stat st;
-        if (!runs_id_good(f->d_name))
+        if (!runs_id_good(f->d_name) || (!cases && names_case(f->d_name)))
             continue;
         snprintf(path, sizeof path, "%s/%s/run.json", of->traces_dir, f->d_name);
         if (stat(path, &st) != 0)
@@ -753,7 +775,7 @@ static void list_job(struct work_job *j)
     struct err e = {0};
     size_t n = 0;
     int64_t fit = 0, shown = 0;
-    if (list_folders(c->s, &f, &n, &e) < 0) {
+    if (list_folders(c->s, q->cases, &f, &n, &e) < 0) {
         mem_free(f);
         call_fail_err(c, NULL, &e);
         return;
