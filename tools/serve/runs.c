@@ -139,8 +139,10 @@ static void run_tell_progress(struct live_run *r)
 static void run_keep(struct live_run *r, const struct result *res)
 {
     struct err e;
-    if (mem_grow(&r->event, &r->cap_event, r->n_event + 1, sizeof *r->event, "events", &e) < 0)
+    if (mem_grow(&r->event, &r->cap_event, r->n_event + 1, sizeof *r->event, "events", &e) < 0) {
+        r->text.failed = true; /* no event is left out in silence: all later ones are */
         return;
+    }
     runs_case_event(res, (int64_t)r->n_event + 1, &r->text);
     r->event[r->n_event++] = r->text.len;
 }

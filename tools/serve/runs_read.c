@@ -94,10 +94,13 @@ static void copy_figures(const json_t *figures, struct str *out)
         mem_free(text);
     }
     const json_t *a = json_object_get(figures, "accuracy");
-    str_adds(out, ", \"accuracy\": ");
-    if (json_is_object(a))
+    const json_t *done = json_object_get(figures, "done");
+    char *text = json_dumps(a, JSON_ENCODE_ANY);
+    str_addf(out, ", \"accuracy\": %s, \"so_far\": ", text ? text : "null");
+    mem_free(text);
+    if (json_is_object(a) && json_is_integer(done))
         runs_rate_json((size_t)json_integer_value(json_object_get(a, "correct")),
-                       (size_t)json_integer_value(json_object_get(a, "n")), out);
+                       (size_t)json_integer_value(done), out);
     else
         str_adds(out, "null");
 }
