@@ -233,10 +233,11 @@ static int read_request(struct one *o, const char **param, struct err *e)
 static void send_event(struct one *o, const char *name, struct str *json, bool next_stage)
 {
     struct str event = STR_INIT;
+    event.failed = json->failed;
     if (!json->failed)
         clinical_event(next_stage && o->staging ? &o->held : &event, name, -1, json->s, json->len);
-    if (event.len && !event.failed)
-        http_write(o->c->http, event.s, event.len);
+    if (event.len || event.failed)
+        http_write_str(o->c->http, &event);
     str_free(&event);
     str_free(json);
 }
@@ -367,9 +368,8 @@ static void on_taken(const struct consult_call *k, void *user)
     send_event(o, "call-finished", &s, false);
     send_plan(o, k->of, false);
     o->staging = false;
-    if (o->held.len && !o->held.failed)
-        http_write(o->c->http, o->held.s, o->held.len);
-    str_clear(&o->held);
+    if (o->held.len || o->held.failed)
+        http_write_str(o->c->http, &o->held);
     pthread_mutex_unlock(&o->lock);
 }
 

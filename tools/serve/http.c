@@ -417,12 +417,11 @@ static void http_add(struct http *h, const void *bytes, size_t n)
         memmove(h->out.s, h->out.s + h->sent, h->out.len);
         h->sent = 0;
     }
-    if (h->out.len - h->sent + n > HTTP_UNREAD_MOST || h->out.failed) {
-        h->cut = true; /* reads too slowly, or memory is out: the client sees a broken reply */
-        http_wake(h);
-        return;
-    }
-    str_add(&h->out, bytes, n);
+    if (h->out.len - h->sent + n <= HTTP_UNREAD_MOST)
+        str_add(&h->out, bytes, n);
+    else
+        h->cut = true; /* it reads too slowly */
+    h->cut |= h->out.failed;
     h->t_text = clock_ns();
     http_wake(h);
 }

@@ -327,8 +327,7 @@ static void send_piece(struct gen *g, const char *text, size_t n, bool thinking)
     if (!thinking)
         add_logprobs(o, g, g->piece_from, g->piece_to, &o->line);
     str_adds(&o->line, ", \"done\": false}\n");
-    if (!o->line.failed)
-        http_write(t->c->http, o->line.s, o->line.len);
+    http_write_str(t->c->http, &o->line);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -337,8 +336,8 @@ static void send_piece(struct gen *g, const char *text, size_t n, bool thinking)
 static void end_stream(struct task *t, struct ollama_reply *o)
 {
     http_forget(t->c->http);
-    http_write(t->c->http, o->line.s, o->line.len);
-    http_end(t->c->http, o->line.failed);
+    http_write_str(t->c->http, &o->line);
+    http_end(t->c->http, false);
     call_free(t->c);
     task_end(t);
 }

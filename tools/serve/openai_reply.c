@@ -273,8 +273,9 @@ const struct err *openai_failed(const struct openai_reply *r)
 void openai_fail(struct task *t, struct openai_reply *r, const char *param, const struct err *e)
 {
     if (!r || !r->begun) {
+        struct err why = *e; /* it may lie in r */
         openai_reply_free(r);
-        task_fail_err(t, param, e);
+        task_fail_err(t, param, &why);
         return;
     }
     str_clear(&r->line);
