@@ -33,8 +33,8 @@ static bool is_note(const char *key)
 
 /* ---- the schema ------------------------------------------------------------------------------ */
 
-/* A number of few possible values becomes an enum, in place: many servers ignore minimum and
- * maximum, and none knows x-decimals, but all of them keep to an enum. */
+/* Makes an enum of a number with few possible values, in place. Many servers ignore minimum and
+ * maximum, and none knows x-decimals. All of them keep to an enum. */
 static bool schema_list_numbers(json_t *s)
 {
     const json_t *lo = json_object_get(s, "minimum"), *hi = json_object_get(s, "maximum");

@@ -388,7 +388,7 @@ flat_rows(const struct mm_x *x, const enum flat kind, const char *const *strip, 
         __m512i s[ANY_MOST];
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++) {
-            __asm__("" : "+r"(row[i]));
+            row[i] = vnni_row(row[i]);
             s[i] = kind == FLAT_Q2 ? _mm512_setzero_si512() : vnni_spread(row[i] + start_at + at);
             if (ways == 2)
                 s[n + i] = s[i];
