@@ -140,6 +140,11 @@ static void one(struct place *p, size_t i)
             fail_msg("request %zu, allocation %ld: status %d: %s", i, n, status, body.s);
         if (status == good && !strstr(body.s, ask[i].sign) && !strstr(body.s, "error"))
             fail_msg("request %zu, allocation %ld: %s", i, n, body.s);
+        if (status == good && strstr(body.s, "event: end") && strstr(body.s, "event: case") &&
+            !strstr(body.s, "event: error") && i == 1 &&
+            (!strstr(body.s, "event: answer") || !strstr(body.s, "event: call-finished")))
+            fail_msg("request %zu, allocation %ld: a stream without all of its events: %s", i, n,
+                     body.s);
         if (status == good && still && body.len != size && !strstr(body.s, "error"))
             fail_msg("request %zu, allocation %ld: %zu bytes, expected %zu", i, n, body.len, size);
         closed += status == 0;

@@ -190,7 +190,7 @@ static void run_tell_end(struct live_run *r, const char *state, const char *why)
         r->watchers = w->next;
         if (!event.failed)
             http_write(w->c->http, event.s, event.len);
-        http_end(w->c->http, event.failed || s.failed);
+        http_end(w->c->http, event.failed || s.failed || r->text.failed);
         call_free(w->c);
         mem_free(w);
     }
