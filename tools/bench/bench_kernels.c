@@ -53,6 +53,7 @@ struct bench {
     int n_open;
     struct ops *ref;
     struct ceiling ceiling;
+    bool no_ceiling; /* it is not measured */
     struct energy energy;
     struct energy_span spent;    /* by all rows */
     bool emulated;               /* a GPU's kernels, run by the host */
@@ -288,6 +289,24 @@ static const char *read_how(const struct bench *b)
     return b->ceiling.n_read ? b->ceiling.reads[b->ceiling.best_read].name : "";
 }
 
+/* Of the read ceiling; NAN where that is not measured. */
+static double share_of(const struct bench *b, const struct op_case *c, const struct row *r)
+{
+    return b->no_ceiling ? NAN : c->bytes / r->cold.median / b->ceiling.read;
+}
+
+/* Writes the rates of the memory into the head of a table. */
+static void ceiling_text(const struct bench *b, struct str *out)
+{
+    if (b->no_ceiling)
+        str_adds(out, "rates of the memory not measured");
+    else
+        str_addf(out,
+                 "read %.1f GB/s%s%s%s, copy %.1f GB/s (read and written), measured in this run",
+                 b->ceiling.read * 1e-9, *read_how(b) ? " (" : "", read_how(b),
+                 *read_how(b) ? ")" : "", b->ceiling.copy * 1e-9);
+}
+
 static void print_head(const struct bench *b)
 {
     const struct ops *ops = b->open[b->n_open - 1];
@@ -316,39 +335,39 @@ static void print_head(const struct bench *b)
         fputs(s.s ? s.s : "", stdout);
         str_free(&s);
     } else {
-        printf("%s; %d threads; %s; mas %s\nread %.1f GB/s%s%s%s, copy %.1f GB/s (read and "
-               "written), measured in this "
-               "run%s\n\n"
+        struct str rates = STR_INIT;
+        ceiling_text(b, &rates);
+        printf("%s; %d threads; %s; mas %s\n%s%s\n\n"
                "| %-9s | %-34s | %-11s | %10s | %23s | %10s | %7s | %8s | %6s | %6s | %-7s |\n"
                "| --------- | ---------------------------------- | ----------- | ---------: | "
                "----------------------: | "
                "---------: | ------: | -------: | -----: | -----: | ------- |\n",
                ops->dev->name, b->ops.n_threads ? b->ops.n_threads : pool_cores(), when, MAS_COMMIT,
-               b->ceiling.read * 1e-9, *read_how(b) ? " (" : "", read_how(b),
-               *read_how(b) ? ")" : "", b->ceiling.copy * 1e-9,
+               rates.s ? rates.s : "",
                b->emulated
                    ? "; a GPU's kernels run by the host: these times say nothing about a GPU"
                    : "",
                "op", "case", "kernel", "us, cold", "p5 .. p95", "us, warm", "GB/s", "GOP/s",
                "% read", "error", "");
+        str_free(&rates);
     }
 }
 
 static void print_md(const struct bench *b, enum op op, const struct op_case *c,
                      const struct row *r)
 {
-    char spread[32], error[16] = "", mark[16];
+    char spread[32], error[16] = "", mark[16], share[16] = "-";
     snprintf(spread, sizeof spread, "%.1f .. %.1f%s", r->cold.p5 * 1e6, r->cold.p95 * 1e6,
              noisy(r) ? " ~" : "");
     if (!isnan(r->error))
         snprintf(error, sizeof error, "%.1f %%", 100 * r->error);
+    if (!b->no_ceiling)
+        snprintf(share, sizeof share, "%.1f", 100 * share_of(b, c, r));
     snprintf(mark, sizeof mark, "%s%s", r->best ? "best" : "",
              r->picked ? r->best ? ", *" : "*" : "");
-    printf(
-        "| %-9s | %-34s | %-11s | %10.1f | %23s | %10.1f | %7.2f | %8.1f | %6.1f | %6s | %-7s |\n",
-        ops_op_name(op), c->name, r->kernel, r->cold.median * 1e6, spread, r->warm * 1e6,
-        gb_s(c, r), c->flops / r->cold.median * 1e-9,
-        100 * c->bytes / r->cold.median / b->ceiling.read, error, mark);
+    printf("| %-9s | %-34s | %-11s | %10.1f | %23s | %10.1f | %7.2f | %8.1f | %6s | %6s | %-7s |\n",
+           ops_op_name(op), c->name, r->kernel, r->cold.median * 1e6, spread, r->warm * 1e6,
+           gb_s(c, r), c->flops / r->cold.median * 1e-9, share, error, mark);
 }
 
 /* A kernel without figures, on standard error, too. */
@@ -374,25 +393,26 @@ static void print_failed(const struct bench *b, enum op op, const struct op_case
 
 static void print_row(struct bench *b, enum op op, const struct op_case *c, const struct row *r)
 {
-    const double share = c->bytes / r->cold.median / b->ceiling.read,
-                 gop = c->flops / r->cold.median * 1e-9;
-    char error[24] = "null";
+    const double gop = c->flops / r->cold.median * 1e-9;
+    char error[24] = "null", share[24] = "null";
     if (!b->n_row)
         print_head(b);
     if (!isnan(r->error))
         snprintf(error, sizeof error, "%.4f", r->error);
+    if (!b->no_ceiling)
+        snprintf(share, sizeof share, "%.4f", share_of(b, c, r));
     if (r->failed.code)
         print_failed(b, op, c, r);
     else if (!strcmp(b->format, "csv"))
-        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s,\n", ops_op_name(op),
-               c->name, r->kernel, r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6,
-               r->warm * 1e6, gb_s(c, r), gop, share, noisy(r), r->best, r->picked,
+        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%s,%d,%d,%d,%s,\n", ops_op_name(op), c->name,
+               r->kernel, r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6, r->warm * 1e6,
+               gb_s(c, r), gop, b->no_ceiling ? "" : share, noisy(r), r->best, r->picked,
                isnan(r->error) ? "" : error);
     else if (!strcmp(b->format, "json"))
         printf("%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"us\": %.3f, "
                "\"us_p5\": %.3f, \"us_p95\": %.3f, "
                "\"warm_us\": %.3f, \"bytes\": %.0f, \"ops\": %.0f, \"gb_s\": %.3f, \"gop_s\": "
-               "%.3f, \"share\": %.4f, "
+               "%.3f, \"share\": %s, "
                "\"noisy\": %s, \"best\": %s, \"picked\": %s, \"error\": %s}",
                b->n_row ? "," : "", ops_op_name(op), c->name, r->kernel, r->cold.median * 1e6,
                r->cold.p5 * 1e6, r->cold.p95 * 1e6, r->warm * 1e6, c->bytes, c->flops, gb_s(c, r),
@@ -422,7 +442,7 @@ static int keep(struct bench *b, enum op op, const struct op_case *c, const stru
                                .bytes = c->bytes,
                                .ops = c->flops,
                                .error = r->error,
-                               .share = c->bytes / r->cold.median / b->ceiling.read,
+                               .share = share_of(b, c, r),
                                .noisy = noisy(r),
                                .best = r->best,
                                .picked = r->picked,
@@ -706,7 +726,9 @@ static int bench_open(struct bench *b, struct err *e)
     if (b->variant)
         TRY(check_variant(b, e));
     TRY(energy_open(&b->energy, dev->kind, dev->pci, e));
-    return ceiling_measure(b->open[b->n_open - 1], b->ops.n_threads, &b->ceiling, e);
+    return b->no_ceiling
+               ? 0
+               : ceiling_measure(b->open[b->n_open - 1], b->ops.n_threads, &b->ceiling, e);
 }
 
 /* The end of what print_head began. */
@@ -727,6 +749,8 @@ static void print_tail(const struct bench *b)
 
 static int bench_run(struct bench *b, struct err *e)
 {
+    if (b->no_ceiling && !strcmp(b->format, "html"))
+        FAIL(e, ERR_USAGE, "-o html draws the memory's rates; leave out --no-ceiling");
     if (b->shape)
         TRY(check_shape(b, e));
     TRY(bench_open(b, e));
@@ -779,6 +803,8 @@ static error_t parse_fmt(struct bench *b, const char *arg, struct argp_state *st
     return EINVAL;
 }
 
+enum { KEY_NO_CEILING = 0x100 };
+
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
     struct bench *b = st->input;
@@ -800,6 +826,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case 'R':
         b->refcheck = true;
+        return 0;
+    case KEY_NO_CEILING:
+        b->no_ceiling = true;
         return 0;
     case 'r':
         return cli_int(st, "-r", arg, 1, MOST_REPEATS, &b->repeats);
@@ -825,6 +854,8 @@ int bench_kernels(int argc, char **argv)
         {"refcheck", 'R', NULL, 0,
          "compare each result with the oracle; of a large matrix 64 results of each row", 1},
         {"repetitions", 'r', "N", 0, "samples of each time (default 15)", 1},
+        {"no-ceiling", KEY_NO_CEILING, NULL, 0,
+         "do not measure the memory's rates, which takes seconds: the times alone", 1},
         {"output", 'o', "FORMAT", 0,
          "md (default), csv, json or html: a page with roofline and curves", 2},
         {0}};
