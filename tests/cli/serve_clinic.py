@@ -296,6 +296,9 @@ check(s.ask("DELETE", "/runs/%s" % half)[0] == 202, "stop")
 r = wait_done(s, half)
 kept = r["summary"]["so_far"]["n"]
 check(r["state"] == "partial" and 4 <= kept < 30, "a stopped run: %s, %d done" % (r["state"], kept))
+in_list = [x for x in s.get("/runs")["runs"] if x["id"] == half][0]
+check(in_list["done"] == in_list["so_far"]["n"] == kept and in_list["accuracy"]["n"] == 30 and
+      in_list["so_far"]["low"] <= in_list["so_far"]["accuracy"] <= in_list["so_far"]["high"], "a stopped run in the list: %s" % in_list)
 check(s.ask("POST", "/runs/%s/stop" % half)[2]["state"] == "stopped", "a second stop")
 status, _, r = s.ask("POST", "/runs/%s/resume" % half)
 check(status == 202 and r["done"] == kept, "resume: %s %s" % (status, r))

@@ -478,6 +478,7 @@ static void settings_json(const struct config *c, struct str *out)
             if (r->type != OPTION_MAP_OF_INT && r->type != OPTION_MAP_OF_FLOAT) {
                 config_value(c, r->key, &value);
                 text_member(out, "value", value.s);
+                out->failed |= value.failed;
             }
             if (r->choices)
                 text_member(out, "choices", r->choices);
@@ -514,15 +515,18 @@ static void data_json(struct serve *s, struct str *out)
     const struct tool_options *of = config_of(s->config, &tool_option_set);
     int n = 0;
     str_addf(out, ", \"default_data\": %s, \"data\": [", *of->data ? "true" : "false");
-    if (sources_open(NULL, &list, NULL) == 0)
-        for (size_t i = list.n_model; i < list.n_entry; i++) {
-            struct str path = STR_INIT;
-            if (sources_data(list.entry[i].name, &path, NULL) == 0) {
-                str_adds(out, n++ ? ", " : "");
-                str_add_json(out, list.entry[i].name, strlen(list.entry[i].name));
-            }
-            str_free(&path);
+    int rc = sources_open(NULL, &list, NULL);
+    for (size_t i = list.n_model; rc == 0 && i < list.n_entry; i++) {
+        struct str path = STR_INIT;
+        rc = sources_data(list.entry[i].name, &path, NULL);
+        if (rc == 0) {
+            str_adds(out, n++ ? ", " : "");
+            str_add_json(out, list.entry[i].name, strlen(list.entry[i].name));
         }
+        rc = rc == ERR_NOINPUT ? 0 : rc; /* it is not here */
+        str_free(&path);
+    }
+    out->failed |= rc == ERR_NOMEM;
     sources_close(&list);
     str_adds(out, "]");
 }
