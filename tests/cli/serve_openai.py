@@ -370,7 +370,8 @@ def schemas_are_obeyed_or_refused(s):
     refused(s, CHAT, {"messages": HI, "response_format": {"type": "json_schema"}}, "response_format", "json_schema")
     refused(s, CHAT, {"messages": HI, "stop": "x", "response_format": {"type": "json_object"}}, "stop", "JSON")
     for k in range(4):
-        reply = s.post(CHAT, {"messages": HI, "seed": k, "max_tokens": 40, "response_format": {"type": "json_object"}})
+        reply = s.post(CHAT, {"messages": HI, "seed": k, "max_tokens": 40, "response_format": {"type": "json_object"}, "stop": [],
+                              "logprobs": False, "top_logprobs": 0, "tools": [], "tool_choice": None, "logit_bias": {}})
         assert isinstance(json.loads(said(reply)), dict)
     same(said(s.post(CHAT, {"messages": HI, "max_tokens": 5, **GREEDY, "response_format": {"type": "text"}})),
          said(s.post(CHAT, {"messages": HI, "max_tokens": 5, **GREEDY})))

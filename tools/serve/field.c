@@ -267,7 +267,20 @@ static void field_type_json(const struct field_row *r, struct str *out)
         field_choices_json(r->choices, !needed, out);
         return;
     }
-    if (r->type == FIELD_ANY || r->type == FIELD_IDLE || r->type == FIELD_UNMET)
+    if (r->type == FIELD_UNMET) { /* null, or one of the JSON texts */
+        str_adds(out, "\"enum\": [null");
+        for (const char *c = r->choices; *c;) {
+            size_t n = strcspn(c, "|");
+            str_adds(out, ", ");
+            str_add(out, c, n);
+            c += n + (c[n] == '|');
+        }
+        str_adds(out, "]");
+        return;
+    }
+    if (r->type == FIELD_ANY && needed)
+        str_adds(out, "\"not\": {\"type\": \"null\"}");
+    if (r->type == FIELD_ANY || r->type == FIELD_IDLE)
         return;
     if (r->type == FIELD_OBJECT && r->choices) {
         str_addf(out, "\"anyOf\": [{\"$ref\": \"#/components/schemas/%s\"}%s]", r->choices,

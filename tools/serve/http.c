@@ -544,8 +544,27 @@ static void http_add_headers(struct http *h, struct MHD_Response *r)
         MHD_add_response_header(r, h->header[i].name, h->header[i].value);
 }
 
-/* Gives libmicrohttpd the response, or suspends the connection until there is one. With the
- * lock. */
+/* Without the lock. */
+static enum MHD_Result http_queue(struct http *h)
+{
+    struct MHD_Response *r;
+    if (h->phase == FULL) {
+        const char *text = h->starved ? no_memory : h->out.s;
+        r = MHD_create_response_from_buffer(h->total, (char *)(uintptr_t)text,
+                                            MHD_RESPMEM_PERSISTENT);
+    } else {
+        r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, http_pull, h, NULL);
+    }
+    if (!r)
+        return MHD_NO;
+    http_add_headers(h, r);
+    enum MHD_Result ok = MHD_queue_response(h->conn, (unsigned)h->status, r);
+    MHD_destroy_response(r);
+    return ok;
+}
+
+/* Gives libmicrohttpd the response, or suspends the connection until there is one. With the lock,
+ * which is released meanwhile. */
 static enum MHD_Result http_settle(struct http *h)
 {
     if (h->queued)
@@ -557,22 +576,16 @@ static enum MHD_Result http_settle(struct http *h)
         MHD_suspend_connection(h->conn);
         return MHD_YES;
     }
-    struct MHD_Response *r;
-    if (h->phase == FULL) {
-        const char *text = h->starved ? no_memory : h->out.s;
-        h->total = h->starved ? sizeof no_memory - 1 : h->out.len;
-        r = MHD_create_response_from_buffer(h->total, (char *)(uintptr_t)text,
-                                            MHD_RESPMEM_PERSISTENT);
-        h->sent = h->out.len;
-    } else {
-        r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, http_pull, h, NULL);
-    }
-    if (!r)
-        return MHD_NO;
-    http_add_headers(h, r);
     h->queued = true;
-    enum MHD_Result ok = MHD_queue_response(h->conn, (unsigned)h->status, r);
-    MHD_destroy_response(r);
+    if (h->phase == FULL) {
+        h->total = h->starved ? sizeof no_memory - 1 : h->out.len;
+        h->sent = h->out.len;
+    }
+    /* libmicrohttpd calls http_pull with the response's lock held, so none is held here. What is
+     * read meanwhile does not change any more. */
+    pthread_mutex_unlock(&h->lock);
+    enum MHD_Result ok = http_queue(h);
+    pthread_mutex_lock(&h->lock);
     return ok;
 }
 

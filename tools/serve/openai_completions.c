@@ -263,6 +263,7 @@ static void completion_begin(struct openai_reply *r)
             continue;
         prompt_text(g, prompt_of(a->prompt, i / r->n_each), &text);
         piece_json(r, g, text.s, text.len, 0, 0);
+        r->line.failed |= text.failed;
         str_adds(&r->line, ", \"finish_reason\": null}]}\n\n");
         openai_send(r);
         str_free(&text);

@@ -59,15 +59,19 @@ static bool route_fits(const char *pattern, const char *path, char part[128])
     return !*path;
 }
 
-/* The row of a request. NULL: none; *allow then has the methods of that path, if it is one. */
+/* The row of a request. NULL: none; *allow then has the methods of that path, if it is one. The path
+ * is that of the first row that fits: rows stand before those that fit more. */
 static const struct route *route_find(const char *method, const char *path, char part[128],
                                       struct str *allow)
 {
     if (!strcmp(method, "HEAD"))
         method = "GET";
+    const char *own = NULL;
     for (int i = 0; i < route_count; i++) {
-        if (!route_fits(route_table[i].path, path, part))
+        if (own ? strcmp(route_table[i].path, own) != 0
+                : !route_fits(route_table[i].path, path, part))
             continue;
+        own = route_table[i].path;
         if (!strcmp(route_table[i].method, method))
             return &route_table[i];
         str_addf(allow, "%s%s", allow->len ? ", " : "", route_table[i].method);
