@@ -146,35 +146,46 @@ static void openai_write_score(const struct form_server *s, const struct form_sc
     str_free(&text);
 }
 
-/* One choice: the tokens of the option are those before the new one, back to the option's
- * border. */
+/* The tokens before `end` spell the end of the option, back to its border: their number, 0 = they
+ * do not. */
+static size_t openai_span(const json_t *token, size_t end, const char *option, size_t len)
+{
+    size_t i = end, at = len;
+    while (at && i) {
+        const json_t *t = json_array_get(token, --i);
+        size_t k = json_string_length(t);
+        const char *text = json_string_value(t);
+        if (!text || !k || k > at || memcmp(text, option + at - k, k) != 0)
+            return 0;
+        at -= k;
+    }
+    return at || !i ? 0 : end - i; /* a token of the prompt stands before them */
+}
+
+/* One choice. Its last token is the new one; a server leaves out one that only ends the text. */
 static int openai_option(const json_t *choice, const char *option, size_t len, double *lp,
                          int *tokens, struct err *e)
 {
     const json_t *l = json_object_get(choice, "logprobs");
     const json_t *token = json_object_get(l, "tokens");
     const json_t *each = json_object_get(l, "token_logprobs");
-    size_t n = json_array_size(token), at = len;
+    size_t n = json_array_size(token), end = n - 1;
     double sum = 0;
     if (n < 2 || json_array_size(each) != n)
         FAIL(e, ERR_DATA, "the reply has no log-probabilities of the prompt");
-    size_t i = n - 1; /* without the new token */
-    while (at && i) {
-        const json_t *t = json_array_get(token, --i);
+    size_t k = openai_span(token, end, option, len);
+    if (!k)
+        k = openai_span(token, end = n, option, len);
+    if (!k)
+        FAIL(e, ERR_DATA, "the tokens of the server do not end as the option does");
+    for (size_t i = end - k; i < end; i++) {
         const json_t *v = json_array_get(each, i);
-        size_t k = json_string_length(t);
-        const char *text = json_string_value(t);
-        if (!text || !k || k > at || memcmp(text, option + at - k, k) != 0)
-            FAIL(e, ERR_DATA, "the tokens of the server do not end as the option does");
         if (!json_is_number(v) || !(json_number_value(v) <= 0))
             FAIL(e, ERR_DATA, "a token of an option has no log-probability");
         sum += json_number_value(v);
-        at -= k;
     }
-    if (at || !i)
-        FAIL(e, ERR_DATA, "the reply does not echo the prompt");
     *lp = sum;
-    *tokens = (int)(n - 1 - i);
+    *tokens = (int)k;
     return 0;
 }
 

@@ -96,7 +96,9 @@ static void http_write(const struct llm_http *l, const struct http_call *h, stru
         .system_len = c->system_len,
         .user = c->user,
         .user_len = c->user_len,
-        .schema = c->schema ? schema_fit_text(c->schema->fit) : NULL,
+        .schema = !c->schema   ? NULL
+                  : h->by_text ? schema_fit_plain(c->schema->fit)
+                               : schema_fit_text(c->schema->fit),
         .broken = h->broken.len ? h->broken.s : NULL,
         .broken_len = h->broken.len,
         .fault = h->fault,
@@ -108,7 +110,7 @@ static void http_write(const struct llm_http *l, const struct http_call *h, stru
         .top_k = c->top_k,
         .seed = (uint32_t)(rng_key(c->seed, c->id, 0) & INT32_MAX),
     };
-    if (http_by_text(l, c))
+    if (h->by_text)
         s.schema = FORM_TEXT_ONLY;
     l->form->write(&s, &chat, out);
 }
@@ -235,6 +237,8 @@ static void http_done(struct llm_http *l, struct http_call *h, enum llm_finish f
 static void http_fail(struct llm_http *l, struct http_call *h, int code, const char *why)
 {
     err_set(&h->call->err, code, "%s", why);
+    for (int i = 0; h->call->option_lp && i < h->call->n_options; i++)
+        h->call->option_lp[i] = (double)NAN;
     http_done(l, h, LLM_ERROR);
 }
 

@@ -10,10 +10,11 @@
 /* Recursion is bounded: jdoc refuses a text that is nested deeper than JDOC_DEPTH. */
 
 #define PATH 200
+#define LISTED 200 /* most values of a number that become an enum */
 
 struct schema_fit {
     json_t *schema;
-    struct str text;
+    struct str text, plain;
 };
 
 static bool one_of(const char *s, const char *const *list)
@@ -32,9 +33,37 @@ static bool is_note(const char *key)
 
 /* ---- the schema ------------------------------------------------------------------------------ */
 
-static int schema_read(json_t *s, const char *path, struct err *e);
+/* Makes an enum of a number with few possible values, in place. Many servers ignore minimum and
+ * maximum, and none knows x-decimals. All of them keep to an enum. */
+static bool schema_list_numbers(json_t *s)
+{
+    const json_t *lo = json_object_get(s, "minimum"), *hi = json_object_get(s, "maximum");
+    const json_t *decimals = json_object_get(s, "x-decimals");
+    const char *type = json_string_value(json_object_get(s, "type"));
+    if (!type || strcmp(type, "number") != 0 || !json_is_integer(lo) || !json_is_integer(hi) ||
+        !json_is_integer(decimals) || json_object_get(s, "enum"))
+        return true;
+    json_int_t least = json_integer_value(lo), most = json_integer_value(hi), scale = 1;
+    if (json_integer_value(decimals) < 0 || json_integer_value(decimals) > 2 || least < -LISTED ||
+        most > LISTED)
+        return true;
+    for (json_int_t i = 0; i < json_integer_value(decimals); i++)
+        scale *= 10;
+    if (most < least || (most - least) * scale > LISTED)
+        return true;
+    json_t *list = json_array();
+    for (json_int_t v = least * scale; list && v <= most * scale; v++) {
+        json_t *item = v % scale ? json_real((double)v / (double)scale) : json_integer(v / scale);
+        if (json_array_append_new(list, item) < 0)
+            return json_decref(list), false;
+    }
+    return list && json_object_set_new(s, "enum", list) == 0 &&
+           json_object_del(s, "minimum") == 0 && json_object_del(s, "maximum") == 0;
+}
 
-static int schema_members(json_t *members, const char *path, struct err *e)
+static int schema_read(json_t *s, const char *path, bool list, struct err *e);
+
+static int schema_members(json_t *members, const char *path, bool list, struct err *e)
 {
     const char *key;
     json_t *v;
@@ -44,13 +73,13 @@ static int schema_members(json_t *members, const char *path, struct err *e)
     {
         char inner[PATH];
         snprintf(inner, sizeof inner, "%.100s.%.80s", path, key);
-        TRY(schema_read(v, inner, e));
+        TRY(schema_read(v, inner, list, e));
     }
     return 0;
 }
 
-/* Checks the keywords and takes the notes out. */
-static int schema_read(json_t *s, const char *path, struct err *e)
+/* Checks the keywords and takes the notes out. list: numbers of few values become enums. */
+static int schema_read(json_t *s, const char *path, bool list, struct err *e)
 {
     static const char *const known[] = {
         "type",    "enum",     "const",    "properties",  "required",  "additionalProperties",
@@ -62,6 +91,8 @@ static int schema_read(json_t *s, const char *path, struct err *e)
     char inner[PATH];
     if (!json_is_object(s))
         FAIL(e, ERR_CONFIG, "%s is not an object", path);
+    if (list && !schema_list_numbers(s))
+        return NOMEM(e, LISTED, "a schema");
     json_object_foreach_safe(s, next, key, v)
     {
         if (is_note(key))
@@ -74,22 +105,32 @@ static int schema_read(json_t *s, const char *path, struct err *e)
         !json_is_false(json_object_get(s, "additionalProperties")))
         FAIL(e, ERR_CONFIG, "%s.additionalProperties is not false", path);
     if (json_object_get(s, "properties"))
-        TRY(schema_members(json_object_get(s, "properties"), path, e));
+        TRY(schema_members(json_object_get(s, "properties"), path, list, e));
     if (!json_object_get(s, "items"))
         return 0;
     snprintf(inner, sizeof inner, "%.180s[]", path);
-    return schema_read(json_object_get(s, "items"), inner, e);
+    return schema_read(json_object_get(s, "items"), inner, list, e);
+}
+
+static int schema_write(const json_t *s, struct str *out, struct err *e)
+{
+    char *text = json_dumps(s, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    if (!text)
+        return NOMEM(e, 4096, "a schema");
+    str_adds(out, text);
+    mem_free(text);
+    return str_ok(out, "a schema", e);
 }
 
 int schema_fit_open(const char *json, size_t n, const char *name, struct schema_fit **out,
                     struct err *e)
 {
     struct schema_fit *s = mem_zalloc(1, sizeof *s);
-    char *text = NULL;
+    json_t *sent = NULL;
     int rc;
     if (!s)
         return NOMEM(e, sizeof *s, "a schema");
-    s->text = (struct str)STR_INIT;
+    s->text = s->plain = (struct str)STR_INIT;
     rc = jdoc_load(json, n, &s->schema, e);
     if (rc < 0) {
         rc = rc == ERR_DATA ? ERR_CONFIG : rc;
@@ -98,20 +139,22 @@ int schema_fit_open(const char *json, size_t n, const char *name, struct schema_
             e->code = rc;
         goto done;
     }
-    rc = schema_read(s->schema, "$", e);
+    sent = json_deep_copy(s->schema);
+    if (!sent)
+        TRY_DONE(NOMEM(e, n, "a schema"));
+    rc = schema_read(s->schema, "$", false, e);
+    if (rc == 0)
+        rc = schema_read(sent, "$", true, e);
     if (rc < 0) {
         rc = err_wrap(e, rc, "%s", name);
         goto done;
     }
-    text = json_dumps(s->schema, JSON_COMPACT);
-    if (!text)
-        TRY_DONE(NOMEM(e, n, "a schema"));
-    str_adds(&s->text, text);
-    TRY_DONE(str_ok(&s->text, "a schema", e));
+    TRY_DONE(schema_write(s->schema, &s->plain, e));
+    TRY_DONE(schema_write(sent, &s->text, e));
     *out = s;
     s = NULL;
 done:
-    mem_free(text);
+    json_decref(sent);
     schema_fit_close(s);
     return rc;
 }
@@ -122,12 +165,18 @@ void schema_fit_close(struct schema_fit *s)
         return;
     json_decref(s->schema);
     str_free(&s->text);
+    str_free(&s->plain);
     mem_free(s);
 }
 
 const char *schema_fit_text(const struct schema_fit *s)
 {
     return s->text.s;
+}
+
+const char *schema_fit_plain(const struct schema_fit *s)
+{
+    return s->plain.s;
 }
 
 /* ---- a value --------------------------------------------------------------------------------- */

@@ -32,7 +32,8 @@ static void kernel_quantise_sums(const struct mm_x *x, char *row)
     int16_t *pair = (int16_t *)(void *)(row + x->pair_at),
             *mix = (int16_t *)(void *)(row + x->mix_at);
     int32_t *off = (int32_t *)(void *)(row + x->off_at),
-            *top = (int32_t *)(void *)(row + x->top_at);
+            *top = (int32_t *)(void *)(row + x->top_at),
+            *whole = (int32_t *)(void *)(row + x->whole_at);
     const float *d = (const float *)(const void *)(row + x->d_at);
     float *ds = (float *)(void *)(row + x->ds_at);
     for (int64_t b = 0; b < x->n_in / 32; b++)
@@ -48,9 +49,14 @@ static void kernel_quantise_sums(const struct mm_x *x, char *row)
         off[i] = -32 * sum[i];
         mix[i] = sum[i / 4 * 4 + order[i % 4]];
     }
-    for (int64_t b = 0; b < x->n_in / 256; b++, sum += 16)
-        for (int g = 0; g < 8; g++)
+    for (int64_t b = 0; b < x->n_in / 256; b++, sum += 16) {
+        int all = 0;
+        for (int g = 0; g < 8; g++) {
             *pair++ = (int16_t)(sum[2 * order[g]] + sum[2 * order[g] + 1]);
+            all += pair[-1];
+        }
+        whole[b] = -127 * all;
+    }
 }
 
 static void kernel_quantise(const struct mm_x *x, int64_t r)

@@ -118,7 +118,7 @@ static const uint8_t unpack_iq4_book[16] = {129, 152, 173, 191, 207, 221, 234, 2
 /* A block of 32: word: its words; q: lines. */
 UNPACK_INLINE void unpack_part_32(const enum fmt fmt, const char *word, uint8_t (*q)[UNPACKED_LINE])
 {
-    const int low = fmt == FMT_IQ4_NL ? 0 : fmt == FMT_Q5_1 ? 2 : 1;
+    const int low = fmt == FMT_IQ4_NL || fmt == FMT_Q4_0 ? 0 : fmt == FMT_Q5_1 ? 2 : 1;
     const bool five = fmt == FMT_Q5_0 || fmt == FMT_Q5_1;
     part32 high = {0};
     if (five)
@@ -130,7 +130,7 @@ UNPACK_INLINE void unpack_part_32(const enum fmt fmt, const char *word, uint8_t 
             v |= part_spread(high, 4 * k, 4);
         if (fmt == FMT_IQ4_NL)
             v = part_table(unpack_iq4_book, v);
-        part_store(q[k], fmt == FMT_Q5_0 ? (part8)v - 16 : (part8)v);
+        part_store(q[k], (part8)v - (uint8_t)(fmt == FMT_Q5_0 ? 16 : fmt == FMT_Q4_0 ? 8 : 0));
     }
 }
 
@@ -179,6 +179,53 @@ UNPACK_INLINE void unpack_part_k(const enum fmt fmt, const char *word, struct un
         memcpy(u->scale[k], &scale, sizeof scale);
     }
 }
+
+#if UNPACK_PART == 64
+/* The product of scale and quant for each weight of Q2_K and Q3_K. It fits in a byte, so that no
+ * scale is left for a group. Q2_K: 0 .. 45. Q3_K: -124 .. 128, stored 127 larger. A table has the
+ * four products of a group for each of four rows: bytes 4 row .. 4 row + 3. */
+UNPACK_INLINE void unpack_part_folded(const enum fmt fmt, const char *word, struct unpacked_256 *u)
+{
+    static const uint8_t first[16] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
+    const bool q3 = fmt == FMT_Q3_K;
+    const part32 zero = {0}, row = part_sixteen(first);
+    const part8 odd = (part8)(zero + 0xff00ff00u), upper = (part8)(zero + 0xffff0000u);
+    part32 scale[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+        const part32 s = part_load(word + 64 * (q3 ? k % 2 : 1 + k)), min = part_nibble(s, 1);
+        scale[k] = part_nibble(s, q3 ? k / 2 : 0);
+        if (q3)
+            scale[k] |= (part_load(word + 64 * 2) >> 2 * k & 0x03030303) << 4;
+        else
+            memcpy(u->min[k], &min, sizeof min);
+    }
+#pragma GCC unroll 16
+    for (int g = 0; g < 16; g++) {
+        const int h = g / 8, c = g / 2 % 4, k = g % 2 * 4;
+        part8 s = (part8)part_shuffle(scale[g / 4], row + 0x01010101u * (unsigned)(g % 4));
+        if (q3)
+            s -= 32;
+        const part8 twice = s + s, four = twice + twice;
+        part8 table = (s & odd) + (twice & upper);
+        if (q3)
+            table += 127 - four;
+#pragma GCC unroll 4
+        for (int i = k; i < k + 4; i++) {
+            const part32 q = part_load(word + 64 * (!q3 ? 5 + 8 * h + i
+                                                    : h ? 19 + i
+                                                        : 7 + i + k)) >>
+                                 2 * c &
+                             0x03030303;
+            part8 w = (part8)part_shuffle((part32)table, q | row);
+            if (q3)
+                w +=
+                    four & -(part8)(part_load(word + 64 * (3 + i + k)) >> (4 * h + c) & 0x01010101);
+            memcpy(u->q[32 * h + 8 * c + i], &w, sizeof w);
+        }
+    }
+}
+#endif
 
 /* ---- code books of points -------------------------------------------------------------------- */
 
@@ -425,9 +472,15 @@ static void unpack_book_of(enum fmt fmt, struct unpack_book *out)
 UNPACK_INLINE void unpack_halves(const char *left, const char *word, const int half,
                                  const float factor, float out[16])
 {
+    uint32_t both[16]; /* a loop over numbers, which compilers turn into vectors */
     uint16_t h[16];
-    for (int j = 0; j < 16; j++)
-        memcpy(h + j, left ? left + 2 * j : word + 4 * j + 2 * half, 2);
+    if (left)
+        memcpy(h, left, sizeof h);
+    else {
+        memcpy(both, word, sizeof both);
+        for (int j = 0; j < 16; j++)
+            h[j] = (uint16_t)(both[j] >> 16 * half);
+    }
     v16_store(out, v16_mul(v16_load_f16(h), v16_set1(factor)));
 }
 
@@ -447,10 +500,17 @@ static void unpack_block_256(enum fmt fmt, const struct unpack_book *book, const
         call;                                                                                      \
     break
     switch (fmt) {
+#if UNPACK_PART == 64
+    case FMT_Q2_K:
+        UNPACK_PARTS(unpack_part_folded(FMT_Q2_K, word, u));
+    case FMT_Q3_K:
+        UNPACK_PARTS(unpack_part_folded(FMT_Q3_K, word, u));
+#else
     case FMT_Q2_K:
         UNPACK_PARTS(unpack_part_k(FMT_Q2_K, word, u));
     case FMT_Q3_K:
         UNPACK_PARTS(unpack_part_k(FMT_Q3_K, word, u));
+#endif
     case FMT_IQ4_XS:
         UNPACK_PARTS(unpack_part_iq4_xs(word, u));
     case FMT_IQ3_S:
@@ -477,6 +537,13 @@ static void unpack_block_32(enum fmt fmt, const char *word, const char *left, st
     for (int p = 0; p < 64; p += UNPACK_PART) {
         uint8_t(*q)[UNPACKED_LINE] = (uint8_t(*)[UNPACKED_LINE])(void *)(u->q[0] + p);
         switch (fmt) {
+        case FMT_Q4_0:
+            unpack_part_32(FMT_Q4_0, word + p, q);
+            break;
+        case FMT_Q8_0:
+            for (int k = 0; k < 8; k++)
+                part_store(q[k], (part8)part_load(word + p + 64 * k));
+            break;
         case FMT_Q4_1:
             unpack_part_32(FMT_Q4_1, word + p, q);
             break;

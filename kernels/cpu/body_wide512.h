@@ -334,10 +334,166 @@ lanes_wide(const struct mm_x *x, const int group, const struct unpack *from,
 WIDE_TILE(16)
 WIDE_TILE(32)
 
+/* ---- unpacked strips without scales of groups ------------------------------------------------
+ * Blocks of 32, and Q2_K and Q3_K with folded scales. A sum is that of a block, so that those of
+ * eight rows and two strips fit in the registers. Two strips share the loads of x. */
+
+/* FLAT_32: quants are 128 larger. FLAT_Q3: products are 127 larger. */
+enum flat { FLAT_32, FLAT_32_MIN, FLAT_Q2, FLAT_Q3 };
+
+/* min . sums of x. line: the four lines of minimums. */
+static inline __attribute__((always_inline)) __m512i flat_min(const int8_t (*line)[UNPACKED_LINE],
+                                                              const char *mix)
+{
+    const __m512i even = _mm512_set1_epi32(0x00ff00ff);
+    __m512i min = _mm512_setzero_si512();
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+        const __m512i v = lanes_load(line[k]);
+        min = vnni_dot2(min, _mm512_and_si512(v, even), mix + 8 * k);
+        min = vnni_dot2(min, _mm512_srli_epi16(v, 8), mix + 8 * k + 4);
+    }
+    return min;
+}
+
+static inline __attribute__((always_inline)) __m512 flat_float(const char *p)
+{
+    float v;
+    memcpy(&v, p, sizeof v);
+    return _mm512_set1_ps(v);
+}
+
+/* ways strips (1 or 2) against n rows of x (4 or 8), of which nr are stored. Rows are addressed
+ * from one register each; the fence keeps the compiler from making a pointer of each array of each
+ * row. kind, ways and n are constants after inlining. */
+static inline __attribute__((always_inline)) void
+flat_rows(const struct mm_x *x, const enum flat kind, const char *const *strip, const int ways,
+          int64_t r0, int nr, const int n, float *const *t)
+{
+    const bool small = kind == FLAT_32 || kind == FLAT_32_MIN;
+    const int block = small ? 32 : 256;
+    const size_t bytes = small ? sizeof(struct unpacked_32) : sizeof(struct unpacked_256);
+    const size_t start_at = small ? x->top_at : x->whole_at;
+    __m512 acc[8][ANY_MOST];
+    const char *row[MM_ROWS], *p[2];
+    for (int i = 0; i < n; i++) /* rows beyond nr repeat the last one */
+        row[i] = x->base + (size_t)(r0 + (i < nr ? i : nr - 1)) * x->stride;
+    for (int w = 0; w < ways; w++)
+        p[w] = strip[w];
+    for (int b = 0; b < 8; b++)
+        for (int j = 0; j < ways * n; j++)
+            acc[b][j] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < x->n_in / block; b++) {
+        const size_t q_at = (size_t)(block * b), at = (size_t)(4 * b);
+        __m512i s[ANY_MOST];
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) {
+            row[i] = vnni_row(row[i]);
+            s[i] = kind == FLAT_Q2 ? _mm512_setzero_si512() : vnni_spread(row[i] + start_at + at);
+            if (ways == 2)
+                s[n + i] = s[i];
+        }
+        for (int l = 0; l < block / 4; l += 8)
+#pragma GCC unroll 8
+            for (int k = 0; k < 8; k++) {
+                __m512i q[2];
+#pragma GCC unroll 2
+                for (int w = 0; w < ways; w++)
+                    q[w] = lanes_load(p[w] + 64 * (l + k));
+#pragma GCC unroll 8
+                for (int i = 0; i < n; i++) {
+                    const char *four = row[i] + q_at + 4 * (size_t)l + 4 * k;
+                    if (ways == 1) {
+                        s[i] = vnni_dot4(s[i], q[0], four);
+                        continue;
+                    }
+                    const __m512i y = vnni_spread(four);
+                    s[i] = _mm512_dpbusd_epi32(s[i], q[0], y);
+                    s[n + i] = _mm512_dpbusd_epi32(s[n + i], q[1], y);
+                }
+            }
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) {
+            const __m512 dx = flat_float(row[i] + x->d_at + at);
+#pragma GCC unroll 2
+            for (int w = 0; w < ways; w++) {
+                const struct unpacked_32 *u32 = (const void *)p[w];
+                const struct unpacked_256 *u256 = (const void *)p[w];
+                const __m512 d = _mm512_loadu_ps(small ? u32->d : u256->d);
+                __m512 *to = &acc[b % 8][w * n + i];
+                lanes_add(to, _mm512_mul_ps(d, dx), s[w * n + i]);
+                if (kind == FLAT_32_MIN)
+                    *to = _mm512_fmadd_ps(_mm512_loadu_ps(u32->m),
+                                          flat_float(row[i] + x->ds_at + at), *to);
+                if (kind == FLAT_Q2)
+                    *to = _mm512_fnmadd_ps(
+                        _mm512_mul_ps(_mm512_loadu_ps(u256->m), dx),
+                        _mm512_cvtepi32_ps(flat_min(u256->min, row[i] + x->mix_at + 8 * at)), *to);
+            }
+        }
+#pragma GCC unroll 2
+        for (int w = 0; w < ways; w++)
+            p[w] += bytes;
+    }
+    for (int w = 0; w < ways; w++)
+        for (int i = 0; i < nr; i++) {
+            __m512 sum[8];
+            for (int b = 0; b < 8; b++)
+                sum[b] = acc[b][w * n + i];
+            _mm512_storeu_ps(t[w] + i * MM_TILE, lanes_sum8(sum));
+        }
+}
+
+#define FLAT_TILE(name, kind, ways)                                                                \
+    static void name(const struct mm_x *x, const char *const *strip, int64_t r0, int nr,           \
+                     float *const *t)                                                              \
+    {                                                                                              \
+        if (nr <= 4)                                                                               \
+            flat_rows(x, kind, strip, ways, r0, nr, 4, t);                                         \
+        else                                                                                       \
+            flat_rows(x, kind, strip, ways, r0, nr, 8, t);                                         \
+    }
+FLAT_TILE(flat_one_32, FLAT_32, 1)
+FLAT_TILE(flat_one_32_min, FLAT_32_MIN, 1)
+FLAT_TILE(flat_one_q2, FLAT_Q2, 1)
+FLAT_TILE(flat_one_q3, FLAT_Q3, 1)
+FLAT_TILE(flat_two_32, FLAT_32, 2)
+FLAT_TILE(flat_two_32_min, FLAT_32_MIN, 2)
+FLAT_TILE(flat_two_q2, FLAT_Q2, 2)
+FLAT_TILE(flat_two_q3, FLAT_Q3, 2)
+
+static bool wide_both(enum fmt fmt)
+{
+    return mm_x_block(fmt) == 32 || fmt == FMT_Q2_K || fmt == FMT_Q3_K;
+}
+
+static void wide_unpacked_both(const struct mm_x *x, enum fmt fmt, const void *const strip[2],
+                               int64_t r0, int nr, float *const t[2])
+{
+    const char *const from[2] = {strip[0], strip[1]};
+    if (fmt == FMT_Q2_K)
+        flat_two_q2(x, from, r0, nr, t);
+    else if (fmt == FMT_Q3_K)
+        flat_two_q3(x, from, r0, nr, t);
+    else if (mm_has_min(fmt))
+        flat_two_32_min(x, from, r0, nr, t);
+    else
+        flat_two_32(x, from, r0, nr, t);
+}
+
 static void wide_unpacked(const struct mm_x *x, enum fmt fmt, const void *strip, int64_t r0, int nr,
                           float *t)
 {
-    if (mm_group(fmt) == 16)
+    const char *const from = strip;
+    if (fmt == FMT_Q2_K)
+        flat_one_q2(x, &from, r0, nr, &t);
+    else if (fmt == FMT_Q3_K)
+        flat_one_q3(x, &from, r0, nr, &t);
+    else if (mm_x_block(fmt) == 32 && mm_has_min(fmt))
+        flat_one_32_min(x, &from, r0, nr, &t);
+    else if (mm_x_block(fmt) == 32)
+        flat_one_32(x, &from, r0, nr, &t);
+    else if (mm_group(fmt) == 16)
         wide_tile_16(x, NULL, strip, r0, nr, t);
     else
         wide_tile_32(x, NULL, strip, r0, nr, t);
@@ -347,8 +503,9 @@ static void wide_unpacked(const struct mm_x *x, enum fmt fmt, const void *strip,
 
 static bool wide_unpacks(enum fmt fmt, int n_row)
 {
-    return !mm_by_rows(fmt) && n_row > MM_ROWS && mm_x_block(fmt) == 256 && fmt != FMT_IQ4_XS &&
-           fmt != FMT_Q2_K && fmt != FMT_Q3_K;
+    if (wide_both(fmt))
+        return n_row > 32;
+    return !mm_by_rows(fmt) && n_row > MM_ROWS && fmt != FMT_IQ4_XS;
 }
 
 static void wide_strip(const struct mm_x *x, enum fmt fmt, const char *strip, int64_t r0, int nr,

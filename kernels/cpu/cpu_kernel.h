@@ -120,9 +120,10 @@ struct mm_x {
      *   off   int32: blocks of 256: -32 times each sum (n_in / 16);
      *         blocks of 32: -8 times the sum of 32 q (n_in / 32)
      *   top   int32 (n_in / 32): -128 times the sum of 32 q
+     *   whole int32 (n_in / 256): -127 times the sum of 256 q; blocks of 256 only
      *   d     f32: scale of a block, padded with zeros to a multiple of 8
      *   ds    f32 (n_in / 32): d times the sum of 32 q; blocks of 32 only */
-    size_t sum_at, pair_at, mix_at, off_at, top_at, d_at, ds_at;
+    size_t sum_at, pair_at, mix_at, off_at, top_at, whole_at, d_at, ds_at;
 };
 
 static inline const int8_t *mm_x_q(const struct mm_x *x, int64_t r)
@@ -210,6 +211,11 @@ struct cpu_kernels {
     void (*unpack)(enum fmt fmt, const char *strip, int64_t n_in, void *out);
     void (*unpacked)(const struct mm_x *x, enum fmt fmt, const void *strip, int64_t r0, int nr,
                      float *t);
+    /* unpacked for two strips at once, which share the loads of x. both NULL or false: no such
+     * kernel. */
+    bool (*both)(enum fmt fmt);
+    void (*unpacked_both)(const struct mm_x *x, enum fmt fmt, const void *const strip[2],
+                          int64_t r0, int nr, float *const t[2]);
     /* lanes_pack, and the least number of rows of x for which packing a strip inside the call
      * pays, for formats with a tile */
     int pack_rows;

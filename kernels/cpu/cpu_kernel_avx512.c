@@ -22,6 +22,8 @@ const struct cpu_kernels cpu_kernels_avx512 = {
     .unpacks = wide_unpacks,
     .unpack = unpack_strip,
     .unpacked = wide_unpacked,
+    .both = wide_both,
+    .unpacked_both = wide_unpacked_both,
     .pack_rows = 4,
     .pack = lanes_pack512,
     KERNELS_COMMON,

@@ -41,7 +41,8 @@ static size_t cpu_x_layout(struct mm_x *x, int64_t n_in, int block)
     x->mix_at = x->pair_at + size_align((size_t)(n_in / 32) * sizeof(int16_t), 64);
     x->off_at = x->mix_at + size_align((size_t)(n_in / 16) * sizeof(int16_t), 64);
     x->top_at = x->off_at + size_align((size_t)(n_in / 16) * sizeof(int32_t), 64);
-    x->d_at = x->top_at + size_align((size_t)(n_in / 32) * sizeof(int32_t), 64);
+    x->whole_at = x->top_at + size_align((size_t)(n_in / 32) * sizeof(int32_t), 64);
+    x->d_at = x->whole_at + size_align((size_t)(n_in / 256) * sizeof(int32_t), 64);
     x->ds_at = x->d_at + size_align(((size_t)(n_in / block) + 8) * sizeof(float), 64);
     x->stride = x->ds_at + size_align((size_t)(n_in / 32) * sizeof(float), 64);
     if (x->stride % 1024 == 0)
@@ -207,9 +208,25 @@ static bool cpu_matmul_has_pair(const struct matmul_job *job, const struct matmu
                                 int64_t end, int nr)
 {
     const bool gated = matmul_is_gated(job->a->epilogue);
-    return nr > MM_ROWS / 2 && job->k->pairs && job->k->pairs(o->w->fmt) && o->w->lanes &&
-           end - j >= (gated ? MM_TILE : 2 * MM_TILE) &&
+    return nr > MM_ROWS / 2 && !cpu_matmul_unpacks(job, o->w->fmt) && job->k->pairs &&
+           job->k->pairs(o->w->fmt) && o->w->lanes && end - j >= (gated ? MM_TILE : 2 * MM_TILE) &&
            (!gated || (o[1].w->lanes && o[1].w->fmt == o->w->fmt));
+}
+
+/* Takes the results t of two strips and nr rows through the epilogue into y. The strips are columns
+ * j and second, or gate and up at j. */
+static void cpu_matmul_finish_two(const struct matmul_job *job, const struct matmul_out *o,
+                                  int64_t j, int64_t second, int64_t r0, int nr,
+                                  float (*t)[MM_ROWS * MM_TILE])
+{
+    const int gated = matmul_is_gated(job->a->epilogue);
+    cpu_add_bias(o->bias, j, MM_TILE, nr, t[0]);
+    cpu_add_bias(o[gated].bias, second, MM_TILE, nr, t[1]);
+    for (int r = 0; r < nr; r++) {
+        cpu_matmul_finish(job, o, r0 + r, j, MM_TILE, t[0] + r * MM_TILE, t[1] + r * MM_TILE);
+        if (!gated)
+            cpu_matmul_finish(job, o, r0 + r, second, MM_TILE, t[1] + r * MM_TILE, NULL);
+    }
 }
 
 /* Rows r0 .. r0 + nr - 1 of such a pair. Returns the columns that are done. */
@@ -224,14 +241,37 @@ static int64_t cpu_matmul_pair(const struct matmul_job *job, const struct matmul
                                       (size_t)second * o[gated].w->row_bytes};
     float *const to[2] = {t[0], t[1]};
     job->k->pair(&job->x[cpu_x_form(o->w->fmt)], o->w->fmt, strip, r0, nr, to);
-    cpu_add_bias(o->bias, j, MM_TILE, nr, t[0]);
-    cpu_add_bias(o[gated].bias, second, MM_TILE, nr, t[1]);
-    for (int r = 0; r < nr; r++) {
-        cpu_matmul_finish(job, o, r0 + r, j, MM_TILE, t[0] + r * MM_TILE, t[1] + r * MM_TILE);
-        if (!gated)
-            cpu_matmul_finish(job, o, r0 + r, second, MM_TILE, t[1] + r * MM_TILE, NULL);
-    }
+    cpu_matmul_finish_two(job, o, j, second, r0, nr, t);
     return gated ? MM_TILE : 2 * MM_TILE;
+}
+
+/* Columns whose two strips are unpacked and multiplied together: 0 if the product has no such
+ * kernel. */
+static int64_t cpu_matmul_both(const struct matmul_job *job, const struct matmul_out *o)
+{
+    const enum fmt fmt = o->w->fmt;
+    const bool gated = matmul_is_gated(job->a->epilogue);
+    if (!cpu_matmul_unpacks(job, fmt) || !job->k->both || !job->k->both(fmt) ||
+        (gated && o[1].w->fmt != fmt))
+        return 0;
+    return gated ? MM_TILE : 2 * MM_TILE;
+}
+
+/* All rows of those columns, from j on. */
+static void cpu_matmul_unpacked_both(const struct matmul_job *job, const struct matmul_out *o,
+                                     int64_t j, int worker)
+{
+    _Alignas(64) float t[2][MM_ROWS * MM_TILE];
+    const int gated = matmul_is_gated(job->a->epilogue);
+    const int64_t second = gated ? j : j + MM_TILE;
+    const void *const strip[2] = {cpu_matmul_strip(job, o->w, j, MM_TILE, worker, 0),
+                                  cpu_matmul_strip(job, o[gated].w, second, MM_TILE, worker, 1)};
+    float *const to[2] = {t[0], t[1]};
+    for (int64_t r0 = 0; r0 < job->a->n_row; r0 += MM_ROWS) {
+        const int nr = job->a->n_row - r0 < MM_ROWS ? (int)(job->a->n_row - r0) : MM_ROWS;
+        job->k->unpacked_both(&job->x[cpu_x_form(o->w->fmt)], o->w->fmt, strip, r0, nr, to);
+        cpu_matmul_finish_two(job, o, j, second, r0, nr, t);
+    }
 }
 
 /* One row of x, columns from `begin` on. Reads several strips at once, each in its own part of the
@@ -271,6 +311,10 @@ static void cpu_matmul_strips(const struct matmul_job *job, const struct matmul_
 {
     const bool gated = matmul_is_gated(job->a->epilogue);
     const char *strip[2] = {NULL, NULL};
+    if (end - j0 == cpu_matmul_both(job, o)) {
+        cpu_matmul_unpacked_both(job, o, j0, worker);
+        return;
+    }
     for (int64_t r0 = 0; r0 < job->a->n_row; r0 += MM_ROWS) {
         const int nr = job->a->n_row - r0 < MM_ROWS ? (int)(job->a->n_row - r0) : MM_ROWS;
         for (int64_t j = j0; j < end; j += MM_TILE) {
@@ -290,7 +334,10 @@ static void cpu_matmul_strips(const struct matmul_job *job, const struct matmul_
 /* Columns whose strips are held in the cache together. */
 static int64_t cpu_matmul_group(const struct matmul_job *job, const struct matmul_out *o)
 {
+    const int64_t both = cpu_matmul_both(job, o);
     size_t bytes = 0;
+    if (both)
+        return both;
     for (int i = 0; i <= matmul_is_gated(job->a->epilogue); i++) {
         if (!o[i].w->lanes || cpu_matmul_unpacks(job, o[i].w->fmt))
             return MM_TILE;

@@ -25,7 +25,7 @@ struct workspace {
     float *k, *v;    /* (max_rows, n_kv_head * head_dim) */
     float *att;      /* (max_rows, n_head * head_dim) */
     float *ffn;      /* (max_rows, n_ff) */
-    float *last;     /* (max_logit_rows, n_embd) rows with logits */
+    float *last;     /* (max_logit_rows, n_embd) rows with logits, in the order of logits */
     float *logits;   /* (max_logit_rows, n_vocab) */
     float *post;     /* (max_rows, n_embd) a result before its norm; NULL: the model has none */
     float *inv_freq; /* (2 local, n_rot / 2) */
@@ -346,8 +346,9 @@ static int forward_add(struct forward *f, struct ops *on, const float *y, int64_
     return 0;
 }
 
-static int forward_attention(struct forward *f, const struct batch *d, int layer,
-                             const struct tensor **t, struct err *e)
+/* Writes K and V of all rows, and the rotated Q to w.q. */
+static int forward_qkv(struct forward *f, const struct batch *d, int layer, const struct tensor **t,
+                       struct err *e)
 {
     const struct hparams *hp = &f->m->hp;
     const struct layer *l = &f->m->layer[layer];
@@ -369,12 +370,42 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
     RUN(f, kv_write, .k = w->k, .v = w->v, .slot = d->slot, .kv = kv_layer(f->kv, layer),
         .n_row = n,
         .rope = {w->q, d->pos, inv_freq, hp->n_head, hp->rotary.n_rot, f->m->arch->rope});
+    return 0;
+}
+
+/* The rows that the rest of a layer computes. */
+struct rows {
+    float *x, *att; /* (n, n_embd), (n, n_head * head_dim) */
+    int n;
+};
+
+/* True if only the rows with logits pass the rest of this layer: no later layer needs the others.
+ * Such rows lie in w.last, in the order of logits. */
+static bool forward_thins(const struct forward *f, const struct batch *d, int layer)
+{
+    return layer + 1 == f->m->hp.n_layer && d->n_logit < d->n_row;
+}
+
+/* Computes attention of all rows, then drops those that thins says. */
+static int forward_attention(struct forward *f, const struct batch *d, int layer, struct rows *out,
+                             struct err *e)
+{
+    const struct hparams *hp = &f->m->hp;
+    struct workspace *w = &f->w;
+    const int heads = hp->n_head * hp->head_dim;
+    const bool thin = forward_thins(f, d, layer);
+    *out = thin ? (struct rows){w->last, w->q, d->n_logit} : (struct rows){w->x, w->att, d->n_row};
+    if (!out->n)
+        return 0;
     RUN(f, attention, .q = w->q, .y = w->att, .kv = kv_layer(f->kv, layer), .q_start = d->q_start,
-        .kv_len = d->kv_len, .page = d->page, .n_seq = d->n_seq, .n_row = n,
+        .kv_len = d->kv_len, .page = d->page, .n_seq = d->n_seq, .n_row = d->n_row,
         .max_pages = f->lim.max_pages, .max_kv_len = d->max_kv_len, .n_head = hp->n_head,
-        .scale = hp->attn_scale, .window = l->window);
-    return forward_add(f, f->ops, w->att, (int64_t)hp->n_head * hp->head_dim, t[SLOT_ATTN_OUT],
-                       t[SLOT_ATTN_OUT_BIAS], t[SLOT_ATTN_POST_NORM], w->post, w->x, n, e);
+        .scale = hp->attn_scale, .window = f->m->layer[layer].window);
+    if (!thin)
+        return 0;
+    RUN(f, gather, .x = w->x, .row = d->logit_row, .y = out->x, .n_row = out->n, .n = hp->n_embd);
+    RUN(f, gather, .x = w->att, .row = d->logit_row, .y = out->att, .n_row = out->n, .n = heads);
+    return 0;
 }
 
 /* Computes one ffn on the device or on the host. x (n, n_embd), ffn (n, n_ff) and post (n, n_embd)
@@ -392,33 +423,35 @@ static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, 
                        t[SLOT_FFN_POST_NORM], post, x, n, e);
 }
 
-/* Copies rows to the device. h.x may be written again after the next wait for the stream: in the
- * next hop_down, or when the results of the step are fetched. */
-static int hop_up(struct forward *f, int n, struct err *e)
+/* Copies rows to x on the device. h.x may be written again after the next wait for the stream: in
+ * the next hop_down, or when the results of the step are fetched. */
+static int hop_up(struct forward *f, float *x, int n, struct err *e)
 {
     struct device *dev = f->ops->dev;
     size_t bytes = (size_t)n * (size_t)f->m->hp.n_embd * sizeof *f->h.x;
-    return dev->api->copy(dev, NULL, f->w.x, f->h.x, bytes, e);
+    return dev->api->copy(dev, NULL, x, f->h.x, bytes, e);
 }
 
-/* Copies rows to the host, and queues the copies that the link can do while the host computes. */
-static int hop_down(struct forward *f, int n, struct err *e)
+/* Copies rows of x to the host, and queues the copies that the link can do while the host
+ * computes. */
+static int hop_down(struct forward *f, const float *x, int n, struct err *e)
 {
     struct device *dev = f->ops->dev;
     size_t bytes = (size_t)n * (size_t)f->m->hp.n_embd * sizeof *f->h.x;
-    TRY(dev->api->copy(dev, NULL, f->h.x, f->w.x, bytes, e));
+    TRY(dev->api->copy(dev, NULL, f->h.x, x, bytes, e));
     TRY(place_prefetch(f->place, e));
     return dev->api->sync(dev, NULL, e);
 }
 
-static int forward_ffn_host(struct forward *f, int n, const struct tensor **t, struct err *e)
+static int forward_ffn_host(struct forward *f, float *x, int n, const struct tensor **t,
+                            struct err *e)
 {
     struct hostside *h = &f->h;
     int rc;
-    SPANNED(rc, f->spans, SPAN_HOST, "hop", f->layer, n, hop_down(f, n, e));
+    SPANNED(rc, f->spans, SPAN_HOST, "hop", f->layer, n, hop_down(f, x, n, e));
     TRY(rc);
     TRY(forward_ffn(f, h->ops, h->x, h->ffn, h->post, n, t, e));
-    SPANNED(rc, f->spans, SPAN_HOST, "hop", f->layer, n, hop_up(f, n, e));
+    SPANNED(rc, f->spans, SPAN_HOST, "hop", f->layer, n, hop_up(f, x, n, e));
     return rc;
 }
 
@@ -434,7 +467,7 @@ static int forward_embed(struct forward *f, const struct batch *d, const struct 
     }
     RUN_ON(f, f->h.ops, embed, .table = t[SLOT_TOKEN_EMBD], .id = f->host.tok, .y = f->h.x,
            .n_row = d->n_row, .scale = model_embed_scale(f->m));
-    return hop_up(f, d->n_row, e);
+    return hop_up(f, f->w.x, d->n_row, e);
 }
 
 static int forward_output(struct forward *f, const struct batch *d, const struct tensor **t,
@@ -444,8 +477,9 @@ static int forward_output(struct forward *f, const struct batch *d, const struct
     struct workspace *w = &f->w;
     if (!d->n_logit)
         return 0;
-    RUN(f, gather, .x = w->x, .row = d->logit_row, .y = w->last, .n_row = d->n_logit,
-        .n = hp->n_embd);
+    if (!forward_thins(f, d, hp->n_layer - 1)) /* else the rows lie there */
+        RUN(f, gather, .x = w->x, .row = d->logit_row, .y = w->last, .n_row = d->n_logit,
+            .n = hp->n_embd);
     CHECK(t[SLOT_OUTPUT_NORM]->data);
     RUN(f, matmul, .x = w->last, .norm = {t[SLOT_OUTPUT_NORM]->data, hp->eps}, .n_row = d->n_logit,
         .n_in = hp->n_embd, .epilogue = EPI_STORE, .n_out = 1,
@@ -467,15 +501,21 @@ static void forward_check(const struct forward *f)
 static int forward_layer(struct forward *f, const struct batch *d, int l, const struct tensor **t,
                          struct err *e)
 {
+    const struct hparams *hp = &f->m->hp;
     struct workspace *w = &f->w;
+    struct rows r;
     TRY(place_part(f->place, PART_ATTN, l, t, e));
-    TRY(forward_attention(f, d, l, t, e));
+    TRY(forward_qkv(f, d, l, t, e));
+    TRY(forward_attention(f, d, l, &r, e));
+    if (r.n)
+        TRY(forward_add(f, f->ops, r.att, (int64_t)hp->n_head * hp->head_dim, t[SLOT_ATTN_OUT],
+                        t[SLOT_ATTN_OUT_BIAS], t[SLOT_ATTN_POST_NORM], w->post, r.x, r.n, e));
     TRY(place_release(f->place, PART_ATTN, l, e));
-    TRY(place_part(f->place, PART_FFN, l, t, e));
-    if (f->h.ops && place_of(f->place, PART_FFN, l) == PLAN_HOST)
-        TRY(forward_ffn_host(f, d->n_row, t, e));
-    else
-        TRY(forward_ffn(f, f->ops, w->x, w->ffn, w->post, d->n_row, t, e));
+    TRY(place_part(f->place, PART_FFN, l, t, e)); /* also without rows: parts have a fixed order */
+    if (r.n && f->h.ops && place_of(f->place, PART_FFN, l) == PLAN_HOST)
+        TRY(forward_ffn_host(f, r.x, r.n, t, e));
+    else if (r.n)
+        TRY(forward_ffn(f, f->ops, r.x, w->ffn, w->post, r.n, t, e));
     return place_release(f->place, PART_FFN, l, e);
 }
 

@@ -184,6 +184,10 @@ expect 0 '"state": "answered"' "$MAS" run -c demo -s direct -q "Chest pain?" -o 
 "$MAS" run -c demo -s direct -q "Chest pain?" -o "A. x||B. y" --json --out three 2>/dev/null |
     python3 -c 'import json, sys; json.load(sys.stdin)' || fault "--json is no JSON"
 expect 65 'strategy direct needs options; choose another strategy' "$MAS" run -c demo -s direct -q "Chest pain?" --out open
+expect 64 '--prompt-form is of strategy direct, the strategy is panel' "$MAS" run -c demo --prompt-form lm-eval -q X
+expect 78 "direct.prompt_form is 'x'" "$MAS" run -c demo -s direct --prompt-form x -q X
+expect 0 accuracy "$MAS" eval -c demo --data "$data" --n 2 -s direct --prompt-form lm-eval --quiet --out plain
+grep -q ',lp_A,lp_B,lp_C,lp_D' plain/results.csv || fault "results.csv has no log-probabilities of the options"
 [ ! -e open ] || fault "a case that direct does not take left a folder"
 expect 0 'asked' "$MAS" plan -c demo --set planner.selection=logit -q "Chest pain?"
 expect 0 'asked' "$MAS" plan -c demo --set strategy=cot --set planner.selection=logit -q "Chest pain?"

@@ -123,6 +123,8 @@ def complete(kind, body):
     choices = []
     for i, prompt in enumerate(body["prompt"]):
         tokens = re.findall(r"\s?\S+|\s", prompt) + [" x"]
+        if hash_of(prompt) % 3 == 0:  # the model ends its turn: no token is shown
+            tokens.pop()
         lps = [None] + [-1.0 - (hash_of(t) % 97) / 100 for t in tokens[1:]]
         choices.append({"index": i, "text": prompt, "finish_reason": "length",
                         "logprobs": {"tokens": tokens, "token_logprobs": lps, "top_logprobs": None}})

@@ -1,4 +1,5 @@
 """Clinical cases and evaluations of `mas serve`: serve_clinic.py MAS SOURCE. Runs in an empty folder."""
+import atexit
 import csv
 import glob
 import gzip
@@ -25,11 +26,14 @@ def check(good, text):
 
 
 class Server:
+    all = []
+
     def __init__(self, *options, env=None):
         self.out = open("out", "w+")
         self.err = open("err", "a+")
         self.p = subprocess.Popen([mas, "serve", "-c", "demo", "--port", "0", "--threads", "1", *options],
                                   stdout=self.out, stderr=self.err, env={**os.environ, **(env or {})})
+        Server.all.append(self.p)
         for _ in range(600):
             line = open("out").read()
             if "listening on" in line:
@@ -71,6 +75,9 @@ class Server:
     def kill(self):
         self.p.kill()
         self.p.wait()
+
+
+atexit.register(lambda: [p.kill() for p in Server.all if p.poll() is None])
 
 
 def events(data):
@@ -289,6 +296,9 @@ check(s.ask("DELETE", "/runs/%s" % half)[0] == 202, "stop")
 r = wait_done(s, half)
 kept = r["summary"]["so_far"]["n"]
 check(r["state"] == "partial" and 4 <= kept < 30, "a stopped run: %s, %d done" % (r["state"], kept))
+in_list = [x for x in s.get("/runs")["runs"] if x["id"] == half][0]
+check(in_list["done"] == in_list["so_far"]["n"] == kept and in_list["accuracy"]["n"] == 30 and
+      in_list["so_far"]["low"] <= in_list["so_far"]["accuracy"] <= in_list["so_far"]["high"], "a stopped run in the list: %s" % in_list)
 check(s.ask("POST", "/runs/%s/stop" % half)[2]["state"] == "stopped", "a second stop")
 status, _, r = s.ask("POST", "/runs/%s/resume" % half)
 check(status == 202 and r["done"] == kept, "resume: %s %s" % (status, r))
@@ -342,6 +352,12 @@ status, head, _ = s.post("/run", body)
 check(status == 503 and "retry-after" in head, "a further case: %s" % status)
 s.ask("POST", "/runs/%s/stop" % r["id"])
 wait_done(s, r["id"])
+for i in range(20):  # an answer gives the place back before the client has it
+    status, _, one_plan = s.post("/plan", {"question": case, "config": {"planner.top_k": 1}, "stream": i % 2 == 1})
+    check(status == 200, "request %d of 20 in a row: %s" % (i, one_plan))
+for _ in range(2):  # so does the end of a run, and its folder can be written again
+    ev = events(s.ask("GET", "/runs/%s/events" % s.ask("POST", "/runs/%s/resume" % r["id"])[2]["id"])[2])
+    check(ev[-1][0] == "end" and ev[-1][2]["state"] == "complete", "resumed in a row: %s" % (ev[-1],))
 for _ in range(5):  # a client that leaves gives its place back
     c = socket.create_connection(("127.0.0.1", s.port))
     text_body = json.dumps({**body, "stream": True}).encode()

@@ -119,6 +119,24 @@ def echo_scores_the_prompt(s):
 
 
 @test
+def an_end_token_is_among_the_scored_ones(s):
+    """lm-evaluation-harness drops the last entry, of the one new token: it must be there even if it ends the text."""
+    end = {"prompt": [40, 41, 42], "logprobs": 1, "logit_bias": {"5092": 100}, **GREEDY}
+    for most in (1, 5):
+        got = s.post(COMPLETIONS, {**end, "max_tokens": most, "echo": True})
+        lp = got["choices"][0]["logprobs"]
+        for key in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+            same(len(lp[key]), 4)
+        assert lp["token_logprobs"][3] < 0 and lp["tokens"][3].startswith("<|"), lp
+        same((got["choices"][0]["text"], got["choices"][0]["finish_reason"]), ("IJK", "stop"))
+        same(got["usage"]["completion_tokens"], 0)
+    last = s.events(COMPLETIONS, {**end, "max_tokens": 5, "stream": True})[-2][1]["choices"][0]
+    same((last["text"], last["finish_reason"], len(last["logprobs"]["tokens"])), ("", "stop", 1))
+    without = s.post(COMPLETIONS, {k: v for k, v in end.items() if k != "logprobs"})["choices"][0]
+    same((without["text"], without["finish_reason"]), ("", "stop"))
+
+
+@test
 def scores_of_equal_beginnings_are_those_of_each_prompt(s):
     """The options of questions, in one call: scored together, shared or not, the floats are the same."""
     begin, other = [(i * 37) % 5000 for i in range(150)], [(i * 31) % 5000 for i in range(90)]
@@ -352,7 +370,8 @@ def schemas_are_obeyed_or_refused(s):
     refused(s, CHAT, {"messages": HI, "response_format": {"type": "json_schema"}}, "response_format", "json_schema")
     refused(s, CHAT, {"messages": HI, "stop": "x", "response_format": {"type": "json_object"}}, "stop", "JSON")
     for k in range(4):
-        reply = s.post(CHAT, {"messages": HI, "seed": k, "max_tokens": 40, "response_format": {"type": "json_object"}})
+        reply = s.post(CHAT, {"messages": HI, "seed": k, "max_tokens": 40, "response_format": {"type": "json_object"}, "stop": [],
+                              "logprobs": False, "top_logprobs": 0, "tools": [], "tool_choice": None, "logit_bias": {}})
         assert isinstance(json.loads(said(reply)), dict)
     same(said(s.post(CHAT, {"messages": HI, "max_tokens": 5, **GREEDY, "response_format": {"type": "text"}})),
          said(s.post(CHAT, {"messages": HI, "max_tokens": 5, **GREEDY})))
@@ -493,7 +512,9 @@ def responses_stream_their_events(s):
 def models_and_embeddings(s):
     same(s.send("GET", "/v1/models").json()["data"][0]["id"], "demo")
     same(s.send("GET", "/v1/models/demo").json()["object"], "model")
-    same(s.send("GET", "/v1/models/hf.co/a/b").status, 404)
+    none = s.send("GET", "/v1/models/hf.co/a/b")
+    same((none.status, none.json()["error"]["param"]), (404, "model"))
+    assert "'hf.co/a/b'" in none.json()["error"]["message"], none.body
     refused(s, "/v1/embeddings", {"model": "demo", "input": "x", "encoding_format": "base64"}, None, "embeddings are not supported")
 
 
@@ -606,9 +627,11 @@ def thinking_model(out):
 
 def thinking():
     thinking_model("thinks.gguf")
-    s = Server(mas, "-m", "thinks.gguf", "--threads", "1", "--chat-template", "qwen3", "--ctx", "1024")
+    s = Server(mas, "-m", "org/thinks=thinks.gguf", "--threads", "1", "--chat-template", "qwen3", "--ctx", "1024")
     try:
-        body = {"messages": HI, "max_tokens": 60, "temperature": 1.5, "seed": 1}
+        for name in ("org/thinks", "org%2Fthinks"):
+            same(s.send("GET", "/v1/models/" + name).json()["id"], "org/thinks")
+        body = {"model": "org/thinks", "messages": HI, "max_tokens": 60, "temperature": 1.5, "seed": 1}
         for k in range(4):
             body["seed"] = k
             got = s.post(CHAT, {**body, "think": 20})
@@ -630,6 +653,7 @@ def thinking():
             same(got["usage"]["completion_tokens_details"]["reasoning_tokens"], 0)
             assert "reasoning_content" not in got["choices"][0]["message"]
         # thinking and reply together keep the limit
+        same(*(s.post(CHAT, {**body, "max_tokens": 10, "think": n})["choices"] for n in (8, 5)))
         small = s.post(CHAT, {**body, "max_tokens": 10})["usage"]
         assert small["completion_tokens_details"]["reasoning_tokens"] <= 5 + 8 and small["completion_tokens"] <= 10 + 8, small
         events = s.events(RESPONSES, {"input": "x", "max_output_tokens": 40, "temperature": 1.5, "seed": 2, "stream": True})

@@ -1,4 +1,5 @@
-/* One reply of the server: stop strings wherever tokens end, characters, thinking, cancels. */
+/* One reply of the server: stop strings wherever tokens end, whole characters, thinking, and
+ * cancels. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -241,7 +242,8 @@ static void cancel_at_every_piece(void **state)
     teardown(&b);
 }
 
-/* Blocks of thinking of every length before a reply: their pieces are apart from its text. */
+/* A block of thinking of every length before the reply: its pieces are thought, the rest is
+ * text. */
 static void thinking_is_apart(void **state)
 {
     (void)state;

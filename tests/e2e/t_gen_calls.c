@@ -1,5 +1,5 @@
-/* Calls of functions: their beginning, their JSON in pieces. Replies that turn out to be calls start
- * again under the grammar. */
+/* Calls of functions: their beginning, their JSON in pieces. Replies that turn out to be calls
+ * start again under the grammar. */
 #include <stdatomic.h>
 #include <time.h>
 

@@ -109,6 +109,17 @@ static const struct {
                                        "\"json_schema\": {\"name\": \"a\", \"schema\": "
                                        "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": "
                                        "\"integer\"}}, \"required\": [\"a\"]}}}}"},
+    {POST("/v1/chat/completions", ""),
+     "{\"messages\": [{\"role\": \"user\", \"content\": \"ab\"}, {\"role\": \"assistant\", "
+     "\"tool_calls\": [{\"id\": \"c\", \"function\": {\"name\": \"f\", \"arguments\": \"{}\"}}]}, "
+     "{\"role\": \"tool\", \"tool_call_id\": \"c\", \"content\": \"x\"}], \"max_tokens\": 60, "
+     "\"temperature\": 0, \"tool_choice\": \"required\", \"tools\": [{\"type\": \"function\", "
+     "\"function\": {\"name\": \"f\", \"parameters\": {\"type\": \"object\", \"properties\": "
+     "{\"a\": "
+     "{\"$ref\": \"#/$defs/x\"}}, \"$defs\": {\"x\": {\"enum\": [1, 2]}}}}}]}"},
+    {POST("/v1/completions", ""),
+     "{\"prompt\": [1, 2, 3], \"echo\": true, \"max_tokens\": 3, \"temperature\": 0, \"stream\": "
+     "true}"},
     {POST("/v1/responses", ""),
      "{\"input\": \"ab\", \"max_output_tokens\": 16, \"temperature\": 0, "
      "\"stream\": true}"},

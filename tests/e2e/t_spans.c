@@ -19,7 +19,8 @@ struct seen { /* of one generation */
         upload, replay, copy, weights, hop;
     long op_outside; /* ops that are in no phase, other than sample and logprob */
     long wrong;      /* spans inside one of the wrong kind */
-    double copied;   /* bytes */
+    long matmul_rows;
+    double copied; /* bytes */
     char first_wrong[96];
 };
 
@@ -76,6 +77,8 @@ static void on_end(void *user, const struct span *span, const struct span *const
             note(s, span, "without text, bytes or rows");
         if (strcmp(span->name, ops_op_name((enum op)span->op)) != 0)
             note(s, span, "name and number differ");
+        if (span->op == OP_matmul)
+            s->matmul_rows += (long)span->rows;
     }
     if (span->kind == SPAN_COPY)
         s->copied += span->bytes;
@@ -189,6 +192,10 @@ static void each_step_reports_its_phases_parts_and_ops(void **state)
         assert_int_equal(with.seen.embed, N_NEW);
         assert_int_equal(with.replays, 0);
         check_plain(&with, n_layer);
+        /* The last layer of a prompt computes Q, K and V for all rows. The row with logits alone
+         * has the output of attention, both matmuls of the ffn, and the output matrix. */
+        assert_int_equal(with.seen.matmul_rows,
+                         N_PROMPT * (4 * (n_layer - 1) + 1) + 4 + (N_NEW - 1) * (4 * n_layer + 1));
     }
 }
 

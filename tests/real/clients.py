@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
+sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent / "cli")  # not this folder: its files have names of packages
 from serve_client import Server  # noqa: E402
 
 mas, model, wanted = sys.argv[1], sys.argv[2], sys.argv[3:]
@@ -123,10 +123,10 @@ def openai(base, name):
     def responses():
         r = c.responses.create(model=name, input="Say hi", max_output_tokens=12)
         assert r.output_text and r.usage.output_tokens
-        p = c.responses.parse(model=name, input="Name one city", text_format=City, max_output_tokens=120)
+        p = c.responses.parse(model=name, input="Name one city", text_format=City, max_output_tokens=1500)
         assert isinstance(p.output_parsed, City)
         text = ""
-        with c.responses.stream(model=name, input="Name one city", text_format=City, max_output_tokens=120) as stream:
+        with c.responses.stream(model=name, input="Name one city", text_format=City, max_output_tokens=1500) as stream:
             for event in stream:
                 text += event.delta if event.type == "response.output_text.delta" else ""
             assert stream.get_final_response().output_text == text and text

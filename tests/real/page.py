@@ -148,6 +148,17 @@ def looks(where):
 size(1440, 900)
 scheme(False)
 d.get(at + "/")
+if os.environ.get("MAS_KEY"):  # the page asks again after a wrong key, and keeps the right one in its tab
+    for k in ("wrong", os.environ["MAS_KEY"]):
+        wait(lambda: d.execute_script("return document.getElementById('key-box').open"))
+        if focus() != "key":
+            fault("the key's dialog does not take the focus")
+        if k == "wrong":
+            looks("key")
+        keys(k, Keys.ENTER)
+        time.sleep(0.5)
+    if d.execute_script("return localStorage.length") or d.execute_script("return document.cookie"):
+        fault("the key stays longer than its tab")
 wait(lambda: d.execute_script("return info !== null"))
 for bad in ("<p style='color:#999;background:#fff'>x</p>", "<button></button>"):  # the checks can fail
     before = len(d.execute_script(CONTRAST)) + len(d.execute_script(STRUCTURE))
@@ -259,7 +270,7 @@ if d.execute_script("const e = document.createElement('div'); e.className = 'car
     fault("something moves although less motion is wanted")
 
 for entry in d.get_log("browser"):
-    if entry["level"] in ("SEVERE", "WARNING"):
+    if entry["level"] in ("SEVERE", "WARNING") and not ("401" in entry["message"] and os.environ.get("MAS_KEY")):
         fault("the console says: " + entry["message"])
 hosts = set()
 for entry in d.get_log("performance"):

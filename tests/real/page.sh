@@ -26,7 +26,8 @@ mkdir -p "$cache"
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/mas-page-XXXXXX")
 cd "$dir"
-"$build/mas" serve -c demo --port 0 >out 2>err &
+export MAS_KEY=a-key-of-this-test
+"$build/mas" serve -c demo --port 0 --api-key "$MAS_KEY" >out 2>err &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; rm -rf -- "$dir"' EXIT
 for _ in $(seq 200); do

@@ -94,8 +94,8 @@ static void replies(void **state)
     str_free(&want);
 }
 
-/* The body of a refused request is longer than any buffer. A client that writes first sees the
- * reply, and may ask again on the same connection. */
+/* A refused request has a body that is longer than any buffer. The client that writes first sees
+ * the reply, and may ask again on the same connection. */
 static void refusal_is_seen(void **state)
 {
     (void)state;

@@ -179,6 +179,10 @@ static void a_score_sums_the_tokens_of_the_option(void **state)
     other.n = 1;
     fails(read_score(&other, s, n, lp, tokens, &e), ERR_DATA, "2 choices for 1 prompts");
     free(s);
+    s = reply_file("mas_echo_end.json", &n); /* the new token ends the text and is not shown */
+    ok(read_score(&score, s, n, lp, tokens, &e));
+    assert_true(lp[0] == -0.5 && lp[1] == -9.75);
+    free(s);
     s = reply_file("llama_server_echo.json", &n);
     fails(read_score(&score, s, n, lp, tokens, &e), ERR_DATA, "no log-probabilities of the prompt");
     free(s);
@@ -259,6 +263,7 @@ static void a_value_fits_or_the_fault_has_its_path(void **state)
         {"{\"p\": 1, \"ids\": [\"c\", \"b\"], \"note\": \"\xc3\xa4\xc3\xb6\xc3\xbc\", "
          "\"only\": \"x\"}",
          NULL},
+        {"{\"ids\": [\"a\", \"b\"], \"p\": 0.125}", NULL}, /* the strategy's reader takes it */
         {"{\"ids\": [\"a\", \"a\"], \"p\": 0.25}", "$.ids[1] is the same as item 0"},
         {"{\"ids\": [\"a\"], \"p\": 0.25}", "$.ids has 1 items"},
         {"{\"ids\": [\"a\", \"d\"], \"p\": 0.25}", "$.ids[1] is not one of the 3 values"},
@@ -276,6 +281,13 @@ static void a_value_fits_or_the_fault_has_its_path(void **state)
     ok(schema_fit_open(plan_schema, sizeof plan_schema - 1, "plan", &f, &e));
     assert_null(strstr(schema_fit_text(f), "title"));
     assert_null(strstr(schema_fit_text(f), "x-decimals"));
+    /* a range of few numbers goes to the server as a list */
+    assert_non_null(strstr(schema_fit_text(f), "\"enum\":[0,0.01,0.02,"));
+    assert_non_null(strstr(schema_fit_text(f), ",0.07,"));
+    assert_non_null(strstr(schema_fit_text(f), "0.99,1]"));
+    assert_null(strstr(schema_fit_text(f), "maximum"));
+    assert_non_null(strstr(schema_fit_plain(f), "\"maximum\":1"));
+    assert_null(strstr(schema_fit_plain(f), "0.07"));
     assert_non_null(strstr(schema_fit_text(f), "\"uniqueItems\":true"));
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *s = cases[i][0];

@@ -12,7 +12,7 @@
  *    "rows": [{"op", "case", "kernel",
  *              "us": median of cold calls, "us_p5", "us_p95", "warm_us",
  *              "bytes", "ops": the least that a call moves and computes, "gb_s", "gop_s",
- *              "share": of the read ceiling, "noisy",
+ *              "share": of the read ceiling, null where that is not measured, "noisy",
  *              "best": fastest of its case,
  *              "picked": the kernel that a call takes when none is forced,
  *              "error": used share of the oracle's tolerance, or null}

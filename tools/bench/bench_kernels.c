@@ -17,6 +17,7 @@
 #include "clock.h"
 #include "cmd.h"
 #include "energy.h"
+#include "kernel_row.h"
 #include "mem.h"
 #include "model_calls.h"
 #include "pool.h"
@@ -29,7 +30,6 @@ static const double recorded_s = 5e-3; /* or so many seconds of them */
 #define ROOM ((size_t)2 << 30)         /* of all copies together */
 /* a warm sample is at least so long: a clock's resolution does not show */
 static const double sample_s = 1e-3;
-static const double noise = 1.15; /* p95 / p5 from which a row is called noisy */
 
 struct bench {
     const char *op, *shape, *variant, *format;
@@ -53,25 +53,16 @@ struct bench {
     int n_open;
     struct ops *ref;
     struct ceiling ceiling;
+    bool no_ceiling; /* it is not measured */
+    struct kernel_sheet sheet;
     struct energy energy;
     struct energy_span spent;    /* by all rows */
     bool emulated;               /* a GPU's kernels, run by the host */
-    int n_row;                   /* printed or kept, failed ones included */
     int n_failed;                /* of them */
     uint64_t key;                /* of recordings */
     int n_times;                 /* of the model's matrix being measured: uses in a decode step */
     struct bench_result *result; /* (n_result), for a page */
     size_t n_result, cap_result;
-};
-
-struct row { /* one kernel on one case */
-    struct ops *ops;
-    int variant; /* -1: the backend has one way */
-    char kernel[64];
-    struct stat_summary cold;
-    double warm, error; /* error: share of the tolerance, NaN = not checked */
-    bool picked, best;
-    struct err failed; /* code 0: the figures are measured */
 };
 
 /* ---- one kernel ------------------------------------------------------------------------------ */
@@ -131,7 +122,7 @@ static int pass(const struct calls *l, struct ops *ops, uint64_t key, double *se
 }
 
 static int time_cold(struct bench *b, const struct op_case *c, struct case_device *d, int n,
-                     struct row *r, struct err *e)
+                     struct kernel_row *r, struct err *e)
 {
     struct calls l = {c, d, n, 1};
     double s[MOST_REPEATS], first;
@@ -146,8 +137,8 @@ static int time_cold(struct bench *b, const struct op_case *c, struct case_devic
     return 0;
 }
 
-static int time_warm(struct bench *b, const struct op_case *c, struct case_device *d, struct row *r,
-                     struct err *e)
+static int time_warm(struct bench *b, const struct op_case *c, struct case_device *d,
+                     struct kernel_row *r, struct err *e)
 {
     struct calls l = {c, d, 1, 1};
     double s[MOST_REPEATS], one;
@@ -187,8 +178,8 @@ static int copies_of(const struct op_case *c)
     return (int)n;
 }
 
-static int measure_with(struct bench *b, const struct op_case *plain, enum op op, struct row *r,
-                        void *want[CASE_BUFS], struct err *e)
+static int measure_with(struct bench *b, const struct op_case *plain, enum op op,
+                        struct kernel_row *r, void *want[CASE_BUFS], struct err *e)
 {
     struct op_case packed = *plain, *c = &packed; /* weights as the engine places them */
     struct case_device d[MOST_COPIES] = {{0}};
@@ -224,7 +215,7 @@ static int measure_with(struct bench *b, const struct op_case *plain, enum op op
 }
 
 /* After a failure: an error that the device keeps ends the run. */
-static int still_answers(struct ops *ops, const struct op_case *c, const struct row *r,
+static int still_answers(struct ops *ops, const struct op_case *c, const struct kernel_row *r,
                          struct err *e)
 {
     struct err why = {0};
@@ -236,7 +227,7 @@ static int still_answers(struct ops *ops, const struct op_case *c, const struct 
 }
 
 /* All kernels that can do the case, into row; *n of them, the failed ones included. */
-static int measure_all(struct bench *b, const struct op_case *c, enum op op, struct row *row,
+static int measure_all(struct bench *b, const struct op_case *c, enum op op, struct kernel_row *row,
                        int *n, void *want[CASE_BUFS], struct err *e)
 {
     *n = 0;
@@ -244,8 +235,8 @@ static int measure_all(struct bench *b, const struct op_case *c, enum op op, str
         struct ops *ops = b->open[o];
         int variants = ops->variants ? ops->variants(ops, op) : 0;
         for (int v = variants ? 0 : -1; v < variants && *n < MOST_KERNELS; v++) {
-            struct row *r = &row[*n];
-            *r = (struct row){.ops = ops, .variant = v};
+            struct kernel_row *r = &row[*n];
+            *r = (struct kernel_row){.ops = ops, .variant = v};
             snprintf(r->kernel, sizeof r->kernel, "%s",
                      v >= 0 ? ops->variant_name(ops, op, v) : b->open_name[o]);
             if (b->variant && strcmp(b->variant, r->kernel))
@@ -272,144 +263,13 @@ static int measure_all(struct bench *b, const struct op_case *c, enum op op, str
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
-static double gb_s(const struct op_case *c, const struct row *r)
-{
-    return c->bytes / r->cold.median * 1e-9;
-}
-
-static bool noisy(const struct row *r)
-{
-    return r->cold.p95 > noise * r->cold.p5;
-}
-
-/* How the host's memory was read; "" where it was not. */
-static const char *read_how(const struct bench *b)
-{
-    return b->ceiling.n_read ? b->ceiling.reads[b->ceiling.best_read].name : "";
-}
-
-static void print_head(const struct bench *b)
-{
-    const struct ops *ops = b->open[b->n_open - 1];
-    char when[32];
-    bench_time(when);
-    if (!strcmp(b->format, "csv")) {
-        printf("op,case,kernel,us,us_p5,us_p95,warm_us,gb_s,gop_s,share,noisy,best,picked,error,"
-               "failed\n");
-    } else if (!strcmp(b->format, "json")) {
-        struct str s = STR_INIT;
-        str_addf(&s,
-                 "{\"bench\": \"kernels\", \"format\": 1, \"commit\": \"%s\", \"time\": \"%s\", "
-                 "\"backend\": \"%s\", "
-                 "\"device\": ",
-                 MAS_COMMIT, when, ops->name);
-        str_add_json(&s, ops->dev->name, strlen(ops->dev->name));
-        str_addf(&s,
-                 ", \"threads\": %d, \"emulated\": %s,\n \"ceiling\": {\"copy_gb_s\": %.2f, "
-                 "\"read_gb_s\": %.2f, "
-                 "\"read_how\": \"%s\"",
-                 b->ops.n_threads ? b->ops.n_threads : pool_cores(), b->emulated ? "true" : "false",
-                 b->ceiling.copy * 1e-9, b->ceiling.read * 1e-9, read_how(b));
-        for (int i = 0; i < PEAK_COUNT; i++)
-            str_addf(&s, ", \"%s\": %.1f", ceiling_peak_field[i], b->ceiling.peak[i] * 1e-9);
-        str_adds(&s, "},\n \"rows\": [");
-        fputs(s.s ? s.s : "", stdout);
-        str_free(&s);
-    } else {
-        printf("%s; %d threads; %s; mas %s\nread %.1f GB/s%s%s%s, copy %.1f GB/s (read and "
-               "written), measured in this "
-               "run%s\n\n"
-               "| %-9s | %-34s | %-11s | %10s | %23s | %10s | %7s | %8s | %6s | %6s | %-7s |\n"
-               "| --------- | ---------------------------------- | ----------- | ---------: | "
-               "----------------------: | "
-               "---------: | ------: | -------: | -----: | -----: | ------- |\n",
-               ops->dev->name, b->ops.n_threads ? b->ops.n_threads : pool_cores(), when, MAS_COMMIT,
-               b->ceiling.read * 1e-9, *read_how(b) ? " (" : "", read_how(b),
-               *read_how(b) ? ")" : "", b->ceiling.copy * 1e-9,
-               b->emulated
-                   ? "; a GPU's kernels run by the host: these times say nothing about a GPU"
-                   : "",
-               "op", "case", "kernel", "us, cold", "p5 .. p95", "us, warm", "GB/s", "GOP/s",
-               "% read", "error", "");
-    }
-}
-
-static void print_md(const struct bench *b, enum op op, const struct op_case *c,
-                     const struct row *r)
-{
-    char spread[32], error[16] = "", mark[16];
-    snprintf(spread, sizeof spread, "%.1f .. %.1f%s", r->cold.p5 * 1e6, r->cold.p95 * 1e6,
-             noisy(r) ? " ~" : "");
-    if (!isnan(r->error))
-        snprintf(error, sizeof error, "%.1f %%", 100 * r->error);
-    snprintf(mark, sizeof mark, "%s%s", r->best ? "best" : "",
-             r->picked ? r->best ? ", *" : "*" : "");
-    printf(
-        "| %-9s | %-34s | %-11s | %10.1f | %23s | %10.1f | %7.2f | %8.1f | %6.1f | %6s | %-7s |\n",
-        ops_op_name(op), c->name, r->kernel, r->cold.median * 1e6, spread, r->warm * 1e6,
-        gb_s(c, r), c->flops / r->cold.median * 1e-9,
-        100 * c->bytes / r->cold.median / b->ceiling.read, error, mark);
-}
-
-/* A kernel without figures, on standard error, too. */
-static void print_failed(const struct bench *b, enum op op, const struct op_case *c,
-                         const struct row *r)
-{
-    struct str s = STR_INIT;
-    const char *msg = r->failed.msg;
-    fprintf(stderr, "mas: %s [%s]: %s failed: %s\n", ops_op_name(op), c->name, r->kernel, msg);
-    if (!strcmp(b->format, "json")) {
-        str_add_json(&s, msg, strlen(msg));
-        printf("%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"failed\": %s}",
-               b->n_row ? "," : "", ops_op_name(op), c->name, r->kernel, s.s ? s.s : "\"\"");
-    } else if (!strcmp(b->format, "csv")) {
-        for (; *msg; msg++)
-            str_addf(&s, *msg == '"' ? "\"%c" : "%c", *msg);
-        printf("%s,%s,%s,,,,,,,,,,,,\"%s\"\n", ops_op_name(op), c->name, r->kernel, s.s ? s.s : "");
-    } else {
-        printf("| %-9s | %-34s | %-11s | failed: %s |\n", ops_op_name(op), c->name, r->kernel, msg);
-    }
-    str_free(&s);
-}
-
-static void print_row(struct bench *b, enum op op, const struct op_case *c, const struct row *r)
-{
-    const double share = c->bytes / r->cold.median / b->ceiling.read,
-                 gop = c->flops / r->cold.median * 1e-9;
-    char error[24] = "null";
-    if (!b->n_row)
-        print_head(b);
-    if (!isnan(r->error))
-        snprintf(error, sizeof error, "%.4f", r->error);
-    if (r->failed.code)
-        print_failed(b, op, c, r);
-    else if (!strcmp(b->format, "csv"))
-        printf("%s,%s,%s,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%d,%d,%d,%s,\n", ops_op_name(op),
-               c->name, r->kernel, r->cold.median * 1e6, r->cold.p5 * 1e6, r->cold.p95 * 1e6,
-               r->warm * 1e6, gb_s(c, r), gop, share, noisy(r), r->best, r->picked,
-               isnan(r->error) ? "" : error);
-    else if (!strcmp(b->format, "json"))
-        printf("%s\n  {\"op\": \"%s\", \"case\": \"%s\", \"kernel\": \"%s\", \"us\": %.3f, "
-               "\"us_p5\": %.3f, \"us_p95\": %.3f, "
-               "\"warm_us\": %.3f, \"bytes\": %.0f, \"ops\": %.0f, \"gb_s\": %.3f, \"gop_s\": "
-               "%.3f, \"share\": %.4f, "
-               "\"noisy\": %s, \"best\": %s, \"picked\": %s, \"error\": %s}",
-               b->n_row ? "," : "", ops_op_name(op), c->name, r->kernel, r->cold.median * 1e6,
-               r->cold.p5 * 1e6, r->cold.p95 * 1e6, r->warm * 1e6, c->bytes, c->flops, gb_s(c, r),
-               gop, share, noisy(r) ? "true" : "false", r->best ? "true" : "false",
-               r->picked ? "true" : "false", error);
-    else
-        print_md(b, op, c, r);
-    b->n_row++;
-}
-
 /* For the page at the end. */
-static int keep(struct bench *b, enum op op, const struct op_case *c, const struct row *r,
+static int keep(struct bench *b, enum op op, const struct op_case *c, const struct kernel_row *r,
                 struct err *e)
 {
     if (r->failed.code) {
-        print_failed(b, op, c, r);
-        b->n_row++;
+        kernel_row_failed(&b->sheet, op, c, r);
+        b->sheet.n_row++;
         return 0;
     }
     TRY(mem_grow(&b->result, &b->cap_result, b->n_result + 1, sizeof *b->result,
@@ -422,8 +282,8 @@ static int keep(struct bench *b, enum op op, const struct op_case *c, const stru
                                .bytes = c->bytes,
                                .ops = c->flops,
                                .error = r->error,
-                               .share = c->bytes / r->cold.median / b->ceiling.read,
-                               .noisy = noisy(r),
+                               .share = kernel_row_share(&b->sheet, c, r),
+                               .noisy = kernel_row_noisy(r),
                                .best = r->best,
                                .picked = r->picked,
                                .columns = op == OP_matmul ? c->args.matmul.n_row : 0,
@@ -431,13 +291,13 @@ static int keep(struct bench *b, enum op op, const struct op_case *c, const stru
     snprintf(k->op, sizeof k->op, "%s", ops_op_name(op));
     snprintf(k->name, sizeof k->name, "%s", c->name);
     snprintf(k->kernel, sizeof k->kernel, "%s", r->kernel);
-    b->n_row++;
+    b->sheet.n_row++;
     return 0;
 }
 
 /* Marks the fastest, and what a call takes unforced: of the CPU's instruction sets the last. Failed
  * kernels have no mark. */
-static void judge(const struct bench *b, struct row *r, int n, int *best, int *picked)
+static void judge(const struct bench *b, struct kernel_row *r, int n, int *best, int *picked)
 {
     *best = -1;
     *picked = r[n - 1].variant < 0 ? n - 1 : -1;
@@ -455,8 +315,8 @@ static void judge(const struct bench *b, struct row *r, int n, int *best, int *p
     }
 }
 
-static int print_case(struct bench *b, enum op op, const struct op_case *c, struct row *r, int n,
-                      struct err *e)
+static int print_case(struct bench *b, enum op op, const struct op_case *c, struct kernel_row *r,
+                      int n, struct err *e)
 {
     int best, picked;
     judge(b, r, n, &best, &picked);
@@ -465,7 +325,7 @@ static int print_case(struct bench *b, enum op op, const struct op_case *c, stru
         if (!strcmp(b->format, "html"))
             TRY(keep(b, op, c, &r[i], e));
         else
-            print_row(b, op, c, &r[i]);
+            kernel_row_print(&b->sheet, op, c, &r[i]);
     }
     TRY(cli_flush(e));
     if (!b->emulated && !b->variant && picked >= 0 && r[picked].cold.p5 > r[best].cold.p95)
@@ -479,7 +339,7 @@ static int print_case(struct bench *b, enum op op, const struct op_case *c, stru
 static int no_case(struct bench *b, enum op op, const struct op_case *c, const char *part, int rc,
                    const struct err *why, struct err *e)
 {
-    struct row r = {.failed = *why, .error = (double)NAN};
+    struct kernel_row r = {.failed = *why, .error = (double)NAN};
     r.failed.code = rc;
     snprintf(r.kernel, sizeof r.kernel, "%s", part);
     return print_case(b, op, c, &r, 1, e);
@@ -487,7 +347,7 @@ static int no_case(struct bench *b, enum op op, const struct op_case *c, const c
 
 static int bench_case(struct bench *b, enum op op, const struct op_case *c, struct err *e)
 {
-    struct row row[MOST_KERNELS];
+    struct kernel_row row[MOST_KERNELS];
     void *want[CASE_BUFS] = {NULL};
     struct err why = {0};
     int n = 0, rc = 0;
@@ -706,45 +566,38 @@ static int bench_open(struct bench *b, struct err *e)
     if (b->variant)
         TRY(check_variant(b, e));
     TRY(energy_open(&b->energy, dev->kind, dev->pci, e));
-    return ceiling_measure(b->open[b->n_open - 1], b->ops.n_threads, &b->ceiling, e);
-}
-
-/* The end of what print_head began. */
-static void print_tail(const struct bench *b)
-{
-    struct str s = STR_INIT;
-    if (!strcmp(b->format, "json")) {
-        energy_json(&b->spent, 0, &s);
-        printf("\n ]%s}\n", s.s);
-    } else if (!strcmp(b->format, "md")) {
-        energy_foot(&b->spent, &s);
-        printf("\n*: what a call takes. ~: p95 more than %.2f times p5. error: of what the oracle "
-               "allows.\n%s",
-               noise, s.s);
-    }
-    str_free(&s);
+    b->sheet = (struct kernel_sheet){.format = b->format,
+                                     .ceiling = &b->ceiling,
+                                     .ops = b->open[b->n_open - 1],
+                                     .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
+                                     .emulated = b->emulated};
+    return b->no_ceiling
+               ? 0
+               : ceiling_measure(b->open[b->n_open - 1], b->ops.n_threads, &b->ceiling, e);
 }
 
 static int bench_run(struct bench *b, struct err *e)
 {
+    if (b->no_ceiling && !strcmp(b->format, "html"))
+        FAIL(e, ERR_USAGE, "-o html draws the memory's rates; leave out --no-ceiling");
     if (b->shape)
         TRY(check_shape(b, e));
     TRY(bench_open(b, e));
     energy_begin(&b->energy);
     int rc = b->shape ? bench_shapes(b, e) : bench_registry(b, e);
     energy_end(&b->energy, &b->spent);
-    if (b->n_row)
-        print_tail(b);
-    if (!strcmp(b->format, "html") && b->n_row) {
+    if (b->sheet.n_row)
+        kernel_sheet_end(&b->sheet, &b->spent);
+    if (!strcmp(b->format, "html") && b->sheet.n_row) {
         int page = print_page(b, rc ? NULL : e);
         rc = rc ? rc : page;
     }
     TRY(rc);
-    if (!b->n_row)
+    if (!b->sheet.n_row)
         FAIL(e, ERR_USAGE, "no case and kernel of that description; see --help");
     if (b->n_failed)
         FAIL(e, ERR_ITEMS, "%d kernel%s of %d failed: see %s message%s", b->n_failed,
-             b->n_failed == 1 ? "" : "s", b->n_row, b->n_failed == 1 ? "its" : "their",
+             b->n_failed == 1 ? "" : "s", b->sheet.n_row, b->n_failed == 1 ? "its" : "their",
              b->n_failed == 1 ? "" : "s");
     return cli_flush(e);
 }
@@ -779,6 +632,8 @@ static error_t parse_fmt(struct bench *b, const char *arg, struct argp_state *st
     return EINVAL;
 }
 
+enum { KEY_NO_CEILING = 0x100 };
+
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
     struct bench *b = st->input;
@@ -800,6 +655,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case 'R':
         b->refcheck = true;
+        return 0;
+    case KEY_NO_CEILING:
+        b->no_ceiling = true;
         return 0;
     case 'r':
         return cli_int(st, "-r", arg, 1, MOST_REPEATS, &b->repeats);
@@ -825,6 +683,8 @@ int bench_kernels(int argc, char **argv)
         {"refcheck", 'R', NULL, 0,
          "compare each result with the oracle; of a large matrix 64 results of each row", 1},
         {"repetitions", 'r', "N", 0, "samples of each time (default 15)", 1},
+        {"no-ceiling", KEY_NO_CEILING, NULL, 0,
+         "do not measure the memory's rates, which takes seconds: the times alone", 1},
         {"output", 'o', "FORMAT", 0,
          "md (default), csv, json or html: a page with roofline and curves", 2},
         {0}};

@@ -140,6 +140,19 @@ static bool sets_key(const struct clinic_options *o, const char *key)
     return false;
 }
 
+/* A flag that the strategy would ignore is refused. */
+static int set_prompt_form(struct config *c, const char *form, struct err *e)
+{
+    static const char key[] = "direct.prompt_form";
+    const size_t n = (size_t)(strchr(key, '.') - key);
+    const char *strategy =
+        ((const struct agent_options *)config_of(c, &agent_option_set))->strategy;
+    if (strlen(strategy) != n || memcmp(strategy, key, n) != 0)
+        FAIL(e, ERR_USAGE, "--prompt-form is of strategy %.*s, the strategy is %s; add -s %.*s",
+             (int)n, key, strategy, (int)n, key);
+    return set_key(c, key, form, e);
+}
+
 static bool names_model(const struct clinic_options *o)
 {
     return o->model || sets_key(o, "model");
@@ -173,7 +186,7 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
     if (o->seed)
         TRY(set_key(c, "seed", o->seed, e));
     if (o->prompt_form)
-        TRY(set_key(c, "direct.prompt_form", o->prompt_form, e));
+        TRY(set_prompt_form(c, o->prompt_form, e));
     TRY(config_check(c, e));
     log_set_level(((const struct tool_options *)config_of(c, &tool_option_set))->log_level);
     return 0;

@@ -86,13 +86,23 @@ void clinical_close(struct clinical *k)
 static void *seat_main(void *arg)
 {
     struct seat *s = arg;
-    struct clinical *k = s->k;
     s->run(s, s->user);
-    pthread_mutex_lock(&k->lock);
+    return NULL;
+}
+
+void seat_leave_locked(struct seat *s)
+{
+    CHECK(s->state == SEAT_TAKEN);
     s->metered = false;
     s->state = SEAT_ENDED;
+}
+
+void seat_leave(struct seat *s)
+{
+    struct clinical *k = s->k;
+    pthread_mutex_lock(&k->lock);
+    seat_leave_locked(s);
     pthread_mutex_unlock(&k->lock);
-    return NULL;
 }
 
 int seat_start(struct clinical *k, void (*run)(struct seat *s, void *user), void *user,
@@ -111,7 +121,7 @@ int seat_start(struct clinical *k, void (*run)(struct seat *s, void *user), void
                                   k->n_seat, k->n_seat);
     } else {
         if (s->state == SEAT_ENDED)
-            pthread_join(s->thread, NULL); /* it has left this lock, and is about to end */
+            pthread_join(s->thread, NULL); /* it sends its last answer, without this lock */
         *s = (struct seat){.k = k, .state = SEAT_TAKEN, .run = run, .user = user};
         if (out)
             *out = s;
@@ -468,6 +478,7 @@ static void settings_json(const struct config *c, struct str *out)
             if (r->type != OPTION_MAP_OF_INT && r->type != OPTION_MAP_OF_FLOAT) {
                 config_value(c, r->key, &value);
                 text_member(out, "value", value.s);
+                out->failed |= value.failed;
             }
             if (r->choices)
                 text_member(out, "choices", r->choices);
@@ -504,15 +515,18 @@ static void data_json(struct serve *s, struct str *out)
     const struct tool_options *of = config_of(s->config, &tool_option_set);
     int n = 0;
     str_addf(out, ", \"default_data\": %s, \"data\": [", *of->data ? "true" : "false");
-    if (sources_open(NULL, &list, NULL) == 0)
-        for (size_t i = list.n_model; i < list.n_entry; i++) {
-            struct str path = STR_INIT;
-            if (sources_data(list.entry[i].name, &path, NULL) == 0) {
-                str_adds(out, n++ ? ", " : "");
-                str_add_json(out, list.entry[i].name, strlen(list.entry[i].name));
-            }
-            str_free(&path);
+    int rc = sources_open(NULL, &list, NULL);
+    for (size_t i = list.n_model; rc == 0 && i < list.n_entry; i++) {
+        struct str path = STR_INIT;
+        rc = sources_data(list.entry[i].name, &path, NULL);
+        if (rc == 0) {
+            str_adds(out, n++ ? ", " : "");
+            str_add_json(out, list.entry[i].name, strlen(list.entry[i].name));
         }
+        rc = rc == ERR_NOINPUT ? 0 : rc; /* it is not here */
+        str_free(&path);
+    }
+    out->failed |= rc == ERR_NOMEM;
     sources_close(&list);
     str_adds(out, "]");
 }

@@ -68,10 +68,15 @@ void clinical_stop(struct clinical *k, bool evaluations);
 int clinical_running(struct clinical *k); /* seats that have not ended */
 void clinical_close(struct clinical *k);  /* after clinical_stop; accepts NULL */
 
-/* Takes a free seat and runs run(seat, user) on its thread. ERR_AGAIN: all are taken. */
+/* Takes a free seat and runs run(seat, user) on its thread. ERR_AGAIN: all are taken. run calls
+ * seat_leave once. */
 int seat_start(struct clinical *k, void (*run)(struct seat *s, void *user), void *user,
                struct seat **out, struct err *e);
 void seat_stop(struct seat *s); /* from any thread, while the seat is taken */
+/* On its thread, before the client gets its answer: so a next request finds the seat free. The seat
+ * must not be used after it. */
+void seat_leave(struct seat *s);
+void seat_leave_locked(struct seat *s); /* the same with the lock of clinical */
 /* As run_options.joules: the seat's share, from the first reading on. */
 double seat_joules(struct seat *s, const char **source);
 

@@ -494,9 +494,17 @@ static int answer(struct one *o, struct seat *seat, struct err *e)
     return run_questions(&ro, NULL, e);
 }
 
-static void one_free(struct one *o)
+/* Gives back the trace, the model and the seat: only the answer is left. */
+static void one_leave(struct one *o, struct seat *seat)
 {
     trace_close(o->trace);
+    o->trace = NULL;
+    ward_close(&o->ward);
+    seat_leave(seat);
+}
+
+static void one_free(struct one *o)
+{
     ward_close(&o->ward);
     medqa_free(&o->q);
     arena_free(&o->arena);
@@ -539,13 +547,15 @@ static void case_main(struct seat *seat, void *user)
     http_watch(o->c->http, on_gone, seat);
     int rc = answer(o, seat, &e);
     http_forget(o->c->http); /* the client's leaving has no effect any more */
+    if (!o->began && rc == 0)
+        set_headers(o);
+    one_leave(o, seat);
     if (o->began) {
         end_stream(o, rc, &e);
     } else if (rc < 0) {
         call_fail_err(o->c, NULL, &e);
     } else {
         CHECK(o->finished);
-        set_headers(o);
         call_reply(o->c, 200, &o->reply);
     }
     one_free(o);

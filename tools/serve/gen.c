@@ -172,7 +172,7 @@ static void gen_token(struct request *r, int32_t id, float lp)
 {
     struct gen *g = r->user;
     (void)lp;
-    if (g->cut)
+    if (g->cut || g->ended)
         return;
     if (r->n_think == r->n_out) {
         gen_thought(g, id);
@@ -180,6 +180,12 @@ static void gen_token(struct request *r, int32_t id, float lp)
     }
     if (!g->began)
         gen_begin(g);
+    if (g->keep_end && tokenizer_is_end(g->m->tok, id)) {
+        g->ended = true;
+        g->token_end[g->n_text] = g->raw.len;
+        engine_cancel(g->m->en, r);
+        return;
+    }
     tokenizer_stream_push(g->m->tok, &g->stream, id, &g->raw);
     g->token_end[g->n_text++] = g->raw.len;
     if (gen_waits(g))
@@ -192,7 +198,7 @@ static void gen_token(struct request *r, int32_t id, float lp)
 
 static enum gen_finish gen_ended(const struct gen *g)
 {
-    if (g->cut)
+    if (g->cut || g->ended)
         return GEN_STOP;
     switch (g->r.finish) {
     case FINISH_STOP:
@@ -277,7 +283,7 @@ int gen_tokens(const struct gen *g)
 {
     int n = 0;
     if (!g->cut)
-        return g->n_text;
+        return g->n_text + g->ended;
     while (n < g->n_text && (n ? g->token_end[n - 1] : 0) < g->text.len)
         n++;
     return n;
@@ -322,6 +328,7 @@ int gen_submit(struct gen *g, struct err *e)
     r->on_token = gen_token;
     g->job.run = gen_job;
     gen_start(g);
+    r->ignore_eos = r->ignore_eos || g->keep_end;
     TRY(gen_check(g, e)); /* before the buffers, whose size the request says */
     size_t most = (size_t)request_most(r);
     r->out = mem_zalloc(most + 1, sizeof *r->out);

@@ -50,6 +50,7 @@ struct gen {
     struct gen_stop stop[GEN_STOPS];
     int n_stop;
     struct work *work;
+    bool keep_end;     /* an end token of the reply is in out, after the n_text tokens; see ended */
     bool score_prompt; /* fills r.prompt_lp, and r.prompt_top if r.n_top */
     /* NULL = the reply is as r.grammar says. Otherwise r.grammar is NULL, and bytes that decide()
      * takes for the beginning of a call start the reply again under call_grammar. */
@@ -71,6 +72,7 @@ struct gen {
     size_t *token_end; /* (n_out - n_think) bytes of raw text after each token of the reply */
     int piece_from, piece_to;
     bool calls; /* the reply is under call_grammar */
+    bool ended; /* by an end token, under keep_end */
     /* internal */
     struct token_list added;
     struct tokenizer_stream stream, think_stream;
@@ -96,7 +98,7 @@ int gen_check(struct gen *g, struct err *e);
 int gen_submit(struct gen *g, struct err *e);
 /* done follows. From any thread, between gen_submit and done. */
 void gen_cancel(struct gen *g);
-/* Tokens of the reply that begin before the end of text. */
+/* Tokens of the reply that begin before the end of text, and a kept end token. */
 int gen_tokens(const struct gen *g);
 void gen_free(struct gen *g); /* frees its buffers, not g; never while it is submitted */
 

@@ -8,8 +8,8 @@
  * libmicrohttpd's thread suspends a connection that has nothing to send, and http_reply, http_write
  * or http_end resume it. `parked` says that it is suspended; it changes under the lock only.
  * MHD_stop_daemon aborts the process if a connection is suspended. So http_close waits until every
- * exchange has had its end. From then on no exchange is handed over. MHD_quiesce_daemon is never
- * used. In 0.9.75 it races with the threads of the pool, and the loser aborts the process.
+ * exchange has had its end, and from then on no exchange is handed over. MHD_quiesce_daemon is not
+ * used: in 0.9.75 it races with the threads of the pool, and the loser aborts the process.
  *
  * A refused request has its body read and dropped before the reply is sent. Otherwise the kernel
  * would reset the connection, and a client that writes first would not see the reply.
@@ -630,8 +630,8 @@ static enum MHD_Result http_hand(struct http *h)
     return ok;
 }
 
-/* The head is complete. A refusal goes out after the body. It goes out at once if the client waits
- * for it, or if the end of the request is not known. */
+/* The head is complete. A refusal goes out at once if the client waits for it, or if the request
+ * has no known end. Otherwise it goes out after the body. */
 static enum MHD_Result http_first(struct http_server *s, struct MHD_Connection *conn,
                                   const char *url, const char *method, const char *version,
                                   void **ctx)
@@ -690,8 +690,8 @@ static enum MHD_Result http_more(struct http *h, const char *data, size_t n)
     return MHD_YES;
 }
 
-/* libmicrohttpd ends the target at its first NUL, and has put another one before the version. The
- * result becomes *ctx of the request's first call. */
+/* libmicrohttpd ends the target at its first NUL, and has put another one before the version.
+ * Returns *ctx of the request's first call. */
 static void *http_target(void *cls, const char *target, struct MHD_Connection *conn)
 {
     (void)cls;

@@ -109,8 +109,8 @@ void http_reply_text(struct http *h, int status, const char *type, const char *t
  * was written for a while, NULL = none. */
 void http_begin(struct http *h, int status, const char *type, const char *beat);
 void http_write(struct http *h, const void *bytes, size_t n);
-/* The same, and text is empty afterwards. A failed text has lost bytes and breaks the reply off:
- * nothing follows, and the client sees an incomplete body. */
+/* The same, and text is empty afterwards. A failed text, which has lost bytes, breaks the reply
+ * off: nothing follows, and the client sees an incomplete body. */
 void http_write_str(struct http *h, struct str *text);
 /* Ends the reply and gives the exchange back. cut: after what was written the reply breaks off, and
  * the client sees an incomplete body. */

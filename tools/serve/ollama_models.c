@@ -112,7 +112,8 @@ static void about_json(struct serve *s, int index, const struct hub_entry *m, st
     const char *tag = strchr(m->name, ':') ? "" : ":latest";
     char name[140];
     int n = snprintf(name, sizeof name, "%s%s", m->name, tag);
-    (void)status_gguf(s, index, &g, &e); /* a file that is gone is listed without details */
+    if (status_gguf(s, index, &g, &e) == ERR_NOMEM)
+        out->failed = true; /* a file that is gone is listed without details */
     str_adds(out, "\"name\": ");
     str_add_json(out, name, (size_t)n);
     str_adds(out, ", \"model\": ");

@@ -55,8 +55,7 @@ static void line(struct pull *p, const char *status, uint64_t total, uint64_t do
                  (unsigned long long)done);
     }
     str_adds(&s, "}\n");
-    if (!s.failed)
-        http_write(p->c->http, s.s, s.len);
+    http_write_str(p->c->http, &s);
     str_free(&s);
 }
 
@@ -152,8 +151,8 @@ static void end(struct pull *p, const struct err *e)
         call_reply(c, 200, &out);
         return;
     }
-    http_write(c->http, out.s, out.len);
-    http_end(c->http, out.failed);
+    http_write_str(c->http, &out);
+    http_end(c->http, false);
     str_free(&out);
     call_free(c);
 }

@@ -43,6 +43,8 @@ struct openai_reply {
 
 /* Checks what needs no model: stop, logit_bias, stream_options. *param: the member at fault. */
 int openai_check(const struct openai_draw *d, const char **param, struct err *e);
+/* A stop string is given; an empty list is none. */
+bool openai_stops(const struct openai_draw *d);
 /* Makes the state with n replies, whose sampling is set: reply i has random stream i % n_each. The
  * task owns it as t->user, its gens as t->gen. ERR_NOMEM; ERR_DATA: a bias of an unknown token;
  * *param then names the member. */

@@ -287,7 +287,7 @@ static int chat_grammars(struct openai_reply *r, struct chat_state *st, const ch
     if (!json)
         r->grammar = st->tools.grammar; /* now the reply's */
     *param = "stop";
-    if (a->draw.stop && r->grammar)
+    if (openai_stops(&a->draw) && r->grammar)
         FAIL(e, ERR_DATA,
              "'stop' would cut JSON that must be whole; leave it out together with "
              "response_format or tools");
@@ -376,7 +376,7 @@ void openai_chat_post(struct call *c)
     const struct chat_args *a = c->args;
     struct err e = {0};
     const char *param;
-    if (a->top_logprobs != FIELD_UNSET && !a->logprobs)
+    if (a->top_logprobs != FIELD_UNSET && a->top_logprobs > 0 && !a->logprobs)
         call_fail(c, 400, "top_logprobs", "'top_logprobs' needs \"logprobs\": true");
     else if (a->max_tokens != FIELD_UNSET && a->max_completion_tokens != FIELD_UNSET &&
              a->max_tokens != a->max_completion_tokens)

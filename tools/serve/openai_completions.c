@@ -99,7 +99,7 @@ static void prompt_text(const struct gen *g, const json_t *p, struct str *out)
     tokenizer_stream_end(&st, out);
 }
 
-/* ---- scores of prompts that begin alike ------------------------------------------------------- */
+/* ---- scores of prompts that begin alike ------------------------------------------------------ */
 
 /* Prompts of one call often differ in their last tokens only: the options of a question. Scores of
  * equal beginnings are computed once, and copied: they are the same floats. */
@@ -263,6 +263,7 @@ static void completion_begin(struct openai_reply *r)
             continue;
         prompt_text(g, prompt_of(a->prompt, i / r->n_each), &text);
         piece_json(r, g, text.s, text.len, 0, 0);
+        r->line.failed |= text.failed;
         str_adds(&r->line, ", \"finish_reason\": null}]}\n\n");
         openai_send(r);
         str_free(&text);
@@ -291,6 +292,9 @@ static int completion_fill(struct openai_reply *r, struct err *e)
         struct gen *g = &r->gen[i];
         if (scores)
             alike[i] = find_alike(r, i);
+        /* Lists of tokens have the end token as well. So arrays of a scored prompt are one longer
+         * than the prompt under max_tokens 1, whatever the token is. */
+        g->keep_end = a->logprobs != FIELD_UNSET && !a->draw.ignore_eos;
         g->score_prompt = scores || a->max_tokens == 0;
         g->r.prompt_lp_from = scores ? alike[i].n_token : (int)g->prompt.n;
         g->r.n_top = a->logprobs == FIELD_UNSET ? 0 : (int)a->logprobs;

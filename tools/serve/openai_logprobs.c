@@ -197,6 +197,7 @@ static void offsets_json(const struct gen *g, bool prompt, int from, int to, siz
         tokenizer_stream_push(g->m->tok, &st, g->r.prompt[i], &piece);
         at += openai_chars(piece.s, piece.len);
     }
+    out->failed |= piece.failed;
     str_free(&piece);
     at = prompt ? first : at;
     for (int i = from; i < to; i++) {

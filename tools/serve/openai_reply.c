@@ -29,6 +29,11 @@ static int check_stop(const json_t *stop, struct err *e)
     return 0;
 }
 
+bool openai_stops(const struct openai_draw *d)
+{
+    return json_is_string(d->stop) || json_array_size(d->stop) > 0;
+}
+
 static int check_bias(json_t *bias, struct err *e)
 {
     const char *key;

@@ -378,7 +378,7 @@ static int response_fill(struct openai_reply *r, const char **param, struct err 
     TRY(openai_think(effort, NULL, &think, e));
     *param = "text";
     TRY(read_text(a, &r->grammar, e));
-    if (a->draw.stop && r->grammar)
+    if (openai_stops(&a->draw) && r->grammar)
         FAIL(e, ERR_DATA,
              "'stop' would cut JSON that must be whole; leave it out together with "
              "text.format");

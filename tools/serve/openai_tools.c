@@ -125,6 +125,7 @@ static void parameters_json(const json_t *v, const char *prefix, struct str *out
             struct str moved = STR_INIT;
             str_addf(&moved, "#%s%s", prefix, to + 1);
             str_add_json(out, moved.s, moved.len);
+            out->failed |= moved.failed;
             str_free(&moved);
         } else {
             parameters_json(item, prefix, out);

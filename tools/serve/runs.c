@@ -139,8 +139,10 @@ static void run_tell_progress(struct live_run *r)
 static void run_keep(struct live_run *r, const struct result *res)
 {
     struct err e;
-    if (mem_grow(&r->event, &r->cap_event, r->n_event + 1, sizeof *r->event, "events", &e) < 0)
+    if (mem_grow(&r->event, &r->cap_event, r->n_event + 1, sizeof *r->event, "events", &e) < 0) {
+        r->text.failed = true; /* no event is left out in silence: all later ones are */
         return;
+    }
     runs_case_event(res, (int64_t)r->n_event + 1, &r->text);
     r->event[r->n_event++] = r->text.len;
 }
@@ -188,7 +190,7 @@ static void run_tell_end(struct live_run *r, const char *state, const char *why)
         r->watchers = w->next;
         if (!event.failed)
             http_write(w->c->http, event.s, event.len);
-        http_end(w->c->http, event.failed || s.failed);
+        http_end(w->c->http, event.failed || s.failed || r->text.failed);
         call_free(w->c);
         mem_free(w);
     }
@@ -276,6 +278,9 @@ static void run_compute(struct live_run *r)
         log_warn("run %s: %s", r->id, late.msg);
     if (rc < 0 && rc != ERR_CANCEL)
         log_warn("run %s ends before its time: %s", r->id, e.msg);
+    trace_close(r->trace); /* another may go on with it as soon as the clients know of the end */
+    r->trace = NULL;
+    ward_close(&r->ward);
     pthread_mutex_lock(&k->lock);
     run_tell_end(r,
                  rc == 0            ? "complete"
@@ -284,6 +289,7 @@ static void run_compute(struct live_run *r)
                  rc == 0 || rc == ERR_CANCEL ? ""
                                              : "the run cannot go on; the server's log says why");
     run_unlist(k, r); /* from now on the folder speaks */
+    seat_leave_locked(r->seat);
     pthread_mutex_unlock(&k->lock);
 }
 
@@ -312,6 +318,10 @@ static void eval_main(struct seat *seat, void *user)
     if (rc == 0 && atomic_load(&seat->stop))
         rc = err_set(&e, ERR_CANCEL, "stopped before it began");
     if (rc < 0) {
+        trace_close(r->trace);
+        r->trace = NULL;
+        ward_close(&r->ward);
+        seat_leave(seat);
         if (rc == ERR_CREATE) { /* the lock of another process */
             log_warn("run %s: %s", r->id, e.msg);
             call_fail(t->c, 409, NULL, "the run's folder cannot be written; its log says why");
@@ -536,7 +546,10 @@ static int resume_read(struct start *t, const json_t *doc, struct err *e)
     snprintf(t->data, sizeof t->data, "%s/" QUESTIONS, r->dir);
     if (stat(t->data, &st) != 0)
         snprintf(t->data, sizeof t->data, "%s", data);
-    if (medqa_read(t->data, &r->m, e) < 0) {
+    int rc = medqa_read(t->data, &r->m, e);
+    if (rc == ERR_NOMEM)
+        return rc;
+    if (rc < 0) {
         log_warn("run %s: %s", r->id, e->msg);
         FAIL(e, ERR_DATA, "the questions of this run cannot be read; the server's log says why");
     }
@@ -564,8 +577,12 @@ void run_resume_post(struct call *c)
     snprintf(t->r->id, sizeof t->r->id, "%s", c->part);
     int rc = runs_dir(c->s, c->part, t->r->dir, &e);
     snprintf(path, sizeof path, "%s/run.json", t->r->dir);
-    if (rc == 0 && (zio_read(path, (size_t)4 << 20, &text, &e) < 0 ||
-                    jdoc_load(text.s, text.len, &doc, &e) < 0)) {
+    int read = rc == 0 ? zio_read(path, (size_t)4 << 20, &text, &e) : 0;
+    if (rc == 0 && read == 0)
+        read = jdoc_load(text.s, text.len, &doc, &e);
+    if (read == ERR_NOMEM) {
+        rc = read;
+    } else if (read < 0) {
         log_warn("run %s: %s", c->part, e.msg);
         rc = err_set(&e, ERR_DATA, "the run's description is damaged");
     }
@@ -682,8 +699,22 @@ static int newer(const void *a, const void *b)
     return strcmp(y->name, x->name);
 }
 
+/* A folder that the program has named for a single case. */
+static bool names_case(const char *id)
+{
+    static const char *const kinds[] = {"run-", "plan-", "consult-", "aggregate-"};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const char *at = id + strlen(kinds[i]);
+        if (!strncmp(id, kinds[i], strlen(kinds[i])) && strspn(at, "0123456789") == 8 &&
+            at[8] == '-' && strspn(at + 9, "0123456789") == 6)
+            return true;
+    }
+    return false;
+}
+
 /* The folders of runs, the newest first. */
-static int list_folders(const struct serve *s, struct folder_name **out, size_t *n, struct err *e)
+static int list_folders(const struct serve *s, bool cases, struct folder_name **out, size_t *n,
+                        struct err *e)
 {
     const struct tool_options *of = config_of(s->config, &tool_option_set);
     DIR *d = opendir(of->traces_dir);
@@ -696,7 +727,7 @@ static int list_folders(const struct serve *s, struct folder_name **out, size_t 
     for (struct dirent *f; rc == 0 && (f = readdir(d));) {
         char path[RUNFOLDER_PATH + RUNS_ID + 16];
         struct stat st;
-        if (!runs_id_good(f->d_name))
+        if (!runs_id_good(f->d_name) || (!cases && names_case(f->d_name)))
             continue;
         snprintf(path, sizeof path, "%s/%s/run.json", of->traces_dir, f->d_name);
         if (stat(path, &st) != 0)
@@ -713,23 +744,24 @@ static int list_folders(const struct serve *s, struct folder_name **out, size_t 
     return rc;
 }
 
-/* Appends the run as one object; false: it is left out. */
-static bool run_json(struct serve *s, const char *id, bool cases, struct str *out)
+/* Appends the run as one object without its last bracket. *fits false: it is left out. */
+static int run_json(struct serve *s, const char *id, bool cases, bool *fits, struct str *out,
+                    struct err *e)
 {
     struct clinical *k = s->clinical;
     struct str about = STR_INIT;
     char dir[RUNFOLDER_PATH];
-    struct err e;
     bool one_case = false;
-    if (runs_dir(s, id, dir, &e) < 0)
-        return false;
-    bool good = runs_about_json(dir, &one_case, &about);
-    if (one_case && !cases) {
+    *fits = false;
+    if (runs_dir(s, id, dir, NULL) < 0)
+        return 0;
+    int rc = runs_about_json(dir, &one_case, &about, e);
+    if (rc < 0 || (one_case && !cases)) {
         str_free(&about);
-        return false;
+        return rc;
     }
     str_addf(out, "{\"id\": \"%s\", \"kind\": \"%s\"", id, one_case ? "case" : "evaluation");
-    str_adds(out, good ? about.s : ", \"state\": \"damaged\"");
+    str_adds(out, about.s);
     pthread_mutex_lock(&k->lock);
     const struct live_run *r = run_find_live(k, id);
     if (r) {
@@ -741,7 +773,8 @@ static bool run_json(struct serve *s, const char *id, bool cases, struct str *ou
     }
     pthread_mutex_unlock(&k->lock);
     str_free(&about);
-    return true;
+    *fits = true;
+    return str_ok(out, "a list of runs", e);
 }
 
 static void list_job(struct work_job *j)
@@ -753,23 +786,29 @@ static void list_job(struct work_job *j)
     struct err e = {0};
     size_t n = 0;
     int64_t fit = 0, shown = 0;
-    if (list_folders(c->s, &f, &n, &e) < 0) {
+    if (list_folders(c->s, q->cases, &f, &n, &e) < 0) {
         mem_free(f);
         call_fail_err(c, NULL, &e);
         return;
     }
     str_adds(&out, "{\"notice\": \"" CLINICAL_NOTICE "\", \"runs\": [");
-    for (size_t i = 0; i < n && i < FOLDERS_MOST && shown < q->page.limit; i++) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n && i < FOLDERS_MOST && shown < q->page.limit; i++) {
         struct str one = STR_INIT;
-        if (run_json(c->s, f[i].name, q->cases, &one) && fit++ >= q->page.offset) {
+        bool fits;
+        rc = run_json(c->s, f[i].name, q->cases, &fits, &one, &e);
+        if (rc == 0 && fits && fit++ >= q->page.offset)
             str_addf(&out, "%s%s}", shown++ ? ",\n " : "", one.s);
-            out.failed |= one.failed;
-        }
         str_free(&one);
     }
     str_addf(&out, "], \"offset\": %lld, \"limit\": %lld}\n", (long long)q->page.offset,
              (long long)q->page.limit);
     mem_free(f);
+    if (rc < 0) {
+        str_free(&out);
+        call_fail_err(c, NULL, &e);
+        return;
+    }
     call_reply(c, 200, &out);
 }
 
@@ -807,8 +846,10 @@ static void summary_job(struct work_job *j)
         call_fail_err(c, NULL, &e);
         return;
     }
-    (void)run_json(c->s, id, true, &out);
-    rc = runs_read_summary(dir, &q->page, &out, &e);
+    bool fits;
+    rc = run_json(c->s, id, true, &fits, &out, &e);
+    if (rc == 0)
+        rc = runs_read_summary(dir, &q->page, &out, &e);
     if (rc < 0) {
         str_free(&out);
         fail_folder(c, id, &e);
@@ -895,15 +936,17 @@ static void events_job(struct work_job *j)
         call_fail_err(c, NULL, &e);
         return;
     }
-    bool one_case = false, good = runs_about_json(dir, &one_case, &about);
-    rc = runs_read_events(dir, q->last, &out, &e);
+    bool one_case = false;
+    rc = runs_about_json(dir, &one_case, &about, &e);
+    if (rc == 0)
+        rc = runs_read_events(dir, q->last, &out, &e);
     if (rc < 0) {
         str_free(&out);
         str_free(&about);
         fail_folder(c, id, &e);
         return;
     }
-    bool complete = good && strstr(about.s, "\"state\": \"complete\"") != NULL;
+    bool complete = strstr(about.s, "\"state\": \"complete\"") != NULL;
     const char *end = complete ? "{\"state\": \"complete\", \"why\": \"\"}"
                                : "{\"state\": \"partial\", \"why\": \"\"}";
     clinical_event(&out, "end", -1, end, strlen(end));

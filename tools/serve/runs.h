@@ -45,8 +45,9 @@ int runs_dir(const struct serve *s, const char *id, char out[RUNFOLDER_PATH], st
 void runs_case_event(const struct result *r, int64_t number, struct str *out);
 /* Appends "correct": .., "low": .. of so many records. */
 void runs_rate_json(size_t correct, size_t n, struct str *out);
-/* Appends the members of a run that its run.json has, for lists. false: unreadable. */
-bool runs_about_json(const char *dir, bool *one_case, struct str *out);
+/* Appends the members of a run that its run.json has, for lists; of a damaged one its state alone.
+ * ERR_NOMEM. */
+int runs_about_json(const char *dir, bool *one_case, struct str *out, struct err *e);
 /* Appends the events of all finished cases after `last`. */
 int runs_read_events(const char *dir, int64_t last, struct str *out, struct err *e);
 /* Appends the figures of the whole run and a page of its cases. */

@@ -89,29 +89,34 @@ static void copy_figures(const json_t *figures, struct str *out)
     static const char *const names[] = {"status",     "records",  "done",     "not_run", "rejected",
                                         "duplicates", "answered", "unparsed", "failed"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char *text = json_dumps(json_object_get(figures, names[i]), JSON_ENCODE_ANY);
+        const json_t *v = json_object_get(figures, names[i]);
+        char *text = json_dumps(v, JSON_ENCODE_ANY);
+        out->failed |= v && !text;
         str_addf(out, ", \"%s\": %s", names[i], text ? text : "null");
         mem_free(text);
     }
     const json_t *a = json_object_get(figures, "accuracy");
-    str_adds(out, ", \"accuracy\": ");
-    if (json_is_object(a))
+    const json_t *done = json_object_get(figures, "done");
+    char *text = json_dumps(a, JSON_ENCODE_ANY);
+    out->failed |= a && !text;
+    str_addf(out, ", \"accuracy\": %s, \"so_far\": ", text ? text : "null");
+    mem_free(text);
+    if (json_is_object(a) && json_is_integer(done))
         runs_rate_json((size_t)json_integer_value(json_object_get(a, "correct")),
-                       (size_t)json_integer_value(json_object_get(a, "n")), out);
+                       (size_t)json_integer_value(done), out);
     else
         str_adds(out, "null");
 }
 
-bool runs_about_json(const char *dir, bool *one_case, struct str *out)
+int runs_about_json(const char *dir, bool *one_case, struct str *out, struct err *e)
 {
     struct str text = STR_INIT;
-    struct err e;
     char path[RUNFOLDER_PATH + 16];
     json_t *doc = NULL;
     snprintf(path, sizeof path, "%s/run.json", dir);
-    int rc = zio_read(path, ABOUT_BYTES, &text, &e);
+    int rc = zio_read(path, ABOUT_BYTES, &text, e);
     if (rc == 0)
-        rc = jdoc_load(text.s, text.len, &doc, &e);
+        rc = jdoc_load(text.s, text.len, &doc, e);
     const json_t *sessions = json_object_get(doc, "sessions");
     const json_t *first = json_array_get(sessions, 0);
     const json_t *last = json_array_get(sessions, json_array_size(sessions) - 1);
@@ -135,10 +140,13 @@ bool runs_about_json(const char *dir, bool *one_case, struct str *out)
                  (long long)json_integer_value(json_object_get(doc, "asked")));
         copy_figures(figures, out);
     }
-    bool good = rc == 0 && json_is_object(about);
+    if (rc != ERR_NOMEM && !(rc == 0 && json_is_object(about))) {
+        str_adds(out, ", \"state\": \"damaged\"");
+        rc = 0;
+    }
     json_decref(doc);
     str_free(&text);
-    return good;
+    return rc < 0 ? rc : str_ok(out, "a run's description", e);
 }
 
 /* ---- lines of the trace ---------------------------------------------------------------------- */
@@ -253,6 +261,7 @@ int runs_read_case(const char *dir, int64_t wanted, struct str *out, struct err 
             str_adds(out, "{\"case\": ");
             str_add(out, s, n);
             str_addf(out, ", \"calls\": [%s]}\n", calls.s);
+            out->failed |= calls.failed;
         }
         str_clear(&calls);
     }

@@ -69,8 +69,8 @@ bool serve_admit(struct call *c, int n);
 void serve_leave(struct serve *s, int n);
 /* 404: no model has this name, NULL = none was given. */
 void call_no_model(struct call *c, const char *name);
-/* ERR_DATA if a part of a prompt exceeds the context in any case: n bytes need at least n / (bytes
- * of the longest token). It is asked before the text is encoded: 8 MiB take seconds. */
+/* ERR_DATA if a part of a prompt is too long for the context in any case. n bytes need at least
+ * n / (bytes of the longest token). Call it before encoding, which takes seconds for 8 MiB. */
 int serve_fits(const struct hub_model *m, const char *text, size_t n, struct err *e);
 /* A seed for a request without one. Its header x-mas-seed tells it. */
 uint64_t serve_seed(struct call *c, int64_t asked);
