@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -322,15 +323,18 @@ void *http_user(const struct http *h)
 
 void http_set_header(struct http *h, const char *name, const char *value)
 {
+    int at = 0;
     pthread_mutex_lock(&h->lock);
-    CHECK(h->n_header < HEADERS_MOST);
-    char *v = h->header[h->n_header].value;
-    snprintf(h->header[h->n_header].name, sizeof h->header[0].name, "%s", name);
+    while (at < h->n_header && strcasecmp(h->header[at].name, name) != 0)
+        at++;
+    CHECK(at < HEADERS_MOST);
+    char *v = h->header[at].value;
+    snprintf(h->header[at].name, sizeof h->header[0].name, "%s", name);
     snprintf(v, sizeof h->header[0].value, "%s", value);
     for (; *v; v++) /* a value never ends its line */
         if ((unsigned char)*v < ' ' || *v == 127)
             *v = ' ';
-    h->n_header++;
+    h->n_header += at == h->n_header;
     pthread_mutex_unlock(&h->lock);
 }
 
