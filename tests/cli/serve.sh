@@ -41,6 +41,7 @@ json=(-H 'content-type: application/json')
 
 # who may ask
 expect 64 'address 0.0.0.0 is reached from other machines' "$MAS" serve -m demo --address 0.0.0.0 --port 0
+expect 64 "address 'none' is not numeric" "$MAS" serve -m demo --address none --api-key x -p 0
 expect 64 "address 'here' is not numeric" "$MAS" serve -m demo --address here --api-key x
 start
 answers 200 '"status": "ok"' "$at/health"

@@ -211,6 +211,26 @@ def no_descriptors():
     s.end(what="descriptors")
 
 
+def idle_connections():
+    """A thousand connections without a request, or with a part of one, do not hold up the end."""
+    s = Server("--drain-seconds", "60")
+    s.until_ready()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2048), hard))
+    crowd = []
+    for i in range(min(1000, min(hard, 2048) - 100)):
+        c = socket.create_connection(("127.0.0.1", s.port), timeout=10)
+        c.sendall((b"", b"GET /hea", b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                   b"application/json\r\nContent-Length: 100\r\n\r\n{")[i % 3])
+        crowd.append(c)
+    s.p.send_signal(signal.SIGTERM)
+    _, took = s.end(what="idle connections")
+    if took > 5:
+        fault("with %d idle connections, the end took %.1f s" % (len(crowd), took))
+    for c in crowd:
+        c.close()
+
+
 def one_connection():
     """--connections 2: a third client waits for its turn."""
     s = Server("--connections", "2")
@@ -230,7 +250,7 @@ def one_connection():
     s.end(what="connections")
 
 
-for test in (drains, time_is_up, second_signal, at_the_start, log_is_closed, log_lines, no_descriptors, one_connection):
+for test in (drains, time_is_up, second_signal, at_the_start, log_is_closed, log_lines, no_descriptors, idle_connections, one_connection):
     start = time.time()
     test()
     print("%s: %.1f s" % (test.__name__, time.time() - start))

@@ -43,6 +43,15 @@ static const struct option_row *row_at(int i)
     return NULL;
 }
 
+/* The row of an option's key: a letter of the server's rows, or OPT_ROW and on. NULL: none. */
+static const struct option_row *row_of(int key)
+{
+    for (int i = 0; i < serve_option_set.n; i++)
+        if (serve_option_set.row[i].letter && serve_option_set.row[i].letter == key)
+            return &serve_option_set.row[i];
+    return key >= OPT_ROW ? row_at(key - OPT_ROW) : NULL;
+}
+
 static error_t add_set(struct argp_state *st, const char *key, const char *value)
 {
     struct options *o = st->input;
@@ -84,8 +93,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         argp_error(st, "unexpected argument '%s'; name models with -m", arg);
         return EINVAL;
     default:
-        if (key >= OPT_ROW && row_at(key - OPT_ROW)) {
-            const struct option_row *r = row_at(key - OPT_ROW);
+        if (row_of(key)) {
+            const struct option_row *r = row_of(key);
             return add_set(st, r->key, r->arg ? arg : r->type == OPTION_NOT ? "false" : "true");
         }
         return ARGP_ERR_UNKNOWN;
@@ -124,8 +133,11 @@ static void make_rows(struct rows *r)
         snprintf(r->doc[i], sizeof r->doc[i], "%s%s%s%s", row->doc,
                  row->arg && *row->otherwise ? " Default: " : "", row->arg ? row->otherwise : "",
                  row->arg && *row->otherwise ? "." : "");
-        r->option[n++] = (struct argp_option){
-            row->flag, OPT_ROW + i, row->arg, 0, r->doc[i], i < serve_option_set.n ? 2 : 3};
+        bool server = i < serve_option_set.n;
+        r->option[n++] =
+            (struct argp_option){row->flag, server && row->letter ? row->letter : OPT_ROW + i,
+                                 row->arg,  0,
+                                 r->doc[i], server ? 2 : 3};
     }
 }
 

@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -322,15 +323,18 @@ void *http_user(const struct http *h)
 
 void http_set_header(struct http *h, const char *name, const char *value)
 {
+    int at = 0;
     pthread_mutex_lock(&h->lock);
-    CHECK(h->n_header < HEADERS_MOST);
-    char *v = h->header[h->n_header].value;
-    snprintf(h->header[h->n_header].name, sizeof h->header[0].name, "%s", name);
+    while (at < h->n_header && strcasecmp(h->header[at].name, name) != 0)
+        at++;
+    CHECK(at < HEADERS_MOST);
+    char *v = h->header[at].value;
+    snprintf(h->header[at].name, sizeof h->header[0].name, "%s", name);
     snprintf(v, sizeof h->header[0].value, "%s", value);
     for (; *v; v++) /* a value never ends its line */
         if ((unsigned char)*v < ' ' || *v == 127)
             *v = ' ';
-    h->n_header++;
+    h->n_header += at == h->n_header;
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -581,8 +585,8 @@ static enum MHD_Result http_settle(struct http *h)
         h->total = h->starved ? sizeof no_memory - 1 : h->out.len;
         h->sent = h->out.len;
     }
-    /* libmicrohttpd calls http_pull with the response's lock held, so none is held here. What is
-     * read meanwhile does not change any more. */
+    /* libmicrohttpd calls http_pull with the response's lock held, so none is held here. The
+     * members that http_queue reads do not change any more. */
     pthread_mutex_unlock(&h->lock);
     enum MHD_Result ok = http_queue(h);
     pthread_mutex_lock(&h->lock);

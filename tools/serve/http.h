@@ -97,7 +97,7 @@ void *http_user(const struct http *h);
 
 /* A few words for the log's line of this request. */
 void http_set_note(struct http *h, const char *note);
-/* Adds a header to the reply; before http_reply or http_begin. */
+/* Adds a header to the reply, or replaces it; before http_reply or http_begin. */
 void http_set_header(struct http *h, const char *name, const char *value);
 /* Replies in one piece and gives the exchange back. Takes the bytes of body, which is then
  * empty. */

@@ -59,8 +59,8 @@ static bool route_fits(const char *pattern, const char *path, char part[128])
     return !*path;
 }
 
-/* The row of a request. NULL: none; *allow then has the methods of that path, if it is one. The path
- * is that of the first row that fits: rows stand before those that fit more. */
+/* The row of a request. NULL: none. *allow then has the methods of that path, if it is one. The
+ * path is that of the first row that fits: rows stand before those that fit more. */
 static const struct route *route_find(const char *method, const char *path, char part[128],
                                       struct str *allow)
 {
