@@ -1,11 +1,11 @@
 /*
  * vnni512: the two products of AVX-512 VNNI with a factor from memory that is the same in all
- * lanes, and a fence. This is the only assembly for this processor. Each product has its twin in
+ * lanes, and two fences. This is the only assembly for this processor. Each product has its twin in
  * plain C, which AddressSanitizer can check.
  *
  * Reason: one instruction with a broadcast operand does both, and compilers do not form it from the
  * intrinsics. As two instructions, each product takes a register for its factor, and the sums of
- * eight rows no longer fit. Included by body_lanes512.h only.
+ * eight rows no longer fit. Included by cpu_kernel_avx512.c only.
  */
 #ifndef MAS_VNNI512_H
 #define MAS_VNNI512_H
@@ -54,6 +54,15 @@ static inline __attribute__((always_inline)) __m512i vnni_fence(__m512i v)
 {
     __asm__("" : "+v"(v));
     return v;
+}
+
+/* Returns p unchanged; the compiler cannot see through it. So one register addresses all arrays of
+ * a row. Without it the compiler makes a pointer of each array of each row, and keeps them in
+ * memory. */
+static inline __attribute__((always_inline)) const char *vnni_row(const char *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
 }
 
 #endif

@@ -420,8 +420,8 @@ static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, 
                        t[SLOT_FFN_POST_NORM], post, x, n, e);
 }
 
-/* Copies rows to x on the device. h.x may be written again after the next wait for the stream: in the
- * next hop_down, or when the results of the step are fetched. */
+/* Copies rows to x on the device. h.x may be written again after the next wait for the stream: in
+ * the next hop_down, or when the results of the step are fetched. */
 static int hop_up(struct forward *f, float *x, int n, struct err *e)
 {
     struct device *dev = f->ops->dev;
@@ -429,7 +429,8 @@ static int hop_up(struct forward *f, float *x, int n, struct err *e)
     return dev->api->copy(dev, NULL, x, f->h.x, bytes, e);
 }
 
-/* Copies rows of x to the host, and queues the copies that the link can do while the host computes. */
+/* Copies rows of x to the host, and queues the copies that the link can do while the host
+ * computes. */
 static int hop_down(struct forward *f, const float *x, int n, struct err *e)
 {
     struct device *dev = f->ops->dev;
