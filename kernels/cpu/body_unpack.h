@@ -181,6 +181,23 @@ UNPACK_INLINE void unpack_part_k(const enum fmt fmt, const char *word, struct un
 }
 
 #if UNPACK_PART == 64
+UNPACK_INLINE void unpack_part_q6_k(const char *word, struct unpacked_256 *u)
+{
+    for (int half = 0; half < 4; half++) /* of half / 2: the first or last 16 of each 32 */
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            const char *three = word + 64 * (4 + 12 * half + 3 * k);
+            const part32 high = part_load(three);
+#pragma GCC unroll 4
+            for (int c = 0; c < 4; c++)
+                part_store(u->q[4 * (half / 2 * 8 + 2 * c + half % 2) + k],
+                           (part8)(part_nibble(part_load(three + 64 * (1 + c % 2)), c / 2) |
+                                   (high >> 2 * c & 0x03030303) << 4) -
+                               32);
+        }
+    memcpy(u->scale, word, sizeof u->scale);
+}
+
 /* The product of scale and quant for each weight of Q2_K and Q3_K. It fits in a byte, so that no
  * scale is left for a group. Q2_K: 0 .. 45. Q3_K: -124 .. 128, stored 127 larger. A table has the
  * four products of a group for each of four rows: bytes 4 row .. 4 row + 3. */
@@ -505,6 +522,9 @@ static void unpack_block_256(enum fmt fmt, const struct unpack_book *book, const
         UNPACK_PARTS(unpack_part_folded(FMT_Q2_K, word, u));
     case FMT_Q3_K:
         UNPACK_PARTS(unpack_part_folded(FMT_Q3_K, word, u));
+    case FMT_Q6_K:
+        unpack_part_q6_k(word, u);
+        break;
 #else
     case FMT_Q2_K:
         UNPACK_PARTS(unpack_part_k(FMT_Q2_K, word, u));

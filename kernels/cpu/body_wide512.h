@@ -1,7 +1,12 @@
 /*
- * body_wide512: body_lanes512.h for the formats of MM_PACKS. lanes_any unpacks quants in registers.
- * lanes_wide takes unpacked strips (unpacked.h): IQ2 and IQ3, whose code books make unpacking
- * dearer than the products of one row. Included by cpu_kernel_avx512.c only.
+ * body_wide512: body_lanes512.h for the formats of MM_PACKS, and for many rows of other formats.
+ *   lanes_any      unpacks quants in registers
+ *   lanes_wide     takes unpacked strips (unpacked.h), whose blocks have scales of groups
+ *   wide_rows_two  the same for two strips at once
+ *   flat_rows      takes one or two unpacked strips without scales of groups
+ * IQ2 and IQ3 are always unpacked, because their code books make that dearer than the products of
+ * one row. CPU.md, "Prompts with AVX-512", has bounds and figures. Included by cpu_kernel_avx512.c
+ * only.
  */
 
 /* The bits 4 k .. 4 k + 3 of each lane, as bit 4 of the bytes 0 .. 3 of w. */
@@ -334,6 +339,98 @@ lanes_wide(const struct mm_x *x, const int group, const struct unpack *from,
 WIDE_TILE(16)
 WIDE_TILE(32)
 
+/* Two unpacked strips with scales of groups, against n rows (4 or 8). Four rows are computed at a
+ * time. So the sums of groups and blocks fit in the registers together. A group of 16 takes 28
+ * loads for 32 products; one strip and eight rows take 44. */
+static inline __attribute__((always_inline)) void
+wide_rows_two(const struct mm_x *x, const int group, const void *const strip[2], int64_t r0, int nr,
+              const int n, float *const t[2])
+{
+    __m512 acc[8][ANY_MOST];
+    const char *row[MM_ROWS];
+    for (int i = 0; i < n; i++) /* rows beyond nr repeat the last one */
+        row[i] = x->base + (size_t)(r0 + (i < nr ? i : nr - 1)) * x->stride;
+    for (int b = 0; b < 8; b++)
+        for (int j = 0; j < 2 * n; j++)
+            acc[b][j] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < x->n_in / 256; b++)
+        for (int h = 0; h < n; h += 4) {
+            const struct unpacked_256 *const u[2] = {(const struct unpacked_256 *)strip[0] + b,
+                                                     (const struct unpacked_256 *)strip[1] + b};
+            const char *p[4];
+            __m512i dot[8], s[8];
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                p[i] = vnni_row(row[h + i]);
+            }
+#pragma GCC unroll 8
+            for (int j = 0; j < 8; j++)
+                dot[j] = _mm512_setzero_si512();
+            for (int line = 0; line < 4; line++) /* 64 elements: a line of scales */
+#pragma GCC unroll 4
+                for (int e = 0; e < 64; e += group) {
+                    const size_t first = (size_t)(256 * b + 64 * line + e);
+#pragma GCC unroll 4
+                    for (int i = 0; i < 4; i++) {
+                        s[i] =
+                            group == 32
+                                ? vnni_spread(p[i] + x->top_at + first / 8)
+                                : _mm512_slli_epi32(vnni_spread(p[i] + x->off_at + first / 4), 2);
+                        s[4 + i] = s[i];
+                    }
+#pragma GCC unroll 8
+                    for (int k = 0; k < group / 4; k++) {
+                        const __m512i q0 = lanes_load(u[0]->q[16 * line + e / 4 + k]),
+                                      q1 = lanes_load(u[1]->q[16 * line + e / 4 + k]);
+#pragma GCC unroll 4
+                        for (int i = 0; i < 4; i++) {
+                            const __m512i y = vnni_spread(p[i] + first + 4 * (size_t)k);
+                            s[i] = _mm512_dpbusd_epi32(s[i], q0, y);
+                            s[4 + i] = _mm512_dpbusd_epi32(s[4 + i], q1, y);
+                        }
+                    }
+#pragma GCC unroll 2
+                    for (int w = 0; w < 2; w++) {
+                        const __m512i scale =
+                            lanes_signed_byte(lanes_load(u[w]->scale[line]), e / 16);
+#pragma GCC unroll 4
+                        for (int j = 4 * w; j < 4 * w + 4; j++)
+                            dot[j] = vnni_fence(
+                                _mm512_add_epi32(dot[j], _mm512_mullo_epi32(s[j], scale)));
+                    }
+                }
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                float d;
+                memcpy(&d, p[i] + x->d_at + 4 * b, sizeof d);
+#pragma GCC unroll 2
+                for (int w = 0; w < 2; w++)
+                    lanes_add(&acc[b % 8][w * n + h + i],
+                              _mm512_mul_ps(_mm512_loadu_ps(u[w]->d), _mm512_set1_ps(d)),
+                              dot[4 * w + i]);
+            }
+        }
+    for (int w = 0; w < 2; w++)
+        for (int i = 0; i < nr; i++) {
+            __m512 sum[8];
+            for (int b = 0; b < 8; b++)
+                sum[b] = acc[b][w * n + i];
+            _mm512_storeu_ps(t[w] + i * MM_TILE, lanes_sum8(sum));
+        }
+}
+
+#define WIDE_TWO(group)                                                                            \
+    static void wide_two_##group(const struct mm_x *x, const void *const strip[2], int64_t r0,     \
+                                 int nr, float *const t[2])                                        \
+    {                                                                                              \
+        if (nr <= 4)                                                                               \
+            wide_rows_two(x, group, strip, r0, nr, 4, t);                                          \
+        else                                                                                       \
+            wide_rows_two(x, group, strip, r0, nr, 8, t);                                          \
+    }
+WIDE_TWO(16)
+WIDE_TWO(32)
+
 /* ---- unpacked strips without scales of groups ------------------------------------------------
  * Blocks of 32, and Q2_K and Q3_K with folded scales. A sum is that of a block, so that those of
  * eight rows and two strips fit in the registers. Two strips share the loads of x. */
@@ -364,8 +461,7 @@ static inline __attribute__((always_inline)) __m512 flat_float(const char *p)
 }
 
 /* ways strips (1 or 2) against n rows of x (4 or 8), of which nr are stored. Rows are addressed
- * from one register each; the fence keeps the compiler from making a pointer of each array of each
- * row. kind, ways and n are constants after inlining. */
+ * from one register each (vnni_row). kind, ways and n are constants after inlining. */
 static inline __attribute__((always_inline)) void
 flat_rows(const struct mm_x *x, const enum flat kind, const char *const *strip, const int ways,
           int64_t r0, int nr, const int n, float *const *t)
@@ -464,7 +560,7 @@ FLAT_TILE(flat_two_q3, FLAT_Q3, 2)
 
 static bool wide_both(enum fmt fmt)
 {
-    return mm_x_block(fmt) == 32 || fmt == FMT_Q2_K || fmt == FMT_Q3_K;
+    return mm_x_block(fmt) == 32 || fmt == FMT_Q6_K || !mm_by_rows(fmt);
 }
 
 static void wide_unpacked_both(const struct mm_x *x, enum fmt fmt, const void *const strip[2],
@@ -475,10 +571,14 @@ static void wide_unpacked_both(const struct mm_x *x, enum fmt fmt, const void *c
         flat_two_q2(x, from, r0, nr, t);
     else if (fmt == FMT_Q3_K)
         flat_two_q3(x, from, r0, nr, t);
-    else if (mm_has_min(fmt))
+    else if (mm_x_block(fmt) == 32 && mm_has_min(fmt))
         flat_two_32_min(x, from, r0, nr, t);
-    else
+    else if (mm_x_block(fmt) == 32)
         flat_two_32(x, from, r0, nr, t);
+    else if (mm_group(fmt) == 16)
+        wide_two_16(x, strip, r0, nr, t);
+    else
+        wide_two_32(x, strip, r0, nr, t);
 }
 
 static void wide_unpacked(const struct mm_x *x, enum fmt fmt, const void *strip, int64_t r0, int nr,
@@ -503,9 +603,16 @@ static void wide_unpacked(const struct mm_x *x, enum fmt fmt, const void *strip,
 
 static bool wide_unpacks(enum fmt fmt, int n_row)
 {
-    if (wide_both(fmt))
-        return n_row > 32;
-    return !mm_by_rows(fmt) && n_row > MM_ROWS && fmt != FMT_IQ4_XS;
+    switch (fmt) { /* the others are unpacked in registers for a few rows */
+    case FMT_IQ3_XXS:
+    case FMT_IQ3_S:
+    case FMT_IQ2_XXS:
+    case FMT_IQ2_XS:
+    case FMT_IQ2_S:
+        return n_row > MM_ROWS;
+    default:
+        return wide_both(fmt) && n_row > 32;
+    }
 }
 
 static void wide_strip(const struct mm_x *x, enum fmt fmt, const char *strip, int64_t r0, int nr,

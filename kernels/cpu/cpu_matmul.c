@@ -213,8 +213,8 @@ static bool cpu_matmul_has_pair(const struct matmul_job *job, const struct matmu
            (!gated || (o[1].w->lanes && o[1].w->fmt == o->w->fmt));
 }
 
-/* Takes the results t of two strips and nr rows through the epilogue into y. The strips are columns
- * j and second, or gate and up at j. */
+/* The results t of two strips through the epilogue into y: columns j and second, or gate and up at
+ * j. Rows r0 .. r0 + nr - 1. */
 static void cpu_matmul_finish_two(const struct matmul_job *job, const struct matmul_out *o,
                                   int64_t j, int64_t second, int64_t r0, int nr,
                                   float (*t)[MM_ROWS * MM_TILE])

@@ -4,7 +4,9 @@
  *
  *   struct unpacked_256[block] or struct unpacked_32[block]      16 rows of a strip (lanes.h)
  *
- * A quant is stored as int8, or 128 larger as uint8: UNPACK_FLIP of the instruction set.
+ * A quant is stored as int8, or 128 larger as uint8: UNPACK_FLIP of the instruction set. With
+ * AVX-512, Q4_0, Q8_0 and Q6_K have this form, too. There Q2_K and Q3_K hold products of scale and
+ * quant (unpack_part_folded), and no scales.
  */
 #ifndef MAS_UNPACKED_H
 #define MAS_UNPACKED_H

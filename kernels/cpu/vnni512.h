@@ -1,6 +1,6 @@
 /*
  * vnni512: the two products of AVX-512 VNNI with a factor from memory that is the same in all
- * lanes, and a fence. This is the only assembly for this processor. Each product has its twin in
+ * lanes, and two fences. This is the only assembly for this processor. Each product has its twin in
  * plain C, which AddressSanitizer can check.
  *
  * Reason: one instruction with a broadcast operand does both, and compilers do not form it from the
@@ -56,7 +56,9 @@ static inline __attribute__((always_inline)) __m512i vnni_fence(__m512i v)
     return v;
 }
 
-/* Returns p unchanged; the compiler cannot see through it. So p stays in a register of its own. */
+/* Returns p unchanged; the compiler cannot see through it. So one register addresses all arrays of
+ * a row. Without it the compiler makes a pointer of each array of each row, and keeps them in
+ * memory. */
 static inline __attribute__((always_inline)) const char *vnni_row(const char *p)
 {
     __asm__("" : "+r"(p));

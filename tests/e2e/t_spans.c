@@ -192,8 +192,8 @@ static void each_step_reports_its_phases_parts_and_ops(void **state)
         assert_int_equal(with.seen.embed, N_NEW);
         assert_int_equal(with.replays, 0);
         check_plain(&with, n_layer);
-        /* The last layer of a prompt computes Q, K and V for all rows. The row with logits alone
-         * has the output of attention, both matmuls of the ffn, and the output matrix. */
+        /* The last layer of a prompt computes Q, K and V for all rows. The other three matmuls
+         * and the output matrix compute the row with logits alone. */
         assert_int_equal(with.seen.matmul_rows,
                          N_PROMPT * (4 * (n_layer - 1) + 1) + 4 + (N_NEW - 1) * (4 * n_layer + 1));
     }
