@@ -275,9 +275,9 @@ static void http_retry(struct llm_http *l, struct http_call *h, const struct err
     snprintf(c->retried, sizeof c->retried, "%.*s", (int)sizeof c->retried - 1, why->msg);
     if (busy)
         retry_window_cut(&l->window, now);
-    if (busy && asked > 0)
-        l->t_hold = now + (int64_t)(asked * 1e9);
     if (h->attempts <= l->of->remote_retries && now + (int64_t)(wait * 1e9) <= h->t_end) {
+        if (busy && asked > 0)
+            l->t_hold = now + (int64_t)(asked * 1e9);
         c->n_retries++;
         l->total.retries++;
         http_again(l, h, wait);

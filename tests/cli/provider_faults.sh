@@ -130,6 +130,7 @@ stops() {
 }
 stops model "replied as model 'tiny' and now replies as 'tiny-v2'" --set remote.parallel=2
 stops down 'answers 503: loading model; given up after 3 attempts' --set remote.retries=2
+stops rest 'answers 503: loading model; given up after 1 attempts'
 stops busylong 'answers 429 (too many requests): quota used up'
 stops odd400 'the moon is in the wrong phase' # no reply at all before the end
 stops print "its fingerprint was 'v1', is 'v2'" --set remote.parallel=2

@@ -244,8 +244,8 @@ class Server(http.server.BaseHTTPRequestHandler):
             return self.send(429, {"error": {"message": "slow down"}}, ("Retry-After", wait))
         if ill and kind == "busylong":
             return self.send(429, {"error": {"message": "quota used up"}}, ("Retry-After", "86400"))
-        if kind == "down" and turn > 20 and not os.path.exists(folder + "/well-down"):  # short questions fail, too
-            return self.send(503, {"error": {"message": "loading model"}})
+        if kind in ("down", "rest") and turn > 20 and not os.path.exists(f"{folder}/well-{kind}"):  # short questions fail, too
+            return self.send(503, {"error": {"message": "loading model"}}, *[("Retry-After", "86400")] * (kind == "rest"))
         if ill and kind == "one500" and "seed" in body and body["seed"] % 5 == 0:
             return self.send(500, {"error": {"message": "a bug that this prompt finds"}})
         if ill and kind == "model" and turn > 20:

@@ -1,5 +1,5 @@
-/* Clinical requests of the server, when the n-th allocation fails: each gets a reply or the end of
- * its connection, gives its seat back, and the next one works. */
+/* Clinical requests of the server, when the n-th allocation fails. Each gets a reply or the end of
+ * its connection. It gives its seat back, and the next request works. */
 #include <time.h>
 
 #include "client.h"
