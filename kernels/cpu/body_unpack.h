@@ -9,7 +9,8 @@
  * of IQ3 is magnitude j. In IQ2 it is the magnitudes j and 4 + j, two bits each. A table of sixteen
  * entries gives the magnitude of a nibble. Included by cpu_kernel_*.c only.
  *
- * UNPACK_FLIP, defined before: 0, or 0x80 where a kernel needs unsigned weights.
+ * UNPACK_FLIP, defined before: 0, or 0x80 where a kernel needs unsigned weights. UNPACK_FOLDS,
+ * defined before: the kernel takes Q2_K and Q3_K as products of scale and quant; AVX-512 only.
  */
 #include "unpacked.h"
 
@@ -198,6 +199,7 @@ UNPACK_INLINE void unpack_part_q6_k(const char *word, struct unpacked_256 *u)
     memcpy(u->scale, word, sizeof u->scale);
 }
 
+#ifdef UNPACK_FOLDS
 /* The product of scale and quant for each weight of Q2_K and Q3_K. It fits in a byte, so that no
  * scale is left for a group. Q2_K: 0 .. 45. Q3_K: -124 .. 128, stored 127 larger. A table has the
  * four products of a group for each of four rows: bytes 4 row .. 4 row + 3. */
@@ -242,6 +244,7 @@ UNPACK_INLINE void unpack_part_folded(const enum fmt fmt, const char *word, stru
         }
     }
 }
+#endif
 #endif
 
 /* ---- code books of points -------------------------------------------------------------------- */
@@ -518,13 +521,15 @@ static void unpack_block_256(enum fmt fmt, const struct unpack_book *book, const
     break
     switch (fmt) {
 #if UNPACK_PART == 64
+    case FMT_Q6_K:
+        unpack_part_q6_k(word, u);
+        break;
+#endif
+#ifdef UNPACK_FOLDS
     case FMT_Q2_K:
         UNPACK_PARTS(unpack_part_folded(FMT_Q2_K, word, u));
     case FMT_Q3_K:
         UNPACK_PARTS(unpack_part_folded(FMT_Q3_K, word, u));
-    case FMT_Q6_K:
-        unpack_part_q6_k(word, u);
-        break;
 #else
     case FMT_Q2_K:
         UNPACK_PARTS(unpack_part_k(FMT_Q2_K, word, u));

@@ -8,6 +8,7 @@
 #include "body_lanes512.h"
 
 #define UNPACK_FLIP 0x80
+#define UNPACK_FOLDS
 #include "body_unpack.h"
 #include "body_wide512.h"
 
