@@ -134,7 +134,7 @@ grep -q 'folder.*directory' out && ! grep -q 'line' out || fault "a folder: $(ca
 expect 0 'mas profile with -o json' sh -c '"$1" bench compare --help | tr -s " \n" " "' - "$MAS"
 
 expect 64 'a file is needed' "$MAS" bench read
-expect 64 "bad -o 'html'" "$MAS" bench read -o html "$golden/ncu_raw.csv"
+expect 64 "-o is 'html'; it takes one of md|csv|json" "$MAS" bench read -o html "$golden/ncu_raw.csv"
 expect 66 'nowhere.csv' "$MAS" bench read nowhere.csv
 head -c 700 "$golden/nsys_stats.csv" >cut.csv
 expect 65 'cut.csv: line 7 has no line end; is the file cut off' "$MAS" bench read cut.csv
