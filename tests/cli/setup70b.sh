@@ -12,6 +12,12 @@ card() {
     rm -f bin/nvidia-smi
     [ "$1" = none ] || { printf '#!/bin/sh\necho "%s"\n' "$1" >bin/nvidia-smi && chmod +x bin/nvidia-smi; }
 }
+# disk BYTES: what df says is free, whatever this disk has
+disk() {
+    printf '#!/bin/sh\nprintf "Filesystem 1-blocks Used Available Capacity Mounted\\nx 1 1 %s 1%%%% /\\n"\n' "$1" >bin/df
+    chmod +x bin/df
+}
+disk 100000000000
 export PATH=$dir/bin:$PATH
 model=models/Meta-Llama-3-70B-Instruct-Q4_K_M.gguf
 
@@ -30,6 +36,11 @@ card 'NVIDIA GeForce RTX 4090, 24564, 470.1'
 expect 1 'missing  driver 470.1 is too old' "$setup" --check --dir w
 card 'No devices were found'
 expect "$("$setup" --check --dir w >/dev/null && echo 0 || echo 1)" 'has no NVIDIA card' "$setup" --check --dir w
+
+card none
+disk 43000000000
+expect 1 'missing  43.0 GB are free in .' "$setup" --check --dir w
+disk 100000000000
 
 # to its end, by a server of this machine
 cp "$MAS_SOURCE/configs/demo/toy_clinic.gguf" www/model.gguf

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "mem.h"
+#include "think.h"
 
 void gen_init(struct gen *g, struct hub_model *m, struct work *w)
 {
@@ -21,6 +22,7 @@ void gen_free(struct gen *g)
     str_free(&g->think);
     str_free(&g->raw);
     str_free(&g->raw_think);
+    live_free(&g->live);
     token_list_free(&g->prompt);
     token_list_free(&g->added);
     mem_free(g->r.out);
@@ -119,39 +121,13 @@ static bool gen_stops(struct gen *g)
     return true;
 }
 
-/* The thinking is over: its text without the closing one, and what the closing token has after
- * it. */
-static void gen_begin(struct gen *g)
+/* On the engine's thread: the next characters of the thinking or of the reply. */
+static void gen_say(void *user, const char *text, size_t n, bool thinking)
 {
-    struct request *r = &g->r;
-    g->began = true;
-    if (!r->n_think)
-        return;
-    struct str thought = STR_INIT, rest = STR_INIT;
-    think_text(r, g->m->tok, &thought, &rest);
-    str_clear(&g->raw_think);
-    str_add(&g->raw_think, thought.s, thought.len);
-    gen_show_think(g, g->raw_think.len);
-    size_t space = strspn(rest.s, " \t\r\n");
-    if (!r->grammar && space < rest.len)
-        str_add(&g->raw, rest.s + space, rest.len - space);
-    g->raw.failed |= rest.failed;
-    g->raw_think.failed |= thought.failed;
-    str_free(&thought);
-    str_free(&rest);
-}
-
-static void gen_thought(struct gen *g, int32_t id)
-{
-    const char *s;
-    size_t n;
-    tokenizer_text(g->m->tok, id, &s, &n);
-    str_add(&g->raw_think, s, n);
-    think_take(&g->r.think, g->m->tok, &g->th, id);
-    size_t held = (size_t)g->th.matched;
-    if (g->th.open && g->raw_think.len > held + g->shown_think)
-        gen_show_think(g, g->shown_think + utf8_complete(g->raw_think.s + g->shown_think,
-                                                         g->raw_think.len - held - g->shown_think));
+    struct gen *g = user;
+    str_add(thinking ? &g->raw_think : &g->raw, text, n);
+    if (thinking)
+        gen_show_think(g, g->raw_think.len);
 }
 
 /* Whether the reply is a call of functions. true: it starts again, or nothing may be shown yet. */
@@ -174,19 +150,17 @@ static void gen_token(struct request *r, int32_t id, float lp)
     (void)lp;
     if (g->cut || g->ended)
         return;
-    if (r->n_think == r->n_out) {
-        gen_thought(g, id);
-        return;
-    }
-    if (!g->began)
-        gen_begin(g);
-    if (g->keep_end && tokenizer_is_end(g->m->tok, id)) {
+    const bool thinking = r->n_think == r->n_out;
+    if (!thinking && g->keep_end && tokenizer_is_end(g->m->tok, id)) {
         g->ended = true;
+        live_end(&g->live, r); /* before the cancel, after which it says nothing */
         g->token_end[g->n_text] = g->raw.len;
         engine_cancel(g->m->en, r);
         return;
     }
-    tokenizer_stream_push(g->m->tok, &g->stream, id, &g->raw);
+    live_token(&g->live, r);
+    if (thinking)
+        return;
     g->token_end[g->n_text++] = g->raw.len;
     if (gen_waits(g))
         return;
@@ -224,9 +198,9 @@ static void gen_job(struct work_job *j)
 /* The state before the first token. Text that was given out stays. */
 static void gen_start(struct gen *g)
 {
-    g->th = think_begin(&g->r.think);
-    g->began = !g->r.think.max;
-    g->stream = (struct tokenizer_stream){.started = g->continues};
+    live_free(&g->live);
+    live_init(&g->live, g->m->tok, &g->r, gen_say, g);
+    g->live.stream.started = g->continues;
     g->cut = false;
     g->n_text = 0;
     str_clear(&g->raw);
@@ -263,14 +237,13 @@ static void gen_done(struct request *r)
         r->finish = rc == ERR_CANCEL ? FINISH_CANCEL : FINISH_ERROR;
     }
     if (!g->cut) {
-        if (!g->began && r->n_out)
-            gen_begin(g);
-        tokenizer_stream_end(&g->stream, &g->raw);
+        live_end(&g->live, r);
         if (!gen_stops(g)) /* held back bytes of a call that was none were not looked at */
             gen_show(g, g->raw.len);
     }
     g->finish = gen_ended(g);
-    if (g->text.failed || g->think.failed || g->raw.failed || g->raw_think.failed) {
+    if (g->text.failed || g->think.failed || g->raw.failed || g->raw_think.failed ||
+        g->live.text.failed) {
         g->finish = GEN_ERROR;
         err_set(&r->err, ERR_NOMEM, "out of memory for a reply of %d tokens", r->n_out);
     }

@@ -19,8 +19,8 @@
 
 #include "chat.h"
 #include "hub.h"
+#include "live.h"
 #include "str.h"
-#include "think.h"
 #include "token_list.h"
 #include "tokenizer.h"
 #include "work.h"
@@ -75,11 +75,9 @@ struct gen {
     bool ended; /* by an end token, under keep_end */
     /* internal */
     struct token_list added;
-    struct tokenizer_stream stream, think_stream;
-    struct think th;
+    struct live live;          /* makes characters of the tokens */
     struct str raw, raw_think; /* all bytes so far, before stops and holding back */
     size_t shown, shown_think; /* bytes given to on_piece */
-    bool began;                /* the reply has begun: the thinking is over */
     bool cut;                  /* a stop string was found: further tokens are dropped */
     enum gen_verdict verdict;
     bool continues; /* the reply continues a text: its leading space stays */
