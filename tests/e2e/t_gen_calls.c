@@ -3,10 +3,10 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "gguf_edit.h"
 #include "grammar.h"
 #include "openai.h"
 #include "test.h"
+#include "thinker.h"
 
 /* ---- the beginning of a call ----------------------------------------------------------------- */
 
@@ -115,13 +115,8 @@ static int setup(void **state)
 {
     static struct bench b;
     struct err e;
-    struct str changes = STR_INIT;
     snprintf(b.model, sizeof b.model, "%s/thinks.gguf", test_mkdir(b.dir));
-    str_adds(&changes, "piece:5117=<think>,piece:5118=<|im_start|>,piece:5119=<|im_end|>");
-    for (int id = 5096; id < 5117; id++)
-        str_addf(&changes, ",piece:%d=</think>", id);
-    gguf_edit(TEST_SOURCE "/configs/demo/toy_clinic.gguf", b.model, changes.s);
-    str_free(&changes);
+    thinker_write(b.model);
     struct engine_options o = {.model = b.model,
                                .backend = "cpu",
                                .n_threads = 1,

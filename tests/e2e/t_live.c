@@ -1,10 +1,10 @@
 /* The text of a running call, piece by piece: together exactly the reply and the thinking, each
  * piece complete characters. And prompts without a chat template. */
 #include "engine.h"
-#include "gguf_edit.h"
 #include "llm.h"
 #include "serve.h"
 #include "test.h"
+#include "thinker.h"
 #include "tokenizer.h"
 
 static char dir[256], model[300];
@@ -14,17 +14,11 @@ static const char schema[] =
     "{\"type\": \"object\", \"properties\": {\"a\": {\"enum\": [\"x\", \"yy\"]}, \"b\": {\"type\": "
     "\"string\", \"maxLength\": 8}}, \"required\": [\"a\", \"b\"]}";
 
-/* Most control tokens become the end of thinking, so that a hot model draws it now and then. */
 static int setup(void **state)
 {
     (void)state;
-    struct str changes = STR_INIT;
     snprintf(model, sizeof model, "%s/thinks.gguf", test_mkdir(dir));
-    str_adds(&changes, "piece:5117=<think>,piece:5118=<|im_start|>,piece:5119=<|im_end|>");
-    for (int id = 5096; id < 5117; id++)
-        str_addf(&changes, ",piece:%d=</think>", id);
-    gguf_edit(TEST_SOURCE "/configs/demo/toy_clinic.gguf", model, changes.s);
-    str_free(&changes);
+    thinker_write(model);
     return 0;
 }
 
@@ -33,22 +27,6 @@ static int teardown(void **state)
     (void)state;
     test_rmdir(dir);
     return 0;
-}
-
-static struct llm *llm_of(const char *template)
-{
-    struct err e;
-    struct engine *en = NULL;
-    struct llm *l = NULL;
-    struct engine_options o = {.model = model,
-                               .backend = "cpu",
-                               .n_threads = 2,
-                               .n_ctx = 512,
-                               .n_seq = 8,
-                               .chat_template = template};
-    ok(engine_open(&o, &en, &e));
-    ok(llm_local_open(en, true, &l, &e));
-    return l;
 }
 
 struct heard { /* by on_text; of one call */
@@ -102,7 +80,7 @@ static void pieces_are_together_the_texts_of_the_call(void **state)
 {
     (void)state;
     enum { N = 60 };
-    struct llm *l = llm_of("qwen3");
+    struct llm *l = thinker_llm(model, "qwen3", 8);
     const struct llm_schema *s;
     struct err e;
     struct llm_call c[N];
@@ -140,7 +118,7 @@ static void pieces_are_together_the_texts_of_the_call(void **state)
 static void nothing_comes_after_a_cancel(void **state)
 {
     (void)state;
-    struct llm *l = llm_of("plain");
+    struct llm *l = thinker_llm(model, "plain", 8);
     struct heard h;
     struct err e;
     struct llm_call c = call_of(&h, 1, 0, 1);
@@ -189,7 +167,7 @@ static void a_script_speaks_in_pieces_too(void **state)
 static void a_raw_prompt_has_no_template(void **state)
 {
     (void)state;
-    struct llm *l = llm_of("qwen3");
+    struct llm *l = thinker_llm(model, "qwen3", 8);
     struct engine *en = NULL;
     struct engine_options o = {.model = model, .backend = "cpu", .n_ctx = 512};
     struct err e;
@@ -233,7 +211,7 @@ static void a_raw_prompt_has_no_template(void **state)
 static void raw_options_are_scored_after_the_text(void **state)
 {
     (void)state;
-    struct llm *l = llm_of("qwen3");
+    struct llm *l = thinker_llm(model, "qwen3", 8);
     struct engine *en = NULL;
     struct engine_options o = {.model = model, .backend = "cpu", .n_ctx = 512};
     struct err e;

@@ -4,10 +4,10 @@
 #include <math.h>
 
 #include "engine.h"
-#include "gguf_edit.h"
 #include "llm.h"
 #include "test.h"
 #include "think.h"
+#include "thinker.h"
 #include "tokenizer.h"
 
 static char dir[256], model[300];
@@ -22,13 +22,8 @@ static const char schema[] =
 static int setup(void **state)
 {
     (void)state;
-    struct str changes = STR_INIT;
     snprintf(model, sizeof model, "%s/thinks.gguf", test_mkdir(dir));
-    str_adds(&changes, "piece:5117=<think>,piece:5118=<|im_start|>,piece:5119=<|im_end|>");
-    for (int id = 5096; id < 5117; id++)
-        str_addf(&changes, ",piece:%d=</think>", id);
-    gguf_edit(TEST_SOURCE "/configs/demo/toy_clinic.gguf", model, changes.s);
-    str_free(&changes);
+    thinker_write(model);
     return 0;
 }
 
@@ -37,22 +32,6 @@ static int teardown(void **state)
     (void)state;
     test_rmdir(dir);
     return 0;
-}
-
-static struct llm *llm_of(const char *template, int n_seq)
-{
-    struct err e;
-    struct engine *en = NULL;
-    struct llm *l = NULL;
-    struct engine_options o = {.model = model,
-                               .backend = "cpu",
-                               .n_threads = 2,
-                               .n_ctx = 512,
-                               .n_seq = n_seq,
-                               .chat_template = template};
-    ok(engine_open(&o, &en, &e));
-    ok(llm_local_open(en, true, &l, &e));
-    return l;
 }
 
 static struct llm_call call_of(uint64_t id, int max_think, float temperature)
@@ -87,7 +66,7 @@ static void thinking_and_reply_are_apart(void **state)
 {
     (void)state;
     enum { N = 40 };
-    struct llm *l = llm_of("qwen3", 1), *many = llm_of("qwen3", 16);
+    struct llm *l = thinker_llm(model, "qwen3", 1), *many = thinker_llm(model, "qwen3", 16);
     const struct llm_schema *s[2];
     struct err e;
     struct llm_call one[N], all[N];
@@ -140,7 +119,7 @@ static void scores_and_replies_without_a_budget_follow_an_empty_block(void **sta
 {
     (void)state;
     static const struct llm_text letters[] = {{" A", 2}, {" B", 2}};
-    struct llm *thinks = llm_of("qwen3", 1), *plain = llm_of("chatml", 1);
+    struct llm *thinks = thinker_llm(model, "qwen3", 1), *plain = thinker_llm(model, "chatml", 1);
     struct llm_call c = call_of(1, 0, 0), d = call_of(1, 0, 0);
     ask(thinks, &c);
     ask(plain, &d);
@@ -170,7 +149,7 @@ static void budgets_count_in_the_context(void **state)
 {
     (void)state;
     struct err e;
-    struct llm *l = llm_of("qwen3", 1), *plain = llm_of("chatml", 1);
+    struct llm *l = thinker_llm(model, "qwen3", 1), *plain = thinker_llm(model, "chatml", 1);
     struct llm_call c = call_of(1, 500, 0);
     fails(llm_check(l, &c, &e), ERR_DATA, "thinking included");
     assert_non_null(strstr(e.msg, "the context of 512"));
