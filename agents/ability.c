@@ -336,31 +336,50 @@ static int probe_schema(const struct probe *p, struct err *e)
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-static int probe_echo(const struct probe *p, struct err *e)
+/* Asks for scores with or without BOS. *status: of the reply; *scores: it has them. */
+static int probe_echo_of(const struct probe *p, bool no_bos, long *status, bool *scores,
+                         struct err *e)
 {
     static const char *const option[] = {" blue", " of stone"};
     static const size_t len[] = {5, 9};
-    const struct form_score c = {
-        .prompt = "The sky is", .prompt_len = 10, .option = option, .option_len = len, .n = 2};
+    const struct form_score c = {.prompt = "The sky is",
+                                 .prompt_len = 10,
+                                 .option = option,
+                                 .option_len = len,
+                                 .n = 2,
+                                 .no_bos = no_bos};
     struct form_reply reply = FORM_REPLY_INIT;
     struct wire_job j = {.reply = STR_INIT};
     struct str body = STR_INIT;
     struct err ignored;
     double lp[2];
     int tokens[2], rc = 0;
-    if (!p->f->complete)
-        return 0;
     p->f->write_score(&p->a->server, &c, &body);
     TRY_DONE(str_ok(&body, "a request", e));
     TRY_DONE(remote_ask(p->r, false, p->f->complete, &body, &j, e));
-    if (j.status == 200 &&
-        p->f->read_score(&c, j.reply.s, j.reply.len, lp, tokens, &reply, &ignored) == 0)
-        p->a->can |= LLM_CAN_SCORE | LLM_CAN_PREFIX;
+    *status = j.status;
+    *scores = j.status == 200 &&
+              p->f->read_score(&c, j.reply.s, j.reply.len, lp, tokens, &reply, &ignored) == 0;
 done:
     form_reply_free(&reply);
     wire_job_free(&j);
     str_free(&body);
     return rc;
+}
+
+/* Scores continue a plain text: the server's chat template cannot be put before it. */
+static int probe_echo(const struct probe *p, struct err *e)
+{
+    long status = 0;
+    bool scores = false;
+    if (!p->f->complete)
+        return 0;
+    TRY(probe_echo_of(p, true, &status, &scores, e));
+    p->a->server.no_special = scores;
+    if (!scores && status != 200) /* perhaps it does not know add_special_tokens */
+        TRY(probe_echo_of(p, false, &status, &scores, e));
+    p->a->can |= scores ? LLM_CAN_SCORE | LLM_CAN_RAW : 0u;
+    return 0;
 }
 
 int ability_probe(const struct remote *r, const struct form *f, const char *model, int n_ctx,
@@ -405,6 +424,8 @@ void ability_text(const struct ability *a, const struct remote *r, struct str *o
              "; log-probabilities: %s; seeds: %s; echo: %s; token counts: %s; top_k and min_p: %s; "
              "determinism is the server's",
              a->can & LLM_CAN_LOGPROBS ? "yes" : "no", a->can & LLM_CAN_SEED ? "yes" : "no",
-             a->can & LLM_CAN_SCORE ? "yes" : "no", a->counts ? "yes" : "no",
-             sampling[a->server.sampling]);
+             !(a->can & LLM_CAN_SCORE) ? "no"
+             : a->server.no_special    ? "yes, BOS by request"
+                                       : "yes",
+             a->counts ? "yes" : "no", sampling[a->server.sampling]);
 }

@@ -44,6 +44,7 @@ struct form_server {
     bool logprobs;          /* ask for log-probabilities */
     bool completion_tokens; /* the limit is called max_completion_tokens, not max_tokens */
     bool thinks;            /* the model can think before it replies */
+    bool no_special;        /* scores: takes add_special_tokens false, which leaves BOS out */
 };
 
 struct form_chat { /* one request */
@@ -89,6 +90,7 @@ struct form_score {
     const char *const *option; /* (n) */
     const size_t *option_len;
     int n;
+    bool no_bos; /* only for a server with no_special */
 };
 
 struct form {

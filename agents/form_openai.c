@@ -141,7 +141,8 @@ static void openai_write_score(const struct form_server *s, const struct form_sc
         str_add_json(out, text.s, text.len);
     }
     /* one new token, which every server takes: some refuse 0 */
-    str_adds(out, "], \"echo\": true, \"logprobs\": 1, \"max_tokens\": 1, \"temperature\": 0}");
+    str_adds(out, "], \"echo\": true, \"logprobs\": 1, \"max_tokens\": 1, \"temperature\": 0");
+    str_adds(out, c->no_bos ? ", \"add_special_tokens\": false}" : "}");
     out->failed = out->failed || text.failed;
     str_free(&text);
 }

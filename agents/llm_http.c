@@ -115,17 +115,15 @@ static void http_write(const struct llm_http *l, const struct http_call *h, stru
     l->form->write(&s, &chat, out);
 }
 
-/* A score: system, question and beginning of the reply as one plain text, and each option. */
+/* A score: the raw prompt and each option. */
 struct http_score {
     struct form_score score;
-    struct str prompt;
     const char **option;
     size_t *len;
 };
 
 static void http_score_free(struct http_score *s)
 {
-    str_free(&s->prompt);
     mem_free(s->option);
     mem_free(s->len);
 }
@@ -133,31 +131,26 @@ static void http_score_free(struct http_score *s)
 static int http_score_make(const struct llm_call *c, struct http_score *s, struct err *e)
 {
     size_t n = (size_t)c->n_options;
-    s->prompt = (struct str)STR_INIT;
     s->option = mem_zalloc(n, sizeof *s->option);
     s->len = mem_zalloc(n, sizeof *s->len);
-    str_add(&s->prompt, c->system, c->system_len);
-    str_adds(&s->prompt, c->system_len ? "\n\n" : "");
-    str_add(&s->prompt, c->user, c->user_len);
-    str_adds(&s->prompt, "\n\n");
-    str_adds(&s->prompt, c->reply_prefix ? c->reply_prefix : "");
-    if (!s->option || !s->len || s->prompt.failed)
-        return NOMEM(e, s->prompt.len, "a score");
+    if (!s->option || !s->len)
+        return NOMEM(e, n * sizeof *s->option, "a score");
     for (size_t i = 0; i < n; i++) {
         s->option[i] = c->options[i].s;
         s->len[i] = c->options[i].n;
     }
-    s->score = (struct form_score){.prompt = s->prompt.s,
-                                   .prompt_len = s->prompt.len,
+    s->score = (struct form_score){.prompt = c->user,
+                                   .prompt_len = c->user_len,
                                    .option = s->option,
                                    .option_len = s->len,
-                                   .n = c->n_options};
+                                   .n = c->n_options,
+                                   .no_bos = c->no_bos};
     return 0;
 }
 
 static int http_body(const struct llm_http *l, struct http_call *h, struct err *e)
 {
-    struct http_score s = {.prompt = STR_INIT};
+    struct http_score s = {.option = NULL};
     int rc = 0;
     str_clear(&h->body);
     h->by_text = http_by_text(l, h->call);
@@ -181,8 +174,15 @@ static int http_check(struct llm *llm, const struct llm_call *c, struct err *e)
     if (lacks)
         FAIL(e, ERR_DATA, "provider %s cannot do this: an llm that %s", l->form->name,
              llm_can_text(lacks, text));
-    if (c->reply_prefix && c->max_tokens > 0)
-        FAIL(e, ERR_DATA, "provider %s takes a given beginning in scores alone", l->form->name);
+    /* the text of a chat is the server's: only a raw prompt is known here to its last byte */
+    if (c->raw != (c->max_tokens <= 0))
+        FAIL(e, ERR_DATA, "provider %s takes raw prompts for scores, and scores of raw prompts",
+             l->form->name);
+    if (c->no_bos && !l->ability.server.no_special)
+        FAIL(e, ERR_DATA,
+             "%s does not take add_special_tokens, so it may put BOS first; direct.prompt_form "
+             "lm-eval-bos leaves that to the server",
+             l->remote.base.s);
     if (c->max_think && !l->info.thinks)
         FAIL(e, ERR_DATA, "thinking of %d tokens: the model does not think", c->max_think);
     size_t least = (c->system_len + c->user_len) / BYTES_A_TOKEN;
@@ -411,7 +411,7 @@ static void http_finish(struct llm_http *l, struct http_call *h, struct form_rep
 static int http_read(struct llm_http *l, struct http_call *h, struct form_reply *r, struct err *e)
 {
     struct llm_call *c = h->call;
-    struct http_score s = {.prompt = STR_INIT};
+    struct http_score s = {.option = NULL};
     int rc;
     if (c->max_tokens > 0)
         return l->form->read(h->job.reply.s, h->job.reply.len, r, e);

@@ -51,8 +51,9 @@ static int strategy_able(const struct strategy_env *env, const struct strategy *
         if ((r->needs & ~info->can) && (!s->asks || s->asks(env, r)))
             FAIL(e, ERR_CONFIG,
                  "strategy %s needs for its role %s an llm that %s; provider %s does not; choose "
-                 "another strategy or provider",
-                 s->name, r->name, llm_can_text(r->needs & ~info->can, lacks), info->provider);
+                 "another strategy or provider%s%s",
+                 s->name, r->name, llm_can_text(r->needs & ~info->can, lacks), info->provider,
+                 s->instead ? ", or set " : "", s->instead ? s->instead : "");
     return 0;
 }
 

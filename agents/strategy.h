@@ -55,8 +55,9 @@ struct strategy {
     const char *doc;                  /* one line */
     const struct strategy_role *role; /* a name of NULL ends the list */
     bool plans;                       /* can stop after a plan: strategy_env.plan_only */
-    bool reports;       /* can stop after its reports, and can decide from given ones */
-    bool needs_options; /* a question without options is a failed case */
+    bool reports;        /* can stop after its reports, and can decide from given ones */
+    const char *instead; /* a setting that needs less of the llm, for a message; NULL = none */
+    bool needs_options;  /* a question without options is a failed case */
     const struct option_set *options; /* the strategy's own; NULL = none */
     /* true: the role is asked under these settings. NULL = every role is asked. */
     bool (*asks)(const struct strategy_env *env, const struct strategy_role *r);

@@ -177,6 +177,7 @@ const struct strategy strategy_direct = {
     .name = "direct",
     .doc = "letter by log-probability of the options, one call, no generation",
     .role = direct_roles,
+    .instead = "direct.prompt_form=lm-eval for a server that scores raw prompts",
     .needs_options = true,
     .options = &direct_option_set,
     .asks = direct_asks,

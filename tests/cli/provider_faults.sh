@@ -103,7 +103,11 @@ right nolist
 expect 0 'of thinking' evaluate think -s cot
 calls think | grep -q '"n_think": 5, .*"thinking": "Let me see."' || fault 'the thinking is not in the trace'
 expect 78 'needs for its role answer an llm that scores options' evaluate direct -s direct --set "remote.base_url=$at/ok/v1"
-expect 0 'accuracy' evaluate echo -s direct
+# a chat's text is the server's own: scores are of raw prompts alone
+expect 78 'goes on from a given beginning; provider openai does not; choose another strategy or provider, or set direct.prompt_form' \
+    evaluate chatscore -s direct --set "remote.base_url=$at/echo/v1"
+expect 0 'accuracy' evaluate echo -s direct --prompt-form lm-eval
+[[ $(found echo) == *'echo: yes, BOS by request'* ]] || fault "echo: $(found echo)"
 calls echo | grep -q '"option_lp": \[-[0-9.]*, -' || fault 'echo: no scores'
 
 # ---- calls that fail, and no other ----------------------------------------------------------------------------------
