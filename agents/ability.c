@@ -207,8 +207,9 @@ static int probe_chat(const struct probe *p, const struct form_chat *c, long *st
         TRY_DONE(probe_refused(p, &j, e));
     rc = p->f->read(j.reply.s, j.reply.len, out, e);
     if (rc == ERR_DATA) {
-        err_wrap(e, rc, "%s%s: this is no reply of provider %s", p->r->base.s, p->f->chat,
-                 p->f->name);
+        const bool page = j.reply.len && j.reply.s[strspn(j.reply.s, " \t\r\n")] == '<';
+        err_wrap(e, rc, "%s%s: this is no reply of provider %s%s", p->r->base.s, p->f->chat,
+                 p->f->name, page ? ", but a page of HTML; check remote.base_url" : "");
         rc = ERR_CONFIG;
         if (e)
             e->code = rc;
@@ -246,9 +247,11 @@ static int probe_first(const struct probe *p, struct err *e)
         TRY_DONE(probe_chat(p, &c, &status, &reply, e));
     }
     if (status != 200)
-        TRY_DONE(err_set(e, ERR_CONFIG,
-                         "%s%s answers %ld to every form of a request; see the server's log",
-                         p->r->base.s, p->f->chat, status));
+        TRY_DONE(
+            err_set(e, ERR_CONFIG,
+                    "%s%s answers %ld to every form of a request; check that remote.base_url is "
+                    "an API of provider %s, and see the server's log",
+                    p->r->base.s, p->f->chat, status, p->f->name));
     a->counts = reply.counted;
     a->server.thinks = a->server.thinks || reply.think.len;
     snprintf(a->served, sizeof a->served, "%s", reply.model);

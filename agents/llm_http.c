@@ -680,6 +680,7 @@ int llm_http_of(const struct form *f, const struct provider_options *o, const ch
     l->of = config_of(o->config, &agent_option_set);
     l->url = l->url_score = l->model = l->remote.base = (struct str)STR_INIT;
     TRY_DONE(remote_open(&l->remote, address, o->key, e));
+    l->remote.stop = o->stop;
     l->remote.timeout_s = l->of->remote_timeout;
     l->remote.deadline_s = l->of->remote_deadline;
     l->remote.retry_s = l->of->remote_retry;

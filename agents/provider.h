@@ -5,6 +5,8 @@
 #ifndef MAS_PROVIDER_H
 #define MAS_PROVIDER_H
 
+#include <stdatomic.h>
+
 #include "config.h"
 #include "llm.h"
 
@@ -16,9 +18,10 @@ struct provider_options {
     /* max_context_length is the default: a model with a shorter context takes its own limit */
     bool context_open;
     const struct source_places *places; /* folders for names of models; NULL = paths only */
-    struct spans *spans; /* sinks of the engine's and the calls' intervals; NULL = none */
-    const char *key;     /* of a server; NULL = none. It is neither printed nor recorded */
-    bool hash;           /* compute llm_info.model_sha256, which may take long */
+    struct spans *spans;    /* sinks of the engine's and the calls' intervals; NULL = none */
+    const char *key;        /* of a server; NULL = none. It is neither printed nor recorded */
+    const atomic_int *stop; /* non-zero: give up the opening; NULL = never */
+    bool hash;              /* compute llm_info.model_sha256, which may take long */
     /* loading, in bytes; may be NULL */
     void (*progress)(uint64_t done, uint64_t total, void *user);
     void *user;

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "form.h"
+#include "log.h"
 #include "mem.h"
 #include "retry.h"
 
@@ -94,7 +95,10 @@ static enum remote_verdict judge_status(const struct remote *r, const struct wir
         v = judge_refusal(j, said);
         err_set(why, v == REMOTE_CALL ? ERR_DATA : code, "%s answers %ld: %s", at, s, text);
     } else {
-        err_set(why, code, "%s answers %ld: %s", at, s, text);
+        size_t n = r->base.len;
+        bool bare = s == 404 && (n < 3 || memcmp(at + n - 3, "/v1", 3) != 0);
+        err_set(why, code, "%s answers %ld: %s%s", at, s, text,
+                bare ? "; the address of an API of OpenAI usually ends in /v1" : "");
     }
     return v;
 }
@@ -130,12 +134,39 @@ enum remote_verdict remote_judge(const struct remote *r, const struct wire_job *
 
 /* ---- one request ----------------------------------------------------------------------------- */
 
+#define STOP_MS 100 /* between two looks at stop */
+
+static int remote_stopped(const struct remote *r, struct err *e)
+{
+    if (r->stop && atomic_load(r->stop))
+        FAIL(e, ERR_CANCEL, "stopped while %s was asked", r->base.s);
+    return 0;
+}
+
 static int wait_for(const struct remote *r, struct wire_job *j, struct err *e)
 {
     TRY(wire_start(r->wire, j, e));
-    while (!wire_next(r->wire, 1000))
-        ;
+    while (!wire_next(r->wire, STOP_MS)) {
+        int rc = remote_stopped(r, e);
+        if (rc < 0) {
+            wire_stop(r->wire, j);
+            return rc;
+        }
+    }
     return 0;
+}
+
+/* Says the failure, and waits before the next attempt. */
+static int wait_again(const struct remote *r, int attempt, double wait, const struct err *why,
+                      struct err *e)
+{
+    log_warn("%s; attempt %d of %d in %.1f s", why->msg, attempt + 1, r->retries + 1, wait);
+    for (int64_t until = clock_ns() + (int64_t)(wait * 1e9), now; (now = clock_ns()) < until;) {
+        int64_t ms = (until - now) / 1000000 + 1;
+        TRY(remote_stopped(r, e));
+        (void)wire_next(r->wire, ms < STOP_MS ? (int)ms : STOP_MS);
+    }
+    return remote_stopped(r, e);
 }
 
 int remote_ask(const struct remote *r, bool root, const char *path, const struct str *body,
@@ -159,8 +190,7 @@ int remote_ask(const struct remote *r, bool root, const char *path, const struct
         double wait = retry_wait(r->retry_s, attempt, j->wait_s, (uint64_t)end);
         if (v == REMOTE_STOP || attempt > r->retries || clock_ns() + (int64_t)(wait * 1e9) > end)
             TRY_DONE(err_set(e, why.code, "%s", why.msg));
-        for (int64_t until = clock_ns() + (int64_t)(wait * 1e9); clock_ns() < until;)
-            (void)wire_next(r->wire, (int)((until - clock_ns()) / 1000000) + 1);
+        TRY_DONE(wait_again(r, attempt, wait, &why, e));
     }
 done:
     j->url = j->body = NULL;

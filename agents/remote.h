@@ -12,17 +12,20 @@
 #ifndef MAS_REMOTE_H
 #define MAS_REMOTE_H
 
+#include <stdatomic.h>
+
 #include "wire.h"
 
 enum remote_verdict { REMOTE_GOOD, REMOTE_AGAIN, REMOTE_CALL, REMOTE_SCHEMA, REMOTE_STOP };
 
 struct remote {
     struct wire *wire;
-    struct str base;   /* the address, without a slash at its end */
-    double timeout_s;  /* of one attempt */
-    double deadline_s; /* of all attempts and waits of a call */
-    double retry_s;    /* the first wait */
-    int retries;       /* further attempts */
+    struct str base;        /* the address, without a slash at its end */
+    double timeout_s;       /* of one attempt */
+    double deadline_s;      /* of all attempts and waits of a call */
+    double retry_s;         /* the first wait */
+    int retries;            /* further attempts */
+    const atomic_int *stop; /* non-zero: remote_ask gives up; NULL = never */
 };
 
 /* key: NULL = none; it is not kept. ERR_CONFIG, ERR_NOMEM. */
@@ -36,7 +39,8 @@ int remote_url(const struct remote *r, bool root, const char *path, struct str *
 enum remote_verdict remote_judge(const struct remote *r, const struct wire_job *j, struct err *why);
 
 /* One request, with its attempts; waits for its end. 0: the reply in j has a status that is not
- * REMOTE_AGAIN. Free it with wire_job_free. ERR_AGAIN: no such reply within attempts and time. */
+ * REMOTE_AGAIN. Free it with wire_job_free. Each further attempt is said in the log. ERR_AGAIN: no
+ * such reply within attempts and time. ERR_CANCEL: stopped. */
 int remote_ask(const struct remote *r, bool root, const char *path, const struct str *body,
                struct wire_job *j, struct err *e);
 

@@ -43,6 +43,12 @@ json=(-H 'content-type: application/json')
 expect 64 'address 0.0.0.0 is reached from other machines' "$MAS" serve -m demo --address 0.0.0.0 --port 0
 expect 64 "address 'none' is not numeric" "$MAS" serve -m demo --address none --api-key x -p 0
 expect 64 "address 'here' is not numeric" "$MAS" serve -m demo --address here --api-key x
+expect 64 "address 'localhost' is not numeric" "$MAS" serve -m demo --address localhost
+expect 64 "--port: " "$MAS" serve -m demo -p 99999
+expect 64 "--threads: " "$MAS" serve -m demo --threads -3
+expect 66 'nosuch' "$MAS" serve -m nosuch --port 0
+[[ $("$MAS" serve -m nosuch --port 0 2>&1) != *listening* ]] || fault 'the server listens before it knows its model'
+expect 0 'do not record decode steps' "$MAS" serve --help
 start
 answers 200 '"status": "ok"' "$at/health"
 answers 403 "host 'evil.example' is not served here" -H 'Host: evil.example' "$at/health"

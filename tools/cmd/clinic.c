@@ -219,6 +219,8 @@ int clinic_key(const struct config *c, const char **key, struct err *e)
     return 0;
 }
 
+static atomic_int stop_requests; /* signals that ask for the end */
+
 static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash, struct err *e)
 {
     const char *key = NULL;
@@ -229,6 +231,7 @@ static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash,
                                   .context_open = !o->config && names_model(o) &&
                                                   !sets_key(o, "max_context_length"),
                                   .key = key,
+                                  .stop = &stop_requests,
                                   .hash = hash};
     struct str placement = STR_INIT;
     if (!o->quiet && isatty(STDERR_FILENO))
@@ -369,8 +372,6 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
 }
 
 /* ---- signals --------------------------------------------------------------------------------- */
-
-static atomic_int stop_requests;
 
 static void on_signal(int sig)
 {

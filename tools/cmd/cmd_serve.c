@@ -22,7 +22,8 @@ struct options {
     const char *config, *api_key;
     const char *model[MODELS_MOST]; /* NAME=FILE, or FILE */
     int n_model;
-    char *set[SETS_MOST]; /* key=value, in the order of the command line */
+    char *set[SETS_MOST];        /* key=value, in the order of the command line */
+    const char *flag[SETS_MOST]; /* of the option that gave it; NULL = --set */
     int n_set;
     bool openapi, sets_context;
 };
@@ -52,7 +53,7 @@ static const struct option_row *row_of(int key)
     return key >= OPT_ROW ? row_at(key - OPT_ROW) : NULL;
 }
 
-static error_t add_set(struct argp_state *st, const char *key, const char *value)
+static error_t add_set(struct argp_state *st, const char *flag, const char *key, const char *value)
 {
     struct options *o = st->input;
     struct str s = STR_INIT;
@@ -63,6 +64,7 @@ static error_t add_set(struct argp_state *st, const char *key, const char *value
     }
     if (!strncmp(s.s, "max_context_length=", 19))
         o->sets_context = true;
+    o->flag[o->n_set] = flag;
     o->set[o->n_set++] = str_take(&s);
     return 0;
 }
@@ -82,7 +84,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->model[o->n_model++] = arg;
         return 0;
     case OPT_SET:
-        return add_set(st, arg, NULL);
+        return add_set(st, NULL, arg, NULL);
     case OPT_KEY:
         o->api_key = arg;
         return 0;
@@ -95,7 +97,10 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     default:
         if (row_of(key)) {
             const struct option_row *r = row_of(key);
-            return add_set(st, r->key, r->arg ? arg : r->type == OPTION_NOT ? "false" : "true");
+            return add_set(st, r->flag, r->key,
+                           r->arg                  ? arg
+                           : r->type == OPTION_NOT ? "false"
+                                                   : "true");
         }
         return ARGP_ERR_UNKNOWN;
     }
@@ -130,9 +135,10 @@ static void make_rows(struct rows *r)
         const struct option_row *row = row_at(i);
         if (!row->flag || !strcmp(row->flag, "model"))
             continue;
-        snprintf(r->doc[i], sizeof r->doc[i], "%s%s%s%s", row->doc,
-                 row->arg && *row->otherwise ? " Default: " : "", row->arg ? row->otherwise : "",
-                 row->arg && *row->otherwise ? "." : "");
+        struct str help = STR_INIT;
+        option_help(row, &help);
+        snprintf(r->doc[i], sizeof r->doc[i], "%s", help.s);
+        str_free(&help);
         bool server = i < serve_option_set.n;
         r->option[n++] =
             (struct argp_option){row->flag, server && row->letter ? row->letter : OPT_ROW + i,
@@ -141,13 +147,26 @@ static void make_rows(struct rows *r)
     }
 }
 
+/* An error names the option that was typed. */
+static int take_set(const struct options *o, int i, struct config *c, struct err *e)
+{
+    struct err why = {.code = 0};
+    int rc = config_set(c, o->set[i], &why);
+    const char *rest = o->flag[i] ? strstr(why.msg, ": ") : NULL;
+    if (rc < 0 && rest)
+        FAIL(e, ERR_USAGE, "--%s: %s", o->flag[i], rest + 2);
+    if (rc < 0 && e)
+        *e = why;
+    return rc;
+}
+
 static int read_config(const struct options *o, struct config *c, struct err *e)
 {
     TRY(tool_config_init(c, e));
     if (o->config)
         TRY(config_load(c, o->config, e));
     for (int i = 0; i < o->n_set; i++)
-        TRY(config_set(c, o->set[i], e));
+        TRY(take_set(o, i, c, e));
     return config_check(c, e);
 }
 
@@ -204,6 +223,21 @@ static void say_settings(const struct serve *s, const struct options *o, const s
         fprintf(stderr, "\nAPI key: from --api-key\n");
     else
         fprintf(stderr, "\nAPI key: none, so every program on this machine may ask\n");
+}
+
+/* The model's file is there. That of the first model is one, too: its loading begins at once. */
+static int check_model(const char *name, bool first, const struct source_places *places,
+                       struct err *e)
+{
+    struct gguf *g = NULL;
+    struct err why = {.code = 0};
+    int rc = source_open_from(name, places, &g, &why);
+    gguf_close(g);
+    if (rc == ERR_NOINPUT || (rc < 0 && first)) {
+        *e = why;
+        return rc;
+    }
+    return 0;
 }
 
 /* Says how far the loading of a model is, if that takes long. */
@@ -285,7 +319,9 @@ static int serve(const struct options *o, struct err *e)
     if (!o->config && !o->sets_context)
         ho.engine.n_ctx = 0; /* a model with a shorter context takes its own limit */
     const atomic_int *stop = clinic_signals();
-    signal(SIGPIPE, SIG_IGN); /* a reader of the log that ends must not end the server */
+    signal(SIGPIPE, SIG_IGN);      /* a reader of the log that ends must not end the server */
+    for (int i = 0; i < m->n; i++) /* before anybody is told of a model */
+        TRY_DONE(check_model(m->paths[i], i == 0, &sources.places, e));
     TRY_DONE(serve_open(&c, o->api_key, &ho, &s, e));
     printf("listening on http://%s%s%s:%d\n", strchr(s->o->address, ':') ? "[" : "", s->o->address,
            strchr(s->o->address, ':') ? "]" : "", http_port(s->http));
@@ -325,7 +361,7 @@ static int run(int argc, char **argv)
         rc = 0;
     } else if (rc < 0) {
         clinic_notice();
-        rc = serve(&o, &e) < 0 ? clinic_fail(&e) : 0;
+        rc = serve(&o, &e) < 0 ? cmd_fail(&e) : 0;
     }
     for (int i = 0; i < o.n_set; i++)
         mem_free(o.set[i]);

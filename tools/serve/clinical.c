@@ -370,7 +370,14 @@ int ward_choose(struct ward *w, bool named, bool (*able)(const struct strategy *
     for (const struct strategy *const *k = strategy_all(); *k && !named; k++)
         if (able(*k))
             return ward_set(&w->config, "strategy", (*k)->name, e);
-    FAIL(e, ERR_DATA, "strategy %s cannot do this part alone", s->name);
+    struct str names = STR_INIT;
+    for (const struct strategy *const *k = strategy_all(); *k; k++)
+        if (able(*k))
+            str_addf(&names, "%s%s", names.len ? ", " : "", (*k)->name);
+    int rc = err_set(e, ERR_DATA, "strategy %s cannot do this part alone; these can: %s", s->name,
+                     names.s);
+    str_free(&names);
+    return rc;
 }
 
 bool ward_resident(const struct ward *w)
@@ -388,7 +395,8 @@ static int ward_llm(struct ward *w, bool hash, struct err *e)
     if (w->index < 0) {
         const char *key = NULL;
         TRY(clinic_key(&w->config, &key, e));
-        const struct provider_options po = {.config = &w->config, .key = key, .hash = hash};
+        const struct provider_options po = {
+            .config = &w->config, .key = key, .hash = hash, .stop = &w->seat->stop};
         return provider_open(&po, &w->llm, e);
     }
     TRY(seat_model(w->seat, w->index, &w->model, e));

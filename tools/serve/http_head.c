@@ -243,7 +243,9 @@ static bool head_check_body(const struct http_head *h, struct head_fault *f)
     /* clients of Ollama leave it out; pages of other origins have an Origin, which is refused */
     if (type && !(n == 16 && !strncasecmp(type, "application/json", 16))) {
         snprintf(f->message, sizeof f->message,
-                 "content-type is '%.100s'; it takes application/json", type);
+                 "content-type is '%.100s'; it takes application/json: add the header "
+                 "'content-type: application/json'",
+                 type);
         return head_fail(f, 415, false, NULL);
     }
     return true;

@@ -626,15 +626,26 @@ struct reading {
     struct runs_page page;
     bool cases;      /* GET /runs: single cases, too */
     int64_t last;    /* Last-Event-ID */
-    const char *bad; /* the query at fault */
+    const char *bad; /* the query at fault; NULL = none */
+    char why[200];
 };
+
+static void bad_query(struct reading *q, const char *name, const char *value, const char *takes)
+{
+    if (q->bad)
+        return;
+    q->bad = name;
+    snprintf(q->why, sizeof q->why, "'%s' is '%.60s', expected %s", name, value, takes);
+}
 
 static void number_query(struct call *c, const char *name, int64_t lo, int64_t hi, int64_t *v,
                          struct reading *q)
 {
     const char *s = http_query(c->http, name);
+    char takes[60];
+    snprintf(takes, sizeof takes, "%lld to %lld", (long long)lo, (long long)hi);
     if (s && !str_to_i64(s, lo, hi, v))
-        q->bad = name;
+        bad_query(q, name, s, takes);
 }
 
 static void read_query(struct call *c, struct reading *q)
@@ -647,18 +658,17 @@ static void read_query(struct call *c, struct reading *q)
     number_query(c, "limit", 0, 1000, &q->page.limit, q);
     number_query(c, "last", 0, INT64_MAX, &q->last, q);
     if (last && !str_to_i64(last, 0, INT64_MAX, &q->last))
-        q->bad = "Last-Event-ID";
-    if (filter) {
-        q->bad = q->bad ? q->bad : "filter";
-        for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
-            if (!strcmp(filter, filters[i])) {
-                snprintf(q->page.filter, sizeof q->page.filter, "%s", filter);
-                q->bad = q->bad && strcmp(q->bad, "filter") != 0 ? q->bad : NULL;
-            }
-    }
+        bad_query(q, "Last-Event-ID", last, "the number of an event");
+    bool known = !filter;
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0] && !known; i++)
+        known = !strcmp(filter, filters[i]);
+    if (!known)
+        bad_query(q, "filter", filter, "all, wrong, correct, unparsed or failed");
+    else if (filter)
+        snprintf(q->page.filter, sizeof q->page.filter, "%s", filter);
     q->cases = cases && !strcmp(cases, "true");
     if (cases && !q->cases && strcmp(cases, "false") != 0)
-        q->bad = "cases";
+        bad_query(q, "cases", cases, "true or false");
 }
 
 /* On the transport's thread: keeps the queries as the call's arguments, and goes on elsewhere. */
@@ -674,7 +684,7 @@ static void read_later(struct call *c, void (*run)(struct work_job *j))
     read_query(c, q);
     c->args = q;
     if (q->bad) {
-        call_fail(c, 400, q->bad, "'%s' has a value out of its range", q->bad);
+        call_fail(c, 400, q->bad, "%s", q->why);
         return;
     }
     c->job.run = run;

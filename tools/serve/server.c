@@ -53,6 +53,10 @@ static int serve_key(struct serve *s, const char *given, struct err *e)
             FAIL(e, ERR_DATA, "the first line of %s is empty; it must be the API key",
                  s->o->api_key_file);
     }
+    unsigned char any[16];
+    if (inet_pton(AF_INET, s->o->address, any) != 1 && inet_pton(AF_INET6, s->o->address, any) != 1)
+        FAIL(e, ERR_USAGE, "address '%s' is not numeric; it takes 127.0.0.1, ::1, 0.0.0.0 ..",
+             s->o->address);
     if (!s->api_key[0] && !loopback(s->o->address))
         FAIL(e, ERR_USAGE,
              "address %s is reached from other machines; give --api-key-file FILE or --api-key "

@@ -141,8 +141,13 @@ static int read_ids(const json_t *list, int32_t n_vocab, struct token_list *out,
     json_array_foreach((json_t *)(uintptr_t)list, i, v)
     {
         json_int_t id = json_integer_value(v);
-        if (!json_is_integer(v) || id < 0 || id >= n_vocab)
-            FAIL(e, ERR_DATA, "token %zu is no number from 0 to %d", i, n_vocab - 1);
+        if (!json_is_integer(v) || id < 0 || id >= n_vocab) {
+            char text[32] = "";
+            size_t n = json_dumpb(v, text, sizeof text - 1, JSON_ENCODE_ANY | JSON_COMPACT);
+            text[n < sizeof text ? n : sizeof text - 1] = 0;
+            FAIL(e, ERR_DATA, "item %zu of 'tokens' is %s, expected a token from 0 to %d", i + 1,
+                 text, n_vocab - 1);
+        }
         TRY(token_list_push(out, (int32_t)id, e));
     }
     return 0;
