@@ -18,6 +18,7 @@
 #include "grammar.h"
 #include "live.h"
 #include "llm.h"
+#include "log.h"
 #include "mem.h"
 #include "str.h"
 #include "think.h"
@@ -566,6 +567,8 @@ int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e)
                                        .figures = local_figures,
                                        .placement = local_placement};
     TRY(chat_check(engine_info(en)->chat, e));
+    if (own && chat_bare(engine_info(en)->chat))
+        log_warn("%s: " CHAT_BARE_TEXT, engine_info(en)->path);
     struct llm_local *l = mem_zalloc(1, sizeof *l);
     if (!l)
         return NOMEM(e, sizeof *l, "llm");

@@ -270,21 +270,27 @@ bool str_to_bytes(const char *s, uint64_t *out)
 int str_distance(const char *a, const char *b)
 {
     size_t na = strnlen(a, 63), nb = strnlen(b, 63);
-    int row[64];
+    int table[3][64];
+    int *above = table[0], *last = table[1], *row = table[2]; /* rows i - 2, i - 1 and i */
     for (size_t j = 0; j <= nb; j++)
-        row[j] = (int)j;
+        last[j] = (int)j;
     for (size_t i = 1; i <= na; i++) {
-        int diag = row[0];
         row[0] = (int)i;
         for (size_t j = 1; j <= nb; j++) {
-            int best = diag + (a[i - 1] != b[j - 1]);
-            diag = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
+            int best = last[j - 1] + (a[i - 1] != b[j - 1]);
+            if (last[j] + 1 < best)
+                best = last[j] + 1;
             if (row[j - 1] + 1 < best)
                 best = row[j - 1] + 1;
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && above[j - 2] + 1 < best)
+                best = above[j - 2] + 1;
             row[j] = best;
         }
+        int *free_row = above;
+        above = last;
+        last = row;
+        row = free_row;
     }
-    return row[nb];
+    return last[nb];
 }

@@ -52,7 +52,8 @@ bool str_to_i64(const char *s, int64_t lo, int64_t hi, int64_t *out);
 bool str_to_f64(const char *s, double lo, double hi, double *out);
 /* "22.5GiB", "512MB", "4096": bytes. KB/MB/GB are powers of 1000, KiB/MiB/GiB of 1024. */
 bool str_to_bytes(const char *s, uint64_t *out);
-/* Edit distance (insert, delete, replace = 1), for "nearest known key". Strings up to 63 bytes. */
+/* Edit distance (insert, delete, replace, swap of neighbours = 1; optimal string alignment), for
+ * "nearest known key". Strings up to 63 bytes. */
 int str_distance(const char *a, const char *b);
 
 #endif

@@ -155,8 +155,10 @@ static int open_family(struct chat *c, const struct gguf *g, const struct chat_o
     if (!c->family)
         snprintf(c->start, sizeof c->start, "%.*s%s", text.len > 80 ? 80 : (int)text.len, text.s,
                  text.len > 80 ? ".." : "");
-    if (!o->name || !strcmp(o->name, "auto"))
+    if (!o->name || !strcmp(o->name, "auto")) {
+        c->bare = !gguf_find(g, CHAT_KEY);
         return 0;
+    }
     c->family = family_named(o->name);
     if (!c->family)
         FAIL(e, ERR_USAGE, "chat.template is '%s'; it takes " CHAT_NAMES, o->name);
@@ -194,6 +196,11 @@ void chat_close(struct chat *c)
         return;
     mem_free(c->path);
     mem_free(c);
+}
+
+bool chat_bare(const struct chat *c)
+{
+    return c->bare;
 }
 
 const char *chat_name(const struct chat *c)

@@ -54,6 +54,12 @@ void chat_close(struct chat *c); /* accepts NULL */
 int chat_recognise(const struct gguf *g, const char **name, struct err *e);
 const char *chat_name(const struct chat *c); /* "unknown" if the table lacks the text */
 
+/* The file has no template and none was chosen: messages become plain text without roles. */
+bool chat_bare(const struct chat *c);
+#define CHAT_BARE_TEXT                                                                             \
+    "the model file has no chat template: messages are joined without roles; --chat-template "     \
+    "NAME takes one"
+
 /* Fails as every rendering would: ERR_DATA if the template is unknown, or if the vocabulary lacks a
  * control token that it needs. The message lists the names and the option. */
 int chat_check(const struct chat *c, struct err *e);

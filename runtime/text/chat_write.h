@@ -40,6 +40,7 @@ struct chat {
     struct gguf_str lacks; /* a mark of family->needs that the vocabulary lacks; len 0 = none */
     char *path;            /* of the model file, for messages */
     char start[84];        /* of an unknown template, for messages */
+    bool bare;             /* the file has no template, and no other was chosen */
 };
 
 struct chat_run {

@@ -140,6 +140,13 @@ expect 0 'Once upon a time,' "$MAS" generate -m "$story" --quiet --temp 0 -n 3 -
 expect 0 '"text": " a time,"' "$MAS" generate -m "$story" --quiet --temp 0 -n 3 -p 'Once upon' --json
 [ "$("$MAS" generate -m "$story" --quiet -p 'Once upon' -n 99999 2>&1 | sed -n '2s/:.*//p')" = mas ] ||
     { echo "FAILED: the error does not begin a line"; failed=1; }
+# no template in the file: said once, where a chat is asked for and none was chosen
+bare='the model file has no chat template: messages are joined without roles; --chat-template NAME takes one'
+expect 0 "$bare" "$MAS" generate -m "$story" --quiet --chat -n 3 -p Once
+for args in '' '--chat --chat-template zephyr'; do # shellcheck disable=SC2086
+    said=$("$MAS" generate -m "$story" --quiet -n 3 -p Once $args 2>&1)
+    ! grep -q 'no chat template' <<<"$said" || { echo "FAILED: a warning with '$args': $said"; failed=1; }
+done
 # a model alone is enough for run; the default context is no more than the model has
 expect 1 'exceeds the context of 128' "$MAS" run -m "$story" -s direct -q pain -o 'A. x||B. y' --out "$dir/run" --set max_output_tokens=16
 expect 64 'context of 4096 tokens: must be 1 to 128' "$MAS" run -m "$story" -s direct -q pain -o 'A. x||B. y' \

@@ -418,6 +418,10 @@ def pulls():
     want(any(x["status"] == "verifying sha256 digest" for x in got), "pull", got)
     o = post("/api/generate", model="tales", prompt="Once", raw=True, stream=False, options={"num_predict": 4, "temperature": 0})
     want(o["model"] == "tales" and o["response"], "a downloaded model is served", o)
+    for model, path, more in (("tales", "/api/chat", {"options": {"num_predict": 2}}), ("tales", "/v1/chat/completions", {"max_tokens": 2}),
+                              (M, "/api/chat", {"options": {"num_predict": 2}})):
+        status, h, text = send("POST", path, dict(model=model, stream=False, messages=[{"role": "user", "content": "x"}], **more))
+        want(status == 200 and ("no chat template" in h.get("x-mas-warning", "")) == (model == "tales"), "chats without a template", h)
     want("tales:latest" in [m["name"] for m in get("/api/tags")["models"]], "tags after a download")
     want(post("/api/pull", name="tales", stream=False) == {"status": "success"}, "pull of a file that is here")
     got = lines("/api/pull", model="other")

@@ -72,6 +72,8 @@ python3 "$MAS_SOURCE/tests/cli/serve_ollama.py" "$address" "$dir" "$sha" "${MAS_
     { tail -20 err; fault 'serve_ollama.py'; }
 cmp -s models/other.gguf "$MAS_SOURCE/configs/demo/toy_clinic.gguf" || fault 'a file was replaced'
 cmp -s models/tales.gguf "$model" || fault 'the downloaded file is wrong'
+grep -q 'warning: model tales: the model file has no chat template: .* --chat-template NAME takes one' err ||
+    { cat err; fault 'no warning for a model without a chat template'; }
 kill -TERM $server
 wait $server
 got=$?

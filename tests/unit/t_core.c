@@ -102,6 +102,9 @@ static void numbers_are_read_strictly(void **state)
     assert_false(str_to_bytes("5 GB", &b));
     assert_false(str_to_bytes("-1", &b));
     assert_int_equal(str_distance("temprature", "temperature"), 1);
+    assert_int_equal(str_distance("cuont", "count"), 1);
+    assert_int_equal(str_distance("ca", "abc"), 3); /* a swap is not edited further */
+    assert_int_equal(str_distance("", "seed"), 4);
 }
 
 static void arena_and_layout(void **state)

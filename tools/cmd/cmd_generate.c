@@ -8,6 +8,7 @@
 #include "cmd.h"
 #include "grammar.h"
 #include "llm.h"
+#include "log.h"
 #include "mem.h"
 #include "schema.h"
 #include "text.h"
@@ -204,6 +205,8 @@ static int encode_prompt(struct generate *g, struct engine *en, const struct str
     if (!g->chat)
         return tokenizer_encode(g->tok, text->s, text->len, TOK_BOS, out, e);
     struct chat_message m = {"user", text->s, text->len};
+    if (chat_bare(engine_info(en)->chat))
+        log_warn("%s: " CHAT_BARE_TEXT, engine_info(en)->path);
     enum chat_think start = budget(g) ? CHAT_THINK_OPEN : CHAT_THINK_NONE;
     return chat_render(engine_info(en)->chat, &m, 1, start, out, e);
 }

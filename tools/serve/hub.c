@@ -298,6 +298,8 @@ static void hub_load(struct hub *h, struct hub_slot *s)
                  retry ? "; another attempt without other models" : "");
     else
         log_info("model %s loaded in %.1f s", s->name, seconds);
+    if (rc == 0 && chat_bare(engine_info(en)->chat))
+        log_warn("model %s: " CHAT_BARE_TEXT, s->name);
     pthread_mutex_lock(&h->lock);
     s->alone = retry;
     s->broken = rc < 0 && !retry;

@@ -361,6 +361,8 @@ int openai_render(struct openai_reply *r, const struct openai_messages *ms,
     enum chat_think start = budget ? CHAT_THINK_OPEN : CHAT_THINK_NONE;
     for (int i = 0; i < ms->n; i++)
         TRY(serve_fits(r->gen->m, ms->m[i].text, ms->m[i].len, e));
+    if (chat_bare(chat))
+        http_set_header(r->c->http, "X-Mas-Warning", CHAT_BARE_TEXT);
     TRY(chat_render(chat, ms->m, ms->n, start, &r->gen->prompt, e));
     r->gen->continues = continues;
     TRY(set_limits(r->gen, budget, limit, e));
