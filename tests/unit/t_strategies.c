@@ -53,6 +53,188 @@ static void cases(const char *const *sets, const struct script *mood, int n,
     bench_close(&b);
 }
 
+/* ---- scripts --------------------------------------------------------------------------------- */
+
+/* One question through a script. */
+static void one_scripted(const char *const *sets, llm_script_fn fn, void *user,
+                         void (*see)(const struct consult *c, const struct result *r))
+{
+    struct bench b;
+    struct medqa m = {.n = 0};
+    struct err e;
+    bench_open(&b, 5, sets);
+    strategy_close(&b.env);
+    llm_close(b.llm);
+    ok(llm_script_open(fn, user, 3, &b.llm, &e));
+    b.env.llm = b.llm;
+    ok(strategy_open(&b.env, &e));
+    bench_questions(&m, 1);
+    run_cases(&b, &m, see);
+    medqa_free(&m);
+    bench_close(&b);
+}
+
+/* ---- self-consistency ------------------------------------------------------------------------ */
+
+struct ballot {            /* by index of the sample */
+    const char *letters;   /* '-' = garbage */
+    const double (*lp)[4]; /* NULL = no probabilities of letters */
+    const double *mean_lp; /* of the replies; NULL = unknown */
+};
+static struct ballot ballot;
+
+static void sc_reply(struct llm_call *c, void *user)
+{
+    const struct ballot *b = user;
+    int i = ((const struct consult_call *)c->user_data)->index;
+    c->n_new = 10;
+    if (b->mean_lp)
+        c->mean_lp = b->mean_lp[i];
+    if (b->letters[i] == '-') {
+        str_adds(&c->reply, "C");
+        return;
+    }
+    str_addf(&c->reply, "{\"reasoning\": \"because %d\", \"final_answer\": \"%c\"}", i,
+             b->letters[i]);
+    c->has_choice = b->lp != NULL;
+    for (int k = 0; k < 4 && b->lp; k++)
+        c->choice_lp[k] = log(b->lp[i][k]);
+}
+
+static struct {
+    enum consult_state state;
+    int predicted, calls;
+    double p[4];
+    bool has_p;
+    char why[200], facts[300], notes[600], justification[64];
+} got;
+
+static void sc_page(void *user, const char *head, const char *text)
+{
+    (void)user;
+    if (!strncmp(head, "because", 7))
+        snprintf(got.justification, sizeof got.justification, "%s", text);
+}
+
+static void no_page(void *user, const char *text)
+{
+    (void)user;
+    (void)text;
+}
+
+static void got_look(const struct consult *c, const struct result *r)
+{
+    struct str facts = STR_INIT;
+    const struct strategy_page page = {no_page, sc_page, no_page, NULL};
+    memset(&got, 0, sizeof got);
+    got.state = r->state;
+    got.predicted = r->predicted;
+    got.calls = r->calls;
+    got.has_p = r->has_p;
+    memcpy(got.p, r->p_option, sizeof got.p);
+    snprintf(got.why, sizeof got.why, "%s", r->why);
+    snprintf(got.notes, sizeof got.notes, "%s", c->warnings.s);
+    c->env->strategy->show(c, STRATEGY_WORK, &page);
+    c->env->strategy->show(c, STRATEGY_GROUNDS, &page);
+    c->env->strategy->facts(c, STRATEGY_TRACE, &facts);
+    snprintf(got.facts, sizeof got.facts, "%s", facts.s ? facts.s : "");
+    str_free(&facts);
+}
+
+static void vote(const char *letters, const double (*lp)[4], const double *mean_lp, const char *how)
+{
+    char set[64];
+    ballot = (struct ballot){letters, lp, mean_lp};
+    snprintf(set, sizeof set, "sc.samples=%zu", strlen(letters));
+    one_scripted((const char *[]){"strategy=sc", set, how, NULL}, sc_reply, &ballot, got_look);
+    assert_int_equal(got.calls, (int)strlen(letters));
+}
+
+static void the_most_frequent_answer_wins_and_shares_are_its_probabilities(void **state)
+{
+    (void)state;
+    vote("BCBDB", NULL, NULL, NULL);
+    assert_int_equal(got.state, CONSULT_ANSWERED);
+    assert_int_equal(got.predicted, 1);
+    assert_true(got.has_p && got.p[0] == 0 && got.p[1] == 0.6 && got.p[2] == 0.2 &&
+                got.p[3] == 0.2);
+    assert_non_null(strstr(got.facts, "\"votes\": {\"B\": 3, \"C\": 1, \"D\": 1}, \"tie\": false"));
+    assert_string_equal(got.justification, "because 0");
+}
+
+static void a_sample_that_cannot_be_read_is_no_vote(void **state)
+{
+    (void)state;
+    vote("--A-", NULL, NULL, NULL);
+    assert_int_equal(got.state, CONSULT_ANSWERED);
+    assert_int_equal(got.predicted, 0);
+    assert_true(got.p[0] == 1);
+    assert_non_null(strstr(got.notes, "sample 1 is no vote: "));
+    assert_non_null(strstr(got.notes, "sample 4 is no vote: "));
+    assert_null(strstr(got.notes, "sample 3"));
+    vote("---", NULL, NULL, NULL);
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_int_equal(got.predicted, -1);
+    assert_non_null(strstr(got.why, "none of 3 samples can be used: "));
+    assert_false(got.has_p);
+}
+
+static void log_probabilities_decide_a_tie_or_nothing_does(void **state)
+{
+    (void)state;
+    static const double lp[4][4] = {
+        {0.6, 0.2, 0.1, 0.1}, {0.1, 0.6, 0.2, 0.1}, {0.5, 0.3, 0.1, 0.1}, {0.3, 0.4, 0.2, 0.1}};
+    static const double even[2][4] = {{0.6, 0.2, 0.1, 0.1}, {0.2, 0.6, 0.1, 0.1}};
+    static const double mean[4] = {-2, -1, -2, -1.5};
+    static const double unknown[2] = {-1, (double)NAN};
+    vote("ABAB", lp, mean, NULL); /* log-sums: A of 0.009, B of 0.0144 */
+    assert_int_equal(got.predicted, 1);
+    assert_non_null(strstr(got.facts, "\"tie\": true"));
+    assert_true(got.p[0] == 0.5 && got.p[1] == 0.5);
+    assert_string_equal(got.justification, "because 1");
+    vote("ABA-B", NULL, (const double[]){-2, -1, -2, -1, -1.5}, NULL); /* -40 against -25 */
+    assert_int_equal(got.predicted, 1);
+    vote("BAAB", NULL, mean, NULL); /* -35 against -30 */
+    assert_int_equal(got.predicted, 0);
+    vote("AB", even, NULL, NULL);
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_non_null(strstr(got.why, "2 answers of 2 votes share the lead"));
+    vote("AB", NULL, NULL, NULL);
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    vote("AB", NULL, unknown, NULL);
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    vote("BA", NULL, unknown, NULL);
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+}
+
+static void a_confident_minority_can_win_by_weight(void **state)
+{
+    (void)state;
+    static const double lp[3][4] = {
+        {0.4, 0.2, 0.2, 0.2}, {0.025, 0.95, 0.0125, 0.0125}, {0.4, 0.3, 0.2, 0.1}};
+    vote("ABA", lp, NULL, "sc.vote=confidence");
+    assert_int_equal(got.predicted, 1);
+    assert_true(fabs(got.p[0] - 0.8 / 1.75) < 1e-12 && fabs(got.p[1] - 0.95 / 1.75) < 1e-12);
+    assert_non_null(strstr(got.facts, "\"votes\": {\"A\": 2, \"B\": 1}"));
+    vote("ABA", NULL, NULL, "sc.vote=confidence");
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_non_null(strstr(got.notes, "sample 2 is no vote: its letter has no probability"));
+}
+
+static void samples_at_temperature_0_are_refused(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct err e;
+    bench_open(&b, 5, (const char *[]){"strategy=sc", NULL});
+    strategy_close(&b.env);
+    ok(config_set(&b.config, "temperature=0", &e));
+    fails(strategy_open(&b.env, &e), ERR_CONFIG, "sc draws 5 samples at temperature 0");
+    ok(config_set(&b.config, "sc.samples=1", &e));
+    ok(strategy_open(&b.env, &e));
+    bench_close(&b);
+}
+
 /* ---- probabilities --------------------------------------------------------------------------- */
 
 static int with_p;
@@ -119,6 +301,11 @@ static void a_model_that_gives_no_probabilities_changes_no_answer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_most_frequent_answer_wins_and_shares_are_its_probabilities),
+        cmocka_unit_test(a_sample_that_cannot_be_read_is_no_vote),
+        cmocka_unit_test(log_probabilities_decide_a_tie_or_nothing_does),
+        cmocka_unit_test(a_confident_minority_can_win_by_weight),
+        cmocka_unit_test(samples_at_temperature_0_are_refused),
         cmocka_unit_test(every_strategy_gives_probabilities_that_sum_to_1),
         cmocka_unit_test(cot_and_panel_take_the_probabilities_of_their_last_call),
         cmocka_unit_test(a_model_that_gives_no_probabilities_changes_no_answer),
