@@ -1,6 +1,7 @@
 /*
  * sc: self-consistency (Wang et al., ICLR 2023). n samples of cot's call are drawn side by side,
- * and the answers are counted. The prompt and the form are those of cot.
+ * and the answers are counted. The prompt and the form are those of cot, and so is the random
+ * stream of the first sample. With equal settings the first sample is cot's reply.
  *
  * sc.vote majority: each sample counts 1. confidence: a sample counts as the probability of its
  * letter at the place where it wrote it; samples of an open question count 1.
@@ -42,14 +43,14 @@ static const struct option_set sc_option_set = {sc_rows, sizeof sc_rows / sizeof
 
 /* The same role; the weights need more of the llm. */
 static const struct strategy_role sc_roles[] = {
-    [SC_MAJORITY] = {.name = "sample",
+    [SC_MAJORITY] = {.name = "answer",
                      .doc = "reasons first and answers last, one of several samples",
                      .key = "sc",
                      .needs = LLM_CAN_SCHEMA,
                      .temperature = -1,
                      .many = true,
                      .json = "samples"},
-    [SC_CONFIDENCE] = {.name = "sample",
+    [SC_CONFIDENCE] = {.name = "answer",
                        .doc = "reasons first and answers last; its letter's probability counts",
                        .key = "sc",
                        .needs = LLM_CAN_SCHEMA | LLM_CAN_CHOICE,
