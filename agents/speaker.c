@@ -253,6 +253,39 @@ int speaker_decide(const struct speaker *s, struct consult_call *call, struct an
     return 0;
 }
 
+const struct consult_call *speaker_first(const struct consult *c, const struct strategy_role *r,
+                                         int index)
+{
+    const struct consult_call *k = c->first;
+    while (k && (k->role != r || k->index < index))
+        k = k->next;
+    return k;
+}
+
+const char *speaker_answer_name(const struct consult *c, const struct answer_decision *d,
+                                char buf[2])
+{
+    if (d->letter < 0)
+        return d->text;
+    buf[0] = (char)('A' + c->shown[d->letter]);
+    buf[1] = 0;
+    return buf;
+}
+
+void speaker_take_mean_p(struct consult *c, const struct consult_call *const *k, int n)
+{
+    double sum[MEDQA_OPTIONS] = {0}, p[MEDQA_OPTIONS];
+    for (int i = 0; i < n; i++) {
+        if (!consult_letter_p(c, k[i], p))
+            return;
+        for (int j = 0; j < c->q->n_options; j++)
+            sum[j] += p[j];
+    }
+    for (int j = 0; j < c->q->n_options; j++)
+        c->p_option[j] = sum[j] / n;
+    c->has_p = true;
+}
+
 void speaker_warn(struct consult *c, const struct consult_call *first)
 {
     for (const struct consult_call *k = first; k; k = k->next) {

@@ -70,6 +70,15 @@ int speaker_decide(const struct speaker *s, struct consult_call *call, struct an
                    struct err *e);
 /* True when no call of the case is open and none has failed: a round is over. */
 bool speaker_round_over(const struct consult *c);
+/* The first call of this role with this index or a higher one. */
+const struct consult_call *speaker_first(const struct consult *c, const struct strategy_role *r,
+                                         int index);
+/* The answer of a decision as records name it: the letter of the option in the file's order, or the
+ * text of an open question. buf holds the letter. */
+const char *speaker_answer_name(const struct consult *c, const struct answer_decision *d,
+                                char buf[2]);
+/* Takes the mean of n calls' probabilities of letters as those of the case, if all have some. */
+void speaker_take_mean_p(struct consult *c, const struct consult_call *const *k, int n);
 /* Warns of every call from `first` on whose reply cannot be used or was closed early, in order of
  * asking. */
 void speaker_warn(struct consult *c, const struct consult_call *first);

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "mem.h"
-#include "strategy.h"
+#include "speaker.h"
 
 #define SC_MOST 64
 #define SC_LEAST_TOKENS 64
@@ -302,16 +302,6 @@ static int sc_step(const void *state, struct consult *c, struct consult_call *ca
 
 /* ---- a finished case ------------------------------------------------------------------------- */
 
-/* The name of an answer: the letter of the option in the file's order, or the text. */
-static const char *sc_name(const struct consult *c, const struct sc_group *g, char buf[2])
-{
-    if (g->d->letter < 0)
-        return g->d->text;
-    buf[0] = (char)('A' + c->shown[g->d->letter]);
-    buf[1] = 0;
-    return buf;
-}
-
 static void sc_show(const struct consult *c, enum strategy_part part, const struct strategy_page *p)
 {
     const struct sc_case *sc = c->data;
@@ -325,7 +315,7 @@ static void sc_show(const struct consult *c, enum strategy_part part, const stru
         return;
     for (int i = 0; i < sc->n_group && at < sizeof text - 1; i++) {
         int n = snprintf(text + at, sizeof text - at, "%s%.60s %d", i ? ", " : "",
-                         sc_name(c, &sc->group[i], name), sc->group[i].votes);
+                         speaker_answer_name(c, sc->group[i].d, name), sc->group[i].votes);
         at += n > 0 ? (size_t)n : 0;
     }
     p->text(p->user, "votes         ", text);
@@ -343,7 +333,7 @@ static void sc_facts(const struct consult *c, enum strategy_form form, struct st
         return;
     str_adds(out, ", \"votes\": {");
     for (int i = 0; i < sc->n_group; i++) {
-        const char *s = sc_name(c, &sc->group[i], name);
+        const char *s = speaker_answer_name(c, sc->group[i].d, name);
         str_adds(out, i ? ", " : "");
         str_add_json(out, s, strlen(s));
         str_addf(out, ": %d", sc->group[i].votes);

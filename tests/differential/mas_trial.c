@@ -114,6 +114,11 @@ static void draw_strategy(struct dice *d, struct trial_settings *h, const char *
         add_word(h, d, "agent_temperatures.sc", "", "0.4|0.9|2");
         add_int(h, "role_tokens.sc", dice_pick(d, 64, 70, 100, 160, 260));
     }
+    if (!strcmp(strategy, "debate")) {
+        add_int(h, "debate.agents", dice_int(d, 2, 4));
+        add_int(h, "debate.rounds", dice_int(d, 1, 4));
+        add_int(h, "role_tokens.debater", dice_pick(d, 64, 65, 80, 120, 200));
+    }
 }
 
 /* Some cases end in failure: too many tokens, or a prompt longer than the context. */
@@ -134,7 +139,7 @@ static void draw_eval(struct dice *d, struct mas_trial *t, const struct mas_plac
         h, d, "--data=", "",
         "configs/demo/questions.jsonl|configs/demo/questions.jsonl|configs/demo/handwritten.jsonl");
     const char *strategy =
-        add_word(h, d, "strategy", "", "panel|panel|panel|panel|panel|direct|cot|sc");
+        add_word(h, d, "strategy", "", "panel|panel|panel|panel|panel|direct|cot|sc|debate");
     if (small)
         add_value(h, "prompts_dir", "tests/differential/prompts");
     if (!strcmp(strategy, "panel"))

@@ -235,6 +235,117 @@ static void samples_at_temperature_0_are_refused(void **state)
     bench_close(&b);
 }
 
+/* ---- debate ---------------------------------------------------------------------------------- */
+
+struct talk {             /* replies by round and debater, '-' = garbage */
+    const char *round[4]; /* letters */
+    char consensus;
+    int agents;
+};
+static struct talk talk;
+static char heard[16][1200]; /* user text by index of the call */
+
+static void debate_reply(struct llm_call *c, void *user)
+{
+    const struct talk *t = user;
+    const struct consult_call *k = c->user_data;
+    bool last = !strcmp(k->role->name, "consensus");
+    double sure = 0.7 - 0.02 * k->index;
+    char letter = last ? t->consensus : t->round[k->index / t->agents][k->index % t->agents];
+    if (!last)
+        snprintf(heard[k->index], sizeof heard[0], "%s", c->user);
+    if (letter == '-')
+        str_adds(&c->reply, "no");
+    else if (last)
+        str_addf(&c->reply,
+                 "{\"ordered_differential\": [\"x\"], \"justification\": \"chair\", "
+                 "\"final_answer\": \"%c\", \"warnings\": []}",
+                 letter);
+    else
+        str_addf(&c->reply, "{\"reasoning\": \"point %d\", \"final_answer\": \"%c\"}", k->index,
+                 letter);
+    for (int i = 0; i < 4; i++)
+        c->choice_lp[i] = log('A' + i == letter ? sure : (1 - sure) / 3);
+    c->has_choice = c->choice;
+}
+
+static void debate_of(int agents, const char *r1, const char *r2, const char *r3, char consensus)
+{
+    char set[64];
+    talk = (struct talk){.round = {r1, r2, r3}, .consensus = consensus, .agents = agents};
+    snprintf(set, sizeof set, "debate.agents=%d", agents);
+    one_scripted((const char *[]){"strategy=debate", set, "debate.rounds=3", NULL}, debate_reply,
+                 &talk, got_look);
+}
+
+static void a_debate_stops_when_all_agree(void **state)
+{
+    (void)state;
+    debate_of(2, "BB", NULL, NULL, '-');
+    assert_int_equal(got.calls, 2);
+    assert_int_equal(got.predicted, 1);
+    assert_true(got.has_p && fabs(got.p[1] - (0.7 + 0.68) / 2) < 1e-12);
+    assert_non_null(strstr(got.facts, "\"rounds\": 1, \"agreed\": true, \"changed\": 0, "
+                                      "\"positions_by_round\": [[\"B\", \"B\"]]"));
+    debate_of(2, "AC", "CC", NULL, '-');
+    assert_int_equal(got.calls, 4);
+    assert_int_equal(got.predicted, 2);
+    assert_non_null(strstr(got.facts, "\"agreed\": true, \"changed\": 1"));
+    assert_string_equal(got.justification, "point 2");
+}
+
+static void a_debate_without_agreement_is_decided_by_one_more_call(void **state)
+{
+    (void)state;
+    debate_of(3, "ABA", "BAA", "BBA", 'D');
+    assert_int_equal(got.calls, 10);
+    assert_int_equal(got.predicted, 3);
+    assert_true(fabs(got.p[3] - 0.7) < 1e-12);
+    assert_non_null(strstr(got.facts, "\"rounds\": 3, \"agreed\": false, \"changed\": 3"));
+    assert_string_equal(got.justification, "chair");
+    debate_of(2, "AB", "AB", "AB", '-');
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_non_null(strstr(got.why, "consensus: "));
+}
+
+static void a_debater_that_cannot_be_read_keeps_its_position(void **state)
+{
+    (void)state;
+    debate_of(2, "BA", "-B", NULL, '-');
+    assert_int_equal(got.calls, 4);
+    assert_int_equal(got.predicted, 1);
+    assert_non_null(strstr(got.notes, "debater 3 gave nothing that can be used"));
+    assert_non_null(strstr(got.facts, "[[\"B\", \"A\"], [null, \"B\"]]"));
+    debate_of(2, "-B", "BB", NULL, '-'); /* one position is no agreement */
+    assert_int_equal(got.calls, 4);
+    assert_non_null(strstr(got.facts, "\"changed\": 0"));
+    debate_of(2, "--", NULL, NULL, '-');
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_int_equal(got.calls, 2);
+}
+
+/* Debaters of a round share all but the last line; a later round reads the earlier ones. */
+static void a_round_shares_its_beginning_and_reads_the_rounds_before(void **state)
+{
+    (void)state;
+    debate_of(2, "AB", "AB", "BB", '-');
+    for (int r = 0; r < 3; r++) {
+        const char *a = heard[2 * r], *b = heard[2 * r + 1];
+        size_t same = 0;
+        while (a[same] && a[same] == b[same])
+            same++;
+        assert_string_equal(a + same, r == 0   ? "1, in round 1."
+                                      : r == 1 ? "1, in round 2."
+                                               : "1, in round 3.");
+    }
+    assert_non_null(strstr(heard[0], "Nobody has spoken yet."));
+    assert_null(strstr(heard[0], "point"));
+    assert_non_null(strstr(heard[3], "Round 1\nPhysician 1 (answer A): point 0\n"
+                                     "Physician 2 (answer B): point 1\n"));
+    assert_null(strstr(heard[3], "point 2"));
+    assert_non_null(strstr(heard[4], "Round 2\nPhysician 1 (answer A): point 2\n"));
+}
+
 /* ---- probabilities --------------------------------------------------------------------------- */
 
 static int with_p;
@@ -306,6 +417,10 @@ int main(void)
         cmocka_unit_test(log_probabilities_decide_a_tie_or_nothing_does),
         cmocka_unit_test(a_confident_minority_can_win_by_weight),
         cmocka_unit_test(samples_at_temperature_0_are_refused),
+        cmocka_unit_test(a_debate_stops_when_all_agree),
+        cmocka_unit_test(a_debate_without_agreement_is_decided_by_one_more_call),
+        cmocka_unit_test(a_debater_that_cannot_be_read_keeps_its_position),
+        cmocka_unit_test(a_round_shares_its_beginning_and_reads_the_rounds_before),
         cmocka_unit_test(every_strategy_gives_probabilities_that_sum_to_1),
         cmocka_unit_test(cot_and_panel_take_the_probabilities_of_their_last_call),
         cmocka_unit_test(a_model_that_gives_no_probabilities_changes_no_answer),
