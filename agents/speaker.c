@@ -220,6 +220,11 @@ int speaker_read_label(const struct speaker *s, struct consult_call *call,
     return 0;
 }
 
+const char *speaker_label_name(const struct speaker *s, int label)
+{
+    return (s->form == SPEAKER_VOTE ? votes : levels)[label];
+}
+
 int speaker_read_selection(const struct speaker *s, struct consult_call *call,
                            struct answer_selection **out, struct err *e)
 {

@@ -61,6 +61,8 @@ int speaker_read_decision(const struct speaker *s, struct consult_call *call,
 int speaker_read_note(struct consult_call *call, const char **out, struct err *e);
 int speaker_read_label(const struct speaker *s, struct consult_call *call,
                        struct answer_label **out, struct err *e);
+/* The word of a label in the speaker's form: "agree", "low", .. */
+const char *speaker_label_name(const struct speaker *s, int label);
 int speaker_read_selection(const struct speaker *s, struct consult_call *call,
                            struct answer_selection **out, struct err *e);
 

@@ -119,6 +119,11 @@ static void draw_strategy(struct dice *d, struct trial_settings *h, const char *
         add_int(h, "debate.rounds", dice_int(d, 1, 4));
         add_int(h, "role_tokens.debater", dice_pick(d, 64, 65, 80, 120, 200));
     }
+    if (!strcmp(strategy, "pipeline")) {
+        add_int(h, "role_tokens.planner", dice_pick(d, 32, 40, 60, 100));
+        add_int(h, "role_tokens.internist", dice_pick(d, 64, 80, 120));
+        add_int(h, "role_tokens.reviewer", dice_pick(d, 48, 60, 100));
+    }
 }
 
 /* Some cases end in failure: too many tokens, or a prompt longer than the context. */
@@ -138,8 +143,8 @@ static void draw_eval(struct dice *d, struct mas_trial *t, const struct mas_plac
     add_word(
         h, d, "--data=", "",
         "configs/demo/questions.jsonl|configs/demo/questions.jsonl|configs/demo/handwritten.jsonl");
-    const char *strategy =
-        add_word(h, d, "strategy", "", "panel|panel|panel|panel|panel|direct|cot|sc|debate");
+    const char *strategy = add_word(h, d, "strategy", "",
+                                    "panel|panel|panel|panel|panel|direct|cot|sc|debate|pipeline");
     if (small)
         add_value(h, "prompts_dir", "tests/differential/prompts");
     if (!strcmp(strategy, "panel"))

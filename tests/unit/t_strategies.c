@@ -346,6 +346,64 @@ static void a_round_shares_its_beginning_and_reads_the_rounds_before(void **stat
     assert_non_null(strstr(heard[4], "Round 2\nPhysician 1 (answer A): point 2\n"));
 }
 
+/* ---- pipeline -------------------------------------------------------------------------------- */
+
+struct stage { /* a reply of a role; NULL = what the role before it says */
+    const char *role, *reply;
+};
+
+/* Replies by role, in the order of the list for roles asked several times. Keeps the prompts. */
+static void stage_reply(struct llm_call *c, void *user)
+{
+    const struct stage *s = user;
+    const struct consult_call *k = c->user_data;
+    snprintf(heard[k->number], sizeof heard[0], "%s", c->user);
+    while (s->role && strcmp(s->role, k->role->name) != 0)
+        s++;
+    str_adds(&c->reply, s->role ? s->reply : "no such role");
+}
+
+#define DECISION(letter)                                                                           \
+    "{\"ordered_differential\": [\"x\"], \"justification\": \"just so\", \"final_answer\": "       \
+    "\"" letter "\", \"warnings\": []}"
+
+static void each_stage_of_a_pipeline_reads_those_before(void **state)
+{
+    (void)state;
+    struct stage s[] = {{"planner", "{\"note\": \"look twice\"}"},
+                        {"internist", "{\"reasoning\": \"I think\", \"final_answer\": \"B\"}"},
+                        {"reviewer", "{\"comment\": \"not so\", \"vote\": \"disagree\"}"},
+                        {"aggregator", DECISION("C")},
+                        {NULL, NULL}};
+    static const char *const said[] = {"Planner's note: look twice", "Internist's answer: B",
+                                       "Internist's reasons: I think",
+                                       "Reviewer (disagree): not so"};
+    static const int know[] = {0, 1, 3, 4};
+    one_scripted((const char *[]){"strategy=pipeline", NULL}, stage_reply, s, got_look);
+    assert_int_equal(got.calls, 4);
+    assert_int_equal(got.predicted, 2);
+    assert_non_null(strstr(got.facts, "\"internist_answer\": \"B\", \"reviewer_agrees\": false, "
+                                      "\"changed\": 1"));
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++)
+            assert_int_equal(strstr(heard[i], said[k]) != NULL, k < know[i]);
+    for (int i = 1; i < 4; i++) { /* a call begins with all that the call before it had read */
+        size_t same = 0;
+        while (heard[i][same] && heard[i][same] == heard[i - 1][same])
+            same++;
+        assert_true(same >= (size_t)(strstr(heard[i - 1], "Your role") - heard[i - 1]));
+    }
+    for (int i = 0; i < 4; i++) { /* no stage is left out */
+        const char *was = s[i].reply;
+        s[i].reply = "{\"final_answer\": \"A\"}";
+        one_scripted((const char *[]){"strategy=pipeline", NULL}, stage_reply, s, got_look);
+        s[i].reply = was;
+        assert_int_equal(got.state, CONSULT_UNPARSED);
+        assert_int_equal(got.calls, i + 1);
+        assert_int_equal(strncmp(got.why, s[i].role, strlen(s[i].role)), 0);
+    }
+}
+
 /* ---- probabilities --------------------------------------------------------------------------- */
 
 static int with_p;
@@ -420,6 +478,7 @@ int main(void)
         cmocka_unit_test(a_debate_stops_when_all_agree),
         cmocka_unit_test(a_debate_without_agreement_is_decided_by_one_more_call),
         cmocka_unit_test(a_debater_that_cannot_be_read_keeps_its_position),
+        cmocka_unit_test(each_stage_of_a_pipeline_reads_those_before),
         cmocka_unit_test(a_round_shares_its_beginning_and_reads_the_rounds_before),
         cmocka_unit_test(every_strategy_gives_probabilities_that_sum_to_1),
         cmocka_unit_test(cot_and_panel_take_the_probabilities_of_their_last_call),
