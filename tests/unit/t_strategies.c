@@ -404,6 +404,82 @@ static void each_stage_of_a_pipeline_reads_those_before(void **state)
     }
 }
 
+/* ---- review ---------------------------------------------------------------------------------- */
+
+/* The letter of a reply in the file's order; -1 = none. */
+static int letter_of(const struct consult *c, const struct consult_call *k)
+{
+    static const char key[] = "\"final_answer\": \"";
+    const char *at = strstr(k->llm.reply.s, key);
+    return at ? c->shown[at[sizeof key - 1] - 'A'] : -1;
+}
+
+static const struct consult_call *call_at(const struct consult *c, const char *role, int index)
+{
+    const struct consult_call *k = c->first;
+    while (k && (strcmp(k->role->name, role) != 0 || k->index != index))
+        k = k->next;
+    return k;
+}
+
+/* The calls of a role share all of their prompts but the last paragraph. */
+static void share_beginning(const struct consult *c, const char *role, int first, int n)
+{
+    const struct consult_call *k = call_at(c, role, first);
+    assert_non_null(k);
+    const char *user = k->llm.user, *last = user;
+    for (const char *p = user; (p = strstr(p, "\n\n")); p++)
+        last = p;
+    for (int i = 1; i < n; i++) {
+        const struct consult_call *other = call_at(c, role, first + i);
+        assert_memory_equal(other->llm.user, user, (size_t)(last - user));
+        assert_ptr_equal(other->llm.system, k->llm.system);
+    }
+}
+
+static void review_look(const struct consult *c, const struct result *r)
+{
+    char draft[40];
+    assert_int_equal(r->state, CONSULT_ANSWERED);
+    assert_int_equal(r->calls, 13);
+    const struct consult_call *first = call_at(c, "aggregator", 0),
+                              *last = call_at(c, "aggregator", 1);
+    assert_ptr_equal(last, c->last);
+    assert_int_equal(r->predicted, letter_of(c, last));
+    share_beginning(c, "reviewer", 0, 5);
+    for (int i = 0; i < 5; i++) {
+        const struct consult_call *k = call_at(c, "reviewer", i);
+        assert_int_equal(k->specialty, c->selected[i]);
+        assert_non_null(strstr(last->llm.user, c->env->catalog->entry[k->specialty].name));
+    }
+    got_look(c, r);
+    snprintf(draft, sizeof draft, "\"draft\": \"%c\"", 'A' + letter_of(c, first));
+    assert_non_null(strstr(got.facts, draft));
+    assert_non_null(strstr(got.facts, letter_of(c, first) == letter_of(c, last)
+                                          ? "\"changed\": 0"
+                                          : "\"changed\": 1"));
+}
+
+static void a_draft_goes_back_to_the_specialists_once(void **state)
+{
+    (void)state;
+    cases((const char *[]){"strategy=review", NULL}, NULL, 12, review_look);
+    struct script mood = {.mood = SCRIPT_GARBAGE, .only_role = "reviewer", .only_index = 2};
+    cases((const char *[]){"strategy=review", NULL}, &mood, 1, got_look);
+    assert_int_equal(got.state, CONSULT_ANSWERED);
+    assert_non_null(strstr(got.facts, "\"reviews_used\": 4"));
+    assert_non_null(strstr(got.notes, "gave nothing that can be used"));
+    mood.only_index = -1;
+    cases((const char *[]){"strategy=review", NULL}, &mood, 1, got_look);
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_non_null(strstr(got.why, "no review could be used"));
+    mood = (struct script){.mood = SCRIPT_CUT, .only_role = "aggregator", .only_index = 1};
+    cases((const char *[]){"strategy=review", NULL}, &mood, 1, got_look);
+    assert_int_equal(got.state, CONSULT_UNPARSED); /* the draft is no answer */
+    assert_int_equal(got.predicted, -1);
+    assert_false(got.has_p);
+}
+
 /* ---- probabilities --------------------------------------------------------------------------- */
 
 static int with_p;
@@ -479,6 +555,7 @@ int main(void)
         cmocka_unit_test(a_debate_without_agreement_is_decided_by_one_more_call),
         cmocka_unit_test(a_debater_that_cannot_be_read_keeps_its_position),
         cmocka_unit_test(each_stage_of_a_pipeline_reads_those_before),
+        cmocka_unit_test(a_draft_goes_back_to_the_specialists_once),
         cmocka_unit_test(a_round_shares_its_beginning_and_reads_the_rounds_before),
         cmocka_unit_test(every_strategy_gives_probabilities_that_sum_to_1),
         cmocka_unit_test(cot_and_panel_take_the_probabilities_of_their_last_call),
