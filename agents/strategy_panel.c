@@ -690,10 +690,7 @@ static void panel_facts(const struct consult *c, enum strategy_form form, struct
                  cat->entry[pc->plan.triage].id);
     if (form == STRATEGY_TRACE)
         return;
-    str_adds(out, ", \"selected_specialties\": [");
-    for (int i = 0; i < c->n_selected; i++)
-        str_addf(out, "%s\"%s\"", i ? ", " : "", cat->entry[c->selected[i]].id);
-    str_addc(out, ']');
+    strategy_facts_selected(c, out);
     for (int i = 0; i < cat->n && pc->plan.has_log_p; i++)
         str_addf(out, "%s\"%s\": %.9g%s", i ? ", " : ", \"log_p\": {", cat->entry[i].id,
                  pc->plan.log_p[i], i + 1 < cat->n ? "" : "}");
