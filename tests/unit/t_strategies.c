@@ -578,6 +578,150 @@ static void experts_that_cannot_be_read_are_left_out_and_none_is_no_answer(void 
     assert_non_null(strstr(got.why, "no expert's vote could be used"));
 }
 
+/* ---- mdagents -------------------------------------------------------------------------------- */
+
+struct ward {
+    const char *level;    /* NULL = garbage */
+    const char *round[3]; /* positions of the panel, '-' = garbage */
+    int silent_team;      /* no member of it can be read; -1 = none, 99 = all */
+};
+
+static void md_reply(struct llm_call *c, void *user)
+{
+    static const char *const ids[] = {"cardiology", "ent",      "urology",
+                                      "neurology",  "oncology", "psychiatry"};
+    const struct ward *w = user;
+    const struct consult_call *k = c->user_data;
+    const char *role = k->role->name;
+    bool note = c->schema && strstr(llm_script_schema(c->schema), "\"note\"");
+    if (!strcmp(role, "assessor") && w->level)
+        str_addf(&c->reply, "{\"rationale\": \"so\", \"complexity\": \"%s\"}", w->level);
+    if (!strcmp(role, "clinician"))
+        str_adds(&c->reply, "{\"reasoning\": \"alone\", \"final_answer\": \"C\"}");
+    if (!strcmp(role, "recruiter")) {
+        int n = strstr(c->user, "teams") ? 4 : 3;
+        str_adds(&c->reply, "{\"rationale\": \"r\", \"specialties\": [");
+        for (int i = 0; i < n; i++)
+            str_addf(&c->reply, "%s\"%s\"", i ? ", " : "", ids[i]);
+        str_adds(&c->reply, "]}");
+    }
+    if (!strcmp(role, "chair"))
+        str_addf(&c->reply, "{\"note\": \"report of %d\"}", k->index + 1);
+    if (!strcmp(role, "aggregator"))
+        str_adds(&c->reply, DECISION("D"));
+    if (strcmp(role, "expert") != 0)
+        return;
+    if (note && k->index / 2 != w->silent_team && w->silent_team != 99)
+        str_addf(&c->reply, "{\"note\": \"note %d\"}", k->index);
+    if (!note && w->round[k->index / 3][k->index % 3] != '-')
+        str_addf(&c->reply, "{\"reasoning\": \"point %d\", \"final_answer\": \"%c\"}", k->index,
+                 w->round[k->index / 3][k->index % 3]);
+}
+
+static void ward_look(const struct consult *c, const struct result *r)
+{
+    got_look(c, r);
+    const struct consult_call *last = call_at(c, "aggregator", 0), *chair = call_at(c, "chair", 1);
+    if (chair) { /* the second team reads the report of the first, and its own notes */
+        bool first = call_at(c, "chair", 0) != NULL;
+        assert_int_equal(strstr(chair->llm.user, "report of 1") != NULL, first);
+        assert_non_null(strstr(chair->llm.user, "note 3"));
+        assert_null(strstr(chair->llm.user, "note 1"));
+        assert_int_equal(strstr(call_at(c, "expert", 2)->llm.user, "report of 1") != NULL, first);
+        assert_null(strstr(call_at(c, "expert", 0)->llm.user, "report of 1"));
+        share_beginning(c, "expert", 0, 2);
+        share_beginning(c, "expert", 2, 2);
+        assert_non_null(strstr(last->llm.user, "report of 2"));
+    }
+    if (call_at(c, "expert", 3) && !chair && last) {
+        assert_non_null(strstr(call_at(c, "expert", 3)->llm.user, "Positions after round 1\n"));
+        share_beginning(c, "expert", 3, 3);
+        assert_non_null(strstr(last->llm.user, "Discussion of the panel:\nPositions after round"));
+    }
+}
+
+static void ward_of(const char *how, const struct ward *w)
+{
+    struct ward copy = *w;
+    one_scripted((const char *[]){"strategy=mdagents", "mdagents.experts=3", "mdagents.rounds=3",
+                                  "mdagents.teams=2", "mdagents.members=2", how, NULL},
+                 md_reply, &copy, ward_look);
+}
+
+static void the_complexity_says_how_many_work(void **state)
+{
+    (void)state;
+    ward_of(NULL, &(struct ward){.level = "low", .silent_team = -1});
+    assert_int_equal(got.calls, 2);
+    assert_int_equal(got.predicted, 2);
+    assert_non_null(strstr(got.facts, "\"complexity\": \"low\""));
+    ward_of(NULL, &(struct ward){.level = "moderate", .round = {"BBB"}, .silent_team = -1});
+    assert_int_equal(got.calls, 1 + 1 + 3 + 1);
+    assert_int_equal(got.predicted, 3); /* the aggregator decides */
+    assert_non_null(strstr(got.facts, "\"complexity\": \"moderate\", \"rounds\": 1, "
+                                      "\"agreed\": true, \"changed\": 0"));
+    ward_of(NULL,
+            &(struct ward){.level = "moderate", .round = {"ABC", "AB-", "AAC"}, .silent_team = -1});
+    assert_int_equal(got.calls, 1 + 1 + 9 + 1);
+    assert_non_null(strstr(got.facts, "\"rounds\": 3, \"agreed\": false, \"changed\": 1"));
+    assert_non_null(strstr(got.notes, "expert urology gave nothing that can be used"));
+    ward_of(NULL, &(struct ward){.level = "high", .silent_team = -1});
+    assert_int_equal(got.calls, 1 + 1 + 2 * 3 + 1);
+    assert_non_null(strstr(got.facts, "\"complexity\": \"high\", \"teams\": 2"));
+    ward_of(NULL, &(struct ward){.silent_team = -1});
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_int_equal(got.calls, 1);
+}
+
+static void a_given_complexity_asks_no_assessor(void **state)
+{
+    (void)state;
+    ward_of("mdagents.complexity=low", &(struct ward){.silent_team = -1});
+    assert_int_equal(got.calls, 1);
+    ward_of("mdagents.complexity=high", &(struct ward){.silent_team = -1});
+    assert_int_equal(got.calls, 1 + 2 * 3 + 1);
+    ward_of("mdagents.complexity=moderate", &(struct ward){.round = {"---", NULL, NULL}});
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_non_null(strstr(got.why, "no expert's reply could be used"));
+}
+
+static void a_team_without_notes_gives_no_report(void **state)
+{
+    (void)state;
+    ward_of("mdagents.complexity=high", &(struct ward){.silent_team = 0});
+    assert_int_equal(got.state, CONSULT_ANSWERED);
+    assert_int_equal(got.calls, 1 + 2 + 3 + 1);
+    assert_non_null(strstr(got.notes, "team 1 gives no report"));
+    ward_of("mdagents.complexity=high", &(struct ward){.silent_team = 99});
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_non_null(strstr(got.why, "no team's report could be used"));
+}
+
+/* More experts than the catalogue has are refused when the strategy opens. */
+static void more_experts_than_specialties_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sets[3], *text;
+    } rows[] = {{{"strategy=mdagents", "mdagents.experts=9"}, "mdagents.experts is 9"},
+                {{"strategy=mdagents", "mdagents.members=5"}, "mdagents.teams is 3 of 5 members"},
+                {{"strategy=medagents", "medagents.option_experts=7"}, "option_experts 7"}};
+    for (int i = 0; i < 3; i++) {
+        struct bench b;
+        struct err e;
+        bench_open(&b, 5, NULL);
+        strategy_close(&b.env);
+        b.catalog.n = 6;
+        for (int k = 0; k < 2; k++)
+            ok(config_set(&b.config, rows[i].sets[k], &e));
+        if (i)
+            ok(config_set(&b.config, "mdagents.experts=2", &e));
+        fails(strategy_open(&b.env, &e), ERR_CONFIG, rows[i].text);
+        b.catalog.n = 28;
+        bench_close(&b);
+    }
+}
+
 /* ---- probabilities --------------------------------------------------------------------------- */
 
 static int with_p;
@@ -656,6 +800,10 @@ int main(void)
         cmocka_unit_test(a_draft_goes_back_to_the_specialists_once),
         cmocka_unit_test(experts_vote_until_they_agree_or_the_votes_are_over),
         cmocka_unit_test(experts_that_cannot_be_read_are_left_out_and_none_is_no_answer),
+        cmocka_unit_test(the_complexity_says_how_many_work),
+        cmocka_unit_test(a_given_complexity_asks_no_assessor),
+        cmocka_unit_test(a_team_without_notes_gives_no_report),
+        cmocka_unit_test(more_experts_than_specialties_are_refused),
         cmocka_unit_test(a_round_shares_its_beginning_and_reads_the_rounds_before),
         cmocka_unit_test(every_strategy_gives_probabilities_that_sum_to_1),
         cmocka_unit_test(cot_and_panel_take_the_probabilities_of_their_last_call),
