@@ -267,6 +267,8 @@ void report_json_confidence(const struct stats_summary *s, struct str *out)
     report_number(out, "ece", s->ece);
     str_addf(out, ", \"ece_n\": %zu", s->n_ece);
     report_number(out, "brier", s->brier);
+    report_number(out, "brier_options", s->brier_options);
+    str_addf(out, ", \"brier_options_n\": %zu", s->n_options);
     report_number(out, "aurc", s->aurc);
     str_adds(out, ",\n \"reliability\": [");
     for (int b = 0; b < STATS_BINS && s->n_ece; b++) {
@@ -436,7 +438,7 @@ static void report_csv_answer(const struct result *r, struct str *out)
 }
 
 static void report_csv_row(const struct trace_run *run, size_t at, const struct result *r,
-                           bool think, int n_lp, struct str *out)
+                           bool think, int n_lp, int n_p, struct str *out)
 {
     const struct records_row *row = &run->records.r[at];
     bool own = r && row->kind == MEDQA_QUESTION;
@@ -486,6 +488,11 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
         if (own && r->has_lp && i < r->n_options)
             str_addf(out, "%.9g", r->option_lp[i]);
     }
+    for (int i = 0; i < n_p; i++) {
+        str_addc(out, ',');
+        if (own && r->has_p && i < r->n_options)
+            str_addf(out, "%.9g", r->p_option[i]);
+    }
     str_adds(out, "\r\n");
 }
 
@@ -493,7 +500,7 @@ int report_csv(const struct trace_run *run, struct str *out, struct err *e)
 {
     const struct result **of = mem_zalloc(run->asked, sizeof *of);
     bool think = false;
-    int n_lp = 0; /* most options with log-probabilities */
+    int n_lp = 0, n_p = 0; /* most options with log-probabilities, with probabilities */
     if (!of)
         return NOMEM(e, run->asked * sizeof *of, "a table");
     for (size_t i = 0; i < run->results.n; i++)
@@ -502,6 +509,7 @@ int report_csv(const struct trace_run *run, struct str *out, struct err *e)
             of[r->index] = r;
             think = think || r->think_tokens;
             n_lp = r->has_lp && r->n_options > n_lp ? r->n_options : n_lp;
+            n_p = r->has_p && r->n_options > n_p ? r->n_options : n_p;
         }
     str_adds(out,
              "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
@@ -510,11 +518,13 @@ int report_csv(const struct trace_run *run, struct str *out, struct err *e)
     str_adds(out, think ? ",think_tokens" : "");
     for (int i = 0; i < n_lp; i++)
         str_addf(out, ",lp_%c", 'A' + i);
+    for (int i = 0; i < n_p; i++)
+        str_addf(out, ",p_%c", 'A' + i);
     str_adds(out, "\r\n");
     for (size_t i = 0; i < run->asked; i++)
         report_csv_row(run, i,
                        run->records.r[i].kind == MEDQA_REJECTED ? NULL : of[run->records.r[i].of],
-                       think, n_lp, out);
+                       think, n_lp, n_p, out);
     mem_free(of);
     return 0;
 }

@@ -42,7 +42,8 @@ void report_figures(const struct stats_summary *s, struct str *out);
  *   calls_cut, calls_closed, reason;
  * - joules, joules_per_token (a token that the model computed);
  * - think_tokens, if any question has some; total_tokens counts them too;
- * - lp_A, lp_B, ..: log-probability of each option's letter, if any question has some.
+ * - lp_A, lp_B, ..: log-probability of each option's letter, if any question has some;
+ * - p_A, p_B, ..: probability of each option, likewise.
  *
  * An unknown value is an empty field. A duplicate has the answer of the record that it repeats, and
  * no costs. */

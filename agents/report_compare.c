@@ -97,6 +97,7 @@ void report_runs(const struct report_run *run, int n, struct str *out)
 /* The questions that tell the two runs apart, and how large a study must be. */
 static void report_power(const struct stats_paired *p, struct str *out)
 {
+    static const double points[] = {1, 2, 3, 5, 10};
     size_t differ = p->only_a + p->only_b;
     double share = (double)differ / (double)p->n;
     double least = stats_detectable(p->n, share, REPORT_ALPHA, REPORT_POWER);
@@ -108,9 +109,16 @@ static void report_power(const struct stats_paired *p, struct str *out)
     else
         str_adds(out, "no difference");
     if (isfinite(needed))
-        str_addf(out, "; this difference needs %.0f questions\n", ceil(needed));
-    else
-        str_addc(out, '\n');
+        str_addf(out, "; this difference needs %.0f questions", ceil(needed));
+    str_addc(out, '\n');
+    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
+        needed = stats_questions(share, points[i] / 100, REPORT_ALPHA, REPORT_POWER);
+        if (isfinite(needed))
+            str_addf(out, "%s%.0f: %.0f",
+                     i ? ", " : "                   points and questions: ", points[i],
+                     ceil(needed));
+    }
+    str_adds(out, share >= points[0] / 100 ? "\n" : "");
 }
 
 void report_paired(const struct report_run *first, const struct report_run *other, struct str *out)

@@ -12,8 +12,8 @@ void report_cell(double v, int width, int decimals, struct str *out);
 void report_number(struct str *out, const char *key, double d);
 /* Appends {"correct": .., "n": .., "accuracy": .., "low": .., "high": ..}. */
 void report_json_rate(struct str *out, const struct stats_rate *r);
-/* Appends the members of stats_curve.h: "ece", "ece_n", "brier", "aurc", "reliability",
- * "coverage". */
+/* Appends the members of stats_curve.h: "ece", "ece_n", "brier", "brier_options", "aurc",
+ * "reliability", "coverage". */
 void report_json_confidence(const struct stats_summary *s, struct str *out);
 
 #endif

@@ -122,7 +122,7 @@ static size_t stats_merge(struct stats_group *g, size_t n)
 }
 
 struct stats_sums {
-    double agreement, joules;
+    double agreement, joules, options;
     double computed, new_tokens; /* of the questions that have joules */
     size_t n, n_agreement, n_joules, n_p;
     double *p, *seconds; /* (n_p), (n) */
@@ -156,6 +156,10 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
         s->energy = r->energy;
     } else {
         s->energy_gap = r->energy;
+    }
+    if (r->has_p && r->key >= 0) {
+        t->options += stats_brier_options(r->p_option, r->n_options, r->key);
+        s->n_options++;
     }
     if (isfinite(r->p) && r->p >= 0 && r->p <= 1) {
         t->p[t->n_p] = r->p;
@@ -219,6 +223,7 @@ static int stats_confidence(struct stats_summary *s, const struct stats_sums *t,
 {
     s->n_ece = t->n_p;
     s->ece = stats_ece(t->p, t->right, t->n_p, STATS_BINS);
+    s->brier_options = s->n_options ? t->options / (double)s->n_options : (double)NAN;
     s->brier = stats_brier(t->p, t->right, t->n_p);
     stats_reliability(t->p, t->right, t->n_p, STATS_BINS, s->bin);
     s->sure = mem_zalloc(t->n_p, sizeof *s->sure);

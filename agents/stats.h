@@ -59,6 +59,10 @@ struct stats_summary {
     /* Finished questions whose answer has a probability: their number, and stats_curve.h over them.
      * NaN and empty bins when n_ece == 0. */
     size_t n_ece;
+    /* Mean of stats_brier_options over the n_options questions that have a key and probabilities
+     * of all their options; NaN = none. */
+    size_t n_options;
+    double brier_options;
     double ece, brier, aurc;
     struct stats_bin bin[STATS_BINS];
     struct stats_step *sure; /* (n_sure) the risk-coverage curve */

@@ -92,6 +92,8 @@ sure = [(math.exp(float(r["lp_" + r["predicted_answer"]])) / sum(math.exp(float(
          r["is_correct"] == "true") for r in rows[3].values() if r["predicted_answer"]]
 summary = doc["runs"][3]["summary"]
 near("answers with a probability", summary["ece_n"], len(sure))
+options = [[(float(r["p_" + x]) - (x == r["correct_answer"])) ** 2 for x in "ABCD" if r["p_" + x]] for r in rows[3].values()]
+near("Brier over the options", summary["brier_options"], mean(sum(x) for x in options))
 near("Brier", summary["brier"], mean((x - c) ** 2 for x, c in sure))
 near("AURC", summary["aurc"], mean(1 - mean(c for y, c in sure if y >= x) for x, _ in sure))
 bins = {}
