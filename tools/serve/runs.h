@@ -36,6 +36,14 @@ struct live_run {
     struct runs_watcher *watchers;
 };
 
+/* ---- live runs (runs.c); with the lock of clinical ------------------------------------------- */
+
+struct live_run *runs_find_live(struct clinical *k, const char *id); /* NULL: it is not live */
+/* Appends the members of the progress, without brackets. */
+void runs_progress_json(const struct live_run *r, struct str *out);
+/* Tells the run's watchers of its progress. */
+void runs_tell_progress(struct live_run *r);
+
 /* ---- folders (runs_read.c) ------------------------------------------------------------------- */
 
 bool runs_id_good(const char *id);
