@@ -3,7 +3,7 @@
  *
  * The content decides the container (medqa_file.h): JSON Lines, JSON arrays, an object of records
  * or of columns, CSV. The fields of each record decide its form, or the caller names the form:
- * - medqa       {question, options, answer_idx, answer, meta_info}: also any record of no other form
+ * - medqa       {question, options, answer_idx, answer, meta_info}; any other record, too
  * - medqa-hf    {sent1, sent2, ending0.., label}
  * - medmcqa     {question, opa.., cop, subject_name}; medmcqa-from-0, medmcqa-from-1
  * - pubmedqa    {QUESTION, CONTEXTS, final_decision}, {question, context: {contexts}, ..}
@@ -20,8 +20,8 @@
  *
  * The fields of the form are needed and are read strictly. Each may stand once. No other field
  * rejects a record, whatever its value (null, NaN, 1e400, long integers, text of any length, deep
- * nesting, repeated keys): agents/jscan.h skips them. The structure of the whole record is strict. A surplus comma, an unmatched bracket or text
- * after the record is an error.
+ * nesting, repeated keys): agents/jscan.h skips them. The structure of the whole record is strict.
+ * A surplus comma, an unmatched bracket or text after the record is an error.
  *
  * Options: 2 to 10, none blank: {"A": text, ..}, [text, ..] or [{"key": "A", "value": text}, ..].
  * Letters may be small and may have brackets, a dot or a colon. An option that is null does not
