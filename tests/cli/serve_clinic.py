@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -271,6 +272,11 @@ ev = events(s.ask("GET", "/runs/%s/events" % alone_run)[2])
 numbers = [e[1] for e in ev if e[0] == "case"]
 check(numbers == list(range(1, 15)) and ev[-1][0] == "end" and ev[-1][2]["state"] == "complete", "events of a finished run: %s" % numbers)
 check([e[1] for e in events(s.ask("GET", "/runs/%s/events" % alone_run, None, {"Last-Event-ID": "12"})[2]) if e[0] == "case"] == [13, 14], "Last-Event-ID")
+def clients_gone():
+    return int(re.search(rb"^mas_clients_gone_total (\d+)", s.ask("GET", "/metrics")[2], re.M)[1])
+
+
+gone = clients_gone()
 live = s.post("/eval", {"questions": questions[:20], "strategy": "cot", "concurrency": 2})[2]["id"]
 c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=120)
 c.request("GET", "/runs/%s/events" % live)
@@ -283,6 +289,7 @@ c.close()
 last = max(e[1] for e in events(some[:some.rindex(b"\n\n") + 2]) if e[0] == "case")
 rest = events(s.ask("GET", "/runs/%s/events" % live, None, {"Last-Event-ID": str(last)})[2])
 check([e[1] for e in rest if e[0] == "case"] == list(range(last + 1, 21)), "a client that comes back misses cases")
+check(clients_gone() == gone + 1, "a client that left its events: mas_clients_gone_total %d after %d" % (clients_gone(), gone))
 check([e for e in rest if e[0] == "progress"][-1][2]["done"] == 20 and rest[-1][2]["state"] == "complete", "the end of a live run")
 
 # ---- stop and resume --------------------------------------------------------------------------------------

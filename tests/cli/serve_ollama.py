@@ -432,6 +432,7 @@ def pulls():
     o = post("/api/generate", model="tales:8b", prompt="Once", raw=True, stream=False, options={"num_predict": 4, "temperature": 0})
     want(o["model"] == "tales:8b", "tales:8b", o)
     # two downloads at a time; a client that leaves ends its own
+    gone = metrics()["mas_clients_gone_total"]
     held = [connect("/api/pull", {"model": f"stuck{i}"}) for i in (1, 2)]
     time.sleep(0.3)
     refused(503, "2 downloads run already", "/api/pull", model="gone", stream=False)
@@ -443,6 +444,12 @@ def pulls():
         time.sleep(0.1)
     else:
         fault("a client that left holds its download")
+    for _ in range(100):
+        if metrics()["mas_clients_gone_total"] == gone + 2:
+            break
+        time.sleep(0.1)
+    else:
+        fault("metrics", "clients that left a download", metrics()["mas_clients_gone_total"] - gone)
 
 
 def connect(path, body):

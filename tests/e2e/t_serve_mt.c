@@ -133,7 +133,7 @@ static void clients_leave(void **state)
     }
     settles(&p);
     print_message("%d whole replies, %llu clients left\n", done,
-                  (unsigned long long)atomic_load(&p.s->cancelled));
+                  (unsigned long long)atomic_load(&p.s->gone));
     assert_true(done > 50);
     serve_close(p.s);
     config_free(&p.config);

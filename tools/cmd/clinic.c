@@ -31,6 +31,7 @@ static const struct argp_option options[] = {
     {"set", OPT_SET, "KEY=VALUE", 0, "sets one key, after the file; may be repeated", 20},
     {"strategy", 's', "NAME", 0, "same as --set strategy=NAME; one of ", 20},
     {"seed", OPT_SEED, "N", 0, "same as --set seed=N", 20},
+    {"threads", 't', "N", 0, "same as --set threads=N: CPU threads; 0 is every core", 20},
     {"prompt-form", OPT_PROMPT_FORM, "FORM", 0,
      "same as --set direct.prompt_form=FORM: chat, or lm-eval for the text of "
      "lm-evaluation-harness",
@@ -63,6 +64,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_SEED:
         o->seed = arg;
+        return 0;
+    case 't':
+        o->threads = arg;
         return 0;
     case OPT_PROMPT_FORM:
         o->prompt_form = arg;
@@ -185,6 +189,8 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
         TRY(choose_planning(c, o->strategy, e));
     if (o->seed)
         TRY(set_key(c, "seed", o->seed, e));
+    if (o->threads)
+        TRY(set_key(c, "threads", o->threads, e));
     if (o->prompt_form)
         TRY(set_prompt_form(c, o->prompt_form, e));
     TRY(config_check(c, e));

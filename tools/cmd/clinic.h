@@ -26,6 +26,7 @@ struct clinic_options { /* input of clinic_argp */
     int n_set;
     const char *strategy;    /* NULL = the configuration's */
     const char *seed;        /* NULL likewise */
+    const char *threads;     /* NULL likewise */
     const char *prompt_form; /* NULL likewise */
     bool quiet;
     const char *timeline; /* path of a Trace Event file; NULL = none */

@@ -536,7 +536,6 @@ static void on_gone(struct http *h, void *user)
 {
     struct seat *seat = user;
     (void)h;
-    atomic_fetch_add(&seat->k->s->cancelled, 1);
     seat_stop(seat);
 }
 

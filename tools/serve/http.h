@@ -46,6 +46,7 @@ struct http_server; /* listens, reads, sends */
 struct http_record { /* of a request that is over */
     int status;      /* 0 = no reply was begun */
     bool whole;      /* the client was sent the whole reply */
+    bool gone;       /* the client left before */
     int64_t ns;      /* since its head was complete */
     size_t bytes;    /* of the reply's body */
     char note[HTTP_NOTE_MOST];

@@ -243,6 +243,7 @@ static void http_tell(struct http *h, bool whole)
     struct http_record r = {.ns = clock_ns() - h->t_head};
     pthread_mutex_lock(&h->lock);
     r.whole = whole && !h->cut && !h->broken && !h->left;
+    r.gone = !r.whole && !h->cut && !h->broken && h->phase != READING;
     r.status = h->queued ? h->status : 0;
     r.bytes = h->total;
     snprintf(r.note, sizeof r.note, "%s", h->note);

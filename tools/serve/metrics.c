@@ -119,7 +119,7 @@ static void request_metrics(struct serve *s, struct str *out)
     one(out, "mas_requests_rejected_total", "counter", "Requests refused for a full queue.",
         (double)atomic_load(&s->rejected));
     one(out, "mas_clients_gone_total", "counter", "Clients that left before their reply's end.",
-        (double)atomic_load(&s->cancelled));
+        (double)atomic_load(&s->gone));
     one(out, "mas_replies", "gauge", "Replies that run or wait.", atomic_load(&s->admitted));
     one(out, "mas_replies_limit", "gauge", "Most replies that may run or wait.",
         s->o->queue + hub_slots(s->hub));

@@ -319,8 +319,12 @@ void route_over(struct http *h, const struct http_record *r, void *user)
     struct serve *s = user;
     struct err line = {0};
     atomic_fetch_add(&s->requests[r->status / 100 % 6], 1);
+    if (r->gone)
+        atomic_fetch_add(&s->gone, 1);
     err_set(&line, 0, "%.16s %.200s", http_method(h), http_path(h)); /* control bytes become '?' */
     log_info("%s %d%s %.1f ms, %zu bytes%s%s", line.msg, r->status,
-             r->whole ? "" : " (the client left)", (double)r->ns / 1e6, r->bytes,
-             r->note[0] ? ", " : "", r->note);
+             r->whole  ? ""
+             : r->gone ? " (the client left)"
+                       : " (broken off)",
+             (double)r->ns / 1e6, r->bytes, r->note[0] ? ", " : "", r->note);
 }

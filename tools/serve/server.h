@@ -45,7 +45,7 @@ struct serve {
     /* totals for /metrics */
     atomic_ullong requests[6]; /* by the status' first digit */
     atomic_ullong rejected;    /* for a full queue */
-    atomic_ullong cancelled;   /* clients that left */
+    atomic_ullong gone;        /* clients that left before their reply's end */
 };
 
 /* Opens everything, listens, and begins to load the default model. api_key: "" = that of

@@ -74,7 +74,6 @@ static void task_left(struct http *h, void *user)
 {
     struct task *t = user;
     (void)h;
-    atomic_fetch_add(&t->s->cancelled, 1);
     pthread_mutex_lock(&t->lock);
     t->gone = true;
     bool waiting = t->submitted == 0;
