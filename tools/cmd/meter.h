@@ -6,7 +6,17 @@
 #include "health.h"
 #include "run.h"
 
+/* Several runs that are one whole; meter_show's progress is that of the present one. */
+struct meter_whole {
+    const char *name;   /* of the present run */
+    size_t at, n;       /* its number from 1, of all */
+    size_t done, total; /* cases of all runs but the present one; of all runs */
+    size_t fresh;       /* cases that this process has finished in the runs before */
+    double seconds;     /* spent on them */
+};
+
 struct meter {
+    const struct meter_whole *whole; /* NULL = there is one run */
     bool quiet, terminal;
     int64_t shown_ns; /* time of the last drawn line */
     bool drawn;       /* the current line holds the bar */
@@ -19,6 +29,10 @@ void meter_show(struct meter *m, const struct run_progress *p, const struct heal
  * this order of importance: unusable answers, throttling, energy, memory of the GPU. */
 void meter_line(const struct run_progress *p, const struct health_now *h, int width,
                 struct str *out);
+/* The line of several runs: done and total of all, the present run with its accuracy, and the time
+ * left for all. The name is cut to fit in `width` columns. */
+void meter_whole_line(const struct meter_whole *w, const struct run_progress *p, int width,
+                      struct str *out);
 void meter_close(struct meter *m); /* ends the bar's line */
 
 #endif
