@@ -18,7 +18,7 @@ static int grid_table_cell(const char *dir, double price, struct grid_table_cell
     snprintf(path, sizeof path, "%.960s/%s", dir, c->of->name);
     if (trace_read(path, &run, &unread) < 0)
         return unread.code == ERR_NOMEM ? err_set(e, ERR_NOMEM, "%s", unread.msg) : 0;
-    TRY_DONE(stats_summarize(&run, price, &s, e));
+    TRY_DONE(stats_summarize(&run, isnan(price) ? run.price_kwh : price, &s, e));
     c->read = true;
     c->accuracy = s.accuracy;
     c->not_run = s.not_run;

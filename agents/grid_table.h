@@ -35,8 +35,8 @@ struct grid_table {
     size_t n, n_setting;
 };
 
-/* price: USD per kWh, NaN = not known. Borrows file. A folder that cannot be read has no figures.
- * ERR_NOMEM. */
+/* price: USD per kWh, NaN = as each run says. Borrows file. A folder that cannot be read
+ * has no figures. ERR_NOMEM. */
 int grid_table_read(const char *dir, const struct gridfile *file, double price_kwh,
                     struct grid_table *out, struct err *e);
 void grid_table_free(struct grid_table *t); /* accepts a zeroed one */
