@@ -18,6 +18,11 @@ struct model {       /* an llm that cells share, by grid_cell.model */
     char why[400];   /* "" = it has not failed */
 };
 
+struct pace {     /* the time of cells of one kind, in this process */
+    size_t fresh; /* questions */
+    double seconds;
+};
+
 struct grid_state_of_run {
     const struct grid_request *o;
     struct grid g;
@@ -27,6 +32,7 @@ struct grid_state_of_run {
     struct folder folder;
     struct gridfile past; /* of an earlier start; doc NULL = none */
     struct model *model;  /* (g.n) */
+    struct pace *pace;    /* (g.n) by kind() */
     const atomic_int *stop;
     struct llm *llm;
     int open; /* the model of llm; -1 = none */
@@ -141,7 +147,8 @@ static int begin(struct grid_state_of_run *s, struct err *e)
         fputs(notes.s, stderr);
     }
     s->model = mem_zalloc(s->g.n, sizeof *s->model);
-    if (!s->model)
+    s->pace = mem_zalloc(s->g.n, sizeof *s->pace);
+    if (!s->model || !s->pace)
         TRY_DONE(NOMEM(e, s->g.n * sizeof *s->model, "models"));
     for (size_t i = 0; i < s->g.n; i++)
         TRY_DONE(look_back(s, &s->g.cell[i], e));
@@ -185,6 +192,37 @@ static void say_plan(const struct grid_state_of_run *s)
 }
 
 /* ---- one cell -------------------------------------------------------------------------------- */
+
+/* The first cell of the same model and family: their questions take about the same time. */
+static size_t kind(const struct grid_state_of_run *s, const struct grid_cell *c)
+{
+    size_t i = 0;
+    while (s->g.cell[i].model != c->model || s->g.cell[i].family != c->family)
+        i++;
+    return i;
+}
+
+/* The times of the cell at that place in the order of running, and of those after it. */
+static void look_ahead(struct grid_state_of_run *s, size_t at)
+{
+    const size_t own = kind(s, &s->g.cell[s->g.order[at]]);
+    s->whole.fresh = s->pace[own].fresh;
+    s->whole.seconds = s->pace[own].seconds;
+    s->whole.later = 0;
+    s->whole.ahead = 0;
+    s->whole.unknown = false;
+    for (size_t i = at + 1; i < s->g.n; i++) {
+        const struct grid_cell *c = &s->g.cell[s->g.order[i]];
+        const struct pace *p = &s->pace[kind(s, c)];
+        const size_t left = c->state == GRID_DONE ? 0 : s->asked.questions - c->done;
+        if (p == &s->pace[own])
+            s->whole.later += left;
+        else if (p->fresh)
+            s->whole.ahead += (double)left * p->seconds / (double)p->fresh;
+        else if (left)
+            s->whole.unknown = true;
+    }
+}
 
 static double on_joules(void *user, const char **source)
 {
@@ -275,13 +313,17 @@ static int ask(struct grid_state_of_run *s, struct grid_cell *c, struct clinic *
                              .progress = on_progress,
                              .user = s};
     rc = run_questions(&ro, &p, e);
-    meter_close(&s->meter);
+    if (rc < 0)
+        meter_close(&s->meter);
+    else
+        meter_clear(&s->meter);
     if (p.total) { /* it began */
         c->done = p.done;
         c->correct = p.correct;
     }
-    s->whole.fresh += p.fresh;
-    s->whole.seconds += p.seconds;
+    struct pace *pace = &s->pace[kind(s, c)];
+    pace->fresh += p.fresh;
+    pace->seconds += p.seconds;
     if (rc < 0) {
         (void)report(t, dir, e->msg, &ignored);
         goto done;
@@ -336,6 +378,7 @@ static int run_cells(struct grid_state_of_run *s, struct err *e)
         s->whole.at = i + 1;
         if (c->state == GRID_DONE)
             continue;
+        look_ahead(s, i);
         int rc = atomic_load(s->stop) ? err_set(&why, ERR_CANCEL, "stopped") : run_cell(s, c, &why);
         if (c->state != GRID_DONE)
             c->state = c->done ? GRID_PARTIAL : GRID_WAITING;
@@ -414,6 +457,7 @@ done:
     folder_close(&s.folder);
     gridfile_free(&s.past);
     mem_free(s.model);
+    mem_free(s.pace);
     grid_close(&s.g);
     medqa_free(&s.m);
     str_free(&s.subset);

@@ -19,17 +19,21 @@ void meter_open(struct meter *m, bool quiet)
     m->shown_ns = clock_ns() - (m->terminal ? METER_BAR_NS : 0);
 }
 
+static void eta_of(double left, const char *sign, char out[32])
+{
+    long s = left < 1e7 ? (long)left : 10000000;
+    if (s >= 3600)
+        snprintf(out, 32, "ETA %s%ld:%02ld:%02ld", sign, s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(out, 32, "ETA %s%ld:%02ld", sign, s / 60, s % 60);
+}
+
 static void eta(const struct run_progress *p, char out[32])
 {
     snprintf(out, 32, "ETA --:--");
     if (!p->fresh || p->done >= p->total)
         return;
-    double left = p->seconds / (double)p->fresh * (double)(p->total - p->done);
-    long s = left < 1e7 ? (long)left : 10000000;
-    if (s >= 3600)
-        snprintf(out, 32, "ETA %ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(out, 32, "ETA %ld:%02ld", s / 60, s % 60);
+    eta_of(p->seconds / (double)p->fresh * (double)(p->total - p->done), "", out);
 }
 
 /* The parts that are left out when there is no room, the most important one first. */
@@ -84,15 +88,15 @@ void meter_whole_line(const struct meter_whole *w, const struct run_progress *p,
                       struct str *out)
 {
     const struct stats_rate a = stats_wilson(p->correct, p->done);
-    const struct run_progress all = {.done = w->done + p->done,
-                                     .total = w->total,
-                                     .fresh = w->fresh + p->fresh,
-                                     .seconds = w->seconds + p->seconds};
-    char when[32], head[96], tail[160];
+    const size_t fresh = w->fresh + p->fresh;
+    const double left = (double)(p->total - p->done + w->later);
+    char when[32] = "ETA --:--", head[96], tail[160];
     int n = 0;
-    eta(&all, when);
-    snprintf(head, sizeof head, "%zu/%zu  %s  cell %zu/%zu ", all.done, all.total, when, w->at,
-             w->n);
+    if (fresh && w->done + p->done < w->total)
+        eta_of((w->seconds + p->seconds) / (double)fresh * left + w->ahead, w->unknown ? ">" : "",
+               when);
+    snprintf(head, sizeof head, "%zu/%zu  %s  cell %zu/%zu ", w->done + p->done, w->total, when,
+             w->at, w->n);
     n = snprintf(tail, sizeof tail, "  %zu/%zu", p->done, p->total);
     if (p->done)
         n += snprintf(tail + n, sizeof tail - (size_t)n, "  %.1f %% (%.0f-%.0f)", 100 * a.rate,
@@ -152,5 +156,12 @@ void meter_close(struct meter *m)
 {
     if (m->drawn)
         fputc('\n', stderr);
+    m->drawn = false;
+}
+
+void meter_clear(struct meter *m)
+{
+    if (m->drawn)
+        fputs("\r\033[K", stderr);
     m->drawn = false;
 }
