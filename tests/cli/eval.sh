@@ -179,8 +179,8 @@ expect 64 "option 2 must begin with 'B.'" "$MAS" run -c demo -q X -o "A. a||C. c
 expect 73 'cannot create' evaluate --out /proc/nowhere
 
 # ---- one case
-expect 0 '' "$MAS" run -c demo -s direct -q "Chest pain?" -o "A. x||B. y" -t 1 --out three
-grep -q '"threads": 1, ' three/run.json || fault '-t 1 has no effect'
+expect 0 '' "$MAS" run -c demo -s direct -q "Chest pain?" -o "A. x||B. y" -t 1 --out cores
+grep -q '"threads": 1, ' cores/run.json || fault '-t 1 has no effect'
 expect 78 "--set threads=300: threads is '300'; it takes a whole number from 0 to 256" "$MAS" run -c demo -q X --threads 300
 expect 0 'research software: not for clinical care' "$MAS" run -c demo -s direct -q "Chest pain?" -o "A. x||B. y" --out one
 expect 0 '"state": "answered"' "$MAS" run -c demo -s direct -q "Chest pain?" -o "A. x||B. y" --json --out two

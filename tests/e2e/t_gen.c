@@ -231,13 +231,20 @@ static void cancel_at_every_piece(void **state)
         assert_true(t.pieces <= at + 2);
         clear(&t);
     }
-    struct trial t; /* before the first token */
-    begin(&b, &t, 2);
-    submit(&t);
-    gen_cancel(&t.g);
-    wait_for(&t);
-    assert_int_equal(t.g.finish, GEN_CANCEL);
-    clear(&t);
+    /* At once. On a loaded machine the engine may be faster than this thread, but not each time. */
+    int at_once = 0;
+    for (int i = 0; i < 200 && !at_once; i++) {
+        struct trial t;
+        begin(&b, &t, 2);
+        submit(&t);
+        gen_cancel(&t.g);
+        wait_for(&t);
+        assert_true(t.g.finish == GEN_CANCEL || t.g.finish == GEN_LENGTH);
+        assert_true(!strncmp(all, t.g.text.s, t.g.text.len));
+        at_once = t.g.finish == GEN_CANCEL && !t.pieces;
+        clear(&t);
+    }
+    assert_true(at_once);
     free(all);
     teardown(&b);
 }

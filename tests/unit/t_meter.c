@@ -136,7 +136,7 @@ static void several_runs_have_one_line(void **state)
     says_whole(&w, &p, 100,
                "120/600  ETA >1:03:00  cell 3/12 cot,temperature=0.7,s..  20/50  50.0 % (30-70)  1 "
                "unparsed 0 failed");
-    says_whole(&w, &none, 80, "100/600  ETA >1:06:00  cell 3/12 cot,temperature=0.7,seed=1  0/50");
+    says_whole(&w, &none, 80, "100/600  ETA >1:05:20  cell 3/12 cot,temperature=0.7,seed=1  0/50");
 }
 
 int main(void)
