@@ -6,59 +6,8 @@
 #include <string.h>
 
 #include "mem.h"
-#include "rng.h"
+#include "stats_boot.h"
 #include "trace.h"
-
-#define STATS_Z 1.959963984540054 /* 97.5 % quantile of the normal distribution */
-#define STATS_BINS 10
-
-struct stats_rate stats_wilson(size_t k, size_t n)
-{
-    struct stats_rate r = {
-        .k = k, .n = n, .rate = (double)NAN, .lo = (double)NAN, .hi = (double)NAN};
-    if (!n)
-        return r;
-    double m = (double)n, p = (double)k / m, z2 = STATS_Z * STATS_Z;
-    double mid = (p + z2 / (2 * m)) / (1 + z2 / m);
-    double half = STATS_Z / (1 + z2 / m) * sqrt(p * (1 - p) / m + z2 / (4 * m * m));
-    r.rate = p;
-    r.lo = k == 0 ? 0 : mid - half; /* exactly 0 and 1 at the ends, not nearly */
-    r.hi = k == n ? 1 : mid + half;
-    return r;
-}
-
-static double stats_log_choose(size_t n, size_t k)
-{
-    int sign;
-    return lgamma_r((double)n + 1, &sign) - lgamma_r((double)k + 1, &sign) -
-           lgamma_r((double)(n - k) + 1, &sign);
-}
-
-double stats_mcnemar(size_t b, size_t c)
-{
-    size_t n = b + c, least = b < c ? b : c;
-    double tail = 0;
-    for (size_t i = 0; i <= least; i++)
-        tail += exp(stats_log_choose(n, i) - (double)n * log(2.0));
-    return 2 * tail < 1 ? 2 * tail : 1;
-}
-
-double stats_ece(const double *p, const unsigned char *correct, size_t n, int bins)
-{
-    double gap = 0;
-    for (int b = 0; b < bins; b++) {
-        double sum_p = 0, sum_c = 0;
-        for (size_t i = 0; i < n; i++) {
-            int at = (int)(p[i] * bins);
-            if ((at < bins ? at : bins - 1) != b)
-                continue;
-            sum_p += p[i];
-            sum_c += correct[i];
-        }
-        gap += fabs(sum_c - sum_p);
-    }
-    return n ? gap / (double)n : (double)NAN;
-}
 
 /* ---- two runs -------------------------------------------------------------------------------- */
 
@@ -82,41 +31,15 @@ static const struct result **stats_sorted(const struct trace_run *run, size_t *n
     return v;
 }
 
-static int stats_less(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Resamples the questions; d[i] is -1, 0 or 1. */
-static int stats_bootstrap(const signed char *d, size_t n, int draws, uint64_t seed,
-                           struct stats_paired *out, struct err *e)
-{
-    double *mean = mem_zalloc((size_t)draws, sizeof *mean);
-    if (!mean)
-        return NOMEM(e, (size_t)draws * sizeof *mean, "a bootstrap");
-    for (int i = 0; i < draws; i++) {
-        uint64_t key = rng_key(seed, (uint64_t)i, 0);
-        int64_t sum = 0;
-        for (size_t j = 0; j < n; j++)
-            sum += d[rng_below(key, j, (uint32_t)n)];
-        mean[i] = (double)sum / (double)n;
-    }
-    qsort(mean, (size_t)draws, sizeof *mean, stats_less);
-    out->lo = stat_quantile_sorted(mean, (size_t)draws, 0.025);
-    out->hi = stat_quantile_sorted(mean, (size_t)draws, 0.975);
-    mem_free(mean);
-    return 0;
-}
-
 int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, uint64_t seed,
                struct stats_paired *out, struct err *e)
 {
     size_t n_x = 0, n_y = 0;
     const struct result **x = stats_sorted(a, &n_x), **y = stats_sorted(b, &n_y);
-    signed char *d = mem_zalloc(a->results.n, 1);
-    struct stats_paired s = {
-        .difference = (double)NAN, .lo = (double)NAN, .hi = (double)NAN, .p = (double)NAN};
+    int32_t *d = mem_zalloc(a->results.n, sizeof *d);
+    const double none = (double)NAN;
+    struct stats_paired s = {.difference = none, .lo = none, .hi = none, .p = none, .p_holm = none};
+    struct stats_bca interval;
     int rc = 0;
     if (!x || !y || !d) {
         rc = NOMEM(e, (a->results.n + b->results.n) * sizeof *x, "paired results");
@@ -129,15 +52,17 @@ int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, 
             s.only_a += x[i]->correct && !y[j]->correct;
             s.only_b += !x[i]->correct && y[j]->correct;
             s.neither += !x[i]->correct && !y[j]->correct;
-            d[s.n++] = (signed char)(y[j]->correct - x[i]->correct);
+            d[s.n++] = (int32_t)y[j]->correct - (int32_t)x[i]->correct;
         }
         i += order <= 0;
         j += order >= 0;
     }
     if (s.n) {
         s.difference = ((double)s.only_b - (double)s.only_a) / (double)s.n;
-        s.p = stats_mcnemar(s.only_a, s.only_b);
-        TRY_DONE(stats_bootstrap(d, s.n, draws, seed, &s, e));
+        s.p = s.p_holm = stats_mcnemar(s.only_a, s.only_b);
+        TRY_DONE(stats_bca(d, s.n, 1, draws, seed, &interval, e));
+        s.lo = interval.lo;
+        s.hi = interval.hi;
     }
     *out = s;
 done:

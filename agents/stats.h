@@ -14,34 +14,21 @@
 #include "result.h"
 #include "roles.h"
 #include "stat.h"
-
-struct stats_rate {
-    size_t k, n;
-    double rate, lo, hi; /* 95 % Wilson score interval; NaN when n == 0 */
-};
-/* E. B. Wilson, JASA 22 (1927) 209. */
-struct stats_rate stats_wilson(size_t k, size_t n);
-
-/* Exact two-sided McNemar test: b counts the pairs in which only the first run was right, c those
- * in which only the second was. Returns P of a split at least this uneven if both are equally
- * likely. 1 when b + c == 0. */
-double stats_mcnemar(size_t b, size_t c);
+#include "stats_curve.h"
+#include "stats_test.h"
 
 struct stats_paired {
     size_t n, both, only_a, only_b, neither; /* questions that both runs have finished */
-    double difference, lo,
-        hi;   /* accuracy of b minus a; 95 % percentile bootstrap over questions; NaN when n == 0 */
-    double p; /* exact McNemar; NaN when n == 0 */
+    double difference;                       /* accuracy of b minus a; NaN when n == 0 */
+    double lo, hi; /* its 95 % BCa bootstrap interval over questions; NaN as in stats_boot.h */
+    double p;      /* exact McNemar; NaN when n == 0 */
+    double p_holm; /* adjusted for all comparisons of a table; stats_pair sets it to p */
 };
 /* Pairs two runs by question id. draws: bootstrap samples; the same seed gives the same interval.
  * Results of records that were not asked for are left out. ERR_NOMEM. */
 struct trace_run;
 int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, uint64_t seed,
                struct stats_paired *out, struct err *e);
-
-/* Expected calibration error over `bins` bins of equal width (Guo et al., ICML 2017, eq. 3): mean
- * over questions of |accuracy - mean probability| of their bin. p in [0, 1]. NaN when n == 0. */
-double stats_ece(const double *p, const unsigned char *correct, size_t n, int bins);
 
 #define STATS_NO_STEP "(not given)"
 #define STATS_REJECTED "(rejected)"
