@@ -460,7 +460,7 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
 
 /* ---- CSV ------------------------------------------------------------------------------------- */
 
-static void report_field(struct str *out, const char *s)
+void report_csv_field(struct str *out, const char *s)
 {
     if (!strpbrk(s, ",\"\r\n")) {
         str_adds(out, s);
@@ -481,12 +481,12 @@ static void report_csv_answer(const struct result *r, struct str *out)
     char predicted[2] = "";
     if (r && r->predicted >= 0)
         predicted[0] = (char)('A' + r->predicted);
-    report_field(out, predicted[0] || !r ? predicted : r->answer);
+    report_csv_field(out, predicted[0] || !r ? predicted : r->answer);
     str_addc(out, ',');
 }
 
 static void report_csv_row(const struct trace_run *run, size_t at, const struct result *r,
-                           bool think, int n_lp, int n_p, struct str *out)
+                           const struct report_form *form, struct str *out)
 {
     const struct records_row *row = &run->records.r[at];
     bool own = r && row->kind == MEDQA_QUESTION;
@@ -503,7 +503,7 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
         status = consult_state_name(r->state);
     }
     str_addf(out, "%s,", row->id);
-    report_field(out, row->question);
+    report_csv_field(out, row->question);
     str_addc(out, ',');
     report_csv_answer(r, out);
     str_addf(out, "%s,%s,", key, r && r->correct ? "true" : "false");
@@ -520,23 +520,23 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
     if (row->kind == MEDQA_DUPLICATE)
         str_addf(out, "the same question as line %lld", (long long)run->records.r[row->of].line);
     else
-        report_field(out, why);
+        report_csv_field(out, why);
     if (own && isfinite(r->joules))
         str_addf(out, ",%.6g,", r->joules);
     else
         str_adds(out, ",,");
     if (own && isfinite(r->joules) && result_computed(r) > 0)
         str_addf(out, "%.6g", r->joules / (double)result_computed(r));
-    if (think)
+    if (form->think)
         str_addc(out, ',');
-    if (think && own)
+    if (form->think && own)
         str_addf(out, "%lld", (long long)r->think_tokens);
-    for (int i = 0; i < n_lp; i++) {
+    for (int i = 0; i < form->n_lp; i++) {
         str_addc(out, ',');
         if (own && r->has_lp && i < r->n_options)
             str_addf(out, "%.9g", r->option_lp[i]);
     }
-    for (int i = 0; i < n_p; i++) {
+    for (int i = 0; i < form->n_p; i++) {
         str_addc(out, ',');
         if (own && r->has_p && i < r->n_options)
             str_addf(out, "%.9g", r->p_option[i]);
@@ -544,35 +544,55 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
     str_adds(out, "\r\n");
 }
 
-int report_csv(const struct trace_run *run, struct str *out, struct err *e)
+void report_csv_need(const struct trace_run *run, struct report_form *form)
 {
-    const struct result **of = mem_zalloc(run->asked, sizeof *of);
-    bool think = false;
-    int n_lp = 0, n_p = 0; /* most options with log-probabilities, with probabilities */
-    if (!of)
-        return NOMEM(e, run->asked * sizeof *of, "a table");
-    for (size_t i = 0; i < run->results.n; i++)
-        if ((size_t)run->results.r[i].index < run->asked) {
-            const struct result *r = &run->results.r[i];
-            of[r->index] = r;
-            think = think || r->think_tokens;
-            n_lp = r->has_lp && r->n_options > n_lp ? r->n_options : n_lp;
-            n_p = r->has_p && r->n_options > n_p ? r->n_options : n_p;
-        }
+    for (size_t i = 0; i < run->results.n; i++) {
+        const struct result *r = &run->results.r[i];
+        if ((size_t)r->index >= run->asked)
+            continue;
+        form->think = form->think || r->think_tokens;
+        form->n_lp = r->has_lp && r->n_options > form->n_lp ? r->n_options : form->n_lp;
+        form->n_p = r->has_p && r->n_options > form->n_p ? r->n_options : form->n_p;
+    }
+}
+
+void report_csv_header(const struct report_form *form, const char *lead, struct str *out)
+{
+    str_adds(out, lead);
     str_adds(out,
              "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
              "total_tokens,n_specialists,line,status,calls_cut,calls_closed,reason,"
              "joules,joules_per_token");
-    str_adds(out, think ? ",think_tokens" : "");
-    for (int i = 0; i < n_lp; i++)
+    str_adds(out, form->think ? ",think_tokens" : "");
+    for (int i = 0; i < form->n_lp; i++)
         str_addf(out, ",lp_%c", 'A' + i);
-    for (int i = 0; i < n_p; i++)
+    for (int i = 0; i < form->n_p; i++)
         str_addf(out, ",p_%c", 'A' + i);
     str_adds(out, "\r\n");
-    for (size_t i = 0; i < run->asked; i++)
-        report_csv_row(run, i,
-                       run->records.r[i].kind == MEDQA_REJECTED ? NULL : of[run->records.r[i].of],
-                       think, n_lp, n_p, out);
+}
+
+int report_csv_rows(const struct trace_run *run, const struct report_form *form, const char *lead,
+                    struct str *out, struct err *e)
+{
+    const struct result **of = mem_zalloc(run->asked, sizeof *of);
+    if (!of)
+        return NOMEM(e, run->asked * sizeof *of, "a table");
+    for (size_t i = 0; i < run->results.n; i++)
+        if ((size_t)run->results.r[i].index < run->asked)
+            of[run->results.r[i].index] = &run->results.r[i];
+    for (size_t i = 0; i < run->asked; i++) {
+        const struct records_row *row = &run->records.r[i];
+        str_adds(out, lead);
+        report_csv_row(run, i, row->kind == MEDQA_REJECTED ? NULL : of[row->of], form, out);
+    }
     mem_free(of);
     return 0;
+}
+
+int report_csv(const struct trace_run *run, struct str *out, struct err *e)
+{
+    struct report_form form = {.n_lp = 0};
+    report_csv_need(run, &form);
+    report_csv_header(&form, "", out);
+    return report_csv_rows(run, &form, "", out, e);
 }

@@ -48,5 +48,19 @@ void report_figures(const struct stats_summary *s, struct str *out);
  * An unknown value is an empty field. A duplicate has the answer of the record that it repeats, and
  * no costs. */
 int report_csv(const struct trace_run *run, struct str *out, struct err *e);
+/* The columns of one table for several runs: those that any of them needs. Begin with zeros. */
+struct report_form {
+    bool think; /* think_tokens */
+    int n_lp;   /* lp_A and those after it */
+    int n_p;    /* p_A and those after it */
+};
+void report_csv_need(const struct trace_run *run, struct report_form *form);
+/* The header and the rows of one run. lead: the first columns with their comma, the same in each
+ * row; "" = none. */
+void report_csv_header(const struct report_form *form, const char *lead, struct str *out);
+int report_csv_rows(const struct trace_run *run, const struct report_form *form, const char *lead,
+                    struct str *out, struct err *e);
+/* Appends a field, in quotes if need be. */
+void report_csv_field(struct str *out, const char *s);
 
 #endif

@@ -6,6 +6,8 @@
 #include "cli.h"
 #include "clinic.h"
 #include "cmd.h"
+#include "grid_export.h"
+#include "gridfile.h"
 #include "mem.h"
 #include "output.h"
 #include "report.h"
@@ -16,18 +18,22 @@
 #define MAX_RUNS 64 /* compared at once */
 
 struct options {
-    const char *dir, *csv, *summary;
+    const char *dir, *csv, *summary, *wrong;
     const char *against[MAX_RUNS - 1];
     int n_against;
     bool json;
     struct tool_options own; /* price_kwh NaN = as the run says */
 };
 
-enum { OPT_CSV = 1, OPT_SUMMARY, OPT_AGAINST, OPT_PRICE, OPT_OUTPUT = 'o' };
+enum { OPT_CSV = 1, OPT_SUMMARY, OPT_WRONG, OPT_AGAINST, OPT_PRICE, OPT_OUTPUT = 'o' };
 
 static const struct argp_option rows[] = {
     {"csv", OPT_CSV, "FILE", 0, "one row a question; '-' = standard output", 1},
     {"summary", OPT_SUMMARY, "FILE", 0, "the statistics as JSON; '-' = standard output", 1},
+    {"wrong", OPT_WRONG, "FILE", 0,
+     "ids of the finished questions without the right answer, one a line, for mas eval --ids; "
+     "'-' = standard output",
+     1},
     {"against", OPT_AGAINST, "DIR", 0,
      "compare with another run on the questions both have finished: a table "
      "of results and costs, exact McNemar test, BCa bootstrap interval; "
@@ -59,6 +65,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_SUMMARY:
         o->summary = arg;
+        return 0;
+    case OPT_WRONG:
+        o->wrong = arg;
         return 0;
     case OPT_AGAINST:
         return add_run(o, arg, st);
@@ -114,6 +123,19 @@ static int write_summary(const struct options *o, const struct trace_run *run, c
     TRY_DONE(output_file(path, &s, e));
 done:
     stats_free(&stats);
+    str_free(&s);
+    return rc;
+}
+
+static int write_wrong(const struct options *o, const struct trace_run *run, struct err *e)
+{
+    struct str s = STR_INIT;
+    for (size_t i = 0; i < run->results.n; i++) {
+        const struct result *r = &run->results.r[i];
+        if ((size_t)r->index < run->asked && !r->correct)
+            str_addf(&s, "%s\n", r->id);
+    }
+    int rc = output_file(o->wrong, &s, e);
     str_free(&s);
     return rc;
 }
@@ -208,8 +230,8 @@ static bool same_file(const char *a, const char *b)
 /* Is path a file that holds the run in dir? */
 static int check_output(const char *path, const char *dir, struct err *e)
 {
-    static const char *const own[] = {"run.json", "records.jsonl", "traces.jsonl",
-                                      "traces.jsonl.gz", "lock"};
+    static const char *const own[] = {"run.json",        "records.jsonl", "traces.jsonl",
+                                      "traces.jsonl.gz", "lock",          GRIDFILE_NAME};
     char file[1100];
     for (size_t i = 0; path && i < sizeof own / sizeof own[0]; i++) {
         snprintf(file, sizeof file, "%s/%s", dir, own[i]);
@@ -228,8 +250,21 @@ static int check_outputs(const struct options *o, struct err *e)
         const char *dir = i ? o->against[i - 1] : o->dir;
         TRY(check_output(o->csv, dir, e));
         TRY(check_output(o->summary, dir, e));
+        TRY(check_output(o->wrong, dir, e));
     }
     return 0;
+}
+
+static int export_grid(const struct options *o, struct err *e)
+{
+    const struct grid_export g = {.dir = o->dir,
+                                  .csv = o->csv,
+                                  .summary = o->json && !o->summary ? "-" : o->summary,
+                                  .price_kwh = o->own.price_kwh};
+    if (o->n_against || o->wrong)
+        FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
+             o->dir, o->wrong ? "wrong" : "against", o->dir);
+    return grid_export(&g, e);
 }
 
 static int export(const struct options *o, struct err *e)
@@ -239,16 +274,20 @@ static int export(const struct options *o, struct err *e)
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
     TRY_DONE(check_outputs(o, e));
+    if (gridfile_is(o->dir))
+        return export_grid(o, e);
     TRY_DONE(load(o->dir, &l, e));
     if (o->csv)
         TRY_DONE(write_csv(o, &l, e));
     if (o->summary)
         TRY_DONE(write_summary(o, &l, o->summary, e));
+    if (o->wrong)
+        TRY_DONE(write_wrong(o, &l, e));
     if (o->n_against)
         TRY_DONE(compare(o, &l, e));
     if (o->json && !o->n_against)
         TRY_DONE(write_summary(o, &l, "-", e));
-    else if (!o->csv && !o->summary && !o->n_against)
+    else if (!o->csv && !o->summary && !o->wrong && !o->n_against)
         TRY_DONE(output_reports(&l, "", price(o, &l), o->dir, NULL, e));
 done:
     trace_run_free(&l);
@@ -261,7 +300,9 @@ static int run(int argc, char **argv)
                                      parse,
                                      "DIR [DIR..]",
                                      "Writes the results of a run as CSV or JSON, or compares "
-                                     "runs. Without an option prints the table of the evaluation.",
+                                     "runs. Of an experiment's folder it writes the rows of all "
+                                     "runs, with a column for each factor. Without an option it "
+                                     "prints the table.",
                                      NULL,
                                      NULL,
                                      NULL};
@@ -276,5 +317,6 @@ static int run(int argc, char **argv)
 const struct cmd cmd_export = {"export", "write the results of a run as CSV or JSON, compare runs",
                                "mas export runs/try --csv results.csv --summary summary.json\n"
                                "mas export runs/panel runs/cot runs/direct\n"
-                               "mas export runs/panel runs/cot -o json >compared.json\n",
+                               "mas export runs/panel runs/cot -o json >compared.json\n"
+                               "mas export runs/demo-grid --csv rows.csv --summary cells.json\n",
                                run};
