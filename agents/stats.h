@@ -58,7 +58,8 @@ struct stats_summary {
     double agreement; /* mean over the cases that have one; NaN = none */
     double ece;       /* NaN = no letter probabilities */
     size_t n_ece;
-    double calls, prompt_tokens, cached_tokens, new_tokens; /* per finished question */
+    /* per finished question; NaN = not known, as in imported runs */
+    double calls, prompt_tokens, cached_tokens, new_tokens;
     double think_tokens; /* likewise; 0 = nothing was thought. new_tokens has none of them */
     struct stat_summary seconds; /* per finished question */
     /* Energy. Means over the n_joules finished questions that have joules; NaN = none has. A token:

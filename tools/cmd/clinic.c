@@ -213,6 +213,23 @@ done:
     return rc;
 }
 
+int clinic_data_format(const struct clinic_options *o, const char *given, struct str *format,
+                       struct err *e)
+{
+    struct config c = {.n = 0};
+    int rc = 0;
+    if (given) {
+        str_adds(format, given);
+        return str_ok(format, "a format", e);
+    }
+    TRY_DONE(read_config(o, false, &c, e));
+    str_adds(format, ((const struct tool_options *)config_of(&c, &tool_option_set))->data_format);
+    rc = str_ok(format, "a format", e);
+done:
+    config_free(&c);
+    return rc;
+}
+
 int clinic_key(const struct config *c, const char **key, struct err *e)
 {
     const struct agent_options *of = config_of(c, &agent_option_set);

@@ -67,6 +67,10 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
 /* Appends the path of the questions: those of the command line (NULL: none), or else of the
  * configuration. A name of the list (sources.h) becomes its file. Without any appends nothing. */
 int clinic_data(const struct clinic_options *o, const char *given, struct str *path, struct err *e);
+/* Appends the format of the questions: that of the command line (NULL: none), or else of the
+ * configuration; "" = the content tells. */
+int clinic_data_format(const struct clinic_options *o, const char *given, struct str *format,
+                       struct err *e);
 /* After a run that returned rc: writes the timeline, if one is wanted. Returns rc, or the error of
  * the timeline when rc is 0. Prints that error when rc is another one. */
 int clinic_ran(const struct clinic_options *o, struct clinic *c, int rc, struct err *e);

@@ -10,22 +10,37 @@
 #include "output.h"
 #include "runfolder.h"
 #include "sheet.h"
+#include "tool_options.h"
 #include "toy.h"
 #include "viewfile.h"
 
 struct options {
     struct clinic_options clinic;
     const char *data, *out, *curve;
+    struct tool_options own; /* data_format alone; NULL = the configuration's */
     int n, concurrency;
     bool shuffle, fresh, repair;
 };
 
-enum { OPT_DATA = 1, OPT_OUT, OPT_SHUFFLE, OPT_CONCURRENCY, OPT_FORCE_NEW, OPT_REPAIR, OPT_CURVE };
+enum {
+    OPT_DATA = 1,
+    OPT_OUT,
+    OPT_SHUFFLE,
+    OPT_CONCURRENCY,
+    OPT_FORCE_NEW,
+    OPT_REPAIR,
+    OPT_CURVE,
+    OPT_DATA_FORMAT
+};
 
 static const struct argp_option rows[] = {
     {"data", OPT_DATA, "FILE", 0,
-     "questions: MedQA JSONL, the -hf form, a JSON array; plain or .gz; or a name that mas pull "
-     "lists, as medqa; default: the configuration's",
+     "questions: JSON Lines, JSON or CSV of MedQA, MedMCQA, PubMedQA, MMLU, MedBullets, MedXpertQA "
+     "(agents/DATASETS.md); plain or .gz; or a name that mas pull lists, as medqa; default: the "
+     "configuration's",
+     1},
+    {"data-format", OPT_DATA_FORMAT, "NAME", 0,
+     "format of the questions; default: the configuration's data_format, or their content tells",
      1},
     {"n", 'n', "N", 0,
      "only the first N records of the file, rejected ones and duplicates counted. In a folder "
@@ -61,6 +76,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case OPT_CURVE:
         o->curve = arg;
         return 0;
+    case OPT_DATA_FORMAT:
+        return cli_option(st, &tool_option_set, "data-format", arg, &o->own);
     case OPT_SHUFFLE:
         o->shuffle = true;
         return 0;
@@ -280,7 +297,7 @@ static int evaluate(const struct options *o, struct err *e)
     int rc;
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
-    TRY_DONE(medqa_read(o->data, &m, e));
+    TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
     struct runfolder_asked a = runfolder_count(&m, o->n);
     say_records(&m, &a, o->data);
     const atomic_int *stop = clinic_signals();
@@ -340,9 +357,12 @@ static int run(int argc, char **argv)
     if (done >= 0)
         return done;
     clinic_notice();
-    struct str data = STR_INIT;
+    struct str data = STR_INIT, format = STR_INIT;
     int rc = clinic_data(&o.clinic, o.data, &data, &e);
+    if (rc == 0)
+        rc = clinic_data_format(&o.clinic, o.own.data_format, &format, &e);
     o.data = data.s;
+    o.own.data_format = format.s;
     if (rc == 0 && !data.len)
         rc = err_set(&e, ERR_USAGE,
                      "no questions; give a file with --data FILE "
@@ -350,6 +370,7 @@ static int run(int argc, char **argv)
     if (rc == 0)
         rc = evaluate(&o, &e);
     str_free(&data);
+    str_free(&format);
     return rc < 0 ? clinic_fail(&e) : 0;
 }
 
