@@ -78,9 +78,9 @@ struct llm_call {
     int top_k;
     const struct llm_text *options; /* scoring only */
     int n_options;
-    /* The probabilities of the letters 'A', 'B', .. (n_choice, at most LLM_CHOICE_MOST) are wanted
-     * where the reply writes the first one in its member of this name. Needs a schema under which
-     * the member is one letter. NULL = not wanted. */
+    /* Name of a member of the reply that is one of the letters 'A', 'B', .. under its schema. The
+     * probabilities of the n_choice letters (at most LLM_CHOICE_MOST) are wanted at their place.
+     * NULL = not wanted. */
     const char *choice;
     int n_choice;
     /* For display while the call runs: pieces of think (thinking) and reply, n >= 1 bytes. Together

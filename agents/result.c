@@ -174,6 +174,7 @@ static void result_write_usage(const struct consult *c, struct str *out)
     if (think)
         str_addf(out, ", \"think_tokens\": %lld, \"thoughts_cut\": %d", think, thoughts_cut);
     result_number(out, "seconds", (double)(c->t_end - c->t_start) * 1e-9);
+    result_number(out, "ended", (double)c->t_end * 1e-9);
     long long computed = prompt - cached + think + new;
     result_number(out, "joules", c->joules);
     result_number(out, "joules_per_token",
@@ -405,6 +406,7 @@ static int result_fill(struct results *rs, const json_t *doc, struct result *r, 
     TRY(result_maybe(doc, "agreement", &r->agreement, e));
     TRY(result_maybe(doc, "p", &r->p, e));
     TRY(result_energy(rs, doc, r, e));
+    TRY(result_maybe(doc, "ended", &r->ended, e));
     return jdoc_number(doc, "seconds", 0, 1e12, &r->seconds, e);
 }
 

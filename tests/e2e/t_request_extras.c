@@ -1,6 +1,6 @@
-/* Extras of a request: top lists, scores of its prompt, biases, penalties, choices of a letter. The raw logits of the
- * same text (on_logits) say what each must be. Bits never depend on company, chunks, pages, cache,
- * drafts, threads or preemption. */
+/* Extras of a request: top lists, scores of its prompt, biases, penalties, choices of a letter. The
+ * raw logits of the same text (on_logits) say what each must be. Bits never depend on company,
+ * chunks, pages, cache, drafts, threads or preemption. */
 #include <math.h>
 
 #include "grammar.h"
@@ -281,8 +281,8 @@ static double score(const struct request *r, int step, const float *y, int32_t i
            log(-log((double)rng_uniform(key, (uint64_t)id)));
 }
 
-/* The distribution of the letter that the k-th token writes, from the logits x of its row. said: the
- * reply before it. Returns false when the token writes no letter after `after`. */
+/* The distribution of the letter that the k-th token writes, from the logits x of its row. said:
+ * the reply before it. Returns false when the token writes no letter after `after`. */
 static bool check_choice(struct engine *en, const struct request *r, int k, const struct str *said,
                          const float *x, int n_vocab, const uint32_t *mask)
 {

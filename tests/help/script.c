@@ -153,7 +153,7 @@ static void script_good(struct llm_call *c, const struct consult_call *k)
         script_specialist(c, k, key);
     else if (!strcmp(k->role->name, "aggregator"))
         script_final(c, k->of, key, false);
-    else if (k->role->key && !strcmp(k->role->key, "cot"))
+    else if (c->schema && strstr(llm_script_schema(c->schema), "\"reasoning\""))
         script_final(c, k->of, key, true);
     else
         script_any(c, k->of, key);

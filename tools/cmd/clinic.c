@@ -458,7 +458,7 @@ static int columns(const char *s, size_t n)
     return c;
 }
 
-static void put_clean(FILE *f, const char *s, size_t n)
+void clinic_clean(FILE *f, const char *s, size_t n)
 {
     for (size_t i = 0; i < n;) {
         uint32_t cp = 0;
@@ -503,7 +503,7 @@ void clinic_wrap(FILE *f, int width, const char *head, const char *text)
             fputc(' ', f);
             at++;
         }
-        put_clean(f, text, n);
+        clinic_clean(f, text, n);
         at += w;
         text += n;
         first = false;

@@ -17,7 +17,7 @@
 #include "run.h"
 #include "strategy.h"
 
-#define CLINIC_SETS 64
+#define CLINIC_SETS 192 /* --set, or every setting of a recorded run */
 
 struct clinic_options { /* input of clinic_argp */
     const char *config;
@@ -105,6 +105,8 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
  * process at once (exit code 75; the trace is safe). */
 const atomic_int *clinic_signals(void);
 
+/* Prints n bytes of text on one line: control characters and invalid bytes become '?'. */
+void clinic_clean(FILE *f, const char *s, size_t n);
 int clinic_width(FILE *f); /* columns of the terminal, 40 to 200; 80 if f is no terminal */
 /* Prints text wrapped at width, the first line after `head`, the others indented by its length.
  * Control characters become '?', so that a model's text cannot draw on the terminal. */
