@@ -32,7 +32,7 @@ struct result {
     double seconds, joules; /* of the case; joules NaN = not measured */
     double ended; /* seconds of the run's clock, which a new start of the machine resets; NaN = not
                    * recorded */
-    const char *energy;     /* the source of the joules, or why there are none; "" = not recorded */
+    const char *energy; /* the source of the joules, or why there are none; "" = not recorded */
     int calls;
     int cut;          /* number of replies cut at their token limit */
     int closed;       /* number of replies closed before their limit, validly under their schema */
