@@ -26,6 +26,29 @@ END
 sed -i 's/"answer": "x", "options": {"A": "x", "B": "y"}/"answer": "y", "options": {"A": "x", "B": "y"}/' evil.jsonl
 "$MAS" eval -c demo -s cot --data evil.jsonl --set role_tokens.cot=64 --out '<b>evil&' --quiet >log 2>&1
 [ $? -le 1 ] || fault "eval of hostile texts: $(tail -n 3 log)"
+# .. and of a model, a server and a person who edits run.json: every text of the trace that a page can show
+python3 - <<'END' || fault "hostile trace"
+import gzip, json, zlib
+path = "<b>evil&/traces.jsonl"
+out = []
+for s in gzip.open(path + ".gz", "rt", encoding="utf-8"):
+    d = json.loads(s)
+    del d["crc"]
+    if "call" in d:
+        d.update(reply="</pre><script>alert(6)</script>\0", why="\"><img src=x onerror=alert(7)>", parsed=False, finish="cut",
+                 role="<svg onload=alert(8)>", user=d["user"] + "</script><!--", specialty="' onclick='alert(9)")
+    else:
+        d.update(state="failed", predicted=None, correct=False, cut=d["calls"], closed=0, p=None, why="<iframe src=x></iframe>")
+    text = json.dumps(d)[:-1]
+    out.append(f'{text}, "crc": "{zlib.crc32(text.encode()):08x}"}}\n')
+open(path, "w").writelines(out)
+import os
+os.remove(path + ".gz")
+run = json.load(open("<b>evil&/run.json"))
+run["identity"]["config"]["strategy"] = "</td></table><object>"
+run["sessions"][-1]["about"]["device"] = "</section><a href='javascript:alert(10)'>"
+json.dump(run, open("<b>evil&/run.json", "w"))
+END
 "$MAS" report '<b>evil&' direct -o evil.html 2>log || fault "report: $(cat log)"
 python3 "$here/report_check.py" --hostile evil.html '<b>evil&' direct || fault "hostile texts"
 sed 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g' evil.html >open.html
