@@ -49,6 +49,8 @@ def main():
             if mark:
                 tail = re.sub(r"(?<=[a-z] )[a-z]{5,}\b", lambda m: swap.get(m[0], m[0]) if rng.random() < 0.5 else m[0], tail)
                 s = head + mark + tail
+            if '"reply": "' in s: # as long as the replies of a large model
+                s = s[:-1] + " " + " ".join(rng.choices(words, k=300)) + '"'
             s = s.replace(f'"{was["case"]}"', f'"{new}"')
             if s.startswith('{"case"'):
                 s = re.sub(r'"n": \d+', f'"n": {i}', s, count=1)
