@@ -119,21 +119,22 @@ static int answer_triage(const json_t *doc, const struct catalog *cat, struct an
     return 0;
 }
 
-static int answer_selected(const json_t *doc, const struct catalog *cat, int k,
-                           struct answer_plan *p, struct err *e)
+/* k different ids: selected (k). */
+static int answer_selected(const json_t *doc, const char *key, const struct catalog *cat, int k,
+                           int *selected, struct err *e)
 {
     json_t *list = NULL;
-    TRY(jdoc_array(doc, "selected_specialties", (size_t)k, (size_t)k, &list, e));
-    for (size_t i = 0; i < (size_t)k; i++) {
-        const char *id = json_string_value(json_array_get(list, i));
+    TRY(jdoc_array(doc, key, (size_t)k, (size_t)k, &list, e));
+    for (int i = 0; i < k; i++) {
+        const char *id = json_string_value(json_array_get(list, (size_t)i));
         int at = 0;
         if (!id)
-            FAIL(e, ERR_DATA, "item %zu of 'selected_specialties' is not a string", i + 1);
+            FAIL(e, ERR_DATA, "item %d of '%s' is not a string", i + 1, key);
         TRY(answer_specialty(id, cat, &at, e));
-        for (int j = 0; j < p->n_selected; j++)
-            if (p->selected[j] == at)
+        for (int j = 0; j < i; j++)
+            if (selected[j] == at)
                 FAIL(e, ERR_DATA, "'%s' is selected twice", id);
-        p->selected[p->n_selected++] = at;
+        selected[i] = at;
     }
     return 0;
 }
@@ -192,7 +193,8 @@ int answer_plan(const char *s, size_t n, size_t own, const struct catalog *cat, 
     TRY_DONE(answer_triage(d.said, cat, &p, e));
     if (full)
         TRY_DONE(answer_scores(d.said, cat, a, &p, e));
-    TRY_DONE(answer_selected(d.said, cat, k, &p, e));
+    TRY_DONE(answer_selected(d.said, "selected_specialties", cat, k, p.selected, e));
+    p.n_selected = k;
     TRY_DONE(answer_prose(&d, "rationale", a, &p.rationale, e));
     TRY_DONE(jdoc_only(d.said, full ? full_keys : compact_keys, e));
     *out = p;
@@ -332,6 +334,75 @@ done:
     return rc;
 }
 
+/* ---- notes, votes, selections ---------------------------------------------------------------- */
+
+int answer_selection(const char *s, size_t n, size_t own, const struct catalog *cat, int k,
+                     struct arena *a, struct answer_selection *out, struct err *e)
+{
+    static const char *const keys[] = {"rationale", "specialties", NULL};
+    struct answer_selection r = {.n_selected = k};
+    struct answer_doc d = {.said = NULL};
+    int rc;
+    TRY_DONE(answer_load(s, n, own, &d, e));
+    TRY_DONE(answer_prose(&d, "rationale", a, &r.rationale, e));
+    TRY_DONE(answer_selected(d.said, "specialties", cat, k, r.selected, e));
+    TRY_DONE(jdoc_only(d.said, keys, e));
+    *out = r;
+done:
+    answer_free(&d);
+    return rc;
+}
+
+static int answer_word(const json_t *doc, const char *key, const char *const *labels, int *out,
+                       struct err *e)
+{
+    const char *s = NULL;
+    TRY(jdoc_string(doc, key, &s, e));
+    for (int i = 0; labels[i]; i++)
+        if (!strcmp(labels[i], s)) {
+            *out = i;
+            return 0;
+        }
+    FAIL(e, ERR_DATA, "%s is '%.40s', expected '%s' or the like", key, s, labels[0]);
+}
+
+int answer_label(const char *s, size_t n, size_t own, const char *text_key, const char *label_key,
+                 const char *const *labels, struct arena *a, struct answer_label *out,
+                 struct err *e)
+{
+    const char *const keys[] = {text_key, label_key, NULL};
+    struct answer_label r = {.label = -1};
+    struct answer_doc d = {.said = NULL};
+    int rc;
+    TRY_DONE(answer_load(s, n, own, &d, e));
+    TRY_DONE(answer_prose(&d, text_key, a, &r.text, e));
+    TRY_DONE(answer_word(d.said, label_key, labels, &r.label, e));
+    TRY_DONE(jdoc_only(d.said, keys, e));
+    *out = r;
+done:
+    answer_free(&d);
+    return rc;
+}
+
+int answer_note(const char *s, size_t n, size_t own, struct arena *a, const char **out,
+                struct err *e)
+{
+    static const char *const keys[] = {"note", NULL};
+    const char *text = NULL;
+    struct answer_doc d = {.said = NULL};
+    int rc;
+    TRY_DONE(answer_load(s, n, own, &d, e));
+    TRY_DONE(answer_prose(&d, "note", a, &text, e));
+    TRY_DONE(jdoc_only(d.said, keys, e));
+    if (text[strspn(text, " \t\r\n")] == 0)
+        rc = err_set(e, ERR_DATA, "note is empty");
+    else
+        *out = text;
+done:
+    answer_free(&d);
+    return rc;
+}
+
 /* ---- free text ------------------------------------------------------------------------------- */
 
 static void answer_trim(const char **s, size_t *n)
@@ -400,7 +471,7 @@ static int answer_folded(const char **s)
     return 0;
 }
 
-static bool answer_same(const char *a, const char *b)
+bool answer_same(const char *a, const char *b)
 {
     for (;;) {
         int x = answer_folded(&a), y = answer_folded(&b);
@@ -409,6 +480,11 @@ static bool answer_same(const char *a, const char *b)
         if (!x)
             return true;
     }
+}
+
+bool answer_same_decision(const struct answer_decision *a, const struct answer_decision *b)
+{
+    return a->letter == b->letter && (a->letter >= 0 || answer_same(a->text, b->text));
 }
 
 double answer_agreement(const struct answer_report *r, int n)

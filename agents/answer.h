@@ -68,6 +68,16 @@ struct answer_decision { /* FinalDecision */
     const char *justification;
 };
 
+struct answer_selection { /* {rationale, specialties} */
+    const char *rationale;
+    int selected[CATALOG_MAX], n_selected; /* catalogue indices, in the order given, no repeats */
+};
+
+struct answer_label { /* a text, then one of a few words: {comment, vote} and the like */
+    const char *text;
+    int label; /* index into the words */
+};
+
 /* full: the form with scored_catalog. k: number of specialties that must be selected, all
  * different. ERR_DATA, ERR_NOMEM. */
 int answer_plan(const char *s, size_t n, size_t own, const struct catalog *cat, int k, bool full,
@@ -82,10 +92,25 @@ int answer_decision(const char *s, size_t n, size_t own, int n_options, struct a
 int answer_reasoned(const char *s, size_t n, size_t own, int n_options, struct arena *a,
                     struct answer_decision *out, struct err *e);
 
+/* {rationale, specialties}: k different ids of the catalogue. */
+int answer_selection(const char *s, size_t n, size_t own, const struct catalog *cat, int k,
+                     struct arena *a, struct answer_selection *out, struct err *e);
+/* {text_key, label_key}: a text, then one of the labels (NULL-terminated). */
+int answer_label(const char *s, size_t n, size_t own, const char *text_key, const char *label_key,
+                 const char *const *labels, struct arena *a, struct answer_label *out,
+                 struct err *e);
+/* {note}: one text, not empty. */
+int answer_note(const char *s, size_t n, size_t own, struct arena *a, const char **out,
+                struct err *e);
+
 /* The letter of a free-text reply. The whole reply is "B", "B.", "B)" or "(B)", or exactly one of
  * its lines is "Answer: B" or "Final answer: B". ERR_DATA otherwise. */
 int answer_letter(const char *s, size_t n, int n_options, int *out, struct err *e);
 
+/* True when two texts have the same letters and digits in the same order; case is ignored. */
+bool answer_same(const char *a, const char *b);
+/* True when two decisions give the same letter, or the same text for an open question. */
+bool answer_same_decision(const struct answer_decision *a, const struct answer_decision *b);
 /* Share of pairs of reports whose first diagnoses are the same text (letters and digits compared,
  * case ignored); NaN with fewer than two. */
 double answer_agreement(const struct answer_report *r, int n);

@@ -179,6 +179,8 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     k->llm.top_p = (float)cfg->top_p;
     k->llm.min_p = (float)cfg->min_p;
     k->llm.top_k = (int)cfg->top_k;
+    k->llm.choice = c->q->n_options ? ask->letter : NULL;
+    k->llm.n_choice = ask->letter ? c->q->n_options : 0;
     k->llm.options = ask->options;
     k->llm.n_options = ask->n_options;
     k->llm.user_data = k;
@@ -311,6 +313,19 @@ bool consult_usable(struct consult_call *call)
         err_set(&why, ERR_DATA, "%s: %s", llm_finish_name(call->llm.finish), call->llm.err.msg);
     consult_bad(call, &why);
     return false;
+}
+
+bool consult_letter_p(const struct consult *c, const struct consult_call *k,
+                      double p[MEDQA_OPTIONS])
+{
+    for (int i = 0; i < k->llm.n_choice && k->llm.has_choice; i++)
+        p[c->shown[i]] = exp(k->llm.choice_lp[i]);
+    return k->llm.has_choice && k->llm.n_choice;
+}
+
+void consult_take_p(struct consult *c, const struct consult_call *k)
+{
+    c->has_p = consult_letter_p(c, k, c->p_option);
 }
 
 void consult_answer(struct consult *c, int letter, const char *text)

@@ -101,6 +101,7 @@ struct consult_ask {
     const char *reply_prefix;  /* NULL = none */
     bool raw, no_bos;          /* as in llm_call */
     const struct llm_schema *schema;
+    const char *letter; /* member of the reply that is an option's letter; NULL = none */
     const struct llm_text *options; /* of a role that scores */
     int n_options;
 };
@@ -130,6 +131,13 @@ void consult_break(struct consult_call *call, const struct err *why);
 /* Fails a broken case without open calls. The reason is that of the first asked call with a
  * reason. */
 void consult_settle(struct consult *c);
+
+/* The probabilities of the options where the call's reply wrote its letter: p by original option,
+ * sum 1. False, with p unchanged, if the llm gave none. */
+bool consult_letter_p(const struct consult *c, const struct consult_call *k,
+                      double p[MEDQA_OPTIONS]);
+/* Takes these probabilities of the call as those of the case, if there are any. */
+void consult_take_p(struct consult *c, const struct consult_call *k);
 
 /* Ends a consult. letter: as shown to the model; it is mapped back to the question's own order. */
 void consult_answer(struct consult *c, int letter, const char *text);

@@ -29,7 +29,8 @@ const char *llm_can_text(unsigned can, char buf[160])
                  {LLM_CAN_SEED, "draws by a seed"},
                  {LLM_CAN_LOGPROBS, "reports log-probabilities"},
                  {LLM_CAN_PREFIX, "goes on from a given beginning"},
-                 {LLM_CAN_RAW, "takes a raw prompt"}};
+                 {LLM_CAN_RAW, "takes a raw prompt"},
+                 {LLM_CAN_CHOICE, "weighs letters"}};
     size_t n = 0;
     buf[0] = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -65,6 +66,7 @@ void llm_call_clear(struct llm_call *c)
     mem_free(c->option_tokens);
     c->option_lp = NULL;
     c->option_tokens = NULL;
+    c->has_choice = false;
     c->thought = LLM_THOUGHT_NONE;
     c->n_think = 0;
     c->finish = LLM_STOP;
@@ -113,6 +115,7 @@ static void llm_drop(struct llm_call *c)
     mem_free(c->option_tokens);
     c->option_lp = NULL;
     c->option_tokens = NULL;
+    c->has_choice = false;
     c->thought = c->max_think ? LLM_THOUGHT_OPEN : c->thought;
     c->n_think = 0;
     c->finish = LLM_CANCEL;

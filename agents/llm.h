@@ -46,6 +46,8 @@ enum llm_thought {
 const char *llm_thought_name(enum llm_thought t); /* "none", "empty", "open", "closed", .. */
 #define LLM_THINK_DEFAULT 2048 /* tokens: the budget of a model that thinks, if none is given */
 
+#define LLM_CHOICE_MOST 26 /* letters of llm_call.choice */
+
 struct llm_text {
     const char *s;
     size_t n;
@@ -76,6 +78,11 @@ struct llm_call {
     int top_k;
     const struct llm_text *options; /* scoring only */
     int n_options;
+    /* Name of a member of the reply that is one of the letters 'A', 'B', .. under its schema. The
+     * probabilities of the n_choice letters (at most LLM_CHOICE_MOST) are wanted at their place.
+     * NULL = not wanted. */
+    const char *choice;
+    int n_choice;
     /* For display while the call runs: pieces of think (thinking) and reply, n >= 1 bytes. Together
      * they are exactly these two texts. A piece holds complete UTF-8 characters, except the last
      * one of a text that ends within a character. Runs on the llm's own
@@ -91,6 +98,11 @@ struct llm_call {
     /* bytes of reply that the model chose or that its schema forced. The rest of a closed reply is
      * the closer's. LLM_CLOSED: at most reply.len; any other: reply.len */
     size_t own_len;
+    /* (n_choice) natural log of the probability among the letters that the schema allows, at T = 1.
+     * Only if has_choice: some llms cannot say it, and a letter of the closer has none. It costs no
+     * further tokens. */
+    double choice_lp[LLM_CHOICE_MOST];
+    bool has_choice;
     double *option_lp;  /* (n_options) natural log, sum over the option's tokens */
     int *option_tokens; /* (n_options) */
     enum llm_finish finish;
@@ -119,7 +131,8 @@ enum llm_can {
     LLM_CAN_LOGPROBS = 8, /* log-probability of the reply's own tokens */
     LLM_CAN_PREFIX = 16,  /* the reply continues a given beginning */
     LLM_CAN_RAW = 32,     /* prompts without a chat template */
-    LLM_CAN_ALL = 63,
+    LLM_CAN_CHOICE = 64,  /* probabilities of the letters at their place: choice */
+    LLM_CAN_ALL = 127,
 };
 /* "scores options, obeys a schema": the capabilities of the set, as part of a sentence. */
 const char *llm_can_text(unsigned can, char buf[160]);

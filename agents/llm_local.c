@@ -38,6 +38,7 @@ struct local_call {          /* one call inside the engine */
     struct token_list added; /* by the engine to the thinking */
     struct token_list conts; /* all options' tokens, one after another */
     struct live live;        /* of a call with on_text */
+    char after[80];          /* the text before the letter of a choice */
     const int32_t **cont;
     int *cont_len;
 };
@@ -207,6 +208,19 @@ static int local_options(struct llm_local *l, struct local_call *lc, struct err 
     return 0;
 }
 
+/* A key with its colon cannot occur within a string of JSON, whose quotes are escaped. */
+static int local_choice(struct local_call *lc, struct err *e)
+{
+    struct llm_call *c = lc->call;
+    int n = snprintf(lc->after, sizeof lc->after, "\"%s\": \"", c->choice);
+    if (n >= (int)sizeof lc->after || !c->schema || c->n_choice > LLM_CHOICE_MOST)
+        FAIL(e, ERR_BUG, "a choice of %d letters in '%s' %s a schema", c->n_choice, c->choice,
+             c->schema ? "under" : "without");
+    lc->r.choice = (struct request_choice){
+        .after = lc->after, .n_after = n, .n = c->n_choice, .lp = c->choice_lp};
+    return 0;
+}
+
 static int local_fill(struct llm_local *l, struct local_call *lc, struct err *e)
 {
     struct llm_call *c = lc->call;
@@ -233,6 +247,8 @@ static int local_fill(struct llm_local *l, struct local_call *lc, struct err *e)
     lc->r.out_lp = mem_zalloc(most, sizeof *lc->r.out_lp);
     if (!lc->r.out || !lc->r.out_lp)
         return NOMEM(e, most * sizeof *lc->r.out, "reply");
+    if (c->choice && c->n_choice)
+        TRY(local_choice(lc, e));
     if (c->on_text) {
         live_init(&lc->live, engine_tokenizer(l->en), &lc->r, local_say, lc);
         lc->r.on_token = local_token;
@@ -375,6 +391,7 @@ static struct llm_call *local_take(struct llm_local *l, struct local_call *lc)
     c->n_pass = r->n_pass;
     c->n_drafted = r->n_drafted;
     c->n_accepted = r->n_accepted;
+    c->has_choice = r->choice.made;
     c->seconds = (double)(r->t_done_ns - r->t_submit_ns) / 1e9;
     c->first_seconds = r->t_first_ns ? (double)(r->t_first_ns - r->t_submit_ns) / 1e9 : NAN;
     double sum = 0;

@@ -57,6 +57,20 @@ static void result_write_options(const struct llm_call *l, struct str *out)
     result_number(out, "answer_lp", best);
 }
 
+/* The letters' probabilities where the reply wrote its answer, in the order shown to the model. */
+static void result_write_choice(const struct llm_call *l, struct str *out)
+{
+    str_adds(out, ", \"choice_lp\": [");
+    for (int i = 0; i < l->n_choice; i++) {
+        str_adds(out, i ? ", " : "");
+        if (isfinite(l->choice_lp[i]))
+            str_addf(out, "%.17g", l->choice_lp[i]);
+        else
+            str_adds(out, "null");
+    }
+    str_addc(out, ']');
+}
+
 void result_write_call(const struct consult *c, const struct consult_call *k, struct str *out)
 {
     const struct llm_call *l = &k->llm;
@@ -97,6 +111,8 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
     result_number(out, "mean_lp", l->mean_lp);
     if (l->n_options)
         result_write_options(l, out);
+    if (l->has_choice)
+        result_write_choice(l, out);
     str_adds(out, ", \"system\": ");
     str_add_json(out, l->system, l->system_len);
     str_adds(out, ", \"user\": ");
@@ -349,6 +365,23 @@ static int result_option_lp(const json_t *doc, struct result *r, struct err *e)
     return 0;
 }
 
+/* Of strategies that know the probabilities of the letters, in runs that recorded them. */
+static int result_p_option(const json_t *doc, struct result *r, struct err *e)
+{
+    json_t *list = NULL;
+    if (!json_object_get(doc, "p_option"))
+        return 0;
+    TRY(jdoc_array(doc, "p_option", (size_t)r->n_options, (size_t)r->n_options, &list, e));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *v = json_array_get(list, i);
+        if (!json_is_number(v) || !(json_number_value(v) >= 0 && json_number_value(v) <= 1 + 1e-9))
+            FAIL(e, ERR_DATA, "item %zu of 'p_option' is no probability", i + 1);
+        r->p_option[i] = json_number_value(v);
+    }
+    r->has_p = true;
+    return 0;
+}
+
 static int result_fill(struct results *rs, const json_t *doc, struct result *r, struct err *e)
 {
     const char *id = NULL;
@@ -360,6 +393,7 @@ static int result_fill(struct results *rs, const json_t *doc, struct result *r, 
     TRY(result_state(doc, &r->state, e));
     TRY(result_option(doc, "predicted", r->n_options, &r->predicted, e));
     TRY(result_option_lp(doc, r, e));
+    TRY(result_p_option(doc, r, e));
     TRY(result_option(doc, "key", r->n_options, &r->key, e));
     r->correct = json_is_true(json_object_get(doc, "correct"));
     if (r->correct != (r->state == CONSULT_ANSWERED && r->key >= 0 && r->predicted == r->key))

@@ -26,6 +26,9 @@ struct result {
     int n_selected, n_reports;
     double agreement; /* among the reports, NaN = not measured */
     double p;         /* probability of the predicted letter, NaN = not measured */
+    /* (n_options) by option of the data file: its probability, sum 1; only if has_p */
+    double p_option[MEDQA_OPTIONS];
+    bool has_p;
     /* (n_options) by option of the data file: log-probability of its letter; only if has_lp */
     double option_lp[MEDQA_OPTIONS];
     bool has_lp;

@@ -63,7 +63,8 @@ static int cot_start(const void *state, struct consult *c, struct err *e)
                               .specialty = -1,
                               .prompt = t->prompt,
                               .values = values,
-                              .schema = t->schema[c->q->n_options]};
+                              .schema = t->schema[c->q->n_options],
+                              .letter = "final_answer"};
     return consult_submit(c, &ask, e);
 }
 
@@ -90,6 +91,7 @@ static int cot_step(const void *state, struct consult *c, struct consult_call *c
     call->parsed = true;
     consult_warn_closed(call, call->role->name);
     c->data = d;
+    consult_take_p(c, call);
     consult_answer(c, d->letter, d->text);
     return 0;
 }

@@ -383,7 +383,8 @@ static int panel_ask_aggregator(const struct panel *p, struct consult *c, struct
                               .specialty = -1,
                               .prompt = p->aggregator,
                               .values = values,
-                              .schema = p->aggregator_schema[c->q->n_options]};
+                              .schema = p->aggregator_schema[c->q->n_options],
+                              .letter = "final_answer"};
     TRY_DONE(consult_submit(c, &ask, e));
 done:
     str_free(&reports);
@@ -591,6 +592,7 @@ static int panel_decided(struct consult *c, struct consult_call *call, struct er
     call->parsed = true;
     consult_warn_closed(call, call->role->name);
     pc->decision = d;
+    consult_take_p(c, call);
     consult_answer(c, d->letter, d->text);
     return 0;
 }

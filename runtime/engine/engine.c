@@ -55,17 +55,24 @@ struct engine {
     pthread_mutex_t lock;
     pthread_cond_t news;
     struct inbox added, cancelled;
+    size_t n_live; /* submitted and not done; cancelled has room for so many */
     struct engine_stats stats;
     uint64_t page_bytes; /* of the KV cache */
     bool stopping;
     struct err dead; /* code != 0: a device error ended the engine */
 };
 
-static int inbox_put(struct inbox *in, struct request *r, struct err *e)
+static int inbox_reserve(struct inbox *in, size_t n, struct err *e)
 {
-    TRY(mem_grow(&in->item, &in->cap, in->n + 1, sizeof(struct request *), "submission queue", e));
-    in->item[in->n++] = r;
-    return 0;
+    return mem_grow(&in->item, &in->cap, n, sizeof(struct request *), "submission queue", e);
+}
+
+static bool inbox_has(const struct inbox *in, const struct request *r)
+{
+    for (size_t i = 0; i < in->n; i++)
+        if (in->item[i] == r)
+            return true;
+    return false;
 }
 
 static void inbox_forget(struct inbox *in, const struct request *r)
@@ -98,6 +105,7 @@ static void engine_finished(struct seq *q, void *user)
     struct request *r = seq_request(q);
     pthread_mutex_lock(&en->lock);
     r->engine_slot = NULL;
+    en->n_live--;
     inbox_forget(&en->cancelled, r); /* after done() r may be freed */
     engine_count(en);                /* before done(): its caller sees this end counted */
     pthread_mutex_unlock(&en->lock);
@@ -160,8 +168,12 @@ int engine_submit(struct engine *en, struct request *r, struct err *e)
     else if (en->dead.code)
         rc = err_set(e, en->dead.code, "the engine stopped after an error: %s", en->dead.msg);
     else
-        rc = inbox_put(&en->added, r, e);
+        rc = inbox_reserve(&en->added, en->added.n + 1, e);
+    if (rc == 0)
+        rc = inbox_reserve(&en->cancelled, en->n_live + 1, e); /* so a cancel needs no memory */
     if (rc == 0) {
+        en->added.item[en->added.n++] = r;
+        en->n_live++;
         r->engine_slot = q;
         pthread_cond_signal(&en->news);
     }
@@ -179,8 +191,10 @@ int engine_check(const struct engine *en, const struct request *r, struct err *e
 void engine_cancel(struct engine *en, struct request *r)
 {
     pthread_mutex_lock(&en->lock);
-    if (r->engine_slot && inbox_put(&en->cancelled, r, NULL) == 0)
+    if (r->engine_slot && !inbox_has(&en->cancelled, r)) {
+        en->cancelled.item[en->cancelled.n++] = r;
         pthread_cond_signal(&en->news);
+    }
     pthread_mutex_unlock(&en->lock);
 }
 

@@ -5,6 +5,7 @@
 
 #include "adjust.h"
 #include "check.h"
+#include "choice.h"
 #include "clock.h"
 #include "mem.h"
 #include "sampler.h"
@@ -165,11 +166,12 @@ struct drawn {
     int32_t id;
     float lp;
     const struct token_lp *top; /* (n_top) the list of its row, or NULL */
+    int row;                    /* of the logits, -1 = added */
 };
 
 static struct drawn added_token(int32_t id)
 {
-    return (struct drawn){.id = id, .lp = NAN};
+    return (struct drawn){.id = id, .lp = NAN, .row = -1};
 }
 
 static void seq_fail(struct seq *q, const struct err *why)
@@ -213,6 +215,55 @@ static int seq_close_reply(struct outcome *s, struct seq *q, struct err *e)
     return 0;
 }
 
+/* Adds the log-probabilities of n gathered tokens of a row to those of their letters. */
+static int outcome_choice_lp(struct outcome *s, struct request_choice *c, const int *letter, int n,
+                             struct err *e)
+{
+    if (n)
+        TRY(forward_logprob(s->fw, s->pair_row, s->pair_id, n, s->pair_lp, e));
+    for (int i = 0; i < n; i++)
+        choice_add(&c->lp[letter[i]], (double)s->pair_lp[i]);
+    return 0;
+}
+
+/* Computes the distribution of a choice if token d writes its letter. The mask of d's row holds the
+ * tokens that could have been drawn. */
+static int outcome_choice(struct outcome *s, struct seq *q, struct drawn d, struct err *e)
+{
+    enum { BLOCK = 64 };
+    struct request_choice *c = &q->r->choice;
+    int before = q->choice_matched, letter[BLOCK], n = 0;
+    int most = forward_limits(s->fw)->max_pairs;
+    const char *text;
+    size_t len;
+    if (!c->n || c->made)
+        return 0;
+    tokenizer_text(s->tok, d.id, &text, &len);
+    if (choice_read(c, &q->choice_matched, text, len) < 0)
+        return 0;
+    const uint32_t *mask = s->mask_row[s->sample[d.row].mask];
+    most = most < BLOCK ? most : BLOCK;
+    for (int i = 0; i < c->n; i++)
+        c->lp[i] = -INFINITY;
+    for (size_t w = 0; w < s->mask_words; w++)
+        for (uint32_t bits = mask[w]; bits; bits &= bits - 1) {
+            int32_t id = (int32_t)(32 * w) + __builtin_ctz(bits);
+            int matched = before;
+            tokenizer_text(s->tok, id, &text, &len);
+            letter[n] = choice_read(c, &matched, text, len);
+            s->pair_row[n] = d.row;
+            s->pair_id[n] = id;
+            n += letter[n] >= 0;
+            if (n == most) {
+                TRY(outcome_choice_lp(s, c, letter, n, e));
+                n = 0;
+            }
+        }
+    TRY(outcome_choice_lp(s, c, letter, n, e));
+    c->made = choice_norm(c->lp, c->n);
+    return 0;
+}
+
 /* Takes a token under a grammar; sets finish when the reply is complete or was closed. */
 static int seq_take_constrained(struct outcome *s, struct seq *q, struct drawn d, struct err *e)
 {
@@ -225,6 +276,7 @@ static int seq_take_constrained(struct outcome *s, struct seq *q, struct drawn d
         q->grammar = was;
         return seq_close_reply(s, q, e);
     }
+    TRY(outcome_choice(s, q, d, e));
     seq_push_out(q, d);
     if (q->grammar.done)
         r->finish = FINISH_STOP;
@@ -406,7 +458,7 @@ static struct verified outcome_follow(struct outcome *s, struct seq *q, int at)
     for (int i = 0;; i++) {
         int32_t draft = i < n_draft ? q->tok[base + i] : -1, id = s->id[row];
         bool thinking = q->think.open;
-        struct drawn d = {.id = id, .lp = s->lp[row]};
+        struct drawn d = {.id = id, .lp = s->lp[row], .row = row};
         if (q->r->n_top && q->r->out_top)
             d.top = s->top + (size_t)(row - at) * (size_t)q->r->n_top;
         if (seq_take(s, q, d, &why) < 0)

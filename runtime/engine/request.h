@@ -67,6 +67,25 @@ struct token_bias {
 };
 #define REQUEST_BIAS_MOST 1024 /* of n_bias; biases of one token add up */
 
+/*
+ * A letter in a reply under a grammar, whose distribution is wanted: the first one after the bytes
+ * of `after`. The result stands in lp when the model, not the closer, has written the letter. The
+ * tokens are those that the grammar allows at this place. For letter i of 'A', 'B', ..:
+ *
+ *   lp[i] = log(sum of p(token) over the tokens that write i / the same over all letters)
+ *
+ * p is the probability at T = 1 before the changes of logits. Only the drawn tokens before the
+ * place matter. A letter that no allowed token writes has -inf.
+ */
+struct request_choice {
+    const char *after; /* (n_after) >= 1 bytes, lent */
+    int n_after;
+    int n;      /* letters, to REQUEST_CHOICE_MOST; 0 = no choice is wanted */
+    double *lp; /* (n) out: the caller's buffer */
+    bool made;  /* out: lp is set */
+};
+#define REQUEST_CHOICE_MOST 26
+
 struct request {
     /* in */
     uint64_t id; /* names the random stream together with seed */
@@ -101,6 +120,7 @@ struct request {
      * are the most probable ones at T = 1, unmasked, in order of their logits, lower ids first on
      * ties. Rows have NULL tokens (id -1) at places that the model did not compute. */
     int n_top;
+    struct request_choice choice;
     /* Scores the prompt from this position on, if prompt_lp or prompt_top is given. Then max_new
      * and n_cont may both be 0. Not together with on_logits. */
     int prompt_lp_from;

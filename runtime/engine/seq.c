@@ -5,6 +5,7 @@
 
 #include "adjust.h"
 #include "check.h"
+#include "choice.h"
 #include "mem.h"
 #include "sampler.h"
 #include "tokenizer.h"
@@ -82,6 +83,7 @@ int seq_check(const struct request *r, const struct tokenizer *tok, int n_ctx, s
     TRY(seq_check_scores(r, e));
     TRY(adjust_check(r, n_vocab, e));
     TRY(think_check(r, tok, e));
+    TRY(choice_check(r, e));
     int64_t more = request_most(r) + longest, need = r->n_prompt + more;
     if (need > n_ctx)
         FAIL(e, ERR_DATA,

@@ -90,6 +90,7 @@ struct seq {
     int n_tok;          /* tokens known so far */
     struct think think; /* the block before the reply */
     struct grammar_state grammar;
+    int choice_matched; /* choice.h */
     /* next position whose logits are scored (continuation, prompt_lp) or passed to on_logits */
     int raw_next;
     int cont_left; /* of a SEQ_SCORE: continuations not yet scored */

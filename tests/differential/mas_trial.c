@@ -105,6 +105,27 @@ static void draw_panel(struct dice *d, struct trial_settings *h, bool small, boo
         add_word(h, d, "agent_temperatures.aggregator", "", "0|0.8|2");
 }
 
+/* The settings of a strategy of its own; limits of roles are near the least ones. */
+static void draw_strategy(struct dice *d, struct trial_settings *h, const char *strategy)
+{
+    if (!strcmp(strategy, "sc")) {
+        add_int(h, "sc.samples", dice_int(d, 1, 6));
+        add_word(h, d, "sc.vote", "", "|confidence");
+        add_word(h, d, "agent_temperatures.sc", "", "0.4|0.9|2");
+        add_int(h, "role_tokens.sc", dice_pick(d, 64, 70, 100, 160, 260));
+    }
+    if (!strcmp(strategy, "debate")) {
+        add_int(h, "debate.agents", dice_int(d, 2, 4));
+        add_int(h, "debate.rounds", dice_int(d, 1, 4));
+        add_int(h, "role_tokens.debater", dice_pick(d, 64, 65, 80, 120, 200));
+    }
+    if (!strcmp(strategy, "pipeline")) {
+        add_int(h, "role_tokens.planner", dice_pick(d, 32, 40, 60, 100));
+        add_int(h, "role_tokens.internist", dice_pick(d, 64, 80, 120));
+        add_int(h, "role_tokens.reviewer", dice_pick(d, 48, 60, 100));
+    }
+}
+
 /* Some cases end in failure: too many tokens, or a prompt longer than the context. */
 static void draw_limits(struct dice *d, struct trial_settings *h)
 {
@@ -122,12 +143,13 @@ static void draw_eval(struct dice *d, struct mas_trial *t, const struct mas_plac
     add_word(
         h, d, "--data=", "",
         "configs/demo/questions.jsonl|configs/demo/questions.jsonl|configs/demo/handwritten.jsonl");
-    const char *strategy =
-        add_word(h, d, "strategy", "", "panel|panel|panel|panel|panel|direct|cot");
+    const char *strategy = add_word(h, d, "strategy", "",
+                                    "panel|panel|panel|panel|panel|direct|cot|sc|debate|pipeline");
     if (small)
         add_value(h, "prompts_dir", "tests/differential/prompts");
     if (!strcmp(strategy, "panel"))
         draw_panel(d, h, small, cudahost);
+    draw_strategy(d, h, strategy);
     if (!strcmp(strategy, "cot"))
         add_int(h, "role_tokens.cot", dice_pick(d, 64, 70, 100, 160, 260));
     bool many_calls = !strcmp(value_of(h, "planner.selection"), "all") ||

@@ -1,6 +1,6 @@
-/* Extras of a request: top lists, scores of its prompt, biases and penalties. The raw logits of the
- * same text (on_logits) say what each must be. Bits never depend on company, chunks, pages, cache,
- * drafts, threads or preemption. */
+/* Extras of a request: top lists, scores of its prompt, biases, penalties, choices of a letter. The
+ * raw logits of the same text (on_logits) say what each must be. Bits never depend on company,
+ * chunks, pages, cache, drafts, threads or preemption. */
 #include <math.h>
 
 #include "grammar.h"
@@ -10,10 +10,13 @@
 #include "tokenizer.h"
 
 enum { JOBS = 36, FEW = 12, NEW = 40, SHARED = 48, CONTS = 3, BIASES = 8, THOUGHT = 20 };
+enum { LETTERS = 4 }; /* the schema allows three of them */
 
 static const char schema[] =
-    "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\", \"maxLength\": 12}, "
-    "\"b\": {\"enum\": [\"x\", \"yy\", \"yz\"]}}, \"required\": [\"a\", \"b\"]}";
+    "{\"type\": \"object\", \"properties\": {\"c\": {\"enum\": [\"A\", \"B\", \"D\"]}, "
+    "\"a\": {\"type\": \"string\", \"maxLength\": 12}, "
+    "\"b\": {\"enum\": [\"x\", \"yy\", \"yz\"]}}, \"required\": [\"c\", \"a\", \"b\"]}";
+static const char after[] = "\"c\": \"";
 static const int32_t added[] = {65, 66, 67, 68};
 
 static struct engine *open_engine(const struct engine_options *o)
@@ -32,6 +35,7 @@ struct extra { /* buffers of a job, beyond those of struct job */
     const int32_t *cont[CONTS];
     int cont_len[CONTS];
     double cont_lp[CONTS];
+    double choice_lp[LETTERS];
 };
 
 struct crowd {
@@ -85,6 +89,8 @@ static void extra_make(struct crowd *c, int i, int n_vocab)
         r->ignore_eos = false;
         r->top_k = 0;
         r->presence_penalty = r->frequency_penalty = 1.5f;
+        r->choice = (struct request_choice){
+            .after = after, .n_after = sizeof after - 1, .n = LETTERS, .lp = x->choice_lp};
     }
     if (i % 6 == 5)
         r->think = (struct request_think){.max = THOUGHT,
@@ -97,6 +103,7 @@ static void extra_make(struct crowd *c, int i, int n_vocab)
     if (i % 9 == 7) {
         r->max_new = 0;
         r->grammar = NULL;
+        r->choice.n = 0;
         r->n_cont = i % 2 ? CONTS : 0;
         for (int k = 0; k < r->n_cont; k++) {
             x->cont_len[k] = 1 + k;
@@ -274,6 +281,42 @@ static double score(const struct request *r, int step, const float *y, int32_t i
            log(-log((double)rng_uniform(key, (uint64_t)id)));
 }
 
+/* The distribution of the letter that the k-th token writes, from the logits x of its row. said:
+ * the reply before it. Returns false when the token writes no letter after `after`. */
+static bool check_choice(struct engine *en, const struct request *r, int k, const struct str *said,
+                         const float *x, int n_vocab, const uint32_t *mask)
+{
+    double p[LETTERS] = {0}, sum = 0;
+    struct str text = STR_INIT;
+    for (int32_t id = 0; id < n_vocab; id++) {
+        const char *piece, *at;
+        size_t n;
+        text.len = 0;
+        str_add(&text, said->s, said->len);
+        tokenizer_text(engine_tokenizer(en), id, &piece, &n);
+        str_add(&text, piece, n);
+        at = text.len ? strstr(text.s, after) : NULL;
+        at = at ? at + sizeof after - 1 : NULL;
+        bool writes = at && *at && (size_t)(at - text.s) >= said->len;
+        if (id == r->out[k] && !writes) {
+            str_free(&text);
+            return false;
+        }
+        if (writes && mask[id / 32] >> id % 32 & 1)
+            p[*at - 'A'] += exp(true_lp(x, n_vocab, id));
+    }
+    str_free(&text);
+    for (int i = 0; i < LETTERS; i++)
+        sum += p[i];
+    assert_true(r->choice.made && p[2] == 0 && isinf(r->choice.lp[2]));
+    for (int i = 0; i < LETTERS; i++)
+        if (!(fabs(exp(r->choice.lp[i]) - p[i] / sum) < 1e-5))
+            fail_msg("letter %c: %g, by the logits %g", 'A' + i, exp(r->choice.lp[i]), p[i] / sum);
+    return true;
+}
+
+static int letters_checked;
+
 static int check_reply(struct engine *en, const struct request *r, const struct grammar *g,
                        const int32_t *text, const struct rows *rows)
 {
@@ -281,6 +324,7 @@ static int check_reply(struct engine *en, const struct request *r, const struct 
     struct grammar_vocab *gv = NULL;
     struct grammar_state s;
     float *y = malloc((size_t)rows->n_vocab * sizeof *y);
+    struct str said = STR_INIT;
     int moved = 0;
     ok(grammar_vocab_open(engine_tokenizer(en), &gv, &e));
     if (g)
@@ -310,9 +354,16 @@ static int check_reply(struct engine *en, const struct request *r, const struct 
             fail_msg("token %d is %d (score %g); token %d has %g", k, r->out[k],
                      score(r, k, y, r->out[k]), best, score(r, k, y, best));
         moved += plain != best;
-        if (g && k >= r->n_think)
+        if (g && k >= r->n_think) {
+            const char *piece;
+            size_t n;
+            letters_checked += check_choice(en, r, k, &said, x, rows->n_vocab, mask);
+            tokenizer_text(engine_tokenizer(en), r->out[k], &piece, &n);
+            str_add(&said, piece, n);
             assert_true(grammar_accept(gv, g, &s, r->out[k]));
+        }
     }
+    str_free(&said);
     grammar_vocab_close(gv);
     free(y);
     return moved;
@@ -350,6 +401,7 @@ static void results_are_those_that_the_raw_logits_give(void **state)
         struct crowd c = crowd_make(en, host ? JOBS : FEW);
         int moved = 0, scored = 0, constrained = 0;
         crowd_alone(en, &c);
+        letters_checked = 0;
         for (int i = 0; i < c.js->n; i++) {
             const struct request *r = &c.js->job[i].r;
             int32_t text[256];
@@ -369,6 +421,7 @@ static void results_are_those_that_the_raw_logits_give(void **state)
         }
         assert_true(host ? moved > 50 && scored > 50 && constrained > 3
                          : moved > 10 && scored > 10);
+        assert_in_range(letters_checked, host ? 3 : 1, JOBS);
         crowd_free(&c);
         engine_close(en);
     }
@@ -394,6 +447,9 @@ static void crowd_equal(const struct crowd *want, const struct crowd *got, const
             fail_msg("%s: request %d: other top lists of the prompt", what, i);
         for (int k = 0; k < a->n_cont; k++)
             assert_memory_equal(&a->cont_lp[k], &b->cont_lp[k], sizeof(double));
+        assert_int_equal(a->choice.made, b->choice.made);
+        if (a->choice.made)
+            assert_memory_equal(a->choice.lp, b->choice.lp, LETTERS * sizeof(double));
     }
 }
 
@@ -544,6 +600,7 @@ static void values_out_of_range_are_refused(void **state)
     struct request *r = &js->job[0].r, good = *r;
     struct token_bias bias = {3, 1};
     float lp[20];
+    double choice_lp;
 #define REFUSED(code, text, ...)                                                                   \
     do {                                                                                           \
         *r = good;                                                                                 \
@@ -554,6 +611,10 @@ static void values_out_of_range_are_refused(void **state)
     REFUSED(ERR_USAGE, "bad n_top 21: must be 0 to 20", r->n_top = 21);
     REFUSED(ERR_USAGE, "bad n_top -1", r->n_top = -1);
     REFUSED(ERR_USAGE, "bad prompt_lp_from 21: must be 0 to 20", r->prompt_lp_from = 21);
+    REFUSED(ERR_BUG, "a choice of 3 letters in a reply without a grammar",
+            r->choice = (struct request_choice){
+                .after = after, .n_after = sizeof after - 1, .n = 3, .lp = &choice_lp});
+    REFUSED(ERR_BUG, "a choice of 27 letters", r->choice.n = 27);
     REFUSED(ERR_USAGE, "1025 biases of tokens: must be 0 to 1024", r->n_bias = 1025);
     r->bias = good.bias = &bias;
     good.n_bias = 1;

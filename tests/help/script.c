@@ -127,20 +127,33 @@ static void script_any(struct llm_call *c, const struct consult *of, uint64_t ke
     json_decref(form);
 }
 
+/* Probabilities of the letters; the drawn letter need not be the likeliest. */
+static void script_choice(struct llm_call *c, uint64_t key)
+{
+    double sum = 0;
+    for (int i = 0; i < c->n_choice; i++)
+        sum += 0.1 + (double)rng_uniform(key, 40 + (uint64_t)i);
+    for (int i = 0; i < c->n_choice; i++)
+        c->choice_lp[i] = log((0.1 + (double)rng_uniform(key, 40 + (uint64_t)i)) / sum);
+    c->has_choice = true;
+}
+
 static void script_good(struct llm_call *c, const struct consult_call *k)
 {
     uint64_t key = script_key(c);
+    const char *strategy = k->of->env->strategy->name;
+    bool panel = !strcmp(strategy, "panel") || !strcmp(strategy, "review");
     for (int i = 0; i < c->n_options; i++)
         c->option_lp[i] = -0.1 - (double)rng_uniform(key, (uint64_t)i);
     if (c->n_options)
         return;
-    if (!strcmp(k->role->name, "planner"))
+    if (panel && !strcmp(k->role->name, "planner"))
         script_planner(c, k->of, key);
-    else if (!strcmp(k->role->name, "specialist"))
+    else if (panel && !strcmp(k->role->name, "specialist"))
         script_specialist(c, k, key);
     else if (!strcmp(k->role->name, "aggregator"))
         script_final(c, k->of, key, false);
-    else if (k->role->key && !strcmp(k->role->key, "cot"))
+    else if (c->schema && strstr(llm_script_schema(c->schema), "\"reasoning\""))
         script_final(c, k->of, key, true);
     else
         script_any(c, k->of, key);
@@ -192,6 +205,8 @@ void script_answer(struct llm_call *c, void *user)
                 (s->only_index < 0 || s->only_index == k->index);
     s->calls++;
     c->finish = LLM_STOP;
+    if (c->choice && !s->no_choice)
+        script_choice(c, script_key(c));
     if (c->max_think)
         script_think(c, s);
     switch (here ? s->mood : SCRIPT_GOOD) {

@@ -27,6 +27,8 @@ struct script {
     const char *only_role; /* the mood applies to this role only; NULL = to all */
     int only_index;        /* and to this index; -1 = to all */
     int error;
+    /* calls whose letter is wanted get no probabilities, as of a server */
+    bool no_choice;
     size_t own; /* SCRIPT_CLOSED: bytes of the reply that are the model's */
     /* SCRIPT_CLOSED: the question's number replaces own; a shorter reply stays whole */
     bool own_by_question;

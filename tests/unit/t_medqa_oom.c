@@ -32,6 +32,36 @@ static int read_questions(void *arg)
     return rc;
 }
 
+static int read_text(const char *text)
+{
+    struct medqa m = {.n = 0};
+    struct err e;
+    int rc = medqa_parse(text, strlen(text), "x_test.csv", &m, &e);
+    medqa_free(&m);
+    return rc;
+}
+
+static int read_csv(void *arg)
+{
+    (void)arg;
+    return read_text("Q?,a,\"b \"\"b\",c,d,B\nR?,1,2,3,4,A\nS,1\n");
+}
+
+static int read_columns(void *arg)
+{
+    (void)arg;
+    return read_text("{\"question\": {\"0\": \"Q\", \"1\": \"R\"}, \"opa\": {\"0\": \"a\", "
+                     "\"1\": \"a\"}, \"opb\": {\"0\": \"b\", \"1\": \"b\"}, \"cop\": {\"0\": 0, "
+                     "\"1\": 1}}");
+}
+
+static int read_keyed(void *arg)
+{
+    (void)arg;
+    return read_text("{\"1\": {\"QUESTION\": \"Q\", \"CONTEXTS\": [\"C\", \"D\"], "
+                     "\"final_decision\": \"no\"}}");
+}
+
 static int read_catalogue(void *arg)
 {
     static const char text[] = "specialties:\n  - {id: a, name: A, kind: generalist, scope: all}\n"
@@ -125,9 +155,9 @@ static void *json_malloc(size_t n)
 static void each_of_our_allocations_can_fail(void **state)
 {
     (void)state;
-    static int (*const readers[])(void *) = {read_questions,       read_catalogue, read_decision,
-                                             read_closed_decision, read_result,    read_records,
-                                             read_prompt};
+    static int (*const readers[])(void *) = {
+        read_questions,       read_csv,    read_columns, read_keyed, read_catalogue, read_decision,
+        read_closed_decision, read_result, read_records, read_prompt};
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
         assert_true(oom_loop(readers[i], NULL, false) > 0);
         assert_true(oom_loop(readers[i], NULL, true) > 0);
@@ -142,6 +172,9 @@ static void the_parsers_allocations_can_fail_too(void **state)
     json_set_alloc_funcs(json_malloc, free);
     assert_true(oom_loop(read_questions, NULL, false) > 20);
     assert_true(oom_loop(read_questions, NULL, true) > 20);
+    assert_true(oom_loop(read_csv, NULL, false) > 20);
+    assert_true(oom_loop(read_columns, NULL, false) > 20);
+    assert_true(oom_loop(read_keyed, NULL, false) > 10);
     assert_true(oom_loop(read_catalogue, NULL, false) > 20);
     assert_true(oom_loop(read_catalogue, NULL, true) > 20);
 }

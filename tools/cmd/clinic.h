@@ -39,6 +39,7 @@ struct clinic_options { /* input of clinic_argp */
     /* without -c: takes the built-in demo configuration and says so (one case; never an
      * evaluation) */
     bool or_demo;
+    bool experiment; /* the configuration may hold an experiment (grid.h) */
 };
 /* -c, -m/--model, --set, -s/--strategy, --seed, --prompt-form, --quiet, --timeline, and those of
  * ranges.h: child parser. */
@@ -48,6 +49,7 @@ struct clinic {
     struct config config;
     struct catalog catalog;
     struct llm *llm;
+    bool lent; /* the llm is the caller's */
     struct strategy_env env;
     struct recording recording;
     struct energy energy; /* of the llm's device */
@@ -64,6 +66,14 @@ int clinic_case(const char *text, const char *file, const char *options, struct 
  * the configuration's own makes none and the command line names none. */
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
                 struct clinic *out, struct err *e);
+/* Reads and checks the configuration that the options name. */
+int clinic_config(const struct clinic_options *o, struct config *out, struct err *e);
+/* Opens the llm of a configuration, with the hash of its model. */
+int clinic_llm(const struct clinic_options *o, const struct config *config, struct llm **out,
+               struct err *e);
+/* As clinic_open, for one of several runs on an llm, which stays the caller's. */
+int clinic_open_on(const struct config *config, struct llm *llm, bool shuffle, struct clinic *out,
+                   struct err *e);
 /* Appends the path of the questions: those of the command line (NULL: none), or else of the
  * configuration. A name of the list (sources.h) becomes its file. Without any appends nothing. */
 int clinic_data(const struct clinic_options *o, const char *given, struct str *path, struct err *e);
