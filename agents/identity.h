@@ -9,7 +9,7 @@
 
 /* Everything that a result depends on:
  * - the options that affect results, and whether the answers' options are shuffled;
- * - hashes of prompts, catalogue, model and data;
+ * - hashes of prompts, catalogue, model and data, and the choice among the data's records;
  * - the kind of backend, and the parts that the CPU computes beside it.
  *
  * Instruction set, threads, sequences, pages, drafts and the places of weights change no bit and

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "medqa_file.h"
 #include "medqa_record.h"
 #include "sha256.h"
 #include "str.h"
@@ -11,7 +12,7 @@
 
 struct medqa_reader {
     struct medqa m;
-    struct medqa_scans scans;
+    struct medqa_reading reading;
     uint32_t *slot; /* hash table of ids: index into m.question + 1, 0 = free; a power of two */
     size_t n_slot;
 };
@@ -79,146 +80,75 @@ static int medqa_accept(struct medqa_reader *r, struct medqa_record *rec, struct
     return 0;
 }
 
-static int medqa_take(struct medqa_reader *r, const char *s, size_t n, int64_t line, struct err *e)
+/* The form of the file is that of its questions. */
+static void medqa_formed(struct medqa *m, const struct medqa_form *form)
 {
+    if (!*m->form)
+        m->form = form->name;
+    else if (strcmp(m->form, form->name) != 0)
+        m->form = MEDQA_SEVERAL;
+}
+
+static int medqa_take(void *user, const char *s, size_t n, int64_t line, const char *broken,
+                      struct err *e)
+{
+    struct medqa_reader *r = user;
     struct medqa *m = &r->m;
     struct medqa_record rec = {.kind = MEDQA_QUESTION, .line = line};
     struct medqa_question q = {.index = (int64_t)m->n_records, .key = -1, .step = ""};
+    const struct medqa_form *form = NULL;
     struct err why = {.code = 0};
     if (m->n_records == MEDQA_RECORDS)
         FAIL(e, ERR_DATA, "line %lld: more than %zu records; split the file", (long long)line,
              MEDQA_RECORDS);
     TRY(mem_grow(&m->record, &m->cap_records, m->n_records + 1, sizeof *m->record, "records", e));
-    int rc = medqa_record_read(&r->scans, &m->arena, s, n, &q, &why);
+    int rc = broken ? err_set(&why, ERR_DATA, "%s", broken)
+                    : medqa_record_read(&r->reading, &m->arena, s, n, &q, &form, &why);
     if (rc == ERR_NOMEM)
         FAIL(e, rc, "%s", why.msg);
     TRY(rc < 0 ? medqa_reject(r, &rec, &why, e) : medqa_accept(r, &rec, &q, e));
+    if (rc == 0)
+        medqa_formed(m, form);
     m->record[m->n_records++] = rec;
     return 0;
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-/* Bytes of white space and byte order marks from s[at] on; *line counts ends of lines. */
-static size_t medqa_space(const char *s, size_t at, size_t n, int64_t *line)
+static int medqa_form_find(const char *name, const struct medqa_form **out, struct err *e)
 {
-    size_t begin = at;
-    for (;;) {
-        if (n - at >= 3 && !memcmp(s + at, "\xef\xbb\xbf", 3)) {
-            at += 3;
-        } else if (at < n && s[at] && strchr(" \t\r\n", s[at])) {
-            *line += s[at] == '\n' || (s[at] == '\r' && !(at + 1 < n && s[at + 1] == '\n'));
-            at++;
-        } else {
-            return at - begin;
-        }
-    }
-}
-
-/* A line ends with LF, CR LF or CR: no string of JSON holds one of these bytes. */
-static int medqa_lines(struct medqa_reader *r, const char *text, size_t n, struct err *e)
-{
-    int64_t line = 1;
-    for (size_t at = medqa_space(text, 0, n, &line); at < n;
-         at += medqa_space(text, at, n, &line)) {
-        size_t len = 0;
-        while (at + len < n && text[at + len] != '\n' && text[at + len] != '\r')
-            len++;
-        TRY(medqa_take(r, text + at, len, line, e));
-        at += len;
-    }
-    return 0;
-}
-
-/* End of the array element that begins at `at`: the comma or bracket that follows it at its own
- * depth, or n. Strings are skipped with their escapes; *lines counts the newlines passed. */
-static size_t medqa_element(const char *s, size_t at, size_t n, int64_t *lines)
-{
-    size_t depth = 0;
-    bool quoted = false;
-    for (; at < n; at++) {
-        char c = s[at];
-        *lines += c == '\n' || (c == '\r' && !(at + 1 < n && s[at + 1] == '\n'));
-        if (quoted) {
-            if (c == '\\' && at + 1 < n) {
-                at++;
-                *lines += s[at] == '\n';
-            } else if (c == '"') {
-                quoted = false;
-            }
-        } else if (c == '"') {
-            quoted = true;
-        } else if (c == '{' || c == '[') {
-            depth++;
-        } else if (c == '}' || c == ']') {
-            if (!depth)
-                return at;
-            depth--;
-        } else if (c == ',' && !depth) {
-            return at;
-        }
-    }
-    return n;
-}
-
-/* Moves *at from the opening bracket at s[*at] to the byte after the closing one. */
-static int medqa_array(struct medqa_reader *r, const char *s, size_t *at, size_t n,
-                       const char *name, int64_t *line, struct err *e)
-{
-    for (bool first = true;; first = false) {
-        *at += medqa_space(s, *at, n, line);
-        int64_t begin = *line;
-        size_t end = medqa_element(s, *at, n, line);
-        if (end == n)
-            FAIL(e, ERR_DATA, "%s:%lld: the array is not closed: file cut off?", name,
-                 (long long)begin);
-        if (end == *at && !(first && s[end] == ']'))
-            FAIL(e, ERR_DATA, "%s:%lld: '%c' where a record was expected; remove the comma", name,
-                 (long long)begin, s[end]);
-        if (end > *at)
-            TRY(medqa_take(r, s + *at, end - *at, begin, e));
-        *at = end + 1;
-        if (s[end] == ']')
+    struct str names = STR_INIT;
+    for (int i = 0; i < medqa_form_count; i++)
+        if (!strcmp(medqa_form_rows[i].name, name)) {
+            *out = &medqa_form_rows[i];
             return 0;
-        if (s[end] != ',')
-            FAIL(e, ERR_DATA, "%s:%lld: '%c' where ',' or ']' was expected", name, (long long)*line,
-                 s[end]);
-    }
+        }
+    for (int i = 0; i < medqa_form_count; i++)
+        str_addf(&names, "%s%s", i ? ", " : "", medqa_form_rows[i].name);
+    int rc = err_set(e, ERR_USAGE, "no format of questions is named '%.40s'; there are %s", name,
+                     names.failed ? "others" : names.s);
+    str_free(&names);
+    return rc;
 }
 
-static int medqa_arrays(struct medqa_reader *r, const char *s, size_t n, const char *name,
-                        struct err *e)
+const char *medqa_form_name(int i, const char **about)
 {
-    int64_t line = 1;
-    for (size_t at = medqa_space(s, 0, n, &line); at < n; at += medqa_space(s, at, n, &line)) {
-        if (s[at] != '[')
-            FAIL(e, ERR_DATA, "%s:%lld: text after the end of the array", name, (long long)line);
-        at++;
-        TRY(medqa_array(r, s, &at, n, name, &line, e));
-    }
-    return 0;
+    if (i < 0 || i >= medqa_form_count)
+        return NULL;
+    *about = medqa_form_rows[i].about;
+    return medqa_form_rows[i].name;
 }
 
-/* JSON begins with an ASCII character, so a byte order mark or the first NUL tells the encoding. */
-static int medqa_encoding(const char *s, size_t n, const char *name, struct err *e)
+/* Reads all records; what was read before goes. */
+static int medqa_pass(struct medqa_reader *r, const char *text, size_t n, const char *name,
+                      struct err *e)
 {
-    const unsigned char *b = (const unsigned char *)s;
-    const char *what = NULL;
-    bool four = n >= 4;
-    if (four &&
-        ((b[0] == 0xff && b[1] == 0xfe && !b[2] && !b[3]) || (b[0] && !b[1] && !b[2] && !b[3])))
-        what = "UTF-32LE";
-    else if (four && ((!b[0] && !b[1] && b[2] == 0xfe && b[3] == 0xff) ||
-                      (!b[0] && !b[1] && !b[2] && b[3])))
-        what = "UTF-32BE";
-    else if (n >= 2 && ((b[0] == 0xff && b[1] == 0xfe) || (b[0] && !b[1])))
-        what = "UTF-16LE";
-    else if (n >= 2 && ((b[0] == 0xfe && b[1] == 0xff) || (!b[0] && b[1])))
-        what = "UTF-16BE";
-    if (what)
-        FAIL(e, ERR_DATA, "%s: %s text, expected UTF-8; convert it with iconv -f %s -t UTF-8", name,
-             what, what);
-    return 0;
+    medqa_free(&r->m);
+    r->m.form = "";
+    mem_free(r->slot);
+    r->slot = NULL;
+    r->n_slot = 0;
+    return medqa_file_walk(text, n, name, medqa_take, r, e);
 }
 
 static int medqa_whole(const struct medqa *m, const char *name, struct err *e)
@@ -234,37 +164,51 @@ static int medqa_whole(const struct medqa *m, const char *name, struct err *e)
          (long long)m->record[at].line, m->record[at].why);
 }
 
-int medqa_parse(const char *text, size_t n, const char *name, struct medqa *out, struct err *e)
+int medqa_parse_as(const char *text, size_t n, const char *name, const char *form,
+                   struct medqa *out, struct err *e)
 {
-    struct medqa_reader r = {.n_slot = 0};
-    int64_t line = 1;
-    int rc;
-    TRY_DONE(medqa_encoding(text, n, name, e));
+    struct medqa_reader r = {.reading = {.base = {.from = MEDQA_BASE_OPEN}}};
+    struct medqa_base *base = &r.reading.base;
+    int rc = 0;
+    if (form && *form)
+        TRY(medqa_form_find(form, &r.reading.form, e));
+    if (r.reading.form)
+        base->from = r.reading.form->base;
+    TRY_DONE(medqa_pass(&r, text, n, name, e));
+    if (base->from == MEDQA_BASE_OPEN && (base->zero || base->four)) {
+        base->from = base->zero && base->four ? MEDQA_BASE_BOTH : base->four;
+        TRY_DONE(medqa_pass(&r, text, n, name, e));
+    }
     TRY_DONE(sha256_hex(text, n, r.m.sha256, e));
-    size_t at = medqa_space(text, 0, n, &line);
-    if (at < n && text[at] == '[')
-        TRY_DONE(medqa_arrays(&r, text, n, name, e));
-    else
-        TRY_DONE(medqa_lines(&r, text, n, e));
     TRY_DONE(medqa_whole(&r.m, name, e));
     *out = r.m;
     r.m = (struct medqa){.n = 0};
 done:
     medqa_free(&r.m);
-    medqa_scans_free(&r.scans);
+    medqa_scans_free(&r.reading.scans);
     mem_free(r.slot);
+    return rc;
+}
+
+int medqa_parse(const char *text, size_t n, const char *name, struct medqa *out, struct err *e)
+{
+    return medqa_parse_as(text, n, name, NULL, out, e);
+}
+
+int medqa_read_as(const char *path, const char *form, struct medqa *out, struct err *e)
+{
+    struct str text = STR_INIT;
+    int rc;
+    TRY_DONE(zio_read(path, MEDQA_FILE, &text, e));
+    TRY_DONE(medqa_parse_as(text.s, text.len, path, form, out, e));
+done:
+    str_free(&text);
     return rc;
 }
 
 int medqa_read(const char *path, struct medqa *out, struct err *e)
 {
-    struct str text = STR_INIT;
-    int rc;
-    TRY_DONE(zio_read(path, MEDQA_FILE, &text, e));
-    TRY_DONE(medqa_parse(text.s, text.len, path, out, e));
-done:
-    str_free(&text);
-    return rc;
+    return medqa_read_as(path, NULL, out, e);
 }
 
 void medqa_free(struct medqa *m)
@@ -342,7 +286,7 @@ static int medqa_single_options(struct medqa *m, struct medqa_question *q, const
 
 int medqa_single(const char *text, const char *options, struct medqa *out, struct err *e)
 {
-    struct medqa m = {.n = 0};
+    struct medqa m = {.form = ""};
     struct medqa_question q = {.key = -1, .step = ""};
     int rc = 0;
     if (medqa_blank(text))

@@ -1,8 +1,15 @@
 /*
- * medqa: reads multiple-choice questions. The content decides the form, plain or gzip:
- * - MedQA JSONL: {question, options, answer_idx, answer, meta_info, ..}
- * - the Hugging Face "-hf" form: {sent1, sent2, ending0.., label}
- * - a JSON array of either, or several arrays one after the other
+ * medqa: reads multiple-choice questions, plain or gzip. DATASETS.md has the public sets.
+ *
+ * The content decides the container (medqa_file.h): JSON Lines, JSON arrays, an object of records
+ * or of columns, CSV. The fields of each record decide its form, or the caller names the form:
+ * - medqa       {question, options, answer_idx, answer, meta_info}; any other record, too
+ * - medqa-hf    {sent1, sent2, ending0.., label}
+ * - medmcqa     {question, opa.., cop, subject_name}; medmcqa-from-0, medmcqa-from-1
+ * - pubmedqa    {QUESTION, CONTEXTS, final_decision}, {question, context: {contexts}, ..}
+ * - mmlu        {question, choices, answer, subject}, {input, A.., target}, CSV without names
+ * - medbullets  {question, opa.., answer_idx, answer}
+ * - medxpertqa  {question, options, label, medical_task}
  *
  * The file is untrusted. An unusable record is rejected, counted and named by its line. Nothing is
  * guessed, and nothing takes the record's place.
@@ -11,26 +18,33 @@
  * refused by name. Lines end with LF, CR LF or CR. NUL in a needed text is refused by name and
  * never cuts the text.
  *
- * Needed fields are read strictly: question, options, answer_idx (or answer); sent1, endings,
- * label. Each may stand once. No other field rejects a record, whatever its value (null, NaN,
- * 1e400, long integers, text of any length, deep nesting, repeated keys): agents/jscan.h skips
- * them. The structure of the whole record is strict. A surplus comma, an unmatched bracket or text
- * after the record is an error.
+ * The fields of the form are needed and are read strictly. Each may stand once. No other field
+ * rejects a record, whatever its value (null, NaN, 1e400, long integers, text of any length, deep
+ * nesting, repeated keys): agents/jscan.h skips them. The structure of the whole record is strict.
+ * A surplus comma, an unmatched bracket or text after the record is an error.
  *
  * Options: 2 to 10, none blank: {"A": text, ..}, [text, ..] or [{"key": "A", "value": text}, ..].
  * Letters may be small and may have brackets, a dot or a colon. An option that is null does not
  * count; the letters of the others must have no gap.
  *
- * The key, by the first rule that applies:
+ * Text: pubmedqa puts the contexts, one a line, and an empty line before the question. medxpertqa
+ * repeats the options after "Answer Choices:"; that end is cut off if it agrees with the options,
+ * and rejects the record if not. A record of medxpertqa with images is rejected.
+ *
+ * The key of medqa and medbullets, by the first rule that applies:
  * 1. answer_idx is a letter: that option. A text in answer must be that option's, or the same
  *    letter.
  * 2. answer_idx is a number: files count from 0 or from 1, so answer must name the option and
  *    agree.
  * 3. no answer_idx: the only option whose text equals answer, or the option whose letter answer is.
  *
- * Texts of answer and options are compared without outer white space and quotation marks. label
- * counts from 0. meta_info is the step if it is text of 1 to 63 bytes without control characters;
- * otherwise the step is unknown.
+ * Texts of answer and options are compared without outer white space and quotation marks. Numbers
+ * in label, and in answer and target of mmlu, count from 0. Numbers in cop count from 0 if a record
+ * of the file has 0 or less, and from 1 if one has 4. If both or neither occurs, records with such
+ * a number are rejected, unless the caller names medmcqa-from-0 or medmcqa-from-1.
+ *
+ * The group of a record is meta_info, subject_name, subject or medical_task. It must be a text of 1
+ * to 63 bytes without control characters; otherwise it is unknown.
  *
  * A question's id is the first 16 hex digits of the SHA-256 of its text, options and key. So
  * subsets, other orders and merged files give the same ids. An id in the record is not used,
@@ -59,7 +73,7 @@ struct medqa_question {
     const char *option[MEDQA_OPTIONS];
     int n_options;    /* 0 = an open question */
     int key;          /* index of the right option; -1 = not known */
-    const char *step; /* "step1", "step2&3" or "" = not known */
+    const char *step; /* the group: "step1", "step2&3", "Anatomy", ..; "" = not known */
 };
 
 enum medqa_kind {
@@ -76,21 +90,31 @@ struct medqa_record { /* one of the file */
     const char *why; /* rejected: the reason, at most 159 bytes */
 };
 
+#define MEDQA_SEVERAL "several"
+
 struct medqa {
     struct medqa_question *question; /* (n), different from each other, in order of the file */
     size_t n, cap;
     struct medqa_record *record; /* (n_records) */
     size_t n_records, cap_records;
     size_t n_rejected, n_duplicates;
-    char sha256[65]; /* of the bytes after inflation */
+    char sha256[65];  /* of the bytes after inflation */
+    const char *form; /* of its questions: a name as above, MEDQA_SEVERAL, or "" = none has one */
     struct arena arena;
 };
 
 /* ERR_NOINPUT, ERR_IO, ERR_DATA when the file is too large, is not UTF-8 or holds no usable
  * question, ERR_NOMEM. */
 int medqa_read(const char *path, struct medqa *out, struct err *e);
-/* As medqa_read, from memory; name is for messages. */
+/* As medqa_read, from memory. name is for messages, and gives the subject of CSV without names. */
 int medqa_parse(const char *text, size_t n, const char *name, struct medqa *out, struct err *e);
+/* As the two above, all records in this form; NULL or "" = each in its own. ERR_USAGE names the
+ * forms that exist. */
+int medqa_read_as(const char *path, const char *form, struct medqa *out, struct err *e);
+int medqa_parse_as(const char *text, size_t n, const char *name, const char *form,
+                   struct medqa *out, struct err *e);
+/* The name of form i, from 0; NULL = there are no more. about: a line for people. */
+const char *medqa_form_name(int i, const char **about);
 void medqa_free(struct medqa *m); /* accepts a zeroed one */
 
 /* Questions among the first n_records records. */

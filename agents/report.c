@@ -5,12 +5,18 @@
 #include <string.h>
 
 #include "mem.h"
+#include "prices.h"
+#include "report_part.h"
 
 #define REPORT_GROUPS 64 /* of a kind in the table on the terminal */
 
+/* Shares of the answers, for selective answering. */
+static const double report_cover[] = {0.5, 0.8, 0.9};
+#define REPORT_COVERS (sizeof report_cover / sizeof report_cover[0])
+
 /* ---- table ----------------------------------------------------------------------------------- */
 
-static void report_rate(const struct stats_rate *r, struct str *out)
+void report_rate(const struct stats_rate *r, struct str *out)
 {
     if (!r->n)
         str_adds(out, "no questions");
@@ -31,10 +37,15 @@ static void report_count(double v, struct str *out)
     }
 }
 
+static void report_named_rate(const char *name, const struct stats_rate *r, struct str *out)
+{
+    str_addf(out, "    %-26.26s %5.1f %%  %4zu/%-4zu (%.0f to %.0f)", name, 100 * r->rate, r->k,
+             r->n, 100 * r->lo, 100 * r->hi);
+}
+
 static void report_group(const struct stats_group *x, struct str *out)
 {
-    str_addf(out, "    %-26.26s %5.1f %%  %4zu/%-4zu (%.0f to %.0f)", x->name, 100 * x->rate.rate,
-             x->rate.k, x->rate.n, 100 * x->rate.lo, 100 * x->rate.hi);
+    report_named_rate(x->name, &x->rate, out);
 }
 
 static void report_groups(const char *head, const struct stats_group *g, size_t all, int width,
@@ -109,22 +120,46 @@ static void report_energy(const struct stats_summary *s, int width, struct str *
                  s->seconds.n, gap);
         report_wrap(more, text.s, width, out);
     }
+    out->failed = out->failed || text.failed;
     str_free(&text);
+}
+
+/* Of imported answers; their prompt tokens may be known. */
+static void report_usage_unknown(const struct stats_summary *s, struct str *out)
+{
+    str_adds(out, "  per question    imported answers: calls, tokens and seconds are not known");
+    if (isfinite(s->prompt_tokens)) {
+        str_adds(out, "\n                  but for ");
+        report_count(s->prompt_tokens, out);
+        str_adds(out, " prompt tokens");
+    }
+    str_addc(out, '\n');
 }
 
 static void report_usage(const struct stats_summary *s, int width, struct str *out)
 {
-    str_addf(out, "  per question    %.1f calls, ", s->calls);
-    report_count(s->prompt_tokens, out);
-    str_adds(out, " prompt tokens (");
-    report_count(s->cached_tokens, out);
-    str_adds(out, " from the cache), ");
-    if (s->think_tokens > 0) {
-        report_count(s->think_tokens, out);
-        str_adds(out, " of thinking, ");
+    struct str text = STR_INIT;
+    if (isnan(s->calls)) {
+        report_usage_unknown(s, out);
+        return;
     }
-    report_count(s->new_tokens, out);
-    str_adds(out, " new\n");
+    str_addf(&text, "%.1f calls, ", s->calls);
+    report_count(s->prompt_tokens, &text);
+    str_adds(&text, " prompt tokens (");
+    report_count(s->cached_tokens, &text);
+    str_adds(&text, " from the cache), ");
+    if (s->think_tokens > 0) { /* too much for one line */
+        report_wrap("  per question    ", text.s, width, out);
+        str_clear(&text);
+        report_count(s->think_tokens, &text);
+        str_adds(&text, " of thinking, ");
+    }
+    report_count(s->new_tokens, &text);
+    str_adds(&text, " new");
+    report_wrap(s->think_tokens > 0 ? "                  " : "  per question    ", text.s, width,
+                out);
+    out->failed = out->failed || text.failed;
+    str_free(&text);
     if (s->seconds.n)
         str_addf(out,
                  "  seconds         median %.2f, 95 %% within %.2f (from first call to answer)\n",
@@ -133,6 +168,21 @@ static void report_usage(const struct stats_summary *s, int width, struct str *o
         str_addf(out, "  price           %.3g USD a question, %.3g USD for 1,000 questions\n",
                  s->token_usd, 1000 * s->token_usd);
     report_energy(s, width, out);
+}
+
+/* The same tokens at the list prices of APIs. */
+static void report_prices(const struct stats_summary *s, struct str *out)
+{
+    size_t n;
+    const struct price *p = prices_all(&n);
+    if (!s->seconds.n)
+        return;
+    str_adds(out,
+             "\n  the same tokens at list prices, USD for 1,000 questions (a million tokens)\n");
+    for (size_t i = 0; i < n; i++)
+        str_addf(out, "    %-30.30s %9.4g  (%.2f, replies %.2f; %s)\n", p[i].name,
+                 1000 * prices_usd(&p[i], s->prompt_tokens, s->new_tokens + s->think_tokens),
+                 p[i].prompt, p[i].completion, p[i].date);
 }
 
 /* Calls by role, with the tokens of one call. */
@@ -169,14 +219,41 @@ static void report_counts(const struct stats_summary *s, struct str *out)
              "rejected\n",
              s->accuracy.n, s->accuracy.n - s->duplicates - s->rejected, s->duplicates,
              s->rejected);
-    str_addf(out,
-             "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
-             s->calls_cut, s->cases_cut, s->calls_closed, s->cases_closed);
+    if (!isnan(s->calls))
+        str_addf(
+            out,
+            "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
+            s->calls_cut, s->cases_cut, s->calls_closed, s->cases_closed);
     if (s->thoughts_cut)
         str_addf(out, "  thinking        %zu calls cut at its budget (%zu questions)\n",
                  s->thoughts_cut, s->cases_thought_cut);
     if (s->no_key)
         str_addf(out, "  without a key   %zu\n", s->no_key);
+}
+
+/* The reliability table, and the accuracy of the most certain answers. */
+static void report_confidence(const struct stats_summary *s, struct str *out)
+{
+    char name[64];
+    if (!s->n_ece)
+        return;
+    str_adds(out, "\n  by probability of the answer\n");
+    for (int b = 0; b < STATS_BINS; b++)
+        if (s->bin[b].rate.n) {
+            snprintf(name, sizeof name, "%.1f to %.1f, mean %.3f", s->bin[b].from, s->bin[b].to,
+                     s->bin[b].mean_p);
+            report_named_rate(name, &s->bin[b].rate, out);
+            str_addc(out, '\n');
+        }
+    str_addf(out, "\n  the most certain of %zu answers\n", s->n_ece);
+    for (size_t i = 0; i < REPORT_COVERS; i++) {
+        const struct stats_step *at = stats_at_coverage(s->sure, s->n_sure, report_cover[i]);
+        const struct stats_rate r = stats_wilson(at->right, at->kept);
+        snprintf(name, sizeof name, "%.1f %%, p at least %.3f",
+                 100 * (double)at->kept / (double)s->n_ece, at->threshold);
+        report_named_rate(name, &r, out);
+        str_addc(out, '\n');
+    }
 }
 
 void report_table(const struct stats_summary *s, const char *title, int width, struct str *out)
@@ -195,120 +272,23 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
     if (isfinite(s->agreement))
         str_addf(out, "  agreement       %.2f of pairs of reports name the same first diagnosis\n",
                  s->agreement);
-    if (isfinite(s->ece))
-        str_addf(out, "  calibration     ECE %.3f over %zu answers with letter probabilities\n",
-                 s->ece, s->n_ece);
+    if (s->n_ece)
+        str_addf(
+            out,
+            "  calibration     ECE %.3f, Brier %.3f, AURC %.3f over the %zu finished questions\n"
+            "                  whose answer has a probability; %zu have none\n",
+            s->ece, s->brier, s->aurc, s->n_ece, s->seconds.n - s->n_ece);
     report_usage(s, width, out);
+    report_prices(s, out);
     report_roles(s, out);
+    report_confidence(s, out);
     report_groups("by step", s->step, s->n_step, width, out);
     report_groups("by specialty asked", s->specialty, (size_t)s->n_specialty, width, out);
 }
 
-/* One number in a column; "-" when it was not measured. */
-static void report_cell(double v, int width, int decimals, struct str *out)
-{
-    if (isfinite(v))
-        str_addf(out, "%*.*f", width, decimals, v);
-    else
-        str_addf(out, "%*s", width, "-");
-}
-
-/* "name" or "name (partial, 6 of 60)" */
-static void report_name(const struct report_run *run, struct str *out)
-{
-    char partial[64];
-    stats_partial(&run->summary, partial);
-    str_addf(out, partial[0] ? "%s (%s)" : "%s%s", run->name, partial);
-}
-
-struct report_columns { /* those that not every table of runs has */
-    size_t name;        /* width */
-    bool joules, think;
-};
-
-static void report_run_row(const struct report_run *run, const struct report_columns *has,
-                           bool first, struct str *out)
-{
-    const struct stats_summary *s = &run->summary;
-    const struct stats_rate *a = &s->accuracy;
-    size_t begin = out->len;
-    report_name(run, out);
-    while (!out->failed && out->len - begin < has->name)
-        str_addc(out, ' ');
-    report_cell(100 * a->rate, 7, 1, out);
-    report_cell(100 * a->lo, 6, 1, out);
-    str_addf(out, "-%-5.1f%5zu%6.1f", 100 * a->hi,
-             s->unparsed + s->failed + s->rejected + s->not_run, s->calls);
-    report_cell(s->prompt_tokens - s->cached_tokens, 9, 0, out);
-    if (has->think)
-        report_cell(s->think_tokens, 7, 0, out);
-    report_cell(s->new_tokens, 6, 0, out);
-    report_cell(s->seconds.n ? s->seconds.median : (double)NAN, 8, 2, out);
-    if (has->joules)
-        report_cell(s->joules, 8, 1, out);
-    if (first)
-        str_addc(out, '\n');
-    else if (!run->paired.n)
-        str_addf(out, "%7s%8s\n", "-", "-");
-    else
-        str_addf(out, "%+7.1f%8.2g\n", 100 * run->paired.difference + 0.0,
-                 run->paired.p); /* no -0 */
-}
-
-void report_runs(const struct report_run *run, int n, struct str *out)
-{
-    struct report_columns has = {.name = strlen("run")};
-    for (int i = 0; i < n; i++) {
-        struct str s = STR_INIT;
-        report_name(&run[i], &s);
-        has.name = s.len > has.name ? s.len : has.name;
-        str_free(&s);
-        has.joules = has.joules || isfinite(run[i].summary.joules);
-        has.think = has.think || run[i].summary.think_tokens > 0;
-    }
-    str_addf(out,
-             "%-*s  acc.%%  95 %% int.  none calls computed%s   new seconds%s   diff       p\n",
-             (int)has.name, "run", has.think ? "  think" : "", has.joules ? "  joules" : "");
-    for (int i = 0; i < n; i++)
-        report_run_row(&run[i], &has, i == 0, out);
-    str_adds(out,
-             "\nacc.: of all records asked for; none: without an answer (unparsed, failed, "
-             "rejected, not\n"
-             "run), none counts as right; calls, computed (prompt tokens not from the cache), ");
-    str_adds(out, has.think ? "think\n(tokens of thinking), new (tokens of replies)"
-                            : "new\n(tokens generated)");
-    str_adds(out, has.joules ? ", joules" : "");
-    str_adds(out, ": a finished question; seconds: median of a question, others being in\n"
-                  "flight; diff: this run minus the first, points of accuracy on the questions "
-                  "that both have\n"
-                  "finished; p: exact McNemar; -: no question in common\n");
-}
-
-void report_paired(const struct report_run *first, const struct report_run *other, struct str *out)
-{
-    const struct stats_paired *p = &other->paired;
-    report_name(other, out);
-    str_adds(out, " against ");
-    report_name(first, out);
-    if (!p->n) {
-        str_adds(out, ": no question in common, not compared\n");
-        return;
-    }
-    str_addf(out, ", %zu common questions\n\n", p->n);
-    str_addf(out, "  both right       %zu\n  first alone      %zu\n  this run alone   %zu\n",
-             p->both, p->only_a, p->only_b);
-    str_addf(out, "  both wrong       %zu\n", p->neither);
-    str_addf(
-        out,
-        "  difference       %+.1f points (this run minus the first), 95 %% interval %+.1f to %+.1f "
-        "(bootstrap)\n",
-        100 * p->difference + 0.0, 100 * p->lo + 0.0, 100 * p->hi + 0.0);
-    str_addf(out, "  exact McNemar    p = %.4g\n", p->p);
-}
-
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-static void report_number(struct str *out, const char *key, double d)
+void report_number(struct str *out, const char *key, double d)
 {
     if (isfinite(d))
         str_addf(out, ", \"%s\": %.10g", key, d);
@@ -316,13 +296,44 @@ static void report_number(struct str *out, const char *key, double d)
         str_addf(out, ", \"%s\": null", key);
 }
 
-static void report_json_rate(struct str *out, const struct stats_rate *r)
+void report_json_rate(struct str *out, const struct stats_rate *r)
 {
     str_addf(out, "{\"correct\": %zu, \"n\": %zu", r->k, r->n);
     report_number(out, "accuracy", r->rate);
     report_number(out, "low", r->lo);
     report_number(out, "high", r->hi);
     str_addc(out, '}');
+}
+
+void report_json_confidence(const struct stats_summary *s, struct str *out)
+{
+    report_number(out, "ece", s->ece);
+    str_addf(out, ", \"ece_n\": %zu", s->n_ece);
+    report_number(out, "brier", s->brier);
+    report_number(out, "brier_options", s->brier_options);
+    str_addf(out, ", \"brier_options_n\": %zu", s->n_options);
+    report_number(out, "aurc", s->aurc);
+    str_adds(out, ",\n \"reliability\": [");
+    for (int b = 0; b < STATS_BINS && s->n_ece; b++) {
+        str_addf(out, "%s{\"from\": %.10g, \"to\": %.10g", b ? ", " : "", s->bin[b].from,
+                 s->bin[b].to);
+        report_number(out, "mean_p", s->bin[b].mean_p);
+        str_adds(out, ", \"rate\": ");
+        report_json_rate(out, &s->bin[b].rate);
+        str_addc(out, '}');
+    }
+    str_adds(out, "],\n \"coverage\": [");
+    for (size_t i = 0; i < REPORT_COVERS && s->n_ece; i++) {
+        const struct stats_step *at = stats_at_coverage(s->sure, s->n_sure, report_cover[i]);
+        const struct stats_rate r = stats_wilson(at->right, at->kept);
+        str_addf(out, "%s{\"wanted\": %.10g", i ? ", " : "", report_cover[i]);
+        report_number(out, "coverage", (double)at->kept / (double)s->n_ece);
+        report_number(out, "threshold", at->threshold);
+        str_adds(out, ", \"rate\": ");
+        report_json_rate(out, &r);
+        str_addc(out, '}');
+    }
+    str_addc(out, ']');
 }
 
 static void report_json_groups(struct str *out, const char *key, const struct stats_group *g,
@@ -357,6 +368,28 @@ static void report_json_roles(struct str *out, const struct stats_summary *s)
         str_addc(out, '}');
     }
     str_addc(out, '}');
+}
+
+/* "list_prices": the tokens of a question at each price of the list. */
+static void report_json_prices(struct str *out, const struct stats_summary *s)
+{
+    size_t n;
+    const struct price *p = prices_all(&n);
+    str_adds(out, ",\n \"list_prices\": [");
+    for (size_t i = 0; i < n; i++) {
+        double usd = prices_usd(&p[i], s->prompt_tokens, s->new_tokens + s->think_tokens);
+        str_adds(out, i ? ",\n  {\"name\": " : "\n  {\"name\": ");
+        str_add_json(out, p[i].name, strlen(p[i].name));
+        report_number(out, "usd_per_question", s->seconds.n ? usd : (double)NAN);
+        report_number(out, "prompt_usd_million", p[i].prompt);
+        report_number(out, "completion_usd_million", p[i].completion);
+        str_adds(out, ", \"date\": ");
+        str_add_json(out, p[i].date, strlen(p[i].date));
+        str_adds(out, ", \"source\": ");
+        str_add_json(out, p[i].source, strlen(p[i].source));
+        str_addc(out, '}');
+    }
+    str_addc(out, ']');
 }
 
 static void report_json_text(struct str *out, const char *key, const char *s)
@@ -413,12 +446,14 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     str_adds(out, ",\n ");
     report_json_counts(s, out);
     report_number(out, "specialist_agreement", s->agreement);
-    report_number(out, "ece", s->ece);
-    str_addf(out, ", \"ece_n\": %zu", s->n_ece);
+    report_json_confidence(s, out);
     report_json_groups(out, "by_step", s->step, s->n_step);
     report_json_groups(out, "by_specialty", s->specialty, (size_t)s->n_specialty);
     report_json_roles(out, s);
-    str_addf(out, ",\n \"per_question\": {\"calls\": %.10g", s->calls);
+    str_addf(out,
+             isnan(s->calls) ? ",\n \"per_question\": {\"calls\": null"
+                             : ",\n \"per_question\": {\"calls\": %.10g",
+             s->calls);
     report_number(out, "prompt_tokens", s->prompt_tokens);
     report_number(out, "cached_tokens", s->cached_tokens);
     report_number(out, "new_tokens", s->new_tokens);
@@ -436,6 +471,7 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
         report_number(out, "token_usd", s->token_usd);
     str_addc(out, '}');
     report_json_energy(out, s);
+    report_json_prices(out, s);
     if (engine_json[0])
         str_addf(out, ",\n \"engine\": %s", engine_json);
     if (run_json[0])
@@ -445,7 +481,7 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
 
 /* ---- CSV ------------------------------------------------------------------------------------- */
 
-static void report_field(struct str *out, const char *s)
+void report_csv_field(struct str *out, const char *s)
 {
     if (!strpbrk(s, ",\"\r\n")) {
         str_adds(out, s);
@@ -466,12 +502,23 @@ static void report_csv_answer(const struct result *r, struct str *out)
     char predicted[2] = "";
     if (r && r->predicted >= 0)
         predicted[0] = (char)('A' + r->predicted);
-    report_field(out, predicted[0] || !r ? predicted : r->answer);
+    report_csv_field(out, predicted[0] || !r ? predicted : r->answer);
+    str_addc(out, ',');
+}
+
+/* Seconds, tokens and specialists of an imported answer: only known ones. */
+static void report_csv_imported(const struct result *r, struct str *out)
+{
+    if (isfinite(r->seconds))
+        str_addf(out, "%.3f", r->seconds);
+    str_addc(out, ',');
+    if (r->prompt_tokens >= 0 && r->new_tokens >= 0)
+        str_addf(out, "%lld", (long long)(r->prompt_tokens + r->think_tokens + r->new_tokens));
     str_addc(out, ',');
 }
 
 static void report_csv_row(const struct trace_run *run, size_t at, const struct result *r,
-                           bool think, int n_lp, struct str *out)
+                           const struct report_form *form, struct str *out)
 {
     const struct records_row *row = &run->records.r[at];
     bool own = r && row->kind == MEDQA_QUESTION;
@@ -488,68 +535,98 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
         status = consult_state_name(r->state);
     }
     str_addf(out, "%s,", row->id);
-    report_field(out, row->question);
+    report_csv_field(out, row->question);
     str_addc(out, ',');
     report_csv_answer(r, out);
     str_addf(out, "%s,%s,", key, r && r->correct ? "true" : "false");
-    if (own)
+    if (own && r->imported)
+        report_csv_imported(r, out);
+    else if (own)
         str_addf(out, "%.3f,%lld,%d", r->seconds,
                  (long long)(r->prompt_tokens + r->think_tokens + r->new_tokens), r->n_reports);
     else
         str_adds(out, ",,");
     str_addf(out, ",%lld,%s,", (long long)row->line, status);
-    if (own)
+    if (own && !r->imported)
         str_addf(out, "%d,%d,", r->cut, r->closed);
     else
         str_adds(out, ",,");
     if (row->kind == MEDQA_DUPLICATE)
         str_addf(out, "the same question as line %lld", (long long)run->records.r[row->of].line);
     else
-        report_field(out, why);
+        report_csv_field(out, why);
     if (own && isfinite(r->joules))
         str_addf(out, ",%.6g,", r->joules);
     else
         str_adds(out, ",,");
     if (own && isfinite(r->joules) && result_computed(r) > 0)
         str_addf(out, "%.6g", r->joules / (double)result_computed(r));
-    if (think)
+    if (form->think)
         str_addc(out, ',');
-    if (think && own)
+    if (form->think && own)
         str_addf(out, "%lld", (long long)r->think_tokens);
-    for (int i = 0; i < n_lp; i++) {
+    for (int i = 0; i < form->n_lp; i++) {
         str_addc(out, ',');
         if (own && r->has_lp && i < r->n_options)
             str_addf(out, "%.9g", r->option_lp[i]);
     }
+    for (int i = 0; i < form->n_p; i++) {
+        str_addc(out, ',');
+        if (own && r->has_p && i < r->n_options)
+            str_addf(out, "%.9g", r->p_option[i]);
+    }
     str_adds(out, "\r\n");
 }
 
-int report_csv(const struct trace_run *run, struct str *out, struct err *e)
+void report_csv_need(const struct trace_run *run, struct report_form *form)
 {
-    const struct result **of = mem_zalloc(run->asked, sizeof *of);
-    bool think = false;
-    int n_lp = 0; /* most options with log-probabilities */
-    if (!of)
-        return NOMEM(e, run->asked * sizeof *of, "a table");
-    for (size_t i = 0; i < run->results.n; i++)
-        if ((size_t)run->results.r[i].index < run->asked) {
-            const struct result *r = &run->results.r[i];
-            of[r->index] = r;
-            think = think || r->think_tokens;
-            n_lp = r->has_lp && r->n_options > n_lp ? r->n_options : n_lp;
-        }
+    for (size_t i = 0; i < run->results.n; i++) {
+        const struct result *r = &run->results.r[i];
+        if ((size_t)r->index >= run->asked)
+            continue;
+        form->think = form->think || r->think_tokens;
+        form->n_lp = r->has_lp && r->n_options > form->n_lp ? r->n_options : form->n_lp;
+        form->n_p = r->has_p && r->n_options > form->n_p ? r->n_options : form->n_p;
+    }
+}
+
+void report_csv_header(const struct report_form *form, const char *lead, struct str *out)
+{
+    str_adds(out, lead);
     str_adds(out,
              "trace_id,question,predicted_answer,correct_answer,is_correct,total_latency_seconds,"
              "total_tokens,n_specialists,line,status,calls_cut,calls_closed,reason,"
              "joules,joules_per_token");
-    str_adds(out, think ? ",think_tokens" : "");
-    for (int i = 0; i < n_lp; i++)
+    str_adds(out, form->think ? ",think_tokens" : "");
+    for (int i = 0; i < form->n_lp; i++)
         str_addf(out, ",lp_%c", 'A' + i);
+    for (int i = 0; i < form->n_p; i++)
+        str_addf(out, ",p_%c", 'A' + i);
     str_adds(out, "\r\n");
-    for (size_t i = 0; i < run->asked; i++)
-        report_csv_row(run, i,
-                       run->records.r[i].kind == MEDQA_REJECTED ? NULL : of[run->records.r[i].of],
-                       think, n_lp, out);
+}
+
+int report_csv_rows(const struct trace_run *run, const struct report_form *form, const char *lead,
+                    struct str *out, struct err *e)
+{
+    const struct result **of = mem_zalloc(run->asked, sizeof *of);
+    if (!of)
+        return NOMEM(e, run->asked * sizeof *of, "a table");
+    for (size_t i = 0; i < run->results.n; i++)
+        if ((size_t)run->results.r[i].index < run->asked)
+            of[run->results.r[i].index] = &run->results.r[i];
+    for (size_t i = 0; i < run->asked; i++) {
+        const struct records_row *row = &run->records.r[i];
+        str_adds(out, lead);
+        report_csv_row(run, i, row->kind == MEDQA_REJECTED ? NULL : of[row->of], form, out);
+    }
     mem_free(of);
     return 0;
+}
+
+int report_csv(const struct trace_run *run, struct str *out, struct err *e)
+{
+    struct report_form form = {.n_lp = 0};
+    report_csv_need(run, &form);
+    report_csv_header(&form, "", out);
+    return report_csv_rows(run, &form, "", out, e);
 }

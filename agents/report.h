@@ -4,6 +4,7 @@
 #define MAS_REPORT_H
 
 #include "stats.h"
+#include "stats_runs.h"
 #include "str.h"
 #include "trace.h"
 
@@ -18,6 +19,15 @@ struct report_run {
 };
 void report_runs(const struct report_run *run, int n, struct str *out);
 void report_paired(const struct report_run *first, const struct report_run *other, struct str *out);
+/* The runs together; run: (c->n_run). Three parts, each where there is something to show:
+ * - Cochran's Q and Fleiss' kappa of three runs or more;
+ * - settings, if several runs differ by their seed alone;
+ * - calibration, if answers have probabilities. */
+void report_compared(const struct report_run *run, const struct stats_compared *c, struct str *out);
+/* The whole comparison as one JSON object; members "runs" (with their summaries), "paired",
+ * "together" and "settings". Numbers that are not defined are null. */
+void report_compared_json(const struct report_run *run, const struct stats_compared *c,
+                          struct str *out);
 /* One JSON object; numbers that were not measured are null. run_json: the trace's run.json,
  * included as "run" when not empty; engine_json likewise: the work of the engine in the process
  * that ended the run. */
@@ -32,10 +42,25 @@ void report_figures(const struct stats_summary *s, struct str *out);
  *   calls_cut, calls_closed, reason;
  * - joules, joules_per_token (a token that the model computed);
  * - think_tokens, if any question has some; total_tokens counts them too;
- * - lp_A, lp_B, ..: log-probability of each option's letter, if any question has some.
+ * - lp_A, lp_B, ..: log-probability of each option's letter, if any question has some;
+ * - p_A, p_B, ..: probability of each option, likewise.
  *
  * An unknown value is an empty field. A duplicate has the answer of the record that it repeats, and
  * no costs. */
 int report_csv(const struct trace_run *run, struct str *out, struct err *e);
+/* The columns of one table for several runs: those that any of them needs. Begin with zeros. */
+struct report_form {
+    bool think; /* think_tokens */
+    int n_lp;   /* lp_A and those after it */
+    int n_p;    /* p_A and those after it */
+};
+void report_csv_need(const struct trace_run *run, struct report_form *form);
+/* The header and the rows of one run. lead: the first columns with their comma, the same in each
+ * row; "" = none. */
+void report_csv_header(const struct report_form *form, const char *lead, struct str *out);
+int report_csv_rows(const struct trace_run *run, const struct report_form *form, const char *lead,
+                    struct str *out, struct err *e);
+/* Appends a field, in quotes if need be. */
+void report_csv_field(struct str *out, const char *s);
 
 #endif

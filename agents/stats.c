@@ -122,12 +122,18 @@ static size_t stats_merge(struct stats_group *g, size_t n)
 }
 
 struct stats_sums {
-    double agreement, joules;
+    double agreement, joules, options;
     double computed, new_tokens; /* of the questions that have joules */
-    size_t n, n_agreement, n_joules, n_p;
-    double *p, *seconds; /* (n_p), (n) */
+    size_t n, n_agreement, n_joules, n_p, n_seconds;
+    double *p, *seconds; /* (n_p), (n_seconds) */
     unsigned char *right;
 };
+
+/* NaN makes the mean NaN, too: it is not known if one case is not. */
+static double stats_known(int64_t tokens)
+{
+    return tokens < 0 ? (double)NAN : (double)tokens;
+}
 
 /* A finished question. */
 static void stats_add(struct stats_summary *s, struct stats_sums *t, const struct result *r)
@@ -157,15 +163,21 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
     } else {
         s->energy_gap = r->energy;
     }
+    if (r->has_p && r->key >= 0) {
+        t->options += stats_brier_options(r->p_option, r->n_options, r->key);
+        s->n_options++;
+    }
     if (isfinite(r->p) && r->p >= 0 && r->p <= 1) {
         t->p[t->n_p] = r->p;
         t->right[t->n_p++] = r->correct;
     }
-    t->seconds[t->n++] = r->seconds;
-    s->calls += r->calls;
-    s->prompt_tokens += (double)r->prompt_tokens;
-    s->cached_tokens += (double)r->cached_tokens;
-    s->new_tokens += (double)r->new_tokens;
+    t->n++;
+    if (isfinite(r->seconds))
+        t->seconds[t->n_seconds++] = r->seconds;
+    s->calls += r->imported ? (double)NAN : r->calls;
+    s->prompt_tokens += stats_known(r->prompt_tokens);
+    s->cached_tokens += stats_known(r->cached_tokens);
+    s->new_tokens += stats_known(r->new_tokens);
     s->think_tokens += (double)r->think_tokens;
 }
 
@@ -202,19 +214,32 @@ static void stats_rates(struct stats_summary *s, const struct stats_sums *t, siz
     s->n_step = stats_merge(s->step, s->n_step);
     stats_finish(s->specialty, (size_t)s->n_specialty);
     s->agreement = t->n_agreement ? t->agreement / (double)t->n_agreement : (double)NAN;
-    s->ece = stats_ece(t->p, t->right, t->n_p, STATS_BINS);
-    s->n_ece = t->n_p;
     s->calls /= n;
     s->prompt_tokens /= n;
     s->cached_tokens /= n;
     s->new_tokens /= n;
     s->think_tokens /= n;
-    s->seconds = stat_summarize(t->seconds, t->n);
+    s->seconds = stat_summarize(t->seconds, t->n_seconds);
     s->n_joules = t->n_joules;
     s->joules = t->n_joules ? t->joules / (double)t->n_joules : (double)NAN;
     s->joules_per_token = t->computed > 0 ? t->joules / t->computed : (double)NAN;
     s->joules_per_new_token = t->new_tokens > 0 ? t->joules / t->new_tokens : (double)NAN;
     s->cost = s->joules / 3.6e6 * price_kwh;
+}
+
+static int stats_confidence(struct stats_summary *s, const struct stats_sums *t, struct err *e)
+{
+    s->n_ece = t->n_p;
+    s->ece = stats_ece(t->p, t->right, t->n_p, STATS_BINS);
+    s->brier_options = s->n_options ? t->options / (double)s->n_options : (double)NAN;
+    s->brier = stats_brier(t->p, t->right, t->n_p);
+    stats_reliability(t->p, t->right, t->n_p, STATS_BINS, s->bin);
+    s->sure = mem_zalloc(t->n_p, sizeof *s->sure);
+    if (!s->sure)
+        return NOMEM(e, t->n_p * sizeof *s->sure, "a risk-coverage curve");
+    TRY(stats_steps(t->p, t->right, t->n_p, s->sure, &s->n_sure, e));
+    s->aurc = stats_aurc(s->sure, s->n_sure);
+    return 0;
 }
 
 /* The result of each record's question, NULL = none; (asked). */
@@ -247,6 +272,7 @@ int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_
         stats_record(&s, &t, row, row->kind == MEDQA_REJECTED ? NULL : of[row->of]);
     }
     stats_rates(&s, &t, run->asked, price_kwh);
+    TRY_DONE(stats_confidence(&s, &t, e));
     s.token_usd = (s.prompt_tokens * run->price_prompt +
                    (s.new_tokens + s.think_tokens) * run->price_completion) *
                   1e-6;
@@ -254,6 +280,7 @@ int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_
     s.n_role = run->roles.n;
     *out = s;
     s.step = NULL;
+    s.sure = NULL;
 done:
     stats_free(&s);
     mem_free(of);
@@ -266,8 +293,10 @@ done:
 void stats_free(struct stats_summary *s)
 {
     mem_free(s->step);
+    mem_free(s->sure);
     s->step = NULL;
-    s->n_step = 0;
+    s->sure = NULL;
+    s->n_step = s->n_sure = 0;
 }
 
 void stats_partial(const struct stats_summary *s, char out[64])

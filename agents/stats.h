@@ -56,9 +56,19 @@ struct stats_summary {
     const struct roles_row *role;           /* (n_role) belong to the run */
     size_t n_role;
     double agreement; /* mean over the cases that have one; NaN = none */
-    double ece;       /* NaN = no letter probabilities */
+    /* Finished questions whose answer has a probability: their number, and stats_curve.h over them.
+     * NaN and empty bins when n_ece == 0. */
     size_t n_ece;
-    double calls, prompt_tokens, cached_tokens, new_tokens; /* per finished question */
+    /* Mean of stats_brier_options over the n_options questions that have a key and probabilities
+     * of all their options; NaN = none. */
+    size_t n_options;
+    double brier_options;
+    double ece, brier, aurc;
+    struct stats_bin bin[STATS_BINS];
+    struct stats_step *sure; /* (n_sure) the risk-coverage curve */
+    size_t n_sure;
+    /* per finished question; NaN = not known, as in imported runs */
+    double calls, prompt_tokens, cached_tokens, new_tokens;
     double think_tokens; /* likewise; 0 = nothing was thought. new_tokens has none of them */
     struct stat_summary seconds; /* per finished question */
     /* Energy. Means over the n_joules finished questions that have joules; NaN = none has. A token:

@@ -34,6 +34,14 @@ double stats_brier(const double *p, const unsigned char *right, size_t n)
     return n ? sum / (double)n : (double)NAN;
 }
 
+double stats_brier_options(const double *p, int n_options, int key)
+{
+    double sum = 0;
+    for (int i = 0; i < n_options; i++)
+        sum += (p[i] - (i == key)) * (p[i] - (i == key));
+    return sum;
+}
+
 void stats_reliability(const double *p, const unsigned char *right, size_t n, int bins,
                        struct stats_bin *out)
 {

@@ -18,6 +18,10 @@ double stats_ece(const double *p, const unsigned char *right, size_t n, int bins
  * that the answer is right). NaN when n == 0. */
 double stats_brier(const double *p, const unsigned char *right, size_t n);
 
+/* The same score over the options of one question, in Brier's first form: sum of (p[i] - (i ==
+ * key))^2. 0 is best, 2 worst. p (n_options), sum 1; 0 <= key < n_options. */
+double stats_brier_options(const double *p, int n_options, int key);
+
 struct stats_bin { /* from <= p < to; the last bin holds p == 1 too */
     double from, to;
     double mean_p; /* NaN when it is empty */

@@ -76,7 +76,9 @@ struct strategy_env { /* shared by every consult of a run */
     struct llm *llm;
     const struct config *config; /* has the tables of agent_option_sets */
     const struct catalog *catalog;
-    bool shuffle;   /* options in an order of the question's own */
+    bool shuffle; /* options in an order of the question's own */
+    /* JSON object: the choice among the records of the data file (subset.h); NULL = all of them */
+    const char *subset;
     bool plan_only; /* stop after the plan, for strategies that make one */
     /* stop after the reports, for strategies that have some */
     bool reports_only;

@@ -146,6 +146,7 @@ struct entry {
 struct file {
     const char *name;                 /* for messages */
     const struct embed_file *builtin; /* NULL: a file on disk */
+    const char *deep;                 /* the group whose keys may be nested deeper; NULL = none */
     dev_t dev;                        /* with ino: identity of the file, for cycles */
     ino_t ino;
     struct entry *entry; /* (n), in the order of the file */
@@ -157,10 +158,10 @@ struct reader {
     struct doc doc;
     struct file *file;
     struct arena *arena;
-    int depth; /* open mappings: 0 before the root, 1 in it, 2 in a group */
+    int depth; /* open mappings: 0 before the root, 1 in it, 2 or more in groups */
     bool in_list;
-    const char *group; /* NULL in the root mapping */
-    const char *key;   /* waits for its value; NULL: a key comes next */
+    const char *group[CONFIG_DEPTH + 1]; /* by depth; NULL in the root mapping */
+    const char *key;                     /* waits for its value; NULL: a key comes next */
     int key_line;
 };
 
@@ -195,8 +196,9 @@ static int reader_key(struct reader *r, const char *text, size_t n, struct err *
 {
     if (n == 0 || n > 128)
         DOC_FAIL(&r->doc, e, "a key of %zu bytes is none of ours; keys have 1 to 63", n);
-    r->key = r->group ? arena_printf(r->arena, "%s.%s", r->group, text)
-                      : arena_strndup(r->arena, text, n);
+    const char *group = r->group[r->depth];
+    r->key =
+        group ? arena_printf(r->arena, "%s.%s", group, text) : arena_strndup(r->arena, text, n);
     r->key_line = r->doc.line;
     return r->key ? 0 : NOMEM(e, n, "a configuration key");
 }
@@ -231,6 +233,13 @@ static int reader_list(struct reader *r, struct err *e)
     return 0;
 }
 
+/* Is the key the group itself, or one below it? group NULL: no. */
+static bool in_group(const char *group, const char *key)
+{
+    size_t n = group ? strlen(group) : 0;
+    return n && !strncmp(key, group, n) && (!key[n] || key[n] == '.');
+}
+
 static int reader_mapping(struct reader *r, struct err *e)
 {
     struct entry *en;
@@ -238,12 +247,14 @@ static int reader_mapping(struct reader *r, struct err *e)
         r->depth = 1;
         return 0;
     }
-    if (!r->key || r->in_list || r->depth > 1)
-        DOC_FAIL(&r->doc, e, "a mapping is not allowed here; keys are nested at most 2 deep");
-    r->group = r->key;
+    const char *group = r->key;
+    const int most = group && in_group(r->file->deep, group) ? CONFIG_DEPTH : 2;
+    if (!group || r->in_list || r->depth >= most)
+        DOC_FAIL(&r->doc, e, "a mapping is not allowed here; keys are nested at most %d deep",
+                 most);
     TRY(reader_add(r, &en, e));
     en->is_group = true;
-    r->depth = 2;
+    r->group[++r->depth] = group;
     return 0;
 }
 
@@ -262,7 +273,6 @@ static int reader_event(void *reader, const yaml_event_t *ev, struct err *e)
         return reader_mapping(r, e);
     case YAML_MAPPING_END_EVENT:
         r->depth--;
-        r->group = NULL;
         return 0;
     default: /* start and end of stream and document */
         return 0;
@@ -503,9 +513,10 @@ static int file_base(const struct file *f, const char **base, struct err *e)
     return 0;
 }
 
-/* Reads name and everything below it; chain[0] is name, chain[*n - 1] the lowest base. */
+/* Reads name and everything below it; chain[0] is name, chain[*n - 1] the lowest base. deep: the
+ * group whose keys may be nested deeper. */
 static int chain_read(struct file chain[CONFIG_BASES_MAX], int *n, const char *name,
-                      struct arena *a, struct err *e)
+                      const char *deep, struct arena *a, struct err *e)
 {
     struct str path = STR_INIT;
     int rc = 0;
@@ -530,6 +541,7 @@ static int chain_read(struct file chain[CONFIG_BASES_MAX], int *n, const char *n
         }
         struct file *top = &chain[(*n)++];
         *top = f;
+        top->deep = deep;
         TRY_DONE(file_read(top, a, e));
         TRY_DONE(file_base(top, &name, e));
     }
@@ -564,21 +576,49 @@ static const char *entry_name(const struct option_row *r, const char *key)
     return option_is_map(r) ? key + strlen(r->key) + 1 : NULL;
 }
 
+/* Keeps a key of the configuration's group as text. */
+static int group_add(struct config *c, const char *key, const struct option_value *v, struct err *e)
+{
+    key += strlen(c->group);
+    if (*key++ != '.')
+        FAIL(e, ERR_CONFIG, "%s is a group of keys and takes no value", c->group);
+    TRY(mem_grow(&c->entry, &c->cap_entry, c->n_entry + 1, sizeof *c->entry,
+                 "configuration entries", e));
+    const char **item = arena_alloc(&c->words, (size_t)v->n + 1, sizeof *item);
+    struct config_entry en = {.key = arena_strndup(&c->words, key, strlen(key)),
+                              .item = item,
+                              .n = v->n,
+                              .is_list = v->is_list,
+                              .origin = arena_strndup(&c->words, v->origin, strlen(v->origin))};
+    bool whole = item && en.key && en.origin;
+    for (int i = 0; whole && i < v->n; i++)
+        whole = (item[i] = arena_strndup(&c->words, v->item[i], strlen(v->item[i]))) != NULL;
+    if (!whole)
+        return NOMEM(e, strlen(key), "a configuration value");
+    for (size_t i = 0; i < c->n_entry; i++)
+        c->entry[i].replaced |= !strcmp(c->entry[i].key, key);
+    c->entry[c->n_entry++] = en;
+    return 0;
+}
+
 static int entry_apply(struct config *c, const struct file *f, const struct entry *en,
                        struct err *e)
 {
     char origin[CONFIG_PATH_MAX + 16];
     const void *at;
     const struct option_row *r = config_find(c, en->key, &at);
-    if (!strcmp(en->key, "_base") || (en->is_group && config_is_group(c, en->key)))
+    const bool own = in_group(c->group, en->key);
+    if (!strcmp(en->key, "_base") || (en->is_group && (own || config_is_group(c, en->key))))
         return 0;
     if (r && en->is_group)
         FAIL(e, ERR_CONFIG, "%s takes a value, not keys below it", en->key);
-    if (!r)
+    if (!r && !own)
         return unknown_key(c, en->key, e);
     snprintf(origin, sizeof origin, "%s:%d", f->name, en->line);
-    struct option_value v = {en->item, en->n, en->is_list, en->quoted, entry_name(r, en->key),
-                             origin};
+    struct option_value v = {
+        en->item, en->n, en->is_list, en->quoted, own ? NULL : entry_name(r, en->key), origin};
+    if (own)
+        return group_add(c, en->key, &v, e);
     return option_set(r, en->key, &v, (void *)(uintptr_t)at, &c->words, e);
 }
 
@@ -592,6 +632,17 @@ static int file_apply(struct config *c, const struct file *f, struct err *e)
     return 0;
 }
 
+/* Drops the entries after the first n. */
+static void group_cut(struct config *c, size_t n)
+{
+    c->n_entry = n;
+    for (size_t i = 0; i < n; i++) {
+        c->entry[i].replaced = false;
+        for (size_t k = i + 1; k < n; k++)
+            c->entry[i].replaced |= !strcmp(c->entry[i].key, c->entry[k].key);
+    }
+}
+
 int config_load(struct config *c, const char *path, struct err *e)
 {
     struct arena a = {.limit = 16 * CONFIG_FILE_MAX};
@@ -600,13 +651,16 @@ int config_load(struct config *c, const char *path, struct err *e)
     void *before = mem_zalloc(1, c->bytes);
     if (!before)
         return NOMEM(e, c->bytes, "a configuration");
+    const size_t entries = c->n_entry;
     memcpy(before, c->values, c->bytes); /* strings are never changed in place */
-    TRY_DONE(chain_read(chain, &n, path, &a, e));
+    TRY_DONE(chain_read(chain, &n, path, c->group, &a, e));
     for (int i = n - 1; i >= 0; i--)
         TRY_DONE(file_apply(c, &chain[i], e));
 done:
-    if (rc < 0)
+    if (rc < 0) {
         memcpy(c->values, before, c->bytes);
+        group_cut(c, entries);
+    }
     mem_free(before);
     while (n > 0)
         file_free(&chain[--n]);
@@ -636,20 +690,25 @@ static int split_list(char *text, const char *item[OPTION_LIST_MAX + 1])
     return n;
 }
 
-static int assign(struct config *c, char *key, char *value, struct err *e)
+static int assign(struct config *c, const char *key, char *value, const char *origin, struct err *e)
 {
     const char *item[OPTION_LIST_MAX + 1] = {value};
     const void *at;
     const struct option_row *r = config_find(c, key, &at);
+    const bool own = in_group(c->group, key);
     if (!strcmp(key, "_base"))
         FAIL(e, ERR_CONFIG, "_base is a key of files; write it in the file that -c names");
-    if (!r)
+    if (!r && !own)
         return unknown_key(c, key, e);
-    struct option_value v = {item, 1, false, false, entry_name(r, key), "--set"};
-    if (r->type == OPTION_LIST) {
+    struct option_value v = {item, 1, false, false, own ? NULL : entry_name(r, key), origin};
+    if (own ? *value == '[' : r->type == OPTION_LIST) {
         v.n = split_list(value, item);
         v.is_list = true;
     }
+    if (own && v.n > OPTION_LIST_MAX)
+        FAIL(e, ERR_CONFIG, "more than %d values; write a file", OPTION_LIST_MAX);
+    if (own)
+        return group_add(c, key, &v, e);
     return option_set(r, key, &v, (void *)(uintptr_t)at, &c->words, e);
 }
 
@@ -663,9 +722,22 @@ int config_set(struct config *c, const char *assignment, struct err *e)
     if (!copy)
         return NOMEM(e, strlen(assignment) + 1, "a setting");
     copy[eq - assignment] = 0;
-    int rc = assign(c, copy, copy + (eq - assignment) + 1, e);
+    int rc = assign(c, copy, copy + (eq - assignment) + 1, "--set", e);
     if (rc < 0)
         err_wrap(e, rc, "--set %.*s", OPTION_DISPLAY, assignment);
+    mem_free(copy);
+    return rc;
+}
+
+int config_assign(struct config *c, const char *key, const char *value, const char *origin,
+                  struct err *e)
+{
+    char *copy = mem_strdup(value);
+    if (!copy)
+        return NOMEM(e, strlen(value) + 1, "a setting");
+    int rc = assign(c, key, copy, origin, e);
+    if (rc < 0)
+        err_wrap(e, rc, "%s", origin);
     mem_free(copy);
     return rc;
 }
@@ -697,8 +769,11 @@ int config_copy(const struct config *from, struct config *out, struct err *e)
 void config_free(struct config *c)
 {
     mem_free(c->values);
+    mem_free(c->entry);
     arena_free(&c->words);
     c->values = NULL;
+    c->entry = NULL;
+    c->n_entry = c->cap_entry = 0;
     c->n = 0;
 }
 

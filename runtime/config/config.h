@@ -21,13 +21,28 @@ struct config {
     int n;
     void *values; /* (bytes) the structs of the tables, in order */
     size_t bytes;
-    struct arena words; /* texts of strings, lists and maps */
+    struct arena words;         /* texts of strings, lists and maps */
+    const char *group;          /* see config_entry; NULL = there is no such group */
+    struct config_entry *entry; /* (n_entry), in the order of reading */
+    size_t n_entry, cap_entry;
+};
+
+/* A key of a group that no table describes, as its text. The owner of the configuration sets
+ * `group` after config_init. Keys below that group may be nested CONFIG_DEPTH deep. */
+#define CONFIG_DEPTH 4
+struct config_entry {
+    const char *key;         /* without the group: "factors.planner.top_k" */
+    const char *const *item; /* (n) */
+    int n;
+    bool is_list;
+    bool replaced;      /* a later entry has the same key */
+    const char *origin; /* its place: "file.yaml:12" or "--set" */
 };
 
 /* Sets the defaults of the tables, which are in the order of printing. */
 int config_init(struct config *c, const struct option_set *const *sets, int n, struct err *e);
 void config_free(struct config *c); /* accepts a zeroed one */
-/* A configuration with the values of `from`, which must outlive it. ERR_NOMEM. */
+/* A configuration with the values of `from`, which must outlive it. It has no group. ERR_NOMEM. */
 int config_copy(const struct config *from, struct config *out, struct err *e);
 /* The struct of a table; c must have that table. */
 const void *config_of(const struct config *c, const struct option_set *set);
@@ -39,6 +54,9 @@ const void *config_of(const struct config *c, const struct option_set *set);
 int config_load(struct config *c, const char *path, struct err *e);
 /* Sets one option from "key=value", the form of --set. */
 int config_set(struct config *c, const char *assignment, struct err *e);
+/* Sets one option from its text. origin: the place of the text, for messages. */
+int config_assign(struct config *c, const char *key, const char *value, const char *origin,
+                  struct err *e);
 /* Runs each table's checks of several values. Call it after files and --set are read. */
 int config_check(const struct config *c, struct err *e);
 

@@ -5,6 +5,7 @@
 
 #include "answer.h"
 #include "catalog.h"
+#include "import.h"
 #include "medqa.h"
 #include "prompt.h"
 #include "records.h"
@@ -30,6 +31,83 @@ static int read_questions(void *arg)
     int rc = medqa_parse(text, strlen(text), "x", &m, &e);
     medqa_free(&m);
     return rc;
+}
+
+static int read_text(const char *text)
+{
+    struct medqa m = {.n = 0};
+    struct err e;
+    int rc = medqa_parse(text, strlen(text), "x_test.csv", &m, &e);
+    medqa_free(&m);
+    return rc;
+}
+
+static int read_csv(void *arg)
+{
+    (void)arg;
+    return read_text("Q?,a,\"b \"\"b\",c,d,B\nR?,1,2,3,4,A\nS,1\n");
+}
+
+static int read_columns(void *arg)
+{
+    (void)arg;
+    return read_text("{\"question\": {\"0\": \"Q\", \"1\": \"R\"}, \"opa\": {\"0\": \"a\", "
+                     "\"1\": \"a\"}, \"opb\": {\"0\": \"b\", \"1\": \"b\"}, \"cop\": {\"0\": 0, "
+                     "\"1\": 1}}");
+}
+
+static int read_keyed(void *arg)
+{
+    (void)arg;
+    return read_text("{\"1\": {\"QUESTION\": \"Q\", \"CONTEXTS\": [\"C\", \"D\"], "
+                     "\"final_decision\": \"no\"}}");
+}
+
+static struct medqa questions; /* of the predictions */
+
+static int predictions(const char *text)
+{
+    struct import im = {.answer = NULL};
+    struct err e;
+    int rc = import_parse(text, strlen(text), "x", NULL, &questions, &im, &e);
+    import_free(&im);
+    return rc;
+}
+
+static int predictions_csv(void *arg)
+{
+    (void)arg;
+    return predictions("id,predicted\n0,B\n1,A\n");
+}
+
+static int predictions_items(void *arg)
+{
+    (void)arg;
+    return predictions("[{\"id\": 0, \"pred\": \"B\"}]");
+}
+
+static int predictions_samples(void *arg)
+{
+    (void)arg;
+    return predictions("{\"doc_id\": 77, \"doc\": {\"sent1\": \"Q?\", \"ending0\": \"a\", "
+                       "\"ending1\": \"b\", \"label\": 0}, \"filtered_resps\": [[-2], [-1]]}");
+}
+
+static void predictions_fail_without_memory(void **state)
+{
+    (void)state;
+    struct err e;
+    static const char two[] =
+        "{\"sent1\": \"Q?\", \"ending0\": \"a\", \"ending1\": \"b\", \"label\": 0}\n"
+        "{\"sent1\": \"R?\", \"ending0\": \"a\", \"ending1\": \"b\", \"label\": 0}\n";
+    static int (*const readers[])(void *) = {predictions_csv, predictions_items,
+                                             predictions_samples};
+    ok(medqa_parse(two, strlen(two), "x", &questions, &e));
+    for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
+        assert_true(oom_loop(readers[i], NULL, false) > 2);
+        assert_true(oom_loop(readers[i], NULL, true) > 2);
+    }
+    medqa_free(&questions);
 }
 
 static int read_catalogue(void *arg)
@@ -125,9 +203,9 @@ static void *json_malloc(size_t n)
 static void each_of_our_allocations_can_fail(void **state)
 {
     (void)state;
-    static int (*const readers[])(void *) = {read_questions,       read_catalogue, read_decision,
-                                             read_closed_decision, read_result,    read_records,
-                                             read_prompt};
+    static int (*const readers[])(void *) = {
+        read_questions,       read_csv,    read_columns, read_keyed, read_catalogue, read_decision,
+        read_closed_decision, read_result, read_records, read_prompt};
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
         assert_true(oom_loop(readers[i], NULL, false) > 0);
         assert_true(oom_loop(readers[i], NULL, true) > 0);
@@ -142,6 +220,9 @@ static void the_parsers_allocations_can_fail_too(void **state)
     json_set_alloc_funcs(json_malloc, free);
     assert_true(oom_loop(read_questions, NULL, false) > 20);
     assert_true(oom_loop(read_questions, NULL, true) > 20);
+    assert_true(oom_loop(read_csv, NULL, false) > 20);
+    assert_true(oom_loop(read_columns, NULL, false) > 20);
+    assert_true(oom_loop(read_keyed, NULL, false) > 10);
     assert_true(oom_loop(read_catalogue, NULL, false) > 20);
     assert_true(oom_loop(read_catalogue, NULL, true) > 20);
 }
@@ -150,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_of_our_allocations_can_fail),
+        cmocka_unit_test(predictions_fail_without_memory),
         cmocka_unit_test(the_parsers_allocations_can_fail_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,6 +106,39 @@ static void no_line_is_wider_than_the_terminal(void **state)
     str_free(&s);
 }
 
+static void says_whole(const struct meter_whole *w, const struct run_progress *p, int width,
+                       const char *want)
+{
+    struct str s = STR_INIT;
+    meter_whole_line(w, p, width, &s);
+    assert_string_equal(s.s, want);
+    assert_true((int)s.len <= width);
+    str_free(&s);
+}
+
+static void several_runs_have_one_line(void **state)
+{
+    (void)state;
+    static const struct run_progress p = {
+        .done = 20, .total = 50, .correct = 10, .fresh = 20, .seconds = 40, .unparsed = 1};
+    struct meter_whole w = {
+        .name = "cot,temperature=0.7,seed=1", .at = 3, .n = 12, .done = 100, .total = 600};
+    const struct run_progress none = {.done = 0, .total = 50};
+    says_whole(&w, &none, 100, "100/600  ETA --:--  cell 3/12 cot,temperature=0.7,seed=1  0/50");
+    w.later = 30; /* 60 questions of 2 s */
+    says_whole(&w, &p, 120,
+               "120/600  ETA 2:00  cell 3/12 cot,temperature=0.7,seed=1  20/50  50.0 % (30-70)  1 "
+               "unparsed 0 failed");
+    w.ahead = 3600;
+    w.unknown = true;
+    w.fresh = 20; /* 60 questions of (40 + 80) / 40 s */
+    w.seconds = 80;
+    says_whole(&w, &p, 100,
+               "120/600  ETA >1:03:00  cell 3/12 cot,temperature=0.7,s..  20/50  50.0 % (30-70)  1 "
+               "unparsed 0 failed");
+    says_whole(&w, &none, 80, "100/600  ETA >1:05:20  cell 3/12 cot,temperature=0.7,seed=1  0/50");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +146,7 @@ int main(void)
         cmocka_unit_test(energy_memory_and_throttling_are_shown),
         cmocka_unit_test(the_least_important_part_gives_way),
         cmocka_unit_test(no_line_is_wider_than_the_terminal),
+        cmocka_unit_test(several_runs_have_one_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,6 +212,14 @@ static void calibration(struct row *r)
     free(right);
 }
 
+static void brier_options(struct row *r)
+{
+    int n = (int)next(r), key = (int)next(r);
+    const double *p = r->v + r->at;
+    r->at += (size_t)n;
+    same(r, stats_brier_options(p, n, key), CLOSE, true);
+}
+
 static void power(struct row *r)
 {
     size_t n = next_size(r);
@@ -251,6 +259,7 @@ static const struct {
     {"bca", bca, 9},
     {"mixed", mixed, 18},
     {"calibration", calibration, 6},
+    {"brier_options", brier_options, 7},
     {"power", power, 10},
     {"questions", questions, 7},
     {"detectable", detectable, 6},

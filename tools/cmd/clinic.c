@@ -9,6 +9,7 @@
 #include "advice.h"
 #include "cli.h"
 #include "cmd.h"
+#include "grid.h"
 #include "log.h"
 #include "mem.h"
 #include "provider.h"
@@ -177,6 +178,7 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
                         "nothing\n");
     }
     TRY(tool_config_init(c, e));
+    c->group = GRID_GROUP;
     if (file)
         TRY(config_load(c, file, e));
     if (o->model)
@@ -191,11 +193,25 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
         TRY(set_key(c, "seed", o->seed, e));
     if (o->threads)
         TRY(set_key(c, "threads", o->threads, e));
+    if (o->data_format)
+        TRY(set_key(c, "data_format", o->data_format, e));
     if (o->prompt_form)
         TRY(set_prompt_form(c, o->prompt_form, e));
+    if (grid_given(c) && !o->experiment)
+        FAIL(e, ERR_USAGE,
+             "the configuration holds an experiment, which mas eval alone runs; give the file that "
+             "its _base names");
     TRY(config_check(c, e));
     log_set_level(((const struct tool_options *)config_of(c, &tool_option_set))->log_level);
     return 0;
+}
+
+int clinic_config(const struct clinic_options *o, struct config *out, struct err *e)
+{
+    int rc = read_config(o, false, out, e);
+    if (rc < 0)
+        config_free(out);
+    return rc;
 }
 
 int clinic_data(const struct clinic_options *o, const char *given, struct str *path, struct err *e)
@@ -227,13 +243,14 @@ int clinic_key(const struct config *c, const char **key, struct err *e)
 
 static atomic_int stop_requests; /* signals that ask for the end */
 
-static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash, struct err *e)
+static int open_llm(const struct clinic_options *o, const struct config *config,
+                    struct spans *spans, bool hash, struct llm **out, struct err *e)
 {
     const char *key = NULL;
-    TRY(clinic_key(&c->config, &key, e));
-    struct provider_options po = {.config = &c->config,
+    TRY(clinic_key(config, &key, e));
+    struct provider_options po = {.config = config,
                                   .calls = o->many ? 0 : ONE_CASE,
-                                  .spans = c->recording.spans,
+                                  .spans = spans,
                                   .context_open = !o->config && names_model(o) &&
                                                   !sets_key(o, "max_context_length"),
                                   .key = key,
@@ -246,14 +263,41 @@ static int open_llm(const struct clinic_options *o, struct clinic *c, bool hash,
     int rc = sources_open(NULL, &sources, e);
     po.places = &sources.places;
     if (rc == 0)
-        rc = provider_open(&po, &c->llm, e);
+        rc = provider_open(&po, out, e);
     sources_close(&sources);
     TRY(rc);
     if (!o->quiet)
-        llm_placement(c->llm, &placement);
+        llm_placement(*out, &placement);
     fputs(placement.s ? placement.s : "", stderr);
     str_free(&placement);
     return 0;
+}
+
+int clinic_llm(const struct clinic_options *o, const struct config *config, struct llm **out,
+               struct err *e)
+{
+    return open_llm(o, config, NULL, true, out, e);
+}
+
+int clinic_open_on(const struct config *config, struct llm *llm, bool shuffle, struct clinic *out,
+                   struct err *e)
+{
+    struct clinic *c = out;
+    int rc;
+    memset(c, 0, sizeof *c);
+    c->llm = llm;
+    c->lent = true;
+    TRY_DONE(config_copy(config, &c->config, e));
+    const struct agent_options *of = config_of(&c->config, &agent_option_set);
+    TRY_DONE(catalog_read(of->specialties, &c->catalog, e));
+    TRY_DONE(energy_open(&c->energy, llm_info(llm)->backend, llm_info(llm)->pci, e));
+    c->env = (struct strategy_env){
+        .llm = llm, .config = &c->config, .catalog = &c->catalog, .shuffle = shuffle};
+    TRY_DONE(strategy_open(&c->env, e));
+done:
+    if (rc < 0)
+        clinic_close(c);
+    return rc;
 }
 
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
@@ -270,7 +314,7 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
     c->ranges.nvtx = o->ranges.nvtx;
     TRY_DONE(ranges_open(&c->ranges, e));
     TRY_DONE(recording_open(o->timeline, c->ranges.spans, &c->recording, e));
-    TRY_DONE(open_llm(o, c, hash, e));
+    TRY_DONE(open_llm(o, &c->config, c->recording.spans, hash, &c->llm, e));
     TRY_DONE(energy_open(&c->energy, llm_info(c->llm)->backend, llm_info(c->llm)->pci, e));
     c->env = (struct strategy_env){.llm = c->llm,
                                    .config = &c->config,
@@ -299,7 +343,8 @@ void clinic_close(struct clinic *c)
 {
     strategy_close(&c->env);
     energy_close(&c->energy);
-    llm_close(c->llm);
+    if (!c->lent)
+        llm_close(c->llm);
     recording_close(&c->recording);
     ranges_close(&c->ranges);
     catalog_free(&c->catalog);
@@ -415,7 +460,7 @@ static int columns(const char *s, size_t n)
     return c;
 }
 
-static void put_clean(FILE *f, const char *s, size_t n)
+void clinic_clean(FILE *f, const char *s, size_t n)
 {
     for (size_t i = 0; i < n;) {
         uint32_t cp = 0;
@@ -460,7 +505,7 @@ void clinic_wrap(FILE *f, int width, const char *head, const char *text)
             fputc(' ', f);
             at++;
         }
-        put_clean(f, text, n);
+        clinic_clean(f, text, n);
         at += w;
         text += n;
         first = false;

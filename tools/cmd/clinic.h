@@ -17,7 +17,7 @@
 #include "run.h"
 #include "strategy.h"
 
-#define CLINIC_SETS 64
+#define CLINIC_SETS 192 /* --set, or every setting of a recorded run */
 
 struct clinic_options { /* input of clinic_argp */
     const char *config;
@@ -28,6 +28,7 @@ struct clinic_options { /* input of clinic_argp */
     const char *seed;        /* NULL likewise */
     const char *threads;     /* NULL likewise */
     const char *prompt_form; /* NULL likewise */
+    const char *data_format; /* NULL likewise */
     bool quiet;
     const char *timeline; /* path of a Trace Event file; NULL = none */
     char **word;          /* the command line */
@@ -39,6 +40,7 @@ struct clinic_options { /* input of clinic_argp */
     /* without -c: takes the built-in demo configuration and says so (one case; never an
      * evaluation) */
     bool or_demo;
+    bool experiment; /* the configuration may hold an experiment (grid.h) */
 };
 /* -c, -m/--model, --set, -s/--strategy, --seed, --prompt-form, --quiet, --timeline, and those of
  * ranges.h: child parser. */
@@ -48,6 +50,7 @@ struct clinic {
     struct config config;
     struct catalog catalog;
     struct llm *llm;
+    bool lent; /* the llm is the caller's */
     struct strategy_env env;
     struct recording recording;
     struct energy energy; /* of the llm's device */
@@ -64,6 +67,14 @@ int clinic_case(const char *text, const char *file, const char *options, struct 
  * the configuration's own makes none and the command line names none. */
 int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool plan_only,
                 struct clinic *out, struct err *e);
+/* Reads and checks the configuration that the options name. */
+int clinic_config(const struct clinic_options *o, struct config *out, struct err *e);
+/* Opens the llm of a configuration, with the hash of its model. */
+int clinic_llm(const struct clinic_options *o, const struct config *config, struct llm **out,
+               struct err *e);
+/* As clinic_open, for one of several runs on an llm, which stays the caller's. */
+int clinic_open_on(const struct config *config, struct llm *llm, bool shuffle, struct clinic *out,
+                   struct err *e);
 /* Appends the path of the questions: those of the command line (NULL: none), or else of the
  * configuration. A name of the list (sources.h) becomes its file. Without any appends nothing. */
 int clinic_data(const struct clinic_options *o, const char *given, struct str *path, struct err *e);
@@ -95,6 +106,8 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
  * process at once (exit code 75; the trace is safe). */
 const atomic_int *clinic_signals(void);
 
+/* Prints n bytes of text on one line: control characters and invalid bytes become '?'. */
+void clinic_clean(FILE *f, const char *s, size_t n);
 int clinic_width(FILE *f); /* columns of the terminal, 40 to 200; 80 if f is no terminal */
 /* Prints text wrapped at width, the first line after `head`, the others indented by its length.
  * Control characters become '?', so that a model's text cannot draw on the terminal. */

@@ -6,26 +6,49 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "curve.h"
+#include "grid_run.h"
 #include "meter.h"
 #include "output.h"
 #include "runfolder.h"
 #include "sheet.h"
+#include "tool_options.h"
 #include "toy.h"
 #include "viewfile.h"
 
 struct options {
     struct clinic_options clinic;
     const char *data, *out, *curve;
+    struct tool_options own; /* data_format alone */
     int n, concurrency;
     bool shuffle, fresh, repair;
+    /* the choice among the records */
+    const char *step, *ids;
+    int sample, sample_seed;
 };
 
-enum { OPT_DATA = 1, OPT_OUT, OPT_SHUFFLE, OPT_CONCURRENCY, OPT_FORCE_NEW, OPT_REPAIR, OPT_CURVE };
+enum {
+    OPT_DATA = 1,
+    OPT_OUT,
+    OPT_SHUFFLE,
+    OPT_CONCURRENCY,
+    OPT_FORCE_NEW,
+    OPT_REPAIR,
+    OPT_CURVE,
+    OPT_DATA_FORMAT,
+    OPT_STEP,
+    OPT_IDS,
+    OPT_SAMPLE,
+    OPT_SAMPLE_SEED
+};
 
 static const struct argp_option rows[] = {
     {"data", OPT_DATA, "FILE", 0,
-     "questions: MedQA JSONL, the -hf form, a JSON array; plain or .gz; or a name that mas pull "
-     "lists, as medqa; default: the configuration's",
+     "questions: JSON Lines, JSON or CSV of MedQA, MedMCQA, PubMedQA, MMLU, MedBullets, MedXpertQA "
+     "(agents/DATASETS.md); plain or .gz; or a name that mas pull lists, as medqa; default: the "
+     "configuration's",
+     1},
+    {"data-format", OPT_DATA_FORMAT, "NAME", 0,
+     "format of the questions; default: the configuration's data_format, or their content tells",
      1},
     {"n", 'n', "N", 0,
      "only the first N records of the file, rejected ones and duplicates counted. In a folder "
@@ -36,6 +59,13 @@ static const struct argp_option rows[] = {
      "with other threads. Otherwise a new one in logging.traces_dir",
      1},
     {"shuffle", OPT_SHUFFLE, 0, 0, "show the options of each question in an order of its own", 1},
+    {"sample", OPT_SAMPLE, "N", 0,
+     "a random sample of N records. A run is about its sample: it cannot be continued with another",
+     1},
+    {"sample-seed", OPT_SAMPLE_SEED, "N", 0, "seed of --sample (1)", 1},
+    {"step", OPT_STEP, "STEP", 0, "only questions of this step, as step1", 1},
+    {"ids", OPT_IDS, "FILE", 0,
+     "only the questions with these ids, one a line: the trace_id of results.csv", 1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
     {"curve", OPT_CURVE, "FILE.svg", 0,
      "draw tokens a second and the use of the KV cache over time", 2},
@@ -61,6 +91,19 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case OPT_CURVE:
         o->curve = arg;
         return 0;
+    case OPT_DATA_FORMAT:
+        o->clinic.data_format = arg;
+        return cli_option(st, &tool_option_set, "data-format", arg, &o->own);
+    case OPT_STEP:
+        o->step = arg;
+        return 0;
+    case OPT_IDS:
+        o->ids = arg;
+        return 0;
+    case OPT_SAMPLE:
+        return cli_int(st, "--sample", arg, 1, INT32_MAX, &o->sample);
+    case OPT_SAMPLE_SEED:
+        return cli_int(st, "--sample-seed", arg, 0, INT32_MAX, &o->sample_seed);
     case OPT_SHUFFLE:
         o->shuffle = true;
         return 0;
@@ -271,20 +314,45 @@ done:
     return rc;
 }
 
+/* Keeps the records that the command line chooses, and describes the choice. */
+static int choose(const struct options *o, struct medqa *m, struct arena *arena, struct str *about,
+                  struct err *e)
+{
+    struct subset s = {.step = o->step,
+                       .sample = o->sample,
+                       .seed = o->sample_seed < 0 ? 1 : (uint64_t)o->sample_seed};
+    if (o->sample_seed >= 0 && !o->sample)
+        FAIL(e, ERR_USAGE, "--sample-seed without --sample; give the size of the sample");
+    if (o->ids)
+        TRY(subset_ids_file(o->ids, arena, &s.ids, &s.n_ids, e));
+    if (!subset_chooses(&s))
+        return 0;
+    const size_t all = m->n_records;
+    int rc = subset_take(&s, m, about, e);
+    if (rc < 0)
+        return err_wrap(e, rc, "%s", o->data);
+    fprintf(stderr, "%zu of %zu records chosen; the figures are about these\n", m->n_records, all);
+    return 0;
+}
+
 static int evaluate(const struct options *o, struct err *e)
 {
     struct clinic c = {.llm = NULL};
     struct medqa m = {.n = 0};
     struct llm_gauge gauge;
     struct watch watch = {.curve = {.llm = NULL}};
+    struct arena ids = {.limit = MEDQA_FILE};
+    struct str subset = STR_INIT;
     int rc;
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
-    TRY_DONE(medqa_read(o->data, &m, e));
+    TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
+    TRY_DONE(choose(o, &m, &ids, &subset, e));
     struct runfolder_asked a = runfolder_count(&m, o->n);
     say_records(&m, &a, o->data);
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));
+    c.env.subset = subset.len ? subset.s : NULL;
     if (o->curve && !llm_gauge(c.llm, &gauge))
         TRY_DONE(err_set(e, ERR_USAGE, "--curve: provider %s measures nothing to draw",
                          llm_info(c.llm)->provider));
@@ -313,7 +381,57 @@ done:
     curve_free(&watch.curve);
     clinic_close(&c);
     medqa_free(&m);
+    arena_free(&ids);
+    str_free(&subset);
     return rc;
+}
+
+/* ---- experiments ----------------------------------------------------------------------------- */
+
+/* A setting of the command line that the experiment varies would be ignored. */
+static int refuse_factor(const struct config *base, const char *key, size_t n, const char *flag,
+                         struct err *e)
+{
+    for (size_t i = 0; i < base->n_entry; i++) {
+        const char *factor = base->entry[i].key;
+        if (!strcmp(factor, "seeds") && n == strlen("seed") && !memcmp(key, "seed", n))
+            FAIL(e, ERR_USAGE, "%s: the experiment has its own seeds; set experiment.seeds", flag);
+        if (!strncmp(factor, "factors.", 8) && strlen(factor + 8) == n &&
+            !memcmp(factor + 8, key, n))
+            FAIL(e, ERR_USAGE, "%s: the experiment varies %.*s; set experiment.%s", flag, (int)n,
+                 key, factor);
+    }
+    return 0;
+}
+
+static int experiment(const struct options *o, const struct config *base, struct err *e)
+{
+    const struct clinic_options *k = &o->clinic;
+    const struct grid_request r = {.clinic = k,
+                                   .base = base,
+                                   .data = o->data,
+                                   .out = o->out,
+                                   .n = o->n,
+                                   .concurrency = o->concurrency,
+                                   .shuffle = o->shuffle,
+                                   .fresh = o->fresh,
+                                   .repair = o->repair};
+    if (o->curve || k->timeline)
+        FAIL(e, ERR_USAGE, "%s draws one run; an experiment has several",
+             o->curve ? "--curve" : "--timeline");
+    if (o->step || o->ids || o->sample || o->sample_seed >= 0)
+        FAIL(e, ERR_USAGE,
+             "an experiment chooses its records itself: set experiment.data.step, .ids or "
+             ".sample.n and .sample.seed");
+    if (k->model)
+        TRY(refuse_factor(base, "model", 5, "--model", e));
+    if (k->strategy)
+        TRY(refuse_factor(base, "strategy", 8, "--strategy", e));
+    if (k->seed)
+        TRY(refuse_factor(base, "seed", 4, "--seed", e));
+    for (int i = 0; i < k->n_set; i++)
+        TRY(refuse_factor(base, k->set[i], strcspn(k->set[i], "="), "--set", e));
+    return grid_run(&r, e);
 }
 
 static int run(int argc, char **argv)
@@ -328,13 +446,16 @@ static int run(int argc, char **argv)
         "continued by the same command with the same --out; a changed configuration, model or data "
         "file is refused. Accuracy is over all records asked for: unparsed, failed and rejected "
         "ones count "
-        "as wrong, and a duplicate as the record that it repeats. Exit status 1: some questions "
-        "failed or "
-        "records were rejected. Research software: not for clinical care.",
+        "as wrong, and a duplicate as the record that it repeats. A configuration with an "
+        "experiment "
+        "is run as one whole: a folder with one run a setting and seed (agents/EXPERIMENTS.md). "
+        "Exit status 1: some questions failed or records were rejected. Research software: not for "
+        "clinical care.",
         children,
         NULL,
         NULL};
-    struct options o = {.clinic = {.many = true}};
+    struct options o = {.clinic = {.many = true, .experiment = true}, .sample_seed = -1};
+    struct config base = {.n = 0};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)
@@ -348,7 +469,12 @@ static int run(int argc, char **argv)
                      "no questions; give a file with --data FILE "
                      "(configs/demo/questions.jsonl is a small one), or the key 'data'");
     if (rc == 0)
-        rc = evaluate(&o, &e);
+        rc = clinic_config(&o.clinic, &base, &e);
+    if (rc == 0) {
+        o.own = *(const struct tool_options *)config_of(&base, &tool_option_set);
+        rc = grid_given(&base) ? experiment(&o, &base, &e) : evaluate(&o, &e);
+    }
+    config_free(&base);
     str_free(&data);
     return rc < 0 ? clinic_fail(&e) : 0;
 }
@@ -358,5 +484,7 @@ const struct cmd cmd_eval = {
     "mas eval -c demo --data configs/demo/questions.jsonl --n 20 --out runs/try\n"
     "mas eval --config configs/llama3_70b.yaml --n 10\n"
     "mas eval -c configs/llama3_70b.yaml --data medqa --n 100 --strategy panel\n"
-    "mas eval -c configs/llama3_8b.yaml --data medqa.jsonl --strategy direct --shuffle --seed 7\n",
+    "mas eval -c configs/llama3_8b.yaml --data medqa.jsonl --strategy direct --shuffle --seed 7\n"
+    "mas eval -c configs/experiments/demo.yaml --data configs/demo/questions.jsonl --out "
+    "runs/grid\n",
     run};

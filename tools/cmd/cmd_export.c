@@ -1,5 +1,4 @@
-/* mas export: writes the results of a run as CSV or JSON, or compares two runs question by
- * question. */
+/* mas export: writes the results of a run as CSV or JSON, or compares runs question by question. */
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -7,36 +6,61 @@
 #include "cli.h"
 #include "clinic.h"
 #include "cmd.h"
+#include "collect.h"
+#include "grid_export.h"
+#include "gridfile.h"
+#include "mem.h"
 #include "output.h"
 #include "report.h"
+#include "sha256.h"
 #include "tool_options.h"
 #include "trace.h"
 
 #define BOOTSTRAP_DRAWS 10000
-#define MAX_RUNS 16 /* compared at once */
+#define MAX_RUNS 64 /* compared at once */
 
 struct options {
-    const char *dir, *csv, *summary;
+    const char *dir, *csv, *summary, *wrong, *bundle;
     const char *against[MAX_RUNS - 1];
     int n_against;
+    bool json;
     struct tool_options own; /* price_kwh NaN = as the run says */
 };
 
-enum { OPT_CSV = 1, OPT_SUMMARY, OPT_AGAINST, OPT_PRICE };
+enum { OPT_CSV = 1, OPT_SUMMARY, OPT_WRONG, OPT_AGAINST, OPT_PRICE, OPT_BUNDLE, OPT_OUTPUT = 'o' };
 
 static const struct argp_option rows[] = {
     {"csv", OPT_CSV, "FILE", 0, "one row a question; '-' = standard output", 1},
     {"summary", OPT_SUMMARY, "FILE", 0, "the statistics as JSON; '-' = standard output", 1},
+    {"wrong", OPT_WRONG, "FILE", 0,
+     "ids of the finished questions without the right answer, one a line, for mas eval --ids; "
+     "'-' = standard output",
+     1},
     {"against", OPT_AGAINST, "DIR", 0,
      "compare with another run on the questions both have finished: a table "
-     "of results and costs, exact McNemar test, bootstrap interval; "
-     "differences are that run minus DIR; may be repeated",
+     "of results and costs, exact McNemar test, BCa bootstrap interval; "
+     "differences are that run minus the first DIR; may be repeated; a second DIR means the same",
      1},
+    {"bundle", OPT_BUNDLE, "FILE.tar.gz", 0,
+     "one file for a reviewer: the run, its settings, prompts, schemas, questions and report, with "
+     "the hash of each; the model's hash, not the model. mas verify checks it",
+     1},
+    {"output", OPT_OUTPUT, "FORMAT", 0, "of the tables: text (default) or json", 1},
     {"price-kwh", OPT_PRICE, "USD", 0,
      "price of a kilowatt-hour (default: the run's own, price_kwh of its "
      "configuration)",
      1},
     {0}};
+
+static error_t add_run(struct options *o, const char *dir, struct argp_state *st)
+{
+    if (o->n_against == MAX_RUNS - 1) {
+        argp_error(st, "more than %d runs to compare with", MAX_RUNS - 1);
+        return EINVAL;
+    }
+    o->against[o->n_against++] = dir;
+    return 0;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
@@ -48,21 +72,26 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case OPT_SUMMARY:
         o->summary = arg;
         return 0;
+    case OPT_BUNDLE:
+        o->bundle = arg;
+        return 0;
+    case OPT_WRONG:
+        o->wrong = arg;
+        return 0;
     case OPT_AGAINST:
-        if (o->n_against == MAX_RUNS - 1) {
-            argp_error(st, "more than %d runs to compare with", MAX_RUNS - 1);
+        return add_run(o, arg, st);
+    case OPT_OUTPUT:
+        if (strcmp(arg, "text") != 0 && strcmp(arg, "json") != 0) {
+            argp_error(st, "-o %s: no such format; text or json", arg);
             return EINVAL;
         }
-        o->against[o->n_against++] = arg;
+        o->json = !strcmp(arg, "json");
         return 0;
     case OPT_PRICE:
         return cli_option(st, &tool_option_set, "price-kwh", arg, &o->own);
     case ARGP_KEY_ARG:
-        if (o->dir) {
-            argp_error(st, "more than one folder: '%s' and '%s'; pass a second run with --against",
-                       o->dir, arg);
-            return EINVAL;
-        }
+        if (o->dir)
+            return add_run(o, arg, st);
         o->dir = arg;
         return 0;
     default:
@@ -92,16 +121,51 @@ static int write_csv(const struct options *o, const struct trace_run *run, struc
     return rc;
 }
 
-static int write_summary(const struct options *o, const struct trace_run *run, struct err *e)
+static int write_summary(const struct options *o, const struct trace_run *run, const char *path,
+                         struct err *e)
 {
     struct str s = STR_INIT;
     struct stats_summary stats = {.answered = 0};
     int rc;
     TRY_DONE(stats_summarize(run, price(o, run), &stats, e));
     report_json(&stats, run->json.s, "", &s);
-    TRY_DONE(output_file(o->summary, &s, e));
+    TRY_DONE(output_file(path, &s, e));
 done:
     stats_free(&stats);
+    str_free(&s);
+    return rc;
+}
+
+static int write_bundle(const struct options *o, struct err *e)
+{
+    struct bundle b = {.n = 0};
+    struct str packed = STR_INIT;
+    char hash[65];
+    bool has_data = false;
+    int rc;
+    TRY_DONE(collect_run(o->dir, NULL, &b, &has_data, e));
+    TRY_DONE(bundle_pack(&b, &packed, e));
+    TRY_DONE(sha256_hex(packed.s, packed.len, hash, e));
+    TRY_DONE(output_file(o->bundle, &packed, e));
+    if (!has_data)
+        fprintf(stderr, "the questions are not in the bundle: the file that the run names is not "
+                        "here, or it has changed\n");
+    fprintf(stderr, "%s: %zu files, sha256 %s\n", o->bundle, b.n, hash);
+done:
+    bundle_free(&b);
+    str_free(&packed);
+    return rc;
+}
+
+static int write_wrong(const struct options *o, const struct trace_run *run, struct err *e)
+{
+    struct str s = STR_INIT;
+    for (size_t i = 0; i < run->results.n; i++) {
+        const struct result *r = &run->results.r[i];
+        if ((size_t)r->index < run->asked && !r->correct)
+            str_addf(&s, "%s\n", r->id);
+    }
+    int rc = output_file(o->wrong, &s, e);
     str_free(&s);
     return rc;
 }
@@ -111,22 +175,6 @@ static const char *run_name(const char *dir)
 {
     const char *slash = strrchr(dir, '/');
     return slash && slash[1] ? slash + 1 : dir;
-}
-
-/* Another run beside the first. The summary's group names are not used: they belong to what is
- * freed here. */
-static int compare_one(const struct options *o, const struct trace_run *first, const char *dir,
-                       struct report_run *out, struct err *e)
-{
-    struct trace_run other = {.asked = 0};
-    int rc;
-    out->name = run_name(dir);
-    TRY_DONE(load(dir, &other, e));
-    TRY_DONE(stats_summarize(&other, price(o, &other), &out->summary, e));
-    TRY_DONE(stats_pair(first, &other, BOOTSTRAP_DRAWS, 42, &out->paired, e));
-done:
-    trace_run_free(&other);
-    return rc;
 }
 
 /* Runs that share no question are named, and the others compared. */
@@ -145,25 +193,59 @@ static int say_apart(const struct options *o, const struct report_run *run, stru
     return rc;
 }
 
+static int show(const struct options *o, struct report_run *run, const struct stats_compared *c,
+                struct err *e)
+{
+    struct str text = STR_INIT;
+    int n = (int)c->n_run;
+    for (int i = 0; i < n; i++)
+        run[i].paired = c->paired[i];
+    if (o->json) {
+        report_compared_json(run, c, &text);
+    } else {
+        report_runs(run, n, &text);
+        report_compared(run, c, &text);
+        for (int i = 1; i < n; i++) {
+            str_addc(&text, '\n');
+            report_paired(&run[0], &run[i], &text);
+        }
+    }
+    int rc = output_file("-", &text, e);
+    str_free(&text);
+    return rc;
+}
+
+/* first: the run in o->dir. */
 static int compare(const struct options *o, const struct trace_run *first, struct err *e)
 {
-    struct report_run run[MAX_RUNS] = {{.name = run_name(o->dir)}};
-    struct str table = STR_INIT;
+    const struct trace_run *all[MAX_RUNS] = {first};
+    struct stats_compared c = {.n_run = 0};
+    struct report_run *run = mem_zalloc(MAX_RUNS, sizeof *run);
+    struct trace_run *other = mem_zalloc(MAX_RUNS, sizeof *other);
     int rc;
-    TRY_DONE(stats_summarize(first, price(o, first), &run[0].summary, e));
-    for (int i = 0; i < o->n_against; i++)
-        TRY_DONE(compare_one(o, first, o->against[i], &run[1 + i], e));
-    report_runs(run, 1 + o->n_against, &table);
-    for (int i = 1; i <= o->n_against; i++) {
-        str_addc(&table, '\n');
-        report_paired(&run[0], &run[i], &table);
+    if (!run || !other) {
+        rc = NOMEM(e, MAX_RUNS * sizeof *run, "runs to compare");
+        goto done;
     }
-    TRY_DONE(output_file("-", &table, e));
+    run[0].name = run_name(o->dir);
+    TRY_DONE(stats_summarize(first, price(o, first), &run[0].summary, e));
+    for (int i = 1; i <= o->n_against; i++) {
+        run[i].name = run_name(o->against[i - 1]);
+        TRY_DONE(load(o->against[i - 1], &other[i], e));
+        TRY_DONE(stats_summarize(&other[i], price(o, &other[i]), &run[i].summary, e));
+        all[i] = &other[i];
+    }
+    TRY_DONE(stats_compare(all, (size_t)o->n_against + 1, BOOTSTRAP_DRAWS, 42, &c, e));
+    TRY_DONE(show(o, run, &c, e));
     rc = say_apart(o, run, e);
 done:
-    for (int i = 0; i < MAX_RUNS; i++)
+    stats_compared_free(&c);
+    for (int i = 0; i < MAX_RUNS && run && other; i++) {
         stats_free(&run[i].summary);
-    str_free(&table);
+        trace_run_free(&other[i]);
+    }
+    mem_free(run);
+    mem_free(other);
     return rc;
 }
 
@@ -178,8 +260,8 @@ static bool same_file(const char *a, const char *b)
 /* Is path a file that holds the run in dir? */
 static int check_output(const char *path, const char *dir, struct err *e)
 {
-    static const char *const own[] = {"run.json", "records.jsonl", "traces.jsonl",
-                                      "traces.jsonl.gz", "lock"};
+    static const char *const own[] = {"run.json",        "records.jsonl", "traces.jsonl",
+                                      "traces.jsonl.gz", "lock",          GRIDFILE_NAME};
     char file[1100];
     for (size_t i = 0; path && i < sizeof own / sizeof own[0]; i++) {
         snprintf(file, sizeof file, "%s/%s", dir, own[i]);
@@ -198,8 +280,26 @@ static int check_outputs(const struct options *o, struct err *e)
         const char *dir = i ? o->against[i - 1] : o->dir;
         TRY(check_output(o->csv, dir, e));
         TRY(check_output(o->summary, dir, e));
+        TRY(check_output(o->bundle, dir, e));
+        TRY(check_output(o->wrong, dir, e));
     }
+    const size_t n = o->bundle ? strlen(o->bundle) : 0;
+    if (n >= 8 && !strcmp(o->bundle + n - 8, ".tar.zst"))
+        FAIL(e, ERR_USAGE, "%s: this program packs with gzip, not zstd; name it .tar.gz",
+             o->bundle);
     return 0;
+}
+
+static int export_grid(const struct options *o, struct err *e)
+{
+    const struct grid_export g = {.dir = o->dir,
+                                  .csv = o->csv,
+                                  .summary = o->json && !o->summary ? "-" : o->summary,
+                                  .price_kwh = o->own.price_kwh};
+    if (o->n_against || o->wrong)
+        FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
+             o->dir, o->wrong ? "wrong" : "against", o->dir);
+    return grid_export(&g, e);
 }
 
 static int export(const struct options *o, struct err *e)
@@ -209,14 +309,22 @@ static int export(const struct options *o, struct err *e)
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
     TRY_DONE(check_outputs(o, e));
+    if (gridfile_is(o->dir))
+        return export_grid(o, e);
     TRY_DONE(load(o->dir, &l, e));
     if (o->csv)
         TRY_DONE(write_csv(o, &l, e));
     if (o->summary)
-        TRY_DONE(write_summary(o, &l, e));
+        TRY_DONE(write_summary(o, &l, o->summary, e));
+    if (o->wrong)
+        TRY_DONE(write_wrong(o, &l, e));
     if (o->n_against)
         TRY_DONE(compare(o, &l, e));
-    if (!o->csv && !o->summary && !o->n_against)
+    if (o->bundle)
+        TRY_DONE(write_bundle(o, e));
+    if (o->json && !o->n_against)
+        TRY_DONE(write_summary(o, &l, "-", e));
+    else if (!o->csv && !o->summary && !o->wrong && !o->bundle && !o->n_against)
         TRY_DONE(output_reports(&l, "", price(o, &l), o->dir, NULL, e));
 done:
     trace_run_free(&l);
@@ -227,9 +335,11 @@ static int run(int argc, char **argv)
 {
     static const struct argp argp = {rows,
                                      parse,
-                                     "DIR",
-                                     "Writes the results of a run as CSV or JSON, or compares two "
-                                     "runs. Without an option prints the table of the evaluation.",
+                                     "DIR [DIR..]",
+                                     "Writes the results of a run as CSV or JSON, or compares "
+                                     "runs. Of an experiment's folder it writes the rows of all "
+                                     "runs, with a column for each factor. Without an option it "
+                                     "prints the table.",
                                      NULL,
                                      NULL,
                                      NULL};
@@ -241,8 +351,10 @@ static int run(int argc, char **argv)
     return export(&o, &e) < 0 ? cmd_fail(&e) : 0;
 }
 
-const struct cmd cmd_export = {"export",
-                               "write the results of a run as CSV or JSON, compare two runs",
+const struct cmd cmd_export = {"export", "write the results of a run as CSV or JSON, compare runs",
                                "mas export runs/try --csv results.csv --summary summary.json\n"
-                               "mas export runs/panel --against runs/cot --against runs/direct\n",
+                               "mas export runs/panel --bundle panel.tar.gz\n"
+                               "mas export runs/panel runs/cot runs/direct\n"
+                               "mas export runs/panel runs/cot -o json >compared.json\n"
+                               "mas export runs/demo-grid --csv rows.csv --summary cells.json\n",
                                run};

@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "cmd.h"
 #include "engine_options.h"
+#include "grid.h"
 #include "mem.h"
 #include "server.h"
 #include "sources.h"
@@ -163,8 +164,14 @@ static int take_set(const struct options *o, int i, struct config *c, struct err
 static int read_config(const struct options *o, struct config *c, struct err *e)
 {
     TRY(tool_config_init(c, e));
+    c->group = GRID_GROUP;
     if (o->config)
         TRY(config_load(c, o->config, e));
+    if (grid_given(c))
+        FAIL(e, ERR_USAGE,
+             "%s holds an experiment, which mas eval alone runs; give the file that its _base "
+             "names",
+             o->config);
     for (int i = 0; i < o->n_set; i++)
         TRY(take_set(o, i, c, e));
     return config_check(c, e);

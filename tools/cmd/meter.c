@@ -11,6 +11,7 @@
 
 #define METER_BAR_NS INT64_C(100000000)
 #define METER_LINE_NS INT64_C(30000000000)
+#define METER_WHOLE_BAR 12 /* columns of the bar of several runs, with its brackets */
 
 void meter_open(struct meter *m, bool quiet)
 {
@@ -18,17 +19,21 @@ void meter_open(struct meter *m, bool quiet)
     m->shown_ns = clock_ns() - (m->terminal ? METER_BAR_NS : 0);
 }
 
+static void eta_of(double left, const char *sign, char out[32])
+{
+    long s = left < 1e7 ? (long)left : 10000000;
+    if (s >= 3600)
+        snprintf(out, 32, "ETA %s%ld:%02ld:%02ld", sign, s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(out, 32, "ETA %s%ld:%02ld", sign, s / 60, s % 60);
+}
+
 static void eta(const struct run_progress *p, char out[32])
 {
     snprintf(out, 32, "ETA --:--");
     if (!p->fresh || p->done >= p->total)
         return;
-    double left = p->seconds / (double)p->fresh * (double)(p->total - p->done);
-    long s = left < 1e7 ? (long)left : 10000000;
-    if (s >= 3600)
-        snprintf(out, 32, "ETA %ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(out, 32, "ETA %ld:%02ld", s / 60, s % 60);
+    eta_of(p->seconds / (double)p->fresh * (double)(p->total - p->done), "", out);
 }
 
 /* The parts that are left out when there is no room, the most important one first. */
@@ -79,7 +84,36 @@ void meter_line(const struct run_progress *p, const struct health_now *h, int wi
         str_adds(out, part[shown[i]]);
 }
 
-static void bar(const struct run_progress *p, const char *text)
+void meter_whole_line(const struct meter_whole *w, const struct run_progress *p, int width,
+                      struct str *out)
+{
+    const struct stats_rate a = stats_wilson(p->correct, p->done);
+    const size_t fresh = w->fresh + p->fresh;
+    const double left = (double)(p->total - p->done + w->later);
+    char when[32] = "ETA --:--", head[96], tail[160];
+    int n = 0;
+    if (fresh && w->done + p->done < w->total)
+        eta_of((w->seconds + p->seconds) / (double)fresh * left + w->ahead, w->unknown ? ">" : "",
+               when);
+    snprintf(head, sizeof head, "%zu/%zu  %s  cell %zu/%zu ", w->done + p->done, w->total, when,
+             w->at, w->n);
+    n = snprintf(tail, sizeof tail, "  %zu/%zu", p->done, p->total);
+    if (p->done)
+        n += snprintf(tail + n, sizeof tail - (size_t)n, "  %.1f %% (%.0f-%.0f)", 100 * a.rate,
+                      100 * a.lo, 100 * a.hi);
+    if (p->unparsed + p->failed)
+        snprintf(tail + n, sizeof tail - (size_t)n, "  %zu unparsed %zu failed", p->unparsed,
+                 p->failed);
+    const int room = width - (int)strlen(head) - (int)strlen(tail), name = (int)strlen(w->name);
+    str_adds(out, head);
+    if (name <= room)
+        str_adds(out, w->name);
+    else if (room > 2)
+        str_addf(out, "%.*s..", room - 2, w->name);
+    str_adds(out, tail);
+}
+
+static void bar(size_t done, size_t total, const char *text)
 {
     int room = clinic_width(stderr) - (int)strlen(text) - 4, full;
     if (room > 40)
@@ -88,7 +122,7 @@ static void bar(const struct run_progress *p, const char *text)
         fprintf(stderr, "\r\033[K%.*s", clinic_width(stderr) - 1, text);
         return;
     }
-    full = p->total ? (int)((double)p->done / (double)p->total * room) : 0;
+    full = total ? (int)((double)done / (double)total * room) : 0;
     fprintf(stderr, "\r\033[K[%.*s%*s] %s", full, "########################################",
             room - full, "", text);
 }
@@ -97,13 +131,19 @@ void meter_show(struct meter *m, const struct run_progress *p, const struct heal
 {
     struct str text = STR_INIT;
     int64_t now = clock_ns();
+    const struct meter_whole *w = m->whole;
+    const size_t done = p->done + (w ? w->done : 0), total = w ? w->total : p->total;
     bool last = p->done == p->total && m->terminal;
     if (m->quiet || (!last && now - m->shown_ns < (m->terminal ? METER_BAR_NS : METER_LINE_NS)))
         return;
     m->shown_ns = now;
-    meter_line(p, h, clinic_width(stderr) - (m->terminal ? 1 : 0), &text);
+    int width = clinic_width(stderr) - (m->terminal ? 1 : 0);
+    if (!w)
+        meter_line(p, h, width, &text);
+    else /* a plain line has the whole name; a bar has room beside it */
+        meter_whole_line(w, p, m->terminal ? width - METER_WHOLE_BAR : 4 * width, &text);
     if (m->terminal) {
-        bar(p, text.s);
+        bar(done, total, text.s);
         m->drawn = true;
     } else {
         fprintf(stderr, "%s\n", text.s);
@@ -116,5 +156,12 @@ void meter_close(struct meter *m)
 {
     if (m->drawn)
         fputc('\n', stderr);
+    m->drawn = false;
+}
+
+void meter_clear(struct meter *m)
+{
+    if (m->drawn)
+        fputs("\r\033[K", stderr);
     m->drawn = false;
 }

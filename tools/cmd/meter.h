@@ -6,7 +6,21 @@
 #include "health.h"
 #include "run.h"
 
+/* Several runs that are one whole; meter_show's progress is that of the present one. */
+struct meter_whole {
+    const char *name;   /* of the present run */
+    size_t at, n;       /* its number from 1, of all */
+    size_t done, total; /* cases of all runs but the present one; of all runs */
+    /* Runs of one kind take about the same time a case. Of earlier runs of the present kind: */
+    size_t fresh;   /* cases that this process has finished */
+    double seconds; /* spent on them */
+    size_t later;   /* cases of later runs of the present kind */
+    double ahead;   /* seconds of later runs of other kinds, from earlier ones of their kinds */
+    bool unknown;   /* some of the later runs are of a new kind, which `ahead` lacks */
+};
+
 struct meter {
+    const struct meter_whole *whole; /* NULL = there is one run */
     bool quiet, terminal;
     int64_t shown_ns; /* time of the last drawn line */
     bool drawn;       /* the current line holds the bar */
@@ -19,6 +33,12 @@ void meter_show(struct meter *m, const struct run_progress *p, const struct heal
  * this order of importance: unusable answers, throttling, energy, memory of the GPU. */
 void meter_line(const struct run_progress *p, const struct health_now *h, int width,
                 struct str *out);
+/* The line of several runs: done and total of all, the present run with its accuracy, and the time
+ * left for all. "ETA >2:00" leaves out runs whose time is unknown. The name is cut to fit in
+ * `width` columns. */
+void meter_whole_line(const struct meter_whole *w, const struct run_progress *p, int width,
+                      struct str *out);
 void meter_close(struct meter *m); /* ends the bar's line */
+void meter_clear(struct meter *m); /* takes the bar away, for a line in its place */
 
 #endif

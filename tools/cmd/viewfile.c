@@ -10,6 +10,7 @@
 #include "mem.h"
 #include "outfile.h"
 #include "profile.h"
+#include "study.h"
 
 error_t viewfile_name(struct argp_state *st, const char *option, const char *arg, const char **out)
 {
@@ -27,7 +28,8 @@ static const struct {
     const char *name, *head;
 } kinds[] = {[VIEWFILE_TRACE] = {"trace", PROFILE_TRACE_HEAD},
              [VIEWFILE_TIMELINE] = {"timeline", PROFILE_TRACE_HEAD},
-             [VIEWFILE_PAGE] = {"page", PROFILE_HTML_HEAD}};
+             [VIEWFILE_PAGE] = {"page", PROFILE_HTML_HEAD},
+             [VIEWFILE_REPORT] = {"report", STUDY_HEAD}};
 
 enum content { EMPTY, LIKE, UNLIKE, NOT_READ };
 

@@ -10,7 +10,7 @@
 
 #include "err.h"
 
-enum viewfile { VIEWFILE_TRACE, VIEWFILE_TIMELINE, VIEWFILE_PAGE };
+enum viewfile { VIEWFILE_TRACE, VIEWFILE_TIMELINE, VIEWFILE_PAGE, VIEWFILE_REPORT };
 
 /* The value of an option. An empty one prints the message and returns EINVAL for argp. */
 error_t viewfile_name(struct argp_state *st, const char *option, const char *arg, const char **out);

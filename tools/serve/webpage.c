@@ -6,36 +6,15 @@
 
 #include "check.h"
 #include "embed.h"
-#include "sha256.h"
-
-static unsigned hex_byte(const char *s)
-{
-    static const char digits[] = "0123456789abcdef";
-    return (unsigned)((strchr(digits, s[0]) - digits) << 4 | (strchr(digits, s[1]) - digits));
-}
+#include "html.h"
 
 /* The hash of the text between two marks, as a source of a content security policy. */
 static bool page_hash(const struct embed_file *f, const char *from, const char *to, char out[64])
 {
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const char *a = strstr(f->data, from), *b = a ? strstr(a, to) : NULL;
-    char hex[65];
-    int at = snprintf(out, 64, "'sha256-");
     CHECK(b);
     a += strlen(from);
-    if (sha256_hex(a, (size_t)(b - a), hex, NULL) < 0)
-        return false;
-    for (int i = 0; i < 32; i += 3) { /* 32 bytes: ten groups of three, and two */
-        unsigned v = hex_byte(hex + 2 * i) << 16 | hex_byte(hex + 2 * i + 2) << 8;
-        v |= i + 2 < 32 ? hex_byte(hex + 2 * i + 4) : 0;
-        out[at++] = letters[v >> 18 & 63];
-        out[at++] = letters[v >> 12 & 63];
-        out[at++] = letters[v >> 6 & 63];
-        out[at++] = i + 2 < 32 ? letters[v & 63] : '=';
-    }
-    snprintf(out + at, 64 - (size_t)at, "'");
-    return true;
+    return html_hash(a, (size_t)(b - a), out, NULL) == 0;
 }
 
 void page_reply(struct call *c)

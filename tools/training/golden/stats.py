@@ -214,6 +214,13 @@ for p in [rng.random(1), np.array([1.0, 0.0, 1.0]), np.full(9, 0.7), rng.random(
     row("calibration", len(p), p, c, ece, ((p - c) ** 2).mean(), area, cover, rows)
 
 
+for n in (2, 4, 5):
+    p = rng.dirichlet(np.ones(n))
+    for key in (0, n - 1):
+        row("brier_options", n, key, p, ((p - np.eye(n)[key]) ** 2).sum())
+row("brier_options", 2, 0, 0.0, 1.0, 2.0)
+
+
 # ---- power: all outcomes, by binomial distributions --------------------------------------------------
 def power(n, share, d, alpha):
     total, second = 0.0, (share + d) / (2 * share) if share else 0.5

@@ -1,0 +1,172 @@
+/* The choice among the records of a question file. */
+#include "subset.h"
+#include "test.h"
+
+static const char rejected[] = "{\"question\": \"\", \"options\": {\"A\": \"a\"}}\n";
+
+/* Questions 0 to n - 1; those with an odd number are of step2&3. Record `bad` is rejected, record
+ * `twin` repeats the one before it; -1 = none. */
+static void make(struct medqa *m, int n, int bad, int twin)
+{
+    struct str s = STR_INIT;
+    struct err e;
+    for (int i = 0; i < n; i++) {
+        const int k = i == twin ? i - 1 : i;
+        if (i == bad)
+            str_adds(&s, rejected);
+        else
+            str_addf(&s,
+                     "{\"question\": \"Q%d\", \"options\": {\"A\": \"a\", \"B\": \"b\"}, "
+                     "\"answer_idx\": \"A\", \"meta_info\": \"%s\"}\n",
+                     k, k % 2 ? "step2&3" : "step1");
+    }
+    ok(medqa_parse(s.s, s.len, "x.jsonl", m, &e));
+    assert_int_equal(m->n_records, n);
+    str_free(&s);
+}
+
+static void take(const struct subset *s, struct medqa *m, struct str *about)
+{
+    struct err e;
+    ok(subset_take(s, m, about, &e));
+    for (size_t i = 0; i < m->n_records; i++)
+        if (m->record[i].kind == MEDQA_QUESTION)
+            assert_int_equal(m->question[m->record[i].question].index, i);
+}
+
+static void refused(const struct subset *s, struct medqa *m, const char *why)
+{
+    struct str about = STR_INIT;
+    struct err e;
+    assert_int_equal(subset_take(s, m, &about, &e), ERR_DATA);
+    if (!strstr(e.msg, why))
+        fail_msg("'%s' does not say '%s'", e.msg, why);
+    str_free(&about);
+}
+
+static void a_smaller_sample_is_part_of_a_larger_one(void **state)
+{
+    (void)state;
+    char ten[10][24];
+    for (int k = 0; k < 2; k++) {
+        struct medqa m = {.n = 0};
+        struct str about = STR_INIT;
+        make(&m, 100, -1, -1);
+        take(&(struct subset){.sample = k ? 40 : 10, .seed = 7}, &m, &about);
+        assert_int_equal(m.n_records, k ? 40 : 10);
+        assert_int_equal(m.n, m.n_records);
+        for (size_t i = 0; i < 10; i++) {
+            bool found = !k;
+            if (!k)
+                memcpy(ten[i], m.question[i].id, sizeof ten[i]);
+            for (size_t q = 0; k && q < m.n; q++)
+                found |= !strcmp(ten[i], m.question[q].id);
+            assert_true(found);
+        }
+        for (size_t i = 1; i < m.n_records; i++)
+            assert_true(m.record[i].line > m.record[i - 1].line); /* in order of the file */
+        str_free(&about);
+        medqa_free(&m);
+    }
+}
+
+static void another_seed_is_another_sample(void **state)
+{
+    (void)state;
+    struct str about[3] = {STR_INIT, STR_INIT, STR_INIT};
+    for (int k = 0; k < 3; k++) {
+        struct medqa m = {.n = 0};
+        make(&m, 100, -1, -1);
+        take(&(struct subset){.sample = 10, .seed = k ? 1 : 2}, &m, &about[k]);
+        medqa_free(&m);
+    }
+    assert_string_not_equal(strstr(about[0].s, "sha256"), strstr(about[1].s, "sha256"));
+    assert_string_equal(about[1].s, about[2].s);
+    assert_non_null(strstr(about[1].s, "\"sample\": 10, \"seed\": 1, \"records\": 10"));
+    for (int k = 0; k < 3; k++)
+        str_free(&about[k]);
+}
+
+static void rejected_records_and_duplicates_may_be_drawn(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct str about = STR_INIT;
+    make(&m, 6, 1, 3);
+    take(&(struct subset){.sample = 6, .seed = 1}, &m, &about);
+    assert_int_equal(m.n_records, 6);
+    assert_int_equal(m.n, 4);
+    assert_int_equal(m.n_rejected, 1);
+    assert_int_equal(m.n_duplicates, 1);
+    medqa_free(&m);
+    /* a duplicate whose question is left out is that question */
+    bool seen = false;
+    for (uint64_t seed = 0; seed < 60 && !seen; seed++) {
+        make(&m, 3, -1, 2);
+        take(&(struct subset){.sample = 1, .seed = seed}, &m, &about);
+        seen = m.record[0].line == 3;
+        assert_int_equal(m.record[0].kind, MEDQA_QUESTION);
+        assert_int_equal(m.n, 1);
+        medqa_free(&m);
+    }
+    assert_true(seen);
+    str_free(&about);
+}
+
+static void steps_and_ids_choose_questions(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct str about = STR_INIT;
+    char id[24], other[24];
+    make(&m, 10, 4, -1);
+    memcpy(id, m.question[2].id, sizeof id);
+    memcpy(other, m.question[3].id, sizeof other);
+    take(&(struct subset){.step = "step1"}, &m, &about);
+    assert_int_equal(m.n, 4); /* records 0, 2, 6, 8 */
+    assert_int_equal(m.n_records, 4);
+    assert_int_equal(m.record[1].line, 3);
+    const char *const ids[] = {id, other};
+    refused(&(struct subset){.ids = ids, .n_ids = 2}, &m, other);
+    medqa_free(&m);
+    make(&m, 10, 4, -1);
+    take(&(struct subset){.ids = ids, .n_ids = 2}, &m, &about);
+    assert_int_equal(m.n_records, 2);
+    assert_string_equal(m.question[0].id, id);
+    refused(&(struct subset){.step = "step7"}, &m,
+            "no question is left of 2 records; step is step7");
+    refused(&(struct subset){.sample = 3}, &m, "a sample of 3 records from 2");
+    medqa_free(&m);
+    str_free(&about);
+}
+
+static void ids_are_read_from_lines(void **state)
+{
+    (void)state;
+    static const char text[] = "# hard items\n0123456789abcdef\r\n\nfedcba9876543210,Q,wrong\n";
+    struct arena a = {.limit = 1 << 20};
+    const char *const *ids;
+    size_t n;
+    struct err e;
+    ok(subset_ids(text, sizeof text - 1, "hard.txt", &a, &ids, &n, &e));
+    assert_int_equal(n, 2);
+    assert_string_equal(ids[1], "fedcba9876543210");
+    assert_int_equal(subset_ids("0123456789abcdef\nQ17\n", 21, "hard.txt", &a, &ids, &n, &e),
+                     ERR_DATA);
+    assert_non_null(strstr(e.msg, "hard.txt:2: 'Q17' is no id"));
+    assert_int_equal(subset_ids("# none\n", 7, "hard.txt", &a, &ids, &n, &e), ERR_DATA);
+    assert_non_null(strstr(e.msg, "holds no id"));
+    arena_free(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_smaller_sample_is_part_of_a_larger_one),
+        cmocka_unit_test(another_seed_is_another_sample),
+        cmocka_unit_test(rejected_records_and_duplicates_may_be_drawn),
+        cmocka_unit_test(steps_and_ids_choose_questions),
+        cmocka_unit_test(ids_are_read_from_lines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

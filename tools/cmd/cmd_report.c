@@ -1,0 +1,103 @@
+/* mas report: one page about runs, with every case in it. */
+#include <math.h>
+#include <string.h>
+
+#include "cli.h"
+#include "clinic.h"
+#include "cmd.h"
+#include "output.h"
+#include "study.h"
+#include "tool_options.h"
+#include "viewfile.h"
+
+struct options {
+    const char *dir[STUDY_RUNS];
+    size_t n;
+    const char *out, *data;
+    struct tool_options own; /* price_kwh NaN = as each run says */
+};
+
+enum { OPT_DATA = 1, OPT_PRICE };
+
+static const struct argp_option rows[] = {
+    {"output", 'o', "FILE.html", 0,
+     "the page; '-' = standard output. An existing file is replaced only when it is empty or a "
+     "report",
+     1},
+    {"data", OPT_DATA, "FILE", 0,
+     "the questions with their options; default: the files that the runs name, where they are "
+     "unchanged",
+     1},
+    {"price-kwh", OPT_PRICE, "USD", 0,
+     "price of a kilowatt-hour (default: each run's own, price_kwh of its configuration)", 1},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *st)
+{
+    struct options *o = st->input;
+    switch (key) {
+    case 'o':
+        return viewfile_name(st, "--output", arg, &o->out);
+    case OPT_DATA:
+        o->data = arg;
+        return 0;
+    case OPT_PRICE:
+        return cli_option(st, &tool_option_set, "price-kwh", arg, &o->own);
+    case ARGP_KEY_ARG:
+        if (o->n == STUDY_RUNS) {
+            argp_error(st, "more than %d folders", STUDY_RUNS);
+            return EINVAL;
+        }
+        o->dir[o->n++] = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static int report(const struct options *o, struct err *e)
+{
+    struct study s = {.n = 0};
+    struct str page = STR_INIT;
+    int rc;
+    if (!o->n)
+        FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
+    if (!o->out)
+        FAIL(e, ERR_USAGE, "no name for the page; give one with -o FILE.html");
+    if (strcmp(o->out, "-") != 0)
+        TRY(viewfile_free(VIEWFILE_REPORT, o->out, e));
+    TRY_DONE(study_open(o->dir, o->n, o->data, o->own.price_kwh, &s, e));
+    TRY_DONE(study_page(&s, &page, e));
+    TRY_DONE(output_file(o->out, &page, e));
+    if (strcmp(o->out, "-") != 0)
+        fprintf(stderr, "%s: %zu runs, %zu questions, %.1f MB\n", o->out, s.n, s.n_question,
+                (double)page.len * 1e-6);
+done:
+    study_close(&s);
+    str_free(&page);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    static const struct argp argp = {
+        rows,
+        parse,
+        "DIR...",
+        "Writes one page about the runs, for a browser, without foreign resources. It has results "
+        "with intervals, costs, paired comparisons with the first run, calibration, and every case "
+        "with its prompts and replies. Research software: not for clinical care.",
+        NULL,
+        NULL,
+        NULL};
+    struct options o = {.own = {.price_kwh = NAN}};
+    struct err e = {0};
+    int done = cli_parse(&argp, argc, argv, &o);
+    if (done >= 0)
+        return done;
+    clinic_notice();
+    return report(&o, &e) < 0 ? clinic_fail(&e) : 0;
+}
+
+const struct cmd cmd_report = {"report", "write a page about runs, with every case in it",
+                               "mas report runs/direct runs/cot runs/panel -o report.html\n", run};

@@ -1,0 +1,477 @@
+#include "grid_run.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "folder.h"
+#include "grid_table.h"
+#include "gridfile.h"
+#include "meter.h"
+#include "output.h"
+#include "runfolder.h"
+#include "tool_options.h"
+#include "toy.h"
+
+struct model {       /* an llm that cells share, by grid_cell.model */
+    char sha256[65]; /* of the finished cells; "" = none is finished */
+    char why[400];   /* "" = it has not failed */
+};
+
+struct pace {     /* the time of cells of one kind, in this process */
+    size_t fresh; /* questions */
+    double seconds;
+};
+
+struct grid_state_of_run {
+    const struct grid_request *o;
+    struct grid g;
+    struct medqa m;
+    struct str subset;
+    struct runfolder_asked asked;
+    struct folder folder;
+    struct gridfile past; /* of an earlier start; doc NULL = none */
+    struct model *model;  /* (g.n) */
+    struct pace *pace;    /* (g.n) by kind() */
+    const atomic_int *stop;
+    struct llm *llm;
+    int open; /* the model of llm; -1 = none */
+    struct meter meter;
+    struct meter_whole whole;
+    struct energy *energy; /* of the present cell */
+    size_t n_failed, n_items;
+};
+
+/* ---- the questions --------------------------------------------------------------------------- */
+
+static int choose(struct grid_state_of_run *s, struct err *e)
+{
+    const struct grid_options *go = &s->g.options;
+    struct subset sub = {.step = go->step, .sample = go->sample, .seed = (uint64_t)go->sample_seed};
+    const int n = s->o->n ? s->o->n : go->n;
+    const struct tool_options *to = config_of(s->o->base, &tool_option_set);
+    TRY(medqa_read_as(s->o->data, to->data_format, &s->m, e));
+    const size_t all = s->m.n_records;
+    if (*go->ids_file)
+        TRY(subset_ids_file(go->ids_file, &s->g.arena, &sub.ids, &sub.n_ids, e));
+    if (subset_chooses(&sub)) {
+        int rc = subset_take(&sub, &s->m, &s->subset, e);
+        if (rc < 0)
+            return err_wrap(e, rc, "%s", s->o->data);
+        fprintf(stderr, "%zu of %zu records chosen; the figures are about these\n", s->m.n_records,
+                all);
+    }
+    s->asked = runfolder_count(&s->m, n);
+    return 0;
+}
+
+/* ---- the folder of the whole ----------------------------------------------------------------- */
+
+static void cell_dir(const struct grid_state_of_run *s, const struct grid_cell *c,
+                     char out[RUNFOLDER_PATH])
+{
+    snprintf(out, RUNFOLDER_PATH, "%.880s/%s", s->folder.dir, c->name);
+}
+
+static bool is_sealed(const char *dir)
+{
+    char path[RUNFOLDER_PATH + 24];
+    snprintf(path, sizeof path, "%s/traces.jsonl.gz", dir);
+    return access(path, F_OK) == 0;
+}
+
+/* Counts the questions of the cell that an earlier start has finished. Reads the folder only if the
+ * hash was the same. */
+static int look_back(struct grid_state_of_run *s, struct grid_cell *c, struct err *e)
+{
+    struct trace_run run = {.asked = 0};
+    json_t *doc = NULL;
+    char dir[RUNFOLDER_PATH];
+    struct err unread;
+    bool adopted = false;
+    size_t failed = 0;
+    int rc = 0;
+    c->total = s->asked.questions;
+    for (size_t i = 0; i < s->past.n && !adopted; i++)
+        adopted = !strcmp(s->past.cell[i].hash, c->hash);
+    cell_dir(s, c, dir);
+    if (!adopted || s->o->fresh || trace_read(dir, &run, &unread) < 0)
+        return 0; /* it is opened, which names the fault */
+    for (size_t i = 0; i < run.results.n; i++) {
+        const struct result *r = &run.results.r[i];
+        const bool asked = (size_t)r->index < s->asked.records;
+        c->done += asked;
+        c->correct += asked && r->correct;
+        failed += asked && r->state == CONSULT_FAILED;
+    }
+    TRY_DONE(jdoc_load(run.json.s, run.json.len, &doc, e));
+    const char *sha256 =
+        json_string_value(json_object_get(json_object_get(doc, "identity"), "model_sha256"));
+    const char *status =
+        json_string_value(json_object_get(json_object_get(doc, "figures"), "status"));
+    if (c->done && sha256)
+        snprintf(s->model[c->model].sha256, sizeof s->model[0].sha256, "%s", sha256);
+    /* Any other folder is opened. An end before the last report is made good, and figures about
+     * another number of records are computed again. */
+    if (c->done == c->total && run.asked == s->asked.records && is_sealed(dir) && status &&
+        !strcmp(status, "complete")) {
+        c->state = GRID_DONE;
+        s->n_items += failed + s->asked.rejected;
+    } else if (c->done) {
+        c->state = GRID_PARTIAL;
+    }
+done:
+    json_decref(doc);
+    trace_run_free(&run);
+    return rc;
+}
+
+static int save(const struct grid_state_of_run *s, struct err *e)
+{
+    const struct gridfile_about about = {.version = MAS_COMMIT,
+                                         .data_path = s->o->data,
+                                         .data_sha256 = s->m.sha256,
+                                         .subset = s->subset.s,
+                                         .asked = s->asked.records,
+                                         .shuffle = s->o->shuffle};
+    return gridfile_write(s->folder.dir, &s->g, &about, s->past.doc ? &s->past : NULL, e);
+}
+
+static int begin(struct grid_state_of_run *s, struct err *e)
+{
+    char dir[RUNFOLDER_PATH];
+    struct str notes = STR_INIT;
+    int rc;
+    if (!s->o->out)
+        TRY(runfolder_make(s->o->base, s->g.options.name, dir, e));
+    TRY(folder_make(&s->folder, s->o->out ? s->o->out : dir, e));
+    if (strlen(s->folder.dir) > 880)
+        FAIL(e, ERR_USAGE, "the folder's name is too long: %zu bytes, at most 880",
+             strlen(s->folder.dir));
+    if (folder_has(&s->folder, "run.json"))
+        FAIL(e, ERR_USAGE, "%s is the folder of a run; an experiment needs a folder of its own",
+             s->folder.dir);
+    TRY(folder_lock(&s->folder, e));
+    TRY(grid_identify(&s->g, s->o->shuffle, s->m.sha256, s->subset.s, e));
+    if (gridfile_is(s->folder.dir)) {
+        TRY_DONE(gridfile_read(s->folder.dir, &s->past, e));
+        TRY_DONE(gridfile_adopt(&s->g, &s->past, &notes, e));
+        fputs(notes.s, stderr);
+    }
+    s->model = mem_zalloc(s->g.n, sizeof *s->model);
+    s->pace = mem_zalloc(s->g.n, sizeof *s->pace);
+    if (!s->model || !s->pace)
+        TRY_DONE(NOMEM(e, s->g.n * sizeof *s->model, "models"));
+    for (size_t i = 0; i < s->g.n; i++)
+        TRY_DONE(look_back(s, &s->g.cell[i], e));
+    TRY_DONE(save(s, e));
+done:
+    str_free(&notes);
+    return rc;
+}
+
+static void say_plan(const struct grid_state_of_run *s)
+{
+    const struct grid *g = &s->g;
+    const size_t merged = g->points - g->left_out - g->n;
+    size_t finished = 0, models = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        finished += g->cell[i].state == GRID_DONE;
+        models = (size_t)g->cell[i].model + 1 > models ? (size_t)g->cell[i].model + 1 : models;
+    }
+    fprintf(stderr, "experiment %s: %zu cells, %zu questions each, %zu model%s; results in %s\n",
+            g->options.name, g->n, s->asked.questions, models, models == 1 ? "" : "s",
+            s->folder.dir);
+    if (g->left_out)
+        fprintf(stderr, "  %zu of %zu points are left out by rules\n", g->left_out, g->points);
+    if (merged)
+        fprintf(stderr,
+                "  %zu of %zu points differ only in settings that their strategy does not read: "
+                "not run twice\n",
+                merged, g->points);
+    for (int f = 0; f < g->n_factor; f++) {
+        size_t unread = 0;
+        for (size_t i = 0; i < g->n; i++)
+            unread += g->cell[i].value[f] < 0;
+        if (unread)
+            fprintf(stderr, "  %s: not read by %zu cells\n", g->factor[f].key, unread);
+    }
+    if (finished)
+        fprintf(stderr, "  %zu cells were finished before\n", finished);
+    if (s->asked.rejected || s->asked.duplicates)
+        fprintf(stderr, "  %zu of %zu records rejected (wrong in every cell), %zu duplicates\n",
+                s->asked.rejected, s->asked.records, s->asked.duplicates);
+}
+
+/* ---- one cell -------------------------------------------------------------------------------- */
+
+/* The first cell of the same model and family: their questions take about the same time. */
+static size_t kind(const struct grid_state_of_run *s, const struct grid_cell *c)
+{
+    size_t i = 0;
+    while (s->g.cell[i].model != c->model || s->g.cell[i].family != c->family)
+        i++;
+    return i;
+}
+
+/* The times of the cell at that place in the order of running, and of those after it. */
+static void look_ahead(struct grid_state_of_run *s, size_t at)
+{
+    const size_t own = kind(s, &s->g.cell[s->g.order[at]]);
+    s->whole.fresh = s->pace[own].fresh;
+    s->whole.seconds = s->pace[own].seconds;
+    s->whole.later = 0;
+    s->whole.ahead = 0;
+    s->whole.unknown = false;
+    for (size_t i = at + 1; i < s->g.n; i++) {
+        const struct grid_cell *c = &s->g.cell[s->g.order[i]];
+        const struct pace *p = &s->pace[kind(s, c)];
+        const size_t left = c->state == GRID_DONE ? 0 : s->asked.questions - c->done;
+        if (p == &s->pace[own])
+            s->whole.later += left;
+        else if (p->fresh)
+            s->whole.ahead += (double)left * p->seconds / (double)p->fresh;
+        else if (left)
+            s->whole.unknown = true;
+    }
+}
+
+static double on_joules(void *user, const char **source)
+{
+    return energy_joules(((struct grid_state_of_run *)user)->energy, source);
+}
+
+static void on_progress(const struct run_progress *p, void *user)
+{
+    struct grid_state_of_run *s = user;
+    const char *source;
+    (void)energy_joules(s->energy, &source);
+    meter_show(&s->meter, p, &s->energy->now);
+}
+
+static void close_model(struct grid_state_of_run *s)
+{
+    struct str line = STR_INIT;
+    if (s->llm && !s->o->clinic->quiet)
+        llm_figures(s->llm, LLM_FIGURES_LINE, &line);
+    if (line.len)
+        fprintf(stderr, "%s\n", line.s);
+    str_free(&line);
+    llm_close(s->llm);
+    s->llm = NULL;
+    s->open = -1;
+}
+
+/* Opens the cell's model unless it is open. A model that failed is not tried again. */
+static int open_model(struct grid_state_of_run *s, const struct grid_cell *c, struct err *e)
+{
+    struct model *m = &s->model[c->model];
+    char noise[TOY_TEXT];
+    if (*m->why)
+        FAIL(e, ERR_CONFIG, "%s", m->why);
+    if (s->open == c->model)
+        return 0;
+    close_model(s);
+    int rc = clinic_llm(s->o->clinic, &c->config, &s->llm, e);
+    if (rc < 0) {
+        if (rc != ERR_CANCEL)
+            snprintf(m->why, sizeof m->why, "%.399s", e->msg);
+        return rc;
+    }
+    s->open = c->model;
+    const char *sha256 = llm_info(s->llm)->model_sha256;
+    if (*m->sha256 && strcmp(m->sha256, sha256) != 0) {
+        snprintf(m->why, sizeof m->why,
+                 "the model has changed: finished cells have sha256 %.12s.., it is %.12s.. now; "
+                 "give the former file, or begin in another --out",
+                 m->sha256, sha256);
+        FAIL(e, ERR_CONFIG, "%s", m->why);
+    }
+    if (toy_says_all(llm_info(s->llm)->name, s->m.question, s->asked.questions, noise))
+        fprintf(stderr, "noise: %s\n", noise);
+    return 0;
+}
+
+/* Reports of the cell's folder, without a table. cause: of an end before its time; NULL = none. */
+static int report(struct trace *t, const char *dir, const char *cause, struct err *e)
+{
+    return trace_results(t)->n || !cause ? runfolder_report(t, dir, NULL, "", cause, e)
+                                         : trace_stopped(t, cause, e);
+}
+
+static int ask(struct grid_state_of_run *s, struct grid_cell *c, struct clinic *k, struct err *e)
+{
+    char path[RUNFOLDER_PATH], dir[RUNFOLDER_PATH];
+    struct trace *t = NULL;
+    struct run_progress p = {.done = 0};
+    struct err ignored;
+    int rc;
+    cell_dir(s, c, path);
+    struct clinic_trace ct = {.dir = path,
+                              .data_path = s->o->data,
+                              .data = &s->m,
+                              .asked = s->asked.records,
+                              .fresh = s->o->fresh,
+                              .repair = s->o->repair};
+    TRY_DONE(clinic_trace(k, &ct, dir, &t, e));
+    s->energy = &k->energy;
+    struct run_options ro = {.env = &k->env,
+                             .question = s->m.question,
+                             .n = s->asked.questions,
+                             .trace = t,
+                             .concurrency = s->o->concurrency,
+                             .stop = s->stop,
+                             .joules = on_joules,
+                             .progress = on_progress,
+                             .user = s};
+    rc = run_questions(&ro, &p, e);
+    if (rc < 0)
+        meter_close(&s->meter);
+    else
+        meter_clear(&s->meter);
+    if (p.total) { /* it began */
+        c->done = p.done;
+        c->correct = p.correct;
+    }
+    struct pace *pace = &s->pace[kind(s, c)];
+    pace->fresh += p.fresh;
+    pace->seconds += p.seconds;
+    if (rc < 0) {
+        (void)report(t, dir, e->msg, &ignored);
+        goto done;
+    }
+    TRY_DONE(trace_seal(t, e));
+    TRY_DONE(report(t, dir, NULL, e));
+    s->n_items += p.failed + s->asked.rejected;
+    c->state = GRID_DONE;
+    if (!s->o->clinic->quiet)
+        fprintf(stderr, "cell %zu/%zu %s: %zu of %zu right, %.1f s\n", s->whole.at, s->whole.n,
+                c->name, c->correct, s->asked.records, p.seconds);
+done:
+    trace_close(t);
+    return rc;
+}
+
+static int run_cell(struct grid_state_of_run *s, struct grid_cell *c, struct err *e)
+{
+    struct clinic k = {.llm = NULL};
+    int rc;
+    s->whole.name = c->name;
+    TRY(open_model(s, c, e));
+    TRY(clinic_open_on(&c->config, s->llm, s->o->shuffle, &k, e));
+    k.env.subset = s->subset.len ? s->subset.s : NULL;
+    rc = ask(s, c, &k, e);
+    clinic_close(&k);
+    return rc;
+}
+
+/* A cell that failed leaves the others alone. Its llm is not used again: it may be the cause. */
+static int fail_cell(struct grid_state_of_run *s, struct grid_cell *c, const struct err *why)
+{
+    fprintf(stderr, "cell %s failed: %s\n", c->name, why->msg);
+    c->state = GRID_FAILED;
+    snprintf(c->why, sizeof c->why, "%.399s", why->msg);
+    s->n_failed++;
+    close_model(s);
+    return 0;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static int run_cells(struct grid_state_of_run *s, struct err *e)
+{
+    for (size_t i = 0; i < s->g.n; i++)
+        s->whole.done += s->g.cell[i].state == GRID_DONE ? s->g.cell[i].done : 0;
+    s->whole.n = s->g.n;
+    s->whole.total = s->g.n * s->asked.questions;
+    for (size_t i = 0; i < s->g.n; i++) {
+        struct grid_cell *c = &s->g.cell[s->g.order[i]];
+        struct err why = {.code = 0};
+        s->whole.at = i + 1;
+        if (c->state == GRID_DONE)
+            continue;
+        look_ahead(s, i);
+        int rc = atomic_load(s->stop) ? err_set(&why, ERR_CANCEL, "stopped") : run_cell(s, c, &why);
+        if (c->state != GRID_DONE)
+            c->state = c->done ? GRID_PARTIAL : GRID_WAITING;
+        if (rc == ERR_CANCEL) {
+            struct err unsaved;
+            (void)save(s, &unsaved);
+            FAIL(e, rc, "%s", why.msg);
+        }
+        if (rc < 0)
+            fail_cell(s, c, &why);
+        s->whole.done += c->done;
+        TRY(save(s, e));
+    }
+    return 0;
+}
+
+static int show_table(const struct grid_state_of_run *s, struct err *e)
+{
+    struct gridfile file = {.doc = NULL};
+    struct grid_table table = {.n = 0};
+    struct str text = STR_INIT;
+    int rc;
+    TRY_DONE(gridfile_read(s->folder.dir, &file, e));
+    TRY_DONE(grid_table_read(s->folder.dir, &file, (double)NAN, &table, e));
+    grid_table_text(&table, &text);
+    TRY_DONE(output_file("-", &text, e));
+    str_clear(&text);
+    TRY_DONE(grid_table_json(&table, &text, e));
+    TRY_DONE(folder_save(&s->folder, "summary.json", text.s, text.len, e));
+done:
+    str_free(&text);
+    grid_table_free(&table);
+    gridfile_free(&file);
+    return rc;
+}
+
+static int finish(struct grid_state_of_run *s, int rc, struct err *e)
+{
+    struct err why = {.code = 0};
+    const int shown = show_table(s, rc < 0 ? &why : e);
+    if (rc == ERR_CANCEL) {
+        size_t done = 0;
+        for (size_t i = 0; i < s->g.n; i++)
+            done += s->g.cell[i].done;
+        fprintf(stderr,
+                "partial, %zu of %zu questions of %zu cells; continue with the same "
+                "command%s%s\n",
+                done, s->whole.total, s->g.n, s->o->out ? "" : " and --out ",
+                s->o->out ? "" : s->folder.dir);
+    }
+    TRY(rc);
+    TRY(shown);
+    if (s->n_failed || s->n_items)
+        FAIL(e, ERR_ITEMS,
+             "%zu of %zu cells failed, %zu questions failed or were rejected in the others (all "
+             "counted as wrong); grid.json and the cells' results.csv in %s name them",
+             s->n_failed, s->g.n, s->n_items, s->folder.dir);
+    return 0;
+}
+
+int grid_run(const struct grid_request *r, struct err *e)
+{
+    struct grid_state_of_run s = {.o = r, .subset = STR_INIT, .folder = {.lock = -1}, .open = -1};
+    int rc;
+    TRY_DONE(grid_open(r->base, r->shuffle, &s.g, e));
+    TRY_DONE(choose(&s, e));
+    s.stop = clinic_signals();
+    TRY_DONE(begin(&s, e));
+    say_plan(&s);
+    meter_open(&s.meter, r->clinic->quiet);
+    s.meter.whole = &s.whole;
+    rc = run_cells(&s, e);
+    close_model(&s);
+    rc = finish(&s, rc, e);
+done:
+    folder_close(&s.folder);
+    gridfile_free(&s.past);
+    mem_free(s.model);
+    mem_free(s.pace);
+    grid_close(&s.g);
+    medqa_free(&s.m);
+    str_free(&s.subset);
+    return rc;
+}

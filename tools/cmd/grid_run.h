@@ -1,0 +1,21 @@
+/* grid_run: runs an experiment (grid.h) as one resumable whole. Its cells are runs in folders below
+ * one folder. Each model is loaded once, and its cells share the cache of prompt beginnings. */
+#ifndef MAS_GRID_RUN_H
+#define MAS_GRID_RUN_H
+
+#include "clinic.h"
+#include "grid.h"
+
+struct grid_request {
+    const struct clinic_options *clinic;
+    const struct config *base; /* holds an experiment; outlives the call */
+    const char *data;          /* path of the questions */
+    const char *out;           /* NULL = a new folder in logging.traces_dir */
+    int n, concurrency;        /* 0 = the experiment's number of records; as in run_options */
+    bool shuffle, fresh, repair;
+};
+/* ERR_ITEMS: some cells failed, or have failed questions; the others are done. ERR_CANCEL: stopped;
+ * the same call goes on. Other errors: nothing was run. */
+int grid_run(const struct grid_request *r, struct err *e);
+
+#endif

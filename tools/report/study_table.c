@@ -1,0 +1,385 @@
+/* The tables of a report. A cell with a figure carries it unrounded: data-k names it, data-v is its
+ * value, "" = not defined. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "html.h"
+#include "mem.h"
+#include "stats_curve.h"
+#include "stats_test.h"
+#include "study.h"
+#include "svg.h"
+
+static void cell(struct str *out, const char *label, const char *text)
+{
+    str_addf(out, "<td data-label=\"%s\">", label);
+    html_texts(out, text);
+    str_adds(out, "</td>");
+}
+
+/* shown: the rounded text; a dash when v is not finite. */
+static void figure(struct str *out, const char *label, const char *key, double v, const char *shown)
+{
+    str_addf(out, "<td class=\"num\" data-label=\"%s\" data-k=\"%s\" data-v=\"", label, key);
+    if (isfinite(v))
+        str_addf(out, "%.12g\">", v);
+    else
+        str_adds(out, "\">");
+    html_texts(out, isfinite(v) ? shown : "\u2013");
+    str_adds(out, "</td>");
+}
+
+static void figure_f(struct str *out, const char *label, const char *key, double v, int digits)
+{
+    char s[48];
+    snprintf(s, sizeof s, "%.*f", digits, v);
+    figure(out, label, key, v, s);
+}
+
+/* Three significant digits. */
+static void figure_g(struct str *out, const char *label, const char *key, double v)
+{
+    char s[48];
+    snprintf(s, sizeof s, "%.3g", v);
+    figure(out, label, key, v, s);
+}
+
+static void count(struct str *out, const char *label, const char *key, size_t v)
+{
+    char s[32];
+    snprintf(s, sizeof s, "%zu", v);
+    figure(out, label, key, (double)v, s);
+}
+
+static void run_head(struct str *out, const struct study *s, size_t at)
+{
+    str_addf(out, "<tr data-run=\"%zu\"><th scope=\"row\" data-label=\"Run\">", at);
+    svg_key(out, at);
+    str_addf(out, "<b>%zu</b> ", at + 1);
+    html_texts(out, s->run[at].name);
+    str_adds(out, "</th>");
+}
+
+static void head_row(struct str *out, const char *const *names)
+{
+    str_adds(out, "<thead><tr>");
+    for (int i = 0; names[i]; i++)
+        str_addf(out, "<th scope=\"col\"%s>%s</th>", names[i][0] == '#' ? " class=\"num\"" : "",
+                 names[i] + (names[i][0] == '#'));
+    str_adds(out, "</tr></thead>\n");
+}
+
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+static void row_results(struct str *out, const struct study *s, size_t i)
+{
+    const struct stats_summary *m = &s->run[i].sum;
+    const struct stats_rate *a = &m->accuracy;
+    char text[96];
+    run_head(out, s, i);
+    cell(out, "Strategy", study_setting(&s->run[i], "strategy"));
+    count(out, "Records", "n", a->n);
+    count(out, "Right", "right", a->k);
+    snprintf(text, sizeof text, "%.1f %%", 100 * a->rate);
+    figure(out, "Accuracy", "accuracy", a->rate, text);
+    snprintf(text, sizeof text, "%.1f", 100 * a->lo);
+    figure(out, "95 % from", "low", a->lo, text);
+    snprintf(text, sizeof text, "%.1f", 100 * a->hi);
+    figure(out, "to", "high", a->hi, text);
+    count(out, "Unparsed", "unparsed", m->unparsed);
+    count(out, "Failed", "failed", m->failed);
+    count(out, "Rejected", "rejected", m->rejected);
+    count(out, "Not run", "not_run", m->not_run);
+    count(out, "Cut", "cut", m->calls_cut);
+    count(out, "Closed", "closed", m->calls_closed);
+    str_adds(out, "</tr>\n");
+}
+
+static void row_costs(struct str *out, const struct study *s, size_t i)
+{
+    const struct stats_summary *m = &s->run[i].sum;
+    run_head(out, s, i);
+    figure_f(out, "Calls", "calls", m->calls, 2);
+    figure_f(out, "Prompt tokens", "prompt_tokens", m->prompt_tokens, 0);
+    figure_f(out, "Cached", "cached_tokens", m->cached_tokens, 0);
+    figure_f(out, "Thinking", "think_tokens", m->think_tokens, 0);
+    figure_f(out, "New", "new_tokens", m->new_tokens, 0);
+    figure_f(out, "Computed", "computed",
+             m->prompt_tokens - m->cached_tokens + m->think_tokens + m->new_tokens, 0);
+    figure_g(out, "Seconds, median", "seconds", m->seconds.median);
+    figure_g(out, "Joules", "joules", m->joules);
+    figure_g(out, "USD, energy", "cost", m->cost);
+    figure_g(out, "USD, tokens", "token_usd", m->token_usd > 0 ? m->token_usd : (double)NAN);
+    str_adds(out, "</tr>\n");
+}
+
+/* Reliability in figures. The curves have the same answers. */
+static void row_trust(struct str *out, const struct study *s, size_t i)
+{
+    const struct study_run *r = &s->run[i];
+    const struct results *rs = &r->run.results;
+    double *p = mem_zalloc(rs->n, sizeof *p), at80 = (double)NAN, aurc = (double)NAN;
+    unsigned char *right = mem_zalloc(rs->n, 1);
+    struct stats_step *step = mem_zalloc(rs->n, sizeof *step);
+    size_t n = 0, n_step = 0;
+    struct err e = {.code = 0};
+    out->failed |= !p || !right || !step;
+    for (size_t k = 0; k < rs->n && !out->failed; k++)
+        if ((size_t)rs->r[k].index < r->run.asked && isfinite(rs->r[k].p)) {
+            right[n] = rs->r[k].correct;
+            p[n++] = rs->r[k].p;
+        }
+    if (!out->failed && n && stats_steps(p, right, n, step, &n_step, &e) < 0)
+        out->failed = true;
+    if (!out->failed) {
+        const struct stats_step *at = stats_at_coverage(step, n_step, 0.8);
+        aurc = stats_aurc(step, n_step);
+        at80 = at ? (double)at->right / (double)at->kept : (double)NAN;
+        run_head(out, s, i);
+        count(out, "Answers with a probability", "n_ece", n);
+        figure_f(out, "ECE", "ece", stats_ece(p, right, n, STATS_BINS), 4);
+        figure_f(out, "Brier", "brier", stats_brier(p, right, n), 4);
+        figure_f(out, "AURC", "aurc", aurc, 4);
+        figure_f(out, "Accuracy at 80 % coverage", "at80", at80, 4);
+        figure_f(out, "Specialists agree", "agreement", r->sum.agreement, 3);
+        str_adds(out, "</tr>\n");
+    }
+    mem_free(p);
+    mem_free(right);
+    mem_free(step);
+}
+
+static void table(const struct study *s, struct str *out, const char *id, const char *caption,
+                  const char *const *names,
+                  void (*row)(struct str *out, const struct study *s, size_t i), size_t first)
+{
+    str_addf(out, "<div class=\"wide\"><table class=\"stack\" id=\"%s\"><caption>%s</caption>", id,
+             caption);
+    head_row(out, names);
+    str_adds(out, "<tbody>\n");
+    for (size_t i = first; i < s->n; i++)
+        row(out, s, i);
+    str_adds(out, "</tbody></table></div>\n");
+}
+
+void study_table_runs(const struct study *s, struct str *out)
+{
+    static const char *const results[] = {
+        "Run",       "Strategy", "#Records",  "#Right",   "#Accuracy", "#95 % from", "#to",
+        "#Unparsed", "#Failed",  "#Rejected", "#Not run", "#Cut",      "#Closed",    NULL};
+    static const char *const costs[] = {
+        "Run",       "#Calls",           "#Prompt tokens", "#Cached",      "#Thinking",    "#New",
+        "#Computed", "#Seconds, median", "#Joules",        "#USD, energy", "#USD, tokens", NULL};
+    static const char *const trust[] = {"Run",
+                                        "#Answers with a probability",
+                                        "#ECE",
+                                        "#Brier",
+                                        "#AURC",
+                                        "#Accuracy at 80 % coverage",
+                                        "#Specialists agree",
+                                        NULL};
+    table(s, out, "runs",
+          "Results. The denominator is every record asked for: nothing is left out. Unparsed, "
+          "failed, rejected and missing ones count as wrong. Cut and closed: replies that met "
+          "their token limit.",
+          results, row_results, 0);
+    table(s, out, "costs",
+          "Cost of a finished question: means, and the median of the seconds. Computed: prompt "
+          "tokens not from the cache, thinking and new tokens.",
+          costs, row_costs, 0);
+    table(s, out, "trust",
+          "How far the probability of an answer can be trusted, over the finished questions whose "
+          "answer has one. A dash: not defined or not measured.",
+          trust, row_trust, 0);
+}
+
+/* ---- pairs ----------------------------------------------------------------------------------- */
+
+static void row_pair(struct str *out, const struct study *s, size_t i)
+{
+    const struct stats_paired *p = &s->run[i].paired;
+    double *raw = mem_zalloc(s->n, sizeof *raw), *holm = mem_zalloc(s->n, sizeof *holm);
+    char text[64];
+    out->failed |= !raw || !holm;
+    if (!out->failed) {
+        raw[0] = (double)NAN;
+        for (size_t k = 1; k < s->n; k++)
+            raw[k] = s->run[k].paired.p;
+        stats_holm(raw, s->n, holm);
+        run_head(out, s, i);
+        count(out, "Common questions", "pair_n", p->n);
+        count(out, "Both right", "both", p->both);
+        count(out, "Run 1 alone", "only_first", p->only_a);
+        count(out, "This run alone", "only_this", p->only_b);
+        count(out, "Both wrong", "neither", p->neither);
+        snprintf(text, sizeof text, "%+.1f", 100 * p->difference + 0.0);
+        figure(out, "Difference, points", "difference", p->difference, text);
+        snprintf(text, sizeof text, "%+.1f", 100 * p->lo + 0.0);
+        figure(out, "95 % from", "difference_low", p->lo, text);
+        snprintf(text, sizeof text, "%+.1f", 100 * p->hi + 0.0);
+        figure(out, "to", "difference_high", p->hi, text);
+        figure_g(out, "p, McNemar", "p", p->p);
+        figure_g(out, "p, Holm", "p_holm", holm[i]);
+        str_adds(out, "</tr>\n");
+    }
+    mem_free(raw);
+    mem_free(holm);
+}
+
+void study_table_paired(const struct study *s, struct str *out)
+{
+    static const char *const names[] = {"Run",
+                                        "#Common questions",
+                                        "#Both right",
+                                        "#Run 1 alone",
+                                        "#This run alone",
+                                        "#Both wrong",
+                                        "#Difference, points",
+                                        "#95 % from",
+                                        "#to",
+                                        "#p, McNemar",
+                                        "#p, Holm",
+                                        NULL};
+    if (s->n < 2) {
+        str_adds(out, "<p class=\"soft\">One run: nothing to compare.</p>\n");
+        return;
+    }
+    table(s, out, "paired",
+          "Each run against run 1, on the questions that both have finished. Difference: this run "
+          "minus run 1. p: exact McNemar test; Holm: adjusted for all rows of this table.",
+          names, row_pair, 1);
+}
+
+/* ---- replies that ended badly ---------------------------------------------------------------- */
+
+void study_table_bad(const struct study *s, struct str *out)
+{
+    size_t all = 0;
+    str_adds(
+        out,
+        "<div class=\"wide\"><table id=\"roles\" class=\"stack\"><caption>Calls by role. Tokens "
+        "are means of a call.</caption><thead><tr><th scope=\"col\">Run</th><th "
+        "scope=\"col\">Role</th><th scope=\"col\" class=\"num\">Calls</th><th scope=\"col\" "
+        "class=\"num\">Unparsed</th><th scope=\"col\" class=\"num\">Cut</th><th scope=\"col\" "
+        "class=\"num\">Closed</th><th scope=\"col\" class=\"num\">Prompt</th><th scope=\"col\" "
+        "class=\"num\">New</th></tr></thead><tbody>\n");
+    for (size_t i = 0; i < s->n; i++) {
+        const struct stats_summary *m = &s->run[i].sum;
+        all += s->run[i].n_bad;
+        for (size_t k = 0; k < m->n_role; k++) {
+            const struct roles_row *r = &m->role[k];
+            const double n = r->calls ? (double)r->calls : 1;
+            run_head(out, s, i);
+            cell(out, "Role", r->name);
+            count(out, "Calls", "role_calls", (size_t)r->calls);
+            count(out, "Unparsed", "role_unparsed", (size_t)r->unparsed);
+            count(out, "Cut", "role_cut", (size_t)r->cut);
+            count(out, "Closed", "role_closed", (size_t)r->closed);
+            figure_f(out, "Prompt", "role_prompt", (double)r->prompt_tokens / n, 0);
+            figure_f(out, "New", "role_new", (double)r->new_tokens / n, 0);
+            str_adds(out, "</tr>\n");
+        }
+    }
+    str_adds(out, "</tbody></table></div>\n");
+    if (!all) {
+        str_adds(out, "<p>No reply was cut, closed early or not parsed, and no case failed.</p>\n");
+        return;
+    }
+    str_adds(out,
+             "<details><summary>Texts of the first of each run</summary><div class=\"wide\"><table "
+             "id=\"bad\" class=\"stack\"><thead><tr><th scope=\"col\">Run</th><th "
+             "scope=\"col\">Case</th><th scope=\"col\">Call</th><th scope=\"col\">End</th><th "
+             "scope=\"col\">Reason</th><th scope=\"col\">Text</th></tr></thead><tbody>\n");
+    for (size_t i = 0; i < s->n; i++)
+        str_add(out, s->run[i].bad.s, s->run[i].bad.len);
+    str_addf(
+        out,
+        "</tbody></table></div></details>\n<p class=\"soft small\">%zu ends of calls and cases "
+        "were bad in all. The list of cases below selects every one of them.</p>\n",
+        all);
+}
+
+/* ---- set-up ---------------------------------------------------------------------------------- */
+
+static void setup_value(const json_t *v, struct str *out)
+{
+    char *s = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
+    out->failed |= v && !s;
+    if (json_is_string(v))
+        html_text(out, json_string_value(v), json_string_length(v));
+    else
+        html_texts(out, s ? s : "\u2013");
+    mem_free(s);
+}
+
+static void setup_row(const struct study *s, const char *part, const char *key, struct str *out)
+{
+    bool differs = false;
+    const json_t *first = NULL;
+    for (size_t i = 0; i < s->n; i++) {
+        const json_t *of = s->run[i].identity;
+        of = !strcmp(part, "about") ? s->run[i].about : *part ? json_object_get(of, part) : of;
+        const json_t *v = json_object_get(of, key);
+        first = i ? first : v;
+        differs |= i && !(v == first || (v && first && json_equal(v, first)));
+    }
+    str_addf(out, "<tr%s><th scope=\"row\">%s%s", differs ? " class=\"differs\"" : "", part,
+             *part ? "." : "");
+    html_texts(out, key);
+    str_adds(out, differs ? " <span class=\"only\">differs</span></th>" : "</th>");
+    for (size_t i = 0; i < (differs ? s->n : 1); i++) {
+        const json_t *of = s->run[i].identity;
+        of = !strcmp(part, "about") ? s->run[i].about : *part ? json_object_get(of, part) : of;
+        if (differs)
+            str_adds(out, "<td>");
+        else
+            str_addf(out, "<td colspan=\"%zu\">", s->n);
+        setup_value(json_object_get(of, key), out);
+        str_adds(out, "</td>");
+    }
+    str_adds(out, "</tr>\n");
+}
+
+/* Every key of that part, in the order of the first run that has it. */
+static void setup_part(const struct study *s, const char *part, struct str *out)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        const json_t *of = s->run[i].identity;
+        of = !strcmp(part, "about") ? s->run[i].about : *part ? json_object_get(of, part) : of;
+        const char *key;
+        json_t *v;
+        json_object_foreach((json_t *)(uintptr_t)of, key, v)
+        {
+            bool seen = json_is_object(v);
+            for (size_t k = 0; k < i && !seen; k++) {
+                const json_t *was = s->run[k].identity;
+                was = !strcmp(part, "about") ? s->run[k].about
+                      : *part                ? json_object_get(was, part)
+                                             : was;
+                seen = json_object_get(was, key) != NULL;
+            }
+            if (!seen)
+                setup_row(s, part, key, out);
+        }
+    }
+}
+
+void study_table_setup(const struct study *s, struct str *out)
+{
+    str_adds(out,
+             "<div class=\"wide\"><table id=\"setup\"><caption>Hashes and settings that decide "
+             "results, then facts of the last start. A row with one value holds for all "
+             "runs.</caption><thead><tr><th scope=\"col\">Setting</th>");
+    for (size_t i = 0; i < s->n; i++) {
+        str_addf(out, "<th scope=\"col\">%zu ", i + 1);
+        html_texts(out, s->run[i].name);
+        str_adds(out, "</th>");
+    }
+    str_adds(out, "</tr></thead><tbody>\n");
+    setup_part(s, "", out);
+    setup_part(s, "prompts", out);
+    setup_part(s, "config", out);
+    setup_part(s, "about", out);
+    str_adds(out, "</tbody></table></div>\n");
+}
