@@ -221,20 +221,6 @@ static void a_confident_minority_can_win_by_weight(void **state)
     assert_non_null(strstr(got.notes, "sample 2 is no vote: its letter has no probability"));
 }
 
-static void samples_at_temperature_0_are_refused(void **state)
-{
-    (void)state;
-    struct bench b;
-    struct err e;
-    bench_open(&b, 5, (const char *[]){"strategy=sc", NULL});
-    strategy_close(&b.env);
-    ok(config_set(&b.config, "temperature=0", &e));
-    fails(strategy_open(&b.env, &e), ERR_CONFIG, "sc draws 5 samples at temperature 0");
-    ok(config_set(&b.config, "sc.samples=1", &e));
-    ok(strategy_open(&b.env, &e));
-    bench_close(&b);
-}
-
 /* ---- debate ---------------------------------------------------------------------------------- */
 
 struct talk {             /* replies by round and debater, '-' = garbage */
@@ -792,7 +778,6 @@ int main(void)
         cmocka_unit_test(a_sample_that_cannot_be_read_is_no_vote),
         cmocka_unit_test(log_probabilities_decide_a_tie_or_nothing_does),
         cmocka_unit_test(a_confident_minority_can_win_by_weight),
-        cmocka_unit_test(samples_at_temperature_0_are_refused),
         cmocka_unit_test(a_debate_stops_when_all_agree),
         cmocka_unit_test(a_debate_without_agreement_is_decided_by_one_more_call),
         cmocka_unit_test(a_debater_that_cannot_be_read_keeps_its_position),
