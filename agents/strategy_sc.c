@@ -307,6 +307,8 @@ static void sc_show(const struct consult *c, enum strategy_part part, const stru
     const struct sc_case *sc = c->data;
     char text[512], name[2];
     size_t at = 0;
+    if (!sc)
+        return;
     if (part == STRATEGY_GROUNDS) {
         strategy_show_decision(p, sc->winner ? sc->winner->d : NULL);
         return;
