@@ -111,6 +111,29 @@ static void a_confident_minority_can_win_by_weight(void **state)
     assert_non_null(strstr(got.notes, "sample 2 is no vote: its letter has no probability"));
 }
 
+static uint64_t first_id;
+static char first_user[400];
+
+static void first_look(const struct consult *c, const struct result *r)
+{
+    (void)r;
+    first_id = c->first->llm.id;
+    snprintf(first_user, sizeof first_user, "%s%s", c->first->llm.user, c->first->llm.system);
+}
+
+/* The random stream and the prompt are those of cot: its reply is the first sample. */
+static void the_first_sample_is_the_reply_of_cot(void **state)
+{
+    (void)state;
+    char user[400];
+    cases((const char *[]){"strategy=cot", NULL}, NULL, 1, first_look);
+    uint64_t id = first_id;
+    memcpy(user, first_user, sizeof user);
+    cases((const char *[]){"strategy=sc", NULL}, NULL, 1, first_look);
+    assert_true(id == first_id);
+    assert_string_equal(user, first_user);
+}
+
 /* ---- probabilities --------------------------------------------------------------------------- */
 
 static int with_p;
@@ -203,6 +226,7 @@ int main(void)
         cmocka_unit_test(the_most_frequent_answer_wins_and_shares_are_its_probabilities),
         cmocka_unit_test(a_sample_that_cannot_be_read_is_no_vote),
         cmocka_unit_test(log_probabilities_decide_a_tie_or_nothing_does),
+        cmocka_unit_test(the_first_sample_is_the_reply_of_cot),
         cmocka_unit_test(a_confident_minority_can_win_by_weight),
         cmocka_unit_test(every_strategy_gives_probabilities_that_sum_to_1),
         cmocka_unit_test(cot_and_panel_take_the_probabilities_of_their_last_call),
