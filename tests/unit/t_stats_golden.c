@@ -251,7 +251,7 @@ static const struct {
     {"t_tails", t_tails, 84},
     {"t_quantile", t_quantile, 60},
     {"wilson", wilson, 10},
-    {"mcnemar", mcnemar, 10},
+    {"mcnemar", mcnemar, 11},
     {"sign_flip", sign_flip, 10},
     {"holm", holm, 8},
     {"cochran", cochran, 11},
