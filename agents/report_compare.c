@@ -156,7 +156,7 @@ void report_paired(const struct report_run *first, const struct report_run *othe
         str_adds(out, ": no question in common, not compared\n");
         return;
     }
-    str_addf(out, ", %zu common questions\n\n", p->n);
+    str_addf(out, ", %zu common questions, %zu left out\n\n", p->n, p->left_out);
     str_addf(out, "  both right       %zu\n  first alone      %zu\n  this run alone   %zu\n",
              p->both, p->only_a, p->only_b);
     str_addf(out, "  both wrong       %zu\n", p->neither);
@@ -320,7 +320,8 @@ void report_compared(const struct report_run *run, const struct stats_compared *
 
 static void report_json_paired(const struct stats_paired *p, size_t at, struct str *out)
 {
-    str_addf(out, "{\"run\": %zu, \"against\": 0, \"n\": %zu, \"both\": %zu", at, p->n, p->both);
+    str_addf(out, "{\"run\": %zu, \"against\": 0, \"n\": %zu, \"left_out\": %zu, \"both\": %zu", at,
+             p->n, p->left_out, p->both);
     str_addf(out, ", \"only_first\": %zu, \"only_this\": %zu, \"neither\": %zu", p->only_a,
              p->only_b, p->neither);
     report_number(out, "difference", p->difference);
