@@ -174,6 +174,21 @@ def mixed(y):
     return mean, sd, var_q, var_s, ms["e"], math.sqrt(v), df, lo, hi
 
 
+def check_reml():
+    """The components of a complete table are those of REML, here to an optimiser's precision."""
+    import pandas
+    from statsmodels.formula.api import mixedlm
+    r = np.random.default_rng(3)
+    logit = r.normal(0, 2, (40, 1)) + r.normal(0, 1.2, (1, 5))
+    y = (r.random(logit.shape) < 1 / (1 + np.exp(-logit))).astype(int)
+    cells = pandas.DataFrame([(q, s, y[q, s], 1) for q in range(40) for s in range(5)], columns=list("qsyg"))
+    fit = mixedlm("y ~ 1", cells, groups="g", re_formula="0", vc_formula={"q": "0 + C(q)", "s": "0 + C(s)"}).fit(
+        reml=True, method=["lbfgs", "powell"], gtol=1e-10, maxiter=5000)
+    got = mixed(y)[2:6]
+    assert np.allclose(got, [*fit.vcomp, fit.scale, fit.bse["Intercept"]], rtol=1e-4), (got, fit.vcomp, fit.scale)
+
+
+check_reml()
 for t in tables + [table(200, 3, 0), table(40, 2, 4), np.array([[1, 0], [0, 1]]), np.array([[1, 0, 1]] * 9),
                    np.array([[1, 1], [0, 0], [1, 1], [1, 1]]), np.zeros((7, 2), int)]:
     row("mixed", *t.shape, t, *mixed(t))
