@@ -124,9 +124,25 @@ static void report_energy(const struct stats_summary *s, int width, struct str *
     str_free(&text);
 }
 
+/* Of imported answers; their prompt tokens may be known. */
+static void report_usage_unknown(const struct stats_summary *s, struct str *out)
+{
+    str_adds(out, "  per question    imported answers: calls, tokens and seconds are not known");
+    if (isfinite(s->prompt_tokens)) {
+        str_adds(out, "\n                  but for ");
+        report_count(s->prompt_tokens, out);
+        str_adds(out, " prompt tokens");
+    }
+    str_addc(out, '\n');
+}
+
 static void report_usage(const struct stats_summary *s, int width, struct str *out)
 {
     struct str text = STR_INIT;
+    if (isnan(s->calls)) {
+        report_usage_unknown(s, out);
+        return;
+    }
     str_addf(&text, "%.1f calls, ", s->calls);
     report_count(s->prompt_tokens, &text);
     str_adds(&text, " prompt tokens (");
@@ -203,9 +219,11 @@ static void report_counts(const struct stats_summary *s, struct str *out)
              "rejected\n",
              s->accuracy.n, s->accuracy.n - s->duplicates - s->rejected, s->duplicates,
              s->rejected);
-    str_addf(out,
-             "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
-             s->calls_cut, s->cases_cut, s->calls_closed, s->cases_closed);
+    if (!isnan(s->calls))
+        str_addf(
+            out,
+            "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
+            s->calls_cut, s->cases_cut, s->calls_closed, s->cases_closed);
     if (s->thoughts_cut)
         str_addf(out, "  thinking        %zu calls cut at its budget (%zu questions)\n",
                  s->thoughts_cut, s->cases_thought_cut);
@@ -435,7 +453,10 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     report_json_groups(out, "by_step", s->step, s->n_step);
     report_json_groups(out, "by_specialty", s->specialty, (size_t)s->n_specialty);
     report_json_roles(out, s);
-    str_addf(out, ",\n \"per_question\": {\"calls\": %.10g", s->calls);
+    str_addf(out,
+             isnan(s->calls) ? ",\n \"per_question\": {\"calls\": null"
+                             : ",\n \"per_question\": {\"calls\": %.10g",
+             s->calls);
     report_number(out, "prompt_tokens", s->prompt_tokens);
     report_number(out, "cached_tokens", s->cached_tokens);
     report_number(out, "new_tokens", s->new_tokens);
@@ -488,6 +509,17 @@ static void report_csv_answer(const struct result *r, struct str *out)
     str_addc(out, ',');
 }
 
+/* Seconds, tokens and specialists of an imported answer: only known ones. */
+static void report_csv_imported(const struct result *r, struct str *out)
+{
+    if (isfinite(r->seconds))
+        str_addf(out, "%.3f", r->seconds);
+    str_addc(out, ',');
+    if (r->prompt_tokens >= 0 && r->new_tokens >= 0)
+        str_addf(out, "%lld", (long long)(r->prompt_tokens + r->think_tokens + r->new_tokens));
+    str_addc(out, ',');
+}
+
 static void report_csv_row(const struct trace_run *run, size_t at, const struct result *r,
                            const struct report_form *form, struct str *out)
 {
@@ -510,13 +542,15 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
     str_addc(out, ',');
     report_csv_answer(r, out);
     str_addf(out, "%s,%s,", key, r && r->correct ? "true" : "false");
-    if (own)
+    if (own && r->imported)
+        report_csv_imported(r, out);
+    else if (own)
         str_addf(out, "%.3f,%lld,%d", r->seconds,
                  (long long)(r->prompt_tokens + r->think_tokens + r->new_tokens), r->n_reports);
     else
         str_adds(out, ",,");
     str_addf(out, ",%lld,%s,", (long long)row->line, status);
-    if (own)
+    if (own && !r->imported)
         str_addf(out, "%d,%d,", r->cut, r->closed);
     else
         str_adds(out, ",,");
