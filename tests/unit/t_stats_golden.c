@@ -252,7 +252,7 @@ static const struct {
     {"t_quantile", t_quantile, 60},
     {"wilson", wilson, 10},
     {"mcnemar", mcnemar, 11},
-    {"sign_flip", sign_flip, 10},
+    {"sign_flip", sign_flip, 13},
     {"holm", holm, 8},
     {"cochran", cochran, 11},
     {"fleiss", fleiss, 9},

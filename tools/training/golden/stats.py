@@ -83,7 +83,7 @@ row("fleiss", 2, 2, [-1, -1, 3, 3], 1.0)
 row("fleiss", 2, 2, [0, 1, 1, 0], -1.0)
 
 # ---- randomisation test: all signs, in fractions -----------------------------------------------------
-for d in [[1], [0], [2, -1], [1, 1, 1, 0, -1], [3, -2, 2, 1, 0, -1, 3, 2, -3], [5, 5, 5, 5, 5], [1, -1]]:
+for d in [[1], [0], [2, -1], [1, 1, 1, 0, -1], [3, -2, 2, 1, 0, -1, 3, 2, -3], [5, 5, 5, 5, 5], [1, -1], [6, -4, 0, 2, 6, 6, -2], [0, 0, 0], [-7, 3]]:
     far = abs(sum(d))
     hits = sum(abs(sum(s * x for s, x in zip(signs, d))) >= far for signs in itertools.product([1, -1], repeat=len(d)))
     row("sign_flip", len(d), d, float(Fraction(hits, 2 ** len(d))))
