@@ -32,10 +32,13 @@ struct result {
     /* (n_options) by option of the data file: log-probability of its letter; only if has_lp */
     double option_lp[MEDQA_OPTIONS];
     bool has_lp;
+    /* answered by another program: its calls are not known, and its seconds are NaN. Tokens are -1
+     * unless its file has them */
+    bool imported;
     double seconds, joules; /* of the case; joules NaN = not measured */
     double ended; /* seconds of the run's clock, which a new start of the machine resets; NaN = not
                    * recorded */
-    const char *energy;     /* the source of the joules, or why there are none; "" = not recorded */
+    const char *energy; /* the source of the joules, or why there are none; "" = not recorded */
     int calls;
     int cut;          /* number of replies cut at their token limit */
     int closed;       /* number of replies closed before their limit, validly under their schema */

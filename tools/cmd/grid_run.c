@@ -49,7 +49,8 @@ static int choose(struct grid_state_of_run *s, struct err *e)
     const struct grid_options *go = &s->g.options;
     struct subset sub = {.step = go->step, .sample = go->sample, .seed = (uint64_t)go->sample_seed};
     const int n = s->o->n ? s->o->n : go->n;
-    TRY(medqa_read(s->o->data, &s->m, e));
+    const struct tool_options *to = config_of(s->o->base, &tool_option_set);
+    TRY(medqa_read_as(s->o->data, to->data_format, &s->m, e));
     const size_t all = s->m.n_records;
     if (*go->ids_file)
         TRY(subset_ids_file(go->ids_file, &s->g.arena, &sub.ids, &sub.n_ids, e));
