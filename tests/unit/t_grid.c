@@ -108,6 +108,8 @@ static void keys_of_replies_are_read_where_a_role_uses_them(void **state)
         {"direct", NULL, "kv.type", true},
         {"direct", NULL, "prompts_dir", true},
         {"direct", NULL, "thinking.budget", false},
+        {"cot", NULL, "remote.base_url", false},
+        {"cot", "provider=openai", "remote.base_url", true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct config c;

@@ -70,8 +70,9 @@ static const struct argp_option rows[] = {
     {"ids", OPT_IDS, "FILE", 0,
      "only the questions with these ids, one a line: the trace_id of results.csv", 1},
     {"match-tokens", OPT_MATCH, "DIR", 0,
-     "generate as many tokens for each question as the run in DIR did: strategy sc draws as many "
-     "samples, strategy cot has that limit. The means of both are shown at the end",
+     "generate as many tokens for each question as the run in DIR did, by more samples or a limit. "
+     "A strategy that cannot is refused, with the names of those that can. The means of both runs "
+     "are shown at the end",
      1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
     {"curve", OPT_CURVE, "FILE.svg", 0,
