@@ -59,7 +59,8 @@ struct strategy {
     const char *instead; /* a setting that needs less of the llm, for a message; NULL = none */
     bool matches;        /* keeps to strategy_env.budget */
     bool needs_options;  /* a question without options is a failed case */
-    const struct option_set *options; /* the strategy's own; NULL = none */
+    /* the strategy's own, which no other strategy reads (grid_reads relies on it); NULL = none */
+    const struct option_set *options;
     /* true: the role is asked under these settings. NULL = every role is asked. */
     bool (*asks)(const struct strategy_env *env, const struct strategy_role *r);
     /* describe: "name": "hash" pairs of all prompts and schemas, comma-separated, for the trace. */
