@@ -26,8 +26,8 @@ const char *medqa_csv_cell(const struct medqa_csv *c, int i, size_t *n);
 bool medqa_csv_cell_is(const struct medqa_csv *c, int i, const char *text);
 void medqa_csv_free(struct medqa_csv *c); /* accepts a zeroed one */
 
-/* 1 = the first row has names and among them that of a question's text, or the row is a question
- * with its options and its letter; 0 = another text. ERR_NOMEM. */
+/* 1 = the text is CSV, 0 = another text. The first row of CSV names the text of a question among
+ * others; or it is a question with its options and a letter. ERR_NOMEM. */
 int medqa_csv_is(const char *s, size_t n, struct err *e);
 /* The rows as records; line: of the first byte. */
 int medqa_csv_walk(const char *s, size_t n, int64_t line, const char *name, medqa_file_take *take,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "prices.h"
 #include "report_part.h"
 
 #define REPORT_GROUPS 64 /* of a kind in the table on the terminal */
@@ -119,22 +120,46 @@ static void report_energy(const struct stats_summary *s, int width, struct str *
                  s->seconds.n, gap);
         report_wrap(more, text.s, width, out);
     }
+    out->failed = out->failed || text.failed;
     str_free(&text);
+}
+
+/* Of imported answers; their prompt tokens may be known. */
+static void report_usage_unknown(const struct stats_summary *s, struct str *out)
+{
+    str_adds(out, "  per question    imported answers: calls, tokens and seconds are not known");
+    if (isfinite(s->prompt_tokens)) {
+        str_adds(out, "\n                  but for ");
+        report_count(s->prompt_tokens, out);
+        str_adds(out, " prompt tokens");
+    }
+    str_addc(out, '\n');
 }
 
 static void report_usage(const struct stats_summary *s, int width, struct str *out)
 {
-    str_addf(out, "  per question    %.1f calls, ", s->calls);
-    report_count(s->prompt_tokens, out);
-    str_adds(out, " prompt tokens (");
-    report_count(s->cached_tokens, out);
-    str_adds(out, " from the cache), ");
-    if (s->think_tokens > 0) {
-        report_count(s->think_tokens, out);
-        str_adds(out, " of thinking, ");
+    struct str text = STR_INIT;
+    if (isnan(s->calls)) {
+        report_usage_unknown(s, out);
+        return;
     }
-    report_count(s->new_tokens, out);
-    str_adds(out, " new\n");
+    str_addf(&text, "%.1f calls, ", s->calls);
+    report_count(s->prompt_tokens, &text);
+    str_adds(&text, " prompt tokens (");
+    report_count(s->cached_tokens, &text);
+    str_adds(&text, " from the cache), ");
+    if (s->think_tokens > 0) { /* too much for one line */
+        report_wrap("  per question    ", text.s, width, out);
+        str_clear(&text);
+        report_count(s->think_tokens, &text);
+        str_adds(&text, " of thinking, ");
+    }
+    report_count(s->new_tokens, &text);
+    str_adds(&text, " new");
+    report_wrap(s->think_tokens > 0 ? "                  " : "  per question    ", text.s, width,
+                out);
+    out->failed = out->failed || text.failed;
+    str_free(&text);
     if (s->seconds.n)
         str_addf(out,
                  "  seconds         median %.2f, 95 %% within %.2f (from first call to answer)\n",
@@ -143,6 +168,21 @@ static void report_usage(const struct stats_summary *s, int width, struct str *o
         str_addf(out, "  price           %.3g USD a question, %.3g USD for 1,000 questions\n",
                  s->token_usd, 1000 * s->token_usd);
     report_energy(s, width, out);
+}
+
+/* The same tokens at the list prices of APIs. */
+static void report_prices(const struct stats_summary *s, struct str *out)
+{
+    size_t n;
+    const struct price *p = prices_all(&n);
+    if (!s->seconds.n)
+        return;
+    str_adds(out,
+             "\n  the same tokens at list prices, USD for 1,000 questions (a million tokens)\n");
+    for (size_t i = 0; i < n; i++)
+        str_addf(out, "    %-30.30s %9.4g  (%.2f, replies %.2f; %s)\n", p[i].name,
+                 1000 * prices_usd(&p[i], s->prompt_tokens, s->new_tokens + s->think_tokens),
+                 p[i].prompt, p[i].completion, p[i].date);
 }
 
 /* Calls by role, with the tokens of one call. */
@@ -179,9 +219,11 @@ static void report_counts(const struct stats_summary *s, struct str *out)
              "rejected\n",
              s->accuracy.n, s->accuracy.n - s->duplicates - s->rejected, s->duplicates,
              s->rejected);
-    str_addf(out,
-             "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
-             s->calls_cut, s->cases_cut, s->calls_closed, s->cases_closed);
+    if (!isnan(s->calls))
+        str_addf(
+            out,
+            "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
+            s->calls_cut, s->cases_cut, s->calls_closed, s->cases_closed);
     if (s->thoughts_cut)
         str_addf(out, "  thinking        %zu calls cut at its budget (%zu questions)\n",
                  s->thoughts_cut, s->cases_thought_cut);
@@ -237,6 +279,7 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
             "                  whose answer has a probability; %zu have none\n",
             s->ece, s->brier, s->aurc, s->n_ece, s->seconds.n - s->n_ece);
     report_usage(s, width, out);
+    report_prices(s, out);
     report_roles(s, out);
     report_confidence(s, out);
     report_groups("by step", s->step, s->n_step, width, out);
@@ -327,6 +370,28 @@ static void report_json_roles(struct str *out, const struct stats_summary *s)
     str_addc(out, '}');
 }
 
+/* "list_prices": the tokens of a question at each price of the list. */
+static void report_json_prices(struct str *out, const struct stats_summary *s)
+{
+    size_t n;
+    const struct price *p = prices_all(&n);
+    str_adds(out, ",\n \"list_prices\": [");
+    for (size_t i = 0; i < n; i++) {
+        double usd = prices_usd(&p[i], s->prompt_tokens, s->new_tokens + s->think_tokens);
+        str_adds(out, i ? ",\n  {\"name\": " : "\n  {\"name\": ");
+        str_add_json(out, p[i].name, strlen(p[i].name));
+        report_number(out, "usd_per_question", s->seconds.n ? usd : (double)NAN);
+        report_number(out, "prompt_usd_million", p[i].prompt);
+        report_number(out, "completion_usd_million", p[i].completion);
+        str_adds(out, ", \"date\": ");
+        str_add_json(out, p[i].date, strlen(p[i].date));
+        str_adds(out, ", \"source\": ");
+        str_add_json(out, p[i].source, strlen(p[i].source));
+        str_addc(out, '}');
+    }
+    str_addc(out, ']');
+}
+
 static void report_json_text(struct str *out, const char *key, const char *s)
 {
     str_addf(out, ", \"%s\": ", key);
@@ -385,7 +450,10 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     report_json_groups(out, "by_step", s->step, s->n_step);
     report_json_groups(out, "by_specialty", s->specialty, (size_t)s->n_specialty);
     report_json_roles(out, s);
-    str_addf(out, ",\n \"per_question\": {\"calls\": %.10g", s->calls);
+    str_addf(out,
+             isnan(s->calls) ? ",\n \"per_question\": {\"calls\": null"
+                             : ",\n \"per_question\": {\"calls\": %.10g",
+             s->calls);
     report_number(out, "prompt_tokens", s->prompt_tokens);
     report_number(out, "cached_tokens", s->cached_tokens);
     report_number(out, "new_tokens", s->new_tokens);
@@ -403,6 +471,7 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
         report_number(out, "token_usd", s->token_usd);
     str_addc(out, '}');
     report_json_energy(out, s);
+    report_json_prices(out, s);
     if (engine_json[0])
         str_addf(out, ",\n \"engine\": %s", engine_json);
     if (run_json[0])
@@ -437,6 +506,17 @@ static void report_csv_answer(const struct result *r, struct str *out)
     str_addc(out, ',');
 }
 
+/* Seconds, tokens and specialists of an imported answer: only known ones. */
+static void report_csv_imported(const struct result *r, struct str *out)
+{
+    if (isfinite(r->seconds))
+        str_addf(out, "%.3f", r->seconds);
+    str_addc(out, ',');
+    if (r->prompt_tokens >= 0 && r->new_tokens >= 0)
+        str_addf(out, "%lld", (long long)(r->prompt_tokens + r->think_tokens + r->new_tokens));
+    str_addc(out, ',');
+}
+
 static void report_csv_row(const struct trace_run *run, size_t at, const struct result *r,
                            const struct report_form *form, struct str *out)
 {
@@ -459,13 +539,15 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
     str_addc(out, ',');
     report_csv_answer(r, out);
     str_addf(out, "%s,%s,", key, r && r->correct ? "true" : "false");
-    if (own)
+    if (own && r->imported)
+        report_csv_imported(r, out);
+    else if (own)
         str_addf(out, "%.3f,%lld,%d", r->seconds,
                  (long long)(r->prompt_tokens + r->think_tokens + r->new_tokens), r->n_reports);
     else
         str_adds(out, ",,");
     str_addf(out, ",%lld,%s,", (long long)row->line, status);
-    if (own)
+    if (own && !r->imported)
         str_addf(out, "%d,%d,", r->cut, r->closed);
     else
         str_adds(out, ",,");

@@ -44,8 +44,8 @@ static void report_run_row(const struct report_run *run, const struct report_col
         str_addc(out, ' ');
     report_cell(100 * a->rate, 7, 1, out);
     report_cell(100 * a->lo, 6, 1, out);
-    str_addf(out, "-%-5.1f%5zu%6.1f", 100 * a->hi,
-             s->unparsed + s->failed + s->rejected + s->not_run, s->calls);
+    str_addf(out, "-%-5.1f%5zu", 100 * a->hi, s->unparsed + s->failed + s->rejected + s->not_run);
+    report_cell(s->calls, 6, 1, out);
     report_cell(s->prompt_tokens - s->cached_tokens, 9, 0, out);
     if (has->think)
         report_cell(s->think_tokens, 7, 0, out);

@@ -303,6 +303,16 @@ static int result_selected(struct results *rs, const json_t *doc, struct result 
     return 0;
 }
 
+/* As jdoc_int from 0 on. In an imported case a null is -1: not known. */
+static int result_count(const json_t *doc, const char *key, bool imported, json_int_t *out,
+                        struct err *e)
+{
+    if (!imported || !json_is_null(json_object_get(doc, key)))
+        return jdoc_int(doc, key, 0, (json_int_t)1 << 40, out, e);
+    *out = -1;
+    return 0;
+}
+
 static int result_counts(const json_t *doc, struct result *r, struct err *e)
 {
     const json_int_t most = (json_int_t)1 << 40;
@@ -310,9 +320,9 @@ static int result_counts(const json_t *doc, struct result *r, struct err *e)
     TRY(jdoc_int(doc, "n", 0, most, &v[0], e));
     TRY(jdoc_int(doc, "calls", 0, 1000, &v[1], e));
     TRY(jdoc_int(doc, "n_options", 0, MEDQA_OPTIONS, &v[2], e));
-    TRY(jdoc_int(doc, "prompt_tokens", 0, most, &v[3], e));
-    TRY(jdoc_int(doc, "cached_tokens", 0, most, &v[4], e));
-    TRY(jdoc_int(doc, "new_tokens", 0, most, &v[5], e));
+    TRY(result_count(doc, "prompt_tokens", r->imported, &v[3], e));
+    TRY(result_count(doc, "cached_tokens", r->imported, &v[4], e));
+    TRY(result_count(doc, "new_tokens", r->imported, &v[5], e));
     TRY(jdoc_int(doc, "cut", 0, v[1], &v[6], e));
     TRY(jdoc_int(doc, "closed", 0, v[1], &v[7], e));
     /* of models that think, in runs that recorded it */
@@ -389,6 +399,7 @@ static int result_fill(struct results *rs, const json_t *doc, struct result *r, 
     if (strlen(id) >= sizeof r->id)
         FAIL(e, ERR_DATA, "the question id has %zu bytes", strlen(id));
     memcpy(r->id, id, strlen(id) + 1);
+    r->imported = json_is_true(json_object_get(doc, "imported"));
     TRY(result_counts(doc, r, e));
     TRY(result_state(doc, &r->state, e));
     TRY(result_option(doc, "predicted", r->n_options, &r->predicted, e));
@@ -407,6 +418,8 @@ static int result_fill(struct results *rs, const json_t *doc, struct result *r, 
     TRY(result_maybe(doc, "p", &r->p, e));
     TRY(result_energy(rs, doc, r, e));
     TRY(result_maybe(doc, "ended", &r->ended, e));
+    if (r->imported)
+        return result_maybe(doc, "seconds", &r->seconds, e);
     return jdoc_number(doc, "seconds", 0, 1e12, &r->seconds, e);
 }
 

@@ -32,6 +32,9 @@ struct result {
     /* (n_options) by option of the data file: log-probability of its letter; only if has_lp */
     double option_lp[MEDQA_OPTIONS];
     bool has_lp;
+    /* answered by another program: its calls are not known, and its seconds are NaN. Tokens are -1
+     * unless its file has them */
+    bool imported;
     double seconds, joules; /* of the case; joules NaN = not measured */
     double ended; /* seconds of the run's clock, which a new start of the machine resets; NaN = not
                    * recorded */

@@ -124,10 +124,16 @@ static size_t stats_merge(struct stats_group *g, size_t n)
 struct stats_sums {
     double agreement, joules, options;
     double computed, new_tokens; /* of the questions that have joules */
-    size_t n, n_agreement, n_joules, n_p;
-    double *p, *seconds; /* (n_p), (n) */
+    size_t n, n_agreement, n_joules, n_p, n_seconds;
+    double *p, *seconds; /* (n_p), (n_seconds) */
     unsigned char *right;
 };
+
+/* NaN makes the mean NaN, too: it is not known if one case is not. */
+static double stats_known(int64_t tokens)
+{
+    return tokens < 0 ? (double)NAN : (double)tokens;
+}
 
 /* A finished question. */
 static void stats_add(struct stats_summary *s, struct stats_sums *t, const struct result *r)
@@ -165,11 +171,13 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
         t->p[t->n_p] = r->p;
         t->right[t->n_p++] = r->correct;
     }
-    t->seconds[t->n++] = r->seconds;
-    s->calls += r->calls;
-    s->prompt_tokens += (double)r->prompt_tokens;
-    s->cached_tokens += (double)r->cached_tokens;
-    s->new_tokens += (double)r->new_tokens;
+    t->n++;
+    if (isfinite(r->seconds))
+        t->seconds[t->n_seconds++] = r->seconds;
+    s->calls += r->imported ? (double)NAN : r->calls;
+    s->prompt_tokens += stats_known(r->prompt_tokens);
+    s->cached_tokens += stats_known(r->cached_tokens);
+    s->new_tokens += stats_known(r->new_tokens);
     s->think_tokens += (double)r->think_tokens;
 }
 
@@ -211,7 +219,7 @@ static void stats_rates(struct stats_summary *s, const struct stats_sums *t, siz
     s->cached_tokens /= n;
     s->new_tokens /= n;
     s->think_tokens /= n;
-    s->seconds = stat_summarize(t->seconds, t->n);
+    s->seconds = stat_summarize(t->seconds, t->n_seconds);
     s->n_joules = t->n_joules;
     s->joules = t->n_joules ? t->joules / (double)t->n_joules : (double)NAN;
     s->joules_per_token = t->computed > 0 ? t->joules / t->computed : (double)NAN;

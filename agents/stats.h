@@ -67,7 +67,8 @@ struct stats_summary {
     struct stats_bin bin[STATS_BINS];
     struct stats_step *sure; /* (n_sure) the risk-coverage curve */
     size_t n_sure;
-    double calls, prompt_tokens, cached_tokens, new_tokens; /* per finished question */
+    /* per finished question; NaN = not known, as in imported runs */
+    double calls, prompt_tokens, cached_tokens, new_tokens;
     double think_tokens; /* likewise; 0 = nothing was thought. new_tokens has none of them */
     struct stat_summary seconds; /* per finished question */
     /* Energy. Means over the n_joules finished questions that have joules; NaN = none has. A token:

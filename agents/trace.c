@@ -363,6 +363,17 @@ done:
     return rc;
 }
 
+int trace_import(struct trace *t, const struct str *lines, struct err *e)
+{
+    struct trace_scan s = {.results = &t->results, .has = &t->has, .n_has = &t->n_has};
+    TRY(trace_writable(t, e));
+    TRY(trace_scan(&s, lines->s, lines->len, e));
+    if (s.damaged)
+        FAIL(e, ERR_DATA, "imported case %lld: question %s: %s", (long long)s.first_bad, s.bad_id,
+             s.bad_why);
+    return trace_write(t, lines, e);
+}
+
 int trace_seal(struct trace *t, struct err *e)
 {
     char path[1100];

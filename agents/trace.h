@@ -55,6 +55,10 @@ bool trace_has(const struct trace *t, int64_t index); /* true: that question is 
 /* Writes a finished case and its calls. On failure the file is cut back to its last good end, the
  * case is not counted, and the run can be continued later. ERR_IO, ERR_NOMEM. */
 int trace_append(struct trace *t, const struct consult *c, struct err *e);
+/* Writes finished cases that another program answered: their whole lines, each with its checksum
+ * and without calls. All are written, or none. ERR_DATA when a line is wrong or its question is
+ * finished, ERR_IO, ERR_NOMEM. */
+int trace_import(struct trace *t, const struct str *lines, struct err *e);
 /* Compresses a complete run. Crash-safe; does nothing if it is sealed already. */
 int trace_seal(struct trace *t, struct err *e);
 

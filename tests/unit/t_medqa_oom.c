@@ -5,6 +5,7 @@
 
 #include "answer.h"
 #include "catalog.h"
+#include "import.h"
 #include "medqa.h"
 #include "prompt.h"
 #include "records.h"
@@ -60,6 +61,53 @@ static int read_keyed(void *arg)
     (void)arg;
     return read_text("{\"1\": {\"QUESTION\": \"Q\", \"CONTEXTS\": [\"C\", \"D\"], "
                      "\"final_decision\": \"no\"}}");
+}
+
+static struct medqa questions; /* of the predictions */
+
+static int predictions(const char *text)
+{
+    struct import im = {.answer = NULL};
+    struct err e;
+    int rc = import_parse(text, strlen(text), "x", NULL, &questions, &im, &e);
+    import_free(&im);
+    return rc;
+}
+
+static int predictions_csv(void *arg)
+{
+    (void)arg;
+    return predictions("id,predicted\n0,B\n1,A\n");
+}
+
+static int predictions_items(void *arg)
+{
+    (void)arg;
+    return predictions("[{\"id\": 0, \"pred\": \"B\"}]");
+}
+
+static int predictions_samples(void *arg)
+{
+    (void)arg;
+    return predictions("{\"doc_id\": 77, \"doc\": {\"sent1\": \"Q?\", \"ending0\": \"a\", "
+                       "\"ending1\": \"b\", \"label\": 0}, \"filtered_resps\": [[-2], [-1]]}");
+}
+
+static void predictions_fail_without_memory(void **state)
+{
+    (void)state;
+    struct err e;
+    static const char two[] =
+        "{\"sent1\": \"Q?\", \"ending0\": \"a\", \"ending1\": \"b\", \"label\": 0}\n"
+        "{\"sent1\": \"R?\", \"ending0\": \"a\", \"ending1\": \"b\", \"label\": 0}\n";
+    static int (*const readers[])(void *) = {predictions_csv, predictions_items,
+                                             predictions_samples};
+    ok(medqa_parse(two, strlen(two), "x", &questions, &e));
+    for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
+        assert_true(oom_loop(readers[i], NULL, false) > 2);
+        assert_true(oom_loop(readers[i], NULL, true) > 2);
+    }
+    medqa_free(&questions);
 }
 
 static int read_catalogue(void *arg)
@@ -183,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_of_our_allocations_can_fail),
+        cmocka_unit_test(predictions_fail_without_memory),
         cmocka_unit_test(the_parsers_allocations_can_fail_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,6 +193,8 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
         TRY(set_key(c, "seed", o->seed, e));
     if (o->threads)
         TRY(set_key(c, "threads", o->threads, e));
+    if (o->data_format)
+        TRY(set_key(c, "data_format", o->data_format, e));
     if (o->prompt_form)
         TRY(set_prompt_form(c, o->prompt_form, e));
     if (grid_given(c) && !o->experiment)

@@ -28,6 +28,7 @@ struct clinic_options { /* input of clinic_argp */
     const char *seed;        /* NULL likewise */
     const char *threads;     /* NULL likewise */
     const char *prompt_form; /* NULL likewise */
+    const char *data_format; /* NULL likewise */
     bool quiet;
     const char *timeline; /* path of a Trace Event file; NULL = none */
     char **word;          /* the command line */

@@ -11,12 +11,14 @@
 #include "output.h"
 #include "runfolder.h"
 #include "sheet.h"
+#include "tool_options.h"
 #include "toy.h"
 #include "viewfile.h"
 
 struct options {
     struct clinic_options clinic;
     const char *data, *out, *curve;
+    struct tool_options own; /* data_format alone */
     int n, concurrency;
     bool shuffle, fresh, repair;
     /* the choice among the records */
@@ -32,6 +34,7 @@ enum {
     OPT_FORCE_NEW,
     OPT_REPAIR,
     OPT_CURVE,
+    OPT_DATA_FORMAT,
     OPT_STEP,
     OPT_IDS,
     OPT_SAMPLE,
@@ -40,8 +43,12 @@ enum {
 
 static const struct argp_option rows[] = {
     {"data", OPT_DATA, "FILE", 0,
-     "questions: MedQA JSONL, the -hf form, a JSON array; plain or .gz; or a name that mas pull "
-     "lists, as medqa; default: the configuration's",
+     "questions: JSON Lines, JSON or CSV of MedQA, MedMCQA, PubMedQA, MMLU, MedBullets, MedXpertQA "
+     "(agents/DATASETS.md); plain or .gz; or a name that mas pull lists, as medqa; default: the "
+     "configuration's",
+     1},
+    {"data-format", OPT_DATA_FORMAT, "NAME", 0,
+     "format of the questions; default: the configuration's data_format, or their content tells",
      1},
     {"n", 'n', "N", 0,
      "only the first N records of the file, rejected ones and duplicates counted. In a folder "
@@ -84,6 +91,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case OPT_CURVE:
         o->curve = arg;
         return 0;
+    case OPT_DATA_FORMAT:
+        o->clinic.data_format = arg;
+        return cli_option(st, &tool_option_set, "data-format", arg, &o->own);
     case OPT_STEP:
         o->step = arg;
         return 0;
@@ -336,7 +346,7 @@ static int evaluate(const struct options *o, struct err *e)
     int rc;
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
-    TRY_DONE(medqa_read(o->data, &m, e));
+    TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
     TRY_DONE(choose(o, &m, &ids, &subset, e));
     struct runfolder_asked a = runfolder_count(&m, o->n);
     say_records(&m, &a, o->data);
@@ -460,8 +470,10 @@ static int run(int argc, char **argv)
                      "(configs/demo/questions.jsonl is a small one), or the key 'data'");
     if (rc == 0)
         rc = clinic_config(&o.clinic, &base, &e);
-    if (rc == 0)
+    if (rc == 0) {
+        o.own = *(const struct tool_options *)config_of(&base, &tool_option_set);
         rc = grid_given(&base) ? experiment(&o, &base, &e) : evaluate(&o, &e);
+    }
     config_free(&base);
     str_free(&data);
     return rc < 0 ? clinic_fail(&e) : 0;

@@ -70,7 +70,9 @@ static int rerun_question(struct rerun *x, struct err *e)
              "the run had its case from the command line; give a file of questions "
              "that has it with --data FILE");
     TRY_DONE(sources_data(x->o->data ? x->o->data : path, &file, e));
-    rc = medqa_read(file.s, &x->data, e);
+    const json_t *format =
+        json_object_get(json_object_get(x->recorded.about, "config"), "data_format");
+    rc = medqa_read_as(file.s, json_string_value(format), &x->data, e);
     if (rc < 0 && !x->o->data)
         err_wrap(e, rc, "the questions of the run (give them with --data FILE)");
     TRY_DONE(rc);

@@ -10,6 +10,8 @@
 #define TOOL_OPTIONS(X)                                                                            \
     X(const char *, data, STRING, "data", NULL, 0, NULL, 0, 4096, "", NULL, "", 0,                 \
       "Questions of mas eval without --data: a path, or medqa, which mas pull downloads.")         \
+    X(const char *, data_format, STRING, "data_format", "data-format", 0, "NAME", 0, 64, "", NULL, \
+      "", 0, "Format of the questions, a name of agents/DATASETS.md; empty: their content tells.") \
     X(const char *, traces_dir, STRING, "logging.traces_dir", NULL, 0, NULL, 1, 4096, "runs",      \
       NULL, "", 0, "Folder that gets one folder a run, with its traces.")                          \
     X(enum log_level, log_level, ENUM, "logging.level", NULL, 0, NULL, 0, 0, "warn",               \

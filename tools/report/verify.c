@@ -414,7 +414,9 @@ static int check_data(struct check *c, struct err *e)
         say(c, OPEN, "data: the file '%.200s' is not at hand; give it with --data FILE", path);
         return 0;
     }
-    const int rc = medqa_read(path, &m, &why);
+    const json_t *form =
+        json_object_get(json_object_get(c->recorded.about, "config"), "data_format");
+    const int rc = medqa_read_as(path, json_string_value(form), &m, &why);
     if (rc)
         return found(c, rc, &why, "data", e);
     path = path == packed ? own : path;

@@ -1,0 +1,45 @@
+#!/bin/bash
+# Questions in the forms of public sets, and predictions of other programs as a run. Both are exported and compared like
+# any run; refusals name the cause.
+# shellcheck source=tests/cli/head.bash
+. "$(dirname "$0")/head.bash"
+data=$MAS_SOURCE/configs/demo/questions.jsonl
+
+json() { python3 -c "import json; d = json.load(open('$1')); print($2)"; }
+
+# ---- questions as CSV without names: the group is the file's name
+printf '%s\n' 'Which vitamin prevents scurvy?,A,B12,C,D,C' '"Which organ, of these, makes bile?",Spleen,Liver,Lung,Skin,B' \
+    'Broken,1,2' >anatomy_test.csv
+expect 1 "anatomy_test.csv: 1 of 3 records rejected" "$MAS" eval -c demo --data anatomy_test.csv -s direct --out mmlu --quiet
+expect 0 "anatomy " "$MAS" export mmlu
+expect 65 "3 rejected" "$MAS" eval -c demo --data anatomy_test.csv --data-format medxpertqa -s direct --out other --quiet
+expect 64 "there are medqa-hf, medmcqa" "$MAS" eval -c demo --data anatomy_test.csv --data-format mmlv -s direct --out other --quiet
+expect 65 "3 rejected" "$MAS" eval -c demo --data anatomy_test.csv --set data_format=medqa -s direct --out other --quiet
+
+# ---- a run's own results.csv comes back as the same answers
+"$MAS" eval -c demo --data "$data" --n 20 -s direct --out own --quiet >/dev/null 2>&1 || fault "no run to import"
+expect 0 "20 predictions in the form csv" "$MAS" import own/results.csv --data "$data" --out again --name 'a "name"'
+[ "$(json again/summary.json 'd["accuracy"]["correct"], d["answered"], d["not_run"] > 0')" = \
+    "$(json own/summary.json 'd["accuracy"]["correct"], d["answered"], True')" ] || fault "the imported answers are others"
+[ "$(json again/summary.json 'd["per_question"]["calls"], d["per_question"]["new_tokens"], d["per_question"]["seconds_mean"]')" = \
+    "None None None" ] || fault "an imported run has calls, tokens or seconds"
+[ "$(json again/run.json 'd["identity"]["imported"]["file_sha256"]')" = "$(sha256sum own/results.csv | cut -d' ' -f1)" ] ||
+    fault "run.json does not name the imported file"
+expect 0 "20 common questions" "$MAS" export again --against own
+expect 0 "p = 1" "$MAS" export again --against own
+expect 0 "again holds these predictions already" "$MAS" import own/results.csv --data "$data" --out again --name 'a "name"'
+expect 78 "again holds another run" "$MAS" import own/results.csv --data "$data" --out again --name other
+expect 78 "own holds another run" "$MAS" import own/results.csv --data "$data" --out own
+expect 78 "again holds another run" "$MAS" eval -c demo --data "$data" --n 20 -s direct --out again
+"$MAS" export again --csv again.csv || fault "no CSV of an imported run"
+cut -d, -f1,3-5 again.csv >/dev/null
+
+# ---- refusals
+tac "$data" >back.jsonl
+printf 'id,pred,gold\n0,A,A\n1,A,A\n2,A,A\n3,A,A\n' >wrong.csv
+expect 65 "these are other questions, or another order" "$MAS" import wrong.csv --data back.jsonl --out none
+[ ! -e none ] || fault "a refused file has left a folder"
+expect 64 "give those of the predictions with --data" "$MAS" import wrong.csv --out none
+expect 64 "give one with --out" "$MAS" import wrong.csv --data "$data"
+expect 66 "missing.csv" "$MAS" import missing.csv --data "$data" --out none
+exit $bad
