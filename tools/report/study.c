@@ -237,12 +237,10 @@ int study_open(const char *const *dir, size_t n, const char *data, double price_
     }
     for (size_t i = 0; i < n; i++)
         s.run[i].dir = dir[i];
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         TRY_DONE(study_open_run(&s, i, e));
-        if (i)
-            TRY_DONE(stats_pair(&s.run[0].run, &s.run[i].run, STUDY_DRAWS, STUDY_SEED,
-                                &s.run[i].paired, e));
-    }
+    if (n > 1)
+        TRY_DONE(study_compare(&s, e));
     study_names(&s);
     TRY_DONE(study_questions(&s, e));
     if (data)
