@@ -35,9 +35,10 @@ static void chart_rows(struct svg *g, const struct chart_row *row, size_t n, dou
                        const char *x_name)
 {
     char label[80];
-    for (double v = g->x_lo, d = svg_step(g->x_hi - g->x_lo, 5); v <= g->x_hi + d / 100; v += d) {
+    const double d = svg_step(g->x_hi - g->x_lo, 5);
+    for (double v = d * ceil(g->x_lo / d - 1e-9); v <= g->x_hi + d / 100; v += d) {
         svg_line(g, svg_x(g, v), g->top, svg_x(g, v), g->top + g->height, "class=\"grid\"");
-        snprintf(label, sizeof label, "%.0f", 100 * v);
+        snprintf(label, sizeof label, "%.0f", 100 * v + 0.0);
         svg_text(g, svg_x(g, v), g->top + g->height + 16, "class=\"soft middle\"", label);
     }
     svg_text(g, g->left + g->width, g->top + g->height + 33, "class=\"soft end\"", x_name);

@@ -51,12 +51,23 @@ static void count(struct str *out, const char *label, const char *key, size_t v)
     figure(out, label, key, (double)v, s);
 }
 
+/* A line may break after a comma: names of an experiment's runs are long. */
+static void run_name(struct str *out, const char *name)
+{
+    for (const char *at = name; *at;) {
+        const size_t n = strcspn(at, ","), all = n + (at[n] == ',');
+        html_text(out, at, all);
+        str_adds(out, at[n] ? "<wbr>" : "");
+        at += all;
+    }
+}
+
 static void run_head(struct str *out, const struct study *s, size_t at)
 {
     str_addf(out, "<tr data-run=\"%zu\"><th scope=\"row\" data-label=\"Run\">", at);
     svg_key(out, at);
     str_addf(out, "<b>%zu</b> ", at + 1);
-    html_texts(out, s->run[at].name);
+    run_name(out, s->run[at].name);
     str_adds(out, "</th>");
 }
 
@@ -415,7 +426,7 @@ void study_table_setup(const struct study *s, struct str *out)
              "runs.</caption><thead><tr><th scope=\"col\">Setting</th>");
     for (size_t i = 0; i < s->n; i++) {
         str_addf(out, "<th scope=\"col\">%zu ", i + 1);
-        html_texts(out, s->run[i].name);
+        run_name(out, s->run[i].name);
         str_adds(out, "</th>");
     }
     str_adds(out, "</tr></thead><tbody>\n");
