@@ -100,6 +100,7 @@ int study_page(const struct study *s, struct str *out, struct err *e);
 
 /* ---- its parts (study_chart.c, study_table.c, study_cases.c) --------------------------------- */
 
+void study_legend(const struct study *s, struct str *out);
 void study_charts_cost(const struct study *s, struct str *out);
 void study_chart_accuracy(const struct study *s, struct str *out);
 void study_chart_paired(const struct study *s, struct str *out);

@@ -143,6 +143,7 @@ static int page_slot(const struct study *s, const char *name, size_t n, struct s
         return 0;                                                                                  \
     }
     SLOT("about", page_about(s, out))
+    SLOT("legend", study_legend(s, out))
     SLOT("table-runs", study_table_runs(s, out))
     SLOT("chart-accuracy", study_chart_accuracy(s, out))
     SLOT("charts-cost", study_charts_cost(s, out))

@@ -187,9 +187,9 @@ static void chart_cost(const struct study *s, const struct chart_cost *c, struct
         &g, c->id, c->title,
         "One mark a run, with its number. The dashed stair is the Pareto front: no other run is "
         "at least as accurate and cheaper.",
-        WIDTH, HEIGHT);
+        WIDTH, most > 0 ? HEIGHT : 50);
     if (!(most > 0)) {
-        svg_text(&g, WIDTH / 2.0, HEIGHT / 2.0, "class=\"soft middle\"", c->none);
+        svg_text(&g, 4, 24, "class=\"soft\"", c->none);
         svg_close(&g, "");
         return;
     }
@@ -233,6 +233,20 @@ void study_charts_cost(const struct study *s, struct str *out)
     for (size_t i = 0; i < 3; i++)
         chart_cost(s, &by[i], out);
     mem_free(x);
+}
+
+/* The mark, number and name of each run. */
+void study_legend(const struct study *s, struct str *out)
+{
+    str_adds(out, "<ul class=\"legend\" aria-label=\"Runs\">");
+    for (size_t i = 0; i < s->n; i++) {
+        str_adds(out, "<li>");
+        svg_key(out, i);
+        str_addf(out, "<b>%zu</b> ", i + 1);
+        html_texts(out, s->run[i].name);
+        str_adds(out, "</li>");
+    }
+    str_adds(out, "</ul>\n");
 }
 
 /* ---- calibration ----------------------------------------------------------------------------- */
