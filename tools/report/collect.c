@@ -215,8 +215,10 @@ int collect_run(const char *dir, const char *data, struct bundle *out, bool *has
     TRY_DONE(recorded_open(dir, &r, e));
     TRY_DONE(collect_page(&b, dir, data, e)); /* reads the whole run: refuses damage */
     TRY_DONE(collect_folder(&b, dir, e));
-    TRY_DONE(collect_prompts(&b, &r, e));
-    TRY_DONE(collect_catalogue(&b, &r, e));
+    if (!r.imported) {
+        TRY_DONE(collect_prompts(&b, &r, e));
+        TRY_DONE(collect_catalogue(&b, &r, e));
+    }
     TRY_DONE(collect_data(&b, &r, data, has_data, e));
     TRY_DONE(collect_settings(&b, &r, e));
     TRY_DONE(collect_manifest(&b, &r, e));

@@ -109,6 +109,7 @@ void study_charts_specialties(const struct study *s, struct str *out);
 void study_charts_calibration(const struct study *s, struct str *out);
 int study_charts_time(const struct study *s, struct str *out, struct err *e);
 void study_table_runs(const struct study *s, struct str *out);
+void study_table_prices(const struct study *s, struct str *out);
 void study_table_paired(const struct study *s, struct str *out);
 void study_table_settings(const struct study *s, struct str *out);
 void study_table_bad(const struct study *s, struct str *out);

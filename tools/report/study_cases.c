@@ -147,6 +147,7 @@ static int page_slot(const struct study *s, const char *name, size_t n, struct s
     SLOT("table-runs", study_table_runs(s, out))
     SLOT("chart-accuracy", study_chart_accuracy(s, out))
     SLOT("charts-cost", study_charts_cost(s, out))
+    SLOT("table-prices", study_table_prices(s, out))
     SLOT("table-paired", study_table_paired(s, out))
     SLOT("table-settings", study_table_settings(s, out))
     SLOT("chart-paired", study_chart_paired(s, out))

@@ -6,6 +6,7 @@
 
 #include "html.h"
 #include "mem.h"
+#include "prices.h"
 #include "stats_curve.h"
 #include "study.h"
 #include "svg.h"
@@ -182,6 +183,39 @@ void study_table_runs(const struct study *s, struct str *out)
           "How far the probability of an answer can be trusted, over the finished questions whose "
           "answer has one. A dash: not defined or not measured.",
           trust, row_trust, 0);
+}
+
+/* The price of the same tokens at public APIs. */
+void study_table_prices(const struct study *s, struct str *out)
+{
+    size_t n = 0;
+    const struct price *p = prices_all(&n);
+    char key[32], text[48];
+    str_adds(out, "<details><summary>The same tokens at list prices of APIs</summary><div "
+                  "class=\"wide\"><table id=\"prices\"><caption>USD for 1,000 questions: prompt "
+                  "tokens, and those of replies and thinking, as the run's own tokenizer counts "
+                  "them.</caption><thead><tr><th scope=\"col\">Run</th>");
+    for (size_t k = 0; k < n; k++) {
+        str_adds(out, "<th scope=\"col\" class=\"num\">");
+        html_texts(out, p[k].name);
+        str_addf(out, "<br><span class=\"soft\">%s, ", p[k].date);
+        html_texts(out, p[k].source);
+        str_addf(out, "<br>%g and %g a million</span></th>", p[k].prompt, p[k].completion);
+    }
+    str_adds(out, "</tr></thead><tbody>\n");
+    for (size_t i = 0; i < s->n; i++) {
+        const struct stats_summary *m = &s->run[i].sum;
+        run_head(out, s, i);
+        for (size_t k = 0; k < n; k++) {
+            const double usd =
+                1000 * prices_usd(&p[k], m->prompt_tokens, m->new_tokens + m->think_tokens);
+            snprintf(key, sizeof key, "price_%zu", k);
+            snprintf(text, sizeof text, "%.2f", usd);
+            figure(out, "USD", key, usd, text);
+        }
+        str_adds(out, "</tr>\n");
+    }
+    str_adds(out, "</tbody></table></div></details>\n");
 }
 
 /* ---- pairs ----------------------------------------------------------------------------------- */
