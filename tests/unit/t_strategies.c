@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cases.h"
+#include "grid.h"
 #include "test.h"
 
 /* ---- debate ---------------------------------------------------------------------------------- */
@@ -462,9 +463,22 @@ static void more_experts_than_specialties_are_refused(void **state)
     }
 }
 
+/* Grids run a strategy once for all values of a key that it does not read. */
+static void review_reads_the_settings_of_its_panel(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b, 5, (const char *[]){"strategy=review", NULL});
+    assert_true(grid_reads(&b.config, "planner.top_k", false));
+    assert_true(grid_reads(&b.config, "planner.selection", false));
+    assert_false(grid_reads(&b.config, "debate.agents", false));
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(review_reads_the_settings_of_its_panel),
         cmocka_unit_test(a_debate_stops_when_all_agree),
         cmocka_unit_test(a_debate_without_agreement_is_decided_by_one_more_call),
         cmocka_unit_test(a_debater_that_cannot_be_read_keeps_its_position),
