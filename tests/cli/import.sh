@@ -31,11 +31,36 @@ expect 0 "again holds these predictions already" "$MAS" import own/results.csv -
 expect 78 "again holds another run" "$MAS" import own/results.csv --data "$data" --out again --name other
 expect 78 "own holds another run" "$MAS" import own/results.csv --data "$data" --out own
 expect 78 "again holds another run" "$MAS" eval -c demo --data "$data" --n 20 -s direct --out again
-"$MAS" export again --csv again.csv || fault "no CSV of an imported run"
-cut -d, -f1,3-5 again.csv >/dev/null
+[ "$("$MAS" export again --csv - | head -21 | cut -d, -f1)" = "$(head -21 own/results.csv | cut -d, -f1)" ] ||
+    fault "the CSV of the imported run has other rows"
+
+# ---- files for other programs: the same bytes each time, and samples that come back as the same answers
+for n in 1 2; do
+    "$MAS" export own --lm-eval "harness$n" --inspect "log$n.json" || fault "no files for other programs"
+done
+diff -r harness1 harness2 >/dev/null || fault "two exports differ"
+cmp -s log1.json log2.json || fault "two logs differ"
+samples=$(echo harness1/samples_questions_*.jsonl)
+results=$(echo harness1/results_*.json)
+[ "$(json "$results" 'float(d["results"]["questions"]["acc,none"]), d["n-samples"]["questions"]["effective"]')" = \
+    "$(json own/summary.json 'float(d["accuracy"]["accuracy"]), d["accuracy"]["n"]')" ] || fault "the results are others: $(cat "$results")"
+[ "$(json log1.json 'd["status"], len(d["samples"]), float(d["results"]["scores"][0]["metrics"]["accuracy"]["value"])')" = \
+    "success 20 $(json own/summary.json 'float(d["accuracy"]["accuracy"])')" ] || fault "the log says something else"
+expect 0 "20 predictions in the form lm-eval" "$MAS" import "$samples" --data "$data" --out back
+[ "$(json back/summary.json 'd["so_far"]["correct"], d["ece"]')" = "$(json own/summary.json 'd["so_far"]["correct"], d["ece"]')" ] ||
+    fault "the samples came back with other answers or probabilities"
+tac "$data" >back.jsonl
+sed 's/-year-old/-year-young/' "$data" >other.jsonl
+expect 65 "other.jsonl has no question" "$MAS" export own --inspect - --data other.jsonl
+expect 0 '"status": "success"' "$MAS" export own --inspect - --data back.jsonl
+cp "$data" moved.jsonl
+"$MAS" eval -c demo --data moved.jsonl --n 2 -s direct --out moved --quiet >/dev/null 2>&1 || fault "no run to move"
+rm moved.jsonl
+expect 66 "give them with --data FILE" "$MAS" export moved --inspect -
+expect 64 "--data is for --lm-eval and --inspect" "$MAS" export own --data "$data"
+expect 64 "own/run.json is run.json of the run itself" "$MAS" export own --inspect own/run.json
 
 # ---- refusals
-tac "$data" >back.jsonl
 printf 'id,pred,gold\n0,A,A\n1,A,A\n2,A,A\n3,A,A\n' >wrong.csv
 expect 65 "these are other questions, or another order" "$MAS" import wrong.csv --data back.jsonl --out none
 [ ! -e none ] || fault "a refused file has left a folder"

@@ -6,11 +6,13 @@
 #include "cli.h"
 #include "clinic.h"
 #include "cmd.h"
+#include "export.h"
 #include "grid_export.h"
 #include "gridfile.h"
 #include "mem.h"
 #include "output.h"
 #include "report.h"
+#include "sources.h"
 #include "tool_options.h"
 #include "trace.h"
 
@@ -19,13 +21,24 @@
 
 struct options {
     const char *dir, *csv, *summary, *wrong;
+    const char *lm_eval, *inspect, *data; /* for other programs */
     const char *against[MAX_RUNS - 1];
     int n_against;
     bool json;
     struct tool_options own; /* price_kwh NaN = as the run says */
 };
 
-enum { OPT_CSV = 1, OPT_SUMMARY, OPT_WRONG, OPT_AGAINST, OPT_PRICE, OPT_OUTPUT = 'o' };
+enum {
+    OPT_CSV = 1,
+    OPT_SUMMARY,
+    OPT_WRONG,
+    OPT_AGAINST,
+    OPT_PRICE,
+    OPT_LM_EVAL,
+    OPT_INSPECT,
+    OPT_DATA,
+    OPT_OUTPUT = 'o'
+};
 
 static const struct argp_option rows[] = {
     {"csv", OPT_CSV, "FILE", 0, "one row a question; '-' = standard output", 1},
@@ -34,6 +47,12 @@ static const struct argp_option rows[] = {
      "ids of the finished questions without the right answer, one a line, for mas eval --ids; "
      "'-' = standard output",
      1},
+    {"lm-eval", OPT_LM_EVAL, "DIR2", 0,
+     "results_*.json and samples_*.jsonl of lm-evaluation-harness, into this folder", 1},
+    {"inspect", OPT_INSPECT, "FILE.json", 0,
+     "a log of Inspect in its JSON form; '-' = standard output", 1},
+    {"data", OPT_DATA, "FILE", 0,
+     "the questions, for --lm-eval and --inspect (default: the file that the run names)", 1},
     {"against", OPT_AGAINST, "DIR", 0,
      "compare with another run on the questions both have finished: a table "
      "of results and costs, exact McNemar test, BCa bootstrap interval; "
@@ -68,6 +87,15 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_WRONG:
         o->wrong = arg;
+        return 0;
+    case OPT_LM_EVAL:
+        o->lm_eval = arg;
+        return 0;
+    case OPT_INSPECT:
+        o->inspect = arg;
+        return 0;
+    case OPT_DATA:
+        o->data = arg;
         return 0;
     case OPT_AGAINST:
         return add_run(o, arg, st);
@@ -251,6 +279,7 @@ static int check_outputs(const struct options *o, struct err *e)
         TRY(check_output(o->csv, dir, e));
         TRY(check_output(o->summary, dir, e));
         TRY(check_output(o->wrong, dir, e));
+        TRY(check_output(o->inspect, dir, e));
     }
     return 0;
 }
@@ -261,10 +290,37 @@ static int export_grid(const struct options *o, struct err *e)
                                   .csv = o->csv,
                                   .summary = o->json && !o->summary ? "-" : o->summary,
                                   .price_kwh = o->own.price_kwh};
+    if (o->lm_eval || o->inspect)
+        FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
+             o->dir, o->lm_eval ? "lm-eval" : "inspect", o->dir);
     if (o->n_against || o->wrong)
         FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
              o->dir, o->wrong ? "wrong" : "against", o->dir);
     return grid_export(&g, e);
+}
+
+static int write_others(const struct options *o, struct err *e)
+{
+    struct export_run x = {.n_samples = 0};
+    struct str path = STR_INIT, log = STR_INIT;
+    int rc = 0;
+    if (o->data)
+        TRY_DONE(sources_data(o->data, &path, e));
+    rc = export_open(o->dir, o->data ? path.s : NULL, &x, e);
+    if (rc == ERR_NOINPUT && !o->data)
+        err_wrap(e, rc, "--lm-eval and --inspect need the questions; give them with --data FILE");
+    TRY_DONE(rc);
+    if (o->lm_eval)
+        TRY_DONE(export_lm_eval(&x, o->lm_eval, e));
+    if (o->inspect)
+        TRY_DONE(export_inspect(&x, &log, e));
+    if (o->inspect)
+        TRY_DONE(output_file(o->inspect, &log, e));
+done:
+    export_close(&x);
+    str_free(&path);
+    str_free(&log);
+    return rc;
 }
 
 static int export(const struct options *o, struct err *e)
@@ -274,6 +330,8 @@ static int export(const struct options *o, struct err *e)
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
     TRY_DONE(check_outputs(o, e));
+    if (o->data && !o->lm_eval && !o->inspect)
+        TRY_DONE(err_set(e, ERR_USAGE, "--data is for --lm-eval and --inspect; give one of them"));
     if (gridfile_is(o->dir))
         return export_grid(o, e);
     TRY_DONE(load(o->dir, &l, e));
@@ -283,11 +341,13 @@ static int export(const struct options *o, struct err *e)
         TRY_DONE(write_summary(o, &l, o->summary, e));
     if (o->wrong)
         TRY_DONE(write_wrong(o, &l, e));
+    if (o->lm_eval || o->inspect)
+        TRY_DONE(write_others(o, e));
     if (o->n_against)
         TRY_DONE(compare(o, &l, e));
     if (o->json && !o->n_against)
         TRY_DONE(write_summary(o, &l, "-", e));
-    else if (!o->csv && !o->summary && !o->wrong && !o->n_against)
+    else if (!o->csv && !o->summary && !o->wrong && !o->n_against && !o->lm_eval && !o->inspect)
         TRY_DONE(output_reports(&l, "", price(o, &l), o->dir, NULL, e));
 done:
     trace_run_free(&l);
@@ -318,5 +378,6 @@ const struct cmd cmd_export = {"export", "write the results of a run as CSV or J
                                "mas export runs/try --csv results.csv --summary summary.json\n"
                                "mas export runs/panel runs/cot runs/direct\n"
                                "mas export runs/panel runs/cot -o json >compared.json\n"
+                               "mas export runs/try --lm-eval theirs --inspect try.json\n"
                                "mas export runs/demo-grid --csv rows.csv --summary cells.json\n",
                                run};
