@@ -31,7 +31,8 @@ expect 0 "again holds these predictions already" "$MAS" import own/results.csv -
 expect 78 "again holds another run" "$MAS" import own/results.csv --data "$data" --out again --name other
 expect 78 "own holds another run" "$MAS" import own/results.csv --data "$data" --out own
 expect 78 "again holds another run" "$MAS" eval -c demo --data "$data" --n 20 -s direct --out again
-[ "$("$MAS" export again --csv - | head -21 | cut -d, -f1)" = "$(head -21 own/results.csv | cut -d, -f1)" ] ||
+"$MAS" export again --csv again.csv || fault "no CSV of an imported run"
+[ "$(head -21 again.csv | cut -d, -f1)" = "$(head -21 own/results.csv | cut -d, -f1)" ] ||
     fault "the CSV of the imported run has other rows"
 
 # ---- files for other programs: the same bytes each time, and samples that come back as the same answers
