@@ -335,6 +335,15 @@ void consult_answer(struct consult *c, int letter, const char *text)
     c->answer = letter >= 0 ? NULL : text;
 }
 
+void consult_reopen(struct consult *c)
+{
+    CHECK_MSG(c->state == CONSULT_ANSWERED, "there is no answer to take back");
+    c->state = CONSULT_OPEN;
+    c->predicted = -1;
+    c->answer = NULL;
+    c->has_p = c->has_lp = false;
+}
+
 static void consult_end(struct consult *c, enum consult_state s, const char *fmt, va_list ap)
 {
     char text[sizeof c->why];

@@ -141,6 +141,8 @@ void consult_take_p(struct consult *c, const struct consult_call *k);
 
 /* Ends a consult. letter: as shown to the model; it is mapped back to the question's own order. */
 void consult_answer(struct consult *c, int letter, const char *text);
+/* Takes an answer back: a strategy goes on after the one that answered. */
+void consult_reopen(struct consult *c);
 void consult_unparsed(struct consult *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void consult_fail(struct consult *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -19,7 +19,7 @@
 #define GRID_GROUP "experiment" /* the group of keys in a configuration */
 #define GRID_FACTORS 16
 #define GRID_POINTS 4096
-#define GRID_NAME 119 /* bytes of the name of a cell's folder */
+#define GRID_NAME 95 /* bytes of the name of a cell's folder */
 
 /* The keys of the group but its factors. */
 struct grid_options {

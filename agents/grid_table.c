@@ -8,7 +8,9 @@
 
 /* ---- figures --------------------------------------------------------------------------------- */
 
-static int grid_table_cell(const char *dir, double price, struct grid_table_cell *c, struct err *e)
+/* Reads a cell. A whole one is kept for the comparison. */
+static int grid_table_cell(struct grid_table *t, const char *dir, double price,
+                           struct grid_table_cell *c, struct err *e)
 {
     struct trace_run run = {.asked = 0};
     struct stats_summary s = {.answered = 0};
@@ -29,10 +31,28 @@ static int grid_table_cell(const char *dir, double price, struct grid_table_cell
     c->new_tokens = s.new_tokens + s.think_tokens;
     c->seconds = s.seconds.n ? s.seconds.median : (double)NAN;
     c->joules = s.joules;
+    t->too_many = t->too_many || run.records.n * t->n > GRID_TABLE_RECORDS;
+    if (t->too_many || s.not_run)
+        goto done;
+    t->run[t->n_whole] = run;
+    t->report[t->n_whole] = (struct report_run){.name = c->of->name, .summary = s};
+    t->all[t->n_whole] = &t->run[t->n_whole];
+    t->n_whole++;
+    return 0;
 done:
     stats_free(&s);
     trace_run_free(&run);
     return rc;
+}
+
+static int grid_table_compare(struct grid_table *t, struct err *e)
+{
+    if (t->n_whole < 2 || t->too_many)
+        return 0;
+    TRY(stats_compare(t->all, t->n_whole, GRID_TABLE_DRAWS, 42, &t->compared, e));
+    for (size_t i = 0; i < t->n_whole; i++)
+        t->report[i].paired = t->compared.paired[i];
+    return 0;
 }
 
 static bool grid_table_is_seed(const struct grid_table *t, size_t key)
@@ -99,13 +119,17 @@ int grid_table_read(const char *dir, const struct gridfile *file, double price_k
     int rc = 0;
     t.cell = mem_zalloc(t.n, sizeof *t.cell);
     t.setting = mem_zalloc(t.n, sizeof *t.setting);
-    if (!t.cell || !t.setting)
+    t.report = mem_zalloc(t.n, sizeof *t.report);
+    t.run = mem_zalloc(t.n, sizeof *t.run);
+    t.all = mem_zalloc(t.n, sizeof *t.all);
+    if (!t.cell || !t.setting || !t.report || !t.run || !t.all)
         TRY_DONE(NOMEM(e, t.n * sizeof *t.cell, "a table"));
     for (size_t i = 0; i < t.n; i++) {
         t.cell[i].of = &file->cell[i];
-        TRY_DONE(grid_table_cell(dir, price_kwh, &t.cell[i], e));
+        TRY_DONE(grid_table_cell(&t, dir, price_kwh, &t.cell[i], e));
     }
     grid_table_settings(&t);
+    TRY_DONE(grid_table_compare(&t, e));
     *out = t;
     return 0;
 done:
@@ -115,6 +139,14 @@ done:
 
 void grid_table_free(struct grid_table *t)
 {
+    stats_compared_free(&t->compared);
+    for (size_t i = 0; i < t->n_whole; i++) {
+        stats_free(&t->report[i].summary);
+        trace_run_free(&t->run[i]);
+    }
+    mem_free(t->report);
+    mem_free(t->run);
+    mem_free(t->all);
     mem_free(t->cell);
     mem_free(t->setting);
     memset(t, 0, sizeof *t);
@@ -219,17 +251,25 @@ void grid_table_text(const struct grid_table *t, struct str *out)
     grid_table_cells(t, out);
     for (size_t k = 0; k < t->n_setting; k++)
         repeated |= t->setting[k].n > 1;
-    if (repeated)
-        grid_table_seeds(t, out);
     str_adds(out,
              "\nacc.: of all n records asked for; none: without an answer (unparsed, failed, "
              "rejected, not run),\nnone counts as right; calls, prompt (tokens of prompts), new "
              "(tokens generated, thinking included):\na finished question; seconds: median of a "
              "question, others being in flight. Later cells find more of\ntheir prompts in the "
              "cache than the first, so their seconds are lower.\n");
-    if (repeated)
-        str_adds(out, "mean, sd: accuracy over finished cells that differ in the seed only; sd of "
-                      "a sample, in points.\nA setting that reads no seed has one cell.\n");
+    if (repeated) {
+        grid_table_seeds(t, out);
+        str_adds(out, "\nmean, sd: accuracy of all records, over finished cells that differ in the "
+                      "seed only; sd of a sample,\nin points. A setting that reads no seed has one "
+                      "cell.\n");
+    }
+    if (t->compared.n_run)
+        report_compared(t->report, &t->compared, out);
+    if (t->too_many)
+        str_addf(out,
+                 "\nMore than %d records are not compared at once; mas export CELL CELL compares "
+                 "cells.\n",
+                 GRID_TABLE_RECORDS);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -314,6 +354,11 @@ int grid_table_json(const struct grid_table *t, struct str *out, struct err *e)
         grid_table_member(out, "seconds_median", s->seconds);
         str_addc(out, '}');
     }
-    str_adds(out, "]}\n");
+    str_adds(out, "],\n\"compared\": ");
+    if (t->compared.n_run)
+        report_compared_json(t->report, &t->compared, out);
+    else
+        str_adds(out, "null");
+    str_adds(out, "}\n");
     return str_ok(out, "the figures of an experiment", e);
 }

@@ -2,12 +2,15 @@
  * grid_table: the figures of an experiment: one row a cell, and one row a setting with the mean and
  * the deviation over its seeds. The figures are computed from the cells' folders, never copied from
  * their reports.
+ *
+ * A setting's mean is over all records asked for. The comparison has the questions that all cells
+ * have finished, as mas export --against has them.
  */
 #ifndef MAS_GRID_TABLE_H
 #define MAS_GRID_TABLE_H
 
 #include "gridfile.h"
-#include "stats.h"
+#include "report.h"
 
 struct grid_table_cell {
     const struct gridfile_cell *of;
@@ -33,7 +36,17 @@ struct grid_table {
     struct grid_table_cell *cell;       /* (n), those of the file that are not removed */
     struct grid_table_setting *setting; /* (n_setting) cells that differ in the seed only */
     size_t n, n_setting;
+    /* The cells whose questions are all finished, compared with the first of them (stats_runs.h).
+     * n_run 0: there are fewer than two, or their records are more than GRID_TABLE_RECORDS. */
+    struct stats_compared compared;
+    struct report_run *report;    /* (n_whole) */
+    struct trace_run *run;        /* (n_whole) */
+    const struct trace_run **all; /* (n_whole) */
+    size_t n_whole;
+    bool too_many;
 };
+#define GRID_TABLE_RECORDS 500000 /* of all cells: they are in memory together */
+#define GRID_TABLE_DRAWS 2000     /* of a bootstrap interval */
 
 /* price: USD per kWh, NaN = as each run says. Borrows file. A folder that cannot be read
  * has no figures. ERR_NOMEM. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "prices.h"
 #include "report_part.h"
 
 #define REPORT_GROUPS 64 /* of a kind in the table on the terminal */
@@ -119,6 +120,7 @@ static void report_energy(const struct stats_summary *s, int width, struct str *
                  s->seconds.n, gap);
         report_wrap(more, text.s, width, out);
     }
+    out->failed = out->failed || text.failed;
     str_free(&text);
 }
 
@@ -136,21 +138,28 @@ static void report_usage_unknown(const struct stats_summary *s, struct str *out)
 
 static void report_usage(const struct stats_summary *s, int width, struct str *out)
 {
+    struct str text = STR_INIT;
     if (isnan(s->calls)) {
         report_usage_unknown(s, out);
         return;
     }
-    str_addf(out, "  per question    %.1f calls, ", s->calls);
-    report_count(s->prompt_tokens, out);
-    str_adds(out, " prompt tokens (");
-    report_count(s->cached_tokens, out);
-    str_adds(out, " from the cache), ");
-    if (s->think_tokens > 0) {
-        report_count(s->think_tokens, out);
-        str_adds(out, " of thinking, ");
+    str_addf(&text, "%.1f calls, ", s->calls);
+    report_count(s->prompt_tokens, &text);
+    str_adds(&text, " prompt tokens (");
+    report_count(s->cached_tokens, &text);
+    str_adds(&text, " from the cache), ");
+    if (s->think_tokens > 0) { /* too much for one line */
+        report_wrap("  per question    ", text.s, width, out);
+        str_clear(&text);
+        report_count(s->think_tokens, &text);
+        str_adds(&text, " of thinking, ");
     }
-    report_count(s->new_tokens, out);
-    str_adds(out, " new\n");
+    report_count(s->new_tokens, &text);
+    str_adds(&text, " new");
+    report_wrap(s->think_tokens > 0 ? "                  " : "  per question    ", text.s, width,
+                out);
+    out->failed = out->failed || text.failed;
+    str_free(&text);
     if (s->seconds.n)
         str_addf(out,
                  "  seconds         median %.2f, 95 %% within %.2f (from first call to answer)\n",
@@ -159,6 +168,21 @@ static void report_usage(const struct stats_summary *s, int width, struct str *o
         str_addf(out, "  price           %.3g USD a question, %.3g USD for 1,000 questions\n",
                  s->token_usd, 1000 * s->token_usd);
     report_energy(s, width, out);
+}
+
+/* The same tokens at the list prices of APIs. */
+static void report_prices(const struct stats_summary *s, struct str *out)
+{
+    size_t n;
+    const struct price *p = prices_all(&n);
+    if (!s->seconds.n)
+        return;
+    str_adds(out,
+             "\n  the same tokens at list prices, USD for 1,000 questions (a million tokens)\n");
+    for (size_t i = 0; i < n; i++)
+        str_addf(out, "    %-30.30s %9.4g  (%.2f, replies %.2f; %s)\n", p[i].name,
+                 1000 * prices_usd(&p[i], s->prompt_tokens, s->new_tokens + s->think_tokens),
+                 p[i].prompt, p[i].completion, p[i].date);
 }
 
 /* Calls by role, with the tokens of one call. */
@@ -255,6 +279,7 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
             "                  whose answer has a probability; %zu have none\n",
             s->ece, s->brier, s->aurc, s->n_ece, s->seconds.n - s->n_ece);
     report_usage(s, width, out);
+    report_prices(s, out);
     report_roles(s, out);
     report_confidence(s, out);
     report_groups("by step", s->step, s->n_step, width, out);
@@ -345,6 +370,28 @@ static void report_json_roles(struct str *out, const struct stats_summary *s)
     str_addc(out, '}');
 }
 
+/* "list_prices": the tokens of a question at each price of the list. */
+static void report_json_prices(struct str *out, const struct stats_summary *s)
+{
+    size_t n;
+    const struct price *p = prices_all(&n);
+    str_adds(out, ",\n \"list_prices\": [");
+    for (size_t i = 0; i < n; i++) {
+        double usd = prices_usd(&p[i], s->prompt_tokens, s->new_tokens + s->think_tokens);
+        str_adds(out, i ? ",\n  {\"name\": " : "\n  {\"name\": ");
+        str_add_json(out, p[i].name, strlen(p[i].name));
+        report_number(out, "usd_per_question", s->seconds.n ? usd : (double)NAN);
+        report_number(out, "prompt_usd_million", p[i].prompt);
+        report_number(out, "completion_usd_million", p[i].completion);
+        str_adds(out, ", \"date\": ");
+        str_add_json(out, p[i].date, strlen(p[i].date));
+        str_adds(out, ", \"source\": ");
+        str_add_json(out, p[i].source, strlen(p[i].source));
+        str_addc(out, '}');
+    }
+    str_addc(out, ']');
+}
+
 static void report_json_text(struct str *out, const char *key, const char *s)
 {
     str_addf(out, ", \"%s\": ", key);
@@ -424,6 +471,7 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
         report_number(out, "token_usd", s->token_usd);
     str_addc(out, '}');
     report_json_energy(out, s);
+    report_json_prices(out, s);
     if (engine_json[0])
         str_addf(out, ",\n \"engine\": %s", engine_json);
     if (run_json[0])

@@ -37,12 +37,12 @@ static int speaker_catalog(const struct catalog *cat, struct str *ids, struct st
     return str_ok(lines, "the catalogue's text", e);
 }
 
-/* Several speakers may share a form, which is described once. */
-static bool speaker_described(const struct str *describe, const char *file)
+/* Several speakers may share a form or a prompt, which is described once. */
+static bool speaker_described(const struct str *describe, const char *name)
 {
-    char name[64];
-    snprintf(name, sizeof name, "\"forms/%s\"", file);
-    return describe->len && strstr(describe->s, name);
+    char quoted[128];
+    snprintf(quoted, sizeof quoted, "\"%s\"", name);
+    return describe->len && strstr(describe->s, quoted);
 }
 
 static int speaker_schemas(const struct strategy_env *env, struct speaker *s, const char *ids,
@@ -50,9 +50,10 @@ static int speaker_schemas(const struct strategy_env *env, struct speaker *s, co
 {
     const struct form *form = &forms[s->form];
     struct prompt_source src = {env->options->prompts_dir, "forms"};
-    bool told = speaker_described(describe, form->file);
-    char k[16];
+    char k[16], name[64];
+    snprintf(name, sizeof name, "forms/%s", form->file);
     snprintf(k, sizeof k, "%d", s->k);
+    bool told = speaker_described(describe, name);
     for (int n = 0; n <= MEDQA_OPTIONS; n++) {
         char answer[96];
         strategy_answer_form(n, answer);
@@ -81,17 +82,16 @@ int speaker_open(const struct strategy_env *env, const char *strategy, const str
     struct prompt_source src = {env->options->prompts_dir, strategy};
     struct speaker s = {.role = f->role, .form = f->form, .k = f->k};
     struct str system = STR_INIT, ids = STR_INIT, lines = STR_INIT;
-    char k[16];
     int rc;
-    snprintf(k, sizeof k, "%d", f->k);
     TRY_DONE(strategy_least_tokens(env->options, f->role,
                                    forms[f->form].tokens + f->k * SPEAKER_ID_TOKENS, e));
     TRY_DONE(prompt_text(&src, "system.txt", &system, e));
     TRY_DONE(speaker_catalog(env->catalog, &ids, &lines, e));
-    const struct prompt_constant c[] = {{"system", system.s}, {"catalogue", lines.s}, {"k", k}};
+    const struct prompt_constant c[] = {{"system", system.s}, {"catalogue", lines.s}};
     TRY_DONE(
-        prompt_open(&src, f->prompt, c, f->form == SPEAKER_SELECT ? 3 : 1, f->slots, &s.prompt, e));
-    strategy_describe(describe, prompt_name(s.prompt), prompt_hash(s.prompt));
+        prompt_open(&src, f->prompt, c, f->form == SPEAKER_SELECT ? 2 : 1, f->slots, &s.prompt, e));
+    if (!speaker_described(describe, prompt_name(s.prompt)))
+        strategy_describe(describe, prompt_name(s.prompt), prompt_hash(s.prompt));
     TRY_DONE(speaker_schemas(env, &s, ids.s, describe, e));
     *out = s;
     s.prompt = NULL;

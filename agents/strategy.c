@@ -228,6 +228,14 @@ void strategy_show_list(const struct strategy_page *p, const char *head, const c
     p->text(p->user, head, text);
 }
 
+void strategy_facts_selected(const struct consult *c, struct str *out)
+{
+    str_adds(out, ", \"selected_specialties\": [");
+    for (int i = 0; i < c->n_selected; i++)
+        str_addf(out, "%s\"%s\"", i ? ", " : "", c->env->catalog->entry[c->selected[i]].id);
+    str_addc(out, ']');
+}
+
 void strategy_show_decision(const struct strategy_page *p, const struct answer_decision *d)
 {
     if (!d)

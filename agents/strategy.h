@@ -141,6 +141,8 @@ int strategy_least_tokens(const struct agent_options *o, const struct strategy_r
 /* Writes the items, separated by "; "; nothing for n = 0. */
 void strategy_show_list(const struct strategy_page *p, const char *head, const char *const *items,
                         int n);
+/* Adds "selected_specialties": the ids of the specialties that were asked. */
+void strategy_facts_selected(const struct consult *c, struct str *out);
 /* Justification, differential and warnings; d may be NULL. */
 void strategy_show_decision(const struct strategy_page *p, const struct answer_decision *d);
 

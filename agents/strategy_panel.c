@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "rng.h"
-#include "strategy.h"
+#include "strategy_panel.h"
 
 /* a scored catalogue of 28 takes about 2,100 tokens with Llama 3 */
 #define PANEL_FULL_TOKENS 2400
@@ -47,34 +47,7 @@ struct panel_options {
     PANEL_OPTIONS(OPTION_MEMBER)
 };
 
-enum { PANEL_PLANNER, PANEL_RANKER, PANEL_SPECIALIST, PANEL_AGGREGATOR };
-static const struct strategy_role panel_roles[] = {
-    [PANEL_PLANNER] = {.name = "planner",
-                       .doc = "triages and selects the specialties",
-                       .key = "planner",
-                       .needs = LLM_CAN_SCHEMA,
-                       .temperature = -1,
-                       .json = "planner"},
-    /* the same role where the selection is by score: nothing is generated */
-    [PANEL_RANKER] = {.name = "planner",
-                      .doc = "ranks the catalogue by log-probability",
-                      .key = "planner",
-                      .needs = LLM_CAN_SCORE | LLM_CAN_PREFIX,
-                      .temperature = -1},
-    [PANEL_SPECIALIST] = {.name = "specialist",
-                          .doc = "reports from one specialty",
-                          .key = "specialist",
-                          .needs = LLM_CAN_SCHEMA,
-                          .temperature = -1,
-                          .many = true,
-                          .json = "reports"},
-    [PANEL_AGGREGATOR] = {.name = "aggregator",
-                          .doc = "weighs the reports and decides",
-                          .key = "aggregator",
-                          .needs = LLM_CAN_SCHEMA,
-                          .temperature = -1,
-                          .json = "decision"},
-    {.name = NULL}};
+static const struct strategy_role panel_roles[] = {PANEL_ROLES(false), {.name = NULL}};
 
 struct panel {
     enum panel_selection selection;
@@ -94,6 +67,7 @@ struct panel_case {
     int n_back;                               /* specialists that have answered */
     const struct answer_report *kept;         /* (consult.n_reports) those that could be used */
     const struct answer_decision *decision;   /* NULL = none yet */
+    void *more;                               /* of a strategy that goes on */
 };
 
 /* ---- start-up -------------------------------------------------------------------------------- */
@@ -154,18 +128,23 @@ static int panel_check(const struct config *c, struct err *e)
     return 0;
 }
 
-static bool panel_asks(const struct strategy_env *env, const struct strategy_role *r)
+bool panel_asks_role(const struct strategy_env *env, int role)
 {
     const struct panel_options *o = config_of(env->config, &panel_option_set);
-    if (env->n_specialty && r <= &panel_roles[PANEL_RANKER])
+    if (env->n_specialty && role <= PANEL_RANKER)
         return false;
-    if (r == &panel_roles[PANEL_PLANNER])
+    if (role == PANEL_PLANNER)
         return o->selection <= PANEL_FULL;
-    if (r == &panel_roles[PANEL_RANKER])
+    if (role == PANEL_RANKER)
         return o->selection == PANEL_LOGIT;
-    if (r == &panel_roles[PANEL_SPECIALIST])
+    if (role == PANEL_SPECIALIST)
         return !env->plan_only && !env->n_given;
     return !env->plan_only && !env->reports_only;
+}
+
+static bool panel_asks(const struct strategy_env *env, const struct strategy_role *r)
+{
+    return panel_asks_role(env, (int)(r - panel_roles));
 }
 
 static int panel_choose(struct panel *p, const struct strategy_env *env, struct err *e)
@@ -610,6 +589,26 @@ static int panel_step(const void *state, struct consult *c, struct consult_call 
 
 /* ---- a finished case ------------------------------------------------------------------------- */
 
+const struct answer_report *panel_reports(const struct consult *c)
+{
+    return ((const struct panel_case *)c->data)->kept;
+}
+
+const struct answer_decision *panel_decision(const struct consult *c)
+{
+    return ((const struct panel_case *)c->data)->decision;
+}
+
+void *panel_more(const struct consult *c)
+{
+    return c->data ? ((const struct panel_case *)c->data)->more : NULL;
+}
+
+void panel_set_more(struct consult *c, void *more)
+{
+    ((struct panel_case *)c->data)->more = more;
+}
+
 static void panel_show_scores(const struct strategy_page *page, const struct answer_plan *p,
                               const struct catalog *cat)
 {
@@ -691,10 +690,7 @@ static void panel_facts(const struct consult *c, enum strategy_form form, struct
                  cat->entry[pc->plan.triage].id);
     if (form == STRATEGY_TRACE)
         return;
-    str_adds(out, ", \"selected_specialties\": [");
-    for (int i = 0; i < c->n_selected; i++)
-        str_addf(out, "%s\"%s\"", i ? ", " : "", cat->entry[c->selected[i]].id);
-    str_addc(out, ']');
+    strategy_facts_selected(c, out);
     for (int i = 0; i < cat->n && pc->plan.has_log_p; i++)
         str_addf(out, "%s\"%s\": %.9g%s", i ? ", " : ", \"log_p\": {", cat->entry[i].id,
                  pc->plan.log_p[i], i + 1 < cat->n ? "" : "}");

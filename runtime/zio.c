@@ -181,7 +181,7 @@ static int read_all(struct zio_in *in, size_t max_bytes, struct str *out, struct
 }
 
 /* Appends to text what could be read, also on failure. */
-static int read_path(const char *path, size_t max_bytes, struct str *text, struct err *e)
+static int read_path(const char *path, size_t max_bytes, bool raw, struct str *text, struct err *e)
 {
     bool is_stdin = !strcmp(path, "-");
     struct zio_in *in = mem_zalloc(1, sizeof *in);
@@ -193,17 +193,17 @@ static int read_path(const char *path, size_t max_bytes, struct str *text, struc
     if (in->fd < 0)
         rc = err_set(e, ERR_NOINPUT, "cannot open '%s': %s", path, strerror(errno));
     else
-        rc = read_all(in, max_bytes, text, e);
+        rc = raw ? read_plain(in, max_bytes, text, e) : read_all(in, max_bytes, text, e);
     if (in->fd >= 0 && !is_stdin)
         close(in->fd);
     mem_free(in);
     return rc;
 }
 
-int zio_read(const char *path, size_t max_bytes, struct str *out, struct err *e)
+static int read_whole(const char *path, size_t max_bytes, bool raw, struct str *out, struct err *e)
 {
     struct str text = STR_INIT;
-    int rc = read_path(path, max_bytes, &text, e);
+    int rc = read_path(path, max_bytes, raw, &text, e);
     if (rc < 0) {
         str_free(&text);
         return rc;
@@ -213,10 +213,20 @@ int zio_read(const char *path, size_t max_bytes, struct str *out, struct err *e)
     return 0;
 }
 
+int zio_read(const char *path, size_t max_bytes, struct str *out, struct err *e)
+{
+    return read_whole(path, max_bytes, false, out, e);
+}
+
+int zio_read_raw(const char *path, size_t max_bytes, struct str *out, struct err *e)
+{
+    return read_whole(path, max_bytes, true, out, e);
+}
+
 int zio_salvage(const char *path, size_t max_bytes, struct str *out, bool *whole, struct err *e)
 {
     struct str text = STR_INIT;
-    int rc = read_path(path, max_bytes, &text, e);
+    int rc = read_path(path, max_bytes, false, &text, e);
     if (rc < 0 && rc != ERR_DATA) {
         str_free(&text);
         return rc;

@@ -15,6 +15,8 @@
  * truncated or corrupt member ERR_DATA with its byte offset. "-" = stdin. On failure out is as
  * it was. */
 int zio_read(const char *path, size_t max_bytes, struct str *out, struct err *e);
+/* As zio_read, but the bytes as they are: a gzip file stays one. */
+int zio_read_raw(const char *path, size_t max_bytes, struct str *out, struct err *e);
 /* As zio_read of a file. Of damaged gzip data out gets what comes before the damage, and *whole is
  * false. */
 int zio_salvage(const char *path, size_t max_bytes, struct str *out, bool *whole, struct err *e);

@@ -66,6 +66,14 @@ before=$(md5sum whole/*/traces.jsonl.gz)
 expect 0 '6 cells were finished before' grid --out whole
 [ "$(md5sum whole/*/traces.jsonl.gz)" = "$before" ] || fault "a finished cell was written again"
 
+# ---- killed after the last question and before the end
+gunzip whole/direct/traces.jsonl.gz
+expect 0 '5 cells were finished before' grid --out whole
+[ -s whole/direct/traces.jsonl.gz ] || fault "an unsealed cell stays unsealed"
+sed -i 's/"status": "complete"/"status": "partial"/' whole/direct/run.json
+expect 0 '5 cells were finished before' grid --out whole
+[ "$(json whole/direct/run.json 'd["figures"]["status"]')" = complete ] || fault "figures before the end stay"
+
 # ---- killed again and again, then stopped by a signal, then continued
 for pause in 0.3 0.6 0.9 0.4 0.8; do
     "$MAS" eval -c grid.yaml --data "$data" --out parts --concurrency 2 >/dev/null 2>&1 </dev/null &
@@ -159,6 +167,27 @@ expect 78 'another run' "$MAS" eval -c demo --data "$data" -s direct --out hard
 expect 0 '' "$MAS" export whole/cot,temperature=0.7,seed=1 --wrong wrong.txt
 [ "$(wc -l <wrong.txt)" = "$(json 'whole/cot,temperature=0.7,seed=1/summary.json' '6 - d["accuracy"]["correct"]')" ] || fault "wrong: $(cat wrong.txt)"
 expect 65 'a sample of 500 records from 200' "$MAS" eval -c demo --data "$data" -s direct --sample 500 --out big
+
+# ---- a server lists the runs of an experiment, and shows their cases
+PYTHONPATH=$MAS_SOURCE/tests/cli no_proxy='*' timeout 100 python3 - "$MAS" "$dir" <<'EOF' || fault "a server and an experiment"
+import sys, urllib.parse
+from serve_client import Server
+s = Server(sys.argv[1], "-c", "demo", "--set", "logging.traces_dir=" + sys.argv[2])
+try:
+    runs = {r["id"]: r for r in s.send("GET", "/runs").json()["runs"]}
+    of_whole = sorted(i for i in runs if i.startswith("whole.."))
+    assert len(of_whole) == 6 and "hard" in runs and "whole" not in runs, sorted(runs)
+    one = "whole..cot,temperature=0.7,seed=2"
+    assert runs[one]["strategy"] == "cot" and runs[one]["asked"] == 6 and runs[one]["state"] == "complete", runs[one]
+    assert len(s.send("GET", "/runs/" + one).json()["cases"]) == 6
+    assert s.send("GET", "/runs/" + urllib.parse.quote(one, safe="") + "/cases/0").json()["case"]["step"] is not None
+    for none in ("whole..", "whole...", "whole..none", "..whole", "whole....", "whole..direct..x", "whole"):
+        assert s.send("GET", "/runs/" + none).status == 404, none
+    reply = s.send("POST", "/runs/" + one + "/resume")
+    assert reply.status >= 400, reply.body
+finally:
+    s.close()
+EOF
 
 # ---- refusals
 expect 64 'the experiment varies temperature' grid --out no --set temperature=0.1

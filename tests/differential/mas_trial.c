@@ -124,6 +124,18 @@ static void draw_strategy(struct dice *d, struct trial_settings *h, const char *
         add_int(h, "role_tokens.internist", dice_pick(d, 64, 80, 120));
         add_int(h, "role_tokens.reviewer", dice_pick(d, 48, 60, 100));
     }
+    if (!strcmp(strategy, "medagents")) {
+        add_value(h, "specialties", "tests/differential/specialties.yaml");
+        add_int(h, "medagents.question_experts", dice_int(d, 1, 4));
+        add_int(h, "medagents.option_experts", dice_int(d, 0, 3));
+        add_int(h, "medagents.rounds", dice_int(d, 1, 3));
+        add_int(h, "role_tokens.recruiter", dice_pick(d, 80, 90, 120));
+        add_int(h, "role_tokens.analyst", dice_pick(d, 32, 50, 90));
+        add_int(h, "role_tokens.summarizer", dice_pick(d, 32, 50, 90));
+        add_int(h, "role_tokens.voter", dice_pick(d, 48, 60, 100));
+    }
+    if (!strcmp(strategy, "review"))
+        add_int(h, "role_tokens.reviewer", dice_pick(d, 48, 60, 100));
 }
 
 /* Some cases end in failure: too many tokens, or a prompt longer than the context. */
@@ -143,11 +155,12 @@ static void draw_eval(struct dice *d, struct mas_trial *t, const struct mas_plac
     add_word(
         h, d, "--data=", "",
         "configs/demo/questions.jsonl|configs/demo/questions.jsonl|configs/demo/handwritten.jsonl");
-    const char *strategy = add_word(h, d, "strategy", "",
-                                    "panel|panel|panel|panel|panel|direct|cot|sc|debate|pipeline");
+    const char *strategy =
+        add_word(h, d, "strategy", "",
+                 "panel|panel|panel|panel|panel|direct|cot|sc|debate|pipeline|review|medagents");
     if (small)
         add_value(h, "prompts_dir", "tests/differential/prompts");
-    if (!strcmp(strategy, "panel"))
+    if (!strcmp(strategy, "panel") || !strcmp(strategy, "review"))
         draw_panel(d, h, small, cudahost);
     draw_strategy(d, h, strategy);
     if (!strcmp(strategy, "cot"))

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Texts in Markdown and the program agree. tools/COMMANDS.md has every command; every command and every file that a text names
-# exists. Each room has a README. No file holds a path of somebody's own machine. usage: docs.sh [TREE]
+# exists. Each room has a README. No file holds a path of somebody's own machine. A script is
+# executable. usage: docs.sh [TREE]
 . "$(dirname "$0")/lint.bash"
 
 commands=$(sed -nE 's/^X\((\w+)\).*/\1/p' tools/cmd/commands.def)
@@ -12,6 +13,11 @@ done
 for room in kernels loader runtime agents configs tools tests; do
     [ ! -d "$room" ] || [ -f "$room/README.md" ] || bad "$room/README.md:1: a room without a README"
 done
+
+while IFS= read -r file; do
+    bad "$file:1: begins with #! and is not executable: chmod +x"
+done < <(find . -type f ! -perm -u+x ! -path './.git/*' ! -path './build/*' ! -path './runs/*' ! -path './models/*' \
+    \( -name '*.sh' -o -name '*.py' -o -path './.ci/*' \) -exec sh -c '[ "$(head -c2 "$1")" != "#!" ] || echo "${1#./}"' sh {} \; | sort)
 
 mapfile -t texts < <(find . -name '*.md' ! -path './.git/*' ! -path './build/*' ! -path './runs/*' ! -path './models/*' |
     sed 's,^\./,,' | sort)

@@ -54,9 +54,9 @@ lists "$(any $formats $mixtures)" "$own" 'formats.def or mixtures.def'
 # ---- strategies and roles ----------------------------------------------------------------------------
 mapfile -t clinic < <(sources runtime agents tools)
 # the default strategy is the value of a row
-clinic_own='agents/strategies\.def|agents/strategy_[a-z0-9_]+\.c|agents/agent_options\.def'
+clinic_own='agents/strategies\.def|agents/strategy_[a-z0-9_]+\.[ch]|agents/agent_options\.def'
 strategies=$(names agents/strategies.def X | paste -sd'|')
-roles=$(for file in agents/strategy_*.c; do
+roles=$(for file in agents/strategy_*.[ch]; do
     [ ! -f "$file" ] || grep -oP '\.name = "\K[a-z_]+' "$file" || true
 done | sort -u | grep -vxE "answer|${strategies:-none}" | paste -sd'|' || true)
 if [ -n "$strategies" ]; then

@@ -136,6 +136,7 @@ good_tree
 printf 'FAIL(e, ERR_IO, "GGUF %%s is cut ..");\nFAIL(e, x, "%%d A. b");\n' >loader/a.c
 expect messages 0 'clean'
 # docs
+red docs tools/x.sh $'#!/bin/sh\nexit' 'tools/x.sh:1: begins with #! and is not executable'
 red docs tools/cmd/commands.def 'X(eval)' 'tools/COMMANDS.md:1: no entry for `mas eval`'
 red docs README.md 'Use `mas fly` for more.' "README.md:9: there is no command 'mas fly'"
 red docs README.md $'```\nbuild/release/mas fly -x\n```' "there is no command 'mas fly'"

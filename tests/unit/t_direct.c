@@ -127,9 +127,9 @@ static void log_probabilities_are_recorded_by_option(void **state)
             assert_memory_equal(r->option_lp, want[k], (size_t)r->n_options * sizeof(double));
         }
         ok(report_csv(&t, &csv, &e));
-        assert_non_null(strstr(csv.s, ",joules_per_token,lp_A,lp_B,lp_C,lp_D\r\n"));
-        assert_non_null(strstr(csv.s, ",-1,-1.125,-1.25,-1.375\r\n"));
-        assert_non_null(strstr(csv.s, ",-1,-1.625,-1.5,\r\n"));
+        assert_non_null(strstr(csv.s, ",joules_per_token,lp_A,lp_B,lp_C,lp_D,p_A,p_B,p_C,p_D\r\n"));
+        assert_non_null(strstr(csv.s, ",-1,-1.125,-1.25,-1.375,0."));
+        assert_non_null(strstr(csv.s, ",-1,-1.625,-1.5,,0."));
         str_free(&csv);
         trace_run_free(&t);
         medqa_free(&m);

@@ -1,6 +1,7 @@
 /* Statistics against values that other programs computed. */
 #include <math.h>
 
+#include "prices.h"
 #include "report.h"
 #include "stats.h"
 #include "test.h"
@@ -478,6 +479,42 @@ static void energy_is_that_of_the_questions_that_have_it(void **state)
     stats_free(&s);
 }
 
+/* 1,000 prompt tokens and 100 new ones a question, and 150 of thinking, at a list's price. */
+static void the_same_tokens_have_a_list_price(void **state)
+{
+    (void)state;
+    struct err e;
+    static struct made m;
+    struct stats_summary s;
+    size_t n;
+    const struct price *p = prices_all(&n);
+    char text[64];
+    assert_true(n > 2);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(p[i].prompt > 0 && p[i].completion >= p[i].prompt);
+        assert_true(strlen(p[i].date) >= 7 && !strncmp(p[i].date, "20", 2) && *p[i].source);
+    }
+    fill(&m, "10");
+    for (int i = 0; i < 2; i++) {
+        m.r[i].prompt_tokens = 1000;
+        m.r[i].cached_tokens = 900;
+        m.r[i].new_tokens = 100;
+        m.r[i].think_tokens = 150;
+    }
+    ok(stats_summarize(&m.run, 0.12, &s, &e));
+    double usd = (1000 * p[0].prompt + 250 * p[0].completion) / 1e6;
+    near_to(prices_usd(&p[0], s.prompt_tokens, s.new_tokens + s.think_tokens), usd, 1e-15);
+    snprintf(text, sizeof text, "%9.4g  (%.2f, replies", 1000 * usd, p[0].prompt);
+    assert_true(table_has(&s, text));
+    snprintf(text, sizeof text, "\"usd_per_question\": %.10g,", usd);
+    assert_true(json_has(&s, text));
+    stats_free(&s);
+    m.run.results.n = 0; /* nothing is finished */
+    ok(stats_summarize(&m.run, 0.12, &s, &e));
+    assert_true(json_has(&s, "\"usd_per_question\": null"));
+    stats_free(&s);
+}
+
 static void tables_fit_their_width_and_name_what_is_missing(void **state)
 {
     (void)state;
@@ -593,6 +630,7 @@ int main(void)
         cmocka_unit_test(the_reports_name_every_kind_of_record),
         cmocka_unit_test(csv_has_the_agreed_columns_and_a_row_for_every_record),
         cmocka_unit_test(energy_is_that_of_the_questions_that_have_it),
+        cmocka_unit_test(the_same_tokens_have_a_list_price),
         cmocka_unit_test(tables_fit_their_width_and_name_what_is_missing),
         cmocka_unit_test(runs_stand_side_by_side),
     };

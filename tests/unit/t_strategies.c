@@ -404,6 +404,180 @@ static void each_stage_of_a_pipeline_reads_those_before(void **state)
     }
 }
 
+/* ---- review ---------------------------------------------------------------------------------- */
+
+/* The letter of a reply in the file's order; -1 = none. */
+static int letter_of(const struct consult *c, const struct consult_call *k)
+{
+    static const char key[] = "\"final_answer\": \"";
+    const char *at = strstr(k->llm.reply.s, key);
+    return at ? c->shown[at[sizeof key - 1] - 'A'] : -1;
+}
+
+static const struct consult_call *call_at(const struct consult *c, const char *role, int index)
+{
+    const struct consult_call *k = c->first;
+    while (k && (strcmp(k->role->name, role) != 0 || k->index != index))
+        k = k->next;
+    return k;
+}
+
+/* The calls of a role share all of their prompts but the last paragraph. */
+static void share_beginning(const struct consult *c, const char *role, int first, int n)
+{
+    const struct consult_call *k = call_at(c, role, first);
+    assert_non_null(k);
+    const char *user = k->llm.user, *last = user;
+    for (const char *p = user; (p = strstr(p, "\n\n")); p++)
+        last = p;
+    for (int i = 1; i < n; i++) {
+        const struct consult_call *other = call_at(c, role, first + i);
+        assert_memory_equal(other->llm.user, user, (size_t)(last - user));
+        assert_ptr_equal(other->llm.system, k->llm.system);
+    }
+}
+
+static void review_look(const struct consult *c, const struct result *r)
+{
+    char draft[40];
+    assert_int_equal(r->state, CONSULT_ANSWERED);
+    assert_int_equal(r->calls, 13);
+    const struct consult_call *first = call_at(c, "aggregator", 0),
+                              *last = call_at(c, "aggregator", 1);
+    assert_ptr_equal(last, c->last);
+    assert_int_equal(r->predicted, letter_of(c, last));
+    share_beginning(c, "reviewer", 0, 5);
+    for (int i = 0; i < 5; i++) {
+        const struct consult_call *k = call_at(c, "reviewer", i);
+        assert_int_equal(k->specialty, c->selected[i]);
+        assert_non_null(strstr(last->llm.user, c->env->catalog->entry[k->specialty].name));
+    }
+    got_look(c, r);
+    snprintf(draft, sizeof draft, "\"draft\": \"%c\"", 'A' + letter_of(c, first));
+    assert_non_null(strstr(got.facts, draft));
+    assert_non_null(strstr(got.facts, letter_of(c, first) == letter_of(c, last)
+                                          ? "\"changed\": 0"
+                                          : "\"changed\": 1"));
+}
+
+static void a_draft_goes_back_to_the_specialists_once(void **state)
+{
+    (void)state;
+    cases((const char *[]){"strategy=review", NULL}, NULL, 12, review_look);
+    struct script mood = {.mood = SCRIPT_GARBAGE, .only_role = "reviewer", .only_index = 2};
+    cases((const char *[]){"strategy=review", NULL}, &mood, 1, got_look);
+    assert_int_equal(got.state, CONSULT_ANSWERED);
+    assert_non_null(strstr(got.facts, "\"reviews_used\": 4"));
+    assert_non_null(strstr(got.notes, "gave nothing that can be used"));
+    mood.only_index = -1;
+    cases((const char *[]){"strategy=review", NULL}, &mood, 1, got_look);
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_non_null(strstr(got.why, "no review could be used"));
+    mood = (struct script){.mood = SCRIPT_CUT, .only_role = "aggregator", .only_index = 1};
+    cases((const char *[]){"strategy=review", NULL}, &mood, 1, got_look);
+    assert_int_equal(got.state, CONSULT_UNPARSED); /* the draft is no answer */
+    assert_int_equal(got.predicted, -1);
+    assert_false(got.has_p);
+}
+
+/* ---- medagents ------------------------------------------------------------------------------- */
+
+struct ballots {          /* by round: the voters' votes */
+    const char *round[3]; /* 'a' agree, 'd' disagree, '-' garbage */
+    int bad_analyst;      /* index, -1 = none, 99 = all */
+};
+
+static void med_reply(struct llm_call *c, void *user)
+{
+    const struct ballots *b = user;
+    const struct consult_call *k = c->user_data;
+    const char *role = k->role->name;
+    if (!strcmp(role, "recruiter"))
+        str_addf(&c->reply, "{\"rationale\": \"r\", \"specialties\": [%s]}",
+                 k->index ? "\"ent\", \"urology\"" : "\"cardiology\", \"ent\"");
+    else if (!strcmp(role, "analyst") && b->bad_analyst != k->index && b->bad_analyst != 99)
+        str_addf(&c->reply, "{\"note\": \"analysis %d\"}", k->index);
+    else if (!strcmp(role, "summarizer"))
+        str_addf(&c->reply, "{\"note\": \"report %d\"}", k->index);
+    else if (!strcmp(role, "voter") && b->round[k->index / 3][k->index % 3] != '-')
+        str_addf(&c->reply, "{\"comment\": \"comment %d\", \"vote\": \"%s\"}", k->index,
+                 b->round[k->index / 3][k->index % 3] == 'a' ? "agree" : "disagree");
+    else if (!strcmp(role, "aggregator"))
+        str_adds(&c->reply, DECISION("D"));
+}
+
+static void med_look(const struct consult *c, const struct result *r)
+{
+    got_look(c, r);
+    for (const struct consult_call *k = c->first; k; k = k->next) {
+        bool reads = (!strcmp(k->role->name, "analyst") && k->index > 1) ||
+                     (!strcmp(k->role->name, "summarizer") && !k->index);
+        bool said = call_at(c, "analyst", 1) && call_at(c, "analyst", 1)->parsed;
+        assert_int_equal(strstr(k->llm.user, ": analysis 1") != NULL, reads && said);
+    }
+    assert_int_equal(r->n_selected, 3);
+    assert_string_equal(r->selected[0], "cardiology");
+    assert_string_equal(r->selected[1], "ent");
+    assert_string_equal(r->selected[2], "urology");
+    const struct consult_call *last = call_at(c, "aggregator", 0);
+    if (last) { /* it reads the last report */
+        int n = 0;
+        char want[40];
+        while (call_at(c, "summarizer", n))
+            n++;
+        snprintf(want, sizeof want, "Report:\nreport %d", n - 1);
+        assert_non_null(strstr(last->llm.user, want));
+        for (int i = 1; i < n; i++) {
+            snprintf(want, sizeof want, "comment %d", 3 * i - 3);
+            assert_non_null(strstr(call_at(c, "summarizer", i)->llm.user, want));
+        }
+        share_beginning(c, "voter", 3 * n - 3, 3);
+        share_beginning(c, "analyst", 0, 2);
+        share_beginning(c, "analyst", 2, 2);
+    }
+}
+
+static void consult_of(const char *r1, const char *r2, const char *r3, int bad)
+{
+    struct ballots b = {.round = {r1, r2, r3}, .bad_analyst = bad};
+    one_scripted((const char *[]){"strategy=medagents", "medagents.question_experts=2",
+                                  "medagents.option_experts=2", "medagents.rounds=3", NULL},
+                 med_reply, &b, med_look);
+}
+
+static void experts_vote_until_they_agree_or_the_votes_are_over(void **state)
+{
+    (void)state;
+    consult_of("aaa", NULL, NULL, -1);
+    assert_int_equal(got.state, CONSULT_ANSWERED);
+    assert_int_equal(got.predicted, 3);
+    assert_int_equal(got.calls, 2 + 2 + 2 + 1 + 3 + 1);
+    assert_non_null(strstr(got.facts, "\"rounds\": 1, \"agreed\": true, \"votes_by_round\": "
+                                      "[{\"agree\": 3, \"disagree\": 0, \"unused\": 0}]"));
+    consult_of("ada", "aa-", NULL, -1);
+    assert_int_equal(got.calls, 2 + 2 + 2 + 1 + 3 + 1 + 3 + 1);
+    assert_non_null(strstr(got.facts, "\"rounds\": 2, \"agreed\": true"));
+    assert_non_null(strstr(got.notes, "voter urology gave nothing that can be used"));
+    consult_of("ddd", "ddd", "daa", -1);
+    assert_int_equal(got.calls, 2 + 2 + 2 + 3 + 9 + 1);
+    assert_non_null(strstr(got.facts, "\"rounds\": 3, \"agreed\": false"));
+    assert_int_equal(got.state, CONSULT_ANSWERED);
+}
+
+static void experts_that_cannot_be_read_are_left_out_and_none_is_no_answer(void **state)
+{
+    (void)state;
+    consult_of("aaa", NULL, NULL, 0);
+    assert_int_equal(got.state, CONSULT_ANSWERED);
+    assert_non_null(strstr(got.notes, "analyst cardiology gave nothing that can be used"));
+    consult_of("aaa", NULL, NULL, 99);
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_non_null(strstr(got.why, "no expert's analysis could be used"));
+    consult_of("---", NULL, NULL, -1);
+    assert_int_equal(got.state, CONSULT_UNPARSED);
+    assert_non_null(strstr(got.why, "no expert's vote could be used"));
+}
+
 /* ---- probabilities --------------------------------------------------------------------------- */
 
 static int with_p;
@@ -479,6 +653,9 @@ int main(void)
         cmocka_unit_test(a_debate_without_agreement_is_decided_by_one_more_call),
         cmocka_unit_test(a_debater_that_cannot_be_read_keeps_its_position),
         cmocka_unit_test(each_stage_of_a_pipeline_reads_those_before),
+        cmocka_unit_test(a_draft_goes_back_to_the_specialists_once),
+        cmocka_unit_test(experts_vote_until_they_agree_or_the_votes_are_over),
+        cmocka_unit_test(experts_that_cannot_be_read_are_left_out_and_none_is_no_answer),
         cmocka_unit_test(a_round_shares_its_beginning_and_reads_the_rounds_before),
         cmocka_unit_test(every_strategy_gives_probabilities_that_sum_to_1),
         cmocka_unit_test(cot_and_panel_take_the_probabilities_of_their_last_call),

@@ -227,9 +227,9 @@ static void a_budget_that_ran_out_is_reported(void **state)
     assert_int_equal(number(planner, "think_tokens"), r.run.roles.r[0].think_tokens);
     json_decref(doc);
     ok(report_csv(&r.run, &csv, &e));
-    assert_non_null(strstr(csv.s, ",joules,joules_per_token,think_tokens\r\n"));
+    assert_non_null(strstr(csv.s, ",joules,joules_per_token,think_tokens,p_A"));
     char want[64];
-    snprintf(want, sizeof want, ",%lld\r\n", (long long)r.run.results.r[0].think_tokens);
+    snprintf(want, sizeof want, ",,%lld,", (long long)r.run.results.r[0].think_tokens);
     assert_non_null(strstr(csv.s, want));
     struct report_run two[2] = {{.name = "a", .summary = sum}, {.name = "b", .summary = sum}};
     two[1].summary.think_tokens = 0;

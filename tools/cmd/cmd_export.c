@@ -6,12 +6,14 @@
 #include "cli.h"
 #include "clinic.h"
 #include "cmd.h"
+#include "collect.h"
 #include "export.h"
 #include "grid_export.h"
 #include "gridfile.h"
 #include "mem.h"
 #include "output.h"
 #include "report.h"
+#include "sha256.h"
 #include "sources.h"
 #include "tool_options.h"
 #include "trace.h"
@@ -20,7 +22,7 @@
 #define MAX_RUNS 64 /* compared at once */
 
 struct options {
-    const char *dir, *csv, *summary, *wrong;
+    const char *dir, *csv, *summary, *wrong, *bundle;
     const char *lm_eval, *inspect, *data; /* for other programs */
     const char *against[MAX_RUNS - 1];
     int n_against;
@@ -37,6 +39,7 @@ enum {
     OPT_LM_EVAL,
     OPT_INSPECT,
     OPT_DATA,
+    OPT_BUNDLE,
     OPT_OUTPUT = 'o'
 };
 
@@ -57,6 +60,10 @@ static const struct argp_option rows[] = {
      "compare with another run on the questions both have finished: a table "
      "of results and costs, exact McNemar test, BCa bootstrap interval; "
      "differences are that run minus the first DIR; may be repeated; a second DIR means the same",
+     1},
+    {"bundle", OPT_BUNDLE, "FILE.tar.gz", 0,
+     "one file for a reviewer: the run, its settings, prompts, schemas, questions and report, with "
+     "the hash of each; the model's hash, not the model. mas verify checks it",
      1},
     {"output", OPT_OUTPUT, "FORMAT", 0, "of the tables: text (default) or json", 1},
     {"price-kwh", OPT_PRICE, "USD", 0,
@@ -84,6 +91,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_SUMMARY:
         o->summary = arg;
+        return 0;
+    case OPT_BUNDLE:
+        o->bundle = arg;
         return 0;
     case OPT_WRONG:
         o->wrong = arg;
@@ -152,6 +162,27 @@ static int write_summary(const struct options *o, const struct trace_run *run, c
 done:
     stats_free(&stats);
     str_free(&s);
+    return rc;
+}
+
+static int write_bundle(const struct options *o, struct err *e)
+{
+    struct bundle b = {.n = 0};
+    struct str packed = STR_INIT;
+    char hash[65];
+    bool has_data = false;
+    int rc;
+    TRY_DONE(collect_run(o->dir, NULL, &b, &has_data, e));
+    TRY_DONE(bundle_pack(&b, &packed, e));
+    TRY_DONE(sha256_hex(packed.s, packed.len, hash, e));
+    TRY_DONE(output_file(o->bundle, &packed, e));
+    if (!has_data)
+        fprintf(stderr, "the questions are not in the bundle: the file that the run names is not "
+                        "here, or it has changed\n");
+    fprintf(stderr, "%s: %zu files, sha256 %s\n", o->bundle, b.n, hash);
+done:
+    bundle_free(&b);
+    str_free(&packed);
     return rc;
 }
 
@@ -278,9 +309,14 @@ static int check_outputs(const struct options *o, struct err *e)
         const char *dir = i ? o->against[i - 1] : o->dir;
         TRY(check_output(o->csv, dir, e));
         TRY(check_output(o->summary, dir, e));
+        TRY(check_output(o->bundle, dir, e));
         TRY(check_output(o->wrong, dir, e));
         TRY(check_output(o->inspect, dir, e));
     }
+    const size_t n = o->bundle ? strlen(o->bundle) : 0;
+    if (n >= 8 && !strcmp(o->bundle + n - 8, ".tar.zst"))
+        FAIL(e, ERR_USAGE, "%s: this program packs with gzip, not zstd; name it .tar.gz",
+             o->bundle);
     return 0;
 }
 
@@ -345,9 +381,12 @@ static int export(const struct options *o, struct err *e)
         TRY_DONE(write_others(o, e));
     if (o->n_against)
         TRY_DONE(compare(o, &l, e));
+    if (o->bundle)
+        TRY_DONE(write_bundle(o, e));
     if (o->json && !o->n_against)
         TRY_DONE(write_summary(o, &l, "-", e));
-    else if (!o->csv && !o->summary && !o->wrong && !o->n_against && !o->lm_eval && !o->inspect)
+    else if (!o->csv && !o->summary && !o->wrong && !o->bundle && !o->n_against && !o->lm_eval &&
+             !o->inspect)
         TRY_DONE(output_reports(&l, "", price(o, &l), o->dir, NULL, e));
 done:
     trace_run_free(&l);
@@ -376,6 +415,7 @@ static int run(int argc, char **argv)
 
 const struct cmd cmd_export = {"export", "write the results of a run as CSV or JSON, compare runs",
                                "mas export runs/try --csv results.csv --summary summary.json\n"
+                               "mas export runs/panel --bundle panel.tar.gz\n"
                                "mas export runs/panel runs/cot runs/direct\n"
                                "mas export runs/panel runs/cot -o json >compared.json\n"
                                "mas export runs/try --lm-eval theirs --inspect try.json\n"

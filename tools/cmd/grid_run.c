@@ -73,6 +73,13 @@ static void cell_dir(const struct grid_state_of_run *s, const struct grid_cell *
     snprintf(out, RUNFOLDER_PATH, "%.880s/%s", s->folder.dir, c->name);
 }
 
+static bool is_sealed(const char *dir)
+{
+    char path[RUNFOLDER_PATH + 24];
+    snprintf(path, sizeof path, "%s/traces.jsonl.gz", dir);
+    return access(path, F_OK) == 0;
+}
+
 /* Counts the questions of the cell that an earlier start has finished. Reads the folder only if the
  * hash was the same. */
 static int look_back(struct grid_state_of_run *s, struct grid_cell *c, struct err *e)
@@ -97,18 +104,22 @@ static int look_back(struct grid_state_of_run *s, struct grid_cell *c, struct er
         c->correct += asked && r->correct;
         failed += asked && r->state == CONSULT_FAILED;
     }
-    /* a folder with another number of records is opened, so that its figures are about these */
-    if (c->done == c->total && run.asked == s->asked.records) {
+    TRY_DONE(jdoc_load(run.json.s, run.json.len, &doc, e));
+    const char *sha256 =
+        json_string_value(json_object_get(json_object_get(doc, "identity"), "model_sha256"));
+    const char *status =
+        json_string_value(json_object_get(json_object_get(doc, "figures"), "status"));
+    if (c->done && sha256)
+        snprintf(s->model[c->model].sha256, sizeof s->model[0].sha256, "%s", sha256);
+    /* Any other folder is opened. An end before the last report is made good, and figures about
+     * another number of records are computed again. */
+    if (c->done == c->total && run.asked == s->asked.records && is_sealed(dir) && status &&
+        !strcmp(status, "complete")) {
         c->state = GRID_DONE;
         s->n_items += failed + s->asked.rejected;
     } else if (c->done) {
         c->state = GRID_PARTIAL;
     }
-    TRY_DONE(jdoc_load(run.json.s, run.json.len, &doc, e));
-    const char *sha256 =
-        json_string_value(json_object_get(json_object_get(doc, "identity"), "model_sha256"));
-    if (c->done && sha256)
-        snprintf(s->model[c->model].sha256, sizeof s->model[0].sha256, "%s", sha256);
 done:
     json_decref(doc);
     trace_run_free(&run);

@@ -34,8 +34,8 @@ void meter_show(struct meter *m, const struct run_progress *p, const struct heal
 void meter_line(const struct run_progress *p, const struct health_now *h, int width,
                 struct str *out);
 /* The line of several runs: done and total of all, the present run with its accuracy, and the time
- * left for all. "ETA >2:00" leaves out runs whose time is unknown. The name is cut to fit in `width`
- * columns. */
+ * left for all. "ETA >2:00" leaves out runs whose time is unknown. The name is cut to fit in
+ * `width` columns. */
 void meter_whole_line(const struct meter_whole *w, const struct run_progress *p, int width,
                       struct str *out);
 void meter_close(struct meter *m); /* ends the bar's line */

@@ -2,27 +2,21 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clinic.h"
 #include "identity.h"
-#include "jdoc.h"
 #include "mem.h"
+#include "recorded.h"
 #include "sources.h"
 #include "trace_diff.h"
-#include "zio.h"
-
-#define RERUN_RUN_BYTES ((size_t)64 << 20) /* largest run.json */
 
 struct rerun {
     const struct rerun_options *o;
     const struct replay *r;
     const struct replay_case *c;
-    json_t *doc;         /* run.json */
-    const json_t *was;   /* its identity */
-    const json_t *about; /* its last session's settings */
-    struct arena words;  /* settings "key=value" */
+    struct recorded recorded;
+    struct arena words; /* settings that are added */
     struct clinic clinic;
     struct medqa data;
     const struct medqa_question *q;
@@ -36,83 +30,22 @@ struct rerun {
 
 /* ---- the settings of the run ----------------------------------------------------------------- */
 
-static int rerun_read(struct rerun *x, struct err *e)
-{
-    char path[1100];
-    struct str text = STR_INIT;
-    json_t *identity = NULL, *sessions = NULL, *about = NULL;
-    int rc;
-    snprintf(path, sizeof path, "%s/run.json", x->o->dir);
-    TRY_DONE(zio_read(path, RERUN_RUN_BYTES, &text, e));
-    rc = jdoc_load(text.s, text.len, &x->doc, e);
-    if (!rc)
-        rc = jdoc_get(x->doc, "identity", JSON_OBJECT, &identity, e);
-    if (!rc)
-        rc = jdoc_array(x->doc, "sessions", 1, 1000000, &sessions, e);
-    if (!rc)
-        rc = jdoc_get(json_array_get(sessions, json_array_size(sessions) - 1), "about", JSON_OBJECT,
-                      &about, e);
-    if (rc == ERR_DATA)
-        err_wrap(e, rc, "%s", path);
-    x->was = identity;
-    x->about = about;
-done:
-    str_free(&text);
-    return rc;
-}
-
-/* A JSON value in the form of --set: "0.3", "f16", "[a, b]". */
-static void rerun_value(const json_t *v, struct str *out)
-{
-    const json_t *item;
-    size_t i;
-    if (json_is_string(v)) {
-        str_add(out, json_string_value(v), json_string_length(v));
-    } else if (json_is_array(v)) {
-        str_addc(out, '[');
-        json_array_foreach(v, i, item)
-        {
-            str_adds(out, i ? ", " : "");
-            rerun_value(item, out);
-        }
-        str_addc(out, ']');
-    } else {
-        char *s = json_dumps(v, JSON_ENCODE_ANY);
-        out->failed |= !s;
-        str_adds(out, s ? s : "");
-        mem_free(s);
-    }
-}
-
-static int rerun_set(struct rerun *x, struct clinic_options *to, const char *key, const json_t *v,
-                     struct err *e)
-{
-    struct str s = STR_INIT;
-    if (to->n_set + RERUN_SETS + 1 >= CLINIC_SETS)
-        FAIL(e, ERR_DATA, "run.json has more than %d settings", CLINIC_SETS - RERUN_SETS - 1);
-    str_addf(&s, "%s=", key);
-    rerun_value(v, &s);
-    int rc = str_ok(&s, "a setting", e);
-    const char *copy = rc < 0 ? NULL : arena_strndup(&x->words, s.s, s.len);
-    if (!rc && !copy)
-        rc = NOMEM(e, s.len, "a setting");
-    if (!rc)
-        to->set[to->n_set++] = copy;
-    str_free(&s);
-    return rc;
-}
-
 /* The settings that decide results, the backend, then those of the command line. */
 static int rerun_settings(struct rerun *x, struct clinic_options *to, struct err *e)
 {
-    json_t *config = NULL;
-    const char *key, *backend = json_string_value(json_object_get(x->was, "backend"));
-    json_t *v;
-    TRY(jdoc_get(x->was, "config", JSON_OBJECT, &config, e));
-    json_object_foreach(config, key, v) TRY(rerun_set(x, to, key, v, e));
-    const char *provider = json_string_value(json_object_get(config, "provider"));
-    if (backend && *backend && provider && !strcmp(provider, "local"))
-        TRY(rerun_set(x, to, "backend", json_object_get(x->was, "backend"), e));
+    const struct recorded *r = &x->recorded;
+    const char *provider = recorded_text(r, "provider"), *backend = recorded_text(r, "backend");
+    if (r->n_set + x->o->n_set + 2 > CLINIC_SETS)
+        FAIL(e, ERR_DATA, "run.json has %d settings, the limit is %d", r->n_set,
+             CLINIC_SETS - x->o->n_set - 2);
+    for (int i = 0; i < r->n_set; i++)
+        to->set[to->n_set++] = r->set[i];
+    if (*backend && !strcmp(provider, "local")) {
+        char *kind = arena_printf(&x->words, "backend=%s", backend);
+        if (!kind)
+            return NOMEM(e, strlen(backend), "a setting");
+        to->set[to->n_set++] = kind;
+    }
     for (int i = 0; i < x->o->n_set; i++)
         to->set[to->n_set++] = x->o->set[i];
     if (x->o->model) { /* after the run's own */
@@ -129,7 +62,7 @@ static int rerun_settings(struct rerun *x, struct clinic_options *to, struct err
 static int rerun_question(struct rerun *x, struct err *e)
 {
     const char *id = x->r->results.r[x->c->result].id;
-    const char *path = json_string_value(json_object_get(x->about, "data"));
+    const char *path = json_string_value(json_object_get(x->recorded.about, "data"));
     struct str file = STR_INIT;
     int rc;
     if (!x->o->data && (!path || !strcmp(path, "-")))
@@ -137,7 +70,8 @@ static int rerun_question(struct rerun *x, struct err *e)
              "the run had its case from the command line; give a file of questions "
              "that has it with --data FILE");
     TRY_DONE(sources_data(x->o->data ? x->o->data : path, &file, e));
-    const json_t *format = json_object_get(json_object_get(x->about, "config"), "data_format");
+    const json_t *format =
+        json_object_get(json_object_get(x->recorded.about, "config"), "data_format");
     rc = medqa_read_as(file.s, json_string_value(format), &x->data, e);
     if (rc < 0 && !x->o->data)
         err_wrap(e, rc, "the questions of the run (give them with --data FILE)");
@@ -249,11 +183,11 @@ static void rerun_finished(const struct consult *c, const struct result *now, vo
 static int rerun_identity(struct rerun *x, int *n, struct err *e)
 {
     struct str now = STR_INIT, diff = STR_INIT;
-    const char *version = json_string_value(json_object_get(x->about, "version"));
+    const char *version = json_string_value(json_object_get(x->recorded.about, "version"));
     int rc;
     identity_json(&x->clinic.env, x->data.sha256, &now);
     TRY_DONE(str_ok(&now, "an identity", e));
-    TRY_DONE(trace_differences(x->was, now.s, n, &diff, e));
+    TRY_DONE(trace_differences(x->recorded.identity, now.s, n, &diff, e));
     if (*n)
         printf("differs: %s\n", diff.s);
     else
@@ -336,11 +270,11 @@ int rerun(const struct rerun_options *o, const struct replay *r, const struct re
     struct rerun x = {.o = o, .r = r, .c = c};
     struct clinic_options to = {.quiet = true};
     int rc, hashes = 0;
-    TRY_DONE(rerun_read(&x, e));
+    TRY_DONE(recorded_open(o->dir, &x.recorded, e));
     TRY_DONE(rerun_settings(&x, &to, e));
     TRY_DONE(rerun_question(&x, e));
-    TRY_DONE(clinic_open(&to, true, json_is_true(json_object_get(x.was, "shuffle")), false,
-                         &x.clinic, e));
+    TRY_DONE(clinic_open(&to, true, json_is_true(json_object_get(x.recorded.identity, "shuffle")),
+                         false, &x.clinic, e));
     TRY_DONE(rerun_identity(&x, &hashes, e));
     TRY_DONE(rerun_ask(&x, e));
     TRY_DONE(rerun_verdict(&x, hashes, e));
@@ -349,6 +283,6 @@ done:
     clinic_close(&x.clinic);
     medqa_free(&x.data);
     arena_free(&x.words);
-    json_decref(x.doc);
+    recorded_close(&x.recorded);
     return rc;
 }

@@ -2,8 +2,8 @@
  * The texts of a run's cases, packed for the page.
  *
  * A block holds STUDY_BLOCK cases as JSON, gzip, base64. A system text stands once in the block of
- * texts of its run. A user text names the call before it with the longest common beginning, the
- * length of that in UTF-16 units (as the page's script counts), and the rest.
+ * texts of its run. A user text names the earlier call with the longest common beginning. Then come
+ * the length of that beginning in UTF-16 units, as the page's script counts, and the rest.
  */
 #include <math.h>
 #include <string.h>

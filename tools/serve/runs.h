@@ -1,6 +1,7 @@
 /*
  * runs: evaluations. A run is a folder in logging.traces_dir, and its id is the folder's name.
- * While this process computes one, it is a live run beside it.
+ * While this process computes one, it is a live run beside it. A run of an experiment (grid.h) has
+ * the id EXPERIMENT..CELL.
  *
  *   POST /eval, POST /runs/ID/resume -- live run -- all done, stopped, or failed -- folder
  *
@@ -12,7 +13,8 @@
 
 #include "clinical.h"
 
-#define RUNS_ID 120 /* bytes of an id */
+#define RUNS_ID 120 /* bytes of an id; a run of an experiment with a longer one is not listed */
+#define RUNS_CELL ".."
 
 struct runs_watcher { /* a client of GET /runs/ID/events */
     struct runs_watcher *next;

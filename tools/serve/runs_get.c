@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "gridfile.h"
 #include "mem.h"
 #include "trace_scan.h"
 
@@ -114,35 +115,67 @@ static bool names_case(const char *id)
     return false;
 }
 
+struct folder_list {
+    struct folder_name *f; /* (n) */
+    size_t n, cap;
+};
+
+/* Adds the run whose folder is below dir, if it is one. of: its experiment; "" = none. */
+static int list_add(struct folder_list *l, const char *dir, const char *of, const char *name,
+                    struct err *e)
+{
+    char path[2 * RUNFOLDER_PATH], id[2 * RUNS_ID + 8];
+    struct stat st;
+    if (!runs_id_good(name))
+        return 0;
+    snprintf(id, sizeof id, "%s%s%s", of, *of ? RUNS_CELL : "", name);
+    snprintf(path, sizeof path, "%s/%s/run.json", dir, name);
+    if (!runs_id_good(id) || stat(path, &st) != 0)
+        return 0;
+    TRY(mem_grow(&l->f, &l->cap, l->n + 1, sizeof *l->f, "runs", e));
+    snprintf(l->f[l->n].name, sizeof l->f[l->n].name, "%s", id);
+    l->f[l->n++].changed = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    return 0;
+}
+
+/* Adds the runs of an experiment, if the folder is one. */
+static int list_cells(struct folder_list *l, const char *dir, const char *name, struct err *e)
+{
+    char path[RUNFOLDER_PATH + RUNS_ID + 16];
+    int rc = 0;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    DIR *d = gridfile_is(path) ? opendir(path) : NULL;
+    for (struct dirent *f; d && rc == 0 && (f = readdir(d));)
+        rc = list_add(l, path, name, f->d_name, e);
+    if (d)
+        closedir(d);
+    return rc;
+}
+
 /* The folders of runs, the newest first. */
 static int list_folders(const struct serve *s, bool cases, struct folder_name **out, size_t *n,
                         struct err *e)
 {
     const struct tool_options *of = config_of(s->config, &tool_option_set);
     DIR *d = opendir(of->traces_dir);
-    size_t cap = 0;
+    struct folder_list l = {.n = 0};
     int rc = 0;
     *out = NULL;
     *n = 0;
     if (!d)
         return 0; /* nothing has run yet */
     for (struct dirent *f; rc == 0 && (f = readdir(d));) {
-        char path[RUNFOLDER_PATH + RUNS_ID + 16];
-        struct stat st;
         if (!runs_id_good(f->d_name) || (!cases && names_case(f->d_name)))
             continue;
-        snprintf(path, sizeof path, "%s/%s/run.json", of->traces_dir, f->d_name);
-        if (stat(path, &st) != 0)
-            continue;
-        rc = mem_grow(out, &cap, *n + 1, sizeof **out, "runs", e);
-        if (rc < 0)
-            break;
-        snprintf((*out)[*n].name, sizeof(*out)[*n].name, "%s", f->d_name);
-        (*out)[(*n)++].changed = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+        rc = list_add(&l, of->traces_dir, "", f->d_name, e);
+        if (rc == 0)
+            rc = list_cells(&l, of->traces_dir, f->d_name, e);
     }
     closedir(d);
-    if (*n)
-        qsort(*out, *n, sizeof **out, newer);
+    if (l.n)
+        qsort(l.f, l.n, sizeof *l.f, newer);
+    *out = l.f;
+    *n = l.n;
     return rc;
 }
 

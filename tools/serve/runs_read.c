@@ -18,7 +18,7 @@
 bool runs_id_good(const char *id)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789._-";
+                                  "0123456789._-,=+";
     size_t n = strlen(id);
     return n && n <= RUNS_ID && id[0] != '.' && strspn(id, letters) == n;
 }
@@ -32,6 +32,13 @@ int runs_dir(const struct serve *s, const char *id, char out[RUNFOLDER_PATH], st
     if (good && snprintf(out, RUNFOLDER_PATH, "%s/%s", of->traces_dir, id) >= RUNFOLDER_PATH)
         good = false;
     snprintf(about, sizeof about, "%s/run.json", good ? out : "");
+    const char *cell = good && stat(about, &st) != 0 ? strstr(id, RUNS_CELL) : NULL;
+    if (cell) { /* a run of an experiment */
+        const char *name = cell + strlen(RUNS_CELL);
+        good = runs_id_good(name) && snprintf(out, RUNFOLDER_PATH, "%s/%.*s/%s", of->traces_dir,
+                                              (int)(cell - id), id, name) < RUNFOLDER_PATH;
+        snprintf(about, sizeof about, "%s/run.json", good ? out : "");
+    }
     if (!good || stat(about, &st) != 0)
         FAIL(e, ERR_NOINPUT, "no run '%.120s'; GET /runs lists all", id);
     return 0;

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# mas export --bundle and mas verify: the same run gives the same bytes; a changed byte in run, records, trace, table,
+# prompt, catalogue, questions, page or model is named with its place.
+. "$(dirname "$0")/head.bash"
+cp "$MAS_SOURCE/configs/demo/questions.jsonl" questions.jsonl
+"$MAS" eval -c demo --data questions.jsonl -n 3 --set planner.top_k=3 --set temperature=0.3 --out run --quiet >log 2>&1 ||
+    fault "eval: $(tail -n 3 log)"
+
+# flip FILE OFFSET: changes one bit of that byte
+flip() {
+    local was
+    was=$(od -An -tu1 -j "$2" -N 1 "$1")
+    printf "\\$(printf %03o $((was ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+# at FILE TEXT: the offset of the text
+at() { grep -obaF -m 1 -- "$2" "$1" | head -n 1 | cut -d: -f1; }
+
+# ---- whole ----
+expect 0 "9 parts are as recorded, 1 are not checked" "$MAS" verify run
+expect 0 "sha256" "$MAS" export run --bundle a.tar.gz
+"$MAS" export run --bundle b.tar.gz 2>log || fault "a second bundle: $(cat log)"
+cmp a.tar.gz b.tar.gz || fault "two bundles of one run differ"
+expect 0 "10 parts are as recorded, 0 are not checked" "$MAS" verify a.tar.gz
+mv questions.jsonl moved.jsonl
+expect 0 "10 parts are as recorded" "$MAS" verify a.tar.gz # the bundle has its questions
+expect 0 "not checked: data: " "$MAS" verify run
+expect 0 "same: data: moved.jsonl" "$MAS" verify run --data moved.jsonl
+mv moved.jsonl questions.jsonl
+mkdir whole && tar xzf a.tar.gz -C whole || fault "tar cannot unpack the bundle"
+cmp whole/run/traces.jsonl.gz run/traces.jsonl.gz || fault "the trace in the bundle differs"
+expect 64 "name it .tar.gz" "$MAS" export run --bundle a.tar.zst
+expect 64 "no run" "$MAS" verify
+expect 66 "run.json" "$MAS" verify whole
+ls "${TMPDIR:-/tmp}"/mas-verify-* 2>/dev/null && fault "unpacked folders are left"
+
+# ---- one changed byte in each part of the bundle ----
+# changed FILE OFFSET TEXT: the byte is named
+changed() {
+    rm -rf part && cp -r whole part
+    flip "part/run/$1" "$2"
+    expect 65 "$3" "$MAS" verify part/run
+    expect 65 "DIFFERS: $1: " "$MAS" verify part/run # by the manifest, too
+}
+for name in $(cd whole/run && find . -type f | sed 's,^\./,,' | sort); do
+    [ "$name" = review/manifest.json ] || [ "$name" = run.json ] || changed "$name" 30 "DIFFERS: $name"
+done
+changed review/questions.jsonl "$(at whole/run/review/questions.jsonl heart)" "review/questions.jsonl:"
+changed review/prompts/panel/planner.txt 200 "prompt panel/planner: its hash is"
+changed review/prompts/panel/planner.json "$(at whole/run/review/prompts/panel/planner.json maxLength)" "prompt"
+changed review/specialties.yaml "$(at whole/run/review/specialties.yaml resuscitation)" "catalogue of specialties: sha256"
+changed records.jsonl "$(at whole/run/records.jsonl year-old)" "records.jsonl is not the file that run.json names"
+changed results.csv "$(at whole/run/results.csv year-old)" "results.csv:2: byte"
+changed run.json $(($(at whole/run/run.json '"model_sha256": "') + 20)) "DIFFERS: model: demo has sha256"
+rm -rf part && cp -r whole part && flip part/run/run.json $(($(at whole/run/run.json '"seed": 42') + 9))
+expect 65 "seed 42, run.json says 43" "$MAS" verify part/run
+expect 65 "its identity is not the manifest's" "$MAS" verify part/run
+rm -rf part && cp -r whole part && flip part/run/review/manifest.json "$(at whole/run/review/manifest.json '"sha256": "')"
+expect 65 "review/manifest.json" "$MAS" verify part/run
+rm -rf part && cp -r whole part && rm part/run/review/prompts/panel/system.txt
+expect 65 "system.txt: missing" "$MAS" verify part/run
+
+# ---- the trace: the line and the question ----
+cp -r run plain && gunzip plain/traces.jsonl.gz
+expect 0 "9 parts" "$MAS" verify plain
+id=$(grep -m 1 '^{"case": ' plain/traces.jsonl | cut -d'"' -f4) # the first that ended
+line=$(grep -n "{\"case\": \"$id\"" plain/traces.jsonl | cut -d: -f1)
+flip plain/traces.jsonl $(($(at plain/traces.jsonl "{\"case\": \"$id\"") + 60))
+expect 65 "plain/traces.jsonl:$line: damaged at question $id" "$MAS" verify plain
+sed -i "${line}d" plain/traces.jsonl
+expect 65 "calls without their case" "$MAS" verify plain
+cp -r run twice && gunzip -c run/traces.jsonl.gz >twice/traces.jsonl && rm twice/traces.jsonl.gz
+grep "\"$id\"" twice/traces.jsonl >again && cat again >>twice/traces.jsonl
+expect 65 "the question was finished before" "$MAS" verify twice
+
+# ---- the model and the archive ----
+cp "$MAS_SOURCE/configs/demo/toy_clinic.gguf" model.gguf
+expect 0 "same: model: model.gguf" "$MAS" verify run -m model.gguf
+flip model.gguf $(($(stat -c %s model.gguf) - 100))
+expect 65 "DIFFERS: model: model.gguf has sha256" "$MAS" verify run -m model.gguf
+expect 65 "DIFFERS: model: " "$MAS" verify run -m no.gguf
+flip a.tar.gz 3000
+expect 65 "a.tar.gz" "$MAS" verify a.tar.gz
+head -c 5000 b.tar.gz >short.tar.gz
+expect 65 "inside the gzip member" "$MAS" verify short.tar.gz
+tar czf other.tar.gz run
+expect 65 "not as mas export writes it" "$MAS" verify other.tar.gz
+mkdir -p evil/x && echo 1 >evil/x/y && tar czPf up.tar.gz --transform='s,evil,run/..,' evil
+expect 65 "byte 0" "$MAS" verify up.tar.gz
+exit $bad

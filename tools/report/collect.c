@@ -1,0 +1,265 @@
+#include "collect.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "embed.h"
+#include "medqa.h"
+#include "outfile.h"
+#include "recorded.h"
+#include "sha256.h"
+#include "study.h"
+#include "zio.h"
+
+#define COLLECT_PROMPT ((size_t)4 << 20) /* largest file of prompts */
+#define COLLECT_NAMES 512                /* files in a folder of prompts */
+
+static int collect_file(struct bundle *b, const char *path, const char *name, struct err *e)
+{
+    struct str data = STR_INIT;
+    int rc = zio_read_raw(path, BUNDLE_BYTES, &data, e);
+    if (!rc)
+        rc = bundle_add(b, name, &data, e);
+    str_free(&data);
+    return rc;
+}
+
+static int collect_folder(struct bundle *b, const char *dir, struct err *e)
+{
+    static const char *const names[] = {"run.json",        "records.jsonl", "traces.jsonl",
+                                        "traces.jsonl.gz", "summary.json",  "results.csv"};
+    char path[1200];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        if (access(path, F_OK) == 0)
+            TRY(collect_file(b, path, names[i], e));
+    }
+    return 0;
+}
+
+/* ---- prompts --------------------------------------------------------------------------------- */
+
+static bool collect_is_prompt(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return name[0] != '.' && dot && (!strcmp(dot, ".txt") || !strcmp(dot, ".json"));
+}
+
+/* The files inside the program: configs/prompts/S/.. */
+static int collect_built_in(struct bundle *b, const char *strategy, struct err *e)
+{
+    char from[128], name[256];
+    snprintf(from, sizeof from, "configs/prompts/%.60s/", strategy);
+    for (const struct embed_file *f = embed_table; f->path; f++) {
+        struct str data = STR_INIT;
+        if (strncmp(f->path, from, strlen(from)) != 0)
+            continue;
+        snprintf(name, sizeof name, "review/prompts/%.60s/%.100s", strategy,
+                 f->path + strlen(from));
+        str_add(&data, f->data, f->size);
+        const int rc = bundle_add(b, name, &data, e);
+        str_free(&data);
+        TRY(rc);
+    }
+    return 0;
+}
+
+static int collect_prompts(struct bundle *b, const struct recorded *r, struct err *e)
+{
+    const char *strategy = recorded_text(r, "strategy"), *from = recorded_text(r, "prompts_dir");
+    char dir[1200], path[1500], name[300];
+    struct dirent *d;
+    int rc = 0, n = 0;
+    if (!*from)
+        return collect_built_in(b, strategy, e);
+    snprintf(dir, sizeof dir, "%s/%.60s", from, strategy);
+    DIR *list = opendir(dir);
+    if (!list)
+        FAIL(e, ERR_NOINPUT, "cannot open the folder of prompts %s: %s", dir, strerror(errno));
+    while (!rc && (d = readdir(list)) != NULL) {
+        if (!collect_is_prompt(d->d_name))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", dir, d->d_name);
+        snprintf(name, sizeof name, "review/prompts/%.60s/%.100s", strategy, d->d_name);
+        rc = ++n > COLLECT_NAMES
+                 ? err_set(e, ERR_DATA, "%s has more than %d files", dir, COLLECT_NAMES)
+                 : collect_file(b, path, name, e);
+    }
+    closedir(list);
+    return rc;
+}
+
+static int collect_catalogue(struct bundle *b, const struct recorded *r, struct err *e)
+{
+    const char *from = recorded_text(r, "specialties");
+    const struct embed_file *f = embed_find("configs/specialties.yaml");
+    struct str data = STR_INIT;
+    if (*from)
+        return collect_file(b, from, "review/specialties.yaml", e);
+    if (f)
+        str_add(&data, f->data, f->size);
+    int rc = bundle_add(b, "review/specialties.yaml", &data, e);
+    str_free(&data);
+    return rc;
+}
+
+/* ---- questions, settings, page, manifest ----------------------------------------------------- */
+
+static int collect_data(struct bundle *b, const struct recorded *r, const char *given, bool *has,
+                        struct err *e)
+{
+    const json_t *of = json_object_get(r->about, "data");
+    const char *path = given ? given : json_is_string(of) ? json_string_value(of) : "";
+    struct str data = STR_INIT;
+    char hash[65];
+    int rc = 0;
+    *has = false;
+    if (!given && (!*path || !strcmp(path, "-") || access(path, R_OK) != 0))
+        return 0;
+    TRY_DONE(zio_read(path, MEDQA_FILE, &data, e)); /* the hash is of the bytes after inflation */
+    TRY_DONE(sha256_hex(data.s, data.len, hash, e));
+    if (!strcmp(hash, recorded_text(r, "data_sha256"))) {
+        *has = true;
+        rc = bundle_add(b, "review/questions.jsonl", &data, e);
+    } else if (given) {
+        rc = err_set(e, ERR_DATA, "%s is not the run's data: its sha256 is %s, the run's %s", path,
+                     hash, recorded_text(r, "data_sha256"));
+    }
+done:
+    str_free(&data);
+    return rc;
+}
+
+static int collect_settings(struct bundle *b, const struct recorded *r, struct err *e)
+{
+    char *s = json_dumps(r->about, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    struct str data = STR_INIT;
+    if (!s)
+        return NOMEM(e, 1, "the settings");
+    str_adds(&data, s);
+    str_addc(&data, '\n');
+    mem_free(s);
+    int rc = bundle_add(b, "review/config.json", &data, e);
+    str_free(&data);
+    return rc;
+}
+
+static int collect_page(struct bundle *b, const char *dir, const char *data, struct err *e)
+{
+    struct study s = {.n = 0};
+    struct str page = STR_INIT;
+    int rc;
+    TRY_DONE(study_open(&dir, 1, data, (double)NAN, &s, e));
+    TRY_DONE(study_page(&s, &page, e));
+    TRY_DONE(bundle_add(b, "review/report.html", &page, e));
+done:
+    study_close(&s);
+    str_free(&page);
+    return rc;
+}
+
+static int collect_manifest(struct bundle *b, const struct recorded *r, struct err *e)
+{
+    struct str s = STR_INIT;
+    char hash[65];
+    int rc = 0;
+    char *identity = json_dumps(r->identity, 0);
+    str_addf(&s, "{\"format\": 1, \"program\": \"%s\",\n\"identity\": %s,\n\"files\": [",
+             MAS_COMMIT, identity ? identity : "null");
+    s.failed |= !identity;
+    mem_free(identity);
+    for (size_t i = 0; i < b->n && !rc; i++) {
+        rc = sha256_hex(b->f[i].data.s, b->f[i].data.len, hash, e);
+        str_addf(&s, "%s\n{\"name\": \"%s\", \"bytes\": %zu, \"sha256\": \"%s\"}", i ? "," : "",
+                 b->f[i].name, b->f[i].data.len, hash);
+    }
+    str_adds(&s, "]}\n");
+    if (!rc)
+        rc = bundle_add(b, "review/manifest.json", &s, e);
+    str_free(&s);
+    return rc;
+}
+
+static void collect_top(const char *dir, char out[64])
+{
+    size_t end = strlen(dir), n = 0;
+    while (end > 1 && dir[end - 1] == '/')
+        end--;
+    size_t begin = end;
+    while (begin && dir[begin - 1] != '/')
+        begin--;
+    for (size_t i = begin; i < end && n < 63; i++) {
+        const char c = dir[i];
+        const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                          (c >= '0' && c <= '9') || c == '-' || c == '_' || (c == '.' && n);
+        out[n++] = good ? c : '_';
+    }
+    out[n] = 0;
+    if (!n)
+        snprintf(out, 64, "run");
+}
+
+int collect_run(const char *dir, const char *data, struct bundle *out, bool *has_data,
+                struct err *e)
+{
+    struct bundle b = {.n = 0};
+    struct recorded r = {.n_set = 0};
+    int rc;
+    collect_top(dir, b.top);
+    TRY_DONE(recorded_open(dir, &r, e));
+    TRY_DONE(collect_page(&b, dir, data, e)); /* reads the whole run: refuses damage */
+    TRY_DONE(collect_folder(&b, dir, e));
+    TRY_DONE(collect_prompts(&b, &r, e));
+    TRY_DONE(collect_catalogue(&b, &r, e));
+    TRY_DONE(collect_data(&b, &r, data, has_data, e));
+    TRY_DONE(collect_settings(&b, &r, e));
+    TRY_DONE(collect_manifest(&b, &r, e));
+    *out = b;
+    b = (struct bundle){.n = 0};
+done:
+    bundle_free(&b);
+    recorded_close(&r);
+    return rc;
+}
+
+/* ---- unpacking ------------------------------------------------------------------------------- */
+
+int collect_unpack(const struct bundle *b, const char *dir, struct err *e)
+{
+    char path[1200];
+    for (size_t i = 0; i < b->n; i++) {
+        const char *name = b->f[i].name;
+        for (const char *s = strchr(name, '/'); s; s = strchr(s + 1, '/')) {
+            snprintf(path, sizeof path, "%s/%.*s", dir, (int)(s - name), name);
+            if (mkdir(path, 0777) != 0 && errno != EEXIST)
+                FAIL(e, ERR_CREATE, "cannot create the folder %s: %s", path, strerror(errno));
+        }
+        snprintf(path, sizeof path, "%s/%s", dir, name);
+        TRY(outfile_save(path, b->f[i].data.s, b->f[i].data.len, e));
+    }
+    return 0;
+}
+
+void collect_remove(const struct bundle *b, const char *dir)
+{
+    char path[1200];
+    for (size_t i = 0; i < b->n; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, b->f[i].name);
+        (void)unlink(path);
+    }
+    for (size_t depth = 0; depth < 4; depth++) /* the deepest folders go first */
+        for (size_t i = 0; i < b->n; i++) {
+            snprintf(path, sizeof path, "%s/%s", dir, b->f[i].name);
+            for (char *s = strrchr(path, '/'); s && (size_t)(s - path) > strlen(dir);
+                 s = strrchr(path, '/')) {
+                *s = 0;
+                (void)rmdir(path);
+            }
+        }
+    (void)rmdir(dir);
+}

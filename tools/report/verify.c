@@ -1,0 +1,494 @@
+#include "verify.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "catalog.h"
+#include "jdoc.h"
+#include "llm.h"
+#include "medqa.h"
+#include "recorded.h"
+#include "replay.h"
+#include "report.h"
+#include "sha256.h"
+#include "source.h"
+#include "sources.h"
+#include "stats.h"
+#include "strategy.h"
+#include "tool_options.h"
+#include "trace.h"
+#include "zio.h"
+
+#define VERIFY_SHOWN 8 /* places named of one kind */
+#define VERIFY_BYTES ((size_t)4 << 30)
+
+struct check {
+    const struct verify_options *o;
+    struct verify *v;
+    struct recorded recorded;
+    struct trace_run run;
+    struct replay lines;
+    bool has_run; /* run and lines were read */
+};
+
+enum verdict { SAME, DIFFERS, OPEN };
+
+static void say(struct check *c, enum verdict k, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static void say(struct check *c, enum verdict k, const char *fmt, ...)
+{
+    static const char *const word[] = {"same: ", "DIFFERS: ", "not checked: "};
+    char text[1400];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    c->v->n_same += k == SAME;
+    c->v->n_differ += k == DIFFERS;
+    c->v->n_open += k == OPEN;
+    str_addf(&c->v->text, "%s%s\n", word[k], text);
+}
+
+/* An error of a part: bad data and missing files are findings, others end the check. */
+static int found(struct check *c, int rc, const struct err *why, const char *part, struct err *e)
+{
+    if (rc == ERR_DATA || rc == ERR_CONFIG || rc == ERR_NOINPUT)
+        say(c, DIFFERS, "%s: %s", part, why->msg);
+    else
+        FAIL(e, rc, "%s", why->msg);
+    return 0;
+}
+
+static bool at_hand(const struct check *c, const char *name, char path[1200])
+{
+    snprintf(path, 1200, "%s/%s", c->o->dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static int hash_of(const char *path, char hex[65], size_t *bytes, struct err *e)
+{
+    struct str data = STR_INIT;
+    int rc;
+    TRY_DONE(zio_read_raw(path, VERIFY_BYTES, &data, e));
+    *bytes = data.len;
+    TRY_DONE(sha256_hex(data.s, data.len, hex, e));
+done:
+    str_free(&data);
+    return rc;
+}
+
+/* ---- the manifest of a bundle ---------------------------------------------------------------- */
+
+static int check_file(struct check *c, const json_t *row, int *bad, struct err *e)
+{
+    char path[1200], hex[65];
+    const char *name = NULL, *hash = NULL;
+    json_int_t bytes = 0;
+    size_t n = 0;
+    TRY(jdoc_string(row, "name", &name, e));
+    TRY(jdoc_string(row, "sha256", &hash, e));
+    TRY(jdoc_int(row, "bytes", 0, INT64_MAX, &bytes, e));
+    if (strstr(name, "..") || name[0] == '/')
+        FAIL(e, ERR_DATA, "the name '%.80s' leads out of the folder", name);
+    if (!at_hand(c, name, path)) {
+        say(c, DIFFERS, "%s: missing; the manifest lists it", name);
+        (*bad)++;
+        return 0;
+    }
+    TRY(hash_of(path, hex, &n, e));
+    if (strcmp(hex, hash) != 0) {
+        say(c, DIFFERS, "%s: %zu bytes of sha256 %s; the manifest has %lld bytes of %.64s", name, n,
+            hex, (long long)bytes, hash);
+        (*bad)++;
+    }
+    return 0;
+}
+
+static int check_manifest(struct check *c, struct err *e)
+{
+    char path[1200];
+    struct str text = STR_INIT;
+    json_t *doc = NULL, *files = NULL;
+    struct err why = {.code = 0};
+    int rc = 0, bad = 0;
+    if (!at_hand(c, "review/manifest.json", path)) {
+        say(c, OPEN, "hashes of the files: the folder has no review/manifest.json; a bundle has");
+        return 0;
+    }
+    rc = zio_read(path, (size_t)64 << 20, &text, &why);
+    if (!rc)
+        rc = jdoc_load(text.s, text.len, &doc, &why);
+    if (!rc)
+        rc = jdoc_array(doc, "files", 1, 100000, &files, &why);
+    for (size_t i = 0; !rc && i < json_array_size(files); i++)
+        rc = check_file(c, json_array_get(files, i), &bad, &why);
+    if (!rc && !json_equal(json_object_get(doc, "identity"), c->recorded.identity)) {
+        say(c, DIFFERS, "run.json: its identity is not the manifest's");
+        bad++;
+    }
+    if (!rc && !bad)
+        say(c, SAME, "hashes of the %zu files in the manifest", json_array_size(files));
+    json_decref(doc);
+    str_free(&text);
+    return rc ? found(c, rc, &why, "review/manifest.json", e) : 0;
+}
+
+/* ---- the trace ------------------------------------------------------------------------------- */
+
+static int check_trace(struct check *c, struct err *e)
+{
+    struct err why = {.code = 0};
+    int rc = trace_read(c->o->dir, &c->run, &why);
+    if (!rc)
+        rc = replay_open(c->o->dir, &c->lines, &why);
+    if (rc)
+        return found(c, rc, &why, "records and trace", e);
+    c->has_run = true;
+    if (c->lines.unfinished)
+        say(c, DIFFERS, "%s: %zu bytes of an unfinished case at the end", c->lines.path,
+            c->lines.unfinished);
+    say(c, SAME,
+        "checksums of the trace's lines: %zu cases, each question once, each a record of "
+        "records.jsonl",
+        c->lines.n);
+    return 0;
+}
+
+/* One call line: the prompt's hash and the seed are those of run.json. */
+static void check_call(struct check *c, const json_t *line, size_t number, int *bad)
+{
+    const json_t *prompts = json_object_get(c->recorded.identity, "prompts");
+    const json_t *config = json_object_get(c->recorded.identity, "config");
+    size_t n = 0;
+    const char *name = replay_text(line, "prompt", &n),
+               *hash = replay_text(line, "prompt_hash", &n);
+    const char *want = json_string_value(json_object_get(prompts, name));
+    const json_t *seed = json_object_get(line, "seed"), *own = json_object_get(config, "seed");
+    if (*hash && (!want || strcmp(want, hash) != 0) && (*bad)++ < VERIFY_SHOWN)
+        say(c, DIFFERS, "trace, line %zu: prompt %.60s has hash %.40s, run.json says %.40s", number,
+            name, hash, want ? want : "nothing");
+    if (json_is_integer(seed) && json_is_integer(own) && !json_equal(seed, own) &&
+        (*bad)++ < VERIFY_SHOWN)
+        say(c, DIFFERS, "trace, line %zu: seed %lld, run.json says %lld", number,
+            (long long)json_integer_value(seed), (long long)json_integer_value(own));
+}
+
+static int check_calls(struct check *c, struct err *e)
+{
+    size_t number = 0, calls = 0;
+    int bad = 0;
+    for (size_t i = 0; i < c->lines.n; i++) {
+        const char *line;
+        size_t n;
+        for (size_t at = c->lines.c[i].first;
+             replay_line(&c->lines, &c->lines.c[i], &at, &line, &n);) {
+            json_t *doc = NULL;
+            TRY(replay_parse(line, n, &doc, e));
+            number++;
+            if (json_object_get(doc, "call")) {
+                calls++;
+                check_call(c, doc, number, &bad);
+            }
+            json_decref(doc);
+        }
+    }
+    if (bad > VERIFY_SHOWN)
+        say(c, DIFFERS, "trace: %d more such lines", bad - VERIFY_SHOWN);
+    if (!bad)
+        say(c, SAME, "prompt hashes and seed of %zu calls", calls);
+    return 0;
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+/* Line and byte of the first difference of two texts. */
+static void first_difference(const struct str *a, const struct str *b, size_t *line, size_t *at)
+{
+    *line = 1;
+    for (*at = 0; *at < a->len && *at < b->len && a->s[*at] == b->s[*at]; (*at)++)
+        *line += a->s[*at] == '\n';
+}
+
+static int check_table(struct check *c, struct err *e)
+{
+    char path[1200];
+    struct str want = STR_INIT, have = STR_INIT;
+    size_t line = 0, at = 0;
+    int rc;
+    if (!at_hand(c, "results.csv", path)) {
+        say(c, OPEN, "results.csv: the folder has none");
+        return 0;
+    }
+    TRY_DONE(zio_read(path, VERIFY_BYTES, &have, e));
+    TRY_DONE(report_csv(&c->run, &want, e));
+    TRY_DONE(str_ok(&want, "results.csv", e));
+    first_difference(&want, &have, &line, &at);
+    if (at < want.len || at < have.len)
+        say(c, DIFFERS,
+            "results.csv:%zu: byte %zu is not what the trace gives; mas export --csv "
+            "writes it",
+            line, at);
+    else
+        say(c, SAME, "results.csv");
+done:
+    str_free(&want);
+    str_free(&have);
+    return rc;
+}
+
+/* The figures of run.json and of summary.json against those of the trace. */
+static int check_figures(struct check *c, struct err *e)
+{
+    char path[1200];
+    struct stats_summary s = {.answered = 0};
+    struct str text = STR_INIT, file = STR_INIT;
+    json_t *now = NULL, *summary = NULL;
+    const json_t *was = json_object_get(c->recorded.doc, "figures");
+    struct err why = {.code = 0};
+    int rc;
+    TRY_DONE(stats_summarize(&c->run, c->run.price_kwh, &s, e));
+    report_figures(&s, &text);
+    TRY_DONE(str_ok(&text, "figures", e));
+    TRY_DONE(jdoc_load(text.s, text.len, &now, e));
+    if (!json_is_object(was) || json_object_get(was, "stopped"))
+        say(c, OPEN, "figures of run.json: the run was not finished when they were written");
+    else if (json_equal(json_object_get(was, "accuracy"), json_object_get(now, "accuracy")))
+        say(c, SAME, "figures of run.json: %zu of %zu right", s.accuracy.k, s.accuracy.n);
+    else
+        say(c, DIFFERS, "run.json: its accuracy is not the trace's, %zu of %zu", s.accuracy.k,
+            s.accuracy.n);
+    if (!at_hand(c, "summary.json", path))
+        goto done;
+    rc = zio_read(path, VERIFY_BYTES, &file, &why);
+    if (!rc)
+        rc = jdoc_deep(file.s, file.len, 32, &summary, &why);
+    if (rc) {
+        rc = found(c, rc, &why, "summary.json", e);
+        goto done;
+    }
+    if (json_equal(json_object_get(summary, "accuracy"), json_object_get(now, "accuracy")))
+        say(c, SAME, "accuracy of summary.json");
+    else
+        say(c, DIFFERS, "summary.json: its accuracy is not the trace's, %zu of %zu", s.accuracy.k,
+            s.accuracy.n);
+done:
+    json_decref(now);
+    json_decref(summary);
+    stats_free(&s);
+    str_free(&text);
+    str_free(&file);
+    return rc;
+}
+
+/* ---- prompts and catalogue ------------------------------------------------------------------- */
+
+static void no_reply(struct llm_call *call, void *user)
+{
+    (void)call;
+    (void)user;
+}
+
+static int prompts_setup(const struct check *c, struct config *config, struct err *e)
+{
+    char path[1200], set[1300];
+    TRY(tool_config_init(config, e));
+    for (int i = 0; i < c->recorded.n_set; i++)
+        TRY(config_set(config, c->recorded.set[i], e));
+    if (at_hand(c, "review/prompts", path)) {
+        snprintf(set, sizeof set, "prompts_dir=%s", path);
+        TRY(config_set(config, set, e));
+    }
+    if (at_hand(c, "review/specialties.yaml", path)) {
+        snprintf(set, sizeof set, "specialties=%s", path);
+        TRY(config_set(config, set, e));
+    }
+    return config_check(config, e);
+}
+
+static void compare_prompts(struct check *c, const json_t *now, const char *from)
+{
+    const json_t *was = json_object_get(c->recorded.identity, "prompts");
+    const char *key;
+    json_t *v;
+    int bad = 0;
+    json_object_foreach((json_t *)(uintptr_t)was, key, v)
+    {
+        const char *is = json_string_value(json_object_get(now, key));
+        const char *want = json_string_value(v);
+        if (is && want && !strcmp(is, want))
+            continue;
+        bad++;
+        say(c, DIFFERS, "prompt %.60s: its hash is %.40s, the run had %.40s (%s)", key,
+            is ? is : "none", want ? want : "none", from);
+    }
+    if (!bad)
+        say(c, SAME, "%zu prompts and schemas (%s)", json_object_size(was), from);
+}
+
+/* Opens the strategy on a model that is never asked, for the hashes of its prompts. */
+static int check_prompts(struct check *c, struct err *e)
+{
+    struct config config = {.n = 0};
+    struct catalog catalog = {.n = 0};
+    struct llm *llm = NULL;
+    struct strategy_env env = {.llm = NULL};
+    struct str text = STR_INIT;
+    json_t *now = NULL;
+    char path[1200];
+    const char *from = at_hand(c, "review/prompts", path)            ? "review/prompts"
+                       : *recorded_text(&c->recorded, "prompts_dir") ? "prompts_dir of the run"
+                                                                     : "built in";
+    struct err why = {.code = 0};
+    const struct agent_options *of = NULL;
+    int rc = prompts_setup(c, &config, &why);
+    if (!rc) {
+        of = config_of(&config, &agent_option_set);
+        rc = catalog_read(of->specialties, &catalog, &why);
+    }
+    if (!rc)
+        rc = llm_script_open(no_reply, NULL, 1, &llm, &why);
+    if (!rc) {
+        env = (struct strategy_env){.llm = llm, .config = &config, .catalog = &catalog};
+        rc = strategy_open(&env, &why);
+    }
+    if (!rc) {
+        str_addf(&text, "{%s}", env.prompts.s);
+        rc = str_ok(&text, "hashes", &why);
+    }
+    if (!rc)
+        rc = jdoc_load(text.s, text.len, &now, &why);
+    if (!rc) {
+        const char *hash = recorded_text(&c->recorded, "specialties_sha256");
+        compare_prompts(c, now, from);
+        say(c, strcmp(hash, catalog.hash) ? DIFFERS : SAME, "catalogue of specialties%s%s%s%s",
+            strcmp(hash, catalog.hash) ? ": sha256 " : "",
+            strcmp(hash, catalog.hash) ? catalog.hash : "",
+            strcmp(hash, catalog.hash) ? ", the run had " : "",
+            strcmp(hash, catalog.hash) ? hash : "");
+    }
+    json_decref(now);
+    str_free(&text);
+    strategy_close(&env);
+    llm_close(llm);
+    catalog_free(&catalog);
+    config_free(&config);
+    return rc ? found(c, rc, &why, "prompts", e) : 0;
+}
+
+/* ---- data and model -------------------------------------------------------------------------- */
+
+/* Names the first record of the file that is not the one of records.jsonl. */
+static void name_record(struct check *c, const char *path, const struct medqa *m)
+{
+    const struct records *rs = &c->run.records;
+    for (size_t i = 0; i < m->n_records && i < rs->n; i++) {
+        const struct medqa_record *r = &m->record[i];
+        const char *id = r->kind == MEDQA_REJECTED ? "" : m->question[r->question].id;
+        if (!strcmp(id, rs->r[i].id) && r->kind == rs->r[i].kind)
+            continue;
+        say(c, DIFFERS, "%s:%lld: record %zu is %.20s, the run had %.20s", path, (long long)r->line,
+            i + 1, *id ? id : "rejected", *rs->r[i].id ? rs->r[i].id : "a rejected one");
+        return;
+    }
+    if (m->n_records != rs->n)
+        say(c, DIFFERS, "%s: %zu records, the run had %zu", path, m->n_records, rs->n);
+    else
+        say(c, DIFFERS, "%s: other bytes, but every question, option and key is the run's", path);
+}
+
+static int check_data(struct check *c, struct err *e)
+{
+    static const char own[] = "review/questions.jsonl";
+    char packed[1200];
+    const json_t *of = json_object_get(c->recorded.about, "data");
+    const char *path = json_is_string(of) ? json_string_value(of) : "";
+    const char *want = recorded_text(&c->recorded, "data_sha256");
+    struct medqa m = {.n = 0};
+    struct err why = {.code = 0};
+    if (c->o->data)
+        path = c->o->data;
+    else if (at_hand(c, own, packed))
+        path = packed;
+    else if (!*path || !strcmp(path, "-") || access(path, R_OK) != 0) {
+        say(c, OPEN, "data: the file '%.200s' is not at hand; give it with --data FILE", path);
+        return 0;
+    }
+    const int rc = medqa_read(path, &m, &why);
+    if (rc)
+        return found(c, rc, &why, "data", e);
+    path = path == packed ? own : path;
+    if (!strcmp(m.sha256, want)) {
+        say(c, SAME, "data: %s, sha256 %s", path, want);
+    } else {
+        say(c, DIFFERS, "data: %s has sha256 %s, the run had %s", path, m.sha256, want);
+        if (c->has_run)
+            name_record(c, path, &m);
+    }
+    medqa_free(&m);
+    return 0;
+}
+
+static int check_model(struct check *c, struct err *e)
+{
+    const char *want = recorded_text(&c->recorded, "model_sha256");
+    const char *name = c->o->model ? c->o->model : recorded_text(&c->recorded, "model");
+    struct gguf *g = NULL;
+    struct err why = {.code = 0};
+    char hex[65];
+    if (!*want) {
+        say(c, OPEN, "model: the run recorded no hash (a server computed it)");
+        return 0;
+    }
+    int rc = sources_gguf(name, &g, &why);
+    if (rc == ERR_NOINPUT && !c->o->model) {
+        say(c, OPEN, "model: '%.200s' is not at hand; give the file with -m FILE; its sha256 is %s",
+            name, want);
+        return 0;
+    }
+    if (!rc)
+        rc = source_sha256(g, NULL, NULL, hex, &why);
+    gguf_close(g);
+    if (rc)
+        return found(c, rc, &why, "model", e);
+    if (strcmp(hex, want) != 0)
+        say(c, DIFFERS, "model: %.200s has sha256 %s, the run had %s", name, hex, want);
+    else
+        say(c, SAME, "model: %.200s, sha256 %s", name, want);
+    return 0;
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+int verify_folder(const struct verify_options *o, struct verify *out, struct err *e)
+{
+    struct verify v = {.text = STR_INIT};
+    struct check c = {.o = o, .v = &v};
+    int rc;
+    TRY_DONE(recorded_open(o->dir, &c.recorded, e));
+    TRY_DONE(check_manifest(&c, e));
+    TRY_DONE(check_trace(&c, e));
+    if (c.has_run) {
+        TRY_DONE(check_calls(&c, e));
+        TRY_DONE(check_table(&c, e));
+        TRY_DONE(check_figures(&c, e));
+    }
+    TRY_DONE(check_prompts(&c, e));
+    TRY_DONE(check_data(&c, e));
+    TRY_DONE(check_model(&c, e));
+    TRY_DONE(str_ok(&v.text, "findings", e));
+    *out = v;
+    v = (struct verify){.text = STR_INIT};
+done:
+    verify_free(&v);
+    trace_run_free(&c.run);
+    replay_free(&c.lines);
+    recorded_close(&c.recorded);
+    return rc;
+}
+
+void verify_free(struct verify *v)
+{
+    if (v->text.s)
+        str_free(&v->text);
+}

@@ -1,0 +1,25 @@
+/*
+ * verify: checks a run's folder, or the unpacked folder of a bundle (bundle.h), part by part. Each
+ * difference is named with its place. A part that is not at hand is named as not checked.
+ */
+#ifndef MAS_VERIFY_H
+#define MAS_VERIFY_H
+
+#include "str.h"
+
+struct verify_options {
+    const char *dir;
+    const char *model; /* a file, or a name as for -m; NULL = the run's, where it is found */
+    const char *data;  /* NULL = the bundle's, or the file that the run names */
+};
+
+struct verify {
+    int n_same, n_differ, n_open; /* parts: as recorded, different, not checked */
+    struct str text;              /* one line a finding */
+};
+
+/* 0 also when parts differ; then n_differ is not 0. Other errors: the check itself failed. */
+int verify_folder(const struct verify_options *o, struct verify *out, struct err *e);
+void verify_free(struct verify *v);
+
+#endif
