@@ -320,8 +320,10 @@ void import_write(const struct import *im, const struct medqa *data, struct str 
 void import_identity(const struct import *im, const struct medqa *data, const char *name,
                      struct str *out)
 {
-    str_addf(out, "{\"imported\": {\"form\": \"%s\", \"file_sha256\": \"%s\"", im->form,
-             im->sha256);
+    str_addf(out,
+             "{\"config\": {}, \"prompts\": {}, \"imported\": {\"form\": \"%s\", \"file_sha256\": "
+             "\"%s\"",
+             im->form, im->sha256);
     import_text(out, "name", name, strlen(name));
     str_addf(out, ", \"key\": \"%s\"}, \"data_sha256\": \"%s\"}", im->key, data->sha256);
 }

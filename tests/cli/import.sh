@@ -35,6 +35,12 @@ expect 78 "again holds another run" "$MAS" eval -c demo --data "$data" --n 20 -s
 [ "$(head -21 again.csv | cut -d, -f1)" = "$(head -21 own/results.csv | cut -d, -f1)" ] ||
     fault "the CSV of the imported run has other rows"
 
+# ---- an imported run is checked, packed and shown like any run
+expect 0 "not checked: prompts and catalogue: another program gave the answers" "$MAS" verify again
+expect 0 "" "$MAS" export again --bundle again.tar.gz
+expect 0 "" "$MAS" verify again.tar.gz
+expect 0 "1 runs, 200 questions" "$MAS" report again -o again.html
+
 # ---- files for other programs: the same bytes each time, and samples that come back as the same answers
 for n in 1 2; do
     "$MAS" export own --lm-eval "harness$n" --inspect "log$n.json" || fault "no files for other programs"
