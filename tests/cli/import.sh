@@ -64,8 +64,39 @@ cp "$data" moved.jsonl
 "$MAS" eval -c demo --data moved.jsonl --n 2 -s direct --out moved --quiet >/dev/null 2>&1 || fault "no run to move"
 rm moved.jsonl
 expect 66 "give them with --data FILE" "$MAS" export moved --inspect -
-expect 64 "--data is for --lm-eval and --inspect" "$MAS" export own --data "$data"
+expect 64 "--data is for --lm-eval, --inspect and --orders" "$MAS" export own --data "$data"
 expect 64 "own/run.json is run.json of the run itself" "$MAS" export own --inspect own/run.json
+
+# ---- variants: all orders of the options, and none of the other answers
+printf '%s\n' '{"question": "P?", "options": ["a", "b", "c"], "answer_idx": "B", "meta_info": "s"}' \
+    '{"question": "broken"}' '{"question": "Q?", "options": ["yes", "no"], "answer_idx": "A"}' >two.jsonl
+expect 0 "1 rejected records and 0 duplicates left out" "$MAS" vary two.jsonl --permute cyclic -o cyclic.jsonl
+[ "$(python3 -c 'import json
+for l in open("cyclic.jsonl"):
+    d = json.loads(l)
+    print("".join(d["options"].values()), d["answer_idx"], d["meta_info"])')" = "abc B s
+bca A s
+cab C s
+yesno A 
+noyes B " ] || fault "other orders: $(cat cyclic.jsonl)"
+"$MAS" vary two.jsonl --none-of-the-above >none.jsonl 2>/dev/null || fault "no variant"
+[ "$(python3 -c 'import json
+for l in open("none.jsonl"):
+    d = json.loads(l)
+    print(d["options"][d["answer_idx"]], len(d["options"]))')" = "None of the other answers 3
+None of the other answers 2" ] || fault "other variants: $(cat none.jsonl)"
+expect 64 "give one of --permute cyclic and --none-of-the-above" "$MAS" vary two.jsonl
+printf 'id,pred\n0,B\n1,A\n2,C\n3,A\n4,A\n' >answers.csv # b in all orders of P?, another one for each of Q?
+"$MAS" import answers.csv --data cyclic.jsonl --out orders >/dev/null 2>&1 || fault "no run of the orders"
+expect 0 "same answer      50.0 %  1/2" "$MAS" export orders --orders
+expect 0 "right in all     50.0 %  1/2" "$MAS" export orders --orders
+expect 0 "5 questions without a recorded order" "$MAS" export orders --orders
+"$MAS" vary "$data" --permute cyclic -o all.jsonl || fault "no orders of the demo's questions"
+"$MAS" eval -c demo --data all.jsonl --n 22 -s direct --out cyclic --shuffle --quiet >/dev/null 2>&1 || fault "no run in all orders"
+said=$("$MAS" export cyclic --orders)
+[[ $said == *"1 groups not finished"* ]] || fault "5 whole groups of 22 questions: $said"
+keys=$(sed -n 's,^  [A-D] .*% *[0-9]*/\([0-9]*\) .*,\1,p' <<<"$said" | paste -sd+)
+[ "$((keys))" = 22 ] || fault "the keys of 22 questions are at $keys places: $said"
 
 # ---- refusals
 printf 'id,pred,gold\n0,A,A\n1,A,A\n2,A,A\n3,A,A\n' >wrong.csv

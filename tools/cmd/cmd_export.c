@@ -11,6 +11,7 @@
 #include "grid_export.h"
 #include "gridfile.h"
 #include "mem.h"
+#include "orders.h"
 #include "output.h"
 #include "report.h"
 #include "sha256.h"
@@ -24,6 +25,7 @@
 struct options {
     const char *dir, *csv, *summary, *wrong, *bundle;
     const char *lm_eval, *inspect, *data; /* for other programs */
+    bool orders;
     const char *against[MAX_RUNS - 1];
     int n_against;
     bool json;
@@ -39,6 +41,7 @@ enum {
     OPT_LM_EVAL,
     OPT_INSPECT,
     OPT_DATA,
+    OPT_ORDERS,
     OPT_BUNDLE,
     OPT_OUTPUT = 'o'
 };
@@ -54,8 +57,13 @@ static const struct argp_option rows[] = {
      "results_*.json and samples_*.jsonl of lm-evaluation-harness, into this folder", 1},
     {"inspect", OPT_INSPECT, "FILE.json", 0,
      "a log of Inspect in its JSON form; '-' = standard output", 1},
+    {"orders", OPT_ORDERS, 0, 0,
+     "does the order of the options change the answer? Of questions that stand in several orders "
+     "(mas vary): the same answer in all; and accuracy by the place of the key",
+     1},
     {"data", OPT_DATA, "FILE", 0,
-     "the questions, for --lm-eval and --inspect (default: the file that the run names)", 1},
+     "the questions, for --lm-eval, --inspect and --orders (default: the file that the run names)",
+     1},
     {"against", OPT_AGAINST, "DIR", 0,
      "compare with another run on the questions both have finished: a table "
      "of results and costs, exact McNemar test, BCa bootstrap interval; "
@@ -103,6 +111,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_INSPECT:
         o->inspect = arg;
+        return 0;
+    case OPT_ORDERS:
+        o->orders = true;
         return 0;
     case OPT_DATA:
         o->data = arg;
@@ -320,19 +331,42 @@ static int check_outputs(const struct options *o, struct err *e)
     return 0;
 }
 
+/* Are the questions of the run needed? */
+static bool needs_data(const struct options *o)
+{
+    return o->lm_eval || o->inspect || o->orders;
+}
+
 static int export_grid(const struct options *o, struct err *e)
 {
     const struct grid_export g = {.dir = o->dir,
                                   .csv = o->csv,
                                   .summary = o->json && !o->summary ? "-" : o->summary,
                                   .price_kwh = o->own.price_kwh};
-    if (o->lm_eval || o->inspect)
+    if (needs_data(o))
         FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
-             o->dir, o->lm_eval ? "lm-eval" : "inspect", o->dir);
+             o->dir,
+             o->lm_eval   ? "lm-eval"
+             : o->inspect ? "inspect"
+                          : "orders",
+             o->dir);
     if (o->n_against || o->wrong)
         FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
              o->dir, o->wrong ? "wrong" : "against", o->dir);
     return grid_export(&g, e);
+}
+
+static int write_orders(const struct export_run *x, struct err *e)
+{
+    struct orders orders;
+    struct str table = STR_INIT;
+    int rc;
+    TRY_DONE(orders_count(x, &orders, e));
+    orders_table(&orders, &table);
+    TRY_DONE(output_file("-", &table, e));
+done:
+    str_free(&table);
+    return rc;
 }
 
 static int write_others(const struct options *o, struct err *e)
@@ -344,7 +378,7 @@ static int write_others(const struct options *o, struct err *e)
         TRY_DONE(sources_data(o->data, &path, e));
     rc = export_open(o->dir, o->data ? path.s : NULL, &x, e);
     if (rc == ERR_NOINPUT && !o->data)
-        err_wrap(e, rc, "--lm-eval and --inspect need the questions; give them with --data FILE");
+        err_wrap(e, rc, "the export needs the questions; give them with --data FILE");
     TRY_DONE(rc);
     if (o->lm_eval)
         TRY_DONE(export_lm_eval(&x, o->lm_eval, e));
@@ -352,6 +386,8 @@ static int write_others(const struct options *o, struct err *e)
         TRY_DONE(export_inspect(&x, &log, e));
     if (o->inspect)
         TRY_DONE(output_file(o->inspect, &log, e));
+    if (o->orders)
+        TRY_DONE(write_orders(&x, e));
 done:
     export_close(&x);
     str_free(&path);
@@ -366,8 +402,9 @@ static int export(const struct options *o, struct err *e)
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
     TRY_DONE(check_outputs(o, e));
-    if (o->data && !o->lm_eval && !o->inspect)
-        TRY_DONE(err_set(e, ERR_USAGE, "--data is for --lm-eval and --inspect; give one of them"));
+    if (o->data && !needs_data(o))
+        TRY_DONE(err_set(e, ERR_USAGE,
+                         "--data is for --lm-eval, --inspect and --orders; give one of them"));
     if (gridfile_is(o->dir))
         return export_grid(o, e);
     TRY_DONE(load(o->dir, &l, e));
@@ -377,7 +414,7 @@ static int export(const struct options *o, struct err *e)
         TRY_DONE(write_summary(o, &l, o->summary, e));
     if (o->wrong)
         TRY_DONE(write_wrong(o, &l, e));
-    if (o->lm_eval || o->inspect)
+    if (needs_data(o))
         TRY_DONE(write_others(o, e));
     if (o->n_against)
         TRY_DONE(compare(o, &l, e));
@@ -385,8 +422,7 @@ static int export(const struct options *o, struct err *e)
         TRY_DONE(write_bundle(o, e));
     if (o->json && !o->n_against)
         TRY_DONE(write_summary(o, &l, "-", e));
-    else if (!o->csv && !o->summary && !o->wrong && !o->bundle && !o->n_against && !o->lm_eval &&
-             !o->inspect)
+    else if (!o->csv && !o->summary && !o->wrong && !o->bundle && !o->n_against && !needs_data(o))
         TRY_DONE(output_reports(&l, "", price(o, &l), o->dir, NULL, e));
 done:
     trace_run_free(&l);
