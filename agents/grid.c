@@ -189,7 +189,7 @@ bool grid_reads(const struct config *c, const char *key, bool shuffle)
     if (!r || strategy_find(o->strategy, &s, &unknown) < 0)
         return true; /* opening the cell names the fault */
     for (const struct strategy *const *t = strategy_all(); *t; t++)
-        if ((*t)->options != s->options && grid_in_set((*t)->options, r))
+        if (*t != s && *t != s->extends && grid_in_set((*t)->options, r))
             return false;
     if (!strncmp(key, "remote.", 7) && !strcmp(o->provider, provider_local.name))
         return false; /* there is no server */

@@ -59,8 +59,10 @@ struct strategy {
     const char *instead; /* a setting that needs less of the llm, for a message; NULL = none */
     bool matches;        /* keeps to strategy_env.budget */
     bool needs_options;  /* a question without options is a failed case */
-    /* the strategy's own, which no other strategy reads (grid_reads relies on it); NULL = none */
+    /* The strategy's own; NULL = none. No other strategy reads them, but one that extends it. An
+     * experiment relies on it: a setting that is not read makes no run of its own. */
     const struct option_set *options;
+    const struct strategy *extends; /* the strategy whose options it reads as well; NULL = none */
     /* true: the role is asked under these settings. NULL = every role is asked. */
     bool (*asks)(const struct strategy_env *env, const struct strategy_role *r);
     /* describe: "name": "hash" pairs of all prompts and schemas, comma-separated, for the trace. */

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "budget.h"
+#include "log.h"
 #include "mem.h"
 #include "speaker.h"
 
@@ -118,10 +119,9 @@ static int sc_open(const struct strategy_env *env, struct str *describe, void **
         return NOMEM(e, sizeof *t, "a strategy");
     t->o = *(const struct sc_options *)config_of(env->config, &sc_option_set);
     if (t->o.samples > 1 && !(strategy_temperature(env->options, role) > 0))
-        TRY_DONE(err_set(e, ERR_CONFIG,
-                         "sc draws %d samples at temperature 0, which are all the same; set "
-                         "agent_temperatures.sc above 0",
-                         t->o.samples));
+        log_warn("strategy sc draws %d samples at temperature 0: all are the same; set "
+                 "agent_temperatures.sc above 0",
+                 t->o.samples);
     TRY_DONE(prompt_open(&src, "answer", NULL, 0, slots, &t->prompt, e));
     strategy_describe(describe, prompt_name(t->prompt), prompt_hash(t->prompt));
     for (int n = 0; n <= MEDQA_OPTIONS; n++) {
@@ -359,6 +359,8 @@ static void sc_show(const struct consult *c, enum strategy_part part, const stru
     const struct sc_case *sc = c->data;
     char text[512], name[2];
     size_t at = 0;
+    if (!sc)
+        return;
     if (part == STRATEGY_GROUNDS) {
         strategy_show_decision(p, sc->winner ? sc->winner->d : NULL);
         return;
