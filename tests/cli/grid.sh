@@ -213,6 +213,11 @@ for (given, _), (took, calls) in spent.values():
 mean = [sum(v[i][0] for v in spent.values()) for i in (0, 1)]
 assert abs(mean[1] / mean[0] - 1) < 0.25, mean
 ' || fault "sc does not keep to the tokens of another run"
+first=$(sed -n '2s/,.*//p' matched/results.csv)
+expect 0 'the same model, prompts, data, settings and backend' "$MAS" replay matched --case "$first" --rerun
+expect 0 'the bytes agree' "$MAS" replay matched --case "$first" --rerun
+first=$(sed -n '2s/,.*//p' whole/direct/results.csv)
+expect 0 'the same model, prompts, data, settings and backend' "$MAS" replay whole/direct --case "$first" --rerun
 expect 78 'another run' matched -s sc --out matched --set sc.vote=confidence
 expect 0 'not within 2 %' matched -s cot --out limited
 expect 78 "strategy direct cannot be given another run's tokens; these can: cot, sc" matched -s direct --out no
