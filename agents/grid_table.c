@@ -267,8 +267,8 @@ void grid_table_text(const struct grid_table *t, struct str *out)
         report_compared(t->report, &t->compared, out);
     if (t->too_many)
         str_addf(out,
-                 "\nMore than %d records are not compared at once; mas export CELL --against "
-                 "CELL compares cells.\n",
+                 "\nMore than %d records are not compared at once; mas export CELL CELL compares "
+                 "cells.\n",
                  GRID_TABLE_RECORDS);
 }
 
