@@ -273,18 +273,22 @@ int rerun(const struct rerun_options *o, const struct replay *r, const struct re
 {
     struct rerun x = {.o = o, .r = r, .c = c};
     struct clinic_options to = {.quiet = true};
+    char *subset = NULL;
     int rc, hashes = 0;
     TRY_DONE(recorded_open(o->dir, &x.recorded, e));
     TRY_DONE(rerun_settings(&x, &to, e));
     TRY_DONE(rerun_question(&x, e));
     TRY_DONE(clinic_open(&to, true, json_is_true(json_object_get(x.recorded.identity, "shuffle")),
                          false, &x.clinic, e));
+    subset = json_dumps(json_object_get(x.recorded.identity, "subset"), JSON_COMPACT);
+    x.clinic.env.subset = subset; /* of no effect on one question; part of the identity */
     TRY_DONE(rerun_identity(&x, &hashes, e));
     TRY_DONE(rerun_ask(&x, e));
     TRY_DONE(rerun_verdict(&x, hashes, e));
 done:
     rerun_remove(&x);
     clinic_close(&x.clinic);
+    mem_free(subset);
     medqa_free(&x.data);
     arena_free(&x.words);
     recorded_close(&x.recorded);
