@@ -233,6 +233,32 @@ def check_tables(page, runs):
             fault(f"run {i}: calls by role {shown} in the page, {by_role} from the traces")
 
 
+def check_groups(page, runs):
+    """Shown positions and specialties: the tables beside the histograms."""
+    for i, run in enumerate(runs):
+        places, asked = {}, {}
+        for c in run.done:
+            for at, letter in enumerate(c.get("shown", "")):
+                p = places.setdefault(chr(65 + at), [0, 0, 0])
+                p[0] += letter == c["predicted"]
+                p[1] += letter == c["key"]
+                p[2] += letter == c["key"] and c["correct"]
+            for s in c.get("selected", []):
+                a = asked.setdefault(s, [0, 0])
+                a[0] += 1
+                a[1] += c["correct"]
+        for table, name, keys, want in (("places", "Position", ("place_chosen", "place_key", "group_right"), places),
+                                        ("asked", "Specialty", ("group_n", "group_right"), asked)):
+            rows = [c for (t, at, _), c in page.rows.items() if (t, at) == (table, i)]
+            if {c[name][1]: [int(c[k][0]) for k in keys] for c in rows} != want:
+                fault(f"run {i}: the table {table} is not {want}")
+            for c in rows:
+                n, k = int(c[keys[-2]][0]), int(c["group_right"][0])
+                low, high = wilson(k, n)
+                for key, value in (("group_accuracy", k / n if n else math.nan), ("group_low", low), ("group_high", high)):
+                    compare(f"{table} {i} {c[name][1]}", key, c[key][0], value)
+
+
 def check_pairs(page, runs):
     ps = []
     for i in range(1, len(runs)):
@@ -312,6 +338,7 @@ def main():
     page.feed(text)
     runs = [Run(f) for folder in folders for f in expand(folder)]
     check_tables(page, runs)
+    check_groups(page, runs)
     if len(runs) > 1:
         check_pairs(page, runs)
     check_cases(page, runs)

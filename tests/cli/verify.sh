@@ -33,6 +33,17 @@ expect 64 "no run" "$MAS" verify
 expect 66 "run.json" "$MAS" verify whole
 ls "${TMPDIR:-/tmp}"/mas-verify-* 2>/dev/null && fault "unpacked folders are left"
 
+# a strategy with forms that it shares with others; prompts of a folder
+cp -r "$MAS_SOURCE/configs/prompts" mine && sed -i 's/physicians/doctors/' mine/panel/*.txt
+for strategy in $("$MAS" run -c demo -s none -q x 2>&1 | sed -n 's/.*there are //p' | tr -d ','); do
+    "$MAS" eval -c demo -s "$strategy" --data questions.jsonl -n 1 --set planner.top_k=3 --set prompts_dir=mine --out "of-$strategy" \
+        --quiet >log 2>&1 || fault "eval -s $strategy: $(tail -n 3 log)"
+    "$MAS" export "of-$strategy" --bundle s.tar.gz 2>log || fault "bundle of $strategy: $(cat log)"
+    (cd "$(mktemp -d -p .)" && expect 0 "(review/prompts)" "$MAS" verify ../s.tar.gz && exit "$bad") || bad=1
+    strategies=${strategies:-}+
+done
+[ "${#strategies}" -ge 3 ] || fault "fewer than three strategies were packed: $("$MAS" run -c demo -s none -q x 2>&1)"
+
 # ---- one changed byte in each part of the bundle ----
 # changed FILE OFFSET TEXT: the byte is named
 changed() {

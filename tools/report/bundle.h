@@ -5,7 +5,7 @@
  *   NAME/run.json, records.jsonl, traces.jsonl[.gz], summary.json, results.csv
  *   NAME/review/manifest.json       size and sha256 of every other file; hashes of the run
  *   NAME/review/config.json         the settings
- *   NAME/review/prompts/S/..        prompts and schemas of the strategy
+ *   NAME/review/prompts/S/..        prompts and schemas of the strategy, and shared forms
  *   NAME/review/specialties.yaml    the catalogue
  *   NAME/review/questions.jsonl     the data file, if it was found unchanged
  *   NAME/review/report.html         the page of mas report

@@ -52,16 +52,15 @@ static bool collect_is_prompt(const char *name)
 }
 
 /* The files inside the program: configs/prompts/S/.. */
-static int collect_built_in(struct bundle *b, const char *strategy, struct err *e)
+static int collect_built_in(struct bundle *b, const char *folder, struct err *e)
 {
     char from[128], name[256];
-    snprintf(from, sizeof from, "configs/prompts/%.60s/", strategy);
+    snprintf(from, sizeof from, "configs/prompts/%.60s/", folder);
     for (const struct embed_file *f = embed_table; f->path; f++) {
         struct str data = STR_INIT;
         if (strncmp(f->path, from, strlen(from)) != 0)
             continue;
-        snprintf(name, sizeof name, "review/prompts/%.60s/%.100s", strategy,
-                 f->path + strlen(from));
+        snprintf(name, sizeof name, "review/prompts/%.60s/%.100s", folder, f->path + strlen(from));
         str_add(&data, f->data, f->size);
         const int rc = bundle_add(b, name, &data, e);
         str_free(&data);
@@ -70,15 +69,16 @@ static int collect_built_in(struct bundle *b, const char *strategy, struct err *
     return 0;
 }
 
-static int collect_prompts(struct bundle *b, const struct recorded *r, struct err *e)
+/* One folder of prompts: of the strategy, or of forms that several strategies share. */
+static int collect_prompt_folder(struct bundle *b, const char *from, const char *folder,
+                                 struct err *e)
 {
-    const char *strategy = recorded_text(r, "strategy"), *from = recorded_text(r, "prompts_dir");
     char dir[1200], path[1500], name[300];
     struct dirent *d;
     int rc = 0, n = 0;
     if (!*from)
-        return collect_built_in(b, strategy, e);
-    snprintf(dir, sizeof dir, "%s/%.60s", from, strategy);
+        return collect_built_in(b, folder, e);
+    snprintf(dir, sizeof dir, "%s/%.60s", from, folder);
     DIR *list = opendir(dir);
     if (!list)
         FAIL(e, ERR_NOINPUT, "cannot open the folder of prompts %s: %s", dir, strerror(errno));
@@ -86,12 +86,34 @@ static int collect_prompts(struct bundle *b, const struct recorded *r, struct er
         if (!collect_is_prompt(d->d_name))
             continue;
         snprintf(path, sizeof path, "%s/%s", dir, d->d_name);
-        snprintf(name, sizeof name, "review/prompts/%.60s/%.100s", strategy, d->d_name);
+        snprintf(name, sizeof name, "review/prompts/%.60s/%.100s", folder, d->d_name);
         rc = ++n > COLLECT_NAMES
                  ? err_set(e, ERR_DATA, "%s has more than %d files", dir, COLLECT_NAMES)
                  : collect_file(b, path, name, e);
     }
     closedir(list);
+    return rc;
+}
+
+/* The folders that the names of the run's prompts begin with: "panel/planner". */
+static int collect_prompts(struct bundle *b, const struct recorded *r, struct err *e)
+{
+    const json_t *prompts = json_object_get(r->identity, "prompts");
+    json_t *done = json_object(), *v;
+    const char *key;
+    int rc = done ? 0 : NOMEM(e, 1, "names of folders");
+    json_object_foreach((json_t *)(uintptr_t)prompts, key, v)
+    {
+        char folder[64];
+        snprintf(folder, sizeof folder, "%.*s", (int)strcspn(key, "/"), key);
+        if (rc || json_object_get(done, folder))
+            continue;
+        if (json_object_set_new(done, folder, json_true()) != 0)
+            rc = NOMEM(e, 1, "names of folders");
+        else
+            rc = collect_prompt_folder(b, recorded_text(r, "prompts_dir"), folder, e);
+    }
+    json_decref(done);
     return rc;
 }
 

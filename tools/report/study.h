@@ -112,6 +112,8 @@ void study_table_runs(const struct study *s, struct str *out);
 void study_table_prices(const struct study *s, struct str *out);
 void study_table_paired(const struct study *s, struct str *out);
 void study_table_settings(const struct study *s, struct str *out);
+void study_table_places(const struct study *s, struct str *out);
+void study_table_specialties(const struct study *s, struct str *out);
 void study_table_bad(const struct study *s, struct str *out);
 void study_table_setup(const struct study *s, struct str *out);
 int study_index(const struct study *s, struct str *out, struct err *e);

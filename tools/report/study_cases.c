@@ -155,6 +155,8 @@ static int page_slot(const struct study *s, const char *name, size_t n, struct s
     SLOT("charts-places", study_charts_places(s, out))
     SLOT("charts-specialties", study_charts_specialties(s, out))
     SLOT("charts-time", TRY(study_charts_time(s, out, e)))
+    SLOT("table-places", study_table_places(s, out))
+    SLOT("table-specialties", study_table_specialties(s, out))
     SLOT("table-bad", study_table_bad(s, out))
     SLOT("table-setup", study_table_setup(s, out))
 #undef SLOT

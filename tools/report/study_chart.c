@@ -131,6 +131,10 @@ struct chart_cost {
     double *x; /* (n) NaN = not measured */
 };
 
+#define CHART_LOG 8 /* the axis is logarithmic when the dearest run costs that many times more */
+#define CHART_SPANS                                                                                \
+    12 /* more runs are drawn without their intervals, which would hide each other */
+
 /* No other run has at least its accuracy for at most its cost, and one of both better. */
 static bool chart_front(const struct study *s, const double *x, size_t at)
 {
@@ -177,10 +181,12 @@ static void chart_cost(const struct study *s, const struct chart_cost *c, struct
 {
     struct svg g = chart_new(out);
     struct str names = STR_INIT, caption = STR_INIT;
-    double most = 0, low = 1;
+    double most = 0, least = INFINITY, low = 1, high = 0;
     for (size_t i = 0; i < s->n; i++)
         if (isfinite(c->x[i]) && isfinite(s->run[i].sum.accuracy.rate)) {
             most = fmax(most, c->x[i]);
+            least = fmin(least, c->x[i]);
+            high = fmax(high, s->run[i].sum.accuracy.hi);
             low = fmin(low, s->run[i].sum.accuracy.lo);
         }
     svg_open(
@@ -193,16 +199,21 @@ static void chart_cost(const struct study *s, const struct chart_cost *c, struct
         svg_close(&g, "");
         return;
     }
-    g.x_hi = most * 1.06;
+    g.x_log = least > 0 && most > CHART_LOG * least;
+    g.x_lo = g.x_log ? least / 1.2 : 0;
+    g.x_hi = most * (g.x_log ? 1.2 : 1.06);
     g.y_lo = fmax(0, floor(low * 10 - 1e-9) / 10);
-    svg_axes(&g, c->name, "accuracy", false, true);
+    g.y_hi = fmin(1, ceil(high * 10 + 1e-9) / 10);
+    svg_axes(&g, c->name, g.x_log ? "accuracy; cost on a logarithmic axis" : "accuracy", false,
+             true);
     chart_stairs(&g, s, c->x, &names);
     for (size_t i = 0; i < s->n; i++) {
         const struct stats_rate *a = &s->run[i].sum.accuracy;
         if (!isfinite(c->x[i]) || !isfinite(a->rate))
             continue;
-        svg_line(&g, svg_x(&g, c->x[i]), svg_y(&g, a->lo), svg_x(&g, c->x[i]), svg_y(&g, a->hi),
-                 "class=\"span\"");
+        if (s->n <= CHART_SPANS)
+            svg_line(&g, svg_x(&g, c->x[i]), svg_y(&g, a->lo), svg_x(&g, c->x[i]), svg_y(&g, a->hi),
+                     "class=\"span\"");
         svg_mark(&g, svg_x(&g, c->x[i]), svg_y(&g, a->rate), i, i + 1);
     }
     str_addf(&caption, "On the Pareto front: %s.", names.len ? names.s : "none");

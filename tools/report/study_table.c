@@ -338,6 +338,65 @@ void study_table_settings(const struct study *s, struct str *out)
         str_adds(out, "; Fleiss' kappa is not defined.</p>\n");
 }
 
+/* ---- the numbers of the histograms ----------------------------------------------------------- */
+
+static void rate_cells(struct str *out, const struct stats_rate *a)
+{
+    char text[48];
+    count(out, "Right", "group_right", a->k);
+    snprintf(text, sizeof text, "%.1f %%", 100 * a->rate);
+    figure(out, "Accuracy", "group_accuracy", a->rate, text);
+    snprintf(text, sizeof text, "%.1f", 100 * a->lo);
+    figure(out, "95 % from", "group_low", a->lo, text);
+    snprintf(text, sizeof text, "%.1f", 100 * a->hi);
+    figure(out, "to", "group_high", a->hi, text);
+    str_adds(out, "</tr>\n");
+}
+
+static void fold(struct str *out, const char *id, const char *summary, const char *const *names)
+{
+    str_addf(out,
+             "<details><summary>%s</summary><div class=\"wide\"><table class=\"stack\" id=\"%s\">",
+             summary, id);
+    head_row(out, names);
+    str_adds(out, "<tbody>\n");
+}
+
+void study_table_places(const struct study *s, struct str *out)
+{
+    static const char *const names[] = {"Run",       "Position",   "#Answers", "#Keys", "#Right",
+                                        "#Accuracy", "#95 % from", "#to",      NULL};
+    fold(out, "places", "The same as a table", names);
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t k = 0; k < s->run[i].n_place; k++) {
+            const struct study_place *p = &s->run[i].place[k];
+            const struct stats_rate a = stats_wilson(p->right, p->key);
+            const char letter[2] = {(char)('A' + k), 0};
+            run_head(out, s, i);
+            cell(out, "Position", letter);
+            count(out, "Answers", "place_chosen", p->chosen);
+            count(out, "Keys", "place_key", p->key);
+            rate_cells(out, &a);
+        }
+    str_adds(out, "</tbody></table></div></details>\n");
+}
+
+void study_table_specialties(const struct study *s, struct str *out)
+{
+    static const char *const names[] = {"Run",       "Specialty",  "#Questions", "#Right",
+                                        "#Accuracy", "#95 % from", "#to",        NULL};
+    fold(out, "asked", "The same as a table", names);
+    for (size_t i = 0; i < s->n; i++)
+        for (int k = 0; k < s->run[i].sum.n_specialty; k++) {
+            const struct stats_group *g = &s->run[i].sum.specialty[k];
+            run_head(out, s, i);
+            cell(out, "Specialty", g->name);
+            count(out, "Questions", "group_n", g->rate.n);
+            rate_cells(out, &g->rate);
+        }
+    str_adds(out, "</tbody></table></div></details>\n");
+}
+
 /* ---- replies that ended badly ---------------------------------------------------------------- */
 
 void study_table_bad(const struct study *s, struct str *out)

@@ -39,6 +39,8 @@ double svg_step(double v, int steps)
 
 double svg_x(const struct svg *g, double v)
 {
+    if (g->x_log)
+        return g->left + log(v / g->x_lo) / log(g->x_hi / g->x_lo) * g->width;
     return g->left + (v - g->x_lo) / (g->x_hi - g->x_lo) * g->width;
 }
 
@@ -80,23 +82,41 @@ static void svg_label(char out[32], double v, double step, bool percent)
                  shown, percent ? " %" : "");
 }
 
+static void svg_tick(struct svg *g, double v, double step, bool percent)
+{
+    char label[32];
+    const double y = g->top + g->height;
+    svg_line(g, svg_x(g, v), y, svg_x(g, v), y + 4, "class=\"axis\"");
+    svg_label(label, v, step, percent);
+    svg_text(g, svg_x(g, v), y + 17, "class=\"soft middle\"", label);
+}
+
+/* 1, 2 and 5 times each power of ten. */
+static void svg_log_ticks(struct svg *g)
+{
+    static const double of[] = {1, 2, 5};
+    for (double power = pow(10, floor(log10(g->x_lo))); power <= g->x_hi; power *= 10)
+        for (int i = 0; i < 3; i++)
+            if (of[i] * power >= g->x_lo * 0.9999 && of[i] * power <= g->x_hi * 1.0001)
+                svg_tick(g, of[i] * power, power, false);
+}
+
 void svg_axes(struct svg *g, const char *x_name, const char *y_name, bool x_percent, bool y_percent)
 {
     char label[32];
     const double dx = svg_step(g->x_hi - g->x_lo, 5), dy = svg_step(g->y_hi - g->y_lo, 5);
-    g->x_hi = g->x_lo + dx * ceil((g->x_hi - g->x_lo) / dx - 1e-9);
+    if (!g->x_log)
+        g->x_hi = g->x_lo + dx * ceil((g->x_hi - g->x_lo) / dx - 1e-9);
     g->y_hi = g->y_lo + dy * ceil((g->y_hi - g->y_lo) / dy - 1e-9);
     for (double v = g->y_lo; v <= g->y_hi + dy / 100; v += dy) {
         svg_line(g, g->left, svg_y(g, v), g->left + g->width, svg_y(g, v), "class=\"grid\"");
         svg_label(label, v, dy, y_percent);
         svg_text(g, g->left - 5, svg_y(g, v) + 4, "class=\"soft end\"", label);
     }
-    for (double v = g->x_lo; v <= g->x_hi + dx / 100; v += dx) {
-        svg_line(g, svg_x(g, v), g->top + g->height, svg_x(g, v), g->top + g->height + 4,
-                 "class=\"axis\"");
-        svg_label(label, v, dx, x_percent);
-        svg_text(g, svg_x(g, v), g->top + g->height + 17, "class=\"soft middle\"", label);
-    }
+    if (g->x_log)
+        svg_log_ticks(g);
+    for (double v = g->x_lo; !g->x_log && v <= g->x_hi + dx / 100; v += dx)
+        svg_tick(g, v, dx, x_percent);
     svg_line(g, g->left, g->top + g->height, g->left + g->width, g->top + g->height,
              "class=\"axis\"");
     svg_text(g, g->left + g->width, g->top + g->height + 33, "class=\"soft end\"", x_name);

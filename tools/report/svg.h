@@ -16,6 +16,7 @@ struct svg {
     struct str *out;
     double left, top, width, height; /* of the plot, in units of the picture */
     double x_lo, x_hi, y_lo, y_hi;   /* values at its edges */
+    bool x_log;                      /* the x axis is logarithmic; then x_lo > 0 */
 };
 
 /* Begins a figure with a picture of that size and its text for readers who do not see it. id: of
@@ -24,8 +25,8 @@ void svg_open(struct svg *g, const char *id, const char *title, const char *abou
               double height);
 /* Ends it; the caption stands below. */
 void svg_close(struct svg *g, const char *caption);
-/* Rounds the upper ends of the axes up to a whole step, and draws frame, steps and names.
- * percent: the y axis is a share. */
+/* Rounds the upper ends of the axes up to a whole step, and draws frame, steps and names. A
+ * logarithmic axis keeps its ends. percent: the axis is a share. */
 void svg_axes(struct svg *g, const char *x_name, const char *y_name, bool x_percent,
               bool y_percent);
 /* The smallest step of 1, 2 or 5 times a power of ten with which at most `steps` steps reach v. */
