@@ -173,7 +173,9 @@ static int consult_make(struct consult *c, const struct consult_ask *ask, struct
     k->llm.raw = ask->raw;
     k->llm.no_bos = ask->no_bos;
     k->llm.schema = ask->schema;
-    k->llm.max_tokens = ask->role->needs & LLM_CAN_SCORE ? 0 : strategy_tokens(cfg, ask->role);
+    k->llm.max_tokens = ask->role->needs & LLM_CAN_SCORE ? 0
+                        : ask->most                      ? ask->most
+                                                         : strategy_tokens(cfg, ask->role);
     k->llm.max_think = strategy_think(c->env, ask->role);
     k->llm.temperature = (float)strategy_temperature(cfg, ask->role);
     k->llm.top_p = (float)cfg->top_p;

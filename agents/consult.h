@@ -97,6 +97,7 @@ struct consult_ask {
     int index;
     int specialty; /* -1 = none */
     const struct prompt *prompt;
+    int most;                  /* tokens of the reply, in place of the role's limit; 0 = its */
     const char *const *values; /* of the prompt's slots */
     const char *reply_prefix;  /* NULL = none */
     bool raw, no_bos;          /* as in llm_call */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "provider.h"
 #include "sha256.h"
 
 #define GRID_VALUE 48 /* longest part of a folder's name that one value has, bytes */
@@ -190,6 +191,8 @@ bool grid_reads(const struct config *c, const char *key, bool shuffle)
     for (const struct strategy *const *t = strategy_all(); *t; t++)
         if ((*t)->options != s->options && grid_in_set((*t)->options, r))
             return false;
+    if (!strncmp(key, "remote.", 7) && !strcmp(o->provider, provider_local.name))
+        return false; /* there is no server */
     bool of_reply = grid_in_set(&agent_option_set, r) && option_is_map(r);
     for (size_t i = 0; i < sizeof of_replies / sizeof of_replies[0]; i++)
         of_reply |= !strcmp(key, of_replies[i]);

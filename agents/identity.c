@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "budget.h"
+
 static void identity_text(struct str *out, const char *key, const char *s)
 {
     str_addf(out, ", \"%s\": ", key);
@@ -23,6 +25,8 @@ void identity_json(const struct strategy_env *env, const char *data_sha256, stru
         identity_text(out, "served", info->served);
     str_addf(out, ", \"context\": %d", info->n_ctx);
     identity_text(out, "data_sha256", data_sha256);
+    if (env->budget)
+        str_addf(out, ", \"match_tokens\": \"%s\"", env->budget->sha256);
     if (env->subset)
         str_addf(out, ", \"subset\": %s", env->subset);
     str_addf(out, ", \"shuffle\": %s}", env->shuffle ? "true" : "false");

@@ -9,7 +9,8 @@
 
 /* Everything that a result depends on:
  * - the options that affect results, and whether the answers' options are shuffled;
- * - hashes of prompts, catalogue, model and data, and the choice among the data's records;
+ * - hashes of prompts, catalogue, model and data, and the choice among the data's records,
+ *   and the tokens of another run that are matched;
  * - the kind of backend, and the parts that the CPU computes beside it.
  *
  * Instruction set, threads, sequences, pages, drafts and the places of weights change no bit and

@@ -270,8 +270,10 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
     report_rate(&s->accuracy, out);
     report_counts(s, out);
     if (isfinite(s->agreement))
-        str_addf(out, "  agreement       %.2f of pairs of reports name the same first diagnosis\n",
-                 s->agreement);
+        str_addf(out,
+                 "  agreement       %.2f of pairs of reports name the same first diagnosis,\n"
+                 "                  over %zu questions with two reports or more\n",
+                 s->agreement, s->n_agreement);
     if (s->n_ece)
         str_addf(
             out,
@@ -446,6 +448,7 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     str_adds(out, ",\n ");
     report_json_counts(s, out);
     report_number(out, "specialist_agreement", s->agreement);
+    str_addf(out, ", \"specialist_agreement_n\": %zu", s->n_agreement);
     report_json_confidence(s, out);
     report_json_groups(out, "by_step", s->step, s->n_step);
     report_json_groups(out, "by_specialty", s->specialty, (size_t)s->n_specialty);

@@ -31,6 +31,35 @@ static const struct result **stats_sorted(const struct trace_run *run, size_t *n
     return v;
 }
 
+static int stats_by_text(const void *a, const void *b)
+{
+    const char *const *x = a, *const *y = b;
+    return strcmp(*x, *y);
+}
+
+/* Number of different questions that the two runs were asked. ERR_NOMEM. */
+static int stats_union(const struct trace_run *a, const struct trace_run *b, size_t *n,
+                       struct err *e)
+{
+    const char **id = mem_zalloc(a->asked + b->asked, sizeof *id);
+    size_t k = 0;
+    if (!id)
+        return NOMEM(e, (a->asked + b->asked) * sizeof *id, "ids of questions");
+    for (size_t i = 0; i < a->asked + b->asked; i++) {
+        const struct records_row *row =
+            i < a->asked ? &a->records.r[i] : &b->records.r[i - a->asked];
+        if (row->kind == MEDQA_QUESTION)
+            id[k++] = row->id;
+    }
+    if (k)
+        qsort(id, k, sizeof *id, stats_by_text);
+    *n = k > 0;
+    for (size_t i = 1; i < k; i++)
+        *n += strcmp(id[i - 1], id[i]) != 0;
+    mem_free(id);
+    return 0;
+}
+
 int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, uint64_t seed,
                struct stats_paired *out, struct err *e)
 {
@@ -57,6 +86,8 @@ int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, 
         i += order <= 0;
         j += order >= 0;
     }
+    TRY_DONE(stats_union(a, b, &s.left_out, e));
+    s.left_out -= s.n;
     if (s.n) {
         s.difference = ((double)s.only_b - (double)s.only_a) / (double)s.n;
         s.p = s.p_holm = stats_mcnemar(s.only_a, s.only_b);
@@ -213,6 +244,7 @@ static void stats_rates(struct stats_summary *s, const struct stats_sums *t, siz
     s->so_far = stats_wilson(k, s->so_far.n);
     s->n_step = stats_merge(s->step, s->n_step);
     stats_finish(s->specialty, (size_t)s->n_specialty);
+    s->n_agreement = t->n_agreement;
     s->agreement = t->n_agreement ? t->agreement / (double)t->n_agreement : (double)NAN;
     s->calls /= n;
     s->prompt_tokens /= n;

@@ -19,10 +19,11 @@
 
 struct stats_paired {
     size_t n, both, only_a, only_b, neither; /* questions that both runs have finished */
-    double difference;                       /* accuracy of b minus a; NaN when n == 0 */
-    double lo, hi; /* its 95 % BCa bootstrap interval over questions; NaN as in stats_boot.h */
-    double p;      /* exact McNemar; NaN when n == 0 */
-    double p_holm; /* adjusted for all comparisons of a table; stats_pair sets it to p */
+    size_t left_out;   /* questions that one of them was asked and not both have finished */
+    double difference; /* accuracy of b minus a; NaN when n == 0 */
+    double lo, hi;     /* its 95 % BCa bootstrap interval over questions; NaN as in stats_boot.h */
+    double p;          /* exact McNemar; NaN when n == 0 */
+    double p_holm;     /* adjusted for all comparisons of a table; stats_pair sets it to p */
 };
 /* Pairs two runs by question id. draws: bootstrap samples; the same seed gives the same interval.
  * Results of records that were not asked for are left out. ERR_NOMEM. */
@@ -55,7 +56,8 @@ struct stats_summary {
     size_t thoughts_cut, cases_thought_cut; /* thinking cut at its budget: replies, their cases */
     const struct roles_row *role;           /* (n_role) belong to the run */
     size_t n_role;
-    double agreement; /* mean over the cases that have one; NaN = none */
+    double agreement; /* mean over the n_agreement cases that have one; NaN = none */
+    size_t n_agreement;
     /* Finished questions whose answer has a probability: their number, and stats_curve.h over them.
      * NaN and empty bins when n_ece == 0. */
     size_t n_ece;

@@ -50,30 +50,48 @@ double stats_mcnemar(size_t b, size_t c)
     return 2 * tail < 1 ? 2 * tail : 1;
 }
 
+static uint64_t test_size(int32_t d)
+{
+    return (uint64_t)(d < 0 ? -(int64_t)d : d);
+}
+
+/* The greatest common divisor of all d; 1 if all are 0. */
+static uint64_t test_divisor(const int32_t *d, size_t n)
+{
+    uint64_t a = 0;
+    for (size_t i = 0; i < n && a != 1; i++)
+        for (uint64_t b = test_size(d[i]); b;) {
+            uint64_t rest = a % b;
+            a = b;
+            b = rest;
+        }
+    return a ? a : 1;
+}
+
 int stats_sign_flip(const int32_t *d, size_t n, double *p, struct err *e)
 {
-    uint64_t width = 0, done = 0; /* sums of |d| */
+    uint64_t width = 0, done = 0, unit = test_divisor(d, n);
     int64_t sum = 0;
     for (size_t i = 0; i < n; i++) {
-        width += (uint64_t)(d[i] < 0 ? -(int64_t)d[i] : d[i]);
+        width += test_size(d[i]) / unit;
         sum += d[i];
     }
-    uint64_t far = (uint64_t)(sum < 0 ? -sum : sum);
-    /* chance[t]: P that the differences with a plus sum to t; their signed sum is 2 t - width */
-    double *chance = mem_zalloc(width + 1, sizeof *chance);
+    /* chance[t]: P that the differences with a plus sum to t units; then all sum to 2 t - width.
+     * Sums up to `last` are the lower tail; the upper one is as large. */
+    uint64_t last = (width - (uint64_t)(sum < 0 ? -sum : sum) / unit) / 2;
+    double *chance = mem_zalloc(last + 1, sizeof *chance), tail = 0;
     if (!chance)
-        return NOMEM(e, (width + 1) * sizeof *chance, "a randomisation test");
+        return NOMEM(e, (last + 1) * sizeof *chance, "a randomisation test");
     chance[0] = 1;
     for (size_t i = 0; i < n; i++) {
-        uint64_t a = (uint64_t)(d[i] < 0 ? -(int64_t)d[i] : d[i]);
+        uint64_t a = test_size(d[i]) / unit;
         if (!a)
             continue;
         done += a;
-        for (uint64_t t = done + 1; t-- > 0;)
+        for (uint64_t t = (done < last ? done : last) + 1; t-- > 0;)
             chance[t] = 0.5 * chance[t] + (t >= a ? 0.5 * chance[t - a] : 0);
     }
-    double tail = 0; /* t = width - t' has the same chance: the lower tail, twice */
-    for (uint64_t t = 0; 2 * t + far <= width; t++)
+    for (uint64_t t = 0; t <= last; t++)
         tail += chance[t];
     mem_free(chance);
     *p = !n ? (double)NAN : 2 * tail < 1 ? 2 * tail : 1;

@@ -135,6 +135,25 @@ done:
     return rc;
 }
 
+int strategy_match(struct strategy_env *env, const struct budget *b, struct err *e)
+{
+    struct str names = STR_INIT;
+    if (env->strategy->matches) {
+        env->budget = b;
+        return 0;
+    }
+    for (const struct strategy *const *s = strategy_all(); *s; s++)
+        if ((*s)->matches)
+            str_addf(&names, "%s%s", names.len ? ", " : "", (*s)->name);
+    int rc = str_ok(&names, "a message", e);
+    if (rc == 0)
+        rc = err_set(e, ERR_CONFIG,
+                     "strategy %s cannot be given another run's tokens; these can: %s",
+                     env->strategy->name, names.s);
+    str_free(&names);
+    return rc;
+}
+
 void strategy_close(struct strategy_env *env)
 {
     if (!env->strategy)

@@ -57,8 +57,10 @@ struct strategy {
     bool plans;                       /* can stop after a plan: strategy_env.plan_only */
     bool reports;        /* can stop after its reports, and can decide from given ones */
     const char *instead; /* a setting that needs less of the llm, for a message; NULL = none */
+    bool matches;        /* keeps to strategy_env.budget */
     bool needs_options;  /* a question without options is a failed case */
-    const struct option_set *options; /* the strategy's own; NULL = none */
+    /* the strategy's own, which no other strategy reads (grid_reads relies on it); NULL = none */
+    const struct option_set *options;
     /* true: the role is asked under these settings. NULL = every role is asked. */
     bool (*asks)(const struct strategy_env *env, const struct strategy_role *r);
     /* describe: "name": "hash" pairs of all prompts and schemas, comma-separated, for the trace. */
@@ -79,6 +81,9 @@ struct strategy_env { /* shared by every consult of a run */
     bool shuffle; /* options in an order of the question's own */
     /* JSON object: the choice among the records of the data file (subset.h); NULL = all of them */
     const char *subset;
+    /* tokens to generate for each question (budget.h), which the strategy keeps to; NULL = none.
+     * Set by strategy_match after strategy_open */
+    const struct budget *budget;
     bool plan_only; /* stop after the plan, for strategies that make one */
     /* stop after the reports, for strategies that have some */
     bool reports_only;
@@ -117,6 +122,10 @@ int strategy_start(const struct strategy_env *env, struct consult *c, struct err
  * need and provider. */
 int strategy_open(struct strategy_env *env, struct err *e);
 void strategy_close(struct strategy_env *env); /* accepts one whose open failed */
+
+/* Gives an opened env a budget, which must outlive it. ERR_CONFIG when the strategy keeps to none;
+ * the message names those that do. */
+int strategy_match(struct strategy_env *env, const struct budget *b, struct err *e);
 
 /* ---- for the strategies themselves ----------------------------------------------------------- */
 

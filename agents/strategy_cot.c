@@ -1,7 +1,11 @@
 /* cot: one call that reasons first and answers last, decoded as {reasoning, final_answer}.
  *
+ * With a budget, the reply of a question is limited to the question's budget, if the role's own
+ * limit is not lower. A reply that ends by itself spends less.
+ *
  * The answer is the last thing written. A reply that had to be closed at its token limit before the
  * model had written its letter counts as unparsed. */
+#include "budget.h"
 #include "mem.h"
 #include "strategy.h"
 
@@ -65,6 +69,11 @@ static int cot_start(const void *state, struct consult *c, struct err *e)
                               .values = values,
                               .schema = t->schema[c->q->n_options],
                               .letter = "final_answer"};
+    if (c->env->budget) {
+        const int64_t given = budget_of(c->env->budget, c->q->id);
+        const int most = strategy_tokens(c->env->options, cot_roles);
+        ask.most = given < COT_LEAST_TOKENS ? COT_LEAST_TOKENS : given < most ? (int)given : most;
+    }
     return consult_submit(c, &ask, e);
 }
 
@@ -107,6 +116,7 @@ const struct strategy strategy_cot = {
     .name = "cot",
     .doc = "reasons step by step, then answers: one call",
     .role = cot_roles,
+    .matches = true,
     .open = cot_open,
     .close = cot_close,
     .start = cot_start,

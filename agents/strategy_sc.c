@@ -6,6 +6,10 @@
  * sc.vote majority: each sample counts 1. confidence: a sample counts as the probability of its
  * letter at the place where it wrote it; samples of an open question count 1.
  *
+ * With a budget, samples are drawn in rounds until the question's tokens are spent. Their number
+ * follows from the question's own samples, from 1 to SC_MOST; sc.samples is not used. The mean over
+ * questions meets the budget.
+ *
  * A sample whose reply cannot be used is no vote. A tie goes to the answer with the largest sum of
  * log-probabilities. The sum is that of its letter in all samples. Without probabilities of letters
  * it is that of its voters' replies. A tie that remains is no answer. The probabilities of the case
@@ -15,6 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "budget.h"
+#include "log.h"
 #include "mem.h"
 #include "speaker.h"
 
@@ -72,6 +78,7 @@ struct sc_group {                    /* samples with the same answer */
 };
 
 struct sc_case {
+    int n_asked;
     const struct answer_decision *sample[SC_MOST]; /* by index; NULL = cannot be used */
     struct sc_group group[SC_MOST];                /* (n_group), in order of first mention */
     int n_group, n_votes;
@@ -112,10 +119,9 @@ static int sc_open(const struct strategy_env *env, struct str *describe, void **
         return NOMEM(e, sizeof *t, "a strategy");
     t->o = *(const struct sc_options *)config_of(env->config, &sc_option_set);
     if (t->o.samples > 1 && !(strategy_temperature(env->options, role) > 0))
-        TRY_DONE(err_set(e, ERR_CONFIG,
-                         "sc draws %d samples at temperature 0, which are all the same; set "
-                         "agent_temperatures.sc above 0",
-                         t->o.samples));
+        log_warn("strategy sc draws %d samples at temperature 0: all are the same; set "
+                 "agent_temperatures.sc above 0",
+                 t->o.samples);
     TRY_DONE(prompt_open(&src, "answer", NULL, 0, slots, &t->prompt, e));
     strategy_describe(describe, prompt_name(t->prompt), prompt_hash(t->prompt));
     for (int n = 0; n <= MEDQA_OPTIONS; n++) {
@@ -132,24 +138,66 @@ done:
     return rc;
 }
 
-static int sc_start(const void *state, struct consult *c, struct err *e)
+/* Asks n more samples side by side. */
+static int sc_ask(const struct sc *t, struct consult *c, int n, struct err *e)
 {
-    const struct sc *t = state;
     const char *values[] = {c->q->text, c->options};
+    struct sc_case *sc = c->data;
     struct consult_ask ask[SC_MOST];
-    struct sc_case *sc = arena_alloc(&c->arena, 1, sizeof *sc);
-    if (!sc)
-        return NOMEM(e, sizeof *sc, "a case");
-    c->data = sc;
-    for (int i = 0; i < t->o.samples; i++)
+    for (int i = 0; i < n; i++)
         ask[i] = (struct consult_ask){.role = &sc_roles[t->o.vote],
-                                      .index = i,
+                                      .index = sc->n_asked + i,
                                       .specialty = -1,
                                       .prompt = t->prompt,
                                       .values = values,
                                       .schema = t->schema[c->q->n_options],
                                       .letter = "final_answer"};
-    return consult_submit_all(c, ask, t->o.samples, e);
+    TRY(consult_submit_all(c, ask, n, e));
+    sc->n_asked += n;
+    return 0;
+}
+
+#define SC_SPREAD                                                                                  \
+    0.2 /* squared coefficient of variation of a sample's tokens, a prior of weight 1 */
+
+/* The number of samples to ask next, by the budget; 0 = enough.
+ *
+ * Half of those that would fill the budget are asked side by side; the last ones one by one. A last
+ * sample passes any mark by E[L^2] / 2E[L] tokens in the mean, L being the tokens of a sample (W.
+ * Feller, An Introduction to Probability Theory II, XI.4). So the mark stands that far below the
+ * budget, and the mean over questions meets it. The variance of few samples is uncertain, so a
+ * prior counts as one more. */
+static int sc_more(const struct consult *c)
+{
+    const struct sc_case *sc = c->data;
+    const double n = sc->n_asked;
+    double spent = 0, squares = 0;
+    if (!c->env->budget || sc->n_asked == SC_MOST)
+        return 0;
+    for (const struct consult_call *k = c->first; k; k = k->next) {
+        const double tokens = k->llm.n_new + k->llm.n_think;
+        spent += tokens;
+        squares += tokens * tokens;
+    }
+    const double left = (double)budget_of(c->env->budget, c->q->id) - spent, mean = spent / n;
+    if (!(mean > 0))
+        return 0;
+    const double spread = (squares / (mean * mean) - n + SC_SPREAD) / n;
+    const double half = left / (2 * mean);
+    const int most = SC_MOST - sc->n_asked;
+    if (left <= mean * (1 + spread) / 2)
+        return 0;
+    return half >= most ? most : half < 1 ? 1 : (int)half;
+}
+
+static int sc_start(const void *state, struct consult *c, struct err *e)
+{
+    const struct sc *t = state;
+    struct sc_case *sc = arena_alloc(&c->arena, 1, sizeof *sc);
+    if (!sc)
+        return NOMEM(e, sizeof *sc, "a case");
+    c->data = sc;
+    return sc_ask(t, c, c->env->budget ? 1 : t->o.samples, e);
 }
 
 /* ---- the vote -------------------------------------------------------------------------------- */
@@ -261,7 +309,7 @@ static void sc_decide(const struct sc *t, struct consult *c)
     sc_count(t, c);
     if (!sc->n_votes) {
         const char *why = c->first->parsed ? "their letters have no probability" : c->first->why;
-        consult_unparsed(c, "none of %d samples can be used: %s", t->o.samples, why);
+        consult_unparsed(c, "none of %d samples can be used: %s", sc->n_asked, why);
         return;
     }
     const struct sc_group *g = sc_leader(c, &n);
@@ -295,8 +343,12 @@ static int sc_step(const void *state, struct consult *c, struct consult_call *ca
         call->parsed = !rc;
         sc->sample[call->index] = rc ? NULL : d;
     }
-    if (!c->n_open && !c->broken)
-        sc_decide(state, c);
+    if (c->n_open || c->broken)
+        return 0;
+    const int more = sc_more(c);
+    if (more)
+        return sc_ask(state, c, more, e);
+    sc_decide(state, c);
     return 0;
 }
 
@@ -307,6 +359,8 @@ static void sc_show(const struct consult *c, enum strategy_part part, const stru
     const struct sc_case *sc = c->data;
     char text[512], name[2];
     size_t at = 0;
+    if (!sc)
+        return;
     if (part == STRATEGY_GROUNDS) {
         strategy_show_decision(p, sc->winner ? sc->winner->d : NULL);
         return;
@@ -347,6 +401,7 @@ const struct strategy strategy_sc = {
     .role = sc_roles,
     .instead = "sc.vote=majority",
     .options = &sc_option_set,
+    .matches = true,
     .asks = sc_asks,
     .open = sc_open,
     .close = sc_close,

@@ -17,6 +17,10 @@ expect 0 '"paired": [' "$MAS" export cot-1 cot-2 -o json
 expect 0 '"brier": ' "$MAS" export direct -o json
 expect 64 'no such format; text or json' "$MAS" export direct -o xml
 expect 0 'by probability of the answer' "$MAS" export direct
+expect 0 '    3 points       1742       78.7 %' "$MAS" export --power 20
+expect 0 '        1273    3.5 points' "$MAS" export --power 20
+expect 64 'a percentage above 0, at most 100' "$MAS" export --power 0
+expect 64 '--power plans a study and reads no folder' "$MAS" export direct --power 20
 "$MAS" export direct -o json >one.json && "$MAS" export direct --summary two.json && cmp one.json two.json ||
     fault "-o json of one run is not its summary"
 if "$MAS" export cot-1 cot-1 | grep -q setting; then fault "a run beside itself counts as two seeds"; fi

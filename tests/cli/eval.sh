@@ -173,6 +173,7 @@ expect 66 '/nowhere.jsonl' "$MAS" eval -c demo --data /nowhere.jsonl
 printf '{}\n' >empty.jsonl
 expect 65 "no usable question, 1 rejected; line 1: key 'question' is missing" "$MAS" eval -c demo --data empty.jsonl
 expect 78 "no strategy 'oracle'; there are panel, direct, cot" "$MAS" run -c demo -q X -s oracle
+expect 1 'strategy sc draws 3 samples at temperature 0: all are the same' "$MAS" run -c demo -s sc --set sc.samples=3 -q "Chest pain?" -o "A. x||B. y" --out twins
 expect 66 'run.json' "$MAS" export nowhere
 expect 64 'no folder of a run' "$MAS" export
 expect 64 "option 2 must begin with 'B.'" "$MAS" run -c demo -q X -o "A. a||C. c"

@@ -189,6 +189,33 @@ finally:
     s.close()
 EOF
 
+# ---- the tokens of another run: by the question alone, whatever else is in flight
+matched() { "$MAS" eval -c demo --data "$data" --n 6 --set temperature=0.7 --quiet --match-tokens target "$@"; }
+expect 0 accuracy "$MAS" eval -c demo --data "$data" --n 6 -s panel --set planner.top_k=3 --quiet --out target
+expect 0 'in target: ' matched -s sc --out matched
+expect 0 'in target: ' matched -s sc --out matched_alone --concurrency 1 --set engine.sequences=1 --set speculative.lookup=false
+same matched matched_alone
+zcat target/traces.jsonl.gz matched/traces.jsonl.gz | python3 -c '
+import json, sys
+spent = {}
+for line in sys.stdin:
+    d = json.loads(line)
+    if "case" in d:
+        spent.setdefault(d["case"], []).append((d["new_tokens"], d["calls"]))
+assert len(spent) == 6 and all(len(v) == 2 for v in spent.values()), spent
+for (given, _), (took, calls) in spent.values():
+    assert took <= given + 2 * 300 and (took >= given * 0.5), spent
+    assert took / calls * 0.9 < 300 and calls > 1, spent
+mean = [sum(v[i][0] for v in spent.values()) for i in (0, 1)]
+assert abs(mean[1] / mean[0] - 1) < 0.25, mean
+' || fault "sc does not keep to the tokens of another run"
+expect 78 'another run' matched -s sc --out matched --set sc.vote=confidence
+expect 0 'not within 2 %' matched -s cot --out limited
+expect 78 "strategy direct cannot be given another run's tokens; these can: cot, sc" matched -s direct --out no
+expect 65 'target has not finished 1 of 7 questions' matched -s sc --out no --n 7
+expect 65 'generated no token' "$MAS" eval -c demo --data "$data" --n 3 -s cot --match-tokens whole/direct --out no
+expect 64 'is for one run' grid --out no --match-tokens target
+
 # ---- refusals
 expect 64 'the experiment varies temperature' grid --out no --set temperature=0.1
 expect 64 'the experiment varies strategy' grid --out no -s cot

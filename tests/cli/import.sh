@@ -36,7 +36,7 @@ expect 78 "again holds another run" "$MAS" eval -c demo --data "$data" --n 20 -s
     fault "the CSV of the imported run has other rows"
 
 # ---- an imported run is checked, packed and shown like any run
-expect 0 "not checked: prompts and catalogue: another program gave the answers" "$MAS" verify again
+expect 0 "not checked: prompts: the answers were imported" "$MAS" verify again
 expect 0 "" "$MAS" export again --bundle again.tar.gz
 expect 0 "" "$MAS" verify again.tar.gz
 expect 0 "1 runs, 200 questions" "$MAS" report again -o again.html

@@ -54,6 +54,21 @@ python3 "$here/report_check.py" --hostile evil.html '<b>evil&' direct || fault "
 sed 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g' evil.html >open.html
 python3 "$here/report_check.py" --hostile open.html '<b>evil&' direct >/dev/null 2>&1 && fault "the check sees no hostile text"
 
+# ---- an imported run, and an experiment's folder ----
+printf 'id,predicted\n' >p.csv
+sed -n '2,9p' direct/results.csv | cut -d, -f1 | sed 's/$/,A/' >>p.csv
+"$MAS" import p.csv --data "$data" --out theirs >log 2>&1
+[ $? -le 1 ] || fault "import: $(cat log)"
+expect 0 "2 runs" "$MAS" report direct theirs -o theirs.html
+expect 0 "the answers were imported" "$MAS" verify theirs
+"$MAS" export theirs --bundle t.tar.gz 2>log || fault "bundle of an imported run: $(cat log)"
+expect 0 "the answers were imported" "$MAS" verify t.tar.gz
+"$MAS" eval -c "$MAS_SOURCE/configs/experiments/demo.yaml" --data "$data" --out grid --quiet >log 2>&1 ||
+    fault "experiment: $(tail -n 3 log)"
+expect 0 "7 runs, 12 questions" "$MAS" report grid -o grid.html
+python3 "$here/report_check.py" grid.html grid ||
+    fault "figures of an experiment's page"
+
 # ---- use ----
 expect 64 "no folder" "$MAS" report -o x.html
 expect 64 "-o FILE.html" "$MAS" report direct

@@ -76,6 +76,16 @@ class Page(html.parser.HTMLParser):
         return json.loads(gzip.decompress(base64.b64decode(self.blocks[name])))
 
 
+def expand(folder):
+    """The runs of an experiment in its order; any other folder is a run."""
+    path = os.path.join(folder, "grid.json")
+    if not os.path.exists(path):
+        return [folder]
+    with open(path, encoding="utf-8") as f:
+        names = [c["name"] for c in json.load(f)["cells"]]
+    return [d for d in (os.path.join(folder, n) for n in names) if os.path.exists(os.path.join(d, "run.json"))]
+
+
 def lines(path):
     with (gzip.open if path.endswith(".gz") else open)(path, "rb") as f:
         return [json.loads(s) for s in f.read().decode().splitlines()]
@@ -300,7 +310,7 @@ def main():
         text = f.read()
     page = Page()
     page.feed(text)
-    runs = [Run(f) for f in folders]
+    runs = [Run(f) for folder in folders for f in expand(folder)]
     check_tables(page, runs)
     if len(runs) > 1:
         check_pairs(page, runs)

@@ -137,8 +137,8 @@ def wait_done(s, run, seconds=240):
 
 
 def text(what):
-    return [what[k] for k in ("state", "predicted", "answer", "why", "reports", "decision", "calls", "prompt_tokens", "new_tokens")] + \
-        [what.get(k) for k in ("planner", "selected_specialties", "p", "noise")]
+    return [what[k] for k in ("state", "predicted", "answer", "why", "calls", "prompt_tokens", "new_tokens")] + \
+        [what.get(k) for k in ("reports", "decision", "samples", "positions", "votes", "recruits", "planner", "selected_specialties", "p", "noise")]
 
 
 questions = [json.loads(x) for x in open(source + "/configs/demo/questions.jsonl")][:60]
@@ -161,6 +161,24 @@ for form in ({"A": options[0], "B": options[1], "C": options[2], "D": options[3]
     check(text(s.post("/run", {**body, "options": form, "config": {"temperature": 0.7, "planner": {"top_k": 3}}})[2]) == text(alone),
           "another form of the options changes the answer")
 check(s.post("/run", {"question": case, "stream": None, "options": "", "strategy": "cot"})[2]["state"] == "answered", "an open question")
+
+# ---- every strategy of the table --------------------------------------------------------------------
+names = [x["name"] for x in s.get("/clinic")["strategies"]]
+check(len(names) >= 9, "strategies: %s" % names)
+for name in names:
+    sets = {"sc.samples": 3, "agent_temperatures.sc": 0.9, "debate.rounds": 2, "planner.top_k": 3, "medagents.question_experts": 2, "mdagents.complexity": "moderate", "mdagents.experts": 2}
+    sets = {k: v for k, v in sets.items() if k.split(".")[0] in (name, "planner") or k.split(".")[1] == name}
+    one = subprocess.run([mas, "run", "-c", "demo", "--quiet", "--json", "-s", name, "-q", case, "-o", listed, "--seed", "7",
+                          *[x for k, v in sets.items() for x in ("--set", "%s=%s" % (k, v))]], capture_output=True, text=True)
+    one = json.loads(one.stdout)
+    check(one["state"] == "answered" and abs(sum(one["p"]) - 1) < 1e-6, "%s alone: %s" % (name, one))
+    served = {"question": case, "options": options, "seed": 7, "strategy": name, "config": sets}
+    status, _, r = s.post("/run", served)
+    check(status == 200 and text(r) == text(one), "%s: POST /run differs from mas run --json: %s / %s" % (name, r, one))
+    ev = events(s.post("/run", {**served, "stream": True})[2])
+    check([text(e[2]) for e in ev if e[0] == "answer"] == [text(one)], "%s: the event 'answer'" % name)
+    calls = [e[2] for e in ev if e[0] == "call-started"]
+    check(len(calls) == one["calls"] and all(c["index"] == 0 or c["many"] for c in calls), "%s: calls of the events" % name)
 
 # ---- events -----------------------------------------------------------------------------------------
 status, head, data = s.post("/run", {**body, "stream": True})

@@ -134,6 +134,17 @@ static void draw_strategy(struct dice *d, struct trial_settings *h, const char *
         add_int(h, "role_tokens.summarizer", dice_pick(d, 32, 50, 90));
         add_int(h, "role_tokens.voter", dice_pick(d, 48, 60, 100));
     }
+    if (!strcmp(strategy, "mdagents")) {
+        add_value(h, "specialties", "tests/differential/specialties.yaml");
+        add_word(h, d, "mdagents.complexity", "", "|low|moderate|moderate|high");
+        add_int(h, "mdagents.experts", dice_int(d, 1, 4));
+        add_int(h, "mdagents.rounds", dice_int(d, 1, 3));
+        add_int(h, "mdagents.teams", dice_int(d, 1, 3));
+        add_int(h, "mdagents.members", dice_int(d, 1, 2));
+        add_int(h, "role_tokens.recruiter", dice_pick(d, 104, 110, 140));
+        add_int(h, "role_tokens.expert", dice_pick(d, 64, 80, 120));
+        add_int(h, "role_tokens.chair", dice_pick(d, 32, 50, 90));
+    }
     if (!strcmp(strategy, "review"))
         add_int(h, "role_tokens.reviewer", dice_pick(d, 48, 60, 100));
 }
@@ -155,9 +166,9 @@ static void draw_eval(struct dice *d, struct mas_trial *t, const struct mas_plac
     add_word(
         h, d, "--data=", "",
         "configs/demo/questions.jsonl|configs/demo/questions.jsonl|configs/demo/handwritten.jsonl");
-    const char *strategy =
-        add_word(h, d, "strategy", "",
-                 "panel|panel|panel|panel|panel|direct|cot|sc|debate|pipeline|review|medagents");
+    const char *strategy = add_word(
+        h, d, "strategy", "",
+        "panel|panel|panel|panel|panel|direct|cot|sc|debate|pipeline|review|medagents|mdagents");
     if (small)
         add_value(h, "prompts_dir", "tests/differential/prompts");
     if (!strcmp(strategy, "panel") || !strcmp(strategy, "review"))

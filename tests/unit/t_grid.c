@@ -108,6 +108,8 @@ static void keys_of_replies_are_read_where_a_role_uses_them(void **state)
         {"direct", NULL, "kv.type", true},
         {"direct", NULL, "prompts_dir", true},
         {"direct", NULL, "thinking.budget", false},
+        {"cot", NULL, "remote.base_url", false},
+        {"cot", "provider=openai", "remote.base_url", true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct config c;
@@ -288,6 +290,29 @@ static void a_damaged_file_is_refused(void **state)
     test_rmdir(dir);
 }
 
+static void the_experiments_in_configs_are_valid(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        size_t n;
+    } rows[] = {{"demo.yaml", 7}, {"ablation.yaml", 1 + 3 * 3 + 3 * 3 * 4}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char path[1024];
+        struct config c;
+        struct grid g;
+        struct err e;
+        snprintf(path, sizeof path, "%s/configs/experiments/%s", TEST_SOURCE, rows[i].file);
+        ok(tool_config_init(&c, &e));
+        c.group = GRID_GROUP;
+        ok(config_load(&c, path, &e));
+        ok(grid_open(&c, false, &g, &e));
+        assert_int_equal(g.n, rows[i].n);
+        grid_close(&g);
+        config_free(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +324,7 @@ int main(void)
         cmocka_unit_test(a_cell_keeps_its_folder_as_long_as_it_is_the_same),
         cmocka_unit_test(a_name_stays_short_and_inside_the_folder),
         cmocka_unit_test(a_damaged_file_is_refused),
+        cmocka_unit_test(the_experiments_in_configs_are_valid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

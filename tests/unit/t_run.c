@@ -473,7 +473,7 @@ static void any_number_of_options_up_to_ten_runs(void **state)
         snprintf(set, sizeof set, "strategy=%s", (*of)->name);
         bench_open(&b, 6, (const char *[]){set, "planner.top_k=2", NULL});
         b.env.shuffle = true;
-        for (int q = 0; q < 180; q++) {
+        for (int q = 0; q < 720; q++) {
             int n = 2 + q % 9;
             str_addf(&s, "{\"question\": \"Q%d\", \"options\": [\"0\"", q);
             for (int k = 1; k < n; k++)
@@ -481,9 +481,9 @@ static void any_number_of_options_up_to_ten_runs(void **state)
             str_addf(&s, "], \"answer_idx\": \"%c\"}\n", 'A' + n - 1);
         }
         ok(medqa_parse(s.s, s.len, "made-up", &m, &e));
-        assert_int_equal(m.n, 180);
+        assert_int_equal(m.n, 720);
         ok(bench_run(&b, &m, dir, 9, &p, &e));
-        assert_int_equal(p.done, 180);
+        assert_int_equal(p.done, 720);
         assert_int_equal(p.unparsed + p.failed, 0);
         struct trace_run run = {.asked = 0};
         ok(trace_read(dir, &run, &e));

@@ -122,6 +122,7 @@ static void pairs_by_id_whatever_the_order(void **state)
     b.r[4] = t;
     ok(stats_pair(&a.run, &b.run, 2000, 42, &p, &e));
     assert_int_equal(p.n, 5);
+    assert_int_equal(p.left_out, 1); /* "other" is no record of either */
     assert_int_equal(p.both, 2);
     assert_int_equal(p.only_a, 2);
     assert_int_equal(p.only_b, 1);
@@ -134,6 +135,7 @@ static void pairs_by_id_whatever_the_order(void **state)
     b.run.asked = 3; /* later records are left out */
     ok(stats_pair(&a.run, &b.run, 10, 1, &p, &e));
     assert_int_equal(p.n, 3);
+    assert_int_equal(p.left_out, 3); /* which a alone was asked */
 }
 
 static void runs_without_a_common_question_have_no_difference(void **state)
@@ -216,6 +218,7 @@ static void a_summary_keeps_every_question_in_the_denominator(void **state)
     assert_int_equal(s.specialty[1].rate.n, 2);
     assert_int_equal(s.specialty[1].rate.k, 1);
     near_to(s.agreement, 0.75, 1e-12);
+    assert_int_equal(s.n_agreement, 2);
     near_to(s.seconds.median, 2.5, 1e-12);
     near_to(s.cost, 0.0012, 1e-12); /* 0.01 kWh */
     near_to(s.prompt_tokens, 100, 1e-12);

@@ -168,6 +168,8 @@ static void a_comparison_has_every_test(void **state)
     assert_int_equal(c.cochran.n_differ, 5);
     assert_int_equal(c.kappa.n_rater, 5);
     assert_int_equal(c.paired[3].n, 8);
+    assert_int_equal(c.paired[3].left_out, 0);
+    assert_int_equal(c.paired[4].left_out, 1);
     near_to(c.paired[2].p, 0.25, 1e-12); /* 0 : 3 */
     near_to(c.paired[2].p_holm, 1, 0);   /* 4 comparisons */
     assert_int_equal(c.n_setting, 3);

@@ -70,6 +70,31 @@ static void a_smaller_sample_is_part_of_a_larger_one(void **state)
     }
 }
 
+static void the_order_of_the_file_changes_no_sample(void **state)
+{
+    (void)state;
+    char id[2][12][24];
+    for (int k = 0; k < 2; k++) {
+        struct medqa m = {.n = 0};
+        struct str s = STR_INIT, about = STR_INIT;
+        struct err e;
+        for (int i = 0; i < 60; i++)
+            str_addf(&s,
+                     "{\"question\": \"Q%d\", \"options\": {\"A\": \"a\", \"B\": \"b\"}, "
+                     "\"answer_idx\": \"A\"}\n",
+                     k ? 59 - i : i);
+        ok(medqa_parse(s.s, s.len, "x.jsonl", &m, &e));
+        take(&(struct subset){.sample = 12, .seed = 5}, &m, &about);
+        for (size_t i = 0; i < 12; i++)
+            memcpy(id[k][k ? 11 - i : i], m.question[i].id, sizeof id[k][i]);
+        str_free(&s);
+        str_free(&about);
+        medqa_free(&m);
+    }
+    for (size_t i = 0; i < 12; i++)
+        assert_string_equal(id[0][i], id[1][i]);
+}
+
 static void another_seed_is_another_sample(void **state)
 {
     (void)state;
@@ -163,6 +188,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_smaller_sample_is_part_of_a_larger_one),
+        cmocka_unit_test(the_order_of_the_file_changes_no_sample),
         cmocka_unit_test(another_seed_is_another_sample),
         cmocka_unit_test(rejected_records_and_duplicates_may_be_drawn),
         cmocka_unit_test(steps_and_ids_choose_questions),

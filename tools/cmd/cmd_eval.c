@@ -2,6 +2,7 @@
  * cost. */
 #include <string.h>
 
+#include "budget.h"
 #include "cli.h"
 #include "clinic.h"
 #include "cmd.h"
@@ -23,6 +24,7 @@ struct options {
     bool shuffle, fresh, repair;
     /* the choice among the records */
     const char *step, *ids;
+    const char *match; /* folder of the run whose tokens are matched; NULL = none */
     int sample, sample_seed;
 };
 
@@ -38,7 +40,8 @@ enum {
     OPT_STEP,
     OPT_IDS,
     OPT_SAMPLE,
-    OPT_SAMPLE_SEED
+    OPT_SAMPLE_SEED,
+    OPT_MATCH
 };
 
 static const struct argp_option rows[] = {
@@ -66,6 +69,11 @@ static const struct argp_option rows[] = {
     {"step", OPT_STEP, "STEP", 0, "only questions of this step, as step1", 1},
     {"ids", OPT_IDS, "FILE", 0,
      "only the questions with these ids, one a line: the trace_id of results.csv", 1},
+    {"match-tokens", OPT_MATCH, "DIR", 0,
+     "generate as many tokens for each question as the run in DIR did, by more samples or a limit. "
+     "A strategy that cannot is refused, with the names of those that can. The means of both runs "
+     "are shown at the end",
+     1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
     {"curve", OPT_CURVE, "FILE.svg", 0,
      "draw tokens a second and the use of the KV cache over time", 2},
@@ -99,6 +107,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_IDS:
         o->ids = arg;
+        return 0;
+    case OPT_MATCH:
+        o->match = arg;
         return 0;
     case OPT_SAMPLE:
         return cli_int(st, "--sample", arg, 1, INT32_MAX, &o->sample);
@@ -246,6 +257,18 @@ static void unfinished(const struct options *o, const struct clinic *c, struct t
             p->total, o->out ? "" : " and --out ", o->out ? "" : dir);
 }
 
+/* The tokens of the run beside those that it was to match. */
+static void say_match(const struct options *o, const struct clinic *c, const struct trace *t,
+                      size_t records)
+{
+    const struct budget_tally b = budget_tally(c->env.budget, trace_results(t), records);
+    if (!b.n)
+        return;
+    fprintf(stderr, "tokens generated: %.1f a question, %.1f in %s: %+.1f %%, %s %g %%\n", b.spent,
+            b.given, o->match, 100 * (b.spent - b.given) / b.given,
+            b.near ? "matched within" : "not within", 100 * BUDGET_NEAR);
+}
+
 static int finish(const struct options *o, struct clinic *c, struct trace *t, const char *dir,
                   const struct runfolder_asked *a, const struct run_progress *p, struct err *e)
 {
@@ -305,6 +328,8 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
     meter_close(&watch->meter);
     if (!o->clinic.quiet)
         say_figures(c);
+    if (o->match)
+        say_match(o, c, t, a->records);
     if (rc < 0)
         unfinished(o, c, t, dir, &p, e);
     else
@@ -343,16 +368,23 @@ static int evaluate(const struct options *o, struct err *e)
     struct watch watch = {.curve = {.llm = NULL}};
     struct arena ids = {.limit = MEDQA_FILE};
     struct str subset = STR_INIT;
+    struct budget budget = {.n = 0};
     int rc;
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
     TRY_DONE(choose(o, &m, &ids, &subset, e));
     struct runfolder_asked a = runfolder_count(&m, o->n);
+    if (o->match) {
+        TRY_DONE(budget_read(o->match, &budget, e));
+        TRY_DONE(budget_covers(&budget, m.question, a.questions, o->match, e));
+    }
     say_records(&m, &a, o->data);
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));
     c.env.subset = subset.len ? subset.s : NULL;
+    if (o->match)
+        TRY_DONE(strategy_match(&c.env, &budget, e));
     if (o->curve && !llm_gauge(c.llm, &gauge))
         TRY_DONE(err_set(e, ERR_USAGE, "--curve: provider %s measures nothing to draw",
                          llm_info(c.llm)->provider));
@@ -382,6 +414,7 @@ done:
     clinic_close(&c);
     medqa_free(&m);
     arena_free(&ids);
+    budget_free(&budget);
     str_free(&subset);
     return rc;
 }
@@ -419,6 +452,8 @@ static int experiment(const struct options *o, const struct config *base, struct
     if (o->curve || k->timeline)
         FAIL(e, ERR_USAGE, "%s draws one run; an experiment has several",
              o->curve ? "--curve" : "--timeline");
+    if (o->match)
+        FAIL(e, ERR_USAGE, "--match-tokens is for one run; an experiment has several");
     if (o->step || o->ids || o->sample || o->sample_seed >= 0)
         FAIL(e, ERR_USAGE,
              "an experiment chooses its records itself: set experiment.data.step, .ids or "

@@ -29,6 +29,7 @@ struct options {
     const char *against[MAX_RUNS - 1];
     int n_against;
     bool json;
+    double discordant;       /* share, of --power; 0 = no such table */
     struct tool_options own; /* price_kwh NaN = as the run says */
 };
 
@@ -43,6 +44,7 @@ enum {
     OPT_DATA,
     OPT_ORDERS,
     OPT_BUNDLE,
+    OPT_POWER,
     OPT_OUTPUT = 'o'
 };
 
@@ -68,6 +70,10 @@ static const struct argp_option rows[] = {
      "compare with another run on the questions both have finished: a table "
      "of results and costs, exact McNemar test, BCa bootstrap interval; "
      "differences are that run minus the first DIR; may be repeated; a second DIR means the same",
+     1},
+    {"power", OPT_POWER, "PERCENT", 0,
+     "size of a study: questions needed to find a difference, if PERCENT of the questions tell two "
+     "runs apart; needs no DIR",
      1},
     {"bundle", OPT_BUNDLE, "FILE.tar.gz", 0,
      "one file for a reviewer: the run, its settings, prompts, schemas, questions and report, with "
@@ -120,6 +126,13 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_AGAINST:
         return add_run(o, arg, st);
+    case OPT_POWER:
+        if (!str_to_f64(arg, 0, 100, &o->discordant) || !(o->discordant > 0)) {
+            argp_error(st, "--power %s: a percentage above 0, at most 100", arg);
+            return EINVAL;
+        }
+        o->discordant /= 100;
+        return 0;
     case OPT_OUTPUT:
         if (strcmp(arg, "text") != 0 && strcmp(arg, "json") != 0) {
             argp_error(st, "-o %s: no such format; text or json", arg);
@@ -395,10 +408,23 @@ done:
     return rc;
 }
 
+static int plan(const struct options *o, struct err *e)
+{
+    struct str text = STR_INIT;
+    report_plan(o->discordant, &text);
+    int rc = output_file("-", &text, e);
+    str_free(&text);
+    return rc;
+}
+
 static int export(const struct options *o, struct err *e)
 {
     struct trace_run l = {.asked = 0};
     int rc;
+    if (o->discordant > 0 && !o->dir)
+        return plan(o, e);
+    if (o->discordant > 0)
+        FAIL(e, ERR_USAGE, "--power plans a study and reads no folder; leave %s away", o->dir);
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
     TRY_DONE(check_outputs(o, e));
@@ -455,5 +481,6 @@ const struct cmd cmd_export = {"export", "write the results of a run as CSV or J
                                "mas export runs/panel runs/cot runs/direct\n"
                                "mas export runs/panel runs/cot -o json >compared.json\n"
                                "mas export runs/try --lm-eval theirs --inspect try.json\n"
+                               "mas export --power 20\n"
                                "mas export runs/demo-grid --csv rows.csv --summary cells.json\n",
                                run};

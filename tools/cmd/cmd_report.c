@@ -1,18 +1,23 @@
 /* mas report: one page about runs, with every case in it. */
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "clinic.h"
 #include "cmd.h"
+#include "gridfile.h"
 #include "output.h"
 #include "study.h"
 #include "tool_options.h"
 #include "viewfile.h"
 
 struct options {
-    const char *dir[STUDY_RUNS];
+    const char *dir[STUDY_RUNS]; /* as they were given */
     size_t n;
+    const char *run[STUDY_RUNS]; /* with the cells of experiments in place of their folders */
+    size_t n_run;
+    struct arena words;
     const char *out, *data;
     struct tool_options own; /* price_kwh NaN = as each run says */
 };
@@ -55,7 +60,41 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
-static int report(const struct options *o, struct err *e)
+static int add_run(struct options *o, const char *dir, struct err *e)
+{
+    if (o->n_run == STUDY_RUNS)
+        FAIL(e, ERR_USAGE, "more than %d runs; give fewer folders", STUDY_RUNS);
+    if (!dir)
+        return NOMEM(e, 1024, "the name of a folder");
+    o->run[o->n_run++] = dir;
+    return 0;
+}
+
+/* The cells of an experiment that have begun, in its order. */
+static int add_experiment(struct options *o, const char *dir, struct err *e)
+{
+    struct gridfile f = {.n = 0};
+    const size_t before = o->n_run;
+    char path[1200];
+    int rc;
+    TRY(gridfile_read(dir, &f, e));
+    for (size_t i = 0; i < f.n - f.n_removed; i++) {
+        snprintf(path, sizeof path, "%s/%s/run.json", dir, f.cell[i].name);
+        if (access(path, F_OK) == 0)
+            TRY_DONE(add_run(o, arena_printf(&o->words, "%s/%s", dir, f.cell[i].name), e));
+    }
+    rc = 0;
+    if (o->n_run == before)
+        rc = err_set(e, ERR_NOINPUT, "no run of the experiment %s has begun", dir);
+    else if (o->n_run - before < f.n - f.n_removed)
+        fprintf(stderr, "%s: %zu of %zu runs have begun\n", dir, o->n_run - before,
+                f.n - f.n_removed);
+done:
+    gridfile_free(&f);
+    return rc;
+}
+
+static int report(struct options *o, struct err *e)
 {
     struct study s = {.n = 0};
     struct str page = STR_INIT;
@@ -66,7 +105,10 @@ static int report(const struct options *o, struct err *e)
         FAIL(e, ERR_USAGE, "no name for the page; give one with -o FILE.html");
     if (strcmp(o->out, "-") != 0)
         TRY(viewfile_free(VIEWFILE_REPORT, o->out, e));
-    TRY_DONE(study_open(o->dir, o->n, o->data, o->own.price_kwh, &s, e));
+    for (size_t i = 0; i < o->n; i++)
+        TRY_DONE(gridfile_is(o->dir[i]) ? add_experiment(o, o->dir[i], e)
+                                        : add_run(o, o->dir[i], e));
+    TRY_DONE(study_open(o->run, o->n_run, o->data, o->own.price_kwh, &s, e));
     TRY_DONE(study_page(&s, &page, e));
     TRY_DONE(output_file(o->out, &page, e));
     if (strcmp(o->out, "-") != 0)
@@ -75,6 +117,7 @@ static int report(const struct options *o, struct err *e)
 done:
     study_close(&s);
     str_free(&page);
+    arena_free(&o->words);
     return rc;
 }
 
@@ -84,7 +127,9 @@ static int run(int argc, char **argv)
         rows,
         parse,
         "DIR...",
-        "Writes one page about the runs, for a browser, without foreign resources. It has results "
+        "Writes one page about the runs, for a browser, without foreign resources. The folder of "
+        "an "
+        "experiment stands for all its runs. The page has results "
         "with intervals, costs, paired comparisons with the first run, calibration, and every case "
         "with its prompts and replies. Research software: not for clinical care.",
         NULL,
@@ -100,4 +145,6 @@ static int run(int argc, char **argv)
 }
 
 const struct cmd cmd_report = {"report", "write a page about runs, with every case in it",
-                               "mas report runs/direct runs/cot runs/panel -o report.html\n", run};
+                               "mas report runs/direct runs/cot runs/panel -o report.html\n"
+                               "mas report runs/demo-grid -o grid.html\n",
+                               run};

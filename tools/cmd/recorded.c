@@ -66,7 +66,9 @@ static int recorded_parse(struct recorded *r, const char *dir, const struct str 
     TRY(jdoc_array(r->doc, "sessions", 1, 1000000, &sessions, e));
     TRY(jdoc_get(json_array_get(sessions, json_array_size(sessions) - 1), "about", JSON_OBJECT,
                  &about, e));
-    TRY(jdoc_get(identity, "config", JSON_OBJECT, &config, e));
+    if (!json_object_get(identity, "imported")) /* such a run had no settings */
+        TRY(jdoc_get(identity, "config", JSON_OBJECT, &config, e));
+    r->imported = !config;
     r->identity = identity;
     r->about = about;
     json_object_foreach(config, key, v) TRY(recorded_add(r, key, v, e));

@@ -13,6 +13,7 @@ struct recorded {
     json_t *doc;            /* run.json */
     const json_t *identity; /* of the run */
     const json_t *about;    /* settings and facts of its last start */
+    bool imported;          /* its answers come from a file of mas import: no settings */
     /* (n_set) the settings that decide results, as "key=value" in the form of --set */
     const char *set[RECORDED_SETS];
     int n_set;

@@ -34,6 +34,10 @@ struct rerun {
 static int rerun_settings(struct rerun *x, struct clinic_options *to, struct err *e)
 {
     const struct recorded *r = &x->recorded;
+    if (r->imported)
+        FAIL(e, ERR_CONFIG,
+             "the answers of this run were imported: there is nothing to compute "
+             "again");
     const char *provider = recorded_text(r, "provider"), *backend = recorded_text(r, "backend");
     if (r->n_set + x->o->n_set + 2 > CLINIC_SETS)
         FAIL(e, ERR_DATA, "run.json has %d settings, the limit is %d", r->n_set,

@@ -111,16 +111,16 @@ done:
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static int tar_file(struct bundle *b, const struct str *tar, size_t *at, struct err *e)
+static int tar_file(struct bundle *b, const char *text, size_t len, size_t *at, struct err *e)
 {
-    const unsigned char *h = (const unsigned char *)tar->s + *at;
+    const unsigned char *h = (const unsigned char *)text + *at;
     unsigned char want[TAR_BLOCK];
     char name[101], size[13], *end = NULL;
     snprintf(name, sizeof name, "%.100s", (const char *)h);
     snprintf(size, sizeof size, "%.12s", (const char *)h + 124);
     const unsigned long long n = strtoull(size, &end, 8);
     const char *slash = strchr(name, '/');
-    if (*end || n > tar->len - *at - TAR_BLOCK || !slash || slash - name > 63)
+    if (*end || n > len - *at - TAR_BLOCK || !slash || slash - name > 63)
         FAIL(e, ERR_DATA, "byte %zu: no header of a file in a bundle", *at);
     tar_header(name, (size_t)n, want);
     if (memcmp(h, want, TAR_BLOCK) != 0)
@@ -134,47 +134,53 @@ static int tar_file(struct bundle *b, const struct str *tar, size_t *at, struct 
         FAIL(e, ERR_DATA, "byte %zu: '%.63s' is no name of a run", *at, b->top);
     *at += TAR_BLOCK;
     struct str data = STR_INIT;
-    str_add(&data, tar->s + *at, (size_t)n);
+    str_add(&data, text + *at, (size_t)n);
     const size_t room = ((size_t)n + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
     int rc = bundle_add(b, slash + 1, &data, e);
     str_free(&data);
-    if (!rc && room > tar->len - *at)
+    if (!rc && room > len - *at)
         rc = err_set(e, ERR_DATA, "byte %zu: the archive ends in '%.100s'", *at, name);
     for (size_t i = (size_t)n; !rc && i < room; i++)
-        if (tar->s[*at + i])
+        if (text[*at + i])
             rc = err_set(e, ERR_DATA, "byte %zu: not zero after '%.100s'", *at + i, name);
     *at += room;
     return rc;
 }
 
-static int tar_read(struct bundle *b, const struct str *tar, struct err *e)
+static int tar_read(struct bundle *b, const char *text, size_t len, struct err *e)
 {
     size_t at = 0;
-    while (at + TAR_BLOCK <= tar->len && tar->s[at])
-        TRY(tar_file(b, tar, &at, e));
-    if (!b->n || tar->len - at != 2 * TAR_BLOCK)
+    while (len - at >= TAR_BLOCK && text[at])
+        TRY(tar_file(b, text, len, &at, e));
+    if (!b->n || len - at != 2 * TAR_BLOCK)
         FAIL(e, ERR_DATA, "byte %zu: no bundle ends here; it is cut off or no file of mas export",
              at);
-    for (size_t i = at; i < tar->len; i++)
-        if (tar->s[i])
+    for (size_t i = at; i < len; i++)
+        if (text[i])
             FAIL(e, ERR_DATA, "byte %zu: not zero after the last file", i);
     return 0;
 }
 
-int bundle_read(const char *path, struct bundle *out, struct err *e)
+int bundle_parse(const char *text, size_t n, struct bundle *out, struct err *e)
 {
     struct bundle b = {.n = 0};
+    const int rc = tar_read(&b, text, n, e);
+    if (rc < 0)
+        bundle_free(&b);
+    else
+        *out = b;
+    return rc;
+}
+
+int bundle_read(const char *path, struct bundle *out, struct err *e)
+{
     struct str tar = STR_INIT;
     int rc;
     TRY_DONE(zio_read(path, BUNDLE_BYTES, &tar, e));
-    rc = tar_read(&b, &tar, e);
+    rc = bundle_parse(tar.s, tar.len, out, e);
     if (rc == ERR_DATA)
         err_wrap(e, rc, "%s, unpacked", path);
-    TRY_DONE(rc);
-    *out = b;
-    b = (struct bundle){.n = 0};
 done:
-    bundle_free(&b);
     str_free(&tar);
     return rc;
 }

@@ -41,6 +41,8 @@ int bundle_pack(struct bundle *b, struct str *out, struct err *e);
 /* Reads an archive of bundle_pack. Any other form of tar is refused. ERR_DATA names the byte of the
  * unpacked archive; ERR_NOINPUT, ERR_IO, ERR_NOMEM. */
 int bundle_read(const char *path, struct bundle *out, struct err *e);
+/* The same of an archive that is unpacked and in memory. The text is untrusted. */
+int bundle_parse(const char *text, size_t n, struct bundle *out, struct err *e);
 void bundle_free(struct bundle *b); /* accepts a zeroed one */
 
 #endif

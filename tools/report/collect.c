@@ -18,6 +18,7 @@
 
 #define COLLECT_PROMPT ((size_t)4 << 20) /* largest file of prompts */
 #define COLLECT_NAMES 512                /* files in a folder of prompts */
+#define COLLECT_TOP 40 /* bytes of the name of the folder in the archive: longer ones are cut */
 
 static int collect_file(struct bundle *b, const char *path, const char *name, struct err *e)
 {
@@ -193,7 +194,7 @@ static void collect_top(const char *dir, char out[64])
     size_t begin = end;
     while (begin && dir[begin - 1] != '/')
         begin--;
-    for (size_t i = begin; i < end && n < 63; i++) {
+    for (size_t i = begin; i < end && n < COLLECT_TOP; i++) {
         const char c = dir[i];
         const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                           (c >= '0' && c <= '9') || c == '-' || c == '_' || (c == '.' && n);
@@ -214,8 +215,10 @@ int collect_run(const char *dir, const char *data, struct bundle *out, bool *has
     TRY_DONE(recorded_open(dir, &r, e));
     TRY_DONE(collect_page(&b, dir, data, e)); /* reads the whole run: refuses damage */
     TRY_DONE(collect_folder(&b, dir, e));
-    TRY_DONE(collect_prompts(&b, &r, e));
-    TRY_DONE(collect_catalogue(&b, &r, e));
+    if (!r.imported) {
+        TRY_DONE(collect_prompts(&b, &r, e));
+        TRY_DONE(collect_catalogue(&b, &r, e));
+    }
     TRY_DONE(collect_data(&b, &r, data, has_data, e));
     TRY_DONE(collect_settings(&b, &r, e));
     TRY_DONE(collect_manifest(&b, &r, e));

@@ -179,6 +179,12 @@ static void study_join(struct study *s, const struct medqa *m)
     }
 }
 
+/* The form of the run's questions; NULL = each record's own. */
+static const char *study_form(const struct study_run *r)
+{
+    return json_string_value(json_object_get(json_object_get(r->about, "config"), "data_format"));
+}
+
 /* The files that the runs name, each once, where they are unchanged. */
 static int study_find_data(struct study *s, struct err *e)
 {
@@ -193,7 +199,7 @@ static int study_find_data(struct study *s, struct err *e)
         if (known || !*path || !strcmp(path, "-") || access(path, R_OK) != 0)
             continue;
         struct err why = {.code = 0};
-        const int rc = medqa_read(path, &s->data[i], &why);
+        const int rc = medqa_read_as(path, study_form(&s->run[i]), &s->data[i], &why);
         if (rc == ERR_NOMEM)
             FAIL(e, rc, "%s", why.msg);
         if (rc == 0 && strcmp(s->data[i].sha256, hash) != 0)
@@ -202,6 +208,18 @@ static int study_find_data(struct study *s, struct err *e)
             study_join(s, &s->data[i]);
     }
     return 0;
+}
+
+static int study_compare(struct study *s, struct err *e)
+{
+    const struct trace_run **run = mem_zalloc(s->n, sizeof *run);
+    if (!run)
+        return NOMEM(e, s->n * sizeof *run, "a comparison");
+    for (size_t i = 0; i < s->n; i++)
+        run[i] = &s->run[i].run;
+    const int rc = stats_compare(run, s->n, STUDY_DRAWS, STUDY_SEED, &s->compared, e);
+    mem_free(run);
+    return rc;
 }
 
 /* ---- the study ------------------------------------------------------------------------------- */
@@ -219,16 +237,14 @@ int study_open(const char *const *dir, size_t n, const char *data, double price_
     }
     for (size_t i = 0; i < n; i++)
         s.run[i].dir = dir[i];
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         TRY_DONE(study_open_run(&s, i, e));
-        if (i)
-            TRY_DONE(stats_pair(&s.run[0].run, &s.run[i].run, STUDY_DRAWS, STUDY_SEED,
-                                &s.run[i].paired, e));
-    }
+    if (n > 1)
+        TRY_DONE(study_compare(&s, e));
     study_names(&s);
     TRY_DONE(study_questions(&s, e));
     if (data)
-        TRY_DONE(medqa_read(data, &s.data[0], e));
+        TRY_DONE(medqa_read_as(data, study_form(&s.run[0]), &s.data[0], e));
     if (data)
         study_join(&s, &s.data[0]);
     else
@@ -256,6 +272,7 @@ void study_close(struct study *s)
     }
     for (size_t i = 0; i < s->n && s->data; i++)
         medqa_free(&s->data[i]);
+    stats_compared_free(&s->compared);
     mem_free(s->run);
     mem_free(s->data);
     mem_free(s->question);

@@ -12,7 +12,7 @@
 #include <jansson.h>
 
 #include "replay.h"
-#include "stats.h"
+#include "stats_runs.h"
 #include "trace.h"
 
 /* The first bytes of the page, by which a later run knows a file of its own. */
@@ -47,8 +47,7 @@ struct study_run {
     char name[64]; /* the folder's, or the path if two folders have one name */
     struct trace_run run;
     struct stats_summary sum;
-    struct stats_paired paired; /* the first run and this one; unused in the first */
-    json_t *doc;                /* run.json */
+    json_t *doc; /* run.json */
     const json_t *identity, *about;
     size_t *result;       /* (run.records.n) 1 + index of the record's result; 0 = none */
     struct study_case *c; /* (run.results.n) */
@@ -72,8 +71,9 @@ struct study {
     size_t n;
     struct study_question *question; /* (n_question) by first run, then by record */
     size_t n_question;
-    struct medqa *data; /* (n) files of questions that were found; zeroed otherwise */
-    double price_kwh;   /* NaN = each run's own */
+    struct medqa *data;             /* (n) files of questions that were found; zeroed otherwise */
+    struct stats_compared compared; /* only with two runs or more */
+    double price_kwh;               /* NaN = each run's own */
 };
 
 /* data: a file of questions, NULL = those that the runs name, where they exist unchanged. Errors of
@@ -100,15 +100,18 @@ int study_page(const struct study *s, struct str *out, struct err *e);
 
 /* ---- its parts (study_chart.c, study_table.c, study_cases.c) --------------------------------- */
 
+void study_legend(const struct study *s, struct str *out);
 void study_charts_cost(const struct study *s, struct str *out);
 void study_chart_accuracy(const struct study *s, struct str *out);
 void study_chart_paired(const struct study *s, struct str *out);
 void study_charts_places(const struct study *s, struct str *out);
 void study_charts_specialties(const struct study *s, struct str *out);
-int study_charts_calibration(const struct study *s, struct str *out, struct err *e);
+void study_charts_calibration(const struct study *s, struct str *out);
 int study_charts_time(const struct study *s, struct str *out, struct err *e);
 void study_table_runs(const struct study *s, struct str *out);
+void study_table_prices(const struct study *s, struct str *out);
 void study_table_paired(const struct study *s, struct str *out);
+void study_table_settings(const struct study *s, struct str *out);
 void study_table_bad(const struct study *s, struct str *out);
 void study_table_setup(const struct study *s, struct str *out);
 int study_index(const struct study *s, struct str *out, struct err *e);

@@ -143,12 +143,15 @@ static int page_slot(const struct study *s, const char *name, size_t n, struct s
         return 0;                                                                                  \
     }
     SLOT("about", page_about(s, out))
+    SLOT("legend", study_legend(s, out))
     SLOT("table-runs", study_table_runs(s, out))
     SLOT("chart-accuracy", study_chart_accuracy(s, out))
     SLOT("charts-cost", study_charts_cost(s, out))
+    SLOT("table-prices", study_table_prices(s, out))
     SLOT("table-paired", study_table_paired(s, out))
+    SLOT("table-settings", study_table_settings(s, out))
     SLOT("chart-paired", study_chart_paired(s, out))
-    SLOT("charts-calibration", TRY(study_charts_calibration(s, out, e)))
+    SLOT("charts-calibration", study_charts_calibration(s, out))
     SLOT("charts-places", study_charts_places(s, out))
     SLOT("charts-specialties", study_charts_specialties(s, out))
     SLOT("charts-time", TRY(study_charts_time(s, out, e)))

@@ -6,7 +6,6 @@
 
 #include "html.h"
 #include "mem.h"
-#include "stats_curve.h"
 #include "study.h"
 #include "svg.h"
 
@@ -36,9 +35,10 @@ static void chart_rows(struct svg *g, const struct chart_row *row, size_t n, dou
                        const char *x_name)
 {
     char label[80];
-    for (double v = g->x_lo, d = svg_step(g->x_hi - g->x_lo, 5); v <= g->x_hi + d / 100; v += d) {
+    const double d = svg_step(g->x_hi - g->x_lo, 5);
+    for (double v = d * ceil(g->x_lo / d - 1e-9); v <= g->x_hi + d / 100; v += d) {
         svg_line(g, svg_x(g, v), g->top, svg_x(g, v), g->top + g->height, "class=\"grid\"");
-        snprintf(label, sizeof label, "%.0f", 100 * v);
+        snprintf(label, sizeof label, "%.0f", 100 * v + 0.0);
         svg_text(g, svg_x(g, v), g->top + g->height + 16, "class=\"soft middle\"", label);
     }
     svg_text(g, g->left + g->width, g->top + g->height + 33, "class=\"soft end\"", x_name);
@@ -102,7 +102,7 @@ void study_chart_paired(const struct study *s, struct str *out)
         return;
     }
     for (size_t i = 1; i < s->n; i++) {
-        const struct stats_paired *p = &s->run[i].paired;
+        const struct stats_paired *p = &s->compared.paired[i];
         row[i - 1] = (struct chart_row){.v = p->difference, .lo = p->lo, .hi = p->hi, .series = i};
         reach = isfinite(p->lo) ? fmax(reach, fmax(fabs(p->lo), fabs(p->hi))) : reach;
         reach = isfinite(p->difference) ? fmax(reach, fabs(p->difference)) : reach;
@@ -115,11 +115,12 @@ void study_chart_paired(const struct study *s, struct str *out)
     g.x_hi = reach;
     svg_open(&g, "fig-paired", "Differences from run 1",
              "One row a run: its accuracy minus that of run 1 on the questions that both have "
-             "finished, with the 95 percent bootstrap interval.",
+             "finished, with the 95 percent BCa bootstrap interval.",
              WIDTH, g.top + g.height + 44);
     chart_rows(&g, row, s->n - 1, 0, "difference, points");
-    svg_close(&g, "Right of the dashed line: better than run 1. Line: 95 % interval of the paired "
-                  "bootstrap.");
+    svg_close(&g,
+              "Right of the dashed line: better than run 1. Line: 95 % BCa interval of the paired "
+              "bootstrap; none where every resample is equal.");
     mem_free(row);
 }
 
@@ -186,9 +187,9 @@ static void chart_cost(const struct study *s, const struct chart_cost *c, struct
         &g, c->id, c->title,
         "One mark a run, with its number. The dashed stair is the Pareto front: no other run is "
         "at least as accurate and cheaper.",
-        WIDTH, HEIGHT);
+        WIDTH, most > 0 ? HEIGHT : 50);
     if (!(most > 0)) {
-        svg_text(&g, WIDTH / 2.0, HEIGHT / 2.0, "class=\"soft middle\"", c->none);
+        svg_text(&g, 4, 24, "class=\"soft\"", c->none);
         svg_close(&g, "");
         return;
     }
@@ -234,78 +235,63 @@ void study_charts_cost(const struct study *s, struct str *out)
     mem_free(x);
 }
 
-/* ---- calibration ----------------------------------------------------------------------------- */
-
-struct chart_sure { /* answers of a run that have a probability */
-    double *p;
-    unsigned char *right;
-    size_t n;
-};
-
-static int chart_sure(const struct study_run *r, struct chart_sure *out, struct err *e)
+/* The mark, number and name of each run. */
+void study_legend(const struct study *s, struct str *out)
 {
-    const struct results *rs = &r->run.results;
-    out->p = mem_zalloc(rs->n, sizeof *out->p);
-    out->right = mem_zalloc(rs->n, 1);
-    if (!out->p || !out->right)
-        return NOMEM(e, rs->n * sizeof *out->p, "a curve");
-    for (size_t i = 0; i < rs->n; i++)
-        if ((size_t)rs->r[i].index < r->run.asked && isfinite(rs->r[i].p)) {
-            out->right[out->n] = rs->r[i].correct;
-            out->p[out->n++] = rs->r[i].p;
-        }
-    return 0;
+    str_adds(out, "<ul class=\"legend\" aria-label=\"Runs\">");
+    for (size_t i = 0; i < s->n; i++) {
+        str_adds(out, "<li>");
+        svg_key(out, i);
+        str_addf(out, "<b>%zu</b> ", i + 1);
+        html_texts(out, s->run[i].name);
+        str_adds(out, "</li>");
+    }
+    str_adds(out, "</ul>\n");
 }
 
-static void chart_bins(struct svg *g, const struct chart_sure *c, size_t series)
+/* ---- calibration ----------------------------------------------------------------------------- */
+
+static void chart_bins(struct svg *g, const struct stats_summary *m, size_t series)
 {
-    struct stats_bin bin[STATS_BINS];
     double x[STATS_BINS], y[STATS_BINS];
     size_t n = 0;
-    stats_reliability(c->p, c->right, c->n, STATS_BINS, bin);
     for (int i = 0; i < STATS_BINS; i++) {
-        if (!bin[i].rate.n)
+        const struct stats_bin *b = &m->bin[i];
+        if (!b->rate.n)
             continue;
-        x[n] = bin[i].mean_p;
-        y[n] = bin[i].rate.rate;
-        svg_line(g, svg_x(g, x[n]), svg_y(g, bin[i].rate.lo), svg_x(g, x[n]),
-                 svg_y(g, bin[i].rate.hi), "class=\"span thin\"");
+        x[n] = b->mean_p;
+        y[n] = b->rate.rate;
+        svg_line(g, svg_x(g, x[n]), svg_y(g, b->rate.lo), svg_x(g, x[n]), svg_y(g, b->rate.hi),
+                 "class=\"span thin\"");
         svg_mark(g, svg_x(g, x[n]), svg_y(g, y[n]), series, 0);
         n++;
     }
     svg_series(g, x, y, n, series, false);
 }
 
-static int chart_risk(struct svg *g, const struct chart_sure *c, size_t series, struct err *e)
+static void chart_risk(struct svg *g, const struct stats_summary *m, size_t series)
 {
-    struct stats_step *step = mem_zalloc(c->n, sizeof *step);
-    double *x = mem_zalloc(c->n, sizeof *x), *y = mem_zalloc(c->n, sizeof *y);
-    size_t n = 0;
-    int rc = 0;
-    if (!step || !x || !y)
-        rc = NOMEM(e, c->n * sizeof *step, "a curve");
-    if (!rc)
-        rc = stats_steps(c->p, c->right, c->n, step, &n, e);
-    for (size_t i = 0; !rc && i < n; i++) {
-        x[i] = (double)step[i].kept / (double)c->n;
-        y[i] = 1 - (double)step[i].right / (double)step[i].kept;
+    const size_t n = m->n_sure;
+    double *x = mem_zalloc(n, sizeof *x), *y = mem_zalloc(n, sizeof *y);
+    g->out->failed |= !x || !y;
+    for (size_t i = 0; x && y && i < n; i++) {
+        x[i] = (double)m->sure[i].kept / (double)m->n_ece;
+        y[i] = 1 - (double)m->sure[i].right / (double)m->sure[i].kept;
     }
-    if (!rc) {
+    if (x && y && n) {
         svg_series(g, x, y, n, series, false);
         for (size_t i = 0; i < 4; i++) /* marks tell the lines apart */
             svg_mark(g, svg_x(g, x[(n - 1) * i / 3]), svg_y(g, y[(n - 1) * i / 3]), series, 0);
     }
-    mem_free(step);
     mem_free(x);
     mem_free(y);
-    return rc;
 }
 
-int study_charts_calibration(const struct study *s, struct str *out, struct err *e)
+void study_charts_calibration(const struct study *s, struct str *out)
 {
     struct str low = STR_INIT;
     struct svg a = chart_new(out), b = chart_new(&low);
-    int rc = 0, some = 0;
+    int some = 0;
     svg_open(&a, "fig-reliability", "Reliability",
              "Accuracy of the answers in ten bins of the probability that the model gave them. "
              "The dashed diagonal is perfect calibration.",
@@ -317,17 +303,12 @@ int study_charts_calibration(const struct study *s, struct str *out, struct err 
     svg_axes(&a, "probability of the answer", "accuracy", true, true);
     svg_axes(&b, "coverage: share of answers given", "risk: share wrong", true, true);
     svg_line(&a, svg_x(&a, 0), svg_y(&a, 0), svg_x(&a, 1), svg_y(&a, 1), "class=\"front\"");
-    for (size_t i = 0; i < s->n && !rc; i++) {
-        struct chart_sure c = {.n = 0};
-        rc = chart_sure(&s->run[i], &c, e);
-        if (!rc && c.n) {
+    for (size_t i = 0; i < s->n; i++)
+        if (s->run[i].sum.n_ece) {
             some++;
-            chart_bins(&a, &c, i);
-            rc = chart_risk(&b, &c, i, e);
+            chart_bins(&a, &s->run[i].sum, i);
+            chart_risk(&b, &s->run[i].sum, i);
         }
-        mem_free(c.p);
-        mem_free(c.right);
-    }
     if (!some) {
         svg_text(&a, WIDTH / 2.0, HEIGHT / 2.0, "class=\"soft middle\"", "no letter probabilities");
         svg_text(&b, WIDTH / 2.0, HEIGHT / 2.0, "class=\"soft middle\"", "no letter probabilities");
@@ -340,7 +321,6 @@ int study_charts_calibration(const struct study *s, struct str *out, struct err 
     str_add(out, low.s, low.len);
     out->failed |= low.failed;
     str_free(&low);
-    return rc;
 }
 
 /* ---- positions and specialties --------------------------------------------------------------- */
@@ -417,7 +397,7 @@ static void chart_specialty(const struct study_run *r, size_t at, struct str *ou
     snprintf(id, sizeof id, "fig-specialty-%zu", at);
     snprintf(title, sizeof title, "%zu %s", at + 1, r->name);
     g.left = 165;
-    g.width = 130;
+    g.width = 105;
     svg_open(&g, id, title,
              "For each specialty: the number of questions for which it was asked, and the accuracy "
              "on them.",
@@ -511,7 +491,7 @@ static int chart_time(const struct study_run *r, size_t at, struct str *out, str
         g.y_hi = most > 0 ? most : 1;
         svg_axes(&g, "seconds from the end of the first case", "tokens a second", false, false);
         svg_series(&g, x, y, (size_t)2 * CHART_BINS, at, false);
-        snprintf(caption, sizeof caption, "Mean: %.0f computed tokens a second over %.0f s.",
+        snprintf(caption, sizeof caption, "Mean: %.0f computed tokens a second over %.3g s.",
                  all / length, length);
     } else {
         svg_text(&g, WIDTH / 2.0, HEIGHT / 2.0, "class=\"soft middle\"",

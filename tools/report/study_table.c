@@ -6,8 +6,8 @@
 
 #include "html.h"
 #include "mem.h"
+#include "prices.h"
 #include "stats_curve.h"
-#include "stats_test.h"
 #include "study.h"
 #include "svg.h"
 
@@ -52,12 +52,23 @@ static void count(struct str *out, const char *label, const char *key, size_t v)
     figure(out, label, key, (double)v, s);
 }
 
+/* A line may break after a comma: names of an experiment's runs are long. */
+static void run_name(struct str *out, const char *name)
+{
+    for (const char *at = name; *at;) {
+        const size_t n = strcspn(at, ","), all = n + (at[n] == ',');
+        html_text(out, at, all);
+        str_adds(out, at[n] ? "<wbr>" : "");
+        at += all;
+    }
+}
+
 static void run_head(struct str *out, const struct study *s, size_t at)
 {
     str_addf(out, "<tr data-run=\"%zu\"><th scope=\"row\" data-label=\"Run\">", at);
     svg_key(out, at);
     str_addf(out, "<b>%zu</b> ", at + 1);
-    html_texts(out, s->run[at].name);
+    run_name(out, s->run[at].name);
     str_adds(out, "</th>");
 }
 
@@ -117,37 +128,17 @@ static void row_costs(struct str *out, const struct study *s, size_t i)
 /* Reliability in figures. The curves have the same answers. */
 static void row_trust(struct str *out, const struct study *s, size_t i)
 {
-    const struct study_run *r = &s->run[i];
-    const struct results *rs = &r->run.results;
-    double *p = mem_zalloc(rs->n, sizeof *p), at80 = (double)NAN, aurc = (double)NAN;
-    unsigned char *right = mem_zalloc(rs->n, 1);
-    struct stats_step *step = mem_zalloc(rs->n, sizeof *step);
-    size_t n = 0, n_step = 0;
-    struct err e = {.code = 0};
-    out->failed |= !p || !right || !step;
-    for (size_t k = 0; k < rs->n && !out->failed; k++)
-        if ((size_t)rs->r[k].index < r->run.asked && isfinite(rs->r[k].p)) {
-            right[n] = rs->r[k].correct;
-            p[n++] = rs->r[k].p;
-        }
-    if (!out->failed && n && stats_steps(p, right, n, step, &n_step, &e) < 0)
-        out->failed = true;
-    if (!out->failed) {
-        const struct stats_step *at = stats_at_coverage(step, n_step, 0.8);
-        aurc = stats_aurc(step, n_step);
-        at80 = at ? (double)at->right / (double)at->kept : (double)NAN;
-        run_head(out, s, i);
-        count(out, "Answers with a probability", "n_ece", n);
-        figure_f(out, "ECE", "ece", stats_ece(p, right, n, STATS_BINS), 4);
-        figure_f(out, "Brier", "brier", stats_brier(p, right, n), 4);
-        figure_f(out, "AURC", "aurc", aurc, 4);
-        figure_f(out, "Accuracy at 80 % coverage", "at80", at80, 4);
-        figure_f(out, "Specialists agree", "agreement", r->sum.agreement, 3);
-        str_adds(out, "</tr>\n");
-    }
-    mem_free(p);
-    mem_free(right);
-    mem_free(step);
+    const struct stats_summary *m = &s->run[i].sum;
+    const struct stats_step *at = stats_at_coverage(m->sure, m->n_sure, 0.8);
+    run_head(out, s, i);
+    count(out, "Answers with a probability", "n_ece", m->n_ece);
+    figure_f(out, "ECE", "ece", m->ece, 4);
+    figure_f(out, "Brier", "brier", m->brier, 4);
+    figure_f(out, "AURC", "aurc", m->aurc, 4);
+    figure_f(out, "Accuracy at 80 % coverage", "at80",
+             at ? (double)at->right / (double)at->kept : (double)NAN, 4);
+    figure_f(out, "Specialists agree", "agreement", m->agreement, 3);
+    str_adds(out, "</tr>\n");
 }
 
 static void table(const struct study *s, struct str *out, const char *id, const char *caption,
@@ -194,37 +185,60 @@ void study_table_runs(const struct study *s, struct str *out)
           trust, row_trust, 0);
 }
 
+/* The price of the same tokens at public APIs. */
+void study_table_prices(const struct study *s, struct str *out)
+{
+    size_t n = 0;
+    const struct price *p = prices_all(&n);
+    char key[32], text[48];
+    str_adds(out, "<details><summary>The same tokens at list prices of APIs</summary><div "
+                  "class=\"wide\"><table id=\"prices\"><caption>USD for 1,000 questions: prompt "
+                  "tokens, and those of replies and thinking, as the run's own tokenizer counts "
+                  "them.</caption><thead><tr><th scope=\"col\">Run</th>");
+    for (size_t k = 0; k < n; k++) {
+        str_adds(out, "<th scope=\"col\" class=\"num\">");
+        html_texts(out, p[k].name);
+        str_addf(out, "<br><span class=\"soft\">%s, ", p[k].date);
+        html_texts(out, p[k].source);
+        str_addf(out, "<br>%g and %g a million</span></th>", p[k].prompt, p[k].completion);
+    }
+    str_adds(out, "</tr></thead><tbody>\n");
+    for (size_t i = 0; i < s->n; i++) {
+        const struct stats_summary *m = &s->run[i].sum;
+        run_head(out, s, i);
+        for (size_t k = 0; k < n; k++) {
+            const double usd =
+                1000 * prices_usd(&p[k], m->prompt_tokens, m->new_tokens + m->think_tokens);
+            snprintf(key, sizeof key, "price_%zu", k);
+            snprintf(text, sizeof text, "%.2f", usd);
+            figure(out, "USD", key, usd, text);
+        }
+        str_adds(out, "</tr>\n");
+    }
+    str_adds(out, "</tbody></table></div></details>\n");
+}
+
 /* ---- pairs ----------------------------------------------------------------------------------- */
 
 static void row_pair(struct str *out, const struct study *s, size_t i)
 {
-    const struct stats_paired *p = &s->run[i].paired;
-    double *raw = mem_zalloc(s->n, sizeof *raw), *holm = mem_zalloc(s->n, sizeof *holm);
+    const struct stats_paired *p = &s->compared.paired[i];
     char text[64];
-    out->failed |= !raw || !holm;
-    if (!out->failed) {
-        raw[0] = (double)NAN;
-        for (size_t k = 1; k < s->n; k++)
-            raw[k] = s->run[k].paired.p;
-        stats_holm(raw, s->n, holm);
-        run_head(out, s, i);
-        count(out, "Common questions", "pair_n", p->n);
-        count(out, "Both right", "both", p->both);
-        count(out, "Run 1 alone", "only_first", p->only_a);
-        count(out, "This run alone", "only_this", p->only_b);
-        count(out, "Both wrong", "neither", p->neither);
-        snprintf(text, sizeof text, "%+.1f", 100 * p->difference + 0.0);
-        figure(out, "Difference, points", "difference", p->difference, text);
-        snprintf(text, sizeof text, "%+.1f", 100 * p->lo + 0.0);
-        figure(out, "95 % from", "difference_low", p->lo, text);
-        snprintf(text, sizeof text, "%+.1f", 100 * p->hi + 0.0);
-        figure(out, "to", "difference_high", p->hi, text);
-        figure_g(out, "p, McNemar", "p", p->p);
-        figure_g(out, "p, Holm", "p_holm", holm[i]);
-        str_adds(out, "</tr>\n");
-    }
-    mem_free(raw);
-    mem_free(holm);
+    run_head(out, s, i);
+    count(out, "Common questions", "pair_n", p->n);
+    count(out, "Both right", "both", p->both);
+    count(out, "Run 1 alone", "only_first", p->only_a);
+    count(out, "This run alone", "only_this", p->only_b);
+    count(out, "Both wrong", "neither", p->neither);
+    snprintf(text, sizeof text, "%+.1f", 100 * p->difference + 0.0);
+    figure(out, "Difference, points", "difference", p->difference, text);
+    snprintf(text, sizeof text, "%+.1f", 100 * p->lo + 0.0);
+    figure(out, "95 % from", "difference_low", p->lo, text);
+    snprintf(text, sizeof text, "%+.1f", 100 * p->hi + 0.0);
+    figure(out, "to", "difference_high", p->hi, text);
+    figure_g(out, "p, McNemar", "p", p->p);
+    figure_g(out, "p, Holm", "p_holm", p->p_holm);
+    str_adds(out, "</tr>\n");
 }
 
 void study_table_paired(const struct study *s, struct str *out)
@@ -249,6 +263,79 @@ void study_table_paired(const struct study *s, struct str *out)
           "Each run against run 1, on the questions that both have finished. Difference: this run "
           "minus run 1. p: exact McNemar test; Holm: adjusted for all rows of this table.",
           names, row_pair, 1);
+}
+
+/* A setting: the runs that differ by their seed alone. */
+static void row_setting(struct str *out, const struct study *s, size_t i)
+{
+    const struct stats_setting *t = &s->compared.settings[i];
+    char text[64];
+    const char *comma = "";
+    str_addf(out, "<tr data-run=\"%zu\"><th scope=\"row\" data-label=\"Runs\">", i);
+    for (size_t k = 0; k < s->n; k++)
+        if (s->compared.setting[k] == i) {
+            str_addf(out, "%s%zu", comma, k + 1);
+            comma = ", ";
+        }
+    str_adds(out, "</th>");
+    count(out, "Seeds", "seeds", t->n_run);
+    count(out, "Common questions", "setting_n", t->m.n);
+    snprintf(text, sizeof text, "%.1f %%", 100 * t->m.mean);
+    figure(out, "Mean accuracy", "mean", t->m.mean, text);
+    snprintf(text, sizeof text, "%.1f", 100 * t->m.sd);
+    figure(out, "SD of seeds", "sd", t->m.sd, text);
+    snprintf(text, sizeof text, "%.1f", 100 * t->m.lo);
+    figure(out, "95 % from", "mixed_low", t->m.lo, text);
+    snprintf(text, sizeof text, "%.1f", 100 * t->m.hi);
+    figure(out, "to", "mixed_high", t->m.hi, text);
+    const struct stats_bca *d = &t->difference;
+    const double none = (double)NAN;
+    snprintf(text, sizeof text, "%+.1f", 100 * d->mean + 0.0);
+    figure(out, "Difference, points", "setting_difference", i && d->n ? d->mean : none, text);
+    figure_g(out, "p", "setting_p", i ? t->p : none);
+    figure_g(out, "p, Holm", "setting_p_holm", i ? t->p_holm : none);
+    str_adds(out, "</tr>\n");
+}
+
+void study_table_settings(const struct study *s, struct str *out)
+{
+    static const char *const names[] = {"Runs",
+                                        "#Seeds",
+                                        "#Common questions",
+                                        "#Mean accuracy",
+                                        "#SD of seeds",
+                                        "#95 % from",
+                                        "#to",
+                                        "#Difference, points",
+                                        "#p",
+                                        "#p, Holm",
+                                        NULL};
+    const struct stats_compared *c = &s->compared;
+    if (s->n < 2)
+        return;
+    if (c->n_setting < s->n) {
+        str_adds(out, "<div class=\"wide\"><table class=\"stack\" id=\"seeds\"><caption>Settings: "
+                      "runs that differ by their seed alone. Interval: for other questions and "
+                      "other seeds. Difference: minus the first setting, by a randomisation "
+                      "test of the questions' differences.</caption>");
+        head_row(out, names);
+        str_adds(out, "<tbody>\n");
+        for (size_t i = 0; i < c->n_setting; i++)
+            row_setting(out, s, i);
+        str_adds(out, "</tbody></table></div>\n");
+    }
+    str_addf(out,
+             "<p class=\"soft\">All runs on their %zu common questions (%zu others are not "
+             "finished in every run): ",
+             c->n, c->left_out);
+    if (isfinite(c->cochran.p))
+        str_addf(out, "Cochran's Q %.3g, p = %.3g", c->cochran.q, c->cochran.p);
+    else
+        str_adds(out, "Cochran's Q is not defined");
+    if (isfinite(c->kappa.kappa))
+        str_addf(out, "; Fleiss' kappa of their answers %.3f.</p>\n", c->kappa.kappa);
+    else
+        str_adds(out, "; Fleiss' kappa is not defined.</p>\n");
 }
 
 /* ---- replies that ended badly ---------------------------------------------------------------- */
@@ -373,7 +460,7 @@ void study_table_setup(const struct study *s, struct str *out)
              "runs.</caption><thead><tr><th scope=\"col\">Setting</th>");
     for (size_t i = 0; i < s->n; i++) {
         str_addf(out, "<th scope=\"col\">%zu ", i + 1);
-        html_texts(out, s->run[i].name);
+        run_name(out, s->run[i].name);
         str_adds(out, "</th>");
     }
     str_adds(out, "</tr></thead><tbody>\n");

@@ -106,14 +106,15 @@ void svg_axes(struct svg *g, const char *x_name, const char *y_name, bool x_perc
 /* The outline of a shape of about 5 units around 0, 0. */
 static void svg_shape(struct str *out, size_t shape)
 {
-    static const char *const path[SVG_SHAPES] = {"M5 0A5 5 0 1 1 -5 0A5 5 0 1 1 5 0Z",
-                                                 "M-4.5 -4.5H4.5V4.5H-4.5Z",
-                                                 "M0 -5.5L5.5 4.5H-5.5Z",
-                                                 "M0 -6L6 0L0 6L-6 0Z",
-                                                 "M0 5.5L5.5 -4.5H-5.5Z",
-                                                 "M-2 -6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
-                                                 "M-5 -5L0 -2L5 -5L2 0L5 5L0 2L-5 5L-2 0Z",
-                                                 "M-3 -5.2H3L6 0L3 5.2H-3L-6 0Z"};
+    static const char *const path[SVG_SHAPES] = {
+        "M5 0A5 5 0 1 1 -5 0A5 5 0 1 1 5 0Z",
+        "M-4.5 -4.5H4.5V4.5H-4.5Z",
+        "M0 -5.5L5.5 4.5H-5.5Z",
+        "M0 -6L6 0L0 6L-6 0Z",
+        "M0 5.5L5.5 -4.5H-5.5Z",
+        "M-2 -6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
+        "M-6 -3.2L-3.2 -6L0 -2.8L3.2 -6L6 -3.2L2.8 0L6 3.2L3.2 6L0 2.8L-3.2 6L-6 3.2L-2.8 0Z",
+        "M-3 -5.2H3L6 0L3 5.2H-3L-6 0Z"};
     str_addf(out, "<path d=\"%s\"", path[shape % SVG_SHAPES]);
 }
 

@@ -341,10 +341,6 @@ static int check_prompts(struct check *c, struct err *e)
                                                                      : "built in";
     struct err why = {.code = 0};
     const struct agent_options *of = NULL;
-    if (json_object_get(c->recorded.identity, "imported")) {
-        say(c, OPEN, "prompts and catalogue: another program gave the answers");
-        return 0;
-    }
     int rc = prompts_setup(c, &config, &why);
     if (!rc) {
         of = config_of(&config, &agent_option_set);
@@ -418,7 +414,9 @@ static int check_data(struct check *c, struct err *e)
         say(c, OPEN, "data: the file '%.200s' is not at hand; give it with --data FILE", path);
         return 0;
     }
-    const int rc = medqa_read(path, &m, &why);
+    const json_t *form =
+        json_object_get(json_object_get(c->recorded.about, "config"), "data_format");
+    const int rc = medqa_read_as(path, json_string_value(form), &m, &why);
     if (rc)
         return found(c, rc, &why, "data", e);
     path = path == packed ? own : path;
@@ -441,7 +439,7 @@ static int check_model(struct check *c, struct err *e)
     struct err why = {.code = 0};
     char hex[65];
     if (!*want) {
-        say(c, OPEN, "model: the run recorded no hash (a server or another program computed it)");
+        say(c, OPEN, "model: the run recorded no hash: a server or another program computed it");
         return 0;
     }
     int rc = sources_gguf(name, &g, &why);
@@ -477,7 +475,10 @@ int verify_folder(const struct verify_options *o, struct verify *out, struct err
         TRY_DONE(check_table(&c, e));
         TRY_DONE(check_figures(&c, e));
     }
-    TRY_DONE(check_prompts(&c, e));
+    if (c.recorded.imported)
+        say(&c, OPEN, "prompts: the answers were imported, so the run had none");
+    else
+        TRY_DONE(check_prompts(&c, e));
     TRY_DONE(check_data(&c, e));
     TRY_DONE(check_model(&c, e));
     TRY_DONE(str_ok(&v.text, "findings", e));

@@ -274,6 +274,8 @@ static void add_names(struct str *s, const struct consult_call *k)
 {
     str_addf(s, "{\"call\": %d, \"role\": \"%s\", \"index\": %d", k->number, k->role->name,
              k->index);
+    if (k->role->many)
+        str_adds(s, ", \"many\": true");
     if (k->specialty >= 0)
         str_addf(s, ", \"specialty\": \"%s\"", k->of->env->catalog->entry[k->specialty].id);
 }

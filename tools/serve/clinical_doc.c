@@ -13,7 +13,8 @@ static const struct doc {
      {"/run", "/plan", "/consult", "/aggregate"},
      "With stream true the reply is text/event-stream, one line of JSON an event. case {id, "
      "notice, model, strategy, seed, question, options, noise}. call-started {call, role, index, "
-     "specialty, prompt, system, user, max_tokens, max_think, temperature}. text {call, delta, "
+     "many, specialty, prompt, system, user, max_tokens, max_think, temperature}. text {call, "
+     "delta, "
      "thinking}: the deltas of a call add up to its reply. call-finished {call, role, specialty, "
      "parsed, why, reply, value, finish, prompt_tokens, cached_tokens, think_tokens, new_tokens, "
      "seconds, mean_lp, option_lp}. plan {triage_generalist, selected_specialties, log_p}. answer: "
