@@ -113,8 +113,11 @@ int agent_option_sets(const struct option_set **out, int most)
     int n = 0;
     out[n++] = &agent_option_set;
     for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        bool known = !(*s)->options; /* some strategies share a table */
+        for (int i = 0; i < n && !known; i++)
+            known = out[i] == (*s)->options;
         CHECK_MSG(n < most, "more tables of options than there is room for");
-        if ((*s)->options)
+        if (!known)
             out[n++] = (*s)->options;
     }
     return n;

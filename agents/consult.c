@@ -111,14 +111,19 @@ int64_t consult_tokens(const struct consult *c)
     return sum;
 }
 
-bool consult_spent(struct consult *c)
+bool consult_spent(const struct consult *c)
 {
-    int64_t most = c->env->options->max_tokens_per_case, used = consult_tokens(c);
-    if (c->n_open || most <= 0 || used <= most)
-        return false;
+    int64_t most = c->env->options->max_tokens_per_case;
+    return !c->n_open && most > 0 && consult_tokens(c) > most;
+}
+
+void consult_overspent(struct consult *c)
+{
     consult_fail(c, "token budget exceeded: %lld used, budgets.max_tokens_per_case is %lld",
-                 (long long)used, (long long)most);
-    return true;
+                 (long long)consult_tokens(c), (long long)c->env->options->max_tokens_per_case);
+    c->predicted = -1;
+    c->answer = NULL;
+    c->has_p = c->has_lp = false;
 }
 
 static int consult_budget(const struct consult *c, const char *role, struct err *e)

@@ -151,9 +151,11 @@ void consult_warn(struct consult *c, const char *fmt, ...) __attribute__((format
 
 /* Tokens of the calls that are done: prompt (cached ones included) + thinking + new. */
 int64_t consult_tokens(const struct consult *c);
-/* Fails the case when its calls took more tokens than the budget of a case. Checks only when no
- * call is open, so that the order of ends changes nothing. */
-bool consult_spent(struct consult *c);
+/* True when the calls of a case took more tokens than its budget. False while a call is open, so
+ * that the order of ends changes nothing. */
+bool consult_spent(const struct consult *c);
+/* Fails a case that has spent its budget, also one with an answer. */
+void consult_overspent(struct consult *c);
 /* A number that depends on (question, role, index) and nothing else. */
 uint64_t consult_id(const char *question, const char *role, int index);
 

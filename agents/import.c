@@ -2,11 +2,11 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "import_item.h"
 #include "medqa_fields.h"
+#include "medqa_ids.h"
 #include "mem.h"
 #include "result.h"
 #include "sha256.h"
@@ -15,16 +15,11 @@
 
 #define IMPORT_FILE ((size_t)4 << 30) /* largest file after inflation, bytes */
 
-struct import_id { /* of a question, sorted by id */
-    char id[24];
-    size_t question;
-};
-
 struct importer {
     struct import im;
     const struct medqa *data;
     const char *filter;
-    struct import_id *by_id; /* (data->n) */
+    struct medqa_ids ids; /* of data */
     bool key_given;
     /* the text before the numbers of ids: that of the first one */
     char prefix[64];
@@ -33,23 +28,6 @@ struct importer {
 };
 
 /* ---- questions ------------------------------------------------------------------------------- */
-
-static int import_by_id(const void *a, const void *b)
-{
-    return strcmp(((const struct import_id *)a)->id, ((const struct import_id *)b)->id);
-}
-
-/* The question of that id, or -1. */
-static int64_t import_find(const struct importer *r, const char *id)
-{
-    struct import_id key;
-    if (strlen(id) >= sizeof key.id)
-        return -1;
-    memcpy(key.id, id, strlen(id) + 1);
-    const struct import_id *at =
-        bsearch(&key, r->by_id, r->data->n, sizeof *r->by_id, import_by_id);
-    return at ? (int64_t)at->question : -1;
-}
 
 /* The number at the end of the id; all ids have the same text before it. */
 static int import_number(struct importer *r, const char *id, int64_t *out, struct err *e)
@@ -80,7 +58,7 @@ static int import_question(struct importer *r, const struct import_item *it, siz
     int64_t at = -1, number = 0;
     *again = false;
     if (it->doc[0]) {
-        at = import_find(r, it->doc);
+        at = medqa_ids_find(&r->ids, it->doc);
         if (at < 0)
             FAIL(e, ERR_DATA, "the question of this sample is not in the data file");
         *out = (size_t)at;
@@ -88,7 +66,7 @@ static int import_question(struct importer *r, const struct import_item *it, siz
     }
     if (!it->id)
         FAIL(e, ERR_DATA, "the prediction has no id");
-    at = import_find(r, it->id);
+    at = medqa_ids_find(&r->ids, it->id);
     if (at >= 0) {
         *out = (size_t)at;
         return 0;
@@ -224,18 +202,11 @@ static int import_one(void *user, const struct import_item *it, int64_t line, st
 
 static int import_begin(struct importer *r, struct err *e)
 {
-    size_t n = r->data->n;
-    r->im.answer = mem_zalloc(n, sizeof *r->im.answer);
-    r->by_id = mem_zalloc(n, sizeof *r->by_id);
-    if (!r->im.answer || !r->by_id)
-        return NOMEM(e, n * sizeof *r->im.answer, "predictions");
-    r->im.n = n;
-    for (size_t i = 0; i < n; i++) {
-        r->by_id[i].question = i;
-        memcpy(r->by_id[i].id, r->data->question[i].id, sizeof r->by_id[i].id);
-    }
-    qsort(r->by_id, n, sizeof *r->by_id, import_by_id);
-    return 0;
+    r->im.n = r->data->n;
+    r->im.answer = mem_zalloc(r->im.n, sizeof *r->im.answer);
+    if (!r->im.answer)
+        return NOMEM(e, r->im.n * sizeof *r->im.answer, "predictions");
+    return medqa_ids_open(r->data, &r->ids, e);
 }
 
 int import_parse(const char *text, size_t n, const char *name, const char *filter,
@@ -254,7 +225,7 @@ int import_parse(const char *text, size_t n, const char *name, const char *filte
     r.im = (struct import){.answer = NULL};
 done:
     import_free(&r.im);
-    mem_free(r.by_id);
+    medqa_ids_free(&r.ids);
     return rc;
 }
 
@@ -349,8 +320,10 @@ void import_write(const struct import *im, const struct medqa *data, struct str 
 void import_identity(const struct import *im, const struct medqa *data, const char *name,
                      struct str *out)
 {
-    str_addf(out, "{\"imported\": {\"form\": \"%s\", \"file_sha256\": \"%s\"", im->form,
-             im->sha256);
+    str_addf(out,
+             "{\"config\": {}, \"prompts\": {}, \"imported\": {\"form\": \"%s\", \"file_sha256\": "
+             "\"%s\"",
+             im->form, im->sha256);
     import_text(out, "name", name, strlen(name));
     str_addf(out, ", \"key\": \"%s\"}, \"data_sha256\": \"%s\"}", im->key, data->sha256);
 }

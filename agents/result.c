@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
 #include "jdoc.h"
 #include "strategy.h"
 
@@ -220,6 +221,8 @@ void result_write(const struct consult *c, struct str *out)
                   c->has_p && c->predicted >= 0 ? c->p_option[c->predicted] : (double)NAN);
     result_write_work(c, out);
     result_write_usage(c, out);
+    if (c->env->budget)
+        str_addf(out, ", \"budget\": %lld", (long long)budget_of(c->env->budget, q->id));
     result_write_shown(c, out);
     str_adds(out, ", \"warnings\": ");
     str_add_json(out, c->warnings.s, c->warnings.len);

@@ -165,6 +165,19 @@ static size_t run_find(const struct run *r, const struct consult *c)
     return i;
 }
 
+/* The strategy reads a completed call, also the last one within a spent budget: every reply of a
+ * case is read, whichever ended last. */
+static void run_read(struct run *r, struct consult *c, struct consult_call *k)
+{
+    struct err e = {.code = 0};
+    bool spent = consult_spent(c);
+    int rc = r->o->env->strategy->step(r->o->env->state, c, k, &e);
+    if (spent && (rc == 0 || rc == ERR_DATA)) /* it could not ask more */
+        consult_overspent(c);
+    else
+        run_verdict(r, c, rc, &e);
+}
+
 static void run_step(struct run *r, struct llm_call *l)
 {
     struct consult_call *k = l->user_data;
@@ -187,9 +200,8 @@ static void run_step(struct run *r, struct llm_call *l)
         } else if (l->finish == LLM_CANCEL) {
             err_set(&e, ERR_CANCEL, "%s: cancelled by the model's side", k->role->name);
             run_end(r, ERR_CANCEL, &e);
-        } else if (!consult_spent(c)) {
-            int rc = r->o->env->strategy->step(r->o->env->state, c, k, &e);
-            run_verdict(r, c, rc, &e);
+        } else {
+            run_read(r, c, k);
         }
         consult_settle(c);
     }

@@ -59,7 +59,8 @@ struct strategy {
     const char *instead; /* a setting that needs less of the llm, for a message; NULL = none */
     bool matches;        /* keeps to strategy_env.budget */
     bool needs_options;  /* a question without options is a failed case */
-    /* the strategy's own, which no other strategy reads (grid_reads relies on it); NULL = none */
+    /* The strategy's own; NULL = none. Only strategies that name the same table read them. An
+     * experiment relies on it: a setting that is not read makes no run of its own. */
     const struct option_set *options;
     /* true: the role is asked under these settings. NULL = every role is asked. */
     bool (*asks)(const struct strategy_env *env, const struct strategy_role *r);

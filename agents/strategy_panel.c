@@ -83,8 +83,6 @@ static void panel_close(void *state)
     mem_free(p);
 }
 
-static const struct option_set panel_option_set;
-
 static int panel_fixed(struct panel *p, const struct strategy_env *env,
                        const struct option_list *ids, struct err *e)
 {
@@ -172,9 +170,8 @@ static const struct option_row panel_rows[] = {
 #define PANEL_ROW(...) OPTION_ROW(struct panel_options, __VA_ARGS__)
     PANEL_OPTIONS(PANEL_ROW)};
 
-static const struct option_set panel_option_set = {panel_rows,
-                                                   sizeof panel_rows / sizeof panel_rows[0],
-                                                   sizeof(struct panel_options), panel_check, NULL};
+const struct option_set panel_option_set = {panel_rows, sizeof panel_rows / sizeof panel_rows[0],
+                                            sizeof(struct panel_options), panel_check, NULL};
 
 /* Below these limits a reply would be closed before the model has said what counts. */
 static int panel_limits(const struct panel *p, const struct agent_options *o, struct err *e)

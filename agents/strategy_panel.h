@@ -39,6 +39,8 @@ enum { PANEL_PLANNER, PANEL_RANKER, PANEL_SPECIALIST, PANEL_AGGREGATOR, PANEL_N_
                           .many = again,                                                           \
                           .json = "decision"}
 
+/* The settings planner.*, which both strategies read. */
+extern const struct option_set panel_option_set;
 /* True when the settings ask the panel's role of this number. */
 bool panel_asks_role(const struct strategy_env *env, int role);
 /* (consult.n_reports) the reports that could be used, in order of selection. */

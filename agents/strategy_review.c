@@ -223,6 +223,7 @@ const struct strategy strategy_review = {
     .name = "review",
     .doc = "a panel whose draft goes back to the specialists once: 2 K + 3 calls",
     .role = review_roles,
+    .options = &panel_option_set,
     .asks = review_asks,
     .open = review_open,
     .close = review_close,

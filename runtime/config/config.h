@@ -68,7 +68,7 @@ bool config_is_group(const struct config *c, const char *key);
  * or 'top_k'". Appends nothing when none is near. */
 void config_nearest(const struct config *c, const char *key, struct str *out);
 
-/* The value of a key with whole numbers; the key must exist. */
+/* The value of a key that takes one whole number; the key must exist. Allocates nothing. */
 int64_t config_int(const struct config *c, const char *key);
 /* The value of one key as text ("0.3", "f16", "[a, b]"); the key must exist. */
 void config_value(const struct config *c, const char *key, struct str *out);

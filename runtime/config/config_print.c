@@ -6,12 +6,18 @@
 
 int64_t config_int(const struct config *c, const char *key)
 {
-    struct str s = STR_INIT;
-    int64_t v = 0;
-    config_value(c, key, &s);
-    CHECK_MSG(s.failed || str_to_i64(s.s, INT64_MIN, INT64_MAX, &v), key);
-    str_free(&s);
-    return v;
+    const void *at = NULL;
+    const struct option_row *r = config_find(c, key, &at);
+    int64_t large;
+    int small;
+    CHECK_MSG(r && (r->type == OPTION_INT || r->type == OPTION_POWER), key);
+    if (r->size == sizeof large) {
+        memcpy(&large, (const char *)at + r->offset, sizeof large);
+        return large;
+    }
+    CHECK(r->size == sizeof small);
+    memcpy(&small, (const char *)at + r->offset, sizeof small);
+    return small;
 }
 
 /* One entry of a map as JSON, or its default. */

@@ -108,6 +108,12 @@ static void keys_of_replies_are_read_where_a_role_uses_them(void **state)
         {"direct", NULL, "kv.type", true},
         {"direct", NULL, "prompts_dir", true},
         {"direct", NULL, "thinking.budget", false},
+        {"review", NULL, "planner.top_k", true},
+        {"review", NULL, "sc.samples", false},
+        {"debate", NULL, "planner.top_k", false},
+        {"sc", NULL, "sc.samples", true},
+        {"sc", NULL, "role_tokens.sc", true},
+        {"sc", NULL, "role_tokens.cot", false},
         {"cot", NULL, "remote.base_url", false},
         {"cot", "provider=openai", "remote.base_url", true},
     };

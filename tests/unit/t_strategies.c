@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cases.h"
+#include "grid.h"
 #include "test.h"
 
 /* ---- debate ---------------------------------------------------------------------------------- */
@@ -401,9 +402,9 @@ static void the_complexity_says_how_many_work(void **state)
     assert_non_null(strstr(got.facts, "\"complexity\": \"moderate\", \"rounds\": 1, "
                                       "\"agreed\": true, \"changed\": 0"));
     ward_of(NULL,
-            &(struct ward){.level = "moderate", .round = {"ABC", "AB-", "AAC"}, .silent_team = -1});
+            &(struct ward){.level = "moderate", .round = {"ABC", "AB-", "AAB"}, .silent_team = -1});
     assert_int_equal(got.calls, 1 + 1 + 9 + 1);
-    assert_non_null(strstr(got.facts, "\"rounds\": 3, \"agreed\": false, \"changed\": 1"));
+    assert_non_null(strstr(got.facts, "\"rounds\": 3, \"agreed\": false, \"changed\": 2"));
     assert_non_null(strstr(got.notes, "expert urology gave nothing that can be used"));
     ward_of(NULL, &(struct ward){.level = "high", .silent_team = -1});
     assert_int_equal(got.calls, 1 + 1 + 2 * 3 + 1);
@@ -462,9 +463,22 @@ static void more_experts_than_specialties_are_refused(void **state)
     }
 }
 
+/* Grids run a strategy once for all values of a key that it does not read. */
+static void review_reads_the_settings_of_its_panel(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b, 5, (const char *[]){"strategy=review", NULL});
+    assert_true(grid_reads(&b.config, "planner.top_k", false));
+    assert_true(grid_reads(&b.config, "planner.selection", false));
+    assert_false(grid_reads(&b.config, "debate.agents", false));
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(review_reads_the_settings_of_its_panel),
         cmocka_unit_test(a_debate_stops_when_all_agree),
         cmocka_unit_test(a_debate_without_agreement_is_decided_by_one_more_call),
         cmocka_unit_test(a_debater_that_cannot_be_read_keeps_its_position),

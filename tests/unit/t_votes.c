@@ -134,6 +134,27 @@ static void the_first_sample_is_the_reply_of_cot(void **state)
     assert_string_equal(user, first_user);
 }
 
+static void spent_look(const struct consult *c, const struct result *r)
+{
+    assert_int_equal(r->state, CONSULT_FAILED);
+    assert_non_null(strstr(r->why, "token budget exceeded"));
+    assert_true(r->predicted == -1 && !r->has_p);
+    for (const struct consult_call *k = c->first; k; k = k->next)
+        if (!k->parsed)
+            fail_msg("call %d is not read: %s", k->number, k->why);
+}
+
+/* The record of a case beyond its budget does not tell which call ended last. */
+static void a_spent_budget_leaves_every_reply_read(void **state)
+{
+    (void)state;
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        char set[64];
+        snprintf(set, sizeof set, "strategy=%s", (*s)->name);
+        cases((const char *[]){set, "budgets.max_tokens_per_case=10", NULL}, NULL, 8, spent_look);
+    }
+}
+
 /* ---- probabilities --------------------------------------------------------------------------- */
 
 static int with_p;
@@ -227,6 +248,7 @@ int main(void)
         cmocka_unit_test(a_sample_that_cannot_be_read_is_no_vote),
         cmocka_unit_test(log_probabilities_decide_a_tie_or_nothing_does),
         cmocka_unit_test(the_first_sample_is_the_reply_of_cot),
+        cmocka_unit_test(a_spent_budget_leaves_every_reply_read),
         cmocka_unit_test(a_confident_minority_can_win_by_weight),
         cmocka_unit_test(every_strategy_gives_probabilities_that_sum_to_1),
         cmocka_unit_test(cot_and_panel_take_the_probabilities_of_their_last_call),

@@ -7,12 +7,15 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "collect.h"
+#include "export.h"
 #include "grid_export.h"
 #include "gridfile.h"
 #include "mem.h"
+#include "orders.h"
 #include "output.h"
 #include "report.h"
 #include "sha256.h"
+#include "sources.h"
 #include "tool_options.h"
 #include "trace.h"
 
@@ -21,6 +24,8 @@
 
 struct options {
     const char *dir, *csv, *summary, *wrong, *bundle;
+    const char *lm_eval, *inspect, *data; /* for other programs */
+    bool orders;
     const char *against[MAX_RUNS - 1];
     int n_against;
     bool json;
@@ -34,6 +39,10 @@ enum {
     OPT_WRONG,
     OPT_AGAINST,
     OPT_PRICE,
+    OPT_LM_EVAL,
+    OPT_INSPECT,
+    OPT_DATA,
+    OPT_ORDERS,
     OPT_BUNDLE,
     OPT_POWER,
     OPT_OUTPUT = 'o'
@@ -45,6 +54,17 @@ static const struct argp_option rows[] = {
     {"wrong", OPT_WRONG, "FILE", 0,
      "ids of the finished questions without the right answer, one a line, for mas eval --ids; "
      "'-' = standard output",
+     1},
+    {"lm-eval", OPT_LM_EVAL, "DIR2", 0,
+     "results_*.json and samples_*.jsonl of lm-evaluation-harness, into this folder", 1},
+    {"inspect", OPT_INSPECT, "FILE.json", 0,
+     "a log of Inspect in its JSON form; '-' = standard output", 1},
+    {"orders", OPT_ORDERS, 0, 0,
+     "does the order of the options change the answer? Of questions that stand in several orders "
+     "(mas vary): the same answer in all; and accuracy by the place of the key",
+     1},
+    {"data", OPT_DATA, "FILE", 0,
+     "the questions, for --lm-eval, --inspect and --orders (default: the file that the run names)",
      1},
     {"against", OPT_AGAINST, "DIR", 0,
      "compare with another run on the questions both have finished: a table "
@@ -91,6 +111,18 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_WRONG:
         o->wrong = arg;
+        return 0;
+    case OPT_LM_EVAL:
+        o->lm_eval = arg;
+        return 0;
+    case OPT_INSPECT:
+        o->inspect = arg;
+        return 0;
+    case OPT_ORDERS:
+        o->orders = true;
+        return 0;
+    case OPT_DATA:
+        o->data = arg;
         return 0;
     case OPT_AGAINST:
         return add_run(o, arg, st);
@@ -303,6 +335,7 @@ static int check_outputs(const struct options *o, struct err *e)
         TRY(check_output(o->summary, dir, e));
         TRY(check_output(o->bundle, dir, e));
         TRY(check_output(o->wrong, dir, e));
+        TRY(check_output(o->inspect, dir, e));
     }
     const size_t n = o->bundle ? strlen(o->bundle) : 0;
     if (n >= 8 && !strcmp(o->bundle + n - 8, ".tar.zst"))
@@ -311,12 +344,25 @@ static int check_outputs(const struct options *o, struct err *e)
     return 0;
 }
 
+/* Are the questions of the run needed? */
+static bool needs_data(const struct options *o)
+{
+    return o->lm_eval || o->inspect || o->orders;
+}
+
 static int export_grid(const struct options *o, struct err *e)
 {
     const struct grid_export g = {.dir = o->dir,
                                   .csv = o->csv,
                                   .summary = o->json && !o->summary ? "-" : o->summary,
                                   .price_kwh = o->own.price_kwh};
+    if (needs_data(o))
+        FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
+             o->dir,
+             o->lm_eval   ? "lm-eval"
+             : o->inspect ? "inspect"
+                          : "orders",
+             o->dir);
     if (o->n_against || o->wrong)
         FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
              o->dir, o->wrong ? "wrong" : "against", o->dir);
@@ -332,6 +378,45 @@ static int plan(const struct options *o, struct err *e)
     return rc;
 }
 
+static int write_orders(const struct export_run *x, struct err *e)
+{
+    struct orders orders;
+    struct str table = STR_INIT;
+    int rc;
+    TRY_DONE(orders_count(x, &orders, e));
+    orders_table(&orders, &table);
+    TRY_DONE(output_file("-", &table, e));
+done:
+    str_free(&table);
+    return rc;
+}
+
+static int write_others(const struct options *o, struct err *e)
+{
+    struct export_run x = {.n_samples = 0};
+    struct str path = STR_INIT, log = STR_INIT;
+    int rc = 0;
+    if (o->data)
+        TRY_DONE(sources_data(o->data, &path, e));
+    rc = export_open(o->dir, o->data ? path.s : NULL, &x, e);
+    if (rc == ERR_NOINPUT && !o->data)
+        err_wrap(e, rc, "the export needs the questions; give them with --data FILE");
+    TRY_DONE(rc);
+    if (o->lm_eval)
+        TRY_DONE(export_lm_eval(&x, o->lm_eval, e));
+    if (o->inspect)
+        TRY_DONE(export_inspect(&x, &log, e));
+    if (o->inspect)
+        TRY_DONE(output_file(o->inspect, &log, e));
+    if (o->orders)
+        TRY_DONE(write_orders(&x, e));
+done:
+    export_close(&x);
+    str_free(&path);
+    str_free(&log);
+    return rc;
+}
+
 static int export(const struct options *o, struct err *e)
 {
     struct trace_run l = {.asked = 0};
@@ -343,6 +428,9 @@ static int export(const struct options *o, struct err *e)
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
     TRY_DONE(check_outputs(o, e));
+    if (o->data && !needs_data(o))
+        TRY_DONE(err_set(e, ERR_USAGE,
+                         "--data is for --lm-eval, --inspect and --orders; give one of them"));
     if (gridfile_is(o->dir))
         return export_grid(o, e);
     TRY_DONE(load(o->dir, &l, e));
@@ -352,13 +440,15 @@ static int export(const struct options *o, struct err *e)
         TRY_DONE(write_summary(o, &l, o->summary, e));
     if (o->wrong)
         TRY_DONE(write_wrong(o, &l, e));
+    if (needs_data(o))
+        TRY_DONE(write_others(o, e));
     if (o->n_against)
         TRY_DONE(compare(o, &l, e));
     if (o->bundle)
         TRY_DONE(write_bundle(o, e));
     if (o->json && !o->n_against)
         TRY_DONE(write_summary(o, &l, "-", e));
-    else if (!o->csv && !o->summary && !o->wrong && !o->bundle && !o->n_against)
+    else if (!o->csv && !o->summary && !o->wrong && !o->bundle && !o->n_against && !needs_data(o))
         TRY_DONE(output_reports(&l, "", price(o, &l), o->dir, NULL, e));
 done:
     trace_run_free(&l);
@@ -391,5 +481,6 @@ const struct cmd cmd_export = {"export", "write the results of a run as CSV or J
                                "mas export runs/panel runs/cot runs/direct\n"
                                "mas export runs/panel runs/cot -o json >compared.json\n"
                                "mas export --power 20\n"
+                               "mas export runs/try --lm-eval theirs --inspect try.json\n"
                                "mas export runs/demo-grid --csv rows.csv --summary cells.json\n",
                                run};

@@ -4,8 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "budget.h"
 #include "clinic.h"
 #include "identity.h"
+#include "jdoc.h"
 #include "mem.h"
 #include "recorded.h"
 #include "sources.h"
@@ -20,6 +22,9 @@ struct rerun {
     struct clinic clinic;
     struct medqa data;
     const struct medqa_question *q;
+    char *subset;         /* of the run's identity */
+    struct budget budget; /* of the case alone */
+    struct budget_row given;
     char dir[256];    /* of the second run, removed at the end; "" = none */
     int same, differ; /* calls */
     bool answer_same;
@@ -90,6 +95,35 @@ static int rerun_question(struct rerun *x, struct err *e)
                      file.s, id);
 done:
     str_free(&file);
+    return rc;
+}
+
+/* The run's choice of records, which bears on no case, and the tokens that the case was given. */
+static int rerun_choice(struct rerun *x, struct err *e)
+{
+    const json_t *subset = json_object_get(x->recorded.identity, "subset");
+    const char *match = recorded_text(&x->recorded, "match_tokens"), *line;
+    size_t at = x->c->last, n;
+    json_t *doc = NULL;
+    json_int_t tokens;
+    int rc = 0;
+    x->subset = subset ? json_dumps(subset, 0) : NULL;
+    if (subset && !x->subset)
+        return NOMEM(e, 1, "a choice of records");
+    x->clinic.env.subset = x->subset;
+    if (!*match)
+        return 0;
+    if (!replay_line(x->r, x->c, &at, &line, &n))
+        FAIL(e, ERR_DATA, "the case has no line of its own");
+    TRY_DONE(replay_parse(line, n, &doc, e));
+    TRY_DONE(jdoc_int(doc, "budget", 0, INT64_MAX, &tokens, e));
+    snprintf(x->given.id, sizeof x->given.id, "%s", x->q->id);
+    x->given.tokens = tokens;
+    x->budget = (struct budget){.row = &x->given, .n = 1};
+    snprintf(x->budget.sha256, sizeof x->budget.sha256, "%s", match);
+    TRY_DONE(strategy_match(&x->clinic.env, &x->budget, e));
+done:
+    json_decref(doc);
     return rc;
 }
 
@@ -273,23 +307,21 @@ int rerun(const struct rerun_options *o, const struct replay *r, const struct re
 {
     struct rerun x = {.o = o, .r = r, .c = c};
     struct clinic_options to = {.quiet = true};
-    char *subset = NULL;
     int rc, hashes = 0;
     TRY_DONE(recorded_open(o->dir, &x.recorded, e));
     TRY_DONE(rerun_settings(&x, &to, e));
     TRY_DONE(rerun_question(&x, e));
     TRY_DONE(clinic_open(&to, true, json_is_true(json_object_get(x.recorded.identity, "shuffle")),
                          false, &x.clinic, e));
-    subset = json_dumps(json_object_get(x.recorded.identity, "subset"), JSON_COMPACT);
-    x.clinic.env.subset = subset; /* of no effect on one question; part of the identity */
+    TRY_DONE(rerun_choice(&x, e));
     TRY_DONE(rerun_identity(&x, &hashes, e));
     TRY_DONE(rerun_ask(&x, e));
     TRY_DONE(rerun_verdict(&x, hashes, e));
 done:
     rerun_remove(&x);
     clinic_close(&x.clinic);
-    mem_free(subset);
     medqa_free(&x.data);
+    free(x.subset); /* jansson's */
     arena_free(&x.words);
     recorded_close(&x.recorded);
     return rc;

@@ -341,6 +341,10 @@ static int check_prompts(struct check *c, struct err *e)
                                                                      : "built in";
     struct err why = {.code = 0};
     const struct agent_options *of = NULL;
+    if (json_object_get(c->recorded.identity, "imported")) {
+        say(c, OPEN, "prompts and catalogue: another program gave the answers");
+        return 0;
+    }
     int rc = prompts_setup(c, &config, &why);
     if (!rc) {
         of = config_of(&config, &agent_option_set);

@@ -1,0 +1,26 @@
+/*
+ * orders: does the order of the options change the answer? Questions of a run with the same text
+ * and the same options, in whatever order, are one group (vary.h makes such files).
+ */
+#ifndef MAS_ORDERS_H
+#define MAS_ORDERS_H
+
+#include "export.h"
+#include "stats.h"
+
+struct orders {
+    struct stats_rate same;  /* groups whose answers all name the same option, of n groups */
+    struct stats_rate right; /* groups that are right in all orders, of n groups */
+    size_t alone;            /* finished questions without another order, in no group */
+    size_t unfinished;       /* groups of which a part alone is finished, in no rate */
+    /* Finished questions by the place at which the key was shown, and the share of right ones. */
+    struct stats_rate at[MEDQA_OPTIONS];
+    size_t chosen[MEDQA_OPTIONS]; /* answers by the place at which the option was shown */
+    size_t not_shown;             /* finished questions without a recorded order (imported) */
+};
+/* ERR_DATA, ERR_NOMEM. */
+int orders_count(const struct export_run *x, struct orders *out, struct err *e);
+/* A table for people. */
+void orders_table(const struct orders *o, struct str *out);
+
+#endif

@@ -1,0 +1,103 @@
+/* mas vary: writes variants of questions, for tests of robustness. */
+#include <string.h>
+
+#include "cli.h"
+#include "cmd.h"
+#include "output.h"
+#include "sources.h"
+#include "tool_options.h"
+#include "vary.h"
+
+struct options {
+    const char *file, *out, *permute;
+    bool none;
+    struct tool_options own; /* data_format alone; NULL = the content tells */
+};
+
+enum { OPT_PERMUTE = 1, OPT_NONE, OPT_FORMAT, OPT_OUT = 'o' };
+
+static const struct argp_option rows[] = {
+    {"permute", OPT_PERMUTE, "cyclic", 0,
+     "each question in all cyclic orders of its options; mas export --orders shows what the order "
+     "changes",
+     1},
+    {"none-of-the-above", OPT_NONE, 0, 0,
+     "the right option becomes \"" VARY_NONE_TEXT "\"; nothing else changes", 1},
+    {"data-format", OPT_FORMAT, "NAME", 0,
+     "format of the questions (default: their content tells); agents/DATASETS.md lists them", 1},
+    {"output", OPT_OUT, "FILE.jsonl", 0, "file to write; '-' = standard output (default)", 1},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *st)
+{
+    struct options *o = st->input;
+    switch (key) {
+    case OPT_PERMUTE:
+        return cli_word(st, "--permute", arg, "cyclic", &o->permute);
+    case OPT_NONE:
+        o->none = true;
+        return 0;
+    case OPT_FORMAT:
+        return cli_option(st, &tool_option_set, "data-format", arg, &o->own);
+    case OPT_OUT:
+        o->out = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->file) {
+            argp_error(st, "more than one file: '%s' and '%s'", o->file, arg);
+            return EINVAL;
+        }
+        o->file = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static int vary(const struct options *o, struct err *e)
+{
+    struct str path = STR_INIT, text = STR_INIT;
+    struct medqa m = {.n = 0};
+    int rc;
+    if (!o->file)
+        FAIL(e, ERR_USAGE, "no questions; give a file, or a name that mas pull lists");
+    if (!o->permute == !o->none)
+        FAIL(e, ERR_USAGE, "give one of --permute cyclic and --none-of-the-above");
+    TRY_DONE(sources_data(o->file, &path, e));
+    TRY_DONE(medqa_read_as(path.s, o->own.data_format, &m, e));
+    vary_write(&m, o->none ? VARY_NONE : VARY_CYCLIC, &text);
+    TRY_DONE(str_ok(&text, "variants of questions", e));
+    TRY_DONE(output_file(o->out ? o->out : "-", &text, e));
+    if (m.n < m.n_records)
+        fprintf(stderr, "%zu rejected records and %zu duplicates left out\n", m.n_rejected,
+                m.n_duplicates);
+done:
+    medqa_free(&m);
+    str_free(&path);
+    str_free(&text);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    static const struct argp argp = {
+        rows,
+        parse,
+        "QUESTIONS",
+        "Writes variants of questions as JSON Lines in the form of MedQA. mas eval takes the file "
+        "like any other.",
+        NULL,
+        NULL,
+        NULL};
+    struct options o = {.none = false};
+    struct err e = {0};
+    int done = cli_parse(&argp, argc, argv, &o);
+    if (done >= 0)
+        return done;
+    return vary(&o, &e) < 0 ? cmd_fail(&e) : 0;
+}
+
+const struct cmd cmd_vary = {"vary", "write variants of questions, for tests of robustness",
+                             "mas vary medqa --permute cyclic -o cyclic.jsonl\n"
+                             "mas vary questions.csv --none-of-the-above -o none.jsonl\n",
+                             run};
