@@ -31,6 +31,7 @@ expect 0 "the same model, prompts, data, settings and backend" "$MAS" replay run
 expect 0 "the bytes agree: 3 calls" "$MAS" replay run --case "$id" --rerun --role specialist
 expect 1 "config.seed was 42, is 43" "$MAS" replay run --case "$id" --rerun --set seed=43
 expect 1 "differs at byte" "$MAS" replay run --case "$id" --rerun --set seed=43
+expect 1 "planner 0: reply differs at byte" "$MAS" replay run --case "$id" --rerun --role planner --set temperature=1.5
 expect 1 "model_sha256 was" "$MAS" replay run --case "$id" --rerun -m "$MAS_SOURCE/configs/demo/toy_mini.gguf"
 mkdir prompts && cp -r "$MAS_SOURCE/configs/prompts/." prompts && sed -i 's/physicians/doctors/' prompts/panel/*.txt
 expect 1 "prompts.panel/planner was" "$MAS" replay run --case "$id" --rerun --set prompts_dir=prompts
