@@ -28,17 +28,16 @@ echo "A: $((SECONDS - began)) s"
 
 # killed with -9 in the middle: the tar has every step that had been reported
 began=$SECONDS
-T_GPU_FAIL=embed run A -o "$dir/k" >"$dir/k.out" 2>&1 &
+: >"$dir/k.out"
+T_GPU_FAIL=embed setsid bash "$here/run.sh" A -o "$dir/k" --dry-run -b "$build" >"$dir/k.out" 2>&1 & # a session of its own
 pid=$!
 until [ "$(grep -c '^[A-Z]' "$dir/k.out")" -ge 6 ]; do
     kill -0 $pid 2>/dev/null || fail "A ended before it was killed: $(cat "$dir/k.out")"
     sleep 0.05
 done
-left=$(pgrep -P $pid) # steps and models that go on without it
-kill -9 $pid
-# shellcheck disable=SC2086
-kill $left 2>/dev/null
+pkill -9 -s $pid # with its steps and models: none writes into the tar any more
 wait $pid 2>/dev/null
+while pgrep -s $pid >/dev/null; do sleep 0.05; done
 tar -tf "$dir/k/result-A.tar" >"$dir/k.list" || fail "the tar of a killed command cannot be read"
 said=$(grep -cE '^(PASS|FAIL|SKIP|NOT RUN) ' "$dir/k.out")
 have=$(grep -c '^steps/[0-9].*json$' "$dir/k.list")
