@@ -42,15 +42,17 @@ int runfolder_make(const struct config *c, const char *name, char out[RUNFOLDER_
 
 int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e)
 {
-    struct str identity = STR_INIT, about = STR_INIT;
+    struct str identity = STR_INIT, about = STR_INIT, defaults = STR_INIT;
     int rc;
     identity_json(o->env, o->data->sha256, &identity);
     identity_about(o->env, MAS_COMMIT, o->data_path, o->energy, &about);
     TRY_DONE(str_ok(&identity, "the run's identity", e));
     TRY_DONE(str_ok(&about, "the run's settings", e));
+    TRY_DONE(config_json_defaults(o->env->config, &defaults, e));
     struct trace_options to = {.dir = o->dir,
                                .identity = identity.s,
                                .about = about.s,
+                               .defaults = defaults.s,
                                .data = o->data,
                                .asked = o->asked,
                                .fresh = o->fresh,
@@ -59,6 +61,7 @@ int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e
 done:
     str_free(&identity);
     str_free(&about);
+    str_free(&defaults);
     return rc;
 }
 
