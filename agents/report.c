@@ -231,6 +231,30 @@ static void report_counts(const struct stats_summary *s, struct str *out)
         str_addf(out, "  without a key   %zu\n", s->no_key);
 }
 
+/* Groups of variants: does the answer change with the order of the options or the wording? */
+static void report_variants(const struct stats_variants *v, struct str *out)
+{
+    if (!v->variants)
+        return;
+    str_addf(out, "  variants        %zu of %zu questions", v->variants, v->questions);
+    if (isfinite(v->lo))
+        str_addf(out,
+                 "; over other questions the accuracy is within\n"
+                 "                  %.1f to %.1f %% (95 %% interval)",
+                 100 * v->lo, 100 * v->hi);
+    str_addc(out, '\n');
+    if (v->same.n) {
+        str_adds(out, "  same in all     ");
+        report_rate(&v->same, out);
+        str_adds(out, "\n  right in all    ");
+        report_rate(&v->right, out);
+        str_addc(out, '\n');
+    }
+    if (v->unfinished)
+        str_addf(out, "                  %zu questions of which a part is not run are in neither\n",
+                 v->unfinished);
+}
+
 /* The reliability table, and the accuracy of the most certain answers. */
 static void report_confidence(const struct stats_summary *s, struct str *out)
 {
@@ -269,6 +293,7 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
     str_adds(out, "  accuracy        ");
     report_rate(&s->accuracy, out);
     report_counts(s, out);
+    report_variants(&s->variants, out);
     if (isfinite(s->agreement))
         str_addf(out,
                  "  agreement       %.2f of pairs of reports name the same first diagnosis,\n"
@@ -438,6 +463,24 @@ void report_figures(const struct stats_summary *s, struct str *out)
     str_addc(out, '}');
 }
 
+static void report_json_variants(const struct stats_variants *v, struct str *out)
+{
+    if (!v->variants)
+        return;
+    str_addf(out,
+             ",\n \"variants\": {\"n\": %zu, \"questions\": %zu, \"alone\": %zu, "
+             "\"unfinished\": %zu",
+             v->variants, v->questions, v->alone, v->unfinished);
+    report_number(out, "accuracy", v->mean);
+    report_number(out, "low", v->lo);
+    report_number(out, "high", v->hi);
+    str_adds(out, ", \"same_answer\": ");
+    report_json_rate(out, &v->same);
+    str_adds(out, ", \"right_in_all\": ");
+    report_json_rate(out, &v->right);
+    str_addc(out, '}');
+}
+
 void report_json(const struct stats_summary *s, const char *run_json, const char *engine_json,
                  struct str *out)
 {
@@ -449,6 +492,7 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     report_json_counts(s, out);
     report_number(out, "specialist_agreement", s->agreement);
     str_addf(out, ", \"specialist_agreement_n\": %zu", s->n_agreement);
+    report_json_variants(&s->variants, out);
     report_json_confidence(s, out);
     report_json_groups(out, "by_step", s->step, s->n_step);
     report_json_groups(out, "by_specialty", s->specialty, (size_t)s->n_specialty);

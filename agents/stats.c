@@ -305,6 +305,7 @@ int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_
     }
     stats_rates(&s, &t, run->asked, price_kwh);
     TRY_DONE(stats_confidence(&s, &t, e));
+    TRY_DONE(stats_variants(run, &s.variants, e));
     s.token_usd = (s.prompt_tokens * run->price_prompt +
                    (s.new_tokens + s.think_tokens) * run->price_completion) *
                   1e-6;
