@@ -12,6 +12,7 @@
 #include "recorded.h"
 #include "sources.h"
 #include "trace_diff.h"
+#include "vary.h"
 
 struct rerun {
     const struct rerun_options *o;
@@ -22,8 +23,8 @@ struct rerun {
     struct clinic clinic;
     struct medqa data;
     const struct medqa_question *q;
-    char *subset;         /* of the run's identity */
-    struct budget budget; /* of the case alone */
+    char *subset, *variants; /* of the run's identity */
+    struct budget budget;    /* of the case alone */
     struct budget_row given;
     char dir[256];    /* of the second run, removed at the end; "" = none */
     int same, differ; /* calls */
@@ -85,6 +86,7 @@ static int rerun_question(struct rerun *x, struct err *e)
     if (rc < 0 && !x->o->data)
         err_wrap(e, rc, "the questions of the run (give them with --data FILE)");
     TRY_DONE(rc);
+    TRY_DONE(vary_recorded(x->o->dir, x->recorded.identity, &x->data, e));
     for (size_t i = 0; i < x->data.n && !x->q; i++)
         if (!strcmp(x->data.question[i].id, id))
             x->q = &x->data.question[i];
@@ -107,10 +109,13 @@ static int rerun_choice(struct rerun *x, struct err *e)
     json_t *doc = NULL;
     json_int_t tokens;
     int rc = 0;
+    const json_t *variants = json_object_get(x->recorded.identity, "variants");
     x->subset = subset ? json_dumps(subset, 0) : NULL;
-    if (subset && !x->subset)
+    x->variants = variants ? json_dumps(variants, 0) : NULL;
+    if ((subset && !x->subset) || (variants && !x->variants))
         return NOMEM(e, 1, "a choice of records");
     x->clinic.env.subset = x->subset;
+    x->clinic.env.variants = x->variants;
     if (!*match)
         return 0;
     if (!replay_line(x->r, x->c, &at, &line, &n))
@@ -324,6 +329,7 @@ done:
     clinic_close(&x.clinic);
     medqa_free(&x.data);
     free(x.subset); /* jansson's */
+    free(x.variants);
     arena_free(&x.words);
     recorded_close(&x.recorded);
     return rc;
