@@ -73,6 +73,8 @@ sed -e 's/strategy: .*/strategy: [direct, cot, panel]/' -e '/- strategy=[^p]/d' 
 "$MAS" eval -c grid.yaml --data "$data" --out grid --quiet >log 2>&1 ||
     fault "experiment: $(tail -n 3 log)"
 expect 0 "7 runs, 12 questions" "$MAS" report grid -o grid.html
+expect 0 "7 runs" "$MAS" report grid grid/cot* --baseline grid/direct -o base.html # a cell that is named again
+grep -q '<b>1</b> direct<' base.html || fault "the baseline is not run 1"
 python3 "$here/report_check.py" grid.html grid ||
     fault "figures of an experiment's page"
 

@@ -7,6 +7,7 @@
 #include "html.h"
 #include "mem.h"
 #include "prices.h"
+#include "report.h"
 #include "stats_curve.h"
 #include "study.h"
 #include "svg.h"
@@ -292,6 +293,15 @@ void study_table_paired(const struct study *s, struct str *out)
           "Each run against run 1, on the questions that both have finished. Difference: this run "
           "minus run 1. p: exact McNemar test; Holm: adjusted for all rows of this table.",
           names, row_pair, 1);
+    for (size_t i = 1; i < s->n; i++) {
+        const struct stats_paired *p = &s->compared.paired[i];
+        if (stats_disagree(p->lo, p->hi, p->p))
+            str_addf(out,
+                     "<p class=\"warn\">Run %zu: the interval and the test disagree. The bootstrap "
+                     "is rough when few questions tell the runs apart, here %zu: trust the exact "
+                     "test.</p>\n",
+                     i + 1, p->only_a + p->only_b);
+    }
 }
 
 /* A setting: the runs that differ by their seed alone. */
@@ -306,7 +316,13 @@ static void row_setting(struct str *out, const struct study *s, size_t i)
             str_addf(out, "%s%zu", comma, k + 1);
             comma = ", ";
         }
+    struct str name = STR_INIT;
+    report_setting_name(s->run[t->first].name, s->compared.seed[t->first], &name);
+    str_adds(out, " ");
+    html_text(out, name.s, name.len);
     str_adds(out, "</th>");
+    out->failed |= name.failed;
+    str_free(&name);
     count(out, "Seeds", "seeds", t->n_run);
     count(out, "Common questions", "setting_n", t->m.n);
     snprintf(text, sizeof text, "%.1f %%", 100 * t->m.mean);
@@ -351,7 +367,17 @@ void study_table_settings(const struct study *s, struct str *out)
         str_adds(out, "<tbody>\n");
         for (size_t i = 0; i < c->n_setting; i++)
             row_setting(out, s, i);
-        str_adds(out, "</tbody></table></div>\n");
+        str_adds(out, "</tbody></table></div>\n<p class=\"soft\">");
+        report_few_seeds(c, out);
+        for (size_t i = 1; i < c->n_setting; i++) {
+            const struct stats_setting *t = &c->settings[i];
+            if (stats_disagree(t->difference.lo, t->difference.hi, t->p))
+                str_addf(out,
+                         "Runs of row %zu: the interval and the test disagree; trust the exact "
+                         "test. ",
+                         i + 1);
+        }
+        str_adds(out, "</p>\n");
     }
     str_addf(out,
              "<p class=\"soft\">All runs on their %zu common questions (%zu others are not "
