@@ -467,6 +467,7 @@ int grid_run(const struct grid_request *r, struct err *e)
     s.stop = clinic_signals();
     TRY_DONE(begin(&s, e));
     say_plan(&s);
+    TRY_DONE(runfolder_doubts(&s.m, s.asked.records, s.o->data, e));
     meter_open(&s.meter, r->clinic->quiet);
     s.meter.whole = &s.whole;
     rc = run_cells(&s, e);
