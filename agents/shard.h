@@ -68,7 +68,7 @@ struct shard_study {
     const char *subset;       /* JSON text of the choice; NULL or "" = all */
     const char *settings;     /* JSON object: options of the run, or name and hashes of the cells */
     const char *grid;         /* JSON object: grid.json of the whole; NULL = a single run */
-    const char *command;      /* of a task without --shard, for messages */
+    const char *command;      /* of a task, before the number of its shard; for messages */
 };
 /* Makes dir, writes records.jsonl and shards.json if they are not there, and compares shards.json
  * otherwise. Several tasks may do it at once. Writes the folder of the shard to out. ERR_CONFIG
