@@ -60,7 +60,8 @@ int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e
                                .data = o->data,
                                .asked = o->asked,
                                .fresh = o->fresh,
-                               .repair = o->repair};
+                               .repair = o->repair,
+                               .lease = o->lease};
     TRY_DONE(trace_open(&to, &t, e));
     if (o->paraphrases) {
         snprintf(folder.dir, sizeof folder.dir, "%s",

@@ -22,6 +22,7 @@ struct runfolder {
     const char *energy;            /* how joules are measured, or why they are not */
     const struct str *paraphrases; /* text to keep as VARY_FILE; NULL = none */
     bool fresh, repair;            /* as in trace_options */
+    struct lease *lease;           /* likewise */
 };
 /* Opens the trace. Errors as trace_open. */
 int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e);
