@@ -11,6 +11,7 @@
 #include "meter.h"
 #include "output.h"
 #include "runfolder.h"
+#include "shard_work.h"
 #include "sheet.h"
 #include "tool_options.h"
 #include "toy.h"
@@ -26,6 +27,7 @@ struct options {
     const char *step, *ids;
     const char *match; /* folder of the run whose tokens are matched; NULL = none */
     int sample, sample_seed;
+    struct shard_ask shard;
 };
 
 enum {
@@ -41,7 +43,9 @@ enum {
     OPT_IDS,
     OPT_SAMPLE,
     OPT_SAMPLE_SEED,
-    OPT_MATCH
+    OPT_MATCH,
+    OPT_SHARD,
+    OPT_LEASE
 };
 
 static const struct argp_option rows[] = {
@@ -73,6 +77,16 @@ static const struct argp_option rows[] = {
      "generate as many tokens for each question as the run in DIR did, by more samples or a limit. "
      "A strategy that cannot is refused, with the names of those that can. The means of both runs "
      "are shown at the end",
+     1},
+    {"shard", OPT_SHARD, "I/N", 0,
+     "only share I of N of the records, for N tasks that share the folder --out. mas merge makes "
+     "one "
+     "run of their results (agents/CLUSTER.md)",
+     1},
+    {"lease", OPT_LEASE, "SECONDS", 0,
+     "with --shard: a task on another host without a sign of life for so long is taken as dead, "
+     "and "
+     "its share is taken over (90)",
      1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
     {"curve", OPT_CURVE, "FILE.svg", 0,
@@ -110,6 +124,20 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_MATCH:
         o->match = arg;
+        return 0;
+    case OPT_SHARD: {
+        struct err e = {.code = 0};
+        if (shard_parse(arg, &o->shard.shard, &e) < 0) {
+            argp_error(st, "--shard: %s", e.msg);
+            return EINVAL;
+        }
+        return 0;
+    }
+    case OPT_LEASE:
+        if (!str_to_f64(arg, 1, 86400, &o->shard.lease_s)) {
+            argp_error(st, "--lease %s: seconds from 1 to 86400", arg);
+            return EINVAL;
+        }
         return 0;
     case OPT_SAMPLE:
         return cli_int(st, "--sample", arg, 1, INT32_MAX, &o->sample);
@@ -284,10 +312,11 @@ static int finish(const struct options *o, struct clinic *c, struct trace *t, co
 }
 
 static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
-               const struct runfolder_asked *a, struct watch *watch, const atomic_int *stop,
-               struct err *e)
+               const struct shard_work *work, const struct runfolder_asked *a, struct watch *watch,
+               const atomic_int *stop, struct err *e)
 {
-    struct clinic_trace ct = {.dir = o->out,
+    struct clinic_trace ct = {.dir = work->lease ? work->dir : o->out,
+                              .lease = work->lease,
                               .name = "eval",
                               .data_path = o->data,
                               .data = m,
@@ -360,10 +389,37 @@ static int choose(const struct options *o, struct medqa *m, struct arena *arena,
     return 0;
 }
 
-static int evaluate(const struct options *o, struct err *e)
+/* The share of the task: its folder, its lease and its records. */
+static int share(const struct options *o, const struct config *base, const struct medqa *m,
+                 const struct str *subset, const atomic_int *stop, struct shard_work *work,
+                 struct medqa *own, struct str *mark, struct err *e)
+{
+    const size_t one = 1, asked = runfolder_count(m, o->n).records;
+    struct str settings = STR_INIT;
+    int rc;
+    str_addf(&settings, "\"shuffle\": %s, \"config\": ", o->shuffle ? "true" : "false");
+    config_json(base, true, &settings);
+    TRY_DONE(str_ok(&settings, "settings", e));
+    const struct shard_study study = {
+        .data = m, .asked = asked, .subset = subset->s, .settings = settings.s};
+    TRY_DONE(shard_work_open(&o->shard, &o->clinic, o->out, &study, stop, work, e));
+    const struct shard_span span = shard_share(work->shard, &one, 1, 0, work->order.units);
+    TRY_DONE(shard_take(m, &work->order, span, own, e));
+    shard_describe(work->shard, asked, own, mark);
+    TRY_DONE(str_ok(mark, "a shard", e));
+    fprintf(stderr, "shard %d of %d: %zu of %zu records\n", work->shard.i, work->shard.n,
+            own->n_records, asked);
+done:
+    str_free(&settings);
+    return rc;
+}
+
+static int evaluate(const struct options *o, const struct config *base, struct err *e)
 {
     struct clinic c = {.llm = NULL};
-    struct medqa m = {.n = 0};
+    struct medqa whole = {.n = 0}, m = {.n = 0};
+    struct shard_work work = {.lease = NULL};
+    struct str mark = STR_INIT;
     struct llm_gauge gauge;
     struct watch watch = {.curve = {.llm = NULL}};
     struct arena ids = {.limit = MEDQA_FILE};
@@ -374,15 +430,24 @@ static int evaluate(const struct options *o, struct err *e)
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
     TRY_DONE(choose(o, &m, &ids, &subset, e));
+    const atomic_int *stop = clinic_signals();
     struct runfolder_asked a = runfolder_count(&m, o->n);
+    if (o->shard.shard.n) {
+        whole = m;
+        m = (struct medqa){.n = 0};
+        TRY_DONE(share(o, base, &whole, &subset, stop, &work, &m, &mark, e));
+        if (!m.n_records) /* more shards than records */
+            goto done;
+        a = runfolder_count(&m, 0);
+    }
     if (o->match) {
         TRY_DONE(budget_read(o->match, &budget, e));
         TRY_DONE(budget_covers(&budget, m.question, a.questions, o->match, e));
     }
     say_records(&m, &a, o->data);
-    const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));
     c.env.subset = subset.len ? subset.s : NULL;
+    c.env.shard = mark.len ? mark.s : NULL;
     if (o->match)
         TRY_DONE(strategy_match(&c.env, &budget, e));
     if (o->curve && !llm_gauge(c.llm, &gauge))
@@ -393,7 +458,7 @@ static int evaluate(const struct options *o, struct err *e)
     char noise[TOY_TEXT];
     if (toy_says_all(llm_info(c.llm)->name, m.question, a.questions, noise))
         fprintf(stderr, "noise: %s\n", noise);
-    rc = ask(o, &c, &m, &a, &watch, stop, e);
+    rc = ask(o, &c, &m, &work, &a, &watch, stop, e);
     if (watch.began)
         rc = clinic_ran(&o->clinic, &c, rc, e);
     bool ended = rc == 0 || rc == ERR_ITEMS; /* the summary is there */
@@ -412,11 +477,32 @@ static int evaluate(const struct options *o, struct err *e)
 done:
     curve_free(&watch.curve);
     clinic_close(&c);
+    shard_work_close(&work);
     medqa_free(&m);
+    medqa_free(&whole);
+    str_free(&mark);
     arena_free(&ids);
     budget_free(&budget);
     str_free(&subset);
     return rc;
+}
+
+/* Combinations of --shard that make no sense. */
+static int check_shard(const struct options *o, struct err *e)
+{
+    const char *with = o->match             ? "--match-tokens"
+                       : o->curve           ? "--curve"
+                       : o->clinic.timeline ? "--timeline"
+                                            : NULL;
+    if (!o->shard.shard.n && o->shard.lease_s > 0)
+        FAIL(e, ERR_USAGE, "--lease is of --shard, which is not given");
+    if (!o->shard.shard.n)
+        return o->out ? shard_refuse_unmerged(o->out, e) : 0;
+    if (!o->out)
+        FAIL(e, ERR_USAGE, "--shard needs --out DIR, the same folder for all shards");
+    if (with)
+        FAIL(e, ERR_USAGE, "%s does not go with --shard: it is about a whole run", with);
+    return 0;
 }
 
 /* ---- experiments ----------------------------------------------------------------------------- */
@@ -445,6 +531,7 @@ static int experiment(const struct options *o, const struct config *base, struct
                                    .data = o->data,
                                    .out = o->out,
                                    .n = o->n,
+                                   .shard = o->shard,
                                    .concurrency = o->concurrency,
                                    .shuffle = o->shuffle,
                                    .fresh = o->fresh,
@@ -504,10 +591,12 @@ static int run(int argc, char **argv)
                      "no questions; give a file with --data FILE "
                      "(configs/demo/questions.jsonl is a small one), or the key 'data'");
     if (rc == 0)
+        rc = check_shard(&o, &e);
+    if (rc == 0)
         rc = clinic_config(&o.clinic, &base, &e);
     if (rc == 0) {
         o.own = *(const struct tool_options *)config_of(&base, &tool_option_set);
-        rc = grid_given(&base) ? experiment(&o, &base, &e) : evaluate(&o, &e);
+        rc = grid_given(&base) ? experiment(&o, &base, &e) : evaluate(&o, &base, &e);
     }
     config_free(&base);
     str_free(&data);
@@ -521,5 +610,6 @@ const struct cmd cmd_eval = {
     "mas eval -c configs/llama3_70b.yaml --data medqa --n 100 --strategy panel\n"
     "mas eval -c configs/llama3_8b.yaml --data medqa.jsonl --strategy direct --shuffle --seed 7\n"
     "mas eval -c configs/experiments/demo.yaml --data configs/demo/questions.jsonl --out "
-    "runs/grid\n",
+    "runs/grid\n"
+    "mas eval -c demo --data configs/demo/questions.jsonl --out runs/study --shard 3/8\n",
     run};

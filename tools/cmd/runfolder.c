@@ -54,7 +54,8 @@ int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e
                                .data = o->data,
                                .asked = o->asked,
                                .fresh = o->fresh,
-                               .repair = o->repair};
+                               .repair = o->repair,
+                               .lease = o->lease};
     TRY_DONE(trace_open(&to, out, e));
 done:
     str_free(&identity);
