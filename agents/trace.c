@@ -423,21 +423,33 @@ static int trace_write(struct trace *t, const struct str *s, struct err *e)
     return 0;
 }
 
+/* *last: offset of the case's own line. */
+static int trace_case_lines(const struct consult *c, struct str *s, size_t *last, struct err *e)
+{
+    for (const struct consult_call *k = c->first; k; k = k->next) {
+        *last = s->len;
+        result_write_call(c, k, s);
+        trace_end_line(s, *last);
+    }
+    *last = s->len;
+    result_write(c, s);
+    trace_end_line(s, *last);
+    return str_ok(s, "a trace line", e);
+}
+
+int trace_lines(const struct consult *c, struct str *out, struct err *e)
+{
+    size_t last = 0;
+    return trace_case_lines(c, out, &last, e);
+}
+
 int trace_append(struct trace *t, const struct consult *c, struct err *e)
 {
     struct str s = STR_INIT;
     bool twice = false;
     int rc;
     size_t begin = 0;
-    for (const struct consult_call *k = c->first; k; k = k->next) {
-        begin = s.len;
-        result_write_call(c, k, &s);
-        trace_end_line(&s, begin);
-    }
-    begin = s.len;
-    result_write(c, &s);
-    trace_end_line(&s, begin);
-    TRY_DONE(str_ok(&s, "a trace line", e));
+    TRY_DONE(trace_case_lines(c, &s, &begin, e));
     TRY_DONE(trace_writable(t, e));
     TRY_DONE(result_read(&t->results, s.s + begin, s.len - begin - 1, e));
     rc = trace_write(t, &s, e);

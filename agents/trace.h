@@ -68,6 +68,8 @@ bool trace_has(const struct trace *t, int64_t index); /* true: that question is 
  * case is not counted, and the run can be continued later. ERR_CREATE: the lease is lost. ERR_IO,
  * ERR_NOMEM. */
 int trace_append(struct trace *t, const struct consult *c, struct err *e);
+/* The lines that trace_append writes for a case, for another process to write. ERR_NOMEM. */
+int trace_lines(const struct consult *c, struct str *out, struct err *e);
 /* Writes finished cases that another process answered: whole lines with their checksums, each case
  * after its calls. All are written, or none. ERR_DATA when a line is wrong or its question is
  * finished, ERR_IO, ERR_NOMEM. */

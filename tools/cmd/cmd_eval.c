@@ -7,6 +7,7 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "curve.h"
+#include "eval_workers.h"
 #include "grid_run.h"
 #include "meter.h"
 #include "output.h"
@@ -16,6 +17,7 @@
 #include "tool_options.h"
 #include "toy.h"
 #include "viewfile.h"
+#include "workers.h"
 
 struct options {
     struct clinic_options clinic;
@@ -28,6 +30,7 @@ struct options {
     const char *match; /* folder of the run whose tokens are matched; NULL = none */
     int sample, sample_seed;
     struct shard_ask shard;
+    int workers; /* 0 = this process computes */
 };
 
 enum {
@@ -45,7 +48,8 @@ enum {
     OPT_SAMPLE_SEED,
     OPT_MATCH,
     OPT_SHARD,
-    OPT_LEASE
+    OPT_LEASE,
+    OPT_WORKERS
 };
 
 static const struct argp_option rows[] = {
@@ -89,6 +93,10 @@ static const struct argp_option rows[] = {
      "its share is taken over (90)",
      1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
+    {"workers", OPT_WORKERS, "N", 0,
+     "N processes with an engine each, which share the CPU's cores and one queue of questions. A "
+     "process that dies is replaced (agents/CLUSTER.md)",
+     2},
     {"curve", OPT_CURVE, "FILE.svg", 0,
      "draw tokens a second and the use of the KV cache over time", 2},
     {"force-new", OPT_FORCE_NEW, 0, 0, "start again in DIR; its old content moves to DIR/old-N", 2},
@@ -133,6 +141,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         }
         return 0;
     }
+    case OPT_WORKERS:
+        return cli_int(st, "--workers", arg, 1, WORKERS_MOST, &o->workers);
     case OPT_LEASE:
         if (!str_to_f64(arg, 1, 86400, &o->shard.lease_s)) {
             argp_error(st, "--lease %s: seconds from 1 to 86400", arg);
@@ -389,6 +399,27 @@ static int choose(const struct options *o, struct medqa *m, struct arena *arena,
     return 0;
 }
 
+/* The run by several processes. */
+static int by_workers(const struct options *o, const struct config *base, const struct medqa *m,
+                      const struct runfolder_asked *a, const struct str *subset,
+                      const atomic_int *stop, struct err *e)
+{
+    const struct eval_workers_ask ask = {.clinic = &o->clinic,
+                                         .base = base,
+                                         .data = m,
+                                         .asked = *a,
+                                         .subset = subset->len ? subset->s : NULL,
+                                         .data_path = o->data,
+                                         .out = o->out,
+                                         .n = o->workers,
+                                         .concurrency = o->concurrency,
+                                         .shuffle = o->shuffle,
+                                         .fresh = o->fresh,
+                                         .repair = o->repair,
+                                         .stop = stop};
+    return eval_workers(&ask, e);
+}
+
 /* The share of the task: its folder, its lease and its records. */
 static int share(const struct options *o, const struct config *base, const struct medqa *m,
                  const struct str *subset, const atomic_int *stop, struct shard_work *work,
@@ -445,6 +476,10 @@ static int evaluate(const struct options *o, const struct config *base, struct e
         TRY_DONE(budget_covers(&budget, m.question, a.questions, o->match, e));
     }
     say_records(&m, &a, o->data);
+    if (o->workers) {
+        rc = by_workers(o, base, &m, &a, &subset, stop, e);
+        goto done;
+    }
     TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));
     c.env.subset = subset.len ? subset.s : NULL;
     c.env.shard = mark.len ? mark.s : NULL;
@@ -487,8 +522,8 @@ done:
     return rc;
 }
 
-/* Combinations of --shard that make no sense. */
-static int check_shard(const struct options *o, struct err *e)
+/* Combinations of --shard and --workers that make no sense. */
+static int check_tasks(const struct options *o, bool grid, struct err *e)
 {
     const char *with = o->match             ? "--match-tokens"
                        : o->curve           ? "--curve"
@@ -496,6 +531,12 @@ static int check_shard(const struct options *o, struct err *e)
                                             : NULL;
     if (!o->shard.shard.n && o->shard.lease_s > 0)
         FAIL(e, ERR_USAGE, "--lease is of --shard, which is not given");
+    if (o->workers && (with || o->shard.shard.n))
+        FAIL(e, ERR_USAGE, "%s does not go with --workers", with ? with : "--shard");
+    if (o->workers && grid)
+        FAIL(e, ERR_USAGE,
+             "--workers is for one run, and the configuration holds an experiment; divide it by "
+             "--shard");
     if (!o->shard.shard.n)
         return o->out ? shard_refuse_unmerged(o->out, e) : 0;
     if (!o->out)
@@ -591,9 +632,9 @@ static int run(int argc, char **argv)
                      "no questions; give a file with --data FILE "
                      "(configs/demo/questions.jsonl is a small one), or the key 'data'");
     if (rc == 0)
-        rc = check_shard(&o, &e);
-    if (rc == 0)
         rc = clinic_config(&o.clinic, &base, &e);
+    if (rc == 0)
+        rc = check_tasks(&o, grid_given(&base), &e);
     if (rc == 0) {
         o.own = *(const struct tool_options *)config_of(&base, &tool_option_set);
         rc = grid_given(&base) ? experiment(&o, &base, &e) : evaluate(&o, &base, &e);
@@ -611,5 +652,6 @@ const struct cmd cmd_eval = {
     "mas eval -c configs/llama3_8b.yaml --data medqa.jsonl --strategy direct --shuffle --seed 7\n"
     "mas eval -c configs/experiments/demo.yaml --data configs/demo/questions.jsonl --out "
     "runs/grid\n"
-    "mas eval -c demo --data configs/demo/questions.jsonl --out runs/study --shard 3/8\n",
+    "mas eval -c demo --data configs/demo/questions.jsonl --out runs/study --shard 3/8\n"
+    "mas eval -c demo --data configs/demo/questions.jsonl --out runs/two --workers 2\n",
     run};
