@@ -210,8 +210,15 @@ for i in 1 2; do echo "{\"case\": \"$i\"}"; done >run/shard-1-of-5/direct/traces
 cp run/shard-1-of-5/direct/traces-0002.jsonl run/shard-1-of-5/old-1/
 expect 0 '1      finished           5      3' "$script" --status run
 expect 0 'tasks: 5 finished' "$script" --status run
+printf '%s\n' '{"format": 1,' '"study": {"of": 5, "asked": 9, "cells": {"a": "1", "b": "2"}, "models": [0, 0]},' \
+    '"data": {"records": 9, "questions": 8, "duplicates": 1}' '}' >run/shards.json
+expect 0 'of 16 finished' "$script" --status run
+sed -i 's/"asked": 9/"asked": 4/' run/shards.json
+expect 0 'of 8 finished' "$script" --status run
+sed -i 's/, "models".*\]/, "x": 1/' run/shards.json
+expect 0 'of 4 finished' "$script" --status run
 touch away
-expect 0 'Slurm does not answer' "$script" --status run
+expect 0 'Slurm does not answer (slurm_load_jobs error: Unable' "$script" --status run
 note task-3 'state running' 'text 4 questions finished before' 'node n7' 'at noon' 'restarts 0'
 expect 69 'since noon on n7: 4 questions' "$script" --status run
 rm away

@@ -240,11 +240,22 @@ impossible() {
 
 # ---- --status
 
+# wanted: number of questions of all runs of the study, or nothing before the first task has begun
+wanted() {
+    local file=$study/shards.json asked records questions cells
+    [ -f "$file" ] || return 0
+    asked=$(sed -nE 's/^"study": .*"asked": ([0-9]+),.*/\1/p' "$file")
+    read -r records questions < <(sed -nE 's/^"data": \{"records": ([0-9]+), "questions": ([0-9]+),.*/\1 \2/p' "$file") || true
+    cells=$(sed -nE 's/^"study": .*"models": \[([0-9, ]*)\].*/\1/p' "$file" | tr ',' '\n' | grep -c .) || cells=1
+    [[ $asked$records$questions =~ ^[0-9]+$ ]] || return 0
+    [ "$asked" = "$records" ] || questions=$asked # a part of the file: its duplicates are not counted apart
+    echo $((questions * cells))
+}
+
 status() {
     local i rows='' away='' known line state reason node job row n all=0 report here='' attention=0 working=0
     local -A counts=()
-    rows=$(queue 2>"$study/slurm/.squeue.$$") || away=$(cat "$study/slurm/.squeue.$$")
-    rm -f "$study/slurm/.squeue.$$"
+    rows=$(queue 2>&1) || { away=${rows:-squeue fails} && rows=''; }
     [ -z "$away" ] || say "Slurm does not answer ($away): the states are those of the folder"
     say "study $study: $tasks tasks, job name $name"
     printf '%-6s %-10s %9s %6s  %s\n' task state questions starts note
@@ -286,7 +297,8 @@ status() {
     done
     for state in "${!counts[@]}"; do here+="${here:+, }${counts[$state]} $state"; done
     say "tasks: $here"
-    say "questions: $all finished"
+    line=$(wanted)
+    say "questions: $all${line:+ of $line} finished"
     line=$(awk '$1 == "report" { print; exit }' <<<"$rows")
     report=$(noted "$study/slurm/state/report" state)
     if [ -n "$line" ]; then
