@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "folder.h"
 #include "jdoc.h"
@@ -15,6 +16,7 @@
 #include "shard.h"
 #include "trace_diff.h"
 #include "trace_scan.h"
+#include "vary.h"
 #include "zio.h"
 
 #define MERGE_BYTES ((size_t)64 << 20) /* largest shards.json and run.json */
@@ -327,7 +329,7 @@ static int merge_identity(const struct merge *m, struct merge_cell *c, int shard
     json_decref(doc);
     doc = NULL;
     TRY_DONE(jdoc_load(c->identity.s, c->identity.len, &doc, e));
-    TRY_DONE(trace_differences(doc, bare.s, &count, &diff, e));
+    TRY_DONE(trace_differences(doc, bare.s, NULL, &count, &diff, e));
     if (count)
         rc = err_set(e, ERR_CONFIG, "it is of another study than shard %d: %s", c->first, diff.s);
 done:
@@ -552,6 +554,26 @@ static int merge_lines(const struct merge *m, const struct merge_cell *c, struct
     return rc;
 }
 
+/* Each shard keeps the file of paraphrases that its identity names by a hash. */
+static int merge_paraphrases(const struct merge *m, const struct merge_cell *c, const char *dir,
+                             struct err *e)
+{
+    char from[1200], path[1300];
+    struct folder to = {.lock = -1};
+    struct str text = STR_INIT;
+    int rc = 0;
+    merge_dir(m, c, c->first, from);
+    snprintf(path, sizeof path, "%s/" VARY_FILE, from);
+    if (access(path, F_OK) != 0)
+        return 0;
+    snprintf(to.dir, sizeof to.dir, "%s", dir);
+    TRY_DONE(zio_read(path, MERGE_BYTES, &text, e));
+    TRY_DONE(folder_save(&to, VARY_FILE, text.s, text.len, e));
+done:
+    str_free(&text);
+    return rc;
+}
+
 int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, struct err *e)
 {
     struct merge_cell *c = &m->cell[cell];
@@ -573,6 +595,7 @@ int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, 
                                     .lease = m->lease,
                                     .given = &given};
     TRY_DONE(trace_open(&o, &to, e));
+    TRY_DONE(merge_paraphrases(m, c, dir, e));
     TRY_DONE(merge_lines(m, c, to, e));
     TRY_DONE(trace_seal(to, e));
     *t = to;

@@ -215,7 +215,7 @@ static int shard_compare_study(const char *dir, const char *text, const struct s
     if (rc < 0)
         err_wrap(e, rc, "%s/" SHARD_FILE, dir);
     TRY_DONE(rc);
-    TRY_DONE(trace_differences(was, text, &n, &diff, e));
+    TRY_DONE(trace_differences(was, text, NULL, &n, &diff, e));
     if (n)
         rc = err_set(e, ERR_CONFIG,
                      "%s holds the shards of another study: %s; choose another --out", dir, diff.s);

@@ -94,6 +94,14 @@ expect 0 '5 shards merged' "$MAS" merge few
 expect 0 '' "$MAS" eval -c demo --data data.jsonl -s direct --quiet -n 3 --out few_whole
 same few few_whole
 
+# ---- variants of questions are divided like questions
+vary() { "$MAS" eval -c demo --data data.jsonl -s direct --quiet -n 3 --permute cyclic "$@" </dev/null; }
+for i in 1 2; do vary --out vary --shard $i/2 >vary.log 2>&1 || fault "variants, shard $i: $(cat vary.log)"; done
+expect 78 'variants was' "$MAS" eval -c demo --data data.jsonl -s direct --quiet -n 3 --out vary --shard 1/2
+expect 0 '2 shards merged' "$MAS" merge vary
+expect 0 '' vary --out vary_whole
+same vary vary_whole
+
 # ---- stopped by SIGTERM, killed, held by another process
 "$MAS" eval -c demo --data data.jsonl -s panel --set planner.top_k=2 --out stop --shard 1/2 --concurrency 1 >stop.log 2>&1 </dev/null &
 pid=$!

@@ -454,6 +454,7 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
                                 .data = o->data,
                                 .asked = o->asked,
                                 .energy = energy,
+                                .paraphrases = o->paraphrases,
                                 .fresh = o->fresh,
                                 .repair = o->repair,
                                 .lease = o->lease};

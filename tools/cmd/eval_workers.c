@@ -9,11 +9,13 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "identity.h"
 #include "mem.h"
 #include "meter.h"
 #include "pool.h"
 #include "toy.h"
+#include "vary.h"
 #include "workers.h"
 #include "zio.h"
 
@@ -90,6 +92,7 @@ static int serve(const struct eval_workers_ask *a, int fd, int number, struct cl
                          "--workers out, or add --set backend=cpu",
                          info->backend));
     c->env.subset = a->subset;
+    c->env.variants = a->variants;
     if (!number && toy_says_all(info->name, a->data->question, a->asked.questions, noise))
         fprintf(stderr, "noise: %s\n", noise);
     identity_json(&c->env, a->data->sha256, &identity);
@@ -150,19 +153,29 @@ static int on_ready(const char *identity, const char *about, struct trace **t, v
 {
     struct parent *p = user;
     const struct eval_workers_ask *a = p->a;
+    struct str defaults = STR_INIT;
+    struct folder folder = {.lock = -1};
     size_t before = 0;
     if (!a->out)
         TRY(runfolder_make(a->base, "eval", p->dir, e));
     else if (snprintf(p->dir, sizeof p->dir, "%s", a->out) >= (int)sizeof p->dir)
         FAIL(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(a->out));
-    const struct trace_options to = {.dir = p->dir,
-                                     .identity = identity,
-                                     .about = about,
-                                     .data = a->data,
-                                     .asked = a->asked.records,
-                                     .fresh = a->fresh,
-                                     .repair = a->repair};
-    TRY(trace_open(&to, t, e));
+    struct trace_options to = {.dir = p->dir,
+                               .identity = identity,
+                               .about = about,
+                               .data = a->data,
+                               .asked = a->asked.records,
+                               .fresh = a->fresh,
+                               .repair = a->repair};
+    int rc = config_json_defaults(a->base, &defaults, e);
+    to.defaults = defaults.s;
+    if (rc == 0)
+        rc = trace_open(&to, t, e);
+    str_free(&defaults);
+    TRY(rc);
+    memcpy(folder.dir, p->dir, sizeof folder.dir);
+    if (a->paraphrases)
+        TRY(folder_save(&folder, VARY_FILE, a->paraphrases->s, a->paraphrases->len, e));
     fputs(trace_notes(*t), stderr);
     for (size_t i = 0; i < trace_results(*t)->n; i++)
         before += (size_t)trace_results(*t)->r[i].index < a->asked.records;

@@ -11,7 +11,8 @@ struct eval_workers_ask {
     const struct config *base;
     const struct medqa *data;
     struct runfolder_asked asked;
-    const char *subset; /* as in strategy_env */
+    const char *subset, *variants; /* as in strategy_env */
+    const struct str *paraphrases; /* as in struct runfolder */
     const char *data_path, *out;
     int n, concurrency; /* workers; cases in flight of all of them, 0 = auto */
     bool shuffle, fresh, repair;

@@ -15,6 +15,7 @@
 #include "sha256.h"
 #include "study.h"
 #include "trace_parts.h"
+#include "vary.h"
 #include "zio.h"
 
 #define COLLECT_PROMPT ((size_t)4 << 20) /* largest file of prompts */
@@ -34,7 +35,8 @@ static int collect_file(struct bundle *b, const char *path, const char *name, st
 static int collect_folder(struct bundle *b, const char *dir, struct err *e)
 {
     static const char *const names[] = {"run.json",        "records.jsonl", "traces.jsonl",
-                                        "traces.jsonl.gz", "summary.json",  "results.csv"};
+                                        "traces.jsonl.gz", "summary.json",  "results.csv",
+                                        VARY_FILE};
     struct folder f = {.lock = -1};
     char path[1200];
     snprintf(f.dir, sizeof f.dir, "%.1000s", dir);
