@@ -33,6 +33,8 @@ static int plan_check(const struct plan_input *in, struct err *e)
              in->n_layer, in->n_ctx, in->n_seq, in->kv_bytes_per_token);
     if (in->tied_bytes > in->embed_bytes || in->tied_bytes > in->output_bytes)
         FAIL(e, ERR_BUG, "plan_make: more tied bytes than embed or output has");
+    if (in->n_device > 1)
+        FAIL(e, ERR_USAGE, "cannot plan for %d devices; choose one with --device", in->n_device);
     if ((unsigned)in->mode >= PLAN_MODE_COUNT || (unsigned)in->swap >= PLAN_SWAP_COUNT)
         FAIL(e, ERR_BUG, "plan_make: mode %d, swap %d", (int)in->mode, (int)in->swap);
     if (in->on_device && in->n_host > in->n_layer)
@@ -245,12 +247,12 @@ static int step_of(struct search *s, const struct plan *p, int n_seq, struct cos
     }
     if (!(rates.vram > 0))
         return 0;
-    s->part[n++] = (struct cost_part){PART_EMBED, 0, p->embed, in->embed_bytes};
+    s->part[n++] = (struct cost_part){PART_EMBED, 0, p->embed, in->embed_bytes, 0};
     for (int l = 0; l < in->n_layer; l++) {
-        s->part[n++] = (struct cost_part){PART_ATTN, l, p->attn[l], in->attn_bytes[l]};
-        s->part[n++] = (struct cost_part){PART_FFN, l, p->ffn[l], in->ffn_bytes[l]};
+        s->part[n++] = (struct cost_part){PART_ATTN, l, p->attn[l], in->attn_bytes[l], 0};
+        s->part[n++] = (struct cost_part){PART_FFN, l, p->ffn[l], in->ffn_bytes[l], 0};
     }
-    s->part[n++] = (struct cost_part){PART_OUTPUT, 0, p->output, in->output_bytes};
+    s->part[n++] = (struct cost_part){PART_OUTPUT, 0, p->output, in->output_bytes, 0};
     for (int i = 0; !in->on_device && i < n; i++)
         s->part[i].place = PLAN_VRAM;
     struct cost_model m = {.part = s->part,
@@ -529,6 +531,24 @@ static int plan_fill(const struct plan_input *in, struct plan *p, struct err *e)
     return plan_search(in, p, fits ? p : NULL, e);
 }
 
+/* One device has all of it. */
+static void share_whole(const struct plan_input *in, struct plan *p)
+{
+    p->n_micro = 1;
+    if (!in->on_device)
+        return;
+    p->n_device = 1;
+    p->share[0] = (struct plan_share){.n = p->n_layer,
+                                      .vram_weight_bytes = p->vram_weight_bytes,
+                                      .stream_bytes = p->stream_bytes,
+                                      .host_bytes = p->host_bytes,
+                                      .ring_bytes = p->ring_bytes,
+                                      .pinned_bytes = p->pinned_bytes,
+                                      .kv_bytes = p->kv_bytes,
+                                      .workspace_bytes = p->workspace_bytes,
+                                      .total_bytes = p->total_bytes};
+}
+
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e)
 {
     struct plan p = {.n_layer = in->n_layer,
@@ -546,6 +566,7 @@ int plan_make(const struct plan_input *in, struct plan *out, struct err *e)
         return rc;
     }
     plan_swap(in, &p);
+    share_whole(in, &p);
     *out = p;
     return 0;
 }
@@ -570,6 +591,35 @@ enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer)
     }
     CHECK(!"part");
     return PLAN_HOST;
+}
+
+int plan_device_of(const struct plan *p, enum plan_part part, int layer)
+{
+    int first = -1, last = 0;
+    for (int d = 0; d < p->n_device; d++) {
+        const struct plan_share *s = &p->share[d];
+        if (!s->n)
+            continue;
+        if (layer >= s->first && layer < s->first + s->n && p->split == PLAN_LAYERS &&
+            (part == PART_ATTN || part == PART_FFN))
+            return d;
+        first = first < 0 ? d : first;
+        last = d;
+    }
+    return part == PART_OUTPUT && p->split == PLAN_LAYERS ? last : first < 0 ? 0 : first;
+}
+
+int plan_n_micro(const struct plan *p, int rows)
+{
+    int n = p->n_micro > 1 && rows >= p->micro_rows ? p->n_micro : 1;
+    return rows < n ? rows : n;
+}
+
+int plan_micro_rows(int rows, int n, int k, int *first)
+{
+    int each = rows / n, more = rows % n;
+    *first = k * each + (k < more ? k : more);
+    return each + (k < more);
 }
 
 bool plan_is_resident(const struct plan *p)

@@ -290,7 +290,8 @@ static const struct dev_api *device_cuda_api(void)
         cuda_alloc,        cuda_free,       cuda_copy,        cuda_fill,         cuda_stream_open,
         cuda_stream_close, cuda_event_open, cuda_event_close, cuda_event_record, cuda_stream_wait,
         cuda_event_sync,   cuda_sync,       cuda_memory,      cuda_event_done,   cuda_host_call,
-        nullptr,           cuda_timer_open, cuda_elapsed,     nullptr,
+        nullptr,           cuda_timer_open, cuda_elapsed,     nullptr,           nullptr,
+        nullptr,
     }; /* in the order of struct dev_api */
     return &api;
 }

@@ -399,3 +399,10 @@ extern "C" int CU_C(ops_open)(const struct ops_options *opt, struct ops **out, s
 {
     return CU_NS::ops_cuda_open(opt, out, e);
 }
+
+extern "C" int CU_C(ops_devices)(int *n, struct err *e);
+
+extern "C" int CU_C(ops_devices)(int *n, struct err *e)
+{
+    return CU_NS::device_cuda_count(n, e);
+}
