@@ -1,5 +1,5 @@
-/* t_cudart_devices: several devices of the shim's CUDA runtime keep their memory, streams and faults
- * apart. */
+/* t_cudart_devices: several devices of the shim's CUDA runtime keep their memory, streams and
+ * faults apart. */
 #include "cu.cuh"
 
 #include "cushim_test.h"
