@@ -155,7 +155,7 @@ static int call(struct ops_cuda *c, enum op op, struct stream *s, const A *a, st
     TRY(device_cuda_use(&c->dev, e));
     int rc = kernel_table[k].launch(&c->cx, device_cuda_stream(&c->dev, s), a, e);
     if (rc < 0)
-        err_wrap(e, rc, "%s_%s", ops_op_name(op), kernel_table[k].variant);
+        err_wrap(e, rc, "%s_%s on GPU %d", ops_op_name(op), kernel_table[k].variant, c->dev.index);
     return rc;
 }
 
