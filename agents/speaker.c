@@ -241,6 +241,9 @@ int speaker_read_selection(const struct speaker *s, struct consult_call *call,
                               &c->arena, v, &why);
     TRY(speaker_verdict(call, rc, &why, e));
     *out = call->parsed ? v : NULL;
+    if (*out && v->selected_twice)
+        consult_warn(c, "%s: %d of %d names repeat a specialty and are left out", call->role->name,
+                     v->selected_twice, s->k);
     return 0;
 }
 

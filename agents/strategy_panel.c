@@ -483,6 +483,9 @@ static int panel_planned(const struct panel *p, struct consult *c, struct consul
     }
     call->parsed = true;
     consult_warn_closed(call, call->role->name);
+    if (pc->plan.selected_twice)
+        consult_warn(c, "planner: %d of %d names repeat a specialty and are left out",
+                     pc->plan.selected_twice, p->k);
     if (pc->plan.scored_twice)
         consult_warn(c, "planner: %d specialties scored twice, as many not at all",
                      pc->plan.scored_twice);

@@ -32,6 +32,7 @@
  *     micro-batch at a time, in order, and reads its weights again for each.
  *   - Micro-batch k of the next step starts step_s after micro-batch k of this step has left the
  *     last part. Without overlap it starts after all of this step's micro-batches have.
+ *   - Devices that share each matrix count as one, with an all-reduce after each attn and ffn.
  *   - While n devices copy, the CPU has dram - the sum of their links.
  *
  * Closed forms that follow. W: bytes of weights, V: those resident, n: sequences of L tokens, k:
@@ -83,7 +84,8 @@ struct plan_rates {
     double launch_s;
 };
 
-enum { COST_DEVICES = 8 }; /* the most devices of a plan */
+/* the most devices of a plan, and micro-batches of a step */
+enum { COST_DEVICES = 8, COST_MICRO = 32 };
 
 /* One of several devices. */
 struct cost_device {
@@ -138,6 +140,9 @@ struct cost_model {
     int n_windowed, window; /* layers with a sliding window; positions of K and V that they read */
     uint64_t row_bytes;     /* activations of a token */
     double ops_per_byte;    /* operations of one row for a byte of weights */
+    /* An all-reduce after each attn and ffn part: fixed time, and bytes/s of its result. rate 0:
+     * there is none. */
+    double reduce_s, reduce_rate;
     double attn_more; /* mean number of kernels of attention parts beyond COST_LAUNCHES_ATTN */
 };
 

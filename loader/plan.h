@@ -130,6 +130,9 @@ struct plan_input {
     const struct cost_hop *hop;
     bool steps_overlap; /* the engine starts the next step of a micro-batch early (cost.h) */
     struct plan_rows rows;
+    /* n > 1: the one device stands for n that share each matrix. Its bytes and rates are sums over
+     * them; each layer costs two all-reduces. */
+    int row_shares;
 };
 
 /* The share of one device in a plan. Bytes are of this device alone. */

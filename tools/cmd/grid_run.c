@@ -222,7 +222,14 @@ static void look_ahead(struct grid_state_of_run *s, size_t at)
     s->whole.seconds = s->pace[own].seconds;
     s->whole.later = 0;
     s->whole.ahead = 0;
-    s->whole.unknown = false;
+    s->whole.unknown = 0;
+    s->whole.other_fresh = 0;
+    s->whole.other_seconds = 0;
+    for (size_t i = 0; i < s->g.n; i++) /* the paces stand at the first cell of each kind */
+        if (i != own) {
+            s->whole.other_fresh += s->pace[i].fresh;
+            s->whole.other_seconds += s->pace[i].seconds;
+        }
     for (size_t i = at + 1; i < s->g.n; i++) {
         const struct grid_cell *c = &s->g.cell[s->g.order[i]];
         const struct pace *p = &s->pace[kind(s, c)];
@@ -231,8 +238,8 @@ static void look_ahead(struct grid_state_of_run *s, size_t at)
             s->whole.later += left;
         else if (p->fresh)
             s->whole.ahead += (double)left * p->seconds / (double)p->fresh;
-        else if (left)
-            s->whole.unknown = true;
+        else
+            s->whole.unknown += left;
     }
 }
 
