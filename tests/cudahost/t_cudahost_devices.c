@@ -1,14 +1,19 @@
 /*
- * The whole engine on two and three GPUs run by the host: a request gets the tokens and the bits of
- * one GPU, whatever the engine does meanwhile: micro-batches, recorded steps, drafts, pages pushed
- * out, streamed weights, layers on the CPU. A lost GPU ends the engine with its name.
+ * The whole engine on two and three GPUs that the host runs. A request gets the tokens and the bits
+ * of one GPU. These change nothing: micro-batches, recorded steps, drafts, pages pushed out of the
+ * cache, streamed weights. A GPU that is lost ends the engine with an error that names it.
  */
+#include <stdio.h>
+#include <string.h>
+
 #include "cushim_test.h"
 #include "log.h"
 #include "serve.h"
 #include "test.h"
 
 enum { N_JOB = 6, N_NEW = 8 };
+static int n_micro;  /* of the last plan */
+static bool streams; /* the last plan streams weights */
 
 static struct engine *open_engine(const struct engine_options *o)
 {
@@ -62,6 +67,20 @@ static struct jobs *run_on_one(const struct engine_options *o)
     return js;
 }
 
+/* A variant in which a step of n_seq rows is cut: the GPUs compute slowly, so rows cost time. */
+static struct engine_options slow(struct engine_options o)
+{
+    static const struct plan_rates rates = {.vram = 1e12,
+                                            .link = 25e9,
+                                            .host = 60e9,
+                                            .host_ops = 1e12,
+                                            .device_ops = 1e8,
+                                            .hop_s = 1e-7,
+                                            .step_s = 1e-6};
+    o.rates = &rates;
+    return o;
+}
+
 /* Checks the results on at least `least` GPUs against those of one. */
 static void compare(const struct jobs *want, const struct engine_options *o, int least,
                     struct engine_stats *st, const char *what)
@@ -77,6 +96,8 @@ static void compare(const struct jobs *want, const struct engine_options *o, int
     jobs_equal(want, js, what);
     if (st)
         engine_stats(en, st);
+    n_micro = p->n_micro;
+    streams = p->stream_bytes > 0;
     engine_close(en);
     jobs_free(js);
     assert_string_equal(cushim_findings(), "");
@@ -118,10 +139,140 @@ static void two_gpus_give_the_tokens_of_one(void **state)
     jobs_free(want);
 }
 
+static void micro_batches_keep_the_tokens(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), three;
+    struct jobs *want = run_on_one(&o);
+    three = slow(several(o, "2,0"));
+    compare(want, &three, 2, NULL, "GPUs 2 and 0");
+    assert_true(n_micro > 1);
+    cushim_lazy(1);
+    three.batch_tokens = 24;
+    three.page_tokens = 64;
+    compare(want, &three, 2, NULL, "chunks of 24, pages of 64, late");
+    cushim_lazy(0);
+    three = slow(several(o, "all"));
+    compare(want, &three, 2, NULL, "all three GPUs");
+    assert_true(n_micro > 1);
+    jobs_free(want);
+}
+
+static void drafts_keep_the_tokens(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), two;
+    struct engine_stats st;
+    struct jobs *want = run_on_one(&o);
+    o.max_draft = 4;
+    o.always_draft = o.lookup = true;
+    o.draft_model = o.model;
+    o.max_branch = 2;
+    o.spoil_drafts = 0.3;
+    two = slow(several(o, "0,1"));
+    compare(want, &two, 1, &st, "drafts");
+    assert_true(st.accepted > 0);
+    jobs_free(want);
+}
+
+/* Pages go to the host and come back, each half to its GPU. */
+static void pushed_out_pages_keep_the_tokens(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), two;
+    struct engine_stats st;
+    o.page_tokens = 16;
+    struct jobs *want = run_on_one(&o);
+    for (enum plan_swap swap = PLAN_SWAP_OFF; swap <= PLAN_SWAP_ON; swap++) {
+        two = limited(several(o, "0,1"), 0.8, 1);
+        two.swap = swap;
+        compare(want, &two, 2, &st, swap == PLAN_SWAP_ON ? "swapped" : "computed again");
+        assert_true(st.preempted > 0);
+        assert_true((st.pages_swapped_in > 0) == (swap == PLAN_SWAP_ON));
+    }
+    jobs_free(want);
+}
+
+static void streamed_weights_keep_the_tokens(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), two;
+    struct jobs *want = run_on_one(&o);
+    two = limited(several(o, "0,1"), 0.7, 1);
+    two.placement = PLAN_THROUGHPUT;
+    int n = 0;
+    for (int i = 0; i < 2; i++, two.vram_bytes -= 64 << 10) {
+        cushim_lazy(i % 2);
+        compare(want, &two, 1, NULL, "less memory");
+        n += streams;
+    }
+    cushim_lazy(0);
+    assert_true(n > 0);
+    jobs_free(want);
+}
+
+/* ---- a GPU that is lost ---------------------------------------------------------------------- */
+
+/* Runs jobs until one ends with an error; copies its text. */
+static void run_to_the_error(struct engine *en, char *out, size_t n)
+{
+    struct jobs *js = some_jobs(en);
+    struct err e = {0};
+    *out = 0;
+    for (int i = 0; i < js->n && !*out; i++) {
+        if (jobs_try(en, js, i, &e) < 0) {
+            snprintf(out, n, "%s", e.msg);
+            break;
+        }
+        jobs_wait(js);
+        if (js->job[i].r.finish == FINISH_ERROR)
+            snprintf(out, n, "%s", js->job[i].r.err.msg);
+    }
+    jobs_free(js);
+}
+
+static void a_lost_gpu_ends_the_engine_with_its_name(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), two;
+    two = slow(several(o, "0,1"));
+    log_set_level(LOG_ERROR);
+    cushim_quiet(1);
+    for (int gpu = 0; gpu < 2; gpu++)
+        for (long n = 0; n < 1500; n = 2 * n + 331) {
+            char first[512], again[512], name[16];
+            struct engine *en = open_engine(&two);
+            assert_int_equal(used(en), 2);
+            cushim_lose(gpu, n);
+            run_to_the_error(en, first, sizeof first);
+            run_to_the_error(en, again, sizeof again);
+            engine_close(en);
+            cushim_reset();
+            snprintf(name, sizeof name, "GPU %d", gpu);
+            if (!strstr(first, name) || !strstr(again, first))
+                fail_msg("GPU %d lost at call %ld: \"%s\", then \"%s\"", gpu, n, first, again);
+            assert_int_equal(cushim_live(NULL), 0);
+        }
+    cushim_quiet(0);
+    log_set_level(LOG_WARN);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    cushim_reset();
+    cushim_lazy(0);
+    cushim_apart(0, 1, 0);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_gpus_give_the_tokens_of_one),
+#define TEST(f) cmocka_unit_test_teardown(f, tear_down)
+        TEST(two_gpus_give_the_tokens_of_one),  TEST(micro_batches_keep_the_tokens),
+        TEST(drafts_keep_the_tokens),           TEST(pushed_out_pages_keep_the_tokens),
+        TEST(streamed_weights_keep_the_tokens), TEST(a_lost_gpu_ends_the_engine_with_its_name),
     };
     cushim_devices(3);
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
