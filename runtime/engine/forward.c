@@ -310,7 +310,7 @@ static uint64_t forward_key(const struct forward *f, const struct batch *b, int 
     for (*bound = 256; *bound < b->max_kv_len;)
         *bound = *bound > top / 2 ? top : *bound * 2;
     *bound = *bound < top ? *bound : top;
-    return (uint64_t)mb->first_logit << 53 | (uint64_t)*bound << 32 | (uint64_t)mb->k << 28 |
+    return (uint64_t)mb->first_logit << 53 | (uint64_t)*bound << 32 | (uint64_t)mb->k << 25 |
            (uint64_t)(mb->n > 1) << 24 | (uint64_t)f->lim.record_key << 16 |
            (uint64_t)b->n_seq << 8 | (uint64_t)b->n_row;
 }
@@ -492,7 +492,8 @@ static int forward_lanes_pass(struct forward *f, struct err *e)
 static int forward_n_micro(const struct forward *f)
 {
     int n = f->n_lane > 1 ? plan_n_micro(place_plan(f->place), f->host.n_row) : 1;
-    return n < MICRO_MOST ? n : MICRO_MOST;
+    CHECK(n >= 1 && n <= MICRO_MOST);
+    return n;
 }
 
 static int forward_pass(struct forward *f, struct err *e)

@@ -6,8 +6,8 @@
 #include "border.h"
 #include "forward.h"
 
-#define RECORD_KEYS 64 /* number of remembered keys of earlier steps */
-#define MICRO_MOST 16  /* micro-batches of a step */
+#define RECORD_KEYS 64        /* number of remembered keys of earlier steps */
+#define MICRO_MOST COST_MICRO /* micro-batches of a step */
 
 /* The memory of a step, drawn once: f32 activations and the integers of the batch, on the
  * device. */

@@ -9,6 +9,7 @@
 
 #include "cushim_test.h"
 #include "forward.h"
+#include "log.h"
 #include "mem.h"
 #include "place.h"
 #include "serve.h"
@@ -181,6 +182,19 @@ static void micro_batches(int n)
     sc.plan.micro_rows = 1;
 }
 
+static void open_devices(void)
+{
+    struct err e;
+    for (int d = 0; d < N_DEVICE; d++)
+        ok(ops_open("cudahost", &(struct ops_options){.device = d}, &sc.gpu[d], &e));
+}
+
+static void close_devices(void)
+{
+    for (int d = 0; d < N_DEVICE; d++)
+        ops_close(sc.gpu[d]);
+}
+
 static void scene_open(const char *model)
 {
     struct err e;
@@ -189,8 +203,7 @@ static void scene_open(const char *model)
     ok(source_open(model, &sc.g, &e));
     ok(tokenizer_open(sc.g, NULL, &sc.tok, &e));
     ok(model_init(sc.g, tokenizer_n_vocab(sc.tok), &sc.m, &e));
-    for (int d = 0; d < N_DEVICE; d++)
-        ok(ops_open("cudahost", &(struct ops_options){.device = d}, &sc.gpu[d], &e));
+    open_devices();
     ok(ops_open("cpu", &(struct ops_options){.n_threads = 2}, &sc.cpu, &e));
     assert_true(sc.m.hp.n_layer <= MAX_LAYERS);
     sc.n_logits = (size_t)N_STEP * N_SEQ * (size_t)sc.m.hp.n_vocab;
@@ -205,8 +218,7 @@ static void scene_close(void)
     mem_free(sc.want);
     mem_free(sc.got);
     ops_close(sc.cpu);
-    for (int d = 0; d < N_DEVICE; d++)
-        ops_close(sc.gpu[d]);
+    close_devices();
     model_free(&sc.m);
     tokenizer_close(sc.tok);
     gguf_close(sc.g);
@@ -301,6 +313,143 @@ static void streamed_parts_stream_to_their_device(void **state)
     }
 }
 
+/* Layer 1 runs its feed-forward part on the CPU in both plans: on one device, then on two. */
+static void a_part_on_the_cpu_lies_between_parts_of_its_device(void **state)
+{
+    (void)state;
+    struct err e;
+    const int n = sc.m.hp.n_layer;
+    for (int cut = 1; cut <= 2; cut++) {
+        layers_on(1, (int[]){0, n});
+        sc.plan.ffn[1] = sc.plan.embed = PLAN_HOST;
+        ok(run_plan(sc.want, &e));
+        layers_on(2, (int[]){0, cut, n});
+        sc.plan.ffn[1] = sc.plan.embed = PLAN_HOST;
+        cushim_apart(0, 1, cut % 2);
+        same_bits("a part on the CPU");
+    }
+}
+
+/* The CPU gathers embeddings for each of several micro-batches. */
+static void embeddings_of_micro_batches_may_come_from_the_cpu(void **state)
+{
+    (void)state;
+    layers_on(2, (int[]){0, 1, sc.m.hp.n_layer});
+    sc.plan.embed = PLAN_HOST;
+    micro_batches(4);
+    cushim_lazy(1);
+    same_bits("embeddings from the CPU");
+}
+
+/* Each lane records its own layers, for each micro-batch. Recordings need devices of their own:
+ * they outlive the memory that they use. */
+static void recorded_steps_give_the_same_bits(void **state)
+{
+    (void)state;
+    struct err e;
+    for (int n_micro = 1; n_micro <= 3; n_micro++) {
+        struct cushim_objects before, after;
+        close_devices();
+        open_devices();
+        layers_on(2, (int[]){0, 1, sc.m.hp.n_layer});
+        micro_batches(n_micro);
+        sc.record = true;
+        cushim_lazy(n_micro % 2);
+        cushim_live(&before);
+        ok(run_plan(sc.got, &e));
+        cushim_live(&after);
+        assert_memory_equal(sc.got, sc.want, sc.n_logits * sizeof *sc.got);
+        assert_int_equal(after.graphs - before.graphs, 2 * n_micro);
+    }
+}
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+static int small_set_up(void **state)
+{
+    (void)state;
+    scene_open(TEST_GOLDEN "/logits_llama_gqa.gguf");
+    layers_on(2, (int[]){0, 1, 2});
+    micro_batches(2);
+    cushim_quiet(1);
+    log_set_level(LOG_ERROR); /* memory that cannot be pinned gives warnings */
+    return 0;
+}
+
+static int small_tear_down(void **state)
+{
+    cushim_quiet(0);
+    log_set_level(LOG_WARN);
+    return tear_down(state);
+}
+
+/* The error of a run in which calls for the device fail is the device's; nothing is left over. */
+static bool failed_run(int device, long n, const char *how)
+{
+    struct err e = {0};
+    char gpu[16];
+    const size_t before = cushim_live(NULL);
+    const int rc = run_plan(sc.got, &e);
+    cushim_fail_at(0, 1);
+    if (cushim_live(NULL) != before)
+        fail_msg("GPU %d, call %ld %s: %zu objects are left after \"%s\"", device, n, how,
+                 cushim_live(NULL) - before, e.msg);
+    cushim_reset();
+    snprintf(gpu, sizeof gpu, "GPU %d", device);
+    if (rc < 0 && rc != ERR_NOMEM && !strstr(e.msg, gpu))
+        fail_msg("GPU %d, call %ld %s: the error does not name it: \"%s\"", device, n, how, e.msg);
+    if (rc == 0 && memcmp(sc.got, sc.want, sc.n_logits * sizeof *sc.got) != 0)
+        fail_msg("GPU %d, call %ld %s: no error, and other logits", device, n, how);
+    return rc < 0;
+}
+
+/* Calls of a run for this device. */
+static long calls_of(int device)
+{
+    struct err e;
+    cushim_fail_at(0, 1);
+    cushim_fail_on(device);
+    ok(run_plan(sc.got, &e));
+    const long n = cushim_calls();
+    cushim_reset();
+    return n;
+}
+
+static void a_call_of_any_device_that_fails_ends_the_step_with_its_name(void **state)
+{
+    (void)state;
+    for (int device = 0; device < 2; device++) {
+        const long calls = calls_of(device);
+        int fatal = 0, n_run = 0;
+        cushim_apart(0, 1, device);
+        for (long n = 1; n <= calls; n += n < 60 ? 1 : 5, n_run++) {
+            cushim_fail_at(n, n % 2);
+            cushim_fail_on(device);
+            fatal += failed_run(device, n, n % 2 ? "once" : "and later");
+        }
+        print_message("GPU %d: %ld calls, %d of %d failures ended the run\n", device, calls, fatal,
+                      n_run);
+        assert_true(calls > 200 && 2 * fatal > n_run);
+    }
+}
+
+static void a_device_that_is_lost_is_named(void **state)
+{
+    (void)state;
+    for (int device = 0; device < 2; device++) {
+        const long calls = calls_of(device);
+        for (int late = 0; late < 2; late++)
+            for (long n = 1 + late; n <= calls - 8; n += 1 + calls / 16) {
+                cushim_lazy(late);
+                cushim_lose(device, n);
+                if (!failed_run(device, n, late ? "and later, late" : "and later"))
+                    fail_msg("GPU %d is lost at call %ld of %ld, and the run goes on", device, n,
+                             calls);
+                cushim_lazy(0);
+            }
+    }
+}
+
 static void refused(struct engine_options o, const char *item0, const char *item1, int code,
                     const char *why)
 {
@@ -341,6 +490,13 @@ int main(void)
         TEST(micro_batches_give_the_same_bits),
         TEST(a_device_without_layers_is_left_out),
         TEST(streamed_parts_stream_to_their_device),
+        TEST(a_part_on_the_cpu_lies_between_parts_of_its_device),
+        TEST(embeddings_of_micro_batches_may_come_from_the_cpu),
+        TEST(recorded_steps_give_the_same_bits),
+        cmocka_unit_test_setup_teardown(a_call_of_any_device_that_fails_ends_the_step_with_its_name,
+                                        small_set_up, small_tear_down),
+        cmocka_unit_test_setup_teardown(a_device_that_is_lost_is_named, small_set_up,
+                                        small_tear_down),
         cmocka_unit_test(devices_are_numbers_that_exist),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
