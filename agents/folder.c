@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "outfile.h"
+#include "vary.h"
 #include "zio.h"
 
 void folder_path(const struct folder *f, const char *name, char out[1100])
@@ -96,7 +97,8 @@ void folder_free_name(const struct folder *f, const char *stem, char out[64])
 int folder_set_aside(const struct folder *f, struct str *notes, struct err *e)
 {
     static const char *const names[] = {"run.json",     "traces.jsonl", "traces.jsonl.gz",
-                                        "summary.json", "results.csv",  "records.jsonl"};
+                                        "summary.json", "results.csv",  "records.jsonl",
+                                        VARY_FILE};
     char sub[64], from[1100], to[1200];
     bool any = false;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)

@@ -29,6 +29,8 @@ void identity_json(const struct strategy_env *env, const char *data_sha256, stru
         str_addf(out, ", \"match_tokens\": \"%s\"", env->budget->sha256);
     if (env->subset)
         str_addf(out, ", \"subset\": %s", env->subset);
+    if (env->variants)
+        str_addf(out, ", \"variants\": %s", env->variants);
     str_addf(out, ", \"shuffle\": %s}", env->shuffle ? "true" : "false");
 }
 

@@ -106,7 +106,7 @@ static int manifest_sessions(struct str *notes, const struct trace_options *o, c
     TRY_DONE(jdoc_get(was, "about", JSON_OBJECT, &about, e));
     TRY_DONE(jdoc_int(was, "starts", 1, INT64_MAX - 1, &starts, e));
     TRY_DONE(jdoc_string(was, "began", &began, e));
-    TRY_DONE(trace_differences(about, o->about, &n, &diff, e));
+    TRY_DONE(trace_differences(about, o->about, o->defaults, &n, &diff, e));
     str_add(out, before.s, before.n);
     if (n) {
         str_addf(notes, "continued with: %s\n", diff.s);
@@ -150,7 +150,7 @@ static int manifest_same(const struct folder *f, const struct trace_options *o, 
     json_t *was = NULL;
     int rc, n = 0;
     TRY_DONE(jdoc_get(doc, "identity", JSON_OBJECT, &was, e));
-    TRY_DONE(trace_differences(was, o->identity, &n, &diff, e));
+    TRY_DONE(trace_differences(was, o->identity, o->defaults, &n, &diff, e));
     if (n)
         rc = err_set(e, ERR_CONFIG,
                      "%s holds another run: %s; choose another --out, or start again by "

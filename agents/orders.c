@@ -1,12 +1,14 @@
 #include "orders.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sha256.h"
 
 struct orders_one { /* a question of the run */
-    char group[65]; /* hash of its text and of its options in sorted order */
+    /* the id of its origin; without one, a hash of its text and of its options in sorted order */
+    char group[65];
     size_t question;
     const struct result *r; /* NULL = not run yet */
 };
@@ -25,6 +27,10 @@ static int orders_group(const struct medqa_question *q, char out[65], struct err
 {
     const char *sorted[MEDQA_OPTIONS];
     struct str s = STR_INIT;
+    if (q->of) {
+        snprintf(out, 65, "%.16s", q->of);
+        return 0;
+    }
     memcpy(sorted, q->option, sizeof sorted);
     qsort(sorted, (size_t)q->n_options, sizeof *sorted, orders_text);
     str_add(&s, q->text, strlen(q->text) + 1);
@@ -138,10 +144,10 @@ static void orders_rate(const char *name, const struct stats_rate *r, struct str
 
 void orders_table(const struct orders *o, struct str *out)
 {
-    str_adds(out, "questions in several orders of their options\n\n");
+    str_adds(out, "questions in several variants: orders of the options, or wordings\n\n");
     orders_rate("  same answer     ", &o->same, out);
     orders_rate("  right in all    ", &o->right, out);
-    str_addf(out, "  left out        %zu groups not finished, %zu questions in one order only\n",
+    str_addf(out, "  left out        %zu groups not finished, %zu questions in one variant only\n",
              o->unfinished, o->alone);
     str_adds(out, "\nby the place at which the key was shown\n\n");
     for (int i = 0; i < MEDQA_OPTIONS; i++) {

@@ -231,6 +231,30 @@ static void report_counts(const struct stats_summary *s, struct str *out)
         str_addf(out, "  without a key   %zu\n", s->no_key);
 }
 
+/* Groups of variants: does the answer change with the order of the options or the wording? */
+static void report_variants(const struct stats_variants *v, struct str *out)
+{
+    if (!v->variants)
+        return;
+    str_addf(out, "  variants        %zu of %zu questions", v->variants, v->questions);
+    if (isfinite(v->lo))
+        str_addf(out,
+                 "; over other questions the accuracy is within\n"
+                 "                  %.1f to %.1f %% (95 %% interval)",
+                 100 * v->lo, 100 * v->hi);
+    str_addc(out, '\n');
+    if (v->same.n) {
+        str_adds(out, "  same in all     ");
+        report_rate(&v->same, out);
+        str_adds(out, "\n  right in all    ");
+        report_rate(&v->right, out);
+        str_addc(out, '\n');
+    }
+    if (v->unfinished)
+        str_addf(out, "                  %zu questions of which a part is not run are in neither\n",
+                 v->unfinished);
+}
+
 /* The reliability table, and the accuracy of the most certain answers. */
 static void report_confidence(const struct stats_summary *s, struct str *out)
 {
@@ -256,6 +280,34 @@ static void report_confidence(const struct stats_summary *s, struct str *out)
     }
 }
 
+static void report_alpha(const char *name, const struct stats_alpha *a, struct str *out)
+{
+    if (!a->units)
+        return;
+    str_addf(out, "  %s", name);
+    if (isfinite(a->alpha))
+        str_addf(out, "alpha %.3f, ", a->alpha);
+    str_addf(out, "%.1f %% of pairs agree", 100 * a->pairs);
+    str_addf(out, "; %zu questions, ", a->units);
+    if (a->least < a->most)
+        str_addf(out, "%d to ", a->least);
+    str_addf(out, "%d voices each\n", a->most);
+}
+
+static void report_agreement(const struct stats_summary *s, struct str *out)
+{
+    if (isfinite(s->agreement))
+        str_addf(out,
+                 "  agreement       %.2f of pairs of reports name the same first diagnosis,\n"
+                 "                  over %zu questions with two reports or more\n",
+                 s->agreement, s->n_agreement);
+    if (isfinite(s->agreement_class))
+        str_addf(out, "                  %.2f with synonyms, over %zu questions\n",
+                 s->agreement_class, s->n_agreement_class);
+    report_alpha("first choices   ", &s->choices, out);
+    report_alpha("first votes     ", &s->votes, out);
+}
+
 void report_table(const struct stats_summary *s, const char *title, int width, struct str *out)
 {
     char partial[64];
@@ -269,11 +321,8 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
     str_adds(out, "  accuracy        ");
     report_rate(&s->accuracy, out);
     report_counts(s, out);
-    if (isfinite(s->agreement))
-        str_addf(out,
-                 "  agreement       %.2f of pairs of reports name the same first diagnosis,\n"
-                 "                  over %zu questions with two reports or more\n",
-                 s->agreement, s->n_agreement);
+    report_variants(&s->variants, out);
+    report_agreement(s, out);
     if (s->n_ece)
         str_addf(
             out,
@@ -438,6 +487,38 @@ void report_figures(const struct stats_summary *s, struct str *out)
     str_addc(out, '}');
 }
 
+/* Agreement of first choices beyond chance; nothing without any. */
+static void report_json_alpha(const char *key, const struct stats_alpha *a, struct str *out)
+{
+    if (!a->units)
+        return;
+    str_addf(out, ",\n \"%s\": {\"questions\": %zu, \"n\": %zu, \"least\": %d, \"most\": %d", key,
+             a->units, a->values, a->least, a->most);
+    report_number(out, "pairs_agree", a->pairs);
+    report_number(out, "observed", a->observed);
+    report_number(out, "expected", a->expected);
+    report_number(out, "alpha", a->alpha);
+    str_addc(out, '}');
+}
+
+static void report_json_variants(const struct stats_variants *v, struct str *out)
+{
+    if (!v->variants)
+        return;
+    str_addf(out,
+             ",\n \"variants\": {\"n\": %zu, \"questions\": %zu, \"alone\": %zu, "
+             "\"unfinished\": %zu",
+             v->variants, v->questions, v->alone, v->unfinished);
+    report_number(out, "accuracy", v->mean);
+    report_number(out, "low", v->lo);
+    report_number(out, "high", v->hi);
+    str_adds(out, ", \"same_answer\": ");
+    report_json_rate(out, &v->same);
+    str_adds(out, ", \"right_in_all\": ");
+    report_json_rate(out, &v->right);
+    str_addc(out, '}');
+}
+
 void report_json(const struct stats_summary *s, const char *run_json, const char *engine_json,
                  struct str *out)
 {
@@ -449,6 +530,11 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     report_json_counts(s, out);
     report_number(out, "specialist_agreement", s->agreement);
     str_addf(out, ", \"specialist_agreement_n\": %zu", s->n_agreement);
+    report_number(out, "specialist_agreement_class", s->agreement_class);
+    str_addf(out, ", \"specialist_agreement_class_n\": %zu", s->n_agreement_class);
+    report_json_alpha("choices", &s->choices, out);
+    report_json_alpha("votes", &s->votes, out);
+    report_json_variants(&s->variants, out);
     report_json_confidence(s, out);
     report_json_groups(out, "by_step", s->step, s->n_step);
     report_json_groups(out, "by_specialty", s->specialty, (size_t)s->n_specialty);

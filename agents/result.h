@@ -24,8 +24,10 @@ struct result {
     const char *step;                  /* "step1", .. or "" */
     const char *selected[CATALOG_MAX]; /* ids of the specialties asked */
     int n_selected, n_reports;
-    double agreement; /* among the reports, NaN = not measured */
-    double p;         /* probability of the predicted letter, NaN = not measured */
+    double agreement;       /* among the reports, NaN = not measured */
+    double agreement_class; /* likewise, by classes of synonyms */
+    const char *choices;    /* as in consult; NULL = not recorded */
+    double p;               /* probability of the predicted letter, NaN = not measured */
     /* (n_options) by option of the data file: its probability, sum 1; only if has_p */
     double p_option[MEDQA_OPTIONS];
     bool has_p;

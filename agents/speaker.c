@@ -294,6 +294,25 @@ void speaker_take_mean_p(struct consult *c, const struct consult_call *const *k,
     c->has_p = true;
 }
 
+int speaker_choices(struct consult *c, const struct answer_decision *const *d, int n, struct err *e)
+{
+    if (!c->q->n_options)
+        return 0;
+    TRY(consult_choices(c, n, e));
+    for (int i = 0; i < n; i++)
+        consult_choose(c, i, d[i] ? d[i]->letter : -1);
+    return 0;
+}
+
+int speaker_votes(struct consult *c, struct answer_label *const *v, int n, struct err *e)
+{
+    TRY(consult_choices(c, n, e));
+    for (int i = 0; i < n; i++)
+        if (v[i])
+            c->choices[i] = v[i]->label == SPEAKER_AGREE ? 'Y' : 'N';
+    return 0;
+}
+
 void speaker_warn(struct consult *c, const struct consult_call *first)
 {
     for (const struct consult_call *k = first; k; k = k->next) {

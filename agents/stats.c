@@ -153,7 +153,7 @@ static size_t stats_merge(struct stats_group *g, size_t n)
 }
 
 struct stats_sums {
-    double agreement, joules, options;
+    double agreement, agreement_class, joules, options;
     double computed, new_tokens; /* of the questions that have joules */
     size_t n, n_agreement, n_joules, n_p, n_seconds;
     double *p, *seconds; /* (n_p), (n_seconds) */
@@ -185,6 +185,12 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
         t->agreement += r->agreement;
         t->n_agreement++;
     }
+    if (isfinite(r->agreement_class)) {
+        t->agreement_class += r->agreement_class;
+        s->n_agreement_class++;
+    }
+    if (r->choices)
+        stats_alpha_add(strpbrk(r->choices, "YN") ? &s->votes : &s->choices, r->choices);
     if (isfinite(r->joules)) {
         t->joules += r->joules;
         t->computed += (double)result_computed(r);
@@ -246,6 +252,10 @@ static void stats_rates(struct stats_summary *s, const struct stats_sums *t, siz
     stats_finish(s->specialty, (size_t)s->n_specialty);
     s->n_agreement = t->n_agreement;
     s->agreement = t->n_agreement ? t->agreement / (double)t->n_agreement : (double)NAN;
+    s->agreement_class =
+        s->n_agreement_class ? t->agreement_class / (double)s->n_agreement_class : (double)NAN;
+    stats_alpha_end(&s->choices);
+    stats_alpha_end(&s->votes);
     s->calls /= n;
     s->prompt_tokens /= n;
     s->cached_tokens /= n;
@@ -305,6 +315,7 @@ int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_
     }
     stats_rates(&s, &t, run->asked, price_kwh);
     TRY_DONE(stats_confidence(&s, &t, e));
+    TRY_DONE(stats_variants(run, &s.variants, e));
     s.token_usd = (s.prompt_tokens * run->price_prompt +
                    (s.new_tokens + s.think_tokens) * run->price_completion) *
                   1e-6;

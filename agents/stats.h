@@ -14,8 +14,10 @@
 #include "result.h"
 #include "roles.h"
 #include "stat.h"
+#include "stats_alpha.h"
 #include "stats_curve.h"
 #include "stats_test.h"
+#include "stats_variants.h"
 
 struct stats_paired {
     size_t n, both, only_a, only_b, neither; /* questions that both runs have finished */
@@ -56,8 +58,15 @@ struct stats_summary {
     size_t thoughts_cut, cases_thought_cut; /* thinking cut at its budget: replies, their cases */
     const struct roles_row *role;           /* (n_role) belong to the run */
     size_t n_role;
-    double agreement; /* mean over the n_agreement cases that have one; NaN = none */
+    struct stats_variants variants; /* zero if the run has none */
+    double agreement;               /* mean over the n_agreement cases that have one; NaN = none */
     size_t n_agreement;
+    /* the same by classes of synonyms (agreement.h), in runs that recorded it */
+    double agreement_class;
+    size_t n_agreement_class;
+    /* Choices of speakers who have not read each other (consult.h): of options, and votes. Units
+     * are finished questions. */
+    struct stats_alpha choices, votes;
     /* Finished questions whose answer has a probability: their number, and stats_curve.h over them.
      * NaN and empty bins when n_ece == 0. */
     size_t n_ece;

@@ -338,6 +338,8 @@ static int md_discussed(const struct md *t, struct consult *c, struct err *e)
     const struct answer_decision *first = NULL;
     bool same = true;
     c->n_reports = 0;
+    if (!mc->round)
+        TRY(speaker_choices(c, mc->said[0], t->o.experts, e));
     speaker_warn(c, speaker_first(c, &md_roles[MD_EXPERT], mc->round * t->o.experts));
     for (int i = 0; i < mc->experts->n_selected; i++) {
         const struct answer_decision *d = mc->said[mc->round][i];

@@ -35,6 +35,7 @@ struct trace_options {
     const char *identity;
     /* likewise, the settings that may change; a continuation with other values is a new session */
     const char *about;
+    const char *defaults;     /* JSON object: every option's default (trace_diff.h); NULL = none */
     const struct medqa *data; /* the file, or one question */
     size_t asked; /* number of first records that the figures cover; 0 = all. May change */
     bool repair;

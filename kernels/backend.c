@@ -107,7 +107,10 @@ int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, 
 
 int ops_devices(const char *kind, const struct ops_options *opt, int *n, struct err *e)
 {
-    (void)opt;
+    if (!strcmp(kind, "sim") && opt && opt->sim) {
+        *n = sim_cards(opt->sim);
+        return 0;
+    }
     if (!strcmp(kind, "cuda"))
         return ops_devices_cuda(n, e);
     if (!strcmp(kind, "cudahost"))

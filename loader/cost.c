@@ -359,18 +359,27 @@ static void begin_measuring(struct clock_run *r)
 static double run_step(struct clock_run *r, const struct cost_load *load, int n_micro,
                        double *ready)
 {
+    const struct cost_model *m = r->m;
+    const bool joined = n_micro > 1 && !m->steps_overlap;
     double last = 0;
     for (int k = 0; k < n_micro; k++) {
         r->load.rows = load->rows / n_micro + (k < load->rows % n_micro);
         r->load.n_seq = load->n_seq / n_micro + (k < load->n_seq % n_micro);
         r->now = ready[k];
-        r->at = r->m->part[0].device;
-        for (int i = 0; i < r->m->n_part; i++)
-            run_part(r, &r->m->part[i]);
-        ready[k] = r->now + r->m->rates.step_s;
+        r->at = m->part[0].device;
+        for (int i = 0; i < m->n_part; i++)
+            if (!joined || m->part[i].part != PART_OUTPUT)
+                run_part(r, &m->part[i]);
+        ready[k] = r->now + m->rates.step_s;
         last = larger(last, ready[k]);
     }
-    for (int k = 0; k < n_micro && !r->m->steps_overlap; k++)
+    r->load = *load;
+    for (int i = 0; i < m->n_part && joined; i++)
+        if (m->part[i].part == PART_OUTPUT) {
+            run_part(r, &m->part[i]);
+            last = r->now + m->rates.step_s;
+        }
+    for (int k = 0; k < n_micro && !m->steps_overlap; k++)
         ready[k] = last;
     return last;
 }

@@ -31,7 +31,8 @@
  *   - A step of n_micro micro-batches: each passes all devices in order. A device computes one
  *     micro-batch at a time, in order, and reads its weights again for each.
  *   - Micro-batch k of the next step starts step_s after micro-batch k of this step has left the
- *     last part. Without overlap it starts after all of this step's micro-batches have.
+ *     last part. Without overlap it starts after all of this step's micro-batches have. Then the
+ *     output is computed once, for all of them together.
  *   - Devices that share each matrix count as one, with an all-reduce after each attn and ffn.
  *   - While n devices copy, the CPU has dram - the sum of their links.
  *
@@ -85,7 +86,7 @@ struct plan_rates {
 };
 
 /* the most devices of a plan, and micro-batches of a step */
-enum { COST_DEVICES = 8, COST_MICRO = 32 };
+enum { COST_DEVICES = 8, COST_MICRO = 16 };
 
 /* One of several devices. */
 struct cost_device {

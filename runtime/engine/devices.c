@@ -145,7 +145,7 @@ int devices_plan(struct devices *d, const struct engine_options *opt, struct ops
         size_t free_bytes, total;
         TRY(dev->api->memory(dev, &free_bytes, &total, e));
         if (opt->rates)
-            *r = *opt->rates;
+            *r = opt->rates[i < opt->n_rates ? i : 0];
         else if (!(r->vram > 0))
             TRY(probe_rates(d->ops[i], host, fmt, r, e));
         if (opt->link_limit > 0 && r->link > opt->link_limit)

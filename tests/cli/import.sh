@@ -85,7 +85,7 @@ for l in open("none.jsonl"):
     d = json.loads(l)
     print(d["options"][d["answer_idx"]], len(d["options"]))')" = "None of the other answers 3
 None of the other answers 2" ] || fault "other variants: $(cat none.jsonl)"
-expect 64 "give one of --permute cyclic and --none-of-the-above" "$MAS" vary two.jsonl
+expect 64 "give one of --permute cyclic, --none-of-the-above and --paraphrases" "$MAS" vary two.jsonl
 printf 'id,pred\n0,B\n1,A\n2,C\n3,A\n4,A\n' >answers.csv # b in all orders of P?, another one for each of Q?
 "$MAS" import answers.csv --data cyclic.jsonl --out orders >/dev/null 2>&1 || fault "no run of the orders"
 expect 0 "same answer      50.0 %  1/2" "$MAS" export orders --orders

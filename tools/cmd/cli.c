@@ -58,6 +58,16 @@ error_t cli_float(struct argp_state *st, const char *name, const char *arg, doub
     return 0;
 }
 
+error_t cli_one(struct argp_state *st, const char *name, const char *arg, const char **out)
+{
+    if (*out) {
+        argp_error(st, "more than one %s: '%s' and '%s'", name, *out, arg);
+        return EINVAL;
+    }
+    *out = arg;
+    return 0;
+}
+
 error_t cli_rate(struct argp_state *st, const char *name, const char *arg, double *out)
 {
     char size[64];

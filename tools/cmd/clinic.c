@@ -415,6 +415,7 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
                                 .data = o->data,
                                 .asked = o->asked,
                                 .energy = energy,
+                                .paraphrases = o->paraphrases,
                                 .fresh = o->fresh,
                                 .repair = o->repair};
     TRY(runfolder_trace(&f, out, e));

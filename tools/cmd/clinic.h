@@ -96,7 +96,8 @@ struct clinic_trace {
     const char *dir, *name;
     const char *data_path;
     const struct medqa *data;
-    size_t asked; /* its first records; 0 = all */
+    size_t asked;                  /* its first records; 0 = all */
+    const struct str *paraphrases; /* as in struct runfolder */
     bool fresh, repair;
 };
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,

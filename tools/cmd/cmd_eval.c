@@ -14,6 +14,7 @@
 #include "sheet.h"
 #include "tool_options.h"
 #include "toy.h"
+#include "variants.h"
 #include "viewfile.h"
 
 struct options {
@@ -26,6 +27,7 @@ struct options {
     const char *step, *ids;
     const char *match; /* folder of the run whose tokens are matched; NULL = none */
     int sample, sample_seed;
+    struct variants variants; /* that take the places of the chosen records */
 };
 
 enum {
@@ -54,7 +56,8 @@ static const struct argp_option rows[] = {
      "format of the questions; default: the configuration's data_format, or their content tells",
      1},
     {"n", 'n', "N", 0,
-     "only the first N records of the file, rejected ones and duplicates counted. In a folder "
+     "only the first N records of the file, rejected ones and duplicates counted, before variants "
+     "are made of them. In a folder "
      "with more, nothing is dropped: the figures are about the N, the others stay",
      1},
     {"out", OPT_OUT, "DIR", 0,
@@ -87,6 +90,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     switch (key) {
     case ARGP_KEY_INIT:
         st->child_inputs[0] = &o->clinic;
+        st->child_inputs[1] = &o->variants;
         return 0;
     case OPT_DATA:
         o->data = arg;
@@ -292,6 +296,7 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
                               .data_path = o->data,
                               .data = m,
                               .asked = a->records,
+                              .paraphrases = variants_text(&o->variants),
                               .fresh = o->fresh,
                               .repair = o->repair};
     struct run_progress p = {.done = 0};
@@ -360,21 +365,32 @@ static int choose(const struct options *o, struct medqa *m, struct arena *arena,
     return 0;
 }
 
-static int evaluate(const struct options *o, struct err *e)
+/* Makes the variants that the command line names. *asked: records that are wanted, 0 = all. */
+static int vary(struct options *o, struct medqa *m, size_t *asked, struct str *about, struct err *e)
+{
+    const size_t wanted = (size_t)o->n;
+    TRY(variants_take(&o->variants, m, wanted, about, e));
+    *asked = variants_given(&o->variants) ? o->variants.count.records : wanted;
+    return 0;
+}
+
+static int evaluate(struct options *o, struct err *e)
 {
     struct clinic c = {.llm = NULL};
     struct medqa m = {.n = 0};
     struct llm_gauge gauge;
     struct watch watch = {.curve = {.llm = NULL}};
     struct arena ids = {.limit = MEDQA_FILE};
-    struct str subset = STR_INIT;
+    struct str subset = STR_INIT, variants = STR_INIT;
+    size_t asked = 0;
     struct budget budget = {.n = 0};
     int rc;
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
     TRY_DONE(choose(o, &m, &ids, &subset, e));
-    struct runfolder_asked a = runfolder_count(&m, o->n);
+    TRY_DONE(vary(o, &m, &asked, &variants, e));
+    struct runfolder_asked a = runfolder_count(&m, asked);
     if (o->match) {
         TRY_DONE(budget_read(o->match, &budget, e));
         TRY_DONE(budget_covers(&budget, m.question, a.questions, o->match, e));
@@ -383,6 +399,7 @@ static int evaluate(const struct options *o, struct err *e)
     const atomic_int *stop = clinic_signals();
     TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));
     c.env.subset = subset.len ? subset.s : NULL;
+    c.env.variants = variants.len ? variants.s : NULL;
     if (o->match)
         TRY_DONE(strategy_match(&c.env, &budget, e));
     if (o->curve && !llm_gauge(c.llm, &gauge))
@@ -416,6 +433,8 @@ done:
     arena_free(&ids);
     budget_free(&budget);
     str_free(&subset);
+    str_free(&variants);
+    variants_free(&o->variants);
     return rc;
 }
 
@@ -454,6 +473,11 @@ static int experiment(const struct options *o, const struct config *base, struct
              o->curve ? "--curve" : "--timeline");
     if (o->match)
         FAIL(e, ERR_USAGE, "--match-tokens is for one run; an experiment has several");
+    if (variants_given(&o->variants))
+        FAIL(e, ERR_USAGE,
+             "%s are for one run, an experiment has several; write a file with mas vary and give "
+             "it with --data",
+             variants_names);
     if (o->step || o->ids || o->sample || o->sample_seed >= 0)
         FAIL(e, ERR_USAGE,
              "an experiment chooses its records itself: set experiment.data.step, .ids or "
@@ -471,7 +495,8 @@ static int experiment(const struct options *o, const struct config *base, struct
 
 static int run(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&clinic_argp, 0, "Settings:", 20}, {0}};
+    static const struct argp_child children[] = {
+        {&clinic_argp, 0, "Settings:", 20}, {&variants_argp, 0, "Variants:", 10}, {0}};
     static const struct argp argp = {
         rows,
         parse,
@@ -520,6 +545,7 @@ const struct cmd cmd_eval = {
     "mas eval --config configs/llama3_70b.yaml --n 10\n"
     "mas eval -c configs/llama3_70b.yaml --data medqa --n 100 --strategy panel\n"
     "mas eval -c configs/llama3_8b.yaml --data medqa.jsonl --strategy direct --shuffle --seed 7\n"
+    "mas eval -c configs/llama3_8b.yaml --data medqa --sample 200 -s direct --permute cyclic\n"
     "mas eval -c configs/experiments/demo.yaml --data configs/demo/questions.jsonl --out "
     "runs/grid\n",
     run};

@@ -18,6 +18,7 @@
 #include "sources.h"
 #include "tool_options.h"
 #include "trace.h"
+#include "vary.h"
 
 #define BOOTSTRAP_DRAWS 10000
 #define MAX_RUNS 64 /* compared at once */
@@ -314,7 +315,8 @@ static bool same_file(const char *a, const char *b)
 static int check_output(const char *path, const char *dir, struct err *e)
 {
     static const char *const own[] = {"run.json",        "records.jsonl", "traces.jsonl",
-                                      "traces.jsonl.gz", "lock",          GRIDFILE_NAME};
+                                      "traces.jsonl.gz", "lock",          GRIDFILE_NAME,
+                                      VARY_FILE};
     char file[1100];
     for (size_t i = 0; path && i < sizeof own / sizeof own[0]; i++) {
         snprintf(file, sizeof file, "%s/%s", dir, own[i]);

@@ -53,12 +53,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->fresh = true;
         return 0;
     case ARGP_KEY_ARG:
-        if (o->file) {
-            argp_error(st, "more than one file: '%s' and '%s'", o->file, arg);
-            return EINVAL;
-        }
-        o->file = arg;
-        return 0;
+        return cli_one(st, "file", arg, &o->file);
     default:
         return ARGP_ERR_UNKNOWN;
     }

@@ -61,12 +61,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->rerun.set[o->rerun.n_set++] = arg;
         return 0;
     case ARGP_KEY_ARG:
-        if (o->dir) {
-            argp_error(st, "more than one folder: '%s' and '%s'", o->dir, arg);
-            return EINVAL;
-        }
-        o->dir = arg;
-        return 0;
+        return cli_one(st, "folder", arg, &o->dir);
     default:
         return ARGP_ERR_UNKNOWN;
     }

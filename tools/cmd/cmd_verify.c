@@ -36,12 +36,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->data = arg;
         return 0;
     case ARGP_KEY_ARG:
-        if (o->path) {
-            argp_error(st, "more than one run: '%s' and '%s'", o->path, arg);
-            return EINVAL;
-        }
-        o->path = arg;
-        return 0;
+        return cli_one(st, "run", arg, &o->path);
     default:
         return ARGP_ERR_UNKNOWN;
     }

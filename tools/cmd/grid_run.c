@@ -61,7 +61,7 @@ static int choose(struct grid_state_of_run *s, struct err *e)
         fprintf(stderr, "%zu of %zu records chosen; the figures are about these\n", s->m.n_records,
                 all);
     }
-    s->asked = runfolder_count(&s->m, n);
+    s->asked = runfolder_count(&s->m, (size_t)n);
     return 0;
 }
 

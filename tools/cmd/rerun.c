@@ -12,6 +12,7 @@
 #include "recorded.h"
 #include "sources.h"
 #include "trace_diff.h"
+#include "vary.h"
 
 struct rerun {
     const struct rerun_options *o;
@@ -22,8 +23,8 @@ struct rerun {
     struct clinic clinic;
     struct medqa data;
     const struct medqa_question *q;
-    char *subset;         /* of the run's identity */
-    struct budget budget; /* of the case alone */
+    char *subset, *variants; /* of the run's identity */
+    struct budget budget;    /* of the case alone */
     struct budget_row given;
     char dir[256];    /* of the second run, removed at the end; "" = none */
     int same, differ; /* calls */
@@ -85,6 +86,7 @@ static int rerun_question(struct rerun *x, struct err *e)
     if (rc < 0 && !x->o->data)
         err_wrap(e, rc, "the questions of the run (give them with --data FILE)");
     TRY_DONE(rc);
+    TRY_DONE(vary_recorded(x->o->dir, x->recorded.identity, &x->data, e));
     for (size_t i = 0; i < x->data.n && !x->q; i++)
         if (!strcmp(x->data.question[i].id, id))
             x->q = &x->data.question[i];
@@ -107,10 +109,13 @@ static int rerun_choice(struct rerun *x, struct err *e)
     json_t *doc = NULL;
     json_int_t tokens;
     int rc = 0;
+    const json_t *variants = json_object_get(x->recorded.identity, "variants");
     x->subset = subset ? json_dumps(subset, 0) : NULL;
-    if (subset && !x->subset)
+    x->variants = variants ? json_dumps(variants, 0) : NULL;
+    if ((subset && !x->subset) || (variants && !x->variants))
         return NOMEM(e, 1, "a choice of records");
     x->clinic.env.subset = x->subset;
+    x->clinic.env.variants = x->variants;
     if (!*match)
         return 0;
     if (!replay_line(x->r, x->c, &at, &line, &n))
@@ -220,12 +225,13 @@ static void rerun_finished(const struct consult *c, const struct result *now, vo
 /* Says which hashes and settings differ: *n of them. */
 static int rerun_identity(struct rerun *x, int *n, struct err *e)
 {
-    struct str now = STR_INIT, diff = STR_INIT;
+    struct str now = STR_INIT, diff = STR_INIT, defaults = STR_INIT;
     const char *version = json_string_value(json_object_get(x->recorded.about, "version"));
     int rc;
     identity_json(&x->clinic.env, x->data.sha256, &now);
     TRY_DONE(str_ok(&now, "an identity", e));
-    TRY_DONE(trace_differences(x->recorded.identity, now.s, n, &diff, e));
+    TRY_DONE(config_json_defaults(x->clinic.env.config, &defaults, e));
+    TRY_DONE(trace_differences(x->recorded.identity, now.s, defaults.s, n, &diff, e));
     if (*n)
         printf("differs: %s\n", diff.s);
     else
@@ -237,6 +243,7 @@ static int rerun_identity(struct rerun *x, int *n, struct err *e)
 done:
     str_free(&now);
     str_free(&diff);
+    str_free(&defaults);
     return rc;
 }
 
@@ -322,6 +329,7 @@ done:
     clinic_close(&x.clinic);
     medqa_free(&x.data);
     free(x.subset); /* jansson's */
+    free(x.variants);
     arena_free(&x.words);
     recorded_close(&x.recorded);
     return rc;

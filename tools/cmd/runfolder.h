@@ -18,9 +18,10 @@ struct runfolder {
     const char *dir;
     const char *data_path;
     const struct medqa *data;
-    size_t asked;       /* its first records; 0 = all */
-    const char *energy; /* how joules are measured, or why they are not */
-    bool fresh, repair; /* as in trace_options */
+    size_t asked;                  /* its first records; 0 = all */
+    const char *energy;            /* how joules are measured, or why they are not */
+    const struct str *paraphrases; /* text to keep as VARY_FILE; NULL = none */
+    bool fresh, repair;            /* as in trace_options */
 };
 /* Opens the trace. Errors as trace_open. */
 int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e);
@@ -29,7 +30,7 @@ struct runfolder_asked { /* the first records of a file, as many as are wanted *
     size_t records, questions, duplicates, rejected;
 };
 /* n 0 = all. */
-struct runfolder_asked runfolder_count(const struct medqa *m, int n);
+struct runfolder_asked runfolder_count(const struct medqa *m, size_t n);
 
 /* Writes figures into run.json, and summary.json and results.csv into the folder. title: prints the
  * table to standard output, too; NULL = no table. engine: figures of the work of this process, a

@@ -14,6 +14,7 @@
 #include "recorded.h"
 #include "sha256.h"
 #include "study.h"
+#include "vary.h"
 #include "zio.h"
 
 #define COLLECT_PROMPT ((size_t)4 << 20) /* largest file of prompts */
@@ -33,7 +34,8 @@ static int collect_file(struct bundle *b, const char *path, const char *name, st
 static int collect_folder(struct bundle *b, const char *dir, struct err *e)
 {
     static const char *const names[] = {"run.json",        "records.jsonl", "traces.jsonl",
-                                        "traces.jsonl.gz", "summary.json",  "results.csv"};
+                                        "traces.jsonl.gz", "summary.json",  "results.csv",
+                                        VARY_FILE};
     char path[1200];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);

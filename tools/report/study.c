@@ -8,6 +8,7 @@
 
 #include "jdoc.h"
 #include "mem.h"
+#include "vary.h"
 
 #define STUDY_DRAWS 10000 /* of the bootstrap, as in mas export */
 #define STUDY_SEED 42
@@ -185,27 +186,63 @@ static const char *study_form(const struct study_run *r)
     return json_string_value(json_object_get(json_object_get(r->about, "config"), "data_format"));
 }
 
+/* Are the questions of both runs made of the same file in the same way? */
+static bool study_same_data(const struct study_run *a, const struct study_run *b)
+{
+    const json_t *x = json_object_get(a->identity, "variants");
+    const json_t *y = json_object_get(b->identity, "variants");
+    return !strcmp(study_setting(a, "data_sha256"), study_setting(b, "data_sha256")) &&
+           (x ? json_equal(x, y) : !y);
+}
+
+/* Reads the questions of run i. A file that cannot be read or that has changed is left out. */
+static int study_read_data(struct study *s, size_t i, const char *path, struct err *e)
+{
+    const struct study_run *r = &s->run[i];
+    struct err why = {.code = 0};
+    int rc = medqa_read_as(path, study_form(r), &s->data[i], &why);
+    if (rc == 0 && strcmp(s->data[i].sha256, study_setting(r, "data_sha256")) == 0)
+        rc = vary_recorded(r->dir, r->identity, &s->data[i], &why);
+    else if (rc == 0)
+        rc = ERR_DATA;
+    if (rc == ERR_NOMEM)
+        FAIL(e, rc, "%s", why.msg);
+    if (rc == 0)
+        study_join(s, &s->data[i]);
+    else
+        medqa_free(&s->data[i]);
+    return 0;
+}
+
 /* The files that the runs name, each once, where they are unchanged. */
 static int study_find_data(struct study *s, struct err *e)
 {
     for (size_t i = 0; i < s->n; i++) {
         const char *path = study_setting(&s->run[i], "data");
-        const char *hash = study_setting(&s->run[i], "data_sha256");
         const json_t *of = json_object_get(s->run[i].about, "data");
         bool known = false;
         path = json_is_string(of) ? json_string_value(of) : path;
         for (size_t k = 0; k < i; k++)
-            known |= !strcmp(s->data[k].sha256, hash);
+            known |= s->data[k].n && study_same_data(&s->run[k], &s->run[i]);
         if (known || !*path || !strcmp(path, "-") || access(path, R_OK) != 0)
             continue;
-        struct err why = {.code = 0};
-        const int rc = medqa_read_as(path, study_form(&s->run[i]), &s->data[i], &why);
-        if (rc == ERR_NOMEM)
-            FAIL(e, rc, "%s", why.msg);
-        if (rc == 0 && strcmp(s->data[i].sha256, hash) != 0)
-            medqa_free(&s->data[i]);
-        else if (rc == 0)
-            study_join(s, &s->data[i]);
+        TRY(study_read_data(s, i, path, e));
+    }
+    return 0;
+}
+
+/* The questions of a file that the caller names, for all runs. */
+static int study_given_data(struct study *s, const char *path, struct err *e)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        bool known = false;
+        for (size_t k = 0; k < i; k++)
+            known |= study_same_data(&s->run[k], &s->run[i]);
+        if (known)
+            continue;
+        TRY(medqa_read_as(path, study_form(&s->run[i]), &s->data[i], e));
+        TRY(vary_recorded(s->run[i].dir, s->run[i].identity, &s->data[i], e));
+        study_join(s, &s->data[i]);
     }
     return 0;
 }
@@ -243,12 +280,7 @@ int study_open(const char *const *dir, size_t n, const char *data, double price_
         TRY_DONE(study_compare(&s, e));
     study_names(&s);
     TRY_DONE(study_questions(&s, e));
-    if (data)
-        TRY_DONE(medqa_read_as(data, study_form(&s.run[0]), &s.data[0], e));
-    if (data)
-        study_join(&s, &s.data[0]);
-    else
-        TRY_DONE(study_find_data(&s, e));
+    TRY_DONE(data ? study_given_data(&s, data, e) : study_find_data(&s, e));
     *out = s;
     s = (struct study){.n = 0};
 done:

@@ -138,6 +138,14 @@ static void row_trust(struct str *out, const struct study *s, size_t i)
     figure_f(out, "Accuracy at 80 % coverage", "at80",
              at ? (double)at->right / (double)at->kept : (double)NAN, 4);
     figure_f(out, "Specialists agree", "agreement", m->agreement, 3);
+    figure_f(out, "Agree, with synonyms", "agreement_class", m->agreement_class, 3);
+    figure_f(out, "Alpha of first choices", "alpha",
+             m->choices.units ? m->choices.alpha
+             : m->votes.units ? m->votes.alpha
+                              : (double)NAN,
+             3);
+    figure_f(out, "Same answer in all variants", "same",
+             m->variants.same.n ? m->variants.same.rate : (double)NAN, 4);
     str_adds(out, "</tr>\n");
 }
 
@@ -169,6 +177,9 @@ void study_table_runs(const struct study *s, struct str *out)
                                         "#AURC",
                                         "#Accuracy at 80 % coverage",
                                         "#Specialists agree",
+                                        "#Agree, with synonyms",
+                                        "#Alpha of first choices",
+                                        "#Same answer in all variants",
                                         NULL};
     table(s, out, "runs",
           "Results. The denominator is every record asked for: nothing is left out. Unparsed, "
@@ -181,7 +192,9 @@ void study_table_runs(const struct study *s, struct str *out)
           costs, row_costs, 0);
     table(s, out, "trust",
           "How far the probability of an answer can be trusted, over the finished questions whose "
-          "answer has one. A dash: not defined or not measured.",
+          "answer has one. Alpha: Krippendorff's, of the choices or votes of speakers who have not "
+          "read each other. Variants: orders or wordings of a question. A dash: not defined or not "
+          "measured.",
           trust, row_trust, 0);
 }
 

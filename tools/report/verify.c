@@ -18,6 +18,7 @@
 #include "strategy.h"
 #include "tool_options.h"
 #include "trace.h"
+#include "vary.h"
 #include "zio.h"
 
 #define VERIFY_SHOWN 8 /* places named of one kind */
@@ -420,6 +421,11 @@ static int check_data(struct check *c, struct err *e)
     if (rc)
         return found(c, rc, &why, "data", e);
     path = path == packed ? own : path;
+    const int varied = vary_recorded(c->o->dir, c->recorded.identity, &m, &why);
+    if (varied) {
+        medqa_free(&m);
+        return found(c, varied, &why, "variants of the data", e);
+    }
     if (!strcmp(m.sha256, want)) {
         say(c, SAME, "data: %s, sha256 %s", path, want);
     } else {
