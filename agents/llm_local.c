@@ -607,7 +607,7 @@ int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e)
     memcpy(l->info.model_sha256, in->model_sha256, sizeof l->info.model_sha256);
     snprintf(l->info.backend, sizeof l->info.backend, "%s", in->backend);
     snprintf(l->info.device, sizeof l->info.device, "%s", in->device);
-    snprintf(l->info.pci, sizeof l->info.pci, "%s", in->pci[0]);
+    snprintf(l->info.pci, sizeof l->info.pci, "%s", in->pci);
     snprintf(l->info.chat, sizeof l->info.chat, "%s", chat_name(in->chat));
     l->info.thinks = chat_thinking(in->chat) != NULL;
     local_host_layers(in->plan, l->info.host_layers, sizeof l->info.host_layers);
