@@ -1,5 +1,5 @@
-/* The joules of a command are the sum over all GPUs that compute. The stub of NVML answers alike for
- * each. */
+/* The joules of a command are the sum over all GPUs that compute. The stub of NVML answers alike
+ * for each. */
 #include <dlfcn.h>
 #include <math.h>
 #include <string.h>

@@ -17,8 +17,8 @@ struct energy {
     struct health_now now;
 };
 
-/* backend, pci: of the device that computes; of several GPUs pci has a comma between two. Of a simulated device and of a server nothing is
- * measured, and the text says so. ERR_NOMEM, ERR_IO. */
+/* backend, pci: of the device that computes; of several GPUs pci has a comma between two. Of a
+ * simulated device and of a server nothing is measured, and the text says so. ERR_NOMEM, ERR_IO. */
 int energy_open(struct energy *n, const char *backend, const char *pci, struct err *e);
 void energy_close(struct energy *n); /* accepts a zeroed one */
 
