@@ -163,10 +163,10 @@ static int read_model(struct fit *f, struct err *e)
 /* The card without arithmetic: it knows what its kernels need. */
 static int open_card(struct fit *f, struct err *e)
 {
-    const struct sim_config c = {.vram_bytes = f->opt.vram_bytes,
-                                 .vram = f->rates.vram,
-                                 .link = f->rates.link,
-                                 .host = f->rates.host};
+    const struct sim_config c = {
+        .card = {{.vram_bytes = f->opt.vram_bytes, .vram = f->rates.vram, .link = f->rates.link}},
+        .n_card = 1,
+        .host = f->rates.host};
     TRY(sim_open(&c, &f->sim, e));
     return ops_open("sim", &(struct ops_options){.sim = f->sim}, &f->ops, e);
 }
