@@ -155,8 +155,10 @@ struct llm_info {         /* for the trace header */
     char name[128];       /* the model's own name, "" = it has none */
     char model[512];
     char model_sha256[65];
-    char backend[64], device[128];
-    char pci[16]; /* bus id of the GPU that computes; "" = none, or not in this machine */
+    char backend[64], device[8 * 140]; /* device: of several GPUs all */
+    /* bus id of the GPU that computes, of several with a comma between two; "" = none, or not in
+     * this machine */
+    char pci[8 * 17];
     char host_layers
         [4096]; /* "0-3,7": feed-forward parts that the CPU computes beside a device; "" = none */
     char placement[200]; /* places of the weights; "" = unknown to the provider */

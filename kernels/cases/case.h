@@ -59,6 +59,7 @@ struct case_set {
     int n;
     int (*make)(int i, struct op_case *c,
                 struct err *e); /* fills a zeroed c; case_free in any case */
+    bool (*bench)(int i);       /* the member bench of case i, which need not be made for it */
 };
 
 extern const struct case_set *const case_registry[OP_COUNT];

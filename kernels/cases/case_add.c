@@ -18,11 +18,16 @@ static int add_run(const struct op_case *c, void *const *dev, struct ops *ops, s
     return ops->add(ops, s, &a, e);
 }
 
+static bool add_bench(int i)
+{
+    return add_table[i].bench;
+}
+
 static int add_make(int i, struct op_case *c, struct err *e)
 {
     int n_row = add_table[i].n_row;
     int64_t n = add_table[i].n;
-    c->bench = add_table[i].bench;
+    c->bench = add_bench(i);
     snprintf(c->name, sizeof c->name, "%dx%lld", n_row, (long long)n);
     case_floats(c, "x", CASE_IN, n_row * n, 15, 1);
     case_floats(c, "y", CASE_INOUT, n_row * n, 16, 100); /* exact: one rounding */
@@ -33,4 +38,4 @@ static int add_make(int i, struct op_case *c, struct err *e)
     return 0;
 }
 
-const struct case_set case_add = {sizeof add_table / sizeof *add_table, add_make};
+const struct case_set case_add = {sizeof add_table / sizeof *add_table, add_make, add_bench};

@@ -186,6 +186,11 @@ static int attention_hide(struct op_case *c, const struct attn_shape *s,
     return 0;
 }
 
+static bool attention_bench(int i)
+{
+    return attn_shapes[i].bench;
+}
+
 static int attention_make(int i, struct op_case *c, struct err *e)
 {
     const struct attn_shape *s = &attn_shapes[i];
@@ -205,7 +210,7 @@ static int attention_make(int i, struct op_case *c, struct err *e)
     }
     size_t row = 0;
     fmt_row_bytes(s->fmt, (int64_t)s->n_kv_head * s->head_dim, &row);
-    c->bench = s->bench;
+    c->bench = attention_bench(i);
     char window[24] = "";
     if (s->window)
         snprintf(window, sizeof window, " window %d", s->window);
@@ -245,4 +250,5 @@ static int attention_make(int i, struct op_case *c, struct err *e)
     return 0;
 }
 
-const struct case_set case_attention = {sizeof attn_shapes / sizeof *attn_shapes, attention_make};
+const struct case_set case_attention = {sizeof attn_shapes / sizeof *attn_shapes, attention_make,
+                                        attention_bench};

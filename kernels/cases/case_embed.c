@@ -17,10 +17,15 @@ static int embed_run(const struct op_case *c, void *const *dev, struct ops *ops,
     return ops->embed(ops, s, &a, e);
 }
 
+static bool embed_bench(int i)
+{
+    return i / FMT_COUNT == 1;
+}
+
 static int embed_make(int i, struct op_case *c, struct err *e)
 {
     enum fmt fmt = (enum fmt)(i % FMT_COUNT);
-    c->bench = i / FMT_COUNT == 1;
+    c->bench = embed_bench(i);
     const float scale = i / FMT_COUNT == 2 ? sqrtf(640) : 1;
     int n_row = c->bench ? 512 : 9;
     int64_t n = c->bench ? 4096 : fmt_info(fmt)->block_elems == 1 ? 37 : 512;
@@ -38,4 +43,4 @@ static int embed_make(int i, struct op_case *c, struct err *e)
     return 0;
 }
 
-const struct case_set case_embed = {3 * FMT_COUNT, embed_make};
+const struct case_set case_embed = {3 * FMT_COUNT, embed_make, embed_bench};

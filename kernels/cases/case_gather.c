@@ -22,11 +22,16 @@ static int gather_run(const struct op_case *c, void *const *dev, struct ops *ops
     return ops->gather(ops, s, &a, e);
 }
 
+static bool gather_bench(int i)
+{
+    return gather_table[i].bench;
+}
+
 static int gather_make(int i, struct op_case *c, struct err *e)
 {
     int n_row = gather_table[i].n_row, from = gather_table[i].from;
     int64_t n = gather_table[i].n;
-    c->bench = gather_table[i].bench;
+    c->bench = gather_bench(i);
     snprintf(c->name, sizeof c->name, "%d of %d rows of %lld", n_row, from, (long long)n);
     case_floats(c, "x", CASE_IN, from * n, 17, 1);
     int32_t *row = case_buf(c, "row", CASE_IN, CASE_I32, (size_t)n_row, sizeof *row);
@@ -40,4 +45,5 @@ static int gather_make(int i, struct op_case *c, struct err *e)
     return 0;
 }
 
-const struct case_set case_gather = {sizeof gather_table / sizeof *gather_table, gather_make};
+const struct case_set case_gather = {sizeof gather_table / sizeof *gather_table, gather_make,
+                                     gather_bench};

@@ -26,13 +26,18 @@ static int kv_copy_run(const struct op_case *c, void *const *dev, struct ops *op
     return ops->kv_copy(ops, s, &a, e);
 }
 
+static bool kv_copy_bench(int i)
+{
+    return copy_table[i].bench;
+}
+
 static int kv_copy_make(int i, struct op_case *c, struct err *e)
 {
     int page = copy_table[i].page_tokens, heads = copy_table[i].n_kv_head;
     int dim = copy_table[i].head_dim;
     const struct fmt_info *f = fmt_info(copy_table[i].fmt);
     size_t bytes = (size_t)dim / (size_t)f->block_elems * f->block_bytes * (size_t)(page * heads);
-    c->bench = copy_table[i].bench;
+    c->bench = kv_copy_bench(i);
     snprintf(c->name, sizeof c->name, "%s %d of %d tokens, %d heads of %d", f->name,
              copy_table[i].n_token, page, heads, dim);
     unsigned char *k = case_buf(c, "kv.k", CASE_INOUT, CASE_BYTES, COPY_PAGES, bytes);
@@ -53,4 +58,5 @@ static int kv_copy_make(int i, struct op_case *c, struct err *e)
     return 0;
 }
 
-const struct case_set case_kv_copy = {sizeof copy_table / sizeof *copy_table, kv_copy_make};
+const struct case_set case_kv_copy = {sizeof copy_table / sizeof *copy_table, kv_copy_make,
+                                      kv_copy_bench};

@@ -112,13 +112,18 @@ static int kv_write_add_rope(struct op_case *c, const struct kv_shape *s, struct
     return 0;
 }
 
+static bool kv_write_bench(int i)
+{
+    return kv_shapes[i].bench;
+}
+
 static int kv_write_make(int i, struct op_case *c, struct err *e)
 {
     const struct kv_shape *s = &kv_shapes[i];
     int64_t row = (int64_t)s->n_kv_head * s->head_dim, slots = KV_PAGES * s->page_tokens;
     size_t bytes = 0;
     fmt_row_bytes(s->fmt, row, &bytes);
-    c->bench = s->bench;
+    c->bench = kv_write_bench(i);
     snprintf(c->name, sizeof c->name, "%s %d rows %d heads of %d page %d%s", fmt_info(s->fmt)->name,
              s->n_row, s->n_kv_head, s->head_dim, s->page_tokens,
              !s->n_head                  ? ""
@@ -151,4 +156,5 @@ static int kv_write_make(int i, struct op_case *c, struct err *e)
     return 0;
 }
 
-const struct case_set case_kv_write = {sizeof kv_shapes / sizeof *kv_shapes, kv_write_make};
+const struct case_set case_kv_write = {sizeof kv_shapes / sizeof *kv_shapes, kv_write_make,
+                                       kv_write_bench};

@@ -29,11 +29,16 @@ static int logprob_run(const struct op_case *c, void *const *dev, struct ops *op
     return ops->logprob(ops, s, &a, e);
 }
 
+static bool logprob_bench(int i)
+{
+    return logprob_table[i].bench;
+}
+
 static int logprob_make(int i, struct op_case *c, struct err *e)
 {
     int n_row = logprob_table[i].n_row, n_pair = logprob_table[i].n_pair;
     int64_t n = logprob_table[i].n_vocab;
-    c->bench = logprob_table[i].bench;
+    c->bench = logprob_bench(i);
     snprintf(c->name, sizeof c->name, "%d rows of %lld, %d pairs, std %g", n_row, (long long)n,
              n_pair, (double)logprob_table[i].std);
     float *x = case_floats(c, "logits", CASE_IN, n_row * n, 18, logprob_table[i].std);
@@ -58,4 +63,5 @@ static int logprob_make(int i, struct op_case *c, struct err *e)
     return 0;
 }
 
-const struct case_set case_logprob = {sizeof logprob_table / sizeof *logprob_table, logprob_make};
+const struct case_set case_logprob = {sizeof logprob_table / sizeof *logprob_table, logprob_make,
+                                      logprob_bench};

@@ -216,6 +216,11 @@ int case_matmul_call(struct op_case *c, const struct matmul_call *call, int n_ro
     return case_done(c, e);
 }
 
+static bool matmul_bench(int i)
+{
+    return i < FMT_COUNT * N_SHAPES && matmul_shapes[i % N_SHAPES].bench;
+}
+
 static int matmul_make(int i, struct op_case *c, struct err *e)
 {
     if (i >= FMT_COUNT * N_SHAPES)
@@ -226,7 +231,7 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
     int64_t n_in = s->n_in * 256 + (f->block_elems == 1 ? s->tail : 0);
     if (f->block_elems == 32 && s->tail)
         n_in += 96; /* three blocks of 32: a partly filled group of 8 */
-    c->bench = s->bench;
+    c->bench = matmul_bench(i);
     snprintf(c->name, sizeof c->name, "%s %dx%lld->%lld %s%s%s%s", f->name, s->n_row,
              (long long)n_in, (long long)s->n_out, call_epilogue_name(s->epilogue),
              s->bias ? " bias" : "", s->zeros ? " zero blocks" : "", s->norm ? " norm" : "");
@@ -248,4 +253,4 @@ static int matmul_make(int i, struct op_case *c, struct err *e)
     return 0;
 }
 
-const struct case_set case_matmul = {FMT_COUNT * N_SHAPES + N_MIXES, matmul_make};
+const struct case_set case_matmul = {FMT_COUNT * N_SHAPES + N_MIXES, matmul_make, matmul_bench};

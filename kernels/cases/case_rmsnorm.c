@@ -26,12 +26,17 @@ static int rmsnorm_run(const struct op_case *c, void *const *dev, struct ops *op
     return ops->rmsnorm(ops, s, &a, e);
 }
 
+static bool rmsnorm_bench(int i)
+{
+    return rmsnorm_table[i].bench;
+}
+
 static int rmsnorm_make(int i, struct op_case *c, struct err *e)
 {
     int n_row = rmsnorm_table[i].n_row;
     int64_t n = rmsnorm_table[i].n;
     const bool add = rmsnorm_table[i].add;
-    c->bench = rmsnorm_table[i].bench;
+    c->bench = rmsnorm_bench(i);
     snprintf(c->name, sizeof c->name, "%dx%lld std %g%s", n_row, (long long)n,
              (double)rmsnorm_table[i].std, add ? " add" : "");
     case_floats(c, "x", CASE_IN, n_row * n, 2, rmsnorm_table[i].std);
@@ -48,4 +53,5 @@ static int rmsnorm_make(int i, struct op_case *c, struct err *e)
     return 0;
 }
 
-const struct case_set case_rmsnorm = {sizeof rmsnorm_table / sizeof *rmsnorm_table, rmsnorm_make};
+const struct case_set case_rmsnorm = {sizeof rmsnorm_table / sizeof *rmsnorm_table, rmsnorm_make,
+                                      rmsnorm_bench};

@@ -64,11 +64,16 @@ static int sample_run(const struct op_case *c, void *const *dev, struct ops *ops
     return ops->sample(ops, s, &a, e);
 }
 
+static bool sample_bench(int i)
+{
+    return (sample_shapes[i].flags & BENCH) != 0;
+}
+
 static int sample_make(int i, struct op_case *c, struct err *e)
 {
     const struct sample_shape *s = &sample_shapes[i];
     size_t words = ((size_t)s->n_vocab + 31) / 32;
-    c->bench = s->flags & BENCH;
+    c->bench = sample_bench(i);
     snprintf(c->name, sizeof c->name, "%dx%lld t %g k %d p %g min %g%s%s", s->n_row,
              (long long)s->n_vocab, (double)s->p.temperature, (int)s->p.top_k, (double)s->p.top_p,
              (double)s->p.min_p, s->flags & MASKED ? " masked" : "",
@@ -105,4 +110,5 @@ static int sample_make(int i, struct op_case *c, struct err *e)
     return 0;
 }
 
-const struct case_set case_sample = {sizeof sample_shapes / sizeof *sample_shapes, sample_make};
+const struct case_set case_sample = {sizeof sample_shapes / sizeof *sample_shapes, sample_make,
+                                     sample_bench};

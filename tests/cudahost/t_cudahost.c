@@ -162,9 +162,10 @@ static void check_op(enum op op, struct ops *ref, struct ops *ops)
     assert_in_range(n, 1, MOST);
     for (int i = 0; i < case_registry[op]->n; i++) {
         struct op_case c = {0};
+        if (case_registry[op]->bench(i))
+            continue;
         ok(case_registry[op]->make(i, &c, &e));
-        if (!c.bench)
-            check_case(op, &c, ref, ops, runs, most);
+        check_case(op, &c, ref, ops, runs, most);
         case_free(&c);
     }
     for (int i = 0; i < n; i++) {

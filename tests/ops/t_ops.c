@@ -144,9 +144,11 @@ static void every_op_agrees_with_the_oracle_in_the_same_bits_everywhere(void **s
         struct tally t = {0};
         for (int i = 0; i < case_registry[op]->n; i++) {
             struct op_case c = {0};
+            if (case_registry[op]->bench(i))
+                continue;
             ok(case_registry[op]->make(i, &c, &e));
-            if (!c.bench)
-                check_case(ops_op_name((enum op)op), i, &c, &t);
+            assert_false(c.bench);
+            check_case(ops_op_name((enum op)op), i, &c, &t);
             case_free(&c);
         }
         assert_true(t.n > 0);
@@ -248,8 +250,10 @@ static void ops_apart_are_the_same(const char *kind, const char *isa)
         int n = 0;
         for (int i = 0; i < set->n; i++) {
             struct op_case c = {0};
+            if (set->bench(i))
+                continue;
             ok(set->make(i, &c, &e));
-            if (!c.bench && fusions[k].with(&c)) {
+            if (fusions[k].with(&c)) {
                 case_apart_is_the_same(&fusions[k], &c, ops, isa);
                 n++;
             }

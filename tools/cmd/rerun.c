@@ -225,12 +225,13 @@ static void rerun_finished(const struct consult *c, const struct result *now, vo
 /* Says which hashes and settings differ: *n of them. */
 static int rerun_identity(struct rerun *x, int *n, struct err *e)
 {
-    struct str now = STR_INIT, diff = STR_INIT;
+    struct str now = STR_INIT, diff = STR_INIT, defaults = STR_INIT;
     const char *version = json_string_value(json_object_get(x->recorded.about, "version"));
     int rc;
     identity_json(&x->clinic.env, x->data.sha256, &now);
     TRY_DONE(str_ok(&now, "an identity", e));
-    TRY_DONE(trace_differences(x->recorded.identity, now.s, n, &diff, e));
+    TRY_DONE(config_json_defaults(x->clinic.env.config, &defaults, e));
+    TRY_DONE(trace_differences(x->recorded.identity, now.s, defaults.s, n, &diff, e));
     if (*n)
         printf("differs: %s\n", diff.s);
     else
@@ -242,6 +243,7 @@ static int rerun_identity(struct rerun *x, int *n, struct err *e)
 done:
     str_free(&now);
     str_free(&diff);
+    str_free(&defaults);
     return rc;
 }
 

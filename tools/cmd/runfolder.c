@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "doubts.h"
 #include "folder.h"
 #include "identity.h"
 #include "jscan.h"
@@ -43,7 +44,7 @@ int runfolder_make(const struct config *c, const char *name, char out[RUNFOLDER_
 
 int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e)
 {
-    struct str identity = STR_INIT, about = STR_INIT;
+    struct str identity = STR_INIT, about = STR_INIT, defaults = STR_INIT;
     struct folder folder = {.lock = -1};
     struct trace *t = NULL;
     int rc;
@@ -51,13 +52,16 @@ int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e
     identity_about(o->env, MAS_COMMIT, o->data_path, o->energy, &about);
     TRY_DONE(str_ok(&identity, "the run's identity", e));
     TRY_DONE(str_ok(&about, "the run's settings", e));
+    TRY_DONE(config_json_defaults(o->env->config, &defaults, e));
     struct trace_options to = {.dir = o->dir,
                                .identity = identity.s,
                                .about = about.s,
+                               .defaults = defaults.s,
                                .data = o->data,
                                .asked = o->asked,
                                .fresh = o->fresh,
-                               .repair = o->repair};
+                               .repair = o->repair,
+                               .lease = o->lease};
     TRY_DONE(trace_open(&to, &t, e));
     if (o->paraphrases) {
         snprintf(folder.dir, sizeof folder.dir, "%s",
@@ -70,6 +74,17 @@ done:
     trace_close(t);
     str_free(&identity);
     str_free(&about);
+    str_free(&defaults);
+    return rc;
+}
+
+int runfolder_doubts(const struct medqa *m, size_t n_records, const char *name, struct err *e)
+{
+    struct str lines = STR_INIT;
+    int rc = doubts_say(m, n_records, name, RUNFOLDER_NAMED, &lines, e);
+    if (!rc && lines.len)
+        fputs(lines.s, stderr);
+    str_free(&lines);
     return rc;
 }
 
