@@ -402,13 +402,11 @@ static int choose(const struct options *o, struct medqa *m, struct arena *arena,
     return 0;
 }
 
-/* Makes the variants that the command line names. *asked: records that are wanted, 0 = all. */
-static int vary(struct options *o, struct medqa *m, size_t *asked, struct str *about, struct err *e)
+/* The records asked for. --n counts those of the file, before variants took their places. */
+static struct runfolder_asked count(const struct options *o, const struct medqa *m)
 {
-    const size_t wanted = (size_t)o->n;
-    TRY(variants_take(&o->variants, m, wanted, about, e));
-    *asked = variants_given(&o->variants) ? o->variants.count.records : wanted;
-    return 0;
+    return runfolder_count(m,
+                           variants_given(&o->variants) ? o->variants.count.records : (size_t)o->n);
 }
 
 /* The run by several processes. */
@@ -472,16 +470,15 @@ static int evaluate(struct options *o, const struct config *base, struct err *e)
     struct watch watch = {.curve = {.llm = NULL}};
     struct arena ids = {.limit = MEDQA_FILE};
     struct str subset = STR_INIT, variants = STR_INIT;
-    size_t asked = 0;
     struct budget budget = {.n = 0};
     int rc;
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
     TRY_DONE(choose(o, &m, &ids, &subset, e));
-    TRY_DONE(vary(o, &m, &asked, &variants, e));
+    TRY_DONE(variants_take(&o->variants, &m, (size_t)o->n, &variants, e));
     const atomic_int *stop = clinic_signals();
-    struct runfolder_asked a = runfolder_count(&m, asked);
+    struct runfolder_asked a = count(o, &m);
     if (o->shard.shard.n) {
         whole = m;
         m = (struct medqa){.n = 0};
