@@ -1,7 +1,6 @@
 /* mas export: writes the results of a run as CSV or JSON, or compares runs question by question. */
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli.h"
 #include "clinic.h"
@@ -13,9 +12,13 @@
 #include "mem.h"
 #include "orders.h"
 #include "output.h"
+#include "recorded.h"
 #include "report.h"
+#include "review.h"
+#include "runs_csv.h"
 #include "sha256.h"
 #include "sources.h"
+#include "target.h"
 #include "tool_options.h"
 #include "trace.h"
 #include "vary.h"
@@ -27,6 +30,7 @@ struct options {
     const char *dir, *csv, *summary, *wrong, *bundle;
     const char *lm_eval, *inspect, *data; /* for other programs */
     bool orders;
+    enum target_force force;
     const char *against[MAX_RUNS - 1];
     int n_against;
     bool json;
@@ -46,11 +50,13 @@ enum {
     OPT_ORDERS,
     OPT_BUNDLE,
     OPT_POWER,
+    OPT_FORCE,
     OPT_OUTPUT = 'o'
 };
 
 static const struct argp_option rows[] = {
-    {"csv", OPT_CSV, "FILE", 0, "one row a question; '-' = standard output", 1},
+    {"csv", OPT_CSV, "FILE", 0,
+     "one row a question; of several runs with a column 'run'; '-' = standard output", 1},
     {"summary", OPT_SUMMARY, "FILE", 0, "the statistics as JSON; '-' = standard output", 1},
     {"wrong", OPT_WRONG, "FILE", 0,
      "ids of the finished questions without the right answer, one a line, for mas eval --ids; "
@@ -80,6 +86,7 @@ static const struct argp_option rows[] = {
      "one file for a reviewer: the run, its settings, prompts, schemas, questions and report, with "
      "the hash of each; the model's hash, not the model. mas verify checks it",
      1},
+    {"force", OPT_FORCE, 0, 0, "replace files that this command did not write", 1},
     {"output", OPT_OUTPUT, "FORMAT", 0, "of the tables: text (default) or json", 1},
     {"price-kwh", OPT_PRICE, "USD", 0,
      "price of a kilowatt-hour (default: the run's own, price_kwh of its "
@@ -118,6 +125,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_INSPECT:
         o->inspect = arg;
+        return 0;
+    case OPT_FORCE:
+        o->force = TARGET_FORCED;
         return 0;
     case OPT_ORDERS:
         o->orders = true;
@@ -167,8 +177,11 @@ static double price(const struct options *o, const struct trace_run *run)
 
 static int write_csv(const struct options *o, const struct trace_run *run, struct err *e)
 {
+    const char *dir[MAX_RUNS] = {o->dir};
     struct str s = STR_INIT;
-    int rc = report_csv(run, &s, e);
+    for (int i = 0; i < o->n_against; i++)
+        dir[i + 1] = o->against[i];
+    int rc = o->n_against ? runs_csv(dir, (size_t)o->n_against + 1, &s, e) : report_csv(run, &s, e);
     if (rc == 0)
         rc = output_file(o->csv, &s, e);
     str_free(&s);
@@ -303,14 +316,6 @@ done:
     return rc;
 }
 
-/* Are both names of one file that exists, or the same name? */
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return !strcmp(a, b) || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-                             x.st_ino == y.st_ino && S_ISREG(x.st_mode));
-}
-
 /* Is path a file that holds the run in dir? */
 static int check_output(const char *path, const char *dir, struct err *e)
 {
@@ -320,30 +325,48 @@ static int check_output(const char *path, const char *dir, struct err *e)
     char file[1100];
     for (size_t i = 0; path && i < sizeof own / sizeof own[0]; i++) {
         snprintf(file, sizeof file, "%s/%s", dir, own[i]);
-        if (same_file(path, file))
+        if (viewfile_same(path, file))
             FAIL(e, ERR_USAGE, "%s is %s of the run itself and would be lost; name another file",
                  path, own[i]);
     }
     return 0;
 }
 
+/* The file of questions that the run in dir names, and the one of an unpacked bundle. */
+static int check_questions(const struct options *o, const struct target *t, size_t n,
+                           const char *dir, struct err *e)
+{
+    struct recorded r = {.n_set = 0};
+    struct err unread; /* a folder that cannot be read is named later */
+    char packed[1200];
+    if (recorded_open(dir, &r, &unread) < 0)
+        return 0;
+    const char *const input[] = {json_string_value(json_object_get(r.about, "data")), o->data,
+                                 review_file(dir, REVIEW_QUESTIONS, packed) ? packed : NULL};
+    const int rc = target_check(t, n, input, 3, TARGET_FORCED, e);
+    recorded_close(&r);
+    return rc;
+}
+
 static int check_outputs(const struct options *o, struct err *e)
 {
-    if (o->csv && o->summary && same_file(o->csv, o->summary))
-        FAIL(e, ERR_USAGE, "--csv and --summary both name %s; name two files", o->csv);
+    const struct target t[] = {{"--csv", o->csv, VIEWFILE_TABLE},
+                               {"--summary", o->summary, VIEWFILE_SUMMARY},
+                               {"--wrong", o->wrong, VIEWFILE_IDS},
+                               {"--inspect", o->inspect, VIEWFILE_INSPECT},
+                               {"--bundle", o->bundle, VIEWFILE_BUNDLE}};
+    const size_t n_t = sizeof t / sizeof t[0];
     for (int i = 0; i <= o->n_against; i++) {
         const char *dir = i ? o->against[i - 1] : o->dir;
-        TRY(check_output(o->csv, dir, e));
-        TRY(check_output(o->summary, dir, e));
-        TRY(check_output(o->bundle, dir, e));
-        TRY(check_output(o->wrong, dir, e));
-        TRY(check_output(o->inspect, dir, e));
+        for (size_t k = 0; k < n_t; k++)
+            TRY(check_output(t[k].path, dir, e));
+        TRY(check_questions(o, t, n_t, dir, e));
     }
     const size_t n = o->bundle ? strlen(o->bundle) : 0;
     if (n >= 8 && !strcmp(o->bundle + n - 8, ".tar.zst"))
         FAIL(e, ERR_USAGE, "%s: this program packs with gzip, not zstd; name it .tar.gz",
              o->bundle);
-    return 0;
+    return target_check(t, n_t, &o->data, 1, o->force, e);
 }
 
 /* Are the questions of the run needed? */
@@ -369,6 +392,24 @@ static int export_grid(const struct options *o, struct err *e)
         FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
              o->dir, o->wrong ? "wrong" : "against", o->dir);
     return grid_export(&g, e);
+}
+
+/* The options of one run. */
+static int refuse_several(const struct options *o, struct err *e)
+{
+    const char *of_one = o->summary   ? "summary"
+                         : o->wrong   ? "wrong"
+                         : o->lm_eval ? "lm-eval"
+                         : o->inspect ? "inspect"
+                         : o->orders  ? "orders"
+                         : o->bundle  ? "bundle"
+                                      : NULL;
+    if (of_one && o->n_against)
+        FAIL(e, ERR_USAGE,
+             "--%s is of one run, and %d are given: %s, %s%s; give one. -o json has the figures of "
+             "all, --csv their rows",
+             of_one, o->n_against + 1, o->dir, o->against[0], o->n_against > 1 ? ", .." : "");
+    return 0;
 }
 
 static int plan(const struct options *o, struct err *e)
@@ -435,6 +476,7 @@ static int export(const struct options *o, struct err *e)
         FAIL(e, ERR_USAGE, "--power plans a study and reads no folder; leave %s away", o->dir);
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
+    TRY_DONE(refuse_several(o, e));
     TRY_DONE(check_outputs(o, e));
     if (o->data && !needs_data(o))
         TRY_DONE(err_set(e, ERR_USAGE,
@@ -475,7 +517,7 @@ static int run(int argc, char **argv)
                                      NULL,
                                      NULL,
                                      NULL};
-    struct options o = {.own = {.price_kwh = NAN}};
+    struct options o = {.own = {.price_kwh = NAN}, .force = TARGET_ASKS};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)
