@@ -1,6 +1,6 @@
 /*
- * review: the folder review/ of an unpacked bundle. It holds what the run read: its questions,
- * prompts and catalogue. A command that reads a run takes them from there before it looks elsewhere.
+ * review: the folder review/ of an unpacked bundle. It holds the questions, prompts and catalogue
+ * of the run. A command that reads a run takes them from there before it looks elsewhere.
  *
  *   RUN/review/..          of a run, or of one cell of an experiment
  *   RUN/../review/..       shared by the cells of an experiment: RUN/../grid.json is there
