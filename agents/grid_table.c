@@ -280,10 +280,8 @@ void grid_table_text(const struct grid_table *t, struct str *out)
 
 static void grid_table_member(struct str *out, const char *key, double v)
 {
-    if (isfinite(v))
-        str_addf(out, ", \"%s\": %.10g", key, v);
-    else
-        str_addf(out, ", \"%s\": null", key);
+    str_addf(out, ", \"%s\": ", key);
+    str_add_number(out, v, 10);
 }
 
 /* "values": {"strategy": "cot", ..}; NULL for a value that is not read. */

@@ -291,12 +291,18 @@ static void import_write_lp(const struct import_answer *a, int n, struct str *ou
     double sum = 0, top = a->lp[a->predicted];
     for (int i = 0; i < n; i++)
         sum += exp(a->lp[i] - top);
-    str_addf(out, ", \"p\": %.17g, \"p_option\": [", 1 / sum);
-    for (int i = 0; i < n; i++)
-        str_addf(out, "%s%.17g", i ? ", " : "", exp(a->lp[i] - top) / sum);
+    str_adds(out, ", \"p\": ");
+    str_add_number(out, 1 / sum, 17);
+    str_adds(out, ", \"p_option\": [");
+    for (int i = 0; i < n; i++) {
+        str_adds(out, i ? ", " : "");
+        str_add_number(out, exp(a->lp[i] - top) / sum, 17);
+    }
     str_adds(out, "], \"option_lp\": [");
-    for (int i = 0; i < n; i++)
-        str_addf(out, "%s%.17g", i ? ", " : "", a->lp[i]);
+    for (int i = 0; i < n; i++) {
+        str_adds(out, i ? ", " : "");
+        str_add_number(out, a->lp[i], 17);
+    }
     str_addc(out, ']');
 }
 

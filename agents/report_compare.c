@@ -258,7 +258,7 @@ static void report_sure(const struct report_run *run, size_t n, struct str *out)
     str_addf(out, "\n%-*s      n   out    ECE  Brier   AURC   half%%   80%%\n", (int)width, "run");
     for (size_t i = 0; i < n; i++) {
         const struct stats_summary *s = &run[i].summary;
-        str_addf(out, "%-*s%7zu%6zu", (int)width, run[i].name, s->n_ece, s->seconds.n - s->n_ece);
+        str_addf(out, "%-*s%7zu%6zu", (int)width, run[i].name, s->n_ece, s->finished - s->n_ece);
         report_cell(s->ece, 7, 3, out);
         report_cell(s->brier, 7, 3, out);
         report_cell(s->aurc, 7, 3, out);

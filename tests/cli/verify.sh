@@ -26,12 +26,46 @@ expect 0 "10 parts are as recorded" "$MAS" verify a.tar.gz # the bundle has its 
 expect 0 "not checked: data: " "$MAS" verify run
 expect 0 "same: data: moved.jsonl" "$MAS" verify run --data moved.jsonl
 mv moved.jsonl questions.jsonl
+cp -r "$MAS_SOURCE/configs/prompts" pr && sed -i 's/physicians/medics/' pr/panel/*.txt
+"$MAS" eval -c demo --data questions.jsonl -n 1 --set planner.top_k=3 --set prompts_dir=pr --out of-dir --quiet >log 2>&1 ||
+    fault "eval with a folder of prompts: $(tail -n 3 log)"
+expect 0 "sha256" "$MAS" export of-dir --bundle dir.tar.gz
 mkdir whole && tar xzf a.tar.gz -C whole || fault "tar cannot unpack the bundle"
 cmp whole/run/traces.jsonl.gz run/traces.jsonl.gz || fault "the trace in the bundle differs"
 expect 64 "name it .tar.gz" "$MAS" export run --bundle a.tar.zst
 expect 64 "no run" "$MAS" verify
 expect 66 "run.json" "$MAS" verify whole
 ls "${TMPDIR:-/tmp}"/mas-verify-* 2>/dev/null && fault "unpacked folders are left"
+
+# ---- an unpacked bundle is read with its own questions and prompts ----
+mkdir elsewhere && cp -r whole/run elsewhere/run && mkdir elsewhere/mine && cp -r "$MAS_SOURCE/configs/prompts/." elsewhere/mine
+sed -i 's/physicians/doctors/' elsewhere/mine/panel/*.txt
+id=$(sed -n 2p run/results.csv | cut -d, -f1)
+(
+    cd elsewhere || exit 1
+    expect 0 "the bytes agree" "$MAS" replay run --case "$id" --rerun
+    expect 1 "prompts.panel/planner was" "$MAS" replay run --case "$id" --rerun --set prompts_dir=mine
+    expect 0 "" "$MAS" export run --lm-eval harness
+    ls harness/samples_questions_* >/dev/null || fault "another name of the task: $(ls harness)"
+    expect 0 "by the place" "$MAS" export run --orders
+    expect 0 "10 parts are as recorded, 0 are not checked" "$MAS" verify run
+    expect 0 "" "$MAS" report run -o report.html
+    cmp report.html run/review/report.html || fault "the report of an unpacked bundle is another one"
+    expect 0 "sha256" "$MAS" export run --bundle again.tar.gz
+    cmp again.tar.gz ../a.tar.gz || fault "the bundle of an unpacked bundle differs"
+    # a run whose prompts were a folder that is now another one
+    tar xzf ../dir.tar.gz && rm -rf pr && mkdir pr
+    expect 0 "the bytes agree" "$MAS" replay of-dir --case "$id" --rerun
+    exit "$bad"
+) || bad=1
+# questions that have moved
+mv questions.jsonl moved.jsonl
+expect 0 "not in the bundle" "$MAS" export run --bundle less.tar.gz
+expect 0 "sha256" "$MAS" export run --bundle more.tar.gz --data moved.jsonl
+cmp more.tar.gz a.tar.gz || fault "a bundle with --data differs"
+sed 's/heart/hart/' moved.jsonl >other.jsonl
+expect 65 "is not the run's data" "$MAS" export run --bundle more.tar.gz --data other.jsonl
+mv moved.jsonl questions.jsonl
 
 # a strategy with forms that it shares with others; prompts of a folder
 cp -r "$MAS_SOURCE/configs/prompts" mine && sed -i 's/physicians/doctors/' mine/panel/*.txt

@@ -71,7 +71,8 @@ static const struct argp_option rows[] = {
      "(mas vary): the same answer in all; and accuracy by the place of the key",
      1},
     {"data", OPT_DATA, "FILE", 0,
-     "the questions, for --lm-eval, --inspect and --orders (default: the file that the run names)",
+     "the questions, for --lm-eval, --inspect, --orders and --bundle (default: those of an "
+     "unpacked bundle, or the file that the run names)",
      1},
     {"against", OPT_AGAINST, "DIR", 0,
      "compare with another run on the questions both have finished: a table "
@@ -206,20 +207,23 @@ done:
 static int write_bundle(const struct options *o, struct err *e)
 {
     struct bundle b = {.n = 0};
-    struct str packed = STR_INIT;
+    struct str packed = STR_INIT, data = STR_INIT;
     char hash[65];
     bool has_data = false;
     int rc;
-    TRY_DONE(collect_run(o->dir, NULL, &b, &has_data, e));
+    if (o->data)
+        TRY_DONE(sources_data(o->data, &data, e));
+    TRY_DONE(collect_run(o->dir, o->data ? data.s : NULL, &b, &has_data, e));
     TRY_DONE(bundle_pack(&b, &packed, e));
     TRY_DONE(sha256_hex(packed.s, packed.len, hash, e));
     TRY_DONE(output_file(o->bundle, &packed, e));
     if (!has_data)
         fprintf(stderr, "the questions are not in the bundle: the file that the run names is not "
-                        "here, or it has changed\n");
+                        "here, or it has changed; give it with --data FILE\n");
     fprintf(stderr, "%s: %zu files, sha256 %s\n", o->bundle, b.n, hash);
 done:
     bundle_free(&b);
+    str_free(&data);
     str_free(&packed);
     return rc;
 }
@@ -478,9 +482,10 @@ static int export(const struct options *o, struct err *e)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
     TRY_DONE(refuse_several(o, e));
     TRY_DONE(check_outputs(o, e));
-    if (o->data && !needs_data(o))
+    if (o->data && !needs_data(o) && !o->bundle)
         TRY_DONE(err_set(e, ERR_USAGE,
-                         "--data is for --lm-eval, --inspect and --orders; give one of them"));
+                         "--data is for --lm-eval, --inspect, --orders and --bundle; give one of "
+                         "them"));
     if (gridfile_is(o->dir))
         return export_grid(o, e);
     TRY_DONE(load(o->dir, &l, e));

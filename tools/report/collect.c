@@ -12,8 +12,10 @@
 #include "medqa.h"
 #include "outfile.h"
 #include "recorded.h"
+#include "review.h"
 #include "sha256.h"
 #include "study.h"
+#include "trace_parts.h"
 #include "vary.h"
 #include "zio.h"
 
@@ -36,7 +38,12 @@ static int collect_folder(struct bundle *b, const char *dir, struct err *e)
     static const char *const names[] = {"run.json",        "records.jsonl", "traces.jsonl",
                                         "traces.jsonl.gz", "summary.json",  "results.csv",
                                         VARY_FILE};
+    struct folder f = {.lock = -1};
     char path[1200];
+    snprintf(f.dir, sizeof f.dir, "%.1000s", dir);
+    if (trace_parts_any(&f))
+        FAIL(e, ERR_USAGE, "%s is a shard that is not finished; finish it, or merge the whole",
+             dir);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         if (access(path, F_OK) == 0)
@@ -98,12 +105,16 @@ static int collect_prompt_folder(struct bundle *b, const char *from, const char 
 }
 
 /* The folders that the names of the run's prompts begin with: "panel/planner". */
-static int collect_prompts(struct bundle *b, const struct recorded *r, struct err *e)
+static int collect_prompts(struct bundle *b, const char *dir, const struct recorded *r,
+                           struct err *e)
 {
     const json_t *prompts = json_object_get(r->identity, "prompts");
     json_t *done = json_object(), *v;
     const char *key;
+    char packed[REVIEW_PATH] = "";
     int rc = done ? 0 : NOMEM(e, 1, "names of folders");
+    if (!review_file(dir, REVIEW_PROMPTS, packed))
+        packed[0] = 0;
     json_object_foreach((json_t *)(uintptr_t)prompts, key, v)
     {
         char folder[64];
@@ -113,17 +124,22 @@ static int collect_prompts(struct bundle *b, const struct recorded *r, struct er
         if (json_object_set_new(done, folder, json_true()) != 0)
             rc = NOMEM(e, 1, "names of folders");
         else
-            rc = collect_prompt_folder(b, recorded_text(r, "prompts_dir"), folder, e);
+            rc = collect_prompt_folder(b, packed[0] ? packed : recorded_text(r, "prompts_dir"),
+                                       folder, e);
     }
     json_decref(done);
     return rc;
 }
 
-static int collect_catalogue(struct bundle *b, const struct recorded *r, struct err *e)
+static int collect_catalogue(struct bundle *b, const char *dir, const struct recorded *r,
+                             struct err *e)
 {
     const char *from = recorded_text(r, "specialties");
     const struct embed_file *f = embed_find("configs/specialties.yaml");
     struct str data = STR_INIT;
+    char packed[REVIEW_PATH];
+    if (review_file(dir, REVIEW_SPECIALTIES, packed))
+        from = packed;
     if (*from)
         return collect_file(b, from, "review/specialties.yaml", e);
     if (f)
@@ -135,15 +151,18 @@ static int collect_catalogue(struct bundle *b, const struct recorded *r, struct 
 
 /* ---- questions, settings, page, manifest ----------------------------------------------------- */
 
-static int collect_data(struct bundle *b, const struct recorded *r, const char *given, bool *has,
-                        struct err *e)
+static int collect_data(struct bundle *b, const char *dir, const struct recorded *r,
+                        const char *given, bool *has, struct err *e)
 {
     const json_t *of = json_object_get(r->about, "data");
     const char *path = given ? given : json_is_string(of) ? json_string_value(of) : "";
+    char packed[REVIEW_PATH];
     struct str data = STR_INIT;
     char hash[65];
     int rc = 0;
     *has = false;
+    if (!given && review_file(dir, REVIEW_QUESTIONS, packed))
+        path = packed;
     if (!given && (!*path || !strcmp(path, "-") || access(path, R_OK) != 0))
         return 0;
     TRY_DONE(zio_read(path, MEDQA_FILE, &data, e)); /* the hash is of the bytes after inflation */
@@ -194,6 +213,7 @@ static int collect_manifest(struct bundle *b, const struct recorded *r, struct e
     char hash[65];
     int rc = 0;
     char *identity = json_dumps(r->identity, 0);
+    bundle_sort(b); /* a folder of prompts is read in any order */
     str_addf(&s, "{\"format\": 1, \"program\": \"%s\",\n\"identity\": %s,\n\"files\": [",
              MAS_COMMIT, identity ? identity : "null");
     s.failed |= !identity;
@@ -240,10 +260,10 @@ int collect_run(const char *dir, const char *data, struct bundle *out, bool *has
     TRY_DONE(collect_page(&b, dir, data, e)); /* reads the whole run: refuses damage */
     TRY_DONE(collect_folder(&b, dir, e));
     if (!r.imported) {
-        TRY_DONE(collect_prompts(&b, &r, e));
-        TRY_DONE(collect_catalogue(&b, &r, e));
+        TRY_DONE(collect_prompts(&b, dir, &r, e));
+        TRY_DONE(collect_catalogue(&b, dir, &r, e));
     }
-    TRY_DONE(collect_data(&b, &r, data, has_data, e));
+    TRY_DONE(collect_data(&b, dir, &r, data, has_data, e));
     TRY_DONE(collect_settings(&b, &r, e));
     TRY_DONE(collect_manifest(&b, &r, e));
     *out = b;

@@ -8,6 +8,7 @@
 
 #include "jdoc.h"
 #include "mem.h"
+#include "review.h"
 #include "vary.h"
 
 #define STUDY_DRAWS 10000 /* of the bootstrap, as in mas export */
@@ -58,6 +59,7 @@ static int study_open_run(const struct study *s, size_t at, struct err *e)
     TRY(study_describe(r, e));
     const double price = isnan(s->price_kwh) ? r->run.price_kwh : s->price_kwh;
     TRY(stats_summarize(&r->run, price, &r->sum, e));
+    stats_partial(&r->sum, r->partial);
     r->result = mem_zalloc(r->run.records.n, sizeof *r->result);
     r->c = mem_zalloc(r->run.results.n, sizeof *r->c);
     if (!r->result || !r->c)
@@ -163,6 +165,18 @@ const struct result *study_result(const struct study *s, size_t run, const struc
     return &r->run.results.r[*at];
 }
 
+size_t study_shared(const struct study *s)
+{
+    size_t shared = 0;
+    for (size_t i = 0; i < s->n_question; i++) {
+        bool all = true;
+        for (size_t k = 0; k < s->n && all; k++)
+            all = study_asked(s, k, &s->question[i]);
+        shared += all;
+    }
+    return shared;
+}
+
 /* Joins the texts of a file of questions to the questions. */
 static void study_join(struct study *s, const struct medqa *m)
 {
@@ -220,8 +234,11 @@ static int study_find_data(struct study *s, struct err *e)
     for (size_t i = 0; i < s->n; i++) {
         const char *path = study_setting(&s->run[i], "data");
         const json_t *of = json_object_get(s->run[i].about, "data");
+        char packed[REVIEW_PATH];
         bool known = false;
         path = json_is_string(of) ? json_string_value(of) : path;
+        if (review_file(s->run[i].dir, REVIEW_QUESTIONS, packed))
+            path = packed;
         for (size_t k = 0; k < i; k++)
             known |= s->data[k].n && study_same_data(&s->run[k], &s->run[i]);
         if (known || !*path || !strcmp(path, "-") || access(path, R_OK) != 0)

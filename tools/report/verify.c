@@ -11,6 +11,7 @@
 #include "recorded.h"
 #include "replay.h"
 #include "report.h"
+#include "review.h"
 #include "sha256.h"
 #include "source.h"
 #include "sources.h"
@@ -296,11 +297,11 @@ static int prompts_setup(const struct check *c, struct config *config, struct er
     TRY(tool_config_init(config, e));
     for (int i = 0; i < c->recorded.n_set; i++)
         TRY(config_set(config, c->recorded.set[i], e));
-    if (at_hand(c, "review/prompts", path)) {
+    if (review_file(c->o->dir, REVIEW_PROMPTS, path)) {
         snprintf(set, sizeof set, "prompts_dir=%s", path);
         TRY(config_set(config, set, e));
     }
-    if (at_hand(c, "review/specialties.yaml", path)) {
+    if (review_file(c->o->dir, REVIEW_SPECIALTIES, path)) {
         snprintf(set, sizeof set, "specialties=%s", path);
         TRY(config_set(config, set, e));
     }
@@ -337,7 +338,7 @@ static int check_prompts(struct check *c, struct err *e)
     struct str text = STR_INIT;
     json_t *now = NULL;
     char path[1200];
-    const char *from = at_hand(c, "review/prompts", path)            ? "review/prompts"
+    const char *from = review_file(c->o->dir, REVIEW_PROMPTS, path)  ? "review/prompts"
                        : *recorded_text(&c->recorded, "prompts_dir") ? "prompts_dir of the run"
                                                                      : "built in";
     struct err why = {.code = 0};
@@ -400,8 +401,7 @@ static void name_record(struct check *c, const char *path, const struct medqa *m
 
 static int check_data(struct check *c, struct err *e)
 {
-    static const char own[] = "review/questions.jsonl";
-    char packed[1200];
+    char packed[REVIEW_PATH];
     const json_t *of = json_object_get(c->recorded.about, "data");
     const char *path = json_is_string(of) ? json_string_value(of) : "";
     const char *want = recorded_text(&c->recorded, "data_sha256");
@@ -409,7 +409,7 @@ static int check_data(struct check *c, struct err *e)
     struct err why = {.code = 0};
     if (c->o->data)
         path = c->o->data;
-    else if (at_hand(c, own, packed))
+    else if (review_file(c->o->dir, REVIEW_QUESTIONS, packed))
         path = packed;
     else if (!*path || !strcmp(path, "-") || access(path, R_OK) != 0) {
         say(c, OPEN, "data: the file '%.200s' is not at hand; give it with --data FILE", path);
@@ -420,7 +420,7 @@ static int check_data(struct check *c, struct err *e)
     const int rc = medqa_read_as(path, json_string_value(form), &m, &why);
     if (rc)
         return found(c, rc, &why, "data", e);
-    path = path == packed ? own : path;
+    path = path == packed ? "review/" REVIEW_QUESTIONS : path;
     const int varied = vary_recorded(c->o->dir, c->recorded.identity, &m, &why);
     if (varied) {
         medqa_free(&m);
