@@ -117,6 +117,54 @@ cp -r run twice && gunzip -c run/traces.jsonl.gz >twice/traces.jsonl && rm twice
 grep "\"$id\"" twice/traces.jsonl >again && cat again >>twice/traces.jsonl
 expect 65 "the question was finished before" "$MAS" verify twice
 
+# ---- every figure, and the settings that the trace records ----
+# edited FILE OLD NEW TEXT: the difference is named
+edited() {
+    rm -rf edit && cp -r run edit
+    sed -i "s/$2/$3/" "edit/$1"
+    cmp -s "run/$1" "edit/$1" && fault "nothing to edit in $1: $2"
+    expect 65 "$4" "$MAS" verify edit
+}
+edited summary.json '"ece": [^,]*' '"ece": 0.001' "DIFFERS: summary.json: ece is 0.001 (the trace gives "
+edited summary.json '"brier": [^,]*' '"brier": 0.001' "brier is 0.001"
+edited summary.json '"by_step": {' '"by_step": {"other": 1, ' "by_step is another value"
+edited summary.json '"new_tokens": [0-9.]*, "seconds_mean"' '"new_tokens": 1, "seconds_mean"' "per_question is another value"
+edited summary.json '"by_role": {"planner": {"calls": 3' '"by_role": {"planner": {"calls": 2' "by_role is another value"
+edited summary.json '"unparsed": [0-9]*' '"unparsed": 77' "unparsed is 77"
+edited summary.json '"aurc"' '"aurk"' "aurk is "
+edited summary.json '"seed": 42' '"seed": 43' "the identity of its run is not that of run.json"
+edited run.json '"calls_closed": [0-9]*' '"calls_closed": 77' "DIFFERS: run.json: calls_closed is 77"
+edited run.json '\("figures": .*"low": \)[^,]*' '\10.01' "DIFFERS: run.json: accuracy is another value"
+edited run.json '"temperature": 0.3' '"temperature": 1.5' ", the settings of run.json give 1.5"
+edited run.json '"role_tokens.planner": [0-9]*' '"role_tokens.planner": 3' "max_tokens 160, the settings of run.json give 3"
+edited run.json '"strategy": "panel"' '"strategy": "cot"' "strategy cot of run.json has none such"
+
+# ---- a run that was killed: its figures are older than its trace, which is no difference ----
+"$MAS" eval -c demo -s cot --data "$MAS_SOURCE/configs/demo/questions.jsonl" -n 200 --concurrency 1 --out killed --quiet >log 2>&1 &
+pid=$!
+for ((i = 0; i < 600; i++)); do
+    [ "$(grep -c '^{"case"' killed/traces.jsonl 2>/dev/null)" -ge 3 ] 2>/dev/null && break
+    sleep 0.05
+done
+kill -9 $pid
+wait $pid 2>/dev/null
+[ -s killed/traces.jsonl ] && [ ! -e killed/traces.jsonl.gz ] || fault "the run was not killed in time: $(ls killed)"
+for part in "run.json: its figures are older than the trace: of 0 cases of" "summary.json: its figures are older" "results.csv: it is older"; do
+    expect 0 "unfinished: $part" "$MAS" verify killed
+done
+printf '{"call": "torn' >>killed/traces.jsonl
+expect 0 "unfinished: killed/traces.jsonl: 14 bytes of a case" "$MAS" verify killed
+expect 0 "the figures in the bundle are computed anew" "$MAS" export killed --bundle killed.tar.gz
+expect 0 "parts are as recorded, 0 are not checked" "$MAS" verify killed.tar.gz
+mkdir open && tar xzf killed.tar.gz -C open
+"$MAS" export killed --csv killed.csv 2>/dev/null
+cmp killed.csv open/killed/results.csv || fault "the table of a killed run in its bundle is not that of its trace"
+expect 0 "all figures of summary.json" "$MAS" verify open/killed
+sed -i '3s/,not run,/,answered,/' killed/results.csv
+expect 65 "DIFFERS: results.csv:" "$MAS" verify killed
+sed -i 's/"answered": 0/"answered": 1/' killed/summary.json
+expect 65 "DIFFERS: summary.json: answered is 1 (the trace gives 0)" "$MAS" verify killed
+
 # ---- the model and the archive ----
 cp "$MAS_SOURCE/configs/demo/toy_clinic.gguf" model.gguf
 expect 0 "same: model: model.gguf" "$MAS" verify run -m model.gguf

@@ -209,17 +209,20 @@ static int write_bundle(const struct options *o, struct err *e)
     struct bundle b = {.n = 0};
     struct str packed = STR_INIT, data = STR_INIT;
     char hash[65];
-    bool has_data = false;
+    struct collect_notes notes = {.has_data = false};
     int rc;
     if (o->data)
         TRY_DONE(sources_data(o->data, &data, e));
-    TRY_DONE(collect_run(o->dir, o->data ? data.s : NULL, &b, &has_data, e));
+    TRY_DONE(collect_run(o->dir, o->data ? data.s : NULL, &b, &notes, e));
     TRY_DONE(bundle_pack(&b, &packed, e));
     TRY_DONE(sha256_hex(packed.s, packed.len, hash, e));
     TRY_DONE(output_file(o->bundle, &packed, e));
-    if (!has_data)
+    if (!notes.has_data)
         fprintf(stderr, "the questions are not in the bundle: the file that the run names is not "
                         "here, or it has changed; give it with --data FILE\n");
+    if (notes.renewed)
+        fprintf(stderr, "the run did not end: the figures in the bundle are computed anew from its "
+                        "trace\n");
     fprintf(stderr, "%s: %zu files, sha256 %s\n", o->bundle, b.n, hash);
 done:
     bundle_free(&b);
