@@ -14,10 +14,10 @@
 #include "runfolder.h"
 #include "shard_work.h"
 #include "sheet.h"
+#include "target.h"
 #include "tool_options.h"
 #include "toy.h"
 #include "variants.h"
-#include "viewfile.h"
 #include "workers.h"
 
 struct options {
@@ -473,6 +473,9 @@ static int evaluate(struct options *o, const struct config *base, struct err *e)
     struct budget budget = {.n = 0};
     int rc;
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
+    const struct target curve = {"--curve", o->curve, VIEWFILE_PICTURE};
+    const char *const input[] = {o->data, o->ids, o->variants.file};
+    TRY_DONE(target_check(&curve, 1, input, 3, TARGET_NEVER, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
     TRY_DONE(choose(o, &m, &ids, &subset, e));
