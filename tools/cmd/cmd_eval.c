@@ -51,7 +51,8 @@ enum {
     OPT_MATCH,
     OPT_SHARD,
     OPT_LEASE,
-    OPT_WORKERS
+    OPT_WORKERS,
+    OPT_NODE_COPY
 };
 
 static const struct argp_option rows[] = {
@@ -96,6 +97,10 @@ static const struct argp_option rows[] = {
      "its share is taken over (90)",
      1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
+    {"node-copy", OPT_NODE_COPY, "DIR", 0,
+     "read the model from a copy in DIR, a folder on a disk of this host. Of many processes that "
+     "start at once, one copies and the others wait (agents/CLUSTER.md)",
+     2},
     {"workers", OPT_WORKERS, "N", 0,
      "N processes with an engine each, which share the CPU's cores and one queue of questions. A "
      "process that dies is replaced (agents/CLUSTER.md)",
@@ -145,6 +150,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         }
         return 0;
     }
+    case OPT_NODE_COPY:
+        o->clinic.node_copy = arg;
+        return 0;
     case OPT_WORKERS:
         return cli_int(st, "--workers", arg, 1, WORKERS_MOST, &o->workers);
     case OPT_LEASE:
@@ -653,6 +661,7 @@ static int run(int argc, char **argv)
     if (done >= 0)
         return done;
     clinic_notice();
+    (void)clinic_signals(); /* a signal at any moment ends the run in an orderly way */
     struct str data = STR_INIT;
     int rc = clinic_data(&o.clinic, o.data, &data, &e);
     o.data = data.s;
