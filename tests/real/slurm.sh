@@ -4,7 +4,7 @@
 # drained, one goes down. The merged study equals that of a single process. Other studies must fail, and say why. Exit 77:
 # Slurm cannot be had.
 # usage: tests/real/slurm.sh [--long] [--keep] [--build DIR]
-#   --long   4 settings x 300 vignettes by 8 tasks, and Slurm's own time limit; otherwise 2 settings x 24 by 6 tasks
+#   --long   4 settings x 300 vignettes by 8 tasks; otherwise 2 settings x 18 by 6 tasks
 #   --keep   leaves the folder of logs and results
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -151,14 +151,14 @@ within() {
 
 cd "$dir"
 slurm_eval=$root/tools/scripts/slurm_eval.sh
-study="$dir/a study of \"24%j\", 'it'"
+study="$dir/a study of \"50%j\", 'it'"
 if [ -n "$long" ]; then
     tasks=8 n=300 most=2400
     cells=4
     factors='strategy: [direct, cot, panel], temperature: [0, 0.7], planner.top_k: [2]'
     exclude='[strategy=panel & temperature=0.7]'
 else
-    tasks=6 n=24 most=80
+    tasks=6 n=18 most=120
     cells=2
     factors='strategy: [direct, panel], planner.top_k: [2]'
     exclude='[]'
@@ -178,12 +178,12 @@ arguments=(-c grid.yaml --data 'held out.jsonl' --concurrency 1) # so that fault
 "$mas" eval "${arguments[@]}" --threads=1 --quiet --out whole </dev/null >whole.txt 2>&1 &
 whole_pid=$!
 
-# The program stops itself at its first start of each shard, and writes its number into the file held/SHARD.
+# The program stops itself at its first start of each shard, and writes its number into the file held/I-of-N.
 mkdir held
 cat >program_held <<PROGRAM
 #!/usr/bin/env bash
 shard=\${*: -1}
-if [ "\$1" = eval ] && (set -C && echo \$\$ >"$dir/held/\${shard%/*}") 2>/dev/null; then kill -STOP \$\$; fi
+if [ "\$1" = eval ] && (set -C && echo \$\$ >"$dir/held/\${shard/\//-of-}") 2>/dev/null; then kill -STOP \$\$; fi
 exec "$mas" "\$@"
 PROGRAM
 chmod +x program_held
@@ -202,11 +202,11 @@ wait $! || true
 [ "$(grep -c ' tasks ' "$study/slurm/jobs")" = 1 ] || fault "two submissions: $(cat submit?.txt "$study/slurm/jobs")"
 
 # each task stops again after its first question, until its fault comes
-held() { [ "$(cat held/* 2>/dev/null | wc -w)" = $tasks ]; }
+held() { [ "$(cat held/*-of-"$1" 2>/dev/null | wc -w)" = "$1" ]; } # TASKS
 pids=('')
-within 60 "the start of $tasks tasks: $(rows)" held
+within 60 "the start of $tasks tasks: $(rows)" held $tasks
 for ((k = 1; k <= tasks; k++)); do
-    pids+=("$(cat held/$k)")
+    pids+=("$(cat held/$k-of-$tasks)")
     kill -CONT "${pids[k]}"
     for ((i = 0; i < 6000; i++)); do
         ! grep -qs '^{"case"' "$study/shard-$k-of-$tasks"/*/traces*.jsonl || break
@@ -253,6 +253,18 @@ chmod +x program
 "$slurm_eval" --out "$failing" --tasks 3 --mas ./program --time 1 --lead 58 --starts 2 -- -c demo >failing.txt 2>&1 ||
     fault "the failing study: $(cat failing.txt)"
 
+# ---- meanwhile, one configuration. The script of a task is killed with -9, and Slurm does not queue the task again
+
+single="$dir/single"
+single_arguments=(-c demo -s direct --data 'held out.jsonl' -n 8)
+"$mas" eval "${single_arguments[@]}" --threads=1 --quiet --out single_whole </dev/null >single.txt 2>&1 ||
+    fault "one process: $(cat single.txt)"
+"$slurm_eval" --out "$single" --tasks 2 --mas ./program_held -- "${single_arguments[@]}" >single.txt 2>&1 ||
+    fault "one configuration: $(cat single.txt)"
+within 60 'the start of 2 tasks' held 2
+kill -9 "$(ps -o ppid= -p "$(cat held/1-of-2)" | tr -d ' ')"
+kill -CONT "$(cat held/2-of-2)"
+
 # ---- requests that pend for ever
 
 refused() { # TEXT OPTION..
@@ -263,7 +275,7 @@ refused() { # TEXT OPTION..
     grep -q "$text" refused.txt || fault "$*: no '$text' in $(cat refused.txt)"
     [ -z "$(squeue -h -n "$(sed -n 's/^name //p' "$dir/refused/slurm/study")" -t PENDING,RUNNING)" ] || fault "$*: a job stays"
 }
-refused 'never starts: PartitionTimeLimit' --time 100
+refused 'never starts: Partition' --time 100 # ..TimeLimit, under load also ..Config
 refused 'Requested node configuration is not available' --mem 99G
 refused 'Requested node configuration is not available' --gpus 2
 refused 'Invalid partition name' --partition nowhere
@@ -311,6 +323,14 @@ jobs=$(wc -l <"$study/slurm/jobs")
 submit | grep -q "nothing to submit: all $tasks tasks" || fault 'a finished study is submitted again'
 [ "$(wc -l <"$study/slurm/jobs")" = "$jobs" ] || fault "jobs of a finished study: $(cat "$study/slurm/jobs")"
 
+within 30 'the study of one configuration' ended "$single" || true
+code=0
+"$slurm_eval" --status "$single" >status.txt || code=$?
+[ $code = 1 ] || fault "--status with a lost task: exit code $code: $(cat status.txt)"
+grep -Eq '^1 +lost .*submit again' status.txt || fault "the lost task is not named: $(cat status.txt)"
+"$slurm_eval" --out "$single" --mas ./program_held >single.txt 2>&1 || fault "a lost task again: $(cat single.txt)"
+grep -q 'tasks 1 of 2' single.txt || fault "the lost task alone is submitted: $(cat single.txt)"
+
 within 90 'the failing study' ended "$failing" || true
 code=0
 "$slurm_eval" --status "$failing" >status.txt || code=$?
@@ -320,6 +340,14 @@ grep -Eq '^2 +failed .* no question finished in 2 starts' status.txt || fault "n
 grep -Eq '^3 +finished ' status.txt || fault "the task that was told to stop: $(cat status.txt)"
 grep -q 'report: failed merge: exit 75; unfinished tasks: 1 2' status.txt || fault "the report job: $(cat status.txt)"
 grep -q '^task 1 did not finish: failed exit 78' "$failing/slurm/log/report.txt" || fault "$(cat "$failing/slurm/log/report.txt")"
+
+within 60 'the study of one configuration, again' ended "$single" || true
+"$slurm_eval" --status "$single" >status.txt || fault "one configuration: $(cat status.txt "$single"/slurm/log/*)"
+grep -q 'questions: 8 of 8 finished' status.txt || fault "one configuration: $(cat status.txt)"
+essence single_whole >one.txt
+essence "$single" >many.txt
+[ "$(grep -c '^"case"' one.txt)" = 8 ] || fault "one configuration: $(cat one.txt)"
+cmp one.txt many.txt || fault 'the replies of one configuration differ'
 
 # ---- Slurm is away
 

@@ -521,7 +521,8 @@ refuse() {
         read -r state reason < <(timeout 60 squeue -h -r -j "$1" -o '%T %r' 2>/dev/null | sort -u | tail -n 1) || true
         [ "${state:-gone}" = PENDING ] || return 0
         if impossible "$reason"; then
-            if [ "$reason" = "$seen" ]; then # not only on the way
+            # not only on the way; a better name than PartitionConfig often follows
+            if [ "$reason" = "$seen" ] && { [ "$reason" != PartitionConfig ] || [ $try = 7 ]; }; then
                 scancel "$1"
                 die 78 "this request never starts: $reason; job $1 is cancelled. Ask for less, or for another partition"
             fi
