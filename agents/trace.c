@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "folder.h"
+#include "gridfile.h"
 #include "manifest.h"
 #include "mem.h"
 #include "trace_parts.h"
@@ -279,6 +280,11 @@ static int trace_load_files(struct trace *t, bool repair, struct err *e)
 
 static int trace_load(struct trace *t, const struct trace_options *o, struct err *e)
 {
+    if (folder_has(&t->folder, GRIDFILE_NAME))
+        FAIL(e, ERR_CONFIG,
+             "%s is the folder of an experiment (%s); a run needs a folder of its own: choose "
+             "another --out, or continue the experiment with its own configuration",
+             t->folder.dir, GRIDFILE_NAME);
     if (o->fresh)
         TRY(folder_set_aside(&t->folder, &t->notes, e));
     if (folder_has(&t->folder, "run.json"))

@@ -222,13 +222,11 @@ static void say_figures(const struct clinic *c)
     str_free(&line);
 }
 
-#define NAMED 20 /* lines that are named on the terminal */
-
 /* Names the records of that kind among the first n. */
 static void say_lines(const struct medqa *m, size_t n, enum medqa_kind kind, size_t all)
 {
     size_t named = 0;
-    for (size_t i = 0; i < n && named < NAMED; i++) {
+    for (size_t i = 0; i < n && named < RUNFOLDER_NAMED; i++) {
         const struct medqa_record *r = &m->record[i];
         if (r->kind != kind)
             continue;
@@ -497,6 +495,7 @@ static int evaluate(struct options *o, const struct config *base, struct err *e)
         TRY_DONE(budget_covers(&budget, m.question, a.questions, o->match, e));
     }
     say_records(&m, &a, o->data);
+    TRY_DONE(runfolder_doubts(&m, a.records, o->data, e));
     if (o->workers) {
         rc = by_workers(o, base, &m, &a, &subset, &variants, stop, e);
         goto done;

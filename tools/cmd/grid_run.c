@@ -6,6 +6,7 @@
 
 #include "folder.h"
 #include "grid_table.h"
+#include "gridcell.h"
 #include "gridfile.h"
 #include "meter.h"
 #include "output.h"
@@ -107,14 +108,17 @@ static int look_back(struct grid_state_of_run *s, struct grid_cell *c, struct er
     char dir[RUNFOLDER_PATH];
     struct err unread;
     bool adopted = false;
-    size_t failed = 0;
+    size_t failed = 0, was = 0;
     const struct runfolder_asked *asked = cell_asked(s, c);
     int rc = 0;
     c->total = asked->questions;
-    for (size_t i = 0; i < s->past.n && !adopted; i++)
+    for (size_t i = 0; i < s->past.n && !adopted; i++) {
         adopted = !strcmp(s->past.cell[i].hash, c->hash);
+        was = i;
+    }
     cell_dir(s, c, dir);
-    if (!adopted || s->o->fresh || trace_read(dir, &run, &unread) < 0)
+    if (!adopted || s->o->fresh || gridcell_check(s->folder.dir, &s->past, was, &unread) < 0 ||
+        trace_read(dir, &run, &unread) < 0)
         return 0; /* it is opened, which names the fault */
     for (size_t i = 0; i < run.results.n; i++) {
         const struct result *r = &run.results.r[i];
@@ -284,18 +288,47 @@ done:
     return rc;
 }
 
+/* Provider and model of a cell, without the settings that it is opened with. */
+static void model_name(const struct config *c, struct str *out)
+{
+    static const char *const keys[] = {"provider", "model", "remote.base_url"};
+    str_clear(out);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        config_value(c, keys[i], out);
+        str_addc(out, '\n');
+    }
+}
+
+/* Is the model of cell i not that of an earlier cell? */
+static bool new_model(const struct grid *g, size_t i)
+{
+    struct str own = STR_INIT, other = STR_INIT;
+    bool found = false;
+    model_name(&g->cell[i].config, &own);
+    for (size_t k = 0; k < i && !found; k++) {
+        model_name(&g->cell[k].config, &other);
+        found = !own.failed && !other.failed && !strcmp(own.s, other.s);
+    }
+    str_free(&own);
+    str_free(&other);
+    return !found;
+}
+
 static void say_plan(const struct grid_state_of_run *s)
 {
     const struct grid *g = &s->g;
     const size_t merged = g->points - g->left_out - g->n;
-    size_t finished = 0, models = 0;
+    size_t finished = 0, opened = 0, models = 0;
     for (size_t i = 0; i < g->n; i++) {
         finished += g->cell[i].state == GRID_DONE;
-        models = (size_t)g->cell[i].model + 1 > models ? (size_t)g->cell[i].model + 1 : models;
+        opened = (size_t)g->cell[i].model + 1 > opened ? (size_t)g->cell[i].model + 1 : opened;
+        models += new_model(g, i);
     }
-    fprintf(stderr, "experiment %s: %zu cells, %zu questions each, %zu model%s; results in %s\n",
-            g->options.name, g->n, s->asked.questions, models, models == 1 ? "" : "s",
-            s->folder.dir);
+    fprintf(stderr, "experiment %s: %zu cells, %zu questions each, %zu model%s", g->options.name,
+            g->n, s->asked.questions, models, models == 1 ? "" : "s");
+    if (opened > models)
+        fprintf(stderr, ", opened with %zu settings", opened);
+    fprintf(stderr, "; results in %s\n", s->folder.dir);
     if (g->left_out)
         fprintf(stderr, "  %zu of %zu points are left out by rules\n", g->left_out, g->points);
     if (merged)
@@ -592,6 +625,7 @@ int grid_run(const struct grid_request *r, struct err *e)
     if (!s.g.n) /* more shards than records */
         goto done;
     say_plan(&s);
+    TRY_DONE(runfolder_doubts(&s.m, s.asked.records, s.o->data, e));
     meter_open(&s.meter, r->clinic->quiet);
     s.meter.whole = &s.whole;
     rc = run_cells(&s, e);

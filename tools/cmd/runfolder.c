@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "doubts.h"
 #include "folder.h"
 #include "identity.h"
 #include "jscan.h"
@@ -74,6 +75,16 @@ done:
     str_free(&identity);
     str_free(&about);
     str_free(&defaults);
+    return rc;
+}
+
+int runfolder_doubts(const struct medqa *m, size_t n_records, const char *name, struct err *e)
+{
+    struct str lines = STR_INIT;
+    int rc = doubts_say(m, n_records, name, RUNFOLDER_NAMED, &lines, e);
+    if (!rc && lines.len)
+        fputs(lines.s, stderr);
+    str_free(&lines);
     return rc;
 }
 
