@@ -262,7 +262,7 @@ single_arguments=(-c demo -s direct --data 'held out.jsonl' -n 8)
 "$slurm_eval" --out "$single" --tasks 2 --mas ./program_held -- "${single_arguments[@]}" >single.txt 2>&1 ||
     fault "one configuration: $(cat single.txt)"
 within 60 'the start of 2 tasks' held 2
-kill -9 "$(ps -o ppid= -p "$(cat held/1-of-2)" | tr -d ' ')"
+kill -9 "$(cut -d" " -f4 "/proc/$(cat held/1-of-2)/stat")" # the parent
 kill -CONT "$(cat held/2-of-2)"
 
 # ---- requests that pend for ever
