@@ -653,6 +653,7 @@ static int run(int argc, char **argv)
     if (done >= 0)
         return done;
     clinic_notice();
+    (void)clinic_signals(); /* a signal at any moment ends the run in an orderly way */
     struct str data = STR_INIT;
     int rc = clinic_data(&o.clinic, o.data, &data, &e);
     o.data = data.s;
