@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A study on a real Slurm with eight nodes on this machine: tools/scripts/slurm_eval.sh submits an experiment as an array of
-# tasks. One task is killed with -9, one requeued, one cancelled and submitted again, one told of its time limit; one node is
-# drained, one goes down. The merged study equals that of a single process. Other studies must fail, and say why. Exit 77:
+# A study on a real Slurm with ten nodes on this machine: tools/scripts/slurm_eval.sh submits an experiment as an array of
+# tasks. One task is killed with -9, one requeued, one preempted, one cancelled and submitted again, one told of its time
+# limit; one node is drained, one goes down. The merged study equals that of a single process. Other studies must fail, and say why. Exit 77:
 # Slurm cannot be had.
 # usage: tests/real/slurm.sh [--long] [--keep] [--build DIR]
-#   --long   4 settings x 300 vignettes by 8 tasks; otherwise 2 settings x 18 by 6 tasks
+#   --long   4 settings x 300 vignettes by 8 tasks; otherwise 2 settings x 18 by 7 tasks
 #   --keep   leaves the folder of logs and results
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -42,7 +42,7 @@ have || skip 'slurm-wlm and munge do not have all programs'
 host=$(hostname -s)
 getent hosts "$host" >/dev/null || skip "the name of this host, $host, has no address"
 
-# ---- Slurm on loopback: one controller, eight nodes of one CPU each, everything below $dir
+# ---- Slurm on loopback: one controller, ten nodes of one CPU each, everything below $dir
 
 dir=$(mktemp -d /tmp/mas-slurm-XXXXXX) # short: the path of a socket has at most 107 bytes
 bad=0
@@ -74,12 +74,17 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+no_start() {
+    echo "FAILED: no start of $1"
+    tail -n 5 "$dir"/log/*.txt "$dir"/munge/*.log
+    exit 1
+}
 port=$((20000 + RANDOM % 8000))
 free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-for ((i = 0; i < 9; i++)); do
+for ((i = 0; i < 11; i++)); do
     free $((port + i)) || { port=$((port + i + 1)) && i=-1; }
 done
-mkdir -p "$dir"/{state,log,munge,run} "$dir"/spool-n{1..8}
+mkdir -p "$dir"/{state,log,munge,run} "$dir"/spool-n{1..10}
 chmod 755 "$dir" "$dir/run"
 chmod 700 "$dir/munge"
 dd if=/dev/urandom of="$dir/munge/key" bs=128 count=1 status=none
@@ -110,6 +115,8 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,sched_min_interval=0,bf_interval=1,batch_sched_delay=0
 ReturnToService=2
@@ -120,22 +127,23 @@ MinJobAge=300
 PropagateResourceLimits=NONE
 GresTypes=gpu
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=1 RealMemory=4000 Gres=gpu:1 State=UNKNOWN
-NodeName=n[2-8] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 2))-$((port + 8))] CPUs=1 RealMemory=4000 State=UNKNOWN
-PartitionName=main Nodes=n[1-8] Default=YES MaxTime=60 State=UP
+NodeName=n[2-10] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 2))-$((port + 10))] CPUs=1 RealMemory=4000 State=UNKNOWN
+PartitionName=main Nodes=n[1-10] Default=YES MaxTime=60 State=UP PriorityTier=1
+PartitionName=urgent Nodes=n[1-10] MaxTime=60 State=UP PriorityTier=9
 CONF
 echo 'NodeName=n1 Name=gpu File=/dev/null' >"$dir/gres.conf"
 echo 'CgroupPlugin=cgroup/v1' >"$dir/cgroup.conf" # not used, but Slurm 22.05 asks the kernel otherwise
 export SLURM_CONF=$dir/slurm.conf
 munged --key-file="$dir/munge/key" --socket="$dir/run/munge.sock" --pid-file="$dir/munged.pid" \
-    --log-file="$dir/munge/munged.log" --seed-file="$dir/munge/seed" --num-threads=1 || skip 'munged does not start'
-slurmctld -f "$SLURM_CONF" || skip "slurmctld does not start: $(tail -n 1 "$dir/log/slurmctld.txt")"
-for n in {1..8}; do slurmd -f "$SLURM_CONF" -N "n$n" || skip "slurmd n$n does not start"; done
+    --log-file="$dir/munge/munged.log" --seed-file="$dir/munge/seed" --num-threads=1 || no_start munged
+slurmctld -f "$SLURM_CONF" || no_start slurmctld
+for n in {1..10}; do slurmd -f "$SLURM_CONF" -N "n$n" || no_start "slurmd n$n"; done
 for ((i = 0; i < 300; i++)); do
-    [ "$(sinfo -h -N -o %T 2>/dev/null | sort | uniq -c | tr -s ' ')" != ' 8 idle' ] || break
+    [ "$(sinfo -h -N -p main -o %T 2>/dev/null | sort | uniq -c | tr -s ' ')" != ' 10 idle' ] || break
     sleep 0.1
 done
-[ $i -lt 300 ] || skip "the nodes of Slurm do not become idle: $(tail -q -n 2 "$dir"/log/*)"
-echo "Slurm $(sinfo -V | cut -d' ' -f2): 8 nodes"
+[ $i -lt 300 ] || no_start "a node, which should be idle: $(sinfo -N)"
+echo "Slurm $(sinfo -V | cut -d' ' -f2): 10 nodes"
 
 # within SECONDS TEXT COMMAND..: waits until the command succeeds
 within() {
@@ -158,7 +166,7 @@ if [ -n "$long" ]; then
     factors='strategy: [direct, cot, panel], temperature: [0, 0.7], planner.top_k: [2]'
     exclude='[strategy=panel & temperature=0.7]'
 else
-    tasks=6 n=18 most=120
+    tasks=7 n=18 most=120
     cells=2
     factors='strategy: [direct, panel], planner.top_k: [2]'
     exclude='[]'
@@ -227,7 +235,8 @@ kill -CONT "${pids[4]}"
 scancel --batch --signal=USR1 "$(column 5 3)" # as Slurm does before the time limit
 kill -CONT "${pids[5]}"
 scontrol update NodeName="$down" State=DOWN Reason=test
-for ((k = 6; k < tasks; k++)); do kill -CONT "${pids[k]}"; done
+sbatch -Q --partition=urgent --nodelist="$(column 6 4)" --output=/dev/null --wrap 'sleep 1' # preempts
+for ((k = 7; k < tasks; k++)); do kill -CONT "${pids[k]}"; done
 submit >submit3.txt 2>&1 || fault "the submission after a cancelled task: $(cat submit3.txt)"
 grep -q "tasks 3 of $tasks" submit3.txt || fault "the cancelled task is not submitted again, or others are: $(cat submit3.txt)"
 
@@ -295,7 +304,8 @@ said task-$tasks 'killed by signal 9' || fault "task $tasks was not killed: $(ca
 said task-5 'requeued the time limit is near (exit 75)' || fault "task 5 did not stop: $(cat "$study/slurm/log/task-5.txt")"
 said task-2 'DUE TO JOB REQUEUE' || fault "task 2 was not requeued: $(cat "$study/slurm/log/task-2.txt")"
 said task-1 'DUE TO NODE FAILURE' || fault "task 1 kept its node: $(cat "$study/slurm/log/task-1.txt")"
-for k in 1 2 5 $tasks; do # a requeue of one task is none of the others
+said task-6 'DUE TO PREEMPTION' || fault "task 6 was not preempted: $(cat "$study/slurm/log/task-6.txt")"
+for k in 1 2 5 6 $tasks; do # a requeue of one task is none of the others
     [ "$(sed -n 's/^restarts //p' "$study/slurm/state/task-$k")" = 1 ] || fault "task $k: $(cat "$study/slurm/state/task-$k")"
 done
 [ "$(sed -n 's/^restarts //p' "$study/slurm/state/task-4")" = 0 ] || fault 'the task on the drained node was disturbed'
