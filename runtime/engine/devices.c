@@ -66,13 +66,16 @@ static int numbers_all(const char *kind, const struct ops_options *of, struct nu
 
 static void devices_name(struct devices *d)
 {
-    size_t at = 0;
+    size_t at = 0, pci = 0;
     for (int i = 0; i < d->n; i++) {
         const struct device *dev = d->ops[i]->dev;
         int n = d->n == 1 ? snprintf(d->name, sizeof d->name, "%s", dev->name)
                           : snprintf(d->name + at, sizeof d->name - at, "%sGPU %d: %s",
                                      i ? "; " : "", dev->ordinal, dev->name);
         at += (size_t)n;
+        n = snprintf(d->pci + pci, sizeof d->pci - pci, "%s%s", i && *dev->pci ? "," : "",
+                     dev->pci);
+        pci += (size_t)n;
     }
 }
 

@@ -19,6 +19,7 @@ struct devices {                   /* zero before devices_open */
     struct plan_device plan[PLAN_DEVICES];
     struct cost_hop hop[PLAN_DEVICES * PLAN_DEVICES];
     char name[PLAN_DEVICES * 140]; /* of one: its name; of several: "GPU 0: ..; GPU 1: .." */
+    char pci[PLAN_DEVICES * 17];   /* engine.h: engine_info.pci */
 };
 
 /* Opens the backend of opt, or one for each of opt->devices. ERR_USAGE names an entry of the list

@@ -600,8 +600,7 @@ static void engine_describe(struct engine *en)
     in->backend = en->ops->name;
     in->device = en->devices.name;
     in->n_device = en->devices.n;
-    for (int i = 0; i < en->devices.n; i++)
-        in->pci[i] = en->devices.ops[i]->dev->pci;
+    in->pci = en->devices.pci;
     in->model_bytes = gguf_file_bytes(en->file);
     in->n_params = en->model.n_params;
     in->n_layer = hp->n_layer;

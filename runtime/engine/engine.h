@@ -34,10 +34,11 @@ struct engine_info {
     const char *path;        /* of the model file */
     const char *arch, *name; /* general.architecture, general.name ("" if absent) */
     const char *backend;
-    const char *device;            /* of several: "GPU 0: ..; GPU 1: .." */
-    int n_device;                  /* that may compute, at least 1; plan->share has their layers */
-    const char *pci[PLAN_DEVICES]; /* (n_device) bus id of each GPU; "" = none */
-    char model_sha256[65];         /* "" until engine_hash */
+    const char *device; /* of several: "GPU 0: ..; GPU 1: .." */
+    int n_device;       /* that may compute, at least 1; plan->share has their layers */
+    /* bus id of the GPU that computes; of several with a comma between two; "" = none */
+    const char *pci;
+    char model_sha256[65]; /* "" until engine_hash */
     uint64_t model_bytes, n_params;
     int n_layer, n_kv_head, head_dim, n_vocab;
     int n_ctx, n_seq, batch_tokens, page_tokens, n_page;

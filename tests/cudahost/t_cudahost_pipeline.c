@@ -422,7 +422,7 @@ static void a_call_of_any_device_that_fails_ends_the_step_with_its_name(void **s
         const long calls = calls_of(device);
         int fatal = 0, n_run = 0;
         cushim_apart(0, 1, device);
-        for (long n = 1; n <= calls; n += n < 60 ? 1 : 5, n_run++) {
+        for (long n = 1; n <= calls; n += n < 20 ? 1 : 11, n_run++) {
             cushim_fail_at(n, n % 2);
             cushim_fail_on(device);
             fatal += failed_run(device, n, n % 2 ? "once" : "and later");
